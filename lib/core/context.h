@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ * The context: what every call that can fail is given. Tier 0.
+ *
+ * Holds the last error, the allocator with its accounting, the thread pool and the log callback.
+ * Internal functions return mgen_status and, on failure, have already recorded the message with
+ * mgi_fail(); callers forward it with MGI_TRY or MGI_TRY_GOTO.
+ */
+#ifndef MGI_CORE_CONTEXT_H
+#define MGI_CORE_CONTEXT_H
+
+#include "moviegen.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mgi_pool;
+struct mgi_device;
+
+struct mgen_context {
+    mgen_allocator allocator;
+    uint64_t host_memory_max; /* 0 = none */
+    _Atomic uint64_t host_now, host_peak;
+    void (*log)(void *user, int32_t level, const char *text);
+    void *log_user;
+    struct mgi_pool *pool;
+    struct mgi_device *device; /* made by tier 2, owned by the context */
+    void (*device_destroy)(struct mgi_device *device);
+    char *plugin_dir;      /* NULL = installed place */
+    _Atomic int busy;      /* 1 while a job's thread uses the context */
+    _Atomic int error_set; /* error_* below are valid */
+    mgen_status error_code;
+    char error_text[1024];
+};
+
+/* Everything but the device, which the API layer adds. params must be complete and checked. */
+mgen_status mgi_context_init(mgen_context **out, const mgen_context_params *params);
+void mgi_context_free(mgen_context *ctx);
+
+/* Record the error and return `code`. The text says what, where and what to do; source place is
+ * appended for MGEN_E_INTERNAL only. Call from one thread at a time. */
+mgen_status mgi_fail_at(mgen_context *ctx, mgen_status code, const char *file, int line,
+                        const char *format, ...) __attribute__((format(printf, 5, 6)));
+#define mgi_fail(ctx, code, ...) mgi_fail_at((ctx), (code), __FILE__, __LINE__, __VA_ARGS__)
+
+/* Put "prefix: " in front of the recorded message: a caller adds where it was. Returns code. */
+mgen_status mgi_fail_context(mgen_context *ctx, mgen_status code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#define MGI_TRY(expr)                                                                              \
+    do {                                                                                           \
+        mgen_status mgi_try_status_ = (expr);                                                      \
+        if (mgi_try_status_ != MGEN_OK)                                                            \
+            return mgi_try_status_;                                                                \
+    } while (0)
+
+/* For functions with one cleanup ladder: `status` is the function's result variable. */
+#define MGI_TRY_GOTO(status, expr, label)                                                          \
+    do {                                                                                           \
+        (status) = (expr);                                                                         \
+        if ((status) != MGEN_OK)                                                                   \
+            goto label;                                                                            \
+    } while (0)
+
+void mgi_log(mgen_context *ctx, int32_t level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ * Hashes. Tier 0. */
+#ifndef MGI_CORE_HASH_H
+#define MGI_CORE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* FNV-1a with 64 bits, then a final mix: for names and identities, not for security. */
+uint64_t mgi_hash64(const void *data, size_t size, uint64_t seed);
+
+/* SHA-256 (FIPS 180-4) of a whole buffer. */
+void mgi_sha256(const void *data, size_t size, uint8_t out[32]);
+
+#endif

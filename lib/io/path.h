@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ * The only place that opens files. Tier 1.
+ *
+ * Model folders are data from outside: names inside them are single components, links are refused,
+ * and what is opened is checked to be a regular file after opening.
+ */
+#ifndef MGI_IO_PATH_H
+#define MGI_IO_PATH_H
+
+#include "core/context.h"
+
+#define MGI_PATH_MAX (4096)              /* bytes of a path that the host gives */
+#define MGI_NAME_MAX (255)               /* bytes of a name inside a model folder */
+#define MGI_FILE_MAX ((uint64_t)1 << 46) /* bytes of a file */
+
+/* A whole file, read-only and mapped (or copied where mapping fails). */
+typedef struct mgi_file {
+    const uint8_t *data;
+    size_t size;
+    int mapped; /* 1: munmap, 0: mgi_free */
+} mgi_file;
+
+/* The host's own path: links are followed as the host meant. NOT_FOUND, IO, INVALID. */
+mgen_status mgi_file_open(mgen_context *ctx, const char *path, mgi_file *out);
+/* `name` inside folder `dir`: one component of [A-Za-z0-9._-], not starting with '.', no link. */
+mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_file *out);
+void mgi_file_close(mgen_context *ctx, mgi_file *file);
+
+/* Writing: into "<path>.tmp.<pid>", flushed, renamed, folder flushed. */
+typedef struct mgi_writer {
+    mgen_context *ctx;
+    int fd;
+    char path[MGI_PATH_MAX + 1], temp[MGI_PATH_MAX + 64];
+    uint64_t written;
+} mgi_writer;
+mgen_status mgi_writer_open(mgen_context *ctx, const char *path, mgi_writer *out);
+mgen_status mgi_writer_write(mgi_writer *w, const void *data, size_t size); /* EINTR, short writes */
+mgen_status mgi_writer_commit(mgi_writer *w); /* NO_SPACE, IO; on failure nothing is published */
+void mgi_writer_abort(mgi_writer *w);         /* after commit or abort: nothing */
+
+mgen_status mgi_dir_make(mgen_context *ctx, const char *path); /* existing is fine; parents not made */
+mgen_status mgi_path_join(mgen_context *ctx, const char *dir, const char *name, char *out,
+                          size_t out_size);
+
+/* For encoders that write files themselves: the temporary name first, then publish or discard. */
+mgen_status mgi_path_temp(mgen_context *ctx, const char *path, char *out, size_t out_size);
+mgen_status mgi_path_publish(mgen_context *ctx, const char *temp, const char *path);
+void mgi_path_discard(const char *temp);
+
+#endif

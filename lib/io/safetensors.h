@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ * safetensors: 8 bytes header length, JSON header, tensors without holes or overlaps. Tier 1. */
+#ifndef MGI_IO_SAFETENSORS_H
+#define MGI_IO_SAFETENSORS_H
+
+#include "io/json.h"
+#include "io/path.h"
+
+#define MGI_ST_HEADER_MAX  100000000 /* bytes */
+#define MGI_ST_RANK_MAX    8
+#define MGI_ST_TENSORS_MAX 1000000
+
+typedef enum { MGI_ST_F32, MGI_ST_BF16, MGI_ST_F16, MGI_ST_I32, MGI_ST_U8, MGI_ST_OTHER } mgi_st_dtype;
+
+typedef struct mgi_st_entry {
+    const char *name;
+    mgi_st_dtype dtype;
+    int rank;
+    int64_t dims[MGI_ST_RANK_MAX];
+    const void *data; /* inside the file; no alignment promised */
+    size_t bytes;
+} mgi_st_entry;
+
+typedef struct mgi_st_file {
+    mgi_file file;
+    mgi_json *header;
+    mgi_st_entry *entries; /* sorted by name */
+    int64_t count;
+    const mgi_json *metadata; /* "__metadata__" (strings only) or NULL */
+} mgi_st_file;
+
+/* Opens and validates everything: range, holes, overlaps, sizes against shapes, file end. Memory is
+ * bounded by the header's real size. `dir` NULL: `name` is the host's own path. */
+mgen_status mgi_st_open(mgen_context *ctx, const char *dir, const char *name, mgi_st_file *out);
+void mgi_st_close(mgen_context *ctx, mgi_st_file *st);
+const mgi_st_entry *mgi_st_find(const mgi_st_file *st, const char *name); /* binary search */
+/* Convert an entry (F32, BF16, F16) into n floats; n must be its element count. */
+mgen_status mgi_st_read_f32(mgen_context *ctx, const mgi_st_entry *entry, float *out, int64_t n);
+
+/* One tensor to write; F32 source, stored as F32 or BF16 (round to nearest even). */
+typedef struct mgi_st_source {
+    const char *name;
+    mgi_st_dtype store; /* MGI_ST_F32 or MGI_ST_BF16 */
+    int rank;
+    int64_t dims[MGI_ST_RANK_MAX];
+    const float *data;
+} mgi_st_source;
+/* Tensors in the given order, header padded with blanks to 8 bytes; metadata: pairs key, value. */
+mgen_status mgi_st_write(mgen_context *ctx, const char *path, const mgi_st_source *tensors,
+                         int64_t count, const char *const *metadata, int metadata_pairs);
+
+#endif
