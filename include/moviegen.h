@@ -28,11 +28,10 @@
  * Threads         One object: one thread at a time. A context and everything made from it count as
  *                 one object. Different contexts: free. Exceptions are marked "any thread".
  * Blocking        Calls marked "returns at once" do; the rest block until done.
- * Errors          Every call that can fail returns mgen_status. Outputs are written only on MGEN_OK,
- *                 but an output handle is set to NULL on failure. Three classes:
- *                 nothing changed (INVALID, STATE, UNSUPPORTED, VERSION);
- *                 this call failed, the object is usable (NO_MEMORY, LIMIT, files, CANCELLED, ...);
- *                 the object failed (DEVICE_LOST, PEER_LOST, DESYNC): only destroy it.
+ * Errors          Every call that can fail returns mgen_status. Outputs are written only on
+ * MGEN_OK, but an output handle is set to NULL on failure. Three classes: nothing changed (INVALID,
+ * STATE, UNSUPPORTED, VERSION); this call failed, the object is usable (NO_MEMORY, LIMIT, files,
+ * CANCELLED, ...); the object failed (DEVICE_LOST, PEER_LOST, DESYNC): only destroy it.
  *                 mgen_last_error() has one sentence: what, where, and what to do.
  * Process demands None: no locale, no signal handlers, no global state, no printing, no exit.
  * Compatibility   Before 1.0 the soname is libmoviegen.so.0 and may still change. Structs that may
@@ -123,11 +122,15 @@ typedef struct mgen_context_params {
     /** Called with one line of text without newline; NULL = silent. May come from any thread. */
     void (*log)(void *user, int32_t level, const char *text);
     void *log_user;
-    const char *kernels;    /**< kernel variants allowed, such as "ref,avx2"; NULL = all. For tests */
-    const char *plugin_dir; /**< folder of the FFmpeg plug-in; NULL = where the library was installed */
+    const char *kernels; /**< kernel variants allowed, such as "ref,avx2"; NULL = all. For tests */
+    const char
+        *plugin_dir; /**< folder of the FFmpeg plug-in; NULL = where the library was installed */
 } mgen_context_params;
 
-#define MGEN_CONTEXT_PARAMS_INIT {(uint32_t)sizeof(mgen_context_params), 0, 0, {0, 0, 0}, 0, 0, 0, 0}
+#define MGEN_CONTEXT_PARAMS_INIT                                                                   \
+    {                                                                                              \
+        (uint32_t)sizeof(mgen_context_params), 0, 0, {0, 0, 0}, 0, 0, 0, 0                         \
+    }
 
 /**
  * Create a context.
@@ -162,14 +165,18 @@ typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video tra
 
 /** What a pipeline is made of: a plain struct of handles, each optional. */
 typedef struct mgen_pipeline {
-    uint32_t struct_size;      /**< set by MGEN_PIPELINE_INIT */
-    uint32_t reserved0;        /**< must be 0 */
-    mgen_tae *tae;             /**< needed for every request */
-    mgen_text_encoder *text[3]; /**< roles UL2, ByT5, MetaCLIP; NULL where the video model has no such stream */
-    mgen_video_model *video;   /**< needed to generate */
+    uint32_t struct_size; /**< set by MGEN_PIPELINE_INIT */
+    uint32_t reserved0;   /**< must be 0 */
+    mgen_tae *tae;        /**< needed for every request */
+    mgen_text_encoder
+        *text[3]; /**< roles UL2, ByT5, MetaCLIP; NULL where the video model has no such stream */
+    mgen_video_model *video; /**< needed to generate */
 } mgen_pipeline;
 
-#define MGEN_PIPELINE_INIT {(uint32_t)sizeof(mgen_pipeline), 0, 0, {0, 0, 0}, 0}
+#define MGEN_PIPELINE_INIT                                                                         \
+    {                                                                                              \
+        (uint32_t)sizeof(mgen_pipeline), 0, 0, {0, 0, 0}, 0                                        \
+    }
 
 /**
  * Load a model folder (pipeline.json beside the safetensors files) into `pipe`.
@@ -199,17 +206,23 @@ typedef struct mgen_clip_info {
     uint32_t fps_num, fps_den;      /**< frames per second = fps_num / fps_den */
 } mgen_clip_info;
 
-#define MGEN_CLIP_INFO_INIT {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
+#define MGEN_CLIP_INFO_INIT                                                                        \
+    {                                                                                              \
+        (uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0                                            \
+    }
 
 /** Make a black clip of the given size. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION,
  *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Destroy with mgen_clip_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_clip_create(mgen_context *ctx, const mgen_clip_info *info, mgen_clip **out);
+MGEN_API mgen_status mgen_clip_create(mgen_context *ctx, const mgen_clip_info *info,
+                                      mgen_clip **out);
 MGEN_API void mgen_clip_destroy(mgen_clip *clip);
 
-/** Read a clip's size into `info` (struct_size set). @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION */
+/** Read a clip's size into `info` (struct_size set). @return MGEN_OK, MGEN_E_INVALID,
+ * MGEN_E_VERSION */
 MGEN_API mgen_status mgen_clip_get_info(const mgen_clip *clip, mgen_clip_info *info);
 
-/** @return frames x height x width x 3 bytes, RGB, rows without padding; lives as long as `clip`. */
+/** @return frames x height x width x 3 bytes, RGB, rows without padding; lives as long as `clip`.
+ */
 MGEN_API uint8_t *mgen_clip_pixels(mgen_clip *clip);
 
 /**
@@ -218,8 +231,8 @@ MGEN_API uint8_t *mgen_clip_pixels(mgen_clip *clip);
  * its own file); everything else (.mp4, .mkv, .webm, ...) goes through the FFmpeg plug-in.
  * A file is written beside its final name and renamed when complete.
  *
- * @return MGEN_OK, MGEN_E_INVALID (no known ending), MGEN_E_UNSUPPORTED (the plug-in is not there: the
- *         message says how to get it), MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE,
+ * @return MGEN_OK, MGEN_E_INVALID (no known ending), MGEN_E_UNSUPPORTED (the plug-in is not there:
+ * the message says how to get it), MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE,
  *         MGEN_E_NO_MEMORY
  * Since 0.1
  */
@@ -229,11 +242,11 @@ MGEN_API mgen_status mgen_clip_write(mgen_context *ctx, const mgen_clip *clip, c
 
 /** One request. Fill with MGEN_GENERATE_PARAMS_INIT, then change. */
 typedef struct mgen_generate_params {
-    uint32_t struct_size;           /**< set by the INIT macro */
-    uint32_t steps;                 /**< solver steps, 1..1000; 0 = 50 */
-    const char *prompt;             /**< UTF-8, 1..4096 bytes; required; read during the call only */
-    uint64_t seed;                  /**< same seed, same result */
-    float guidance;                 /**< classifier-free guidance scale, 0 < g <= 100; 0 = 7.5; 1 = off */
+    uint32_t struct_size; /**< set by the INIT macro */
+    uint32_t steps;       /**< solver steps, 1..1000; 0 = 50 */
+    const char *prompt;   /**< UTF-8, 1..4096 bytes; required; read during the call only */
+    uint64_t seed;        /**< same seed, same result */
+    float guidance;       /**< classifier-free guidance scale, 0 < g <= 100; 0 = 7.5; 1 = off */
     uint32_t width, height, frames; /**< pixels, pixels, count; 0 = the model's own. In this version
                                          any other value is MGEN_E_UNSUPPORTED */
     /** Called after each step from the job's thread, with done < total until the end; a non-zero
@@ -243,7 +256,9 @@ typedef struct mgen_generate_params {
 } mgen_generate_params;
 
 #define MGEN_GENERATE_PARAMS_INIT                                                                  \
-    {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0.0f, 0, 0, 0, 0, 0}
+    {                                                                                              \
+        (uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0.0f, 0, 0, 0, 0, 0                       \
+    }
 
 typedef struct mgen_job mgen_job; /**< one request under way */
 
@@ -255,8 +270,8 @@ typedef struct mgen_job mgen_job; /**< one request under way */
  * @param params    read during the call only
  * @param out       receives the job; NULL on failure
  * @return MGEN_OK
- *         MGEN_E_INVALID      a field is out of range, or the prompt is empty, too long or not UTF-8
- *         MGEN_E_VERSION      a struct has a non-zero tail that this library does not know
+ *         MGEN_E_INVALID      a field is out of range, or the prompt is empty, too long or not
+ * UTF-8 MGEN_E_VERSION      a struct has a non-zero tail that this library does not know
  *         MGEN_E_STATE        the pipeline lacks a part this request needs, or a job is running
  *         MGEN_E_UNSUPPORTED  the size is not one the model makes
  *         MGEN_E_NO_MEMORY
@@ -309,19 +324,22 @@ typedef struct mgen_trainer_params {
     uint32_t reserved0;   /**< must be 0 */
     const char *recipe;   /**< path of the recipe, a JSON file; required */
     const char *stage;    /**< name of one of its stages; required */
-    const char *dir;      /**< model folder: earlier stages are read from it, this one is saved to it;
-                               made if missing; required */
-    uint64_t seed;        /**< of initial weights, data and noise */
+    const char *dir; /**< model folder: earlier stages are read from it, this one is saved to it;
+                          made if missing; required */
+    uint64_t seed;   /**< of initial weights, data and noise */
 } mgen_trainer_params;
 
-#define MGEN_TRAINER_PARAMS_INIT {(uint32_t)sizeof(mgen_trainer_params), 0, 0, 0, 0, 0}
+#define MGEN_TRAINER_PARAMS_INIT                                                                   \
+    {                                                                                              \
+        (uint32_t)sizeof(mgen_trainer_params), 0, 0, 0, 0, 0                                       \
+    }
 
 /**
  * Begin a stage.
  *
- * @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE (an earlier stage's model is missing),
- *         MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_NO_MEMORY, MGEN_E_LIMIT
- * Ownership: destroy with mgen_trainer_destroy().   Since 0.1
+ * @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE (an earlier stage's model is
+ * missing), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_NO_MEMORY, MGEN_E_LIMIT Ownership:
+ * destroy with mgen_trainer_destroy().   Since 0.1
  */
 MGEN_API mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *params,
                                          mgen_trainer **out);
@@ -352,17 +370,21 @@ MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
 typedef struct mgen_eval_params {
     uint32_t struct_size; /**< set by the INIT macro */
     uint32_t n;           /**< clips to measure; 0 = the protocol's own number */
-    const char *protocol; /**< "tae": reconstruction of toybox clips (psnr in dB, ssim, checker rates);
-                               "alignment": prompts against what the pixel checker reads in the
-                               generated clips (colour, shape, motion, background, all: rates 0..1) */
+    const char
+        *protocol; /**< "tae": reconstruction of toybox clips (psnr in dB, ssim, checker rates);
+                        "alignment": prompts against what the pixel checker reads in the
+                        generated clips (colour, shape, motion, background, all: rates 0..1) */
     uint64_t seed;
-    uint32_t steps;  /**< as in mgen_generate_params */
-    float guidance;  /**< as in mgen_generate_params */
+    uint32_t steps; /**< as in mgen_generate_params */
+    float guidance; /**< as in mgen_generate_params */
     int32_t (*progress)(void *user, uint32_t done, uint32_t total); /**< non-zero answer cancels */
     void *progress_user;
 } mgen_eval_params;
 
-#define MGEN_EVAL_PARAMS_INIT {(uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0}
+#define MGEN_EVAL_PARAMS_INIT                                                                      \
+    {                                                                                              \
+        (uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0                                 \
+    }
 
 /** Measure a pipeline in the toybox. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
  *  MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Destroy the report. Since 0.1. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Arithmetic on sizes and counts that come from outside. The only place that multiplies, adds or
- * aligns them. Each returns false on overflow (or a negative result) and leaves *out alone. Tier 0. */
+ * aligns them. Each returns false on overflow (or a negative result) and leaves *out alone. Tier 0.
+ */
 #ifndef MGI_CORE_CHECKED_H
 #define MGI_CORE_CHECKED_H
 

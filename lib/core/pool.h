@@ -20,7 +20,8 @@ int mgi_pool_threads(const mgi_pool *pool);
 typedef void mgi_pool_fn(void *arg, int64_t block, int thread);
 
 /* Call fn for every block 0..blocks-1, handed out dynamically; returns when all are done. One loop
- * at a time a pool; a loop started inside a block runs serially in that block. NULL pool: serial. */
+ * at a time a pool; a loop started inside a block runs serially in that block. NULL pool: serial.
+ */
 void mgi_pool_run(mgi_pool *pool, int64_t blocks, mgi_pool_fn *fn, void *arg);
 
 #endif

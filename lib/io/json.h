@@ -13,7 +13,7 @@
 typedef enum {
     MGI_JSON_NULL,
     MGI_JSON_BOOL,
-    MGI_JSON_INT,  /* written without '.' or exponent and within int64 */
+    MGI_JSON_INT, /* written without '.' or exponent and within int64 */
     MGI_JSON_REAL,
     MGI_JSON_STRING,
     MGI_JSON_ARRAY,
@@ -49,7 +49,8 @@ mgen_status mgi_json_get_bool(mgen_context *ctx, const mgi_json *object, const c
                               bool required, bool *out);
 mgen_status mgi_json_get_string(mgen_context *ctx, const mgi_json *object, const char *key,
                                 bool required, const char **out);
-/* CORRUPT if the object has a key that is not in the NULL-terminated list: names the unknown one. */
+/* CORRUPT if the object has a key that is not in the NULL-terminated list: names the unknown one.
+ */
 mgen_status mgi_json_only_keys(mgen_context *ctx, const mgi_json *object, const char *const *keys);
 
 /* Writing: a growing text. Commas, indentation and escapes are the writer's business. Errors are
@@ -63,10 +64,12 @@ typedef struct mgi_json_writer {
     mgen_status status;
 } mgi_json_writer;
 void mgi_json_writer_init(mgi_json_writer *w, mgen_context *ctx, int indent);
-void mgi_json_open(mgi_json_writer *w, const char *key, char bracket); /* '{' or '['; key NULL in arrays */
-void mgi_json_close(mgi_json_writer *w, char bracket);                 /* '}' or ']' */
+void mgi_json_open(mgi_json_writer *w, const char *key,
+                   char bracket);                      /* '{' or '['; key NULL in arrays */
+void mgi_json_close(mgi_json_writer *w, char bracket); /* '}' or ']' */
 void mgi_json_put_int(mgi_json_writer *w, const char *key, int64_t value);
-void mgi_json_put_real(mgi_json_writer *w, const char *key, double value); /* shortest that reads back as float; NaN: null */
+void mgi_json_put_real(mgi_json_writer *w, const char *key,
+                       double value); /* shortest that reads back as float; NaN: null */
 void mgi_json_put_bool(mgi_json_writer *w, const char *key, bool value);
 void mgi_json_put_string(mgi_json_writer *w, const char *key, const char *value);
 mgen_status mgi_json_text(mgi_json_writer *w, const char **text, size_t *size); /* NUL-terminated */

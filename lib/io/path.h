@@ -34,11 +34,13 @@ typedef struct mgi_writer {
     uint64_t written;
 } mgi_writer;
 mgen_status mgi_writer_open(mgen_context *ctx, const char *path, mgi_writer *out);
-mgen_status mgi_writer_write(mgi_writer *w, const void *data, size_t size); /* EINTR, short writes */
+mgen_status mgi_writer_write(mgi_writer *w, const void *data,
+                             size_t size);    /* EINTR, short writes */
 mgen_status mgi_writer_commit(mgi_writer *w); /* NO_SPACE, IO; on failure nothing is published */
 void mgi_writer_abort(mgi_writer *w);         /* after commit or abort: nothing */
 
-mgen_status mgi_dir_make(mgen_context *ctx, const char *path); /* existing is fine; parents not made */
+mgen_status mgi_dir_make(mgen_context *ctx,
+                         const char *path); /* existing is fine; parents not made */
 mgen_status mgi_path_join(mgen_context *ctx, const char *dir, const char *name, char *out,
                           size_t out_size);
 

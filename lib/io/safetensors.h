@@ -10,7 +10,14 @@
 #define MGI_ST_RANK_MAX    8
 #define MGI_ST_TENSORS_MAX 1000000
 
-typedef enum { MGI_ST_F32, MGI_ST_BF16, MGI_ST_F16, MGI_ST_I32, MGI_ST_U8, MGI_ST_OTHER } mgi_st_dtype;
+typedef enum {
+    MGI_ST_F32,
+    MGI_ST_BF16,
+    MGI_ST_F16,
+    MGI_ST_I32,
+    MGI_ST_U8,
+    MGI_ST_OTHER
+} mgi_st_dtype;
 
 typedef struct mgi_st_entry {
     const char *name;

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ * Test cases of the ops, written beside them in <folder>_cases.c and run by
+ * tests/kernels/checkkernel.
+ *
+ * A case fills an argument struct and declares each buffer that the struct points to. The runner
+ * makes the buffers (guard zones around them, outputs poisoned), runs every variant on equal inputs
+ * and compares with the reference.
+ */
+#ifndef MGK_CASES_H
+#define MGK_CASES_H
+
+#include "kernels/mgk.h"
+
+enum { MGK_CASE_IN, MGK_CASE_OUT, MGK_CASE_INOUT };
+enum {
+    MGK_FILL_NORMAL,   /* standard normal * scale */
+    MGK_FILL_POSITIVE, /* uniform in (0.1, 1.1) * scale */
+    MGK_FILL_IDS,      /* integers 0..limit-1 */
+    MGK_FILL_MASK,     /* 0 or 1, at least one 1 in each run of `limit` values */
+    MGK_FILL_ZERO
+};
+
+#define MGK_CASE_BUFS 32
+
+typedef struct mgk_case_buf {
+    mgk_buf *slot; /* inside mgk_case.args */
+    int role, fill;
+    int32_t dtype;
+    int64_t count, limit;
+    float scale;
+} mgk_case_buf;
+
+typedef struct mgk_case {
+    int op; /* MGK_OP_* */
+    char label[96];
+    union {
+        uint8_t bytes[2048];
+        int64_t align;
+    } args;             /* the op's argument struct */
+    uint8_t more[4096]; /* room for what args points to besides buffers (optimizer items) */
+    mgk_case_buf bufs[MGK_CASE_BUFS];
+    int buf_count;
+    float tolerance; /* relative to the largest reference value; 0 = exact, default 1e-5 */
+    bool illegal;    /* mgk_<op>_check must refuse it; nothing is run */
+    /* Called by the runner after it has set the buffers' pointers; NULL = not needed. */
+    void (*finish)(struct mgk_case *c);
+} mgk_case;
+
+/* Fill case `index` (sizes may use `seed`); false past the last. One function a folder. */
+typedef bool mgk_cases_fn(mgk_case *c, int index, uint64_t seed);
+
+#define MGK_CASES(folder) bool mgk_##folder##_cases(mgk_case *c, int index, uint64_t seed)
+
+static inline void mgk_case_add(mgk_case *c, mgk_buf *slot, int role, int fill, int32_t dtype,
+                                int64_t count, int64_t limit, float scale)
+{
+    if (c->buf_count < MGK_CASE_BUFS)
+        c->bufs[c->buf_count++] = (mgk_case_buf){slot, role, fill, dtype, count, limit, scale};
+}
+
+#endif

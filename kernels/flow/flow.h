@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ * flow: the elementwise steps of flow matching (report section 3.1.2). t = 0 is noise, t = 1 is
+ * data. Whatever changes from step to step is read from buffers, never passed by value.
+ *
+ *   flow_path    from data x1 and noise x0 (batch, dim) and time (batch):
+ *                xt = t x1 + (1 - (1 - sigma) t) x0;  v = x1 - (1 - sigma) x0
+ *   cfg_combine  u = uncond + guidance[0] * (cond - uncond)
+ *   euler_step   x += dt[0] * u        (x in xt, u in v)
+ */
+#ifndef MGK_FLOW_H
+#define MGK_FLOW_H
+
+#include "kernels/mgk.h"
+
+typedef struct mgk_flow_args {
+    mgk_buf x0, x1, xt, v, time;
+    mgk_buf cond, uncond, guidance, dt; /* cfg_combine writes v */
+    int64_t batch, dim;                 /* cfg_combine, euler_step: batch * dim elements */
+    float sigma;
+} mgk_flow_args;
+
+MGK_DECLARE(flow_path);
+MGK_DECLARE(cfg_combine);
+MGK_DECLARE(euler_step);
+
+#endif
