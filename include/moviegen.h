@@ -28,10 +28,11 @@
  * Threads         One object: one thread at a time. A context and everything made from it count as
  *                 one object. Different contexts: free. Exceptions are marked "any thread".
  * Blocking        Calls marked "returns at once" do; the rest block until done.
- * Errors          Every call that can fail returns mgen_status. Outputs are written only on
- * MGEN_OK, but an output handle is set to NULL on failure. Three classes: nothing changed (INVALID,
- * STATE, UNSUPPORTED, VERSION); this call failed, the object is usable (NO_MEMORY, LIMIT, files,
- * CANCELLED, ...); the object failed (DEVICE_LOST, PEER_LOST, DESYNC): only destroy it.
+ * Errors          Every call that can fail returns mgen_status. Outputs are written only on MGEN_OK,
+ *                 but an output handle is set to NULL on failure. Three classes:
+ *                 nothing changed (INVALID, STATE, UNSUPPORTED, VERSION);
+ *                 this call failed, the object is usable (NO_MEMORY, LIMIT, files, CANCELLED, ...);
+ *                 the object failed (DEVICE_LOST, PEER_LOST, DESYNC): only destroy it.
  *                 mgen_last_error() has one sentence: what, where, and what to do.
  * Process demands None: no locale, no signal handlers, no global state, no printing, no exit.
  * Compatibility   Before 1.0 the soname is libmoviegen.so.0 and may still change. Structs that may

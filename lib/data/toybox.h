@@ -52,4 +52,14 @@ void mgi_toybox_caption(const mgi_toybox_scene *scene, char out[MGI_TOYBOX_CAPTI
  * shaded, with a shadow on the ground. */
 void mgi_toybox_draw(const mgi_toybox_scene *scene, int first, int count, uint8_t *out);
 
+/* Parts of the drawing, for the checker: an empty background (64 x 64 x 3, light 1); a colour of
+ * the palette; how much of the pixel at (x, y) from the centre a shape covers, 0..1. */
+void mgi_toybox_background(int background, float *out);
+void mgi_toybox_colour_rgb(int colour, float rgb[3]);
+float mgi_toybox_cover(int shape, float radius, float x, float y);
+/* Half of a shape's bounding box; how far a bouncing object is above the ground. Pixels. */
+float mgi_toybox_half_width(int shape, float radius);
+float mgi_toybox_half_height(int shape, float radius);
+float mgi_toybox_height_at(const mgi_toybox_scene *scene, int frame);
+
 #endif
