@@ -17,4 +17,7 @@ mgen_status mgi_realloc(mgen_context *ctx, void *in_out, size_t count, size_t si
 mgen_status mgi_strdup(mgen_context *ctx, const char *text, char **out);
 void mgi_free(mgen_context *ctx, void *ptr); /* NULL is fine */
 
+/* The C library's, blocks aligned to MGI_ALIGN: what a context uses unless the host gave its own. */
+extern const mgen_allocator mgi_libc_allocator;
+
 #endif

@@ -30,7 +30,7 @@ struct mgen_context {
     void (*device_destroy)(struct mgi_device *device);
     char *plugin_dir;      /* NULL = installed place */
     _Atomic int busy;      /* 1 while a job's thread uses the context */
-    _Atomic int error_set; /* error_* below are valid */
+    _Atomic int error_set; /* 1: error_* below are valid; 2: being written */
     mgen_status error_code;
     char error_text[1024];
 };
@@ -40,7 +40,8 @@ mgen_status mgi_context_init(mgen_context **out, const mgen_context_params *para
 void mgi_context_free(mgen_context *ctx);
 
 /* Record the error and return `code`. The text says what, where and what to do; source place is
- * appended for MGEN_E_INTERNAL only. Call from one thread at a time. */
+ * appended for MGEN_E_INTERNAL only. ctx NULL: only returns code. Any thread; of several that fail
+ * at the same moment one message is kept. */
 mgen_status mgi_fail_at(mgen_context *ctx, mgen_status code, const char *file, int line,
                         const char *format, ...) __attribute__((format(printf, 5, 6)));
 #define mgi_fail(ctx, code, ...) mgi_fail_at((ctx), (code), __FILE__, __LINE__, __VA_ARGS__)
@@ -63,6 +64,9 @@ mgen_status mgi_fail_context(mgen_context *ctx, mgen_status code, const char *fo
         if ((status) != MGEN_OK)                                                                   \
             goto label;                                                                            \
     } while (0)
+
+/* The system's text for an errno value; may use buffer. Any thread. */
+const char *mgi_errno_text(int error, char *buffer, size_t size);
 
 void mgi_log(mgen_context *ctx, int32_t level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ * Host memory: every block carries a header that remembers what the allocator gave, so that it is
+ * given back with the same size and counted against the context's limit. */
+#include "core/alloc.h"
+
+#include "core/checked.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Stands right before the memory that the caller sees. */
+typedef struct block_header {
+    uint64_t magic;
+    void *base;   /* what the allocator returned */
+    size_t total; /* and the size it was asked for */
+    size_t size;  /* what the caller asked for */
+} block_header;
+
+#define MAGIC_LIVE 0x6D67695F6C697665u
+#define MAGIC_DEAD 0x6D67695F64656164u
+
+_Static_assert(sizeof(block_header) <= MGI_ALIGN, "the header fits before an aligned block");
+
+static void *libc_alloc(void *user, size_t size)
+{
+    (void)user;
+    void *ptr = NULL;
+    return posix_memalign(&ptr, MGI_ALIGN, size) == 0 ? ptr : NULL;
+}
+
+static void libc_free(void *user, void *ptr, size_t size)
+{
+    (void)user;
+    (void)size;
+    free(ptr);
+}
+
+const mgen_allocator mgi_libc_allocator = {libc_alloc, libc_free, NULL};
+
+/* Room for the header and for moving up to the next multiple of MGI_ALIGN. Our own allocator is
+ * aligned already: no slack at the end, so that checkers see the first byte past a block. */
+static size_t overhead_of(const mgen_context *ctx)
+{
+    return ctx->allocator.alloc == libc_alloc ? MGI_ALIGN : sizeof(block_header) + MGI_ALIGN;
+}
+
+static block_header *header_of(void *ptr)
+{
+    return (block_header *)((char *)ptr - sizeof(block_header));
+}
+
+/* Count `total` bytes, or refuse. */
+static bool reserve(mgen_context *ctx, uint64_t total)
+{
+    uint64_t now = atomic_load_explicit(&ctx->host_now, memory_order_relaxed), then;
+    do {
+        if (__builtin_add_overflow(now, total, &then) ||
+            (ctx->host_memory_max && then > ctx->host_memory_max))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&ctx->host_now, &now, then,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+static void note_peak(mgen_context *ctx)
+{
+    uint64_t now = atomic_load_explicit(&ctx->host_now, memory_order_relaxed);
+    uint64_t peak = atomic_load_explicit(&ctx->host_peak, memory_order_relaxed);
+    while (peak < now &&
+           !atomic_compare_exchange_weak_explicit(&ctx->host_peak, &peak, now, memory_order_relaxed,
+                                                  memory_order_relaxed))
+        ;
+}
+
+static mgen_status allocate(mgen_context *ctx, size_t size, void **out)
+{
+    *out = NULL;
+    size_t total;
+    if (!mgi_size_add(size, overhead_of(ctx), &total))
+        return mgi_fail(ctx, MGEN_E_NO_MEMORY, "cannot allocate %zu bytes: more than there can be",
+                        size);
+    if (!reserve(ctx, total))
+        return mgi_fail(ctx, MGEN_E_LIMIT,
+                        "cannot allocate %zu bytes: %" PRIu64 " of host_memory_max %" PRIu64
+                        " are in use; raise the limit or ask for less",
+                        size, atomic_load(&ctx->host_now), ctx->host_memory_max);
+    char *base = ctx->allocator.alloc(ctx->allocator.user, total);
+    if (!base) {
+        atomic_fetch_sub_explicit(&ctx->host_now, total, memory_order_relaxed);
+        return mgi_fail(ctx, MGEN_E_NO_MEMORY,
+                        "cannot allocate %zu bytes of host memory; %" PRIu64 " are in use", size,
+                        atomic_load(&ctx->host_now));
+    }
+    note_peak(ctx);
+    uintptr_t past = (uintptr_t)base + sizeof(block_header);
+    char *ptr = base + sizeof(block_header) + (-past & (MGI_ALIGN - 1));
+    *header_of(ptr) = (block_header){MAGIC_LIVE, base, total, size};
+    *out = ptr;
+    return MGEN_OK;
+}
+
+mgen_status mgi_alloc(mgen_context *ctx, size_t size, void *out)
+{
+    void *ptr;
+    mgen_status status = allocate(ctx, size, &ptr);
+    memcpy(out, &ptr, sizeof(ptr)); /* out is a T ** of any T */
+    return status;
+}
+
+mgen_status mgi_alloc_zero(mgen_context *ctx, size_t count, size_t size, void *out)
+{
+    void *ptr = NULL;
+    size_t bytes = 0;
+    mgen_status status;
+    if (!mgi_size_mul(count, size, &bytes))
+        status = mgi_fail(ctx, MGEN_E_NO_MEMORY,
+                          "cannot allocate %zu x %zu bytes: more than there can be", count, size);
+    else
+        status = allocate(ctx, bytes, &ptr);
+    if (status == MGEN_OK)
+        memset(ptr, 0, bytes);
+    memcpy(out, &ptr, sizeof(ptr));
+    return status;
+}
+
+mgen_status mgi_realloc(mgen_context *ctx, void *in_out, size_t count, size_t size)
+{
+    void *old, *grown;
+    size_t bytes;
+    memcpy(&old, in_out, sizeof(old));
+    if (!mgi_size_mul(count, size, &bytes))
+        return mgi_fail(ctx, MGEN_E_NO_MEMORY,
+                        "cannot allocate %zu x %zu bytes: more than there can be", count, size);
+    MGI_TRY(allocate(ctx, bytes, &grown)); /* on failure the array stays as it was */
+    if (old) {
+        size_t kept = header_of(old)->size;
+        memcpy(grown, old, kept < bytes ? kept : bytes);
+        mgi_free(ctx, old);
+    }
+    memcpy(in_out, &grown, sizeof(grown));
+    return MGEN_OK;
+}
+
+mgen_status mgi_strdup(mgen_context *ctx, const char *text, char **out)
+{
+    size_t length = strlen(text) + 1;
+    MGI_TRY(mgi_alloc(ctx, length, out));
+    memcpy(*out, text, length);
+    return MGEN_OK;
+}
+
+void mgi_free(mgen_context *ctx, void *ptr)
+{
+    if (!ptr)
+        return;
+    block_header *header = header_of(ptr);
+    if (header->magic != MAGIC_LIVE) {
+        /* Freed twice, or overrun from below. Losing the block is the harmless way out. */
+        mgi_fail(ctx, MGEN_E_INTERNAL, "a block of memory was freed twice or overwritten");
+        return;
+    }
+    header->magic = MAGIC_DEAD;
+    size_t total = header->total;
+    ctx->allocator.free(ctx->allocator.user, header->base, total);
+    atomic_fetch_sub_explicit(&ctx->host_now, total, memory_order_relaxed);
+}

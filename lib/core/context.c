@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ * The context: birth, death, last error, log. */
+#include "core/context.h"
+
+#include "core/alloc.h"
+#include "core/cpu.h"
+#include "core/pool.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define THREADS_MAX 256
+
+enum { ERROR_NONE = 0, ERROR_VALID = 1, ERROR_BEING_WRITTEN = 2 };
+
+mgen_status mgi_context_init(mgen_context **out, const mgen_context_params *params)
+{
+    *out = NULL;
+    mgen_allocator allocator = params->allocator;
+    if (!allocator.alloc || !allocator.free)
+        allocator = mgi_libc_allocator;
+    mgen_context *ctx = allocator.alloc(allocator.user, sizeof(*ctx));
+    if (!ctx)
+        return MGEN_E_NO_MEMORY;
+    memset(ctx, 0, sizeof(*ctx));
+    ctx->allocator = allocator;
+    ctx->host_memory_max = params->host_memory_max;
+    ctx->log = params->log;
+    ctx->log_user = params->log_user;
+
+    mgen_status status = MGEN_OK;
+    if (params->plugin_dir)
+        MGI_TRY_GOTO(status, mgi_strdup(ctx, params->plugin_dir, &ctx->plugin_dir), fail);
+    int threads = params->threads ? (int)params->threads : mgi_cpu_count();
+    if (threads > THREADS_MAX)
+        threads = THREADS_MAX;
+    MGI_TRY_GOTO(status, mgi_pool_create(ctx, threads, &ctx->pool), fail);
+    *out = ctx;
+    return MGEN_OK;
+fail:
+    mgi_context_free(ctx);
+    return status;
+}
+
+void mgi_context_free(mgen_context *ctx)
+{
+    if (!ctx)
+        return;
+    if (ctx->device && ctx->device_destroy)
+        ctx->device_destroy(ctx->device);
+    mgi_pool_destroy(ctx, ctx->pool);
+    mgi_free(ctx, ctx->plugin_dir);
+    mgen_allocator allocator = ctx->allocator;
+    allocator.free(allocator.user, ctx, sizeof(*ctx));
+}
+
+/* Messages can quote names from hostile files: one line of text, no control characters, and no
+ * half character at the end where it was cut. `length` is what snprintf wanted to write. */
+static void tidy(char *text, size_t size, int length)
+{
+    if (length < 0) /* the C library refused the format: keep what is there */
+        text[size - 1] = '\0';
+    else if ((size_t)length >= size) {
+        static const char dots[] = "...";
+        size_t end = size - sizeof(dots);
+        while (end > 0 && ((unsigned char)text[end] & 0xC0) == 0x80)
+            end--;
+        memcpy(text + end, dots, sizeof(dots));
+    }
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7F)
+            *c = '?';
+}
+
+static void record(mgen_context *ctx, mgen_status code, const char *text)
+{
+    int before = atomic_load_explicit(&ctx->error_set, memory_order_relaxed);
+    if (before == ERROR_BEING_WRITTEN ||
+        !atomic_compare_exchange_strong(&ctx->error_set, &before, ERROR_BEING_WRITTEN))
+        return; /* another thread fails right now: its message is as good */
+    ctx->error_code = code;
+    snprintf(ctx->error_text, sizeof(ctx->error_text), "%s", text);
+    atomic_store(&ctx->error_set, ERROR_VALID);
+}
+
+mgen_status mgi_fail_at(mgen_context *ctx, mgen_status code, const char *file, int line,
+                        const char *format, ...)
+{
+    if (!ctx)
+        return code;
+    char text[sizeof(ctx->error_text)] = ""; /* the arguments may point into error_text */
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    tidy(text, sizeof(text), length);
+    if (code == MGEN_E_INTERNAL) {
+        size_t used = strlen(text);
+        length = snprintf(text + used, sizeof(text) - used, " (%s:%d)", file, line);
+        tidy(text + used, sizeof(text) - used, length < 0 ? length : 0);
+    }
+    record(ctx, code, text);
+    mgi_log(ctx, MGEN_LOG_ERROR, "%s", text);
+    return code;
+}
+
+mgen_status mgi_fail_context(mgen_context *ctx, mgen_status code, const char *format, ...)
+{
+    if (!ctx)
+        return code;
+    char text[sizeof(ctx->error_text)] = "";
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (length >= 0 && (size_t)length < sizeof(text)) {
+        bool known = atomic_load(&ctx->error_set) == ERROR_VALID;
+        int more = snprintf(text + length, sizeof(text) - (size_t)length, ": %s",
+                            known ? ctx->error_text : mgen_status_name(code));
+        length = more < 0 ? more : length + more;
+    }
+    tidy(text, sizeof(text), length);
+    record(ctx, code, text);
+    return code;
+}
+
+void mgi_log(mgen_context *ctx, int32_t level, const char *format, ...)
+{
+    if (!ctx || !ctx->log)
+        return;
+    char text[sizeof(ctx->error_text)] = "";
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    tidy(text, sizeof(text), length);
+    ctx->log(ctx->log_user, level, text);
+}

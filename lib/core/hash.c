@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ * FNV-1a with a final mix, and SHA-256. */
+#include "core/hash.h"
+
+#include <string.h>
+
+uint64_t mgi_hash64(const void *data, size_t size, uint64_t seed)
+{
+    const uint8_t *byte = data;
+    uint64_t hash = 0xCBF29CE484222325u ^ seed;
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ byte[i]) * 0x00000100000001B3u;
+    /* FNV-1a leaves the last bytes in the low half: spread them over all bits. */
+    hash = (hash ^ (hash >> 32)) * 0xD6E8FEB86659FD93u;
+    hash = (hash ^ (hash >> 32)) * 0xD6E8FEB86659FD93u;
+    return hash ^ (hash >> 32);
+}
+
+/* Fractional parts of the cube roots of the first 64 primes. */
+static const uint32_t round_constants[64] = {
+    0x428A2F98, 0x71374491, 0xB5C0FBCF, 0xE9B5DBA5, 0x3956C25B, 0x59F111F1, 0x923F82A4, 0xAB1C5ED5,
+    0xD807AA98, 0x12835B01, 0x243185BE, 0x550C7DC3, 0x72BE5D74, 0x80DEB1FE, 0x9BDC06A7, 0xC19BF174,
+    0xE49B69C1, 0xEFBE4786, 0x0FC19DC6, 0x240CA1CC, 0x2DE92C6F, 0x4A7484AA, 0x5CB0A9DC, 0x76F988DA,
+    0x983E5152, 0xA831C66D, 0xB00327C8, 0xBF597FC7, 0xC6E00BF3, 0xD5A79147, 0x06CA6351, 0x14292967,
+    0x27B70A85, 0x2E1B2138, 0x4D2C6DFC, 0x53380D13, 0x650A7354, 0x766A0ABB, 0x81C2C92E, 0x92722C85,
+    0xA2BFE8A1, 0xA81A664B, 0xC24B8B70, 0xC76C51A3, 0xD192E819, 0xD6990624, 0xF40E3585, 0x106AA070,
+    0x19A4C116, 0x1E376C08, 0x2748774C, 0x34B0BCB5, 0x391C0CB3, 0x4ED8AA4A, 0x5B9CCA4F, 0x682E6FF3,
+    0x748F82EE, 0x78A5636F, 0x84C87814, 0x8CC70208, 0x90BEFFFA, 0xA4506CEB, 0xBEF9A3F7, 0xC67178F2,
+};
+
+static uint32_t rotate_right(uint32_t x, int n)
+{
+    return x >> n | x << (32 - n);
+}
+
+static void sha256_block(uint32_t state[8], const uint8_t block[64])
+{
+    uint32_t w[64], v[8];
+    for (int i = 0; i < 16; i++)
+        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
+               (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
+    for (int i = 16; i < 64; i++) {
+        uint32_t a = w[i - 15], b = w[i - 2];
+        w[i] = w[i - 16] + (rotate_right(a, 7) ^ rotate_right(a, 18) ^ a >> 3) + w[i - 7] +
+               (rotate_right(b, 17) ^ rotate_right(b, 19) ^ b >> 10);
+    }
+    memcpy(v, state, sizeof(v));
+    for (int i = 0; i < 64; i++) {
+        uint32_t a = v[0], e = v[4];
+        uint32_t t1 = v[7] + (rotate_right(e, 6) ^ rotate_right(e, 11) ^ rotate_right(e, 25)) +
+                      ((e & v[5]) ^ (~e & v[6])) + round_constants[i] + w[i];
+        uint32_t t2 = (rotate_right(a, 2) ^ rotate_right(a, 13) ^ rotate_right(a, 22)) +
+                      ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
+        memmove(v + 1, v, 7 * sizeof(v[0]));
+        v[4] += t1;
+        v[0] = t1 + t2;
+    }
+    for (int i = 0; i < 8; i++)
+        state[i] += v[i];
+}
+
+void mgi_sha256(const void *data, size_t size, uint8_t out[32])
+{
+    /* Fractional parts of the square roots of the first 8 primes. */
+    uint32_t state[8] = {0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A,
+                         0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19};
+    const uint8_t *byte = data;
+    size_t left = size;
+    for (; left >= 64; left -= 64, byte += 64)
+        sha256_block(state, byte);
+
+    /* The rest, a 1 bit, zeros, and the length in bits in the last 8 bytes. */
+    uint8_t tail[128] = {0};
+    size_t tail_size = left < 56 ? 64 : 128;
+    uint64_t bits = (uint64_t)size * 8;
+    if (left)
+        memcpy(tail, byte, left);
+    tail[left] = 0x80;
+    for (int i = 0; i < 8; i++)
+        tail[tail_size - 1 - (size_t)i] = (uint8_t)(bits >> 8 * i);
+    sha256_block(state, tail);
+    if (tail_size == 128)
+        sha256_block(state, tail + 64);
+    for (int i = 0; i < 32; i++)
+        out[i] = (uint8_t)(state[i / 4] >> (24 - 8 * (i % 4)));
+}
