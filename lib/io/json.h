@@ -37,6 +37,9 @@ mgen_status mgi_json_parse(mgen_context *ctx, const char *what, const char *text
                            mgi_json **out);
 void mgi_json_free(mgen_context *ctx, mgi_json *root);
 
+/* Bytes of the character at text[0..size): 1 to 4, or 0 if it is not UTF-8 (or size is 0). */
+size_t mgi_utf8_length(const char *text, size_t size);
+
 const mgi_json *mgi_json_find(const mgi_json *object, const char *key); /* NULL if absent */
 
 /* Typed reads of a member. A missing key leaves *out as it was (the default) unless `required`;

@@ -20,13 +20,18 @@ typedef struct mgi_file {
     int mapped; /* 1: munmap, 0: mgi_free */
 } mgi_file;
 
-/* The host's own path: links are followed as the host meant. NOT_FOUND, IO, INVALID. */
+/* The host's own path: links are followed as the host meant. NOT_FOUND, IO, INVALID (no regular
+ * file). Nobody may shorten a file while it is open: a mapped page past the end kills the process. */
 mgen_status mgi_file_open(mgen_context *ctx, const char *path, mgi_file *out);
-/* `name` inside folder `dir`: one component of [A-Za-z0-9._-], not starting with '.', no link. */
+/* `name` inside folder `dir`: one component of [A-Za-z0-9._-], not starting with '.', no link;
+ * CORRUPT if it is otherwise, because names come from files. Hard links are fine. */
 mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_file *out);
 void mgi_file_close(mgen_context *ctx, mgi_file *file);
 
-/* Writing: into "<path>.tmp.<pid>", flushed, renamed, folder flushed. */
+/* Writing: into "<path>.tmp.<pid>", flushed, renamed, folder flushed. A path that is a link is
+ * written where it leads; one that is a device or a folder is INVALID. A failed write closes and
+ * removes the file, and commit then fails. If only the last flush, of the folder, fails, commit
+ * reports it although the new file has its name already. */
 typedef struct mgi_writer {
     mgen_context *ctx;
     int fd;
@@ -44,7 +49,8 @@ mgen_status mgi_dir_make(mgen_context *ctx,
 mgen_status mgi_path_join(mgen_context *ctx, const char *dir, const char *name, char *out,
                           size_t out_size);
 
-/* For encoders that write files themselves: the temporary name first, then publish or discard. */
+/* For encoders that write files themselves: the temporary name first, then publish or discard. The
+ * first makes an empty file to reserve the name; publish discards it on failure. */
 mgen_status mgi_path_temp(mgen_context *ctx, const char *path, char *out, size_t out_size);
 mgen_status mgi_path_publish(mgen_context *ctx, const char *temp, const char *path);
 void mgi_path_discard(const char *temp);

@@ -9,6 +9,7 @@
 #define MGI_ST_HEADER_MAX  100000000 /* bytes */
 #define MGI_ST_RANK_MAX    8
 #define MGI_ST_TENSORS_MAX 1000000
+#define MGI_ST_NAME_MAX    1024 /* bytes of a tensor name */
 
 typedef enum {
     MGI_ST_F32,

@@ -1,0 +1,616 @@
+/* SPDX-License-Identifier: MIT
+ * Strict JSON reader: recursive descent with a depth cap. Values go into blocks of nodes that grow
+ * with what was read, strings into one buffer of the text's size: decoding never lengthens them. */
+#include "io/json.h"
+
+#include "core/alloc.h"
+#include "core/checked.h"
+
+#include <inttypes.h>
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BLOCK_FIRST 16
+#define BLOCK_MAX   8192
+#define FEW_KEYS    8  /* so many are compared pair by pair */
+#define QUOTE_MAX   40 /* bytes of a value that a message shows */
+
+typedef struct node_block {
+    struct node_block *next;
+    size_t used, capacity;
+    mgi_json nodes[];
+} node_block;
+
+/* What mgi_json_free() needs; the caller holds a pointer to `root`. */
+typedef struct document {
+    mgi_json root;
+    node_block *blocks;
+    char *strings;
+} document;
+
+typedef struct reader {
+    mgen_context *ctx;
+    const char *what, *text;
+    size_t size, at;
+    document *doc;
+    size_t nodes;    /* made so far */
+    char *string;    /* where the next string goes */
+    locale_t locale; /* "C", made for the first real number */
+} reader;
+
+/* ---- errors ----------------------------------------------------------------------------------- */
+
+static mgen_status fail_place(reader *r, size_t offset, const char *message, const char *detail)
+{
+    size_t line = 1, column = 1;
+    for (size_t i = 0; i < offset && i < r->size; i++) {
+        column++;
+        if (r->text[i] == '\n') {
+            line++;
+            column = 1;
+        }
+    }
+    return mgi_fail(r->ctx, MGEN_E_CORRUPT, "%s: line %zu, column %zu: %s%s", r->what, line, column,
+                    message, detail);
+}
+
+static mgen_status fail_here(reader *r, const char *message)
+{
+    return fail_place(r, r->at, message, r->at >= r->size ? " (the text ends here)" : "");
+}
+
+/* ---- nodes ------------------------------------------------------------------------------------ */
+
+static mgen_status make_node(reader *r, mgi_json **out)
+{
+    if (r->nodes >= MGI_JSON_NODES_MAX)
+        return fail_place(r, r->at, "more values than the reader accepts", "");
+    node_block *block = r->doc->blocks;
+    if (!block || block->used == block->capacity) {
+        size_t capacity = !block                         ? BLOCK_FIRST
+                          : block->capacity >= BLOCK_MAX ? BLOCK_MAX
+                                                         : 2 * block->capacity;
+        node_block *fresh;
+        MGI_TRY(mgi_alloc(r->ctx, sizeof(*fresh) + capacity * sizeof(mgi_json), &fresh));
+        *fresh = (node_block){block, 0, capacity};
+        block = r->doc->blocks = fresh;
+    }
+    r->nodes++;
+    *out = &block->nodes[block->used++];
+    return MGEN_OK;
+}
+
+/* ---- characters and strings ------------------------------------------------------------------- */
+
+static void skip_blanks(reader *r)
+{
+    while (r->at < r->size && (r->text[r->at] == ' ' || r->text[r->at] == '\t' ||
+                               r->text[r->at] == '\n' || r->text[r->at] == '\r'))
+        r->at++;
+}
+
+static bool next_is(const reader *r, char c)
+{
+    return r->at < r->size && r->text[r->at] == c;
+}
+
+static bool digit_here(const reader *r)
+{
+    return r->at < r->size && r->text[r->at] >= '0' && r->text[r->at] <= '9';
+}
+
+static bool read_hex4(reader *r, uint32_t *out)
+{
+    if (r->size - r->at < 4)
+        return false;
+    uint32_t value = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = r->text[r->at + (size_t)i];
+        uint32_t digit;
+        if (c >= '0' && c <= '9')
+            digit = (uint32_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            digit = (uint32_t)(c - 'a') + 10;
+        else if (c >= 'A' && c <= 'F')
+            digit = (uint32_t)(c - 'A') + 10;
+        else
+            return false;
+        value = value << 4 | digit;
+    }
+    r->at += 4;
+    *out = value;
+    return true;
+}
+
+static char *put_utf8(char *out, uint32_t c)
+{
+    if (c < 0x80) {
+        *out++ = (char)c;
+    } else if (c < 0x800) {
+        *out++ = (char)(0xC0 | c >> 6);
+        *out++ = (char)(0x80 | (c & 0x3F));
+    } else if (c < 0x10000) {
+        *out++ = (char)(0xE0 | c >> 12);
+        *out++ = (char)(0x80 | (c >> 6 & 0x3F));
+        *out++ = (char)(0x80 | (c & 0x3F));
+    } else {
+        *out++ = (char)(0xF0 | c >> 18);
+        *out++ = (char)(0x80 | (c >> 12 & 0x3F));
+        *out++ = (char)(0x80 | (c >> 6 & 0x3F));
+        *out++ = (char)(0x80 | (c & 0x3F));
+    }
+    return out;
+}
+
+/* After the backslash. */
+static mgen_status read_escape(reader *r, char **out)
+{
+    static const char letters[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
+    char c = r->at < r->size ? r->text[r->at] : '\0';
+    const char *letter = c ? strchr(letters, c) : NULL;
+    if (letter) {
+        r->at++;
+        *(*out)++ = values[letter - letters];
+        return MGEN_OK;
+    }
+    if (c != 'u')
+        return fail_here(r, "unknown escape in a string");
+    r->at++;
+    uint32_t code, low;
+    if (!read_hex4(r, &code))
+        return fail_here(r, "\\u needs four hexadecimal digits");
+    if (code == 0)
+        return fail_here(r, "\\u0000 is not allowed in strings");
+    if (code >= 0xDC00 && code <= 0xDFFF)
+        return fail_here(r, "a low surrogate without its high one");
+    if (code >= 0xD800 && code <= 0xDBFF) {
+        if (r->size - r->at < 2 || r->text[r->at] != '\\' || r->text[r->at + 1] != 'u')
+            return fail_here(r, "a high surrogate without its low one");
+        r->at += 2;
+        if (!read_hex4(r, &low) || low < 0xDC00 || low > 0xDFFF)
+            return fail_here(r, "a high surrogate without its low one");
+        code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+    }
+    *out = put_utf8(*out, code);
+    return MGEN_OK;
+}
+
+size_t mgi_utf8_length(const char *text, size_t size)
+{
+    const uint8_t *c = (const uint8_t *)text;
+    if (size == 0)
+        return 0;
+    if (c[0] < 0x80)
+        return 1;
+    size_t length = c[0] >= 0xC2 && c[0] <= 0xDF   ? 2
+                    : c[0] >= 0xE0 && c[0] <= 0xEF ? 3
+                    : c[0] >= 0xF0 && c[0] <= 0xF4 ? 4
+                                                   : 0;
+    if (length == 0 || size < length)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((c[i] & 0xC0) != 0x80)
+            return 0;
+    bool bad = (c[0] == 0xE0 && c[1] < 0xA0) ||  /* longer than needed */
+               (c[0] == 0xED && c[1] >= 0xA0) || /* surrogates */
+               (c[0] == 0xF0 && c[1] < 0x90) ||  /* longer than needed */
+               (c[0] == 0xF4 && c[1] >= 0x90);   /* past U+10FFFF */
+    return bad ? 0 : length;
+}
+
+static mgen_status read_string(reader *r, const char **out, size_t *out_length)
+{
+    if (!next_is(r, '"'))
+        return fail_here(r, "expected a string");
+    r->at++;
+    char *begin = r->string, *to = begin;
+    for (;;) {
+        if (r->at >= r->size)
+            return fail_here(r, "a string without its closing quote");
+        unsigned char c = (unsigned char)r->text[r->at];
+        if (c == '"')
+            break;
+        if (c < 0x20)
+            return fail_here(r, "a control character in a string");
+        if (c == '\\') {
+            r->at++;
+            MGI_TRY(read_escape(r, &to));
+            continue;
+        }
+        size_t length = mgi_utf8_length(r->text + r->at, r->size - r->at);
+        if (length == 0)
+            return fail_here(r, "bytes that are not UTF-8 in a string");
+        memcpy(to, r->text + r->at, length);
+        to += length;
+        r->at += length;
+    }
+    r->at++;
+    *to = '\0';
+    r->string = to + 1;
+    *out = begin;
+    *out_length = (size_t)(to - begin);
+    return MGEN_OK;
+}
+
+/* ---- numbers ---------------------------------------------------------------------------------- */
+
+/* Digits [begin, end) with a sign: false if they pass int64. */
+static bool to_int64(const char *begin, const char *end, int64_t *out)
+{
+    bool negative = *begin == '-';
+    int64_t value = 0;
+    for (const char *c = begin + negative; c < end; c++) {
+        int digit = *c - '0';
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, negative ? -digit : digit, &value))
+            return false;
+    }
+    *out = value;
+    return true;
+}
+
+static mgen_status read_number(reader *r, mgi_json *node)
+{
+    size_t begin = r->at;
+    bool whole = true;
+    if (next_is(r, '-'))
+        r->at++;
+    if (!digit_here(r))
+        return fail_here(r, "expected a digit");
+    if (next_is(r, '0')) {
+        r->at++;
+        if (digit_here(r))
+            return fail_here(r, "a number with a leading zero");
+    }
+    while (digit_here(r))
+        r->at++;
+    if (next_is(r, '.')) {
+        whole = false;
+        r->at++;
+        if (!digit_here(r))
+            return fail_here(r, "expected a digit after the decimal point");
+        while (digit_here(r))
+            r->at++;
+    }
+    if (next_is(r, 'e') || next_is(r, 'E')) {
+        whole = false;
+        r->at++;
+        if (next_is(r, '+') || next_is(r, '-'))
+            r->at++;
+        if (!digit_here(r))
+            return fail_here(r, "expected a digit in the exponent");
+        while (digit_here(r))
+            r->at++;
+    }
+    const char *text = r->text + begin;
+    size_t length = r->at - begin;
+    if (whole && to_int64(text, text + length, &node->i)) {
+        node->kind = MGI_JSON_INT;
+        node->d = (double)node->i;
+        return MGEN_OK;
+    }
+    /* strtod() reads the process's locale and past the end of our text: give it neither. The
+     * string buffer has room for every byte of the text, so also for this copy. */
+    memcpy(r->string, text, length);
+    r->string[length] = '\0';
+    if (!r->locale)
+        r->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (!r->locale)
+        return mgi_fail(r->ctx, MGEN_E_NO_MEMORY, "%s: cannot make the C locale", r->what);
+    node->kind = MGI_JSON_REAL;
+    node->d = strtod_l(r->string, NULL, r->locale);
+    node->i = 0;
+    return isfinite(node->d) ? MGEN_OK
+                             : fail_place(r, begin, "a number too large for a double", "");
+}
+
+/* ---- objects and arrays ----------------------------------------------------------------------- */
+
+static int compare_keys(const void *a, const void *b)
+{
+    const mgi_json *const *x = a, *const *y = b;
+    int order = strcmp((*x)->key, (*y)->key);
+    return order != 0 ? order : (*x)->offset < (*y)->offset ? -1 : (*x)->offset > (*y)->offset;
+}
+
+static mgen_status fail_duplicate(reader *r, const mgi_json *second)
+{
+    char detail[QUOTE_MAX + 8];
+    snprintf(detail, sizeof(detail), "'%.*s'", QUOTE_MAX, second->key);
+    return fail_place(r, second->offset, "an object has twice the key ", detail);
+}
+
+static mgen_status refuse_duplicates(reader *r, const mgi_json *object)
+{
+    if (object->i <= FEW_KEYS) {
+        for (const mgi_json *x = object->child; x; x = x->next)
+            for (const mgi_json *y = x->next; y; y = y->next)
+                if (strcmp(x->key, y->key) == 0)
+                    return fail_duplicate(r, y);
+        return MGEN_OK;
+    }
+    const mgi_json **sorted;
+    size_t count = 0;
+    MGI_TRY(mgi_alloc_zero(r->ctx, (size_t)object->i, sizeof(*sorted), &sorted));
+    for (const mgi_json *x = object->child; x; x = x->next)
+        sorted[count++] = x;
+    qsort(sorted, count, sizeof(*sorted), compare_keys);
+    mgen_status status = MGEN_OK;
+    for (size_t i = 1; i < count && status == MGEN_OK; i++)
+        if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
+            status = fail_duplicate(r, sorted[i]);
+    mgi_free(r->ctx, sorted);
+    return status;
+}
+
+static mgen_status read_value(reader *r, mgi_json *node, int depth);
+
+static mgen_status read_member(reader *r, bool keyed, int depth, mgi_json **out)
+{
+    const char *key = NULL;
+    size_t length = 0;
+    skip_blanks(r);
+    size_t offset = r->at;
+    if (keyed) {
+        if (!next_is(r, '"'))
+            return fail_here(r, "expected a key in quotes");
+        MGI_TRY(read_string(r, &key, &length));
+        skip_blanks(r);
+        if (!next_is(r, ':'))
+            return fail_here(r, "expected ':' after a key");
+        r->at++;
+    }
+    MGI_TRY(make_node(r, out));
+    MGI_TRY(read_value(r, *out, depth));
+    if (keyed) {
+        (*out)->key = key;
+        (*out)->offset = offset;
+    }
+    return MGEN_OK;
+}
+
+static mgen_status read_members(reader *r, mgi_json *node, int depth)
+{
+    bool keyed = node->kind == MGI_JSON_OBJECT;
+    char closing = keyed ? '}' : ']';
+    if (depth >= MGI_JSON_DEPTH_MAX)
+        return fail_here(r, "nested too deeply");
+    r->at++;
+    skip_blanks(r);
+    if (next_is(r, closing)) {
+        r->at++;
+        return MGEN_OK;
+    }
+    const mgi_json **link = &node->child;
+    for (;;) {
+        mgi_json *member = NULL;
+        MGI_TRY(read_member(r, keyed, depth + 1, &member));
+        *link = member;
+        link = &member->next;
+        node->i++;
+        skip_blanks(r);
+        if (next_is(r, closing))
+            break;
+        if (!next_is(r, ','))
+            return fail_here(r, keyed ? "expected ',' or '}'" : "expected ',' or ']'");
+        r->at++;
+    }
+    r->at++;
+    return keyed ? refuse_duplicates(r, node) : MGEN_OK;
+}
+
+static mgen_status read_value(reader *r, mgi_json *node, int depth)
+{
+    static const struct {
+        const char *text;
+        mgi_json_kind kind;
+        int64_t i;
+    } words[] = {
+        {"true", MGI_JSON_BOOL, 1}, {"false", MGI_JSON_BOOL, 0}, {"null", MGI_JSON_NULL, 0}};
+
+    skip_blanks(r);
+    *node = (mgi_json){.kind = MGI_JSON_NULL, .offset = r->at};
+    char c = r->at < r->size ? r->text[r->at] : '\0';
+    switch (c) {
+    case '{':
+    case '[':
+        node->kind = c == '{' ? MGI_JSON_OBJECT : MGI_JSON_ARRAY;
+        return read_members(r, node, depth);
+    case '"':
+        node->kind = MGI_JSON_STRING;
+        return read_string(r, &node->s, &node->s_len);
+    default:
+        if (c == '-' || (c >= '0' && c <= '9'))
+            return read_number(r, node);
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+            size_t length = strlen(words[i].text);
+            if (r->size - r->at >= length && memcmp(r->text + r->at, words[i].text, length) == 0) {
+                r->at += length;
+                node->kind = words[i].kind;
+                node->i = words[i].i;
+                return MGEN_OK;
+            }
+        }
+        return fail_here(r, "expected a value");
+    }
+}
+
+mgen_status mgi_json_parse(mgen_context *ctx, const char *what, const char *text, size_t size,
+                           mgi_json **out)
+{
+    *out = NULL;
+    if (size > MGI_JSON_SIZE_MAX)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "%s: %zu bytes of JSON; at most %d are read", what,
+                        size, MGI_JSON_SIZE_MAX);
+    reader r = {.ctx = ctx, .what = what, .text = text, .size = size};
+    size_t strings;
+    if (!mgi_size_add(size, 1, &strings))
+        return mgi_fail(ctx, MGEN_E_INVALID, "%s: too long", what);
+    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof(*r.doc), &r.doc));
+    mgen_status status = mgi_alloc(ctx, strings, &r.doc->strings);
+    if (status == MGEN_OK) {
+        r.string = r.doc->strings;
+        status = read_value(&r, &r.doc->root, 0);
+    }
+    if (status == MGEN_OK) {
+        skip_blanks(&r);
+        if (r.at < r.size)
+            status = fail_here(&r, "something follows the end of the value");
+    }
+    if (r.locale)
+        freelocale(r.locale);
+    if (status == MGEN_OK)
+        *out = &r.doc->root;
+    else
+        mgi_json_free(ctx, &r.doc->root);
+    return status;
+}
+
+void mgi_json_free(mgen_context *ctx, mgi_json *root)
+{
+    if (!root)
+        return;
+    document *doc = (document *)root; /* its first member */
+    while (doc->blocks) {
+        node_block *block = doc->blocks;
+        doc->blocks = block->next;
+        mgi_free(ctx, block);
+    }
+    mgi_free(ctx, doc->strings);
+    mgi_free(ctx, doc);
+}
+
+/* ---- typed reads ------------------------------------------------------------------------------ */
+
+const mgi_json *mgi_json_find(const mgi_json *object, const char *key)
+{
+    if (!object || object->kind != MGI_JSON_OBJECT)
+        return NULL;
+    for (const mgi_json *x = object->child; x; x = x->next)
+        if (strcmp(x->key, key) == 0)
+            return x;
+    return NULL;
+}
+
+/* A value as messages show it. */
+static const char *show(const mgi_json *value, char *text, size_t size)
+{
+    switch (value->kind) {
+    case MGI_JSON_NULL:
+        return "null";
+    case MGI_JSON_BOOL:
+        return value->i ? "true" : "false";
+    case MGI_JSON_INT:
+        snprintf(text, size, "%" PRId64, value->i);
+        return text;
+    case MGI_JSON_REAL:
+        snprintf(text, size, "%g", value->d);
+        return text;
+    case MGI_JSON_STRING:
+        snprintf(text, size, "\"%.*s%s\"", QUOTE_MAX, value->s,
+                 value->s_len > QUOTE_MAX ? "..." : "");
+        return text;
+    case MGI_JSON_ARRAY:
+        return "an array";
+    default:
+        return "an object";
+    }
+}
+
+/* *out NULL: the key is missing and may be. */
+static mgen_status member_of(mgen_context *ctx, const mgi_json *object, const char *key,
+                             bool required, const mgi_json **out)
+{
+    *out = NULL;
+    if (!object || object->kind != MGI_JSON_OBJECT)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "expected an object with the key \"%s\"", key);
+    *out = mgi_json_find(object, key);
+    if (!*out && required)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "the key \"%s\" is missing", key);
+    return MGEN_OK;
+}
+
+static mgen_status fail_kind(mgen_context *ctx, const char *key, const mgi_json *value,
+                             const char *wanted)
+{
+    char text[QUOTE_MAX + 16];
+    return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is %s (byte %zu), not %s", key,
+                    show(value, text, sizeof(text)), value->offset, wanted);
+}
+
+mgen_status mgi_json_get_int(mgen_context *ctx, const mgi_json *object, const char *key,
+                             bool required, int64_t min, int64_t max, int64_t *out)
+{
+    const mgi_json *value;
+    MGI_TRY(member_of(ctx, object, key, required, &value));
+    if (!value)
+        return MGEN_OK;
+    if (value->kind != MGI_JSON_INT)
+        return fail_kind(ctx, key, value, "a whole number");
+    if (value->i < min || value->i > max)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"%s\" is %" PRId64 " (byte %zu), not within %" PRId64 " to %" PRId64, key,
+                        value->i, value->offset, min, max);
+    *out = value->i;
+    return MGEN_OK;
+}
+
+mgen_status mgi_json_get_real(mgen_context *ctx, const mgi_json *object, const char *key,
+                              bool required, double min, double max, double *out)
+{
+    const mgi_json *value;
+    MGI_TRY(member_of(ctx, object, key, required, &value));
+    if (!value)
+        return MGEN_OK;
+    if (value->kind != MGI_JSON_INT && value->kind != MGI_JSON_REAL)
+        return fail_kind(ctx, key, value, "a number");
+    if (!(value->d >= min && value->d <= max))
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is %g (byte %zu), not within %g to %g", key,
+                        value->d, value->offset, min, max);
+    *out = value->d;
+    return MGEN_OK;
+}
+
+mgen_status mgi_json_get_bool(mgen_context *ctx, const mgi_json *object, const char *key,
+                              bool required, bool *out)
+{
+    const mgi_json *value;
+    MGI_TRY(member_of(ctx, object, key, required, &value));
+    if (!value)
+        return MGEN_OK;
+    if (value->kind != MGI_JSON_BOOL)
+        return fail_kind(ctx, key, value, "true or false");
+    *out = value->i != 0;
+    return MGEN_OK;
+}
+
+mgen_status mgi_json_get_string(mgen_context *ctx, const mgi_json *object, const char *key,
+                                bool required, const char **out)
+{
+    const mgi_json *value;
+    MGI_TRY(member_of(ctx, object, key, required, &value));
+    if (!value)
+        return MGEN_OK;
+    if (value->kind != MGI_JSON_STRING)
+        return fail_kind(ctx, key, value, "a string");
+    *out = value->s;
+    return MGEN_OK;
+}
+
+mgen_status mgi_json_only_keys(mgen_context *ctx, const mgi_json *object, const char *const *keys)
+{
+    if (!object || object->kind != MGI_JSON_OBJECT)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "expected an object");
+    for (const mgi_json *x = object->child; x; x = x->next) {
+        const char *const *known = keys;
+        while (*known && strcmp(*known, x->key) != 0)
+            known++;
+        if (!*known)
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "unknown key \"%.*s\" (byte %zu)", QUOTE_MAX,
+                            x->key, x->offset);
+    }
+    return MGEN_OK;
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: MIT
+ * The only place that opens files. */
+#include "io/path.h"
+
+#include "core/alloc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define COPY_MAX  (64 * 1024) /* bytes: smaller files are copied, which is cheaper than a mapping */
+#define TEMP_MAX  100         /* left-over temporary files of one name that we step over */
+#define CHUNK_MAX ((size_t)1 << 30) /* bytes a system call is asked to move */
+
+/* Record what failed on which path, why, and what helps. Leaves errno alone. */
+static mgen_status fail_errno(mgen_context *ctx, const char *what, const char *path)
+{
+    int error = errno;
+    mgen_status code = MGEN_E_IO;
+    const char *help = "";
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+        code = MGEN_E_NOT_FOUND;
+        break;
+    case ENOSPC:
+        code = MGEN_E_NO_SPACE;
+        help = "; free some space or choose another folder";
+        break;
+    case EDQUOT:
+        code = MGEN_E_NO_SPACE;
+        help = "; the user's quota is used up";
+        break;
+    case EFBIG:
+        code = MGEN_E_NO_SPACE;
+        help = "; the process or the file system limits the size of files";
+        break;
+    case ENOMEM:
+        code = MGEN_E_NO_MEMORY;
+        break;
+    case ENAMETOOLONG:
+    case ELOOP:
+        code = MGEN_E_INVALID;
+        break;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        help = "; check the permissions of the file and its folder";
+        break;
+    case EMFILE:
+    case ENFILE:
+        help = "; too many files are open";
+        break;
+    default:
+        break;
+    }
+    char text[128];
+    mgi_fail(ctx, code, "cannot %s '%s': %s%s", what, path,
+             mgi_errno_text(error, text, sizeof(text)), help);
+    errno = error;
+    return code;
+}
+
+static mgen_status check_path(mgen_context *ctx, const char *path)
+{
+    if (!path || !*path)
+        return mgi_fail(ctx, MGEN_E_INVALID, "the path is %s", path ? "empty" : "NULL");
+    if (strnlen(path, MGI_PATH_MAX + 1) > MGI_PATH_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "the path '%.40s...' is longer than %d bytes", path,
+                        MGI_PATH_MAX);
+    return MGEN_OK;
+}
+
+static int open_retry(int folder, const char *path, int flags, mode_t mode)
+{
+    int fd;
+    do
+        fd = openat(folder, path, flags | O_CLOEXEC | O_NOCTTY, mode);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static mgen_status not_regular(mgen_context *ctx, mgen_status code, const char *path, mode_t mode)
+{
+    const char *kind = S_ISDIR(mode)    ? "a folder"
+                       : S_ISLNK(mode)  ? "a symbolic link"
+                       : S_ISFIFO(mode) ? "a named pipe"
+                       : S_ISSOCK(mode) ? "a socket"
+                                        : "a device";
+    return mgi_fail(ctx, code, "'%s' is %s, not a regular file", path, kind);
+}
+
+/* ---- reading ---------------------------------------------------------------------------------- */
+
+static mgen_status read_all(mgen_context *ctx, int fd, const char *path, uint8_t *data, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        size_t chunk = size - done < CHUNK_MAX ? size - done : CHUNK_MAX;
+        ssize_t n = read(fd, data + done, chunk);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail_errno(ctx, "read", path);
+        if (n == 0)
+            return mgi_fail(ctx, MGEN_E_IO, "'%s' became shorter while it was read", path);
+        done += (size_t)n;
+    }
+    return MGEN_OK;
+}
+
+/* Take over fd. `refusal` is the status for what is not a regular file of a sane size. */
+static mgen_status load(mgen_context *ctx, int fd, const char *path, mgen_status refusal,
+                        mgi_file *out)
+{
+    mgen_status status = MGEN_OK;
+    uint8_t *copy = NULL;
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        status = fail_errno(ctx, "look at", path);
+        goto end;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        status = not_regular(ctx, refusal, path, st.st_mode);
+        goto end;
+    }
+    if (st.st_size < 0 || (uint64_t)st.st_size > MGI_FILE_MAX ||
+        (uint64_t)st.st_size > SIZE_MAX / 2) {
+        status = mgi_fail(ctx, refusal, "'%s' is larger than %" PRIu64 " bytes", path,
+                          (uint64_t)MGI_FILE_MAX);
+        goto end;
+    }
+    size_t size = (size_t)st.st_size;
+    if (size > COPY_MAX) {
+        void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (map != MAP_FAILED) {
+            *out = (mgi_file){map, size, 1};
+            goto end;
+        }
+    }
+    MGI_TRY_GOTO(status, mgi_alloc(ctx, size, &copy), end);
+    MGI_TRY_GOTO(status, read_all(ctx, fd, path, copy, size), end);
+    *out = (mgi_file){copy, size, 0};
+    copy = NULL;
+end:
+    mgi_free(ctx, copy);
+    close(fd);
+    return status;
+}
+
+mgen_status mgi_file_open(mgen_context *ctx, const char *path, mgi_file *out)
+{
+    *out = (mgi_file){NULL, 0, 0};
+    MGI_TRY(check_path(ctx, path));
+    /* O_NONBLOCK: a named pipe opens at once and is then refused. */
+    int fd = open_retry(AT_FDCWD, path, O_RDONLY | O_NONBLOCK, 0);
+    if (fd < 0 && errno == ENXIO)
+        return not_regular(ctx, MGEN_E_INVALID, path, S_IFSOCK);
+    if (fd < 0)
+        return fail_errno(ctx, "open", path);
+    return load(ctx, fd, path, MGEN_E_INVALID, out);
+}
+
+static mgen_status check_name(mgen_context *ctx, const char *dir, const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  "._-";
+    if (!name || !*name)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "an empty file name inside '%s'", dir);
+    size_t length = strnlen(name, MGI_NAME_MAX + 1);
+    if (length > MGI_NAME_MAX)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "the file name '%.40s...' inside '%s' is longer than %d bytes", name, dir,
+                        MGI_NAME_MAX);
+    if (name[0] == '.' || strspn(name, allowed) != length)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "the file name '%s' inside '%s' is not allowed: letters, digits and . _ - "
+                        "only, not starting with a dot",
+                        name, dir);
+    return MGEN_OK;
+}
+
+mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_file *out)
+{
+    *out = (mgi_file){NULL, 0, 0};
+    char path[MGI_PATH_MAX + MGI_NAME_MAX + 2]; /* for messages: the name is opened in the folder */
+    MGI_TRY(check_path(ctx, dir));
+    MGI_TRY(check_name(ctx, dir, name));
+    MGI_TRY(mgi_path_join(ctx, dir, name, path, sizeof(path)));
+
+    int folder = open_retry(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+    if (folder < 0)
+        return fail_errno(ctx, "open the folder", dir);
+    int fd = open_retry(folder, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
+    int error = errno;
+    close(folder);
+    if (fd >= 0)
+        return load(ctx, fd, path, MGEN_E_CORRUPT, out);
+    if (error == ELOOP || error == ENXIO)
+        return not_regular(ctx, MGEN_E_CORRUPT, path, error == ELOOP ? S_IFLNK : S_IFSOCK);
+    errno = error;
+    return fail_errno(ctx, "open", path);
+}
+
+void mgi_file_close(mgen_context *ctx, mgi_file *file)
+{
+    if (file->mapped)
+        munmap((void *)(uintptr_t)file->data, file->size);
+    else
+        mgi_free(ctx, (void *)(uintptr_t)file->data);
+    *file = (mgi_file){NULL, 0, 0};
+}
+
+/* ---- writing ---------------------------------------------------------------------------------- */
+
+/* Where a file written to `path` ends up: behind a link, and never in place of a device or folder,
+ * which renaming over it would replace. */
+static mgen_status resolve_target(mgen_context *ctx, const char *path, char out[MGI_PATH_MAX + 1])
+{
+    _Static_assert(MGI_PATH_MAX + 1 >= PATH_MAX, "realpath() writes up to PATH_MAX bytes");
+    MGI_TRY(check_path(ctx, path));
+    struct stat st;
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
+        if (!realpath(path, out))
+            return fail_errno(ctx, "follow the link", path);
+    } else
+        memcpy(out, path, strlen(path) + 1);
+    if (lstat(out, &st) != 0)
+        return errno == ENOENT ? MGEN_OK : fail_errno(ctx, "write", path);
+    return S_ISREG(st.st_mode) ? MGEN_OK : not_regular(ctx, MGEN_E_INVALID, path, st.st_mode);
+}
+
+/* Make a file of our own beside `path`, which must be resolved, and open it. */
+static mgen_status create_temp(mgen_context *ctx, const char *path, char *temp, size_t size,
+                               int *out)
+{
+    for (int i = 0; i < TEMP_MAX; i++) {
+        char tail[48];
+        if (i == 0)
+            snprintf(tail, sizeof(tail), ".tmp.%ld", (long)getpid());
+        else
+            snprintf(tail, sizeof(tail), ".tmp.%ld.%d", (long)getpid(), i);
+        int length = snprintf(temp, size, "%s%s", path, tail);
+        if (length < 0 || (size_t)length >= size)
+            return mgi_fail(ctx, MGEN_E_INVALID, "the path '%.40s...' is too long", path);
+        *out = open_retry(AT_FDCWD, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0666);
+        if (*out >= 0)
+            return MGEN_OK;
+        if (errno == ENOENT)
+            return mgi_fail(ctx, MGEN_E_NOT_FOUND,
+                            "cannot write '%s': its folder does not exist; make it first", path);
+        if (errno != EEXIST)
+            return fail_errno(ctx, "write", path);
+    }
+    return mgi_fail(ctx, MGEN_E_IO, "cannot write '%s': remove the old files '%s.tmp.*'", path,
+                    path);
+}
+
+/* Make a rename inside the folder of `path` last through a power cut. */
+static mgen_status sync_folder(mgen_context *ctx, const char *path)
+{
+    char folder[MGI_PATH_MAX + 1];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    if (!slash)
+        memcpy(folder, ".", 2);
+    else {
+        if (length == 0) /* the root folder */
+            length = 1;
+        memcpy(folder, path, length);
+        folder[length] = '\0';
+    }
+    int fd = open_retry(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) /* a folder may be writable but not readable: then the system decides when */
+        return errno == EACCES ? MGEN_OK : fail_errno(ctx, "open the folder", folder);
+    int failed = fsync(fd);
+    mgen_status status = MGEN_OK;
+    if (failed && errno != EINVAL && errno != ENOTSUP && errno != EROFS)
+        status = fail_errno(ctx, "flush the folder", folder);
+    close(fd);
+    return status;
+}
+
+/* Flush and close fd, give the file its name. Removes the temporary file on failure. */
+static mgen_status publish(mgen_context *ctx, int fd, const char *temp, const char *path)
+{
+    mgen_status status = MGEN_OK;
+    int failed;
+    do
+        failed = fsync(fd);
+    while (failed && errno == EINTR);
+    if (failed && errno != EINVAL && errno != ENOTSUP)
+        status = fail_errno(ctx, "flush", path);
+    if (close(fd) != 0 && errno != EINTR && status == MGEN_OK)
+        status = fail_errno(ctx, "close", path); /* network file systems report here */
+    if (status == MGEN_OK && rename(temp, path) != 0)
+        status = fail_errno(ctx, "rename the finished file to", path);
+    if (status != MGEN_OK) {
+        unlink(temp);
+        return status;
+    }
+    return sync_folder(ctx, path);
+}
+
+mgen_status mgi_writer_open(mgen_context *ctx, const char *path, mgi_writer *out)
+{
+    out->ctx = ctx;
+    out->fd = -1;
+    out->path[0] = out->temp[0] = '\0';
+    out->written = 0;
+    MGI_TRY(resolve_target(ctx, path, out->path));
+    return create_temp(ctx, out->path, out->temp, sizeof(out->temp), &out->fd);
+}
+
+mgen_status mgi_writer_write(mgi_writer *w, const void *data, size_t size)
+{
+    if (w->fd < 0)
+        return mgi_fail(w->ctx, MGEN_E_STATE, "'%s' is not open for writing", w->path);
+    const uint8_t *from = data;
+    while (size > 0) {
+        ssize_t n = write(w->fd, from, size < CHUNK_MAX ? size : CHUNK_MAX);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            if (n == 0)
+                errno = EIO;
+            mgen_status status = fail_errno(w->ctx, "write", w->path);
+            mgi_writer_abort(w); /* a file with a piece missing must never be published */
+            return status;
+        }
+        from += n;
+        size -= (size_t)n;
+        w->written += (uint64_t)n;
+    }
+    return MGEN_OK;
+}
+
+mgen_status mgi_writer_commit(mgi_writer *w)
+{
+    if (w->fd < 0)
+        return mgi_fail(w->ctx, MGEN_E_STATE,
+                        "'%s' cannot be finished: it is not open, or a write failed", w->path);
+    int fd = w->fd;
+    w->fd = -1;
+    return publish(w->ctx, fd, w->temp, w->path);
+}
+
+void mgi_writer_abort(mgi_writer *w)
+{
+    if (w->fd < 0 || !w->temp[0]) /* finished, or never opened */
+        return;
+    close(w->fd);
+    unlink(w->temp);
+    w->fd = -1;
+}
+
+mgen_status mgi_path_temp(mgen_context *ctx, const char *path, char *out, size_t out_size)
+{
+    char target[MGI_PATH_MAX + 1];
+    int fd;
+    MGI_TRY(resolve_target(ctx, path, target));
+    MGI_TRY(create_temp(ctx, target, out, out_size, &fd));
+    close(fd);
+    return MGEN_OK;
+}
+
+mgen_status mgi_path_publish(mgen_context *ctx, const char *temp, const char *path)
+{
+    char target[MGI_PATH_MAX + 1];
+    mgen_status status = resolve_target(ctx, path, target);
+    if (status == MGEN_OK) {
+        int fd = open_retry(AT_FDCWD, temp, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
+        if (fd >= 0)
+            return publish(ctx, fd, temp, target);
+        status = fail_errno(ctx, "open", temp);
+    }
+    mgi_path_discard(temp);
+    return status;
+}
+
+void mgi_path_discard(const char *temp)
+{
+    if (temp && *temp)
+        unlink(temp);
+}
+
+/* ---- folders and names ------------------------------------------------------------------------ */
+
+mgen_status mgi_dir_make(mgen_context *ctx, const char *path)
+{
+    MGI_TRY(check_path(ctx, path));
+    if (mkdir(path, 0777) == 0)
+        return MGEN_OK;
+    if (errno != EEXIST)
+        return fail_errno(ctx, "make the folder", path);
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return fail_errno(ctx, "look at", path);
+    if (!S_ISDIR(st.st_mode))
+        return mgi_fail(ctx, MGEN_E_INVALID, "'%s' exists and is not a folder", path);
+    return MGEN_OK;
+}
+
+mgen_status mgi_path_join(mgen_context *ctx, const char *dir, const char *name, char *out,
+                          size_t out_size)
+{
+    size_t length = strlen(dir);
+    const char *slash = length > 0 && dir[length - 1] == '/' ? "" : "/";
+    int n = snprintf(out, out_size, "%s%s%s", dir, slash, name);
+    if (n < 0 || (size_t)n >= out_size)
+        return mgi_fail(ctx, MGEN_E_INVALID, "the path '%.40s.../%.40s' is longer than %zu bytes",
+                        dir, name, out_size - 1);
+    return MGEN_OK;
+}
