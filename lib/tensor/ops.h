@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ * The typed front of each op: shapes in, a new tensor out, gradients recorded. Tier 2.
+ *
+ * Every function returns a tensor of the run's innermost scope, or NULL after a failure (run->status
+ * says which). NULL tensors are accepted where a comment says "or NULL", and wherever the run has
+ * already failed. Definitions of the mathematics stand in the kernels' headers.
+ */
+#ifndef MGI_TENSOR_OPS_H
+#define MGI_TENSOR_OPS_H
+
+#include "tensor/run.h"
+
+typedef mgi_tensor T;
+
+/* -- dense ------------------------------------------------------------------------------------ */
+
+/* x (..., K), w (N, K), b (N) or NULL -> (..., N). */
+T *mgi_linear(mgi_run *run, T *x, T *w, T *b);
+
+typedef struct mgi_conv_options {
+    int64_t stride_h, stride_w;
+    int64_t pad_top, pad_bottom, pad_left, pad_right;
+    int32_t pad_mode; /* MGK_PAD_* */
+} mgi_conv_options;
+/* x (N, H, W, Cin), w (Cout, kh, kw, Cin), b (Cout) or NULL. */
+T *mgi_conv2d(mgi_run *run, T *x, T *w, T *b, mgi_conv_options options);
+/* Nearest-neighbour enlargement of (N, H, W, C) by whole factors. */
+T *mgi_resize_nearest(mgi_run *run, T *x, int64_t fh, int64_t fw);
+
+/* qkv (B, S, 3, H, Dh) -> (B, S, H*Dh). mask (B, S) u8 or NULL; bias (H, 2S-1) or NULL. */
+T *mgi_self_attention(mgi_run *run, T *qkv, T *mask, T *bias, float scale);
+/* q (B, Sq, H, Dh), kv (B, Sk, 2, H, Dh), mask (B, Sk) u8 or NULL -> (B, Sq, H*Dh). */
+T *mgi_cross_attention(mgi_run *run, T *q, T *kv, T *mask, float scale);
+
+/* -- rows and elements -------------------------------------------------------------------------- */
+
+typedef struct mgi_norm_options {
+    int32_t kind; /* MGK_NORM_* */
+    float eps;
+    T *weight, *bias;     /* (D) or NULL */
+    T *mod;               /* (B, n, D): vectors by which samples are modulated, or NULL */
+    int64_t scale, shift; /* their indices within n */
+} mgi_norm_options;
+/* x (B, ..., D). */
+T *mgi_norm(mgi_run *run, T *x, mgi_norm_options options);
+/* x + mod[:, gate] * h; x, h (B, ..., D), mod (B, n, D). */
+T *mgi_gated_residual(mgi_run *run, T *x, T *h, T *mod, int64_t gate);
+/* x (..., 2F) -> (..., F). */
+T *mgi_glu(mgi_run *run, T *x, int32_t kind);
+T *mgi_unary(mgi_run *run, T *x, int32_t kind);
+T *mgi_add(mgi_run *run, T *a, T *b);
+/* x (..., D) + table (P, D) repeated along the rows. */
+T *mgi_add_rows(mgi_run *run, T *x, T *table);
+/* x (..., C) * scale (C) + shift (C); no gradient for scale and shift. */
+T *mgi_channel_affine(mgi_run *run, T *x, T *scale, T *shift);
+/* x * alpha + beta in another dtype; no gradient. */
+T *mgi_convert(mgi_run *run, T *x, int32_t dtype, float alpha, float beta);
+void mgi_fill(mgi_run *run, T *x, float value); /* in place; no gradient */
+/* The same memory in another shape. */
+T *mgi_reshape(mgi_run *run, T *x, int rank, const int64_t *dims);
+/* x[..., first : first + size] along axis (a copy). */
+T *mgi_slice(mgi_run *run, T *x, int axis, int64_t first, int64_t size);
+
+/* -- embeddings and layout ---------------------------------------------------------------------- */
+
+/* ids (...) i32, table (V, D) -> (..., D). */
+T *mgi_embedding(mgi_run *run, T *ids, T *table);
+/* t (B) -> (B, dim): cos | sin of 1000 t. No gradient. */
+T *mgi_timestep_embed(mgi_run *run, T *t, int64_t dim);
+/* table (buckets, H) -> (H, 2S-1), the bias of self-attention over S tokens. */
+T *mgi_relative_bias(mgi_run *run, T *table, int64_t tokens, int64_t max_distance);
+/* (B,T,H,W,C) -> (B, T/pt*H/ph*W/pw, pt*ph*pw*C), and back (`dims`: the five of the video). */
+T *mgi_patchify(mgi_run *run, T *x, int64_t pt, int64_t ph, int64_t pw);
+T *mgi_unpatchify(mgi_run *run, T *x, const int64_t dims[5], int64_t pt, int64_t ph, int64_t pw);
+
+/* -- training and sampling ---------------------------------------------------------------------- */
+
+/* weight * mean distance -> (1). target gets no gradient. */
+T *mgi_loss(mgi_run *run, int32_t kind, float weight, T *x, T *target);
+/* h (..., 2C) -> z (..., C); noise like z or NULL; *kl receives weight * mean KL (1) if kl. */
+T *mgi_posterior(mgi_run *run, T *h, T *noise, float weight, T **kl);
+T *mgi_random(mgi_run *run, int32_t kind, uint64_t seed, uint64_t stream, uint64_t base,
+              float alpha, float beta, int rank, const int64_t *dims);
+/* x1, x0 (B, ...), t (B): *xt, *v receive the point of the path and its velocity. */
+void mgi_flow_path(mgi_run *run, T *x1, T *x0, T *t, float sigma, T **xt, T **v);
+/* uncond + guidance[0] * (cond - uncond). */
+T *mgi_cfg_combine(mgi_run *run, T *cond, T *uncond, T *guidance);
+void mgi_euler_step(mgi_run *run, T *x, T *u, T *dt); /* x += dt[0] * u, in place */
+
+#endif

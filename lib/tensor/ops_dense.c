@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT
+ * Fronts and gradient rules of products, convolutions and attention. */
+#include "tensor/ops.h"
+
+#include "core/checked.h"
+#include "kernels/attention/attention.h"
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/pointwise/pointwise.h"
+#include "kernels/resize/resize.h"
+
+#include <string.h>
+
+static const mgk_buf no_buf;
+
+/* C = A W^T + b.  dA = dC W;  dW += dC^T A;  db += column sums of dC. */
+static void linear_backward(mgi_run *run, mgi_node *node)
+{
+    const mgk_matmul_args *f = (const void *)node->args.bytes;
+    mgk_buf dy = mgi_grad_in(node);
+    int32_t accumulate;
+    mgk_matmul_args a = {.a = dy,
+                         .b = f->b,
+                         .m = f->m,
+                         .n = f->k,
+                         .k = f->n,
+                         .batch = 1,
+                         .lda = f->n,
+                         .ldb = f->k,
+                         .ldc = f->k,
+                         .alpha = 1.0f};
+    a.c = mgi_grad_out(run, node, 0, &accumulate);
+    a.accumulate = accumulate;
+    if (a.c.p)
+        mgi_run_launch(run, MGK_OP_matmul, &a);
+    mgk_matmul_args w = {.a = dy,
+                         .b = f->a,
+                         .m = f->n,
+                         .n = f->k,
+                         .k = f->m,
+                         .batch = 1,
+                         .lda = f->n,
+                         .ldb = f->k,
+                         .ldc = f->k,
+                         .trans_a = 1,
+                         .alpha = 1.0f};
+    w.c = mgi_grad_out(run, node, 1, &accumulate);
+    w.accumulate = accumulate;
+    if (w.c.p)
+        mgi_run_launch(run, MGK_OP_matmul, &w);
+    mgk_pointwise_args b = {.x = dy, .rows = f->m, .dim = f->n, .period = 1};
+    b.y = mgi_grad_add(run, node, 2);
+    if (b.y.p)
+        mgi_run_launch(run, MGK_OP_reduce_rows, &b);
+}
+
+T *mgi_linear(mgi_run *run, T *x, T *w, T *b)
+{
+    int64_t dims[MGI_RANK_MAX];
+    if (run->status != MGEN_OK || !mgi_require(run, x && w, "linear: an input is missing") ||
+        !mgi_require(run, w->rank == 2 && x->dims[x->rank - 1] == w->dims[1],
+                     "linear: the last dimension of x is not the weight's second") ||
+        !mgi_require(run, !b || b->count == w->dims[0], "linear: the bias has another length"))
+        return NULL;
+    memcpy(dims, x->dims, sizeof dims);
+    dims[x->rank - 1] = w->dims[0];
+    T *y = mgi_new(run, MGK_F32, x->rank, dims);
+    if (!y)
+        return NULL;
+    int64_t k = w->dims[1], n = w->dims[0], m = n ? y->count / n : 0;
+    mgk_matmul_args a = {.a = mgi_buf(x),
+                         .b = mgi_buf(w),
+                         .c = mgi_buf(y),
+                         .bias = mgi_buf(b),
+                         .m = m,
+                         .n = n,
+                         .k = k,
+                         .batch = 1,
+                         .lda = k,
+                         .ldb = k,
+                         .ldc = n,
+                         .trans_b = 1,
+                         .alpha = 1.0f};
+    mgi_run_launch(run, MGK_OP_matmul, &a);
+    mgi_record(run, linear_backward, y, (T *[]){x, w, b}, 3, (T *[]){x, w}, 2, &a, sizeof a);
+    return run->status == MGEN_OK ? y : NULL;
+}
+
+static void conv2d_backward(mgi_run *run, mgi_node *node)
+{
+    mgk_conv2d_args a = *(const mgk_conv2d_args *)(const void *)node->args.bytes;
+    mgk_buf x = a.x;
+    int32_t accumulate;
+    a.y = mgi_grad_in(node);
+    a.bias = no_buf;
+    a.x = mgi_grad_out(run, node, 0, &accumulate);
+    a.accumulate = accumulate;
+    if (a.x.p)
+        mgi_run_launch(run, MGK_OP_conv2d_grad_input, &a);
+    a.x = x;
+    a.weight = mgi_grad_add(run, node, 1);
+    a.bias = mgi_grad_add(run, node, 2);
+    a.accumulate = 1;
+    if (a.weight.p)
+        mgi_run_launch(run, MGK_OP_conv2d_grad_weight, &a);
+}
+
+T *mgi_conv2d(mgi_run *run, T *x, T *w, T *b, mgi_conv_options o)
+{
+    if (run->status != MGEN_OK || !mgi_require(run, x && w, "conv2d: an input is missing") ||
+        !mgi_require(run, x->rank == 4 && w->rank == 4 && x->dims[3] == w->dims[3],
+                     "conv2d: x is not (N,H,W,Cin) or the weight not (Cout,kh,kw,Cin)"))
+        return NULL;
+    mgk_conv2d_args a = {.x = mgi_buf(x),
+                         .weight = mgi_buf(w),
+                         .bias = mgi_buf(b),
+                         .n = x->dims[0],
+                         .h = x->dims[1],
+                         .w = x->dims[2],
+                         .cin = x->dims[3],
+                         .cout = w->dims[0],
+                         .kh = w->dims[1],
+                         .kw = w->dims[2],
+                         .stride_h = o.stride_h,
+                         .stride_w = o.stride_w,
+                         .pad_top = o.pad_top,
+                         .pad_bottom = o.pad_bottom,
+                         .pad_left = o.pad_left,
+                         .pad_right = o.pad_right,
+                         .pad_mode = o.pad_mode};
+    int64_t over_h = a.h + a.pad_top + a.pad_bottom - a.kh,
+            over_w = a.w + a.pad_left + a.pad_right - a.kw;
+    if (!mgi_require(run, over_h >= 0 && over_w >= 0 && o.stride_h > 0 && o.stride_w > 0,
+                     "conv2d: the picture is smaller than the kernel"))
+        return NULL;
+    a.ho = over_h / o.stride_h + 1;
+    a.wo = over_w / o.stride_w + 1;
+    T *y = mgi_new(run, MGK_F32, MGI_DIMS(a.n, a.ho, a.wo, a.cout));
+    if (!y)
+        return NULL;
+    a.y = mgi_buf(y);
+    mgi_run_launch(run, MGK_OP_conv2d, &a);
+    mgi_record(run, conv2d_backward, y, (T *[]){x, w, b}, 3, (T *[]){x, w}, 2, &a, sizeof a);
+    return run->status == MGEN_OK ? y : NULL;
+}
+
+static void resize_backward(mgi_run *run, mgi_node *node)
+{
+    mgk_resize_args a = *(const mgk_resize_args *)(const void *)node->args.bytes;
+    a.y = mgi_grad_in(node);
+    a.x = mgi_grad_out(run, node, 0, &a.accumulate);
+    if (a.x.p)
+        mgi_run_launch(run, MGK_OP_resize_nearest_grad, &a);
+}
+
+T *mgi_resize_nearest(mgi_run *run, T *x, int64_t fh, int64_t fw)
+{
+    if (run->status != MGEN_OK ||
+        !mgi_require(run, x && x->rank == 4, "resize: x is not (N,H,W,C)"))
+        return NULL;
+    mgk_resize_args a = {.x = mgi_buf(x),
+                         .n = x->dims[0],
+                         .h = x->dims[1],
+                         .w = x->dims[2],
+                         .c = x->dims[3],
+                         .fh = fh,
+                         .fw = fw};
+    T *y = mgi_new(run, MGK_F32, MGI_DIMS(a.n, a.h * fh, a.w * fw, a.c));
+    if (!y)
+        return NULL;
+    a.y = mgi_buf(y);
+    mgi_run_launch(run, MGK_OP_resize_nearest, &a);
+    mgi_record(run, resize_backward, y, &x, 1, NULL, 0, &a, sizeof a);
+    return run->status == MGEN_OK ? y : NULL;
+}
+
+/* -- attention -------------------------------------------------------------------------------- */
+
+static mgk_buf at(mgk_buf b, int64_t elements)
+{
+    return b.p ? (mgk_buf){(float *)b.p + elements, b.dtype} : b;
+}
+
+/* The kernel overwrites its outputs. If a gradient is there already (never in our networks: q, k and v
+ * have one use), it goes through a temporary. */
+static mgk_buf attention_target(mgi_run *run, mgi_node *node, int i, T **temp)
+{
+    int32_t accumulate;
+    mgk_buf out = mgi_grad_out(run, node, i, &accumulate);
+    *temp = NULL;
+    if (out.p && accumulate) {
+        *temp = mgi_new(run, MGK_F32, 1, &node->in[i]->count);
+        out = mgi_buf(*temp);
+    }
+    return out;
+}
+
+static void attention_merge(mgi_run *run, mgi_node *node, int i, T *temp)
+{
+    if (!temp)
+        return;
+    mgk_pointwise_args a = {.x = mgi_buf(temp),
+                            .y = mgi_buf(node->in[i]->grad),
+                            .count = temp->count,
+                            .alpha = 1.0f,
+                            .beta = 1.0f};
+    mgi_run_launch(run, MGK_OP_axpby, &a);
+}
+
+/* in: 0 = qkv, 1 = bias table values */
+static void self_attention_backward(mgi_run *run, mgi_node *node)
+{
+    mgk_attention_args a = *(const mgk_attention_args *)(const void *)node->args.bytes;
+    T *temp;
+    int64_t d = a.heads * a.head_dim;
+    a.d_o = mgi_grad_in(node);
+    a.dq = attention_target(run, node, 0, &temp);
+    a.dk = at(a.dq, d);
+    a.dv = at(a.dq, 2 * d);
+    a.d_bias = mgi_grad_add(run, node, 1);
+    if (a.dq.p)
+        mgi_run_launch(run, MGK_OP_attention_grad, &a);
+    attention_merge(run, node, 0, temp);
+}
+
+T *mgi_self_attention(mgi_run *run, T *qkv, T *mask, T *bias, float scale)
+{
+    if (run->status != MGEN_OK || !mgi_require(run, qkv && qkv->rank == 5 && qkv->dims[2] == 3,
+                                               "self_attention: qkv is not (B,S,3,H,Dh)"))
+        return NULL;
+    int64_t b = qkv->dims[0], s = qkv->dims[1], h = qkv->dims[3], dh = qkv->dims[4], d = h * dh;
+    if (!mgi_require(run, !mask || (mask->dtype == MGK_U8 && mask->count == b * s),
+                     "self_attention: the mask is not (B,S) u8") ||
+        !mgi_require(run, !bias || bias->count == h * (2 * s - 1),
+                     "self_attention: the bias is not (H,2S-1)"))
+        return NULL;
+    T *o = mgi_new(run, MGK_F32, MGI_DIMS(b, s, d)),
+      *lse = mgi_new(run, MGK_F32, MGI_DIMS(b, h, s));
+    if (!o || !lse)
+        return NULL;
+    mgk_buf base = mgi_buf(qkv);
+    mgk_attention_args a = {.q = base,
+                            .k = at(base, d),
+                            .v = at(base, 2 * d),
+                            .o = mgi_buf(o),
+                            .lse = mgi_buf(lse),
+                            .mask = mgi_buf(mask),
+                            .bias = mgi_buf(bias),
+                            .batch = b,
+                            .heads = h,
+                            .head_dim = dh,
+                            .sq = s,
+                            .sk = s,
+                            .q_row = 3 * d,
+                            .q_batch = 3 * d * s,
+                            .k_row = 3 * d,
+                            .k_batch = 3 * d * s,
+                            .v_row = 3 * d,
+                            .v_batch = 3 * d * s,
+                            .o_row = d,
+                            .o_batch = d * s,
+                            .scale = scale};
+    mgi_run_launch(run, MGK_OP_attention, &a);
+    mgi_record(run, self_attention_backward, o, (T *[]){qkv, bias}, 2,
+               (T *[]){qkv, o, lse, mask, bias}, 5, &a, sizeof a);
+    return run->status == MGEN_OK ? o : NULL;
+}
+
+/* in: 0 = q, 1 = kv */
+static void cross_attention_backward(mgi_run *run, mgi_node *node)
+{
+    mgk_attention_args a = *(const mgk_attention_args *)(const void *)node->args.bytes;
+    T *temp_q, *temp_kv;
+    a.d_o = mgi_grad_in(node);
+    a.dq = attention_target(run, node, 0, &temp_q);
+    a.dk = attention_target(run, node, 1, &temp_kv);
+    /* One of the two may be unwanted (a frozen text encoder): the kernel needs room for it all the same. */
+    if (!a.dq.p && run->status == MGEN_OK)
+        a.dq = mgi_buf(mgi_new(run, MGK_F32, MGI_DIMS(a.batch * a.q_batch)));
+    if (!a.dk.p && run->status == MGEN_OK)
+        a.dk = mgi_buf(mgi_new(run, MGK_F32, MGI_DIMS(a.batch * a.k_batch)));
+    a.dv = at(a.dk, a.heads * a.head_dim);
+    if (run->status == MGEN_OK)
+        mgi_run_launch(run, MGK_OP_attention_grad, &a);
+    attention_merge(run, node, 0, temp_q);
+    attention_merge(run, node, 1, temp_kv);
+}
+
+T *mgi_cross_attention(mgi_run *run, T *q, T *kv, T *mask, float scale)
+{
+    if (run->status != MGEN_OK ||
+        !mgi_require(run, q && kv, "cross_attention: an input is missing") ||
+        !mgi_require(run, q->rank == 4 && kv->rank == 5 && kv->dims[2] == 2,
+                     "cross_attention: q is not (B,Sq,H,Dh) or kv not (B,Sk,2,H,Dh)") ||
+        !mgi_require(run,
+                     q->dims[0] == kv->dims[0] && q->dims[2] == kv->dims[3] &&
+                         q->dims[3] == kv->dims[4],
+                     "cross_attention: q and kv differ in batch, heads or head size") ||
+        !mgi_require(run,
+                     !mask || (mask->dtype == MGK_U8 && mask->count == kv->dims[0] * kv->dims[1]),
+                     "cross_attention: the mask is not (B,Sk) u8"))
+        return NULL;
+    int64_t b = q->dims[0], sq = q->dims[1], h = q->dims[2], dh = q->dims[3], sk = kv->dims[1],
+            d = h * dh;
+    T *o = mgi_new(run, MGK_F32, MGI_DIMS(b, sq, d)),
+      *lse = mgi_new(run, MGK_F32, MGI_DIMS(b, h, sq));
+    if (!o || !lse)
+        return NULL;
+    mgk_attention_args a = {.q = mgi_buf(q),
+                            .k = mgi_buf(kv),
+                            .v = at(mgi_buf(kv), d),
+                            .o = mgi_buf(o),
+                            .lse = mgi_buf(lse),
+                            .mask = mgi_buf(mask),
+                            .batch = b,
+                            .heads = h,
+                            .head_dim = dh,
+                            .sq = sq,
+                            .sk = sk,
+                            .q_row = d,
+                            .q_batch = d * sq,
+                            .k_row = 2 * d,
+                            .k_batch = 2 * d * sk,
+                            .v_row = 2 * d,
+                            .v_batch = 2 * d * sk,
+                            .o_row = d,
+                            .o_batch = d * sq,
+                            .scale = scale};
+    mgi_run_launch(run, MGK_OP_attention, &a);
+    mgi_record(run, cross_attention_backward, o, (T *[]){q, kv}, 2, (T *[]){q, kv, o, lse, mask}, 5,
+               &a, sizeof a);
+    return run->status == MGEN_OK ? o : NULL;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ * A run: the scope in which ops make tensors, and the tape that records them. Tier 2.
+ *
+ * Ops (ops.h) return a tensor that belongs to the run's innermost scope, or NULL after a failure;
+ * they accept NULL and pass it on, and run->status keeps the first error: a network is written
+ * without a check on every line, and its caller checks once.
+ *
+ * While the tape records, an op whose inputs carry gradients pushes a node: the arguments of its
+ * kernel, the tensors that its gradient needs, and the rule. mgi_backward() walks the nodes from
+ * last to first. A node can be a whole block with a rule of its own (a composite node).
+ */
+#ifndef MGI_TENSOR_RUN_H
+#define MGI_TENSOR_RUN_H
+
+#include "tensor/tensor.h"
+
+#define MGI_NODE_INPUTS 8
+#define MGI_NODE_SAVED  10
+#define MGI_NODE_ARGS   512
+
+struct mgi_run;
+struct mgi_node;
+typedef void mgi_backward_fn(struct mgi_run *run, struct mgi_node *node);
+
+typedef struct mgi_node {
+    mgi_backward_fn *backward;
+    mgi_var *out;                      /* its gradient is there when the rule runs */
+    mgi_var *in[MGI_NODE_INPUTS];      /* NULL: that input wants no gradient */
+    mgi_tensor *saved[MGI_NODE_SAVED]; /* keeps what args points to alive */
+    union {
+        uint8_t bytes[MGI_NODE_ARGS]; /* the forward kernel's arguments */
+        int64_t align;
+    } args;
+} mgi_node;
+
+typedef struct mgi_run {
+    mgen_context *ctx;
+    mgi_device *dev;
+    mgen_status status; /* the first failure; ops do nothing after it */
+    bool record;
+    mgi_tensor **scope; /* tensors of all open scopes */
+    int64_t scope_count, scope_capacity;
+    mgi_node **nodes;
+    int64_t node_count, node_capacity;
+} mgi_run;
+
+void mgi_run_init(mgi_run *run, mgen_context *ctx, bool record);
+void mgi_run_finish(mgi_run *run); /* frees scopes and tape; returns nothing to check */
+
+/* Nested scopes: pop releases what was made since push, except `keep`, which moves outward. */
+int64_t mgi_scope_push(mgi_run *run);
+mgi_tensor *mgi_scope_pop(mgi_run *run, int64_t mark, mgi_tensor *keep);
+/* Release one tensor before its scope ends. */
+void mgi_drop(mgi_run *run, mgi_tensor *t);
+
+/* Put a tensor (refs passes to the scope) into the scope. Returns it, or NULL on failure. */
+mgi_tensor *mgi_scope_add(mgi_run *run, mgi_tensor *t);
+mgi_tensor *mgi_new(mgi_run *run, int32_t dtype, int rank, const int64_t *dims);
+#define MGI_DIMS(...)                                                                              \
+    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[])                         \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+
+/* Record the failure of a status-returning call; true if all is well. */
+bool mgi_ok(mgi_run *run, mgen_status status);
+/* A shape rule of an op's front: records INTERNAL with the text if cond is false. */
+bool mgi_require(mgi_run *run, bool cond, const char *text);
+void mgi_run_launch(mgi_run *run, int op, const void *args);
+
+/* Make `out` carry a gradient and push a node with a copy of args. Does nothing (returns NULL) if
+ * the tape does not record or none of the inputs carries a gradient. inputs/saved end with NULL
+ * entries where unused. */
+mgi_node *mgi_record(mgi_run *run, mgi_backward_fn *rule, mgi_tensor *out,
+                     mgi_tensor *const *inputs, int input_count, mgi_tensor *const *saved,
+                     int saved_count, const void *args, size_t args_size);
+
+/* Inside rules: the buffer that the gradient of node->in[i] goes to. *accumulate says whether to add
+ * to it (something is there) or to write. A NULL p: not wanted. */
+mgk_buf mgi_grad_out(mgi_run *run, mgi_node *node, int i, int32_t *accumulate);
+/* The same for kernels that always add: a fresh gradient is cleared first. */
+mgk_buf mgi_grad_add(mgi_run *run, mgi_node *node, int i);
+static inline mgk_buf mgi_grad_in(const mgi_node *node)
+{
+    return mgi_buf(node->out->grad);
+}
+
+/* d loss / d everything; loss has one element. Consumes the tape. */
+mgen_status mgi_backward(mgi_run *run, mgi_tensor *loss);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ * Tensors: typed, shaped views of reference-counted device memory. Row-major, contiguous. Tier 2. */
+#ifndef MGI_TENSOR_TENSOR_H
+#define MGI_TENSOR_TENSOR_H
+
+#include "tensor/device.h"
+
+#define MGI_RANK_MAX 6
+
+typedef struct mgi_storage {
+    mgi_device *dev;
+    void *data;
+    size_t bytes;
+    int refs;
+} mgi_storage;
+
+/* What gradients are kept for: the identity of a value, apart from its data. Reshapes share it. */
+typedef struct mgi_var {
+    int refs;
+    bool leaf;               /* a parameter: its gradient is kept and only added to */
+    struct mgi_tensor *grad; /* flat f32, NULL until something flows in */
+    int64_t count;
+} mgi_var;
+
+typedef struct mgi_tensor {
+    mgi_storage *storage;
+    mgi_var *var;  /* NULL: no gradient flows here */
+    size_t offset; /* bytes */
+    int64_t dims[MGI_RANK_MAX], count;
+    int32_t dtype; /* MGK_* */
+    int rank, refs;
+} mgi_tensor;
+
+size_t mgi_dtype_size(int32_t dtype);
+
+/* Uninitialised memory; refs = 1. INVALID for a bad shape. */
+mgen_status mgi_tensor_create(mgi_device *dev, int32_t dtype, int rank, const int64_t *dims,
+                              mgi_tensor **out);
+mgi_tensor *mgi_tensor_retain(mgi_tensor *t);
+void mgi_tensor_release(mgi_tensor *t); /* NULL is fine */
+/* Another view of the same memory and gradient; the count must agree. refs = 1. */
+mgen_status mgi_tensor_view(mgi_tensor *t, int rank, const int64_t *dims, mgi_tensor **out);
+/* Rows [first, first + rows) of the outermost dimension; no gradient. refs = 1. */
+mgen_status mgi_tensor_rows(mgi_tensor *t, int64_t first, int64_t rows, mgi_tensor **out);
+
+mgen_status mgi_var_create(mgi_device *dev, int64_t count, bool leaf, mgi_var **out);
+void mgi_var_release(mgi_device *dev, mgi_var *var);
+
+static inline void *mgi_data(const mgi_tensor *t)
+{
+    return (char *)t->storage->data + t->offset;
+}
+static inline float *mgi_f32(const mgi_tensor *t)
+{
+    return mgi_data(t);
+}
+/* A kernel's view; NULL gives the absent buffer. */
+static inline mgk_buf mgi_buf(const mgi_tensor *t)
+{
+    return t ? (mgk_buf){mgi_data(t), t->dtype} : (mgk_buf){0, 0};
+}
+
+#endif
