@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ * Fixed blocks of work, handed to the pool. Block sizes depend on the shape only, never on the
+ * number of threads. */
+#ifndef MGK_COMMON_PARALLEL_H
+#define MGK_COMMON_PARALLEL_H
+
+#include "kernels/mgk.h"
+
+enum {
+    MGK_SERIAL_WORK = 16384,   /* less than this many elements: not worth waking a thread */
+    MGK_BLOCK_ELEMENTS = 16384 /* elements a block of an elementwise loop */
+};
+
+static inline int64_t mgk_div_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static inline int64_t mgk_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t mgk_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Round up to whole cache lines of floats. */
+static inline int64_t mgk_pad16(int64_t n)
+{
+    return (n + 15) / 16 * 16;
+}
+
+/* Run all blocks; `work` estimates the elements of all together. */
+static inline void mgk_for(mgk_exec *x, int64_t blocks, int64_t work, mgi_pool_fn *fn, void *arg)
+{
+    if (blocks > 1 && work >= MGK_SERIAL_WORK && x->pool) {
+        mgi_pool_run(x->pool, blocks, fn, arg);
+        return;
+    }
+    for (int64_t b = 0; b < blocks; b++)
+        fn(arg, b, 0);
+}
+
+/* Rows a block, for rows of `dim` values. */
+static inline int64_t mgk_rows_a_block(int64_t dim)
+{
+    return mgk_max(1, MGK_BLOCK_ELEMENTS / mgk_max(1, dim));
+}
+
+/* Rows split so that no block holds part of one sample and part of another: a block is a chunk of
+ * one sample or a few whole samples. */
+typedef struct mgk_row_split {
+    int64_t rows, sample, chunk, chunks, group, blocks; /* group: samples a block, if chunks is 1 */
+} mgk_row_split;
+
+static inline mgk_row_split mgk_split_rows(int64_t rows, int64_t rows_per_sample, int64_t dim)
+{
+    mgk_row_split s = {.rows = rows, .sample = rows_per_sample, .group = 1};
+    int64_t target = mgk_max(8, 2 * mgk_rows_a_block(dim));
+    target = mgk_min(target, 256); /* bounds the rounding error of a block's column sums */
+    if (s.sample <= 0)
+        s.sample = mgk_max(1, rows);
+    s.chunk = mgk_min(s.sample, target);
+    s.chunks = mgk_div_up(s.sample, s.chunk);
+    if (s.chunks == 1)
+        s.group = mgk_max(1, target / s.sample);
+    int64_t samples = mgk_div_up(rows, s.sample);
+    s.blocks = s.chunks == 1 ? mgk_div_up(samples, s.group) : samples * s.chunks;
+    return s;
+}
+
+/* Rows of a block: first .. end - 1 (possibly none). */
+static inline void mgk_split_range(const mgk_row_split *s, int64_t block, int64_t *first,
+                                   int64_t *end)
+{
+    if (s->chunks == 1) {
+        *first = block * s->group * s->sample;
+        *end = mgk_min(s->rows, *first + s->group * s->sample);
+        return;
+    }
+    int64_t start = block / s->chunks * s->sample;
+    *first = start + block % s->chunks * s->chunk;
+    *end = mgk_min(mgk_min(s->rows, start + s->sample), *first + s->chunk);
+    if (*end < *first)
+        *end = *first;
+}
+
+#endif

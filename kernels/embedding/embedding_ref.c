@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT
+ * The embedding ops: small next to the rest of a model, so the definition is what runs. */
+#include "kernels/embedding/embedding.h"
+#include "kernels/common/check.h"
+#include "kernels/common/parallel.h"
+
+#include <math.h>
+#include <string.h>
+
+static bool lookup_check(const mgk_embedding_args *a, const char **why)
+{
+    MGK_RULE(MGK_EXTENTS_OK(a->rows, a->dim) && MGK_EXTENTS_OK(a->vocab, a->dim),
+             "rows, dim, vocab out of range");
+    MGK_RULE(a->vocab > 0 || a->rows == 0, "vocab must be positive");
+    MGK_RULE(a->ids.dtype == MGK_I32 && (a->ids.p || a->rows == 0), "ids: i32");
+    int64_t n = a->rows * a->dim;
+    MGK_RULE(mgk_is_f32_of(a->table, n) && mgk_is_f32_of(a->y, n), "table, y: f32");
+    return true;
+}
+
+bool mgk_embedding_check(const void *args, const char **why)
+{
+    return lookup_check(args, why);
+}
+
+bool mgk_embedding_grad_check(const void *args, const char **why)
+{
+    return lookup_check(args, why);
+}
+
+bool mgk_timestep_embed_check(const void *args, const char **why)
+{
+    const mgk_embedding_args *a = args;
+    MGK_RULE(MGK_EXTENTS_OK(a->rows, a->dim), "rows, dim out of range");
+    MGK_RULE(a->dim % 2 == 0, "dim must be even");
+    MGK_RULE(mgk_is_f32_of(a->time, a->rows) && mgk_is_f32_of(a->y, a->rows * a->dim),
+             "time, y: f32");
+    return true;
+}
+
+static bool bias_check(const mgk_embedding_args *a, const char **why)
+{
+    MGK_RULE(MGK_EXTENTS_OK(a->heads, a->sq) && MGK_EXTENTS_OK(a->heads, a->sk) &&
+                 MGK_EXTENTS_OK(a->heads, a->vocab) && a->sq < INT32_MAX && a->sk < INT32_MAX,
+             "heads, sq, sk, vocab out of range");
+    MGK_RULE(a->sq > 0 && a->sk > 0, "sq, sk must be positive");
+    MGK_RULE(a->vocab >= 4 && a->vocab % 4 == 0, "vocab must be a multiple of 4");
+    MGK_RULE(a->max_distance > a->vocab / 4, "max_distance must exceed vocab / 4");
+    MGK_RULE(mgk_is_f32_of(a->table, a->heads) && mgk_is_f32_of(a->y, a->heads), "table, y: f32");
+    return true;
+}
+
+bool mgk_relative_bias_check(const void *args, const char **why)
+{
+    return bias_check(args, why);
+}
+
+bool mgk_relative_bias_grad_check(const void *args, const char **why)
+{
+    return bias_check(args, why);
+}
+
+#define NO_WORKSPACE(op)                                                                           \
+    size_t mgk_##op##_workspace(const void *args, int threads)                                     \
+    {                                                                                              \
+        (void)args;                                                                                \
+        (void)threads;                                                                             \
+        return 0;                                                                                  \
+    }
+NO_WORKSPACE(embedding)
+NO_WORKSPACE(embedding_grad)
+NO_WORKSPACE(timestep_embed)
+NO_WORKSPACE(relative_bias)
+NO_WORKSPACE(relative_bias_grad)
+
+static float *table_row(const mgk_embedding_args *a, int64_t r)
+{
+    int64_t id = MGK_I(a->ids)[r];
+    return MGK_F(a->table) + (id >= 0 && id < a->vocab ? id : 0) * a->dim;
+}
+
+void mgk_embedding_ref(const void *args, mgk_exec *x)
+{
+    const mgk_embedding_args *a = args;
+    (void)x;
+    for (int64_t r = 0; r < a->rows && a->dim > 0; r++)
+        memcpy(MGK_F(a->y) + r * a->dim, table_row(a, r), sizeof(float) * (size_t)a->dim);
+}
+
+typedef struct scatter_job {
+    const mgk_embedding_args *a;
+    int64_t columns; /* columns a block: each block walks all rows, in order */
+} scatter_job;
+
+static void scatter_block(void *arg, int64_t block, int thread)
+{
+    const scatter_job *job = arg;
+    const mgk_embedding_args *a = job->a;
+    (void)thread;
+    int64_t first = block * job->columns, end = mgk_min(a->dim, first + job->columns);
+    for (int64_t r = 0; r < a->rows; r++) {
+        float *to = table_row(a, r);
+        const float *from = MGK_F(a->y) + r * a->dim;
+        for (int64_t j = first; j < end; j++)
+            to[j] += from[j];
+    }
+}
+
+void mgk_embedding_grad_ref(const void *args, mgk_exec *x)
+{
+    scatter_job job = {args, 128};
+    if (job.a->rows > 0)
+        mgk_for(x, mgk_div_up(job.a->dim, job.columns), job.a->rows * job.a->dim, scatter_block,
+                &job);
+}
+
+void mgk_timestep_embed_ref(const void *args, mgk_exec *x)
+{
+    const mgk_embedding_args *a = args;
+    (void)x;
+    int64_t half = a->dim / 2;
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t i = 0; i < half; i++) {
+            double f = pow(10000, -(double)i / (double)half);
+            double angle = 1000.0 * MGK_F(a->time)[r] * f;
+            MGK_F(a->y)[r * a->dim + i] = (float)cos(angle);
+            MGK_F(a->y)[r * a->dim + half + i] = (float)sin(angle);
+        }
+}
+
+/* The bucket of key - query. Half of the buckets serve keys behind the query, half those ahead. In
+ * each half, small distances have their own bucket; the others share, ever wider. */
+static int64_t bucket_of(const mgk_embedding_args *a, int64_t distance)
+{
+    int64_t half = a->vocab / 2, exact = a->vocab / 4;
+    int64_t base = distance > 0 ? half : 0, n = distance < 0 ? -distance : distance;
+    if (n < exact)
+        return base + n;
+    float position = logf((float)n / (float)exact) /
+                     (float)log((double)a->max_distance / (double)exact) * (float)(half - exact);
+    return base + mgk_min(half - 1, exact + (int64_t)position);
+}
+
+void mgk_relative_bias_ref(const void *args, mgk_exec *x)
+{
+    const mgk_embedding_args *a = args;
+    (void)x;
+    int64_t count = a->sq + a->sk - 1;
+    for (int64_t at = 0; at < count; at++) {
+        int64_t bucket = bucket_of(a, at - (a->sq - 1));
+        for (int64_t h = 0; h < a->heads; h++)
+            MGK_F(a->y)[h * count + at] = MGK_F(a->table)[bucket * a->heads + h];
+    }
+}
+
+void mgk_relative_bias_grad_ref(const void *args, mgk_exec *x)
+{
+    const mgk_embedding_args *a = args;
+    (void)x;
+    int64_t count = a->sq + a->sk - 1;
+    for (int64_t at = 0; at < count; at++) {
+        int64_t bucket = bucket_of(a, at - (a->sq - 1));
+        for (int64_t h = 0; h < a->heads; h++)
+            MGK_F(a->table)[bucket * a->heads + h] += MGK_F(a->y)[h * count + at];
+    }
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ * The flow ops. They run once a step on latents, which are small next to activations. */
+#include "kernels/flow/flow.h"
+#include "kernels/common/check.h"
+#include "kernels/common/parallel.h"
+
+static bool extents_ok(const mgk_flow_args *a)
+{
+    return MGK_EXTENTS_OK(a->batch, a->dim);
+}
+
+bool mgk_flow_path_check(const void *args, const char **why)
+{
+    const mgk_flow_args *a = args;
+    MGK_RULE(extents_ok(a), "batch, dim out of range");
+    int64_t n = a->batch * a->dim;
+    MGK_RULE(mgk_is_f32_of(a->x0, n) && mgk_is_f32_of(a->x1, n) && mgk_is_f32_of(a->xt, n) &&
+                 mgk_is_f32_of(a->v, n) && mgk_is_f32_of(a->time, n),
+             "x0, x1, xt, v, time: f32");
+    return true;
+}
+
+bool mgk_cfg_combine_check(const void *args, const char **why)
+{
+    const mgk_flow_args *a = args;
+    MGK_RULE(extents_ok(a), "batch, dim out of range");
+    int64_t n = a->batch * a->dim;
+    MGK_RULE(mgk_is_f32_of(a->cond, n) && mgk_is_f32_of(a->uncond, n) && mgk_is_f32_of(a->v, n) &&
+                 mgk_is_f32_of(a->guidance, n),
+             "cond, uncond, v, guidance: f32");
+    return true;
+}
+
+bool mgk_euler_step_check(const void *args, const char **why)
+{
+    const mgk_flow_args *a = args;
+    MGK_RULE(extents_ok(a), "batch, dim out of range");
+    int64_t n = a->batch * a->dim;
+    MGK_RULE(mgk_is_f32_of(a->xt, n) && mgk_is_f32_of(a->v, n) && mgk_is_f32_of(a->dt, n),
+             "xt, v, dt: f32");
+    return true;
+}
+
+#define NO_WORKSPACE(op)                                                                           \
+    size_t mgk_##op##_workspace(const void *args, int threads)                                     \
+    {                                                                                              \
+        (void)args;                                                                                \
+        (void)threads;                                                                             \
+        return 0;                                                                                  \
+    }
+NO_WORKSPACE(flow_path)
+NO_WORKSPACE(cfg_combine)
+NO_WORKSPACE(euler_step)
+
+void mgk_flow_path_ref(const void *args, mgk_exec *x)
+{
+    const mgk_flow_args *a = args;
+    (void)x;
+    double keep = 1 - (double)a->sigma;
+    for (int64_t b = 0; b < a->batch && a->dim > 0; b++) {
+        double t = MGK_F(a->time)[b];
+        for (int64_t i = b * a->dim; i < (b + 1) * a->dim; i++) {
+            double x0 = MGK_F(a->x0)[i], x1 = MGK_F(a->x1)[i];
+            MGK_F(a->xt)[i] = (float)(t * x1 + (1 - keep * t) * x0);
+            MGK_F(a->v)[i] = (float)(x1 - keep * x0);
+        }
+    }
+}
+
+void mgk_cfg_combine_ref(const void *args, mgk_exec *x)
+{
+    const mgk_flow_args *a = args;
+    (void)x;
+    for (int64_t i = 0; i < a->batch * a->dim; i++) {
+        double cond = MGK_F(a->cond)[i], uncond = MGK_F(a->uncond)[i];
+        MGK_F(a->v)[i] = (float)(uncond + MGK_F(a->guidance)[0] * (cond - uncond));
+    }
+}
+
+void mgk_euler_step_ref(const void *args, mgk_exec *x)
+{
+    const mgk_flow_args *a = args;
+    (void)x;
+    for (int64_t i = 0; i < a->batch * a->dim; i++)
+        MGK_F(a->xt)[i] = (float)(MGK_F(a->xt)[i] + (double)MGK_F(a->dt)[0] * MGK_F(a->v)[i]);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ * How reduce_rows is cut into blocks. */
+#ifndef MGK_POINTWISE_BLOCKS_H
+#define MGK_POINTWISE_BLOCKS_H
+
+#include "kernels/common/parallel.h"
+#include "kernels/pointwise/pointwise.h"
+
+/* x is seen as `lines` lines of `width` = period * dim values, the last one possibly short. A task
+ * sums a block of lines over a block of columns. */
+typedef struct mgk_reduce_plan {
+    int64_t width, lines, count;
+    int64_t block_lines, row_blocks, block_columns, column_blocks;
+} mgk_reduce_plan;
+
+static inline mgk_reduce_plan mgk_plan_reduce(const void *args)
+{
+    const mgk_pointwise_args *a = args;
+    mgk_reduce_plan p = {.width = a->period * a->dim, .count = a->rows * a->dim};
+    p.lines = mgk_div_up(a->rows, a->period);
+    p.block_columns = mgk_min(mgk_max(1, p.width), 1024);
+    p.column_blocks = mgk_div_up(p.width, p.block_columns);
+    /* Short lines are added in groups (see the kernel), so that many of them lose no precision. */
+    p.block_lines = mgk_max(64, 2 * MGK_BLOCK_ELEMENTS / p.block_columns);
+    p.row_blocks = mgk_div_up(p.lines, p.block_lines);
+    return p;
+}
+
+#endif
