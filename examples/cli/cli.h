@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT
+ * The moviegen program: what its files share. It uses the public header of the library only.
+ *
+ * One file a command (generate.c, train.c, ...); main.c finds the command, options.c reads its
+ * options, progress.c draws the bar, output.c writes JSON and explains errors.
+ */
+#ifndef CLI_H
+#define CLI_H
+
+#include "moviegen.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { STATUS_DONE = 0, STATUS_ERROR = 1, STATUS_USAGE = 2, STATUS_INTERRUPTED = 130 };
+
+typedef struct cli_command cli_command;
+struct cli_command {
+    const char *name, *summary; /* summary: for the list of commands */
+    const char *usage, *notes;  /* for --help: words after the name; text below the options */
+    int (*run)(const cli_command *self, int argc, char **argv); /* argv: after the command's name */
+};
+
+extern const cli_command command_generate, command_train, command_eval, command_sheet, command_plot,
+    command_info;
+
+/* ---- options.c: what the user wrote ---- */
+
+typedef enum { OPTION_FLAG, OPTION_TEXT, OPTION_U32, OPTION_U64, OPTION_REAL } cli_option_kind;
+
+typedef struct cli_option {
+    const char *name;       /* "--steps" */
+    const char *short_name; /* "-n" or NULL */
+    cli_option_kind kind;
+    void *out;       /* bool, const char *, uint32_t, uint64_t or double */
+    double min, max; /* U32 and REAL: what is allowed */
+    const char *value, *help;
+} cli_option;
+
+enum { OPTIONS_OK = -1 };
+
+/* Fill the options and collect other words. OPTIONS_OK, or the status to exit with: help was asked
+ * for and printed, or a mistake was found and explained in one line. */
+int options_parse(const cli_command *command, const cli_option *table, int argc, char **argv,
+                  const char **words, int words_max, int *words_count);
+
+#define OPTION_THREADS(out)                                                                        \
+    {                                                                                              \
+        "--threads", NULL, OPTION_U32, (out), 1, 256, "N",                                         \
+            "compute threads (default: one per processor)"                                         \
+    }
+#define OPTION_MODEL(out)                                                                          \
+    {                                                                                              \
+        "--model", NULL, OPTION_TEXT, (out), 0, 0, "DIR",                                          \
+            "model folder (default: $MOVIEGEN_MODEL, else examples/models/toybox, else the "       \
+            "installed one)"                                                                       \
+    }
+#define OPTION_SEED(out)                                                                           \
+    {                                                                                              \
+        "--seed", NULL, OPTION_U64, (out), 0, 0, "N",                                              \
+            "random seed; the same seed gives the same result (default: 1)"                        \
+    }
+#define OPTION_STEPS(out)                                                                          \
+    {                                                                                              \
+        "--steps", NULL, OPTION_U32, (out), 1, 1000, "N", "solver steps (default: 50)"             \
+    }
+#define OPTION_GUIDANCE(out)                                                                       \
+    {                                                                                              \
+        "--guidance", NULL, OPTION_REAL, (out), 0.001, 100, "G",                                   \
+            "classifier-free guidance scale; 1 = off (default: 7.5)"                               \
+    }
+#define OPTION_QUIET(out)                                                                          \
+    {                                                                                              \
+        "--quiet", "-q", OPTION_FLAG, (out), 0, 0, NULL, "no progress, no messages but errors"     \
+    }
+#define OPTION_JSON(out)                                                                           \
+    {                                                                                              \
+        "--json", NULL, OPTION_FLAG, (out), 0, 0, NULL, "print one line of JSON instead of text"   \
+    }
+#define OPTION_END                                                                                 \
+    {                                                                                              \
+        NULL, NULL, OPTION_FLAG, NULL, 0, 0, NULL, NULL                                            \
+    }
+
+/* Defaults that the help texts above promise. */
+#define DEFAULT_SEED     1
+#define DEFAULT_STEPS    50
+#define DEFAULT_GUIDANCE 7.5
+
+/* ---- session.c: context, model, interruption ---- */
+
+typedef struct cli_session {
+    const cli_command *command;
+    mgen_context *ctx;
+    mgen_pipeline pipe;
+} cli_session;
+
+/* Create the context. False: explained. */
+bool session_open(cli_session *s, const cli_command *command, uint32_t threads);
+/* Load a model folder; dir NULL = the default one. False: explained. */
+bool session_load(cli_session *s, const char *dir);
+void session_close(cli_session *s); /* also after a failed open */
+
+void interrupt_catch(void); /* from now on Ctrl-C asks to stop; a second one kills */
+bool interrupted(void);
+
+/* ---- output.c: errors and JSON ---- */
+
+/* One line on stderr: "moviegen generate: ...". */
+void complain(const cli_command *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* The library's last error as such a line; returns STATUS_ERROR, or STATUS_INTERRUPTED after a
+ * cancelled call. */
+int complain_library(const cli_session *s, mgen_status status);
+
+void json_string(FILE *f, const char *text);          /* quoted, escaped, always valid UTF-8 */
+void json_number(FILE *f, double value);              /* not finite: null */
+void json_report(FILE *f, const mgen_report *report); /* ,"name":value for every entry */
+double report_find(const mgen_report *report, const char *name); /* NaN if absent */
+
+/* ---- progress.c: how far a long command is ---- */
+
+typedef struct progress {
+    const char *what;
+    bool quiet, terminal;
+    double started, drawn;
+    uint64_t drawn_done;
+} progress;
+
+double seconds_now(void); /* of a steady clock */
+
+/* A bar on stderr if that is a terminal, else a line now and then. */
+void progress_start(progress *p, const char *what, bool quiet);
+void progress_update(progress *p, uint64_t done, uint64_t total, const char *note);
+void progress_end(progress *p); /* removes the bar */
+
+/* ---- generate.c: one clip from one prompt, for the commands that need it ---- */
+
+/* Runs the job to its end, drawing p (NULL: nothing). Returns 0 and the clip, or a status that has
+ * been explained. */
+int generate_clip(cli_session *s, const mgen_generate_params *params, progress *p, mgen_clip **out);
+
+/* Learn now, not after the work, whether `path` can be written: tries a tiny clip beside it. On
+ * failure `why` has the reason. */
+enum { OUTPUT_WHY_SIZE = 2048 };
+mgen_status output_probe(cli_session *s, const char *path, char why[OUTPUT_WHY_SIZE]);
+
+/* ---- font.c: labels on contact sheets ---- */
+
+enum { FONT_ADVANCE = 6, FONT_HEIGHT = 7 };
+
+/* Write text into an RGB picture at (x, y), clipped; unknown characters are blank. */
+void font_draw(uint8_t *rgb, int width, int height, int x, int y, const char *text,
+               const uint8_t colour[3]);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ * Errors in one line, JSON in one line. */
+#include "cli.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+void complain(const cli_command *command, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "moviegen%s%s: ", command ? " " : "", command ? command->name : "");
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+int complain_library(const cli_session *s, mgen_status status)
+{
+    const char *text = mgen_last_error(s->ctx);
+    complain(s->command, "%s", text && *text ? text : mgen_status_name(status));
+    return status == MGEN_E_CANCELLED ? STATUS_INTERRUPTED : STATUS_ERROR;
+}
+
+/* Bytes of the UTF-8 sequence at s, 0 if it is not one. */
+static int utf8_length(const unsigned char *s)
+{
+    int len = s[0] < 0x80                   ? 1
+              : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+              : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+              : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                            : 0;
+    for (int i = 1; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return len;
+}
+
+void json_string(FILE *f, const char *text)
+{
+    fputc('"', f);
+    for (const unsigned char *s = (const unsigned char *)text; *s;) {
+        int len = utf8_length(s);
+        if (len == 0) {
+            fputs("\\ufffd", f);
+            len = 1;
+        } else if (*s == '"' || *s == '\\') {
+            fprintf(f, "\\%c", *s);
+        } else if (*s < 0x20 || *s == 0x7f) {
+            fprintf(f, "\\u%04x", *s);
+        } else {
+            fwrite(s, 1, (size_t)len, f);
+        }
+        s += len;
+    }
+    fputc('"', f);
+}
+
+void json_number(FILE *f, double value)
+{
+    if (!isfinite(value)) {
+        fputs("null", f);
+        return;
+    }
+    char text[40];
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    fputs(text, f);
+}
+
+void json_report(FILE *f, const mgen_report *report)
+{
+    for (uint32_t i = 0; i < mgen_report_count(report); i++) {
+        fputc(',', f);
+        json_string(f, mgen_report_name(report, i));
+        fputc(':', f);
+        json_number(f, mgen_report_value(report, i));
+    }
+}
+
+double report_find(const mgen_report *report, const char *name)
+{
+    for (uint32_t i = 0; i < mgen_report_count(report); i++)
+        if (!strcmp(mgen_report_name(report, i), name))
+            return mgen_report_value(report, i);
+    return NAN;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ * The library's context and a loaded model; Ctrl-C. */
+#include "cli.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef CLI_DATA_DIR
+#define CLI_DATA_DIR "/usr/local/share/moviegen"
+#endif
+
+static volatile sig_atomic_t interrupt_seen;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupt_seen = 1;
+}
+
+void interrupt_catch(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool interrupted(void)
+{
+    return interrupt_seen;
+}
+
+static void on_log(void *user, int32_t level, const char *text)
+{
+    const cli_command *command = user;
+    if (level <= MGEN_LOG_WARN)
+        complain(command, "%s: %s", level == MGEN_LOG_WARN ? "warning" : "error", text);
+}
+
+bool session_open(cli_session *s, const cli_command *command, uint32_t threads)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    *s = (cli_session){.command = command, .pipe = MGEN_PIPELINE_INIT};
+    params.threads = threads;
+    params.log = on_log;
+    params.log_user = (void *)command;
+    const char *plugins = getenv("MOVIEGEN_PLUGINS");
+    if (plugins && *plugins)
+        params.plugin_dir = plugins;
+    mgen_status status = mgen_context_create(&params, &s->ctx);
+    if (status != MGEN_OK)
+        complain_library(s, status);
+    return status == MGEN_OK;
+}
+
+static bool is_model(const char *dir)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/pipeline.json", dir);
+    return n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0;
+}
+
+bool session_load(cli_session *s, const char *dir)
+{
+    static const char *const places[] = {"examples/models/toybox", CLI_DATA_DIR "/models/toybox"};
+    const char *from_environment = getenv("MOVIEGEN_MODEL");
+    if (!dir && from_environment && *from_environment)
+        dir = from_environment;
+    for (size_t i = 0; !dir && i < sizeof places / sizeof places[0]; i++)
+        if (is_model(places[i]))
+            dir = places[i];
+    if (!dir) {
+        complain(s->command,
+                 "no model found in %s nor in %s; give --model DIR or set MOVIEGEN_MODEL",
+                 places[0], places[1]);
+        return false;
+    }
+    mgen_status status = mgen_pipeline_open(s->ctx, dir, &s->pipe);
+    if (status != MGEN_OK)
+        complain_library(s, status);
+    return status == MGEN_OK;
+}
+
+void session_close(cli_session *s)
+{
+    mgen_pipeline_close(&s->pipe);
+    mgen_context_destroy(s->ctx);
+    s->ctx = NULL;
+}
