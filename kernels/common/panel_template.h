@@ -20,9 +20,9 @@
 #include <immintrin.h>
 #endif
 
-#define PANEL_INLINE static inline __attribute__((always_inline))
+#define PANEL_INLINE     static inline __attribute__((always_inline))
 #define PANEL_CAT_(a, b) a##b
-#define PANEL_CAT(a, b) PANEL_CAT_(a, b)
+#define PANEL_CAT(a, b)  PANEL_CAT_(a, b)
 
 typedef float vf __attribute__((vector_size(PANEL_VL * 4)));
 typedef int32_t vi __attribute__((vector_size(PANEL_VL * 4)));
@@ -349,8 +349,5 @@ static void pack(float *dst, const float *src, int64_t ld, bool trans, int64_t k
             dst[r * width + j] = j < n ? src[j * ld + r] : 0.0f;
 }
 
-const mgk_panel PANEL_CAT(mgk_panel_, PANEL_NAME) = {.vl = PANEL_VL,
-                                                     .nr = 2 * PANEL_VL,
-                                                     .mr = PANEL_MR2,
-                                                     .run = run,
-                                                     .pack = pack};
+const mgk_panel PANEL_CAT(mgk_panel_, PANEL_NAME) = {
+    .vl = PANEL_VL, .nr = 2 * PANEL_VL, .mr = PANEL_MR2, .run = run, .pack = pack};

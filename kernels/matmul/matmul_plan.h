@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * How a matrix product is cut into blocks: a pure function of its arguments (not of the engine or
+ * the number of threads, so that the workspace serves every variant). Inside kernels/matmul only. */
+#ifndef MGK_MATMUL_PLAN_H
+#define MGK_MATMUL_PLAN_H
+
+#include "kernels/common/panel.h"
+#include "kernels/matmul/matmul.h"
+
+typedef struct mgk_matmul_plan {
+    int64_t m, batch;     /* rows and items, after equal items were joined into one */
+    int64_t kc, k_blocks; /* values of k a block; the last block may be shorter */
+    int64_t mc, m_blocks; /* rows a block */
+    int64_t nc, n_blocks; /* columns a block, whole panels */
+    int64_t n_pad;        /* n rounded up to whole panels of any engine */
+    int64_t a_stride;     /* row stride of the copied block of A; 0 = A is read in place */
+    int64_t a_floats;     /* the copied block, a thread */
+    int64_t b_floats;     /* B packed */
+    bool item_a_unit;     /* many small products: an item is a unit of work and packs its own B */
+} mgk_matmul_plan;
+
+mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g);
+
+/* Also the entry of the convolutions that are matrix products. */
+void mgk_matmul_run(const mgk_matmul_args *g, mgk_exec *x, const mgk_panel *engine);
+
+#endif

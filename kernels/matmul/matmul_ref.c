@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ * matmul: the shape rules and the definition. */
+#include "kernels/matmul/matmul.h"
+
+#include <math.h>
+
+static bool extent_fits(int64_t rows, int64_t ld, int64_t batch, int64_t stride)
+{
+    int64_t one, all;
+    return !__builtin_mul_overflow(rows, ld, &one) &&
+           !__builtin_mul_overflow(batch, stride, &all) && one < INT64_C(1) << 58 &&
+           all < INT64_C(1) << 58;
+}
+
+bool mgk_matmul_check(const void *args, const char **why)
+{
+    const mgk_matmul_args *g = args;
+    MGK_RULE(g->m >= 0 && g->n >= 0 && g->k >= 0 && g->batch >= 0, "a size is negative");
+    MGK_RULE((g->trans_a | 1) == 1 && (g->trans_b | 1) == 1, "trans_a and trans_b must be 0 or 1");
+    MGK_RULE((g->accumulate | 1) == 1, "accumulate must be 0 or 1");
+    MGK_RULE(g->act >= MGK_ACT_NONE && g->act <= MGK_ACT_RELU, "unknown activation");
+    MGK_RULE(!g->accumulate || (!g->bias.p && g->act == MGK_ACT_NONE),
+             "accumulate allows neither bias nor activation");
+    MGK_RULE(g->lda >= (g->trans_a ? g->m : g->k), "lda is smaller than a row of A");
+    MGK_RULE(g->ldb >= (g->trans_b ? g->k : g->n), "ldb is smaller than a row of B");
+    MGK_RULE(g->ldc >= g->n, "ldc is smaller than a row of C");
+    MGK_RULE(g->stride_a >= 0 && g->stride_b >= 0 && g->stride_c >= 0, "a stride is negative");
+    MGK_RULE(extent_fits(g->trans_a ? g->k : g->m, g->lda, g->batch, g->stride_a) &&
+                 extent_fits(g->trans_b ? g->n : g->k, g->ldb, g->batch, g->stride_b) &&
+                 extent_fits(g->m, g->ldc, g->batch, g->stride_c),
+             "a size overflows");
+    MGK_RULE(mgk_is_f32_or_null(g->bias), "bias must be f32");
+    if (g->m == 0 || g->n == 0 || g->batch == 0)
+        return true;
+    /* items of C follow each other, or stand side by side in wider rows (heads) */
+    MGK_RULE(g->batch == 1 || g->stride_c >= (g->m - 1) * g->ldc + g->n ||
+                 (g->stride_c >= g->n && g->ldc >= (g->batch - 1) * g->stride_c + g->n),
+             "batch items of C overlap");
+    MGK_RULE(mgk_is_f32(g->c), "C must be f32");
+    MGK_RULE(g->k == 0 || (mgk_is_f32(g->a) && mgk_is_f32(g->b)), "A and B must be f32");
+    return true;
+}
+
+static double activation(double x, int32_t act)
+{
+    switch (act) {
+    case MGK_ACT_SILU:
+        return x / (1 + exp(-x));
+    case MGK_ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case MGK_ACT_RELU:
+        return x < 0 ? 0 : x;
+    default:
+        return x;
+    }
+}
+
+void mgk_matmul_ref(const void *args, mgk_exec *x)
+{
+    const mgk_matmul_args *g = args;
+    const float *bias = MGK_F(g->bias);
+    (void)x;
+    const int64_t a_row = g->trans_a ? 1 : g->lda, a_col = g->trans_a ? g->lda : 1;
+    const int64_t b_row = g->trans_b ? 1 : g->ldb, b_col = g->trans_b ? g->ldb : 1;
+    for (int64_t t = 0; t < g->batch; t++)
+        for (int64_t i = 0; i < g->m; i++)
+            for (int64_t j = 0; j < g->n; j++) {
+                double sum = 0;
+                for (int64_t k = 0; k < g->k; k++)
+                    sum += (double)MGK_F(g->a)[t * g->stride_a + i * a_row + k * a_col] *
+                           (double)MGK_F(g->b)[t * g->stride_b + k * b_row + j * b_col];
+                float *c = MGK_F(g->c) + t * g->stride_c + i * g->ldc + j;
+                sum *= (double)g->alpha;
+                if (g->accumulate)
+                    *c = (float)((double)*c + sum);
+                else
+                    *c = (float)activation(sum + (bias ? (double)bias[j] : 0), g->act);
+            }
+}
