@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+#include "model/model_file.h"
+
+#include "core/hash.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static mgen_status check_root(mgen_context *ctx, const mgi_json *root, const char *kind)
+{
+    static const char *const keys[] = {"format", "version", "kind", "config", NULL};
+    const char *text = NULL;
+    int64_t version = 0;
+    if (root->kind != MGI_JSON_OBJECT)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "is not a JSON object");
+    MGI_TRY(mgi_json_only_keys(ctx, root, keys));
+    MGI_TRY(mgi_json_get_string(ctx, root, "format", true, &text));
+    if (strcmp(text, "moviegen-model"))
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"format\" is \"%.40s\", not \"moviegen-model\"",
+                        text);
+    MGI_TRY(mgi_json_get_int(ctx, root, "version", true, 1, INT32_MAX, &version));
+    if (version > 1)
+        return mgi_fail(ctx, MGEN_E_VERSION, "\"version\" is %lld; this library reads 1; update it",
+                        (long long)version);
+    MGI_TRY(mgi_json_get_string(ctx, root, "kind", true, &text));
+    if (strcmp(text, kind))
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"kind\" is \"%.40s\", not \"%s\"", text, kind);
+    return MGEN_OK;
+}
+
+mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *name,
+                                const char *kind, mgi_model_file *out)
+{
+    mgi_file text = {0};
+    mgen_status status;
+    memset(out, 0, sizeof *out);
+    if (strlen(name) > MGI_NAME_MAX - 16)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "a model's name is longer than %d bytes",
+                        MGI_NAME_MAX - 16);
+    snprintf(out->json_name, sizeof out->json_name, "%s.json", name);
+    snprintf(out->weights_name, sizeof out->weights_name, "%s.safetensors", name);
+    MGI_TRY(mgi_file_open_in(ctx, dir, out->json_name, &text));
+    status = mgi_json_parse(ctx, out->json_name, (const char *)text.data, text.size, &out->root);
+    mgi_file_close(ctx, &text);
+    if (status != MGEN_OK)
+        return status;
+    status = check_root(ctx, out->root, kind);
+    if (status == MGEN_OK) {
+        out->config = mgi_json_find(out->root, "config");
+        if (!out->config || out->config->kind != MGI_JSON_OBJECT)
+            status = mgi_fail(ctx, MGEN_E_CORRUPT, "\"config\" must be an object");
+    }
+    if (status != MGEN_OK)
+        status = mgi_fail_context(ctx, status, "%s/%s", dir, out->json_name);
+    else
+        status = mgi_st_open(ctx, dir, out->weights_name, &out->weights);
+    if (status == MGEN_OK) {
+        uint8_t digest[32];
+        mgi_sha256(out->weights.file.data, out->weights.file.size, digest);
+        memcpy(&out->hash, digest, sizeof out->hash);
+    } else {
+        mgi_model_file_close(ctx, out);
+    }
+    return status;
+}
+
+void mgi_model_file_close(mgen_context *ctx, mgi_model_file *file)
+{
+    mgi_st_close(ctx, &file->weights);
+    mgi_json_free(ctx, file->root);
+    memset(file, 0, sizeof *file);
+}
+
+static mgen_status write_json(mgen_context *ctx, const char *path, const char *kind,
+                              mgi_config_writer *write_config, const void *config)
+{
+    mgi_json_writer w;
+    mgi_writer file;
+    const char *text;
+    size_t size;
+    mgi_json_writer_init(&w, ctx, 2);
+    mgi_json_open(&w, NULL, '{');
+    mgi_json_put_string(&w, "format", "moviegen-model");
+    mgi_json_put_int(&w, "version", 1);
+    mgi_json_put_string(&w, "kind", kind);
+    mgi_json_open(&w, "config", '{');
+    write_config(&w, config);
+    mgi_json_close(&w, '}');
+    mgi_json_close(&w, '}');
+    mgen_status status = mgi_json_text(&w, &text, &size);
+    if (status == MGEN_OK)
+        status = mgi_writer_open(ctx, path, &file);
+    if (status == MGEN_OK) {
+        status = mgi_writer_write(&file, text, size);
+        if (status == MGEN_OK)
+            status = mgi_writer_write(&file, "\n", 1);
+        if (status == MGEN_OK)
+            status = mgi_writer_commit(&file);
+        mgi_writer_abort(&file);
+    }
+    mgi_json_writer_free(&w);
+    return status;
+}
+
+mgen_status mgi_model_file_save(mgen_context *ctx, const char *dir, const char *name,
+                                const char *kind, mgi_config_writer *write_config,
+                                const void *config, mgi_module *module, mgi_st_dtype store)
+{
+    char file[MGI_NAME_MAX + 1], path[MGI_PATH_MAX + 1];
+    MGI_TRY(mgi_dir_make(ctx, dir));
+    snprintf(file, sizeof file, "%s.safetensors", name);
+    MGI_TRY(mgi_path_join(ctx, dir, file, path, sizeof path));
+    MGI_TRY(mgi_module_save(module, path, true, store));
+    snprintf(file, sizeof file, "%s.json", name);
+    MGI_TRY(mgi_path_join(ctx, dir, file, path, sizeof path));
+    return write_json(ctx, path, kind, write_config, config);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * A model in a folder: <name>.json (what it is) beside <name>.safetensors (its weights). Tier 5. */
+#ifndef MGI_MODEL_MODEL_FILE_H
+#define MGI_MODEL_MODEL_FILE_H
+
+#include "nn/module.h"
+
+typedef struct mgi_model_file {
+    mgi_json *root;
+    const mgi_json *config; /* the "config" object */
+    mgi_st_file weights;
+    uint64_t hash; /* of the weights file */
+    char json_name[MGI_NAME_MAX + 1], weights_name[MGI_NAME_MAX + 1];
+} mgi_model_file;
+
+/* Open both and check format, version and kind. */
+mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *name,
+                                const char *kind, mgi_model_file *out);
+void mgi_model_file_close(mgen_context *ctx, mgi_model_file *file);
+
+/* Write weights (EMA where there is one), then the JSON; `config` writes the members. */
+typedef void mgi_config_writer(mgi_json_writer *w, const void *config);
+mgen_status mgi_model_file_save(mgen_context *ctx, const char *dir, const char *name,
+                                const char *kind, mgi_config_writer *write_config,
+                                const void *config, mgi_module *module, mgi_st_dtype store);
+
+#endif

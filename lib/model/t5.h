@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * T5 encoder (version 1.1 layout: RMS norm before each part, relative position bias shared by all
+ * layers, gated GELU, no biases), the architecture of UL2's and ByT5's encoders. Tier 5. */
+#ifndef MGI_MODEL_T5_H
+#define MGI_MODEL_T5_H
+
+#include "nn/module.h"
+
+#define MGI_T5_LAYERS_MAX 256
+
+typedef struct mgi_t5_config {
+    int64_t vocab, dim, layers, heads, head_dim, ff_dim;
+    int64_t buckets, max_distance; /* relative positions */
+    int64_t tokens_max;            /* longest input, in tokens */
+} mgi_t5_config;
+
+typedef struct mgi_t5_layer {
+    mgi_param *norm1, *qkv, *out, *norm2, *wi, *wo;
+} mgi_t5_layer;
+
+typedef struct mgi_t5 {
+    mgi_module module;
+    mgi_t5_config config;
+    mgi_param *embedding, *relative, *norm;
+    mgi_t5_layer *layer;
+} mgi_t5;
+
+mgen_status mgi_t5_config_read(mgen_context *ctx, const mgi_json *json, mgi_t5_config *out);
+void mgi_t5_config_write(mgi_json_writer *w, const mgi_t5_config *config);
+
+mgen_status mgi_t5_init(mgi_t5 *t5, mgen_context *ctx, const mgi_t5_config *config);
+void mgi_t5_finish(mgi_t5 *t5);
+
+/* ids (B,S) i32, mask (B,S) u8, 1 = token -> (B,S,D). */
+T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask);
+
+#endif

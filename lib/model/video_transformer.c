@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT
+ *
+ *   tokens  x = Linear(patchify(latents)), patches of 1 x 2 x 2
+ *   text    P = LayerNorm(Linear(text))
+ *   time    e = Linear(SiLU(Linear(sinusoid(1000 t))));  m = Linear(SiLU(e)), six vectors, shared
+ *   block   (a1,b1,g1,a2,b2,g2) = m + the block's own six
+ *           x <- x + positions
+ *           x <- x + g1 SelfAttention(RMSNorm(x) (1 + a1) + b1)
+ *           x <- x + CrossAttention(q = x, kv = P)
+ *           x <- x + g2 SwiGLU(RMSNorm(x) (1 + a2) + b2)
+ *   head    Linear(RMSNorm(x) (1 + a) + b), (a,b) = Linear(SiLU(e)); unpatchify
+ *
+ * positions = phi_t[frame] + phi_h[row] + phi_w[column], learned, added before every block.
+ * No biases in the blocks' linear layers.
+ */
+#include "model/video_transformer.h"
+
+#include "core/alloc.h"
+#include "kernels/glu/glu.h"
+#include "kernels/norm/norm.h"
+#include "kernels/pointwise/pointwise.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const float eps = 1e-5f;
+
+enum { SCALE1, SHIFT1, GATE1, SCALE2, SHIFT2, GATE2, MODS };
+
+/* -- parameters ------------------------------------------------------------------------------- */
+
+/* A weight (out, in) with deviation gain / sqrt(in). */
+static mgi_param *matrix(mgi_module *m, int64_t out, int64_t in, float gain, int tp,
+                         const char *name)
+{
+    return mgi_param_add(m,
+                         (mgi_param_spec){.init = gain > 0 ? MGI_INIT_NORMAL : MGI_INIT_ZERO,
+                                          .scale = gain / sqrtf((float)in),
+                                          .decay = 1.0f,
+                                          .tp = tp},
+                         MGI_DIMS(out, in), "%s", name);
+}
+
+static mgi_param *block_matrix(mgi_module *m, int64_t index, int64_t out, int64_t in, float gain,
+                               int tp, const char *name)
+{
+    char text[96];
+    snprintf(text, sizeof text, "block%lld.%s", (long long)index, name);
+    return matrix(m, out, in, gain, tp, text);
+}
+
+/* Vectors and tables; their gradients are sums over tokens, partial where tokens are split. */
+static mgi_param *vector(mgi_module *m, mgi_param_spec spec, int rank, const int64_t *dims,
+                         const char *name)
+{
+    spec.partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP;
+    return mgi_param_add(m, spec, rank, dims, "%s", name);
+}
+
+static void block_make(mgi_vt *vt, int64_t i)
+{
+    static const mgi_param_spec one = {.init = MGI_INIT_ONE,
+                                       .partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP};
+    mgi_module *m = &vt->module;
+    mgi_vt_block *b = &vt->block[i];
+    int64_t d = vt->config.dim, f = vt->config.ff_dim;
+    /* Residual branches start at a third of their natural size, with open gates. */
+    const float small = 0.3f;
+    b->mod = mgi_param_add(m,
+                           (mgi_param_spec){.init = MGI_INIT_NORMAL,
+                                            .scale = 1.0f / sqrtf((float)d),
+                                            .partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP},
+                           MGI_DIMS(1, MODS, d), "block%lld.mod", (long long)i);
+    b->norm1 = mgi_param_add(m, one, 1, &d, "block%lld.norm1.weight", (long long)i);
+    b->qkv = block_matrix(m, i, 3 * d, d, 1.0f, MGI_TP_COLUMN, "attn.qkv.weight");
+    b->out = block_matrix(m, i, d, d, small, MGI_TP_ROW, "attn.out.weight");
+    b->cross_q = block_matrix(m, i, d, d, 1.0f, MGI_TP_COLUMN, "cross.q.weight");
+    b->cross_kv = block_matrix(m, i, 2 * d, d, 1.0f, MGI_TP_COLUMN, "cross.kv.weight");
+    b->cross_out = block_matrix(m, i, d, d, small, MGI_TP_ROW, "cross.out.weight");
+    b->norm2 = mgi_param_add(m, one, 1, &d, "block%lld.norm2.weight", (long long)i);
+    b->gate_up = block_matrix(m, i, 2 * f, d, 1.0f, MGI_TP_COLUMN, "ffn.gate_up.weight");
+    b->down = block_matrix(m, i, d, f, small, MGI_TP_ROW, "ffn.down.weight");
+}
+
+mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config)
+{
+    static const mgi_param_spec zero = {.init = MGI_INIT_ZERO}, one = {.init = MGI_INIT_ONE};
+    static const mgi_param_spec table = {.init = MGI_INIT_NORMAL, .scale = 0.02f};
+    const mgi_vt_config *c = config;
+    memset(vt, 0, sizeof *vt);
+    mgi_module *m = &vt->module;
+    mgi_module_init(m, ctx);
+    vt->config = *config;
+    int64_t d = c->dim, token = c->patch_t * c->patch_h * c->patch_w * c->channels;
+    m->status = mgi_alloc_zero(ctx, (size_t)c->layers, sizeof *vt->block, &vt->block);
+    vt->patch = matrix(m, d, token, 1.0f, MGI_TP_REPLICATED, "patch.weight");
+    vt->pos_t = vector(m, table, MGI_DIMS(c->frames_max, d), "pos.frame");
+    vt->pos_h = vector(m, table, MGI_DIMS(c->rows_max, d), "pos.row");
+    vt->pos_w = vector(m, table, MGI_DIMS(c->columns_max, d), "pos.column");
+    vt->text_proj = matrix(m, d, c->text_dim, 1.0f, MGI_TP_REPLICATED, "text.proj.weight");
+    vt->text_norm_w = vector(m, one, 1, &d, "text.norm.weight");
+    vt->text_norm_b = vector(m, zero, 1, &d, "text.norm.bias");
+    vt->time1_w = matrix(m, d, c->time_dim, 1.0f, MGI_TP_REPLICATED, "time.in.weight");
+    vt->time1_b = vector(m, zero, 1, &d, "time.in.bias");
+    vt->time2_w = matrix(m, d, d, 1.0f, MGI_TP_REPLICATED, "time.out.weight");
+    vt->time2_b = vector(m, zero, 1, &d, "time.out.bias");
+    vt->mod_w = matrix(m, MODS * d, d, 0.0f, MGI_TP_REPLICATED, "time.mod.weight");
+    vt->mod_b = vector(m, zero, MGI_DIMS(MODS * d), "time.mod.bias");
+    for (int64_t i = 0; i < c->layers && m->status == MGEN_OK; i++)
+        block_make(vt, i);
+    vt->head_norm = vector(m, one, 1, &d, "head.norm.weight");
+    vt->head_mod_w = matrix(m, 2 * d, d, 0.0f, MGI_TP_REPLICATED, "head.mod.weight");
+    vt->head_mod_b = vector(m, zero, MGI_DIMS(2 * d), "head.mod.bias");
+    vt->head = matrix(m, token, d, 0.0f, MGI_TP_REPLICATED, "head.weight");
+    mgen_status status = m->status;
+    if (status != MGEN_OK)
+        mgi_vt_finish(vt);
+    return status;
+}
+
+void mgi_vt_finish(mgi_vt *vt)
+{
+    if (vt->module.ctx)
+        mgi_free(vt->module.ctx, vt->block);
+    vt->block = NULL;
+    mgi_module_finish(&vt->module);
+}
+
+mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed)
+{
+    int64_t d = vt->config.dim;
+    MGI_TRY(mgi_module_random(&vt->module, seed));
+    for (int64_t i = 0; i < vt->config.layers; i++) {
+        float *mod = mgi_f32(vt->block[i].mod->value);
+        for (int64_t k = 0; k < d; k++) {
+            mod[GATE1 * d + k] += 1.0f;
+            mod[GATE2 * d + k] += 1.0f;
+        }
+    }
+    return MGEN_OK;
+}
+
+/* -- forward ---------------------------------------------------------------------------------- */
+
+static T *linear(mgi_run *run, T *x, const mgi_param *w, const mgi_param *b)
+{
+    return mgi_linear(run, x, mgi_value(w), mgi_value(b));
+}
+
+static T *silu(mgi_run *run, T *x)
+{
+    return mgi_unary(run, x, MGK_UNARY_SILU);
+}
+
+static T *norm_modulate(mgi_run *run, T *x, const mgi_param *w, T *mod, int64_t scale,
+                        int64_t shift)
+{
+    return mgi_norm(run, x,
+                    (mgi_norm_options){.kind = MGK_NORM_RMS,
+                                       .eps = eps,
+                                       .weight = mgi_value(w),
+                                       .mod = mod,
+                                       .scale = scale,
+                                       .shift = shift});
+}
+
+/* Index tensors of (S): which row of a table each token takes. axis 0 = frame, 1 = row, 2 = column. */
+static T *token_index(mgi_run *run, const int64_t grid[3], int axis)
+{
+    T *ids = mgi_new(run, MGK_I32, MGI_DIMS(grid[0] * grid[1] * grid[2]));
+    if (!ids)
+        return NULL;
+    int32_t *p = mgi_data(ids);
+    for (int64_t t = 0; t < grid[0]; t++)
+        for (int64_t h = 0; h < grid[1]; h++)
+            for (int64_t w = 0; w < grid[2]; w++)
+                *p++ = (int32_t)(axis == 0 ? t : axis == 1 ? h : w);
+    return ids;
+}
+
+static T *positions(mgi_run *run, const mgi_vt *vt, const int64_t grid[3])
+{
+    T *t = mgi_embedding(run, token_index(run, grid, 0), mgi_value(vt->pos_t));
+    T *h = mgi_embedding(run, token_index(run, grid, 1), mgi_value(vt->pos_h));
+    T *w = mgi_embedding(run, token_index(run, grid, 2), mgi_value(vt->pos_w));
+    return mgi_add(run, t, mgi_add(run, h, w));
+}
+
+static T *block(mgi_run *run, const mgi_vt *vt, const mgi_vt_block *b, T *x, T *pos, T *shared,
+                T *text, T *mask)
+{
+    if (!x || !text)
+        return NULL;
+    int64_t mark = mgi_scope_push(run), heads = vt->config.heads, dim = vt->config.dim;
+    int64_t n = x->dims[0], s = x->dims[1], dh = dim / heads;
+    float scale = 1.0f / sqrtf((float)dh);
+    T *mod = mgi_add_rows(run, shared, mgi_value(b->mod));
+    mod = mgi_reshape(run, mod, MGI_DIMS(n, MODS, dim));
+    x = mgi_add_rows(run, x, pos);
+
+    T *h = norm_modulate(run, x, b->norm1, mod, SCALE1, SHIFT1);
+    h = mgi_reshape(run, linear(run, h, b->qkv, NULL), MGI_DIMS(n, s, 3, heads, dh));
+    h = linear(run, mgi_self_attention(run, h, NULL, NULL, scale), b->out, NULL);
+    x = mgi_gated_residual(run, x, h, mod, GATE1);
+
+    T *q = mgi_reshape(run, linear(run, x, b->cross_q, NULL), MGI_DIMS(n, s, heads, dh));
+    T *kv = mgi_reshape(run, linear(run, text, b->cross_kv, NULL),
+                        MGI_DIMS(n, text->dims[1], 2, heads, dh));
+    x = mgi_add(run, x,
+                linear(run, mgi_cross_attention(run, q, kv, mask, scale), b->cross_out, NULL));
+
+    h = norm_modulate(run, x, b->norm2, mod, SCALE2, SHIFT2);
+    h = linear(run, mgi_glu(run, linear(run, h, b->gate_up, NULL), MGK_GLU_SILU), b->down, NULL);
+    return mgi_scope_pop(run, mark, mgi_gated_residual(run, x, h, mod, GATE2));
+}
+
+T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, T *text, T *mask)
+{
+    const mgi_vt_config *c = &vt->config;
+    if (run->status != MGEN_OK ||
+        !mgi_require(run, x && x->rank == 5 && x->dims[4] == c->channels,
+                     "video transformer: x is not (B,T,H,W,C)") ||
+        !mgi_require(run, t && text && t->count == x->dims[0] && text->dims[0] == x->dims[0],
+                     "video transformer: x, t and text differ in batch"))
+        return NULL;
+    int64_t video[5], n = x->dims[0], d = c->dim, mark = mgi_scope_push(run);
+    memcpy(video, x->dims, sizeof video);
+    int64_t grid[3] = {video[1] / c->patch_t, video[2] / c->patch_h, video[3] / c->patch_w};
+    if (!mgi_require(
+            run, grid[0] <= c->frames_max && grid[1] <= c->rows_max && grid[2] <= c->columns_max,
+            "video transformer: the video is larger than the position tables"))
+        return NULL;
+
+    T *time = linear(run, mgi_timestep_embed(run, t, c->time_dim), vt->time1_w, vt->time1_b);
+    time = silu(run, linear(run, silu(run, time), vt->time2_w, vt->time2_b));
+    T *shared = linear(run, time, vt->mod_w, vt->mod_b);
+    T *pos = positions(run, vt, grid);
+    T *p = mgi_norm(run, linear(run, text, vt->text_proj, NULL),
+                    (mgi_norm_options){.kind = MGK_NORM_LAYER,
+                                       .eps = eps,
+                                       .weight = mgi_value(vt->text_norm_w),
+                                       .bias = mgi_value(vt->text_norm_b)});
+    x = linear(run, mgi_patchify(run, x, c->patch_t, c->patch_h, c->patch_w), vt->patch, NULL);
+    for (int64_t i = 0; i < c->layers; i++) {
+        T *y = block(run, vt, &vt->block[i], x, pos, shared, p, mask);
+        mgi_drop(run, x);
+        x = y;
+    }
+    T *mod = mgi_reshape(run, linear(run, time, vt->head_mod_w, vt->head_mod_b), MGI_DIMS(n, 2, d));
+    x = linear(run, norm_modulate(run, x, vt->head_norm, mod, 0, 1), vt->head, NULL);
+    return mgi_scope_pop(run, mark,
+                         mgi_unpatchify(run, x, video, c->patch_t, c->patch_h, c->patch_w));
+}
+
+/* -- configuration ---------------------------------------------------------------------------- */
+
+mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
+{
+    static const char *const keys[] = {"layers",      "dim",      "heads",      "ff_dim",
+                                       "channels",    "patch",    "frames_max", "rows_max",
+                                       "columns_max", "text_dim", "time_dim",   NULL};
+    mgi_vt_config c = {.time_dim = 256};
+    int64_t *patch[3] = {&c.patch_t, &c.patch_h, &c.patch_w};
+    int axis = 0;
+    MGI_TRY(mgi_json_only_keys(ctx, json, keys));
+    MGI_TRY(mgi_json_get_int(ctx, json, "layers", true, 1, MGI_VT_LAYERS_MAX, &c.layers));
+    MGI_TRY(mgi_json_get_int(ctx, json, "dim", true, 1, 65536, &c.dim));
+    MGI_TRY(mgi_json_get_int(ctx, json, "heads", true, 1, 1024, &c.heads));
+    MGI_TRY(mgi_json_get_int(ctx, json, "ff_dim", true, 1, 1 << 20, &c.ff_dim));
+    MGI_TRY(mgi_json_get_int(ctx, json, "channels", true, 1, 4096, &c.channels));
+    MGI_TRY(mgi_json_get_int(ctx, json, "frames_max", true, 1, 65536, &c.frames_max));
+    MGI_TRY(mgi_json_get_int(ctx, json, "rows_max", true, 1, 65536, &c.rows_max));
+    MGI_TRY(mgi_json_get_int(ctx, json, "columns_max", true, 1, 65536, &c.columns_max));
+    MGI_TRY(mgi_json_get_int(ctx, json, "text_dim", true, 1, 65536, &c.text_dim));
+    MGI_TRY(mgi_json_get_int(ctx, json, "time_dim", false, 2, 65536, &c.time_dim));
+    const mgi_json *list = mgi_json_find(json, "patch");
+    if (!list || list->kind != MGI_JSON_ARRAY || list->i != 3)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"patch\" must be a list of 3 numbers: time, height, width");
+    for (const mgi_json *e = list->child; e; e = e->next) {
+        if (e->kind != MGI_JSON_INT || e->i < 1 || e->i > 64)
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"patch\" has an entry that is not 1..64");
+        *patch[axis++] = e->i;
+    }
+    if (c.dim % c.heads || c.dim / c.heads > 256 || c.time_dim % 2)
+        return mgi_fail(
+            ctx, MGEN_E_CORRUPT,
+            "\"dim\" (%lld) must be a multiple of \"heads\" (%lld) of at most 256 times, and "
+            "\"time_dim\" even",
+            (long long)c.dim, (long long)c.heads);
+    *out = c;
+    return MGEN_OK;
+}
+
+void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *c)
+{
+    mgi_json_put_int(w, "layers", c->layers);
+    mgi_json_put_int(w, "dim", c->dim);
+    mgi_json_put_int(w, "heads", c->heads);
+    mgi_json_put_int(w, "ff_dim", c->ff_dim);
+    mgi_json_put_int(w, "channels", c->channels);
+    mgi_json_open(w, "patch", '[');
+    mgi_json_put_int(w, NULL, c->patch_t);
+    mgi_json_put_int(w, NULL, c->patch_h);
+    mgi_json_put_int(w, NULL, c->patch_w);
+    mgi_json_close(w, ']');
+    mgi_json_put_int(w, "frames_max", c->frames_max);
+    mgi_json_put_int(w, "rows_max", c->rows_max);
+    mgi_json_put_int(w, "columns_max", c->columns_max);
+    mgi_json_put_int(w, "text_dim", c->text_dim);
+    mgi_json_put_int(w, "time_dim", c->time_dim);
+}

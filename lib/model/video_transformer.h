@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ * The video transformer, report section 3.1.3 and figure 8. Tier 5. */
+#ifndef MGI_MODEL_VIDEO_TRANSFORMER_H
+#define MGI_MODEL_VIDEO_TRANSFORMER_H
+
+#include "nn/module.h"
+
+#define MGI_VT_LAYERS_MAX 256
+
+typedef struct mgi_vt_config {
+    int64_t layers, dim, heads, ff_dim;
+    int64_t channels;                          /* of the latents */
+    int64_t patch_t, patch_h, patch_w;         /* 1, 2, 2 */
+    int64_t frames_max, rows_max, columns_max; /* sizes of the position tables, in patches */
+    int64_t text_dim;                          /* width of the text encoder */
+    int64_t time_dim;                          /* of the sinusoid */
+} mgi_vt_config;
+
+typedef struct mgi_vt_block {
+    mgi_param *mod; /* (1,6,D): added to the shared modulation */
+    mgi_param *norm1, *qkv, *out, *cross_q, *cross_kv, *cross_out, *norm2, *gate_up, *down;
+} mgi_vt_block;
+
+typedef struct mgi_vt {
+    mgi_module module;
+    mgi_vt_config config;
+    mgi_param *patch, *pos_t, *pos_h, *pos_w;
+    mgi_param *text_proj, *text_norm_w, *text_norm_b;
+    mgi_param *time1_w, *time1_b, *time2_w, *time2_b, *mod_w, *mod_b;
+    mgi_param *head_norm, *head_mod_w, *head_mod_b, *head;
+    mgi_vt_block *block;
+} mgi_vt;
+
+mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out);
+void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *config);
+
+mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config);
+void mgi_vt_finish(mgi_vt *vt);
+/* Initial values, with the gates of every block open. */
+mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed);
+
+/* Velocity. x (B,T,H,W,C) normalised latents at flow time t (B); text (B,S,text_dim) with mask (B,S). */
+T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, T *text, T *mask);
+
+#endif

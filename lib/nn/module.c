@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+#include "nn/module.h"
+
+#include "core/alloc.h"
+#include "core/hash.h"
+#include "core/philox.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void mgi_module_init(mgi_module *m, mgen_context *ctx)
+{
+    memset(m, 0, sizeof *m);
+    m->ctx = ctx;
+    m->dev = ctx->device;
+}
+
+static void param_free(mgi_module *m, mgi_param *p)
+{
+    mgi_tensor_release(p->value);
+    mgi_tensor_release(p->m);
+    mgi_tensor_release(p->v);
+    mgi_tensor_release(p->ema);
+    mgi_free(m->ctx, p->name);
+    mgi_free(m->ctx, p);
+}
+
+void mgi_module_finish(mgi_module *m)
+{
+    for (int64_t i = 0; i < m->count; i++)
+        param_free(m, m->params[i]);
+    if (m->ctx)
+        mgi_free(m->ctx, m->params);
+    memset(m, 0, sizeof *m);
+}
+
+mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int64_t *dims,
+                         const char *format, ...)
+{
+    char name[256];
+    va_list list;
+    mgi_param *p = NULL;
+    if (m->status != MGEN_OK)
+        return NULL;
+    va_start(list, format);
+    vsnprintf(name, sizeof name, format, list);
+    va_end(list);
+    if (m->count == m->capacity) {
+        int64_t more = m->capacity ? 2 * m->capacity : 64;
+        m->status = mgi_realloc(m->ctx, &m->params, (size_t)more, sizeof *m->params);
+        if (m->status != MGEN_OK)
+            return NULL;
+        m->capacity = more;
+    }
+    MGI_TRY_GOTO(m->status, mgi_alloc_zero(m->ctx, 1, sizeof *p, &p), failed);
+    MGI_TRY_GOTO(m->status, mgi_strdup(m->ctx, name, &p->name), failed);
+    MGI_TRY_GOTO(m->status, mgi_tensor_create(m->dev, MGK_F32, rank, dims, &p->value), failed);
+    p->rank = rank;
+    memcpy(p->dims, dims, (size_t)rank * sizeof *dims);
+    p->init = spec.init;
+    p->init_scale = spec.scale;
+    p->decay = spec.decay;
+    p->lr_scale = 1.0f;
+    p->tp = spec.tp;
+    p->partial = spec.partial;
+    p->frozen = spec.frozen;
+    m->params[m->count++] = p;
+    return p;
+failed:
+    if (p)
+        param_free(m, p);
+    return NULL;
+}
+
+/* Weight (Cout, 3, 1, Cin) of a convolution in time: the middle tap copies, the others are 0. */
+static void identity_time(const mgi_param *p, float *w)
+{
+    int64_t taps = p->dims[1], cin = p->dims[3];
+    memset(w, 0, (size_t)p->value->count * sizeof *w);
+    for (int64_t o = 0; o < p->dims[0] && o < cin; o++)
+        w[(o * taps + taps / 2) * cin + o] = 1.0f;
+}
+
+mgen_status mgi_module_random(mgi_module *m, uint64_t seed)
+{
+    for (int64_t k = 0; k < m->count; k++) {
+        mgi_param *p = m->params[k];
+        float *w = mgi_f32(p->value);
+        uint64_t base = mgi_hash64(p->name, strlen(p->name), 0) & ~(uint64_t)3;
+        for (int64_t i = 0; i < p->value->count; i++) {
+            w[i] = p->init == MGI_INIT_ONE ? 1.0f : 0.0f;
+            if (p->init == MGI_INIT_NORMAL)
+                w[i] = p->init_scale * mgi_random_normal(seed, MGI_STREAM_INIT, base + (uint64_t)i);
+        }
+        if (p->init == MGI_INIT_IDENTITY_TIME)
+            identity_time(p, w);
+    }
+    return MGEN_OK;
+}
+
+static bool same_shape(const mgi_param *p, const mgi_st_entry *e)
+{
+    return p->rank == e->rank && !memcmp(p->dims, e->dims, (size_t)p->rank * sizeof *p->dims);
+}
+
+mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *file, bool partial)
+{
+    int64_t claimed = 0;
+    for (int64_t k = 0; k < m->count; k++) {
+        mgi_param *p = m->params[k];
+        const mgi_st_entry *e = mgi_st_find(st, p->name);
+        if (!e && partial)
+            continue;
+        if (!e)
+            return mgi_fail(m->ctx, MGEN_E_CORRUPT,
+                            "%s: tensor \"%s\" is missing; the file does not fit its configuration",
+                            file, p->name);
+        if (!same_shape(p, e))
+            return mgi_fail(m->ctx, MGEN_E_CORRUPT,
+                            "%s: tensor \"%s\" has another shape than its configuration asks for",
+                            file, p->name);
+        MGI_TRY(mgi_st_read_f32(m->ctx, e, mgi_f32(p->value), p->value->count));
+        claimed++;
+    }
+    if (claimed != st->count)
+        return mgi_fail(m->ctx, MGEN_E_CORRUPT,
+                        "%s: holds %lld tensors, but its configuration names only %lld of them",
+                        file, (long long)st->count, (long long)claimed);
+    return MGEN_OK;
+}
+
+mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dtype store)
+{
+    mgi_st_source *list;
+    MGI_TRY(mgi_alloc_zero(m->ctx, (size_t)m->count, sizeof *list, &list));
+    for (int64_t k = 0; k < m->count; k++) {
+        mgi_param *p = m->params[k];
+        list[k].name = p->name;
+        list[k].store = store;
+        list[k].rank = p->rank;
+        memcpy(list[k].dims, p->dims, (size_t)p->rank * sizeof *p->dims);
+        list[k].data = mgi_f32(ema && p->ema ? p->ema : p->value);
+    }
+    mgen_status status =
+        mgi_st_write(m->ctx, path, list, m->count, (const char *const[]){"format", "moviegen"}, 1);
+    mgi_free(m->ctx, list);
+    return status;
+}
+
+int64_t mgi_module_size(const mgi_module *m)
+{
+    int64_t size = 0;
+    for (int64_t k = 0; k < m->count; k++)
+        size += m->params[k]->value->count;
+    return size;
+}
+
+mgen_status mgi_module_train(mgi_module *m)
+{
+    for (int64_t k = 0; k < m->count; k++) {
+        mgi_param *p = m->params[k];
+        mgi_tensor *made[4];
+        if (p->frozen || p->m)
+            continue;
+        for (int i = 0; i < 4; i++) {
+            mgen_status status = mgi_tensor_create(m->dev, MGK_F32, p->rank, p->dims, &made[i]);
+            if (status != MGEN_OK) {
+                while (i > 0)
+                    mgi_tensor_release(made[--i]);
+                return status;
+            }
+            memset(mgi_data(made[i]), 0, (size_t)made[i]->count * sizeof(float));
+        }
+        p->m = made[0];
+        p->v = made[1];
+        p->ema = made[2];
+        memcpy(mgi_data(p->ema), mgi_data(p->value), (size_t)p->value->count * sizeof(float));
+        mgen_status status = mgi_var_create(m->dev, p->value->count, true, &p->value->var);
+        if (status != MGEN_OK) {
+            mgi_tensor_release(made[3]);
+            return status;
+        }
+        p->value->var->grad = made[3];
+    }
+    return MGEN_OK;
+}
+
+void mgi_module_zero_grad(mgi_module *m, mgi_run *run)
+{
+    for (int64_t k = 0; k < m->count; k++)
+        if (m->params[k]->value->var)
+            mgi_fill(run, m->params[k]->value->var->grad, 0.0f);
+}

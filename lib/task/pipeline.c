@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "task/pipeline.h"
+
+#include "text/byte_tokenizer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const roles[3] = {"ul2", "byt5", "metaclip"};
+
+/* -- pipeline.json ---------------------------------------------------------------------------- */
+
+static mgen_status read_name(mgen_context *ctx, const mgi_json *object, const char *key,
+                             char out[MGI_NAME_MAX + 1])
+{
+    const char *text = "";
+    MGI_TRY(mgi_json_get_string(ctx, object, key, false, &text));
+    if (strlen(text) > MGI_NAME_MAX - 16)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" names a model of more than %d bytes", key,
+                        MGI_NAME_MAX - 16);
+    strcpy(out, text);
+    return MGEN_OK;
+}
+
+static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeline_file *out)
+{
+    static const char *const keys[] = {"format", "version", "tae",    "text", "video",
+                                       "width",  "height",  "frames", "fps",  NULL};
+    static const char *const text_keys[] = {"ul2", "byt5", "metaclip", NULL};
+    const char *format = NULL;
+    int64_t version = 0;
+    if (root->kind != MGI_JSON_OBJECT)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "is not a JSON object");
+    MGI_TRY(mgi_json_only_keys(ctx, root, keys));
+    MGI_TRY(mgi_json_get_string(ctx, root, "format", true, &format));
+    if (strcmp(format, "moviegen-pipeline"))
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"format\" is \"%.40s\", not \"moviegen-pipeline\"",
+                        format);
+    MGI_TRY(mgi_json_get_int(ctx, root, "version", true, 1, INT32_MAX, &version));
+    if (version > 1)
+        return mgi_fail(ctx, MGEN_E_VERSION, "\"version\" is %lld; this library reads 1; update it",
+                        (long long)version);
+    MGI_TRY(read_name(ctx, root, "tae", out->tae));
+    MGI_TRY(read_name(ctx, root, "video", out->video));
+    const mgi_json *text = mgi_json_find(root, "text");
+    if (text && text->kind != MGI_JSON_OBJECT)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text\" must be an object of roles");
+    if (text)
+        MGI_TRY(mgi_json_only_keys(ctx, text, text_keys));
+    for (int i = 0; text && i < 3; i++)
+        MGI_TRY(read_name(ctx, text, roles[i], out->text[i]));
+    MGI_TRY(mgi_json_get_int(ctx, root, "width", true, 8, 16384, &out->clip.width));
+    MGI_TRY(mgi_json_get_int(ctx, root, "height", true, 8, 16384, &out->clip.height));
+    MGI_TRY(mgi_json_get_int(ctx, root, "frames", true, 1, 65536, &out->clip.frames));
+    return mgi_json_get_int(ctx, root, "fps", true, 1, 240, &out->clip.fps);
+}
+
+mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, mgi_pipeline_file *out)
+{
+    mgi_file text;
+    mgi_json *root = NULL;
+    memset(out, 0, sizeof *out);
+    MGI_TRY(mgi_file_open_in(ctx, dir, "pipeline.json", &text));
+    mgen_status status =
+        mgi_json_parse(ctx, "pipeline.json", (const char *)text.data, text.size, &root);
+    mgi_file_close(ctx, &text);
+    if (status == MGEN_OK)
+        status = read_root(ctx, root, out);
+    mgi_json_free(ctx, root);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s/pipeline.json", dir);
+}
+
+mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const mgi_pipeline_file *p)
+{
+    char path[MGI_PATH_MAX + 1];
+    mgi_json_writer w;
+    mgi_writer file;
+    const char *text;
+    size_t size;
+    MGI_TRY(mgi_path_join(ctx, dir, "pipeline.json", path, sizeof path));
+    mgi_json_writer_init(&w, ctx, 2);
+    mgi_json_open(&w, NULL, '{');
+    mgi_json_put_string(&w, "format", "moviegen-pipeline");
+    mgi_json_put_int(&w, "version", 1);
+    mgi_json_put_string(&w, "tae", p->tae);
+    mgi_json_open(&w, "text", '{');
+    for (int i = 0; i < 3; i++)
+        if (p->text[i][0])
+            mgi_json_put_string(&w, roles[i], p->text[i]);
+    mgi_json_close(&w, '}');
+    mgi_json_put_string(&w, "video", p->video);
+    mgi_json_put_int(&w, "width", p->clip.width);
+    mgi_json_put_int(&w, "height", p->clip.height);
+    mgi_json_put_int(&w, "frames", p->clip.frames);
+    mgi_json_put_int(&w, "fps", p->clip.fps);
+    mgi_json_close(&w, '}');
+    mgen_status status = mgi_json_text(&w, &text, &size);
+    if (status == MGEN_OK)
+        status = mgi_writer_open(ctx, path, &file);
+    if (status == MGEN_OK) {
+        status = mgi_writer_write(&file, text, size);
+        if (status == MGEN_OK)
+            status = mgi_writer_write(&file, "\n", 1);
+        if (status == MGEN_OK)
+            status = mgi_writer_commit(&file);
+        mgi_writer_abort(&file);
+    }
+    mgi_json_writer_free(&w);
+    return status;
+}
+
+/* -- networks --------------------------------------------------------------------------------- */
+
+mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, mgi_tae *out,
+                         uint64_t *hash)
+{
+    mgi_model_file f;
+    mgi_tae_config config;
+    memset(out, 0, sizeof *out);
+    MGI_TRY(mgi_model_file_open(ctx, dir, name, "tae", &f));
+    mgen_status status = mgi_tae_config_read(ctx, f.config, &config);
+    if (status != MGEN_OK)
+        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
+    else if ((status = mgi_tae_init(out, ctx, &config)) == MGEN_OK)
+        status = mgi_module_load(&out->module, &f.weights, f.weights_name, false);
+    *hash = f.hash;
+    if (status != MGEN_OK)
+        mgi_tae_finish(out);
+    mgi_model_file_close(ctx, &f);
+    return status;
+}
+
+mgen_status mgi_t5_open(mgen_context *ctx, const char *dir, const char *name, mgi_t5 *out,
+                        uint64_t *hash)
+{
+    mgi_model_file f;
+    mgi_t5_config config;
+    memset(out, 0, sizeof *out);
+    MGI_TRY(mgi_model_file_open(ctx, dir, name, "t5-bytes", &f));
+    mgen_status status = mgi_t5_config_read(ctx, f.config, &config);
+    if (status == MGEN_OK && config.vocab < MGI_BYTE_VOCAB)
+        status = mgi_fail(ctx, MGEN_E_CORRUPT, "\"vocab\" is %lld; a byte vocabulary needs %d",
+                          (long long)config.vocab, MGI_BYTE_VOCAB);
+    if (status != MGEN_OK)
+        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
+    else if ((status = mgi_t5_init(out, ctx, &config)) == MGEN_OK)
+        status = mgi_module_load(&out->module, &f.weights, f.weights_name, false);
+    *hash = f.hash;
+    if (status != MGEN_OK)
+        mgi_t5_finish(out);
+    mgi_model_file_close(ctx, &f);
+    return status;
+}
+
+mgen_status mgi_vt_open(mgen_context *ctx, const char *dir, const char *name, mgi_vt *out,
+                        uint64_t *hash)
+{
+    mgi_model_file f;
+    mgi_vt_config config;
+    memset(out, 0, sizeof *out);
+    MGI_TRY(mgi_model_file_open(ctx, dir, name, "video-transformer", &f));
+    mgen_status status = mgi_vt_config_read(ctx, f.config, &config);
+    if (status != MGEN_OK)
+        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
+    else if ((status = mgi_vt_init(out, ctx, &config)) == MGEN_OK)
+        status = mgi_module_load(&out->module, &f.weights, f.weights_name, false);
+    *hash = f.hash;
+    if (status != MGEN_OK)
+        mgi_vt_finish(out);
+    mgi_model_file_close(ctx, &f);
+    return status;
+}
+
+mgen_status mgi_networks_check(mgen_context *ctx, const mgi_networks *n)
+{
+    const mgi_tae_config *a = &n->tae->config;
+    const mgi_vt_config *v = &n->video->config;
+    int64_t f = mgi_tae_factor(a), t = mgi_tae_latent_frames(a, n->clip.frames);
+    if (a->latent_channels != v->channels)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "the TAE has %lld latent channels, but the video model takes %lld",
+                        (long long)a->latent_channels, (long long)v->channels);
+    if (n->text->config.dim != v->text_dim)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "the text encoder is %lld wide, but the video model takes %lld",
+                        (long long)n->text->config.dim, (long long)v->text_dim);
+    if (n->clip.width % (f * v->patch_w) || n->clip.height % (f * v->patch_h) || t % v->patch_t ||
+        n->clip.width / (f * v->patch_w) > v->columns_max ||
+        n->clip.height / (f * v->patch_h) > v->rows_max || t / v->patch_t > v->frames_max)
+        return mgi_fail(
+            ctx, MGEN_E_CORRUPT, "clips of %lld x %lld x %lld frames do not fit the video model",
+            (long long)n->clip.width, (long long)n->clip.height, (long long)n->clip.frames);
+    return MGEN_OK;
+}

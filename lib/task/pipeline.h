@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ * The networks that a request runs through, loaded from a model folder. Tier 7. */
+#ifndef MGI_TASK_PIPELINE_H
+#define MGI_TASK_PIPELINE_H
+
+#include "model/model_file.h"
+#include "model/t5.h"
+#include "model/tae.h"
+#include "model/video_transformer.h"
+
+/* The clip that the model makes by default. */
+typedef struct mgi_clip_shape {
+    int64_t width, height, frames, fps;
+} mgi_clip_shape;
+
+typedef struct mgi_networks {
+    const mgi_tae *tae;
+    const mgi_t5 *text;
+    const mgi_vt *video;
+    mgi_clip_shape clip;
+} mgi_networks;
+
+/* pipeline.json: names of the parts ("" = none) and the clip's shape. */
+typedef struct mgi_pipeline_file {
+    char tae[MGI_NAME_MAX + 1], text[3][MGI_NAME_MAX + 1], video[MGI_NAME_MAX + 1];
+    mgi_clip_shape clip;
+} mgi_pipeline_file;
+mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, mgi_pipeline_file *out);
+mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir,
+                                    const mgi_pipeline_file *file);
+
+/* Load one network from dir; *hash receives its identity. */
+mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, mgi_tae *out,
+                         uint64_t *hash);
+mgen_status mgi_t5_open(mgen_context *ctx, const char *dir, const char *name, mgi_t5 *out,
+                        uint64_t *hash);
+mgen_status mgi_vt_open(mgen_context *ctx, const char *dir, const char *name, mgi_vt *out,
+                        uint64_t *hash);
+
+/* Do the parts and the clip fit together? CORRUPT with what does not. */
+mgen_status mgi_networks_check(mgen_context *ctx, const mgi_networks *n);
+
+#endif
