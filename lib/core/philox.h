@@ -40,10 +40,11 @@ static inline void mgi_philox(uint64_t seed, uint64_t stream, uint64_t counter, 
     out[3] = c3;
 }
 
-/* Uniform in (0, 1), never 0 or 1: 24 bits, centred. */
+/* Uniform in (0, 1), never 0 or 1: 23 bits, centred. (With 24 the half of the largest would round
+ * up to 1.) */
 static inline float mgi_u32_to_unit(uint32_t x)
 {
-    return ((float)(x >> 8) + 0.5f) * (1.0f / 16777216.0f);
+    return ((float)(x >> 9) + 0.5f) * (1.0f / 8388608.0f);
 }
 
 /* Element `index` of a stream: counter index / 4, lane index % 4. */
