@@ -80,7 +80,8 @@ void mgi_toybox_scene_random(mgi_toybox_scene *scene, uint64_t seed, uint64_t in
     scene->light = between(0.92f, 1.06f, u[R_LIGHT]);
     scene->wording = u[R_WORDING] < 0.5f ? 0 : 1 + choose(WORDINGS - 1, 2.0f * u[R_WORDING] - 1.0f);
 
-    /* A rolling object's path lies within the frame, with up to 3 pixels of it cut at the ends. */
+    /* The path lies within the frame; at its ends up to 3 pixels of the object are cut, 4 of the
+     * widest and fastest. */
     float half = mgi_toybox_half_width(scene->shape, scene->radius);
     float travel = 0.0f;
     if (scene->motion != MGI_TOYBOX_BOUNCE)
