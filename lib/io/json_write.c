@@ -154,7 +154,11 @@ void mgi_json_put_real(mgi_json_writer *w, const char *key, double value)
         return;
     }
     char text[64];
-    if (fabs(value) < 1e15 && value == rint(value) && !(value == 0 && signbit(value))) {
+    if (value == 0 && signbit(value)) {
+        append_text(w, "-0.0"); /* "-0" would be read as an integer */
+        return;
+    }
+    if (fabs(value) < 1e15 && value == rint(value)) {
         snprintf(text, sizeof(text), "%" PRId64, (int64_t)value); /* 100, not 1e+02 */
         append_text(w, text);
         return;
