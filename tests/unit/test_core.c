@@ -97,9 +97,28 @@ static void assert_error(const mgen_context *ctx, mgen_status status, mgen_statu
 static void test_names(void **state)
 {
     (void)state;
-    assert_string_equal(mgen_status_name(MGEN_OK), "MGEN_OK");
-    assert_string_equal(mgen_status_name(MGEN_E_INVALID), "MGEN_E_INVALID");
-    assert_string_equal(mgen_status_name(MGEN_E_INTERNAL), "MGEN_E_INTERNAL");
+#define SAME(code) assert_string_equal(mgen_status_name(code), #code)
+    SAME(MGEN_OK);
+    SAME(MGEN_E_INVALID);
+    SAME(MGEN_E_STATE);
+    SAME(MGEN_E_UNSUPPORTED);
+    SAME(MGEN_E_VERSION);
+    SAME(MGEN_E_NO_MEMORY);
+    SAME(MGEN_E_LIMIT);
+    SAME(MGEN_E_NOT_FOUND);
+    SAME(MGEN_E_IO);
+    SAME(MGEN_E_CORRUPT);
+    SAME(MGEN_E_NO_SPACE);
+    SAME(MGEN_E_DEVICE);
+    SAME(MGEN_E_DEVICE_LOST);
+    SAME(MGEN_E_NUMERIC);
+    SAME(MGEN_E_PEER_LOST);
+    SAME(MGEN_E_TIMEOUT);
+    SAME(MGEN_E_DESYNC);
+    SAME(MGEN_E_CANCELLED);
+    SAME(MGEN_E_AGAIN);
+    SAME(MGEN_E_INTERNAL);
+#undef SAME
     assert_non_null(mgen_status_name(12345));
     char version[32];
     snprintf(version, sizeof(version), "%d.%d.%d", MGEN_VERSION_MAJOR, MGEN_VERSION_MINOR,
