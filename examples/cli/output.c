@@ -67,10 +67,12 @@ void json_number(FILE *f, double value)
         fputs("null", f);
         return;
     }
+    /* the shortest that reads back; most values were floats */
+    bool is_float = (double)(float)value == value;
     char text[40];
     for (int digits = 6; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
+        if (is_float ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value)
             break;
     }
     fputs(text, f);

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: MIT
+"""The rules of ARCHITECTURE.md, checked on the sources and on the built library.
+
+    check.py SOURCE_ROOT [--library libmoviegen.so]        prints TAP
+
+The table of folders in ARCHITECTURE.md is read, not repeated here: tiers, and which folder may open
+files, come from there.
+"""
+import os
+import re
+import subprocess
+import sys
+
+LINES_MAX = 800
+NEEDED = re.compile(r"(libc\.so\.6|libm\.so\.6|libz\.so\.1|ld-linux.*)$")
+OPENING = re.compile(r"\b(open|openat|fopen|fdopen|freopen|creat|mkstemp|mkostemp|opendir|tmpfile)\s*\(")
+ENDING = re.compile(r"\b(abort|exit|_exit|_Exit|quick_exit|raise|kill|system)\s*\(")
+PRINTING = re.compile(r"\b(printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|putc|fputc|perror|fwrite)\s*\(")
+ASSERTING = re.compile(r"\bassert\s*\(")
+FORBIDDEN_IMPORTS = {"abort", "exit", "_exit", "_Exit", "__assert_fail", "printf", "fprintf", "vprintf", "vfprintf",
+                     "puts", "fputs", "putchar", "perror", "signal", "sigaction", "setlocale", "system",
+                     "__printf_chk", "__fprintf_chk", "__vfprintf_chk"}
+VARIANTS = ("ref", "portable", "packed", "avx2", "avx512")
+
+
+class Report:
+    def __init__(self):
+        self.tests = 0
+        self.failures = 0
+
+    def result(self, name, problems):
+        self.tests += 1
+        self.failures += bool(problems)
+        print(f"{'not ' if problems else ''}ok {self.tests} - {name}")
+        for problem in problems[:40]:
+            print(f"#   {problem}")
+
+    def skip(self, name, reason):
+        self.tests += 1
+        print(f"ok {self.tests} - {name} # SKIP {reason}")
+
+
+class Row:
+    def __init__(self, tier, folder, also):
+        self.tier, self.folder, self.also = tier, folder, also
+
+
+def read(root, path):
+    with open(os.path.join(root, path), encoding="utf-8") as f:
+        return f.read()
+
+
+def read_table(root):
+    """Rows such as  | 1 | `lib/io` | what it holds | opens files |  ('-' = no tier)."""
+    rows = []
+    for line in read(root, "ARCHITECTURE.md").splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if len(cells) == 4 and re.fullmatch(r"\d+|-", cells[0]) and re.fullmatch(r"`[^`]+`", cells[1]):
+            tier = None if cells[0] == "-" else int(cells[0])
+            rows.append(Row(tier, cells[1].strip("`").rstrip("/"), cells[3]))
+    return rows
+
+
+def row_of(rows, path):
+    """The row with the longest folder that holds path."""
+    found = None
+    for row in rows:
+        if path.startswith(row.folder + "/") and (not found or len(row.folder) > len(found.folder)):
+            found = row
+    return found
+
+
+def list_files(root):
+    """Files of the project, as git sees them; build folders and ignored files are left out."""
+    git = subprocess.run(["git", "-c", "safe.directory=*", "-C", root, "ls-files", "-co", "--exclude-standard", "-z"],
+                         capture_output=True, check=False)
+    if git.returncode == 0:
+        names = git.stdout.decode().split("\0")
+        return sorted(name for name in names if name and os.path.isfile(os.path.join(root, name)))
+    names = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [f for f in folders if not f.startswith("build") and f not in (".git", "__pycache__", "out")]
+        names += [os.path.relpath(os.path.join(folder, f), root) for f in files]
+    return sorted(names)
+
+
+def strip_code(text):
+    """C without comments and without the contents of strings; lines are kept."""
+    pattern = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
+
+    def blank(match):
+        found = match.group(0)
+        if found[0] in "\"'":
+            return found[0] + found[0]
+        return "\n" * found.count("\n") or " "
+    return pattern.sub(blank, text)
+
+
+def numbered(text, pattern):
+    return [(number, match.group(1)) for number, line in enumerate(text.splitlines(), 1)
+            for match in pattern.finditer(line)]
+
+
+def check_folders(rows, root, files):
+    problems = [f"ARCHITECTURE.md names {row.folder}, which is no folder" for row in rows
+                if not os.path.isdir(os.path.join(root, row.folder))]
+    # A row for a folder covers what is below it, but lib and tests list each of theirs.
+    listed = {row.folder for row in rows}
+    wanted = set()
+    for path in files:
+        parts = path.split("/")[:-1]
+        if parts:
+            wanted.add("/".join(parts[:2]) if parts[0] in ("lib", "tests", "examples") and len(parts) > 1 else parts[0])
+    wanted -= {"lib"}
+    problems += [f"{folder} has no row in ARCHITECTURE.md" for folder in sorted(wanted - listed)]
+    return problems
+
+
+def resolve(root, path, name):
+    for base in (os.path.dirname(path), "include", "lib", ""):
+        candidate = os.path.normpath(os.path.join(base, name))
+        if os.path.isfile(os.path.join(root, candidate)):
+            return candidate
+    return None
+
+
+def check_includes(rows, root, sources):
+    problems = []
+    for path in sources:
+        row = row_of(rows, path)
+        if not row or row.tier is None:
+            continue
+        for number, line in enumerate(read(root, path).splitlines(), 1):
+            match = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
+            target = match and resolve(root, path, match.group(1))
+            if not target:
+                continue
+            other = row_of(rows, target)
+            if not other or other.tier is None:
+                problems.append(f"{path}:{number}: {target} belongs to no tier")
+            elif other.tier > row.tier:
+                problems.append(f"{path}:{number}: tier {row.tier} includes {target} of tier {other.tier}")
+            elif path.startswith("examples/") and not target.startswith(("examples/", "include/")):
+                problems.append(f"{path}:{number}: examples use the public header only, not {target}")
+    return problems
+
+
+def check_length(root, files):
+    problems = []
+    for path in files:
+        if path.endswith((".c", ".h", ".cu", ".py", ".sh", ".def")) or path.endswith("meson.build"):
+            lines = read(root, path).count("\n")
+            if lines > LINES_MAX:
+                problems.append(f"{path} has {lines} lines, more than {LINES_MAX}")
+    return problems
+
+
+def check_manners(root, sources):
+    """No ending of the process, no printing, no assert in the library."""
+    problems = []
+    for path in sources:
+        if not path.startswith(("lib/", "kernels/")):
+            continue
+        text = strip_code(read(root, path))
+        for pattern, why in ((ENDING, "ends or signals the process"), (PRINTING, "prints"),
+                             (ASSERTING, "asserts; return an error, or use _Static_assert")):
+            problems += [f"{path}:{number}: {name}() {why}" for number, name in numbered(text, pattern)]
+    return problems
+
+
+def check_opening(rows, root, sources):
+    problems = []
+    for path in sources:
+        row = row_of(rows, path)
+        if not path.startswith(("lib/", "kernels/")) or path == "lib/io/path.c" or (row and "opens files" in row.also):
+            continue
+        text = strip_code(read(root, path))
+        problems += [f"{path}:{number}: {name}(): only lib/io/path.c opens files"
+                     for number, name in numbered(text, OPENING)]
+    return problems
+
+
+def read_ops(root):
+    """(op, folder) pairs and (op, variant) pairs of kernels/ops.def, its own macros expanded."""
+    text = strip_code(read(root, "kernels/ops.def")).replace("\\\n", " ")
+    text = re.sub(r"\s+", " ", re.sub(r"#undef[^\n]*", "", text.replace("#define", "\n#define")))
+    groups = {}
+    for match in re.finditer(r"#define (\w+)\(name, folder\)((?: MGK_\w+\([^)]*\))+)", text):
+        groups[match.group(1)] = re.findall(r"MGK_VARIANT\(name, (\w+),", match.group(2))
+        text = text.replace(match.group(0), "")
+    ops = dict(re.findall(r"MGK_OP\((\w+), (\w+)\)", text))
+    variants = set(re.findall(r"MGK_VARIANT\((\w+), (\w+),", text))
+    for group, names in groups.items():
+        for op, folder in re.findall(group + r"\((\w+), (\w+)\)", text):
+            ops[op] = folder
+            variants |= {(op, name) for name in names}
+    return ops, variants
+
+
+def check_kernels(root, sources):
+    ops, variants = read_ops(root)
+    listed = {f"mgk_{op}_{variant}" for op, variant in variants}
+    by_folder = {(ops[op], variant) for op, variant in variants}
+    problems = []
+    launcher = re.compile(r"void\s+(mgk_\w+)\s*\(\s*const void \*\s*\w+,\s*mgk_exec \*\s*\w+\s*\)\s*\{")
+    for path in sources:
+        parts = path.split("/")
+        if parts[0] != "kernels" or len(parts) != 3 or parts[1] == "common":
+            continue
+        match = re.fullmatch(r"\w+_(" + "|".join(VARIANTS) + r")\.c", parts[2])
+        if match and (parts[1], match.group(1)) not in by_folder:
+            problems.append(f"{path}: no op of folder {parts[1]} lists the variant {match.group(1)} in ops.def")
+        for name in launcher.findall(strip_code(read(root, path))):
+            if name not in listed:
+                problems.append(f"{path}: {name} is not listed in ops.def")
+    for folder in sorted(set(ops.values())):
+        if not os.path.isfile(os.path.join(root, "kernels", folder, f"{folder}_cases.c")):
+            problems.append(f"kernels/{folder} has no {folder}_cases.c")
+    return problems
+
+
+def check_licence(root, sources):
+    return [f"{path} does not begin with its SPDX line" for path in sources
+            if "SPDX-License-Identifier: MIT" not in read(root, path)[:120]]
+
+
+def check_readme(root):
+    """The C program in the README compiles against the public header."""
+    programs = re.findall(r"```c\n(.*?)```", read(root, "README.md"), re.S)
+    if not programs:
+        return ["README.md shows no C program"]
+    problems = []
+    for program in programs:
+        run = subprocess.run(["cc", "-std=c17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c", "-I",
+                              os.path.join(root, "include"), "-"], input=program, capture_output=True, text=True,
+                             check=False)
+        problems += run.stderr.splitlines()
+    return problems
+
+
+def nm_names(arguments):
+    run = subprocess.run(["nm"] + arguments, capture_output=True, text=True, check=True)
+    return {line.split()[-1].split("@")[0] for line in run.stdout.splitlines() if line.split()}
+
+
+def check_exports(root, library):
+    header = strip_code(read(root, "include/moviegen.h"))
+    declared = set(re.findall(r"MGEN_API[^;(]*?\b(mgen_\w+)\s*\(", header))
+    exported = {name for name in nm_names(["-D", "--defined-only", library]) if not name.startswith("MOVIEGEN_")}
+    problems = [f"{name} is exported but not in moviegen.h" for name in sorted(exported - declared)]
+    return problems + [f"{name} is in moviegen.h but not exported" for name in sorted(declared - exported)]
+
+
+def check_needed(library):
+    run = subprocess.run(["readelf", "-d", library], capture_output=True, text=True, check=True)
+    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run.stdout)
+    return [f"the library needs {name}" for name in needed if not NEEDED.match(name)]
+
+
+def check_imports(library):
+    return [f"the library imports {name}" for name in sorted(nm_names(["-D", "-u", library]) & FORBIDDEN_IMPORTS)]
+
+
+def main():
+    root = sys.argv[1]
+    library = sys.argv[3] if len(sys.argv) > 3 and sys.argv[2] == "--library" else None
+    report = Report()
+    rows = read_table(root)
+    files = list_files(root)
+    sources = [path for path in files if path.endswith((".c", ".h", ".def"))]
+    report.result("ARCHITECTURE.md has a table of tiers", [] if len(rows) > 10 else ["too few rows were found"])
+    report.result("every folder has a row, every row a folder", check_folders(rows, root, files))
+    report.result("includes go downward", check_includes(rows, root, sources))
+    report.result(f"no file over {LINES_MAX} lines", check_length(root, files))
+    report.result("the library does not exit, print or assert", check_manners(root, sources))
+    report.result("only lib/io/path.c opens files", check_opening(rows, root, sources))
+    report.result("kernels and ops.def agree", check_kernels(root, sources))
+    report.result("every source names its licence", check_licence(root, sources))
+    report.result("the README's program compiles", check_readme(root))
+    checks = (("exported symbols are those of moviegen.h", lambda: check_exports(root, library)),
+              ("the library needs libc, libm and libz only", lambda: check_needed(library)),
+              ("the library imports nothing that exits or prints", lambda: check_imports(library)))
+    for name, check in checks:
+        if library and os.path.isfile(library):
+            report.result(name, check())
+        else:
+            report.skip(name, "no shared library was given")
+    print(f"1..{report.tests}")
+    return report.failures > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,490 @@
+# SPDX-License-Identifier: MIT
+"""The moviegen program from outside: messages, exit statuses, outputs.
+
+    check_cli.py PROGRAM [--model DIR]        prints TAP
+
+Cases that need a trained model take DIR, else $MOVIEGEN_TEST_MODEL, else examples/models/toybox, and are
+skipped without one.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+FAST = ["--steps", "2", "--threads", "2"]
+
+
+class Skip(Exception):
+    pass
+
+
+class World:
+    """What every case gets: the program, a scratch folder, the model."""
+
+    def __init__(self, program, model, folder):
+        self.program, self.model, self.folder = os.path.abspath(program), model, folder
+
+    def run(self, *arguments, cwd=None, env=None, timeout=240):
+        return subprocess.run([self.program, *arguments], capture_output=True, cwd=cwd or self.folder, timeout=timeout,
+                              env={**os.environ, **(env or {})}, check=False)
+
+    def need_model(self):
+        if not self.model:
+            raise Skip("no trained model in examples/models/toybox")
+        return self.model
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def copy_model(self, name):
+        target = self.path(name)
+        shutil.copytree(self.need_model(), target)
+        return target
+
+
+def expect(run, status, *texts):
+    """Exit status, and one line on stderr that holds every text."""
+    error = run.stderr.decode("utf-8", "replace")
+    assert run.returncode == status, f"exit status {run.returncode}, not {status}; stderr: {error.strip()}"
+    for text in texts:
+        assert text in error, f"stderr does not say '{text}' but: {error.strip()}"
+    if status in (1, 2):
+        lines = error.strip("\n").split("\n")
+        assert len(lines) == 1 and lines[0].startswith("moviegen"), f"not one line: {error.strip()}"
+        assert run.stdout == b"", f"stdout is not empty: {run.stdout[:80]}"
+
+
+# ---- the command line ----
+
+def test_no_command(w):
+    expect(w.run(), 2, "no command given", "generate", "train", "eval", "sheet", "plot", "info")
+
+
+def test_unknown_command(w):
+    expect(w.run("paint"), 2, "unknown command 'paint'", "generate")
+
+
+def test_help(w):
+    run = w.run("--help")
+    expect(run, 0)
+    for command in ("generate", "train", "eval", "sheet", "plot", "info"):
+        assert command.encode() in run.stdout
+        one = w.run(command, "--help")
+        expect(one, 0)
+        assert f"usage: moviegen {command}".encode() in one.stdout
+
+
+def test_version(w):
+    run = w.run("--version")
+    expect(run, 0)
+    assert re.fullmatch(rb"moviegen \d+\.\d+\.\d+\n", run.stdout), run.stdout
+
+
+def test_unknown_option(w):
+    expect(w.run("generate", "--stepz", "3", "x"), 2, "unknown option '--stepz'", "--steps", "--prompt")
+    expect(w.run("train", "-x"), 2, "unknown option '-x'", "--recipe")
+
+
+def test_missing_value(w):
+    expect(w.run("generate", "x", "--steps"), 2, "--steps needs a value")
+
+
+def test_flag_with_value(w):
+    expect(w.run("generate", "x", "--json=1"), 2, "--json takes no value")
+
+
+def test_bad_numbers(w):
+    for value in ("many", "0", "1001", "-3", "1.5", "", "0x10", "10 "):
+        expect(w.run("generate", "x", "--steps=" + value), 2, "--steps needs a whole number from 1 to 1000", f"'{value}'")
+    for value in ("nan", "inf", "-1", "0", "101", "7,5"):
+        expect(w.run("generate", "x", "--guidance", value), 2, "--guidance needs a number from", f"'{value}'")
+    for value in ("-1", "18446744073709551616", "1e3"):
+        expect(w.run("generate", "x", "--seed", value), 2, "--seed needs a whole number from 0 to", f"'{value}'")
+    expect(w.run("generate", "x", "--threads", "257"), 2, "--threads needs a whole number from 1 to 256")
+    expect(w.run("eval", "tae", "-n", "0"), 2, "--clips needs a whole number from 1")
+
+
+def test_no_prompt(w):
+    expect(w.run("generate"), 2, "no prompt given")
+
+
+def test_two_prompts(w):
+    expect(w.run("generate", "--prompt", "a", "b"), 2, "two prompts")
+    expect(w.run("generate", "a", "red", "ball"), 2, "unexpected 'red'")
+
+
+def test_eval_protocol(w):
+    expect(w.run("eval"), 2, "no protocol given", "tae", "alignment")
+    expect(w.run("eval", "beauty"), 2, "unknown protocol 'beauty'", "tae", "alignment")
+
+
+def test_train_required(w):
+    expect(w.run("train"), 2, "--recipe FILE is missing")
+    expect(w.run("train", "--recipe", "r.json", "--stage", "tae"), 2, "--dir DIR is missing")
+
+
+def test_sheet_ending(w):
+    expect(w.run("sheet", "--out", "sheet.gif"), 2, ".png", "'sheet.gif'")
+
+
+def test_full_disk(w):
+    if not os.path.exists("/dev/full"):
+        raise Skip("no /dev/full")
+    with open("/dev/full", "wb") as full:
+        run = subprocess.run([w.program, "--help"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert run.returncode == 1 and b"standard output" in run.stderr, run
+
+
+def test_info(w):
+    run = w.run("info")
+    expect(run, 0)
+    assert b"moviegen" in run.stdout and b"matmul" in run.stdout, run.stdout
+
+
+# ---- output, before any model is needed ----
+
+def test_output_folder_missing(w):
+    expect(w.run("generate", "x", "--out", w.path("nowhere/movie.y4m")), 1, "nowhere/movie.y4m")
+    expect(w.run("sheet", "--out", w.path("nowhere/sheet.png")), 1, "nowhere/sheet.png")
+
+
+def test_output_is_folder(w):
+    os.makedirs(w.path("folder.mp4"))
+    expect(w.run("generate", "x", "--out", w.path("folder.mp4")), 1, "folder.mp4", "folder")
+
+
+def test_output_without_ending(w):
+    expect(w.run("generate", "x", "--out", w.path("movie")), 2, "--out needs a file name with an ending")
+
+
+def test_output_read_only(w):
+    folder = w.path("locked")
+    os.makedirs(folder)
+    os.chmod(folder, stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        if os.access(folder, os.W_OK):
+            folder = "/proc"
+        expect(w.run("generate", "x", "--out", os.path.join(folder, "movie.y4m")), 1, "movie.y4m")
+    finally:
+        os.chmod(w.path("locked"), stat.S_IRWXU)
+
+
+def test_probe_leaves_nothing(w):
+    folder = w.path("clean")
+    os.makedirs(folder)
+    run = w.run("generate", "x", "--model", w.path("no-model"), "--out", os.path.join(folder, "movie.y4m"))
+    expect(run, 1, "no-model")
+    assert os.listdir(folder) == [], os.listdir(folder)
+
+
+# ---- models ----
+
+def test_model_missing(w):
+    expect(w.run("generate", "x", "--model", w.path("no-model"), "--out", w.path("a.y4m")), 1, "no-model")
+    expect(w.run("generate", "x", "--out", w.path("a.y4m"), env={"MOVIEGEN_MODEL": w.path("no-model-2")}), 1,
+           "no-model-2")
+
+
+def test_model_not_json(w):
+    folder = w.path("not-json")
+    os.makedirs(folder)
+    for text in ("", "{", "{\"format\": \"moviegen-pipeline\",}", "[1]", "\x00", "{\"a\":1,\"a\":2}"):
+        with open(os.path.join(folder, "pipeline.json"), "w", encoding="utf-8") as f:
+            f.write(text)
+        expect(w.run("generate", "x", "--model", folder, "--out", w.path("a.y4m")), 1, "pipeline.json")
+
+
+def test_model_link(w):
+    folder = w.path("linked")
+    os.makedirs(folder)
+    os.symlink("/etc/passwd", os.path.join(folder, "pipeline.json"))
+    expect(w.run("generate", "x", "--model", folder, "--out", w.path("a.y4m")), 1, "pipeline.json")
+
+
+def weights_of(folder):
+    return sorted(name for name in os.listdir(folder) if name.endswith(".safetensors"))
+
+
+def test_weights_truncated(w):
+    folder = w.copy_model("truncated")
+    for name in weights_of(folder):
+        path = os.path.join(folder, name)
+        with open(path, "rb") as f:
+            whole = f.read()
+        for size in (0, 7, 8, 100, len(whole) // 2, len(whole) - 1):
+            with open(path, "wb") as f:
+                f.write(whole[:size])
+            expect(w.run("generate", "x", "--model", folder, "--out", w.path("a.y4m")), 1, name)
+        with open(path, "wb") as f:
+            f.write(whole)
+
+
+def test_weights_header(w):
+    folder = w.copy_model("header")
+    name = weights_of(folder)[0]
+    path = os.path.join(folder, name)
+    with open(path, "rb") as f:
+        whole = f.read()
+    for size in (0, 1 << 63, (1 << 64) - 1, len(whole)):
+        with open(path, "wb") as f:
+            f.write(struct.pack("<Q", size) + whole[8:])
+        expect(w.run("generate", "x", "--model", folder, "--out", w.path("a.y4m")), 1, name)
+
+
+def test_weights_missing(w):
+    folder = w.copy_model("missing")
+    name = weights_of(folder)[0]
+    os.remove(os.path.join(folder, name))
+    expect(w.run("generate", "x", "--model", folder, "--out", w.path("a.y4m")), 1, name)
+
+
+# ---- prompts ----
+
+def test_prompt_empty(w):
+    expect(w.run("generate", "--prompt", "", "--model", w.need_model(), "--out", w.path("a.y4m")), 1, "prompt")
+
+
+def test_prompt_long(w):
+    expect(w.run("generate", "--prompt", "a" * 4097, "--model", w.need_model(), "--out", w.path("a.y4m")), 1, "prompt",
+           "4096")
+
+
+def test_prompt_not_utf8(w):
+    for bad in (b"a red \xff ball", b"\xc0\x80", b"\xed\xa0\x80", b"ball \xe2\x82"):
+        run = subprocess.run([w.program.encode(), b"generate", bad, b"--model", w.need_model().encode(), b"--out",
+                              w.path("a.y4m").encode()], capture_output=True, check=False)
+        expect(run, 1, "prompt", "UTF-8")
+
+
+# ---- films ----
+
+def read_y4m(path):
+    with open(path, "rb") as f:
+        data = f.read()
+    header, _, body = data.partition(b"\n")
+    fields = header.split()
+    assert fields[0] == b"YUV4MPEG2", header
+    width, height = (int(field[1:]) for field in fields[1:3])
+    frame = len(b"FRAME\n") + width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
+    assert len(body) % frame == 0, "the file does not hold whole frames"
+    return width, height, len(body) // frame
+
+
+def read_png_size(path):
+    with open(path, "rb") as f:
+        data = f.read()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    position, pixels = 8, b""
+    while position < len(data):
+        size, kind = struct.unpack(">I4s", data[position:position + 8])
+        body = data[position + 8:position + 8 + size]
+        assert zlib.crc32(kind + body) == struct.unpack(">I", data[position + 8 + size:position + 12 + size])[0]
+        if kind == b"IHDR":
+            width, height = struct.unpack(">II", body[:8])
+        if kind == b"IDAT":
+            pixels += body
+        position += 12 + size
+    assert len(zlib.decompress(pixels)) >= width * height * 3
+    return width, height
+
+
+PROMPT = "a red ball rolls left on grass"
+
+
+def test_generate_y4m(w):
+    run = w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("one.y4m"), *FAST)
+    expect(run, 0)
+    assert b"wrote" in run.stdout and b"one.y4m" in run.stdout, run.stdout
+    width, height, frames = read_y4m(w.path("one.y4m"))
+    assert width >= 64 and height >= 64 and frames >= 16, (width, height, frames)
+    assert b"generating" in run.stderr and b"\r" not in run.stderr, "no sparse progress lines"
+
+
+def test_generate_same_seed(w):
+    for name, seed in (("s1", "5"), ("s2", "5"), ("s3", "6")):
+        expect(w.run("generate", PROMPT, "--model", w.need_model(), "--seed", seed, "--out", w.path(name + ".y4m"),
+                     "--quiet", *FAST), 0)
+    films = [open(w.path(name + ".y4m"), "rb").read() for name in ("s1", "s2", "s3")]
+    assert films[0] == films[1], "the same seed gave another film"
+    assert films[0] != films[2], "another seed gave the same film"
+
+
+def test_generate_threads(w):
+    for threads in ("1", "3"):
+        expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path(f"t{threads}.y4m"), "--steps", "2",
+                     "--threads", threads, "-q"), 0)
+    assert open(w.path("t1.y4m"), "rb").read() == open(w.path("t3.y4m"), "rb").read(), "threads change the film"
+
+
+def test_generate_quiet(w):
+    run = w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("q.y4m"), "--quiet", *FAST)
+    expect(run, 0)
+    assert run.stdout == b"" and run.stderr == b"", (run.stdout, run.stderr)
+
+
+def test_generate_json(w):
+    run = w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("j.png"), "--json", "-q", *FAST)
+    expect(run, 0)
+    assert run.stdout.count(b"\n") == 1
+    line = json.loads(run.stdout)
+    assert line["n"] == 1 and line["seed"] == 1 and re.fullmatch("[0-9a-f]{16}", line["model_hash"]), line
+    assert line["prompt"] == PROMPT and line["files"] == [w.path("j.png")], line
+    width, height = read_png_size(w.path("j.png"))
+    assert width > height
+
+
+def test_generate_frames(w):
+    expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("f%03d.png"), "-q", *FAST), 0)
+    assert len([name for name in os.listdir(w.folder) if re.fullmatch(r"f\d\d\d\.png", name)]) >= 16
+
+
+def test_generate_mp4(w):
+    run = w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("movie.mp4"), *FAST)
+    assert run.returncode == 0, run.stderr
+    if b"plug-in" in run.stderr:
+        raise Skip("the FFmpeg plug-in was not built")
+    with open(w.path("movie.mp4"), "rb") as f:
+        assert f.read(12)[4:8] == b"ftyp"
+
+
+def test_generate_fallback(w):
+    empty = w.path("no plugins")
+    os.makedirs(empty)
+    run = w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("fallback.mp4"), *FAST,
+                env={"MOVIEGEN_PLUGINS": empty})
+    assert run.returncode == 0, run.stderr
+    assert b"plug-in" in run.stderr and b".y4m and a .png" in run.stderr, run.stderr
+    assert not os.path.exists(w.path("fallback.mp4"))
+    read_y4m(w.path("fallback.y4m"))
+    read_png_size(w.path("fallback.png"))
+
+
+def test_generate_spaces(w):
+    folder = w.path("a folder with spaces")
+    os.makedirs(folder)
+    expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", "my film.y4m", "-q", *FAST, cwd=folder), 0)
+    assert os.listdir(folder) == ["my film.y4m"], os.listdir(folder)
+
+
+def test_generate_cancel(w):
+    out = w.path("cancelled.y4m")
+    with subprocess.Popen([w.program, "generate", PROMPT, "--model", w.need_model(), "--out", out, "--steps", "1000"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 130, (process.returncode, error)
+    assert b"cancel" in error.lower(), error
+    assert not os.path.exists(out) and not [name for name in os.listdir(w.folder) if "cancelled" in name]
+
+
+# ---- eval, sheet, plot, train ----
+
+def test_eval_json(w):
+    run = w.run("eval", "tae", "--model", w.need_model(), "-n", "2", "--json", "-q")
+    expect(run, 0)
+    assert run.stdout.count(b"\n") == 1
+    line = json.loads(run.stdout)
+    assert line["n"] == 2 and line["seed"] == 1 and re.fullmatch("[0-9a-f]{16}", line["model_hash"]), line
+    assert 10 < line["psnr"] < 99 and 0 < line["ssim"] <= 1, line
+
+
+def test_eval_alignment(w):
+    run = w.run("eval", "alignment", "--model", w.need_model(), "-n", "2", "--json", "-q", *FAST)
+    expect(run, 0)
+    line = json.loads(run.stdout)
+    for key in ("colour", "shape", "motion", "background", "all"):
+        assert 0 <= line[key] <= 1, line
+
+
+def test_eval_table(w):
+    run = w.run("eval", "tae", "--model", w.need_model(), "-n", "2", "-q")
+    expect(run, 0)
+    assert b"psnr" in run.stdout
+
+
+LOG = ['{"stage":"tae","step":%d,"loss":%g,"l1":%g,"seconds":%g}' % (i, 1 / i, 0.5 / i, i * 0.1) for i in range(1, 400)]
+
+
+def test_plot(w):
+    with open(w.path("log.jsonl"), "w", encoding="utf-8") as f:
+        f.write("\n".join(LOG + [line.replace('"tae"', '"a < b & c"') for line in LOG[:50]]) + "\n")
+    run = w.run("plot", w.path("log.jsonl"), "-o", w.path("curve.svg"), "--key", "loss,l1")
+    expect(run, 0)
+    assert b"4 curves" in run.stdout, run.stdout
+    svg = open(w.path("curve.svg"), encoding="utf-8").read()
+    import xml.dom.minidom
+    document = xml.dom.minidom.parseString(svg)
+    assert len(document.getElementsByTagName("polyline")) >= 4
+    assert "nan" not in svg and "inf" not in svg, "a coordinate is not a number"
+
+
+def test_plot_odd_logs(w):
+    cases = {"flat": ['{"stage":"s","step":1,"loss":2}', '{"stage":"s","step":2,"loss":2}'],
+             "single": ['{"step":7,"loss":0}'],
+             "negative": ['{"step":1,"loss":-2}', '{"step":2,"loss":null}', '{"step":3,"loss":4}', ""]}
+    for name, lines in cases.items():
+        with open(w.path(name + ".jsonl"), "w", encoding="utf-8") as f:
+            f.write("\n".join(lines) + "\n")
+        expect(w.run("plot", w.path(name + ".jsonl"), "-o", w.path(name + ".svg")), 0)
+        svg = open(w.path(name + ".svg"), encoding="utf-8").read()
+        assert "nan" not in svg and "inf" not in svg, name
+
+
+def test_plot_mistakes(w):
+    expect(w.run("plot"), 2, "no log given")
+    expect(w.run("plot", w.path("none.jsonl")), 1, "none.jsonl", "No such file")
+    for text, word in (("{\"step\":1,\"loss\":[1]}", "line 1"), ("hello", "line 1"), ("{\"step\":1}", "loss")):
+        with open(w.path("bad.jsonl"), "w", encoding="utf-8") as f:
+            f.write(text + "\n")
+        expect(w.run("plot", w.path("bad.jsonl"), "-o", w.path("bad.svg")), 1, "bad.jsonl", word)
+    with open(w.path("good.jsonl"), "w", encoding="utf-8") as f:
+        f.write(LOG[0] + "\n")
+    expect(w.run("plot", w.path("good.jsonl"), "-o", w.path("nowhere/x.svg")), 1, "nowhere/x.svg")
+
+
+def test_train_mistakes(w):
+    expect(w.run("train", "--recipe", w.path("none.json"), "--stage", "tae", "--dir", w.path("m")), 1, "none.json")
+    with open(w.path("broken.json"), "w", encoding="utf-8") as f:
+        f.write("{")
+    expect(w.run("train", "--recipe", w.path("broken.json"), "--stage", "tae", "--dir", w.path("m")), 1, "broken.json")
+
+
+def main():
+    model = os.environ.get("MOVIEGEN_TEST_MODEL") or os.path.join(ROOT, "examples/models/toybox")
+    if len(sys.argv) > 3 and sys.argv[2] == "--model":
+        model = os.path.abspath(sys.argv[3])
+    if not os.path.isfile(os.path.join(model, "pipeline.json")):
+        model = None
+    os.environ.pop("MOVIEGEN_MODEL", None)
+    os.environ.pop("MOVIEGEN_PLUGINS", None)
+    tests = [(name[5:], test) for name, test in globals().items() if name.startswith("test_")]
+    failures = 0
+    for number, (name, test) in enumerate(tests, 1):
+        folder = tempfile.mkdtemp(prefix="moviegen cli ")
+        try:
+            test(World(sys.argv[1], model, folder))
+            print(f"ok {number} - {name}")
+        except Skip as reason:
+            print(f"ok {number} - {name} # SKIP {reason}")
+        except (AssertionError, OSError, ValueError, KeyError, subprocess.TimeoutExpired) as problem:
+            failures += 1
+            print(f"not ok {number} - {name}\n#   {type(problem).__name__}: {problem}")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        sys.stdout.flush()
+    print(f"1..{len(tests)}")
+    return failures > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ * The folders of kernels/. Each must define its cases: one that does not, does not link here. */
+#ifndef FOLDER
+#error "define FOLDER(name) first"
+#endif
+FOLDER(matmul)
+FOLDER(conv2d)
+FOLDER(attention)
+FOLDER(norm)
+FOLDER(glu)
+FOLDER(pointwise)
+FOLDER(embedding)
+FOLDER(layout)
+FOLDER(resize)
+FOLDER(flow)
+FOLDER(loss)
+FOLDER(posterior)
+FOLDER(optimizer)
+FOLDER(random)

@@ -1,0 +1,198 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Build and test: tests/run.sh [--medium|--long] [suite...]
+#
+#   format   clang-format 14 and shellcheck over the sources
+#   arch     the rules of ARCHITECTURE.md
+#   unit     tests/unit: one program a part of the library
+#   kernels  checkkernel: every variant of every op against its reference
+#   cli      the moviegen program: messages, exit statuses, outputs
+#   asan     unit and kernels again, with AddressSanitizer and UBSan
+#   clang    unit and kernels again, built by clang             (--medium)
+#   tsan     unit again, with ThreadSanitizer                   (--medium)
+#   seeds    kernels again, with other random numbers           (--long)
+#
+# Without names: format to asan; --medium adds clang and tsan, --long seeds too. Installs what is
+# missing with apt. The last line counts test cases: "N passed, N failed, N skipped".
+set -u
+cd "$(dirname "$0")/.." || exit 2
+root=$PWD
+passed=0 failed=0 skipped=0
+jobs=$(nproc)
+suites=()
+export CC=gcc
+short=(format arch unit kernels cli asan)
+medium=("${short[@]}" clang tsan)
+long=("${medium[@]}" seeds)
+
+usage() {
+    sed -n '3,/^set /s/^# \{0,1\}//p' "$0"
+}
+for word in "$@"; do
+    case $word in
+    --medium) suites+=("${medium[@]}") ;;
+    --long) suites+=("${long[@]}") ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    format | arch | unit | kernels | cli | asan | clang | tsan | seeds) suites+=("$word") ;;
+    *)
+        echo "run.sh: unknown suite '$word'; suites are ${long[*]}, options --medium and --long" >&2
+        exit 2
+        ;;
+    esac
+done
+[ ${#suites[@]} -gt 0 ] || suites=("${short[@]}")
+
+logs=$root/build-test/logs
+mkdir -p "$logs"
+
+pass() {
+    passed=$((passed + 1))
+}
+fail() { # what, log
+    failed=$((failed + 1))
+    echo "FAILED $1"
+    [ -z "${2-}" ] || tail -n 30 "$2" | sed 's/^/    /'
+}
+skip() { # what, reason
+    skipped=$((skipped + 1))
+    echo "skipped $1: $2"
+}
+
+# Run a program that prints TAP; count its cases. A crash or a missing report is a failure too.
+tap() { # name, seconds allowed, command...
+    local name=$1 limit=$2 log=$logs/$1.log status p f s start=$SECONDS
+    shift 2
+    timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null
+    status=$?
+    read -r p f s < <(awk '
+        /^(not )?ok [0-9]+/ { if (/# SKIP/) s++; else if (/^not/) f++; else p++ }
+        END { print p + 0, f + 0, s + 0 }' "$log")
+    if [ $((p + f + s)) = 0 ] || { [ $status != 0 ] && [ "$f" = 0 ]; }; then
+        f=$((f + 1))
+        echo "FAILED $name: exit status $status$([ $status = 124 ] && echo " (took over $limit s)")"
+        tail -n 15 "$log" | sed 's/^/    /'
+    elif [ "$f" != 0 ]; then
+        echo "FAILED $name:"
+        grep -E '^(not ok|#|\[|Bail)' "$log" | grep -v '# SKIP' | head -n 40 | sed 's/^/    /'
+    fi
+    grep -o '^.*# SKIP.*' "$log" | sed -E 's/^(not )?ok [0-9]+( - )?/skipped '"$name"' /' |
+        sed 's/  *# SKIP */: /'
+    echo "$name: $p passed, $f failed, $s skipped, $((SECONDS - start)) s"
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+# Configure and build a folder once a run; says whether it is usable.
+declare -A built=()
+build() { # folder, meson options...
+    local folder=$1 log=$logs/build-$1.log start=$SECONDS
+    shift
+    if [ -z "${built[$folder]-}" ]; then
+        built[$folder]=no
+        if { if [ -f "$folder/build.ninja" ]; then
+            meson setup --reconfigure "$folder" "$@"
+        else
+            meson setup "$folder" "$@"
+        fi && ninja -C "$folder" -j "$jobs"; } >"$log" 2>&1 </dev/null; then
+            built[$folder]=yes
+            pass
+            echo "build $folder: $((SECONDS - start)) s"
+        else
+            grep -E 'error|FAILED|ERROR' "$log" | head -n 20 | sed 's/^/    /'
+            fail "build $folder" "$log"
+        fi
+    fi
+    [ "${built[$folder]}" = yes ]
+}
+build_plain() {
+    build build-test
+}
+
+unit_suite() { # build folder, prefix of the names
+    local program
+    for program in "$1"/tests/test_*; do
+        if [ -f "$program" ] && [ -x "$program" ]; then
+            tap "$2$(basename "$program")" 300 \
+                env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "$program"
+        fi
+    done
+}
+
+suite_format() {
+    local files tool
+    tool=$(command -v clang-format-14 || command -v clang-format)
+    mapfile -t files < <(find include lib kernels examples tests -name '*.[ch]' | sort)
+    if [ -z "$tool" ]; then
+        skip format "clang-format is not installed"
+    elif ! "$tool" --version | grep -q 'version 14\.'; then
+        skip format "clang-format is not version 14, which the sources are formatted with"
+    elif "$tool" --dry-run --Werror "${files[@]}" >"$logs/format.log" 2>&1; then
+        pass
+    else
+        fail "format: run $(basename "$tool") -i on these files"
+        grep -o '^[^:]*\.[ch]' "$logs/format.log" | sort | uniq -c | sed 's/^/    /'
+    fi
+    if ! command -v shellcheck >/dev/null; then
+        skip shellcheck "shellcheck is not installed"
+    elif find scripts examples tests .ci -name '*.sh' -print0 |
+        xargs -0 shellcheck .ci/run >"$logs/shellcheck.log" 2>&1; then
+        pass
+    else
+        fail shellcheck "$logs/shellcheck.log"
+    fi
+}
+suite_arch() {
+    build_plain && tap arch 120 "$python" tests/arch/check.py "$root" \
+        --library build-test/libmoviegen.so
+}
+suite_unit() {
+    build_plain && unit_suite build-test ''
+}
+suite_kernels() {
+    build_plain && tap kernels 900 build-test/tests/kernels/checkkernel
+}
+suite_cli() {
+    build_plain && tap cli 600 "$python" tests/cli/check_cli.py build-test/examples/cli/moviegen
+}
+suite_asan() {
+    # What the library is told not to do (abort, print) the sanitizers do for it.
+    export ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1
+    export UBSAN_OPTIONS=print_stacktrace=1
+    build build-asan -Db_sanitize=address,undefined -Db_lundef=false \
+        -Dc_args=-fno-sanitize-recover=all || return
+    unit_suite build-asan asan-
+    tap asan-kernels 900 build-asan/tests/kernels/checkkernel
+}
+suite_clang() {
+    if ! scripts/install-deps.sh clang; then
+        skip clang "clang is not installed"
+        return
+    fi
+    CC=clang build build-clang || return
+    unit_suite build-clang clang-
+    tap clang-kernels 900 build-clang/tests/kernels/checkkernel
+}
+suite_tsan() {
+    build build-tsan -Db_sanitize=thread -Db_lundef=false || return
+    unit_suite build-tsan tsan-
+}
+suite_seeds() {
+    local seed
+    build_plain || return
+    for seed in 2 3 4 5 6; do
+        tap "kernels-seed-$seed" 900 build-test/tests/kernels/checkkernel --seed "$seed"
+    done
+}
+
+scripts/install-deps.sh build || exit 1
+scripts/install-deps.sh test || echo "going on without: tests that need it are skipped"
+scripts/install-deps.sh ffmpeg || echo "going on without FFmpeg"
+python=/usr/bin/python3
+[ -x $python ] || python=$(command -v python3)
+for suite in "${suites[@]}"; do
+    "suite_$suite"
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed = 0 ]
