@@ -78,7 +78,7 @@ static T *guided(mgi_run *run, const mgi_networks *n, T *x, T *twice, T *t, T *t
                            guidance);
 }
 
-static mgen_status finite(mgen_context *ctx, const T *x)
+static mgen_status all_finite(mgen_context *ctx, const T *x)
 {
     for (int64_t i = 0; i < x->count; i++)
         if (!isfinite(mgi_f32(x)[i]))
@@ -119,7 +119,7 @@ static mgen_status sample(mgi_run *run, const mgi_networks *n, const mgi_generat
             return mgi_fail(run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", step + 1,
                             r->steps);
     }
-    return run->status == MGEN_OK ? finite(run->ctx, x) : run->status;
+    return run->status == MGEN_OK ? all_finite(run->ctx, x) : run->status;
 }
 
 /* One clip at a time: the decoder's full-size activations are the peak of memory. */

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT
+ * Training the TAE or, without its temporal part, the image autoencoder that it starts from.
+ *
+ *   loss = l1 |y - x| + mse (y - x)^2 + kl KL, each a mean; y = decode(sample(encode(x)))
+ * Every image_every-th step takes single frames: an image is a video of one frame, and of the
+ * frames that decoding gives back the first is kept.
+ */
+#include "core/alloc.h"
+#include "core/philox.h"
+#include "data/loader.h"
+#include "kernels/loss/loss.h"
+#include "kernels/random/random.h"
+#include "model/model_file.h"
+#include "train/stage.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { VALIDATION_CLIPS = 8, LATENT_CLIPS = 64 };
+
+struct mgi_stage_run {
+    mgen_context *ctx;
+    mgi_stage stage;
+    char dir[MGI_PATH_MAX + 1];
+    uint64_t seed;
+    mgi_tae tae;
+    mgi_optimizer optimizer;
+};
+
+static void destroy(struct mgi_stage_run *r)
+{
+    mgen_context *ctx = r->ctx;
+    mgi_optimizer_finish(&r->optimizer);
+    mgi_tae_finish(&r->tae);
+    mgi_free(ctx, r);
+}
+
+/* Load start_from: the same network, or its 2D form, which leaves the temporal part as it is. */
+static mgen_status start_from(struct mgi_stage_run *r)
+{
+    mgi_model_file file;
+    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, r->stage.start_from, "tae", &file));
+    mgen_status status = mgi_module_load(&r->tae.module, &file.weights, file.weights_name, true);
+    mgi_model_file_close(r->ctx, &file);
+    return status;
+}
+
+static mgen_status create(mgen_context *ctx, const mgi_stage *stage, const char *dir, uint64_t seed,
+                          struct mgi_stage_run **out)
+{
+    struct mgi_stage_run *r;
+    mgen_status status;
+    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *r, &r));
+    r->ctx = ctx;
+    r->stage = *stage;
+    r->seed = seed;
+    strcpy(r->dir, dir);
+    MGI_TRY_GOTO(status, mgi_tae_init(&r->tae, ctx, &stage->tae), failed);
+    MGI_TRY_GOTO(status, mgi_module_random(&r->tae.module, seed), failed);
+    if (stage->start_from[0])
+        MGI_TRY_GOTO(status, start_from(r), failed);
+    MGI_TRY_GOTO(status, mgi_module_train(&r->tae.module), failed);
+    MGI_TRY_GOTO(status,
+                 mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps,
+                                    (mgi_module *[]){&r->tae.module}, 1),
+                 failed);
+    *out = r;
+    return MGEN_OK;
+failed:
+    destroy(r);
+    return status;
+}
+
+/* Clips of a world as (B,T,H,W,3) in [-1,1]. */
+static T *clips(mgi_run *run, uint64_t seed, uint64_t first, int64_t count, int frames)
+{
+    int64_t mark = mgi_scope_push(run);
+    T *u8 = mgi_new(run, MGK_U8, MGI_DIMS(count, frames, MGI_TOYBOX_HEIGHT, MGI_TOYBOX_WIDTH, 3));
+    if (!u8)
+        return NULL;
+    mgi_loader_clips(run->ctx, seed, first, count, frames, mgi_data(u8));
+    return mgi_scope_pop(run, mark, mgi_convert(run, u8, MGK_F32, 1.0f / 127.5f, -1.0f));
+}
+
+static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
+{
+    mgi_run run;
+    double psnr = 0.0;
+    mgi_run_init(&run, r->ctx, false);
+    mgi_module_swap_ema(&r->tae.module);
+    for (int i = 0; i < VALIDATION_CLIPS; i++) {
+        int64_t mark = mgi_scope_push(&run);
+        int64_t frames = r->stage.frames;
+        T *x = clips(&run, MGI_VALIDATION_SEED, (uint64_t)i, 1, (int)frames);
+        T *z = mgi_posterior(&run, mgi_tae_encode(&run, &r->tae, x), NULL, 0.0f, NULL);
+        T *y = mgi_tae_decode(&run, &r->tae, z);
+        if (y && y->dims[1] > frames)
+            y = mgi_slice(&run, y, 1, 0, frames);
+        T *mse = mgi_loss(&run, MGK_LOSS_MSE, 1.0f, y, x);
+        if (mse) /* values span 2 */
+            psnr += 10.0 * log10(4.0 / fmax((double)mgi_f32(mse)[0], 1e-12)) / VALIDATION_CLIPS;
+        mgi_scope_pop(&run, mark, NULL);
+    }
+    mgi_module_swap_ema(&r->tae.module);
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    if (status == MGEN_OK)
+        mgi_report_add(report, "val_psnr", psnr);
+    return status;
+}
+
+static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *report)
+{
+    const mgi_stage *s = &r->stage;
+    mgi_run run;
+    mgi_run_init(&run, r->ctx, true);
+    mgi_module_zero_grad(&r->tae.module, &run);
+    bool images = s->image_every > 0 && index % s->image_every == s->image_every - 1;
+    int64_t frames = images ? 1 : s->frames, batch = images ? s->image_batch : s->batch;
+    int64_t most = s->batch > s->image_batch ? s->batch : s->image_batch;
+    T *kl, *x = clips(&run, r->seed, (uint64_t)(index * most), batch, (int)frames);
+    T *h = mgi_tae_encode(&run, &r->tae, x), *noise = NULL;
+    if (h)
+        noise = mgi_random(&run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_POSTERIOR,
+                           (uint64_t)index << 32, 1.0f, 0.0f, MGI_DIMS(h->count / 2));
+    T *z = mgi_posterior(&run, h, noise, (float)s->kl, &kl);
+    T *y = mgi_tae_decode(&run, &r->tae, z);
+    if (y && y->dims[1] > frames)
+        y = mgi_slice(&run, y, 1, 0, frames);
+    T *l1 = mgi_loss(&run, MGK_LOSS_L1, (float)s->l1, y, x);
+    T *mse = mgi_loss(&run, MGK_LOSS_MSE, (float)s->mse, y, x);
+    T *total = mgi_add(&run, mgi_add(&run, l1, mse), kl);
+    mgi_backward(&run, total);
+    mgi_optimizer_step(&r->optimizer, &run, index);
+    mgen_status status = run.status;
+    if (status == MGEN_OK) {
+        status = mgi_stage_report(r->ctx, &r->optimizer, index, mgi_f32(total)[0], report);
+        mgi_report_add(report, "l1", mgi_f32(l1)[0]);
+        mgi_report_add(report, "mse", mgi_f32(mse)[0]);
+        mgi_report_add(report, "kl", mgi_f32(kl)[0]);
+    }
+    mgi_run_finish(&run);
+    bool due = s->validate_every > 0 &&
+               (index % s->validate_every == s->validate_every - 1 || index == s->steps - 1);
+    if (status == MGEN_OK && due)
+        status = validate(r, report);
+    return status;
+}
+
+/* Per-channel mean and deviation of latents of held-out clips, by the averaged weights. */
+static mgen_status measure_latents(struct mgi_stage_run *r)
+{
+    int64_t c = r->stage.tae.latent_channels, n = 0;
+    double *sum;
+    mgi_run run;
+    MGI_TRY(mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *sum, &sum));
+    mgi_run_init(&run, r->ctx, false);
+    mgi_module_swap_ema(&r->tae.module);
+    for (int i = 0; i < LATENT_CLIPS; i++) {
+        int64_t mark = mgi_scope_push(&run);
+        T *x = clips(&run, MGI_VALIDATION_SEED, (uint64_t)i, 1, (int)r->stage.frames);
+        T *z = mgi_posterior(&run, mgi_tae_encode(&run, &r->tae, x), NULL, 0.0f, NULL);
+        for (int64_t k = 0; z && k < z->count; k++) {
+            double v = mgi_f32(z)[k];
+            sum[k % c] += v;
+            sum[c + k % c] += v * v;
+        }
+        n += z ? z->count / c : 0;
+        mgi_scope_pop(&run, mark, NULL);
+    }
+    mgi_module_swap_ema(&r->tae.module);
+    mgen_status status = run.status;
+    for (int64_t k = 0; status == MGEN_OK && k < c; k++) {
+        double mean = sum[k] / (double)n, var = sum[c + k] / (double)n - mean * mean;
+        mgi_f32(r->tae.latent_shift->value)[k] = (float)mean;
+        mgi_f32(r->tae.latent_scale->value)[k] = (float)(1.0 / sqrt(fmax(var, 1e-8)));
+    }
+    mgi_run_finish(&run);
+    mgi_free(r->ctx, sum);
+    return status;
+}
+
+static void write_config(mgi_json_writer *w, const void *config)
+{
+    mgi_tae_config_write(w, config);
+}
+
+static mgen_status save(struct mgi_stage_run *r)
+{
+    MGI_TRY(measure_latents(r));
+    return mgi_model_file_save(r->ctx, r->dir, r->stage.name, "tae", write_config, &r->stage.tae,
+                               &r->tae.module, MGI_ST_BF16);
+}
+
+const struct mgi_stage_kind mgi_stage_autoencoder = {create, step, save, destroy};

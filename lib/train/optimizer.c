@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/optimizer.h"
+
+#include "core/alloc.h"
+
+#include <math.h>
+#include <string.h>
+
+static mgen_status collect(mgi_optimizer *o, mgi_module *const *modules, int module_count)
+{
+    int64_t count = 0;
+    for (int i = 0; i < module_count; i++)
+        count += modules[i]->count;
+    MGI_TRY(mgi_alloc_zero(o->ctx, (size_t)count, sizeof *o->items, &o->items));
+    for (int i = 0; i < module_count; i++) {
+        for (int64_t k = 0; k < modules[i]->count; k++) {
+            const mgi_param *p = modules[i]->params[k];
+            if (p->frozen)
+                continue;
+            o->items[o->item_count++] = (mgk_optimizer_item){.weight = mgi_f32(p->value),
+                                                             .grad = mgi_f32(p->value->var->grad),
+                                                             .m = mgi_f32(p->m),
+                                                             .v = mgi_f32(p->v),
+                                                             .ema = mgi_f32(p->ema),
+                                                             .count = p->value->count,
+                                                             .decay = p->decay,
+                                                             .lr_scale = p->lr_scale};
+        }
+    }
+    return MGEN_OK;
+}
+
+mgen_status mgi_optimizer_init(mgi_optimizer *o, mgen_context *ctx,
+                               const mgi_optimizer_recipe *recipe, int64_t steps,
+                               mgi_module *const *modules, int module_count)
+{
+    int64_t words = MGK_CONTROL_COUNT;
+    memset(o, 0, sizeof *o);
+    o->ctx = ctx;
+    o->recipe = *recipe;
+    o->steps = steps;
+    mgen_status status = collect(o, modules, module_count);
+    if (status == MGEN_OK)
+        status = mgi_tensor_create(ctx->device, MGK_F32, 1, &words, &o->control);
+    if (status != MGEN_OK) {
+        mgi_optimizer_finish(o);
+        return status;
+    }
+    memset(mgi_data(o->control), 0, sizeof(float) * MGK_CONTROL_COUNT);
+    return MGEN_OK;
+}
+
+void mgi_optimizer_finish(mgi_optimizer *o)
+{
+    if (o->ctx)
+        mgi_free(o->ctx, o->items);
+    mgi_tensor_release(o->control);
+    memset(o, 0, sizeof *o);
+}
+
+double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step)
+{
+    const mgi_optimizer_recipe *r = &o->recipe;
+    double flat_end = r->cosine_from * (double)o->steps;
+    if (step < r->warmup)
+        return r->lr * (double)(step + 1) / (double)r->warmup;
+    if ((double)step <= flat_end || flat_end >= (double)o->steps)
+        return r->lr;
+    double x = ((double)step - flat_end) / ((double)o->steps - flat_end);
+    return r->lr * (r->lr_final + (1.0 - r->lr_final) * 0.5 * (1.0 + cos(3.14159265358979 * x)));
+}
+
+void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step)
+{
+    const mgi_optimizer_recipe *r = &o->recipe;
+    mgk_optimizer_args a = {.items = o->items,
+                            .item_count = o->item_count,
+                            .control = mgi_buf(o->control),
+                            .beta1 = (float)r->beta1,
+                            .beta2 = (float)r->beta2,
+                            .eps = (float)r->eps,
+                            .decay = (float)r->weight_decay,
+                            .clip = (float)r->clip,
+                            .skip_factor = (float)r->skip_factor,
+                            .ema_decay = (float)r->ema};
+    mgi_f32(o->control)[MGK_CONTROL_LR] = (float)mgi_optimizer_lr(o, step);
+    mgi_run_launch(run, MGK_OP_grad_norm, &a);
+    mgi_run_launch(run, MGK_OP_step_control, &a);
+    mgi_run_launch(run, MGK_OP_adamw, &a);
+    mgi_run_launch(run, MGK_OP_ema, &a);
+}
+
+float mgi_optimizer_control(const mgi_optimizer *o, int word)
+{
+    return mgi_f32(o->control)[word];
+}

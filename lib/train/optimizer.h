@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * One optimizer step over all parameters of some modules: gradient norm, skip or clip, AdamW, EMA.
+ * Tier 7. */
+#ifndef MGI_TRAIN_OPTIMIZER_H
+#define MGI_TRAIN_OPTIMIZER_H
+
+#include "kernels/optimizer/optimizer.h"
+#include "train/recipe.h"
+
+typedef struct mgi_optimizer {
+    mgen_context *ctx;
+    mgi_optimizer_recipe recipe;
+    int64_t steps; /* of the whole stage */
+    mgk_optimizer_item *items;
+    int64_t item_count;
+    mgi_tensor *control; /* f32[MGK_CONTROL_COUNT], on the device */
+} mgi_optimizer;
+
+/* The modules must have been given mgi_module_train() and outlive the optimizer. */
+mgen_status mgi_optimizer_init(mgi_optimizer *o, mgen_context *ctx,
+                               const mgi_optimizer_recipe *recipe, int64_t steps,
+                               mgi_module *const *modules, int module_count);
+void mgi_optimizer_finish(mgi_optimizer *o);
+
+double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step); /* of step 0, 1, ... */
+/* Apply the gradients that are there. */
+void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step);
+/* A word of the control buffer; reads the device: between steps only. */
+float mgi_optimizer_control(const mgi_optimizer *o, int word);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/recipe.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static mgen_status get_name(mgen_context *ctx, const mgi_json *o, const char *key, bool required,
+                            char out[64])
+{
+    const char *text = "";
+    MGI_TRY(mgi_json_get_string(ctx, o, key, required, &text));
+    if (strlen(text) > 63)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is longer than 63 bytes", key);
+    strcpy(out, text);
+    return MGEN_OK;
+}
+
+static mgen_status get_object(mgen_context *ctx, const mgi_json *o, const char *key,
+                              const mgi_json **out)
+{
+    *out = mgi_json_find(o, key);
+    if (!*out || (*out)->kind != MGI_JSON_OBJECT)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" must be an object", key);
+    return MGEN_OK;
+}
+
+static mgen_status read_optimizer(mgen_context *ctx, const mgi_json *o, mgi_optimizer_recipe *r)
+{
+    static const char *const keys[] = {"lr",    "lr_final",    "warmup", "cosine_from",
+                                       "beta1", "beta2",       "eps",    "weight_decay",
+                                       "clip",  "skip_factor", "ema",    NULL};
+    *r = (mgi_optimizer_recipe){.lr_final = 0.02,
+                                .cosine_from = 0.5,
+                                .beta1 = 0.9,
+                                .beta2 = 0.99,
+                                .eps = 1e-8,
+                                .clip = 1.0,
+                                .skip_factor = 8.0,
+                                .ema = 0.999};
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_json_get_real(ctx, o, "lr", true, 1e-9, 1.0, &r->lr));
+    MGI_TRY(mgi_json_get_real(ctx, o, "lr_final", false, 0.0, 1.0, &r->lr_final));
+    MGI_TRY(mgi_json_get_int(ctx, o, "warmup", false, 0, 1000000, &r->warmup));
+    MGI_TRY(mgi_json_get_real(ctx, o, "cosine_from", false, 0.0, 1.0, &r->cosine_from));
+    MGI_TRY(mgi_json_get_real(ctx, o, "beta1", false, 0.0, 0.999999, &r->beta1));
+    MGI_TRY(mgi_json_get_real(ctx, o, "beta2", false, 0.0, 0.999999, &r->beta2));
+    MGI_TRY(mgi_json_get_real(ctx, o, "eps", false, 1e-20, 1.0, &r->eps));
+    MGI_TRY(mgi_json_get_real(ctx, o, "weight_decay", false, 0.0, 10.0, &r->weight_decay));
+    MGI_TRY(mgi_json_get_real(ctx, o, "clip", false, 0.0, 1e9, &r->clip));
+    MGI_TRY(mgi_json_get_real(ctx, o, "skip_factor", false, 0.0, 1e9, &r->skip_factor));
+    return mgi_json_get_real(ctx, o, "ema", false, 0.0, 0.9999999, &r->ema);
+}
+
+static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {
+        "name",        "kind", "steps",      "batch",  "validate_every",
+        "optimizer",   "tae",  "start_from", "frames", "image_every",
+        "image_batch", "l1",   "mse",        "kl",     NULL};
+    const mgi_json *tae;
+    s->l1 = 1.0;
+    s->frames = 1;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(get_object(ctx, o, "tae", &tae));
+    MGI_TRY(mgi_tae_config_read(ctx, tae, &s->tae));
+    MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
+    MGI_TRY(mgi_json_get_int(ctx, o, "frames", false, 1, 32, &s->frames));
+    MGI_TRY(mgi_json_get_int(ctx, o, "image_every", false, 0, 1000000, &s->image_every));
+    MGI_TRY(mgi_json_get_int(ctx, o, "image_batch", s->image_every > 0, 1, 4096, &s->image_batch));
+    MGI_TRY(mgi_json_get_real(ctx, o, "l1", false, 0.0, 1e6, &s->l1));
+    MGI_TRY(mgi_json_get_real(ctx, o, "mse", false, 0.0, 1e6, &s->mse));
+    MGI_TRY(mgi_json_get_real(ctx, o, "kl", false, 0.0, 1e6, &s->kl));
+    if (mgi_tae_factor(&s->tae) > 64)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"tae\" shrinks 64 x 64 frames to nothing");
+    return MGEN_OK;
+}
+
+static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {"name",           "kind",      "steps", "batch",
+                                       "validate_every", "optimizer", "tae",   "text_encoder",
+                                       "video_model",    "clips",     "drop",  NULL};
+    const mgi_json *part;
+    s->drop = 0.1;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(get_name(ctx, o, "tae", true, s->tae_name));
+    MGI_TRY(get_object(ctx, o, "text_encoder", &part));
+    MGI_TRY(mgi_t5_config_read(ctx, part, &s->text));
+    MGI_TRY(get_object(ctx, o, "video_model", &part));
+    MGI_TRY(mgi_vt_config_read(ctx, part, &s->video));
+    MGI_TRY(mgi_json_get_int(ctx, o, "clips", true, 1, 1 << 20, &s->clips));
+    return mgi_json_get_real(ctx, o, "drop", false, 0.0, 1.0, &s->drop);
+}
+
+static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    const char *kind = NULL;
+    const mgi_json *optimizer;
+    memset(s, 0, sizeof *s);
+    MGI_TRY(get_name(ctx, o, "name", true, s->name));
+    MGI_TRY(mgi_json_get_string(ctx, o, "kind", true, &kind));
+    MGI_TRY(mgi_json_get_int(ctx, o, "steps", true, 1, 100000000, &s->steps));
+    MGI_TRY(mgi_json_get_int(ctx, o, "batch", true, 1, 65536, &s->batch));
+    MGI_TRY(mgi_json_get_int(ctx, o, "validate_every", false, 0, 100000000, &s->validate_every));
+    MGI_TRY(get_object(ctx, o, "optimizer", &optimizer));
+    MGI_TRY(read_optimizer(ctx, optimizer, &s->optimizer));
+    if (!strcmp(kind, "autoencoder")) {
+        s->kind = MGI_STAGE_AUTOENCODER;
+        return read_autoencoder(ctx, o, s);
+    }
+    if (!strcmp(kind, "text_to_video")) {
+        s->kind = MGI_STAGE_TEXT_TO_VIDEO;
+        return read_text_to_video(ctx, o, s);
+    }
+    return mgi_fail(ctx, MGEN_E_CORRUPT,
+                    "\"kind\" is \"%.40s\"; known are \"autoencoder\" and \"text_to_video\"", kind);
+}
+
+static mgen_status find_stage(mgen_context *ctx, const mgi_json *root, const char *name,
+                              mgi_stage *out)
+{
+    static const char *const keys[] = {"format", "version", "stages", NULL};
+    const char *format = NULL;
+    int64_t version = 0;
+    char known[512] = "";
+    if (root->kind != MGI_JSON_OBJECT)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "is not a JSON object");
+    MGI_TRY(mgi_json_only_keys(ctx, root, keys));
+    MGI_TRY(mgi_json_get_string(ctx, root, "format", true, &format));
+    MGI_TRY(mgi_json_get_int(ctx, root, "version", true, 1, 1, &version));
+    const mgi_json *stages = mgi_json_find(root, "stages");
+    if (strcmp(format, "moviegen-recipe") || !stages || stages->kind != MGI_JSON_ARRAY)
+        return mgi_fail(
+            ctx, MGEN_E_CORRUPT,
+            "is not a recipe: \"format\" must be \"moviegen-recipe\" and \"stages\" a list");
+    for (const mgi_json *e = stages->child; e; e = e->next) {
+        const char *text = "";
+        if (e->kind != MGI_JSON_OBJECT)
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"stages\" has an entry that is not an object");
+        MGI_TRY(mgi_json_get_string(ctx, e, "name", true, &text));
+        if (!strcmp(text, name))
+            return read_stage(ctx, e, out);
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s\"%.63s\"", used ? ", " : "", text);
+    }
+    return mgi_fail(ctx, MGEN_E_INVALID, "has no stage \"%.63s\"; it has %s", name, known);
+}
+
+mgen_status mgi_recipe_stage(mgen_context *ctx, const char *path, const char *name, mgi_stage *out)
+{
+    mgi_file text;
+    mgi_json *root = NULL;
+    MGI_TRY(mgi_file_open(ctx, path, &text));
+    mgen_status status = mgi_json_parse(ctx, path, (const char *)text.data, text.size, &root);
+    mgi_file_close(ctx, &text);
+    if (status != MGEN_OK)
+        return status;
+    status = find_stage(ctx, root, name, out);
+    mgi_json_free(ctx, root);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", path);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ * A recipe: the stages by which models are trained, as JSON. Tier 7. */
+#ifndef MGI_TRAIN_RECIPE_H
+#define MGI_TRAIN_RECIPE_H
+
+#include "model/t5.h"
+#include "model/tae.h"
+#include "model/video_transformer.h"
+
+enum { MGI_STAGE_AUTOENCODER, MGI_STAGE_TEXT_TO_VIDEO };
+
+/* AdamW with warm-up, a flat part and a cosine to the end. */
+typedef struct mgi_optimizer_recipe {
+    double lr, lr_final; /* peak; last, as a share of the peak */
+    int64_t warmup;      /* steps */
+    double cosine_from;  /* share of all steps after which the cosine begins */
+    double beta1, beta2, eps, weight_decay, clip, skip_factor, ema;
+} mgi_optimizer_recipe;
+
+typedef struct mgi_stage {
+    char name[64];
+    int kind;
+    int64_t steps, batch, validate_every; /* validate_every 0 = never */
+    mgi_optimizer_recipe optimizer;
+    /* autoencoder */
+    mgi_tae_config tae;
+    char start_from[64]; /* a model of the same folder to start from or inflate; "" = random */
+    int64_t frames, image_every, image_batch; /* every n-th step takes single frames; 0 = never */
+    double l1, mse, kl;
+    /* text to video */
+    char tae_name[64];
+    mgi_t5_config text;
+    mgi_vt_config video;
+    int64_t clips; /* encoded once, before the first step */
+    double drop;   /* share of captions replaced by nothing */
+} mgi_stage;
+
+mgen_status mgi_recipe_stage(mgen_context *ctx, const char *path, const char *name, mgi_stage *out);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * A stage under way: one object for each kind, behind one table. Tier 7. */
+#ifndef MGI_TRAIN_STAGE_H
+#define MGI_TRAIN_STAGE_H
+
+#include "core/report.h"
+#include "train/optimizer.h"
+
+struct mgi_stage_run;
+
+struct mgi_stage_kind {
+    mgen_status (*create)(mgen_context *ctx, const mgi_stage *stage, const char *dir, uint64_t seed,
+                          struct mgi_stage_run **out);
+    /* Steps are 0, 1, ...; report may be NULL. */
+    mgen_status (*step)(struct mgi_stage_run *run, int64_t step, mgen_report *report);
+    mgen_status (*save)(struct mgi_stage_run *run);
+    void (*destroy)(struct mgi_stage_run *run);
+};
+
+extern const struct mgi_stage_kind mgi_stage_autoencoder, mgi_stage_text_to_video;
+
+/* World of held-out scenes, apart from any training seed's. */
+#define MGI_VALIDATION_SEED UINT64_C(0x76616c6964617465)
+
+/* Report what every kind has: loss, norm, rate, skipped steps. NUMERIC if the loss is not finite. */
+mgen_status mgi_stage_report(mgen_context *ctx, mgi_optimizer *o, int64_t step, float loss,
+                             mgen_report *report);
+/* Exchange weights and EMA; twice is nothing. */
+void mgi_module_swap_ema(mgi_module *m);
+
+#endif
