@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/args.h"
+
+#include "eval/evaluate.h"
+
+#include <string.h>
+
+static bool forward_progress(void *user, int done, int total)
+{
+    const mgen_eval_params *p = user;
+    return p->progress && p->progress(p->progress_user, (uint32_t)done, (uint32_t)total) != 0;
+}
+
+static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mgen_eval_params *p,
+                                mgen_report *report)
+{
+    bool tae = !strcmp(p->protocol, "tae");
+    mgi_networks networks;
+    if (!tae && strcmp(p->protocol, "alignment"))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "protocol is \"%.40s\"; known are \"tae\" and \"alignment\"", p->protocol);
+    if (p->n > 1000000 || p->steps > 1000 || !(p->guidance >= 0.0f && p->guidance <= 100.0f))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "n is at most 1000000, steps at most 1000, guidance 0..100");
+    mgi_eval_request r = {.n = p->n  ? p->n
+                               : tae ? 64
+                                     : 2 * MGI_EVAL_PROMPTS,
+                          .seed = p->seed,
+                          .steps = p->steps ? (int)p->steps : 50,
+                          .guidance = p->guidance > 0.0f ? p->guidance : 7.5f,
+                          .progress = forward_progress,
+                          .user = p};
+    mgi_report_add(report, "n", (double)r.n);
+    if (tae && !pipe->tae)
+        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its TAE");
+    if (tae)
+        return mgi_eval_tae(ctx, &pipe->tae->net, &r, report);
+    MGI_TRY(mgi_pipeline_networks(ctx, pipe, &networks));
+    return mgi_eval_alignment(ctx, &networks, &r, report);
+}
+
+mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                          const mgen_eval_params *params, mgen_report **out)
+{
+    mgen_eval_params p;
+    mgen_pipeline pipe;
+    mgen_report *report;
+    if (!ctx || !out)
+        return MGEN_E_INVALID;
+    *out = NULL;
+    MGI_TRY(mgi_context_idle(ctx));
+    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "eval params"));
+    MGI_TRY(mgi_check_text(ctx, p.protocol, "protocol", 64));
+    MGI_TRY(mgi_report_create(ctx, &report));
+    mgen_status status = mgi_pipeline_in(ctx, pipeline, &pipe);
+    if (status == MGEN_OK) {
+        status = run_protocol(ctx, &pipe, &p, report);
+        mgen_pipeline_close(&pipe);
+    }
+    if (status != MGEN_OK)
+        mgen_report_destroy(report);
+    else
+        *out = report;
+    return status;
+}
+
+const char *mgen_toybox_prompt(uint32_t i)
+{
+    return i < MGI_EVAL_PROMPTS ? mgi_eval_prompt((int)i) : NULL;
+}
