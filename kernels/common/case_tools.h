@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ * Short forms for the case files. */
+#ifndef MGK_COMMON_CASE_TOOLS_H
+#define MGK_COMMON_CASE_TOOLS_H
+
+#include "kernels/cases.h"
+
+#include <stdio.h>
+
+/* Starts a case; the label is formatted. */
+#define MGK_CASE_BEGIN(c, op_id, ...)                                                              \
+    do {                                                                                           \
+        (c)->op = (op_id);                                                                         \
+        (c)->tolerance = 1e-5f;                                                                    \
+        snprintf((c)->label, sizeof(c)->label, __VA_ARGS__);                                       \
+    } while (0)
+
+/* Splits an index into choices: the next of n. */
+static inline int mgk_case_take(int *index, int n)
+{
+    int choice = *index % n;
+    *index /= n;
+    return choice;
+}
+
+static inline void mgk_case_in(mgk_case *c, mgk_buf *slot, int64_t count, float scale)
+{
+    slot->dtype = MGK_F32;
+    mgk_case_add(c, slot, MGK_CASE_IN, MGK_FILL_NORMAL, MGK_F32, count, 0, scale);
+}
+
+static inline void mgk_case_out(mgk_case *c, mgk_buf *slot, int64_t count)
+{
+    slot->dtype = MGK_F32;
+    mgk_case_add(c, slot, MGK_CASE_OUT, MGK_FILL_ZERO, MGK_F32, count, 0, 1);
+}
+
+/* Read and written, as by ops that add to their output. */
+static inline void mgk_case_both(mgk_case *c, mgk_buf *slot, int64_t count)
+{
+    slot->dtype = MGK_F32;
+    mgk_case_add(c, slot, MGK_CASE_INOUT, MGK_FILL_NORMAL, MGK_F32, count, 0, 1);
+}
+
+static inline void mgk_case_out_or_both(mgk_case *c, mgk_buf *slot, int64_t count, bool both)
+{
+    if (both)
+        mgk_case_both(c, slot, count);
+    else
+        mgk_case_out(c, slot, count);
+}
+
+#endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT
+ * Vectors of MGK_WIDTH floats (4, 8 or 16), in the compilers' generic vector extension.
+ *
+ * The file that includes it defines MGK_WIDTH, and MGK_SUFFIX, the name of its variant. Templates
+ * name their launchers MGK_LAUNCH(op).
+ */
+#ifndef MGK_COMMON_SIMD_H
+#define MGK_COMMON_SIMD_H
+
+#include "kernels/common/parallel.h"
+#include "kernels/mgk.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MGK_PASTE_(a, b, c) a##b##_##c
+#define MGK_PASTE(a, b, c)  MGK_PASTE_(a, b, c)
+/* Declares and begins the launcher of an op in this variant. */
+#define MGK_LAUNCH(op)                                                                             \
+    void MGK_PASTE(mgk_, op, MGK_SUFFIX)(const void *args, mgk_exec *x);                           \
+    void MGK_PASTE(mgk_, op, MGK_SUFFIX)(const void *args, mgk_exec *x)
+
+#if defined(__clang__)
+#define MGK_UNROLL _Pragma("unroll")
+#else
+#define MGK_UNROLL _Pragma("GCC unroll 16")
+#endif
+#define MGK_INLINE static inline __attribute__((always_inline))
+
+typedef float vf __attribute__((vector_size(4 * MGK_WIDTH)));
+typedef int32_t vi __attribute__((vector_size(4 * MGK_WIDTH)));
+typedef uint32_t vu __attribute__((vector_size(4 * MGK_WIDTH)));
+typedef float vf_any __attribute__((vector_size(4 * MGK_WIDTH), aligned(4), may_alias));
+
+MGK_INLINE vf v_load(const float *p)
+{
+    return *(const vf_any *)p;
+}
+
+MGK_INLINE void v_store(float *p, vf v)
+{
+    *(vf_any *)p = v;
+}
+
+/* The first n lanes, n < MGK_WIDTH; the others read 0 and are not written. */
+static inline vf v_load_part(const float *p, int64_t n)
+{
+    float t[MGK_WIDTH] = {0};
+    for (int64_t i = 0; i < n; i++)
+        t[i] = p[i];
+    return v_load(t);
+}
+
+static inline void v_store_part(float *p, int64_t n, vf v)
+{
+    float t[MGK_WIDTH];
+    v_store(t, v);
+    for (int64_t i = 0; i < n; i++)
+        p[i] = t[i];
+}
+
+MGK_INLINE vf v_set(float f)
+{
+    return (vf){0} + f;
+}
+
+MGK_INLINE vf v_select(vi mask, vf yes, vf no)
+{
+    return (vf)((mask & (vi)yes) | (~mask & (vi)no));
+}
+
+/* Both return the second argument if one is NaN. */
+MGK_INLINE vf v_max(vf a, vf b)
+{
+    return v_select(a > b, a, b);
+}
+
+MGK_INLINE vf v_min(vf a, vf b)
+{
+    return v_select(a < b, a, b);
+}
+
+MGK_INLINE vf v_abs(vf a)
+{
+    return (vf)((vi)a & INT32_MAX);
+}
+
+/* Lanes below n. */
+MGK_INLINE vi v_lanes_below(int64_t n)
+{
+    vi lane;
+    for (int i = 0; i < MGK_WIDTH; i++)
+        lane[i] = i;
+    return lane < (int32_t)n;
+}
+
+/* Each n lanes exchanged with the n lanes beside them. */
+#if MGK_WIDTH == 16
+#define V_SWAP8(v)                                                                                 \
+    __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
+#define V_SWAP4(v)                                                                                 \
+    __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)
+#define V_SWAP2(v)                                                                                 \
+    __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)
+#define V_SWAP1(v)                                                                                 \
+    __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
+#elif MGK_WIDTH == 8
+#define V_SWAP4(v) __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3)
+#define V_SWAP2(v) __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5)
+#define V_SWAP1(v) __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6)
+#else
+#define V_SWAP2(v) __builtin_shufflevector(v, v, 2, 3, 0, 1)
+#define V_SWAP1(v) __builtin_shufflevector(v, v, 1, 0, 3, 2)
+#endif
+
+/* Lanes are added pairwise, in a fixed order. */
+MGK_INLINE float v_sum(vf v)
+{
+#if MGK_WIDTH == 16
+    v += V_SWAP8(v);
+#endif
+#if MGK_WIDTH >= 8
+    v += V_SWAP4(v);
+#endif
+    v += V_SWAP2(v);
+    v += V_SWAP1(v);
+    return v[0];
+}
+
+MGK_INLINE float v_highest(vf v)
+{
+#if MGK_WIDTH == 16
+    v = v_max(v, V_SWAP8(v));
+#endif
+#if MGK_WIDTH >= 8
+    v = v_max(v, V_SWAP4(v));
+#endif
+    v = v_max(v, V_SWAP2(v));
+    v = v_max(v, V_SWAP1(v));
+    return v[0];
+}
+
+MGK_INLINE vf v_load_lanes(const float *p, int64_t lanes)
+{
+    return lanes == MGK_WIDTH ? v_load(p) : v_load_part(p, lanes);
+}
+
+MGK_INLINE void v_store_lanes(float *p, int64_t lanes, vf v)
+{
+    if (lanes == MGK_WIDTH)
+        v_store(p, v);
+    else
+        v_store_part(p, lanes, v);
+}
+
+/* One loop body for whole vectors and for the part that remains, i rising by MGK_WIDTH. The body
+ * reads arrays with v_in(p + i) and writes them with v_out(p + i, v). */
+#define MGK_EACH_VECTOR(i, n, ...)                                                                 \
+    do {                                                                                           \
+        int64_t i = 0;                                                                             \
+        for (; i + MGK_WIDTH <= (n); i += MGK_WIDTH) {                                             \
+            const int64_t v_lanes = MGK_WIDTH;                                                     \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+        if (i < (n)) {                                                                             \
+            const int64_t v_lanes = (n)-i;                                                         \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    } while (0)
+#define v_in(p)     v_load_lanes(p, v_lanes)
+#define v_out(p, v) v_store_lanes(p, v_lanes, v)
+
+#endif
