@@ -8,16 +8,16 @@
 
 enum { MGK_ATT_TILE = 64 }; /* queries a task, and keys a step */
 
-/* Floats of one thread's tiles in the forward pass: q, o, k transposed, v; scores; row max and sum;
- * key mask. */
+/* Floats of one thread's tiles in the forward pass: o, k transposed, v; scores; row maxima, row sums
+ * and the key mask. */
 static inline int64_t mgk_attention_scratch(const mgk_attention_args *a)
 {
     int64_t wide = MGK_ATT_TILE * mgk_pad16(a->head_dim);
-    return 4 * wide + MGK_ATT_TILE * MGK_ATT_TILE + 4 * MGK_ATT_TILE;
+    return 3 * wide + MGK_ATT_TILE * MGK_ATT_TILE + 3 * MGK_ATT_TILE;
 }
 
-/* Backward: q, d_o, dq, k, k transposed, v transposed, dk, dv; p, ds; key mask; row constants for
- * all queries. */
+/* Backward: q, d_o, dq, k, k transposed, v transposed, dk, dv; p, ds; the key mask; lse of the tile and d_o . o
+ * of all queries. */
 static inline int64_t mgk_attention_grad_scratch(const mgk_attention_args *a)
 {
     int64_t wide = MGK_ATT_TILE * mgk_pad16(a->head_dim);
