@@ -1,19 +1,4 @@
-/* SPDX-License-Identifier: MIT
- * Until the fast form is there: the reference. */
-#include "kernels/resize/resize.h"
-
-void mgk_resize_nearest_ref(const void *args, mgk_exec *x);
-void mgk_resize_nearest_portable(const void *args, mgk_exec *x);
-
-void mgk_resize_nearest_portable(const void *args, mgk_exec *x)
-{
-    mgk_resize_nearest_ref(args, x);
-}
-
-void mgk_resize_nearest_grad_ref(const void *args, mgk_exec *x);
-void mgk_resize_nearest_grad_portable(const void *args, mgk_exec *x);
-
-void mgk_resize_nearest_grad_portable(const void *args, mgk_exec *x)
-{
-    mgk_resize_nearest_grad_ref(args, x);
-}
+/* SPDX-License-Identifier: MIT */
+#define MGK_SUFFIX portable
+#define MGK_WIDTH  4
+#include "kernels/resize/resize_simd.h"

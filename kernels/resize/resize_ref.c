@@ -46,8 +46,8 @@ void mgk_resize_nearest_ref(const void *args, mgk_exec *x)
             for (int64_t j = 0; j < wide; j++)
                 for (int64_t c = 0; c < a->c; c++)
                     MGK_F(a->y)
-                    [((b * tall + i) * wide + j) * a->c + c] =
-                        MGK_F(a->x)[((b * a->h + i / a->fh) * a->w + j / a->fw) * a->c + c];
+    [((b * tall + i) * wide + j) * a->c + c] =
+        MGK_F(a->x)[((b * a->h + i / a->fh) * a->w + j / a->fw) * a->c + c];
 }
 
 void mgk_resize_nearest_grad_ref(const void *args, mgk_exec *x)
