@@ -78,7 +78,7 @@ const char *mgen_last_error(const mgen_context *ctx)
         return "no context: mgen_context_create() failed: struct_size, threads (0..256), the "
                "allocator "
                "(both functions or none), the kernels list, or memory";
-    return atomic_load(&ctx->error_set) ? ctx->error_text : "";
+    return atomic_load(&ctx->error_set) == 1 ? ctx->error_text : "";
 }
 
 void mgen_context_memory(const mgen_context *ctx, uint64_t *now, uint64_t *peak)
