@@ -29,6 +29,7 @@ typedef struct mgk_panel_job {
     int64_t b_step;
     int64_t segs, len;
     int64_t a_row, a_col; /* A_s(i, k) = a[s][a_off + i * a_row + k * a_col]; one of them is 1 */
+    int64_t a_tile;       /* not 0: A as pack_a leaves it, tiles this far apart */
     int64_t ldb;          /* between k and k + 1; reads whole vectors, also past column n */
     float *c;
     int64_t ldc, m, n; /* n <= nr */
@@ -47,17 +48,15 @@ typedef struct mgk_panel {
      * src[k * ld + j], or with trans src[j * ld + k]. */
     void (*pack)(float *dst, const float *src, int64_t ld, bool trans, int64_t k, int64_t n,
                  int64_t width);
+    /* A that is stored by columns, row i of column k at src[k * ld + i], as tiles of mr rows:
+     * dst[t * mgk_panel_tile(k) + k * mr + i]. `readable` >= m values of a column exist. */
+    void (*pack_a)(float *dst, const float *src, int64_t ld, int64_t k, int64_t m,
+                   int64_t readable);
 } mgk_panel;
 
 extern const mgk_panel mgk_panel_packed;
 extern const mgk_panel mgk_panel_avx2;
 extern const mgk_panel mgk_panel_avx512;
-
-/* Width that a panel of n columns is packed to. */
-static inline int64_t mgk_panel_width(const mgk_panel *p, int64_t n)
-{
-    return n <= p->vl ? p->vl : p->nr;
-}
 
 static inline int64_t mgk_ceil_div(int64_t a, int64_t b)
 {
@@ -74,6 +73,23 @@ static inline int64_t mgk_min64(int64_t a, int64_t b)
 static inline int64_t mgk_max64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+/* Width that a panel of n columns is packed to. */
+static inline int64_t mgk_panel_width(const mgk_panel *p, int64_t n)
+{
+    return n <= p->vl ? p->vl : p->nr;
+}
+
+/* Distance of packed tiles of A: whole vectors are written, also past the last row. */
+static inline int64_t mgk_panel_tile(const mgk_panel *p, int64_t k)
+{
+    return mgk_round_up(k * p->mr + 16, 16);
+}
+/* Most floats that m rows take, for any engine. */
+static inline int64_t mgk_panel_tiles_max(int64_t m, int64_t k)
+{
+    return (m + 16) * k + (m / 4 + 1) * 32;
 }
 
 #endif

@@ -16,7 +16,7 @@
 #include "kernels/matmul/matmul.h" /* MGK_ACT_* */
 
 #include <string.h>
-#ifdef __AVX512F__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 
@@ -80,18 +80,24 @@ PANEL_INLINE void store_n(float *p, vf v, int64_t n)
 
 /* --- activations ------------------------------------------------------------------------------ */
 
-PANEL_INLINE vf choose(vi mask, vf yes, vf no)
+/* NaN stays NaN. */
+PANEL_INLINE vf at_least(vf x, float low)
 {
-    return (vf)((mask & (vi)yes) | (~mask & (vi)no));
+#if defined(__AVX512F__)
+    return (vf)_mm512_max_ps((__m512)splat(low), (__m512)x);
+#elif defined(__AVX2__)
+    return (vf)_mm256_max_ps((__m256)splat(low), (__m256)x);
+#else
+    const vi below = x < splat(low);
+    return (vf)((below & (vi)splat(low)) | (~below & (vi)x));
+#endif
 }
 
 /* x / (1 + exp(-z)); exp as 2^i * 2^f with a polynomial of degree 6 on |f ln 2| <= 0.35. */
 PANEL_INLINE vf times_sigmoid(vf x, vf z)
 {
-    const vf lo = splat(-87.0f), hi = splat(88.0f), magic = splat(12582912.0f);
-    z = -z;
-    z = choose(z < lo, lo, z);
-    z = choose(z > hi, hi, z);
+    const vf magic = splat(12582912.0f); /* adding it rounds to an integer, in the low bits */
+    z = at_least(-at_least(z, -88.0f), -87.0f);
     const vf t = z * splat(1.44269504f) + magic, i = t - magic;
     const vf f = (z - i * splat(0.693359375f)) + i * splat(2.12194440e-4f);
     vf e = splat(1.0f / 720);
@@ -101,7 +107,7 @@ PANEL_INLINE vf times_sigmoid(vf x, vf z)
     e = e * f + splat(0.5f);
     e = e * f + splat(1.0f);
     e = e * f + splat(1.0f);
-    e = (vf)((vi)e + (((vi)t - (vi)magic) << 23));
+    e = (vf)((vi)e + ((vi)t << 23));
     return x / (splat(1.0f) + e);
 }
 PANEL_INLINE vf activate(vf x, int32_t act)
@@ -110,18 +116,8 @@ PANEL_INLINE vf activate(vf x, int32_t act)
         return times_sigmoid(x, x);
     if (act == MGK_ACT_GELU_TANH) /* 0.5 (1 + tanh u) = sigmoid(2 u) */
         return times_sigmoid(x, x * (x * x * splat(0.0713548162726f) + splat(1.59576912161f)));
-    return choose(x < splat(0.0f), splat(0.0f), x);
+    return act == MGK_ACT_RELU ? at_least(x, 0.0f) : x;
 }
-static __attribute__((noinline)) void activate_tile(float *c, int64_t ldc, int64_t m, int64_t n,
-                                                    int32_t act)
-{
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j += PANEL_VL) {
-            float *p = c + i * ldc + j;
-            store_n(p, activate(load_n(p, n - j), act), n - j);
-        }
-}
-
 /* --- the tile --------------------------------------------------------------------------------- */
 
 /* X(row, group of three, place in the group) */
@@ -182,9 +178,10 @@ static __attribute__((noinline)) void activate_tile(float *c, int64_t ldc, int64
             store(t + i * nv * PANEL_VL + PANEL_VL, c##i##_1);                                     \
     }
 
-/* A tile whose last vector is not full: its sums come in t, `width` a row. */
-static __attribute__((noinline)) void narrow_tile(const mgk_panel_job *job, int64_t row, int64_t m,
-                                                  const float *t, int64_t width)
+/* A tile whose last vector is not full, or with an activation: its sums come in t, `width` a row.
+ * (Activating in C itself would wait for its cache lines to be fetched.) */
+PANEL_INLINE void finish_rows(const mgk_panel_job *job, int64_t row, int64_t m, const float *t,
+                              int64_t width, const int32_t act)
 {
     for (int64_t i = 0; i < m; i++, t += width) {
         float *c = job->c + (row + i) * job->ldc;
@@ -195,8 +192,25 @@ static __attribute__((noinline)) void narrow_tile(const mgk_panel_job *job, int6
                 v += load_n(job->bias + j, n);
             if (job->load)
                 v += load_n(c + j, n);
-            store_n(c + j, v, n);
+            store_n(c + j, activate(v, act), n);
         }
+    }
+}
+static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int64_t row, int64_t m,
+                                                  const float *t, int64_t width)
+{
+    switch (job->act) {
+    case MGK_ACT_NONE:
+        finish_rows(job, row, m, t, width, MGK_ACT_NONE);
+        break;
+    case MGK_ACT_SILU:
+        finish_rows(job, row, m, t, width, MGK_ACT_SILU);
+        break;
+    case MGK_ACT_GELU_TANH:
+        finish_rows(job, row, m, t, width, MGK_ACT_GELU_TANH);
+        break;
+    default:
+        finish_rows(job, row, m, t, width, MGK_ACT_RELU);
     }
 }
 
@@ -209,7 +223,7 @@ PANEL_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, cons
         const float *a = job->a[s], *b = job->b ? job->b[s] : job->b0 + s * job->b_step;
         if (!a || !b)
             continue;
-        a += job->a_off + row * a_row;
+        a += job->a_off + (!rows && job->a_tile ? row / PANEL_MR2 * job->a_tile : row * a_row);
         b += job->b_off;
         if (rows) {
             /* groups past the last row repeat an earlier pointer and are never read */
@@ -246,7 +260,7 @@ PANEL_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, cons
     const vf alpha = splat(job->alpha);
     const int64_t n = job->n, ldc = job->ldc;
     float *c = job->c + row * ldc;
-    if (n == nv * PANEL_VL) {
+    if (n == nv * PANEL_VL && job->act == MGK_ACT_NONE) {
         vf bias0 = splat(0.0f), bias1 = bias0;
         if (job->bias) {
             bias0 = load(job->bias);
@@ -257,10 +271,8 @@ PANEL_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, cons
     } else {
         float t[2 * PANEL_VL * PANEL_MR_MAX];
         PANEL_ROWS(PANEL_SPILL)
-        narrow_tile(job, row, mr, t, nv * PANEL_VL);
+        finish_tile(job, row, mr, t, nv * PANEL_VL);
     }
-    if (job->act != MGK_ACT_NONE)
-        activate_tile(job->c + row * ldc, ldc, mr, n, job->act);
 }
 
 typedef void tile_fn(const mgk_panel_job *job, int64_t row);
@@ -291,19 +303,21 @@ PANEL_HEIGHTS2(PANEL_TILE2)
 #define PANEL_COLS1(h) tile_cols_##h##_1,
 #define PANEL_COLS2(h) tile_cols_##h##_2,
 /* [A by columns][height - 1] */
-static tile_fn *const tiles1[2][PANEL_MR1] = {{PANEL_HEIGHTS1(PANEL_ROWS1)},
-                                              {PANEL_HEIGHTS1(PANEL_COLS1)}};
-static tile_fn *const tiles2[2][PANEL_MR2] = {{PANEL_HEIGHTS2(PANEL_ROWS2)},
-                                              {PANEL_HEIGHTS2(PANEL_COLS2)}};
+static tile_fn *const tiles1[2][PANEL_MR_MAX] = {{PANEL_HEIGHTS1(PANEL_ROWS1)},
+                                                 {PANEL_HEIGHTS1(PANEL_COLS1)}};
+static tile_fn *const tiles2[2][PANEL_MR_MAX] = {{PANEL_HEIGHTS2(PANEL_ROWS2)},
+                                                 {PANEL_HEIGHTS2(PANEL_COLS2)}};
 
-/* The strip in tiles of nearly equal height. */
+/* The strip in tiles of nearly equal height; packed tiles have the height mr. */
 static void run(const mgk_panel_job *job)
 {
     const bool wide = job->n > PANEL_VL, cols = job->a_row == 1 && job->a_col != 1;
-    const int64_t count = mgk_ceil_div(job->m, wide ? PANEL_MR2 : PANEL_MR1);
+    const int64_t most = wide || job->a_tile ? PANEL_MR2 : PANEL_MR1;
+    const int64_t count = mgk_ceil_div(job->m, most);
     for (int64_t t = 0; t < count; t++) {
-        const int64_t row = job->m * t / count, h = job->m * (t + 1) / count - row;
-        (wide ? tiles2[cols][h - 1] : tiles1[cols][h - 1])(job, row);
+        const int64_t row = job->a_tile ? t * most : job->m * t / count;
+        const int64_t end = job->a_tile ? mgk_min64(row + most, job->m) : job->m * (t + 1) / count;
+        (wide ? tiles2 : tiles1)[cols][end - row - 1](job, row);
     }
 }
 
@@ -349,5 +363,27 @@ static void pack(float *dst, const float *src, int64_t ld, bool trans, int64_t k
             dst[r * width + j] = j < n ? src[j * ld + r] : 0.0f;
 }
 
-const mgk_panel PANEL_CAT(mgk_panel_, PANEL_NAME) = {
-    .vl = PANEL_VL, .nr = 2 * PANEL_VL, .mr = PANEL_MR2, .run = run, .pack = pack};
+static void pack_a(float *dst, const float *src, int64_t ld, int64_t k, int64_t m, int64_t readable)
+{
+    const mgk_panel sizes = {.mr = PANEL_MR2};
+    const int64_t tile_floats = mgk_panel_tile(&sizes, k);
+    enum { VECTORS = (PANEL_MR2 + PANEL_VL - 1) / PANEL_VL };
+    for (int64_t c = 0; c < k; c++) {
+        float *d = dst + c * PANEL_MR2;
+        const float *s = src + c * ld;
+        int64_t i = 0;
+        for (; i < m && i + VECTORS * PANEL_VL <= readable; i += PANEL_MR2, d += tile_floats)
+            for (int v = 0; v < VECTORS; v++)
+                store(d + v * PANEL_VL, load(s + i + v * PANEL_VL));
+        for (; i < m; i += PANEL_MR2, d += tile_floats)
+            for (int64_t r = 0; r < mgk_min64(m - i, PANEL_MR2); r++)
+                d[r] = s[i + r];
+    }
+}
+
+const mgk_panel PANEL_CAT(mgk_panel_, PANEL_NAME) = {.vl = PANEL_VL,
+                                                     .nr = 2 * PANEL_VL,
+                                                     .mr = PANEL_MR2,
+                                                     .run = run,
+                                                     .pack = pack,
+                                                     .pack_a = pack_a};

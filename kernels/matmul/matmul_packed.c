@@ -3,7 +3,7 @@
  *
  * B is packed once into panels (all blocks of k), in parallel. A unit of work is a block of C: for
  * each block of k it copies its rows of A close together (no transposition: the engine reads A by
- * broadcast) and multiplies them with each panel, which meanwhile stays in the first-level cache.
+ * broadcast, along rows or columns) and multiplies them with each panel, which meanwhile stays in the first-level cache.
  * Small items of a batch are units instead, each packing its own B. */
 #include "kernels/matmul/matmul_plan.h"
 
@@ -46,9 +46,9 @@ static void pack_block(void *arg, int64_t block, int thread)
         pack_panel(w, w->b_space, w->item, kb, j);
 }
 
-/* A block of A close together: rows, or with trans_a columns, a_stride apart. */
-static void copy_a(float *dst, int64_t stride, const float *src, int64_t ld, int64_t rows,
-                   int64_t count)
+/* Rows of A close together. */
+static void copy_rows(float *dst, int64_t stride, const float *src, int64_t ld, int64_t rows,
+                      int64_t count)
 {
     for (int64_t i = 0; i < rows; i++)
         memcpy(dst + i * stride, src + i * ld, (size_t)count * sizeof(float));
@@ -66,8 +66,12 @@ static void multiply_block(const product *w, int64_t item, int64_t i0, int64_t j
         int64_t ld = g->lda;
         if (kc > 0) {
             a = MGK_F(g->a) + item * g->stride_a + (g->trans_a ? k0 * ld + i0 : i0 * ld + k0);
-            if (p->a_stride) {
-                copy_a(a_copy, p->a_stride, a, ld, g->trans_a ? kc : m, g->trans_a ? m : kc);
+            if (p->copy_a && g->trans_a) {
+                w->engine->pack_a(a_copy, a, ld, kc, m, p->m - i0);
+                a = a_copy;
+                ld = w->engine->mr;
+            } else if (p->copy_a) {
+                copy_rows(a_copy, p->a_stride, a, ld, m, kc);
                 a = a_copy;
                 ld = p->a_stride;
             }
@@ -82,6 +86,7 @@ static void multiply_block(const product *w, int64_t item, int64_t i0, int64_t j
                 .len = kc,
                 .a_row = g->trans_a ? 1 : ld,
                 .a_col = g->trans_a ? ld : 1,
+                .a_tile = p->copy_a && g->trans_a ? mgk_panel_tile(w->engine, kc) : 0,
                 .ldb = mgk_panel_width(w->engine, n),
                 .c = MGK_F(g->c) + item * g->stride_c + i0 * g->ldc + j,
                 .ldc = g->ldc,

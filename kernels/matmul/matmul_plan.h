@@ -13,7 +13,8 @@ typedef struct mgk_matmul_plan {
     int64_t mc, m_blocks; /* rows a block */
     int64_t nc, n_blocks; /* columns a block, whole panels */
     int64_t n_pad;        /* n rounded up to whole panels of any engine */
-    int64_t a_stride;     /* row stride of the copied block of A; 0 = A is read in place */
+    bool copy_a;          /* a block of A is copied before use, else it is read in place */
+    int64_t a_stride;     /* row stride of the copy (without trans_a) */
     int64_t a_floats;     /* the copied block, a thread */
     int64_t b_floats;     /* B packed */
     bool item_a_unit;     /* many small products: an item is a unit of work and packs its own B */

@@ -3,13 +3,22 @@
 #include "kernels/matmul/matmul_plan.h"
 
 enum {
-    KC = 320,       /* a panel of B, KC x 32 floats, stays in the first-level cache */
-    MC = 224,       /* rows of A a block: MC x KC floats are a third of the second-level cache */
-    MC_STEP = 14,   /* tallest tile */
-    NC = 768,       /* columns a block when C is read again for each block of k */
+    KC = 512,     /* values of k a block: fewer would read and write C too often */
+    MC = 112,     /* rows of A a block: MC x KC floats are a quarter of a second-level cache */
+    MC_STEP = 14, /* tallest tile */
+    NC = 1152,    /* columns a block when C is read again for each block of k */
+    MC_MIN = 28,  /* a block is not cut further in order to have more units of work */
+    NC_MIN = 64,
     UNITS = 16,     /* units of work to aim for */
     SMALL = 1 << 21 /* multiply-adds of an item below which items are units */
 };
+
+/* size as `count` blocks of whole steps, nearly equal. */
+static void cut(int64_t size, int64_t count, int64_t step, int64_t *block, int64_t *blocks)
+{
+    *block = mgk_max64(mgk_round_up(mgk_ceil_div(size, mgk_max64(count, 1)), step), 1);
+    *blocks = mgk_max64(mgk_ceil_div(size, *block), 1);
+}
 
 mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g)
 {
@@ -26,27 +35,28 @@ mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g)
     p.k_blocks = mgk_max64(mgk_ceil_div(g->k, p.kc), 1);
     p.item_a_unit =
         p.batch > 1 && g->stride_b != 0 && (double)p.m * (double)g->n * (double)g->k < SMALL;
-    const int64_t units = p.item_a_unit ? 1 : UNITS;
-    int64_t n_blocks = p.k_blocks > 1 ? mgk_ceil_div(g->n, NC) : 1;
-    int64_t m_blocks = mgk_ceil_div(p.m, p.item_a_unit ? p.m + 1 : MC);
-    if (!p.item_a_unit && m_blocks * n_blocks < units) {
-        m_blocks = mgk_min64(mgk_ceil_div(units, n_blocks), mgk_ceil_div(p.m, 2 * MC_STEP));
-        m_blocks = mgk_max64(m_blocks, mgk_ceil_div(p.m, MC));
-        if (m_blocks * n_blocks < units)
-            n_blocks = mgk_min64(mgk_ceil_div(units, mgk_max64(m_blocks, 1)),
-                                 p.n_pad / (2 * MGK_PANEL_NR_MAX));
+    p.mc = p.m;
+    p.nc = mgk_max64(p.n_pad, 1);
+    p.m_blocks = p.n_blocks = 1;
+    if (!p.item_a_unit) {
+        cut(p.m, mgk_ceil_div(p.m, MC), MC_STEP, &p.mc, &p.m_blocks);
+        cut(g->n, p.k_blocks > 1 ? mgk_ceil_div(g->n, NC) : 1, MGK_PANEL_NR_MAX, &p.nc,
+            &p.n_blocks);
+        /* Too few blocks: halve the longer side, so that a block reads little for what it does. */
+        while (p.m_blocks * p.n_blocks < UNITS && (p.mc > MC_MIN || p.nc > NC_MIN)) {
+            if (p.nc > NC_MIN && (p.nc >= p.mc || p.mc <= MC_MIN))
+                cut(g->n, 2 * p.n_blocks, MGK_PANEL_NR_MAX, &p.nc, &p.n_blocks);
+            else
+                cut(p.m, 2 * p.m_blocks, MC_STEP, &p.mc, &p.m_blocks);
+        }
     }
-    m_blocks = mgk_max64(m_blocks, 1);
-    n_blocks = mgk_max64(n_blocks, 1);
-    p.mc = mgk_max64(mgk_round_up(mgk_ceil_div(p.m, m_blocks), MC_STEP), 1);
-    p.m_blocks = mgk_ceil_div(p.m, p.mc);
-    p.nc = mgk_max64(mgk_round_up(mgk_ceil_div(g->n, n_blocks), MGK_PANEL_NR_MAX), 1);
-    p.n_blocks = mgk_ceil_div(g->n, p.nc);
     /* Copy a block of A when it is read for several panels (rows of A far apart fall on the same
      * sets of the cache and on many pages). */
-    if (mgk_min64(g->n, p.nc) > 2 * MGK_PANEL_NR_MAX && g->lda > p.kc)
-        p.a_stride = g->trans_a ? p.mc + 16 : mgk_round_up(p.kc, 32) + 16;
-    p.a_floats = mgk_round_up(p.a_stride * (g->trans_a ? p.kc : p.mc), 16);
+    p.copy_a = mgk_min64(g->n, p.nc) > 2 * MGK_PANEL_NR_MAX;
+    p.a_stride = mgk_round_up(p.kc, 32) + 16;
+    if (p.copy_a)
+        p.a_floats =
+            mgk_round_up(g->trans_a ? mgk_panel_tiles_max(p.mc, p.kc) : p.mc * p.a_stride, 16);
     p.b_floats = p.k_blocks * p.kc * p.n_pad;
     return p;
 }
