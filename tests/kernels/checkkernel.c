@@ -294,6 +294,26 @@ static void run_legal(mgk_case *c)
     arena_free(&reference);
 }
 
+/* A dtype that nobody knows must be refused wherever an argument names a buffer. */
+static void check_dtypes(mgk_case *c)
+{
+    tally *t = &state.refusals[c->op];
+    for (int i = 0; i < c->buf_count; i++) {
+        mgk_case_buf *b = &c->bufs[i];
+        const char *why = NULL;
+        const uint8_t *slot = (const uint8_t *)b->slot;
+        if (slot < c->args.bytes || slot >= c->args.bytes + sizeof c->args || b->count == 0)
+            continue;
+        b->slot->dtype = 99;
+        t->cases++;
+        if (mgk_ops[c->op].check(c->args.bytes, &why) || !why || !*why) {
+            blame(c, "check", "unknown dtype of buffer %d was accepted", i);
+            t->failures++;
+        }
+        b->slot->dtype = b->dtype;
+    }
+}
+
 static void run_case(mgk_case *c)
 {
     arena a;
@@ -308,6 +328,8 @@ static void run_case(mgk_case *c)
     }
     snprintf(state.now, sizeof state.now, "%s check, case '%s'", mgk_ops[c->op].name, c->label);
     bool accepted = mgk_ops[c->op].check(c->args.bytes, &why);
+    if (accepted && !c->illegal)
+        check_dtypes(c);
     arena_free(&a);
     tally *t = &state.refusals[c->op];
     t->cases += c->illegal;
