@@ -10,7 +10,8 @@
  * written with a gap of stride_w pixels. With replicate padding a slab's padded gradient goes to
  * a buffer first and is folded onto the edge pixels.
  * grad_weight: A = dy by columns, B = x in place (kw * cin neighbouring values a pixel), k runs
- * over a slab's pixels. Slabs are cut into fixed groups, each with a partial sum of its own.
+ * over a slab's pixels. Slabs are cut into fixed groups, each with a partial sum of its own. Where
+ * kw * cin fills vectors badly (3 channels) the roles are swapped.
  */
 #include "kernels/conv2d/conv2d_plan.h"
 
@@ -101,17 +102,41 @@ static bool next_k_block(const mgk_conv2d_plan *p, int64_t segs, int64_t len, k_
 
 /* --- forward ---------------------------------------------------------------------------------- */
 
-static void pack_forward(void *arg, int64_t block, int thread)
+static void pack_forward(void *arg, int64_t index, int thread)
 {
     const work *w = arg;
     const mgk_conv2d_plan *p = w->p;
-    const int64_t end = mgk_min64((block + 1) * MGK_PANEL_NR_MAX, p->g.cout);
+    const int64_t end = mgk_min64((index + 1) * MGK_PANEL_NR_MAX, p->g.cout);
     (void)thread;
-    for (int64_t j = block * MGK_PANEL_NR_MAX; j < end; j += w->engine->nr) {
+    for (int64_t j = index * MGK_PANEL_NR_MAX; j < end; j += w->engine->nr) {
         const int64_t n = mgk_min64(w->engine->nr, end - j);
         w->engine->pack(w->shared + j * p->k, MGK_F(p->g.weight) + j * p->k, p->k, true, p->k, n,
                         mgk_panel_width(w->engine, n));
     }
+}
+
+/* The pixels of a slab: picture b, rows i0..i1-1, columns j0..j1-1. */
+typedef struct {
+    int64_t b, i0, i1, j0, j1;
+} block;
+
+static block block_of(const mgk_conv2d_plan *p, int64_t slab, int64_t h, int64_t w)
+{
+    block s = {.b = slab / (p->row_slabs * p->col_slabs),
+               .i0 = slab / p->col_slabs % p->row_slabs * p->rows,
+               .j0 = slab % p->col_slabs * p->cols};
+    s.i1 = mgk_min64(s.i0 + p->rows, h);
+    s.j1 = mgk_min64(s.j0 + p->cols, w);
+    return s;
+}
+
+static void take_forward(const mgk_conv2d_args *g, const block *s, const thread_space *own)
+{
+    const picture x = {MGK_F(g->x) + s->b * g->h * g->w * g->cin, g->h, g->w, g->cin,
+                       g->pad_mode == MGK_PAD_REPLICATE};
+    take_rows(&x, s->i0 * g->stride_h - g->pad_top, (s->i1 - 1) * g->stride_h - g->pad_top + g->kh,
+              s->j0 * g->stride_w - g->pad_left, (s->j1 - 1) * g->stride_w - g->pad_left + g->kw,
+              false, own->table, own->copy);
 }
 
 static void run_forward(void *arg, int64_t slab, int thread)
@@ -120,24 +145,17 @@ static void run_forward(void *arg, int64_t slab, int thread)
     const mgk_conv2d_plan *p = w->p;
     const mgk_conv2d_args *g = &p->g;
     const thread_space own = space_of(w, thread);
-    const int64_t b = slab / (p->row_slabs * p->col_slabs);
-    const int64_t i0 = slab / p->col_slabs % p->row_slabs * p->rows;
-    const int64_t j0 = slab % p->col_slabs * p->cols;
-    const int64_t i1 = mgk_min64(i0 + p->rows, g->ho), j1 = mgk_min64(j0 + p->cols, g->wo);
-    const picture x = {MGK_F(g->x) + b * g->h * g->w * g->cin, g->h, g->w, g->cin,
-                       g->pad_mode == MGK_PAD_REPLICATE};
-    take_rows(&x, i0 * g->stride_h - g->pad_top, (i1 - 1) * g->stride_h - g->pad_top + g->kh,
-              j0 * g->stride_w - g->pad_left, (j1 - 1) * g->stride_w - g->pad_left + g->kw, false,
-              own.table, own.copy);
+    const block s = block_of(p, slab, g->ho, g->wo);
+    take_forward(g, &s, &own);
     const int64_t len = g->kw * g->cin;
     for (k_block kb = {0}; next_k_block(p, g->kh, len, &kb);) {
         const bool last = kb.seg + kb.segs == g->kh && kb.sub + kb.len == len;
         for (int64_t j = 0; j < g->cout; j += w->engine->nr) {
             const int64_t n = mgk_min64(w->engine->nr, g->cout - j);
             const int64_t width = mgk_panel_width(w->engine, n);
-            for (int64_t i = i0; i < i1; i++) {
+            for (int64_t i = s.i0; i < s.i1; i++) {
                 const mgk_panel_job job = {
-                    .a = own.table + (i - i0) * g->stride_h + kb.seg,
+                    .a = own.table + (i - s.i0) * g->stride_h + kb.seg,
                     .a_off = kb.sub,
                     .b0 = w->shared + j * p->k + (kb.seg * len + kb.sub) * width,
                     .b_step = len * width,
@@ -146,9 +164,9 @@ static void run_forward(void *arg, int64_t slab, int thread)
                     .a_row = g->stride_w * g->cin,
                     .a_col = 1,
                     .ldb = width,
-                    .c = MGK_F(g->y) + ((b * g->ho + i) * g->wo + j0) * g->cout + j,
+                    .c = MGK_F(g->y) + ((s.b * g->ho + i) * g->wo + s.j0) * g->cout + j,
                     .ldc = g->cout,
-                    .m = j1 - j0,
+                    .m = s.j1 - s.j0,
                     .n = n,
                     .bias = last && g->bias.p ? MGK_F(g->bias) + j : NULL,
                     .alpha = 1,
@@ -160,21 +178,96 @@ static void run_forward(void *arg, int64_t slab, int thread)
     }
 }
 
+/* Few output channels would fill little of a panel. Instead each source pixel is multiplied once
+ * with the weights of all taps (columns tap * cout + o), and an output pixel sums what its taps hold
+ * for it. */
+static void pack_spread(void *arg, int64_t index, int thread)
+{
+    const work *w = arg;
+    const mgk_conv2d_args *g = &w->p->g;
+    const int64_t taps = g->kh * g->kw, columns = taps * g->cout;
+    const int64_t j = index * w->engine->nr, n = mgk_min64(w->engine->nr, columns - j);
+    float *dst = w->shared + j * g->cin;
+    (void)thread;
+    for (int64_t c = 0; c < g->cin && n > 0; c++) {
+        for (int64_t t = j; t < j + n; t++)
+            *dst++ = MGK_F(g->weight)[(t % g->cout * taps + t / g->cout) * g->cin + c];
+        for (int64_t t = n; t < mgk_panel_width(w->engine, n); t++)
+            *dst++ = 0;
+    }
+}
+
+typedef float v4 __attribute__((vector_size(16)));
+typedef float v4u __attribute__((vector_size(16), aligned(4), may_alias));
+
+static void run_spread(void *arg, int64_t slab, int thread)
+{
+    const work *w = arg;
+    const mgk_conv2d_plan *p = w->p;
+    const mgk_conv2d_args *g = &p->g;
+    const thread_space own = space_of(w, thread);
+    const block s = block_of(p, slab, g->ho, g->wo);
+    const int64_t rows = s.i1 - s.i0 + g->kh - 1, cols = s.j1 - s.j0 + g->kw - 1;
+    const int64_t columns = g->kh * g->kw * g->cout, count = (s.j1 - s.j0) * g->cout;
+    take_forward(g, &s, &own);
+    for (int64_t j = 0; j < columns; j += w->engine->nr)
+        for (int64_t r = 0; r < rows; r++) {
+            const int64_t n = mgk_min64(w->engine->nr, columns - j);
+            const mgk_panel_job job = {
+                .a = own.table + r,
+                .b0 = w->shared + j * g->cin,
+                .segs = 1,
+                .len = g->cin,
+                .a_row = g->cin,
+                .a_col = 1,
+                .ldb = mgk_panel_width(w->engine, n),
+                .c = own.out + r * cols * p->spread + j,
+                .ldc = p->spread,
+                .m = cols,
+                .n = n,
+                .alpha = 1,
+            };
+            w->engine->run(&job);
+        }
+    v4 bias = {0};
+    for (int64_t o = 0; o < g->cout && g->bias.p; o++)
+        bias[o] = MGK_F(g->bias)[o];
+    for (int64_t i = s.i0; i < s.i1; i++) {
+        float *y = MGK_F(g->y) + ((s.b * g->ho + i) * g->wo + s.j0) * g->cout;
+        for (int64_t j = 0; j < count; j += g->cout) {
+            const float *from = own.out + ((i - s.i0) * cols + j / g->cout) * p->spread;
+            v4 sum = bias;
+            for (int64_t t = 0; t < g->kh; t++, from += cols * p->spread)
+                for (int64_t q = 0; q < g->kw; q++)
+                    sum += *(const v4u *)(from + q * p->spread + (t * g->kw + q) * g->cout);
+            if (j + 4 <= count) /* the next pixel's store repairs what this one's writes of it */
+                *(v4u *)(y + j) = sum;
+            else
+                for (int64_t o = 0; o < g->cout; o++)
+                    y[j + o] = sum[o];
+        }
+    }
+}
+
 static void run_with_weights(const mgk_conv2d_plan *p, mgk_exec *x, const mgk_panel *engine,
-                             mgi_pool_fn *pack, mgi_pool_fn *slab)
+                             int64_t packs, mgi_pool_fn *pack, mgi_pool_fn *slab)
 {
     work w = {.p = p, .engine = engine, .shared = x->workspace};
     w.own = w.shared + p->k * p->n_pad;
     if (p->slabs == 0)
         return;
-    mgi_pool_run(x->pool, p->n_pad / MGK_PANEL_NR_MAX, pack, &w);
+    mgi_pool_run(x->pool, packs, pack, &w);
     mgi_pool_run(x->pool, p->slabs, slab, &w);
 }
 
 void mgk_conv2d_run(const mgk_conv2d_args *g, mgk_exec *x, const mgk_panel *engine)
 {
     const mgk_conv2d_plan p = mgk_conv2d_make_plan(g);
-    run_with_weights(&p, x, engine, pack_forward, run_forward);
+    if (p.spread)
+        run_with_weights(&p, x, engine, mgk_ceil_div(p.g.kh * p.g.kw * p.g.cout, engine->nr),
+                         pack_spread, run_spread);
+    else
+        run_with_weights(&p, x, engine, p.n_pad / MGK_PANEL_NR_MAX, pack_forward, run_forward);
 }
 
 /* --- gradient of the input -------------------------------------------------------------------- */
@@ -200,14 +293,14 @@ static bool next_phase(const mgk_conv2d_args *g, phase *f)
 static const phase before_phases = {.taps_h = -1};
 
 /* k of a phase = (row of dy, upwards; column of dy, upwards; o): taps downwards. */
-static void pack_grad_input(void *arg, int64_t block, int thread)
+static void pack_grad_input(void *arg, int64_t index, int thread)
 {
     const work *w = arg;
     const mgk_conv2d_plan *p = w->p;
     const mgk_conv2d_args *g = &p->g;
-    const int64_t end = mgk_min64((block + 1) * MGK_PANEL_NR_MAX, g->cin);
+    const int64_t end = mgk_min64((index + 1) * MGK_PANEL_NR_MAX, g->cin);
     (void)thread;
-    for (int64_t j = block * MGK_PANEL_NR_MAX; j < end; j += w->engine->nr) {
+    for (int64_t j = index * MGK_PANEL_NR_MAX; j < end; j += w->engine->nr) {
         const int64_t n = mgk_min64(w->engine->nr, end - j);
         const int64_t width = mgk_panel_width(w->engine, n);
         for (phase f = before_phases; next_phase(g, &f);) {
@@ -269,10 +362,8 @@ static void run_grad_input(void *arg, int64_t slab, int thread)
     const mgk_conv2d_plan *p = w->p;
     const mgk_conv2d_args *g = &p->g;
     const thread_space own = space_of(w, thread);
-    const int64_t b = slab / (p->row_slabs * p->col_slabs);
-    const int64_t i0 = slab / p->col_slabs % p->row_slabs * p->rows;
-    const int64_t j0 = slab % p->col_slabs * p->cols;
-    const int64_t i1 = mgk_min64(i0 + p->rows, g->h), j1 = mgk_min64(j0 + p->cols, g->w);
+    const block s = block_of(p, slab, g->h, g->w);
+    const int64_t b = s.b, i0 = s.i0, i1 = s.i1, j0 = s.j0, j1 = s.j1;
     /* the same in the padded picture, with the virtual pixels that belong to the edges */
     const bool edge = g->pad_mode == MGK_PAD_REPLICATE;
     const int64_t I0 = edge && i0 == 0 ? 0 : i0 + g->pad_top;
@@ -336,7 +427,7 @@ static void run_grad_input(void *arg, int64_t slab, int thread)
 void mgk_conv2d_grad_input_run(const mgk_conv2d_args *g, mgk_exec *x, const mgk_panel *engine)
 {
     const mgk_conv2d_plan p = mgk_conv2d_grad_input_make_plan(g);
-    run_with_weights(&p, x, engine, pack_grad_input, run_grad_input);
+    run_with_weights(&p, x, engine, p.n_pad / MGK_PANEL_NR_MAX, pack_grad_input, run_grad_input);
 }
 
 /* --- gradient of the weights ------------------------------------------------------------------ */
@@ -374,31 +465,32 @@ static void weigh_slab(const work *w, const thread_space *own, int64_t slab, int
         const picture s = {MGK_F(g->x) + b * g->h * g->w * g->cin, g->h, g->w, g->cin,
                            g->pad_mode == MGK_PAD_REPLICATE};
         /* whole vectors are read of B in place: rows that end inside one must be copied */
-        space =
-            take_rows(&s, i0 * g->stride_h - g->pad_top + p0,
-                      (i1 - 1) * g->stride_h - g->pad_top + p1, j0 * g->stride_w - g->pad_left,
-                      (j1 - 1) * g->stride_w - g->pad_left + g->kw, len % 16 != 0, taken, space);
+        space = take_rows(&s, i0 * g->stride_h - g->pad_top + p0,
+                          (i1 - 1) * g->stride_h - g->pad_top + p1, j0 * g->stride_w - g->pad_left,
+                          (j1 - 1) * g->stride_w - g->pad_left + g->kw,
+                          !p->by_input && len % 16 != 0, taken, space);
         for (int64_t i = i0; i < i1; i++, rows++) {
             dy[rows] = MGK_F(g->y) + ((b * g->ho + i) * g->wo + j0) * g->cout;
             for (int64_t t = p0; t < p1; t++)
                 x[t * most + rows] = taken[(i - i0) * g->stride_h + t - p0];
         }
     }
+    const int64_t pixel = g->stride_w * g->cin, across = p->by_input ? g->cout : len;
     for (int64_t t = p0; t < p1; t++)
-        for (int64_t j = 0; j < len; j += w->engine->nr) {
+        for (int64_t j = 0; j < across; j += w->engine->nr) {
             const mgk_panel_job job = {
-                .a = dy,
-                .b = x + t * most,
+                .a = p->by_input ? x + t * most : dy,
+                .b = p->by_input ? dy : x + t * most,
                 .b_off = j,
                 .segs = rows,
                 .len = j1 - j0,
                 .a_row = 1,
-                .a_col = g->cout,
-                .ldb = g->stride_w * g->cin,
-                .c = partial + t * len + j,
-                .ldc = k,
-                .m = g->cout,
-                .n = mgk_min64(w->engine->nr, len - j),
+                .a_col = p->by_input ? pixel : g->cout,
+                .ldb = p->by_input ? g->cout : pixel,
+                .c = partial + (p->by_input ? t * len * g->cout : t * len) + j,
+                .ldc = p->by_input ? g->cout : k,
+                .m = p->by_input ? len : g->cout,
+                .n = mgk_min64(w->engine->nr, across - j),
                 .alpha = 1,
                 .load = !first,
             };
@@ -426,21 +518,27 @@ static void run_group(void *arg, int64_t unit, int thread)
 
 enum { COMBINE = 4096 /* values a block of the last sum */ };
 
-static void combine(void *arg, int64_t block, int thread)
+static void combine(void *arg, int64_t index, int thread)
 {
     const work *w = arg;
     const mgk_conv2d_plan *p = w->p;
     const int64_t weights = p->g.cout * p->g.kh * p->g.kw * p->g.cin;
     const int64_t bias = weights + (p->g.bias.p ? p->g.cout : 0);
-    const int64_t end = mgk_min64((block + 1) * COMBINE, bias);
+    const int64_t end = mgk_min64((index + 1) * COMBINE, bias);
     (void)thread;
-    for (int64_t i = block * COMBINE; i < end;) {
+    for (int64_t i = index * COMBINE; i < end;) {
         const int64_t stop = i < weights ? mgk_min64(end, weights) : end;
         float *dst = i < weights ? MGK_F(p->g.weight) + i : MGK_F(p->g.bias) + (i - weights);
         if (!p->g.accumulate)
             memset(dst, 0, (size_t)(stop - i) * sizeof(float));
-        for (int64_t t = 0; t < p->groups && p->slabs > 0; t++)
-            add_to(dst, w->shared + t * p->partial_floats + i, stop - i);
+        for (int64_t t = 0; t < p->groups && p->slabs > 0; t++) {
+            const float *partial = w->shared + t * p->partial_floats;
+            if (p->by_input && i < weights)
+                for (int64_t r = i, k = weights / p->g.cout; r < stop; r++)
+                    dst[r - i] += partial[r % k * p->g.cout + r / k];
+            else
+                add_to(dst, partial + i, stop - i);
+        }
         i = stop;
     }
 }

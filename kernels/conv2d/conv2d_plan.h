@@ -17,12 +17,14 @@ typedef struct mgk_conv2d_plan {
     int64_t picture_slabs, row_slabs, col_slabs, slabs; /* their counts and the product */
     int64_t src_rows, src_cols;                         /* most of the source that a slab reads */
     int64_t copy_floats;                                /* padded copy of that source, a thread */
-    int64_t out_floats;          /* grad_input, replicate: gradient of the padded slab, a thread */
+    int64_t out_floats;          /* results of a slab before they are summed into place, a thread */
     int64_t tables;              /* row pointers a thread */
     int64_t n_pad, k;            /* packed weights are k x n_pad floats */
     int64_t block_segs, sub_len; /* a block of k: this many segments, or this much of one */
     int64_t groups;              /* grad_weight: partial sums */
     int64_t taps_a_unit;         /* grad_weight: rows of the kernel a unit of work, 1 or kh */
+    bool by_input;               /* grad_weight: partial sums as (kh, kw, cin, cout), A = x */
+    int64_t spread;              /* forward, few cout: see run_spread; floats a pixel, or 0 */
     int64_t partial_floats;      /* grad_weight: one partial sum, weights then bias */
 } mgk_conv2d_plan;
 

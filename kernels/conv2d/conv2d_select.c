@@ -9,6 +9,7 @@ enum {
     NARROW = 64,           /* pictures up to this width are not cut into columns */
     WIDE_ROWS = 8,         /* rows of a slab of wider pictures, so that kernel rows share loads */
     KC = 384,              /* values of k a block */
+    SPREAD_CIN = 8,        /* fewer input channels are not worth two passes */
     UNITS = 16,            /* units of work to aim for */
     GROUP_PIXELS = 1024,   /* pixels that a partial sum of grad_weight is worth */
     PARTIALS_MAX = 8 << 20 /* floats of all partial sums */
@@ -74,6 +75,11 @@ mgk_conv2d_plan mgk_conv2d_make_plan(const mgk_conv2d_args *args)
     p.tables = p.src_rows;
     p.n_pad = mgk_round_up(g->cout, MGK_PANEL_NR_MAX);
     p.k = g->kh * g->kw * g->cin;
+    if (g->cout <= 4 && g->kh * g->kw >= 4 && g->stride_h == 1 && g->stride_w == 1 &&
+        g->cin >= SPREAD_CIN) {
+        p.spread = mgk_round_up(g->kh * g->kw * g->cout + 4, 16);
+        p.out_floats = p.src_rows * p.src_cols * p.spread;
+    }
     return p;
 }
 
@@ -107,6 +113,7 @@ mgk_conv2d_plan mgk_conv2d_grad_weight_make_plan(const mgk_conv2d_args *args)
     p.src_cols = (p.cols - 1) * g->stride_w + g->kw;
     p.copy_floats = mgk_round_up(p.src_rows * p.src_cols * g->cin + MGK_PANEL_SLACK, 16);
     p.tables = p.src_rows + p.pictures * p.rows * (g->kh + 1);
+    p.by_input = g->cout % 16 == 0 && g->kw * g->cin % 16 != 0;
     p.partial_floats = mgk_round_up(g->cout * (g->kh * g->kw * g->cin + 1), 16);
     int64_t groups =
         mgk_min64((int64_t)((double)g->n * (double)g->ho * (double)g->wo / GROUP_PIXELS), UNITS);
