@@ -214,10 +214,21 @@ static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int6
     }
 }
 
+/* C is wanted when the sums are done: ask for its lines at the start. */
+#define PANEL_FETCH(i, g, o)                                                                       \
+    if (i < mr) {                                                                                  \
+        __builtin_prefetch(ahead, 1);                                                              \
+        if (nv > 1 && PANEL_VL == 16)                                                              \
+            __builtin_prefetch(ahead + PANEL_VL, 1);                                               \
+        ahead += job->ldc;                                                                         \
+    }
+
 PANEL_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const int nv,
                        const bool rows)
 {
     PANEL_ROWS(PANEL_ZERO)
+    const float *ahead = job->c + row * job->ldc;
+    PANEL_ROWS(PANEL_FETCH)
     const int64_t len = job->len, ldb = job->ldb, a_row = job->a_row, a_col = job->a_col;
     for (int64_t s = 0; s < job->segs; s++) {
         const float *a = job->a[s], *b = job->b ? job->b[s] : job->b0 + s * job->b_step;

@@ -9,8 +9,9 @@ enum {
     NC = 1152,    /* columns a block when C is read again for each block of k */
     MC_MIN = 28,  /* a block is not cut further in order to have more units of work */
     NC_MIN = 64,
-    UNITS = 16,     /* units of work to aim for */
-    SMALL = 1 << 21 /* multiply-adds of an item below which items are units */
+    UNITS = 16,      /* units of work to aim for */
+    SMALL = 1 << 21, /* multiply-adds of an item below which items are units */
+    ITEM_B = 1 << 18 /* floats of B that a thread may pack for itself if items are many */
 };
 
 /* size as `count` blocks of whole steps, nearly equal. */
@@ -33,22 +34,18 @@ mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g)
     p.k_blocks = mgk_max64(mgk_ceil_div(g->k, KC), 1);
     p.kc = mgk_round_up(mgk_max64(mgk_ceil_div(g->k, p.k_blocks), 1), 4);
     p.k_blocks = mgk_max64(mgk_ceil_div(g->k, p.kc), 1);
-    p.item_a_unit =
-        p.batch > 1 && g->stride_b != 0 && (double)p.m * (double)g->n * (double)g->k < SMALL;
-    p.mc = p.m;
-    p.nc = mgk_max64(p.n_pad, 1);
-    p.m_blocks = p.n_blocks = 1;
-    if (!p.item_a_unit) {
-        cut(p.m, mgk_ceil_div(p.m, MC), MC_STEP, &p.mc, &p.m_blocks);
-        cut(g->n, p.k_blocks > 1 ? mgk_ceil_div(g->n, NC) : 1, MGK_PANEL_NR_MAX, &p.nc,
-            &p.n_blocks);
-        /* Too few blocks: halve the longer side, so that a block reads little for what it does. */
-        while (p.m_blocks * p.n_blocks < UNITS && (p.mc > MC_MIN || p.nc > NC_MIN)) {
-            if (p.nc > NC_MIN && (p.nc >= p.mc || p.mc <= MC_MIN))
-                cut(g->n, 2 * p.n_blocks, MGK_PANEL_NR_MAX, &p.nc, &p.n_blocks);
-            else
-                cut(p.m, 2 * p.m_blocks, MC_STEP, &p.mc, &p.m_blocks);
-        }
+    p.b_floats = p.k_blocks * p.kc * p.n_pad;
+    p.item_a_unit = p.batch > 1 && g->stride_b != 0 &&
+                    ((double)p.m * (double)g->n * (double)g->k < SMALL ||
+                     (p.batch >= 4 * UNITS && p.b_floats <= ITEM_B));
+    cut(p.m, mgk_ceil_div(p.m, MC), MC_STEP, &p.mc, &p.m_blocks);
+    cut(g->n, p.k_blocks > 1 ? mgk_ceil_div(g->n, NC) : 1, MGK_PANEL_NR_MAX, &p.nc, &p.n_blocks);
+    /* Too few blocks: halve the longer side, so that a block reads little for what it does. */
+    while (!p.item_a_unit && p.m_blocks * p.n_blocks < UNITS && (p.mc > MC_MIN || p.nc > NC_MIN)) {
+        if (p.nc > NC_MIN && (p.nc >= p.mc || p.mc <= MC_MIN))
+            cut(g->n, 2 * p.n_blocks, MGK_PANEL_NR_MAX, &p.nc, &p.n_blocks);
+        else
+            cut(p.m, 2 * p.m_blocks, MC_STEP, &p.mc, &p.m_blocks);
     }
     /* Copy a block of A when it is read for several panels (rows of A far apart fall on the same
      * sets of the cache and on many pages). */
@@ -57,7 +54,6 @@ mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g)
     if (p.copy_a)
         p.a_floats =
             mgk_round_up(g->trans_a ? mgk_panel_tiles_max(p.mc, p.kc) : p.mc * p.a_stride, 16);
-    p.b_floats = p.k_blocks * p.kc * p.n_pad;
     return p;
 }
 
