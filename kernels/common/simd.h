@@ -12,6 +12,9 @@
 
 #include <math.h>
 #include <string.h>
+#if MGK_WIDTH > 4 && defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #define MGK_PASTE_(a, b, c) a##b##_##c
 #define MGK_PASTE(a, b, c)  MGK_PASTE_(a, b, c)
@@ -43,6 +46,32 @@ MGK_INLINE void v_store(float *p, vf v)
 }
 
 /* The first n lanes, n < MGK_WIDTH; the others read 0 and are not written. */
+#if MGK_WIDTH == 16 && defined(__AVX512F__)
+MGK_INLINE vf v_load_part(const float *p, int64_t n)
+{
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+
+MGK_INLINE void v_store_part(float *p, int64_t n, vf v)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+}
+#elif MGK_WIDTH == 8 && defined(__AVX2__)
+MGK_INLINE __m256i v_part(int64_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+MGK_INLINE vf v_load_part(const float *p, int64_t n)
+{
+    return (vf)_mm256_maskload_ps(p, v_part(n));
+}
+
+MGK_INLINE void v_store_part(float *p, int64_t n, vf v)
+{
+    _mm256_maskstore_ps(p, v_part(n), (__m256)v);
+}
+#else
 static inline vf v_load_part(const float *p, int64_t n)
 {
     float t[MGK_WIDTH] = {0};
@@ -58,18 +87,57 @@ static inline void v_store_part(float *p, int64_t n, vf v)
     for (int64_t i = 0; i < n; i++)
         p[i] = t[i];
 }
+#endif
 
 MGK_INLINE vf v_set(float f)
 {
-    return (vf){0} + f;
+#if MGK_WIDTH == 16
+    return (vf){f, f, f, f, f, f, f, f, f, f, f, f, f, f, f, f};
+#elif MGK_WIDTH == 8
+    return (vf){f, f, f, f, f, f, f, f};
+#else
+    return (vf){f, f, f, f};
+#endif
 }
 
+/* Maximum and minimum return the second argument if one is NaN. The compilers do not find these
+ * instructions by themselves. */
+#if MGK_WIDTH == 16 && defined(__AVX512DQ__)
+MGK_INLINE vf v_select(vi mask, vf yes, vf no)
+{
+    return (vf)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)mask), (__m512)no, (__m512)yes);
+}
+
+MGK_INLINE vf v_max(vf a, vf b)
+{
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+}
+
+MGK_INLINE vf v_min(vf a, vf b)
+{
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+}
+#elif MGK_WIDTH == 8 && defined(__AVX2__)
+MGK_INLINE vf v_select(vi mask, vf yes, vf no)
+{
+    return (vf)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)mask);
+}
+
+MGK_INLINE vf v_max(vf a, vf b)
+{
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+}
+
+MGK_INLINE vf v_min(vf a, vf b)
+{
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+}
+#else
 MGK_INLINE vf v_select(vi mask, vf yes, vf no)
 {
     return (vf)((mask & (vi)yes) | (~mask & (vi)no));
 }
 
-/* Both return the second argument if one is NaN. */
 MGK_INLINE vf v_max(vf a, vf b)
 {
     return v_select(a > b, a, b);
@@ -79,6 +147,7 @@ MGK_INLINE vf v_min(vf a, vf b)
 {
     return v_select(a < b, a, b);
 }
+#endif
 
 MGK_INLINE vf v_abs(vf a)
 {
