@@ -32,11 +32,11 @@ bool interrupted(void)
     return interrupt_seen;
 }
 
+/* Warnings only: errors come back as a status and are explained where they are met. */
 static void on_log(void *user, int32_t level, const char *text)
 {
-    const cli_command *command = user;
-    if (level <= MGEN_LOG_WARN)
-        complain(command, "%s: %s", level == MGEN_LOG_WARN ? "warning" : "error", text);
+    if (level == MGEN_LOG_WARN)
+        complain(user, "warning: %s", text);
 }
 
 bool session_open(cli_session *s, const cli_command *command, uint32_t threads)
