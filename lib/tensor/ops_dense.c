@@ -49,8 +49,8 @@ static void linear_backward(mgi_run *run, mgi_node *node)
     if (w.c.p)
         mgi_run_launch(run, MGK_OP_matmul, &w);
     mgk_pointwise_args b = {.x = dy, .rows = f->m, .dim = f->n, .period = 1};
-    b.y = mgi_grad_add(run, node, 2);
-    if (b.y.p)
+    b.table = mgi_grad_add(run, node, 2);
+    if (b.table.p)
         mgi_run_launch(run, MGK_OP_reduce_rows, &b);
 }
 

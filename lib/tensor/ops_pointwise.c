@@ -187,8 +187,8 @@ static void add_rows_backward(mgi_run *run, mgi_node *node)
     if (node->in[0])
         pass_gradient(run, node, 0, dy, a.rows * a.dim);
     a.x = dy;
-    a.y = mgi_grad_add(run, node, 1);
-    if (a.y.p)
+    a.table = mgi_grad_add(run, node, 1);
+    if (a.table.p)
         mgi_run_launch(run, MGK_OP_reduce_rows, &a);
 }
 
