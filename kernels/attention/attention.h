@@ -6,10 +6,11 @@
  *          head h starts at h * head_dim
  *   k, v   (batch, sk, heads, head_dim) likewise
  *   mask   (batch, sk) u8, 1 = key counts, 0 = not; NULL = all count. A row whose keys are all
- * masked gives o = 0, lse = -inf bias   (heads, sq + sk - 1) f32: query i and key j add bias[h, j -
- * i + sq - 1]; NULL = none lse    (batch, heads, sq) f32: log of the sum of exponentials gradient:
- * from d_o, q, k, v, o, lse writes dq, dk, dv (strides of q, k, v; overwritten) and, if d_bias is
- * given, adds to d_bias (heads, sq + sk - 1).
+ *          masked gives o = 0, lse = -inf
+ *   bias   (heads, sq + sk - 1) f32: query i and key j add bias[h, j - i + sq - 1]; NULL = none
+ *   lse    (batch, heads, sq) f32: log of the sum of exponentials
+ *   attention_grad: from d_o, q, k, v, o, lse writes dq, dk, dv (strides of q, k, v; overwritten)
+ *          and, if d_bias is given, adds to d_bias (heads, sq + sk - 1).
  */
 #ifndef MGK_ATTENTION_H
 #define MGK_ATTENTION_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * glu: gated activation of a fused projection: x (rows, 2*dim) = [a | b], y (rows, dim) = act(a) *
- * b. SiLU gives SwiGLU, GELU (tanh form) gives the gated GELU of T5. glu_grad: from dy and x writes
- * dx (rows, 2*dim).
+ * glu: gated activation of a fused projection: x (rows, 2*dim) = [a | b], y (rows, dim) =
+ * act(a) * b. SiLU gives SwiGLU, GELU (tanh form) the gated GELU of T5.
+ * glu_grad: from dy and x writes dx (rows, 2*dim).
  */
 #ifndef MGK_GLU_H
 #define MGK_GLU_H

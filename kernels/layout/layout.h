@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * layout: moves without arithmetic.
  *
- *   patchify    x (b, t, h, w, c) -> y (b, t/pt * h/ph * w/pw, pt*ph*pw*c); inside a token the
- * order is (pt, ph, pw, c). inverse = 1: from y back into x. accumulate adds instead of writing.
- *   copy_rows   y[r * y_stride + j] (+)= x[r * x_stride + j], r < rows, j < dim: slices and joins
+ *   patchify   x (b, t, h, w, c) -> y (b, t/pt * h/ph * w/pw, pt*ph*pw*c); inside a token the order
+ *              is (pt, ph, pw, c). inverse = 1: from y back into x. accumulate adds instead of
+ *              writing
+ *   copy_rows  y[r * y_stride + j] (+)= x[r * x_stride + j], r < rows, j < dim: slices and joins
  */
 #ifndef MGK_LAYOUT_H
 #define MGK_LAYOUT_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * matmul: C[i] = act(alpha * op(A[i]) op(B[i]) + bias) (+ C[i] if accumulate), i = 0..batch-1.
  *
- * op(A) is m x k, op(B) is k x n, C is m x n, all row-major. Without trans_a, A is stored m x k
- * with row stride lda >= k; with it, k x m with lda >= m; B likewise. bias has n values, added to
- * each row. With accumulate neither bias nor activation is allowed. m, n, k or batch may be 0; k =
- * 0 gives act(bias) (or C unchanged with accumulate).
+ * op(A) is m x k, op(B) is k x n, C is m x n, all row-major. Without trans_a, A is stored m x k with
+ * row stride lda >= k; with it, k x m with lda >= m; B likewise. bias has n values, added to each
+ * row. With accumulate neither bias nor activation is allowed. m, n, k or batch may be 0; k = 0
+ * gives act(bias) (or C unchanged with accumulate).
  */
 #ifndef MGK_MATMUL_H
 #define MGK_MATMUL_H

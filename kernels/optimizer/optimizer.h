@@ -2,14 +2,17 @@
  * optimizer: multi-tensor AdamW with decoupled decay, gradient norm, step control, EMA.
  *
  * `items` is a host array; each item points to one parameter's storage.
- *   grad_norm    out[0] = sqrt(sum over items of grad^2), double accumulation in item order
- *   step_control decides from control[NORM] whether and how strongly to step, on the device:
- *                not finite, or NORM > skip_factor * RUNNING (after 20 steps; skip_factor 0 =
- * never): SCALE = 0 and SKIPPED += 1; else SCALE = min(1, clip / NORM) (clip 0 = 1) and RUNNING =
- * 0.98 RUNNING + 0.02 NORM (first step: NORM), STEP += 1 adamw        SCALE = 0: nothing changes.
- * Else, with g = SCALE * grad: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr*lr_scale * (mhat
- * / (sqrt(vhat) + eps) + decay*item.decay * w), lr = control[LR], bias correction with
- * control[STEP] ema          ema += (1 - d) (w - ema), d = min(decay, (1 + STEP) / (10 + STEP))
+ *   grad_norm     control[NORM] = sqrt(sum over items of grad^2), in double, in item order
+ *   step_control  decides from NORM whether and how strongly to step, on the device:
+ *                 not finite, or NORM > skip_factor * RUNNING (after 20 steps; skip_factor 0 =
+ *                 never): SCALE = 0 and SKIPPED += 1;
+ *                 else SCALE = min(1, clip / NORM) (clip 0: 1), RUNNING = 0.98 RUNNING + 0.02 NORM
+ *                 (first step: NORM), STEP += 1
+ *   adamw         SCALE = 0: nothing changes. Else, with g = SCALE * grad:
+ *                 m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
+ *                 w -= lr * lr_scale * (mhat / (sqrt(vhat) + eps) + decay * item.decay * w),
+ *                 lr = control[LR], bias correction with control[STEP]
+ *   ema           ema += (1 - d) (w - ema), d = min(ema_decay, (1 + STEP) / (10 + STEP))
  */
 #ifndef MGK_OPTIMIZER_H
 #define MGK_OPTIMIZER_H

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * pointwise: element by element.
  *
- *   unary           y = f(x)                              (x and y may be the same buffer)
- *   unary_grad      dx (+)= f'(x) * dy
- *   axpby           y = alpha * x + beta * y              (beta = 0: y is not read)
- *   add             y = a + b
- *   gated_residual  y = x + gate[s] * h,  rows x dim, s = row / rows_per_sample, gate at s *
- * gate_stride gated_residual_grad  dh = gate[s] * dy;  d_gate[s] += sum over the sample's rows of
- * dy * h channel_affine  y = x * scale[c] + shift[c]           (rows, dim) add_rows        y[r] =
- * x[r] + table[r % period]       (rows, dim); table (period, dim) reduce_rows     table[p] += sum
- * over r % period == p of x[r]: the gradient of add_rows; with period 1 the gradient of a bias.
- * Here x is read and y is the table. convert         y = x * alpha + beta_add between dtypes (u8 ->
- * f32, f32 -> u8 rounded and clamped, f32 <-> bf16) fill            y = alpha
+ *   unary                y = f(x)                    (x and y may be the same buffer)
+ *   unary_grad           dx (+)= f'(x) * dy
+ *   axpby                y = alpha * x + beta * y    (beta = 0: y is not read)
+ *   add                  y = a + b
+ *   gated_residual       y = x + gate[s] * h, rows x dim, s = row / rows_per_sample, gate at
+ *                        s * gate_stride
+ *   gated_residual_grad  dh = gate[s] * dy;  d_gate[s] += sum over the sample's rows of dy * h
+ *   channel_affine       y = x * scale[c] + shift[c]           (rows, dim)
+ *   add_rows             y[r] = x[r] + table[r % period]       (rows, dim); table (period, dim)
+ *   reduce_rows          table[p] += sum over r % period == p of x[r]: the gradient of add_rows;
+ *                        with period 1 the gradient of a bias
+ *   convert              y = x * alpha + beta between dtypes (u8 -> f32, f32 -> u8 rounded and
+ *                        clamped, f32 <-> bf16)
+ *   fill                 y = alpha
  */
 #ifndef MGK_POINTWISE_H
 #define MGK_POINTWISE_H
