@@ -16,7 +16,7 @@ NEEDED = re.compile(r"(libc\.so\.6|libm\.so\.6|libz\.so\.1|ld-linux.*)$")
 OPENING = re.compile(r"\b(open|openat|fopen|fdopen|freopen|creat|mkstemp|mkostemp|opendir|tmpfile)\s*\(")
 ENDING = re.compile(r"\b(abort|exit|_exit|_Exit|quick_exit|raise|kill|system)\s*\(")
 PRINTING = re.compile(r"\b(printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|putc|fputc|perror|fwrite)\s*\(")
-ASSERTING = re.compile(r"\bassert\s*\(")
+ASSERTING = re.compile(r"\b(assert)\s*\(")
 FORBIDDEN_IMPORTS = {"abort", "exit", "_exit", "_Exit", "__assert_fail", "printf", "fprintf", "vprintf", "vfprintf",
                      "puts", "fputs", "putchar", "perror", "signal", "sigaction", "setlocale", "system",
                      "__printf_chk", "__fprintf_chk", "__vfprintf_chk"}
@@ -181,27 +181,20 @@ def check_opening(rows, root, sources):
 
 
 def read_ops(root):
-    """(op, folder) pairs and (op, variant) pairs of kernels/ops.def, its own macros expanded."""
-    text = strip_code(read(root, "kernels/ops.def")).replace("\\\n", " ")
-    text = re.sub(r"\s+", " ", re.sub(r"#undef[^\n]*", "", text.replace("#define", "\n#define")))
-    groups = {}
-    for match in re.finditer(r"#define (\w+)\(name, folder\)((?: MGK_\w+\([^)]*\))+)", text):
-        groups[match.group(1)] = re.findall(r"MGK_VARIANT\(name, (\w+),", match.group(2))
-        text = text.replace(match.group(0), "")
-    ops = dict(re.findall(r"MGK_OP\((\w+), (\w+)\)", text))
-    variants = set(re.findall(r"MGK_VARIANT\((\w+), (\w+),", text))
-    for group, names in groups.items():
-        for op, folder in re.findall(group + r"\((\w+), (\w+)\)", text):
-            ops[op] = folder
-            variants |= {(op, name) for name in names}
-    return ops, variants
+    """{op: folder} and {(op, variant)} of kernels/ops.def, expanded by the C preprocessor."""
+    program = ('#define MGK_OP(a, b) @op a b;\n#define MGK_VARIANT(a, b, c) @variant a b;\n'
+               '#include "kernels/ops.def"\n')
+    run = subprocess.run([os.environ.get("CC", "cc"), "-E", "-P", "-x", "c", "-I", root, "-"], input=program,
+                         capture_output=True, text=True, check=True)
+    ops = dict(re.findall(r"@op (\w+) (\w+);", run.stdout))
+    return ops, set(re.findall(r"@variant (\w+) (\w+);", run.stdout))
 
 
 def check_kernels(root, sources):
     ops, variants = read_ops(root)
     listed = {f"mgk_{op}_{variant}" for op, variant in variants}
     by_folder = {(ops[op], variant) for op, variant in variants}
-    problems = []
+    problems = [] if len(ops) > 10 else ["ops.def could not be read"]
     launcher = re.compile(r"void\s+(mgk_\w+)\s*\(\s*const void \*\s*\w+,\s*mgk_exec \*\s*\w+\s*\)\s*\{")
     for path in sources:
         parts = path.split("/")
@@ -231,9 +224,9 @@ def check_readme(root):
         return ["README.md shows no C program"]
     problems = []
     for program in programs:
-        run = subprocess.run(["cc", "-std=c17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c", "-I",
-                              os.path.join(root, "include"), "-"], input=program, capture_output=True, text=True,
-                             check=False)
+        command = [os.environ.get("CC", "cc"), "-std=c17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c",
+                   "-I", os.path.join(root, "include"), "-"]
+        run = subprocess.run(command, input=program, capture_output=True, text=True, check=False)
         problems += run.stderr.splitlines()
     return problems
 

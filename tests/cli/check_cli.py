@@ -104,7 +104,8 @@ def test_flag_with_value(w):
 
 def test_bad_numbers(w):
     for value in ("many", "0", "1001", "-3", "1.5", "", "0x10", "10 "):
-        expect(w.run("generate", "x", "--steps=" + value), 2, "--steps needs a whole number from 1 to 1000", f"'{value}'")
+        expect(w.run("generate", "x", "--steps=" + value), 2, "--steps needs a whole number from 1 to 1000",
+               f"'{value}'")
     for value in ("nan", "inf", "-1", "0", "101", "7,5"):
         expect(w.run("generate", "x", "--guidance", value), 2, "--guidance needs a number from", f"'{value}'")
     for value in ("-1", "18446744073709551616", "1e3"):
