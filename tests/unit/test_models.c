@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: MIT
+ * Networks: shapes, the inflated autoencoder, masks, schedules, files. */
+#include "core/philox.h"
+#include "eval/image_quality.h"
+#include "flow/schedule.h"
+#include "model/model_file.h"
+#include "model/t5.h"
+#include "model/tae.h"
+#include "model/video_transformer.h"
+#include "task/generate.h"
+#include "task/pipeline.h"
+#include "text/byte_tokenizer.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const mgi_tae_config small_tae = {
+    .levels = 4, .channels = {4, 6, 8, 8}, .latent_channels = 3, .blocks = 1, .temporal = true};
+static const mgi_t5_config small_t5 = {.vocab = MGI_BYTE_VOCAB,
+                                       .dim = 24,
+                                       .layers = 2,
+                                       .heads = 2,
+                                       .head_dim = 12,
+                                       .ff_dim = 32,
+                                       .buckets = 8,
+                                       .max_distance = 16,
+                                       .tokens_max = 64};
+static const mgi_vt_config small_vt = {.layers = 2,
+                                       .dim = 24,
+                                       .heads = 2,
+                                       .ff_dim = 40,
+                                       .channels = 3,
+                                       .patch_t = 1,
+                                       .patch_h = 2,
+                                       .patch_w = 2,
+                                       .frames_max = 4,
+                                       .rows_max = 4,
+                                       .columns_max = 4,
+                                       .text_dim = 24,
+                                       .time_dim = 16};
+
+static mgen_context *make_context(void)
+{
+    mgen_context *ctx;
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    params.threads = 2;
+    assert_int_equal(mgen_context_create(&params, &ctx), MGEN_OK);
+    return ctx;
+}
+
+static T *random_tensor(mgi_run *run, uint64_t stream, int rank, const int64_t *dims)
+{
+    T *t = mgi_new(run, MGK_F32, rank, dims);
+    assert_non_null(t);
+    for (int64_t i = 0; i < t->count; i++)
+        mgi_f32(t)[i] = 0.5f * mgi_random_normal(3, stream, (uint64_t)i);
+    return t;
+}
+
+static void randomise(mgi_module *m, float scale)
+{
+    for (int64_t k = 0; k < m->count; k++)
+        for (int64_t i = 0; i < m->params[k]->value->count; i++)
+            mgi_f32(m->params[k]->value)[i] +=
+                scale * mgi_random_normal(8, 100 + (uint64_t)k, (uint64_t)i);
+}
+
+/* -- TAE ------------------------------------------------------------------------------------------ */
+
+static void test_tae_shapes(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context();
+    mgi_tae tae;
+    assert_int_equal(mgi_tae_init(&tae, ctx, &small_tae), MGEN_OK);
+    assert_int_equal(mgi_module_random(&tae.module, 1), MGEN_OK);
+    for (int64_t frames = 1; frames <= 17; frames++) {
+        mgi_run run;
+        mgi_run_init(&run, ctx, false);
+        T *x = random_tensor(&run, 1, MGI_DIMS(1, frames, 16, 24, 3));
+        T *h = mgi_tae_encode(&run, &tae, x);
+        assert_non_null(h);
+        assert_int_equal(h->dims[1], mgi_tae_latent_frames(&small_tae, frames));
+        assert_int_equal(h->dims[1], (frames + 7) / 8);
+        assert_int_equal(h->dims[2], 2);
+        assert_int_equal(h->dims[3], 3);
+        assert_int_equal(h->dims[4], 6);
+        T *y = mgi_tae_decode(&run, &tae, mgi_posterior(&run, h, NULL, 0.0f, NULL));
+        assert_non_null(y);
+        assert_int_equal(y->dims[1], 8 * h->dims[1]);
+        assert_int_equal(y->dims[2], 16);
+        assert_int_equal(y->dims[3], 24);
+        mgi_run_finish(&run);
+    }
+    mgi_tae_finish(&tae);
+    mgen_context_destroy(ctx);
+}
+
+static float largest_difference(const float *a, const float *b, int64_t n)
+{
+    float most = 0.0f;
+    for (int64_t i = 0; i < n; i++)
+        most = fmaxf(most, fabsf(a[i] - b[i]));
+    return most;
+}
+
+/* On images the inflated autoencoder equals the 2D one that it was made from. */
+static void test_inflation(void **state)
+{
+    char dir[] = "/tmp/mgen-inflate-XXXXXX", path[256];
+    (void)state;
+    mgen_context *ctx = make_context();
+    mgi_tae flat, tae;
+    mgi_tae_config config = small_tae;
+    mgi_st_file st;
+    mgi_run run;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/flat.safetensors", dir);
+    config.temporal = false;
+    assert_int_equal(mgi_tae_init(&flat, ctx, &config), MGEN_OK);
+    assert_int_equal(mgi_module_random(&flat.module, 2), MGEN_OK);
+    randomise(&flat.module, 0.05f);
+    assert_int_equal(mgi_module_save(&flat.module, path, false, MGI_ST_F32), MGEN_OK);
+    assert_int_equal(mgi_tae_init(&tae, ctx, &small_tae), MGEN_OK);
+    assert_int_equal(mgi_module_random(&tae.module, 99), MGEN_OK);
+    assert_int_equal(mgi_st_open(ctx, dir, "flat.safetensors", &st), MGEN_OK);
+    assert_int_equal(mgi_module_load(&tae.module, &st, "flat", false), MGEN_E_CORRUPT);
+    assert_int_equal(mgi_module_load(&tae.module, &st, "flat", true), MGEN_OK);
+    mgi_st_close(ctx, &st);
+    mgi_run_init(&run, ctx, false);
+    T *x = random_tensor(&run, 4, MGI_DIMS(3, 1, 16, 16, 3));
+    T *a = mgi_tae_encode(&run, &flat, x), *b = mgi_tae_encode(&run, &tae, x);
+    assert_non_null(a);
+    assert_non_null(b);
+    assert_int_equal(a->count, b->count);
+    assert_true(largest_difference(mgi_f32(a), mgi_f32(b), a->count) < 1e-5f);
+    T *z = mgi_posterior(&run, a, NULL, 0.0f, NULL);
+    T *p = mgi_tae_decode(&run, &flat, z),
+      *q = mgi_slice(&run, mgi_tae_decode(&run, &tae, z), 1, 0, 1);
+    assert_non_null(q);
+    assert_int_equal(p->count, q->count);
+    assert_true(largest_difference(mgi_f32(p), mgi_f32(q), p->count) < 1e-5f);
+    mgi_run_finish(&run);
+    mgi_tae_finish(&flat);
+    mgi_tae_finish(&tae);
+    mgen_context_destroy(ctx);
+    unlink(path);
+    rmdir(dir);
+}
+
+/* -- video transformer ---------------------------------------------------------------------------- */
+
+static void fill_text(T *ids, T *mask, const char *text, int64_t row, int64_t tokens)
+{
+    mgi_byte_encode(text, strlen(text), tokens, (int32_t *)mgi_data(ids) + row * tokens,
+                    (uint8_t *)mgi_data(mask) + row * tokens);
+}
+
+/* Velocity for one text, padded to `tokens`. */
+static void velocity(mgen_context *ctx, const mgi_t5 *t5, const mgi_vt *vt, const char *text,
+                     int64_t tokens, float *out)
+{
+    mgi_run run;
+    mgi_run_init(&run, ctx, false);
+    T *x = random_tensor(&run, 6, MGI_DIMS(1, 2, 4, 4, 3)),
+      *t = mgi_new(&run, MGK_F32, MGI_DIMS(1));
+    T *ids = mgi_new(&run, MGK_I32, MGI_DIMS(1, tokens)),
+      *mask = mgi_new(&run, MGK_U8, MGI_DIMS(1, tokens));
+    fill_text(ids, mask, text, 0, tokens);
+    mgi_fill(&run, t, 0.3f);
+    T *u = mgi_vt_forward(&run, vt, x, t, mgi_t5_encode(&run, t5, ids, mask), mask);
+    assert_non_null(u);
+    assert_int_equal(u->count, x->count);
+    memcpy(out, mgi_f32(u), (size_t)u->count * sizeof *out);
+    mgi_run_finish(&run);
+}
+
+static void test_transformer(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context();
+    mgi_t5 t5;
+    mgi_vt vt;
+    enum { N = 2 * 4 * 4 * 3 };
+    float a[N], b[N], c[N], sum = 0.0f;
+    assert_int_equal(mgi_t5_init(&t5, ctx, &small_t5), MGEN_OK);
+    assert_int_equal(mgi_vt_init(&vt, ctx, &small_vt), MGEN_OK);
+    assert_int_equal(mgi_module_random(&t5.module, 1), MGEN_OK);
+    assert_int_equal(mgi_vt_random(&vt, 1), MGEN_OK);
+    /* a zero head answers zero */
+    velocity(ctx, &t5, &vt, "a red ball", 16, a);
+    for (int i = 0; i < N; i++)
+        sum += fabsf(a[i]);
+    assert_true(sum == 0.0f);
+    randomise(&vt.module, 0.1f);
+    velocity(ctx, &t5, &vt, "a red ball", 16, a);
+    velocity(ctx, &t5, &vt, "a red ball", 40, b); /* padding is masked everywhere */
+    velocity(ctx, &t5, &vt, "a red cube", 16, c);
+    assert_true(largest_difference(a, b, N) < 2e-5f);
+    assert_true(largest_difference(a, c, N) > 1e-3f);
+    mgi_vt_finish(&vt);
+    mgi_t5_finish(&t5);
+    mgen_context_destroy(ctx);
+}
+
+/* Every parameter of the transformer and the text encoder gets a gradient from one step's loss. */
+static void test_gradients_reach_everything(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context();
+    mgi_t5 t5;
+    mgi_vt vt;
+    mgi_run run;
+    assert_int_equal(mgi_t5_init(&t5, ctx, &small_t5), MGEN_OK);
+    assert_int_equal(mgi_vt_init(&vt, ctx, &small_vt), MGEN_OK);
+    assert_int_equal(mgi_module_random(&t5.module, 1), MGEN_OK);
+    assert_int_equal(mgi_vt_random(&vt, 1), MGEN_OK);
+    randomise(&vt.module, 0.1f);
+    assert_int_equal(mgi_module_train(&t5.module), MGEN_OK);
+    assert_int_equal(mgi_module_train(&vt.module), MGEN_OK);
+    mgi_run_init(&run, ctx, true);
+    T *x = random_tensor(&run, 6, MGI_DIMS(2, 2, 4, 4, 3)),
+      *v = random_tensor(&run, 7, MGI_DIMS(2, 2, 4, 4, 3));
+    T *t = mgi_new(&run, MGK_F32, MGI_DIMS(2)), *ids, *mask;
+    mgi_fill(&run, t, 0.4f);
+    mgi_text_batch(&run, &t5, (const char *const[]){"a blue cube bounces", ""}, 2, &ids, &mask);
+    T *u = mgi_vt_forward(&run, &vt, x, t, mgi_t5_encode(&run, &t5, ids, mask), mask);
+    assert_int_equal(mgi_backward(&run, mgi_loss(&run, 0, 1.0f, u, v)), MGEN_OK);
+    mgi_module *modules[] = {&t5.module, &vt.module};
+    for (int m = 0; m < 2; m++) {
+        for (int64_t k = 0; k < modules[m]->count; k++) {
+            const mgi_param *p = modules[m]->params[k];
+            double sum = 0.0;
+            for (int64_t i = 0; i < p->value->count; i++)
+                sum += fabs((double)mgi_f32(p->value->var->grad)[i]);
+            if (!(sum > 0.0) || !isfinite(sum))
+                fail_msg("%s has gradient %g", p->name, sum);
+        }
+    }
+    mgi_run_finish(&run);
+    mgi_vt_finish(&vt);
+    mgi_t5_finish(&t5);
+    mgen_context_destroy(ctx);
+}
+
+/* -- text and schedules --------------------------------------------------------------------------- */
+
+static void test_bytes(void **state)
+{
+    int32_t ids[6];
+    uint8_t mask[6];
+    size_t bad = 99;
+    (void)state;
+    mgi_byte_encode("ab", 2, 6, ids, mask);
+    const int32_t want[6] = {'a' + 3, 'b' + 3, 1, 0, 0, 0};
+    assert_memory_equal(ids, want, sizeof want);
+    assert_memory_equal(mask, ((uint8_t[]){1, 1, 1, 0, 0, 0}), 6);
+    mgi_byte_encode("abcdefgh", 8, 6, ids, mask); /* cut, the end mark stays */
+    assert_int_equal(ids[5], MGI_BYTE_EOS);
+    mgi_byte_encode("\xc3\xa4", 2, 6, ids, mask);
+    assert_int_equal(ids[0], 0xc3 + 3);
+    assert_true(mgi_utf8_valid("h\xc3\xa4 \xe2\x82\xac \xf0\x9f\x8e\xac", 12, &bad));
+    assert_false(mgi_utf8_valid("ab\xff", 3, &bad));
+    assert_int_equal(bad, 2);
+    assert_false(mgi_utf8_valid("\xc0\xaf", 2, &bad));     /* overlong */
+    assert_false(mgi_utf8_valid("\xed\xa0\x80", 3, &bad)); /* surrogate */
+    assert_false(mgi_utf8_valid("\xe2\x82", 2, &bad));     /* cut off */
+    assert_false(mgi_utf8_valid("\xf4\x90\x80\x80", 4, &bad));
+}
+
+/* The report's 50 steps that emulate 250. */
+static void test_schedule(void **state)
+{
+    float t[51], line[5];
+    (void)state;
+    mgi_schedule_linear_quadratic(50, 250, t);
+    assert_true(t[0] == 0.0f && t[50] == 1.0f);
+    const int at[] = {1, 25, 26, 30, 35, 40, 45, 49};
+    const double want[] = {.004, .1, .10528, .152, .268, .448, .692, .93328};
+    for (int i = 0; i < 8; i++)
+        assert_true(fabs((double)t[at[i]] - want[i]) < 1e-6);
+    for (int i = 0; i < 50; i++)
+        assert_true(t[i + 1] > t[i]);
+    mgi_schedule_linear(4, line);
+    assert_true(line[1] == 0.25f && line[4] == 1.0f);
+    for (int steps = 1; steps < 40; steps++) {
+        mgi_schedule_linear_quadratic(steps, 5 * steps, t);
+        assert_true(fabsf(t[steps] - 1.0f) < 1e-6f);
+    }
+}
+
+static void test_image_quality(void **state)
+{
+    enum { N = 2 * 16 * 16 * 3 };
+    uint8_t a[N], b[N];
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        a[i] = (uint8_t)(i * 7);
+        b[i] = (uint8_t)(a[i] ^ 1);
+    }
+    assert_true(mgi_psnr(a, a, N) == 100.0);
+    assert_true(fabs(mgi_psnr(a, b, N) - 48.1308) < 1e-3); /* 20 log10(255) */
+    assert_true(fabs(mgi_ssim_clip(a, a, 2, 16, 16) - 1.0) < 1e-12);
+    memset(b, 128, N);
+    assert_true(mgi_ssim_clip(a, b, 2, 16, 16) < 0.2);
+}
+
+/* -- files ---------------------------------------------------------------------------------------- */
+
+static void write_t5(mgi_json_writer *w, const void *config)
+{
+    mgi_t5_config_write(w, config);
+}
+
+static void copy_file(const char *from, const char *to, long cut)
+{
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    assert_non_null(in);
+    assert_non_null(out);
+    for (long i = 0; cut < 0 || i < cut; i++) {
+        int c = fgetc(in);
+        if (c == EOF)
+            break;
+        fputc(c, out);
+    }
+    fclose(in);
+    fclose(out);
+}
+
+/* A model comes back as it was written; damaged files are refused with the file's name. */
+static void test_model_file(void **state)
+{
+    char dir[] = "/tmp/mgen-model-XXXXXX", a[300], b[300];
+    (void)state;
+    mgen_context *ctx = make_context();
+    mgi_t5 t5, back;
+    uint64_t hash = 0, again = 0;
+    uint64_t before, after;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(mgi_t5_init(&t5, ctx, &small_t5), MGEN_OK);
+    assert_int_equal(mgi_module_random(&t5.module, 5), MGEN_OK);
+    assert_int_equal(mgi_model_file_save(ctx, dir, "text", "t5-bytes", write_t5, &small_t5,
+                                         &t5.module, MGI_ST_F32),
+                     MGEN_OK);
+    assert_int_equal(mgi_t5_open(ctx, dir, "text", &back, &hash), MGEN_OK);
+    for (int64_t k = 0; k < t5.module.count; k++) {
+        const T *x = t5.module.params[k]->value, *y = back.module.params[k]->value;
+        assert_memory_equal(mgi_f32(x), mgi_f32(y), (size_t)x->count * sizeof(float));
+    }
+    mgi_t5_finish(&back);
+    assert_int_equal(mgi_t5_open(ctx, dir, "text", &back, &again), MGEN_OK);
+    assert_true(hash == again && hash != 0);
+    mgi_t5_finish(&back);
+    mgi_device_trim(ctx->device);
+    mgen_context_memory(ctx, &before, NULL);
+
+    assert_int_equal(mgi_t5_open(ctx, dir, "absent", &back, &hash), MGEN_E_NOT_FOUND);
+    assert_non_null(strstr(mgen_last_error(ctx), "absent.json"));
+    uint64_t unused;
+    mgi_vt vt;
+    assert_int_equal(mgi_vt_open(ctx, dir, "text", &vt, &unused), MGEN_E_CORRUPT); /* wrong kind */
+    assert_non_null(strstr(mgen_last_error(ctx), "kind"));
+    snprintf(a, sizeof a, "%s/text.safetensors", dir);
+    snprintf(b, sizeof b, "%s/cut.safetensors", dir);
+    copy_file(a, b, 5000);
+    snprintf(a, sizeof a, "%s/text.json", dir);
+    snprintf(b, sizeof b, "%s/cut.json", dir);
+    copy_file(a, b, -1);
+    assert_int_equal(mgi_t5_open(ctx, dir, "cut", &back, &hash), MGEN_E_CORRUPT);
+    assert_non_null(strstr(mgen_last_error(ctx), "cut.safetensors"));
+    copy_file(a, b, 40);
+    assert_int_equal(mgi_t5_open(ctx, dir, "cut", &back, &hash), MGEN_E_CORRUPT);
+    assert_non_null(strstr(mgen_last_error(ctx), "cut.json"));
+    mgi_device_trim(ctx->device);
+    mgen_context_memory(ctx, &after, NULL);
+    assert_int_equal(before, after);
+    mgi_t5_finish(&t5);
+    mgen_context_destroy(ctx);
+    const char *const names[] = {"text.safetensors", "text.json", "cut.safetensors", "cut.json"};
+    for (int i = 0; i < 4; i++) {
+        snprintf(a, sizeof a, "%s/%s", dir, names[i]);
+        unlink(a);
+    }
+    rmdir(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tae_shapes),    cmocka_unit_test(test_inflation),
+        cmocka_unit_test(test_transformer),   cmocka_unit_test(test_gradients_reach_everything),
+        cmocka_unit_test(test_bytes),         cmocka_unit_test(test_schedule),
+        cmocka_unit_test(test_image_quality), cmocka_unit_test(test_model_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
