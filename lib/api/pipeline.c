@@ -88,21 +88,23 @@ static mgen_status video_load(mgen_context *ctx, const char *dir, const mgi_pipe
 
 mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen_pipeline *ours)
 {
-    MGI_TRY(mgi_struct_in(ctx, ours, sizeof *ours, sizeof *ours, theirs, "pipeline"));
-    if (ours->reserved0)
+    mgen_pipeline p; /* ours holds nothing until all is well: its owner releases what it holds */
+    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, theirs, "pipeline"));
+    if (p.reserved0)
         return mgi_fail(ctx, MGEN_E_INVALID, "pipeline: reserved0 must be 0");
-    bool foreign = (ours->tae && ours->tae->ctx != ctx) || (ours->video && ours->video->ctx != ctx);
+    bool foreign = (p.tae && p.tae->ctx != ctx) || (p.video && p.video->ctx != ctx);
     for (int i = 0; i < 3; i++)
-        foreign = foreign || (ours->text[i] && ours->text[i]->ctx != ctx);
+        foreign = foreign || (p.text[i] && p.text[i]->ctx != ctx);
     if (foreign)
         return mgi_fail(ctx, MGEN_E_INVALID, "pipeline: a handle belongs to another context");
-    if (ours->tae)
-        ours->tae->refs++;
-    if (ours->video)
-        ours->video->refs++;
+    if (p.tae)
+        p.tae->refs++;
+    if (p.video)
+        p.video->refs++;
     for (int i = 0; i < 3; i++)
-        if (ours->text[i])
-            ours->text[i]->refs++;
+        if (p.text[i])
+            p.text[i]->refs++;
+    *ours = p;
     return MGEN_OK;
 }
 

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: MIT
+ * The public interface from outside, on a tiny model that the test trains for itself. */
+#include "moviegen.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char dir[] = "/tmp/mgen-api-XXXXXX";
+static char recipe[256];
+
+static const char recipe_text[] =
+    "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": ["
+    "{\"name\": \"image\", \"kind\": \"autoencoder\", \"steps\": 2, \"batch\": 2, \"frames\": 1,"
+    " \"tae\": {\"channels\": [2, 4, 4, 8], \"latent_channels\": 4, \"blocks\": 1, \"temporal\": "
+    "false},"
+    " \"mse\": 10, \"kl\": 0.0003, \"optimizer\": {\"lr\": 0.001}},"
+    "{\"name\": \"tae\", \"kind\": \"autoencoder\", \"steps\": 2, \"batch\": 1, \"frames\": 9,"
+    " \"start_from\": \"image\", \"image_every\": 2, \"image_batch\": 2, \"validate_every\": 2,"
+    " \"tae\": {\"channels\": [2, 4, 4, 8], \"latent_channels\": 4, \"blocks\": 1, \"temporal\": "
+    "true},"
+    " \"mse\": 10, \"kl\": 0.0003, \"optimizer\": {\"lr\": 0.001}},"
+    "{\"name\": \"video\", \"kind\": \"text_to_video\", \"steps\": 3, \"batch\": 4, \"clips\": 4,"
+    " \"tae\": \"tae\", \"validate_every\": 3,"
+    " \"text_encoder\": {\"vocab\": 259, \"dim\": 16, \"layers\": 1, \"heads\": 2, \"head_dim\": 8,"
+    " \"ff_dim\": 16, \"tokens_max\": 64},"
+    " \"video_model\": {\"layers\": 1, \"dim\": 16, \"heads\": 2, \"ff_dim\": 32, \"channels\": 4,"
+    " \"patch\": [1, 2, 2], \"frames_max\": 4, \"rows_max\": 4, \"columns_max\": 4, \"text_dim\": "
+    "16},"
+    " \"optimizer\": {\"lr\": 0.01}}]}";
+
+static mgen_context *make_context(uint32_t threads)
+{
+    mgen_context *ctx = NULL;
+    mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
+    p.threads = threads;
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_OK);
+    return ctx;
+}
+
+static void train_stage(mgen_context *ctx, const char *stage, double *last_loss)
+{
+    mgen_trainer *trainer = NULL;
+    mgen_trainer_params p = MGEN_TRAINER_PARAMS_INIT;
+    p.recipe = recipe;
+    p.stage = stage;
+    p.dir = dir;
+    p.seed = 7;
+    if (mgen_trainer_create(ctx, &p, &trainer) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    for (uint64_t i = 0; i < mgen_trainer_steps(trainer); i++) {
+        mgen_report *report = NULL;
+        assert_int_equal(mgen_trainer_step(trainer, &report), MGEN_OK);
+        assert_string_equal(mgen_report_name(report, 0), "step");
+        assert_true(mgen_report_value(report, 0) == (double)i);
+        assert_string_equal(mgen_report_name(report, 1), "loss");
+        *last_loss = mgen_report_value(report, 1);
+        assert_true(*last_loss > 0.0);
+        assert_null(mgen_report_name(report, mgen_report_count(report)));
+        mgen_report_destroy(report);
+    }
+    assert_int_equal(mgen_trainer_step(trainer, NULL), MGEN_E_STATE);
+    assert_non_null(strstr(mgen_last_error(ctx), "over"));
+    assert_int_equal(mgen_trainer_save(trainer), MGEN_OK);
+    mgen_trainer_destroy(trainer);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    if (!mkdtemp(dir))
+        return 1;
+    snprintf(recipe, sizeof recipe, "%s/recipe.json", dir);
+    FILE *f = fopen(recipe, "w");
+    if (!f)
+        return 1;
+    fputs(recipe_text, f);
+    return fclose(f);
+}
+
+static int teardown(void **state)
+{
+    char command[300];
+    (void)state;
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    return system(command);
+}
+
+/* -- training: first, the others use what it leaves ------------------------------------------------ */
+
+static void test_train(void **state)
+{
+    (void)state;
+    double loss[2], unused;
+    mgen_context *ctx = make_context(2);
+    mgen_trainer *trainer = NULL;
+    mgen_trainer_params p = MGEN_TRAINER_PARAMS_INIT;
+    p.recipe = recipe;
+    p.dir = dir;
+    p.stage = "video"; /* before its TAE is there */
+    assert_int_equal(mgen_trainer_create(ctx, &p, &trainer), MGEN_E_STATE);
+    assert_null(trainer);
+    assert_non_null(strstr(mgen_last_error(ctx), "tae.json"));
+    p.stage = "vidoe";
+    assert_int_equal(mgen_trainer_create(ctx, &p, &trainer), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "\"video\""));
+    p.stage = "tae";
+    p.recipe = "/nonexistent/recipe.json";
+    assert_int_equal(mgen_trainer_create(ctx, &p, &trainer), MGEN_E_NOT_FOUND);
+    p.reserved0 = 1;
+    assert_int_equal(mgen_trainer_create(ctx, &p, &trainer), MGEN_E_INVALID);
+    train_stage(ctx, "image", &unused);
+    train_stage(ctx, "tae", &unused);
+    train_stage(ctx, "video", &loss[0]);
+    mgen_context_destroy(ctx);
+    ctx = make_context(1); /* one thread, the same numbers */
+    train_stage(ctx, "video", &loss[1]);
+    assert_true(loss[0] == loss[1]);
+    mgen_context_destroy(ctx);
+}
+
+/* -- contexts --------------------------------------------------------------------------------------- */
+
+static void test_context(void **state)
+{
+    (void)state;
+    mgen_context *ctx = (mgen_context *)1;
+    mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
+    assert_int_equal(mgen_context_create(&p, NULL), MGEN_E_INVALID);
+    p.struct_size = 4;
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_E_INVALID);
+    assert_null(ctx);
+    struct {
+        mgen_context_params p;
+        uint64_t tail;
+    } longer = {MGEN_CONTEXT_PARAMS_INIT, 0};
+    longer.p.struct_size = sizeof longer;
+    assert_int_equal(mgen_context_create(&longer.p, &ctx), MGEN_OK);
+    mgen_context_destroy(ctx);
+    longer.tail = 1;
+    assert_int_equal(mgen_context_create(&longer.p, &ctx), MGEN_E_VERSION);
+    p = (mgen_context_params)MGEN_CONTEXT_PARAMS_INIT;
+    p.threads = 257;
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_E_INVALID);
+    p.threads = 1;
+    p.kernels = "avx3";
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_E_INVALID);
+    p.kernels = "ref";
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_OK);
+    assert_non_null(strstr(mgen_context_kernels(ctx), "matmul ref"));
+    assert_string_equal(mgen_last_error(ctx), "");
+    mgen_context_destroy(ctx);
+    mgen_context_destroy(NULL);
+    assert_string_equal(mgen_status_name(MGEN_E_CORRUPT), "MGEN_E_CORRUPT");
+    assert_non_null(mgen_last_error(NULL));
+    assert_non_null(strchr(mgen_version(), '.'));
+}
+
+/* -- an allocator that counts and fails -------------------------------------------------------------- */
+
+typedef struct counter {
+    _Atomic int64_t blocks, bytes, made,
+        fail_at; /* fail_at: the number of the call that fails; 0 = none */
+} counter;
+
+static void *count_alloc(void *user, size_t size)
+{
+    counter *c = user;
+    int64_t call = atomic_fetch_add(&c->made, 1) + 1;
+    if (call == atomic_load(&c->fail_at))
+        return NULL;
+    void *p = NULL;
+    if (posix_memalign(&p, 64, size ? size : 1))
+        return NULL;
+    atomic_fetch_add(&c->blocks, 1);
+    atomic_fetch_add(&c->bytes, (int64_t)size);
+    return p;
+}
+
+static void count_free(void *user, void *ptr, size_t size)
+{
+    counter *c = user;
+    if (!ptr)
+        return;
+    atomic_fetch_sub(&c->blocks, 1);
+    atomic_fetch_sub(&c->bytes, (int64_t)size);
+    free(ptr);
+}
+
+/* Every allocation of opening a pipeline fails once: NO_MEMORY (or, where a second try was possible, success),
+ * nothing leaked, and the next try works. */
+static void test_failing_memory(void **state)
+{
+    (void)state;
+    counter c = {0};
+    mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
+    int failures = 0;
+    p.threads = 1;
+    p.allocator = (mgen_allocator){count_alloc, count_free, &c};
+    for (int64_t k = 1;; k++) {
+        mgen_context *ctx = NULL;
+        mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+        atomic_store(&c.made, 0);
+        atomic_store(&c.fail_at, k);
+        mgen_status status = mgen_context_create(&p, &ctx);
+        if (status == MGEN_OK) {
+            status = mgen_pipeline_open(ctx, dir, &pipe);
+            if (status != MGEN_OK) {
+                assert_int_equal(status, MGEN_E_NO_MEMORY);
+                assert_null(pipe.tae);
+                assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+            }
+        }
+        bool over = atomic_load(&c.made) < k;
+        assert_true(status == MGEN_OK || status == MGEN_E_NO_MEMORY);
+        failures += status != MGEN_OK;
+        mgen_pipeline_close(&pipe);
+        mgen_context_destroy(ctx);
+        assert_int_equal(atomic_load(&c.blocks), 0);
+        assert_int_equal(atomic_load(&c.bytes), 0);
+        if (over)
+            break;
+    }
+    assert_true(failures > 50);
+}
+
+/* -- generating -------------------------------------------------------------------------------------- */
+
+static mgen_status generate(mgen_context *ctx, const mgen_pipeline *pipe,
+                            const mgen_generate_params *p, mgen_clip **clip)
+{
+    mgen_job *job = NULL;
+    mgen_status status = mgen_generate_start(ctx, pipe, p, &job);
+    *clip = NULL;
+    if (status != MGEN_OK) {
+        assert_null(job);
+        return status;
+    }
+    status = mgen_job_wait(job, -1);
+    if (status == MGEN_OK) {
+        assert_int_equal(mgen_job_take_clip(job, clip), MGEN_OK);
+        mgen_clip *again = NULL;
+        assert_int_equal(mgen_job_take_clip(job, &again), MGEN_E_STATE);
+        assert_null(again);
+    }
+    mgen_job_destroy(job);
+    return status;
+}
+
+static void test_generate(void **state)
+{
+    (void)state;
+    size_t bytes = 32 * 64 * 64 * 3;
+    uint8_t *first = test_malloc(bytes);
+    for (uint32_t threads = 1; threads <= 3; threads++) {
+        mgen_context *ctx = make_context(threads);
+        mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+        mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
+        mgen_clip *clip, *other;
+        mgen_clip_info info = MGEN_CLIP_INFO_INIT;
+        assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+        assert_true(mgen_pipeline_hash(&pipe) != 0);
+        p.prompt = "a red ball rolls left on grass";
+        p.steps = 3;
+        p.seed = 5;
+        assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_OK);
+        assert_int_equal(mgen_clip_get_info(clip, &info), MGEN_OK);
+        assert_int_equal(info.width, 64);
+        assert_int_equal(info.frames, 32);
+        assert_int_equal(info.fps_num, 16);
+        if (threads == 1)
+            memcpy(first, mgen_clip_pixels(clip), bytes);
+        /* the same seed, whatever the threads: the same bits; another seed: another film */
+        assert_memory_equal(first, mgen_clip_pixels(clip), bytes);
+        p.seed = 6;
+        assert_int_equal(generate(ctx, &pipe, &p, &other), MGEN_OK);
+        assert_true(memcmp(mgen_clip_pixels(clip), mgen_clip_pixels(other), bytes) != 0);
+        mgen_clip_destroy(clip);
+        mgen_clip_destroy(other);
+        mgen_pipeline_close(&pipe);
+        mgen_context_destroy(ctx);
+    }
+    test_free(first);
+}
+
+static void test_bad_requests(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context(1), *second = make_context(1);
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT, part;
+    mgen_generate_params good = MGEN_GENERATE_PARAMS_INIT, p;
+    mgen_clip *clip;
+    char *longest = test_malloc(4100);
+    assert_int_equal(mgen_pipeline_open(ctx, "/nonexistent/model", &pipe), MGEN_E_NOT_FOUND);
+    assert_non_null(strstr(mgen_last_error(ctx), "/nonexistent/model"));
+    assert_int_equal(mgen_pipeline_open(ctx, "", &pipe), MGEN_E_INVALID);
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_E_INVALID); /* it holds handles */
+    good.prompt = "a blue cube bounces on snow";
+    good.steps = 1;
+
+    p = good;
+    p.prompt = NULL;
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_INVALID);
+    p.prompt = "";
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_INVALID);
+    p.prompt = "a \xff ball";
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "byte 2"));
+    memset(longest, 'a', 4099);
+    longest[4099] = '\0';
+    p.prompt = longest;
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_INVALID);
+    longest[4096] = '\0'; /* the longest that is legal: cut to what the encoder takes */
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_OK);
+    mgen_clip_destroy(clip);
+    test_free(longest);
+
+    p = good;
+    p.steps = 1001;
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_INVALID);
+    p = good;
+    p.guidance = -1.0f;
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_INVALID);
+    p.guidance = 0.0f / 0.0f;
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_INVALID);
+    p = good;
+    p.width = 128;
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_UNSUPPORTED);
+    p = good;
+    p.struct_size = 8;
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_INVALID);
+    part = pipe;
+    part.video = NULL;
+    assert_int_equal(generate(ctx, &part, &good, &clip), MGEN_E_STATE);
+    assert_non_null(strstr(mgen_last_error(ctx), "video model"));
+    assert_int_equal(generate(second, &pipe, &good, &clip),
+                     MGEN_E_INVALID); /* another context's handles */
+    good.guidance = 1.0f;
+    assert_int_equal(generate(ctx, &pipe, &good, &clip), MGEN_OK);
+    mgen_clip_destroy(clip);
+    mgen_pipeline_close(&pipe);
+    mgen_pipeline_close(NULL);
+    mgen_context_destroy(second);
+    mgen_context_destroy(ctx);
+}
+
+static int32_t stop_at_two(void *user, uint32_t done, uint32_t total)
+{
+    (void)user;
+    (void)total;
+    return done == 2;
+}
+
+/* Cancelled from outside, by the callback, and by destroy; busy meanwhile; bit-equal afterwards. */
+static void test_cancel(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context(2);
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT, second = MGEN_PIPELINE_INIT;
+    mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
+    mgen_job *job, *other;
+    mgen_clip *before, *after;
+    uint32_t done, total;
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+    p.prompt = "a red ball rolls left on grass";
+    p.steps = 4;
+    assert_int_equal(generate(ctx, &pipe, &p, &before), MGEN_OK);
+    p.steps = 1000;
+    assert_int_equal(mgen_generate_start(ctx, &pipe, &p, &job), MGEN_OK);
+    assert_int_equal(mgen_job_wait(job, 0), MGEN_E_AGAIN);
+    assert_int_equal(mgen_job_wait(job, 1), MGEN_E_TIMEOUT);
+    assert_int_equal(mgen_generate_start(ctx, &pipe, &p, &other), MGEN_E_STATE);
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &second), MGEN_E_STATE);
+    mgen_job_cancel(job);
+    assert_int_equal(mgen_job_wait(job, -1), MGEN_E_CANCELLED);
+    mgen_job_progress(job, &done, &total);
+    assert_int_equal(total, 1000);
+    assert_true(done < 1000);
+    assert_int_equal(mgen_job_take_clip(job, &after), MGEN_E_STATE);
+    mgen_job_destroy(job);
+    p.progress = stop_at_two;
+    assert_int_equal(mgen_generate_start(ctx, &pipe, &p, &job), MGEN_OK);
+    assert_int_equal(mgen_job_wait(job, -1), MGEN_E_CANCELLED);
+    mgen_job_progress(job, &done, NULL);
+    assert_int_equal(done, 2);
+    mgen_job_destroy(job);
+    p.progress = NULL;
+    assert_int_equal(mgen_generate_start(ctx, &pipe, &p, &job), MGEN_OK);
+    mgen_pipeline_close(&pipe); /* the job keeps its own */
+    mgen_job_destroy(job);
+    mgen_job_destroy(NULL);
+    mgen_job_cancel(NULL);
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+    p.steps = 4;
+    assert_int_equal(generate(ctx, &pipe, &p, &after), MGEN_OK);
+    assert_memory_equal(mgen_clip_pixels(before), mgen_clip_pixels(after), 32 * 64 * 64 * 3);
+    mgen_clip_destroy(before);
+    mgen_clip_destroy(after);
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx);
+}
+
+/* A request over the limit fails with LIMIT; a smaller one works afterwards on a fresh context. */
+static void test_memory_limit(void **state)
+{
+    (void)state;
+    mgen_context *ctx;
+    mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
+    mgen_clip *clip;
+    uint64_t now, peak;
+    cp.threads = 1;
+    cp.host_memory_max = 2 << 20;
+    assert_int_equal(mgen_context_create(&cp, &ctx), MGEN_OK);
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+    p.prompt = "a red ball";
+    p.steps = 1;
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_LIMIT);
+    assert_non_null(strstr(mgen_last_error(ctx), "limit"));
+    mgen_context_memory(ctx, &now, &peak);
+    assert_true(now <= peak && peak <= cp.host_memory_max);
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx);
+}
+
+/* -- clips and measurement ---------------------------------------------------------------------------- */
+
+static void test_clip(void **state)
+{
+    char path[300];
+    (void)state;
+    mgen_context *ctx = make_context(1);
+    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
+    mgen_clip *clip = NULL;
+    assert_int_equal(mgen_clip_create(ctx, &info, &clip), MGEN_E_INVALID);
+    assert_null(clip);
+    assert_int_equal(mgen_toybox_render(ctx, 1, 2, &clip), MGEN_OK);
+    snprintf(path, sizeof path, "%s/clip.y4m", dir);
+    assert_int_equal(mgen_clip_write(ctx, clip, path), MGEN_OK);
+    snprintf(path, sizeof path, "%s/clip.png", dir);
+    assert_int_equal(mgen_clip_write(ctx, clip, path), MGEN_OK);
+    assert_int_equal(access(path, R_OK), 0);
+    assert_int_equal(mgen_clip_write(ctx, clip, "/nonexistent/clip.png"), MGEN_E_NOT_FOUND);
+    assert_int_equal(mgen_clip_write(ctx, clip, "clip"), MGEN_E_INVALID);
+    assert_int_equal(mgen_clip_write(ctx, NULL, path), MGEN_E_INVALID);
+    assert_int_equal(mgen_clip_write(ctx, clip, NULL), MGEN_E_INVALID);
+    mgen_clip_destroy(clip);
+    mgen_clip_destroy(NULL);
+    for (uint32_t i = 0; i < 36; i++)
+        assert_non_null(mgen_toybox_prompt(i));
+    assert_null(mgen_toybox_prompt(36));
+    mgen_context_destroy(ctx);
+}
+
+static int32_t stop_now(void *user, uint32_t done, uint32_t total)
+{
+    (void)user;
+    (void)done;
+    (void)total;
+    return 1;
+}
+
+static void test_evaluate(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context(2);
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_eval_params p = MGEN_EVAL_PARAMS_INIT;
+    mgen_report *report = NULL;
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+    p.protocol = "beauty";
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_E_INVALID);
+    p.protocol = "tae";
+    p.n = 2;
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_OK);
+    assert_string_equal(mgen_report_name(report, 0), "n");
+    assert_true(mgen_report_value(report, 0) == 2.0);
+    assert_string_equal(mgen_report_name(report, 1), "psnr");
+    assert_true(mgen_report_value(report, 1) > 1.0 && mgen_report_value(report, 1) < 60.0);
+    mgen_report_destroy(report);
+    p.protocol = "alignment";
+    p.steps = 1;
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_OK);
+    mgen_report_destroy(report);
+    p.progress = stop_now;
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_E_CANCELLED);
+    assert_null(report);
+    mgen_pipeline_close(&pipe);
+    p.progress = NULL;
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_E_STATE);
+    mgen_context_destroy(ctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_train),          cmocka_unit_test(test_context),
+        cmocka_unit_test(test_failing_memory), cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_bad_requests),   cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_memory_limit),   cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_evaluate),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
