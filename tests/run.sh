@@ -4,7 +4,7 @@
 #
 #   format   clang-format 14 and shellcheck over the sources
 #   arch     the rules of ARCHITECTURE.md
-#   unit     tests/unit: one program a part of the library
+#   unit     tests/unit and tests/api: one program a part of the library
 #   kernels  checkkernel: every variant of every op against its reference
 #   cli      the moviegen program: messages, exit statuses, outputs
 #   asan     unit and kernels again, with AddressSanitizer and UBSan

@@ -32,10 +32,12 @@ int generate_clip(cli_session *s, const mgen_generate_params *params, progress *
         if (interrupted())
             mgen_job_cancel(job);
     }
-    if (status == MGEN_OK)
-        status = mgen_job_take_clip(job, out);
+    if (p && status == MGEN_OK)
+        progress_update(p, params->steps, params->steps, NULL);
     if (p)
         progress_end(p);
+    if (status == MGEN_OK)
+        status = mgen_job_take_clip(job, out);
     int result = status == MGEN_OK ? STATUS_DONE : complain_library(s, status);
     mgen_job_destroy(job);
     return result;
