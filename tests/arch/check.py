@@ -8,6 +8,7 @@ files, come from there.
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -72,9 +73,9 @@ def row_of(rows, path):
 
 def list_files(root):
     """Files of the project, as git sees them; build folders and ignored files are left out."""
-    git = subprocess.run(["git", "-c", "safe.directory=*", "-C", root, "ls-files", "-co", "--exclude-standard", "-z"],
-                         capture_output=True, check=False)
-    if git.returncode == 0:
+    command = ["git", "-c", "safe.directory=*", "-C", root, "ls-files", "-co", "--exclude-standard", "-z"]
+    git = subprocess.run(command, capture_output=True, check=False) if shutil.which("git") else None
+    if git and git.returncode == 0:
         names = git.stdout.decode().split("\0")
         return sorted(name for name in names if name and os.path.isfile(os.path.join(root, name)))
     names = []

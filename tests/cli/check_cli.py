@@ -403,9 +403,20 @@ def test_generate_spaces(w):
     assert os.listdir(folder) == ["my film.y4m"], os.listdir(folder)
 
 
+def slow_model(w):
+    """The tiny model with a video transformer large enough to be interrupted."""
+    recipe = json.loads(json.dumps(TINY_RECIPE))
+    recipe["stages"][1]["video_model"].update(layers=8, dim=192, heads=6, ff_dim=512)
+    with open(w.path("slow.json"), "w", encoding="utf-8") as f:
+        json.dump(recipe, f)
+    folder = w.copy_model("slow")
+    expect(w.run("train", "--recipe", w.path("slow.json"), "--stage", "video", "--dir", folder, "-q"), 0)
+    return folder
+
+
 def test_generate_cancel(w):
-    out = w.path("cancelled.y4m")
-    with subprocess.Popen([w.program, "generate", PROMPT, "--model", w.need_model(), "--out", out, "--steps", "1000"],
+    out, model = w.path("cancelled.y4m"), slow_model(w)
+    with subprocess.Popen([w.program, "generate", PROMPT, "--model", model, "--out", out, "--steps", "1000"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
