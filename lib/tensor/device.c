@@ -144,23 +144,27 @@ mgen_status mgi_device_create(mgen_context *ctx, const char *kernels)
     return describe(dev);
 }
 
-mgen_status mgi_launch(mgi_device *dev, int op, const void *args)
+mgen_status mgi_launch_prepare(mgi_device *dev, int op, const void *args)
 {
     const char *why = "";
     if (!mgk_ops[op].check(args, &why))
         return mgi_fail(dev->ctx, MGEN_E_INTERNAL, "op %s was given illegal arguments: %s",
                         mgk_ops[op].name, why);
-    mgk_exec x = {dev->ctx->pool, NULL, 0};
     size_t need = mgk_ops[op].workspace(args, mgi_pool_threads(dev->ctx->pool));
-    if (need > dev->workspace_bytes) {
-        mgi_free(dev->ctx, dev->workspace);
-        dev->workspace = NULL;
-        dev->workspace_bytes = 0;
-        MGI_TRY(mgi_alloc(dev->ctx, need, &dev->workspace));
-        dev->workspace_bytes = need;
-    }
-    x.workspace = dev->workspace;
-    x.workspace_bytes = dev->workspace_bytes;
+    if (need <= dev->workspace_bytes)
+        return MGEN_OK;
+    mgi_free(dev->ctx, dev->workspace);
+    dev->workspace = NULL;
+    dev->workspace_bytes = 0;
+    MGI_TRY(mgi_alloc(dev->ctx, need, &dev->workspace));
+    dev->workspace_bytes = need;
+    return MGEN_OK;
+}
+
+mgen_status mgi_launch(mgi_device *dev, int op, const void *args)
+{
+    MGI_TRY(mgi_launch_prepare(dev, op, args));
+    mgk_exec x = {dev->ctx->pool, dev->workspace, dev->workspace_bytes};
     dev->kernel[op]->launch(args, &x);
     return MGEN_OK;
 }

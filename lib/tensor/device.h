@@ -38,5 +38,7 @@ void mgi_device_trim(mgi_device *dev); /* give cached blocks back */
 /* Check the arguments and run the op's chosen kernel. INTERNAL if the arguments break a rule: the
  * typed fronts in ops.h check what a caller can get wrong. */
 mgen_status mgi_launch(mgi_device *dev, int op, const void *args);
+/* All of that but the running: makes sure that the same launch cannot fail for want of memory. */
+mgen_status mgi_launch_prepare(mgi_device *dev, int op, const void *args);
 
 #endif

@@ -25,6 +25,8 @@ struct mgi_stage_run {
     uint64_t seed;
     mgi_tae tae;
     mgi_optimizer optimizer;
+    int64_t updated;         /* steps whose update is in the weights */
+    float loss, l1, mse, kl; /* of the last of them */
 };
 
 static void destroy(struct mgi_stage_run *r)
@@ -109,7 +111,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     return status;
 }
 
-static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *report)
+static mgen_status update(struct mgi_stage_run *r, int64_t index)
 {
     const mgi_stage *s = &r->stage;
     mgi_run run;
@@ -134,17 +136,27 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
     mgi_optimizer_step(&r->optimizer, &run, index);
     mgen_status status = run.status;
     if (status == MGEN_OK) {
-        status = mgi_stage_report(r->ctx, &r->optimizer, index, mgi_f32(total)[0], report);
-        mgi_report_add(report, "l1", mgi_f32(l1)[0]);
-        mgi_report_add(report, "mse", mgi_f32(mse)[0]);
-        mgi_report_add(report, "kl", mgi_f32(kl)[0]);
+        r->updated = index + 1;
+        r->loss = mgi_f32(total)[0];
+        r->l1 = mgi_f32(l1)[0];
+        r->mse = mgi_f32(mse)[0];
+        r->kl = mgi_f32(kl)[0];
     }
     mgi_run_finish(&run);
-    bool due = s->validate_every > 0 &&
-               (index % s->validate_every == s->validate_every - 1 || index == s->steps - 1);
-    if (status == MGEN_OK && due)
-        status = validate(r, report);
     return status;
+}
+
+static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *report)
+{
+    const mgi_stage *s = &r->stage;
+    if (r->updated <= index)
+        MGI_TRY(update(r, index));
+    mgi_stage_report(&r->optimizer, index, r->loss, report);
+    mgi_report_add(report, "l1", r->l1);
+    mgi_report_add(report, "mse", r->mse);
+    mgi_report_add(report, "kl", r->kl);
+    MGI_TRY(mgi_stage_check_loss(r->ctx, index, r->loss));
+    return mgi_stage_validates(s, index) ? validate(r, report) : MGEN_OK;
 }
 
 /* Per-channel mean and deviation of latents of held-out clips, by the averaged weights. */

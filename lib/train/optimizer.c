@@ -84,10 +84,11 @@ void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step)
                             .skip_factor = (float)r->skip_factor,
                             .ema_decay = (float)r->ema};
     mgi_f32(o->control)[MGK_CONTROL_LR] = (float)mgi_optimizer_lr(o, step);
-    mgi_run_launch(run, MGK_OP_grad_norm, &a);
-    mgi_run_launch(run, MGK_OP_step_control, &a);
-    mgi_run_launch(run, MGK_OP_adamw, &a);
-    mgi_run_launch(run, MGK_OP_ema, &a);
+    static const int ops[] = {MGK_OP_grad_norm, MGK_OP_step_control, MGK_OP_adamw, MGK_OP_ema};
+    for (int i = 0; i < 4 && run->status == MGEN_OK; i++)
+        mgi_ok(run, mgi_launch_prepare(run->dev, ops[i], &a));
+    for (int i = 0; i < 4; i++)
+        mgi_run_launch(run, ops[i], &a);
 }
 
 float mgi_optimizer_control(const mgi_optimizer *o, int word)

@@ -23,7 +23,7 @@ mgen_status mgi_optimizer_init(mgi_optimizer *o, mgen_context *ctx,
 void mgi_optimizer_finish(mgi_optimizer *o);
 
 double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step); /* of step 0, 1, ... */
-/* Apply the gradients that are there. */
+/* Apply the gradients that are there: all of it or, after a failure, nothing. */
 void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step);
 /* A word of the control buffer; reads the device: between steps only. */
 float mgi_optimizer_control(const mgi_optimizer *o, int word);

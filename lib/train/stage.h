@@ -11,7 +11,8 @@ struct mgi_stage_run;
 struct mgi_stage_kind {
     mgen_status (*create)(mgen_context *ctx, const mgi_stage *stage, const char *dir, uint64_t seed,
                           struct mgi_stage_run **out);
-    /* Steps are 0, 1, ...; report may be NULL. */
+    /* Steps are 0, 1, ...; report may be NULL. A step that failed can be asked for again: weights
+     * change only when all of it went well, and not twice. */
     mgen_status (*step)(struct mgi_stage_run *run, int64_t step, mgen_report *report);
     mgen_status (*save)(struct mgi_stage_run *run);
     void (*destroy)(struct mgi_stage_run *run);
@@ -22,9 +23,12 @@ extern const struct mgi_stage_kind mgi_stage_autoencoder, mgi_stage_text_to_vide
 /* World of held-out scenes, apart from any training seed's. */
 #define MGI_VALIDATION_SEED UINT64_C(0x76616c6964617465)
 
-/* Report what every kind has: loss, norm, rate, skipped steps. NUMERIC if the loss is not finite. */
-mgen_status mgi_stage_report(mgen_context *ctx, mgi_optimizer *o, int64_t step, float loss,
-                             mgen_report *report);
+/* Report what every kind has: loss, norm, rate, skipped steps. */
+void mgi_stage_report(const mgi_optimizer *o, int64_t step, float loss, mgen_report *report);
+/* NUMERIC if the loss is not finite. */
+mgen_status mgi_stage_check_loss(mgen_context *ctx, int64_t step, float loss);
+/* Whether step `step` ends with a validation: every validate_every-th does, and the last. */
+bool mgi_stage_validates(const mgi_stage *stage, int64_t step);
 /* Exchange weights and EMA; twice is nothing. */
 void mgi_module_swap_ema(mgi_module *m);
 

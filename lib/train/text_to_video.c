@@ -27,6 +27,8 @@ struct mgi_stage_run {
     mgi_t5 text;
     mgi_vt video;
     mgi_optimizer optimizer;
+    int64_t updated;     /* steps whose update is in the weights */
+    float loss;          /* of the last of them */
     float *latents;      /* clips, then validation clips */
     int64_t latent_size; /* values of one clip */
     int64_t latent_dims[4];
@@ -215,7 +217,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     return status;
 }
 
-static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *report)
+static mgen_status update(struct mgi_stage_run *r, int64_t index)
 {
     const mgi_stage *s = &r->stage;
     mgi_run run;
@@ -235,14 +237,21 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
     mgi_backward(&run, loss);
     mgi_optimizer_step(&r->optimizer, &run, index);
     mgen_status status = run.status;
-    if (status == MGEN_OK)
-        status = mgi_stage_report(r->ctx, &r->optimizer, index, mgi_f32(loss)[0], report);
+    if (status == MGEN_OK) {
+        r->updated = index + 1;
+        r->loss = mgi_f32(loss)[0];
+    }
     mgi_run_finish(&run);
-    bool due = s->validate_every > 0 &&
-               (index % s->validate_every == s->validate_every - 1 || index == s->steps - 1);
-    if (status == MGEN_OK && due)
-        status = validate(r, report);
     return status;
+}
+
+static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *report)
+{
+    if (r->updated <= index)
+        MGI_TRY(update(r, index));
+    mgi_stage_report(&r->optimizer, index, r->loss, report);
+    MGI_TRY(mgi_stage_check_loss(r->ctx, index, r->loss));
+    return mgi_stage_validates(&r->stage, index) ? validate(r, report) : MGEN_OK;
 }
 
 static void write_text(mgi_json_writer *w, const void *config)

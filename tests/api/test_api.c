@@ -168,14 +168,16 @@ static void test_context(void **state)
 
 typedef struct counter {
     _Atomic int64_t blocks, bytes, made,
-        fail_at; /* fail_at: the number of the call that fails; 0 = none */
+        fail_at;          /* fail_at: the number of the call that fails; 0 = none */
+    _Atomic bool lasting; /* all after it fail too */
 } counter;
 
 static void *count_alloc(void *user, size_t size)
 {
     counter *c = user;
     int64_t call = atomic_fetch_add(&c->made, 1) + 1;
-    if (call == atomic_load(&c->fail_at))
+    int64_t fail_at = atomic_load(&c->fail_at);
+    if (fail_at && (call == fail_at || (call > fail_at && atomic_load(&c->lasting))))
         return NULL;
     void *p = NULL;
     if (posix_memalign(&p, 64, size ? size : 1))
@@ -409,6 +411,129 @@ static void test_cancel(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* -- failing memory while working ---------------------------------------------------------------- */
+
+/* The allocator's call number k fails, once or with all that follow (`lasting`), for growing k, until the work
+ * gets through untouched: each time the status is NO_MEMORY or the work succeeds by itself; afterwards the same
+ * object does the same work with the same result, bit for bit. */
+/* The first ones all, then a sample; all of them with MGEN_TEST_EVERY set. */
+static int64_t stride(int64_t k)
+{
+    return k > 20 && !getenv("MGEN_TEST_EVERY") ? k / 4 : 0;
+}
+
+static void set_failure(counter *c, int64_t k, bool lasting)
+{
+    atomic_store(&c->lasting, lasting);
+    atomic_store(&c->made, 0);
+    atomic_store(&c->fail_at, k);
+}
+
+static mgen_context *counted_context(counter *c)
+{
+    mgen_context *ctx = NULL;
+    mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
+    p.threads = 2;
+    p.allocator = (mgen_allocator){count_alloc, count_free, c};
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_OK);
+    return ctx;
+}
+
+static void test_failing_generate(void **state)
+{
+    (void)state;
+    for (int lasting = 0; lasting < 2; lasting++) {
+        counter c = {0};
+        mgen_context *ctx = counted_context(&c);
+        mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+        mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
+        mgen_clip *good, *clip;
+        size_t bytes = 32 * 64 * 64 * 3;
+        int failures = 0;
+        assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+        p.prompt = "a red ball rolls left on grass";
+        p.steps = 1;
+        assert_int_equal(generate(ctx, &pipe, &p, &good), MGEN_OK);
+        for (int64_t k = 1;; k++) {
+            set_failure(&c, k, lasting);
+            mgen_status status = generate(ctx, &pipe, &p, &clip);
+            bool over = atomic_load(&c.made) < k;
+            set_failure(&c, 0, false);
+            if (status != MGEN_OK) {
+                assert_int_equal(status, MGEN_E_NO_MEMORY);
+                failures++;
+                assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_OK);
+            }
+            assert_memory_equal(mgen_clip_pixels(good), mgen_clip_pixels(clip), bytes);
+            mgen_clip_destroy(clip);
+            if (over)
+                break;
+            k += stride(k);
+        }
+        assert_true(failures > 20);
+        mgen_clip_destroy(good);
+        mgen_pipeline_close(&pipe);
+        mgen_context_destroy(ctx);
+        assert_int_equal(atomic_load(&c.blocks), 0);
+    }
+}
+
+/* Two runs of a stage step by step, one of them with every allocation of its last step failing in turn. */
+static void failing_step(const char *stage, bool lasting)
+{
+    counter c = {0};
+    mgen_context *ctx = counted_context(&c);
+    double want[8] = {0};
+    uint32_t entries = 0;
+    int failures = 0;
+    for (int64_t k = 0;; k++) {
+        mgen_trainer *trainer = NULL;
+        mgen_report *report = NULL;
+        mgen_trainer_params p = MGEN_TRAINER_PARAMS_INIT;
+        p.recipe = recipe;
+        p.stage = stage;
+        p.dir = dir;
+        p.seed = 7;
+        assert_int_equal(mgen_trainer_create(ctx, &p, &trainer), MGEN_OK);
+        uint64_t last = mgen_trainer_steps(trainer) - 1;
+        for (uint64_t i = 0; i < last; i++)
+            assert_int_equal(mgen_trainer_step(trainer, NULL), MGEN_OK);
+        set_failure(&c, k, lasting);
+        mgen_status status = mgen_trainer_step(trainer, &report);
+        bool over = k > 0 && atomic_load(&c.made) < k;
+        set_failure(&c, 0, false);
+        if (status != MGEN_OK) {
+            assert_int_equal(status, MGEN_E_NO_MEMORY);
+            assert_null(report);
+            failures++;
+            assert_int_equal(mgen_trainer_step(trainer, &report), MGEN_OK);
+        }
+        for (uint32_t i = 0; i < mgen_report_count(report) && i < 8; i++) {
+            if (k == 0)
+                want[i] = mgen_report_value(report, i);
+            assert_true(want[i] == mgen_report_value(report, i));
+            entries = i;
+        }
+        mgen_report_destroy(report);
+        mgen_trainer_destroy(trainer);
+        if (over)
+            break;
+        k += stride(k);
+    }
+    assert_true(entries >= 4);
+    assert_true(failures > 10);
+    mgen_context_destroy(ctx);
+    assert_int_equal(atomic_load(&c.blocks), 0);
+}
+
+static void test_failing_step(void **state)
+{
+    (void)state;
+    failing_step("tae", false);
+    failing_step("tae", true);
+    failing_step("video", true);
+}
+
 /* A request over the limit fails with LIMIT; a smaller one works afterwards on a fresh context. */
 static void test_memory_limit(void **state)
 {
@@ -504,10 +629,16 @@ static void test_evaluate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_train),          cmocka_unit_test(test_context),
-        cmocka_unit_test(test_failing_memory), cmocka_unit_test(test_generate),
-        cmocka_unit_test(test_bad_requests),   cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_memory_limit),   cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_train),
+        cmocka_unit_test(test_context),
+        cmocka_unit_test(test_failing_memory),
+        cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_failing_generate),
+        cmocka_unit_test(test_failing_step),
+        cmocka_unit_test(test_memory_limit),
+        cmocka_unit_test(test_clip),
         cmocka_unit_test(test_evaluate),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
