@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * JSON writer: a growing text, the same in every locale. */
 #include "io/json.h"
+#include "io/path.h"
 
 #include "core/alloc.h"
 #include "core/checked.h"
@@ -216,4 +217,22 @@ void mgi_json_writer_free(mgi_json_writer *w)
 {
     mgi_free(w->ctx, w->text);
     *w = (mgi_json_writer){.ctx = w->ctx, .status = MGEN_OK};
+}
+
+mgen_status mgi_json_save(mgi_json_writer *w, const char *path)
+{
+    mgi_writer file;
+    const char *text;
+    size_t size;
+    mgen_status status = mgi_json_text(w, &text, &size);
+    if (status == MGEN_OK && (status = mgi_writer_open(w->ctx, path, &file)) == MGEN_OK) {
+        status = mgi_writer_write(&file, text, size);
+        if (status == MGEN_OK)
+            status = mgi_writer_write(&file, "\n", 1);
+        if (status == MGEN_OK)
+            status = mgi_writer_commit(&file);
+        mgi_writer_abort(&file);
+    }
+    mgi_json_writer_free(w);
+    return status;
 }

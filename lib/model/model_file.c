@@ -75,9 +75,6 @@ static mgen_status write_json(mgen_context *ctx, const char *path, const char *k
                               mgi_config_writer *write_config, const void *config)
 {
     mgi_json_writer w;
-    mgi_writer file;
-    const char *text;
-    size_t size;
     mgi_json_writer_init(&w, ctx, 2);
     mgi_json_open(&w, NULL, '{');
     mgi_json_put_string(&w, "format", "moviegen-model");
@@ -87,19 +84,7 @@ static mgen_status write_json(mgen_context *ctx, const char *path, const char *k
     write_config(&w, config);
     mgi_json_close(&w, '}');
     mgi_json_close(&w, '}');
-    mgen_status status = mgi_json_text(&w, &text, &size);
-    if (status == MGEN_OK)
-        status = mgi_writer_open(ctx, path, &file);
-    if (status == MGEN_OK) {
-        status = mgi_writer_write(&file, text, size);
-        if (status == MGEN_OK)
-            status = mgi_writer_write(&file, "\n", 1);
-        if (status == MGEN_OK)
-            status = mgi_writer_commit(&file);
-        mgi_writer_abort(&file);
-    }
-    mgi_json_writer_free(&w);
-    return status;
+    return mgi_json_save(&w, path);
 }
 
 mgen_status mgi_model_file_save(mgen_context *ctx, const char *dir, const char *name,

@@ -74,9 +74,6 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const mg
 {
     char path[MGI_PATH_MAX + 1];
     mgi_json_writer w;
-    mgi_writer file;
-    const char *text;
-    size_t size;
     MGI_TRY(mgi_path_join(ctx, dir, "pipeline.json", path, sizeof path));
     mgi_json_writer_init(&w, ctx, 2);
     mgi_json_open(&w, NULL, '{');
@@ -94,19 +91,7 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const mg
     mgi_json_put_int(&w, "frames", p->clip.frames);
     mgi_json_put_int(&w, "fps", p->clip.fps);
     mgi_json_close(&w, '}');
-    mgen_status status = mgi_json_text(&w, &text, &size);
-    if (status == MGEN_OK)
-        status = mgi_writer_open(ctx, path, &file);
-    if (status == MGEN_OK) {
-        status = mgi_writer_write(&file, text, size);
-        if (status == MGEN_OK)
-            status = mgi_writer_write(&file, "\n", 1);
-        if (status == MGEN_OK)
-            status = mgi_writer_commit(&file);
-        mgi_writer_abort(&file);
-    }
-    mgi_json_writer_free(&w);
-    return status;
+    return mgi_json_save(&w, path);
 }
 
 /* -- networks --------------------------------------------------------------------------------- */
