@@ -187,9 +187,20 @@ static T *positions(mgi_run *run, const mgi_vt *vt, const int64_t grid[3])
     return mgi_add(run, t, mgi_add(run, h, w));
 }
 
-static T *block(mgi_run *run, const mgi_vt *vt, const mgi_vt_block *b, T *x, T *pos, T *shared,
-                T *text, T *mask)
+typedef struct block_of {
+    const mgi_vt *vt;
+    const mgi_vt_block *b;
+} block_of;
+
+enum { IN_X, IN_POS, IN_SHARED, IN_TEXT, IN_MASK, INS };
+
+/* A mgi_block_fn. */
+static T *block(mgi_run *run, const void *user, T *const *in)
 {
+    const mgi_vt *vt = ((const block_of *)user)->vt;
+    const mgi_vt_block *b = ((const block_of *)user)->b;
+    T *x = in[IN_X], *pos = in[IN_POS], *shared = in[IN_SHARED], *text = in[IN_TEXT];
+    T *mask = in[IN_MASK];
     if (!x || !text)
         return NULL;
     int64_t mark = mgi_scope_push(run), heads = vt->config.heads, dim = vt->config.dim;
@@ -243,7 +254,13 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, T *text, T *mask)
                                        .bias = mgi_value(vt->text_norm_b)});
     x = linear(run, mgi_patchify(run, x, c->patch_t, c->patch_h, c->patch_w), vt->patch, NULL);
     for (int64_t i = 0; i < c->layers; i++) {
-        T *y = block(run, vt, &vt->block[i], x, pos, shared, p, mask);
+        block_of which = {vt, &vt->block[i]};
+        T *in[INS] = {x, pos, shared, p, mask};
+        T *y =
+            vt->recompute == MGI_RECOMPUTE_NONE
+                ? block(run, &which, in)
+                : mgi_checkpoint(run, block, &which, sizeof which, in, INS,
+                                 vt->recompute == MGI_RECOMPUTE_SELECTIVE ? MGI_SAVE_ATTENTION : 0);
         mgi_drop(run, x);
         x = y;
     }

@@ -21,6 +21,10 @@ typedef struct mgi_vt_block {
     mgi_param *norm1, *qkv, *out, *cross_q, *cross_kv, *cross_out, *norm2, *gate_up, *down;
 } mgi_vt_block;
 
+/* What training keeps of a block for the gradient: everything; its input and the results of attention; its
+ * input only. The rest is computed again. */
+enum { MGI_RECOMPUTE_NONE, MGI_RECOMPUTE_SELECTIVE, MGI_RECOMPUTE_FULL };
+
 typedef struct mgi_vt {
     mgi_module module;
     mgi_vt_config config;
@@ -29,6 +33,7 @@ typedef struct mgi_vt {
     mgi_param *time1_w, *time1_b, *time2_w, *time2_b, *mod_w, *mod_b;
     mgi_param *head_norm, *head_mod_w, *head_mod_b, *head;
     mgi_vt_block *block;
+    int recompute; /* MGI_RECOMPUTE_*; no part of the model */
 } mgi_vt;
 
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out);

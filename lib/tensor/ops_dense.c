@@ -207,6 +207,25 @@ static void attention_merge(mgi_run *run, mgi_node *node, int i, T *temp)
     mgi_run_launch(run, MGK_OP_axpby, &a);
 }
 
+/* The output (B,S,H*Dh) and log-sum-exp (B,H,S): new ones, or, when a checkpointed block runs again, those
+ * it kept (*kept). */
+static T *attention_output(mgi_run *run, int64_t b, int64_t s, int64_t h, int64_t dh, T **lse,
+                           bool *kept)
+{
+    T *o = mgi_kept_result(run, MGI_SAVE_ATTENTION);
+    *kept = o != NULL;
+    *lse = o ? mgi_kept_result(run, MGI_SAVE_ATTENTION) : mgi_new(run, MGK_F32, MGI_DIMS(b, h, s));
+    o = o ? o : mgi_new(run, MGK_F32, MGI_DIMS(b, s, h * dh));
+    return run->status == MGEN_OK ? o : NULL;
+}
+
+static void attention_run(mgi_run *run, const mgk_attention_args *a, T *o, T *lse)
+{
+    mgi_run_launch(run, MGK_OP_attention, a);
+    mgi_keep_result(run, MGI_SAVE_ATTENTION, o);
+    mgi_keep_result(run, MGI_SAVE_ATTENTION, lse);
+}
+
 /* in: 0 = qkv, 1 = bias table values */
 static void self_attention_backward(mgi_run *run, mgi_node *node)
 {
@@ -234,9 +253,9 @@ T *mgi_self_attention(mgi_run *run, T *qkv, T *mask, T *bias, float scale)
         !mgi_require(run, !bias || bias->count == h * (2 * s - 1),
                      "self_attention: the bias is not (H,2S-1)"))
         return NULL;
-    T *o = mgi_new(run, MGK_F32, MGI_DIMS(b, s, d)),
-      *lse = mgi_new(run, MGK_F32, MGI_DIMS(b, h, s));
-    if (!o || !lse)
+    bool kept;
+    T *lse, *o = attention_output(run, b, s, h, dh, &lse, &kept);
+    if (!o)
         return NULL;
     mgk_buf base = mgi_buf(qkv);
     mgk_attention_args a = {.q = base,
@@ -260,7 +279,8 @@ T *mgi_self_attention(mgi_run *run, T *qkv, T *mask, T *bias, float scale)
                             .o_row = d,
                             .o_batch = d * s,
                             .scale = scale};
-    mgi_run_launch(run, MGK_OP_attention, &a);
+    if (!kept)
+        attention_run(run, &a, o, lse);
     mgi_record(run, self_attention_backward, o, (T *[]){qkv, bias}, 2,
                (T *[]){qkv, o, lse, mask, bias}, 5, &a, sizeof a);
     return run->status == MGEN_OK ? o : NULL;
@@ -302,9 +322,9 @@ T *mgi_cross_attention(mgi_run *run, T *q, T *kv, T *mask, float scale)
         return NULL;
     int64_t b = q->dims[0], sq = q->dims[1], h = q->dims[2], dh = q->dims[3], sk = kv->dims[1],
             d = h * dh;
-    T *o = mgi_new(run, MGK_F32, MGI_DIMS(b, sq, d)),
-      *lse = mgi_new(run, MGK_F32, MGI_DIMS(b, h, sq));
-    if (!o || !lse)
+    bool kept;
+    T *lse, *o = attention_output(run, b, sq, h, dh, &lse, &kept);
+    if (!o)
         return NULL;
     mgk_attention_args a = {.q = mgi_buf(q),
                             .k = mgi_buf(kv),
@@ -326,7 +346,8 @@ T *mgi_cross_attention(mgi_run *run, T *q, T *kv, T *mask, float scale)
                             .o_row = d,
                             .o_batch = d * sq,
                             .scale = scale};
-    mgi_run_launch(run, MGK_OP_attention, &a);
+    if (!kept)
+        attention_run(run, &a, o, lse);
     mgi_record(run, cross_attention_backward, o, (T *[]){q, kv}, 2, (T *[]){q, kv, o, lse, mask}, 5,
                &a, sizeof a);
     return run->status == MGEN_OK ? o : NULL;

@@ -14,8 +14,18 @@ void mgi_run_init(mgi_run *run, mgen_context *ctx, bool record)
     run->record = record;
 }
 
+static void keep_free(mgi_run *run, mgi_keep *keep)
+{
+    for (int64_t i = 0; keep && i < keep->count; i++)
+        mgi_tensor_release(keep->list[i]);
+    if (keep)
+        mgi_free(run->ctx, keep->list);
+    mgi_free(run->ctx, keep);
+}
+
 static void node_free(mgi_run *run, mgi_node *node)
 {
+    keep_free(run, node->keep);
     for (int i = 0; i < MGI_NODE_SAVED; i++)
         mgi_tensor_release(node->saved[i]);
     for (int i = 0; i < MGI_NODE_INPUTS; i++)
@@ -116,15 +126,10 @@ mgi_tensor *mgi_new(mgi_run *run, int32_t dtype, int rank, const int64_t *dims)
     return mgi_scope_add(run, t);
 }
 
-mgi_node *mgi_record(mgi_run *run, mgi_backward_fn *rule, mgi_tensor *out,
-                     mgi_tensor *const *inputs, int input_count, mgi_tensor *const *saved,
-                     int saved_count, const void *args, size_t args_size)
+static mgi_node *push(mgi_run *run, mgi_backward_fn *rule, mgi_tensor *out,
+                      mgi_tensor *const *inputs, int input_count, mgi_tensor *const *saved,
+                      int saved_count, const void *args, size_t args_size)
 {
-    bool wanted = false;
-    for (int i = 0; i < input_count; i++)
-        wanted = wanted || (inputs[i] && inputs[i]->var);
-    if (!run->record || !wanted || run->status != MGEN_OK || !out)
-        return NULL;
     mgi_node *node;
     if (!mgi_require(run, args_size <= MGI_NODE_ARGS, "a tape node's arguments are too large") ||
         !grow(run, &run->nodes, run->node_count, &run->node_capacity) ||
@@ -149,6 +154,18 @@ mgi_node *mgi_record(mgi_run *run, mgi_backward_fn *rule, mgi_tensor *out,
         memcpy(node->args.bytes, args, args_size);
     run->nodes[run->node_count++] = node;
     return node;
+}
+
+mgi_node *mgi_record(mgi_run *run, mgi_backward_fn *rule, mgi_tensor *out,
+                     mgi_tensor *const *inputs, int input_count, mgi_tensor *const *saved,
+                     int saved_count, const void *args, size_t args_size)
+{
+    bool wanted = false;
+    for (int i = 0; i < input_count; i++)
+        wanted = wanted || (inputs[i] && inputs[i]->var);
+    if (!run->record || !wanted || run->status != MGEN_OK || !out)
+        return NULL;
+    return push(run, rule, out, inputs, input_count, saved, saved_count, args, args_size);
 }
 
 static void clear(mgi_run *run, mgi_tensor *t, float value)
@@ -179,6 +196,20 @@ mgk_buf mgi_grad_add(mgi_run *run, mgi_node *node, int i)
     return buf;
 }
 
+/* Nodes from the last down to number `base`. */
+static void walk(mgi_run *run, int64_t base)
+{
+    while (run->node_count > base) {
+        mgi_node *node = run->nodes[--run->node_count];
+        if (run->status == MGEN_OK && node->out->grad) {
+            int64_t mark = mgi_scope_push(run);
+            node->backward(run, node);
+            mgi_scope_pop(run, mark, NULL);
+        }
+        node_free(run, node);
+    }
+}
+
 mgen_status mgi_backward(mgi_run *run, mgi_tensor *loss)
 {
     if (run->status != MGEN_OK)
@@ -191,14 +222,124 @@ mgen_status mgi_backward(mgi_run *run, mgi_tensor *loss)
             return run->status;
     }
     clear(run, loss->var->grad, 1.0f);
-    while (run->node_count > 0) {
-        mgi_node *node = run->nodes[--run->node_count];
-        if (run->status == MGEN_OK && node->out->grad) {
-            int64_t mark = mgi_scope_push(run);
-            node->backward(run, node);
-            mgi_scope_pop(run, mark, NULL);
-        }
-        node_free(run, node);
-    }
+    walk(run, 0);
     return run->status;
+}
+
+/* -- checkpointed blocks ---------------------------------------------------------------------- */
+
+void mgi_keep_result(mgi_run *run, unsigned tag, mgi_tensor *t)
+{
+    mgi_keep *k = run->keep;
+    if (!k || k->replay || !(k->save & tag) || !t || run->status != MGEN_OK ||
+        !grow(run, &k->list, k->count, &k->capacity))
+        return;
+    k->list[k->count++] = mgi_tensor_retain(t);
+}
+
+mgi_tensor *mgi_kept_result(mgi_run *run, unsigned tag)
+{
+    mgi_keep *k = run->keep;
+    mgi_tensor *view = NULL;
+    if (!k || !k->replay || !(k->save & tag) || run->status != MGEN_OK ||
+        !mgi_require(run, k->next < k->count,
+                     "a checkpointed block ran differently the second time"))
+        return NULL;
+    mgi_tensor *t = k->list[k->next++];
+    if (!mgi_ok(run, mgi_tensor_view(t, t->rank, t->dims, &view)))
+        return NULL;
+    return mgi_scope_add(run, view);
+}
+
+typedef struct checkpoint_args {
+    mgi_block_fn *fn;
+    int count;
+    union {
+        uint8_t bytes[MGI_NODE_ARGS - 2 * sizeof(void *)];
+        int64_t align;
+    } user;
+} checkpoint_args;
+
+/* Add a finished gradient to input i of the node, or become it. */
+static void hand_over(mgi_run *run, mgi_node *node, int i, mgi_tensor *grad)
+{
+    mgi_var *var = node->in[i];
+    if (!grad || !var || run->status != MGEN_OK)
+        return;
+    if (!var->grad) {
+        var->grad = mgi_tensor_retain(grad);
+        return;
+    }
+    mgk_pointwise_args a = {.x = mgi_buf(grad),
+                            .y = mgi_buf(var->grad),
+                            .count = grad->count,
+                            .alpha = 1.0f,
+                            .beta = 1.0f};
+    mgi_run_launch(run, MGK_OP_axpby, &a);
+}
+
+static void checkpoint_backward(mgi_run *run, mgi_node *node)
+{
+    const checkpoint_args *a = (const void *)node->args.bytes;
+    mgi_tensor *in[MGI_NODE_INPUTS] = {0};
+    mgi_keep *outer = run->keep;
+    int64_t base = run->node_count;
+    for (int i = 0; i < a->count; i++) {
+        mgi_tensor *saved = node->saved[i], *view = NULL;
+        if (!saved)
+            continue;
+        if (!mgi_ok(run, mgi_tensor_view(saved, saved->rank, saved->dims, &view)))
+            return;
+        /* A variable of its own: its gradient is the block's, whatever else uses the input. */
+        mgi_var_release(run->dev, view->var);
+        view->var = NULL;
+        in[i] = mgi_scope_add(run, view);
+        if (node->in[i] && in[i])
+            mgi_ok(run, mgi_var_create(run->dev, saved->count, false, &in[i]->var));
+    }
+    node->keep->replay = true;
+    node->keep->next = 0;
+    run->keep = node->keep;
+    mgi_tensor *y = run->status == MGEN_OK ? a->fn(run, a->user.bytes, in) : NULL;
+    run->keep = outer;
+    if (y && y->var)
+        y->var->grad = mgi_tensor_retain(node->out->grad);
+    walk(run, base);
+    for (int i = 0; i < a->count; i++)
+        if (in[i] && in[i]->var)
+            hand_over(run, node, i, in[i]->var->grad);
+}
+
+mgi_tensor *mgi_checkpoint(mgi_run *run, mgi_block_fn *fn, const void *user, size_t user_size,
+                           mgi_tensor *const *in, int count, unsigned save)
+{
+    checkpoint_args a = {.fn = fn, .count = count};
+    mgi_keep *keep, *outer = run->keep;
+    if (run->status != MGEN_OK)
+        return NULL;
+    if (!run->record)
+        return fn(run, user, in);
+    if (!mgi_require(run, user_size <= sizeof a.user.bytes && count <= MGI_NODE_INPUTS,
+                     "a checkpointed block has too many inputs or too large arguments") ||
+        !mgi_ok(run, mgi_alloc_zero(run->ctx, 1, sizeof *keep, &keep)))
+        return NULL;
+    memcpy(a.user.bytes, user, user_size);
+    keep->save = save;
+    int64_t mark = mgi_scope_push(run);
+    run->record = false;
+    run->keep = keep;
+    mgi_tensor *y = fn(run, a.user.bytes, in);
+    run->keep = outer;
+    run->record = true;
+    mgi_scope_pop(run, mark, y);
+    /* Parameters inside want gradients even where no input does. */
+    mgi_node *node = run->status == MGEN_OK && y
+                         ? push(run, checkpoint_backward, y, in, count, in, count, &a, sizeof a)
+                         : NULL;
+    if (!node) {
+        keep_free(run, keep);
+        return NULL;
+    }
+    node->keep = keep;
+    return y;
 }

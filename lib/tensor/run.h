@@ -20,6 +20,18 @@
 
 struct mgi_run;
 struct mgi_node;
+
+/* What a checkpointed block keeps besides its inputs: results of the ops whose tag is in `save`, in the
+ * order in which the block makes them. On replay they are handed out again instead of computed. */
+enum { MGI_SAVE_ATTENTION = 1 };
+
+typedef struct mgi_keep {
+    mgi_tensor **list;
+    int64_t count, capacity, next;
+    unsigned save;
+    bool replay;
+} mgi_keep;
+
 typedef void mgi_backward_fn(struct mgi_run *run, struct mgi_node *node);
 
 typedef struct mgi_node {
@@ -27,6 +39,7 @@ typedef struct mgi_node {
     mgi_var *out;                      /* its gradient is there when the rule runs */
     mgi_var *in[MGI_NODE_INPUTS];      /* NULL: that input wants no gradient */
     mgi_tensor *saved[MGI_NODE_SAVED]; /* keeps what args points to alive */
+    mgi_keep *keep;                    /* of a checkpointed block, else NULL */
     union {
         uint8_t bytes[MGI_NODE_ARGS]; /* the forward kernel's arguments */
         int64_t align;
@@ -38,6 +51,7 @@ typedef struct mgi_run {
     mgi_device *dev;
     mgen_status status; /* the first failure; ops do nothing after it */
     bool record;
+    mgi_keep *keep;     /* of the checkpointed block under way, or NULL */
     mgi_tensor **scope; /* tensors of all open scopes */
     int64_t scope_count, scope_capacity;
     mgi_node **nodes;
@@ -84,6 +98,18 @@ static inline mgk_buf mgi_grad_in(const mgi_node *node)
 {
     return mgi_buf(node->out->grad);
 }
+
+/* A checkpointed block. Forward it runs unrecorded, so that of its insides only what `save` (MGI_SAVE_*)
+ * names stays; backward it runs again, recorded, and is differentiated then. fn must depend on nothing but
+ * its inputs and parameters; `user` is copied. Without a recording tape it is fn itself. */
+typedef mgi_tensor *mgi_block_fn(struct mgi_run *run, const void *user, mgi_tensor *const *in);
+mgi_tensor *mgi_checkpoint(mgi_run *run, mgi_block_fn *fn, const void *user, size_t user_size,
+                           mgi_tensor *const *in, int count, unsigned save);
+
+/* Inside ops with a tag: keep a result, if a block under way wants it; and, on replay, take the next kept
+ * one instead of computing (NULL: compute). */
+void mgi_keep_result(mgi_run *run, unsigned tag, mgi_tensor *t);
+mgi_tensor *mgi_kept_result(mgi_run *run, unsigned tag);
 
 /* d loss / d everything; loss has one element. Consumes the tape. */
 mgen_status mgi_backward(mgi_run *run, mgi_tensor *loss);

@@ -75,11 +75,27 @@ static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_st
     return MGEN_OK;
 }
 
+static mgen_status get_recompute(mgen_context *ctx, const mgi_json *o, int *out)
+{
+    static const char *const names[] = {"none", "selective", "full"};
+    const char *text = names[0];
+    MGI_TRY(mgi_json_get_string(ctx, o, "recompute", false, &text));
+    for (int i = 0; i < 3; i++) {
+        if (!strcmp(text, names[i])) {
+            *out = i;
+            return MGEN_OK;
+        }
+    }
+    return mgi_fail(ctx, MGEN_E_CORRUPT,
+                    "\"recompute\" is \"%.40s\"; known are \"none\", \"selective\" and \"full\"",
+                    text);
+}
+
 static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {"name",           "kind",      "steps", "batch",
-                                       "validate_every", "optimizer", "tae",   "text_encoder",
-                                       "video_model",    "clips",     "drop",  NULL};
+    static const char *const keys[] = {
+        "name",         "kind",        "steps", "batch", "validate_every", "optimizer", "tae",
+        "text_encoder", "video_model", "clips", "drop",  "recompute",      NULL};
     const mgi_json *part;
     s->drop = 0.1;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
@@ -88,6 +104,7 @@ static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_
     MGI_TRY(mgi_t5_config_read(ctx, part, &s->text));
     MGI_TRY(get_object(ctx, o, "video_model", &part));
     MGI_TRY(mgi_vt_config_read(ctx, part, &s->video));
+    MGI_TRY(get_recompute(ctx, o, &s->recompute));
     MGI_TRY(mgi_json_get_int(ctx, o, "clips", true, 1, 1 << 20, &s->clips));
     return mgi_json_get_real(ctx, o, "drop", false, 0.0, 1.0, &s->drop);
 }

@@ -32,6 +32,7 @@ typedef struct mgi_stage {
     mgi_t5_config text;
     mgi_vt_config video;
     int64_t clips; /* encoded once, before the first step */
+    int recompute; /* MGI_RECOMPUTE_* of the video model: "none", "selective" or "full" */
     double drop;   /* share of captions replaced by nothing */
 } mgi_stage;
 

@@ -124,6 +124,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage *stage, const char 
     r->stage.tae = r->tae.config;
     MGI_TRY_GOTO(status, mgi_t5_init(&r->text, ctx, &stage->text), failed);
     MGI_TRY_GOTO(status, mgi_vt_init(&r->video, ctx, &stage->video), failed);
+    r->video.recompute = stage->recompute;
     MGI_TRY_GOTO(status, check_parts(r), failed);
     MGI_TRY_GOTO(status, mgi_module_random(&r->text.module, seed), failed);
     MGI_TRY_GOTO(status, mgi_vt_random(&r->video, seed), failed);

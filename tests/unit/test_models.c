@@ -252,6 +252,84 @@ static void test_gradients_reach_everything(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* One recorded forward and backward; bytes that the tape held in between. */
+static uint64_t one_step(mgen_context *ctx, mgi_t5 *t5, mgi_vt *vt, float *loss)
+{
+    mgi_run run;
+    uint64_t before, after;
+    const int64_t dims[5] = {3, 4, 8, 8, 3};
+    mgi_run_init(&run, ctx, true);
+    mgi_module_zero_grad(&t5->module, &run);
+    mgi_module_zero_grad(&vt->module, &run);
+    T *x = random_tensor(&run, 6, 5, dims), *v = random_tensor(&run, 7, 5, dims);
+    T *t = mgi_new(&run, MGK_F32, MGI_DIMS(3)), *ids, *mask;
+    mgi_fill(&run, t, 0.4f);
+    mgi_text_batch(&run, t5, (const char *const[]){"a blue cube", "", "a red ball"}, 3, &ids,
+                   &mask);
+    T *text = mgi_t5_encode(&run, t5, ids, mask);
+    mgi_device_trim(ctx->device);
+    mgen_context_memory(ctx, &before, NULL);
+    T *u = mgi_vt_forward(&run, vt, x, t, text, mask);
+    mgi_device_trim(ctx->device);
+    mgen_context_memory(ctx, &after, NULL);
+    T *l = mgi_loss(&run, 0, 1.0f, u, v);
+    assert_int_equal(mgi_backward(&run, l), MGEN_OK);
+    *loss = mgi_f32(l)[0];
+    mgi_run_finish(&run);
+    return after - before;
+}
+
+/* Checkpointed blocks: the same loss and gradients, bit for bit, and no more memory than the save list. */
+static void test_recompute(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context();
+    mgi_t5 t5;
+    mgi_vt vt;
+    float loss[3], *first;
+    uint64_t held[3];
+    mgi_vt_config config = small_vt;
+    config.layers = 6;
+    assert_int_equal(mgi_t5_init(&t5, ctx, &small_t5), MGEN_OK);
+    assert_int_equal(mgi_vt_init(&vt, ctx, &config), MGEN_OK);
+    assert_int_equal(mgi_module_random(&t5.module, 1), MGEN_OK);
+    assert_int_equal(mgi_vt_random(&vt, 1), MGEN_OK);
+    randomise(&vt.module, 0.1f);
+    assert_int_equal(mgi_module_train(&t5.module), MGEN_OK);
+    assert_int_equal(mgi_module_train(&vt.module), MGEN_OK);
+    int64_t size = mgi_module_size(&vt.module) + mgi_module_size(&t5.module), at;
+    first = test_malloc((size_t)size * sizeof *first);
+    for (int mode = MGI_RECOMPUTE_NONE; mode <= MGI_RECOMPUTE_FULL; mode++) {
+        vt.recompute = mode;
+        held[mode] = one_step(ctx, &t5, &vt, &loss[mode]);
+        mgi_module *modules[] = {&vt.module, &t5.module};
+        at = 0;
+        for (int m = 0; m < 2; m++) {
+            for (int64_t k = 0; k < modules[m]->count; k++) {
+                const T *p = modules[m]->params[k]->value;
+                const float *g = mgi_f32(p->var->grad);
+                if (mode == MGI_RECOMPUTE_NONE)
+                    memcpy(first + at, g, (size_t)p->count * sizeof *g);
+                else
+                    assert_memory_equal(first + at, g, (size_t)p->count * sizeof *g);
+                at += p->count;
+            }
+        }
+        assert_true(loss[mode] == loss[0]);
+    }
+    /* Selective keeps, a block, two attention outputs (B,S,D) and two log-sum-exps (B,H,S) more than full,
+     * each in a block of memory of its own class: within a quarter of the plain sizes. */
+    double tokens = 3.0 * 4 * 4 * 4, listed = 6 * 4.0 * 2 * (tokens * 24 + tokens * 2);
+    double more = (double)held[MGI_RECOMPUTE_SELECTIVE] - (double)held[MGI_RECOMPUTE_FULL];
+    assert_true(more >= listed && more <= 1.25 * listed);
+    /* and full keeps the inputs of the blocks and little else */
+    assert_true((double)held[MGI_RECOMPUTE_FULL] < 0.25 * (double)held[MGI_RECOMPUTE_NONE]);
+    test_free(first);
+    mgi_vt_finish(&vt);
+    mgi_t5_finish(&t5);
+    mgen_context_destroy(ctx);
+}
+
 /* -- text and schedules --------------------------------------------------------------------------- */
 
 static void test_bytes(void **state)
@@ -396,10 +474,11 @@ static void test_model_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tae_shapes),    cmocka_unit_test(test_inflation),
-        cmocka_unit_test(test_transformer),   cmocka_unit_test(test_gradients_reach_everything),
-        cmocka_unit_test(test_bytes),         cmocka_unit_test(test_schedule),
-        cmocka_unit_test(test_image_quality), cmocka_unit_test(test_model_file),
+        cmocka_unit_test(test_tae_shapes),  cmocka_unit_test(test_inflation),
+        cmocka_unit_test(test_transformer), cmocka_unit_test(test_gradients_reach_everything),
+        cmocka_unit_test(test_recompute),   cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_schedule),    cmocka_unit_test(test_image_quality),
+        cmocka_unit_test(test_model_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
