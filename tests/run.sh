@@ -114,7 +114,7 @@ unit_suite() { # build folder, prefix of the names
     local program
     for program in "$1"/tests/test_*; do
         if [ -f "$program" ] && [ -x "$program" ]; then
-            tap "$2$(basename "$program")" 300 \
+            tap "$2$(basename "$program")" 900 \
                 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "$program"
         fi
     done
