@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * Collectives between the ranks of a run. Tier 3.
+ *
+ * A communicator is one rank's handle on a group of ranks. Every rank of the group makes the same
+ * calls in the same order; each call blocks until this rank's buffers are its own again. A handle
+ * is used by one thread at a time; only mgi_comm_abort() may come from any thread.
+ *
+ * Engines: one rank (copies), ranks as threads of one process, and counting, which moves nothing
+ * and is for the meta device. Buffers are host memory. Counts are in elements, sizes in bytes.
+ *
+ * Errors, beside INVALID for arguments that are wrong on this rank alone (it does not join the
+ * call, so that its peers wait for it until they time out):
+ *   DESYNC     two ranks disagree on what is called; every rank gets it, with both calls named
+ *   TIMEOUT    ranks did not arrive within the group's time; the message names them
+ *   PEER_LOST  a peer aborted or left
+ * After any of these three the group is broken: every later call fails at once, with DESYNC if that
+ * was the cause and with PEER_LOST otherwise. What the buffers hold is then undefined.
+ */
+#ifndef MGI_DIST_COMM_H
+#define MGI_DIST_COMM_H
+
+#include "core/context.h"
+
+typedef struct mgi_comm mgi_comm;
+typedef struct mgi_comm_group mgi_comm_group;
+
+typedef enum mgi_comm_op {
+    MGI_COMM_ALL_REDUCE,
+    MGI_COMM_ALL_GATHER,
+    MGI_COMM_REDUCE_SCATTER,
+    MGI_COMM_BROADCAST,
+    MGI_COMM_ALL_TO_ALL,
+    MGI_COMM_SEND,
+    MGI_COMM_RECV,
+    MGI_COMM_BARRIER,
+    MGI_COMM_SPLIT,
+    MGI_COMM_OPS
+} mgi_comm_op;
+
+/* Calls of one kind that succeeded on this handle. */
+typedef struct mgi_comm_count {
+    int64_t calls;
+    int64_t payload; /* bytes of the larger of the two buffers */
+    int64_t sent; /* bytes this rank puts on the wire with ring algorithms; see comm_counting.c */
+} mgi_comm_count;
+
+/* ---- making and freeing ---- */
+
+/* A group of one: every collective is a copy. */
+mgen_status mgi_comm_single_create(mgen_context *ctx, mgi_comm **out);
+
+/* Rank `rank` of `size`, alone: calls are checked and counted, data pointers are never touched and
+ * may be NULL. Splits with mgi_comm_split_by() only: there are no peers to ask for their colours. */
+mgen_status mgi_comm_counting_create(mgen_context *ctx, int rank, int size, mgi_comm **out);
+
+/* A group of `size` threads, which each join it once. timeout_ms is how long a call waits for its
+ * peers: > 0, or negative for no limit. What the ranks share, groups split off included, is `owner`
+ * memory, so the owner must outlive every handle. A rank that has not joined yet is only late. */
+mgen_status mgi_comm_group_create(mgen_context *owner, int size, int64_t timeout_ms,
+                                  mgi_comm_group **out);
+/* Give up the creator's hold; handles stay valid. NULL is fine. */
+void mgi_comm_group_release(mgi_comm_group *group);
+/* This thread's handle, in ctx's memory; errors are recorded there. STATE if the rank was taken. */
+mgen_status mgi_comm_join(mgi_comm_group *group, int rank, mgen_context *ctx, mgi_comm **out);
+
+/* Not while a call on this handle runs. Peers that still need this rank get PEER_LOST. NULL is
+ * fine. */
+void mgi_comm_destroy(mgi_comm *comm);
+
+/* Break the group and every group split from it: calls blocked on any rank return PEER_LOST. A call
+ * for which all ranks have arrived still ends well. Any thread. */
+void mgi_comm_abort(mgi_comm *comm);
+
+int mgi_comm_rank(const mgi_comm *comm);
+int mgi_comm_size(const mgi_comm *comm);
+mgi_comm_count mgi_comm_counted(const mgi_comm *comm, mgi_comm_op op);
+const char *mgi_comm_op_name(mgi_comm_op op);
+
+/* ---- collectives; n is the group's size ---- */
+
+/* recv[i] = sum over ranks of send[i], added in rank order: the same bits on every rank and in every
+ * run. In place if send == recv; any other overlap is INVALID. */
+mgen_status mgi_comm_all_reduce(mgi_comm *comm, const float *send, float *recv, int64_t count);
+
+/* recv, n blocks of `count` elements, = every rank's `count` elements in rank order. In place if
+ * send is this rank's block of recv. */
+mgen_status mgi_comm_all_gather(mgi_comm *comm, const void *send, void *recv, int64_t count,
+                                size_t element_bytes);
+
+/* recv, `count` elements, = this rank's block of the sum of all ranks' n blocks, in rank order. In
+ * place if recv is this rank's block of send. */
+mgen_status mgi_comm_reduce_scatter(mgi_comm *comm, const float *send, float *recv, int64_t count);
+
+/* data of rank `root` to every rank. */
+mgen_status mgi_comm_broadcast(mgi_comm *comm, void *data, int64_t count, size_t element_bytes,
+                               int root);
+
+/* Block j of `count` elements of send goes to rank j, where it is block `rank` of recv. The buffers
+ * may not overlap. */
+mgen_status mgi_comm_all_to_all(mgi_comm *comm, const void *send, void *recv, int64_t count,
+                                size_t element_bytes);
+
+/* Point to point. Nothing is buffered: a send ends when its peer has received. Two ranks that both
+ * send to each other, or one that waits for a peer inside a collective, are DESYNC. */
+mgen_status mgi_comm_send(mgi_comm *comm, const void *data, int64_t count, size_t element_bytes,
+                          int peer);
+mgen_status mgi_comm_recv(mgi_comm *comm, void *data, int64_t count, size_t element_bytes,
+                          int peer);
+
+mgen_status mgi_comm_barrier(mgi_comm *comm);
+
+/* Collective: ranks that give the same colour form a new group, ordered by key and then by rank. A
+ * negative colour joins none: *out is NULL. If memory is short on one rank, every rank gets
+ * NO_MEMORY or LIMIT, nothing was made, and `comm` is still good. */
+mgen_status mgi_comm_split(mgi_comm *comm, int color, int key, mgi_comm **out);
+
+/* The same where colour and key are a function of the rank, as in a mesh. */
+typedef void mgi_comm_place_fn(void *user, int rank, int *color, int *key);
+mgen_status mgi_comm_split_by(mgi_comm *comm, mgi_comm_place_fn *place, void *user, mgi_comm **out);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ * The engine that only counts, for the meta device; and what each call costs.
+ *
+ * `sent` is what one rank of n puts on the wire, for buffers of `count` elements of e bytes:
+ *   all_reduce      2 (n - 1) count e / n, rounded down: a ring's reduce-scatter and all-gather
+ *   all_gather      (n - 1) count e
+ *   reduce_scatter  (n - 1) count e
+ *   all_to_all      (n - 1) count e
+ *   broadcast       count e; 0 for the rank before the root, the end of a chain that starts there
+ *   send            count e
+ *   recv, barrier   0
+ */
+#include "dist/comm_engine.h"
+
+int64_t mgi_comm_call_payload(const mgi_comm_call *call, int size)
+{
+    int64_t bytes = call->count * (int64_t)call->element_bytes;
+    bool blocks = call->op == MGI_COMM_ALL_GATHER || call->op == MGI_COMM_REDUCE_SCATTER ||
+                  call->op == MGI_COMM_ALL_TO_ALL;
+    return blocks ? bytes * size : bytes;
+}
+
+int64_t mgi_comm_call_sent(const mgi_comm_call *call, int rank, int size)
+{
+    int64_t bytes = call->count * (int64_t)call->element_bytes;
+    switch (call->op) {
+    case MGI_COMM_ALL_REDUCE:
+        return 2 * (int64_t)(size - 1) * bytes / size;
+    case MGI_COMM_ALL_GATHER:
+    case MGI_COMM_REDUCE_SCATTER:
+    case MGI_COMM_ALL_TO_ALL:
+        return (size - 1) * bytes;
+    case MGI_COMM_BROADCAST:
+        return (rank + 1) % size == call->peer ? 0 : bytes;
+    case MGI_COMM_SEND:
+        return bytes;
+    default:
+        return 0;
+    }
+}
+
+static mgen_status counting_run(mgi_comm *comm, const mgi_comm_call *call)
+{
+    (void)call;
+    return mgi_comm_check_aborted(comm);
+}
+
+static mgen_status counting_split(mgi_comm *comm, int color, int key, mgi_comm **out)
+{
+    (void)key;
+    MGI_TRY(mgi_comm_check_aborted(comm));
+    if (color < 0)
+        return MGEN_OK;
+    if (comm->size > 1)
+        return mgi_fail(comm->ctx, MGEN_E_UNSUPPORTED,
+                        "split: a counting communicator does not know the colours of its %d peers; "
+                        "give them as a function, with mgi_comm_split_by",
+                        comm->size - 1);
+    return mgi_comm_counting_create(comm->ctx, 0, 1, out);
+}
+
+static mgen_status counting_split_by(mgi_comm *comm, mgi_comm_place_fn *place, void *user,
+                                     mgi_comm **out)
+{
+    int my_color = -1, my_key = 0, rank = 0, size = 0;
+    MGI_TRY(mgi_comm_check_aborted(comm));
+    place(user, comm->rank, &my_color, &my_key);
+    if (my_color < 0)
+        return MGEN_OK;
+    for (int r = 0; r < comm->size; r++) {
+        int color = -1, key = 0;
+        place(user, r, &color, &key);
+        if (color != my_color)
+            continue;
+        size++;
+        rank += key < my_key || (key == my_key && r < comm->rank);
+    }
+    return mgi_comm_counting_create(comm->ctx, rank, size, out);
+}
+
+static const mgi_comm_engine counting_engine = {
+    .run = counting_run,
+    .split = counting_split,
+    .split_by = counting_split_by,
+    .interrupt = mgi_comm_set_aborted,
+    .leave = mgi_comm_leave_nothing,
+};
+
+mgen_status mgi_comm_counting_create(mgen_context *ctx, int rank, int size, mgi_comm **out)
+{
+    return mgi_comm_alloc(ctx, &counting_engine, rank, size, out);
+}
