@@ -43,6 +43,9 @@ typedef struct mgi_norm_options {
 } mgi_norm_options;
 /* x (B, ..., D). */
 T *mgi_norm(mgi_run *run, T *x, mgi_norm_options options);
+/* x (N, ..., C), weight, bias (C) or NULL; each sample's C / groups channels are one group. silu: the
+ * activation follows at once. */
+T *mgi_group_norm(mgi_run *run, T *x, int64_t groups, float eps, T *weight, T *bias, bool silu);
 /* x + mod[:, gate] * h; x, h (B, ..., D), mod (B, n, D). */
 T *mgi_gated_residual(mgi_run *run, T *x, T *h, T *mod, int64_t gate);
 /* x (..., 2F) -> (..., F). */

@@ -111,6 +111,22 @@ static T *f_layer_norm(mgi_run *run, T **in)
         (mgi_norm_options){.kind = MGK_NORM_LAYER, .eps = 1e-5f, .weight = in[1], .bias = in[2]});
 }
 
+static T *f_group_norm(mgi_run *run, T **in)
+{
+    return mgi_group_norm(run, in[0], 3, 1e-5f, in[1], in[2], false);
+}
+
+static T *f_group_norm_silu(mgi_run *run, T **in)
+{
+    return mgi_group_norm(run, in[0], 2, 1e-5f, in[1], in[2], true);
+}
+
+/* one input used twice: its gradients add up */
+static T *f_group_norm_plain(mgi_run *run, T **in)
+{
+    return mgi_add(run, in[0], mgi_group_norm(run, in[0], 1, 1e-3f, NULL, NULL, true));
+}
+
 static T *f_gated_residual(mgi_run *run, T **in)
 {
     return mgi_gated_residual(run, in[0], in[1], in[2], 1);
@@ -224,6 +240,9 @@ static const problem problems[] = {
     {"cross attention", f_cross_attention, 2, {4, 5}, {{2, 4, 2, 8}, {2, 6, 2, 2, 8}}, {0}},
     {"rms norm, modulated", f_rms_modulated, 3, {3, 1, 3}, {{2, 3, 9}, {9}, {2, 3, 9}}, {0}},
     {"layer norm", f_layer_norm, 3, {2, 1, 1}, {{5, 12}, {12}, {12}}, {0}},
+    {"group norm", f_group_norm, 3, {4, 1, 1}, {{2, 3, 2, 12}, {12}, {12}}, {0}},
+    {"group norm, silu", f_group_norm_silu, 3, {5, 1, 1}, {{2, 3, 4, 5, 6}, {6}, {6}}, {0}},
+    {"group norm, no weight", f_group_norm_plain, 1, {3}, {{3, 4, 7}}, {0}},
     {"gated residual", f_gated_residual, 3, {3, 3, 3}, {{2, 3, 9}, {2, 3, 9}, {2, 2, 9}}, {0}},
     {"swiglu", f_swiglu, 1, {2}, {{4, 14}}, {0}},
     {"geglu", f_geglu, 1, {2}, {{4, 14}}, {0}},
