@@ -138,7 +138,8 @@ typedef struct mgen_context_params {
  *
  * @param params  read during the call only; NULL = defaults
  * @param out     receives the context; NULL on failure
- * @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY
+ * @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT (host_memory_max is
+ *         too small for the context itself)
  * Ownership: destroy with mgen_context_destroy() after everything made from it.   Threads: any.
  * Since 0.1
  */
@@ -184,8 +185,9 @@ typedef struct mgen_pipeline {
  *
  * @param dir   UTF-8 path of the folder
  * @param pipe  initialised with MGEN_PIPELINE_INIT, handles NULL; unchanged on failure
- * @return MGEN_OK, MGEN_E_INVALID, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message names
- *         the file and the rule it breaks), MGEN_E_NO_MEMORY, MGEN_E_LIMIT
+ * @return MGEN_OK, MGEN_E_INVALID, MGEN_E_STATE (a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO,
+ *         MGEN_E_CORRUPT (the message names the file and the rule it breaks), MGEN_E_UNSUPPORTED (a
+ *         tensor type that is not read), MGEN_E_VERSION (a newer file), MGEN_E_NO_MEMORY, MGEN_E_LIMIT
  * Ownership: release the handles with mgen_pipeline_close().   Since 0.1
  */
 MGEN_API mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline *pipe);
