@@ -40,6 +40,7 @@ typedef struct mgk_case {
     uint8_t more[4096]; /* room for what args points to besides buffers (optimizer items) */
     mgk_case_buf bufs[MGK_CASE_BUFS];
     int buf_count;
+    int32_t real;    /* dtype of the real buffers that case_tools.h declares; 0 = f32 */
     float tolerance; /* relative to the largest reference value; 0 = exact, default 1e-5 */
     bool illegal;    /* mgk_<op>_check must refuse it; nothing is run */
     /* Called by the runner after it has set the buffers' pointers; NULL = not needed. */

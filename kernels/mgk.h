@@ -5,6 +5,11 @@
  * <op>_<variant>.c (faster forms) and <op>_cases.c (test shapes). ops.def lists ops and variants
  * once.
  *
+ * Dtypes: the real buffers of a call share one dtype T, f32 or bf16, as the op's header says. What the
+ * header calls f32 is f32 always: vectors (norm weights, biases, modulation, gates), tables,
+ * statistics, losses, gradients of parameters. Products may write f32 from bf16 operands. Inside,
+ * all sums are f32 at least, and what is bf16 is rounded once, when it is written.
+ *
  * Launchers check nothing (mgk_<op>_check did), never allocate, never print. Results do not depend
  * on the number of threads: reductions use fixed blocks, combined in order. Buffers of one call do
  * not overlap unless the header of the op says that they may be the same.
@@ -29,6 +34,7 @@ typedef struct mgk_buf {
 #define MGK_F(b) ((float *)(b).p)
 #define MGK_I(b) ((int32_t *)(b).p)
 #define MGK_B(b) ((uint8_t *)(b).p)
+#define MGK_H(b) ((uint16_t *)(b).p) /* bf16 */
 
 typedef struct mgk_exec {
     mgi_pool *pool;  /* NULL = serial */
@@ -85,6 +91,10 @@ extern const int mgk_variant_count;
 static inline bool mgk_is_f32(mgk_buf b)
 {
     return b.p && b.dtype == MGK_F32;
+}
+static inline bool mgk_is_real(mgk_buf b)
+{
+    return b.p && (b.dtype == MGK_F32 || b.dtype == MGK_BF16);
 }
 static inline bool mgk_is_f32_or_null(mgk_buf b)
 {

@@ -23,23 +23,24 @@ static inline int mgk_case_take(int *index, int n)
     return choice;
 }
 
+/* Inputs and outputs of the case's real dtype, which mgk_case.real sets before they are declared. */
 static inline void mgk_case_in(mgk_case *c, mgk_buf *slot, int64_t count, float scale)
 {
-    slot->dtype = MGK_F32;
-    mgk_case_add(c, slot, MGK_CASE_IN, MGK_FILL_NORMAL, MGK_F32, count, 0, scale);
+    slot->dtype = c->real;
+    mgk_case_add(c, slot, MGK_CASE_IN, MGK_FILL_NORMAL, c->real, count, 0, scale);
 }
 
 static inline void mgk_case_out(mgk_case *c, mgk_buf *slot, int64_t count)
 {
-    slot->dtype = MGK_F32;
-    mgk_case_add(c, slot, MGK_CASE_OUT, MGK_FILL_ZERO, MGK_F32, count, 0, 1);
+    slot->dtype = c->real;
+    mgk_case_add(c, slot, MGK_CASE_OUT, MGK_FILL_ZERO, c->real, count, 0, 1);
 }
 
 /* Read and written, as by ops that add to their output. */
 static inline void mgk_case_both(mgk_case *c, mgk_buf *slot, int64_t count)
 {
-    slot->dtype = MGK_F32;
-    mgk_case_add(c, slot, MGK_CASE_INOUT, MGK_FILL_NORMAL, MGK_F32, count, 0, 1);
+    slot->dtype = c->real;
+    mgk_case_add(c, slot, MGK_CASE_INOUT, MGK_FILL_NORMAL, c->real, count, 0, 1);
 }
 
 static inline void mgk_case_out_or_both(mgk_case *c, mgk_buf *slot, int64_t count, bool both)
@@ -48,6 +49,25 @@ static inline void mgk_case_out_or_both(mgk_case *c, mgk_buf *slot, int64_t coun
         mgk_case_both(c, slot, count);
     else
         mgk_case_out(c, slot, count);
+}
+
+/* The same, f32 whatever the case's dtype. */
+static inline void mgk_case_in_f32(mgk_case *c, mgk_buf *slot, int64_t count, float scale)
+{
+    slot->dtype = MGK_F32;
+    mgk_case_add(c, slot, MGK_CASE_IN, MGK_FILL_NORMAL, MGK_F32, count, 0, scale);
+}
+
+static inline void mgk_case_out_f32(mgk_case *c, mgk_buf *slot, int64_t count)
+{
+    slot->dtype = MGK_F32;
+    mgk_case_add(c, slot, MGK_CASE_OUT, MGK_FILL_ZERO, MGK_F32, count, 0, 1);
+}
+
+static inline void mgk_case_both_f32(mgk_case *c, mgk_buf *slot, int64_t count)
+{
+    slot->dtype = MGK_F32;
+    mgk_case_add(c, slot, MGK_CASE_INOUT, MGK_FILL_NORMAL, MGK_F32, count, 0, 1);
 }
 
 #endif

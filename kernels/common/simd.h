@@ -239,4 +239,75 @@ MGK_INLINE void v_store_lanes(float *p, int64_t lanes, vf v)
 #define v_in(p)     v_load_lanes(p, v_lanes)
 #define v_out(p, v) v_store_lanes(p, v_lanes, v)
 
+/* The same for buffers of either real dtype: v_get(b, at) and v_put(b, at, v) inside MGK_EACH_VECTOR, b
+ * a v_real whose dtype is a constant after inlining (instantiate the loop for MGK_F32 and MGK_BF16). */
+typedef struct v_real {
+    void *p;
+    int32_t dtype;
+} v_real;
+
+#if MGK_WIDTH == 16 && defined(__AVX512BW__)
+MGK_INLINE vf v_from_bf16(const uint16_t *p, int64_t lanes)
+{
+    __m256i h = lanes == 16 ? _mm256_loadu_si256((const __m256i *)(const void *)p)
+                            : _mm256_maskz_loadu_epi16((__mmask16)((1u << lanes) - 1), p);
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16);
+}
+
+MGK_INLINE void v_to_bf16(uint16_t *p, int64_t lanes, vf v)
+{
+    __m512i u = (__m512i)v;
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    __m512i r = _mm512_srli_epi32(
+        _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
+    __mmask16 nan = _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q);
+    r = _mm512_mask_or_epi32(r, nan, _mm512_srli_epi32(u, 16), _mm512_set1_epi32(0x40));
+    __m256i h = _mm512_cvtepi32_epi16(r);
+    if (lanes == 16)
+        _mm256_storeu_si256((__m256i *)(void *)p, h);
+    else
+        _mm256_mask_storeu_epi16(p, (__mmask16)((1u << lanes) - 1), h);
+}
+#else
+MGK_INLINE vf v_from_bf16(const uint16_t *p, int64_t lanes)
+{
+    vu u = {0};
+    if (lanes == MGK_WIDTH)
+        for (int i = 0; i < MGK_WIDTH; i++)
+            u[i] = p[i];
+    else
+        for (int64_t i = 0; i < lanes; i++)
+            u[i] = p[i];
+    return (vf)(u << 16);
+}
+
+MGK_INLINE void v_to_bf16(uint16_t *p, int64_t lanes, vf v)
+{
+    vu u = (vu)v, r = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+    r = (vu)v_select(v == v, (vf)r, (vf)(u >> 16 | 0x40));
+    if (lanes == MGK_WIDTH)
+        for (int i = 0; i < MGK_WIDTH; i++)
+            p[i] = (uint16_t)r[i];
+    else
+        for (int64_t i = 0; i < lanes; i++)
+            p[i] = (uint16_t)r[i];
+}
+#endif
+
+MGK_INLINE vf v_read(v_real b, int64_t at, int64_t lanes)
+{
+    return b.dtype == MGK_BF16 ? v_from_bf16((const uint16_t *)b.p + at, lanes)
+                               : v_load_lanes((const float *)b.p + at, lanes);
+}
+
+MGK_INLINE void v_write(v_real b, int64_t at, int64_t lanes, vf v)
+{
+    if (b.dtype == MGK_BF16)
+        v_to_bf16((uint16_t *)b.p + at, lanes, v);
+    else
+        v_store_lanes((float *)b.p + at, lanes, v);
+}
+#define v_get(b, at)    v_read(b, at, v_lanes)
+#define v_put(b, at, v) v_write(b, at, v_lanes, v)
+
 #endif
