@@ -4,7 +4,9 @@
  *
  * A case fills an argument struct and declares each buffer that the struct points to. The runner
  * makes the buffers (guard zones around them, outputs poisoned), runs every variant on equal inputs
- * and compares with the reference.
+ * and compares with the truth: the reference, run with bf16 buffers widened to f32. Each output may be
+ * wrong by tolerance * the largest true value, plus twice what the reference itself is wrong by with
+ * bf16 buffers (gradients: three times).
  */
 #ifndef MGK_CASES_H
 #define MGK_CASES_H
@@ -28,6 +30,7 @@ typedef struct mgk_case_buf {
     int32_t dtype;
     int64_t count, limit;
     float scale;
+    bool widened; /* set by the runner: an f32 copy of a bf16 buffer */
 } mgk_case_buf;
 
 typedef struct mgk_case {
@@ -41,7 +44,7 @@ typedef struct mgk_case {
     mgk_case_buf bufs[MGK_CASE_BUFS];
     int buf_count;
     int32_t real;    /* dtype of the real buffers that case_tools.h declares; 0 = f32 */
-    float tolerance; /* relative to the largest reference value; 0 = exact, default 1e-5 */
+    float tolerance; /* relative to the largest true value; 0 = exact, default 1e-5 */
     bool illegal;    /* mgk_<op>_check must refuse it; nothing is run */
     /* Called by the runner after it has set the buffers' pointers; NULL = not needed. */
     void (*finish)(struct mgk_case *c);

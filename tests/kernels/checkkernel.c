@@ -3,8 +3,8 @@
  *
  * Legal arguments must be accepted, illegal ones refused with a reason. A variant runs serially and
  * on pools of 1, 2 and 3 threads, its buffers now aligned, now tight against a forbidden page. All
- * runs must give the same bits, equal to the reference within the case's tolerance, leave inputs
- * and guard zones alone and write all of every output.
+ * runs must give the same bits, close to the truth (kernels/cases.h), leave inputs and guard zones
+ * alone and write all of every output.
  *
  *   checkkernel [--op NAME] [--case TEXT] [--seed N] [--bench]     prints TAP
  */
@@ -36,6 +36,10 @@ static const struct {
 
 enum { FOLDERS = sizeof folders / sizeof folders[0], VARIANTS_MAX = 512, RUNS = 5, POOLS = 4 };
 enum { ANSWERS_SHOWN = 5, SLOTS = 2048 / 8, SLOT_TRIED = 1, SLOT_REFUSED = 2 };
+
+/* More than this part of the largest value no reference may lose by its buffers being bf16: two or
+ * three roundings in a row, of 1/512 each. */
+#define BF16_ERROR_MAX (1.0 / 128)
 
 typedef struct tally {
     int cases, failures;
@@ -169,24 +173,52 @@ static bool value_good(double want, double got, double limit)
     return fabs(want - got) <= limit;
 }
 
-static bool close_to(const mgk_case *c, const mgk_variant_info *v, const arena *want,
-                     const arena *got)
+/* What a case is judged by: the reference run with every bf16 buffer widened to f32, and how far from
+ * it the reference ends with the buffers as they are, for each buffer. */
+typedef struct truth {
+    const arena *values;
+    double largest[MGK_CASE_BUFS], reference_error[MGK_CASE_BUFS];
+} truth;
+
+static void measure_truth(truth *t, const mgk_case *c, const mgk_case *wide, const arena *values,
+                          const arena *reference)
+{
+    *t = (truth){.values = values};
+    for (int i = 0; i < c->buf_count; i++) {
+        if (c->bufs[i].role == MGK_CASE_IN)
+            continue;
+        for (int64_t j = 0; j < c->bufs[i].count; j++) {
+            double value = value_at(values->bufs[i].data, wide->bufs[i].dtype, j);
+            double error = fabs(value_at(reference->bufs[i].data, c->bufs[i].dtype, j) - value);
+            if (!isfinite(value))
+                continue;
+            t->largest[i] = fmax(t->largest[i], fabs(value));
+            if (wide != c && isfinite(error))
+                t->reference_error[i] = fmax(t->reference_error[i], error);
+        }
+    }
+}
+
+/* Gradient ops sum more often and may be wrong by more. */
+static double error_limit(const mgk_case *c, const truth *t, int buf)
+{
+    const char *grad = strstr(mgk_ops[c->op].name, "_grad");
+    double factor = grad && (grad[5] == '_' || grad[5] == 0) ? 3 : 2;
+    return factor * t->reference_error[buf] + (double)c->tolerance * t->largest[buf];
+}
+
+static bool close_to(const mgk_case *c, const mgk_variant_info *v, const mgk_case *wide,
+                     const truth *t, const arena *got)
 {
     int wrong = 0;
     for (int i = 0; i < c->buf_count; i++) {
         const mgk_case_buf *b = &c->bufs[i];
-        const void *w = want->bufs[i].data, *g = got->bufs[i].data;
-        double largest = 0;
+        const void *w = t->values->bufs[i].data, *g = got->bufs[i].data;
+        double limit = error_limit(c, t, i);
         if (b->role == MGK_CASE_IN)
             continue;
-        for (int64_t j = 0; j < b->count; j++) {
-            double value = fabs(value_at(w, b->dtype, j));
-            if (isfinite(value) && value > largest)
-                largest = value;
-        }
-        double limit = (double)c->tolerance * largest;
         for (int64_t j = 0; j < b->count && wrong < ANSWERS_SHOWN; j++) {
-            double x = value_at(w, b->dtype, j), y = value_at(g, b->dtype, j);
+            double x = value_at(w, wide->bufs[i].dtype, j), y = value_at(g, b->dtype, j);
             if (b->role == MGK_CASE_OUT && is_poison(g, b->dtype, j)) {
                 blame(c, v->name, "buffer %d element %lld was not written", i, (long long)j);
                 wrong++;
@@ -207,7 +239,8 @@ static bool usable(const mgk_variant_info *v)
     return v->launch && (mgi_cpu_features() & v->needs) == v->needs;
 }
 
-static bool run_variant(mgk_case *c, const mgk_variant_info *v, const arena *reference)
+static bool run_variant(mgk_case *c, const mgk_variant_info *v, const mgk_case *wide,
+                        const truth *t)
 {
     static const struct {
         int pool;
@@ -234,7 +267,7 @@ static bool run_variant(mgk_case *c, const mgk_variant_info *v, const arena *ref
         }
         good = zones_and_inputs_intact(c, v, a);
         if (i == 0)
-            good = close_to(c, v, reference, a) && good;
+            good = close_to(c, v, wide, t, a) && good;
         else
             good = same_bits(c, v, &first, a, runs[i].how) && good;
         if (i > 0)
@@ -271,19 +304,69 @@ static void bench_variant(mgk_case *c, const mgk_variant_info *v)
     arena_free(&a);
 }
 
-static void run_legal(mgk_case *c)
+/* The same case with f32 buffers in the place of bf16 ones. */
+static void widen(mgk_case *wide, const mgk_case *c)
 {
-    arena reference;
-    const mgk_variant_info *ref = NULL;
-    for (int i = 0; i < mgk_variant_count; i++)
-        if (mgk_variants[i].op == c->op && !ref)
-            ref = &mgk_variants[i];
-    snprintf(state.now, sizeof state.now, "%s %s, case '%s'", mgk_ops[c->op].name, ref->name,
-             c->label);
-    if (!arena_make(&reference, c, GUARDED_ALIGNED) || !launch(ref, c, &reference, NULL)) {
+    *wide = *c;
+    for (int i = 0; i < c->buf_count; i++) {
+        mgk_case_buf *b = &wide->bufs[i];
+        b->slot = (mgk_buf *)((uint8_t *)wide + ((uint8_t *)c->bufs[i].slot - (const uint8_t *)c));
+        if (b->dtype == MGK_BF16) {
+            b->dtype = MGK_F32;
+            b->widened = true;
+        }
+        b->slot->dtype = b->dtype;
+    }
+}
+
+static bool has_bf16(const mgk_case *c)
+{
+    for (int i = 0; i < c->buf_count; i++)
+        if (c->bufs[i].dtype == MGK_BF16)
+            return true;
+    return false;
+}
+
+static void run_reference(arena *a, mgk_case *c, const mgk_variant_info *ref, const char *how)
+{
+    snprintf(state.now, sizeof state.now, "%s %s, case '%s'%s", mgk_ops[c->op].name, ref->name,
+             c->label, how);
+    if (!arena_make(a, c, GUARDED_ALIGNED) || !launch(ref, c, a, NULL)) {
         printf("Bail out! out of memory\n");
         exit(1);
     }
+}
+
+/* The truth of a case with bf16 buffers. A reference that is far from it is no measure of others. */
+static bool run_wide(mgk_case *wide, arena *values, truth *t, const mgk_case *c,
+                     const arena *reference, const mgk_variant_info *ref)
+{
+    const char *why = NULL;
+    widen(wide, c);
+    if (!arena_make(values, wide, GUARDED_ALIGNED))
+        return false;
+    bool legal = mgk_ops[c->op].check(wide->args.bytes, &why);
+    arena_free(values);
+    if (!legal) {
+        blame(c, "check", "refuses the case with f32 in the place of bf16: %s", why ? why : "");
+        return false;
+    }
+    run_reference(values, wide, ref, ", widened to f32");
+    measure_truth(t, c, wide, values, reference);
+    for (int i = 0; i < c->buf_count; i++) {
+        double limit = fmax((double)c->tolerance, BF16_ERROR_MAX) * t->largest[i];
+        if (!(t->reference_error[i] <= limit)) {
+            blame(c, ref->name, "buffer %d is wrong by %.3g, more than %.3g, for being bf16", i,
+                  t->reference_error[i], limit);
+            arena_free(values);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void run_variants(mgk_case *c, const mgk_case *wide, const truth *t)
+{
     for (int i = 0; i < mgk_variant_count; i++) {
         const mgk_variant_info *v = &mgk_variants[i];
         if (v->op != c->op || !usable(v))
@@ -291,8 +374,31 @@ static void run_legal(mgk_case *c)
         state.variants[i].cases++;
         if (state.bench)
             bench_variant(c, v);
-        else if (!run_variant(c, v, &reference))
+        else if (!run_variant(c, v, wide, t))
             state.variants[i].failures++;
+    }
+}
+
+static void run_legal(mgk_case *c)
+{
+    static mgk_case wide;
+    arena reference, values;
+    truth t;
+    int first = 0;
+    while (mgk_variants[first].op != c->op)
+        first++;
+    const mgk_variant_info *ref = &mgk_variants[first];
+    run_reference(&reference, c, ref, "");
+    /* Conversion to bf16 is what convert is for: its reference is the truth. */
+    if (!has_bf16(c) || c->op == MGK_OP_convert) {
+        measure_truth(&t, c, c, &reference, &reference);
+        run_variants(c, c, &t);
+    } else if (run_wide(&wide, &values, &t, c, &reference, ref)) {
+        run_variants(c, &wide, &t);
+        arena_free(&values);
+    } else {
+        state.variants[first].cases++;
+        state.variants[first].failures++;
     }
     arena_free(&reference);
 }

@@ -88,6 +88,14 @@ double value_at(const void *data, int32_t dtype, int64_t i)
     }
 }
 
+/* To the nearest, a tie to the even one. No fill makes a value that is not finite. */
+static uint16_t to_bf16(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 static void store(void *data, int32_t dtype, int64_t i, double value)
 {
     switch (dtype) {
@@ -100,13 +108,9 @@ static void store(void *data, int32_t dtype, int64_t i, double value)
     case MGK_U64:
         ((uint64_t *)data)[i] = (uint64_t)value;
         break;
-    case MGK_BF16: {
-        float narrow = (float)value;
-        uint32_t bits;
-        memcpy(&bits, &narrow, sizeof bits);
-        ((uint16_t *)data)[i] = (uint16_t)(bits >> 16);
+    case MGK_BF16:
+        ((uint16_t *)data)[i] = to_bf16((float)value);
         break;
-    }
     default:
         ((uint8_t *)data)[i] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
     }
@@ -155,6 +159,10 @@ void fill_values(void *data, const mgk_case_buf *b, uint64_t seed, uint64_t stre
         }
         default:
             break;
+        }
+        if (b->widened) {
+            uint16_t narrow = to_bf16((float)value);
+            value = value_at(&narrow, MGK_BF16, 0);
         }
         store(data, b->dtype, i, value);
     }

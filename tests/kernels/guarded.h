@@ -27,7 +27,8 @@ double value_at(const void *data, int32_t dtype, int64_t i);
 void poison(void *data, int32_t dtype, int64_t count);
 bool is_poison(const void *data, int32_t dtype, int64_t i);
 
-/* Values as the case asks for; `stream` keeps the buffers of a case apart. */
+/* Values as the case asks for; `stream` keeps the buffers of a case apart. A widened buffer gets what
+ * its bf16 form would hold. */
 void fill_values(void *data, const mgk_case_buf *b, uint64_t seed, uint64_t stream);
 
 #endif
