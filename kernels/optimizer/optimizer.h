@@ -8,11 +8,15 @@
  *                 never): SCALE = 0 and SKIPPED += 1;
  *                 else SCALE = min(1, clip / NORM) (clip 0: 1), RUNNING = 0.98 RUNNING + 0.02 NORM
  *                 (first step: NORM), STEP += 1
- *   adamw         SCALE = 0: nothing changes. Else, with g = SCALE * grad:
+ *   adamw         SCALE = 0: no weight, moment or compute copy changes. Else, with g = SCALE * grad:
  *                 m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
  *                 w -= lr * lr_scale * (mhat / (sqrt(vhat) + eps) + decay * item.decay * w),
- *                 lr = control[LR], bias correction with control[STEP]
+ *                 lr = control[LR], bias correction with control[STEP];
+ *                 compute (where given) = w, rounded to bf16.
+ *                 fuse_ema: then also what ema does, for the items that have an ema: the same bits
+ *                 as ema run afterwards, in one walk through memory (and also if SCALE = 0)
  *   ema           ema += (1 - d) (w - ema), d = min(ema_decay, (1 + STEP) / (10 + STEP))
+ * Weights, moments and averages are f32 always; gradients f32 or bf16, item by item.
  */
 #ifndef MGK_OPTIMIZER_H
 #define MGK_OPTIMIZER_H
@@ -31,9 +35,14 @@ enum {
 };
 
 typedef struct mgk_optimizer_item {
-    float *weight, *grad, *m, *v, *ema; /* those the op uses */
+    float *weight;
+    void *grad;
+    float *m, *v, *ema; /* those the op uses */
+    void *compute;      /* bf16; NULL = none */
     int64_t count;
     float decay, lr_scale; /* factors, usually 0 or 1; and 1 */
+    int32_t grad_dtype;
+    int32_t compute_f32; /* 1: compute is f32 after all, a copy of the weight */
 } mgk_optimizer_item;
 
 typedef struct mgk_optimizer_args {
@@ -41,6 +50,7 @@ typedef struct mgk_optimizer_args {
     int64_t item_count;
     mgk_buf control; /* f32[MGK_CONTROL_COUNT] */
     float beta1, beta2, eps, decay, clip, skip_factor, ema_decay;
+    int32_t fuse_ema; /* adamw */
 } mgk_optimizer_args;
 
 MGK_DECLARE(grad_norm); /* writes control[NORM] */

@@ -1,48 +1,48 @@
 /* SPDX-License-Identifier: MIT
- * All items of a call as one list of chunks. */
+ * All items of a call laid end to end and cut into equal blocks: many small items share a block, a
+ * large one has many. */
 #ifndef MGK_OPTIMIZER_BLOCKS_H
 #define MGK_OPTIMIZER_BLOCKS_H
 
 #include "kernels/common/parallel.h"
 #include "kernels/optimizer/optimizer.h"
 
-enum { MGK_OPT_CHUNK = MGK_BLOCK_ELEMENTS };
+enum { MGK_OPT_BLOCK = MGK_BLOCK_ELEMENTS };
 
-static inline int64_t mgk_opt_chunks(int64_t count)
+/* Places of all items together; each begins at a multiple of 16, so that a cut inside an item never
+ * parts a cache line that the item's start does not part. */
+static inline int64_t mgk_opt_places(const mgk_optimizer_args *a)
 {
-    return mgk_div_up(count, MGK_OPT_CHUNK);
+    int64_t places = 0;
+    for (int64_t i = 0; i < a->item_count; i++)
+        places += mgk_pad16(a->items[i].count);
+    return places;
 }
 
-/* The workspace begins with this table: first[i] is the number of item i's first chunk, the last
- * entry the number of all chunks. Returns the elements of all items. */
-static inline int64_t mgk_opt_table(const mgk_optimizer_args *a, int64_t *first)
+/* The workspace begins with this table: start[i] is item i's first place, the last entry the number of all
+ * places. */
+static inline void mgk_opt_table(const mgk_optimizer_args *a, int64_t *start)
 {
-    int64_t elements = 0, chunks = 0;
+    int64_t places = 0;
     for (int64_t i = 0; i < a->item_count; i++) {
-        first[i] = chunks;
-        chunks += mgk_opt_chunks(a->items[i].count);
-        elements += a->items[i].count;
+        start[i] = places;
+        places += mgk_pad16(a->items[i].count);
     }
-    first[a->item_count] = chunks;
-    return elements;
+    start[a->item_count] = places;
 }
 
-/* The item that holds a chunk; *at and *n: its elements there. */
-static inline const mgk_optimizer_item *mgk_opt_chunk(const mgk_optimizer_args *a,
-                                                      const int64_t *first, int64_t chunk,
-                                                      int64_t *at, int64_t *n)
+/* The item that holds a place: the last one that begins at or before it. */
+static inline int64_t mgk_opt_find(const int64_t *start, int64_t item_count, int64_t place)
 {
-    int64_t low = 0, high = a->item_count; /* first[low] <= chunk < first[high] */
+    int64_t low = 0, high = item_count; /* start[low] <= place < start[high] */
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
-        if (first[middle] <= chunk)
+        if (start[middle] <= place)
             low = middle;
         else
             high = middle;
     }
-    *at = (chunk - first[low]) * MGK_OPT_CHUNK;
-    *n = mgk_min(MGK_OPT_CHUNK, a->items[low].count - *at);
-    return &a->items[low];
+    return low;
 }
 
 /* What adamw derives from its arguments once. */

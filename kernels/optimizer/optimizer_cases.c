@@ -12,15 +12,16 @@ enum { MAX_ITEMS = 5 };
  */
 typedef struct more {
     mgk_optimizer_item items[MAX_ITEMS];
-    mgk_buf bufs[MAX_ITEMS][5];
+    mgk_buf bufs[MAX_ITEMS][6];
 } more;
 
 static const int64_t sizes[][MAX_ITEMS] = {
     {0}, {1}, {5, 0, 17}, {16384, 1, 16385, 3, 100}, {40000, 33, 15, 64, 7}, {200, 300, 0, 1, 2}};
+enum { NORM, NORM_BF16, ADAMW, ADAMW_BF16, ADAMW_EMA, EMA, FORMS };
 enum {
     SIZES = sizeof sizes / sizeof sizes[0],
     OPTIONS = 4,
-    LEGAL = SIZES * 3 * OPTIONS,
+    LEGAL = SIZES * FORMS * OPTIONS,
     CONTROL = 8
 };
 
@@ -29,11 +30,16 @@ static void finish(mgk_case *c)
     mgk_optimizer_args *a = (void *)&c->args;
     more *m = (void *)c->more;
     for (int i = 0; i < MAX_ITEMS; i++) {
-        m->items[i].weight = m->bufs[i][0].p;
-        m->items[i].grad = m->bufs[i][1].p;
-        m->items[i].m = m->bufs[i][2].p;
-        m->items[i].v = m->bufs[i][3].p;
-        m->items[i].ema = m->bufs[i][4].p;
+        mgk_optimizer_item *item = &m->items[i];
+        item->weight = m->bufs[i][0].p;
+        item->grad = m->bufs[i][1].p;
+        item->m = m->bufs[i][2].p;
+        item->v = m->bufs[i][3].p;
+        item->ema = m->bufs[i][4].p;
+        item->compute = m->bufs[i][5].p;
+        if (!c->illegal)
+            item->grad_dtype = m->bufs[i][1].dtype;
+        item->compute_f32 = m->bufs[i][5].dtype == MGK_F32;
     }
     a->items = m->items;
 }
@@ -44,38 +50,49 @@ static void add_control(mgk_case *c, mgk_optimizer_args *a, int fill, float scal
     mgk_case_add(c, &a->control, MGK_CASE_INOUT, fill, MGK_F32, MGK_CONTROL_COUNT, 0, scale);
 }
 
+/* In the bf16 forms every other gradient is bf16. */
+static void add_item(mgk_case *c, mgk_buf *b, int64_t n, int form, int i)
+{
+    c->real = (form == NORM_BF16 || form == ADAMW_BF16) && i % 2 == 0 ? MGK_BF16 : MGK_F32;
+    if (form == EMA)
+        mgk_case_in_f32(c, &b[0], n, 1);
+    else
+        mgk_case_in(c, &b[1], n, 1);
+    if (form == ADAMW || form == ADAMW_BF16 || form == ADAMW_EMA) {
+        mgk_case_both_f32(c, &b[0], n);
+        mgk_case_both_f32(c, &b[2], n);
+        mgk_case_add(c, &b[3], MGK_CASE_INOUT, MGK_FILL_POSITIVE, MGK_F32, n, 0, 1);
+    }
+    if (form == EMA || (form == ADAMW_EMA && i != 1)) /* a weight without average among others */
+        mgk_case_both_f32(c, &b[4], n);
+    if (form == ADAMW_BF16 || (form == ADAMW_EMA && i > 0)) {
+        c->real = form == ADAMW_BF16 ? MGK_BF16 : MGK_F32;
+        mgk_case_both(c, &b[5], n);
+    }
+}
+
 static void build(mgk_case *c, mgk_optimizer_args *a, int index)
 {
+    static const int ops[] = {MGK_OP_grad_norm, MGK_OP_grad_norm, MGK_OP_adamw,
+                              MGK_OP_adamw,     MGK_OP_adamw,     MGK_OP_ema};
     more *m = (void *)c->more;
     _Static_assert(sizeof(more) <= sizeof c->more, "items must fit into mgk_case.more");
-    int set = mgk_case_take(&index, SIZES), op = mgk_case_take(&index, 3), option = index;
-    static const int ops[] = {MGK_OP_grad_norm, MGK_OP_adamw, MGK_OP_ema};
-    MGK_CASE_BEGIN(c, ops[op], "set %d option %d", set, option);
+    int set = mgk_case_take(&index, SIZES), form = mgk_case_take(&index, FORMS), option = index;
+    MGK_CASE_BEGIN(c, ops[form], "set %d option %d form %d", set, option, form);
     a->item_count = set == 0 ? 0 : MAX_ITEMS;
     a->beta1 = 0.9f;
     a->beta2 = 0.95f;
     a->eps = 1e-8f;
     a->decay = option & 1 ? 0.1f : 0;
     a->ema_decay = option & 1 ? 0.99f : 0.05f;
+    a->fuse_ema = form == ADAMW_EMA;
     c->finish = finish;
     add_control(c, a, option == 3 ? MGK_FILL_ZERO : MGK_FILL_POSITIVE, option == 2 ? 30 : 1);
     for (int i = 0; i < a->item_count; i++) {
-        mgk_buf *b = m->bufs[i];
-        int64_t n = sizes[set][i];
-        m->items[i].count = n;
+        m->items[i].count = sizes[set][i];
         m->items[i].decay = (float)(i % 2);
         m->items[i].lr_scale = i == 2 ? 0.5f : 1;
-        if (op == 0) {
-            mgk_case_in(c, &b[1], n, 1);
-        } else if (op == 1) {
-            mgk_case_both(c, &b[0], n);
-            mgk_case_in(c, &b[1], n, 1);
-            mgk_case_both(c, &b[2], n);
-            mgk_case_add(c, &b[3], MGK_CASE_INOUT, MGK_FILL_POSITIVE, MGK_F32, n, 0, 1);
-        } else {
-            mgk_case_in(c, &b[0], n, 1);
-            mgk_case_both(c, &b[4], n);
-        }
+        add_item(c, m->bufs[i], sizes[set][i], form, i);
     }
 }
 
@@ -92,27 +109,52 @@ static bool control_case(mgk_case *c, mgk_optimizer_args *a, int index)
 
 static bool illegal(mgk_case *c, mgk_optimizer_args *a, int index)
 {
-    static const int ops[] = {MGK_OP_grad_norm, MGK_OP_adamw, MGK_OP_adamw,
-                              MGK_OP_adamw,     MGK_OP_ema,   MGK_OP_step_control};
+    static const struct {
+        int op, count;
+        const char *what;
+    } bad[] = {{MGK_OP_grad_norm, 1, "no grad"},
+               {MGK_OP_adamw, 1, "beta1 of 1"},
+               {MGK_OP_adamw, 1, "negative count"},
+               {MGK_OP_adamw, 1, "no moments"},
+               {MGK_OP_ema, 1, "no ema"},
+               {MGK_OP_step_control, 1, "negative clip"},
+               {MGK_OP_grad_norm, 1, "grad of i32"},
+               {MGK_OP_adamw, 1, "grad of i32"},
+               {MGK_OP_adamw, 1, "fused ema_decay 2"},
+               {MGK_OP_adamw, 1, "beta2 negative"},
+               {MGK_OP_adamw, 1, "eps negative"},
+               {MGK_OP_adamw, 1, "no weight"},
+               {MGK_OP_ema, 1, "ema_decay negative"},
+               {MGK_OP_adamw, -1, "item_count negative"},
+               {MGK_OP_step_control, 1, "skip"}};
     more *m = (void *)c->more;
-    if (index >= (int)(sizeof ops / sizeof ops[0]))
+    mgk_buf *b = m->bufs[0];
+    if (index >= (int)(sizeof bad / sizeof bad[0]))
         return false;
-    MGK_CASE_BEGIN(c, ops[index], "illegal %d", index);
+    MGK_CASE_BEGIN(c, bad[index].op, "illegal: %s", bad[index].what);
     c->illegal = true;
-    a->item_count = 1;
+    a->item_count = bad[index].count;
     a->beta1 = index == 1 ? 1 : 0.9f;
-    a->beta2 = 0.9f;
-    a->clip = -1; /* step_control */
+    a->beta2 = index == 9 ? -0.5f : 0.9f;
+    a->eps = index == 10 ? -1 : 0;
+    a->clip = index == 5 ? -1 : 0;
+    a->skip_factor = index == 14 ? -1 : 0;
+    a->fuse_ema = index == 8;
+    a->ema_decay = index == 8 ? 2 : index == 12 ? -0.1f : 0.9f;
     m->items[0].count = index == 2 ? -1 : 8;
+    m->items[0].grad_dtype = index == 6 || index == 7 ? MGK_I32 : MGK_F32;
     c->finish = finish;
     add_control(c, a, MGK_FILL_POSITIVE, 1);
-    mgk_case_both(c, &m->bufs[0][0], 8);
+    if (index != 11)
+        mgk_case_both_f32(c, &b[0], 8);
     if (index != 0)
-        mgk_case_both(c, &m->bufs[0][1], 8);
-    if (index != 3) /* adamw without its moments */
-        mgk_case_both(c, &m->bufs[0][2], 8);
-    mgk_case_both(c, &m->bufs[0][3], 8);
-    return true; /* ema: no ema */
+        mgk_case_both_f32(c, &b[1], 8);
+    if (index != 3)
+        mgk_case_both_f32(c, &b[2], 8);
+    mgk_case_both_f32(c, &b[3], 8);
+    if (index != 4)
+        mgk_case_both_f32(c, &b[4], 8);
+    return true;
 }
 
 MGK_CASES(optimizer)

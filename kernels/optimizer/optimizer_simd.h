@@ -1,88 +1,192 @@
 /* SPDX-License-Identifier: MIT
- * The optimizer on vectors; included once a variant. Items are cut into chunks, all of which form
- * one list of tasks. */
-#include "kernels/common/simd.h"
+ * The optimizer on vectors; included once a variant. A task is a block of the items laid end to
+ * end (optimizer_blocks.h). */
+#include "kernels/common/real_simd.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/optimizer/optimizer_blocks.h"
 
 typedef struct optimizer_job {
     const mgk_optimizer_args *a;
-    const int64_t *first; /* see mgk_opt_table */
-    double *sums;         /* grad_norm: one a chunk */
+    const int64_t *start; /* see mgk_opt_table */
+    double *sums;         /* grad_norm: one a block */
     mgk_adamw_terms terms;
     float keep; /* ema: 1 - d */
 } optimizer_job;
 
-/* Chunks of everything; job->first is put at the start of the workspace. */
-static void run_chunks(mgk_exec *x, optimizer_job *job, mgi_pool_fn *fn)
+/* The part of an item that lies in a block. */
+typedef void piece_fn(const optimizer_job *job, const mgk_optimizer_item *item, int64_t at,
+                      int64_t n, int64_t block);
+
+MGK_INLINE void each_piece(const optimizer_job *job, int64_t block, piece_fn *fn)
 {
-    int64_t *first = x->workspace;
-    int64_t elements = mgk_opt_table(job->a, first), chunks = first[job->a->item_count];
-    job->first = first;
-    job->sums = (double *)(first + job->a->item_count + 1);
-    mgk_for(x, chunks, 2 * elements, fn, job);
+    int64_t first = block * MGK_OPT_BLOCK, end = first + MGK_OPT_BLOCK;
+    int64_t items = job->a->item_count;
+    for (int64_t i = mgk_opt_find(job->start, items, first); i < items && job->start[i] < end;
+         i++) {
+        const mgk_optimizer_item *item = &job->a->items[i];
+        int64_t at = mgk_max(0, first - job->start[i]);
+        int64_t n = mgk_min(item->count, end - job->start[i]) - at;
+        if (n > 0)
+            fn(job, item, at, n, block);
+    }
 }
 
-enum { LANES = 16 }; /* independent sums */
+/* Returns the number of blocks. The table is put at the start of the workspace. */
+static int64_t run_blocks(mgk_exec *x, optimizer_job *job, mgi_pool_fn *fn)
+{
+    int64_t *start = x->workspace;
+    mgk_opt_table(job->a, start);
+    int64_t places = start[job->a->item_count], blocks = mgk_div_up(places, MGK_OPT_BLOCK);
+    job->start = start;
+    job->sums = (double *)(start + job->a->item_count + 1);
+    mgk_for(x, blocks, 2 * places, fn, job);
+    return blocks;
+}
 
-static void norm_chunk(void *arg, int64_t chunk, int thread)
+enum { LANES = 32 }; /* independent sums */
+
+/* The loop over lanes is a vector loop for the compiler. */
+MGK_INLINE double sum_of_squares(const void *grad, int64_t n, int32_t dtype)
+{
+    const float *f = grad;
+    const uint16_t *h = grad;
+    double lane[LANES] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        MGK_UNROLL
+    for (int j = 0; j < LANES; j++) {
+        double g = dtype == MGK_BF16 ? mgk_from_bf16(h[i + j]) : f[i + j];
+        lane[j] += g * g;
+    }
+    for (; i < n; i++) {
+        double g = dtype == MGK_BF16 ? mgk_from_bf16(h[i]) : f[i];
+        sum += g * g;
+    }
+    for (int j = 0; j < LANES; j++)
+        sum += lane[j];
+    return sum;
+}
+
+static void norm_piece(const optimizer_job *job, const mgk_optimizer_item *item, int64_t at,
+                       int64_t n, int64_t block)
+{
+    job->sums[block] += item->grad_dtype == MGK_BF16
+                            ? sum_of_squares((const uint16_t *)item->grad + at, n, MGK_BF16)
+                            : sum_of_squares((const float *)item->grad + at, n, MGK_F32);
+}
+
+static void norm_block(void *arg, int64_t block, int thread)
 {
     const optimizer_job *job = arg;
     (void)thread;
-    int64_t at, n, i = 0;
-    const float *grad = mgk_opt_chunk(job->a, job->first, chunk, &at, &n)->grad + at;
-    double lane[LANES] = {0}, sum = 0;
-    for (; i + LANES <= n; i += LANES)
-        MGK_UNROLL
-    for (int j = 0; j < LANES; j++)
-        lane[j] += (double)grad[i + j] * grad[i + j];
-    for (; i < n; i++)
-        sum += (double)grad[i] * grad[i];
-    for (int j = 0; j < LANES; j++)
-        sum += lane[j];
-    job->sums[chunk] = sum;
+    job->sums[block] = 0;
+    each_piece(job, block, norm_piece);
 }
 
 MGK_LAUNCH(grad_norm)
 {
     optimizer_job job = {.a = args};
     double sum = 0;
-    run_chunks(x, &job, norm_chunk);
-    for (int64_t c = 0; c < job.first[job.a->item_count]; c++)
-        sum += job.sums[c];
+    int64_t blocks = run_blocks(x, &job, norm_block);
+    for (int64_t b = 0; b < blocks; b++)
+        sum += job.sums[b];
     MGK_F(job.a->control)[MGK_CONTROL_NORM] = (float)sqrt(sum);
 }
 
-static void adamw_chunk(void *arg, int64_t chunk, int thread)
+MGK_INLINE vf square_root(vf v)
 {
-    const optimizer_job *job = arg;
+#if MGK_WIDTH == 16 && defined(__AVX512F__)
+    return (vf)_mm512_sqrt_ps((__m512)v);
+#elif MGK_WIDTH == 8 && defined(__AVX2__)
+    return (vf)_mm256_sqrt_ps((__m256)v);
+#else
+    for (int i = 0; i < MGK_WIDTH; i++)
+        v[i] = sqrtf(v[i]);
+    return v;
+#endif
+}
+
+/* Whether there is an average or a compute copy never changes inside the loop: such branches cost
+ * nothing beside the memory. */
+MGK_INLINE void adamw_loop(const optimizer_job *job, const mgk_optimizer_item *item, int64_t at,
+                           int64_t n, int32_t grad_dtype)
+{
+    const mgk_adamw_terms t = job->terms;
+    const v_real grad = v_from((mgk_buf){item->grad, grad_dtype}, at, grad_dtype);
+    float *weight = item->weight + at, *m = item->m + at, *v = item->v + at;
+    float *ema = job->a->fuse_ema && item->ema ? item->ema + at : NULL;
+    uint16_t *narrow = item->compute && !item->compute_f32 ? (uint16_t *)item->compute + at : NULL;
+    float *wide = item->compute && item->compute_f32 ? (float *)item->compute + at : NULL;
+    const float lr = t.lr * item->lr_scale, decay = lr * t.decay * item->decay, keep = job->keep;
+    const float rate = lr * t.correct1;
+    MGK_EACH_VECTOR(i, n, {
+        vf g = t.scale * v_get(grad, i), w = v_in(weight + i);
+        vf next_m = t.beta1 * v_in(m + i) + (1 - t.beta1) * g;
+        vf next_v = t.beta2 * v_in(v + i) + (1 - t.beta2) * g * g;
+        w -= rate * next_m / (square_root(next_v) * t.correct2_root + t.eps) + decay * w;
+        v_out(m + i, next_m);
+        v_out(v + i, next_v);
+        v_out(weight + i, w);
+        if (narrow)
+            v_to_bf16(narrow + i, v_lanes, w);
+        if (wide)
+            v_out(wide + i, w);
+        if (ema) {
+            vf old = v_in(ema + i);
+            v_out(ema + i, old + keep * (w - old));
+        }
+    });
+}
+
+static void adamw_piece(const optimizer_job *job, const mgk_optimizer_item *item, int64_t at,
+                        int64_t n, int64_t block)
+{
+    (void)block;
+    V_BY_DTYPE(item->grad_dtype, adamw_loop, job, item, at, n);
+}
+
+static void adamw_block(void *arg, int64_t block, int thread)
+{
     (void)thread;
-    int64_t at, n;
-    const mgk_optimizer_item *item = mgk_opt_chunk(job->a, job->first, chunk, &at, &n);
-    mgk_adamw_terms t = job->terms;
-    float *restrict weight = item->weight + at, *restrict m = item->m + at;
-    float *restrict v = item->v + at;
-    const float *restrict grad = item->grad + at;
-    float lr = t.lr * item->lr_scale, decay = lr * t.decay * item->decay;
-    for (int64_t i = 0; i < n; i++) {
-        float g = t.scale * grad[i];
-        float next_m = t.beta1 * m[i] + (1 - t.beta1) * g;
-        float next_v = t.beta2 * v[i] + (1 - t.beta2) * g * g;
-        float root = sqrtf(next_v) * t.correct2_root + t.eps;
-        m[i] = next_m;
-        v[i] = next_v;
-        weight[i] -= lr * (next_m * t.correct1 / root) + decay * weight[i];
-    }
+    each_piece(arg, block, adamw_piece);
+}
+
+static void ema_piece(const optimizer_job *job, const mgk_optimizer_item *item, int64_t at,
+                      int64_t n, int64_t block)
+{
+    const float *weight = item->weight + at;
+    float *ema = item->ema ? item->ema + at : NULL, keep = job->keep;
+    (void)block;
+    if (ema) /* adamw that skips a step may come with items that have none */
+        MGK_EACH_VECTOR(i, n, {
+            vf old = v_in(ema + i);
+            v_out(ema + i, old + keep * (v_in(weight + i) - old));
+        });
+}
+
+static void ema_block(void *arg, int64_t block, int thread)
+{
+    (void)thread;
+    each_piece(arg, block, ema_piece);
+}
+
+static float ema_keep(const mgk_optimizer_args *a)
+{
+    double step = MGK_F(a->control)[MGK_CONTROL_STEP];
+    return (float)(1 - fmin(a->ema_decay, (1 + step) / (10 + step)));
 }
 
 MGK_LAUNCH(adamw)
 {
     const mgk_optimizer_args *a = args;
     const float *control = MGK_F(a->control);
-    optimizer_job job = {.a = a};
+    optimizer_job job = {.a = a, .keep = ema_keep(a)};
     double step = fmax(1, control[MGK_CONTROL_STEP]);
-    if (control[MGK_CONTROL_SCALE] == 0)
+    if (control[MGK_CONTROL_SCALE] == 0) {
+        if (a->fuse_ema)
+            run_blocks(x, &job, ema_block);
         return;
+    }
     job.terms = (mgk_adamw_terms){
         .scale = control[MGK_CONTROL_SCALE],
         .lr = control[MGK_CONTROL_LR],
@@ -93,25 +197,11 @@ MGK_LAUNCH(adamw)
         .correct1 = (float)(1 / (1 - pow(a->beta1, step))),
         .correct2_root = (float)(1 / sqrt(1 - pow(a->beta2, step))),
     };
-    run_chunks(x, &job, adamw_chunk);
-}
-
-static void ema_chunk(void *arg, int64_t chunk, int thread)
-{
-    const optimizer_job *job = arg;
-    (void)thread;
-    int64_t at, n;
-    const mgk_optimizer_item *item = mgk_opt_chunk(job->a, job->first, chunk, &at, &n);
-    const float *restrict weight = item->weight + at;
-    float *restrict ema = item->ema + at, keep = job->keep;
-    for (int64_t i = 0; i < n; i++)
-        ema[i] += keep * (weight[i] - ema[i]);
+    run_blocks(x, &job, adamw_block);
 }
 
 MGK_LAUNCH(ema)
 {
-    optimizer_job job = {.a = args};
-    double step = MGK_F(job.a->control)[MGK_CONTROL_STEP];
-    job.keep = (float)(1 - fmin(job.a->ema_decay, (1 + step) / (10 + step)));
-    run_chunks(x, &job, ema_chunk);
+    optimizer_job job = {.a = args, .keep = ema_keep(args)};
+    run_blocks(x, &job, ema_block);
 }
