@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 #include "core/hash.h"
 #include "core/philox.h"
+#include "kernels/pointwise/pointwise.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@ void mgi_module_init(mgi_module *m, mgen_context *ctx)
 static void param_free(mgi_module *m, mgi_param *p)
 {
     mgi_tensor_release(p->value);
+    mgi_tensor_release(p->compute);
     mgi_tensor_release(p->m);
     mgi_tensor_release(p->v);
     mgi_tensor_release(p->ema);
@@ -32,6 +34,22 @@ void mgi_module_finish(mgi_module *m)
     if (m->ctx)
         mgi_free(m->ctx, m->params);
     memset(m, 0, sizeof *m);
+}
+
+int64_t mgi_module_unit(mgi_module *m)
+{
+    m->unit_size = 0;
+    return m->units++;
+}
+
+/* A tensor that counts as memory of `kind`. */
+static mgen_status create(mgi_module *m, int kind, int32_t dtype, const mgi_param *p,
+                          mgi_tensor **out)
+{
+    int before = mgi_device_kind(m->dev, kind);
+    mgen_status status = mgi_tensor_create(m->dev, dtype, p->rank, p->dims, out);
+    mgi_device_kind(m->dev, before);
+    return status;
 }
 
 mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int64_t *dims,
@@ -54,16 +72,22 @@ mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int
     }
     MGI_TRY_GOTO(m->status, mgi_alloc_zero(m->ctx, 1, sizeof *p, &p), failed);
     MGI_TRY_GOTO(m->status, mgi_strdup(m->ctx, name, &p->name), failed);
-    MGI_TRY_GOTO(m->status, mgi_tensor_create(m->dev, MGK_F32, rank, dims, &p->value), failed);
     p->rank = rank;
     memcpy(p->dims, dims, (size_t)rank * sizeof *dims);
+    MGI_TRY_GOTO(m->status, create(m, MGI_MEM_PARAMETER, MGK_F32, p, &p->value), failed);
     p->init = spec.init;
     p->init_scale = spec.scale;
     p->decay = spec.decay;
     p->lr_scale = 1.0f;
     p->tp = spec.tp;
     p->partial = spec.partial;
+    p->operand = spec.operand;
     p->frozen = spec.frozen;
+    if (m->units == 0)
+        mgi_module_unit(m);
+    p->unit = m->units - 1;
+    p->first = m->unit_size;
+    m->unit_size += p->value->count;
     m->params[m->count++] = p;
     return p;
 failed:
@@ -83,6 +107,8 @@ static void identity_time(const mgi_param *p, float *w)
 
 mgen_status mgi_module_random(mgi_module *m, uint64_t seed)
 {
+    if (m->dev->meta)
+        return MGEN_OK;
     for (int64_t k = 0; k < m->count; k++) {
         mgi_param *p = m->params[k];
         float *w = mgi_f32(p->value);
@@ -155,33 +181,79 @@ int64_t mgi_module_size(const mgi_module *m)
     return size;
 }
 
-mgen_status mgi_module_train(mgi_module *m)
+mgen_status mgi_module_compute(mgi_module *m, int32_t dtype)
+{
+    m->dtype = dtype;
+    for (int64_t k = 0; k < m->count; k++) {
+        mgi_param *p = m->params[k];
+        mgi_tensor_release(p->compute);
+        p->compute = NULL;
+        if (!p->operand || dtype == MGK_F32)
+            continue;
+        MGI_TRY(create(m, MGI_MEM_COMPUTE, dtype, p, &p->compute));
+        p->compute->var = p->value->var;
+        if (p->value->var)
+            p->value->var->refs++;
+    }
+    mgi_run run;
+    mgi_run_init(&run, m->ctx, false);
+    mgi_module_refresh(m, &run);
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}
+
+void mgi_module_refresh(mgi_module *m, mgi_run *run)
 {
     for (int64_t k = 0; k < m->count; k++) {
         mgi_param *p = m->params[k];
-        mgi_tensor *made[4];
-        if (p->frozen || p->m)
-            continue;
-        for (int i = 0; i < 4; i++) {
-            mgen_status status = mgi_tensor_create(m->dev, MGK_F32, p->rank, p->dims, &made[i]);
-            if (status != MGEN_OK) {
-                while (i > 0)
-                    mgi_tensor_release(made[--i]);
-                return status;
-            }
-            memset(mgi_data(made[i]), 0, (size_t)made[i]->count * sizeof(float));
-        }
-        p->m = made[0];
-        p->v = made[1];
-        p->ema = made[2];
-        memcpy(mgi_data(p->ema), mgi_data(p->value), (size_t)p->value->count * sizeof(float));
-        mgen_status status = mgi_var_create(m->dev, p->value->count, true, &p->value->var);
-        if (status != MGEN_OK) {
-            mgi_tensor_release(made[3]);
-            return status;
-        }
-        p->value->var->grad = made[3];
+        mgk_pointwise_args a = {.x = mgi_buf(p->value),
+                                .y = mgi_buf(p->compute),
+                                .count = p->value->count,
+                                .alpha = 1.0f};
+        if (p->compute)
+            mgi_run_launch(run, MGK_OP_convert, &a);
     }
+}
+
+static mgen_status train_one(mgi_module *m, mgi_param *p)
+{
+    static const int kinds[] = {MGI_MEM_OPTIMIZER, MGI_MEM_OPTIMIZER, MGI_MEM_OPTIMIZER,
+                                MGI_MEM_GRADIENT};
+    mgi_tensor *made[4] = {0};
+    mgi_var *var = NULL;
+    mgen_status status = MGEN_OK;
+    for (int i = 0; i < 4 && status == MGEN_OK; i++) {
+        status = create(m, kinds[i], MGK_F32, p, &made[i]);
+        if (status == MGEN_OK && !m->dev->meta)
+            memset(mgi_data(made[i]), 0, (size_t)made[i]->count * sizeof(float));
+    }
+    if (status == MGEN_OK)
+        status = mgi_var_create(m->dev, MGK_F32, p->value->count, true, &var);
+    if (status != MGEN_OK) {
+        for (int i = 0; i < 4; i++)
+            mgi_tensor_release(made[i]);
+        return status;
+    }
+    p->m = made[0];
+    p->v = made[1];
+    p->ema = made[2];
+    if (!m->dev->meta)
+        memcpy(mgi_data(p->ema), mgi_data(p->value), (size_t)p->value->count * sizeof(float));
+    p->value->var = var;
+    var->grad = made[3];
+    if (p->compute) {
+        p->compute->var = var;
+        var->refs++;
+    }
+    return MGEN_OK;
+}
+
+mgen_status mgi_module_train(mgi_module *m)
+{
+    for (int64_t k = 0; k < m->count; k++)
+        if (!m->params[k]->frozen && !m->params[k]->m)
+            MGI_TRY(train_one(m, m->params[k]));
     return MGEN_OK;
 }
 

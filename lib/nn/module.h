@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * The module registry: one record for every parameter of a network. Tier 4.
  *
- * Loading, saving, initialising, the optimizer, gradient clearing and averaging all walk this list.
+ * Loading, saving, initialising, the optimizer, gradient clearing, averaging, sharding and the planner all
+ * walk this list. A network declares its parameters in the order of use, divided into units (its blocks;
+ * what comes before and after them are units too): the pieces that are gathered and freed as a whole.
  */
 #ifndef MGI_NN_MODULE_H
 #define MGI_NN_MODULE_H
@@ -20,14 +22,19 @@ enum { MGI_PARTIAL_NONE = 0, MGI_PARTIAL_SP = 1, MGI_PARTIAL_CP = 2 };
 typedef struct mgi_param {
     char *name; /* in the file */
     int rank;
-    int64_t dims[MGI_RANK_MAX];
+    int64_t dims[MGI_RANK_MAX]; /* of the whole parameter */
     int init;
     float init_scale; /* NORMAL: standard deviation */
     float decay;      /* factor on the weight decay: 1 for matrices, 0 for vectors and tables */
-    float lr_scale;
-    int tp, partial;
+    float lr_scale;   /* factor on the learning rate */
+    int tp;           /* MGI_TP_* */
+    int partial;      /* MGI_PARTIAL_* */
+    int64_t unit;     /* which unit it belongs to */
+    int64_t first;    /* its first element in the unit's flat range, which sharding splits */
+    bool operand;     /* of products: read in the module's compute dtype */
     bool frozen;
-    mgi_tensor *value;       /* f32 master; value->var is its gradient's place while training */
+    mgi_tensor *value;       /* f32 master; value->var->grad, f32, is its gradient while training */
+    mgi_tensor *compute;     /* copy in the compute dtype, with the same var; NULL: value serves */
     mgi_tensor *m, *v, *ema; /* optimizer state, while training */
 } mgi_param;
 
@@ -36,7 +43,9 @@ typedef struct mgi_module {
     mgi_device *dev;
     mgi_param **params;
     int64_t count, capacity;
-    mgen_status status; /* the first failure while building; later adds do nothing */
+    int32_t dtype;            /* of products and activations: f32 or bf16 */
+    int64_t units, unit_size; /* begun so far; elements in the last one */
+    mgen_status status;       /* the first failure while building; later adds do nothing */
 } mgi_module;
 
 void mgi_module_init(mgi_module *m, mgen_context *ctx);
@@ -46,8 +55,11 @@ typedef struct mgi_param_spec {
     int init;
     float scale, decay;
     int tp, partial;
-    bool frozen;
+    bool operand, frozen;
 } mgi_param_spec;
+
+/* What is added from now on belongs to a new unit. Returns its number. */
+int64_t mgi_module_unit(mgi_module *m);
 
 /* Add a parameter (uninitialised memory) named by the format. Returns its tensor's holder or NULL. */
 mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int64_t *dims,
@@ -62,13 +74,19 @@ mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *fi
 mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dtype store);
 int64_t mgi_module_size(const mgi_module *m); /* parameters, in elements */
 
+/* Products read bf16 copies of the parameters (or f32 masters again). NO_MEMORY. */
+mgen_status mgi_module_compute(mgi_module *m, int32_t dtype);
+/* Write the masters to the copies: after a change that the optimizer did not make. */
+void mgi_module_refresh(mgi_module *m, mgi_run *run);
+
 /* Training: make gradients, moments and EMA for all that is not frozen; EMA starts as the value. */
 mgen_status mgi_module_train(mgi_module *m);
 void mgi_module_zero_grad(mgi_module *m, mgi_run *run);
 
+/* What the network reads. */
 static inline mgi_tensor *mgi_value(const mgi_param *p)
 {
-    return p ? p->value : NULL;
+    return !p ? NULL : p->compute ? p->compute : p->value;
 }
 
 #endif

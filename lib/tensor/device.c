@@ -4,9 +4,12 @@
 #include "core/alloc.h"
 #include "core/checked.h"
 #include "core/cpu.h"
+#include "kernels/flops.h"
 
 #include <stdio.h>
 #include <string.h>
+
+enum { META_ADDRESS = 4096 }; /* of all that the meta device holds */
 
 /* Size classes: eight steps a power of two, from 64 bytes on. */
 static int size_class(size_t bytes, size_t *class_bytes)
@@ -23,6 +26,68 @@ static int size_class(size_t bytes, size_t *class_bytes)
     return index + (int)extra;
 }
 
+void mgi_device_count(mgi_device *dev, int kind, size_t bytes, bool taken)
+{
+    mgi_device_counts *c = &dev->counts;
+    if (!taken) {
+        c->now[kind] -= bytes;
+        c->total -= bytes;
+        return;
+    }
+    c->now[kind] += bytes;
+    c->total += bytes;
+    if (c->now[kind] > c->peak[kind])
+        c->peak[kind] = c->now[kind];
+    if (c->total > c->total_peak) {
+        c->total_peak = c->total;
+        memcpy(c->at_peak, c->now, sizeof c->at_peak);
+    }
+}
+
+void mgi_device_make_meta(mgi_device *dev)
+{
+    dev->meta = true;
+}
+
+static bool all_done(mgi_device *dev, const uint64_t last[MGI_STREAMS])
+{
+    for (int i = 0; i < MGI_STREAMS; i++)
+        if (atomic_load_explicit(&dev->stream[i].done, memory_order_acquire) < last[i])
+            return false;
+    return true;
+}
+
+static void give(mgi_device *dev, mgi_held *held)
+{
+    mgi_device_free(dev, held->ptr, held->bytes);
+    mgi_free(dev->ctx, held);
+}
+
+/* Take back what no stream uses any more; everything if the streams have ended. */
+static void collect(mgi_device *dev, bool ended)
+{
+    mgi_held **at = &dev->waiting;
+    while (*at) {
+        mgi_held *held = *at;
+        if (ended || all_done(dev, held->last)) {
+            *at = held->next;
+            give(dev, held);
+        } else {
+            at = &held->next;
+        }
+    }
+}
+
+void mgi_device_release(mgi_device *dev, mgi_held *held)
+{
+    if (all_done(dev, held->last)) {
+        give(dev, held);
+        return;
+    }
+    held->next = dev->waiting;
+    dev->waiting = held;
+}
+
 mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, void **out, size_t *class_bytes)
 {
     size_t rounded;
@@ -30,6 +95,12 @@ mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, void **out, size_t *
         return mgi_fail(dev->ctx, MGEN_E_NO_MEMORY, "a tensor of %zu bytes cannot exist", bytes);
     int index = size_class(bytes, &rounded);
     *class_bytes = rounded;
+    if (dev->meta) {
+        *out = (void *)(uintptr_t)META_ADDRESS;
+        return MGEN_OK;
+    }
+    if (dev->waiting)
+        collect(dev, false);
     if (index < MGI_DEVICE_CLASSES && dev->cached[index]) {
         mgi_block *block = dev->cached[index];
         dev->cached[index] = block->next;
@@ -47,7 +118,7 @@ mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, void **out, size_t *
 void mgi_device_free(mgi_device *dev, void *ptr, size_t class_bytes)
 {
     size_t rounded;
-    if (!ptr)
+    if (!ptr || dev->meta)
         return;
     int index = size_class(class_bytes, &rounded);
     if (index >= MGI_DEVICE_CLASSES) {
@@ -74,6 +145,7 @@ void mgi_device_trim(mgi_device *dev)
 static void device_destroy(mgi_device *dev)
 {
     mgen_context *ctx = dev->ctx;
+    collect(dev, true);
     mgi_device_trim(dev);
     mgi_free(ctx, dev->workspace);
     mgi_free(ctx, dev->kernels_text);
@@ -132,6 +204,7 @@ mgen_status mgi_device_create(mgen_context *ctx, const char *kernels)
         MGI_TRY(check_list(ctx, kernels));
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *dev, &dev));
     dev->ctx = ctx;
+    dev->kind = MGI_MEM_ACTIVATION;
     for (int i = 0; i < mgk_variant_count; i++) {
         const mgk_variant_info *v = &mgk_variants[i];
         bool usable = v->launch && (v->needs & ~features) == 0;
@@ -153,11 +226,16 @@ mgen_status mgi_launch_prepare(mgi_device *dev, int op, const void *args)
     size_t need = mgk_ops[op].workspace(args, mgi_pool_threads(dev->ctx->pool));
     if (need <= dev->workspace_bytes)
         return MGEN_OK;
-    mgi_free(dev->ctx, dev->workspace);
-    dev->workspace = NULL;
+    if (!dev->meta) {
+        mgi_free(dev->ctx, dev->workspace);
+        dev->workspace = NULL;
+    }
+    mgi_device_count(dev, MGI_MEM_WORKSPACE, dev->workspace_bytes, false);
     dev->workspace_bytes = 0;
-    MGI_TRY(mgi_alloc(dev->ctx, need, &dev->workspace));
+    if (!dev->meta)
+        MGI_TRY(mgi_alloc(dev->ctx, need, &dev->workspace));
     dev->workspace_bytes = need;
+    mgi_device_count(dev, MGI_MEM_WORKSPACE, need, true);
     return MGEN_OK;
 }
 
@@ -165,6 +243,9 @@ mgen_status mgi_launch(mgi_device *dev, int op, const void *args)
 {
     MGI_TRY(mgi_launch_prepare(dev, op, args));
     mgk_exec x = {dev->ctx->pool, dev->workspace, dev->workspace_bytes};
-    dev->kernel[op]->launch(args, &x);
+    dev->counts.launches++;
+    dev->counts.flops += mgk_flops(op, args);
+    if (!dev->meta)
+        dev->kernel[op]->launch(args, &x);
     return MGEN_OK;
 }

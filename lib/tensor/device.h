@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * A device: memory and the kernel chosen for each op. Tier 2. The CPU device of a context.
+ * A device: memory and the kernel chosen for each op. Tier 2. The CPU device of a context, or the meta
+ * device: nothing is stored and nothing computed there, but shapes are checked and memory, products and
+ * launches are counted, so that a network of any size can be walked through.
  *
  * Freed blocks are kept by size class and handed out again: a training step asks for the same
  * sizes every time, and fresh pages cost more than most ops.
@@ -17,8 +19,51 @@ typedef struct mgi_block {
     size_t bytes;
 } mgi_block;
 
+/* What memory is for. */
+enum {
+    MGI_MEM_PARAMETER, /* f32 masters */
+    MGI_MEM_COMPUTE,   /* their copies in the dtype of the products */
+    MGI_MEM_GRADIENT,  /* of parameters */
+    MGI_MEM_OPTIMIZER, /* moments and averages */
+    MGI_MEM_ACTIVATION,
+    MGI_MEM_FLOW, /* gradients of activations, while they flow back */
+    MGI_MEM_WORKSPACE,
+    MGI_MEM_KINDS
+};
+
+/* Counted on every device: bytes as asked for (not as rounded), floating point operations of products
+ * (2 for a multiply and add; see mgk_flops). */
+typedef struct mgi_device_counts {
+    uint64_t now[MGI_MEM_KINDS], peak[MGI_MEM_KINDS];
+    uint64_t total, total_peak, at_peak[MGI_MEM_KINDS]; /* by kind when the total was highest */
+    uint64_t launches;
+    double flops;
+} mgi_device_counts;
+
+/* A queue of work that runs in order. Stream 0 computes; on the CPU its work is done when the call
+ * returns. What other streams (communication) run is numbered when it is issued, and `done` follows. */
+enum { MGI_STREAM_COMPUTE, MGI_STREAM_COMM, MGI_STREAMS };
+
+typedef struct mgi_stream {
+    uint64_t issued;
+    _Atomic uint64_t done;
+} mgi_stream;
+
+/* A piece of memory, and the number of the last work on each stream that uses it. */
+typedef struct mgi_held {
+    struct mgi_held *next; /* in the list of those whose last owner is gone */
+    void *ptr;
+    size_t bytes; /* as mgi_device_alloc rounded them */
+    uint64_t last[MGI_STREAMS];
+} mgi_held;
+
 typedef struct mgi_device {
     mgen_context *ctx;
+    bool meta;
+    int kind; /* MGI_MEM_* of what is allocated now; set by mgi_device_kind */
+    mgi_device_counts counts;
+    mgi_stream stream[MGI_STREAMS];
+    mgi_held *waiting; /* released, but a stream may still use it */
     const mgk_variant_info *kernel[MGK_OP_COUNT];
     mgi_block *cached[MGI_DEVICE_CLASSES]; /* free blocks by size class */
     void *workspace;
@@ -30,10 +75,31 @@ typedef struct mgi_device {
  * reference is always allowed. INVALID for a name that no op has. */
 mgen_status mgi_device_create(mgen_context *ctx, const char *kernels);
 
+/* Make the device, which must be unused, the meta device. Memory there has addresses that nobody may
+ * follow. */
+void mgi_device_make_meta(mgi_device *dev);
+
+/* What follows is allocated as `kind`; returns the kind until now. */
+static inline int mgi_device_kind(mgi_device *dev, int kind)
+{
+    int before = dev->kind;
+    dev->kind = kind;
+    return before;
+}
+
 /* bytes of uninitialised device memory, 64-byte aligned. NO_MEMORY, LIMIT. */
 mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, void **out, size_t *class_bytes);
 void mgi_device_free(mgi_device *dev, void *ptr, size_t class_bytes);
+/* The same in stream order: the block is handed out again when each stream has done its last work with
+ * it. Takes `held` itself, which mgi_alloc made. */
+void mgi_device_release(mgi_device *dev, mgi_held *held);
+/* `held` is used by the work that was issued last on `stream`. */
+static inline void mgi_held_used(const mgi_device *dev, mgi_held *held, int stream)
+{
+    held->last[stream] = dev->stream[stream].issued;
+}
 void mgi_device_trim(mgi_device *dev); /* give cached blocks back */
+void mgi_device_count(mgi_device *dev, int kind, size_t bytes, bool taken);
 
 /* Check the arguments and run the op's chosen kernel. INTERNAL if the arguments break a rule: the
  * typed fronts in ops.h check what a caller can get wrong. */

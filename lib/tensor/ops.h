@@ -16,6 +16,8 @@ typedef mgi_tensor T;
 
 /* x (..., K), w (N, K), b (N) or NULL -> (..., N). */
 T *mgi_linear(mgi_run *run, T *x, T *w, T *b);
+/* The same with a result in another dtype than that of the operands: f32 from bf16. */
+T *mgi_linear_as(mgi_run *run, T *x, T *w, T *b, int32_t dtype);
 
 typedef struct mgi_conv_options {
     int64_t stride_h, stride_w;
@@ -58,6 +60,8 @@ T *mgi_add_rows(mgi_run *run, T *x, T *table);
 T *mgi_channel_affine(mgi_run *run, T *x, T *scale, T *shift);
 /* x * alpha + beta in another dtype; no gradient. */
 T *mgi_convert(mgi_run *run, T *x, int32_t dtype, float alpha, float beta);
+/* x in another dtype, with its gradient; x itself if it has that dtype. */
+T *mgi_cast(mgi_run *run, T *x, int32_t dtype);
 void mgi_fill(mgi_run *run, T *x, float value); /* in place; no gradient */
 /* The same memory in another shape. */
 T *mgi_reshape(mgi_run *run, T *x, int rank, const int64_t *dims);

@@ -13,12 +13,23 @@
 
 static const mgk_buf no_buf;
 
+static mgk_buf narrowed(mgi_run *run, mgk_buf x, int64_t count, int32_t dtype)
+{
+    T *y = mgi_new(run, dtype, 1, &count);
+    mgk_pointwise_args a = {.x = x, .y = mgi_buf(y), .count = count, .alpha = 1.0f};
+    if (y)
+        mgi_run_launch(run, MGK_OP_convert, &a);
+    return mgi_buf(y);
+}
+
 /* C = A W^T + b.  dA = dC W;  dW += dC^T A;  db += column sums of dC. */
 static void linear_backward(mgi_run *run, mgi_node *node)
 {
     const mgk_matmul_args *f = (const void *)node->args.bytes;
     mgk_buf dy = mgi_grad_in(node);
     int32_t accumulate;
+    if (dy.dtype != f->b.dtype) /* an f32 result of bf16 operands */
+        dy = narrowed(run, dy, f->m * f->n, f->b.dtype);
     mgk_matmul_args a = {.a = dy,
                          .b = f->b,
                          .m = f->m,
@@ -56,15 +67,21 @@ static void linear_backward(mgi_run *run, mgi_node *node)
 
 T *mgi_linear(mgi_run *run, T *x, T *w, T *b)
 {
+    return mgi_linear_as(run, x, w, b, x ? x->dtype : MGK_F32);
+}
+
+T *mgi_linear_as(mgi_run *run, T *x, T *w, T *b, int32_t dtype)
+{
     int64_t dims[MGI_RANK_MAX];
     if (run->status != MGEN_OK || !mgi_require(run, x && w, "linear: an input is missing") ||
         !mgi_require(run, w->rank == 2 && x->dims[x->rank - 1] == w->dims[1],
                      "linear: the last dimension of x is not the weight's second") ||
+        !mgi_require(run, x->dtype == w->dtype, "linear: x and the weight differ in dtype") ||
         !mgi_require(run, !b || b->count == w->dims[0], "linear: the bias has another length"))
         return NULL;
     memcpy(dims, x->dims, sizeof dims);
     dims[x->rank - 1] = w->dims[0];
-    T *y = mgi_new(run, MGK_F32, x->rank, dims);
+    T *y = mgi_new(run, dtype, x->rank, dims);
     if (!y)
         return NULL;
     int64_t k = w->dims[1], n = w->dims[0], m = n ? y->count / n : 0;
@@ -135,7 +152,7 @@ T *mgi_conv2d(mgi_run *run, T *x, T *w, T *b, mgi_conv_options o)
         return NULL;
     a.ho = over_h / o.stride_h + 1;
     a.wo = over_w / o.stride_w + 1;
-    T *y = mgi_new(run, MGK_F32, MGI_DIMS(a.n, a.ho, a.wo, a.cout));
+    T *y = mgi_new(run, x->dtype, MGI_DIMS(a.n, a.ho, a.wo, a.cout));
     if (!y)
         return NULL;
     a.y = mgi_buf(y);
@@ -165,7 +182,7 @@ T *mgi_resize_nearest(mgi_run *run, T *x, int64_t fh, int64_t fw)
                          .c = x->dims[3],
                          .fh = fh,
                          .fw = fw};
-    T *y = mgi_new(run, MGK_F32, MGI_DIMS(a.n, a.h * fh, a.w * fw, a.c));
+    T *y = mgi_new(run, x->dtype, MGI_DIMS(a.n, a.h * fh, a.w * fw, a.c));
     if (!y)
         return NULL;
     a.y = mgi_buf(y);
@@ -178,7 +195,7 @@ T *mgi_resize_nearest(mgi_run *run, T *x, int64_t fh, int64_t fw)
 
 static mgk_buf at(mgk_buf b, int64_t elements)
 {
-    return b.p ? (mgk_buf){(float *)b.p + elements, b.dtype} : b;
+    return b.p ? (mgk_buf){(char *)b.p + elements * (int64_t)mgi_dtype_size(b.dtype), b.dtype} : b;
 }
 
 /* The kernel overwrites its outputs. If a gradient is there already (never in our networks: q, k and v
@@ -189,7 +206,7 @@ static mgk_buf attention_target(mgi_run *run, mgi_node *node, int i, T **temp)
     mgk_buf out = mgi_grad_out(run, node, i, &accumulate);
     *temp = NULL;
     if (out.p && accumulate) {
-        *temp = mgi_new(run, MGK_F32, 1, &node->in[i]->count);
+        *temp = mgi_new(run, out.dtype, 1, &node->in[i]->count);
         out = mgi_buf(*temp);
     }
     return out;
@@ -209,21 +226,21 @@ static void attention_merge(mgi_run *run, mgi_node *node, int i, T *temp)
 
 /* The output (B,S,H*Dh) and log-sum-exp (B,H,S): new ones, or, when a checkpointed block runs again, those
  * it kept (*kept). */
-static T *attention_output(mgi_run *run, int64_t b, int64_t s, int64_t h, int64_t dh, T **lse,
-                           bool *kept)
+static T *attention_output(mgi_run *run, unsigned tag, const T *q, int64_t b, int64_t s, int64_t h,
+                           int64_t dh, T **lse, bool *kept)
 {
-    T *o = mgi_kept_result(run, MGI_SAVE_ATTENTION);
+    T *o = mgi_kept_result(run, tag);
     *kept = o != NULL;
-    *lse = o ? mgi_kept_result(run, MGI_SAVE_ATTENTION) : mgi_new(run, MGK_F32, MGI_DIMS(b, h, s));
-    o = o ? o : mgi_new(run, MGK_F32, MGI_DIMS(b, s, h * dh));
+    *lse = o ? mgi_kept_result(run, tag) : mgi_new(run, MGK_F32, MGI_DIMS(b, h, s));
+    o = o ? o : mgi_new(run, q->dtype, MGI_DIMS(b, s, h * dh));
     return run->status == MGEN_OK ? o : NULL;
 }
 
-static void attention_run(mgi_run *run, const mgk_attention_args *a, T *o, T *lse)
+static void attention_run(mgi_run *run, unsigned tag, const mgk_attention_args *a, T *o, T *lse)
 {
     mgi_run_launch(run, MGK_OP_attention, a);
-    mgi_keep_result(run, MGI_SAVE_ATTENTION, o);
-    mgi_keep_result(run, MGI_SAVE_ATTENTION, lse);
+    mgi_keep_result(run, tag, o);
+    mgi_keep_result(run, tag, lse);
 }
 
 /* in: 0 = qkv, 1 = bias table values */
@@ -254,7 +271,7 @@ T *mgi_self_attention(mgi_run *run, T *qkv, T *mask, T *bias, float scale)
                      "self_attention: the bias is not (H,2S-1)"))
         return NULL;
     bool kept;
-    T *lse, *o = attention_output(run, b, s, h, dh, &lse, &kept);
+    T *lse, *o = attention_output(run, MGI_SAVE_ATTENTION, qkv, b, s, h, dh, &lse, &kept);
     if (!o)
         return NULL;
     mgk_buf base = mgi_buf(qkv);
@@ -280,7 +297,7 @@ T *mgi_self_attention(mgi_run *run, T *qkv, T *mask, T *bias, float scale)
                             .o_batch = d * s,
                             .scale = scale};
     if (!kept)
-        attention_run(run, &a, o, lse);
+        attention_run(run, MGI_SAVE_ATTENTION, &a, o, lse);
     mgi_record(run, self_attention_backward, o, (T *[]){qkv, bias}, 2,
                (T *[]){qkv, o, lse, mask, bias}, 5, &a, sizeof a);
     return run->status == MGEN_OK ? o : NULL;
@@ -296,9 +313,9 @@ static void cross_attention_backward(mgi_run *run, mgi_node *node)
     a.dk = attention_target(run, node, 1, &temp_kv);
     /* One of the two may be unwanted (a frozen text encoder): the kernel needs room for it all the same. */
     if (!a.dq.p && run->status == MGEN_OK)
-        a.dq = mgi_buf(mgi_new(run, MGK_F32, MGI_DIMS(a.batch * a.q_batch)));
+        a.dq = mgi_buf(mgi_new(run, a.q.dtype, MGI_DIMS(a.batch * a.q_batch)));
     if (!a.dk.p && run->status == MGEN_OK)
-        a.dk = mgi_buf(mgi_new(run, MGK_F32, MGI_DIMS(a.batch * a.k_batch)));
+        a.dk = mgi_buf(mgi_new(run, a.k.dtype, MGI_DIMS(a.batch * a.k_batch)));
     a.dv = at(a.dk, a.heads * a.head_dim);
     if (run->status == MGEN_OK)
         mgi_run_launch(run, MGK_OP_attention_grad, &a);
@@ -323,7 +340,7 @@ T *mgi_cross_attention(mgi_run *run, T *q, T *kv, T *mask, float scale)
     int64_t b = q->dims[0], sq = q->dims[1], h = q->dims[2], dh = q->dims[3], sk = kv->dims[1],
             d = h * dh;
     bool kept;
-    T *lse, *o = attention_output(run, b, sq, h, dh, &lse, &kept);
+    T *lse, *o = attention_output(run, MGI_SAVE_CROSS_ATTENTION, q, b, sq, h, dh, &lse, &kept);
     if (!o)
         return NULL;
     mgk_attention_args a = {.q = mgi_buf(q),
@@ -347,7 +364,7 @@ T *mgi_cross_attention(mgi_run *run, T *q, T *kv, T *mask, float scale)
                             .o_batch = d * sq,
                             .scale = scale};
     if (!kept)
-        attention_run(run, &a, o, lse);
+        attention_run(run, MGI_SAVE_CROSS_ATTENTION, &a, o, lse);
     mgi_record(run, cross_attention_backward, o, (T *[]){q, kv}, 2, (T *[]){q, kv, o, lse, mask}, 5,
                &a, sizeof a);
     return run->status == MGEN_OK ? o : NULL;

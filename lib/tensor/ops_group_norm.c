@@ -36,7 +36,7 @@ T *mgi_group_norm(mgi_run *run, T *x, int64_t groups, float eps, T *weight, T *b
                      "group_norm: the weight has another length") ||
         !mgi_require(run, !bias || bias->count == c, "group_norm: the bias has another length"))
         return NULL;
-    T *y = mgi_new(run, MGK_F32, x->rank, x->dims);
+    T *y = mgi_new(run, x->dtype, x->rank, x->dims);
     T *mean = mgi_new(run, MGK_F32, MGI_DIMS(n, groups));
     T *var = mgi_new(run, MGK_F32, MGI_DIMS(n, groups));
     if (run->status != MGEN_OK)

@@ -37,7 +37,7 @@ T *mgi_embedding(mgi_run *run, T *ids, T *table)
         return NULL;
     memcpy(dims, ids->dims, sizeof dims);
     dims[ids->rank] = table->dims[1];
-    T *y = mgi_new(run, MGK_F32, ids->rank + 1, dims);
+    T *y = mgi_new(run, table->dtype, ids->rank + 1, dims);
     if (!y)
         return NULL;
     mgk_embedding_args a = {.ids = mgi_buf(ids),
@@ -119,7 +119,7 @@ T *mgi_patchify(mgi_run *run, T *x, int64_t pt, int64_t ph, int64_t pw)
                      "patchify: the patch does not divide the video"))
         return NULL;
     const int64_t *d = x->dims;
-    T *y = mgi_new(run, MGK_F32,
+    T *y = mgi_new(run, x->dtype,
                    MGI_DIMS(d[0], d[1] / pt * (d[2] / ph) * (d[3] / pw), pt * ph * pw * d[4]));
     if (!y)
         return NULL;
@@ -142,7 +142,7 @@ T *mgi_unpatchify(mgi_run *run, T *x, const int64_t d[5], int64_t pt, int64_t ph
 {
     if (run->status != MGEN_OK || !mgi_require(run, x != NULL, "unpatchify: the input is missing"))
         return NULL;
-    T *y = mgi_new(run, MGK_F32, 5, d);
+    T *y = mgi_new(run, x->dtype, 5, d);
     if (!y || !mgi_require(run, x->count == y->count, "unpatchify: the sizes differ"))
         return NULL;
     mgk_layout_args a = {.x = mgi_buf(y),
@@ -216,7 +216,7 @@ T *mgi_posterior(mgi_run *run, T *h, T *noise, float weight, T **kl)
         return NULL;
     memcpy(dims, h->dims, sizeof dims);
     int64_t dim = dims[h->rank - 1] /= 2;
-    T *z = mgi_new(run, MGK_F32, h->rank, dims),
+    T *z = mgi_new(run, h->dtype, h->rank, dims),
       *k = kl ? mgi_new(run, MGK_F32, MGI_DIMS(1)) : NULL;
     if (run->status != MGEN_OK || !mgi_require(run, !noise || noise->count == z->count,
                                                "posterior: the noise has another size"))
@@ -232,7 +232,7 @@ T *mgi_posterior(mgi_run *run, T *h, T *noise, float weight, T **kl)
                             .weight = weight};
     mgi_run_launch(run, MGK_OP_posterior, &a);
     if (run->status == MGEN_OK && run->record && h->var && k)
-        mgi_ok(run, mgi_var_create(run->dev, 1, false, &k->var));
+        mgi_ok(run, mgi_var_create(run->dev, MGK_F32, 1, false, &k->var));
     mgi_record(run, posterior_backward, z, &h, 1, (T *[]){h, noise, k}, 3, &a, sizeof a);
     if (kl)
         *kl = result(run, k);
@@ -267,8 +267,8 @@ void mgi_flow_path(mgi_run *run, T *x1, T *x0, T *t, float sigma, T **xt, T **v)
         !mgi_require(run, x1->count == x0->count && t->count == x1->dims[0],
                      "flow_path: the shapes differ"))
         return;
-    T *a = mgi_new(run, MGK_F32, x1->rank, x1->dims),
-      *b = mgi_new(run, MGK_F32, x1->rank, x1->dims);
+    T *a = mgi_new(run, x1->dtype, x1->rank, x1->dims),
+      *b = mgi_new(run, x1->dtype, x1->rank, x1->dims);
     if (run->status != MGEN_OK)
         return;
     mgk_flow_args f = {.x0 = mgi_buf(x0),
@@ -290,7 +290,7 @@ T *mgi_cfg_combine(mgi_run *run, T *cond, T *uncond, T *guidance)
         !mgi_require(run, cond && uncond && guidance && cond->count == uncond->count,
                      "cfg_combine: the shapes differ"))
         return NULL;
-    T *y = mgi_new(run, MGK_F32, cond->rank, cond->dims);
+    T *y = mgi_new(run, cond->dtype, cond->rank, cond->dims);
     if (!y)
         return NULL;
     mgk_flow_args f = {.cond = mgi_buf(cond),

@@ -9,10 +9,10 @@
 
 #include <string.h>
 
-/* A new f32 tensor of x's shape. */
+/* A new tensor of x's shape and dtype. */
 static T *like(mgi_run *run, T *x)
 {
-    return mgi_new(run, MGK_F32, x->rank, x->dims);
+    return mgi_new(run, x->dtype, x->rank, x->dims);
 }
 
 static T *result(mgi_run *run, T *y)
@@ -45,7 +45,7 @@ static void norm_backward(mgi_run *run, mgi_node *node)
     n.a.d_shift = vector_of(mod, n.shift, n.a.dim);
     n.a.d_mod_stride = n.a.mod_stride;
     if (!n.a.dx.p && run->status == MGEN_OK) /* x is data: the kernel needs room all the same */
-        n.a.dx = mgi_buf(mgi_new(run, MGK_F32, MGI_DIMS(n.a.rows * n.a.dim)));
+        n.a.dx = mgi_buf(mgi_new(run, n.a.x.dtype, MGI_DIMS(n.a.rows * n.a.dim)));
     mgi_run_launch(run, MGK_OP_norm_grad, &n.a);
 }
 
@@ -91,7 +91,7 @@ T *mgi_norm(mgi_run *run, T *x, mgi_norm_options o)
 
 /* -- residuals -------------------------------------------------------------------------------- */
 
-/* Add src to the gradient of input i, or become it. */
+/* Add src, of either real dtype, to the gradient of input i, or become it. */
 static void pass_gradient(mgi_run *run, mgi_node *node, int i, mgk_buf src, int64_t count)
 {
     int32_t accumulate;
@@ -116,7 +116,7 @@ static void gated_residual_backward(mgi_run *run, mgi_node *node)
     n.a.dy = mgi_grad_in(node);
     n.a.dh = mgi_grad_out(run, node, 1, &accumulate);
     if (run->status == MGEN_OK && (!n.a.dh.p || accumulate)) {
-        temp = mgi_new(run, MGK_F32, MGI_DIMS(n.a.rows * n.a.dim));
+        temp = mgi_new(run, n.a.h.dtype, MGI_DIMS(n.a.rows * n.a.dim));
         n.a.dh = mgi_buf(temp);
     }
     n.a.d_gate = vector_of(mgi_grad_add(run, node, 2), n.gate, n.a.dim);
@@ -124,7 +124,7 @@ static void gated_residual_backward(mgi_run *run, mgi_node *node)
     mgi_run_launch(run, MGK_OP_gated_residual_grad, &n.a);
     if (temp && node->in[1])
         pass_gradient(run, node, 1, mgi_buf(temp), temp->count);
-    pass_gradient(run, node, 0, n.a.dy, n.a.rows * n.a.dim);
+    mgi_grad_give(run, node, 0, mgi_grad_take(run, node));
 }
 
 T *mgi_gated_residual(mgi_run *run, T *x, T *h, T *mod, int64_t gate)
@@ -160,9 +160,9 @@ T *mgi_gated_residual(mgi_run *run, T *x, T *h, T *mod, int64_t gate)
 static void add_backward(mgi_run *run, mgi_node *node)
 {
     const mgk_pointwise_args *a = (const void *)node->args.bytes;
-    for (int i = 0; i < 2; i++)
-        if (node->in[i])
-            pass_gradient(run, node, i, mgi_grad_in(node), a->count);
+    if (node->in[0] && node->in[1])
+        pass_gradient(run, node, 1, mgi_grad_in(node), a->count);
+    mgi_grad_give(run, node, node->in[0] ? 0 : 1, mgi_grad_take(run, node));
 }
 
 T *mgi_add(mgi_run *run, T *a, T *b)
@@ -183,13 +183,12 @@ T *mgi_add(mgi_run *run, T *a, T *b)
 static void add_rows_backward(mgi_run *run, mgi_node *node)
 {
     mgk_pointwise_args a = *(const mgk_pointwise_args *)(const void *)node->args.bytes;
-    mgk_buf dy = mgi_grad_in(node);
-    if (node->in[0])
-        pass_gradient(run, node, 0, dy, a.rows * a.dim);
-    a.x = dy;
+    a.x = mgi_grad_in(node);
     a.table = mgi_grad_add(run, node, 1);
     if (a.table.p)
         mgi_run_launch(run, MGK_OP_reduce_rows, &a);
+    if (node->in[0])
+        mgi_grad_give(run, node, 0, mgi_grad_take(run, node));
 }
 
 T *mgi_add_rows(mgi_run *run, T *x, T *table)
@@ -224,7 +223,7 @@ static void glu_backward(mgi_run *run, mgi_node *node)
     a.dx = mgi_grad_out(run, node, 0, &accumulate);
     T *temp = NULL;
     if (accumulate) {
-        temp = mgi_new(run, MGK_F32, 1, &node->in[0]->count);
+        temp = mgi_new(run, a.x.dtype, 1, &node->in[0]->count);
         a.dx = mgi_buf(temp);
     }
     if (a.dx.p)
@@ -241,7 +240,7 @@ T *mgi_glu(mgi_run *run, T *x, int32_t kind)
         return NULL;
     memcpy(dims, x->dims, sizeof dims);
     int64_t dim = dims[x->rank - 1] /= 2;
-    T *y = mgi_new(run, MGK_F32, x->rank, dims);
+    T *y = mgi_new(run, x->dtype, x->rank, dims);
     if (!y)
         return NULL;
     mgk_glu_args a = {.x = mgi_buf(x),
@@ -313,6 +312,20 @@ T *mgi_convert(mgi_run *run, T *x, int32_t dtype, float alpha, float beta)
     return result(run, y);
 }
 
+static void cast_backward(mgi_run *run, mgi_node *node)
+{
+    pass_gradient(run, node, 0, mgi_grad_in(node), node->out->count);
+}
+
+T *mgi_cast(mgi_run *run, T *x, int32_t dtype)
+{
+    if (!x || x->dtype == dtype)
+        return x;
+    T *y = mgi_convert(run, x, dtype, 1.0f, 0.0f);
+    mgi_record(run, cast_backward, y, &x, 1, NULL, 0, NULL, 0);
+    return y;
+}
+
 void mgi_fill(mgi_run *run, T *x, float value)
 {
     if (run->status != MGEN_OK || !mgi_require(run, x != NULL, "fill: the tensor is missing"))
@@ -332,6 +345,12 @@ T *mgi_reshape(mgi_run *run, T *x, int rank, const int64_t *dims)
 
 /* -- slice ------------------------------------------------------------------------------------ */
 
+static mgk_buf element(mgk_buf b, int64_t index)
+{
+    b.p = (char *)b.p + index * (int64_t)mgi_dtype_size(b.dtype);
+    return b;
+}
+
 static void slice_backward(mgi_run *run, mgi_node *node)
 {
     mgk_layout_args a = *(const mgk_layout_args *)(const void *)node->args.bytes;
@@ -340,7 +359,7 @@ static void slice_backward(mgi_run *run, mgi_node *node)
     if (!dx.p)
         return;
     mgk_layout_args g = {.x = mgi_grad_in(node),
-                         .y = {(float *)dx.p + offset, MGK_F32},
+                         .y = element(dx, offset),
                          .rows = a.rows,
                          .dim = a.dim,
                          .x_stride = a.y_stride,
@@ -363,10 +382,10 @@ T *mgi_slice(mgi_run *run, T *x, int axis, int64_t first, int64_t size)
         outer *= dims[i];
     for (int i = axis + 1; i < x->rank; i++)
         inner *= dims[i];
-    T *y = mgi_new(run, MGK_F32, x->rank, dims);
+    T *y = mgi_new(run, x->dtype, x->rank, dims);
     if (!y)
         return NULL;
-    mgk_layout_args a = {.x = {mgi_f32(x) + first * inner, MGK_F32},
+    mgk_layout_args a = {.x = element(mgi_buf(x), first * inner),
                          .y = mgi_buf(y),
                          .rows = outer,
                          .dim = size * inner,

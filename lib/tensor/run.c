@@ -135,13 +135,15 @@ static mgi_node *push(mgi_run *run, mgi_backward_fn *rule, mgi_tensor *out,
         !grow(run, &run->nodes, run->node_count, &run->node_capacity) ||
         !mgi_ok(run, mgi_alloc_zero(run->ctx, 1, sizeof *node, &node)))
         return NULL;
-    if (!out->var && !mgi_ok(run, mgi_var_create(run->dev, out->count, false, &out->var))) {
+    if (out && !out->var &&
+        !mgi_ok(run, mgi_var_create(run->dev, out->dtype, out->count, false, &out->var))) {
         mgi_free(run->ctx, node);
         return NULL;
     }
     node->backward = rule;
-    node->out = out->var;
-    node->out->refs++;
+    node->out = out ? out->var : NULL;
+    if (out)
+        node->out->refs++;
     for (int i = 0; i < input_count; i++) {
         if (inputs[i] && inputs[i]->var) {
             node->in[i] = inputs[i]->var;
@@ -174,6 +176,14 @@ static void clear(mgi_run *run, mgi_tensor *t, float value)
     mgi_run_launch(run, MGK_OP_fill, &a);
 }
 
+static bool grad_create(mgi_run *run, mgi_var *var)
+{
+    int kind = mgi_device_kind(run->dev, MGI_MEM_FLOW);
+    bool good = mgi_ok(run, mgi_tensor_create(run->dev, var->dtype, 1, &var->count, &var->grad));
+    mgi_device_kind(run->dev, kind);
+    return good;
+}
+
 mgk_buf mgi_grad_out(mgi_run *run, mgi_node *node, int i, int32_t *accumulate)
 {
     mgi_var *var = node->in[i];
@@ -182,7 +192,7 @@ mgk_buf mgi_grad_out(mgi_run *run, mgi_node *node, int i, int32_t *accumulate)
         return (mgk_buf){0, 0};
     if (var->grad)
         *accumulate = 1;
-    else if (!mgi_ok(run, mgi_tensor_create(run->dev, MGK_F32, 1, &var->count, &var->grad)))
+    else if (!grad_create(run, var))
         return (mgk_buf){0, 0};
     return mgi_buf(var->grad);
 }
@@ -196,12 +206,45 @@ mgk_buf mgi_grad_add(mgi_run *run, mgi_node *node, int i)
     return buf;
 }
 
+void mgi_grad_give(mgi_run *run, mgi_node *node, int i, mgi_tensor *grad)
+{
+    mgi_var *var = node->in[i];
+    if (!grad || !var || run->status != MGEN_OK)
+        return;
+    if (!var->grad) {
+        var->grad = mgi_tensor_retain(grad);
+        return;
+    }
+    mgk_pointwise_args a = {.x = mgi_buf(grad),
+                            .y = mgi_buf(var->grad),
+                            .count = grad->count,
+                            .alpha = 1.0f,
+                            .beta = 1.0f};
+    mgi_run_launch(run, MGK_OP_axpby, &a);
+}
+
+mgi_tensor *mgi_grad_take(mgi_run *run, mgi_node *node)
+{
+    mgi_tensor *grad = node->out->grad;
+    if (run->status != MGEN_OK)
+        return NULL;
+    if (grad->refs == 1 && grad->storage->refs == 1 && !node->out->leaf)
+        return mgi_scope_add(run, mgi_tensor_retain(grad));
+    mgi_tensor *copy = mgi_new(run, grad->dtype, 1, &grad->count);
+    if (!copy)
+        return NULL;
+    mgk_pointwise_args a = {
+        .x = mgi_buf(grad), .y = mgi_buf(copy), .count = grad->count, .alpha = 1.0f};
+    mgi_run_launch(run, MGK_OP_axpby, &a);
+    return copy;
+}
+
 /* Nodes from the last down to number `base`. */
 static void walk(mgi_run *run, int64_t base)
 {
     while (run->node_count > base) {
         mgi_node *node = run->nodes[--run->node_count];
-        if (run->status == MGEN_OK && node->out->grad) {
+        if (run->status == MGEN_OK && (!node->out || node->out->grad)) {
             int64_t mark = mgi_scope_push(run);
             node->backward(run, node);
             mgi_scope_pop(run, mark, NULL);
@@ -217,13 +260,50 @@ mgen_status mgi_backward(mgi_run *run, mgi_tensor *loss)
     if (!mgi_require(run, loss && loss->count == 1 && loss->var,
                      "backward needs a loss of one element that depends on a parameter"))
         return run->status;
-    if (!loss->var->grad) {
-        if (!mgi_ok(run, mgi_tensor_create(run->dev, MGK_F32, 1, (int64_t[]){1}, &loss->var->grad)))
-            return run->status;
-    }
+    if (!loss->var->grad && !grad_create(run, loss->var))
+        return run->status;
     clear(run, loss->var->grad, 1.0f);
     walk(run, 0);
     return run->status;
+}
+
+/* -- units ------------------------------------------------------------------------------------ */
+
+typedef struct unit_args {
+    void *module;
+    int64_t unit;
+} unit_args;
+
+static void call_hook(mgi_run *run, const unit_args *a, int moment)
+{
+    if (run->hook && run->status == MGEN_OK)
+        run->hook->call(run, run->hook->user, a->module, a->unit, moment);
+}
+
+static void enter_backward(mgi_run *run, mgi_node *node)
+{
+    call_hook(run, (const void *)node->args.bytes, MGI_ENTER_BACKWARD);
+}
+
+static void exit_backward(mgi_run *run, mgi_node *node)
+{
+    call_hook(run, (const void *)node->args.bytes, MGI_EXIT_BACKWARD);
+}
+
+void mgi_unit_enter(mgi_run *run, void *module, int64_t unit)
+{
+    unit_args a = {module, unit};
+    call_hook(run, &a, MGI_ENTER_FORWARD);
+    if (run->hook && run->record && run->status == MGEN_OK)
+        push(run, exit_backward, NULL, NULL, 0, NULL, 0, &a, sizeof a);
+}
+
+void mgi_unit_exit(mgi_run *run, void *module, int64_t unit)
+{
+    unit_args a = {module, unit};
+    call_hook(run, &a, MGI_EXIT_FORWARD);
+    if (run->hook && run->record && run->status == MGEN_OK)
+        push(run, enter_backward, NULL, NULL, 0, NULL, 0, &a, sizeof a);
 }
 
 /* -- checkpointed blocks ---------------------------------------------------------------------- */
@@ -260,24 +340,6 @@ typedef struct checkpoint_args {
     } user;
 } checkpoint_args;
 
-/* Add a finished gradient to input i of the node, or become it. */
-static void hand_over(mgi_run *run, mgi_node *node, int i, mgi_tensor *grad)
-{
-    mgi_var *var = node->in[i];
-    if (!grad || !var || run->status != MGEN_OK)
-        return;
-    if (!var->grad) {
-        var->grad = mgi_tensor_retain(grad);
-        return;
-    }
-    mgk_pointwise_args a = {.x = mgi_buf(grad),
-                            .y = mgi_buf(var->grad),
-                            .count = grad->count,
-                            .alpha = 1.0f,
-                            .beta = 1.0f};
-    mgi_run_launch(run, MGK_OP_axpby, &a);
-}
-
 static void checkpoint_backward(mgi_run *run, mgi_node *node)
 {
     const checkpoint_args *a = (const void *)node->args.bytes;
@@ -295,7 +357,8 @@ static void checkpoint_backward(mgi_run *run, mgi_node *node)
         view->var = NULL;
         in[i] = mgi_scope_add(run, view);
         if (node->in[i] && in[i])
-            mgi_ok(run, mgi_var_create(run->dev, saved->count, false, &in[i]->var));
+            mgi_ok(run,
+                   mgi_var_create(run->dev, node->in[i]->dtype, saved->count, false, &in[i]->var));
     }
     node->keep->replay = true;
     node->keep->next = 0;
@@ -307,7 +370,7 @@ static void checkpoint_backward(mgi_run *run, mgi_node *node)
     walk(run, base);
     for (int i = 0; i < a->count; i++)
         if (in[i] && in[i]->var)
-            hand_over(run, node, i, in[i]->var->grad);
+            mgi_grad_give(run, node, i, in[i]->var->grad);
 }
 
 mgi_tensor *mgi_checkpoint(mgi_run *run, mgi_block_fn *fn, const void *user, size_t user_size,

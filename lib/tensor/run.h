@@ -14,8 +14,8 @@
 
 #include "tensor/tensor.h"
 
-#define MGI_NODE_INPUTS 8
-#define MGI_NODE_SAVED  10
+#define MGI_NODE_INPUTS 20
+#define MGI_NODE_SAVED  24
 #define MGI_NODE_ARGS   512
 
 struct mgi_run;
@@ -23,7 +23,7 @@ struct mgi_node;
 
 /* What a checkpointed block keeps besides its inputs: results of the ops whose tag is in `save`, in the
  * order in which the block makes them. On replay they are handed out again instead of computed. */
-enum { MGI_SAVE_ATTENTION = 1 };
+enum { MGI_SAVE_ATTENTION = 1, MGI_SAVE_CROSS_ATTENTION = 2 };
 
 typedef struct mgi_keep {
     mgi_tensor **list;
@@ -36,8 +36,8 @@ typedef void mgi_backward_fn(struct mgi_run *run, struct mgi_node *node);
 
 typedef struct mgi_node {
     mgi_backward_fn *backward;
-    mgi_var *out;                      /* its gradient is there when the rule runs */
-    mgi_var *in[MGI_NODE_INPUTS];      /* NULL: that input wants no gradient */
+    mgi_var *out;                 /* its gradient is there when the rule runs; NULL: always run */
+    mgi_var *in[MGI_NODE_INPUTS]; /* NULL: that input wants no gradient */
     mgi_tensor *saved[MGI_NODE_SAVED]; /* keeps what args points to alive */
     mgi_keep *keep;                    /* of a checkpointed block, else NULL */
     union {
@@ -46,13 +46,23 @@ typedef struct mgi_node {
     } args;
 } mgi_node;
 
+/* Units (blocks, as a rule) are entered and left in both directions: the places where sharded parameters
+ * are gathered and freed, gradients sent, memory looked at. */
+enum { MGI_ENTER_FORWARD, MGI_EXIT_FORWARD, MGI_ENTER_BACKWARD, MGI_EXIT_BACKWARD };
+
+typedef struct mgi_unit_hook {
+    void (*call)(struct mgi_run *run, void *user, void *module, int64_t unit, int moment);
+    void *user;
+} mgi_unit_hook;
+
 typedef struct mgi_run {
     mgen_context *ctx;
     mgi_device *dev;
     mgen_status status; /* the first failure; ops do nothing after it */
     bool record;
-    mgi_keep *keep;     /* of the checkpointed block under way, or NULL */
-    mgi_tensor **scope; /* tensors of all open scopes */
+    const mgi_unit_hook *hook; /* NULL: none */
+    mgi_keep *keep;            /* of the checkpointed block under way, or NULL */
+    mgi_tensor **scope;        /* tensors of all open scopes */
     int64_t scope_count, scope_capacity;
     mgi_node **nodes;
     int64_t node_count, node_capacity;
@@ -98,6 +108,15 @@ static inline mgk_buf mgi_grad_in(const mgi_node *node)
 {
     return mgi_buf(node->out->grad);
 }
+/* The node's incoming gradient as a tensor of the scope that the rule may overwrite. */
+mgi_tensor *mgi_grad_take(mgi_run *run, mgi_node *node);
+/* `grad` (flat, of the dtype of the input's gradient, not used afterwards) becomes the gradient of input
+ * i, or is added to it. */
+void mgi_grad_give(mgi_run *run, mgi_node *node, int i, mgi_tensor *grad);
+
+/* Around the part of a network that is unit `unit` of `module`. */
+void mgi_unit_enter(mgi_run *run, void *module, int64_t unit);
+void mgi_unit_exit(mgi_run *run, void *module, int64_t unit);
 
 /* A checkpointed block. Forward it runs unrecorded, so that of its insides only what `save` (MGI_SAVE_*)
  * names stays; backward it runs again, recorded, and is differentiated then. fn must depend on nothing but

@@ -48,9 +48,8 @@ static void storage_release(mgi_storage *s)
 {
     if (--s->refs > 0)
         return;
-    mgi_device *dev = s->dev;
-    mgi_device_free(dev, s->data, s->bytes);
-    mgi_free(dev->ctx, s);
+    mgi_device_count(s->dev, s->kind, s->bytes, false);
+    mgi_device_release(s->dev, &s->held);
 }
 
 mgen_status mgi_tensor_create(mgi_device *dev, int32_t dtype, int rank, const int64_t *dims,
@@ -67,7 +66,10 @@ mgen_status mgi_tensor_create(mgi_device *dev, int32_t dtype, int rank, const in
     MGI_TRY(mgi_alloc_zero(dev->ctx, 1, sizeof *s, &s));
     s->dev = dev;
     s->refs = 1;
-    mgen_status status = mgi_device_alloc(dev, bytes, &s->data, &s->bytes);
+    s->kind = dev->kind;
+    s->bytes = bytes;
+    mgi_device_count(dev, s->kind, bytes, true);
+    mgen_status status = mgi_device_alloc(dev, bytes, &s->held.ptr, &s->held.bytes);
     if (status == MGEN_OK)
         status = handle_create(dev, s, dtype, rank, dims, count, out);
     storage_release(s); /* the handle, if made, keeps it */
@@ -125,11 +127,12 @@ mgen_status mgi_tensor_rows(mgi_tensor *t, int64_t first, int64_t rows, mgi_tens
     return MGEN_OK;
 }
 
-mgen_status mgi_var_create(mgi_device *dev, int64_t count, bool leaf, mgi_var **out)
+mgen_status mgi_var_create(mgi_device *dev, int32_t dtype, int64_t count, bool leaf, mgi_var **out)
 {
     MGI_TRY(mgi_alloc_zero(dev->ctx, 1, sizeof **out, out));
     (*out)->refs = 1;
     (*out)->leaf = leaf;
+    (*out)->dtype = dtype;
     (*out)->count = count;
     return MGEN_OK;
 }

@@ -8,17 +8,20 @@
 #define MGI_RANK_MAX 6
 
 typedef struct mgi_storage {
+    mgi_held held; /* first: it outlives the storage's last owner */
     mgi_device *dev;
-    void *data;
-    size_t bytes;
+    size_t bytes; /* as asked for */
+    int kind;     /* MGI_MEM_* */
     int refs;
 } mgi_storage;
 
-/* What gradients are kept for: the identity of a value, apart from its data. Reshapes share it. */
+/* What gradients are kept for: the identity of a value, apart from its data. Reshapes share it, and so
+ * does a parameter's copy in the dtype of the products. */
 typedef struct mgi_var {
     int refs;
     bool leaf;               /* a parameter: its gradient is kept and only added to */
-    struct mgi_tensor *grad; /* flat f32, NULL until something flows in */
+    int32_t dtype;           /* of the gradient: f32 for parameters, else that of the value */
+    struct mgi_tensor *grad; /* flat, NULL until something flows in */
     int64_t count;
 } mgi_var;
 
@@ -43,12 +46,12 @@ mgen_status mgi_tensor_view(mgi_tensor *t, int rank, const int64_t *dims, mgi_te
 /* Rows [first, first + rows) of the outermost dimension; no gradient. refs = 1. */
 mgen_status mgi_tensor_rows(mgi_tensor *t, int64_t first, int64_t rows, mgi_tensor **out);
 
-mgen_status mgi_var_create(mgi_device *dev, int64_t count, bool leaf, mgi_var **out);
+mgen_status mgi_var_create(mgi_device *dev, int32_t dtype, int64_t count, bool leaf, mgi_var **out);
 void mgi_var_release(mgi_device *dev, mgi_var *var);
 
 static inline void *mgi_data(const mgi_tensor *t)
 {
-    return (char *)t->storage->data + t->offset;
+    return (char *)t->storage->held.ptr + t->offset;
 }
 static inline float *mgi_f32(const mgi_tensor *t)
 {

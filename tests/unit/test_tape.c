@@ -305,7 +305,8 @@ static void check_problem(mgen_context *ctx, const problem *p)
         float scale = p->scale[k] > 0.0f ? p->scale[k] : 1.0f;
         assert_int_equal(mgi_tensor_create(ctx->device, MGK_F32, p->rank[k], p->dims[k], &in[k]),
                          0);
-        assert_int_equal(mgi_var_create(ctx->device, in[k]->count, false, &in[k]->var), 0);
+        assert_int_equal(
+            mgi_var_create(ctx->device, in[k]->dtype, in[k]->count, false, &in[k]->var), 0);
         for (int64_t i = 0; i < in[k]->count; i++)
             mgi_f32(in[k])[i] = scale * mgi_random_normal(5, (uint64_t)k, (uint64_t)i);
     }
