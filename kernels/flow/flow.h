@@ -6,6 +6,8 @@
  *                xt = t x1 + (1 - (1 - sigma) t) x0;  v = x1 - (1 - sigma) x0
  *   cfg_combine  u = uncond + guidance[0] * (cond - uncond)
  *   euler_step   x += dt[0] * u        (x in xt, u in v)
+ * Dtypes: x0, x1, xt, v, cond, uncond are T; time, guidance, dt f32. In euler_step x may have
+ * another dtype than u: many small steps add up in an f32 x.
  */
 #ifndef MGK_FLOW_H
 #define MGK_FLOW_H

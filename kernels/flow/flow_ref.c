@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * The flow ops. They run once a step on latents, which are small next to activations. */
+ * The definition of the flow ops. */
 #include "kernels/flow/flow.h"
 #include "kernels/common/check.h"
-#include "kernels/common/parallel.h"
+#include "kernels/common/real.h"
 
 static bool extents_ok(const mgk_flow_args *a)
 {
@@ -14,9 +14,12 @@ bool mgk_flow_path_check(const void *args, const char **why)
     const mgk_flow_args *a = args;
     MGK_RULE(extents_ok(a), "batch, dim out of range");
     int64_t n = a->batch * a->dim;
-    MGK_RULE(mgk_is_f32_of(a->x0, n) && mgk_is_f32_of(a->x1, n) && mgk_is_f32_of(a->xt, n) &&
-                 mgk_is_f32_of(a->v, n) && mgk_is_f32_of(a->time, n),
-             "x0, x1, xt, v, time: f32");
+    MGK_RULE(mgk_is_real_of(a->x0, n) && mgk_is_real_of(a->x1, n) && mgk_is_real_of(a->xt, n) &&
+                 mgk_is_real_of(a->v, n),
+             "x0, x1, xt, v: f32 or bf16");
+    MGK_RULE(a->x0.dtype == a->x1.dtype && a->x0.dtype == a->xt.dtype && a->x0.dtype == a->v.dtype,
+             "x0, x1, xt, v: one dtype");
+    MGK_RULE(mgk_is_f32_of(a->time, n), "time: f32");
     return true;
 }
 
@@ -25,9 +28,11 @@ bool mgk_cfg_combine_check(const void *args, const char **why)
     const mgk_flow_args *a = args;
     MGK_RULE(extents_ok(a), "batch, dim out of range");
     int64_t n = a->batch * a->dim;
-    MGK_RULE(mgk_is_f32_of(a->cond, n) && mgk_is_f32_of(a->uncond, n) && mgk_is_f32_of(a->v, n) &&
-                 mgk_is_f32_of(a->guidance, n),
-             "cond, uncond, v, guidance: f32");
+    MGK_RULE(mgk_is_real_of(a->cond, n) && mgk_is_real_of(a->uncond, n) && mgk_is_real_of(a->v, n),
+             "cond, uncond, v: f32 or bf16");
+    MGK_RULE(a->cond.dtype == a->uncond.dtype && a->cond.dtype == a->v.dtype,
+             "cond, uncond, v: one dtype");
+    MGK_RULE(mgk_is_f32_of(a->guidance, n), "guidance: f32");
     return true;
 }
 
@@ -36,8 +41,8 @@ bool mgk_euler_step_check(const void *args, const char **why)
     const mgk_flow_args *a = args;
     MGK_RULE(extents_ok(a), "batch, dim out of range");
     int64_t n = a->batch * a->dim;
-    MGK_RULE(mgk_is_f32_of(a->xt, n) && mgk_is_f32_of(a->v, n) && mgk_is_f32_of(a->dt, n),
-             "xt, v, dt: f32");
+    MGK_RULE(mgk_is_real_of(a->xt, n) && mgk_is_real_of(a->v, n), "xt, v: f32 or bf16");
+    MGK_RULE(mgk_is_f32_of(a->dt, n), "dt: f32");
     return true;
 }
 
@@ -60,9 +65,9 @@ void mgk_flow_path_ref(const void *args, mgk_exec *x)
     for (int64_t b = 0; b < a->batch && a->dim > 0; b++) {
         double t = MGK_F(a->time)[b];
         for (int64_t i = b * a->dim; i < (b + 1) * a->dim; i++) {
-            double x0 = MGK_F(a->x0)[i], x1 = MGK_F(a->x1)[i];
-            MGK_F(a->xt)[i] = (float)(t * x1 + (1 - keep * t) * x0);
-            MGK_F(a->v)[i] = (float)(x1 - keep * x0);
+            double x0 = mgk_real_at(a->x0, i), x1 = mgk_real_at(a->x1, i);
+            mgk_real_set(a->xt, i, t * x1 + (1 - keep * t) * x0);
+            mgk_real_set(a->v, i, x1 - keep * x0);
         }
     }
 }
@@ -72,8 +77,8 @@ void mgk_cfg_combine_ref(const void *args, mgk_exec *x)
     const mgk_flow_args *a = args;
     (void)x;
     for (int64_t i = 0; i < a->batch * a->dim; i++) {
-        double cond = MGK_F(a->cond)[i], uncond = MGK_F(a->uncond)[i];
-        MGK_F(a->v)[i] = (float)(uncond + MGK_F(a->guidance)[0] * (cond - uncond));
+        double cond = mgk_real_at(a->cond, i), uncond = mgk_real_at(a->uncond, i);
+        mgk_real_set(a->v, i, uncond + MGK_F(a->guidance)[0] * (cond - uncond));
     }
 }
 
@@ -81,6 +86,8 @@ void mgk_euler_step_ref(const void *args, mgk_exec *x)
 {
     const mgk_flow_args *a = args;
     (void)x;
-    for (int64_t i = 0; i < a->batch * a->dim; i++)
-        MGK_F(a->xt)[i] = (float)(MGK_F(a->xt)[i] + (double)MGK_F(a->dt)[0] * MGK_F(a->v)[i]);
+    for (int64_t i = 0; i < a->batch * a->dim; i++) {
+        double step = (double)MGK_F(a->dt)[0] * mgk_real_at(a->v, i);
+        mgk_real_set(a->xt, i, mgk_real_at(a->xt, i) + step);
+    }
 }

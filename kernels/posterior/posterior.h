@@ -7,11 +7,16 @@
  *                   if kl is given
  *   posterior_grad  dh from dz (rows, dim; NULL = 0) and kl_upstream[0] (NULL = no KL term); no
  *                   gradient through a clamped logvar
+ * Dtypes: h, z, dz, dh are T; noise f32 or bf16; kl, kl_upstream f32.
  */
 #ifndef MGK_POSTERIOR_H
 #define MGK_POSTERIOR_H
 
 #include "kernels/mgk.h"
+
+/* Bounds of logvar. */
+#define MGK_LOGVAR_LOWEST  (-30)
+#define MGK_LOGVAR_HIGHEST 20
 
 typedef struct mgk_posterior_args {
     mgk_buf h, noise, z, kl, dz, dh, kl_upstream;
