@@ -1,19 +1,33 @@
 /* SPDX-License-Identifier: MIT
- * loss: mean of a distance over all elements.
+ * loss: mean of a penalty over all elements.
  *
- *   loss       out[0] += weight * mean(d(x - target)),  d = square (MSE) or absolute value (L1)
- *   loss_grad  dx (+)= upstream[0] * weight * d'(x - target) / count;  L1: sign, 0 at 0
+ *   loss       out[0] += weight * mean(d)
+ *   loss_grad  dx (+)= upstream[0] * weight * d' / count
+ * with d, as a function of x and where there is one of target,
+ *   MSE              (x - target)^2
+ *   L1               |x - target|; slope 0 at 0
+ *   HINGE_REAL       max(0, 1 - x)   the discriminator on real pictures
+ *   HINGE_FAKE       max(0, 1 + x)   the discriminator on made ones; slope 0 at the bends
+ *   HINGE_GENERATOR  -x              the generator
+ * Dtypes: x and dx are T; target T or f32; out, upstream f32.
  */
 #ifndef MGK_LOSS_H
 #define MGK_LOSS_H
 
 #include "kernels/mgk.h"
 
-enum { MGK_LOSS_MSE, MGK_LOSS_L1 };
+enum {
+    MGK_LOSS_MSE,
+    MGK_LOSS_L1,
+    MGK_LOSS_HINGE_REAL,
+    MGK_LOSS_HINGE_FAKE,
+    MGK_LOSS_HINGE_GENERATOR,
+    MGK_LOSS_KINDS
+};
 
 typedef struct mgk_loss_args {
-    mgk_buf x, target, out, upstream, dx;
-    int64_t count; /* 0: nothing is added */
+    mgk_buf x, target, out, upstream, dx; /* target: of MSE and L1 only */
+    int64_t count;                        /* 0: nothing is added */
     int32_t kind, accumulate;
     float weight;
 } mgk_loss_args;
