@@ -12,6 +12,8 @@
  *                       for d > 0; distances below vocab/4 each their own, then logarithmic up to
  *                       max_distance
  *   relative_bias_grad  table (= d_table) += the same, transposed, from y (= dy)
+ * Dtypes: table and y of `embedding` are real, each its own; y of embedding_grad and timestep_embed
+ * is T; d_table, time and all of relative_bias are f32.
  */
 #ifndef MGK_EMBEDDING_H
 #define MGK_EMBEDDING_H

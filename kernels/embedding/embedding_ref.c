@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * The embedding ops: small next to the rest of a model, so the definition is what runs. */
+ * The definition of the embedding ops. Times and relative positions are few: there it is what runs. */
 #include "kernels/embedding/embedding.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
+#include "kernels/common/real.h"
 
 #include <math.h>
-#include <string.h>
 
 static bool lookup_check(const mgk_embedding_args *a, const char **why)
 {
@@ -13,19 +13,26 @@ static bool lookup_check(const mgk_embedding_args *a, const char **why)
              "rows, dim, vocab out of range");
     MGK_RULE(a->vocab > 0 || a->rows == 0, "vocab must be positive");
     MGK_RULE(a->ids.dtype == MGK_I32 && (a->ids.p || a->rows == 0), "ids: i32");
-    int64_t n = a->rows * a->dim;
-    MGK_RULE(mgk_is_f32_of(a->table, n) && mgk_is_f32_of(a->y, n), "table, y: f32");
+    MGK_RULE(mgk_is_real_of(a->y, a->rows * a->dim), "y: f32 or bf16");
     return true;
 }
 
 bool mgk_embedding_check(const void *args, const char **why)
 {
-    return lookup_check(args, why);
+    const mgk_embedding_args *a = args;
+    if (!lookup_check(a, why))
+        return false;
+    MGK_RULE(mgk_is_real_of(a->table, a->rows * a->dim), "table: f32 or bf16");
+    return true;
 }
 
 bool mgk_embedding_grad_check(const void *args, const char **why)
 {
-    return lookup_check(args, why);
+    const mgk_embedding_args *a = args;
+    if (!lookup_check(a, why))
+        return false;
+    MGK_RULE(mgk_is_f32_of(a->table, a->rows * a->dim), "d_table: f32");
+    return true;
 }
 
 bool mgk_timestep_embed_check(const void *args, const char **why)
@@ -33,8 +40,8 @@ bool mgk_timestep_embed_check(const void *args, const char **why)
     const mgk_embedding_args *a = args;
     MGK_RULE(MGK_EXTENTS_OK(a->rows, a->dim), "rows, dim out of range");
     MGK_RULE(a->dim % 2 == 0, "dim must be even");
-    MGK_RULE(mgk_is_f32_of(a->time, a->rows) && mgk_is_f32_of(a->y, a->rows * a->dim),
-             "time, y: f32");
+    MGK_RULE(mgk_is_f32_of(a->time, a->rows), "time: f32");
+    MGK_RULE(mgk_is_real_of(a->y, a->rows * a->dim), "y: f32 or bf16");
     return true;
 }
 
@@ -73,45 +80,30 @@ NO_WORKSPACE(timestep_embed)
 NO_WORKSPACE(relative_bias)
 NO_WORKSPACE(relative_bias_grad)
 
-static float *table_row(const mgk_embedding_args *a, int64_t r)
+/* Where the row of an id begins. */
+static int64_t table_at(const mgk_embedding_args *a, int64_t r)
 {
     int64_t id = MGK_I(a->ids)[r];
-    return MGK_F(a->table) + (id >= 0 && id < a->vocab ? id : 0) * a->dim;
+    return (id >= 0 && id < a->vocab ? id : 0) * a->dim;
 }
 
 void mgk_embedding_ref(const void *args, mgk_exec *x)
 {
     const mgk_embedding_args *a = args;
     (void)x;
-    for (int64_t r = 0; r < a->rows && a->dim > 0; r++)
-        memcpy(MGK_F(a->y) + r * a->dim, table_row(a, r), sizeof(float) * (size_t)a->dim);
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t j = 0; j < a->dim; j++)
+            mgk_real_set(a->y, r * a->dim + j, mgk_real_at(a->table, table_at(a, r) + j));
 }
 
-typedef struct scatter_job {
-    const mgk_embedding_args *a;
-    int64_t columns; /* columns a block: each block walks all rows, in order */
-} scatter_job;
-
-static void scatter_block(void *arg, int64_t block, int thread)
-{
-    const scatter_job *job = arg;
-    const mgk_embedding_args *a = job->a;
-    (void)thread;
-    int64_t first = block * job->columns, end = mgk_min(a->dim, first + job->columns);
-    for (int64_t r = 0; r < a->rows; r++) {
-        float *to = table_row(a, r);
-        const float *from = MGK_F(a->y) + r * a->dim;
-        for (int64_t j = first; j < end; j++)
-            to[j] += from[j];
-    }
-}
-
+/* The order of rows is part of the definition: sums of floats depend on it. */
 void mgk_embedding_grad_ref(const void *args, mgk_exec *x)
 {
-    scatter_job job = {args, 128};
-    if (job.a->rows > 0)
-        mgk_for(x, mgk_div_up(job.a->dim, job.columns), job.a->rows * job.a->dim, scatter_block,
-                &job);
+    const mgk_embedding_args *a = args;
+    (void)x;
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t j = 0; j < a->dim; j++)
+            MGK_F(a->table)[table_at(a, r) + j] += (float)mgk_real_at(a->y, r * a->dim + j);
 }
 
 void mgk_timestep_embed_ref(const void *args, mgk_exec *x)
@@ -123,8 +115,8 @@ void mgk_timestep_embed_ref(const void *args, mgk_exec *x)
         for (int64_t i = 0; i < half; i++) {
             double f = pow(10000, -(double)i / (double)half);
             double angle = 1000.0 * MGK_F(a->time)[r] * f;
-            MGK_F(a->y)[r * a->dim + i] = (float)cos(angle);
-            MGK_F(a->y)[r * a->dim + half + i] = (float)sin(angle);
+            mgk_real_set(a->y, r * a->dim + i, cos(angle));
+            mgk_real_set(a->y, r * a->dim + half + i, sin(angle));
         }
 }
 
