@@ -20,7 +20,9 @@ static mgi_param *weight(mgi_module *m, int64_t out, int64_t in, float scale, in
                          const char *name)
 {
     return mgi_param_add(
-        m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = scale, .decay = 1.0f, .tp = tp},
+        m,
+        (mgi_param_spec){
+            .init = MGI_INIT_NORMAL, .scale = scale, .decay = 1.0f, .tp = tp, .operand = true},
         MGI_DIMS(out, in), "layer%lld.%s", (long long)layer, name);
 }
 
@@ -44,6 +46,7 @@ mgen_status mgi_t5_init(mgi_t5 *t5, mgen_context *ctx, const mgi_t5_config *conf
                                  MGI_DIMS(config->buckets, config->heads), "relative_bias.weight");
     for (int64_t i = 0; i < config->layers && m->status == MGEN_OK; i++) {
         mgi_t5_layer *l = &t5->layer[i];
+        mgi_module_unit(m);
         l->norm1 = norm_weight(m, d, i, "norm1.weight");
         /* T5 folds the usual 1/sqrt(head_dim) of the scores into the initial query weights; with one
          * fused matrix it is split over queries and keys. */
@@ -54,6 +57,7 @@ mgen_status mgi_t5_init(mgi_t5 *t5, mgen_context *ctx, const mgi_t5_config *conf
         l->wi = weight(m, 2 * f, d, 1.0f / sqrtf((float)d), MGI_TP_COLUMN, i, "wi.weight");
         l->wo = weight(m, d, f, 1.0f / sqrtf((float)f), MGI_TP_ROW, i, "wo.weight");
     }
+    mgi_module_unit(m);
     t5->norm = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ONE}, 1, &d, "norm.weight");
     mgen_status status = m->status;
     if (status != MGEN_OK)
@@ -82,7 +86,7 @@ T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask)
         return NULL;
     int64_t b = ids->dims[0], s = ids->dims[1], mark = mgi_scope_push(run);
     T *bias = mgi_relative_bias(run, mgi_value(t5->relative), s, c->max_distance);
-    T *x = mgi_embedding(run, ids, mgi_value(t5->embedding));
+    T *x = mgi_cast(run, mgi_embedding(run, ids, mgi_value(t5->embedding)), t5->module.dtype);
     for (int64_t i = 0; i < c->layers; i++) {
         const mgi_t5_layer *l = &t5->layer[i];
         int64_t inside = mgi_scope_push(run);

@@ -26,14 +26,15 @@ static void conv_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_conv *conv
 {
     float scale = gain / sqrtf(9.0f * (float)cin);
     conv->stride = 1;
-    conv->w =
-        mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = scale, .decay = 1.0f},
-                      MGI_DIMS(cout, 3, 3, cin), "%s.weight", name);
+    conv->w = mgi_param_add(
+        m,
+        (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = scale, .decay = 1.0f, .operand = true},
+        MGI_DIMS(cout, 3, 3, cin), "%s.weight", name);
     conv->b =
         mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ZERO}, MGI_DIMS(cout), "%s.bias", name);
     if (!c->temporal)
         return;
-    conv->tw = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_IDENTITY_TIME},
+    conv->tw = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_IDENTITY_TIME, .operand = true},
                              MGI_DIMS(cout, 3, 1, cout), "%s.time.weight", name);
     conv->tb = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ZERO}, MGI_DIMS(cout),
                              "%s.time.bias", name);

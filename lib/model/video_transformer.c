@@ -11,9 +11,10 @@
  *   head    Linear(RMSNorm(x) (1 + a) + b), (a,b) = Linear(SiLU(e)); unpatchify
  *
  * positions = phi_t[frame] + phi_h[row] + phi_w[column], learned, added before every block.
- * No biases in the blocks' linear layers.
+ * No biases in the blocks' linear layers. In bf16 the modulation, norm weights and tables stay f32.
+ * The blocks are in video_transformer_block.c.
  */
-#include "model/video_transformer.h"
+#include "model/video_transformer_block.h"
 
 #include "core/alloc.h"
 #include "kernels/glu/glu.h"
@@ -24,13 +25,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const float eps = 1e-5f;
-
-enum { SCALE1, SHIFT1, GATE1, SCALE2, SHIFT2, GATE2, MODS };
-
 /* -- parameters ------------------------------------------------------------------------------- */
 
-/* A weight (out, in) with deviation gain / sqrt(in). */
+/* A weight (out, in) with deviation gain / sqrt(in). Where tokens are split, each rank sees the gradient of
+ * its own: all weights are partial over CP, and those that no tensor parallelism splits (their input is not
+ * gathered) over SP. */
 static mgi_param *matrix(mgi_module *m, int64_t out, int64_t in, float gain, int tp,
                          const char *name)
 {
@@ -38,7 +37,11 @@ static mgi_param *matrix(mgi_module *m, int64_t out, int64_t in, float gain, int
                          (mgi_param_spec){.init = gain > 0 ? MGI_INIT_NORMAL : MGI_INIT_ZERO,
                                           .scale = gain / sqrtf((float)in),
                                           .decay = 1.0f,
-                                          .tp = tp},
+                                          .tp = tp,
+                                          .partial = tp == MGI_TP_REPLICATED
+                                                         ? MGI_PARTIAL_SP | MGI_PARTIAL_CP
+                                                         : MGI_PARTIAL_CP,
+                                          .operand = true},
                          MGI_DIMS(out, in), "%s", name);
 }
 
@@ -64,6 +67,7 @@ static void block_make(mgi_vt *vt, int64_t i)
                                        .partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP};
     mgi_module *m = &vt->module;
     mgi_vt_block *b = &vt->block[i];
+    mgi_module_unit(m);
     int64_t d = vt->config.dim, f = vt->config.ff_dim;
     /* Residual branches start at a third of their natural size, with open gates. */
     const float small = 0.3f;
@@ -71,7 +75,7 @@ static void block_make(mgi_vt *vt, int64_t i)
                            (mgi_param_spec){.init = MGI_INIT_NORMAL,
                                             .scale = 1.0f / sqrtf((float)d),
                                             .partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP},
-                           MGI_DIMS(1, MODS, d), "block%lld.mod", (long long)i);
+                           MGI_DIMS(1, MGI_VT_MODS, d), "block%lld.mod", (long long)i);
     b->norm1 = mgi_param_add(m, one, 1, &d, "block%lld.norm1.weight", (long long)i);
     b->qkv = block_matrix(m, i, 3 * d, d, 1.0f, MGI_TP_COLUMN, "attn.qkv.weight");
     b->out = block_matrix(m, i, d, d, small, MGI_TP_ROW, "attn.out.weight");
@@ -105,10 +109,11 @@ mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *conf
     vt->time1_b = vector(m, zero, 1, &d, "time.in.bias");
     vt->time2_w = matrix(m, d, d, 1.0f, MGI_TP_REPLICATED, "time.out.weight");
     vt->time2_b = vector(m, zero, 1, &d, "time.out.bias");
-    vt->mod_w = matrix(m, MODS * d, d, 0.0f, MGI_TP_REPLICATED, "time.mod.weight");
-    vt->mod_b = vector(m, zero, MGI_DIMS(MODS * d), "time.mod.bias");
+    vt->mod_w = matrix(m, MGI_VT_MODS * d, d, 0.0f, MGI_TP_REPLICATED, "time.mod.weight");
+    vt->mod_b = vector(m, zero, MGI_DIMS(MGI_VT_MODS * d), "time.mod.bias");
     for (int64_t i = 0; i < c->layers && m->status == MGEN_OK; i++)
         block_make(vt, i);
+    mgi_module_unit(m);
     vt->head_norm = vector(m, one, 1, &d, "head.norm.weight");
     vt->head_mod_w = matrix(m, 2 * d, d, 0.0f, MGI_TP_REPLICATED, "head.mod.weight");
     vt->head_mod_b = vector(m, zero, MGI_DIMS(2 * d), "head.mod.bias");
@@ -131,11 +136,13 @@ mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed)
 {
     int64_t d = vt->config.dim;
     MGI_TRY(mgi_module_random(&vt->module, seed));
+    if (vt->module.dev->meta)
+        return MGEN_OK;
     for (int64_t i = 0; i < vt->config.layers; i++) {
         float *mod = mgi_f32(vt->block[i].mod->value);
         for (int64_t k = 0; k < d; k++) {
-            mod[GATE1 * d + k] += 1.0f;
-            mod[GATE2 * d + k] += 1.0f;
+            mod[MGI_VT_GATE1 * d + k] += 1.0f;
+            mod[MGI_VT_GATE2 * d + k] += 1.0f;
         }
     }
     return MGEN_OK;
@@ -151,79 +158,6 @@ static T *linear(mgi_run *run, T *x, const mgi_param *w, const mgi_param *b)
 static T *silu(mgi_run *run, T *x)
 {
     return mgi_unary(run, x, MGK_UNARY_SILU);
-}
-
-static T *norm_modulate(mgi_run *run, T *x, const mgi_param *w, T *mod, int64_t scale,
-                        int64_t shift)
-{
-    return mgi_norm(run, x,
-                    (mgi_norm_options){.kind = MGK_NORM_RMS,
-                                       .eps = eps,
-                                       .weight = mgi_value(w),
-                                       .mod = mod,
-                                       .scale = scale,
-                                       .shift = shift});
-}
-
-/* Index tensors of (S): which row of a table each token takes. axis 0 = frame, 1 = row, 2 = column. */
-static T *token_index(mgi_run *run, const int64_t grid[3], int axis)
-{
-    T *ids = mgi_new(run, MGK_I32, MGI_DIMS(grid[0] * grid[1] * grid[2]));
-    if (!ids)
-        return NULL;
-    int32_t *p = mgi_data(ids);
-    for (int64_t t = 0; t < grid[0]; t++)
-        for (int64_t h = 0; h < grid[1]; h++)
-            for (int64_t w = 0; w < grid[2]; w++)
-                *p++ = (int32_t)(axis == 0 ? t : axis == 1 ? h : w);
-    return ids;
-}
-
-static T *positions(mgi_run *run, const mgi_vt *vt, const int64_t grid[3])
-{
-    T *t = mgi_embedding(run, token_index(run, grid, 0), mgi_value(vt->pos_t));
-    T *h = mgi_embedding(run, token_index(run, grid, 1), mgi_value(vt->pos_h));
-    T *w = mgi_embedding(run, token_index(run, grid, 2), mgi_value(vt->pos_w));
-    return mgi_add(run, t, mgi_add(run, h, w));
-}
-
-typedef struct block_of {
-    const mgi_vt *vt;
-    const mgi_vt_block *b;
-} block_of;
-
-enum { IN_X, IN_POS, IN_SHARED, IN_TEXT, IN_MASK, INS };
-
-/* A mgi_block_fn. */
-static T *block(mgi_run *run, const void *user, T *const *in)
-{
-    const mgi_vt *vt = ((const block_of *)user)->vt;
-    const mgi_vt_block *b = ((const block_of *)user)->b;
-    T *x = in[IN_X], *pos = in[IN_POS], *shared = in[IN_SHARED], *text = in[IN_TEXT];
-    T *mask = in[IN_MASK];
-    if (!x || !text)
-        return NULL;
-    int64_t mark = mgi_scope_push(run), heads = vt->config.heads, dim = vt->config.dim;
-    int64_t n = x->dims[0], s = x->dims[1], dh = dim / heads;
-    float scale = 1.0f / sqrtf((float)dh);
-    T *mod = mgi_add_rows(run, shared, mgi_value(b->mod));
-    mod = mgi_reshape(run, mod, MGI_DIMS(n, MODS, dim));
-    x = mgi_add_rows(run, x, pos);
-
-    T *h = norm_modulate(run, x, b->norm1, mod, SCALE1, SHIFT1);
-    h = mgi_reshape(run, linear(run, h, b->qkv, NULL), MGI_DIMS(n, s, 3, heads, dh));
-    h = linear(run, mgi_self_attention(run, h, NULL, NULL, scale), b->out, NULL);
-    x = mgi_gated_residual(run, x, h, mod, GATE1);
-
-    T *q = mgi_reshape(run, linear(run, x, b->cross_q, NULL), MGI_DIMS(n, s, heads, dh));
-    T *kv = mgi_reshape(run, linear(run, text, b->cross_kv, NULL),
-                        MGI_DIMS(n, text->dims[1], 2, heads, dh));
-    x = mgi_add(run, x,
-                linear(run, mgi_cross_attention(run, q, kv, mask, scale), b->cross_out, NULL));
-
-    h = norm_modulate(run, x, b->norm2, mod, SCALE2, SHIFT2);
-    h = linear(run, mgi_glu(run, linear(run, h, b->gate_up, NULL), MGK_GLU_SILU), b->down, NULL);
-    return mgi_scope_pop(run, mark, mgi_gated_residual(run, x, h, mod, GATE2));
 }
 
 T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, T *text, T *mask)
@@ -243,34 +177,75 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, T *text, T *mask)
             "video transformer: the video is larger than the position tables"))
         return NULL;
 
-    T *time = linear(run, mgi_timestep_embed(run, t, c->time_dim), vt->time1_w, vt->time1_b);
+    int32_t dtype = vt->module.dtype;
+    mgi_unit_enter(run, (void *)&vt->module, 0);
+    T *time = mgi_cast(run, mgi_timestep_embed(run, t, c->time_dim), dtype);
+    time = linear(run, time, vt->time1_w, vt->time1_b);
     time = silu(run, linear(run, silu(run, time), vt->time2_w, vt->time2_b));
-    T *shared = linear(run, time, vt->mod_w, vt->mod_b);
-    T *pos = positions(run, vt, grid);
-    T *p = mgi_norm(run, linear(run, text, vt->text_proj, NULL),
+    T *shared = mgi_linear_as(run, time, mgi_value(vt->mod_w), mgi_value(vt->mod_b), MGK_F32);
+    T *p = mgi_norm(run, linear(run, mgi_cast(run, text, dtype), vt->text_proj, NULL),
                     (mgi_norm_options){.kind = MGK_NORM_LAYER,
-                                       .eps = eps,
+                                       .eps = MGI_VT_EPS,
                                        .weight = mgi_value(vt->text_norm_w),
                                        .bias = mgi_value(vt->text_norm_b)});
-    x = linear(run, mgi_patchify(run, x, c->patch_t, c->patch_h, c->patch_w), vt->patch, NULL);
+    x = mgi_cast(run, mgi_patchify(run, x, c->patch_t, c->patch_h, c->patch_w), dtype);
+    x = linear(run, x, vt->patch, NULL);
+    mgi_unit_exit(run, (void *)&vt->module, 0);
     for (int64_t i = 0; i < c->layers; i++) {
-        block_of which = {vt, &vt->block[i]};
-        T *in[INS] = {x, pos, shared, p, mask};
-        T *y =
-            vt->recompute == MGI_RECOMPUTE_NONE
-                ? block(run, &which, in)
-                : mgi_checkpoint(run, block, &which, sizeof which, in, INS,
-                                 vt->recompute == MGI_RECOMPUTE_SELECTIVE ? MGI_SAVE_ATTENTION : 0);
+        mgi_unit_enter(run, (void *)&vt->module, i + 1);
+        T *y = mgi_vt_block_forward(run, vt, i, x, shared, p, mask, grid);
+        mgi_unit_exit(run, (void *)&vt->module, i + 1);
         mgi_drop(run, x);
         x = y;
     }
-    T *mod = mgi_reshape(run, linear(run, time, vt->head_mod_w, vt->head_mod_b), MGI_DIMS(n, 2, d));
-    x = linear(run, norm_modulate(run, x, vt->head_norm, mod, 0, 1), vt->head, NULL);
-    return mgi_scope_pop(run, mark,
-                         mgi_unpatchify(run, x, video, c->patch_t, c->patch_h, c->patch_w));
+    mgi_unit_enter(run, (void *)&vt->module, c->layers + 1);
+    T *mod =
+        mgi_linear_as(run, time, mgi_value(vt->head_mod_w), mgi_value(vt->head_mod_b), MGK_F32);
+    x = mgi_norm(run, x,
+                 (mgi_norm_options){.kind = MGK_NORM_RMS,
+                                    .eps = MGI_VT_EPS,
+                                    .weight = mgi_value(vt->head_norm),
+                                    .mod = mgi_reshape(run, mod, MGI_DIMS(n, 2, d)),
+                                    .scale = 0,
+                                    .shift = 1});
+    x = mgi_linear_as(run, x, mgi_value(vt->head), NULL, MGK_F32);
+    x = mgi_unpatchify(run, x, video, c->patch_t, c->patch_h, c->patch_w);
+    mgi_unit_exit(run, (void *)&vt->module, c->layers + 1);
+    return mgi_scope_pop(run, mark, x);
 }
 
 /* -- configuration ---------------------------------------------------------------------------- */
+
+mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, int64_t text_dim, mgi_vt_config *out)
+{
+    /* Tables: 768 x 768 is 48 x 48 tokens a frame and 1024 x 576 is 64 x 36; 96 leaves the same room that
+     * the report's threefold growth does. 256 frames are 32 latent ones. */
+    static const struct {
+        const char *name;
+        int64_t layers, dim, heads, ff_dim;
+    } presets[] = {
+        {"1b", 24, 1536, 16, 4096}, {"5b", 32, 3072, 24, 8192}, {"30b", 48, 6144, 48, 16384}};
+    for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
+        if (strcmp(presets[i].name, name))
+            continue;
+        *out = (mgi_vt_config){.layers = presets[i].layers,
+                               .dim = presets[i].dim,
+                               .heads = presets[i].heads,
+                               .ff_dim = presets[i].ff_dim,
+                               .channels = 16,
+                               .patch_t = 1,
+                               .patch_h = 2,
+                               .patch_w = 2,
+                               .frames_max = 32,
+                               .rows_max = 96,
+                               .columns_max = 96,
+                               .text_dim = text_dim,
+                               .time_dim = 256};
+        return MGEN_OK;
+    }
+    return mgi_fail(ctx, MGEN_E_INVALID,
+                    "no video transformer preset is named \"%s\"; there are 1b, 5b and 30b", name);
+}
 
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
 {

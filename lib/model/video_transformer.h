@@ -21,8 +21,12 @@ typedef struct mgi_vt_block {
     mgi_param *norm1, *qkv, *out, *cross_q, *cross_kv, *cross_out, *norm2, *gate_up, *down;
 } mgi_vt_block;
 
-/* What training keeps of a block for the gradient: everything; its input and the results of attention; its
- * input only. The rest is computed again. */
+/* How a block runs: as one node with a gradient written by hand, or as a chain of single ops, which is its
+ * definition. */
+enum { MGI_BLOCK_COMPOSITE, MGI_BLOCK_CHAINED };
+
+/* What training keeps of a block for the gradient: everything; its input and the result of self-attention;
+ * its input only. The rest is computed again. */
 enum { MGI_RECOMPUTE_NONE, MGI_RECOMPUTE_SELECTIVE, MGI_RECOMPUTE_FULL };
 
 typedef struct mgi_vt {
@@ -33,8 +37,13 @@ typedef struct mgi_vt {
     mgi_param *time1_w, *time1_b, *time2_w, *time2_b, *mod_w, *mod_b;
     mgi_param *head_norm, *head_mod_w, *head_mod_b, *head;
     mgi_vt_block *block;
-    int recompute; /* MGI_RECOMPUTE_*; no part of the model */
+    int recompute, form; /* MGI_RECOMPUTE_*, MGI_BLOCK_*; no part of the model */
 } mgi_vt;
+
+/* The report's sizes: "1b", "5b", "30b"; for one text encoder of width text_dim. INVALID, with a list,
+ * for another name. */
+mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, int64_t text_dim,
+                          mgi_vt_config *out);
 
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out);
 void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *config);

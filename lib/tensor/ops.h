@@ -8,6 +8,7 @@
 #ifndef MGI_TENSOR_OPS_H
 #define MGI_TENSOR_OPS_H
 
+#include "kernels/attention/attention.h"
 #include "tensor/run.h"
 
 typedef mgi_tensor T;
@@ -18,6 +19,9 @@ typedef mgi_tensor T;
 T *mgi_linear(mgi_run *run, T *x, T *w, T *b);
 /* The same with a result in another dtype than that of the operands: f32 from bf16. */
 T *mgi_linear_as(mgi_run *run, T *x, T *w, T *b, int32_t dtype);
+
+/* residual (..., N) + x W^T, for composite nodes: not recorded. */
+T *mgi_linear_add(mgi_run *run, T *x, T *w, T *residual);
 
 typedef struct mgi_conv_options {
     int64_t stride_h, stride_w;
@@ -33,6 +37,14 @@ T *mgi_resize_nearest(mgi_run *run, T *x, int64_t fh, int64_t fw);
 T *mgi_self_attention(mgi_run *run, T *qkv, T *mask, T *bias, float scale);
 /* q (B, Sq, H, Dh), kv (B, Sk, 2, H, Dh), mask (B, Sk) u8 or NULL -> (B, Sq, H*Dh). */
 T *mgi_cross_attention(mgi_run *run, T *q, T *kv, T *mask, float scale);
+
+/* For composite nodes: the arguments of both kinds, the launch with its result (B,Sq,H*Dh) and
+ * log-sum-exp (or what a checkpointed block kept of them under `tag`), unrecorded; and where the gradients
+ * go: to one buffer like qkv, or to those of q and kv. */
+mgk_attention_args mgi_self_attention_args(T *qkv, float scale);
+mgk_attention_args mgi_cross_attention_args(T *q, T *kv, T *mask, float scale);
+T *mgi_attention(mgi_run *run, unsigned tag, mgk_attention_args *a, T **lse);
+void mgi_attention_grad_to(mgk_attention_args *a, mgk_buf d_q, mgk_buf d_kv, bool self);
 
 /* -- rows and elements -------------------------------------------------------------------------- */
 
@@ -76,6 +88,8 @@ T *mgi_embedding(mgi_run *run, T *ids, T *table);
 T *mgi_timestep_embed(mgi_run *run, T *t, int64_t dim);
 /* table (buckets, H) -> (H, 2S-1), the bias of self-attention over S tokens. */
 T *mgi_relative_bias(mgi_run *run, T *table, int64_t tokens, int64_t max_distance);
+/* x (B, S, D) + positions of S = grid tokens, from tables (frames, D), (rows, D), (columns, D). */
+T *mgi_position_add(mgi_run *run, T *x, T *frame, T *row, T *column, const int64_t grid[3]);
 /* (B,T,H,W,C) -> (B, T/pt*H/ph*W/pw, pt*ph*pw*C), and back (`dims`: the five of the video). */
 T *mgi_patchify(mgi_run *run, T *x, int64_t pt, int64_t ph, int64_t pw);
 T *mgi_unpatchify(mgi_run *run, T *x, const int64_t dims[5], int64_t pt, int64_t ph, int64_t pw);

@@ -103,6 +103,15 @@ T *mgi_linear_as(mgi_run *run, T *x, T *w, T *b, int32_t dtype)
     return run->status == MGEN_OK ? y : NULL;
 }
 
+T *mgi_linear_add(mgi_run *run, T *x, T *w, T *residual)
+{
+    bool record = run->record;
+    run->record = false;
+    T *y = mgi_add(run, residual, mgi_linear(run, x, w, NULL));
+    run->record = record;
+    return y;
+}
+
 static void conv2d_backward(mgi_run *run, mgi_node *node)
 {
     mgk_conv2d_args a = *(const mgk_conv2d_args *)(const void *)node->args.bytes;
@@ -224,23 +233,77 @@ static void attention_merge(mgi_run *run, mgi_node *node, int i, T *temp)
     mgi_run_launch(run, MGK_OP_axpby, &a);
 }
 
-/* The output (B,S,H*Dh) and log-sum-exp (B,H,S): new ones, or, when a checkpointed block runs again, those
- * it kept (*kept). */
-static T *attention_output(mgi_run *run, unsigned tag, const T *q, int64_t b, int64_t s, int64_t h,
-                           int64_t dh, T **lse, bool *kept)
+T *mgi_attention(mgi_run *run, unsigned tag, mgk_attention_args *a, T **lse)
 {
     T *o = mgi_kept_result(run, tag);
-    *kept = o != NULL;
-    *lse = o ? mgi_kept_result(run, tag) : mgi_new(run, MGK_F32, MGI_DIMS(b, h, s));
-    o = o ? o : mgi_new(run, q->dtype, MGI_DIMS(b, s, h * dh));
+    bool kept = o != NULL;
+    *lse = kept ? mgi_kept_result(run, tag)
+                : mgi_new(run, MGK_F32, MGI_DIMS(a->batch, a->heads, a->sq));
+    if (!kept)
+        o = mgi_new(run, a->q.dtype, MGI_DIMS(a->batch, a->sq, a->heads * a->head_dim));
+    if (run->status != MGEN_OK)
+        return NULL;
+    a->o = mgi_buf(o);
+    a->lse = mgi_buf(*lse);
+    a->o_row = a->heads * a->head_dim;
+    a->o_batch = a->o_row * a->sq;
+    if (!kept) {
+        mgi_run_launch(run, MGK_OP_attention, a);
+        mgi_keep_result(run, tag, o);
+        mgi_keep_result(run, tag, *lse);
+    }
     return run->status == MGEN_OK ? o : NULL;
 }
 
-static void attention_run(mgi_run *run, unsigned tag, const mgk_attention_args *a, T *o, T *lse)
+mgk_attention_args mgi_self_attention_args(T *qkv, float scale)
 {
-    mgi_run_launch(run, MGK_OP_attention, a);
-    mgi_keep_result(run, tag, o);
-    mgi_keep_result(run, tag, lse);
+    int64_t b = qkv->dims[0], s = qkv->dims[1], h = qkv->dims[3], dh = qkv->dims[4], d = h * dh;
+    mgk_buf base = mgi_buf(qkv);
+    return (mgk_attention_args){.q = base,
+                                .k = at(base, d),
+                                .v = at(base, 2 * d),
+                                .batch = b,
+                                .heads = h,
+                                .head_dim = dh,
+                                .sq = s,
+                                .sk = s,
+                                .q_row = 3 * d,
+                                .q_batch = 3 * d * s,
+                                .k_row = 3 * d,
+                                .k_batch = 3 * d * s,
+                                .v_row = 3 * d,
+                                .v_batch = 3 * d * s,
+                                .scale = scale};
+}
+
+mgk_attention_args mgi_cross_attention_args(T *q, T *kv, T *mask, float scale)
+{
+    int64_t b = q->dims[0], sq = q->dims[1], h = q->dims[2], dh = q->dims[3], sk = kv->dims[1],
+            d = h * dh;
+    return (mgk_attention_args){.q = mgi_buf(q),
+                                .k = mgi_buf(kv),
+                                .v = at(mgi_buf(kv), d),
+                                .mask = mgi_buf(mask),
+                                .batch = b,
+                                .heads = h,
+                                .head_dim = dh,
+                                .sq = sq,
+                                .sk = sk,
+                                .q_row = d,
+                                .q_batch = d * sq,
+                                .k_row = 2 * d,
+                                .k_batch = 2 * d * sk,
+                                .v_row = 2 * d,
+                                .v_batch = 2 * d * sk,
+                                .scale = scale};
+}
+
+void mgi_attention_grad_to(mgk_attention_args *a, mgk_buf d_q, mgk_buf d_kv, bool self)
+{
+    int64_t d = a->heads * a->head_dim;
+    a->dq = d_q;
+    a->dk = self ? at(d_q, d) : d_kv;
+    a->dv = self ? at(d_q, 2 * d) : at(d_kv, d);
 }
 
 /* in: 0 = qkv, 1 = bias table values */
@@ -248,11 +311,8 @@ static void self_attention_backward(mgi_run *run, mgi_node *node)
 {
     mgk_attention_args a = *(const mgk_attention_args *)(const void *)node->args.bytes;
     T *temp;
-    int64_t d = a.heads * a.head_dim;
     a.d_o = mgi_grad_in(node);
-    a.dq = attention_target(run, node, 0, &temp);
-    a.dk = at(a.dq, d);
-    a.dv = at(a.dq, 2 * d);
+    mgi_attention_grad_to(&a, attention_target(run, node, 0, &temp), no_buf, true);
     a.d_bias = mgi_grad_add(run, node, 1);
     if (a.dq.p)
         mgi_run_launch(run, MGK_OP_attention_grad, &a);
@@ -264,40 +324,16 @@ T *mgi_self_attention(mgi_run *run, T *qkv, T *mask, T *bias, float scale)
     if (run->status != MGEN_OK || !mgi_require(run, qkv && qkv->rank == 5 && qkv->dims[2] == 3,
                                                "self_attention: qkv is not (B,S,3,H,Dh)"))
         return NULL;
-    int64_t b = qkv->dims[0], s = qkv->dims[1], h = qkv->dims[3], dh = qkv->dims[4], d = h * dh;
+    int64_t b = qkv->dims[0], s = qkv->dims[1], h = qkv->dims[3];
     if (!mgi_require(run, !mask || (mask->dtype == MGK_U8 && mask->count == b * s),
                      "self_attention: the mask is not (B,S) u8") ||
         !mgi_require(run, !bias || bias->count == h * (2 * s - 1),
                      "self_attention: the bias is not (H,2S-1)"))
         return NULL;
-    bool kept;
-    T *lse, *o = attention_output(run, MGI_SAVE_ATTENTION, qkv, b, s, h, dh, &lse, &kept);
-    if (!o)
-        return NULL;
-    mgk_buf base = mgi_buf(qkv);
-    mgk_attention_args a = {.q = base,
-                            .k = at(base, d),
-                            .v = at(base, 2 * d),
-                            .o = mgi_buf(o),
-                            .lse = mgi_buf(lse),
-                            .mask = mgi_buf(mask),
-                            .bias = mgi_buf(bias),
-                            .batch = b,
-                            .heads = h,
-                            .head_dim = dh,
-                            .sq = s,
-                            .sk = s,
-                            .q_row = 3 * d,
-                            .q_batch = 3 * d * s,
-                            .k_row = 3 * d,
-                            .k_batch = 3 * d * s,
-                            .v_row = 3 * d,
-                            .v_batch = 3 * d * s,
-                            .o_row = d,
-                            .o_batch = d * s,
-                            .scale = scale};
-    if (!kept)
-        attention_run(run, MGI_SAVE_ATTENTION, &a, o, lse);
+    mgk_attention_args a = mgi_self_attention_args(qkv, scale);
+    a.mask = mgi_buf(mask);
+    a.bias = mgi_buf(bias);
+    T *lse, *o = mgi_attention(run, MGI_SAVE_ATTENTION, &a, &lse);
     mgi_record(run, self_attention_backward, o, (T *[]){qkv, bias}, 2,
                (T *[]){qkv, o, lse, mask, bias}, 5, &a, sizeof a);
     return run->status == MGEN_OK ? o : NULL;
@@ -309,14 +345,14 @@ static void cross_attention_backward(mgi_run *run, mgi_node *node)
     mgk_attention_args a = *(const mgk_attention_args *)(const void *)node->args.bytes;
     T *temp_q, *temp_kv;
     a.d_o = mgi_grad_in(node);
-    a.dq = attention_target(run, node, 0, &temp_q);
-    a.dk = attention_target(run, node, 1, &temp_kv);
+    mgk_buf dq = attention_target(run, node, 0, &temp_q);
+    mgk_buf dkv = attention_target(run, node, 1, &temp_kv);
     /* One of the two may be unwanted (a frozen text encoder): the kernel needs room for it all the same. */
-    if (!a.dq.p && run->status == MGEN_OK)
-        a.dq = mgi_buf(mgi_new(run, a.q.dtype, MGI_DIMS(a.batch * a.q_batch)));
-    if (!a.dk.p && run->status == MGEN_OK)
-        a.dk = mgi_buf(mgi_new(run, a.k.dtype, MGI_DIMS(a.batch * a.k_batch)));
-    a.dv = at(a.dk, a.heads * a.head_dim);
+    if (!dq.p && run->status == MGEN_OK)
+        dq = mgi_buf(mgi_new(run, a.q.dtype, MGI_DIMS(a.batch * a.q_batch)));
+    if (!dkv.p && run->status == MGEN_OK)
+        dkv = mgi_buf(mgi_new(run, a.k.dtype, MGI_DIMS(a.batch * a.k_batch)));
+    mgi_attention_grad_to(&a, dq, dkv, false);
     if (run->status == MGEN_OK)
         mgi_run_launch(run, MGK_OP_attention_grad, &a);
     attention_merge(run, node, 0, temp_q);
@@ -337,34 +373,8 @@ T *mgi_cross_attention(mgi_run *run, T *q, T *kv, T *mask, float scale)
                      !mask || (mask->dtype == MGK_U8 && mask->count == kv->dims[0] * kv->dims[1]),
                      "cross_attention: the mask is not (B,Sk) u8"))
         return NULL;
-    int64_t b = q->dims[0], sq = q->dims[1], h = q->dims[2], dh = q->dims[3], sk = kv->dims[1],
-            d = h * dh;
-    bool kept;
-    T *lse, *o = attention_output(run, MGI_SAVE_CROSS_ATTENTION, q, b, sq, h, dh, &lse, &kept);
-    if (!o)
-        return NULL;
-    mgk_attention_args a = {.q = mgi_buf(q),
-                            .k = mgi_buf(kv),
-                            .v = at(mgi_buf(kv), d),
-                            .o = mgi_buf(o),
-                            .lse = mgi_buf(lse),
-                            .mask = mgi_buf(mask),
-                            .batch = b,
-                            .heads = h,
-                            .head_dim = dh,
-                            .sq = sq,
-                            .sk = sk,
-                            .q_row = d,
-                            .q_batch = d * sq,
-                            .k_row = 2 * d,
-                            .k_batch = 2 * d * sk,
-                            .v_row = 2 * d,
-                            .v_batch = 2 * d * sk,
-                            .o_row = d,
-                            .o_batch = d * sq,
-                            .scale = scale};
-    if (!kept)
-        attention_run(run, MGI_SAVE_CROSS_ATTENTION, &a, o, lse);
+    mgk_attention_args a = mgi_cross_attention_args(q, kv, mask, scale);
+    T *lse, *o = mgi_attention(run, MGI_SAVE_CROSS_ATTENTION, &a, &lse);
     mgi_record(run, cross_attention_backward, o, (T *[]){q, kv}, 2, (T *[]){q, kv, o, lse, mask}, 5,
                &a, sizeof a);
     return run->status == MGEN_OK ? o : NULL;

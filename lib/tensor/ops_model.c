@@ -6,6 +6,7 @@
 #include "kernels/flow/flow.h"
 #include "kernels/layout/layout.h"
 #include "kernels/loss/loss.h"
+#include "kernels/position/position.h"
 #include "kernels/posterior/posterior.h"
 #include "kernels/random/random.h"
 
@@ -90,6 +91,48 @@ T *mgi_relative_bias(mgi_run *run, T *table, int64_t tokens, int64_t max_distanc
                             .max_distance = max_distance};
     mgi_run_launch(run, MGK_OP_relative_bias, &a);
     mgi_record(run, relative_bias_backward, y, &table, 1, NULL, 0, &a, sizeof a);
+    return result(run, y);
+}
+
+/* in: 0 = x, 1..3 = tables */
+static void position_backward(mgi_run *run, mgi_node *node)
+{
+    mgk_position_args a = *(const mgk_position_args *)(const void *)node->args.bytes;
+    a.dy = mgi_grad_in(node);
+    a.d_frame = mgi_grad_add(run, node, 1);
+    a.d_row = mgi_grad_add(run, node, 2);
+    a.d_column = mgi_grad_add(run, node, 3);
+    mgi_run_launch(run, MGK_OP_position_add_grad, &a);
+    if (node->in[0])
+        mgi_grad_give(run, node, 0, mgi_grad_take(run, node));
+}
+
+T *mgi_position_add(mgi_run *run, T *x, T *frame, T *row, T *column, const int64_t grid[3])
+{
+    if (run->status != MGEN_OK ||
+        !mgi_require(run, x && frame && row && column, "position_add: an input is missing") ||
+        !mgi_require(run, x->rank == 3 && x->dims[1] == grid[0] * grid[1] * grid[2],
+                     "position_add: x is not (B,S,D) with the grid's tokens") ||
+        !mgi_require(
+            run, frame->dims[0] >= grid[0] && row->dims[0] >= grid[1] && column->dims[0] >= grid[2],
+            "position_add: the grid is larger than the tables"))
+        return NULL;
+    T *y = mgi_new(run, x->dtype, x->rank, x->dims);
+    if (!y)
+        return NULL;
+    mgk_position_args a = {.x = mgi_buf(x),
+                           .y = mgi_buf(y),
+                           .frame = mgi_buf(frame),
+                           .row = mgi_buf(row),
+                           .column = mgi_buf(column),
+                           .batch = x->dims[0],
+                           .tokens = x->dims[1],
+                           .dim = x->dims[2],
+                           .grid_t = grid[0],
+                           .grid_h = grid[1],
+                           .grid_w = grid[2]};
+    mgi_run_launch(run, MGK_OP_position_add, &a);
+    mgi_record(run, position_backward, y, (T *[]){x, frame, row, column}, 4, NULL, 0, &a, sizeof a);
     return result(run, y);
 }
 

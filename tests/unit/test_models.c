@@ -277,52 +277,123 @@ static uint64_t one_step(mgen_context *ctx, mgi_t5 *t5, mgi_vt *vt, float *loss)
     return after - before;
 }
 
+/* Both networks, small, with gradients. */
+typedef struct slice {
+    mgi_t5 t5;
+    mgi_vt vt;
+    mgi_module *modules[2];
+    int64_t size;
+} slice;
+
+static void slice_make(slice *s, mgen_context *ctx, int32_t dtype)
+{
+    mgi_vt_config config = small_vt;
+    config.layers = 6;
+    assert_int_equal(mgi_t5_init(&s->t5, ctx, &small_t5), MGEN_OK);
+    assert_int_equal(mgi_vt_init(&s->vt, ctx, &config), MGEN_OK);
+    assert_int_equal(mgi_module_random(&s->t5.module, 1), MGEN_OK);
+    assert_int_equal(mgi_vt_random(&s->vt, 1), MGEN_OK);
+    randomise(&s->vt.module, 0.1f);
+    s->modules[0] = &s->vt.module;
+    s->modules[1] = &s->t5.module;
+    for (int m = 0; m < 2; m++) {
+        assert_int_equal(mgi_module_train(s->modules[m]), MGEN_OK);
+        assert_int_equal(mgi_module_compute(s->modules[m], dtype), MGEN_OK);
+    }
+    s->size = mgi_module_size(s->modules[0]) + mgi_module_size(s->modules[1]);
+}
+
+static void slice_free(slice *s)
+{
+    mgi_vt_finish(&s->vt);
+    mgi_t5_finish(&s->t5);
+}
+
+/* All gradients, one behind the other. */
+static float *slice_gradients(const slice *s)
+{
+    float *all = test_malloc((size_t)s->size * sizeof *all), *at = all;
+    for (int m = 0; m < 2; m++) {
+        for (int64_t k = 0; k < s->modules[m]->count; k++) {
+            const T *p = s->modules[m]->params[k]->value;
+            memcpy(at, mgi_f32(p->var->grad), (size_t)p->count * sizeof *at);
+            at += p->count;
+        }
+    }
+    return all;
+}
+
+/* Largest difference of two parameters' gradients, relative to the larger one's largest value. */
+static double slice_distance(const slice *s, const float *a, const float *b)
+{
+    double worst = 0.0;
+    for (int m = 0; m < 2; m++) {
+        for (int64_t k = 0; k < s->modules[m]->count; k++) {
+            double apart = 0.0, largest = 1e-30;
+            for (int64_t i = 0; i < s->modules[m]->params[k]->value->count; i++, a++, b++) {
+                apart = fmax(apart, fabs((double)*a - (double)*b));
+                largest = fmax(largest, fmax(fabs((double)*a), fabs((double)*b)));
+            }
+            worst = fmax(worst, apart / largest);
+        }
+    }
+    return worst;
+}
+
 /* Checkpointed blocks: the same loss and gradients, bit for bit, and no more memory than the save list. */
 static void test_recompute(void **state)
 {
     (void)state;
     mgen_context *ctx = make_context();
-    mgi_t5 t5;
-    mgi_vt vt;
-    float loss[3], *first;
-    uint64_t held[3];
-    mgi_vt_config config = small_vt;
-    config.layers = 6;
-    assert_int_equal(mgi_t5_init(&t5, ctx, &small_t5), MGEN_OK);
-    assert_int_equal(mgi_vt_init(&vt, ctx, &config), MGEN_OK);
-    assert_int_equal(mgi_module_random(&t5.module, 1), MGEN_OK);
-    assert_int_equal(mgi_vt_random(&vt, 1), MGEN_OK);
-    randomise(&vt.module, 0.1f);
-    assert_int_equal(mgi_module_train(&t5.module), MGEN_OK);
-    assert_int_equal(mgi_module_train(&vt.module), MGEN_OK);
-    int64_t size = mgi_module_size(&vt.module) + mgi_module_size(&t5.module), at;
-    first = test_malloc((size_t)size * sizeof *first);
-    for (int mode = MGI_RECOMPUTE_NONE; mode <= MGI_RECOMPUTE_FULL; mode++) {
-        vt.recompute = mode;
-        held[mode] = one_step(ctx, &t5, &vt, &loss[mode]);
-        mgi_module *modules[] = {&vt.module, &t5.module};
-        at = 0;
-        for (int m = 0; m < 2; m++) {
-            for (int64_t k = 0; k < modules[m]->count; k++) {
-                const T *p = modules[m]->params[k]->value;
-                const float *g = mgi_f32(p->var->grad);
-                if (mode == MGI_RECOMPUTE_NONE)
-                    memcpy(first + at, g, (size_t)p->count * sizeof *g);
-                else
-                    assert_memory_equal(first + at, g, (size_t)p->count * sizeof *g);
-                at += p->count;
-            }
+    for (int form = MGI_BLOCK_COMPOSITE; form <= MGI_BLOCK_CHAINED; form++) {
+        slice s;
+        float loss[3], *first = NULL;
+        uint64_t held[3];
+        slice_make(&s, ctx, MGK_F32);
+        s.vt.form = form;
+        for (int mode = MGI_RECOMPUTE_NONE; mode <= MGI_RECOMPUTE_FULL; mode++) {
+            s.vt.recompute = mode;
+            held[mode] = one_step(ctx, &s.t5, &s.vt, &loss[mode]);
+            float *g = slice_gradients(&s);
+            if (first)
+                assert_memory_equal(first, g, (size_t)s.size * sizeof *g);
+            assert_true(loss[mode] == loss[0]);
+            if (first)
+                test_free(g);
+            else
+                first = g;
         }
-        assert_true(loss[mode] == loss[0]);
+        /* Selective keeps, a block, the self-attention's output (B,S,D) and log-sum-exp (B,H,S) more than full. */
+        uint64_t tokens = 3 * 4 * 4 * 4, listed = 6 * 4 * (tokens * 24 + tokens * 2);
+        assert_int_equal(held[MGI_RECOMPUTE_SELECTIVE] - held[MGI_RECOMPUTE_FULL], listed);
+        /* and full keeps the inputs of the blocks and little else */
+        assert_true((double)held[MGI_RECOMPUTE_FULL] < 0.25 * (double)held[MGI_RECOMPUTE_NONE]);
+        test_free(first);
+        slice_free(&s);
     }
-    /* Selective keeps, a block, the self-attention's output (B,S,D) and log-sum-exp (B,H,S) more than full. */
-    uint64_t tokens = 3 * 4 * 4 * 4, listed = 6 * 4 * (tokens * 24 + tokens * 2);
-    assert_int_equal(held[MGI_RECOMPUTE_SELECTIVE] - held[MGI_RECOMPUTE_FULL], listed);
-    /* and full keeps the inputs of the blocks and little else */
-    assert_true((double)held[MGI_RECOMPUTE_FULL] < 0.25 * (double)held[MGI_RECOMPUTE_NONE]);
-    test_free(first);
-    mgi_vt_finish(&vt);
-    mgi_t5_finish(&t5);
+    mgen_context_destroy(ctx);
+}
+
+/* The block written by hand is the chain of single ops, to rounding. */
+static void test_composite(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context();
+    float loss[4], *g[4];
+    slice s;
+    for (int i = 0; i < 2; i++) {
+        slice_make(&s, ctx, i < 2 ? MGK_F32 : MGK_BF16);
+        s.vt.form = i % 2 ? MGI_BLOCK_COMPOSITE : MGI_BLOCK_CHAINED;
+        one_step(ctx, &s.t5, &s.vt, &loss[i]);
+        g[i] = slice_gradients(&s);
+        if (i < 1)
+            slice_free(&s);
+    }
+    assert_true(fabsf(loss[1] - loss[0]) <= 1e-5f * loss[0]);
+    assert_true(slice_distance(&s, g[0], g[1]) < 2e-5);
+    for (int i = 0; i < 2; i++)
+        test_free(g[i]);
+    slice_free(&s);
     mgen_context_destroy(ctx);
 }
 
@@ -470,11 +541,11 @@ static void test_model_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tae_shapes),  cmocka_unit_test(test_inflation),
-        cmocka_unit_test(test_transformer), cmocka_unit_test(test_gradients_reach_everything),
-        cmocka_unit_test(test_recompute),   cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_schedule),    cmocka_unit_test(test_image_quality),
-        cmocka_unit_test(test_model_file),
+        cmocka_unit_test(test_tae_shapes),    cmocka_unit_test(test_inflation),
+        cmocka_unit_test(test_transformer),   cmocka_unit_test(test_gradients_reach_everything),
+        cmocka_unit_test(test_recompute),     cmocka_unit_test(test_composite),
+        cmocka_unit_test(test_bytes),         cmocka_unit_test(test_schedule),
+        cmocka_unit_test(test_image_quality), cmocka_unit_test(test_model_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ * The block as a chain of single ops: the definition that the composite node is held to. */
+#include "model/video_transformer_block.h"
+
+#include "kernels/glu/glu.h"
+#include "kernels/norm/norm.h"
+
+#include <math.h>
+#include <string.h>
+
+static T *linear(mgi_run *run, T *x, const mgi_param *w)
+{
+    return mgi_linear(run, x, mgi_value(w), NULL);
+}
+
+static T *norm_modulate(mgi_run *run, T *x, const mgi_param *w, T *mod, int64_t scale,
+                        int64_t shift)
+{
+    return mgi_norm(run, x,
+                    (mgi_norm_options){.kind = MGK_NORM_RMS,
+                                       .eps = MGI_VT_EPS,
+                                       .weight = mgi_value(w),
+                                       .mod = mod,
+                                       .scale = scale,
+                                       .shift = shift});
+}
+
+/* A mgi_block_fn. */
+static T *chained(mgi_run *run, const void *user, T *const *in)
+{
+    const mgi_vt_block_of *of = user;
+    const mgi_vt *vt = of->vt;
+    const mgi_vt_block *b = of->b;
+    T *x = in[MGI_VT_IN_X], *text = in[MGI_VT_IN_TEXT], *mask = in[MGI_VT_IN_MASK];
+    if (!x || !text)
+        return NULL;
+    int64_t mark = mgi_scope_push(run), heads = vt->config.heads, dim = vt->config.dim;
+    int64_t n = x->dims[0], s = x->dims[1], dh = dim / heads;
+    float scale = 1.0f / sqrtf((float)dh);
+    T *mod = mgi_add_rows(run, in[MGI_VT_IN_SHARED], mgi_value(b->mod));
+    mod = mgi_reshape(run, mod, MGI_DIMS(n, MGI_VT_MODS, dim));
+    x = mgi_position_add(run, x, mgi_value(vt->pos_t), mgi_value(vt->pos_h), mgi_value(vt->pos_w),
+                         of->grid);
+
+    T *h = norm_modulate(run, x, b->norm1, mod, MGI_VT_SCALE1, MGI_VT_SHIFT1);
+    h = mgi_reshape(run, linear(run, h, b->qkv), MGI_DIMS(n, s, 3, heads, dh));
+    h = linear(run, mgi_self_attention(run, h, NULL, NULL, scale), b->out);
+    x = mgi_gated_residual(run, x, h, mod, MGI_VT_GATE1);
+
+    T *q = mgi_reshape(run, linear(run, x, b->cross_q), MGI_DIMS(n, s, heads, dh));
+    T *kv =
+        mgi_reshape(run, linear(run, text, b->cross_kv), MGI_DIMS(n, text->dims[1], 2, heads, dh));
+    x = mgi_add(run, x, linear(run, mgi_cross_attention(run, q, kv, mask, scale), b->cross_out));
+
+    h = norm_modulate(run, x, b->norm2, mod, MGI_VT_SCALE2, MGI_VT_SHIFT2);
+    h = linear(run, mgi_glu(run, linear(run, h, b->gate_up), MGK_GLU_SILU), b->down);
+    return mgi_scope_pop(run, mark, mgi_gated_residual(run, x, h, mod, MGI_VT_GATE2));
+}
+
+T *mgi_vt_block_forward(mgi_run *run, const mgi_vt *vt, int64_t index, T *x, T *shared, T *text,
+                        T *mask, const int64_t grid[3])
+{
+    mgi_vt_block_of of = {vt, &vt->block[index], {grid[0], grid[1], grid[2]}};
+    mgi_block_fn *fn = vt->form == MGI_BLOCK_CHAINED ? chained : mgi_vt_block_composite;
+    T *in[MGI_VT_INS] = {x, shared, text, mask};
+    if (vt->recompute == MGI_RECOMPUTE_NONE)
+        return fn(run, &of, in);
+    return mgi_checkpoint(run, fn, &of, sizeof of, in, MGI_VT_INS,
+                          vt->recompute == MGI_RECOMPUTE_SELECTIVE ? MGI_SAVE_ATTENTION : 0);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * One block of the video transformer, in its two forms. Only for video_transformer*.c. Tier 5. */
+#ifndef MGI_MODEL_VIDEO_TRANSFORMER_BLOCK_H
+#define MGI_MODEL_VIDEO_TRANSFORMER_BLOCK_H
+
+#include "model/video_transformer.h"
+
+#define MGI_VT_EPS 1e-5f
+
+/* The six vectors of the modulation. */
+enum {
+    MGI_VT_SCALE1,
+    MGI_VT_SHIFT1,
+    MGI_VT_GATE1,
+    MGI_VT_SCALE2,
+    MGI_VT_SHIFT2,
+    MGI_VT_GATE2,
+    MGI_VT_MODS
+};
+
+/* Inputs of a block: x (B,S,D), the shared modulation (B,6D) f32, the text (B,St,D), its mask (B,St) u8. */
+enum { MGI_VT_IN_X, MGI_VT_IN_SHARED, MGI_VT_IN_TEXT, MGI_VT_IN_MASK, MGI_VT_INS };
+
+typedef struct mgi_vt_block_of {
+    const mgi_vt *vt;
+    const mgi_vt_block *b;
+    int64_t grid[3]; /* tokens: frames, rows, columns */
+} mgi_vt_block_of;
+
+/* Block `index` as vt->form and vt->recompute say. */
+T *mgi_vt_block_forward(mgi_run *run, const mgi_vt *vt, int64_t index, T *x, T *shared, T *text,
+                        T *mask, const int64_t grid[3]);
+
+/* mgi_block_fn: one node. */
+T *mgi_vt_block_composite(mgi_run *run, const void *user, T *const *in);
+
+#endif
