@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The panel engine for AVX-512: tiles of 14 x 32 (28 accumulators, 2 columns of B, 1 broadcast). */
 #define PANEL_NAME        avx512
-#define PANEL_VL          16
+#define MGK_WIDTH         16
+#define PANEL_PAIRS       0
 #define PANEL_MR1         14
 #define PANEL_MR2         14
 #define PANEL_HEIGHTS1(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The panel engine's code, included once per instruction set (panel_packed.c, panel_avx2.c, ...).
  *
- * Before including: PANEL_NAME (suffix), PANEL_VL (floats a vector), PANEL_MR1 and PANEL_MR2 (rows
- * of the tallest tile one and two vectors wide; a tile's accumulators, its B vectors and one
- * broadcast must fit the register file), PANEL_HEIGHTS1(X) and PANEL_HEIGHTS2(X) (lists of the
- * heights that exist, 1..MR).
+ * Before including: PANEL_NAME (suffix), MGK_WIDTH (units a vector), PANEL_PAIRS (1: units of two
+ * bf16 values, 0: floats), PANEL_MR1 and PANEL_MR2 (rows of the tallest tile one and two vectors
+ * wide; a tile's accumulators, its B vectors and one broadcast must fit the register file),
+ * PANEL_HEIGHTS1(X) and PANEL_HEIGHTS2(X) (lists of the heights that exist, 1..MR).
  *
  * A tile is a function per (height, width, way of reading A), made from one always-inlined body
  * with constant arguments. Rows are written out by macro so that each accumulator is a variable of
@@ -12,112 +12,102 @@
  * a_row apart are addressed from every third row (pointer, pointer + a_row, pointer + 2 * a_row), the
  * form the x86 address modes take without further instructions.
  */
+#include "kernels/common/activation.h"
+#include "kernels/common/bf16.h"
 #include "kernels/common/panel.h"
+#include "kernels/common/simd.h"
 #include "kernels/matmul/matmul.h" /* MGK_ACT_* */
 
-#include <string.h>
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
-
-#define PANEL_INLINE     static inline __attribute__((always_inline))
 #define PANEL_CAT_(a, b) a##b
 #define PANEL_CAT(a, b)  PANEL_CAT_(a, b)
+#define PANEL_VL         MGK_WIDTH
 
-typedef float vf __attribute__((vector_size(PANEL_VL * 4)));
-typedef int32_t vi __attribute__((vector_size(PANEL_VL * 4)));
-typedef float vfu __attribute__((vector_size(PANEL_VL * 4), aligned(4), may_alias));
 typedef float v4 __attribute__((vector_size(16)));
-typedef float v4u __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float v4u __attribute__((vector_size(16), aligned(2), may_alias));
+typedef float unit_any
+    __attribute__((aligned(2), may_alias)); /* its bits are moved, nothing more */
 
-PANEL_INLINE vf splat(float x)
-{
-#if PANEL_VL == 16
-    return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
-#elif PANEL_VL == 8
-    return (vf){x, x, x, x, x, x, x, x};
+#if PANEL_PAIRS
+typedef uint16_t value;
+enum { UNIT = 2 }; /* values a unit */
 #else
-    return (vf){x, x, x, x};
+typedef float value;
+enum { UNIT = 1 };
+#endif
+
+/* The unit at p; half: one value is left. */
+MGK_INLINE vf splat_unit(const value *p, const bool half)
+{
+    return half ? (vf)((vu){0} + (uint32_t)*p) : v_set(*(const unit_any *)p);
+}
+
+MGK_INLINE vf multiply_add(vf sum, vf a, vf b)
+{
+#if PANEL_PAIRS
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+#else
+    return sum + a * b;
 #endif
 }
-PANEL_INLINE vf load(const float *p)
+
+/* C in its dtype. */
+MGK_INLINE vf get_c(const mgk_panel_job *job, const void *c, int64_t at, int64_t lanes)
 {
-    return *(const vfu *)p;
+    return v_read((v_real){(void *)(uintptr_t)c, job->c_dtype}, at, lanes);
 }
-PANEL_INLINE void store(float *p, vf v)
+
+MGK_INLINE void put_c(const mgk_panel_job *job, void *c, int64_t at, int64_t lanes, vf v)
 {
-    *(vfu *)p = v;
-}
-/* The first n (1 or more) of a vector's floats, the others 0. */
-PANEL_INLINE vf load_n(const float *p, int64_t n)
-{
-#ifdef __AVX512F__
-    return (vf)_mm512_maskz_loadu_ps(n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1), p);
-#else
-    float t[PANEL_VL] = {0};
-    if (n >= PANEL_VL)
-        return load(p);
-    for (int64_t j = 0; j < n; j++)
-        t[j] = p[j];
-    return load(t);
-#endif
-}
-PANEL_INLINE void store_n(float *p, vf v, int64_t n)
-{
-#ifdef __AVX512F__
-    _mm512_mask_storeu_ps(p, n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1), (__m512)v);
-#else
-    float t[PANEL_VL];
-    if (n >= PANEL_VL) {
-        store(p, v);
+#if PANEL_PAIRS
+    if (job->c_dtype == MGK_BF16) {
+        const __m256i h = (__m256i)_mm512_cvtneps_pbh((__m512)v);
+        _mm256_mask_storeu_epi16((uint16_t *)c + at, (__mmask16)((1u << lanes) - 1), h);
         return;
     }
-    store(t, v);
-    for (int64_t j = 0; j < n; j++)
-        p[j] = t[j];
 #endif
+    v_write((v_real){c, job->c_dtype}, at, lanes, v);
 }
 
 /* --- activations ------------------------------------------------------------------------------ */
 
-/* NaN stays NaN. */
-PANEL_INLINE vf at_least(vf x, float low)
+/* x / (1 + exp(-z)); exp as 2^i * 2^f with a polynomial of degree 6 on |f ln 2| <= 0.35. */
+MGK_INLINE vf times_sigmoid(vf x, vf z)
 {
-#if defined(__AVX512F__)
-    return (vf)_mm512_max_ps((__m512)splat(low), (__m512)x);
-#elif defined(__AVX2__)
-    return (vf)_mm256_max_ps((__m256)splat(low), (__m256)x);
-#else
-    const vi below = x < splat(low);
-    return (vf)((below & (vi)splat(low)) | (~below & (vi)x));
-#endif
+    const vf magic = v_set(12582912.0f); /* adding it rounds to an integer, in the low bits */
+    z = v_max(v_set(-87.0f), -v_max(v_set(-88.0f), z)); /* -z; NaN stays NaN */
+    const vf t = z * 1.44269504f + magic, i = t - magic;
+    const vf f = (z - i * 0.693359375f) + i * 2.12194440e-4f;
+    vf e = v_set(1.0f / 720);
+    e = e * f + 1.0f / 120;
+    e = e * f + 1.0f / 24;
+    e = e * f + 1.0f / 6;
+    e = e * f + 0.5f;
+    e = e * f + 1.0f;
+    e = e * f + 1.0f;
+    e = (vf)((vu)e + ((vu)t << 23));
+    return x / (1.0f + e);
 }
 
-/* x / (1 + exp(-z)); exp as 2^i * 2^f with a polynomial of degree 6 on |f ln 2| <= 0.35. */
-PANEL_INLINE vf times_sigmoid(vf x, vf z)
+MGK_INLINE vf activate(vf x, int32_t act)
 {
-    const vf magic = splat(12582912.0f); /* adding it rounds to an integer, in the low bits */
-    z = at_least(-at_least(z, -88.0f), -87.0f);
-    const vf t = z * splat(1.44269504f) + magic, i = t - magic;
-    const vf f = (z - i * splat(0.693359375f)) + i * splat(2.12194440e-4f);
-    vf e = splat(1.0f / 720);
-    e = e * f + splat(1.0f / 120);
-    e = e * f + splat(1.0f / 24);
-    e = e * f + splat(1.0f / 6);
-    e = e * f + splat(0.5f);
-    e = e * f + splat(1.0f);
-    e = e * f + splat(1.0f);
-    e = (vf)((vi)e + ((vi)t << 23));
-    return x / (splat(1.0f) + e);
-}
-PANEL_INLINE vf activate(vf x, int32_t act)
-{
-    if (act == MGK_ACT_SILU)
+    switch (act) {
+    case MGK_ACT_SILU:
         return times_sigmoid(x, x);
-    if (act == MGK_ACT_GELU_TANH) /* 0.5 (1 + tanh u) = sigmoid(2 u) */
-        return times_sigmoid(x, x * (x * x * splat(0.0713548162726f) + splat(1.59576912161f)));
-    return act == MGK_ACT_RELU ? at_least(x, 0.0f) : x;
+    case MGK_ACT_GELU_TANH: /* 0.5 (1 + tanh u) = sigmoid(2 u) */
+        return times_sigmoid(x, x * (x * x * 0.0713548162726f + 1.59576912161f));
+    case MGK_ACT_RELU:
+        return v_max(v_set(0.0f), x);
+    case MGK_ACT_GELU_ERF:
+        for (int i = 0; i < PANEL_VL; i++)
+            x[i] = (float)mgk_gelu_erf((double)x[i]);
+        return x;
+    case MGK_ACT_QUICK_GELU:
+        return times_sigmoid(x, x * 1.702f);
+    default:
+        return x;
+    }
 }
+
 /* --- the tile --------------------------------------------------------------------------------- */
 
 /* X(row, group of three, place in the group) */
@@ -135,25 +125,27 @@ PANEL_INLINE vf activate(vf x, int32_t act)
 /* Keeps the compiler from re-deriving a pointer from another one. */
 #define PANEL_OPAQUE(p) __asm__("" : "+r"(p))
 
-#define PANEL_ZERO(i, g, o) vf c##i##_0 = splat(0.0f), c##i##_1 = splat(0.0f);
+#define PANEL_ZERO(i, g, o) vf c##i##_0 = v_set(0.0f), c##i##_1 = v_set(0.0f);
 #define PANEL_MUL(i, g, o)                                                                         \
     if (i < mr) {                                                                                  \
-        const vf x = splat(rows ? p##g[o * a_row] : a[i]);                                         \
-        c##i##_0 += x * b0;                                                                        \
+        const vf x = rows ? splat_unit(p##g + o * a_row, half) : v_set(a[i]);                      \
+        c##i##_0 = multiply_add(c##i##_0, x, b0);                                                  \
         if (nv > 1)                                                                                \
-            c##i##_1 += x * b1;                                                                    \
+            c##i##_1 = multiply_add(c##i##_1, x, b1);                                              \
     }
-#define PANEL_STEP()                                                                               \
+#define PANEL_STEP(is_half)                                                                        \
     do {                                                                                           \
-        const vf b0 = load(b), b1 = nv > 1 ? load(b + PANEL_VL) : b0;                              \
+        const bool half = is_half;                                                                 \
+        const vf b0 = v_load(b), b1 = nv > 1 ? v_load(b + PANEL_VL) : b0;                          \
         PANEL_ROWS(PANEL_MUL)                                                                      \
+        (void)half;                                                                                \
         b += ldb;                                                                                  \
         if (rows) {                                                                                \
-            p0++;                                                                                  \
-            p1++;                                                                                  \
-            p2++;                                                                                  \
-            p3++;                                                                                  \
-            p4++;                                                                                  \
+            p0 += UNIT;                                                                            \
+            p1 += UNIT;                                                                            \
+            p2 += UNIT;                                                                            \
+            p3 += UNIT;                                                                            \
+            p4 += UNIT;                                                                            \
         } else {                                                                                   \
             a += a_col;                                                                            \
         }                                                                                          \
@@ -162,37 +154,53 @@ PANEL_INLINE vf activate(vf x, int32_t act)
     if (i < mr) {                                                                                  \
         vf v0 = c##i##_0 * alpha + bias0, v1 = c##i##_1 * alpha + bias1;                           \
         if (job->load) {                                                                           \
-            v0 += load(c);                                                                         \
+            v0 += v_load(c);                                                                       \
             if (nv > 1)                                                                            \
-                v1 += load(c + PANEL_VL);                                                          \
+                v1 += v_load(c + PANEL_VL);                                                        \
         }                                                                                          \
-        store(c, v0);                                                                              \
+        v_store(c, v0);                                                                            \
         if (nv > 1)                                                                                \
-            store(c + PANEL_VL, v1);                                                               \
+            v_store(c + PANEL_VL, v1);                                                             \
         c += ldc;                                                                                  \
+    }
+#define PANEL_OUT_BF16(i, g, o)                                                                    \
+    if (i < mr) {                                                                                  \
+        put_c(job, h, 0, PANEL_VL, c##i##_0 *alpha + bias0);                                       \
+        if (nv > 1)                                                                                \
+            put_c(job, h, PANEL_VL, PANEL_VL, c##i##_1 *alpha + bias1);                            \
+        h += ldc;                                                                                  \
     }
 #define PANEL_SPILL(i, g, o)                                                                       \
     if (i < mr) {                                                                                  \
-        store(t + i * nv * PANEL_VL, c##i##_0);                                                    \
+        v_store(t + i * nv * PANEL_VL, c##i##_0);                                                  \
         if (nv > 1)                                                                                \
-            store(t + i * nv * PANEL_VL + PANEL_VL, c##i##_1);                                     \
+            v_store(t + i * nv * PANEL_VL + PANEL_VL, c##i##_1);                                   \
     }
 
-/* A tile whose last vector is not full, or with an activation: its sums come in t, `width` a row.
- * (Activating in C itself would wait for its cache lines to be fetched.) */
-PANEL_INLINE void finish_rows(const mgk_panel_job *job, int64_t row, int64_t m, const float *t,
-                              int64_t width, const int32_t act)
+/* A tile that is not just stored: its sums come in t, `width` a row. (Activating in C itself would wait
+ * for its cache lines to be fetched.) */
+MGK_INLINE void finish_rows(const mgk_panel_job *job, int64_t row, int64_t m, const float *t,
+                            int64_t width, const int32_t act)
 {
-    for (int64_t i = 0; i < m; i++, t += width) {
-        float *c = job->c + (row + i) * job->ldc;
+    for (int64_t i = row; i < row + m; i++, t += width) {
+        const float *gate = NULL;
+        if (job->gate)
+            gate = job->gate + (job->gate_row + i) / job->gate_rows * job->gate_stride;
         for (int64_t j = 0; j < job->n; j += PANEL_VL) {
-            const int64_t n = job->n - j;
-            vf v = load(t + j) * splat(job->alpha);
+            const int64_t n = job->n - j < PANEL_VL ? job->n - j : PANEL_VL;
+            vf v = v_load(t + j) * job->alpha;
             if (job->bias)
-                v += load_n(job->bias + j, n);
+                v += v_load_lanes(job->bias + j, n);
+            if (job->sums)
+                v += v_load_lanes(job->sums + i * job->lds + j, n);
             if (job->load)
-                v += load_n(c + j, n);
-            store_n(c + j, activate(v, act), n);
+                v += get_c(job, job->c, i * job->ldc + j, n);
+            v = activate(v, act);
+            if (gate)
+                v *= v_load_lanes(gate + j, n);
+            if (job->residual)
+                v += get_c(job, job->residual, i * job->ldc + j, n);
+            put_c(job, job->c, i * job->ldc + j, n, v);
         }
     }
 }
@@ -210,7 +218,7 @@ static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int6
         finish_rows(job, row, m, t, width, MGK_ACT_GELU_TANH);
         break;
     default:
-        finish_rows(job, row, m, t, width, MGK_ACT_RELU);
+        finish_rows(job, row, m, t, width, job->act);
     }
 }
 
@@ -219,27 +227,30 @@ static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int6
     if (i < mr) {                                                                                  \
         __builtin_prefetch(ahead, 1);                                                              \
         if (nv > 1 && PANEL_VL == 16)                                                              \
-            __builtin_prefetch(ahead + PANEL_VL, 1);                                               \
-        ahead += job->ldc;                                                                         \
+            __builtin_prefetch(ahead + fetch, 1);                                                  \
+        ahead += fetch_row;                                                                        \
     }
 
-PANEL_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const int nv,
-                       const bool rows)
+MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const int nv,
+                     const bool rows)
 {
     PANEL_ROWS(PANEL_ZERO)
-    const float *ahead = job->c + row * job->ldc;
+    const int64_t n = job->n, ldc = job->ldc, fetch = job->c_dtype == MGK_BF16 ? 32 : 64;
+    const int64_t fetch_row = ldc * fetch / 16;
+    const char *ahead = (const char *)job->c + row * fetch_row;
     PANEL_ROWS(PANEL_FETCH)
     const int64_t len = job->len, ldb = job->ldb, a_row = job->a_row, a_col = job->a_col;
     for (int64_t s = 0; s < job->segs; s++) {
-        const float *a = job->a[s], *b = job->b ? job->b[s] : job->b0 + s * job->b_step;
-        if (!a || !b)
+        const float *b = job->b ? job->b[s] : job->b0 + s * job->b_step;
+        if (!job->a[s] || !b)
             continue;
-        a += job->a_off + (!rows && job->a_tile ? row / PANEL_MR2 * job->a_tile : row * a_row);
         b += job->b_off;
         if (rows) {
             /* groups past the last row repeat an earlier pointer and are never read */
-            const float *p0 = a, *p1 = mr > 3 ? a + 3 * a_row : a, *p2 = mr > 6 ? a + 6 * a_row : a;
-            const float *p3 = mr > 9 ? a + 9 * a_row : a, *p4 = mr > 12 ? a + 12 * a_row : a;
+            const float *a = NULL;
+            const value *p0 = (const value *)job->a[s] + job->a_off + row * a_row;
+            const value *p1 = mr > 3 ? p0 + 3 * a_row : p0, *p2 = mr > 6 ? p0 + 6 * a_row : p0;
+            const value *p3 = mr > 9 ? p0 + 9 * a_row : p0, *p4 = mr > 12 ? p0 + 12 * a_row : p0;
             if (mr > 3)
                 PANEL_OPAQUE(p1);
             if (mr > 6)
@@ -249,36 +260,46 @@ PANEL_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, cons
             if (mr > 12)
                 PANEL_OPAQUE(p4);
             int64_t k = 0;
-            for (; k + 4 <= len; k += 4) {
-                PANEL_STEP();
-                PANEL_STEP();
-                PANEL_STEP();
-                PANEL_STEP();
+            for (; k + 4 * UNIT <= len; k += 4 * UNIT) {
+                PANEL_STEP(false);
+                PANEL_STEP(false);
+                PANEL_STEP(false);
+                PANEL_STEP(false);
             }
-            for (; k < len; k++)
-                PANEL_STEP();
+            for (; k + UNIT <= len; k += UNIT)
+                PANEL_STEP(false);
+            if (k < len)
+                PANEL_STEP(true);
         } else {
-            const float *p0 = a, *p1 = a, *p2 = a, *p3 = a, *p4 = a;
+            const value *p0 = NULL, *p1 = p0, *p2 = p0, *p3 = p0, *p4 = p0;
+            const float *a = (const float *)job->a[s] + job->a_off;
+            a += job->a_tile ? row / PANEL_MR2 * job->a_tile : row;
             int64_t k = 0;
-            for (; k + 2 <= len; k += 2) {
-                PANEL_STEP();
-                PANEL_STEP();
+            for (; k + 2 * UNIT <= len; k += 2 * UNIT) {
+                PANEL_STEP(false);
+                PANEL_STEP(false);
             }
-            for (; k < len; k++)
-                PANEL_STEP();
+            for (; k < len; k += UNIT)
+                PANEL_STEP(false);
         }
     }
-    const vf alpha = splat(job->alpha);
-    const int64_t n = job->n, ldc = job->ldc;
-    float *c = job->c + row * ldc;
-    if (n == nv * PANEL_VL && job->act == MGK_ACT_NONE) {
-        vf bias0 = splat(0.0f), bias1 = bias0;
+    const vf alpha = v_set(job->alpha);
+    const bool plain =
+        n == nv * PANEL_VL && job->act == MGK_ACT_NONE && !job->sums && !job->residual;
+    if (plain && (job->c_dtype == MGK_F32 || (PANEL_PAIRS && !job->load))) {
+        vf bias0 = v_set(0.0f), bias1 = bias0;
         if (job->bias) {
-            bias0 = load(job->bias);
+            bias0 = v_load(job->bias);
             if (nv > 1)
-                bias1 = load(job->bias + PANEL_VL);
+                bias1 = v_load(job->bias + PANEL_VL);
         }
-        PANEL_ROWS(PANEL_OUT)
+        if (PANEL_PAIRS && job->c_dtype == MGK_BF16) {
+            uint16_t *h = (uint16_t *)job->c + row * ldc;
+            PANEL_ROWS(PANEL_OUT_BF16)
+        } else {
+            float *c = (float *)job->c + row * ldc;
+            PANEL_ROWS(PANEL_OUT)
+        }
     } else {
         float t[2 * PANEL_VL * PANEL_MR_MAX];
         PANEL_ROWS(PANEL_SPILL)
@@ -322,79 +343,23 @@ static tile_fn *const tiles2[2][PANEL_MR_MAX] = {{PANEL_HEIGHTS2(PANEL_ROWS2)},
 /* The strip in tiles of nearly equal height; packed tiles have the height mr. */
 static void run(const mgk_panel_job *job)
 {
-    const bool wide = job->n > PANEL_VL, cols = job->a_row == 1 && job->a_col != 1;
+    const bool wide = job->n > PANEL_VL;
     const int64_t most = wide || job->a_tile ? PANEL_MR2 : PANEL_MR1;
     const int64_t count = mgk_ceil_div(job->m, most);
     for (int64_t t = 0; t < count; t++) {
         const int64_t row = job->a_tile ? t * most : job->m * t / count;
         const int64_t end = job->a_tile ? mgk_min64(row + most, job->m) : job->m * (t + 1) / count;
-        (wide ? tiles2 : tiles1)[cols][end - row - 1](job, row);
+        (wide ? tiles2 : tiles1)[job->a_by_columns][end - row - 1](job, row);
     }
 }
 
-/* --- packing ---------------------------------------------------------------------------------- */
-
-/* dst[k * width + j] = src[j * ld + k] for a 4 x 4 block */
-PANEL_INLINE void transpose4(float *dst, int64_t width, const float *src, int64_t ld)
-{
-    const v4 r0 = *(const v4u *)src, r1 = *(const v4u *)(src + ld);
-    const v4 r2 = *(const v4u *)(src + 2 * ld), r3 = *(const v4u *)(src + 3 * ld);
-    const v4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
-    const v4 b = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-    const v4 c = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-    const v4 d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-    *(v4u *)dst = __builtin_shufflevector(a, c, 0, 1, 4, 5);
-    *(v4u *)(dst + width) = __builtin_shufflevector(a, c, 2, 3, 6, 7);
-    *(v4u *)(dst + 2 * width) = __builtin_shufflevector(b, d, 0, 1, 4, 5);
-    *(v4u *)(dst + 3 * width) = __builtin_shufflevector(b, d, 2, 3, 6, 7);
-}
-
-static void pack(float *dst, const float *src, int64_t ld, bool trans, int64_t k, int64_t n,
-                 int64_t width)
-{
-    if (!trans) {
-        if (n == width) {
-            for (int64_t r = 0; r < k; r++)
-                for (int64_t j = 0; j < width; j += PANEL_VL)
-                    store(dst + r * width + j, load(src + r * ld + j));
-            return;
-        }
-        for (int64_t r = 0; r < k; r++) {
-            memcpy(dst + r * width, src + r * ld, (size_t)n * sizeof(float));
-            memset(dst + r * width + n, 0, (size_t)(width - n) * sizeof(float));
-        }
-        return;
-    }
-    const int64_t n4 = n & ~(int64_t)3, k4 = k & ~(int64_t)3;
-    for (int64_t r = 0; r < k4; r += 4)
-        for (int64_t j = 0; j < n4; j += 4)
-            transpose4(dst + r * width + j, width, src + j * ld + r, ld);
-    for (int64_t r = 0; r < k; r++)
-        for (int64_t j = r < k4 ? n4 : 0; j < width; j++)
-            dst[r * width + j] = j < n ? src[j * ld + r] : 0.0f;
-}
-
-static void pack_a(float *dst, const float *src, int64_t ld, int64_t k, int64_t m, int64_t readable)
-{
-    const mgk_panel sizes = {.mr = PANEL_MR2};
-    const int64_t tile_floats = mgk_panel_tile(&sizes, k);
-    enum { VECTORS = (PANEL_MR2 + PANEL_VL - 1) / PANEL_VL };
-    for (int64_t c = 0; c < k; c++) {
-        float *d = dst + c * PANEL_MR2;
-        const float *s = src + c * ld;
-        int64_t i = 0;
-        for (; i < m && i + VECTORS * PANEL_VL <= readable; i += PANEL_MR2, d += tile_floats)
-            for (int v = 0; v < VECTORS; v++)
-                store(d + v * PANEL_VL, load(s + i + v * PANEL_VL));
-        for (; i < m; i += PANEL_MR2, d += tile_floats)
-            for (int64_t r = 0; r < mgk_min64(m - i, PANEL_MR2); r++)
-                d[r] = s[i + r];
-    }
-}
+#include "kernels/common/panel_pack.h"
 
 const mgk_panel PANEL_CAT(mgk_panel_, PANEL_NAME) = {.vl = PANEL_VL,
                                                      .nr = 2 * PANEL_VL,
                                                      .mr = PANEL_MR2,
+                                                     .pairs = PANEL_PAIRS,
                                                      .run = run,
                                                      .pack = pack,
-                                                     .pack_a = pack_a};
+                                                     .pack_a = pack_a,
+                                                     .copy = copy};

@@ -110,8 +110,8 @@ static void pack_forward(void *arg, int64_t index, int thread)
     (void)thread;
     for (int64_t j = index * MGK_PANEL_NR_MAX; j < end; j += w->engine->nr) {
         const int64_t n = mgk_min64(w->engine->nr, end - j);
-        w->engine->pack(w->shared + j * p->k, MGK_F(p->g.weight) + j * p->k, p->k, true, p->k, n,
-                        mgk_panel_width(w->engine, n));
+        w->engine->pack(w->shared + j * p->k, mgk_buf_at(p->g.weight, j * p->k), p->k, true, p->k,
+                        n, mgk_panel_width(w->engine, n));
     }
 }
 
@@ -155,14 +155,13 @@ static void run_forward(void *arg, int64_t slab, int thread)
             const int64_t width = mgk_panel_width(w->engine, n);
             for (int64_t i = s.i0; i < s.i1; i++) {
                 const mgk_panel_job job = {
-                    .a = own.table + (i - s.i0) * g->stride_h + kb.seg,
+                    .a = (const void *const *)own.table + (i - s.i0) * g->stride_h + kb.seg,
                     .a_off = kb.sub,
                     .b0 = w->shared + j * p->k + (kb.seg * len + kb.sub) * width,
                     .b_step = len * width,
                     .segs = kb.segs,
                     .len = kb.len,
                     .a_row = g->stride_w * g->cin,
-                    .a_col = 1,
                     .ldb = width,
                     .c = MGK_F(g->y) + ((s.b * g->ho + i) * g->wo + s.j0) * g->cout + j,
                     .ldc = g->cout,
@@ -214,12 +213,11 @@ static void run_spread(void *arg, int64_t slab, int thread)
         for (int64_t r = 0; r < rows; r++) {
             const int64_t n = mgk_min64(w->engine->nr, columns - j);
             const mgk_panel_job job = {
-                .a = own.table + r,
+                .a = (const void *const *)own.table + r,
                 .b0 = w->shared + j * g->cin,
                 .segs = 1,
                 .len = g->cin,
                 .a_row = g->cin,
-                .a_col = 1,
                 .ldb = mgk_panel_width(w->engine, n),
                 .c = own.out + r * cols * p->spread + j,
                 .ldc = p->spread,
@@ -308,7 +306,7 @@ static void pack_grad_input(void *arg, int64_t index, int thread)
             for (int64_t s = f.taps_h - 1; s >= 0; s--)
                 for (int64_t t = f.taps_w - 1; t >= 0; t--) {
                     const int64_t tap = (f.a + g->stride_h * s) * g->kw + f.b + g->stride_w * t;
-                    w->engine->pack(dst, MGK_F(g->weight) + tap * g->cin + j,
+                    w->engine->pack(dst, mgk_buf_at(g->weight, tap * g->cin + j),
                                     g->kh * g->kw * g->cin, false, g->cout, n, width);
                     dst += g->cout * width;
                 }
@@ -398,14 +396,13 @@ static void run_grad_input(void *arg, int64_t slab, int thread)
                 const int64_t width = mgk_panel_width(w->engine, n);
                 for (int64_t u = u0; u < u1; u++) {
                     const mgk_panel_job job = {
-                        .a = own.table + (u - f.taps_h + 1 - u_first) + kb.seg,
+                        .a = (const void *const *)own.table + (u - f.taps_h + 1 - u_first) + kb.seg,
                         .a_off = (v0 - f.taps_w + 1 - v_first) * g->cout + kb.sub,
                         .b0 = w->shared + j * p->k + (f.k0 + kb.seg * len + kb.sub) * width,
                         .b_step = len * width,
                         .segs = kb.segs,
                         .len = kb.len,
                         .a_row = g->cout,
-                        .a_col = 1,
                         .ldb = width,
                         .c = out + (g->stride_h * u + f.a - I0) * out_row +
                              (g->stride_w * v0 + f.b - J0) * g->cin + j,
@@ -479,12 +476,12 @@ static void weigh_slab(const work *w, const thread_space *own, int64_t slab, int
     for (int64_t t = p0; t < p1; t++)
         for (int64_t j = 0; j < across; j += w->engine->nr) {
             const mgk_panel_job job = {
-                .a = p->by_input ? x + t * most : dy,
+                .a = (const void *const *)(p->by_input ? x + t * most : dy),
                 .b = p->by_input ? dy : x + t * most,
                 .b_off = j,
                 .segs = rows,
                 .len = j1 - j0,
-                .a_row = 1,
+                .a_by_columns = true,
                 .a_col = p->by_input ? pixel : g->cout,
                 .ldb = p->by_input ? g->cout : pixel,
                 .c = partial + (p->by_input ? t * len * g->cout : t * len) + j,

@@ -5,13 +5,27 @@
  * row stride lda >= k; with it, k x m with lda >= m; B likewise. bias has n values, added to each
  * row. With accumulate neither bias nor activation is allowed. m, n, k or batch may be 0; k = 0
  * gives act(bias) (or C unchanged with accumulate).
+ *
+ * With residual, which is laid out like C: C = residual + gate[s] * act(...), s = row /
+ * rows_per_sample, rows counted within the batch item; gate, n values at s * gate_stride, NULL = 1.
+ * Not together with accumulate.
+ *
+ * A and B are f32 or bf16, both the same; C is f32, or bf16 if they are, and residual like C. bias and
+ * gate are f32. A bf16 C is rounded once, also when it is accumulated into.
  */
 #ifndef MGK_MATMUL_H
 #define MGK_MATMUL_H
 
 #include "kernels/mgk.h"
 
-enum { MGK_ACT_NONE, MGK_ACT_SILU, MGK_ACT_GELU_TANH, MGK_ACT_RELU };
+enum {
+    MGK_ACT_NONE,
+    MGK_ACT_SILU,
+    MGK_ACT_GELU_TANH,
+    MGK_ACT_RELU,
+    MGK_ACT_GELU_ERF,
+    MGK_ACT_QUICK_GELU /* x sigmoid(1.702 x) */
+};
 
 typedef struct mgk_matmul_args {
     mgk_buf a, b, c, bias;
@@ -23,6 +37,8 @@ typedef struct mgk_matmul_args {
     int32_t accumulate;
     int32_t act;
     float alpha;
+    mgk_buf residual, gate; /* p NULL: none */
+    int64_t rows_per_sample, gate_stride;
 } mgk_matmul_args;
 
 MGK_DECLARE(matmul);

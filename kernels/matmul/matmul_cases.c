@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * matmul: test cases. */
-#include "kernels/cases.h"
+#include "kernels/common/case_tools.h"
 #include "kernels/matmul/matmul.h"
-
-#include <stdio.h>
 
 enum { TA = 1, TB = 2, ACC = 4, BIAS = 8, SILU = 16, GELU = 32, RELU = 64 };
 enum { WIDE = 128 /* rows longer than needed */, SHARED_B = 256, SHARED_A = 512, HEADS = 1024 };
+enum { ERF = 2048, QUICK = 4096, RESIDUAL = 8192, GATE = 16384 | RESIDUAL };
 
 typedef struct {
     int m, n, k, batch;
@@ -62,23 +61,29 @@ static const shape shapes[] = {
     {33, 20, 64, 4, 0.125f, HEADS | TB},
     {20, 70, 340, 3, 1, ACC},
     {150, 140, 130, 3, 1, BIAS | SILU},
+    /* every activation, gated residuals (7 rows a sample), several blocks of k with them */
+    {16, 64, 33, 1, 1, BIAS | ERF},
+    {17, 33, 31, 1, 0.5f, TB | QUICK | WIDE},
+    {15, 32, 16, 1, 1, RESIDUAL},
+    {20, 45, 1, 1, 2, GATE},
+    {29, 96, 67, 1, 1, TB | BIAS | GATE | SILU},
+    {28, 64, 1030, 1, 1, BIAS | GATE},
+    {40, 70, 1100, 1, 1, TA | RESIDUAL | QUICK | WIDE},
+    {17, 19, 23, 3, 1, SHARED_B | BIAS | GATE},
+    {9, 16, 8, 3, 1, SHARED_B | RESIDUAL},
+    {33, 20, 64, 4, 1, HEADS | GATE},
+    {5, 7, 0, 1, 1, GATE | BIAS},
+    {40, 1200, 520, 1, 1, TB},
 };
 
-static const char *const illegal[] = {"lda",  "ldb",     "ldc",       "m",    "trans", "act",
-                                      "bias", "acc+act", "C overlap", "no A", "dtype"};
+static const char *const illegal[] = {
+    "lda",           "ldb",         "ldc",          "m",         "trans",        "act",
+    "bias, adds",    "act, adds",   "C overlap",    "no A",      "dtype",        "f32 C of mixed",
+    "bf16 C of f32", "f32 to bf16", "residual f32", "gate only", "gate of none", "residual, adds",
+    "gate bf16"};
 
-static bool illegal_case(mgk_case *c, int index)
+static void break_rule(mgk_case *c, mgk_matmul_args *g, int index)
 {
-    if (index >= (int)(sizeof illegal / sizeof illegal[0]))
-        return false;
-    mgk_matmul_args *g = (mgk_matmul_args *)c->args.bytes;
-    *g = (mgk_matmul_args){
-        .m = 4, .n = 5, .k = 6, .batch = 1, .lda = 6, .ldb = 5, .ldc = 5, .alpha = 1};
-    c->illegal = true;
-    snprintf(c->label, sizeof c->label, "illegal: %s", illegal[index]);
-    mgk_case_add(c, &g->a, MGK_CASE_IN, MGK_FILL_NORMAL, MGK_F32, 48, 0, 1);
-    mgk_case_add(c, &g->b, MGK_CASE_IN, MGK_FILL_NORMAL, MGK_F32, 60, 0, 1);
-    mgk_case_add(c, &g->c, MGK_CASE_INOUT, MGK_FILL_NORMAL, MGK_F32, 40, 0, 1);
     switch (index) {
     case 0:
         g->lda = 5;
@@ -101,7 +106,7 @@ static bool illegal_case(mgk_case *c, int index)
         break;
     case 6:
         g->accumulate = 1;
-        mgk_case_add(c, &g->bias, MGK_CASE_IN, MGK_FILL_NORMAL, MGK_F32, 5, 0, 1);
+        mgk_case_in_f32(c, &g->bias, 5, 1);
         break;
     case 7:
         g->accumulate = 1;
@@ -115,10 +120,124 @@ static bool illegal_case(mgk_case *c, int index)
         c->bufs[0] = c->bufs[2];
         c->buf_count = 2;
         break;
-    default:
+    case 10:
         c->bufs[1].dtype = MGK_I32;
         break;
+    case 11:
+        c->bufs[1].dtype = MGK_BF16;
+        break;
+    case 12:
+        c->bufs[2].dtype = MGK_BF16;
+        break;
+    case 13:
+        c->bufs[0].dtype = c->bufs[2].dtype = MGK_BF16;
+        break;
+    case 14:
+        c->bufs[0].dtype = c->bufs[1].dtype = c->bufs[2].dtype = MGK_BF16;
+        mgk_case_in_f32(c, &g->residual, 40, 1);
+        break;
+    case 15:
+        g->rows_per_sample = 4;
+        mgk_case_in_f32(c, &g->gate, 5, 1);
+        break;
+    case 16:
+        mgk_case_in_f32(c, &g->residual, 40, 1);
+        mgk_case_in_f32(c, &g->gate, 5, 1);
+        break;
+    case 17:
+        g->accumulate = 1;
+        mgk_case_in_f32(c, &g->residual, 40, 1);
+        break;
+    default:
+        g->rows_per_sample = 4;
+        mgk_case_in_f32(c, &g->residual, 40, 1);
+        mgk_case_in_f32(c, &g->gate, 5, 1);
+        c->bufs[4].dtype = MGK_BF16;
+        break;
     }
+}
+
+static bool illegal_case(mgk_case *c, int index)
+{
+    if (index >= (int)(sizeof illegal / sizeof illegal[0]))
+        return false;
+    mgk_matmul_args *g = (mgk_matmul_args *)c->args.bytes;
+    *g = (mgk_matmul_args){
+        .m = 4, .n = 5, .k = 6, .batch = 1, .lda = 6, .ldb = 5, .ldc = 5, .alpha = 1};
+    c->illegal = true;
+    snprintf(c->label, sizeof c->label, "illegal: %s", illegal[index]);
+    mgk_case_in(c, &g->a, 48, 1);
+    mgk_case_in(c, &g->b, 60, 1);
+    mgk_case_both(c, &g->c, 40);
+    break_rule(c, g, index);
+    return true;
+}
+
+static int32_t act_of(int flags)
+{
+    return flags & SILU    ? MGK_ACT_SILU
+           : flags & GELU  ? MGK_ACT_GELU_TANH
+           : flags & RELU  ? MGK_ACT_RELU
+           : flags & ERF   ? MGK_ACT_GELU_ERF
+           : flags & QUICK ? MGK_ACT_QUICK_GELU
+                           : MGK_ACT_NONE;
+}
+
+/* wide_c: C (and residual) f32 whatever A and B are. */
+static void add_buffers(mgk_case *c, const shape *s, mgk_matmul_args *g, bool wide_c)
+{
+    const int f = s->flags;
+    const int32_t real = c->real;
+    const int64_t a = (f & TA ? s->k : s->m) * g->lda, b = (f & TB ? s->n : s->k) * g->ldb;
+    mgk_case_in(c, &g->a, f & SHARED_A ? a : s->batch * g->stride_a, 1);
+    mgk_case_in(c, &g->b, f & SHARED_B ? b : s->batch * g->stride_b, 1);
+    if (wide_c)
+        c->real = MGK_F32;
+    const int64_t count = f & HEADS ? s->m * g->ldc : s->batch * g->stride_c;
+    /* the gaps of a wide C keep their values: so C goes in as well */
+    mgk_case_out_or_both(c, &g->c, count, f & (ACC | WIDE));
+    if (f & RESIDUAL)
+        mgk_case_in(c, &g->residual, count, 10);
+    c->real = real;
+    if (f & BIAS)
+        mgk_case_in_f32(c, &g->bias, s->n, 1);
+    if ((f & GATE) == GATE) {
+        g->rows_per_sample = 7;
+        g->gate_stride = s->n + 2;
+        mgk_case_in_f32(c, &g->gate, (s->m + 6) / 7 * g->gate_stride, 1);
+    }
+}
+
+static bool legal_case(mgk_case *c, int index, int dtypes)
+{
+    static const char *const names[] = {"f32", "bf16", "bf16 to f32"};
+    const shape *s = &shapes[index];
+    const int f = s->flags, more = f & WIDE ? 3 : 0;
+    mgk_matmul_args *g = (mgk_matmul_args *)c->args.bytes;
+    c->real = dtypes == 0 ? MGK_F32 : MGK_BF16;
+    *g = (mgk_matmul_args){.m = s->m, .n = s->n, .k = s->k, .batch = s->batch, .alpha = s->alpha};
+    g->trans_a = (f & TA) != 0;
+    g->trans_b = (f & TB) != 0;
+    g->accumulate = (f & ACC) != 0;
+    g->act = act_of(f);
+    g->lda = (f & TA ? s->m : s->k) + more;
+    g->ldb = (f & TB ? s->k : s->n) + more;
+    g->ldc = s->n + more;
+    g->stride_a = f & SHARED_A ? 0 : (f & TA ? s->k : s->m) * g->lda + more;
+    g->stride_b = f & SHARED_B ? 0 : (f & TB ? s->n : s->k) * g->ldb + more;
+    g->stride_c = s->m * g->ldc + more;
+    if (f & HEADS) {
+        g->stride_c = s->n;
+        g->ldc = s->n * s->batch;
+    }
+    snprintf(c->label, sizeof c->label, "%s %dx%dx%d batch %d%s%s%s%s%s act %d alpha %g%s",
+             names[dtypes], s->m, s->n, s->k, s->batch, f & TA ? " A'" : "", f & TB ? " B'" : "",
+             f & ACC ? " +=" : "", f & BIAS ? " bias" : "",
+             (f & GATE) == GATE ? " gate"
+             : f & RESIDUAL     ? " residual"
+                                : "",
+             g->act, (double)s->alpha, more ? " wide" : "");
+    add_buffers(c, s, g, dtypes == 2);
     return true;
 }
 
@@ -127,42 +246,7 @@ bool mgk_matmul_cases(mgk_case *c, int index, uint64_t seed)
     const int count = (int)(sizeof shapes / sizeof shapes[0]);
     (void)seed;
     c->op = MGK_OP_matmul;
-    if (index >= count)
-        return illegal_case(c, index - count);
-    const shape *s = &shapes[index];
-    const int f = s->flags, more = f & WIDE ? 3 : 0;
-    mgk_matmul_args *g = (mgk_matmul_args *)c->args.bytes;
-    *g = (mgk_matmul_args){.m = s->m, .n = s->n, .k = s->k, .batch = s->batch, .alpha = s->alpha};
-    g->trans_a = (f & TA) != 0;
-    g->trans_b = (f & TB) != 0;
-    g->accumulate = (f & ACC) != 0;
-    g->act = f & SILU   ? MGK_ACT_SILU
-             : f & GELU ? MGK_ACT_GELU_TANH
-             : f & RELU ? MGK_ACT_RELU
-                        : MGK_ACT_NONE;
-    g->lda = (f & TA ? s->m : s->k) + more;
-    g->ldb = (f & TB ? s->k : s->n) + more;
-    g->ldc = s->n + more;
-    g->stride_a = f & SHARED_A ? 0 : (f & TA ? s->k : s->m) * g->lda + more;
-    g->stride_b = f & SHARED_B ? 0 : (f & TB ? s->n : s->k) * g->ldb + more;
-    g->stride_c = s->m * g->ldc + more;
-    int64_t c_count = s->batch * g->stride_c;
-    if (f & HEADS) {
-        g->stride_c = s->n;
-        g->ldc = s->n * s->batch;
-        c_count = s->m * g->ldc;
-    }
-    snprintf(c->label, sizeof c->label, "%dx%dx%d batch %d%s%s%s%s act %d alpha %g%s", s->m, s->n,
-             s->k, s->batch, f & TA ? " A'" : "", f & TB ? " B'" : "", f & ACC ? " +=" : "",
-             f & BIAS ? " bias" : "", g->act, (double)s->alpha, more ? " wide" : "");
-    const int64_t a_count = f & SHARED_A ? (f & TA ? s->k : s->m) * g->lda : s->batch * g->stride_a;
-    const int64_t b_count = f & SHARED_B ? (f & TB ? s->n : s->k) * g->ldb : s->batch * g->stride_b;
-    mgk_case_add(c, &g->a, MGK_CASE_IN, MGK_FILL_NORMAL, MGK_F32, a_count, 0, 1);
-    mgk_case_add(c, &g->b, MGK_CASE_IN, MGK_FILL_NORMAL, MGK_F32, b_count, 0, 1);
-    /* the gaps of a wide C keep their values: so C goes in as well */
-    mgk_case_add(c, &g->c, f & ACC || more ? MGK_CASE_INOUT : MGK_CASE_OUT, MGK_FILL_NORMAL,
-                 MGK_F32, c_count, 0, 1);
-    if (f & BIAS)
-        mgk_case_add(c, &g->bias, MGK_CASE_IN, MGK_FILL_NORMAL, MGK_F32, s->n, 0, 1);
-    return true;
+    if (index >= 3 * count)
+        return illegal_case(c, index - 3 * count);
+    return legal_case(c, index % count, index / count);
 }

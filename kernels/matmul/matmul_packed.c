@@ -15,13 +15,15 @@ typedef struct {
     mgk_matmul_plan p;
     int64_t item;             /* first item of this loop */
     float *a_space, *b_space; /* b_space: shared, or one part a thread (item_a_unit) */
+    float *c_space;
 } product;
 
 /* Panel `j0` of block `kb`: blocks follow each other, panels within a block too. */
 static int64_t panel_at(const product *w, int64_t kb, int64_t j0)
 {
     const int64_t kc = mgk_min64(w->p.kc, w->g->k - kb * w->p.kc);
-    return kb * w->p.kc * w->p.n_pad + j0 * kc;
+    return mgk_panel_units(w->engine, kb * w->p.kc) * w->p.n_pad +
+           j0 * mgk_panel_units(w->engine, kc);
 }
 
 static void pack_panel(const product *w, float *space, int64_t item, int64_t kb, int64_t j0)
@@ -29,10 +31,9 @@ static void pack_panel(const product *w, float *space, int64_t item, int64_t kb,
     const mgk_matmul_args *g = w->g;
     const int64_t k0 = kb * w->p.kc, kc = mgk_min64(w->p.kc, g->k - k0);
     const int64_t n = mgk_min64(w->engine->nr, g->n - j0);
-    const float *b = MGK_F(g->b) + item * g->stride_b;
-    w->engine->pack(space + panel_at(w, kb, j0),
-                    g->trans_b ? b + j0 * g->ldb + k0 : b + k0 * g->ldb + j0, g->ldb, g->trans_b,
-                    kc, n, mgk_panel_width(w->engine, n));
+    const int64_t at = item * g->stride_b + (g->trans_b ? j0 * g->ldb + k0 : k0 * g->ldb + j0);
+    w->engine->pack(space + panel_at(w, kb, j0), mgk_buf_at(g->b, at), g->ldb, g->trans_b, kc, n,
+                    mgk_panel_width(w->engine, n));
 }
 
 /* Two panels of the widest engine a block, so that the cutting is the same for all. */
@@ -46,70 +47,116 @@ static void pack_block(void *arg, int64_t block, int thread)
         pack_panel(w, w->b_space, w->item, kb, j);
 }
 
-/* Rows of A close together. */
-static void copy_rows(float *dst, int64_t stride, const float *src, int64_t ld, int64_t rows,
-                      int64_t count)
-{
-    for (int64_t i = 0; i < rows; i++)
-        memcpy(dst + i * stride, src + i * ld, (size_t)count * sizeof(float));
-}
+/* A block of C. */
+typedef struct {
+    int64_t item, i0, m, j0, j1;
+    float *a_copy, *sums; /* the thread's spaces */
+    const float *b;       /* B packed */
+} block;
 
-static void multiply_block(const product *w, int64_t item, int64_t i0, int64_t j0, float *a_copy,
-                           const float *b)
+/* A of one block of k, copied close together or where it lies. */
+static void take_a(const product *w, const block *t, int64_t k0, int64_t kc, mgk_panel_job *job,
+                   const void **a)
 {
     const mgk_matmul_args *g = w->g;
     const mgk_matmul_plan *p = &w->p;
-    const int64_t m = mgk_min64(p->mc, p->m - i0), j1 = mgk_min64(j0 + p->nc, g->n);
+    const mgk_panel *engine = w->engine;
+    const int64_t at = g->trans_a ? k0 * g->lda + t->i0 : t->i0 * g->lda + k0;
+    const mgk_buf from = mgk_buf_at(g->a, t->item * g->stride_a + at);
+    const bool copied = p->copy_a || (from.dtype == MGK_BF16 && (g->trans_a || !engine->pairs));
+    *a = copied ? t->a_copy : from.p;
+    job->a_by_columns = g->trans_a;
+    job->a_row = g->lda;
+    job->a_col = g->lda;
+    if (copied && g->trans_a) {
+        engine->pack_a(t->a_copy, from, g->lda, kc, t->m, p->m - t->i0);
+        job->a_col = engine->mr;
+        job->a_tile = mgk_panel_tile(engine, mgk_panel_units(engine, kc));
+    } else if (copied) {
+        for (int64_t i = 0; i < t->m; i++)
+            engine->copy(t->a_copy + i * p->a_stride, mgk_buf_at(from, i * g->lda), kc);
+        job->a_row = engine->pairs ? 2 * p->a_stride : p->a_stride;
+    }
+}
+
+/* What becomes of the sums of the last block of k. */
+static void take_epilogue(const product *w, const block *t, mgk_panel_job *job)
+{
+    const mgk_matmul_args *g = w->g;
+    job->load = job->load || g->accumulate;
+    job->act = g->act;
+    job->residual = g->residual.p;
+    job->gate = MGK_F(g->gate);
+    job->gate_row = t->i0;
+    job->gate_rows = g->rows_per_sample;
+    job->gate_stride = g->gate_stride;
+}
+
+static void multiply_block(const product *w, const block *t)
+{
+    const mgk_matmul_args *g = w->g;
+    const mgk_matmul_plan *p = &w->p;
+    const int64_t c_at = t->item * g->stride_c + t->i0 * g->ldc;
     for (int64_t kb = 0; kb < p->k_blocks; kb++) {
         const int64_t k0 = kb * p->kc, kc = mgk_min64(p->kc, g->k - k0);
-        const float *a = NULL;
-        int64_t ld = g->lda;
-        if (kc > 0) {
-            a = MGK_F(g->a) + item * g->stride_a + (g->trans_a ? k0 * ld + i0 : i0 * ld + k0);
-            if (p->copy_a && g->trans_a) {
-                w->engine->pack_a(a_copy, a, ld, kc, m, p->m - i0);
-                a = a_copy;
-                ld = w->engine->mr;
-            } else if (p->copy_a) {
-                copy_rows(a_copy, p->a_stride, a, ld, m, kc);
-                a = a_copy;
-                ld = p->a_stride;
-            }
-        }
-        const bool last = kb == p->k_blocks - 1;
-        for (int64_t j = j0; j < j1; j += w->engine->nr) {
-            const int64_t n = mgk_min64(w->engine->nr, j1 - j);
-            const mgk_panel_job job = {
-                .a = &a,
-                .b0 = b + panel_at(w, kb, j),
-                .segs = kc > 0,
-                .len = kc,
-                .a_row = g->trans_a ? 1 : ld,
-                .a_col = g->trans_a ? ld : 1,
-                .a_tile = p->copy_a && g->trans_a ? mgk_panel_tile(w->engine, kc) : 0,
-                .ldb = mgk_panel_width(w->engine, n),
-                .c = MGK_F(g->c) + item * g->stride_c + i0 * g->ldc + j,
-                .ldc = g->ldc,
-                .m = m,
-                .n = n,
-                .bias = last && g->bias.p ? MGK_F(g->bias) + j : NULL,
-                .alpha = g->alpha,
-                .load = kb > 0 || g->accumulate,
-                .act = last ? g->act : MGK_ACT_NONE,
-            };
+        const bool last = kb == p->k_blocks - 1, apart = p->c_floats > 0;
+        const void *a = NULL;
+        mgk_panel_job whole = {.a = &a,
+                               .segs = kc > 0,
+                               .len = kc,
+                               .m = t->m,
+                               .alpha = g->alpha,
+                               .c_dtype = apart && !last ? MGK_F32 : g->c.dtype,
+                               .ldc = apart && !last ? p->c_stride : g->ldc,
+                               .load = kb > 0 && !(apart && last),
+                               .lds = p->c_stride};
+        if (kc > 0)
+            take_a(w, t, k0, kc, &whole, &a);
+        if (last)
+            take_epilogue(w, t, &whole);
+        else if (!apart)
+            whole.load = whole.load || g->accumulate;
+        for (int64_t j = t->j0; j < t->j1; j += w->engine->nr) {
+            mgk_panel_job job = whole;
+            float *sums = t->sums + (j - t->j0);
+            job.n = mgk_min64(w->engine->nr, t->j1 - j);
+            job.ldb = mgk_panel_width(w->engine, job.n);
+            job.b0 = t->b + panel_at(w, kb, j);
+            job.c = apart && !last ? sums : mgk_buf_at(g->c, c_at + j).p;
+            if (apart && last)
+                job.sums = sums;
+            if (last && g->bias.p)
+                job.bias = MGK_F(g->bias) + j;
+            if (job.residual)
+                job.residual = mgk_buf_at(g->residual, c_at + j).p;
+            if (job.gate)
+                job.gate += j;
             w->engine->run(&job);
         }
     }
 }
 
+static void run_part(const product *w, int64_t item, int64_t i0, int64_t j0, const float *b,
+                     int thread)
+{
+    const block t = {.item = item,
+                     .i0 = i0,
+                     .m = mgk_min64(w->p.mc, w->p.m - i0),
+                     .j0 = j0,
+                     .j1 = mgk_min64(j0 + w->p.nc, w->g->n),
+                     .a_copy = w->a_space + thread * w->p.a_floats,
+                     .sums = w->c_space + thread * w->p.c_floats,
+                     .b = b};
+    multiply_block(w, &t);
+}
+
 /* A block of C: columns outermost in the count, so that neighbours in time share packed B. */
-static void run_block(void *arg, int64_t block, int thread)
+static void run_block(void *arg, int64_t index, int thread)
 {
     const product *w = arg;
-    const int64_t mb = block % w->p.m_blocks, rest = block / w->p.m_blocks;
+    const int64_t mb = index % w->p.m_blocks, rest = index / w->p.m_blocks;
     const int64_t nb = rest % w->p.n_blocks, item = w->item + rest / w->p.n_blocks;
-    multiply_block(w, item, mb * w->p.mc, nb * w->p.nc, w->a_space + thread * w->p.a_floats,
-                   w->b_space);
+    run_part(w, item, mb * w->p.mc, nb * w->p.nc, w->b_space, thread);
 }
 
 static void run_item(void *arg, int64_t item, int thread)
@@ -121,7 +168,7 @@ static void run_item(void *arg, int64_t item, int thread)
             pack_panel(w, b, item, kb, j);
     for (int64_t j0 = 0; j0 < w->g->n; j0 += w->p.nc)
         for (int64_t i0 = 0; i0 < w->p.m; i0 += w->p.mc)
-            multiply_block(w, item, i0, j0, w->a_space + thread * w->p.a_floats, b);
+            run_part(w, item, i0, j0, b, thread);
 }
 
 void mgk_matmul_run(const mgk_matmul_args *g, mgk_exec *x, const mgk_panel *engine)
@@ -129,9 +176,10 @@ void mgk_matmul_run(const mgk_matmul_args *g, mgk_exec *x, const mgk_panel *engi
     product w = {.g = g, .engine = engine, .p = mgk_matmul_make_plan(g)};
     if (w.p.m == 0 || g->n == 0 || w.p.batch == 0)
         return;
+    const int64_t threads = mgi_pool_threads(x->pool);
     w.b_space = x->workspace;
-    w.a_space =
-        w.b_space + (w.p.item_a_unit ? w.p.b_floats * mgi_pool_threads(x->pool) : w.p.b_floats);
+    w.a_space = w.b_space + (w.p.item_a_unit ? w.p.b_floats * threads : w.p.b_floats);
+    w.c_space = w.a_space + w.p.a_floats * threads;
     if (w.p.item_a_unit) {
         mgi_pool_run(x->pool, w.p.batch, run_item, &w);
         return;

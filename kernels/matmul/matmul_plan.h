@@ -13,11 +13,14 @@ typedef struct mgk_matmul_plan {
     int64_t mc, m_blocks; /* rows a block */
     int64_t nc, n_blocks; /* columns a block, whole panels */
     int64_t n_pad;        /* n rounded up to whole panels of any engine */
-    bool copy_a;          /* a block of A is copied before use, else it is read in place */
-    int64_t a_stride;     /* row stride of the copy (without trans_a) */
-    int64_t a_floats;     /* the copied block, a thread */
-    int64_t b_floats;     /* B packed */
-    bool item_a_unit;     /* many small products: an item is a unit of work and packs its own B */
+    bool
+        copy_a; /* a block of A is copied before use; else bf16 is, where it cannot be read in place */
+    int64_t a_stride; /* row stride of the copy (without trans_a) */
+    int64_t a_floats; /* the copied block, a thread */
+    int64_t b_floats; /* B packed */
+    int64_t c_floats; /* f32 sums of a block of a bf16 C with several blocks of k, a thread */
+    int64_t c_stride; /* their row stride */
+    bool item_a_unit; /* many small products: an item is a unit of work and packs its own B */
 } mgk_matmul_plan;
 
 mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g);

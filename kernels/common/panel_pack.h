@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * Packing for the panel engine: the part of panel_template.h that does no arithmetic. Included by it
+ * alone, once per instruction set. */
+
+/* Units of two rows of bf16, lower half from lo; hi NULL: 0. */
+MGK_INLINE void zip(float *dst, const uint16_t *lo, const uint16_t *hi, int64_t count)
+{
+    typedef uint32_t bits __attribute__((may_alias));
+    bits *d = (bits *)dst;
+    if (!hi)
+        for (int64_t j = 0; j < count; j++)
+            d[j] = lo[j];
+    else
+        for (int64_t j = 0; j < count; j++)
+            d[j] = lo[j] | (uint32_t)hi[j] << 16;
+}
+
+/* dst[k * width + j] = unit k of row j of src, 4 x 4 units; rows are ld bytes apart */
+MGK_INLINE void transpose4(float *dst, int64_t width, const char *src, int64_t ld)
+{
+    const v4 r0 = *(const v4u *)src, r1 = *(const v4u *)(src + ld);
+    const v4 r2 = *(const v4u *)(src + 2 * ld), r3 = *(const v4u *)(src + 3 * ld);
+    const v4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
+    const v4 b = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+    const v4 c = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+    const v4 d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    *(v4u *)dst = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+    *(v4u *)(dst + width) = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+    *(v4u *)(dst + 2 * width) = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+    *(v4u *)(dst + 3 * width) = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+
+/* The unit of row j at value k. */
+MGK_INLINE float unit_of(const value *row, int64_t k, int64_t count)
+{
+    return k + UNIT <= count ? *(const unit_any *)(row + k) : splat_unit(row + k, true)[0];
+}
+
+static void pack_across(float *dst, const value *src, int64_t ld, int64_t k, int64_t n,
+                        int64_t width)
+{
+    const int64_t units = (k + UNIT - 1) / UNIT, whole = k / UNIT & ~(int64_t)3;
+    const int64_t n4 = n & ~(int64_t)3, bytes = ld * (int64_t)sizeof(value);
+    for (int64_t r = 0; r < whole; r += 4)
+        for (int64_t j = 0; j < n4; j += 4)
+            transpose4(dst + r * width + j, width, (const char *)(src + r * UNIT) + j * bytes,
+                       bytes);
+    for (int64_t r = 0; r < units; r++)
+        for (int64_t j = r < whole ? n4 : 0; j < width; j++)
+            dst[r * width + j] = j < n ? unit_of(src + j * ld, r * UNIT, k) : 0.0f;
+}
+
+static void widen(float *dst, const uint16_t *src, int64_t count)
+{
+    MGK_EACH_VECTOR(i, count, v_out(dst + i, v_from_bf16(src + i, v_lanes)););
+}
+
+/* count values of row k of B (bf16 pairs: and of row k + 1, if it is below end). */
+MGK_INLINE void pack_row(float *dst, mgk_buf src, int64_t ld, int64_t k, int64_t end, int64_t count)
+{
+#if PANEL_PAIRS
+    const uint16_t *lo = MGK_H(src) + k * ld;
+    zip(dst, lo, k + 1 < end ? lo + ld : NULL, count);
+#else
+    (void)end;
+    if (src.dtype == MGK_BF16)
+        widen(dst, MGK_H(src) + k * ld, count);
+    else
+        memcpy(dst, MGK_F(src) + k * ld, (size_t)count * sizeof(float));
+#endif
+}
+
+static void pack(float *dst, mgk_buf src, int64_t ld, bool trans, int64_t k, int64_t n,
+                 int64_t width)
+{
+    if (!PANEL_PAIRS && trans && src.dtype == MGK_BF16) {
+        for (int64_t r = 0; r < k; r++)
+            for (int64_t j = 0; j < width; j++)
+                dst[r * width + j] = j < n ? mgk_from_bf16(MGK_H(src)[j * ld + r]) : 0.0f;
+        return;
+    }
+    if (trans) {
+        pack_across(dst, src.p, ld, k, n, width);
+        return;
+    }
+    for (int64_t r = 0; r < k; r += UNIT, dst += width) {
+        if (n == 2 * PANEL_VL) { /* sizes that the compiler knows */
+            pack_row(dst, src, ld, r, k, 2 * PANEL_VL);
+            continue;
+        }
+        pack_row(dst, src, ld, r, k, n);
+        memset(dst + n, 0, (size_t)(width - n) * sizeof(float));
+    }
+}
+
+/* Columns are read in whole vectors where so many values exist. */
+static void pack_a(float *dst, mgk_buf src, int64_t ld, int64_t k, int64_t m, int64_t readable)
+{
+    const mgk_panel sizes = {.mr = PANEL_MR2};
+    const int64_t tile_units = mgk_panel_tile(&sizes, (k + UNIT - 1) / UNIT);
+    enum { WHOLE = (PANEL_MR2 + PANEL_VL - 1) / PANEL_VL * PANEL_VL };
+    for (int64_t c = 0; c < k; c += UNIT) {
+        float *d = dst + c / UNIT * PANEL_MR2;
+        int64_t i = 0;
+        for (; i < m && i + WHOLE <= readable; i += PANEL_MR2, d += tile_units)
+            pack_row(d, mgk_buf_at(src, i), ld, c, k, WHOLE);
+        for (; i < m; i += PANEL_MR2, d += tile_units)
+            pack_row(d, mgk_buf_at(src, i), ld, c, k, mgk_min64(m - i, PANEL_MR2));
+    }
+}
+
+static void copy(float *dst, mgk_buf src, int64_t count)
+{
+    if (!PANEL_PAIRS && src.dtype == MGK_BF16) {
+        widen(dst, src.p, count);
+        return;
+    }
+    memcpy(dst, src.p, (size_t)count * sizeof(value));
+    if (count % UNIT)
+        memset((value *)(void *)dst + count, 0, sizeof(value));
+}
