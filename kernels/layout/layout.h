@@ -5,6 +5,7 @@
  *              is (pt, ph, pw, c). inverse = 1: from y back into x. accumulate adds instead of
  *              writing
  *   copy_rows  y[r * y_stride + j] (+)= x[r * x_stride + j], r < rows, j < dim: slices and joins
+ * Dtypes: x and y share one, real or, without accumulate, i32, u8 or u64.
  */
 #ifndef MGK_LAYOUT_H
 #define MGK_LAYOUT_H

@@ -1,32 +1,30 @@
 /* SPDX-License-Identifier: MIT
- * The layout ops: copies of rows, handed out in blocks. */
+ * The definition of patchify and copy_rows. */
 #include "kernels/layout/layout.h"
 #include "kernels/common/check.h"
-#include "kernels/common/parallel.h"
-
-#include <string.h>
+#include "kernels/layout/layout_types.h"
 
 bool mgk_patchify_check(const void *args, const char **why)
 {
     const mgk_layout_args *a = args;
-    MGK_RULE(MGK_EXTENTS_OK(a->b, a->t, a->h, a->w, a->c), "extents out of range");
+    MGK_RULE(MGK_EXTENTS_OK(a->b, a->t, a->h, a->w, a->c, 2), "extents out of range");
     MGK_RULE(a->pt > 0 && a->ph > 0 && a->pw > 0, "patch extents must be positive");
     MGK_RULE(a->t % a->pt == 0 && a->h % a->ph == 0 && a->w % a->pw == 0,
              "the patch must divide t, h, w");
-    int64_t n = a->b * a->t * a->h * a->w * a->c;
-    MGK_RULE(mgk_is_f32_of(a->x, n) && mgk_is_f32_of(a->y, n), "x, y: f32");
+    MGK_RULE(mgk_movable(a->x, a->y, a->b * a->t * a->h * a->w * a->c, a->accumulate),
+             "x, y: one dtype, real if added");
     return true;
 }
 
 bool mgk_copy_rows_check(const void *args, const char **why)
 {
     const mgk_layout_args *a = args;
-    MGK_RULE(MGK_EXTENTS_OK(a->rows, a->dim), "rows, dim out of range");
-    MGK_RULE(MGK_EXTENTS_OK(a->rows, a->x_stride), "x_stride out of range");
-    MGK_RULE(MGK_EXTENTS_OK(a->rows, a->y_stride), "y_stride out of range");
+    MGK_RULE(MGK_EXTENTS_OK(a->rows, a->dim, 2), "rows, dim out of range");
+    MGK_RULE(MGK_EXTENTS_OK(a->rows, a->x_stride, 2), "x_stride out of range");
+    MGK_RULE(MGK_EXTENTS_OK(a->rows, a->y_stride, 2), "y_stride out of range");
     MGK_RULE(a->rows <= 1 || a->y_stride >= a->dim, "y_stride: rows overlap");
-    int64_t n = a->rows * a->dim;
-    MGK_RULE(mgk_is_f32_of(a->x, n) && mgk_is_f32_of(a->y, n), "x, y: f32");
+    MGK_RULE(mgk_movable(a->x, a->y, a->rows * a->dim, a->accumulate),
+             "x, y: one dtype, real if added");
     return true;
 }
 
@@ -44,58 +42,37 @@ size_t mgk_copy_rows_workspace(const void *args, int threads)
     return 0;
 }
 
-static void move(float *to, const float *from, int64_t n, bool add)
+/* The pixel at (b, t, h, w), which is pixel (i, j, k) of its patch. */
+static void move_pixel(const mgk_layout_args *a, int64_t b, int64_t t, int64_t h, int64_t w)
 {
-    if (!add) {
-        memcpy(to, from, sizeof(float) * (size_t)n);
-        return;
-    }
-    for (int64_t i = 0; i < n; i++)
-        to[i] += from[i];
-}
-
-/* One block is the tokens of one (item, time patch, line of patches). */
-static void patchify_block(void *arg, int64_t block, int thread)
-{
-    const mgk_layout_args *a = arg;
-    (void)thread;
-    int64_t lines = a->h / a->ph, across = a->w / a->pw, run = a->pw * a->c;
-    int64_t line = block % lines, time = block / lines; /* time counts over b as well */
-    for (int64_t p = 0; p < across; p++)
-        for (int64_t i = 0; i < a->pt; i++)
-            for (int64_t j = 0; j < a->ph; j++) {
-                float *token = MGK_F(a->y) + (((block * across + p) * a->pt + i) * a->ph + j) * run;
-                float *pixels = MGK_F(a->x) +
-                                ((time * a->pt + i) * a->h + line * a->ph + j) * a->w * a->c +
-                                p * run;
-                if (a->inverse)
-                    move(pixels, token, run, a->accumulate);
-                else
-                    move(token, pixels, run, a->accumulate);
-            }
+    int64_t lines = a->h / a->ph, across = a->w / a->pw;
+    int64_t pixel = ((b * a->t + t) * a->h + h) * a->w + w;
+    int64_t token = ((b * (a->t / a->pt) + t / a->pt) * lines + h / a->ph) * across + w / a->pw;
+    int64_t inside = (t % a->pt * a->ph + h % a->ph) * a->pw + w % a->pw;
+    int64_t x = pixel * a->c, y = (token * a->pt * a->ph * a->pw + inside) * a->c;
+    for (int64_t c = 0; c < a->c; c++)
+        if (a->inverse)
+            mgk_move_one(a->x, x + c, a->y, y + c, a->accumulate);
+        else
+            mgk_move_one(a->y, y + c, a->x, x + c, a->accumulate);
 }
 
 void mgk_patchify_ref(const void *args, mgk_exec *x)
 {
     const mgk_layout_args *a = args;
-    int64_t n = a->b * a->t * a->h * a->w * a->c;
-    if (n > 0)
-        mgk_for(x, a->b * (a->t / a->pt) * (a->h / a->ph), n, patchify_block, (void *)args);
-}
-
-static void copy_block(void *arg, int64_t block, int thread)
-{
-    const mgk_layout_args *a = arg;
-    (void)thread;
-    int64_t rows = mgk_rows_a_block(a->dim), end = mgk_min(a->rows, (block + 1) * rows);
-    for (int64_t r = block * rows; r < end; r++)
-        move(MGK_F(a->y) + r * a->y_stride, MGK_F(a->x) + r * a->x_stride, a->dim, a->accumulate);
+    (void)x;
+    for (int64_t b = 0; b < a->b; b++)
+        for (int64_t t = 0; t < a->t; t++)
+            for (int64_t h = 0; h < a->h; h++)
+                for (int64_t w = 0; w < a->w; w++)
+                    move_pixel(a, b, t, h, w);
 }
 
 void mgk_copy_rows_ref(const void *args, mgk_exec *x)
 {
     const mgk_layout_args *a = args;
-    if (a->dim > 0)
-        mgk_for(x, mgk_div_up(a->rows, mgk_rows_a_block(a->dim)), a->rows * a->dim, copy_block,
-                (void *)args);
+    (void)x;
+    for (int64_t r = 0; r < a->rows; r++)
+        for (int64_t j = 0; j < a->dim; j++)
+            mgk_move_one(a->y, r * a->y_stride + j, a->x, r * a->x_stride + j, a->accumulate);
 }
