@@ -1,30 +1,90 @@
 /* SPDX-License-Identifier: MIT
- * Tile sizes of attention and the layout of its workspace. */
+ * Tile sizes of attention, the layout of its workspace, and how its arguments name keys, tables and blocks. */
 #ifndef MGK_ATTENTION_BLOCKS_H
 #define MGK_ATTENTION_BLOCKS_H
 
 #include "kernels/attention/attention.h"
 #include "kernels/common/parallel.h"
 
-enum { MGK_ATT_TILE = 64 }; /* queries a task, and keys a step */
+enum {
+    MGK_ATT_KEYS = 64,     /* keys a step */
+    MGK_ATT_QUERIES = 128, /* queries a task of the forward pass: a packed key serves them all */
+    MGK_ATT_GRAD = 64      /* queries a step of the gradient */
+};
 
-/* Floats of one thread's tiles in the forward pass: o, k transposed, v; scores; row maxima, row sums
- * and the key mask. */
+static inline int64_t mgk_attention_kv_heads(const mgk_attention_args *a)
+{
+    return a->kv_heads ? a->kv_heads : a->heads;
+}
+
+/* Key and value head of query head h. */
+static inline int64_t mgk_attention_kv_head(const mgk_attention_args *a, int64_t h)
+{
+    return a->kv_heads ? h / (a->heads / a->kv_heads) : h;
+}
+
+/* Entries a head of the bias table. */
+static inline int64_t mgk_attention_span(const mgk_attention_args *a)
+{
+    return a->bias_span ? a->bias_span : a->sq + a->sk - 1;
+}
+
+/* Entry of query 0 and key 0; query i and key j have this + j - i. */
+static inline int64_t mgk_attention_bias_zero(const mgk_attention_args *a)
+{
+    return a->bias_span ? a->k_offset - a->q_offset + a->bias_span / 2 : a->sq - 1;
+}
+
+/* Queries in tiles of at most `step`, none of which reaches over the end of a block of the block list. */
+typedef struct mgk_attention_tiles {
+    int64_t sq, block, step, a_block, count;
+} mgk_attention_tiles;
+
+static inline mgk_attention_tiles mgk_attention_query_tiles(const mgk_attention_args *a,
+                                                            int64_t step)
+{
+    int64_t block = a->block_start.p ? mgk_min(a->block_q, a->sq) : a->sq;
+    mgk_attention_tiles t = {.sq = a->sq, .block = mgk_max(1, block), .step = step};
+    t.a_block = mgk_div_up(t.block, step);
+    t.count = mgk_div_up(a->sq, t.block) * t.a_block;
+    return t;
+}
+
+/* First query of a tile; *n: how many (0: the tile lies behind the end of its block). */
+static inline int64_t mgk_attention_query_tile(const mgk_attention_tiles *t, int64_t tile,
+                                               int64_t *n)
+{
+    int64_t block = tile / t->a_block * t->block, first = block + tile % t->a_block * t->step;
+    int64_t end = mgk_min(t->sq, block + t->block);
+    *n = mgk_max(0, mgk_min(t->step, end - first));
+    return first;
+}
+
+/* Floats of one thread's tiles in the forward pass: q, o; k transposed, v; scores; row sums (a vector
+ * each), row maxima; key terms. */
 static inline int64_t mgk_attention_scratch(const mgk_attention_args *a)
 {
-    int64_t wide = MGK_ATT_TILE * mgk_pad16(a->head_dim);
-    return 3 * wide + MGK_ATT_TILE * MGK_ATT_TILE + 3 * MGK_ATT_TILE;
+    int64_t wide = mgk_pad16(a->head_dim);
+    return 2 * (MGK_ATT_QUERIES + MGK_ATT_KEYS) * wide + MGK_ATT_QUERIES * (MGK_ATT_KEYS + 16 + 1) +
+           MGK_ATT_KEYS;
 }
 
-/* Backward: q, d_o, dq, k, k transposed, v transposed, dk, dv; p, ds; the key mask; lse of the tile and d_o . o
- * of all queries. */
+/* Backward, the keys of a head: k, k transposed, v transposed, dk, dv in f32, each in whole tiles. */
+static inline int64_t mgk_attention_grad_keys(const mgk_attention_args *a)
+{
+    return 5 * mgk_div_up(a->sk, MGK_ATT_KEYS) * MGK_ATT_KEYS * mgk_pad16(a->head_dim);
+}
+
+/* The same and the tiles of one thread: q, d_o, as left and as right factors; dq; rows; scores, their
+ * gradients in two forms; key terms, lse, d_o . o. */
 static inline int64_t mgk_attention_grad_scratch(const mgk_attention_args *a)
 {
-    int64_t wide = MGK_ATT_TILE * mgk_pad16(a->head_dim);
-    return 8 * wide + 2 * MGK_ATT_TILE * MGK_ATT_TILE + 2 * MGK_ATT_TILE + mgk_pad16(a->sq);
+    int64_t wide = mgk_pad16(a->head_dim);
+    return mgk_attention_grad_keys(a) + 5 * MGK_ATT_GRAD * wide + MGK_ATT_KEYS * wide +
+           3 * MGK_ATT_GRAD * MGK_ATT_KEYS + MGK_ATT_KEYS + 2 * MGK_ATT_GRAD;
 }
 
-/* Floats of one (batch, head)'s sums for d_bias. */
+/* Floats of one (batch, head)'s sums for d_bias: its distances are those of sq queries and sk keys. */
 static inline int64_t mgk_attention_bias_part(const mgk_attention_args *a)
 {
     return a->d_bias.p ? mgk_pad16(a->sq + a->sk) : 0;

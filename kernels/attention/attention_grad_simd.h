@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT
+ * attention_grad on vectors; the second half of attention_simd.h.
+ *
+ * One task a (batch item, key and value head). The keys are packed once; then tiles of 64 queries, of all
+ * heads that share them, walk over tiles of 64 keys and recompute the probabilities from lse. dq is
+ * complete after a walk; dk and dv are summed in f32 over all of them. d_bias is summed for each
+ * (batch item, head) and combined over the batch in order.
+ */
+
+/* A tile of keys as factors, and its gradients. */
+typedef struct key_tile {
+    unit *columns, *value_columns, *rows; /* units(dim) x KEYS twice, units(KEYS) x wide */
+    float *dk, *dv;                       /* KEYS x wide */
+    int64_t n;
+} key_tile;
+
+typedef struct grad_task {
+    const mgk_attention_args *a;
+    int64_t b, kv, h; /* kv: the key and value head, h: the head */
+    int64_t dim, wide, deep;
+    float *keys;                        /* key tiles, one after another */
+    unit *left_room[2], *right_room[2]; /* packed q and d_o of the tile of queries */
+    left_factor q, d_o;                 /* as left factors */
+    float *dq, *rows, *s, *dp;          /* s, dp: GRAD x KEYS */
+    unit *ds_rows;                      /* MGK_PAIRS: ds as a left factor over keys */
+    float *term, *lse, *delta, *d_bias; /* lse in powers of two */
+    int64_t i0, n;                      /* the tile of queries */
+} grad_task;
+
+static grad_task grad_task_at(const attention_job *job, int64_t task, int thread)
+{
+    const mgk_attention_args *a = job->a;
+    int64_t heads = mgk_attention_kv_heads(a), wide = mgk_pad16(a->head_dim);
+    int64_t size = MGK_ATT_GRAD * wide, square = MGK_ATT_GRAD * KEYS;
+    grad_task t = {.a = a, .b = task / heads, .kv = task % heads, .dim = a->head_dim, .wide = wide};
+    t.deep = units(t.dim);
+    t.keys = job->scratch + thread * job->piece;
+    float *room = t.keys + mgk_attention_grad_keys(a);
+    for (int i = 0; i < 2; i++, room += 2 * size) {
+        t.left_room[i] = (unit *)room;
+        t.right_room[i] = (unit *)(room + size);
+    }
+    t.dq = room;
+    t.rows = t.dq + size;
+    t.s = t.rows + KEYS * wide;
+    t.dp = t.s + square;
+    t.ds_rows = (unit *)(t.dp + square);
+    t.term = t.dp + 2 * square;
+    t.lse = t.term + KEYS;
+    t.delta = t.lse + MGK_ATT_GRAD;
+    return t;
+}
+
+static key_tile key_tile_at(const grad_task *t, int64_t j0)
+{
+    float *p = t->keys + 5 * j0 * t->wide;
+    int64_t size = KEYS * t->wide;
+    return (key_tile){(unit *)p,    (unit *)(p + size), (unit *)(p + 2 * size),
+                      p + 3 * size, p + 4 * size,       mgk_min(KEYS, t->a->sk - j0)};
+}
+
+/* Rows of the task's key and value head. */
+static real_rows k_rows(const grad_task *t, mgk_buf b, int64_t j0)
+{
+    return (real_rows){b, t->b * t->a->k_batch + j0 * t->a->k_row + t->kv * t->dim, t->a->k_row};
+}
+
+static real_rows v_rows(const grad_task *t, mgk_buf b, int64_t j0)
+{
+    return (real_rows){b, t->b * t->a->v_batch + j0 * t->a->v_row + t->kv * t->dim, t->a->v_row};
+}
+
+/* Rows of the head and tile of queries. */
+static real_rows q_rows(const grad_task *t, mgk_buf b)
+{
+    const mgk_attention_args *a = t->a;
+    return (real_rows){b, t->b * a->q_batch + t->i0 * a->q_row + t->h * t->dim, a->q_row};
+}
+
+static real_rows o_rows(const grad_task *t, mgk_buf b)
+{
+    const mgk_attention_args *a = t->a;
+    return (real_rows){b, t->b * a->o_batch + t->i0 * a->o_row + t->h * t->dim, a->o_row};
+}
+
+static void pack_keys(const grad_task *t)
+{
+    for (int64_t j0 = 0; j0 < t->a->sk; j0 += KEYS) {
+        key_tile k = key_tile_at(t, j0);
+        const uint8_t *mask = mask_at(t->a, t->b, j0);
+        pack_columns(k.columns, k_rows(t, t->a->k, j0), k.n, t->dim, mask, t->rows);
+        pack_columns(k.value_columns, v_rows(t, t->a->v, j0), k.n, t->dim, mask, t->rows);
+        pack_right(k.rows, k_rows(t, t->a->k, j0), k.n, t->dim, t->wide, mask);
+        memset(k.dk, 0, sizeof(float) * (size_t)(k.n * t->wide));
+        memset(k.dv, 0, sizeof(float) * (size_t)(k.n * t->wide));
+    }
+}
+
+/* delta = d_o . o of each query */
+MGK_INLINE void row_products_of(const grad_task *t, int32_t dtype)
+{
+    v_real d_o = reals(t->a->d_o, dtype), o = reals(t->a->o, dtype);
+    real_rows rows = o_rows(t, t->a->o);
+    for (int64_t i = 0; i < t->n; i++) {
+        int64_t at = rows.at + i * rows.row;
+        vf sum = {0};
+        MGK_EACH_VECTOR(d, t->dim, { sum += v_get(d_o, at + d) * v_get(o, at + d); });
+        t->delta[i] = v_sum(sum);
+    }
+}
+
+/* The tile of queries: factors, lse, delta. */
+static void pack_queries(grad_task *t)
+{
+    const mgk_attention_args *a = t->a;
+    const float *lse = MGK_F(a->lse) + (t->b * a->heads + t->h) * a->sq + t->i0;
+    pack_right(t->right_room[0], q_rows(t, a->q), t->n, t->dim, t->wide, NULL);
+    pack_right(t->right_room[1], o_rows(t, a->d_o), t->n, t->dim, t->wide, NULL);
+#if MGK_PAIRS
+    t->q = pack_left(t->left_room[0], q_rows(t, a->q), t->n, t->dim);
+    t->d_o = pack_left(t->left_room[1], o_rows(t, a->d_o), t->n, t->dim);
+#else
+    t->q = (left_factor){t->right_room[0], t->wide, 1};
+    t->d_o = (left_factor){t->right_room[1], t->wide, 1};
+#endif
+    for (int64_t i = 0; i < t->n; i++) /* all keys masked: p = 0 */
+        t->lse[i] = lse[i] == -INFINITY ? INFINITY : lse[i] * LOG2_E;
+    if (a->q.dtype == MGK_BF16)
+        row_products_of(t, MGK_BF16);
+    else
+        row_products_of(t, MGK_F32);
+}
+
+/* p = 2^(score - lse), ds = p (dp - delta) of row i and the vector of keys j. Returns p. */
+MGK_INLINE vf grad_vector(const grad_task *t, const scoring *c, int64_t i, int64_t j, bool terms,
+                          bool biased, vf *ds)
+{
+    int64_t at = i * KEYS + j;
+    vf p = power_of_2(score(c, t->s + i * KEYS, j, terms, biased) - t->lse[i]);
+    *ds = p * (v_load(t->dp + at) - t->delta[i]);
+    if (biased && t->d_bias) {
+        float *to = t->d_bias - i + j;
+        int64_t lanes = mgk_min(MGK_WIDTH, c->n - j);
+        v_store_lanes(to, lanes, v_load_lanes(to, lanes) + *ds);
+    }
+    return p;
+}
+
+#if MGK_PAIRS
+/* Lanes of two vectors as pairs of bf16. */
+MGK_INLINE vf pairs_of(vf low, vf high)
+{
+    const __m512i order =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
+    return (vf)_mm512_permutexvar_epi16(order, both);
+}
+
+/* Rows i and i + 1 (zeros if there is none) and the vectors of keys j and j + 16: s and dp of row i become
+ * pairs of the two rows, ds_rows gets pairs of keys. */
+MGK_INLINE void grad_pairs(const grad_task *t, const scoring *c, int64_t i, int64_t j, bool terms,
+                           bool biased)
+{
+    vf p[2][2] = {0}, ds[2][2] = {0};
+    scoring below = *c;
+    below.bias = biased ? c->bias - 1 : NULL;
+    MGK_UNROLL
+    for (int v = 0; v < 2; v++)
+        if (j + v * MGK_WIDTH < c->n) {
+            p[0][v] = grad_vector(t, c, i, j + v * MGK_WIDTH, terms, biased, &ds[0][v]);
+            if (i + 1 < t->n)
+                p[1][v] =
+                    grad_vector(t, &below, i + 1, j + v * MGK_WIDTH, terms, biased, &ds[1][v]);
+            v_store(t->s + i * KEYS + j + v * MGK_WIDTH, pairs_of(p[0][v], p[1][v]));
+            v_store(t->dp + i * KEYS + j + v * MGK_WIDTH, pairs_of(ds[0][v], ds[1][v]));
+        }
+    float *rows = (float *)t->ds_rows + i * KEYS / 2 + j / 2;
+    v_store(rows, (vf)_mm512_cvtne2ps_pbh((__m512)ds[0][1], (__m512)ds[0][0]));
+    v_store(rows + KEYS / 2, (vf)_mm512_cvtne2ps_pbh((__m512)ds[1][1], (__m512)ds[1][0]));
+}
+#endif
+
+/* On entry s holds q . k and dp holds d_o . v; on return p and ds, as factors. */
+MGK_INLINE void grad_softmax_of(const grad_task *t, const scoring *first, bool terms, bool biased)
+{
+    scoring c = *first;
+#if MGK_PAIRS
+    for (int64_t i = 0; i < t->n; i += 2) {
+        for (int64_t j = 0; j < c.n; j += 2 * MGK_WIDTH)
+            grad_pairs(t, &c, i, j, terms, biased);
+        c.bias = biased ? c.bias - 2 : NULL;
+    }
+#else
+    bool bf16 = t->a->q.dtype == MGK_BF16;
+    for (int64_t i = 0; i < t->n; i++) {
+        for (int64_t j = 0; j < c.n; j += MGK_WIDTH) {
+            vf ds, p = grad_vector(t, &c, i, j, terms, biased, &ds);
+            v_store(t->s + i * KEYS + j, bf16 ? round_to_bf16(p) : p);
+            v_store(t->dp + i * KEYS + j, bf16 ? round_to_bf16(ds) : ds);
+        }
+        c.bias = biased ? c.bias - 1 : NULL;
+    }
+#endif
+}
+
+static void grad_softmax(const grad_task *t, const scoring *c)
+{
+    if (c->bias)
+        grad_softmax_of(t, c, true, true);
+    else if (c->term)
+        grad_softmax_of(t, c, true, false);
+    else
+        grad_softmax_of(t, c, false, false);
+}
+
+/* One tile of queries and one of keys. */
+static void grad_step(const grad_task *t, int64_t j0, const scoring *c, bool first)
+{
+    key_tile k = key_tile_at(t, j0);
+    int64_t columns = mgk_div_up(k.n, MGK_WIDTH) * MGK_WIDTH, wide = t->wide;
+    const unit *p = (unit *)t->s, *ds = (unit *)t->dp;
+    product(t->n, columns, t->deep, t->q, (unit_rows){k.columns, KEYS}, (float_rows){t->s, KEYS},
+            false);
+    product(t->n, columns, t->deep, t->d_o, (unit_rows){k.value_columns, KEYS},
+            (float_rows){t->dp, KEYS}, false);
+    grad_softmax(t, c);
+    product(k.n, wide, units(t->n), (left_factor){p, 1, UNIT_VALUES * KEYS},
+            (unit_rows){t->right_room[1], wide}, (float_rows){k.dv, wide}, true);
+    product(k.n, wide, units(t->n), (left_factor){ds, 1, UNIT_VALUES * KEYS},
+            (unit_rows){t->right_room[0], wide}, (float_rows){k.dk, wide}, true);
+    left_factor rows = {ds, KEYS, 1};
+    if (UNIT_VALUES == 2)
+        rows = (left_factor){t->ds_rows, KEYS / 2, 1};
+    product(t->n, wide, units(k.n), rows, (unit_rows){k.rows, wide}, (float_rows){t->dq, wide},
+            !first);
+}
+
+static void grad_queries(grad_task *t, float *bias_part)
+{
+    const mgk_attention_args *a = t->a;
+    key_list list = keys_of(a, t->i0);
+    bool first = true;
+    pack_queries(t);
+    for (int64_t j0 = 0; j0 < a->sk; j0 += KEYS) {
+        int64_t n = mgk_min(KEYS, a->sk - j0);
+        enum key_use use = key_terms(t->term, mask_at(a, t->b, j0), &list, j0, n);
+        if (use == KEYS_NONE)
+            continue;
+        if (use == KEYS_ALL)
+            memset(t->term, 0, sizeof(float) * KEYS);
+        scoring c = {a->scale * LOG2_E, use == KEYS_ALL ? NULL : t->term,
+                     bias_at(a, t->h, t->i0, j0), n};
+        if (c.bias)
+            c.term = t->term;
+        t->d_bias = bias_part ? bias_part + a->sq - 1 - t->i0 + j0 : NULL;
+        grad_step(t, j0, &c, first);
+        first = false;
+    }
+    if (first)
+        memset(t->dq, 0, sizeof(float) * (size_t)(t->n * t->wide));
+    write_rows(q_rows(t, a->dq), t->dq, t->n, t->dim, t->wide, a->scale);
+}
+
+static void attention_grad_task(void *arg, int64_t task, int thread)
+{
+    const attention_job *job = arg;
+    const mgk_attention_args *a = job->a;
+    grad_task t = grad_task_at(job, task, thread);
+    int64_t group = a->heads / mgk_attention_kv_heads(a);
+    pack_keys(&t);
+    for (t.h = t.kv * group; t.h < (t.kv + 1) * group; t.h++) {
+        float *bias_part = NULL;
+        if (job->bias_part) {
+            bias_part = job->bias_part + (t.b * a->heads + t.h) * job->bias_piece;
+            memset(bias_part, 0, sizeof(float) * (size_t)job->bias_piece);
+        }
+        for (int64_t tile = 0; tile < job->tiles.count; tile++) {
+            t.i0 = mgk_attention_query_tile(&job->tiles, tile, &t.n);
+            if (t.n > 0)
+                grad_queries(&t, bias_part);
+        }
+    }
+    for (int64_t j0 = 0; j0 < a->sk; j0 += KEYS) {
+        key_tile k = key_tile_at(&t, j0);
+        write_rows(k_rows(&t, a->dk, j0), k.dk, k.n, t.dim, t.wide, a->scale);
+        write_rows(v_rows(&t, a->dv, j0), k.dv, k.n, t.dim, t.wide, 1);
+    }
+}
+
+static void bias_combine(void *arg, int64_t h, int thread)
+{
+    const attention_job *job = arg;
+    const mgk_attention_args *a = job->a;
+    (void)thread;
+    float *to =
+        MGK_F(a->d_bias) + h * mgk_attention_span(a) + mgk_attention_bias_zero(a) - (a->sq - 1);
+    for (int64_t i = 0; i < a->sq + a->sk - 1; i++) {
+        double sum = 0;
+        for (int64_t b = 0; b < a->batch; b++)
+            sum += job->bias_part[(b * a->heads + h) * job->bias_piece + i];
+        to[i] += (float)sum;
+    }
+}
+
+MGK_LAUNCH(attention_grad)
+{
+    const mgk_attention_args *a = args;
+#if MGK_PAIRS
+    if (a->q.dtype != MGK_BF16) {
+        mgk_attention_grad_avx512(args, x);
+        return;
+    }
+#endif
+    attention_job job = {.a = a, .piece = mgk_attention_grad_scratch(a)};
+    int64_t tasks = a->batch * mgk_attention_kv_heads(a), rows = a->batch * a->heads;
+    float *parts = x->workspace;
+    job.tiles = mgk_attention_query_tiles(a, MGK_ATT_GRAD);
+    job.bias_piece = mgk_attention_bias_part(a);
+    job.scratch = parts + rows * job.bias_piece;
+    if (a->d_bias.p && a->sq > 0 && a->sk > 0)
+        job.bias_part = parts;
+    mgk_for(x, tasks, rows * (a->sq + 1) * (a->sk + 1) * a->head_dim, attention_grad_task, &job);
+    if (job.bias_part)
+        mgk_for(x, a->heads, rows * (a->sq + a->sk), bias_combine, &job);
+}
