@@ -69,6 +69,11 @@ typedef struct mgk_panel {
     void (*pack_a)(float *dst, mgk_buf src, int64_t ld, int64_t k, int64_t m, int64_t readable);
     /* count values that follow each other, as units */
     void (*copy)(float *dst, mgk_buf src, int64_t count);
+    /* pairs only: unit dst[u * count + j] = values j of pixels 2 u and 2 u + 1, which are `step` apart; 0
+     * past the last pixel */
+    void (*zip)(float *dst, const void *src, int64_t step, int64_t pixels, int64_t count);
+    /* sum[j] += src[i * count + j] over i < rows */
+    void (*add_columns)(float *sum, mgk_buf src, int64_t rows, int64_t count);
 } mgk_panel;
 
 extern const mgk_panel mgk_panel_packed;

@@ -3,7 +3,7 @@
  * alone, once per instruction set. */
 
 /* Units of two rows of bf16, lower half from lo; hi NULL: 0. */
-MGK_INLINE void zip(float *dst, const uint16_t *lo, const uint16_t *hi, int64_t count)
+MGK_INLINE void zip_two(float *dst, const uint16_t *lo, const uint16_t *hi, int64_t count)
 {
     typedef uint32_t bits __attribute__((may_alias));
     bits *d = (bits *)dst;
@@ -60,7 +60,7 @@ MGK_INLINE void pack_row(float *dst, mgk_buf src, int64_t ld, int64_t k, int64_t
 {
 #if PANEL_PAIRS
     const uint16_t *lo = MGK_H(src) + k * ld;
-    zip(dst, lo, k + 1 < end ? lo + ld : NULL, count);
+    zip_two(dst, lo, k + 1 < end ? lo + ld : NULL, count);
 #else
     (void)end;
     if (src.dtype == MGK_BF16)
@@ -118,4 +118,31 @@ static void copy(float *dst, mgk_buf src, int64_t count)
     memcpy(dst, src.p, (size_t)count * sizeof(value));
     if (count % UNIT)
         memset((value *)(void *)dst + count, 0, sizeof(value));
+}
+
+#if PANEL_PAIRS
+static void zip(float *dst, const void *src, int64_t step, int64_t pixels, int64_t count)
+{
+    const uint16_t *lo = src;
+    for (int64_t u = 0; u < pixels; u += 2, lo += 2 * step, dst += count)
+        zip_two(dst, lo, u + 1 < pixels ? lo + step : NULL, count);
+}
+#endif
+
+static void add_columns(float *sum, mgk_buf src, int64_t rows, int64_t count)
+{
+    const v_real from = {src.p, src.dtype};
+    MGK_EACH_VECTOR(j, count, {
+        vf s0 = v_in(sum + j), s1 = v_set(0.0f), s2 = s1, s3 = s1;
+        int64_t i = 0;
+        for (; i + 4 <= rows; i += 4) {
+            s0 += v_get(from, i * count + j);
+            s1 += v_get(from, (i + 1) * count + j);
+            s2 += v_get(from, (i + 2) * count + j);
+            s3 += v_get(from, (i + 3) * count + j);
+        }
+        for (; i < rows; i++)
+            s0 += v_get(from, i * count + j);
+        v_out(sum + j, (s0 + s1) + (s2 + s3));
+    });
 }

@@ -362,4 +362,8 @@ const mgk_panel PANEL_CAT(mgk_panel_, PANEL_NAME) = {.vl = PANEL_VL,
                                                      .run = run,
                                                      .pack = pack,
                                                      .pack_a = pack_a,
-                                                     .copy = copy};
+#if PANEL_PAIRS
+                                                     .zip = zip,
+#endif
+                                                     .copy = copy,
+                                                     .add_columns = add_columns};

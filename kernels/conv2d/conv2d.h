@@ -12,6 +12,7 @@
  *   conv2d_grad_input   writes x (= dx)      from y (= dy), weight;  accumulate: dx += ...
  *   conv2d_grad_weight  writes weight (= dw) from x, y (= dy);       accumulate: dw += ...
  *                       and bias (= db), if given, the same way.
+ * x, y and weight are all f32 or all bf16; the bias is f32, and so are dw and db, always.
  */
 #ifndef MGK_CONV2D_H
 #define MGK_CONV2D_H

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * conv2d and its gradients: test cases. Each shape is run by all three ops. */
-#include "kernels/cases.h"
+#include "kernels/common/case_tools.h"
 #include "kernels/conv2d/conv2d.h"
-
-#include <stdio.h>
 
 typedef struct {
     int n, h, w, cin, cout, kh, kw, sh, sw;
@@ -40,10 +38,14 @@ static const shape shapes[] = {
     {1, 6, 6, 33, 140, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 1},
     {1, 9, 9, 16, 8, 5, 5, 1, 1, 2, 2, 2, 2, 0, 0, 1},
     {1, 13, 12, 32, 32, 7, 7, 1, 1, 3, 3, 3, 3, 1, 0, 1},
-    /* few output channels */
+    {1, 3, 5, 300, 20, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 1},
+    {1, 4, 3, 20, 300, 3, 3, 1, 1, 1, 1, 1, 1, 0, 1, 1},
+    /* few output channels, few input channels */
     {2, 9, 10, 16, 1, 3, 3, 1, 1, 1, 1, 1, 1, 0, 0, 1},
     {2, 9, 10, 16, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0},
     {1, 12, 80, 8, 4, 5, 5, 1, 1, 2, 2, 2, 2, 0, 0, 1},
+    {2, 9, 10, 3, 16, 3, 3, 1, 1, 1, 1, 1, 1, 0, 1, 1},
+    {2, 9, 10, 4, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},
     {1, 12, 13, 8, 3, 5, 4, 1, 1, 0, 3, 0, 5, 0, 0, 1},
     /* no padding, uneven padding, padding wider than the kernel */
     {2, 8, 9, 8, 16, 3, 3, 1, 1, 0, 0, 0, 0, 0, 0, 1},
@@ -78,50 +80,43 @@ static const shape shapes[] = {
 static const int ops[] = {MGK_OP_conv2d, MGK_OP_conv2d_grad_input, MGK_OP_conv2d_grad_weight};
 static const char *const op_names[] = {"forward", "grad_input", "grad_weight"};
 
+/* which: 0 forward, 1 the gradient of x, 2 that of the weights, which are f32 always */
 static void add_buffers(mgk_case *c, int which, mgk_conv2d_args *g, bool bias)
 {
-    const int out = g->accumulate ? MGK_CASE_INOUT : MGK_CASE_OUT, in = MGK_CASE_IN;
-    mgk_case_add(c, &g->x, which == 1 ? out : in, MGK_FILL_NORMAL, MGK_F32,
-                 g->n * g->h * g->w * g->cin, 0, 1);
-    mgk_case_add(c, &g->weight, which == 2 ? out : in, MGK_FILL_NORMAL, MGK_F32,
-                 g->cout * g->kh * g->kw * g->cin, 0, 1);
-    mgk_case_add(c, &g->y, which == 0 ? out : in, MGK_FILL_NORMAL, MGK_F32,
-                 g->n * g->ho * g->wo * g->cout, 0, 1);
-    if (bias && which != 1)
-        mgk_case_add(c, &g->bias, which == 2 ? out : in, MGK_FILL_NORMAL, MGK_F32, g->cout, 0, 1);
+    const int64_t x = g->n * g->h * g->w * g->cin, y = g->n * g->ho * g->wo * g->cout;
+    const int64_t weights = g->cout * g->kh * g->kw * g->cin;
+    const int32_t real = c->real;
+    if (which == 1)
+        mgk_case_out_or_both(c, &g->x, x, g->accumulate);
+    else
+        mgk_case_in(c, &g->x, x, 1);
+    if (which == 2)
+        c->real = MGK_F32;
+    if (which == 2)
+        mgk_case_out_or_both(c, &g->weight, weights, g->accumulate);
+    else
+        mgk_case_in(c, &g->weight, weights, 1);
+    c->real = real;
+    if (which == 0)
+        mgk_case_out(c, &g->y, y);
+    else
+        mgk_case_in(c, &g->y, y, 1);
+    c->real = MGK_F32;
+    if (bias && which == 2)
+        mgk_case_out_or_both(c, &g->bias, g->cout, g->accumulate);
+    else if (bias && which == 0)
+        mgk_case_in(c, &g->bias, g->cout, 1);
+    c->real = real;
 }
 
 static const char *const illegal[] = {
     "ho",       "wo",          "kernel too large", "negative padding",
     "stride 0", "no channels", "pad mode",         "forward accumulates",
-    "dtype",    "no weight"};
+    "dtype",    "no weight",   "bf16 weight",      "bf16 y (gradient of weights: all bf16)",
+    "bf16 bias"};
 
-static bool illegal_case(mgk_case *c, int index)
+static void break_rule(mgk_case *c, mgk_conv2d_args *g, int which, int index)
 {
-    const int count = (int)(sizeof illegal / sizeof illegal[0]), which = index / count;
-    if (which >= 3)
-        return false;
-    index %= count;
-    mgk_conv2d_args *g = (mgk_conv2d_args *)c->args.bytes;
-    *g = (mgk_conv2d_args){.n = 1,
-                           .h = 5,
-                           .w = 6,
-                           .cin = 3,
-                           .ho = 5,
-                           .wo = 6,
-                           .cout = 4,
-                           .kh = 3,
-                           .kw = 3,
-                           .stride_h = 1,
-                           .stride_w = 1,
-                           .pad_top = 1,
-                           .pad_bottom = 1,
-                           .pad_left = 1,
-                           .pad_right = 1};
-    c->op = ops[which];
-    c->illegal = true;
-    snprintf(c->label, sizeof c->label, "%s, illegal: %s", op_names[which], illegal[index]);
-    add_buffers(c, which, g, true);
     switch (index) {
     case 0:
         g->ho = 4;
@@ -152,21 +147,63 @@ static bool illegal_case(mgk_case *c, int index)
     case 8:
         c->bufs[0].dtype = MGK_BF16;
         break;
-    default:
+    case 9:
         c->bufs[1] = c->bufs[2];
         c->buf_count = 2;
         break;
+    case 10:
+        c->bufs[1].dtype = MGK_BF16;
+        break;
+    case 11:
+        c->bufs[2].dtype = MGK_BF16;
+        if (which == 2)
+            c->bufs[0].dtype = c->bufs[1].dtype = MGK_BF16;
+        break;
+    default:
+        g->bias = (mgk_buf){0};
+        mgk_case_add(c, &g->bias, MGK_CASE_IN, MGK_FILL_NORMAL, MGK_BF16, g->cout, 0, 1);
+        break;
     }
+}
+
+static bool illegal_case(mgk_case *c, int index)
+{
+    const int count = (int)(sizeof illegal / sizeof illegal[0]), which = index / count;
+    if (which >= 3)
+        return false;
+    index %= count;
+    mgk_conv2d_args *g = (mgk_conv2d_args *)c->args.bytes;
+    *g = (mgk_conv2d_args){.n = 1,
+                           .h = 5,
+                           .w = 6,
+                           .cin = 3,
+                           .ho = 5,
+                           .wo = 6,
+                           .cout = 4,
+                           .kh = 3,
+                           .kw = 3,
+                           .stride_h = 1,
+                           .stride_w = 1,
+                           .pad_top = 1,
+                           .pad_bottom = 1,
+                           .pad_left = 1,
+                           .pad_right = 1};
+    c->op = ops[which];
+    c->illegal = true;
+    snprintf(c->label, sizeof c->label, "%s, illegal: %s", op_names[which], illegal[index]);
+    add_buffers(c, which, g, true);
+    break_rule(c, g, which, index);
     return true;
 }
 
 bool mgk_conv2d_cases(mgk_case *c, int index, uint64_t seed)
 {
-    const int count = (int)(sizeof shapes / sizeof shapes[0]), which = index / count;
+    const int count = (int)(sizeof shapes / sizeof shapes[0]);
     (void)seed;
-    if (which >= 3)
-        return illegal_case(c, index - 3 * count);
-    const shape *s = &shapes[index % count];
+    if (index >= 6 * count)
+        return illegal_case(c, index - 6 * count);
+    const shape *s = &shapes[mgk_case_take(&index, count)];
+    const int narrow = mgk_case_take(&index, 2), which = index;
     mgk_conv2d_args *g = (mgk_conv2d_args *)c->args.bytes;
     *g = (mgk_conv2d_args){.n = s->n,
                            .h = s->h,
@@ -186,10 +223,11 @@ bool mgk_conv2d_cases(mgk_case *c, int index, uint64_t seed)
                            .pad_mode = s->replicate ? MGK_PAD_REPLICATE : MGK_PAD_ZERO,
                            .accumulate = which > 0 && s->accumulate};
     c->op = ops[which];
-    snprintf(c->label, sizeof c->label, "%s %dx%dx%dx%d -> %d, %dx%d/%d,%d pad %d %d %d %d%s%s",
-             op_names[which], s->n, s->h, s->w, s->cin, s->cout, s->kh, s->kw, s->sh, s->sw, s->top,
-             s->bottom, s->left, s->right, s->replicate ? " replicate" : "",
-             g->accumulate ? " +=" : "");
+    c->real = narrow ? MGK_BF16 : MGK_F32;
+    snprintf(c->label, sizeof c->label, "%s %s %dx%dx%dx%d -> %d, %dx%d/%d,%d pad %d %d %d %d%s%s",
+             op_names[which], narrow ? "bf16" : "f32", s->n, s->h, s->w, s->cin, s->cout, s->kh,
+             s->kw, s->sh, s->sw, s->top, s->bottom, s->left, s->right,
+             s->replicate ? " replicate" : "", g->accumulate ? " +=" : "");
     add_buffers(c, which, g, s->bias);
     return true;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * conv2d and its gradients: the shape rules and the definitions. */
+#include "kernels/common/bf16.h"
 #include "kernels/conv2d/conv2d.h"
 
 static bool product_fits(const int64_t *v, int count)
@@ -11,7 +12,8 @@ static bool product_fits(const int64_t *v, int count)
     return true;
 }
 
-static bool check(const mgk_conv2d_args *g, const char **why)
+/* weights: their gradient is f32 whatever x and y are. */
+static bool check(const mgk_conv2d_args *g, bool weights, const char **why)
 {
     const int64_t most = INT64_C(1) << 40;
     MGK_RULE(g->n >= 0 && g->h > 0 && g->w > 0 && g->cin > 0 && g->cout > 0,
@@ -33,8 +35,11 @@ static bool check(const mgk_conv2d_args *g, const char **why)
              "a size overflows");
     MGK_RULE(g->pad_mode == MGK_PAD_ZERO || g->pad_mode == MGK_PAD_REPLICATE, "unknown padding");
     MGK_RULE((g->accumulate | 1) == 1, "accumulate must be 0 or 1");
-    MGK_RULE(g->n == 0 || (mgk_is_f32(g->x) && mgk_is_f32(g->y)), "x and y must be f32");
-    MGK_RULE(mgk_is_f32(g->weight), "weight must be f32");
+    MGK_RULE(g->n == 0 || (mgk_is_real(g->x) && mgk_is_real(g->y) && g->x.dtype == g->y.dtype),
+             "x and y must be both f32 or both bf16");
+    MGK_RULE(weights ? mgk_is_f32(g->weight)
+                     : mgk_is_real(g->weight) && (g->n == 0 || g->weight.dtype == g->x.dtype),
+             "weight must be as x is, its gradient f32");
     MGK_RULE(mgk_is_f32_or_null(g->bias), "bias must be f32");
     return true;
 }
@@ -43,15 +48,15 @@ bool mgk_conv2d_check(const void *args, const char **why)
 {
     const mgk_conv2d_args *g = args;
     MGK_RULE(!g->accumulate, "accumulate is for the gradients");
-    return check(g, why);
+    return check(g, false, why);
 }
 bool mgk_conv2d_grad_input_check(const void *args, const char **why)
 {
-    return check(args, why);
+    return check(args, false, why);
 }
 bool mgk_conv2d_grad_weight_check(const void *args, const char **why)
 {
-    return check(args, why);
+    return check(args, true, why);
 }
 
 static int64_t clamp(int64_t i, int64_t size)
@@ -59,32 +64,45 @@ static int64_t clamp(int64_t i, int64_t size)
     return i < 0 ? 0 : i >= size ? size - 1 : i;
 }
 
+static double value_at(mgk_buf b, int64_t at)
+{
+    return (double)(b.dtype == MGK_BF16 ? mgk_from_bf16(MGK_H(b)[at]) : MGK_F(b)[at]);
+}
+
+static void put(mgk_buf b, int64_t at, double v)
+{
+    if (b.dtype == MGK_BF16)
+        MGK_H(b)[at] = mgk_to_bf16((float)v);
+    else
+        MGK_F(b)[at] = (float)v;
+}
+
 /* x at (b, i, j, c), where i and j may lie outside. */
 static double pixel(const mgk_conv2d_args *g, int64_t b, int64_t i, int64_t j, int64_t c)
 {
     if (g->pad_mode == MGK_PAD_ZERO && (i < 0 || j < 0 || i >= g->h || j >= g->w))
         return 0;
-    return (double)MGK_F(g->x)[((b * g->h + clamp(i, g->h)) * g->w + clamp(j, g->w)) * g->cin + c];
+    return value_at(g->x, ((b * g->h + clamp(i, g->h)) * g->w + clamp(j, g->w)) * g->cin + c);
 }
 
 void mgk_conv2d_ref(const void *args, mgk_exec *x)
 {
     const mgk_conv2d_args *g = args;
-    float *y = MGK_F(g->y);
+    int64_t at = 0;
     (void)x;
     for (int64_t b = 0; b < g->n; b++)
         for (int64_t i = 0; i < g->ho; i++)
             for (int64_t j = 0; j < g->wo; j++)
                 for (int64_t o = 0; o < g->cout; o++) {
                     double sum = g->bias.p ? (double)MGK_F(g->bias)[o] : 0;
-                    const float *w = MGK_F(g->weight) + o * g->kh * g->kw * g->cin;
+                    int64_t w = o * g->kh * g->kw * g->cin;
                     for (int64_t p = 0; p < g->kh; p++)
                         for (int64_t q = 0; q < g->kw; q++)
                             for (int64_t c = 0; c < g->cin; c++)
                                 sum += pixel(g, b, i * g->stride_h + p - g->pad_top,
                                              j * g->stride_w + q - g->pad_left, c) *
-                                       (double)*w++;
-                    *y++ = (float)sum;
+                                       value_at(g->weight, w++);
+                    put(g->y, at++, sum);
                 }
 }
 
@@ -99,8 +117,8 @@ static double padded_gradient(const mgk_conv2d_args *g, int64_t b, int64_t i, in
                 oj >= g->wo)
                 continue;
             for (int64_t o = 0; o < g->cout; o++)
-                sum += (double)MGK_F(g->y)[((b * g->ho + oi) * g->wo + oj) * g->cout + o] *
-                       (double)MGK_F(g->weight)[((o * g->kh + p) * g->kw + q) * g->cin + c];
+                sum += value_at(g->y, ((b * g->ho + oi) * g->wo + oj) * g->cout + o) *
+                       value_at(g->weight, ((o * g->kh + p) * g->kw + q) * g->cin + c);
         }
     return sum;
 }
@@ -119,19 +137,18 @@ void mgk_conv2d_grad_input_ref(const void *args, mgk_exec *x)
                     const int64_t j0 = edge && j == 0 ? 0 : j + g->pad_left;
                     const int64_t i1 = i + g->pad_top + (edge && i == g->h - 1 ? g->pad_bottom : 0);
                     const int64_t j1 = j + g->pad_left + (edge && j == g->w - 1 ? g->pad_right : 0);
-                    float *dx = MGK_F(g->x) + ((b * g->h + i) * g->w + j) * g->cin + c;
-                    double sum = g->accumulate ? (double)*dx : 0;
+                    const int64_t at = ((b * g->h + i) * g->w + j) * g->cin + c;
+                    double sum = g->accumulate ? value_at(g->x, at) : 0;
                     for (int64_t u = i0; u <= i1; u++)
                         for (int64_t v = j0; v <= j1; v++)
                             sum += padded_gradient(g, b, u, v, c);
-                    *dx = (float)sum;
+                    put(g->x, at, sum);
                 }
 }
 
 void mgk_conv2d_grad_weight_ref(const void *args, mgk_exec *x)
 {
     const mgk_conv2d_args *g = args;
-    const float *dy = MGK_F(g->y);
     const int64_t rows = g->n * g->ho;
     float *dw = MGK_F(g->weight), *db = MGK_F(g->bias);
     (void)x;
@@ -144,14 +161,14 @@ void mgk_conv2d_grad_weight_ref(const void *args, mgk_exec *x)
                         for (int64_t j = 0; j < g->wo; j++)
                             sum += pixel(g, r / g->ho, r % g->ho * g->stride_h + p - g->pad_top,
                                          j * g->stride_w + q - g->pad_left, c) *
-                                   (double)dy[(r * g->wo + j) * g->cout + o];
+                                   value_at(g->y, (r * g->wo + j) * g->cout + o);
                     *dw = (float)sum;
                 }
         if (!db)
             continue;
         double sum = g->accumulate ? (double)db[o] : 0;
         for (int64_t r = 0; r < rows * g->wo; r++)
-            sum += (double)dy[r * g->cout + o];
+            sum += value_at(g->y, r * g->cout + o);
         db[o] = (float)sum;
     }
 }

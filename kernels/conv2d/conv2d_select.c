@@ -8,7 +8,8 @@ enum {
     SLAB_MAX = 2048,
     NARROW = 64,           /* pictures up to this width are not cut into columns */
     WIDE_ROWS = 8,         /* rows of a slab of wider pictures, so that kernel rows share loads */
-    KC = 384,              /* values of k a block */
+    KC = 384,              /* values of k a block, f32 */
+    KC_BF16 = 768,         /* the same for bf16 */
     SPREAD_CIN = 8,        /* fewer input channels are not worth two passes */
     UNITS = 16,            /* units of work to aim for */
     GROUP_PIXELS = 1024,   /* pixels that a partial sum of grad_weight is worth */
@@ -56,11 +57,29 @@ static void cut(mgk_conv2d_plan *p, int64_t h, int64_t w, int64_t floats, bool j
     p->slabs = p->picture_slabs * p->row_slabs * p->col_slabs;
 }
 
-/* Blocks of k: whole segments, or parts of a long one. */
-static void cut_k(mgk_conv2d_plan *p, int64_t segs, int64_t len)
+static bool narrow(const mgk_conv2d_args *g)
 {
-    p->block_segs = mgk_max64(even(segs, mgk_max64(KC / len, 1)), 1);
-    p->sub_len = len <= KC ? len : mgk_round_up(even(len, KC), 4);
+    return g->n > 0 && g->x.dtype == MGK_BF16;
+}
+
+/* Blocks of k: whole segments, or parts of a long one. pixels: of a slab. */
+static void cut_k(mgk_conv2d_plan *p, int64_t segs, int64_t len, int64_t pixels)
+{
+    const int64_t kc = narrow(&p->g) ? KC_BF16 : KC;
+    p->block_segs = mgk_max64(even(segs, mgk_max64(kc / len, 1)), 1);
+    p->sub_len = len <= kc ? len : mgk_round_up(even(len, kc), 4);
+    if (narrow(&p->g) && (p->block_segs < segs || p->sub_len < len))
+        p->sums_floats = pixels * MGK_PANEL_NR_MAX;
+}
+
+/* Results with few channels: each source pixel times the weights of all taps. */
+static void spread(mgk_conv2d_plan *p, int64_t few, int64_t depth)
+{
+    const mgk_conv2d_args *g = &p->g;
+    if (few > 4 || g->kh * g->kw < 4 || g->stride_h != 1 || g->stride_w != 1 || depth < SPREAD_CIN)
+        return;
+    p->spread = mgk_round_up(g->kh * g->kw * few + 4, 16);
+    p->out_floats += p->src_rows * p->src_cols * p->spread;
 }
 
 mgk_conv2d_plan mgk_conv2d_make_plan(const mgk_conv2d_args *args)
@@ -68,18 +87,14 @@ mgk_conv2d_plan mgk_conv2d_make_plan(const mgk_conv2d_args *args)
     mgk_conv2d_plan p = {.g = joined(args)};
     const mgk_conv2d_args *g = &p.g;
     cut(&p, g->ho, g->wo, g->cin * g->stride_h * g->stride_w + g->cout, false);
-    cut_k(&p, g->kh, g->kw * g->cin);
+    cut_k(&p, g->kh, g->kw * g->cin, p.rows * p.cols);
     p.src_rows = (p.rows - 1) * g->stride_h + g->kh;
     p.src_cols = (p.cols - 1) * g->stride_w + g->kw;
     p.copy_floats = mgk_round_up(p.src_rows * p.src_cols * g->cin + MGK_PANEL_SLACK, 16);
     p.tables = p.src_rows;
     p.n_pad = mgk_round_up(g->cout, MGK_PANEL_NR_MAX);
     p.k = g->kh * g->kw * g->cin;
-    if (g->cout <= 4 && g->kh * g->kw >= 4 && g->stride_h == 1 && g->stride_w == 1 &&
-        g->cin >= SPREAD_CIN) {
-        p.spread = mgk_round_up(g->kh * g->kw * g->cout + 4, 16);
-        p.out_floats = p.src_rows * p.src_cols * p.spread;
-    }
+    spread(&p, g->cout, g->cin);
     return p;
 }
 
@@ -91,13 +106,15 @@ mgk_conv2d_plan mgk_conv2d_grad_input_make_plan(const mgk_conv2d_args *args)
     cut(&p, g->h, g->w, g->cin + mgk_ceil_div(g->cout, g->stride_h * g->stride_w), false);
     const int64_t taps_h = mgk_ceil_div(g->kh, g->stride_h);
     const int64_t taps_w = mgk_ceil_div(g->kw, g->stride_w);
-    cut_k(&p, taps_h, taps_w * g->cout);
     const int64_t rows = p.rows + (edge ? g->pad_top + g->pad_bottom : 0);
     const int64_t cols = p.cols + (edge ? g->pad_left + g->pad_right : 0);
+    cut_k(&p, taps_h, taps_w * g->cout, rows * cols);
     p.src_rows = (rows - 1) / g->stride_h + 1 + taps_h;
     p.src_cols = (cols - 1) / g->stride_w + 1 + taps_w;
     p.copy_floats = mgk_round_up(p.src_rows * p.src_cols * g->cout + MGK_PANEL_SLACK, 16);
-    p.out_floats = edge ? mgk_round_up(rows * cols * g->cin, 16) : 0;
+    if (edge || (g->cin <= 4 && g->accumulate))
+        p.out_floats = mgk_round_up(rows * cols * g->cin + 4, 16);
+    spread(&p, g->cin, g->cout);
     p.tables = p.src_rows;
     p.n_pad = mgk_round_up(g->cin, MGK_PANEL_NR_MAX);
     p.k = g->kh * g->kw * g->cout;
@@ -113,13 +130,19 @@ mgk_conv2d_plan mgk_conv2d_grad_weight_make_plan(const mgk_conv2d_args *args)
     p.src_cols = (p.cols - 1) * g->stride_w + g->kw;
     p.copy_floats = mgk_round_up(p.src_rows * p.src_cols * g->cin + MGK_PANEL_SLACK, 16);
     p.tables = p.src_rows + p.pictures * p.rows * (g->kh + 1);
+    if (narrow(g)) {
+        const int64_t pairs = (p.cols + 1) / 2;
+        p.copy_floats += mgk_round_up(p.pictures * p.rows * p.cols * g->cout, 16);
+        p.out_floats = p.src_rows * pairs * g->kw * g->cin + p.pictures * p.rows * pairs * g->cout;
+        p.out_floats = mgk_round_up(p.out_floats + MGK_PANEL_SLACK, 16);
+    }
     p.by_input = g->cout % 16 == 0 && g->kw * g->cin % 16 != 0;
     p.partial_floats = mgk_round_up(g->cout * (g->kh * g->kw * g->cin + 1), 16);
     int64_t groups =
         mgk_min64((int64_t)((double)g->n * (double)g->ho * (double)g->wo / GROUP_PIXELS), UNITS);
     groups = mgk_min64(groups, PARTIALS_MAX / p.partial_floats);
     p.groups = mgk_max64(mgk_min64(groups, p.slabs), 1);
-    p.taps_a_unit = p.groups < UNITS ? 1 : g->kh;
+    p.taps_a_unit = p.groups < UNITS && !narrow(g) ? 1 : g->kh;
     return p;
 }
 
