@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Test cases of loss and loss_grad. */
+ * Test cases of the folder: loss and loss_grad here, then those of opl. */
 #include "kernels/common/case_tools.h"
 #include "kernels/loss/loss.h"
+#include "kernels/loss/opl_cases.h"
 
 static const int64_t counts[] = {0, 1, 7, 16, 100, 1025, 16384, 50001};
 enum { F32, BF16, MIXED, DTYPES }; /* mixed: x bf16, target f32 */
@@ -60,6 +61,8 @@ MGK_CASES(loss)
 {
     mgk_loss_args *a = (void *)&c->args;
     (void)seed;
+    if (index >= LEGAL + ILLEGAL)
+        return mgk_opl_case(c, index - LEGAL - ILLEGAL);
     if (index >= LEGAL)
         return illegal(c, a, index - LEGAL);
     a->count = counts[mgk_case_take(&index, COUNTS)];
