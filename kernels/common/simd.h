@@ -75,7 +75,7 @@ MGK_INLINE void v_store_part(float *p, int64_t n, vf v)
 static inline vf v_load_part(const float *p, int64_t n)
 {
     float t[MGK_WIDTH] = {0};
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n && i < MGK_WIDTH; i++)
         t[i] = p[i];
     return v_load(t);
 }
@@ -84,7 +84,7 @@ static inline void v_store_part(float *p, int64_t n, vf v)
 {
     float t[MGK_WIDTH];
     v_store(t, v);
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n && i < MGK_WIDTH; i++)
         p[i] = t[i];
 }
 #endif
@@ -240,12 +240,15 @@ MGK_INLINE void v_store_lanes(float *p, int64_t lanes, vf v)
 #define v_out(p, v) v_store_lanes(p, v_lanes, v)
 
 /* The same for buffers of either real dtype: v_get(b, at) and v_put(b, at, v) inside MGK_EACH_VECTOR, b
- * a v_real whose dtype is a constant after inlining (instantiate the loop for MGK_F32 and MGK_BF16). */
+ * a v_real whose dtype is a constant after inlining (instantiate the loop for MGK_F32 and MGK_BF16).
+ * stream: whole vectors are written past the caches; see mgk_streams in parallel.h. */
 typedef struct v_real {
     void *p;
-    int32_t dtype;
+    int32_t dtype, stream;
 } v_real;
 
+/* bf16 and back. Rounding adds half of the last bit that stays, less 1 if that bit is 0 (to even);
+ * a NaN keeps its upper half and becomes quiet. v_bf16_bits leaves the result in the upper halves. */
 #if MGK_WIDTH == 16 && defined(__AVX512BW__)
 MGK_INLINE vf v_from_bf16(const uint16_t *p, int64_t lanes)
 {
@@ -254,23 +257,50 @@ MGK_INLINE vf v_from_bf16(const uint16_t *p, int64_t lanes)
     return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16);
 }
 
+MGK_INLINE __m512i v_bf16_bits(vf v)
+{
+    __m512i u = (__m512i)v, r = _mm512_add_epi32(u, _mm512_set1_epi32(0x7fff));
+    __mmask16 odd = _mm512_test_epi32_mask(u, _mm512_set1_epi32(0x10000));
+    __mmask16 nan = _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q);
+    r = _mm512_mask_sub_epi32(r, odd, r, _mm512_set1_epi32(-1));
+    return _mm512_mask_or_epi32(r, nan, u, _mm512_set1_epi32(0x400000));
+}
+
+MGK_INLINE __m256i v_narrow(vf v)
+{
+#if defined(__AVX512BF16__)
+    return (__m256i)_mm512_cvtneps_pbh((__m512)v);
+#else
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(v_bf16_bits(v), 16));
+#endif
+}
+
 MGK_INLINE void v_to_bf16(uint16_t *p, int64_t lanes, vf v)
 {
-    __m512i u = (__m512i)v;
-    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
-    __m512i r = _mm512_srli_epi32(
-        _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
-    __mmask16 nan = _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q);
-    r = _mm512_mask_or_epi32(r, nan, _mm512_srli_epi32(u, 16), _mm512_set1_epi32(0x40));
-    __m256i h = _mm512_cvtepi32_epi16(r);
     if (lanes == 16)
-        _mm256_storeu_si256((__m256i *)(void *)p, h);
+        _mm256_storeu_si256((__m256i *)(void *)p, v_narrow(v));
     else
-        _mm256_mask_storeu_epi16(p, (__mmask16)((1u << lanes) - 1), h);
+        _mm256_mask_storeu_epi16(p, (__mmask16)((1u << lanes) - 1), v_narrow(v));
+}
+
+MGK_INLINE void v_stream_bf16(uint16_t *p, vf v)
+{
+    _mm256_stream_si256((__m256i *)(void *)p, v_narrow(v));
+}
+
+MGK_INLINE vf v_round_bf16(vf v)
+{
+    return (vf)_mm512_and_si512(v_bf16_bits(v), _mm512_set1_epi32(-65536));
 }
 #else
 MGK_INLINE vf v_from_bf16(const uint16_t *p, int64_t lanes)
 {
+#if MGK_WIDTH == 8 && defined(__AVX2__)
+    if (lanes == 8) {
+        __m128i h = _mm_loadu_si128((const __m128i *)(const void *)p);
+        return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16);
+    }
+#endif
     vu u = {0};
     if (lanes == MGK_WIDTH)
         for (int i = 0; i < MGK_WIDTH; i++)
@@ -281,10 +311,35 @@ MGK_INLINE vf v_from_bf16(const uint16_t *p, int64_t lanes)
     return (vf)(u << 16);
 }
 
+MGK_INLINE vu v_bf16_bits(vf v)
+{
+    vu u = (vu)v, r = u + 0x7fff + (u >> 16 & 1);
+    return (vu)v_select(v == v, (vf)r, (vf)(u | 0x400000));
+}
+
+#if MGK_WIDTH == 8 && defined(__AVX2__)
+MGK_INLINE __m128i v_narrow(vf v)
+{
+    __m256i r = (__m256i)(v_bf16_bits(v) >> 16);
+    r = _mm256_permute4x64_epi64(_mm256_packus_epi32(r, r), 8); /* quarters 0 and 2 */
+    return _mm256_castsi256_si128(r);
+}
+
+MGK_INLINE void v_stream_bf16(uint16_t *p, vf v)
+{
+    _mm_stream_si128((__m128i *)(void *)p, v_narrow(v));
+}
+#endif
+
 MGK_INLINE void v_to_bf16(uint16_t *p, int64_t lanes, vf v)
 {
-    vu u = (vu)v, r = (u + 0x7fff + (u >> 16 & 1)) >> 16;
-    r = (vu)v_select(v == v, (vf)r, (vf)(u >> 16 | 0x40));
+#if MGK_WIDTH == 8 && defined(__AVX2__)
+    if (lanes == 8) {
+        _mm_storeu_si128((__m128i *)(void *)p, v_narrow(v));
+        return;
+    }
+#endif
+    vu r = v_bf16_bits(v) >> 16;
     if (lanes == MGK_WIDTH)
         for (int i = 0; i < MGK_WIDTH; i++)
             p[i] = (uint16_t)r[i];
@@ -292,7 +347,50 @@ MGK_INLINE void v_to_bf16(uint16_t *p, int64_t lanes, vf v)
         for (int64_t i = 0; i < lanes; i++)
             p[i] = (uint16_t)r[i];
 }
+
+MGK_INLINE vf v_round_bf16(vf v)
+{
+    return (vf)(v_bf16_bits(v) & 0xffff0000u);
+}
 #endif
+
+/* The value that a buffer of this dtype would hold. */
+MGK_INLINE vf v_rounded(vf v, int32_t dtype)
+{
+    return dtype == MGK_BF16 ? v_round_bf16(v) : v;
+}
+
+/* Past the caches, if this variant can: the address is a multiple of the vector's size. */
+MGK_INLINE void v_stream(v_real b, int64_t at, vf v)
+{
+#if MGK_WIDTH == 16 && defined(__AVX512BW__)
+    if (b.dtype == MGK_BF16)
+        v_stream_bf16((uint16_t *)b.p + at, v);
+    else
+        _mm512_stream_ps((float *)b.p + at, (__m512)v);
+#elif MGK_WIDTH == 8 && defined(__AVX2__)
+    if (b.dtype == MGK_BF16)
+        v_stream_bf16((uint16_t *)b.p + at, v);
+    else
+        _mm256_stream_ps((float *)b.p + at, (__m256)v);
+#else
+    if (b.dtype == MGK_BF16)
+        v_to_bf16((uint16_t *)b.p + at, MGK_WIDTH, v);
+    else
+        v_store((float *)b.p + at, v);
+#endif
+}
+
+/* At the end of a block that streamed: what it wrote is seen by others before they hear that it is done. */
+MGK_INLINE void v_stream_end(int32_t stream)
+{
+#if MGK_WIDTH > 4 && defined(__x86_64__)
+    if (stream)
+        _mm_sfence();
+#else
+    (void)stream;
+#endif
+}
 
 MGK_INLINE vf v_read(v_real b, int64_t at, int64_t lanes)
 {
@@ -302,12 +400,20 @@ MGK_INLINE vf v_read(v_real b, int64_t at, int64_t lanes)
 
 MGK_INLINE void v_write(v_real b, int64_t at, int64_t lanes, vf v)
 {
-    if (b.dtype == MGK_BF16)
+    if (b.stream && lanes == MGK_WIDTH)
+        v_stream(b, at, v);
+    else if (b.dtype == MGK_BF16)
         v_to_bf16((uint16_t *)b.p + at, lanes, v);
     else
         v_store_lanes((float *)b.p + at, lanes, v);
 }
 #define v_get(b, at)    v_read(b, at, v_lanes)
 #define v_put(b, at, v) v_write(b, at, v_lanes, v)
+
+/* Brings the cache line of element `at` closer; past the end of the buffer does no harm. */
+MGK_INLINE void v_prefetch(v_real b, int64_t at)
+{
+    __builtin_prefetch((const char *)b.p + at * (b.dtype == MGK_BF16 ? 2 : 4), 0, 2);
+}
 
 #endif

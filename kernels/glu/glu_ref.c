@@ -3,25 +3,34 @@
 #include "kernels/glu/glu.h"
 #include "kernels/common/activation.h"
 #include "kernels/common/check.h"
+#include "kernels/common/real.h"
+
+static bool common_check(const mgk_glu_args *a, const char **why)
+{
+    MGK_RULE(MGK_EXTENTS_OK(a->rows, a->dim, 2), "rows, dim out of range");
+    MGK_RULE(a->kind >= MGK_GLU_SILU && a->kind <= MGK_GLU_GELU_ERF, "unknown kind");
+    MGK_RULE(mgk_is_real_of(a->x, a->rows * a->dim), "x: f32 or bf16");
+    return true;
+}
 
 bool mgk_glu_check(const void *args, const char **why)
 {
     const mgk_glu_args *a = args;
-    MGK_RULE(MGK_EXTENTS_OK(a->rows, a->dim, 2), "rows, dim out of range");
-    MGK_RULE(a->kind == MGK_GLU_SILU || a->kind == MGK_GLU_GELU_TANH, "unknown kind");
-    int64_t n = a->rows * a->dim;
-    MGK_RULE(mgk_is_f32_of(a->x, n) && mgk_is_f32_of(a->y, n), "x, y: f32");
+    if (!common_check(a, why))
+        return false;
+    MGK_RULE(mgk_is_real_of(a->y, a->rows * a->dim) && a->y.dtype == a->x.dtype, "y: as x");
     return true;
 }
 
 bool mgk_glu_grad_check(const void *args, const char **why)
 {
     const mgk_glu_args *a = args;
-    MGK_RULE(MGK_EXTENTS_OK(a->rows, a->dim, 2), "rows, dim out of range");
-    MGK_RULE(a->kind == MGK_GLU_SILU || a->kind == MGK_GLU_GELU_TANH, "unknown kind");
+    if (!common_check(a, why))
+        return false;
     int64_t n = a->rows * a->dim;
-    MGK_RULE(mgk_is_f32_of(a->x, n) && mgk_is_f32_of(a->dy, n) && mgk_is_f32_of(a->dx, n),
-             "x, dy, dx: f32");
+    MGK_RULE(mgk_is_real_of(a->dy, n) && a->dy.dtype == a->x.dtype && mgk_is_real_of(a->dx, n) &&
+                 a->dx.dtype == a->x.dtype,
+             "dy, dx: as x");
     return true;
 }
 
@@ -39,16 +48,29 @@ size_t mgk_glu_grad_workspace(const void *args, int threads)
     return 0;
 }
 
+static double activation(int kind, double v)
+{
+    return kind == MGK_GLU_SILU        ? mgk_silu(v)
+           : kind == MGK_GLU_GELU_TANH ? mgk_gelu(v)
+                                       : mgk_gelu_erf(v);
+}
+
+static double activation_slope(int kind, double v)
+{
+    return kind == MGK_GLU_SILU        ? mgk_silu_grad(v)
+           : kind == MGK_GLU_GELU_TANH ? mgk_gelu_grad(v)
+                                       : mgk_gelu_erf_grad(v);
+}
+
 void mgk_glu_ref(const void *args, mgk_exec *x)
 {
     const mgk_glu_args *a = args;
     (void)x;
     for (int64_t r = 0; r < a->rows; r++)
         for (int64_t j = 0; j < a->dim; j++) {
-            double left = MGK_F(a->x)[2 * r * a->dim + j];
-            double right = MGK_F(a->x)[(2 * r + 1) * a->dim + j];
-            double act = a->kind == MGK_GLU_SILU ? mgk_silu(left) : mgk_gelu(left);
-            MGK_F(a->y)[r * a->dim + j] = (float)(act * right);
+            double left = mgk_real_at(a->x, 2 * r * a->dim + j);
+            double right = mgk_real_at(a->x, (2 * r + 1) * a->dim + j);
+            mgk_real_set(a->y, r * a->dim + j, activation(a->kind, left) * right);
         }
 }
 
@@ -59,11 +81,9 @@ void mgk_glu_grad_ref(const void *args, mgk_exec *x)
     for (int64_t r = 0; r < a->rows; r++)
         for (int64_t j = 0; j < a->dim; j++) {
             int64_t li = 2 * r * a->dim + j, ri = (2 * r + 1) * a->dim + j;
-            double left = MGK_F(a->x)[li], right = MGK_F(a->x)[ri];
-            double dy = MGK_F(a->dy)[r * a->dim + j];
-            bool silu = a->kind == MGK_GLU_SILU;
-            MGK_F(a->dx)
-            [li] = (float)(dy * right * (silu ? mgk_silu_grad(left) : mgk_gelu_grad(left)));
-            MGK_F(a->dx)[ri] = (float)(dy * (silu ? mgk_silu(left) : mgk_gelu(left)));
+            double left = mgk_real_at(a->x, li), right = mgk_real_at(a->x, ri);
+            double dy = mgk_real_at(a->dy, r * a->dim + j);
+            mgk_real_set(a->dx, li, dy * right * activation_slope(a->kind, left));
+            mgk_real_set(a->dx, ri, dy * activation(a->kind, left));
         }
 }

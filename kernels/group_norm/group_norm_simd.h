@@ -187,7 +187,7 @@ MGK_INLINE void apply_rows(const job *j, int64_t block, bool silu)
         MGK_EACH_VECTOR(i, c, {
             vf h = (v_in(in + i) - v_in(k + i)) * v_in(k + RSTD * column + i);
             h = h * v_in(k + WEIGHT * column + i) + v_in(k + BIAS * column + i);
-            v_out(out + i, silu ? v_silu(h) : h);
+            v_out(out + i, silu ? v_silu(h, false) : h);
         });
     }
 }
@@ -218,7 +218,7 @@ MGK_LAUNCH(group_norm_apply)
 MGK_INLINE vf before_grad(vf dy, vf h, vf weight, vf bias, bool silu)
 {
     vf y;
-    return silu ? dy * v_silu_grad(h * weight + bias, &y) : dy;
+    return silu ? dy * v_silu_grad(h * weight + bias, &y, false) : dy;
 }
 
 /* The columns of a block: sums of p and of p h. */

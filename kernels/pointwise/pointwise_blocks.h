@@ -6,24 +6,34 @@
 #include "kernels/common/parallel.h"
 #include "kernels/pointwise/pointwise.h"
 
-/* x is seen as `lines` lines of `width` = period * dim values, the last one possibly short. A task
- * sums a block of lines over a block of columns. */
+/* x is seen as `lines` lines of `width` = period * dim values, of which the first `skip` values (rows
+ * that came before) and those past `end` are not there. A task sums a block of lines over a block of
+ * columns. */
 typedef struct mgk_reduce_plan {
-    int64_t width, lines, count;
+    int64_t width, lines, skip, end;
     int64_t block_lines, row_blocks, block_columns, column_blocks;
 } mgk_reduce_plan;
 
 static inline mgk_reduce_plan mgk_plan_reduce(const void *args)
 {
     const mgk_pointwise_args *a = args;
-    mgk_reduce_plan p = {.width = a->period * a->dim, .count = a->rows * a->dim};
-    p.lines = mgk_div_up(a->rows, a->period);
+    mgk_reduce_plan p = {.width = a->period * a->dim};
+    p.skip = a->row_offset % a->period * a->dim;
+    p.end = p.skip + a->rows * a->dim;
+    p.lines = mgk_div_up(a->row_offset % a->period + a->rows, a->period);
     p.block_columns = mgk_min(mgk_max(1, p.width), 1024);
     p.column_blocks = mgk_div_up(p.width, p.block_columns);
     /* Short lines are added in groups (see the kernel), so that many of them lose no precision. */
     p.block_lines = mgk_max(64, 2 * MGK_BLOCK_ELEMENTS / p.block_columns);
     p.row_blocks = mgk_div_up(p.lines, p.block_lines);
     return p;
+}
+
+/* Rows of x that belong to row p of the table. */
+static inline int64_t mgk_reduce_rows_of(const mgk_pointwise_args *a, int64_t p)
+{
+    int64_t first = (p - a->row_offset % a->period + a->period) % a->period;
+    return first < a->rows ? (a->rows - 1 - first) / a->period + 1 : 0;
 }
 
 #endif

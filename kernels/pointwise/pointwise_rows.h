@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT
+ * The pointwise ops whose rows have something of their own, on vectors; a part of pointwise_simd.h. */
+
+/* -- gated residual --------------------------------------------------------------------------- */
+
+MGK_INLINE void gated_rows(const mgk_pointwise_args *a, int64_t first, int64_t end, int32_t type)
+{
+    int32_t stream = mgk_streams(a->y, a->rows, a->dim);
+    for (int64_t r = first; r < end; r++) {
+        int64_t sample = (r + a->row_offset) / a->rows_per_sample;
+        const float *gate = MGK_F(a->gate) + sample * a->gate_stride;
+        v_real in = v_from(a->x, r * a->dim, type), h = v_from(a->h, r * a->dim, type);
+        v_real out = v_from(a->y, r * a->dim, type);
+        out.stream = stream;
+        MGK_EACH_VECTOR(i, a->dim, { v_put(out, i, v_get(in, i) + v_in(gate + i) * v_get(h, i)); });
+    }
+    v_stream_end(stream);
+}
+
+static void gated_block(void *arg, int64_t block, int thread)
+{
+    const mgk_pointwise_args *a = arg;
+    (void)thread;
+    int64_t rows = mgk_rows_a_block(a->dim), end = mgk_min(a->rows, (block + 1) * rows);
+    V_BY_DTYPE(a->x.dtype, gated_rows, a, block * rows, end);
+}
+
+MGK_LAUNCH(gated_residual)
+{
+    const mgk_pointwise_args *a = args;
+    if (a->dim > 0)
+        mgk_for(x, mgk_div_up(a->rows, mgk_rows_a_block(a->dim)), a->rows * a->dim, gated_block,
+                (void *)args);
+}
+
+/* Column sums go to d_gate itself if a block holds whole samples, else to the block's part of the
+ * workspace, and are combined afterwards. */
+typedef struct gate_job {
+    const mgk_pointwise_args *a;
+    mgk_row_split split;
+    float *parts;
+    int64_t part;
+} gate_job;
+
+/* `count` rows of one sample, 1 or GATE_ROWS: their products are summed before they go to memory. */
+enum { GATE_ROWS = 4 };
+
+MGK_INLINE void gate_grad_rows(const mgk_pointwise_args *a, int64_t r, int count, float *sum,
+                               int32_t type)
+{
+    int64_t sample = (r + a->row_offset) / a->rows_per_sample, dim = a->dim;
+    const float *gate = MGK_F(a->gate) + sample * a->gate_stride;
+    v_real dy = v_from(a->dy, r * dim, type), h = v_from(a->h, r * dim, type);
+    const bool want_dh = a->dh.p != NULL;
+    v_real dh = v_from(want_dh ? a->dh : a->dy, r * dim, type);
+    dh.stream = want_dh && mgk_streams(a->dh, a->rows, dim);
+    MGK_EACH_VECTOR(i, dim, {
+        vf d[GATE_ROWS];
+        vf total = {0};
+        MGK_UNROLL
+        for (int k = 0; k < count; k++) {
+            d[k] = v_get(dy, k * dim + i);
+            if (sum)
+                total += d[k] * v_get(h, k * dim + i);
+        }
+        if (sum)
+            v_out(sum + i, v_in(sum + i) + total);
+        MGK_UNROLL
+        for (int k = 0; k < count && want_dh; k++)
+            v_put(dh, k * dim + i, d[k] * v_in(gate + i));
+    });
+    v_stream_end(dh.stream);
+}
+
+/* Rows of one sample. */
+MGK_INLINE void gate_grad_sample(const mgk_pointwise_args *a, int64_t r, int64_t end, float *sum,
+                                 int32_t type)
+{
+    for (; r + GATE_ROWS <= end; r += GATE_ROWS)
+        gate_grad_rows(a, r, GATE_ROWS, sum, type);
+    for (; r < end; r++)
+        gate_grad_rows(a, r, 1, sum, type);
+}
+
+static void gate_grad_block(void *arg, int64_t block, int thread)
+{
+    const gate_job *job = arg;
+    const mgk_pointwise_args *a = job->a;
+    const mgk_row_split *s = &job->split;
+    (void)thread;
+    int64_t r, end;
+    mgk_split_range(s, block, &r, &end);
+    float *part = job->parts ? job->parts + block * job->part : NULL;
+    if (part)
+        memset(part, 0, sizeof(float) * (size_t)a->dim);
+    while (r < end) {
+        int64_t sample = (r + s->skip) / s->sample, last = (sample + 1) * s->sample - s->skip;
+        float *sum = part;
+        last = mgk_min(end, last);
+        if (!part && a->d_gate.p)
+            sum = MGK_F(a->d_gate) + (s->first_sample + sample) * a->d_gate_stride;
+        V_BY_DTYPE(a->dy.dtype, gate_grad_sample, a, r, last, sum);
+        r = last;
+    }
+}
+
+static void gate_combine_block(void *arg, int64_t sample, int thread)
+{
+    const gate_job *job = arg;
+    const mgk_row_split *s = &job->split;
+    (void)thread;
+    float *sum = MGK_F(job->a->d_gate) + (s->first_sample + sample) * job->a->d_gate_stride;
+    for (int64_t c = 0; c < s->chunks; c++) {
+        const float *part = job->parts + (sample * s->chunks + c) * job->part;
+        MGK_EACH_VECTOR(i, job->a->dim, { v_out(sum + i, v_in(sum + i) + v_in(part + i)); });
+    }
+}
+
+MGK_LAUNCH(gated_residual_grad)
+{
+    gate_job job = {.a = args};
+    const mgk_pointwise_args *a = args;
+    if (a->rows == 0 || a->dim == 0)
+        return;
+    job.split = mgk_split_rows_from(a->rows, a->row_offset, a->rows_per_sample, a->dim);
+    job.part = mgk_pad16(a->dim);
+    if (job.split.chunks > 1 && a->d_gate.p)
+        job.parts = x->workspace;
+    mgk_for(x, job.split.blocks, a->rows * a->dim, gate_grad_block, &job);
+    if (job.parts)
+        mgk_for(x, job.split.blocks / job.split.chunks, job.split.blocks * a->dim,
+                gate_combine_block, &job);
+}
+
+/* -- channel_affine and add_rows -------------------------------------------------------------- */
+
+/* y[i] = x[i] * scale[j] + shift[j], j = (i + skip) % width. Short patterns are repeated 16 times, so
+ * that vectors fit. */
+enum { SHORT_PATTERN = 64 };
+
+typedef struct pattern_job {
+    const mgk_pointwise_args *a;
+    const float *scale, *shift; /* scale NULL: 1 */
+    int64_t width, skip, count;
+    int32_t stream;
+    float room[2][16 * SHORT_PATTERN];
+} pattern_job;
+
+MGK_INLINE void pattern_loop(const pattern_job *job, int64_t at, int64_t end, int32_t type)
+{
+    while (at < end) {
+        int64_t column = (at + job->skip) % job->width;
+        int64_t n = mgk_min(job->width - column, end - at);
+        const float *shift = job->shift + column;
+        v_real in = v_from(job->a->x, at, type), out = v_from(job->a->y, at, type);
+        out.stream = job->stream;
+        if (job->scale) {
+            const float *scale = job->scale + column;
+            MGK_EACH_VECTOR(i, n,
+                            { v_put(out, i, v_get(in, i) * v_in(scale + i) + v_in(shift + i)); });
+        } else {
+            MGK_EACH_VECTOR(i, n, { v_put(out, i, v_get(in, i) + v_in(shift + i)); });
+        }
+        at += n;
+    }
+    v_stream_end(job->stream);
+}
+
+static void pattern_block(void *arg, int64_t block, int thread)
+{
+    const pattern_job *job = arg;
+    (void)thread;
+    int64_t end = block_end(job->count, block);
+    V_BY_DTYPE(job->a->x.dtype, pattern_loop, job, block * MGK_BLOCK_ELEMENTS, end);
+}
+
+static void run_pattern(mgk_exec *x, const mgk_pointwise_args *a, const float *scale,
+                        const float *shift, int64_t width, int64_t skip)
+{
+    pattern_job job;
+    job.a = a;
+    job.scale = scale;
+    job.shift = shift;
+    job.width = width;
+    job.skip = skip;
+    job.count = a->rows * a->dim;
+    if (job.count == 0)
+        return;
+    if (width < SHORT_PATTERN) {
+        for (int64_t i = 0; i < 16 * width; i++) {
+            job.room[0][i] = scale ? scale[i % width] : 1;
+            job.room[1][i] = shift[i % width];
+        }
+        job.scale = scale ? job.room[0] : NULL;
+        job.shift = job.room[1];
+        job.width = 16 * width;
+    }
+    /* Runs of the pattern begin on cache lines if it is made of rows that do. */
+    job.stream = mgk_streams(a->y, a->rows, a->dim);
+    mgk_for(x, mgk_div_up(job.count, MGK_BLOCK_ELEMENTS), job.count, pattern_block, &job);
+}
+
+MGK_LAUNCH(channel_affine)
+{
+    const mgk_pointwise_args *a = args;
+    run_pattern(x, a, MGK_F(a->scale), MGK_F(a->shift), a->dim, 0);
+}
+
+MGK_LAUNCH(add_rows)
+{
+    const mgk_pointwise_args *a = args;
+    run_pattern(x, a, NULL, MGK_F(a->table), a->period * a->dim,
+                a->row_offset % a->period * a->dim);
+}
