@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Test cases of the layout ops. */
+ * Test cases of the folder: patchify and copy_rows here, then those of pad_cases.c. */
 #include "kernels/common/case_tools.h"
 #include "kernels/layout/layout.h"
+#include "kernels/layout/pad_cases.h"
 
 static const int64_t volumes[][8] = {/* b, t, h, w, c, pt, ph, pw */
                                      {0, 2, 4, 4, 3, 1, 2, 2},   {1, 1, 1, 1, 1, 1, 1, 1},
@@ -103,7 +104,9 @@ MGK_CASES(layout)
         patchify(c, a, index);
     else if (index < PATCHIFY + COPY)
         copy_rows(c, a, index - PATCHIFY);
-    else
+    else if (index < PATCHIFY + COPY + ILLEGAL)
         return illegal(c, a, index - PATCHIFY - COPY);
+    else
+        return mgk_pad_case(c, index - PATCHIFY - COPY - ILLEGAL);
     return true;
 }
