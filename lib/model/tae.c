@@ -203,7 +203,8 @@ T *mgi_tae_encode(mgi_run *run, const mgi_tae *tae, T *x)
         !mgi_require(run, x->dims[2] % f == 0 && x->dims[3] % f == 0 && x->dims[1] > 0,
                      "tae: height and width must be multiples of the spatial factor"))
         return NULL;
-    return side(run, tae, &tae->encoder, true, x);
+    x = mgi_cast(run, x, tae->module.dtype);
+    return mgi_cast(run, side(run, tae, &tae->encoder, true, x), MGK_F32);
 }
 
 T *mgi_tae_decode(mgi_run *run, const mgi_tae *tae, T *z)
@@ -212,7 +213,8 @@ T *mgi_tae_decode(mgi_run *run, const mgi_tae *tae, T *z)
         !mgi_require(run, z && z->rank == 5 && z->dims[4] == tae->config.latent_channels,
                      "tae: z is not (B,T,H,W,C)"))
         return NULL;
-    return side(run, tae, &tae->decoder, false, z);
+    z = mgi_cast(run, z, tae->module.dtype);
+    return mgi_cast(run, side(run, tae, &tae->decoder, false, z), MGK_F32);
 }
 
 /* -- configuration ---------------------------------------------------------------------------- */

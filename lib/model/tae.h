@@ -55,7 +55,8 @@ void mgi_tae_finish(mgi_tae *tae);
 int64_t mgi_tae_factor(const mgi_tae_config *config); /* 8 with four levels */
 int64_t mgi_tae_latent_frames(const mgi_tae_config *config, int64_t frames); /* ceil(frames / 8) */
 
-/* x (B,T,H,W,3) in [-1,1] -> (B,ceil(T/8),H/8,W/8,2C): mean and log variance. H and W: multiples of 8. */
+/* x (B,T,H,W,3) in [-1,1] -> (B,ceil(T/8),H/8,W/8,2C): mean and log variance. H and W: multiples of 8.
+ * Results are f32, whatever the module computes in. */
 T *mgi_tae_encode(mgi_run *run, const mgi_tae *tae, T *x);
 /* z (B,T,H,W,C) -> (B,8T,8H,8W,3). */
 T *mgi_tae_decode(mgi_run *run, const mgi_tae *tae, T *z);

@@ -31,8 +31,12 @@ void mgi_module_finish(mgi_module *m)
 {
     for (int64_t i = 0; i < m->count; i++)
         param_free(m, m->params[i]);
-    if (m->ctx)
+    for (int64_t u = 0; m->unit_grad && u < m->units; u++)
+        mgi_tensor_release(m->unit_grad[u]);
+    if (m->ctx) {
+        mgi_free(m->ctx, m->unit_grad);
         mgi_free(m->ctx, m->params);
+    }
     memset(m, 0, sizeof *m);
 }
 
@@ -87,7 +91,7 @@ mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int
         mgi_module_unit(m);
     p->unit = m->units - 1;
     p->first = m->unit_size;
-    m->unit_size += p->value->count;
+    m->unit_size += (p->value->count + 15) / 16 * 16;
     m->params[m->count++] = p;
     return p;
 failed:
@@ -195,15 +199,11 @@ mgen_status mgi_module_compute(mgi_module *m, int32_t dtype)
         if (p->value->var)
             p->value->var->refs++;
     }
-    mgi_run run;
-    mgi_run_init(&run, m->ctx, false);
-    mgi_module_refresh(m, &run);
-    mgen_status status = run.status;
-    mgi_run_finish(&run);
-    return status;
+    mgi_module_refresh(m);
+    return MGEN_OK;
 }
 
-void mgi_module_refresh(mgi_module *m, mgi_run *run)
+void mgi_module_refresh(mgi_module *m)
 {
     for (int64_t k = 0; k < m->count; k++) {
         mgi_param *p = m->params[k];
@@ -212,22 +212,44 @@ void mgi_module_refresh(mgi_module *m, mgi_run *run)
                                 .count = p->value->count,
                                 .alpha = 1.0f};
         if (p->compute)
-            mgi_run_launch(run, MGK_OP_convert, &a);
+            mgi_launch(m->dev, MGK_OP_convert, &a); /* needs no workspace */
     }
+}
+
+static void clear(mgi_module *m, mgi_tensor *t)
+{
+    if (!m->dev->meta)
+        memset(mgi_data(t), 0, (size_t)t->count * sizeof(float));
+}
+
+/* The gradients of a unit: one tensor, of which each parameter's is a part. */
+static mgen_status unit_grad_make(mgi_module *m, int64_t unit)
+{
+    int64_t size = 0;
+    for (int64_t k = 0; k < m->count; k++) {
+        const mgi_param *p = m->params[k];
+        if (p->unit == unit && !p->frozen)
+            size = p->first + p->value->count;
+    }
+    if (!size || m->unit_grad[unit])
+        return MGEN_OK;
+    int before = mgi_device_kind(m->dev, MGI_MEM_GRADIENT);
+    mgen_status status = mgi_tensor_create(m->dev, MGK_F32, 1, &size, &m->unit_grad[unit]);
+    mgi_device_kind(m->dev, before);
+    if (status == MGEN_OK)
+        clear(m, m->unit_grad[unit]);
+    return status;
 }
 
 static mgen_status train_one(mgi_module *m, mgi_param *p)
 {
-    static const int kinds[] = {MGI_MEM_OPTIMIZER, MGI_MEM_OPTIMIZER, MGI_MEM_OPTIMIZER,
-                                MGI_MEM_GRADIENT};
     mgi_tensor *made[4] = {0};
     mgi_var *var = NULL;
     mgen_status status = MGEN_OK;
-    for (int i = 0; i < 4 && status == MGEN_OK; i++) {
-        status = create(m, kinds[i], MGK_F32, p, &made[i]);
-        if (status == MGEN_OK && !m->dev->meta)
-            memset(mgi_data(made[i]), 0, (size_t)made[i]->count * sizeof(float));
-    }
+    for (int i = 0; i < 3 && status == MGEN_OK; i++)
+        status = create(m, MGI_MEM_OPTIMIZER, MGK_F32, p, &made[i]);
+    if (status == MGEN_OK)
+        status = mgi_tensor_rows(m->unit_grad[p->unit], p->first, p->value->count, &made[3]);
     if (status == MGEN_OK)
         status = mgi_var_create(m->dev, MGK_F32, p->value->count, true, &var);
     if (status != MGEN_OK) {
@@ -235,11 +257,12 @@ static mgen_status train_one(mgi_module *m, mgi_param *p)
             mgi_tensor_release(made[i]);
         return status;
     }
+    clear(m, made[0]);
+    clear(m, made[1]);
     p->m = made[0];
     p->v = made[1];
     p->ema = made[2];
-    if (!m->dev->meta)
-        memcpy(mgi_data(p->ema), mgi_data(p->value), (size_t)p->value->count * sizeof(float));
+    mgi_tensor_write(p->ema, 0, mgi_data(p->value), p->value->count);
     p->value->var = var;
     var->grad = made[3];
     if (p->compute) {
@@ -251,6 +274,10 @@ static mgen_status train_one(mgi_module *m, mgi_param *p)
 
 mgen_status mgi_module_train(mgi_module *m)
 {
+    if (!m->unit_grad)
+        MGI_TRY(mgi_alloc_zero(m->ctx, (size_t)m->units, sizeof(mgi_tensor *), &m->unit_grad));
+    for (int64_t u = 0; u < m->units; u++)
+        MGI_TRY(unit_grad_make(m, u));
     for (int64_t k = 0; k < m->count; k++)
         if (!m->params[k]->frozen && !m->params[k]->m)
             MGI_TRY(train_one(m, m->params[k]));
@@ -259,7 +286,7 @@ mgen_status mgi_module_train(mgi_module *m)
 
 void mgi_module_zero_grad(mgi_module *m, mgi_run *run)
 {
-    for (int64_t k = 0; k < m->count; k++)
-        if (m->params[k]->value->var)
-            mgi_fill(run, m->params[k]->value->var->grad, 0.0f);
+    for (int64_t u = 0; u < m->units; u++)
+        if (m->unit_grad[u])
+            mgi_fill(run, m->unit_grad[u], 0.0f);
 }

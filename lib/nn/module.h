@@ -30,10 +30,10 @@ typedef struct mgi_param {
     int tp;           /* MGI_TP_* */
     int partial;      /* MGI_PARTIAL_* */
     int64_t unit;     /* which unit it belongs to */
-    int64_t first;    /* its first element in the unit's flat range, which sharding splits */
+    int64_t first;    /* its first element in the unit's flat range, a multiple of 16 */
     bool operand;     /* of products: read in the module's compute dtype */
     bool frozen;
-    mgi_tensor *value;       /* f32 master; value->var->grad, f32, is its gradient while training */
+    mgi_tensor *value;       /* f32 master; value->var->grad, a part of unit_grad, while training */
     mgi_tensor *compute;     /* copy in the compute dtype, with the same var; NULL: value serves */
     mgi_tensor *m, *v, *ema; /* optimizer state, while training */
 } mgi_param;
@@ -45,7 +45,9 @@ typedef struct mgi_module {
     int64_t count, capacity;
     int32_t dtype;            /* of products and activations: f32 or bf16 */
     int64_t units, unit_size; /* begun so far; elements in the last one */
-    mgen_status status;       /* the first failure while building; later adds do nothing */
+    mgi_tensor **unit_grad; /* while training: the gradients of each unit, one flat tensor f32; NULL
+                                 where all is frozen */
+    mgen_status status;     /* the first failure while building; later adds do nothing */
 } mgi_module;
 
 void mgi_module_init(mgi_module *m, mgen_context *ctx);
@@ -76,8 +78,8 @@ int64_t mgi_module_size(const mgi_module *m); /* parameters, in elements */
 
 /* Products read bf16 copies of the parameters (or f32 masters again). NO_MEMORY. */
 mgen_status mgi_module_compute(mgi_module *m, int32_t dtype);
-/* Write the masters to the copies: after a change that the optimizer did not make. */
-void mgi_module_refresh(mgi_module *m, mgi_run *run);
+/* Write the masters to the copies: after a change that the optimizer did not make. Cannot fail. */
+void mgi_module_refresh(mgi_module *m);
 
 /* Training: make gradients, moments and EMA for all that is not frozen; EMA starts as the value. */
 mgen_status mgi_module_train(mgi_module *m);

@@ -20,8 +20,9 @@ T *mgi_linear(mgi_run *run, T *x, T *w, T *b);
 /* The same with a result in another dtype than that of the operands: f32 from bf16. */
 T *mgi_linear_as(mgi_run *run, T *x, T *w, T *b, int32_t dtype);
 
-/* residual (..., N) + x W^T, for composite nodes: not recorded. */
-T *mgi_linear_add(mgi_run *run, T *x, T *w, T *residual);
+/* For composite nodes, not recorded: residual + mod[:, gate] * (x W^T) in one pass; mod (B,n,N) f32, or NULL
+ * for a gate of 1; residual (B,...,N). */
+T *mgi_linear_gated(mgi_run *run, T *x, T *w, T *residual, T *mod, int64_t gate);
 
 typedef struct mgi_conv_options {
     int64_t stride_h, stride_w;

@@ -13,6 +13,11 @@
 
 static const mgk_buf no_buf;
 
+static mgk_buf at(mgk_buf b, int64_t elements)
+{
+    return b.p ? (mgk_buf){(char *)b.p + elements * (int64_t)mgi_dtype_size(b.dtype), b.dtype} : b;
+}
+
 static mgk_buf narrowed(mgi_run *run, mgk_buf x, int64_t count, int32_t dtype)
 {
     T *y = mgi_new(run, dtype, 1, &count);
@@ -65,6 +70,24 @@ static void linear_backward(mgi_run *run, mgi_node *node)
         mgi_run_launch(run, MGK_OP_reduce_rows, &b);
 }
 
+/* y (rows, N) = x (rows, K) W^T */
+static mgk_matmul_args linear_args(const T *x, const T *w, const T *y, int64_t rows)
+{
+    int64_t k = w->dims[1], n = w->dims[0];
+    return (mgk_matmul_args){.a = mgi_buf(x),
+                             .b = mgi_buf(w),
+                             .c = mgi_buf(y),
+                             .m = rows,
+                             .n = n,
+                             .k = k,
+                             .batch = 1,
+                             .lda = k,
+                             .ldb = k,
+                             .ldc = n,
+                             .trans_b = 1,
+                             .alpha = 1.0f};
+}
+
 T *mgi_linear(mgi_run *run, T *x, T *w, T *b)
 {
     return mgi_linear_as(run, x, w, b, x ? x->dtype : MGK_F32);
@@ -84,32 +107,38 @@ T *mgi_linear_as(mgi_run *run, T *x, T *w, T *b, int32_t dtype)
     T *y = mgi_new(run, dtype, x->rank, dims);
     if (!y)
         return NULL;
-    int64_t k = w->dims[1], n = w->dims[0], m = n ? y->count / n : 0;
-    mgk_matmul_args a = {.a = mgi_buf(x),
-                         .b = mgi_buf(w),
-                         .c = mgi_buf(y),
-                         .bias = mgi_buf(b),
-                         .m = m,
-                         .n = n,
-                         .k = k,
-                         .batch = 1,
-                         .lda = k,
-                         .ldb = k,
-                         .ldc = n,
-                         .trans_b = 1,
-                         .alpha = 1.0f};
+    mgk_matmul_args a = linear_args(x, w, y, w->dims[0] ? y->count / w->dims[0] : 0);
+    a.bias = mgi_buf(b);
     mgi_run_launch(run, MGK_OP_matmul, &a);
     mgi_record(run, linear_backward, y, (T *[]){x, w, b}, 3, (T *[]){x, w}, 2, &a, sizeof a);
     return run->status == MGEN_OK ? y : NULL;
 }
 
-T *mgi_linear_add(mgi_run *run, T *x, T *w, T *residual)
+T *mgi_linear_gated(mgi_run *run, T *x, T *w, T *residual, T *mod, int64_t gate)
 {
-    bool record = run->record;
-    run->record = false;
-    T *y = mgi_add(run, residual, mgi_linear(run, x, w, NULL));
-    run->record = record;
-    return y;
+    if (run->status != MGEN_OK ||
+        !mgi_require(run, x && w && residual, "linear_gated: an input is missing"))
+        return NULL;
+    int64_t n = w->dims[0], k = w->dims[1], m = k ? x->count / k : 0, samples = residual->dims[0];
+    if (!mgi_require(run, x->dtype == w->dtype && x->dims[x->rank - 1] == k,
+                     "linear_gated: x and the weight differ in dtype or length") ||
+        !mgi_require(run, residual->count == m * n && residual->dtype == x->dtype,
+                     "linear_gated: the residual has another size or dtype") ||
+        !mgi_require(run,
+                     !mod || (mod->rank == 3 && mod->dims[0] == samples && mod->dims[2] == n &&
+                              gate < mod->dims[1]),
+                     "linear_gated: the modulation is not (B,n,N)"))
+        return NULL;
+    T *y = mgi_new(run, residual->dtype, residual->rank, residual->dims);
+    if (!y)
+        return NULL;
+    mgk_matmul_args a = linear_args(x, w, y, m);
+    a.residual = mgi_buf(residual);
+    a.gate = mod ? at(mgi_buf(mod), gate * n) : no_buf;
+    a.rows_per_sample = samples ? m / samples : m;
+    a.gate_stride = mod ? mod->dims[1] * n : 0;
+    mgi_run_launch(run, MGK_OP_matmul, &a);
+    return run->status == MGEN_OK ? y : NULL;
 }
 
 static void conv2d_backward(mgi_run *run, mgi_node *node)
@@ -201,11 +230,6 @@ T *mgi_resize_nearest(mgi_run *run, T *x, int64_t fh, int64_t fw)
 }
 
 /* -- attention -------------------------------------------------------------------------------- */
-
-static mgk_buf at(mgk_buf b, int64_t elements)
-{
-    return b.p ? (mgk_buf){(char *)b.p + elements * (int64_t)mgi_dtype_size(b.dtype), b.dtype} : b;
-}
 
 /* The kernel overwrites its outputs. If a gradient is there already (never in our networks: q, k and v
  * have one use), it goes through a temporary. */

@@ -178,10 +178,7 @@ static void clear(mgi_run *run, mgi_tensor *t, float value)
 
 static bool grad_create(mgi_run *run, mgi_var *var)
 {
-    int kind = mgi_device_kind(run->dev, MGI_MEM_FLOW);
-    bool good = mgi_ok(run, mgi_tensor_create(run->dev, var->dtype, 1, &var->count, &var->grad));
-    mgi_device_kind(run->dev, kind);
-    return good;
+    return mgi_ok(run, mgi_tensor_create(run->dev, var->dtype, 1, &var->count, &var->grad));
 }
 
 mgk_buf mgi_grad_out(mgi_run *run, mgi_node *node, int i, int32_t *accumulate)
@@ -246,7 +243,9 @@ static void walk(mgi_run *run, int64_t base)
         mgi_node *node = run->nodes[--run->node_count];
         if (run->status == MGEN_OK && (!node->out || node->out->grad)) {
             int64_t mark = mgi_scope_push(run);
+            int kind = mgi_device_kind(run->dev, MGI_MEM_FLOW);
             node->backward(run, node);
+            mgi_device_kind(run->dev, kind);
             mgi_scope_pop(run, mark, NULL);
         }
         node_free(run, node);
@@ -363,7 +362,9 @@ static void checkpoint_backward(mgi_run *run, mgi_node *node)
     node->keep->replay = true;
     node->keep->next = 0;
     run->keep = node->keep;
+    int kind = mgi_device_kind(run->dev, MGI_MEM_ACTIVATION);
     mgi_tensor *y = run->status == MGEN_OK ? a->fn(run, a->user.bytes, in) : NULL;
+    mgi_device_kind(run->dev, kind);
     run->keep = outer;
     if (y && y->var)
         y->var->grad = mgi_tensor_retain(node->out->grad);

@@ -49,6 +49,11 @@ mgen_status mgi_tensor_rows(mgi_tensor *t, int64_t first, int64_t rows, mgi_tens
 mgen_status mgi_var_create(mgi_device *dev, int32_t dtype, int64_t count, bool leaf, mgi_var **out);
 void mgi_var_release(mgi_device *dev, mgi_var *var);
 
+/* Copy host values into a tensor, from element `first` on, or out of one; the device's work so far is
+ * waited for. On the meta device nothing happens, and what is read is 0. */
+void mgi_tensor_write(mgi_tensor *t, int64_t first, const void *values, int64_t count);
+void mgi_tensor_read(const mgi_tensor *t, int64_t first, void *values, int64_t count);
+
 static inline void *mgi_data(const mgi_tensor *t)
 {
     return (char *)t->storage->held.ptr + t->offset;

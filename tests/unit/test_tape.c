@@ -380,79 +380,13 @@ static void test_best(void **state)
     check_all(NULL);
 }
 
-/* -- the run ------------------------------------------------------------------------------------ */
-
-static void test_scopes(void **state)
-{
-    (void)state;
-    mgen_context *ctx;
-    mgi_run run;
-    uint64_t before, after;
-    assert_int_equal(mgen_context_create(NULL, &ctx), MGEN_OK);
-    mgi_device_trim(ctx->device);
-    mgen_context_memory(ctx, &before, NULL);
-    mgi_run_init(&run, ctx, false);
-    int64_t mark = mgi_scope_push(&run);
-    T *a = mgi_new(&run, MGK_F32, MGI_DIMS(100));
-    T *b = mgi_new(&run, MGK_F32, MGI_DIMS(100));
-    mgi_fill(&run, b, 2.0f);
-    mgi_drop(&run, a);
-    T *kept = mgi_scope_pop(&run, mark, b);
-    assert_ptr_equal(kept, b);
-    assert_true(mgi_f32(kept)[99] == 2.0f);
-    assert_int_equal(run.scope_count, 1);
-    mgi_run_finish(&run);
-    mgi_device_trim(ctx->device);
-    mgen_context_memory(ctx, &after, NULL);
-    assert_int_equal(before, after);
-    mgen_context_destroy(ctx);
-}
-
-/* The first failure stays; later ops do nothing and return NULL. */
-static void test_sticky_error(void **state)
-{
-    (void)state;
-    mgen_context *ctx;
-    mgi_run run;
-    assert_int_equal(mgen_context_create(NULL, &ctx), MGEN_OK);
-    mgi_run_init(&run, ctx, true);
-    T *x = mgi_new(&run, MGK_F32, MGI_DIMS(2, 3)), *w = mgi_new(&run, MGK_F32, MGI_DIMS(4, 5));
-    assert_null(mgi_linear(&run, x, w, NULL));
-    assert_int_equal(run.status, MGEN_E_INTERNAL);
-    assert_non_null(strstr(mgen_last_error(ctx), "linear"));
-    assert_null(mgi_add(&run, x, x));
-    assert_null(mgi_new(&run, MGK_F32, MGI_DIMS(1)));
-    mgi_run_finish(&run);
-    mgen_context_destroy(ctx);
-}
-
-/* What the limit forbids is refused with LIMIT and leaves the context usable. */
-static void test_memory_limit(void **state)
-{
-    (void)state;
-    mgen_context *ctx;
-    mgi_run run;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    params.host_memory_max = 4 << 20;
-    params.threads = 1;
-    assert_int_equal(mgen_context_create(&params, &ctx), MGEN_OK);
-    mgi_run_init(&run, ctx, false);
-    assert_null(mgi_new(&run, MGK_F32, MGI_DIMS(2 << 20)));
-    assert_int_equal(run.status, MGEN_E_LIMIT);
-    mgi_run_finish(&run);
-    mgi_run_init(&run, ctx, false);
-    assert_non_null(mgi_new(&run, MGK_F32, MGI_DIMS(1 << 16)));
-    mgi_run_finish(&run);
-    mgen_context_destroy(ctx);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference),    cmocka_unit_test(test_portable),
-        cmocka_unit_test(test_avx2),         cmocka_unit_test(test_best),
-        cmocka_unit_test(test_scopes),       cmocka_unit_test(test_sticky_error),
-        cmocka_unit_test(test_memory_limit),
+        cmocka_unit_test(test_reference),
+        cmocka_unit_test(test_portable),
+        cmocka_unit_test(test_avx2),
+        cmocka_unit_test(test_best),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
