@@ -25,6 +25,7 @@ struct mgi_stage_run {
     uint64_t seed;
     mgi_tae tae;
     mgi_optimizer optimizer;
+    mgi_data_parallel parallel;
     int64_t updated;         /* steps whose update is in the weights */
     float loss, l1, mse, kl; /* of the last of them */
 };
@@ -48,7 +49,7 @@ static mgen_status start_from(struct mgi_stage_run *r)
 }
 
 static mgen_status create(mgen_context *ctx, const mgi_stage *stage, const char *dir, uint64_t seed,
-                          struct mgi_stage_run **out)
+                          mgi_comm *comm, struct mgi_stage_run **out)
 {
     struct mgi_stage_run *r;
     mgen_status status;
@@ -62,10 +63,12 @@ static mgen_status create(mgen_context *ctx, const mgi_stage *stage, const char 
     if (stage->start_from[0])
         MGI_TRY_GOTO(status, start_from(r), failed);
     MGI_TRY_GOTO(status, mgi_module_train(&r->tae.module), failed);
+    MGI_TRY_GOTO(status, mgi_module_compute(&r->tae.module, stage->dtype), failed);
     MGI_TRY_GOTO(status,
                  mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps,
                                     (mgi_module *[]){&r->tae.module}, 1),
                  failed);
+    mgi_dp_init(&r->parallel, comm, (mgi_module *[]){&r->tae.module}, 1);
     *out = r;
     return MGEN_OK;
 failed:
@@ -120,19 +123,27 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     bool images = s->image_every > 0 && index % s->image_every == s->image_every - 1;
     int64_t frames = images ? 1 : s->frames, batch = images ? s->image_batch : s->batch;
     int64_t most = s->batch > s->image_batch ? s->batch : s->image_batch;
-    T *kl, *x = clips(&run, r->seed, (uint64_t)(index * most), batch, (int)frames);
+    int64_t first = 0, rows = 0;
+    mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, batch, &first, &rows));
+    mgi_dp_begin(&r->parallel, &run);
+    float share = mgi_dp_weight(&r->parallel);
+    T *kl, *x = clips(&run, r->seed, (uint64_t)(index * most + first), rows, (int)frames);
     T *h = mgi_tae_encode(&run, &r->tae, x), *noise = NULL;
-    if (h)
+    if (h) {
+        uint64_t each = (uint64_t)(h->count / 2 / rows);
         noise = mgi_random(&run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_POSTERIOR,
-                           (uint64_t)index << 32, 1.0f, 0.0f, MGI_DIMS(h->count / 2));
-    T *z = mgi_posterior(&run, h, noise, (float)s->kl, &kl);
+                           ((uint64_t)index << 32) + (uint64_t)first * each, 1.0f, 0.0f,
+                           MGI_DIMS(h->count / 2));
+    }
+    T *z = mgi_posterior(&run, h, noise, share * (float)s->kl, &kl);
     T *y = mgi_tae_decode(&run, &r->tae, z);
     if (y && y->dims[1] > frames)
         y = mgi_slice(&run, y, 1, 0, frames);
-    T *l1 = mgi_loss(&run, MGK_LOSS_L1, (float)s->l1, y, x);
-    T *mse = mgi_loss(&run, MGK_LOSS_MSE, (float)s->mse, y, x);
+    T *l1 = mgi_loss(&run, MGK_LOSS_L1, share * (float)s->l1, y, x);
+    T *mse = mgi_loss(&run, MGK_LOSS_MSE, share * (float)s->mse, y, x);
     T *total = mgi_add(&run, mgi_add(&run, l1, mse), kl);
     mgi_backward(&run, total);
+    mgi_dp_end(&r->parallel, &run, (T *[]){total, l1, mse, kl}, 4);
     mgi_optimizer_step(&r->optimizer, &run, index);
     mgen_status status = run.status;
     if (status == MGEN_OK) {
@@ -204,4 +215,10 @@ static mgen_status save(struct mgi_stage_run *r)
                                &r->tae.module, MGI_ST_BF16);
 }
 
-const struct mgi_stage_kind mgi_stage_autoencoder = {create, step, save, destroy};
+static int modules(struct mgi_stage_run *r, mgi_module **list)
+{
+    list[0] = &r->tae.module;
+    return 1;
+}
+
+const struct mgi_stage_kind mgi_stage_autoencoder = {create, step, save, modules, destroy};

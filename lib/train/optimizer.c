@@ -22,6 +22,7 @@ static mgen_status collect(mgi_optimizer *o, mgi_module *const *modules, int mod
                                                              .m = mgi_f32(p->m),
                                                              .v = mgi_f32(p->v),
                                                              .ema = mgi_f32(p->ema),
+                                                             .compute = mgi_buf(p->compute).p,
                                                              .count = p->value->count,
                                                              .decay = p->decay,
                                                              .lr_scale = p->lr_scale};
@@ -46,7 +47,7 @@ mgen_status mgi_optimizer_init(mgi_optimizer *o, mgen_context *ctx,
         mgi_optimizer_finish(o);
         return status;
     }
-    memset(mgi_data(o->control), 0, sizeof(float) * MGK_CONTROL_COUNT);
+    mgi_tensor_write(o->control, 0, (const float[MGK_CONTROL_COUNT]){0}, MGK_CONTROL_COUNT);
     return MGEN_OK;
 }
 
@@ -82,16 +83,20 @@ void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step)
                             .decay = (float)r->weight_decay,
                             .clip = (float)r->clip,
                             .skip_factor = (float)r->skip_factor,
-                            .ema_decay = (float)r->ema};
-    mgi_f32(o->control)[MGK_CONTROL_LR] = (float)mgi_optimizer_lr(o, step);
-    static const int ops[] = {MGK_OP_grad_norm, MGK_OP_step_control, MGK_OP_adamw, MGK_OP_ema};
-    for (int i = 0; i < 4 && run->status == MGEN_OK; i++)
+                            .ema_decay = (float)r->ema,
+                            .fuse_ema = 1};
+    float lr = (float)mgi_optimizer_lr(o, step);
+    mgi_tensor_write(o->control, MGK_CONTROL_LR, &lr, 1);
+    static const int ops[] = {MGK_OP_grad_norm, MGK_OP_step_control, MGK_OP_adamw};
+    for (int i = 0; i < 3 && run->status == MGEN_OK; i++)
         mgi_ok(run, mgi_launch_prepare(run->dev, ops[i], &a));
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 3; i++)
         mgi_run_launch(run, ops[i], &a);
 }
 
 float mgi_optimizer_control(const mgi_optimizer *o, int word)
 {
-    return mgi_f32(o->control)[word];
+    float value;
+    mgi_tensor_read(o->control, word, &value, 1);
+    return value;
 }

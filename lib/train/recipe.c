@@ -51,12 +51,34 @@ static mgen_status read_optimizer(mgen_context *ctx, const mgi_json *o, mgi_opti
     return mgi_json_get_real(ctx, o, "ema", false, 0.0, 0.9999999, &r->ema);
 }
 
+/* One of `count` names, by its place; the first if the key is absent. */
+static mgen_status get_choice(mgen_context *ctx, const mgi_json *o, const char *key,
+                              const char *const *names, int count, int32_t *out)
+{
+    const char *text = names[0];
+    char known[128] = "";
+    size_t used = 0;
+    MGI_TRY(mgi_json_get_string(ctx, o, key, false, &text));
+    for (int i = 0; i < count; i++) {
+        if (!strcmp(text, names[i])) {
+            *out = i;
+            return MGEN_OK;
+        }
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s\"%s\"",
+                                 !i              ? ""
+                                 : i < count - 1 ? ", "
+                                                 : " and ",
+                                 names[i]);
+    }
+    return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is \"%.40s\"; known are %s", key, text, known);
+}
+
 static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",        "kind", "steps",      "batch",  "validate_every",
-        "optimizer",   "tae",  "start_from", "frames", "image_every",
-        "image_batch", "l1",   "mse",        "kl",     NULL};
+        "name", "kind",       "steps",     "batch",       "validate_every", "optimizer",
+        "tae",  "start_from", "frames",    "image_every", "image_batch",    "l1",
+        "mse",  "kl",         "precision", NULL};
     const mgi_json *tae;
     s->l1 = 1.0;
     s->frames = 1;
@@ -75,27 +97,12 @@ static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_st
     return MGEN_OK;
 }
 
-static mgen_status get_recompute(mgen_context *ctx, const mgi_json *o, int *out)
-{
-    static const char *const names[] = {"none", "selective", "full"};
-    const char *text = names[0];
-    MGI_TRY(mgi_json_get_string(ctx, o, "recompute", false, &text));
-    for (int i = 0; i < 3; i++) {
-        if (!strcmp(text, names[i])) {
-            *out = i;
-            return MGEN_OK;
-        }
-    }
-    return mgi_fail(ctx, MGEN_E_CORRUPT,
-                    "\"recompute\" is \"%.40s\"; known are \"none\", \"selective\" and \"full\"",
-                    text);
-}
-
 static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
         "name",         "kind",        "steps", "batch", "validate_every", "optimizer", "tae",
-        "text_encoder", "video_model", "clips", "drop",  "recompute",      NULL};
+        "text_encoder", "video_model", "clips", "drop",  "recompute",      "precision", NULL};
+    static const char *const recompute[] = {"none", "selective", "full"};
     const mgi_json *part;
     s->drop = 0.1;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
@@ -104,13 +111,14 @@ static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_
     MGI_TRY(mgi_t5_config_read(ctx, part, &s->text));
     MGI_TRY(get_object(ctx, o, "video_model", &part));
     MGI_TRY(mgi_vt_config_read(ctx, part, &s->video));
-    MGI_TRY(get_recompute(ctx, o, &s->recompute));
+    MGI_TRY(get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
     MGI_TRY(mgi_json_get_int(ctx, o, "clips", true, 1, 1 << 20, &s->clips));
     return mgi_json_get_real(ctx, o, "drop", false, 0.0, 1.0, &s->drop);
 }
 
 static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
+    static const char *const precision[] = {[MGK_F32] = "f32", [MGK_BF16] = "bf16"};
     const char *kind = NULL;
     const mgi_json *optimizer;
     memset(s, 0, sizeof *s);
@@ -119,6 +127,7 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(mgi_json_get_int(ctx, o, "steps", true, 1, 100000000, &s->steps));
     MGI_TRY(mgi_json_get_int(ctx, o, "batch", true, 1, 65536, &s->batch));
     MGI_TRY(mgi_json_get_int(ctx, o, "validate_every", false, 0, 100000000, &s->validate_every));
+    MGI_TRY(get_choice(ctx, o, "precision", precision, 2, &s->dtype));
     MGI_TRY(get_object(ctx, o, "optimizer", &optimizer));
     MGI_TRY(read_optimizer(ctx, optimizer, &s->optimizer));
     if (!strcmp(kind, "autoencoder")) {

@@ -21,6 +21,7 @@ typedef struct mgi_stage {
     char name[64];
     int kind;
     int64_t steps, batch, validate_every; /* validate_every 0 = never */
+    int32_t dtype; /* of products and activations: "precision", "f32" or "bf16"; weights are f32 */
     mgi_optimizer_recipe optimizer;
     /* autoencoder */
     mgi_tae_config tae;
@@ -31,9 +32,9 @@ typedef struct mgi_stage {
     char tae_name[64];
     mgi_t5_config text;
     mgi_vt_config video;
-    int64_t clips; /* encoded once, before the first step */
-    int recompute; /* MGI_RECOMPUTE_* of the video model: "none", "selective" or "full" */
-    double drop;   /* share of captions replaced by nothing */
+    int64_t clips;     /* encoded once, before the first step */
+    int32_t recompute; /* MGI_RECOMPUTE_* of the video model: "none", "selective" or "full" */
+    double drop;       /* share of captions replaced by nothing */
 } mgi_stage;
 
 mgen_status mgi_recipe_stage(mgen_context *ctx, const char *path, const char *name, mgi_stage *out);

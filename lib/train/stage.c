@@ -37,4 +37,5 @@ void mgi_module_swap_ema(mgi_module *m)
         p->value->storage = p->ema->storage;
         p->ema->storage = s;
     }
+    mgi_module_refresh(m);
 }

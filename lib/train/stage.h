@@ -4,17 +4,22 @@
 #define MGI_TRAIN_STAGE_H
 
 #include "core/report.h"
+#include "train/data_parallel.h"
 #include "train/optimizer.h"
 
 struct mgi_stage_run;
 
 struct mgi_stage_kind {
+    /* comm: this rank's handle among those that share each batch, which must outlive the run; NULL for
+     * one rank. All ranks make the same calls; one of them should save. */
     mgen_status (*create)(mgen_context *ctx, const mgi_stage *stage, const char *dir, uint64_t seed,
-                          struct mgi_stage_run **out);
+                          mgi_comm *comm, struct mgi_stage_run **out);
     /* Steps are 0, 1, ...; report may be NULL. A step that failed can be asked for again: weights
      * change only when all of it went well, and not twice. */
     mgen_status (*step)(struct mgi_stage_run *run, int64_t step, mgen_report *report);
     mgen_status (*save)(struct mgi_stage_run *run);
+    /* The modules in training, at most MGI_DP_MODULES; returns how many. */
+    int (*modules)(struct mgi_stage_run *run, mgi_module **list);
     void (*destroy)(struct mgi_stage_run *run);
 };
 

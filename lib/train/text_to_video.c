@@ -27,6 +27,7 @@ struct mgi_stage_run {
     mgi_t5 text;
     mgi_vt video;
     mgi_optimizer optimizer;
+    mgi_data_parallel parallel;
     int64_t updated;     /* steps whose update is in the weights */
     float loss;          /* of the last of them */
     float *latents;      /* clips, then validation clips */
@@ -109,7 +110,7 @@ static mgen_status check_parts(struct mgi_stage_run *r)
 }
 
 static mgen_status create(mgen_context *ctx, const mgi_stage *stage, const char *dir, uint64_t seed,
-                          struct mgi_stage_run **out)
+                          mgi_comm *comm, struct mgi_stage_run **out)
 {
     struct mgi_stage_run *r;
     mgen_status status;
@@ -130,6 +131,9 @@ static mgen_status create(mgen_context *ctx, const mgi_stage *stage, const char 
     MGI_TRY_GOTO(status, mgi_vt_random(&r->video, seed), failed);
     MGI_TRY_GOTO(status, mgi_module_train(&r->text.module), failed);
     MGI_TRY_GOTO(status, mgi_module_train(&r->video.module), failed);
+    MGI_TRY_GOTO(status, mgi_module_compute(&r->tae.module, stage->dtype), failed);
+    MGI_TRY_GOTO(status, mgi_module_compute(&r->text.module, stage->dtype), failed);
+    MGI_TRY_GOTO(status, mgi_module_compute(&r->video.module, stage->dtype), failed);
     MGI_TRY_GOTO(status,
                  mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps,
                                     (mgi_module *[]){&r->text.module, &r->video.module}, 2),
@@ -137,6 +141,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage *stage, const char 
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->captions, &r->captions), failed);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->prompts, &r->prompts), failed);
     MGI_TRY_GOTO(status, encode_all(r), failed);
+    mgi_dp_init(&r->parallel, comm, (mgi_module *[]){&r->text.module, &r->video.module}, 2);
     *out = r;
     return MGEN_OK;
 failed:
@@ -150,10 +155,9 @@ static T *latent_batch(mgi_run *run, struct mgi_stage_run *r, int64_t rows)
     return mgi_new(run, MGK_F32, MGI_DIMS(rows, d[0], d[1], d[2], d[3]));
 }
 
-/* Rows of x1 and captions: clip of row i of a step, with a wording drawn anew each time. */
-static void take_sample(struct mgi_stage_run *r, int64_t index, int64_t i, float *x1)
+/* Row i of x1 and of the captions: the clip of a global element, with a wording drawn anew each time. */
+static void take_sample(struct mgi_stage_run *r, uint64_t element, int64_t i, float *x1)
 {
-    uint64_t element = (uint64_t)(index * r->stage.batch + i);
     mgi_toybox_scene scene;
     uint32_t pick[4];
     mgi_philox(r->seed, MGI_STREAM_SAMPLE, (UINT64_C(1) << 40) + element, pick);
@@ -168,14 +172,15 @@ static void take_sample(struct mgi_stage_run *r, int64_t index, int64_t i, float
     r->prompts[i] = r->captions[i];
 }
 
-static T *flow_loss(mgi_run *run, struct mgi_stage_run *r, T *x1, T *x0, T *t)
+static T *flow_loss(mgi_run *run, struct mgi_stage_run *r, float weight, T *x1, T *x0, T *t)
 {
     T *ids, *mask, *xt, *v;
     int64_t rows = x1 ? x1->dims[0] : 0;
     mgi_text_batch(run, &r->text, r->prompts, rows, &ids, &mask);
     mgi_flow_path(run, x1, x0, t, MGI_FLOW_SIGMA_MIN, &xt, &v);
     T *text = mgi_t5_encode(run, &r->text, ids, mask);
-    return mgi_loss(run, MGK_LOSS_MSE, 1.0f, mgi_vt_forward(run, &r->video, xt, t, text, mask), v);
+    return mgi_loss(run, MGK_LOSS_MSE, weight, mgi_vt_forward(run, &r->video, xt, t, text, mask),
+                    v);
 }
 
 /* The same clips, noise and times on each occasion, by the averaged weights. */
@@ -204,7 +209,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
         if (x0 && t) {
             memcpy(mgi_f32(x1), r->latents + (r->stage.clips + first) * r->latent_size,
                    (size_t)x1->count * sizeof(float));
-            T *loss = flow_loss(&run, r, x1, x0, t);
+            T *loss = flow_loss(&run, r, 1.0f, x1, x0, t);
             sum += loss ? mgi_f32(loss)[0] * (double)rows / VALIDATION_CLIPS : 0.0;
         }
         mgi_scope_pop(&run, mark, NULL);
@@ -225,17 +230,21 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgi_run_init(&run, r->ctx, true);
     mgi_module_zero_grad(&r->text.module, &run);
     mgi_module_zero_grad(&r->video.module, &run);
-    uint64_t element = (uint64_t)(index * s->batch);
-    T *x1 = latent_batch(&run, r, s->batch), *x0 = NULL, *t;
-    for (int64_t i = 0; x1 && i < s->batch; i++)
-        take_sample(r, index, i, mgi_f32(x1));
+    int64_t first = 0, rows = 0;
+    mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, s->batch, &first, &rows));
+    mgi_dp_begin(&r->parallel, &run);
+    uint64_t element = (uint64_t)(index * s->batch + first);
+    T *x1 = latent_batch(&run, r, rows), *x0 = NULL, *t;
+    for (int64_t i = 0; x1 && i < rows; i++)
+        take_sample(r, element + (uint64_t)i, i, mgi_f32(x1));
     if (x1)
         x0 = mgi_random(&run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE,
                         element * (uint64_t)r->latent_size, 1.0f, 0.0f, x1->rank, x1->dims);
     t = mgi_random(&run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, element, 1.0f, 0.0f, 1,
-                   &s->batch);
-    T *loss = flow_loss(&run, r, x1, x0, t);
+                   &rows);
+    T *loss = flow_loss(&run, r, mgi_dp_weight(&r->parallel), x1, x0, t);
     mgi_backward(&run, loss);
+    mgi_dp_end(&r->parallel, &run, &loss, 1);
     mgi_optimizer_step(&r->optimizer, &run, index);
     mgen_status status = run.status;
     if (status == MGEN_OK) {
@@ -279,4 +288,11 @@ static mgen_status save(struct mgi_stage_run *r)
     return mgi_pipeline_file_write(r->ctx, r->dir, &p);
 }
 
-const struct mgi_stage_kind mgi_stage_text_to_video = {create, step, save, destroy};
+static int modules(struct mgi_stage_run *r, mgi_module **list)
+{
+    list[0] = &r->text.module;
+    list[1] = &r->video.module;
+    return 2;
+}
+
+const struct mgi_stage_kind mgi_stage_text_to_video = {create, step, save, modules, destroy};

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/data_parallel.h"
+
+#include <string.h>
+
+/* Add the gradients of units down to number `unit`. The order is that of the backward pass, the same on
+ * every rank. */
+static void add_down_to(mgi_data_parallel *dp, mgi_run *run, int i, int64_t unit)
+{
+    mgi_module *m = dp->module[i];
+    while (run->status == MGEN_OK && m->units - dp->done[i] > unit) {
+        mgi_tensor *grad = m->unit_grad[m->units - ++dp->done[i]];
+        if (grad)
+            mgi_ok(run, mgi_comm_all_reduce(dp->comm, mgi_f32(grad), mgi_f32(grad), grad->count));
+    }
+}
+
+static void on_unit(mgi_run *run, void *user, void *module, int64_t unit, int moment)
+{
+    mgi_data_parallel *dp = user;
+    for (int i = 0; moment == MGI_EXIT_BACKWARD && i < dp->count; i++)
+        if (dp->module[i] == module)
+            add_down_to(dp, run, i, unit);
+}
+
+void mgi_dp_init(mgi_data_parallel *dp, mgi_comm *comm, mgi_module *const *modules, int count)
+{
+    memset(dp, 0, sizeof *dp);
+    dp->comm = comm;
+    dp->count = count;
+    for (int i = 0; i < count; i++)
+        dp->module[i] = modules[i];
+    dp->hook = (mgi_unit_hook){on_unit, dp};
+}
+
+mgen_status mgi_dp_share(const mgi_data_parallel *dp, mgen_context *ctx, int64_t batch,
+                         int64_t *first, int64_t *rows)
+{
+    int64_t ranks = dp->comm ? mgi_comm_size(dp->comm) : 1;
+    if (batch % ranks)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "a batch of %lld cannot be shared by %lld ranks; make it a multiple",
+                        (long long)batch, (long long)ranks);
+    *rows = batch / ranks;
+    *first = *rows * (dp->comm ? mgi_comm_rank(dp->comm) : 0);
+    return MGEN_OK;
+}
+
+float mgi_dp_weight(const mgi_data_parallel *dp)
+{
+    return dp->comm ? 1.0f / (float)mgi_comm_size(dp->comm) : 1.0f;
+}
+
+void mgi_dp_begin(mgi_data_parallel *dp, mgi_run *run)
+{
+    memset(dp->done, 0, sizeof dp->done);
+    if (dp->comm)
+        run->hook = &dp->hook;
+}
+
+void mgi_dp_end(mgi_data_parallel *dp, mgi_run *run, mgi_tensor *const *sums, int sum_count)
+{
+    for (int i = 0; dp->comm && i < dp->count; i++)
+        add_down_to(dp, run, i, 0);
+    for (int i = 0; dp->comm && i < sum_count && run->status == MGEN_OK; i++)
+        mgi_ok(run,
+               mgi_comm_all_reduce(dp->comm, mgi_f32(sums[i]), mgi_f32(sums[i]), sums[i]->count));
+}

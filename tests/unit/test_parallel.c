@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+ * Data-parallel training: ranks that share each batch train as one does. */
+#include "core/alloc.h"
+#include "tensor/device.h"
+#include "text/byte_tokenizer.h"
+#include "train/stage.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { RANKS_MAX = 4, STEPS = 2 };
+
+static char folder[] = "/tmp/mgi-parallel-XXXXXX";
+
+static const mgi_optimizer_recipe optimizer = {.lr = 0.001,
+                                               .lr_final = 0.1,
+                                               .beta1 = 0.9,
+                                               .beta2 = 0.99,
+                                               .eps = 1e-8,
+                                               .clip = 1.0,
+                                               .ema = 0.9};
+
+static mgi_stage autoencoder_stage(void)
+{
+    return (mgi_stage){.name = "tae",
+                       .kind = MGI_STAGE_AUTOENCODER,
+                       .steps = STEPS,
+                       .batch = 4,
+                       .optimizer = optimizer,
+                       .tae = {.levels = 4,
+                               .channels = {4, 6, 8, 8},
+                               .latent_channels = 4,
+                               .blocks = 1,
+                               .temporal = true},
+                       .frames = 9,
+                       .image_every = 2,
+                       .image_batch = 8,
+                       .l1 = 1,
+                       .mse = 10,
+                       .kl = 0.001};
+}
+
+static mgi_stage video_stage(void)
+{
+    return (mgi_stage){.name = "video",
+                       .kind = MGI_STAGE_TEXT_TO_VIDEO,
+                       .steps = STEPS,
+                       .batch = 8,
+                       .optimizer = optimizer,
+                       .tae_name = "tae",
+                       .text = {.vocab = MGI_BYTE_VOCAB,
+                                .dim = 24,
+                                .layers = 1,
+                                .heads = 2,
+                                .head_dim = 12,
+                                .ff_dim = 32,
+                                .buckets = 8,
+                                .max_distance = 16,
+                                .tokens_max = 96},
+                       .video = {.layers = 2,
+                                 .dim = 24,
+                                 .heads = 2,
+                                 .ff_dim = 40,
+                                 .channels = 4,
+                                 .patch_t = 1,
+                                 .patch_h = 2,
+                                 .patch_w = 2,
+                                 .frames_max = 8,
+                                 .rows_max = 8,
+                                 .columns_max = 8,
+                                 .text_dim = 24,
+                                 .time_dim = 16},
+                       .clips = 4,
+                       .recompute = MGI_RECOMPUTE_SELECTIVE,
+                       .drop = 0.2};
+}
+
+/* What one rank saw. */
+typedef struct rank {
+    const mgi_stage *stage;
+    mgi_comm_group *group; /* NULL: alone */
+    int index;
+    bool save;
+    mgen_status status;
+    char error[256];
+    int64_t size;
+    float *gradients, *weights; /* of all modules, after the first and after the last step */
+    double loss;
+} rank;
+
+static float *gather(struct mgi_stage_run *run, const struct mgi_stage_kind *kind, bool gradients,
+                     int64_t *size)
+{
+    mgi_module *list[MGI_DP_MODULES];
+    int count = kind->modules(run, list);
+    *size = 0;
+    for (int i = 0; i < count; i++)
+        *size += mgi_module_size(list[i]);
+    float *all = calloc((size_t)*size, sizeof *all), *at = all;
+    for (int i = 0; i < count && all; i++) {
+        for (int64_t k = 0; k < list[i]->count; k++) {
+            const mgi_param *p = list[i]->params[k];
+            const mgi_tensor *t = !gradients ? p->value : p->frozen ? NULL : p->value->var->grad;
+            if (t)
+                mgi_tensor_read(t, 0, at, p->value->count);
+            at += p->value->count;
+        }
+    }
+    return all;
+}
+
+static mgen_status train(rank *r, mgen_context *ctx, mgi_comm *comm)
+{
+    const struct mgi_stage_kind *kind =
+        r->stage->kind == MGI_STAGE_AUTOENCODER ? &mgi_stage_autoencoder : &mgi_stage_text_to_video;
+    struct mgi_stage_run *run;
+    MGI_TRY(kind->create(ctx, r->stage, folder, 5, comm, &run));
+    mgen_status status = MGEN_OK;
+    for (int64_t step = 0; step < STEPS && status == MGEN_OK; step++) {
+        mgen_report *report;
+        status = mgi_report_create(ctx, &report);
+        if (status == MGEN_OK)
+            status = kind->step(run, step, report);
+        if (step == 0 && status == MGEN_OK) {
+            r->gradients = gather(run, kind, true, &r->size);
+            r->loss = mgen_report_value(report, 1);
+        }
+        mgen_report_destroy(report);
+    }
+    if (status == MGEN_OK)
+        r->weights = gather(run, kind, false, &r->size);
+    if (status == MGEN_OK && r->save)
+        status = kind->save(run);
+    kind->destroy(run);
+    return status;
+}
+
+static void *rank_main(void *arg)
+{
+    rank *r = arg;
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *ctx;
+    mgi_comm *comm = NULL;
+    params.threads = 1;
+    r->status = mgi_context_init(&ctx, &params);
+    if (r->status != MGEN_OK)
+        return NULL;
+    r->status = mgi_device_create(ctx, NULL);
+    if (r->status == MGEN_OK && r->group)
+        r->status = mgi_comm_join(r->group, r->index, ctx, &comm);
+    if (r->status == MGEN_OK)
+        r->status = train(r, ctx, comm);
+    if (r->status != MGEN_OK)
+        snprintf(r->error, sizeof r->error, "%s", mgen_last_error(ctx));
+    mgi_comm_destroy(comm);
+    mgi_context_free(ctx);
+    return NULL;
+}
+
+static void run_ranks(const mgi_stage *stage, int count, bool save, rank *ranks)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *owner;
+    mgi_comm_group *group = NULL;
+    pthread_t threads[RANKS_MAX];
+    params.threads = 1;
+    assert_int_equal(mgi_context_init(&owner, &params), MGEN_OK);
+    if (count > 1)
+        assert_int_equal(mgi_comm_group_create(owner, count, 120000, &group), MGEN_OK);
+    for (int i = 0; i < count; i++) {
+        ranks[i] = (rank){.stage = stage, .group = group, .index = i, .save = save && i == 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
+    }
+    for (int i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    mgi_comm_group_release(group);
+    mgi_context_free(owner);
+}
+
+static void ranks_free(rank *ranks, int count)
+{
+    for (int i = 0; i < count; i++) {
+        free(ranks[i].gradients);
+        free(ranks[i].weights);
+    }
+}
+
+/* Root of the sum of squares of a - b, relative to that of a. */
+static double distance(const float *a, const float *b, int64_t n)
+{
+    double apart = 0.0, size = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        apart += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        size += (double)a[i] * (double)a[i];
+    }
+    return sqrt(apart / size);
+}
+
+static void compare(const mgi_stage *stage)
+{
+    rank one, many[RANKS_MAX];
+    run_ranks(stage, 1, stage->kind == MGI_STAGE_AUTOENCODER, &one);
+    assert_string_equal(one.error, "");
+    for (int count = 2; count <= RANKS_MAX; count *= 2) {
+        run_ranks(stage, count, false, many);
+        for (int i = 0; i < count; i++) {
+            assert_string_equal(many[i].error, "");
+            /* the same on all ranks, bit for bit; as one rank's, to rounding */
+            assert_memory_equal(many[i].gradients, many[0].gradients,
+                                (size_t)one.size * sizeof(float));
+            assert_memory_equal(many[i].weights, many[0].weights, (size_t)one.size * sizeof(float));
+            assert_true(many[i].loss == many[0].loss);
+        }
+        assert_true(fabs(many[0].loss - one.loss) <= 1e-5 * fabs(one.loss));
+        assert_true(distance(one.gradients, many[0].gradients, one.size) < 1e-5);
+        ranks_free(many, count);
+    }
+    ranks_free(&one, 1);
+}
+
+static void test_autoencoder(void **state)
+{
+    (void)state;
+    const mgi_stage stage = autoencoder_stage();
+    compare(&stage);
+}
+
+/* After the autoencoder, whose model it needs. */
+static void test_video(void **state)
+{
+    (void)state;
+    const mgi_stage stage = video_stage();
+    compare(&stage);
+}
+
+/* A batch that the ranks do not divide is refused on each of them. */
+static void test_share(void **state)
+{
+    (void)state;
+    mgi_stage stage = video_stage();
+    rank ranks[2];
+    stage.batch = 3;
+    run_ranks(&stage, 2, false, ranks);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ranks[i].status, MGEN_E_INVALID);
+        assert_non_null(strstr(ranks[i].error, "batch of 3"));
+    }
+    ranks_free(ranks, 2);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    char path[64];
+    (void)state;
+    static const char *const names[] = {"tae.json", "tae.safetensors"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    return rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_autoencoder),
+                                       cmocka_unit_test(test_video), cmocka_unit_test(test_share)};
+    return cmocka_run_group_tests_name("parallel", tests, make_folder, remove_folder);
+}
