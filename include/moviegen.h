@@ -367,6 +367,37 @@ MGEN_API mgen_status mgen_trainer_save(mgen_trainer *trainer);
 
 MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
 
+/* ---- planning ----------------------------------------------------------------------------- */
+
+/** A training step of a video transformer to be planned. Fill with MGEN_PLAN_PARAMS_INIT, then change. */
+typedef struct mgen_plan_params {
+    uint32_t struct_size;   /**< set by the INIT macro */
+    uint32_t batch;         /**< samples; 0 = 1 */
+    const char *preset;     /**< "1b", "5b" or "30b": the report's sizes */
+    const char *recompute;  /**< what is computed again instead of kept for the gradient: "none",
+                                  "selective" (all but self-attention; NULL means it) or "full" */
+    const char *precision;  /**< of products and activations: "bf16" (NULL means it) or "f32" */
+    uint32_t width, height; /**< pixels, multiples of 16 */
+    uint32_t frames;        /**< 1..256; the TAE makes one latent frame of 8 */
+    uint32_t text_tokens;   /**< of all text encoders together; 0 = 1024 */
+} mgen_plan_params;
+
+#define MGEN_PLAN_PARAMS_INIT                                                                      \
+    {                                                                                              \
+        (uint32_t)sizeof(mgen_plan_params), 0, 0, 0, 0, 0, 0, 0, 0                                 \
+    }
+
+/** Find out what one training step needs on a single device, by running it on shapes alone: nothing of
+ *  the model's size is allocated, and it takes milliseconds. The report holds: parameters, tokens (of one
+ *  sample); forward_flops and step_flops, of all products, 2 for a multiply and add; bytes of master_ (f32
+ *  parameters), compute_ (their bf16 copies), gradient_, optimizer_ (two moments, the average), and the
+ *  highest ever of activation_ (kept for the gradient or in use), flow_ (gradients of activations) and
+ *  peak_bytes, the most of all at one moment.
+ *  @return MGEN_OK, MGEN_E_INVALID (last error names the field), MGEN_E_VERSION, MGEN_E_NO_MEMORY.
+ *  Destroy the report. Since 0.1. */
+MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params,
+                                        mgen_report **out);
+
 /* ---- evaluation --------------------------------------------------------------------------- */
 
 /** A measurement. Fill with MGEN_EVAL_PARAMS_INIT, then change. */

@@ -8,7 +8,8 @@
 #include <string.h>
 
 static const cli_command *const commands[] = {&command_generate, &command_train, &command_eval,
-                                              &command_sheet,    &command_plot,  &command_info};
+                                              &command_sheet,    &command_plot,  &command_info,
+                                              &command_plan};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void print_help(void)

@@ -86,7 +86,7 @@ def expect(run, status, *texts):
 # ---- the command line ----
 
 def test_no_command(w):
-    expect(w.run(), 2, "no command given", "generate", "train", "eval", "sheet", "plot", "info")
+    expect(w.run(), 2, "no command given", "generate", "train", "eval", "sheet", "plot", "info", "plan")
 
 
 def test_unknown_command(w):
@@ -103,7 +103,7 @@ def wait_for(condition, seconds=120):
 def test_help(w):
     run = w.run("--help")
     expect(run, 0)
-    for command in ("generate", "train", "eval", "sheet", "plot", "info"):
+    for command in ("generate", "train", "eval", "sheet", "plot", "info", "plan"):
         assert command.encode() in run.stdout
         one = w.run(command, "--help")
         expect(one, 0)
@@ -424,6 +424,26 @@ def test_generate_cancel(w):
     assert process.returncode == 130, (process.returncode, first, error)
     assert b"cancel" in error.lower(), error
     assert not os.path.exists(out) and not [name for name in os.listdir(w.folder) if "cancelled" in name]
+
+
+# ---- plan ----
+
+
+def test_plan(w):
+    expect(w.run("plan"), 2, "1b, 5b and 30b")
+    expect(w.run("plan", "70b"), 1, '"70b"', "30b")
+    expect(w.run("plan", "5b", "--recompute", "some"), 1, '"some"', "selective")
+    expect(w.run("plan", "5b", "--width", "770"), 1, "multiples of 16", "770")
+    run = w.run("plan", "5b", "--width", "352", "--height", "192", "--frames", "128", "--json")
+    expect(run, 0)
+    plan = json.loads(run.stdout)
+    assert plan["tokens"] == 16 * 24 * 44 // 4, plan
+    assert 4.8e9 < plan["parameters"] < 5.2e9, plan
+    assert plan["master_bytes"] == 4 * plan["parameters"], plan
+    assert plan["step_flops"] > 3 * plan["forward_flops"], plan
+    run = w.run("plan", "5b", "--width", "352", "--height", "192")
+    expect(run, 0)
+    assert b"optimizer" in run.stdout and b"GB" in run.stdout, run.stdout
 
 
 # ---- eval, sheet, plot, train ----

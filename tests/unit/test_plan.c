@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT
+ * The meta device: the 30B transformer's training step, walked through on shapes. */
+#include "tensor/device.h"
+#include "train/plan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static mgen_context *make_context(void)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *ctx;
+    params.threads = 1;
+    params.host_memory_max = 1 << 28; /* nothing of the model's size may be allocated */
+    assert_int_equal(mgi_context_init(&ctx, &params), MGEN_OK);
+    assert_int_equal(mgi_device_create(ctx, NULL), MGEN_OK);
+    return ctx;
+}
+
+/* 768 x 768 pixels, 256 frames: 32 x 96 x 96 latents, 73,728 tokens. */
+static mgi_plan_request request_30b(mgen_context *ctx, int recompute)
+{
+    mgi_plan_request r = {.batch = 1,
+                          .latent_frames = 32,
+                          .latent_height = 96,
+                          .latent_width = 96,
+                          .text_tokens = 1024,
+                          .recompute = recompute,
+                          .dtype = MGK_BF16};
+    assert_int_equal(mgi_vt_preset(ctx, "30b", 4096, &r.config), MGEN_OK);
+    return r;
+}
+
+static double gigabytes(uint64_t bytes)
+{
+    return (double)bytes * 1e-9;
+}
+
+static bool within(double value, double expected, double share)
+{
+    return value >= expected * (1.0 - share) && value <= expected * (1.0 + share);
+}
+
+static void test_30b(void **state)
+{
+    (void)state;
+    /* What the tape holds when the backward pass is at its worst. A hidden state is 0.906 GB, and a block
+     * keeps 22 times that for its gradient (21 for the composite node, which keeps no input apart from
+     * input plus positions): x 48; or its input and attention output x 48 and one block; or its input. */
+    static const struct {
+        const char *name;
+        double activations;
+    } expected[] = {[MGI_RECOMPUTE_NONE] = {"no", 957},
+                    [MGI_RECOMPUTE_SELECTIVE] = {"selective", 107},
+                    [MGI_RECOMPUTE_FULL] = {"full", 63}};
+    mgen_context *ctx = make_context();
+    for (int mode = MGI_RECOMPUTE_NONE; mode <= MGI_RECOMPUTE_FULL; mode++) {
+        mgi_plan_request r = request_30b(ctx, mode);
+        mgi_plan p;
+        assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_OK);
+        assert_int_equal(p.tokens, 73728);
+        assert_true(p.parameters > 29000000000 && p.parameters < 30500000000);
+        /* paper: a layer 2.12e14, of which attention 1.34e14; three times that with the gradients */
+        double step = 3.0 * p.forward_flops;
+        if (mode == MGI_RECOMPUTE_SELECTIVE) /* all again but self-attention: 2 S^2 D twice */
+            step += p.forward_flops - 48 * 4.0 * 73728.0 * 73728.0 * 6144.0;
+        if (mode == MGI_RECOMPUTE_FULL)
+            step += p.forward_flops;
+        assert_true(within(p.forward_flops, 1.02e16, 0.01));
+        assert_true(within(p.step_flops, step, 0.002));
+        double activations = gigabytes(p.end.peak[MGI_MEM_ACTIVATION]);
+        print_message(
+            "%9s recompute: activations %.0f GB, at the peak of %.0f GB; forward %.3g, step "
+            "%.4g FLOPs in %llu launches\n",
+            expected[mode].name, activations, gigabytes(p.end.total_peak), p.forward_flops,
+            p.step_flops, (unsigned long long)p.launches);
+        assert_true(within(activations, expected[mode].activations, 0.06));
+        /* f32 masters, gradients, two moments and the average; bf16 operands */
+        uint64_t each = (uint64_t)p.parameters * 4;
+        assert_int_equal(p.start.now[MGI_MEM_PARAMETER], each);
+        assert_int_equal(p.start.now[MGI_MEM_GRADIENT], each);
+        assert_int_equal(p.start.now[MGI_MEM_OPTIMIZER], 3 * each);
+        assert_true(within((double)p.start.now[MGI_MEM_COMPUTE], (double)each / 2, 0.01));
+    }
+    mgen_context_destroy(ctx);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context();
+    mgi_plan_request r = request_30b(ctx, MGI_RECOMPUTE_FULL);
+    mgi_plan p;
+    r.latent_frames = 33;
+    assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "33 x 96 x 96"));
+    assert_int_equal(mgi_vt_preset(ctx, "70b", 4096, &r.config), MGEN_E_INVALID);
+    mgen_context_destroy(ctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_30b), cmocka_unit_test(test_refusals)};
+    return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
+}
