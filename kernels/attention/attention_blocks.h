@@ -61,11 +61,11 @@ static inline int64_t mgk_attention_query_tile(const mgk_attention_tiles *t, int
 }
 
 /* Floats of one thread's tiles in the forward pass: q, o; k transposed, v; scores; row sums (a vector
- * each), row maxima; key terms. */
+ * each), row maxima twice; key terms. */
 static inline int64_t mgk_attention_scratch(const mgk_attention_args *a)
 {
     int64_t wide = mgk_pad16(a->head_dim);
-    return 2 * (MGK_ATT_QUERIES + MGK_ATT_KEYS) * wide + MGK_ATT_QUERIES * (MGK_ATT_KEYS + 16 + 1) +
+    return 2 * (MGK_ATT_QUERIES + MGK_ATT_KEYS) * wide + MGK_ATT_QUERIES * (MGK_ATT_KEYS + 16 + 2) +
            MGK_ATT_KEYS;
 }
 

@@ -88,6 +88,8 @@ static void pack_keys(const grad_task *t)
     for (int64_t j0 = 0; j0 < t->a->sk; j0 += KEYS) {
         key_tile k = key_tile_at(t, j0);
         const uint8_t *mask = mask_at(t->a, t->b, j0);
+        prefetch_rows(k_rows(t, t->a->k, j0), k.n, t->dim);
+        prefetch_rows(v_rows(t, t->a->v, j0), k.n, t->dim);
         pack_columns(k.columns, k_rows(t, t->a->k, j0), k.n, t->dim, mask, t->rows);
         pack_columns(k.value_columns, v_rows(t, t->a->v, j0), k.n, t->dim, mask, t->rows);
         pack_right(k.rows, k_rows(t, t->a->k, j0), k.n, t->dim, t->wide, mask);
@@ -114,6 +116,9 @@ static void pack_queries(grad_task *t)
 {
     const mgk_attention_args *a = t->a;
     const float *lse = MGK_F(a->lse) + (t->b * a->heads + t->h) * a->sq + t->i0;
+    prefetch_rows(q_rows(t, a->q), t->n, t->dim);
+    prefetch_rows(o_rows(t, a->d_o), t->n, t->dim);
+    prefetch_rows(o_rows(t, a->o), t->n, t->dim);
     pack_right(t->right_room[0], q_rows(t, a->q), t->n, t->dim, t->wide, NULL);
     pack_right(t->right_room[1], o_rows(t, a->d_o), t->n, t->dim, t->wide, NULL);
 #if MGK_PAIRS
@@ -131,19 +136,24 @@ static void pack_queries(grad_task *t)
         row_products_of(t, MGK_F32);
 }
 
-/* p = 2^(score - lse), ds = p (dp - delta) of row i and the vector of keys j. Returns p. */
-MGK_INLINE vf grad_vector(const grad_task *t, const scoring *c, int64_t i, int64_t j, bool terms,
-                          bool biased, vf *ds)
+/* p = 2^(score - lse) and ds = p (dp - delta) of row i and some vectors of keys from j on. */
+MGK_INLINE void grad_vectors(const grad_task *t, const scoring *c, int64_t i, int64_t j, bool terms,
+                             bool biased, int vectors, vf *p, vf *ds)
 {
-    int64_t at = i * KEYS + j;
-    vf p = power_of_2(score(c, t->s + i * KEYS, j, terms, biased) - t->lse[i]);
-    *ds = p * (v_load(t->dp + at) - t->delta[i]);
-    if (biased && t->d_bias) {
-        float *to = t->d_bias - i + j;
-        int64_t lanes = mgk_min(MGK_WIDTH, c->n - j);
-        v_store_lanes(to, lanes, v_load_lanes(to, lanes) + *ds);
+    const float *s = t->s + i * KEYS, *dp = t->dp + i * KEYS + j;
+    vf lse = v_set(t->lse[i]), delta = v_set(t->delta[i]);
+    MGK_UNROLL
+    for (int v = 0; v < vectors; v++)
+        p[v] = score(c, s, j + v * MGK_WIDTH, lse, terms, biased);
+    powers_of_2(p, vectors);
+    MGK_UNROLL
+    for (int v = 0; v < vectors; v++)
+        ds[v] = p[v] * (v_load(dp + v * MGK_WIDTH) - delta);
+    for (int v = 0; biased && t->d_bias && v < vectors && j + v * MGK_WIDTH < c->n; v++) {
+        float *to = t->d_bias - i + j + v * MGK_WIDTH;
+        int64_t lanes = mgk_min(MGK_WIDTH, c->n - j - v * MGK_WIDTH);
+        v_store_lanes(to, lanes, v_load_lanes(to, lanes) + ds[v]);
     }
-    return p;
 }
 
 #if MGK_PAIRS
@@ -157,51 +167,65 @@ MGK_INLINE vf pairs_of(vf low, vf high)
     return (vf)_mm512_permutexvar_epi16(order, both);
 }
 
-/* Rows i and i + 1 (zeros if there is none) and the vectors of keys j and j + 16: s and dp of row i become
- * pairs of the two rows, ds_rows gets pairs of keys. */
-MGK_INLINE void grad_pairs(const grad_task *t, const scoring *c, int64_t i, int64_t j, bool terms,
-                           bool biased)
+/* Row i and, of two rows, the next (else zeros): s and dp of row i become pairs of the two rows, ds_rows gets
+ * pairs of keys. One or two vectors. */
+MGK_INLINE void grad_factors(const grad_task *t, const scoring *c, int64_t i, int64_t j, int rows,
+                             bool terms, bool biased, int vectors)
 {
     vf p[2][2] = {0}, ds[2][2] = {0};
     scoring below = *c;
     below.bias = biased ? c->bias - 1 : NULL;
+    grad_vectors(t, c, i, j, terms, biased, vectors, p[0], ds[0]);
+    if (rows == 2)
+        grad_vectors(t, &below, i + 1, j, terms, biased, vectors, p[1], ds[1]);
     MGK_UNROLL
-    for (int v = 0; v < 2; v++)
-        if (j + v * MGK_WIDTH < c->n) {
-            p[0][v] = grad_vector(t, c, i, j + v * MGK_WIDTH, terms, biased, &ds[0][v]);
-            if (i + 1 < t->n)
-                p[1][v] =
-                    grad_vector(t, &below, i + 1, j + v * MGK_WIDTH, terms, biased, &ds[1][v]);
-            v_store(t->s + i * KEYS + j + v * MGK_WIDTH, pairs_of(p[0][v], p[1][v]));
-            v_store(t->dp + i * KEYS + j + v * MGK_WIDTH, pairs_of(ds[0][v], ds[1][v]));
-        }
-    float *rows = (float *)t->ds_rows + i * KEYS / 2 + j / 2;
-    v_store(rows, (vf)_mm512_cvtne2ps_pbh((__m512)ds[0][1], (__m512)ds[0][0]));
-    v_store(rows + KEYS / 2, (vf)_mm512_cvtne2ps_pbh((__m512)ds[1][1], (__m512)ds[1][0]));
+    for (int v = 0; v < vectors; v++) {
+        v_store(t->s + i * KEYS + j + v * MGK_WIDTH, pairs_of(p[0][v], p[1][v]));
+        v_store(t->dp + i * KEYS + j + v * MGK_WIDTH, pairs_of(ds[0][v], ds[1][v]));
+    }
+    float *to = (float *)t->ds_rows + i * KEYS / 2 + j / 2;
+    v_store(to, (vf)_mm512_cvtne2ps_pbh((__m512)ds[0][1], (__m512)ds[0][0]));
+    v_store(to + KEYS / 2, (vf)_mm512_cvtne2ps_pbh((__m512)ds[1][1], (__m512)ds[1][0]));
+}
+#else
+MGK_INLINE void grad_factors(const grad_task *t, const scoring *c, int64_t i, int64_t j, int rows,
+                             bool terms, bool biased, int vectors)
+{
+    vf p[AT_ONCE], ds[AT_ONCE];
+    bool bf16 = t->a->q.dtype == MGK_BF16;
+    (void)rows;
+    grad_vectors(t, c, i, j, terms, biased, vectors, p, ds);
+    MGK_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        int64_t at = i * KEYS + j + v * MGK_WIDTH;
+        v_store(t->s + at, bf16 ? round_to_bf16(p[v]) : p[v]);
+        v_store(t->dp + at, bf16 ? round_to_bf16(ds[v]) : ds[v]);
+    }
 }
 #endif
+
+MGK_INLINE void grad_rows(const grad_task *t, const scoring *c, int64_t i, int rows, bool terms,
+                          bool biased)
+{
+    enum { LEAST = 16 / MGK_WIDTH }; /* packed keys come in sixteens */
+    int64_t j = 0;
+    for (; j + 16 < c->n; j += 32)
+        grad_factors(t, c, i, j, rows, terms, biased, 2 * LEAST);
+    if (j < c->n)
+        grad_factors(t, c, i, j, rows, terms, biased, LEAST);
+}
 
 /* On entry s holds q . k and dp holds d_o . v; on return p and ds, as factors. */
 MGK_INLINE void grad_softmax_of(const grad_task *t, const scoring *first, bool terms, bool biased)
 {
     scoring c = *first;
-#if MGK_PAIRS
-    for (int64_t i = 0; i < t->n; i += 2) {
-        for (int64_t j = 0; j < c.n; j += 2 * MGK_WIDTH)
-            grad_pairs(t, &c, i, j, terms, biased);
-        c.bias = biased ? c.bias - 2 : NULL;
+    int64_t i = 0;
+    for (; i + UNIT_VALUES <= t->n; i += UNIT_VALUES) {
+        grad_rows(t, &c, i, UNIT_VALUES, terms, biased);
+        c.bias = biased ? c.bias - UNIT_VALUES : NULL;
     }
-#else
-    bool bf16 = t->a->q.dtype == MGK_BF16;
-    for (int64_t i = 0; i < t->n; i++) {
-        for (int64_t j = 0; j < c.n; j += MGK_WIDTH) {
-            vf ds, p = grad_vector(t, &c, i, j, terms, biased, &ds);
-            v_store(t->s + i * KEYS + j, bf16 ? round_to_bf16(p) : p);
-            v_store(t->dp + i * KEYS + j, bf16 ? round_to_bf16(ds) : ds);
-        }
-        c.bias = biased ? c.bias - 1 : NULL;
-    }
-#endif
+    if (i < t->n)
+        grad_rows(t, &c, i, 1, terms, biased);
 }
 
 static void grad_softmax(const grad_task *t, const scoring *c)
@@ -218,7 +242,7 @@ static void grad_softmax(const grad_task *t, const scoring *c)
 static void grad_step(const grad_task *t, int64_t j0, const scoring *c, bool first)
 {
     key_tile k = key_tile_at(t, j0);
-    int64_t columns = mgk_div_up(k.n, MGK_WIDTH) * MGK_WIDTH, wide = t->wide;
+    int64_t columns = mgk_pad16(k.n), wide = t->wide;
     const unit *p = (unit *)t->s, *ds = (unit *)t->dp;
     product(t->n, columns, t->deep, t->q, (unit_rows){k.columns, KEYS}, (float_rows){t->s, KEYS},
             false);
@@ -259,7 +283,7 @@ static void grad_queries(grad_task *t, float *bias_part)
     }
     if (first)
         memset(t->dq, 0, sizeof(float) * (size_t)(t->n * t->wide));
-    write_rows(q_rows(t, a->dq), t->dq, t->n, t->dim, t->wide, a->scale);
+    write_rows(q_rows(t, a->dq), t->dq, t->n, t->dim, t->wide, a->scale, NULL);
 }
 
 static void attention_grad_task(void *arg, int64_t task, int thread)
@@ -283,8 +307,8 @@ static void attention_grad_task(void *arg, int64_t task, int thread)
     }
     for (int64_t j0 = 0; j0 < a->sk; j0 += KEYS) {
         key_tile k = key_tile_at(&t, j0);
-        write_rows(k_rows(&t, a->dk, j0), k.dk, k.n, t.dim, t.wide, a->scale);
-        write_rows(v_rows(&t, a->dv, j0), k.dv, k.n, t.dim, t.wide, 1);
+        write_rows(k_rows(&t, a->dk, j0), k.dk, k.n, t.dim, t.wide, a->scale, NULL);
+        write_rows(v_rows(&t, a->dv, j0), k.dv, k.n, t.dim, t.wide, 1, NULL);
     }
 }
 

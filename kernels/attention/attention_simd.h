@@ -17,68 +17,131 @@ typedef struct attention_job {
 } attention_job;
 
 typedef struct query_tile {
-    float *o, *sum, *top; /* rows of `wide`; a vector of partial sums and the maximum of each row */
-    float *s;             /* rows of KEYS: scores, then probabilities as a left factor */
+    float *o, *sum;    /* rows of `wide`; a vector of partial sums for each row */
+    float *top, *base; /* the maximum of each row, and what is taken off its scores */
+    float *s;          /* rows of KEYS: scores, then probabilities as a left factor */
     int64_t n, wide;
     bool first, bf16;
 } query_tile;
 
-/* Probabilities of a vector of keys, as the second product takes them; *sum grows by them. */
-MGK_INLINE vf probabilities(const query_tile *t, const scoring *c, const float *s, int64_t j,
-                            float base, bool terms, bool biased, vf *sum)
+/* New maxima of some rows; rescales what came before. base is the maximum, or 0 as long as no key counted. */
+MGK_INLINE void raise_tops(const query_tile *t, int64_t i, int rows, vf highest)
 {
-    vf p = power_of_2(score(c, s, j, terms, biased) - base);
-    *sum += p;
-    return t->bf16 && UNIT_VALUES == 1 ? round_to_bf16(p) : p;
+    vf old = v_load_lanes(t->top + i, rows), top = v_max(highest, old);
+    vf base = v_select(top == v_set(-INFINITY), v_set(0), top);
+    v_store_lanes(t->top + i, rows, top);
+    v_store_lanes(t->base + i, rows, base);
+    if (t->first)
+        return;
+    float shrink[MGK_WIDTH];
+    v_store(shrink, power_of_2(old - base));
+    for (int r = 0; r < rows; r++) {
+        if (shrink[r] == 1)
+            continue;
+        float *o = t->o + (i + r) * t->wide, *sums = t->sum + (i + r) * MGK_WIDTH;
+        vf by = v_set(shrink[r]);
+        v_store(sums, v_load(sums) * by);
+        for (int64_t d = 0; d < t->wide; d += MGK_WIDTH)
+            v_store(o + d, v_load(o + d) * by);
+    }
 }
 
-/* A row of products to probabilities relative to the running maximum; rescales what came before. */
-MGK_INLINE void softmax_row(const query_tile *t, int64_t i, const scoring *c, bool terms,
-                            bool biased)
+/* The highest of a row's scores, lane by lane. */
+MGK_INLINE vf highest_score(const query_tile *t, int64_t i, const scoring *c, bool terms,
+                            bool biased, bool whole)
 {
-    float *s = t->s + i * KEYS, old = t->top[i];
-    vf highest = v_set(-INFINITY), sum = {0};
-    for (int64_t j = 0; j < c->n; j += MGK_WIDTH)
-        highest = v_max(highest, score(c, s, j, terms, biased));
-    float top = v_highest(highest);
-    top = top > old ? top : old;
-    float base = top == -INFINITY ? 0 : top;
-    for (int64_t j = 0; j < c->n; j += UNIT_VALUES * MGK_WIDTH) {
-        vf p = probabilities(t, c, s, j, base, terms, biased, &sum);
-#if MGK_PAIRS
-        vf q = {0};
-        if (j + MGK_WIDTH < c->n)
-            q = probabilities(t, c, s, j + MGK_WIDTH, base, terms, biased, &sum);
-        p = (vf)_mm512_cvtne2ps_pbh((__m512)q, (__m512)p);
-#endif
-        v_store(s + j / UNIT_VALUES, p);
+    const float *s = t->s + i * KEYS;
+    vf highest = v_set(-INFINITY);
+    if (whole) {
+        MGK_UNROLL
+        for (int64_t j = 0; j < KEYS; j += MGK_WIDTH)
+            highest = v_max(highest, score(c, s, j, v_set(0), terms, biased));
+    } else {
+        for (int64_t j = 0; j < c->n; j += MGK_WIDTH)
+            highest = v_max(highest, score(c, s, j, v_set(0), terms, biased));
     }
-    float *sums = t->sum + i * MGK_WIDTH;
-    t->top[i] = top;
-    if (!t->first && top != old) {
-        vf shrink = power_of_2(v_set(old - base));
-        float *o = t->o + i * t->wide;
-        sum += v_load(sums) * shrink;
-        for (int64_t d = 0; d < t->wide; d += MGK_WIDTH)
-            v_store(o + d, v_load(o + d) * shrink);
-    } else if (!t->first) {
-        sum += v_load(sums);
+    return highest;
+}
+
+/* Some vectors of a row of products to probabilities relative to the running maximum; returns their sum. */
+MGK_INLINE vf exponentials(const query_tile *t, float *s, const scoring *c, int64_t j, vf base,
+                           bool terms, bool biased, int vectors)
+{
+    vf x[AT_ONCE], sum = {0};
+    MGK_UNROLL
+    for (int v = 0; v < vectors; v++)
+        x[v] = score(c, s, j + v * MGK_WIDTH, base, terms, biased);
+    powers_of_2(x, vectors);
+    MGK_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        sum += x[v];
+        if (UNIT_VALUES == 1)
+            v_store(s + j + v * MGK_WIDTH, t->bf16 ? round_to_bf16(x[v]) : x[v]);
+    }
+#if MGK_PAIRS
+    MGK_UNROLL
+    for (int v = 0; v < vectors; v += 2)
+        v_store(s + (j + v * MGK_WIDTH) / 2,
+                (vf)_mm512_cvtne2ps_pbh(v + 1 < vectors ? (__m512)x[v + 1] : _mm512_setzero_ps(),
+                                        (__m512)x[v]));
+#endif
+    return sum;
+}
+
+MGK_INLINE void exponential_row(const query_tile *t, int64_t i, const scoring *c, bool terms,
+                                bool biased, bool whole)
+{
+    enum { LEAST = 16 / MGK_WIDTH }; /* packed keys come in sixteens */
+    float *s = t->s + i * KEYS, *sums = t->sum + i * MGK_WIDTH;
+    vf base = v_set(t->base[i]), sum = t->first ? v_set(0) : v_load(sums);
+    int64_t j = 0;
+    if (whole) {
+        MGK_UNROLL
+        for (; j < KEYS; j += AT_ONCE * MGK_WIDTH)
+            sum += exponentials(t, s, c, j, base, terms, biased, AT_ONCE);
+    } else {
+        for (; j + 16 < c->n; j += 32)
+            sum += exponentials(t, s, c, j, base, terms, biased, 2 * LEAST);
+        if (j < c->n)
+            sum += exponentials(t, s, c, j, base, terms, biased, LEAST);
     }
     v_store(sums, sum);
 }
 
-static void softmax_tile(const query_tile *t, const scoring *first)
+MGK_INLINE void softmax_rows(const query_tile *t, const scoring *first, bool terms, bool biased,
+                             bool whole)
 {
     scoring c = *first;
-    if (c.bias)
-        for (int64_t i = 0; i < t->n; i++, c.bias--)
-            softmax_row(t, i, &c, true, true);
-    else if (c.term)
-        for (int64_t i = 0; i < t->n; i++)
-            softmax_row(t, i, &c, true, false);
+    int64_t i = 0;
+    for (; !biased && i + 4 <= t->n; i += 4) {
+        vf h[4];
+        MGK_UNROLL
+        for (int r = 0; r < 4; r++)
+            h[r] = highest_score(t, i + r, &c, terms, biased, whole);
+        raise_tops(t, i, 4, highest_of_4(h));
+    }
+    for (; i < t->n; i++) {
+        vf h = highest_score(t, i, &c, terms, biased, whole);
+        raise_tops(t, i, 1, v_set(v_highest(h)));
+        c.bias = biased ? c.bias - 1 : NULL;
+    }
+    c.bias = first->bias;
+    for (i = 0; i < t->n; i++) {
+        exponential_row(t, i, &c, terms, biased, whole);
+        c.bias = biased ? c.bias - 1 : NULL;
+    }
+}
+
+static void softmax_tile(const query_tile *t, const scoring *c)
+{
+    if (c->bias)
+        softmax_rows(t, c, true, true, false);
+    else if (!c->term)
+        softmax_rows(t, c, false, false, true);
+    else if (c->n == KEYS)
+        softmax_rows(t, c, true, false, true);
     else
-        for (int64_t i = 0; i < t->n; i++)
-            softmax_row(t, i, &c, false, false);
+        softmax_rows(t, c, true, false, false);
 }
 
 static void write_output(const mgk_attention_args *a, const query_tile *t, int64_t b, int64_t h,
@@ -87,14 +150,12 @@ static void write_output(const mgk_attention_args *a, const query_tile *t, int64
     real_rows o = {a->o, b * a->o_batch + i0 * a->o_row + h * a->head_dim, a->o_row};
     float *lse = a->lse.p ? MGK_F(a->lse) + (b * a->heads + h) * a->sq + i0 : NULL;
     for (int64_t i = 0; i < t->n; i++) {
-        float sum = t->first ? 0 : v_sum(v_load(t->sum + i * MGK_WIDTH)), *row = t->o + i * t->wide;
-        vf over = v_set(1 / sum);
-        for (int64_t d = 0; d < t->wide; d += MGK_WIDTH)
-            v_store(row + d, sum == 0 ? v_set(0) : v_load(row + d) * over);
+        float sum = t->first ? 0 : v_sum(v_load(t->sum + i * MGK_WIDTH));
         if (lse)
             lse[i] = t->top[i] * LN_2 + logf(sum);
+        t->top[i] = sum == 0 ? 0 : 1 / sum;
     }
-    write_rows(o, t->o, t->n, a->head_dim, t->wide, 1);
+    write_rows(o, t->o, t->n, a->head_dim, t->wide, 1, t->top);
 }
 
 static void attention_task(void *arg, int64_t task, int thread)
@@ -113,7 +174,8 @@ static void attention_task(void *arg, int64_t task, int thread)
     t.s = t.o + MGK_ATT_QUERIES * wide;
     t.sum = t.s + MGK_ATT_QUERIES * KEYS;
     t.top = t.sum + MGK_ATT_QUERIES * 16;
-    float *term = t.top + MGK_ATT_QUERIES;
+    t.base = t.top + MGK_ATT_QUERIES;
+    float *term = t.base + MGK_ATT_QUERIES;
     int64_t kv = mgk_attention_kv_head(a, h) * dim;
     real_rows q_rows = {a->q, b * a->q_batch + i0 * a->q_row + h * dim, a->q_row};
     left_factor q = pack_left((unit *)q_room, q_rows, t.n, dim);
@@ -132,10 +194,14 @@ static void attention_task(void *arg, int64_t task, int thread)
                      bias_at(a, h, i0, j0), n};
         if (use == KEYS_ALL)
             memset(term, 0, sizeof(float) * KEYS);
+        prefetch_rows(k_rows, n, dim);
+        prefetch_rows(v_rows, n, dim);
+        if (t.first)
+            prefetch_rows(q_rows, t.n, dim);
         pack_columns((unit *)kt, k_rows, n, dim, mask, v);
         pack_right((unit *)v, v_rows, n, dim, wide, mask);
-        product(t.n, mgk_div_up(n, MGK_WIDTH) * MGK_WIDTH, deep, q, (unit_rows){(unit *)kt, KEYS},
-                (float_rows){t.s, KEYS}, false);
+        product(t.n, mgk_pad16(n), deep, q, (unit_rows){(unit *)kt, KEYS}, (float_rows){t.s, KEYS},
+                false);
         softmax_tile(&t, &c);
         product(t.n, wide, units(n), (left_factor){(unit *)t.s, KEYS, 1},
                 (unit_rows){(unit *)v, wide}, (float_rows){t.o, wide}, !t.first);

@@ -166,6 +166,16 @@ MGK_INLINE v_real reals(mgk_buf b, int32_t dtype)
     return (v_real){b.p, dtype};
 }
 
+/* Asks for n rows: small tiles come from memory, and their walks are too short for the processor to foresee. */
+static void prefetch_rows(real_rows from, int64_t n, int64_t dim)
+{
+    int64_t size = from.b.dtype == MGK_BF16 ? 2 : 4;
+    const uint8_t *p = (const uint8_t *)from.b.p + from.at * size;
+    for (int64_t i = 0; i < n; i++, p += from.row * size)
+        for (int64_t d = 0; d < dim * size; d += 64)
+            __builtin_prefetch(p + d);
+}
+
 /* n rows of `dim` floats, padded with zeros to `wide`, from either dtype; rows that the mask leaves out become
  * 0, whatever they held. */
 MGK_INLINE void widen_rows_of(float *to, real_rows from, int32_t dtype, int64_t n, int64_t dim,
@@ -193,24 +203,38 @@ static void widen_rows(float *to, real_rows from, int64_t n, int64_t dim, int64_
         widen_rows_of(to, from, MGK_F32, n, dim, wide, mask);
 }
 
-/* The reverse, times `factor`. */
+MGK_INLINE void put_real(v_real b, int64_t at, int64_t lanes, vf v)
+{
+#if MGK_PAIRS
+    __m256i h = (__m256i)_mm512_cvtneps_pbh((__m512)v);
+    _mm256_mask_storeu_epi16((uint16_t *)b.p + at, (__mmask16)((1u << lanes) - 1), h);
+#else
+    v_write(b, at, lanes, v);
+#endif
+}
+
+/* The reverse, times `factor` and, if there is one, each row's own. A row whose factor is 0 becomes 0. */
 MGK_INLINE void write_rows_of(real_rows to, int32_t dtype, const float *from, int64_t n,
-                              int64_t dim, int64_t wide, float factor)
+                              int64_t dim, int64_t wide, float factor, const float *each)
 {
     v_real b = reals(to.b, dtype);
     for (int64_t i = 0; i < n; i++, from += wide) {
         int64_t at = to.at + i * to.row;
-        MGK_EACH_VECTOR(d, dim, { v_put(b, at + d, v_load(from + d) * factor); });
+        vf by = v_set(each ? each[i] : factor);
+        if (each && each[i] == 0)
+            MGK_EACH_VECTOR(d, dim, { v_put(b, at + d, v_set(0)); });
+        else
+            MGK_EACH_VECTOR(d, dim, { put_real(b, at + d, v_lanes, v_load(from + d) * by); });
     }
 }
 
 static void write_rows(real_rows to, const float *from, int64_t n, int64_t dim, int64_t wide,
-                       float factor)
+                       float factor, const float *each)
 {
     if (to.b.dtype == MGK_BF16)
-        write_rows_of(to, MGK_BF16, from, n, dim, wide, factor);
+        write_rows_of(to, MGK_BF16, from, n, dim, wide, factor, each);
     else
-        write_rows_of(to, MGK_F32, from, n, dim, wide, factor);
+        write_rows_of(to, MGK_F32, from, n, dim, wide, factor, each);
 }
 
 /* -- packing ---------------------------------------------------------------------------------- */
@@ -352,19 +376,71 @@ static void pack_columns(unit *to, real_rows from, int64_t n, int64_t dim, const
 #define LOG2_E 1.44269504f
 #define LN_2   0.693147181f
 
-/* 2^x; what would be below 1.2e-38 becomes 0 or as small. The polynomial's relative error is 9e-8, and
- * 2^0 is 1 exactly. */
+/* Vectors whose exponentials are computed side by side. */
+enum { AT_ONCE = MGK_WIDTH == 4 ? 8 : 4 };
+
+/* Lanes of two vectors in turn, the lower or higher ones of each four; single ones or pairs. */
+#if MGK_WIDTH == 16
+#define V_LOW(a, b)        (vf) _mm512_unpacklo_ps((__m512)(a), (__m512)(b))
+#define V_HIGH(a, b)       (vf) _mm512_unpackhi_ps((__m512)(a), (__m512)(b))
+#define V_LOW_PAIRS(a, b)  (vf) _mm512_unpacklo_pd((__m512d)(a), (__m512d)(b))
+#define V_HIGH_PAIRS(a, b) (vf) _mm512_unpackhi_pd((__m512d)(a), (__m512d)(b))
+#elif MGK_WIDTH == 8
+#define V_LOW(a, b)        (vf) _mm256_unpacklo_ps((__m256)(a), (__m256)(b))
+#define V_HIGH(a, b)       (vf) _mm256_unpackhi_ps((__m256)(a), (__m256)(b))
+#define V_LOW_PAIRS(a, b)  (vf) _mm256_unpacklo_pd((__m256d)(a), (__m256d)(b))
+#define V_HIGH_PAIRS(a, b) (vf) _mm256_unpackhi_pd((__m256d)(a), (__m256d)(b))
+#else
+#define V_LOW(a, b)        __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define V_HIGH(a, b)       __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#define V_LOW_PAIRS(a, b)  __builtin_shufflevector(a, b, 0, 1, 4, 5)
+#define V_HIGH_PAIRS(a, b) __builtin_shufflevector(a, b, 2, 3, 6, 7)
+#endif
+
+/* 2^x of some vectors at once, so that no instruction waits for the one before it. What would be below
+ * 1.2e-38 becomes 0 or as small. The polynomial's relative error is 9e-8, and 2^0 is 1 exactly. */
+MGK_INLINE void powers_of_2(vf *x, int vectors)
+{
+    static const float factors[] = {0.00967151394f, 0.0555073375f, 0.240222421f, 0.693146978f, 1};
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
+    vf shifted[AT_ONCE], p[AT_ONCE];
+    MGK_UNROLL
+    for (int v = 0; v < vectors; v++)
+        shifted[v] = (x[v] = v_max(v_set(-127.0f), x[v])) + magic;
+    MGK_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        x[v] -= shifted[v] - magic;
+        p[v] = v_set(0.00132647288f);
+    }
+    MGK_UNROLL
+    for (int f = 0; f < 5; f++)
+        MGK_UNROLL
+    for (int v = 0; v < vectors; v++)
+        p[v] = p[v] * x[v] + factors[f];
+    MGK_UNROLL
+    for (int v = 0; v < vectors; v++) /* -127: the bits of 1 less themselves */
+        x[v] = (vf)((vu)p[v] + ((vu)shifted[v] << 23));
+}
+
 MGK_INLINE vf power_of_2(vf x)
 {
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
-    x = v_max(v_set(-127.0f), x);
-    vf shifted = x + magic, r = x - (shifted - magic);
-    vf p = 0.00132647288f * r + 0.00967151394f;
-    p = p * r + 0.0555073375f;
-    p = p * r + 0.240222421f;
-    p = p * r + 0.693146978f;
-    p = p * r + 1.0f;
-    return (vf)((vu)p + ((vu)shifted << 23)); /* -127: the bits of 1 less themselves */
+    powers_of_2(&x, 1);
+    return x;
+}
+
+/* The highest lane of each of four vectors, in the first four lanes. */
+MGK_INLINE vf highest_of_4(const vf *v)
+{
+    vf a = v_max(V_LOW(v[0], v[1]), V_HIGH(v[0], v[1]));
+    vf b = v_max(V_LOW(v[2], v[3]), V_HIGH(v[2], v[3]));
+    vf high = v_max(V_LOW_PAIRS(a, b), V_HIGH_PAIRS(a, b));
+#if MGK_WIDTH == 16
+    high = v_max(high, V_SWAP8(high));
+#endif
+#if MGK_WIDTH >= 8
+    high = v_max(high, V_SWAP4(high));
+#endif
+    return high;
 }
 
 /* Rounded to bf16, kept as float. */
@@ -382,12 +458,13 @@ typedef struct scoring {
     int64_t n;                /* keys */
 } scoring;
 
-MGK_INLINE vf score(const scoring *c, const float *s, int64_t j, bool terms, bool biased)
+/* The score less `base`. */
+MGK_INLINE vf score(const scoring *c, const float *s, int64_t j, vf base, bool terms, bool biased)
 {
-    vf v = v_load(s + j) * c->factor;
+    vf v = v_load(s + j) * c->factor - base;
     if (terms)
-        v = v_load(s + j) * c->factor + v_load(c->term + j);
-    if (biased)
+        v += v_load(c->term + j);
+    if (biased && j < c->n)
         v += v_load_lanes(c->bias + j, mgk_min(MGK_WIDTH, c->n - j)) * LOG2_E;
     return v;
 }
