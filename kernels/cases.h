@@ -36,6 +36,7 @@ typedef struct mgk_case_buf {
 typedef struct mgk_case {
     int op; /* MGK_OP_* */
     char label[96];
+    char derived[32]; /* by the runner: what it changed. Outputs may then be larger than needed. */
     union {
         uint8_t bytes[2048];
         int64_t align;
