@@ -15,6 +15,8 @@ static void patch_line(const mgk_layout_args *a, int64_t line)
 {
     const int64_t lines = a->h / a->ph, across = a->w / a->pw, run = a->pw * a->c;
     const int64_t size = mgk_move_size(a->x.dtype), row = a->w * a->c;
+    const int32_t dtype = a->x.dtype;
+    const bool add = a->accumulate, inverse = a->inverse;
     char *token = (char *)a->y.p + line * a->pt * a->ph * row * size;
     char *first =
         (char *)a->x.p + (line / lines * a->pt * a->h + line % lines * a->ph) * row * size;
@@ -22,10 +24,10 @@ static void patch_line(const mgk_layout_args *a, int64_t line)
         for (int64_t i = 0; i < a->pt; i++)
             for (int64_t j = 0; j < a->ph; j++, token += run * size) {
                 char *pixels = first + ((i * a->h + j) * row + p * run) * size;
-                if (a->inverse)
-                    move_run(pixels, token, run, a->x.dtype, a->accumulate);
+                if (inverse)
+                    move_run(pixels, token, run, size, dtype, add);
                 else
-                    move_run(token, pixels, run, a->x.dtype, a->accumulate);
+                    move_run(token, pixels, run, size, dtype, add);
             }
 }
 
@@ -58,13 +60,14 @@ static void copy_block(void *arg, int64_t block, int thread)
         int64_t r = block / parts, j = block % parts * PART;
         move_run((char *)a->y.p + (r * a->y_stride + j) * size,
                  (const char *)a->x.p + (r * a->x_stride + j) * size, mgk_min(PART, a->dim - j),
-                 a->x.dtype, a->accumulate);
+                 size, a->x.dtype, a->accumulate);
         return;
     }
     int64_t rows = mgk_rows_a_block(a->dim), end = mgk_min(a->rows, (block + 1) * rows);
     for (int64_t r = block * rows; r < end; r++)
         move_run((char *)a->y.p + r * a->y_stride * size,
-                 (const char *)a->x.p + r * a->x_stride * size, a->dim, a->x.dtype, a->accumulate);
+                 (const char *)a->x.p + r * a->x_stride * size, a->dim, size, a->x.dtype,
+                 a->accumulate);
 }
 
 MGK_LAUNCH(copy_rows)

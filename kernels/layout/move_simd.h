@@ -12,13 +12,14 @@ MGK_INLINE void add_loop(char *to, const char *from, int64_t n, int32_t dtype)
     MGK_EACH_VECTOR(i, n, { v_put(t, i, v_get(t, i) + v_get(f, i)); });
 }
 
-/* n neighbouring values. */
-MGK_INLINE void move_run(char *to, const char *from, int64_t n, int32_t dtype, bool add)
+/* n neighbouring values of `size` bytes; if added, of a real dtype. */
+MGK_INLINE void move_run(char *to, const char *from, int64_t n, int64_t size, int32_t dtype,
+                         bool add)
 {
     if (add)
         V_BY_DTYPE(dtype, add_loop, to, from, n);
     else
-        v_copy(to, from, n * mgk_move_size(dtype));
+        v_copy(to, from, n * size);
 }
 
 #endif

@@ -90,7 +90,7 @@ static void run_block(void *arg, int64_t block, int thread)
     }
     for (int64_t i = first; i < end; i++)
         move_run((char *)a->y.p + (to + i * p->to[1] + at) * size,
-                 (const char *)a->x.p + (from + i * p->from[1] + at) * size, n, a->x.dtype,
+                 (const char *)a->x.p + (from + i * p->from[1] + at) * size, n, size, a->x.dtype,
                  a->accumulate);
 }
 
@@ -214,13 +214,51 @@ MGK_INLINE void move_matrix(char *y, int64_t to, const char *x, int64_t from, in
             }
 }
 
-/* Values of 8 bytes, of which there are never many. */
-static void move_words(uint64_t *y, int64_t to, const uint64_t *x, int64_t from, int64_t rows,
-                       int64_t columns)
+/* A few rows or columns, as between pictures with their colours apart and together, and values of 8
+ * bytes: tiles would be mostly empty. The shorter loop is the inner one and of constant length. */
+#define MOVE_THIN(type)                                                                            \
+    MGK_INLINE void move_wide_##type(type *y, int64_t to, const type *x, int64_t from,             \
+                                     int64_t rows, int64_t columns)                                \
+    {                                                                                              \
+        for (int64_t j = 0; j < columns; j++)                                                      \
+            for (int64_t i = 0; i < rows; i++)                                                     \
+                y[j * to + i] = x[i * from + j];                                                   \
+    }                                                                                              \
+    MGK_INLINE void move_tall_##type(type *y, int64_t to, const type *x, int64_t from,             \
+                                     int64_t rows, int64_t columns)                                \
+    {                                                                                              \
+        for (int64_t i = 0; i < rows; i++)                                                         \
+            for (int64_t j = 0; j < columns; j++)                                                  \
+                y[j * to + i] = x[i * from + j];                                                   \
+    }                                                                                              \
+    static void move_few_##type(void *y, int64_t to, const void *x, int64_t from, int64_t rows,    \
+                                int64_t columns)                                                   \
+    {                                                                                              \
+        if (columns == 3)                                                                          \
+            move_tall_##type(y, to, x, from, rows, 3);                                             \
+        else if (rows == 3 && to == 3)                                                             \
+            move_wide_##type(y, 3, x, from, 3, columns);                                           \
+        else if (columns <= rows)                                                                  \
+            move_tall_##type(y, to, x, from, rows, columns);                                       \
+        else                                                                                       \
+            move_wide_##type(y, to, x, from, rows, columns);                                       \
+    }
+MOVE_THIN(uint8_t)
+MOVE_THIN(uint16_t)
+MOVE_THIN(uint32_t)
+MOVE_THIN(uint64_t)
+
+static void move_few(char *y, int64_t to, const char *x, int64_t from, int64_t rows,
+                     int64_t columns, int64_t size)
 {
-    for (int64_t j = 0; j < columns; j++)
-        for (int64_t i = 0; i < rows; i++)
-            y[j * to + i] = x[i * from + j];
+    if (size == 1)
+        move_few_uint8_t(y, to, x, from, rows, columns);
+    else if (size == 2)
+        move_few_uint16_t(y, to, x, from, rows, columns);
+    else if (size == 4)
+        move_few_uint32_t(y, to, x, from, rows, columns);
+    else
+        move_few_uint64_t(y, to, x, from, rows, columns);
 }
 
 enum { ROWS = 16 * TILE }; /* a task's part of the last axis of y */
@@ -238,15 +276,15 @@ static void matrix_block(void *arg, int64_t block, int thread)
     int64_t columns = mgk_min(TILE, p->extent[p->other] - column);
     char *y = (char *)a->y.p + (to + column * p->to[p->other] + row) * size;
     const char *x = (const char *)a->x.p + (from + row * p->from[0] + column) * size;
-    if (size == 4)
+    const int64_t few = mgk_min(p->extent[0], p->extent[p->other]);
+    if (size == 8 || (few <= MGK_WIDTH / 2 && !a->accumulate))
+        move_few(y, p->to[p->other], x, p->from[0], rows, columns, size);
+    else if (size == 4)
         move_matrix(y, p->to[p->other], x, p->from[0], rows, columns, a->accumulate, 4);
     else if (size == 2)
         move_matrix(y, p->to[p->other], x, p->from[0], rows, columns, a->accumulate, 2);
-    else if (size == 1)
-        move_matrix(y, p->to[p->other], x, p->from[0], rows, columns, false, 1);
     else
-        move_words((uint64_t *)(void *)y, p->to[p->other], (const uint64_t *)(const void *)x,
-                   p->from[0], rows, columns);
+        move_matrix(y, p->to[p->other], x, p->from[0], rows, columns, false, 1);
 }
 
 MGK_LAUNCH(permute)
