@@ -85,11 +85,15 @@ T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask)
     if (run->status != MGEN_OK || !mgi_require(run, ids && ids->rank == 2, "t5: ids are not (B,S)"))
         return NULL;
     int64_t b = ids->dims[0], s = ids->dims[1], mark = mgi_scope_push(run);
+    mgi_module *module = (mgi_module *)&t5->module;
+    mgi_unit_enter(run, module, 0);
     T *bias = mgi_relative_bias(run, mgi_value(t5->relative), s, c->max_distance);
     T *x = mgi_cast(run, mgi_embedding(run, ids, mgi_value(t5->embedding)), t5->module.dtype);
+    mgi_unit_exit(run, module, 0);
     for (int64_t i = 0; i < c->layers; i++) {
         const mgi_t5_layer *l = &t5->layer[i];
         int64_t inside = mgi_scope_push(run);
+        mgi_unit_enter(run, module, i + 1);
         T *h = mgi_linear(run, rms(run, x, l->norm1), mgi_value(l->qkv), NULL);
         h = mgi_reshape(run, h, MGI_DIMS(b, s, 3, c->heads, c->head_dim));
         h = mgi_self_attention(run, h, mask, bias, 1.0f);
@@ -97,11 +101,15 @@ T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask)
         h = mgi_linear(run, rms(run, y, l->norm2), mgi_value(l->wi), NULL);
         h = mgi_glu(run, h, MGK_GLU_GELU_TANH);
         y = mgi_add(run, y, mgi_linear(run, h, mgi_value(l->wo), NULL));
+        mgi_unit_exit(run, module, i + 1);
         mgi_scope_pop(run, inside, y);
         mgi_drop(run, x);
         x = y;
     }
-    return mgi_scope_pop(run, mark, rms(run, x, t5->norm));
+    mgi_unit_enter(run, module, c->layers + 1);
+    x = rms(run, x, t5->norm);
+    mgi_unit_exit(run, module, c->layers + 1);
+    return mgi_scope_pop(run, mark, x);
 }
 
 /* -- configuration ---------------------------------------------------------------------------- */

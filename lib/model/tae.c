@@ -81,6 +81,7 @@ mgen_status mgi_tae_init(mgi_tae *tae, mgen_context *ctx, const mgi_tae_config *
     mgi_module_init(&tae->module, ctx);
     tae->config = *config;
     side_make(&tae->module, config, &tae->encoder, true);
+    mgi_module_unit(&tae->module);
     side_make(&tae->module, config, &tae->decoder, false);
     int64_t c = config->latent_channels;
     tae->latent_scale =
@@ -174,11 +175,14 @@ static T *step(mgi_run *run, const mgi_tae_conv *c, T *x)
     return mgi_scope_pop(run, mark, conv(run, c, x));
 }
 
+enum { ENCODER, DECODER }; /* units */
+
 static T *side(mgi_run *run, const mgi_tae *tae, const mgi_tae_side *s, bool encoder, T *x)
 {
     int last = tae->config.levels - 1;
-    int64_t mark = mgi_scope_push(run);
-    x = step(run, &s->in, x);
+    int64_t mark = mgi_scope_push(run), unit = encoder ? ENCODER : DECODER;
+    mgi_unit_enter(run, (void *)&tae->module, unit);
+    x = step(run, &s->in, mgi_cast(run, x, tae->module.dtype));
     for (int k = 0; k <= last; k++) {
         int level = encoder ? k : last - k;
         for (int i = 0; i < tae->config.blocks; i++) {
@@ -192,7 +196,9 @@ static T *side(mgi_run *run, const mgi_tae *tae, const mgi_tae_side *s, bool enc
             x = y;
         }
     }
-    return mgi_scope_pop(run, mark, step(run, &s->out, silu(run, x)));
+    x = mgi_cast(run, step(run, &s->out, silu(run, x)), MGK_F32);
+    mgi_unit_exit(run, (void *)&tae->module, unit);
+    return mgi_scope_pop(run, mark, x);
 }
 
 T *mgi_tae_encode(mgi_run *run, const mgi_tae *tae, T *x)
@@ -203,8 +209,7 @@ T *mgi_tae_encode(mgi_run *run, const mgi_tae *tae, T *x)
         !mgi_require(run, x->dims[2] % f == 0 && x->dims[3] % f == 0 && x->dims[1] > 0,
                      "tae: height and width must be multiples of the spatial factor"))
         return NULL;
-    x = mgi_cast(run, x, tae->module.dtype);
-    return mgi_cast(run, side(run, tae, &tae->encoder, true, x), MGK_F32);
+    return side(run, tae, &tae->encoder, true, x);
 }
 
 T *mgi_tae_decode(mgi_run *run, const mgi_tae *tae, T *z)
@@ -213,8 +218,7 @@ T *mgi_tae_decode(mgi_run *run, const mgi_tae *tae, T *z)
         !mgi_require(run, z && z->rank == 5 && z->dims[4] == tae->config.latent_channels,
                      "tae: z is not (B,T,H,W,C)"))
         return NULL;
-    z = mgi_cast(run, z, tae->module.dtype);
-    return mgi_cast(run, side(run, tae, &tae->decoder, false, z), MGK_F32);
+    return side(run, tae, &tae->decoder, false, z);
 }
 
 /* -- configuration ---------------------------------------------------------------------------- */
