@@ -10,10 +10,11 @@
 #   asan     unit and kernels again, with AddressSanitizer and UBSan
 #   clang    unit and kernels again, built by clang             (--medium)
 #   tsan     unit again, with ThreadSanitizer                   (--medium)
+#   large    tensors of more than 2^31 elements, in 10 GB       (--medium)
 #   seeds    kernels again, with other random numbers           (--long)
 #
-# Without names: format to asan; --medium adds clang and tsan, --long seeds too. Installs what is
-# missing with apt. The last line counts test cases: "N passed, N failed, N skipped".
+# Without names: format to asan; --medium adds clang, tsan and large, --long seeds too. Installs
+# what is missing with apt. The last line counts test cases: "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 2
 root=$PWD
@@ -22,7 +23,7 @@ jobs=$(nproc)
 suites=()
 export CC=gcc
 short=(format arch unit kernels cli asan)
-medium=("${short[@]}" clang tsan)
+medium=("${short[@]}" clang tsan large)
 long=("${medium[@]}" seeds)
 
 usage() {
@@ -36,7 +37,7 @@ for word in "$@"; do
         usage
         exit 0
         ;;
-    format | arch | unit | kernels | cli | asan | clang | tsan | seeds) suites+=("$word") ;;
+    format | arch | unit | kernels | cli | asan | clang | tsan | large | seeds) suites+=("$word") ;;
     *)
         echo "run.sh: unknown suite '$word'; suites are ${long[*]}, options --medium and --long" >&2
         exit 2
@@ -177,6 +178,9 @@ suite_clang() {
 suite_tsan() {
     build build-tsan -Db_sanitize=thread -Db_lundef=false || return
     unit_suite build-tsan tsan-
+}
+suite_large() {
+    build_plain && tap large 900 env CMOCKA_MESSAGE_OUTPUT=TAP build-test/tests/large_tensors
 }
 suite_seeds() {
     local seed
