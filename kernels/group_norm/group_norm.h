@@ -12,7 +12,8 @@
  *                     accumulate); adds to d_weight, d_bias (c), each of which may be NULL
  *   group_norm_grad_apply  dx = rstd * (p * weight - sums[0] / count - h * sums[1] / count) (adds
  *                     to it if accumulate); count = values a group in all tiles
- * Tiles are calls with different rows of the same samples.
+ * Tiles are calls with different rows of the same samples. x, y, dy, dx are all f32 or all bf16, the
+ * others are f32.
  */
 #ifndef MGK_GROUP_NORM_H
 #define MGK_GROUP_NORM_H

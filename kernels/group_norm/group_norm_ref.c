@@ -4,15 +4,22 @@
 #include "kernels/common/activation.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
+#include "kernels/common/real.h"
 
 #include <math.h>
+
+/* A buffer like x, of which all values are there. */
+static bool is_like_x(const mgk_group_norm_args *a, mgk_buf b)
+{
+    return mgk_is_real_of(b, a->n * a->rows * a->c) && b.dtype == a->x.dtype;
+}
 
 static bool common_check(const mgk_group_norm_args *a, const char **why)
 {
     MGK_RULE(MGK_EXTENTS_OK(a->n, a->rows, a->c), "n, rows, c out of range");
     MGK_RULE(a->groups > 0 && a->c % a->groups == 0, "groups must divide c");
     MGK_RULE(MGK_EXTENTS_OK(a->n, a->groups, 2), "n, groups out of range");
-    MGK_RULE(mgk_is_f32_of(a->x, a->n * a->rows * a->c), "x: f32");
+    MGK_RULE(mgk_is_real_of(a->x, a->n * a->rows * a->c), "x: f32 or bf16");
     MGK_RULE(mgk_is_f32_of(a->mean, a->n * a->groups) && mgk_is_f32_of(a->var, a->n * a->groups),
              "mean, var: f32");
     return true;
@@ -31,7 +38,7 @@ static bool grad_check(const mgk_group_norm_args *a, const char **why)
 {
     if (!apply_check(a, why))
         return false;
-    MGK_RULE(mgk_is_f32_of(a->dy, a->n * a->rows * a->c), "dy: f32");
+    MGK_RULE(is_like_x(a, a->dy), "dy: as x");
     MGK_RULE(mgk_is_f32_of(a->sums, a->n * a->groups), "sums: f32");
     return true;
 }
@@ -50,7 +57,7 @@ bool mgk_group_norm_apply_check(const void *args, const char **why)
     const mgk_group_norm_args *a = args;
     if (!apply_check(a, why))
         return false;
-    MGK_RULE(mgk_is_f32_of(a->y, a->n * a->rows * a->c), "y: f32");
+    MGK_RULE(is_like_x(a, a->y), "y: as x");
     return true;
 }
 
@@ -69,7 +76,7 @@ bool mgk_group_norm_grad_apply_check(const void *args, const char **why)
     const mgk_group_norm_args *a = args;
     if (!grad_check(a, why))
         return false;
-    MGK_RULE(mgk_is_f32_of(a->dx, a->n * a->rows * a->c), "dx: f32");
+    MGK_RULE(is_like_x(a, a->dx), "dx: as x");
     MGK_RULE(a->count > 0, "count must be positive");
     return true;
 }
@@ -119,13 +126,12 @@ void mgk_group_norm_stats_ref(const void *args, mgk_exec *x)
     int64_t wide = a->c / a->groups, size = a->rows * wide;
     (void)x;
     for (int64_t g = 0; g < a->n * a->groups; g++) {
-        const float *in = MGK_F(a->x);
         int64_t base = g / a->groups * a->rows * a->c + g % a->groups * wide;
         double mean = 0, square = 0, before = (double)a->count, all = before + (double)size;
         for (int64_t i = 0; i < size; i++)
-            mean += in[base + i / wide * a->c + i % wide] / (double)size;
+            mean += mgk_real_at(a->x, base + i / wide * a->c + i % wide) / (double)size;
         for (int64_t i = 0; i < size; i++) {
-            double d = in[base + i / wide * a->c + i % wide] - mean;
+            double d = mgk_real_at(a->x, base + i / wide * a->c + i % wide) - mean;
             square += d * d;
         }
         if (a->count > 0) {
@@ -154,7 +160,7 @@ static element element_of(const mgk_group_norm_args *a, int64_t i)
     element e = {.j = i % a->c};
     e.g = i / (a->rows * a->c) * a->groups + e.j / (a->c / a->groups);
     e.rstd = 1 / sqrt((double)MGK_F(a->var)[e.g] + a->eps);
-    e.h = ((double)MGK_F(a->x)[i] - MGK_F(a->mean)[e.g]) * e.rstd;
+    e.h = (mgk_real_at(a->x, i) - MGK_F(a->mean)[e.g]) * e.rstd;
     e.before = e.h * value_or(a->weight, e.j, 1) + value_or(a->bias, e.j, 0);
     return e;
 }
@@ -165,14 +171,14 @@ void mgk_group_norm_apply_ref(const void *args, mgk_exec *x)
     (void)x;
     for (int64_t i = 0; i < a->n * a->rows * a->c; i++) {
         element e = element_of(a, i);
-        MGK_F(a->y)[i] = (float)(a->silu ? mgk_silu(e.before) : e.before);
+        mgk_real_set(a->y, i, a->silu ? mgk_silu(e.before) : e.before);
     }
 }
 
 /* The gradient before the activation. */
 static double before_grad(const mgk_group_norm_args *a, int64_t i, const element *e)
 {
-    return MGK_F(a->dy)[i] * (a->silu ? mgk_silu_grad(e->before) : 1);
+    return mgk_real_at(a->dy, i) * (a->silu ? mgk_silu_grad(e->before) : 1);
 }
 
 void mgk_group_norm_grad_stats_ref(const void *args, mgk_exec *x)
@@ -218,6 +224,6 @@ void mgk_group_norm_grad_apply_ref(const void *args, mgk_exec *x)
         const float *sums = MGK_F(a->sums) + 2 * e.g;
         double p = before_grad(a, i, &e) * value_or(a->weight, e.j, 1), count = (double)a->count;
         double v = e.rstd * (p - sums[0] / count - e.h * (sums[1] / count));
-        MGK_F(a->dx)[i] = (float)(a->accumulate ? MGK_F(a->dx)[i] + v : v);
+        mgk_real_set(a->dx, i, a->accumulate ? mgk_real_at(a->dx, i) + v : v);
     }
 }

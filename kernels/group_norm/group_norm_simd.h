@@ -6,11 +6,12 @@
  * sums, blocks are combined in order, both in double precision. What differs from channel to
  * channel (mean, rstd, weight, ...) is laid out once a sample as columns of c values.
  */
+#include "kernels/common/real_simd.h"
 #include "kernels/common/simd_math.h"
 #include "kernels/group_norm/group_norm.h"
 
 enum { MEAN, RSTD, WEIGHT, BIAS, MEAN_P, MEAN_PH }; /* the columns of a sample */
-enum { COLUMNS_A_TASK = 256 };
+enum { COLUMNS_A_TASK = 256, ROWS = 4 /* that are summed before they go to memory */ };
 
 typedef struct job {
     const mgk_group_norm_args *a;
@@ -44,65 +45,78 @@ static int64_t block_rows(const job *j, int64_t block, int64_t *at)
 
 /* -- stats ------------------------------------------------------------------------------------ */
 
-/* out[j] = sum of in[r][j] - mean[j], or of its square. */
-MGK_INLINE void column_sums(const float *in, int64_t rows, int64_t c, const float *mean, float *out)
+/* For each channel the sums of d and d^2 over the rows, d = x - the first row's x: the shift keeps the
+ * difference of squares exact where values are far from 0. */
+MGK_INLINE void channel_sums(const job *j, int64_t at, int64_t rows, float *sum, float *square,
+                             int32_t type)
 {
-    int64_t j = 0;
-    for (; j + 4 * MGK_WIDTH <= c; j += 4 * MGK_WIDTH) {
-        vf s[4] = {{0}, {0}, {0}, {0}}, m[4] = {{0}, {0}, {0}, {0}};
-        for (int k = 0; k < 4 && mean; k++)
-            m[k] = v_load(mean + j + k * MGK_WIDTH);
-        for (int64_t r = 0; r < rows; r++) {
+    const int64_t c = j->a->c;
+    v_real x = v_from(j->a->x, at, type);
+    memset(sum, 0, sizeof(float) * (size_t)c);
+    memset(square, 0, sizeof(float) * (size_t)c);
+    int64_t r = 1;
+    for (; r + ROWS <= rows; r += ROWS) {
+        MGK_EACH_VECTOR(i, c, {
+            vf first = v_get(x, i);
+            vf s = v_in(sum + i);
+            vf q = v_in(square + i);
             MGK_UNROLL
-            for (int k = 0; k < 4; k++) {
-                vf v = v_load(in + r * c + j + k * MGK_WIDTH) - m[k];
-                s[k] += mean ? v * v : v;
+            for (int k = 0; k < ROWS; k++) {
+                vf d = v_get(x, (r + k) * c + i) - first;
+                s += d;
+                q += d * d;
             }
-        }
-        for (int k = 0; k < 4; k++)
-            v_store(out + j + k * MGK_WIDTH, s[k]);
+            v_out(sum + i, s);
+            v_out(square + i, q);
+        });
     }
-    in += j, out += j;
-    MGK_EACH_VECTOR(i, c - j, {
-        vf s = {0};
-        vf m = {0};
-        if (mean)
-            m = v_in(mean + j + i);
-        for (int64_t r = 0; r < rows; r++) {
-            vf v = v_in(in + r * c + i) - m;
-            s += mean ? v * v : v;
-        }
-        v_out(out + i, s);
-    });
+    for (; r < rows; r++) {
+        MGK_EACH_VECTOR(i, c, {
+            vf d = v_get(x, r * c + i) - v_get(x, i);
+            v_out(sum + i, v_in(sum + i) + d);
+            v_out(square + i, v_in(square + i) + d * d);
+        });
+    }
 }
 
-static double sum_of(const float *in, int64_t n)
+/* The groups' sums of squared distances and their means, from those of the channels. */
+MGK_INLINE void group_sums(const job *j, int64_t at, int64_t rows, float *sum, float *square,
+                           int32_t type)
 {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += in[i];
-    return sum;
+    v_real x = v_from(j->a->x, at, type);
+    const double share = 1.0 / (double)rows;
+    for (int64_t g = 0; g < j->a->groups; g++) {
+        double mean = 0, all = 0;
+        for (int64_t i = 0; i < j->wide; i++) {
+            int64_t c = g * j->wide + i;
+            double off = sum[c] * share, before = all;
+            double m = v_read(x, c, 1)[0] + off;
+            /* one channel of `rows` values merged into those of i channels */
+            double d = m - mean;
+            all = before + (square[c] - sum[c] * off);
+            all += d * d * (double)rows * ((double)i / (double)(i + 1));
+            mean += d / (double)(i + 1);
+        }
+        square[g] = (float)all; /* g <= the channels that are still to be read */
+        sum[g] = (float)mean;
+    }
+}
+
+MGK_INLINE void stats_rows(const job *j, int64_t at, int64_t rows, float *sum, float *square,
+                           int32_t type)
+{
+    channel_sums(j, at, rows, sum, square, type);
+    group_sums(j, at, rows, sum, square, type);
 }
 
 /* The two columns begin with the groups' sums of squared distances and their means afterwards. */
 static void stats_block(void *arg, int64_t block, int thread)
 {
     const job *j = arg;
-    const mgk_group_norm_args *a = j->a;
-    int64_t at, rows = block_rows(j, block, &at), wide = j->wide;
-    float *sum = j->parts + block * 2 * j->column, *mean = sum + j->column;
+    int64_t at, rows = block_rows(j, block, &at);
+    float *square = j->parts + block * 2 * j->column, *sum = square + j->column;
     (void)thread;
-    column_sums(MGK_F(a->x) + at, rows, a->c, NULL, sum);
-    for (int64_t g = 0; g < a->groups; g++) {
-        float m = (float)(sum_of(sum + g * wide, wide) / (double)(rows * wide));
-        for (int64_t i = 0; i < wide; i++)
-            mean[g * wide + i] = m;
-    }
-    column_sums(MGK_F(a->x) + at, rows, a->c, mean, sum);
-    for (int64_t g = 0; g < a->groups; g++) {
-        sum[g] = (float)sum_of(sum + g * wide, wide);
-        mean[g] = mean[g * wide];
-    }
+    V_BY_DTYPE(j->a->x.dtype, stats_rows, j, at, rows, sum, square);
 }
 
 static void stats_combine(void *arg, int64_t sample, int thread)
@@ -177,29 +191,37 @@ static const float *columns_of(const job *j, int64_t block)
     return j->columns + block / j->split.chunks * MGK_GROUP_NORM_COLUMNS * j->column;
 }
 
-MGK_INLINE void apply_rows(const job *j, int64_t block, bool silu)
+/* FOR_FORM(job, body, args...): body(args..., silu, dtype), compiled once for each. */
+#define FOR_FORM(j, body, ...)                                                                     \
+    do {                                                                                           \
+        if ((j)->a->silu)                                                                          \
+            V_BY_DTYPE((j)->a->x.dtype, body, __VA_ARGS__, true);                                  \
+        else                                                                                       \
+            V_BY_DTYPE((j)->a->x.dtype, body, __VA_ARGS__, false);                                 \
+    } while (0)
+
+MGK_INLINE void apply_rows(const job *j, int64_t block, bool silu, int32_t type)
 {
-    int64_t at, rows = block_rows(j, block, &at), c = j->a->c, column = j->column;
+    int64_t at, rows = block_rows(j, block, &at), column = j->column;
+    const int64_t c = j->a->c;
     const float *k = columns_of(j, block);
-    for (int64_t r = 0; r < rows; r++, at += c) {
-        const float *in = MGK_F(j->a->x) + at;
-        float *out = MGK_F(j->a->y) + at;
+    v_real in = v_from(j->a->x, at, type), out = v_from(j->a->y, at, type);
+    out.stream = mgk_streams(j->a->y, j->a->n * j->a->rows, c);
+    for (int64_t r = 0; r < rows; r++) {
         MGK_EACH_VECTOR(i, c, {
-            vf h = (v_in(in + i) - v_in(k + i)) * v_in(k + RSTD * column + i);
+            vf h = (v_get(in, r * c + i) - v_in(k + i)) * v_in(k + RSTD * column + i);
             h = h * v_in(k + WEIGHT * column + i) + v_in(k + BIAS * column + i);
-            v_out(out + i, silu ? v_silu(h, false) : h);
+            v_put(out, r * c + i, silu ? v_silu(h, type == MGK_BF16) : h);
         });
     }
+    v_stream_end(out.stream);
 }
 
 static void apply_block(void *arg, int64_t block, int thread)
 {
     const job *j = arg;
     (void)thread;
-    if (j->a->silu)
-        apply_rows(j, block, true);
-    else
-        apply_rows(j, block, false);
+    FOR_FORM(j, apply_rows, j, block);
 }
 
 MGK_LAUNCH(group_norm_apply)
@@ -215,28 +237,29 @@ MGK_LAUNCH(group_norm_apply)
 /* -- gradients -------------------------------------------------------------------------------- */
 
 /* The gradient before the activation. */
-MGK_INLINE vf before_grad(vf dy, vf h, vf weight, vf bias, bool silu)
+MGK_INLINE vf before_grad(vf dy, vf h, vf weight, vf bias, bool silu, bool brief)
 {
     vf y;
-    return silu ? dy * v_silu_grad(h * weight + bias, &y, false) : dy;
+    return silu ? dy * v_silu_grad(h * weight + bias, &y, brief) : dy;
 }
 
-/* The columns of a block: sums of p and of p h. */
-MGK_INLINE void grad_sums(const job *j, int64_t block, bool silu)
+/* `count` rows to the columns of a block: sums of p and of p h. */
+MGK_INLINE void grad_sum_rows(const job *j, const float *k, int64_t at, int count, float *out,
+                              bool silu, int32_t type)
 {
-    int64_t at, rows = block_rows(j, block, &at), c = j->a->c, column = j->column;
-    const float *k = columns_of(j, block), *x = MGK_F(j->a->x) + at, *dy = MGK_F(j->a->dy) + at;
-    float *out = j->parts + block * 2 * column;
+    const int64_t c = j->a->c, column = j->column;
+    v_real x = v_from(j->a->x, at, type), dy = v_from(j->a->dy, at, type);
     MGK_EACH_VECTOR(i, c, {
         vf mean = v_in(k + i);
         vf rstd = v_in(k + RSTD * column + i);
         vf weight = v_in(k + WEIGHT * column + i);
         vf bias = v_in(k + BIAS * column + i);
-        vf sum = {0};
-        vf sum_h = {0};
-        for (int64_t r = 0; r < rows; r++) {
-            vf h = (v_in(x + r * c + i) - mean) * rstd;
-            vf p = before_grad(v_in(dy + r * c + i), h, weight, bias, silu);
+        vf sum = v_in(out + i);
+        vf sum_h = v_in(out + column + i);
+        MGK_UNROLL
+        for (int r = 0; r < count; r++) {
+            vf h = (v_get(x, r * c + i) - mean) * rstd;
+            vf p = before_grad(v_get(dy, r * c + i), h, weight, bias, silu, false);
             sum += p;
             sum_h += p * h;
         }
@@ -245,14 +268,23 @@ MGK_INLINE void grad_sums(const job *j, int64_t block, bool silu)
     });
 }
 
+MGK_INLINE void grad_sums(const job *j, int64_t block, bool silu, int32_t type)
+{
+    int64_t at, rows = block_rows(j, block, &at), r = 0;
+    const float *k = columns_of(j, block);
+    float *out = j->parts + block * 2 * j->column;
+    memset(out, 0, sizeof(float) * (size_t)(2 * j->column));
+    for (; r + ROWS <= rows; r += ROWS)
+        grad_sum_rows(j, k, at + r * j->a->c, ROWS, out, silu, type);
+    for (; r < rows; r++)
+        grad_sum_rows(j, k, at + r * j->a->c, 1, out, silu, type);
+}
+
 static void grad_stats_block(void *arg, int64_t block, int thread)
 {
     const job *j = arg;
     (void)thread;
-    if (j->a->silu)
-        grad_sums(j, block, true);
-    else
-        grad_sums(j, block, false);
+    FOR_FORM(j, grad_sums, j, block);
 }
 
 /* Sums `count` pairs of columns, `stride` floats apart, from channel c on. */
@@ -340,36 +372,37 @@ MGK_LAUNCH(group_norm_grad_stats)
         mgk_for(x, tasks, a->n * a->c, weight_combine, &j);
 }
 
-MGK_INLINE void grad_rows(const job *j, int64_t block, bool silu)
+MGK_INLINE void grad_rows(const job *j, int64_t block, bool silu, int32_t type)
 {
-    int64_t at, rows = block_rows(j, block, &at), c = j->a->c, column = j->column;
+    int64_t at, rows = block_rows(j, block, &at), column = j->column;
+    const int64_t c = j->a->c;
     const float *k = columns_of(j, block);
-    bool add = j->a->accumulate;
-    for (int64_t r = 0; r < rows; r++, at += c) {
-        const float *in = MGK_F(j->a->x) + at, *dy = MGK_F(j->a->dy) + at;
-        float *dx = MGK_F(j->a->dx) + at;
+    const bool add = j->a->accumulate;
+    v_real in = v_from(j->a->x, at, type), dy = v_from(j->a->dy, at, type);
+    v_real dx = v_from(j->a->dx, at, type);
+    dx.stream = !add && mgk_streams(j->a->dx, j->a->n * j->a->rows, c);
+    for (int64_t r = 0; r < rows; r++) {
         MGK_EACH_VECTOR(i, c, {
             vf rstd = v_in(k + RSTD * column + i);
             vf weight = v_in(k + WEIGHT * column + i);
-            vf h = (v_in(in + i) - v_in(k + i)) * rstd;
-            vf p = before_grad(v_in(dy + i), h, weight, v_in(k + BIAS * column + i), silu);
+            vf bias = v_in(k + BIAS * column + i);
+            vf h = (v_get(in, r * c + i) - v_in(k + i)) * rstd;
+            vf p = before_grad(v_get(dy, r * c + i), h, weight, bias, silu, type == MGK_BF16);
             p = p * weight - v_in(k + MEAN_P * column + i) - h * v_in(k + MEAN_PH * column + i);
             p *= rstd;
             if (add)
-                p += v_in(dx + i);
-            v_out(dx + i, p);
+                p += v_get(dx, r * c + i);
+            v_put(dx, r * c + i, p);
         });
     }
+    v_stream_end(dx.stream);
 }
 
 static void grad_apply_block(void *arg, int64_t block, int thread)
 {
     const job *j = arg;
     (void)thread;
-    if (j->a->silu)
-        grad_rows(j, block, true);
-    else
-        grad_rows(j, block, false);
+    FOR_FORM(j, grad_rows, j, block);
 }
 
 MGK_LAUNCH(group_norm_grad_apply)

@@ -18,6 +18,7 @@
 #include "kernels/position/position.h"
 #include "kernels/posterior/posterior.h"
 #include "kernels/random/random.h"
+#include "kernels/reduce/reduce.h"
 #include "kernels/resize/resize.h"
 
 #include <stdio.h>
@@ -79,6 +80,10 @@ static const field pointwise_fields[] = {
                 F(period, EXTENT) F(kind, ENUM) F(accumulate, FLAG) F(alpha, FLOAT) F(beta, FLOAT)
                     F(row_offset, EXTENT)};
 #undef ARGS
+#define ARGS mgk_reduce_args
+static const field reduce_fields[] = {F(x, BUF) F(y, BUF) F(dy, BUF) F(dx, BUF) F(rows, EXTENT)
+                                          F(dim, EXTENT) F(kind, ENUM) F(accumulate, FLAG)};
+#undef ARGS
 #define ARGS mgk_embedding_args
 static const field embedding_fields[] = {
     F(ids, BUF) F(table, BUF) F(y, BUF) F(time, BUF) F(rows, EXTENT) F(dim, EXTENT) F(vocab, EXTENT)
@@ -135,11 +140,26 @@ static const field_list lists[] = {
         ops, (int)sizeof(mgk_##name##_args), (int)(sizeof name##_fields / sizeof(field)),          \
             name##_fields                                                                          \
     }
+    LIST(matmul, "matmul"),
+    LIST(conv2d, "conv2d"),
+    LIST(attention, "attention"),
+    LIST(norm, "norm"),
+    LIST(group_norm, "group_norm"),
+    LIST(glu, "glu"),
+    LIST(pointwise, "pointwise"),
+    LIST(embedding, "embedding"),
+    LIST(position, "position"),
+    LIST(layout, "layout"),
+    LIST(reduce, "reduce"),
+    LIST(resize, "resize"),
+    LIST(flow, "flow"),
+    LIST(loss, "loss"),
+    LIST(posterior, "posterior"),
+    LIST(optimizer, "optimizer"),
+    LIST(random, "random"),
     LIST(opl, "opl"),
     LIST(opl, "opl_grad"),
-#define FOLDER(name) LIST(name, #name),
-#include "folders.h"
-#undef FOLDER
+#undef LIST
 };
 enum { LISTS = sizeof lists / sizeof lists[0] };
 
@@ -217,6 +237,12 @@ static int field_bytes(field_kind kind)
 bool fields_complete(void)
 {
     bool good = true;
+    for (int op = 0; op < MGK_OP_COUNT; op++)
+        if (!fields_of(op)) {
+            printf("# tests/kernels/fields.c does not list the arguments of %s\n",
+                   mgk_ops[op].name);
+            good = false;
+        }
     for (int i = 0; i < LISTS; i++) {
         const field_list *l = &lists[i];
         int end = 0;

@@ -21,6 +21,7 @@
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/position/position.h"
 #include "kernels/posterior/posterior.h"
+#include "kernels/reduce/reduce.h"
 #include "kernels/resize/resize.h"
 #include "run.h"
 
@@ -63,6 +64,13 @@ static bool plain_sum(void *forward, void *backward)
 {
     (void)forward;
     return ((mgk_pointwise_args *)backward)->kind == MGK_REDUCE_SUM;
+}
+
+static bool overwrite_softmax(void *forward, void *backward)
+{
+    (void)forward;
+    ((mgk_reduce_args *)backward)->accumulate = 0;
+    return true;
 }
 
 static bool same_gate_stride(void *forward, void *backward)
@@ -126,6 +134,8 @@ static const rule rules[] = {
      OUTPUTS(1, PAIR(pointwise, y, dy)), EXTRA(pointwise, x), .prepare = same_gate_stride},
     {OPS(add_rows, reduce_rows), INPUTS(1, PAIR(pointwise, table, table)),
      OUTPUTS(1, PAIR(pointwise, y, x)), .prepare = plain_sum},
+    {OPS(softmax, softmax_grad), INPUTS(1, PAIR(reduce, x, dx)), OUTPUTS(1, PAIR(reduce, y, dy)),
+     .prepare = overwrite_softmax},
     {OPS(glu, glu_grad), INPUTS(1, PAIR(glu, x, dx)), OUTPUTS(1, PAIR(glu, y, dy))},
     {OPS(loss, loss_grad), INPUTS(1, PAIR(loss, x, dx)), OUTPUTS(1, PAIR(loss, out, upstream))},
     {OPS(opl, opl_grad), INPUTS(1, PAIR(opl, x, dx)), OUTPUTS(1, PAIR(opl, out, upstream)),
