@@ -8,8 +8,10 @@
  * accept is run, too (refuse.c). Gradient references are compared with finite differences
  * (gradients.c).
  *
- *   checkkernel [--op NAME] [--case TEXT] [--seed N]     prints TAP
+ *   checkkernel [--op NAME] [--case TEXT] [--seed N]           prints TAP
+ *   checkkernel --bench [--op NAME] [--case TEXT] [--json FILE]   times instead (bench.c)
  */
+#include "bench.h"
 #include "gradients.h"
 #include "refuse.h"
 #include "run.h"
@@ -40,7 +42,8 @@ static const struct {
 enum { FOLDERS = sizeof folders / sizeof folders[0], VARIANTS_MAX = 512 };
 
 static struct {
-    const char *only_op, *only_case;
+    const char *only_op, *only_case, *json;
+    bool bench;
     tally variants[VARIANTS_MAX], refusals[MGK_OP_COUNT];
     int tests, failures;
 } state;
@@ -162,7 +165,11 @@ static bool read_options(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         bool more = i + 1 < argc;
-        if (!strcmp(argv[i], "--op") && more)
+        if (!strcmp(argv[i], "--bench"))
+            state.bench = true;
+        else if (!strcmp(argv[i], "--json") && more)
+            state.json = argv[++i];
+        else if (!strcmp(argv[i], "--op") && more)
             state.only_op = argv[++i];
         else if (!strcmp(argv[i], "--case") && more)
             state.only_case = argv[++i];
@@ -205,16 +212,19 @@ int main(int argc, char **argv)
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *ctx;
     if (!read_options(argc, argv) || mgk_variant_count > VARIANTS_MAX) {
-        fprintf(stderr, "usage: checkkernel [--op NAME] [--case TEXT] [--seed N]\n");
+        fprintf(stderr, "usage: checkkernel [--op NAME] [--case TEXT] [--seed N]\n"
+                        "       checkkernel --bench [--op NAME] [--case TEXT] [--json FILE]\n");
         return 2;
     }
+    setvbuf(stdout, NULL, _IOLBF, 0); /* what was found is printed before a crash */
+    if (state.bench)
+        return bench_run(state.only_op, state.only_case, state.json);
     params.threads = 1;
     if (mgi_context_init(&ctx, &params) != MGEN_OK)
         return 1;
     for (int i = 1; i < CHECKER_POOLS; i++)
         if (mgi_pool_create(ctx, i, &checker_state.pools[i]) != MGEN_OK)
             return 1;
-    setvbuf(stdout, NULL, _IOLBF, 0); /* what was found is printed before a crash */
     signal(SIGSEGV, on_crash);
     signal(SIGBUS, on_crash);
     signal(SIGFPE, on_crash);

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT
+ * checkkernel --bench: best times on one thread, beside the least time that the machine's peaks allow. */
+#include "bench.h"
+
+#include "kernels/flops.h"
+#include "run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Values are repeated after this many: enough for time, and quick to make. */
+enum { PATTERN = 1 << 16, RUNS_MIN = 3, RUNS_MAX = 200 };
+static const double seconds_each = 0.12;
+
+typedef struct output {
+    FILE *json;
+    int lines;
+    machine_peak peak;
+} output;
+
+static void fill_pattern(uint8_t *data, const mgk_case_buf *b)
+{
+    mgk_case_buf part = *b;
+    size_t have = buf_bytes(b), done = 0;
+    part.count = b->count < PATTERN ? b->count : PATTERN;
+    fill_values(data, &part, checker_state.seed, 100);
+    for (done = buf_bytes(&part); done < have && done > 0; done *= 2)
+        memcpy(data + done, data, done < have - done ? done : have - done);
+}
+
+static bool make(arena *a, mgk_case *c)
+{
+    memset(a, 0, sizeof *a);
+    for (int i = 0; i < c->buf_count; i++) {
+        mgk_case_buf *b = &c->bufs[i];
+        if (!guarded_make(&a->bufs[i], buf_bytes(b), GUARDED_ALIGNED)) {
+            arena_free(a);
+            return false;
+        }
+        fill_pattern(a->bufs[i].data, b);
+        *b->slot = (mgk_buf){a->bufs[i].data, b->dtype};
+    }
+    if (c->finish)
+        c->finish(c);
+    return true;
+}
+
+/* What must be read and written at least. */
+static double traffic(const mgk_case *c)
+{
+    double bytes = 0;
+    for (int i = 0; i < c->buf_count; i++)
+        bytes += (double)buf_bytes(&c->bufs[i]) * (c->bufs[i].role == MGK_CASE_INOUT ? 2 : 1);
+    return bytes;
+}
+
+static double best_time(const mgk_variant_info *v, mgk_case *c, arena *a)
+{
+    double best = INFINITY, start = now_seconds();
+    launch(v, c, a, NULL);
+    mgk_exec x = {.workspace = a->workspace.data, .workspace_bytes = a->workspace.bytes};
+    for (int i = 0; i < RUNS_MAX && (i < RUNS_MIN || now_seconds() - start < seconds_each); i++) {
+        double before = now_seconds();
+        v->launch(c->args.bytes, &x);
+        best = fmin(best, now_seconds() - before);
+    }
+    guarded_free(&a->workspace);
+    return best;
+}
+
+static void print_line(output *o, const mgk_variant_info *v, const mgk_case *c, double seconds)
+{
+    double flops = mgk_flops(c->op, c->args.bytes), bytes = traffic(c);
+    double most = has_bf16(c) && o->peak.bf16 > 0 ? o->peak.bf16 : o->peak.f32;
+    double compute = flops / most, copy = bytes / o->peak.copy;
+    printf("# %-20s %-10s %10.1f us %7.1f GB/s %7.1f GFLOP/s %4.0f%% of %-7s  %s\n",
+           mgk_ops[c->op].name, v->name, seconds * 1e6, bytes / seconds * 1e-9,
+           flops / seconds * 1e-9, 100 * fmax(compute, copy) / seconds,
+           compute > copy ? "compute" : "copying", c->label);
+    if (o->json)
+        fprintf(o->json,
+                "%s    {\"op\": \"%s\", \"variant\": \"%s\", \"case\": \"%s\", \"seconds\": %.9g, "
+                "\"bytes\": %.0f, \"flops\": %.0f}",
+                o->lines++ ? ",\n" : "", mgk_ops[c->op].name, v->name, c->label, seconds, bytes,
+                flops);
+}
+
+static void bench_one(output *o, mgk_case *c)
+{
+    arena a;
+    const char *why = "no memory";
+    int first = first_variant(c->op), end = first;
+    while (end < mgk_variant_count && mgk_variants[end].op == c->op)
+        end++;
+    if (!make(&a, c)) {
+        printf("# %-20s no memory for %s\n", mgk_ops[c->op].name, c->label);
+        return;
+    }
+    if (mgk_ops[c->op].check(c->args.bytes, &why)) {
+        /* References are slow, and nobody's choice where there is another variant. */
+        for (int i = end > first + 1 ? first + 1 : first; i < end; i++)
+            if (usable(&mgk_variants[i]))
+                print_line(o, &mgk_variants[i], c, best_time(&mgk_variants[i], c, &a));
+    } else {
+        printf("# %-20s refuses %s: %s\n", mgk_ops[c->op].name, c->label, why);
+    }
+    arena_free(&a);
+}
+
+int bench_run(const char *only_op, const char *only_case, const char *json_path)
+{
+    static mgk_case c;
+    output o = {.peak = measure_peak()};
+    printf("# one thread: %.1f GFLOP/s f32, %.1f GFLOP/s bf16, %.1f GB/s copying\n",
+           o.peak.f32 * 1e-9, o.peak.bf16 * 1e-9, o.peak.copy * 1e-9);
+    if (json_path) {
+        o.json = fopen(json_path, "w");
+        if (!o.json) {
+            perror(json_path);
+            return 1;
+        }
+        fprintf(o.json, "{\"f32\": %.4g, \"bf16\": %.4g, \"copy\": %.4g, \"times\": [\n",
+                o.peak.f32, o.peak.bf16, o.peak.copy);
+    }
+    for (int i = 0; bench_case(&c, i); i++)
+        if ((!only_op || !strcmp(only_op, mgk_ops[c.op].name)) &&
+            (!only_case || strstr(c.label, only_case)))
+            bench_one(&o, &c);
+    if (o.json) {
+        fprintf(o.json, "\n]}\n");
+        if (fclose(o.json) != 0)
+            return 1;
+    }
+    return 0;
+}

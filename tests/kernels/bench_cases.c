@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+ * The shapes that are timed: those of the toybox models, products as large models have them, and
+ * streams of 64 million elements, which no cache holds. Each in f32 and, where the op takes it, bf16. */
+#include "bench.h"
+
+#include "kernels/attention/attention.h"
+#include "kernels/common/case_tools.h"
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/glu/glu.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/norm/norm.h"
+#include "kernels/optimizer/optimizer.h"
+#include "kernels/pointwise/pointwise.h"
+
+#include <math.h>
+#include <string.h>
+
+static const char *dtype_name(int32_t dtype)
+{
+    return dtype == MGK_BF16 ? "bf16" : "f32";
+}
+
+/* ---- products ---- */
+
+static const struct {
+    int m, n, k, trans_a, trans_b, act;
+} products[] = {
+    {1024, 4096, 1024, 0, 0, 0}, {1024, 4096, 1024, 0, 1, 0}, {1024, 4096, 1024, 1, 0, 0},
+    {1024, 4096, 1024, 1, 1, 0}, {4096, 576, 192, 0, 1, 0}, /* toybox: queries, keys and values of 64 clips of 64 tokens */
+    {4096, 192, 192, 0, 1, 0},   {4096, 1024, 192, 0, 1, 0}, /* its feed-forward layers */
+    {4096, 192, 512, 0, 1, 0},   {4096, 192, 1024, 0, 0, 0}, /* gradient of an input */
+    {1024, 192, 4096, 1, 0, 0},                              /* gradient of a weight */
+};
+enum { PRODUCTS = sizeof products / sizeof products[0] };
+
+static void product(mgk_case *c, int i)
+{
+    mgk_matmul_args *a = (void *)&c->args;
+    a->m = products[i].m, a->n = products[i].n, a->k = products[i].k;
+    a->batch = 1;
+    a->trans_a = products[i].trans_a, a->trans_b = products[i].trans_b;
+    a->lda = a->trans_a ? a->m : a->k;
+    a->ldb = a->trans_b ? a->k : a->n;
+    a->ldc = a->n;
+    a->stride_a = a->m * a->k, a->stride_b = a->k * a->n, a->stride_c = a->m * a->n;
+    a->alpha = 1;
+    MGK_CASE_BEGIN(c, MGK_OP_matmul, "%ldx%ldx%ld %s%s %s", (long)a->m, (long)a->n, (long)a->k,
+                   a->trans_a ? "A'" : "A", a->trans_b ? "B'" : "B", dtype_name(c->real));
+    mgk_case_in(c, &a->a, a->m * a->k, 1);
+    mgk_case_in(c, &a->b, a->k * a->n, 1);
+    mgk_case_out(c, &a->c, a->m * a->n);
+}
+
+/* ---- convolutions: 3x3, one pixel of padding, batch 16 ---- */
+
+static const int pictures[][2] = {/* size, channels */
+                                  {64, 16}, {64, 64}, {32, 32}, {32, 128}, {16, 64}, {16, 128}};
+enum { PICTURES = sizeof pictures / sizeof pictures[0], BATCH = 16 };
+
+static void convolution(mgk_case *c, int i)
+{
+    static const int ops[] = {MGK_OP_conv2d, MGK_OP_conv2d_grad_input, MGK_OP_conv2d_grad_weight};
+    static const char *const names[] = {"forward", "input", "weight"};
+    mgk_conv2d_args *a = (void *)&c->args;
+    int which = i % 3;
+    int64_t size = pictures[i / 3][0], channels = pictures[i / 3][1];
+    *a = (mgk_conv2d_args){.n = BATCH, .h = size, .w = size, .cin = channels};
+    a->ho = a->wo = size, a->cout = channels;
+    a->kh = a->kw = 3, a->stride_h = a->stride_w = 1;
+    a->pad_top = a->pad_bottom = a->pad_left = a->pad_right = 1;
+    MGK_CASE_BEGIN(c, ops[which], "%dx%ldx%ldx%ld %s %s", BATCH, (long)size, (long)size,
+                   (long)channels, names[which], dtype_name(c->real));
+    int64_t n = BATCH * size * size * channels, weights = 9 * channels * channels;
+    if (which == 1)
+        mgk_case_out(c, &a->x, n);
+    else
+        mgk_case_in(c, &a->x, n, 1);
+    if (which == 2)
+        mgk_case_out_f32(c, &a->weight, weights);
+    else
+        mgk_case_in(c, &a->weight, weights, 1);
+    if (which == 0) {
+        mgk_case_in_f32(c, &a->bias, channels, 1);
+        mgk_case_out(c, &a->y, n);
+    } else {
+        mgk_case_in(c, &a->y, n, 1);
+    }
+}
+
+/* ---- attention ---- */
+
+static const int heads[][5] = {/* batch, heads, head_dim, sq, sk */
+                               {1, 8, 128, 1024, 1024},
+                               {64, 6, 32, 64, 64}, /* toybox: clips, then captions */
+                               {64, 6, 32, 64, 96}};
+enum { HEADS = sizeof heads / sizeof heads[0] };
+
+static void attention(mgk_case *c, int i)
+{
+    const int *s = heads[i / 2];
+    bool grad = i % 2;
+    mgk_attention_args *a = (void *)&c->args;
+    a->batch = s[0], a->heads = s[1], a->head_dim = s[2], a->sq = s[3], a->sk = s[4];
+    a->q_row = a->k_row = a->v_row = a->o_row = a->heads * a->head_dim;
+    a->q_batch = a->o_batch = a->sq * a->q_row;
+    a->k_batch = a->v_batch = a->sk * a->k_row;
+    a->scale = 1 / sqrtf((float)a->head_dim);
+    int64_t nq = a->batch * a->q_batch, nk = a->batch * a->k_batch;
+    MGK_CASE_BEGIN(c, grad ? MGK_OP_attention_grad : MGK_OP_attention,
+                   "%ldx%ldx%ld sq %ld sk %ld %s", (long)a->batch, (long)a->heads,
+                   (long)a->head_dim, (long)a->sq, (long)a->sk, dtype_name(c->real));
+    mgk_case_in(c, &a->q, nq, 1);
+    mgk_case_in(c, &a->k, nk, 1);
+    mgk_case_in(c, &a->v, nk, 1);
+    int64_t rows = a->batch * a->heads * a->sq;
+    if (!grad) {
+        mgk_case_out(c, &a->o, nq);
+        mgk_case_out_f32(c, &a->lse, rows);
+        return;
+    }
+    mgk_case_in(c, &a->o, nq, 1);
+    mgk_case_in(c, &a->d_o, nq, 1);
+    a->lse.dtype = MGK_F32;
+    mgk_case_add(c, &a->lse, MGK_CASE_IN, MGK_FILL_POSITIVE, MGK_F32, rows, 0, 8);
+    mgk_case_out(c, &a->dq, nq);
+    mgk_case_out(c, &a->dk, nk);
+    mgk_case_out(c, &a->dv, nk);
+}
+
+/* ---- streams ---- */
+
+enum { ROWS = 65536, DIM = 1024, SAMPLE_ROWS = 8192 };
+enum { NORM, NORM_GRAD, UNARY, UNARY_GRAD, GLU, GLU_GRAD, GATED, GATED_GRAD, ADD, STREAMS };
+
+static void norm_stream(mgk_case *c, bool grad)
+{
+    mgk_norm_args *a = (void *)&c->args;
+    int64_t n = (int64_t)ROWS * DIM;
+    a->rows = ROWS, a->dim = DIM, a->rows_per_sample = SAMPLE_ROWS;
+    a->mod_stride = a->d_mod_stride = DIM;
+    a->kind = MGK_NORM_RMS;
+    a->eps = 1e-5f;
+    MGK_CASE_BEGIN(c, grad ? MGK_OP_norm_grad : MGK_OP_norm, "RMS, weight %dx%d %s", ROWS, DIM,
+                   dtype_name(c->real));
+    mgk_case_in(c, &a->x, n, 1);
+    mgk_case_in_f32(c, &a->weight, DIM, 1);
+    a->rstd.dtype = MGK_F32;
+    mgk_case_add(c, &a->rstd, grad ? MGK_CASE_IN : MGK_CASE_OUT, MGK_FILL_POSITIVE, MGK_F32, ROWS,
+                 0, 1);
+    if (!grad) {
+        mgk_case_out(c, &a->y, n);
+        return;
+    }
+    mgk_case_in(c, &a->dy, n, 1);
+    mgk_case_out(c, &a->dx, n);
+    mgk_case_both_f32(c, &a->d_weight, DIM);
+}
+
+static void glu_stream(mgk_case *c, bool grad)
+{
+    mgk_glu_args *a = (void *)&c->args;
+    int64_t n = (int64_t)ROWS / 2 * DIM;
+    a->rows = ROWS / 2, a->dim = DIM;
+    MGK_CASE_BEGIN(c, grad ? MGK_OP_glu_grad : MGK_OP_glu, "SiLU %dx%d %s", ROWS / 2, DIM,
+                   dtype_name(c->real));
+    mgk_case_in(c, &a->x, 2 * n, 1);
+    if (grad)
+        mgk_case_in(c, &a->dy, n, 1);
+    mgk_case_out(c, grad ? &a->dx : &a->y, grad ? 2 * n : n);
+}
+
+static void pointwise_stream(mgk_case *c, int which)
+{
+    static const int ops[] = {MGK_OP_unary,          MGK_OP_unary_grad,          0,         0,
+                              MGK_OP_gated_residual, MGK_OP_gated_residual_grad, MGK_OP_add};
+    mgk_pointwise_args *a = (void *)&c->args;
+    int64_t n = (int64_t)ROWS * DIM, gates = ROWS / SAMPLE_ROWS * DIM;
+    bool rows = which == GATED || which == GATED_GRAD;
+    if (rows) {
+        a->rows = ROWS, a->dim = DIM, a->rows_per_sample = SAMPLE_ROWS;
+        a->gate_stride = a->d_gate_stride = DIM;
+    } else {
+        a->count = n;
+        a->kind = which == ADD ? 0 : MGK_UNARY_GELU_TANH;
+    }
+    MGK_CASE_BEGIN(c, ops[which - UNARY], "%s%dx%d %s",
+                   which == UNARY || which == UNARY_GRAD ? "GELU " : "", ROWS, DIM,
+                   dtype_name(c->real));
+    if (which != GATED_GRAD)
+        mgk_case_in(c, &a->x, n, 1);
+    if (which == GATED || which == GATED_GRAD || which == ADD)
+        mgk_case_in(c, &a->h, n, 1);
+    if (rows)
+        mgk_case_in_f32(c, &a->gate, gates, 1);
+    if (which == UNARY_GRAD || which == GATED_GRAD)
+        mgk_case_in(c, &a->dy, n, 1);
+    if (which == GATED_GRAD)
+        mgk_case_both_f32(c, &a->d_gate, gates);
+    mgk_case_out(c, which == UNARY_GRAD ? &a->dx : which == GATED_GRAD ? &a->dh : &a->y, n);
+}
+
+static void stream(mgk_case *c, int which)
+{
+    if (which == NORM || which == NORM_GRAD)
+        norm_stream(c, which == NORM_GRAD);
+    else if (which == GLU || which == GLU_GRAD)
+        glu_stream(c, which == GLU_GRAD);
+    else
+        pointwise_stream(c, which);
+}
+
+/* ---- ops with dtypes of their own ---- */
+
+static void conversion(mgk_case *c, int to_bf16)
+{
+    mgk_pointwise_args *a = (void *)&c->args;
+    a->count = (int64_t)ROWS * DIM;
+    a->alpha = 1;
+    MGK_CASE_BEGIN(c, MGK_OP_convert, "%s %dx%d", to_bf16 ? "f32 to bf16" : "bf16 to f32", ROWS,
+                   DIM);
+    c->real = to_bf16 ? MGK_F32 : MGK_BF16;
+    mgk_case_in(c, &a->x, a->count, 1);
+    c->real = to_bf16 ? MGK_BF16 : MGK_F32;
+    mgk_case_out(c, &a->y, a->count);
+}
+
+typedef struct optimizer_more {
+    mgk_optimizer_item item;
+    mgk_buf bufs[4];
+} optimizer_more;
+
+static void finish_adamw(mgk_case *c)
+{
+    mgk_optimizer_args *a = (void *)&c->args;
+    optimizer_more *m = (void *)c->more;
+    m->item.weight = m->bufs[0].p;
+    m->item.grad = m->bufs[1].p;
+    m->item.m = m->bufs[2].p;
+    m->item.v = m->bufs[3].p;
+    a->items = &m->item;
+}
+
+static void adamw(mgk_case *c)
+{
+    mgk_optimizer_args *a = (void *)&c->args;
+    optimizer_more *m = (void *)c->more;
+    int64_t n = (int64_t)ROWS * DIM;
+    a->item_count = 1;
+    a->beta1 = 0.9f, a->beta2 = 0.95f, a->eps = 1e-8f, a->decay = 0.01f;
+    m->item = (mgk_optimizer_item){.count = n, .decay = 1, .lr_scale = 1};
+    c->finish = finish_adamw;
+    MGK_CASE_BEGIN(c, MGK_OP_adamw, "%dx%d f32", ROWS, DIM);
+    a->control.dtype = MGK_F32;
+    mgk_case_add(c, &a->control, MGK_CASE_INOUT, MGK_FILL_POSITIVE, MGK_F32, MGK_CONTROL_COUNT, 0,
+                 1);
+    mgk_case_both_f32(c, &m->bufs[0], n);
+    mgk_case_in_f32(c, &m->bufs[1], n, 1);
+    mgk_case_both_f32(c, &m->bufs[2], n);
+    mgk_case_add(c, &m->bufs[3], MGK_CASE_INOUT, MGK_FILL_POSITIVE, MGK_F32, n, 0, 1);
+}
+
+bool bench_case(mgk_case *c, int index)
+{
+    memset(c, 0, sizeof *c);
+    enum { CONVOLUTIONS = 3 * PICTURES, ATTENTIONS = 2 * HEADS };
+    int i = index / 2;
+    c->real = index % 2 ? MGK_BF16 : MGK_F32;
+    if (i < PRODUCTS)
+        product(c, i);
+    else if ((i -= PRODUCTS) < CONVOLUTIONS)
+        convolution(c, i);
+    else if ((i -= CONVOLUTIONS) < ATTENTIONS)
+        attention(c, i);
+    else if ((i -= ATTENTIONS) < STREAMS)
+        stream(c, i);
+    else if ((i -= STREAMS) == 0)
+        conversion(c, index % 2);
+    else if (i == 1 && index % 2 == 0)
+        adamw(c);
+    else
+        return false;
+    return true;
+}
