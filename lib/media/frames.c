@@ -116,7 +116,7 @@ static mgen_status write_strip(mgen_context *ctx, const char *path, const mgi_fr
     int64_t count = f->frames < STRIP_MOST ? f->frames : STRIP_MOST;
     size_t row = 3 * (size_t)f->width, strip_row = row * (size_t)count;
     uint8_t *strip;
-    MGI_TRY(mgi_alloc(ctx, strip_row * (size_t)f->height, &strip));
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)f->height, strip_row, &strip));
     for (int64_t k = 0; k < count; k++) {
         int64_t frame = count > 1 ? k * (f->frames - 1) / (count - 1) : 0;
         const uint8_t *from = f->pixels + (size_t)frame * frame_size(f);

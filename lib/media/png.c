@@ -151,7 +151,7 @@ mgen_status mgi_png_write(mgen_context *ctx, const char *path, const uint8_t *rg
     mgen_status status;
     png p = {.ctx = ctx, .row = (size_t)row};
     MGI_TRY(mgi_alloc_zero(ctx, p.row, 1, &p.before));
-    MGI_TRY_GOTO(status, mgi_alloc(ctx, 2 * (1 + p.row), &p.lines), free_before);
+    MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, 2, 1 + p.row, &p.lines), free_before);
     MGI_TRY_GOTO(status, mgi_alloc(ctx, CHUNK, &p.chunk), free_lines);
     p.stream.zalloc = zlib_alloc;
     p.stream.zfree = zlib_free;

@@ -21,7 +21,26 @@ ASSERTING = re.compile(r"\b(assert)\s*\(")
 FORBIDDEN_IMPORTS = {"abort", "exit", "_exit", "_Exit", "__assert_fail", "printf", "fprintf", "vprintf", "vfprintf",
                      "puts", "fputs", "putchar", "perror", "signal", "sigaction", "setlocale", "system",
                      "__printf_chk", "__fprintf_chk", "__vfprintf_chk"}
-VARIANTS = ("ref", "portable", "packed", "avx2", "avx512")
+VARIANTS = ("ref", "portable", "packed", "avx2", "avx512", "avx512bf16")
+# Where sizes come from files, callers or other libraries.
+OUTSIDE = ("lib/io/", "lib/media/", "lib/text/", "lib/api/", "lib/plugins/", "lib/data/")
+# Multiplications there that cannot overflow: file, a piece of the line, why.
+BOUNDED = (
+    ("lib/io/json_read.c", "capacity * sizeof(mgi_json)", "capacity <= BLOCK_MAX"),
+    ("lib/io/json_read.c", "2 * block->capacity", "less than BLOCK_MAX before"),
+    ("lib/data/loader.c", "MGI_TOYBOX_HEIGHT * MGI_TOYBOX_WIDTH * 3", "at most MGI_TOYBOX_FRAMES frames"),
+    ("lib/media/frames.c", "3 * (size_t)f->width, strip_row = row * (size_t)count",
+     "a row of some of the frames that mgi_frames_check measured"),
+    ("lib/media/y4m.c", "width * height, chroma = ((width + 1) / 2) * ((height + 1) / 2)",
+     "less than the frames that mgi_frames_check measured"),
+    ("lib/media/y4m.c", "luma + 2 * chroma", "at most 3 bytes a pixel, as in the frames"),
+    ("lib/media/y4m.c", "3 * x", "inside a row of the frames"),
+    ("lib/plugins/ffmpeg.c", "3 * (size_t)f->width", "a row of frames that the caller holds"),
+)
+ALLOCATING = re.compile(r"\b(?:mgi_alloc\w*|mgi_realloc|malloc|calloc|realloc|aligned_alloc)\s*\(")
+SIZED = re.compile(r"\b(?:size_t|uint64_t|uint32_t)\s+\w+\s*=([^;{]*);")
+NOT_PRODUCT = re.compile(r"sizeof\s*\(?\s*\*|\(\s*(?:const\s+)?\w+\s*\*+\s*\)")
+PRODUCT = re.compile(r"[\w\])]\s*\*\s*[\w(]")
 
 
 class Report:
@@ -213,6 +232,51 @@ def check_kernels(root, sources):
     return problems
 
 
+def launchers_in(library):
+    """What of the built library is named like a launcher, whatever macro made it; None if it is stripped."""
+    run = subprocess.run(["nm", library], capture_output=True, text=True, check=False)
+    functions = set(re.findall(r" [tT] (mgk_\w+)$", run.stdout, re.M))
+    pattern = re.compile(r"mgk_\w+_(" + "|".join(VARIANTS) + r")$")
+    return {name for name in functions if pattern.match(name)} if functions else None
+
+
+def check_launchers(root, library):
+    listed = {f"mgk_{op}_{variant}" for op, variant in read_ops(root)[1]}
+    return [f"{name} is in the library but not listed in ops.def" for name in sorted(launchers_in(library) - listed)]
+
+
+def call_arguments(text, start):
+    """From behind an opening parenthesis to the one that closes it."""
+    depth, end = 1, start
+    while depth and end < len(text):
+        depth += {"(": 1, ")": -1}.get(text[end], 0)
+        end += 1
+    return text[start:end - 1]
+
+
+def check_products(root, sources):
+    """No plain * in what is allocated, nor where a size is made of others: core/checked.h multiplies."""
+    problems = []
+    used = set()
+    for path in sources:
+        if not path.startswith(OUTSIDE):
+            continue
+        text = strip_code(read(root, path))
+        found = [(m.start(), call_arguments(text, m.end())) for m in ALLOCATING.finditer(text)]
+        found += [(m.start(), m.group(1)) for m in SIZED.finditer(text)]
+        for start, piece in sorted(found):
+            piece = " ".join(piece.split())
+            excuses = {entry for entry in BOUNDED if entry[0] == path and entry[1] in piece}
+            used |= excuses
+            for entry in excuses:
+                piece = piece.replace(entry[1], "")
+            if PRODUCT.search(NOT_PRODUCT.sub("", piece)):
+                line = text.count("\n", 0, start) + 1
+                problems.append(f"{path}:{line}: a size is multiplied outside of core/checked.h: {piece}")
+    return problems + [f"check.py: {entry[0]}: '{entry[1]}' is excused but not found"
+                       for entry in BOUNDED if entry not in used]
+
+
 def check_licence(root, sources):
     return [f"{path} does not begin with its SPDX line" for path in sources
             if "SPDX-License-Identifier: MIT" not in read(root, path)[:120]]
@@ -269,11 +333,16 @@ def main():
     report.result("the library does not exit, print or assert", check_manners(root, sources))
     report.result("only lib/io/path.c opens files", check_opening(rows, root, sources))
     report.result("kernels and ops.def agree", check_kernels(root, sources))
+    report.result("sizes from outside are multiplied in core/checked.h only", check_products(root, sources))
     report.result("every source names its licence", check_licence(root, sources))
     report.result("the README's program compiles", check_readme(root))
     checks = (("exported symbols are those of moviegen.h", lambda: check_exports(root, library)),
               ("the library needs libc, libm and libz only", lambda: check_needed(library)),
               ("the library imports nothing that exits or prints", lambda: check_imports(library)))
+    if library and os.path.isfile(library) and launchers_in(library) is None:
+        report.skip("every launcher in the library is listed in ops.def", "its symbols are stripped")
+    else:
+        checks += (("every launcher in the library is listed in ops.def", lambda: check_launchers(root, library)),)
     for name, check in checks:
         if library and os.path.isfile(library):
             report.result(name, check())
