@@ -58,6 +58,7 @@ typedef struct mgk_panel {
     int vl; /* floats a vector */
     int nr; /* columns a full panel: two vectors */
     int mr; /* rows of the tallest tile of a full panel */
+    int ma; /* mr rounded up to whole vectors: distance of columns in packed tiles of A */
     bool pairs;
     void (*run)(const mgk_panel_job *job);
     /* dst[k * width + j] = unit src(k, j) for j < n, 0 for n <= j < width; value (k, j) is
@@ -65,7 +66,7 @@ typedef struct mgk_panel {
     void (*pack)(float *dst, mgk_buf src, int64_t ld, bool trans, int64_t k, int64_t n,
                  int64_t width);
     /* A that is stored by columns, row i of column k at src[k * ld + i], as tiles of mr rows:
-     * dst[t * mgk_panel_tile(units) + k * mr + i]. `readable` >= m values of a column exist. */
+     * dst[t * mgk_panel_tile(units) + k * ma + i]. `readable` >= m values of a column exist. */
     void (*pack_a)(float *dst, mgk_buf src, int64_t ld, int64_t k, int64_t m, int64_t readable);
     /* count values that follow each other, as units */
     void (*copy)(float *dst, mgk_buf src, int64_t count);
@@ -116,16 +117,15 @@ static inline int64_t mgk_panel_width(const mgk_panel *p, int64_t n)
     return n <= p->vl ? p->vl : p->nr;
 }
 
-/* Distance of packed tiles of A of `units` columns: whole vectors are written, also past the last
- * row. */
+/* Distance of packed tiles of A of `units` columns. */
 static inline int64_t mgk_panel_tile(const mgk_panel *p, int64_t units)
 {
-    return mgk_round_up(units * p->mr + 16, 16);
+    return units * p->ma + 48;
 }
-/* Most units that m rows take, for any engine. */
+/* Most units that m rows take, for any engine: 8 a column for 6 rows, or 16 for 14. */
 static inline int64_t mgk_panel_tiles_max(int64_t m, int64_t k)
 {
-    return (m + 16) * k + (m / 4 + 1) * 32;
+    return (m + m / 3 + 16) * k + (m / 6 + 1) * 48;
 }
 
 #endif

@@ -2,18 +2,32 @@
  * Packing for the panel engine: the part of panel_template.h that does no arithmetic. Included by it
  * alone, once per instruction set. */
 
+#if PANEL_PAIRS
 /* Units of two rows of bf16, lower half from lo; hi NULL: 0. */
+MGK_INLINE void zip_vector(float *dst, const uint16_t *lo, const uint16_t *hi, __mmask16 lanes)
+{
+    const __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, lo));
+    __m512i high = _mm512_setzero_si512();
+    if (hi)
+        high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, hi)), 16);
+    _mm512_mask_storeu_epi32(dst, lanes, _mm512_or_si512(low, high));
+}
+
 MGK_INLINE void zip_two(float *dst, const uint16_t *lo, const uint16_t *hi, int64_t count)
 {
-    typedef uint32_t bits __attribute__((may_alias));
-    bits *d = (bits *)dst;
-    if (!hi)
-        for (int64_t j = 0; j < count; j++)
-            d[j] = lo[j];
-    else
-        for (int64_t j = 0; j < count; j++)
-            d[j] = lo[j] | (uint32_t)hi[j] << 16;
+    int64_t j = 0;
+    for (; j + 16 <= count; j += 16) {
+        __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(lo + j)));
+        if (hi) {
+            const __m256i high = _mm256_loadu_si256((const void *)(hi + j));
+            low = _mm512_or_si512(low, _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+        }
+        _mm512_storeu_si512(dst + j, low);
+    }
+    if (j < count)
+        zip_vector(dst + j, lo + j, hi ? hi + j : NULL, (__mmask16)((1u << (count - j)) - 1));
 }
+#endif
 
 /* dst[k * width + j] = unit k of row j of src, 4 x 4 units; rows are ld bytes apart */
 MGK_INLINE void transpose4(float *dst, int64_t width, const char *src, int64_t ld)
@@ -96,14 +110,12 @@ static void pack(float *dst, mgk_buf src, int64_t ld, bool trans, int64_t k, int
 /* Columns are read in whole vectors where so many values exist. */
 static void pack_a(float *dst, mgk_buf src, int64_t ld, int64_t k, int64_t m, int64_t readable)
 {
-    const mgk_panel sizes = {.mr = PANEL_MR2};
-    const int64_t tile_units = mgk_panel_tile(&sizes, (k + UNIT - 1) / UNIT);
-    enum { WHOLE = (PANEL_MR2 + PANEL_VL - 1) / PANEL_VL * PANEL_VL };
-    for (int64_t c = 0; c < k; c += UNIT) {
-        float *d = dst + c / UNIT * PANEL_MR2;
+    const int64_t tile_units = (k + UNIT - 1) / UNIT * PANEL_MA + 48;
+    for (int64_t c = 0; c < k; c += UNIT, dst += PANEL_MA) {
+        float *d = dst;
         int64_t i = 0;
-        for (; i < m && i + WHOLE <= readable; i += PANEL_MR2, d += tile_units)
-            pack_row(d, mgk_buf_at(src, i), ld, c, k, WHOLE);
+        for (; i < m && i + PANEL_MA <= readable; i += PANEL_MR2, d += tile_units)
+            pack_row(d, mgk_buf_at(src, i), ld, c, k, PANEL_MA);
         for (; i < m; i += PANEL_MR2, d += tile_units)
             pack_row(d, mgk_buf_at(src, i), ld, c, k, mgk_min64(m - i, PANEL_MR2));
     }

@@ -27,6 +27,9 @@ typedef float v4u __attribute__((vector_size(16), aligned(2), may_alias));
 typedef float unit_any
     __attribute__((aligned(2), may_alias)); /* its bits are moved, nothing more */
 
+/* columns of packed tiles of A begin with a vector */
+#define PANEL_MA ((PANEL_MR2 + PANEL_VL - 1) / PANEL_VL * PANEL_VL)
+
 #if PANEL_PAIRS
 typedef uint16_t value;
 enum { UNIT = 2 }; /* values a unit */
@@ -58,13 +61,6 @@ MGK_INLINE vf get_c(const mgk_panel_job *job, const void *c, int64_t at, int64_t
 
 MGK_INLINE void put_c(const mgk_panel_job *job, void *c, int64_t at, int64_t lanes, vf v)
 {
-#if PANEL_PAIRS
-    if (job->c_dtype == MGK_BF16) {
-        const __m256i h = (__m256i)_mm512_cvtneps_pbh((__m512)v);
-        _mm256_mask_storeu_epi16((uint16_t *)c + at, (__mmask16)((1u << lanes) - 1), h);
-        return;
-    }
-#endif
     v_write((v_real){c, job->c_dtype}, at, lanes, v);
 }
 
@@ -153,7 +149,7 @@ MGK_INLINE vf activate(vf x, int32_t act)
 #define PANEL_OUT(i, g, o)                                                                         \
     if (i < mr) {                                                                                  \
         vf v0 = c##i##_0 * alpha + bias0, v1 = c##i##_1 * alpha + bias1;                           \
-        if (job->load) {                                                                           \
+        if (add) {                                                                                 \
             v0 += v_load(c);                                                                       \
             if (nv > 1)                                                                            \
                 v1 += v_load(c + PANEL_VL);                                                        \
@@ -298,6 +294,7 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
             PANEL_ROWS(PANEL_OUT_BF16)
         } else {
             float *c = (float *)job->c + row * ldc;
+            const bool add = job->load;
             PANEL_ROWS(PANEL_OUT)
         }
     } else {
@@ -358,6 +355,7 @@ static void run(const mgk_panel_job *job)
 const mgk_panel PANEL_CAT(mgk_panel_, PANEL_NAME) = {.vl = PANEL_VL,
                                                      .nr = 2 * PANEL_VL,
                                                      .mr = PANEL_MR2,
+                                                     .ma = PANEL_MA,
                                                      .pairs = PANEL_PAIRS,
                                                      .run = run,
                                                      .pack = pack,

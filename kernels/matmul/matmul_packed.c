@@ -2,9 +2,9 @@
  * matmul on the panel engine: packs B, cuts C into blocks, and runs the engine's strips.
  *
  * B is packed once into panels (all blocks of k), in parallel. A unit of work is a block of C: for
- * each block of k it copies its rows of A close together (no transposition: the engine reads A by
- * broadcast, along rows or columns) and multiplies them with each panel, which meanwhile stays in the first-level cache.
- * Small items of a batch are units instead, each packing its own B. */
+ * each block of k it multiplies its rows of A with each panel, which meanwhile stays near. The rows are
+ * read where they lie, or copied close together first, transposed ones as tiles; meanwhile the rows that
+ * come next are fetched. Small items of a batch are units instead, each packing its own B. */
 #include "kernels/matmul/matmul_plan.h"
 
 #include <string.h>
@@ -70,7 +70,7 @@ static void take_a(const product *w, const block *t, int64_t k0, int64_t kc, mgk
     job->a_col = g->lda;
     if (copied && g->trans_a) {
         engine->pack_a(t->a_copy, from, g->lda, kc, t->m, p->m - t->i0);
-        job->a_col = engine->mr;
+        job->a_col = engine->ma;
         job->a_tile = mgk_panel_tile(engine, mgk_panel_units(engine, kc));
     } else if (copied) {
         for (int64_t i = 0; i < t->m; i++)
@@ -92,11 +92,36 @@ static void take_epilogue(const product *w, const block *t, mgk_panel_job *job)
     job->gate_stride = g->gate_stride;
 }
 
+/* The part `index` of `parts` of the A that is read after block kb of k: the next block of k, or the next
+ * rows. */
+static void fetch_next_a(const product *w, const block *t, int64_t kb, int64_t index, int64_t parts)
+{
+    const mgk_matmul_args *g = w->g;
+    int64_t k0 = (kb + 1) * w->p.kc, i0 = t->i0;
+    if (kb + 1 == w->p.k_blocks) {
+        k0 = 0;
+        i0 += t->m;
+    }
+    const int64_t kc = mgk_min64(w->p.kc, g->k - k0), m = mgk_min64(t->m, w->p.m - i0);
+    if (kc <= 0 || m <= 0)
+        return;
+    const int64_t rows = g->trans_a ? kc : m, at = g->trans_a ? k0 * g->lda + i0 : i0 * g->lda + k0;
+    const mgk_buf from = mgk_buf_at(g->a, t->item * g->stride_a + at);
+    const int64_t bytes = (g->trans_a ? m : kc) * (from.dtype == MGK_BF16 ? 2 : 4);
+    for (int64_t r = rows * index / parts; r < rows * (index + 1) / parts; r++) {
+        const char *row = mgk_buf_at(from, r * g->lda).p;
+        for (int64_t b = 0; b < bytes; b += 64)
+            __builtin_prefetch(row + b, 0, 2);
+        __builtin_prefetch(row + bytes - 1, 0, 2);
+    }
+}
+
 static void multiply_block(const product *w, const block *t)
 {
     const mgk_matmul_args *g = w->g;
     const mgk_matmul_plan *p = &w->p;
     const int64_t c_at = t->item * g->stride_c + t->i0 * g->ldc;
+    const int64_t panels = mgk_ceil_div(t->j1 - t->j0, w->engine->nr);
     for (int64_t kb = 0; kb < p->k_blocks; kb++) {
         const int64_t k0 = kb * p->kc, kc = mgk_min64(p->kc, g->k - k0);
         const bool last = kb == p->k_blocks - 1, apart = p->c_floats > 0;
@@ -131,6 +156,7 @@ static void multiply_block(const product *w, const block *t)
                 job.residual = mgk_buf_at(g->residual, c_at + j).p;
             if (job.gate)
                 job.gate += j;
+            fetch_next_a(w, t, kb, (j - t->j0) / w->engine->nr, panels);
             w->engine->run(&job);
         }
     }
@@ -173,7 +199,7 @@ static void run_item(void *arg, int64_t item, int thread)
 
 void mgk_matmul_run(const mgk_matmul_args *g, mgk_exec *x, const mgk_panel *engine)
 {
-    product w = {.g = g, .engine = engine, .p = mgk_matmul_make_plan(g)};
+    product w = {.g = g, .engine = engine, .p = mgk_matmul_make_plan(g, mgi_pool_threads(x->pool))};
     if (w.p.m == 0 || g->n == 0 || w.p.batch == 0)
         return;
     const int64_t threads = mgi_pool_threads(x->pool);

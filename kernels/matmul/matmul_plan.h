@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * How a matrix product is cut into blocks: a pure function of its arguments (not of the engine or
- * the number of threads, so that the workspace serves every variant). Inside kernels/matmul only. */
+ * How a matrix product is cut into blocks: a pure function of its arguments and the number of threads,
+ * not of the engine, so that the workspace serves every variant. Only blocks of k decide in which order
+ * values are added, and those do not depend on the threads. Inside kernels/matmul only. */
 #ifndef MGK_MATMUL_PLAN_H
 #define MGK_MATMUL_PLAN_H
 
@@ -23,7 +24,7 @@ typedef struct mgk_matmul_plan {
     bool item_a_unit; /* many small products: an item is a unit of work and packs its own B */
 } mgk_matmul_plan;
 
-mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g);
+mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g, int threads);
 
 /* Also the entry of the convolutions that are matrix products. */
 void mgk_matmul_run(const mgk_matmul_args *g, mgk_exec *x, const mgk_panel *engine);
