@@ -31,7 +31,8 @@ static bool check(const mgk_conv2d_args *g, bool weights, const char **why)
              "ho or wo does not fit sizes, kernel, stride and padding");
     MGK_RULE(product_fits((int64_t[]){h, w, g->cin, g->n ? g->n : 1}, 4) &&
                  product_fits((int64_t[]){g->ho, g->wo, g->cout, g->n ? g->n : 1}, 4) &&
-                 product_fits((int64_t[]){g->kh, g->kw, g->cin, g->cout}, 4),
+                 product_fits((int64_t[]){g->kh, g->kw, g->cin, g->cout}, 4) &&
+                 product_fits((int64_t[]){g->stride_h, g->stride_w, g->cin}, 3),
              "a size overflows");
     MGK_RULE(g->pad_mode == MGK_PAD_ZERO || g->pad_mode == MGK_PAD_REPLICATE, "unknown padding");
     MGK_RULE((g->accumulate | 1) == 1, "accumulate must be 0 or 1");

@@ -11,6 +11,7 @@ enum {
     KC = 384,              /* values of k a block, f32 */
     KC_BF16 = 768,         /* the same for bf16 */
     SPREAD_CIN = 8,        /* fewer input channels are not worth two passes */
+    SPREAD_TAPS = 64,      /* nor are larger kernels */
     UNITS = 16,            /* units of work to aim for */
     GROUP_PIXELS = 1024,   /* pixels that a partial sum of grad_weight is worth */
     PARTIALS_MAX = 8 << 20 /* floats of all partial sums */
@@ -22,9 +23,11 @@ static mgk_conv2d_args joined(const mgk_conv2d_args *args)
     mgk_conv2d_args g = *args;
     const bool rows_apart = g.kh == 1 && g.stride_h == 1 && g.pad_top == 0 && g.pad_bottom == 0;
     const bool cols_apart = g.kw == 1 && g.stride_w == 1 && g.pad_left == 0 && g.pad_right == 0;
+    if (g.n == 0)
+        return g;
     if (rows_apart) {
         g.h = g.ho = g.n * g.h;
-        g.n = g.n > 0;
+        g.n = 1;
     }
     if (rows_apart && cols_apart) {
         g.w = g.wo = g.h * g.w;
@@ -33,16 +36,23 @@ static mgk_conv2d_args joined(const mgk_conv2d_args *args)
     return g;
 }
 
+/* a * b * c and slack, in whole cache lines; what no memory holds is cut off. */
+static int64_t floats(int64_t a, int64_t b, int64_t c, int64_t slack)
+{
+    const double all = (double)a * (double)b * (double)c;
+    return all < 0x1p56 ? mgk_round_up(a * b * c + slack, 16) : (int64_t)1 << 56;
+}
+
 static int64_t even(int64_t size, int64_t most)
 {
     return size <= most ? size : mgk_ceil_div(size, mgk_ceil_div(size, most));
 }
 
-/* Cut n pictures of h x w output pixels, each worth `floats` of cache. */
-static void cut(mgk_conv2d_plan *p, int64_t h, int64_t w, int64_t floats, bool join_pictures)
+/* Cut n pictures of h x w output pixels, each worth `each` floats of cache. */
+static void cut(mgk_conv2d_plan *p, int64_t h, int64_t w, int64_t each, bool join_pictures)
 {
     const double all = (double)p->g.n * (double)h * (double)w;
-    int64_t pixels = mgk_min64(mgk_max64(SLAB / floats, SLAB_MIN), SLAB_MAX);
+    int64_t pixels = mgk_min64(mgk_max64(SLAB / each, SLAB_MIN), SLAB_MAX);
     if (all / UNITS < (double)pixels)
         pixels = mgk_max64((int64_t)(all / UNITS), SLAB_MIN);
     const int64_t rows_first = mgk_min64(h, WIDE_ROWS);
@@ -76,10 +86,11 @@ static void cut_k(mgk_conv2d_plan *p, int64_t segs, int64_t len, int64_t pixels)
 static void spread(mgk_conv2d_plan *p, int64_t few, int64_t depth)
 {
     const mgk_conv2d_args *g = &p->g;
-    if (few > 4 || g->kh * g->kw < 4 || g->stride_h != 1 || g->stride_w != 1 || depth < SPREAD_CIN)
+    if (few > 4 || g->kh * g->kw < 4 || g->kh * g->kw > SPREAD_TAPS || g->stride_h != 1 ||
+        g->stride_w != 1 || depth < SPREAD_CIN)
         return;
     p->spread = mgk_round_up(g->kh * g->kw * few + 4, 16);
-    p->out_floats += p->src_rows * p->src_cols * p->spread;
+    p->out_floats += floats(p->src_rows, p->src_cols, p->spread, 0);
 }
 
 mgk_conv2d_plan mgk_conv2d_make_plan(const mgk_conv2d_args *args)
@@ -90,7 +101,7 @@ mgk_conv2d_plan mgk_conv2d_make_plan(const mgk_conv2d_args *args)
     cut_k(&p, g->kh, g->kw * g->cin, p.rows * p.cols);
     p.src_rows = (p.rows - 1) * g->stride_h + g->kh;
     p.src_cols = (p.cols - 1) * g->stride_w + g->kw;
-    p.copy_floats = mgk_round_up(p.src_rows * p.src_cols * g->cin + MGK_PANEL_SLACK, 16);
+    p.copy_floats = floats(p.src_rows, p.src_cols, g->cin, MGK_PANEL_SLACK);
     p.tables = p.src_rows;
     p.n_pad = mgk_round_up(g->cout, MGK_PANEL_NR_MAX);
     p.k = g->kh * g->kw * g->cin;
@@ -111,9 +122,9 @@ mgk_conv2d_plan mgk_conv2d_grad_input_make_plan(const mgk_conv2d_args *args)
     cut_k(&p, taps_h, taps_w * g->cout, rows * cols);
     p.src_rows = (rows - 1) / g->stride_h + 1 + taps_h;
     p.src_cols = (cols - 1) / g->stride_w + 1 + taps_w;
-    p.copy_floats = mgk_round_up(p.src_rows * p.src_cols * g->cout + MGK_PANEL_SLACK, 16);
+    p.copy_floats = floats(p.src_rows, p.src_cols, g->cout, MGK_PANEL_SLACK);
     if (edge || (g->cin <= 4 && g->accumulate))
-        p.out_floats = mgk_round_up(rows * cols * g->cin + 4, 16);
+        p.out_floats = floats(rows, cols, g->cin, 4);
     spread(&p, g->cin, g->cout);
     p.tables = p.src_rows;
     p.n_pad = mgk_round_up(g->cin, MGK_PANEL_NR_MAX);
@@ -128,13 +139,13 @@ mgk_conv2d_plan mgk_conv2d_grad_weight_make_plan(const mgk_conv2d_args *args)
     cut(&p, g->ho, g->wo, g->cin * g->stride_h * g->stride_w + g->cout, true);
     p.src_rows = p.pictures * ((p.rows - 1) * g->stride_h + g->kh);
     p.src_cols = (p.cols - 1) * g->stride_w + g->kw;
-    p.copy_floats = mgk_round_up(p.src_rows * p.src_cols * g->cin + MGK_PANEL_SLACK, 16);
+    p.copy_floats = floats(p.src_rows, p.src_cols, g->cin, MGK_PANEL_SLACK);
     p.tables = p.src_rows + p.pictures * p.rows * (g->kh + 1);
     if (narrow(g)) {
         const int64_t pairs = (p.cols + 1) / 2;
-        p.copy_floats += mgk_round_up(p.pictures * p.rows * p.cols * g->cout, 16);
-        p.out_floats = p.src_rows * pairs * g->kw * g->cin + p.pictures * p.rows * pairs * g->cout;
-        p.out_floats = mgk_round_up(p.out_floats + MGK_PANEL_SLACK, 16);
+        p.copy_floats += floats(p.pictures * p.rows, p.cols, g->cout, 0);
+        p.out_floats = floats(p.src_rows, pairs, g->kw * g->cin, MGK_PANEL_SLACK);
+        p.out_floats += floats(p.pictures * p.rows, pairs, g->cout, 0);
     }
     p.by_input = g->cout % 16 == 0 && g->kw * g->cin % 16 != 0;
     p.partial_floats = mgk_round_up(g->cout * (g->kh * g->kw * g->cin + 1), 16);
