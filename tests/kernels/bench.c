@@ -17,6 +17,7 @@ typedef struct output {
     FILE *json;
     int lines;
     machine_peak peak;
+    bool chosen_only;
 } output;
 
 static void fill_pattern(uint8_t *data, const mgk_case_buf *b)
@@ -99,7 +100,10 @@ static void bench_one(output *o, mgk_case *c)
     }
     if (mgk_ops[c->op].check(c->args.bytes, &why)) {
         /* References are slow, and nobody's choice where there is another variant. */
-        for (int i = end > first + 1 ? first + 1 : first; i < end; i++)
+        int from = end > first + 1 ? first + 1 : first, last = end - 1;
+        while (!usable(&mgk_variants[last]))
+            last--;
+        for (int i = o->chosen_only ? last : from; i <= last; i++)
             if (usable(&mgk_variants[i]))
                 print_line(o, &mgk_variants[i], c, best_time(&mgk_variants[i], c, &a));
     } else {
@@ -108,10 +112,10 @@ static void bench_one(output *o, mgk_case *c)
     arena_free(&a);
 }
 
-int bench_run(const char *only_op, const char *only_case, const char *json_path)
+int bench_run(const char *only_op, const char *only_case, const char *json_path, bool chosen_only)
 {
     static mgk_case c;
-    output o = {.peak = measure_peak()};
+    output o = {.peak = measure_peak(), .chosen_only = chosen_only};
     printf("# one thread: %.1f GFLOP/s f32, %.1f GFLOP/s bf16, %.1f GB/s copying\n",
            o.peak.f32 * 1e-9, o.peak.bf16 * 1e-9, o.peak.copy * 1e-9);
     if (json_path) {

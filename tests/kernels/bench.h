@@ -6,7 +6,7 @@
 #include "kernels/cases.h"
 
 /* Measured on one thread: FLOP/s of f32 multiply-adds and of bf16 products (0: no instruction for
- * them), bytes/s read and written by a copy that no cache holds. */
+ * them), bytes/s read and written where no cache holds them. */
 typedef struct machine_peak {
     double f32, bf16, copy;
 } machine_peak;
@@ -17,8 +17,8 @@ double now_seconds(void); /* processor time of this thread */
 /* The shapes to time, numbered from 0; false past the last. Their data need no care. */
 bool bench_case(mgk_case *c, int index);
 
-/* Print the table for one op or all (NULL), and write it to a file as JSON if one is named. Returns
- * the exit status. */
-int bench_run(const char *only_op, const char *only_case, const char *json_path);
+/* Print the table for one op or all (NULL), and write it to a file as JSON if one is named; of all
+ * variants, or those that the library would choose here. Returns the exit status. */
+int bench_run(const char *only_op, const char *only_case, const char *json_path, bool chosen_only);
 
 #endif

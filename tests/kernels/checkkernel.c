@@ -9,7 +9,7 @@
  * (gradients.c).
  *
  *   checkkernel [--op NAME] [--case TEXT] [--seed N]           prints TAP
- *   checkkernel --bench [--op NAME] [--case TEXT] [--json FILE]   times instead (bench.c)
+ *   checkkernel --bench [--chosen] [--op NAME] [--case TEXT] [--json FILE]     times instead (bench.c)
  */
 #include "bench.h"
 #include "gradients.h"
@@ -43,7 +43,7 @@ enum { FOLDERS = sizeof folders / sizeof folders[0], VARIANTS_MAX = 512 };
 
 static struct {
     const char *only_op, *only_case, *json;
-    bool bench;
+    bool bench, chosen_only;
     tally variants[VARIANTS_MAX], refusals[MGK_OP_COUNT];
     int tests, failures;
 } state;
@@ -167,6 +167,8 @@ static bool read_options(int argc, char **argv)
         bool more = i + 1 < argc;
         if (!strcmp(argv[i], "--bench"))
             state.bench = true;
+        else if (!strcmp(argv[i], "--chosen"))
+            state.chosen_only = true;
         else if (!strcmp(argv[i], "--json") && more)
             state.json = argv[++i];
         else if (!strcmp(argv[i], "--op") && more)
@@ -212,13 +214,14 @@ int main(int argc, char **argv)
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *ctx;
     if (!read_options(argc, argv) || mgk_variant_count > VARIANTS_MAX) {
-        fprintf(stderr, "usage: checkkernel [--op NAME] [--case TEXT] [--seed N]\n"
-                        "       checkkernel --bench [--op NAME] [--case TEXT] [--json FILE]\n");
+        fprintf(stderr,
+                "usage: checkkernel [--op NAME] [--case TEXT] [--seed N]\n"
+                "       checkkernel --bench [--chosen] [--op NAME] [--case TEXT] [--json FILE]\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0); /* what was found is printed before a crash */
     if (state.bench)
-        return bench_run(state.only_op, state.only_case, state.json);
+        return bench_run(state.only_op, state.only_case, state.json, state.chosen_only);
     params.threads = 1;
     if (mgi_context_init(&ctx, &params) != MGEN_OK)
         return 1;

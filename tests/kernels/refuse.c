@@ -118,6 +118,7 @@ static void try_random(mgk_case *c, const field_list *l)
 {
     for (int i = 0; i < RANDOM_TRIES; i++) {
         uint8_t old[sizeof c->args.bytes];
+        char changes[2][48] = {"", ""};
         memcpy(old, c->args.bytes, sizeof old);
         for (int j = 0; j < 2; j++) {
             uint64_t bits = mgi_random_u32(checker_state.seed, STREAM, state.tries++);
@@ -127,13 +128,17 @@ static void try_random(mgk_case *c, const field_list *l)
                 mgk_buf *slot = (mgk_buf *)(void *)(c->args.bytes + f->offset);
                 slot->dtype = (int32_t)(bits % 8) - 1;
                 slot->p = bits & 8 ? NULL : slot->p;
+                snprintf(changes[j], sizeof changes[j], "%s: %s, dtype %d", f->name,
+                         slot->p ? "given" : "NULL", slot->dtype);
             } else if (f->kind != FIELD_POINTER && f->kind != FIELD_LENGTH &&
                        !field_sizes_array(c->op, c->args.bytes, f)) {
                 field_set(c->args.bytes, f, random_value(f, bits));
+                snprintf(changes[j], sizeof changes[j], "%s = %lld", f->name,
+                         (long long)field_get(c->args.bytes, f));
             }
         }
-        snprintf(checker_state.now, sizeof checker_state.now,
-                 "%s check, case '%s', random change %d", mgk_ops[c->op].name, c->label, i);
+        snprintf(checker_state.now, sizeof checker_state.now, "%s check, case '%s', %s, %s",
+                 mgk_ops[c->op].name, c->label, changes[0], changes[1]);
         refused(c, true);
         memcpy(c->args.bytes, old, sizeof old);
     }

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: MIT
+"""Times of the kernels beside those of PyTorch and oneDNN, on one core, in alternation.
+
+    compare.py CHECKKERNEL [--core 1] [--rounds 3] [--op NAME]... [--markdown FILE]
+
+CHECKKERNEL is the program of a release build. Each round times every op by `checkkernel --bench --chosen`, then the
+same shapes in PyTorch and in oneDNN; a ratio is the median over the rounds. All count processor time of one thread, so
+that other work on the machine disturbs little. PyTorch is imported if the interpreter has it; else it is installed
+into a virtual environment in the user's cache folder. oneDNN is used if its headers are installed (Debian:
+libdnnl-dev). Nothing of this is part of the tests.
+"""
+import argparse
+import datetime
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+OPS = ("matmul", "conv2d", "conv2d_grad_input", "conv2d_grad_weight", "attention", "attention_grad", "norm", "norm_grad",
+       "unary", "unary_grad", "glu", "glu_grad", "gated_residual", "gated_residual_grad", "add", "convert", "adamw")
+SECONDS_EACH, RUNS_MIN, RUNS_MAX = 0.12, 3, 200
+
+
+def enter_venv():
+    """Go on in an interpreter that has PyTorch, with an allocator that keeps what was freed: a result in new memory
+    would be timed with its page faults, which our outputs, made once, do not have."""
+    keep = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(1 << 26)}
+    try:
+        import torch  # noqa: F401
+        if any(os.environ.get(name) != value for name, value in keep.items()):
+            os.execve(sys.executable, [sys.executable] + sys.argv, dict(os.environ, **keep))
+        return
+    except ImportError:
+        pass
+    cache = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache"))
+    folder = os.path.join(cache, "libmoviegen-compare")
+    python = os.path.join(folder, "bin", "python3")
+    if os.environ.get("LIBMOVIEGEN_COMPARE") == folder:
+        sys.exit("compare.py: PyTorch cannot be imported from " + folder)
+    if not os.path.exists(python):
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "torch", "numpy"], check=True)
+    os.execve(python, [python] + sys.argv, dict(os.environ, LIBMOVIEGEN_COMPARE=folder, **keep))
+
+
+def best_time(call):
+    """Of several runs, after one that warms up."""
+    call()
+    best, start, runs = float("inf"), time.thread_time(), 0
+    while runs < RUNS_MAX and (runs < RUNS_MIN or time.thread_time() - start < SECONDS_EACH):
+        before = time.thread_time()
+        call()
+        best = min(best, time.thread_time() - before)
+        runs += 1
+    return best
+
+
+# ---- PyTorch: for each op, a function that makes the data of a case and returns what to time ----
+
+def values(torch, dtype, *shape):
+    """Random, but quick to make: a short sequence repeated."""
+    count = 1
+    for size in shape:
+        count *= size
+    short = torch.randn(min(count, 1 << 16))
+    return short.repeat((count + short.numel() - 1) // short.numel())[:count].view(shape).to(dtype)
+
+
+def numbers(case):
+    return [int(word) for word in re.findall(r"\d+", case.rsplit(" ", 1)[0])]
+
+
+def torch_matmul(torch, case, dtype):
+    m, n, k = numbers(case)
+    a = values(torch, dtype, k, m).t() if "A'" in case else values(torch, dtype, m, k)
+    b = values(torch, dtype, n, k).t() if "B'" in case else values(torch, dtype, k, n)
+    c = torch.empty(m, n, dtype=dtype)
+    return lambda: torch.mm(a, b, out=c)
+
+
+def torch_conv2d(torch, case, dtype):
+    n, size, _, channels = numbers(case)
+    last = {"memory_format": torch.channels_last}
+    x = values(torch, dtype, n, channels, size, size).contiguous(**last)
+    y = values(torch, dtype, n, channels, size, size).contiguous(**last)
+    w = values(torch, dtype, channels, channels, 3, 3).contiguous(**last)
+    bias = values(torch, dtype, channels)
+    if "forward" in case:
+        return lambda: torch.conv2d(x, w, bias, padding=1)
+    wanted = [True, False, False] if "input" in case else [False, True, False]
+    return lambda: torch.ops.aten.convolution_backward(y, x, w, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, wanted)
+
+
+def torch_attention(torch, case, dtype, grad=False):
+    batch, heads, dim, queries, keys = numbers(case)
+
+    def tokens(count):
+        return values(torch, dtype, batch, count, heads, dim).transpose(1, 2)
+    q, k, v, do = tokens(queries), tokens(keys), tokens(keys), tokens(queries)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    if not grad:
+        return lambda: attend(q, k, v)
+    inputs = [t.requires_grad_() for t in (q.detach(), k.detach(), v.detach())]
+    out = attend(*inputs)
+    return lambda: torch.autograd.grad(out, inputs, do, retain_graph=True)
+
+
+def graded(torch, function, inputs, dtype):
+    """The gradient of a function written with several PyTorch ops."""
+    inputs = [t.detach().requires_grad_() for t in inputs]
+    out = function(*inputs)
+    dy = values(torch, dtype, *out.shape)
+    return lambda: torch.autograd.grad(out, inputs, dy, retain_graph=True)
+
+
+def torch_norm(torch, case, dtype, grad=False):
+    rows, dim = numbers(case)
+    x, w = values(torch, dtype, rows, dim), values(torch, dtype, dim)
+
+    def norm(x, w):
+        return torch.nn.functional.rms_norm(x, (dim,), w, 1e-5)
+    return graded(torch, norm, [x, w], dtype) if grad else lambda: norm(x, w)
+
+
+def torch_unary(torch, case, dtype, grad=False):
+    x = values(torch, dtype, *numbers(case))
+    if grad:
+        dy = values(torch, dtype, *x.shape)
+        return lambda: torch.ops.aten.gelu_backward(dy, x, approximate="tanh")
+    return lambda: torch.nn.functional.gelu(x, approximate="tanh")
+
+
+def torch_glu(torch, case, dtype, grad=False):
+    rows, dim = numbers(case)
+    x = values(torch, dtype, rows, 2 * dim)
+
+    def glu(x):
+        return torch.nn.functional.silu(x[:, :dim]) * x[:, dim:]
+    return graded(torch, glu, [x], dtype) if grad else lambda: glu(x)
+
+
+def torch_gated_residual(torch, case, dtype, grad=False):
+    rows, dim = numbers(case)
+    samples = rows // 8192
+    x, h = (values(torch, dtype, samples, 8192, dim) for _ in range(2))
+    gate = values(torch, dtype, samples, 1, dim)
+    if grad:
+        dy = values(torch, dtype, samples, 8192, dim)
+        return lambda: (gate * dy, (dy * h).sum(1))
+    return lambda: torch.addcmul(x, gate, h)
+
+
+def torch_add(torch, case, dtype):
+    a, b = (values(torch, dtype, *numbers(case)) for _ in range(2))
+    out = torch.empty_like(a)
+    return lambda: torch.add(a, b, out=out)
+
+
+def torch_convert(torch, case, _):
+    shape = [int(n) for n in case.split()[-1].split("x")]
+    f32 = torch.float32
+    source, target = (f32, torch.bfloat16) if case.startswith("f32") else (torch.bfloat16, f32)
+    x, y = values(torch, source, *shape), torch.empty(*shape, dtype=target)
+    return lambda: y.copy_(x)
+
+
+def torch_adamw(torch, case, dtype):
+    w = values(torch, dtype, *numbers(case))
+    w.grad = values(torch, dtype, *w.shape)
+    optimizer = torch.optim.AdamW([w], lr=1e-4, fused=True)
+    return optimizer.step
+
+
+def torch_call(torch, op, case):
+    dtype = torch.bfloat16 if case.endswith("bf16") else torch.float32
+    if op.startswith("conv2d"):
+        return torch_conv2d(torch, case, dtype)
+    grad = op.endswith("_grad")
+    make = globals()["torch_" + (op[:-5] if grad else op)]
+    return make(torch, case, dtype, True) if grad else make(torch, case, dtype)
+
+
+# ---- oneDNN ----
+
+def build_onednn(folder):
+    """The driver beside this file, or None where oneDNN is not installed."""
+    program = os.path.join(folder, "onednn")
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "onednn.c")
+    command = [os.environ.get("CC", "cc"), "-O2", "-o", program, source, "-ldnnl", "-lm"]
+    return program if subprocess.run(command, capture_output=True, check=False).returncode == 0 else None
+
+
+def onednn_times(program, op, cases):
+    if not program or op not in ("matmul", "conv2d"):
+        return {}
+    env = dict(os.environ, OMP_NUM_THREADS="1")
+    run = subprocess.run([program, op] + cases, capture_output=True, text=True, env=env, check=False)
+    pairs = [line.split("\t") for line in run.stdout.splitlines() if "\t" in line]
+    return {case: float(seconds) for case, seconds in pairs}
+
+
+def onednn_version(program):
+    return subprocess.run([program, "version"], capture_output=True, text=True, check=False).stdout.strip()
+
+
+# ---- rounds and table ----
+
+def our_times(checkkernel, op, folder):
+    path = os.path.join(folder, "times.json")
+    subprocess.run([checkkernel, "--bench", "--chosen", "--op", op, "--json", path], check=True,
+                   stdout=subprocess.DEVNULL)
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)
+
+
+def run_round(torch, options, folder, driver, results, peaks):
+    for op in options.op or OPS:
+        ours = our_times(options.checkkernel, op, folder)
+        for name in ("f32", "bf16", "copy"):
+            peaks[name] = max(peaks.get(name, 0), ours[name])
+        others = onednn_times(driver, op, [line["case"] for line in ours["times"]])
+        for line in ours["times"]:
+            entry = results.setdefault((op, line["case"]), {"line": line, "ours": [], "torch": [], "onednn": []})
+            entry["ours"].append(line["seconds"])
+            entry["line"] = line
+            try:
+                entry["torch"].append(best_time(torch_call(torch, op, line["case"])))
+            except (RuntimeError, NotImplementedError) as error:
+                print(f"# PyTorch: {op} {line['case']}: {str(error).splitlines()[0]}", file=sys.stderr)
+            if line["case"] in others:
+                entry["onednn"].append(others[line["case"]])
+
+
+def median_ratio(other, ours):
+    return f"{statistics.median(a / b for a, b in zip(other, ours)):.2f}" if other else ""
+
+
+def milliseconds(times):
+    return f"{1e3 * min(times):.3f}" if times else ""
+
+
+def table(results, peaks):
+    yield "| op | case | variant | ms | rate | of peak | PyTorch ms | ratio | oneDNN ms | ratio |"
+    yield "|---|---|---|---:|---:|---:|---:|---:|---:|---:|"
+    for (op, case), entry in results.items():
+        line, best = entry["line"], min(entry["ours"])
+        compute = line["flops"] / (peaks["bf16" if "bf16" in case and peaks["bf16"] else "f32"])
+        copying = line["bytes"] / peaks["copy"]
+        rate = f"{line['flops'] / best * 1e-9:.0f} GFLOP/s" if line["flops"] else f"{line['bytes'] / best * 1e-9:.1f} GB/s"
+        yield (f"| {op} | {case} | {line['variant']} | {1e3 * best:.3f} | {rate} | "
+               f"{100 * max(compute, copying) / best:.0f} % | {milliseconds(entry['torch'])} | "
+               f"{median_ratio(entry['torch'], entry['ours'])} | {milliseconds(entry['onednn'])} | "
+               f"{median_ratio(entry['onednn'], entry['ours'])} |")
+
+
+def processor():
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        return next(line.split(":", 1)[1].strip() for line in f if line.startswith("model name"))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("checkkernel")
+    parser.add_argument("--core", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--op", action="append")
+    parser.add_argument("--markdown")
+    options = parser.parse_args()
+    enter_venv()
+    os.sched_setaffinity(0, {options.core})
+    import torch
+    torch.set_num_threads(1)
+    results, peaks = {}, {}
+    folder = tempfile.mkdtemp()
+    try:
+        driver = build_onednn(folder)
+        for _ in range(options.rounds):
+            run_round(torch, options, folder, driver, results, peaks)
+        own = onednn_version(driver) if driver else "none"
+    finally:
+        shutil.rmtree(folder)
+    inside = re.search(r"MKL-DNN v([\w.]+)", torch.__config__.show())
+    lines = [f"{processor()}, one core; {datetime.date.today()}; PyTorch {torch.__version__} (with oneDNN "
+             f"{inside.group(1) if inside else '?'}); oneDNN {own}; {options.rounds} rounds.",
+             f"Peaks of the core: {peaks['f32'] * 1e-9:.0f} GFLOP/s f32, {peaks['bf16'] * 1e-9:.0f} GFLOP/s bf16, "
+             f"{peaks['copy'] * 1e-9:.1f} GB/s copying.", ""] + list(table(results, peaks))
+    text = "\n".join(lines) + "\n"
+    print(text, end="")
+    if options.markdown:
+        with open(options.markdown, "w", encoding="utf-8") as f:
+            f.write(text)
+
+
+if __name__ == "__main__":
+    main()
