@@ -15,15 +15,16 @@ static void patch_line(const mgk_layout_args *a, int64_t line)
 {
     const int64_t lines = a->h / a->ph, across = a->w / a->pw, run = a->pw * a->c;
     const int64_t size = mgk_move_size(a->x.dtype), row = a->w * a->c;
+    const int64_t pt = a->pt, ph = a->ph, next = a->h * row * size; /* a frame further */
     const int32_t dtype = a->x.dtype;
     const bool add = a->accumulate, inverse = a->inverse;
     char *token = (char *)a->y.p + line * a->pt * a->ph * row * size;
     char *first =
         (char *)a->x.p + (line / lines * a->pt * a->h + line % lines * a->ph) * row * size;
-    for (int64_t p = 0; p < across; p++)
-        for (int64_t i = 0; i < a->pt; i++)
-            for (int64_t j = 0; j < a->ph; j++, token += run * size) {
-                char *pixels = first + ((i * a->h + j) * row + p * run) * size;
+    for (int64_t p = 0; p < across; p++, first += run * size)
+        for (int64_t i = 0; i < pt; i++)
+            for (int64_t j = 0; j < ph; j++, token += run * size) {
+                char *pixels = first + i * next + j * row * size;
                 if (inverse)
                     move_run(pixels, token, run, size, dtype, add);
                 else
