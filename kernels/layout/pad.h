@@ -13,7 +13,7 @@
 
 #include "kernels/mgk.h"
 
-enum { MGK_PAD_ZERO, MGK_PAD_REPLICATE };
+enum { MGK_BORDER_ZERO, MGK_BORDER_REPLICATE };
 
 typedef struct mgk_pad_args {
     mgk_buf x, y;

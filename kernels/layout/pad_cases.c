@@ -168,7 +168,7 @@ static bool illegal(mgk_case *c, int bad)
         a->w = 0;
     if (bad == 7)
         a->after[0] = INT64_MAX / 16;
-    a->mode = bad == 3 ? 2 : bad == 6 ? MGK_PAD_REPLICATE : MGK_PAD_ZERO;
+    a->mode = bad == 3 ? 2 : bad == 6 ? MGK_BORDER_REPLICATE : MGK_BORDER_ZERO;
     int32_t dtype = bad == 8 ? MGK_I32 : MGK_F32;
     if (bad != 4)
         add_buffer(c, &a->x, MGK_CASE_INOUT, dtype, 16);

@@ -15,8 +15,8 @@ static bool pad_check(const mgk_pad_args *a, bool add, const char **why)
     int64_t t = a->before[0] + a->t + a->after[0], h = a->before[1] + a->h + a->after[1];
     int64_t w = a->before[2] + a->w + a->after[2];
     MGK_RULE(MGK_EXTENTS_OK(a->n, t, h, w, a->c, 2), "padded extents out of range");
-    MGK_RULE(a->mode == MGK_PAD_ZERO || a->mode == MGK_PAD_REPLICATE, "unknown mode");
-    MGK_RULE(a->mode == MGK_PAD_ZERO || (a->t > 0 && a->h > 0 && a->w > 0) || t * h * w == 0,
+    MGK_RULE(a->mode == MGK_BORDER_ZERO || a->mode == MGK_BORDER_REPLICATE, "unknown mode");
+    MGK_RULE(a->mode == MGK_BORDER_ZERO || (a->t > 0 && a->h > 0 && a->w > 0) || t * h * w == 0,
              "nothing to replicate");
     int64_t in = a->n * a->t * a->h * a->w * a->c, out = a->n * t * h * w * a->c;
     MGK_RULE(mgk_movable(a->x, a->x, in, add) && mgk_movable(a->y, a->y, out, add) &&
@@ -85,7 +85,7 @@ static int64_t element(const mgk_pad_args *a, int64_t at)
     int64_t index[3] = {pixel / extent[2] / extent[1] % extent[0], pixel / extent[2] % extent[1],
                         pixel % extent[2]};
     for (int i = 0; i < 3; i++) {
-        place[i] = source(index[i], a->before[i], from[i], a->mode == MGK_PAD_REPLICATE);
+        place[i] = source(index[i], a->before[i], from[i], a->mode == MGK_BORDER_REPLICATE);
         if (place[i] < 0)
             return -1;
     }
@@ -120,7 +120,7 @@ static double box_sum(const mgk_pad_args *a, int64_t item, const int64_t at[3], 
     int64_t extent[3], first[3], end[3];
     double sum = 0;
     for (int i = 0; i < 3; i++) {
-        bool replicate = a->mode == MGK_PAD_REPLICATE;
+        bool replicate = a->mode == MGK_BORDER_REPLICATE;
         extent[i] = a->before[i] + from[i] + a->after[i];
         first[i] = replicate && at[i] == 0 ? 0 : a->before[i] + at[i];
         end[i] = replicate && at[i] == from[i] - 1 ? extent[i] : a->before[i] + at[i] + 1;

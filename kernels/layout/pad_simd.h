@@ -19,7 +19,7 @@ static void pad_line(void *arg, int64_t line, int thread)
                   pixel = a->c * mgk_move_size(a->x.dtype);
     const int64_t deep = a->before[0] + a->t + a->after[0];
     const int64_t wide = a->before[2] + a->w + a->after[2], left = a->before[2] * pixel;
-    const bool replicate = a->mode == MGK_PAD_REPLICATE;
+    const bool replicate = a->mode == MGK_BORDER_REPLICATE;
     int64_t h = line % tall - a->before[1], t = line / tall % deep - a->before[0];
     char *y = (char *)a->y.p + line * wide * pixel;
     (void)thread;
@@ -60,7 +60,7 @@ typedef struct range {
 
 static range places(const mgk_pad_args *a, int axis, int64_t at, int64_t extent)
 {
-    const bool replicate = a->mode == MGK_PAD_REPLICATE;
+    const bool replicate = a->mode == MGK_BORDER_REPLICATE;
     range r = {a->before[axis] + at, a->before[axis] + at + 1};
     if (replicate && at == 0)
         r.first = 0;
@@ -105,7 +105,7 @@ MGK_INLINE void grad_line(const mgk_pad_args *a, int64_t line, int32_t dtype)
                       .tall = a->before[1] + a->h + a->after[1],
                       .wide = a->before[2] + w + a->after[2]};
     const v_real dx = v_from(a->x, line * w * a->c, dtype);
-    const bool replicate = a->mode == MGK_PAD_REPLICATE;
+    const bool replicate = a->mode == MGK_BORDER_REPLICATE;
     const int64_t left = replicate ? a->before[2] : 0, right = replicate ? a->after[2] : 0;
     if (w == 1) {
         sum_pixels(a, &s, dx, 0, 1, left, right, dtype);
