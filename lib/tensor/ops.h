@@ -33,6 +33,8 @@ typedef struct mgi_conv_options {
 T *mgi_conv2d(mgi_run *run, T *x, T *w, T *b, mgi_conv_options options);
 /* Nearest-neighbour enlargement of (N, H, W, C) by whole factors. */
 T *mgi_resize_nearest(mgi_run *run, T *x, int64_t fh, int64_t fw);
+/* (N, H, W, C) -> (N, h, w, C), centres of pixels aligned. */
+T *mgi_resize_bilinear(mgi_run *run, T *x, int64_t h, int64_t w);
 
 /* qkv (B, S, 3, H, Dh) -> (B, S, H*Dh). mask (B, S) u8 or NULL; bias (H, 2S-1) or NULL. */
 T *mgi_self_attention(mgi_run *run, T *qkv, T *mask, T *bias, float scale);
@@ -66,6 +68,7 @@ T *mgi_gated_residual(mgi_run *run, T *x, T *h, T *mod, int64_t gate);
 /* x (..., 2F) -> (..., F). */
 T *mgi_glu(mgi_run *run, T *x, int32_t kind);
 T *mgi_unary(mgi_run *run, T *x, int32_t kind);
+T *mgi_softmax(mgi_run *run, T *x); /* over the last dimension */
 T *mgi_add(mgi_run *run, T *a, T *b);
 /* x (..., D) + table (P, D) repeated along the rows. */
 T *mgi_add_rows(mgi_run *run, T *x, T *table);
@@ -97,8 +100,10 @@ T *mgi_unpatchify(mgi_run *run, T *x, const int64_t dims[5], int64_t pt, int64_t
 
 /* -- training and sampling ---------------------------------------------------------------------- */
 
-/* weight * mean distance -> (1). target gets no gradient. */
+/* weight * mean penalty -> (1). target gets no gradient; the hinge kinds have none (NULL). */
 T *mgi_loss(mgi_run *run, int32_t kind, float weight, T *x, T *target);
+/* weight * the outlier penalty of latents z (frames, ..., C), r standard deviations from the mean -> (1). */
+T *mgi_opl(mgi_run *run, float r, float weight, T *z);
 /* h (..., 2C) -> z (..., C); noise like z or NULL; *kl receives weight * mean KL (1) if kl. */
 T *mgi_posterior(mgi_run *run, T *h, T *noise, float weight, T **kl);
 T *mgi_random(mgi_run *run, int32_t kind, uint64_t seed, uint64_t stream, uint64_t base,

@@ -205,28 +205,44 @@ static void resize_backward(mgi_run *run, mgi_node *node)
     a.y = mgi_grad_in(node);
     a.x = mgi_grad_out(run, node, 0, &a.accumulate);
     if (a.x.p)
-        mgi_run_launch(run, MGK_OP_resize_nearest_grad, &a);
+        mgi_run_launch(run, a.oh ? MGK_OP_resize_bilinear_grad : MGK_OP_resize_nearest_grad, &a);
 }
 
-T *mgi_resize_nearest(mgi_run *run, T *x, int64_t fh, int64_t fw)
+/* To h x w; fh and fw are 0 for bilinear interpolation. */
+static T *resize(mgi_run *run, T *x, int64_t fh, int64_t fw, int64_t h, int64_t w)
 {
-    if (run->status != MGEN_OK ||
-        !mgi_require(run, x && x->rank == 4, "resize: x is not (N,H,W,C)"))
-        return NULL;
     mgk_resize_args a = {.x = mgi_buf(x),
                          .n = x->dims[0],
                          .h = x->dims[1],
                          .w = x->dims[2],
                          .c = x->dims[3],
                          .fh = fh,
-                         .fw = fw};
-    T *y = mgi_new(run, x->dtype, MGI_DIMS(a.n, a.h * fh, a.w * fw, a.c));
+                         .fw = fw,
+                         .oh = fh ? 0 : h,
+                         .ow = fh ? 0 : w};
+    T *y = mgi_new(run, x->dtype, MGI_DIMS(a.n, h, w, a.c));
     if (!y)
         return NULL;
     a.y = mgi_buf(y);
-    mgi_run_launch(run, MGK_OP_resize_nearest, &a);
+    mgi_run_launch(run, fh ? MGK_OP_resize_nearest : MGK_OP_resize_bilinear, &a);
     mgi_record(run, resize_backward, y, &x, 1, NULL, 0, &a, sizeof a);
     return run->status == MGEN_OK ? y : NULL;
+}
+
+T *mgi_resize_nearest(mgi_run *run, T *x, int64_t fh, int64_t fw)
+{
+    if (run->status != MGEN_OK ||
+        !mgi_require(run, x && x->rank == 4 && fh > 0 && fw > 0, "resize: x is not (N,H,W,C)"))
+        return NULL;
+    return resize(run, x, fh, fw, x->dims[1] * fh, x->dims[2] * fw);
+}
+
+T *mgi_resize_bilinear(mgi_run *run, T *x, int64_t h, int64_t w)
+{
+    if (run->status != MGEN_OK ||
+        !mgi_require(run, x && x->rank == 4 && h > 0 && w > 0, "resize: x is not (N,H,W,C)"))
+        return NULL;
+    return resize(run, x, 0, 0, h, w);
 }
 
 /* -- attention -------------------------------------------------------------------------------- */

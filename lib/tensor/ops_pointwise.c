@@ -6,6 +6,7 @@
 #include "kernels/layout/layout.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
+#include "kernels/reduce/reduce.h"
 
 #include <string.h>
 
@@ -272,6 +273,30 @@ T *mgi_unary(mgi_run *run, T *x, int32_t kind)
     mgk_pointwise_args a = {.x = mgi_buf(x), .y = mgi_buf(y), .count = x->count, .kind = kind};
     mgi_run_launch(run, MGK_OP_unary, &a);
     mgi_record(run, unary_backward, y, &x, 1, &x, 1, &a, sizeof a);
+    return result(run, y);
+}
+
+static void softmax_backward(mgi_run *run, mgi_node *node)
+{
+    mgk_reduce_args a = *(const mgk_reduce_args *)(const void *)node->args.bytes;
+    a.dy = mgi_grad_in(node);
+    a.dx = mgi_grad_out(run, node, 0, &a.accumulate);
+    if (a.dx.p)
+        mgi_run_launch(run, MGK_OP_softmax_grad, &a);
+}
+
+T *mgi_softmax(mgi_run *run, T *x)
+{
+    if (run->status != MGEN_OK || !mgi_require(run, x != NULL, "softmax: the input is missing"))
+        return NULL;
+    T *y = like(run, x);
+    int64_t dim = x->dims[x->rank - 1];
+    if (!y)
+        return NULL;
+    mgk_reduce_args a = {
+        .x = mgi_buf(x), .y = mgi_buf(y), .rows = dim ? x->count / dim : 0, .dim = dim};
+    mgi_run_launch(run, MGK_OP_softmax, &a);
+    mgi_record(run, softmax_backward, y, &x, 1, &y, 1, &a, sizeof a);
     return result(run, y);
 }
 

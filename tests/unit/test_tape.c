@@ -221,6 +221,27 @@ static T *f_posterior(mgi_run *run, T **in)
                         mgi_reshape(run, kl, MGI_DIMS(1, 1)));
 }
 
+static T *f_bilinear(mgi_run *run, T **in)
+{
+    return mgi_resize_bilinear(run, in[0], 5, 7);
+}
+
+static T *f_softmax(mgi_run *run, T **in)
+{
+    return mgi_softmax(run, in[0]);
+}
+
+static T *f_positions(mgi_run *run, T **in)
+{
+    return mgi_position_add(run, in[0], in[1], in[2], in[3], (const int64_t[3]){2, 3, 2});
+}
+
+static T *f_hinge(mgi_run *run, T **in)
+{
+    return mgi_add(run, mgi_loss(run, MGK_LOSS_HINGE_REAL, 2.0f, in[0], NULL),
+                   mgi_loss(run, MGK_LOSS_HINGE_GENERATOR, 0.5f, in[0], NULL));
+}
+
 static const problem problems[] = {
     {"linear", f_linear, 3, {3, 2, 1}, {{2, 5, 7}, {6, 7}, {6}}, {0}},
     {"linear, no bias", f_linear, 2, {2, 2}, {{33, 40}, {17, 40}}, {0}},
@@ -246,6 +267,10 @@ static const problem problems[] = {
     {"gated residual", f_gated_residual, 3, {3, 3, 3}, {{2, 3, 9}, {2, 3, 9}, {2, 2, 9}}, {0}},
     {"swiglu", f_swiglu, 1, {2}, {{4, 14}}, {0}},
     {"geglu", f_geglu, 1, {2}, {{4, 14}}, {0}},
+    {"resize_bilinear", f_bilinear, 1, {4}, {{2, 3, 4, 5}}, {0}},
+    {"softmax", f_softmax, 1, {2}, {{3, 11}}, {2}},
+    {"positions", f_positions, 4, {3, 2, 2, 2}, {{3, 12, 5}, {4, 5}, {3, 5}, {2, 5}}, {0}},
+    {"hinge", f_hinge, 1, {2}, {{4, 9}}, {0}},
     {"silu", f_silu, 1, {2}, {{3, 11}}, {3}},
     {"gelu", f_gelu, 1, {2}, {{3, 11}}, {2}},
     {"relu", f_relu, 1, {2}, {{3, 11}}, {50}},
