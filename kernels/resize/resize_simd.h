@@ -87,6 +87,19 @@ static bilinear_job bilinear_begin(const mgk_resize_args *a, void *workspace, in
     return job;
 }
 
+/* Pixels of three colours, which would fill no vector: one value at a time. (For bf16 the conversions of
+ * vectors win.) */
+static void colours(const bilinear_job *job, const float *blend, float *y)
+{
+    const mgk_resize_place *place = job->places;
+    for (int64_t j = 0; j < job->a->ow; j++) {
+        const float *left = blend + 3 * place[j].low, *right = blend + 3 * place[j].high;
+        const float f = (float)place[j].part;
+        for (int k = 0; k < 3; k++)
+            y[3 * j + k] = left[k] + f * (right[k] - left[k]);
+    }
+}
+
 /* `line` counts over n and oh. */
 MGK_INLINE void interpolate(const bilinear_job *job, int64_t line, float *blend, int32_t dtype)
 {
@@ -100,6 +113,10 @@ MGK_INLINE void interpolate(const bilinear_job *job, int64_t line, float *blend,
         vf upper = v_get(low, i);
         v_out(blend + i, upper + part * (v_get(high, i) - upper));
     });
+    if (c == 3 && dtype == MGK_F32) {
+        colours(job, blend, MGK_F(a->y) + line * a->ow * c);
+        return;
+    }
     for (int64_t j = 0; j < a->ow; j++) {
         const float *left = blend + job->places[j].low * c,
                     *right = blend + job->places[j].high * c;
