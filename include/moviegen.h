@@ -353,8 +353,9 @@ MGEN_API uint64_t mgen_trainer_steps(const mgen_trainer *trainer);
 /**
  * Take one optimizer step.
  *
- * @param report  receives step, loss and its parts, gradient norm, learning rate and (now and then)
- *                validation figures; NULL = not wanted; destroy with mgen_report_destroy()
+ * @param report  receives step, loss and its parts, gradient norm, learning rate, (now and then)
+ *                validation figures, and flops, the floating point operations of all products in the
+ *                step, validation included; NULL = not wanted; destroy with mgen_report_destroy()
  * @return MGEN_OK; MGEN_E_STATE after the last step; MGEN_E_NUMERIC if the loss is not finite;
  *         MGEN_E_NO_MEMORY, MGEN_E_LIMIT
  * Since 0.1
