@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The definition of the embedding ops. Times and relative positions are few: there it is what runs. */
+ * The definition of the embedding ops. Times and relative positions are few: there it is what
+ * runs. */
 #include "kernels/embedding/embedding.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"

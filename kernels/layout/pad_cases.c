@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Test cases of pad, pad_grad and permute; the folder's cases in layout_cases.c hand over to them. */
+ * Test cases of pad, pad_grad and permute; the folder's cases in layout_cases.c hand over to
+ * them. */
 #include "kernels/layout/pad_cases.h"
 #include "kernels/common/case_tools.h"
 #include "kernels/layout/pad.h"

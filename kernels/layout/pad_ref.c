@@ -112,8 +112,8 @@ void mgk_pad_ref(const void *args, mgk_exec *x)
     }
 }
 
-/* A value of x stands in a box of y: along each axis in one place, at an edge of x that is replicated also
- * in the border beyond. */
+/* A value of x stands in a box of y: along each axis in one place, at an edge of x that is
+ * replicated also in the border beyond. */
 static double box_sum(const mgk_pad_args *a, int64_t item, const int64_t at[3], int64_t c)
 {
     const int64_t from[3] = {a->t, a->h, a->w};

@@ -74,7 +74,8 @@ typedef struct source {
     int64_t item, deep, tall, wide; /* extents of y */
 } source;
 
-/* Pixels first .. end - 1 of the line, each from the columns `left` pixels before it .. `right` behind. */
+/* Pixels first .. end - 1 of the line, each from the columns `left` pixels before it .. `right`
+ * behind. */
 MGK_INLINE void sum_pixels(const mgk_pad_args *a, const source *s, v_real dx, int64_t first,
                            int64_t end, int64_t left, int64_t right, int32_t dtype)
 {

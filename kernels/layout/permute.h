@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * permute: y[i[axis[0]], i[axis[1]], ...] (+)= x[i[0], i[1], ...]
  *
- * x has `rank` axes of the given extents; axis is a permutation of 0..rank-1 and axis k of y is axis axis[k]
- * of x. The gradient is the op with the inverse permutation.
+ * x has `rank` axes of the given extents; axis is a permutation of 0..rank-1 and axis k of y is
+ * axis axis[k] of x. The gradient is the op with the inverse permutation.
  * Dtypes: x and y share one, real or, without accumulate, i32, u8 or u64.
  */
 #ifndef MGK_PERMUTE_H

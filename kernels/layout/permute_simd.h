@@ -61,7 +61,7 @@ static void offsets(const plan *p, int first, int64_t index, int64_t *from, int6
     }
 }
 
-/* --- runs: a task is a part of the second last axis, or of one long run ------------------------- */
+/* --- runs: a task is a part of the second last axis, or of one long run --- */
 
 enum { LONG_RUN = 4 * MGK_BLOCK_ELEMENTS };
 
@@ -94,7 +94,7 @@ static void run_block(void *arg, int64_t block, int thread)
                  a->accumulate);
 }
 
-/* --- transposed: a task is some TILE columns by some TILEs of rows -------------------------------- */
+/* --- transposed: a task is some TILE columns by some TILEs of rows --- */
 
 #define V_LEFT(l, s)  ((l) & (s) ? MGK_WIDTH + (l) - (s) : (l))
 #define V_RIGHT(l, s) ((l) & (s) ? MGK_WIDTH + (l) : (l) + (s))

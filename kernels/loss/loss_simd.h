@@ -8,8 +8,8 @@ typedef struct loss_job {
     double *sums; /* one a block */
 } loss_job;
 
-/* Lanes past the end are 0 in x and target. The kind never changes inside a loop; the maximum returns its
- * second argument if that is NaN. */
+/* Lanes past the end are 0 in x and target. The kind never changes inside a loop; the maximum
+ * returns its second argument if that is NaN. */
 MGK_INLINE vf penalty(vf x, vf target, int kind)
 {
     vf d = x - target;

@@ -54,7 +54,7 @@ static bool illegal(mgk_case *c, mgk_opl_args *a, int bad)
     return true;
 }
 
-/* Forms: the loss; its gradient, accumulating or not, with constant mean and Std or through them. */
+/* Forms: the loss; its gradient, accumulating or not, mean and Std constant or not. */
 bool mgk_opl_case(mgk_case *c, int index)
 {
     mgk_opl_args *a = (void *)&c->args;

@@ -123,8 +123,8 @@ MGK_INLINE int64_t find_others(const frame *f, int32_t dtype)
     return outliers;
 }
 
-/* dx = factor (d near + others away): near, of the position, has both the outlier's own direction and the
- * way through Std; away is the way through the mean. */
+/* dx = factor (d near + others away): near, of the position, has both the outlier's own direction
+ * and the way through Std; away is the way through the mean. */
 MGK_INLINE void frame_grad(const opl_job *job, int64_t index, int thread, int32_t dtype)
 {
     const mgk_opl_args *a = job->a;

@@ -8,7 +8,8 @@
  *                 never): SCALE = 0 and SKIPPED += 1;
  *                 else SCALE = min(1, clip / NORM) (clip 0: 1), RUNNING = 0.98 RUNNING + 0.02 NORM
  *                 (first step: NORM), STEP += 1
- *   adamw         SCALE = 0: no weight, moment or compute copy changes. Else, with g = SCALE * grad:
+ *   adamw         SCALE = 0: no weight, moment or compute copy changes. Else, with
+ *                 g = SCALE * grad:
  *                 m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
  *                 w -= lr * lr_scale * (mhat / (sqrt(vhat) + eps) + decay * item.decay * w),
  *                 lr = control[LR], bias correction with control[STEP];

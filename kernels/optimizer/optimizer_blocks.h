@@ -19,8 +19,8 @@ static inline int64_t mgk_opt_places(const mgk_optimizer_args *a)
     return places;
 }
 
-/* The workspace begins with this table: start[i] is item i's first place, the last entry the number of all
- * places. */
+/* The workspace begins with this table: start[i] is item i's first place, the last entry the
+ * number of all places. */
 static inline void mgk_opt_table(const mgk_optimizer_args *a, int64_t *start)
 {
     int64_t places = 0;

@@ -3,8 +3,8 @@
  *
  *   h (rows, 2*dim) = [mean | logvar], logvar clamped to [-30, 20]
  *   posterior       z = mean + exp(logvar/2) * noise   (noise NULL: z = mean);
- *                   kl[0] += weight * mean over rows*dim of (mean^2 + exp(logvar) - 1 - logvar) / 2,
- *                   if kl is given
+ *                   kl[0] += weight * mean over rows*dim of
+ *                   (mean^2 + exp(logvar) - 1 - logvar) / 2, if kl is given
  *   posterior_grad  dh from dz (rows, dim; NULL = 0) and kl_upstream[0] (NULL = no KL term); no
  *                   gradient through a clamped logvar
  * Dtypes: h, z, dz, dh are T; noise f32 or bf16; kl, kl_upstream f32.

@@ -16,8 +16,8 @@ MGK_INLINE vf bounded(vf logvar)
     return v_min(v_set(MGK_LOGVAR_HIGHEST), v_max(v_set(MGK_LOGVAR_LOWEST), logvar));
 }
 
-/* Terms are added in float for about 1024 elements, then in double. Lanes past the end of a row hold
- * mean 0 and logvar 0, whose term is exactly 0. */
+/* Terms are added in float for about 1024 elements, then in double. Lanes past the end of a row
+ * hold mean 0 and logvar 0, whose term is exactly 0. */
 MGK_INLINE double sample_rows(const mgk_posterior_args *a, int64_t first, int64_t end,
                               int32_t dtype)
 {

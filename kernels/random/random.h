@@ -6,10 +6,10 @@
  * offset (u64) is read from the buffer, so that a captured step draws new numbers; NULL = 0.
  * Dtypes: y is T. A bf16 y is the f32 one, rounded.
  *
- * Noise is part of what a seed means, so it must not depend on the processor. Every variant computes
- * in double, some 1e-16 from the true value, and rounds to f32 once. Variants can differ, by one unit
- * in the last place, only where the true value lies halfway between two floats within that: of 2e8
- * normal numbers none did.
+ * Noise is part of what a seed means, so it must not depend on the processor. Every variant
+ * computes in double, some 1e-16 from the true value, and rounds to f32 once. Variants can
+ * differ, by one unit in the last place, only where the true value lies halfway between two
+ * floats within that: of 2e8 normal numbers none did.
  */
 #ifndef MGK_RANDOM_H
 #define MGK_RANDOM_H

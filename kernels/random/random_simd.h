@@ -41,7 +41,7 @@ typedef float half_f __attribute__((vector_size(4 * HALF)));
 #define PAIRS_UPPER(a, b) __builtin_shufflevector(a, b, 1, 3)
 #endif
 
-/* --- Philox4x32-10 ------------------------------------------------------------------------------ */
+/* --- Philox4x32-10 --- */
 
 /* The two words of a product of 32-bit lanes. */
 MGK_INLINE vu multiply(vu a, uint32_t b, vu *high)
@@ -93,7 +93,7 @@ MGK_INLINE void philox(uint64_t seed, uint64_t stream, uint64_t counter, vu out[
     out[3] = c3;
 }
 
-/* --- Box-Muller ---------------------------------------------------------------------------------- */
+/* --- Box-Muller --- */
 
 MGK_INLINE vd choose(vl mask, vd yes, vd no)
 {
@@ -119,8 +119,8 @@ MGK_INLINE vd unit(half_i x)
     return (__builtin_convertvector(x, vd) + 0.5) * (1.0 / 8388608.0);
 }
 
-/* log of u in (0, 1) = e ln 2 + log m, m within 0.707..1.414; log m = 2 artanh((m - 1) / (m + 1)) by
- * its series, whose first term left out is below 2^-60 of the whole. */
+/* log of u in (0, 1) = e ln 2 + log m, m within 0.707..1.414; log m = 2 artanh((m - 1) / (m + 1))
+ * by its series, whose first term left out is below 2^-60 of the whole. */
 MGK_INLINE vd logarithm(vd u)
 {
     const int64_t below_root_half = 0x3fe6a09e667f3bcd, one = 0x3ff0000000000000;
@@ -153,8 +153,9 @@ MGK_INLINE vd logarithm(vd u)
 #define ROUNDED(v) __asm__("" : "+m"(v))
 #endif
 
-/* Both for an angle within 0..2 pi. q quarter turns are taken off in two parts, the first of 33 bits:
- * what remains, at least 3e-7 by the way units are made, is right to its last bit. Series on +-pi/4. */
+/* Both for an angle within 0..2 pi. q quarter turns are taken off in two parts, the first of 33
+ * bits: what remains, at least 3e-7 by the way units are made, is right to its last bit. Series
+ * on +-pi/4. */
 MGK_INLINE void cosine_sine(vd angle, vd *cosine, vd *sine)
 {
     const double magic = 6755399441055744.0; /* 1.5 * 2^52: adding it rounds to a whole number */
@@ -210,7 +211,7 @@ MGK_INLINE void two_numbers(vu a, vu b, bool uniform, vf *even, vf *odd)
     *odd = JOIN(o[0], o[1]);
 }
 
-/* --- the op ------------------------------------------------------------------------------------- */
+/* --- the op --- */
 
 MGK_INLINE vf scaled(vf v, double alpha, double beta)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Where an output pixel lies in the input: reference and fast forms agree on it to the bit, as a place on
- * the other side of a pixel's centre would be another pair of pixels. */
+ * Where an output pixel lies in the input: reference and fast forms agree on it to the bit, as a
+ * place on the other side of a pixel's centre would be another pair of pixels. */
 #ifndef MGK_RESIZE_PLACE_H
 #define MGK_RESIZE_PLACE_H
 
@@ -37,8 +37,8 @@ static inline int64_t mgk_resize_first(int64_t low, int64_t from, int64_t to)
     return a;
 }
 
-/* The workspace: the places of a line's output pixels, for each input pixel and one more the first output
- * pixel placed at or above it, then for each thread a line of floats. */
+/* The workspace: the places of a line's output pixels, for each input pixel and one more the
+ * first output pixel placed at or above it, then for each thread a line of floats. */
 static inline size_t mgk_resize_table_bytes(const mgk_resize_args *a)
 {
     size_t bytes = sizeof(mgk_resize_place) * (size_t)a->ow + sizeof(int64_t) * (size_t)(a->w + 1);

@@ -4,7 +4,7 @@
 #include "kernels/resize/resize.h"
 #include "kernels/resize/resize_place.h"
 
-/* --- whole factors: a task is one input line (n, h) -------------------------------------------- */
+/* --- whole factors: a task is one input line (n, h) --- */
 
 /* Builds the first of the fh output lines, then copies it. */
 static void enlarge_line(void *arg, int64_t line, int thread)
@@ -61,7 +61,7 @@ MGK_LAUNCH(resize_nearest_grad)
         mgk_for(x, a->n * a->h, a->n * a->h * values, reduce_line, (void *)args);
 }
 
-/* --- bilinear: lines are blended first, over their whole width, then pixels --------------------- */
+/* --- bilinear: lines are blended first, over their whole width, then pixels --- */
 
 typedef struct bilinear_job {
     const mgk_resize_args *a;
@@ -87,8 +87,8 @@ static bilinear_job bilinear_begin(const mgk_resize_args *a, void *workspace, in
     return job;
 }
 
-/* Pixels of three colours, which would fill no vector: one value at a time. (For bf16 the conversions of
- * vectors win.) */
+/* Pixels of three colours, which would fill no vector: one value at a time. (For bf16 the
+ * conversions of vectors win.) */
 static void colours(const bilinear_job *job, const float *blend, float *y)
 {
     const mgk_resize_place *place = job->places;
