@@ -9,6 +9,8 @@
 #include "kernels/glu/glu.h"
 #include "kernels/group_norm/group_norm.h"
 #include "kernels/layout/layout.h"
+#include "kernels/layout/pad.h"
+#include "kernels/layout/permute.h"
 #include "kernels/loss/loss.h"
 #include "kernels/loss/opl.h"
 #include "kernels/matmul/matmul.h"
@@ -114,6 +116,19 @@ static const field flow_fields[] = {F(x0, BUF) F(x1, BUF) F(xt, BUF) F(v, BUF) F
 static const field loss_fields[] = {F(x, BUF) F(target, BUF) F(out, BUF) F(upstream, BUF) F(
     dx, BUF) F(count, EXTENT) F(kind, ENUM) F(accumulate, FLAG) F(weight, FLOAT)};
 #undef ARGS
+#define ARGS mgk_pad_args
+static const field pad_fields[] = {
+    F(x, BUF) F(y, BUF) F(n, EXTENT) F(t, EXTENT) F(h, EXTENT) F(w, EXTENT) F(c, EXTENT)
+        F(before[0], EXTENT) F(before[1], EXTENT) F(before[2], EXTENT) F(after[0], EXTENT)
+            F(after[1], EXTENT) F(after[2], EXTENT) F(mode, ENUM) F(accumulate, FLAG)};
+#undef ARGS
+#define ARGS mgk_permute_args
+static const field permute_fields[] = {
+    F(x, BUF) F(y, BUF) F(extent[0], EXTENT) F(extent[1], EXTENT) F(extent[2], EXTENT)
+        F(extent[3], EXTENT) F(extent[4], EXTENT) F(extent[5], EXTENT) F(axis[0], ENUM)
+            F(axis[1], ENUM) F(axis[2], ENUM) F(axis[3], ENUM) F(axis[4], ENUM) F(axis[5], ENUM)
+                F(rank, ENUM) F(accumulate, FLAG)};
+#undef ARGS
 #define ARGS mgk_opl_args
 static const field opl_fields[] = {
     F(x, BUF) F(out, BUF) F(upstream, BUF) F(dx, BUF) F(frames, EXTENT) F(positions, EXTENT)
@@ -158,6 +173,9 @@ static const field_list lists[] = {
     LIST(optimizer, "optimizer"),
     LIST(random, "random"),
     LIST(opl, "opl"),
+    LIST(pad, "pad"),
+    LIST(permute, "permute"),
+    LIST(pad, "pad_grad"),
     LIST(opl, "opl_grad"),
 #undef LIST
 };
@@ -182,10 +200,14 @@ static const struct {
 
 const field_list *fields_of(int op)
 {
-    for (int i = 0; i < LISTS; i++)
-        if (!strcmp(lists[i].ops, mgk_ops[op].name) || !strcmp(lists[i].ops, mgk_ops[op].folder))
+    const field_list *found = NULL;
+    for (int i = 0; i < LISTS; i++) {
+        if (!strcmp(lists[i].ops, mgk_ops[op].name))
             return &lists[i];
-    return NULL;
+        if (!strcmp(lists[i].ops, mgk_ops[op].folder))
+            found = &lists[i];
+    }
+    return found;
 }
 
 bool field_unread(int op, const field *f)

@@ -15,6 +15,7 @@
 #include "kernels/embedding/embedding.h"
 #include "kernels/glu/glu.h"
 #include "kernels/group_norm/group_norm.h"
+#include "kernels/layout/pad.h"
 #include "kernels/loss/loss.h"
 #include "kernels/loss/opl.h"
 #include "kernels/norm/norm.h"
@@ -108,6 +109,12 @@ static bool through_opl(void *forward, void *backward)
     return b->c >= 8;
 }
 
+static bool overwrite_pad(void *forward, void *backward)
+{
+    ((mgk_pad_args *)forward)->accumulate = ((mgk_pad_args *)backward)->accumulate = 0;
+    return true;
+}
+
 static bool overwrite_conv(void *forward, void *backward)
 {
     ((mgk_conv2d_args *)forward)->accumulate = 0;
@@ -152,6 +159,8 @@ static const rule rules[] = {
      INPUTS(3, PAIR(position, frame, d_frame), PAIR(position, row, d_row),
             PAIR(position, column, d_column)),
      OUTPUTS(1, PAIR(position, y, dy)), EXTRA(position, x)},
+    {OPS(pad, pad_grad), INPUTS(1, PAIR(pad, x, x)), OUTPUTS(1, PAIR(pad, y, y)),
+     .prepare = overwrite_pad},
     {OPS(conv2d, conv2d_grad_input), INPUTS(1, PAIR(conv2d, x, x)), OUTPUTS(1, PAIR(conv2d, y, y)),
      .prepare = overwrite_conv},
     {OPS(conv2d, conv2d_grad_weight),
