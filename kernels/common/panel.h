@@ -75,6 +75,8 @@ typedef struct mgk_panel {
     void (*zip)(float *dst, const void *src, int64_t step, int64_t pixels, int64_t count);
     /* sum[j] += src[i * count + j] over i < rows */
     void (*add_columns)(float *sum, mgk_buf src, int64_t rows, int64_t count);
+    /* dst[j] = src[j], or += with add, in dst's dtype */
+    void (*put)(mgk_buf dst, const float *src, int64_t count, bool add);
 } mgk_panel;
 
 extern const mgk_panel mgk_panel_packed;

@@ -158,3 +158,19 @@ static void add_columns(float *sum, mgk_buf src, int64_t rows, int64_t count)
         v_out(sum + j, (s0 + s1) + (s2 + s3));
     });
 }
+
+MGK_INLINE void put_as(v_real to, const float *src, int64_t count, bool add)
+{
+    if (add)
+        MGK_EACH_VECTOR(j, count, v_put(to, j, v_get(to, j) + v_in(src + j)););
+    else
+        MGK_EACH_VECTOR(j, count, v_put(to, j, v_in(src + j)););
+}
+
+static void put(mgk_buf dst, const float *src, int64_t count, bool add)
+{
+    if (dst.dtype == MGK_BF16)
+        put_as((v_real){dst.p, MGK_BF16}, src, count, add);
+    else
+        put_as((v_real){dst.p, MGK_F32}, src, count, add);
+}

@@ -12,10 +12,9 @@
  * a_row apart are addressed from every third row (pointer, pointer + a_row, pointer + 2 * a_row), the
  * form the x86 address modes take without further instructions.
  */
-#include "kernels/common/activation.h"
 #include "kernels/common/bf16.h"
 #include "kernels/common/panel.h"
-#include "kernels/common/simd.h"
+#include "kernels/common/simd_math.h"
 #include "kernels/matmul/matmul.h" /* MGK_ACT_* */
 
 #define PANEL_CAT_(a, b) a##b
@@ -53,52 +52,22 @@ MGK_INLINE vf multiply_add(vf sum, vf a, vf b)
 #endif
 }
 
-/* C in its dtype. */
-MGK_INLINE vf get_c(const mgk_panel_job *job, const void *c, int64_t at, int64_t lanes)
-{
-    return v_read((v_real){(void *)(uintptr_t)c, job->c_dtype}, at, lanes);
-}
-
-MGK_INLINE void put_c(const mgk_panel_job *job, void *c, int64_t at, int64_t lanes, vf v)
-{
-    v_write((v_real){c, job->c_dtype}, at, lanes, v);
-}
-
 /* --- activations ------------------------------------------------------------------------------ */
 
-/* x / (1 + exp(-z)); exp as 2^i * 2^f with a polynomial of degree 6 on |f ln 2| <= 0.35. */
-MGK_INLINE vf times_sigmoid(vf x, vf z)
-{
-    const vf magic = v_set(12582912.0f); /* adding it rounds to an integer, in the low bits */
-    z = v_max(v_set(-87.0f), -v_max(v_set(-88.0f), z)); /* -z; NaN stays NaN */
-    const vf t = z * 1.44269504f + magic, i = t - magic;
-    const vf f = (z - i * 0.693359375f) + i * 2.12194440e-4f;
-    vf e = v_set(1.0f / 720);
-    e = e * f + 1.0f / 120;
-    e = e * f + 1.0f / 24;
-    e = e * f + 1.0f / 6;
-    e = e * f + 0.5f;
-    e = e * f + 1.0f;
-    e = e * f + 1.0f;
-    e = (vf)((vu)e + ((vu)t << 23));
-    return x / (1.0f + e);
-}
-
-MGK_INLINE vf activate(vf x, int32_t act)
+/* brief: the result is rounded to bf16. */
+MGK_INLINE vf activate(vf x, const int32_t act, const bool brief)
 {
     switch (act) {
     case MGK_ACT_SILU:
-        return times_sigmoid(x, x);
-    case MGK_ACT_GELU_TANH: /* 0.5 (1 + tanh u) = sigmoid(2 u) */
-        return times_sigmoid(x, x * (x * x * 0.0713548162726f + 1.59576912161f));
+        return v_silu(x, brief);
+    case MGK_ACT_GELU_TANH:
+        return v_gelu(x, brief);
     case MGK_ACT_RELU:
-        return v_max(v_set(0.0f), x);
+        return v_max(v_set(0.0f), x); /* NaN stays NaN */
     case MGK_ACT_GELU_ERF:
-        for (int i = 0; i < PANEL_VL; i++)
-            x[i] = (float)mgk_gelu_erf((double)x[i]);
-        return x;
+        return v_gelu_erf(x, brief);
     case MGK_ACT_QUICK_GELU:
-        return times_sigmoid(x, x * 1.702f);
+        return v_quick_gelu(x, brief);
     default:
         return x;
     }
@@ -111,6 +80,11 @@ MGK_INLINE vf activate(vf x, int32_t act)
 #define PANEL_ROWS_12(X)                                                                           \
     PANEL_ROWS_6(X) X(6, 2, 0) X(7, 2, 1) X(8, 2, 2) X(9, 3, 0) X(10, 3, 1) X(11, 3, 2)
 #define PANEL_ROWS_14(X) PANEL_ROWS_12(X) X(12, 4, 0) X(13, 4, 1)
+#define PANEL_ROWS_24(X)                                                                           \
+    PANEL_ROWS_14(X)                                                                               \
+    X(14, 4, 2)                                                                                    \
+    X(15, 5, 0)                                                                                    \
+    X(16, 5, 1) X(17, 5, 2) X(18, 6, 0) X(19, 6, 1) X(20, 6, 2) X(21, 7, 0) X(22, 7, 1) X(23, 7, 2)
 #if PANEL_MR1 > PANEL_MR2
 #define PANEL_MR_MAX PANEL_MR1
 #else
@@ -134,7 +108,7 @@ MGK_INLINE vf activate(vf x, int32_t act)
         const bool half = is_half;                                                                 \
         const vf b0 = v_load(b), b1 = nv > 1 ? v_load(b + PANEL_VL) : b0;                          \
         PANEL_ROWS(PANEL_MUL)                                                                      \
-        (void)half;                                                                                \
+        (void)half, (void)p4, (void)p5, (void)p6, (void)p7; /* in shorter tiles */                 \
         b += ldb;                                                                                  \
         if (rows) {                                                                                \
             p0 += UNIT;                                                                            \
@@ -142,6 +116,9 @@ MGK_INLINE vf activate(vf x, int32_t act)
             p2 += UNIT;                                                                            \
             p3 += UNIT;                                                                            \
             p4 += UNIT;                                                                            \
+            p5 += UNIT;                                                                            \
+            p6 += UNIT;                                                                            \
+            p7 += UNIT;                                                                            \
         } else {                                                                                   \
             a += a_col;                                                                            \
         }                                                                                          \
@@ -161,9 +138,9 @@ MGK_INLINE vf activate(vf x, int32_t act)
     }
 #define PANEL_OUT_BF16(i, g, o)                                                                    \
     if (i < mr) {                                                                                  \
-        put_c(job, h, 0, PANEL_VL, c##i##_0 *alpha + bias0);                                       \
+        v_to_bf16(h, PANEL_VL, alpha *c##i##_0 + bias0);                                           \
         if (nv > 1)                                                                                \
-            put_c(job, h, PANEL_VL, PANEL_VL, c##i##_1 *alpha + bias1);                            \
+            v_to_bf16(h + PANEL_VL, PANEL_VL, alpha * c##i##_1 + bias1);                           \
         h += ldc;                                                                                  \
     }
 #define PANEL_SPILL(i, g, o)                                                                       \
@@ -176,45 +153,51 @@ MGK_INLINE vf activate(vf x, int32_t act)
 /* A tile that is not just stored: its sums come in t, `width` a row. (Activating in C itself would wait
  * for its cache lines to be fetched.) */
 MGK_INLINE void finish_rows(const mgk_panel_job *job, int64_t row, int64_t m, const float *t,
-                            int64_t width, const int32_t act)
+                            int64_t width, const int32_t act, const int32_t dtype)
 {
+    const v_real c = {job->c, dtype}, residual = {(void *)(uintptr_t)job->residual, dtype};
     for (int64_t i = row; i < row + m; i++, t += width) {
         const float *gate = NULL;
         if (job->gate)
             gate = job->gate + (job->gate_row + i) / job->gate_rows * job->gate_stride;
         for (int64_t j = 0; j < job->n; j += PANEL_VL) {
-            const int64_t n = job->n - j < PANEL_VL ? job->n - j : PANEL_VL;
+            const int64_t v_lanes = job->n - j < PANEL_VL ? job->n - j : PANEL_VL;
+            const int64_t at = i * job->ldc + j;
             vf v = v_load(t + j) * job->alpha;
             if (job->bias)
-                v += v_load_lanes(job->bias + j, n);
+                v += v_in(job->bias + j);
             if (job->sums)
-                v += v_load_lanes(job->sums + i * job->lds + j, n);
+                v += v_in(job->sums + i * job->lds + j);
             if (job->load)
-                v += get_c(job, job->c, i * job->ldc + j, n);
-            v = activate(v, act);
+                v += v_get(c, at);
+            v = activate(v, act, dtype == MGK_BF16);
             if (gate)
-                v *= v_load_lanes(gate + j, n);
-            if (job->residual)
-                v += get_c(job, job->residual, i * job->ldc + j, n);
-            put_c(job, job->c, i * job->ldc + j, n, v);
+                v *= v_in(gate + j);
+            if (residual.p)
+                v += v_get(residual, at);
+            v_put(c, at, v);
         }
     }
 }
+
+#define PANEL_FINISH(act)                                                                          \
+    case act:                                                                                      \
+        if (job->c_dtype == MGK_BF16)                                                              \
+            finish_rows(job, row, m, t, width, act, MGK_BF16);                                     \
+        else                                                                                       \
+            finish_rows(job, row, m, t, width, act, MGK_F32);                                      \
+        break;
+
 static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int64_t row, int64_t m,
                                                   const float *t, int64_t width)
 {
     switch (job->act) {
-    case MGK_ACT_NONE:
-        finish_rows(job, row, m, t, width, MGK_ACT_NONE);
-        break;
-    case MGK_ACT_SILU:
-        finish_rows(job, row, m, t, width, MGK_ACT_SILU);
-        break;
-    case MGK_ACT_GELU_TANH:
-        finish_rows(job, row, m, t, width, MGK_ACT_GELU_TANH);
-        break;
-    default:
-        finish_rows(job, row, m, t, width, job->act);
+        PANEL_FINISH(MGK_ACT_NONE)
+        PANEL_FINISH(MGK_ACT_SILU)
+        PANEL_FINISH(MGK_ACT_GELU_TANH)
+        PANEL_FINISH(MGK_ACT_RELU)
+        PANEL_FINISH(MGK_ACT_GELU_ERF)
+        PANEL_FINISH(MGK_ACT_QUICK_GELU)
     }
 }
 
@@ -247,6 +230,8 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
             const value *p0 = (const value *)job->a[s] + job->a_off + row * a_row;
             const value *p1 = mr > 3 ? p0 + 3 * a_row : p0, *p2 = mr > 6 ? p0 + 6 * a_row : p0;
             const value *p3 = mr > 9 ? p0 + 9 * a_row : p0, *p4 = mr > 12 ? p0 + 12 * a_row : p0;
+            const value *p5 = mr > 15 ? p0 + 15 * a_row : p0, *p6 = mr > 18 ? p0 + 18 * a_row : p0;
+            const value *p7 = mr > 21 ? p0 + 21 * a_row : p0;
             if (mr > 3)
                 PANEL_OPAQUE(p1);
             if (mr > 6)
@@ -255,6 +240,12 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
                 PANEL_OPAQUE(p3);
             if (mr > 12)
                 PANEL_OPAQUE(p4);
+            if (mr > 15)
+                PANEL_OPAQUE(p5);
+            if (mr > 18)
+                PANEL_OPAQUE(p6);
+            if (mr > 21)
+                PANEL_OPAQUE(p7);
             int64_t k = 0;
             for (; k + 4 * UNIT <= len; k += 4 * UNIT) {
                 PANEL_STEP(false);
@@ -268,6 +259,7 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
                 PANEL_STEP(true);
         } else {
             const value *p0 = NULL, *p1 = p0, *p2 = p0, *p3 = p0, *p4 = p0;
+            const value *p5 = p0, *p6 = p0, *p7 = p0;
             const float *a = (const float *)job->a[s] + job->a_off;
             a += job->a_tile ? row / PANEL_MR2 * job->a_tile : row;
             int64_t k = 0;
@@ -364,4 +356,5 @@ const mgk_panel PANEL_CAT(mgk_panel_, PANEL_NAME) = {.vl = PANEL_VL,
                                                      .zip = zip,
 #endif
                                                      .copy = copy,
-                                                     .add_columns = add_columns};
+                                                     .add_columns = add_columns,
+                                                     .put = put};

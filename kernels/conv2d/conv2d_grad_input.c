@@ -7,10 +7,6 @@
  * onto the edge pixels. */
 #include "kernels/conv2d/conv2d_work.h"
 
-#include "kernels/common/bf16.h"
-
-#include <string.h>
-
 typedef struct {
     int64_t a, b, taps_h, taps_w;
     int64_t units; /* of a row of taps */
@@ -105,7 +101,7 @@ static padded_slab slab_of(const mgk_conv2d_work *w, const mgk_conv2d_space *own
                  (w->p->spread && g->accumulate);
     t.out = mgk_buf_at(g->x, ((t.s.b * g->h + t.s.i0) * g->w + t.s.j0) * g->cin);
     if (t.buffered)
-        t.out = (mgk_buf){own->out + w->p->src_rows * w->p->src_cols * w->p->spread, MGK_F32};
+        t.out = (mgk_buf){own->out + w->p->spread_floats, MGK_F32};
     t.out_row = (t.buffered ? t.J1 - t.J0 : g->w) * g->cin;
     t.u_first = floor_div(t.I0, g->stride_h) - mgk_ceil_div(g->kh, g->stride_h) + 1;
     t.v_first = floor_div(t.J0, g->stride_w) - mgk_ceil_div(g->kw, g->stride_w) + 1;
@@ -117,8 +113,9 @@ static padded_slab slab_of(const mgk_conv2d_work *w, const mgk_conv2d_space *own
 }
 
 /* The gradient of the padded pixels onto those of dx. */
-static void fold(const mgk_conv2d_args *g, const padded_slab *t)
+static void fold(const mgk_conv2d_work *w, const padded_slab *t)
 {
+    const mgk_conv2d_args *g = &w->p->g;
     float *padded = MGK_F(t->out);
     const mgk_conv2d_block *s = &t->s;
     const int64_t first = (s->j0 + g->pad_left - t->J0) * g->cin, count = (s->j1 - s->j0) * g->cin;
@@ -138,15 +135,7 @@ static void fold(const mgk_conv2d_args *g, const padded_slab *t)
     for (int64_t i = s->i0; i < s->i1; i++) {
         const mgk_buf dx = mgk_buf_at(g->x, ((s->b * g->h + i) * g->w + s->j0) * g->cin);
         const float *row = top + (i - s->i0) * t->out_row;
-        if (dx.dtype == MGK_BF16)
-            for (int64_t c = 0; c < count; c++) {
-                const float old = g->accumulate ? mgk_from_bf16(MGK_H(dx)[c]) : 0.0f;
-                MGK_H(dx)[c] = mgk_to_bf16(old + row[c]);
-            }
-        else if (g->accumulate)
-            mgk_conv2d_add(MGK_F(dx), row, count);
-        else
-            memcpy(dx.p, row, (size_t)count * sizeof(float));
+        w->engine->put(dx, row, count, g->accumulate);
     }
 }
 
@@ -226,7 +215,7 @@ static void run_slab(void *arg, int64_t slab, int thread)
     for (phase f = before_phases; next_phase(w->engine, &w->p->g, &f);)
         run_phase(w, &t, &own, &f);
     if (t.buffered)
-        fold(&w->p->g, &t);
+        fold(w, &t);
 }
 
 static void run_few(void *arg, int64_t slab, int thread)
@@ -237,7 +226,7 @@ static void run_few(void *arg, int64_t slab, int thread)
     const padded_slab t = slab_of(w, &own, slab);
     mgk_conv2d_spread(w, &own, t.I1 - t.I0, t.J1 - t.J0, g->cin, g->cout, NULL, t.out, t.out_row);
     if (t.buffered)
-        fold(g, &t);
+        fold(w, &t);
 }
 
 void mgk_conv2d_grad_input_run(const mgk_conv2d_args *g, mgk_exec *x, const mgk_panel *engine)

@@ -11,7 +11,7 @@ enum {
     KC = 384,              /* values of k a block, f32 */
     KC_BF16 = 768,         /* the same for bf16 */
     SPREAD_CIN = 8,        /* fewer input channels are not worth two passes */
-    SPREAD_TAPS = 64,      /* nor are larger kernels */
+    SPREAD_TAPS = 64,      /* nor are wider kernels */
     UNITS = 16,            /* units of work to aim for */
     GROUP_PIXELS = 1024,   /* pixels that a partial sum of grad_weight is worth */
     PARTIALS_MAX = 8 << 20 /* floats of all partial sums */
@@ -82,15 +82,17 @@ static void cut_k(mgk_conv2d_plan *p, int64_t segs, int64_t len, int64_t pixels)
         p->sums_floats = pixels * MGK_PANEL_NR_MAX;
 }
 
-/* Results with few channels: each source pixel times the weights of all taps. */
+/* Results with few channels: each source pixel times the weights of a row of taps. */
 static void spread(mgk_conv2d_plan *p, int64_t few, int64_t depth)
 {
     const mgk_conv2d_args *g = &p->g;
-    if (few > 4 || g->kh * g->kw < 4 || g->kh * g->kw > SPREAD_TAPS || g->stride_h != 1 ||
-        g->stride_w != 1 || depth < SPREAD_CIN)
+    if (few > 4 || g->kw < 2 || g->kw > SPREAD_TAPS || g->stride_h != 1 || g->stride_w != 1 ||
+        depth < SPREAD_CIN)
         return;
-    p->spread = mgk_round_up(g->kh * g->kw * few + 4, 16);
-    p->out_floats += floats(p->src_rows, p->src_cols, p->spread, 0);
+    p->spread = mgk_round_up(g->kw * few + 4, 16);
+    p->spread_floats = floats(p->src_rows, p->src_cols, p->spread, 0);
+    p->out_floats += p->spread_floats;
+    p->sums_floats = floats(p->src_cols, few, 1, 4);
 }
 
 mgk_conv2d_plan mgk_conv2d_make_plan(const mgk_conv2d_args *args)

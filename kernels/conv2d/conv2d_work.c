@@ -128,40 +128,37 @@ void mgk_conv2d_with_weights(const mgk_conv2d_plan *p, mgk_exec *x, const mgk_pa
 
 /* --- few channels ----------------------------------------------------------------------------- */
 
-/* Few channels of the result would fill little of a panel. Instead each source pixel is multiplied once
- * with the weights of all taps (columns tap * channels + channel), and a pixel of the result sums what
- * its taps hold for it. */
+/* Few channels of the result would fill little of a panel. Instead each source pixel is multiplied with
+ * the weights of all taps of a row of the kernel (columns tap * channels + channel; the engine sums over the
+ * rows), and a pixel of the result sums what the kw pixels hold for it. */
 
 static float weight_at(const mgk_conv2d_args *g, int64_t at)
 {
     return g->weight.dtype == MGK_BF16 ? mgk_from_bf16(MGK_H(g->weight)[at]) : MGK_F(g->weight)[at];
 }
 
-/* depth x columns in panels; of floats first, then as units of the engine */
+/* depth x columns in panels, a part for each row of the kernel. */
 static void pack_panel(const mgk_conv2d_work *w, int64_t index, bool gradient)
 {
     const mgk_conv2d_args *g = &w->p->g;
     const int64_t taps = g->kh * g->kw, few = gradient ? g->cin : g->cout;
     const int64_t depth = gradient ? g->cout : g->cin, nr = w->engine->nr;
-    const int64_t j = index * nr, n = mgk_min64(nr, taps * few - j);
-    const int64_t width = n > 0 ? mgk_panel_width(w->engine, n) : 0;
-    float *dst = w->shared + j * mgk_panel_units(w->engine, depth);
-    for (int64_t c = 0; c < depth; c++)
-        for (int64_t t = 0; t < width; t++) {
-            const int64_t tap = (j + t) / few, o = (j + t) % few;
-            float v = 0;
-            if (t < n)
-                v = weight_at(g, gradient ? (c * taps + taps - 1 - tap) * g->cin + o
-                                          : (o * taps + tap) * g->cin + c);
-            if (w->engine->pairs) {
-                uint16_t *unit = (uint16_t *)(void *)(dst + c / 2 * width + t);
-                unit[c % 2] = mgk_to_bf16(v);
-                if (c % 2 == 0)
-                    unit[1] = 0;
-            } else {
-                dst[c * width + t] = v;
+    const int64_t j = index * nr, n = mgk_min64(nr, g->kw * few - j);
+    const int64_t width = mgk_panel_width(w->engine, n);
+    const int64_t units = mgk_panel_units(w->engine, depth);
+    float *dst = w->shared + j * units * g->kh;
+    memset(dst, 0, (size_t)(g->kh * units * width) * sizeof(float));
+    for (int64_t r = 0; r < g->kh; r++, dst += units * width)
+        for (int64_t c = 0; c < depth; c++)
+            for (int64_t t = 0; t < n; t++) {
+                const int64_t tap = r * g->kw + (j + t) / few, o = (j + t) % few;
+                const float v = weight_at(g, gradient ? (c * taps + taps - 1 - tap) * g->cin + o
+                                                      : (o * taps + tap) * g->cin + c);
+                if (w->engine->pairs)
+                    ((uint16_t *)(void *)(dst + c / 2 * width + t))[c % 2] = mgk_to_bf16(v);
+                else
+                    dst[c * width + t] = v;
             }
-        }
 }
 
 static void pack_forward(void *arg, int64_t index, int thread)
@@ -179,13 +176,20 @@ static void pack_gradient(void *arg, int64_t index, int thread)
 typedef float v4 __attribute__((vector_size(16)));
 typedef float v4u __attribute__((vector_size(16), aligned(4), may_alias));
 
-static void put(mgk_buf out, int64_t at, v4 v, int64_t count)
+/* A row of pixels of the result: sums of what kw neighbours hold, `spread` floats apart. */
+static void sum_taps(float *to, const float *from, int64_t cols, int64_t few, int64_t kw,
+                     int64_t spread, v4 start)
 {
-    for (int64_t o = 0; o < count; o++)
-        if (out.dtype == MGK_BF16)
-            MGK_H(out)[at + o] = mgk_to_bf16(v[o]);
+    for (int64_t j = 0; j < cols; j++, from += spread, to += few) {
+        v4 sum = start;
+        for (int64_t q = 0; q < kw; q++)
+            sum += *(const v4u *)(from + q * (spread + few));
+        if (j * few + 4 <= cols * few) /* the next stores repair what this one writes too much */
+            *(v4u *)to = sum;
         else
-            MGK_F(out)[at + o] = v[o];
+            for (int64_t o = 0; o < few; o++)
+                to[o] = sum[o];
+    }
 }
 
 /* rows x cols pixels of the result with `few` channels, rows out_row values apart in out. The table of
@@ -196,17 +200,20 @@ void mgk_conv2d_spread(const mgk_conv2d_work *w, const mgk_conv2d_space *own, in
 {
     const mgk_conv2d_plan *p = w->p;
     const mgk_conv2d_args *g = &p->g;
-    const int64_t wide = cols + g->kw - 1, columns = g->kh * g->kw * few, count = cols * few;
+    const int64_t wide = cols + g->kw - 1, columns = g->kw * few;
+    const int64_t units = mgk_panel_units(w->engine, depth);
     for (int64_t j = 0; j < columns; j += w->engine->nr)
-        for (int64_t r = 0; r < rows + g->kh - 1; r++) {
+        for (int64_t r = 0; r < rows; r++) {
             const int64_t n = mgk_min64(w->engine->nr, columns - j);
+            const int64_t width = mgk_panel_width(w->engine, n);
             const mgk_panel_job job = {
                 .a = (const void *const *)own->table + r,
-                .b0 = w->shared + j * mgk_panel_units(w->engine, depth),
-                .segs = 1,
+                .b0 = w->shared + j * units * g->kh,
+                .b_step = units * width,
+                .segs = g->kh,
                 .len = depth,
                 .a_row = depth,
-                .ldb = mgk_panel_width(w->engine, n),
+                .ldb = width,
                 .c = own->out + r * wide * p->spread + j,
                 .ldc = p->spread,
                 .m = wide,
@@ -218,25 +225,19 @@ void mgk_conv2d_spread(const mgk_conv2d_work *w, const mgk_conv2d_space *own, in
     v4 start = {0};
     for (int64_t o = 0; o < few && bias; o++)
         start[o] = bias[o];
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < count; j += few) {
-            const float *from = own->out + (i * wide + j / few) * p->spread;
-            v4 sum = start;
-            for (int64_t t = 0; t < g->kh; t++, from += wide * p->spread)
-                for (int64_t q = 0; q < g->kw; q++)
-                    sum += *(const v4u *)(from + q * p->spread + (t * g->kw + q) * few);
-            /* the next pixel's store repairs what this one's writes of it */
-            if (out.dtype == MGK_F32 && j + 4 <= count)
-                *(v4u *)(MGK_F(out) + i * out_row + j) = sum;
-            else
-                put(out, i * out_row + j, sum, few);
-        }
+    for (int64_t i = 0; i < rows; i++) {
+        const mgk_buf to = mgk_buf_at(out, i * out_row);
+        float *sums = out.dtype == MGK_F32 ? to.p : own->sums;
+        sum_taps(sums, own->out + i * wide * p->spread, cols, few, g->kw, p->spread, start);
+        if (out.dtype != MGK_F32)
+            w->engine->put(to, sums, cols * few, false);
+    }
 }
 
 void mgk_conv2d_spread_run(const mgk_conv2d_plan *p, mgk_exec *x, const mgk_panel *engine,
                            mgi_pool_fn *slab, bool gradient)
 {
     const int64_t few = gradient ? p->g.cin : p->g.cout;
-    mgk_conv2d_with_weights(p, x, engine, mgk_ceil_div(p->g.kh * p->g.kw * few, engine->nr),
+    mgk_conv2d_with_weights(p, x, engine, mgk_ceil_div(p->g.kw * few, engine->nr),
                             gradient ? pack_gradient : pack_forward, slab);
 }
