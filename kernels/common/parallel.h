@@ -79,8 +79,9 @@ static inline mgk_row_split mgk_split_rows_from(int64_t rows, int64_t row_offset
                                                 int64_t rows_per_sample, int64_t dim)
 {
     mgk_row_split s = {.rows = rows, .sample = rows_per_sample, .group = 1};
-    int64_t target = mgk_max(8, 2 * mgk_rows_a_block(dim));
-    target = mgk_min(target, 256); /* bounds the rounding error of a block's column sums */
+    /* Many rows, as each block leaves sums as long as a row; not too many, which bounds the rounding
+     * error of its sums. */
+    int64_t target = mgk_min(mgk_max(64, 2 * mgk_rows_a_block(dim)), 256);
     if (s.sample > 0) {
         s.skip = row_offset % s.sample;
         s.first_sample = row_offset / s.sample;

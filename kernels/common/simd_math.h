@@ -73,17 +73,24 @@ MGK_INLINE vf v_exp(vf x)
 }
 
 /* exp(x) for values that will be rounded to bf16: 2^n 2^f, f within +-0.5, relative error 2^-18 of the
- * fit and 2^-18 of x log2(e). */
-MGK_INLINE vf v_exp_brief(vf x)
+ * fit and 2^-18 of x log2(e). x <= 60; -inf gives NaN. */
+MGK_INLINE vf v_exp_bounded(vf x)
 {
     vf z = x * 1.44269504f;
-    z = v_min(v_set(128.5f), z);
-    z = v_max(v_set(-150.0f), z);
+#if !(MGK_WIDTH == 16 && defined(__AVX512DQ__))
+    z = v_max(v_set(-150.0f), z); /* what v_scale_by takes */
+#endif
     vf n = v_whole(z), f = z - n;
     vf p = 0.00957003222f * f + 0.055918273f;
     p = p * f + 0.240247497f;
     p = p * f + 0.693121765f;
     return v_scale_by(p * f + 0.999999259f, n);
+}
+
+/* The same for all x. */
+MGK_INLINE vf v_exp_brief(vf x)
+{
+    return v_exp_bounded(v_max(v_set(-104.0f), v_min(v_set(60.0f), x)));
 }
 
 /* exp for x <= 0 as softmax needs it: results below 1.2e-38 become 0. NaN gives NaN. */
@@ -108,7 +115,7 @@ MGK_INLINE vf v_exp_negative(vf x)
 MGK_INLINE vf v_sigmoid(vf x, bool brief)
 {
     x = v_min(v_set(60.0f), x);
-    vf e = brief ? v_exp_brief(x) : v_exp(x);
+    vf e = brief ? v_exp_bounded(x) : v_exp(x);
     return brief ? v_divide_brief(e, 1.0f + e) : e / (1.0f + e);
 }
 
@@ -117,7 +124,7 @@ MGK_INLINE vf v_sigmoid(vf x, bool brief)
 MGK_INLINE vf v_sigmoid_both(vf x, vf *rest, bool brief)
 {
     x = v_min(v_set(60.0f), x);
-    vf e = brief ? v_exp_brief(x) : v_exp(x);
+    vf e = brief ? v_exp_bounded(x) : v_exp(x);
     *rest = brief ? v_divide_brief(v_set(1.0f), 1.0f + e) : 1.0f / (1.0f + e);
     return e * *rest;
 }

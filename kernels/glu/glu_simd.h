@@ -37,6 +37,9 @@ MGK_INLINE void glu_rows(const mgk_glu_args *a, int64_t first, int64_t end, int 
         v_real out = v_from(a->y, r * a->dim, type);
         out.stream = stream;
         MGK_EACH_VECTOR(i, a->dim, {
+            v_prefetch(left,
+                       2 * a->dim + i); /* the next row, which the processor does not foresee */
+            v_prefetch(right, 2 * a->dim + i);
             v_put(out, i, activate(v_get(left, i), kind, type == MGK_BF16) * v_get(right, i));
         });
     }
@@ -71,6 +74,8 @@ MGK_INLINE void glu_grad_rows(const mgk_glu_args *a, int64_t first, int64_t end,
         v_real d_right = v_from(a->dx, (2 * r + 1) * a->dim, type);
         d_left.stream = d_right.stream = stream;
         MGK_EACH_VECTOR(i, a->dim, {
+            v_prefetch(left, 2 * a->dim + i);
+            v_prefetch(right, 2 * a->dim + i);
             vf act;
             vf slope = activate_grad(v_get(left, i), &act, kind, type == MGK_BF16);
             vf d = v_get(dy, i);

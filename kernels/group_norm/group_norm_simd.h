@@ -87,17 +87,16 @@ MGK_INLINE void group_sums(const job *j, int64_t at, int64_t rows, float *sum, f
     const double share = 1.0 / (double)rows;
     for (int64_t g = 0; g < j->a->groups; g++) {
         double mean = 0, all = 0;
-        for (int64_t i = 0; i < j->wide; i++) {
-            int64_t c = g * j->wide + i;
-            double off = sum[c] * share, before = all;
-            double m = v_read(x, c, 1)[0] + off;
-            /* one channel of `rows` values merged into those of i channels */
-            double d = m - mean;
-            all = before + (square[c] - sum[c] * off);
-            all += d * d * (double)rows * ((double)i / (double)(i + 1));
-            mean += d / (double)(i + 1);
+        for (int64_t c = g * j->wide; c < (g + 1) * j->wide; c++) {
+            double off = sum[c] * share;
+            all += square[c] - sum[c] * off; /* distances from the channel's own mean */
+            sum[c] = (float)(v_read(x, c, 1)[0] + off);
+            mean += sum[c];
         }
-        square[g] = (float)all; /* g <= the channels that are still to be read */
+        mean /= (double)j->wide;
+        for (int64_t c = g * j->wide; c < (g + 1) * j->wide; c++)
+            all += (sum[c] - mean) * (sum[c] - mean) * (double)rows;
+        square[g] = (float)all; /* of channels that have been read */
         sum[g] = (float)mean;
     }
 }

@@ -8,7 +8,7 @@
  * one; chunks leave A, B and G in the workspace, where they are combined in order.
  */
 enum { PART_DW, PART_DB, PART_A, PART_B, PART_G }; /* columns of a block; G only for gates */
-enum { COLUMNS_A_TASK = 256 };
+enum { COLUMNS_A_TASK = 256, GRAD_ROWS = 2 /* a group; more would crowd one set of the cache */ };
 
 typedef struct grad_job {
     const mgk_norm_args *a;
@@ -22,7 +22,7 @@ typedef struct grad_job {
 typedef struct grad_rows {
     v_real in, dy;
     const float *weight, *scale;
-    float mean[GROUP], rstd[GROUP], mean_g[GROUP], mean_gn[GROUP];
+    float mean[GRAD_ROWS], rstd[GRAD_ROWS], mean_g[GRAD_ROWS], mean_gn[GRAD_ROWS];
 } grad_rows;
 
 /* dy * (1 + scale) * weight is what arrives at n. */
@@ -38,7 +38,7 @@ MGK_INLINE void grad_sums(const grad_job *job, grad_rows *g, int count, float *p
     const int64_t dim = job->a->dim;
     float *sum_a = part ? part + PART_A * job->column : NULL;
     float *sum_b = part ? part + PART_B * job->column : NULL;
-    vf sum_g[GROUP], sum_gn[GROUP];
+    vf sum_g[GRAD_ROWS], sum_gn[GRAD_ROWS];
     for (int k = 0; k < count; k++)
         sum_g[k] = sum_gn[k] = v_set(0);
     MGK_EACH_VECTOR(i, dim, {
@@ -132,7 +132,7 @@ MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, int64
     v_stream_end(dx.stream | dh.stream);
 }
 
-/* `count` rows of one sample, 1 or GROUP. */
+/* `count` rows of one sample, 1 or GRAD_ROWS. */
 MGK_INLINE void grad_group(const grad_job *job, int64_t r, int count, float *part, bool residual,
                            int32_t type)
 {
@@ -155,8 +155,8 @@ MGK_INLINE void grad_group(const grad_job *job, int64_t r, int count, float *par
 MGK_INLINE void grad_range(const grad_job *job, int64_t r, int64_t end, float *part, bool residual,
                            int32_t type)
 {
-    for (; r + GROUP <= end; r += GROUP)
-        grad_group(job, r, GROUP, part, residual, type);
+    for (; r + GRAD_ROWS <= end; r += GRAD_ROWS)
+        grad_group(job, r, GRAD_ROWS, part, residual, type);
     for (; r < end; r++)
         grad_group(job, r, 1, part, residual, type);
 }
@@ -280,7 +280,8 @@ static void sample_combine(void *arg, int64_t sample, int thread)
 
 static void run_grad(const mgk_norm_args *a, mgk_exec *x, bool residual)
 {
-    grad_job job = {.a = a, .column = mgk_pad16(a->dim), .columns = PART_G, .residual = residual};
+    grad_job job = {
+        .a = a, .column = mgk_norm_column(a->dim), .columns = PART_G, .residual = residual};
     if (a->rows == 0 || a->dim == 0)
         return;
     job.split = mgk_split_rows_from(a->rows, a->row_offset, a->rows_per_sample, a->dim);

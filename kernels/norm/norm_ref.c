@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The definition of norm, residual_norm and their gradients. */
-#include "kernels/norm/norm.h"
+#include "kernels/norm/norm_columns.h"
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
 #include "kernels/common/real.h"
@@ -18,6 +18,13 @@ static bool is_of_or_null(mgk_buf b, mgk_buf type)
     return !b.p || b.dtype == type.dtype;
 }
 
+/* Vectors `stride` apart, one a sample, can be addressed. */
+static bool stride_ok(const mgk_norm_args *a, int64_t stride)
+{
+    return a->rows_per_sample > 0 &&
+           MGK_EXTENTS_OK((a->rows + a->row_offset) / a->rows_per_sample + 1, stride);
+}
+
 static bool common_check(const mgk_norm_args *a, const char **why)
 {
     MGK_RULE(MGK_EXTENTS_OK(a->rows, a->dim), "rows, dim out of range");
@@ -26,9 +33,9 @@ static bool common_check(const mgk_norm_args *a, const char **why)
     MGK_RULE(mgk_is_f32_or_null(a->weight) && mgk_is_f32_or_null(a->bias) &&
                  mgk_is_f32_or_null(a->scale) && mgk_is_f32_or_null(a->shift),
              "weight, bias, scale, shift: f32");
-    MGK_RULE(!(a->scale.p || a->shift.p) || (a->rows_per_sample > 0 && a->mod_stride >= 0),
-             "rows_per_sample, mod_stride out of range");
     MGK_RULE(a->row_offset >= 0 && a->row_offset <= INT64_MAX / 64, "row_offset out of range");
+    MGK_RULE(!(a->scale.p || a->shift.p) || stride_ok(a, a->mod_stride),
+             "rows_per_sample, mod_stride out of range");
     return true;
 }
 
@@ -43,7 +50,7 @@ static bool forward_check(const mgk_norm_args *a, const char **why)
 /* Gradients of vectors are rows `stride` apart, one a sample. */
 static bool samples_apart(const mgk_norm_args *a, int64_t stride)
 {
-    return stride >= 0 &&
+    return stride_ok(a, stride) &&
            (stride >= a->dim || a->row_offset % a->rows_per_sample + a->rows <= a->rows_per_sample);
 }
 
@@ -79,7 +86,7 @@ bool mgk_norm_grad_check(const void *args, const char **why)
 static bool gate_check(const mgk_norm_args *a, const char **why)
 {
     MGK_RULE(mgk_is_f32_or_null(a->gate), "gate: f32");
-    MGK_RULE(!a->gate.p || (a->rows_per_sample > 0 && a->gate_stride >= 0),
+    MGK_RULE(!a->gate.p || stride_ok(a, a->gate_stride),
              "rows_per_sample, gate_stride out of range");
     return true;
 }
@@ -123,7 +130,7 @@ NO_WORKSPACE(residual_norm)
 static size_t columns_size(const mgk_norm_args *a, int64_t columns)
 {
     mgk_row_split s = mgk_split_rows_from(a->rows, a->row_offset, a->rows_per_sample, a->dim);
-    return sizeof(float) * (size_t)(columns * s.blocks * mgk_pad16(a->dim));
+    return sizeof(float) * (size_t)(columns * s.blocks * mgk_norm_column(a->dim));
 }
 
 /* Column sums a block of rows: d_weight, d_bias, d_scale, d_shift, and d_gate if it is wanted. */

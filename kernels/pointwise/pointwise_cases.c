@@ -117,19 +117,22 @@ static void rows(mgk_case *c, mgk_pointwise_args *a, int index)
 /* Outputs so large that they are written past the caches. */
 static void large(mgk_case *c, mgk_pointwise_args *a, int index)
 {
-    c->real = index == 0 ? MGK_F32 : MGK_BF16;
-    a->dim = 1024;
-    a->rows = (16 << 20) / (index == 0 ? 4096 : 2048) + 3;
-    a->rows_per_sample = 5000;
-    a->gate_stride = a->dim;
-    a->count = a->rows * a->dim + 5;
-    MGK_CASE_BEGIN(c, index == 0 ? MGK_OP_add : MGK_OP_gated_residual, "large %s",
-                   dtype_name(c->real));
-    mgk_case_in(c, &a->x, a->count, 1);
-    mgk_case_in(c, &a->h, a->count, 1);
-    mgk_case_out(c, &a->y, index == 0 ? a->count : a->rows * a->dim);
-    if (index == 1)
-        mgk_case_in_f32(c, &a->gate, 2 * a->dim, 1);
+    enum { DIM = 1024, BYTES = 16 << 20 };
+    if (index == 0) {
+        c->real = MGK_BF16;
+        a->alpha = 0.7f;
+        a->count = BYTES / 2 + 3005;
+        MGK_CASE_BEGIN(c, MGK_OP_fill, "large bf16");
+        mgk_case_out(c, &a->y, a->count);
+        return;
+    }
+    a->dim = DIM;
+    a->rows = BYTES / (4 * DIM) + 3;
+    a->period = 3;
+    MGK_CASE_BEGIN(c, MGK_OP_add_rows, "large f32");
+    mgk_case_in(c, &a->x, a->rows * a->dim, 1);
+    mgk_case_out(c, &a->y, a->rows * a->dim);
+    mgk_case_in_f32(c, &a->table, a->period * a->dim, 1);
 }
 
 static void convert(mgk_case *c, mgk_pointwise_args *a, int index)

@@ -35,6 +35,9 @@ MGK_INLINE void reduce_lines(const reduce_job *job, int64_t row_block, int64_t c
         if (at >= p->skip && line + 4 <= whole) {
             v_real l = v_from(job->a->x, at - p->skip, type);
             MGK_EACH_VECTOR(i, n, {
+                MGK_UNROLL
+                for (int k = 4; k < 8; k++)
+                    v_prefetch(l, k * width + i);
                 vf two = reduce_two(v_get(l, i), v_get(l, width + i), max);
                 vf more = reduce_two(v_get(l, 2 * width + i), v_get(l, 3 * width + i), max);
                 v_out(sum + i, reduce_two(v_in(sum + i), reduce_two(two, more, max), max));

@@ -61,12 +61,18 @@ bool mgk_add_check(const void *args, const char **why)
     return true;
 }
 
+/* The values of all samples can be addressed. */
+static bool stride_ok(const mgk_pointwise_args *a, int64_t stride)
+{
+    return MGK_EXTENTS_OK((a->rows + a->row_offset) / a->rows_per_sample + 1, stride);
+}
+
 static bool gate_check(const mgk_pointwise_args *a, const char **why)
 {
     MGK_RULE(MGK_EXTENTS_OK(a->rows, a->dim), "rows, dim out of range");
     MGK_RULE(a->rows_per_sample > 0, "rows_per_sample must be positive");
-    MGK_RULE(a->gate_stride >= 0, "gate_stride out of range");
     MGK_RULE(offset_ok(a), "row_offset out of range");
+    MGK_RULE(stride_ok(a, a->gate_stride), "gate_stride out of range");
     MGK_RULE(mgk_is_f32_of(a->gate, a->rows * a->dim), "gate: f32");
     return true;
 }
@@ -91,7 +97,7 @@ bool mgk_gated_residual_grad_check(const void *args, const char **why)
     MGK_RULE(is_of(a->dy, n, a->dy) && is_of(a->h, n, a->dy), "dy, h: f32 or bf16, both the same");
     MGK_RULE(!a->dh.p || a->dh.dtype == a->dy.dtype, "dh: as dy");
     MGK_RULE(mgk_is_f32_or_null(a->d_gate), "d_gate: f32");
-    MGK_RULE(!a->d_gate.p || a->d_gate_stride >= 0, "d_gate_stride out of range");
+    MGK_RULE(!a->d_gate.p || stride_ok(a, a->d_gate_stride), "d_gate_stride out of range");
     MGK_RULE(!a->d_gate.p || a->row_offset % a->rows_per_sample + a->rows <= a->rows_per_sample ||
                  a->d_gate_stride >= a->dim,
              "d_gate_stride: samples overlap");
