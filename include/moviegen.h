@@ -354,8 +354,8 @@ MGEN_API uint64_t mgen_trainer_steps(const mgen_trainer *trainer);
  * Take one optimizer step.
  *
  * @param report  receives step, loss and its parts, gradient norm, learning rate, (now and then)
- *                validation figures, and flops, the floating point operations of all products in the
- *                step, validation included; NULL = not wanted; destroy with mgen_report_destroy()
+ *                validation figures, and flops, the floating point operations of the step's products,
+ *                validation apart; NULL = not wanted; destroy with mgen_report_destroy()
  * @return MGEN_OK; MGEN_E_STATE after the last step; MGEN_E_NUMERIC if the loss is not finite;
  *         MGEN_E_NO_MEMORY, MGEN_E_LIMIT
  * Since 0.1

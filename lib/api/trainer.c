@@ -2,7 +2,6 @@
 #include "api/args.h"
 
 #include "core/alloc.h"
-#include "tensor/device.h"
 #include "train/stage.h"
 
 struct mgen_trainer {
@@ -65,9 +64,7 @@ mgen_status mgen_trainer_step(mgen_trainer *trainer, mgen_report **report)
                         (long long)trainer->steps);
     if (report)
         MGI_TRY(mgi_report_create(ctx, &r));
-    double before = ctx->device->counts.flops;
     mgen_status status = trainer->kind->step(trainer->run, trainer->next, r);
-    mgi_report_add(r, "flops", ctx->device->counts.flops - before);
     if (status != MGEN_OK) {
         mgen_report_destroy(r);
         return status;

@@ -26,6 +26,7 @@ struct mgi_stage_run {
     mgi_tae tae;
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
+    double flops;            /* of the last step */
     int64_t updated;         /* steps whose update is in the weights */
     float loss, l1, mse, kl; /* of the last of them */
 };
@@ -118,6 +119,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
 {
     const mgi_stage *s = &r->stage;
     mgi_run run;
+    double flops = r->ctx->device->counts.flops;
     mgi_run_init(&run, r->ctx, true);
     mgi_module_zero_grad(&r->tae.module, &run);
     bool images = s->image_every > 0 && index % s->image_every == s->image_every - 1;
@@ -148,6 +150,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgen_status status = run.status;
     if (status == MGEN_OK) {
         r->updated = index + 1;
+        r->flops = r->ctx->device->counts.flops - flops;
         r->loss = mgi_f32(total)[0];
         r->l1 = mgi_f32(l1)[0];
         r->mse = mgi_f32(mse)[0];
@@ -166,6 +169,7 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
     mgi_report_add(report, "l1", r->l1);
     mgi_report_add(report, "mse", r->mse);
     mgi_report_add(report, "kl", r->kl);
+    mgi_report_add(report, "flops", r->flops);
     MGI_TRY(mgi_stage_check_loss(r->ctx, index, r->loss));
     return mgi_stage_validates(s, index) ? validate(r, report) : MGEN_OK;
 }

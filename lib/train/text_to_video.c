@@ -28,6 +28,7 @@ struct mgi_stage_run {
     mgi_vt video;
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
+    double flops;        /* of the last step */
     int64_t updated;     /* steps whose update is in the weights */
     float loss;          /* of the last of them */
     float *latents;      /* clips, then validation clips */
@@ -227,6 +228,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
 {
     const mgi_stage *s = &r->stage;
     mgi_run run;
+    double flops = r->ctx->device->counts.flops;
     mgi_run_init(&run, r->ctx, true);
     mgi_module_zero_grad(&r->text.module, &run);
     mgi_module_zero_grad(&r->video.module, &run);
@@ -249,6 +251,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgen_status status = run.status;
     if (status == MGEN_OK) {
         r->updated = index + 1;
+        r->flops = r->ctx->device->counts.flops - flops;
         r->loss = mgi_f32(loss)[0];
     }
     mgi_run_finish(&run);
@@ -260,6 +263,7 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
     if (r->updated <= index)
         MGI_TRY(update(r, index));
     mgi_stage_report(&r->optimizer, index, r->loss, report);
+    mgi_report_add(report, "flops", r->flops);
     MGI_TRY(mgi_stage_check_loss(r->ctx, index, r->loss));
     return mgi_stage_validates(&r->stage, index) ? validate(r, report) : MGEN_OK;
 }
