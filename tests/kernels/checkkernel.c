@@ -184,7 +184,7 @@ static bool read_options(int argc, char **argv)
 }
 
 /* Of ops with very many cases, some are drawn by the seed: those that are run. */
-enum { CASES_EACH = 240 };
+enum { CASES_EACH = 120 };
 
 static void run_folder(int folder)
 {

@@ -49,7 +49,7 @@ static const field attention_fields[] = {
         F(dq, BUF) F(dk, BUF) F(dv, BUF) F(d_bias, BUF) F(batch, EXTENT) F(heads, EXTENT)
             F(head_dim, EXTENT) F(sq, EXTENT) F(sk, EXTENT) F(q_row, STRIDE) F(q_batch, STRIDE)
                 F(k_row, STRIDE) F(k_batch, STRIDE) F(v_row, STRIDE) F(v_batch, STRIDE)
-                    F(o_row, STRIDE) F(o_batch, STRIDE) F(scale, FLOAT) F(kv_heads, EXTENT)
+                    F(o_row, STRIDE) F(o_batch, STRIDE) F(scale, FLOAT) F(kv_heads, DIVISOR)
                         F(q_offset, EXTENT) F(k_offset, EXTENT) F(bias_span, DIVISOR)
                             F(block_start, BUF) F(block_index, BUF) F(block_q, DIVISOR)
                                 F(block_k, DIVISOR) F(block_count, DIVISOR)};

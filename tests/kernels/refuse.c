@@ -247,6 +247,8 @@ static bool derive_size(mgk_case *d, const mgk_case *c, const field *f, int valu
 static bool derive_buffer(mgk_case *d, const mgk_case *c, const field *f, int other_dtype)
 {
     int i = 0;
+    if (c->finish) /* it may make other pointers from this one */
+        return false;
     case_copy(d, c);
     mgk_buf *slot = (mgk_buf *)(void *)(d->args.bytes + f->offset);
     while (i < d->buf_count && d->bufs[i].slot != slot)
