@@ -72,6 +72,11 @@ static bool common_check(const mgk_attention_args *a, const char **why)
     MGK_RULE(a->q_row >= width && a->o_row >= width, "q and o rows must cover heads * head_dim");
     MGK_RULE(a->k_row >= kv_width && a->v_row >= kv_width,
              "k and v rows must cover kv_heads * head_dim");
+    MGK_RULE(MGK_EXTENTS_OK(a->batch, a->q_batch) && MGK_EXTENTS_OK(a->sq, a->q_row) &&
+                 MGK_EXTENTS_OK(a->batch, a->k_batch) && MGK_EXTENTS_OK(a->sk, a->k_row) &&
+                 MGK_EXTENTS_OK(a->batch, a->v_batch) && MGK_EXTENTS_OK(a->sk, a->v_row) &&
+                 MGK_EXTENTS_OK(a->batch, a->o_batch) && MGK_EXTENTS_OK(a->sq, a->o_row),
+             "strides out of range");
     MGK_RULE(a->q_batch >= 0 && a->k_batch >= 0 && a->v_batch >= 0 && a->o_batch >= 0,
              "batch strides out of range");
     int64_t nq = a->batch * width * a->sq, nk = a->batch * kv_width * a->sk;
@@ -107,7 +112,8 @@ bool mgk_attention_grad_check(const void *args, const char **why)
              "d_o, dq: the dtype of q");
     MGK_RULE(is_real_of(a->dk, dtype, nk) && is_real_of(a->dv, dtype, nk),
              "dk, dv: the dtype of q");
-    MGK_RULE(mgk_is_f32_or_null(a->d_bias), "d_bias: f32");
+    MGK_RULE(mgk_is_f32_or_null(a->d_bias) && (!a->d_bias.p || a->bias.p),
+             "d_bias: f32, and only with a bias");
     MGK_RULE(a->batch <= 1 || ((a->sq == 0 || a->q_batch >= (a->sq - 1) * a->q_row) &&
                                (a->sk == 0 || (a->k_batch >= (a->sk - 1) * a->k_row &&
                                                a->v_batch >= (a->sk - 1) * a->v_row))),
