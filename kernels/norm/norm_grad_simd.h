@@ -112,7 +112,6 @@ MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, int64
         vf factor = factor_of(g, i, v_lanes);
         vf times = gate ? v_in(gate + i) : v_set(1);
         vf total = {0};
-        MGK_UNROLL
         for (int k = 0; k < count; k++) {
             vf d = grad_of(g, k, k * dim + i, factor, v_lanes);
             v_prefetch(g->in, (count + k) * dim + i);

@@ -132,7 +132,8 @@ static void reduce_combine_block(void *arg, int64_t block, int thread)
     for (int64_t b = 1; b < p->row_blocks; b++)
         for (int64_t i = 0; i < n; i++) {
             double more = job->parts[b * p->width + c + i];
-            sum[i] = !max ? sum[i] + more : (sum[i] >= more) | (sum[i] != sum[i]) ? sum[i] : more;
+            bool keep = sum[i] >= more || isnan(sum[i]);
+            sum[i] = !max ? sum[i] + more : keep ? sum[i] : more;
         }
     for (int64_t i = 0; i < n; i++)
         result[i] = (float)sum[i];
