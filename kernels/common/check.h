@@ -5,18 +5,14 @@
 
 #include "kernels/mgk.h"
 
-/* All extents are >= 0 and their product, in floats, can be addressed. */
+/* All extents are >= 0 and their product, in floats, can be addressed; an extent of 0 counts as 1, so
+ * that no product of some of them overflows. */
 static inline bool mgk_extents_ok(int n, const int64_t *extent)
 {
     int64_t product = 4;
-    bool empty = false;
-    for (int i = 0; i < n; i++) {
-        if (extent[i] < 0 || extent[i] > INT64_MAX / 64)
-            return false;
-        empty = empty || extent[i] == 0;
-    }
-    for (int i = 0; i < n && !empty; i++)
-        if (__builtin_mul_overflow(product, extent[i], &product))
+    for (int i = 0; i < n; i++)
+        if (extent[i] < 0 || extent[i] > INT64_MAX / 64 ||
+            __builtin_mul_overflow(product, extent[i] > 0 ? extent[i] : 1, &product))
             return false;
     return product <= PTRDIFF_MAX;
 }

@@ -85,7 +85,9 @@ static inline mgk_row_split mgk_split_rows_from(int64_t rows, int64_t row_offset
     if (s.sample > 0) {
         s.skip = row_offset % s.sample;
         s.first_sample = row_offset / s.sample;
-    } else {
+    }
+    if (s.sample <= 0 || s.sample - s.skip >= rows) { /* all of one sample */
+        s.skip = 0;
         s.sample = mgk_max(1, rows);
     }
     s.chunk = mgk_min(s.sample, target);

@@ -58,16 +58,16 @@ MGK_INLINE void channel_sums(const job *j, int64_t at, int64_t rows, float *sum,
     for (; r + ROWS <= rows; r += ROWS) {
         MGK_EACH_VECTOR(i, c, {
             vf first = v_get(x, i);
-            vf s = v_in(sum + i);
-            vf q = v_in(square + i);
+            vf s = v_set(0);
+            vf q = v_set(0);
             MGK_UNROLL
             for (int k = 0; k < ROWS; k++) {
                 vf d = v_get(x, (r + k) * c + i) - first;
                 s += d;
                 q += d * d;
             }
-            v_out(sum + i, s);
-            v_out(square + i, q);
+            v_out(sum + i, v_in(sum + i) + s);
+            v_out(square + i, v_in(square + i) + q);
         });
     }
     for (; r < rows; r++) {

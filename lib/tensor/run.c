@@ -387,7 +387,8 @@ mgi_tensor *mgi_checkpoint(mgi_run *run, mgi_block_fn *fn, const void *user, siz
                      "a checkpointed block has too many inputs or too large arguments") ||
         !mgi_ok(run, mgi_alloc_zero(run->ctx, 1, sizeof *keep, &keep)))
         return NULL;
-    memcpy(a.user.bytes, user, user_size);
+    if (user_size)
+        memcpy(a.user.bytes, user, user_size);
     keep->save = save;
     int64_t mark = mgi_scope_push(run);
     run->record = false;
