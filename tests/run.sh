@@ -164,7 +164,7 @@ suite_asan() {
     build build-asan -Db_sanitize=address,undefined -Db_lundef=false \
         -Dc_args=-fno-sanitize-recover=all || return
     unit_suite build-asan asan-
-    tap asan-kernels 900 build-asan/tests/kernels/checkkernel
+    tap asan-kernels 900 build-asan/tests/kernels/checkkernel --cases 30
 }
 suite_clang() {
     if ! scripts/install-deps.sh clang; then

@@ -8,7 +8,7 @@
  * accept is run, too (refuse.c). Gradient references are compared with finite differences
  * (gradients.c).
  *
- *   checkkernel [--op NAME] [--case TEXT] [--seed N]           prints TAP
+ *   checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N]     prints TAP; N cases of each op
  *   checkkernel --bench [--chosen] [--op NAME] [--case TEXT] [--json FILE]     times instead (bench.c)
  */
 #include "bench.h"
@@ -41,12 +41,15 @@ static const struct {
 
 enum { FOLDERS = sizeof folders / sizeof folders[0], VARIANTS_MAX = 512 };
 
+enum { CASES_EACH = 120 }; /* enough for all fields and sizes to be seen */
+
 static struct {
     const char *only_op, *only_case, *json;
     bool bench, chosen_only;
+    uint64_t cases_each; /* of an op with more of them, some are drawn by the seed */
     tally variants[VARIANTS_MAX], refusals[MGK_OP_COUNT];
     int tests, failures;
-} state;
+} state = {.cases_each = CASES_EACH};
 
 /* ---- one case ---- */
 
@@ -113,6 +116,12 @@ static void report(bool good, const char *skip, const char *format, ...)
     fflush(stdout);
 }
 
+/* Whether so many cases are run that each rule about an op must have met one. */
+static bool complete(void)
+{
+    return !state.only_case && state.cases_each >= CASES_EACH;
+}
+
 static void report_gradient(int op)
 {
     int cases = 0, failures = 0;
@@ -121,7 +130,7 @@ static void report_gradient(int op)
         return;
     if (!listed)
         printf("# %s: add it to the table in tests/kernels/gradients.c\n", mgk_ops[op].name);
-    report(listed && failures == 0 && (cases > 0 || state.only_case), NULL,
+    report(listed && failures == 0 && (cases > 0 || !complete()), NULL,
            "%s ref: %d cases agree with finite differences", mgk_ops[op].name, cases - failures);
 }
 
@@ -131,8 +140,8 @@ static void report_op(int op)
     if (state.only_op && strcmp(state.only_op, name))
         return;
     tally *t = &state.refusals[op];
-    t->failures += refuse_report(op, !state.only_case);
-    report(t->failures == 0 && (t->cases > 0 || state.only_case), NULL,
+    t->failures += refuse_report(op, complete());
+    report(t->failures == 0 && (t->cases > 0 || !complete()), NULL,
            "%s check: %d illegal arguments and %d kinds of changes refused", name, t->cases,
            refuse_count(op));
     report_gradient(op);
@@ -144,8 +153,8 @@ static void report_op(int op)
         if (!usable(v))
             report(true, "this processor cannot run it", "%s %s", name, v->name);
         else
-            report(t->failures == 0 && (t->cases > 0 || state.only_case), NULL,
-                   "%s %s: %d of %d cases", name, v->name, t->cases - t->failures, t->cases);
+            report(t->failures == 0 && (t->cases > 0 || !complete()), NULL, "%s %s: %d of %d cases",
+                   name, v->name, t->cases - t->failures, t->cases);
     }
 }
 
@@ -175,6 +184,8 @@ static bool read_options(int argc, char **argv)
             state.only_op = argv[++i];
         else if (!strcmp(argv[i], "--case") && more)
             state.only_case = argv[++i];
+        else if (!strcmp(argv[i], "--cases") && more)
+            state.cases_each = strtoull(argv[++i], NULL, 10);
         else if (!strcmp(argv[i], "--seed") && more)
             checker_state.seed = strtoull(argv[++i], NULL, 10);
         else
@@ -182,9 +193,6 @@ static bool read_options(int argc, char **argv)
     }
     return true;
 }
-
-/* Of ops with very many cases, some are drawn by the seed: those that are run. */
-enum { CASES_EACH = 120 };
 
 static void run_folder(int folder)
 {
@@ -201,7 +209,7 @@ static void run_folder(int folder)
             if (pass == 0)
                 legal[c.op] += !c.illegal;
             else if (c.illegal || state.only_case ||
-                     draw % (uint64_t)(legal[c.op] + 1) < CASES_EACH)
+                     draw % (uint64_t)(legal[c.op] + 1) < state.cases_each)
                 run_case(&c);
         }
     for (int op = 0; op < MGK_OP_COUNT; op++)
@@ -215,7 +223,7 @@ int main(int argc, char **argv)
     mgen_context *ctx;
     if (!read_options(argc, argv) || mgk_variant_count > VARIANTS_MAX) {
         fprintf(stderr,
-                "usage: checkkernel [--op NAME] [--case TEXT] [--seed N]\n"
+                "usage: checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N]\n"
                 "       checkkernel --bench [--chosen] [--op NAME] [--case TEXT] [--json FILE]\n");
         return 2;
     }
