@@ -50,6 +50,7 @@ typedef struct mgk_panel_job {
     float alpha;
     int32_t act;          /* MGK_ACT_* of matmul.h */
     const void *residual; /* dtype and ldc of C; or NULL */
+    void *before;         /* takes act(P), dtype and ldc of C; or NULL */
     const float *gate;    /* row i reads gate[(gate_row + i) / gate_rows * gate_stride]; or NULL */
     int64_t gate_row, gate_rows, gate_stride;
 } mgk_panel_job;

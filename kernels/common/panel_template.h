@@ -123,13 +123,21 @@ MGK_INLINE vf activate(vf x, const int32_t act, const bool brief)
             a += a_col;                                                                            \
         }                                                                                          \
     } while (0)
+/* c = sum, or gate * sum + r, and h = sum if there is an h. */
 #define PANEL_OUT(i, g, o)                                                                         \
     if (i < mr) {                                                                                  \
         vf v0 = c##i##_0 * alpha + bias0, v1 = c##i##_1 * alpha + bias1;                           \
         if (add) {                                                                                 \
-            v0 += v_load(c);                                                                       \
+            if (h) {                                                                               \
+                v_store(h, v0);                                                                    \
+                if (nv > 1)                                                                        \
+                    v_store(h + PANEL_VL, v1);                                                     \
+                h += ldc;                                                                          \
+            }                                                                                      \
+            v0 = v0 * gate0 + v_load(r);                                                           \
             if (nv > 1)                                                                            \
-                v1 += v_load(c + PANEL_VL);                                                        \
+                v1 = v1 * gate1 + v_load(r + PANEL_VL);                                            \
+            r += ldc;                                                                              \
         }                                                                                          \
         v_store(c, v0);                                                                            \
         if (nv > 1)                                                                                \
@@ -138,10 +146,23 @@ MGK_INLINE vf activate(vf x, const int32_t act, const bool brief)
     }
 #define PANEL_OUT_BF16(i, g, o)                                                                    \
     if (i < mr) {                                                                                  \
-        v_to_bf16(h, PANEL_VL, alpha *c##i##_0 + bias0);                                           \
+        vf v0 = c##i##_0 * alpha + bias0, v1 = c##i##_1 * alpha + bias1;                           \
+        if (add) {                                                                                 \
+            if (h) {                                                                               \
+                v_to_bf16(h, PANEL_VL, v0);                                                        \
+                if (nv > 1)                                                                        \
+                    v_to_bf16(h + PANEL_VL, PANEL_VL, v1);                                         \
+                h += ldc;                                                                          \
+            }                                                                                      \
+            v0 = v0 * gate0 + v_from_bf16(r, PANEL_VL);                                            \
+            if (nv > 1)                                                                            \
+                v1 = v1 * gate1 + v_from_bf16(r + PANEL_VL, PANEL_VL);                             \
+            r += ldc;                                                                              \
+        }                                                                                          \
+        v_to_bf16(c, PANEL_VL, v0);                                                                \
         if (nv > 1)                                                                                \
-            v_to_bf16(h + PANEL_VL, PANEL_VL, alpha * c##i##_1 + bias1);                           \
-        h += ldc;                                                                                  \
+            v_to_bf16(c + PANEL_VL, PANEL_VL, v1);                                                 \
+        c += ldc;                                                                                  \
     }
 #define PANEL_SPILL(i, g, o)                                                                       \
     if (i < mr) {                                                                                  \
@@ -156,6 +177,8 @@ MGK_INLINE void finish_rows(const mgk_panel_job *job, int64_t row, int64_t m, co
                             int64_t width, const int32_t act, const int32_t dtype)
 {
     const v_real c = {job->c, dtype}, residual = {(void *)(uintptr_t)job->residual, dtype};
+    const v_real before = {job->before, dtype};
+    static const float ones[PANEL_VL] = {[0 ... PANEL_VL - 1] = 1.0f};
     for (int64_t i = row; i < row + m; i++, t += width) {
         const float *gate = NULL;
         if (job->gate)
@@ -171,10 +194,14 @@ MGK_INLINE void finish_rows(const mgk_panel_job *job, int64_t row, int64_t m, co
             if (job->load)
                 v += v_get(c, at);
             v = activate(v, act, dtype == MGK_BF16);
-            if (gate)
-                v *= v_in(gate + j);
-            if (residual.p)
-                v += v_get(residual, at);
+            if (before.p)
+                v_put(before, at, v);
+            if (residual.p) {
+                const float *times = gate ? gate + j : ones;
+                PANEL_OPAQUE(times); /* or the product by 1 is left out and the other not fused */
+                const vf by = v_in(times), r = v_get(residual, at);
+                v = v * by + r;
+            }
             v_put(c, at, v);
         }
     }
@@ -201,7 +228,7 @@ static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int6
     }
 }
 
-/* C is wanted when the sums are done: ask for its lines at the start. */
+/* C, and what is added to it, are wanted when the sums are done: ask for the lines at the start. */
 #define PANEL_FETCH(i, g, o)                                                                       \
     if (i < mr) {                                                                                  \
         __builtin_prefetch(ahead, 1);                                                              \
@@ -209,6 +236,13 @@ static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int6
             __builtin_prefetch(ahead + fetch, 1);                                                  \
         ahead += fetch_row;                                                                        \
     }
+
+/* Whether all rows of the tile have one gate. */
+static bool one_gate(const mgk_panel_job *job, int64_t row, int64_t m)
+{
+    const int64_t first = job->gate_row + row;
+    return !job->gate || first / job->gate_rows == (first + m - 1) / job->gate_rows;
+}
 
 MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const int nv,
                      const bool rows)
@@ -218,6 +252,14 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
     const int64_t fetch_row = ldc * fetch / 16;
     const char *ahead = (const char *)job->c + row * fetch_row;
     PANEL_ROWS(PANEL_FETCH)
+    if (job->residual) {
+        ahead = (const char *)job->residual + row * fetch_row;
+        PANEL_ROWS(PANEL_FETCH)
+    }
+    if (job->before) {
+        ahead = (const char *)job->before + row * fetch_row;
+        PANEL_ROWS(PANEL_FETCH)
+    }
     const int64_t len = job->len, ldb = job->ldb, a_row = job->a_row, a_col = job->a_col;
     for (int64_t s = 0; s < job->segs; s++) {
         const float *b = job->b ? job->b[s] : job->b0 + s * job->b_step;
@@ -272,21 +314,34 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
         }
     }
     const vf alpha = v_set(job->alpha);
-    const bool plain =
-        n == nv * PANEL_VL && job->act == MGK_ACT_NONE && !job->sums && !job->residual;
-    if (plain && (job->c_dtype == MGK_F32 || (PANEL_PAIRS && !job->load))) {
-        vf bias0 = v_set(0.0f), bias1 = bias0;
+    const bool narrow = PANEL_PAIRS && job->c_dtype == MGK_BF16;
+    const bool add = job->load || job->residual;
+    if (n == nv * PANEL_VL && job->act == MGK_ACT_NONE && !job->sums &&
+        (narrow || job->c_dtype == MGK_F32) && !(job->load && job->residual) &&
+        one_gate(job, row, mr)) {
+        const void *from = job->load ? job->c : job->residual;
+        vf bias0 = v_set(0.0f), bias1 = bias0, gate0 = v_set(1.0f), gate1 = gate0;
         if (job->bias) {
             bias0 = v_load(job->bias);
             if (nv > 1)
                 bias1 = v_load(job->bias + PANEL_VL);
         }
-        if (PANEL_PAIRS && job->c_dtype == MGK_BF16) {
-            uint16_t *h = (uint16_t *)job->c + row * ldc;
+        if (job->gate) {
+            const float *gate =
+                job->gate + (job->gate_row + row) / job->gate_rows * job->gate_stride;
+            gate0 = v_load(gate);
+            if (nv > 1)
+                gate1 = v_load(gate + PANEL_VL);
+        }
+        if (narrow) {
+            uint16_t *c = (uint16_t *)job->c + row * ldc;
+            uint16_t *h = job->before ? (uint16_t *)job->before + row * ldc : NULL;
+            const uint16_t *r = add ? (const uint16_t *)from + row * ldc : c;
             PANEL_ROWS(PANEL_OUT_BF16)
         } else {
             float *c = (float *)job->c + row * ldc;
-            const bool add = job->load;
+            float *h = job->before ? (float *)job->before + row * ldc : NULL;
+            const float *r = add ? (const float *)from + row * ldc : c;
             PANEL_ROWS(PANEL_OUT)
         }
     } else {

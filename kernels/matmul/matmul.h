@@ -8,9 +8,9 @@
  *
  * With residual, which is laid out like C: C = residual + gate[s] * act(...), s = row /
  * rows_per_sample, rows counted within the batch item; gate, n values at s * gate_stride, NULL = 1.
- * Not together with accumulate.
+ * Not together with accumulate. before, laid out like C, takes act(...) as well; NULL: not wanted.
  *
- * A and B are f32 or bf16, both the same; C is f32, or bf16 if they are, and residual like C. bias and
+ * A and B are f32 or bf16, both the same; C is f32, or bf16 if they are, residual and before like C. bias and
  * gate are f32. A bf16 C is rounded once, also when it is accumulated into.
  */
 #ifndef MGK_MATMUL_H
@@ -37,7 +37,7 @@ typedef struct mgk_matmul_args {
     int32_t accumulate;
     int32_t act;
     float alpha;
-    mgk_buf residual, gate; /* p NULL: none */
+    mgk_buf residual, gate, before; /* p NULL: none */
     int64_t rows_per_sample, gate_stride;
 } mgk_matmul_args;
 

@@ -6,6 +6,7 @@
 enum { TA = 1, TB = 2, ACC = 4, BIAS = 8, SILU = 16, GELU = 32, RELU = 64 };
 enum { WIDE = 128 /* rows longer than needed */, SHARED_B = 256, SHARED_A = 512, HEADS = 1024 };
 enum { ERF = 2048, QUICK = 4096, RESIDUAL = 8192, GATE = 16384 | RESIDUAL };
+enum { BEFORE = 32768 | RESIDUAL };
 
 typedef struct {
     int m, n, k, batch;
@@ -74,13 +75,17 @@ static const shape shapes[] = {
     {33, 20, 64, 4, 1, HEADS | GATE},
     {5, 7, 0, 1, 1, GATE | BIAS},
     {40, 1200, 520, 1, 1, TB},
+    {28, 64, 48, 1, 1, TB | BEFORE},
+    {30, 96, 50, 1, 1, TB | GATE | BEFORE},
+    {15, 45, 20, 1, 2, BIAS | GATE | SILU | BEFORE},
+    {28, 40, 1030, 2, 1, GATE | BEFORE | WIDE},
 };
 
 static const char *const illegal[] = {
     "lda",           "ldb",         "ldc",          "m",         "trans",        "act",
     "bias, adds",    "act, adds",   "C overlap",    "no A",      "dtype",        "f32 C of mixed",
     "bf16 C of f32", "f32 to bf16", "residual f32", "gate only", "gate of none", "residual, adds",
-    "gate bf16"};
+    "gate bf16",     "before only", "before f32"};
 
 static void break_rule(mgk_case *c, mgk_matmul_args *g, int index)
 {
@@ -148,11 +153,20 @@ static void break_rule(mgk_case *c, mgk_matmul_args *g, int index)
         g->accumulate = 1;
         mgk_case_in_f32(c, &g->residual, 40, 1);
         break;
-    default:
+    case 18:
         g->rows_per_sample = 4;
         mgk_case_in_f32(c, &g->residual, 40, 1);
         mgk_case_in_f32(c, &g->gate, 5, 1);
         c->bufs[4].dtype = MGK_BF16;
+        break;
+    case 19:
+        mgk_case_both(c, &g->before, 40);
+        break;
+    case 20:
+        c->bufs[0].dtype = c->bufs[1].dtype = c->bufs[2].dtype = MGK_BF16;
+        mgk_case_in(c, &g->residual, 40, 1);
+        c->bufs[3].dtype = MGK_BF16;
+        mgk_case_both(c, &g->before, 40);
         break;
     }
 }
@@ -183,7 +197,7 @@ static int32_t act_of(int flags)
                            : MGK_ACT_NONE;
 }
 
-/* wide_c: C (and residual) f32 whatever A and B are. */
+/* wide_c: C (residual and before) f32 whatever A and B are. */
 static void add_buffers(mgk_case *c, const shape *s, mgk_matmul_args *g, bool wide_c)
 {
     const int f = s->flags;
@@ -198,6 +212,8 @@ static void add_buffers(mgk_case *c, const shape *s, mgk_matmul_args *g, bool wi
     mgk_case_out_or_both(c, &g->c, count, f & (ACC | WIDE));
     if (f & RESIDUAL)
         mgk_case_in(c, &g->residual, count, 10);
+    if ((f & BEFORE) == BEFORE)
+        mgk_case_out_or_both(c, &g->before, count, f & WIDE);
     c->real = real;
     if (f & BIAS)
         mgk_case_in_f32(c, &g->bias, s->n, 1);
@@ -230,13 +246,14 @@ static bool legal_case(mgk_case *c, int index, int dtypes)
         g->stride_c = s->n;
         g->ldc = s->n * s->batch;
     }
-    snprintf(c->label, sizeof c->label, "%s %dx%dx%d batch %d%s%s%s%s%s act %d alpha %g%s",
+    snprintf(c->label, sizeof c->label, "%s %dx%dx%d batch %d%s%s%s%s%s%s act %d alpha %g%s",
              names[dtypes], s->m, s->n, s->k, s->batch, f & TA ? " A'" : "", f & TB ? " B'" : "",
              f & ACC ? " +=" : "", f & BIAS ? " bias" : "",
              (f & GATE) == GATE ? " gate"
              : f & RESIDUAL     ? " residual"
                                 : "",
-             g->act, (double)s->alpha, more ? " wide" : "");
+             (f & BEFORE) == BEFORE ? " before" : "", g->act, (double)s->alpha,
+             more ? " wide" : "");
     add_buffers(c, s, g, dtypes == 2);
     return true;
 }

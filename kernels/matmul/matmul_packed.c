@@ -86,6 +86,7 @@ static void take_epilogue(const product *w, const block *t, mgk_panel_job *job)
     job->load = job->load || g->accumulate;
     job->act = g->act;
     job->residual = g->residual.p;
+    job->before = g->before.p;
     job->gate = MGK_F(g->gate);
     job->gate_row = t->i0;
     job->gate_rows = g->rows_per_sample;
@@ -154,6 +155,8 @@ static void multiply_block(const product *w, const block *t)
                 job.bias = MGK_F(g->bias) + j;
             if (job.residual)
                 job.residual = mgk_buf_at(g->residual, c_at + j).p;
+            if (job.before)
+                job.before = mgk_buf_at(g->before, c_at + j).p;
             if (job.gate)
                 job.gate += j;
             fetch_next_a(w, t, kb, (j - t->j0) / w->engine->nr, panels);

@@ -22,6 +22,7 @@ bool mgk_matmul_check(const void *args, const char **why)
     MGK_RULE(!g->accumulate || (!g->bias.p && g->act == MGK_ACT_NONE),
              "accumulate allows neither bias nor activation");
     MGK_RULE(!g->accumulate || !g->residual.p, "accumulate allows no residual");
+    MGK_RULE(!g->before.p || g->residual.p, "before needs residual");
     MGK_RULE(!g->gate.p || (g->residual.p && g->rows_per_sample > 0 && g->gate_stride >= 0),
              "a gate needs residual, rows_per_sample and gate_stride");
     MGK_RULE(!g->gate.p || extent_fits(g->m / g->rows_per_sample + 1, g->gate_stride, 1, g->n),
@@ -44,6 +45,7 @@ bool mgk_matmul_check(const void *args, const char **why)
              "batch items of C overlap");
     MGK_RULE(mgk_is_real(g->c), "C must be f32 or bf16");
     MGK_RULE(!g->residual.p || g->residual.dtype == g->c.dtype, "residual must be as C is");
+    MGK_RULE(!g->before.p || g->before.dtype == g->c.dtype, "before must be as C is");
     MGK_RULE(g->k == 0 || (mgk_is_real(g->a) && mgk_is_real(g->b) && g->a.dtype == g->b.dtype),
              "A and B must be both f32 or both bf16");
     MGK_RULE(g->k == 0 || g->c.dtype == MGK_F32 || g->a.dtype == MGK_BF16,
@@ -74,6 +76,14 @@ static double value_at(mgk_buf b, int64_t at)
     return (double)(b.dtype == MGK_BF16 ? mgk_from_bf16(MGK_H(b)[at]) : MGK_F(b)[at]);
 }
 
+static void put_value(mgk_buf b, int64_t at, double v)
+{
+    if (b.dtype == MGK_BF16)
+        MGK_H(b)[at] = mgk_to_bf16((float)v);
+    else
+        MGK_F(b)[at] = (float)v;
+}
+
 /* What is written for a sum at (row i, column j), `at` in C. */
 static double finished(const mgk_matmul_args *g, double sum, int64_t i, int64_t j, int64_t at)
 {
@@ -81,6 +91,8 @@ static double finished(const mgk_matmul_args *g, double sum, int64_t i, int64_t 
     if (g->accumulate)
         return value_at(g->c, at) + sum;
     sum = activation(sum + (g->bias.p ? (double)MGK_F(g->bias)[j] : 0), g->act);
+    if (g->before.p)
+        put_value(g->before, at, sum);
     if (g->gate.p)
         sum *= (double)MGK_F(g->gate)[i / g->rows_per_sample * g->gate_stride + j];
     return g->residual.p ? value_at(g->residual, at) + sum : sum;
@@ -100,10 +112,6 @@ void mgk_matmul_ref(const void *args, mgk_exec *x)
                     sum += value_at(g->a, t * g->stride_a + i * a_row + k * a_col) *
                            value_at(g->b, t * g->stride_b + k * b_row + j * b_col);
                 const int64_t at = t * g->stride_c + i * g->ldc + j;
-                sum = finished(g, sum, i, j, at);
-                if (g->c.dtype == MGK_BF16)
-                    MGK_H(g->c)[at] = mgk_to_bf16((float)sum);
-                else
-                    MGK_F(g->c)[at] = (float)sum;
+                put_value(g->c, at, finished(g, sum, i, j, at));
             }
 }

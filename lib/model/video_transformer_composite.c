@@ -161,19 +161,6 @@ static void used(mgi_run *run, bool record, T **t)
     *t = NULL;
 }
 
-/* x + gate h, h = in W^T. The gradient of the gate needs h, and so does a block that will run again: it
- * has to give the same bits. */
-static T *residual(mgi_run *run, bool record, T *x, T *in, const mgi_param *w, T *mod, int64_t gate,
-                   T **h)
-{
-    if (!record && !run->keep)
-        return mgi_linear_gated(run, in, mgi_value(w), x, mod, gate);
-    *h = product(run, in, w);
-    T *y = mgi_gated_residual(run, x, *h, mod, gate);
-    used(run, record, h);
-    return y;
-}
-
 static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool record, T **k,
                     T **y)
 {
@@ -196,7 +183,8 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
     a = mgi_self_attention_args(k[QKV], scale);
     k[A] = mgi_attention(run, MGI_SAVE_ATTENTION, &a, &k[LSE]);
     used(run, record, &k[QKV]);
-    k[X1] = residual(run, record, k[X0], k[A], b->out, k[MOD], MGI_VT_GATE1, &k[H1]);
+    k[X1] = mgi_linear_gated(run, k[A], mgi_value(b->out), k[X0], k[MOD], MGI_VT_GATE1,
+                             record ? &k[H1] : NULL);
     used(run, record, &k[A]);
     used(run, record, &k[X0]);
 
@@ -208,7 +196,7 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
     k[C] = mgi_attention(run, MGI_SAVE_CROSS_ATTENTION, &a, &k[CROSS_LSE]);
     used(run, record, &k[Q]);
     used(run, record, &k[KV]);
-    k[X2] = mgi_linear_gated(run, k[C], mgi_value(b->cross_out), k[X1], NULL, 0);
+    k[X2] = mgi_linear_gated(run, k[C], mgi_value(b->cross_out), k[X1], NULL, 0, NULL);
     used(run, record, &k[C]);
     used(run, record, &k[X1]);
 
@@ -217,7 +205,8 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
     used(run, record, &k[N2]);
     k[F] = mgi_glu(run, k[U], MGK_GLU_SILU);
     used(run, record, &k[U]);
-    *y = residual(run, record, k[X2], k[F], b->down, k[MOD], MGI_VT_GATE2, &k[H2]);
+    *y = mgi_linear_gated(run, k[F], mgi_value(b->down), k[X2], k[MOD], MGI_VT_GATE2,
+                          record ? &k[H2] : NULL);
 }
 
 /* -- backward --------------------------------------------------------------------------------- */

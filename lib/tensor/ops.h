@@ -21,8 +21,8 @@ T *mgi_linear(mgi_run *run, T *x, T *w, T *b);
 T *mgi_linear_as(mgi_run *run, T *x, T *w, T *b, int32_t dtype);
 
 /* For composite nodes, not recorded: residual + mod[:, gate] * (x W^T) in one pass; mod (B,n,N) f32, or NULL
- * for a gate of 1; residual (B,...,N). */
-T *mgi_linear_gated(mgi_run *run, T *x, T *w, T *residual, T *mod, int64_t gate);
+ * for a gate of 1; residual (B,...,N). h, not NULL: x W^T as well. */
+T *mgi_linear_gated(mgi_run *run, T *x, T *w, T *residual, T *mod, int64_t gate, T **h);
 
 typedef struct mgi_conv_options {
     int64_t stride_h, stride_w;

@@ -114,7 +114,7 @@ T *mgi_linear_as(mgi_run *run, T *x, T *w, T *b, int32_t dtype)
     return run->status == MGEN_OK ? y : NULL;
 }
 
-T *mgi_linear_gated(mgi_run *run, T *x, T *w, T *residual, T *mod, int64_t gate)
+T *mgi_linear_gated(mgi_run *run, T *x, T *w, T *residual, T *mod, int64_t gate, T **h)
 {
     if (run->status != MGEN_OK ||
         !mgi_require(run, x && w && residual, "linear_gated: an input is missing"))
@@ -130,9 +130,12 @@ T *mgi_linear_gated(mgi_run *run, T *x, T *w, T *residual, T *mod, int64_t gate)
                      "linear_gated: the modulation is not (B,n,N)"))
         return NULL;
     T *y = mgi_new(run, residual->dtype, residual->rank, residual->dims);
-    if (!y)
+    if (h)
+        *h = mgi_new(run, residual->dtype, residual->rank, residual->dims);
+    if (run->status != MGEN_OK)
         return NULL;
     mgk_matmul_args a = linear_args(x, w, y, m);
+    a.before = mgi_buf(h ? *h : NULL);
     a.residual = mgi_buf(residual);
     a.gate = mod ? at(mgi_buf(mod), gate * n) : no_buf;
     a.rows_per_sample = samples ? m / samples : m;
