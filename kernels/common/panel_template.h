@@ -123,10 +123,10 @@ MGK_INLINE vf activate(vf x, const int32_t act, const bool brief)
             a += a_col;                                                                            \
         }                                                                                          \
     } while (0)
-/* c = sum, or gate * sum + r, and h = sum if there is an h. */
+/* c = sum, or gate * sum + r, and h = sum if there is an h; the same bits as from finish_rows. */
 #define PANEL_OUT(i, g, o)                                                                         \
     if (i < mr) {                                                                                  \
-        vf v0 = c##i##_0 * alpha + bias0, v1 = c##i##_1 * alpha + bias1;                           \
+        vf v0 = v_fma(c##i##_0, alpha, bias0), v1 = v_fma(c##i##_1, alpha, bias1);                 \
         if (add) {                                                                                 \
             if (h) {                                                                               \
                 v_store(h, v0);                                                                    \
@@ -134,9 +134,9 @@ MGK_INLINE vf activate(vf x, const int32_t act, const bool brief)
                     v_store(h + PANEL_VL, v1);                                                     \
                 h += ldc;                                                                          \
             }                                                                                      \
-            v0 = v0 * gate0 + v_load(r);                                                           \
+            v0 = v_fma(v0, gate0, v_load(r));                                                      \
             if (nv > 1)                                                                            \
-                v1 = v1 * gate1 + v_load(r + PANEL_VL);                                            \
+                v1 = v_fma(v1, gate1, v_load(r + PANEL_VL));                                       \
             r += ldc;                                                                              \
         }                                                                                          \
         v_store(c, v0);                                                                            \
@@ -146,7 +146,7 @@ MGK_INLINE vf activate(vf x, const int32_t act, const bool brief)
     }
 #define PANEL_OUT_BF16(i, g, o)                                                                    \
     if (i < mr) {                                                                                  \
-        vf v0 = c##i##_0 * alpha + bias0, v1 = c##i##_1 * alpha + bias1;                           \
+        vf v0 = v_fma(c##i##_0, alpha, bias0), v1 = v_fma(c##i##_1, alpha, bias1);                 \
         if (add) {                                                                                 \
             if (h) {                                                                               \
                 v_to_bf16(h, PANEL_VL, v0);                                                        \
@@ -154,9 +154,9 @@ MGK_INLINE vf activate(vf x, const int32_t act, const bool brief)
                     v_to_bf16(h + PANEL_VL, PANEL_VL, v1);                                         \
                 h += ldc;                                                                          \
             }                                                                                      \
-            v0 = v0 * gate0 + v_from_bf16(r, PANEL_VL);                                            \
+            v0 = v_fma(v0, gate0, v_from_bf16(r, PANEL_VL));                                       \
             if (nv > 1)                                                                            \
-                v1 = v1 * gate1 + v_from_bf16(r + PANEL_VL, PANEL_VL);                             \
+                v1 = v_fma(v1, gate1, v_from_bf16(r + PANEL_VL, PANEL_VL));                        \
             r += ldc;                                                                              \
         }                                                                                          \
         v_to_bf16(c, PANEL_VL, v0);                                                                \
@@ -178,7 +178,6 @@ MGK_INLINE void finish_rows(const mgk_panel_job *job, int64_t row, int64_t m, co
 {
     const v_real c = {job->c, dtype}, residual = {(void *)(uintptr_t)job->residual, dtype};
     const v_real before = {job->before, dtype};
-    static const float ones[PANEL_VL] = {[0 ... PANEL_VL - 1] = 1.0f};
     for (int64_t i = row; i < row + m; i++, t += width) {
         const float *gate = NULL;
         if (job->gate)
@@ -186,9 +185,8 @@ MGK_INLINE void finish_rows(const mgk_panel_job *job, int64_t row, int64_t m, co
         for (int64_t j = 0; j < job->n; j += PANEL_VL) {
             const int64_t v_lanes = job->n - j < PANEL_VL ? job->n - j : PANEL_VL;
             const int64_t at = i * job->ldc + j;
-            vf v = v_load(t + j) * job->alpha;
-            if (job->bias)
-                v += v_in(job->bias + j);
+            vf v = v_fma(v_load(t + j), v_set(job->alpha),
+                         job->bias ? v_in(job->bias + j) : v_set(0.0f));
             if (job->sums)
                 v += v_in(job->sums + i * job->lds + j);
             if (job->load)
@@ -196,12 +194,8 @@ MGK_INLINE void finish_rows(const mgk_panel_job *job, int64_t row, int64_t m, co
             v = activate(v, act, dtype == MGK_BF16);
             if (before.p)
                 v_put(before, at, v);
-            if (residual.p) {
-                const float *times = gate ? gate + j : ones;
-                PANEL_OPAQUE(times); /* or the product by 1 is left out and the other not fused */
-                const vf by = v_in(times), r = v_get(residual, at);
-                v = v * by + r;
-            }
+            if (residual.p)
+                v = v_fma(v, gate ? v_in(gate + j) : v_set(1.0f), v_get(residual, at));
             v_put(c, at, v);
         }
     }

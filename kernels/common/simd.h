@@ -102,6 +102,23 @@ MGK_INLINE vf v_set(float f)
 
 /* Maximum and minimum return the second argument if one is NaN. The compilers do not find these
  * instructions by themselves. */
+/* a * b + c, with one rounding where the processor has such an instruction: results that come by two
+ * ways use it, because what the compiler makes of a product and a sum differs from place to place. */
+MGK_INLINE vf v_fma(vf a, vf b, vf c)
+{
+#if MGK_WIDTH == 16 && defined(__AVX512F__)
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif MGK_WIDTH == 8 && defined(__FMA__)
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__FP_FAST_FMAF)
+    for (int i = 0; i < MGK_WIDTH; i++)
+        c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return c;
+#else
+    return a * b + c;
+#endif
+}
+
 #if MGK_WIDTH == 16 && defined(__AVX512DQ__)
 MGK_INLINE vf v_select(vi mask, vf yes, vf no)
 {

@@ -6,7 +6,7 @@
 enum { TA = 1, TB = 2, ACC = 4, BIAS = 8, SILU = 16, GELU = 32, RELU = 64 };
 enum { WIDE = 128 /* rows longer than needed */, SHARED_B = 256, SHARED_A = 512, HEADS = 1024 };
 enum { ERF = 2048, QUICK = 4096, RESIDUAL = 8192, GATE = 16384 | RESIDUAL };
-enum { BEFORE = 32768 | RESIDUAL };
+enum { BEFORE = 32768 | RESIDUAL, LONG = 65536 /* samples of 64 rows instead of 7 */ };
 
 typedef struct {
     int m, n, k, batch;
@@ -76,6 +76,8 @@ static const shape shapes[] = {
     {5, 7, 0, 1, 1, GATE | BIAS},
     {40, 1200, 520, 1, 1, TB},
     {28, 64, 48, 1, 1, TB | BEFORE},
+    {128, 16, 32, 1, 0.3f, TB | BIAS | GATE | LONG},
+    {130, 64, 32, 1, 1, TB | GATE | BEFORE | LONG},
     {30, 96, 50, 1, 1, TB | GATE | BEFORE},
     {15, 45, 20, 1, 2, BIAS | GATE | SILU | BEFORE},
     {28, 40, 1030, 2, 1, GATE | BEFORE | WIDE},
@@ -218,9 +220,9 @@ static void add_buffers(mgk_case *c, const shape *s, mgk_matmul_args *g, bool wi
     if (f & BIAS)
         mgk_case_in_f32(c, &g->bias, s->n, 1);
     if ((f & GATE) == GATE) {
-        g->rows_per_sample = 7;
+        g->rows_per_sample = f & LONG ? 64 : 7;
         g->gate_stride = s->n + 2;
-        mgk_case_in_f32(c, &g->gate, (s->m + 6) / 7 * g->gate_stride, 1);
+        mgk_case_in_f32(c, &g->gate, (s->m / g->rows_per_sample + 1) * g->gate_stride, 1);
     }
 }
 
