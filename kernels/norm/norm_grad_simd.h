@@ -37,7 +37,10 @@ MGK_INLINE void grad_sums(const grad_job *job, grad_rows *g, int count, float *p
 {
     const int64_t dim = job->a->dim;
     float *sum_a = part ? part + PART_A * job->column : NULL;
-    float *sum_b = part ? part + PART_B * job->column : NULL;
+    const bool shifted =
+        job->a->d_bias.p || job->a->d_shift.p || (job->a->d_scale.p && job->a->bias.p);
+    const bool layer = job->a->kind == MGK_NORM_LAYER;
+    float *sum_b = part && shifted ? part + PART_B * job->column : NULL;
     vf sum_g[GRAD_ROWS], sum_gn[GRAD_ROWS];
     for (int k = 0; k < count; k++)
         sum_g[k] = sum_gn[k] = v_set(0);
@@ -50,18 +53,20 @@ MGK_INLINE void grad_sums(const grad_job *job, grad_rows *g, int count, float *p
             vf n = (v_get(g->in, k * dim + i) - g->mean[k]) * g->rstd[k];
             vf d = v_get(g->dy, k * dim + i);
             more_a += d * n;
-            more_b += d;
+            if (sum_b)
+                more_b += d;
             d *= factor; /* lanes past the end are 0 */
-            sum_g[k] += d;
+            if (layer)
+                sum_g[k] += d;
             sum_gn[k] += d * n;
         }
-        if (part) {
+        if (part)
             v_out(sum_a + i, v_in(sum_a + i) + more_a);
+        if (sum_b)
             v_out(sum_b + i, v_in(sum_b + i) + more_b);
-        }
     });
     for (int k = 0; k < count; k++) {
-        g->mean_g[k] = job->a->kind == MGK_NORM_LAYER ? v_sum(sum_g[k]) / (float)dim : 0;
+        g->mean_g[k] = layer ? v_sum(sum_g[k]) / (float)dim : 0;
         g->mean_gn[k] = v_sum(sum_gn[k]) / (float)dim;
     }
 }

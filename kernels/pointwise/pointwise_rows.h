@@ -42,7 +42,8 @@ typedef struct gate_job {
     int64_t part;
 } gate_job;
 
-/* `count` rows of one sample, 1 or GATE_ROWS: their products are summed before they go to memory. */
+/* `count` rows of one sample, 1 or GATE_ROWS: their products are summed before they go to memory. Rows of
+ * f32 are taken singly: two that are a multiple of 4096 bytes apart would be in each other's way. */
 enum { GATE_ROWS = 2 };
 
 MGK_INLINE void gate_grad_rows(const mgk_pointwise_args *a, int64_t r, int count, float *sum,
@@ -60,6 +61,8 @@ MGK_INLINE void gate_grad_rows(const mgk_pointwise_args *a, int64_t r, int count
         MGK_UNROLL
         for (int k = 0; k < count; k++) {
             d[k] = v_get(dy, k * dim + i);
+            v_prefetch(dy, (count + k) * dim + i);
+            v_prefetch(h, (count + k) * dim + i);
             if (sum)
                 total += d[k] * v_get(h, k * dim + i);
         }
@@ -76,7 +79,7 @@ MGK_INLINE void gate_grad_rows(const mgk_pointwise_args *a, int64_t r, int count
 MGK_INLINE void gate_grad_sample(const mgk_pointwise_args *a, int64_t r, int64_t end, float *sum,
                                  int32_t type)
 {
-    for (; r + GATE_ROWS <= end; r += GATE_ROWS)
+    for (; type == MGK_BF16 && r + GATE_ROWS <= end; r += GATE_ROWS)
         gate_grad_rows(a, r, GATE_ROWS, sum, type);
     for (; r < end; r++)
         gate_grad_rows(a, r, 1, sum, type);
