@@ -100,8 +100,6 @@ MGK_INLINE vf v_set(float f)
 #endif
 }
 
-/* Maximum and minimum return the second argument if one is NaN. The compilers do not find these
- * instructions by themselves. */
 /* a * b + c, with one rounding where the processor has such an instruction: results that come by two
  * ways use it, because what the compiler makes of a product and a sum differs from place to place. */
 MGK_INLINE vf v_fma(vf a, vf b, vf c)
@@ -119,6 +117,8 @@ MGK_INLINE vf v_fma(vf a, vf b, vf c)
 #endif
 }
 
+/* Maximum and minimum return the second argument if one is NaN. The compilers do not find these
+ * instructions by themselves. */
 #if MGK_WIDTH == 16 && defined(__AVX512DQ__)
 MGK_INLINE vf v_select(vi mask, vf yes, vf no)
 {

@@ -43,7 +43,7 @@ typedef struct gate_job {
 } gate_job;
 
 /* `count` rows of one sample, 1 or GATE_ROWS: their products are summed before they go to memory. Rows of
- * f32 are taken singly: two that are a multiple of 4096 bytes apart would be in each other's way. */
+ * f32 are taken singly: measured faster, with rows of 4096 bytes. */
 enum { GATE_ROWS = 2 };
 
 MGK_INLINE void gate_grad_rows(const mgk_pointwise_args *a, int64_t r, int count, float *sum,

@@ -141,7 +141,7 @@ static void report_op(int op)
         return;
     tally *t = &state.refusals[op];
     t->failures += refuse_report(op, complete());
-    report(t->failures == 0 && (t->cases > 0 || !complete()), NULL,
+    report(t->failures == 0 && (t->cases > 0 || state.only_case), NULL,
            "%s check: %d illegal arguments and %d kinds of changes refused", name, t->cases,
            refuse_count(op));
     report_gradient(op);
@@ -153,8 +153,8 @@ static void report_op(int op)
         if (!usable(v))
             report(true, "this processor cannot run it", "%s %s", name, v->name);
         else
-            report(t->failures == 0 && (t->cases > 0 || !complete()), NULL, "%s %s: %d of %d cases",
-                   name, v->name, t->cases - t->failures, t->cases);
+            report(t->failures == 0 && (t->cases > 0 || state.only_case), NULL,
+                   "%s %s: %d of %d cases", name, v->name, t->cases - t->failures, t->cases);
     }
 }
 
