@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/args.h"
 
+#include "core/alloc.h"
 #include "tensor/device.h"
 
 #include <string.h>
@@ -84,9 +85,9 @@ const char *mgen_last_error(const mgen_context *ctx)
 void mgen_context_memory(const mgen_context *ctx, uint64_t *now, uint64_t *peak)
 {
     if (now)
-        *now = ctx ? atomic_load(&ctx->host_now) : 0;
+        *now = ctx ? atomic_load(&ctx->heap->now) : 0;
     if (peak)
-        *peak = ctx ? atomic_load(&ctx->host_peak) : 0;
+        *peak = ctx ? atomic_load(&ctx->heap->peak) : 0;
 }
 
 const char *mgen_context_kernels(mgen_context *ctx)

@@ -40,9 +40,9 @@ const mgen_allocator mgi_libc_allocator = {libc_alloc, libc_free, NULL};
 
 /* Room for the header and for moving up to the next multiple of MGI_ALIGN. Our own allocator is
  * aligned already: no slack at the end, so that checkers see the first byte past a block. */
-static size_t overhead_of(const mgen_context *ctx)
+static size_t overhead_of(const mgi_heap *heap)
 {
-    return ctx->allocator.alloc == libc_alloc ? MGI_ALIGN : sizeof(block_header) + MGI_ALIGN;
+    return heap->allocator.alloc == libc_alloc ? MGI_ALIGN : sizeof(block_header) + MGI_ALIGN;
 }
 
 static block_header *header_of(void *ptr)
@@ -50,49 +50,74 @@ static block_header *header_of(void *ptr)
     return (block_header *)((char *)ptr - sizeof(block_header));
 }
 
-/* Count `total` bytes, or refuse. */
-static bool reserve(mgen_context *ctx, uint64_t total)
+mgi_heap *mgi_heap_create(const mgen_allocator *allocator, uint64_t max)
 {
-    uint64_t now = atomic_load_explicit(&ctx->host_now, memory_order_relaxed), then;
+    mgi_heap *heap = allocator->alloc(allocator->user, sizeof *heap);
+    if (!heap)
+        return NULL;
+    memset(heap, 0, sizeof *heap);
+    heap->allocator = *allocator;
+    heap->max = max;
+    atomic_init(&heap->owners, 1);
+    return heap;
+}
+
+mgi_heap *mgi_heap_retain(mgi_heap *heap)
+{
+    atomic_fetch_add_explicit(&heap->owners, 1, memory_order_relaxed);
+    return heap;
+}
+
+void mgi_heap_release(mgi_heap *heap)
+{
+    if (!heap || atomic_fetch_sub_explicit(&heap->owners, 1, memory_order_acq_rel) != 1)
+        return;
+    mgen_allocator allocator = heap->allocator;
+    allocator.free(allocator.user, heap, sizeof *heap);
+}
+
+/* Count `total` bytes, or refuse. */
+static bool reserve(mgi_heap *heap, uint64_t total)
+{
+    uint64_t now = atomic_load_explicit(&heap->now, memory_order_relaxed), then;
     do {
-        if (__builtin_add_overflow(now, total, &then) ||
-            (ctx->host_memory_max && then > ctx->host_memory_max))
+        if (__builtin_add_overflow(now, total, &then) || (heap->max && then > heap->max))
             return false;
-    } while (!atomic_compare_exchange_weak_explicit(&ctx->host_now, &now, then,
-                                                    memory_order_relaxed, memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&heap->now, &now, then, memory_order_relaxed,
+                                                    memory_order_relaxed));
     return true;
 }
 
-static void note_peak(mgen_context *ctx)
+static void note_peak(mgi_heap *heap)
 {
-    uint64_t now = atomic_load_explicit(&ctx->host_now, memory_order_relaxed);
-    uint64_t peak = atomic_load_explicit(&ctx->host_peak, memory_order_relaxed);
-    while (peak < now &&
-           !atomic_compare_exchange_weak_explicit(&ctx->host_peak, &peak, now, memory_order_relaxed,
-                                                  memory_order_relaxed))
+    uint64_t now = atomic_load_explicit(&heap->now, memory_order_relaxed);
+    uint64_t peak = atomic_load_explicit(&heap->peak, memory_order_relaxed);
+    while (peak < now && !atomic_compare_exchange_weak_explicit(
+                             &heap->peak, &peak, now, memory_order_relaxed, memory_order_relaxed))
         ;
 }
 
 static mgen_status allocate(mgen_context *ctx, size_t size, void **out)
 {
+    mgi_heap *heap = ctx->heap;
     *out = NULL;
     size_t total;
-    if (!mgi_size_add(size, overhead_of(ctx), &total))
+    if (!mgi_size_add(size, overhead_of(heap), &total))
         return mgi_fail(ctx, MGEN_E_NO_MEMORY, "cannot allocate %zu bytes: more than there can be",
                         size);
-    if (!reserve(ctx, total))
+    if (!reserve(heap, total))
         return mgi_fail(ctx, MGEN_E_LIMIT,
                         "cannot allocate %zu bytes: %" PRIu64 " of host_memory_max %" PRIu64
                         " are in use; raise the limit or ask for less",
-                        size, atomic_load(&ctx->host_now), ctx->host_memory_max);
-    char *base = ctx->allocator.alloc(ctx->allocator.user, total);
+                        size, atomic_load(&heap->now), heap->max);
+    char *base = heap->allocator.alloc(heap->allocator.user, total);
     if (!base) {
-        atomic_fetch_sub_explicit(&ctx->host_now, total, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&heap->now, total, memory_order_relaxed);
         return mgi_fail(ctx, MGEN_E_NO_MEMORY,
                         "cannot allocate %zu bytes of host memory; %" PRIu64 " are in use", size,
-                        atomic_load(&ctx->host_now));
+                        atomic_load(&heap->now));
     }
-    note_peak(ctx);
+    note_peak(heap);
     uintptr_t past = (uintptr_t)base + sizeof(block_header);
     char *ptr = base + sizeof(block_header) + (-past & (MGI_ALIGN - 1));
     *header_of(ptr) = (block_header){MAGIC_LIVE, base, total, size};
@@ -150,18 +175,22 @@ mgen_status mgi_strdup(mgen_context *ctx, const char *text, char **out)
     return MGEN_OK;
 }
 
-void mgi_free(mgen_context *ctx, void *ptr)
+bool mgi_heap_free(mgi_heap *heap, void *ptr)
 {
     if (!ptr)
-        return;
+        return true;
     block_header *header = header_of(ptr);
-    if (header->magic != MAGIC_LIVE) {
-        /* Freed twice, or overrun from below. Losing the block is the harmless way out. */
-        mgi_fail(ctx, MGEN_E_INTERNAL, "a block of memory was freed twice or overwritten");
-        return;
-    }
+    if (header->magic != MAGIC_LIVE)
+        return false; /* losing the block is the harmless way out */
     header->magic = MAGIC_DEAD;
     size_t total = header->total;
-    ctx->allocator.free(ctx->allocator.user, header->base, total);
-    atomic_fetch_sub_explicit(&ctx->host_now, total, memory_order_relaxed);
+    heap->allocator.free(heap->allocator.user, header->base, total);
+    atomic_fetch_sub_explicit(&heap->now, total, memory_order_relaxed);
+    return true;
+}
+
+void mgi_free(mgen_context *ctx, void *ptr)
+{
+    if (ptr && !mgi_heap_free(ctx->heap, ptr))
+        mgi_fail(ctx, MGEN_E_INTERNAL, "a block of memory was freed twice or overwritten");
 }

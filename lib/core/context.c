@@ -13,22 +13,34 @@
 
 enum { ERROR_NONE = 0, ERROR_VALID = 1, ERROR_BEING_WRITTEN = 2 };
 
-mgen_status mgi_context_init(mgen_context **out, const mgen_context_params *params)
+/* Takes over one owner of the heap, also on failure. */
+static mgen_status make(mgi_heap *heap, mgen_context **out)
 {
     *out = NULL;
+    if (!heap)
+        return MGEN_E_NO_MEMORY;
+    mgen_context *ctx = heap->allocator.alloc(heap->allocator.user, sizeof(*ctx));
+    if (!ctx) {
+        mgi_heap_release(heap);
+        return MGEN_E_NO_MEMORY;
+    }
+    memset(ctx, 0, sizeof(*ctx));
+    ctx->heap = heap;
+    *out = ctx;
+    return MGEN_OK;
+}
+
+mgen_status mgi_context_init(mgen_context **out, const mgen_context_params *params)
+{
+    mgen_context *ctx;
+    mgen_status status;
     mgen_allocator allocator = params->allocator;
     if (!allocator.alloc || !allocator.free)
         allocator = mgi_libc_allocator;
-    mgen_context *ctx = allocator.alloc(allocator.user, sizeof(*ctx));
-    if (!ctx)
-        return MGEN_E_NO_MEMORY;
-    memset(ctx, 0, sizeof(*ctx));
-    ctx->allocator = allocator;
-    ctx->host_memory_max = params->host_memory_max;
+    *out = NULL;
+    MGI_TRY(make(mgi_heap_create(&allocator, params->host_memory_max), &ctx));
     ctx->log = params->log;
     ctx->log_user = params->log_user;
-
-    mgen_status status = MGEN_OK;
     if (params->plugin_dir)
         MGI_TRY_GOTO(status, mgi_strdup(ctx, params->plugin_dir, &ctx->plugin_dir), fail);
     int threads = params->threads ? (int)params->threads : mgi_cpu_count();
@@ -42,6 +54,20 @@ fail:
     return status;
 }
 
+mgen_status mgi_context_private(mgen_context *ctx, mgen_context **out)
+{
+    mgen_status status = make(mgi_heap_retain(ctx->heap), out);
+    if (status != MGEN_OK)
+        return mgi_fail(ctx, status, "no memory for a context");
+    status = mgi_pool_create(*out, 1, &(*out)->pool);
+    if (status != MGEN_OK) {
+        mgi_fail_from(ctx, status, *out);
+        mgi_context_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
 void mgi_context_free(mgen_context *ctx)
 {
     if (!ctx)
@@ -50,8 +76,9 @@ void mgi_context_free(mgen_context *ctx)
         ctx->device_destroy(ctx->device);
     mgi_pool_destroy(ctx, ctx->pool);
     mgi_free(ctx, ctx->plugin_dir);
-    mgen_allocator allocator = ctx->allocator;
-    allocator.free(allocator.user, ctx, sizeof(*ctx));
+    mgi_heap *heap = ctx->heap;
+    heap->allocator.free(heap->allocator.user, ctx, sizeof(*ctx));
+    mgi_heap_release(heap);
 }
 
 /* Messages can quote names from hostile files: one line of text, no control characters, and no
@@ -102,6 +129,12 @@ mgen_status mgi_fail_at(mgen_context *ctx, mgen_status code, const char *file, i
     record(ctx, code, text);
     mgi_log(ctx, MGEN_LOG_ERROR, "%s", text);
     return code;
+}
+
+mgen_status mgi_fail_from(mgen_context *ctx, mgen_status code, const mgen_context *from)
+{
+    bool known = from && atomic_load(&from->error_set) == ERROR_VALID;
+    return mgi_fail(ctx, code, "%s", known ? from->error_text : mgen_status_name(code));
 }
 
 mgen_status mgi_fail_context(mgen_context *ctx, mgen_status code, const char *format, ...)

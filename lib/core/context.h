@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The context: what every call that can fail is given. Tier 0.
  *
- * Holds the last error, the allocator with its accounting, the thread pool and the log callback.
+ * Holds the last error, the heap, the thread pool and the host's callbacks.
  * Internal functions return mgen_status and, on failure, have already recorded the message with
  * mgi_fail(); callers forward it with MGI_TRY or MGI_TRY_GOTO.
  */
@@ -16,13 +16,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct mgi_heap;
 struct mgi_pool;
 struct mgi_device;
 
 struct mgen_context {
-    mgen_allocator allocator;
-    uint64_t host_memory_max; /* 0 = none */
-    _Atomic uint64_t host_now, host_peak;
+    struct mgi_heap *heap;
     void (*log)(void *user, int32_t level, const char *text);
     void *log_user;
     struct mgi_pool *pool;
@@ -38,6 +37,9 @@ struct mgen_context {
 /* Everything but the device, which the API layer adds. params must be complete and checked. */
 mgen_status mgi_context_init(mgen_context **out, const mgen_context_params *params);
 void mgi_context_free(mgen_context *ctx);
+/* A private context on the heap of `ctx`, with one thread and without callbacks: the home of what may
+ * outlive `ctx`, or of shapes that are walked through. No device yet. */
+mgen_status mgi_context_private(mgen_context *ctx, mgen_context **out);
 
 /* Record the error and return `code`. The text says what, where and what to do; source place is
  * appended for MGEN_E_INTERNAL only. ctx NULL: only returns code. Any thread; of several that fail
@@ -45,6 +47,9 @@ void mgi_context_free(mgen_context *ctx);
 mgen_status mgi_fail_at(mgen_context *ctx, mgen_status code, const char *file, int line,
                         const char *format, ...) __attribute__((format(printf, 5, 6)));
 #define mgi_fail(ctx, code, ...) mgi_fail_at((ctx), (code), __FILE__, __LINE__, __VA_ARGS__)
+
+/* What failed on `from` failed here: its message becomes that of `ctx`. Returns code. */
+mgen_status mgi_fail_from(mgen_context *ctx, mgen_status code, const mgen_context *from);
 
 /* Put "prefix: " in front of the recorded message: a caller adds where it was. Returns code. */
 mgen_status mgi_fail_context(mgen_context *ctx, mgen_status code, const char *format, ...)

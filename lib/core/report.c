@@ -6,7 +6,7 @@
 mgen_status mgi_report_create(mgen_context *ctx, mgen_report **out)
 {
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof **out, out));
-    (*out)->ctx = ctx;
+    (*out)->heap = mgi_heap_retain(ctx->heap);
     return MGEN_OK;
 }
 
@@ -36,6 +36,9 @@ double mgen_report_value(const mgen_report *report, uint32_t i)
 
 void mgen_report_destroy(mgen_report *report)
 {
-    if (report)
-        mgi_free(report->ctx, report);
+    if (!report)
+        return;
+    mgi_heap *heap = report->heap;
+    mgi_heap_free(heap, report);
+    mgi_heap_release(heap);
 }

@@ -8,7 +8,7 @@
 #define MGI_REPORT_ENTRIES_MAX 32
 
 struct mgen_report {
-    mgen_context *ctx;
+    struct mgi_heap *heap; /* a report may outlive its context */
     uint32_t count;
     struct {
         const char *name; /* a literal */

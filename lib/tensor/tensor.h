@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Tensors: typed, shaped views of reference-counted device memory. Row-major, contiguous. Tier 2. */
+ * Tensors: typed, shaped views of reference-counted device memory. Row-major, contiguous. Tier 2.
+ *
+ * A tensor belongs to one thread, but for the values of a model that is only read: these may be used,
+ * retained and released by any number of runs at once. */
 #ifndef MGI_TENSOR_TENSOR_H
 #define MGI_TENSOR_TENSOR_H
 
@@ -12,13 +15,13 @@ typedef struct mgi_storage {
     mgi_device *dev;
     size_t bytes; /* as asked for */
     int kind;     /* MGI_MEM_* */
-    int refs;
+    _Atomic int refs;
 } mgi_storage;
 
 /* What gradients are kept for: the identity of a value, apart from its data. Reshapes share it, and so
  * does a parameter's copy in the dtype of the products. */
 typedef struct mgi_var {
-    int refs;
+    _Atomic int refs;
     bool leaf;               /* a parameter: its gradient is kept and only added to */
     int32_t dtype;           /* of the gradient: f32 for parameters, else that of the value */
     struct mgi_tensor *grad; /* flat, NULL until something flows in */
@@ -31,7 +34,8 @@ typedef struct mgi_tensor {
     size_t offset; /* bytes */
     int64_t dims[MGI_RANK_MAX], count;
     int32_t dtype; /* MGK_* */
-    int rank, refs;
+    int rank;
+    _Atomic int refs;
 } mgi_tensor;
 
 size_t mgi_dtype_size(int32_t dtype);

@@ -59,7 +59,6 @@ static mgen_status plan(mgen_context *ctx, const mgi_plan_request *r, mgi_plan *
 mgen_status mgi_plan_step(mgen_context *ctx, const mgi_plan_request *r, mgi_plan *out)
 {
     const mgi_vt_config *c = &r->config;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *meta;
     *out = (mgi_plan){0};
     if (r->latent_frames % c->patch_t || r->latent_height % c->patch_h ||
@@ -74,18 +73,14 @@ mgen_status mgi_plan_step(mgen_context *ctx, const mgi_plan_request *r, mgi_plan
             (long long)(c->columns_max * c->patch_w), (long long)c->patch_t, (long long)c->patch_h,
             (long long)c->patch_w, (long long)r->latent_frames, (long long)r->latent_height,
             (long long)r->latent_width);
-    params.threads = 1;
-    params.allocator = ctx->allocator;
-    mgen_status status = mgi_context_init(&meta, &params);
-    if (status != MGEN_OK)
-        return mgi_fail(ctx, status, "no memory for the plan");
-    status = mgi_device_create(meta, NULL);
+    MGI_TRY(mgi_context_private(ctx, &meta));
+    mgen_status status = mgi_device_create(meta, NULL);
     if (status == MGEN_OK) {
         mgi_device_make_meta(meta->device);
         status = plan(meta, r, out);
     }
     if (status != MGEN_OK)
-        mgi_fail(ctx, status, "%s", meta->error_text);
+        mgi_fail_from(ctx, status, meta);
     mgi_context_free(meta);
     return status;
 }

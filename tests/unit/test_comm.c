@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/alloc.h"
 #include "dist/comm.h"
 
 #include <pthread.h>
@@ -63,14 +64,14 @@ static void run_ranks(world *w, int size, int64_t timeout_ms, void (*body)(rank_
     pthread_t threads[RANKS];
     mgi_comm_group *group;
     *w = (world){.size = size, .body = body, .owner = make_context()};
-    uint64_t owner_before = w->owner->host_now, before[RANKS];
+    uint64_t owner_before = w->owner->heap->now, before[RANKS];
     assert_int_equal(mgi_comm_group_create(w->owner, size, timeout_ms, &group), MGEN_OK);
     for (int r = 0; r < size; r++) {
         rank_state *s = &w->ranks[r];
         s->world = w;
         s->rank = r;
         s->ctx = make_context();
-        before[r] = s->ctx->host_now;
+        before[r] = s->ctx->heap->now;
         s->a = malloc(sizeof(float) * COUNT * RANKS);
         s->b = malloc(sizeof(float) * COUNT * RANKS);
         assert_true(s->a && s->b);
@@ -85,9 +86,9 @@ static void run_ranks(world *w, int size, int64_t timeout_ms, void (*body)(rank_
         rank_state *s = &w->ranks[r];
         if (s->wrong)
             fail_msg("rank %d of %d: %s (%s)", r, size, s->wrong, s->ctx->error_text);
-        assert_int_equal(s->ctx->host_now, before[r]);
+        assert_int_equal(s->ctx->heap->now, before[r]);
     }
-    assert_int_equal(w->owner->host_now, owner_before);
+    assert_int_equal(w->owner->heap->now, owner_before);
 }
 
 static void end_ranks(world *w)

@@ -213,7 +213,7 @@ static void test_alloc(void **state)
     for (int own = 0; own < 2; own++) {
         counting c = {0};
         mgen_context *ctx = make(1, 0, own ? &c : NULL, NULL);
-        uint64_t before = ctx->host_now;
+        uint64_t before = ctx->heap->now;
         int64_t blocks_before = c.blocks;
         float *blocks[64];
         for (size_t i = 0; i < 64; i++) {
@@ -222,13 +222,13 @@ static void test_alloc(void **state)
             assert_int_equal((uintptr_t)blocks[i] % MGI_ALIGN, 0);
             memset(blocks[i], 0xA5, i * 37);
         }
-        assert_true(ctx->host_now > before && ctx->host_peak >= ctx->host_now);
-        uint64_t peak = ctx->host_peak;
+        assert_true(ctx->heap->now > before && ctx->heap->peak >= ctx->heap->now);
+        uint64_t peak = ctx->heap->peak;
         for (size_t i = 0; i < 64; i++)
             mgi_free(ctx, blocks[i]);
         mgi_free(ctx, NULL);
-        assert_int_equal(ctx->host_now, before);
-        assert_int_equal(ctx->host_peak, peak);
+        assert_int_equal(ctx->heap->now, before);
+        assert_int_equal(ctx->heap->peak, peak);
 
         int32_t *array = NULL;
         for (size_t n = 1; n < 3000; n = n * 3 + 1) {
@@ -249,7 +249,7 @@ static void test_alloc(void **state)
         assert_int_equal(mgi_strdup(ctx, "t\xc3\xa4xt", &text), MGEN_OK);
         assert_string_equal(text, "t\xc3\xa4xt");
         mgi_free(ctx, text);
-        assert_int_equal(ctx->host_now, before);
+        assert_int_equal(ctx->heap->now, before);
         assert_int_equal(c.blocks, blocks_before);
         mgi_context_free(ctx);
         assert_int_equal(c.blocks, 0);
@@ -261,7 +261,7 @@ static void test_alloc_refused(void **state)
 {
     (void)state;
     mgen_context *ctx = make(1, 100000, NULL, NULL);
-    uint64_t before = ctx->host_now;
+    uint64_t before = ctx->heap->now;
     char *a, *b = (char *)&a;
     assert_int_equal(mgi_alloc(ctx, 60000, &a), MGEN_OK);
     assert_error(ctx, mgi_alloc(ctx, 60000, &b), MGEN_E_LIMIT, "60000 bytes");
@@ -280,17 +280,17 @@ static void test_alloc_refused(void **state)
     assert_error(ctx, mgi_alloc_zero(ctx, SIZE_MAX / 2, 3, &b), MGEN_E_NO_MEMORY, " x 3 bytes");
     assert_null(b);
     assert_error(ctx, mgi_realloc(ctx, &b, SIZE_MAX / 2, 3), MGEN_E_NO_MEMORY, " x 3 bytes");
-    assert_int_equal(ctx->host_now, before);
+    assert_int_equal(ctx->heap->now, before);
     mgi_context_free(ctx);
 
     counting c = {0};
     ctx = make(1, 0, &c, NULL);
-    before = ctx->host_now;
+    before = ctx->heap->now;
     c.fail_at = c.calls + 1;
     assert_error(ctx, mgi_alloc(ctx, 10, &b), MGEN_E_NO_MEMORY, "10 bytes");
     assert_error(ctx, mgi_alloc_zero(ctx, 2, 5, &b), MGEN_E_NO_MEMORY, "10 bytes");
     assert_error(ctx, mgi_strdup(ctx, "x", &b), MGEN_E_NO_MEMORY, "2 bytes");
-    assert_int_equal(ctx->host_now, before);
+    assert_int_equal(ctx->heap->now, before);
     mgi_context_free(ctx);
     assert_int_equal(c.blocks, 0);
 }
@@ -485,7 +485,7 @@ static void test_pool_refused(void **state)
 {
     (void)state;
     mgen_context *ctx = make(1, 0, NULL, NULL);
-    uint64_t before = ctx->host_now;
+    uint64_t before = ctx->heap->now;
     mgi_pool *pool;
     assert_error(ctx, mgi_pool_create(ctx, 0, &pool), MGEN_E_INVALID, "0 threads");
     assert_null(pool);
@@ -503,7 +503,7 @@ static void test_pool_refused(void **state)
     pthread_attr_destroy(&usual);
     assert_error(ctx, status, MGEN_E_NO_MEMORY, "thread 2 of 4");
     assert_null(pool);
-    assert_int_equal(ctx->host_now, before);
+    assert_int_equal(ctx->heap->now, before);
     mgi_pool_destroy(ctx, NULL);
     mgi_context_free(ctx);
 }
@@ -525,11 +525,11 @@ static void test_alloc_race(void **state)
 {
     (void)state;
     mgen_context *ctx = make(4, 0, NULL, NULL);
-    uint64_t before = ctx->host_now;
-    ctx->host_memory_max = before + 2500; /* two fit, a third does not */
+    uint64_t before = ctx->heap->now;
+    ctx->heap->max = before + 2500; /* two fit, a third does not */
     mgi_pool_run(ctx->pool, 200, race_block, ctx);
-    assert_true(ctx->host_peak <= ctx->host_memory_max);
-    assert_int_equal(ctx->host_now, before);
+    assert_true(ctx->heap->peak <= ctx->heap->max);
+    assert_int_equal(ctx->heap->now, before);
     mgi_context_free(ctx);
 }
 

@@ -50,7 +50,7 @@ static int set_up(void **state)
     params.allocator = (mgen_allocator){failing_alloc, failing_free, &memory};
     if (mgi_context_init(&ctx, &params) != MGEN_OK)
         return -1;
-    empty_bytes = ctx->host_now;
+    empty_bytes = ctx->heap->now;
     return 0;
 }
 
@@ -71,7 +71,7 @@ static mgen_status parse_bytes(const char *text, size_t size, mgi_json **out)
     free(copy);
     if (status != MGEN_OK) {
         assert_null(*out);
-        assert_int_equal(ctx->host_now, empty_bytes);
+        assert_int_equal(ctx->heap->now, empty_bytes);
     }
     return status;
 }
@@ -134,7 +134,7 @@ static void test_values(void **state)
     assert_int_equal(mgi_json_find(mgi_json_find(root, "b"), "c")->kind, MGI_JSON_INT);
     mgi_json_free(ctx, root);
     mgi_json_free(ctx, NULL);
-    assert_int_equal(ctx->host_now, empty_bytes);
+    assert_int_equal(ctx->heap->now, empty_bytes);
 }
 
 static void test_scalars(void **state)
@@ -369,11 +369,11 @@ static void test_memory(void **state)
     char *text = malloc(size);
     assert_non_null(text);
     memset(text, ',', size);
-    uint64_t peak = ctx->host_peak;
+    uint64_t peak = ctx->heap->peak;
     assert_true(peak > 0);
-    ctx->host_peak = ctx->host_now;
+    ctx->heap->peak = ctx->heap->now;
     refuse_bytes(text, size, "expected a value");
-    assert_true(ctx->host_peak - empty_bytes < size + (64 << 10));
+    assert_true(ctx->heap->peak - empty_bytes < size + (64 << 10));
     free(text);
 }
 
@@ -441,7 +441,7 @@ static void test_changed(void **state)
         assert_true(status == MGEN_OK || status == MGEN_E_CORRUPT);
         mgi_json_free(ctx, root);
     }
-    assert_int_equal(ctx->host_now, empty_bytes);
+    assert_int_equal(ctx->heap->now, empty_bytes);
 }
 
 static void test_no_memory(void **state)
@@ -460,7 +460,7 @@ static void test_no_memory(void **state)
         }
         assert_int_equal(status, MGEN_E_NO_MEMORY);
         assert_null(root);
-        assert_int_equal(ctx->host_now, empty_bytes);
+        assert_int_equal(ctx->heap->now, empty_bytes);
     }
 }
 
@@ -591,7 +591,7 @@ static void test_write(void **state)
     mgi_json_close(&w, ']');
     assert_int_equal(mgi_json_text(&w, &text, NULL), MGEN_E_INTERNAL);
     mgi_json_writer_free(&w);
-    assert_int_equal(ctx->host_now, empty_bytes);
+    assert_int_equal(ctx->heap->now, empty_bytes);
 }
 
 static void assert_written(double value, const char *expected)
@@ -680,7 +680,7 @@ static void test_write_no_memory(void **state)
         mgen_status status = mgi_json_text(&w, &text, NULL);
         memory.fail_at = 0;
         mgi_json_writer_free(&w);
-        assert_int_equal(ctx->host_now, empty_bytes);
+        assert_int_equal(ctx->heap->now, empty_bytes);
         if (status == MGEN_OK) {
             assert_true(k > 1);
             break;

@@ -81,7 +81,7 @@ static int teardown(void **state)
     uint64_t now = 0;
     each_file(f, delete_entry);
     rmdir(f->dir);
-    now = atomic_load(&f->ctx->host_now);
+    now = atomic_load(&f->ctx->heap->now);
     mgi_context_free(f->ctx);
     free(f->pixels);
     free(f);
@@ -373,14 +373,14 @@ static void test_unwritable_folder(void **state)
 static void test_no_memory(void **state)
 {
     fixture *f = *state;
-    uint64_t before = atomic_load(&f->ctx->host_now);
+    uint64_t before = atomic_load(&f->ctx->heap->now);
     static const char *const names[] = {"a.png", "a.y4m"};
     for (size_t i = 0; i < 2; i++)
         for (uint64_t room = 0;; room += 20000) {
             assert_true(room < 4000000);
-            f->ctx->host_memory_max = before + room + 1;
+            f->ctx->heap->max = before + room + 1;
             mgen_status status = mgi_frames_write(f->ctx, in_dir(f, names[i]), &f->clip);
-            assert_int_equal(atomic_load(&f->ctx->host_now), before);
+            assert_int_equal(atomic_load(&f->ctx->heap->now), before);
             if (status == MGEN_OK)
                 break;
             assert_int_equal(status, MGEN_E_LIMIT);

@@ -88,7 +88,7 @@ static int set_up(void **state)
     snprintf(dir, sizeof(dir), "%s/mgen-path-XXXXXX", top && *top ? top : "/tmp");
     if (!mkdtemp(dir) || mgi_context_init(&ctx, &params) != MGEN_OK)
         return -1;
-    empty_bytes = ctx->host_now;
+    empty_bytes = ctx->heap->now;
     open_before = entries("/proc/self/fd");
     return 0;
 }
@@ -97,7 +97,7 @@ static int tear_down(void **state)
 {
     (void)state;
     int open_after = entries("/proc/self/fd");
-    bool clean = ctx->host_now == empty_bytes && open_after == open_before;
+    bool clean = ctx->heap->now == empty_bytes && open_after == open_before;
     mgi_context_free(ctx);
     DIR *d = opendir(dir);
     for (struct dirent *e; d && (e = readdir(d));)
@@ -470,9 +470,9 @@ static void test_limit(void **state)
     (void)state;
     mgi_file file;
     put("file", "0123456789", 10);
-    ctx->host_memory_max = ctx->host_now + 5;
+    ctx->heap->max = ctx->heap->now + 5;
     mgen_status status = mgi_file_open(ctx, in_dir("file"), &file);
-    ctx->host_memory_max = 0;
+    ctx->heap->max = 0;
     assert_error(status, MGEN_E_LIMIT, "10 bytes");
     assert_null(file.data);
 }

@@ -56,7 +56,7 @@ static int set_up(void **state)
     if (!mkdtemp(dir) || mgi_context_init(&ctx, &params) != MGEN_OK)
         return -1;
     snprintf(path, sizeof(path), "%s/model.safetensors", dir);
-    empty_bytes = ctx->host_now;
+    empty_bytes = ctx->heap->now;
     return 0;
 }
 
@@ -102,7 +102,7 @@ static mgen_status open_file(mgi_st_file *st)
         assert_null(st->file.data);
         assert_null(st->entries);
         assert_null(st->header);
-        assert_int_equal(ctx->host_now, empty_bytes);
+        assert_int_equal(ctx->heap->now, empty_bytes);
         assert_int_equal(ctx->error_code, status);
     }
     return status;
@@ -192,7 +192,7 @@ static void test_round_trip(void **state)
     assert_null(mgi_st_find(&st, ""));
     mgi_st_close(ctx, &st);
     mgi_st_close(ctx, &st);
-    assert_int_equal(ctx->host_now, empty_bytes);
+    assert_int_equal(ctx->heap->now, empty_bytes);
 
     /* the host's own path, and the same file again */
     assert_int_equal(mgi_st_open(ctx, NULL, path, &st), MGEN_OK);
@@ -552,7 +552,7 @@ static void test_changed(void **state)
     }
     close(fd);
     assert_true(accepted > 0); /* data and letters of names may change */
-    assert_int_equal(ctx->host_now, empty_bytes);
+    assert_int_equal(ctx->heap->now, empty_bytes);
 }
 
 static void test_memory(void **state)
@@ -568,10 +568,10 @@ static void test_memory(void **state)
     memcpy(text + 8, "{\"a\":{\"shape\":[9999999999999]", 29);
     put(text, SIZE + 8);
     free(text);
-    ctx->host_peak = ctx->host_now;
+    ctx->heap->peak = ctx->heap->now;
     mgi_st_file st;
     assert_int_equal(open_file(&st), MGEN_E_CORRUPT);
-    assert_true(ctx->host_peak - empty_bytes < 4 * SIZE + (1 << 20));
+    assert_true(ctx->heap->peak - empty_bytes < 4 * SIZE + (1 << 20));
 }
 
 static void test_no_memory(void **state)
@@ -591,7 +591,7 @@ static void test_no_memory(void **state)
             break;
         }
         assert_int_equal(status, MGEN_E_NO_MEMORY);
-        assert_int_equal(ctx->host_now, empty_bytes);
+        assert_int_equal(ctx->heap->now, empty_bytes);
     }
     float value = 1;
     mgi_st_source source = {"x", MGI_ST_F32, 1, {1}, &value};
@@ -600,7 +600,7 @@ static void test_no_memory(void **state)
         memory.fail_at = k;
         mgen_status status = mgi_st_write(ctx, path, &source, 1, NULL, 0);
         memory.fail_at = 0;
-        assert_int_equal(ctx->host_now, empty_bytes);
+        assert_int_equal(ctx->heap->now, empty_bytes);
         if (status == MGEN_OK) {
             assert_true(k > 1);
             break;
@@ -656,7 +656,7 @@ static void test_write_refused(void **state)
     snprintf(there, sizeof(there), "%s/none/x.safetensors", dir);
     assert_int_equal(mgi_st_write(ctx, there, twice, 1, NULL, 0), MGEN_E_NOT_FOUND);
     assert_int_not_equal(access(path, F_OK), 0);
-    assert_int_equal(ctx->host_now, empty_bytes);
+    assert_int_equal(ctx->heap->now, empty_bytes);
 }
 
 static void test_write_no_space(void **state)
