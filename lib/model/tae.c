@@ -114,6 +114,32 @@ int64_t mgi_tae_latent_frames(const mgi_tae_config *config, int64_t frames)
 
 /* -- forward ---------------------------------------------------------------------------------- */
 
+T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x)
+{
+    if (c->up)
+        x = mgi_resize_nearest(run, x, 2, 2);
+    /* Stride 2 pads right and below only, as latent diffusion's autoencoder does. */
+    int64_t before = c->stride == 2 ? 0 : 1;
+    return mgi_conv2d(run, x, mgi_value(c->w), mgi_value(c->b),
+                      (mgi_conv_options){.stride_h = c->stride,
+                                         .stride_w = c->stride,
+                                         .pad_top = before,
+                                         .pad_bottom = 1,
+                                         .pad_left = before,
+                                         .pad_right = 1,
+                                         .pad_mode = MGK_PAD_ZERO});
+}
+
+T *mgi_tae_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64_t after)
+{
+    return mgi_conv2d(run, x, mgi_value(c->tw), mgi_value(c->tb),
+                      (mgi_conv_options){.stride_h = c->stride,
+                                         .stride_w = 1,
+                                         .pad_top = before,
+                                         .pad_bottom = after,
+                                         .pad_mode = MGK_PAD_REPLICATE});
+}
+
 /* x (B,T,H,W,C): space first, frame by frame; then time, pixel by pixel. */
 static T *conv(mgi_run *run, const mgi_tae_conv *c, T *x)
 {
@@ -121,18 +147,7 @@ static T *conv(mgi_run *run, const mgi_tae_conv *c, T *x)
         return NULL;
     int64_t b = x->dims[0], t = x->dims[1];
     T *y = mgi_reshape(run, x, MGI_DIMS(b * t, x->dims[2], x->dims[3], x->dims[4]));
-    if (c->up)
-        y = mgi_resize_nearest(run, y, 2, 2);
-    /* Stride 2 pads right and below only, as latent diffusion's autoencoder does. */
-    int64_t before = c->stride == 2 ? 0 : 1;
-    y = mgi_conv2d(run, y, mgi_value(c->w), mgi_value(c->b),
-                   (mgi_conv_options){.stride_h = c->stride,
-                                      .stride_w = c->stride,
-                                      .pad_top = before,
-                                      .pad_bottom = 1,
-                                      .pad_left = before,
-                                      .pad_right = 1,
-                                      .pad_mode = MGK_PAD_ZERO});
+    y = mgi_tae_space(run, c, y);
     if (!y)
         return NULL;
     int64_t h = y->dims[1], w = y->dims[2], ch = y->dims[3];
@@ -141,13 +156,7 @@ static T *conv(mgi_run *run, const mgi_tae_conv *c, T *x)
                            run, mgi_reshape(run, y, MGI_DIMS(b, t, 1, h * w * ch)), 2, 1)))
             return NULL;
         t = c->up ? 2 * t : t;
-        y = mgi_conv2d(run, mgi_reshape(run, y, MGI_DIMS(b, t, h * w, ch)), mgi_value(c->tw),
-                       mgi_value(c->tb),
-                       (mgi_conv_options){.stride_h = c->stride,
-                                          .stride_w = 1,
-                                          .pad_top = 1,
-                                          .pad_bottom = 1,
-                                          .pad_mode = MGK_PAD_REPLICATE});
+        y = mgi_tae_time(run, c, mgi_reshape(run, y, MGI_DIMS(b, t, h * w, ch)), 1, 1);
         if (!y)
             return NULL;
         t = y->dims[1];

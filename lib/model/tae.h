@@ -61,4 +61,9 @@ T *mgi_tae_encode(mgi_run *run, const mgi_tae *tae, T *x);
 /* z (B,T,H,W,C) -> (B,8T,8H,8W,3). */
 T *mgi_tae_decode(mgi_run *run, const mgi_tae *tae, T *z);
 
+/* The two halves of a convolution, for tae_stream.c: in space (frames,H,W,C); in time (B,T,HW,C), with
+ * so many copies of the first and the last frame around it (after the enlargement in time, if any). */
+T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x);
+T *mgi_tae_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64_t after);
+
 #endif

@@ -421,3 +421,20 @@ T *mgi_slice(mgi_run *run, T *x, int axis, int64_t first, int64_t size)
     mgi_record(run, slice_backward, y, &x, 1, NULL, 0, &a, sizeof a);
     return result(run, y);
 }
+
+void mgi_copy(mgi_run *run, T *y, int64_t y_first, T *x, int64_t x_first, int64_t count)
+{
+    if (run->status != MGEN_OK || !mgi_require(run, x && y, "copy: a tensor is missing") ||
+        !mgi_require(run,
+                     x_first >= 0 && y_first >= 0 && count >= 0 && x_first <= x->count - count &&
+                         y_first <= y->count - count && x->dtype == y->dtype,
+                     "copy: outside the tensor, or of another dtype"))
+        return;
+    mgk_layout_args a = {.x = element(mgi_buf(x), x_first),
+                         .y = element(mgi_buf(y), y_first),
+                         .rows = 1,
+                         .dim = count,
+                         .x_stride = count,
+                         .y_stride = count};
+    mgi_run_launch(run, MGK_OP_copy_rows, &a);
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT
+ * Inside, frames are (T,H,W,C), NULL where a piece gave none (yet).
+ *
+ * A level runs as a whole on what it is given. Between levels the decoder cuts into pieces before it
+ * doubles them, and runs each through all finer levels before the next: the most frames that any level
+ * ever holds is a piece and the few that are late. */
+#include "model/tae_stream.h"
+
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/pointwise/pointwise.h"
+
+#include <string.h>
+
+enum { PIECE_PIXELS = 1 << 18, PIECE_MAX = 8 };
+
+int64_t mgi_tae_piece(int64_t height, int64_t width)
+{
+    int64_t rows = height > 0 ? PIECE_PIXELS / height : 0;
+    int64_t frames = width > 0 ? rows / width : 0;
+    return frames < 1 ? 1 : frames > PIECE_MAX ? PIECE_MAX : frames;
+}
+
+/* -- frames ----------------------------------------------------------------------------------- */
+
+static int64_t frame_size(const T *x)
+{
+    return x->dims[1] * x->dims[2] * x->dims[3];
+}
+
+/* a then b; takes both. */
+static T *joined(mgi_run *run, T *a, T *b)
+{
+    if (!a || !b)
+        return a ? a : b;
+    T *y = mgi_new(run, b->dtype,
+                   MGI_DIMS(a->dims[0] + b->dims[0], b->dims[1], b->dims[2], b->dims[3]));
+    mgi_copy(run, y, 0, a, 0, a->count);
+    mgi_copy(run, y, a->count, b, 0, b->count);
+    mgi_drop(run, a);
+    mgi_drop(run, b);
+    return y;
+}
+
+static T *part(mgi_run *run, T *x, int64_t first, int64_t frames)
+{
+    T *y = NULL;
+    if (!x || frames < 1 || !mgi_ok(run, mgi_tensor_rows(x, first, frames, &y)))
+        return NULL;
+    return mgi_scope_add(run, y);
+}
+
+/* Into the scope what *kept holds. */
+static T *recall(mgi_run *run, T **kept)
+{
+    T *x = *kept;
+    *kept = NULL;
+    return x ? mgi_scope_add(run, x) : NULL;
+}
+
+/* Keep a copy of the frames from `first` on beyond all scopes. */
+static void keep(mgi_run *run, T **kept, T *x, int64_t first)
+{
+    if (!x || first >= x->dims[0])
+        return;
+    T *y = mgi_new(run, x->dtype, MGI_DIMS(x->dims[0] - first, x->dims[1], x->dims[2], x->dims[3]));
+    if (!y)
+        return;
+    mgi_copy(run, y, 0, x, first * frame_size(x), y->count);
+    *kept = mgi_tensor_retain(y);
+    mgi_drop(run, y);
+}
+
+/* -- convolutions ----------------------------------------------------------------------------- */
+
+/* Each frame twice, if the convolution doubles time. Takes x. */
+static T *doubled(mgi_run *run, const mgi_tae_conv *c, T *x)
+{
+    if (!x || !c->up)
+        return x;
+    int64_t h = x->dims[1], w = x->dims[2], ch = x->dims[3], t = x->dims[0];
+    T *y = mgi_resize_nearest(run, mgi_reshape(run, x, MGI_DIMS(1, t, 1, h * w * ch)), 2, 1);
+    return mgi_reshape(run, y, MGI_DIMS(2 * t, h, w, ch));
+}
+
+/* The convolution in time of all that is there: as far as the frame ahead is known, or to the end. */
+static T *convolve_time(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bool last)
+{
+    int64_t t = x->dims[0], h = x->dims[1], w = x->dims[2], ch = x->dims[3];
+    int64_t before = m->begun ? 0 : 1, after = last ? 1 : 0;
+    int64_t span = before + t + after - 3;
+    T *y = NULL;
+    if (span >= 0) {
+        y = mgi_tae_time(run, c, mgi_reshape(run, x, MGI_DIMS(1, t, h * w, ch)), before, after);
+        y = y ? mgi_reshape(run, y, MGI_DIMS(y->dims[1], h, w, y->dims[3])) : NULL;
+    }
+    int64_t used = y ? y->dims[0] * c->stride - before : 0;
+    m->begun = m->begun || y;
+    if (last)
+        *m = (mgi_tae_memory){NULL, false};
+    else
+        keep(run, &m->kept, x, used);
+    return y;
+}
+
+/* What follows the half in space; takes x, its result. */
+static T *timed(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bool last)
+{
+    if (!c->tw || run->status != MGEN_OK)
+        return x;
+    T *all = joined(run, recall(run, &m->kept), doubled(run, c, x));
+    if (!all)
+        return NULL;
+    T *y = convolve_time(run, c, m, all, last);
+    mgi_drop(run, all);
+    return y;
+}
+
+static T *convolve(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bool last)
+{
+    int64_t mark = mgi_scope_push(run);
+    return mgi_scope_pop(run, mark, timed(run, c, m, x ? mgi_tae_space(run, c, x) : NULL, last));
+}
+
+/* SiLU, then the convolution. */
+static T *activated(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bool last)
+{
+    int64_t mark = mgi_scope_push(run);
+    T *h = x ? mgi_unary(run, x, MGK_UNARY_SILU) : NULL;
+    T *y = h ? mgi_tae_space(run, c, h) : NULL;
+    mgi_drop(run, h);
+    return mgi_scope_pop(run, mark, timed(run, c, m, y, last));
+}
+
+/* x + conv(SiLU(conv(SiLU(x)))); takes x, part of which waits for its residual. */
+static T *block(mgi_run *run, const mgi_tae_block *b, mgi_tae_block_memory *m, T *x, bool last)
+{
+    int64_t mark = mgi_scope_push(run);
+    T *h = activated(run, &b->first, &m->first, x, last);
+    T *residual = activated(run, &b->second, &m->second, h, last);
+    mgi_drop(run, h);
+    T *all = joined(run, recall(run, &m->waiting), x), *y = NULL;
+    int64_t ready = residual ? residual->dims[0] : 0;
+    if (!last)
+        keep(run, &m->waiting, all, ready);
+    if (residual)
+        y = mgi_add(run, part(run, all, 0, ready), residual);
+    mgi_drop(run, all);
+    return mgi_scope_pop(run, mark, y);
+}
+
+/* -- levels ----------------------------------------------------------------------------------- */
+
+static void emit(mgi_tae_stream *s, T *x)
+{
+    mgi_run *run = s->run;
+    T *y = mgi_cast(run, x, MGK_F32);
+    if (run->status != MGEN_OK || !y)
+        return;
+    y = mgi_reshape(run, y, MGI_DIMS(1, y->dims[0], y->dims[1], y->dims[2], y->dims[3]));
+    if (y)
+        mgi_ok(run, s->sink(s->user, run, y));
+}
+
+static void run_levels(mgi_tae_stream *s, int k, T *x, bool last);
+
+/* Through the change of resolution and all that follows. Takes nothing. */
+static void run_change(mgi_tae_stream *s, int k, T *x, bool last)
+{
+    bool encodes = s->direction == MGI_TAE_ENCODES;
+    int level = encodes ? k : s->tae->config.levels - 1 - k;
+    const mgi_tae_side *side = encodes ? &s->tae->encoder : &s->tae->decoder;
+    int64_t mark = mgi_scope_push(s->run);
+    T *y = convolve(s->run, &side->change[level], &s->change[level], x, last);
+    if (y || last)
+        run_levels(s, k + 1, y, last);
+    mgi_scope_pop(s->run, mark, NULL);
+}
+
+/* Levels number `k` and following, in the order of the direction. Takes x. */
+static void run_levels(mgi_tae_stream *s, int k, T *x, bool last)
+{
+    mgi_run *run = s->run;
+    bool encodes = s->direction == MGI_TAE_ENCODES;
+    int end = s->tae->config.levels - 1, level = encodes ? k : end - k;
+    const mgi_tae_side *side = encodes ? &s->tae->encoder : &s->tae->decoder;
+    int64_t mark = mgi_scope_push(run);
+    for (int i = 0; i < s->tae->config.blocks && run->status == MGEN_OK; i++)
+        x = block(run, &side->block[level][i], &s->block[level][i], x, last);
+    if (k == end) {
+        T *y = activated(run, &side->out, &s->out, x, last);
+        mgi_drop(run, x);
+        emit(s, y);
+    } else if (x || last) {
+        int64_t frames = x ? x->dims[0] : 0, at = 0, most = frames;
+        if (x && !encodes) /* half a piece of the finest level: it is doubled */
+            most = (mgi_tae_piece(x->dims[1] << level, x->dims[2] << level) + 1) / 2;
+        do {
+            int64_t n = frames - at < most ? frames - at : most;
+            run_change(s, k, part(run, x, at, n), last && at + n == frames);
+            at += n;
+        } while (at < frames && run->status == MGEN_OK);
+    }
+    mgi_scope_pop(run, mark, NULL);
+}
+
+/* -- the stream ------------------------------------------------------------------------------- */
+
+void mgi_tae_stream_init(mgi_tae_stream *s, mgi_run *run, const mgi_tae *tae, int direction,
+                         mgi_tae_sink *sink, void *user)
+{
+    memset(s, 0, sizeof *s);
+    s->run = run;
+    s->tae = tae;
+    s->direction = direction;
+    s->sink = sink;
+    s->user = user;
+}
+
+static void forget(mgi_tae_memory *m)
+{
+    mgi_tensor_release(m->kept);
+    *m = (mgi_tae_memory){NULL, false};
+}
+
+void mgi_tae_stream_finish(mgi_tae_stream *s)
+{
+    forget(&s->in);
+    forget(&s->out);
+    for (int i = 0; i < MGI_TAE_LEVELS_MAX; i++) {
+        forget(&s->change[i]);
+        for (int k = 0; k < MGI_TAE_BLOCKS_MAX; k++) {
+            forget(&s->block[i][k].first);
+            forget(&s->block[i][k].second);
+            mgi_tensor_release(s->block[i][k].waiting);
+            s->block[i][k].waiting = NULL;
+        }
+    }
+}
+
+static void push_piece(mgi_tae_stream *s, T *x, bool last)
+{
+    mgi_run *run = s->run;
+    const mgi_tae_side *side =
+        s->direction == MGI_TAE_ENCODES ? &s->tae->encoder : &s->tae->decoder;
+    int64_t mark = mgi_scope_push(run);
+    x = convolve(run, &side->in, &s->in, mgi_cast(run, x, s->tae->module.dtype), last);
+    if (run->status == MGEN_OK && (x || last))
+        run_levels(s, 0, x, last);
+    mgi_scope_pop(run, mark, NULL);
+}
+
+mgen_status mgi_tae_stream_push(mgi_tae_stream *s, T *x, bool last)
+{
+    mgi_run *run = s->run;
+    bool encodes = s->direction == MGI_TAE_ENCODES;
+    int64_t f = mgi_tae_factor(&s->tae->config), unit = encodes ? 0 : 1;
+    int64_t channels = encodes ? 3 : s->tae->config.latent_channels;
+    if (run->status != MGEN_OK ||
+        !mgi_require(
+            run, x && x->rank == 5 && x->dims[0] == 1 && x->dims[1] > 0 && x->dims[4] == channels,
+            "tae stream: x is not (1,T,H,W,C)") ||
+        !mgi_require(run, !encodes || (x->dims[2] % f == 0 && x->dims[3] % f == 0),
+                     "tae stream: height and width must be multiples of the spatial factor"))
+        return run->status;
+    int64_t scale = encodes ? 1 : f, frames = x->dims[1];
+    int64_t most = mgi_tae_piece(x->dims[2] * scale, x->dims[3] * scale);
+    int64_t mark = mgi_scope_push(run);
+    x = mgi_reshape(run, x, MGI_DIMS(frames, x->dims[2], x->dims[3], channels));
+    mgi_unit_enter(run, (void *)&s->tae->module, unit);
+    for (int64_t at = 0; at < frames && run->status == MGEN_OK; at += most) {
+        int64_t n = frames - at < most ? frames - at : most;
+        push_piece(s, part(run, x, at, n), last && at + n == frames);
+    }
+    mgi_unit_exit(run, (void *)&s->tae->module, unit);
+    mgi_scope_pop(run, mark, NULL);
+    return run->status;
+}
