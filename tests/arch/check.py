@@ -31,10 +31,6 @@ BOUNDED = (
     ("lib/data/loader.c", "MGI_TOYBOX_HEIGHT * MGI_TOYBOX_WIDTH * 3", "at most MGI_TOYBOX_FRAMES frames"),
     ("lib/media/frames.c", "3 * (size_t)f->width, strip_row = row * (size_t)count",
      "a row of some of the frames that mgi_frames_check measured"),
-    ("lib/media/y4m.c", "width * height, chroma = ((width + 1) / 2) * ((height + 1) / 2)",
-     "less than the frames that mgi_frames_check measured"),
-    ("lib/media/y4m.c", "luma + 2 * chroma", "at most 3 bytes a pixel, as in the frames"),
-    ("lib/media/y4m.c", "3 * x", "inside a row of the frames"),
     ("lib/plugins/ffmpeg.c", "3 * (size_t)f->width", "a row of frames that the caller holds"),
 )
 ALLOCATING = re.compile(r"\b(?:mgi_alloc\w*|mgi_realloc|malloc|calloc|realloc|aligned_alloc)\s*\(")
