@@ -3,6 +3,7 @@
 #include "api/args.h"
 
 #include "core/alloc.h"
+#include "media/pixels.h"
 #include "task/generate.h"
 #include "text/byte_tokenizer.h"
 
@@ -43,6 +44,14 @@ static bool after_step(void *user, int done, int total)
     return stop || atomic_load(&job->cancel);
 }
 
+static mgen_status take_frames(void *user, int64_t first, int64_t count, const float *rgb)
+{
+    const mgen_job *job = user;
+    int64_t size = (int64_t)job->clip->info.width * job->clip->info.height * 3;
+    mgi_bytes_from_floats(job->clip->pixels + first * size, rgb, count * size);
+    return MGEN_OK;
+}
+
 static void *work(void *arg)
 {
     mgen_job *job = arg;
@@ -52,8 +61,9 @@ static void *work(void *arg)
                               .steps = (int)job->params.steps,
                               .guidance = job->params.guidance,
                               .progress = after_step,
+                              .sink = take_frames,
                               .user = job};
-    mgen_status status = mgi_generate(job->ctx, &job->networks, &r, job->clip->pixels);
+    mgen_status status = mgi_generate(job->ctx, &job->networks, &r);
     pthread_mutex_lock(&job->lock);
     job->status = status;
     job->over = true;

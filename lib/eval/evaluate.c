@@ -6,6 +6,7 @@
 #include "data/loader.h"
 #include "eval/image_quality.h"
 #include "eval/toybox_check.h"
+#include "media/pixels.h"
 
 #include <math.h>
 #include <string.h>
@@ -146,6 +147,18 @@ done:
 
 /* -- alignment -------------------------------------------------------------------------------- */
 
+typedef struct batch {
+    uint8_t *pixels; /* clips one behind the other */
+    int64_t frame;   /* bytes of a frame */
+} batch;
+
+static mgen_status take_frames(void *user, int64_t first, int64_t frames, const float *rgb)
+{
+    const batch *b = user;
+    mgi_bytes_from_floats(b->pixels + first * b->frame, rgb, frames * b->frame);
+    return MGEN_OK;
+}
+
 mgen_status mgi_eval_alignment(mgen_context *ctx, const mgi_networks *n, const mgi_eval_request *r,
                                mgen_report *report)
 {
@@ -171,8 +184,10 @@ mgen_status mgi_eval_alignment(mgen_context *ctx, const mgi_networks *n, const m
                                   .count = rows,
                                   .seeds = seeds,
                                   .steps = r->steps,
-                                  .guidance = r->guidance};
-        MGI_TRY_GOTO(status, mgi_generate(ctx, n, &g, pixels), done);
+                                  .guidance = r->guidance,
+                                  .sink = take_frames,
+                                  .user = &(batch){pixels, n->clip.width * n->clip.height * 3}};
+        MGI_TRY_GOTO(status, mgi_generate(ctx, n, &g), done);
         for (int64_t i = 0; i < rows; i++) {
             mgi_toybox_reading reading;
             mgi_toybox_scene right = asked(text[i]);

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { PIECE_PIXELS = 1 << 18, PIECE_MAX = 8 };
+enum { PIECE_PIXELS = 1 << 16, PIECE_MAX = 4 };
 
 int64_t mgi_tae_piece(int64_t height, int64_t width)
 {

@@ -47,7 +47,7 @@ void mgi_tae_stream_finish(mgi_tae_stream *s); /* also after a failure; before t
  * any size; large ones are cut. Returns run->status. */
 mgen_status mgi_tae_stream_push(mgi_tae_stream *s, T *x, bool last);
 
-/* Frames of height x width pixels that are worth handling at once: 1 to 8. */
+/* Frames of height x width pixels that are worth handling at once: 1 to 4. */
 int64_t mgi_tae_piece(int64_t height, int64_t width);
 
 #endif

@@ -4,156 +4,283 @@
 #include "core/alloc.h"
 #include "core/philox.h"
 #include "flow/schedule.h"
+#include "flow/windows.h"
+#include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
-#include "text/byte_tokenizer.h"
 
 #include <math.h>
-#include <string.h>
 
 /* Steps emulated by each step of the linear-quadratic schedule: 50 steps follow 250. */
-enum { EMULATE = 5 };
+enum { EMULATE = 5, FRAMES_MOST = 1 << 30 };
 
-void mgi_text_batch(mgi_run *run, const mgi_t5 *t5, const char *const *prompts, int64_t count,
-                    T **ids, T **mask)
+typedef struct sampler {
+    mgi_run *run;
+    const mgi_networks *n;
+    const mgi_generate_request *r;
+    int64_t frames;  /* of a clip */
+    int64_t dims[5]; /* of the latents: clips, frames, rows, columns, channels */
+    int64_t rows;    /* of a batch: the prompts of all clips, then what guidance leads away from */
+    mgi_windows windows;
+    float *times;
+    T *x;             /* the latents */
+    T *total;         /* their velocity, where windows are blended */
+    T *in, *t;        /* one batch */
+    T *text, *mask;   /* its prompts */
+    T *guidance, *dt; /* one value each */
+} sampler;
+
+/* A loop of equal rounds. On the meta device the first two and the last stand for all. */
+typedef struct rounds {
+    int64_t count, at;
+    double flops;
+} rounds;
+
+static rounds rounds_of(int64_t count)
 {
-    int64_t tokens = 1;
-    for (int64_t i = 0; i < count; i++) {
-        int64_t length = mgi_byte_length(strlen(prompts[i]));
-        tokens = length > tokens ? length : tokens;
+    return (rounds){.count = count, .at = -1};
+}
+
+static bool next_round(const mgi_run *run, rounds *r)
+{
+    double *flops = &run->dev->counts.flops;
+    r->at++;
+    if (run->dev->meta && r->at == 1)
+        r->flops = *flops;
+    if (run->dev->meta && r->at == 2 && r->count > 3) {
+        *flops += (*flops - r->flops) * (double)(r->count - 3);
+        r->at = r->count - 1;
     }
-    tokens = tokens < t5->config.tokens_max ? tokens : t5->config.tokens_max;
-    *ids = mgi_new(run, MGK_I32, MGI_DIMS(count, tokens));
-    *mask = mgi_new(run, MGK_U8, MGI_DIMS(count, tokens));
-    if (run->status != MGEN_OK)
-        return;
-    for (int64_t i = 0; i < count; i++)
-        mgi_byte_encode(prompts[i], strlen(prompts[i]), tokens,
-                        (int32_t *)mgi_data(*ids) + i * tokens,
-                        (uint8_t *)mgi_data(*mask) + i * tokens);
+    return run->status == MGEN_OK && r->at < r->count;
 }
 
-T *mgi_latents_to_pixels(mgi_run *run, const mgi_tae *tae, T *z, int64_t frames)
+/* -- the request ------------------------------------------------------------------------------ */
+
+static mgen_status take_shape(mgen_context *ctx, sampler *s)
 {
-    int64_t mark = mgi_scope_push(run), c = tae->config.latent_channels;
-    /* back from zero mean and unit deviation: z / scale + shift */
-    T *inverse = mgi_new(run, MGK_F32, 1, &c);
-    for (int64_t i = 0; inverse && i < c; i++)
-        mgi_f32(inverse)[i] = 1.0f / mgi_f32(tae->latent_scale->value)[i];
-    z = mgi_channel_affine(run, z, inverse, tae->latent_shift->value);
-    T *x = mgi_tae_decode(run, tae, z);
-    if (x && x->dims[1] > frames)
-        x = mgi_slice(run, x, 1, 0, frames);
-    return mgi_scope_pop(run, mark, x);
+    const mgi_generate_request *r = s->r;
+    const mgi_vt_config *v = &s->n->video->config;
+    const mgi_tae_config *a = &s->n->tae->config;
+    const mgi_clip_shape *own = &s->n->clip;
+    int64_t f = mgi_tae_factor(a), column = f * v->patch_w, row = f * v->patch_h;
+    int64_t width = r->width ? r->width : own->width, height = r->height ? r->height : own->height;
+    s->frames = r->frames ? r->frames : own->frames;
+    if (r->count < 1 || r->steps < 1 || s->frames < 1 || s->frames > FRAMES_MOST)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "%lld clips of %lld frames in %d steps: each must be 1 or more, frames at "
+                        "most %d",
+                        (long long)r->count, (long long)s->frames, r->steps, FRAMES_MOST);
+    if (width < 1 || height < 1 || width % column || height % row ||
+        width / column > v->columns_max || height / row > v->rows_max)
+        return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
+                        "this model makes clips whose width is a multiple of %lld up to %lld and "
+                        "whose height is a multiple of %lld up to %lld, at its best %lld x %lld; "
+                        "not %lld x %lld",
+                        (long long)column, (long long)(column * v->columns_max), (long long)row,
+                        (long long)(row * v->rows_max), (long long)own->width,
+                        (long long)own->height, (long long)width, (long long)height);
+    int64_t t = mgi_tae_latent_frames(a, s->frames);
+    t = (t + v->patch_t - 1) / v->patch_t * v->patch_t;
+    const int64_t dims[5] = {r->count, t, height / f, width / f, v->channels};
+    for (int i = 0; i < 5; i++)
+        s->dims[i] = dims[i];
+    s->windows = mgi_windows_make(t, mgi_tae_latent_frames(a, own->frames));
+    s->rows = r->guidance != 1.0f ? 2 * r->count : r->count;
+    return MGEN_OK;
 }
 
-/* Noise of each clip from its own seed: the same whatever is made beside it. */
-static T *initial_noise(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r)
+/* Noise of each clip from its own seed and of each frame from its place: the same whatever is made beside
+ * it, and however long the clip is. */
+static void make_noise(sampler *s)
 {
-    int64_t f = mgi_tae_factor(&n->tae->config), c = n->video->config.channels;
-    int64_t t = mgi_tae_latent_frames(&n->tae->config, n->clip.frames);
-    T *x = mgi_new(run, MGK_F32, MGI_DIMS(r->count, t, n->clip.height / f, n->clip.width / f, c));
-    for (int64_t i = 0; x && i < r->count; i++) {
-        int64_t mark = mgi_scope_push(run), each = x->count / r->count;
-        T *one = mgi_random(run, MGK_RANDOM_NORMAL, r->seeds[i], MGI_STREAM_NOISE, 0, 1.0f, 0.0f, 1,
-                            &each);
-        if (one)
-            memcpy(mgi_f32(x) + i * each, mgi_f32(one), (size_t)each * sizeof(float));
+    mgi_run *run = s->run;
+    s->x = mgi_new(run, MGK_F32, 5, s->dims);
+    for (int64_t i = 0; s->x && i < s->r->count; i++) {
+        int64_t mark = mgi_scope_push(run), each = s->x->count / s->r->count;
+        T *one = mgi_random(run, MGK_RANDOM_NORMAL, s->r->seeds[i], MGI_STREAM_NOISE, 0, 1.0f, 0.0f,
+                            1, &each);
+        mgi_copy(run, s->x, i * each, one, 0, each);
         mgi_scope_pop(run, mark, NULL);
     }
-    return x;
 }
 
-/* Velocity with classifier-free guidance: both halves in one batch, the prompts first. */
-static T *guided(mgi_run *run, const mgi_networks *n, T *x, T *twice, T *t, T *text, T *mask,
-                 T *guidance)
+static mgen_status encode_prompts(sampler *s)
 {
-    if (!guidance)
-        return mgi_vt_forward(run, n->video, x, t, text, mask);
-    size_t bytes = (size_t)x->count * sizeof(float);
-    memcpy(mgi_f32(twice), mgi_f32(x), bytes);
-    memcpy(mgi_f32(twice) + x->count, mgi_f32(x), bytes);
-    T *u = mgi_vt_forward(run, n->video, twice, t, text, mask);
-    int64_t half = x->dims[0];
-    return mgi_cfg_combine(run, mgi_slice(run, u, 0, 0, half), mgi_slice(run, u, 0, half, half),
-                           guidance);
+    const mgi_generate_request *r = s->r;
+    const char **prompts;
+    T *ids;
+    MGI_TRY(mgi_alloc_zero(s->run->ctx, (size_t)s->rows, sizeof *prompts, &prompts));
+    for (int64_t i = 0; i < s->rows; i++) {
+        const char *negative = i >= r->count && r->negatives ? r->negatives[i - r->count] : NULL;
+        prompts[i] = i < r->count ? r->prompts[i] : negative ? negative : "";
+    }
+    mgi_text_batch(s->run, s->n->text, prompts, s->rows, &ids, &s->mask);
+    mgi_free(s->run->ctx, (void *)prompts);
+    s->text = mgi_t5_encode(s->run, s->n->text, ids, s->mask);
+    return s->run->status;
+}
+
+static void make_buffers(sampler *s)
+{
+    mgi_run *run = s->run;
+    const int64_t *d = s->dims;
+    s->t = mgi_new(run, MGK_F32, 1, &s->rows);
+    s->dt = mgi_new(run, MGK_F32, MGI_DIMS(1));
+    s->in = mgi_new(run, MGK_F32, MGI_DIMS(s->rows, s->windows.length, d[2], d[3], d[4]));
+    if (s->windows.count > 1)
+        s->total = mgi_new(run, MGK_F32, 5, d);
+    if (s->rows > s->r->count) {
+        s->guidance = mgi_new(run, MGK_F32, MGI_DIMS(1));
+        mgi_fill(run, s->guidance, s->r->guidance);
+    }
+}
+
+/* -- the flow --------------------------------------------------------------------------------- */
+
+/* Velocity of one window of all clips, with classifier-free guidance: both halves in one batch. */
+static T *window_velocity(sampler *s, int64_t window)
+{
+    mgi_run *run = s->run;
+    int64_t clips = s->r->count, frame = s->dims[2] * s->dims[3] * s->dims[4];
+    int64_t each = s->windows.length * frame, first = mgi_window_first(&s->windows, window) * frame;
+    for (int64_t i = 0; i < s->rows; i++)
+        mgi_copy(run, s->in, i * each, s->x, i % clips * s->dims[1] * frame + first, each);
+    T *u = mgi_vt_forward(run, s->n->video, s->in, s->t, s->text, s->mask);
+    if (!s->guidance)
+        return u;
+    return mgi_cfg_combine(run, mgi_slice(run, u, 0, 0, clips), mgi_slice(run, u, 0, clips, clips),
+                           s->guidance);
+}
+
+/* total += the window's share of its velocity u, frame by frame. */
+static void blend(sampler *s, int64_t window, const T *u)
+{
+    int64_t frame = s->dims[2] * s->dims[3] * s->dims[4], length = s->windows.length;
+    int64_t first = mgi_window_first(&s->windows, window);
+    for (int64_t i = 0; u && i < s->r->count * length; i++) {
+        int64_t clip = i / length, at = first + i % length;
+        mgk_pointwise_args a = {
+            .count = frame, .alpha = mgi_window_share(&s->windows, window, at), .beta = 1.0f};
+        a.x = (mgk_buf){mgi_f32(u) + i * frame, MGK_F32};
+        a.y = (mgk_buf){mgi_f32(s->total) + (clip * s->dims[1] + at) * frame, MGK_F32};
+        mgi_run_launch(s->run, MGK_OP_axpby, &a);
+    }
+}
+
+static T *velocity(sampler *s)
+{
+    if (s->windows.count == 1)
+        return window_velocity(s, 0);
+    mgi_fill(s->run, s->total, 0.0f);
+    for (rounds w = rounds_of(s->windows.count); next_round(s->run, &w);) {
+        int64_t mark = mgi_scope_push(s->run);
+        blend(s, w.at, window_velocity(s, w.at));
+        mgi_scope_pop(s->run, mark, NULL);
+    }
+    return s->total;
+}
+
+/* Along u to the end of the flow, from where the step has led. */
+static mgen_status preview(sampler *s, int64_t done, T *u)
+{
+    mgi_run *run = s->run;
+    float *latents, rest = 1.0f - s->times[done];
+    int64_t count = s->x->count / s->r->count;
+    T *z = mgi_new(run, MGK_F32, 1, &count), *v = mgi_new(run, MGK_F32, 1, &count);
+    mgi_copy(run, z, 0, s->x, 0, count);
+    mgi_copy(run, v, 0, u, 0, count);
+    if (run->status == MGEN_OK)
+        mgi_tensor_write(s->dt, 0, &rest, 1);
+    mgi_euler_step(run, z, v, s->dt);
+    MGI_TRY(run->status);
+    MGI_TRY(mgi_alloc_zero(run->ctx, (size_t)count, sizeof *latents, &latents));
+    mgi_tensor_read(z, 0, latents, count);
+    bool stop = !run->dev->meta && s->r->preview(s->r->user, (int)done, latents, s->dims + 1);
+    mgi_free(run->ctx, latents);
+    return stop ? mgi_fail(run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", (int)done,
+                           s->r->steps)
+                : MGEN_OK;
+}
+
+static mgen_status step(sampler *s, int64_t index)
+{
+    mgi_run *run = s->run;
+    const mgi_generate_request *r = s->r;
+    float dt = s->times[index + 1] - s->times[index];
+    for (int64_t i = 0; i < s->rows; i++)
+        mgi_tensor_write(s->t, i, &s->times[index], 1);
+    T *u = velocity(s);
+    mgi_tensor_write(s->dt, 0, &dt, 1);
+    mgi_euler_step(run, s->x, u, s->dt);
+    MGI_TRY(run->status);
+    if (r->preview)
+        MGI_TRY(preview(s, index + 1, u));
+    if (r->progress && !run->dev->meta && r->progress(r->user, (int)index + 1, r->steps))
+        return mgi_fail(run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", (int)index + 1,
+                        r->steps);
+    return MGEN_OK;
 }
 
 static mgen_status all_finite(mgen_context *ctx, const T *x)
 {
-    for (int64_t i = 0; i < x->count; i++)
-        if (!isfinite(mgi_f32(x)[i]))
-            return mgi_fail(
-                ctx, MGEN_E_NUMERIC,
-                "the latents became infinite or not-a-number; the weights may be damaged");
+    float some[1024];
+    for (int64_t at = 0; at < x->count && !ctx->device->meta; at += 1024) {
+        int64_t n = x->count - at < 1024 ? x->count - at : 1024;
+        mgi_tensor_read(x, at, some, n);
+        for (int64_t i = 0; i < n; i++)
+            if (!isfinite(some[i]))
+                return mgi_fail(
+                    ctx, MGEN_E_NUMERIC,
+                    "the latents became infinite or not-a-number; the weights may be damaged");
+    }
     return MGEN_OK;
 }
 
-static mgen_status sample(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
-                          const float *times, T *x)
+static mgen_status sample(sampler *s)
 {
-    bool guide = r->guidance != 1.0f;
-    int64_t rows = guide ? 2 * r->count : r->count;
-    const char **prompts;
-    T *ids, *mask, *twice = NULL, *guidance = NULL;
-    MGI_TRY(mgi_alloc_zero(run->ctx, (size_t)rows, sizeof *prompts, &prompts));
-    for (int64_t i = 0; i < rows; i++)
-        prompts[i] = i < r->count ? r->prompts[i] : "";
-    mgi_text_batch(run, n->text, prompts, rows, &ids, &mask);
-    mgi_free(run->ctx, (void *)prompts);
-    T *text = mgi_t5_encode(run, n->text, ids, mask);
-    T *t = mgi_new(run, MGK_F32, 1, &rows), *dt = mgi_new(run, MGK_F32, MGI_DIMS(1));
-    if (guide && x) {
-        twice =
-            mgi_new(run, MGK_F32, MGI_DIMS(rows, x->dims[1], x->dims[2], x->dims[3], x->dims[4]));
-        guidance = mgi_new(run, MGK_F32, MGI_DIMS(1));
-        mgi_fill(run, guidance, r->guidance);
+    make_noise(s);
+    MGI_TRY(encode_prompts(s));
+    make_buffers(s);
+    for (rounds k = rounds_of(s->r->steps); next_round(s->run, &k);) {
+        int64_t mark = mgi_scope_push(s->run);
+        MGI_TRY(step(s, k.at));
+        mgi_scope_pop(s->run, mark, NULL);
     }
-    for (int step = 0; step < r->steps && run->status == MGEN_OK; step++) {
-        int64_t mark = mgi_scope_push(run);
-        for (int64_t i = 0; i < rows; i++)
-            mgi_f32(t)[i] = times[step];
-        mgi_f32(dt)[0] = times[step + 1] - times[step];
-        mgi_euler_step(run, x, guided(run, n, x, twice, t, text, mask, guidance), dt);
-        mgi_scope_pop(run, mark, NULL);
-        if (r->progress && run->status == MGEN_OK && r->progress(r->user, step + 1, r->steps))
-            return mgi_fail(run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", step + 1,
-                            r->steps);
-    }
-    return run->status == MGEN_OK ? all_finite(run->ctx, x) : run->status;
+    MGI_TRY(s->run->status);
+    return all_finite(s->run->ctx, s->x);
 }
 
-/* One clip at a time: the decoder's full-size activations are the peak of memory. */
-static mgen_status decode(mgi_run *run, const mgi_networks *n, T *x, uint8_t *frames)
+/* -- the frames ------------------------------------------------------------------------------- */
+
+static mgen_status decode(sampler *s)
 {
-    for (int64_t i = 0; i < x->dims[0]; i++) {
+    mgi_run *run = s->run;
+    mgi_device_trim(run->dev); /* the decoder's tensors have other sizes than the sampler's */
+    for (rounds i = rounds_of(s->r->count); next_round(run, &i);) {
         T *one;
         int64_t mark = mgi_scope_push(run);
-        MGI_TRY(mgi_tensor_rows(x, i, 1, &one));
-        T *y = mgi_latents_to_pixels(run, n->tae, mgi_scope_add(run, one), n->clip.frames);
-        y = mgi_convert(run, y, MGK_U8, 127.5f, 127.5f);
-        if (y)
-            memcpy(frames + i * y->count, mgi_data(y), (size_t)y->count);
+        if (mgi_ok(run, mgi_tensor_rows(s->x, i.at, 1, &one)))
+            mgi_decode_run(run, s->n->tae, mgi_scope_add(run, one), s->frames, i.at * s->frames,
+                           s->r->sink, s->r->user);
         mgi_scope_pop(run, mark, NULL);
-        MGI_TRY(run->status);
     }
-    return MGEN_OK;
+    return run->status;
 }
 
-mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n, const mgi_generate_request *r,
-                         uint8_t *frames)
+mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n, const mgi_generate_request *r)
 {
     mgi_run run;
-    float *times;
-    MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->steps + 1, sizeof *times, &times));
-    mgi_schedule_linear_quadratic(r->steps, EMULATE * r->steps, times);
+    sampler s = {.run = &run, .n = n, .r = r};
+    MGI_TRY(take_shape(ctx, &s));
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->steps + 1, sizeof *s.times, &s.times));
+    if (r->schedule == MGI_SCHEDULE_LINEAR)
+        mgi_schedule_linear(r->steps, s.times);
+    else
+        mgi_schedule_linear_quadratic(r->steps, EMULATE * r->steps, s.times);
     mgi_run_init(&run, ctx, false);
-    T *x = initial_noise(&run, n, r);
-    mgen_status status = run.status;
+    mgen_status status = sample(&s);
     if (status == MGEN_OK)
-        status = sample(&run, n, r, times, x);
-    if (status == MGEN_OK)
-        status = decode(&run, n, x, frames);
+        status = decode(&s);
     mgi_run_finish(&run);
-    mgi_free(ctx, times);
+    mgi_free(ctx, s.times);
     return status;
 }

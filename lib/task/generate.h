@@ -3,28 +3,42 @@
 #ifndef MGI_TASK_GENERATE_H
 #define MGI_TASK_GENERATE_H
 
+#include "task/codec.h"
 #include "task/pipeline.h"
 
+enum { MGI_SCHEDULE_LINEAR_QUADRATIC, MGI_SCHEDULE_LINEAR };
+
 typedef struct mgi_generate_request {
-    const char *const *prompts; /* checked UTF-8 */
-    int64_t count;              /* clips made together, one a prompt */
-    const uint64_t *seeds;      /* one a clip */
+    const char *const *prompts; /* checked UTF-8, one a clip */
+    const char *const
+        *negatives;        /* what guidance leads away from; NULL, or an entry NULL: nothing */
+    int64_t count;         /* clips made together, a batch: memory grows with it */
+    const uint64_t *seeds; /* one a clip */
     int steps;
-    float guidance;                                    /* 1: no guidance */
-    bool (*progress)(void *user, int done, int total); /* after each step; true = stop; or NULL */
+    float guidance;                /* 1: none */
+    int schedule;                  /* MGI_SCHEDULE_* */
+    int64_t width, height, frames; /* 0: the model's own */
+    /* All of these may be NULL. true asks to stop: CANCELLED. */
+    bool (*progress)(void *user, int done, int total); /* after each step */
+    /* After each step, before progress: the clip that the flow now leads to, as normalised latents of
+     * dims (frames, rows, columns, channels); of the first clip. */
+    bool (*preview)(void *user, int done, const float *latents, const int64_t dims[4]);
+    /* The frames, as soon as they are decoded; those of the second clip follow on those of the first. */
+    mgi_frames_sink *sink;
     void *user;
 } mgi_generate_request;
 
-/* frames: count x clip.frames x height x width x 3. CANCELLED when progress asks to stop; NUMERIC if the
- * latents are not finite. */
+/* A clip longer than the model's own is made in overlapping windows of that length, whose velocities are
+ * blended at every step. Only its latents grow with its length. UNSUPPORTED, with what is possible, for
+ * sizes that the model cannot make; CANCELLED; NUMERIC if the latents are not finite; the sink's status. */
 mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n,
-                         const mgi_generate_request *request, uint8_t *frames);
+                         const mgi_generate_request *request);
 
-/* Prompts (count) -> ids and mask, padded to a common length, at most text.tokens_max. */
-void mgi_text_batch(mgi_run *run, const mgi_t5 *t5, const char *const *prompts, int64_t count,
-                    T **ids, T **mask);
-
-/* Normalised latents (B,T,H,W,C) -> pixels in [-1,1]; frames beyond `frames` are cut. */
-T *mgi_latents_to_pixels(mgi_run *run, const mgi_tae *tae, T *z, int64_t frames);
+/* What that needs beyond the weights: host bytes at the most, on a context that keeps nothing from
+ * earlier work, and floating point operations of products. Found by running the same code on shapes alone,
+ * in milliseconds. The callbacks are not called. */
+mgen_status mgi_generate_estimate(mgen_context *ctx, const mgi_networks *n,
+                                  const mgi_generate_request *request, uint64_t *host_bytes,
+                                  double *flops);
 
 #endif

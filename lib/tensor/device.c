@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { META_ADDRESS = 4096 }; /* of all that the meta device holds */
+enum { BLOCK_EXTRA = 96 };    /* bytes that core/alloc.c adds to a block, at most */
 
 /* Size classes: eight steps a power of two, from 64 bytes on. */
 static int size_class(size_t bytes, size_t *class_bytes)
@@ -42,6 +43,19 @@ void mgi_device_count(mgi_device *dev, int kind, size_t bytes, bool taken)
         c->total_peak = c->total;
         memcpy(c->at_peak, c->now, sizeof c->at_peak);
     }
+}
+
+static void hold(mgi_device *dev, size_t bytes)
+{
+    mgi_device_counts *c = &dev->counts;
+    c->held += bytes + BLOCK_EXTRA;
+    if (c->held > c->held_peak)
+        c->held_peak = c->held;
+}
+
+static void let_go(mgi_device *dev, size_t bytes)
+{
+    dev->counts.held -= bytes + BLOCK_EXTRA;
 }
 
 void mgi_device_make_meta(mgi_device *dev)
@@ -97,6 +111,10 @@ mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, void **out, size_t *
     *class_bytes = rounded;
     if (dev->meta) {
         *out = (void *)(uintptr_t)META_ADDRESS;
+        if (index < MGI_DEVICE_CLASSES && dev->idle[index])
+            dev->idle[index]--;
+        else
+            hold(dev, rounded);
         return MGEN_OK;
     }
     if (dev->waiting)
@@ -112,17 +130,25 @@ mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, void **out, size_t *
         mgi_device_trim(dev);
         status = mgi_alloc(dev->ctx, rounded, out);
     }
+    if (status == MGEN_OK)
+        hold(dev, rounded);
     return status;
 }
 
 void mgi_device_free(mgi_device *dev, void *ptr, size_t class_bytes)
 {
     size_t rounded;
-    if (!ptr || dev->meta)
+    if (!ptr)
         return;
     int index = size_class(class_bytes, &rounded);
     if (index >= MGI_DEVICE_CLASSES) {
-        mgi_free(dev->ctx, ptr);
+        let_go(dev, class_bytes);
+        if (!dev->meta)
+            mgi_free(dev->ctx, ptr);
+        return;
+    }
+    if (dev->meta) {
+        dev->idle[index]++;
         return;
     }
     mgi_block *block = ptr;
@@ -131,12 +157,22 @@ void mgi_device_free(mgi_device *dev, void *ptr, size_t class_bytes)
     dev->cached[index] = block;
 }
 
+/* Bytes of a size class. */
+static size_t class_size(int index)
+{
+    size_t base = (size_t)64 << index / 8, step = base / 8 < 64 ? 64 : base / 8;
+    return base + (size_t)(index % 8) * step;
+}
+
 void mgi_device_trim(mgi_device *dev)
 {
     for (int i = 0; i < MGI_DEVICE_CLASSES; i++) {
+        for (; dev->idle[i]; dev->idle[i]--)
+            let_go(dev, class_size(i));
         while (dev->cached[i]) {
             mgi_block *block = dev->cached[i];
             dev->cached[i] = block->next;
+            let_go(dev, block->bytes);
             mgi_free(dev->ctx, block);
         }
     }
@@ -204,6 +240,7 @@ mgen_status mgi_device_create(mgen_context *ctx, const char *kernels)
         MGI_TRY(check_list(ctx, kernels));
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *dev, &dev));
     dev->ctx = ctx;
+    dev->threads = mgi_pool_threads(ctx->pool);
     dev->kind = MGI_MEM_ACTIVATION;
     for (int i = 0; i < mgk_variant_count; i++) {
         const mgk_variant_info *v = &mgk_variants[i];
@@ -223,7 +260,7 @@ mgen_status mgi_launch_prepare(mgi_device *dev, int op, const void *args)
     if (!mgk_ops[op].check(args, &why))
         return mgi_fail(dev->ctx, MGEN_E_INTERNAL, "op %s was given illegal arguments: %s",
                         mgk_ops[op].name, why);
-    size_t need = mgk_ops[op].workspace(args, mgi_pool_threads(dev->ctx->pool));
+    size_t need = mgk_ops[op].workspace(args, dev->threads);
     if (need <= dev->workspace_bytes)
         return MGEN_OK;
     if (!dev->meta) {
@@ -231,10 +268,13 @@ mgen_status mgi_launch_prepare(mgi_device *dev, int op, const void *args)
         dev->workspace = NULL;
     }
     mgi_device_count(dev, MGI_MEM_WORKSPACE, dev->workspace_bytes, false);
+    if (dev->workspace_bytes)
+        let_go(dev, dev->workspace_bytes);
     dev->workspace_bytes = 0;
     if (!dev->meta)
         MGI_TRY(mgi_alloc(dev->ctx, need, &dev->workspace));
     dev->workspace_bytes = need;
+    hold(dev, need);
     mgi_device_count(dev, MGI_MEM_WORKSPACE, need, true);
     return MGEN_OK;
 }

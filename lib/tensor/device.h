@@ -36,6 +36,8 @@ enum {
 typedef struct mgi_device_counts {
     uint64_t now[MGI_MEM_KINDS], peak[MGI_MEM_KINDS];
     uint64_t total, total_peak, at_peak[MGI_MEM_KINDS]; /* by kind when the total was highest */
+    uint64_t held,
+        held_peak; /* taken from the host: whole size classes, those kept for later too */
     uint64_t launches;
     double flops;
 } mgi_device_counts;
@@ -66,6 +68,8 @@ typedef struct mgi_device {
     mgi_held *waiting; /* released, but a stream may still use it */
     const mgk_variant_info *kernel[MGK_OP_COUNT];
     mgi_block *cached[MGI_DEVICE_CLASSES]; /* free blocks by size class */
+    uint32_t idle[MGI_DEVICE_CLASSES];     /* the same on the meta device: their number */
+    int threads;                           /* that workspace is made for: those of the pool */
     void *workspace;
     size_t workspace_bytes;
     char *kernels_text; /* for mgen_context_kernels */

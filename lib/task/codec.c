@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+#include "task/codec.h"
+
+#include "core/alloc.h"
+#include "core/checked.h"
+#include "media/pixels.h"
+#include "model/tae_stream.h"
+#include "text/byte_tokenizer.h"
+
+#include <string.h>
+
+/* -- frames to latents ------------------------------------------------------------------------ */
+
+mgen_status mgi_host_frames_read(void *user, int64_t first, int64_t count, float *rgb)
+{
+    const mgi_host_frames *f = user;
+    if (f->floats)
+        memcpy(rgb, f->floats + first * f->size, (size_t)(count * f->size) * sizeof *rgb);
+    else
+        mgi_floats_from_bytes(rgb, f->bytes + first * f->size, count * f->size);
+    return MGEN_OK;
+}
+
+mgen_status mgi_latent_dims(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
+                            int64_t dims[4])
+{
+    int64_t f = mgi_tae_factor(&tae->config), count;
+    if (film[0] < 1 || film[1] < 1 || film[2] < 1 || film[1] % f || film[2] % f ||
+        !mgi_dims_count((int64_t[]){film[0], film[1], film[2], 3 * sizeof(float)}, 4, &count))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "%lld frames of %lld x %lld cannot be encoded: width and height must be "
+                        "multiples of %lld, and there must be a frame",
+                        (long long)film[0], (long long)film[2], (long long)film[1], (long long)f);
+    dims[0] = mgi_tae_latent_frames(&tae->config, film[0]);
+    dims[1] = film[1] / f;
+    dims[2] = film[2] / f;
+    dims[3] = tae->config.latent_channels;
+    return MGEN_OK;
+}
+
+typedef struct encoding {
+    const mgi_tae *tae;
+    float *next; /* where the next latents go */
+} encoding;
+
+/* The posterior's mean, (z - shift) * scale. */
+static mgen_status take_latents(void *user, mgi_run *run, T *h)
+{
+    encoding *e = user;
+    T *z = mgi_posterior(run, h, NULL, 0.0f, NULL);
+    if (!z)
+        return run->status;
+    int64_t c = z->dims[4];
+    const float *shift = mgi_f32(e->tae->latent_shift->value);
+    const float *scale = mgi_f32(e->tae->latent_scale->value);
+    mgi_tensor_read(z, 0, e->next, z->count);
+    for (int64_t i = 0; i < z->count; i++)
+        e->next[i] = (e->next[i] - shift[i % c]) * scale[i % c];
+    e->next += z->count;
+    return MGEN_OK;
+}
+
+/* `rgb` has room for a piece. */
+static void encode_piece(mgi_tae_stream *s, const int64_t film[3], int64_t first, int64_t count,
+                         mgi_frames_source *source, void *user, float *rgb)
+{
+    mgi_run *run = s->run;
+    int64_t mark = mgi_scope_push(run);
+    T *x = mgi_new(run, MGK_F32, MGI_DIMS(1, count, film[1], film[2], 3));
+    if (x && mgi_ok(run, source(user, first, count, rgb))) {
+        mgi_tensor_write(x, 0, rgb, x->count);
+        mgi_tae_stream_push(s, x, first + count == film[0]);
+    }
+    mgi_scope_pop(run, mark, NULL);
+}
+
+mgen_status mgi_encode_film(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
+                            mgi_frames_source *source, void *user, float *latents)
+{
+    int64_t dims[4], piece = mgi_tae_piece(film[1], film[2]);
+    float *rgb;
+    mgi_run run;
+    mgi_tae_stream s;
+    encoding e = {tae, latents};
+    MGI_TRY(mgi_latent_dims(ctx, tae, film, dims));
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)(piece * film[1] * film[2]), 3 * sizeof *rgb, &rgb));
+    mgi_run_init(&run, ctx, false);
+    mgi_tae_stream_init(&s, &run, tae, MGI_TAE_ENCODES, take_latents, &e);
+    for (int64_t at = 0; at < film[0] && run.status == MGEN_OK; at += piece)
+        encode_piece(&s, film, at, film[0] - at < piece ? film[0] - at : piece, source, user, rgb);
+    mgen_status status = run.status;
+    mgi_tae_stream_finish(&s);
+    mgi_run_finish(&run);
+    mgi_free(ctx, rgb);
+    return status;
+}
+
+/* -- latents to frames ------------------------------------------------------------------------ */
+
+typedef struct decoding {
+    int64_t next, end; /* frames */
+    mgi_frames_sink *sink;
+    void *user;
+} decoding;
+
+static mgen_status take_frames(void *user, mgi_run *run, T *y)
+{
+    decoding *d = user;
+    float *rgb;
+    int64_t size = y->count / y->dims[1], n = y->dims[1];
+    n = d->end - d->next < n ? d->end - d->next : n;
+    if (n < 1)
+        return MGEN_OK;
+    MGI_TRY(mgi_alloc_zero(run->ctx, (size_t)(n * size), sizeof *rgb, &rgb));
+    mgi_tensor_read(y, 0, rgb, n * size);
+    mgen_status status = d->sink && !run->dev->meta ? d->sink(d->user, d->next, n, rgb) : MGEN_OK;
+    mgi_free(run->ctx, rgb);
+    d->next += n;
+    return status;
+}
+
+/* Latents at once: as few as the decoder handles at once anyway. */
+static void decode_pieces(mgi_tae_stream *s, T *z, T *inverse, const int64_t frames)
+{
+    mgi_run *run = s->run;
+    int64_t f = mgi_tae_factor(&s->tae->config),
+            piece = mgi_tae_piece(z->dims[2] * f, z->dims[3] * f);
+    for (int64_t at = 0; at < frames && run->status == MGEN_OK; at += piece) {
+        int64_t mark = mgi_scope_push(run), n = frames - at < piece ? frames - at : piece;
+        /* back from zero mean and unit deviation: z / scale + shift */
+        T *part = mgi_channel_affine(run, mgi_slice(run, z, 1, at, n), inverse,
+                                     s->tae->latent_shift->value);
+        mgi_tae_stream_push(s, part, at + n == frames);
+        mgi_scope_pop(run, mark, NULL);
+    }
+}
+
+/* On the meta device some pieces stand for all: more than the decoder's convolutions are late, and as many
+ * left over at the end. The work is proportional to the frames. */
+static int64_t decode_walked(const mgi_run *run, const mgi_tae_config *c, int64_t frames)
+{
+    int64_t some = 16 + 8 * c->blocks;
+    return run->dev->meta && frames > some + 8 ? some + frames % 8 : frames;
+}
+
+mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frames, int64_t first,
+                           mgi_frames_sink *sink, void *user)
+{
+    mgi_tae_stream s;
+    int64_t mark = mgi_scope_push(run), c = tae->config.latent_channels;
+    decoding d = {first, first + frames, sink, user};
+    if (run->status != MGEN_OK ||
+        !mgi_require(run, z && z->rank == 5 && z->dims[0] == 1 && z->dims[4] == c,
+                     "decode: z is not (1,T,H,W,C)"))
+        return run->status;
+    T *inverse = mgi_new(run, MGK_F32, 1, &c);
+    for (int64_t i = 0; inverse && i < c; i++) {
+        float scale;
+        mgi_tensor_read(tae->latent_scale->value, i, &scale, 1);
+        scale = 1.0f / scale;
+        mgi_tensor_write(inverse, i, &scale, 1);
+    }
+    mgi_tae_stream_init(&s, run, tae, MGI_TAE_DECODES, take_frames, &d);
+    int64_t walked = decode_walked(run, &tae->config, z->dims[1]);
+    double before = run->dev->counts.flops;
+    decode_pieces(&s, z, inverse, walked);
+    if (walked < z->dims[1])
+        run->dev->counts.flops =
+            before + (run->dev->counts.flops - before) * ((double)z->dims[1] / (double)walked);
+    mgi_tae_stream_finish(&s);
+    mgi_scope_pop(run, mark, NULL);
+    return run->status;
+}
+
+static mgen_status check_dims(mgen_context *ctx, const int64_t dims[4], int64_t channels)
+{
+    int64_t count;
+    if (dims[0] < 1 || dims[1] < 1 || dims[2] < 1 || dims[3] != channels ||
+        !mgi_dims_count(dims, 4, &count) || count > INT64_MAX / 64)
+        return mgi_fail(
+            ctx, MGEN_E_INVALID,
+            "latents of %lld x %lld x %lld x %lld (frames, rows, columns, channels) are "
+            "not possible: sizes are 1 or more, channels %lld",
+            (long long)dims[0], (long long)dims[1], (long long)dims[2], (long long)dims[3],
+            (long long)channels);
+    return MGEN_OK;
+}
+
+mgen_status mgi_decode_film(mgen_context *ctx, const mgi_tae *tae, const float *latents,
+                            const int64_t dims[4], int64_t frames, mgi_frames_sink *sink,
+                            void *user)
+{
+    mgi_run run;
+    int64_t all = 0, factor = tae->config.temporal ? mgi_tae_factor(&tae->config) : 1;
+    MGI_TRY(check_dims(ctx, dims, tae->config.latent_channels));
+    if (!mgi_i64_mul(dims[0], factor, &all) || frames < 0 || frames > all)
+        return mgi_fail(ctx, MGEN_E_INVALID, "%lld latent frames hold %lld frames, not %lld",
+                        (long long)dims[0], (long long)all, (long long)frames);
+    mgi_run_init(&run, ctx, false);
+    T *z = mgi_new(&run, MGK_F32, MGI_DIMS(1, dims[0], dims[1], dims[2], dims[3]));
+    if (z) {
+        mgi_tensor_write(z, 0, latents, z->count);
+        mgi_decode_run(&run, tae, z, frames ? frames : all, 0, sink, user);
+    }
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}
+
+/* -- text ------------------------------------------------------------------------------------- */
+
+int64_t mgi_text_tokens(const mgi_t5 *t5, const char *prompt)
+{
+    int64_t tokens = mgi_byte_length(strlen(prompt));
+    return tokens < t5->config.tokens_max ? tokens : t5->config.tokens_max;
+}
+
+static void write_tokens(mgi_run *run, const char *prompt, int64_t row, T *ids, T *mask)
+{
+    int64_t tokens = ids->dims[1];
+    int32_t *id;
+    uint8_t *is;
+    if (!mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)tokens, sizeof *id + sizeof *is, &id)))
+        return;
+    is = (uint8_t *)(id + tokens);
+    mgi_byte_encode(prompt, strlen(prompt), tokens, id, is);
+    mgi_tensor_write(ids, row * tokens, id, tokens);
+    mgi_tensor_write(mask, row * tokens, is, tokens);
+    mgi_free(run->ctx, id);
+}
+
+void mgi_text_batch(mgi_run *run, const mgi_t5 *t5, const char *const *prompts, int64_t count,
+                    T **ids, T **mask)
+{
+    int64_t tokens = 1;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t own = mgi_text_tokens(t5, prompts[i]);
+        tokens = own > tokens ? own : tokens;
+    }
+    *ids = mgi_new(run, MGK_I32, MGI_DIMS(count, tokens));
+    *mask = mgi_new(run, MGK_U8, MGI_DIMS(count, tokens));
+    for (int64_t i = 0; i < count && run->status == MGEN_OK; i++)
+        write_tokens(run, prompts[i], i, *ids, *mask);
+}
+
+mgen_status mgi_text_encode(mgen_context *ctx, const mgi_t5 *t5, const char *prompt, int64_t tokens,
+                            float *vectors, uint8_t *mask)
+{
+    mgi_run run;
+    if (tokens < 1 || tokens > t5->config.tokens_max)
+        return mgi_fail(ctx, MGEN_E_INVALID, "the text encoder takes 1 to %lld tokens, not %lld",
+                        (long long)t5->config.tokens_max, (long long)tokens);
+    mgi_run_init(&run, ctx, false);
+    T *ids = mgi_new(&run, MGK_I32, MGI_DIMS(1, tokens)),
+      *m = mgi_new(&run, MGK_U8, MGI_DIMS(1, tokens));
+    if (run.status == MGEN_OK)
+        write_tokens(&run, prompt, 0, ids, m);
+    T *text = mgi_cast(&run, mgi_t5_encode(&run, t5, ids, m), MGK_F32);
+    if (run.status == MGEN_OK) {
+        mgi_tensor_read(text, 0, vectors, text->count);
+        mgi_tensor_read(m, 0, mask, tokens);
+    }
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}
+
+/* -- velocity --------------------------------------------------------------------------------- */
+
+mgen_status mgi_velocity(mgen_context *ctx, const mgi_vt *vt, const float *latents,
+                         const int64_t dims[4], float time, const float *text, const uint8_t *mask,
+                         int64_t tokens, float *out)
+{
+    const mgi_vt_config *c = &vt->config;
+    mgi_run run;
+    MGI_TRY(check_dims(ctx, dims, c->channels));
+    if (dims[0] % c->patch_t || dims[1] % c->patch_h || dims[2] % c->patch_w ||
+        dims[0] / c->patch_t > c->frames_max || dims[1] / c->patch_h > c->rows_max ||
+        dims[2] / c->patch_w > c->columns_max)
+        return mgi_fail(
+            ctx, MGEN_E_UNSUPPORTED,
+            "the model takes latents of at most %lld x %lld x %lld (frames, rows, columns), "
+            "in multiples of %lld x %lld x %lld; these are %lld x %lld x %lld",
+            (long long)(c->frames_max * c->patch_t), (long long)(c->rows_max * c->patch_h),
+            (long long)(c->columns_max * c->patch_w), (long long)c->patch_t, (long long)c->patch_h,
+            (long long)c->patch_w, (long long)dims[0], (long long)dims[1], (long long)dims[2]);
+    if (tokens < 1 || tokens > INT32_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "the text has %lld tokens; it needs 1 or more",
+                        (long long)tokens);
+    mgi_run_init(&run, ctx, false);
+    T *x = mgi_new(&run, MGK_F32, MGI_DIMS(1, dims[0], dims[1], dims[2], dims[3])),
+      *t = mgi_new(&run, MGK_F32, MGI_DIMS(1)),
+      *p = mgi_new(&run, MGK_F32, MGI_DIMS(1, tokens, c->text_dim)),
+      *m = mgi_new(&run, MGK_U8, MGI_DIMS(1, tokens));
+    if (run.status == MGEN_OK) {
+        mgi_tensor_write(x, 0, latents, x->count);
+        mgi_tensor_write(t, 0, &time, 1);
+        mgi_tensor_write(p, 0, text, p->count);
+        mgi_tensor_write(m, 0, mask, tokens);
+    }
+    T *u = mgi_vt_forward(&run, vt, x, t, p, m);
+    if (u)
+        mgi_tensor_read(u, 0, out, u->count);
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}

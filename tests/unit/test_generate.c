@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: MIT
+ * A request from prompt to frames, and each network by itself: windows, callbacks, memory, sizes. */
+#include "core/alloc.h"
+#include "core/philox.h"
+#include "flow/windows.h"
+#include "task/generate.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const mgi_tae_config tae_config = {
+    .levels = 4, .channels = {4, 6, 8, 8}, .latent_channels = 3, .blocks = 1, .temporal = true};
+static const mgi_t5_config t5_config = {.vocab = 259,
+                                        .dim = 24,
+                                        .layers = 2,
+                                        .heads = 2,
+                                        .head_dim = 12,
+                                        .ff_dim = 32,
+                                        .buckets = 8,
+                                        .max_distance = 16,
+                                        .tokens_max = 40};
+static const mgi_vt_config vt_config = {.layers = 2,
+                                        .dim = 24,
+                                        .heads = 2,
+                                        .ff_dim = 40,
+                                        .channels = 3,
+                                        .patch_t = 1,
+                                        .patch_h = 2,
+                                        .patch_w = 2,
+                                        .frames_max = 4,
+                                        .rows_max = 3,
+                                        .columns_max = 2,
+                                        .text_dim = 24,
+                                        .time_dim = 16};
+
+/* A pipeline of small random networks for clips of 32 x 16 x 32 frames. */
+typedef struct world {
+    mgen_context *ctx;
+    mgi_tae tae;
+    mgi_t5 text;
+    mgi_vt video;
+    mgi_networks n;
+} world;
+
+static void randomise(mgi_module *m, float scale)
+{
+    for (int64_t k = 0; k < m->count; k++)
+        for (int64_t i = 0; i < m->params[k]->value->count; i++)
+            mgi_f32(m->params[k]->value)[i] +=
+                scale * mgi_random_normal(8, 100 + (uint64_t)k, (uint64_t)i);
+}
+
+static void world_make(world *w, bool still)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    params.threads = 2;
+    assert_int_equal(mgen_context_create(&params, &w->ctx), MGEN_OK);
+    assert_int_equal(mgi_tae_init(&w->tae, w->ctx, &tae_config), MGEN_OK);
+    assert_int_equal(mgi_t5_init(&w->text, w->ctx, &t5_config), MGEN_OK);
+    assert_int_equal(mgi_vt_init(&w->video, w->ctx, &vt_config), MGEN_OK);
+    assert_int_equal(mgi_module_random(&w->tae.module, 1), MGEN_OK);
+    assert_int_equal(mgi_module_random(&w->text.module, 1), MGEN_OK);
+    assert_int_equal(mgi_vt_random(&w->video, 1), MGEN_OK); /* its head is 0: nothing moves */
+    randomise(&w->tae.module, 0.05f);
+    if (!still)
+        randomise(&w->video.module, 0.1f);
+    w->n = (mgi_networks){&w->tae, &w->text, &w->video, {32, 16, 32, 16}};
+    assert_int_equal(mgi_networks_check(w->ctx, &w->n), MGEN_OK);
+}
+
+static void world_free(world *w)
+{
+    mgi_tae_finish(&w->tae);
+    mgi_t5_finish(&w->text);
+    mgi_vt_finish(&w->video);
+    mgen_context_destroy(w->ctx);
+}
+
+/* What the callbacks saw. */
+typedef struct seen {
+    int64_t frames, pieces, frame_size, most_a_piece;
+    float *rgb; /* all frames, or NULL */
+    int steps, previews, stop_progress, stop_preview;
+    mgen_status answer;
+    float *latents; /* of the last preview */
+    int64_t dims[4];
+} seen;
+
+static mgen_status take(void *user, int64_t first, int64_t count, const float *rgb)
+{
+    seen *s = user;
+    assert_int_equal(first, s->frames);
+    assert_true(count > 0);
+    if (s->rgb)
+        memcpy(s->rgb + first * s->frame_size, rgb,
+               (size_t)(count * s->frame_size) * sizeof(float));
+    s->frames += count;
+    s->pieces++;
+    s->most_a_piece = count > s->most_a_piece ? count : s->most_a_piece;
+    return s->answer;
+}
+
+static bool progress(void *user, int done, int total)
+{
+    seen *s = user;
+    assert_true(done == s->steps + 1 && done <= total);
+    s->steps = done;
+    return s->stop_progress == done;
+}
+
+static bool preview(void *user, int done, const float *latents, const int64_t dims[4])
+{
+    seen *s = user;
+    size_t bytes = (size_t)(dims[0] * dims[1] * dims[2] * dims[3]) * sizeof(float);
+    assert_int_equal(done, s->previews + 1);
+    s->previews = done;
+    if (!s->latents)
+        s->latents = test_malloc(bytes);
+    memcpy(s->latents, latents, bytes);
+    memcpy(s->dims, dims, sizeof s->dims);
+    return s->stop_preview == done;
+}
+
+static const char *const one_prompt[] = {"a red ball"};
+static const uint64_t one_seed[] = {7};
+
+static mgi_generate_request request(seen *s, int64_t frames)
+{
+    return (mgi_generate_request){.prompts = one_prompt,
+                                  .count = 1,
+                                  .seeds = one_seed,
+                                  .steps = 3,
+                                  .guidance = 4.0f,
+                                  .frames = frames,
+                                  .progress = progress,
+                                  .preview = preview,
+                                  .sink = take,
+                                  .user = s};
+}
+
+/* -- the request ------------------------------------------------------------------------------- */
+
+/* All frames in order; the last preview is what is decoded. */
+static void test_frames(void **state)
+{
+    static const int64_t lengths[] = {1, 8, 9, 32, 33, 100};
+    (void)state;
+    world w;
+    world_make(&w, false);
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        int64_t size = 32 * 16 * 3;
+        seen s = {.frame_size = size}, d = {.frame_size = size};
+        size_t bytes = (size_t)(lengths[i] * size) * sizeof(float);
+        s.rgb = test_malloc(bytes);
+        d.rgb = test_malloc(bytes);
+        mgi_generate_request r = request(&s, lengths[i]);
+        assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_OK);
+        assert_int_equal(s.frames, lengths[i]);
+        assert_int_equal(s.steps, 3);
+        assert_int_equal(s.previews, 3);
+        assert_int_equal(s.dims[0], (lengths[i] + 7) / 8);
+        assert_true(s.dims[1] == 2 && s.dims[2] == 4 && s.dims[3] == 3);
+        assert_true(s.most_a_piece <= 8);
+        assert_int_equal(mgi_decode_film(w.ctx, &w.tae, s.latents, s.dims, lengths[i], take, &d),
+                         MGEN_OK);
+        assert_int_equal(d.frames, lengths[i]);
+        assert_memory_equal(s.rgb, d.rgb, bytes);
+        test_free(s.rgb);
+        test_free(d.rgb);
+        test_free(s.latents);
+    }
+    world_free(&w);
+}
+
+/* Each frame's noise is the same however long the clip is. */
+static void test_noise(void **state)
+{
+    (void)state;
+    world w;
+    world_make(&w, true);
+    seen a = {0}, b = {0};
+    mgi_generate_request r = request(&a, 32);
+    assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_OK);
+    r = request(&b, 250);
+    assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_OK);
+    int64_t frame = 2 * 4 * 3;
+    assert_int_equal(b.dims[0], 32);
+    assert_memory_equal(a.latents, b.latents, (size_t)(4 * frame) * sizeof(float));
+    assert_memory_not_equal(b.latents, b.latents + 4 * frame, (size_t)frame * sizeof(float));
+    test_free(a.latents);
+    test_free(b.latents);
+    world_free(&w);
+}
+
+/* One step from noise: noise plus the windows' velocities, each by its share. */
+static void test_windows(void **state)
+{
+    (void)state;
+    enum { LATENTS = 9, FRAME = 2 * 4 * 3, TOKENS = 11 };
+    world w;
+    float text[TOKENS * 24], want[LATENTS * FRAME], u[4 * FRAME];
+    uint8_t mask[TOKENS];
+    const int64_t dims[4] = {4, 2, 4, 3};
+    world_make(&w, true);
+    seen noise = {0}, moved = {0};
+    mgi_generate_request r = request(&noise, 8 * LATENTS);
+    r.steps = 1;
+    assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_OK);
+    world_free(&w);
+    world_make(&w, false);
+    r = request(&moved, 8 * LATENTS);
+    r.steps = 1;
+    r.guidance = 1.0f;
+    assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_OK);
+
+    assert_int_equal(mgi_text_tokens(&w.text, one_prompt[0]), TOKENS);
+    assert_int_equal(mgi_text_encode(w.ctx, &w.text, one_prompt[0], TOKENS, text, mask), MGEN_OK);
+    memcpy(want, noise.latents, sizeof want);
+    mgi_windows windows = mgi_windows_make(LATENTS, 4);
+    assert_int_equal(windows.count, 4);
+    for (int64_t k = 0; k < windows.count; k++) {
+        int64_t first = mgi_window_first(&windows, k);
+        assert_int_equal(mgi_velocity(w.ctx, &w.video, noise.latents + first * FRAME, dims, 0.0f,
+                                      text, mask, TOKENS, u),
+                         MGEN_OK);
+        for (int64_t i = 0; i < 4 * FRAME; i++)
+            want[first * FRAME + i] += mgi_window_share(&windows, k, first + i / FRAME) * u[i];
+    }
+    float apart = 0.0f, far = 0.0f;
+    for (int i = 0; i < LATENTS * FRAME; i++) {
+        apart = fmaxf(apart, fabsf(moved.latents[i] - want[i]));
+        far = fmaxf(far, fabsf(moved.latents[i] - noise.latents[i]));
+    }
+    assert_true(far > 0.1f);
+    assert_true(apart < 1e-5f);
+    test_free(noise.latents);
+    test_free(moved.latents);
+    world_free(&w);
+}
+
+static void test_negative_prompt(void **state)
+{
+    (void)state;
+    world w;
+    seen s[4] = {{0}};
+    static const char *const negatives[4][1] = {{NULL}, {NULL}, {""}, {"a cube"}};
+    world_make(&w, false);
+    for (int i = 0; i < 4; i++) {
+        mgi_generate_request r = request(&s[i], 8);
+        r.negatives = i ? negatives[i] : NULL;
+        assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_OK);
+    }
+    size_t bytes = 2 * 4 * 3 * sizeof(float);
+    assert_memory_equal(s[0].latents, s[1].latents, bytes);
+    assert_memory_equal(s[0].latents, s[2].latents, bytes);
+    assert_memory_not_equal(s[0].latents, s[3].latents, bytes);
+    seen linear = {0};
+    mgi_generate_request r = request(&linear, 8);
+    r.schedule = MGI_SCHEDULE_LINEAR;
+    assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_OK);
+    assert_memory_not_equal(s[0].latents, linear.latents, bytes);
+    for (int i = 0; i < 4; i++)
+        test_free(s[i].latents);
+    test_free(linear.latents);
+    world_free(&w);
+}
+
+/* Two clips together are the two made apart, one behind the other. */
+static void test_batch(void **state)
+{
+    (void)state;
+    enum { SIZE = 32 * 16 * 3, FRAMES = 40 };
+    static const char *const prompts[] = {"a red ball", "a blue b"};
+    static const uint64_t seeds[] = {7, 8};
+    world w;
+    world_make(&w, false);
+    float *all = test_malloc(2 * FRAMES * SIZE * sizeof(float));
+    float *one = test_malloc(FRAMES * SIZE * sizeof(float));
+    seen s = {.frame_size = SIZE, .rgb = all};
+    mgi_generate_request r = request(&s, FRAMES);
+    r.prompts = prompts;
+    r.seeds = seeds;
+    r.count = 2;
+    assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_OK);
+    assert_int_equal(s.frames, 2 * FRAMES);
+    for (int i = 0; i < 2; i++) {
+        seen t = {.frame_size = SIZE, .rgb = one};
+        r = request(&t, FRAMES);
+        r.prompts = prompts + i;
+        r.seeds = seeds + i;
+        assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_OK);
+        for (int k = 0; k < FRAMES * SIZE; k++) /* padding is masked: the same but for rounding */
+            assert_float_equal(one[k], all[i * FRAMES * SIZE + k], 1e-3f);
+        test_free(t.latents);
+    }
+    test_free(s.latents);
+    test_free(all);
+    test_free(one);
+    world_free(&w);
+}
+
+static void test_stopping(void **state)
+{
+    (void)state;
+    world w;
+    world_make(&w, false);
+    uint64_t before = w.ctx->device->counts.now[MGI_MEM_ACTIVATION];
+    seen s = {.stop_progress = 2};
+    mgi_generate_request r = request(&s, 16);
+    assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_E_CANCELLED);
+    assert_true(s.steps == 2 && s.frames == 0);
+    assert_non_null(strstr(mgen_last_error(w.ctx), "step 2 of 3"));
+    test_free(s.latents);
+    s = (seen){.stop_preview = 1};
+    assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_E_CANCELLED);
+    assert_true(s.steps == 0 && s.previews == 1 && s.frames == 0);
+    test_free(s.latents);
+    s = (seen){.answer = MGEN_E_IO};
+    r = request(&s, 200);
+    assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_E_IO);
+    assert_true(s.pieces == 1 && s.frames < 16);
+    test_free(s.latents);
+    assert_int_equal(w.ctx->device->counts.now[MGI_MEM_ACTIVATION], before);
+    /* damaged weights are noticed */
+    mgi_f32(w.video.head->value)[0] = NAN;
+    s = (seen){0};
+    r = request(&s, 16);
+    assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_E_NUMERIC);
+    assert_int_equal(s.frames, 0);
+    test_free(s.latents);
+    world_free(&w);
+}
+
+static void test_sizes(void **state)
+{
+    static const struct {
+        int64_t width, height, frames;
+        mgen_status status;
+    } cases[] = {{0, 0, 0, MGEN_OK},
+                 {16, 48, 8, MGEN_OK},
+                 {32, 32, 70, MGEN_OK},
+                 {48, 16, 8, MGEN_E_UNSUPPORTED},
+                 {16, 64, 8, MGEN_E_UNSUPPORTED},
+                 {24, 16, 8, MGEN_E_UNSUPPORTED},
+                 {-16, 16, 8, MGEN_E_UNSUPPORTED},
+                 {16, 16, -1, MGEN_E_INVALID},
+                 {16, 16, INT64_MAX, MGEN_E_INVALID}};
+    (void)state;
+    world w;
+    world_make(&w, false);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        seen s = {0};
+        mgi_generate_request r = request(&s, cases[i].frames);
+        r.width = cases[i].width;
+        r.height = cases[i].height;
+        assert_int_equal(mgi_generate(w.ctx, &w.n, &r), cases[i].status);
+        if (cases[i].status == MGEN_OK)
+            assert_int_equal(s.frames, cases[i].frames ? cases[i].frames : 32);
+        if (cases[i].status == MGEN_E_UNSUPPORTED)
+            assert_non_null(strstr(mgen_last_error(w.ctx), "a multiple of 16 up to 48"));
+        test_free(s.latents);
+    }
+    world_free(&w);
+}
+
+/* -- the networks by themselves ---------------------------------------------------------------- */
+
+static void test_codec(void **state)
+{
+    (void)state;
+    enum { FRAMES = 21, H = 16, W = 24, SIZE = H * W * 3, LATENTS = 3 * 2 * 3 * 3 };
+    world w;
+    world_make(&w, false);
+    uint8_t *bytes = test_malloc(FRAMES * SIZE);
+    float latents[2][LATENTS], shift[3], scale[3];
+    const int64_t film[3] = {FRAMES, H, W};
+    int64_t dims[4];
+    mgi_run run;
+    for (int i = 0; i < FRAMES * SIZE; i++)
+        bytes[i] = (uint8_t)(255.99f * mgi_random_unit(1, 2, (uint64_t)i));
+    for (int c = 0; c < 3; c++) {
+        shift[c] = mgi_f32(w.tae.latent_shift->value)[c] = 0.3f * (float)c;
+        scale[c] = mgi_f32(w.tae.latent_scale->value)[c] = 1.5f + (float)c;
+    }
+    assert_int_equal(mgi_latent_dims(w.ctx, &w.tae, film, dims), MGEN_OK);
+    assert_true(dims[0] == 3 && dims[1] == 2 && dims[2] == 3 && dims[3] == 3);
+    mgi_host_frames frames = {.bytes = bytes, .size = SIZE};
+    assert_int_equal(
+        mgi_encode_film(w.ctx, &w.tae, film, mgi_host_frames_read, &frames, latents[0]), MGEN_OK);
+    /* against the whole film at once */
+    mgi_run_init(&run, w.ctx, false);
+    T *u8 = mgi_new(&run, MGK_U8, MGI_DIMS(1, FRAMES, H, W, 3));
+    memcpy(mgi_data(u8), bytes, FRAMES * SIZE);
+    T *x = mgi_convert(&run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
+    T *z = mgi_posterior(&run, mgi_tae_encode(&run, &w.tae, x), NULL, 0.0f, NULL);
+    assert_non_null(z);
+    assert_int_equal(z->count, LATENTS);
+    for (int i = 0; i < LATENTS; i++)
+        assert_float_equal(latents[0][i], (mgi_f32(z)[i] - shift[i % 3]) * scale[i % 3], 1e-5f);
+    frames = (mgi_host_frames){.floats = mgi_f32(x), .size = SIZE};
+    assert_int_equal(
+        mgi_encode_film(w.ctx, &w.tae, film, mgi_host_frames_read, &frames, latents[1]), MGEN_OK);
+    for (int i = 0; i < LATENTS; i++)
+        assert_float_equal(latents[0][i], latents[1][i], 1e-5f);
+    /* and back */
+    seen s = {.frame_size = SIZE};
+    s.rgb = test_malloc(24 * SIZE * sizeof(float));
+    assert_int_equal(mgi_decode_film(w.ctx, &w.tae, latents[0], dims, 0, take, &s), MGEN_OK);
+    assert_int_equal(s.frames, 24);
+    T *y = mgi_tae_decode(&run, &w.tae, z);
+    for (int i = 0; i < 24 * SIZE; i++)
+        assert_float_equal(s.rgb[i], mgi_f32(y)[i], 1e-4f);
+    mgi_run_finish(&run);
+    /* refusals */
+    assert_int_equal(mgi_decode_film(w.ctx, &w.tae, latents[0], dims, 25, take, &s),
+                     MGEN_E_INVALID);
+    assert_int_equal(mgi_latent_dims(w.ctx, &w.tae, (const int64_t[]){1, 16, 20}, dims),
+                     MGEN_E_INVALID);
+    assert_int_equal(mgi_latent_dims(w.ctx, &w.tae, (const int64_t[]){0, 16, 24}, dims),
+                     MGEN_E_INVALID);
+    dims[3] = 4;
+    assert_int_equal(mgi_decode_film(w.ctx, &w.tae, latents[0], dims, 0, take, &s), MGEN_E_INVALID);
+    test_free(s.rgb);
+    test_free(bytes);
+    world_free(&w);
+}
+
+static void test_text_and_velocity(void **state)
+{
+    (void)state;
+    world w;
+    world_make(&w, false);
+    float text[16 * 24], again[11 * 24], u[24], x[24] = {0};
+    uint8_t mask[16];
+    assert_int_equal(mgi_text_encode(w.ctx, &w.text, "a red ball", 16, text, mask), MGEN_OK);
+    for (int i = 0; i < 16; i++)
+        assert_int_equal(mask[i], i < 11);
+    assert_int_equal(mgi_text_encode(w.ctx, &w.text, "a red ball", 11, again, mask), MGEN_OK);
+    for (int i = 0; i < 11 * 24; i++) /* padding is masked */
+        assert_float_equal(text[i], again[i], 1e-4f);
+    assert_int_equal(mgi_text_encode(w.ctx, &w.text, "x", 0, text, mask), MGEN_E_INVALID);
+    assert_int_equal(mgi_text_encode(w.ctx, &w.text, "x", 41, text, mask), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(w.ctx), "1 to 40"));
+    int64_t dims[4] = {1, 2, 4, 3};
+    assert_int_equal(mgi_velocity(w.ctx, &w.video, x, dims, 0.5f, text, mask, 11, u), MGEN_OK);
+    float sum = 0.0f;
+    for (int i = 0; i < 24; i++)
+        sum += fabsf(u[i]);
+    assert_true(sum > 0.0f);
+    assert_int_equal(mgi_velocity(w.ctx, &w.video, x, dims, 0.5f, text, mask, 0, u),
+                     MGEN_E_INVALID);
+    dims[0] = 5;
+    assert_int_equal(mgi_velocity(w.ctx, &w.video, x, dims, 0.5f, text, mask, 11, u),
+                     MGEN_E_UNSUPPORTED);
+    assert_non_null(strstr(mgen_last_error(w.ctx), "at most 4 x 6 x 4"));
+    dims[0] = 1, dims[3] = 2;
+    assert_int_equal(mgi_velocity(w.ctx, &w.video, x, dims, 0.5f, text, mask, 11, u),
+                     MGEN_E_INVALID);
+    world_free(&w);
+}
+
+/* -- memory ------------------------------------------------------------------------------------ */
+
+static void *own_alloc(void *user, size_t size)
+{
+    (void)user;
+    return malloc(size);
+}
+
+static void own_free(void *user, void *ptr, size_t size)
+{
+    (void)user;
+    (void)size;
+    free(ptr);
+}
+
+/* Estimate and truth for the model that is shipped, on a context of its own. Returns the truth. */
+static uint64_t estimated(uint32_t threads, int64_t frames, int64_t side, bool own_allocator,
+                          int32_t dtype)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *ctx;
+    mgi_tae tae;
+    mgi_t5 text;
+    mgi_vt video;
+    uint64_t hash, bytes;
+    double flops;
+    char dir[1024];
+    const char *source = getenv("MOVIEGEN_SOURCE");
+    snprintf(dir, sizeof dir, "%s/examples/models/toybox", source ? source : ".");
+    params.threads = threads;
+    if (own_allocator)
+        params.allocator = (mgen_allocator){own_alloc, own_free, NULL};
+    assert_int_equal(mgen_context_create(&params, &ctx), MGEN_OK);
+    assert_int_equal(mgi_tae_open(ctx, dir, "tae", &tae, &hash), MGEN_OK);
+    assert_int_equal(mgi_t5_open(ctx, dir, "text_encoder", &text, &hash), MGEN_OK);
+    assert_int_equal(mgi_vt_open(ctx, dir, "video_model", &video, &hash), MGEN_OK);
+    assert_int_equal(mgi_module_compute(&tae.module, dtype), MGEN_OK);
+    assert_int_equal(mgi_module_compute(&video.module, dtype), MGEN_OK);
+    mgi_networks n = {&tae, &text, &video, {64, 64, 32, 16}};
+    seen s = {0};
+    mgi_generate_request r = request(&s, frames);
+    r.steps = frames > 100 ? 1 : 5;
+    r.width = r.height = side;
+    assert_int_equal(mgi_generate_estimate(ctx, &n, &r, &bytes, &flops), MGEN_OK);
+    assert_true(s.steps == 0 && s.previews == 0 && s.frames == 0);
+    mgi_device_trim(ctx->device);
+    uint64_t before = atomic_load(&ctx->heap->now);
+    double flops_before = ctx->device->counts.flops;
+    atomic_store(&ctx->heap->peak, before);
+    assert_int_equal(mgi_generate(ctx, &n, &r), MGEN_OK);
+    uint64_t real = atomic_load(&ctx->heap->peak) - before;
+    double ratio = (double)bytes / (double)real;
+    if (!(ratio >= 1.0 && ratio <= 1.6))
+        fail_msg("%u threads, %lld frames: %llu bytes estimated, %llu needed", threads,
+                 (long long)frames, (unsigned long long)bytes, (unsigned long long)real);
+    assert_true(fabs(flops / (ctx->device->counts.flops - flops_before) - 1.0) < 1e-6);
+    test_free(s.latents);
+    mgi_vt_finish(&video);
+    mgi_t5_finish(&text);
+    mgi_tae_finish(&tae);
+    mgen_context_destroy(ctx);
+    return real;
+}
+
+static void test_estimate(void **state)
+{
+    static const int64_t lengths[] = {1, 32, 45, 96};
+    (void)state;
+    for (uint32_t threads = 1; threads <= 4; threads *= 2)
+        for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
+            estimated(threads, lengths[i], 0, false, MGK_F32);
+    estimated(2, 40, 128, false, MGK_F32);
+    estimated(3, 33, 0, true, MGK_F32);
+    estimated(2, 33, 0, false, MGK_BF16);
+}
+
+/* Six times the frames, at most a tenth more memory. */
+static void test_flat_memory(void **state)
+{
+    (void)state;
+    uint64_t some = estimated(2, 96, 0, false, MGK_F32);
+    uint64_t many = estimated(2, 600, 0, false, MGK_F32);
+    assert_true((double)many < 1.1 * (double)some);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_negative_prompt),
+        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_stopping),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_codec),
+        cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_flat_memory),
+        cmocka_unit_test(test_text_and_velocity),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
