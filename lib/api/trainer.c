@@ -34,7 +34,8 @@ mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *pa
     t->kind =
         stage.kind == MGI_STAGE_AUTOENCODER ? &mgi_stage_autoencoder : &mgi_stage_text_to_video;
     t->steps = stage.steps;
-    mgen_status status = t->kind->create(ctx, &stage, p.dir, p.seed, NULL, &t->run);
+    mgen_status status = t->kind->create(
+        ctx, &(mgi_stage_params){.stage = &stage, .dir = p.dir, .seed = p.seed}, &t->run);
     if (status == MGEN_E_NOT_FOUND)
         status = mgi_fail_context(ctx, MGEN_E_STATE,
                                   "stage \"%s\" needs the model of an earlier stage", stage.name);

@@ -49,18 +49,19 @@ static mgen_status start_from(struct mgi_stage_run *r)
     return status;
 }
 
-static mgen_status create(mgen_context *ctx, const mgi_stage *stage, const char *dir, uint64_t seed,
-                          mgi_comm *comm, struct mgi_stage_run **out)
+static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
+                          struct mgi_stage_run **out)
 {
+    const mgi_stage *stage = params->stage;
     struct mgi_stage_run *r;
     mgen_status status;
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *r, &r));
     r->ctx = ctx;
     r->stage = *stage;
-    r->seed = seed;
-    strcpy(r->dir, dir);
+    r->seed = params->seed;
+    strcpy(r->dir, params->dir);
     MGI_TRY_GOTO(status, mgi_tae_init(&r->tae, ctx, &stage->tae), failed);
-    MGI_TRY_GOTO(status, mgi_module_random(&r->tae.module, seed), failed);
+    MGI_TRY_GOTO(status, mgi_module_random(&r->tae.module, r->seed), failed);
     if (stage->start_from[0])
         MGI_TRY_GOTO(status, start_from(r), failed);
     MGI_TRY_GOTO(status, mgi_module_train(&r->tae.module), failed);
@@ -69,7 +70,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage *stage, const char 
                  mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps,
                                     (mgi_module *[]){&r->tae.module}, 1),
                  failed);
-    mgi_dp_init(&r->parallel, comm, (mgi_module *[]){&r->tae.module}, 1);
+    mgi_dp_init(&r->parallel, params->comm, (mgi_module *[]){&r->tae.module}, 1);
     *out = r;
     return MGEN_OK;
 failed:
@@ -219,10 +220,14 @@ static mgen_status save(struct mgi_stage_run *r)
                                &r->tae.module, MGI_ST_BF16);
 }
 
-static int modules(struct mgi_stage_run *r, mgi_module **list)
+static void state(struct mgi_stage_run *r, mgi_stage_state *out)
 {
-    list[0] = &r->tae.module;
-    return 1;
+    *out = (mgi_stage_state){.stage = &r->stage,
+                             .seed = r->seed,
+                             .module = {&r->tae.module},
+                             .modules = 1,
+                             .optimizer = &r->optimizer,
+                             .position = &r->updated};
 }
 
-const struct mgi_stage_kind mgi_stage_autoencoder = {create, step, save, modules, destroy};
+const struct mgi_stage_kind mgi_stage_autoencoder = {create, step, save, state, destroy};

@@ -9,17 +9,33 @@
 
 struct mgi_stage_run;
 
+typedef struct mgi_stage_params {
+    const mgi_stage *stage; /* copied */
+    const char *dir; /* model folder: earlier stages are read from it, this one is saved to it */
+    uint64_t seed;   /* of initial weights, noise and the order of the data */
+    /* This rank's handle among those that share each batch, which must outlive the run; NULL for one
+     * rank. All ranks make the same calls; one of them should save. */
+    mgi_comm *comm;
+} mgi_stage_params;
+
+/* What a checkpoint holds of a run, and what it must agree with. Pointers into the run. */
+typedef struct mgi_stage_state {
+    const mgi_stage *stage;
+    uint64_t seed, parent; /* parent: hash of the model that is used but not trained; 0 = none */
+    mgi_module *module[MGI_DP_MODULES]; /* in training */
+    int modules;
+    mgi_optimizer *optimizer;
+    int64_t *position; /* steps whose update is in the weights */
+} mgi_stage_state;
+
 struct mgi_stage_kind {
-    /* comm: this rank's handle among those that share each batch, which must outlive the run; NULL for
-     * one rank. All ranks make the same calls; one of them should save. */
-    mgen_status (*create)(mgen_context *ctx, const mgi_stage *stage, const char *dir, uint64_t seed,
-                          mgi_comm *comm, struct mgi_stage_run **out);
+    mgen_status (*create)(mgen_context *ctx, const mgi_stage_params *params,
+                          struct mgi_stage_run **out);
     /* Steps are 0, 1, ...; report may be NULL. A step that failed can be asked for again: weights
      * change only when all of it went well, and not twice. */
     mgen_status (*step)(struct mgi_stage_run *run, int64_t step, mgen_report *report);
     mgen_status (*save)(struct mgi_stage_run *run);
-    /* The modules in training, at most MGI_DP_MODULES; returns how many. */
-    int (*modules)(struct mgi_stage_run *run, mgi_module **list);
+    void (*state)(struct mgi_stage_run *run, mgi_stage_state *out);
     void (*destroy)(struct mgi_stage_run *run);
 };
 

@@ -24,6 +24,7 @@ struct mgi_stage_run {
     char dir[MGI_PATH_MAX + 1];
     uint64_t seed;
     mgi_tae tae;
+    uint64_t tae_hash; /* of its weights */
     mgi_t5 text;
     mgi_vt video;
     mgi_optimizer optimizer;
@@ -110,26 +111,26 @@ static mgen_status check_parts(struct mgi_stage_run *r)
     return mgi_networks_check(r->ctx, &n);
 }
 
-static mgen_status create(mgen_context *ctx, const mgi_stage *stage, const char *dir, uint64_t seed,
-                          mgi_comm *comm, struct mgi_stage_run **out)
+static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
+                          struct mgi_stage_run **out)
 {
+    const mgi_stage *stage = params->stage;
     struct mgi_stage_run *r;
     mgen_status status;
-    uint64_t hash;
     size_t rows = (size_t)(stage->batch > VALIDATION_BATCH ? stage->batch : VALIDATION_BATCH);
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *r, &r));
     r->ctx = ctx;
     r->stage = *stage;
-    r->seed = seed;
-    strcpy(r->dir, dir);
-    MGI_TRY_GOTO(status, mgi_tae_open(ctx, dir, stage->tae_name, &r->tae, &hash), failed);
+    r->seed = params->seed;
+    strcpy(r->dir, params->dir);
+    MGI_TRY_GOTO(status, mgi_tae_open(ctx, r->dir, stage->tae_name, &r->tae, &r->tae_hash), failed);
     r->stage.tae = r->tae.config;
     MGI_TRY_GOTO(status, mgi_t5_init(&r->text, ctx, &stage->text), failed);
     MGI_TRY_GOTO(status, mgi_vt_init(&r->video, ctx, &stage->video), failed);
     r->video.recompute = stage->recompute;
     MGI_TRY_GOTO(status, check_parts(r), failed);
-    MGI_TRY_GOTO(status, mgi_module_random(&r->text.module, seed), failed);
-    MGI_TRY_GOTO(status, mgi_vt_random(&r->video, seed), failed);
+    MGI_TRY_GOTO(status, mgi_module_random(&r->text.module, r->seed), failed);
+    MGI_TRY_GOTO(status, mgi_vt_random(&r->video, r->seed), failed);
     MGI_TRY_GOTO(status, mgi_module_train(&r->text.module), failed);
     MGI_TRY_GOTO(status, mgi_module_train(&r->video.module), failed);
     MGI_TRY_GOTO(status, mgi_module_compute(&r->tae.module, stage->dtype), failed);
@@ -142,7 +143,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage *stage, const char 
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->captions, &r->captions), failed);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->prompts, &r->prompts), failed);
     MGI_TRY_GOTO(status, encode_all(r), failed);
-    mgi_dp_init(&r->parallel, comm, (mgi_module *[]){&r->text.module, &r->video.module}, 2);
+    mgi_dp_init(&r->parallel, params->comm, (mgi_module *[]){&r->text.module, &r->video.module}, 2);
     *out = r;
     return MGEN_OK;
 failed:
@@ -292,11 +293,15 @@ static mgen_status save(struct mgi_stage_run *r)
     return mgi_pipeline_file_write(r->ctx, r->dir, &p);
 }
 
-static int modules(struct mgi_stage_run *r, mgi_module **list)
+static void state(struct mgi_stage_run *r, mgi_stage_state *out)
 {
-    list[0] = &r->text.module;
-    list[1] = &r->video.module;
-    return 2;
+    *out = (mgi_stage_state){.stage = &r->stage,
+                             .seed = r->seed,
+                             .parent = r->tae_hash,
+                             .module = {&r->text.module, &r->video.module},
+                             .modules = 2,
+                             .optimizer = &r->optimizer,
+                             .position = &r->updated};
 }
 
-const struct mgi_stage_kind mgi_stage_text_to_video = {create, step, save, modules, destroy};
+const struct mgi_stage_kind mgi_stage_text_to_video = {create, step, save, state, destroy};

@@ -100,8 +100,10 @@ typedef struct rank {
 static float *gather(struct mgi_stage_run *run, const struct mgi_stage_kind *kind, bool gradients,
                      int64_t *size)
 {
-    mgi_module *list[MGI_DP_MODULES];
-    int count = kind->modules(run, list);
+    mgi_stage_state state;
+    kind->state(run, &state);
+    mgi_module **list = state.module;
+    int count = state.modules;
     *size = 0;
     for (int i = 0; i < count; i++)
         *size += mgi_module_size(list[i]);
@@ -123,7 +125,8 @@ static mgen_status train(rank *r, mgen_context *ctx, mgi_comm *comm)
     const struct mgi_stage_kind *kind =
         r->stage->kind == MGI_STAGE_AUTOENCODER ? &mgi_stage_autoencoder : &mgi_stage_text_to_video;
     struct mgi_stage_run *run;
-    MGI_TRY(kind->create(ctx, r->stage, folder, 5, comm, &run));
+    MGI_TRY(kind->create(
+        ctx, &(mgi_stage_params){.stage = r->stage, .dir = folder, .seed = 5, .comm = comm}, &run));
     mgen_status status = MGEN_OK;
     for (int64_t step = 0; step < STEPS && status == MGEN_OK; step++) {
         mgen_report *report;

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT
+ * Checkpoints: going on from one gives the bits of a run without a break, and a damaged one changes
+ * nothing. */
+#include "core/alloc.h"
+#include "tensor/device.h"
+#include "text/byte_tokenizer.h"
+#include "train/checkpoint.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { STEPS = 6, BREAK = 3 };
+
+static char folder[] = "/tmp/mgi-resume-XXXXXX";
+static mgen_context *ctx;
+
+static const mgi_optimizer_recipe optimizer = {.lr = 0.001,
+                                               .lr_final = 0.1,
+                                               .warmup = 2,
+                                               .cosine_from = 0.5,
+                                               .beta1 = 0.9,
+                                               .beta2 = 0.99,
+                                               .eps = 1e-8,
+                                               .weight_decay = 0.01,
+                                               .clip = 1.0,
+                                               .skip_factor = 8.0,
+                                               .ema = 0.9};
+
+static mgi_stage autoencoder_stage(int32_t dtype)
+{
+    return (mgi_stage){.name = "tae",
+                       .kind = MGI_STAGE_AUTOENCODER,
+                       .steps = STEPS,
+                       .batch = 2,
+                       .validate_every = 4,
+                       .dtype = dtype,
+                       .optimizer = optimizer,
+                       .tae = {.levels = 4,
+                               .channels = {4, 6, 8, 8},
+                               .latent_channels = 4,
+                               .blocks = 1,
+                               .temporal = true},
+                       .frames = 9,
+                       .image_every = 2,
+                       .image_batch = 4,
+                       .l1 = 1,
+                       .mse = 10,
+                       .kl = 0.001};
+}
+
+static mgi_stage video_stage(int32_t dtype)
+{
+    return (mgi_stage){.name = "video",
+                       .kind = MGI_STAGE_TEXT_TO_VIDEO,
+                       .steps = STEPS,
+                       .batch = 4,
+                       .validate_every = 4,
+                       .dtype = dtype,
+                       .optimizer = optimizer,
+                       .tae_name = "tae",
+                       .text = {.vocab = MGI_BYTE_VOCAB,
+                                .dim = 24,
+                                .layers = 1,
+                                .heads = 2,
+                                .head_dim = 12,
+                                .ff_dim = 32,
+                                .buckets = 8,
+                                .max_distance = 16,
+                                .tokens_max = 96},
+                       .video = {.layers = 2,
+                                 .dim = 24,
+                                 .heads = 2,
+                                 .ff_dim = 40,
+                                 .channels = 4,
+                                 .patch_t = 1,
+                                 .patch_h = 2,
+                                 .patch_w = 2,
+                                 .frames_max = 8,
+                                 .rows_max = 8,
+                                 .columns_max = 8,
+                                 .text_dim = 24,
+                                 .time_dim = 16},
+                       .clips = 4,
+                       .recompute = MGI_RECOMPUTE_SELECTIVE,
+                       .drop = 0.2};
+}
+
+static const struct mgi_stage_kind *kind_of(const mgi_stage *stage)
+{
+    return stage->kind == MGI_STAGE_AUTOENCODER ? &mgi_stage_autoencoder : &mgi_stage_text_to_video;
+}
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        if ((call) != MGEN_OK)                                                                     \
+            fail_msg("%s", mgen_last_error(ctx));                                                  \
+    } while (0)
+
+static mgen_context *new_context(int threads)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *made;
+    params.threads = (uint32_t)threads;
+    assert_int_equal(mgi_context_init(&made, &params), MGEN_OK);
+    assert_int_equal(mgi_device_create(made, NULL), MGEN_OK);
+    return made;
+}
+
+static struct mgi_stage_run *begin(const mgi_stage *stage, uint64_t seed)
+{
+    struct mgi_stage_run *run;
+    mgi_stage_params params = {.stage = stage, .dir = folder, .seed = seed};
+    OK(kind_of(stage)->create(ctx, &params, &run));
+    return run;
+}
+
+static void steps(const mgi_stage *stage, struct mgi_stage_run *run, int64_t from, int64_t to)
+{
+    for (int64_t i = from; i < to; i++)
+        OK(kind_of(stage)->step(run, i, NULL));
+}
+
+static int64_t position(const mgi_stage *stage, struct mgi_stage_run *run)
+{
+    mgi_stage_state state;
+    kind_of(stage)->state(run, &state);
+    return *state.position;
+}
+
+static const char *in_folder(const char *name)
+{
+    static char path[4][128];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
+    return path[turn];
+}
+
+static uint8_t *load(const char *name, size_t *size)
+{
+    FILE *f = fopen(in_folder(name), "rb");
+    assert_non_null(f);
+    fseek(f, 0, SEEK_END);
+    *size = (size_t)ftell(f);
+    rewind(f);
+    uint8_t *data = calloc(1, *size + 1);
+    assert_non_null(data);
+    assert_int_equal(fread(data, 1, *size, f), *size);
+    fclose(f);
+    return data;
+}
+
+static void store(const char *name, const uint8_t *data, size_t size)
+{
+    FILE *f = fopen(in_folder(name), "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, size, f), size);
+    fclose(f);
+}
+
+static void assert_same_file(const char *name, const uint8_t *data, size_t size)
+{
+    size_t other_size;
+    uint8_t *other = load(name, &other_size);
+    assert_int_equal(other_size, size);
+    assert_memory_equal(other, data, size);
+    free(other);
+}
+
+/* All steps at once; then half of them, a checkpoint, a new context with another number of threads, and
+ * the rest: the same model, and the same last checkpoint. */
+static void straight_and_resumed(const mgi_stage *stage, const char *weights)
+{
+    const struct mgi_stage_kind *kind = kind_of(stage);
+    size_t size, end_size;
+    struct mgi_stage_run *run = begin(stage, 5);
+    steps(stage, run, 0, STEPS);
+    OK(mgi_checkpoint_save(ctx, kind, run, in_folder("end")));
+    OK(kind->save(run));
+    kind->destroy(run);
+    uint8_t *model = load(weights, &size), *end = load("end", &end_size);
+
+    run = begin(stage, 5);
+    steps(stage, run, 0, BREAK);
+    OK(mgi_checkpoint_save(ctx, kind, run, in_folder("half")));
+    kind->destroy(run);
+
+    mgi_context_free(ctx);
+    ctx = new_context(2);
+    run = begin(stage, 5);
+    steps(stage, run, 0, 1); /* what it held before does not matter */
+    OK(mgi_checkpoint_load(ctx, kind, run, in_folder("half")));
+    assert_int_equal(position(stage, run), BREAK);
+    OK(mgi_checkpoint_save(ctx, kind, run, in_folder("again")));
+    steps(stage, run, BREAK, STEPS);
+    OK(mgi_checkpoint_save(ctx, kind, run, in_folder("end")));
+    OK(kind->save(run));
+    kind->destroy(run);
+    assert_same_file(weights, model, size);
+    assert_same_file("end", end, end_size);
+    free(model);
+    free(end);
+    uint8_t *half = load("half", &size);
+    assert_same_file("again", half, size);
+    free(half);
+}
+
+static void test_autoencoder(void **state)
+{
+    (void)state;
+    for (int32_t dtype = MGK_F32; dtype <= MGK_BF16; dtype++) {
+        const mgi_stage stage = autoencoder_stage(dtype);
+        straight_and_resumed(&stage, "tae.safetensors");
+    }
+}
+
+/* After the autoencoder, whose model it needs. */
+static void test_video(void **state)
+{
+    (void)state;
+    for (int32_t dtype = MGK_F32; dtype <= MGK_BF16; dtype++) {
+        const mgi_stage stage = video_stage(dtype);
+        straight_and_resumed(&stage, "video_model.safetensors");
+    }
+}
+
+static void assert_refused(const mgi_stage *stage, uint64_t seed, mgen_status status,
+                           const char *said)
+{
+    struct mgi_stage_run *run = begin(stage, seed);
+    mgen_status got = mgi_checkpoint_load(ctx, kind_of(stage), run, in_folder("half"));
+    if (got != status || !strstr(mgen_last_error(ctx), said))
+        fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(ctx), said);
+    assert_int_equal(position(stage, run), 0);
+    kind_of(stage)->destroy(run);
+}
+
+/* Of another stage, recipe, seed, kind or earlier model. */
+static void test_other(void **state)
+{
+    (void)state;
+    mgi_stage stage = autoencoder_stage(MGK_F32);
+    struct mgi_stage_run *run = begin(&stage, 5);
+    OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("half")));
+    kind_of(&stage)->destroy(run);
+    assert_refused(&stage, 6, MGEN_E_STATE, "seed \"5\", but here it is \"6\"");
+    stage.optimizer.lr *= 1.0 + 1e-15;
+    assert_refused(&stage, 5, MGEN_E_STATE, "recipe");
+    stage = autoencoder_stage(MGK_F32);
+    strcpy(stage.name, "other");
+    assert_refused(&stage, 5, MGEN_E_STATE, "stage \"tae\", but here it is \"other\"");
+    stage = autoencoder_stage(MGK_BF16);
+    assert_refused(&stage, 5, MGEN_E_STATE, "recipe");
+    stage = video_stage(MGK_F32);
+    assert_refused(&stage, 5, MGEN_E_STATE, "kind");
+
+    run = begin(&stage, 5);
+    OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("half")));
+    kind_of(&stage)->destroy(run);
+    mgi_stage earlier = autoencoder_stage(MGK_F32);
+    run = begin(&earlier, 7);
+    OK(kind_of(&earlier)->save(run));
+    kind_of(&earlier)->destroy(run);
+    assert_refused(&stage, 5, MGEN_E_STATE, "earlier stage's model");
+}
+
+/* The statuses that a damaged file may give; the run is as it was. */
+static void assert_damage_seen(const mgi_stage *stage, struct mgi_stage_run *run,
+                               const uint8_t *before, size_t before_size, size_t where)
+{
+    mgen_status got = mgi_checkpoint_load(ctx, kind_of(stage), run, in_folder("bad"));
+    if (got != MGEN_E_CORRUPT && got != MGEN_E_VERSION)
+        fail_msg("byte %zu: %s: %s", where, mgen_status_name(got), mgen_last_error(ctx));
+    assert_int_equal(position(stage, run), 1);
+    if (where % 256 == 0) {
+        OK(mgi_checkpoint_save(ctx, kind_of(stage), run, in_folder("again")));
+        assert_same_file("again", before, before_size);
+    }
+}
+
+/* Cut at many lengths; bits turned in each byte of the metadata, and in some of the header and the data. */
+static void test_damaged(void **state)
+{
+    (void)state;
+    mgi_stage stage = autoencoder_stage(MGK_F32);
+    size_t size, before_size;
+    uint64_t header;
+    struct mgi_stage_run *run = begin(&stage, 5);
+    steps(&stage, run, 0, 2);
+    OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("half")));
+    kind_of(&stage)->destroy(run);
+    uint8_t *file = load("half", &size);
+    memcpy(&header, file, 8);
+    header += 8;
+    run = begin(&stage, 5);
+    steps(&stage, run, 0, 1);
+    OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("again")));
+    uint8_t *before = load("again", &before_size);
+
+    for (size_t n = 0; n < size; n += n < 100 ? 1 : n < 2000 ? 61 : 1 + size / 61) {
+        store("bad", file, n);
+        assert_damage_seen(&stage, run, before, before_size, n);
+    }
+    for (size_t at = 0; at < size; at += at < 560 ? 1 : at < header ? 131 : 1 + size / 41) {
+        static const uint8_t flips[] = {1, 0x20, 0xFF};
+        file[at] ^= flips[at % 3];
+        store("bad", file, size);
+        assert_damage_seen(&stage, run, before, before_size, at);
+        file[at] ^= flips[at % 3];
+    }
+    char *version = strstr((char *)file + 8, "\"version\": \"1\"");
+    assert_non_null(version);
+    version[12] = '2';
+    store("bad", file, size);
+    assert_int_equal(mgi_checkpoint_load(ctx, kind_of(&stage), run, in_folder("bad")),
+                     MGEN_E_VERSION);
+    assert_non_null(strstr(mgen_last_error(ctx), "version \"2\""));
+    assert_int_equal(
+        mgi_checkpoint_load(ctx, kind_of(&stage), run, in_folder("nothing.safetensors")),
+        MGEN_E_NOT_FOUND);
+    OK(mgi_checkpoint_load(ctx, kind_of(&stage), run, in_folder("half")));
+    assert_int_equal(position(&stage, run), 2);
+    kind_of(&stage)->destroy(run);
+    free(file);
+    free(before);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    ctx = new_context(1);
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"tae.json",
+                                        "tae.safetensors",
+                                        "text_encoder.json",
+                                        "text_encoder.safetensors",
+                                        "video_model.json",
+                                        "video_model.safetensors",
+                                        "pipeline.json",
+                                        "half",
+                                        "end",
+                                        "again",
+                                        "bad"};
+    mgi_context_free(ctx);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        unlink(in_folder(names[i]));
+    return rmdir(folder); /* nothing else was left there */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_autoencoder),
+                                       cmocka_unit_test(test_video), cmocka_unit_test(test_other),
+                                       cmocka_unit_test(test_damaged)};
+    return cmocka_run_group_tests_name("resume", tests, make_folder, remove_folder);
+}
