@@ -68,8 +68,8 @@ static int evaluate(cli_session *s, const eval_options *o)
     params.seed = o->seed;
     params.steps = o->steps;
     params.guidance = (float)o->guidance;
-    params.progress = on_progress;
-    params.progress_user = &p;
+    params.on_progress = on_progress;
+    params.user = &p;
     progress_start(&p, "measuring", o->quiet);
     mgen_status status = mgen_evaluate(s->ctx, &s->pipe, &params, &report);
     progress_end(&p);

@@ -10,9 +10,9 @@
 enum { FILES_MAX = 2, POLL_MS = 100 };
 
 typedef struct generate_options {
-    const char *model, *prompt, *out;
+    const char *model, *prompt, *negative, *out;
     uint64_t seed;
-    uint32_t steps, threads;
+    uint32_t steps, frames, threads;
     double guidance;
     bool json, quiet;
 } generate_options;
@@ -24,16 +24,15 @@ int generate_clip(cli_session *s, const mgen_generate_params *params, progress *
     *out = NULL;
     if (status != MGEN_OK)
         return complain_library(s, status);
-    while ((status = mgen_job_wait(job, POLL_MS)) == MGEN_E_TIMEOUT || status == MGEN_E_AGAIN) {
-        uint32_t done, total;
-        mgen_job_progress(job, &done, &total);
-        if (p)
-            progress_update(p, done, total, NULL);
+    mgen_job_info info = MGEN_JOB_INFO_INIT;
+    while ((status = mgen_job_wait(job, POLL_MS)) == MGEN_E_TIMEOUT) {
+        if (p && mgen_job_get_info(job, &info) == MGEN_OK && info.total > 0)
+            progress_update(p, info.done, info.total, NULL);
         if (interrupted())
             mgen_job_cancel(job);
     }
-    if (p && status == MGEN_OK)
-        progress_update(p, params->steps, params->steps, NULL);
+    if (p && status == MGEN_OK && mgen_job_get_info(job, &info) == MGEN_OK)
+        progress_update(p, info.total, info.total, NULL);
     if (p)
         progress_end(p);
     if (status == MGEN_OK)
@@ -196,8 +195,10 @@ static int generate(cli_session *s, const generate_options *o)
     if (!session_load(s, o->model))
         return STATUS_ERROR;
     params.prompt = o->prompt;
+    params.negative_prompt = o->negative;
     params.seed = o->seed;
     params.steps = o->steps;
+    params.frames = o->frames;
     params.guidance = (float)o->guidance;
     double start = seconds_now();
     progress_start(&p, "generating", o->quiet);
@@ -225,7 +226,11 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_MODEL(&o.model),
         OPTION_SEED(&o.seed),
         OPTION_STEPS(&o.steps),
+        {"--frames", NULL, OPTION_U32, &o.frames, 1, 65536, "N",
+         "frames of the film; 1 is a picture (default: the model's own)"},
         OPTION_GUIDANCE(&o.guidance),
+        {"--negative", NULL, OPTION_TEXT, &o.negative, 0, 0, "TEXT",
+         "what guidance leads away from (default: nothing)"},
         OPTION_THREADS(&o.threads),
         OPTION_JSON(&o.json),
         OPTION_QUIET(&o.quiet),

@@ -1,57 +1,71 @@
 /* SPDX-License-Identifier: MIT
- * What the API's files share: copying versioned structs in, and the handles' insides. Tier 8. */
+ * What the API's files share: copying versioned structs in and out, and the handles' insides. Tier 8. */
 #ifndef MGI_API_ARGS_H
 #define MGI_API_ARGS_H
 
 #include "core/report.h"
-#include "task/pipeline.h"
+#include "media/pixels.h"
+#include "task/generate.h"
 
 /* Copy a caller's struct that begins with struct_size: shorter than ours, the rest becomes 0; longer, its
  * unknown tail must be 0 (else VERSION); shorter than `least`, the first released size, INVALID. */
 mgen_status mgi_struct_in(mgen_context *ctx, void *ours, size_t our_size, size_t least,
                           const void *theirs, const char *name);
+/* Fill a caller's struct from ours, as far as both go. INVALID unless struct_size is one it may have. */
+mgen_status mgi_struct_out(void *theirs, const void *ours, size_t our_size, size_t least);
 
 /* STATE while a job runs on the context. */
 mgen_status mgi_context_idle(mgen_context *ctx);
 
+/* A name that is not NULL, not empty and not too long; INVALID names the argument. */
+mgen_status mgi_check_text(mgen_context *ctx, const char *text, const char *name, size_t bytes_max);
+/* A prompt: at most 4096 bytes of UTF-8. */
+mgen_status mgi_check_prompt(mgen_context *ctx, const char *text, const char *name);
+
+/* A model handle lives on a private context, which shares the heap of the one that opened it. */
+typedef struct mgi_handle {
+    mgen_context *home;
+    _Atomic uint64_t owners;
+    uint64_t hash, bytes;
+} mgi_handle;
+
 struct mgen_tae {
-    mgen_context *ctx;
-    int refs;
-    uint64_t hash;
-    mgi_clip_shape clip; /* of the pipeline it came from */
+    mgi_handle handle;
     mgi_tae net;
 };
 
 struct mgen_text_encoder {
-    mgen_context *ctx;
-    int refs;
-    uint64_t hash;
+    mgi_handle handle;
     mgi_t5 net;
 };
 
 struct mgen_video_model {
-    mgen_context *ctx;
-    int refs;
-    uint64_t hash;
-    mgi_clip_shape clip;
+    mgi_handle handle;
     mgi_vt net;
 };
 
 struct mgen_clip {
-    mgen_context *ctx;
+    struct mgi_heap *heap;
     mgen_clip_info info;
     uint8_t *pixels;
 };
 
 /* Copy a pipeline struct in and retain its handles; mgen_pipeline_close releases them. */
 mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen_pipeline *ours);
-/* The networks of a whole pipeline: STATE naming the part that is missing. */
+/* The networks of a whole pipeline: STATE naming the part that is missing or does not fit. */
 mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out);
 
-mgen_status mgi_clip_make(mgen_context *ctx, int64_t width, int64_t height, int64_t frames,
-                          int64_t fps, mgen_clip **out);
+enum { MGI_SIDE_MAX = 65536 }; /* width, height and count of frames and latents */
 
-/* A name that is not NULL, not empty and not too long; INVALID names the argument. */
-mgen_status mgi_check_text(mgen_context *ctx, const char *text, const char *name, size_t bytes_max);
+/* The caller's frames, checked; strides of 0 filled in. */
+mgen_status mgi_frames_in(mgen_context *ctx, const mgen_frames *theirs, mgi_pixels *out);
+/* The same the other way: how a callback sees frames of the library. */
+void mgi_frames_view(const mgi_pixels *p, mgen_frames *out);
+/* The caller's latents, checked; `name` is the argument's. */
+mgen_status mgi_latents_in(mgen_context *ctx, const mgen_latents *theirs, const char *name,
+                           mgen_latents *ours);
+
+mgen_status mgi_clip_make(mgen_context *ctx, int64_t width, int64_t height, int64_t frames,
+                          uint32_t fps_num, uint32_t fps_den, mgen_clip **out);
 
 #endif

@@ -3,8 +3,12 @@
 
 #include "core/alloc.h"
 #include "tensor/device.h"
+#include "text/byte_tokenizer.h"
 
+#include <stdio.h>
 #include <string.h>
+
+enum { STRUCT_MAX = 65536, THREADS_MAX = 256, PROMPT_MAX = 4096 };
 
 mgen_status mgi_struct_in(mgen_context *ctx, void *ours, size_t our_size, size_t least,
                           const void *theirs, const char *name)
@@ -13,7 +17,7 @@ mgen_status mgi_struct_in(mgen_context *ctx, void *ours, size_t our_size, size_t
     if (!theirs)
         return mgi_fail(ctx, MGEN_E_INVALID, "%s is NULL", name);
     memcpy(&size, theirs, sizeof size);
-    if (size < least || size > 65536)
+    if (size < least || size > STRUCT_MAX)
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "%s: struct_size is %u, expected %zu; fill the struct with its INIT macro",
                         name, size, our_size);
@@ -24,6 +28,20 @@ mgen_status mgi_struct_in(mgen_context *ctx, void *ours, size_t our_size, size_t
                             name, i, mgen_version());
     memset(ours, 0, our_size);
     memcpy(ours, theirs, size < our_size ? size : our_size);
+    return MGEN_OK;
+}
+
+mgen_status mgi_struct_out(void *theirs, const void *ours, size_t our_size, size_t least)
+{
+    uint32_t size;
+    if (!theirs)
+        return MGEN_E_INVALID;
+    memcpy(&size, theirs, sizeof size);
+    if (size < least || size > STRUCT_MAX)
+        return MGEN_E_INVALID;
+    memset(theirs, 0, size);
+    memcpy(theirs, ours, size < our_size ? size : our_size);
+    memcpy(theirs, &size, sizeof size);
     return MGEN_OK;
 }
 
@@ -45,21 +63,58 @@ mgen_status mgi_check_text(mgen_context *ctx, const char *text, const char *name
     return MGEN_OK;
 }
 
+mgen_status mgi_check_prompt(mgen_context *ctx, const char *text, const char *name)
+{
+    size_t bad, bytes = strnlen(text, PROMPT_MAX + 1);
+    if (bytes > PROMPT_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "%s is longer than %d bytes", name, PROMPT_MAX);
+    if (!mgi_utf8_valid(text, bytes, &bad))
+        return mgi_fail(ctx, MGEN_E_INVALID, "%s is not UTF-8: byte %zu is malformed", name, bad);
+    return MGEN_OK;
+}
+
+/* The sentence of a context that did not come to be. */
+static mgen_status refuse(const mgen_context_params *p, mgen_status status, const char *text)
+{
+    if (p->error_text && p->error_size > 0)
+        snprintf(p->error_text, p->error_size, "%s", text);
+    return status;
+}
+
+static mgen_status check_params(const mgen_context_params *p)
+{
+    if (p->threads > THREADS_MAX)
+        return refuse(p, MGEN_E_INVALID, "context params: threads must be 0..256");
+    if (!p->allocator.alloc != !p->allocator.free)
+        return refuse(p, MGEN_E_INVALID, "context params: the allocator needs both functions");
+    if (p->device && strcmp(p->device, "cpu"))
+        return refuse(p, MGEN_E_UNSUPPORTED,
+                      "context params: there is no such device; this build has \"cpu\"");
+    if (p->cache_dir && !p->cache_dir[0])
+        return refuse(p, MGEN_E_INVALID, "context params: cache_dir is empty; NULL means none");
+    return MGEN_OK;
+}
+
 mgen_status mgen_context_create(const mgen_context_params *params, mgen_context **out)
 {
     static const mgen_context_params defaults = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context_params p;
+    mgen_context *ctx;
     if (!out)
         return MGEN_E_INVALID;
     *out = NULL;
-    MGI_TRY(mgi_struct_in(NULL, &p, sizeof p, offsetof(mgen_context_params, plugin_dir),
-                          params ? params : &defaults, "context params"));
-    if (p.threads > 256 || !p.allocator.alloc != !p.allocator.free)
-        return MGEN_E_INVALID;
-    mgen_context *ctx;
-    MGI_TRY(mgi_context_init(&ctx, &p));
-    mgen_status status = mgi_device_create(ctx, p.kernels);
+    MGI_TRY(
+        mgi_struct_in(NULL, &p, sizeof p, sizeof p, params ? params : &defaults, "context params"));
+    refuse(&p, MGEN_OK, "");
+    MGI_TRY(check_params(&p));
+    mgen_status status = mgi_context_init(&ctx, &p);
+    if (status != MGEN_OK)
+        return p.error_text && p.error_size && !p.error_text[0]
+                   ? refuse(&p, status, "no memory for a context")
+                   : status;
+    status = mgi_device_create(ctx, p.kernels);
     if (status != MGEN_OK) {
+        refuse(&p, status, ctx->error_text);
         mgi_context_free(ctx);
         return status;
     }
@@ -75,11 +130,12 @@ void mgen_context_destroy(mgen_context *ctx)
 
 const char *mgen_last_error(const mgen_context *ctx)
 {
-    if (!ctx)
-        return "no context: mgen_context_create() failed: struct_size, threads (0..256), the "
-               "allocator "
-               "(both functions or none), the kernels list, or memory";
-    return atomic_load(&ctx->error_set) == 1 ? ctx->error_text : "";
+    return ctx && atomic_load(&ctx->error_set) == 1 ? ctx->error_text : "";
+}
+
+mgen_status mgen_last_status(const mgen_context *ctx)
+{
+    return ctx && atomic_load(&ctx->error_set) == 1 ? ctx->error_code : MGEN_OK;
 }
 
 void mgen_context_memory(const mgen_context *ctx, uint64_t *now, uint64_t *peak)
@@ -90,7 +146,13 @@ void mgen_context_memory(const mgen_context *ctx, uint64_t *now, uint64_t *peak)
         *peak = ctx ? atomic_load(&ctx->heap->peak) : 0;
 }
 
-const char *mgen_context_kernels(mgen_context *ctx)
+void mgen_context_trim(mgen_context *ctx)
 {
-    return ctx && ctx->device ? ctx->device->kernels_text : "";
+    if (ctx && !atomic_load(&ctx->busy))
+        mgi_device_trim(ctx->device);
+}
+
+const char *mgen_context_kernels(const mgen_context *ctx)
+{
+    return ctx ? ctx->device->kernels_text : "";
 }

@@ -8,7 +8,7 @@
 static bool forward_progress(void *user, int done, int total)
 {
     const mgen_eval_params *p = user;
-    return p->progress && p->progress(p->progress_user, (uint32_t)done, (uint32_t)total) != 0;
+    return p->on_progress && p->on_progress(p->user, (uint32_t)done, (uint32_t)total) != 0;
 }
 
 static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mgen_eval_params *p,

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT
- * A generate job: one thread that runs task/generate.c. */
+ * A generate job: one thread that runs task/generate.c, and where its frames go. */
 #include "api/args.h"
 
 #include "core/alloc.h"
-#include "media/pixels.h"
-#include "task/generate.h"
-#include "text/byte_tokenizer.h"
+#include "core/checked.h"
+#include "model/tae_stream.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
 
-enum { PROMPT_MAX = 4096, STEPS_DEFAULT = 50, STEPS_MAX = 1000 };
+enum { STEPS_DEFAULT = 50, STEPS_MAX = 1000, FRAMES_MAX = 65536 };
 static const float guidance_default = 7.5f, guidance_max = 100.0f;
 
 struct mgen_job {
@@ -21,8 +21,13 @@ struct mgen_job {
     mgen_pipeline pipeline; /* retained */
     mgi_networks networks;
     mgen_generate_params params;
-    char *prompt;
-    mgen_clip *clip;
+    mgi_generate_request request;
+    char *prompt, *negative;
+    mgen_estimate estimate;
+    mgen_clip *clip;                    /* where the frames go: here, */
+    mgi_pixels into;                    /* or here, */
+    uint8_t *piece;                     /* or here, to be seen by on_frames */
+    int64_t frame_values, frames_bytes; /* of an RGB frame; of what the library makes for frames */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t ended;
@@ -30,40 +35,88 @@ struct mgen_job {
     bool joined; /* the caller's side */
     mgen_status status;
     _Atomic int cancel;
-    _Atomic uint32_t done;
+    _Atomic uint32_t done, total, frames_done;
 };
 
-static bool after_step(void *user, int done, int total)
+/* -- callbacks of the work --------------------------------------------------------------------------- */
+
+static bool on_progress(void *user, int done, int total)
 {
     mgen_job *job = user;
+    const mgen_generate_params *p = &job->params;
+    atomic_store(&job->total, (uint32_t)total);
     atomic_store(&job->done, (uint32_t)done);
-    bool stop = false;
-    if (job->params.progress)
-        stop =
-            job->params.progress(job->params.progress_user, (uint32_t)done, (uint32_t)total) != 0;
+    bool stop = p->on_progress && p->on_progress(p->user, (uint32_t)done, (uint32_t)total) != 0;
     return stop || atomic_load(&job->cancel);
 }
 
-static mgen_status take_frames(void *user, int64_t first, int64_t count, const float *rgb)
+static bool on_preview(void *user, int done, const float *values, const int64_t dims[4])
 {
     const mgen_job *job = user;
-    int64_t size = (int64_t)job->clip->info.width * job->clip->info.height * 3;
-    mgi_bytes_from_floats(job->clip->pixels + first * size, rgb, count * size);
+    mgen_latents latents = MGEN_LATENTS_INIT;
+    latents.frames = (uint32_t)dims[0];
+    latents.height = (uint32_t)dims[1];
+    latents.width = (uint32_t)dims[2];
+    latents.channels = (uint32_t)dims[3];
+    latents.data = (float *)values;
+    return job->params.on_preview(job->params.user, (uint32_t)done - 1, &latents) != 0;
+}
+
+/* Frames that on_frames gets at once, at most. */
+static int64_t piece_frames(const mgen_job *job)
+{
+    return mgi_tae_piece(job->estimate.height, job->estimate.width);
+}
+
+static mgen_status show_piece(mgen_job *job, int64_t first, int64_t count, const float *rgb)
+{
+    mgi_pixels piece = {.format = (int)job->params.frames_format,
+                        .width = job->estimate.width,
+                        .height = job->estimate.height,
+                        .frames = count};
+    mgen_frames view;
+    if (!job->piece)
+        MGI_TRY(mgi_alloc(job->ctx, (size_t)job->frames_bytes, &job->piece));
+    mgi_pixels_pack(&piece, job->piece);
+    for (int64_t i = 0; i < count; i++)
+        mgi_pixels_put_floats(&piece, i, rgb + i * job->frame_values);
+    mgi_frames_view(&piece, &view);
+    if (job->params.on_frames(job->params.user, (uint64_t)first, &view) != 0)
+        return mgi_fail(job->ctx, MGEN_E_CANCELLED, "cancelled by on_frames at frame %lld",
+                        (long long)first);
+    return MGEN_OK;
+}
+
+static mgen_status show(mgen_job *job, int64_t first, int64_t count, const float *rgb)
+{
+    int64_t most = piece_frames(job);
+    for (int64_t i = 0; i < count; i += most)
+        MGI_TRY(show_piece(job, first + i, count - i < most ? count - i : most,
+                           rgb + i * job->frame_values));
+    return MGEN_OK;
+}
+
+static mgen_status on_frames(void *user, int64_t first, int64_t count, const float *rgb)
+{
+    mgen_job *job = user;
+    if (job->params.on_frames)
+        MGI_TRY(show(job, first, count, rgb));
+    for (int64_t i = 0; job->params.into && i < count; i++)
+        mgi_pixels_put_floats(&job->into, first + i, rgb + i * job->frame_values);
+    if (job->clip)
+        mgi_bytes_from_floats(job->clip->pixels + (size_t)first * job->frame_values, rgb,
+                              count * job->frame_values);
+    atomic_store(&job->frames_done, (uint32_t)(first + count));
+    if (atomic_load(&job->cancel))
+        return mgi_fail(job->ctx, MGEN_E_CANCELLED, "cancelled after frame %lld",
+                        (long long)(first + count));
     return MGEN_OK;
 }
 
 static void *work(void *arg)
 {
     mgen_job *job = arg;
-    mgi_generate_request r = {.prompts = (const char *const[]){job->prompt},
-                              .count = 1,
-                              .seeds = &job->params.seed,
-                              .steps = (int)job->params.steps,
-                              .guidance = job->params.guidance,
-                              .progress = after_step,
-                              .sink = take_frames,
-                              .user = job};
-    mgen_status status = mgi_generate(job->ctx, &job->networks, &r);
+    mgen_status status = mgi_generate(job->ctx, &job->networks, &job->request);
     pthread_mutex_lock(&job->lock);
     job->status = status;
     job->over = true;
@@ -72,13 +125,15 @@ static void *work(void *arg)
     return NULL;
 }
 
-static mgen_status check_params(mgen_context *ctx, mgen_generate_params *p,
-                                const mgi_clip_shape *clip)
+/* -- checking a request ------------------------------------------------------------------------------ */
+
+static mgen_status check_params(mgen_context *ctx, mgen_generate_params *p)
 {
-    size_t bad;
-    MGI_TRY(mgi_check_text(ctx, p->prompt, "the prompt", PROMPT_MAX));
-    if (!mgi_utf8_valid(p->prompt, strlen(p->prompt), &bad))
-        return mgi_fail(ctx, MGEN_E_INVALID, "the prompt is not UTF-8: byte %zu is malformed", bad);
+    if (!p->prompt || !p->prompt[0])
+        return mgi_fail(ctx, MGEN_E_INVALID, "the prompt is missing or empty");
+    MGI_TRY(mgi_check_prompt(ctx, p->prompt, "the prompt"));
+    if (p->negative_prompt)
+        MGI_TRY(mgi_check_prompt(ctx, p->negative_prompt, "the negative prompt"));
     p->steps = p->steps ? p->steps : STEPS_DEFAULT;
     if (p->steps > STEPS_MAX)
         return mgi_fail(ctx, MGEN_E_INVALID, "steps is %u; it must be 1..%d", p->steps, STEPS_MAX);
@@ -86,24 +141,187 @@ static mgen_status check_params(mgen_context *ctx, mgen_generate_params *p,
     if (!(p->guidance > 0.0f && p->guidance <= guidance_max))
         return mgi_fail(ctx, MGEN_E_INVALID, "guidance is %g; it must be above 0 and at most %g",
                         (double)p->guidance, (double)guidance_max);
-    if ((p->width && p->width != clip->width) || (p->height && p->height != clip->height) ||
-        (p->frames && p->frames != clip->frames))
-        return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
-                        "this model makes clips of %lld x %lld x %lld frames, not %u x %u x %u",
-                        (long long)clip->width, (long long)clip->height, (long long)clip->frames,
-                        p->width, p->height, p->frames);
+    if (p->schedule > MGEN_SCHEDULE_LINEAR)
+        return mgi_fail(ctx, MGEN_E_INVALID, "schedule is %u; it must be a MGEN_SCHEDULE_*",
+                        p->schedule);
+    if (p->frames > FRAMES_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "frames is %u; it must be 1..%d", p->frames,
+                        FRAMES_MAX);
+    if (p->frames_format > MGEN_FORMAT_YUV420)
+        return mgi_fail(ctx, MGEN_E_INVALID, "frames_format is %u; it must be a MGEN_FORMAT_*",
+                        p->frames_format);
+    if (p->on_frames && p->into)
+        return mgi_fail(ctx, MGEN_E_INVALID, "on_frames and into exclude each other");
     return MGEN_OK;
 }
+
+/* The caller's frames: room for the clip, in its size. */
+static mgen_status check_into(mgen_job *job)
+{
+    const mgen_estimate *e = &job->estimate;
+    const mgi_pixels *p = &job->into;
+    MGI_TRY(mgi_frames_in(job->ctx, job->params.into, &job->into));
+    if (p->width == e->width && p->height == e->height && p->frames >= e->frames)
+        return MGEN_OK;
+    return mgi_fail(job->ctx, MGEN_E_INVALID,
+                    "into has %lld frames of %lld x %lld; the clip has %u of %u x %u",
+                    (long long)p->frames, (long long)p->width, (long long)p->height, e->frames,
+                    e->width, e->height);
+}
+
+/* What the frames need where they go, beyond what the work itself does. */
+static mgen_status count_frames(mgen_job *job)
+{
+    const mgen_generate_params *p = &job->params;
+    const mgen_estimate *e = &job->estimate;
+    int64_t count = p->into ? 0 : p->on_frames ? piece_frames(job) : e->frames;
+    mgi_pixels view = {.format = p->on_frames ? (int)p->frames_format : MGI_PIXELS_RGB8,
+                       .width = e->width,
+                       .height = e->height,
+                       .frames = count};
+    if (!mgi_dims_count((int64_t[]){e->height, e->width, 3}, 3, &job->frame_values) ||
+        !mgi_dims_count((int64_t[]){mgi_pixels_frame_bytes(&view), count}, 2, &job->frames_bytes))
+        return mgi_fail(job->ctx, MGEN_E_NO_MEMORY, "the clip is too large");
+    return MGEN_OK;
+}
+
+/* All that can be refused is refused here, before anything of the request's size is allocated. The job
+ * may be on the caller's stack. */
+static mgen_status prepare(mgen_job *job, const mgen_pipeline *pipeline,
+                           const mgen_generate_params *params)
+{
+    mgen_context *ctx = job->ctx;
+    mgen_generate_params *p = &job->params;
+    mgi_generate_request *r = &job->request;
+    mgen_estimate *e = &job->estimate;
+    MGI_TRY(mgi_struct_in(ctx, p, sizeof *p, sizeof *p, params, "generate params"));
+    MGI_TRY(check_params(ctx, p));
+    MGI_TRY(mgi_pipeline_in(ctx, pipeline, &job->pipeline));
+    MGI_TRY(mgi_pipeline_networks(ctx, &job->pipeline, &job->networks));
+    e->width = p->width ? p->width : job->pipeline.width;
+    e->height = p->height ? p->height : job->pipeline.height;
+    e->frames = p->frames ? p->frames : job->pipeline.frames;
+    *r = (mgi_generate_request){.prompts = (const char *const *)&job->prompt,
+                                .negatives = (const char *const *)&job->negative,
+                                .count = 1,
+                                .seeds = &p->seed,
+                                .steps = (int)p->steps,
+                                .guidance = p->guidance,
+                                .schedule = (int)p->schedule,
+                                .width = e->width,
+                                .height = e->height,
+                                .frames = e->frames,
+                                .progress = on_progress,
+                                .preview = p->on_preview ? on_preview : NULL,
+                                .sink = on_frames,
+                                .user = job};
+    job->prompt = (char *)p->prompt; /* until the job has its own */
+    job->negative = (char *)p->negative_prompt;
+    MGI_TRY(mgi_generate_estimate(ctx, &job->networks, r, &e->host_bytes, &e->flops));
+    if (p->into)
+        MGI_TRY(check_into(job));
+    MGI_TRY(count_frames(job));
+    e->host_bytes +=
+        (uint64_t)job->frames_bytes + sizeof(mgen_job) + 2 * 4096; /* and the prompts */
+    return MGEN_OK;
+}
+
+static bool fits(const mgi_heap *heap, uint64_t need)
+{
+    uint64_t now = atomic_load(&heap->now);
+    return !heap->max || (now <= heap->max && need <= heap->max - now);
+}
+
+static mgen_status check_limit(const mgen_job *job)
+{
+    const mgi_heap *heap = job->ctx->heap;
+    uint64_t need = job->estimate.host_bytes;
+    if (!fits(heap, need))
+        mgi_device_trim(job->ctx->device); /* what earlier requests left counts as in use */
+    if (fits(heap, need))
+        return MGEN_OK;
+    return mgi_fail(job->ctx, MGEN_E_LIMIT,
+                    "%u frames of %u x %u need up to %" PRIu64 " bytes beside the %" PRIu64
+                    " in use; host_memory_max is %" PRIu64
+                    ": raise it, ask for less, or take the frames by on_frames",
+                    job->estimate.frames, job->estimate.width, job->estimate.height, need,
+                    atomic_load(&heap->now), heap->max);
+}
+
+mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                   const mgen_generate_params *params, mgen_estimate *out)
+{
+    mgen_estimate theirs;
+    if (!ctx)
+        return MGEN_E_INVALID;
+    MGI_TRY(mgi_context_idle(ctx));
+    MGI_TRY(mgi_struct_in(ctx, &theirs, sizeof theirs, sizeof theirs, out, "estimate"));
+    mgen_job job = {.ctx = ctx};
+    mgen_status status = prepare(&job, pipeline, params);
+    mgen_pipeline_close(&job.pipeline);
+    return status == MGEN_OK
+               ? mgi_struct_out(out, &job.estimate, sizeof job.estimate, sizeof job.estimate)
+               : status;
+}
+
+/* -- life -------------------------------------------------------------------------------------------- */
 
 static void job_free(mgen_job *job)
 {
     mgen_context *ctx = job->ctx;
     mgen_pipeline_close(&job->pipeline);
     mgen_clip_destroy(job->clip);
+    mgi_free(ctx, job->piece);
     mgi_free(ctx, job->prompt);
+    mgi_free(ctx, job->negative);
     pthread_mutex_destroy(&job->lock);
     pthread_cond_destroy(&job->ended);
     mgi_free(ctx, job);
+}
+
+static void init_waiting(mgen_job *job)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&job->ended, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&job->lock, NULL);
+}
+
+/* Move a prepared job to the heap, with copies of what the caller keeps. Takes over its handles. */
+static mgen_status make(mgen_job *prepared, mgen_job **out)
+{
+    mgen_context *ctx = prepared->ctx;
+    const mgen_estimate *e = &prepared->estimate;
+    mgen_job *job;
+    mgen_status status = mgi_alloc_zero(ctx, 1, sizeof *job, &job);
+    if (status != MGEN_OK) {
+        mgen_pipeline_close(&prepared->pipeline);
+        return status;
+    }
+    memcpy(job, prepared, sizeof *job);
+    init_waiting(job);
+    const char *negative = job->negative;
+    job->prompt = job->negative = NULL;
+    job->request.prompts = (const char *const *)&job->prompt;
+    job->request.negatives = (const char *const *)&job->negative;
+    job->request.seeds = &job->params.seed;
+    job->request.user = job;
+    MGI_TRY_GOTO(status, mgi_strdup(ctx, job->params.prompt, &job->prompt), failed);
+    if (negative)
+        MGI_TRY_GOTO(status, mgi_strdup(ctx, negative, &job->negative), failed);
+    if (!job->params.into && !job->params.on_frames)
+        MGI_TRY_GOTO(
+            status,
+            mgi_clip_make(ctx, e->width, e->height, e->frames, job->pipeline.fps, 1, &job->clip),
+            failed);
+    atomic_init(&job->total, job->params.steps);
+    *out = job;
+    return MGEN_OK;
+failed:
+    job_free(job);
+    return status;
 }
 
 /* The library installs no signal handlers; its thread takes none of the host's signals either. */
@@ -120,51 +338,32 @@ static mgen_status start_thread(mgen_job *job)
     return MGEN_OK;
 }
 
-static void init_waiting(mgen_job *job)
-{
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&job->ended, &attr);
-    pthread_condattr_destroy(&attr);
-    pthread_mutex_init(&job->lock, NULL);
-}
-
 mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline,
                                 const mgen_generate_params *params, mgen_job **out)
 {
     mgen_job *job;
-    mgen_status status;
     if (!ctx || !out)
         return MGEN_E_INVALID;
     *out = NULL;
     MGI_TRY(mgi_context_idle(ctx));
-    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *job, &job));
-    job->ctx = ctx;
-    init_waiting(job);
-    MGI_TRY_GOTO(status,
-                 mgi_struct_in(ctx, &job->params, sizeof job->params, sizeof job->params, params,
-                               "generate params"),
-                 failed);
-    MGI_TRY_GOTO(status, mgi_pipeline_in(ctx, pipeline, &job->pipeline), failed);
-    MGI_TRY_GOTO(status, mgi_pipeline_networks(ctx, &job->pipeline, &job->networks), failed);
-    const mgi_clip_shape *c = &job->networks.clip;
-    MGI_TRY_GOTO(status, check_params(ctx, &job->params, c), failed);
-    MGI_TRY_GOTO(status, mgi_strdup(ctx, job->params.prompt, &job->prompt), failed);
-    job->params.prompt = NULL;
-    MGI_TRY_GOTO(status, mgi_clip_make(ctx, c->width, c->height, c->frames, c->fps, &job->clip),
-                 failed);
+    mgen_job prepared = {.ctx = ctx};
+    mgen_status status = prepare(&prepared, pipeline, params);
+    if (status == MGEN_OK)
+        status = check_limit(&prepared);
+    if (status != MGEN_OK) {
+        mgen_pipeline_close(&prepared.pipeline);
+        return status;
+    }
+    MGI_TRY(make(&prepared, &job));
     atomic_store(&ctx->busy, 1);
     status = start_thread(job);
     if (status != MGEN_OK) {
         atomic_store(&ctx->busy, 0);
-        goto failed;
+        job_free(job);
+        return status;
     }
     *out = job;
     return MGEN_OK;
-failed:
-    job_free(job);
-    return status;
 }
 
 static bool wait_end(mgen_job *job, int64_t timeout_ms)
@@ -190,19 +389,29 @@ static bool wait_end(mgen_job *job, int64_t timeout_ms)
     return over;
 }
 
-mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms)
+/* The job's end, or `running`; no message for that: the job's thread owns the error meanwhile. */
+static mgen_status end_of(mgen_job *job, int64_t timeout_ms, mgen_status running)
 {
     if (!job)
         return MGEN_E_INVALID;
     if (job->joined)
         return job->status;
-    /* No message for the two answers that are no failure: the job's thread owns the error meanwhile. */
     if (!wait_end(job, timeout_ms))
-        return timeout_ms == 0 ? MGEN_E_AGAIN : MGEN_E_TIMEOUT;
+        return running;
     pthread_join(job->thread, NULL);
     job->joined = true;
     atomic_store(&job->ctx->busy, 0);
     return job->status;
+}
+
+mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms)
+{
+    return end_of(job, timeout_ms, MGEN_E_TIMEOUT);
+}
+
+mgen_status mgen_job_poll(mgen_job *job)
+{
+    return end_of(job, 0, MGEN_E_AGAIN);
 }
 
 void mgen_job_cancel(mgen_job *job)
@@ -211,12 +420,18 @@ void mgen_job_cancel(mgen_job *job)
         atomic_store(&job->cancel, 1);
 }
 
-void mgen_job_progress(const mgen_job *job, uint32_t *done, uint32_t *total)
+mgen_status mgen_job_get_info(const mgen_job *job, mgen_job_info *info)
 {
-    if (done)
-        *done = job ? atomic_load(&job->done) : 0;
-    if (total)
-        *total = job ? job->params.steps : 0;
+    if (!job)
+        return MGEN_E_INVALID;
+    mgen_job_info ours = {.done = atomic_load(&job->done),
+                          .total = atomic_load(&job->total),
+                          .width = job->estimate.width,
+                          .height = job->estimate.height,
+                          .frames = job->estimate.frames,
+                          .frames_done = atomic_load(&job->frames_done),
+                          .host_bytes = job->estimate.host_bytes};
+    return mgi_struct_out(info, &ours, sizeof ours, sizeof ours);
 }
 
 mgen_status mgen_job_take_clip(mgen_job *job, mgen_clip **out)
@@ -228,8 +443,9 @@ mgen_status mgen_job_take_clip(mgen_job *job, mgen_clip **out)
         return MGEN_E_STATE; /* the error text belongs to the job's thread until the wait */
     if (job->status != MGEN_OK || !job->clip)
         return mgi_fail(job->ctx, MGEN_E_STATE, "the job %s",
-                        job->status != MGEN_OK ? "failed: it has no clip"
-                                               : "gave its clip away already");
+                        job->status != MGEN_OK                      ? "failed: it has no clip"
+                        : job->params.into || job->params.on_frames ? "gave its frames elsewhere"
+                                                                    : "gave its clip away already");
     *out = job->clip;
     job->clip = NULL;
     return MGEN_OK;

@@ -76,6 +76,7 @@ mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params
     if (!ctx || !out)
         return MGEN_E_INVALID;
     *out = NULL;
+    MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "plan params"));
     MGI_TRY(request_of(ctx, &p, &request));
     MGI_TRY(mgi_plan_step(ctx, &request, &plan));

@@ -41,8 +41,12 @@ mgen_status mgi_context_init(mgen_context **out, const mgen_context_params *para
     MGI_TRY(make(mgi_heap_create(&allocator, params->host_memory_max), &ctx));
     ctx->log = params->log;
     ctx->log_user = params->log_user;
+    ctx->progress = params->progress;
+    ctx->progress_user = params->progress_user;
     if (params->plugin_dir)
         MGI_TRY_GOTO(status, mgi_strdup(ctx, params->plugin_dir, &ctx->plugin_dir), fail);
+    if (params->cache_dir)
+        MGI_TRY_GOTO(status, mgi_strdup(ctx, params->cache_dir, &ctx->cache_dir), fail);
     int threads = params->threads ? (int)params->threads : mgi_cpu_count();
     if (threads > THREADS_MAX)
         threads = THREADS_MAX;
@@ -50,6 +54,8 @@ mgen_status mgi_context_init(mgen_context **out, const mgen_context_params *para
     *out = ctx;
     return MGEN_OK;
 fail:
+    if (params->error_text && params->error_size > 0)
+        snprintf(params->error_text, params->error_size, "%s", ctx->error_text);
     mgi_context_free(ctx);
     return status;
 }
@@ -76,6 +82,7 @@ void mgi_context_free(mgen_context *ctx)
         ctx->device_destroy(ctx->device);
     mgi_pool_destroy(ctx, ctx->pool);
     mgi_free(ctx, ctx->plugin_dir);
+    mgi_free(ctx, ctx->cache_dir);
     mgi_heap *heap = ctx->heap;
     heap->allocator.free(heap->allocator.user, ctx, sizeof(*ctx));
     mgi_heap_release(heap);
@@ -155,6 +162,13 @@ mgen_status mgi_fail_context(mgen_context *ctx, mgen_status code, const char *fo
     tidy(text, sizeof(text), length);
     record(ctx, code, text);
     return code;
+}
+
+mgen_status mgi_progress(mgen_context *ctx, const char *what, uint64_t done, uint64_t total)
+{
+    if (ctx->progress && ctx->progress(ctx->progress_user, what, done, total) != 0)
+        return mgi_fail(ctx, MGEN_E_CANCELLED, "%s: cancelled by the progress callback", what);
+    return MGEN_OK;
 }
 
 void mgi_log(mgen_context *ctx, int32_t level, const char *format, ...)

@@ -24,10 +24,13 @@ struct mgen_context {
     struct mgi_heap *heap;
     void (*log)(void *user, int32_t level, const char *text);
     void *log_user;
+    int32_t (*progress)(void *user, const char *what, uint64_t done, uint64_t total);
+    void *progress_user;
     struct mgi_pool *pool;
     struct mgi_device *device; /* made by tier 2, owned by the context */
     void (*device_destroy)(struct mgi_device *device);
     char *plugin_dir;      /* NULL = installed place */
+    char *cache_dir;       /* NULL = no cache */
     _Atomic int busy;      /* 1 while a job's thread uses the context */
     _Atomic int error_set; /* 1: error_* below are valid; 2: being written */
     mgen_status error_code;
@@ -72,6 +75,9 @@ mgen_status mgi_fail_context(mgen_context *ctx, mgen_status code, const char *fo
 
 /* The system's text for an errno value; may use buffer. Any thread. */
 const char *mgi_errno_text(int error, char *buffer, size_t size);
+
+/* Tell the host how far a blocking call is. CANCELLED if it wants no more of it. */
+mgen_status mgi_progress(mgen_context *ctx, const char *what, uint64_t done, uint64_t total);
 
 void mgi_log(mgen_context *ctx, int32_t level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

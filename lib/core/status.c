@@ -39,6 +39,25 @@ const char *mgen_status_name(mgen_status status)
     }
 }
 
+int32_t mgen_status_class(mgen_status status)
+{
+    switch (status) {
+    case MGEN_OK:
+        return MGEN_CLASS_OK;
+    case MGEN_E_INVALID:
+    case MGEN_E_STATE:
+    case MGEN_E_UNSUPPORTED:
+    case MGEN_E_VERSION:
+        return MGEN_CLASS_UNCHANGED;
+    case MGEN_E_DEVICE_LOST:
+    case MGEN_E_PEER_LOST:
+    case MGEN_E_DESYNC:
+        return MGEN_CLASS_DEAD;
+    default:
+        return MGEN_CLASS_FAILED;
+    }
+}
+
 const char *mgen_version(void)
 {
     return TEXT(MGEN_VERSION_MAJOR) "." TEXT(MGEN_VERSION_MINOR) "." TEXT(MGEN_VERSION_PATCH);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "flow/schedule.h"
 
+enum { EMULATE = 5 };
+
 void mgi_schedule_linear(int steps, float *times)
 {
     for (int i = 0; i <= steps; i++)
@@ -18,4 +20,12 @@ void mgi_schedule_linear_quadratic(int steps, int emulated, float *times)
         double x = (double)k / quadratic;
         times[linear + k] = (float)(tau + (double)k / emulated + curve * x * x);
     }
+}
+
+void mgi_schedule(int kind, int steps, float *times)
+{
+    if (kind == MGI_SCHEDULE_LINEAR)
+        mgi_schedule_linear(steps, times);
+    else
+        mgi_schedule_linear_quadratic(steps, EMULATE * steps, times);
 }

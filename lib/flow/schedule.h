@@ -5,6 +5,11 @@
 
 #define MGI_FLOW_SIGMA_MIN 1e-5f
 
+enum { MGI_SCHEDULE_LINEAR_QUADRATIC, MGI_SCHEDULE_LINEAR };
+
+/* times[0..steps] of a kind; the linear-quadratic one emulates five times as many steps: 50 follow 250. */
+void mgi_schedule(int kind, int steps, float *times);
+
 /* times[0..steps]: from 0 (noise) to 1 (data), evenly. */
 void mgi_schedule_linear(int steps, float *times);
 

@@ -167,10 +167,15 @@ mgen_status mgi_file_open(mgen_context *ctx, const char *path, mgi_file *out)
     return load(ctx, fd, path, MGEN_E_INVALID, out);
 }
 
-static mgen_status check_name(mgen_context *ctx, const char *dir, const char *name)
+bool mgi_name_ok(const char *name)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                   "._-";
+    return name[0] && name[0] != '.' && !name[strspn(name, allowed)];
+}
+
+static mgen_status check_name(mgen_context *ctx, const char *dir, const char *name)
+{
     if (!name || !*name)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "an empty file name inside '%s'", dir);
     size_t length = strnlen(name, MGI_NAME_MAX + 1);
@@ -178,7 +183,7 @@ static mgen_status check_name(mgen_context *ctx, const char *dir, const char *na
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "the file name '%.40s...' inside '%s' is longer than %d bytes", name, dir,
                         MGI_NAME_MAX);
-    if (name[0] == '.' || strspn(name, allowed) != length)
+    if (!mgi_name_ok(name))
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "the file name '%s' inside '%s' is not allowed: letters, digits and . _ - "
                         "only, not starting with a dot",

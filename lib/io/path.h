@@ -23,7 +23,9 @@ typedef struct mgi_file {
 /* The host's own path: links are followed as the host meant. NOT_FOUND, IO, INVALID (no regular
  * file). Nobody may shorten a file while it is open: a mapped page past the end kills the process. */
 mgen_status mgi_file_open(mgen_context *ctx, const char *path, mgi_file *out);
-/* `name` inside folder `dir`: one component of [A-Za-z0-9._-], not starting with '.', no link;
+/* One component of [A-Za-z0-9._-], not starting with '.'. */
+bool mgi_name_ok(const char *name);
+/* `name` inside folder `dir`: such a component, and no link;
  * CORRUPT if it is otherwise, because names come from files. Hard links are fine. */
 mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_file *out);
 void mgi_file_close(mgen_context *ctx, mgi_file *file);

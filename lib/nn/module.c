@@ -139,6 +139,7 @@ mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *fi
     for (int64_t k = 0; k < m->count; k++) {
         mgi_param *p = m->params[k];
         const mgi_st_entry *e = mgi_st_find(st, p->name);
+        MGI_TRY(mgi_progress(m->ctx, "reading weights", (uint64_t)k, (uint64_t)m->count));
         if (!e && partial)
             continue;
         if (!e)

@@ -10,8 +10,7 @@
 
 #include <math.h>
 
-/* Steps emulated by each step of the linear-quadratic schedule: 50 steps follow 250. */
-enum { EMULATE = 5, FRAMES_MOST = 1 << 30 };
+enum { FRAMES_MOST = 1 << 30 };
 
 typedef struct sampler {
     mgi_run *run;
@@ -272,10 +271,7 @@ mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n, const mgi_gen
     sampler s = {.run = &run, .n = n, .r = r};
     MGI_TRY(take_shape(ctx, &s));
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->steps + 1, sizeof *s.times, &s.times));
-    if (r->schedule == MGI_SCHEDULE_LINEAR)
-        mgi_schedule_linear(r->steps, s.times);
-    else
-        mgi_schedule_linear_quadratic(r->steps, EMULATE * r->steps, s.times);
+    mgi_schedule(r->schedule, r->steps, s.times);
     mgi_run_init(&run, ctx, false);
     mgen_status status = sample(&s);
     if (status == MGEN_OK)

@@ -3,10 +3,9 @@
 #ifndef MGI_TASK_GENERATE_H
 #define MGI_TASK_GENERATE_H
 
+#include "flow/schedule.h"
 #include "task/codec.h"
 #include "task/pipeline.h"
-
-enum { MGI_SCHEDULE_LINEAR_QUADRATIC, MGI_SCHEDULE_LINEAR };
 
 typedef struct mgi_generate_request {
     const char *const *prompts; /* checked UTF-8, one a clip */

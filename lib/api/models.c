@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT
+ * Model handles: immutable once loaded, counted, usable by any context and thread at once. */
+#include "api/args.h"
+
+#include "core/alloc.h"
+
+#include <string.h>
+
+static void owners_add(mgi_handle *h)
+{
+    atomic_fetch_add_explicit(&h->owners, 1, memory_order_relaxed);
+}
+
+/* True when the last owner is gone. */
+static bool owners_remove(mgi_handle *h)
+{
+    return atomic_fetch_sub_explicit(&h->owners, 1, memory_order_acq_rel) == 1;
+}
+
+/* -- opening -------------------------------------------------------------------------------------- */
+
+enum { TAE, TEXT_ENCODER, VIDEO_MODEL };
+
+static const size_t handle_size[] = {sizeof(mgen_tae), sizeof(mgen_text_encoder),
+                                     sizeof(mgen_video_model)};
+
+static mgen_status home_make(mgen_context *ctx, mgen_context **home)
+{
+    MGI_TRY(mgi_context_private(ctx, home));
+    mgen_status status = mgi_device_create(*home, NULL);
+    if (status != MGEN_OK) {
+        mgi_fail_from(ctx, status, *home);
+        mgi_context_free(*home);
+        *home = NULL;
+    }
+    return status;
+}
+
+static mgen_status load(mgen_context *home, int kind, const char *dir, const char *name,
+                        mgi_handle *h)
+{
+    switch (kind) {
+    case TAE:
+        return mgi_tae_open(home, dir, name, &((mgen_tae *)h)->net, &h->hash);
+    case TEXT_ENCODER:
+        return mgi_t5_open(home, dir, name, &((mgen_text_encoder *)h)->net, &h->hash);
+    default:
+        return mgi_vt_open(home, dir, name, &((mgen_video_model *)h)->net, &h->hash);
+    }
+}
+
+static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, const char *name,
+                               void **out)
+{
+    mgen_context *home;
+    mgi_handle *h;
+    if (!ctx || !out)
+        return MGEN_E_INVALID;
+    *out = NULL;
+    MGI_TRY(mgi_context_idle(ctx));
+    MGI_TRY(mgi_check_text(ctx, dir, "the model folder", MGI_PATH_MAX));
+    MGI_TRY(mgi_check_text(ctx, name, "the model's name", MGI_NAME_MAX - 16));
+    if (!mgi_name_ok(name))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "the model's name is \"%.40s\"; it has letters, digits and . _ - only, and "
+                        "does not begin with a dot",
+                        name);
+    MGI_TRY(home_make(ctx, &home));
+    home->progress = ctx->progress;
+    home->progress_user = ctx->progress_user;
+    mgen_status status = mgi_alloc_zero(home, 1, handle_size[kind], &h);
+    if (status == MGEN_OK)
+        status = load(home, kind, dir, name, h);
+    home->progress = NULL; /* the handle may outlive what the host gave */
+    if (status != MGEN_OK) {
+        mgi_fail_from(ctx, status, home);
+        mgi_free(home, h);
+        mgi_context_free(home);
+        return status;
+    }
+    const mgi_device_counts *c = &home->device->counts;
+    h->home = home;
+    h->bytes = c->now[MGI_MEM_PARAMETER] + c->now[MGI_MEM_COMPUTE];
+    atomic_init(&h->owners, 1);
+    *out = h;
+    return MGEN_OK;
+}
+
+mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name, mgen_tae **out)
+{
+    return open_handle(ctx, TAE, dir, name, (void **)out);
+}
+
+mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
+                                   mgen_text_encoder **out)
+{
+    return open_handle(ctx, TEXT_ENCODER, dir, name, (void **)out);
+}
+
+mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name,
+                                  mgen_video_model **out)
+{
+    return open_handle(ctx, VIDEO_MODEL, dir, name, (void **)out);
+}
+
+/* -- owners --------------------------------------------------------------------------------------- */
+
+/* The network is finished by now. */
+static void handle_free(mgi_handle *h)
+{
+    mgen_context *home = h->home;
+    mgi_free(home, h);
+    mgi_context_free(home);
+}
+
+mgen_tae *mgen_tae_retain(mgen_tae *tae)
+{
+    if (tae)
+        owners_add(&tae->handle);
+    return tae;
+}
+
+void mgen_tae_release(mgen_tae *tae)
+{
+    if (!tae || !owners_remove(&tae->handle))
+        return;
+    mgi_tae_finish(&tae->net);
+    handle_free(&tae->handle);
+}
+
+mgen_text_encoder *mgen_text_encoder_retain(mgen_text_encoder *encoder)
+{
+    if (encoder)
+        owners_add(&encoder->handle);
+    return encoder;
+}
+
+void mgen_text_encoder_release(mgen_text_encoder *encoder)
+{
+    if (!encoder || !owners_remove(&encoder->handle))
+        return;
+    mgi_t5_finish(&encoder->net);
+    handle_free(&encoder->handle);
+}
+
+mgen_video_model *mgen_video_model_retain(mgen_video_model *model)
+{
+    if (model)
+        owners_add(&model->handle);
+    return model;
+}
+
+void mgen_video_model_release(mgen_video_model *model)
+{
+    if (!model || !owners_remove(&model->handle))
+        return;
+    mgi_vt_finish(&model->net);
+    handle_free(&model->handle);
+}
+
+/* -- what they are -------------------------------------------------------------------------------- */
+
+static mgen_status info_out(const mgi_handle *h, const mgi_module *m, mgen_model_info *ours,
+                            mgen_model_info *theirs)
+{
+    ours->parameters = (uint64_t)mgi_module_size(m);
+    ours->bytes = h->bytes;
+    ours->hash = h->hash;
+    return mgi_struct_out(theirs, ours, sizeof *ours, sizeof *ours);
+}
+
+mgen_status mgen_tae_get_info(const mgen_tae *tae, mgen_model_info *info)
+{
+    if (!tae)
+        return MGEN_E_INVALID;
+    const mgi_tae_config *c = &tae->net.config;
+    mgen_model_info ours = {
+        .channels = (uint32_t)c->latent_channels,
+        .spatial_factor = (uint32_t)mgi_tae_factor(c),
+        .temporal_factor = c->temporal ? (uint32_t)mgi_tae_factor(c) : 1,
+    };
+    return info_out(&tae->handle, &tae->net.module, &ours, info);
+}
+
+mgen_status mgen_text_encoder_get_info(const mgen_text_encoder *encoder, mgen_model_info *info)
+{
+    if (!encoder)
+        return MGEN_E_INVALID;
+    const mgi_t5_config *c = &encoder->net.config;
+    mgen_model_info ours = {.text_width = (uint32_t)c->dim, .text_tokens = (uint32_t)c->tokens_max};
+    return info_out(&encoder->handle, &encoder->net.module, &ours, info);
+}
+
+mgen_status mgen_video_model_get_info(const mgen_video_model *model, mgen_model_info *info)
+{
+    if (!model)
+        return MGEN_E_INVALID;
+    const mgi_vt_config *c = &model->net.config;
+    mgen_model_info ours = {.channels = (uint32_t)c->channels, .text_width = (uint32_t)c->text_dim};
+    return info_out(&model->handle, &model->net.module, &ours, info);
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT
+ * The parts of a request, for hosts that build their own loops. */
+#include "api/args.h"
+
+#include "core/alloc.h"
+#include "flow/schedule.h"
+#include "kernels/random/random.h"
+#include "core/philox.h"
+#include "task/codec.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { STEPS_MAX = 1000 };
+
+/* -- text ------------------------------------------------------------------------------------------ */
+
+static mgen_status text_in(mgen_context *ctx, const mgen_text *theirs, mgen_text *ours)
+{
+    MGI_TRY(mgi_struct_in(ctx, ours, sizeof *ours, sizeof *ours, theirs, "text"));
+    if (ours->reserved0 || !ours->data || (uintptr_t)ours->data % sizeof(float) || !ours->tokens ||
+        ours->tokens > MGI_SIDE_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "text: tokens is 1..%d, data is floats and not NULL, reserved0 is 0",
+                        MGI_SIDE_MAX);
+    return MGEN_OK;
+}
+
+mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder *encoder,
+                             const char *prompt, mgen_text *text)
+{
+    mgen_text in;
+    uint8_t *mask;
+    if (!ctx)
+        return MGEN_E_INVALID;
+    MGI_TRY(mgi_context_idle(ctx));
+    if (!encoder || !prompt)
+        return mgi_fail(ctx, MGEN_E_INVALID, "the %s is NULL", encoder ? "prompt" : "encoder");
+    MGI_TRY(mgi_check_prompt(ctx, prompt, "the prompt"));
+    MGI_TRY(text_in(ctx, text, &in));
+    const mgi_t5 *t5 = &encoder->net;
+    int64_t tokens = mgi_text_tokens(t5, prompt);
+    if (in.width != t5->config.dim || in.tokens < tokens)
+        return mgi_fail(
+            ctx, MGEN_E_INVALID,
+            "text: there is room for %u tokens of %u values; the prompt has %lld of %lld",
+            in.tokens, in.width, (long long)tokens, (long long)t5->config.dim);
+    MGI_TRY(mgi_alloc(ctx, (size_t)tokens, &mask));
+    mgen_status status = mgi_text_encode(ctx, t5, prompt, tokens, in.data, mask);
+    mgi_free(ctx, mask);
+    if (status == MGEN_OK)
+        text->tokens = (uint32_t)tokens;
+    return status;
+}
+
+/* -- frames and latents ------------------------------------------------------------------------------ */
+
+static mgen_status read_frames(void *user, int64_t first, int64_t count, float *rgb)
+{
+    const mgi_pixels *p = user;
+    for (int64_t i = 0; i < count; i++)
+        mgi_pixels_get_floats(p, first + i, rgb + i * p->width * p->height * 3);
+    return MGEN_OK;
+}
+
+static mgen_status write_frames(void *user, int64_t first, int64_t count, const float *rgb)
+{
+    const mgi_pixels *p = user;
+    for (int64_t i = 0; i < count; i++)
+        mgi_pixels_put_floats(p, first + i, rgb + i * p->width * p->height * 3);
+    return MGEN_OK;
+}
+
+/* Frames and latents of the caller, checked, and that they belong to each other. */
+static mgen_status film_in(mgen_context *ctx, const mgen_tae *tae, const mgen_frames *frames,
+                           const mgen_latents *latents, mgi_pixels *pixels, mgen_latents *z)
+{
+    int64_t want[4];
+    if (!ctx)
+        return MGEN_E_INVALID;
+    MGI_TRY(mgi_context_idle(ctx));
+    if (!tae)
+        return mgi_fail(ctx, MGEN_E_INVALID, "the TAE is NULL");
+    MGI_TRY(mgi_frames_in(ctx, frames, pixels));
+    MGI_TRY(mgi_latents_in(ctx, latents, "latents", z));
+    const int64_t film[3] = {pixels->frames, pixels->height, pixels->width};
+    MGI_TRY(mgi_latent_dims(ctx, &tae->net, film, want));
+    if (z->frames != want[0] || z->height != want[1] || z->width != want[2] ||
+        z->channels != want[3])
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "the latents of %lld frames of %lld x %lld are %lld x %lld x %lld x %lld "
+                        "(frames, height, width, channels), not %u x %u x %u x %u",
+                        (long long)film[0], (long long)film[2], (long long)film[1],
+                        (long long)want[0], (long long)want[1], (long long)want[2],
+                        (long long)want[3], z->frames, z->height, z->width, z->channels);
+    return MGEN_OK;
+}
+
+mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae, const mgen_frames *frames,
+                            const mgen_latents *latents)
+{
+    mgi_pixels p;
+    mgen_latents z;
+    MGI_TRY(film_in(ctx, tae, frames, latents, &p, &z));
+    return mgi_encode_film(ctx, &tae->net, (const int64_t[]){p.frames, p.height, p.width},
+                           read_frames, &p, z.data);
+}
+
+mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae, const mgen_latents *latents,
+                            const mgen_frames *frames)
+{
+    mgi_pixels p;
+    mgen_latents z;
+    MGI_TRY(film_in(ctx, tae, frames, latents, &p, &z));
+    return mgi_decode_film(ctx, &tae->net, z.data,
+                           (const int64_t[]){z.frames, z.height, z.width, z.channels}, p.frames,
+                           write_frames, &p);
+}
+
+/* -- the flow ---------------------------------------------------------------------------------------- */
+
+mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model,
+                                const mgen_latents *x, float time, const mgen_text *const text[3],
+                                const mgen_latents *out)
+{
+    mgen_latents in, to;
+    mgen_text said;
+    uint8_t *mask;
+    if (!ctx)
+        return MGEN_E_INVALID;
+    MGI_TRY(mgi_context_idle(ctx));
+    if (!model || !text)
+        return mgi_fail(ctx, MGEN_E_INVALID, "the %s is NULL", model ? "text" : "video model");
+    MGI_TRY(mgi_latents_in(ctx, x, "x", &in));
+    MGI_TRY(mgi_latents_in(ctx, out, "out", &to));
+    const mgi_vt_config *c = &model->net.config;
+    if (in.frames != to.frames || in.height != to.height || in.width != to.width ||
+        in.channels != to.channels)
+        return mgi_fail(ctx, MGEN_E_INVALID, "out has another shape than x");
+    if (in.channels != c->channels)
+        return mgi_fail(ctx, MGEN_E_INVALID, "x has %u channels; the model takes %lld", in.channels,
+                        (long long)c->channels);
+    if (!(time >= 0.0f && time <= 1.0f))
+        return mgi_fail(ctx, MGEN_E_INVALID, "time is %g; it must be 0..1", (double)time);
+    if (!text[0] || text[1] || text[2])
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "this model has text of role UL2 only: text[0] is needed, text[1] and "
+                        "text[2] are NULL");
+    MGI_TRY(text_in(ctx, text[0], &said));
+    if (said.width != c->text_dim)
+        return mgi_fail(ctx, MGEN_E_INVALID, "text has %u values a token; the model takes %lld",
+                        said.width, (long long)c->text_dim);
+    MGI_TRY(mgi_alloc(ctx, said.tokens, &mask));
+    memset(mask, 1, said.tokens);
+    mgen_status status = mgi_velocity(
+        ctx, &model->net, in.data, (const int64_t[]){in.frames, in.height, in.width, in.channels},
+        time, said.data, mask, said.tokens, to.data);
+    mgi_free(ctx, mask);
+    return status;
+}
+
+mgen_status mgen_schedule(uint32_t schedule, uint32_t steps, float *times)
+{
+    if (!times || steps < 1 || steps > STEPS_MAX || schedule > MGEN_SCHEDULE_LINEAR)
+        return MGEN_E_INVALID;
+    mgi_schedule((int)schedule, (int)steps, times);
+    return MGEN_OK;
+}
+
+mgen_status mgen_noise(mgen_context *ctx, uint64_t seed, const mgen_latents *latents)
+{
+    mgen_latents z;
+    mgi_run run;
+    if (!ctx)
+        return MGEN_E_INVALID;
+    MGI_TRY(mgi_context_idle(ctx));
+    MGI_TRY(mgi_latents_in(ctx, latents, "latents", &z));
+    int64_t count = (int64_t)z.frames * z.height * z.width * z.channels; /* checked: it can be */
+    mgi_run_init(&run, ctx, false);
+    T *x = mgi_random(&run, MGK_RANDOM_NORMAL, seed, MGI_STREAM_NOISE, 0, 1.0f, 0.0f, 1, &count);
+    if (x)
+        mgi_tensor_read(x, 0, z.data, count);
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT
+ * Every way in which opening a model fails, for each kind of handle and for the pipeline. */
+#include "tiny.h"
+
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+enum { TAE, TEXT, VIDEO, PIPELINE, KINDS };
+static const char *const names[] = {"tae", "text_encoder", "video_model"};
+static char copy[64];
+
+/* The tiny model again, in a folder of its own that may be damaged. */
+static void fresh_copy(void)
+{
+    char command[1400];
+    snprintf(copy, sizeof copy, "%.50s/copy", dir);
+    snprintf(command, sizeof command,
+             "rm -rf '%s' && mkdir '%s' && cp '%s'/*.json '%s'/*.safetensors '%s'", copy, copy, dir,
+             dir, copy);
+    assert_int_equal(system(command), 0);
+}
+
+static mgen_status open_kind(mgen_context *ctx, int kind)
+{
+    mgen_tae *tae = NULL;
+    mgen_text_encoder *text = NULL;
+    mgen_video_model *video = NULL;
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_status status = kind == TAE     ? mgen_tae_open(ctx, copy, names[TAE], &tae)
+                         : kind == TEXT  ? mgen_text_encoder_open(ctx, copy, names[TEXT], &text)
+                         : kind == VIDEO ? mgen_video_model_open(ctx, copy, names[VIDEO], &video)
+                                         : mgen_pipeline_open(ctx, copy, &pipe);
+    if (status != MGEN_OK) {
+        assert_true(!tae && !text && !video && !pipe.tae && !pipe.video && !pipe.text[0]);
+        assert_int_equal(mgen_last_status(ctx), status);
+        assert_true(strlen(mgen_last_error(ctx)) > 10);
+    }
+    mgen_tae_release(tae);
+    mgen_text_encoder_release(text);
+    mgen_video_model_release(video);
+    mgen_pipeline_close(&pipe);
+    return status;
+}
+
+static char *path_of(int kind, const char *ending, char out[400])
+{
+    snprintf(out, 400, "%s/%s%s", copy, kind == PIPELINE ? "pipeline" : names[kind], ending);
+    return out;
+}
+
+/* Replace the first `from` in a file by `to`; in a safetensors file the length of the header follows. */
+static void edit(const char *path, const char *from, const char *to)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    char *data = test_malloc(1 << 22);
+    size_t size = fread(data, 1, 1 << 22, f), cut = strlen(from), put = strlen(to), at = 0;
+    assert_int_equal(fclose(f), 0);
+    while (at + cut <= size && memcmp(data + at, from, cut))
+        at++;
+    assert_true(at + cut <= size);
+    memmove(data + at + put, data + at + cut, size - at - cut);
+    memcpy(data + at, to, put);
+    if (strstr(path, ".safetensors")) {
+        uint64_t header;
+        memcpy(&header, data, 8);
+        header += put - cut;
+        memcpy(data, &header, 8);
+    }
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, size + put - cut, f), size + put - cut);
+    assert_int_equal(fclose(f), 0);
+    test_free(data);
+}
+
+static int32_t refuse(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    (void)user;
+    assert_true(what && done <= total);
+    return 1;
+}
+
+/* No file can be opened while this lasts. */
+static struct rlimit stop_files(void)
+{
+    struct rlimit before, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    return before;
+}
+
+static void test_opens(void **state)
+{
+    (void)state;
+    char path[400];
+    mgen_context *ctx = make_context(1);
+    for (int kind = 0; kind < KINDS; kind++) {
+        int net = kind == PIPELINE ? VIDEO : kind; /* what is damaged */
+        fresh_copy();
+        assert_int_equal(open_kind(ctx, kind), MGEN_OK);
+        struct rlimit before = stop_files();
+        mgen_status status = open_kind(ctx, kind);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(status, MGEN_E_IO);
+        assert_int_equal(unlink(path_of(net, ".safetensors", path)), 0);
+        assert_int_equal(open_kind(ctx, kind), MGEN_E_NOT_FOUND);
+        fresh_copy();
+        assert_int_equal(truncate(path_of(net, ".safetensors", path), 50), 0);
+        assert_int_equal(open_kind(ctx, kind), MGEN_E_CORRUPT);
+        fresh_copy();
+        assert_int_equal(truncate(path_of(kind, ".json", path), 9), 0);
+        assert_int_equal(open_kind(ctx, kind), MGEN_E_CORRUPT);
+        fresh_copy();
+        edit(path_of(kind, ".json", path), "\"version\": 1", "\"version\": 99");
+        assert_int_equal(open_kind(ctx, kind), MGEN_E_VERSION);
+        fresh_copy();
+        edit(path_of(net, ".safetensors", path), "BF16", "F4_E2M1");
+        assert_int_equal(open_kind(ctx, kind), MGEN_E_UNSUPPORTED);
+        assert_non_null(strstr(mgen_last_error(ctx), "F4_E2M1"));
+        fresh_copy();
+    }
+    mgen_tae *tae;
+    assert_int_equal(mgen_tae_open(ctx, copy, "../tae", &tae), MGEN_E_INVALID);
+    assert_int_equal(mgen_tae_open(ctx, copy, "", &tae), MGEN_E_INVALID);
+    assert_int_equal(mgen_tae_open(ctx, NULL, "tae", &tae), MGEN_E_INVALID);
+    assert_int_equal(mgen_tae_open(ctx, copy, "video_model", &tae),
+                     MGEN_E_CORRUPT); /* another kind */
+    mgen_context_destroy(ctx);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < KINDS; kind++) {
+        mgen_context *ctx = NULL;
+        mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
+        uint64_t now;
+        fresh_copy();
+        p.threads = 1;
+        p.progress = refuse;
+        assert_int_equal(mgen_context_create(&p, &ctx), MGEN_OK);
+        mgen_context_memory(ctx, &now, NULL);
+        assert_int_equal(open_kind(ctx, kind), MGEN_E_CANCELLED);
+        mgen_context_destroy(ctx);
+        p.progress = NULL;
+        p.host_memory_max = now + 2000;
+        assert_int_equal(mgen_context_create(&p, &ctx), MGEN_OK);
+        assert_int_equal(open_kind(ctx, kind), MGEN_E_LIMIT);
+        mgen_context_destroy(ctx);
+    }
+}
+
+/* While a job runs its context does nothing else; afterwards all of it works. */
+static void test_busy(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context(1);
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
+    mgen_job *job = NULL;
+    fresh_copy();
+    assert_int_equal(mgen_pipeline_open(ctx, copy, &pipe), MGEN_OK);
+    p.prompt = "a ball";
+    p.steps = 1000;
+    assert_int_equal(mgen_generate_start(ctx, &pipe, &p, &job), MGEN_OK);
+    for (int kind = 0; kind < KINDS; kind++)
+        assert_int_equal(open_kind(ctx, kind), MGEN_E_STATE);
+    mgen_job_cancel(job);
+    assert_int_equal(mgen_job_wait(job, -1), MGEN_E_CANCELLED);
+    assert_int_equal(mgen_job_wait(job, 0), MGEN_E_CANCELLED); /* asked again: the same */
+    mgen_job_destroy(job);
+    for (int kind = 0; kind < KINDS; kind++)
+        assert_int_equal(open_kind(ctx, kind), MGEN_OK);
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx);
+}
+
+static void test_model_info(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context(1);
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_model_info info = MGEN_MODEL_INFO_INIT, other = MGEN_MODEL_INFO_INIT;
+    struct {
+        mgen_model_info info;
+        uint64_t tail;
+    } longer = {MGEN_MODEL_INFO_INIT, 3};
+    fresh_copy();
+    assert_int_equal(mgen_pipeline_open(ctx, copy, &pipe), MGEN_OK);
+    assert_int_equal(mgen_video_model_get_info(pipe.video, &info), MGEN_OK);
+    assert_true(info.channels == 4 && info.text_width == 16 && info.parameters > 1000);
+    assert_true(info.bytes >= 4 * info.parameters && info.hash != 0);
+    assert_int_equal(mgen_text_encoder_get_info(pipe.text[0], &other), MGEN_OK);
+    assert_true(other.hash != info.hash && other.text_width == 16);
+    longer.info.struct_size = sizeof longer; /* of a newer header: what is unknown becomes 0 */
+    assert_int_equal(mgen_tae_get_info(pipe.tae, &longer.info), MGEN_OK);
+    assert_true(longer.tail == 0 && longer.info.struct_size == sizeof longer);
+    info.struct_size = 8;
+    assert_int_equal(mgen_tae_get_info(pipe.tae, &info), MGEN_E_INVALID);
+    assert_int_equal(mgen_text_encoder_get_info(pipe.text[0], &info), MGEN_E_INVALID);
+    assert_int_equal(mgen_video_model_get_info(NULL, &other), MGEN_E_INVALID);
+    mgen_tae *tae = mgen_tae_retain(pipe.tae);
+    mgen_text_encoder *text = mgen_text_encoder_retain(pipe.text[0]);
+    mgen_video_model *video = mgen_video_model_retain(pipe.video);
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx); /* what is retained outlives both */
+    assert_int_equal(mgen_video_model_get_info(video, &other), MGEN_OK);
+    mgen_tae_release(tae);
+    mgen_text_encoder_release(text);
+    mgen_video_model_release(video);
+    assert_true(!mgen_tae_retain(NULL) && !mgen_text_encoder_retain(NULL) &&
+                !mgen_video_model_retain(NULL));
+}
+
+/* The table that bindings check themselves against. */
+static void test_abi_table(void **state)
+{
+    (void)state;
+    int sizes = 0, fields = 0;
+    int64_t invalid = 0, frames = 0;
+    uint32_t i;
+    for (i = 0; mgen_abi_name(i); i++) {
+        const char *name = mgen_abi_name(i);
+        sizes += !strncmp(name, "sizeof ", 7);
+        fields += !strncmp(name, "offsetof ", 9);
+        if (!strcmp(name, "MGEN_E_INVALID"))
+            invalid = mgen_abi_value(i);
+        if (!strcmp(name, "sizeof mgen_frames"))
+            frames = mgen_abi_value(i);
+    }
+    assert_true(sizes > 10 && fields > 100);
+    assert_int_equal(invalid, MGEN_E_INVALID);
+    assert_int_equal(frames, sizeof(mgen_frames));
+    assert_int_equal(mgen_abi_value(i), 0);
+    assert_int_equal(mgen_status_class(MGEN_OK), MGEN_CLASS_OK);
+    assert_int_equal(mgen_status_class(MGEN_E_VERSION), MGEN_CLASS_UNCHANGED);
+    assert_int_equal(mgen_status_class(MGEN_E_IO), MGEN_CLASS_FAILED);
+    assert_int_equal(mgen_status_class(MGEN_E_PEER_LOST), MGEN_CLASS_DEAD);
+    assert_int_equal(mgen_status_class(-77), MGEN_CLASS_FAILED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_opens),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_busy),      cmocka_unit_test(test_model_info),
+        cmocka_unit_test(test_abi_table),
+    };
+    return cmocka_run_group_tests(tests, setup_trained, teardown);
+}
