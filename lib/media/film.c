@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * Films through the FFmpeg plug-in: found, loaded and called here. The library itself does not link
+ * The FFmpeg plug-in: found and loaded here, and films written through it. The library itself does not link
  * FFmpeg and works without it. */
 #include "media/media.h"
 
 #include "io/path.h"
-#include "plugins/ffmpeg.h"
+#include "media/plugin.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -19,27 +19,23 @@
 
 #define HOW_TO_GET_IT                                                                              \
     "build libmoviegen with -Dffmpeg=enabled (Debian: libavformat-dev libavcodec-dev "             \
-    "libavutil-dev libswscale-dev), or write .y4m or .png, which need no plug-in"
-
-typedef struct plugin {
-    void *handle;
-    const mgi_ffmpeg_table *table;
-} plugin;
+    "libavutil-dev libswscale-dev), or use .y4m or .png, which need no plug-in"
 
 /* Load `file`. The code stays mapped after dlclose(): FFmpeg's own libraries start threads and keep
  * thread-local data, which do not survive being unloaded. */
-static mgen_status load_file(mgen_context *ctx, const char *file, plugin *out)
+static mgen_status load_file(mgen_context *ctx, const char *file, mgi_plugin *out)
 {
     void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!handle) {
         const char *why = dlerror();
         return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
                         "the FFmpeg plug-in '%s' does not load: %s; install FFmpeg's libraries, or "
-                        "write .y4m or .png, which need no plug-in",
+                        "use .y4m or .png, which need no plug-in",
                         file, why ? why : "unknown reason");
     }
     const mgi_ffmpeg_table *table = dlsym(handle, "mgi_ffmpeg_plugin");
-    if (!table || table->version != MGI_FFMPEG_PLUGIN_VERSION || !table->write) {
+    if (!table || table->version != MGI_FFMPEG_PLUGIN_VERSION || !table->write ||
+        !table->read_open || !table->read_next || !table->read_close) {
         dlclose(handle);
         return mgi_fail(
             ctx, MGEN_E_UNSUPPORTED,
@@ -47,13 +43,13 @@ static mgen_status load_file(mgen_context *ctx, const char *file, plugin *out)
             "the one that came with this library",
             file);
     }
-    *out = (plugin){handle, table};
+    *out = (mgi_plugin){handle, table};
     return MGEN_OK;
 }
 
 /* The plug-in at `folder`/`inside`/PLUGIN_FILE, if there is such a file: *found. */
 static mgen_status try_folder(mgen_context *ctx, const char *folder, const char *inside,
-                              plugin *out, bool *found)
+                              mgi_plugin *out, bool *found)
 {
     char file[MGI_PATH_MAX + 1];
     int length = snprintf(file, sizeof(file), "%s%s/" PLUGIN_FILE, folder, inside);
@@ -74,7 +70,7 @@ static bool own_folder(char *out, size_t size)
     return length >= 0 && (size_t)length < size;
 }
 
-static mgen_status load_plugin(mgen_context *ctx, plugin *out)
+mgen_status mgi_plugin_load(mgen_context *ctx, mgi_plugin *out)
 {
     /* Installed, beside the library; in the build tree; and where it was meant to be installed. */
     static const char *const inside[] = {"/moviegen", "/plugins", "/lib/plugins"};
@@ -102,13 +98,20 @@ static mgen_status load_plugin(mgen_context *ctx, plugin *out)
                     "'" MGI_PLUGIN_DIR "'; " HOW_TO_GET_IT);
 }
 
+void mgi_plugin_unload(mgi_plugin *plugin)
+{
+    if (plugin->handle)
+        dlclose(plugin->handle);
+    *plugin = (mgi_plugin){NULL, NULL};
+}
+
 mgen_status mgi_film_write(mgen_context *ctx, const char *path, const mgi_frames *frames)
 {
     mgen_status status;
-    plugin ffmpeg;
+    mgi_plugin ffmpeg;
     char temp[MGI_PATH_MAX + 64], error[512] = "";
     MGI_TRY(mgi_frames_check(ctx, frames));
-    status = load_plugin(ctx, &ffmpeg);
+    status = mgi_plugin_load(ctx, &ffmpeg);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "cannot write '%s'", path);
     MGI_TRY_GOTO(status, mgi_path_temp(ctx, path, temp, sizeof(temp)), unload);
@@ -123,6 +126,6 @@ mgen_status mgi_film_write(mgen_context *ctx, const char *path, const mgi_frames
     }
     status = mgi_path_publish(ctx, temp, path);
 unload:
-    dlclose(ffmpeg.handle);
+    mgi_plugin_unload(&ffmpeg);
     return status;
 }

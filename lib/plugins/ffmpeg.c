@@ -6,6 +6,7 @@
 #include "plugins/ffmpeg.h"
 
 #include "moviegen.h"
+#include "plugins/ffmpeg_read.h"
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -347,4 +348,5 @@ static int32_t write_film(const char *path, const char *format_name_hint, const 
 }
 
 extern const mgi_ffmpeg_table mgi_ffmpeg_plugin;
-MGEN_API const mgi_ffmpeg_table mgi_ffmpeg_plugin = {MGI_FFMPEG_PLUGIN_VERSION, write_film};
+MGEN_API const mgi_ffmpeg_table mgi_ffmpeg_plugin = {
+    MGI_FFMPEG_PLUGIN_VERSION, write_film, mgi_ffmpeg_open, mgi_ffmpeg_next, mgi_ffmpeg_close};

@@ -31,6 +31,9 @@ BOUNDED = (
     ("lib/data/loader.c", "MGI_TOYBOX_HEIGHT * MGI_TOYBOX_WIDTH * 3", "at most MGI_TOYBOX_FRAMES frames"),
     ("lib/media/frames.c", "3 * (size_t)f->width, strip_row = row * (size_t)count",
      "a row of some of the frames that mgi_frames_check measured"),
+    ("lib/media/png_read.c", "(size_t)film->info.width * (size_t)p->channels", "at most 65536 x 4"),
+    ("lib/media/y4m_read.c", "(size_t)(row >> y->shift_y) * y->row", "a place in a plane that was measured"),
+    ("lib/plugins/ffmpeg_read.c", "3 * (size_t)f->width", "a row of a frame that FFmpeg holds"),
     ("lib/plugins/ffmpeg.c", "3 * (size_t)f->width", "a row of frames that the caller holds"),
 )
 ALLOCATING = re.compile(r"\b(?:mgi_alloc\w*|mgi_realloc|malloc|calloc|realloc|aligned_alloc)\s*\(")

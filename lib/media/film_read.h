@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ * Films and pictures from files, frame by frame. Tier 6.
+ *
+ * .y4m and .png are read here, strictly; every other name goes to the FFmpeg plug-in. Frames come as they
+ * are stored, never scaled; a picture is a film of one frame. */
+#ifndef MGI_MEDIA_FILM_READ_H
+#define MGI_MEDIA_FILM_READ_H
+
+#include "core/context.h"
+
+#define MGI_FILM_SIDE_MAX   65536              /* pixels */
+#define MGI_FILM_PIXELS_MAX ((int64_t)1 << 28) /* of a frame */
+#define MGI_FILM_FRAMES_MAX 65536              /* that are read at once */
+
+typedef struct mgi_film_info {
+    int64_t width, height;
+    int64_t frames; /* 0 = the file does not say; the plug-in's number is only what the file says */
+    uint32_t fps_num, fps_den;
+} mgi_film_info;
+
+typedef struct mgi_film mgi_film;
+
+/* NOT_FOUND, IO, INVALID (no regular file), CORRUPT (what and where), UNSUPPORTED (a kind that is not
+ * read, or the plug-in is missing). */
+mgen_status mgi_film_open(mgen_context *ctx, const char *path, mgi_film **out);
+const mgi_film_info *mgi_film_about(const mgi_film *film);
+/* The next frame into height x width x 3 bytes; NULL skips it. *end: there was none. */
+mgen_status mgi_film_next(mgi_film *film, uint8_t *rgb, bool *end);
+void mgi_film_close(mgi_film *film); /* NULL is fine */
+
+/* Frames from `first` on, at most `count` (0 = all), as frames x height x width x 3 bytes that the caller
+ * frees; info->frames tells how many. INVALID if there is none. */
+mgen_status mgi_film_read(mgen_context *ctx, const char *path, uint64_t first, uint64_t count,
+                          uint8_t **pixels, mgi_film_info *info);
+
+/* For the readers of each kind: they fill `info`, `self` and the two calls. */
+struct mgi_film {
+    mgen_context *ctx;
+    const char *path; /* behind this struct */
+    mgi_film_info info;
+    int64_t at; /* the next frame */
+    void *self;
+    mgen_status (*next)(mgi_film *film, uint8_t *rgb, bool *end);
+    void (*close)(mgi_film *film);
+};
+mgen_status mgi_y4m_open(mgi_film *film);
+mgen_status mgi_png_open(mgi_film *film);
+mgen_status mgi_plugin_film_open(mgi_film *film);
+
+/* INVALID sizes make CORRUPT files. */
+mgen_status mgi_film_check_size(mgi_film *film, int64_t width, int64_t height);
+
+#endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ * The reading half of the plug-in's table. Tier 6. */
+#ifndef MGI_PLUGINS_FFMPEG_READ_H
+#define MGI_PLUGINS_FFMPEG_READ_H
+
+#include "plugins/ffmpeg.h"
+
+int32_t mgi_ffmpeg_open(const uint8_t *data, size_t size, int64_t pixels_max, void **film,
+                        mgi_ffmpeg_info *info, char *error, size_t error_size);
+int32_t mgi_ffmpeg_next(void *film, uint8_t *rgb, int32_t *end, char *error, size_t error_size);
+void mgi_ffmpeg_close(void *film);
+
+#endif
