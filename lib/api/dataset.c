@@ -54,13 +54,3 @@ mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t
     *out = NULL;
     return not_yet(ctx);
 }
-
-mgen_status mgen_clip_read(mgen_context *ctx, const char *path, uint64_t first, uint64_t count,
-                           mgen_clip **out)
-{
-    (void)path;
-    (void)first;
-    (void)count;
-    *out = NULL;
-    return not_yet(ctx);
-}

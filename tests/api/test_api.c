@@ -445,6 +445,25 @@ static void test_clip(void **state)
     snprintf(path, sizeof path, "%s/clip.png", dir);
     assert_int_equal(mgen_clip_write(ctx, clip, path), MGEN_OK);
     assert_int_equal(access(path, R_OK), 0);
+    mgen_clip *back = NULL; /* its first frame of the strip, and two of the three of the film */
+    assert_int_equal(mgen_clip_read(ctx, path, 0, 0, &back), MGEN_OK);
+    assert_int_equal(mgen_clip_get_info(back, &info), MGEN_OK);
+    assert_true(info.frames == 1 && info.width == 3 * 33 && info.height == 33);
+    assert_memory_equal(mgen_clip_pixels(back), mgen_clip_pixels(clip), 33 * 3);
+    mgen_clip_destroy(back);
+    snprintf(path, sizeof path, "%s/clip.y4m", dir);
+    assert_int_equal(mgen_clip_read(ctx, path, 1, 0, &back), MGEN_OK);
+    assert_int_equal(mgen_clip_get_info(back, &info), MGEN_OK);
+    assert_true(info.frames == 2 && info.width == 33 && info.fps_num == 16 * info.fps_den);
+    for (int i = 0; i < 2 * 33 * 33 * 3; i++)
+        assert_true(abs(mgen_clip_pixels(back)[i] - 77) <= 1);
+    mgen_clip_destroy(back);
+    assert_int_equal(mgen_clip_read(ctx, path, 3, 1, &back), MGEN_E_INVALID);
+    assert_null(back);
+    assert_int_equal(truncate(path, 90), 0);
+    assert_int_equal(mgen_clip_read(ctx, path, 0, 0, &back), MGEN_E_CORRUPT);
+    assert_int_equal(mgen_clip_read(ctx, "/nonexistent/film.y4m", 0, 0, &back), MGEN_E_NOT_FOUND);
+    assert_int_equal(mgen_clip_read(ctx, NULL, 0, 0, &back), MGEN_E_INVALID);
     assert_int_equal(mgen_clip_write(ctx, clip, "/nonexistent/clip.png"), MGEN_E_NOT_FOUND);
     assert_int_equal(mgen_clip_write(ctx, clip, "clip"), MGEN_E_INVALID);
     assert_int_equal(mgen_clip_write(ctx, NULL, path), MGEN_E_INVALID);
