@@ -7,6 +7,7 @@
 #   unit     tests/unit and tests/api: one program a part of the library
 #   kernels  checkkernel: every variant of every op against its reference
 #   cli      the moviegen program: messages, exit statuses, outputs
+#   bindings the library from other languages
 #   asan     unit and kernels again, with AddressSanitizer and UBSan
 #   clang    unit and kernels again, built by clang             (--medium)
 #   tsan     unit again, with ThreadSanitizer                   (--medium)
@@ -22,7 +23,7 @@ passed=0 failed=0 skipped=0
 jobs=$(nproc)
 suites=()
 export CC=gcc
-short=(format arch unit kernels cli asan)
+short=(format arch unit kernels cli bindings asan)
 medium=("${short[@]}" clang tsan large)
 long=("${medium[@]}" seeds)
 
@@ -37,7 +38,7 @@ for word in "$@"; do
         usage
         exit 0
         ;;
-    format | arch | unit | kernels | cli | asan | clang | tsan | large | seeds) suites+=("$word") ;;
+    format | arch | unit | kernels | cli | bindings | asan | clang | tsan | large | seeds) suites+=("$word") ;;
     *)
         echo "run.sh: unknown suite '$word'; suites are ${long[*]}, options --medium and --long" >&2
         exit 2
@@ -156,6 +157,11 @@ suite_kernels() {
 }
 suite_cli() {
     build_plain && tap cli 600 "$python" tests/cli/check_cli.py build-test/examples/cli/moviegen
+}
+suite_bindings() {
+    build_plain || return
+    scripts/install-deps.sh rust || echo "going on without Rust"
+    tap rust 900 tests/bindings/test_rust.sh build-test
 }
 suite_asan() {
     # What the library is told not to do (abort, print) the sanitizers do for it.
