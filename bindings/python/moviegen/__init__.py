@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""Movie Gen from Python: text to video by libmoviegen.
+
+    import moviegen
+
+    with moviegen.Context() as context, moviegen.Pipeline(context, "models/toybox") as pipeline:
+        pipeline.generate("a red ball rolls left on grass", progress=True).write("movie.mp4")
+
+The library is found by the environment variable MOVIEGEN_LIBRARY, its path, or else by the dynamic loader.
+"""
+from ._abi import CONSTANTS as _CONSTANTS
+from ._version import __version__
+from .clip import Clip
+from .context import Context, Memory
+from .errors import (AgainError, CancelledError, ControlError, CorruptError, DesyncError, DeviceError, DeviceLostError,
+                     Error, FileError, InternalError, InvalidError, LimitError, NoMemoryError, NoSpaceError,
+                     NotFoundError, NumericError, PeerError, PeerLostError, ReadWriteError, ResourceError, StateError,
+                     TimedOutError, UnsupportedError, UsageError, VersionError)
+from .measure import Report, evaluate, plan, toybox_prompts, version
+from .models import ROLES, ModelInfo, Tae, TextEncoder, VideoModel, noise, schedule
+from .pipeline import Estimate, Job, JobInfo, Pipeline, Stream
+from .training import Dataset, Trainer
+
+LOG_ERROR: int = _CONSTANTS["MGEN_LOG_ERROR"]
+LOG_WARN: int = _CONSTANTS["MGEN_LOG_WARN"]
+LOG_INFO: int = _CONSTANTS["MGEN_LOG_INFO"]
+LOG_DEBUG: int = _CONSTANTS["MGEN_LOG_DEBUG"]
+
+__all__ = [
+    "AgainError", "CancelledError", "Clip", "Context", "ControlError", "CorruptError", "Dataset", "DesyncError",
+    "DeviceError", "DeviceLostError", "Error", "Estimate", "FileError", "InternalError", "InvalidError", "Job",
+    "JobInfo", "LOG_DEBUG", "LOG_ERROR", "LOG_INFO", "LOG_WARN", "LimitError", "Memory", "ModelInfo", "NoMemoryError",
+    "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Pipeline", "ROLES",
+    "ReadWriteError", "Report", "ResourceError", "StateError", "Stream", "Tae", "TextEncoder", "TimedOutError",
+    "Trainer", "UnsupportedError", "UsageError", "VersionError", "VideoModel", "__version__", "evaluate", "noise",
+    "plan", "schedule", "toybox_prompts", "version",
+]

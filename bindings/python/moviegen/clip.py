@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+"""Clips: frames of RGB bytes, seen by the buffer protocol without a copy."""
+import ctypes
+import functools
+from ctypes import byref, c_void_p
+from fractions import Fraction
+from typing import Any, Iterator, Optional, Tuple, Type, Union, cast
+
+from ._abi import ClipInfo, lib
+from ._handles import Closing, FreedCore
+from .context import Context, Path, path_of
+from .errors import InvalidError, StateError
+
+
+class _Byte(ctypes.Union):
+    """A byte whose buffer format is "B", which memoryview can index; that of c_uint8 is "<B", which it cannot."""
+    _fields_ = [("value", ctypes.c_uint8)]
+
+
+class Clip(Closing):
+    """Frames of RGB bytes. Made by Pipeline.generate(), Clip.create(), Clip.read(), Dataset.read().
+
+    memoryview(clip) is its pixels themselves, writable, of the shape (frames, height, width, 3); numpy.asarray(clip)
+    too. A view keeps the memory alive. For that reason close() only ends what can be done with the object by name:
+    the memory is freed when neither the clip nor a view of it is left.
+    """
+
+    _core: FreedCore
+    _context: Context
+    _fps: Fraction
+    _closed = False
+
+    @classmethod
+    def create(cls, context: Context, *, width: int, height: int, frames: int,
+               fps: Union[int, Fraction] = 16) -> "Clip":
+        """A black clip."""
+        rate = Fraction(fps)
+        info = ClipInfo(width=width, height=height, frames=frames, fps_num=rate.numerator, fps_den=rate.denominator)
+        return wrap(context, context._core.make(lib.mgen_clip_destroy, lib.mgen_clip_create, byref(info)))
+
+    @classmethod
+    def read(cls, context: Context, path: Path, first: int = 0, count: int = 0) -> "Clip":
+        """Frames of a film or picture; count 0 = all from `first` on. .y4m and .png without the FFmpeg plug-in."""
+        return wrap(context, context._core.make(lib.mgen_clip_destroy, lib.mgen_clip_read, path_of(path), first,
+                                                count))
+
+    def write(self, path: Path, *, context: Optional[Context] = None) -> None:
+        """Write to a file, in the format that its name ends with: .mp4, .mkv, ... (FFmpeg plug-in), .y4m, .png."""
+        (context or self._context)._core.call(lib.mgen_clip_write, self._live(), path_of(path))
+
+    @property
+    def shape(self) -> Tuple[int, int, int, int]:
+        """(frames, height, width, 3)"""
+        return cast(Tuple[int, int, int, int], self._view().shape)
+
+    @property
+    def frames(self) -> int:
+        """Count of frames."""
+        return self.shape[0]
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.shape[2]
+
+    @property
+    def fps(self) -> Fraction:
+        """Frames per second."""
+        return self._fps
+
+    @property
+    def address(self) -> int:
+        """Where the pixels are: mgen_clip_pixels()."""
+        self._live()
+        return ctypes.addressof(cast(Any, self))
+
+    @property
+    def pixels(self) -> memoryview:
+        """memoryview(self), but refused once the clip is closed."""
+        return self._view()
+
+    def numpy(self) -> Any:
+        """The pixels as a NumPy array, without a copy. ImportError without NumPy."""
+        import numpy  # pylint: disable=import-outside-toplevel
+        return numpy.asarray(self._view())
+
+    def __len__(self) -> int:
+        return self.frames
+
+    def __getitem__(self, index: int) -> memoryview:
+        """One frame: its pixels (height, width, 3), without a copy."""
+        count = self.frames
+        if not -count <= index < count:
+            raise IndexError(f"frame {index} of {count}")
+        return memoryview(ctypes.Array.__getitem__(cast(Any, self), index % count))
+
+    def __setitem__(self, index: int, frame: Any) -> None:
+        """Copy a frame in."""
+        view = memoryview(frame)
+        if view.format not in ("B", "<B") or view.shape != self.shape[1:]:
+            raise InvalidError(f"a frame of {self.shape[1:]} bytes is wanted, not {view.shape} of '{view.format}'")
+        self[index].cast("B")[:] = view.tobytes()
+
+    def __iter__(self) -> Iterator[memoryview]:
+        return (self[i] for i in range(self.frames))
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<moviegen.Clip, closed>"
+        count, height, width, _ = self.shape
+        return f"<moviegen.Clip of {count} frames, {width} x {height}, {self._fps} per second>"
+
+    def _live(self) -> Any:
+        if self._closed:
+            raise StateError("this clip was closed")
+        return self._core.pointer
+
+    def _view(self) -> memoryview:
+        self._live()
+        return memoryview(cast(Any, self))
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """No more use by name. Calling it again is harmless."""
+        self._closed = True
+
+    def __new__(cls, *arguments: Any) -> "Clip":
+        raise StateError("clips are made by Clip.create(), Clip.read() and the calls that answer with one")
+
+
+# ctypes types have a buffer; so a clip is an instance of an array type, one for each shape, on the C memory.
+@functools.lru_cache(maxsize=32)
+def _class_of(frames: int, height: int, width: int) -> Type[Any]:
+    element = _Byte * 3 * width * height
+    return type("Clip", (Clip, ctypes.Array), {"_type_": element, "_length_": frames, "__module__": __name__})
+
+
+def wrap(context: Context, pointer: Any) -> Clip:
+    """The object for an mgen_clip, which becomes its own."""
+    info = ClipInfo()
+    lib.mgen_clip_get_info(pointer, byref(info))
+    kind = _class_of(info.frames, info.height, info.width)
+    clip = kind.from_address(lib.mgen_clip_pixels(c_void_p(pointer)))
+    clip._context = context
+    clip._fps = Fraction(info.fps_num, info.fps_den)
+    clip._own(FreedCore(pointer, "clip", lib.mgen_clip_destroy))
+    return cast(Clip, clip)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""The context: device, threads, memory, callbacks."""
+import ctypes
+import itertools
+import os
+from ctypes import byref, c_uint64, c_void_p
+from typing import Any, Callable, Dict, NamedTuple, Optional, Union
+
+from . import errors
+from ._abi import LOG, OK, PROGRESS, ContextParams, lib
+from ._buffers import text_of
+from ._handles import Closing, ContextCore, answer, here
+
+Path = Union[str, "os.PathLike[str]"]
+LogCallback = Callable[[int, str], Any]
+ProgressCallback = Callable[[str, int, int], Any]
+
+_ERROR_SIZE = 1024
+
+
+class Memory(NamedTuple):
+    """Host bytes held by a context and all made from it."""
+    now: int
+    peak: int
+
+
+class _Callbacks:
+    def __init__(self, log: Optional[LogCallback], progress: Optional[ProgressCallback]) -> None:
+        self.log, self.progress = log, progress
+        self.core: Optional[ContextCore] = None
+
+
+# By a number, which C carries: no Python object has to outlive its last use by C.
+_callbacks: Dict[int, _Callbacks] = {}
+_keys = itertools.count(1)
+
+
+@LOG
+def _on_log(user: int, level: int, text: bytes) -> None:
+    found = _callbacks.get(user)
+    if found is not None and found.log is not None:
+        here.within.append(found.core)
+        try:
+            found.log(level, text.decode("utf-8", "replace"))
+        finally:
+            here.within.pop()
+
+
+@PROGRESS
+def _on_progress(user: int, what: bytes, done: int, total: int) -> int:
+    found = _callbacks.get(user)
+    function = found.progress if found is not None and found.progress is not None else _nothing
+    return answer(function, what.decode("utf-8", "replace"), done, total)
+
+
+def _nothing(*arguments: Any) -> None:
+    pass
+
+
+class _Core(ContextCore):
+    def __init__(self, pointer: Any, key: int) -> None:
+        super().__init__(pointer)
+        self._key = key
+
+    def _end_in_turn(self) -> None:
+        super()._end_in_turn()
+        _callbacks.pop(self._key, None)
+
+
+class Context(Closing):
+    """Where calls happen. One thread at a time uses a context; others wait for their turn.
+
+    threads: compute threads, 0 = one a processor. host_memory_max, device_memory_max: bytes, 0 = no limit.
+    log(level, text) gets lines (levels LOG_ERROR..LOG_DEBUG), from any thread. progress(what, done, total) is called
+    by calls that take long; an exception that it raises, or control-C, ends them. device: "cpu" or None, the best that
+    there is. cache_dir: folder for encoded training clips. plugin_dir: folder of the FFmpeg plug-in. kernels: variants
+    allowed, for tests.
+
+    close() also ends the jobs and trainers made from it; models and clips live on.
+    """
+
+    _core: ContextCore
+
+    def __init__(self, *, threads: int = 0, host_memory_max: int = 0, device_memory_max: int = 0,
+                 log: Optional[LogCallback] = None, progress: Optional[ProgressCallback] = None,
+                 device: Optional[str] = None, cache_dir: Optional[Path] = None, plugin_dir: Optional[Path] = None,
+                 kernels: Optional[str] = None) -> None:
+        key = next(_keys)
+        text = ctypes.create_string_buffer(_ERROR_SIZE)
+        params = ContextParams(threads=threads, host_memory_max=host_memory_max, device_memory_max=device_memory_max,
+                               progress=_on_progress, progress_user=key, device=text_of(device, "device"),
+                               cache_dir=path_of(cache_dir), plugin_dir=path_of(plugin_dir),
+                               kernels=text_of(kernels, "kernels"), error_size=_ERROR_SIZE)
+        params.error_text = ctypes.cast(text, ctypes.c_char_p)
+        if log is not None:
+            params.log, params.log_user = _on_log, key
+        _callbacks[key] = _Callbacks(log, progress)
+        out = c_void_p()
+        status = lib.mgen_context_create(byref(params), byref(out))
+        if status != OK:
+            del _callbacks[key]
+            raise errors.from_status(status, text.value.decode("utf-8", "replace") or
+                                     f"the context could not be created: {lib.mgen_status_name(status).decode()}")
+        core = _callbacks[key].core = _Core(out.value, key)
+        self._own(core)
+
+    def memory(self) -> Memory:
+        """Host bytes now and at most so far. Any thread."""
+        now, peak = c_uint64(), c_uint64()
+        self._core.touch(lib.mgen_context_memory, byref(now), byref(peak))
+        return Memory(now.value, peak.value)
+
+    def trim(self) -> None:
+        """Give memory that is kept for the next request back."""
+        with self._core.turn():
+            lib.mgen_context_trim(self._core.pointer)
+
+    @property
+    def kernels(self) -> str:
+        """One line an op: the kernel variant in use."""
+        with self._core.turn():
+            return lib.mgen_context_kernels(self._core.pointer).decode()  # type: ignore[no-any-return]
+
+    @property
+    def last_error(self) -> str:
+        """The sentence of the last call that failed, or ""."""
+        with self._core.turn():
+            return lib.mgen_last_error(self._core.pointer).decode("utf-8", "replace")  # type: ignore[no-any-return]
+
+
+def path_of(path: Optional[Path]) -> Optional[bytes]:
+    """A path for a C string."""
+    if path is None:
+        return None
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise errors.InvalidError(f"the path {path!r} holds a NUL character")
+    return encoded

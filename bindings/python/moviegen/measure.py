@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""Reports, planning, evaluation."""
+from ctypes import byref, c_void_p
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+
+from ._abi import DONE_TOTAL, EvalParams, PlanParams, lib
+from ._buffers import text_of
+from ._handles import answer, here
+from .context import Context
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+#: Named numbers.
+Report = Dict[str, float]
+
+
+def report_of(handle: Any) -> Report:
+    """The numbers of an mgen_report."""
+    return {lib.mgen_report_name(handle, i).decode(): lib.mgen_report_value(handle, i)
+            for i in range(lib.mgen_report_count(handle))}
+
+
+def report_taken(handle: Any) -> Report:
+    """The same, of a report that is ours to destroy."""
+    try:
+        return report_of(handle)
+    finally:
+        lib.mgen_report_destroy(handle)
+
+
+def plan(context: Context, preset: str, *, width: int, height: int, frames: int, batch: int = 0,
+         recompute: Optional[str] = None, precision: Optional[str] = None, text_tokens: int = 0) -> Report:
+    """What one training step of a video transformer of the report's sizes ("1b", "5b", "30b") needs. recompute:
+    "none", "selective" or "full"; precision: "bf16" or "f32"."""
+    params = PlanParams(preset=text_of(preset, "preset"), recompute=text_of(recompute, "recompute"),
+                        precision=text_of(precision, "precision"), batch=batch, width=width, height=height,
+                        frames=frames, text_tokens=text_tokens)
+    out = c_void_p()
+    context._core.call(lib.mgen_plan_training, byref(params), byref(out))
+    return report_taken(out.value)
+
+
+@DONE_TOTAL
+def _on_progress(user: int, done: int, total: int) -> int:
+    return answer(_tell, done, total)
+
+
+def _tell(done: int, total: int) -> None:
+    if here.on_progress is not None:
+        here.on_progress(done, total)
+
+
+def evaluate(pipeline: "Pipeline", protocol: str, *, n: int = 0, seed: int = 0, steps: int = 0, guidance: float = 0.0,
+             on_progress: Optional[Callable[[int, int], Any]] = None, context: Optional[Context] = None) -> Report:
+    """Measure a pipeline in the toybox by the protocol "tae" (reconstruction) or "alignment" (prompts against what is
+    seen in the clips). on_progress(done, total) comes after each batch; raising, or control-C, ends it."""
+    params = EvalParams(protocol=text_of(protocol, "protocol"), n=n, seed=seed, steps=steps, guidance=guidance,
+                        on_progress=_on_progress)
+    out = c_void_p()
+    before, here.on_progress = here.on_progress, on_progress
+    try:
+        with pipeline._held() as pipe:
+            (context or pipeline.context)._core.call_long(lib.mgen_evaluate, pipe, byref(params), byref(out))
+    except BaseException:
+        lib.mgen_report_destroy(out)
+        raise
+    finally:
+        here.on_progress = before
+    return report_taken(out.value)
+
+
+def toybox_prompts() -> List[str]:
+    """The prompts that the protocol "alignment" asks for, in order."""
+    prompts: List[str] = []
+    while True:
+        prompt = lib.mgen_toybox_prompt(len(prompts))
+        if prompt is None:
+            return prompts
+        prompts.append(prompt.decode())
+
+
+def version() -> str:
+    """major.minor.patch of the library that runs."""
+    return lib.mgen_version().decode()  # type: ignore[no-any-return]

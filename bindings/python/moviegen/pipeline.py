@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: MIT
+"""From prompt to frames: the pipeline, and the job that a request is."""
+import time
+from contextlib import ExitStack, contextmanager
+from ctypes import byref, c_void_p
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union, overload
+
+from . import _abi, errors
+from ._abi import AGAIN, OK, TIMEOUT, GenerateParams, lib
+from ._buffers import FORMATS, SCHEDULES, Buffer, FrameViews, frames_in, number_of, text_of
+from ._handles import SLICE, ChildCore, Closing
+from ._jobs import OnFrames, Preview, Progress, Relay, Slot
+from ._progress import Bar, stderr_is_terminal
+from .clip import Clip, wrap
+from .context import Context, Path, path_of
+from .models import ROLES, Tae, TextEncoder, VideoModel, adopt, hold_all
+
+Into = Union[Buffer, Sequence[Buffer]]
+
+
+class Estimate(NamedTuple):
+    """What a request needs."""
+    width: int
+    height: int
+    frames: int
+    host_bytes: int
+    device_bytes: int
+    flops: float
+
+
+class JobInfo(NamedTuple):
+    """How far a job is."""
+    done: int
+    total: int
+    width: int
+    height: int
+    frames: int
+    frames_done: int
+    host_bytes: int
+
+
+class Job(Closing):
+    """One request under way, made by Pipeline.start(). Until wait() or poll() has told its end, its context takes no
+    other calls."""
+
+    _core: ChildCore
+
+    def __init__(self, context: Context, pointer: Any, relay: Relay, ended: Callable[[], None]) -> None:
+        self._context, self._relay = context, relay
+        core = ChildCore(context._core, pointer, "job", lib.mgen_job_destroy, ended)
+        context._core.running = core
+        self._own(core)
+
+    def wait(self, timeout: Optional[float] = None) -> None:
+        """Wait for the end, at most `timeout` seconds (then TimedOutError, and the job goes on). Raises what ended the
+        job, an exception of a callback included. Control-C cancels the job, waits for it, and is raised."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while not self._wait_slice(deadline):
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise errors.TimedOutError(f"the job was not done within {timeout} seconds; it goes on")
+        except KeyboardInterrupt:
+            self._cancel_and_wait()
+            raise
+
+    def _wait_slice(self, deadline: Optional[float]) -> bool:
+        left = SLICE if deadline is None else min(SLICE, max(0.0, deadline - time.monotonic()))
+        return self._ask(TIMEOUT, lib.mgen_job_wait, round(left * 1000))
+
+    def poll(self) -> bool:
+        """Whether it has ended. Raises as wait()."""
+        return self._ask(AGAIN, lib.mgen_job_poll)
+
+    def _ask(self, running: int, function: Callable[..., int], *arguments: Any) -> bool:
+        core = self._core
+        with core.context.turn(core):
+            status = function(core.live(), *arguments)
+            if status == running:
+                return False
+            if core.context.running is core:
+                core.context.running = None
+            if status != OK:
+                raise self._relay.error or core.context.failure(status)
+        return True
+
+    def _cancel_and_wait(self) -> None:
+        while True:
+            try:
+                self.cancel()
+                while not self._wait_slice(None):
+                    pass
+                return
+            except KeyboardInterrupt:
+                continue
+            except Exception:  # pylint: disable=broad-except
+                return
+
+    def cancel(self) -> None:
+        """Ask it to stop; wait() tells when it has. Any thread."""
+        self._core.touch(lib.mgen_job_cancel)
+
+    @property
+    def info(self) -> JobInfo:
+        """How far it is. Any thread."""
+        info = _abi.JobInfo()
+        self._core.touch(lib.mgen_job_get_info, byref(info))
+        return JobInfo(*(getattr(info, name) for name in JobInfo._fields))
+
+    def clip(self) -> Clip:
+        """Take the finished clip; once, after wait()."""
+        out = c_void_p()
+        self._core.call(lib.mgen_job_take_clip, byref(out))
+        return wrap(self._context, out.value)
+
+    def close(self) -> None:
+        """Cancel it if it runs, wait, free. Calling it again is harmless."""
+        self._core.close()
+
+
+class Stream(Iterator[Tuple[int, FrameViews]]):
+    """Pieces (first, frames) of a film as they are decoded; made by Pipeline.stream(). Leaving the loop early and
+    close() cancel the job."""
+
+    def __init__(self, job: Job, slot: Slot, bar: Optional[Bar]) -> None:
+        self._job, self._slot, self._bar = job, slot, bar
+        self._delivered = 0
+        self.frames = job.info.frames
+
+    def __next__(self) -> Tuple[int, FrameViews]:
+        if self._job.closed:
+            raise StopIteration
+        try:
+            while self._delivered < self.frames:
+                piece = self._slot.take(SLICE)
+                if piece is not None:
+                    views = piece[1]
+                    self._delivered += len(views[0] if isinstance(views, tuple) else views)
+                    return piece
+                self._job.poll()
+            self._job.wait()
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """End it now. Calling it again is harmless."""
+        self._job.close()
+        if self._bar is not None:
+            self._bar.finish()
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+
+class Pipeline(Closing):
+    """A tae, up to three text encoders and a video model, and the clip that they were trained on.
+
+    Pipeline(context, "folder") loads a model folder, whose networks close() closes too; Pipeline.of() is put together
+    from networks of any context, which it leaves alone.
+
+    What requests have in common: seed; steps (0 = 50); width, height, frames (0 = as trained; 1 frame = a picture);
+    guidance (0 = 7.5; 1 = off); schedule "linear_quadratic" or "linear"; negative_prompt. Callbacks come from the job's
+    thread and end the job by raising: progress(done, total), or True for a bar on stderr if that is a terminal;
+    preview(step, latents), what the clip would be if the flow went straight on: decode it on another context.
+    """
+
+    tae: Optional[Tae]
+    text: Tuple[Optional[TextEncoder], ...]
+    video: Optional[VideoModel]
+
+    def __init__(self, context: Context, directory: Path) -> None:
+        pipe = _abi.Pipeline()
+        try:
+            context._core.call_long(lib.mgen_pipeline_open, path_of(directory), byref(pipe))
+        except BaseException:
+            lib.mgen_pipeline_close(byref(pipe))
+            raise
+        self._set(context, adopt(Tae, context, pipe.tae) if pipe.tae else None,
+                  [adopt(TextEncoder, context, handle) if handle else None for handle in pipe.text],
+                  adopt(VideoModel, context, pipe.video) if pipe.video else None,
+                  pipe.width, pipe.height, pipe.frames, pipe.fps, True)
+
+    @classmethod
+    def of(cls, context: Context, *, tae: Optional[Tae] = None, text: Sequence[Optional[TextEncoder]] = (),
+           video: Optional[VideoModel] = None, width: int, height: int, frames: int, fps: int = 16) -> "Pipeline":
+        """Put together from networks; `text` in the order of ROLES."""
+        if len(text) > len(ROLES):
+            raise errors.InvalidError(f"text: {len(text)} encoders; there are {len(ROLES)} roles")
+        self = cls.__new__(cls)
+        self._set(context, tae, text, video, width, height, frames, fps, False)
+        return self
+
+    def _set(self, context: Context, tae: Optional[Tae], text: Sequence[Optional[TextEncoder]],
+             video: Optional[VideoModel], width: int, height: int, frames: int, fps: int, owns: bool) -> None:
+        self.context, self.tae, self.video = context, tae, video
+        self.text = tuple(text) + (None,) * (len(ROLES) - len(text))
+        self.width, self.height, self.frames, self.fps = width, height, frames, fps
+        self._owns, self._closed = owns, False
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Close the networks that it loaded. A running job keeps them. Calling it again is harmless."""
+        self._closed = True
+        if self._owns:
+            for part in (self.tae, *self.text, self.video):
+                if part is not None:
+                    part.close()
+
+    @contextmanager
+    def _held(self) -> Iterator[Any]:
+        """The C struct, valid in the block."""
+        if self._closed:
+            raise errors.StateError("this pipeline was closed")
+        with ExitStack() as stack:
+            tae, *text, video = hold_all(stack, (self.tae, *self.text, self.video))
+            pipe = _abi.Pipeline(width=self.width, height=self.height, frames=self.frames, fps=self.fps, tae=tae,
+                                 video=video)
+            for i, handle in enumerate(text):
+                pipe.text[i] = handle
+            yield byref(pipe)
+
+    @property
+    def hash(self) -> int:
+        """64-bit identity of the weights, the same for the same files."""
+        with self._held() as pipe:
+            return lib.mgen_pipeline_hash(pipe)  # type: ignore[no-any-return]
+
+    def estimate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
+                 width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
+                 schedule: str = "linear_quadratic", format: str = "rgb8") -> Estimate:
+        """What a request needs, without starting it."""
+        params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format)
+        estimate = _abi.Estimate()
+        with self._held() as pipe:
+            self.context._core.call(lib.mgen_generate_estimate, pipe, byref(params), byref(estimate))
+        return Estimate(*(getattr(estimate, name) for name in Estimate._fields))
+
+    def start(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
+              width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
+              schedule: str = "linear_quadratic", progress: Optional[Progress] = None,
+              preview: Optional[Preview] = None, on_frames: Optional[OnFrames] = None, format: str = "rgb8",
+              into: Optional[Into] = None) -> Job:
+        """Start a request. on_frames(first, frames) gets a copy of frames as they are decoded, in `format` ("rgb8",
+        "rgbf32" or "yuv420"); `into` is a buffer for the whole clip; with either, the job has no clip()."""
+        params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format)
+        return self._start(params, Relay(self.context._core, progress, preview, on_frames), into)
+
+    def _start(self, params: GenerateParams, relay: Relay, into: Optional[Into] = None,
+               ended: Callable[[], None] = lambda: None) -> Job:
+        def end() -> None:
+            relay.end()
+            ended()
+
+        out = c_void_p()
+        try:
+            relay.attach(params)
+            if into is not None:
+                relay.into(params, *frames_in(into, "into", writable=True))
+            with self._held() as pipe:
+                self.context._core.call(lib.mgen_generate_start, pipe, byref(params), byref(out))
+        except BaseException:
+            relay.end()
+            raise
+        return Job(self.context, out.value, relay, end)
+
+    @overload
+    def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
+                 width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
+                 schedule: str = "linear_quadratic", progress: Union[bool, Progress] = False,
+                 preview: Optional[Preview] = None, into: None = None) -> Clip: ...
+
+    @overload
+    def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
+                 width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
+                 schedule: str = "linear_quadratic", progress: Union[bool, Progress] = False,
+                 preview: Optional[Preview] = None, into: Into) -> None: ...
+
+    def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
+                 width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
+                 schedule: str = "linear_quadratic", progress: Union[bool, Progress] = False,
+                 preview: Optional[Preview] = None, into: Optional[Into] = None) -> Optional[Clip]:
+        """Generate and wait. The answer is the clip; None with `into`, a writable buffer of the clip's shape (frames,
+        height, width, 3), bytes or float32, or three planes, which receives it."""
+        report, bar = _reporter(progress, prompt)
+        job = self.start(prompt, negative_prompt=negative_prompt, seed=seed, steps=steps, width=width, height=height,
+                         frames=frames, guidance=guidance, schedule=schedule, progress=report, preview=preview,
+                         into=into)
+        try:
+            with job:
+                job.wait()
+                return job.clip() if into is None else None
+        finally:
+            if bar is not None:
+                bar.finish()
+
+    def stream(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
+               width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
+               schedule: str = "linear_quadratic", progress: Union[bool, Progress] = False,
+               preview: Optional[Preview] = None, format: str = "rgb8") -> Stream:
+        """for first, frames in pipeline.stream(prompt): the frames first, first + 1, ... as soon as they are decoded,
+        a few at a time, so that a film of any length needs the memory of some frames only. `format`: "rgb8",
+        "rgbf32": (count, height, width, 3); "yuv420": three planes."""
+        report, bar = _reporter(progress, prompt)
+        params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format)
+        slot = Slot()
+        job = self._start(params, Relay(self.context._core, report, preview, slot.put), None, slot.abandon)
+        return Stream(job, slot, bar)
+
+
+def _params(prompt: str, negative_prompt: Optional[str], seed: int, steps: int, width: int, height: int, frames: int,
+            guidance: float, schedule: str, format: str) -> GenerateParams:
+    values: Dict[str, Any] = {
+        "prompt": text_of(prompt, "prompt"), "negative_prompt": text_of(negative_prompt, "negative_prompt"),
+        "seed": seed, "steps": steps, "width": width, "height": height, "frames": frames, "guidance": guidance,
+        "schedule": number_of(SCHEDULES, schedule, "schedule"), "frames_format": number_of(FORMATS, format, "format")}
+    return GenerateParams(**values)
+
+
+def _reporter(progress: Union[bool, Progress], prompt: str) -> Tuple[Optional[Progress], Optional[Bar]]:
+    if callable(progress):
+        return progress, None
+    bar = Bar(prompt if len(prompt) <= 24 else prompt[:23] + "…") if progress and stderr_is_terminal() else None
+    return bar, bar

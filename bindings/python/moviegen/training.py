@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""Datasets and trainers."""
+import ctypes
+import itertools
+from contextlib import ExitStack
+from ctypes import byref, c_void_p
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+
+from ._abi import (CANCELLED, ENDLESS, INTERNAL, OK, ON_STEP, READ_SAMPLE, RELEASED, DatasetParams, Sample, TrainerParams,
+                   checked, lib)
+from ._buffers import Buffer, borrow, text_of
+from ._handles import ChildCore, Closing, SharedCore, answer, here
+from .clip import Clip, wrap
+from .context import Context, Path, path_of
+from .errors import CancelledError, InvalidError
+from .measure import Report, report_of, report_taken
+
+#: read(index) -> (pixels, caption)
+ReadSample = Callable[[int], Tuple[Buffer, str]]
+#: on_step(step, report)
+OnStep = Callable[[int, Report], Any]
+
+_CAPTION_SIZE = 1 << 16
+
+_readers: Dict[int, ReadSample] = {}
+_keys = itertools.count(1)
+
+
+@READ_SAMPLE
+def _on_read(user: int, index: int, sample: Any) -> int:
+    if not here.calls:
+        return INTERNAL
+    return CANCELLED if answer(_fill, _readers[user], index, sample.contents) else OK
+
+
+@RELEASED
+def _on_released(user: int) -> None:
+    _readers.pop(user, None)
+
+
+def _fill(read: ReadSample, index: int, sample: Sample) -> None:
+    pixels, caption = read(index)
+    memory = borrow(pixels, "B", 4, f"sample {index}")
+    wanted = (sample.frames, sample.height, sample.width, 3)
+    if memory.shape != wanted:
+        raise InvalidError(f"sample {index}: the pixels have the shape {memory.shape}; they must have {wanted}")
+    text = text_of(caption, f"caption of sample {index}") or b""
+    if len(text) >= sample.caption_size:
+        raise InvalidError(f"sample {index}: the caption has {len(text)} bytes; there is room for "
+                           f"{sample.caption_size - 1}")
+    ctypes.memmove(sample.pixels, memory.address, len(memory.keep))
+    ctypes.memmove(sample.caption, text + b"\0", len(text) + 1)
+
+
+class Dataset(Closing):
+    """Captioned clips of one size, by number. Any context and any thread may use it, one at a time."""
+
+    _core: SharedCore
+    context: Context
+
+    @classmethod
+    def toybox(cls, context: Context, seed: int = 0) -> "Dataset":
+        """Endless drawn clips of 64 x 64 pixels and 32 frames, the same for the same seed."""
+        return cls._made(context, lib.mgen_dataset_toybox, checked(seed, 2**64 - 1, "seed"))
+
+    @classmethod
+    def from_samples(cls, context: Context, read: ReadSample, count: int, *, width: int, height: int,
+                     frames: int) -> "Dataset":
+        """Samples that read(index) answers with: pixels, a Clip or any buffer of (frames, height, width, 3) bytes, and
+        a caption. It runs on the thread of the call that needs the sample; what it raises comes out of that call."""
+        key = next(_keys)
+        params = DatasetParams(width=width, height=height, frames=frames, count=count, read=_on_read,
+                               released=_on_released, user=key)
+        _readers[key] = read
+        try:
+            return cls._made(context, lib.mgen_dataset_create, byref(params))
+        except BaseException:
+            _readers.pop(key, None)
+            raise
+
+    @classmethod
+    def from_folder(cls, context: Context, directory: Path, *, width: int, height: int, frames: int) -> "Dataset":
+        """A folder of films, each beside a caption in <name>.txt or without one; scaled and cropped."""
+        params = DatasetParams(width=width, height=height, frames=frames)
+        return cls._made(context, lib.mgen_dataset_open, path_of(directory), byref(params))
+
+    @classmethod
+    def _made(cls, context: Context, function: Callable[..., int], *arguments: Any) -> "Dataset":
+        handle = context._core.make(lib.mgen_dataset_release, function, *arguments)
+        self = cls.__new__(cls)
+        self.context = context
+        self._own(SharedCore(handle, "dataset", lib.mgen_dataset_retain, lib.mgen_dataset_release))
+        return self
+
+    @property
+    def count(self) -> Optional[int]:
+        """Samples; None where there is no end."""
+        count: int = self._core.touch(lib.mgen_dataset_count)
+        return None if count == ENDLESS else count
+
+    def read(self, index: int, *, context: Optional[Context] = None) -> Tuple[Clip, str]:
+        """One sample: its clip and its caption."""
+        caption = ctypes.create_string_buffer(_CAPTION_SIZE)
+        used = context or self.context
+        with self._core.hold() as handle:
+            clip = used._core.make(lib.mgen_clip_destroy, lib.mgen_dataset_read, handle,
+                                   checked(index, 2**64 - 1, "index"), caption, _CAPTION_SIZE)
+        return wrap(used, clip), caption.value.decode("utf-8", "replace")
+
+
+class _Steps:
+    """Where on_step reaches the trainer that runs."""
+
+    def __init__(self) -> None:
+        self.on_step: Optional[OnStep] = None
+
+
+_steps: Dict[int, _Steps] = {}
+
+
+@ON_STEP
+def _on_step(user: int, step: int, report: int) -> int:
+    return answer(_tell, _steps[user].on_step, step, report)
+
+
+def _tell(on_step: Optional[OnStep], step: int, report: int) -> None:
+    if on_step is not None:
+        on_step(step, report_of(report))
+
+
+def _forget(key: int) -> None:
+    _steps.pop(key, None)
+
+
+class Trainer(Closing):
+    """One stage of a recipe under way. dir: model folder, which earlier stages are read from and this one is saved to.
+    dataset: None = the toybox of `seed`. resume: a file that checkpoint() wrote.
+
+        with moviegen.Trainer(context, "recipe.json", "tae", "model") as trainer:
+            for report in trainer:
+                print(report["loss"])
+            trainer.save()
+    """
+
+    _core: ChildCore
+
+    def __init__(self, context: Context, recipe: Path, stage: str, dir: Path, *, seed: int = 0,
+                 dataset: Optional[Dataset] = None, resume: Optional[Path] = None) -> None:
+        key = next(_keys)
+        self._steps = _steps[key] = _Steps()
+        try:
+            params = TrainerParams(recipe=path_of(recipe), stage=text_of(stage, "stage"), dir=path_of(dir), seed=seed,
+                                   resume=path_of(resume), on_step=_on_step, user=key)
+            with ExitStack() as stack:
+                if dataset is not None:
+                    params.dataset = stack.enter_context(dataset._core.hold())
+                handle = context._core.make(lib.mgen_trainer_destroy, lib.mgen_trainer_create, byref(params))
+        except BaseException:
+            _steps.pop(key, None)
+            raise
+        self.context = context
+        self._own(ChildCore(context._core, handle, "trainer", lib.mgen_trainer_destroy,
+                            lambda: _forget(key)))
+
+    @property
+    def steps(self) -> int:
+        """Steps that the stage takes in all."""
+        return self._core.touch(lib.mgen_trainer_steps)  # type: ignore[no-any-return]
+
+    @property
+    def position(self) -> int:
+        """Steps taken so far. Any thread."""
+        return self._core.touch(lib.mgen_trainer_position)  # type: ignore[no-any-return]
+
+    def step(self) -> Report:
+        """Take one step; its numbers: step, loss and its parts, and so on."""
+        out = c_void_p()
+        try:
+            self._core.call_long(lib.mgen_trainer_step, byref(out))
+        except BaseException:
+            lib.mgen_report_destroy(out)
+            raise
+        return report_taken(out.value)
+
+    def __iter__(self) -> Iterator[Report]:
+        """The steps that are left."""
+        while self.position < self.steps:
+            yield self.step()
+
+    def run(self, steps: int = 0, *, on_step: Optional[OnStep] = None) -> int:
+        """Take up to `steps` steps (0 = all that are left), with on_step(step, report) after each. The answer is how
+        many were taken, fewer after stop(). An exception of on_step, or control-C, ends the run and is raised; the
+        next run goes on."""
+        before = self.position
+        self._steps.on_step = on_step
+        try:
+            self._core.call_long(lib.mgen_trainer_run, checked(steps, 2**64 - 1, "steps"))
+        except CancelledError:
+            pass
+        finally:
+            self._steps.on_step = None
+        return self.position - before
+
+    def stop(self) -> None:
+        """Let run() end after the step under way. Any thread."""
+        self._core.touch(lib.mgen_trainer_stop)
+
+    def checkpoint(self, path: Path) -> None:
+        """Write all that is needed to go on from here, to the bit."""
+        self._core.call(lib.mgen_trainer_checkpoint, path_of(path))
+
+    def save(self) -> None:
+        """Write the averaged weights and their configuration to the model folder."""
+        self._core.call(lib.mgen_trainer_save)

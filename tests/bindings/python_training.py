@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""Datasets, trainers, planning, evaluation."""
+import json
+import os
+import threading
+
+from test_python import MODEL, raises
+
+OPTIMIZER = {"lr": 0.001}
+RECIPE = {
+    "format": "moviegen-recipe", "version": 1, "stages": [
+        {"name": "tae", "kind": "autoencoder", "steps": 12, "batch": 1, "frames": 8, "mse": 10, "kl": 0.0003,
+         "tae": {"channels": [4, 4, 4, 8], "latent_channels": 4, "blocks": 1, "temporal": True},
+         "validate_every": 12, "optimizer": OPTIMIZER}]}
+
+
+def recipe(world):
+    path = world.path("recipe.json")
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(RECIPE, f)
+    return path
+
+
+def trainer(world, name, **options):
+    return world.moviegen.Trainer(options.pop("context", world.context), recipe(world), "tae", world.path(name), **options)
+
+
+def weights(world, name):
+    with open(os.path.join(world.path(name), "tae.safetensors"), "rb") as f:
+        return f.read()
+
+
+def stripes(index, width=64, height=64, frames=32):
+    """A sample that its index can be read from."""
+    return memoryview(bytes([index % 256]) * (frames * height * width * 3)).cast("B", [frames, height, width, 3])
+
+
+def test_the_toybox(world):
+    data = world.moviegen.Dataset.toybox(world.context, 3)
+    clip, caption = data.read(5)
+    assert data.count is None and clip.shape == (32, 64, 64, 3) and len(caption) > 10
+    again, same = world.moviegen.Dataset.toybox(world.context, 3).read(5)
+    assert again.pixels == clip.pixels and same == caption and data.read(6)[0].pixels != clip.pixels
+    assert world.moviegen.Dataset.toybox(world.context, 4).read(5)[0].pixels != clip.pixels
+    data.close()
+    data.close()
+    raises(world.moviegen.StateError, data.read, 5, holds="dataset was closed")
+    raises(world.moviegen.StateError, lambda: data.count)
+
+
+def test_samples_of_the_host(world):
+    asked = []
+
+    def read(index):
+        asked.append((index, threading.current_thread()))
+        return stripes(index, 16, 8, 4), f"grey {index} é"
+    data = world.moviegen.Dataset.from_samples(world.context, read, 10, width=16, height=8, frames=4)
+    clip, caption = data.read(7)
+    assert data.count == 10 and clip.shape == (4, 8, 16, 3) and caption == "grey 7 é"
+    assert clip.pixels[3, 7, 15, 2] == 7 and asked == [(7, threading.current_thread())]
+    raises(world.moviegen.InvalidError, data.read, 10)
+    raises(world.moviegen.InvalidError, data.read, -1, holds="index is -1")
+    with world.moviegen.Context(threads=1) as other:
+        assert data.read(2, context=other)[1] == "grey 2 é"
+    raises(world.moviegen.InvalidError, world.moviegen.Dataset.from_samples, world.context, read, 10, width=15, height=8,
+           frames=4)
+
+
+def test_exceptions_of_samples_come_out_of_the_call(world):
+    answers = {0: lambda: 1 / 0, 1: lambda: (bytes(5), "x"), 2: lambda: (stripes(1, 8, 8, 1), "x" * (1 << 20)),
+               3: lambda: (stripes(1, 16, 8, 1), "wide"), 4: lambda: "no pair",
+               5: lambda: data.read(0), 6: lambda: (stripes(6, 8, 8, 1), "fine")}
+    data = world.moviegen.Dataset.from_samples(world.context, lambda i: answers[i](), 7, width=8, height=8, frames=1)
+    invalid = world.moviegen.InvalidError
+    raises(ZeroDivisionError, data.read, 0)
+    raises(invalid, data.read, 1, holds="4 dimensions")
+    raises(invalid, data.read, 2, holds="the caption has")
+    raises(invalid, data.read, 3, holds="they must have (1, 8, 8, 3)")
+    raises(ValueError, data.read, 4)
+    raises(world.moviegen.StateError, data.read, 5, holds="callback")
+    assert data.read(6)[1] == "fine"
+
+
+def test_a_folder_of_films(world):
+    folder = world.path("films")
+    os.makedirs(folder, exist_ok=True)
+    raises(FileNotFoundError, world.moviegen.Dataset.from_folder, world.context, folder, width=16, height=16, frames=2)
+    clip = world.moviegen.Clip.create(world.context, width=16, height=16, frames=3)
+    for number, name in enumerate("ba"):
+        for frame in clip:
+            frame.cast("B")[:] = bytes([100 + 50 * number]) * 768
+        clip.write(os.path.join(folder, f"{name}.y4m"))
+    with open(os.path.join(folder, "a.txt"), "w", encoding="utf-8") as f:
+        f.write("a grey wall")
+    data = world.moviegen.Dataset.from_folder(world.context, folder, width=16, height=16, frames=2)
+    (first, caption), (second, none) = data.read(0), data.read(1)
+    assert data.count == 2 and caption == "a grey wall" and none == ""
+    assert abs(first.pixels[0, 8, 8, 0] - 150) <= 2 and abs(second.pixels[1, 8, 8, 0] - 100) <= 2
+
+
+def test_a_stage_is_trained_and_saved(world):
+    told = []
+    with trainer(world, "whole", seed=3) as t:
+        assert (t.steps, t.position) == (12, 0)
+        report = t.step()
+        assert report["step"] >= 0 and report["loss"] > 0 and t.position == 1
+        assert t.run(5, on_step=lambda step, numbers: told.append((step, numbers["loss"]))) == 5
+        assert len(told) == 5 and [step for step, _ in told] == sorted(step for step, _ in told)
+        assert len(list(t)) == 6 and t.position == 12
+        raises(world.moviegen.StateError, t.step)
+        t.save()
+    t.close()
+    raises(world.moviegen.StateError, t.step, holds="trainer was closed")
+    raises(world.moviegen.StateError, t.stop)
+    assert world.moviegen.Tae(world.context, world.path("whole")).info.channels == 4
+
+
+def test_training_goes_on_from_a_checkpoint(world):
+    with trainer(world, "straight", seed=3) as t:
+        assert t.run() == 12
+        t.save()
+    with trainer(world, "broken", seed=3) as t:
+        t.run(5)
+        t.checkpoint(world.path("checkpoint"))
+    with trainer(world, "broken", seed=3, resume=world.path("checkpoint")) as t:
+        assert t.position == 5 and t.run() == 7
+        t.save()
+    assert weights(world, "straight") == weights(world, "broken")
+    raises(FileNotFoundError, trainer, world, "broken", resume=world.path("no checkpoint"))
+
+
+def test_a_run_is_stopped(world):
+    with trainer(world, "stopped") as t:
+        assert t.run(on_step=lambda step, report: t.stop() if t.position >= 3 else None) == 3
+        assert t.run(2) == 2 and t.position == 5
+        raises(KeyError, t.run, on_step=lambda step, report: {}[step])
+        assert t.position == 6
+        raises(world.moviegen.StateError, t.run, on_step=lambda step, report: t.step(), holds="callback")
+        assert t.run() == 5
+
+
+def test_training_on_samples_of_the_host(world):
+    broken = [False]
+
+    def read(index):
+        if broken[0]:
+            raise LookupError(index)
+        return stripes(index * 40), "grey"
+    data = world.moviegen.Dataset.from_samples(world.context, read, 6, width=64, height=64, frames=32)
+    with trainer(world, "host", dataset=data) as t:
+        data.close()  # the trainer keeps it
+        first = t.step()
+        broken[0] = True
+        raises(LookupError, t.run)
+        broken[0] = False
+        assert t.run() > 0 and t.position == 12 and first["loss"] > 0
+    world.context.trim()
+
+
+def test_a_context_ends_its_trainers(world):
+    context = world.moviegen.Context(threads=1)
+    t = trainer(world, "ended", context=context)
+    context.close()
+    assert t.closed
+    raises(world.moviegen.StateError, t.step)
+    t.close()
+    raises(FileNotFoundError, world.moviegen.Trainer, world.context, "/no/recipe", "tae", world.path("none"))
+    raises(world.moviegen.Error, world.moviegen.Trainer, world.context, recipe(world), "no stage", world.path("none"),
+           holds="no stage")
+
+
+def test_a_training_step_is_planned(world):
+    plan = world.moviegen.plan
+    small, large = (plan(world.context, preset, width=256, height=256, frames=64) for preset in ("1b", "30b"))
+    assert 5e8 < small["parameters"] < 2e9 < 2e10 < large["parameters"] < 4e10
+    assert plan(world.context, "1b", width=256, height=256, frames=64, recompute="full")["activation_bytes"] < \
+        small["activation_bytes"]
+    raises(world.moviegen.InvalidError, plan, world.context, "2b", width=256, height=256, frames=64, holds="2b")
+
+
+def test_a_pipeline_is_evaluated(world):
+    told = []
+    report = world.moviegen.evaluate(world.pipeline, "tae", n=2, on_progress=lambda done, total: told.append((done, total)))
+    assert report["psnr"] > 20 and told and told[-1] == (2, 2)
+    raises(LookupError, world.moviegen.evaluate, world.pipeline, "tae", n=4, on_progress=lambda done, total: [][done])
+    raises(world.moviegen.InvalidError, world.moviegen.evaluate, world.pipeline, "taste", holds="taste")
+    prompts = world.moviegen.toybox_prompts()
+    assert len(prompts) == len(set(prompts)) == 36 and all(prompts)
+    assert os.path.isdir(MODEL)
