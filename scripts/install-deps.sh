@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Install what is missing with apt: scripts/install-deps.sh build|ffmpeg|test|clang ...
+# Install what is missing with apt: scripts/install-deps.sh build|ffmpeg|test|clang|rust ...
 # Does nothing where everything is there. Exit status 1: something is still missing (it says what).
 set -u
 
@@ -31,6 +31,10 @@ packages_missing() { # of one group
     clang)
         have clang || echo clang
         ;;
+    rust)
+        have cargo || echo cargo
+        have rustc || echo rustc
+        ;;
     esac
 }
 
@@ -42,9 +46,9 @@ all_missing() {
 
 for group in "$@"; do
     case $group in
-    build | ffmpeg | test | clang) ;;
+    build | ffmpeg | test | clang | rust) ;;
     *)
-        echo "install-deps.sh: unknown group '$group'; groups are build, ffmpeg, test, clang" >&2
+        echo "install-deps.sh: unknown group '$group'; groups are build, ffmpeg, test, clang, rust" >&2
         exit 2
         ;;
     esac

@@ -160,6 +160,8 @@ suite_cli() {
 }
 suite_bindings() {
     build_plain || return
+    scripts/install-deps.sh rust || echo "going on without Rust"
+    tap rust 900 tests/bindings/test_rust.sh build-test
     tap python 600 "$python" tests/bindings/test_python.py build-test/libmoviegen.so.0
 }
 suite_asan() {

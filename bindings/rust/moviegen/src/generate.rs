@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: MIT
+//! Requests, and how they are started.
+
+use crate::frames::Format;
+use crate::job::{Job, JobState};
+use crate::parts::{LatentsRef, Schedule};
+use crate::raw::{answer, c_text, PanicSlot};
+use crate::stream::FrameStream;
+use crate::{Context, FramesMut, FramesRef, Pipeline, Result};
+use moviegen_sys as sys;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::os::raw::c_void;
+use std::ptr;
+use std::sync::Arc;
+
+/// One request. Numbers that are 0 mean the default.
+///
+/// ```
+/// # use moviegen::Request;
+/// let request = Request { seed: 7, frames: 16, ..Request::new("a red ball rolls left on grass") };
+/// # assert_eq!(request.steps, 0);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// 1..4096 bytes.
+    pub prompt: String,
+    /// What guidance leads away from, up to 4096 bytes; None = nothing.
+    pub negative_prompt: Option<String>,
+    /// Same seed, same result.
+    pub seed: u64,
+    /// Solver steps, 1..1000; 0 = 50.
+    pub steps: u32,
+    /// Pixels; 0 = the pipeline's.
+    pub width: u32,
+    /// Pixels; 0 = the pipeline's.
+    pub height: u32,
+    /// Count, 1..65536; 1 = a picture; 0 = the pipeline's. More than the pipeline's: windows of its
+    /// length, blended in time.
+    pub frames: u32,
+    /// Classifier-free guidance scale, 0 < g <= 100; 0 = 7.5; 1 = off.
+    pub guidance: f32,
+    /// Times of the steps.
+    pub schedule: Schedule,
+    /// What a stream and [`Hooks::frames`] get.
+    pub frames_format: Format,
+}
+
+impl Request {
+    /// A request with the defaults.
+    pub fn new(prompt: impl Into<String>) -> Request {
+        Request {
+            prompt: prompt.into(),
+            ..Default::default()
+        }
+    }
+
+    /// Call `f` with the struct of C, without callbacks.
+    fn with_raw<R>(&self, f: impl FnOnce(sys::mgen_generate_params) -> Result<R>) -> Result<R> {
+        let prompt = c_text("the prompt", &self.prompt)?;
+        let negative = self.negative_prompt.as_ref();
+        let negative = negative
+            .map(|text| c_text("the negative prompt", text))
+            .transpose()?;
+        f(sys::mgen_generate_params {
+            steps: self.steps,
+            prompt: prompt.as_ptr(),
+            negative_prompt: negative.as_ref().map_or(ptr::null(), |text| text.as_ptr()),
+            seed: self.seed,
+            width: self.width,
+            height: self.height,
+            frames: self.frames,
+            guidance: self.guidance,
+            schedule: self.schedule.number(),
+            frames_format: self.frames_format.number(),
+            ..Default::default()
+        })
+    }
+}
+
+type OnProgress = Box<dyn FnMut(u32, u32) -> ControlFlow<()> + Send>;
+type OnPreview = Box<dyn FnMut(u32, LatentsRef<'_>) -> ControlFlow<()> + Send>;
+type OnFrames = Box<dyn FnMut(u64, FramesRef<'_>) -> ControlFlow<()> + Send>;
+
+/// What a job calls while it works, from its own thread. `Break` cancels it.
+///
+/// The closures own what they use; borrowed data could be gone while the job still runs:
+///
+/// ```compile_fail,E0597
+/// # use moviegen::Hooks;
+/// # use std::ops::ControlFlow;
+/// # use std::sync::atomic::{AtomicU32, Ordering};
+/// let hooks;
+/// {
+///     let done = AtomicU32::new(0);
+///     let seen = &done;
+///     hooks = Hooks::new().progress(move |now, _| {
+///         seen.store(now, Ordering::Relaxed);
+///         ControlFlow::Continue(())
+///     });
+/// }
+/// drop(hooks);
+/// ```
+#[derive(Default)]
+pub struct Hooks {
+    progress: Option<OnProgress>,
+    preview: Option<OnPreview>,
+    frames: Option<OnFrames>,
+}
+
+impl Hooks {
+    /// None yet.
+    pub fn new() -> Hooks {
+        Hooks::default()
+    }
+
+    /// After each part of the work: parts done, and all.
+    pub fn progress(mut self, f: impl FnMut(u32, u32) -> ControlFlow<()> + Send + 'static) -> Self {
+        self.progress = Some(Box::new(f));
+        self
+    }
+
+    /// After each solver step: its number, and what the clip would be if the flow went straight on.
+    pub fn preview(
+        mut self,
+        f: impl FnMut(u32, LatentsRef<'_>) -> ControlFlow<()> + Send + 'static,
+    ) -> Self {
+        self.preview = Some(Box::new(f));
+        self
+    }
+
+    /// Frames as soon as they are decoded, in order: the number of the first, and the frames. The
+    /// job then keeps no clip.
+    pub fn frames(
+        mut self,
+        f: impl FnMut(u64, FramesRef<'_>) -> ControlFlow<()> + Send + 'static,
+    ) -> Self {
+        self.frames = Some(Box::new(f));
+        self
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("progress", &self.progress.is_some())
+            .field("preview", &self.preview.is_some())
+            .field("frames", &self.frames.is_some())
+            .finish()
+    }
+}
+
+/// Hooks as the library gets them.
+pub(crate) struct HookState {
+    hooks: Hooks,
+    panic: Arc<PanicSlot>,
+}
+
+/// Call one hook, if it is set, with what it gets.
+///
+/// # Safety
+/// `user` is the HookState of a job that lives; only the job's thread calls.
+unsafe fn call<F>(
+    user: *mut c_void,
+    hook: impl FnOnce(&mut Hooks) -> &mut Option<F>,
+    f: impl FnOnce(&mut F) -> ControlFlow<()>,
+) -> i32 {
+    // Safety: the caller's promise.
+    let HookState { hooks, panic } = unsafe { &mut *(user as *mut HookState) };
+    panic.catch(1, || hook(hooks).as_mut().map_or(0, |hook| answer(f(hook))))
+}
+
+unsafe extern "C" fn on_progress(user: *mut c_void, done: u32, total: u32) -> i32 {
+    // Safety: called by the library with what it was given.
+    unsafe { call(user, |hooks| &mut hooks.progress, |hook| hook(done, total)) }
+}
+
+unsafe extern "C" fn on_preview(
+    user: *mut c_void,
+    step: u32,
+    latents: *const sys::mgen_latents,
+) -> i32 {
+    // Safety: called by the library with what it was given; the latents live during the call.
+    unsafe {
+        call(
+            user,
+            |hooks| &mut hooks.preview,
+            |hook| hook(step, LatentsRef::from_raw(&*latents)),
+        )
+    }
+}
+
+unsafe extern "C" fn on_frames(
+    user: *mut c_void,
+    first: u64,
+    frames: *const sys::mgen_frames,
+) -> i32 {
+    // Safety: called by the library with what it was given; the frames live during the call.
+    unsafe {
+        call(
+            user,
+            |hooks| &mut hooks.frames,
+            |hook| match FramesRef::from_raw(&*frames) {
+                Some(frames) => hook(first, frames),
+                None => ControlFlow::Break(()),
+            },
+        )
+    }
+}
+
+/// What a request needs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// Of the clip, pixels.
+    pub width: u32,
+    /// Of the clip, pixels.
+    pub height: u32,
+    /// Of the clip.
+    pub frames: u32,
+    /// What the job adds at its highest, at most.
+    pub host_bytes: u64,
+    /// The same on the device; 0 on the CPU.
+    pub device_bytes: u64,
+    /// Floating point operations of the products.
+    pub flops: f64,
+}
+
+impl Pipeline {
+    /// Find out what a request needs without starting it.
+    pub fn estimate(&self, ctx: &mut Context, request: &Request) -> Result<Estimate> {
+        request.with_raw(|params| {
+            let mut out = sys::mgen_estimate::default();
+            let raw_ctx = ctx.enter();
+            // Safety: all pointers live during the call.
+            let status =
+                unsafe { sys::mgen_generate_estimate(raw_ctx, &self.to_raw(), &params, &mut out) };
+            ctx.check(status)?;
+            Ok(Estimate {
+                width: out.width,
+                height: out.height,
+                frames: out.frames,
+                host_bytes: out.host_bytes,
+                device_bytes: out.device_bytes,
+                flops: out.flops,
+            })
+        })
+    }
+
+    /// Start generating a film, or a picture if `request.frames` is 1. Returns at once; the job has
+    /// the context until it is dropped:
+    ///
+    /// ```compile_fail,E0499
+    /// # use moviegen::*;
+    /// # fn f(ctx: &mut Context, pipeline: &Pipeline, request: &Request) -> Result<()> {
+    /// let job = pipeline.start(ctx, request)?;
+    /// ctx.trim();
+    /// job.finish().map(drop)
+    /// # }
+    /// ```
+    pub fn start<'ctx>(&self, ctx: &'ctx mut Context, request: &Request) -> Result<Job<'ctx>> {
+        self.start_with(ctx, request, Hooks::new())
+    }
+
+    /// The same with callbacks.
+    pub fn start_with<'ctx>(
+        &self,
+        ctx: &'ctx mut Context,
+        request: &Request,
+        hooks: Hooks,
+    ) -> Result<Job<'ctx>> {
+        // Safety: there is no memory to keep.
+        unsafe { self.begin(ctx, request, hooks, ptr::null()) }
+    }
+
+    /// Generate a clip, frame by frame: an iterator of decoded frames, of which at most `ahead`
+    /// wait in memory. The job has the context until the iterator is dropped, which ends it.
+    pub fn stream<'ctx>(
+        &self,
+        ctx: &'ctx mut Context,
+        request: &Request,
+        ahead: usize,
+    ) -> Result<FrameStream<'ctx>> {
+        FrameStream::start(self, ctx, request, ahead)
+    }
+
+    /// Generate a clip into memory of the caller's; returns when it is complete.
+    pub fn generate_into(
+        &self,
+        ctx: &mut Context,
+        request: &Request,
+        hooks: Hooks,
+        into: &mut FramesMut<'_>,
+    ) -> Result<()> {
+        // Safety: whatever happens, the job is dropped before this call ends, and with it the
+        // borrowed memory.
+        unsafe { self.begin(ctx, request, hooks, into.as_raw()) }?.wait()
+    }
+
+    /// # Safety
+    /// `into` is NULL or memory that lives until the job is destroyed.
+    unsafe fn begin<'ctx>(
+        &self,
+        ctx: &'ctx mut Context,
+        request: &Request,
+        hooks: Hooks,
+        into: *const sys::mgen_frames,
+    ) -> Result<Job<'ctx>> {
+        request.with_raw(|mut params| {
+            let raw_ctx = ctx.enter();
+            params.on_progress = if hooks.progress.is_some() {
+                Some(on_progress)
+            } else {
+                None
+            };
+            params.on_preview = if hooks.preview.is_some() {
+                Some(on_preview)
+            } else {
+                None
+            };
+            params.on_frames = if hooks.frames.is_some() {
+                Some(on_frames)
+            } else {
+                None
+            };
+            let state = Box::into_raw(Box::new(HookState {
+                hooks,
+                panic: ctx.panic.clone(),
+            }));
+            params.user = state as *mut c_void;
+            params.into = into;
+            let mut raw = ptr::null_mut();
+            // Safety: all pointers live during the call; hooks and memory until the job is
+            // destroyed.
+            let status =
+                unsafe { sys::mgen_generate_start(raw_ctx, &self.to_raw(), &params, &mut raw) };
+            if raw.is_null() {
+                // Safety: there is no job, so nobody else knows them.
+                drop(unsafe { Box::from_raw(state) });
+                ctx.check(status)?;
+            }
+            // A panic of the log, if there was one, goes on when the job's end is told.
+            Ok(Job::new(ctx, JobState::new(raw, state)))
+        })
+    }
+}

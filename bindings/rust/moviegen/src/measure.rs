@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+//! Planning a training step, and measuring a pipeline.
+
+use crate::raw::{answer, constant, PanicSlot};
+use crate::{Context, Pipeline, Report, Result};
+use moviegen_sys as sys;
+use std::ops::ControlFlow;
+use std::os::raw::c_void;
+use std::ptr;
+use std::sync::Arc;
+
+/// Sizes of the Movie Gen report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Preset {
+    /// A billion parameters.
+    B1,
+    /// 5 billion.
+    B5,
+    /// 30 billion.
+    B30,
+}
+
+/// What is computed again instead of kept for the gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Recompute {
+    /// Nothing.
+    None,
+    /// All but self-attention.
+    Selective,
+    /// All.
+    Full,
+}
+
+/// Of products and activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// Brain float 16.
+    Bf16,
+    /// 32-bit floats.
+    F32,
+}
+
+/// A training step of a video transformer to be planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Size of the model.
+    pub preset: Preset,
+    /// Samples; 0 = 1.
+    pub batch: u32,
+    /// What is computed again.
+    pub recompute: Recompute,
+    /// Of products and activations.
+    pub precision: Precision,
+    /// Pixels, a multiple of 16.
+    pub width: u32,
+    /// Pixels, a multiple of 16.
+    pub height: u32,
+    /// 1..256.
+    pub frames: u32,
+    /// Of all text encoders together; 0 = 1024.
+    pub text_tokens: u32,
+}
+
+impl Plan {
+    /// One sample of this size, with what the report did: selective recomputation, bf16.
+    pub fn new(preset: Preset, width: u32, height: u32, frames: u32) -> Plan {
+        let (recompute, precision) = (Recompute::Selective, Precision::Bf16);
+        Plan {
+            preset,
+            batch: 0,
+            recompute,
+            precision,
+            width,
+            height,
+            frames,
+            text_tokens: 0,
+        }
+    }
+}
+
+/// Find out what one training step needs on a single device, by running it on shapes alone: nothing
+/// of the model's size is allocated. The report holds parameters, tokens, forward_flops,
+/// step_flops, and bytes of master_, compute_, gradient_, optimizer_, activation_, flow_ and peak_.
+pub fn plan_training(ctx: &mut Context, plan: &Plan) -> Result<Report> {
+    let preset = match plan.preset {
+        Preset::B1 => "1b\0",
+        Preset::B5 => "5b\0",
+        Preset::B30 => "30b\0",
+    };
+    let recompute = match plan.recompute {
+        Recompute::None => "none\0",
+        Recompute::Selective => "selective\0",
+        Recompute::Full => "full\0",
+    };
+    let precision = match plan.precision {
+        Precision::Bf16 => "bf16\0",
+        Precision::F32 => "f32\0",
+    };
+    let params = sys::mgen_plan_params {
+        batch: plan.batch,
+        preset: preset.as_ptr().cast(),
+        recompute: recompute.as_ptr().cast(),
+        precision: precision.as_ptr().cast(),
+        width: plan.width,
+        height: plan.height,
+        frames: plan.frames,
+        text_tokens: plan.text_tokens,
+        ..Default::default()
+    };
+    let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());
+    // Safety: all pointers live during the call; the report is ours.
+    let (status, report) = unsafe {
+        let status = sys::mgen_plan_training(raw_ctx, &params, &mut report);
+        (status, Report::take(report))
+    };
+    ctx.check(status).map(|()| report)
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Reconstruction of toybox clips: psnr in dB, ssim, checker rates.
+    Tae,
+    /// Prompts against what the pixel checker reads in the generated clips: rates 0..1.
+    Alignment,
+}
+
+/// A measurement. Numbers that are 0 mean the default.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// What is measured.
+    pub protocol: Protocol,
+    /// Clips to measure, at most 1000000; 0 = the protocol's own number.
+    pub n: u32,
+    /// Of scenes and noise.
+    pub seed: u64,
+    /// As in [`Request`](crate::Request).
+    pub steps: u32,
+    /// As in [`Request`](crate::Request).
+    pub guidance: f32,
+}
+
+impl Evaluation {
+    /// A measurement with the defaults.
+    pub fn new(protocol: Protocol) -> Evaluation {
+        Evaluation {
+            protocol,
+            n: 0,
+            seed: 0,
+            steps: 0,
+            guidance: 0.0,
+        }
+    }
+}
+
+struct EvalState<F> {
+    progress: F,
+    panic: Arc<PanicSlot>,
+}
+
+unsafe extern "C" fn on_progress<F>(user: *mut c_void, done: u32, total: u32) -> i32
+where
+    F: FnMut(u32, u32) -> ControlFlow<()>,
+{
+    // Safety: `user` is the state that evaluate_with() holds; one call at a time.
+    let state = unsafe { &mut *(user as *mut EvalState<F>) };
+    let progress = &mut state.progress;
+    state.panic.catch(1, || answer(progress(done, total)))
+}
+
+impl Pipeline {
+    /// Measure this pipeline in the toybox.
+    pub fn evaluate(&self, ctx: &mut Context, evaluation: &Evaluation) -> Result<Report> {
+        self.evaluate_with(ctx, evaluation, |_, _| ControlFlow::Continue(()))
+    }
+
+    /// The same; `progress` is called after each batch with the clips done and all; `Break`
+    /// cancels.
+    pub fn evaluate_with<F>(
+        &self,
+        ctx: &mut Context,
+        evaluation: &Evaluation,
+        progress: F,
+    ) -> Result<Report>
+    where
+        F: FnMut(u32, u32) -> ControlFlow<()> + Send,
+    {
+        let protocol = match evaluation.protocol {
+            Protocol::Tae => "tae\0",
+            Protocol::Alignment => "alignment\0",
+        };
+        let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());
+        let mut state = EvalState {
+            progress,
+            panic: ctx.panic.clone(),
+        };
+        let params = sys::mgen_eval_params {
+            n: evaluation.n,
+            protocol: protocol.as_ptr().cast(),
+            seed: evaluation.seed,
+            steps: evaluation.steps,
+            guidance: evaluation.guidance,
+            on_progress: Some(on_progress::<F>),
+            user: &mut state as *mut EvalState<F> as *mut c_void,
+            ..Default::default()
+        };
+        // Safety: all pointers live during the call; the report is ours.
+        let (status, report) = unsafe {
+            let status = sys::mgen_evaluate(raw_ctx, &self.to_raw(), &params, &mut report);
+            (status, Report::take(report))
+        };
+        ctx.check(status).map(|()| report)
+    }
+}
+
+/// The prompts that [`Protocol::Alignment`] asks for, in order.
+pub fn toybox_prompts() -> impl Iterator<Item = &'static str> {
+    // Safety: constants of the library, NULL past the end.
+    (0..).map_while(|i| unsafe { constant(sys::mgen_toybox_prompt(i)) })
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+//! Networks, and the pipeline that they make.
+
+use crate::raw::{c_path, c_text};
+use crate::{Context, Error, ErrorKind, Result};
+use moviegen_sys as sys;
+use std::fmt;
+use std::path::Path;
+use std::ptr::{self, NonNull};
+
+/// What a loaded network is; numbers that do not apply are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// TAE, video model: channels of the latents.
+    pub channels: u32,
+    /// TAE: pixels of a latent, along height and width.
+    pub spatial_factor: u32,
+    /// TAE: frames of a latent frame.
+    pub temporal_factor: u32,
+    /// Text encoder: values of a token; video model: of its widest role.
+    pub text_width: u32,
+    /// Text encoder: tokens at most.
+    pub text_tokens: u32,
+    /// Count.
+    pub parameters: u64,
+    /// Bytes of host memory.
+    pub bytes: u64,
+    /// Identity of the weights, the same for the same file.
+    pub hash: u64,
+}
+
+macro_rules! network {
+    ($(#[$doc:meta])* $name:ident, $raw:ident, $open:ident, $retain:ident, $release:ident, $info:ident) => {
+        $(#[$doc])*
+        ///
+        /// Immutable: any number of contexts and threads may use it at once. `Clone` adds an owner;
+        /// the weights are freed with the last.
+        pub struct $name(NonNull<sys::$raw>);
+
+        // Safety: a handle is immutable once loaded; retain and release are for any thread.
+        unsafe impl Send for $name {}
+        unsafe impl Sync for $name {}
+
+        impl $name {
+            /// Load `<name>.json` and `<name>.safetensors` of the folder `dir`. Its memory counts
+            /// on `ctx`.
+            pub fn open(ctx: &mut Context, dir: impl AsRef<Path>, name: &str) -> Result<Self> {
+                let (dir, name) = (c_path(dir.as_ref())?, c_text("the name", name)?);
+                let (raw_ctx, mut raw) = (ctx.enter(), ptr::null_mut());
+                // Safety: all pointers live during the call.
+                let status = unsafe { sys::$open(raw_ctx, dir.as_ptr(), name.as_ptr(), &mut raw) };
+                let handle = Self::owned(raw);
+                ctx.check(status)?;
+                handle.ok_or_else(|| Error::new(ErrorKind::Internal, "the library gave no network"))
+            }
+
+            /// Take over an owner.
+            fn owned(raw: *mut sys::$raw) -> Option<Self> {
+                NonNull::new(raw).map($name)
+            }
+
+            pub(crate) fn as_raw(&self) -> *mut sys::$raw {
+                self.0.as_ptr()
+            }
+
+            /// What it is.
+            pub fn info(&self) -> ModelInfo {
+                let mut info = sys::mgen_model_info::default();
+                // Safety: any thread may ask. It fails for no handle that lives.
+                unsafe { sys::$info(self.0.as_ptr(), &mut info) };
+                ModelInfo {
+                    channels: info.channels,
+                    spatial_factor: info.spatial_factor,
+                    temporal_factor: info.temporal_factor,
+                    text_width: info.text_width,
+                    text_tokens: info.text_tokens,
+                    parameters: info.parameters,
+                    bytes: info.bytes,
+                    hash: info.hash,
+                }
+            }
+        }
+
+        impl Clone for $name {
+            fn clone(&self) -> Self {
+                // Safety: any thread may add an owner.
+                unsafe { sys::$retain(self.0.as_ptr()) };
+                $name(self.0)
+            }
+        }
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                // Safety: one owner was ours.
+                unsafe { sys::$release(self.0.as_ptr()) };
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.info()).finish()
+            }
+        }
+    };
+}
+
+network! {
+    /// Temporal autoencoder: pixels from and to latents.
+    Tae, mgen_tae, mgen_tae_open, mgen_tae_retain, mgen_tae_release, mgen_tae_get_info
+}
+network! {
+    /// Text encoder: prompt to vectors.
+    TextEncoder, mgen_text_encoder, mgen_text_encoder_open, mgen_text_encoder_retain, mgen_text_encoder_release,
+    mgen_text_encoder_get_info
+}
+network! {
+    /// Flow-matching video transformer.
+    VideoModel, mgen_video_model, mgen_video_model_open, mgen_video_model_retain, mgen_video_model_release,
+    mgen_video_model_get_info
+}
+
+/// What a pipeline is made of: networks, each optional, and the clip that the model was trained on.
+/// It may be filled by hand, with networks of any context.
+#[derive(Clone, Debug, Default)]
+pub struct Pipeline {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Count; longer clips are made in windows of this length.
+    pub frames: u32,
+    /// Frames per second.
+    pub fps: u32,
+    /// Needed for every request.
+    pub tae: Option<Tae>,
+    /// Roles UL2, ByT5, MetaCLIP; None where the video model has none.
+    pub text: [Option<TextEncoder>; 3],
+    /// Needed to generate.
+    pub video: Option<VideoModel>,
+}
+
+impl Pipeline {
+    /// Load a model folder: `pipeline.json` beside its networks.
+    pub fn open(ctx: &mut Context, dir: impl AsRef<Path>) -> Result<Pipeline> {
+        let dir = c_path(dir.as_ref())?;
+        let mut raw = sys::mgen_pipeline::default();
+        let raw_ctx = ctx.enter();
+        // Safety: all pointers live during the call.
+        let status = unsafe { sys::mgen_pipeline_open(raw_ctx, dir.as_ptr(), &mut raw) };
+        // Each handle of the struct is an owner, which moves into its wrapper.
+        let pipeline = Pipeline {
+            width: raw.width,
+            height: raw.height,
+            frames: raw.frames,
+            fps: raw.fps,
+            tae: Tae::owned(raw.tae),
+            text: raw.text.map(TextEncoder::owned),
+            video: VideoModel::owned(raw.video),
+        };
+        ctx.check(status).map(|()| pipeline)
+    }
+
+    /// The struct of C, which borrows the handles.
+    pub(crate) fn to_raw(&self) -> sys::mgen_pipeline {
+        let text = |role: usize| {
+            self.text[role]
+                .as_ref()
+                .map_or(ptr::null_mut(), TextEncoder::as_raw)
+        };
+        sys::mgen_pipeline {
+            width: self.width,
+            height: self.height,
+            frames: self.frames,
+            fps: self.fps,
+            tae: self.tae.as_ref().map_or(ptr::null_mut(), Tae::as_raw),
+            text: [text(0), text(1), text(2)],
+            video: self
+                .video
+                .as_ref()
+                .map_or(ptr::null_mut(), VideoModel::as_raw),
+            ..Default::default()
+        }
+    }
+
+    /// Identity of the weights, the same for the same files.
+    pub fn weights_hash(&self) -> u64 {
+        // Safety: the struct lives during the call, and its handles do not change.
+        unsafe { sys::mgen_pipeline_hash(&self.to_raw()) }
+    }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+//! The parts make the same clip as the whole; plans and measurements.
+
+mod common;
+
+use common::{context, pipeline, short};
+use moviegen::*;
+use std::ops::ControlFlow::{Break, Continue};
+
+#[test]
+fn a_loop_of_the_hosts_makes_the_same_clip() {
+    let mut ctx = context();
+    let pipeline = pipeline(&mut ctx);
+    let request = Request {
+        steps: 3,
+        guidance: 1.0,
+        schedule: Schedule::Linear,
+        ..short(4)
+    };
+    let clip = pipeline
+        .start(&mut ctx, &request)
+        .unwrap()
+        .finish()
+        .unwrap();
+    let (tae, video) = (
+        pipeline.tae.as_ref().unwrap(),
+        pipeline.video.as_ref().unwrap(),
+    );
+    let mut roles = [None, None, None];
+    for (role, encoder) in roles.iter_mut().zip(&pipeline.text) {
+        *role = encoder
+            .as_ref()
+            .map(|encoder| encoder.encode(&mut ctx, &request.prompt).unwrap());
+    }
+    let text = [roles[0].as_ref(), roles[1].as_ref(), roles[2].as_ref()];
+    let encoded = text.iter().flatten().next().unwrap();
+    assert!(encoded.tokens() > 0 && encoded.data().iter().any(|value| *value != 0.0));
+    let times = schedule(Schedule::Linear, 3).unwrap();
+    assert_eq!((times[0], times[3], times.len()), (0.0, 1.0, 4));
+    let mut x = Latents::new(2, 8, 8, tae.info().channels).unwrap();
+    noise(&mut ctx, request.seed, &mut x).unwrap();
+    for pair in times.windows(2) {
+        let velocity = video.velocity(&mut ctx, x.view(), pair[0], text).unwrap();
+        for (value, slope) in x.data_mut().iter_mut().zip(velocity.data()) {
+            *value += (pair[1] - pair[0]) * slope;
+        }
+    }
+    let mut ours = Clip::new(&mut ctx, &clip.info()).unwrap();
+    tae.decode(&mut ctx, x.view(), &mut ours.view_mut())
+        .unwrap();
+    // A multiply and an add of Rust's round twice, those of the library may round once.
+    let far = clip
+        .pixels()
+        .iter()
+        .zip(ours.pixels())
+        .filter(|(a, b)| a.abs_diff(**b) > 1)
+        .count();
+    assert_eq!(far, 0, "of {} bytes", clip.pixels().len());
+}
+
+#[test]
+#[ignore = "the library has no datasets yet"]
+fn video_goes_to_latents_and_back() {
+    let mut ctx = context();
+    let pipeline = pipeline(&mut ctx);
+    let tae = pipeline.tae.as_ref().unwrap();
+    let (clip, _) = Dataset::toybox(&mut ctx, 1)
+        .unwrap()
+        .read(&mut ctx, 0)
+        .unwrap();
+    let latents = tae.encode(&mut ctx, &clip.view()).unwrap();
+    assert_eq!(latents.data().len() as u32, 4 * 8 * 8 * tae.info().channels);
+    let mut pixels = vec![0f32; clip.pixels().len()];
+    tae.decode(
+        &mut ctx,
+        latents.view(),
+        &mut FramesMut::rgb_f32(64, 64, 32, &mut pixels).unwrap(),
+    )
+    .unwrap();
+    let error: f32 = clip
+        .pixels()
+        .iter()
+        .zip(&pixels)
+        .map(|(a, b)| (f32::from(*a) / 255.0 - b).powi(2))
+        .sum();
+    let psnr = -10.0 * (error / pixels.len() as f32).log10();
+    assert!(psnr > 20.0, "{psnr} dB");
+    let mut wrong = Latents::new(3, 8, 8, tae.info().channels).unwrap();
+    assert_eq!(
+        tae.encode_into(&mut ctx, &clip.view(), &mut wrong)
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Invalid
+    );
+}
+
+#[test]
+fn shapes_are_checked_before_the_library_sees_them() {
+    assert!(Latents::new(u32::MAX, u32::MAX, u32::MAX, 2).is_err());
+    assert!(Latents::from_vec(1, 2, 2, 3, vec![0.0; 11]).is_err());
+    assert!(LatentsRef::new(1, 2, 2, 3, &[0.0; 12]).is_ok());
+    assert!(Text::from_vec(2, 3, vec![0.0; 5]).is_err());
+    assert!(FramesRef::rgb8(4, 4, 0, &[0; 48]).is_err());
+    assert!(FramesRef::rgb8(4, 4, 1, &[0; 47]).is_err());
+    assert!(FramesRef::rgb8_strided(4, 4, 1, &[0; 48], 11, 0).is_err());
+    assert!(FramesRef::rgb8_strided(4, 4, 3, &[0; 48], 0, u64::MAX).is_err());
+    let frames = FramesRef::yuv420(3, 3, 2, [&[1; 18], &[2; 8], &[3; 8]]).unwrap();
+    assert_eq!(
+        (frames.row(2, 1, 1), frames.row(2, 1, 2)),
+        (Some(&[3u8, 3][..]), None)
+    );
+    assert!(
+        schedule(Schedule::Linear, 0).is_err()
+            && schedule(Schedule::LinearQuadratic, 1001).is_err()
+    );
+    let nothing = noise(&mut context(), 1, &mut Latents::new(0, 0, 0, 0).unwrap());
+    assert_eq!(nothing.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn a_step_is_planned() {
+    let mut ctx = context();
+    let report = plan_training(&mut ctx, &Plan::new(Preset::B1, 256, 256, 16)).unwrap();
+    assert!(report.get("parameters").unwrap() > 0.5e9 && report.get("peak_bytes").unwrap() > 1e9);
+    let error = plan_training(&mut ctx, &Plan::new(Preset::B1, 250, 256, 16)).unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Invalid && error.message().contains("width"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_pipeline_is_measured() {
+    let mut ctx = context();
+    let pipeline = pipeline(&mut ctx);
+    let evaluation = Evaluation {
+        n: 2,
+        ..Evaluation::new(Protocol::Tae)
+    };
+    let mut calls = 0;
+    let report = pipeline.evaluate_with(&mut ctx, &evaluation, |done, total| {
+        calls += 1;
+        assert!(done <= total);
+        Continue(())
+    });
+    let report = report.unwrap();
+    assert!(
+        calls > 0 && report.get("psnr").unwrap() > 20.0,
+        "{report:?}"
+    );
+    assert!(report.get("no such number").is_none() && report.iter().len() == report.len());
+    let error = pipeline
+        .evaluate_with(&mut ctx, &evaluation, |_, _| Break(()))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert_eq!(toybox_prompts().count(), 36);
+}

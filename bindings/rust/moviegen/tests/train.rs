@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+//! Datasets and trainers.
+
+mod common;
+
+use common::{context, Folder};
+use moviegen::*;
+use std::error::Error as _;
+use std::io;
+use std::ops::ControlFlow::{Break, Continue};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+
+const SIZE: DatasetParams = DatasetParams {
+    width: 64,
+    height: 64,
+    frames: 1,
+};
+
+/// A ramp that depends on the number of the sample.
+fn ramp(index: u64, sample: &mut Sample<'_>) {
+    for (i, byte) in sample.pixels_mut().iter_mut().enumerate() {
+        *byte = (i as u64 * (index % 7 + 1)) as u8;
+    }
+}
+
+#[test]
+#[ignore = "the library has no datasets yet"]
+fn a_closure_is_a_dataset() {
+    struct Witness(Arc<AtomicBool>);
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let released = Arc::new(AtomicBool::new(false));
+    let witness = Witness(released.clone());
+    let mut ctx = context();
+    let mut dataset = Dataset::from_fn(&mut ctx, SIZE, 4, move |index, sample| {
+        let _keep = &witness;
+        assert_eq!(
+            (sample.width(), sample.height(), sample.frames()),
+            (64, 64, 1)
+        );
+        assert!(sample.pixels_mut().iter().all(|byte| *byte == 0));
+        match index {
+            1 => return Err("one is missing".into()),
+            2 => return Err(io::Error::new(io::ErrorKind::NotFound, "two is missing").into()),
+            3 => panic!("three panics"),
+            _ => ramp(index, sample),
+        }
+        sample.set_caption("grün")?;
+        assert!(sample.set_caption("a\0b").is_err());
+        assert!(sample.set_caption(&"x".repeat(1 << 20)).is_err());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(dataset.count(), Some(4));
+    let (clip, caption) = dataset.read(&mut ctx, 0).unwrap();
+    assert_eq!((caption.as_str(), clip.pixels()[5]), ("grün", 5));
+    let error = dataset.read(&mut ctx, 1).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.source().unwrap().to_string()),
+        (ErrorKind::Io, "one is missing".into())
+    );
+    let error = dataset.read(&mut ctx, 2).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error
+        .source()
+        .unwrap()
+        .downcast_ref::<io::Error>()
+        .is_some());
+    let result = catch_unwind(AssertUnwindSafe(|| dataset.read(&mut ctx, 3).map(drop)));
+    assert_eq!(
+        result.unwrap_err().downcast_ref::<&str>(),
+        Some(&"three panics")
+    );
+    let error = dataset.read(&mut ctx, 4).unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.source().is_none());
+    dataset.read(&mut ctx, 0).unwrap();
+    drop(ctx);
+    assert!(!released.load(Ordering::Relaxed));
+    drop(dataset);
+    assert!(released.load(Ordering::Relaxed));
+}
+
+#[test]
+#[ignore = "the library has no datasets yet"]
+fn a_dataset_that_is_refused_frees_its_closure() {
+    let held = Arc::new(());
+    let copy = held.clone();
+    let mut ctx = context();
+    let wrong = DatasetParams { width: 63, ..SIZE };
+    let result = Dataset::from_fn(&mut ctx, wrong, 4, move |_, _| {
+        let _keep = &copy;
+        Ok(())
+    });
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[test]
+#[ignore = "the library has no datasets yet"]
+fn the_toybox_and_folders_are_datasets() {
+    let mut ctx = context();
+    let mut toybox = Dataset::toybox(&mut ctx, 7).unwrap();
+    assert_eq!(toybox.count(), None);
+    let (clip, caption) = toybox.read(&mut ctx, 123).unwrap();
+    assert!((clip.info().width, clip.info().frames) == (64, 32) && !caption.is_empty());
+    let folder = Folder::new();
+    clip.write(&mut ctx, folder.file("toy.y4m")).unwrap();
+    std::fs::write(folder.file("toy.txt"), &caption).unwrap();
+    let size = DatasetParams {
+        width: 32,
+        height: 32,
+        frames: 9,
+    };
+    let mut films = Dataset::open(&mut ctx, &folder.0, size).unwrap();
+    assert_eq!(films.count(), Some(1));
+    let (film, read) = films.read(&mut ctx, 0).unwrap();
+    assert_eq!(
+        (film.info().width, film.info().frames, read),
+        (32, 9, caption)
+    );
+    let error = Dataset::open(&mut ctx, "/there/is/no/such/folder", size).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+#[ignore = "the library has no datasets yet"]
+fn a_stage_is_trained_on_a_closure_and_saved() {
+    let folder = Folder::new();
+    let params = TrainerParams {
+        seed: 3,
+        ..TrainerParams::new(folder.recipe(), "image", folder.file("model"))
+    };
+    let mut ctx = context();
+    let calls = Arc::new(AtomicU64::new(0));
+    let count = calls.clone();
+    let mut dataset = Dataset::from_fn(&mut ctx, SIZE, 1000, move |index, sample| {
+        count.fetch_add(1, Ordering::Relaxed);
+        ramp(index, sample);
+        Ok(())
+    })
+    .unwrap();
+    let mut losses = Vec::new();
+    let mut trainer = Trainer::with_dataset(&mut ctx, &params, &mut dataset).unwrap();
+    assert_eq!((trainer.steps(), trainer.position()), (3, 0));
+    for i in 0..2 {
+        let report = trainer.step().unwrap();
+        assert_eq!(report.get("step"), Some(f64::from(i)));
+        losses.push(report.get("loss").unwrap());
+    }
+    assert!(losses.iter().all(|loss| loss.is_finite() && *loss > 0.0) && losses[0] != losses[1]);
+    assert!(calls.load(Ordering::Relaxed) >= 4);
+    trainer.checkpoint(folder.file("checkpoint")).unwrap();
+    let mut steps = Vec::new();
+    trainer
+        .run_with(0, |step, report| {
+            steps.push((step, report.get("loss").unwrap()));
+            Continue(())
+        })
+        .unwrap();
+    assert_eq!((steps.len(), trainer.position()), (1, 3));
+    assert_eq!(trainer.step().unwrap_err().kind(), ErrorKind::State);
+    trainer.save().unwrap();
+    drop(trainer);
+    // The checkpoint goes on to the same bits.
+    let resumed = TrainerParams {
+        resume: Some(folder.file("checkpoint")),
+        ..params.clone()
+    };
+    let mut trainer = Trainer::with_dataset(&mut ctx, &resumed, &mut dataset).unwrap();
+    assert_eq!(trainer.position(), 2);
+    assert_eq!(trainer.step().unwrap().get("loss"), Some(steps[0].1));
+    drop(trainer);
+    assert!(
+        Tae::open(&mut ctx, folder.file("model"), "image")
+            .unwrap()
+            .info()
+            .parameters
+            > 0
+    );
+}
+
+#[test]
+fn a_run_is_stopped_and_goes_on() {
+    let folder = Folder::new();
+    let params = TrainerParams::new(folder.recipe(), "image", folder.file("model"));
+    let mut ctx = context();
+    let mut trainer = Trainer::new(&mut ctx, &params).unwrap();
+    let error = trainer.run_with(0, |_, _| Break(())).unwrap_err();
+    assert_eq!(
+        (error.kind(), trainer.position()),
+        (ErrorKind::Cancelled, 1)
+    );
+    let stopper = trainer.stopper();
+    let error = trainer
+        .run_with(0, |_, _| {
+            std::thread::scope(|scope| drop(scope.spawn(|| stopper.stop())));
+            Continue(())
+        })
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), trainer.position()),
+        (ErrorKind::Cancelled, 2)
+    );
+    let panics = AssertUnwindSafe(|| trainer.run_with(0, |_, _| panic!("a step that panics")));
+    let payload = catch_unwind(panics).unwrap_err();
+    assert_eq!(payload.downcast_ref::<&str>(), Some(&"a step that panics"));
+    assert_eq!((trainer.position(), stopper.position()), (3, Some(3)));
+    drop(trainer);
+    stopper.stop();
+    assert_eq!(stopper.position(), None);
+    // Leaked, a trainer goes with the next call.
+    std::mem::forget(Trainer::new(&mut ctx, &params).unwrap());
+    ctx.trim();
+    let missing = TrainerParams::new(folder.file("none.json"), "image", folder.file("model"));
+    assert_eq!(
+        Trainer::new(&mut ctx, &missing).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+}
+
+#[test]
+#[ignore = "the library has no datasets yet"]
+fn errors_of_a_closure_come_out_of_a_step() {
+    let folder = Folder::new();
+    let params = TrainerParams::new(folder.recipe(), "image", folder.file("model"));
+    let mut ctx = context();
+    let broken = Arc::new(AtomicBool::new(true));
+    let cause = broken.clone();
+    let mut dataset = Dataset::from_fn(&mut ctx, SIZE, 1000, move |index, sample| {
+        if cause.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Corrupt, "the cable is out").into());
+        }
+        ramp(index, sample);
+        Ok(())
+    })
+    .unwrap();
+    let mut trainer = Trainer::with_dataset(&mut ctx, &params, &mut dataset).unwrap();
+    let error = trainer.step().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(error.source().unwrap().to_string(), "the cable is out");
+    broken.store(false, Ordering::Relaxed);
+    assert_eq!(trainer.step().unwrap().get("step"), Some(0.0));
+}
