@@ -156,7 +156,6 @@ fn memory_comes_from_the_hosts_allocator() {
 }
 
 #[test]
-#[ignore = "the library reads no clips yet"]
 fn clips_are_made_written_and_read() {
     let mut ctx = context();
     let folder = Folder::new();
