@@ -147,7 +147,7 @@ fn squeeze(text: &str) -> String {
             out.push(c);
         }
     }
-    out.replace(",)", ")")
+    out.replace(",)", ")").replace(",}", "}").replace(",>", ">")
 }
 
 fn without_comments(text: &str) -> String {
@@ -191,6 +191,7 @@ fn translate(declaration: &str, named: bool) -> (String, String) {
                     "uint32_t" => "u32",
                     "int64_t" => "i64",
                     "uint64_t" => "u64",
+                    "size_t" => "usize",
                     other => other,
                 }
                 .to_string()
@@ -200,16 +201,13 @@ fn translate(declaration: &str, named: bool) -> (String, String) {
     (name.to_string(), kind)
 }
 
-/// A prototype of the header as this crate must declare it.
-fn expected(prototype: &str) -> String {
-    let (head, rest) = prototype.split_once('(').unwrap();
-    let arguments = rest.rsplit_once(')').unwrap().0;
-    let (name, result) = translate(head, true);
-    let arguments: Vec<String> = arguments
+/// The parameters and the result of a function, as this crate must declare them.
+fn signature(parameters: &str, result: &str) -> String {
+    let parameters: Vec<String> = parameters
         .split(',')
-        .filter(|argument| argument.trim() != "void")
-        .map(|argument| {
-            let (name, kind) = translate(argument, true);
+        .filter(|parameter| parameter.trim() != "void")
+        .map(|parameter| {
+            let (name, kind) = translate(parameter, true);
             format!("{name}: {kind}")
         })
         .collect();
@@ -218,13 +216,78 @@ fn expected(prototype: &str) -> String {
     } else {
         format!(" -> {result}")
     };
-    squeeze(&format!("pub fn {name}({}){result};", arguments.join(", ")))
+    format!("({}){result}", parameters.join(", "))
+}
+
+/// A prototype of the header as this crate must declare it.
+fn expected(prototype: &str) -> String {
+    let (head, rest) = prototype.split_once('(').unwrap();
+    let (name, result) = translate(head, true);
+    let parameters = rest.rsplit_once(')').unwrap().0;
+    squeeze(&format!("pub fn {name}{};", signature(parameters, &result)))
+}
+
+/// The fields of one line of a struct, such as "void *plane[3]", "uint32_t width, height" or
+/// "void (*released)(void *user)".
+fn expected_fields(line: &str) -> String {
+    if let Some((result, rest)) = line.split_once("(*") {
+        let (name, parameters) = rest.split_once(")(").unwrap();
+        let parameters = parameters.rsplit_once(')').unwrap().0;
+        let signature = signature(parameters, &translate(result, false).1);
+        return format!("pub {name}: Option<unsafe extern \"C\" fn{signature}>,");
+    }
+    let mut names = line.split(',');
+    let first = names.next().unwrap();
+    let (first, array) = match first.split_once('[') {
+        Some((first, count)) => (first, count.strip_suffix(']')),
+        None => (first, None),
+    };
+    let (first, kind) = translate(first, true);
+    let kind = match array {
+        Some(count) => format!("[{kind}; {count}]"),
+        None => kind,
+    };
+    let more = names.map(|name| name.trim().to_string());
+    std::iter::once(first)
+        .chain(more)
+        .map(|name| format!("pub {name}: {kind},"))
+        .collect()
+}
+
+fn header() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../include/moviegen.h");
+    without_comments(&std::fs::read_to_string(path).expect("the header"))
+}
+
+#[test]
+fn fields_are_the_headers() {
+    let header = header();
+    let declared = squeeze(include_str!("../src/types.rs"));
+    let mut count = 0;
+    for piece in header.split("typedef struct ").skip(1) {
+        let (name, rest) = match piece.split_once(" {") {
+            Some((name, rest)) if !name.contains(';') => (name, rest),
+            _ => continue,
+        };
+        let body = rest.split_once('}').unwrap().0;
+        let lines = body.split(';').map(str::trim);
+        let fields: String = lines
+            .filter(|line| !line.is_empty())
+            .map(expected_fields)
+            .collect();
+        let wanted = squeeze(&format!("pub struct {name} {{ {fields} }}"));
+        assert!(
+            declared.contains(&wanted),
+            "not declared like this:\n{wanted}"
+        );
+        count += 1;
+    }
+    assert_eq!(declared.matches("pub struct mgen_").count(), count);
 }
 
 #[test]
 fn functions_are_the_headers() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../include/moviegen.h");
-    let header = without_comments(&std::fs::read_to_string(path).expect("the header"));
+    let header = header();
     let declared = squeeze(include_str!("../src/functions.rs"));
     let prototypes: Vec<&str> = header
         .split("\nMGEN_API ")
