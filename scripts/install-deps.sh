@@ -26,6 +26,8 @@ packages_missing() { # of one group
         have_libs cmocka || echo libcmocka-dev
         have clang-format || echo clang-format
         have readelf || echo binutils
+        have abidiff || echo abigail-tools
+        have g++ || echo g++
         [ -x /usr/bin/python3 ] || echo python3
         ;;
     clang)

@@ -1,0 +1,762 @@
+/* SPDX-License-Identifier: MIT
+ * moviegen.h - the whole public interface of libmoviegen, and its manual.
+ *
+ * What it does    Text in, video out: a temporal autoencoder (TAE), a text encoder and a
+ *                 flow-matching video transformer, composed through a pipeline, trained and run by
+ *                 this one library after Meta's Movie Gen report (October 2024).
+ *
+ * Smallest program
+ *
+ * @code
+ *     mgen_context *ctx;
+ *     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+ *     mgen_generate_params params = MGEN_GENERATE_PARAMS_INIT;
+ *     mgen_job *job;
+ *     mgen_clip *clip;
+ *     if (mgen_context_create(NULL, &ctx) || mgen_pipeline_open(ctx, "models/toybox", &pipe))
+ *         return 1;
+ *     params.prompt = "a red ball rolls left on grass";
+ *     if (mgen_generate_start(ctx, &pipe, &params, &job) || mgen_job_wait(job, -1) ||
+ *         mgen_job_take_clip(job, &clip) || mgen_clip_write(ctx, clip, "movie.mp4"))
+ *         fprintf(stderr, "%s\n", mgen_last_error(ctx));
+ * @endcode
+ *
+ * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model); the
+ *                 pipeline, a plain struct that names them; job; clip; dataset; trainer; report.
+ * Ownership       The library frees what it allocated, through the destroy or release call of its
+ *                 kind; each of these accepts NULL. The caller's memory is only read during the
+ *                 call unless a function says "keeps". Model handles and datasets count their
+ *                 owners: retain adds one, release removes one, and the last one frees. A context
+ *                 may be destroyed before the handles, clips and reports made from it; jobs and
+ *                 trainers go before their context.
+ * Threads         One object: one thread at a time, and a context with its jobs and trainers counts
+ *                 as one object. Different contexts: free. A model handle is immutable once loaded:
+ *                 any number of contexts and threads may use it, retain it and release it at once.
+ *                 Other exceptions are marked "any thread".
+ * Blocking        Calls marked "returns at once" do; the rest block until done.
+ * Callbacks       Must return; must not call the library, but for calls marked "any thread" and
+ *                 calls on another context. One that answers int32_t goes on with 0; anything else
+ *                 ends the work with MGEN_E_CANCELLED.
+ * Errors          Calls that can fail return mgen_status. Outputs are written only on MGEN_OK, but
+ *                 an output handle is NULL after a failure. Three classes (mgen_status_class):
+ *                 nothing changed (INVALID, STATE, UNSUPPORTED, VERSION): the caller's mistake;
+ *                 this call failed and its object is usable (memory, files, NUMERIC, control):
+ *                 remove the cause and call again;
+ *                 the object failed (DEVICE_LOST, PEER_LOST, DESYNC): only destroy it.
+ *                 mgen_last_error() has one sentence: what, where, and what to do. Calls without a
+ *                 context answer by their status alone. Any call can return MGEN_E_INVALID for a
+ *                 NULL that it does not allow, and MGEN_E_INTERNAL for a bug of this library;
+ *                 that is not said again below.
+ * Structs         Structs that may grow begin with struct_size, set by their INIT macro, which sets
+ *                 all else to 0, the default. A shorter struct (of an older header) is read as if
+ *                 filled up with 0; a longer one is taken if what this library does not know is 0,
+ *                 else MGEN_E_VERSION. Every call with such a struct can also return INVALID
+ *                 (struct_size is no size it ever had) and VERSION.
+ * Process demands None: no locale, no signal handlers, no writable globals, no printing, no exit. The
+ *                 library may be unloaded when nothing made by it is left.
+ * Compatibility   Before 1.0 the soname is libmoviegen.so.0 and may still change, said in
+ *                 CHANGELOG.md. Status numbers, constants, field offsets and the meaning of a call
+ *                 do not change within a soname; structs and the list of calls grow at the end.
+ */
+#ifndef MOVIEGEN_H
+#define MOVIEGEN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MGEN_VERSION_MAJOR 0
+#define MGEN_VERSION_MINOR 1
+#define MGEN_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define MGEN_API __attribute__((visibility("default")))
+#else
+#define MGEN_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- status ------------------------------------------------------------------------------- */
+
+/** Result of a call: 0 or one of the negative values below, whose numbers never change. */
+typedef int32_t mgen_status;
+
+#define MGEN_OK 0
+/* the caller's mistake: nothing changed */
+#define MGEN_E_INVALID     (-10) /**< an argument is NULL, out of range or malformed */
+#define MGEN_E_STATE       (-11) /**< not now: the object is busy, failed, or lacks a part */
+#define MGEN_E_UNSUPPORTED (-12) /**< legal, but not by this build, machine or model */
+#define MGEN_E_VERSION     (-13) /**< the struct or file is newer than this library */
+/* resources */
+#define MGEN_E_NO_MEMORY (-20) /**< the allocator or the system gave none */
+#define MGEN_E_LIMIT     (-21) /**< would pass a limit that the context set */
+/* files */
+#define MGEN_E_NOT_FOUND (-30) /**< no such file or folder */
+#define MGEN_E_IO        (-31) /**< the system reported an error while reading or writing */
+#define MGEN_E_CORRUPT   (-32) /**< the file breaks the rules of its format */
+#define MGEN_E_NO_SPACE  (-33) /**< the disk is full */
+/* device */
+#define MGEN_E_DEVICE      (-40) /**< a device call failed; the context is usable */
+#define MGEN_E_DEVICE_LOST (-41) /**< the device is gone: destroy the context */
+#define MGEN_E_NUMERIC     (-42) /**< not-a-number or infinity where none may be */
+/* peers */
+#define MGEN_E_PEER_LOST (-50) /**< another rank is gone */
+#define MGEN_E_TIMEOUT   (-51) /**< the time given ran out; the work goes on */
+#define MGEN_E_DESYNC    (-52) /**< ranks made different calls */
+/* control */
+#define MGEN_E_CANCELLED (-60) /**< a cancel, a stop or a callback asked to end */
+#define MGEN_E_AGAIN     (-61) /**< not finished yet */
+#define MGEN_E_INTERNAL  (-90) /**< a bug in this library; please report the message */
+
+/* What a status says about the object; see "Errors" above. */
+#define MGEN_CLASS_OK        0
+#define MGEN_CLASS_UNCHANGED 1 /**< nothing changed */
+#define MGEN_CLASS_FAILED    2 /**< this call failed, the object is usable */
+#define MGEN_CLASS_DEAD      3 /**< the object failed: only destroy it */
+
+/** @return the constant's name, such as "MGEN_E_INVALID"; never NULL. Any thread. Since 0.1. */
+MGEN_API const char *mgen_status_name(mgen_status status);
+
+/** @return the MGEN_CLASS_* of a status; unknown ones count as FAILED. Any thread. Since 0.1. */
+MGEN_API int32_t mgen_status_class(mgen_status status);
+
+/** @return "major.minor.patch" of the library that runs. Any thread. Since 0.1. */
+MGEN_API const char *mgen_version(void);
+
+/** The numbers of this header as the library was built with them, for bindings that declare them
+ *  again: "MGEN_E_INVALID", "sizeof mgen_frames", "offsetof mgen_frames.format", ...
+ *  @return the name of entry i, NULL past the end. Any thread. Since 0.1. */
+MGEN_API const char *mgen_abi_name(uint32_t i);
+/** @return the value of entry i; 0 past the end. Any thread. Since 0.1. */
+MGEN_API int64_t mgen_abi_value(uint32_t i);
+
+/* ---- context ------------------------------------------------------------------------------ */
+
+/** Where calls happen: device, threads, memory, callbacks, last error. */
+typedef struct mgen_context mgen_context;
+
+/** Host memory callbacks, both or neither. They may be called from any thread, and for as long as
+ *  anything made from the context lives. */
+typedef struct mgen_allocator {
+    void *(*alloc)(void *user, size_t size); /**< memory aligned to 16 bytes or more, or NULL */
+    void (*free)(void *user, void *ptr, size_t size); /**< `size` is what was asked for */
+    void *user;                                       /**< given to both */
+} mgen_allocator;
+
+#define MGEN_LOG_ERROR 0
+#define MGEN_LOG_WARN  1
+#define MGEN_LOG_INFO  2
+#define MGEN_LOG_DEBUG 3
+
+/** Settings of a context. Fill with MGEN_CONTEXT_PARAMS_INIT, then change. */
+typedef struct mgen_context_params {
+    uint32_t struct_size;       /**< set by the INIT macro */
+    uint32_t threads;           /**< compute threads, 1..256; 0 = one per available processor */
+    uint64_t host_memory_max;   /**< bytes on the host, models included; 0 = no limit */
+    uint64_t device_memory_max; /**< bytes on the device; 0 = no limit; unused by "cpu" */
+    mgen_allocator allocator;   /**< all NULL = the C library's */
+    /** One line of text without newline; NULL = silent. May come from any thread. */
+    void (*log)(void *user, int32_t level, const char *text);
+    void *log_user; /**< given to log */
+    /** Called by blocking calls that take long (opening models, encoding a dataset, evaluating), from
+     *  the calling thread, with done <= total; a non-zero answer cancels. NULL = none. */
+    int32_t (*progress)(void *user, const char *what, uint64_t done, uint64_t total);
+    void *progress_user; /**< given to progress */
+    const char *device;  /**< "cpu"; NULL = the best that there is */
+    const char
+        *cache_dir; /**< folder for encoded training clips, made if missing; NULL = no cache */
+    const char *plugin_dir; /**< folder of the FFmpeg plug-in; NULL = beside the library */
+    const char *kernels;    /**< kernel variants allowed, "ref,avx2"; NULL = all. For tests */
+    char *error_text;    /**< receives the sentence if mgen_context_create() fails; may be NULL */
+    uint64_t error_size; /**< bytes of error_text */
+} mgen_context_params;
+
+/**
+ * Create a context.
+ *
+ * @param params  read during the call only; NULL = defaults
+ * @param out     receives the context; NULL on failure
+ * @return MGEN_OK
+ *         MGEN_E_INVALID      a field is out of range: params->error_text has the sentence
+ *         MGEN_E_VERSION
+ *         MGEN_E_UNSUPPORTED  there is no such device
+ *         MGEN_E_NO_MEMORY    memory or threads ran out
+ *         MGEN_E_LIMIT        host_memory_max is too small for the context itself
+ * Ownership: destroy with mgen_context_destroy().   Threads: any.   Since 0.1
+ */
+MGEN_API mgen_status mgen_context_create(const mgen_context_params *params, mgen_context **out);
+
+/** Destroy a context; its jobs and trainers go first. NULL is fine. Since 0.1. */
+MGEN_API void mgen_context_destroy(mgen_context *ctx);
+
+/** @return the sentence for the last call on `ctx` that failed, or "" if none did or `ctx` is NULL.
+ *  Valid until the next call on `ctx`. Since 0.1. */
+MGEN_API const char *mgen_last_error(const mgen_context *ctx);
+
+/** @return the status that the sentence belongs to; MGEN_OK if none failed. Since 0.1. */
+MGEN_API mgen_status mgen_last_status(const mgen_context *ctx);
+
+/** Host bytes held by `ctx` and all made from it, now and at most so far. Either pointer may be NULL.
+ *  Any thread. Since 0.1. */
+MGEN_API void mgen_context_memory(const mgen_context *ctx, uint64_t *now, uint64_t *peak);
+
+/** Give memory that is kept for the next request back to the allocator. Nothing while a job runs.
+ *  NULL is fine. Since 0.1. */
+MGEN_API void mgen_context_trim(mgen_context *ctx);
+
+/** @return one line per op: the kernel variant in use. Valid while `ctx` lives. Since 0.1. */
+MGEN_API const char *mgen_context_kernels(const mgen_context *ctx);
+
+/* ---- frames and clips --------------------------------------------------------------------- */
+
+#define MGEN_FORMAT_RGB8   0 /**< one plane, 3 bytes a pixel, 0..255 */
+#define MGEN_FORMAT_RGBF32 1 /**< one plane, 3 floats a pixel, 0..1 */
+#define MGEN_FORMAT_YUV420                                                                         \
+    2 /**< planes Y, U, V of bytes; BT.601, limited range, U and V half size,
+                                  rounded up, in the middle of their four pixels */
+
+/** Frames in somebody's memory: a view, which owns nothing. Frame f, row y of plane p begins at
+ *  plane[p] + f * frame_stride[p] + y * row_stride[p]. */
+typedef struct mgen_frames {
+    uint32_t struct_size;     /**< set by MGEN_FRAMES_INIT */
+    uint32_t format;          /**< MGEN_FORMAT_* */
+    uint32_t width, height;   /**< pixels, each 1..65536 */
+    uint32_t count;           /**< frames, 1..65536 */
+    uint32_t reserved0;       /**< must be 0 */
+    void *plane[3];           /**< first row of the first frame; floats aligned to 4 bytes */
+    uint64_t row_stride[3];   /**< bytes from row to row; 0 = without gaps */
+    uint64_t frame_stride[3]; /**< bytes from frame to frame; 0 = height rows */
+} mgen_frames;
+
+typedef struct mgen_clip mgen_clip; /**< frames of RGB8 on the host */
+
+/** What a clip holds. */
+typedef struct mgen_clip_info {
+    uint32_t struct_size;   /**< set by MGEN_CLIP_INFO_INIT */
+    uint32_t width, height; /**< pixels, each 1..65536 */
+    uint32_t frames;        /**< count, 1..65536 */
+    uint32_t fps_num;       /**< frames per second are fps_num / fps_den, neither 0 */
+    uint32_t fps_den;       /**< see fps_num */
+} mgen_clip_info;
+
+/** Make a black clip. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
+ *  Ownership: destroy with mgen_clip_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_clip_create(mgen_context *ctx, const mgen_clip_info *info,
+                                      mgen_clip **out);
+
+/**
+ * Read frames of a film or picture: .y4m and .png by the library itself, all else by the FFmpeg plug-in.
+ *
+ * @param first, count  which frames; count 0 = all from `first` on. A film that ends earlier gives fewer
+ * @return MGEN_OK, MGEN_E_INVALID (nothing to read from `first` on), MGEN_E_NOT_FOUND, MGEN_E_IO,
+ *         MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED (the plug-in is missing, or it cannot read this file),
+ *         MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT
+ * Ownership: destroy with mgen_clip_destroy().   Since 0.1
+ */
+MGEN_API mgen_status mgen_clip_read(mgen_context *ctx, const char *path, uint64_t first,
+                                    uint64_t count, mgen_clip **out);
+
+/** Free a clip. NULL is fine. Since 0.1. */
+MGEN_API void mgen_clip_destroy(mgen_clip *clip);
+
+/** Tell what a clip holds; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Since 0.1. */
+MGEN_API mgen_status mgen_clip_get_info(const mgen_clip *clip, mgen_clip_info *info);
+
+/** @return frames x height x width x 3 bytes, RGB, rows without gaps, which may be written to; they live
+ *  as long as `clip`. NULL for NULL. Since 0.1. */
+MGEN_API uint8_t *mgen_clip_pixels(mgen_clip *clip);
+
+/**
+ * Write a clip. The name's ending chooses the format: .y4m (YUV 4:2:0); .png (one frame: a picture;
+ * more: up to 8 frames spread over the clip, side by side; a name with one %d or %0Nd: each frame
+ * its own file); everything else (.mp4, .mkv, .webm, ...) goes through the FFmpeg plug-in.
+ * A file is written beside its final name and renamed when complete.
+ *
+ * @return MGEN_OK, MGEN_E_INVALID (no known ending), MGEN_E_UNSUPPORTED (the plug-in is missing: the
+ *         message says how to get it), MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE,
+ *         MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT
+ * Since 0.1
+ */
+MGEN_API mgen_status mgen_clip_write(mgen_context *ctx, const mgen_clip *clip, const char *path);
+
+/* ---- models ------------------------------------------------------------------------------- */
+
+typedef struct mgen_tae mgen_tae;                   /**< temporal autoencoder: pixels <-> latents */
+typedef struct mgen_text_encoder mgen_text_encoder; /**< prompt -> vectors */
+typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video transformer */
+
+/**
+ * Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8).
+ *
+ * @return MGEN_OK, MGEN_E_STATE (a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message
+ *         names the file and the rule it breaks), MGEN_E_UNSUPPORTED (a tensor type that is not
+ *         read), MGEN_E_VERSION (a newer file), MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED
+ * Ownership: one owner, the caller; its memory counts on `ctx`.   Since 0.1
+ */
+MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name,
+                                   mgen_tae **out);
+/** As mgen_tae_open(). @return the same. Ownership: the same. Since 0.1. */
+MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
+                                            mgen_text_encoder **out);
+/** As mgen_tae_open(). @return the same. Ownership: the same. Since 0.1. */
+MGEN_API mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name,
+                                           mgen_video_model **out);
+
+/** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
+MGEN_API mgen_tae *mgen_tae_retain(mgen_tae *tae);
+/** Remove an owner. Any thread. NULL is fine. Since 0.1. */
+MGEN_API void mgen_tae_release(mgen_tae *tae);
+/** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
+MGEN_API mgen_text_encoder *mgen_text_encoder_retain(mgen_text_encoder *encoder);
+/** Remove an owner. Any thread. NULL is fine. Since 0.1. */
+MGEN_API void mgen_text_encoder_release(mgen_text_encoder *encoder);
+/** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
+MGEN_API mgen_video_model *mgen_video_model_retain(mgen_video_model *model);
+/** Remove an owner. Any thread. NULL is fine. Since 0.1. */
+MGEN_API void mgen_video_model_release(mgen_video_model *model);
+
+/** What a loaded network is. Of any kind; fields that do not apply are 0. */
+typedef struct mgen_model_info {
+    uint32_t struct_size;     /**< set by MGEN_MODEL_INFO_INIT */
+    uint32_t channels;        /**< TAE, video model: of the latents */
+    uint32_t spatial_factor;  /**< TAE: pixels of a latent, along height and width */
+    uint32_t temporal_factor; /**< TAE: frames of a latent frame */
+    uint32_t text_width;  /**< text encoder: values of a token; video model: of its widest role */
+    uint32_t text_tokens; /**< text encoder: tokens at most */
+    uint64_t parameters;  /**< count */
+    uint64_t bytes;       /**< of host memory */
+    uint64_t hash;        /**< identity of the weights, the same for the same file */
+} mgen_model_info;
+
+/** Tell what a network is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread.
+ *  Since 0.1. */
+MGEN_API mgen_status mgen_tae_get_info(const mgen_tae *tae, mgen_model_info *info);
+/** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
+MGEN_API mgen_status mgen_text_encoder_get_info(const mgen_text_encoder *encoder,
+                                                mgen_model_info *info);
+/** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
+MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model,
+                                               mgen_model_info *info);
+
+/** What a pipeline is made of: a plain struct of handles, each optional, and the clip that the model was
+ *  trained on. A host may fill it by hand, from handles of any context. */
+typedef struct mgen_pipeline {
+    uint32_t struct_size;   /**< set by MGEN_PIPELINE_INIT */
+    uint32_t width, height; /**< pixels */
+    uint32_t frames;        /**< count; longer clips are made in windows of this length */
+    uint32_t fps;           /**< frames per second */
+    uint32_t reserved0;     /**< must be 0 */
+    mgen_tae *tae;          /**< needed for every request */
+    mgen_text_encoder
+        *text[3];            /**< roles UL2, ByT5, MetaCLIP; NULL where the video model has none */
+    mgen_video_model *video; /**< needed to generate */
+} mgen_pipeline;
+
+/**
+ * Load a model folder (pipeline.json beside its networks) into `pipe`.
+ *
+ * @param dir   UTF-8 path of the folder
+ * @param pipe  initialised with MGEN_PIPELINE_INIT, all 0; unchanged on failure
+ * @return as mgen_tae_open(): MGEN_OK, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO,
+ *         MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED
+ * Ownership: the struct owns its handles; release them with mgen_pipeline_close().   Since 0.1
+ */
+MGEN_API mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline *pipe);
+
+/** Release every handle of `pipe` and set it to NULL. A running job keeps its own. NULL is fine.
+ *  Since 0.1. */
+MGEN_API void mgen_pipeline_close(mgen_pipeline *pipe);
+
+/** 64-bit identity of the weights of `pipe`, the same for the same files; 0 for NULL. Since 0.1. */
+MGEN_API uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe);
+
+/* ---- generate ----------------------------------------------------------------------------- */
+
+#define MGEN_SCHEDULE_LINEAR_QUADRATIC 0 /**< the report's: 50 steps follow the first of 250 */
+#define MGEN_SCHEDULE_LINEAR           1 /**< even steps */
+
+/** Latents in somebody's memory: a view of frames x height x width x channels floats. */
+typedef struct mgen_latents {
+    uint32_t struct_size; /**< set by MGEN_LATENTS_INIT */
+    uint32_t frames, height,
+        width;          /**< of latents; a video frame has height x spatial_factor rows */
+    uint32_t channels;  /**< count */
+    uint32_t reserved0; /**< must be 0 */
+    float *data;        /**< mean 0, deviation 1 for each channel, as trained */
+} mgen_latents;
+
+/** One request. Fill with MGEN_GENERATE_PARAMS_INIT, then change. */
+typedef struct mgen_generate_params {
+    uint32_t struct_size; /**< set by the INIT macro */
+    uint32_t steps;       /**< solver steps, 1..1000; 0 = 50 */
+    const char *prompt;   /**< UTF-8, 1..4096 bytes; required */
+    const char
+        *negative_prompt;   /**< what guidance leads away from, up to 4096 bytes; NULL = nothing */
+    uint64_t seed;          /**< same seed, same result */
+    uint32_t width, height; /**< pixels; 0 = the pipeline's */
+    uint32_t frames;        /**< count, 1..65536; 1 = a picture; 0 = the pipeline's. More than
+                                      the pipeline's: windows of its length, blended in time */
+    float guidance;         /**< classifier-free guidance scale, 0 < g <= 100; 0 = 7.5; 1 = off */
+    uint32_t schedule;      /**< MGEN_SCHEDULE_* */
+    uint32_t frames_format; /**< MGEN_FORMAT_* of what on_frames gets */
+    /** After each solver step; done = 1 .. total. NULL = none. */
+    int32_t (*on_progress)(void *user, uint32_t done, uint32_t total);
+    /** After solver step 0, 1, ...: the clip that the flow leads to if it goes straight on. NULL = none. */
+    int32_t (*on_preview)(void *user, uint32_t step, const mgen_latents *latents);
+    /** Frames first .. first + frames->count - 1 as soon as they are decoded, in order, in memory that is
+     *  valid during the callback; the job then keeps no clip. NULL = none. */
+    int32_t (*on_frames)(void *user, uint64_t first, const mgen_frames *frames);
+    void *user; /**< given to the three callbacks, which come from the job's thread */
+    const mgen_frames
+        *into; /**< the whole clip is written here, and the job keeps none; the struct is
+                                  read during the call, its planes are kept until the end. NULL = no */
+} mgen_generate_params;
+
+typedef struct mgen_job mgen_job; /**< one request under way */
+
+/** What a request needs. */
+typedef struct mgen_estimate {
+    uint32_t struct_size;   /**< set by MGEN_ESTIMATE_INIT */
+    uint32_t width, height; /**< of the clip, pixels */
+    uint32_t frames;        /**< of the clip */
+    uint64_t host_bytes; /**< beyond what is held now: what the job adds at its highest, at most */
+    uint64_t device_bytes; /**< the same on the device; 0 on the CPU */
+    double flops;          /**< floating point operations of the products */
+} mgen_estimate;
+
+/** Find out what a request needs without starting it. `out` as its INIT macro made it. @return as
+ *  mgen_generate_start(): MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED,
+ *  MGEN_E_NO_MEMORY. Since 0.1. */
+MGEN_API mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                            const mgen_generate_params *params, mgen_estimate *out);
+
+/**
+ * Start generating a video (frames > 1) or a picture. Returns at once; the work runs on the job's own
+ * thread, and until mgen_job_wait() or mgen_job_poll() has told the end no other call may use `ctx`
+ * except those on this job.
+ *
+ * @param pipeline  its handles are kept until the job is destroyed
+ * @param params    read during the call only, but for what a field says it keeps
+ * @param out       receives the job; NULL on failure
+ * @return MGEN_OK
+ *         MGEN_E_INVALID      a field is out of range, or a prompt is empty, too long or not UTF-8
+ *         MGEN_E_VERSION
+ *         MGEN_E_STATE        the pipeline lacks a part this request needs, its parts do not fit, or a
+ *                             job is running
+ *         MGEN_E_UNSUPPORTED  the size is not one the model makes; the message says which are
+ *         MGEN_E_LIMIT        the estimate is over the context's limit; nothing was allocated
+ *         MGEN_E_NO_MEMORY    memory or threads ran out
+ * Ownership: destroy with mgen_job_destroy().   Since 0.1
+ */
+MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                         const mgen_generate_params *params, mgen_job **out);
+
+/**
+ * Wait for the end of a job. It may be asked again afterwards, with the same answer.
+ *
+ * @param timeout_ms  milliseconds to wait; negative = no limit
+ * @return MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else the job's own end: MGEN_E_CANCELLED,
+ *         MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC (damaged weights)
+ * Since 0.1
+ */
+MGEN_API mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms);
+
+/** Look whether a job has ended; returns at once. @return MGEN_OK when done; MGEN_E_AGAIN while it runs;
+ *  else its own end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC. Since 0.1. */
+MGEN_API mgen_status mgen_job_poll(mgen_job *job);
+
+/** Ask a job to stop; it ends within one step, or one piece of frames. Any thread. NULL is fine. Since 0.1. */
+MGEN_API void mgen_job_cancel(mgen_job *job);
+
+/** How far a job is. */
+typedef struct mgen_job_info {
+    uint32_t struct_size;   /**< set by MGEN_JOB_INFO_INIT */
+    uint32_t done, total;   /**< solver steps; decoding follows them */
+    uint32_t width, height; /**< of the clip, pixels */
+    uint32_t frames;        /**< of the clip */
+    uint32_t frames_done;   /**< decoded so far */
+    uint32_t reserved0;     /**< 0 */
+    uint64_t host_bytes;    /**< the estimate that it was started with */
+} mgen_job_info;
+
+/** Tell how far a job is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread.
+ *  Since 0.1. */
+MGEN_API mgen_status mgen_job_get_info(const mgen_job *job, mgen_job_info *info);
+
+/** Take the finished clip out of a job. @return MGEN_OK, MGEN_E_STATE (not waited for, failed, taken
+ *  already, or its frames went to on_frames or into). Ownership: the caller's, mgen_clip_destroy().
+ *  Since 0.1. */
+MGEN_API mgen_status mgen_job_take_clip(mgen_job *job, mgen_clip **out);
+
+/** Cancel if running, wait, free. NULL is fine. Since 0.1. */
+MGEN_API void mgen_job_destroy(mgen_job *job);
+
+/* ---- the parts, for hosts that build their own loops ---------------------------------------- */
+
+/** Encoded text in somebody's memory: a view of tokens x width floats. */
+typedef struct mgen_text {
+    uint32_t struct_size; /**< set by MGEN_TEXT_INIT */
+    uint32_t tokens;      /**< rows */
+    uint32_t width;       /**< values a row: text_width of the encoder */
+    uint32_t reserved0;   /**< must be 0 */
+    float *data;          /**< tokens x width */
+} mgen_text;
+
+/** Encode a prompt (UTF-8, 0..4096 bytes; "" is what guidance leads away from). `text` comes with the room
+ *  that it has (tokens, width, data) and leaves with the tokens written; text_tokens of the encoder are
+ *  always enough. @return MGEN_OK, MGEN_E_INVALID (the message says how many tokens there are),
+ *  MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+MGEN_API mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder *encoder,
+                                      const char *prompt, mgen_text *text);
+
+/** Video to latents (the posterior's mean), in flat memory however long it is. Latent frames are
+ *  ceil(count / temporal_factor); width and height are multiples of spatial_factor. `latents` has its shape
+ *  filled in. @return MGEN_OK, MGEN_E_INVALID (the message has the shape wanted), MGEN_E_VERSION,
+ *  MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+MGEN_API mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae,
+                                     const mgen_frames *frames, const mgen_latents *latents);
+
+/** Latents to video, the first frames->count frames of it, in flat memory. @return as mgen_tae_encode():
+ *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+MGEN_API mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae,
+                                     const mgen_latents *latents, const mgen_frames *frames);
+
+/** Velocity of the flow at `x` and `time` (0 = noise, 1 = data), given text for each of the three roles
+ *  (NULL where the model has none). `out` has the shape of x and may be x. @return MGEN_OK, MGEN_E_INVALID,
+ *  MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED (a size that the model cannot take), MGEN_E_NO_MEMORY,
+ *  MGEN_E_LIMIT. Since 0.1. */
+MGEN_API mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model,
+                                         const mgen_latents *x, float time,
+                                         const mgen_text *const text[3], const mgen_latents *out);
+
+/** Times of a schedule: times[0] = 0 to times[steps] = 1. steps 1..1000. @return MGEN_OK, MGEN_E_INVALID.
+ *  Any thread. Since 0.1. */
+MGEN_API mgen_status mgen_schedule(uint32_t schedule, uint32_t steps, float *times);
+
+/** Fill latents with the noise that a request with `seed` starts from. @return MGEN_OK, MGEN_E_INVALID,
+ *  MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+MGEN_API mgen_status mgen_noise(mgen_context *ctx, uint64_t seed, const mgen_latents *latents);
+
+/* ---- report ------------------------------------------------------------------------------- */
+
+typedef struct mgen_report mgen_report; /**< a list of named numbers */
+
+/** @return entries of a report; 0 for NULL. Since 0.1. */
+MGEN_API uint32_t mgen_report_count(const mgen_report *report);
+/** @return the name of entry i, or NULL past the end; lives as long as the report. Since 0.1. */
+MGEN_API const char *mgen_report_name(const mgen_report *report, uint32_t i);
+/** @return the value of entry i; 0 past the end. Since 0.1. */
+MGEN_API double mgen_report_value(const mgen_report *report, uint32_t i);
+/** Free a report. NULL is fine. Since 0.1. */
+MGEN_API void mgen_report_destroy(mgen_report *report);
+
+/* ---- datasets ----------------------------------------------------------------------------- */
+
+typedef struct mgen_dataset mgen_dataset; /**< captioned clips of one size, by number */
+
+/** Room for one sample, which a host's callback fills. */
+typedef struct mgen_sample {
+    uint32_t struct_size;   /**< set by the library */
+    uint32_t width, height; /**< pixels */
+    uint32_t frames;        /**< count */
+    uint8_t *pixels;        /**< frames x height x width x 3, RGB */
+    char *caption;          /**< UTF-8, ends with a NUL; "" when the callback is called */
+    uint64_t caption_size;  /**< bytes of caption */
+} mgen_sample;
+
+/** Where clips come from. Fill with MGEN_DATASET_PARAMS_INIT, then change. */
+typedef struct mgen_dataset_params {
+    uint32_t struct_size; /**< set by the INIT macro */
+    uint32_t width,
+        height; /**< pixels, multiples of 8, 8..4096; a folder's films are scaled and cropped */
+    uint32_t frames; /**< of a sample, 1..4096 */
+    uint64_t count;  /**< samples, for mgen_dataset_create() only */
+    /** Fill sample `index`. MGEN_OK, or a status that the call which needed the sample returns. Called by
+     *  the thread of that call, one at a time. For mgen_dataset_create() only. */
+    mgen_status (*read)(void *user, uint64_t index, mgen_sample *sample);
+    void (*released)(void *user); /**< called once, when the last owner is gone; may be NULL */
+    void *user;                   /**< given to both */
+} mgen_dataset_params;
+
+/** The toybox: endless drawn clips of 64 x 64 pixels and 32 frames, the same for the same seed. @return
+ *  MGEN_OK, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
+MGEN_API mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out);
+
+/** Samples that the host reads. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY,
+ *  MGEN_E_LIMIT. Ownership: one owner, the caller; the callbacks and `user` are kept. Since 0.1. */
+MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params,
+                                         mgen_dataset **out);
+
+/** A folder of films (.mp4, .mkv, .webm, .mov, .y4m), each beside a caption in <name>.txt or without one;
+ *  sorted by name. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder, or no film
+ *  in it), MGEN_E_IO, MGEN_E_CORRUPT (a caption is no text), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
+ *  Ownership: one owner, the caller. Since 0.1. */
+MGEN_API mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir,
+                                       const mgen_dataset_params *params, mgen_dataset **out);
+
+/** Add an owner. @return the dataset. Any thread. NULL is fine. Since 0.1. */
+MGEN_API mgen_dataset *mgen_dataset_retain(mgen_dataset *dataset);
+/** Remove an owner. Any thread. NULL is fine. Since 0.1. */
+MGEN_API void mgen_dataset_release(mgen_dataset *dataset);
+/** @return samples; UINT64_MAX where there is no end; 0 for NULL. Any thread. Since 0.1. */
+MGEN_API uint64_t mgen_dataset_count(const mgen_dataset *dataset);
+
+/** Read one sample: the clip and, if `caption` is not NULL, its caption in caption_size bytes, cut where
+ *  they end. @return MGEN_OK, MGEN_E_INVALID (no such sample), MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO,
+ *  MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or what the host's callback answered.
+ *  Ownership: the caller's, mgen_clip_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t index,
+                                       char *caption, uint64_t caption_size, mgen_clip **out);
+
+/* ---- training ----------------------------------------------------------------------------- */
+
+typedef struct mgen_trainer mgen_trainer; /**< one stage of a recipe under way */
+
+/** Settings of a trainer. Fill with MGEN_TRAINER_PARAMS_INIT, then change. */
+typedef struct mgen_trainer_params {
+    uint32_t struct_size; /**< set by the INIT macro */
+    uint32_t reserved0;   /**< must be 0 */
+    const char *recipe;   /**< path of the recipe, a JSON file; required */
+    const char *stage;    /**< name of one of its stages; required */
+    const char *dir; /**< model folder: earlier stages are read from it, this one is saved to it;
+                               made if missing; required */
+    uint64_t seed;   /**< of initial weights, noise and the order of the data */
+    mgen_dataset *dataset; /**< kept; NULL = the toybox of `seed` */
+    const char *resume; /**< file that mgen_trainer_checkpoint() wrote; NULL = from the beginning */
+    /** After each step of mgen_trainer_run(), from its thread; the report is the library's and valid during
+     *  the callback. NULL = none. */
+    int32_t (*on_step)(void *user, uint64_t step, const mgen_report *report);
+    void *user; /**< given to on_step */
+} mgen_trainer_params;
+
+/**
+ * Begin a stage, or go on with it.
+ *
+ * @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE (an earlier stage's model is missing, the
+ *         checkpoint is of another stage or recipe, or a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO,
+ *         MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
+ *         MGEN_E_CANCELLED, or what a dataset's callback answered
+ * Ownership: destroy with mgen_trainer_destroy().   Since 0.1
+ */
+MGEN_API mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *params,
+                                         mgen_trainer **out);
+
+/** @return steps that the stage takes in all; 0 for NULL. Since 0.1. */
+MGEN_API uint64_t mgen_trainer_steps(const mgen_trainer *trainer);
+/** @return steps taken so far; 0 for NULL. Any thread. Since 0.1. */
+MGEN_API uint64_t mgen_trainer_position(const mgen_trainer *trainer);
+
+/**
+ * Take one optimizer step.
+ *
+ * @param report  receives step, loss and its parts, gradient norm, learning rate, (now and then) validation
+ *                figures, and flops, the floating point operations of the step's products, validation apart;
+ *                NULL = not wanted
+ * @return MGEN_OK; MGEN_E_STATE after the last step; MGEN_E_NUMERIC if the loss is not finite;
+ *         MGEN_E_NO_MEMORY, MGEN_E_LIMIT; what reading the dataset returned. The same step can be
+ *         taken again after a failure
+ * Ownership: the report is the caller's, mgen_report_destroy().   Since 0.1
+ */
+MGEN_API mgen_status mgen_trainer_step(mgen_trainer *trainer, mgen_report **report);
+
+/** Take up to `steps` steps (0 = all that are left), calling on_step after each. @return MGEN_OK;
+ *  MGEN_E_CANCELLED after mgen_trainer_stop() or a non-zero answer of on_step: all steps begun are taken, and
+ *  the next run goes on; else as mgen_trainer_step(): MGEN_E_STATE, MGEN_E_NUMERIC, MGEN_E_NO_MEMORY,
+ *  MGEN_E_LIMIT. Since 0.1. */
+MGEN_API mgen_status mgen_trainer_run(mgen_trainer *trainer, uint64_t steps);
+
+/** Let mgen_trainer_run() end after the step under way, or the next after its first. Any thread. NULL is fine. Since 0.1. */
+MGEN_API void mgen_trainer_stop(mgen_trainer *trainer);
+
+/** Write all that is needed to go on from here, with the same bits as without a break, to the file `path`,
+ *  complete or not at all. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO,
+ *  MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+MGEN_API mgen_status mgen_trainer_checkpoint(mgen_trainer *trainer, const char *path);
+
+/** Write the averaged (EMA) weights and their configuration to the model folder, each file complete or not
+ *  at all. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY,
+ *  MGEN_E_LIMIT. Since 0.1. */
+MGEN_API mgen_status mgen_trainer_save(mgen_trainer *trainer);
+
+/** Free a trainer; what was not saved is lost. NULL is fine. Since 0.1. */
+MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
+
+/* ---- planning ----------------------------------------------------------------------------- */
+
+/** A training step of a video transformer to be planned. Fill with MGEN_PLAN_PARAMS_INIT, then change. */
+typedef struct mgen_plan_params {
+    uint32_t struct_size;   /**< set by the INIT macro */
+    uint32_t batch;         /**< samples; 0 = 1 */
+    const char *preset;     /**< "1b", "5b" or "30b": the report's sizes; required */
+    const char *recompute;  /**< what is computed again instead of kept for the gradient: "none",
+                                 "selective" (all but self-attention; NULL means it) or "full" */
+    const char *precision;  /**< of products and activations: "bf16" (NULL means it) or "f32" */
+    uint32_t width, height; /**< pixels, multiples of 16 */
+    uint32_t frames;        /**< 1..256; the TAE makes one latent frame of 8 */
+    uint32_t text_tokens;   /**< of all text encoders together; 0 = 1024 */
+} mgen_plan_params;
+
+/** Find out what one training step needs on a single device, by running it on shapes alone: nothing of
+ *  the model's size is allocated, and it takes milliseconds. The report holds: parameters, tokens (of one
+ *  sample); forward_flops and step_flops, of all products, 2 for a multiply and add; bytes of master_ (f32
+ *  parameters), compute_ (their bf16 copies), gradient_, optimizer_ (two moments, the average), and the
+ *  highest ever of activation_ (kept for the gradient or in use), flow_ (gradients of activations) and
+ *  peak_bytes, the most of all at one moment.
+ *  @return MGEN_OK, MGEN_E_INVALID (last error names the field), MGEN_E_VERSION, MGEN_E_STATE,
+ *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: the caller's, mgen_report_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params,
+                                        mgen_report **out);
+
+/* ---- evaluation --------------------------------------------------------------------------- */
+
+/** A measurement. Fill with MGEN_EVAL_PARAMS_INIT, then change. */
+typedef struct mgen_eval_params {
+    uint32_t struct_size; /**< set by the INIT macro */
+    uint32_t n;           /**< clips to measure, at most 1000000; 0 = the protocol's own number */
+    const char
+        *protocol;  /**< "tae": reconstruction of toybox clips (psnr in dB, ssim, checker rates);
+                               "alignment": prompts against what the pixel checker reads in the
+                               generated clips (colour, shape, motion, background, all: rates 0..1) */
+    uint64_t seed;  /**< of scenes and noise */
+    uint32_t steps; /**< as in mgen_generate_params */
+    float guidance; /**< as in mgen_generate_params */
+    int32_t (*on_progress)(void *user, uint32_t done,
+                           uint32_t total); /**< after each batch; NULL = none */
+    void *user;                             /**< given to on_progress */
+} mgen_eval_params;
+
+/** Measure a pipeline in the toybox. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
+ *  MGEN_E_CANCELLED, MGEN_E_NUMERIC, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: the caller's,
+ *  mgen_report_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                   const mgen_eval_params *params, mgen_report **out);
+
+/** The prompts that the alignment protocol asks for, in order; toybox only. @return the i-th of the grid
+ *  3 shapes x 4 colours x 3 motions, NULL past the end. Any thread. Since 0.1. */
+MGEN_API const char *mgen_toybox_prompt(uint32_t i);
+
+/* ---- how structs begin ---------------------------------------------------------------------- */
+
+/* clang-format off */
+#define MGEN_CONTEXT_PARAMS_INIT  {(uint32_t)sizeof(mgen_context_params), 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
+#define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
+#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0}
+#define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
+#define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_ESTIMATE_INIT        {(uint32_t)sizeof(mgen_estimate), 0, 0, 0, 0, 0, 0.0}
+#define MGEN_JOB_INFO_INIT        {(uint32_t)sizeof(mgen_job_info), 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_TEXT_INIT            {(uint32_t)sizeof(mgen_text), 0, 0, 0, 0}
+#define MGEN_DATASET_PARAMS_INIT  {(uint32_t)sizeof(mgen_dataset_params), 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_TRAINER_PARAMS_INIT  {(uint32_t)sizeof(mgen_trainer_params), 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_PLAN_PARAMS_INIT     {(uint32_t)sizeof(mgen_plan_params), 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_EVAL_PARAMS_INIT     {(uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0}
+/* clang-format on */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
