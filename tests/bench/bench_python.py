@@ -4,8 +4,8 @@
     bench_python.py BUILD_FOLDER [--rounds 15] [--steps 50] [--threads 1]
 
 Both programs have the model open and are asked in turn, the first one changing each round, so that whatever else the
-machine does meets both. "clip" generates a clip; "frames" takes frames as they are decoded. The ratio is Python / C, of
-the fastest runs and of the medians.
+machine does meets both. "clip" generates a clip; "frames" takes frames as they are decoded. Seconds by the clock and of
+all processors, which another program's work disturbs less: the fastest and the median, and their ratios Python / C.
 """
 import argparse
 import os
@@ -22,20 +22,20 @@ model, steps, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 prompt = "a red ball rolls left on grass"
 with moviegen.Context(threads=threads) as context, moviegen.Pipeline(context, model) as pipeline:
     for line in sys.stdin:
-        begun = time.monotonic()
+        begun, used = time.monotonic(), time.process_time()
         if line.startswith("frames"):
             for first, frames in pipeline.stream(prompt, steps=steps):
                 pass
         else:
             pipeline.generate(prompt, steps=steps)
-        print(f"{time.monotonic() - begun:.6f}", flush=True)
+        print(f"{time.monotonic() - begun:.6f} {time.process_time() - used:.6f}", flush=True)
 """
 
 
 def ask(child, mode):
     child.stdin.write(mode + "\n")
     child.stdin.flush()
-    return float(child.stdout.readline())
+    return tuple(map(float, child.stdout.readline().split()))
 
 
 def main():
@@ -64,10 +64,12 @@ def main():
         child.stdin.close()
         child.wait()
     for mode in modes:
-        ours, theirs = seconds["Python", mode], seconds["C", mode]
-        print(f"{mode}: C {min(theirs):.4f} s, median {statistics.median(theirs):.4f} s; "
-              f"Python {min(ours):.4f} s, median {statistics.median(ours):.4f} s; "
-              f"ratio {min(ours) / min(theirs):.4f}, of medians {statistics.median(ours) / statistics.median(theirs):.4f}")
+        for i, what in enumerate(("clock", "processors")):
+            ours, theirs = ([each[i] for each in seconds[name, mode]] for name in ("Python", "C"))
+            print(f"{mode} {what}: C {min(theirs):.4f} s, median {statistics.median(theirs):.4f} s; "
+                  f"Python {min(ours):.4f} s, median {statistics.median(ours):.4f} s; "
+                  f"ratio {min(ours) / min(theirs):.4f}, of medians "
+                  f"{statistics.median(ours) / statistics.median(theirs):.4f}")
 
 
 if __name__ == "__main__":
