@@ -18,7 +18,7 @@ from typing import Any, Callable, Deque, Iterator, List, Optional, Set, TypeVar
 from . import errors
 from ._abi import OK, lib
 
-SLICE = 0.1  # seconds: signals are seen between two waits of this length
+SLICE = 0.2  # seconds: signals are seen between two waits of this length
 
 Self = TypeVar("Self", bound="Closing")
 
