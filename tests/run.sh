@@ -151,10 +151,17 @@ suite_arch() {
         --library build-test/libmoviegen.so
 }
 suite_unit() {
-    build_plain && unit_suite build-test ''
+    build_plain || return
+    rm -f "$logs/api.trace"
+    MOVIEGEN_TRACE=$logs/api.trace unit_suite build-test ''
 }
 suite_abi() {
-    build_plain && tap abi 300 "$python" tests/abi/check.py "$root" build-test
+    build_plain || return
+    tap abi 300 "$python" tests/abi/check.py "$root" build-test
+    if [ -s "$logs/api.trace" ]; then # which the suite unit leaves
+        "$python" tests/abi/coverage.py --report include/moviegen.h "$logs/api.trace" >"$logs/api-coverage.txt" &&
+            echo "abi: $(head -n 1 "$logs/api-coverage.txt"): build-test/logs/api-coverage.txt"
+    fi
 }
 suite_kernels() {
     build_plain && tap kernels 900 build-test/tests/kernels/checkkernel
