@@ -51,6 +51,17 @@ mgen_status mgi_dir_make(mgen_context *ctx,
 mgen_status mgi_path_join(mgen_context *ctx, const char *dir, const char *name, char *out,
                           size_t out_size);
 
+/* The regular files of a folder of the host's own, by name in the order of their bytes; links are followed,
+ * names that begin with a dot are left out. NOT_FOUND, IO, INVALID (no folder, or more than so many). */
+#define MGI_DIR_FILES_MAX 1000000
+typedef struct mgi_dir_file {
+    char *name;
+    uint64_t size;   /* bytes */
+    int64_t changed; /* nanoseconds since 1970 */
+} mgi_dir_file;
+mgen_status mgi_dir_list(mgen_context *ctx, const char *path, mgi_dir_file **out, int64_t *count);
+void mgi_dir_free(mgen_context *ctx, mgi_dir_file *files, int64_t count);
+
 /* For encoders that write files themselves: the temporary name first, then publish or discard. The
  * first makes an empty file to reserve the name; publish discards it on failure. */
 mgen_status mgi_path_temp(mgen_context *ctx, const char *path, char *out, size_t out_size);

@@ -7,7 +7,6 @@
  */
 #include "core/alloc.h"
 #include "core/philox.h"
-#include "data/loader.h"
 #include "kernels/loss/loss.h"
 #include "kernels/random/random.h"
 #include "model/model_file.h"
@@ -23,6 +22,7 @@ struct mgi_stage_run {
     mgi_stage stage;
     char dir[MGI_PATH_MAX + 1];
     uint64_t seed;
+    mgi_dataset *dataset;
     mgi_tae tae;
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
@@ -36,6 +36,7 @@ static void destroy(struct mgi_stage_run *r)
     mgen_context *ctx = r->ctx;
     mgi_optimizer_finish(&r->optimizer);
     mgi_tae_finish(&r->tae);
+    mgi_dataset_release(r->dataset);
     mgi_free(ctx, r);
 }
 
@@ -60,10 +61,14 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     r->stage = *stage;
     r->seed = params->seed;
     strcpy(r->dir, params->dir);
+    MGI_TRY_GOTO(
+        status,
+        mgi_stage_dataset(ctx, params, stage->frames, mgi_tae_factor(&stage->tae), &r->dataset),
+        failed);
     MGI_TRY_GOTO(status, mgi_tae_init(&r->tae, ctx, &stage->tae), failed);
     MGI_TRY_GOTO(status, mgi_module_random(&r->tae.module, r->seed), failed);
     if (stage->start_from[0])
-        MGI_TRY_GOTO(status, start_from(r), failed);
+        MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_from(r)), failed);
     MGI_TRY_GOTO(status, mgi_module_train(&r->tae.module), failed);
     MGI_TRY_GOTO(status, mgi_module_compute(&r->tae.module, stage->dtype), failed);
     MGI_TRY_GOTO(status,
@@ -78,34 +83,57 @@ failed:
     return status;
 }
 
-/* Clips of a world as (B,T,H,W,3) in [-1,1]. */
-static T *clips(mgi_run *run, uint64_t seed, uint64_t first, int64_t count, int frames)
+/* Room for clips, and what is in it as values in [-1,1]. */
+static T *clip_room(mgi_run *run, const mgi_dataset *ds, int64_t count, int64_t frames)
+{
+    return mgi_new(run, MGK_U8, MGI_DIMS(count, frames, ds->height, ds->width, 3));
+}
+
+static T *as_values(mgi_run *run, T *u8)
+{
+    return mgi_convert(run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
+}
+
+/* Clips of the training walk as (B,T,H,W,3). */
+static T *clips(mgi_run *run, struct mgi_stage_run *r, uint64_t first, int64_t count,
+                int64_t frames)
 {
     int64_t mark = mgi_scope_push(run);
-    T *u8 = mgi_new(run, MGK_U8, MGI_DIMS(count, frames, MGI_TOYBOX_HEIGHT, MGI_TOYBOX_WIDTH, 3));
-    if (!u8)
-        return NULL;
-    mgi_loader_clips(run->ctx, seed, first, count, frames, mgi_data(u8));
-    return mgi_scope_pop(run, mark, mgi_convert(run, u8, MGK_F32, 1.0f / 127.5f, -1.0f));
+    T *u8 = clip_room(run, r->dataset, count, frames);
+    if (u8)
+        mgi_ok(run,
+               mgi_dataset_clips(r->ctx, r->dataset, r->seed, first, count, frames, mgi_data(u8)));
+    return mgi_scope_pop(run, mark, as_values(run, u8));
+}
+
+/* One clip that is held out. */
+static T *held_clip(mgi_run *run, struct mgi_stage_run *r, int64_t i)
+{
+    int64_t mark = mgi_scope_push(run);
+    T *u8 = clip_room(run, r->dataset, 1, r->stage.frames);
+    if (u8)
+        mgi_ok(run, mgi_dataset_held(r->ctx, r->dataset, i, r->stage.frames, mgi_data(u8), NULL));
+    return mgi_scope_pop(run, mark, as_values(run, u8));
 }
 
 static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
 {
     mgi_run run;
     double psnr = 0.0;
+    int64_t count = mgi_dataset_held_count(r->dataset, VALIDATION_CLIPS);
     mgi_run_init(&run, r->ctx, false);
     mgi_module_swap_ema(&r->tae.module);
-    for (int i = 0; i < VALIDATION_CLIPS; i++) {
+    for (int64_t i = 0; i < count; i++) {
         int64_t mark = mgi_scope_push(&run);
         int64_t frames = r->stage.frames;
-        T *x = clips(&run, MGI_VALIDATION_SEED, (uint64_t)i, 1, (int)frames);
+        T *x = held_clip(&run, r, i);
         T *z = mgi_posterior(&run, mgi_tae_encode(&run, &r->tae, x), NULL, 0.0f, NULL);
         T *y = mgi_tae_decode(&run, &r->tae, z);
         if (y && y->dims[1] > frames)
             y = mgi_slice(&run, y, 1, 0, frames);
         T *mse = mgi_loss(&run, MGK_LOSS_MSE, 1.0f, y, x);
         if (mse) /* values span 2 */
-            psnr += 10.0 * log10(4.0 / fmax((double)mgi_f32(mse)[0], 1e-12)) / VALIDATION_CLIPS;
+            psnr += 10.0 * log10(4.0 / fmax((double)mgi_f32(mse)[0], 1e-12)) / (double)count;
         mgi_scope_pop(&run, mark, NULL);
     }
     mgi_module_swap_ema(&r->tae.module);
@@ -130,7 +158,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, batch, &first, &rows));
     mgi_dp_begin(&r->parallel, &run);
     float share = mgi_dp_weight(&r->parallel);
-    T *kl, *x = clips(&run, r->seed, (uint64_t)(index * most + first), rows, (int)frames);
+    T *kl, *x = clips(&run, r, (uint64_t)(index * most + first), rows, frames);
     T *h = mgi_tae_encode(&run, &r->tae, x), *noise = NULL;
     if (h) {
         uint64_t each = (uint64_t)(h->count / 2 / rows);
@@ -175,7 +203,21 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
     return mgi_stage_validates(s, index) ? validate(r, report) : MGEN_OK;
 }
 
-/* Per-channel mean and deviation of latents of held-out clips, by the averaged weights. */
+/* Clip i of `count`: held out where there is no end of them, else from all over the dataset. */
+static T *measured_clip(mgi_run *run, struct mgi_stage_run *r, int64_t i, int64_t count)
+{
+    mgi_dataset *ds = r->dataset;
+    if (ds->count == UINT64_MAX)
+        return held_clip(run, r, i);
+    int64_t mark = mgi_scope_push(run);
+    T *u8 = clip_room(run, ds, 1, r->stage.frames);
+    if (u8)
+        mgi_ok(run, mgi_dataset_piece(r->ctx, ds, (uint64_t)i * (ds->count / (uint64_t)count), 0,
+                                      r->stage.frames, mgi_data(u8), NULL));
+    return mgi_scope_pop(run, mark, as_values(run, u8));
+}
+
+/* Per-channel mean and deviation of latents, by the averaged weights. */
 static mgen_status measure_latents(struct mgi_stage_run *r)
 {
     int64_t c = r->stage.tae.latent_channels, n = 0;
@@ -184,9 +226,11 @@ static mgen_status measure_latents(struct mgi_stage_run *r)
     MGI_TRY(mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *sum, &sum));
     mgi_run_init(&run, r->ctx, false);
     mgi_module_swap_ema(&r->tae.module);
-    for (int i = 0; i < LATENT_CLIPS; i++) {
+    uint64_t all = r->dataset->count;
+    int64_t clip_count = all < LATENT_CLIPS ? (int64_t)all : LATENT_CLIPS;
+    for (int64_t i = 0; i < clip_count; i++) {
         int64_t mark = mgi_scope_push(&run);
-        T *x = clips(&run, MGI_VALIDATION_SEED, (uint64_t)i, 1, (int)r->stage.frames);
+        T *x = measured_clip(&run, r, i, clip_count);
         T *z = mgi_posterior(&run, mgi_tae_encode(&run, &r->tae, x), NULL, 0.0f, NULL);
         for (int64_t k = 0; z && k < z->count; k++) {
             double v = mgi_f32(z)[k];

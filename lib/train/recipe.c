@@ -86,7 +86,7 @@ static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_st
     MGI_TRY(get_object(ctx, o, "tae", &tae));
     MGI_TRY(mgi_tae_config_read(ctx, tae, &s->tae));
     MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
-    MGI_TRY(mgi_json_get_int(ctx, o, "frames", false, 1, 32, &s->frames));
+    MGI_TRY(mgi_json_get_int(ctx, o, "frames", false, 1, 4096, &s->frames));
     MGI_TRY(mgi_json_get_int(ctx, o, "image_every", false, 0, 1000000, &s->image_every));
     MGI_TRY(mgi_json_get_int(ctx, o, "image_batch", s->image_every > 0, 1, 4096, &s->image_batch));
     MGI_TRY(mgi_json_get_real(ctx, o, "l1", false, 0.0, 1e6, &s->l1));

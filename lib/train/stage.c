@@ -21,6 +21,39 @@ mgen_status mgi_stage_check_loss(mgen_context *ctx, int64_t step, float loss)
                     (long long)step);
 }
 
+mgen_status mgi_stage_dataset(mgen_context *ctx, const mgi_stage_params *params, int64_t frames,
+                              int64_t factor, mgi_dataset **out)
+{
+    mgi_dataset *ds = mgi_dataset_retain(params->dataset);
+    mgen_status status = MGEN_OK;
+    if (!ds)
+        MGI_TRY(mgi_dataset_toybox(ctx, params->seed, &ds));
+    if (ds->frames < frames)
+        status = mgi_fail(ctx, MGEN_E_INVALID,
+                          "stage \"%s\" takes clips of %lld frames, but the dataset's have %lld",
+                          params->stage->name, (long long)frames, (long long)ds->frames);
+    else if (ds->width % factor || ds->height % factor)
+        status = mgi_fail(ctx, MGEN_E_INVALID,
+                          "stage \"%s\" needs sides that are multiples of %lld; the dataset's are "
+                          "%lld x %lld",
+                          params->stage->name, (long long)factor, (long long)ds->width,
+                          (long long)ds->height);
+    if (status != MGEN_OK) {
+        mgi_dataset_release(ds);
+        return status;
+    }
+    *out = ds;
+    return MGEN_OK;
+}
+
+mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_status status)
+{
+    return status == MGEN_E_NOT_FOUND
+               ? mgi_fail_context(ctx, MGEN_E_STATE,
+                                  "stage \"%s\" needs the model of an earlier stage", stage->name)
+               : status;
+}
+
 bool mgi_stage_validates(const mgi_stage *stage, int64_t step)
 {
     int64_t every = stage->validate_every;

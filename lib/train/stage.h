@@ -4,6 +4,7 @@
 #define MGI_TRAIN_STAGE_H
 
 #include "core/report.h"
+#include "data/dataset.h"
 #include "train/data_parallel.h"
 #include "train/optimizer.h"
 
@@ -13,6 +14,8 @@ typedef struct mgi_stage_params {
     const mgi_stage *stage; /* copied */
     const char *dir; /* model folder: earlier stages are read from it, this one is saved to it */
     uint64_t seed;   /* of initial weights, noise and the order of the data */
+    mgi_dataset *dataset;  /* retained; NULL = the toybox of `seed` */
+    const char *cache_dir; /* folder for encoded clips, made if missing; NULL = no cache */
     /* This rank's handle among those that share each batch, which must outlive the run; NULL for one
      * rank. All ranks make the same calls; one of them should save. */
     mgi_comm *comm;
@@ -29,6 +32,7 @@ typedef struct mgi_stage_state {
 } mgi_stage_state;
 
 struct mgi_stage_kind {
+    /* STATE if the model of an earlier stage is missing; what reading the data answers. */
     mgen_status (*create)(mgen_context *ctx, const mgi_stage_params *params,
                           struct mgi_stage_run **out);
     /* Steps are 0, 1, ...; report may be NULL. A step that failed can be asked for again: weights
@@ -41,8 +45,12 @@ struct mgi_stage_kind {
 
 extern const struct mgi_stage_kind mgi_stage_autoencoder, mgi_stage_text_to_video;
 
-/* World of held-out scenes, apart from any training seed's. */
-#define MGI_VALIDATION_SEED UINT64_C(0x76616c6964617465)
+/* The dataset of a stage that needs `frames` frames of it and shrinks its sides by `factor`: one owner more.
+ * INVALID if they do not fit. */
+mgen_status mgi_stage_dataset(mgen_context *ctx, const mgi_stage_params *params, int64_t frames,
+                              int64_t factor, mgi_dataset **out);
+/* A missing model is the caller's mistake in the order of stages. */
+mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_status status);
 
 /* Report what every kind has: loss, norm, rate, skipped steps. */
 void mgi_stage_report(const mgi_optimizer *o, int64_t step, float loss, mgen_report *report);

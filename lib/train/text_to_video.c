@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT
  * Training the video transformer and, along with it, the text encoder, by flow matching.
  *
- *   clips are encoded once by the trained TAE (posterior means, normalised per channel);
+ *   clips are encoded once by the trained TAE (train/latents.h);
  *   X_t = t X_1 + (1 - (1 - sigma) t) X_0,  V = X_1 - (1 - sigma) X_0,  t = sigmoid(normal)
  *   loss = mean (u(X_t, text, t) - V)^2; a share of the captions is replaced by nothing.
  */
 #include "core/alloc.h"
 #include "core/philox.h"
-#include "data/loader.h"
+#include "data/toybox.h"
 #include "flow/schedule.h"
 #include "kernels/loss/loss.h"
 #include "kernels/random/random.h"
 #include "task/generate.h"
+#include "train/latents.h"
 #include "train/stage.h"
 
 #include <string.h>
 
-enum { VALIDATION_CLIPS = 64, VALIDATION_BATCH = 32, ENCODE_BATCH = 2 };
+enum { VALIDATION_CLIPS = 64, VALIDATION_BATCH = 32 };
 
 struct mgi_stage_run {
     mgen_context *ctx;
@@ -29,13 +30,12 @@ struct mgi_stage_run {
     mgi_vt video;
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
-    double flops;        /* of the last step */
-    int64_t updated;     /* steps whose update is in the weights */
-    float loss;          /* of the last of them */
-    float *latents;      /* clips, then validation clips */
-    int64_t latent_size; /* values of one clip */
-    int64_t latent_dims[4];
-    char (*captions)[MGI_TOYBOX_CAPTION_MAX]; /* of one batch */
+    double flops;    /* of the last step */
+    int64_t updated; /* steps whose update is in the weights */
+    float loss;      /* of the last of them */
+    mgi_dataset *dataset;
+    mgi_latents latents;
+    char (*captions)[MGI_TOYBOX_CAPTION_MAX]; /* of one batch, of the toybox */
     const char **prompts;
 };
 
@@ -46,69 +46,46 @@ static void destroy(struct mgi_stage_run *r)
     mgi_vt_finish(&r->video);
     mgi_t5_finish(&r->text);
     mgi_tae_finish(&r->tae);
-    mgi_free(ctx, r->latents);
+    mgi_latents_free(ctx, &r->latents);
+    mgi_dataset_release(r->dataset);
     mgi_free(ctx, r->captions);
     mgi_free(ctx, (void *)r->prompts);
     mgi_free(ctx, r);
 }
 
-/* Encode `count` scenes from `first` on into out. */
-static mgen_status encode_range(struct mgi_stage_run *r, uint64_t seed, int64_t count, float *out)
+static mgen_status encode_all(struct mgi_stage_run *r, const char *cache_dir)
 {
-    mgi_run run;
-    mgi_run_init(&run, r->ctx, false);
-    for (int64_t i = 0; i < count && run.status == MGEN_OK; i += ENCODE_BATCH) {
-        int64_t mark = mgi_scope_push(&run),
-                n = count - i < ENCODE_BATCH ? count - i : ENCODE_BATCH;
-        T *u8 = mgi_new(&run, MGK_U8,
-                        MGI_DIMS(n, MGI_TOYBOX_FRAMES, MGI_TOYBOX_HEIGHT, MGI_TOYBOX_WIDTH, 3));
-        if (u8)
-            mgi_loader_clips(r->ctx, seed, (uint64_t)i, n, MGI_TOYBOX_FRAMES, mgi_data(u8));
-        T *x = mgi_convert(&run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
-        T *z = mgi_posterior(&run, mgi_tae_encode(&run, &r->tae, x), NULL, 0.0f, NULL);
-        if (z) {
-            /* (z - shift) * scale */
-            int64_t c = z->dims[4];
-            const float *shift = mgi_f32(r->tae.latent_shift->value);
-            const float *scale = mgi_f32(r->tae.latent_scale->value);
-            for (int64_t k = 0; k < z->count; k++)
-                out[i * r->latent_size + k] = (mgi_f32(z)[k] - shift[k % c]) * scale[k % c];
-        }
-        mgi_scope_pop(&run, mark, NULL);
-    }
-    mgen_status status = run.status;
-    mgi_run_finish(&run);
-    return status;
+    const mgi_latents_request q = {.tae = &r->tae,
+                                   .tae_hash = r->tae_hash,
+                                   .dataset = r->dataset,
+                                   .seed = r->seed,
+                                   .clips = r->stage.clips,
+                                   .held = VALIDATION_CLIPS,
+                                   .cache_dir = cache_dir};
+    return mgi_latents_make(r->ctx, &q, &r->latents);
 }
 
-static mgen_status encode_all(struct mgi_stage_run *r)
+/* The clip that the pipeline makes: one of the dataset's. */
+static mgi_clip_shape clip_shape(const struct mgi_stage_run *r)
 {
-    const mgi_tae_config *c = &r->stage.tae;
-    int64_t f = mgi_tae_factor(c);
-    r->latent_dims[0] = mgi_tae_latent_frames(c, MGI_TOYBOX_FRAMES);
-    r->latent_dims[1] = MGI_TOYBOX_HEIGHT / f;
-    r->latent_dims[2] = MGI_TOYBOX_WIDTH / f;
-    r->latent_dims[3] = c->latent_channels;
-    r->latent_size = r->latent_dims[0] * r->latent_dims[1] * r->latent_dims[2] * r->latent_dims[3];
-    MGI_TRY(mgi_alloc_zero(r->ctx, (size_t)((r->stage.clips + VALIDATION_CLIPS) * r->latent_size),
-                           sizeof(float), &r->latents));
-    MGI_TRY(encode_range(r, r->seed, r->stage.clips, r->latents));
-    return encode_range(r, MGI_VALIDATION_SEED, VALIDATION_CLIPS,
-                        r->latents + r->stage.clips * r->latent_size);
+    const mgi_dataset *ds = r->dataset;
+    return (mgi_clip_shape){ds->width, ds->height, ds->frames, MGI_DATASET_FPS};
 }
 
 /* The parts must fit each other as they will in the pipeline. */
 static mgen_status check_parts(struct mgi_stage_run *r)
 {
-    mgi_networks n = {&r->tae,
-                      &r->text,
-                      &r->video,
-                      {MGI_TOYBOX_WIDTH, MGI_TOYBOX_HEIGHT, MGI_TOYBOX_FRAMES, MGI_TOYBOX_FPS}};
+    mgi_networks n = {&r->tae, &r->text, &r->video, clip_shape(r)};
     if (!r->tae.config.temporal)
         return mgi_fail(r->ctx, MGEN_E_STATE,
                         "model \"%s\" is an image autoencoder; inflate it first",
                         r->stage.tae_name);
-    return mgi_networks_check(r->ctx, &n);
+    mgen_status status = mgi_networks_check(r->ctx, &n);
+    return status == MGEN_OK || r->dataset->kind == MGI_DATASET_TOYBOX
+               ? status
+               : mgi_fail_context(r->ctx, MGEN_E_INVALID,
+                                  "the dataset's clips or the networks of stage \"%s\"",
+                                  r->stage.name);
 }
 
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
@@ -123,8 +100,12 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     r->stage = *stage;
     r->seed = params->seed;
     strcpy(r->dir, params->dir);
-    MGI_TRY_GOTO(status, mgi_tae_open(ctx, r->dir, stage->tae_name, &r->tae, &r->tae_hash), failed);
+    status = mgi_tae_open(ctx, r->dir, stage->tae_name, &r->tae, &r->tae_hash);
+    MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, status), failed);
     r->stage.tae = r->tae.config;
+    MGI_TRY_GOTO(status,
+                 mgi_stage_dataset(ctx, params, 1, mgi_tae_factor(&r->stage.tae), &r->dataset),
+                 failed);
     MGI_TRY_GOTO(status, mgi_t5_init(&r->text, ctx, &stage->text), failed);
     MGI_TRY_GOTO(status, mgi_vt_init(&r->video, ctx, &stage->video), failed);
     r->video.recompute = stage->recompute;
@@ -142,7 +123,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                  failed);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->captions, &r->captions), failed);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->prompts, &r->prompts), failed);
-    MGI_TRY_GOTO(status, encode_all(r), failed);
+    MGI_TRY_GOTO(status, encode_all(r, params->cache_dir), failed);
     mgi_dp_init(&r->parallel, params->comm, (mgi_module *[]){&r->text.module, &r->video.module}, 2);
     *out = r;
     return MGEN_OK;
@@ -153,25 +134,35 @@ failed:
 
 static T *latent_batch(mgi_run *run, struct mgi_stage_run *r, int64_t rows)
 {
-    const int64_t *d = r->latent_dims;
+    const int64_t *d = r->latents.dims;
     return mgi_new(run, MGK_F32, MGI_DIMS(rows, d[0], d[1], d[2], d[3]));
 }
 
-/* Row i of x1 and of the captions: the clip of a global element, with a wording drawn anew each time. */
-static void take_sample(struct mgi_stage_run *r, uint64_t element, int64_t i, float *x1)
+/* The prompt of row i: of the toybox, in a wording drawn anew each time. */
+static void take_prompt(struct mgi_stage_run *r, int64_t clip, int64_t i, const uint32_t pick[4])
 {
     mgi_toybox_scene scene;
-    uint32_t pick[4];
-    mgi_philox(r->seed, MGI_STREAM_SAMPLE, (UINT64_C(1) << 40) + element, pick);
-    int64_t clip = (int64_t)(((uint64_t)pick[0] * (uint64_t)r->stage.clips) >> 32);
-    memcpy(x1 + i * r->latent_size, r->latents + clip * r->latent_size,
-           (size_t)r->latent_size * sizeof(float));
-    mgi_toybox_scene_random(&scene, r->seed, (uint64_t)clip);
+    if (r->latents.captions) {
+        r->prompts[i] = r->latents.captions[clip];
+        return;
+    }
+    mgi_toybox_scene_random(&scene, r->dataset->seed, (uint64_t)clip);
     scene.wording = pick[1] & 1 ? 0 : (int)(pick[2] & 0xFFFF);
     mgi_toybox_caption(&scene, r->captions[i]);
-    if (mgi_random_unit(r->seed, MGI_STREAM_DROP, element) < (float)r->stage.drop)
-        r->captions[i][0] = '\0';
     r->prompts[i] = r->captions[i];
+}
+
+/* Row i of x1 and of the prompts: the clip of a global element. */
+static void take_sample(struct mgi_stage_run *r, uint64_t element, int64_t i, float *x1)
+{
+    const mgi_latents *l = &r->latents;
+    uint32_t pick[4];
+    mgi_philox(r->seed, MGI_STREAM_SAMPLE, (UINT64_C(1) << 40) + element, pick);
+    int64_t clip = (int64_t)(((uint64_t)pick[0] * (uint64_t)l->clips) >> 32);
+    memcpy(x1 + i * l->size, l->values + clip * l->size, (size_t)l->size * sizeof(float));
+    take_prompt(r, clip, i, pick);
+    if (mgi_random_unit(r->seed, MGI_STREAM_DROP, element) < (float)r->stage.drop)
+        r->prompts[i] = "";
 }
 
 static T *flow_loss(mgi_run *run, struct mgi_stage_run *r, float weight, T *x1, T *x0, T *t)
@@ -185,35 +176,45 @@ static T *flow_loss(mgi_run *run, struct mgi_stage_run *r, float weight, T *x1, 
                     v);
 }
 
+/* Held-out clip `first` and those after it, `rows` of them. */
+static T *held_loss(mgi_run *run, struct mgi_stage_run *r, int64_t first, int64_t rows)
+{
+    const mgi_latents *l = &r->latents;
+    T *x1 = latent_batch(run, r, rows), *t = mgi_new(run, MGK_F32, 1, &rows);
+    T *x0 = x1 ? mgi_random(run, MGK_RANDOM_NORMAL, MGI_VALIDATION_SEED, MGI_STREAM_NOISE,
+                            (uint64_t)(first * l->size), 1.0f, 0.0f, x1->rank, x1->dims)
+               : NULL;
+    if (!x0 || !t)
+        return NULL;
+    for (int64_t i = 0; i < rows; i++) {
+        char caption[MGI_CAPTION_SIZE];
+        if (l->captions)
+            r->prompts[i] = l->captions[l->clips + first + i];
+        else {
+            mgi_dataset_held_caption(r->dataset, first + i, caption);
+            r->prompts[i] = strcpy(r->captions[i], caption);
+        }
+        mgi_f32(t)[i] = ((float)i + 0.5f) / (float)rows;
+    }
+    memcpy(mgi_f32(x1), l->values + (l->clips + first) * l->size,
+           (size_t)x1->count * sizeof(float));
+    return flow_loss(run, r, 1.0f, x1, x0, t);
+}
+
 /* The same clips, noise and times on each occasion, by the averaged weights. */
 static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
 {
     mgi_run run;
     double sum = 0.0;
-    int64_t rows = VALIDATION_BATCH;
+    int64_t held = r->latents.held;
     mgi_run_init(&run, r->ctx, false);
     mgi_module_swap_ema(&r->text.module);
     mgi_module_swap_ema(&r->video.module);
-    for (int64_t first = 0; first < VALIDATION_CLIPS; first += rows) {
+    for (int64_t first = 0; first < held; first += VALIDATION_BATCH) {
         int64_t mark = mgi_scope_push(&run);
-        T *x1 = latent_batch(&run, r, rows), *t = mgi_new(&run, MGK_F32, 1, &rows);
-        T *x0 = x1 ? mgi_random(&run, MGK_RANDOM_NORMAL, MGI_VALIDATION_SEED, MGI_STREAM_NOISE,
-                                (uint64_t)(first * r->latent_size), 1.0f, 0.0f, x1->rank, x1->dims)
-                   : NULL;
-        for (int64_t i = 0; x0 && t && i < rows; i++) {
-            mgi_toybox_scene scene;
-            mgi_toybox_scene_random(&scene, MGI_VALIDATION_SEED, (uint64_t)(first + i));
-            scene.wording = 0;
-            mgi_toybox_caption(&scene, r->captions[i]);
-            r->prompts[i] = r->captions[i];
-            mgi_f32(t)[i] = ((float)i + 0.5f) / (float)rows;
-        }
-        if (x0 && t) {
-            memcpy(mgi_f32(x1), r->latents + (r->stage.clips + first) * r->latent_size,
-                   (size_t)x1->count * sizeof(float));
-            T *loss = flow_loss(&run, r, 1.0f, x1, x0, t);
-            sum += loss ? mgi_f32(loss)[0] * (double)rows / VALIDATION_CLIPS : 0.0;
-        }
+        int64_t rows = held - first < VALIDATION_BATCH ? held - first : VALIDATION_BATCH;
+        T *loss = held_loss(&run, r, first, rows);
+        sum += loss ? mgi_f32(loss)[0] * (double)rows / (double)held : 0.0;
         mgi_scope_pop(&run, mark, NULL);
     }
     mgi_module_swap_ema(&r->text.module);
@@ -242,7 +243,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
         take_sample(r, element + (uint64_t)i, i, mgi_f32(x1));
     if (x1)
         x0 = mgi_random(&run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE,
-                        element * (uint64_t)r->latent_size, 1.0f, 0.0f, x1->rank, x1->dims);
+                        element * (uint64_t)r->latents.size, 1.0f, 0.0f, x1->rank, x1->dims);
     t = mgi_random(&run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, element, 1.0f, 0.0f, 1,
                    &rows);
     T *loss = flow_loss(&run, r, mgi_dp_weight(&r->parallel), x1, x0, t);
@@ -281,10 +282,7 @@ static void write_video(mgi_json_writer *w, const void *config)
 
 static mgen_status save(struct mgi_stage_run *r)
 {
-    mgi_pipeline_file p = {
-        .text = {"text_encoder"},
-        .video = "video_model",
-        .clip = {MGI_TOYBOX_WIDTH, MGI_TOYBOX_HEIGHT, MGI_TOYBOX_FRAMES, MGI_TOYBOX_FPS}};
+    mgi_pipeline_file p = {.text = {"text_encoder"}, .video = "video_model", .clip = clip_shape(r)};
     strcpy(p.tae, r->stage.tae_name);
     MGI_TRY(mgi_model_file_save(r->ctx, r->dir, p.text[0], "t5-bytes", write_text, &r->stage.text,
                                 &r->text.module, MGI_ST_BF16));

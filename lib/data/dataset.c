@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+#include "data/dataset.h"
+
+#include "core/alloc.h"
+#include "core/checked.h"
+#include "core/hash.h"
+#include "core/philox.h"
+#include "data/folder.h"
+#include "data/loader.h"
+#include "text/byte_tokenizer.h"
+
+#include <string.h>
+
+enum { SIDE_MIN = 8, SIDE_MAX = 4096, FRAMES_MAX = 4096, ROUNDS = 6 };
+#define COUNT_MAX (UINT64_C(1) << 48) /* samples of a finite set */
+
+/* ---- making ------------------------------------------------------------------------------------- */
+
+static mgen_status check_params(mgen_context *ctx, const mgen_dataset_params *p)
+{
+    const struct {
+        const char *name;
+        uint32_t value;
+    } sides[] = {{"width", p->width}, {"height", p->height}};
+    for (int i = 0; i < 2; i++)
+        if (sides[i].value < SIDE_MIN || sides[i].value > SIDE_MAX || sides[i].value % 8)
+            return mgi_fail(ctx, MGEN_E_INVALID,
+                            "dataset params: %s is %u; it must be a multiple of 8 from %d to %d",
+                            sides[i].name, (unsigned)sides[i].value, SIDE_MIN, SIDE_MAX);
+    if (p->frames < 1 || p->frames > FRAMES_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "dataset params: frames is %u; it must be 1..%d",
+                        (unsigned)p->frames, FRAMES_MAX);
+    return MGEN_OK;
+}
+
+static mgen_status make(mgen_context *ctx, int kind, int64_t width, int64_t height, int64_t frames,
+                        mgi_dataset **out)
+{
+    const int64_t dims[] = {frames, height, width, 3};
+    mgi_dataset *ds;
+    int64_t bytes;
+    if (!mgi_dims_count(dims, 4, &bytes) || (uint64_t)bytes > SIZE_MAX / 2)
+        return mgi_fail(ctx, MGEN_E_INVALID, "samples of %lld x %lld x %lld pixels are too large",
+                        (long long)frames, (long long)height, (long long)width);
+    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof(*ds), &ds));
+    ds->heap = mgi_heap_retain(ctx->heap);
+    ds->owners = 1;
+    ds->kind = kind;
+    ds->width = width;
+    ds->height = height;
+    ds->frames = frames;
+    ds->bytes = bytes;
+    *out = ds;
+    return MGEN_OK;
+}
+
+mgen_status mgi_dataset_toybox(mgen_context *ctx, uint64_t seed, mgi_dataset **out)
+{
+    const uint64_t what[] = {MGI_DATASET_TOYBOX, seed};
+    *out = NULL;
+    MGI_TRY(
+        make(ctx, MGI_DATASET_TOYBOX, MGI_TOYBOX_WIDTH, MGI_TOYBOX_HEIGHT, MGI_TOYBOX_FRAMES, out));
+    (*out)->seed = seed;
+    (*out)->count = UINT64_MAX;
+    (*out)->identity = mgi_hash64(what, sizeof(what), 1) | 1;
+    return MGEN_OK;
+}
+
+mgen_status mgi_dataset_host(mgen_context *ctx, const mgen_dataset_params *params,
+                             mgi_dataset **out)
+{
+    *out = NULL;
+    MGI_TRY(check_params(ctx, params));
+    if (!params->read)
+        return mgi_fail(ctx, MGEN_E_INVALID, "dataset params: read is NULL");
+    if (params->count < 1 || params->count > COUNT_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "dataset params: count is %llu; it must be 1..%llu",
+                        (unsigned long long)params->count, (unsigned long long)COUNT_MAX);
+    MGI_TRY(make(ctx, MGI_DATASET_HOST, params->width, params->height, params->frames, out));
+    (*out)->count = params->count;
+    (*out)->read = params->read;
+    (*out)->released = params->released;
+    (*out)->user = params->user;
+    return MGEN_OK;
+}
+
+mgen_status mgi_dataset_folder(mgen_context *ctx, const char *dir,
+                               const mgen_dataset_params *params, mgi_dataset **out)
+{
+    mgi_dataset *ds;
+    *out = NULL;
+    MGI_TRY(check_params(ctx, params));
+    if (params->read || params->count)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "dataset params: a folder has its own samples; read and count must be 0");
+    MGI_TRY(make(ctx, MGI_DATASET_FOLDER, params->width, params->height, params->frames, &ds));
+    mgen_status status = mgi_folder_open(ctx, ds, dir);
+    if (status != MGEN_OK) {
+        mgi_dataset_release(ds);
+        return status;
+    }
+    ds->released = params->released;
+    ds->user = params->user;
+    *out = ds;
+    return MGEN_OK;
+}
+
+mgi_dataset *mgi_dataset_retain(mgi_dataset *ds)
+{
+    if (ds)
+        atomic_fetch_add(&ds->owners, 1);
+    return ds;
+}
+
+static void give_back(mgi_heap *heap, void *ptr)
+{
+    if (ptr)
+        mgi_heap_free(heap, ptr);
+}
+
+void mgi_dataset_release(mgi_dataset *ds)
+{
+    if (!ds || atomic_fetch_sub(&ds->owners, 1) != 1)
+        return;
+    mgi_heap *heap = ds->heap;
+    if (ds->released)
+        ds->released(ds->user);
+    for (uint64_t i = 0; ds->films && i < ds->count; i++) {
+        give_back(heap, ds->films[i].name);
+        give_back(heap, ds->films[i].caption);
+    }
+    give_back(heap, ds->films);
+    give_back(heap, ds->dir);
+    give_back(heap, ds);
+    mgi_heap_release(heap);
+}
+
+/* ---- samples ------------------------------------------------------------------------------------ */
+
+/* A whole sample and its caption, from the host. */
+static mgen_status ask_host(mgen_context *ctx, mgi_dataset *ds, uint64_t index, uint8_t *pixels,
+                            char caption[MGI_CAPTION_SIZE])
+{
+    char text[MGI_CAPTION_SIZE] = "";
+    size_t bad, length;
+    mgen_sample sample = {.struct_size = (uint32_t)sizeof(sample),
+                          .width = (uint32_t)ds->width,
+                          .height = (uint32_t)ds->height,
+                          .frames = (uint32_t)ds->frames,
+                          .pixels = pixels,
+                          .caption = text,
+                          .caption_size = sizeof(text)};
+    memset(pixels, 0, (size_t)ds->bytes);
+    mgen_status status = ds->read(ds->user, index, &sample);
+    if (status != MGEN_OK)
+        return mgi_fail(ctx, status < 0 ? status : MGEN_E_CANCELLED,
+                        "sample %llu: the dataset's callback answered %s",
+                        (unsigned long long)index,
+                        status < 0 ? mgen_status_name(status) : "what is no status");
+    length = strnlen(text, sizeof(text));
+    if (length == sizeof(text) || !mgi_utf8_valid(text, length, &bad))
+        return mgi_fail(
+            ctx, MGEN_E_INVALID, "sample %llu: its caption %s", (unsigned long long)index,
+            length == sizeof(text) ? "does not end within its room" : "is no UTF-8 text");
+    if (caption)
+        memcpy(caption, text, length + 1);
+    return MGEN_OK;
+}
+
+static mgen_status host_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index, int64_t first,
+                              int64_t frames, uint8_t *pixels, char caption[MGI_CAPTION_SIZE])
+{
+    int64_t each = ds->bytes / ds->frames;
+    uint8_t *whole;
+    if (frames == ds->frames)
+        return ask_host(ctx, ds, index, pixels, caption);
+    MGI_TRY(mgi_alloc(ctx, (size_t)ds->bytes, &whole));
+    mgen_status status = ask_host(ctx, ds, index, whole, caption);
+    if (status == MGEN_OK)
+        memcpy(pixels, whole + first * each, (size_t)(frames * each));
+    mgi_free(ctx, whole);
+    return status;
+}
+
+void mgi_dataset_caption(const mgi_dataset *ds, uint64_t index, char caption[MGI_CAPTION_SIZE])
+{
+    mgi_toybox_scene scene;
+    caption[0] = '\0';
+    if (ds->kind == MGI_DATASET_TOYBOX) {
+        mgi_toybox_scene_random(&scene, ds->seed, index);
+        mgi_toybox_caption(&scene, caption);
+    } else if (ds->kind == MGI_DATASET_FOLDER)
+        strcpy(caption, ds->films[index].caption);
+}
+
+mgen_status mgi_dataset_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index, int64_t first,
+                              int64_t frames, uint8_t *pixels, char caption[MGI_CAPTION_SIZE])
+{
+    mgi_toybox_scene scene;
+    if (index >= ds->count)
+        return mgi_fail(ctx, MGEN_E_INVALID, "sample %llu of a dataset that has %llu",
+                        (unsigned long long)index, (unsigned long long)ds->count);
+    if (first < 0 || frames < 1 || frames > ds->frames || first > ds->frames - frames)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "frames %lld to %lld of samples that have %lld of them", (long long)first,
+                        (long long)(first + frames - 1), (long long)ds->frames);
+    if (ds->kind == MGI_DATASET_HOST)
+        return host_piece(ctx, ds, index, first, frames, pixels, caption);
+    if (caption)
+        mgi_dataset_caption(ds, index, caption);
+    if (ds->kind == MGI_DATASET_FOLDER)
+        return mgi_folder_read(ctx, ds, index, first, frames, pixels);
+    mgi_toybox_scene_random(&scene, ds->seed, index);
+    mgi_toybox_draw(&scene, (int)first, (int)frames, pixels);
+    return MGEN_OK;
+}
+
+mgen_status mgi_dataset_sample(mgen_context *ctx, mgi_dataset *ds, uint64_t index, uint8_t *pixels,
+                               char caption[MGI_CAPTION_SIZE])
+{
+    return mgi_dataset_piece(ctx, ds, index, 0, ds->frames, pixels, caption);
+}
+
+/* ---- training and validation -------------------------------------------------------------------- */
+
+int64_t mgi_dataset_held_count(const mgi_dataset *ds, int64_t most)
+{
+    uint64_t held = ds->count / 10;
+    held = held < 1 ? 1 : held > MGI_HELD_OUT_MAX ? MGI_HELD_OUT_MAX : held;
+    return ds->count == UINT64_MAX || held > (uint64_t)most ? most : (int64_t)held;
+}
+
+/* The first of those held out. */
+static uint64_t held_first(const mgi_dataset *ds)
+{
+    return ds->count - (uint64_t)mgi_dataset_held_count(ds, MGI_HELD_OUT_MAX);
+}
+
+uint64_t mgi_dataset_train_count(const mgi_dataset *ds)
+{
+    return ds->count == UINT64_MAX || ds->count == 1 ? ds->count : held_first(ds);
+}
+
+/* A permutation of 0..n-1: a Feistel network on the smallest square of a power of two that holds n, walked
+ * until it comes back into the range. */
+static uint64_t permute(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n)
+{
+    int half = 1;
+    while (UINT64_C(1) << 2 * half < n)
+        half++;
+    uint64_t mask = (UINT64_C(1) << half) - 1;
+    do {
+        uint64_t left = i >> half, right = i & mask;
+        for (uint64_t round = 0; round < ROUNDS; round++) {
+            const uint64_t key[] = {seed, epoch, round, right};
+            uint64_t swap = left ^ (mgi_hash64(key, sizeof(key), 0) & mask);
+            left = right;
+            right = swap;
+        }
+        i = left << half | right;
+    } while (i >= n);
+    return i;
+}
+
+uint64_t mgi_dataset_element(const mgi_dataset *ds, uint64_t seed, uint64_t element)
+{
+    uint64_t n = mgi_dataset_train_count(ds);
+    return n == UINT64_MAX ? element : permute(seed, element / n, element % n, n);
+}
+
+mgen_status mgi_dataset_clips(mgen_context *ctx, mgi_dataset *ds, uint64_t seed, uint64_t first,
+                              int64_t count, int64_t frames, uint8_t *pixels)
+{
+    int64_t each = ds->bytes / ds->frames, spare = ds->frames - frames;
+    if (ds->kind == MGI_DATASET_TOYBOX) {
+        mgi_loader_clips(ctx, ds->seed, first, count, (int)frames, pixels);
+        return MGEN_OK;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t element = first + (uint64_t)i;
+        int64_t begin =
+            (int64_t)(mgi_random_unit(seed, MGI_STREAM_SAMPLE, element) * (float)(spare + 1));
+        begin = begin > spare ? spare : begin;
+        MGI_TRY(mgi_dataset_piece(ctx, ds, mgi_dataset_element(ds, seed, element), begin, frames,
+                                  pixels + i * frames * each, NULL));
+    }
+    return MGEN_OK;
+}
+
+void mgi_dataset_held_caption(const mgi_dataset *ds, int64_t i, char caption[MGI_CAPTION_SIZE])
+{
+    mgi_toybox_scene scene;
+    if (ds->kind != MGI_DATASET_TOYBOX) {
+        mgi_dataset_caption(ds, held_first(ds) + (uint64_t)i, caption);
+        return;
+    }
+    mgi_toybox_scene_random(&scene, MGI_VALIDATION_SEED, (uint64_t)i);
+    scene.wording = 0;
+    mgi_toybox_caption(&scene, caption);
+}
+
+mgen_status mgi_dataset_held(mgen_context *ctx, mgi_dataset *ds, int64_t i, int64_t frames,
+                             uint8_t *pixels, char caption[MGI_CAPTION_SIZE])
+{
+    if (ds->kind != MGI_DATASET_TOYBOX)
+        return mgi_dataset_piece(ctx, ds, held_first(ds) + (uint64_t)i, 0, frames, pixels, caption);
+    mgi_loader_clips(ctx, MGI_VALIDATION_SEED, (uint64_t)i, 1, (int)frames, pixels);
+    if (caption)
+        mgi_dataset_held_caption(ds, i, caption);
+    return MGEN_OK;
+}

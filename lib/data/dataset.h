@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ * Captioned clips of one size, by number: the toybox, samples that the host reads, a folder of films.
+ * Tier 6.
+ *
+ * A finite set is divided: its last tenth, at least one and at most 64 samples, is held out for validation;
+ * a set of a single sample is both. What training takes is an endless walk of `elements` through the rest, in
+ * an order of each epoch's own that is a function of (seed, epoch), and from each sample a piece of the length
+ * asked for that begins at a frame drawn by (seed, element). The toybox is endless instead: element i is
+ * scene i, and a world of its own is held out.
+ */
+#ifndef MGI_DATA_DATASET_H
+#define MGI_DATA_DATASET_H
+
+#include "core/context.h"
+
+enum {
+    MGI_CAPTION_SIZE = 1024, /* bytes with the NUL */
+    MGI_DATASET_FPS = 16,    /* frames per second that clips are taken to have */
+    MGI_HELD_OUT_MAX = 64
+};
+
+/* World of held-out scenes, apart from any training seed's. */
+#define MGI_VALIDATION_SEED UINT64_C(0x76616c6964617465)
+
+enum { MGI_DATASET_TOYBOX, MGI_DATASET_HOST, MGI_DATASET_FOLDER };
+
+typedef struct mgi_dataset_film {
+    char *name, *caption;
+} mgi_dataset_film;
+
+typedef struct mgen_dataset {
+    struct mgi_heap *heap;
+    _Atomic int64_t owners;
+    int kind;
+    int64_t width, height, frames;
+    int64_t bytes;     /* of a sample's pixels */
+    uint64_t count;    /* samples; UINT64_MAX = endless */
+    uint64_t identity; /* hash of what the samples are; 0 = nobody but the host knows */
+    uint64_t seed;     /* toybox */
+    mgen_status (*read)(void *user, uint64_t index, mgen_sample *sample); /* host */
+    void (*released)(void *user);
+    void *user;
+    char *dir; /* folder */
+    mgi_dataset_film *films;
+} mgi_dataset;
+
+/* `params` as in moviegen.h, complete. Each returns one owner. */
+mgen_status mgi_dataset_toybox(mgen_context *ctx, uint64_t seed, mgi_dataset **out);
+mgen_status mgi_dataset_host(mgen_context *ctx, const mgen_dataset_params *params,
+                             mgi_dataset **out);
+mgen_status mgi_dataset_folder(mgen_context *ctx, const char *dir,
+                               const mgen_dataset_params *params, mgi_dataset **out);
+mgi_dataset *mgi_dataset_retain(mgi_dataset *ds);
+void mgi_dataset_release(mgi_dataset *ds); /* NULL is fine */
+
+/* Sample `index`, all its frames, and its caption (which may be NULL). INVALID if there is none. */
+mgen_status mgi_dataset_sample(mgen_context *ctx, mgi_dataset *ds, uint64_t index, uint8_t *pixels,
+                               char caption[MGI_CAPTION_SIZE]);
+/* `frames` of them from `first` on. */
+mgen_status mgi_dataset_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index, int64_t first,
+                              int64_t frames, uint8_t *pixels, char caption[MGI_CAPTION_SIZE]);
+/* A caption alone; of the host's samples it is not known without reading them: "". */
+void mgi_dataset_caption(const mgi_dataset *ds, uint64_t index, char caption[MGI_CAPTION_SIZE]);
+
+/* Training: samples that are not held out, UINT64_MAX = endless; the sample of an element; pieces of the
+ * elements first .. first + count - 1, count x frames x height x width x 3. */
+uint64_t mgi_dataset_train_count(const mgi_dataset *ds);
+uint64_t mgi_dataset_element(const mgi_dataset *ds, uint64_t seed, uint64_t element);
+mgen_status mgi_dataset_clips(mgen_context *ctx, mgi_dataset *ds, uint64_t seed, uint64_t first,
+                              int64_t count, int64_t frames, uint8_t *pixels);
+
+/* Validation: how many are held out, at most `most`; piece i of them, with a caption that may be NULL. */
+int64_t mgi_dataset_held_count(const mgi_dataset *ds, int64_t most);
+mgen_status mgi_dataset_held(mgen_context *ctx, mgi_dataset *ds, int64_t i, int64_t frames,
+                             uint8_t *pixels, char caption[MGI_CAPTION_SIZE]);
+void mgi_dataset_held_caption(const mgi_dataset *ds, int64_t i, char caption[MGI_CAPTION_SIZE]);
+
+#endif

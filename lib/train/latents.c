@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/latents.h"
+
+#include "core/alloc.h"
+#include "core/checked.h"
+#include "core/hash.h"
+#include "io/safetensors.h"
+#include "tensor/device.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ENCODE_BATCH = 2 };
+
+/* The sample of clip i of all: to train on, then held out. */
+typedef struct work {
+    mgen_context *ctx;
+    const mgi_latents_request *q;
+    mgi_latents *l;
+} work;
+
+void mgi_latents_free(mgen_context *ctx, mgi_latents *l)
+{
+    for (int64_t i = 0; l->captions && i < l->clips + l->held; i++)
+        mgi_free(ctx, l->captions[i]);
+    mgi_free(ctx, l->captions);
+    mgi_free(ctx, l->values);
+    memset(l, 0, sizeof *l);
+}
+
+/* ---- encoding ------------------------------------------------------------------------------------- */
+
+static mgen_status read_clip(const work *w, int64_t i, uint8_t *pixels)
+{
+    mgi_dataset *ds = w->q->dataset;
+    char caption[MGI_CAPTION_SIZE];
+    if (i < w->l->clips)
+        MGI_TRY(mgi_dataset_sample(w->ctx, ds, mgi_dataset_element(ds, w->q->seed, (uint64_t)i),
+                                   pixels, caption));
+    else
+        MGI_TRY(mgi_dataset_held(w->ctx, ds, i - w->l->clips, ds->frames, pixels, caption));
+    return w->l->captions ? mgi_strdup(w->ctx, caption, &w->l->captions[i]) : MGEN_OK;
+}
+
+/* `n` of them, all to train on or all held out. */
+static mgen_status read_clips(const work *w, int64_t first, int64_t n, uint8_t *pixels)
+{
+    mgi_dataset *ds = w->q->dataset;
+    if (!w->l->captions && first < w->l->clips) /* the toybox is drawn on all threads */
+        return mgi_dataset_clips(w->ctx, ds, w->q->seed, (uint64_t)first, n, ds->frames, pixels);
+    for (int64_t k = 0; k < n; k++)
+        MGI_TRY(read_clip(w, first + k, pixels + k * ds->bytes));
+    return MGEN_OK;
+}
+
+/* (z - shift) * scale */
+static void normalise(const mgi_tae *tae, const T *z, float *out)
+{
+    int64_t c = z->dims[4];
+    const float *shift = mgi_f32(tae->latent_shift->value);
+    const float *scale = mgi_f32(tae->latent_scale->value);
+    for (int64_t k = 0; k < z->count; k++)
+        out[k] = (mgi_f32(z)[k] - shift[k % c]) * scale[k % c];
+}
+
+/* Clips first .. first + count - 1 of all. */
+static mgen_status encode(const work *w, int64_t first, int64_t count)
+{
+    const mgi_dataset *ds = w->q->dataset;
+    int64_t total = w->l->clips + w->l->held;
+    mgi_run run;
+    mgi_run_init(&run, w->ctx, false);
+    for (int64_t i = 0; i < count && run.status == MGEN_OK; i += ENCODE_BATCH) {
+        int64_t mark = mgi_scope_push(&run),
+                n = count - i < ENCODE_BATCH ? count - i : ENCODE_BATCH;
+        T *u8 = mgi_new(&run, MGK_U8, MGI_DIMS(n, ds->frames, ds->height, ds->width, 3));
+        if (u8)
+            mgi_ok(&run, read_clips(w, first + i, n, mgi_data(u8)));
+        T *x = mgi_convert(&run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
+        T *z = mgi_posterior(&run, mgi_tae_encode(&run, w->q->tae, x), NULL, 0.0f, NULL);
+        if (z)
+            normalise(w->q->tae, z, w->l->values + (first + i) * w->l->size);
+        mgi_scope_pop(&run, mark, NULL);
+        if (run.status == MGEN_OK)
+            mgi_ok(&run, mgi_progress(w->ctx, "encoding clips", (uint64_t)(first + i + n),
+                                      (uint64_t)total));
+    }
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}
+
+/* ---- the cache ------------------------------------------------------------------------------------ */
+
+static uint64_t key_of(const work *w)
+{
+    const mgi_latents *l = w->l;
+    const uint64_t numbers[] = {w->q->tae_hash,
+                                w->q->dataset->identity,
+                                w->q->seed,
+                                (uint64_t)l->clips,
+                                (uint64_t)l->held,
+                                (uint64_t)l->size,
+                                (uint64_t)w->q->tae->module.dtype};
+    const char *kernels = w->ctx->device->kernels_text;
+    uint64_t hash = mgi_hash64(numbers, sizeof numbers, 1);
+    return kernels ? mgi_hash64(kernels, strlen(kernels), hash) : hash;
+}
+
+static uint64_t check_of(const mgi_latents *l, const void *train, const void *held)
+{
+    size_t each = (size_t)l->size * sizeof(float);
+    return mgi_hash64(held, (size_t)l->held * each, mgi_hash64(train, (size_t)l->clips * each, 0));
+}
+
+static bool fits(const mgi_st_entry *e, int64_t clips, int64_t size)
+{
+    return e && e->dtype == MGI_ST_F32 && e->rank == 2 && e->dims[0] == clips && e->dims[1] == size;
+}
+
+static mgen_status load(const work *w, const char *path)
+{
+    const mgi_latents *l = w->l;
+    char check[32];
+    mgi_st_file st;
+    MGI_TRY(mgi_st_open(w->ctx, NULL, path, &st));
+    const mgi_st_entry *train = mgi_st_find(&st, "train"), *held = mgi_st_find(&st, "held");
+    const mgi_json *said = st.metadata ? mgi_json_find(st.metadata, "check") : NULL;
+    bool good = said && fits(train, l->clips, l->size) && fits(held, l->held, l->size);
+    if (good) {
+        snprintf(check, sizeof check, "%016" PRIx64, check_of(l, train->data, held->data));
+        good = !strcmp(check, said->s);
+    }
+    if (good) {
+        memcpy(l->values, train->data, train->bytes);
+        memcpy(l->values + l->clips * l->size, held->data, held->bytes);
+    }
+    mgi_st_close(w->ctx, &st);
+    return good ? MGEN_OK
+                : mgi_fail(w->ctx, MGEN_E_CORRUPT, "the encoded clips '%s' are damaged", path);
+}
+
+static mgen_status store(const work *w, const char *path)
+{
+    const mgi_latents *l = w->l;
+    const float *held = l->values + l->clips * l->size;
+    char check[32];
+    const mgi_st_source sources[] = {
+        {"train", MGI_ST_F32, 2, {l->clips, l->size}, l->values},
+        {"held", MGI_ST_F32, 2, {l->held, l->size}, held},
+    };
+    const char *const metadata[] = {"format", "moviegen-latents", "check", check};
+    snprintf(check, sizeof check, "%016" PRIx64, check_of(l, l->values, held));
+    MGI_TRY(mgi_dir_make(w->ctx, w->q->cache_dir));
+    return mgi_st_write(w->ctx, path, sources, 2, metadata, 2);
+}
+
+static mgen_status take_captions(const work *w)
+{
+    const mgi_dataset *ds = w->q->dataset;
+    mgi_latents *l = w->l;
+    char caption[MGI_CAPTION_SIZE];
+    for (int64_t i = 0; l->captions && i < l->clips + l->held; i++) {
+        if (i < l->clips)
+            mgi_dataset_caption(ds, mgi_dataset_element(ds, w->q->seed, (uint64_t)i), caption);
+        else
+            mgi_dataset_held_caption(ds, i - l->clips, caption);
+        MGI_TRY(mgi_strdup(w->ctx, caption, &l->captions[i]));
+    }
+    return MGEN_OK;
+}
+
+/* ---- all ------------------------------------------------------------------------------------------ */
+
+static mgen_status make(const work *w)
+{
+    char name[64], path[MGI_PATH_MAX + 1] = "";
+    if (w->q->cache_dir && w->q->dataset->identity) {
+        snprintf(name, sizeof name, "latents-%016" PRIx64 ".safetensors", key_of(w));
+        MGI_TRY(mgi_path_join(w->ctx, w->q->cache_dir, name, path, sizeof path));
+        mgen_status status = load(w, path);
+        if (status == MGEN_OK)
+            return take_captions(w);
+        if (status != MGEN_E_NOT_FOUND)
+            mgi_log(w->ctx, MGEN_LOG_WARN, "%s; they are made again", w->ctx->error_text);
+    }
+    MGI_TRY(encode(w, 0, w->l->clips));
+    MGI_TRY(encode(w, w->l->clips, w->l->held));
+    if (path[0] && store(w, path) != MGEN_OK)
+        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded clips are not kept", w->ctx->error_text);
+    return MGEN_OK;
+}
+
+mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mgi_latents *out)
+{
+    const mgi_dataset *ds = q->dataset;
+    const mgi_tae_config *c = &q->tae->config;
+    uint64_t all = mgi_dataset_train_count(ds);
+    int64_t f = mgi_tae_factor(c), count;
+    *out = (mgi_latents){.clips = all < (uint64_t)q->clips ? (int64_t)all : q->clips,
+                         .held = mgi_dataset_held_count(ds, q->held),
+                         .dims = {mgi_tae_latent_frames(c, ds->frames), ds->height / f,
+                                  ds->width / f, c->latent_channels}};
+    mgen_status status = MGEN_OK;
+    if (!mgi_dims_count(out->dims, 4, &out->size) ||
+        !mgi_i64_mul(out->clips + out->held, out->size, &count))
+        return mgi_fail(ctx, MGEN_E_INVALID, "%lld clips of this size are too many",
+                        (long long)q->clips);
+    status = mgi_alloc_zero(ctx, (size_t)count, sizeof(float), &out->values);
+    if (status == MGEN_OK && ds->kind != MGI_DATASET_TOYBOX)
+        status = mgi_alloc_zero(ctx, (size_t)(out->clips + out->held), sizeof *out->captions,
+                                &out->captions);
+    if (status == MGEN_OK)
+        status = make(&(work){ctx, q, out});
+    if (status != MGEN_OK)
+        mgi_latents_free(ctx, out);
+    return status;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ * Clips of a dataset, encoded once by a trained TAE. Tier 7.
+ *
+ * Posterior means, normalised per channel. With a cache folder they are kept as
+ * latents-<key>.safetensors, the key being a hash of the TAE's weights, of what the dataset is, of which
+ * clips are taken, of the precision and of the kernels in use, whose last bits may differ between processors.
+ * What the host reads is never kept: only it knows when that changes. A cache that cannot be read or written
+ * costs time, and a line in the log. */
+#ifndef MGI_TRAIN_LATENTS_H
+#define MGI_TRAIN_LATENTS_H
+
+#include "data/dataset.h"
+#include "model/tae.h"
+
+typedef struct mgi_latents_request {
+    const mgi_tae *tae;
+    uint64_t tae_hash;
+    mgi_dataset *dataset;
+    uint64_t seed;         /* of the order of the data */
+    int64_t clips, held;   /* at most so many to train on and to validate with */
+    const char *cache_dir; /* NULL = none */
+} mgi_latents_request;
+
+typedef struct mgi_latents {
+    int64_t clips, held;   /* so many there are */
+    int64_t size, dims[4]; /* values of one clip: T, H, W, C */
+    float *values;         /* those to train on, then those held out */
+    char **captions;       /* one for each; NULL for the toybox, whose clips have many */
+} mgi_latents;
+
+/* What reading the data answers; CANCELLED by the context's progress callback. */
+mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *request,
+                             mgi_latents *out);
+void mgi_latents_free(mgen_context *ctx, mgi_latents *l);
+
+#endif
