@@ -46,12 +46,17 @@ bool session_open(cli_session *s, const cli_command *command, uint32_t threads)
     params.threads = threads;
     params.log = on_log;
     params.log_user = (void *)command;
-    const char *plugins = getenv("MOVIEGEN_PLUGINS");
+    char why[256];
+    const char *plugins = getenv("MOVIEGEN_PLUGINS"), *cache = getenv("MOVIEGEN_CACHE");
     if (plugins && *plugins)
         params.plugin_dir = plugins;
+    if (cache && *cache)
+        params.cache_dir = cache;
+    params.error_text = why;
+    params.error_size = sizeof why;
     mgen_status status = mgen_context_create(&params, &s->ctx);
     if (status != MGEN_OK)
-        complain_library(s, status);
+        complain(command, "%s", why);
     return status == MGEN_OK;
 }
 

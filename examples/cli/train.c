@@ -7,18 +7,18 @@
 #include <string.h>
 
 typedef struct train_options {
-    const char *recipe, *stage, *dir, *log;
+    const char *recipe, *stage, *dir, *log, *data, *checkpoint, *resume;
     uint64_t seed;
-    uint32_t threads, save_every, log_every;
+    uint32_t threads, save_every, log_every, side, frames;
     double seconds_max;
     bool quiet;
 } train_options;
 
 typedef struct train_state {
     FILE *log;
-    uint64_t done, total;
-    uint32_t usual_entries; /* of a report; a longer one has validation figures */
-    double started, loss;   /* loss: smoothed, for the bar */
+    uint64_t from, done, total; /* steps */
+    uint32_t usual_entries;     /* of a report; a longer one has validation figures */
+    double started, loss;       /* loss: smoothed, for the bar */
     progress bar;
 } train_state;
 
@@ -29,7 +29,7 @@ static int log_report(cli_session *s, const train_options *o, train_state *t,
     uint32_t entries = mgen_report_count(report);
     if (t->usual_entries == 0 || entries < t->usual_entries)
         t->usual_entries = entries;
-    bool wanted = t->done == 1 || t->done == t->total || t->done % o->log_every == 0 ||
+    bool wanted = t->done == t->from + 1 || t->done == t->total || t->done % o->log_every == 0 ||
                   entries > t->usual_entries;
     if (!t->log || !wanted)
         return STATUS_DONE;
@@ -48,14 +48,17 @@ static void show(train_state *t, const mgen_report *report)
 {
     char note[64];
     double loss = report_find(report, "loss");
-    t->loss = t->done == 1 || !isfinite(t->loss) ? loss : 0.98 * t->loss + 0.02 * loss;
+    t->loss = t->done == t->from + 1 || !isfinite(t->loss) ? loss : 0.98 * t->loss + 0.02 * loss;
     snprintf(note, sizeof note, "loss %.4g", t->loss);
     progress_update(&t->bar, t->done, t->total, note);
 }
 
-static int save(cli_session *s, mgen_trainer *trainer)
+/* The model, and the state to go on from if it is wanted. */
+static int save(cli_session *s, const train_options *o, mgen_trainer *trainer)
 {
     mgen_status status = mgen_trainer_save(trainer);
+    if (status == MGEN_OK && o->checkpoint)
+        status = mgen_trainer_checkpoint(trainer, o->checkpoint);
     return status == MGEN_OK ? STATUS_DONE : complain_library(s, status);
 }
 
@@ -67,8 +70,6 @@ static int loop(cli_session *s, const train_options *o, mgen_trainer *trainer, t
            !(o->seconds_max > 0 && seconds_now() - t->started >= o->seconds_max)) {
         mgen_report *report = NULL;
         mgen_status status = mgen_trainer_step(trainer, &report);
-        if (status == MGEN_E_STATE && t->done > 0)
-            break; /* the stage is over */
         if (status != MGEN_OK) {
             progress_end(&t->bar);
             return complain_library(s, status);
@@ -78,21 +79,41 @@ static int loop(cli_session *s, const train_options *o, mgen_trainer *trainer, t
         result = log_report(s, o, t, report);
         mgen_report_destroy(report);
         if (result == STATUS_DONE && o->save_every && t->done % o->save_every == 0)
-            result = save(s, trainer);
+            result = save(s, o, trainer);
     }
     return result;
 }
 
-static int train(cli_session *s, const train_options *o)
+static mgen_status open_data(cli_session *s, const train_options *o, mgen_dataset **data)
+{
+    mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
+    p.width = p.height = o->side;
+    p.frames = o->frames;
+    *data = NULL;
+    return o->data ? mgen_dataset_open(s->ctx, o->data, &p, data) : MGEN_OK;
+}
+
+static mgen_status open_trainer(cli_session *s, const train_options *o, mgen_trainer **trainer)
 {
     mgen_trainer_params params = MGEN_TRAINER_PARAMS_INIT;
-    mgen_trainer *trainer;
-    train_state t = {.started = seconds_now()};
+    mgen_status status = open_data(s, o, &params.dataset);
+    if (status != MGEN_OK)
+        return status;
     params.recipe = o->recipe;
     params.stage = o->stage;
     params.dir = o->dir;
     params.seed = o->seed;
-    mgen_status status = mgen_trainer_create(s->ctx, &params, &trainer);
+    params.resume = o->resume;
+    status = mgen_trainer_create(s->ctx, &params, trainer);
+    mgen_dataset_release(params.dataset); /* the trainer keeps it */
+    return status;
+}
+
+static int train(cli_session *s, const train_options *o)
+{
+    mgen_trainer *trainer;
+    train_state t = {.started = seconds_now()};
+    mgen_status status = open_trainer(s, o, &trainer);
     if (status != MGEN_OK)
         return complain_library(s, status);
     if (o->log && !(t.log = fopen(o->log, "a"))) {
@@ -101,11 +122,12 @@ static int train(cli_session *s, const train_options *o)
         return STATUS_ERROR;
     }
     t.total = mgen_trainer_steps(trainer);
+    t.done = t.from = mgen_trainer_position(trainer);
     progress_start(&t.bar, o->stage, o->quiet);
     int result = loop(s, o, trainer, &t);
     progress_end(&t.bar);
-    if (result == STATUS_DONE && t.done > 0)
-        result = save(s, trainer);
+    if (result == STATUS_DONE && t.done > t.from)
+        result = save(s, o, trainer);
     if (t.log && fclose(t.log) && result == STATUS_DONE) {
         complain(s->command, "cannot write '%s': %s", o->log, strerror(errno));
         result = STATUS_ERROR;
@@ -116,18 +138,28 @@ static int train(cli_session *s, const train_options *o)
     if (!o->quiet)
         printf("%s: %llu of %llu steps in %.0f s, loss %.4g, %s %s\n", o->stage,
                (unsigned long long)t.done, (unsigned long long)t.total, seconds_now() - t.started,
-               t.loss, t.done ? "saved to" : "nothing saved to", o->dir);
+               t.loss, t.done > t.from ? "saved to" : "nothing saved to", o->dir);
     return interrupted() ? STATUS_INTERRUPTED : STATUS_DONE;
 }
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    train_options o = {.seed = DEFAULT_SEED, .log_every = 10};
+    train_options o = {.seed = DEFAULT_SEED, .log_every = 10, .side = 64, .frames = 32};
     const cli_option table[] = {
         {"--recipe", NULL, OPTION_TEXT, &o.recipe, 0, 0, "FILE", "recipe, a JSON file (required)"},
         {"--stage", NULL, OPTION_TEXT, &o.stage, 0, 0, "NAME", "a stage of it (required)"},
         {"--dir", NULL, OPTION_TEXT, &o.dir, 0, 0, "DIR",
          "model folder: earlier stages are read from it, this one is saved to it (required)"},
+        {"--data", NULL, OPTION_TEXT, &o.data, 0, 0, "DIR",
+         "folder of films, each beside its caption in <name>.txt (default: the toybox)"},
+        {"--size", NULL, OPTION_U32, &o.side, 8, 4096, "N",
+         "width and height that those films are scaled and cropped to (default: 64)"},
+        {"--frames", NULL, OPTION_U32, &o.frames, 1, 4096, "N",
+         "frames that are taken of each (default: 32)"},
+        {"--checkpoint", NULL, OPTION_TEXT, &o.checkpoint, 0, 0, "FILE",
+         "whenever the model is saved, write FILE too, from which training can go on"},
+        {"--resume", NULL, OPTION_TEXT, &o.resume, 0, 0, "FILE",
+         "go on from such a file, with the bits of a training without a break"},
         {"--log", NULL, OPTION_TEXT, &o.log, 0, 0, "FILE",
          "append the course of training to FILE, one JSON object a line"},
         {"--log-every", NULL, OPTION_U32, &o.log_every, 1, 1e9, "N",

@@ -1,56 +1,97 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * Datasets: captioned clips by number. */
 #include "api/args.h"
 
-static mgen_status not_yet(mgen_context *ctx)
+#include "data/dataset.h"
+
+#include <stdio.h>
+
+enum { SIDE_MIN = 8, SIDE_MAX = 4096, FRAMES_MAX = 4096 };
+
+static mgen_status params_in(mgen_context *ctx, const mgen_dataset_params *theirs,
+                             mgen_dataset_params *p)
 {
-    return mgi_fail(ctx, MGEN_E_UNSUPPORTED, "datasets are not in this build");
+    MGI_TRY(mgi_struct_in(ctx, p, sizeof *p, sizeof *p, theirs, "dataset params"));
+    if (p->width % 8 || p->height % 8 || p->width < SIDE_MIN || p->height < SIDE_MIN ||
+        p->width > SIDE_MAX || p->height > SIDE_MAX || !p->frames || p->frames > FRAMES_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "dataset params: width and height are multiples of 8, %d..%d, frames is "
+                        "1..%d; they are %u, %u, %u",
+                        SIDE_MIN, SIDE_MAX, FRAMES_MAX, p->width, p->height, p->frames);
+    return MGEN_OK;
 }
 
 mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out)
 {
-    (void)seed;
+    if (!ctx || !out)
+        return MGEN_E_INVALID;
     *out = NULL;
-    return not_yet(ctx);
+    return mgi_dataset_toybox(ctx, seed, out);
 }
 
 mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params,
                                 mgen_dataset **out)
 {
-    (void)params;
+    mgen_dataset_params p;
+    if (!ctx || !out)
+        return MGEN_E_INVALID;
     *out = NULL;
-    return not_yet(ctx);
+    MGI_TRY(params_in(ctx, params, &p));
+    if (!p.read || !p.count || p.count > INT64_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "dataset params: read is needed, and count is 1 or more");
+    return mgi_dataset_host(ctx, &p, out);
 }
 
 mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir, const mgen_dataset_params *params,
                               mgen_dataset **out)
 {
-    (void)dir;
-    return mgen_dataset_create(ctx, params, out);
+    mgen_dataset_params p;
+    if (!ctx || !out)
+        return MGEN_E_INVALID;
+    *out = NULL;
+    MGI_TRY(mgi_context_idle(ctx));
+    MGI_TRY(mgi_check_text(ctx, dir, "the folder", MGI_PATH_MAX - MGI_NAME_MAX - 1));
+    MGI_TRY(params_in(ctx, params, &p));
+    if (p.read || p.count || p.released)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "dataset params: read, released and count are for mgen_dataset_create()");
+    return mgi_dataset_folder(ctx, dir, &p, out);
 }
 
 mgen_dataset *mgen_dataset_retain(mgen_dataset *dataset)
 {
-    return dataset;
+    return dataset ? mgi_dataset_retain(dataset) : NULL;
 }
 
 void mgen_dataset_release(mgen_dataset *dataset)
 {
-    (void)dataset;
+    mgi_dataset_release(dataset);
 }
 
 uint64_t mgen_dataset_count(const mgen_dataset *dataset)
 {
-    (void)dataset;
-    return 0;
+    return dataset ? dataset->count : 0;
 }
 
 mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t index,
                               char *caption, uint64_t caption_size, mgen_clip **out)
 {
-    (void)dataset;
-    (void)index;
-    (void)caption;
-    (void)caption_size;
+    char text[MGI_CAPTION_SIZE];
+    if (!ctx || !out)
+        return MGEN_E_INVALID;
     *out = NULL;
-    return not_yet(ctx);
+    MGI_TRY(mgi_context_idle(ctx));
+    if (!dataset || (caption && !caption_size))
+        return mgi_fail(ctx, MGEN_E_INVALID, "the dataset is NULL, or caption_size is 0");
+    MGI_TRY(mgi_clip_make(ctx, dataset->width, dataset->height, dataset->frames, MGI_DATASET_FPS, 1,
+                          out));
+    mgen_status status = mgi_dataset_sample(ctx, dataset, index, (*out)->pixels, text);
+    if (status != MGEN_OK) {
+        mgen_clip_destroy(*out);
+        *out = NULL;
+    } else if (caption) {
+        snprintf(caption, caption_size, "%s", text);
+    }
+    return status;
 }

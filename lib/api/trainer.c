@@ -31,18 +31,17 @@ static mgen_status check_params(mgen_context *ctx, const mgen_trainer_params *p)
 static mgen_status begin(mgen_trainer *t, const mgi_stage *stage, const mgen_trainer_params *p)
 {
     mgi_stage_state state;
-    mgi_stage_params sp = {.stage = stage, .dir = p->dir, .seed = p->seed};
-    mgen_status status = t->kind->create(t->ctx, &sp, &t->run);
-    if (status == MGEN_E_NOT_FOUND)
-        return mgi_fail_context(t->ctx, MGEN_E_STATE,
-                                "stage \"%s\" needs the model of an earlier stage", stage->name);
-    MGI_TRY(status);
-    if (p->resume) {
-        status = mgi_checkpoint_load(t->ctx, t->kind, t->run, p->resume);
-        if (status != MGEN_OK) {
-            t->kind->destroy(t->run);
-            return status;
-        }
+    mgi_stage_params sp = {.stage = stage,
+                           .dir = p->dir,
+                           .seed = p->seed,
+                           .dataset = p->dataset,
+                           .cache_dir = t->ctx->cache_dir};
+    MGI_TRY(t->kind->create(t->ctx, &sp, &t->run));
+    mgen_status status =
+        p->resume ? mgi_checkpoint_load(t->ctx, t->kind, t->run, p->resume) : MGEN_OK;
+    if (status != MGEN_OK) {
+        t->kind->destroy(t->run);
+        return status;
     }
     t->kind->state(t->run, &state);
     atomic_init(&t->next, (uint64_t)*state.position);
