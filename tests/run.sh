@@ -158,6 +158,7 @@ suite_unit() {
 suite_abi() {
     build_plain || return
     tap abi 300 "$python" tests/abi/check.py "$root" build-test
+    tap abi-guards 300 "$python" tests/abi/mutations.py include/moviegen.h
     if [ -s "$logs/api.trace" ]; then # which the suite unit leaves
         "$python" tests/abi/coverage.py --report include/moviegen.h "$logs/api.trace" >"$logs/api-coverage.txt" &&
             echo "abi: $(head -n 1 "$logs/api-coverage.txt"): build-test/logs/api-coverage.txt"

@@ -84,7 +84,7 @@ def check_library(report, header, root, build, lines, folder):
         report.skip("abidiff", "the library has no debug information of gcc's")
     else:
         report.result("abidiff finds nothing removed or changed", library.check_abidiff(
-            ABI, built, os.path.dirname(header.path)))
+            ABI, built, os.path.dirname(header.path), folder))
     clients = older_headers()
     if not clients:
         report.result("old clients", ["tests/abi/old is empty"])
