@@ -59,7 +59,6 @@ fn a_loop_of_the_hosts_makes_the_same_clip() {
 }
 
 #[test]
-#[ignore = "the library has no datasets yet"]
 fn video_goes_to_latents_and_back() {
     let mut ctx = context();
     let pipeline = pipeline(&mut ctx);

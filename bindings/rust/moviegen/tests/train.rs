@@ -26,7 +26,6 @@ fn ramp(index: u64, sample: &mut Sample<'_>) {
 }
 
 #[test]
-#[ignore = "the library has no datasets yet"]
 fn a_closure_is_a_dataset() {
     struct Witness(Arc<AtomicBool>);
     impl Drop for Witness {
@@ -86,7 +85,6 @@ fn a_closure_is_a_dataset() {
 }
 
 #[test]
-#[ignore = "the library has no datasets yet"]
 fn a_dataset_that_is_refused_frees_its_closure() {
     let held = Arc::new(());
     let copy = held.clone();
@@ -101,7 +99,6 @@ fn a_dataset_that_is_refused_frees_its_closure() {
 }
 
 #[test]
-#[ignore = "the library has no datasets yet"]
 fn the_toybox_and_folders_are_datasets() {
     let mut ctx = context();
     let mut toybox = Dataset::toybox(&mut ctx, 7).unwrap();
@@ -128,7 +125,6 @@ fn the_toybox_and_folders_are_datasets() {
 }
 
 #[test]
-#[ignore = "the library has no datasets yet"]
 fn a_stage_is_trained_on_a_closure_and_saved() {
     let folder = Folder::new();
     let params = TrainerParams {
@@ -224,7 +220,6 @@ fn a_run_is_stopped_and_goes_on() {
 }
 
 #[test]
-#[ignore = "the library has no datasets yet"]
 fn errors_of_a_closure_come_out_of_a_step() {
     let folder = Folder::new();
     let params = TrainerParams::new(folder.recipe(), "image", folder.file("model"));
