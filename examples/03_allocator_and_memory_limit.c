@@ -4,7 +4,8 @@
  *     ./03_allocator_and_memory_limit MODEL [FRAMES]       600 frames if not said
  *
  * 1. A request that needs more than the limit is refused by its estimate: the allocator is hardly asked.
- * 2. A long film streams its frames: memory does not grow with it. */
+ * 2. A long film streams its frames: memory does not grow with it, but for its latents. (The last
+ *    piece has another length than the others, and buffers of that length.) */
 #include <moviegen.h>
 
 #include <stdatomic.h>

@@ -3,8 +3,8 @@
  *
  *     ./04_own_sampling_loop MODEL PROMPT
  *
- * The same film comes from mgen_generate_start(), and the program says whether the two are equal. A
- * host that wants another solver, another guidance or latents of its own changes sample(). */
+ * A host that wants another solver or guidance changes sample(). As it is, the film is that of
+ * mgen_generate_start(): the program says whether the two are equal. */
 #include <moviegen.h>
 
 #include <math.h>
@@ -25,9 +25,7 @@ static void check(const mgen_context *ctx, mgen_status status)
 static void *memory(size_t count, size_t size)
 {
     void *out = calloc(count, size);
-    if (!out)
-        exit(1);
-    return out;
+    return out ? out : (exit(1), NULL);
 }
 
 static mgen_text encode(mgen_context *ctx, const mgen_text_encoder *encoder, const char *prompt)

@@ -9,10 +9,11 @@
 #   abi      the public interface: layout, symbols, manual, old clients (tests/abi)
 #   cli      the moviegen program: messages, exit statuses, outputs
 #   bindings the library from other languages
+#   examples the examples and the programs of README.md, from an installed copy
 #   asan     unit and kernels again, with AddressSanitizer and UBSan
 #   clang    unit and kernels again, built by clang             (--medium)
 #   tsan     unit again, with ThreadSanitizer                   (--medium)
-#   large    tensors of more than 2^31 elements, in 10 GB       (--medium)
+#   large    tensors of more than 2^31 elements, in 10 GB; 1000 cancelled jobs (--medium)
 #   seeds    kernels again, with other random numbers           (--long)
 #
 # Without names: format to asan; --medium adds clang, tsan and large, --long seeds too. Installs
@@ -24,7 +25,7 @@ passed=0 failed=0 skipped=0
 jobs=$(nproc)
 suites=()
 export CC=gcc
-short=(format arch unit abi kernels cli bindings asan)
+short=(format arch unit abi kernels cli bindings examples asan)
 medium=("${short[@]}" clang tsan large)
 long=("${medium[@]}" seeds)
 
@@ -39,7 +40,7 @@ for word in "$@"; do
         usage
         exit 0
         ;;
-    format | arch | unit | abi | kernels | cli | bindings | asan | clang | tsan | large | seeds) suites+=("$word") ;;
+    format | arch | unit | abi | kernels | cli | bindings | examples | asan | clang | tsan | large | seeds) suites+=("$word") ;;
     *)
         echo "run.sh: unknown suite '$word'; suites are ${long[*]}, options --medium and --long" >&2
         exit 2
@@ -176,6 +177,9 @@ suite_bindings() {
     tap rust 900 tests/bindings/test_rust.sh build-test
     tap python 600 "$python" tests/bindings/test_python.py build-test/libmoviegen.so.0
 }
+suite_examples() {
+    build_plain && tap examples 900 "$python" tests/examples/check.py build-test
+}
 suite_asan() {
     # What the library is told not to do (abort, print) the sanitizers do for it.
     export ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1
@@ -199,7 +203,10 @@ suite_tsan() {
     unit_suite build-tsan tsan-
 }
 suite_large() {
-    build_plain && tap large 900 env CMOCKA_MESSAGE_OUTPUT=TAP build-test/tests/large_tensors
+    build_plain || return
+    tap large 900 env CMOCKA_MESSAGE_OUTPUT=TAP build-test/tests/large_tensors
+    tap cancels 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER='test_cancel*' \
+        MOVIEGEN_CANCELS=1000 build-test/tests/test_guest
 }
 suite_seeds() {
     local seed

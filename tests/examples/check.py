@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: MIT
+"""The examples, hosts in other languages and the programs of README.md, from an installed copy.
+
+    check.py BUILD_FOLDER       prints TAP
+
+The library is installed into a scratch folder. Programs are compiled in another one with what pkg-config says of the
+installed copy and nothing else, and run on a copy of the toybox model.
+"""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import readme
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROMPT = "a red ball rolls left on grass"
+FRAME = len(b"FRAME\n") + 64 * 64 * 3 // 2
+
+
+class Skip(Exception):
+    pass
+
+
+class World:
+    """What every case gets: the installed copy, a scratch folder, the ways to compile and run."""
+
+    def __init__(self, build, folder):
+        self.root, self.folder, self.programs = ROOT, folder, {}
+        self.install(build)
+        shutil.copytree(os.path.join(ROOT, "examples", "models", "toybox"), self.path("models/toybox"))
+        self.model = self.path("models/toybox")
+
+    def install(self, build):
+        stage = self.path("stage")
+        subprocess.run(["meson", "install", "-C", build, "--no-rebuild", "--quiet", "--destdir", stage], check=True,
+                       stdout=subprocess.DEVNULL)
+        self.files = sorted(os.path.join(d, name) for d, _, names in os.walk(stage) for name in names)
+        self.header, = (f for f in self.files if f.endswith("/moviegen.h"))
+        self.pc, = (f for f in self.files if f.endswith("/moviegen.pc"))
+        self.library, = (f for f in self.files if f.endswith("/libmoviegen.so.0"))
+        self.plugin = [f for f in self.files if f.endswith("/mgen_ffmpeg.so")]
+        self.prefix = os.path.dirname(os.path.dirname(self.header))
+        keep = {k: v for k, v in os.environ.items() if not k.startswith(("MOVIEGEN", "PKG_CONFIG", "PYTHON"))}
+        self.env = {**keep, "PKG_CONFIG_PATH": os.path.dirname(self.pc), "PKG_CONFIG_SYSROOT_DIR": stage,
+                    "LD_LIBRARY_PATH": os.path.dirname(self.library)}
+
+    @staticmethod
+    def skip(why):
+        raise Skip(why)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def run(self, *command, cwd=None, env=None, timeout=600):
+        return subprocess.run(command, cwd=cwd or self.folder, env={**self.env, **(env or {})}, timeout=timeout,
+                              capture_output=True, text=True, check=False)
+
+    def pkg_config(self, *options):
+        run = self.run("pkg-config", *options, "moviegen")
+        assert run.returncode == 0, run.stderr
+        return run.stdout.split()
+
+    def compile(self, source, name, *, compiler="cc", options=("-std=c17",), linked=True, folder=None):
+        """Compile a copy of a source, far from the other sources, against the installed copy."""
+        folder = folder or self.path("")
+        copy = os.path.join(folder, os.path.basename(source))
+        if os.path.abspath(source) != copy:
+            shutil.copy(source, copy)
+        flags = self.pkg_config("--cflags", "--libs") if linked else self.pkg_config("--cflags") + ["-ldl"]
+        program = os.path.join(folder, name)
+        run = self.run(compiler, *options, "-Wall", "-Wextra", "-Werror", copy, *flags, "-lm", "-o", program)
+        assert run.returncode == 0, f"it does not compile: {run.stderr.strip()}"
+        return program
+
+    def example(self, number):
+        """The program of an example, compiled once."""
+        if number not in self.programs:
+            name, = (f for f in os.listdir(ROOT + "/examples") if f.startswith(number) and f.endswith(".c"))
+            with open(os.path.join(ROOT, "examples", name), encoding="utf-8") as f:
+                lines = len(f.readlines())
+            assert lines < 120, f"{name} has {lines} lines; an example has fewer than 120"
+            self.programs[number] = self.compile(os.path.join(ROOT, "examples", name), name[:-2],
+                                                 options=("-std=c17", "-D_GNU_SOURCE"))
+        return self.programs[number]
+
+    def read(self, name):
+        with open(self.path(name), "rb") as f:
+            return f.read()
+
+
+def good(run):
+    assert run.returncode == 0 and not run.stderr, f"it ended with {run.returncode}: {run.stderr.strip()}"
+    return run.stdout
+
+
+def frames_of(data):
+    """Frames of a y4m of 64 x 64, which must be whole."""
+    head = data.index(b"\n") + 1
+    assert data.startswith(b"YUV4MPEG2 W64 H64 F16:1 ") and (len(data) - head) % FRAME == 0, "that is no whole film"
+    assert all(data[i:i + 6] == b"FRAME\n" for i in range(head, len(data), FRAME)), "a frame has no mark"
+    return (len(data) - head) // FRAME
+
+
+def ball(data, frame):
+    """The red pixels of one frame of a y4m: how many in colour resolution, and their middle column."""
+    start = data.index(b"\n") + 1 + frame * FRAME + 6 + 64 * 64
+    blue, red = data[start:start + 32 * 32], data[start + 32 * 32:start + 2 * 32 * 32]
+    columns = [i % 32 for i in range(32 * 32) if red[i] > 170 and blue[i] < 128]
+    return len(columns), sum(columns) / max(1, len(columns))
+
+
+def numbers(pattern, text):
+    return [int(word) for word in re.findall(pattern, text)]
+
+
+# -- the installed copy ------------------------------------------------------------------------------------------
+
+def test_installed_files(world):
+    inside = [os.path.relpath(f, world.prefix) for f in world.files]
+    libdir = os.path.relpath(os.path.dirname(world.library), world.prefix)
+    allowed = re.compile(rf"include/moviegen\.h$|bin/moviegen$|share/moviegen/models/toybox/[^/]+$|{libdir}/"
+                         r"(libmoviegen\.so(\.0(\.\d+\.\d+)?)?|moviegen/mgen_ffmpeg\.so|pkgconfig/moviegen\.pc)$")
+    assert not [f for f in inside if not allowed.match(f)], f"not expected: {inside}"
+    with open(world.header, encoding="utf-8") as f:
+        version = ".".join(re.findall(r"#define MGEN_VERSION_\w+ (\d+)", f.read()))
+    assert world.pkg_config("--modversion") == [version]
+    flags = world.pkg_config("--cflags", "--libs")
+    assert sorted(f for f in flags if not f.startswith("-L")) == [f"-I{world.prefix}/include", "-lmoviegen"], flags
+
+
+def test_one_film_in_every_format(world):
+    program = world.example("01")
+    linked = world.run("ldd", program).stdout
+    assert f"libmoviegen.so.0 => {world.library} " in linked, linked
+    out = good(world.run(program, world.model, PROMPT, "film.y4m"))
+    assert "step 50 of 50" in out and "film.y4m: 32 frames of 64 x 64, 16 frames per second" in out, out
+    assert frames_of(world.read("film.y4m")) == 32
+    good(world.run(program, world.model, PROMPT, "film.png"))
+    assert world.read("film.png")[:8] == b"\x89PNG\r\n\x1a\n"
+    last = world.run(program, world.model, PROMPT, "film.mp4")
+    if world.plugin:
+        good(last)
+        assert world.read("film.mp4")[4:8] == b"ftyp"
+    else:
+        assert last.returncode == 1 and last.stderr.startswith("MGEN_E_UNSUPPORTED: "), last.stderr
+
+
+def test_film_shows_what_was_asked_for(world):
+    good(world.run(world.example("01"), world.model, PROMPT, "asked.y4m"))
+    good(world.run(world.example("01"), world.model, "a blue cube rolls left on grass", "other.y4m"))
+    first, last = ball(world.read("asked.y4m"), 0), ball(world.read("asked.y4m"), 31)
+    assert first[0] > 10 and last[0] > 10, f"no red ball: {first}, {last}"
+    assert last[1] < first[1] - 4, f"it does not roll left: {first}, {last}"
+    assert ball(world.read("other.y4m"), 0)[0] == 0, "the blue cube is red"
+
+
+def test_failures_are_one_sentence(world):
+    for arguments, status in ((["nowhere", PROMPT, "x.y4m"], "MGEN_E_NOT_FOUND"), ([world.model, "", "x.y4m"],
+                              "MGEN_E_INVALID"), ([world.model, PROMPT, "x.unknown"], "MGEN_E_")):
+        run = world.run(world.example("01"), *arguments)
+        assert run.returncode == 1 and run.stderr.startswith(status) and run.stderr.count("\n") == 1, run.stderr
+    assert not os.path.exists(world.path("x.y4m"))
+    for number in ("01", "02", "03", "04"):
+        run = world.run(world.example(number))
+        assert run.returncode == 2 and run.stderr.startswith("usage: "), run.stderr
+
+
+# -- streams -----------------------------------------------------------------------------------------------------
+
+def test_streamed_film_is_the_same(world):
+    out = good(world.run(world.example("02"), world.model, PROMPT, "32", "streamed.y4m"))
+    assert out.endswith("streamed.y4m: 32 frames\n"), out
+    good(world.run(world.example("01"), world.model, PROMPT, "whole.y4m"))
+    assert world.read("streamed.y4m") == world.read("whole.y4m")
+
+
+def test_stop_in_the_middle(world):
+    out = good(world.run(world.example("02"), world.model, PROMPT, "64", "stopped.y4m", "40"))
+    assert "cancelled" in out and "a picture afterwards: MGEN_OK" in out, out
+    assert out.endswith("stopped.y4m: 40 frames\n") and frames_of(world.read("stopped.y4m")) == 40, out
+
+
+def test_interrupt(world):
+    command = [world.example("02"), world.model, PROMPT, "20000", "interrupted.y4m"]
+    with subprocess.Popen(command, cwd=world.folder, env=world.env, stdout=subprocess.PIPE, text=True) as child:
+        time.sleep(2)
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=120)
+    assert child.returncode == 0 and "cancelled" in out and "a picture afterwards: MGEN_OK" in out, out
+
+
+# -- memory ------------------------------------------------------------------------------------------------------
+
+def test_memory_stays_flat(world):
+    first, peaks = [], []
+    for frames in (300, 600):
+        out = good(world.run(world.example("03"), world.model, str(frames)))
+        now, peak = numbers(r"now (\d+) KiB", out), numbers(r"peak (\d+) KiB", out)
+        assert len(now) == frames // 60, out
+        assert max(now[:-1]) - min(now[:-1]) < 2048, f"memory grows with the frames: {now} KiB"
+        assert out.endswith("left in the allocator: 0 bytes\n"), out
+        first.append(now[0])
+        peaks.append(peak[-1])
+    latents = (300 // 8 + 1) * 8 * 8 * 16 * 4 // 1024  # of 300 frames more; as a clip they are 3600 KiB
+    assert first[1] - first[0] < 3 * latents, f"at frame 60 of 300 and of 600: {first} KiB"
+    assert peaks[1] < peaks[0] * 1.2 and peaks[1] < 256 * 1024, f"peaks of 300 and 600 frames: {peaks} KiB"
+
+
+def test_limit_is_refused_beforehand(world):
+    out = good(world.run(world.example("03"), world.model, "8"))
+    need, = numbers(r"65536 frames as a clip need (\d+) MiB: MGEN_E_LIMIT: ", out)
+    spent, = numbers(r"allocated on the way: (\d+) KiB", out)
+    assert need > 256 and spent < 2048, out
+
+
+# -- the parts, training -----------------------------------------------------------------------------------------
+
+def test_own_loop_is_equal(world):
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
+        exact = " fma " in f.read()
+    for prompt in (PROMPT, "a yellow cone bounces on snow"):
+        out = good(world.run(world.example("04"), world.model, prompt))
+        differ, most = numbers(r"(\d+) of 393216 bytes", out) + numbers(r"up to (\d+)", out)
+        assert differ == 0 and out.endswith(": equal\n") if exact else most <= 1, out
+
+
+def test_training(world):
+    program = world.example("05")
+    shutil.copy(os.path.join(ROOT, "examples", "05_recipe.json"), world.path("05_recipe.json"))
+    run = world.run(program, "05_recipe.json", "trained", "trained.png")
+    out = good(run)
+    for stage, steps in (("image", 60), ("tae", 20), ("video", 60)):
+        assert f"{stage}: resumed after {steps // 2} of {steps} steps\n" in out, out
+        loss = [float(x) for x in re.findall(rf"^{stage}, step \d+: loss ([\d.]+)$", out, re.M)]
+        assert len(loss) == steps // 10 and loss[-1] < loss[0], f"{stage}: losses {loss}"
+    assert out.count("nobody needs the dataset any more") == 1, out
+    assert out.endswith("trained.png: 16 frames of 32 x 32\n"), out
+    assert world.read("trained.png")[:8] == b"\x89PNG\r\n\x1a\n"
+    again = world.run(program, "05_recipe.json", "again", "again.png")
+    assert good(again).replace("again", "trained") == out, "trained anew, it is another model"
+    assert world.read("trained/video_model.safetensors") == world.read("again/video_model.safetensors")
+
+
+# -- hosts -------------------------------------------------------------------------------------------------------
+
+def test_hosts_in_c_and_cplusplus(world):
+    here = os.path.dirname(os.path.abspath(__file__))
+    program = world.compile(here + "/host_dlopen.c", "host_dlopen", options=("-std=gnu17",), linked=False)
+    assert "moviegen" not in world.run("ldd", program).stdout
+    assert good(world.run(program, world.model, "dlopen.y4m")) == f"version {world.pkg_config('--modversion')[0]}\n"
+    assert frames_of(world.read("dlopen.y4m")) == 32
+    if not shutil.which("c++"):
+        raise Skip("there is no C++ compiler")
+    program = world.compile(here + "/host.cpp", "host_cpp", compiler="c++", options=("-std=c++11", "-pedantic"))
+    assert good(world.run(program, world.model, "cpp.y4m")) == "10 steps\n"
+    assert world.read("cpp.y4m") == world.read("dlopen.y4m")
+    run = world.run(program, "nowhere", "x.y4m")
+    assert run.returncode == 1 and run.stderr.startswith("MGEN_E_NOT_FOUND: "), run.stderr
+
+
+# -- README.md ---------------------------------------------------------------------------------------------------
+
+def test_readme_c(world):
+    readme.film_of_c(world)
+
+
+def test_readme_python(world):
+    assert readme.run_python(world) == readme.film_of_c(world), "Python's film is another one than C's"
+
+
+def test_readme_rust(world):
+    assert readme.run_rust(world) == readme.film_of_c(world), "Rust's film is another one than C's"
+
+
+def run_case(number, case, world):
+    name = case.__name__[5:].replace("_", " ")
+    try:
+        case(world)
+        print(f"ok {number} - {name}", flush=True)
+    except Skip as why:
+        print(f"ok {number} - {name} # SKIP {why}", flush=True)
+    except (AssertionError, OSError, ValueError, subprocess.SubprocessError) as error:
+        print(f"not ok {number} - {name}\n# " + str(error).replace("\n", "\n# "), flush=True)
+
+
+def main():
+    cases = [value for name, value in globals().items() if name.startswith("test_")]
+    print(f"1..{len(cases)}")
+    if not os.path.isdir(os.path.join(ROOT, "examples", "models", "toybox")):
+        for number, case in enumerate(cases, 1):
+            print(f"ok {number} - {case.__name__[5:]} # SKIP there is no trained model")
+        return
+    with tempfile.TemporaryDirectory(prefix="mgen-examples-") as folder:
+        world = World(os.path.abspath(sys.argv[1]), folder)
+        for number, case in enumerate(cases, 1):
+            run_case(number, case, world)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""The programs that README.md shows: taken from its very text, built against an installed copy and run."""
+import os
+import re
+import shutil
+import sys
+
+FILM = "movie.mp4"
+
+
+def snippet(root, language):
+    """The text between ```language and ``` in README.md, of which there is one for each language."""
+    with open(os.path.join(root, "README.md"), encoding="utf-8") as f:
+        found = re.findall(r"^```" + language + r"\n(.*?)^```$", f.read(), re.S | re.M)
+    assert len(found) == 1, f"README.md shows {len(found)} programs in {language}, not one"
+    return found[0]
+
+
+def folder(world, language):
+    """Where a snippet runs: an empty folder that has the model where the snippet says it is."""
+    path = world.path("readme-" + language)
+    os.makedirs(os.path.join(path, "examples"))
+    os.symlink(world.path("models"), os.path.join(path, "examples", "models"))
+    return path
+
+
+def text(world, language):
+    """The snippet; without the FFmpeg plug-in its film is a .y4m."""
+    source = snippet(world.root, language)
+    assert FILM in source, f"the program in {language} does not write {FILM}"
+    return source if world.plugin else source.replace(FILM, "movie.y4m")
+
+
+def film(world, path, run):
+    """What the program wrote, which says nothing when all is well."""
+    assert run.returncode == 0 and not run.stderr, f"it ended with {run.returncode}: {run.stderr.strip()}"
+    name = os.path.join(path, FILM if world.plugin else "movie.y4m")
+    with open(name, "rb") as f:
+        data = f.read()
+    assert (data[4:8] == b"ftyp") if world.plugin else data.startswith(b"YUV4MPEG2 W64 H64"), "that is no film"
+    return data
+
+
+def write(path, name, source):
+    name = os.path.join(path, name)
+    with open(name, "w", encoding="utf-8") as f:
+        f.write(source)
+    return name
+
+
+def film_of_c(world):
+    """The film that the others are compared with: made once."""
+    if "readme" not in world.programs:
+        path = folder(world, "c")
+        source = write(path, "film.c", text(world, "c"))
+        world.programs["readme"] = film(world, path, world.run(world.compile(source, "film", folder=path), cwd=path))
+    return world.programs["readme"]
+
+
+def run_python(world):
+    path = folder(world, "python")
+    source = write(path, "film.py", text(world, "python"))
+    package = os.path.join(path, "site")
+    shutil.copytree(os.path.join(world.root, "bindings", "python", "moviegen"), os.path.join(package, "moviegen"),
+                    ignore=shutil.ignore_patterns("__pycache__"))
+    return film(world, path, world.run(sys.executable, "-B", source, cwd=path, env={"PYTHONPATH": package}))
+
+
+def run_rust(world):
+    cargo = shutil.which("cargo")
+    if not cargo:
+        world.skip("cargo is not installed")
+    path = folder(world, "rust")
+    crates = os.path.join(path, "crates")
+    shutil.copytree(os.path.join(world.root, "bindings", "rust"), crates, ignore=shutil.ignore_patterns("target"))
+    write(path, "Cargo.toml", '[package]\nname = "film"\nversion = "0.1.0"\nedition = "2021"\n'
+          '[workspace]\nexclude = ["crates"]\n[dependencies]\nmoviegen = { path = "crates/moviegen" }\n')
+    os.mkdir(os.path.join(path, "src"))
+    write(os.path.join(path, "src"), "main.rs", text(world, "rust"))
+    built = world.run(cargo, "build", "--offline", "--quiet", cwd=path, env={"CARGO_TARGET_DIR": path + "/target"})
+    assert built.returncode == 0, f"cargo: {built.stderr.strip()}"
+    return film(world, path, world.run(os.path.join(path, "target", "debug", "film"), cwd=path))
