@@ -7,6 +7,7 @@ set -u
 have() { command -v "$1" >/dev/null 2>&1; }
 have_libs() { have pkg-config && pkg-config --exists "$@" 2>/dev/null; }
 have_libc() { echo '#include <stdio.h>' | gcc -E -x c - >/dev/null 2>&1; }
+have_module() { /usr/bin/python3 -c "import importlib.util as u; exit(not u.find_spec('$1'))" 2>/dev/null; }
 
 packages_missing() { # of one group
     case $1 in
@@ -29,6 +30,9 @@ packages_missing() { # of one group
         have abidiff || echo abigail-tools
         have g++ || echo g++
         [ -x /usr/bin/python3 ] || echo python3
+        for module in numpy pyflakes setuptools wheel pip; do
+            have_module $module || echo python3-$module
+        done
         ;;
     clang)
         have clang || echo clang

@@ -50,7 +50,8 @@ def main():
     env = {**os.environ, "PYTHONPATH": os.path.join(ROOT, "bindings", "python"), "PYTHONDONTWRITEBYTECODE": "1",
            "MOVIEGEN_LIBRARY": os.path.join(build, "libmoviegen.so.0")}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": env}
-    commands = {"C": [os.path.join(build, "tests", "bench", "bench_generate")], "Python": [sys.executable, "-c", PYTHON]}
+    commands = {"C": [os.path.join(build, "tests", "bench", "bench_generate")],
+                "Python": [sys.executable, "-c", PYTHON]}
     children = {name: subprocess.Popen(command + settings, **pipes) for name, command in commands.items()}
     modes = ("clip", "frames")
     seconds = {(name, mode): [] for name in children for mode in modes}

@@ -261,8 +261,8 @@ def test_a_clip_is_generated_into_numpy(world):
     target = np.zeros(SHAPE, np.uint8)
     world.pipeline.generate(PROMPT, steps=4, seed=1, into=target)
     assert (target == world.clip.numpy()).all()
-    raises(world.moviegen.InvalidError, world.pipeline.generate, PROMPT, into=np.zeros([32, 64, 64, 6], np.uint8)[..., ::2],
-           holds="without gaps")
+    gaps = np.zeros([32, 64, 64, 6], np.uint8)[..., ::2]
+    raises(world.moviegen.InvalidError, world.pipeline.generate, PROMPT, into=gaps, holds="without gaps")
 
 
 def test_the_interpreter_runs_on_meanwhile(world):

@@ -210,8 +210,7 @@ def test_the_package_is_clean_and_typed(world):
                for name in sorted(os.listdir(folder)) if name.endswith(".py")]
     ran = 0
     for tool, options in (("pyflakes", sources),
-                          ("mypy", ["--strict", "--allow-untyped-decorators", "--cache-dir", world.path("mypy"),
-                                    os.path.join(PACKAGE, "moviegen")])):
+                          ("mypy", ["--strict", "--cache-dir", world.path("mypy"), os.path.join(PACKAGE, "moviegen")])):
         if world.python(f"import {tool}").returncode == 0:
             run = subprocess.run([sys.executable, "-m", tool, *options], capture_output=True, text=True, check=False)
             assert run.returncode == 0, run.stdout + run.stderr

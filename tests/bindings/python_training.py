@@ -22,7 +22,8 @@ def recipe(world):
 
 
 def trainer(world, name, **options):
-    return world.moviegen.Trainer(options.pop("context", world.context), recipe(world), "tae", world.path(name), **options)
+    context = options.pop("context", world.context)
+    return world.moviegen.Trainer(context, recipe(world), "tae", world.path(name), **options)
 
 
 def weights(world, name):
@@ -180,7 +181,7 @@ def test_a_training_step_is_planned(world):
 
 def test_a_pipeline_is_evaluated(world):
     told = []
-    report = world.moviegen.evaluate(world.pipeline, "tae", n=2, on_progress=lambda done, total: told.append((done, total)))
+    report = world.moviegen.evaluate(world.pipeline, "tae", n=2, on_progress=lambda *numbers: told.append(numbers))
     assert report["psnr"] > 20 and told and told[-1] == (2, 2)
     raises(LookupError, world.moviegen.evaluate, world.pipeline, "tae", n=4, on_progress=lambda done, total: [][done])
     raises(world.moviegen.InvalidError, world.moviegen.evaluate, world.pipeline, "taste", holds="taste")

@@ -63,6 +63,11 @@ RELEASED = CFUNCTYPE(None, c_void_p)
 ON_STEP = CFUNCTYPE(c_int32, c_void_p, c_uint64, c_void_p)
 
 
+def callback(kind: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Make a C function of a Python one."""
+    return kind  # type: ignore[no-any-return]
+
+
 class Allocator(Struct):
     NAME = "mgen_allocator"
     _fields_ = [("alloc", ALLOC), ("free", FREE), ("user", c_void_p)]
@@ -214,7 +219,8 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_tae_decode": (_STATUS, c_void_p, c_void_p, POINTER(Latents), POINTER(Frames)),
     "mgen_video_velocity": (_STATUS, c_void_p, c_void_p, POINTER(Latents), c_float, POINTER(POINTER(Text)),
                             POINTER(Latents)),
-    "mgen_schedule": (_STATUS, c_uint32, c_uint32, c_void_p), "mgen_noise": (_STATUS, c_void_p, c_uint64, POINTER(Latents)),
+    "mgen_schedule": (_STATUS, c_uint32, c_uint32, c_void_p),
+    "mgen_noise": (_STATUS, c_void_p, c_uint64, POINTER(Latents)),
     "mgen_report_count": (c_uint32, c_void_p), "mgen_report_name": (c_char_p, c_void_p, c_uint32),
     "mgen_report_value": (c_double, c_void_p, c_uint32), "mgen_report_destroy": _END,
     "mgen_dataset_toybox": (_STATUS, c_void_p, c_uint64, _OUT),

@@ -4,7 +4,7 @@ import itertools
 import threading
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from ._abi import DONE_TOTAL, ON_FRAMES, ON_PREVIEW, Frames, GenerateParams
+from ._abi import DONE_TOTAL, ON_FRAMES, ON_PREVIEW, Frames, GenerateParams, callback
 from ._buffers import FrameViews, frames_out, latents_out
 from ._handles import ContextCore, here
 
@@ -65,17 +65,17 @@ def _guarded(key: int, work: Callable[[Relay], Any]) -> int:
     return int(relay.ended)
 
 
-@DONE_TOTAL
+@callback(DONE_TOTAL)
 def _on_progress(user: int, done: int, total: int) -> int:
     return _guarded(user, lambda relay: relay.progress and relay.progress(done, total))
 
 
-@ON_PREVIEW
+@callback(ON_PREVIEW)
 def _on_preview(user: int, step: int, latents: Any) -> int:
     return _guarded(user, lambda relay: relay.preview and relay.preview(step, latents_out(latents.contents)))
 
 
-@ON_FRAMES
+@callback(ON_FRAMES)
 def _on_frames(user: int, first: int, frames: Any) -> int:
     return _guarded(user, lambda relay: relay.on_frames and relay.on_frames(first, frames_out(frames.contents)))
 

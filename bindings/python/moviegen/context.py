@@ -7,7 +7,7 @@ from ctypes import byref, c_uint64, c_void_p
 from typing import Any, Callable, Dict, NamedTuple, Optional, Union
 
 from . import errors
-from ._abi import LOG, OK, PROGRESS, ContextParams, lib
+from ._abi import LOG, OK, PROGRESS, ContextParams, callback, lib
 from ._buffers import text_of
 from ._handles import Closing, ContextCore, answer, here
 
@@ -35,7 +35,7 @@ _callbacks: Dict[int, _Callbacks] = {}
 _keys = itertools.count(1)
 
 
-@LOG
+@callback(LOG)
 def _on_log(user: int, level: int, text: bytes) -> None:
     found = _callbacks.get(user)
     if found is not None and found.log is not None:
@@ -46,7 +46,7 @@ def _on_log(user: int, level: int, text: bytes) -> None:
             here.within.pop()
 
 
-@PROGRESS
+@callback(PROGRESS)
 def _on_progress(user: int, what: bytes, done: int, total: int) -> int:
     found = _callbacks.get(user)
     function = found.progress if found is not None and found.progress is not None else _nothing

@@ -3,7 +3,7 @@
 from ctypes import byref, c_void_p
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
-from ._abi import DONE_TOTAL, EvalParams, PlanParams, lib
+from ._abi import DONE_TOTAL, EvalParams, PlanParams, callback, lib
 from ._buffers import text_of
 from ._handles import answer, here
 from .context import Context
@@ -41,7 +41,7 @@ def plan(context: Context, preset: str, *, width: int, height: int, frames: int,
     return report_taken(out.value)
 
 
-@DONE_TOTAL
+@callback(DONE_TOTAL)
 def _on_progress(user: int, done: int, total: int) -> int:
     return answer(_tell, done, total)
 

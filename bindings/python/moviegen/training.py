@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from ctypes import byref, c_void_p
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
-from ._abi import (CANCELLED, ENDLESS, INTERNAL, OK, ON_STEP, READ_SAMPLE, RELEASED, DatasetParams, Sample, TrainerParams,
-                   checked, lib)
+from ._abi import (CANCELLED, ENDLESS, INTERNAL, OK, ON_STEP, READ_SAMPLE, RELEASED, DatasetParams, Sample,
+                   TrainerParams, callback, checked, lib)
 from ._buffers import Buffer, borrow, text_of
 from ._handles import ChildCore, Closing, SharedCore, answer, here
 from .clip import Clip, wrap
@@ -26,14 +26,14 @@ _readers: Dict[int, ReadSample] = {}
 _keys = itertools.count(1)
 
 
-@READ_SAMPLE
+@callback(READ_SAMPLE)
 def _on_read(user: int, index: int, sample: Any) -> int:
     if not here.calls:
         return INTERNAL
     return CANCELLED if answer(_fill, _readers[user], index, sample.contents) else OK
 
 
-@RELEASED
+@callback(RELEASED)
 def _on_released(user: int) -> None:
     _readers.pop(user, None)
 
@@ -118,7 +118,7 @@ class _Steps:
 _steps: Dict[int, _Steps] = {}
 
 
-@ON_STEP
+@callback(ON_STEP)
 def _on_step(user: int, step: int, report: int) -> int:
     return answer(_tell, _steps[user].on_step, step, report)
 
