@@ -12,6 +12,12 @@ MGK_INLINE v_real v_from(mgk_buf b, int64_t at, int32_t dtype)
     return (v_real){(char *)b.p + at * mgk_real_size(dtype), dtype};
 }
 
+/* To the buffer `count` elements further on. */
+MGK_INLINE void v_next(v_real *b, int64_t count)
+{
+    b->p = (char *)b->p + count * mgk_real_size(b->dtype);
+}
+
 /* body(args..., dtype), compiled once for each dtype. */
 #define V_BY_DTYPE(type, body, ...)                                                                \
     do {                                                                                           \

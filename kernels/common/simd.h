@@ -241,9 +241,10 @@ MGK_INLINE void v_store_lanes(float *p, int64_t lanes, vf v)
 
 /* One loop body for whole vectors and for the part that remains, i rising by MGK_WIDTH. The body
  * reads arrays with v_in(p + i) and writes them with v_out(p + i, v). */
-#define MGK_EACH_VECTOR(i, n, ...)                                                                 \
+#define MGK_EACH_VECTOR(i, n, ...) MGK_EACH_VECTOR_FROM(0, i, n, __VA_ARGS__)
+#define MGK_EACH_VECTOR_FROM(first, i, n, ...)                                                     \
     do {                                                                                           \
-        int64_t i = 0;                                                                             \
+        int64_t i = first;                                                                         \
         for (; i + MGK_WIDTH <= (n); i += MGK_WIDTH) {                                             \
             const int64_t v_lanes = MGK_WIDTH;                                                     \
             __VA_ARGS__                                                                            \
@@ -431,6 +432,83 @@ MGK_INLINE void v_write(v_real b, int64_t at, int64_t lanes, vf v)
 MGK_INLINE void v_prefetch(v_real b, int64_t at)
 {
     __builtin_prefetch((const char *)b.p + at * (b.dtype == MGK_BF16 ? 2 : 4), 0, 2);
+}
+
+/* Two vectors at once, for loops that do the same with each element: of bf16 the even elements and the odd
+ * ones, where that takes fewer instructions, else one vector after the other. */
+typedef struct v_two {
+    vf a, b;
+} v_two;
+
+#if MGK_WIDTH == 16 && defined(__AVX512BW__)
+MGK_INLINE v_two v_two_from_bf16(__m512i h)
+{
+    return (v_two){(vf)_mm512_slli_epi32(h, 16),
+                   (vf)_mm512_and_si512(h, _mm512_set1_epi32(-65536))};
+}
+
+MGK_INLINE __m512i v_two_bf16(v_two v)
+{
+#if defined(__AVX512BF16__)
+    __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
+                                     23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh((__m512)v.b, (__m512)v.a));
+#else
+    return _mm512_mask_blend_epi16(0xaaaaaaaau, _mm512_srli_epi32(v_bf16_bits(v.a), 16),
+                                   v_bf16_bits(v.b));
+#endif
+}
+#endif
+
+/* Two f32 vectors that follow each other, as v_read_two has bf16. */
+MGK_INLINE v_two v_two_order(v_two v)
+{
+#if MGK_WIDTH == 16 && defined(__AVX512BW__)
+    __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    __m512i odd = _mm512_or_si512(even, _mm512_set1_epi32(1));
+    return (v_two){(vf)_mm512_permutex2var_ps((__m512)v.a, even, (__m512)v.b),
+                   (vf)_mm512_permutex2var_ps((__m512)v.a, odd, (__m512)v.b)};
+#else
+    return v;
+#endif
+}
+
+MGK_INLINE v_two v_read_two(v_real b, int64_t at)
+{
+#if MGK_WIDTH == 16 && defined(__AVX512BW__)
+    if (b.dtype == MGK_BF16)
+        return v_two_from_bf16(_mm512_loadu_si512((const uint16_t *)b.p + at));
+#endif
+    return (v_two){v_read(b, at, MGK_WIDTH), v_read(b, at + MGK_WIDTH, MGK_WIDTH)};
+}
+
+MGK_INLINE void v_write_two(v_real b, int64_t at, v_two v)
+{
+#if MGK_WIDTH == 16 && defined(__AVX512BW__)
+    if (b.dtype == MGK_BF16) {
+        __m512i *to = (void *)((uint16_t *)b.p + at);
+        if (b.stream)
+            _mm512_stream_si512(to, v_two_bf16(v));
+        else
+            _mm512_storeu_si512(to, v_two_bf16(v));
+        return;
+    }
+#endif
+    v_write(b, at, MGK_WIDTH, v.a);
+    v_write(b, at + MGK_WIDTH, MGK_WIDTH, v.b);
+}
+
+/* What v_read_two reads there, to the second-level cache, or with near to the first. */
+MGK_INLINE void v_prefetch_two(v_real b, int64_t at, bool near)
+{
+    const int size = b.dtype == MGK_BF16 ? 2 : 4;
+    const char *p = (const char *)b.p + at * size;
+    for (int i = 0; i < 2 * MGK_WIDTH * size; i += 64) {
+        if (near)
+            __builtin_prefetch(p + i, 0, 3);
+        else
+            __builtin_prefetch(p + i, 0, 2);
+    }
 }
 
 #endif

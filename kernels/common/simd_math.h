@@ -4,7 +4,8 @@
  * subnormal results are right.
  *
  * The activations exist in two forms: full, and `brief` for values that are about to be rounded to
- * bf16, with errors of 2^-13 of the value, a sixteenth of that rounding.
+ * bf16, with errors of 2^-13 of the value, a sixteenth of that rounding; with AVX-512 as activation_simd.h
+ * says.
  *
  * The polynomials are minimax fits (Remez) of the named function on the named interval.
  */
@@ -170,60 +171,6 @@ MGK_INLINE vf v_normal_cdf(vf x, vf *e, bool brief)
     return v_select(x < 0, tail, 1.0f - tail);
 }
 
-/* -- activations; the _grad forms give the derivative, and *y = the activation itself ------------ */
-
-MGK_INLINE vf v_silu(vf x, bool brief)
-{
-    return x * v_sigmoid(x, brief);
-}
-
-MGK_INLINE vf v_silu_grad(vf x, vf *y, bool brief)
-{
-    vf rest, s = v_sigmoid_both(x, &rest, brief);
-    *y = x * s;
-    return s + *y * rest;
-}
-
-/* tanh form: 0.5 (1 + tanh(z)) = sigmoid(2 z),  z = sqrt(2 / pi) (x + 0.044715 x^3) */
-MGK_INLINE vf v_gelu(vf x, bool brief)
-{
-    return x * v_sigmoid(x * (1.59576912f + 0.0713548163f * (x * x)), brief);
-}
-
-MGK_INLINE vf v_gelu_grad(vf x, vf *y, bool brief)
-{
-    vf u = x * x, rest, s;
-    s = v_sigmoid_both(x * (1.59576912f + 0.0713548163f * u), &rest, brief);
-    *y = x * s;
-    return s + *y * rest * (1.59576912f + 0.214064449f * u);
-}
-
-/* x Phi(x) */
-MGK_INLINE vf v_gelu_erf(vf x, bool brief)
-{
-    vf e;
-    return x * v_normal_cdf(x, &e, brief);
-}
-
-/* Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi) */
-MGK_INLINE vf v_gelu_erf_grad(vf x, vf *y, bool brief)
-{
-    vf e, cdf = v_normal_cdf(x, &e, brief);
-    *y = x * cdf;
-    return cdf + x * e * 0.398942280f;
-}
-
-/* x sigmoid(1.702 x) */
-MGK_INLINE vf v_quick_gelu(vf x, bool brief)
-{
-    return x * v_sigmoid(1.702f * x, brief);
-}
-
-MGK_INLINE vf v_quick_gelu_grad(vf x, vf *y, bool brief)
-{
-    vf rest, s = v_sigmoid_both(1.702f * x, &rest, brief);
-    *y = x * s;
-    return s + 1.702f * *y * rest;
-}
+#include "kernels/common/activation_simd.h"
 
 #endif

@@ -28,19 +28,34 @@ MGK_INLINE vf activate_grad(vf v, vf *y, int kind, bool brief)
                                        : v_gelu_erf_grad(v, y, brief);
 }
 
+/* From a row to the one to fetch: the halves of rows are too short for the processor to foresee them. bf16
+ * goes by faster. */
+MGK_INLINE int64_t fetch_distance(const mgk_glu_args *a, int32_t type)
+{
+    return (type == MGK_BF16 ? 4 : 2) * a->dim;
+}
+
 MGK_INLINE void glu_rows(const mgk_glu_args *a, int64_t first, int64_t end, int kind, int32_t type)
 {
-    int32_t stream = mgk_streams(a->y, a->rows, a->dim);
+    const int32_t stream = mgk_streams(a->y, a->rows, a->dim);
+    const int64_t ahead = fetch_distance(a, type);
+    const bool brief = type == MGK_BF16;
     for (int64_t r = first; r < end; r++) {
         v_real left = v_from(a->x, 2 * r * a->dim, type);
         v_real right = v_from(a->x, (2 * r + 1) * a->dim, type);
         v_real out = v_from(a->y, r * a->dim, type);
         out.stream = stream;
-        MGK_EACH_VECTOR(i, a->dim, {
-            v_prefetch(left,
-                       2 * a->dim + i); /* the next row, which the processor does not foresee */
-            v_prefetch(right, 2 * a->dim + i);
-            v_put(out, i, activate(v_get(left, i), kind, type == MGK_BF16) * v_get(right, i));
+        int64_t done = 0;
+        for (; done + 2 * MGK_WIDTH <= a->dim; done += 2 * MGK_WIDTH) {
+            v_two l = v_read_two(left, done), m = v_read_two(right, done);
+            v_prefetch_two(left, ahead + done, false);
+            v_prefetch_two(right, ahead + done, false);
+            v_write_two(
+                out, done,
+                (v_two){activate(l.a, kind, brief) * m.a, activate(l.b, kind, brief) * m.b});
+        }
+        MGK_EACH_VECTOR_FROM(done, i, a->dim, {
+            v_put(out, i, activate(v_get(left, i), kind, brief) * v_get(right, i));
         });
     }
     v_stream_end(stream);
@@ -65,7 +80,9 @@ MGK_LAUNCH(glu)
 MGK_INLINE void glu_grad_rows(const mgk_glu_args *a, int64_t first, int64_t end, int kind,
                               int32_t type)
 {
-    int32_t stream = mgk_streams(a->dx, 2 * a->rows, a->dim);
+    const int32_t stream = mgk_streams(a->dx, 2 * a->rows, a->dim);
+    const int64_t ahead = fetch_distance(a, type);
+    const bool brief = type == MGK_BF16;
     for (int64_t r = first; r < end; r++) {
         v_real left = v_from(a->x, 2 * r * a->dim, type);
         v_real right = v_from(a->x, (2 * r + 1) * a->dim, type);
@@ -73,11 +90,20 @@ MGK_INLINE void glu_grad_rows(const mgk_glu_args *a, int64_t first, int64_t end,
         v_real d_left = v_from(a->dx, 2 * r * a->dim, type);
         v_real d_right = v_from(a->dx, (2 * r + 1) * a->dim, type);
         d_left.stream = d_right.stream = stream;
-        MGK_EACH_VECTOR(i, a->dim, {
-            v_prefetch(left, 2 * a->dim + i);
-            v_prefetch(right, 2 * a->dim + i);
+        int64_t done = 0;
+        for (; done + 2 * MGK_WIDTH <= a->dim; done += 2 * MGK_WIDTH) {
+            v_two act, slope, l = v_read_two(left, done), d = v_read_two(dy, done);
+            v_two m = v_read_two(right, done);
+            v_prefetch_two(left, ahead + done, false);
+            v_prefetch_two(right, ahead + done, false);
+            slope.a = activate_grad(l.a, &act.a, kind, brief);
+            slope.b = activate_grad(l.b, &act.b, kind, brief);
+            v_write_two(d_left, done, (v_two){d.a * m.a * slope.a, d.b * m.b * slope.b});
+            v_write_two(d_right, done, (v_two){d.a * act.a, d.b * act.b});
+        }
+        MGK_EACH_VECTOR_FROM(done, i, a->dim, {
             vf act;
-            vf slope = activate_grad(v_get(left, i), &act, kind, type == MGK_BF16);
+            vf slope = activate_grad(v_get(left, i), &act, kind, brief);
             vf d = v_get(dy, i);
             v_put(d_left, i, d * v_get(right, i) * slope);
             v_put(d_right, i, d * act);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The length of a column sum in the workspace of the norms' gradients. */
+ * The workspace of the norms: of a thread, and of a column sum of the gradients. */
 #ifndef MGK_NORM_COLUMNS_H
 #define MGK_NORM_COLUMNS_H
 
@@ -10,6 +10,14 @@
 static inline int64_t mgk_norm_column(int64_t dim)
 {
     return mgk_pad16(dim) + 112;
+}
+
+enum { NORM_ROWS = 7 };
+
+/* Floats for NORM_ROWS rows, which fall on different sets of the cache. */
+static inline int64_t mgk_norm_room(int64_t dim)
+{
+    return NORM_ROWS * (mgk_pad16(dim) + 16);
 }
 
 #endif

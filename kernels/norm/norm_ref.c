@@ -117,15 +117,16 @@ bool mgk_residual_norm_grad_check(const void *args, const char **why)
     return true;
 }
 
-#define NO_WORKSPACE(op)                                                                           \
-    size_t mgk_##op##_workspace(const void *args, int threads)                                     \
-    {                                                                                              \
-        (void)args;                                                                                \
-        (void)threads;                                                                             \
-        return 0;                                                                                  \
-    }
-NO_WORKSPACE(norm)
-NO_WORKSPACE(residual_norm)
+size_t mgk_norm_workspace(const void *args, int threads)
+{
+    const mgk_norm_args *a = args;
+    return sizeof(float) * (size_t)(mgk_norm_room(a->dim) * threads);
+}
+
+size_t mgk_residual_norm_workspace(const void *args, int threads)
+{
+    return mgk_norm_workspace(args, threads);
+}
 
 static size_t columns_size(const mgk_norm_args *a, int64_t columns)
 {

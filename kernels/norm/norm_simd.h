@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * norm and residual_norm on vectors; included once a variant.
  *
- * Rows are taken in groups of one sample. The statistics of a group bring its rows into the cache;
- * then they are normalized side by side, which loads weight and modulation once for all, while the
- * next group is fetched.
+ * What the rows of a sample share is combined once a block into two rows in the workspace. The statistics of a
+ * row bring it into the cache; after those of the next one it is normalized.
  */
 #include "kernels/common/real_simd.h"
 #include "kernels/norm/norm_columns.h"
 
-enum { GROUP = MGK_WIDTH == 16 ? 4 : 2 };
+enum {
+    GROUP = 4, /* rows at most */
+    GROUP_BYTES = 4096,
+    FETCH_BYTES = 8192 /* how far ahead rows are fetched: measured */
+};
 
 #define AT(b, i) ((b).p ? MGK_F(b) + (i) : NULL)
 
@@ -25,146 +28,289 @@ static int64_t sample_end(const mgk_norm_args *a, int64_t row)
     return (sample_of(a, row) + 1) * a->rows_per_sample - a->row_offset;
 }
 
-/* Of a residual: r = x + gate * h is written by the first walk over the row, the others read it. */
-typedef struct residual_rows {
-    v_real x, h, r;
-    const float *gate; /* NULL: 1 */
-    bool has_h;
-} residual_rows;
+/* What the rows of a sample have in common, in the order in which v_read_two has a row's values:
+ * y = (x - mean) * rstd * times + plus, r = x + gate * h. */
+typedef struct common_row {
+    float *times, *plus, *gate; /* plus, gate NULL: 0, 1 */
+    float *row;                 /* two rows of r, if that is written past the caches */
+    int64_t part;
+} common_row;
 
-MGK_INLINE vf residual_make(const residual_rows *s, int64_t at, int64_t i, int64_t lanes)
+static void *row_room(const common_row *c, int64_t r)
 {
-    vf v = v_read(s->x, at + i, lanes);
-    if (s->has_h) {
-        vf h = v_read(s->h, at + i, lanes);
-        v = s->gate ? v + v_load_lanes(s->gate + i, lanes) * h : v + h;
-        v = v_rounded(v, s->x.dtype);
-    }
-    v_write(s->r, at + i, lanes, v);
-    return v;
+    return c->row + r % GROUP * c->part;
 }
 
-/* Sum of the row, or of the squares of its distances from the mean; make: the residual's first walk. */
-MGK_INLINE float row_sum(const residual_rows *s, v_real in, int64_t at, int64_t n, bool make,
-                         bool squares, float mean)
+/* Two vectors of one of these rows, from plain order. */
+MGK_INLINE v_two plain_two(const float *p, int32_t type)
+{
+    v_two v = {v_load(p), v_load(p + MGK_WIDTH)};
+    return type == MGK_BF16 ? v_two_order(v) : v;
+}
+
+MGK_INLINE v_two load_two(const float *p)
+{
+    return (v_two){v_load(p), v_load(p + MGK_WIDTH)};
+}
+
+MGK_INLINE void store_two(float *p, v_two v)
+{
+    v_store(p, v.a);
+    v_store(p + MGK_WIDTH, v.b);
+}
+
+MGK_INLINE v_two fma_two(v_two a, v_two b, v_two c)
+{
+    return (v_two){v_fma(a.a, b.a, c.a), v_fma(a.b, b.b, c.b)};
+}
+
+/* The part past whole pairs of vectors keeps its plain order. */
+MGK_INLINE void make_common(const mgk_norm_args *a, int64_t sample, common_row *c, int32_t type)
+{
+    const float *weight = MGK_F(a->weight), *bias = MGK_F(a->bias);
+    const float *scale = AT(a->scale, sample * a->mod_stride);
+    const float *shift = AT(a->shift, sample * a->mod_stride);
+    const float *gate = c->gate ? AT(a->gate, sample * a->gate_stride) : NULL;
+    const v_two one = {v_set(1), v_set(1)};
+    const v_two zero = {v_set(0), v_set(0)};
+    int64_t done = 0;
+    for (; done + 2 * MGK_WIDTH <= a->dim; done += 2 * MGK_WIDTH) {
+        v_two times = weight ? plain_two(weight + done, type) : one;
+        v_two plus = bias ? plain_two(bias + done, type) : zero;
+        if (scale) {
+            v_two more = plain_two(scale + done, type);
+            times = fma_two(times, more, times);
+            plus = fma_two(plus, more, plus);
+        }
+        if (shift) {
+            v_two more = plain_two(shift + done, type);
+            plus = (v_two){plus.a + more.a, plus.b + more.b};
+        }
+        store_two(c->times + done, times);
+        if (c->plus)
+            store_two(c->plus + done, plus);
+        if (gate)
+            store_two(c->gate + done, plain_two(gate + done, type));
+    }
+    MGK_EACH_VECTOR_FROM(done, i, a->dim, {
+        vf times = weight ? v_in(weight + i) : v_set(1);
+        vf plus = bias ? v_in(bias + i) : v_set(0);
+        if (scale) {
+            times = v_fma(times, v_in(scale + i), times);
+            plus = v_fma(plus, v_in(scale + i), plus);
+        }
+        if (shift)
+            plus += v_in(shift + i);
+        v_out(c->times + i, times);
+        if (c->plus)
+            v_out(c->plus + i, plus);
+        if (gate)
+            v_out(c->gate + i, v_in(gate + i));
+    });
+}
+
+/* Sum of the row, or of the squares of its distances from the mean. */
+MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float mean)
 {
     vf sum[4] = {{0}, {0}, {0}, {0}};
     int64_t i = 0;
     for (; i + 4 * MGK_WIDTH <= n; i += 4 * MGK_WIDTH) {
         MGK_UNROLL
-        for (int k = 0; k < 4; k++) {
-            int64_t j = i + k * MGK_WIDTH;
-            vf v = make ? residual_make(s, at, j, MGK_WIDTH) : v_read(in, at + j, MGK_WIDTH);
-            if (squares)
-                v -= mean;
-            sum[k] += squares ? v * v : v;
+        for (int k = 0; k < 2; k++) {
+            int64_t j = i + 2 * k * MGK_WIDTH;
+#if defined(__AVX512BF16__)
+            if (in.dtype == MGK_BF16 && !centred) { /* adds products of pairs */
+                __m512i h = _mm512_loadu_si512((const uint16_t *)in.p + j);
+                __m512i by = squares ? h : _mm512_set1_epi16(0x3f80); /* 1 */
+                sum[k] = (vf)_mm512_dpbf16_ps((__m512)sum[k], (__m512bh)h, (__m512bh)by);
+                continue;
+            }
+#endif
+            v_two v = v_read_two(in, j);
+            if (centred)
+                v = (v_two){v.a - mean, v.b - mean};
+            sum[2 * k] = squares ? v_fma(v.a, v.a, sum[2 * k]) : sum[2 * k] + v.a;
+            sum[2 * k + 1] = squares ? v_fma(v.b, v.b, sum[2 * k + 1]) : sum[2 * k + 1] + v.b;
         }
     }
     for (; i < n; i += MGK_WIDTH) {
         int64_t lanes = mgk_min(MGK_WIDTH, n - i);
-        vf v = make ? residual_make(s, at, i, lanes) : v_read(in, at + i, lanes);
-        if (squares)
+        vf v = v_read(in, i, lanes);
+        if (centred)
             v = (vf)((vi)(v - mean) & v_lanes_below(lanes));
-        sum[0] += squares ? v * v : v;
+        sum[0] = squares ? v_fma(v, v, sum[0]) : sum[0] + v;
     }
     return v_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
-MGK_INLINE residual_rows residual_of(const mgk_norm_args *a, int64_t r, int32_t type)
+/* r of a row, and a copy to `row`, if there is one. */
+MGK_INLINE void residual_row(const mgk_norm_args *a, const common_row *c, int64_t r, int32_t type)
 {
-    residual_rows s = {.x = v_from(a->x, r * a->dim, type),
-                       .r = v_from(a->r, r * a->dim, type),
-                       .has_h = a->h.p != NULL};
-    if (s.has_h) {
-        s.h = v_from(a->h, r * a->dim, type);
-        s.gate = AT(a->gate, sample_of(a, r) * a->gate_stride);
-    }
-    return s;
-}
-
-/* `count` rows of one sample, 1 or GROUP. */
-MGK_INLINE void norm_rows(const mgk_norm_args *a, int64_t r, int count, bool sum, int32_t type,
-                          int32_t stream)
-{
-    const int64_t dim = a->dim, mod = sample_of(a, r) * a->mod_stride;
-    const float *weight = MGK_F(a->weight), *bias = MGK_F(a->bias);
-    const float *scale = AT(a->scale, mod), *shift = AT(a->shift, mod);
-    const bool layer = a->kind == MGK_NORM_LAYER;
-    v_real in = v_from(a->x, r * dim, type), out = v_from(a->y, r * dim, type);
-    residual_rows s = {.x = in};
-    float mean[GROUP] = {0}, rstd[GROUP];
-    if (sum) {
-        s = residual_of(a, r, type);
-        in = s.r;
-    }
-    out.stream = stream;
-    MGK_UNROLL
-    for (int k = 0; k < count; k++) {
-        if (layer)
-            mean[k] = row_sum(&s, in, k * dim, dim, sum, false, 0) / (float)dim;
-        float square = sum && !layer ? row_sum(&s, in, k * dim, dim, true, true, 0)
-                                     : row_sum(&s, in, k * dim, dim, false, true, mean[k]);
-        rstd[k] = 1 / sqrtf(square / (float)dim + a->eps);
-        if (a->rstd.p)
-            MGK_F(a->rstd)[r + k] = rstd[k];
-        if (a->mean.p && layer)
-            MGK_F(a->mean)[r + k] = mean[k];
-    }
-    MGK_EACH_VECTOR(i, dim, {
-        vf times = weight ? v_in(weight + i) : v_set(1);
-        vf plus = bias ? v_in(bias + i) : v_set(0);
-        if (scale) {
-            vf more = v_in(scale + i);
-            times += times * more;
-            plus += plus * more;
+    const int64_t dim = a->dim;
+    const bool has_h = a->h.p != NULL;
+    v_real x = v_from(a->x, r * dim, type), out = v_from(a->r, r * dim, type);
+    v_real h = v_from(has_h ? a->h : a->x, r * dim, type),
+           row = {c->row ? row_room(c, r) : NULL, type, 0};
+    out.stream = c->row != NULL;
+    const int64_t fetch = mgk_max(1, FETCH_BYTES / (dim * mgk_real_size(type))) * dim;
+    int64_t done = 0;
+    for (; done + 2 * MGK_WIDTH <= dim; done += 2 * MGK_WIDTH) {
+        v_two v = v_read_two(x, done);
+        v_prefetch_two(x, fetch + done, false);
+        v_prefetch_two(h, fetch + done, false);
+        if (has_h) {
+            v_two more = v_read_two(h, done);
+            v = c->gate ? fma_two(load_two(c->gate + done), more, v)
+                        : (v_two){v.a + more.a, v.b + more.b};
         }
-        if (shift)
-            plus += v_in(shift + i);
-        MGK_UNROLL
-        for (int k = 0; k < count; k++) {
-            vf v = v_get(in, k * dim + i);
-            v_prefetch(sum ? s.x : in, (count + k) * dim + i);
-            if (sum && s.has_h)
-                v_prefetch(s.h, (count + k) * dim + i);
-            v_put(out, k * dim + i, (v - mean[k]) * rstd[k] * times + plus);
-        }
+        v_write_two(out, done, v);
+        if (row.p)
+            v_write_two(row, done, v);
+    }
+    MGK_EACH_VECTOR_FROM(done, i, dim, {
+        vf v = v_get(x, i);
+        if (has_h)
+            v = c->gate ? v_fma(v_in(c->gate + i), v_get(h, i), v) : v + v_get(h, i);
+        v_put(out, i, v);
+        if (row.p)
+            v_put(row, i, v);
     });
 }
 
-MGK_INLINE void norm_range(const mgk_norm_args *a, int64_t r, int64_t end, bool sum, int32_t type)
+/* A row whose statistics are known. */
+typedef struct known_row {
+    v_real in;
+    float mean, rstd;
+} known_row;
+
+/* (v - mean) * rstd * times + plus */
+MGK_INLINE vf norm_of(vf v, float mean, float rstd, vf times, vf plus, bool layer, bool shifted)
 {
-    int32_t stream = mgk_streams(a->y, a->rows, a->dim);
+    if (layer)
+        v -= mean;
+    v = v * rstd;
+    return shifted ? v_fma(v, times, plus) : v * times;
+}
+
+MGK_INLINE void write_row(const common_row *c, const known_row *k, v_real out, int64_t dim,
+                          int64_t fetch, bool layer, bool shifted)
+{
+    const v_real in = k->in;
+    const float mean = k->mean, rstd = k->rstd;
+    int64_t done = 0;
+    for (; done + 2 * MGK_WIDTH <= dim; done += 2 * MGK_WIDTH) {
+        v_two v = v_read_two(in, done), t = load_two(c->times + done);
+        v_two p = shifted ? load_two(c->plus + done) : t;
+        if (fetch)
+            v_prefetch_two(in, fetch + done, false);
+        v = (v_two){norm_of(v.a, mean, rstd, t.a, p.a, layer, shifted),
+                    norm_of(v.b, mean, rstd, t.b, p.b, layer, shifted)};
+        v_write_two(out, done, v);
+    }
+    MGK_EACH_VECTOR_FROM(done, i, dim, {
+        vf t = v_in(c->times + i);
+        vf p = shifted ? v_in(c->plus + i) : t;
+        v_put(out, i, norm_of(v_get(in, i), mean, rstd, t, p, layer, shifted));
+    });
+}
+
+MGK_INLINE known_row know_row(const mgk_norm_args *a, const common_row *c, int64_t r, int32_t type)
+{
+    const int64_t dim = a->dim;
+    known_row k = {.in = v_from(a->r.p ? a->r : a->x, r * dim, type)};
+    float square;
+    if (a->r.p)
+        residual_row(a, c, r, type);
+    if (c->row)
+        k.in.p = row_room(c, r);
+    if (a->kind == MGK_NORM_LAYER) {
+        k.mean = row_sum(k.in, dim, false, false, 0) / (float)dim;
+        square = row_sum(k.in, dim, true, true, k.mean);
+        if (a->mean.p)
+            MGK_F(a->mean)[r] = k.mean;
+    } else {
+        square = row_sum(k.in, dim, true, false, 0);
+    }
+    k.rstd = 1 / sqrtf(square / (float)dim + a->eps);
+    if (a->rstd.p)
+        MGK_F(a->rstd)[r] = k.rstd;
+    return k;
+}
+
+/* Rows of one sample, in groups of short rows. */
+MGK_INLINE void norm_sample(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
+                            int32_t stream, int32_t type)
+{
+    const bool layer = a->kind == MGK_NORM_LAYER;
+    const int64_t dim = a->dim, bytes = dim * mgk_real_size(type);
+    const int64_t group = mgk_max(1, mgk_min(GROUP, GROUP_BYTES / bytes));
+    const int64_t fetch = a->r.p ? 0 : mgk_max(1, FETCH_BYTES / bytes) * dim;
+    known_row k[GROUP];
+    for (int64_t count; r < end; r += count) {
+        count = mgk_min(group, end - r);
+        for (int64_t i = 0; i < count; i++)
+            k[i] = know_row(a, c, r + i, type);
+        v_real out = v_from(a->y, r * dim, type);
+        out.stream = stream;
+        for (int64_t i = 0; i < count; i++, v_next(&out, dim)) {
+            if (layer && c->plus)
+                write_row(c, &k[i], out, dim, fetch, true, true);
+            else if (layer)
+                write_row(c, &k[i], out, dim, fetch, true, false);
+            else if (c->plus)
+                write_row(c, &k[i], out, dim, fetch, false, true);
+            else
+                write_row(c, &k[i], out, dim, fetch, false, false);
+        }
+    }
+}
+
+/* Rows first .. end - 1. */
+MGK_INLINE void norm_range(const mgk_norm_args *a, int64_t r, int64_t end, float *room,
+                           int32_t type)
+{
+    const int32_t stream = mgk_streams(a->y, a->rows, a->dim);
+    const bool past = a->r.p && mgk_streams(a->r, a->rows, a->dim);
+    common_row c = {.times = room, .part = mgk_norm_room(a->dim) / NORM_ROWS};
+    if (a->bias.p || a->shift.p)
+        c.plus = room + c.part;
+    if (a->r.p && a->h.p && a->gate.p)
+        c.gate = room + 2 * c.part;
+    if (past)
+        c.row = room + 3 * c.part;
     while (r < end) {
         int64_t last = mgk_min(end, sample_end(a, r));
-        for (; r + GROUP <= last; r += GROUP)
-            norm_rows(a, r, GROUP, sum, type, stream);
-        for (; r < last; r++)
-            norm_rows(a, r, 1, sum, type, stream);
+        make_common(a, sample_of(a, r), &c, type);
+        norm_sample(a, &c, r, last, stream, type);
+        r = last;
     }
-    v_stream_end(stream);
+    v_stream_end(stream | past);
 }
 
 static int64_t rows_a_block(int64_t dim)
 {
-    return mgk_div_up(mgk_rows_a_block(dim), 4 * GROUP) * 4 * GROUP;
+    return mgk_div_up(mgk_rows_a_block(dim), 16) * 16;
 }
+
+typedef struct norm_job {
+    const mgk_norm_args *a;
+    float *room;
+} norm_job;
 
 static void norm_block(void *arg, int64_t block, int thread)
 {
-    const mgk_norm_args *a = arg;
-    (void)thread;
+    const norm_job *job = arg;
+    const mgk_norm_args *a = job->a;
     int64_t rows = rows_a_block(a->dim), end = mgk_min(a->rows, (block + 1) * rows);
-    if (a->r.p)
-        V_BY_DTYPE(a->x.dtype, norm_range, a, block * rows, end, true);
-    else
-        V_BY_DTYPE(a->x.dtype, norm_range, a, block * rows, end, false);
+    float *room = job->room + thread * mgk_norm_room(a->dim);
+    V_BY_DTYPE(a->x.dtype, norm_range, a, block * rows, end, room);
 }
 
 static void run_norm(const mgk_norm_args *a, mgk_exec *x)
 {
+    norm_job job = {a, x->workspace};
     if (a->dim > 0)
-        mgk_for(x, mgk_div_up(a->rows, rows_a_block(a->dim)), a->rows * a->dim, norm_block,
-                (void *)a);
+        mgk_for(x, mgk_div_up(a->rows, rows_a_block(a->dim)), a->rows * a->dim, norm_block, &job);
 }
 
 MGK_LAUNCH(norm)
