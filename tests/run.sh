@@ -4,15 +4,17 @@
 #
 #   format   clang-format 14 and shellcheck over the sources
 #   arch     the rules of ARCHITECTURE.md
-#   unit     tests/unit and tests/api: one program a part of the library
+#   unit     tests/unit: one program a part of the library
+#   api      tests/api: the public interface as a host uses it, every call and every promised status
 #   kernels  checkkernel: every variant of every op against its reference
 #   abi      the public interface: layout, symbols, manual, old clients (tests/abi)
 #   cli      the moviegen program: messages, exit statuses, outputs
 #   bindings the library from other languages
 #   examples the examples and the programs of README.md, from an installed copy
 #   asan     unit and kernels again, with AddressSanitizer and UBSan
-#   clang    unit and kernels again, built by clang             (--medium)
-#   tsan     unit again, with ThreadSanitizer                   (--medium)
+#   asan-api api again, with them                                (--medium)
+#   clang    unit, api and kernels again, built by clang         (--medium)
+#   tsan     unit and api again, with ThreadSanitizer            (--medium)
 #   large    tensors of more than 2^31 elements, in 10 GB; 1000 cancelled jobs (--medium)
 #   seeds    kernels again, with other random numbers           (--long)
 #
@@ -25,8 +27,8 @@ passed=0 failed=0 skipped=0
 jobs=$(nproc)
 suites=()
 export CC=gcc
-short=(format arch unit abi kernels cli bindings examples asan)
-medium=("${short[@]}" clang tsan large)
+short=(format arch unit api abi kernels cli bindings examples asan)
+medium=("${short[@]}" asan-api clang tsan large)
 long=("${medium[@]}" seeds)
 
 usage() {
@@ -40,7 +42,7 @@ for word in "$@"; do
         usage
         exit 0
         ;;
-    format | arch | unit | abi | kernels | cli | bindings | examples | asan | clang | tsan | large | seeds) suites+=("$word") ;;
+    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | asan-api | clang | tsan | large | seeds) suites+=("$word") ;;
     *)
         echo "run.sh: unknown suite '$word'; suites are ${long[*]}, options --medium and --long" >&2
         exit 2
@@ -114,9 +116,9 @@ build_plain() {
     build build-test
 }
 
-unit_suite() { # build folder, prefix of the names
+programs() { # folder of a build, prefix of the names
     local program
-    for program in "$1"/tests/test_*; do
+    for program in "$1"/test_*; do
         if [ -f "$program" ] && [ -x "$program" ]; then
             tap "$2$(basename "$program")" 900 \
                 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "$program"
@@ -152,18 +154,18 @@ suite_arch() {
         --library build-test/libmoviegen.so
 }
 suite_unit() {
+    build_plain && programs build-test/tests ''
+}
+suite_api() {
     build_plain || return
     rm -f "$logs/api.trace"
-    MOVIEGEN_TRACE=$logs/api.trace unit_suite build-test ''
+    MOVIEGEN_TRACE=$logs/api.trace programs build-test/tests/api ''
+    tap api-coverage 60 "$python" tests/abi/coverage.py --strict include/moviegen.h "$logs/api.trace"
 }
 suite_abi() {
     build_plain || return
     tap abi 300 "$python" tests/abi/check.py "$root" build-test
     tap abi-guards 300 "$python" tests/abi/mutations.py include/moviegen.h
-    if [ -s "$logs/api.trace" ]; then # which the suite unit leaves
-        "$python" tests/abi/coverage.py --report include/moviegen.h "$logs/api.trace" >"$logs/api-coverage.txt" &&
-            echo "abi: $(head -n 1 "$logs/api-coverage.txt"): build-test/logs/api-coverage.txt"
-    fi
 }
 suite_kernels() {
     build_plain && tap kernels 900 build-test/tests/kernels/checkkernel
@@ -180,14 +182,20 @@ suite_bindings() {
 suite_examples() {
     build_plain && tap examples 900 "$python" tests/examples/check.py build-test
 }
-suite_asan() {
+build_asan() {
     # What the library is told not to do (abort, print) the sanitizers do for it.
     export ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1
     export UBSAN_OPTIONS=print_stacktrace=1
     build build-asan -Db_sanitize=address,undefined -Db_lundef=false \
-        -Dc_args=-fno-sanitize-recover=all || return
-    unit_suite build-asan asan-
+        -Dc_args=-fno-sanitize-recover=all
+}
+suite_asan() {
+    build_asan || return
+    programs build-asan/tests asan-
     tap asan-kernels 900 build-asan/tests/kernels/checkkernel --cases 30
+}
+suite_asan-api() {
+    build_asan && programs build-asan/tests/api asan-
 }
 suite_clang() {
     if ! scripts/install-deps.sh clang; then
@@ -195,12 +203,14 @@ suite_clang() {
         return
     fi
     CC=clang build build-clang || return
-    unit_suite build-clang clang-
+    programs build-clang/tests clang-
+    programs build-clang/tests/api clang-
     tap clang-kernels 900 build-clang/tests/kernels/checkkernel
 }
 suite_tsan() {
     build build-tsan -Db_sanitize=thread -Db_lundef=false || return
-    unit_suite build-tsan tsan-
+    programs build-tsan/tests tsan-
+    programs build-tsan/tests/api tsan-
 }
 suite_large() {
     build_plain || return

@@ -19,20 +19,43 @@ HEAD = """/* Written by tests/abi/trace.py. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { MGEN_TRACED_STATUSES = 256 };
 
-/* Names and numbers go out in one write, so that programs side by side do not mix. */
-static inline void mgen_traced_write(const char *line, int length)
+/* What could not be written yet: some tests take away files and disk for a while. */
+typedef struct mgen_traced_lines {
+    atomic_flag busy;
+    int size;
+    char text[8192];
+} mgen_traced_lines;
+
+static inline int mgen_traced_append(const char *text, int size)
 {
     const char *path = getenv("MOVIEGEN_TRACE");
-    int file = path && *path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
-    if (file < 0)
-        return;
-    if (write(file, line, (size_t)length) != length)
-        (void)!write(2, "MOVIEGEN_TRACE: not written\\n", 28);
-    close(file);
+    if (!path || !*path)
+        return 1;
+    int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    int written = file >= 0 && write(file, text, (size_t)size) == size;
+    if (file >= 0)
+        close(file);
+    return written;
+}
+
+/* Lines go out in one write, so that programs side by side do not mix. */
+static inline void mgen_traced_write(const char *line, int length)
+{
+    static mgen_traced_lines waiting = {ATOMIC_FLAG_INIT, 0, {0}};
+    while (atomic_flag_test_and_set(&waiting.busy))
+        ;
+    if (waiting.size + length <= (int)sizeof waiting.text) {
+        memcpy(waiting.text + waiting.size, line, (size_t)length);
+        waiting.size += length;
+    }
+    if (mgen_traced_append(waiting.text, waiting.size))
+        waiting.size = 0;
+    atomic_flag_clear(&waiting.busy);
 }
 
 static inline void mgen_traced_note(atomic_bool *seen, const char *function, mgen_status status)

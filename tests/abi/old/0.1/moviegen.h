@@ -636,7 +636,7 @@ typedef struct mgen_trainer_params {
  *
  * @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE (an earlier stage's model is missing, the
  *         checkpoint is of another stage or recipe, or a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO,
- *         MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
+ *         MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
  *         MGEN_E_CANCELLED, or what a dataset's callback answered
  * Ownership: destroy with mgen_trainer_destroy().   Since 0.1
  */
