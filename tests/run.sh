@@ -216,7 +216,7 @@ suite_large() {
     build_plain || return
     tap large 900 env CMOCKA_MESSAGE_OUTPUT=TAP build-test/tests/large_tensors
     tap cancels 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER='test_cancel*' \
-        MOVIEGEN_CANCELS=1000 build-test/tests/test_guest
+        MOVIEGEN_CANCELS=1000 build-test/tests/api/test_guest
 }
 suite_seeds() {
     local seed
