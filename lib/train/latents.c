@@ -13,9 +13,9 @@
 
 enum { ENCODE_BATCH = 2 };
 
-/* The sample of clip i of all: to train on, then held out. */
 typedef struct work {
     mgen_context *ctx;
+    mgen_context *cache; /* where failures are told that do not matter; NULL = no cache */
     const mgi_latents_request *q;
     mgi_latents *l;
 } work;
@@ -124,7 +124,7 @@ static mgen_status load(const work *w, const char *path)
     const mgi_latents *l = w->l;
     char check[32];
     mgi_st_file st;
-    MGI_TRY(mgi_st_open(w->ctx, NULL, path, &st));
+    MGI_TRY(mgi_st_open(w->cache, NULL, path, &st));
     const mgi_st_entry *train = mgi_st_find(&st, "train"), *held = mgi_st_find(&st, "held");
     const mgi_json *said = st.metadata ? mgi_json_find(st.metadata, "check") : NULL;
     bool good = said && fits(train, l->clips, l->size) && fits(held, l->held, l->size);
@@ -136,9 +136,9 @@ static mgen_status load(const work *w, const char *path)
         memcpy(l->values, train->data, train->bytes);
         memcpy(l->values + l->clips * l->size, held->data, held->bytes);
     }
-    mgi_st_close(w->ctx, &st);
+    mgi_st_close(w->cache, &st);
     return good ? MGEN_OK
-                : mgi_fail(w->ctx, MGEN_E_CORRUPT, "the encoded clips '%s' are damaged", path);
+                : mgi_fail(w->cache, MGEN_E_CORRUPT, "the encoded clips '%s' are damaged", path);
 }
 
 static mgen_status store(const work *w, const char *path)
@@ -152,8 +152,8 @@ static mgen_status store(const work *w, const char *path)
     };
     const char *const metadata[] = {"format", "moviegen-latents", "check", check};
     snprintf(check, sizeof check, "%016" PRIx64, check_of(l, l->values, held));
-    MGI_TRY(mgi_dir_make(w->ctx, w->q->cache_dir));
-    return mgi_st_write(w->ctx, path, sources, 2, metadata, 2);
+    MGI_TRY(mgi_dir_make(w->cache, w->q->cache_dir));
+    return mgi_st_write(w->cache, path, sources, 2, metadata, 2);
 }
 
 static mgen_status take_captions(const work *w)
@@ -176,19 +176,19 @@ static mgen_status take_captions(const work *w)
 static mgen_status make(const work *w)
 {
     char name[64], path[MGI_PATH_MAX + 1] = "";
-    if (w->q->cache_dir && w->q->dataset->identity) {
+    if (w->cache) {
         snprintf(name, sizeof name, "latents-%016" PRIx64 ".safetensors", key_of(w));
         MGI_TRY(mgi_path_join(w->ctx, w->q->cache_dir, name, path, sizeof path));
         mgen_status status = load(w, path);
         if (status == MGEN_OK)
             return take_captions(w);
         if (status != MGEN_E_NOT_FOUND)
-            mgi_log(w->ctx, MGEN_LOG_WARN, "%s; they are made again", w->ctx->error_text);
+            mgi_log(w->ctx, MGEN_LOG_WARN, "%s; they are made again", w->cache->error_text);
     }
     MGI_TRY(encode(w, 0, w->l->clips));
     MGI_TRY(encode(w, w->l->clips, w->l->held));
-    if (path[0] && store(w, path) != MGEN_OK)
-        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded clips are not kept", w->ctx->error_text);
+    if (w->cache && store(w, path) != MGEN_OK)
+        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded clips are not kept", w->cache->error_text);
     return MGEN_OK;
 }
 
@@ -211,8 +211,12 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
     if (status == MGEN_OK && ds->kind != MGI_DATASET_TOYBOX)
         status = mgi_alloc_zero(ctx, (size_t)(out->clips + out->held), sizeof *out->captions,
                                 &out->captions);
+    work w = {.ctx = ctx, .q = q, .l = out};
+    if (status == MGEN_OK && q->cache_dir && ds->identity)
+        status = mgi_context_private(ctx, &w.cache);
     if (status == MGEN_OK)
-        status = make(&(work){ctx, q, out});
+        status = make(&w);
+    mgi_context_free(w.cache);
     if (status != MGEN_OK)
         mgi_latents_free(ctx, out);
     return status;

@@ -668,10 +668,13 @@ static void test_train_folder(void **state)
     ctx->progress = on_progress;
     uint8_t *first = train(&video, ds, NULL, NULL, &size);
     assert_int_equal(encoded, 5);
+    char said[256];
+    snprintf(said, sizeof(said), "%s", mgen_last_error(ctx));
     for (int i = 0; i < 4; i++) {
         encoded = 0;
         uint8_t *again = train(&video, ds, cache, NULL, &again_size);
         assert_int_equal(encoded, i == 1 ? 0 : 5);
+        assert_string_equal(mgen_last_error(ctx), said); /* a cache that fails is no failure */
         assert_same(first, size, again, again_size);
         if (i >= 1)
             change_cache(i - 1);
@@ -684,6 +687,11 @@ static void test_train_folder(void **state)
     ctx->progress = NULL;
     ctx->progress_user = NULL;
 
+    mgi_stage narrow = video;
+    narrow.video.columns_max = 1;
+    params.stage = &narrow;
+    assert_said(mgi_stage_text_to_video.create(ctx, &params, &run), MGEN_E_INVALID,
+                "the dataset's clips or the networks of stage \"video\"");
     tae.frames = 11;
     params.stage = &tae;
     assert_said(mgi_stage_autoencoder.create(ctx, &params, &run), MGEN_E_INVALID,
