@@ -160,7 +160,7 @@ typedef struct mgen_context_params {
     /** One line of text without newline; NULL = silent. May come from any thread. */
     void (*log)(void *user, int32_t level, const char *text);
     void *log_user; /**< given to log */
-    /** Called by blocking calls that take long (opening models, encoding a dataset, evaluating), from
+    /** Called by blocking calls that take long (opening models, encoding a dataset), from
      *  the calling thread, with done <= total; a non-zero answer cancels. NULL = none. */
     int32_t (*progress)(void *user, const char *what, uint64_t done, uint64_t total);
     void *progress_user; /**< given to progress */

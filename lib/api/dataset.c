@@ -6,21 +6,6 @@
 
 #include <stdio.h>
 
-enum { SIDE_MIN = 8, SIDE_MAX = 4096, FRAMES_MAX = 4096 };
-
-static mgen_status params_in(mgen_context *ctx, const mgen_dataset_params *theirs,
-                             mgen_dataset_params *p)
-{
-    MGI_TRY(mgi_struct_in(ctx, p, sizeof *p, sizeof *p, theirs, "dataset params"));
-    if (p->width % 8 || p->height % 8 || p->width < SIDE_MIN || p->height < SIDE_MIN ||
-        p->width > SIDE_MAX || p->height > SIDE_MAX || !p->frames || p->frames > FRAMES_MAX)
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "dataset params: width and height are multiples of 8, %d..%d, frames is "
-                        "1..%d; they are %u, %u, %u",
-                        SIDE_MIN, SIDE_MAX, FRAMES_MAX, p->width, p->height, p->frames);
-    return MGEN_OK;
-}
-
 mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out)
 {
     if (!ctx || !out)
@@ -36,10 +21,7 @@ mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *pa
     if (!ctx || !out)
         return MGEN_E_INVALID;
     *out = NULL;
-    MGI_TRY(params_in(ctx, params, &p));
-    if (!p.read || !p.count || p.count > INT64_MAX)
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "dataset params: read is needed, and count is 1 or more");
+    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "dataset params"));
     return mgi_dataset_host(ctx, &p, out);
 }
 
@@ -52,10 +34,7 @@ mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir, const mgen_dat
     *out = NULL;
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, dir, "the folder", MGI_PATH_MAX - MGI_NAME_MAX - 1));
-    MGI_TRY(params_in(ctx, params, &p));
-    if (p.read || p.count || p.released)
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "dataset params: read, released and count are for mgen_dataset_create()");
+    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "dataset params"));
     return mgi_dataset_folder(ctx, dir, &p, out);
 }
 

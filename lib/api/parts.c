@@ -71,9 +71,11 @@ static mgen_status write_frames(void *user, int64_t first, int64_t count, const 
     return MGEN_OK;
 }
 
-/* Frames and latents of the caller, checked, and that they belong to each other. */
+/* Frames and latents of the caller, checked, and that they belong to each other; latents that are only read
+ * may hold more frames. */
 static mgen_status film_in(mgen_context *ctx, const mgen_tae *tae, const mgen_frames *frames,
-                           const mgen_latents *latents, mgi_pixels *pixels, mgen_latents *z)
+                           const mgen_latents *latents, bool more, mgi_pixels *pixels,
+                           mgen_latents *z)
 {
     int64_t want[4];
     if (!ctx)
@@ -85,15 +87,15 @@ static mgen_status film_in(mgen_context *ctx, const mgen_tae *tae, const mgen_fr
     MGI_TRY(mgi_latents_in(ctx, latents, "latents", z));
     const int64_t film[3] = {pixels->frames, pixels->height, pixels->width};
     MGI_TRY(mgi_latent_dims(ctx, &tae->net, film, want));
-    if (z->frames != want[0] || z->height != want[1] || z->width != want[2] ||
-        z->channels != want[3])
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "the latents of %lld frames of %lld x %lld are %lld x %lld x %lld x %lld "
-                        "(frames, height, width, channels), not %u x %u x %u x %u",
-                        (long long)film[0], (long long)film[2], (long long)film[1],
-                        (long long)want[0], (long long)want[1], (long long)want[2],
-                        (long long)want[3], z->frames, z->height, z->width, z->channels);
-    return MGEN_OK;
+    if ((z->frames == want[0] || (more && z->frames > want[0])) && z->height == want[1] &&
+        z->width == want[2] && z->channels == want[3])
+        return MGEN_OK;
+    return mgi_fail(ctx, MGEN_E_INVALID,
+                    "the latents of %lld frames of %lld x %lld are %lld x %lld x %lld x %lld "
+                    "(frames, height, width, channels), not %u x %u x %u x %u",
+                    (long long)film[0], (long long)film[2], (long long)film[1], (long long)want[0],
+                    (long long)want[1], (long long)want[2], (long long)want[3], z->frames,
+                    z->height, z->width, z->channels);
 }
 
 mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae, const mgen_frames *frames,
@@ -101,7 +103,7 @@ mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae, const mgen_f
 {
     mgi_pixels p;
     mgen_latents z;
-    MGI_TRY(film_in(ctx, tae, frames, latents, &p, &z));
+    MGI_TRY(film_in(ctx, tae, frames, latents, false, &p, &z));
     return mgi_encode_film(ctx, &tae->net, (const int64_t[]){p.frames, p.height, p.width},
                            read_frames, &p, z.data);
 }
@@ -111,7 +113,7 @@ mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae, const mgen_l
 {
     mgi_pixels p;
     mgen_latents z;
-    MGI_TRY(film_in(ctx, tae, frames, latents, &p, &z));
+    MGI_TRY(film_in(ctx, tae, frames, latents, true, &p, &z));
     return mgi_decode_film(ctx, &tae->net, z.data,
                            (const int64_t[]){z.frames, z.height, z.width, z.channels}, p.frames,
                            write_frames, &p);

@@ -153,6 +153,7 @@ mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *fi
         MGI_TRY(mgi_st_read_f32(m->ctx, e, mgi_f32(p->value), p->value->count));
         claimed++;
     }
+    MGI_TRY(mgi_progress(m->ctx, "reading weights", (uint64_t)m->count, (uint64_t)m->count));
     if (claimed != st->count)
         return mgi_fail(m->ctx, MGEN_E_CORRUPT,
                         "%s: holds %lld tensors, but its configuration names only %lld of them",

@@ -416,6 +416,13 @@ static void test_codec(void **state)
     for (int i = 0; i < 3 * 8 * 8 * 4; i++)
         assert_true(isfinite(a.data[i]) && fabsf(a.data[i] - b.data[i]) < 1e-3f);
     assert_int_equal(mgen_tae_decode(ctx, pipe.tae, &a, &bytes), MGEN_OK);
+    uint8_t *few = test_malloc(2 * 64 * 64 * 3); /* the first frames of what was decoded */
+    floats = bytes;
+    floats.count = 2;
+    floats.plane[0] = few;
+    assert_int_equal(mgen_tae_decode(ctx, pipe.tae, &a, &floats), MGEN_OK);
+    assert_memory_equal(few, u8, 2 * 64 * 64 * 3);
+    test_free(few);
     bytes.count = 25; /* more than 3 latent frames hold */
     assert_int_equal(mgen_tae_encode(ctx, pipe.tae, &bytes, &a), MGEN_E_INVALID);
     assert_non_null(strstr(mgen_last_error(ctx), "4"));

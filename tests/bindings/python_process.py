@@ -11,7 +11,7 @@ from test_python import MODEL, PROMPT
 from python_training import RECIPE
 
 BEGIN = f"""
-import gc, os, sys, threading, time
+import gc, os, sys, threading, time, warnings
 import moviegen
 model, prompt = {MODEL!r}, {PROMPT!r}
 context = moviegen.Context(threads=1)
@@ -176,6 +176,7 @@ clip = pipeline.generate(prompt, steps=1)
 other = moviegen.Context(threads=2)
 job = moviegen.Pipeline(other, model).start(prompt, steps=1000)
 sys.stdout.flush()
+warnings.simplefilter("ignore")  # newer interpreters advise against forking beside threads
 child = os.fork()
 if not child:
     pipeline.close()
