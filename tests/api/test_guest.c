@@ -24,9 +24,10 @@ static uint8_t *pixels_of(mgen_context *ctx, const mgen_pipeline *pipe, uint64_t
 {
     mgen_generate_params p = request(seed);
     mgen_clip *clip;
-    uint8_t *copy = malloc(TINY_BYTES);
-    if (!copy || generate(ctx, pipe, &p, &clip) != MGEN_OK)
+    if (generate(ctx, pipe, &p, &clip) != MGEN_OK)
         fail_msg("%s", mgen_last_error(ctx));
+    uint8_t *copy = malloc(TINY_BYTES);
+    assert_non_null(copy);
     memcpy(copy, mgen_clip_pixels(clip), TINY_BYTES);
     mgen_clip_destroy(clip);
     return copy;

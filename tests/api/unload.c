@@ -20,7 +20,11 @@ typedef struct calls {
     __typeof__(&mgen_pipeline_close) pipeline_close;
     __typeof__(&mgen_generate_start) generate_start;
     __typeof__(&mgen_job_wait) job_wait;
+    __typeof__(&mgen_job_take_clip) job_take_clip;
     __typeof__(&mgen_job_destroy) job_destroy;
+    __typeof__(&mgen_clip_pixels) clip_pixels;
+    __typeof__(&mgen_clip_write) clip_write;
+    __typeof__(&mgen_clip_destroy) clip_destroy;
     __typeof__(&mgen_tae_open) tae_open;
     __typeof__(&mgen_tae_release) tae_release;
     __typeof__(&mgen_noise) noise;
@@ -31,7 +35,8 @@ static bool find(void *library, calls *c)
 {
     static const char *const names[] = {
         "mgen_context_create", "mgen_context_destroy", "mgen_last_error", "mgen_pipeline_open",
-        "mgen_pipeline_close", "mgen_generate_start",  "mgen_job_wait",   "mgen_job_destroy",
+        "mgen_pipeline_close", "mgen_generate_start",  "mgen_job_wait",   "mgen_job_take_clip",
+        "mgen_job_destroy",    "mgen_clip_pixels",     "mgen_clip_write", "mgen_clip_destroy",
         "mgen_tae_open",       "mgen_tae_release",     "mgen_noise",      "mgen_tae_decode"};
     void *found[sizeof names / sizeof *names];
     _Static_assert(sizeof found == sizeof *c, "one name a call, in their order");
@@ -44,13 +49,17 @@ static bool find(void *library, calls *c)
 
 static uint8_t pixels[SIDE * SIDE * 3];
 
-static mgen_frames view(void)
+/* Through the plug-in where there is one: it may stay, the library goes. */
+static bool write_film(const calls *c, mgen_context *ctx, const mgen_clip *clip)
 {
-    mgen_frames f = MGEN_FRAMES_INIT;
-    f.width = f.height = SIDE;
-    f.count = 1;
-    f.plane[0] = pixels;
-    return f;
+    char folder[] = "/tmp/mgen-unload-XXXXXX", path[64];
+    if (!mkdtemp(folder))
+        return false;
+    snprintf(path, sizeof path, "%s/film.mp4", folder);
+    mgen_status status = c->clip_write(ctx, clip, path);
+    unlink(path);
+    rmdir(folder);
+    return status == MGEN_OK || status == MGEN_E_UNSUPPORTED;
 }
 
 /* A picture in two steps, from all networks. */
@@ -59,13 +68,16 @@ static bool generate(const calls *c, mgen_context *ctx, const char *model)
     mgen_generate_params params = MGEN_GENERATE_PARAMS_INIT;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_job *job = NULL;
-    mgen_frames frames = view();
+    mgen_clip *clip = NULL;
     params.prompt = "a red ball rolls left on grass";
     params.frames = 1;
     params.steps = 2;
-    params.into = &frames;
     bool good = !c->pipeline_open(ctx, model, &pipe) &&
-                !c->generate_start(ctx, &pipe, &params, &job) && !c->job_wait(job, -1);
+                !c->generate_start(ctx, &pipe, &params, &job) && !c->job_wait(job, -1) &&
+                !c->job_take_clip(job, &clip) && write_film(c, ctx, clip);
+    if (good)
+        memcpy(pixels, c->clip_pixels(clip), sizeof pixels);
+    c->clip_destroy(clip);
     c->job_destroy(job);
     c->pipeline_close(&pipe);
     return good;
@@ -76,7 +88,7 @@ static bool decode_noise(const calls *c, mgen_context *ctx, const char *model)
 {
     static float values[SIDE / 8 * SIDE / 8 * 16];
     mgen_latents z = {sizeof z, 1, SIDE / 8, SIDE / 8, 16, 0, values};
-    mgen_frames frames = view();
+    mgen_frames frames = {sizeof frames, MGEN_FORMAT_RGB8, SIDE, SIDE, 1, 0, {pixels}, {0}, {0}};
     mgen_tae *tae = NULL;
     bool good = !c->tae_open(ctx, model, "tae", &tae) && !c->noise(ctx, 1, &z) &&
                 !c->tae_decode(ctx, tae, &z, &frames);
