@@ -13,7 +13,7 @@
 #include "io/path.h"
 #include "media/media.h"
 #include "tensor/device.h"
-#include "text/byte_tokenizer.h"
+#include "tiny_stages.h"
 #include "train/checkpoint.h"
 
 #include <dirent.h>
@@ -470,70 +470,25 @@ static void test_list(void **state)
 
 /* ---- training ------------------------------------------------------------------------------------- */
 
-static const mgi_optimizer_recipe optimizer = {.lr = 0.001,
-                                               .lr_final = 0.1,
-                                               .beta1 = 0.9,
-                                               .beta2 = 0.99,
-                                               .eps = 1e-8,
-                                               .clip = 1.0,
-                                               .ema = 0.9};
-
 enum { STEPS = 4 };
 
 static mgi_stage autoencoder_stage(void)
 {
-    return (mgi_stage){.name = "tae",
-                       .kind = MGI_STAGE_AUTOENCODER,
-                       .steps = STEPS,
-                       .batch = 2,
-                       .validate_every = 4,
-                       .optimizer = optimizer,
-                       .tae = {.levels = 4,
-                               .channels = {4, 6, 8, 8},
-                               .latent_channels = 4,
-                               .blocks = 1,
-                               .temporal = true},
-                       .frames = 9,
-                       .image_every = 2,
-                       .image_batch = 4,
-                       .l1 = 1,
-                       .mse = 10,
-                       .kl = 0.001};
+    mgi_stage stage = tiny_autoencoder(STEPS, 2);
+    stage.validate_every = 4;
+    return stage;
 }
 
 static mgi_stage video_stage(void)
 {
-    return (mgi_stage){.name = "video",
-                       .kind = MGI_STAGE_TEXT_TO_VIDEO,
-                       .steps = STEPS,
-                       .batch = 3,
-                       .validate_every = 4,
-                       .optimizer = optimizer,
-                       .tae_name = "tae",
-                       .text = {.vocab = MGI_BYTE_VOCAB,
-                                .dim = 24,
-                                .layers = 1,
-                                .heads = 2,
-                                .head_dim = 12,
-                                .ff_dim = 32,
-                                .buckets = 8,
-                                .max_distance = 16,
-                                .tokens_max = 96},
-                       .video = {.layers = 1,
-                                 .dim = 24,
-                                 .heads = 2,
-                                 .ff_dim = 40,
-                                 .channels = 4,
-                                 .patch_t = 1,
-                                 .patch_h = 1,
-                                 .patch_w = 1,
-                                 .frames_max = 4,
-                                 .rows_max = 8,
-                                 .columns_max = 8,
-                                 .text_dim = 24,
-                                 .time_dim = 16},
-                       .clips = 1000,
-                       .drop = 0.2};
+    mgi_stage stage = tiny_text_to_video(STEPS, 3);
+    stage.validate_every = 4;
+    stage.clips = 1000;
+    stage.recompute = MGI_RECOMPUTE_NONE;
+    stage.video.layers = 1;
+    stage.video.frames_max = 4;
+    stage.video.patch_h = stage.video.patch_w = 1;
+    return stage;
 }
 
 static uint8_t *load(const char *name, size_t *size)

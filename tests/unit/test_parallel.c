@@ -2,7 +2,7 @@
  * Data-parallel training: ranks that share each batch train as one does. */
 #include "core/alloc.h"
 #include "tensor/device.h"
-#include "text/byte_tokenizer.h"
+#include "tiny_stages.h"
 #include "train/stage.h"
 
 #include <math.h>
@@ -20,69 +20,6 @@
 enum { RANKS_MAX = 4, STEPS = 2 };
 
 static char folder[] = "/tmp/mgi-parallel-XXXXXX";
-
-static const mgi_optimizer_recipe optimizer = {.lr = 0.001,
-                                               .lr_final = 0.1,
-                                               .beta1 = 0.9,
-                                               .beta2 = 0.99,
-                                               .eps = 1e-8,
-                                               .clip = 1.0,
-                                               .ema = 0.9};
-
-static mgi_stage autoencoder_stage(void)
-{
-    return (mgi_stage){.name = "tae",
-                       .kind = MGI_STAGE_AUTOENCODER,
-                       .steps = STEPS,
-                       .batch = 4,
-                       .optimizer = optimizer,
-                       .tae = {.levels = 4,
-                               .channels = {4, 6, 8, 8},
-                               .latent_channels = 4,
-                               .blocks = 1,
-                               .temporal = true},
-                       .frames = 9,
-                       .image_every = 2,
-                       .image_batch = 8,
-                       .l1 = 1,
-                       .mse = 10,
-                       .kl = 0.001};
-}
-
-static mgi_stage video_stage(void)
-{
-    return (mgi_stage){.name = "video",
-                       .kind = MGI_STAGE_TEXT_TO_VIDEO,
-                       .steps = STEPS,
-                       .batch = 8,
-                       .optimizer = optimizer,
-                       .tae_name = "tae",
-                       .text = {.vocab = MGI_BYTE_VOCAB,
-                                .dim = 24,
-                                .layers = 1,
-                                .heads = 2,
-                                .head_dim = 12,
-                                .ff_dim = 32,
-                                .buckets = 8,
-                                .max_distance = 16,
-                                .tokens_max = 96},
-                       .video = {.layers = 2,
-                                 .dim = 24,
-                                 .heads = 2,
-                                 .ff_dim = 40,
-                                 .channels = 4,
-                                 .patch_t = 1,
-                                 .patch_h = 2,
-                                 .patch_w = 2,
-                                 .frames_max = 8,
-                                 .rows_max = 8,
-                                 .columns_max = 8,
-                                 .text_dim = 24,
-                                 .time_dim = 16},
-                       .clips = 4,
-                       .recompute = MGI_RECOMPUTE_SELECTIVE,
-                       .drop = 0.2};
-}
 
 /* What one rank saw. */
 typedef struct rank {
@@ -233,7 +170,7 @@ static void compare(const mgi_stage *stage)
 static void test_autoencoder(void **state)
 {
     (void)state;
-    const mgi_stage stage = autoencoder_stage();
+    const mgi_stage stage = tiny_autoencoder(STEPS, 4);
     compare(&stage);
 }
 
@@ -241,7 +178,7 @@ static void test_autoencoder(void **state)
 static void test_video(void **state)
 {
     (void)state;
-    const mgi_stage stage = video_stage();
+    const mgi_stage stage = tiny_text_to_video(STEPS, 8);
     compare(&stage);
 }
 
@@ -249,7 +186,7 @@ static void test_video(void **state)
 static void test_share(void **state)
 {
     (void)state;
-    mgi_stage stage = video_stage();
+    mgi_stage stage = tiny_text_to_video(STEPS, 8);
     rank ranks[2];
     stage.batch = 3;
     run_ranks(&stage, 2, false, ranks);

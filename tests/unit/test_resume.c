@@ -3,7 +3,7 @@
  * nothing. */
 #include "core/alloc.h"
 #include "tensor/device.h"
-#include "text/byte_tokenizer.h"
+#include "tiny_stages.h"
 #include "train/checkpoint.h"
 
 #include <setjmp.h>
@@ -21,75 +21,25 @@ enum { STEPS = 6, BREAK = 3 };
 static char folder[] = "/tmp/mgi-resume-XXXXXX";
 static mgen_context *ctx;
 
-static const mgi_optimizer_recipe optimizer = {.lr = 0.001,
-                                               .lr_final = 0.1,
-                                               .warmup = 2,
-                                               .cosine_from = 0.5,
-                                               .beta1 = 0.9,
-                                               .beta2 = 0.99,
-                                               .eps = 1e-8,
-                                               .weight_decay = 0.01,
-                                               .clip = 1.0,
-                                               .skip_factor = 8.0,
-                                               .ema = 0.9};
+static mgi_stage changed(mgi_stage stage, int32_t dtype)
+{
+    stage.validate_every = 4;
+    stage.dtype = dtype;
+    stage.optimizer.warmup = 2;
+    stage.optimizer.cosine_from = 0.5;
+    stage.optimizer.weight_decay = 0.01;
+    stage.optimizer.skip_factor = 8.0;
+    return stage;
+}
 
 static mgi_stage autoencoder_stage(int32_t dtype)
 {
-    return (mgi_stage){.name = "tae",
-                       .kind = MGI_STAGE_AUTOENCODER,
-                       .steps = STEPS,
-                       .batch = 2,
-                       .validate_every = 4,
-                       .dtype = dtype,
-                       .optimizer = optimizer,
-                       .tae = {.levels = 4,
-                               .channels = {4, 6, 8, 8},
-                               .latent_channels = 4,
-                               .blocks = 1,
-                               .temporal = true},
-                       .frames = 9,
-                       .image_every = 2,
-                       .image_batch = 4,
-                       .l1 = 1,
-                       .mse = 10,
-                       .kl = 0.001};
+    return changed(tiny_autoencoder(STEPS, 2), dtype);
 }
 
 static mgi_stage video_stage(int32_t dtype)
 {
-    return (mgi_stage){.name = "video",
-                       .kind = MGI_STAGE_TEXT_TO_VIDEO,
-                       .steps = STEPS,
-                       .batch = 4,
-                       .validate_every = 4,
-                       .dtype = dtype,
-                       .optimizer = optimizer,
-                       .tae_name = "tae",
-                       .text = {.vocab = MGI_BYTE_VOCAB,
-                                .dim = 24,
-                                .layers = 1,
-                                .heads = 2,
-                                .head_dim = 12,
-                                .ff_dim = 32,
-                                .buckets = 8,
-                                .max_distance = 16,
-                                .tokens_max = 96},
-                       .video = {.layers = 2,
-                                 .dim = 24,
-                                 .heads = 2,
-                                 .ff_dim = 40,
-                                 .channels = 4,
-                                 .patch_t = 1,
-                                 .patch_h = 2,
-                                 .patch_w = 2,
-                                 .frames_max = 8,
-                                 .rows_max = 8,
-                                 .columns_max = 8,
-                                 .text_dim = 24,
-                                 .time_dim = 16},
-                       .clips = 4,
-                       .recompute = MGI_RECOMPUTE_SELECTIVE,
-                       .drop = 0.2};
+    return changed(tiny_text_to_video(STEPS, 4), dtype);
 }
 
 static const struct mgi_stage_kind *kind_of(const mgi_stage *stage)

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ * The two kinds of training stages, as small as they can be: what tests that train begin with and change. */
+#ifndef TESTS_UNIT_TINY_STAGES_H
+#define TESTS_UNIT_TINY_STAGES_H
+
+#include "text/byte_tokenizer.h"
+#include "train/recipe.h"
+
+static const mgi_optimizer_recipe tiny_optimizer = {.lr = 0.001,
+                                                    .lr_final = 0.1,
+                                                    .beta1 = 0.9,
+                                                    .beta2 = 0.99,
+                                                    .eps = 1e-8,
+                                                    .clip = 1.0,
+                                                    .ema = 0.9};
+
+static inline mgi_stage tiny_autoencoder(int64_t steps, int64_t batch)
+{
+    return (mgi_stage){.name = "tae",
+                       .kind = MGI_STAGE_AUTOENCODER,
+                       .steps = steps,
+                       .batch = batch,
+                       .optimizer = tiny_optimizer,
+                       .tae = {.levels = 4,
+                               .channels = {4, 6, 8, 8},
+                               .latent_channels = 4,
+                               .blocks = 1,
+                               .temporal = true},
+                       .frames = 9,
+                       .image_every = 2,
+                       .image_batch = 2 * batch,
+                       .l1 = 1,
+                       .mse = 10,
+                       .kl = 0.001};
+}
+
+static inline mgi_stage tiny_text_to_video(int64_t steps, int64_t batch)
+{
+    return (mgi_stage){.name = "video",
+                       .kind = MGI_STAGE_TEXT_TO_VIDEO,
+                       .steps = steps,
+                       .batch = batch,
+                       .optimizer = tiny_optimizer,
+                       .tae_name = "tae",
+                       .text = {.vocab = MGI_BYTE_VOCAB,
+                                .dim = 24,
+                                .layers = 1,
+                                .heads = 2,
+                                .head_dim = 12,
+                                .ff_dim = 32,
+                                .buckets = 8,
+                                .max_distance = 16,
+                                .tokens_max = 96},
+                       .video = {.layers = 2,
+                                 .dim = 24,
+                                 .heads = 2,
+                                 .ff_dim = 40,
+                                 .channels = 4,
+                                 .patch_t = 1,
+                                 .patch_h = 2,
+                                 .patch_w = 2,
+                                 .frames_max = 8,
+                                 .rows_max = 8,
+                                 .columns_max = 8,
+                                 .text_dim = 24,
+                                 .time_dim = 16},
+                       .clips = 4,
+                       .recompute = MGI_RECOMPUTE_SELECTIVE,
+                       .drop = 0.2};
+}
+
+#endif
