@@ -376,6 +376,16 @@ MGEN_API uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe);
 
 #define MGEN_SCHEDULE_LINEAR_QUADRATIC 0 /**< the report's: 50 steps follow the first of 250 */
 #define MGEN_SCHEDULE_LINEAR           1 /**< even steps */
+#define MGEN_SCHEDULE_LINEAR_QUADRATIC_1000                                                        \
+    2 /**< the report's other: 50 steps follow the first of 1000 */
+
+#define MGEN_SOLVER_EULER    0 /**< the report's: first order, one evaluation of the model a step */
+#define MGEN_SOLVER_MIDPOINT 1 /**< second order, two evaluations a step */
+#define MGEN_SOLVER_DOPRI5                                                                         \
+    2 /**< Dormand and Prince's 5(4): steps as long as a relative and absolute error of 1e-3 allows.
+           `steps` are the attempts it may make, of six evaluations each; the schedule gives the
+           first one's length. Progress and previews tell the share of `steps` that its time has
+           reached: numbers come again or are left out */
 
 /** Latents in somebody's memory: a view of frames x height x width x channels floats. */
 typedef struct mgen_latents {
@@ -410,8 +420,13 @@ typedef struct mgen_generate_params {
     int32_t (*on_frames)(void *user, uint64_t first, const mgen_frames *frames);
     void *user; /**< given to the three callbacks, which come from the job's thread */
     const mgen_frames
-        *into; /**< the whole clip is written here, and the job keeps none; the struct is
+        *into;           /**< the whole clip is written here, and the job keeps none; the struct is
                                   read during the call, its planes are kept until the end. NULL = no */
+    uint32_t solver;     /**< MGEN_SOLVER_* */
+    float guidance_from; /**< guidance is for times (0 = noise, 1 = data) from here, 0..1, */
+    float guidance_to;   /**< to here, both included, guidance_from..1; 0 = 1. Other times take half
+                              the work */
+    uint32_t reserved0;  /**< must be 0 */
 } mgen_generate_params;
 
 typedef struct mgen_job mgen_job; /**< one request under way */
@@ -423,7 +438,7 @@ typedef struct mgen_estimate {
     uint32_t frames;        /**< of the clip */
     uint64_t host_bytes; /**< beyond what is held now: what the job adds at its highest, at most */
     uint64_t device_bytes; /**< the same on the device; 0 on the CPU */
-    double flops;          /**< floating point operations of the products */
+    double flops;          /**< floating point operations of the products; with DOPRI5 at most */
 } mgen_estimate;
 
 /** Find out what a request needs without starting it. `out` as its INIT macro made it. @return as
@@ -458,7 +473,8 @@ MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline 
  *
  * @param timeout_ms  milliseconds to wait; negative = no limit
  * @return MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else the job's own end: MGEN_E_CANCELLED,
- *         MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC (damaged weights)
+ *         MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC (damaged weights, or DOPRI5 was not at the
+ *         end after `steps` attempts)
  * Since 0.1
  */
 MGEN_API mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms);
@@ -725,6 +741,8 @@ typedef struct mgen_eval_params {
     int32_t (*on_progress)(void *user, uint32_t done,
                            uint32_t total); /**< after each batch; NULL = none */
     void *user;                             /**< given to on_progress */
+    uint32_t schedule, solver;              /**< as in mgen_generate_params */
+    float guidance_from, guidance_to;       /**< as in mgen_generate_params */
 } mgen_eval_params;
 
 /** Measure a pipeline in the toybox. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
@@ -746,14 +764,14 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0}
 #define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
-#define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0}
 #define MGEN_ESTIMATE_INIT        {(uint32_t)sizeof(mgen_estimate), 0, 0, 0, 0, 0, 0.0}
 #define MGEN_JOB_INFO_INIT        {(uint32_t)sizeof(mgen_job_info), 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_TEXT_INIT            {(uint32_t)sizeof(mgen_text), 0, 0, 0, 0}
 #define MGEN_DATASET_PARAMS_INIT  {(uint32_t)sizeof(mgen_dataset_params), 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_TRAINER_PARAMS_INIT  {(uint32_t)sizeof(mgen_trainer_params), 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_PLAN_PARAMS_INIT     {(uint32_t)sizeof(mgen_plan_params), 0, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_EVAL_PARAMS_INIT     {(uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0}
+#define MGEN_EVAL_PARAMS_INIT     {(uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0.0f}
 /* clang-format on */
 
 #ifdef __cplusplus

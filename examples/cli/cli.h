@@ -70,6 +70,26 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
         "--guidance", NULL, OPTION_REAL, (out), 0.001, 100, "G",                                   \
             "classifier-free guidance scale; 1 = off (default: 7.5)"                               \
     }
+#define OPTION_SOLVER(out)                                                                         \
+    {                                                                                              \
+        "--solver", NULL, OPTION_TEXT, (out), 0, 0, "NAME",                                        \
+            "euler, midpoint, or dopri5, which takes at most --steps (default: euler)"             \
+    }
+#define OPTION_SCHEDULE(out)                                                                       \
+    {                                                                                              \
+        "--schedule", NULL, OPTION_TEXT, (out), 0, 0, "NAME",                                      \
+            "linear-quadratic, linear or linear-quadratic-1000 (default: linear-quadratic)"        \
+    }
+#define OPTION_GUIDANCE_FROM(out)                                                                  \
+    {                                                                                              \
+        "--guidance-from", NULL, OPTION_REAL, (out), 0, 1, "T",                                    \
+            "time, 0 (noise) to 1 (film), from which on there is guidance (default: 0)"            \
+    }
+#define OPTION_GUIDANCE_TO(out)                                                                    \
+    {                                                                                              \
+        "--guidance-to", NULL, OPTION_REAL, (out), 0, 1, "T",                                      \
+            "time up to which there is guidance (default: 1)"                                      \
+    }
 #define OPTION_QUIET(out)                                                                          \
     {                                                                                              \
         "--quiet", "-q", OPTION_FLAG, (out), 0, 0, NULL, "no progress, no messages but errors"     \
@@ -87,6 +107,17 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
 #define DEFAULT_SEED     1
 #define DEFAULT_STEPS    50
 #define DEFAULT_GUIDANCE 7.5
+
+/* ---- sampling.c: how generate and eval go along the flow ---- */
+
+typedef struct cli_sampling { /* of the options above; all 0: the defaults */
+    const char *solver, *schedule;
+    double guidance_from, guidance_to;
+} cli_sampling;
+
+/* The names as MGEN_SOLVER_* and MGEN_SCHEDULE_*. False: explained. */
+bool sampling_numbers(const cli_command *command, const cli_sampling *s, uint32_t *solver,
+                      uint32_t *schedule);
 
 /* ---- session.c: context, model, interruption ---- */
 

@@ -9,6 +9,7 @@ typedef struct eval_options {
     uint64_t seed;
     uint32_t n, steps, threads;
     double guidance;
+    cli_sampling sampling;
     bool json, quiet;
 } eval_options;
 
@@ -61,6 +62,8 @@ static int evaluate(cli_session *s, const eval_options *o)
     mgen_eval_params params = MGEN_EVAL_PARAMS_INIT;
     mgen_report *report;
     progress p;
+    if (!sampling_numbers(s->command, &o->sampling, &params.solver, &params.schedule))
+        return STATUS_USAGE;
     if (!session_load(s, o->model))
         return STATUS_ERROR;
     params.protocol = o->protocol;
@@ -68,6 +71,8 @@ static int evaluate(cli_session *s, const eval_options *o)
     params.seed = o->seed;
     params.steps = o->steps;
     params.guidance = (float)o->guidance;
+    params.guidance_from = (float)o->sampling.guidance_from;
+    params.guidance_to = (float)o->sampling.guidance_to;
     params.on_progress = on_progress;
     params.user = &p;
     progress_start(&p, "measuring", o->quiet);
@@ -93,6 +98,10 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_SEED(&o.seed),
         OPTION_STEPS(&o.steps),
         OPTION_GUIDANCE(&o.guidance),
+        OPTION_SOLVER(&o.sampling.solver),
+        OPTION_SCHEDULE(&o.sampling.schedule),
+        OPTION_GUIDANCE_FROM(&o.sampling.guidance_from),
+        OPTION_GUIDANCE_TO(&o.sampling.guidance_to),
         OPTION_THREADS(&o.threads),
         OPTION_JSON(&o.json),
         OPTION_QUIET(&o.quiet),

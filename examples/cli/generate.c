@@ -14,6 +14,7 @@ typedef struct generate_options {
     uint64_t seed;
     uint32_t steps, frames, threads;
     double guidance;
+    cli_sampling sampling;
     bool json, quiet;
 } generate_options;
 
@@ -186,6 +187,8 @@ static int generate(cli_session *s, const generate_options *o)
     bool fallback;
     progress p;
 
+    if (!sampling_numbers(s->command, &o->sampling, &params.solver, &params.schedule))
+        return STATUS_USAGE;
     int result = check_output(s, o->out, &fallback);
     if (result != STATUS_DONE)
         return result;
@@ -200,6 +203,8 @@ static int generate(cli_session *s, const generate_options *o)
     params.steps = o->steps;
     params.frames = o->frames;
     params.guidance = (float)o->guidance;
+    params.guidance_from = (float)o->sampling.guidance_from;
+    params.guidance_to = (float)o->sampling.guidance_to;
     double start = seconds_now();
     progress_start(&p, "generating", o->quiet);
     result = generate_clip(s, &params, &p, &clip);
@@ -229,6 +234,10 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--frames", NULL, OPTION_U32, &o.frames, 1, 65536, "N",
          "frames of the film; 1 is a picture (default: the model's own)"},
         OPTION_GUIDANCE(&o.guidance),
+        OPTION_SOLVER(&o.sampling.solver),
+        OPTION_SCHEDULE(&o.sampling.schedule),
+        OPTION_GUIDANCE_FROM(&o.sampling.guidance_from),
+        OPTION_GUIDANCE_TO(&o.sampling.guidance_to),
         {"--negative", NULL, OPTION_TEXT, &o.negative, 0, 0, "TEXT",
          "what guidance leads away from (default: nothing)"},
         OPTION_THREADS(&o.threads),

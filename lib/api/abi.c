@@ -47,6 +47,10 @@ static const struct {
     {CONSTANT(MGEN_FORMAT_YUV420)},
     {CONSTANT(MGEN_SCHEDULE_LINEAR_QUADRATIC)},
     {CONSTANT(MGEN_SCHEDULE_LINEAR)},
+    {CONSTANT(MGEN_SCHEDULE_LINEAR_QUADRATIC_1000)},
+    {CONSTANT(MGEN_SOLVER_EULER)},
+    {CONSTANT(MGEN_SOLVER_MIDPOINT)},
+    {CONSTANT(MGEN_SOLVER_DOPRI5)},
     {SIZE(mgen_allocator)},
     {FIELD(mgen_allocator, alloc)},
     {FIELD(mgen_allocator, free)},
@@ -129,6 +133,10 @@ static const struct {
     {FIELD(mgen_generate_params, on_frames)},
     {FIELD(mgen_generate_params, user)},
     {FIELD(mgen_generate_params, into)},
+    {FIELD(mgen_generate_params, solver)},
+    {FIELD(mgen_generate_params, guidance_from)},
+    {FIELD(mgen_generate_params, guidance_to)},
+    {FIELD(mgen_generate_params, reserved0)},
     {SIZE(mgen_estimate)},
     {FIELD(mgen_estimate, struct_size)},
     {FIELD(mgen_estimate, width)},
@@ -200,6 +208,10 @@ static const struct {
     {FIELD(mgen_eval_params, guidance)},
     {FIELD(mgen_eval_params, on_progress)},
     {FIELD(mgen_eval_params, user)},
+    {FIELD(mgen_eval_params, schedule)},
+    {FIELD(mgen_eval_params, solver)},
+    {FIELD(mgen_eval_params, guidance_from)},
+    {FIELD(mgen_eval_params, guidance_to)},
 };
 
 enum { COUNT = sizeof table / sizeof *table };

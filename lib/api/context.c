@@ -63,6 +63,23 @@ mgen_status mgi_check_text(mgen_context *ctx, const char *text, const char *name
     return MGEN_OK;
 }
 
+mgen_status mgi_check_sampling(mgen_context *ctx, uint32_t schedule, uint32_t solver,
+                               float guidance_from, float guidance_to)
+{
+    float to = guidance_to == 0.0f ? 1.0f : guidance_to;
+    if (schedule > MGEN_SCHEDULE_LINEAR_QUADRATIC_1000)
+        return mgi_fail(ctx, MGEN_E_INVALID, "schedule is %u; it must be a MGEN_SCHEDULE_*",
+                        schedule);
+    if (solver > MGEN_SOLVER_DOPRI5)
+        return mgi_fail(ctx, MGEN_E_INVALID, "solver is %u; it must be a MGEN_SOLVER_*", solver);
+    if (!(guidance_from >= 0.0f && guidance_from <= to && to <= 1.0f))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "guidance_from is %g and guidance_to %g; they must be times of 0..1, the "
+                        "first no later than the second",
+                        (double)guidance_from, (double)guidance_to);
+    return MGEN_OK;
+}
+
 mgen_status mgi_check_prompt(mgen_context *ctx, const char *text, const char *name)
 {
     size_t bad, bytes = strnlen(text, PROMPT_MAX + 1);

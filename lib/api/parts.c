@@ -163,7 +163,7 @@ mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model
 
 mgen_status mgen_schedule(uint32_t schedule, uint32_t steps, float *times)
 {
-    if (!times || steps < 1 || steps > STEPS_MAX || schedule > MGEN_SCHEDULE_LINEAR)
+    if (!times || steps < 1 || steps > STEPS_MAX || schedule > MGEN_SCHEDULE_LINEAR_QUADRATIC_1000)
         return MGEN_E_INVALID;
     mgi_schedule((int)schedule, (int)steps, times);
     return MGEN_OK;

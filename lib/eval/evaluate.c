@@ -185,6 +185,10 @@ mgen_status mgi_eval_alignment(mgen_context *ctx, const mgi_networks *n, const m
                                   .seeds = seeds,
                                   .steps = r->steps,
                                   .guidance = r->guidance,
+                                  .schedule = r->schedule,
+                                  .solver = r->solver,
+                                  .guidance_from = r->guidance_from,
+                                  .guidance_to = r->guidance_to,
                                   .sink = take_frames,
                                   .user = &(batch){pixels, n->clip.width * n->clip.height * 3}};
         MGI_TRY_GOTO(status, mgi_generate(ctx, n, &g), done);

@@ -14,6 +14,8 @@ typedef struct mgi_eval_request {
     uint64_t seed;
     int steps;
     float guidance;
+    int schedule, solver; /* MGI_SCHEDULE_*, MGI_SOLVER_* */
+    float guidance_from, guidance_to;
     bool (*progress)(void *user, int done, int total); /* true = stop; or NULL */
     void *user;
 } mgi_eval_request;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "flow/schedule.h"
 
-enum { EMULATE = 5 };
+enum { EMULATE = 5, EMULATE_MORE = 20 };
 
 void mgi_schedule_linear(int steps, float *times)
 {
@@ -27,5 +27,7 @@ void mgi_schedule(int kind, int steps, float *times)
     if (kind == MGI_SCHEDULE_LINEAR)
         mgi_schedule_linear(steps, times);
     else
-        mgi_schedule_linear_quadratic(steps, EMULATE * steps, times);
+        mgi_schedule_linear_quadratic(
+            steps, (kind == MGI_SCHEDULE_LINEAR_QUADRATIC_1000 ? EMULATE_MORE : EMULATE) * steps,
+            times);
 }

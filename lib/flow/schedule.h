@@ -5,9 +5,10 @@
 
 #define MGI_FLOW_SIGMA_MIN 1e-5f
 
-enum { MGI_SCHEDULE_LINEAR_QUADRATIC, MGI_SCHEDULE_LINEAR };
+enum { MGI_SCHEDULE_LINEAR_QUADRATIC, MGI_SCHEDULE_LINEAR, MGI_SCHEDULE_LINEAR_QUADRATIC_1000 };
 
-/* times[0..steps] of a kind; the linear-quadratic one emulates five times as many steps: 50 follow 250. */
+/* times[0..steps] of a kind; the linear-quadratic ones emulate five and twenty times as many steps: 50
+ * follow 250 or 1000. */
 void mgi_schedule(int kind, int steps, float *times);
 
 /* times[0..steps]: from 0 (noise) to 1 (data), evenly. */

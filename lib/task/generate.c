@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 #include "core/philox.h"
 #include "flow/schedule.h"
+#include "flow/solver.h"
 #include "flow/windows.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
@@ -11,6 +12,15 @@
 #include <math.h>
 
 enum { FRAMES_MOST = 1 << 30 };
+
+/* What one call of the network takes. */
+typedef struct batch {
+    int64_t rows;
+    T *in, *t;      /* latents and their time */
+    T *text, *mask; /* prompts */
+    int64_t runs;   /* on the meta device: of the network so far, */
+    double flops;   /* and what one of them takes */
+} batch;
 
 typedef struct sampler {
     mgi_run *run;
@@ -23,9 +33,11 @@ typedef struct sampler {
     float *times;
     T *x;             /* the latents */
     T *total;         /* their velocity, where windows are blended */
-    T *in, *t;        /* one batch */
-    T *text, *mask;   /* its prompts */
+    T *text, *mask;   /* of all rows */
+    batch all;        /* with what guidance leads away from, */
+    batch prompted;   /* and without: its first rows, for times without guidance */
     T *guidance, *dt; /* one value each */
+    int64_t previews;
 } sampler;
 
 /* A loop of equal rounds. On the meta device the first two and the last stand for all. */
@@ -118,33 +130,57 @@ static mgen_status encode_prompts(sampler *s)
     return s->run->status;
 }
 
+static T *first_rows(mgi_run *run, T *t, int64_t rows)
+{
+    T *view;
+    return run->status == MGEN_OK && mgi_ok(run, mgi_tensor_rows(t, 0, rows, &view))
+               ? mgi_scope_add(run, view)
+               : NULL;
+}
+
+/* Guidance is for a part of the times only. */
+static bool partial(const sampler *s)
+{
+    const mgi_generate_request *r = s->r;
+    return s->guidance &&
+           (r->guidance_from > 0.0f || (r->guidance_to > 0.0f && r->guidance_to < 1.0f));
+}
+
 static void make_buffers(sampler *s)
 {
     mgi_run *run = s->run;
     const int64_t *d = s->dims;
-    s->t = mgi_new(run, MGK_F32, 1, &s->rows);
+    batch *all = &s->all;
     s->dt = mgi_new(run, MGK_F32, MGI_DIMS(1));
-    s->in = mgi_new(run, MGK_F32, MGI_DIMS(s->rows, s->windows.length, d[2], d[3], d[4]));
+    *all = (batch){.rows = s->rows, .text = s->text, .mask = s->mask};
+    all->t = mgi_new(run, MGK_F32, 1, &s->rows);
+    all->in = mgi_new(run, MGK_F32, MGI_DIMS(s->rows, s->windows.length, d[2], d[3], d[4]));
     if (s->windows.count > 1)
         s->total = mgi_new(run, MGK_F32, 5, d);
     if (s->rows > s->r->count) {
         s->guidance = mgi_new(run, MGK_F32, MGI_DIMS(1));
         mgi_fill(run, s->guidance, s->r->guidance);
     }
+    if (partial(s))
+        s->prompted = (batch){.rows = s->r->count,
+                              .in = first_rows(run, all->in, s->r->count),
+                              .t = first_rows(run, all->t, s->r->count),
+                              .text = first_rows(run, all->text, s->r->count),
+                              .mask = first_rows(run, all->mask, s->r->count)};
 }
 
 /* -- the flow --------------------------------------------------------------------------------- */
 
-/* Velocity of one window of all clips, with classifier-free guidance: both halves in one batch. */
-static T *window_velocity(sampler *s, int64_t window)
+/* Velocity of one window of all clips, with classifier-free guidance if the batch has both halves. */
+static T *window_velocity(sampler *s, batch *b, T *x, int64_t window)
 {
     mgi_run *run = s->run;
     int64_t clips = s->r->count, frame = s->dims[2] * s->dims[3] * s->dims[4];
     int64_t each = s->windows.length * frame, first = mgi_window_first(&s->windows, window) * frame;
-    for (int64_t i = 0; i < s->rows; i++)
-        mgi_copy(run, s->in, i * each, s->x, i % clips * s->dims[1] * frame + first, each);
-    T *u = mgi_vt_forward(run, s->n->video, s->in, s->t, s->text, s->mask);
-    if (!s->guidance)
+    for (int64_t i = 0; i < b->rows; i++)
+        mgi_copy(run, b->in, i * each, x, i % clips * s->dims[1] * frame + first, each);
+    T *u = mgi_vt_forward(run, s->n->video, b->in, b->t, b->text, b->mask);
+    if (b->rows == clips)
         return u;
     return mgi_cfg_combine(run, mgi_slice(run, u, 0, 0, clips), mgi_slice(run, u, 0, clips, clips),
                            s->guidance);
@@ -165,58 +201,98 @@ static void blend(sampler *s, int64_t window, const T *u)
     }
 }
 
-static T *velocity(sampler *s)
+static T *batch_velocity(sampler *s, batch *b, T *x)
 {
     if (s->windows.count == 1)
-        return window_velocity(s, 0);
+        return window_velocity(s, b, x, 0);
     mgi_fill(s->run, s->total, 0.0f);
     for (rounds w = rounds_of(s->windows.count); next_round(s->run, &w);) {
         int64_t mark = mgi_scope_push(s->run);
-        blend(s, w.at, window_velocity(s, w.at));
+        blend(s, w.at, window_velocity(s, b, x, w.at));
         mgi_scope_pop(s->run, mark, NULL);
     }
     return s->total;
 }
 
+/* On the meta device: the same, of which the first two times stand for all. */
+static T *counted_velocity(sampler *s, batch *b, T *x)
+{
+    double *flops = &s->run->dev->counts.flops, before = *flops;
+    if (b->runs == 2) {
+        *flops += b->flops;
+        return s->total ? s->total : mgi_new(s->run, MGK_F32, x->rank, x->dims);
+    }
+    T *u = batch_velocity(s, b, x);
+    b->flops = *flops - before;
+    b->runs++;
+    return u;
+}
+
+static batch *batch_at(sampler *s, float time)
+{
+    const mgi_generate_request *r = s->r;
+    bool chosen_later = s->run->dev->meta && r->solver == MGI_SOLVER_DOPRI5;
+    float to = r->guidance_to > 0.0f ? r->guidance_to : 1.0f;
+    return !partial(s) || chosen_later || (time >= r->guidance_from && time <= to) ? &s->all
+                                                                                   : &s->prompted;
+}
+
+static T *velocity(void *user, T *x, float time)
+{
+    sampler *s = user;
+    batch *b = batch_at(s, time);
+    if (s->run->status != MGEN_OK)
+        return NULL;
+    for (int64_t i = 0; i < b->rows; i++)
+        mgi_tensor_write(b->t, i, &time, 1);
+    return s->run->dev->meta ? counted_velocity(s, b, x) : batch_velocity(s, b, x);
+}
+
 /* Along u to the end of the flow, from where the step has led. */
-static mgen_status preview(sampler *s, int64_t done, T *u)
+static mgen_status preview(sampler *s, const mgi_solver_step *k)
 {
     mgi_run *run = s->run;
-    float *latents, rest = 1.0f - s->times[done];
-    int64_t count = s->x->count / s->r->count;
+    float *latents, rest = 1.0f - k->time;
+    int64_t count = s->x->count / s->r->count, mark = mgi_scope_push(run);
     T *z = mgi_new(run, MGK_F32, 1, &count), *v = mgi_new(run, MGK_F32, 1, &count);
     mgi_copy(run, z, 0, s->x, 0, count);
-    mgi_copy(run, v, 0, u, 0, count);
+    mgi_copy(run, v, 0, k->u, 0, count);
     if (run->status == MGEN_OK)
         mgi_tensor_write(s->dt, 0, &rest, 1);
     mgi_euler_step(run, z, v, s->dt);
     MGI_TRY(run->status);
     MGI_TRY(mgi_alloc_zero(run->ctx, (size_t)count, sizeof *latents, &latents));
     mgi_tensor_read(z, 0, latents, count);
-    bool stop = !run->dev->meta && s->r->preview(s->r->user, (int)done, latents, s->dims + 1);
+    bool stop = !run->dev->meta && s->r->preview(s->r->user, k->done, latents, s->dims + 1);
     mgi_free(run->ctx, latents);
-    return stop ? mgi_fail(run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", (int)done,
+    mgi_scope_pop(run, mark, NULL);
+    return stop ? mgi_fail(run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", k->done,
                            s->r->steps)
                 : MGEN_OK;
 }
 
-static mgen_status step(sampler *s, int64_t index)
+static mgen_status stepped(void *user, const mgi_solver_step *k)
 {
-    mgi_run *run = s->run;
+    sampler *s = user;
     const mgi_generate_request *r = s->r;
-    float dt = s->times[index + 1] - s->times[index];
-    for (int64_t i = 0; i < s->rows; i++)
-        mgi_tensor_write(s->t, i, &s->times[index], 1);
-    T *u = velocity(s);
-    mgi_tensor_write(s->dt, 0, &dt, 1);
-    mgi_euler_step(run, s->x, u, s->dt);
-    MGI_TRY(run->status);
-    if (r->preview)
-        MGI_TRY(preview(s, index + 1, u));
-    if (r->progress && !run->dev->meta && r->progress(r->user, (int)index + 1, r->steps))
-        return mgi_fail(run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", (int)index + 1,
+    bool meta = s->run->dev->meta;
+    if (r->preview && k->u && (!meta || s->previews++ < 2))
+        MGI_TRY(preview(s, k));
+    if (r->progress && !meta && r->progress(r->user, k->done, r->steps))
+        return mgi_fail(s->run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", k->done,
                         r->steps);
     return MGEN_OK;
+}
+
+/* An estimate cannot know the times that DOPRI5 will choose: it counts guidance at all of them, and the
+ * memory of both. */
+static void count_both(sampler *s)
+{
+    double *flops = &s->run->dev->counts.flops, before = *flops;
+    int64_t mark = mgi_scope_push(s->run);
+    batch_velocity(s, &s->prompted, s->x);
+    mgi_scope_pop(s->run, mark, NULL);
+    *flops = before;
 }
 
 static mgen_status all_finite(mgen_context *ctx, const T *x)
@@ -236,15 +312,19 @@ static mgen_status all_finite(mgen_context *ctx, const T *x)
 
 static mgen_status sample(sampler *s)
 {
+    const mgi_generate_request *r = s->r;
+    const mgi_solver solver = {.kind = r->solver,
+                               .steps = r->steps,
+                               .times = s->times,
+                               .velocity = velocity,
+                               .stepped = stepped,
+                               .user = s};
     make_noise(s);
     MGI_TRY(encode_prompts(s));
     make_buffers(s);
-    for (rounds k = rounds_of(s->r->steps); next_round(s->run, &k);) {
-        int64_t mark = mgi_scope_push(s->run);
-        MGI_TRY(step(s, k.at));
-        mgi_scope_pop(s->run, mark, NULL);
-    }
-    MGI_TRY(s->run->status);
+    if (s->run->dev->meta && partial(s) && r->solver == MGI_SOLVER_DOPRI5)
+        count_both(s);
+    MGI_TRY(mgi_solve(s->run, s->x, &solver));
     return all_finite(s->run->ctx, s->x);
 }
 

@@ -4,6 +4,7 @@
 #define MGI_TASK_GENERATE_H
 
 #include "flow/schedule.h"
+#include "flow/solver.h"
 #include "task/codec.h"
 #include "task/pipeline.h"
 
@@ -14,12 +15,14 @@ typedef struct mgi_generate_request {
     int64_t count;         /* clips made together, a batch: memory grows with it */
     const uint64_t *seeds; /* one a clip */
     int steps;
-    float guidance;                /* 1: none */
-    int schedule;                  /* MGI_SCHEDULE_* */
-    int64_t width, height, frames; /* 0: the model's own */
+    float guidance;                   /* 1: none */
+    int schedule;                     /* MGI_SCHEDULE_* */
+    int solver;                       /* MGI_SOLVER_* */
+    float guidance_from, guidance_to; /* times of the flow with guidance; to = 0: 1 */
+    int64_t width, height, frames;    /* 0: the model's own */
     /* All of these may be NULL. true asks to stop: CANCELLED. */
-    bool (*progress)(void *user, int done, int total); /* after each step */
-    /* After each step, before progress: the clip that the flow now leads to, as normalised latents of
+    bool (*progress)(void *user, int done, int total); /* after each step, and attempt */
+    /* After each step (taken, not refused), before progress: the clip that the flow now leads to, as normalised latents of
      * dims (frames, rows, columns, channels); of the first clip. */
     bool (*preview)(void *user, int done, const float *latents, const int64_t dims[4]);
     /* The frames, as soon as they are decoded; those of the second clip follow on those of the first. */
@@ -34,7 +37,7 @@ mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n,
                          const mgi_generate_request *request);
 
 /* What that needs beyond the weights: host bytes at the most, on a context that keeps nothing from
- * earlier work, and floating point operations of products. Found by running the same code on shapes alone,
+ * earlier work, and floating point operations of products, with DOPRI5 at the most too. Found by running the same code on shapes alone,
  * in milliseconds. The callbacks are not called. */
 mgen_status mgi_generate_estimate(mgen_context *ctx, const mgi_networks *n,
                                   const mgi_generate_request *request, uint64_t *host_bytes,

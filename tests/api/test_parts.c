@@ -176,7 +176,7 @@ static void test_frames(void **state)
     p.frames = 65537;
     assert_int_equal(run_job(ctx, &pipe, &p), MGEN_E_INVALID);
     p.frames = 8;
-    p.schedule = 2;
+    p.schedule = 3;
     assert_int_equal(run_job(ctx, &pipe, &p), MGEN_E_INVALID);
     p.schedule = 0;
     p.frames_format = 3;
@@ -207,6 +207,109 @@ static void test_variations(void **state)
     assert_memory_not_equal(mgen_clip_pixels(clip[0]), mgen_clip_pixels(clip[3]), bytes);
     for (int i = 0; i < 4; i++)
         mgen_clip_destroy(clip[i]);
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx);
+}
+
+/* -- solvers and the interval of guidance ------------------------------------------------------------ */
+
+/* Every field has its effect, and its 0 is what was before there was such a field. */
+static void test_sampling(void **state)
+{
+    static const struct {
+        uint32_t schedule, solver;
+        float from, to;
+    } how[] = {{0, 0, 0.0f, 0.0f},
+               {0, 0, 0.0f, 1.0f},
+               {MGEN_SCHEDULE_LINEAR_QUADRATIC_1000, 0, 0.0f, 0.0f},
+               {0, MGEN_SOLVER_MIDPOINT, 0.0f, 0.0f},
+               {0, MGEN_SOLVER_DOPRI5, 0.0f, 0.0f},
+               {0, 0, 0.0f, 0.05f},
+               {0, 0, 0.05f, 0.0f}};
+    enum { HOW = sizeof how / sizeof how[0] };
+    (void)state;
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_context *ctx = open_tiny(&pipe);
+    mgen_clip *clip[HOW];
+    double flops[HOW];
+    size_t bytes = 8 * 64 * 64 * 3;
+    for (int i = 0; i < HOW; i++) {
+        mgen_generate_params p = request(8);
+        mgen_estimate e = MGEN_ESTIMATE_INIT;
+        p.steps = 30;
+        p.schedule = how[i].schedule;
+        p.solver = how[i].solver;
+        p.guidance_from = how[i].from;
+        p.guidance_to = how[i].to;
+        assert_int_equal(mgen_generate_estimate(ctx, &pipe, &p, &e), MGEN_OK);
+        flops[i] = e.flops;
+        if (generate(ctx, &pipe, &p, &clip[i]) != MGEN_OK)
+            fail_msg("%d: %s", i, mgen_last_error(ctx));
+        if (i == 1)
+            assert_memory_equal(mgen_clip_pixels(clip[0]), mgen_clip_pixels(clip[1]), bytes);
+        else if (i)
+            assert_memory_not_equal(mgen_clip_pixels(clip[0]), mgen_clip_pixels(clip[i]), bytes);
+    }
+    assert_true(flops[1] == flops[0] && flops[2] == flops[0]);
+    double euler = flops[3] - flops[0]; /* as much again as Euler's evaluations of the model */
+    assert_true(euler > 0.0);
+    assert_true(fabs((flops[4] - flops[0]) / euler - (181.0 - 30.0) / 30.0) < 1e-3);
+    assert_true(flops[5] < flops[0] && flops[6] < flops[0]);
+    for (int i = 0; i < HOW; i++)
+        mgen_clip_destroy(clip[i]);
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx);
+}
+
+static void test_sampling_mistakes(void **state)
+{
+    static const struct {
+        uint32_t solver, reserved0;
+        float from, to;
+        const char *said;
+    } wrong[] = {{3, 0, 0.0f, 0.0f, "solver is 3"},
+                 {0, 1, 0.0f, 0.0f, "reserved0"},
+                 {0, 0, -0.1f, 0.0f, "guidance_from"},
+                 {0, 0, 1.1f, 0.0f, "guidance_from"},
+                 {0, 0, 0.0f, 1.1f, "guidance_to"},
+                 {0, 0, 0.0f, -0.1f, "guidance_to"},
+                 {0, 0, 0.6f, 0.5f, "0.6"},
+                 {0, 0, NAN, 0.0f, "guidance_from"},
+                 {0, 0, 0.0f, NAN, "guidance_to"}};
+    (void)state;
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_context *ctx = open_tiny(&pipe);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        mgen_generate_params p = request(8);
+        mgen_eval_params v = MGEN_EVAL_PARAMS_INIT;
+        mgen_report *report;
+        p.solver = wrong[i].solver;
+        p.reserved0 = wrong[i].reserved0;
+        p.guidance_from = wrong[i].from;
+        p.guidance_to = wrong[i].to;
+        assert_int_equal(run_job(ctx, &pipe, &p), MGEN_E_INVALID);
+        assert_non_null(strstr(mgen_last_error(ctx), wrong[i].said));
+        if (wrong[i].reserved0)
+            continue;
+        v.protocol = "alignment";
+        v.solver = wrong[i].solver;
+        v.guidance_from = wrong[i].from;
+        v.guidance_to = wrong[i].to;
+        assert_int_equal(mgen_evaluate(ctx, &pipe, &v, &report), MGEN_E_INVALID);
+        assert_non_null(strstr(mgen_last_error(ctx), wrong[i].said));
+    }
+    mgen_generate_params p = request(8);
+    mgen_eval_params v = MGEN_EVAL_PARAMS_INIT;
+    mgen_report *report;
+    v.protocol = "alignment";
+    v.schedule = 3;
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &v, &report), MGEN_E_INVALID);
+    p.solver = MGEN_SOLVER_DOPRI5;
+    p.steps = 2;
+    assert_int_equal(run_job(ctx, &pipe, &p), MGEN_E_NUMERIC);
+    assert_non_null(strstr(mgen_last_error(ctx), "DOPRI5"));
+    p.solver = MGEN_SOLVER_EULER;
+    assert_int_equal(run_job(ctx, &pipe, &p), MGEN_OK);
     mgen_pipeline_close(&pipe);
     mgen_context_destroy(ctx);
 }
@@ -477,7 +580,7 @@ static void test_parts_refuse(void **state)
     x.channels = 0;
     assert_int_equal(mgen_noise(ctx, 1, &x), MGEN_E_INVALID);
     assert_int_equal(mgen_schedule(0, 0, times), MGEN_E_INVALID);
-    assert_int_equal(mgen_schedule(2, 3, times), MGEN_E_INVALID);
+    assert_int_equal(mgen_schedule(3, 3, times), MGEN_E_INVALID);
     assert_int_equal(mgen_schedule(1, 3, NULL), MGEN_E_INVALID);
     assert_int_equal(mgen_schedule(MGEN_SCHEDULE_LINEAR, 3, times), MGEN_OK);
     assert_true(fabsf(times[1] - 1.0f / 3.0f) < 1e-6f);
@@ -492,6 +595,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames),       cmocka_unit_test(test_variations),
+        cmocka_unit_test(test_sampling),     cmocka_unit_test(test_sampling_mistakes),
         cmocka_unit_test(test_estimate),     cmocka_unit_test(test_limit),
         cmocka_unit_test(test_own_loop),     cmocka_unit_test(test_codec),
         cmocka_unit_test(test_parts_refuse),

@@ -353,6 +353,26 @@ def test_generate_threads(w):
     assert open(w.path("t1.y4m"), "rb").read() == open(w.path("t3.y4m"), "rb").read(), "threads change the film"
 
 
+def test_generate_sampling(w):
+    films = {}
+    for name, words in (("plain", ()), ("all", ("--solver", "euler", "--schedule", "linear-quadratic", "--guidance-to", "1")),
+                        ("midpoint", ("--solver", "midpoint")), ("dopri5", ("--solver", "dopri5", "--steps", "30")),
+                        ("linear", ("--schedule", "linear")), ("other", ("--schedule", "linear-quadratic-1000")),
+                        ("early", ("--guidance-from", "0", "--guidance-to", "0.01"))):
+        expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path(name + ".y4m"), "-q", *FAST, *words), 0)
+        films[name] = open(w.path(name + ".y4m"), "rb").read()
+    assert films["plain"] == films["all"], "the defaults are not the defaults"
+    assert len(set(films.values())) == len(films) - 1, "an option changes nothing"
+    for command in (("generate", PROMPT), ("eval", "alignment")):
+        expect(w.run(*command, "--model", w.need_model(), "--solver", "rk4"), 2, "--solver", "'rk4'", "dopri5")
+        expect(w.run(*command, "--model", w.need_model(), "--schedule", "x"), 2, "--schedule", "'x'", "linear-quadratic")
+        expect(w.run(*command, "--model", w.need_model(), "--guidance-to", "2"), 2, "--guidance-to", "'2'")
+    expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("x.y4m"), "--guidance-from", "0.6",
+                 "--guidance-to", "0.5"), 1, "guidance_from is 0.6")
+    expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("x.y4m"), "--solver", "dopri5", "--steps",
+                 "2"), 1, "DOPRI5", "2 steps")
+
+
 def test_generate_quiet(w):
     run = w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("q.y4m"), "--quiet", *FAST)
     expect(run, 0)

@@ -440,6 +440,13 @@ static void test_schedule(void **state)
         assert_true(fabs((double)t[at[i]] - want[i]) < 1e-6);
     for (int i = 0; i < 50; i++)
         assert_true(t[i + 1] > t[i]);
+    mgi_schedule(MGI_SCHEDULE_LINEAR_QUADRATIC, 50, t);
+    assert_true(fabs((double)t[25] - .1) < 1e-6 && t[50] == 1.0f);
+    mgi_schedule(MGI_SCHEDULE_LINEAR_QUADRATIC_1000, 50, t); /* the other: 50 that emulate 1000 */
+    assert_true(t[0] == 0.0f && t[50] == 1.0f);
+    assert_true(fabs((double)t[1] - .001) < 1e-7 && fabs((double)t[25] - .025) < 1e-7);
+    for (int i = 1; i < 50; i++)
+        assert_true(t[i + 1] > t[i]);
     mgi_schedule_linear(4, line);
     assert_true(line[1] == 0.25f && line[4] == 1.0f);
     for (int steps = 1; steps < 40; steps++) {

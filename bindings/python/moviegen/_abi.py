@@ -16,6 +16,8 @@ CONSTANTS: Dict[str, int] = {
     "MGEN_LOG_ERROR": 0, "MGEN_LOG_WARN": 1, "MGEN_LOG_INFO": 2, "MGEN_LOG_DEBUG": 3,
     "MGEN_FORMAT_RGB8": 0, "MGEN_FORMAT_RGBF32": 1, "MGEN_FORMAT_YUV420": 2,
     "MGEN_SCHEDULE_LINEAR_QUADRATIC": 0, "MGEN_SCHEDULE_LINEAR": 1,
+    "MGEN_SCHEDULE_LINEAR_QUADRATIC_1000": 2,
+    "MGEN_SOLVER_EULER": 0, "MGEN_SOLVER_MIDPOINT": 1, "MGEN_SOLVER_DOPRI5": 2,
 }
 # These say which header a library was built from, not what its calls mean.
 VERSIONS = ("MGEN_VERSION_MAJOR", "MGEN_VERSION_MINOR", "MGEN_VERSION_PATCH")
@@ -124,7 +126,8 @@ class GenerateParams(Struct):
                 ("seed", c_uint64), ("width", c_uint32), ("height", c_uint32), ("frames", c_uint32),
                 ("guidance", c_float), ("schedule", c_uint32), ("frames_format", c_uint32),
                 ("on_progress", DONE_TOTAL), ("on_preview", ON_PREVIEW), ("on_frames", ON_FRAMES), ("user", c_void_p),
-                ("into", POINTER(Frames))]
+                ("into", POINTER(Frames)), ("solver", c_uint32), ("guidance_from", c_float),
+                ("guidance_to", c_float), ("reserved0", c_uint32)]
 
 
 class Estimate(Struct):
@@ -178,7 +181,8 @@ class PlanParams(Struct):
 class EvalParams(Struct):
     NAME = "mgen_eval_params"
     _fields_ = [("struct_size", c_uint32), ("n", c_uint32), ("protocol", c_char_p), ("seed", c_uint64),
-                ("steps", c_uint32), ("guidance", c_float), ("on_progress", DONE_TOTAL), ("user", c_void_p)]
+                ("steps", c_uint32), ("guidance", c_float), ("on_progress", DONE_TOTAL), ("user", c_void_p),
+                ("schedule", c_uint32), ("solver", c_uint32), ("guidance_from", c_float), ("guidance_to", c_float)]
 
 
 STRUCTS = (Allocator, ContextParams, Frames, ClipInfo, ModelInfo, Pipeline, Latents, GenerateParams, Estimate, JobInfo,

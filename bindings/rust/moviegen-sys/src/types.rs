@@ -197,6 +197,10 @@ pub struct mgen_generate_params {
     >,
     pub user: *mut c_void,
     pub into: *const mgen_frames,
+    pub solver: u32,
+    pub guidance_from: f32,
+    pub guidance_to: f32,
+    pub reserved0: u32,
 }
 
 /// What a request needs.
@@ -316,4 +320,8 @@ pub struct mgen_eval_params {
     pub guidance: f32,
     pub on_progress: Option<unsafe extern "C" fn(user: *mut c_void, done: u32, total: u32) -> i32>,
     pub user: *mut c_void,
+    pub schedule: u32,
+    pub solver: u32,
+    pub guidance_from: f32,
+    pub guidance_to: f32,
 }

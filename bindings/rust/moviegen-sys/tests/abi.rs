@@ -37,7 +37,8 @@ fn ours() -> BTreeMap<String, i64> {
         MGEN_CLASS_OK MGEN_CLASS_UNCHANGED MGEN_CLASS_FAILED MGEN_CLASS_DEAD
         MGEN_LOG_ERROR MGEN_LOG_WARN MGEN_LOG_INFO MGEN_LOG_DEBUG
         MGEN_FORMAT_RGB8 MGEN_FORMAT_RGBF32 MGEN_FORMAT_YUV420
-        MGEN_SCHEDULE_LINEAR_QUADRATIC MGEN_SCHEDULE_LINEAR
+        MGEN_SCHEDULE_LINEAR_QUADRATIC MGEN_SCHEDULE_LINEAR MGEN_SCHEDULE_LINEAR_QUADRATIC_1000
+        MGEN_SOLVER_EULER MGEN_SOLVER_MIDPOINT MGEN_SOLVER_DOPRI5
     }
     layout! { table,
         mgen_allocator { alloc free user }
@@ -54,7 +55,8 @@ fn ours() -> BTreeMap<String, i64> {
         mgen_latents { struct_size frames height width channels reserved0 data }
         mgen_generate_params {
             struct_size steps prompt negative_prompt seed width height frames guidance schedule
-            frames_format on_progress on_preview on_frames user into
+            frames_format on_progress on_preview on_frames user into solver guidance_from guidance_to
+            reserved0
         }
         mgen_estimate { struct_size width height frames host_bytes device_bytes flops }
         mgen_job_info { struct_size done total width height frames frames_done reserved0 host_bytes }
@@ -65,7 +67,10 @@ fn ours() -> BTreeMap<String, i64> {
         mgen_plan_params {
             struct_size batch preset recompute precision width height frames text_tokens
         }
-        mgen_eval_params { struct_size n protocol seed steps guidance on_progress user }
+        mgen_eval_params {
+            struct_size n protocol seed steps guidance on_progress user schedule solver guidance_from
+            guidance_to
+        }
     }
     table
 }
