@@ -32,7 +32,9 @@ def test_the_same_seed_gives_the_same_clip(world):
 def test_options_reach_the_library(world):
     pipe = world.pipeline
     base = pipe.generate(PROMPT, steps=3, seed=1)
-    for options in ({"steps": 2}, {"guidance": 2.0}, {"schedule": "linear"}, {"negative_prompt": "a blue box"}):
+    for options in ({"steps": 2}, {"guidance": 2.0}, {"schedule": "linear"}, {"negative_prompt": "a blue box"},
+                    {"schedule": "linear_quadratic_1000"}, {"solver": "midpoint"}, {"solver": "dopri5", "steps": 40},
+                    {"guidance_from": 0.2}, {"guidance_to": 0.2}):
         assert pipe.generate(PROMPT, **{"steps": 3, "seed": 1, **options}).pixels != base.pixels, options
     assert pipe.generate(PROMPT, steps=1, frames=1).shape == (1, 64, 64, 3)
     assert pipe.generate(PROMPT, steps=1, width=96, height=32, frames=8).shape == (8, 32, 96, 3)
@@ -43,6 +45,8 @@ def test_options_reach_the_library(world):
     raises(invalid, pipe.generate, PROMPT, steps=-1, holds="steps is -1")
     raises(invalid, pipe.generate, PROMPT, guidance=-1, holds="guidance")
     raises(invalid, pipe.generate, PROMPT, schedule="cubic", holds="'linear'")
+    raises(invalid, pipe.generate, PROMPT, solver="rk4", holds="'dopri5'")
+    raises(invalid, pipe.generate, PROMPT, guidance_from=0.6, guidance_to=0.5, holds="guidance_from")
     raises(TypeError, pipe.generate, b"bytes")
     raises(world.moviegen.UnsupportedError, pipe.generate, PROMPT, width=60, holds="60")
 

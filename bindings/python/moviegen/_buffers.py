@@ -14,7 +14,10 @@ FrameViews = Union[memoryview, Tuple[memoryview, memoryview, memoryview]]
 FORMATS = {"rgb8": CONSTANTS["MGEN_FORMAT_RGB8"], "rgbf32": CONSTANTS["MGEN_FORMAT_RGBF32"],
            "yuv420": CONSTANTS["MGEN_FORMAT_YUV420"]}
 SCHEDULES = {"linear_quadratic": CONSTANTS["MGEN_SCHEDULE_LINEAR_QUADRATIC"],
-             "linear": CONSTANTS["MGEN_SCHEDULE_LINEAR"]}
+             "linear": CONSTANTS["MGEN_SCHEDULE_LINEAR"],
+             "linear_quadratic_1000": CONSTANTS["MGEN_SCHEDULE_LINEAR_QUADRATIC_1000"]}
+SOLVERS = {"euler": CONSTANTS["MGEN_SOLVER_EULER"], "midpoint": CONSTANTS["MGEN_SOLVER_MIDPOINT"],
+           "dopri5": CONSTANTS["MGEN_SOLVER_DOPRI5"]}
 _WORDS = {"f": "float32", "B": "bytes"}
 
 

@@ -158,7 +158,8 @@ class VideoModel(Part):
 
 
 def schedule(steps: int, kind: str = "linear_quadratic") -> List[float]:
-    """Times of a sampler's schedule, from 0 to 1: one more than steps. kind: "linear_quadratic" or "linear"."""
+    """Times of a sampler's schedule, from 0 to 1: one more than steps. kind: "linear_quadratic",
+    "linear" or "linear_quadratic_1000"."""
     times = (c_float * (checked(steps, _STEPS_MAX, "steps") + 1))()
     status = lib.mgen_schedule(number_of(SCHEDULES, kind, "kind"), steps, times)
     if status != OK:

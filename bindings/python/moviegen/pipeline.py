@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence
 
 from . import _abi, errors
 from ._abi import AGAIN, OK, TIMEOUT, GenerateParams, lib
-from ._buffers import FORMATS, SCHEDULES, Buffer, FrameViews, frames_in, number_of, text_of
+from ._buffers import FORMATS, SCHEDULES, SOLVERS, Buffer, FrameViews, frames_in, number_of, text_of
 from ._handles import SLICE, ChildCore, Closing
 from ._jobs import OnFrames, Preview, Progress, Relay, Slot
 from ._progress import Bar, stderr_is_terminal
@@ -164,8 +164,9 @@ class Pipeline(Closing):
     from networks of any context, which it leaves alone.
 
     What requests have in common: seed; steps (0 = 50); width, height, frames (0 = as trained; 1 frame = a picture);
-    guidance (0 = 7.5; 1 = off); schedule "linear_quadratic" or "linear"; negative_prompt. Callbacks come from the job's
-    thread and end the job by raising: progress(done, total), or True for a bar on stderr if that is a terminal;
+    guidance (0 = 7.5; 1 = off), at times from guidance_from to guidance_to (0 = 1); schedule "linear_quadratic",
+    "linear" or "linear_quadratic_1000"; solver "euler", "midpoint" or "dopri5", whose steps are the attempts that it
+    may make, and whose progress is a share of them; negative_prompt. Callbacks come from the job's thread and end the job by raising: progress(done, total), or True for a bar on stderr if that is a terminal;
     preview(step, latents), what the clip would be if the flow went straight on: decode it on another context.
     """
 
@@ -236,9 +237,11 @@ class Pipeline(Closing):
 
     def estimate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
-                 schedule: str = "linear_quadratic", format: str = "rgb8") -> Estimate:
+                 schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
+                 guidance_to: float = 0.0, format: str = "rgb8") -> Estimate:
         """What a request needs, without starting it."""
-        params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format)
+        params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
+                         guidance_from, guidance_to)
         estimate = _abi.Estimate()
         with self._held() as pipe:
             self.context._core.call(lib.mgen_generate_estimate, pipe, byref(params), byref(estimate))
@@ -246,12 +249,14 @@ class Pipeline(Closing):
 
     def start(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
               width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
-              schedule: str = "linear_quadratic", progress: Optional[Progress] = None,
+              schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
+              guidance_to: float = 0.0, progress: Optional[Progress] = None,
               preview: Optional[Preview] = None, on_frames: Optional[OnFrames] = None, format: str = "rgb8",
               into: Optional[Into] = None) -> Job:
         """Start a request. on_frames(first, frames) gets a copy of frames as they are decoded, in `format` ("rgb8",
         "rgbf32" or "yuv420"); `into` is a buffer for the whole clip; with either, the job has no clip()."""
-        params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format)
+        params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
+                         guidance_from, guidance_to)
         return self._start(params, Relay(self.context._core, progress, preview, on_frames), into)
 
     def _start(self, params: GenerateParams, relay: Relay, into: Optional[Into] = None,
@@ -275,25 +280,28 @@ class Pipeline(Closing):
     @overload
     def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
-                 schedule: str = "linear_quadratic", progress: Union[bool, Progress] = False,
+                 schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
+                 guidance_to: float = 0.0, progress: Union[bool, Progress] = False,
                  preview: Optional[Preview] = None, into: None = None) -> Clip: ...
 
     @overload
     def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
-                 schedule: str = "linear_quadratic", progress: Union[bool, Progress] = False,
+                 schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
+                 guidance_to: float = 0.0, progress: Union[bool, Progress] = False,
                  preview: Optional[Preview] = None, into: Into) -> None: ...
 
     def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
-                 schedule: str = "linear_quadratic", progress: Union[bool, Progress] = False,
+                 schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
+                 guidance_to: float = 0.0, progress: Union[bool, Progress] = False,
                  preview: Optional[Preview] = None, into: Optional[Into] = None) -> Optional[Clip]:
         """Generate and wait. The answer is the clip; None with `into`, a writable buffer of the clip's shape (frames,
         height, width, 3), bytes or float32, or three planes, which receives it."""
         report, bar = _reporter(progress, prompt)
         job = self.start(prompt, negative_prompt=negative_prompt, seed=seed, steps=steps, width=width, height=height,
-                         frames=frames, guidance=guidance, schedule=schedule, progress=report, preview=preview,
-                         into=into)
+                         frames=frames, guidance=guidance, schedule=schedule, solver=solver, guidance_from=guidance_from,
+                         guidance_to=guidance_to, progress=report, preview=preview, into=into)
         try:
             with job:
                 job.wait()
@@ -304,24 +312,28 @@ class Pipeline(Closing):
 
     def stream(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
-               schedule: str = "linear_quadratic", progress: Union[bool, Progress] = False,
+               schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
+               guidance_to: float = 0.0, progress: Union[bool, Progress] = False,
                preview: Optional[Preview] = None, format: str = "rgb8") -> Stream:
         """for first, frames in pipeline.stream(prompt): the frames first, first + 1, ... as soon as they are decoded,
         a few at a time, so that a film of any length needs the memory of some frames only. `format`: "rgb8",
         "rgbf32": (count, height, width, 3); "yuv420": three planes."""
         report, bar = _reporter(progress, prompt)
-        params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format)
+        params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
+                         guidance_from, guidance_to)
         slot = Slot()
         job = self._start(params, Relay(self.context._core, report, preview, slot.put), None, slot.abandon)
         return Stream(job, slot, bar)
 
 
 def _params(prompt: str, negative_prompt: Optional[str], seed: int, steps: int, width: int, height: int, frames: int,
-            guidance: float, schedule: str, format: str) -> GenerateParams:
+            guidance: float, schedule: str, format: str, solver: str, guidance_from: float,
+            guidance_to: float) -> GenerateParams:
     values: Dict[str, Any] = {
         "prompt": text_of(prompt, "prompt"), "negative_prompt": text_of(negative_prompt, "negative_prompt"),
         "seed": seed, "steps": steps, "width": width, "height": height, "frames": frames, "guidance": guidance,
-        "schedule": number_of(SCHEDULES, schedule, "schedule"), "frames_format": number_of(FORMATS, format, "format")}
+        "schedule": number_of(SCHEDULES, schedule, "schedule"), "frames_format": number_of(FORMATS, format, "format"),
+        "solver": number_of(SOLVERS, solver, "solver"), "guidance_from": guidance_from, "guidance_to": guidance_to}
     return GenerateParams(**values)
 
 

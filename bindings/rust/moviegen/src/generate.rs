@@ -3,7 +3,7 @@
 
 use crate::frames::Format;
 use crate::job::{Job, JobState};
-use crate::parts::{LatentsRef, Schedule};
+use crate::parts::{LatentsRef, Schedule, Solver};
 use crate::raw::{answer, c_text, PanicSlot};
 use crate::stream::FrameStream;
 use crate::{Context, FramesMut, FramesRef, Pipeline, Result};
@@ -44,6 +44,12 @@ pub struct Request {
     pub schedule: Schedule,
     /// What a stream and [`Hooks::frames`] get.
     pub frames_format: Format,
+    /// How it goes along the flow.
+    pub solver: Solver,
+    /// Guidance is for times (0 = noise, 1 = data) from here,
+    pub guidance_from: f32,
+    /// to here; 0 = 1. Other times take half the work.
+    pub guidance_to: f32,
 }
 
 impl Request {
@@ -73,6 +79,9 @@ impl Request {
             guidance: self.guidance,
             schedule: self.schedule.number(),
             frames_format: self.frames_format.number(),
+            solver: self.solver.number(),
+            guidance_from: self.guidance_from,
+            guidance_to: self.guidance_to,
             ..Default::default()
         })
     }

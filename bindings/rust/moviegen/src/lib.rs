@@ -64,7 +64,7 @@ pub use measure::{
     plan_training, toybox_prompts, Evaluation, Plan, Precision, Preset, Protocol, Recompute,
 };
 pub use model::{ModelInfo, Pipeline, Tae, TextEncoder, VideoModel};
-pub use parts::{noise, schedule, Latents, LatentsRef, Schedule, Text};
+pub use parts::{noise, schedule, Latents, LatentsRef, Schedule, Solver, Text};
 pub use report::Report;
 pub use stream::{Frame, FrameStream};
 pub use trainer::{Trainer, TrainerParams, TrainerStopper};

@@ -15,6 +15,8 @@ pub enum Schedule {
     LinearQuadratic,
     /// Even steps.
     Linear,
+    /// The report's other: 50 steps follow the first of 1000.
+    LinearQuadratic1000,
 }
 
 impl Schedule {
@@ -22,6 +24,30 @@ impl Schedule {
         match self {
             Schedule::LinearQuadratic => sys::MGEN_SCHEDULE_LINEAR_QUADRATIC,
             Schedule::Linear => sys::MGEN_SCHEDULE_LINEAR,
+            Schedule::LinearQuadratic1000 => sys::MGEN_SCHEDULE_LINEAR_QUADRATIC_1000,
+        }
+    }
+}
+
+/// How a request goes along the flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Solver {
+    /// The report's: one evaluation of the model a step.
+    #[default]
+    Euler,
+    /// Second order: two evaluations a step.
+    Midpoint,
+    /// Steps as long as the error allows. The request's steps are the attempts that it may make, and
+    /// progress is a share of them.
+    Dopri5,
+}
+
+impl Solver {
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Solver::Euler => sys::MGEN_SOLVER_EULER,
+            Solver::Midpoint => sys::MGEN_SOLVER_MIDPOINT,
+            Solver::Dopri5 => sys::MGEN_SOLVER_DOPRI5,
         }
     }
 }

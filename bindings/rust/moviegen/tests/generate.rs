@@ -43,6 +43,51 @@ fn the_same_seed_gives_the_same_clip() {
 }
 
 #[test]
+fn solvers_and_intervals_reach_the_library() {
+    let mut ctx = context();
+    let pipeline = pipeline(&mut ctx);
+    let mut clip = |request: &Request| {
+        let job = pipeline.start(&mut ctx, request).unwrap();
+        job.finish().unwrap().pixels().to_vec()
+    };
+    let plain = clip(&short(7));
+    let all = Request {
+        guidance_to: 1.0,
+        ..short(7)
+    };
+    assert!(clip(&all) == plain);
+    for changed in [
+        Request {
+            solver: Solver::Midpoint,
+            ..short(7)
+        },
+        Request {
+            solver: Solver::Dopri5,
+            steps: 40,
+            ..short(7)
+        },
+        Request {
+            schedule: Schedule::LinearQuadratic1000,
+            steps: 4,
+            ..short(7)
+        },
+        Request {
+            guidance_from: 0.05,
+            ..short(7)
+        },
+    ] {
+        assert!(clip(&changed) != plain, "{changed:?}");
+    }
+    let backwards = Request {
+        guidance_from: 0.6,
+        guidance_to: 0.5,
+        ..short(7)
+    };
+    let error = pipeline.start(&mut ctx, &backwards).err().unwrap();
+    assert!(error.to_string().contains("guidance_from"));
+}
+
+#[test]
 fn a_stream_gives_the_frames_of_the_clip() {
     let mut ctx = context();
     let pipeline = pipeline(&mut ctx);
