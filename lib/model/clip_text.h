@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ * CLIP's text tower: a transformer whose tokens see only what is before them, with learned positions (77 in CLIP,
+ * 256 in the report's Long-prompt MetaCLIP, App. A.1). Tier 5. */
+#ifndef MGI_MODEL_CLIP_TEXT_H
+#define MGI_MODEL_CLIP_TEXT_H
+
+#include "nn/module.h"
+
+#define MGI_CLIP_TEXT_LAYERS_MAX 256
+
+typedef struct mgi_clip_text_config {
+    int64_t vocab, dim, layers, heads, ff_dim; /* heads divides dim */
+    int64_t tokens_max;                        /* positions */
+    int64_t projection;                        /* width of the pooled vector; 0: not projected */
+    bool quick_gelu; /* x sigmoid(1.702 x), as CLIP was first trained; else GELU */
+} mgi_clip_text_config;
+
+typedef struct mgi_clip_text_layer {
+    mgi_param *norm1, *norm1_bias, *qkv, *qkv_bias, *out, *out_bias;
+    mgi_param *norm2, *norm2_bias, *up, *up_bias, *down, *down_bias;
+} mgi_clip_text_layer;
+
+typedef struct mgi_clip_text {
+    mgi_module module;
+    mgi_clip_text_config config;
+    mgi_param *embedding, *position, *norm, *norm_bias, *projection; /* projection: or NULL */
+    mgi_clip_text_layer *layer;
+} mgi_clip_text;
+
+mgen_status mgi_clip_text_config_read(mgen_context *ctx, const mgi_json *json,
+                                      mgi_clip_text_config *out);
+void mgi_clip_text_config_write(mgi_json_writer *w, const mgi_clip_text_config *config);
+
+mgen_status mgi_clip_text_init(mgi_clip_text *clip, mgen_context *ctx,
+                               const mgi_clip_text_config *config);
+void mgi_clip_text_finish(mgi_clip_text *clip);
+
+/* ids (B,S) i32, S <= tokens_max, mask (B,S) u8, 1 = token, or NULL -> (B,S,D), normalised. */
+T *mgi_clip_text_encode(mgi_run *run, const mgi_clip_text *clip, T *ids, T *mask);
+
+/* The vector of each text: x (B,S,D) of the above at its end token, projected. last (B) i32: b S + place of the
+ * end token of text b. -> (B, projection or D). */
+T *mgi_clip_text_pool(mgi_run *run, const mgi_clip_text *clip, T *x, T *last);
+
+#endif
