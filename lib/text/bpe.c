@@ -102,17 +102,16 @@ static mgen_status encode_word(mgen_context *ctx, const mgi_bpe *bpe, word *w, c
 
 /* -- words ------------------------------------------------------------------------------------------ */
 
-/* Lower case, U+FFFD for what is not UTF-8; at most three bytes out for one in. */
-static size_t fold(const char *text, size_t size, char *out)
+/* Lower case as UTF-8; at most four bytes for a character. */
+static size_t fold(const uint32_t *text, size_t count, char *out)
 {
-    size_t n = 0, bytes;
-    for (size_t i = 0; i < size; i += bytes) {
-        uint32_t c = mgi_unicode_next(text + i, size - i, &bytes);
-        if (c == 0x130) { /* its lower case is "i" with a dot above */
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (text[i] == 0x130) { /* its lower case is "i" with a dot above */
             n += mgi_unicode_put('i', out + n);
             n += mgi_unicode_put(0x307, out + n);
         } else {
-            n += mgi_unicode_put(mgi_unicode_lower(c), out + n);
+            n += mgi_unicode_put(mgi_unicode_lower(text[i]), out + n);
         }
     }
     return n;
@@ -169,16 +168,31 @@ static mgen_status encode_words(mgen_context *ctx, const mgi_bpe *bpe, word *w, 
     return MGEN_OK;
 }
 
+/* Normal form C and lower case of a text. */
+static mgen_status clean(mgen_context *ctx, const char *text, size_t size, char **out, size_t *n)
+{
+    uint32_t *characters = NULL;
+    size_t count, room = 0;
+    mgen_status status = mgi_unicode_nfc(ctx, text, size, &characters, &count);
+    if (status == MGEN_OK && !mgi_size_mul(count, 4, &room))
+        status = mgi_fail(ctx, MGEN_E_LIMIT, "a text is too long");
+    if (status == MGEN_OK)
+        status = mgi_alloc(ctx, room, out);
+    if (status == MGEN_OK)
+        *n = fold(characters, count, *out);
+    mgi_free(ctx, characters);
+    return status;
+}
+
 mgen_status mgi_bpe_encode(mgen_context *ctx, const mgi_bpe *bpe, const char *text, size_t size,
                            mgi_tokens *out)
 {
     char *low = NULL;
     word w = {0};
-    size_t room, pairs = 0, n;
-    if (size > MGI_BPE_TEXT_MAX || !mgi_size_mul(size, 3, &room))
+    size_t pairs = 0, n = 0;
+    if (size > MGI_BPE_TEXT_MAX)
         return mgi_fail(ctx, MGEN_E_LIMIT, "a text has more than %zu bytes", MGI_BPE_TEXT_MAX);
-    MGI_TRY(mgi_alloc(ctx, room, &low));
-    n = fold(text, size, low);
+    MGI_TRY(clean(ctx, text, size, &low, &n));
     /* at first one pair at most for each place; each join takes out one and offers two */
     mgen_status status = MGEN_OK;
     if (!mgi_size_mul(n, 3, &pairs))

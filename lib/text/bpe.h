@@ -2,9 +2,9 @@
  * CLIP's tokenizer, byte pairs within words, from the two files that are usual: vocab.json (token -> id) and
  * merges.txt. Tier 5.
  *
- * Text is made lower case, runs of white space one space; it is cut into words ('s 't 're 've 'm 'll 'd, runs of
- * letters, single numbers, runs of what is neither), and the bytes of each word are joined as merges.txt says. Text
- * must be in normal form C already. "<|endoftext|>" in a text is text: a prompt cannot hold a special token. */
+ * Text is put into normal form C and made lower case; it is cut into words ('s 't 're 've 'm 'll 'd, runs of
+ * letters, single numbers, runs of what is neither; white space only separates), and the bytes of each word are
+ * joined as merges.txt says. "<|endoftext|>" in a text is text: a prompt cannot hold a special token. */
 #ifndef MGI_TEXT_BPE_H
 #define MGI_TEXT_BPE_H
 

@@ -3,9 +3,7 @@
 #ifndef MGI_TEXT_UNICODE_H
 #define MGI_TEXT_UNICODE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "core/context.h"
 
 #define MGI_UNICODE_REPLACEMENT 0xFFFD
 
@@ -19,5 +17,9 @@ bool mgi_unicode_number(uint32_t c); /* N */
 bool mgi_unicode_space(uint32_t c);  /* White_Space */
 /* Of one character by itself; U+0130, whose lower case is two characters, is left as it is. */
 uint32_t mgi_unicode_lower(uint32_t c);
+
+/* The characters of a text in normal form C; the caller frees *out. A byte that is not UTF-8 is U+FFFD. */
+mgen_status mgi_unicode_nfc(mgen_context *ctx, const char *text, size_t size, uint32_t **out,
+                            size_t *count);
 
 #endif

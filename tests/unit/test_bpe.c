@@ -87,6 +87,41 @@ static void test_unicode(void **state)
     assert_int_equal(mgi_unicode_lower(0x10400), 0x10428);
 }
 
+static void test_normal_form(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint32_t want[6]; /* ends with 0 */
+    } all[] = {
+        {"", {0}},
+        {"ab", {'a', 'b'}},
+        {"e\xcc\x81", {0xE9}},
+        {"\xc3\xa9", {0xE9}},
+        {"q\xcc\x87\xcc\xa3", {'q', 0x323, 0x307}},         /* by class */
+        {"d\xcc\x87\xcc\xa3", {0x1E0D, 0x307}},             /* composed past another mark */
+        {"\xe0\xa5\x98", {0x915, 0x93C}},                   /* is never composed again */
+        {"\xe2\x84\xa6", {0x3A9}},                          /* another character */
+        {"\xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8", {0xAC01}}, /* Hangul */
+        {"\xcc\x81"
+         "a",
+         {0x301, 'a'}}, /* a mark that stands first */
+        {"a\xff", {'a', 0xFFFD}},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        uint32_t *out;
+        size_t count, want = 0;
+        while (all[i].want[want])
+            want++;
+        assert_int_equal(mgi_unicode_nfc(ctx, all[i].text, strlen(all[i].text), &out, &count),
+                         MGEN_OK);
+        assert_int_equal(count, want);
+        for (size_t k = 0; k < count; k++)
+            assert_int_equal(out[k], all[i].want[k]);
+        mgi_free(ctx, out);
+    }
+}
+
 /* A word of a million letters takes moments, a text that is longer is refused. */
 static void test_long(void **state)
 {
@@ -100,6 +135,11 @@ static void test_long(void **state)
     assert_int_equal(mgi_bpe_encode(ctx, &bpe, text, MGI_BPE_TEXT_MAX + 1, &tokens), MGEN_E_LIMIT);
     assert_int_equal(mgi_bpe_encode(ctx, &bpe, text, MGI_BPE_TEXT_MAX, &tokens), MGEN_OK);
     assert_true(tokens.count > MGI_BPE_TEXT_MAX / 7 && tokens.count < MGI_BPE_TEXT_MAX);
+    mgi_tokens_free(ctx, &tokens);
+    for (size_t i = 0; i + 3 < MGI_BPE_TEXT_MAX; i += 4) /* marks that must change places */
+        memcpy(text + i, "\xcc\x87\xcc\xa3", 4);
+    assert_int_equal(mgi_bpe_encode(ctx, &bpe, text, MGI_BPE_TEXT_MAX, &tokens), MGEN_OK);
+    assert_int_equal(tokens.count, MGI_BPE_TEXT_MAX);
     mgi_tokens_free(ctx, &tokens);
     mgi_bpe_finish(ctx, &bpe);
     test_free(text);
@@ -239,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_ids, open_files, close_files),
         cmocka_unit_test_setup_teardown(test_unicode, open_files, close_files),
+        cmocka_unit_test_setup_teardown(test_normal_form, open_files, close_files),
         cmocka_unit_test_setup_teardown(test_long, open_files, close_files),
         cmocka_unit_test_setup_teardown(test_bad_merges, open_files, close_files),
         cmocka_unit_test_setup_teardown(test_bad_vocab, open_files, close_files),
