@@ -274,6 +274,24 @@ static void test_damaged(void **state)
     assert_true(counts[0][1] > 10000 && counts[1][0] > 100 && counts[1][1] > 1000);
 }
 
+static mgen_status use_once(void)
+{
+    mgi_bpe bpe;
+    mgi_tokens tokens = {0};
+    mgen_status status = mgi_bpe_open(ctx, folder, "clip_vocab.json", "clip_merges.txt", &bpe);
+    if (status == MGEN_OK)
+        status = mgi_bpe_encode(ctx, &bpe, "a red ball's way", 16, &tokens);
+    mgi_tokens_free(ctx, &tokens);
+    mgi_bpe_finish(ctx, &bpe);
+    return status;
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    fail_each(use_once);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +301,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_long, open_files, close_files),
         cmocka_unit_test_setup_teardown(test_bad_merges, open_files, close_files),
         cmocka_unit_test_setup_teardown(test_bad_vocab, open_files, close_files),
+        cmocka_unit_test_setup_teardown(test_no_memory, open_files, close_files),
         cmocka_unit_test_setup_teardown(test_damaged, open_files, close_files),
     };
     return cmocka_run_group_tests_name("bpe", tests, NULL, NULL);

@@ -273,6 +273,24 @@ static void test_damaged(void **state)
     }
 }
 
+static mgen_status use_once(void)
+{
+    mgi_sp sp;
+    mgi_tokens tokens = {0};
+    mgen_status status = mgi_sp_open(ctx, folder, "nfkc.model", &sp);
+    if (status == MGEN_OK)
+        status = mgi_sp_encode(ctx, &sp, "a red ball's way", 16, &tokens);
+    mgi_tokens_free(ctx, &tokens);
+    mgi_sp_finish(ctx, &sp);
+    return status;
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    fail_each(use_once);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +300,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_tries, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_damaged, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("sentencepiece", tests, NULL, NULL);

@@ -19,6 +19,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* An allocator whose call number fail_at and all later ones fail; 0: none. */
+typedef struct failing {
+    int64_t blocks;
+    int calls, fail_at;
+} failing;
+
+static inline void *failing_alloc(void *user, size_t size)
+{
+    failing *f = user;
+    if (f->fail_at && ++f->calls >= f->fail_at)
+        return NULL;
+    f->blocks++;
+    return malloc(size);
+}
+
+static inline void failing_free(void *user, void *ptr, size_t size)
+{
+    (void)size;
+    ((failing *)user)->blocks--;
+    free(ptr);
+}
+
+static failing memory;
 static mgen_context *ctx;
 static uint64_t empty_bytes;
 static char folder[512];
@@ -28,6 +51,7 @@ static inline int set_up(void **state)
     (void)state;
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     params.threads = 1;
+    params.allocator = (mgen_allocator){failing_alloc, failing_free, &memory};
     const char *source = getenv("MOVIEGEN_SOURCE");
     snprintf(folder, sizeof folder, "%s/tests/unit/text", source ? source : ".");
     if (mgi_context_init(&ctx, &params) != MGEN_OK)
@@ -41,7 +65,7 @@ static inline int tear_down(void **state)
     (void)state;
     int kept = ctx->heap->now != empty_bytes;
     mgi_context_free(ctx);
-    return kept ? -1 : 0;
+    return kept || memory.blocks ? -1 : 0;
 }
 
 static inline mgi_file open_fixture(const char *name)
@@ -73,6 +97,21 @@ static inline void assert_ids(const mgi_json *item, const char *name, const mgi_
         if (i >= tokens->count || !want || tokens->ids[i] != want->i)
             fail_msg("%s: '%.60s': token %zu is %d, not %d", name, text->s, i,
                      i < tokens->count ? tokens->ids[i] : -1, want ? (int)want->i : -1);
+}
+
+/* Call `work` with ever later allocations failing until it succeeds: NO_MEMORY each time, and nothing is kept. */
+static inline void fail_each(mgen_status (*work)(void))
+{
+    mgen_status status = MGEN_E_NO_MEMORY;
+    uint64_t before = ctx->heap->now;
+    for (int k = 1; status != MGEN_OK; k++) {
+        memory.calls = 0;
+        memory.fail_at = k;
+        status = work();
+        memory.fail_at = 0;
+        assert_true(status == MGEN_OK ? k > 4 : status == MGEN_E_NO_MEMORY);
+        assert_int_equal(ctx->heap->now, before);
+    }
 }
 
 static inline uint32_t random_word(uint64_t stream, uint64_t i)
