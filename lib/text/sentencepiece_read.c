@@ -185,8 +185,8 @@ static mgen_status use_pieces(mgen_context *ctx, mgi_sp *sp)
                                 "piece %zu stands for a byte, but in the wrong way", i);
             sp->byte[byte] = (int32_t)i;
         } else if (p->type == MGI_SP_NORMAL) {
-            sp->score_min = fminf(sp->score_min, p->score);
-            sp->score_max = fmaxf(sp->score_max, p->score);
+            sp->score_min = p->score < sp->score_min ? p->score : sp->score_min;
+            sp->score_max = p->score > sp->score_max ? p->score : sp->score_max;
         }
     }
     if (sp->unknown < 0)
