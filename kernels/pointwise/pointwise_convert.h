@@ -82,10 +82,11 @@ MGK_INLINE void convert_loop(const mgk_pointwise_args *a, int64_t at, int64_t n,
                              int32_t to)
 {
     v_real in = any_from(a->x, at, from), out = any_from(a->y, at, to);
-    float alpha = a->alpha, beta = a->beta;
+    vf alpha = v_set(a->alpha), beta = v_set(a->beta);
     if (to != MGK_U8)
         out.stream = mgk_streams_flat(a->y, a->count);
-    MGK_EACH_VECTOR(i, n, { any_write(out, i, v_lanes, any_read(in, i, v_lanes) * alpha + beta); });
+    MGK_EACH_VECTOR(i, n,
+                    { any_write(out, i, v_lanes, v_fma(any_read(in, i, v_lanes), alpha, beta)); });
     v_stream_end(out.stream);
 }
 
