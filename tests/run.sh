@@ -126,6 +126,20 @@ programs() { # folder of a build, prefix of the names
     done
 }
 
+# checkkernel on two processors.
+kernels() { # folder of a build, prefix of the names, options...
+    local program=$1/tests/kernels/checkkernel prefix=$2 second=$logs/$2kernels-2.out
+    shift 2
+    {
+        timeout -k 10 900 "$program" --part 2/2 "$@" >"$second" 2>&1 </dev/null
+        echo $? >"$second.status"
+    } &
+    tap "${prefix}kernels-1" 900 "$program" --part 1/2 "$@"
+    wait
+    # shellcheck disable=SC2016 # the inner shell's
+    tap "${prefix}kernels-2" 10 sh -c 'cat "$1"; exit "$(cat "$1.status")"' sh "$second"
+}
+
 suite_format() {
     local files tool
     tool=$(command -v clang-format-14 || command -v clang-format)
@@ -168,7 +182,7 @@ suite_abi() {
     tap abi-guards 300 "$python" tests/abi/mutations.py include/moviegen.h
 }
 suite_kernels() {
-    build_plain && tap kernels 900 build-test/tests/kernels/checkkernel
+    build_plain && kernels build-test ''
 }
 suite_cli() {
     build_plain && tap cli 600 "$python" tests/cli/check_cli.py build-test/examples/cli/moviegen
@@ -192,7 +206,7 @@ build_asan() {
 suite_asan() {
     build_asan || return
     programs build-asan/tests asan-
-    tap asan-kernels 900 build-asan/tests/kernels/checkkernel --cases 30
+    kernels build-asan asan- --cases 30
 }
 suite_asan-api() {
     build_asan && programs build-asan/tests/api asan-
@@ -205,7 +219,7 @@ suite_clang() {
     CC=clang build build-clang || return
     programs build-clang/tests clang-
     programs build-clang/tests/api clang-
-    tap clang-kernels 900 build-clang/tests/kernels/checkkernel
+    kernels build-clang clang-
 }
 suite_tsan() {
     build build-tsan -Db_sanitize=thread -Db_lundef=false || return
@@ -222,7 +236,7 @@ suite_seeds() {
     local seed
     build_plain || return
     for seed in 2 3 4 5 6; do
-        tap "kernels-seed-$seed" 900 build-test/tests/kernels/checkkernel --seed "$seed"
+        kernels build-test "seed-$seed-" --seed "$seed"
     done
 }
 

@@ -48,8 +48,9 @@ static struct {
     bool bench, chosen_only;
     uint64_t cases_each; /* of an op with more of them, some are drawn by the seed */
     tally variants[VARIANTS_MAX], refusals[MGK_OP_COUNT];
+    int part, parts; /* folders part, part + parts, ... from 1 on are run */
     int tests, failures;
-} state = {.cases_each = CASES_EACH};
+} state = {.cases_each = CASES_EACH, .part = 1, .parts = 1};
 
 /* ---- one case ---- */
 
@@ -186,7 +187,11 @@ static bool read_options(int argc, char **argv)
             state.only_case = argv[++i];
         else if (!strcmp(argv[i], "--cases") && more)
             state.cases_each = strtoull(argv[++i], NULL, 10);
-        else if (!strcmp(argv[i], "--seed") && more)
+        else if (!strcmp(argv[i], "--part") && more) {
+            if (sscanf(argv[++i], "%d/%d", &state.part, &state.parts) != 2 || state.part < 1 ||
+                state.part > state.parts)
+                return false;
+        } else if (!strcmp(argv[i], "--seed") && more)
             checker_state.seed = strtoull(argv[++i], NULL, 10);
         else
             return false;
@@ -223,7 +228,7 @@ int main(int argc, char **argv)
     mgen_context *ctx;
     if (!read_options(argc, argv) || mgk_variant_count > VARIANTS_MAX) {
         fprintf(stderr,
-                "usage: checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N]\n"
+                "usage: checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N] [--part K/N]\n"
                 "       checkkernel --bench [--chosen] [--op NAME] [--case TEXT] [--json FILE]\n");
         return 2;
     }
@@ -243,7 +248,8 @@ int main(int argc, char **argv)
     printf("# seed %llu\n", (unsigned long long)checker_state.seed);
     report(fields_complete(), NULL, "the fields of all argument structs are listed");
     for (int f = 0; f < FOLDERS; f++)
-        run_folder(f);
+        if (f % state.parts == state.part - 1)
+            run_folder(f);
     printf("1..%d\n", state.tests);
     for (int i = 1; i < CHECKER_POOLS; i++)
         mgi_pool_destroy(ctx, checker_state.pools[i]);
