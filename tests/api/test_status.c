@@ -82,7 +82,8 @@ static void test_structs(void **state)
         LONGER(mgen_clip_info, MGEN_CLIP_INFO_INIT);
         longer.ours.width = longer.ours.height = longer.ours.frames = 8;
         longer.ours.fps_num = longer.ours.fps_den = 1;
-        CHECK_STRUCT(mgen_clip_create(t->ctx, &longer.ours, &t->clip), MGEN_OK);
+        CHECK_STRUCT((mgen_clip_destroy(t->clip), mgen_clip_create(t->ctx, &longer.ours, &t->clip)),
+                     MGEN_OK);
         mgen_clip_info info = MGEN_CLIP_INFO_INIT;
         info.struct_size = 4;
         assert_null(t->clip); /* of the last one, which failed */
