@@ -2,6 +2,7 @@
  * Training the TAE or, without its temporal part, the image autoencoder that it starts from.
  *
  *   loss = l1 |y - x| + mse (y - x)^2 + kl KL, each a mean; y = decode(sample(encode(x)))
+ * A step is `accumulate` passes of a batch each: the gradient is that of all their clips in one batch.
  * Every image_every-th step takes single frames: an image is a video of one frame, and of the
  * frames that decoding gives back the first is kept.
  */
@@ -15,7 +16,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { VALIDATION_CLIPS = 8, LATENT_CLIPS = 64 };
+enum { VALIDATION_CLIPS = 8, LATENT_CLIPS = 64, LOSSES = 4 };
 
 struct mgi_stage_run {
     mgen_context *ctx;
@@ -139,9 +140,43 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     mgi_module_swap_ema(&r->tae.module);
     mgen_status status = run.status;
     mgi_run_finish(&run);
-    if (status == MGEN_OK)
+    if (status == MGEN_OK) {
         mgi_report_add(report, "val_psnr", psnr);
+        mgi_optimizer_validated(&r->optimizer, -psnr);
+    }
     return status;
+}
+
+static bool takes_images(const mgi_stage *s, int64_t index)
+{
+    return s->image_every > 0 && index % s->image_every == s->image_every - 1;
+}
+
+/* The gradients of clips row .. row + rows - 1 of the step, whose losses count `weight` in it and are added to
+ * sums. */
+static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t row, int64_t rows,
+                 float weight, float sums[LOSSES])
+{
+    const mgi_stage *s = &r->stage;
+    int64_t frames = takes_images(s, index) ? 1 : s->frames;
+    int64_t most = s->accumulate * (s->batch > s->image_batch ? s->batch : s->image_batch);
+    T *kl, *x = clips(run, r, (uint64_t)(index * most + row), rows, frames);
+    T *h = mgi_tae_encode(run, &r->tae, x), *noise = NULL;
+    if (h) {
+        uint64_t each = (uint64_t)(h->count / 2 / rows);
+        noise = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_POSTERIOR,
+                           ((uint64_t)index << 32) + (uint64_t)row * each, 1.0f, 0.0f,
+                           MGI_DIMS(h->count / 2));
+    }
+    T *z = mgi_posterior(run, h, noise, weight * (float)s->kl, &kl);
+    T *y = mgi_tae_decode(run, &r->tae, z);
+    if (y && y->dims[1] > frames)
+        y = mgi_slice(run, y, 1, 0, frames);
+    T *l1 = mgi_loss(run, MGK_LOSS_L1, weight * (float)s->l1, y, x);
+    T *mse = mgi_loss(run, MGK_LOSS_MSE, weight * (float)s->mse, y, x);
+    T *total = mgi_add(run, mgi_add(run, l1, mse), kl);
+    mgi_backward(run, total);
+    mgi_stage_sum(run, (T *[LOSSES]){total, l1, mse, kl}, LOSSES, sums);
 }
 
 static mgen_status update(struct mgi_stage_run *r, int64_t index)
@@ -151,39 +186,27 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     double flops = r->ctx->device->counts.flops;
     mgi_run_init(&run, r->ctx, true);
     mgi_module_zero_grad(&r->tae.module, &run);
-    bool images = s->image_every > 0 && index % s->image_every == s->image_every - 1;
-    int64_t frames = images ? 1 : s->frames, batch = images ? s->image_batch : s->batch;
-    int64_t most = s->batch > s->image_batch ? s->batch : s->image_batch;
-    int64_t first = 0, rows = 0;
+    int64_t batch = takes_images(s, index) ? s->image_batch : s->batch, first = 0, rows = 0;
+    float sums[LOSSES] = {0};
     mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, batch, &first, &rows));
-    mgi_dp_begin(&r->parallel, &run);
-    float share = mgi_dp_weight(&r->parallel);
-    T *kl, *x = clips(&run, r, (uint64_t)(index * most + first), rows, frames);
-    T *h = mgi_tae_encode(&run, &r->tae, x), *noise = NULL;
-    if (h) {
-        uint64_t each = (uint64_t)(h->count / 2 / rows);
-        noise = mgi_random(&run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_POSTERIOR,
-                           ((uint64_t)index << 32) + (uint64_t)first * each, 1.0f, 0.0f,
-                           MGI_DIMS(h->count / 2));
+    for (int64_t i = 0; i < s->accumulate; i++) {
+        int64_t mark = mgi_scope_push(&run);
+        if (i == s->accumulate - 1)
+            mgi_dp_begin(&r->parallel, &run);
+        pass(&run, r, index, i * batch + first, rows,
+             mgi_dp_weight(&r->parallel) / (float)s->accumulate, sums);
+        mgi_scope_pop(&run, mark, NULL);
     }
-    T *z = mgi_posterior(&run, h, noise, share * (float)s->kl, &kl);
-    T *y = mgi_tae_decode(&run, &r->tae, z);
-    if (y && y->dims[1] > frames)
-        y = mgi_slice(&run, y, 1, 0, frames);
-    T *l1 = mgi_loss(&run, MGK_LOSS_L1, share * (float)s->l1, y, x);
-    T *mse = mgi_loss(&run, MGK_LOSS_MSE, share * (float)s->mse, y, x);
-    T *total = mgi_add(&run, mgi_add(&run, l1, mse), kl);
-    mgi_backward(&run, total);
-    mgi_dp_end(&r->parallel, &run, (T *[]){total, l1, mse, kl}, 4);
+    mgi_dp_end(&r->parallel, &run, sums, LOSSES);
     mgi_optimizer_step(&r->optimizer, &run, index);
     mgen_status status = run.status;
     if (status == MGEN_OK) {
         r->updated = index + 1;
         r->flops = r->ctx->device->counts.flops - flops;
-        r->loss = mgi_f32(total)[0];
-        r->l1 = mgi_f32(l1)[0];
-        r->mse = mgi_f32(mse)[0];
-        r->kl = mgi_f32(kl)[0];
+        r->loss = sums[0];
+        r->l1 = sums[1];
+        r->mse = sums[2];
+        r->kl = sums[3];
     }
     mgi_run_finish(&run);
     return status;

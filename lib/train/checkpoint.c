@@ -38,6 +38,8 @@ static void put_optimizer(mgi_json_writer *w, const mgi_optimizer_recipe *r)
     put_exact(w, "lr_final", r->lr_final);
     mgi_json_put_int(w, "warmup", r->warmup);
     put_exact(w, "cosine_from", r->cosine_from);
+    if (r->schedule != MGI_LR_COSINE)
+        mgi_json_put_int(w, "schedule", r->schedule);
     put_exact(w, "beta1", r->beta1);
     put_exact(w, "beta2", r->beta2);
     put_exact(w, "eps", r->eps);
@@ -71,8 +73,8 @@ static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
     put_exact(w, "drop", s->drop);
 }
 
-/* Of everything that decides on the weights: how often one validates, or computes again what was not kept,
- * does not. */
+/* Of everything that decides on the weights: how often one validates does so with the plateau schedule only, and
+ * what is computed again instead of kept does not. What is as it was before there was a choice is left out. */
 static mgen_status recipe_hash(mgen_context *ctx, const mgi_stage *s, char out[TEXT_SIZE])
 {
     mgi_json_writer w;
@@ -82,8 +84,14 @@ static mgen_status recipe_hash(mgen_context *ctx, const mgi_stage *s, char out[T
     mgi_json_open(&w, NULL, '{');
     mgi_json_put_int(&w, "steps", s->steps);
     mgi_json_put_int(&w, "batch", s->batch);
+    if (s->accumulate != 1)
+        mgi_json_put_int(&w, "accumulate", s->accumulate);
     mgi_json_put_int(&w, "dtype", s->dtype);
     put_optimizer(&w, &s->optimizer);
+    if (s->optimizer.schedule == MGI_LR_PLATEAU) {
+        mgi_json_put_int(&w, "patience", s->optimizer.patience);
+        mgi_json_put_int(&w, "validate_every", s->validate_every);
+    }
     mgi_json_open(&w, "tae", '{');
     mgi_tae_config_write(&w, &s->tae);
     mgi_json_close(&w, '}');
@@ -135,7 +143,7 @@ static mgen_status list_parts(mgen_context *ctx, const mgi_stage_state *s, part 
                               int64_t *count)
 {
     static const char *const names[PARTS] = {"value", "m", "v", "ema"};
-    int64_t most = 1, n = 0;
+    int64_t most = 2, n = 0;
     part *list;
     for (int i = 0; i < s->modules; i++)
         most += PARTS * s->module[i]->count;
@@ -154,6 +162,10 @@ static mgen_status list_parts(mgen_context *ctx, const mgi_stage_state *s, part 
     }
     snprintf(list[n].name, NAME_SIZE, "optimizer");
     list[n++].tensor = s->optimizer->control;
+    if (s->optimizer->plateau) {
+        snprintf(list[n].name, NAME_SIZE, "plateau");
+        list[n++].tensor = s->optimizer->plateau;
+    }
     qsort(list, (size_t)n, sizeof *list, compare_names);
     *out = list;
     *count = n;

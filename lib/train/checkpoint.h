@@ -2,8 +2,8 @@
  * A stage under way in one file: going on from it gives the bits of a run without a break. Tier 7.
  *
  * A safetensors file, version 1. Tensors, all f32: for each parameter <module>.<part>.<name>, part being
- * "value" and, unless it is frozen, "m", "v" and "ema"; and "optimizer", the control words. Metadata, all
- * text: format, version, kind, stage, recipe (a hash of everything the recipe says of the stage), seed,
+ * "value" and, unless it is frozen, "m", "v" and "ema"; "optimizer", the control words; and, with that
+ * schedule, "plateau". Metadata, all text: format, version, kind, stage, recipe (a hash of everything the recipe says of the stage), seed,
  * parent (hash of the model that the stage builds on and leaves as it is), step (updates done) and check, a
  * hash of all of these and of every tensor. Data, noise and times are functions of (seed, step), so that
  * there is no other state. The data themselves are the caller's to keep the same.

@@ -58,11 +58,10 @@ void mgi_dp_begin(mgi_data_parallel *dp, mgi_run *run)
         run->hook = &dp->hook;
 }
 
-void mgi_dp_end(mgi_data_parallel *dp, mgi_run *run, mgi_tensor *const *sums, int sum_count)
+void mgi_dp_end(mgi_data_parallel *dp, mgi_run *run, float *sums, int sum_count)
 {
     for (int i = 0; dp->comm && i < dp->count; i++)
         add_down_to(dp, run, i, 0);
-    for (int i = 0; dp->comm && i < sum_count && run->status == MGEN_OK; i++)
-        mgi_ok(run,
-               mgi_comm_all_reduce(dp->comm, mgi_f32(sums[i]), mgi_f32(sums[i]), sums[i]->count));
+    if (dp->comm && run->status == MGEN_OK)
+        mgi_ok(run, mgi_comm_all_reduce(dp->comm, sums, sums, sum_count));
 }

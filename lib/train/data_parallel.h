@@ -30,9 +30,9 @@ mgen_status mgi_dp_share(const mgi_data_parallel *dp, mgen_context *ctx, int64_t
 /* 1 / ranks: the weight of this rank's mean in the mean of all. */
 float mgi_dp_weight(const mgi_data_parallel *dp);
 
-/* Around a recorded run: the hook goes into it before the forward pass; after the backward pass the rest
- * is added, and *loss, a sum over ranks too. */
+/* Around a recorded run, or the last of several whose gradients make one update: the hook goes into it before
+ * the forward pass; after the backward pass the rest is added, and `sums` over the ranks too. */
 void mgi_dp_begin(mgi_data_parallel *dp, mgi_run *run);
-void mgi_dp_end(mgi_data_parallel *dp, mgi_run *run, mgi_tensor *const *sums, int sum_count);
+void mgi_dp_end(mgi_data_parallel *dp, mgi_run *run, float *sums, int sum_count);
 
 #endif

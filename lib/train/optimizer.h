@@ -7,6 +7,10 @@
 #include "kernels/optimizer/optimizer.h"
 #include "train/recipe.h"
 
+/* Words of what the plateau schedule remembers: the best validation, how many since then were not better,
+ * how often the rate was halved. */
+enum { MGI_PLATEAU_BEST, MGI_PLATEAU_SINCE, MGI_PLATEAU_HALVINGS, MGI_PLATEAU_COUNT };
+
 typedef struct mgi_optimizer {
     mgen_context *ctx;
     mgi_optimizer_recipe recipe;
@@ -14,6 +18,7 @@ typedef struct mgi_optimizer {
     mgk_optimizer_item *items;
     int64_t item_count;
     mgi_tensor *control; /* f32[MGK_CONTROL_COUNT], on the device */
+    mgi_tensor *plateau; /* f32[MGI_PLATEAU_COUNT]; NULL with other schedules */
 } mgi_optimizer;
 
 /* The modules must have been given mgi_module_train() and outlive the optimizer. */
@@ -23,6 +28,8 @@ mgen_status mgi_optimizer_init(mgi_optimizer *o, mgen_context *ctx,
 void mgi_optimizer_finish(mgi_optimizer *o);
 
 double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step); /* of step 0, 1, ... */
+/* The figure of a validation, the less the better: the plateau schedule follows it. */
+void mgi_optimizer_validated(mgi_optimizer *o, double figure);
 /* Apply the gradients that are there: all of it or, after a failure, nothing. */
 void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step);
 /* A word of the control buffer; reads the device: between steps only. */

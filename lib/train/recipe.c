@@ -24,33 +24,6 @@ static mgen_status get_object(mgen_context *ctx, const mgi_json *o, const char *
     return MGEN_OK;
 }
 
-static mgen_status read_optimizer(mgen_context *ctx, const mgi_json *o, mgi_optimizer_recipe *r)
-{
-    static const char *const keys[] = {"lr",    "lr_final",    "warmup", "cosine_from",
-                                       "beta1", "beta2",       "eps",    "weight_decay",
-                                       "clip",  "skip_factor", "ema",    NULL};
-    *r = (mgi_optimizer_recipe){.lr_final = 0.02,
-                                .cosine_from = 0.5,
-                                .beta1 = 0.9,
-                                .beta2 = 0.99,
-                                .eps = 1e-8,
-                                .clip = 1.0,
-                                .skip_factor = 8.0,
-                                .ema = 0.999};
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
-    MGI_TRY(mgi_json_get_real(ctx, o, "lr", true, 1e-9, 1.0, &r->lr));
-    MGI_TRY(mgi_json_get_real(ctx, o, "lr_final", false, 0.0, 1.0, &r->lr_final));
-    MGI_TRY(mgi_json_get_int(ctx, o, "warmup", false, 0, 1000000, &r->warmup));
-    MGI_TRY(mgi_json_get_real(ctx, o, "cosine_from", false, 0.0, 1.0, &r->cosine_from));
-    MGI_TRY(mgi_json_get_real(ctx, o, "beta1", false, 0.0, 0.999999, &r->beta1));
-    MGI_TRY(mgi_json_get_real(ctx, o, "beta2", false, 0.0, 0.999999, &r->beta2));
-    MGI_TRY(mgi_json_get_real(ctx, o, "eps", false, 1e-20, 1.0, &r->eps));
-    MGI_TRY(mgi_json_get_real(ctx, o, "weight_decay", false, 0.0, 10.0, &r->weight_decay));
-    MGI_TRY(mgi_json_get_real(ctx, o, "clip", false, 0.0, 1e9, &r->clip));
-    MGI_TRY(mgi_json_get_real(ctx, o, "skip_factor", false, 0.0, 1e9, &r->skip_factor));
-    return mgi_json_get_real(ctx, o, "ema", false, 0.0, 0.9999999, &r->ema);
-}
-
 /* One of `count` names, by its place; the first if the key is absent. */
 static mgen_status get_choice(mgen_context *ctx, const mgi_json *o, const char *key,
                               const char *const *names, int count, int32_t *out)
@@ -73,12 +46,43 @@ static mgen_status get_choice(mgen_context *ctx, const mgi_json *o, const char *
     return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is \"%.40s\"; known are %s", key, text, known);
 }
 
+static mgen_status read_optimizer(mgen_context *ctx, const mgi_json *o, mgi_optimizer_recipe *r)
+{
+    static const char *const keys[] = {
+        "lr",    "lr_final", "warmup",       "schedule", "cosine_from", "patience", "beta1",
+        "beta2", "eps",      "weight_decay", "clip",     "skip_factor", "ema",      NULL};
+    static const char *const schedules[] = {"cosine", "constant", "plateau"};
+    *r = (mgi_optimizer_recipe){.lr_final = 0.02,
+                                .patience = 4,
+                                .cosine_from = 0.5,
+                                .beta1 = 0.9,
+                                .beta2 = 0.99,
+                                .eps = 1e-8,
+                                .clip = 1.0,
+                                .skip_factor = 8.0,
+                                .ema = 0.999};
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_json_get_real(ctx, o, "lr", true, 1e-9, 1.0, &r->lr));
+    MGI_TRY(mgi_json_get_real(ctx, o, "lr_final", false, 0.0, 1.0, &r->lr_final));
+    MGI_TRY(mgi_json_get_int(ctx, o, "warmup", false, 0, 1000000, &r->warmup));
+    MGI_TRY(get_choice(ctx, o, "schedule", schedules, 3, &r->schedule));
+    MGI_TRY(mgi_json_get_int(ctx, o, "patience", false, 1, 1000000, &r->patience));
+    MGI_TRY(mgi_json_get_real(ctx, o, "cosine_from", false, 0.0, 1.0, &r->cosine_from));
+    MGI_TRY(mgi_json_get_real(ctx, o, "beta1", false, 0.0, 0.999999, &r->beta1));
+    MGI_TRY(mgi_json_get_real(ctx, o, "beta2", false, 0.0, 0.999999, &r->beta2));
+    MGI_TRY(mgi_json_get_real(ctx, o, "eps", false, 1e-20, 1.0, &r->eps));
+    MGI_TRY(mgi_json_get_real(ctx, o, "weight_decay", false, 0.0, 10.0, &r->weight_decay));
+    MGI_TRY(mgi_json_get_real(ctx, o, "clip", false, 0.0, 1e9, &r->clip));
+    MGI_TRY(mgi_json_get_real(ctx, o, "skip_factor", false, 0.0, 1e9, &r->skip_factor));
+    return mgi_json_get_real(ctx, o, "ema", false, 0.0, 0.9999999, &r->ema);
+}
+
 static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name", "kind",       "steps",     "batch",       "validate_every", "optimizer",
-        "tae",  "start_from", "frames",    "image_every", "image_batch",    "l1",
-        "mse",  "kl",         "precision", NULL};
+        "name",      "kind", "steps",      "batch",     "accumulate",  "validate_every",
+        "optimizer", "tae",  "start_from", "frames",    "image_every", "image_batch",
+        "l1",        "mse",  "kl",         "precision", NULL};
     const mgi_json *tae;
     s->l1 = 1.0;
     s->frames = 1;
@@ -99,9 +103,10 @@ static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_st
 
 static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {
-        "name",         "kind",        "steps", "batch", "validate_every", "optimizer", "tae",
-        "text_encoder", "video_model", "clips", "drop",  "recompute",      "precision", NULL};
+    static const char *const keys[] = {"name",         "kind",           "steps",     "batch",
+                                       "accumulate",   "validate_every", "optimizer", "tae",
+                                       "text_encoder", "video_model",    "clips",     "drop",
+                                       "recompute",    "precision",      NULL};
     static const char *const recompute[] = {"none", "selective", "full"};
     const mgi_json *part;
     s->drop = 0.1;
@@ -126,10 +131,15 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(mgi_json_get_string(ctx, o, "kind", true, &kind));
     MGI_TRY(mgi_json_get_int(ctx, o, "steps", true, 1, 100000000, &s->steps));
     MGI_TRY(mgi_json_get_int(ctx, o, "batch", true, 1, 65536, &s->batch));
+    s->accumulate = 1;
+    MGI_TRY(mgi_json_get_int(ctx, o, "accumulate", false, 1, 65536, &s->accumulate));
     MGI_TRY(mgi_json_get_int(ctx, o, "validate_every", false, 0, 100000000, &s->validate_every));
     MGI_TRY(get_choice(ctx, o, "precision", precision, 2, &s->dtype));
     MGI_TRY(get_object(ctx, o, "optimizer", &optimizer));
     MGI_TRY(read_optimizer(ctx, optimizer, &s->optimizer));
+    if (s->optimizer.schedule == MGI_LR_PLATEAU && !s->validate_every)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "the \"schedule\" \"plateau\" needs \"validate_every\"");
     if (!strcmp(kind, "autoencoder")) {
         s->kind = MGI_STAGE_AUTOENCODER;
         return read_autoencoder(ctx, o, s);

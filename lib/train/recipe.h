@@ -9,10 +9,16 @@
 
 enum { MGI_STAGE_AUTOENCODER, MGI_STAGE_TEXT_TO_VIDEO };
 
-/* AdamW with warm-up, a flat part and a cosine to the end. */
+/* What follows the warm-up: a flat part and a cosine to the end; the peak; the peak, halved whenever the
+ * validation has not become better `patience` times in a row. */
+enum { MGI_LR_COSINE, MGI_LR_CONSTANT, MGI_LR_PLATEAU };
+
+/* AdamW. */
 typedef struct mgi_optimizer_recipe {
-    double lr, lr_final; /* peak; last, as a share of the peak */
+    double lr, lr_final; /* peak; last (plateau: least), as a share of the peak */
     int64_t warmup;      /* steps */
+    int32_t schedule;    /* MGI_LR_* */
+    int64_t patience;    /* validations */
     double cosine_from;  /* share of all steps after which the cosine begins */
     double beta1, beta2, eps, weight_decay, clip, skip_factor, ema;
 } mgi_optimizer_recipe;
@@ -21,6 +27,7 @@ typedef struct mgi_stage {
     char name[64];
     int kind;
     int64_t steps, batch, validate_every; /* validate_every 0 = never */
+    int64_t accumulate; /* passes whose gradients make one update, each of a batch of its own */
     int32_t dtype; /* of products and activations: "precision", "f32" or "bf16"; weights are f32 */
     mgi_optimizer_recipe optimizer;
     /* autoencoder */

@@ -12,6 +12,15 @@ void mgi_stage_report(const mgi_optimizer *o, int64_t step, float loss, mgen_rep
     mgi_report_add(report, "skipped", mgi_optimizer_control(o, MGK_CONTROL_SKIPPED));
 }
 
+void mgi_stage_sum(mgi_run *run, mgi_tensor *const *scalars, int count, float *sums)
+{
+    for (int i = 0; i < count && run->status == MGEN_OK; i++) {
+        float value;
+        mgi_tensor_read(scalars[i], 0, &value, 1);
+        sums[i] += value;
+    }
+}
+
 mgen_status mgi_stage_check_loss(mgen_context *ctx, int64_t step, float loss)
 {
     if (isfinite(loss))

@@ -54,6 +54,8 @@ mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_stat
 
 /* Report what every kind has: loss, norm, rate, skipped steps. */
 void mgi_stage_report(const mgi_optimizer *o, int64_t step, float loss, mgen_report *report);
+/* Add each scalar to its sum: between passes, as it reads the device. */
+void mgi_stage_sum(mgi_run *run, mgi_tensor *const *scalars, int count, float *sums);
 /* NUMERIC if the loss is not finite. */
 mgen_status mgi_stage_check_loss(mgen_context *ctx, int64_t step, float loss);
 /* Whether step `step` ends with a validation: every validate_every-th does, and the last. */

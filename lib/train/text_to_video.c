@@ -221,9 +221,29 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     mgi_module_swap_ema(&r->video.module);
     mgen_status status = run.status;
     mgi_run_finish(&run);
-    if (status == MGEN_OK)
+    if (status == MGEN_OK) {
         mgi_report_add(report, "val_loss", sum);
+        mgi_optimizer_validated(&r->optimizer, sum);
+    }
     return status;
+}
+
+/* The gradients of elements first .. first + rows - 1, whose loss counts `weight` in the step's and is added to
+ * *sum. */
+static void pass(mgi_run *run, struct mgi_stage_run *r, uint64_t first, int64_t rows, float weight,
+                 float *sum)
+{
+    T *x1 = latent_batch(run, r, rows), *x0 = NULL, *t;
+    for (int64_t i = 0; x1 && i < rows; i++)
+        take_sample(r, first + (uint64_t)i, i, mgi_f32(x1));
+    if (x1)
+        x0 = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE,
+                        first * (uint64_t)r->latents.size, 1.0f, 0.0f, x1->rank, x1->dims);
+    t = mgi_random(run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, first, 1.0f, 0.0f, 1,
+                   &rows);
+    T *loss = flow_loss(run, r, weight, x1, x0, t);
+    mgi_backward(run, loss);
+    mgi_stage_sum(run, &loss, 1, sum);
 }
 
 static mgen_status update(struct mgi_stage_run *r, int64_t index)
@@ -235,26 +255,23 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgi_module_zero_grad(&r->text.module, &run);
     mgi_module_zero_grad(&r->video.module, &run);
     int64_t first = 0, rows = 0;
+    float sum = 0.0f;
     mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, s->batch, &first, &rows));
-    mgi_dp_begin(&r->parallel, &run);
-    uint64_t element = (uint64_t)(index * s->batch + first);
-    T *x1 = latent_batch(&run, r, rows), *x0 = NULL, *t;
-    for (int64_t i = 0; x1 && i < rows; i++)
-        take_sample(r, element + (uint64_t)i, i, mgi_f32(x1));
-    if (x1)
-        x0 = mgi_random(&run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE,
-                        element * (uint64_t)r->latents.size, 1.0f, 0.0f, x1->rank, x1->dims);
-    t = mgi_random(&run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, element, 1.0f, 0.0f, 1,
-                   &rows);
-    T *loss = flow_loss(&run, r, mgi_dp_weight(&r->parallel), x1, x0, t);
-    mgi_backward(&run, loss);
-    mgi_dp_end(&r->parallel, &run, &loss, 1);
+    for (int64_t i = 0; i < s->accumulate; i++) {
+        int64_t mark = mgi_scope_push(&run);
+        if (i == s->accumulate - 1)
+            mgi_dp_begin(&r->parallel, &run);
+        pass(&run, r, (uint64_t)((index * s->accumulate + i) * s->batch + first), rows,
+             mgi_dp_weight(&r->parallel) / (float)s->accumulate, &sum);
+        mgi_scope_pop(&run, mark, NULL);
+    }
+    mgi_dp_end(&r->parallel, &run, &sum, 1);
     mgi_optimizer_step(&r->optimizer, &run, index);
     mgen_status status = run.status;
     if (status == MGEN_OK) {
         r->updated = index + 1;
         r->flops = r->ctx->device->counts.flops - flops;
-        r->loss = mgi_f32(loss)[0];
+        r->loss = sum;
     }
     mgi_run_finish(&run);
     return status;

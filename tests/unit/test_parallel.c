@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Data-parallel training: ranks that share each batch train as one does. */
+ * Data-parallel training and gradient accumulation: ranks that share each batch, and passes that divide it, train
+ * as one rank with one pass does. */
 #include "core/alloc.h"
 #include "tensor/device.h"
 #include "tiny_stages.h"
@@ -63,7 +64,10 @@ static mgen_status train(rank *r, mgen_context *ctx, mgi_comm *comm)
         r->stage->kind == MGI_STAGE_AUTOENCODER ? &mgi_stage_autoencoder : &mgi_stage_text_to_video;
     struct mgi_stage_run *run;
     MGI_TRY(kind->create(
-        ctx, &(mgi_stage_params){.stage = r->stage, .dir = folder, .seed = 5, .comm = comm}, &run));
+        ctx,
+        &(mgi_stage_params){
+            .stage = r->stage, .dir = folder, .seed = 5, .cache_dir = folder, .comm = comm},
+        &run));
     mgen_status status = MGEN_OK;
     for (int64_t step = 0; step < STEPS && status == MGEN_OK; step++) {
         mgen_report *report;
@@ -145,24 +149,37 @@ static double distance(const float *a, const float *b, int64_t n)
     return sqrt(apart / size);
 }
 
+/* The same on all ranks, bit for bit; as one rank's with the whole batch, to rounding. */
+static void assert_as_one(const rank *one, const mgi_stage *stage, int count)
+{
+    rank many[RANKS_MAX];
+    run_ranks(stage, count, false, many);
+    for (int i = 0; i < count; i++) {
+        assert_string_equal(many[i].error, "");
+        assert_memory_equal(many[i].gradients, many[0].gradients,
+                            (size_t)one->size * sizeof(float));
+        assert_memory_equal(many[i].weights, many[0].weights, (size_t)one->size * sizeof(float));
+        assert_true(many[i].loss == many[0].loss);
+    }
+    assert_true(fabs(many[0].loss - one->loss) <= 1e-5 * fabs(one->loss));
+    assert_true(distance(one->gradients, many[0].gradients, one->size) < 1e-5);
+    ranks_free(many, count);
+}
+
+/* A batch shared by ranks, taken in several passes, and both. */
 static void compare(const mgi_stage *stage)
 {
-    rank one, many[RANKS_MAX];
+    rank one;
+    mgi_stage parts = *stage;
     run_ranks(stage, 1, stage->kind == MGI_STAGE_AUTOENCODER, &one);
     assert_string_equal(one.error, "");
-    for (int count = 2; count <= RANKS_MAX; count *= 2) {
-        run_ranks(stage, count, false, many);
-        for (int i = 0; i < count; i++) {
-            assert_string_equal(many[i].error, "");
-            /* the same on all ranks, bit for bit; as one rank's, to rounding */
-            assert_memory_equal(many[i].gradients, many[0].gradients,
-                                (size_t)one.size * sizeof(float));
-            assert_memory_equal(many[i].weights, many[0].weights, (size_t)one.size * sizeof(float));
-            assert_true(many[i].loss == many[0].loss);
-        }
-        assert_true(fabs(many[0].loss - one.loss) <= 1e-5 * fabs(one.loss));
-        assert_true(distance(one.gradients, many[0].gradients, one.size) < 1e-5);
-        ranks_free(many, count);
+    for (int count = 2; count <= RANKS_MAX; count *= 2)
+        assert_as_one(&one, stage, count);
+    for (int passes = 2; passes <= 4; passes *= 2) {
+        parts.accumulate = passes;
+        parts.batch = stage->batch / passes;
+        parts.image_batch = stage->image_batch / passes;
+        assert_as_one(&one, &parts, passes == 2 ? 2 : 1);
     }
     ranks_free(&one, 1);
 }
@@ -205,14 +222,8 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    char path[64];
     (void)state;
-    static const char *const names[] = {"tae.json", "tae.safetensors"};
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        unlink(path);
-    }
-    return rmdir(folder);
+    return remove_all(folder);
 }
 
 int main(void)

@@ -6,6 +6,10 @@
 #include "text/byte_tokenizer.h"
 #include "train/recipe.h"
 
+#include <dirent.h>
+#include <stdio.h>
+#include <unistd.h>
+
 static const mgi_optimizer_recipe tiny_optimizer = {.lr = 0.001,
                                                     .lr_final = 0.1,
                                                     .beta1 = 0.9,
@@ -20,6 +24,7 @@ static inline mgi_stage tiny_autoencoder(int64_t steps, int64_t batch)
                        .kind = MGI_STAGE_AUTOENCODER,
                        .steps = steps,
                        .batch = batch,
+                       .accumulate = 1,
                        .optimizer = tiny_optimizer,
                        .tae = {.levels = 4,
                                .channels = {4, 6, 8, 8},
@@ -40,6 +45,7 @@ static inline mgi_stage tiny_text_to_video(int64_t steps, int64_t batch)
                        .kind = MGI_STAGE_TEXT_TO_VIDEO,
                        .steps = steps,
                        .batch = batch,
+                       .accumulate = 1,
                        .optimizer = tiny_optimizer,
                        .tae_name = "tae",
                        .text = {.vocab = MGI_BYTE_VOCAB,
@@ -67,6 +73,21 @@ static inline mgi_stage tiny_text_to_video(int64_t steps, int64_t batch)
                        .clips = 4,
                        .recompute = MGI_RECOMPUTE_SELECTIVE,
                        .drop = 0.2};
+}
+
+/* A folder of files, and these. */
+static inline int remove_all(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    char path[512];
+    for (const struct dirent *e; dir && (e = readdir(dir));) {
+        snprintf(path, sizeof path, "%.200s/%.256s", folder, e->d_name);
+        if (e->d_name[0] != '.')
+            unlink(path);
+    }
+    if (dir)
+        closedir(dir);
+    return rmdir(folder);
 }
 
 #endif

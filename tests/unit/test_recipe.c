@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ * Recipes: what is read of them, what is refused, and the learning rates that they ask for. */
+#include "tensor/device.h"
+#include "train/optimizer.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char file[] = "/tmp/mgi-recipe-XXXXXX";
+static mgen_context *ctx;
+
+/* Stage "one" with members `stage` and an optimizer with members `optimizer`, read back. */
+static mgen_status read_stage(const char *stage, const char *optimizer, mgi_stage *out)
+{
+    FILE *f = fopen(file, "w");
+    assert_non_null(f);
+    fprintf(f,
+            "{\"format\":\"moviegen-recipe\",\"version\":1,\"stages\":[{\"name\":\"one\","
+            "\"kind\":\"autoencoder\",\"steps\":100,\"batch\":2,\"tae\":{\"channels\":[4,4,4,4],"
+            "\"latent_channels\":4,\"blocks\":1,\"temporal\":false}%s%s,"
+            "\"optimizer\":{\"lr\":0.5%s%s}}]}",
+            *stage ? "," : "", stage, *optimizer ? "," : "", optimizer);
+    fclose(f);
+    return mgi_recipe_stage(ctx, file, "one", out);
+}
+
+static void assert_refused(const char *stage, const char *optimizer, const char *said)
+{
+    mgi_stage s;
+    assert_int_equal(read_stage(stage, optimizer, &s), MGEN_E_CORRUPT);
+    if (!strstr(mgen_last_error(ctx), said))
+        fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), said);
+}
+
+static void test_defaults(void **state)
+{
+    mgi_stage s;
+    (void)state;
+    assert_int_equal(read_stage("", "", &s), MGEN_OK);
+    assert_int_equal(s.accumulate, 1);
+    assert_int_equal(s.optimizer.schedule, MGI_LR_COSINE);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    assert_refused("\"accumulate\":0", "", "\"accumulate\"");
+    assert_refused("", "\"schedule\":\"linear\"", "\"cosine\", \"constant\" and \"plateau\"");
+    assert_refused("", "\"schedule\":\"plateau\"", "needs \"validate_every\"");
+    assert_refused("\"validate_every\":5", "\"schedule\":\"plateau\",\"patience\":0",
+                   "\"patience\"");
+}
+
+static mgi_optimizer optimizer_of(const char *stage, const char *optimizer)
+{
+    mgi_stage s;
+    mgi_optimizer o;
+    assert_int_equal(read_stage(stage, optimizer, &s), MGEN_OK);
+    assert_int_equal(mgi_optimizer_init(&o, ctx, &s.optimizer, s.steps, NULL, 0), MGEN_OK);
+    return o;
+}
+
+static void assert_rate(const mgi_optimizer *o, int64_t step, double rate)
+{
+    double got = mgi_optimizer_lr(o, step);
+    if (fabs(got - rate) > 1e-12)
+        fail_msg("step %d has the rate %.9g, not %.9g", (int)step, got, rate);
+}
+
+static void test_rates(void **state)
+{
+    (void)state;
+    mgi_optimizer o = optimizer_of("", "\"warmup\":4,\"cosine_from\":0.5,\"lr_final\":0.1");
+    assert_rate(&o, 0, 0.125);
+    assert_rate(&o, 3, 0.5);
+    assert_rate(&o, 50, 0.5);
+    assert_rate(&o, 75, 0.5 * 0.55);
+    assert_rate(&o, 100, 0.05);
+    mgi_optimizer_finish(&o);
+    o = optimizer_of("", "\"warmup\":4,\"schedule\":\"constant\"");
+    assert_rate(&o, 1, 0.25);
+    assert_rate(&o, 4, 0.5);
+    assert_rate(&o, 99, 0.5);
+    mgi_optimizer_validated(&o, 1.0); /* which only the plateau heeds */
+    mgi_optimizer_validated(&o, 2.0);
+    assert_rate(&o, 99, 0.5);
+    mgi_optimizer_finish(&o);
+}
+
+/* Halved after each two validations in a row that are not better than the best, to no less than a share of
+ * 0.2. */
+static void test_plateau(void **state)
+{
+    static const struct {
+        double figure, rate;
+    } seen[] = {{3.0, 0.5},   {2.0, 0.5},  {2.0, 0.5},   {1.5, 0.5},   {1.75, 0.5}, {1.5, 0.25},
+                {1.25, 0.25}, {NAN, 0.25}, {1.5, 0.125}, {2.0, 0.125}, {2.0, 0.1},  {1.0, 0.1}};
+    (void)state;
+    mgi_optimizer o = optimizer_of("\"validate_every\":5", "\"warmup\":4,\"schedule\":\"plateau\","
+                                                           "\"patience\":2,\"lr_final\":0.2");
+    for (size_t i = 0; i < sizeof seen / sizeof seen[0]; i++) {
+        mgi_optimizer_validated(&o, seen[i].figure);
+        assert_rate(&o, 10, seen[i].rate);
+    }
+    assert_rate(&o, 1, 0.25);
+    mgi_optimizer_finish(&o);
+}
+
+static int begin(void **state)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    (void)state;
+    int fd = mkstemp(file);
+    return fd < 0 || close(fd) || mgi_context_init(&ctx, &params) != MGEN_OK ||
+           mgi_device_create(ctx, NULL) != MGEN_OK;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    mgi_context_free(ctx);
+    return unlink(file);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_defaults),
+                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_rates),
+                                       cmocka_unit_test(test_plateau)};
+    return cmocka_run_group_tests_name("recipe", tests, begin, end);
+}
