@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT
+ * How a scene of the world is told, and what a text says about one. */
+#include "data/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const shapes[MGI_WORLD_SHAPES] = {"ball", "cube", "triangle",
+                                                     "star", "ring", "cross"};
+static const char *const colours[MGI_WORLD_COLOURS] = {"red",  "orange", "yellow", "green",
+                                                       "cyan", "blue",   "purple", "pink"};
+static const char *const sizes[MGI_WORLD_SIZES] = {"small", "medium", "large"};
+static const char *const backgrounds[MGI_WORLD_BACKGROUNDS] = {"grass", "snow", "sand",
+                                                               "stone", "wood", "moon"};
+static const char *const motions[MGI_WORLD_MOTIONS] = {
+    "bounces", "rolls left", "rolls right", "rises", "falls", "orbits", "spins", "stays still"};
+static const char *const participles[MGI_WORLD_MOTIONS] = {
+    "bouncing", "rolling left", "rolling right", "rising",
+    "falling",  "orbiting",     "spinning",      "staying still"};
+static const char *const cameras[MGI_WORLD_CAMERAS] = {
+    "zoom in",     "zoom out",      "push in",     "pull out",     "pan right",   "pan left",
+    "truck right", "truck left",    "tilt up",     "tilt down",    "pedestal up", "pedestal down",
+    "arc shot",    "tracking shot", "static shot", "handheld shot"};
+
+static const char *name_of(const char *const *names, int count, int i)
+{
+    return i >= 0 && i < count ? names[i] : "unknown";
+}
+
+const char *mgi_world_shape_name(int shape)
+{
+    return name_of(shapes, MGI_WORLD_SHAPES, shape);
+}
+
+const char *mgi_world_colour_name(int colour)
+{
+    return name_of(colours, MGI_WORLD_COLOURS, colour);
+}
+
+const char *mgi_world_size_name(int size)
+{
+    return name_of(sizes, MGI_WORLD_SIZES, size);
+}
+
+const char *mgi_world_background_name(int background)
+{
+    return name_of(backgrounds, MGI_WORLD_BACKGROUNDS, background);
+}
+
+const char *mgi_world_motion_name(int motion)
+{
+    return name_of(motions, MGI_WORLD_MOTIONS, motion);
+}
+
+const char *mgi_world_camera_name(int camera)
+{
+    return name_of(cameras, MGI_WORLD_CAMERAS, camera);
+}
+
+/* ---- telling ------------------------------------------------------------------------------------ */
+
+typedef struct text {
+    char *out;
+    size_t used;
+} text;
+
+static void say(text *t, const char *words)
+{
+    size_t n = strlen(words);
+    if (n >= MGI_WORLD_CAPTION_MAX - t->used)
+        n = MGI_WORLD_CAPTION_MAX - t->used - 1;
+    memcpy(t->out + t->used, words, n);
+    t->used += n;
+    t->out[t->used] = '\0';
+}
+
+/* "a small red ball", "an orange cube"; with `article` "the" or "The" no choice is needed. */
+static void say_object(text *t, const mgi_world_object *o, const char *article, bool colour_last)
+{
+    bool plain = o->size == MGI_WORLD_MEDIUM;
+    const char *first = plain ? mgi_world_colour_name(o->colour) : mgi_world_size_name(o->size);
+    say(t, article);
+    if ((article[0] == 'a' || article[0] == 'A') && !(plain && colour_last) && first[0] == 'o')
+        say(t, "n");
+    say(t, " ");
+    if (!plain) {
+        say(t, mgi_world_size_name(o->size));
+        say(t, " ");
+    }
+    if (!colour_last) {
+        say(t, mgi_world_colour_name(o->colour));
+        say(t, " ");
+    }
+    say(t, mgi_world_shape_name(o->shape));
+    if (colour_last) {
+        say(t, " that is ");
+        say(t, mgi_world_colour_name(o->colour));
+    }
+}
+
+static void say_background(text *t, const mgi_world_scene *s)
+{
+    say(t, s->background == MGI_WORLD_MOON ? "the moon" : mgi_world_background_name(s->background));
+}
+
+static void say_sign(text *t, const mgi_world_scene *s, const char *before, const char *after)
+{
+    if (!s->sign[0])
+        return;
+    say(t, before);
+    say(t, "\"");
+    say(t, s->sign);
+    say(t, "\"");
+    say(t, after);
+}
+
+/* All objects in one clause: ", " between them, "and" before the last. */
+static void say_objects(text *t, const mgi_world_scene *s, const char *article,
+                        const char *const *verbs, bool colour_last)
+{
+    for (int i = 0; i < s->count; i++) {
+        const mgi_world_object *o = &s->objects[i];
+        say(t, !i ? "" : i < s->count - 1 ? ", " : " and ");
+        say_object(t, o, article, colour_last);
+        if (s->frames > 1) {
+            say(t, " ");
+            say(t, name_of(verbs, MGI_WORLD_MOTIONS, o->motion));
+        }
+    }
+}
+
+static void say_short(text *t, const mgi_world_scene *s, int wording)
+{
+    if (wording == 1) {
+        say(t, "on ");
+        say_background(t, s);
+        say(t, ", ");
+    }
+    say_objects(t, s, wording == 4 ? "the" : "a", wording == 2 ? participles : motions,
+                wording == 3);
+    if (wording == 4)
+        say(t, "; the background is ");
+    else if (wording != 1)
+        say(t, " on ");
+    if (wording != 1)
+        say_background(t, s);
+    say_sign(t, s, wording == 4 ? "; the sign reads " : ", with a sign that reads ", "");
+}
+
+static const char *const number_words[MGI_WORLD_OBJECTS + 1] = {"no objects", "one object",
+                                                                "two objects", "three objects"};
+static const char *const ordinals[MGI_WORLD_OBJECTS] = {
+    "The first object is ", "The second object is ", "The third object is "};
+
+static void say_dense(text *t, const mgi_world_scene *s, int wording)
+{
+    bool listed = wording == MGI_WORLD_DENSE + 1;
+    say(t, listed ? "The background is " : "There ");
+    if (!listed) {
+        say(t, s->count == 1 ? "is " : "are ");
+        say(t, name_of(number_words, MGI_WORLD_OBJECTS + 1, s->count));
+        say(t, " on ");
+    }
+    say_background(t, s);
+    say(t, ".");
+    for (int i = 0; i < s->count; i++) {
+        const mgi_world_object *o = &s->objects[i];
+        say(t, " ");
+        if (listed)
+            say(t, ordinals[i]);
+        say_object(t, o, listed ? "a" : "A", false);
+        if (s->frames > 1) {
+            say(t, listed ? ". It " : " ");
+            say(t, mgi_world_motion_name(o->motion));
+        } else if (!listed) {
+            say(t, " is there");
+        }
+        say(t, ".");
+    }
+    say_sign(t, s, listed ? " There is a sign with the text " : " A sign reads ", ".");
+}
+
+void mgi_world_caption(const mgi_world_scene *s, int wording, char out[MGI_WORLD_CAPTION_MAX])
+{
+    text t = {out, 0};
+    out[0] = '\0';
+    wording = (int)((unsigned)wording % MGI_WORLD_WORDINGS);
+    if (s->frames > 1) {
+        char fps[32];
+        snprintf(fps, sizeof fps, "FPS-%d ", s->fps);
+        say(&t, fps);
+        if (s->camera != MGI_WORLD_STATIC || wording == 1 || wording >= MGI_WORLD_DENSE) {
+            say(&t, mgi_world_camera_name(s->camera));
+            say(&t, ". ");
+        }
+    }
+    if (wording < MGI_WORLD_DENSE)
+        say_short(&t, s, wording);
+    else
+        say_dense(&t, s, wording);
+}
+
+/* ---- understanding ------------------------------------------------------------------------------ */
+
+static bool in_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* The length of `phrase` if the text begins with it as whole words, in any case; else 0. */
+static size_t begins(const char *p, const char *phrase)
+{
+    size_t n = strlen(phrase);
+    return !strncasecmp(p, phrase, n) && !in_word(p[n]) ? n : 0;
+}
+
+static size_t look_up(const char *p, const char *const *names, int count, int *value)
+{
+    for (int i = 0; i < count; i++) {
+        size_t n = begins(p, names[i]);
+        if (n) {
+            *value = i;
+            return n;
+        }
+    }
+    return 0;
+}
+
+/* "AB3" with both quotes: its length. Only what fits on a sign is one. */
+static size_t read_quoted(const char *p, char sign[MGI_WORLD_SIGN + 1])
+{
+    const char *end = strchr(p + 1, '"');
+    size_t n = end ? (size_t)(end - p) - 1 : 0;
+    if (!end)
+        return 1;
+    if (n >= 1 && n <= MGI_WORLD_SIGN) {
+        memcpy(sign, p + 1, n);
+        sign[n] = '\0';
+    }
+    return n + 2;
+}
+
+/* The i-th colour, and the i-th motion, is the i-th object's; a size stands before its object's shape. */
+typedef struct reader {
+    mgi_world_said *said;
+    int colours, motions, size;
+} reader;
+
+static size_t read_word(reader *r, const char *p)
+{
+    mgi_world_said *s = r->said;
+    int value;
+    size_t n;
+    if ((n = look_up(p, colours, MGI_WORLD_COLOURS, &value))) {
+        if (r->colours < MGI_WORLD_OBJECTS)
+            s->objects[r->colours++].colour = value;
+    } else if ((n = look_up(p, sizes, MGI_WORLD_SIZES, &value))) {
+        r->size = value;
+    } else if ((n = look_up(p, shapes, MGI_WORLD_SHAPES, &value))) {
+        if (s->count < MGI_WORLD_OBJECTS) {
+            s->objects[s->count].shape = value;
+            s->objects[s->count++].size = r->size;
+        }
+        r->size = MGI_WORLD_MEDIUM;
+    } else if ((n = look_up(p, motions, MGI_WORLD_MOTIONS, &value)) ||
+               (n = look_up(p, participles, MGI_WORLD_MOTIONS, &value))) {
+        if (r->motions < MGI_WORLD_OBJECTS)
+            s->objects[r->motions++].motion = value;
+    } else if ((n = look_up(p, backgrounds, MGI_WORLD_BACKGROUNDS, &value))) {
+        s->background = value;
+    } else if ((n = look_up(p, cameras, MGI_WORLD_CAMERAS, &value))) {
+        s->camera = value;
+    } else if (!strncmp(p, "FPS-", 4)) {
+        s->fps = atoi(p + 4);
+        n = 4;
+    } else if (*p == '"') {
+        n = read_quoted(p, s->sign);
+    }
+    return n;
+}
+
+void mgi_world_parse(const char *caption, mgi_world_said *out)
+{
+    reader r = {.said = out, .size = MGI_WORLD_MEDIUM};
+    *out = (mgi_world_said){.background = -1, .camera = -1};
+    for (int i = 0; i < MGI_WORLD_OBJECTS; i++) {
+        out->objects[i].shape = out->objects[i].colour = out->objects[i].motion = -1;
+        out->objects[i].size = MGI_WORLD_MEDIUM;
+    }
+    for (const char *p = caption; *p;) {
+        size_t n = read_word(&r, p);
+        if (n)
+            p += n;
+        else if (in_word(*p))
+            while (in_word(*p))
+                p++;
+        else
+            p++;
+    }
+}
