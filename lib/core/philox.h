@@ -10,13 +10,14 @@
 #include <stdint.h>
 
 enum {
-    MGI_STREAM_INIT = 1,     /* initial weights; index = parameter hash + element */
-    MGI_STREAM_DATA = 2,     /* toybox scenes */
-    MGI_STREAM_SAMPLE = 3,   /* which sample a batch takes */
-    MGI_STREAM_NOISE = 4,    /* X_0 of the flow */
-    MGI_STREAM_TIME = 5,     /* t of the flow */
-    MGI_STREAM_DROP = 6,     /* caption dropout */
-    MGI_STREAM_POSTERIOR = 7 /* TAE posterior noise */
+    MGI_STREAM_INIT = 1,      /* initial weights; index = parameter hash + element */
+    MGI_STREAM_DATA = 2,      /* toybox scenes */
+    MGI_STREAM_SAMPLE = 3,    /* which sample a batch takes */
+    MGI_STREAM_NOISE = 4,     /* X_0 of the flow */
+    MGI_STREAM_TIME = 5,      /* t of the flow */
+    MGI_STREAM_DROP = 6,      /* caption dropout */
+    MGI_STREAM_POSTERIOR = 7, /* TAE posterior noise */
+    MGI_STREAM_BUCKET = 8     /* which bucket a step takes */
 };
 
 static inline void mgi_philox(uint64_t seed, uint64_t stream, uint64_t counter, uint32_t out[4])

@@ -71,6 +71,21 @@ static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
     mgi_json_close(w, '}');
     mgi_json_put_int(w, "clips", s->clips);
     put_exact(w, "drop", s->drop);
+    if (s->start_from[0])
+        mgi_json_put_string(w, "start_from", s->start_from);
+    for (int64_t i = 0; i < s->bucket_count; i++) {
+        const mgi_bucket *b = &s->bucket[i];
+        mgi_json_open(w, "bucket", '{');
+        mgi_json_put_int(w, "width", b->width);
+        mgi_json_put_int(w, "height", b->height);
+        mgi_json_put_int(w, "frames", b->frames);
+        mgi_json_put_int(w, "fps", b->fps);
+        mgi_json_put_int(w, "batch", b->batch);
+        put_exact(w, "weight", b->weight);
+        mgi_json_close(w, '}');
+    }
+    if (s->bucket_count)
+        put_exact(w, "images", s->images);
 }
 
 /* Of everything that decides on the weights: how often one validates does so with the plateau schedule only, and

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ENCODE_BATCH = 2 };
+enum { ENCODE_FRAMES = 64 }; /* at a time */
 
 typedef struct work {
     mgen_context *ctx;
@@ -31,15 +31,21 @@ void mgi_latents_free(mgen_context *ctx, mgi_latents *l)
 
 /* ---- encoding ------------------------------------------------------------------------------------- */
 
+/* The sample of training clip i. */
+static uint64_t element_of(const work *w, int64_t i)
+{
+    return mgi_dataset_element(w->q->dataset, w->q->seed, w->q->first + (uint64_t)i);
+}
+
 static mgen_status read_clip(const work *w, int64_t i, uint8_t *pixels)
 {
     mgi_dataset *ds = w->q->dataset;
+    int64_t frames = w->q->frames;
     char caption[MGI_CAPTION_SIZE];
     if (i < w->l->clips)
-        MGI_TRY(mgi_dataset_sample(w->ctx, ds, mgi_dataset_element(ds, w->q->seed, (uint64_t)i),
-                                   pixels, caption));
+        MGI_TRY(mgi_dataset_piece(w->ctx, ds, element_of(w, i), 0, frames, pixels, caption));
     else
-        MGI_TRY(mgi_dataset_held(w->ctx, ds, i - w->l->clips, ds->frames, pixels, caption));
+        MGI_TRY(mgi_dataset_held(w->ctx, ds, i - w->l->clips, frames, pixels, caption));
     return w->l->captions ? mgi_strdup(w->ctx, caption, &w->l->captions[i]) : MGEN_OK;
 }
 
@@ -48,9 +54,10 @@ static mgen_status read_clips(const work *w, int64_t first, int64_t n, uint8_t *
 {
     mgi_dataset *ds = w->q->dataset;
     if (!w->l->captions && first < w->l->clips) /* the toybox is drawn on all threads */
-        return mgi_dataset_clips(w->ctx, ds, w->q->seed, (uint64_t)first, n, ds->frames, pixels);
+        return mgi_dataset_clips(w->ctx, ds, w->q->seed, w->q->first + (uint64_t)first, n,
+                                 w->q->frames, pixels);
     for (int64_t k = 0; k < n; k++)
-        MGI_TRY(read_clip(w, first + k, pixels + k * ds->bytes));
+        MGI_TRY(read_clip(w, first + k, pixels + k * w->q->frames * ds->height * ds->width * 3));
     return MGEN_OK;
 }
 
@@ -68,13 +75,13 @@ static void normalise(const mgi_tae *tae, const T *z, float *out)
 static mgen_status encode(const work *w, int64_t first, int64_t count)
 {
     const mgi_dataset *ds = w->q->dataset;
-    int64_t total = w->l->clips + w->l->held;
+    int64_t total = w->l->clips + w->l->held, frames = w->q->frames;
+    int64_t batch = frames < ENCODE_FRAMES ? ENCODE_FRAMES / frames : 1;
     mgi_run run;
     mgi_run_init(&run, w->ctx, false);
-    for (int64_t i = 0; i < count && run.status == MGEN_OK; i += ENCODE_BATCH) {
-        int64_t mark = mgi_scope_push(&run),
-                n = count - i < ENCODE_BATCH ? count - i : ENCODE_BATCH;
-        T *u8 = mgi_new(&run, MGK_U8, MGI_DIMS(n, ds->frames, ds->height, ds->width, 3));
+    for (int64_t i = 0; i < count && run.status == MGEN_OK; i += batch) {
+        int64_t mark = mgi_scope_push(&run), n = count - i < batch ? count - i : batch;
+        T *u8 = mgi_new(&run, MGK_U8, MGI_DIMS(n, frames, ds->height, ds->width, 3));
         if (u8)
             mgi_ok(&run, read_clips(w, first + i, n, mgi_data(u8)));
         T *x = mgi_convert(&run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
@@ -96,13 +103,10 @@ static mgen_status encode(const work *w, int64_t first, int64_t count)
 static uint64_t key_of(const work *w)
 {
     const mgi_latents *l = w->l;
-    const uint64_t numbers[] = {w->q->tae_hash,
-                                w->q->dataset->identity,
-                                w->q->seed,
-                                (uint64_t)l->clips,
-                                (uint64_t)l->held,
-                                (uint64_t)l->size,
-                                (uint64_t)w->q->tae->module.dtype};
+    const uint64_t numbers[] = {
+        w->q->tae_hash,    w->q->dataset->identity, w->q->seed,
+        w->q->first,       (uint64_t)w->q->frames,  (uint64_t)l->clips,
+        (uint64_t)l->held, (uint64_t)l->size,       (uint64_t)w->q->tae->module.dtype};
     const char *kernels = w->ctx->device->kernels_text;
     uint64_t hash = mgi_hash64(numbers, sizeof numbers, 1);
     return kernels ? mgi_hash64(kernels, strlen(kernels), hash) : hash;
@@ -163,7 +167,7 @@ static mgen_status take_captions(const work *w)
     char caption[MGI_CAPTION_SIZE];
     for (int64_t i = 0; l->captions && i < l->clips + l->held; i++) {
         if (i < l->clips)
-            mgi_dataset_caption(ds, mgi_dataset_element(ds, w->q->seed, (uint64_t)i), caption);
+            mgi_dataset_caption(ds, element_of(w, i), caption);
         else
             mgi_dataset_held_caption(ds, i - l->clips, caption);
         MGI_TRY(mgi_strdup(w->ctx, caption, &l->captions[i]));
@@ -200,7 +204,7 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
     int64_t f = mgi_tae_factor(c), count;
     *out = (mgi_latents){.clips = all < (uint64_t)q->clips ? (int64_t)all : q->clips,
                          .held = mgi_dataset_held_count(ds, q->held),
-                         .dims = {mgi_tae_latent_frames(c, ds->frames), ds->height / f,
+                         .dims = {mgi_tae_latent_frames(c, q->frames), ds->height / f,
                                   ds->width / f, c->latent_channels}};
     mgen_status status = MGEN_OK;
     if (!mgi_dims_count(out->dims, 4, &out->size) ||

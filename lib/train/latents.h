@@ -3,7 +3,7 @@
  *
  * Posterior means, normalised per channel. With a cache folder they are kept as
  * latents-<key>.safetensors, the key being a hash of the TAE's weights, of what the dataset is, of which
- * clips are taken, of the precision and of the kernels in use, whose last bits may differ between processors.
+ * clips are taken and how, of the precision and of the kernels in use, whose last bits may differ between processors.
  * What the host reads is never kept: only it knows when that changes. A cache that cannot be read or written
  * costs time, and a line in the log. */
 #ifndef MGI_TRAIN_LATENTS_H
@@ -17,6 +17,8 @@ typedef struct mgi_latents_request {
     uint64_t tae_hash;
     mgi_dataset *dataset;
     uint64_t seed;         /* of the order of the data */
+    uint64_t first;        /* element with which training begins */
+    int64_t frames;        /* of a clip: the first ones of a sample */
     int64_t clips, held;   /* at most so many to train on and to validate with */
     const char *cache_dir; /* NULL = none */
 } mgi_latents_request;

@@ -4,6 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+void mgi_model_name(char out[MGI_NAME_MAX + 1], const char *set, const char *part)
+{
+    snprintf(out, MGI_NAME_MAX + 1, "%.63s%s%.63s", set, *set ? "_" : "", part);
+}
+
 static mgen_status get_name(mgen_context *ctx, const mgi_json *o, const char *key, bool required,
                             char out[64])
 {
@@ -11,6 +16,10 @@ static mgen_status get_name(mgen_context *ctx, const mgi_json *o, const char *ke
     MGI_TRY(mgi_json_get_string(ctx, o, key, required, &text));
     if (strlen(text) > 63)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is longer than 63 bytes", key);
+    if (*text && !mgi_name_ok(text))
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"%s\" is \"%s\"; letters, digits and . _ - are allowed, no dot first",
+                        key, text);
     strcpy(out, text);
     return MGEN_OK;
 }
@@ -101,17 +110,57 @@ static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_st
     return MGEN_OK;
 }
 
+static mgen_status read_bucket(mgen_context *ctx, const mgi_json *o, mgi_bucket *b)
+{
+    static const char *const keys[] = {"width", "height", "frames", "fps", "batch", "weight", NULL};
+    if (o->kind != MGI_JSON_OBJECT)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"buckets\" has an entry that is not an object");
+    b->weight = 1.0;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_json_get_int(ctx, o, "width", true, 8, 4096, &b->width));
+    MGI_TRY(mgi_json_get_int(ctx, o, "height", true, 8, 4096, &b->height));
+    MGI_TRY(mgi_json_get_int(ctx, o, "frames", true, 1, 4096, &b->frames));
+    MGI_TRY(mgi_json_get_int(ctx, o, "fps", false, 1, 240, &b->fps));
+    MGI_TRY(mgi_json_get_int(ctx, o, "batch", false, 1, 65536, &b->batch));
+    return mgi_json_get_real(ctx, o, "weight", false, 1e-6, 1e6, &b->weight);
+}
+
+static mgen_status read_buckets(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    const mgi_json *list = mgi_json_find(o, "buckets");
+    int64_t images = 0;
+    if (list && (list->kind != MGI_JSON_ARRAY || !list->child))
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"buckets\" must be a list of objects");
+    for (const mgi_json *e = list ? list->child : NULL; e; e = e->next) {
+        if (s->bucket_count == MGI_BUCKETS_MAX)
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"buckets\" has more than %d entries",
+                            MGI_BUCKETS_MAX);
+        MGI_TRY(read_bucket(ctx, e, &s->bucket[s->bucket_count]));
+        images += s->bucket[s->bucket_count++].frames == 1;
+    }
+    s->images = -1.0;
+    MGI_TRY(mgi_json_get_real(ctx, o, "images", false, 0.0, 1.0, &s->images));
+    if (s->images >= 0.0 && (images == 0 || images == s->bucket_count))
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"images\" needs \"buckets\" of both kinds: of one frame, and of more");
+    return MGEN_OK;
+}
+
 static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {"name",         "kind",           "steps",     "batch",
                                        "accumulate",   "validate_every", "optimizer", "tae",
                                        "text_encoder", "video_model",    "clips",     "drop",
+                                       "start_from",   "save_as",        "buckets",   "images",
                                        "recompute",    "precision",      NULL};
     static const char *const recompute[] = {"none", "selective", "full"};
     const mgi_json *part;
     s->drop = 0.1;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(get_name(ctx, o, "tae", true, s->tae_name));
+    MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
+    MGI_TRY(get_name(ctx, o, "save_as", false, s->save_as));
+    MGI_TRY(read_buckets(ctx, o, s));
     MGI_TRY(get_object(ctx, o, "text_encoder", &part));
     MGI_TRY(mgi_t5_config_read(ctx, part, &s->text));
     MGI_TRY(get_object(ctx, o, "video_model", &part));

@@ -23,6 +23,15 @@ typedef struct mgi_optimizer_recipe {
     double beta1, beta2, eps, weight_decay, clip, skip_factor, ema;
 } mgi_optimizer_recipe;
 
+/* A kind of clips. */
+typedef struct mgi_bucket {
+    int64_t width, height, frames; /* pixels; 1 frame: images */
+    int64_t fps;                   /* 0: as the dataset has it */
+    int64_t batch;                 /* 0: the stage's */
+    double weight;                 /* in the choice of a step's bucket */
+} mgi_bucket;
+#define MGI_BUCKETS_MAX 32
+
 typedef struct mgi_stage {
     char name[64];
     int kind;
@@ -30,19 +39,27 @@ typedef struct mgi_stage {
     int64_t accumulate; /* passes whose gradients make one update, each of a batch of its own */
     int32_t dtype; /* of products and activations: "precision", "f32" or "bf16"; weights are f32 */
     mgi_optimizer_recipe optimizer;
+    /* A model of the same folder to start from (or, of an autoencoder, to inflate); "" = random. */
+    char start_from[64];
     /* autoencoder */
     mgi_tae_config tae;
-    char start_from[64]; /* a model of the same folder to start from or inflate; "" = random */
     int64_t frames, image_every, image_batch; /* every n-th step takes single frames; 0 = never */
     double l1, mse, kl;
     /* text to video */
     char tae_name[64];
     mgi_t5_config text;
     mgi_vt_config video;
-    int64_t clips;     /* encoded once, before the first step */
+    char save_as[64];                   /* what its models' names begin with; "" = nothing */
+    int64_t clips;                      /* encoded once, before the first step, in all buckets */
+    int64_t bucket_count;               /* 0: one, of the dataset's samples */
+    mgi_bucket bucket[MGI_BUCKETS_MAX]; /* the first is the clip that the pipeline makes */
+    double images;     /* share of the steps that take images; below 0: as the weights say */
     int32_t recompute; /* MGI_RECOMPUTE_* of the video model: "none", "selective" or "full" */
     double drop;       /* share of captions replaced by nothing */
 } mgi_stage;
+
+/* Under which name a stage saves a model or finds that of an earlier one: `part`, or "<set>_<part>". */
+void mgi_model_name(char out[MGI_NAME_MAX + 1], const char *set, const char *part);
 
 mgen_status mgi_recipe_stage(mgen_context *ctx, const char *path, const char *name, mgi_stage *out);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Training the video transformer and, along with it, the text encoder, by flow matching.
  *
- *   clips are encoded once by the trained TAE (train/latents.h);
+ *   clips are encoded once by the trained TAE (train/latents.h), those of a step of one size (train/buckets.h);
  *   X_t = t X_1 + (1 - (1 - sigma) t) X_0,  V = X_1 - (1 - sigma) X_0,  t = sigmoid(normal)
  *   loss = mean (u(X_t, text, t) - V)^2; a share of the captions is replaced by nothing.
  */
@@ -12,12 +12,18 @@
 #include "kernels/loss/loss.h"
 #include "kernels/random/random.h"
 #include "task/generate.h"
-#include "train/latents.h"
+#include "train/buckets.h"
 #include "train/stage.h"
 
+#include <math.h>
 #include <string.h>
 
-enum { VALIDATION_CLIPS = 64, VALIDATION_BATCH = 32 };
+enum { VALIDATION_CLIPS = 64, VALIDATION_BATCH = 32, TIMES = 10 };
+
+/* Times of validation, report defaults: the means of ten equal shares of sigmoid(normal), by their quantiles.
+ * Normal quantiles 0.05, 0.15, ... 0.45; the others are their mirror images. */
+static const double quantiles[TIMES / 2] = {-1.6448536270, -1.0364333895, -0.6744897502,
+                                            -0.3853204664, -0.1256613469};
 
 struct mgi_stage_run {
     mgen_context *ctx;
@@ -34,7 +40,8 @@ struct mgi_stage_run {
     int64_t updated; /* steps whose update is in the weights */
     float loss;      /* of the last of them */
     mgi_dataset *dataset;
-    mgi_latents latents;
+    mgi_buckets buckets;
+    const mgi_bucket_data *taken;             /* by the last step */
     char (*captions)[MGI_TOYBOX_CAPTION_MAX]; /* of one batch, of the toybox */
     const char **prompts;
 };
@@ -46,7 +53,7 @@ static void destroy(struct mgi_stage_run *r)
     mgi_vt_finish(&r->video);
     mgi_t5_finish(&r->text);
     mgi_tae_finish(&r->tae);
-    mgi_latents_free(ctx, &r->latents);
+    mgi_buckets_free(ctx, &r->buckets);
     mgi_dataset_release(r->dataset);
     mgi_free(ctx, r->captions);
     mgi_free(ctx, (void *)r->prompts);
@@ -59,33 +66,116 @@ static mgen_status encode_all(struct mgi_stage_run *r, const char *cache_dir)
                                    .tae_hash = r->tae_hash,
                                    .dataset = r->dataset,
                                    .seed = r->seed,
-                                   .clips = r->stage.clips,
-                                   .held = VALIDATION_CLIPS,
                                    .cache_dir = cache_dir};
-    return mgi_latents_make(r->ctx, &q, &r->latents);
+    return mgi_buckets_encode(r->ctx, &r->buckets, &q);
 }
 
-/* The clip that the pipeline makes: one of the dataset's. */
-static mgi_clip_shape clip_shape(const struct mgi_stage_run *r)
+/* The clip that the pipeline makes: of the first bucket. */
+static mgi_clip_shape clip_shape(const struct mgi_stage_run *r, int64_t bucket)
 {
-    const mgi_dataset *ds = r->dataset;
-    return (mgi_clip_shape){ds->width, ds->height, ds->frames, MGI_DATASET_FPS};
+    const mgi_bucket *b = &r->buckets.list[bucket].bucket;
+    return (mgi_clip_shape){b->width, b->height, b->frames, b->fps ? b->fps : MGI_DATASET_FPS};
 }
 
 /* The parts must fit each other as they will in the pipeline. */
 static mgen_status check_parts(struct mgi_stage_run *r)
 {
-    mgi_networks n = {&r->tae, &r->text, &r->video, clip_shape(r)};
+    mgi_networks n = {&r->tae, &r->text, &r->video, {0}};
+    mgen_status status = MGEN_OK;
     if (!r->tae.config.temporal)
         return mgi_fail(r->ctx, MGEN_E_STATE,
                         "model \"%s\" is an image autoencoder; inflate it first",
                         r->stage.tae_name);
-    mgen_status status = mgi_networks_check(r->ctx, &n);
+    for (int64_t i = 0; i < r->buckets.count && status == MGEN_OK; i++) {
+        n.clip = clip_shape(r, i);
+        status = mgi_networks_check(r->ctx, &n);
+    }
     return status == MGEN_OK || r->dataset->kind == MGI_DATASET_TOYBOX
                ? status
                : mgi_fail_context(r->ctx, MGEN_E_INVALID,
                                   "the dataset's clips or the networks of stage \"%s\"",
                                   r->stage.name);
+}
+
+static void write_text(mgi_json_writer *w, const void *config)
+{
+    mgi_t5_config_write(w, config);
+}
+
+static void write_video(mgi_json_writer *w, const void *config)
+{
+    mgi_vt_config_write(w, config);
+}
+
+/* Whether two configurations are written alike. */
+static mgen_status same_config(mgen_context *ctx, mgi_config_writer *write, const void *a,
+                               const void *b, bool *same)
+{
+    const void *const configs[2] = {a, b};
+    mgi_json_writer w[2];
+    const char *text[2];
+    size_t size[2];
+    mgen_status status = MGEN_OK;
+    for (int i = 0; i < 2; i++) {
+        mgi_json_writer_init(&w[i], ctx, 0);
+        mgi_json_open(&w[i], NULL, '{');
+        write(&w[i], configs[i]);
+        mgi_json_close(&w[i], '}');
+        if (status == MGEN_OK)
+            status = mgi_json_text(&w[i], &text[i], &size[i]);
+    }
+    *same = status == MGEN_OK && size[0] == size[1] && !memcmp(text[0], text[1], size[0]);
+    mgi_json_writer_free(&w[0]);
+    mgi_json_writer_free(&w[1]);
+    return status;
+}
+
+static mgen_status load_part(struct mgi_stage_run *r, const mgi_model_file *file,
+                             mgi_config_writer *write, const void *theirs, const void *ours,
+                             mgi_module *module)
+{
+    bool same;
+    MGI_TRY(same_config(r->ctx, write, theirs, ours, &same));
+    if (!same)
+        return mgi_fail(r->ctx, MGEN_E_STATE,
+                        "stage \"%s\" cannot start from \"%s\": the configuration in %s is another",
+                        r->stage.name, r->stage.start_from, file->json_name);
+    return mgi_module_load(module, &file->weights, file->weights_name, false);
+}
+
+static mgen_status start_text(struct mgi_stage_run *r)
+{
+    mgi_model_file file;
+    mgi_t5_config theirs;
+    char name[MGI_NAME_MAX + 1];
+    mgi_model_name(name, r->stage.start_from, "text_encoder");
+    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, "t5-bytes", &file));
+    mgen_status status = mgi_t5_config_read(r->ctx, file.config, &theirs);
+    if (status == MGEN_OK)
+        status = load_part(r, &file, write_text, &theirs, &r->stage.text, &r->text.module);
+    mgi_model_file_close(r->ctx, &file);
+    return status;
+}
+
+static mgen_status start_video(struct mgi_stage_run *r)
+{
+    mgi_model_file file;
+    mgi_vt_config theirs;
+    char name[MGI_NAME_MAX + 1];
+    mgi_model_name(name, r->stage.start_from, "video_model");
+    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, "video-transformer", &file));
+    mgen_status status = mgi_vt_config_read(r->ctx, file.config, &theirs);
+    if (status == MGEN_OK)
+        status = load_part(r, &file, write_video, &theirs, &r->stage.video, &r->video.module);
+    mgi_model_file_close(r->ctx, &file);
+    return status;
+}
+
+/* Load the models of an earlier stage, which must be the same networks. */
+static mgen_status start_from(struct mgi_stage_run *r)
+{
+    MGI_TRY(start_text(r));
+    return start_video(r);
 }
 
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
@@ -94,7 +184,6 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     const mgi_stage *stage = params->stage;
     struct mgi_stage_run *r;
     mgen_status status;
-    size_t rows = (size_t)(stage->batch > VALIDATION_BATCH ? stage->batch : VALIDATION_BATCH);
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *r, &r));
     r->ctx = ctx;
     r->stage = *stage;
@@ -106,12 +195,16 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status,
                  mgi_stage_dataset(ctx, params, 1, mgi_tae_factor(&r->stage.tae), &r->dataset),
                  failed);
+    MGI_TRY_GOTO(status, mgi_buckets_init(ctx, stage, r->dataset, VALIDATION_CLIPS, &r->buckets),
+                 failed);
     MGI_TRY_GOTO(status, mgi_t5_init(&r->text, ctx, &stage->text), failed);
     MGI_TRY_GOTO(status, mgi_vt_init(&r->video, ctx, &stage->video), failed);
     r->video.recompute = stage->recompute;
     MGI_TRY_GOTO(status, check_parts(r), failed);
     MGI_TRY_GOTO(status, mgi_module_random(&r->text.module, r->seed), failed);
     MGI_TRY_GOTO(status, mgi_vt_random(&r->video, r->seed), failed);
+    if (stage->start_from[0])
+        MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_from(r)), failed);
     MGI_TRY_GOTO(status, mgi_module_train(&r->text.module), failed);
     MGI_TRY_GOTO(status, mgi_module_train(&r->video.module), failed);
     MGI_TRY_GOTO(status, mgi_module_compute(&r->tae.module, stage->dtype), failed);
@@ -121,6 +214,8 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                  mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps,
                                     (mgi_module *[]){&r->text.module, &r->video.module}, 2),
                  failed);
+    size_t rows =
+        (size_t)(r->buckets.batch > VALIDATION_BATCH ? r->buckets.batch : VALIDATION_BATCH);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->captions, &r->captions), failed);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->prompts, &r->prompts), failed);
     MGI_TRY_GOTO(status, encode_all(r, params->cache_dir), failed);
@@ -132,35 +227,37 @@ failed:
     return status;
 }
 
-static T *latent_batch(mgi_run *run, struct mgi_stage_run *r, int64_t rows)
+static T *latent_batch(mgi_run *run, const mgi_latents *l, int64_t rows)
 {
-    const int64_t *d = r->latents.dims;
+    const int64_t *d = l->dims;
     return mgi_new(run, MGK_F32, MGI_DIMS(rows, d[0], d[1], d[2], d[3]));
 }
 
 /* The prompt of row i: of the toybox, in a wording drawn anew each time. */
-static void take_prompt(struct mgi_stage_run *r, int64_t clip, int64_t i, const uint32_t pick[4])
+static void take_prompt(struct mgi_stage_run *r, const mgi_bucket_data *b, int64_t clip, int64_t i,
+                        const uint32_t pick[4])
 {
     mgi_toybox_scene scene;
-    if (r->latents.captions) {
-        r->prompts[i] = r->latents.captions[clip];
+    if (b->latents.captions) {
+        r->prompts[i] = b->latents.captions[clip];
         return;
     }
-    mgi_toybox_scene_random(&scene, r->dataset->seed, (uint64_t)clip);
+    mgi_toybox_scene_random(&scene, r->dataset->seed, b->first + (uint64_t)clip);
     scene.wording = pick[1] & 1 ? 0 : (int)(pick[2] & 0xFFFF);
     mgi_toybox_caption(&scene, r->captions[i]);
     r->prompts[i] = r->captions[i];
 }
 
 /* Row i of x1 and of the prompts: the clip of a global element. */
-static void take_sample(struct mgi_stage_run *r, uint64_t element, int64_t i, float *x1)
+static void take_sample(struct mgi_stage_run *r, const mgi_bucket_data *b, uint64_t element,
+                        int64_t i, float *x1)
 {
-    const mgi_latents *l = &r->latents;
+    const mgi_latents *l = &b->latents;
     uint32_t pick[4];
     mgi_philox(r->seed, MGI_STREAM_SAMPLE, (UINT64_C(1) << 40) + element, pick);
     int64_t clip = (int64_t)(((uint64_t)pick[0] * (uint64_t)l->clips) >> 32);
     memcpy(x1 + i * l->size, l->values + clip * l->size, (size_t)l->size * sizeof(float));
-    take_prompt(r, clip, i, pick);
+    take_prompt(r, b, clip, i, pick);
     if (mgi_random_unit(r->seed, MGI_STREAM_DROP, element) < (float)r->stage.drop)
         r->prompts[i] = "";
 }
@@ -176,11 +273,11 @@ static T *flow_loss(mgi_run *run, struct mgi_stage_run *r, float weight, T *x1, 
                     v);
 }
 
-/* Held-out clip `first` and those after it, `rows` of them. */
-static T *held_loss(mgi_run *run, struct mgi_stage_run *r, int64_t first, int64_t rows)
+/* The loss of held-out clips first .. first + rows - 1 of a bucket at a time of the flow. */
+static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_latents *l, int64_t first,
+                    int64_t rows, float time)
 {
-    const mgi_latents *l = &r->latents;
-    T *x1 = latent_batch(run, r, rows), *t = mgi_new(run, MGK_F32, 1, &rows);
+    T *x1 = latent_batch(run, l, rows), *t = mgi_new(run, MGK_F32, 1, &rows);
     T *x0 = x1 ? mgi_random(run, MGK_RANDOM_NORMAL, MGI_VALIDATION_SEED, MGI_STREAM_NOISE,
                             (uint64_t)(first * l->size), 1.0f, 0.0f, x1->rank, x1->dims)
                : NULL;
@@ -194,51 +291,72 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, int64_t first, int64_
             mgi_dataset_held_caption(r->dataset, first + i, caption);
             r->prompts[i] = strcpy(r->captions[i], caption);
         }
-        mgi_f32(t)[i] = ((float)i + 0.5f) / (float)rows;
     }
+    mgi_fill(run, t, time);
     memcpy(mgi_f32(x1), l->values + (l->clips + first) * l->size,
            (size_t)x1->count * sizeof(float));
     return flow_loss(run, r, 1.0f, x1, x0, t);
 }
 
-/* The same clips, noise and times on each occasion, by the averaged weights. */
+/* Mean over the held-out clips of a bucket and all times, each clip with one noise. */
+static double validate_bucket(mgi_run *run, struct mgi_stage_run *r, const mgi_latents *l)
+{
+    double sum = 0.0;
+    for (int64_t i = 0; i < TIMES; i++) {
+        double q = i < TIMES / 2 ? quantiles[i] : -quantiles[TIMES - 1 - i];
+        float time = (float)(1.0 / (1.0 + exp(-q)));
+        for (int64_t first = 0; first < l->held; first += VALIDATION_BATCH) {
+            int64_t rows = l->held - first < VALIDATION_BATCH ? l->held - first : VALIDATION_BATCH;
+            int64_t mark = mgi_scope_push(run);
+            T *loss = held_loss(run, r, l, first, rows, time);
+            sum += loss ? mgi_f32(loss)[0] * (double)rows / (double)(l->held * TIMES) : 0.0;
+            mgi_scope_pop(run, mark, NULL);
+        }
+    }
+    return sum;
+}
+
+/* The same clips, noise and times on each occasion, by the averaged weights; buckets count as they do in
+ * training. */
 static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
 {
     mgi_run run;
-    double sum = 0.0;
-    int64_t held = r->latents.held;
+    double sum[2] = {0.0}, shares[2] = {0.0}; /* videos, images */
     mgi_run_init(&run, r->ctx, false);
     mgi_module_swap_ema(&r->text.module);
     mgi_module_swap_ema(&r->video.module);
-    for (int64_t first = 0; first < held; first += VALIDATION_BATCH) {
-        int64_t mark = mgi_scope_push(&run);
-        int64_t rows = held - first < VALIDATION_BATCH ? held - first : VALIDATION_BATCH;
-        T *loss = held_loss(&run, r, first, rows);
-        sum += loss ? mgi_f32(loss)[0] * (double)rows / (double)held : 0.0;
-        mgi_scope_pop(&run, mark, NULL);
+    for (int64_t i = 0; i < r->buckets.count; i++) {
+        const mgi_bucket_data *b = &r->buckets.list[i];
+        bool image = b->bucket.frames == 1;
+        sum[image] += b->share * validate_bucket(&run, r, &b->latents);
+        shares[image] += b->share;
     }
     mgi_module_swap_ema(&r->text.module);
     mgi_module_swap_ema(&r->video.module);
     mgen_status status = run.status;
     mgi_run_finish(&run);
-    if (status == MGEN_OK) {
-        mgi_report_add(report, "val_loss", sum);
-        mgi_optimizer_validated(&r->optimizer, sum);
+    if (status != MGEN_OK)
+        return status;
+    mgi_report_add(report, "val_loss", sum[0] + sum[1]);
+    if (shares[0] > 0.0 && shares[1] > 0.0) {
+        mgi_report_add(report, "val_loss_videos", sum[0] / shares[0]);
+        mgi_report_add(report, "val_loss_images", sum[1] / shares[1]);
     }
-    return status;
+    mgi_optimizer_validated(&r->optimizer, sum[0] + sum[1]);
+    return MGEN_OK;
 }
 
 /* The gradients of elements first .. first + rows - 1, whose loss counts `weight` in the step's and is added to
  * *sum. */
-static void pass(mgi_run *run, struct mgi_stage_run *r, uint64_t first, int64_t rows, float weight,
-                 float *sum)
+static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b, uint64_t first,
+                 int64_t rows, float weight, float *sum)
 {
-    T *x1 = latent_batch(run, r, rows), *x0 = NULL, *t;
+    T *x1 = latent_batch(run, &b->latents, rows), *x0 = NULL, *t;
     for (int64_t i = 0; x1 && i < rows; i++)
-        take_sample(r, first + (uint64_t)i, i, mgi_f32(x1));
+        take_sample(r, b, first + (uint64_t)i, i, mgi_f32(x1));
     if (x1)
         x0 = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE,
-                        first * (uint64_t)r->latents.size, 1.0f, 0.0f, x1->rank, x1->dims);
+                        first * (uint64_t)r->buckets.size, 1.0f, 0.0f, x1->rank, x1->dims);
     t = mgi_random(run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, first, 1.0f, 0.0f, 1,
                    &rows);
     T *loss = flow_loss(run, r, weight, x1, x0, t);
@@ -254,15 +372,16 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgi_run_init(&run, r->ctx, true);
     mgi_module_zero_grad(&r->text.module, &run);
     mgi_module_zero_grad(&r->video.module, &run);
-    int64_t first = 0, rows = 0;
+    const mgi_bucket_data *b = mgi_buckets_draw(&r->buckets, r->seed, index);
+    int64_t batch = b->bucket.batch, first = 0, rows = 0;
     float sum = 0.0f;
-    mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, s->batch, &first, &rows));
+    mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, batch, &first, &rows));
     for (int64_t i = 0; i < s->accumulate; i++) {
         int64_t mark = mgi_scope_push(&run);
         if (i == s->accumulate - 1)
             mgi_dp_begin(&r->parallel, &run);
-        pass(&run, r, (uint64_t)((index * s->accumulate + i) * s->batch + first), rows,
-             mgi_dp_weight(&r->parallel) / (float)s->accumulate, &sum);
+        pass(&run, r, b, (uint64_t)(index * s->accumulate * r->buckets.batch + i * batch + first),
+             rows, mgi_dp_weight(&r->parallel) / (float)s->accumulate, &sum);
         mgi_scope_pop(&run, mark, NULL);
     }
     mgi_dp_end(&r->parallel, &run, &sum, 1);
@@ -272,6 +391,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
         r->updated = index + 1;
         r->flops = r->ctx->device->counts.flops - flops;
         r->loss = sum;
+        r->taken = b;
     }
     mgi_run_finish(&run);
     return status;
@@ -283,24 +403,22 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
         MGI_TRY(update(r, index));
     mgi_stage_report(&r->optimizer, index, r->loss, report);
     mgi_report_add(report, "flops", r->flops);
+    if (r->buckets.count > 1 && r->taken) {
+        mgi_report_add(report, "width", (double)r->taken->bucket.width);
+        mgi_report_add(report, "height", (double)r->taken->bucket.height);
+        mgi_report_add(report, "frames", (double)r->taken->bucket.frames);
+        mgi_report_add(report, "batch", (double)r->taken->bucket.batch);
+    }
     MGI_TRY(mgi_stage_check_loss(r->ctx, index, r->loss));
     return mgi_stage_validates(&r->stage, index) ? validate(r, report) : MGEN_OK;
 }
 
-static void write_text(mgi_json_writer *w, const void *config)
-{
-    mgi_t5_config_write(w, config);
-}
-
-static void write_video(mgi_json_writer *w, const void *config)
-{
-    mgi_vt_config_write(w, config);
-}
-
 static mgen_status save(struct mgi_stage_run *r)
 {
-    mgi_pipeline_file p = {.text = {"text_encoder"}, .video = "video_model", .clip = clip_shape(r)};
+    mgi_pipeline_file p = {.clip = clip_shape(r, 0)};
     strcpy(p.tae, r->stage.tae_name);
+    mgi_model_name(p.text[0], r->stage.save_as, "text_encoder");
+    mgi_model_name(p.video, r->stage.save_as, "video_model");
     MGI_TRY(mgi_model_file_save(r->ctx, r->dir, p.text[0], "t5-bytes", write_text, &r->stage.text,
                                 &r->text.module, MGI_ST_BF16));
     MGI_TRY(mgi_model_file_save(r->ctx, r->dir, p.video, "video-transformer", write_video,

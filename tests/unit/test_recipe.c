@@ -59,6 +59,64 @@ static void test_refused(void **state)
                    "\"patience\"");
 }
 
+/* A text-to-video stage with these members more. */
+static mgen_status read_video(const char *members, mgi_stage *out)
+{
+    FILE *f = fopen(file, "w");
+    assert_non_null(f);
+    fprintf(f,
+            "{\"format\":\"moviegen-recipe\",\"version\":1,\"stages\":[{\"name\":\"one\","
+            "\"kind\":\"text_to_video\",\"steps\":100,\"batch\":2,\"tae\":\"tae\",\"clips\":4,"
+            "\"text_encoder\":{\"vocab\":259,\"dim\":16,\"layers\":1,\"heads\":2,\"head_dim\":8,"
+            "\"ff_dim\":16,\"buckets\":8,\"max_distance\":16,\"tokens_max\":96},"
+            "\"video_model\":{\"layers\":1,\"dim\":16,\"heads\":2,\"ff_dim\":32,\"channels\":4,"
+            "\"patch\":[1,2,2],\"frames_max\":8,\"rows_max\":8,\"columns_max\":8,\"text_dim\":16,"
+            "\"time_dim\":16},\"optimizer\":{\"lr\":0.5}%s%s}]}",
+            *members ? "," : "", members);
+    fclose(f);
+    return mgi_recipe_stage(ctx, file, "one", out);
+}
+
+static void test_buckets(void **state)
+{
+    static const struct {
+        const char *members, *said;
+    } bad[] = {
+        {"\"buckets\":[]", "must be a list of objects"},
+        {"\"buckets\":{\"width\":64}", "must be a list of objects"},
+        {"\"buckets\":[3]", "an entry that is not an object"},
+        {"\"buckets\":[{\"width\":64,\"height\":64}]", "\"frames\""},
+        {"\"buckets\":[{\"width\":64,\"height\":64,\"frames\":0}]", "\"frames\""},
+        {"\"buckets\":[{\"width\":64,\"height\":64,\"frames\":9,\"weight\":0}]", "\"weight\""},
+        {"\"buckets\":[{\"width\":64,\"height\":64,\"frames\":9,\"size\":1}]", "\"size\""},
+        {"\"buckets\":[{\"width\":64,\"height\":64,\"frames\":9}],\"images\":0.5", "of both kinds"},
+        {"\"images\":0.5", "of both kinds"},
+        {"\"save_as\":\"../up\"", "\"../up\"; letters, digits"},
+        {"\"start_from\":\".hidden\"", "letters, digits"},
+    };
+    mgi_stage s;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(read_video(bad[i].members, &s), MGEN_E_CORRUPT);
+        if (!strstr(mgen_last_error(ctx), bad[i].said))
+            fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), bad[i].said);
+    }
+    assert_int_equal(read_video("", &s), MGEN_OK);
+    assert_int_equal(s.bucket_count, 0);
+    assert_int_equal(
+        read_video("\"buckets\":[{\"width\":96,\"height\":64,\"frames\":48,\"fps\":24},"
+                   "{\"width\":64,\"height\":96,\"frames\":1,\"batch\":8,\"weight\":2}],"
+                   "\"images\":0.25,\"start_from\":\"a\",\"save_as\":\"b\"",
+                   &s),
+        MGEN_OK);
+    assert_int_equal(s.bucket_count, 2);
+    assert_int_equal(s.bucket[0].fps, 24);
+    assert_int_equal(s.bucket[0].batch, 0);
+    assert_int_equal(s.bucket[1].batch, 8);
+    assert_true(s.bucket[1].weight == 2.0 && s.images == 0.25);
+    assert_string_equal(s.save_as, "b");
+}
+
 static mgi_optimizer optimizer_of(const char *stage, const char *optimizer)
 {
     mgi_stage s;
@@ -133,7 +191,8 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_defaults),
-                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_rates),
+                                       cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_buckets), cmocka_unit_test(test_rates),
                                        cmocka_unit_test(test_plateau)};
     return cmocka_run_group_tests_name("recipe", tests, begin, end);
 }

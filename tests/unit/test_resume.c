@@ -171,6 +171,23 @@ static void test_autoencoder(void **state)
     }
 }
 
+/* Everything that has a state of its own or draws one more number. */
+static mgi_stage full_stage(int64_t steps)
+{
+    mgi_stage stage = tiny_text_to_video(steps, 2);
+    stage.accumulate = 2;
+    stage.bucket_count = 3;
+    stage.bucket[0] = (mgi_bucket){.width = 64, .height = 64, .frames = 32, .weight = 1.0};
+    stage.bucket[1] = (mgi_bucket){.width = 64, .height = 64, .frames = 9, .weight = 1.0};
+    stage.bucket[2] =
+        (mgi_bucket){.width = 64, .height = 64, .frames = 1, .batch = 3, .weight = 1.0};
+    stage.images = 0.5;
+    stage.validate_every = 2;
+    stage.optimizer.schedule = MGI_LR_PLATEAU;
+    stage.optimizer.patience = 1;
+    return stage;
+}
+
 /* After the autoencoder, whose model it needs. */
 static void test_video(void **state)
 {
@@ -179,6 +196,8 @@ static void test_video(void **state)
         const mgi_stage stage = video_stage(dtype);
         straight_and_resumed(&stage, "video_model.safetensors");
     }
+    const mgi_stage stage = full_stage(STEPS);
+    straight_and_resumed(&stage, "video_model.safetensors");
 }
 
 static void assert_refused(const mgi_stage *stage, uint64_t seed, mgen_status status,

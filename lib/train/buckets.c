@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/buckets.h"
+
+#include "core/philox.h"
+
+#include <math.h>
+#include <string.h>
+
+static mgen_status check_size(mgen_context *ctx, const mgi_stage *stage, const mgi_dataset *ds,
+                              const mgi_bucket *b)
+{
+    if (b->width == ds->width && b->height == ds->height && b->frames <= ds->frames)
+        return MGEN_OK;
+    return mgi_fail(ctx, MGEN_E_INVALID,
+                    "stage \"%s\" takes clips of %lld x %lld x %lld frames, which the dataset, of "
+                    "%lld x %lld x "
+                    "%lld frames, does not have",
+                    stage->name, (long long)b->width, (long long)b->height, (long long)b->frames,
+                    (long long)ds->width, (long long)ds->height, (long long)ds->frames);
+}
+
+/* Shares of the steps: images together have the stage's share of them if it says one. */
+static void divide_steps(const mgi_stage *stage, mgi_buckets *out)
+{
+    double sum[2] = {0.0}; /* of weights: videos, images */
+    for (int64_t i = 0; i < out->count; i++)
+        sum[out->list[i].bucket.frames == 1] += out->list[i].bucket.weight;
+    out->mixed = sum[0] > 0.0 && sum[1] > 0.0;
+    for (int64_t i = 0; i < out->count; i++) {
+        bool image = out->list[i].bucket.frames == 1;
+        double group = image ? stage->images : 1.0 - stage->images;
+        if (stage->images < 0.0 || !out->mixed)
+            group = sum[image] / (sum[0] + sum[1]);
+        out->list[i].share = group * out->list[i].bucket.weight / sum[image];
+    }
+}
+
+static void divide_clips(const mgi_stage *stage, const mgi_dataset *ds, int64_t held,
+                         mgi_buckets *out)
+{
+    double samples = 0.0;
+    uint64_t first = 0;
+    bool endless = ds->count == UINT64_MAX;
+    for (int64_t i = 0; i < out->count; i++)
+        samples += out->list[i].share * (double)out->list[i].bucket.batch;
+    for (int64_t i = 0; i < out->count; i++) {
+        mgi_bucket_data *d = &out->list[i];
+        double part = d->share * (double)d->bucket.batch / samples;
+        d->clips = endless ? (int64_t)ceil((double)stage->clips * part) : stage->clips;
+        d->clips = d->clips < 1 ? 1 : d->clips > stage->clips ? stage->clips : d->clips;
+        d->held = (held + out->count - 1) / out->count;
+        d->first = first;
+        first += endless ? (uint64_t)d->clips : 0;
+    }
+}
+
+mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, const mgi_dataset *ds,
+                             int64_t held, mgi_buckets *out)
+{
+    memset(out, 0, sizeof *out);
+    out->count = stage->bucket_count ? stage->bucket_count : 1;
+    for (int64_t i = 0; i < out->count; i++) {
+        mgi_bucket *b = &out->list[i].bucket;
+        *b = stage->bucket_count ? stage->bucket[i]
+                                 : (mgi_bucket){.width = ds->width,
+                                                .height = ds->height,
+                                                .frames = ds->frames,
+                                                .weight = 1.0};
+        b->batch = b->batch ? b->batch : stage->batch;
+        out->batch = b->batch > out->batch ? b->batch : out->batch;
+        MGI_TRY(check_size(ctx, stage, ds, b));
+    }
+    divide_steps(stage, out);
+    divide_clips(stage, ds, held, out);
+    return MGEN_OK;
+}
+
+mgen_status mgi_buckets_encode(mgen_context *ctx, mgi_buckets *b,
+                               const mgi_latents_request *request)
+{
+    mgi_latents_request q = *request;
+    for (int64_t i = 0; i < b->count; i++) {
+        mgi_bucket_data *d = &b->list[i];
+        q.frames = d->bucket.frames;
+        q.first = d->first;
+        q.clips = d->clips;
+        q.held = d->held;
+        MGI_TRY(mgi_latents_make(ctx, &q, &d->latents));
+        b->size = d->latents.size > b->size ? d->latents.size : b->size;
+    }
+    return MGEN_OK;
+}
+
+void mgi_buckets_free(mgen_context *ctx, mgi_buckets *b)
+{
+    for (int64_t i = 0; i < b->count; i++)
+        mgi_latents_free(ctx, &b->list[i].latents);
+    memset(b, 0, sizeof *b);
+}
+
+const mgi_bucket_data *mgi_buckets_draw(const mgi_buckets *b, uint64_t seed, int64_t step)
+{
+    double left = (double)mgi_random_unit(seed, MGI_STREAM_BUCKET, (uint64_t)step);
+    int64_t i = 0;
+    while (i < b->count - 1 && left >= b->list[i].share)
+        left -= b->list[i++].share;
+    return &b->list[i];
+}

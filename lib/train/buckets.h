@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ * The kinds of clips that a stage trains on, each with its encoded clips: sizes, lengths, frame rates, images.
+ * Tier 7.
+ *
+ * Every step takes one bucket, drawn by (seed, step) with the buckets' shares. The stage's clips are divided
+ * among buckets as their samples are; of an endless dataset each takes others, of a finite one all take the same. */
+#ifndef MGI_TRAIN_BUCKETS_H
+#define MGI_TRAIN_BUCKETS_H
+
+#include "train/latents.h"
+#include "train/recipe.h"
+
+typedef struct mgi_bucket_data {
+    mgi_bucket bucket; /* complete: nothing in it is 0 but, perhaps, fps */
+    double share;      /* of the steps */
+    int64_t clips, held;
+    uint64_t first; /* element of the dataset with which its clips begin */
+    mgi_latents latents;
+} mgi_bucket_data;
+
+typedef struct mgi_buckets {
+    int64_t count;
+    mgi_bucket_data list[MGI_BUCKETS_MAX];
+    int64_t batch, size; /* the largest: samples, values of a sample */
+    bool mixed;          /* images and videos */
+} mgi_buckets;
+
+/* The stage's, or the one that the dataset is, with `held` clips to validate with in all, or a few more. INVALID if
+ * the dataset cannot give them. */
+mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, const mgi_dataset *dataset,
+                             int64_t held, mgi_buckets *out);
+/* Encode their clips: of the request, what is a bucket's own is filled in. */
+mgen_status mgi_buckets_encode(mgen_context *ctx, mgi_buckets *b,
+                               const mgi_latents_request *request);
+void mgi_buckets_free(mgen_context *ctx, mgi_buckets *b);
+
+const mgi_bucket_data *mgi_buckets_draw(const mgi_buckets *b, uint64_t seed, int64_t step);
+
+#endif

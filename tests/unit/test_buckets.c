@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT
+ * Buckets: how steps and clips are divided among them, and what trains on them. */
+#include "core/report.h"
+#include "tensor/device.h"
+#include "tiny_stages.h"
+#include "train/buckets.h"
+#include "train/stage.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { STEPS = 8, DRAWS = 20000 };
+
+static char folder[] = "/tmp/mgi-buckets-XXXXXX";
+static mgen_context *ctx;
+
+/* Videos of two lengths and images. */
+static mgi_stage stage_of(double images)
+{
+    mgi_stage s = tiny_text_to_video(STEPS, 2);
+    s.clips = 100;
+    s.bucket_count = 3;
+    s.bucket[0] = (mgi_bucket){.width = 64, .height = 64, .frames = 32, .weight = 1.0};
+    s.bucket[1] = (mgi_bucket){.width = 64, .height = 64, .frames = 9, .batch = 4, .weight = 3.0};
+    s.bucket[2] = (mgi_bucket){.width = 64, .height = 64, .frames = 1, .batch = 6, .weight = 1.0};
+    s.images = images;
+    return s;
+}
+
+static void assert_near(double a, double b, double most)
+{
+    if (!(fabs(a - b) <= most))
+        fail_msg("%.9g, not %.9g", a, b);
+}
+
+static mgi_buckets buckets_of(const mgi_stage *stage, const mgi_dataset *ds, int64_t held)
+{
+    mgi_buckets b;
+    if (mgi_buckets_init(ctx, stage, ds, held, &b) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    return b;
+}
+
+static void test_shares(void **state)
+{
+    static const double shares[2][3] = {{0.2, 0.6, 0.2}, {0.225, 0.675, 0.1}};
+    mgi_dataset *ds;
+    (void)state;
+    assert_int_equal(mgi_dataset_toybox(ctx, 1, &ds), MGEN_OK);
+    for (int k = 0; k < 2; k++) {
+        const mgi_stage stage = stage_of(k ? 0.1 : -1.0);
+        mgi_buckets b = buckets_of(&stage, ds, 64);
+        int64_t taken[3] = {0};
+        double samples = 0.0;
+        assert_int_equal(b.batch, 6);
+        for (int64_t step = 0; step < DRAWS; step++) {
+            const mgi_bucket_data *d = mgi_buckets_draw(&b, 5, step);
+            assert_ptr_equal(d, mgi_buckets_draw(&b, 5, step));
+            taken[d - b.list]++;
+        }
+        for (int i = 0; i < 3; i++)
+            samples += shares[k][i] * (double)b.list[i].bucket.batch;
+        for (int i = 0; i < 3; i++) {
+            assert_near(b.list[i].share, shares[k][i], 1e-12);
+            assert_near((double)taken[i] / DRAWS, shares[k][i], 0.02);
+            assert_int_equal(b.list[i].held, 22);
+            assert_near((double)b.list[i].clips,
+                        100.0 * shares[k][i] * (double)b.list[i].bucket.batch / samples, 1.0);
+            if (i) /* none is in two of them */
+                assert_int_equal(b.list[i].first,
+                                 b.list[i - 1].first + (uint64_t)b.list[i - 1].clips);
+        }
+    }
+    mgi_dataset_release(ds);
+}
+
+/* Without a list there is one: the dataset's samples. */
+static void test_one(void **state)
+{
+    mgi_stage stage = tiny_text_to_video(STEPS, 2);
+    mgi_dataset *ds;
+    (void)state;
+    assert_int_equal(mgi_dataset_toybox(ctx, 1, &ds), MGEN_OK);
+    mgi_buckets b = buckets_of(&stage, ds, 64);
+    assert_int_equal(b.count, 1);
+    assert_int_equal(b.list[0].bucket.frames, 32);
+    assert_int_equal(b.list[0].bucket.batch, 2);
+    assert_int_equal(b.list[0].clips, stage.clips);
+    assert_int_equal(b.list[0].held, 64);
+    mgi_dataset_release(ds);
+}
+
+/* A folder or the host has samples of one size: pieces of them in time, and nothing else. */
+static mgen_status read_sample(void *user, uint64_t index, mgen_sample *sample)
+{
+    (void)user;
+    memset(sample->pixels, (int)index, (size_t)sample->width * sample->height * sample->frames * 3);
+    return MGEN_OK;
+}
+
+static void test_finite(void **state)
+{
+    mgen_dataset_params params = MGEN_DATASET_PARAMS_INIT;
+    mgi_stage stage = stage_of(-1.0);
+    mgi_dataset *ds;
+    mgi_buckets b;
+    (void)state;
+    params.width = params.height = 64;
+    params.frames = 32;
+    params.count = 40;
+    params.read = read_sample;
+    assert_int_equal(mgi_dataset_host(ctx, &params, &ds), MGEN_OK);
+    b = buckets_of(&stage, ds, 64);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(b.list[i].first, 0);
+        assert_int_equal(b.list[i].clips, 100);
+    }
+    static const int64_t bad[][3] = {{72, 64, 32}, {64, 56, 32}, {64, 64, 33}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        stage.bucket[1].width = bad[i][0];
+        stage.bucket[1].height = bad[i][1];
+        stage.bucket[1].frames = bad[i][2];
+        assert_int_equal(mgi_buckets_init(ctx, &stage, ds, 64, &b), MGEN_E_INVALID);
+        assert_non_null(strstr(mgen_last_error(ctx), "which the dataset, of 64 x 64 x 32 frames"));
+    }
+    mgi_dataset_release(ds);
+}
+
+static double find(const mgen_report *report, const char *name)
+{
+    for (uint32_t i = 0; i < mgen_report_count(report); i++)
+        if (!strcmp(mgen_report_name(report, i), name))
+            return mgen_report_value(report, i);
+    return NAN;
+}
+
+static struct mgi_stage_run *begin(const struct mgi_stage_kind *kind, const mgi_stage *stage)
+{
+    struct mgi_stage_run *run;
+    const mgi_stage_params params = {.stage = stage, .dir = folder, .seed = 5, .cache_dir = folder};
+    if (kind->create(ctx, &params, &run) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    return run;
+}
+
+/* Each step takes a batch of the bucket that was drawn and says so; validation has both kinds in it. */
+static void test_stage(void **state)
+{
+    mgi_stage tae = tiny_autoencoder(1, 2), stage = stage_of(0.4);
+    const struct mgi_stage_kind *kind = &mgi_stage_text_to_video;
+    mgi_dataset *ds;
+    (void)state;
+    struct mgi_stage_run *run = begin(&mgi_stage_autoencoder, &tae);
+    assert_int_equal(mgi_stage_autoencoder.save(run), MGEN_OK);
+    mgi_stage_autoencoder.destroy(run);
+
+    assert_int_equal(mgi_dataset_toybox(ctx, 5, &ds), MGEN_OK);
+    mgi_buckets b = buckets_of(&stage, ds, 64);
+    run = begin(kind, &stage);
+    for (int64_t step = 0; step < STEPS; step++) {
+        const mgi_bucket *drawn = &mgi_buckets_draw(&b, 5, step)->bucket;
+        mgen_report *report;
+        assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
+        assert_int_equal(kind->step(run, step, report), MGEN_OK);
+        assert_int_equal((int64_t)find(report, "frames"), drawn->frames);
+        assert_int_equal((int64_t)find(report, "batch"), drawn->batch);
+        mgen_report_destroy(report);
+    }
+    kind->destroy(run);
+
+    stage.validate_every = 1;
+    run = begin(kind, &stage);
+    mgen_report *report;
+    assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
+    assert_int_equal(kind->step(run, 0, report), MGEN_OK);
+    double all = find(report, "val_loss"), images = find(report, "val_loss_images"),
+           videos = find(report, "val_loss_videos");
+    assert_near(all, 0.4 * images + 0.6 * videos, 1e-9);
+    assert_true(images > 0.0 && videos > 0.0 && images != videos);
+    mgen_report_destroy(report);
+    kind->destroy(run);
+    mgi_dataset_release(ds);
+}
+
+/* A stage that starts from another's models has their weights. */
+static void test_start_from(void **state)
+{
+    mgi_stage first = stage_of(0.4), second = tiny_text_to_video(STEPS, 2);
+    const struct mgi_stage_kind *kind = &mgi_stage_text_to_video;
+    mgi_stage_state before, after;
+    struct mgi_stage_run *run;
+    (void)state;
+    strcpy(first.save_as, "first");
+    run = begin(kind, &first);
+    assert_int_equal(kind->step(run, 0, NULL), MGEN_OK);
+    assert_int_equal(kind->save(run), MGEN_OK);
+
+    strcpy(second.start_from, "first");
+    struct mgi_stage_run *next = begin(kind, &second);
+    kind->state(run, &before);
+    kind->state(next, &after);
+    for (int i = 0; i < before.modules; i++) {
+        for (int64_t k = 0; k < before.module[i]->count; k++) {
+            const mgi_tensor *ema = before.module[i]->params[k]->ema,
+                             *value = after.module[i]->params[k]->value;
+            for (int64_t j = 0; j < value->count; j++) /* saved in bf16 */
+                assert_near(mgi_f32(value)[j], mgi_f32(ema)[j], fabs(mgi_f32(ema)[j]) / 256.0);
+        }
+    }
+    kind->destroy(next);
+    kind->destroy(run);
+
+    const mgi_stage_params params = {
+        .stage = &second, .dir = folder, .seed = 5, .cache_dir = folder};
+    second.video.heads = 3; /* of the same shapes */
+    assert_int_equal(kind->create(ctx, &params, &run), MGEN_E_STATE);
+    assert_non_null(strstr(mgen_last_error(ctx), "first_video_model.json is another"));
+    strcpy(second.start_from, "nowhere");
+    assert_int_equal(kind->create(ctx, &params, &run), MGEN_E_STATE);
+    assert_non_null(strstr(mgen_last_error(ctx), "needs the model of an earlier stage"));
+}
+
+static int open_all(void **state)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    (void)state;
+    return !mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
+           mgi_device_create(ctx, NULL) != MGEN_OK;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    mgi_context_free(ctx);
+    return remove_all(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shares), cmocka_unit_test(test_one),
+                                       cmocka_unit_test(test_finite), cmocka_unit_test(test_stage),
+                                       cmocka_unit_test(test_start_from)};
+    return cmocka_run_group_tests_name("buckets", tests, open_all, close_all);
+}
