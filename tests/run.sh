@@ -14,7 +14,7 @@
 #   asan     unit and kernels again, with AddressSanitizer and UBSan
 #   asan-api api again, with them                                (--medium)
 #   clang    unit, api and kernels again, built by clang         (--medium)
-#   tsan     unit and api again, with ThreadSanitizer            (--medium)
+#   tsan     unit, api and some kernel cases with ThreadSanitizer (--medium)
 #   large    tensors of more than 2^31 elements, in 10 GB; 1000 cancelled jobs (--medium)
 #   seeds    kernels again, with other random numbers           (--long)
 #
@@ -225,6 +225,7 @@ suite_tsan() {
     build build-tsan -Db_sanitize=thread -Db_lundef=false || return
     programs build-tsan/tests tsan-
     programs build-tsan/tests/api tsan-
+    kernels build-tsan tsan- --cases 8
 }
 suite_large() {
     build_plain || return
