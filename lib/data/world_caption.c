@@ -3,9 +3,7 @@
 #include "data/world.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static const char *const shapes[MGI_WORLD_SHAPES] = {"ball", "cube", "triangle",
                                                      "star", "ring", "cross"};
@@ -209,11 +207,18 @@ static bool in_word(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
 /* The length of `phrase` if the text begins with it as whole words, in any case; else 0. */
 static size_t begins(const char *p, const char *phrase)
 {
-    size_t n = strlen(phrase);
-    return !strncasecmp(p, phrase, n) && !in_word(p[n]) ? n : 0;
+    size_t n = 0;
+    while (phrase[n] && lower(p[n]) == lower(phrase[n]))
+        n++;
+    return !phrase[n] && !in_word(p[n]) ? n : 0;
 }
 
 static size_t look_up(const char *p, const char *const *names, int count, int *value)
@@ -273,8 +278,9 @@ static size_t read_word(reader *r, const char *p)
     } else if ((n = look_up(p, cameras, MGI_WORLD_CAMERAS, &value))) {
         s->camera = value;
     } else if (!strncmp(p, "FPS-", 4)) {
-        s->fps = atoi(p + 4);
-        n = 4;
+        s->fps = 0;
+        for (n = 4; p[n] >= '0' && p[n] <= '9' && s->fps < 1000; n++)
+            s->fps = 10 * s->fps + (p[n] - '0');
     } else if (*p == '"') {
         n = read_quoted(p, s->sign);
     }
