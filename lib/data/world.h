@@ -199,9 +199,10 @@ void mgi_world_camera_at(const mgi_world_scene *scene, float seconds, mgi_world_
 void mgi_world_see(int width, int height, const mgi_world_camera *camera, float x, float base,
                    float above, mgi_world_pose *out);
 void mgi_world_object_at(const mgi_world_scene *scene, int i, float seconds, mgi_world_pose *out);
-/* Half of a shape's bounding box, upright, in radii. */
-float mgi_world_half_width(int shape);
-float mgi_world_half_height(int shape);
+/* How far an upright shape reaches from its middle, in radii: to each side, down, up. */
+float mgi_world_shape_width(int shape);
+float mgi_world_shape_foot(int shape);
+float mgi_world_shape_top(int shape);
 /* sin(2 pi turns) without the library's sin, which differs between machines. */
 float mgi_world_sine(float turns);
 
@@ -209,6 +210,8 @@ float mgi_world_sine(float turns);
 float mgi_world_sign_row(int height);
 #define MGI_WORLD_SIGN_HALF_HEIGHT 7.5f
 float mgi_world_sign_half_width(int characters);
+void mgi_world_sign_at(const mgi_world_scene *scene, const mgi_world_camera *camera,
+                       mgi_world_pose *out);
 
 /* Frames [first, first + count) into out, count x height x width x 3 RGB8. The view is scaled to the width. */
 void mgi_world_draw(const mgi_world_scene *scene, int width, int height, int first, int count,

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LOTS = 1 << 16, LAYOUTS = 400, COMBINATIONS = 4000, MOMENTS = 9 };
+enum { LOTS = 1 << 17, LAYOUTS = 800, COMBINATIONS = 4000, MOMENTS = 9 };
 
 static const float radii[MGI_WORLD_SIZES] = {8.0f, 11.0f, 14.0f}; /* +- radius_spread */
 static const float radius_spread = 0.5f;
@@ -44,18 +44,6 @@ float mgi_world_sign_row(int height)
 float mgi_world_sign_half_width(int characters)
 {
     return 3.0f + 4.0f * (float)characters;
-}
-
-float mgi_world_half_width(int shape)
-{
-    static const float half[MGI_WORLD_SHAPES] = {1.0f, 0.88f, 1.16f, 1.12f, 1.06f, 1.06f};
-    return half[shape];
-}
-
-float mgi_world_half_height(int shape)
-{
-    static const float half[MGI_WORLD_SHAPES] = {1.0f, 0.88f, 1.0f, 1.06f, 1.06f, 1.06f};
-    return half[shape];
 }
 
 static void handheld_at(float t, mgi_world_camera *c)
@@ -145,6 +133,15 @@ void mgi_world_see(int width, int height, const mgi_world_camera *c, float x, fl
     out->angle = 0.0f;
 }
 
+void mgi_world_sign_at(const mgi_world_scene *s, const mgi_world_camera *camera,
+                       mgi_world_pose *out)
+{
+    float horizon = mgi_world_horizon(s->height);
+    float base = horizon + (mgi_world_near(s->height) - horizon) / MGI_WORLD_SIGN_DEPTH;
+    mgi_world_see(s->width, s->height, camera, s->sign_x, base,
+                  base - mgi_world_sign_row(s->height), out);
+}
+
 /* How far an object has rolled. */
 static float track_of(const mgi_world_object *o, float seconds)
 {
@@ -162,7 +159,7 @@ static float wrapped(const mgi_world_scene *s, float x, float camera)
 void mgi_world_object_at(const mgi_world_scene *s, int i, float seconds, mgi_world_pose *out)
 {
     const mgi_world_object *o = &s->objects[i];
-    float half_height = mgi_world_half_height(o->shape) * o->radius;
+    float foot = mgi_world_shape_foot(o->shape) * o->radius;
     float t = seconds * o->pace, x = o->x, above = o->height, angle = 0.0f;
     mgi_world_camera camera;
     mgi_world_camera_at(s, seconds, &camera);
@@ -180,7 +177,7 @@ void mgi_world_object_at(const mgi_world_scene *s, int i, float seconds, mgi_wor
             angle = track_of(o, seconds) / (6.2831853f * o->radius);
         break;
     case MGI_WORLD_RISE: {
-        float most = o->base - 2.0f * half_height - 1.0f;
+        float most = o->base - foot - mgi_world_shape_top(o->shape) * o->radius - 1.0f;
         above += MGI_WORLD_RISE_SPEED * t;
         above = above > most ? most : above;
         break;
@@ -201,7 +198,7 @@ void mgi_world_object_at(const mgi_world_scene *s, int i, float seconds, mgi_wor
     default:
         break;
     }
-    mgi_world_see(s->width, s->height, &camera, x, o->base, above + half_height, out);
+    mgi_world_see(s->width, s->height, &camera, x, o->base, above + foot, out);
     out->angle = angle;
 }
 
@@ -306,10 +303,11 @@ static void draw_place(lots *l, mgi_world_scene *s, int i)
     o->phase = draw(l);
     o->turn = draw(l) < 0.5f ? -1.0f : 1.0f;
     o->pace = 1.0f + MGI_WORLD_PACE * (2.0f * draw(l) - 1.0f);
-    float u = draw(l), half_height = mgi_world_half_height(o->shape) * o->radius;
-    float room = o->base - 2.0f * half_height - 1.0f; /* above it */
+    float u = draw(l);
     if (i == 0 && s->camera == MGI_WORLD_TRACKING)
         o->base = mgi_world_near(s->height);
+    float tall = mgi_world_shape_foot(o->shape) + mgi_world_shape_top(o->shape);
+    float room = o->base - tall * o->radius - 1.0f; /* above it */
     if (o->motion == MGI_WORLD_BOUNCE)
         o->phase = 0.60f + 0.35f * o->phase; /* it soon meets the ground, which makes it a bounce */
     else if (o->motion == MGI_WORLD_RISE)
@@ -326,14 +324,11 @@ static void draw_place(lots *l, mgi_world_scene *s, int i)
 static float sign_distance(const mgi_world_scene *s, float seconds, float x, float y)
 {
     mgi_world_camera camera;
-    mgi_world_pose board;
-    float horizon = mgi_world_horizon(s->height);
-    float base = horizon + (mgi_world_near(s->height) - horizon) / MGI_WORLD_SIGN_DEPTH;
+    mgi_world_pose p;
     mgi_world_camera_at(s, seconds, &camera);
-    mgi_world_see(s->width, s->height, &camera, s->sign_x, base,
-                  base - mgi_world_sign_row(s->height), &board);
-    float dx = fabsf(x - board.x) - mgi_world_sign_half_width((int)strlen(s->sign)) * board.scale;
-    float dy = fabsf(y - board.y) - MGI_WORLD_SIGN_HALF_HEIGHT * board.scale;
+    mgi_world_sign_at(s, &camera, &p);
+    float dx = fabsf(x - p.x) - mgi_world_sign_half_width((int)strlen(s->sign)) * p.scale;
+    float dy = fabsf(y - p.y) - MGI_WORLD_SIGN_HALF_HEIGHT * p.scale;
     return dx > 0.0f && dy > 0.0f ? sqrtf(dx * dx + dy * dy) : dx > dy ? dx : dy;
 }
 
@@ -346,7 +341,7 @@ static bool clear_at(const mgi_world_scene *s, float seconds)
     for (int i = 0; i < s->count; i++) {
         const mgi_world_object *o = &s->objects[i];
         mgi_world_object_at(s, i, seconds, &pose[i]);
-        reach[i] = o->radius * pose[i].scale;
+        reach[i] = mgi_world_shape_top(o->shape) * o->radius * pose[i].scale;
         float edge = inside * reach[i], x = pose[i].x, y = pose[i].y;
         if (x < edge || x > (float)s->width - edge || y < edge || y > (float)s->height - edge)
             return false;
@@ -375,7 +370,7 @@ static bool clear(const mgi_world_scene *s)
 static void draw_objects(lots *l, mgi_world_scene *s, const mgi_world_options *options)
 {
     for (int k = 0; k < 4 * LAYOUTS; k++) {
-        if (k % 20 == 0)
+        if (k % 60 == 0)
             for (int i = 0; i < s->count; i++)
                 draw_attributes(l, s, i, options);
         if (k == 2 * LAYOUTS && s->camera != MGI_WORLD_TRACKING)
