@@ -50,7 +50,7 @@ static void show(train_state *t, const mgen_report *report)
     double loss = report_find(report, "loss");
     t->loss = t->done == t->from + 1 || !isfinite(t->loss) ? loss : 0.98 * t->loss + 0.02 * loss;
     snprintf(note, sizeof note, "loss %.4g", t->loss);
-    progress_update(&t->bar, t->done, t->total, note);
+    progress_update(&t->bar, t->done, t->total, isfinite(t->loss) ? note : NULL);
 }
 
 /* The model, and the state to go on from if it is wanted. */
@@ -135,10 +135,13 @@ static int train(cli_session *s, const train_options *o)
     mgen_trainer_destroy(trainer);
     if (result != STATUS_DONE)
         return result;
+    char loss[32] = "";
+    if (isfinite(t.loss))
+        snprintf(loss, sizeof loss, "loss %.4g, ", t.loss);
     if (!o->quiet)
-        printf("%s: %llu of %llu steps in %.0f s, loss %.4g, %s %s\n", o->stage,
-               (unsigned long long)t.done, (unsigned long long)t.total, seconds_now() - t.started,
-               t.loss, t.done > t.from ? "saved to" : "nothing saved to", o->dir);
+        printf("%s: %llu of %llu steps in %.0f s, %s%s %s\n", o->stage, (unsigned long long)t.done,
+               (unsigned long long)t.total, seconds_now() - t.started, loss,
+               t.done > t.from ? "saved to" : "nothing saved to", o->dir);
     return interrupted() ? STATUS_INTERRUPTED : STATUS_DONE;
 }
 

@@ -82,7 +82,7 @@ mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "the pipeline holds models already; close it, or begin with "
                         "MGEN_PIPELINE_INIT");
-    MGI_TRY(mgi_pipeline_file_read(ctx, dir, &file));
+    MGI_TRY(mgi_pipeline_file_read(ctx, dir, "pipeline", &file));
     mgen_status status = open_parts(ctx, dir, &file, &p);
     if (status == MGEN_OK)
         status = mgi_struct_out(pipe, &p, sizeof p, sizeof p);

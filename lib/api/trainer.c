@@ -64,8 +64,7 @@ mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *pa
     MGI_TRY(mgi_dir_make(ctx, p.dir));
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *t, &t));
     t->ctx = ctx;
-    t->kind =
-        stage.kind == MGI_STAGE_AUTOENCODER ? &mgi_stage_autoencoder : &mgi_stage_text_to_video;
+    t->kind = mgi_stage_kind_of(&stage);
     t->steps = (uint64_t)stage.steps;
     t->on_step = p.on_step;
     t->user = p.user;

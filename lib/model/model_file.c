@@ -23,7 +23,7 @@ static mgen_status check_root(mgen_context *ctx, const mgi_json *root, const cha
         return mgi_fail(ctx, MGEN_E_VERSION, "\"version\" is %lld; this library reads 1; update it",
                         (long long)version);
     MGI_TRY(mgi_json_get_string(ctx, root, "kind", true, &text));
-    if (strcmp(text, kind))
+    if (kind && strcmp(text, kind))
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"kind\" is \"%.40s\", not \"%s\"", text, kind);
     return MGEN_OK;
 }

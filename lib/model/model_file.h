@@ -13,7 +13,7 @@ typedef struct mgi_model_file {
     char json_name[MGI_NAME_MAX + 1], weights_name[MGI_NAME_MAX + 1];
 } mgi_model_file;
 
-/* Open both and check format, version and kind. */
+/* Open both and check format, version and kind (NULL: of any kind). */
 mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *name,
                                 const char *kind, mgi_model_file *out);
 void mgi_model_file_close(mgen_context *ctx, mgi_model_file *file);

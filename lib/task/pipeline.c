@@ -55,26 +55,30 @@ static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeli
     return mgi_json_get_int(ctx, root, "fps", true, 1, 240, &out->clip.fps);
 }
 
-mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, mgi_pipeline_file *out)
+mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const char *name,
+                                   mgi_pipeline_file *out)
 {
+    char file[MGI_NAME_MAX + 1];
     mgi_file text;
     mgi_json *root = NULL;
     memset(out, 0, sizeof *out);
-    MGI_TRY(mgi_file_open_in(ctx, dir, "pipeline.json", &text));
-    mgen_status status =
-        mgi_json_parse(ctx, "pipeline.json", (const char *)text.data, text.size, &root);
+    snprintf(file, sizeof file, "%.200s.json", name);
+    MGI_TRY(mgi_file_open_in(ctx, dir, file, &text));
+    mgen_status status = mgi_json_parse(ctx, file, (const char *)text.data, text.size, &root);
     mgi_file_close(ctx, &text);
     if (status == MGEN_OK)
         status = read_root(ctx, root, out);
     mgi_json_free(ctx, root);
-    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s/pipeline.json", dir);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s/%s", dir, file);
 }
 
-mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const mgi_pipeline_file *p)
+mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const char *name,
+                                    const mgi_pipeline_file *p)
 {
-    char path[MGI_PATH_MAX + 1];
+    char file[MGI_NAME_MAX + 1], path[MGI_PATH_MAX + 1];
     mgi_json_writer w;
-    MGI_TRY(mgi_path_join(ctx, dir, "pipeline.json", path, sizeof path));
+    snprintf(file, sizeof file, "%.200s.json", name);
+    MGI_TRY(mgi_path_join(ctx, dir, file, path, sizeof path));
     mgi_json_writer_init(&w, ctx, 2);
     mgi_json_open(&w, NULL, '{');
     mgi_json_put_string(&w, "format", "moviegen-pipeline");

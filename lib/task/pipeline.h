@@ -20,13 +20,14 @@ typedef struct mgi_networks {
     mgi_clip_shape clip;
 } mgi_networks;
 
-/* pipeline.json: names of the parts ("" = none) and the clip's shape. */
+/* <name>.json, that of the folder being "pipeline": names of the parts ("" = none) and the clip's shape. */
 typedef struct mgi_pipeline_file {
     char tae[MGI_NAME_MAX + 1], text[3][MGI_NAME_MAX + 1], video[MGI_NAME_MAX + 1];
     mgi_clip_shape clip;
 } mgi_pipeline_file;
-mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, mgi_pipeline_file *out);
-mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir,
+mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const char *name,
+                                   mgi_pipeline_file *out);
+mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const char *name,
                                     const mgi_pipeline_file *file);
 
 /* Load one network from dir; *hash receives its identity. */

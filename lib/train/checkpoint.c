@@ -88,6 +88,14 @@ static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
         put_exact(w, "images", s->images);
 }
 
+static void put_average(mgi_json_writer *w, const mgi_stage *s)
+{
+    for (int64_t i = 0; i < s->average_count; i++) {
+        mgi_json_put_string(w, "set", s->average[i]);
+        put_exact(w, "weight", s->average_weight[i]);
+    }
+}
+
 /* Of everything that decides on the weights: how often one validates does so with the plateau schedule only, and
  * what is computed again instead of kept does not. What is as it was before there was a choice is left out. */
 static mgen_status recipe_hash(mgen_context *ctx, const mgi_stage *s, char out[TEXT_SIZE])
@@ -112,8 +120,10 @@ static mgen_status recipe_hash(mgen_context *ctx, const mgi_stage *s, char out[T
     mgi_json_close(&w, '}');
     if (s->kind == MGI_STAGE_AUTOENCODER)
         put_autoencoder(&w, s);
-    else
+    else if (s->kind == MGI_STAGE_TEXT_TO_VIDEO)
         put_text_to_video(&w, s);
+    else
+        put_average(&w, s);
     mgi_json_close(&w, '}');
     mgen_status status = mgi_json_text(&w, &text, &size);
     if (status == MGEN_OK) {
@@ -132,8 +142,7 @@ static mgen_status make_head(mgen_context *ctx, const mgi_stage_state *s, head *
     memset(out, 0, sizeof *out);
     snprintf(out->text[FORMAT], TEXT_SIZE, "moviegen-checkpoint");
     snprintf(out->text[VERSION], TEXT_SIZE, "%d", MGI_CHECKPOINT_VERSION);
-    snprintf(out->text[KIND], TEXT_SIZE, "%s",
-             stage->kind == MGI_STAGE_AUTOENCODER ? "autoencoder" : "text_to_video");
+    snprintf(out->text[KIND], TEXT_SIZE, "%s", mgi_stage_kind_name[stage->kind]);
     snprintf(out->text[STAGE], TEXT_SIZE, "%s", stage->name);
     snprintf(out->text[SEED], TEXT_SIZE, "%" PRIu64, s->seed);
     snprintf(out->text[PARENT], TEXT_SIZE, "%016" PRIx64, s->parent);

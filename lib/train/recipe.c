@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+const char *const mgi_stage_kind_name[MGI_STAGE_KINDS] = {"autoencoder", "text_to_video",
+                                                          "average"};
+
 void mgi_model_name(char out[MGI_NAME_MAX + 1], const char *set, const char *part)
 {
     snprintf(out, MGI_NAME_MAX + 1, "%.63s%s%.63s", set, *set ? "_" : "", part);
@@ -170,6 +173,33 @@ static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_
     return mgi_json_get_real(ctx, o, "drop", false, 0.0, 1.0, &s->drop);
 }
 
+static mgen_status read_average(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {"name", "kind", "models", "save_as", NULL};
+    static const char *const model_keys[] = {"start_from", "weight", NULL};
+    const mgi_json *list = mgi_json_find(o, "models");
+    s->steps = 1;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(get_name(ctx, o, "save_as", false, s->save_as));
+    if (!list || list->kind != MGI_JSON_ARRAY || !list->child)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"models\" must be a list of objects");
+    for (const mgi_json *e = list->child; e; e = e->next) {
+        int64_t i = s->average_count++;
+        if (i == MGI_AVERAGE_MAX)
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"models\" has more than %d entries",
+                            MGI_AVERAGE_MAX);
+        if (e->kind != MGI_JSON_OBJECT)
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"models\" has an entry that is not an object");
+        s->average_weight[i] = 1.0;
+        MGI_TRY(mgi_json_only_keys(ctx, e, model_keys));
+        MGI_TRY(get_name(ctx, e, "start_from", true, s->average[i]));
+        MGI_TRY(mgi_json_get_real(ctx, e, "weight", false, 1e-6, 1e6, &s->average_weight[i]));
+        if (!s->average[i][0])
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"start_from\" is empty");
+    }
+    return MGEN_OK;
+}
+
 static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const precision[] = {[MGK_F32] = "f32", [MGK_BF16] = "bf16"};
@@ -178,6 +208,9 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     memset(s, 0, sizeof *s);
     MGI_TRY(get_name(ctx, o, "name", true, s->name));
     MGI_TRY(mgi_json_get_string(ctx, o, "kind", true, &kind));
+    MGI_TRY(get_choice(ctx, o, "kind", mgi_stage_kind_name, MGI_STAGE_KINDS, &s->kind));
+    if (s->kind == MGI_STAGE_AVERAGE)
+        return read_average(ctx, o, s);
     MGI_TRY(mgi_json_get_int(ctx, o, "steps", true, 1, 100000000, &s->steps));
     MGI_TRY(mgi_json_get_int(ctx, o, "batch", true, 1, 65536, &s->batch));
     s->accumulate = 1;
@@ -189,16 +222,8 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     if (s->optimizer.schedule == MGI_LR_PLATEAU && !s->validate_every)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "the \"schedule\" \"plateau\" needs \"validate_every\"");
-    if (!strcmp(kind, "autoencoder")) {
-        s->kind = MGI_STAGE_AUTOENCODER;
-        return read_autoencoder(ctx, o, s);
-    }
-    if (!strcmp(kind, "text_to_video")) {
-        s->kind = MGI_STAGE_TEXT_TO_VIDEO;
-        return read_text_to_video(ctx, o, s);
-    }
-    return mgi_fail(ctx, MGEN_E_CORRUPT,
-                    "\"kind\" is \"%.40s\"; known are \"autoencoder\" and \"text_to_video\"", kind);
+    return s->kind == MGI_STAGE_AUTOENCODER ? read_autoencoder(ctx, o, s)
+                                            : read_text_to_video(ctx, o, s);
 }
 
 static mgen_status find_stage(mgen_context *ctx, const mgi_json *root, const char *name,

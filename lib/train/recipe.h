@@ -6,8 +6,10 @@
 #include "model/t5.h"
 #include "model/tae.h"
 #include "model/video_transformer.h"
+#include "train/average.h"
 
-enum { MGI_STAGE_AUTOENCODER, MGI_STAGE_TEXT_TO_VIDEO };
+enum { MGI_STAGE_AUTOENCODER, MGI_STAGE_TEXT_TO_VIDEO, MGI_STAGE_AVERAGE, MGI_STAGE_KINDS };
+extern const char *const mgi_stage_kind_name[MGI_STAGE_KINDS];
 
 /* What follows the warm-up: a flat part and a cosine to the end; the peak; the peak, halved whenever the
  * validation has not become better `patience` times in a row. */
@@ -34,13 +36,14 @@ typedef struct mgi_bucket {
 
 typedef struct mgi_stage {
     char name[64];
-    int kind;
+    int32_t kind;                         /* MGI_STAGE_* */
     int64_t steps, batch, validate_every; /* validate_every 0 = never */
     int64_t accumulate; /* passes whose gradients make one update, each of a batch of its own */
     int32_t dtype; /* of products and activations: "precision", "f32" or "bf16"; weights are f32 */
     mgi_optimizer_recipe optimizer;
     /* A model of the same folder to start from (or, of an autoencoder, to inflate); "" = random. */
     char start_from[64];
+    char save_as[64]; /* what its models' names begin with, for later stages; "" = nothing */
     /* autoencoder */
     mgi_tae_config tae;
     int64_t frames, image_every, image_batch; /* every n-th step takes single frames; 0 = never */
@@ -49,13 +52,16 @@ typedef struct mgi_stage {
     char tae_name[64];
     mgi_t5_config text;
     mgi_vt_config video;
-    char save_as[64];                   /* what its models' names begin with; "" = nothing */
     int64_t clips;                      /* encoded once, before the first step, in all buckets */
     int64_t bucket_count;               /* 0: one, of the dataset's samples */
     mgi_bucket bucket[MGI_BUCKETS_MAX]; /* the first is the clip that the pipeline makes */
     double images;     /* share of the steps that take images; below 0: as the weights say */
     int32_t recompute; /* MGI_RECOMPUTE_* of the video model: "none", "selective" or "full" */
     double drop;       /* share of captions replaced by nothing */
+    /* average */
+    char average[MGI_AVERAGE_MAX][64]; /* what the models were saved as */
+    double average_weight[MGI_AVERAGE_MAX];
+    int64_t average_count;
 } mgi_stage;
 
 /* Under which name a stage saves a model or finds that of an earlier one: `part`, or "<set>_<part>". */

@@ -3,6 +3,26 @@
 
 #include <math.h>
 
+const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage)
+{
+    static const struct mgi_stage_kind *const kinds[] = {
+        [MGI_STAGE_AUTOENCODER] = &mgi_stage_autoencoder,
+        [MGI_STAGE_TEXT_TO_VIDEO] = &mgi_stage_text_to_video,
+        [MGI_STAGE_AVERAGE] = &mgi_stage_average,
+    };
+    return kinds[stage->kind];
+}
+
+mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *set,
+                               const mgi_pipeline_file *pipeline)
+{
+    char name[MGI_NAME_MAX + 1];
+    mgi_model_name(name, set, "pipeline");
+    if (*set)
+        MGI_TRY(mgi_pipeline_file_write(ctx, dir, name, pipeline));
+    return mgi_pipeline_file_write(ctx, dir, "pipeline", pipeline);
+}
+
 void mgi_stage_report(const mgi_optimizer *o, int64_t step, float loss, mgen_report *report)
 {
     mgi_report_add(report, "step", (double)step);

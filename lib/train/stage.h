@@ -5,6 +5,7 @@
 
 #include "core/report.h"
 #include "data/dataset.h"
+#include "task/pipeline.h"
 #include "train/data_parallel.h"
 #include "train/optimizer.h"
 
@@ -43,7 +44,9 @@ struct mgi_stage_kind {
     void (*destroy)(struct mgi_stage_run *run);
 };
 
-extern const struct mgi_stage_kind mgi_stage_autoencoder, mgi_stage_text_to_video;
+extern const struct mgi_stage_kind mgi_stage_autoencoder, mgi_stage_text_to_video,
+    mgi_stage_average;
+const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage);
 
 /* The dataset of a stage that needs `frames` frames of it and shrinks its sides by `factor`: one owner more.
  * INVALID if they do not fit. */
@@ -51,6 +54,11 @@ mgen_status mgi_stage_dataset(mgen_context *ctx, const mgi_stage_params *params,
                               int64_t factor, mgi_dataset **out);
 /* A missing model is the caller's mistake in the order of stages. */
 mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_status status);
+
+/* A stage's models as a pipeline: the folder's, and one that stays when a later stage takes that place, by which the
+ * set is found. */
+mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *set,
+                               const mgi_pipeline_file *pipeline);
 
 /* Report what every kind has: loss, norm, rate, skipped steps. */
 void mgi_stage_report(const mgi_optimizer *o, int64_t step, float loss, mgen_report *report);

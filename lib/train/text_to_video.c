@@ -423,7 +423,7 @@ static mgen_status save(struct mgi_stage_run *r)
                                 &r->text.module, MGI_ST_BF16));
     MGI_TRY(mgi_model_file_save(r->ctx, r->dir, p.video, "video-transformer", write_video,
                                 &r->stage.video, &r->video.module, MGI_ST_BF16));
-    return mgi_pipeline_file_write(r->ctx, r->dir, &p);
+    return mgi_stage_save_set(r->ctx, r->dir, r->stage.save_as, &p);
 }
 
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)

@@ -17,13 +17,20 @@
 static char file[] = "/tmp/mgi-recipe-XXXXXX";
 static mgen_context *ctx;
 
-/* Stage "one" with members `stage` and an optimizer with members `optimizer`, read back. */
-static mgen_status read_stage(const char *stage, const char *optimizer, mgi_stage *out)
+/* As far as the members of stage "one". */
+static FILE *open_recipe(void)
 {
     FILE *f = fopen(file, "w");
     assert_non_null(f);
+    fputs("{\"format\":\"moviegen-recipe\",\"version\":1,\"stages\":[{\"name\":\"one\",", f);
+    return f;
+}
+
+/* Stage "one" with members `stage` and an optimizer with members `optimizer`, read back. */
+static mgen_status read_stage(const char *stage, const char *optimizer, mgi_stage *out)
+{
+    FILE *f = open_recipe();
     fprintf(f,
-            "{\"format\":\"moviegen-recipe\",\"version\":1,\"stages\":[{\"name\":\"one\","
             "\"kind\":\"autoencoder\",\"steps\":100,\"batch\":2,\"tae\":{\"channels\":[4,4,4,4],"
             "\"latent_channels\":4,\"blocks\":1,\"temporal\":false}%s%s,"
             "\"optimizer\":{\"lr\":0.5%s%s}}]}",
@@ -62,10 +69,8 @@ static void test_refused(void **state)
 /* A text-to-video stage with these members more. */
 static mgen_status read_video(const char *members, mgi_stage *out)
 {
-    FILE *f = fopen(file, "w");
-    assert_non_null(f);
+    FILE *f = open_recipe();
     fprintf(f,
-            "{\"format\":\"moviegen-recipe\",\"version\":1,\"stages\":[{\"name\":\"one\","
             "\"kind\":\"text_to_video\",\"steps\":100,\"batch\":2,\"tae\":\"tae\",\"clips\":4,"
             "\"text_encoder\":{\"vocab\":259,\"dim\":16,\"layers\":1,\"heads\":2,\"head_dim\":8,"
             "\"ff_dim\":16,\"buckets\":8,\"max_distance\":16,\"tokens_max\":96},"
@@ -115,6 +120,42 @@ static void test_buckets(void **state)
     assert_int_equal(s.bucket[1].batch, 8);
     assert_true(s.bucket[1].weight == 2.0 && s.images == 0.25);
     assert_string_equal(s.save_as, "b");
+}
+
+static mgen_status read_average(const char *members, mgi_stage *out)
+{
+    FILE *f = open_recipe();
+    fprintf(f, "\"kind\":\"average\",%s}]}", members);
+    fclose(f);
+    return mgi_recipe_stage(ctx, file, "one", out);
+}
+
+static void test_average(void **state)
+{
+    static const struct {
+        const char *members, *said;
+    } bad[] = {
+        {"\"steps\":3", "\"steps\""},
+        {"\"models\":[]", "must be a list of objects"},
+        {"\"models\":[\"a\"]", "not an object"},
+        {"\"models\":[{\"start_from\":\"\"}]", "is empty"},
+        {"\"models\":[{\"start_from\":\"a\",\"weight\":-1}]", "\"weight\""},
+    };
+    mgi_stage s;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(read_average(bad[i].members, &s), MGEN_E_CORRUPT);
+        if (!strstr(mgen_last_error(ctx), bad[i].said))
+            fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), bad[i].said);
+    }
+    assert_int_equal(
+        read_average("\"models\":[{\"start_from\":\"a\"},{\"start_from\":\"b\",\"weight\":3}]", &s),
+        MGEN_OK);
+    assert_int_equal(s.kind, MGI_STAGE_AVERAGE);
+    assert_int_equal(s.steps, 1);
+    assert_int_equal(s.average_count, 2);
+    assert_string_equal(s.average[1], "b");
+    assert_true(s.average_weight[0] == 1.0 && s.average_weight[1] == 3.0);
 }
 
 static mgi_optimizer optimizer_of(const char *stage, const char *optimizer)
@@ -190,9 +231,9 @@ static int end(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_defaults),
-                                       cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_buckets), cmocka_unit_test(test_rates),
-                                       cmocka_unit_test(test_plateau)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_buckets),  cmocka_unit_test(test_average),
+        cmocka_unit_test(test_rates),    cmocka_unit_test(test_plateau)};
     return cmocka_run_group_tests_name("recipe", tests, begin, end);
 }

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT
+ * Averages of models, and the stage of a recipe that makes one: of sets of models that earlier stages saved. */
+#include "train/average.h"
+
+#include "core/alloc.h"
+#include "core/checked.h"
+#include "task/pipeline.h"
+#include "train/stage.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- one network ---------------------------------------------------------------------------------- */
+
+typedef struct work {
+    mgen_context *ctx;
+    const mgi_average_request *q;
+    mgi_model_file file[MGI_AVERAGE_MAX];
+    int64_t open;
+} work;
+
+/* The same value; the order of an object's members does not matter. */
+static bool same_json(const mgi_json *a, const mgi_json *b)
+{
+    if (!a || !b || a->kind != b->kind || a->s_len != b->s_len || a->i != b->i || a->d != b->d)
+        return false;
+    if (a->kind == MGI_JSON_STRING)
+        return !memcmp(a->s, b->s, a->s_len);
+    const mgi_json *y = b->child;
+    for (const mgi_json *x = a->child; x; x = x->next, y = y ? y->next : NULL)
+        if (!same_json(x, a->kind == MGI_JSON_OBJECT ? mgi_json_find(b, x->key) : y))
+            return false;
+    return true;
+}
+
+/* Values of an entry; 0: of a dtype that models do not have. */
+static int64_t values_of(const mgi_st_entry *e)
+{
+    size_t each = e->dtype == MGI_ST_F32 ? 4 : e->dtype == MGI_ST_BF16 ? 2 : 0;
+    return each ? (int64_t)(e->bytes / each) : 0;
+}
+
+static mgen_status check_one(const work *w, const mgi_model_file *f)
+{
+    const mgi_model_file *first = &w->file[0];
+    if (!same_json(f->root, first->root))
+        return mgi_fail(w->ctx, MGEN_E_INVALID,
+                        "%s and %s are of another kind or configuration; only models of the same "
+                        "network can be averaged",
+                        first->json_name, f->json_name);
+    bool same = f->weights.count == first->weights.count;
+    for (int64_t k = 0; same && k < f->weights.count; k++) {
+        const mgi_st_entry *a = &first->weights.entries[k], *b = &f->weights.entries[k];
+        same = values_of(a) && !strcmp(a->name, b->name) && a->dtype == b->dtype &&
+               a->rank == b->rank && !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims);
+    }
+    return same ? MGEN_OK
+                : mgi_fail(w->ctx, MGEN_E_INVALID,
+                           "%s and %s do not have the same tensors, shapes and dtypes; only models "
+                           "of the same network can be averaged",
+                           first->weights_name, f->weights_name);
+}
+
+static mgen_status open_all(work *w)
+{
+    for (; w->open < w->q->count; w->open++) {
+        mgi_model_file *f = &w->file[w->open];
+        MGI_TRY(mgi_model_file_open(w->ctx, w->q->dir, w->q->names[w->open], NULL, f));
+        mgen_status status = check_one(w, f);
+        if (status != MGEN_OK) {
+            mgi_model_file_close(w->ctx, f);
+            return status;
+        }
+    }
+    return MGEN_OK;
+}
+
+static void close_all(work *w)
+{
+    while (w->open > 0)
+        mgi_model_file_close(w->ctx, &w->file[--w->open]);
+}
+
+static mgen_status average_tensor(const work *w, int64_t k, int64_t count, double *sum, float *out)
+{
+    double total = 0.0;
+    memset(sum, 0, (size_t)count * sizeof *sum);
+    for (int64_t i = 0; i < w->q->count; i++)
+        total += w->q->weights[i];
+    for (int64_t i = 0; i < w->q->count; i++) {
+        double share = w->q->weights[i] / total;
+        MGI_TRY(mgi_st_read_f32(w->ctx, &w->file[i].weights.entries[k], out, count));
+        for (int64_t j = 0; j < count; j++)
+            sum[j] += share * (double)out[j];
+    }
+    for (int64_t j = 0; j < count; j++)
+        out[j] = (float)sum[j];
+    return MGEN_OK;
+}
+
+static mgen_status write_weights(const work *w, const char *path, mgi_st_source *list,
+                                 float *values, double *sum)
+{
+    const mgi_st_file *st = &w->file[0].weights;
+    for (int64_t k = 0; k < st->count; k++) {
+        const mgi_st_entry *e = &st->entries[k];
+        int64_t count = values_of(e);
+        list[k] =
+            (mgi_st_source){.name = e->name, .store = e->dtype, .rank = e->rank, .data = values};
+        memcpy(list[k].dims, e->dims, (size_t)e->rank * sizeof *e->dims);
+        MGI_TRY(average_tensor(w, k, count, sum, values));
+        values += count;
+    }
+    return mgi_st_write(w->ctx, path, list, st->count, (const char *const[]){"format", "moviegen"},
+                        1);
+}
+
+/* What the models are stands in a file of the same bytes. */
+static mgen_status copy_json(const work *w, const char *path)
+{
+    mgi_file text;
+    mgi_writer writer;
+    MGI_TRY(mgi_file_open_in(w->ctx, w->q->dir, w->file[0].json_name, &text));
+    mgen_status status = mgi_writer_open(w->ctx, path, &writer);
+    if (status == MGEN_OK)
+        status = mgi_writer_write(&writer, text.data, text.size);
+    if (status == MGEN_OK)
+        status = mgi_writer_commit(&writer);
+    mgi_file_close(w->ctx, &text);
+    return status;
+}
+
+static mgen_status write_all(const work *w, const char *out)
+{
+    const mgi_st_file *st = &w->file[0].weights;
+    char name[MGI_NAME_MAX + 1], path[MGI_PATH_MAX + 1];
+    int64_t all = 0, largest = 0;
+    mgi_st_source *list = NULL;
+    float *values = NULL;
+    double *sum = NULL;
+    mgen_status status = MGEN_OK;
+    for (int64_t k = 0; k < st->count; k++) {
+        int64_t count = values_of(&st->entries[k]);
+        largest = count > largest ? count : largest;
+        if (!mgi_i64_add(all, count, &all))
+            return mgi_fail(w->ctx, MGEN_E_INVALID, "%s is too large", w->file[0].weights_name);
+    }
+    MGI_TRY_GOTO(status, mgi_alloc_zero(w->ctx, (size_t)st->count, sizeof *list, &list), end);
+    MGI_TRY_GOTO(status, mgi_alloc_zero(w->ctx, (size_t)all, sizeof *values, &values), end);
+    MGI_TRY_GOTO(status, mgi_alloc_zero(w->ctx, (size_t)largest, sizeof *sum, &sum), end);
+    snprintf(name, sizeof name, "%s.safetensors", out);
+    MGI_TRY_GOTO(status, mgi_path_join(w->ctx, w->q->dir, name, path, sizeof path), end);
+    MGI_TRY_GOTO(status, write_weights(w, path, list, values, sum), end);
+    snprintf(name, sizeof name, "%s.json", out);
+    MGI_TRY_GOTO(status, mgi_path_join(w->ctx, w->q->dir, name, path, sizeof path), end);
+    status = copy_json(w, path);
+end:
+    mgi_free(w->ctx, list);
+    mgi_free(w->ctx, values);
+    mgi_free(w->ctx, sum);
+    return status;
+}
+
+static mgen_status average(mgen_context *ctx, const mgi_average_request *request, const char *out)
+{
+    work *w;
+    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *w, &w));
+    w->ctx = ctx;
+    w->q = request;
+    mgen_status status = open_all(w);
+    if (status == MGEN_OK && out)
+        status = write_all(w, out);
+    close_all(w);
+    mgi_free(ctx, w);
+    return status;
+}
+
+mgen_status mgi_average_check(mgen_context *ctx, const mgi_average_request *request)
+{
+    return average(ctx, request, NULL);
+}
+
+mgen_status mgi_average_models(mgen_context *ctx, const mgi_average_request *request,
+                               const char *out)
+{
+    return average(ctx, request, out);
+}
+
+/* ---- the stage ------------------------------------------------------------------------------------ */
+
+/* Its one step looks at the models; saving averages them. There is nothing else to keep of it. */
+struct mgi_stage_run {
+    mgen_context *ctx;
+    mgi_stage stage;
+    char dir[MGI_PATH_MAX + 1];
+    uint64_t seed;
+    mgi_optimizer optimizer; /* of nothing: a checkpoint has one */
+    int64_t updated;
+    mgi_pipeline_file set[MGI_AVERAGE_MAX];
+};
+
+static void destroy(struct mgi_stage_run *r)
+{
+    mgi_optimizer_finish(&r->optimizer);
+    mgi_free(r->ctx, r);
+}
+
+/* The sets that the stage names, which must have the same parts. */
+static mgen_status read_sets(struct mgi_stage_run *r)
+{
+    const mgi_stage *s = &r->stage;
+    for (int64_t i = 0; i < s->average_count; i++) {
+        const mgi_pipeline_file *a = &r->set[0], *b = &r->set[i];
+        char name[MGI_NAME_MAX + 1];
+        mgi_model_name(name, s->average[i], "pipeline");
+        MGI_TRY(mgi_pipeline_file_read(r->ctx, r->dir, name, &r->set[i]));
+        bool same = !strcmp(a->tae, b->tae) && !memcmp(&a->clip, &b->clip, sizeof a->clip);
+        for (size_t k = 0; k < sizeof a->text / sizeof a->text[0]; k++)
+            same = same && !a->text[k][0] == !b->text[k][0];
+        if (!same)
+            return mgi_fail(r->ctx, MGEN_E_STATE,
+                            "the models of \"%s\" and \"%s\" have another TAE, clip or text "
+                            "encoders; stage \"%s\" cannot average them",
+                            s->average[0], s->average[i], s->name);
+    }
+    return MGEN_OK;
+}
+
+static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
+                          struct mgi_stage_run **out)
+{
+    struct mgi_stage_run *r;
+    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *r, &r));
+    r->ctx = ctx;
+    r->stage = *params->stage;
+    r->seed = params->seed;
+    strcpy(r->dir, params->dir);
+    mgen_status status = mgi_stage_needs(ctx, &r->stage, read_sets(r));
+    if (status == MGEN_OK)
+        status = mgi_optimizer_init(&r->optimizer, ctx, &r->stage.optimizer, 1, NULL, 0);
+    if (status != MGEN_OK)
+        destroy(r);
+    else
+        *out = r;
+    return status;
+}
+
+/* One network of each set, averaged under the name that takes the place of its own in *result, or, if that is NULL,
+ * looked at; `offset` is where names are. */
+static mgen_status each_network(struct mgi_stage_run *r, size_t offset, mgi_pipeline_file *result)
+{
+    const char *names[MGI_AVERAGE_MAX];
+    const mgi_average_request q = {.dir = r->dir,
+                                   .names = names,
+                                   .weights = r->stage.average_weight,
+                                   .count = r->stage.average_count};
+    for (int64_t i = 0; i < q.count; i++)
+        names[i] = (const char *)&r->set[i] + offset;
+    if (!names[0][0])
+        return MGEN_OK;
+    if (!result)
+        return mgi_average_check(r->ctx, &q);
+    size_t set = strlen(r->stage.average[0]); /* "<set>_<part>" */
+    char *out = (char *)result + offset;
+    if (strncmp(names[0], r->stage.average[0], set) || names[0][set] != '_')
+        return mgi_fail(r->ctx, MGEN_E_STATE, "the name of \"%s\" does not begin with \"%s_\"",
+                        names[0], r->stage.average[0]);
+    mgi_model_name(out, r->stage.save_as, names[0] + set + 1);
+    return mgi_average_models(r->ctx, &q, out);
+}
+
+static mgen_status all_networks(struct mgi_stage_run *r, mgi_pipeline_file *result)
+{
+    for (size_t k = 0; k < sizeof r->set[0].text / sizeof r->set[0].text[0]; k++)
+        MGI_TRY(each_network(r, offsetof(mgi_pipeline_file, text[k]), result));
+    return each_network(r, offsetof(mgi_pipeline_file, video), result);
+}
+
+static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *report)
+{
+    MGI_TRY(all_networks(r, NULL));
+    mgi_report_add(report, "step", (double)index);
+    mgi_report_add(report, "models", (double)r->stage.average_count);
+    r->updated = index + 1;
+    return MGEN_OK;
+}
+
+static mgen_status save(struct mgi_stage_run *r)
+{
+    mgi_pipeline_file result = r->set[0];
+    MGI_TRY(all_networks(r, &result));
+    return mgi_stage_save_set(r->ctx, r->dir, r->stage.save_as, &result);
+}
+
+static void state(struct mgi_stage_run *r, mgi_stage_state *out)
+{
+    *out = (mgi_stage_state){
+        .stage = &r->stage, .seed = r->seed, .optimizer = &r->optimizer, .position = &r->updated};
+}
+
+const struct mgi_stage_kind mgi_stage_average = {create, step, save, state, destroy};
