@@ -7,8 +7,10 @@
 #include "core/philox.h"
 #include "data/folder.h"
 #include "data/loader.h"
+#include "data/world_options.h"
 #include "text/byte_tokenizer.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { SIDE_MIN = 8, SIDE_MAX = 4096, FRAMES_MAX = 4096, ROUNDS = 6 };
@@ -63,6 +65,59 @@ mgen_status mgi_dataset_toybox(mgen_context *ctx, uint64_t seed, mgi_dataset **o
     (*out)->seed = seed;
     (*out)->count = UINT64_MAX;
     (*out)->identity = mgi_hash64(what, sizeof(what), 1) | 1;
+    return MGEN_OK;
+}
+
+mgen_status mgi_dataset_world(mgen_context *ctx, uint64_t seed, const mgi_world_options *options,
+                              mgi_dataset **out)
+{
+    mgi_world_options o = *options;
+    *out = NULL;
+    MGI_TRY(mgi_world_options_complete(ctx, &o));
+    double width = (double)o.width * (double)o.scale, height = (double)o.height * (double)o.scale;
+    if (width != floor(width) || height != floor(height))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "world: a view of %d x %d at scale %g has no whole number of pixels",
+                        o.width, o.height, (double)o.scale);
+    MGI_TRY(make(ctx, MGI_DATASET_WORLD, (int64_t)width, (int64_t)height, o.frames, out));
+    const int32_t what[] = {
+        MGI_DATASET_WORLD, o.width,  o.height, o.frames, o.fps,   o.objects_min,
+        o.objects_max,     o.camera, o.sign,   o.sizes,  o.split, (int32_t)(o.scale * 256.0f)};
+    (*out)->world = o;
+    (*out)->seed = seed;
+    (*out)->count = UINT64_MAX;
+    (*out)->identity = mgi_hash64(what, sizeof(what), seed) | 1;
+    return MGEN_OK;
+}
+
+mgen_status mgi_dataset_sized(mgen_context *ctx, mgi_dataset *ds, int64_t width, int64_t height,
+                              int64_t frames, int64_t fps, mgi_dataset **out)
+{
+    mgi_world_options o = ds->world;
+    *out = NULL;
+    if (ds->kind == MGI_DATASET_WORLD) {
+        o.width = (int)((float)width / o.scale);
+        o.height = (int)((float)height / o.scale);
+        o.frames = (int)frames;
+        o.fps = fps ? (int)fps : o.fps;
+        if (width < 1 || width > SIDE_MAX || height < 1 || height > SIDE_MAX || frames < 1 ||
+            frames > FRAMES_MAX || (float)o.width * o.scale != (float)width ||
+            (float)o.height * o.scale != (float)height)
+            return mgi_fail(ctx, MGEN_E_INVALID,
+                            "the world has no clips of %lld x %lld x %lld frames at scale %g",
+                            (long long)width, (long long)height, (long long)frames,
+                            (double)o.scale);
+        return mgi_dataset_world(ctx, ds->seed, &o, out);
+    }
+    if (width != ds->width || height != ds->height || frames < 1 || frames > ds->frames ||
+        (fps && fps != MGI_DATASET_FPS))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "clips of %lld x %lld x %lld frames at %lld frames a second are not in a "
+                        "dataset of %lld x %lld x %lld at %d",
+                        (long long)width, (long long)height, (long long)frames,
+                        (long long)(fps ? fps : MGI_DATASET_FPS), (long long)ds->width,
+                        (long long)ds->height, (long long)ds->frames, MGI_DATASET_FPS);
+    *out = mgi_dataset_retain(ds);
     return MGEN_OK;
 }
 
@@ -182,6 +237,16 @@ static mgen_status host_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index
     return status;
 }
 
+/* A scene of the world in a wording; -1 = its own. */
+static void tell(const mgi_dataset *ds, uint64_t seed, uint64_t index, int wording,
+                 char caption[MGI_CAPTION_SIZE])
+{
+    _Static_assert((int)MGI_WORLD_CAPTION_MAX <= (int)MGI_CAPTION_SIZE, "a caption fits");
+    mgi_world_scene scene;
+    mgi_world_scene_random(&scene, seed, index, &ds->world);
+    mgi_world_caption(&scene, wording < 0 ? scene.wording : wording, caption);
+}
+
 void mgi_dataset_caption(const mgi_dataset *ds, uint64_t index, char caption[MGI_CAPTION_SIZE])
 {
     mgi_toybox_scene scene;
@@ -189,8 +254,38 @@ void mgi_dataset_caption(const mgi_dataset *ds, uint64_t index, char caption[MGI
     if (ds->kind == MGI_DATASET_TOYBOX) {
         mgi_toybox_scene_random(&scene, ds->seed, index);
         mgi_toybox_caption(&scene, caption);
-    } else if (ds->kind == MGI_DATASET_FOLDER)
+    } else if (ds->kind == MGI_DATASET_WORLD)
+        tell(ds, ds->seed, index, -1, caption);
+    else if (ds->kind == MGI_DATASET_FOLDER)
         strcpy(caption, ds->films[index].caption);
+}
+
+bool mgi_dataset_drawn(const mgi_dataset *ds)
+{
+    return ds->kind == MGI_DATASET_TOYBOX || ds->kind == MGI_DATASET_WORLD;
+}
+
+void mgi_dataset_told(const mgi_dataset *ds, uint64_t index, uint32_t pick,
+                      char caption[MGI_CAPTION_SIZE])
+{
+    int wording = pick & 1 ? 0 : (int)(pick >> 1 & 0xFFFF);
+    mgi_toybox_scene scene;
+    if (ds->kind == MGI_DATASET_TOYBOX) {
+        mgi_toybox_scene_random(&scene, ds->seed, index);
+        scene.wording = wording;
+        mgi_toybox_caption(&scene, caption);
+    } else if (ds->kind == MGI_DATASET_WORLD)
+        tell(ds, ds->seed, index, wording, caption);
+    else
+        mgi_dataset_caption(ds, index, caption);
+}
+
+static void draw_world(const mgi_dataset *ds, uint64_t seed, uint64_t index, int first, int frames,
+                       uint8_t *pixels)
+{
+    mgi_world_scene scene;
+    mgi_world_scene_random(&scene, seed, index, &ds->world);
+    mgi_world_draw(&scene, (int)ds->width, (int)ds->height, first, frames, pixels);
 }
 
 mgen_status mgi_dataset_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index, int64_t first,
@@ -210,6 +305,10 @@ mgen_status mgi_dataset_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index
         mgi_dataset_caption(ds, index, caption);
     if (ds->kind == MGI_DATASET_FOLDER)
         return mgi_folder_read(ctx, ds, index, first, frames, pixels);
+    if (ds->kind == MGI_DATASET_WORLD) {
+        draw_world(ds, ds->seed, index, (int)first, (int)frames, pixels);
+        return MGEN_OK;
+    }
     mgi_toybox_scene_random(&scene, ds->seed, index);
     mgi_toybox_draw(&scene, (int)first, (int)frames, pixels);
     return MGEN_OK;
@@ -276,6 +375,10 @@ mgen_status mgi_dataset_clips(mgen_context *ctx, mgi_dataset *ds, uint64_t seed,
         mgi_loader_clips(ctx, ds->seed, first, count, (int)frames, pixels);
         return MGEN_OK;
     }
+    if (ds->kind == MGI_DATASET_WORLD) {
+        mgi_loader_world(ctx, &ds->world, ds->seed, first, count, (int)frames, pixels);
+        return MGEN_OK;
+    }
     for (int64_t i = 0; i < count; i++) {
         uint64_t element = first + (uint64_t)i;
         int64_t begin =
@@ -290,6 +393,10 @@ mgen_status mgi_dataset_clips(mgen_context *ctx, mgi_dataset *ds, uint64_t seed,
 void mgi_dataset_held_caption(const mgi_dataset *ds, int64_t i, char caption[MGI_CAPTION_SIZE])
 {
     mgi_toybox_scene scene;
+    if (ds->kind == MGI_DATASET_WORLD) {
+        tell(ds, MGI_VALIDATION_SEED, (uint64_t)i, 0, caption);
+        return;
+    }
     if (ds->kind != MGI_DATASET_TOYBOX) {
         mgi_dataset_caption(ds, held_first(ds) + (uint64_t)i, caption);
         return;
@@ -302,9 +409,12 @@ void mgi_dataset_held_caption(const mgi_dataset *ds, int64_t i, char caption[MGI
 mgen_status mgi_dataset_held(mgen_context *ctx, mgi_dataset *ds, int64_t i, int64_t frames,
                              uint8_t *pixels, char caption[MGI_CAPTION_SIZE])
 {
-    if (ds->kind != MGI_DATASET_TOYBOX)
+    if (!mgi_dataset_drawn(ds))
         return mgi_dataset_piece(ctx, ds, held_first(ds) + (uint64_t)i, 0, frames, pixels, caption);
-    mgi_loader_clips(ctx, MGI_VALIDATION_SEED, (uint64_t)i, 1, (int)frames, pixels);
+    if (ds->kind == MGI_DATASET_WORLD)
+        draw_world(ds, MGI_VALIDATION_SEED, (uint64_t)i, 0, (int)frames, pixels);
+    else
+        mgi_loader_clips(ctx, MGI_VALIDATION_SEED, (uint64_t)i, 1, (int)frames, pixels);
     if (caption)
         mgi_dataset_held_caption(ds, i, caption);
     return MGEN_OK;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * Captioned clips of one size, by number: the toybox, samples that the host reads, a folder of films.
- * Tier 6.
+ * Captioned clips of one size, by number: the toybox, the whole world, samples that the host reads, a folder of
+ * films. Tier 6.
  *
  * A finite set is divided: its last tenth, at least one and at most 64 samples, is held out for validation;
  * a set of a single sample is both. What training takes is an endless walk of `elements` through the rest, in
  * an order of each epoch's own that is a function of (seed, epoch), and from each sample a piece of the length
- * asked for that begins at a frame drawn by (seed, element). The toybox is endless instead: element i is
- * scene i, and a world of its own is held out.
+ * asked for that begins at a frame drawn by (seed, element). The toybox and the world are drawn and endless
+ * instead: element i is scene i, and scenes of another seed are held out.
  */
 #ifndef MGI_DATA_DATASET_H
 #define MGI_DATA_DATASET_H
 
 #include "core/context.h"
+#include "data/world.h"
 
 enum {
     MGI_CAPTION_SIZE = 1024, /* bytes with the NUL */
@@ -22,7 +23,7 @@ enum {
 /* World of held-out scenes, apart from any training seed's. */
 #define MGI_VALIDATION_SEED UINT64_C(0x76616c6964617465)
 
-enum { MGI_DATASET_TOYBOX, MGI_DATASET_HOST, MGI_DATASET_FOLDER };
+enum { MGI_DATASET_TOYBOX, MGI_DATASET_WORLD, MGI_DATASET_HOST, MGI_DATASET_FOLDER };
 
 typedef struct mgi_dataset_film {
     char *name, *caption;
@@ -36,7 +37,8 @@ typedef struct mgen_dataset {
     int64_t bytes;     /* of a sample's pixels */
     uint64_t count;    /* samples; UINT64_MAX = endless */
     uint64_t identity; /* hash of what the samples are; 0 = nobody but the host knows */
-    uint64_t seed;     /* toybox */
+    uint64_t seed;     /* toybox, world */
+    mgi_world_options world;
     mgen_status (*read)(void *user, uint64_t index, mgen_sample *sample); /* host */
     void (*released)(void *user);
     void *user;
@@ -46,12 +48,20 @@ typedef struct mgen_dataset {
 
 /* `params` as in moviegen.h, complete. Each returns one owner. */
 mgen_status mgi_dataset_toybox(mgen_context *ctx, uint64_t seed, mgi_dataset **out);
+/* Of the options, 0 is the default of each. INVALID if one is out of range. */
+mgen_status mgi_dataset_world(mgen_context *ctx, uint64_t seed, const mgi_world_options *options,
+                              mgi_dataset **out);
 mgen_status mgi_dataset_host(mgen_context *ctx, const mgen_dataset_params *params,
                              mgi_dataset **out);
 mgen_status mgi_dataset_folder(mgen_context *ctx, const char *dir,
                                const mgen_dataset_params *params, mgi_dataset **out);
 mgi_dataset *mgi_dataset_retain(mgi_dataset *ds);
 void mgi_dataset_release(mgi_dataset *ds); /* NULL is fine */
+/* A dataset that gives the same kind of samples in another size: of the world, one of its own, whose scenes are
+ * laid out for that size and rate (fps 0 = as before). Any other can only give what it has, or fewer frames: then
+ * it is itself, with one owner more. INVALID if it cannot be. */
+mgen_status mgi_dataset_sized(mgen_context *ctx, mgi_dataset *ds, int64_t width, int64_t height,
+                              int64_t frames, int64_t fps, mgi_dataset **out);
 
 /* Sample `index`, all its frames, and its caption (which may be NULL). INVALID if there is none. */
 mgen_status mgi_dataset_sample(mgen_context *ctx, mgi_dataset *ds, uint64_t index, uint8_t *pixels,
@@ -61,6 +71,11 @@ mgen_status mgi_dataset_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index
                               int64_t frames, uint8_t *pixels, char caption[MGI_CAPTION_SIZE]);
 /* A caption alone; of the host's samples it is not known without reading them: "". */
 void mgi_dataset_caption(const mgi_dataset *ds, uint64_t index, char caption[MGI_CAPTION_SIZE]);
+/* Whether samples are drawn, without end, and told in many wordings; the caption in one of them, as `pick` says
+ * (half of all are the plain one). If not, as mgi_dataset_caption. */
+bool mgi_dataset_drawn(const mgi_dataset *ds);
+void mgi_dataset_told(const mgi_dataset *ds, uint64_t index, uint32_t pick,
+                      char caption[MGI_CAPTION_SIZE]);
 
 /* Training: samples that are not held out, UINT64_MAX = endless; the sample of an element; pieces of the
  * elements first .. first + count - 1, count x frames x height x width x 3. */

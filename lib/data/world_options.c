@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#include "data/world_options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { VIEW_MIN = 48, VIEW_MAX = 1024, FRAMES_MAX = 4096 }; /* units; frames */
+
+static mgen_status check_range(mgen_context *ctx, const char *name, int64_t value, int64_t least,
+                               int64_t most)
+{
+    return value >= least && value <= most
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_INVALID, "world: %s is %lld; it must be %lld to %lld", name,
+                          (long long)value, (long long)least, (long long)most);
+}
+
+mgen_status mgi_world_options_complete(mgen_context *ctx, mgi_world_options *o)
+{
+    o->width = o->width ? o->width : 64;
+    o->height = o->height ? o->height : 64;
+    o->frames = o->frames ? o->frames : 32;
+    o->objects_min = o->objects_min ? o->objects_min : 1;
+    o->objects_max = o->objects_max ? o->objects_max : MGI_WORLD_OBJECTS;
+    o->scale = o->scale != 0.0f ? o->scale : 1.0f;
+    MGI_TRY(check_range(ctx, "the width of the view", o->width, VIEW_MIN, VIEW_MAX));
+    MGI_TRY(check_range(ctx, "the height of the view", o->height, VIEW_MIN, VIEW_MAX));
+    MGI_TRY(check_range(ctx, "frames", o->frames, 1, FRAMES_MAX));
+    MGI_TRY(check_range(ctx, "objects_max", o->objects_max, 1, MGI_WORLD_OBJECTS));
+    MGI_TRY(check_range(ctx, "objects_min", o->objects_min, 1, o->objects_max));
+    MGI_TRY(check_range(ctx, "camera", o->camera, MGI_WORLD_SOMETIMES, MGI_WORLD_ALWAYS));
+    MGI_TRY(check_range(ctx, "sign", o->sign, MGI_WORLD_SOMETIMES, MGI_WORLD_ALWAYS));
+    MGI_TRY(check_range(ctx, "sizes", o->sizes, MGI_WORLD_SOMETIMES, MGI_WORLD_NEVER));
+    MGI_TRY(check_range(ctx, "split", o->split, MGI_WORLD_TRAIN, MGI_WORLD_ALL));
+    if (o->fps && o->fps != 8 && o->fps != 16 && o->fps != 24)
+        return mgi_fail(ctx, MGEN_E_INVALID, "world: fps is %d; it must be 8, 16 or 24", o->fps);
+    if (!(o->scale >= 0.25f && o->scale <= 4.0f))
+        return mgi_fail(ctx, MGEN_E_INVALID, "world: scale is %g; it must be 0.25 to 4",
+                        (double)o->scale);
+    return MGEN_OK;
+}
+
+static mgen_status read_int(mgen_context *ctx, const mgi_json *o, const char *key, int *out)
+{
+    int64_t value = *out;
+    MGI_TRY(mgi_json_get_int(ctx, o, key, false, 0, FRAMES_MAX, &value));
+    *out = (int)value;
+    return MGEN_OK;
+}
+
+static mgen_status read_word(mgen_context *ctx, const mgi_json *o, const char *key,
+                             const char *const words[3], int *out)
+{
+    const char *text = words[0];
+    MGI_TRY(mgi_json_get_string(ctx, o, key, false, &text));
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(text, words[i])) {
+            *out = i;
+            return MGEN_OK;
+        }
+    return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is \"%.40s\"; known are \"%s\", \"%s\" and \"%s\"",
+                    key, text, words[0], words[1], words[2]);
+}
+
+mgen_status mgi_world_options_read(mgen_context *ctx, const mgi_json *o, mgi_world_options *out)
+{
+    static const char *const keys[] = {"width", "height",      "scale",       "frames",
+                                       "fps",   "objects_min", "objects_max", "camera",
+                                       "sign",  "sizes",       "split",       NULL};
+    static const char *const when[3] = {"sometimes", "never", "always"};
+    static const char *const split[3] = {"train", "held_out", "all"};
+    double scale = 1.0;
+    if (o->kind != MGI_JSON_OBJECT)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"world\" must be an object");
+    *out = (mgi_world_options){0};
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(read_int(ctx, o, "width", &out->width));
+    MGI_TRY(read_int(ctx, o, "height", &out->height));
+    MGI_TRY(mgi_json_get_real(ctx, o, "scale", false, 0.25, 4.0, &scale));
+    MGI_TRY(read_int(ctx, o, "frames", &out->frames));
+    MGI_TRY(read_int(ctx, o, "fps", &out->fps));
+    MGI_TRY(read_int(ctx, o, "objects_min", &out->objects_min));
+    MGI_TRY(read_int(ctx, o, "objects_max", &out->objects_max));
+    MGI_TRY(read_word(ctx, o, "camera", when, &out->camera));
+    MGI_TRY(read_word(ctx, o, "sign", when, &out->sign));
+    MGI_TRY(read_word(ctx, o, "sizes", when, &out->sizes));
+    MGI_TRY(read_word(ctx, o, "split", split, &out->split));
+    out->scale = (float)scale;
+    return mgi_world_options_complete(ctx, out);
+}
