@@ -255,9 +255,12 @@ static mgen_status each_network(struct mgi_stage_run *r, size_t offset, mgi_pipe
                                    .names = names,
                                    .weights = r->stage.average_weight,
                                    .count = r->stage.average_count};
-    for (int64_t i = 0; i < q.count; i++)
+    bool own = false;
+    for (int64_t i = 0; i < q.count; i++) {
         names[i] = (const char *)&r->set[i] + offset;
-    if (!names[0][0])
+        own = own || strcmp(names[i], names[0]) != 0;
+    }
+    if (!names[0][0] || (!own && q.count > 1)) /* a frozen network that all of them share */
         return MGEN_OK;
     if (!result)
         return mgi_average_check(r->ctx, &q);

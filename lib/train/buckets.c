@@ -6,19 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-static mgen_status check_size(mgen_context *ctx, const mgi_stage *stage, const mgi_dataset *ds,
-                              const mgi_bucket *b)
-{
-    if (b->width == ds->width && b->height == ds->height && b->frames <= ds->frames)
-        return MGEN_OK;
-    return mgi_fail(ctx, MGEN_E_INVALID,
-                    "stage \"%s\" takes clips of %lld x %lld x %lld frames, which the dataset, of "
-                    "%lld x %lld x "
-                    "%lld frames, does not have",
-                    stage->name, (long long)b->width, (long long)b->height, (long long)b->frames,
-                    (long long)ds->width, (long long)ds->height, (long long)ds->frames);
-}
-
 /* Shares of the steps: images together have the stage's share of them if it says one. */
 static void divide_steps(const mgi_stage *stage, mgi_buckets *out)
 {
@@ -54,7 +41,7 @@ static void divide_clips(const mgi_stage *stage, const mgi_dataset *ds, int64_t 
     }
 }
 
-mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, const mgi_dataset *ds,
+mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, mgi_dataset *ds,
                              int64_t held, mgi_buckets *out)
 {
     memset(out, 0, sizeof *out);
@@ -68,7 +55,13 @@ mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, const mg
                                                 .weight = 1.0};
         b->batch = b->batch ? b->batch : stage->batch;
         out->batch = b->batch > out->batch ? b->batch : out->batch;
-        MGI_TRY(check_size(ctx, stage, ds, b));
+        mgen_status status = mgi_dataset_sized(ctx, ds, b->width, b->height, b->frames, b->fps,
+                                               &out->list[i].dataset);
+        if (status != MGEN_OK) {
+            mgi_buckets_free(ctx, out);
+            return mgi_fail_context(ctx, status, "bucket %lld of stage \"%s\"", (long long)i + 1,
+                                    stage->name);
+        }
     }
     divide_steps(stage, out);
     divide_clips(stage, ds, held, out);
@@ -81,6 +74,7 @@ mgen_status mgi_buckets_encode(mgen_context *ctx, mgi_buckets *b,
     mgi_latents_request q = *request;
     for (int64_t i = 0; i < b->count; i++) {
         mgi_bucket_data *d = &b->list[i];
+        q.dataset = d->dataset;
         q.frames = d->bucket.frames;
         q.first = d->first;
         q.clips = d->clips;
@@ -93,8 +87,10 @@ mgen_status mgi_buckets_encode(mgen_context *ctx, mgi_buckets *b,
 
 void mgi_buckets_free(mgen_context *ctx, mgi_buckets *b)
 {
-    for (int64_t i = 0; i < b->count; i++)
+    for (int64_t i = 0; i < b->count; i++) {
         mgi_latents_free(ctx, &b->list[i].latents);
+        mgi_dataset_release(b->list[i].dataset);
+    }
     memset(b, 0, sizeof *b);
 }
 

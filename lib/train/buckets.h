@@ -11,8 +11,9 @@
 #include "train/recipe.h"
 
 typedef struct mgi_bucket_data {
-    mgi_bucket bucket; /* complete: nothing in it is 0 but, perhaps, fps */
-    double share;      /* of the steps */
+    mgi_bucket bucket;    /* complete: nothing in it is 0 but, perhaps, fps */
+    double share;         /* of the steps */
+    mgi_dataset *dataset; /* of its clips */
     int64_t clips, held;
     uint64_t first; /* element of the dataset with which its clips begin */
     mgi_latents latents;
@@ -27,7 +28,7 @@ typedef struct mgi_buckets {
 
 /* The stage's, or the one that the dataset is, with `held` clips to validate with in all, or a few more. INVALID if
  * the dataset cannot give them. */
-mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, const mgi_dataset *dataset,
+mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, mgi_dataset *dataset,
                              int64_t held, mgi_buckets *out);
 /* Encode their clips: of the request, what is a bucket's own is filled in. */
 mgen_status mgi_buckets_encode(mgen_context *ctx, mgi_buckets *b,

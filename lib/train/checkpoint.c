@@ -88,6 +88,17 @@ static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
         put_exact(w, "images", s->images);
 }
 
+static void put_world(mgi_json_writer *w, const mgi_world_options *o)
+{
+    const int32_t numbers[] = {o->width,       o->height, o->frames, o->fps,   o->objects_min,
+                               o->objects_max, o->camera, o->sign,   o->sizes, o->split};
+    mgi_json_open(w, "world", '[');
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        mgi_json_put_int(w, NULL, numbers[i]);
+    mgi_json_close(w, ']');
+    put_exact(w, "scale", (double)o->scale);
+}
+
 static void put_average(mgi_json_writer *w, const mgi_stage *s)
 {
     for (int64_t i = 0; i < s->average_count; i++) {
@@ -111,6 +122,8 @@ static mgen_status recipe_hash(mgen_context *ctx, const mgi_stage *s, char out[T
         mgi_json_put_int(&w, "accumulate", s->accumulate);
     mgi_json_put_int(&w, "dtype", s->dtype);
     put_optimizer(&w, &s->optimizer);
+    if (s->has_world)
+        put_world(&w, &s->world);
     if (s->optimizer.schedule == MGI_LR_PLATEAU) {
         mgi_json_put_int(&w, "patience", s->optimizer.patience);
         mgi_json_put_int(&w, "validate_every", s->validate_every);

@@ -53,7 +53,7 @@ static mgen_status read_clip(const work *w, int64_t i, uint8_t *pixels)
 static mgen_status read_clips(const work *w, int64_t first, int64_t n, uint8_t *pixels)
 {
     mgi_dataset *ds = w->q->dataset;
-    if (!w->l->captions && first < w->l->clips) /* the toybox is drawn on all threads */
+    if (!w->l->captions && first < w->l->clips) /* drawn on all threads */
         return mgi_dataset_clips(w->ctx, ds, w->q->seed, w->q->first + (uint64_t)first, n,
                                  w->q->frames, pixels);
     for (int64_t k = 0; k < n; k++)
@@ -212,7 +212,7 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
         return mgi_fail(ctx, MGEN_E_INVALID, "%lld clips of this size are too many",
                         (long long)q->clips);
     status = mgi_alloc_zero(ctx, (size_t)count, sizeof(float), &out->values);
-    if (status == MGEN_OK && ds->kind != MGI_DATASET_TOYBOX)
+    if (status == MGEN_OK && !mgi_dataset_drawn(ds))
         status = mgi_alloc_zero(ctx, (size_t)(out->clips + out->held), sizeof *out->captions,
                                 &out->captions);
     work w = {.ctx = ctx, .q = q, .l = out};

@@ -27,7 +27,7 @@ typedef struct mgi_latents {
     int64_t clips, held;   /* so many there are */
     int64_t size, dims[4]; /* values of one clip: T, H, W, C */
     float *values;         /* those to train on, then those held out */
-    char **captions;       /* one for each; NULL for the toybox, whose clips have many */
+    char **captions;       /* one for each; NULL for what is drawn, which has many */
 } mgi_latents;
 
 /* What reading the data answers; CANCELLED by the context's progress callback. */

@@ -92,9 +92,9 @@ static mgen_status read_optimizer(mgen_context *ctx, const mgi_json *o, mgi_opti
 static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",      "kind", "steps",      "batch",     "accumulate",  "validate_every",
-        "optimizer", "tae",  "start_from", "frames",    "image_every", "image_batch",
-        "l1",        "mse",  "kl",         "precision", NULL};
+        "name",        "kind",  "steps", "batch",      "accumulate", "validate_every",
+        "optimizer",   "world", "tae",   "start_from", "frames",     "image_every",
+        "image_batch", "l1",    "mse",   "kl",         "precision",  NULL};
     const mgi_json *tae;
     s->l1 = 1.0;
     s->frames = 1;
@@ -151,11 +151,11 @@ static mgen_status read_buckets(mgen_context *ctx, const mgi_json *o, mgi_stage 
 
 static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {"name",         "kind",           "steps",     "batch",
-                                       "accumulate",   "validate_every", "optimizer", "tae",
-                                       "text_encoder", "video_model",    "clips",     "drop",
-                                       "start_from",   "save_as",        "buckets",   "images",
-                                       "recompute",    "precision",      NULL};
+    static const char *const keys[] = {"name",       "kind",           "steps",       "batch",
+                                       "accumulate", "validate_every", "optimizer",   "world",
+                                       "tae",        "text_encoder",   "video_model", "clips",
+                                       "drop",       "start_from",     "save_as",     "buckets",
+                                       "images",     "recompute",      "precision",   NULL};
     static const char *const recompute[] = {"none", "selective", "full"};
     const mgi_json *part;
     s->drop = 0.1;
@@ -204,7 +204,7 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
 {
     static const char *const precision[] = {[MGK_F32] = "f32", [MGK_BF16] = "bf16"};
     const char *kind = NULL;
-    const mgi_json *optimizer;
+    const mgi_json *optimizer, *world;
     memset(s, 0, sizeof *s);
     MGI_TRY(get_name(ctx, o, "name", true, s->name));
     MGI_TRY(mgi_json_get_string(ctx, o, "kind", true, &kind));
@@ -219,6 +219,11 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(get_choice(ctx, o, "precision", precision, 2, &s->dtype));
     MGI_TRY(get_object(ctx, o, "optimizer", &optimizer));
     MGI_TRY(read_optimizer(ctx, optimizer, &s->optimizer));
+    s->has_world = mgi_json_find(o, "world") != NULL;
+    if (s->has_world) {
+        MGI_TRY(get_object(ctx, o, "world", &world));
+        MGI_TRY(mgi_world_options_read(ctx, world, &s->world));
+    }
     if (s->optimizer.schedule == MGI_LR_PLATEAU && !s->validate_every)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "the \"schedule\" \"plateau\" needs \"validate_every\"");

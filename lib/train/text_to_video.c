@@ -7,7 +7,6 @@
  */
 #include "core/alloc.h"
 #include "core/philox.h"
-#include "data/toybox.h"
 #include "flow/schedule.h"
 #include "kernels/loss/loss.h"
 #include "kernels/random/random.h"
@@ -41,8 +40,8 @@ struct mgi_stage_run {
     float loss;      /* of the last of them */
     mgi_dataset *dataset;
     mgi_buckets buckets;
-    const mgi_bucket_data *taken;             /* by the last step */
-    char (*captions)[MGI_TOYBOX_CAPTION_MAX]; /* of one batch, of the toybox */
+    const mgi_bucket_data *taken;       /* by the last step */
+    char (*captions)[MGI_CAPTION_SIZE]; /* of one batch, of what is drawn */
     const char **prompts;
 };
 
@@ -90,7 +89,7 @@ static mgen_status check_parts(struct mgi_stage_run *r)
         n.clip = clip_shape(r, i);
         status = mgi_networks_check(r->ctx, &n);
     }
-    return status == MGEN_OK || r->dataset->kind == MGI_DATASET_TOYBOX
+    return status == MGEN_OK || mgi_dataset_drawn(r->dataset)
                ? status
                : mgi_fail_context(r->ctx, MGEN_E_INVALID,
                                   "the dataset's clips or the networks of stage \"%s\"",
@@ -233,18 +232,15 @@ static T *latent_batch(mgi_run *run, const mgi_latents *l, int64_t rows)
     return mgi_new(run, MGK_F32, MGI_DIMS(rows, d[0], d[1], d[2], d[3]));
 }
 
-/* The prompt of row i: of the toybox, in a wording drawn anew each time. */
+/* The prompt of row i: of what is drawn, in a wording drawn anew each time. */
 static void take_prompt(struct mgi_stage_run *r, const mgi_bucket_data *b, int64_t clip, int64_t i,
                         const uint32_t pick[4])
 {
-    mgi_toybox_scene scene;
     if (b->latents.captions) {
         r->prompts[i] = b->latents.captions[clip];
         return;
     }
-    mgi_toybox_scene_random(&scene, r->dataset->seed, b->first + (uint64_t)clip);
-    scene.wording = pick[1] & 1 ? 0 : (int)(pick[2] & 0xFFFF);
-    mgi_toybox_caption(&scene, r->captions[i]);
+    mgi_dataset_told(b->dataset, b->first + (uint64_t)clip, pick[1], r->captions[i]);
     r->prompts[i] = r->captions[i];
 }
 
@@ -274,9 +270,10 @@ static T *flow_loss(mgi_run *run, struct mgi_stage_run *r, float weight, T *x1, 
 }
 
 /* The loss of held-out clips first .. first + rows - 1 of a bucket at a time of the flow. */
-static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_latents *l, int64_t first,
+static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b, int64_t first,
                     int64_t rows, float time)
 {
+    const mgi_latents *l = &b->latents;
     T *x1 = latent_batch(run, l, rows), *t = mgi_new(run, MGK_F32, 1, &rows);
     T *x0 = x1 ? mgi_random(run, MGK_RANDOM_NORMAL, MGI_VALIDATION_SEED, MGI_STREAM_NOISE,
                             (uint64_t)(first * l->size), 1.0f, 0.0f, x1->rank, x1->dims)
@@ -284,13 +281,9 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_latents *l,
     if (!x0 || !t)
         return NULL;
     for (int64_t i = 0; i < rows; i++) {
-        char caption[MGI_CAPTION_SIZE];
-        if (l->captions)
-            r->prompts[i] = l->captions[l->clips + first + i];
-        else {
-            mgi_dataset_held_caption(r->dataset, first + i, caption);
-            r->prompts[i] = strcpy(r->captions[i], caption);
-        }
+        r->prompts[i] = l->captions ? l->captions[l->clips + first + i] : r->captions[i];
+        if (!l->captions)
+            mgi_dataset_held_caption(b->dataset, first + i, r->captions[i]);
     }
     mgi_fill(run, t, time);
     memcpy(mgi_f32(x1), l->values + (l->clips + first) * l->size,
@@ -299,8 +292,9 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_latents *l,
 }
 
 /* Mean over the held-out clips of a bucket and all times, each clip with one noise. */
-static double validate_bucket(mgi_run *run, struct mgi_stage_run *r, const mgi_latents *l)
+static double validate_bucket(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b)
 {
+    const mgi_latents *l = &b->latents;
     double sum = 0.0;
     for (int64_t i = 0; i < TIMES; i++) {
         double q = i < TIMES / 2 ? quantiles[i] : -quantiles[TIMES - 1 - i];
@@ -308,7 +302,7 @@ static double validate_bucket(mgi_run *run, struct mgi_stage_run *r, const mgi_l
         for (int64_t first = 0; first < l->held; first += VALIDATION_BATCH) {
             int64_t rows = l->held - first < VALIDATION_BATCH ? l->held - first : VALIDATION_BATCH;
             int64_t mark = mgi_scope_push(run);
-            T *loss = held_loss(run, r, l, first, rows, time);
+            T *loss = held_loss(run, r, b, first, rows, time);
             sum += loss ? mgi_f32(loss)[0] * (double)rows / (double)(l->held * TIMES) : 0.0;
             mgi_scope_pop(run, mark, NULL);
         }
@@ -328,7 +322,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     for (int64_t i = 0; i < r->buckets.count; i++) {
         const mgi_bucket_data *b = &r->buckets.list[i];
         bool image = b->bucket.frames == 1;
-        sum[image] += b->share * validate_bucket(&run, r, &b->latents);
+        sum[image] += b->share * validate_bucket(&run, r, b);
         shares[image] += b->share;
     }
     mgi_module_swap_ema(&r->text.module);

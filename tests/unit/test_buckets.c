@@ -39,7 +39,7 @@ static void assert_near(double a, double b, double most)
         fail_msg("%.9g, not %.9g", a, b);
 }
 
-static mgi_buckets buckets_of(const mgi_stage *stage, const mgi_dataset *ds, int64_t held)
+static mgi_buckets buckets_of(const mgi_stage *stage, mgi_dataset *ds, int64_t held)
 {
     mgi_buckets b;
     if (mgi_buckets_init(ctx, stage, ds, held, &b) != MGEN_OK)
@@ -76,6 +76,7 @@ static void test_shares(void **state)
                 assert_int_equal(b.list[i].first,
                                  b.list[i - 1].first + (uint64_t)b.list[i - 1].clips);
         }
+        mgi_buckets_free(ctx, &b);
     }
     mgi_dataset_release(ds);
 }
@@ -93,6 +94,7 @@ static void test_one(void **state)
     assert_int_equal(b.list[0].bucket.batch, 2);
     assert_int_equal(b.list[0].clips, stage.clips);
     assert_int_equal(b.list[0].held, 64);
+    mgi_buckets_free(ctx, &b);
     mgi_dataset_release(ds);
 }
 
@@ -121,13 +123,14 @@ static void test_finite(void **state)
         assert_int_equal(b.list[i].first, 0);
         assert_int_equal(b.list[i].clips, 100);
     }
+    mgi_buckets_free(ctx, &b);
     static const int64_t bad[][3] = {{72, 64, 32}, {64, 56, 32}, {64, 64, 33}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         stage.bucket[1].width = bad[i][0];
         stage.bucket[1].height = bad[i][1];
         stage.bucket[1].frames = bad[i][2];
         assert_int_equal(mgi_buckets_init(ctx, &stage, ds, 64, &b), MGEN_E_INVALID);
-        assert_non_null(strstr(mgen_last_error(ctx), "which the dataset, of 64 x 64 x 32 frames"));
+        assert_non_null(strstr(mgen_last_error(ctx), "bucket 2 of stage \"video\""));
     }
     mgi_dataset_release(ds);
 }
@@ -153,6 +156,7 @@ static struct mgi_stage_run *begin(const struct mgi_stage_kind *kind, const mgi_
 static void test_stage(void **state)
 {
     mgi_stage tae = tiny_autoencoder(1, 2), stage = stage_of(0.4);
+    static const int64_t sizes[3][4] = {{64, 48, 17, 8}, {48, 96, 9, 24}, {96, 48, 1, 0}};
     const struct mgi_stage_kind *kind = &mgi_stage_text_to_video;
     mgi_dataset *ds;
     (void)state;
@@ -160,7 +164,14 @@ static void test_stage(void **state)
     assert_int_equal(mgi_stage_autoencoder.save(run), MGEN_OK);
     mgi_stage_autoencoder.destroy(run);
 
-    assert_int_equal(mgi_dataset_toybox(ctx, 5, &ds), MGEN_OK);
+    stage.has_world = true;
+    for (int i = 0; i < 3; i++) {
+        stage.bucket[i].width = sizes[i][0];
+        stage.bucket[i].height = sizes[i][1];
+        stage.bucket[i].frames = sizes[i][2];
+        stage.bucket[i].fps = sizes[i][3];
+    }
+    assert_int_equal(mgi_dataset_world(ctx, 5, &stage.world, &ds), MGEN_OK);
     mgi_buckets b = buckets_of(&stage, ds, 64);
     run = begin(kind, &stage);
     for (int64_t step = 0; step < STEPS; step++) {
@@ -168,6 +179,8 @@ static void test_stage(void **state)
         mgen_report *report;
         assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
         assert_int_equal(kind->step(run, step, report), MGEN_OK);
+        assert_int_equal((int64_t)find(report, "width"), drawn->width);
+        assert_int_equal((int64_t)find(report, "height"), drawn->height);
         assert_int_equal((int64_t)find(report, "frames"), drawn->frames);
         assert_int_equal((int64_t)find(report, "batch"), drawn->batch);
         mgen_report_destroy(report);
@@ -185,6 +198,7 @@ static void test_stage(void **state)
     assert_true(images > 0.0 && videos > 0.0 && images != videos);
     mgen_report_destroy(report);
     kind->destroy(run);
+    mgi_buckets_free(ctx, &b);
     mgi_dataset_release(ds);
 }
 

@@ -53,6 +53,10 @@ static void test_defaults(void **state)
     (void)state;
     assert_int_equal(read_stage("", "", &s), MGEN_OK);
     assert_int_equal(s.accumulate, 1);
+    assert_false(s.has_world);
+    assert_int_equal(read_stage("\"world\":{\"objects_max\":2}", "", &s), MGEN_OK);
+    assert_true(s.has_world);
+    assert_int_equal(s.world.objects_max, 2);
     assert_int_equal(s.optimizer.schedule, MGI_LR_COSINE);
 }
 
@@ -60,6 +64,8 @@ static void test_refused(void **state)
 {
     (void)state;
     assert_refused("\"accumulate\":0", "", "\"accumulate\"");
+    assert_refused("\"world\":3", "", "\"world\" must be an object");
+    assert_refused("\"world\":{\"shapes\":3}", "", "\"shapes\"");
     assert_refused("", "\"schedule\":\"linear\"", "\"cosine\", \"constant\" and \"plateau\"");
     assert_refused("", "\"schedule\":\"plateau\"", "needs \"validate_every\"");
     assert_refused("\"validate_every\":5", "\"schedule\":\"plateau\",\"patience\":0",
