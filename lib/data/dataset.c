@@ -73,7 +73,9 @@ mgen_status mgi_dataset_world(mgen_context *ctx, uint64_t seed, const mgi_world_
 {
     mgi_world_options o = *options;
     *out = NULL;
-    MGI_TRY(mgi_world_options_complete(ctx, &o));
+    mgen_status status = mgi_world_options_complete(ctx, &o);
+    if (status != MGEN_OK)
+        return mgi_fail_context(ctx, status, "world");
     double width = (double)o.width * (double)o.scale, height = (double)o.height * (double)o.scale;
     if (width != floor(width) || height != floor(height))
         return mgi_fail(ctx, MGEN_E_INVALID,
@@ -109,14 +111,12 @@ mgen_status mgi_dataset_sized(mgen_context *ctx, mgi_dataset *ds, int64_t width,
                             (double)o.scale);
         return mgi_dataset_world(ctx, ds->seed, &o, out);
     }
-    if (width != ds->width || height != ds->height || frames < 1 || frames > ds->frames ||
-        (fps && fps != MGI_DATASET_FPS))
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "clips of %lld x %lld x %lld frames at %lld frames a second are not in a "
-                        "dataset of %lld x %lld x %lld at %d",
-                        (long long)width, (long long)height, (long long)frames,
-                        (long long)(fps ? fps : MGI_DATASET_FPS), (long long)ds->width,
-                        (long long)ds->height, (long long)ds->frames, MGI_DATASET_FPS);
+    if (width != ds->width || height != ds->height || frames < 1 || frames > ds->frames)
+        return mgi_fail(
+            ctx, MGEN_E_INVALID,
+            "clips of %lld x %lld x %lld frames are not in a dataset of %lld x %lld x %lld",
+            (long long)width, (long long)height, (long long)frames, (long long)ds->width,
+            (long long)ds->height, (long long)ds->frames);
     *out = mgi_dataset_retain(ds);
     return MGEN_OK;
 }

@@ -11,7 +11,7 @@ static mgen_status check_range(mgen_context *ctx, const char *name, int64_t valu
 {
     return value >= least && value <= most
                ? MGEN_OK
-               : mgi_fail(ctx, MGEN_E_INVALID, "world: %s is %lld; it must be %lld to %lld", name,
+               : mgi_fail(ctx, MGEN_E_INVALID, "%s is %lld; it must be %lld to %lld", name,
                           (long long)value, (long long)least, (long long)most);
 }
 
@@ -33,10 +33,9 @@ mgen_status mgi_world_options_complete(mgen_context *ctx, mgi_world_options *o)
     MGI_TRY(check_range(ctx, "sizes", o->sizes, MGI_WORLD_SOMETIMES, MGI_WORLD_NEVER));
     MGI_TRY(check_range(ctx, "split", o->split, MGI_WORLD_TRAIN, MGI_WORLD_ALL));
     if (o->fps && o->fps != 8 && o->fps != 16 && o->fps != 24)
-        return mgi_fail(ctx, MGEN_E_INVALID, "world: fps is %d; it must be 8, 16 or 24", o->fps);
+        return mgi_fail(ctx, MGEN_E_INVALID, "fps is %d; it must be 8, 16 or 24", o->fps);
     if (!(o->scale >= 0.25f && o->scale <= 4.0f))
-        return mgi_fail(ctx, MGEN_E_INVALID, "world: scale is %g; it must be 0.25 to 4",
-                        (double)o->scale);
+        return mgi_fail(ctx, MGEN_E_INVALID, "scale is %g; it must be 0.25 to 4", (double)o->scale);
     return MGEN_OK;
 }
 
@@ -86,5 +85,6 @@ mgen_status mgi_world_options_read(mgen_context *ctx, const mgi_json *o, mgi_wor
     MGI_TRY(read_word(ctx, o, "sizes", when, &out->sizes));
     MGI_TRY(read_word(ctx, o, "split", split, &out->split));
     out->scale = (float)scale;
-    return mgi_world_options_complete(ctx, out);
+    mgen_status status = mgi_world_options_complete(ctx, out);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, MGEN_E_CORRUPT, "\"world\"");
 }
