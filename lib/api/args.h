@@ -39,7 +39,7 @@ struct mgen_tae {
 
 struct mgen_text_encoder {
     mgi_handle handle;
-    mgi_t5 net;
+    mgi_text_encoder net;
 };
 
 struct mgen_video_model {

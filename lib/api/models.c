@@ -43,7 +43,7 @@ static mgen_status load(mgen_context *home, int kind, const char *dir, const cha
     case TAE:
         return mgi_tae_open(home, dir, name, &((mgen_tae *)h)->net, &h->hash);
     case TEXT_ENCODER:
-        return mgi_t5_open(home, dir, name, &((mgen_text_encoder *)h)->net, &h->hash);
+        return mgi_text_encoder_open(home, dir, name, &((mgen_text_encoder *)h)->net, &h->hash);
     default:
         return mgi_vt_open(home, dir, name, &((mgen_video_model *)h)->net, &h->hash);
     }
@@ -139,7 +139,7 @@ void mgen_text_encoder_release(mgen_text_encoder *encoder)
 {
     if (!encoder || !owners_remove(&encoder->handle))
         return;
-    mgi_t5_finish(&encoder->net);
+    mgi_text_encoder_finish(&encoder->net);
     handle_free(&encoder->handle);
 }
 
@@ -186,9 +186,10 @@ mgen_status mgen_text_encoder_get_info(const mgen_text_encoder *encoder, mgen_mo
 {
     if (!encoder)
         return MGEN_E_INVALID;
-    const mgi_t5_config *c = &encoder->net.config;
-    mgen_model_info ours = {.text_width = (uint32_t)c->dim, .text_tokens = (uint32_t)c->tokens_max};
-    return info_out(&encoder->handle, &encoder->net.module, &ours, info);
+    const mgi_text_encoder *e = &encoder->net;
+    mgen_model_info ours = {.text_width = (uint32_t)mgi_text_width(e),
+                            .text_tokens = (uint32_t)mgi_text_tokens_max(e)};
+    return info_out(&encoder->handle, mgi_text_module((mgi_text_encoder *)e), &ours, info);
 }
 
 mgen_status mgen_video_model_get_info(const mgen_video_model *model, mgen_model_info *info)
@@ -196,6 +197,9 @@ mgen_status mgen_video_model_get_info(const mgen_video_model *model, mgen_model_
     if (!model)
         return MGEN_E_INVALID;
     const mgi_vt_config *c = &model->net.config;
-    mgen_model_info ours = {.channels = (uint32_t)c->channels, .text_width = (uint32_t)c->text_dim};
+    mgen_model_info ours = {.channels = (uint32_t)c->channels};
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (c->text[i] > ours.text_width)
+            ours.text_width = (uint32_t)c->text[i];
     return info_out(&model->handle, &model->net.module, &ours, info);
 }

@@ -30,7 +30,7 @@ mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder *encoder
                              const char *prompt, mgen_text *text)
 {
     mgen_text in;
-    uint8_t *mask;
+    int64_t tokens;
     if (!ctx)
         return MGEN_E_INVALID;
     MGI_TRY(mgi_context_idle(ctx));
@@ -38,16 +38,14 @@ mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder *encoder
         return mgi_fail(ctx, MGEN_E_INVALID, "the %s is NULL", encoder ? "prompt" : "encoder");
     MGI_TRY(mgi_check_prompt(ctx, prompt, "the prompt"));
     MGI_TRY(text_in(ctx, text, &in));
-    const mgi_t5 *t5 = &encoder->net;
-    int64_t tokens = mgi_text_tokens(t5, prompt);
-    if (in.width != t5->config.dim || in.tokens < tokens)
+    const mgi_text_encoder *e = &encoder->net;
+    MGI_TRY(mgi_text_tokens(ctx, e, prompt, &tokens));
+    if (in.width != mgi_text_width(e) || in.tokens < tokens)
         return mgi_fail(
             ctx, MGEN_E_INVALID,
             "text: there is room for %u tokens of %u values; the prompt has %lld of %lld",
-            in.tokens, in.width, (long long)tokens, (long long)t5->config.dim);
-    MGI_TRY(mgi_alloc(ctx, (size_t)tokens, &mask));
-    mgen_status status = mgi_text_encode(ctx, t5, prompt, tokens, in.data, mask);
-    mgi_free(ctx, mask);
+            in.tokens, in.width, (long long)tokens, (long long)mgi_text_width(e));
+    mgen_status status = mgi_text_encode(ctx, e, prompt, tokens, in.data);
     if (status == MGEN_OK)
         text->tokens = (uint32_t)tokens;
     return status;
@@ -121,13 +119,37 @@ mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae, const mgen_l
 
 /* -- the flow ---------------------------------------------------------------------------------------- */
 
+/* The text of each role, checked; a role that the model has may be left out, but not all of them. */
+static mgen_status texts_in(mgen_context *ctx, const mgi_vt_config *c,
+                            const mgen_text *const theirs[3], mgi_host_text ours[MGI_ROLES])
+{
+    int count = 0;
+    for (int i = 0; i < MGI_ROLES; i++) {
+        mgen_text text;
+        ours[i] = (mgi_host_text){NULL, 0};
+        if (!theirs[i])
+            continue;
+        if (!c->text[i])
+            return mgi_fail(ctx, MGEN_E_INVALID,
+                            "the model has no text of role %s: text[%d] is NULL", mgi_role_title[i],
+                            i);
+        MGI_TRY(text_in(ctx, theirs[i], &text));
+        if (text.width != c->text[i])
+            return mgi_fail(ctx, MGEN_E_INVALID, "text has %u values a token; the model takes %lld",
+                            text.width, (long long)c->text[i]);
+        ours[i] = (mgi_host_text){text.data, text.tokens};
+        count++;
+    }
+    return count ? MGEN_OK
+                 : mgi_fail(ctx, MGEN_E_INVALID, "the text of every role is NULL; one is needed");
+}
+
 mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model,
                                 const mgen_latents *x, float time, const mgen_text *const text[3],
                                 const mgen_latents *out)
 {
     mgen_latents in, to;
-    mgen_text said;
-    uint8_t *mask;
+    mgi_host_text said[MGI_ROLES];
     if (!ctx)
         return MGEN_E_INVALID;
     MGI_TRY(mgi_context_idle(ctx));
@@ -144,21 +166,10 @@ mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model
                         (long long)c->channels);
     if (!(time >= 0.0f && time <= 1.0f))
         return mgi_fail(ctx, MGEN_E_INVALID, "time is %g; it must be 0..1", (double)time);
-    if (!text[0] || text[1] || text[2])
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "this model has text of role UL2 only: text[0] is needed, text[1] and "
-                        "text[2] are NULL");
-    MGI_TRY(text_in(ctx, text[0], &said));
-    if (said.width != c->text_dim)
-        return mgi_fail(ctx, MGEN_E_INVALID, "text has %u values a token; the model takes %lld",
-                        said.width, (long long)c->text_dim);
-    MGI_TRY(mgi_alloc(ctx, said.tokens, &mask));
-    memset(mask, 1, said.tokens);
-    mgen_status status = mgi_velocity(
-        ctx, &model->net, in.data, (const int64_t[]){in.frames, in.height, in.width, in.channels},
-        time, said.data, mask, said.tokens, to.data);
-    mgi_free(ctx, mask);
-    return status;
+    MGI_TRY(texts_in(ctx, c, text, said));
+    return mgi_velocity(ctx, &model->net, in.data,
+                        (const int64_t[]){in.frames, in.height, in.width, in.channels}, time, said,
+                        to.data);
 }
 
 mgen_status mgen_schedule(uint32_t schedule, uint32_t steps, float *times)

@@ -24,20 +24,40 @@ static bool size_given(const mgen_pipeline *p)
            p->height <= 65536 && p->frames <= 65536 && p->fps <= 65536;
 }
 
+/* What a request needs but the pipeline lacks, or NULL. */
+static const char *missing(const mgen_pipeline *p)
+{
+    static const char *const encoder[MGI_ROLES] = {
+        "text encoder (role UL2)", "text encoder (role ByT5)", "text encoder (role MetaCLIP)"};
+    if (!p->tae || !p->video)
+        return p->tae ? "video model" : "TAE";
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (p->video->net.config.text[i] && !p->text[i])
+            return encoder[i];
+    return NULL;
+}
+
+static mgi_networks networks_of(const mgen_pipeline *p)
+{
+    mgi_networks n = {.tae = &p->tae->net,
+                      .video = &p->video->net,
+                      .clip = {p->width, p->height, p->frames, p->fps}};
+    for (int i = 0; i < MGI_ROLES; i++)
+        n.text[i] = p->text[i] ? &p->text[i]->net : NULL;
+    return n;
+}
+
 mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out)
 {
-    if (!p->tae || !p->text[0] || !p->video)
-        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s",
-                        !p->tae       ? "TAE"
-                        : !p->text[0] ? "text encoder (role UL2)"
-                                      : "video model");
+    const char *what = missing(p);
+    if (what)
+        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s", what);
     if (!size_given(p))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "pipeline: width, height, frames and fps are the clip that the model was "
                         "trained on, each 1..65536; they are %u, %u, %u, %u",
                         p->width, p->height, p->frames, p->fps);
-    *out = (mgi_networks){
-        &p->tae->net, &p->text[0]->net, &p->video->net, {p->width, p->height, p->frames, p->fps}};
+    *out = networks_of(p);
     mgen_status status = mgi_networks_check(ctx, out);
     return status == MGEN_E_CORRUPT ? mgi_fail_context(ctx, MGEN_E_STATE, "the pipeline") : status;
 }
@@ -62,9 +82,9 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
             MGI_TRY(mgen_text_encoder_open(ctx, dir, file->text[i], &p->text[i]));
     if (file->video[0])
         MGI_TRY(mgen_video_model_open(ctx, dir, file->video, &p->video));
-    if (!p->tae || !p->text[0] || !p->video)
+    if (missing(p))
         return MGEN_OK;
-    networks = (mgi_networks){&p->tae->net, &p->text[0]->net, &p->video->net, file->clip};
+    networks = networks_of(p);
     mgen_status status = mgi_networks_check(ctx, &networks);
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", dir);
 }

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { SPATIAL = 8, TEMPORAL = 8, UL2_WIDTH = 4096 }; /* of the TAE; of the widest text encoder */
+enum { SPATIAL = 8, TEMPORAL = 8 }; /* of the TAE */
 
 /* Which of `count` names is `text`; NULL text: `otherwise`. -1 and an error for none. */
 static int choice(mgen_context *ctx, const char *field, const char *text, const char *const *names,
@@ -28,7 +28,7 @@ static mgen_status request_of(mgen_context *ctx, const mgen_plan_params *p, mgi_
                                             [MGI_RECOMPUTE_FULL] = "full"};
     static const char *const precision[] = {[MGK_F32] = "f32", [MGK_BF16] = "bf16"};
     MGI_TRY(mgi_check_text(ctx, p->preset, "preset", 64));
-    MGI_TRY(mgi_vt_preset(ctx, p->preset, UL2_WIDTH, &r->config));
+    MGI_TRY(mgi_vt_preset(ctx, p->preset, &r->config));
     r->recompute = choice(ctx, "recompute", p->recompute, recompute, 3, MGI_RECOMPUTE_SELECTIVE);
     r->dtype = choice(ctx, "precision", p->precision, precision, 2, MGK_BF16);
     if (r->recompute < 0 || r->dtype < 0)

@@ -188,8 +188,9 @@ T *mgi_clip_text_pool(mgi_run *run, const mgi_clip_text *clip, T *x, T *last)
 mgen_status mgi_clip_text_config_read(mgen_context *ctx, const mgi_json *json,
                                       mgi_clip_text_config *out)
 {
-    static const char *const keys[] = {"vocab",      "dim",        "layers",     "heads", "ff_dim",
-                                       "tokens_max", "projection", "activation", NULL};
+    static const char *const keys[] = {"vocab",     "dim",        "layers",     "heads",
+                                       "ff_dim",    "tokens_max", "projection", "activation",
+                                       "tokenizer", NULL};
     mgi_clip_text_config c = {0};
     const char *activation = "gelu";
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));

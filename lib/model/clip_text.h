@@ -27,6 +27,7 @@ typedef struct mgi_clip_text {
     mgi_clip_text_layer *layer;
 } mgi_clip_text;
 
+/* "tokenizer" is for text_encoder.c. */
 mgen_status mgi_clip_text_config_read(mgen_context *ctx, const mgi_json *json,
                                       mgi_clip_text_config *out);
 void mgi_clip_text_config_write(mgi_json_writer *w, const mgi_clip_text_config *config);

@@ -116,9 +116,9 @@ T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask)
 
 mgen_status mgi_t5_config_read(mgen_context *ctx, const mgi_json *json, mgi_t5_config *out)
 {
-    static const char *const keys[] = {"vocab",      "dim",    "layers",  "heads",
-                                       "head_dim",   "ff_dim", "buckets", "max_distance",
-                                       "tokens_max", NULL};
+    static const char *const keys[] = {"vocab",      "dim",       "layers",  "heads",
+                                       "head_dim",   "ff_dim",    "buckets", "max_distance",
+                                       "tokens_max", "tokenizer", NULL};
     mgi_t5_config c = {.buckets = 32, .max_distance = 128};
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
     MGI_TRY(mgi_json_get_int(ctx, json, "vocab", true, 4, 1 << 20, &c.vocab));

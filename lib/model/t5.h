@@ -25,6 +25,7 @@ typedef struct mgi_t5 {
     mgi_t5_layer *layer;
 } mgi_t5;
 
+/* "tokenizer" is for text_encoder.c. */
 mgen_status mgi_t5_config_read(mgen_context *ctx, const mgi_json *json, mgi_t5_config *out);
 void mgi_t5_config_write(mgi_json_writer *w, const mgi_t5_config *config);
 

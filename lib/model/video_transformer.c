@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  *   tokens  x = Linear(patchify(latents)), patches of 1 x 2 x 2
- *   text    P = LayerNorm(Linear(text))
+ *   text    P = LayerNorm(Linear(text)), of each encoder's own, one behind the other
  *   time    e = Linear(SiLU(Linear(sinusoid(1000 t))));  m = Linear(SiLU(e)), six vectors, shared
  *   block   (a1,b1,g1,a2,b2,g2) = m + the block's own six
  *           x <- x + positions
@@ -12,7 +12,7 @@
  *
  * positions = phi_t[frame] + phi_h[row] + phi_w[column], learned, added before every block.
  * No biases in the blocks' linear layers. In bf16 the modulation, norm weights and tables stay f32.
- * The blocks are in video_transformer_block.c.
+ * The blocks are in video_transformer_block.c, the text in video_transformer_text.c.
  */
 #include "model/video_transformer_block.h"
 
@@ -102,9 +102,7 @@ mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *conf
     vt->pos_t = vector(m, table, MGI_DIMS(c->frames_max, d), "pos.frame");
     vt->pos_h = vector(m, table, MGI_DIMS(c->rows_max, d), "pos.row");
     vt->pos_w = vector(m, table, MGI_DIMS(c->columns_max, d), "pos.column");
-    vt->text_proj = matrix(m, d, c->text_dim, 1.0f, MGI_TP_REPLICATED, "text.proj.weight");
-    vt->text_norm_w = vector(m, one, 1, &d, "text.norm.weight");
-    vt->text_norm_b = vector(m, zero, 1, &d, "text.norm.bias");
+    mgi_vt_text_init(vt);
     vt->time1_w = matrix(m, d, c->time_dim, 1.0f, MGI_TP_REPLICATED, "time.in.weight");
     vt->time1_b = vector(m, zero, 1, &d, "time.in.bias");
     vt->time2_w = matrix(m, d, d, 1.0f, MGI_TP_REPLICATED, "time.out.weight");
@@ -160,14 +158,14 @@ static T *silu(mgi_run *run, T *x)
     return mgi_unary(run, x, MGK_UNARY_SILU);
 }
 
-T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, T *text, T *mask)
+T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text)
 {
     const mgi_vt_config *c = &vt->config;
     if (run->status != MGEN_OK ||
         !mgi_require(run, x && x->rank == 5 && x->dims[4] == c->channels,
                      "video transformer: x is not (B,T,H,W,C)") ||
-        !mgi_require(run, t && text && t->count == x->dims[0] && text->dims[0] == x->dims[0],
-                     "video transformer: x, t and text differ in batch"))
+        !mgi_require(run, t && t->count == x->dims[0],
+                     "video transformer: x and t differ in batch"))
         return NULL;
     int64_t video[5], n = x->dims[0], d = c->dim, mark = mgi_scope_push(run);
     memcpy(video, x->dims, sizeof video);
@@ -183,11 +181,7 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, T *text, T *mask)
     time = linear(run, time, vt->time1_w, vt->time1_b);
     time = silu(run, linear(run, silu(run, time), vt->time2_w, vt->time2_b));
     T *shared = mgi_linear_as(run, time, mgi_value(vt->mod_w), mgi_value(vt->mod_b), MGK_F32);
-    T *p = mgi_norm(run, linear(run, mgi_cast(run, text, dtype), vt->text_proj, NULL),
-                    (mgi_norm_options){.kind = MGK_NORM_LAYER,
-                                       .eps = MGI_VT_EPS,
-                                       .weight = mgi_value(vt->text_norm_w),
-                                       .bias = mgi_value(vt->text_norm_b)});
+    T *mask, *p = mgi_vt_text_forward(run, vt, text, n, &mask);
     x = mgi_cast(run, mgi_patchify(run, x, c->patch_t, c->patch_h, c->patch_w), dtype);
     x = linear(run, x, vt->patch, NULL);
     mgi_unit_exit(run, (void *)&vt->module, 0);
@@ -216,7 +210,7 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, T *text, T *mask)
 
 /* -- configuration ---------------------------------------------------------------------------- */
 
-mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, int64_t text_dim, mgi_vt_config *out)
+mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *out)
 {
     /* Tables: 768 x 768 is 48 x 48 tokens a frame and 1024 x 576 is 64 x 36; 96 leaves the same room that
      * the report's threefold growth does. 256 frames are 32 latent ones. */
@@ -239,7 +233,7 @@ mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, int64_t text_dim,
                                .frames_max = 32,
                                .rows_max = 96,
                                .columns_max = 96,
-                               .text_dim = text_dim,
+                               .text = {4096, 1472, 1280},
                                .time_dim = 256};
         return MGEN_OK;
     }
@@ -249,9 +243,9 @@ mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, int64_t text_dim,
 
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
 {
-    static const char *const keys[] = {"layers",      "dim",      "heads",      "ff_dim",
-                                       "channels",    "patch",    "frames_max", "rows_max",
-                                       "columns_max", "text_dim", "time_dim",   NULL};
+    static const char *const keys[] = {
+        "layers",   "dim",         "heads", "ff_dim",   "channels", "patch", "frames_max",
+        "rows_max", "columns_max", "text",  "text_dim", "time_dim", NULL};
     mgi_vt_config c = {.time_dim = 256};
     int64_t *patch[3] = {&c.patch_t, &c.patch_h, &c.patch_w};
     int axis = 0;
@@ -264,7 +258,7 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     MGI_TRY(mgi_json_get_int(ctx, json, "frames_max", true, 1, 65536, &c.frames_max));
     MGI_TRY(mgi_json_get_int(ctx, json, "rows_max", true, 1, 65536, &c.rows_max));
     MGI_TRY(mgi_json_get_int(ctx, json, "columns_max", true, 1, 65536, &c.columns_max));
-    MGI_TRY(mgi_json_get_int(ctx, json, "text_dim", true, 1, 65536, &c.text_dim));
+    MGI_TRY(mgi_vt_text_read(ctx, json, c.text));
     MGI_TRY(mgi_json_get_int(ctx, json, "time_dim", false, 2, 65536, &c.time_dim));
     const mgi_json *list = mgi_json_find(json, "patch");
     if (!list || list->kind != MGI_JSON_ARRAY || list->i != 3)
@@ -300,6 +294,6 @@ void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *c)
     mgi_json_put_int(w, "frames_max", c->frames_max);
     mgi_json_put_int(w, "rows_max", c->rows_max);
     mgi_json_put_int(w, "columns_max", c->columns_max);
-    mgi_json_put_int(w, "text_dim", c->text_dim);
+    mgi_vt_text_write(w, c->text);
     mgi_json_put_int(w, "time_dim", c->time_dim);
 }

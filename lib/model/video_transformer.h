@@ -4,6 +4,7 @@
 #define MGI_MODEL_VIDEO_TRANSFORMER_H
 
 #include "nn/module.h"
+#include "text/prompt.h"
 
 #define MGI_VT_LAYERS_MAX 256
 
@@ -12,7 +13,7 @@ typedef struct mgi_vt_config {
     int64_t channels;                          /* of the latents */
     int64_t patch_t, patch_h, patch_w;         /* 1, 2, 2 */
     int64_t frames_max, rows_max, columns_max; /* sizes of the position tables, in patches */
-    int64_t text_dim;                          /* width of the text encoder */
+    int64_t text[MGI_ROLES];                   /* widths of the text encoders; 0: no such stream */
     int64_t time_dim;                          /* of the sinusoid */
 } mgi_vt_config;
 
@@ -20,6 +21,17 @@ typedef struct mgi_vt_block {
     mgi_param *mod; /* (1,6,D): added to the shared modulation */
     mgi_param *norm1, *qkv, *out, *cross_q, *cross_kv, *cross_out, *norm2, *gate_up, *down;
 } mgi_vt_block;
+
+/* How a text encoder's vectors become what is attended to. */
+typedef struct mgi_vt_stream {
+    mgi_param *proj, *norm_w, *norm_b; /* NULL: no such stream */
+} mgi_vt_stream;
+
+/* Encoded prompts, by role. */
+typedef struct mgi_vt_text {
+    T *x[MGI_ROLES];                  /* (B,S,width); NULL: the stream is not there, or left out */
+    const int64_t *tokens[MGI_ROLES]; /* of each sample, 1..S: the rest is padding; NULL: all S */
+} mgi_vt_text;
 
 /* How a block runs: as one node with a gradient written by hand, or as a chain of single ops, which is its
  * definition. */
@@ -33,17 +45,15 @@ typedef struct mgi_vt {
     mgi_module module;
     mgi_vt_config config;
     mgi_param *patch, *pos_t, *pos_h, *pos_w;
-    mgi_param *text_proj, *text_norm_w, *text_norm_b;
+    mgi_vt_stream stream[MGI_ROLES];
     mgi_param *time1_w, *time1_b, *time2_w, *time2_b, *mod_w, *mod_b;
     mgi_param *head_norm, *head_mod_w, *head_mod_b, *head;
     mgi_vt_block *block;
     int recompute, form; /* MGI_RECOMPUTE_*, MGI_BLOCK_*; no part of the model */
 } mgi_vt;
 
-/* The report's sizes: "1b", "5b", "30b"; for one text encoder of width text_dim. INVALID, with a list,
- * for another name. */
-mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, int64_t text_dim,
-                          mgi_vt_config *out);
+/* The report's sizes: "1b", "5b", "30b", with its three text encoders. INVALID, with a list, for another name. */
+mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *out);
 
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out);
 void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *config);
@@ -53,7 +63,8 @@ void mgi_vt_finish(mgi_vt *vt);
 /* Initial values, with the gates of every block open. */
 mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed);
 
-/* Velocity. x (B,T,H,W,C) normalised latents at flow time t (B); text (B,S,text_dim) with mask (B,S). */
-T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, T *text, T *mask);
+/* Velocity. x (B,T,H,W,C) normalised latents at flow time t (B). Of the streams of text one must be there. What a
+ * sample gets depends neither on the other samples nor on padding. */
+T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text);
 
 #endif

@@ -5,7 +5,6 @@
 #include "core/checked.h"
 #include "media/pixels.h"
 #include "model/tae_stream.h"
-#include "text/byte_tokenizer.h"
 
 #include <string.h>
 
@@ -209,57 +208,114 @@ mgen_status mgi_decode_film(mgen_context *ctx, const mgi_tae *tae, const float *
 
 /* -- text ------------------------------------------------------------------------------------- */
 
-int64_t mgi_text_tokens(const mgi_t5 *t5, const char *prompt)
+/* The tokens of prompts, by row. */
+static void free_rows(mgen_context *ctx, mgi_tokens *rows, int64_t count)
 {
-    int64_t tokens = mgi_byte_length(strlen(prompt));
-    return tokens < t5->config.tokens_max ? tokens : t5->config.tokens_max;
+    for (int64_t i = 0; i < count; i++)
+        mgi_tokens_free(ctx, &rows[i]);
+    mgi_free(ctx, rows);
 }
 
-static void write_tokens(mgi_run *run, const char *prompt, int64_t row, T *ids, T *mask)
+static void write_rows(mgi_run *run, const mgi_text_encoder *e, const mgi_tokens *rows,
+                       int64_t *tokens, T *ids, T *mask)
 {
-    int64_t tokens = ids->dims[1];
+    int64_t size = ids->dims[1];
     int32_t *id;
-    uint8_t *is;
-    if (!mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)tokens, sizeof *id + sizeof *is, &id)))
+    if (!mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)size, sizeof *id + 1, &id)))
         return;
-    is = (uint8_t *)(id + tokens);
-    mgi_byte_encode(prompt, strlen(prompt), tokens, id, is);
-    mgi_tensor_write(ids, row * tokens, id, tokens);
-    mgi_tensor_write(mask, row * tokens, is, tokens);
+    uint8_t *is = (uint8_t *)(id + size);
+    for (int64_t i = 0; i < ids->dims[0]; i++) {
+        tokens[i] = mgi_tokens_row(&rows[i], e->tokenizer->frame, size, id, is);
+        mgi_tensor_write(ids, i * size, id, size);
+        mgi_tensor_write(mask, i * size, is, size);
+    }
     mgi_free(run->ctx, id);
 }
 
-void mgi_text_batch(mgi_run *run, const mgi_t5 *t5, const char *const *prompts, int64_t count,
-                    T **ids, T **mask)
+/* Through the network, all padded to `size` tokens. */
+static T *encode_rows(mgi_run *run, const mgi_text_encoder *e, const mgi_tokens *rows,
+                      int64_t count, int64_t size, int64_t *tokens)
 {
-    int64_t tokens = 1;
-    for (int64_t i = 0; i < count; i++) {
-        int64_t own = mgi_text_tokens(t5, prompts[i]);
-        tokens = own > tokens ? own : tokens;
-    }
-    *ids = mgi_new(run, MGK_I32, MGI_DIMS(count, tokens));
-    *mask = mgi_new(run, MGK_U8, MGI_DIMS(count, tokens));
-    for (int64_t i = 0; i < count && run->status == MGEN_OK; i++)
-        write_tokens(run, prompts[i], i, *ids, *mask);
+    int64_t mark = mgi_scope_push(run);
+    T *ids = mgi_new(run, MGK_I32, MGI_DIMS(count, size)),
+      *mask = mgi_new(run, MGK_U8, MGI_DIMS(count, size));
+    if (run->status == MGEN_OK)
+        write_rows(run, e, rows, tokens, ids, mask);
+    return mgi_scope_pop(run, mark, mgi_text_encoder_forward(run, e, ids, mask));
 }
 
-mgen_status mgi_text_encode(mgen_context *ctx, const mgi_t5 *t5, const char *prompt, int64_t tokens,
-                            float *vectors, uint8_t *mask)
+T *mgi_text_batch(mgi_run *run, const mgi_text_encoder *e, const char *const *prompts,
+                  int64_t count, int64_t *tokens)
+{
+    mgen_context *ctx = run->ctx;
+    mgi_tokens *rows;
+    int64_t size = 1;
+    T *out = NULL;
+    if (run->status != MGEN_OK ||
+        !mgi_ok(run, mgi_alloc_zero(ctx, (size_t)count, sizeof *rows, &rows)))
+        return NULL;
+    for (int64_t i = 0; i < count && run->status == MGEN_OK; i++)
+        if (mgi_ok(run, mgi_tokenizer_encode(ctx, e->tokenizer, prompts[i], &rows[i]))) {
+            int64_t own = mgi_tokenizer_length(e->tokenizer, &rows[i], mgi_text_tokens_max(e));
+            size = own > size ? own : size;
+        }
+    if (run->status == MGEN_OK)
+        out = encode_rows(run, e, rows, count, size, tokens);
+    free_rows(ctx, rows, count);
+    return out;
+}
+
+/* What the encoder of a role gets of the prompts. */
+static T *role_batch(mgi_run *run, const mgi_text_encoder *e, int role, const char *const *prompts,
+                     int64_t count, int64_t *tokens)
+{
+    char **parts;
+    T *out = NULL;
+    if (role != MGI_ROLE_BYT5)
+        return mgi_text_batch(run, e, prompts, count, tokens);
+    if (!mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)count, sizeof *parts, &parts)))
+        return NULL;
+    for (int64_t i = 0; i < count && run->status == MGEN_OK; i++)
+        mgi_ok(run, mgi_prompt_quoted(run->ctx, prompts[i], &parts[i]));
+    if (run->status == MGEN_OK)
+        out = mgi_text_batch(run, e, (const char *const *)parts, count, tokens);
+    for (int64_t i = 0; i < count; i++)
+        mgi_free(run->ctx, parts[i]);
+    mgi_free(run->ctx, parts);
+    return out;
+}
+
+void mgi_text_streams(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES], uint32_t drop,
+                      const char *const *prompts, int64_t count, int64_t *tokens, mgi_vt_text *out)
+{
+    *out = (mgi_vt_text){{NULL}, {NULL}};
+    for (int i = 0; i < MGI_ROLES && run->status == MGEN_OK; i++) {
+        if (!text[i] || (drop >> i & 1))
+            continue;
+        out->x[i] = role_batch(run, text[i], i, prompts, count, tokens + i * count);
+        out->tokens[i] = tokens + i * count;
+    }
+}
+
+mgen_status mgi_text_tokens(mgen_context *ctx, const mgi_text_encoder *e, const char *prompt,
+                            int64_t *tokens)
+{
+    mgi_tokens list = {0};
+    mgen_status status = mgi_tokenizer_encode(ctx, e->tokenizer, prompt, &list);
+    *tokens = mgi_tokenizer_length(e->tokenizer, &list, mgi_text_tokens_max(e));
+    mgi_tokens_free(ctx, &list);
+    return status;
+}
+
+mgen_status mgi_text_encode(mgen_context *ctx, const mgi_text_encoder *e, const char *prompt,
+                            int64_t tokens, float *vectors)
 {
     mgi_run run;
-    if (tokens < 1 || tokens > t5->config.tokens_max)
-        return mgi_fail(ctx, MGEN_E_INVALID, "the text encoder takes 1 to %lld tokens, not %lld",
-                        (long long)t5->config.tokens_max, (long long)tokens);
+    int64_t own;
     mgi_run_init(&run, ctx, false);
-    T *ids = mgi_new(&run, MGK_I32, MGI_DIMS(1, tokens)),
-      *m = mgi_new(&run, MGK_U8, MGI_DIMS(1, tokens));
-    if (run.status == MGEN_OK)
-        write_tokens(&run, prompt, 0, ids, m);
-    T *text = mgi_cast(&run, mgi_t5_encode(&run, t5, ids, m), MGK_F32);
-    if (run.status == MGEN_OK) {
+    T *text = mgi_cast(&run, mgi_text_batch(&run, e, &prompt, 1, &own), MGK_F32);
+    if (mgi_require(&run, text && own <= tokens, "text: there are more tokens than rows"))
         mgi_tensor_read(text, 0, vectors, text->count);
-        mgi_tensor_read(m, 0, mask, tokens);
-    }
     mgen_status status = run.status;
     mgi_run_finish(&run);
     return status;
@@ -268,8 +324,8 @@ mgen_status mgi_text_encode(mgen_context *ctx, const mgi_t5 *t5, const char *pro
 /* -- velocity --------------------------------------------------------------------------------- */
 
 mgen_status mgi_velocity(mgen_context *ctx, const mgi_vt *vt, const float *latents,
-                         const int64_t dims[4], float time, const float *text, const uint8_t *mask,
-                         int64_t tokens, float *out)
+                         const int64_t dims[4], float time, const mgi_host_text text[MGI_ROLES],
+                         float *out)
 {
     const mgi_vt_config *c = &vt->config;
     mgi_run run;
@@ -284,21 +340,21 @@ mgen_status mgi_velocity(mgen_context *ctx, const mgi_vt *vt, const float *laten
             (long long)(c->frames_max * c->patch_t), (long long)(c->rows_max * c->patch_h),
             (long long)(c->columns_max * c->patch_w), (long long)c->patch_t, (long long)c->patch_h,
             (long long)c->patch_w, (long long)dims[0], (long long)dims[1], (long long)dims[2]);
-    if (tokens < 1 || tokens > INT32_MAX)
-        return mgi_fail(ctx, MGEN_E_INVALID, "the text has %lld tokens; it needs 1 or more",
-                        (long long)tokens);
     mgi_run_init(&run, ctx, false);
     T *x = mgi_new(&run, MGK_F32, MGI_DIMS(1, dims[0], dims[1], dims[2], dims[3])),
-      *t = mgi_new(&run, MGK_F32, MGI_DIMS(1)),
-      *p = mgi_new(&run, MGK_F32, MGI_DIMS(1, tokens, c->text_dim)),
-      *m = mgi_new(&run, MGK_U8, MGI_DIMS(1, tokens));
+      *t = mgi_new(&run, MGK_F32, MGI_DIMS(1));
+    mgi_vt_text p = {{NULL}, {NULL}};
+    for (int i = 0; i < MGI_ROLES; i++) {
+        if (text[i].vectors)
+            p.x[i] = mgi_new(&run, MGK_F32, MGI_DIMS(1, text[i].tokens, c->text[i]));
+        if (p.x[i])
+            mgi_tensor_write(p.x[i], 0, text[i].vectors, p.x[i]->count);
+    }
     if (run.status == MGEN_OK) {
         mgi_tensor_write(x, 0, latents, x->count);
         mgi_tensor_write(t, 0, &time, 1);
-        mgi_tensor_write(p, 0, text, p->count);
-        mgi_tensor_write(m, 0, mask, tokens);
     }
-    T *u = mgi_vt_forward(&run, vt, x, t, p, m);
+    T *u = mgi_vt_forward(&run, vt, x, t, &p);
     if (u)
         mgi_tensor_read(u, 0, out, u->count);
     mgen_status status = run.status;

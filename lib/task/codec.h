@@ -7,8 +7,8 @@
 #ifndef MGI_TASK_CODEC_H
 #define MGI_TASK_CODEC_H
 
-#include "model/t5.h"
 #include "model/tae.h"
+#include "model/text_encoder.h"
 #include "model/video_transformer.h"
 
 /* Takes frames first .. first + count - 1 of height x width x 3 values, in order. Another answer than OK
@@ -42,20 +42,32 @@ mgen_status mgi_decode_film(mgen_context *ctx, const mgi_tae *tae, const float *
 mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frames, int64_t first,
                            mgi_frames_sink *sink, void *user);
 
-/* Prompts (count) -> ids and mask, padded to a common length, at most text.tokens_max. */
-void mgi_text_batch(mgi_run *run, const mgi_t5 *t5, const char *const *prompts, int64_t count,
-                    T **ids, T **mask);
-/* Tokens of a prompt, the end mark included, at most tokens_max. */
-int64_t mgi_text_tokens(const mgi_t5 *t5, const char *prompt);
-/* A prompt (checked UTF-8) -> vectors (tokens x text.dim) and mask (tokens; 1: a token, 0: padding). tokens
- * is 1..tokens_max; a longer prompt is cut. */
-mgen_status mgi_text_encode(mgen_context *ctx, const mgi_t5 *t5, const char *prompt, int64_t tokens,
-                            float *vectors, uint8_t *mask);
+/* Prompts (count) -> vectors (count,S,width), padded to the longest, at most tokens_max; tokens[i] of row i count. */
+T *mgi_text_batch(mgi_run *run, const mgi_text_encoder *e, const char *const *prompts,
+                  int64_t count, int64_t *tokens);
+/* The same by all encoders that are there but those in `drop` (bit i: role i), each with what its role gets of a
+ * prompt. `tokens` has room for MGI_ROLES x count and is kept in *out. */
+void mgi_text_streams(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES], uint32_t drop,
+                      const char *const *prompts, int64_t count, int64_t *tokens, mgi_vt_text *out);
+/* Tokens of a prompt, those around it included, at most tokens_max. */
+mgen_status mgi_text_tokens(mgen_context *ctx, const mgi_text_encoder *e, const char *prompt,
+                            int64_t *tokens);
+/* A prompt (checked UTF-8) -> vectors (tokens x width). `tokens` is what mgi_text_tokens() says; a longer prompt is
+ * cut. */
+mgen_status mgi_text_encode(mgen_context *ctx, const mgi_text_encoder *e, const char *prompt,
+                            int64_t tokens, float *vectors);
 
-/* Velocity of latents of `dims` at flow time `time` (0 noise, 1 data), into out of the same shape. text:
- * tokens x text_dim with mask. UNSUPPORTED, with what is possible, for sizes that the model cannot take. */
+/* Text of one role in host memory: tokens x width. */
+typedef struct mgi_host_text {
+    const float *vectors; /* NULL: none */
+    int64_t tokens;
+} mgi_host_text;
+
+/* Velocity of latents of `dims` at flow time `time` (0 noise, 1 data), into out of the same shape. One text at
+ * least is there, of roles that the model has. UNSUPPORTED, with what is possible, for sizes that the model cannot
+ * take. */
 mgen_status mgi_velocity(mgen_context *ctx, const mgi_vt *vt, const float *latents,
-                         const int64_t dims[4], float time, const float *text, const uint8_t *mask,
-                         int64_t tokens, float *out);
+                         const int64_t dims[4], float time, const mgi_host_text text[MGI_ROLES],
+                         float *out);
 
 #endif

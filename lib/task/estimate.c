@@ -5,7 +5,7 @@
 
 typedef struct shadow {
     mgi_tae tae;
-    mgi_t5 text;
+    mgi_text_encoder text[MGI_ROLES];
     mgi_vt video;
 } shadow;
 
@@ -18,18 +18,20 @@ static mgen_status same_dtype(mgi_module *m, const mgi_module *as)
 static mgen_status make(mgen_context *meta, const mgi_networks *n, shadow *s)
 {
     MGI_TRY(mgi_tae_init(&s->tae, meta, &n->tae->config));
-    MGI_TRY(mgi_t5_init(&s->text, meta, &n->text->config));
     MGI_TRY(mgi_vt_init(&s->video, meta, &n->video->config));
     s->video.form = n->video->form;
     MGI_TRY(same_dtype(&s->tae.module, &n->tae->module));
-    MGI_TRY(same_dtype(&s->text.module, &n->text->module));
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (n->text[i])
+            MGI_TRY(mgi_text_encoder_shadow(&s->text[i], meta, n->text[i]));
     return same_dtype(&s->video.module, &n->video->module);
 }
 
 static void finish(shadow *s)
 {
     mgi_tae_finish(&s->tae);
-    mgi_t5_finish(&s->text);
+    for (int i = 0; i < MGI_ROLES; i++)
+        mgi_text_encoder_finish(&s->text[i]);
     mgi_vt_finish(&s->video);
 }
 
@@ -40,7 +42,9 @@ static mgen_status walk(mgen_context *meta, const mgi_networks *n, const mgi_gen
     mgi_device_counts *c = &meta->device->counts;
     mgen_status status = make(meta, n, &s);
     if (status == MGEN_OK) {
-        const mgi_networks networks = {&s.tae, &s.text, &s.video, n->clip};
+        mgi_networks networks = {.tae = &s.tae, .video = &s.video, .clip = n->clip};
+        for (int i = 0; i < MGI_ROLES; i++)
+            networks.text[i] = n->text[i] ? &s.text[i] : NULL;
         /* Tensors' memory is only counted; their handles and all else are really there. */
         uint64_t host = atomic_load(&meta->heap->now), held = c->held;
         double before = c->flops;

@@ -16,10 +16,10 @@ enum { FRAMES_MOST = 1 << 30 };
 /* What one call of the network takes. */
 typedef struct batch {
     int64_t rows;
-    T *in, *t;      /* latents and their time */
-    T *text, *mask; /* prompts */
-    int64_t runs;   /* on the meta device: of the network so far, */
-    double flops;   /* and what one of them takes */
+    T *in, *t;        /* latents and their time */
+    mgi_vt_text text; /* prompts */
+    int64_t runs;     /* on the meta device: of the network so far, */
+    double flops;     /* and what one of them takes */
 } batch;
 
 typedef struct sampler {
@@ -33,7 +33,8 @@ typedef struct sampler {
     float *times;
     T *x;             /* the latents */
     T *total;         /* their velocity, where windows are blended */
-    T *text, *mask;   /* of all rows */
+    mgi_vt_text text; /* of all rows */
+    int64_t *tokens;  /* of each role and row */
     batch all;        /* with what guidance leads away from, */
     batch prompted;   /* and without: its first rows, for times without guidance */
     T *guidance, *dt; /* one value each */
@@ -66,6 +67,16 @@ static bool next_round(const mgi_run *run, rounds *r)
 
 /* -- the request ------------------------------------------------------------------------------ */
 
+/* Something must be left to attend to. */
+static mgen_status check_streams(mgen_context *ctx, const mgi_networks *n, uint32_t drop)
+{
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (n->text[i] && !(drop >> i & 1))
+            return MGEN_OK;
+    return mgi_fail(ctx, MGEN_E_INVALID,
+                    "all streams of text that the model has would be left out; one must stay");
+}
+
 static mgen_status take_shape(mgen_context *ctx, sampler *s)
 {
     const mgi_generate_request *r = s->r;
@@ -96,7 +107,7 @@ static mgen_status take_shape(mgen_context *ctx, sampler *s)
         s->dims[i] = dims[i];
     s->windows = mgi_windows_make(t, mgi_tae_latent_frames(a, own->frames));
     s->rows = r->guidance != 1.0f ? 2 * r->count : r->count;
-    return MGEN_OK;
+    return check_streams(ctx, s->n, r->drop_text);
 }
 
 /* Noise of each clip from its own seed and of each frame from its place: the same whatever is made beside
@@ -118,15 +129,13 @@ static mgen_status encode_prompts(sampler *s)
 {
     const mgi_generate_request *r = s->r;
     const char **prompts;
-    T *ids;
     MGI_TRY(mgi_alloc_zero(s->run->ctx, (size_t)s->rows, sizeof *prompts, &prompts));
     for (int64_t i = 0; i < s->rows; i++) {
         const char *negative = i >= r->count && r->negatives ? r->negatives[i - r->count] : NULL;
         prompts[i] = i < r->count ? r->prompts[i] : negative ? negative : "";
     }
-    mgi_text_batch(s->run, s->n->text, prompts, s->rows, &ids, &s->mask);
+    mgi_text_streams(s->run, s->n->text, r->drop_text, prompts, s->rows, s->tokens, &s->text);
     mgi_free(s->run->ctx, (void *)prompts);
-    s->text = mgi_t5_encode(s->run, s->n->text, ids, s->mask);
     return s->run->status;
 }
 
@@ -152,7 +161,7 @@ static void make_buffers(sampler *s)
     const int64_t *d = s->dims;
     batch *all = &s->all;
     s->dt = mgi_new(run, MGK_F32, MGI_DIMS(1));
-    *all = (batch){.rows = s->rows, .text = s->text, .mask = s->mask};
+    *all = (batch){.rows = s->rows, .text = s->text};
     all->t = mgi_new(run, MGK_F32, 1, &s->rows);
     all->in = mgi_new(run, MGK_F32, MGI_DIMS(s->rows, s->windows.length, d[2], d[3], d[4]));
     if (s->windows.count > 1)
@@ -161,12 +170,15 @@ static void make_buffers(sampler *s)
         s->guidance = mgi_new(run, MGK_F32, MGI_DIMS(1));
         mgi_fill(run, s->guidance, s->r->guidance);
     }
-    if (partial(s))
-        s->prompted = (batch){.rows = s->r->count,
-                              .in = first_rows(run, all->in, s->r->count),
-                              .t = first_rows(run, all->t, s->r->count),
-                              .text = first_rows(run, all->text, s->r->count),
-                              .mask = first_rows(run, all->mask, s->r->count)};
+    if (!partial(s))
+        return;
+    s->prompted = (batch){.rows = s->r->count,
+                          .in = first_rows(run, all->in, s->r->count),
+                          .t = first_rows(run, all->t, s->r->count),
+                          .text = all->text};
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (all->text.x[i])
+            s->prompted.text.x[i] = first_rows(run, all->text.x[i], s->r->count);
 }
 
 /* -- the flow --------------------------------------------------------------------------------- */
@@ -179,7 +191,7 @@ static T *window_velocity(sampler *s, batch *b, T *x, int64_t window)
     int64_t each = s->windows.length * frame, first = mgi_window_first(&s->windows, window) * frame;
     for (int64_t i = 0; i < b->rows; i++)
         mgi_copy(run, b->in, i * each, x, i % clips * s->dims[1] * frame + first, each);
-    T *u = mgi_vt_forward(run, s->n->video, b->in, b->t, b->text, b->mask);
+    T *u = mgi_vt_forward(run, s->n->video, b->in, b->t, &b->text);
     if (b->rows == clips)
         return u;
     return mgi_cfg_combine(run, mgi_slice(run, u, 0, 0, clips), mgi_slice(run, u, 0, clips, clips),
@@ -352,11 +364,15 @@ mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n, const mgi_gen
     MGI_TRY(take_shape(ctx, &s));
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->steps + 1, sizeof *s.times, &s.times));
     mgi_schedule(r->schedule, r->steps, s.times);
+    mgen_status status =
+        mgi_alloc_zero(ctx, (size_t)s.rows, MGI_ROLES * sizeof *s.tokens, &s.tokens);
     mgi_run_init(&run, ctx, false);
-    mgen_status status = sample(&s);
+    if (status == MGEN_OK)
+        status = sample(&s);
     if (status == MGEN_OK)
         status = decode(&s);
     mgi_run_finish(&run);
+    mgi_free(ctx, s.tokens);
     mgi_free(ctx, s.times);
     return status;
 }

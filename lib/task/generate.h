@@ -20,6 +20,7 @@ typedef struct mgi_generate_request {
     int solver;                       /* MGI_SOLVER_* */
     float guidance_from, guidance_to; /* times of the flow with guidance; to = 0: 1 */
     int64_t width, height, frames;    /* 0: the model's own */
+    uint32_t drop_text;               /* bit i: the stream of role i is left out; one stays */
     /* All of these may be NULL. true asks to stop: CANCELLED. */
     bool (*progress)(void *user, int done, int total); /* after each step, and attempt */
     /* After each step (taken, not refused), before progress: the clip that the flow now leads to, as normalised latents of

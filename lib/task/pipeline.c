@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "task/pipeline.h"
 
-#include "text/byte_tokenizer.h"
-
 #include <stdio.h>
 #include <string.h>
-
-static const char *const roles[3] = {"ul2", "byt5", "metaclip"};
 
 /* -- pipeline.json ---------------------------------------------------------------------------- */
 
@@ -47,8 +43,8 @@ static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeli
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text\" must be an object of roles");
     if (text)
         MGI_TRY(mgi_json_only_keys(ctx, text, text_keys));
-    for (int i = 0; text && i < 3; i++)
-        MGI_TRY(read_name(ctx, text, roles[i], out->text[i]));
+    for (int i = 0; text && i < MGI_ROLES; i++)
+        MGI_TRY(read_name(ctx, text, mgi_role_key[i], out->text[i]));
     MGI_TRY(mgi_json_get_int(ctx, root, "width", true, 8, 16384, &out->clip.width));
     MGI_TRY(mgi_json_get_int(ctx, root, "height", true, 8, 16384, &out->clip.height));
     MGI_TRY(mgi_json_get_int(ctx, root, "frames", true, 1, 65536, &out->clip.frames));
@@ -85,9 +81,9 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const ch
     mgi_json_put_int(&w, "version", 1);
     mgi_json_put_string(&w, "tae", p->tae);
     mgi_json_open(&w, "text", '{');
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < MGI_ROLES; i++)
         if (p->text[i][0])
-            mgi_json_put_string(&w, roles[i], p->text[i]);
+            mgi_json_put_string(&w, mgi_role_key[i], p->text[i]);
     mgi_json_close(&w, '}');
     mgi_json_put_string(&w, "video", p->video);
     mgi_json_put_int(&w, "width", p->clip.width);
@@ -115,28 +111,6 @@ mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, m
     *hash = f.hash;
     if (status != MGEN_OK)
         mgi_tae_finish(out);
-    mgi_model_file_close(ctx, &f);
-    return status;
-}
-
-mgen_status mgi_t5_open(mgen_context *ctx, const char *dir, const char *name, mgi_t5 *out,
-                        uint64_t *hash)
-{
-    mgi_model_file f;
-    mgi_t5_config config;
-    memset(out, 0, sizeof *out);
-    MGI_TRY(mgi_model_file_open(ctx, dir, name, "t5-bytes", &f));
-    mgen_status status = mgi_t5_config_read(ctx, f.config, &config);
-    if (status == MGEN_OK && config.vocab < MGI_BYTE_VOCAB)
-        status = mgi_fail(ctx, MGEN_E_CORRUPT, "\"vocab\" is %lld; a byte vocabulary needs %d",
-                          (long long)config.vocab, MGI_BYTE_VOCAB);
-    if (status != MGEN_OK)
-        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
-    else if ((status = mgi_t5_init(out, ctx, &config)) == MGEN_OK)
-        status = mgi_module_load(&out->module, &f.weights, f.weights_name, false);
-    *hash = f.hash;
-    if (status != MGEN_OK)
-        mgi_t5_finish(out);
     mgi_model_file_close(ctx, &f);
     return status;
 }
@@ -169,10 +143,14 @@ mgen_status mgi_networks_check(mgen_context *ctx, const mgi_networks *n)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "the TAE has %lld latent channels, but the video model takes %lld",
                         (long long)a->latent_channels, (long long)v->channels);
-    if (n->text->config.dim != v->text_dim)
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "the text encoder is %lld wide, but the video model takes %lld",
-                        (long long)n->text->config.dim, (long long)v->text_dim);
+    for (int i = 0; i < MGI_ROLES; i++) {
+        int64_t width = n->text[i] ? mgi_text_width(n->text[i]) : 0;
+        if (width != v->text[i])
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "the text encoder of role %s is %lld wide, but the video model takes "
+                            "%lld (0: none)",
+                            mgi_role_title[i], (long long)width, (long long)v->text[i]);
+    }
     if (n->clip.width % (f * v->patch_w) || n->clip.height % (f * v->patch_h) || t % v->patch_t ||
         n->clip.width / (f * v->patch_w) > v->columns_max ||
         n->clip.height / (f * v->patch_h) > v->rows_max || t / v->patch_t > v->frames_max)

@@ -4,8 +4,8 @@
 #define MGI_TASK_PIPELINE_H
 
 #include "model/model_file.h"
-#include "model/t5.h"
 #include "model/tae.h"
+#include "model/text_encoder.h"
 #include "model/video_transformer.h"
 
 /* The clip that the model makes by default. */
@@ -15,14 +15,14 @@ typedef struct mgi_clip_shape {
 
 typedef struct mgi_networks {
     const mgi_tae *tae;
-    const mgi_t5 *text;
+    const mgi_text_encoder *text[MGI_ROLES]; /* NULL where the video model has no such stream */
     const mgi_vt *video;
     mgi_clip_shape clip;
 } mgi_networks;
 
 /* <name>.json, that of the folder being "pipeline": names of the parts ("" = none) and the clip's shape. */
 typedef struct mgi_pipeline_file {
-    char tae[MGI_NAME_MAX + 1], text[3][MGI_NAME_MAX + 1], video[MGI_NAME_MAX + 1];
+    char tae[MGI_NAME_MAX + 1], text[MGI_ROLES][MGI_NAME_MAX + 1], video[MGI_NAME_MAX + 1];
     mgi_clip_shape clip;
 } mgi_pipeline_file;
 mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const char *name,
@@ -30,11 +30,9 @@ mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const cha
 mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const char *name,
                                     const mgi_pipeline_file *file);
 
-/* Load one network from dir; *hash receives its identity. */
+/* Load one network from dir, as mgi_text_encoder_open() does; *hash receives its identity. */
 mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, mgi_tae *out,
                          uint64_t *hash);
-mgen_status mgi_t5_open(mgen_context *ctx, const char *dir, const char *name, mgi_t5 *out,
-                        uint64_t *hash);
 mgen_status mgi_vt_open(mgen_context *ctx, const char *dir, const char *name, mgi_vt *out,
                         uint64_t *hash);
 

@@ -83,6 +83,8 @@ void mgi_fill(mgi_run *run, T *x, float value); /* in place; no gradient */
 T *mgi_reshape(mgi_run *run, T *x, int rank, const int64_t *dims);
 /* x[..., first : first + size] along axis (a copy). */
 T *mgi_slice(mgi_run *run, T *x, int axis, int64_t first, int64_t size);
+/* Tensors (n_i, ...) of one dtype, alike but for n_i, one behind the other: (n_0 + n_1 + ..., ...). */
+T *mgi_concat(mgi_run *run, T *const *parts, int count);
 /* `count` elements of x from x_first on into y from y_first on, of one dtype; no gradient. */
 void mgi_copy(mgi_run *run, T *y, int64_t y_first, T *x, int64_t x_first, int64_t count);
 

@@ -422,6 +422,61 @@ T *mgi_slice(mgi_run *run, T *x, int axis, int64_t first, int64_t size)
     return result(run, y);
 }
 
+/* -- concat ----------------------------------------------------------------------------------- */
+
+/* Elements of each part. */
+typedef struct concat_args {
+    int64_t count[MGI_NODE_INPUTS];
+} concat_args;
+
+static void copy_flat(mgi_run *run, mgk_buf y, mgk_buf x, int64_t count, bool accumulate)
+{
+    mgk_layout_args a = {.x = x,
+                         .y = y,
+                         .rows = 1,
+                         .dim = count,
+                         .x_stride = count,
+                         .y_stride = count,
+                         .accumulate = accumulate};
+    mgi_run_launch(run, MGK_OP_copy_rows, &a);
+}
+
+static void concat_backward(mgi_run *run, mgi_node *node)
+{
+    const concat_args *a = (const void *)node->args.bytes;
+    int64_t first = 0;
+    for (int i = 0; i < MGI_NODE_INPUTS; first += a->count[i++]) {
+        int32_t accumulate = 0;
+        mgk_buf dx = node->in[i] ? mgi_grad_out(run, node, i, &accumulate) : (mgk_buf){0};
+        if (dx.p)
+            copy_flat(run, dx, element(mgi_grad_in(node), first), a->count[i], accumulate);
+    }
+}
+
+T *mgi_concat(mgi_run *run, T *const *parts, int count)
+{
+    concat_args a = {{0}};
+    int64_t dims[MGI_RANK_MAX], rows = 0, first = 0;
+    bool alike = count > 0 && count <= MGI_NODE_INPUTS;
+    for (int i = 0; alike && i < count; i++) {
+        alike = parts[i] && parts[i]->rank == parts[0]->rank && parts[i]->rank > 0 &&
+                parts[i]->dtype == parts[0]->dtype &&
+                !memcmp(parts[i]->dims + 1, parts[0]->dims + 1,
+                        (size_t)(parts[0]->rank - 1) * sizeof *dims);
+        rows += alike ? parts[i]->dims[0] : 0;
+        a.count[i] = alike ? parts[i]->count : 0;
+    }
+    if (run->status != MGEN_OK || !mgi_require(run, alike, "concat: the parts are not alike"))
+        return NULL;
+    memcpy(dims, parts[0]->dims, sizeof dims);
+    dims[0] = rows;
+    T *y = mgi_new(run, parts[0]->dtype, parts[0]->rank, dims);
+    for (int i = 0; y && i < count; first += a.count[i++])
+        copy_flat(run, element(mgi_buf(y), first), mgi_buf(parts[i]), a.count[i], false);
+    mgi_record(run, concat_backward, y, parts, count, NULL, 0, &a, sizeof a);
+    return result(run, y);
+}
+
 void mgi_copy(mgi_run *run, T *y, int64_t y_first, T *x, int64_t x_first, int64_t count)
 {
     if (run->status != MGEN_OK || !mgi_require(run, x && y, "copy: a tensor is missing") ||
@@ -430,11 +485,5 @@ void mgi_copy(mgi_run *run, T *y, int64_t y_first, T *x, int64_t x_first, int64_
                          y_first <= y->count - count && x->dtype == y->dtype,
                      "copy: outside the tensor, or of another dtype"))
         return;
-    mgk_layout_args a = {.x = element(mgi_buf(x), x_first),
-                         .y = element(mgi_buf(y), y_first),
-                         .rows = 1,
-                         .dim = count,
-                         .x_stride = count,
-                         .y_stride = count};
-    mgi_run_launch(run, MGK_OP_copy_rows, &a);
+    copy_flat(run, element(mgi_buf(y), y_first), element(mgi_buf(x), x_first), count, false);
 }

@@ -1,19 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "text/byte_tokenizer.h"
 
-void mgi_byte_encode(const char *text, size_t text_bytes, int64_t tokens, int32_t *ids,
-                     uint8_t *mask)
-{
-    int64_t n = (int64_t)text_bytes < tokens - 1 ? (int64_t)text_bytes : tokens - 1;
-    for (int64_t i = 0; i < tokens; i++) {
-        if (i < n)
-            ids[i] = (int32_t)(unsigned char)text[i] + MGI_BYTE_FIRST;
-        else
-            ids[i] = i == n ? MGI_BYTE_EOS : MGI_BYTE_PAD;
-        mask[i] = i <= n;
-    }
-}
-
 bool mgi_utf8_valid(const char *text, size_t size, size_t *bad)
 {
     const unsigned char *s = (const unsigned char *)text;

@@ -9,16 +9,6 @@
 
 enum { MGI_BYTE_PAD = 0, MGI_BYTE_EOS = 1, MGI_BYTE_FIRST = 3, MGI_BYTE_VOCAB = 259 };
 
-/* Tokens of text with the end mark: bytes + 1. */
-static inline int64_t mgi_byte_length(size_t text_bytes)
-{
-    return (int64_t)text_bytes + 1;
-}
-
-/* Fill one row of `tokens` ids and mask entries; text longer than tokens - 1 bytes is cut. */
-void mgi_byte_encode(const char *text, size_t text_bytes, int64_t tokens, int32_t *ids,
-                     uint8_t *mask);
-
 /* Whether the bytes are well-formed UTF-8; *bad receives the offset of the first byte that is not. */
 bool mgi_utf8_valid(const char *text, size_t size, size_t *bad);
 

@@ -63,9 +63,18 @@ static void put_autoencoder(mgi_json_writer *w, const mgi_stage *s)
 static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
 {
     mgi_json_put_string(w, "tae_name", s->tae_name);
-    mgi_json_open(w, "text", '{');
-    mgi_t5_config_write(w, &s->text);
-    mgi_json_close(w, '}');
+    for (int i = 0; i < MGI_ROLES; i++) {
+        const mgi_text_recipe *t = &s->text[i];
+        if (!t->name[0])
+            continue;
+        mgi_json_open(w, mgi_role_key[i], '{');
+        mgi_json_put_string(w, "name", t->name);
+        mgi_json_put_string(w, "from", t->from);
+        mgi_json_put_bool(w, "frozen", t->frozen);
+        mgi_json_put_string(w, "kind", mgi_text_kind(&t->config));
+        mgi_text_config_write(w, &t->config);
+        mgi_json_close(w, '}');
+    }
     mgi_json_open(w, "video", '{');
     mgi_vt_config_write(w, &s->video);
     mgi_json_close(w, '}');

@@ -5,6 +5,17 @@
 
 #include "kernels/loss/loss.h"
 
+/* Half of the tokens are UL2's, the rest is divided between the others. */
+static void make_text(mgi_run *run, const mgi_plan_request *r, mgi_vt_text *text)
+{
+    *text = (mgi_vt_text){{NULL}, {NULL}};
+    for (int i = 0; i < MGI_ROLES; i++) {
+        int64_t part = r->text_tokens / 4, n = i ? part : r->text_tokens - 2 * part;
+        if (n)
+            text->x[i] = mgi_new(run, r->dtype, MGI_DIMS(r->batch, n, r->config.text[i]));
+    }
+}
+
 static void walk(mgen_context *ctx, const mgi_plan_request *r, mgi_vt *vt, mgi_optimizer *optimizer,
                  mgi_run *run, mgi_plan *out)
 {
@@ -15,9 +26,9 @@ static void walk(mgen_context *ctx, const mgi_plan_request *r, mgi_vt *vt, mgi_o
                              r->config.channels};
     T *x = mgi_new(run, MGK_F32, 5, dims), *v = mgi_new(run, MGK_F32, 5, dims);
     T *t = mgi_new(run, MGK_F32, MGI_DIMS(r->batch));
-    T *text = mgi_new(run, r->dtype, MGI_DIMS(r->batch, r->text_tokens, r->config.text_dim));
-    T *mask = mgi_new(run, MGK_U8, MGI_DIMS(r->batch, r->text_tokens));
-    T *u = mgi_vt_forward(run, vt, x, t, text, mask);
+    mgi_vt_text text;
+    make_text(run, r, &text);
+    T *u = mgi_vt_forward(run, vt, x, t, &text);
     out->forward = *counts;
     mgi_backward(run, mgi_loss(run, MGK_LOSS_MSE, 1.0f, u, v));
     mgi_optimizer_step(optimizer, run, 0);

@@ -149,13 +149,61 @@ static mgen_status read_buckets(mgen_context *ctx, const mgi_json *o, mgi_stage 
     return MGEN_OK;
 }
 
+/* A new encoder, or a model that is there already. */
+static mgen_status read_text_encoder(mgen_context *ctx, const mgi_json *o, mgi_text_recipe *r)
+{
+    static const char *const new_keys[] = {"kind", "config", NULL};
+    static const char *const from_keys[] = {"from", "frozen", NULL};
+    bool from = mgi_json_find(o, "from") != NULL;
+    MGI_TRY(mgi_json_only_keys(ctx, o, from ? from_keys : new_keys));
+    if (!from)
+        return mgi_text_config_read(ctx, o, &r->config);
+    MGI_TRY(get_name(ctx, o, "from", true, r->from));
+    MGI_TRY(mgi_json_get_bool(ctx, o, "frozen", false, &r->frozen));
+    if (!r->from[0])
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"from\" is empty; it names a model of the folder");
+    if (r->frozen)
+        strcpy(r->name, r->from);
+    return MGEN_OK;
+}
+
+/* "text_encoders", by role; or "text_encoder": one of bytes, of the first role. */
+static mgen_status read_text_encoders(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {"ul2", "byt5", "metaclip", NULL};
+    const mgi_json *all = mgi_json_find(o, "text_encoders"), *one;
+    if (!all) {
+        strcpy(s->text[MGI_ROLE_UL2].name, "text_encoder");
+        MGI_TRY(get_object(ctx, o, "text_encoder", &one));
+        if (mgi_json_find(one, "tokenizer"))
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "\"text_encoder\" takes bytes; \"text_encoders\" may have a tokenizer");
+        return mgi_t5_config_read(ctx, one, &s->text[MGI_ROLE_UL2].config.t5);
+    }
+    if (all->kind != MGI_JSON_OBJECT || !all->child || mgi_json_find(o, "text_encoder"))
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"text_encoders\" must be an object of roles, one at least, and stands "
+                        "instead of \"text_encoder\"");
+    MGI_TRY(mgi_json_only_keys(ctx, all, keys));
+    for (int i = 0; i < MGI_ROLES; i++) {
+        if (!mgi_json_find(all, keys[i]))
+            continue;
+        strcpy(s->text[i].name, keys[i]);
+        MGI_TRY(get_object(ctx, all, keys[i], &one));
+        mgen_status status = read_text_encoder(ctx, one, &s->text[i]);
+        if (status != MGEN_OK)
+            return mgi_fail_context(ctx, status, "\"%s\"", keys[i]);
+    }
+    return MGEN_OK;
+}
+
 static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {"name",       "kind",           "steps",       "batch",
-                                       "accumulate", "validate_every", "optimizer",   "world",
-                                       "tae",        "text_encoder",   "video_model", "clips",
-                                       "drop",       "start_from",     "save_as",     "buckets",
-                                       "images",     "recompute",      "precision",   NULL};
+    static const char *const keys[] = {
+        "name",      "kind",      "steps",      "batch",        "accumulate",    "validate_every",
+        "optimizer", "world",     "tae",        "text_encoder", "text_encoders", "video_model",
+        "clips",     "drop",      "start_from", "save_as",      "buckets",       "images",
+        "recompute", "precision", NULL};
     static const char *const recompute[] = {"none", "selective", "full"};
     const mgi_json *part;
     s->drop = 0.1;
@@ -164,8 +212,7 @@ static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_
     MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
     MGI_TRY(get_name(ctx, o, "save_as", false, s->save_as));
     MGI_TRY(read_buckets(ctx, o, s));
-    MGI_TRY(get_object(ctx, o, "text_encoder", &part));
-    MGI_TRY(mgi_t5_config_read(ctx, part, &s->text));
+    MGI_TRY(read_text_encoders(ctx, o, s));
     MGI_TRY(get_object(ctx, o, "video_model", &part));
     MGI_TRY(mgi_vt_config_read(ctx, part, &s->video));
     MGI_TRY(get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
@@ -261,6 +308,16 @@ static mgen_status find_stage(mgen_context *ctx, const mgi_json *root, const cha
     return mgi_fail(ctx, MGEN_E_INVALID, "has no stage \"%.63s\"; it has %s", name, known);
 }
 
+/* `path` has been opened: it fits. */
+static void take_folder(const char *path, char folder[MGI_PATH_MAX + 1])
+{
+    const char *slash = strrchr(path, '/');
+    if (slash)
+        snprintf(folder, MGI_PATH_MAX + 1, "%.*s", (int)(slash - path) + (slash == path), path);
+    else
+        strcpy(folder, ".");
+}
+
 mgen_status mgi_recipe_stage(mgen_context *ctx, const char *path, const char *name, mgi_stage *out)
 {
     mgi_file text;
@@ -272,5 +329,6 @@ mgen_status mgi_recipe_stage(mgen_context *ctx, const char *path, const char *na
         return status;
     status = find_stage(ctx, root, name, out);
     mgi_json_free(ctx, root);
+    take_folder(path, out->folder);
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", path);
 }

@@ -3,9 +3,9 @@
 #ifndef MGI_TRAIN_RECIPE_H
 #define MGI_TRAIN_RECIPE_H
 
-#include "model/t5.h"
 #include "model/tae.h"
 #include "data/world_options.h"
+#include "model/text_encoder.h"
 #include "model/video_transformer.h"
 #include "train/average.h"
 
@@ -35,6 +35,14 @@ typedef struct mgi_bucket {
 } mgi_bucket;
 #define MGI_BUCKETS_MAX 32
 
+/* One text encoder. */
+typedef struct mgi_text_recipe {
+    char name[64]; /* of the model that it becomes; "": there is none */
+    char from[64]; /* a model of the same folder to start from; "" = random, by the configuration */
+    bool frozen;   /* as it is in `from`, which is its name too */
+    mgi_text_config config;
+} mgi_text_recipe;
+
 typedef struct mgi_stage {
     char name[64];
     int32_t kind;                         /* MGI_STAGE_* */
@@ -53,7 +61,8 @@ typedef struct mgi_stage {
     double l1, mse, kl;
     /* text to video */
     char tae_name[64];
-    mgi_t5_config text;
+    mgi_text_recipe text[MGI_ROLES];
+    char folder[MGI_PATH_MAX + 1]; /* of the recipe, and its tokenizers; "" = of the models */
     mgi_vt_config video;
     int64_t clips;                      /* encoded once, before the first step, in all buckets */
     int64_t bucket_count;               /* 0: one, of the dataset's samples */

@@ -25,7 +25,7 @@ typedef struct mgi_stage_params {
 /* What a checkpoint holds of a run, and what it must agree with. Pointers into the run. */
 typedef struct mgi_stage_state {
     const mgi_stage *stage;
-    uint64_t seed, parent; /* parent: hash of the model that is used but not trained; 0 = none */
+    uint64_t seed, parent; /* parent: hash of models and files that come from outside; 0 = none */
     mgi_module *module[MGI_DP_MODULES]; /* in training */
     int modules;
     mgi_optimizer *optimizer;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Training the video transformer and, along with it, the text encoder, by flow matching.
+ * Training the video transformer and, along with it, text encoders that are not frozen, by flow matching.
  *
  *   clips are encoded once by the trained TAE (train/latents.h), those of a step of one size (train/buckets.h);
  *   X_t = t X_1 + (1 - (1 - sigma) t) X_0,  V = X_1 - (1 - sigma) X_0,  t = sigmoid(normal)
  *   loss = mean (u(X_t, text, t) - V)^2; a share of the captions is replaced by nothing.
  */
 #include "core/alloc.h"
+#include "core/hash.h"
 #include "core/philox.h"
 #include "flow/schedule.h"
 #include "kernels/loss/loss.h"
@@ -31,8 +32,11 @@ struct mgi_stage_run {
     uint64_t seed;
     mgi_tae tae;
     uint64_t tae_hash; /* of its weights */
-    mgi_t5 text;
+    uint64_t parent;   /* of them, of frozen text encoders and of tokenizers */
+    mgi_text_encoder text[MGI_ROLES];
     mgi_vt video;
+    mgi_module *trained[MGI_DP_MODULES]; /* of text and video */
+    int trained_count;
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
     double flops;    /* of the last step */
@@ -43,6 +47,7 @@ struct mgi_stage_run {
     const mgi_bucket_data *taken;       /* by the last step */
     char (*captions)[MGI_CAPTION_SIZE]; /* of one batch, of what is drawn */
     const char **prompts;
+    int64_t *tokens; /* of each role and row */
 };
 
 static void destroy(struct mgi_stage_run *r)
@@ -50,13 +55,28 @@ static void destroy(struct mgi_stage_run *r)
     mgen_context *ctx = r->ctx;
     mgi_optimizer_finish(&r->optimizer);
     mgi_vt_finish(&r->video);
-    mgi_t5_finish(&r->text);
+    for (int i = 0; i < MGI_ROLES; i++)
+        mgi_text_encoder_finish(&r->text[i]);
     mgi_tae_finish(&r->tae);
     mgi_buckets_free(ctx, &r->buckets);
     mgi_dataset_release(r->dataset);
     mgi_free(ctx, r->captions);
     mgi_free(ctx, (void *)r->prompts);
+    mgi_free(ctx, r->tokens);
     mgi_free(ctx, r);
+}
+
+static bool has_text(const struct mgi_stage_run *r, int role)
+{
+    return r->stage.text[role].name[0] != '\0';
+}
+
+static mgi_networks networks_of(const struct mgi_stage_run *r)
+{
+    mgi_networks n = {.tae = &r->tae, .video = &r->video};
+    for (int i = 0; i < MGI_ROLES; i++)
+        n.text[i] = has_text(r, i) ? &r->text[i] : NULL;
+    return n;
 }
 
 static mgen_status encode_all(struct mgi_stage_run *r, const char *cache_dir)
@@ -79,7 +99,7 @@ static mgi_clip_shape clip_shape(const struct mgi_stage_run *r, int64_t bucket)
 /* The parts must fit each other as they will in the pipeline. */
 static mgen_status check_parts(struct mgi_stage_run *r)
 {
-    mgi_networks n = {&r->tae, &r->text, &r->video, {0}};
+    mgi_networks n = networks_of(r);
     mgen_status status = MGEN_OK;
     if (!r->tae.config.temporal)
         return mgi_fail(r->ctx, MGEN_E_STATE,
@@ -98,7 +118,7 @@ static mgen_status check_parts(struct mgi_stage_run *r)
 
 static void write_text(mgi_json_writer *w, const void *config)
 {
-    mgi_t5_config_write(w, config);
+    mgi_text_config_write(w, config);
 }
 
 static void write_video(mgi_json_writer *w, const void *config)
@@ -129,31 +149,17 @@ static mgen_status same_config(mgen_context *ctx, mgi_config_writer *write, cons
     return status;
 }
 
-static mgen_status load_part(struct mgi_stage_run *r, const mgi_model_file *file,
-                             mgi_config_writer *write, const void *theirs, const void *ours,
-                             mgi_module *module)
+/* The model `name` of the stage that this one starts from must be the same network. */
+static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_config_writer *write,
+                               const void *theirs, const void *ours)
 {
     bool same;
     MGI_TRY(same_config(r->ctx, write, theirs, ours, &same));
-    if (!same)
-        return mgi_fail(r->ctx, MGEN_E_STATE,
-                        "stage \"%s\" cannot start from \"%s\": the configuration in %s is another",
-                        r->stage.name, r->stage.start_from, file->json_name);
-    return mgi_module_load(module, &file->weights, file->weights_name, false);
-}
-
-static mgen_status start_text(struct mgi_stage_run *r)
-{
-    mgi_model_file file;
-    mgi_t5_config theirs;
-    char name[MGI_NAME_MAX + 1];
-    mgi_model_name(name, r->stage.start_from, "text_encoder");
-    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, "t5-bytes", &file));
-    mgen_status status = mgi_t5_config_read(r->ctx, file.config, &theirs);
-    if (status == MGEN_OK)
-        status = load_part(r, &file, write_text, &theirs, &r->stage.text, &r->text.module);
-    mgi_model_file_close(r->ctx, &file);
-    return status;
+    return same ? MGEN_OK
+                : mgi_fail(r->ctx, MGEN_E_STATE,
+                           "stage \"%s\" cannot start from \"%s\": the configuration in %s.json "
+                           "is another",
+                           r->stage.name, r->stage.start_from, name);
 }
 
 static mgen_status start_video(struct mgi_stage_run *r)
@@ -165,17 +171,64 @@ static mgen_status start_video(struct mgi_stage_run *r)
     MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, "video-transformer", &file));
     mgen_status status = mgi_vt_config_read(r->ctx, file.config, &theirs);
     if (status == MGEN_OK)
-        status = load_part(r, &file, write_video, &theirs, &r->stage.video, &r->video.module);
+        status = check_start(r, name, write_video, &theirs, &r->stage.video);
+    if (status == MGEN_OK)
+        status = mgi_module_load(&r->video.module, &file.weights, file.weights_name, false);
     mgi_model_file_close(r->ctx, &file);
     return status;
 }
 
-/* Load the models of an earlier stage, which must be the same networks. */
-static mgen_status start_from(struct mgi_stage_run *r)
+/* -- text encoders ---------------------------------------------------------------------------- */
+
+/* A model that is there already, or a new one. *hash: of its tokenizer and, if it is frozen, its values. */
+static mgen_status make_text(struct mgi_stage_run *r, mgi_text_recipe *recipe, mgi_text_encoder *e,
+                             uint64_t *hash)
 {
-    MGI_TRY(start_text(r));
-    return start_video(r);
+    const mgi_stage *s = &r->stage;
+    char name[MGI_NAME_MAX + 1];
+    bool starts = s->start_from[0] && !recipe->from[0];
+    if (!starts && !recipe->from[0]) {
+        MGI_TRY(
+            mgi_text_encoder_init(e, r->ctx, s->folder[0] ? s->folder : r->dir, &recipe->config));
+        MGI_TRY(mgi_module_random(mgi_text_module(e), r->seed));
+    } else {
+        mgi_model_name(name, starts ? s->start_from : "", starts ? recipe->name : recipe->from);
+        MGI_TRY(mgi_stage_needs(r->ctx, s, mgi_text_encoder_open(r->ctx, r->dir, name, e, hash)));
+        if (starts)
+            MGI_TRY(check_start(r, name, write_text, &e->config, &recipe->config));
+        recipe->config = e->config;
+    }
+    if (!recipe->frozen)
+        *hash = mgi_tokenizer_hash(e->tokenizer);
+    return MGEN_OK;
 }
+
+static mgen_status open_text(struct mgi_stage_run *r, int role)
+{
+    mgi_text_encoder *e = &r->text[role];
+    uint64_t hash = 0;
+    MGI_TRY(make_text(r, &r->stage.text[role], e, &hash));
+    if (hash)
+        r->parent = mgi_hash64(&hash, sizeof hash, r->parent);
+    if (!r->stage.text[role].frozen) {
+        MGI_TRY(mgi_module_train(mgi_text_module(e)));
+        r->trained[r->trained_count++] = mgi_text_module(e);
+    }
+    return mgi_module_compute(mgi_text_module(e), r->stage.dtype);
+}
+
+static mgen_status open_texts(struct mgi_stage_run *r)
+{
+    for (int i = 0; i < MGI_ROLES; i++) {
+        mgen_status status = has_text(r, i) ? open_text(r, i) : MGEN_OK;
+        if (status != MGEN_OK)
+            return mgi_fail_context(r->ctx, status, "the text encoder of role %s",
+                                    mgi_role_title[i]);
+    }
+    return MGEN_OK;
+}
+
+/* -- life ------------------------------------------------------------------------------------- */
 
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                           struct mgi_stage_run **out)
@@ -191,34 +244,35 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     status = mgi_tae_open(ctx, r->dir, stage->tae_name, &r->tae, &r->tae_hash);
     MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, status), failed);
     r->stage.tae = r->tae.config;
+    r->parent = r->tae_hash;
     MGI_TRY_GOTO(status,
                  mgi_stage_dataset(ctx, params, 1, mgi_tae_factor(&r->stage.tae), &r->dataset),
                  failed);
     MGI_TRY_GOTO(status, mgi_buckets_init(ctx, stage, r->dataset, VALIDATION_CLIPS, &r->buckets),
                  failed);
-    MGI_TRY_GOTO(status, mgi_t5_init(&r->text, ctx, &stage->text), failed);
+    MGI_TRY_GOTO(status, open_texts(r), failed);
     MGI_TRY_GOTO(status, mgi_vt_init(&r->video, ctx, &stage->video), failed);
     r->video.recompute = stage->recompute;
     MGI_TRY_GOTO(status, check_parts(r), failed);
-    MGI_TRY_GOTO(status, mgi_module_random(&r->text.module, r->seed), failed);
     MGI_TRY_GOTO(status, mgi_vt_random(&r->video, r->seed), failed);
     if (stage->start_from[0])
-        MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_from(r)), failed);
-    MGI_TRY_GOTO(status, mgi_module_train(&r->text.module), failed);
+        MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_video(r)), failed);
     MGI_TRY_GOTO(status, mgi_module_train(&r->video.module), failed);
     MGI_TRY_GOTO(status, mgi_module_compute(&r->tae.module, stage->dtype), failed);
-    MGI_TRY_GOTO(status, mgi_module_compute(&r->text.module, stage->dtype), failed);
     MGI_TRY_GOTO(status, mgi_module_compute(&r->video.module, stage->dtype), failed);
+    r->trained[r->trained_count++] = &r->video.module;
     MGI_TRY_GOTO(status,
-                 mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps,
-                                    (mgi_module *[]){&r->text.module, &r->video.module}, 2),
+                 mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps, r->trained,
+                                    r->trained_count),
                  failed);
     size_t rows =
         (size_t)(r->buckets.batch > VALIDATION_BATCH ? r->buckets.batch : VALIDATION_BATCH);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->captions, &r->captions), failed);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->prompts, &r->prompts), failed);
+    MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, MGI_ROLES * sizeof *r->tokens, &r->tokens),
+                 failed);
     MGI_TRY_GOTO(status, encode_all(r, params->cache_dir), failed);
-    mgi_dp_init(&r->parallel, params->comm, (mgi_module *[]){&r->text.module, &r->video.module}, 2);
+    mgi_dp_init(&r->parallel, params->comm, r->trained, r->trained_count);
     *out = r;
     return MGEN_OK;
 failed:
@@ -260,13 +314,12 @@ static void take_sample(struct mgi_stage_run *r, const mgi_bucket_data *b, uint6
 
 static T *flow_loss(mgi_run *run, struct mgi_stage_run *r, float weight, T *x1, T *x0, T *t)
 {
-    T *ids, *mask, *xt, *v;
-    int64_t rows = x1 ? x1->dims[0] : 0;
-    mgi_text_batch(run, &r->text, r->prompts, rows, &ids, &mask);
+    T *xt, *v;
+    mgi_vt_text text;
+    const mgi_networks n = networks_of(r);
+    mgi_text_streams(run, n.text, 0, r->prompts, x1 ? x1->dims[0] : 0, r->tokens, &text);
     mgi_flow_path(run, x1, x0, t, MGI_FLOW_SIGMA_MIN, &xt, &v);
-    T *text = mgi_t5_encode(run, &r->text, ids, mask);
-    return mgi_loss(run, MGK_LOSS_MSE, weight, mgi_vt_forward(run, &r->video, xt, t, text, mask),
-                    v);
+    return mgi_loss(run, MGK_LOSS_MSE, weight, mgi_vt_forward(run, &r->video, xt, t, &text), v);
 }
 
 /* The loss of held-out clips first .. first + rows - 1 of a bucket at a time of the flow. */
@@ -317,16 +370,16 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     mgi_run run;
     double sum[2] = {0.0}, shares[2] = {0.0}; /* videos, images */
     mgi_run_init(&run, r->ctx, false);
-    mgi_module_swap_ema(&r->text.module);
-    mgi_module_swap_ema(&r->video.module);
+    for (int i = 0; i < r->trained_count; i++)
+        mgi_module_swap_ema(r->trained[i]);
     for (int64_t i = 0; i < r->buckets.count; i++) {
         const mgi_bucket_data *b = &r->buckets.list[i];
         bool image = b->bucket.frames == 1;
         sum[image] += b->share * validate_bucket(&run, r, b);
         shares[image] += b->share;
     }
-    mgi_module_swap_ema(&r->text.module);
-    mgi_module_swap_ema(&r->video.module);
+    for (int i = 0; i < r->trained_count; i++)
+        mgi_module_swap_ema(r->trained[i]);
     mgen_status status = run.status;
     mgi_run_finish(&run);
     if (status != MGEN_OK)
@@ -364,8 +417,8 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgi_run run;
     double flops = r->ctx->device->counts.flops;
     mgi_run_init(&run, r->ctx, true);
-    mgi_module_zero_grad(&r->text.module, &run);
-    mgi_module_zero_grad(&r->video.module, &run);
+    for (int i = 0; i < r->trained_count; i++)
+        mgi_module_zero_grad(r->trained[i], &run);
     const mgi_bucket_data *b = mgi_buckets_draw(&r->buckets, r->seed, index);
     int64_t batch = b->bucket.batch, first = 0, rows = 0;
     float sum = 0.0f;
@@ -411,10 +464,15 @@ static mgen_status save(struct mgi_stage_run *r)
 {
     mgi_pipeline_file p = {.clip = clip_shape(r, 0)};
     strcpy(p.tae, r->stage.tae_name);
-    mgi_model_name(p.text[0], r->stage.save_as, "text_encoder");
     mgi_model_name(p.video, r->stage.save_as, "video_model");
-    MGI_TRY(mgi_model_file_save(r->ctx, r->dir, p.text[0], "t5-bytes", write_text, &r->stage.text,
-                                &r->text.module, MGI_ST_BF16));
+    for (int i = 0; i < MGI_ROLES; i++) {
+        const mgi_text_recipe *t = &r->stage.text[i];
+        if (!has_text(r, i))
+            continue;
+        mgi_model_name(p.text[i], t->frozen ? "" : r->stage.save_as, t->name);
+        if (!t->frozen)
+            MGI_TRY(mgi_text_encoder_save(&r->text[i], r->dir, p.text[i], MGI_ST_BF16));
+    }
     MGI_TRY(mgi_model_file_save(r->ctx, r->dir, p.video, "video-transformer", write_video,
                                 &r->stage.video, &r->video.module, MGI_ST_BF16));
     return mgi_stage_save_set(r->ctx, r->dir, r->stage.save_as, &p);
@@ -424,11 +482,11 @@ static void state(struct mgi_stage_run *r, mgi_stage_state *out)
 {
     *out = (mgi_stage_state){.stage = &r->stage,
                              .seed = r->seed,
-                             .parent = r->tae_hash,
-                             .module = {&r->text.module, &r->video.module},
-                             .modules = 2,
+                             .parent = r->parent,
+                             .modules = r->trained_count,
                              .optimizer = &r->optimizer,
                              .position = &r->updated};
+    memcpy(out->module, r->trained, sizeof out->module);
 }
 
 const struct mgi_stage_kind mgi_stage_text_to_video = {create, step, save, state, destroy};

@@ -33,11 +33,12 @@ static bool step(mgen_context *ctx, mgi_vt *vt, const size *s, double *seconds)
     T *x = mgi_random(&run, 0, 1, 1, 0, 1.0f, 0.0f, 5, dims);
     T *v = mgi_random(&run, 0, 1, 2, 0, 1.0f, 0.0f, 5, dims);
     T *t = mgi_random(&run, 1, 1, 3, 0, 1.0f, 0.0f, 1, &s->batch);
-    T *text =
-        mgi_random(&run, 0, 1, 4, 0, 1.0f, 0.0f, MGI_DIMS(s->batch, s->text, vt->config.text_dim));
+    const mgi_vt_text text = {
+        {mgi_random(&run, 0, 1, 4, 0, 1.0f, 0.0f, MGI_DIMS(s->batch, s->text, vt->config.text[0]))},
+        {NULL}};
     double start = now_seconds();
     mgi_backward(&run,
-                 mgi_loss(&run, MGK_LOSS_MSE, 1.0f, mgi_vt_forward(&run, vt, x, t, text, NULL), v));
+                 mgi_loss(&run, MGK_LOSS_MSE, 1.0f, mgi_vt_forward(&run, vt, x, t, &text), v));
     double took = now_seconds() - start;
     bool good = run.status == MGEN_OK;
     mgi_run_finish(&run);
@@ -59,7 +60,7 @@ static bool compare(mgen_context *ctx, const size *s, int32_t dtype, int rounds)
                                   .frames_max = s->frames,
                                   .rows_max = s->side,
                                   .columns_max = s->side,
-                                  .text_dim = 128,
+                                  .text = {128},
                                   .time_dim = 256};
     mgi_vt vt;
     double best[2] = {1e9, 1e9}, flops = 0;

@@ -17,15 +17,15 @@
 
 static const mgi_tae_config tae_config = {
     .levels = 4, .channels = {4, 6, 8, 8}, .latent_channels = 3, .blocks = 1, .temporal = true};
-static const mgi_t5_config t5_config = {.vocab = 259,
-                                        .dim = 24,
-                                        .layers = 2,
-                                        .heads = 2,
-                                        .head_dim = 12,
-                                        .ff_dim = 32,
-                                        .buckets = 8,
-                                        .max_distance = 16,
-                                        .tokens_max = 40};
+static const mgi_text_config text_config = {.t5 = {.vocab = 259,
+                                                   .dim = 24,
+                                                   .layers = 2,
+                                                   .heads = 2,
+                                                   .head_dim = 12,
+                                                   .ff_dim = 32,
+                                                   .buckets = 8,
+                                                   .max_distance = 16,
+                                                   .tokens_max = 40}};
 static const mgi_vt_config vt_config = {.layers = 2,
                                         .dim = 24,
                                         .heads = 2,
@@ -37,14 +37,14 @@ static const mgi_vt_config vt_config = {.layers = 2,
                                         .frames_max = 4,
                                         .rows_max = 3,
                                         .columns_max = 2,
-                                        .text_dim = 24,
+                                        .text = {24},
                                         .time_dim = 16};
 
 /* A pipeline of small random networks for clips of 32 x 16 x 32 frames. */
 typedef struct world {
     mgen_context *ctx;
     mgi_tae tae;
-    mgi_t5 text;
+    mgi_text_encoder text;
     mgi_vt video;
     mgi_networks n;
 } world;
@@ -63,22 +63,22 @@ static void world_make(world *w, bool still)
     params.threads = 2;
     assert_int_equal(mgen_context_create(&params, &w->ctx), MGEN_OK);
     assert_int_equal(mgi_tae_init(&w->tae, w->ctx, &tae_config), MGEN_OK);
-    assert_int_equal(mgi_t5_init(&w->text, w->ctx, &t5_config), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_init(&w->text, w->ctx, NULL, &text_config), MGEN_OK);
     assert_int_equal(mgi_vt_init(&w->video, w->ctx, &vt_config), MGEN_OK);
     assert_int_equal(mgi_module_random(&w->tae.module, 1), MGEN_OK);
-    assert_int_equal(mgi_module_random(&w->text.module, 1), MGEN_OK);
+    assert_int_equal(mgi_module_random(&w->text.t5.module, 1), MGEN_OK);
     assert_int_equal(mgi_vt_random(&w->video, 1), MGEN_OK); /* its head is 0: nothing moves */
     randomise(&w->tae.module, 0.05f);
     if (!still)
         randomise(&w->video.module, 0.1f);
-    w->n = (mgi_networks){&w->tae, &w->text, &w->video, {32, 16, 32, 16}};
+    w->n = (mgi_networks){&w->tae, {&w->text}, &w->video, {32, 16, 32, 16}};
     assert_int_equal(mgi_networks_check(w->ctx, &w->n), MGEN_OK);
 }
 
 static void world_free(world *w)
 {
     mgi_tae_finish(&w->tae);
-    mgi_t5_finish(&w->text);
+    mgi_text_encoder_finish(&w->text);
     mgi_vt_finish(&w->video);
     mgen_context_destroy(w->ctx);
 }
@@ -208,7 +208,7 @@ static void test_windows(void **state)
     enum { LATENTS = 9, FRAME = 2 * 4 * 3, TOKENS = 11 };
     world w;
     float text[TOKENS * 24], want[LATENTS * FRAME], u[4 * FRAME];
-    uint8_t mask[TOKENS];
+    int64_t tokens;
     const int64_t dims[4] = {4, 2, 4, 3};
     world_make(&w, true);
     seen noise = {0}, moved = {0};
@@ -222,15 +222,16 @@ static void test_windows(void **state)
     r.guidance = 1.0f;
     assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_OK);
 
-    assert_int_equal(mgi_text_tokens(&w.text, one_prompt[0]), TOKENS);
-    assert_int_equal(mgi_text_encode(w.ctx, &w.text, one_prompt[0], TOKENS, text, mask), MGEN_OK);
+    assert_int_equal(mgi_text_tokens(w.ctx, &w.text, one_prompt[0], &tokens), MGEN_OK);
+    assert_int_equal(tokens, TOKENS);
+    assert_int_equal(mgi_text_encode(w.ctx, &w.text, one_prompt[0], TOKENS, text), MGEN_OK);
     memcpy(want, noise.latents, sizeof want);
     mgi_windows windows = mgi_windows_make(LATENTS, 4);
     assert_int_equal(windows.count, 4);
     for (int64_t k = 0; k < windows.count; k++) {
         int64_t first = mgi_window_first(&windows, k);
         assert_int_equal(mgi_velocity(w.ctx, &w.video, noise.latents + first * FRAME, dims, 0.0f,
-                                      text, mask, TOKENS, u),
+                                      (mgi_host_text[3]){{text, TOKENS}}, u),
                          MGEN_OK);
         for (int64_t i = 0; i < 4 * FRAME; i++)
             want[first * FRAME + i] += mgi_window_share(&windows, k, first + i / FRAME) * u[i];
@@ -375,14 +376,14 @@ static void test_sizes(void **state)
 /* -- solvers and the interval of guidance ------------------------------------------------------ */
 
 /* The model that is shipped. */
-static void open_toybox(mgen_context *ctx, mgi_tae *tae, mgi_t5 *text, mgi_vt *video)
+static void open_toybox(mgen_context *ctx, mgi_tae *tae, mgi_text_encoder *text, mgi_vt *video)
 {
     char dir[1024];
     uint64_t hash;
     const char *source = getenv("MOVIEGEN_SOURCE");
     snprintf(dir, sizeof dir, "%s/examples/models/toybox", source ? source : ".");
     assert_int_equal(mgi_tae_open(ctx, dir, "tae", tae, &hash), MGEN_OK);
-    assert_int_equal(mgi_t5_open(ctx, dir, "text_encoder", text, &hash), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_open(ctx, dir, "text_encoder", text, &hash), MGEN_OK);
     assert_int_equal(mgi_vt_open(ctx, dir, "video_model", video, &hash), MGEN_OK);
 }
 
@@ -392,12 +393,12 @@ static float *toybox_latents(mgi_generate_request how, seen *s, double *flops)
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *ctx;
     mgi_tae tae;
-    mgi_t5 text;
+    mgi_text_encoder text;
     mgi_vt video;
     params.threads = 2;
     assert_int_equal(mgen_context_create(&params, &ctx), MGEN_OK);
     open_toybox(ctx, &tae, &text, &video);
-    mgi_networks n = {&tae, &text, &video, {64, 64, 32, 16}};
+    mgi_networks n = {&tae, {&text}, &video, {64, 64, 32, 16}};
     *s = (seen){.shares = how.solver == MGI_SOLVER_DOPRI5};
     mgi_generate_request r = request(s, 32);
     r.steps = how.steps;
@@ -407,7 +408,7 @@ static float *toybox_latents(mgi_generate_request how, seen *s, double *flops)
     assert_int_equal(mgi_generate(ctx, &n, &r), MGEN_OK);
     *flops = ctx->device->counts.flops - before;
     mgi_vt_finish(&video);
-    mgi_t5_finish(&text);
+    mgi_text_encoder_finish(&text);
     mgi_tae_finish(&tae);
     mgen_context_destroy(ctx);
     return s->latents;
@@ -582,32 +583,20 @@ static void test_text_and_velocity(void **state)
     (void)state;
     world w;
     world_make(&w, false);
-    float text[16 * 24], again[11 * 24], u[24], x[24] = {0};
-    uint8_t mask[16];
-    assert_int_equal(mgi_text_encode(w.ctx, &w.text, "a red ball", 16, text, mask), MGEN_OK);
-    for (int i = 0; i < 16; i++)
-        assert_int_equal(mask[i], i < 11);
-    assert_int_equal(mgi_text_encode(w.ctx, &w.text, "a red ball", 11, again, mask), MGEN_OK);
-    for (int i = 0; i < 11 * 24; i++) /* padding is masked */
-        assert_float_equal(text[i], again[i], 1e-4f);
-    assert_int_equal(mgi_text_encode(w.ctx, &w.text, "x", 0, text, mask), MGEN_E_INVALID);
-    assert_int_equal(mgi_text_encode(w.ctx, &w.text, "x", 41, text, mask), MGEN_E_INVALID);
-    assert_non_null(strstr(mgen_last_error(w.ctx), "1 to 40"));
+    float text[11 * 24], u[24], x[24] = {0};
+    const mgi_host_text said[3] = {{text, 11}};
+    assert_int_equal(mgi_text_encode(w.ctx, &w.text, "a red ball", 11, text), MGEN_OK);
     int64_t dims[4] = {1, 2, 4, 3};
-    assert_int_equal(mgi_velocity(w.ctx, &w.video, x, dims, 0.5f, text, mask, 11, u), MGEN_OK);
+    assert_int_equal(mgi_velocity(w.ctx, &w.video, x, dims, 0.5f, said, u), MGEN_OK);
     float sum = 0.0f;
     for (int i = 0; i < 24; i++)
         sum += fabsf(u[i]);
     assert_true(sum > 0.0f);
-    assert_int_equal(mgi_velocity(w.ctx, &w.video, x, dims, 0.5f, text, mask, 0, u),
-                     MGEN_E_INVALID);
     dims[0] = 5;
-    assert_int_equal(mgi_velocity(w.ctx, &w.video, x, dims, 0.5f, text, mask, 11, u),
-                     MGEN_E_UNSUPPORTED);
+    assert_int_equal(mgi_velocity(w.ctx, &w.video, x, dims, 0.5f, said, u), MGEN_E_UNSUPPORTED);
     assert_non_null(strstr(mgen_last_error(w.ctx), "at most 4 x 6 x 4"));
     dims[0] = 1, dims[3] = 2;
-    assert_int_equal(mgi_velocity(w.ctx, &w.video, x, dims, 0.5f, text, mask, 11, u),
-                     MGEN_E_INVALID);
+    assert_int_equal(mgi_velocity(w.ctx, &w.video, x, dims, 0.5f, said, u), MGEN_E_INVALID);
     world_free(&w);
 }
 
@@ -634,7 +623,7 @@ static uint64_t estimated_by(uint32_t threads, int64_t frames, int64_t side, boo
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *ctx;
     mgi_tae tae;
-    mgi_t5 text;
+    mgi_text_encoder text;
     mgi_vt video;
     uint64_t bytes;
     double flops;
@@ -645,7 +634,7 @@ static uint64_t estimated_by(uint32_t threads, int64_t frames, int64_t side, boo
     open_toybox(ctx, &tae, &text, &video);
     assert_int_equal(mgi_module_compute(&tae.module, dtype), MGEN_OK);
     assert_int_equal(mgi_module_compute(&video.module, dtype), MGEN_OK);
-    mgi_networks n = {&tae, &text, &video, {64, 64, 32, 16}};
+    mgi_networks n = {&tae, {&text}, &video, {64, 64, 32, 16}};
     seen s = {.shares = how.solver == MGI_SOLVER_DOPRI5};
     mgi_generate_request r = request(&s, frames);
     r.steps = how.steps ? how.steps : frames > 100 ? 1 : 5;
@@ -672,7 +661,7 @@ static uint64_t estimated_by(uint32_t threads, int64_t frames, int64_t side, boo
         assert_true(fabs(flops / really - 1.0) < 1e-6);
     test_free(s.latents);
     mgi_vt_finish(&video);
-    mgi_t5_finish(&text);
+    mgi_text_encoder_finish(&text);
     mgi_tae_finish(&tae);
     mgen_context_destroy(ctx);
     return real;

@@ -25,15 +25,15 @@
 
 static const mgi_tae_config small_tae = {
     .levels = 4, .channels = {4, 6, 8, 8}, .latent_channels = 3, .blocks = 1, .temporal = true};
-static const mgi_t5_config small_t5 = {.vocab = MGI_BYTE_VOCAB,
-                                       .dim = 24,
-                                       .layers = 2,
-                                       .heads = 2,
-                                       .head_dim = 12,
-                                       .ff_dim = 32,
-                                       .buckets = 8,
-                                       .max_distance = 16,
-                                       .tokens_max = 64};
+static const mgi_text_config small_text = {.t5 = {.vocab = MGI_BYTE_VOCAB,
+                                                  .dim = 24,
+                                                  .layers = 2,
+                                                  .heads = 2,
+                                                  .head_dim = 12,
+                                                  .ff_dim = 32,
+                                                  .buckets = 8,
+                                                  .max_distance = 16,
+                                                  .tokens_max = 64}};
 static const mgi_vt_config small_vt = {.layers = 2,
                                        .dim = 24,
                                        .heads = 2,
@@ -45,7 +45,7 @@ static const mgi_vt_config small_vt = {.layers = 2,
                                        .frames_max = 4,
                                        .rows_max = 4,
                                        .columns_max = 4,
-                                       .text_dim = 24,
+                                       .text = {24},
                                        .time_dim = 16};
 
 static mgen_context *make_context(void)
@@ -159,25 +159,21 @@ static void test_inflation(void **state)
 
 /* -- video transformer ---------------------------------------------------------------------------- */
 
-static void fill_text(T *ids, T *mask, const char *text, int64_t row, int64_t tokens)
-{
-    mgi_byte_encode(text, strlen(text), tokens, (int32_t *)mgi_data(ids) + row * tokens,
-                    (uint8_t *)mgi_data(mask) + row * tokens);
-}
-
-/* Velocity for one text, padded to `tokens`. */
-static void velocity(mgen_context *ctx, const mgi_t5 *t5, const mgi_vt *vt, const char *text,
-                     int64_t tokens, float *out)
+/* Velocity for one text, padded to as many tokens as `beside` has. */
+static void velocity(mgen_context *ctx, const mgi_text_encoder *t5, const mgi_vt *vt,
+                     const char *text, const char *beside, float *out)
 {
     mgi_run run;
+    int64_t tokens[2];
     mgi_run_init(&run, ctx, false);
     T *x = random_tensor(&run, 6, MGI_DIMS(1, 2, 4, 4, 3)),
-      *t = mgi_new(&run, MGK_F32, MGI_DIMS(1));
-    T *ids = mgi_new(&run, MGK_I32, MGI_DIMS(1, tokens)),
-      *mask = mgi_new(&run, MGK_U8, MGI_DIMS(1, tokens));
-    fill_text(ids, mask, text, 0, tokens);
+      *t = mgi_new(&run, MGK_F32, MGI_DIMS(1)), *first;
+    T *both = mgi_text_batch(&run, t5, (const char *const[]){text, beside}, 2, tokens);
     mgi_fill(&run, t, 0.3f);
-    T *u = mgi_vt_forward(&run, vt, x, t, mgi_t5_encode(&run, t5, ids, mask), mask);
+    assert_non_null(both);
+    assert_int_equal(mgi_tensor_rows(both, 0, 1, &first), MGEN_OK);
+    const mgi_vt_text p = {{mgi_scope_add(&run, first)}, {tokens}};
+    T *u = mgi_vt_forward(&run, vt, x, t, &p);
     assert_non_null(u);
     assert_int_equal(u->count, x->count);
     memcpy(out, mgi_f32(u), (size_t)u->count * sizeof *out);
@@ -188,27 +184,28 @@ static void test_transformer(void **state)
 {
     (void)state;
     mgen_context *ctx = make_context();
-    mgi_t5 t5;
+    mgi_text_encoder t5;
     mgi_vt vt;
     enum { N = 2 * 4 * 4 * 3 };
     float a[N], b[N], c[N], sum = 0.0f;
-    assert_int_equal(mgi_t5_init(&t5, ctx, &small_t5), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_init(&t5, ctx, NULL, &small_text), MGEN_OK);
     assert_int_equal(mgi_vt_init(&vt, ctx, &small_vt), MGEN_OK);
-    assert_int_equal(mgi_module_random(&t5.module, 1), MGEN_OK);
+    assert_int_equal(mgi_module_random(&t5.t5.module, 1), MGEN_OK);
     assert_int_equal(mgi_vt_random(&vt, 1), MGEN_OK);
     /* a zero head answers zero */
-    velocity(ctx, &t5, &vt, "a red ball", 16, a);
+    velocity(ctx, &t5, &vt, "a red ball", "", a);
     for (int i = 0; i < N; i++)
         sum += fabsf(a[i]);
     assert_true(sum == 0.0f);
     randomise(&vt.module, 0.1f);
-    velocity(ctx, &t5, &vt, "a red ball", 16, a);
-    velocity(ctx, &t5, &vt, "a red ball", 40, b); /* padding is masked everywhere */
-    velocity(ctx, &t5, &vt, "a red cube", 16, c);
-    assert_true(largest_difference(a, b, N) < 2e-5f);
+    velocity(ctx, &t5, &vt, "a red ball", "", a);
+    /* padding is masked everywhere, to the bit */
+    velocity(ctx, &t5, &vt, "a red ball", "a red ball that rolls to the left", b);
+    velocity(ctx, &t5, &vt, "a red cube", "", c);
+    assert_memory_equal(a, b, sizeof a);
     assert_true(largest_difference(a, c, N) > 1e-3f);
     mgi_vt_finish(&vt);
-    mgi_t5_finish(&t5);
+    mgi_text_encoder_finish(&t5);
     mgen_context_destroy(ctx);
 }
 
@@ -217,25 +214,28 @@ static void test_gradients_reach_everything(void **state)
 {
     (void)state;
     mgen_context *ctx = make_context();
-    mgi_t5 t5;
+    mgi_text_encoder t5;
     mgi_vt vt;
     mgi_run run;
-    assert_int_equal(mgi_t5_init(&t5, ctx, &small_t5), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_init(&t5, ctx, NULL, &small_text), MGEN_OK);
     assert_int_equal(mgi_vt_init(&vt, ctx, &small_vt), MGEN_OK);
-    assert_int_equal(mgi_module_random(&t5.module, 1), MGEN_OK);
+    assert_int_equal(mgi_module_random(&t5.t5.module, 1), MGEN_OK);
     assert_int_equal(mgi_vt_random(&vt, 1), MGEN_OK);
     randomise(&vt.module, 0.1f);
-    assert_int_equal(mgi_module_train(&t5.module), MGEN_OK);
+    assert_int_equal(mgi_module_train(&t5.t5.module), MGEN_OK);
     assert_int_equal(mgi_module_train(&vt.module), MGEN_OK);
     mgi_run_init(&run, ctx, true);
     T *x = random_tensor(&run, 6, MGI_DIMS(2, 2, 4, 4, 3)),
       *v = random_tensor(&run, 7, MGI_DIMS(2, 2, 4, 4, 3));
-    T *t = mgi_new(&run, MGK_F32, MGI_DIMS(2)), *ids, *mask;
+    T *t = mgi_new(&run, MGK_F32, MGI_DIMS(2));
+    int64_t tokens[2];
     mgi_fill(&run, t, 0.4f);
-    mgi_text_batch(&run, &t5, (const char *const[]){"a blue cube bounces", ""}, 2, &ids, &mask);
-    T *u = mgi_vt_forward(&run, &vt, x, t, mgi_t5_encode(&run, &t5, ids, mask), mask);
+    const mgi_vt_text text = {
+        {mgi_text_batch(&run, &t5, (const char *const[]){"a blue cube bounces", ""}, 2, tokens)},
+        {tokens}};
+    T *u = mgi_vt_forward(&run, &vt, x, t, &text);
     assert_int_equal(mgi_backward(&run, mgi_loss(&run, 0, 1.0f, u, v)), MGEN_OK);
-    mgi_module *modules[] = {&t5.module, &vt.module};
+    mgi_module *modules[] = {&t5.t5.module, &vt.module};
     for (int m = 0; m < 2; m++) {
         for (int64_t k = 0; k < modules[m]->count; k++) {
             const mgi_param *p = modules[m]->params[k];
@@ -248,27 +248,29 @@ static void test_gradients_reach_everything(void **state)
     }
     mgi_run_finish(&run);
     mgi_vt_finish(&vt);
-    mgi_t5_finish(&t5);
+    mgi_text_encoder_finish(&t5);
     mgen_context_destroy(ctx);
 }
 
 /* One recorded forward and backward; bytes that the tape held in between. */
-static uint64_t one_step(mgen_context *ctx, mgi_t5 *t5, mgi_vt *vt, float *loss)
+static uint64_t one_step(mgen_context *ctx, mgi_text_encoder *t5, mgi_vt *vt, float *loss)
 {
     mgi_run run;
     const uint64_t *now = &ctx->device->counts.now[MGI_MEM_ACTIVATION];
     const int64_t dims[5] = {3, 4, 8, 8, 3};
     mgi_run_init(&run, ctx, true);
-    mgi_module_zero_grad(&t5->module, &run);
+    mgi_module_zero_grad(&t5->t5.module, &run);
     mgi_module_zero_grad(&vt->module, &run);
     T *x = random_tensor(&run, 6, 5, dims), *v = random_tensor(&run, 7, 5, dims);
-    T *t = mgi_new(&run, MGK_F32, MGI_DIMS(3)), *ids, *mask;
+    T *t = mgi_new(&run, MGK_F32, MGI_DIMS(3));
+    int64_t tokens[3];
     mgi_fill(&run, t, 0.4f);
-    mgi_text_batch(&run, t5, (const char *const[]){"a blue cube", "", "a red ball"}, 3, &ids,
-                   &mask);
-    T *text = mgi_t5_encode(&run, t5, ids, mask);
+    const mgi_vt_text text = {
+        {mgi_text_batch(&run, t5, (const char *const[]){"a blue cube", "", "a red ball"}, 3,
+                        tokens)},
+        {tokens}};
     uint64_t before = *now;
-    T *u = mgi_vt_forward(&run, vt, x, t, text, mask);
+    T *u = mgi_vt_forward(&run, vt, x, t, &text);
     uint64_t after = *now;
     T *l = mgi_loss(&run, 0, 1.0f, u, v);
     assert_int_equal(mgi_backward(&run, l), MGEN_OK);
@@ -279,7 +281,7 @@ static uint64_t one_step(mgen_context *ctx, mgi_t5 *t5, mgi_vt *vt, float *loss)
 
 /* Both networks, small, with gradients. */
 typedef struct slice {
-    mgi_t5 t5;
+    mgi_text_encoder t5;
     mgi_vt vt;
     mgi_module *modules[2];
     int64_t size;
@@ -289,13 +291,13 @@ static void slice_make(slice *s, mgen_context *ctx, int32_t dtype)
 {
     mgi_vt_config config = small_vt;
     config.layers = 6;
-    assert_int_equal(mgi_t5_init(&s->t5, ctx, &small_t5), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_init(&s->t5, ctx, NULL, &small_text), MGEN_OK);
     assert_int_equal(mgi_vt_init(&s->vt, ctx, &config), MGEN_OK);
-    assert_int_equal(mgi_module_random(&s->t5.module, 1), MGEN_OK);
+    assert_int_equal(mgi_module_random(&s->t5.t5.module, 1), MGEN_OK);
     assert_int_equal(mgi_vt_random(&s->vt, 1), MGEN_OK);
     randomise(&s->vt.module, 0.1f);
     s->modules[0] = &s->vt.module;
-    s->modules[1] = &s->t5.module;
+    s->modules[1] = &s->t5.t5.module;
     for (int m = 0; m < 2; m++) {
         assert_int_equal(mgi_module_train(s->modules[m]), MGEN_OK);
         assert_int_equal(mgi_module_compute(s->modules[m], dtype), MGEN_OK);
@@ -306,7 +308,7 @@ static void slice_make(slice *s, mgen_context *ctx, int32_t dtype)
 static void slice_free(slice *s)
 {
     mgi_vt_finish(&s->vt);
-    mgi_t5_finish(&s->t5);
+    mgi_text_encoder_finish(&s->t5);
 }
 
 /* All gradients, one behind the other. */
@@ -406,18 +408,31 @@ static void test_composite(void **state)
 
 static void test_bytes(void **state)
 {
+    mgi_tokenizer t;
+    mgi_tokens list = {0};
     int32_t ids[6];
     uint8_t mask[6];
     size_t bad = 99;
     (void)state;
-    mgi_byte_encode("ab", 2, 6, ids, mask);
+    mgen_context *ctx = make_context();
+    assert_int_equal(
+        mgi_tokenizer_open(ctx, MGI_TOKENIZER_BYTES, NULL, &(mgi_tokenizer_files){{{0}}}, &t),
+        MGEN_OK);
+    assert_int_equal(t.vocab, 259);
+    assert_int_equal(mgi_tokenizer_encode(ctx, &t, "ab", &list), MGEN_OK);
+    assert_int_equal(mgi_tokens_row(&list, t.frame, 6, ids, mask), 3);
     const int32_t want[6] = {'a' + 3, 'b' + 3, 1, 0, 0, 0};
     assert_memory_equal(ids, want, sizeof want);
     assert_memory_equal(mask, ((uint8_t[]){1, 1, 1, 0, 0, 0}), 6);
-    mgi_byte_encode("abcdefgh", 8, 6, ids, mask); /* cut, the end mark stays */
+    assert_int_equal(mgi_tokenizer_length(&t, &list, 6), 3);
+    assert_int_equal(mgi_tokenizer_encode(ctx, &t, "cdef\xc3\xa4", &list), MGEN_OK);
+    assert_int_equal(list.ids[6], 0xc3 + 3);
+    assert_int_equal(mgi_tokens_row(&list, t.frame, 6, ids, mask), 6); /* cut, the end stays */
     assert_int_equal(ids[5], MGI_BYTE_EOS);
-    mgi_byte_encode("\xc3\xa4", 2, 6, ids, mask);
-    assert_int_equal(ids[0], 0xc3 + 3);
+    assert_int_equal(mgi_tokenizer_length(&t, &list, 6), 6);
+    mgi_tokens_free(ctx, &list);
+    mgi_tokenizer_finish(ctx, &t);
+    mgen_context_destroy(ctx);
     assert_true(mgi_utf8_valid("h\xc3\xa4 \xe2\x82\xac \xf0\x9f\x8e\xac", 12, &bad));
     assert_false(mgi_utf8_valid("ab\xff", 3, &bad));
     assert_int_equal(bad, 2);
@@ -473,11 +488,6 @@ static void test_image_quality(void **state)
 
 /* -- files ---------------------------------------------------------------------------------------- */
 
-static void write_t5(mgi_json_writer *w, const void *config)
-{
-    mgi_t5_config_write(w, config);
-}
-
 static void copy_file(const char *from, const char *to, long cut)
 {
     FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
@@ -499,28 +509,26 @@ static void test_model_file(void **state)
     char dir[] = "/tmp/mgen-model-XXXXXX", a[300], b[300];
     (void)state;
     mgen_context *ctx = make_context();
-    mgi_t5 t5, back;
+    mgi_text_encoder t5, back;
     uint64_t hash = 0, again = 0;
     uint64_t before, after;
     assert_non_null(mkdtemp(dir));
-    assert_int_equal(mgi_t5_init(&t5, ctx, &small_t5), MGEN_OK);
-    assert_int_equal(mgi_module_random(&t5.module, 5), MGEN_OK);
-    assert_int_equal(mgi_model_file_save(ctx, dir, "text", "t5-bytes", write_t5, &small_t5,
-                                         &t5.module, MGI_ST_F32),
-                     MGEN_OK);
-    assert_int_equal(mgi_t5_open(ctx, dir, "text", &back, &hash), MGEN_OK);
-    for (int64_t k = 0; k < t5.module.count; k++) {
-        const T *x = t5.module.params[k]->value, *y = back.module.params[k]->value;
+    assert_int_equal(mgi_text_encoder_init(&t5, ctx, NULL, &small_text), MGEN_OK);
+    assert_int_equal(mgi_module_random(&t5.t5.module, 5), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_save(&t5, dir, "text", MGI_ST_F32), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_open(ctx, dir, "text", &back, &hash), MGEN_OK);
+    for (int64_t k = 0; k < t5.t5.module.count; k++) {
+        const T *x = t5.t5.module.params[k]->value, *y = back.t5.module.params[k]->value;
         assert_memory_equal(mgi_f32(x), mgi_f32(y), (size_t)x->count * sizeof(float));
     }
-    mgi_t5_finish(&back);
-    assert_int_equal(mgi_t5_open(ctx, dir, "text", &back, &again), MGEN_OK);
+    mgi_text_encoder_finish(&back);
+    assert_int_equal(mgi_text_encoder_open(ctx, dir, "text", &back, &again), MGEN_OK);
     assert_true(hash == again && hash != 0);
-    mgi_t5_finish(&back);
+    mgi_text_encoder_finish(&back);
     mgi_device_trim(ctx->device);
     mgen_context_memory(ctx, &before, NULL);
 
-    assert_int_equal(mgi_t5_open(ctx, dir, "absent", &back, &hash), MGEN_E_NOT_FOUND);
+    assert_int_equal(mgi_text_encoder_open(ctx, dir, "absent", &back, &hash), MGEN_E_NOT_FOUND);
     assert_non_null(strstr(mgen_last_error(ctx), "absent.json"));
     uint64_t unused;
     mgi_vt vt;
@@ -532,15 +540,15 @@ static void test_model_file(void **state)
     snprintf(a, sizeof a, "%s/text.json", dir);
     snprintf(b, sizeof b, "%s/cut.json", dir);
     copy_file(a, b, -1);
-    assert_int_equal(mgi_t5_open(ctx, dir, "cut", &back, &hash), MGEN_E_CORRUPT);
+    assert_int_equal(mgi_text_encoder_open(ctx, dir, "cut", &back, &hash), MGEN_E_CORRUPT);
     assert_non_null(strstr(mgen_last_error(ctx), "cut.safetensors"));
     copy_file(a, b, 40);
-    assert_int_equal(mgi_t5_open(ctx, dir, "cut", &back, &hash), MGEN_E_CORRUPT);
+    assert_int_equal(mgi_text_encoder_open(ctx, dir, "cut", &back, &hash), MGEN_E_CORRUPT);
     assert_non_null(strstr(mgen_last_error(ctx), "cut.json"));
     mgi_device_trim(ctx->device);
     mgen_context_memory(ctx, &after, NULL);
     assert_int_equal(before, after);
-    mgi_t5_finish(&t5);
+    mgi_text_encoder_finish(&t5);
     mgen_context_destroy(ctx);
     const char *const names[] = {"text.safetensors", "text.json", "cut.safetensors", "cut.json"};
     for (int i = 0; i < 4; i++) {

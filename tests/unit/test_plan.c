@@ -33,7 +33,7 @@ static mgi_plan_request request_30b(mgen_context *ctx, int recompute)
                           .text_tokens = 1024,
                           .recompute = recompute,
                           .dtype = MGK_BF16};
-    assert_int_equal(mgi_vt_preset(ctx, "30b", 4096, &r.config), MGEN_OK);
+    assert_int_equal(mgi_vt_preset(ctx, "30b", &r.config), MGEN_OK);
     return r;
 }
 
@@ -100,7 +100,7 @@ static void test_refusals(void **state)
     r.latent_frames = 33;
     assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_E_INVALID);
     assert_non_null(strstr(mgen_last_error(ctx), "33 x 96 x 96"));
-    assert_int_equal(mgi_vt_preset(ctx, "70b", 4096, &r.config), MGEN_E_INVALID);
+    assert_int_equal(mgi_vt_preset(ctx, "70b", &r.config), MGEN_E_INVALID);
     mgen_context_destroy(ctx);
 }
 

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT
+ * What the video transformer's cross-attention reads: the streams of text encoders, each by its own projection and
+ * LayerNorm, one behind the other (report 3.1.3). */
+#include "model/video_transformer_block.h"
+
+#include "core/alloc.h"
+#include "core/checked.h"
+#include "kernels/norm/norm.h"
+
+#include <math.h>
+
+/* Names in files. The first stream's are those of a model that has no other. */
+static const char *const prefix[MGI_ROLES] = {"text", "text.byt5", "text.metaclip"};
+
+/* -- parameters ------------------------------------------------------------------------------- */
+
+void mgi_vt_text_init(mgi_vt *vt)
+{
+    mgi_module *m = &vt->module;
+    const int64_t *width = vt->config.text, d = vt->config.dim;
+    const int partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP;
+    for (int i = 0; i < MGI_ROLES; i++) {
+        mgi_vt_stream *s = &vt->stream[i];
+        if (!width[i])
+            continue;
+        s->proj = mgi_param_add(m,
+                                (mgi_param_spec){.init = MGI_INIT_NORMAL,
+                                                 .scale = 1.0f / sqrtf((float)width[i]),
+                                                 .decay = 1.0f,
+                                                 .partial = partial,
+                                                 .operand = true},
+                                MGI_DIMS(d, width[i]), "%s.proj.weight", prefix[i]);
+        s->norm_w = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ONE, .partial = partial}, 1,
+                                  &d, "%s.norm.weight", prefix[i]);
+        s->norm_b = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ZERO, .partial = partial}, 1,
+                                  &d, "%s.norm.bias", prefix[i]);
+    }
+}
+
+/* -- forward ---------------------------------------------------------------------------------- */
+
+static T *project(mgi_run *run, const mgi_vt_stream *s, T *x, int32_t dtype)
+{
+    return mgi_norm(run, mgi_linear(run, mgi_cast(run, x, dtype), mgi_value(s->proj), NULL),
+                    (mgi_norm_options){.kind = MGK_NORM_LAYER,
+                                       .eps = MGI_VT_EPS,
+                                       .weight = mgi_value(s->norm_w),
+                                       .bias = mgi_value(s->norm_b)});
+}
+
+static int64_t tokens_of(const mgi_vt_text *text, int role, int64_t sample)
+{
+    return text->tokens[role] ? text->tokens[role][sample] : text->x[role]->dims[1];
+}
+
+/* Tokens of the longest sample, all its streams together. */
+static int64_t longest(const mgi_vt_text *text, int64_t samples)
+{
+    int64_t most = 0;
+    for (int64_t b = 0; b < samples; b++) {
+        int64_t own = 0;
+        for (int i = 0; i < MGI_ROLES; i++)
+            own += text->x[i] ? tokens_of(text, i, b) : 0;
+        most = own > most ? own : most;
+    }
+    return most;
+}
+
+/* (B,size): 1 for the tokens of a sample, which come first; and, for each of them, its row among the flat streams
+ * one behind the other. */
+static void write_places(mgi_run *run, const mgi_vt_text *text, T *places, T *mask)
+{
+    int64_t samples = mask->dims[0], size = mask->dims[1];
+    int32_t *row;
+    if (!mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)mask->count, sizeof *row + 1, &row)))
+        return;
+    uint8_t *is = (uint8_t *)(row + mask->count);
+    for (int64_t b = 0; b < samples; b++) {
+        int64_t at = b * size, first = 0;
+        for (int i = 0; i < MGI_ROLES; i++) {
+            int64_t s = text->x[i] ? text->x[i]->dims[1] : 0, n = s ? tokens_of(text, i, b) : 0;
+            for (int64_t k = 0; k < n; k++, at++) {
+                row[at] = (int32_t)(first + b * s + k);
+                is[at] = 1;
+            }
+            first += samples * s;
+        }
+    }
+    if (places)
+        mgi_tensor_write(places, 0, row, places->count);
+    mgi_tensor_write(mask, 0, is, mask->count);
+    mgi_free(run->ctx, row);
+}
+
+static bool streams_fit(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples,
+                        int *count)
+{
+    int64_t rows = 0;
+    *count = 0;
+    for (int i = 0; i < MGI_ROLES; i++) {
+        const T *x = text->x[i];
+        if (!x)
+            continue;
+        if (!mgi_require(run,
+                         x->rank == 3 && x->dims[0] == samples && x->dims[2] == vt->config.text[i],
+                         "video transformer: a stream of text is not (B,S,width)"))
+            return false;
+        for (int64_t b = 0; b < samples; b++)
+            if (!mgi_require(run, tokens_of(text, i, b) > 0 && tokens_of(text, i, b) <= x->dims[1],
+                             "video transformer: a stream of text has more tokens than rows"))
+                return false;
+        rows += x->dims[0] * x->dims[1];
+        (*count)++;
+    }
+    return mgi_require(run, *count > 0, "video transformer: there is no text") &&
+           mgi_require(run, rows <= INT32_MAX, "video transformer: there is too much text");
+}
+
+T *mgi_vt_text_forward(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples,
+                       T **mask)
+{
+    int64_t d = vt->config.dim, size;
+    int32_t dtype = vt->module.dtype;
+    T *part[MGI_ROLES], *only = NULL;
+    int count, n = 0;
+    *mask = NULL;
+    if (run->status != MGEN_OK || !streams_fit(run, vt, text, samples, &count))
+        return NULL;
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (text->x[i]) {
+            only = text->x[i];
+            part[n++] = project(run, &vt->stream[i], only, dtype);
+        }
+    /* One stream is what it is; of several, the padding of all goes to the end: what is attended to does not
+     * depend on the other samples of the batch. */
+    size = count > 1 ? longest(text, samples) : only->dims[1];
+    T *places = count > 1 ? mgi_new(run, MGK_I32, MGI_DIMS(samples, size)) : NULL;
+    *mask = mgi_new(run, MGK_U8, MGI_DIMS(samples, size));
+    if (!*mask || (count > 1 && !places))
+        return NULL;
+    write_places(run, text, places, *mask);
+    if (count == 1)
+        return part[0];
+    for (int i = 0; i < count; i++) { /* f32: the gradient of a table is */
+        T *flat = mgi_cast(run, part[i], MGK_F32);
+        part[i] = flat ? mgi_reshape(run, flat, MGI_DIMS(flat->count / d, d)) : NULL;
+    }
+    return mgi_cast(run, mgi_embedding(run, places, mgi_concat(run, part, count)), dtype);
+}
+
+/* -- configuration ---------------------------------------------------------------------------- */
+
+mgen_status mgi_vt_text_read(mgen_context *ctx, const mgi_json *json, int64_t width[MGI_ROLES])
+{
+    static const char *const keys[] = {"ul2", "byt5", "metaclip", NULL};
+    const mgi_json *text = mgi_json_find(json, "text");
+    if (!text) /* before there were streams */
+        return mgi_json_get_int(ctx, json, "text_dim", true, 1, 65536, &width[MGI_ROLE_UL2]);
+    if (mgi_json_find(json, "text_dim") || text->kind != MGI_JSON_OBJECT || !text->child)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"text\" must be an object of the streams' widths, such as {\"ul2\": "
+                        "128}, and stands instead of \"text_dim\"");
+    MGI_TRY(mgi_json_only_keys(ctx, text, keys));
+    for (int i = 0; i < MGI_ROLES; i++)
+        MGI_TRY(mgi_json_get_int(ctx, text, mgi_role_key[i], false, 1, 65536, &width[i]));
+    return MGEN_OK;
+}
+
+void mgi_vt_text_write(mgi_json_writer *w, const int64_t width[MGI_ROLES])
+{
+    mgi_json_open(w, "text", '{');
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (width[i])
+            mgi_json_put_int(w, mgi_role_key[i], width[i]);
+    mgi_json_close(w, '}');
+}
