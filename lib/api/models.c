@@ -177,7 +177,7 @@ mgen_status mgen_tae_get_info(const mgen_tae *tae, mgen_model_info *info)
     mgen_model_info ours = {
         .channels = (uint32_t)c->latent_channels,
         .spatial_factor = (uint32_t)mgi_tae_factor(c),
-        .temporal_factor = c->temporal ? (uint32_t)mgi_tae_factor(c) : 1,
+        .temporal_factor = (uint32_t)mgi_tae_time_factor(c),
     };
     return info_out(&tae->handle, &tae->net.module, &ours, info);
 }

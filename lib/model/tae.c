@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * The network, top to bottom:
  *
- *   encoder  conv in; per level: residual blocks, then (but for the last) a conv of stride 2;
- *            SiLU, conv out to 2C channels
- *   decoder  conv in; per level from the smallest: residual blocks, then (but for the last) nearest
- *            x2 and a conv; SiLU, conv out to 3 channels
- *   block    x + conv(SiLU(conv(SiLU(x)))), the second conv starting small
+ *   encoder  conv in; per level: residual blocks, then (but for the last) a conv of stride 2; middle;
+ *            act, conv out to 2C channels
+ *   decoder  conv in; middle; per level from the smallest: residual blocks, then (but for the last)
+ *            nearest x2 and a conv; act, conv out to 3 channels
+ *   block    x + conv(act(conv(act(x)))), the second conv starting small
+ *   act      SiLU, after a group norm if there is one, over each frame
  *   conv     3x3 in space, then (temporal) 3 in time with replicated edge frames, which starts as the
  *            identity and carries the stride in time
+ *   middle   nothing or, with attention: block, attention in space, (temporal) in time, block
  *
- * There is no group norm: at this size it made training worse (flat colour lives in the mean that it
- * removes).
+ * The toybox's model has no group norm: flat colour lives in the mean that it removes.
  */
 #include "model/tae.h"
 
@@ -21,11 +22,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NORM_EPS 1e-6f
+enum { HEAD_MAX = 256 };
+
 static void conv_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_conv *conv, int64_t cin,
                       int64_t cout, float gain, const char *name)
 {
     float scale = gain / sqrtf(9.0f * (float)cin);
-    conv->stride = 1;
+    conv->stride = conv->time_stride = 1;
     conv->w = mgi_param_add(
         m,
         (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = scale, .decay = 1.0f, .operand = true},
@@ -40,14 +44,63 @@ static void conv_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_conv *conv
                              "%s.time.bias", name);
 }
 
+static void norm_make(mgi_module *m, mgi_tae_norm *norm, int64_t channels, int64_t groups,
+                      const char *name)
+{
+    norm->groups = groups;
+    norm->w = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ONE}, MGI_DIMS(channels),
+                            "%s.weight", name);
+    norm->b = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ZERO}, MGI_DIMS(channels),
+                            "%s.bias", name);
+}
+
 static void block_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_block *block,
-                       int64_t channels, const char *side, int level, int index)
+                       int64_t channels, const char *place)
 {
     char name[64];
-    snprintf(name, sizeof name, "%s.level%d.block%d.conv1", side, level, index);
-    conv_make(m, c, &block->first, channels, channels, 1.4f, name);
-    snprintf(name, sizeof name, "%s.level%d.block%d.conv2", side, level, index);
-    conv_make(m, c, &block->second, channels, channels, 0.1f, name);
+    for (int i = 0; i < 2; i++) {
+        if (c->groups) {
+            snprintf(name, sizeof name, "%s.norm%d", place, i + 1);
+            norm_make(m, &block->norm[i], channels, c->groups, name);
+        }
+        snprintf(name, sizeof name, "%s.conv%d", place, i + 1);
+        conv_make(m, c, i ? &block->second : &block->first, channels, channels, i ? 0.1f : 1.4f,
+                  name);
+    }
+}
+
+static void attention_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_attention *a,
+                           int64_t channels, float gain, const char *place)
+{
+    mgi_param_spec spec = {.init = MGI_INIT_NORMAL, .decay = 1.0f, .operand = true};
+    char name[64];
+    spec.scale = 1.0f / sqrtf((float)channels);
+    snprintf(name, sizeof name, "%s.norm", place);
+    norm_make(m, &a->norm, channels, c->groups ? c->groups : 1, name);
+    a->qkv_w = mgi_param_add(m, spec, MGI_DIMS(3 * channels, channels), "%s.qkv.weight", place);
+    a->qkv_b = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ZERO}, MGI_DIMS(3 * channels),
+                             "%s.qkv.bias", place);
+    spec.scale *= gain;
+    a->out_w = mgi_param_add(m, spec, MGI_DIMS(channels, channels), "%s.out.weight", place);
+    a->out_b = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ZERO}, MGI_DIMS(channels),
+                             "%s.out.bias", place);
+}
+
+static void middle_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_middle *middle,
+                        const char *side)
+{
+    int64_t channels = c->channels[c->levels - 1];
+    char place[64];
+    snprintf(place, sizeof place, "%s.middle.block0", side);
+    block_make(m, c, &middle->first, channels, place);
+    snprintf(place, sizeof place, "%s.middle.attention", side);
+    attention_make(m, c, &middle->space, channels, 0.1f, place);
+    if (c->temporal) {
+        snprintf(place, sizeof place, "%s.middle.attention.time", side);
+        attention_make(m, c, &middle->time, channels, 0.0f, place);
+    }
+    snprintf(place, sizeof place, "%s.middle.block1", side);
+    block_make(m, c, &middle->second, channels, place);
 }
 
 static void side_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_side *side, bool encoder)
@@ -59,17 +112,30 @@ static void side_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_side *side
     int64_t final_out = encoder ? 2 * c->latent_channels : 3;
     snprintf(text, sizeof text, "%s.in", name);
     conv_make(m, c, &side->in, first_in, c->channels[encoder ? 0 : last], 1.0f, text);
+    if (c->attention && !encoder)
+        middle_make(m, c, &side->middle, name);
     for (int k = 0; k <= last; k++) {
         int level = encoder ? k : last - k;
-        for (int i = 0; i < c->blocks; i++)
-            block_make(m, c, &side->block[level][i], c->channels[level], name, level, i);
+        for (int i = 0; i < c->blocks; i++) {
+            snprintf(text, sizeof text, "%s.level%d.block%d", name, level, i);
+            block_make(m, c, &side->block[level][i], c->channels[level], text);
+        }
         if (k == last)
             break;
         int to = encoder ? level + 1 : level - 1;
         snprintf(text, sizeof text, "%s.level%d.%s", name, level, encoder ? "down" : "up");
         conv_make(m, c, &side->change[level], c->channels[level], c->channels[to], 1.0f, text);
+        bool times = c->temporal && !c->keeps_time[encoder ? level : to];
         side->change[level].stride = encoder ? 2 : 1;
+        side->change[level].time_stride = encoder && times ? 2 : 1;
         side->change[level].up = !encoder;
+        side->change[level].time_up = !encoder && times;
+    }
+    if (c->attention && encoder)
+        middle_make(m, c, &side->middle, name);
+    if (c->groups) {
+        snprintf(text, sizeof text, "%s.norm_out", name);
+        norm_make(m, &side->norm_out, c->channels[encoder ? last : 0], c->groups, text);
     }
     snprintf(text, sizeof text, "%s.out", name);
     conv_make(m, c, &side->out, c->channels[encoder ? last : 0], final_out, 1.0f, text);
@@ -101,17 +167,6 @@ void mgi_tae_finish(mgi_tae *tae)
     mgi_module_finish(&tae->module);
 }
 
-int64_t mgi_tae_factor(const mgi_tae_config *config)
-{
-    return (int64_t)1 << (config->levels - 1);
-}
-
-int64_t mgi_tae_latent_frames(const mgi_tae_config *config, int64_t frames)
-{
-    int64_t factor = config->temporal ? mgi_tae_factor(config) : 1;
-    return (frames + factor - 1) / factor;
-}
-
 /* -- forward ---------------------------------------------------------------------------------- */
 
 T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x)
@@ -133,11 +188,19 @@ T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x)
 T *mgi_tae_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64_t after)
 {
     return mgi_conv2d(run, x, mgi_value(c->tw), mgi_value(c->tb),
-                      (mgi_conv_options){.stride_h = c->stride,
+                      (mgi_conv_options){.stride_h = c->time_stride,
                                          .stride_w = 1,
                                          .pad_top = before,
                                          .pad_bottom = after,
                                          .pad_mode = MGK_PAD_REPLICATE});
+}
+
+/* (B,T,H,W,C) as (B T,H,W,C). */
+static T *as_frames(mgi_run *run, T *x)
+{
+    return x ? mgi_reshape(run, x,
+                           MGI_DIMS(x->dims[0] * x->dims[1], x->dims[2], x->dims[3], x->dims[4]))
+             : NULL;
 }
 
 /* x (B,T,H,W,C): space first, frame by frame; then time, pixel by pixel. */
@@ -146,16 +209,15 @@ static T *conv(mgi_run *run, const mgi_tae_conv *c, T *x)
     if (!x)
         return NULL;
     int64_t b = x->dims[0], t = x->dims[1];
-    T *y = mgi_reshape(run, x, MGI_DIMS(b * t, x->dims[2], x->dims[3], x->dims[4]));
-    y = mgi_tae_space(run, c, y);
+    T *y = mgi_tae_space(run, c, as_frames(run, x));
     if (!y)
         return NULL;
     int64_t h = y->dims[1], w = y->dims[2], ch = y->dims[3];
     if (c->tw) {
-        if (c->up && !(y = mgi_resize_nearest(
-                           run, mgi_reshape(run, y, MGI_DIMS(b, t, 1, h * w * ch)), 2, 1)))
+        if (c->time_up && !(y = mgi_resize_nearest(
+                                run, mgi_reshape(run, y, MGI_DIMS(b, t, 1, h * w * ch)), 2, 1)))
             return NULL;
-        t = c->up ? 2 * t : t;
+        t = c->time_up ? 2 * t : t;
         y = mgi_tae_time(run, c, mgi_reshape(run, y, MGI_DIMS(b, t, h * w, ch)), 1, 1);
         if (!y)
             return NULL;
@@ -164,17 +226,91 @@ static T *conv(mgi_run *run, const mgi_tae_conv *c, T *x)
     return mgi_reshape(run, y, MGI_DIMS(b, t, h, w, ch));
 }
 
-static T *silu(mgi_run *run, T *x)
+T *mgi_tae_activate(mgi_run *run, const mgi_tae_norm *n, T *x)
 {
-    return mgi_unary(run, x, MGK_UNARY_SILU);
+    return n->w ? mgi_group_norm(run, x, n->groups, NORM_EPS, n->w->value, n->b->value, true)
+                : mgi_unary(run, x, MGK_UNARY_SILU);
+}
+
+static T *act(mgi_run *run, const mgi_tae_norm *n, T *x)
+{
+    T *y = mgi_tae_activate(run, n, as_frames(run, x));
+    return y ? mgi_reshape(run, y, 5, x->dims) : NULL;
 }
 
 static T *block(mgi_run *run, const mgi_tae_block *b, T *x)
 {
     int64_t mark = mgi_scope_push(run);
-    T *h = conv(run, &b->first, silu(run, x));
-    h = conv(run, &b->second, silu(run, h));
+    T *h = conv(run, &b->first, act(run, &b->norm[0], x));
+    h = conv(run, &b->second, act(run, &b->norm[1], h));
     return mgi_scope_pop(run, mark, mgi_add(run, x, h));
+}
+
+/* Heads as few as the kernel's widest allows. */
+static int64_t head_count(int64_t channels)
+{
+    int64_t heads = (channels + HEAD_MAX - 1) / HEAD_MAX;
+    while (channels % heads)
+        heads++;
+    return heads;
+}
+
+/* What attention adds, from normalised sequences (N,S,C). */
+static T *attended(mgi_run *run, const mgi_tae_attention *a, T *x)
+{
+    T *qkv = mgi_linear(run, x, mgi_value(a->qkv_w), mgi_value(a->qkv_b));
+    if (!qkv)
+        return NULL;
+    int64_t c = x->dims[2], heads = head_count(c), width = c / heads;
+    qkv = mgi_reshape(run, qkv, MGI_DIMS(x->dims[0], x->dims[1], 3, heads, width));
+    T *y = mgi_self_attention(run, qkv, NULL, NULL, 1.0f / sqrtf((float)width));
+    return mgi_linear(run, y, mgi_value(a->out_w), mgi_value(a->out_b));
+}
+
+static T *normed(mgi_run *run, const mgi_tae_norm *n, T *x)
+{
+    return mgi_group_norm(run, x, n->groups, NORM_EPS, n->w->value, n->b->value, false);
+}
+
+T *mgi_tae_attend(mgi_run *run, const mgi_tae_attention *a, T *x)
+{
+    if (!x)
+        return NULL;
+    int64_t mark = mgi_scope_push(run);
+    T *h = normed(run, &a->norm, x);
+    if (h)
+        h = mgi_reshape(run, h, MGI_DIMS(x->dims[0], x->dims[1] * x->dims[2], x->dims[3]));
+    h = attended(run, a, h);
+    return mgi_scope_pop(run, mark, h ? mgi_add(run, x, mgi_reshape(run, h, 4, x->dims)) : NULL);
+}
+
+/* Attention over the frames of each pixel. */
+static T *attend_in_time(mgi_run *run, const mgi_tae_attention *a, T *x)
+{
+    static const int32_t swap[] = {0, 2, 1, 3};
+    if (!x)
+        return NULL;
+    int64_t mark = mgi_scope_push(run), b = x->dims[0], t = x->dims[1], c = x->dims[4],
+            pixels = x->dims[2] * x->dims[3];
+    T *h = normed(run, &a->norm, as_frames(run, x));
+    h = h ? mgi_permute(run, mgi_reshape(run, h, MGI_DIMS(b, t, pixels, c)), swap) : NULL;
+    h = h ? attended(run, a, mgi_reshape(run, h, MGI_DIMS(b * pixels, t, c))) : NULL;
+    h = h ? mgi_permute(run, mgi_reshape(run, h, MGI_DIMS(b, pixels, t, c)), swap) : NULL;
+    return mgi_scope_pop(run, mark, h ? mgi_add(run, x, mgi_reshape(run, h, 5, x->dims)) : NULL);
+}
+
+/* Takes x. */
+static T *middle(mgi_run *run, const mgi_tae_middle *m, T *x)
+{
+    int64_t mark = mgi_scope_push(run);
+    T *h = block(run, &m->first, x);
+    T *y = mgi_tae_attend(run, &m->space, as_frames(run, h));
+    y = y ? mgi_reshape(run, y, 5, h->dims) : NULL;
+    if (m->time.qkv_w)
+        y = attend_in_time(run, &m->time, y);
+    y = mgi_scope_pop(run, mark, block(run, &m->second, y));
+    mgi_drop(run, x);
+    return y;
 }
 
 /* One conv in a scope of its own; drops its input, which nothing else uses. */
@@ -192,6 +328,8 @@ static T *side(mgi_run *run, const mgi_tae *tae, const mgi_tae_side *s, bool enc
     int64_t mark = mgi_scope_push(run), unit = encoder ? ENCODER : DECODER;
     mgi_unit_enter(run, (void *)&tae->module, unit);
     x = step(run, &s->in, mgi_cast(run, x, tae->module.dtype));
+    if (tae->config.attention && !encoder)
+        x = middle(run, &s->middle, x);
     for (int k = 0; k <= last; k++) {
         int level = encoder ? k : last - k;
         for (int i = 0; i < tae->config.blocks; i++) {
@@ -205,7 +343,9 @@ static T *side(mgi_run *run, const mgi_tae *tae, const mgi_tae_side *s, bool enc
             x = y;
         }
     }
-    x = mgi_cast(run, step(run, &s->out, silu(run, x)), MGK_F32);
+    if (tae->config.attention && encoder)
+        x = middle(run, &s->middle, x);
+    x = mgi_cast(run, step(run, &s->out, act(run, &s->norm_out, x)), MGK_F32);
     mgi_unit_exit(run, (void *)&tae->module, unit);
     return mgi_scope_pop(run, mark, x);
 }
@@ -228,41 +368,4 @@ T *mgi_tae_decode(mgi_run *run, const mgi_tae *tae, T *z)
                      "tae: z is not (B,T,H,W,C)"))
         return NULL;
     return side(run, tae, &tae->decoder, false, z);
-}
-
-/* -- configuration ---------------------------------------------------------------------------- */
-
-mgen_status mgi_tae_config_read(mgen_context *ctx, const mgi_json *json, mgi_tae_config *out)
-{
-    static const char *const keys[] = {"channels", "latent_channels", "blocks", "temporal", NULL};
-    mgi_tae_config c = {.temporal = true};
-    int64_t blocks = 0;
-    MGI_TRY(mgi_json_only_keys(ctx, json, keys));
-    const mgi_json *channels = mgi_json_find(json, "channels");
-    if (!channels || channels->kind != MGI_JSON_ARRAY || channels->i < 1 ||
-        channels->i > MGI_TAE_LEVELS_MAX)
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"channels\" must be a list of 1 to %d numbers",
-                        MGI_TAE_LEVELS_MAX);
-    for (const mgi_json *e = channels->child; e; e = e->next) {
-        if (e->kind != MGI_JSON_INT || e->i < 1 || e->i > 65536)
-            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"channels\" has an entry that is not 1..65536");
-        c.channels[c.levels++] = e->i;
-    }
-    MGI_TRY(mgi_json_get_int(ctx, json, "latent_channels", true, 1, 4096, &c.latent_channels));
-    MGI_TRY(mgi_json_get_int(ctx, json, "blocks", true, 1, MGI_TAE_BLOCKS_MAX, &blocks));
-    MGI_TRY(mgi_json_get_bool(ctx, json, "temporal", false, &c.temporal));
-    c.blocks = (int)blocks;
-    *out = c;
-    return MGEN_OK;
-}
-
-void mgi_tae_config_write(mgi_json_writer *w, const mgi_tae_config *c)
-{
-    mgi_json_open(w, "channels", '[');
-    for (int i = 0; i < c->levels; i++)
-        mgi_json_put_int(w, NULL, c->channels[i]);
-    mgi_json_close(w, ']');
-    mgi_json_put_int(w, "latent_channels", c->latent_channels);
-    mgi_json_put_int(w, "blocks", c->blocks);
-    mgi_json_put_bool(w, "temporal", c->temporal);
 }

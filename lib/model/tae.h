@@ -18,25 +18,49 @@ typedef struct mgi_tae_config {
     int levels;                           /* levels - 1 halvings of height, width and time */
     int64_t channels[MGI_TAE_LEVELS_MAX]; /* full resolution first */
     int64_t latent_channels;
-    int blocks;    /* residual blocks a level and side */
-    bool temporal; /* false: 2D */
+    int blocks;                          /* residual blocks a level and side */
+    bool temporal;                       /* false: 2D */
+    bool keeps_time[MGI_TAE_LEVELS_MAX]; /* what follows level k halves space only */
+    int64_t groups;                      /* of the group norm before each activation; 0: none */
+    bool attention; /* in the middle of each side, between two blocks: in space, then in time */
+    int64_t tile_frames,
+        tile_overlap; /* films longer than a tile run in tiles; 0: piece by piece (tae_stream.h) */
 } mgi_tae_config;
 
 /* A 3x3 convolution and the convolution in time after it (NULL in the 2D model). */
 typedef struct mgi_tae_conv {
     mgi_param *w, *b, *tw, *tb;
-    int64_t stride; /* 2: halves space, and time if temporal */
-    bool up;        /* doubles space, and time, before convolving */
+    int64_t stride, time_stride; /* 2: halves it */
+    bool up, time_up;            /* doubles it before convolving */
 } mgi_tae_conv;
 
+typedef struct mgi_tae_norm {
+    mgi_param *w, *b; /* NULL: no norm */
+    int64_t groups;
+} mgi_tae_norm;
+
 typedef struct mgi_tae_block {
+    mgi_tae_norm norm[2];
     mgi_tae_conv first, second;
 } mgi_tae_block;
 
+/* x + out(attention(qkv(norm(x)))). In time it starts as the identity. */
+typedef struct mgi_tae_attention {
+    mgi_tae_norm norm;
+    mgi_param *qkv_w, *qkv_b, *out_w, *out_b; /* NULL: no attention */
+} mgi_tae_attention;
+
+typedef struct mgi_tae_middle {
+    mgi_tae_block first, second;
+    mgi_tae_attention space, time;
+} mgi_tae_middle;
+
 typedef struct mgi_tae_side {
     mgi_tae_conv in, out;
+    mgi_tae_norm norm_out;
     mgi_tae_block block[MGI_TAE_LEVELS_MAX][MGI_TAE_BLOCKS_MAX];
     mgi_tae_conv change[MGI_TAE_LEVELS_MAX]; /* between levels */
+    mgi_tae_middle middle;                   /* at the smallest level, if config.attention */
 } mgi_tae_side;
 
 typedef struct mgi_tae {
@@ -52,18 +76,23 @@ void mgi_tae_config_write(mgi_json_writer *w, const mgi_tae_config *config);
 mgen_status mgi_tae_init(mgi_tae *tae, mgen_context *ctx, const mgi_tae_config *config);
 void mgi_tae_finish(mgi_tae *tae);
 
-int64_t mgi_tae_factor(const mgi_tae_config *config); /* 8 with four levels */
-int64_t mgi_tae_latent_frames(const mgi_tae_config *config, int64_t frames); /* ceil(frames / 8) */
+/* Pixels a latent's side, and frames a latent frame: 8 and 8 with four levels that all halve time. */
+int64_t mgi_tae_factor(const mgi_tae_config *config);
+int64_t mgi_tae_time_factor(const mgi_tae_config *config);
+int64_t mgi_tae_latent_frames(const mgi_tae_config *config, int64_t frames); /* rounded up */
 
-/* x (B,T,H,W,3) in [-1,1] -> (B,ceil(T/8),H/8,W/8,2C): mean and log variance. H and W: multiples of 8.
- * Results are f32, whatever the module computes in. */
+/* With factors of 8: x (B,T,H,W,3) in [-1,1] -> (B,ceil(T/8),H/8,W/8,2C): mean and log variance. H and W:
+ * multiples of 8. Results are f32, whatever the module computes in. */
 T *mgi_tae_encode(mgi_run *run, const mgi_tae *tae, T *x);
 /* z (B,T,H,W,C) -> (B,8T,8H,8W,3). */
 T *mgi_tae_decode(mgi_run *run, const mgi_tae *tae, T *z);
 
-/* The two halves of a convolution, for tae_stream.c: in space (frames,H,W,C); in time (B,T,HW,C), with
- * so many copies of the first and the last frame around it (after the enlargement in time, if any). */
+/* For tae_stream.c, on (frames,H,W,C). The activation, after its norm, if any, over each frame. The two
+ * halves of a convolution: in space; in time (B,T,HW,C), with so many copies of the first and the last frame
+ * around it (after the enlargement in time, if any). Attention within each frame. */
+T *mgi_tae_activate(mgi_run *run, const mgi_tae_norm *n, T *x);
 T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x);
 T *mgi_tae_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64_t after);
+T *mgi_tae_attend(mgi_run *run, const mgi_tae_attention *a, T *x);
 
 #endif

@@ -4,7 +4,7 @@
  * A level runs as a whole on what it is given. Between levels the decoder cuts into pieces before it
  * doubles them, and runs each through all finer levels before the next: the most frames that any level
  * ever holds is a piece and the few that are late. */
-#include "model/tae_stream.h"
+#include "model/tae_tiles.h"
 
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/pointwise/pointwise.h"
@@ -27,8 +27,7 @@ static int64_t frame_size(const T *x)
     return x->dims[1] * x->dims[2] * x->dims[3];
 }
 
-/* a then b; takes both. */
-static T *joined(mgi_run *run, T *a, T *b)
+T *mgi_tae_joined(mgi_run *run, T *a, T *b)
 {
     if (!a || !b)
         return a ? a : b;
@@ -41,7 +40,7 @@ static T *joined(mgi_run *run, T *a, T *b)
     return y;
 }
 
-static T *part(mgi_run *run, T *x, int64_t first, int64_t frames)
+T *mgi_tae_part(mgi_run *run, T *x, int64_t first, int64_t frames)
 {
     T *y = NULL;
     if (!x || frames < 1 || !mgi_ok(run, mgi_tensor_rows(x, first, frames, &y)))
@@ -49,16 +48,14 @@ static T *part(mgi_run *run, T *x, int64_t first, int64_t frames)
     return mgi_scope_add(run, y);
 }
 
-/* Into the scope what *kept holds. */
-static T *recall(mgi_run *run, T **kept)
+T *mgi_tae_recall(mgi_run *run, T **kept)
 {
     T *x = *kept;
     *kept = NULL;
     return x ? mgi_scope_add(run, x) : NULL;
 }
 
-/* Keep a copy of the frames from `first` on beyond all scopes. */
-static void keep(mgi_run *run, T **kept, T *x, int64_t first)
+void mgi_tae_keep(mgi_run *run, T **kept, T *x, int64_t first)
 {
     if (!x || first >= x->dims[0])
         return;
@@ -75,7 +72,7 @@ static void keep(mgi_run *run, T **kept, T *x, int64_t first)
 /* Each frame twice, if the convolution doubles time. Takes x. */
 static T *doubled(mgi_run *run, const mgi_tae_conv *c, T *x)
 {
-    if (!x || !c->up)
+    if (!x || !c->time_up)
         return x;
     int64_t h = x->dims[1], w = x->dims[2], ch = x->dims[3], t = x->dims[0];
     T *y = mgi_resize_nearest(run, mgi_reshape(run, x, MGI_DIMS(1, t, 1, h * w * ch)), 2, 1);
@@ -93,12 +90,12 @@ static T *convolve_time(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, 
         y = mgi_tae_time(run, c, mgi_reshape(run, x, MGI_DIMS(1, t, h * w, ch)), before, after);
         y = y ? mgi_reshape(run, y, MGI_DIMS(y->dims[1], h, w, y->dims[3])) : NULL;
     }
-    int64_t used = y ? y->dims[0] * c->stride - before : 0;
+    int64_t used = y ? y->dims[0] * c->time_stride - before : 0;
     m->begun = m->begun || y;
     if (last)
         *m = (mgi_tae_memory){NULL, false};
     else
-        keep(run, &m->kept, x, used);
+        mgi_tae_keep(run, &m->kept, x, used);
     return y;
 }
 
@@ -107,7 +104,7 @@ static T *timed(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bo
 {
     if (!c->tw || run->status != MGEN_OK)
         return x;
-    T *all = joined(run, recall(run, &m->kept), doubled(run, c, x));
+    T *all = mgi_tae_joined(run, mgi_tae_recall(run, &m->kept), doubled(run, c, x));
     if (!all)
         return NULL;
     T *y = convolve_time(run, c, m, all, last);
@@ -121,36 +118,48 @@ static T *convolve(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x,
     return mgi_scope_pop(run, mark, timed(run, c, m, x ? mgi_tae_space(run, c, x) : NULL, last));
 }
 
-/* SiLU, then the convolution. */
-static T *activated(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bool last)
+/* The activation, then the convolution. */
+static T *activated(mgi_run *run, const mgi_tae_norm *n, const mgi_tae_conv *c, mgi_tae_memory *m,
+                    T *x, bool last)
 {
     int64_t mark = mgi_scope_push(run);
-    T *h = x ? mgi_unary(run, x, MGK_UNARY_SILU) : NULL;
+    T *h = x ? mgi_tae_activate(run, n, x) : NULL;
     T *y = h ? mgi_tae_space(run, c, h) : NULL;
     mgi_drop(run, h);
     return mgi_scope_pop(run, mark, timed(run, c, m, y, last));
 }
 
-/* x + conv(SiLU(conv(SiLU(x)))); takes x, part of which waits for its residual. */
+/* x + conv(act(conv(act(x)))); takes x, part of which waits for its residual. */
 static T *block(mgi_run *run, const mgi_tae_block *b, mgi_tae_block_memory *m, T *x, bool last)
 {
     int64_t mark = mgi_scope_push(run);
-    T *h = activated(run, &b->first, &m->first, x, last);
-    T *residual = activated(run, &b->second, &m->second, h, last);
+    T *h = activated(run, &b->norm[0], &b->first, &m->first, x, last);
+    T *residual = activated(run, &b->norm[1], &b->second, &m->second, h, last);
     mgi_drop(run, h);
-    T *all = joined(run, recall(run, &m->waiting), x), *y = NULL;
+    T *all = mgi_tae_joined(run, mgi_tae_recall(run, &m->waiting), x), *y = NULL;
     int64_t ready = residual ? residual->dims[0] : 0;
     if (!last)
-        keep(run, &m->waiting, all, ready);
+        mgi_tae_keep(run, &m->waiting, all, ready);
     if (residual)
-        y = mgi_add(run, part(run, all, 0, ready), residual);
+        y = mgi_add(run, mgi_tae_part(run, all, 0, ready), residual);
     mgi_drop(run, all);
     return mgi_scope_pop(run, mark, y);
 }
 
+/* Takes x. */
+static T *middle(mgi_run *run, const mgi_tae_middle *m, mgi_tae_block_memory memory[2], T *x,
+                 bool last)
+{
+    int64_t mark = mgi_scope_push(run);
+    T *h = block(run, &m->first, &memory[0], x, last);
+    T *y = mgi_tae_attend(run, &m->space, h);
+    mgi_drop(run, h);
+    return mgi_scope_pop(run, mark, block(run, &m->second, &memory[1], y, last));
+}
+
 /* -- levels ----------------------------------------------------------------------------------- */
 
-static void emit(mgi_tae_stream *s, T *x)
+void mgi_tae_emit(mgi_tae_stream *s, T *x)
 {
     mgi_run *run = s->run;
     T *y = mgi_cast(run, x, MGK_F32);
@@ -183,20 +192,25 @@ static void run_levels(mgi_tae_stream *s, int k, T *x, bool last)
     bool encodes = s->direction == MGI_TAE_ENCODES;
     int end = s->tae->config.levels - 1, level = encodes ? k : end - k;
     const mgi_tae_side *side = encodes ? &s->tae->encoder : &s->tae->decoder;
+    bool attends = s->tae->config.attention;
     int64_t mark = mgi_scope_push(run);
+    if (attends && !encodes && k == 0)
+        x = middle(run, &side->middle, s->middle, x, last);
     for (int i = 0; i < s->tae->config.blocks && run->status == MGEN_OK; i++)
         x = block(run, &side->block[level][i], &s->block[level][i], x, last);
+    if (attends && encodes && k == end)
+        x = middle(run, &side->middle, s->middle, x, last);
     if (k == end) {
-        T *y = activated(run, &side->out, &s->out, x, last);
+        T *y = activated(run, &side->norm_out, &side->out, &s->out, x, last);
         mgi_drop(run, x);
-        emit(s, y);
+        mgi_tae_emit(s, y);
     } else if (x || last) {
         int64_t frames = x ? x->dims[0] : 0, at = 0, most = frames;
         if (x && !encodes) /* half a piece of the finest level: it is doubled */
             most = (mgi_tae_piece(x->dims[1] << level, x->dims[2] << level) + 1) / 2;
         do {
             int64_t n = frames - at < most ? frames - at : most;
-            run_change(s, k, part(run, x, at, n), last && at + n == frames);
+            run_change(s, k, mgi_tae_part(run, x, at, n), last && at + n == frames);
             at += n;
         } while (at < frames && run->status == MGEN_OK);
     }
@@ -214,6 +228,12 @@ void mgi_tae_stream_init(mgi_tae_stream *s, mgi_run *run, const mgi_tae *tae, in
     s->direction = direction;
     s->sink = sink;
     s->user = user;
+    const mgi_tae_config *c = &tae->config;
+    int64_t factor = mgi_tae_time_factor(c);
+    if (c->tile_frames)
+        mgi_tae_stream_tile(s, c->tile_frames, c->tile_overlap);
+    else if (c->attention && c->temporal)
+        mgi_tae_stream_tile(s, MGI_TAE_TILE_FRAMES, MGI_TAE_TILE_OVERLAP / factor * factor);
 }
 
 static void forget(mgi_tae_memory *m)
@@ -222,19 +242,28 @@ static void forget(mgi_tae_memory *m)
     *m = (mgi_tae_memory){NULL, false};
 }
 
+static void forget_block(mgi_tae_block_memory *m)
+{
+    forget(&m->first);
+    forget(&m->second);
+    mgi_tensor_release(m->waiting);
+    m->waiting = NULL;
+}
+
 void mgi_tae_stream_finish(mgi_tae_stream *s)
 {
     forget(&s->in);
     forget(&s->out);
     for (int i = 0; i < MGI_TAE_LEVELS_MAX; i++) {
         forget(&s->change[i]);
-        for (int k = 0; k < MGI_TAE_BLOCKS_MAX; k++) {
-            forget(&s->block[i][k].first);
-            forget(&s->block[i][k].second);
-            mgi_tensor_release(s->block[i][k].waiting);
-            s->block[i][k].waiting = NULL;
-        }
+        for (int k = 0; k < MGI_TAE_BLOCKS_MAX; k++)
+            forget_block(&s->block[i][k]);
     }
+    for (int i = 0; i < 2; i++)
+        forget_block(&s->middle[i]);
+    mgi_tensor_release(s->kept);
+    mgi_tensor_release(s->faded);
+    s->kept = s->faded = NULL;
 }
 
 static void push_piece(mgi_tae_stream *s, T *x, bool last)
@@ -266,10 +295,15 @@ mgen_status mgi_tae_stream_push(mgi_tae_stream *s, T *x, bool last)
     int64_t most = mgi_tae_piece(x->dims[2] * scale, x->dims[3] * scale);
     int64_t mark = mgi_scope_push(run);
     x = mgi_reshape(run, x, MGI_DIMS(frames, x->dims[2], x->dims[3], channels));
+    if (s->tile) {
+        mgi_tae_tiles_push(s, x, last);
+        mgi_scope_pop(run, mark, NULL);
+        return run->status;
+    }
     mgi_unit_enter(run, (void *)&s->tae->module, unit);
     for (int64_t at = 0; at < frames && run->status == MGEN_OK; at += most) {
         int64_t n = frames - at < most ? frames - at : most;
-        push_piece(s, part(run, x, at, n), last && at + n == frames);
+        push_piece(s, mgi_tae_part(run, x, at, n), last && at + n == frames);
     }
     mgi_unit_exit(run, (void *)&s->tae->module, unit);
     mgi_scope_pop(run, mark, NULL);

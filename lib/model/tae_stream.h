@@ -4,8 +4,8 @@
  * A convolution in time looks one frame back and one ahead, so each keeps the last frames that it was
  * given and answers one frame late; replicated frames stand at the two ends of the film only. What comes
  * out has the very bits that mgi_tae_encode() and mgi_tae_decode() give for the whole film, however it is
- * cut. (The report decodes overlapping tiles and blends them, an approximation: its networks lag too far
- * for its frames. Carrying the state makes that unneeded in time.)
+ * cut. Norms and attention within a frame change nothing in that; with attention in time, every frame looks
+ * at all others, and there is no such stream. (tae_tiles.h has the report's way, which is an approximation.)
  */
 #ifndef MGI_MODEL_TAE_STREAM_H
 #define MGI_MODEL_TAE_STREAM_H
@@ -36,9 +36,14 @@ typedef struct mgi_tae_stream {
     mgi_tae_sink *sink;
     void *user;
     mgi_tae_memory in, out, change[MGI_TAE_LEVELS_MAX];
+    mgi_tae_block_memory middle[2];
+    int64_t tile, tile_step,
+        fade;        /* 0: no tiles; else what is pushed at once and how far it moves on; frames */
+    T *kept, *faded; /* pushed, and still needed; the frames of a tile that are faded out */
     mgi_tae_block_memory block[MGI_TAE_LEVELS_MAX][MGI_TAE_BLOCKS_MAX];
 } mgi_tae_stream;
 
+/* With tiles where the configuration asks for them, or the model cannot do without. */
 void mgi_tae_stream_init(mgi_tae_stream *s, mgi_run *run, const mgi_tae *tae, int direction,
                          mgi_tae_sink *sink, void *user);
 void mgi_tae_stream_finish(mgi_tae_stream *s); /* also after a failure; before the run's end */
@@ -46,6 +51,14 @@ void mgi_tae_stream_finish(mgi_tae_stream *s); /* also after a failure; before t
 /* The next frames or latents (1,T,H,W,C); `last`: they end the film, and what is late comes out. Pieces of
  * any size; large ones are cut. Returns run->status. */
 mgen_status mgi_tae_stream_push(mgi_tae_stream *s, T *x, bool last);
+
+/* For tae_tiles.c, on (T,H,W,C), NULL for no frames. Joined: a then b; takes both. Keep: a copy of the frames
+ * from `first` on beyond all scopes; recall: back into the scope. Emit: in f32, to the sink. */
+T *mgi_tae_joined(mgi_run *run, T *a, T *b);
+T *mgi_tae_part(mgi_run *run, T *x, int64_t first, int64_t frames);
+void mgi_tae_keep(mgi_run *run, T **kept, T *x, int64_t first);
+T *mgi_tae_recall(mgi_run *run, T **kept);
+void mgi_tae_emit(mgi_tae_stream *s, T *x);
 
 /* Frames of height x width pixels that are worth handling at once: 1 to 4. */
 int64_t mgi_tae_piece(int64_t height, int64_t width);

@@ -190,7 +190,7 @@ mgen_status mgi_decode_film(mgen_context *ctx, const mgi_tae *tae, const float *
                             void *user)
 {
     mgi_run run;
-    int64_t all = 0, factor = tae->config.temporal ? mgi_tae_factor(&tae->config) : 1;
+    int64_t all = 0, factor = mgi_tae_time_factor(&tae->config);
     MGI_TRY(check_dims(ctx, dims, tae->config.latent_channels));
     if (!mgi_i64_mul(dims[0], factor, &all) || frames < 0 || frames > all)
         return mgi_fail(ctx, MGEN_E_INVALID, "%lld latent frames hold %lld frames, not %lld",

@@ -98,6 +98,8 @@ T *mgi_timestep_embed(mgi_run *run, T *t, int64_t dim);
 T *mgi_relative_bias(mgi_run *run, T *table, int64_t tokens, int64_t max_distance);
 /* x (B, S, D) + positions of S = grid tokens, from tables (frames, D), (rows, D), (columns, D). */
 T *mgi_position_add(mgi_run *run, T *x, T *frame, T *row, T *column, const int64_t grid[3]);
+/* Axis k of the result is axis axis[k] of x. */
+T *mgi_permute(mgi_run *run, T *x, const int32_t *axis);
 /* (B,T,H,W,C) -> (B, T/pt*H/ph*W/pw, pt*ph*pw*C), and back (`dims`: the five of the video). */
 T *mgi_patchify(mgi_run *run, T *x, int64_t pt, int64_t ph, int64_t pw);
 T *mgi_unpatchify(mgi_run *run, T *x, const int64_t dims[5], int64_t pt, int64_t ph, int64_t pw);

@@ -5,6 +5,7 @@
 #include "kernels/embedding/embedding.h"
 #include "kernels/flow/flow.h"
 #include "kernels/layout/layout.h"
+#include "kernels/layout/permute.h"
 #include "kernels/position/position.h"
 #include "kernels/random/random.h"
 
@@ -131,6 +132,43 @@ T *mgi_position_add(mgi_run *run, T *x, T *frame, T *row, T *column, const int64
                            .grid_w = grid[2]};
     mgi_run_launch(run, MGK_OP_position_add, &a);
     mgi_record(run, position_backward, y, (T *[]){x, frame, row, column}, 4, NULL, 0, &a, sizeof a);
+    return result(run, y);
+}
+
+/* -- axes ------------------------------------------------------------------------------------- */
+
+static void permute_backward(mgi_run *run, mgi_node *node)
+{
+    const mgk_permute_args *f = (const void *)node->args.bytes;
+    mgk_permute_args a = {.x = mgi_grad_in(node), .rank = f->rank};
+    a.y = mgi_grad_out(run, node, 0, &a.accumulate);
+    for (int k = 0; k < f->rank; k++) {
+        a.extent[k] = f->extent[f->axis[k]];
+        a.axis[f->axis[k]] = k;
+    }
+    if (a.y.p)
+        mgi_run_launch(run, MGK_OP_permute, &a);
+}
+
+T *mgi_permute(mgi_run *run, T *x, const int32_t *axis)
+{
+    int64_t dims[MGI_RANK_MAX];
+    if (run->status != MGEN_OK || !mgi_require(run, x != NULL, "permute: the input is missing"))
+        return NULL;
+    mgk_permute_args a = {.x = mgi_buf(x), .rank = x->rank};
+    for (int k = 0; k < x->rank; k++) {
+        if (!mgi_require(run, axis[k] >= 0 && axis[k] < x->rank, "permute: no such axis"))
+            return NULL;
+        dims[k] = x->dims[axis[k]];
+        a.extent[k] = x->dims[k];
+        a.axis[k] = axis[k];
+    }
+    T *y = mgi_new(run, x->dtype, x->rank, dims);
+    if (!y)
+        return NULL;
+    a.y = mgi_buf(y);
+    mgi_run_launch(run, MGK_OP_permute, &a);
+    mgi_record(run, permute_backward, y, &x, 1, NULL, 0, &a, sizeof a);
     return result(run, y);
 }
 

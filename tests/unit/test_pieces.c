@@ -26,14 +26,9 @@ static mgen_context *make_context(uint32_t threads)
     return make_context_of(threads, NULL);
 }
 
-static void make_tae(mgi_tae *tae, mgen_context *ctx, bool temporal, int blocks, int32_t dtype)
+static void fill_tae(mgi_tae *tae, mgen_context *ctx, const mgi_tae_config *config, int32_t dtype)
 {
-    mgi_tae_config config = {.levels = 4,
-                             .channels = {4, 6, 8, 20},
-                             .latent_channels = 3,
-                             .blocks = blocks,
-                             .temporal = temporal};
-    assert_int_equal(mgi_tae_init(tae, ctx, &config), MGEN_OK);
+    assert_int_equal(mgi_tae_init(tae, ctx, config), MGEN_OK);
     for (int64_t k = 0; k < tae->module.count; k++) {
         T *p = tae->module.params[k]->value;
         for (int64_t i = 0; i < p->count; i++)
@@ -41,6 +36,17 @@ static void make_tae(mgi_tae *tae, mgen_context *ctx, bool temporal, int blocks,
     }
     assert_int_equal(mgi_module_compute(&tae->module, dtype), MGEN_OK);
     mgi_module_refresh(&tae->module);
+}
+
+static void make_tae(mgi_tae *tae, mgen_context *ctx, bool temporal, int blocks, int32_t dtype)
+{
+    fill_tae(tae, ctx,
+             &(mgi_tae_config){.levels = 4,
+                               .channels = {4, 6, 8, 20},
+                               .latent_channels = 3,
+                               .blocks = blocks,
+                               .temporal = temporal},
+             dtype);
 }
 
 static T *random_film(mgi_run *run, int64_t frames, int64_t h, int64_t w, int64_t channels)
@@ -97,7 +103,7 @@ static void compare(const mgi_tae *tae, mgen_context *ctx, int64_t latents, int6
 {
     static const int64_t sizes[] = {1, 2, 3, 5, 7, 64};
     mgi_run run;
-    int64_t f = mgi_tae_factor(&tae->config), step = tae->config.temporal ? f : 1;
+    int64_t f = mgi_tae_factor(&tae->config), step = mgi_tae_time_factor(&tae->config);
     mgi_run_init(&run, ctx, false);
     T *z = random_film(&run, latents, h, w, 3);
     T *pixels = mgi_tae_decode(&run, tae, z);
@@ -155,6 +161,29 @@ static void test_image_model(void **state)
     compare(&tae, ctx, 1, 3, 2);
     compare(&tae, ctx, 6, 3, 2);
     mgi_tae_finish(&tae);
+    mgen_context_destroy(ctx);
+}
+
+/* Norms are over one frame, strides in time not everywhere; and the image model's attention. */
+static void test_norms(void **state)
+{
+    mgi_tae_config config = {.levels = 4,
+                             .channels = {4, 8, 8, 20},
+                             .latent_channels = 3,
+                             .blocks = 1,
+                             .temporal = true,
+                             .groups = 4};
+    (void)state;
+    mgen_context *ctx = make_context(2);
+    for (int i = 0; i < 3; i++) {
+        mgi_tae tae;
+        config.keeps_time[1] = i == 1;
+        config.temporal = i < 2;
+        config.attention = i == 2;
+        fill_tae(&tae, ctx, &config, i == 1 ? MGK_BF16 : MGK_F32);
+        compare(&tae, ctx, 5, 2, 3);
+        mgi_tae_finish(&tae);
+    }
     mgen_context_destroy(ctx);
 }
 
@@ -271,7 +300,7 @@ int main(void)
         cmocka_unit_test(test_bits),           cmocka_unit_test(test_image_model),
         cmocka_unit_test(test_every_variant),  cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_large_pictures), cmocka_unit_test(test_memory_is_flat),
-        cmocka_unit_test(test_refusal),
+        cmocka_unit_test(test_refusal),        cmocka_unit_test(test_norms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,6 +73,11 @@ static T *f_resize(mgi_run *run, T **in)
     return mgi_resize_nearest(run, in[0], 2, 3);
 }
 
+static T *f_permute(mgi_run *run, T **in)
+{
+    return mgi_permute(run, in[0], (const int32_t[]){2, 0, 3, 1});
+}
+
 static T *some_mask(mgi_run *run, int64_t b, int64_t s)
 {
     T *mask = mgi_new(run, MGK_U8, MGI_DIMS(b, s));
@@ -256,6 +261,7 @@ static const problem problems[] = {
      {{2, 1, 3, 4}, {4, 3, 1, 4}, {4}},
      {0}},
     {"resize_nearest", f_resize, 1, {4}, {{2, 3, 2, 5}}, {0}},
+    {"permute", f_permute, 1, {4}, {{2, 3, 4, 5}}, {0}},
     {"self attention", f_self_attention, 2, {5, 2}, {{2, 5, 3, 2, 4}, {2, 9}}, {0}},
     {"self attention, long", f_self_attention, 2, {5, 2}, {{1, 70, 3, 2, 8}, {2, 139}}, {0}},
     {"cross attention", f_cross_attention, 2, {4, 5}, {{2, 4, 2, 8}, {2, 6, 2, 2, 8}}, {0}},
