@@ -219,6 +219,29 @@ static void test_plateau(void **state)
     mgi_optimizer_finish(&o);
 }
 
+/* Every stage of the recipes that are delivered. */
+static void test_delivered(void **state)
+{
+    static const char *const stages[][9] = {
+        {"examples/models/toybox/recipe.json", "image_autoencoder", "tae", "video"},
+        {"examples/models/world/recipe.json", "image_autoencoder", "tae", "images", "joint",
+         "larger", "tune_a", "tune_b", "average"},
+        {"examples/05_recipe.json", "tae", "video"},
+    };
+    const char *source = getenv("MOVIEGEN_SOURCE");
+    char path[512];
+    mgi_stage s;
+    (void)state;
+    if (!source)
+        skip();
+    for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
+        snprintf(path, sizeof path, "%.300s/%s", source, stages[i][0]);
+        for (int k = 1; k < 9 && stages[i][k]; k++)
+            if (mgi_recipe_stage(ctx, path, stages[i][k], &s) != MGEN_OK)
+                fail_msg("%s", mgen_last_error(ctx));
+    }
+}
+
 static int begin(void **state)
 {
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
@@ -240,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_buckets),  cmocka_unit_test(test_average),
-        cmocka_unit_test(test_rates),    cmocka_unit_test(test_plateau)};
+        cmocka_unit_test(test_rates),    cmocka_unit_test(test_plateau),
+        cmocka_unit_test(test_delivered)};
     return cmocka_run_group_tests_name("recipe", tests, begin, end);
 }
