@@ -162,6 +162,36 @@ static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_co
                            r->stage.name, r->stage.start_from, name);
 }
 
+/* Of a model that is the same but for shorter position tables. */
+static mgen_status load_smaller(struct mgi_stage_run *r, const mgi_model_file *file,
+                                const mgi_vt_config *theirs)
+{
+    mgi_vt smaller;
+    MGI_TRY(mgi_vt_init(&smaller, r->ctx, theirs));
+    mgen_status status =
+        mgi_module_load(&smaller.module, &file->weights, file->weights_name, false);
+    if (status == MGEN_OK)
+        mgi_vt_grow(&r->video, &smaller);
+    mgi_vt_finish(&smaller);
+    return status;
+}
+
+static mgen_status load_video(struct mgi_stage_run *r, const char *name, const mgi_model_file *file,
+                              const mgi_vt_config *theirs)
+{
+    const mgi_vt_config *ours = &r->stage.video;
+    mgi_vt_config grown = *theirs;
+    grown.frames_max = ours->frames_max < grown.frames_max ? grown.frames_max : ours->frames_max;
+    grown.rows_max = ours->rows_max < grown.rows_max ? grown.rows_max : ours->rows_max;
+    grown.columns_max =
+        ours->columns_max < grown.columns_max ? grown.columns_max : ours->columns_max;
+    bool grows = grown.frames_max > theirs->frames_max || grown.rows_max > theirs->rows_max ||
+                 grown.columns_max > theirs->columns_max;
+    MGI_TRY(check_start(r, name, write_video, &grown, ours));
+    return grows ? load_smaller(r, file, theirs)
+                 : mgi_module_load(&r->video.module, &file->weights, file->weights_name, false);
+}
+
 static mgen_status start_video(struct mgi_stage_run *r)
 {
     mgi_model_file file;
@@ -171,9 +201,7 @@ static mgen_status start_video(struct mgi_stage_run *r)
     MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, "video-transformer", &file));
     mgen_status status = mgi_vt_config_read(r->ctx, file.config, &theirs);
     if (status == MGEN_OK)
-        status = check_start(r, name, write_video, &theirs, &r->stage.video);
-    if (status == MGEN_OK)
-        status = mgi_module_load(&r->video.module, &file.weights, file.weights_name, false);
+        status = load_video(r, name, &file, &theirs);
     mgi_model_file_close(r->ctx, &file);
     return status;
 }

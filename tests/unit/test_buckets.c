@@ -232,12 +232,64 @@ static void test_start_from(void **state)
 
     const mgi_stage_params params = {
         .stage = &second, .dir = folder, .seed = 5, .cache_dir = folder};
+    second.video.frames_max = 7; /* shorter than before */
+    assert_int_equal(kind->create(ctx, &params, &run), MGEN_E_STATE);
+    second.video.frames_max = 8;
     second.video.heads = 3; /* of the same shapes */
     assert_int_equal(kind->create(ctx, &params, &run), MGEN_E_STATE);
     assert_non_null(strstr(mgen_last_error(ctx), "first_video_model.json is another"));
     strcpy(second.start_from, "nowhere");
     assert_int_equal(kind->create(ctx, &params, &run), MGEN_E_STATE);
     assert_non_null(strstr(mgen_last_error(ctx), "needs the model of an earlier stage"));
+}
+
+static const mgi_tensor *find_value(struct mgi_stage_run *run, const char *name)
+{
+    mgi_stage_state state;
+    mgi_stage_text_to_video.state(run, &state);
+    for (int i = 0; i < state.modules; i++)
+        for (int64_t k = 0; k < state.module[i]->count; k++)
+            if (!strcmp(state.module[i]->params[k]->name, name))
+                return state.module[i]->params[k]->value;
+    fail_msg("there is no %s", name);
+    return NULL;
+}
+
+/* Position tables may be longer: twice as long, new rows lie a quarter of the way from an old one to its
+ * neighbours. */
+static void test_growth(void **state)
+{
+    mgi_stage small = tiny_text_to_video(STEPS, 2), large = small;
+    const struct mgi_stage_kind *kind = &mgi_stage_text_to_video;
+    (void)state;
+    strcpy(small.save_as, "small");
+    struct mgi_stage_run *a = begin(kind, &small);
+    assert_int_equal(kind->save(a), MGEN_OK);
+    kind->destroy(a);
+    strcpy(small.start_from, "small"); /* rounded to bf16 */
+    strcpy(large.start_from, "small");
+    large.video.rows_max = 16;
+    large.video.columns_max = 12;
+    a = begin(kind, &small);
+    struct mgi_stage_run *b = begin(kind, &large);
+    const mgi_tensor *rows = find_value(a, "pos.row"), *more = find_value(b, "pos.row");
+    int64_t d = rows->dims[1];
+    assert_int_equal(more->dims[0], 16);
+    for (int64_t i = 0; i < 8; i++)
+        for (int64_t k = 0; k < d && i > 0 && i < 7; k++) {
+            const float *x = mgi_f32(rows) + i * d + k, *y = mgi_f32(more) + 2 * i * d + k;
+            assert_near(y[0], x[0] + 0.25f * (x[-d] - x[0]), 1e-6);
+            assert_near(y[d], x[0] + 0.25f * (x[d] - x[0]), 1e-6);
+        }
+    assert_memory_equal(mgi_f32(more), mgi_f32(rows), (size_t)d * sizeof(float));
+    assert_memory_equal(mgi_f32(more) + 15 * d, mgi_f32(rows) + 7 * d, (size_t)d * sizeof(float));
+    const mgi_tensor *same = find_value(a, "block0.attn.qkv.weight");
+    assert_memory_equal(mgi_f32(same), mgi_f32(find_value(b, "block0.attn.qkv.weight")),
+                        (size_t)same->count * sizeof(float));
+    assert_memory_equal(mgi_f32(find_value(a, "pos.frame")), mgi_f32(find_value(b, "pos.frame")),
+                        (size_t)(8 * d) * sizeof(float));
+    kind->destroy(a);
+    kind->destroy(b);
 }
 
 static int open_all(void **state)
@@ -257,8 +309,9 @@ static int close_all(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shares), cmocka_unit_test(test_one),
-                                       cmocka_unit_test(test_finite), cmocka_unit_test(test_stage),
-                                       cmocka_unit_test(test_start_from)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shares),     cmocka_unit_test(test_one),
+        cmocka_unit_test(test_finite),     cmocka_unit_test(test_stage),
+        cmocka_unit_test(test_start_from), cmocka_unit_test(test_growth)};
     return cmocka_run_group_tests_name("buckets", tests, open_all, close_all);
 }
