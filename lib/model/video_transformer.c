@@ -244,8 +244,8 @@ mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *ou
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
 {
     static const char *const keys[] = {
-        "layers",   "dim",         "heads", "ff_dim",   "channels", "patch", "frames_max",
-        "rows_max", "columns_max", "text",  "text_dim", "time_dim", NULL};
+        "layers",   "dim",         "heads", "ff_dim",   "channels",   "patch",    "frames_max",
+        "rows_max", "columns_max", "text",  "text_dim", "fps_prefix", "time_dim", NULL};
     mgi_vt_config c = {.time_dim = 256};
     int64_t *patch[3] = {&c.patch_t, &c.patch_h, &c.patch_w};
     int axis = 0;
@@ -258,7 +258,7 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     MGI_TRY(mgi_json_get_int(ctx, json, "frames_max", true, 1, 65536, &c.frames_max));
     MGI_TRY(mgi_json_get_int(ctx, json, "rows_max", true, 1, 65536, &c.rows_max));
     MGI_TRY(mgi_json_get_int(ctx, json, "columns_max", true, 1, 65536, &c.columns_max));
-    MGI_TRY(mgi_vt_text_read(ctx, json, c.text));
+    MGI_TRY(mgi_vt_text_read(ctx, json, &c));
     MGI_TRY(mgi_json_get_int(ctx, json, "time_dim", false, 2, 65536, &c.time_dim));
     const mgi_json *list = mgi_json_find(json, "patch");
     if (!list || list->kind != MGI_JSON_ARRAY || list->i != 3)
@@ -294,6 +294,6 @@ void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *c)
     mgi_json_put_int(w, "frames_max", c->frames_max);
     mgi_json_put_int(w, "rows_max", c->rows_max);
     mgi_json_put_int(w, "columns_max", c->columns_max);
-    mgi_vt_text_write(w, c->text);
+    mgi_vt_text_write(w, c);
     mgi_json_put_int(w, "time_dim", c->time_dim);
 }

@@ -15,6 +15,8 @@ typedef struct mgi_vt_config {
     int64_t frames_max, rows_max, columns_max; /* sizes of the position tables, in patches */
     int64_t text[MGI_ROLES];                   /* widths of the text encoders; 0: no such stream */
     int64_t time_dim;                          /* of the sinusoid */
+    bool
+        fps_prefix; /* its captions of videos begin with the frame rate: "FPS-16 " (report 3.1.3) */
 } mgi_vt_config;
 
 typedef struct mgi_vt_block {

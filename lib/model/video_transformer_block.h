@@ -34,12 +34,12 @@ T *mgi_vt_block_forward(mgi_run *run, const mgi_vt *vt, int64_t index, T *x, T *
 /* mgi_block_fn: one node. */
 T *mgi_vt_block_composite(mgi_run *run, const void *user, T *const *in);
 
-/* video_transformer_text.c: the streams' parameters; all of them as (B,S,D), with their mask; their widths in a
- * configuration. */
+/* video_transformer_text.c: the streams' parameters; all of them as (B,S,D), with their mask; what a
+ * configuration says of text. */
 void mgi_vt_text_init(mgi_vt *vt);
 T *mgi_vt_text_forward(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples,
                        T **mask);
-mgen_status mgi_vt_text_read(mgen_context *ctx, const mgi_json *json, int64_t width[MGI_ROLES]);
-void mgi_vt_text_write(mgi_json_writer *w, const int64_t width[MGI_ROLES]);
+mgen_status mgi_vt_text_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out);
+void mgi_vt_text_write(mgi_json_writer *w, const mgi_vt_config *config);
 
 #endif

@@ -150,27 +150,29 @@ T *mgi_vt_text_forward(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, 
 
 /* -- configuration ---------------------------------------------------------------------------- */
 
-mgen_status mgi_vt_text_read(mgen_context *ctx, const mgi_json *json, int64_t width[MGI_ROLES])
+mgen_status mgi_vt_text_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
 {
     static const char *const keys[] = {"ul2", "byt5", "metaclip", NULL};
     const mgi_json *text = mgi_json_find(json, "text");
+    MGI_TRY(mgi_json_get_bool(ctx, json, "fps_prefix", false, &out->fps_prefix));
     if (!text) /* before there were streams */
-        return mgi_json_get_int(ctx, json, "text_dim", true, 1, 65536, &width[MGI_ROLE_UL2]);
+        return mgi_json_get_int(ctx, json, "text_dim", true, 1, 65536, &out->text[MGI_ROLE_UL2]);
     if (mgi_json_find(json, "text_dim") || text->kind != MGI_JSON_OBJECT || !text->child)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"text\" must be an object of the streams' widths, such as {\"ul2\": "
                         "128}, and stands instead of \"text_dim\"");
     MGI_TRY(mgi_json_only_keys(ctx, text, keys));
     for (int i = 0; i < MGI_ROLES; i++)
-        MGI_TRY(mgi_json_get_int(ctx, text, mgi_role_key[i], false, 1, 65536, &width[i]));
+        MGI_TRY(mgi_json_get_int(ctx, text, mgi_role_key[i], false, 1, 65536, &out->text[i]));
     return MGEN_OK;
 }
 
-void mgi_vt_text_write(mgi_json_writer *w, const int64_t width[MGI_ROLES])
+void mgi_vt_text_write(mgi_json_writer *w, const mgi_vt_config *c)
 {
     mgi_json_open(w, "text", '{');
     for (int i = 0; i < MGI_ROLES; i++)
-        if (width[i])
-            mgi_json_put_int(w, mgi_role_key[i], width[i]);
+        if (c->text[i])
+            mgi_json_put_int(w, mgi_role_key[i], c->text[i]);
     mgi_json_close(w, '}');
+    mgi_json_put_bool(w, "fps_prefix", c->fps_prefix);
 }

@@ -125,17 +125,29 @@ static void make_noise(sampler *s)
     }
 }
 
+static const char *prompt_of(const mgi_generate_request *r, int64_t row)
+{
+    const char *negative = row >= r->count && r->negatives ? r->negatives[row - r->count] : NULL;
+    return row < r->count ? r->prompts[row] : negative ? negative : "";
+}
+
+/* As the captions of the training were. */
 static mgen_status encode_prompts(sampler *s)
 {
-    const mgi_generate_request *r = s->r;
-    const char **prompts;
-    MGI_TRY(mgi_alloc_zero(s->run->ctx, (size_t)s->rows, sizeof *prompts, &prompts));
-    for (int64_t i = 0; i < s->rows; i++) {
-        const char *negative = i >= r->count && r->negatives ? r->negatives[i - r->count] : NULL;
-        prompts[i] = i < r->count ? r->prompts[i] : negative ? negative : "";
+    mgen_context *ctx = s->run->ctx;
+    char **prompts;
+    bool rate = s->n->video->config.fps_prefix && s->frames > 1;
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)s->rows, sizeof *prompts, &prompts));
+    for (int64_t i = 0; i < s->rows && s->run->status == MGEN_OK; i++) {
+        const char *text = prompt_of(s->r, i);
+        mgi_ok(s->run, rate ? mgi_prompt_at_rate(ctx, text, s->n->clip.fps, &prompts[i])
+                            : mgi_strdup(ctx, text, &prompts[i]));
     }
-    mgi_text_streams(s->run, s->n->text, r->drop_text, prompts, s->rows, s->tokens, &s->text);
-    mgi_free(s->run->ctx, (void *)prompts);
+    mgi_text_streams(s->run, s->n->text, s->r->drop_text, (const char *const *)prompts, s->rows,
+                     s->tokens, &s->text);
+    for (int64_t i = 0; i < s->rows; i++)
+        mgi_free(ctx, prompts[i]);
+    mgi_free(ctx, prompts);
     return s->run->status;
 }
 

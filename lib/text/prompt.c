@@ -3,6 +3,7 @@
 
 #include "core/alloc.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const char *const mgi_role_key[MGI_ROLES] = {"ul2", "byt5", "metaclip"};
@@ -39,5 +40,17 @@ mgen_status mgi_prompt_quoted(mgen_context *ctx, const char *prompt, char **out)
         used += size;
         at = end + strlen(marks[kind].close);
     }
+    return MGEN_OK;
+}
+
+mgen_status mgi_prompt_at_rate(mgen_context *ctx, const char *prompt, int64_t fps, char **out)
+{
+    char rate[32] = "";
+    if (*prompt && strncmp(prompt, "FPS-", 4))
+        snprintf(rate, sizeof rate, "FPS-%lld ", (long long)fps);
+    size_t size = strlen(rate);
+    MGI_TRY(mgi_alloc_zero(ctx, size + strlen(prompt) + 1, 1, out));
+    memcpy(*out, rate, size);
+    strcpy(*out + size, prompt);
     return MGEN_OK;
 }

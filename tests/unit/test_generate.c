@@ -248,6 +248,29 @@ static void test_windows(void **state)
     world_free(&w);
 }
 
+/* A model whose captions begin with the frame rate gets it before a prompt that does not say it, but not for a
+ * picture. */
+static void test_rate(void **state)
+{
+    static const char *const plain[1] = {"a red ball"}, *const said[1] = {"FPS-16 a red ball"};
+    world w;
+    seen s[4] = {{0}};
+    (void)state;
+    world_make(&w, false);
+    w.video.config.fps_prefix = true;
+    for (int i = 0; i < 4; i++) {
+        mgi_generate_request r = request(&s[i], i < 2 ? 8 : 1);
+        r.prompts = i % 2 ? said : plain;
+        assert_int_equal(mgi_generate(w.ctx, &w.n, &r), MGEN_OK);
+    }
+    const size_t size = 2 * 4 * 3 * sizeof(float);
+    assert_memory_equal(s[0].latents, s[1].latents, size);
+    assert_memory_not_equal(s[2].latents, s[3].latents, size);
+    for (int i = 0; i < 4; i++)
+        test_free(s[i].latents);
+    world_free(&w);
+}
+
 static void test_negative_prompt(void **state)
 {
     (void)state;
@@ -717,6 +740,7 @@ int main(void)
         cmocka_unit_test(test_frames),
         cmocka_unit_test(test_noise),
         cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_rate),
         cmocka_unit_test(test_negative_prompt),
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_stopping),

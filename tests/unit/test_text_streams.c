@@ -84,6 +84,19 @@ static void test_quoted(void **state)
     }
 }
 
+static void test_rate(void **state)
+{
+    static const char *const all[][2] = {
+        {"", ""}, {"a ball", "FPS-24 a ball"}, {"FPS-8 a ball", "FPS-8 a ball"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        char *text;
+        OK(mgi_prompt_at_rate(ctx, all[i][0], 24, &text));
+        assert_string_equal(text, all[i][1]);
+        mgi_free(ctx, text);
+    }
+}
+
 /* -- encoders and their files ----------------------------------------------------------------- */
 
 static const mgi_t5_config t5 = {.vocab = 512,
@@ -550,10 +563,11 @@ static void test_bad_recipes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quoted),      cmocka_unit_test(test_encoders),
-        cmocka_unit_test(test_bad_configs), cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_drop),        cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_training),    cmocka_unit_test(test_bad_recipes),
+        cmocka_unit_test(test_quoted),      cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_encoders),    cmocka_unit_test(test_bad_configs),
+        cmocka_unit_test(test_batch),       cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_gradients),   cmocka_unit_test(test_training),
+        cmocka_unit_test(test_bad_recipes),
     };
     return cmocka_run_group_tests_name("text_streams", tests, set_up, tear_down);
 }
