@@ -110,6 +110,9 @@ T *mgi_unpatchify(mgi_run *run, T *x, const int64_t dims[5], int64_t pt, int64_t
 T *mgi_loss(mgi_run *run, int32_t kind, float weight, T *x, T *target);
 /* weight * the outlier penalty of latents z (frames, ..., C), r standard deviations from the mean -> (1). */
 T *mgi_opl(mgi_run *run, float r, float weight, T *z);
+/* A loss that was differentiated already: `value` (1), whose gradient with respect to y is `grad`, like y. It counts
+ * once in what is differentiated. */
+T *mgi_loss_known(mgi_run *run, T *y, T *value, T *grad);
 /* h (..., 2C) -> z (..., C); noise like z or NULL; *kl receives weight * mean KL (1) if kl. */
 T *mgi_posterior(mgi_run *run, T *h, T *noise, float weight, T **kl);
 T *mgi_random(mgi_run *run, int32_t kind, uint64_t seed, uint64_t stream, uint64_t base,

@@ -44,6 +44,25 @@ T *mgi_loss(mgi_run *run, int32_t kind, float weight, T *x, T *target)
     return result(run, y);
 }
 
+static void loss_known_backward(mgi_run *run, mgi_node *node)
+{
+    mgi_grad_give(run, node, 0, node->saved[0]);
+}
+
+T *mgi_loss_known(mgi_run *run, T *y, T *value, T *grad)
+{
+    if (run->status != MGEN_OK ||
+        !mgi_require(run, y && value && grad && value->count == 1 && grad->count == y->count,
+                     "loss_known: an input is missing or has another size"))
+        return NULL;
+    T *loss = mgi_new(run, MGK_F32, MGI_DIMS(1));
+    if (!loss)
+        return NULL;
+    mgi_copy(run, loss, 0, value, 0, 1);
+    mgi_record(run, loss_known_backward, loss, &y, 1, &grad, 1, NULL, 0);
+    return result(run, loss);
+}
+
 static void opl_backward(mgi_run *run, mgi_node *node)
 {
     mgk_opl_args a = *(const mgk_opl_args *)(const void *)node->args.bytes;

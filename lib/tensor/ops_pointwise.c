@@ -300,7 +300,23 @@ T *mgi_softmax(mgi_run *run, T *x)
     return result(run, y);
 }
 
-/* -- without gradient ------------------------------------------------------------------------- */
+/* -- channels --------------------------------------------------------------------------------- */
+
+/* in: 0 = x. dx = dy * scale. */
+static void channel_affine_backward(mgi_run *run, mgi_node *node)
+{
+    mgk_pointwise_args a = *(const mgk_pointwise_args *)(const void *)node->args.bytes;
+    T *none = mgi_new(run, MGK_F32, 1, &a.dim);
+    T *dx = mgi_new(run, node->in[0]->dtype, 1, &node->in[0]->count);
+    if (!none || !dx)
+        return;
+    mgi_fill(run, none, 0.0f);
+    a.x = mgi_grad_in(node);
+    a.y = mgi_buf(dx);
+    a.shift = mgi_buf(none);
+    mgi_run_launch(run, MGK_OP_channel_affine, &a);
+    mgi_grad_give(run, node, 0, dx);
+}
 
 T *mgi_channel_affine(mgi_run *run, T *x, T *scale, T *shift)
 {
@@ -321,8 +337,11 @@ T *mgi_channel_affine(mgi_run *run, T *x, T *scale, T *shift)
                             .rows = dim ? x->count / dim : 0,
                             .dim = dim};
     mgi_run_launch(run, MGK_OP_channel_affine, &a);
+    mgi_record(run, channel_affine_backward, y, &x, 1, &scale, 1, &a, sizeof a);
     return result(run, y);
 }
+
+/* -- without gradient ------------------------------------------------------------------------- */
 
 T *mgi_convert(mgi_run *run, T *x, int32_t dtype, float alpha, float beta)
 {

@@ -330,6 +330,26 @@ mgi_tensor *mgi_kept_result(mgi_run *run, unsigned tag)
     return mgi_scope_add(run, view);
 }
 
+/* Another view of x, with a variable of its own or none. */
+static mgi_tensor *cut(mgi_run *run, mgi_tensor *x, bool variable)
+{
+    mgi_tensor *view = NULL;
+    if (run->status != MGEN_OK || !x || !mgi_ok(run, mgi_tensor_view(x, x->rank, x->dims, &view)))
+        return NULL;
+    mgi_var_release(run->dev, view->var);
+    view->var = NULL;
+    if (!mgi_scope_add(run, view))
+        return NULL;
+    if (variable)
+        mgi_ok(run, mgi_var_create(run->dev, x->dtype, x->count, false, &view->var));
+    return run->status == MGEN_OK ? view : NULL;
+}
+
+mgi_tensor *mgi_cut(mgi_run *run, mgi_tensor *x)
+{
+    return cut(run, x, true);
+}
+
 typedef struct checkpoint_args {
     mgi_block_fn *fn;
     int count;
@@ -346,18 +366,12 @@ static void checkpoint_backward(mgi_run *run, mgi_node *node)
     mgi_keep *outer = run->keep;
     int64_t base = run->node_count;
     for (int i = 0; i < a->count; i++) {
-        mgi_tensor *saved = node->saved[i], *view = NULL;
-        if (!saved)
+        if (!node->saved[i])
             continue;
-        if (!mgi_ok(run, mgi_tensor_view(saved, saved->rank, saved->dims, &view)))
-            return;
         /* A variable of its own: its gradient is the block's, whatever else uses the input. */
-        mgi_var_release(run->dev, view->var);
-        view->var = NULL;
-        in[i] = mgi_scope_add(run, view);
-        if (node->in[i] && in[i])
-            mgi_ok(run,
-                   mgi_var_create(run->dev, node->in[i]->dtype, saved->count, false, &in[i]->var));
+        in[i] = cut(run, node->saved[i], node->in[i] != NULL);
+        if (!in[i])
+            return;
     }
     node->keep->replay = true;
     node->keep->next = 0;

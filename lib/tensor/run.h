@@ -130,6 +130,9 @@ mgi_tensor *mgi_checkpoint(mgi_run *run, mgi_block_fn *fn, const void *user, siz
 void mgi_keep_result(mgi_run *run, unsigned tag, mgi_tensor *t);
 mgi_tensor *mgi_kept_result(mgi_run *run, unsigned tag);
 
+/* The same values as a variable of their own, whatever they come from: gradients that reach it stay there. */
+mgi_tensor *mgi_cut(mgi_run *run, mgi_tensor *x);
+
 /* d loss / d everything; loss has one element. Consumes the tape. */
 mgen_status mgi_backward(mgi_run *run, mgi_tensor *loss);
 

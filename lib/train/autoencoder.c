@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Training the TAE or, without its temporal part, the image autoencoder that it starts from.
  *
- *   loss = l1 |y - x| + mse (y - x)^2 + kl KL, each a mean; y = decode(sample(encode(x)))
+ *   y = decode(sample(encode(x))), compared with x as autoencoder_loss.h says
  * A step is `accumulate` passes of a batch each: the gradient is that of all their clips in one batch.
  * Every image_every-th step takes single frames: an image is a video of one frame, and of the
  * frames that decoding gives back the first is kept.
@@ -11,12 +11,12 @@
 #include "kernels/loss/loss.h"
 #include "kernels/random/random.h"
 #include "model/model_file.h"
-#include "train/stage.h"
+#include "train/autoencoder_loss.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { VALIDATION_CLIPS = 8, LATENT_CLIPS = 64, LOSSES = 4 };
+enum { VALIDATION_CLIPS = 8, LATENT_CLIPS = 64 };
 
 struct mgi_stage_run {
     mgen_context *ctx;
@@ -27,15 +27,17 @@ struct mgi_stage_run {
     mgi_tae tae;
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
-    double flops;            /* of the last step */
-    int64_t updated;         /* steps whose update is in the weights */
-    float loss, l1, mse, kl; /* of the last of them */
+    mgi_ae_loss loss;
+    double flops;               /* of the last step */
+    int64_t updated;            /* steps whose update is in the weights */
+    float sums[MGI_LOSS_TERMS]; /* of the last of them */
 };
 
 static void destroy(struct mgi_stage_run *r)
 {
     mgen_context *ctx = r->ctx;
     mgi_optimizer_finish(&r->optimizer);
+    mgi_ae_loss_finish(&r->loss);
     mgi_tae_finish(&r->tae);
     mgi_dataset_release(r->dataset);
     mgi_free(ctx, r);
@@ -76,6 +78,10 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                  mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps,
                                     (mgi_module *[]){&r->tae.module}, 1),
                  failed);
+    MGI_TRY_GOTO(
+        status,
+        mgi_ae_loss_init(&r->loss, params, &r->stage, ctx, r->dataset->height, r->dataset->width),
+        failed);
     mgi_dp_init(&r->parallel, params->comm, (mgi_module *[]){&r->tae.module}, 1);
     *out = r;
     return MGEN_OK;
@@ -155,7 +161,7 @@ static bool takes_images(const mgi_stage *s, int64_t index)
 /* The gradients of clips row .. row + rows - 1 of the step, whose losses count `weight` in it and are added to
  * sums. */
 static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t row, int64_t rows,
-                 float weight, float sums[LOSSES])
+                 float weight, bool last, float sums[MGI_LOSS_TERMS])
 {
     const mgi_stage *s = &r->stage;
     int64_t frames = takes_images(s, index) ? 1 : s->frames;
@@ -172,11 +178,7 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t r
     T *y = mgi_tae_decode(run, &r->tae, z);
     if (y && y->dims[1] > frames)
         y = mgi_slice(run, y, 1, 0, frames);
-    T *l1 = mgi_loss(run, MGK_LOSS_L1, weight * (float)s->l1, y, x);
-    T *mse = mgi_loss(run, MGK_LOSS_MSE, weight * (float)s->mse, y, x);
-    T *total = mgi_add(run, mgi_add(run, l1, mse), kl);
-    mgi_backward(run, total);
-    mgi_stage_sum(run, (T *[LOSSES]){total, l1, mse, kl}, LOSSES, sums);
+    mgi_ae_loss_pass(&r->loss, run, index, weight, last, x, y, z, kl, sums);
 }
 
 static mgen_status update(struct mgi_stage_run *r, int64_t index)
@@ -187,26 +189,27 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgi_run_init(&run, r->ctx, true);
     mgi_module_zero_grad(&r->tae.module, &run);
     int64_t batch = takes_images(s, index) ? s->image_batch : s->batch, first = 0, rows = 0;
-    float sums[LOSSES] = {0};
+    float sums[MGI_LOSS_TERMS] = {0};
+    mgi_ae_loss_begin(&r->loss, &run, index);
     mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, batch, &first, &rows));
     for (int64_t i = 0; i < s->accumulate; i++) {
         int64_t mark = mgi_scope_push(&run);
-        if (i == s->accumulate - 1)
+        bool last = i == s->accumulate - 1;
+        if (last)
             mgi_dp_begin(&r->parallel, &run);
         pass(&run, r, index, i * batch + first, rows,
-             mgi_dp_weight(&r->parallel) / (float)s->accumulate, sums);
+             mgi_dp_weight(&r->parallel) / (float)s->accumulate, last, sums);
         mgi_scope_pop(&run, mark, NULL);
     }
-    mgi_dp_end(&r->parallel, &run, sums, LOSSES);
+    mgi_dp_end(&r->parallel, &run, sums, MGI_LOSS_TERMS);
+    mgi_ae_loss_end(&r->loss, &run, index);
     mgi_optimizer_step(&r->optimizer, &run, index);
+    mgi_ae_loss_step(&r->loss, &run, index);
     mgen_status status = run.status;
     if (status == MGEN_OK) {
         r->updated = index + 1;
         r->flops = r->ctx->device->counts.flops - flops;
-        r->loss = sums[0];
-        r->l1 = sums[1];
-        r->mse = sums[2];
-        r->kl = sums[3];
+        memcpy(r->sums, sums, sizeof sums);
     }
     mgi_run_finish(&run);
     return status;
@@ -217,12 +220,10 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
     const mgi_stage *s = &r->stage;
     if (r->updated <= index)
         MGI_TRY(update(r, index));
-    mgi_stage_report(&r->optimizer, index, r->loss, report);
-    mgi_report_add(report, "l1", r->l1);
-    mgi_report_add(report, "mse", r->mse);
-    mgi_report_add(report, "kl", r->kl);
+    mgi_stage_report(&r->optimizer, index, r->sums[MGI_LOSS_TOTAL], report);
+    mgi_ae_loss_report(&r->loss, index, r->sums, report);
     mgi_report_add(report, "flops", r->flops);
-    MGI_TRY(mgi_stage_check_loss(r->ctx, index, r->loss));
+    MGI_TRY(mgi_stage_check_loss(r->ctx, index, r->sums[MGI_LOSS_TOTAL]));
     return mgi_stage_validates(s, index) ? validate(r, report) : MGEN_OK;
 }
 
@@ -289,11 +290,14 @@ static mgen_status save(struct mgi_stage_run *r)
 
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)
 {
+    bool adversarial = r->stage.gan > 0.0;
     *out = (mgi_stage_state){.stage = &r->stage,
                              .seed = r->seed,
-                             .module = {&r->tae.module},
-                             .modules = 1,
+                             .parent = r->loss.perceptual.hash,
+                             .module = {&r->tae.module, &r->loss.discriminator.module},
+                             .modules = adversarial ? 2 : 1,
                              .optimizer = &r->optimizer,
+                             .second = adversarial ? &r->loss.optimizer : NULL,
                              .position = &r->updated};
 }
 

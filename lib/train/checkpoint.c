@@ -58,6 +58,20 @@ static void put_autoencoder(mgi_json_writer *w, const mgi_stage *s)
     put_exact(w, "l1", s->l1);
     put_exact(w, "mse", s->mse);
     put_exact(w, "kl", s->kl);
+    if (s->opl > 0.0) {
+        put_exact(w, "opl", s->opl);
+        put_exact(w, "opl_r", s->opl_r);
+    }
+    if (s->perceptual > 0.0)
+        put_exact(w, "perceptual", s->perceptual);
+    if (s->gan > 0.0) {
+        put_exact(w, "gan", s->gan);
+        mgi_json_put_int(w, "gan_start", s->gan_start);
+        mgi_json_put_int(w, "gan_channels", s->gan_channels);
+        mgi_json_open(w, "gan_optimizer", '{');
+        put_optimizer(w, &s->gan_optimizer);
+        mgi_json_close(w, '}');
+    }
 }
 
 static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
@@ -189,7 +203,7 @@ static mgen_status list_parts(mgen_context *ctx, const mgi_stage_state *s, part 
                               int64_t *count)
 {
     static const char *const names[PARTS] = {"value", "m", "v", "ema"};
-    int64_t most = 2, n = 0;
+    int64_t most = 3, n = 0;
     part *list;
     for (int i = 0; i < s->modules; i++)
         most += PARTS * s->module[i]->count;
@@ -208,6 +222,10 @@ static mgen_status list_parts(mgen_context *ctx, const mgi_stage_state *s, part 
     }
     snprintf(list[n].name, NAME_SIZE, "optimizer");
     list[n++].tensor = s->optimizer->control;
+    if (s->second) {
+        snprintf(list[n].name, NAME_SIZE, "second");
+        list[n++].tensor = s->second->control;
+    }
     if (s->optimizer->plateau) {
         snprintf(list[n].name, NAME_SIZE, "plateau");
         list[n++].tensor = s->optimizer->plateau;

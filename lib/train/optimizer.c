@@ -100,27 +100,40 @@ void mgi_optimizer_validated(mgi_optimizer *o, double figure)
     mgi_tensor_write(o->plateau, 0, state, MGI_PLATEAU_COUNT);
 }
 
-void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step)
+static const int step_ops[] = {MGK_OP_grad_norm, MGK_OP_step_control, MGK_OP_adamw};
+enum { STEP_OPS = 3 };
+
+static mgk_optimizer_args step_args(const mgi_optimizer *o)
 {
     const mgi_optimizer_recipe *r = &o->recipe;
-    mgk_optimizer_args a = {.items = o->items,
-                            .item_count = o->item_count,
-                            .control = mgi_buf(o->control),
-                            .beta1 = (float)r->beta1,
-                            .beta2 = (float)r->beta2,
-                            .eps = (float)r->eps,
-                            .decay = (float)r->weight_decay,
-                            .clip = (float)r->clip,
-                            .skip_factor = (float)r->skip_factor,
-                            .ema_decay = (float)r->ema,
-                            .fuse_ema = 1};
+    return (mgk_optimizer_args){.items = o->items,
+                                .item_count = o->item_count,
+                                .control = mgi_buf(o->control),
+                                .beta1 = (float)r->beta1,
+                                .beta2 = (float)r->beta2,
+                                .eps = (float)r->eps,
+                                .decay = (float)r->weight_decay,
+                                .clip = (float)r->clip,
+                                .skip_factor = (float)r->skip_factor,
+                                .ema_decay = (float)r->ema,
+                                .fuse_ema = 1};
+}
+
+void mgi_optimizer_prepare(const mgi_optimizer *o, mgi_run *run)
+{
+    mgk_optimizer_args a = step_args(o);
+    for (int i = 0; i < STEP_OPS && run->status == MGEN_OK; i++)
+        mgi_ok(run, mgi_launch_prepare(run->dev, step_ops[i], &a));
+}
+
+void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step)
+{
+    mgk_optimizer_args a = step_args(o);
     float lr = (float)mgi_optimizer_lr(o, step);
     mgi_tensor_write(o->control, MGK_CONTROL_LR, &lr, 1);
-    static const int ops[] = {MGK_OP_grad_norm, MGK_OP_step_control, MGK_OP_adamw};
-    for (int i = 0; i < 3 && run->status == MGEN_OK; i++)
-        mgi_ok(run, mgi_launch_prepare(run->dev, ops[i], &a));
-    for (int i = 0; i < 3; i++)
-        mgi_run_launch(run, ops[i], &a);
+    mgi_optimizer_prepare(o, run);
+    for (int i = 0; i < STEP_OPS; i++)
+        mgi_run_launch(run, step_ops[i], &a);
 }
 
 float mgi_optimizer_control(const mgi_optimizer *o, int word)

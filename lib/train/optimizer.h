@@ -30,6 +30,8 @@ void mgi_optimizer_finish(mgi_optimizer *o);
 double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step); /* of step 0, 1, ... */
 /* The figure of a validation, the less the better: the plateau schedule follows it. */
 void mgi_optimizer_validated(mgi_optimizer *o, double figure);
+/* What can fail of a step, before it. Only for those who take several steps or none of them. */
+void mgi_optimizer_prepare(const mgi_optimizer *o, mgi_run *run);
 /* Apply the gradients that are there: all of it or, after a failure, nothing. */
 void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step);
 /* A word of the control buffer; reads the device: between steps only. */

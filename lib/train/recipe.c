@@ -89,12 +89,53 @@ static mgen_status read_optimizer(mgen_context *ctx, const mgi_json *o, mgi_opti
     return mgi_json_get_real(ctx, o, "ema", false, 0.0, 0.9999999, &r->ema);
 }
 
+/* "opl", "perceptual" and "discriminator": objects that may be absent. */
+static mgen_status read_losses(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const opl_keys[] = {"weight", "r", NULL};
+    static const char *const perceptual_keys[] = {"weight", "weights", NULL};
+    static const char *const gan_keys[] = {"weight", "start", "channels", "optimizer", NULL};
+    const mgi_json *part, *optimizer;
+    s->opl_r = 3.0;
+    s->gan_channels = 64;
+    if (mgi_json_find(o, "opl")) {
+        MGI_TRY(get_object(ctx, o, "opl", &part));
+        MGI_TRY(mgi_json_only_keys(ctx, part, opl_keys));
+        MGI_TRY(mgi_json_get_real(ctx, part, "weight", true, 0.0, 1e6, &s->opl));
+        MGI_TRY(mgi_json_get_real(ctx, part, "r", false, 0.0, 1e3, &s->opl_r));
+    }
+    if (mgi_json_find(o, "perceptual")) {
+        MGI_TRY(get_object(ctx, o, "perceptual", &part));
+        MGI_TRY(mgi_json_only_keys(ctx, part, perceptual_keys));
+        MGI_TRY(mgi_json_get_real(ctx, part, "weight", true, 0.0, 1e6, &s->perceptual));
+        MGI_TRY(get_name(ctx, part, "weights", false, s->perceptual_file));
+    }
+    if (!mgi_json_find(o, "discriminator"))
+        return MGEN_OK;
+    MGI_TRY(get_object(ctx, o, "discriminator", &part));
+    MGI_TRY(mgi_json_only_keys(ctx, part, gan_keys));
+    MGI_TRY(mgi_json_get_real(ctx, part, "weight", true, 0.0, 1e6, &s->gan));
+    MGI_TRY(mgi_json_get_int(ctx, part, "start", true, 0, 100000000, &s->gan_start));
+    MGI_TRY(mgi_json_get_int(ctx, part, "channels", false, 4, 1024, &s->gan_channels));
+    MGI_TRY(get_object(ctx, part, "optimizer", &optimizer));
+    MGI_TRY(read_optimizer(ctx, optimizer, &s->gan_optimizer));
+    if (s->gan_channels % 4)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"channels\" of the \"discriminator\" is %lld, no multiple of 4",
+                        (long long)s->gan_channels);
+    if (s->gan_optimizer.schedule == MGI_LR_PLATEAU)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "the \"discriminator\" has no validation for the \"schedule\" "
+                        "\"plateau\"");
+    return MGEN_OK;
+}
+
 static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",        "kind",  "steps", "batch",      "accumulate", "validate_every",
-        "optimizer",   "world", "tae",   "start_from", "frames",     "image_every",
-        "image_batch", "l1",    "mse",   "kl",         "precision",  NULL};
+        "name",  "kind", "steps",      "batch",      "accumulate",    "validate_every", "optimizer",
+        "world", "tae",  "start_from", "frames",     "image_every",   "image_batch",    "l1",
+        "mse",   "kl",   "opl",        "perceptual", "discriminator", "precision",      NULL};
     const mgi_json *tae;
     s->l1 = 1.0;
     s->frames = 1;
@@ -108,6 +149,7 @@ static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_st
     MGI_TRY(mgi_json_get_real(ctx, o, "l1", false, 0.0, 1e6, &s->l1));
     MGI_TRY(mgi_json_get_real(ctx, o, "mse", false, 0.0, 1e6, &s->mse));
     MGI_TRY(mgi_json_get_real(ctx, o, "kl", false, 0.0, 1e6, &s->kl));
+    MGI_TRY(read_losses(ctx, o, s));
     if (mgi_tae_factor(&s->tae) > 64)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"tae\" shrinks 64 x 64 frames to nothing");
     return MGEN_OK;

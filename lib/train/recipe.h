@@ -57,8 +57,12 @@ typedef struct mgi_stage {
     char save_as[64]; /* what its models' names begin with, for later stages; "" = nothing */
     /* autoencoder */
     mgi_tae_config tae;
-    int64_t frames, image_every, image_batch; /* every n-th step takes single frames; 0 = never */
-    double l1, mse, kl;
+    int64_t frames, image_every, image_batch;   /* every n-th step takes single frames; 0 = never */
+    double l1, mse, kl, opl, opl_r, perceptual; /* weights; opl_r: standard deviations */
+    char perceptual_file[64];                   /* in the models' folder; "" = random features */
+    double gan;                                 /* the discriminator's weight; 0: there is none */
+    int64_t gan_start, gan_channels;            /* step from which on; of its first layer */
+    mgi_optimizer_recipe gan_optimizer;
     /* text to video */
     char tae_name[64];
     mgi_text_recipe text[MGI_ROLES];

@@ -28,8 +28,8 @@ typedef struct mgi_stage_state {
     uint64_t seed, parent; /* parent: hash of models and files that come from outside; 0 = none */
     mgi_module *module[MGI_DP_MODULES]; /* in training */
     int modules;
-    mgi_optimizer *optimizer;
-    int64_t *position; /* steps whose update is in the weights */
+    mgi_optimizer *optimizer, *second; /* of a discriminator, or NULL */
+    int64_t *position;                 /* steps whose update is in the weights */
 } mgi_stage_state;
 
 struct mgi_stage_kind {

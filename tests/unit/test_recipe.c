@@ -60,6 +60,22 @@ static void test_defaults(void **state)
     assert_int_equal(s.optimizer.schedule, MGI_LR_COSINE);
 }
 
+static void test_losses(void **state)
+{
+    mgi_stage s;
+    (void)state;
+    assert_int_equal(read_stage("", "", &s), MGEN_OK);
+    assert_true(s.opl == 0.0 && s.perceptual == 0.0 && s.gan == 0.0);
+    assert_int_equal(
+        read_stage("\"opl\":{\"weight\":2},\"perceptual\":{\"weight\":3,\"weights\":\"vgg\"},"
+                   "\"discriminator\":{\"weight\":0.5,\"start\":7,\"optimizer\":{\"lr\":0.25}}",
+                   "", &s),
+        MGEN_OK);
+    assert_true(s.opl == 2.0 && s.opl_r == 3.0 && s.perceptual == 3.0 && s.gan == 0.5);
+    assert_true(s.gan_start == 7 && s.gan_channels == 64 && s.gan_optimizer.lr == 0.25);
+    assert_string_equal(s.perceptual_file, "vgg");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -68,6 +84,17 @@ static void test_refused(void **state)
     assert_refused("\"world\":{\"shapes\":3}", "", "\"shapes\"");
     assert_refused("", "\"schedule\":\"linear\"", "\"cosine\", \"constant\" and \"plateau\"");
     assert_refused("", "\"schedule\":\"plateau\"", "needs \"validate_every\"");
+    assert_refused("\"opl\":1", "", "\"opl\" must be an object");
+    assert_refused("\"opl\":{\"r\":3}", "", "\"weight\"");
+    assert_refused("\"perceptual\":{\"weight\":1,\"weights\":\"a/b\"}", "",
+                   "\"weights\" is \"a/b\"");
+    assert_refused("\"discriminator\":{\"weight\":1,\"start\":0}", "", "\"optimizer\"");
+    assert_refused("\"discriminator\":{\"weight\":1,\"start\":0,\"channels\":6,"
+                   "\"optimizer\":{\"lr\":0.1}}",
+                   "", "is 6, no multiple of 4");
+    assert_refused("\"discriminator\":{\"weight\":1,\"start\":0,\"optimizer\":{\"lr\":0.1,"
+                   "\"schedule\":\"plateau\"}}",
+                   "", "has no validation");
     assert_refused("\"validate_every\":5", "\"schedule\":\"plateau\",\"patience\":0",
                    "\"patience\"");
 }
@@ -261,9 +288,9 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_buckets),  cmocka_unit_test(test_average),
-        cmocka_unit_test(test_rates),    cmocka_unit_test(test_plateau),
-        cmocka_unit_test(test_delivered)};
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_buckets),
+        cmocka_unit_test(test_average),  cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_plateau),  cmocka_unit_test(test_delivered)};
     return cmocka_run_group_tests_name("recipe", tests, begin, end);
 }

@@ -169,6 +169,14 @@ static void test_autoencoder(void **state)
         const mgi_stage stage = autoencoder_stage(dtype);
         straight_and_resumed(&stage, "tae.safetensors");
     }
+    /* with a discriminator, which has an optimizer of its own */
+    mgi_stage stage = autoencoder_stage(MGK_BF16);
+    stage.frames = 1;
+    stage.gan = 0.5;
+    stage.gan_start = 2;
+    stage.gan_channels = 4;
+    stage.gan_optimizer = stage.optimizer;
+    straight_and_resumed(&stage, "tae.safetensors");
 }
 
 /* Everything that has a state of its own or draws one more number. */

@@ -73,6 +73,16 @@ static T *f_resize(mgi_run *run, T **in)
     return mgi_resize_nearest(run, in[0], 2, 3);
 }
 
+static T *f_channels(mgi_run *run, T **in)
+{
+    T *scale = mgi_new(run, MGK_F32, MGI_DIMS(5)), *shift = mgi_new(run, MGK_F32, MGI_DIMS(5));
+    for (int i = 0; scale && shift && i < 5; i++) {
+        mgi_f32(scale)[i] = 0.5f * (float)i - 1.0f;
+        mgi_f32(shift)[i] = (float)i;
+    }
+    return mgi_add(run, in[0], mgi_channel_affine(run, in[0], scale, shift));
+}
+
 static T *f_permute(mgi_run *run, T **in)
 {
     return mgi_permute(run, in[0], (const int32_t[]){2, 0, 3, 1});
@@ -261,6 +271,7 @@ static const problem problems[] = {
      {{2, 1, 3, 4}, {4, 3, 1, 4}, {4}},
      {0}},
     {"resize_nearest", f_resize, 1, {4}, {{2, 3, 2, 5}}, {0}},
+    {"channel affine", f_channels, 1, {3}, {{2, 3, 5}}, {0}},
     {"permute", f_permute, 1, {4}, {{2, 3, 4, 5}}, {0}},
     {"self attention", f_self_attention, 2, {5, 2}, {{2, 5, 3, 2, 4}, {2, 9}}, {0}},
     {"self attention, long", f_self_attention, 2, {5, 2}, {{1, 70, 3, 2, 8}, {2, 139}}, {0}},

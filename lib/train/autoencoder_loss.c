@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/autoencoder_loss.h"
+
+#include "kernels/loss/loss.h"
+#include "kernels/pointwise/pointwise.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Of the ratio of two gradients, as latent diffusion has it. */
+#define RATIO_MAX 1e4f
+
+static mgen_status make_discriminator(mgi_ae_loss *l, const mgi_stage_params *params)
+{
+    const mgi_stage *s = l->stage;
+    mgi_module *m = &l->discriminator.module;
+    MGI_TRY(mgi_discriminator_init(&l->discriminator, l->ctx, s->gan_channels));
+    MGI_TRY(mgi_module_random(m, params->seed));
+    MGI_TRY(mgi_module_train(m));
+    MGI_TRY(mgi_module_compute(m, s->dtype));
+    MGI_TRY(mgi_optimizer_init(&l->optimizer, l->ctx, &s->gan_optimizer, s->steps, &m, 1));
+    mgi_dp_init(&l->parallel, params->comm, &m, 1);
+    return MGEN_OK;
+}
+
+static mgen_status check_size(const mgi_ae_loss *l, int64_t height, int64_t width)
+{
+    int64_t least = l->stage->gan > 0.0 ? MGI_DISCRIMINATOR_SIDE : 1;
+    int64_t factor = l->stage->perceptual > 0.0 ? (int64_t)1 << (l->perceptual.stages - 1) : 1;
+    if (height < least || width < least)
+        return mgi_fail(l->ctx, MGEN_E_INVALID,
+                        "stage \"%s\" has a discriminator, which needs frames of %lld x %lld or "
+                        "more; the dataset's are %lld x %lld",
+                        l->stage->name, (long long)least, (long long)least, (long long)width,
+                        (long long)height);
+    if (height % factor || width % factor)
+        return mgi_fail(l->ctx, MGEN_E_INVALID,
+                        "stage \"%s\" has a perceptual loss, which needs sides that are multiples "
+                        "of %lld; the dataset's are %lld x %lld",
+                        l->stage->name, (long long)factor, (long long)width, (long long)height);
+    return MGEN_OK;
+}
+
+mgen_status mgi_ae_loss_init(mgi_ae_loss *l, const mgi_stage_params *params, const mgi_stage *stage,
+                             mgen_context *ctx, int64_t height, int64_t width)
+{
+    mgen_status status = MGEN_OK;
+    memset(l, 0, sizeof *l);
+    l->ctx = ctx;
+    l->stage = stage;
+    if (stage->perceptual > 0.0) {
+        MGI_TRY_GOTO(status,
+                     mgi_perceptual_init(&l->perceptual, ctx, params->dir, stage->perceptual_file),
+                     failed);
+        MGI_TRY_GOTO(status, mgi_module_compute(&l->perceptual.module, stage->dtype), failed);
+    }
+    MGI_TRY_GOTO(status, check_size(l, height, width), failed);
+    if (stage->gan > 0.0)
+        MGI_TRY_GOTO(status, make_discriminator(l, params), failed);
+    return MGEN_OK;
+failed:
+    mgi_ae_loss_finish(l);
+    return status;
+}
+
+void mgi_ae_loss_finish(mgi_ae_loss *l)
+{
+    mgi_optimizer_finish(&l->optimizer);
+    mgi_discriminator_finish(&l->discriminator);
+    mgi_perceptual_finish(&l->perceptual);
+}
+
+bool mgi_ae_loss_adversarial(const mgi_ae_loss *l, int64_t index)
+{
+    return l->stage->gan > 0.0 && index >= l->stage->gan_start;
+}
+
+/* (B,T,...) as (B T,...), of pictures or latents. */
+static T *frames_of(mgi_run *run, T *x)
+{
+    return x ? mgi_reshape(run, x,
+                           MGI_DIMS(x->dims[0] * x->dims[1], x->dims[2], x->dims[3], x->dims[4]))
+             : NULL;
+}
+
+/* What y differs from x by. */
+static T *compare(const mgi_ae_loss *l, mgi_run *run, float weight, T *y, T *x, float *sums)
+{
+    const mgi_stage *s = l->stage;
+    T *part[3] = {mgi_loss(run, MGK_LOSS_L1, weight * (float)s->l1, y, x),
+                  mgi_loss(run, MGK_LOSS_MSE, weight * (float)s->mse, y, x)};
+    T *sum = mgi_add(run, part[0], part[1]);
+    if (s->perceptual > 0.0) {
+        part[2] = mgi_perceptual_loss(run, &l->perceptual, weight * (float)s->perceptual,
+                                      frames_of(run, y), frames_of(run, x));
+        sum = mgi_add(run, sum, part[2]);
+        mgi_stage_sum(run, &part[2], 1, &sums[MGI_LOSS_PERCEPTUAL]);
+    }
+    mgi_stage_sum(run, part, 2, &sums[MGI_LOSS_L1]);
+    return sum;
+}
+
+/* Squared norm over all ranks. */
+static float norm2(mgi_ae_loss *l, mgi_run *run, T *grad)
+{
+    T *zero = grad ? mgi_new(run, MGK_F32, 1, &grad->count) : NULL;
+    float value = 0.0f;
+    if (!zero)
+        return 0.0f;
+    mgi_fill(run, zero, 0.0f);
+    T *sum = mgi_loss(run, MGK_LOSS_MSE, 1.0f, grad, zero);
+    mgi_stage_sum(run, &sum, 1, &value);
+    if (l->parallel.comm && run->status == MGEN_OK)
+        mgi_ok(run, mgi_comm_all_reduce(l->parallel.comm, &value, &value, 1));
+    return value;
+}
+
+/* The same with the generator's term, whose weight needs the gradients of both: they are taken here, and what is
+ * on the tape is their sum. */
+static T *compare_adversarial(mgi_ae_loss *l, mgi_run *run, float weight, T *y, T *x, float *sums)
+{
+    mgi_run side;
+    T *grad = NULL, *value = NULL, *known = NULL;
+    mgi_run_init(&side, run->ctx, true);
+    T *own = mgi_cut(&side, y), *judged = mgi_cut(&side, y);
+    T *plain = compare(l, &side, weight, own, x, sums);
+    mgi_backward(&side, plain);
+    T *verdict = mgi_discriminate(&side, &l->discriminator, frames_of(&side, judged), false);
+    T *fooled =
+        mgi_loss(&side, MGK_LOSS_HINGE_GENERATOR, weight, mgi_cast(&side, verdict, MGK_F32), NULL);
+    mgi_backward(&side, fooled);
+    if (side.status == MGEN_OK) {
+        float a = norm2(l, &side, own->var->grad), b = norm2(l, &side, judged->var->grad);
+        float ratio = b > 0.0f ? fminf(sqrtf(a / b), RATIO_MAX) : 0.0f;
+        float share = ratio * (float)l->stage->gan;
+        mgk_pointwise_args sum = {.x = mgi_buf(judged->var->grad),
+                                  .y = mgi_buf(own->var->grad),
+                                  .count = y->count,
+                                  .alpha = share,
+                                  .beta = 1.0f};
+        mgi_run_launch(&side, MGK_OP_axpby, &sum);
+        value = mgi_add(&side, plain, mgi_convert(&side, fooled, MGK_F32, share, 0.0f));
+        mgi_stage_sum(&side, &fooled, 1, &sums[MGI_LOSS_GENERATOR]);
+        sums[MGI_LOSS_RATIO] += weight * ratio;
+        grad = own->var->grad;
+    }
+    if (mgi_ok(run, side.status))
+        known = mgi_loss_known(run, y, value, grad);
+    mgi_run_finish(&side);
+    return known;
+}
+
+/* The discriminator's own gradients. */
+static void discriminate(mgi_ae_loss *l, mgi_run *run, float weight, bool last, T *x, T *y,
+                         float *sums)
+{
+    mgi_run side;
+    T *made = NULL;
+    if (run->status != MGEN_OK || !mgi_ok(run, mgi_tensor_rows(y, 0, y->dims[0], &made)))
+        return;
+    mgi_run_init(&side, run->ctx, true);
+    if (last)
+        mgi_dp_begin(&l->parallel, &side);
+    made = mgi_scope_add(&side, made);
+    T *loss[2];
+    for (int i = 0; i < 2; i++) {
+        T *verdict =
+            mgi_discriminate(&side, &l->discriminator, frames_of(&side, i ? made : x), true);
+        loss[i] = mgi_loss(&side, i ? MGK_LOSS_HINGE_FAKE : MGK_LOSS_HINGE_REAL, 0.5f * weight,
+                           mgi_cast(&side, verdict, MGK_F32), NULL);
+    }
+    T *sum = mgi_add(&side, loss[0], loss[1]);
+    mgi_backward(&side, sum);
+    mgi_stage_sum(&side, &sum, 1, &sums[MGI_LOSS_DISCRIMINATOR]);
+    mgi_ok(run, side.status);
+    mgi_run_finish(&side);
+}
+
+void mgi_ae_loss_pass(mgi_ae_loss *l, mgi_run *run, int64_t index, float weight, bool last, T *x,
+                      T *y, T *z, T *kl, float sums[MGI_LOSS_TERMS])
+{
+    const mgi_stage *s = l->stage;
+    bool adversarial = mgi_ae_loss_adversarial(l, index);
+    T *total = !y            ? NULL
+               : adversarial ? compare_adversarial(l, run, weight, y, x, sums)
+                             : compare(l, run, weight, y, x, sums);
+    total = mgi_add(run, total, kl);
+    if (s->opl > 0.0) {
+        T *opl = mgi_opl(run, (float)s->opl_r, weight * (float)s->opl, frames_of(run, z));
+        total = mgi_add(run, total, opl);
+        mgi_stage_sum(run, &opl, 1, &sums[MGI_LOSS_OPL]);
+    }
+    mgi_backward(run, total);
+    mgi_stage_sum(run, &total, 1, &sums[MGI_LOSS_TOTAL]);
+    mgi_stage_sum(run, &kl, 1, &sums[MGI_LOSS_KL]);
+    if (adversarial)
+        discriminate(l, run, weight, last, x, y, sums);
+}
+
+void mgi_ae_loss_begin(mgi_ae_loss *l, mgi_run *run, int64_t index)
+{
+    if (mgi_ae_loss_adversarial(l, index))
+        mgi_module_zero_grad(&l->discriminator.module, run);
+}
+
+void mgi_ae_loss_end(mgi_ae_loss *l, mgi_run *run, int64_t index)
+{
+    if (!mgi_ae_loss_adversarial(l, index))
+        return;
+    mgi_dp_end(&l->parallel, run, &(float){0.0f}, 1);
+    mgi_optimizer_prepare(&l->optimizer, run);
+}
+
+void mgi_ae_loss_step(mgi_ae_loss *l, mgi_run *run, int64_t index)
+{
+    if (mgi_ae_loss_adversarial(l, index))
+        mgi_optimizer_step(&l->optimizer, run, index - l->stage->gan_start);
+}
+
+void mgi_ae_loss_report(const mgi_ae_loss *l, int64_t index, const float sums[MGI_LOSS_TERMS],
+                        mgen_report *report)
+{
+    const mgi_stage *s = l->stage;
+    mgi_report_add(report, "l1", sums[MGI_LOSS_L1]);
+    mgi_report_add(report, "mse", sums[MGI_LOSS_MSE]);
+    mgi_report_add(report, "kl", sums[MGI_LOSS_KL]);
+    if (s->opl > 0.0)
+        mgi_report_add(report, "opl", sums[MGI_LOSS_OPL]);
+    if (s->perceptual > 0.0)
+        mgi_report_add(report, "perceptual", sums[MGI_LOSS_PERCEPTUAL]);
+    if (mgi_ae_loss_adversarial(l, index)) {
+        mgi_report_add(report, "generator", sums[MGI_LOSS_GENERATOR]);
+        mgi_report_add(report, "discriminator", sums[MGI_LOSS_DISCRIMINATOR]);
+        mgi_report_add(report, "ratio", sums[MGI_LOSS_RATIO]);
+    }
+}
