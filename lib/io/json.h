@@ -52,6 +52,9 @@ mgen_status mgi_json_get_bool(mgen_context *ctx, const mgi_json *object, const c
                               bool required, bool *out);
 mgen_status mgi_json_get_string(mgen_context *ctx, const mgi_json *object, const char *key,
                                 bool required, const char **out);
+/* One of `count` names, by its place; the first if the key is absent. */
+mgen_status mgi_json_get_choice(mgen_context *ctx, const mgi_json *object, const char *key,
+                                const char *const *names, int count, int32_t *out);
 /* CORRUPT if the object has a key that is not in the NULL-terminated list: names the unknown one.
  */
 mgen_status mgi_json_only_keys(mgen_context *ctx, const mgi_json *object, const char *const *keys);

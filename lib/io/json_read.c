@@ -600,6 +600,27 @@ mgen_status mgi_json_get_string(mgen_context *ctx, const mgi_json *object, const
     return MGEN_OK;
 }
 
+mgen_status mgi_json_get_choice(mgen_context *ctx, const mgi_json *o, const char *key,
+                                const char *const *names, int count, int32_t *out)
+{
+    const char *text = names[0];
+    char known[128] = "";
+    size_t used = 0;
+    MGI_TRY(mgi_json_get_string(ctx, o, key, false, &text));
+    for (int i = 0; i < count; i++) {
+        if (!strcmp(text, names[i])) {
+            *out = i;
+            return MGEN_OK;
+        }
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s\"%s\"",
+                                 !i              ? ""
+                                 : i < count - 1 ? ", "
+                                                 : " and ",
+                                 names[i]);
+    }
+    return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is \"%.40s\"; known are %s", key, text, known);
+}
+
 mgen_status mgi_json_only_keys(mgen_context *ctx, const mgi_json *object, const char *const *keys)
 {
     if (!object || object->kind != MGI_JSON_OBJECT)

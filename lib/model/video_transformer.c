@@ -11,7 +11,8 @@
  *   head    Linear(RMSNorm(x) (1 + a) + b), (a,b) = Linear(SiLU(e)); unpatchify
  *
  * positions = phi_t[frame] + phi_h[row] + phi_w[column], learned, added before every block.
- * No biases in the blocks' linear layers. In bf16 the modulation, norm weights and tables stay f32.
+ * No biases in the blocks' linear layers. A model of DiT blocks, the report's comparison (table 9), has LayerNorm
+ * without weights (eps 1e-6) for RMSNorm, Linear(GELU or SiLU(Linear(x))) for SwiGLU, and biases everywhere. In bf16 the modulation, norm weights and tables stay f32.
  * The blocks are in video_transformer_block.c, the text in video_transformer_text.c.
  */
 #include "model/video_transformer_block.h"
@@ -45,14 +46,6 @@ static mgi_param *matrix(mgi_module *m, int64_t out, int64_t in, float gain, int
                          MGI_DIMS(out, in), "%s", name);
 }
 
-static mgi_param *block_matrix(mgi_module *m, int64_t index, int64_t out, int64_t in, float gain,
-                               int tp, const char *name)
-{
-    char text[96];
-    snprintf(text, sizeof text, "block%lld.%s", (long long)index, name);
-    return matrix(m, out, in, gain, tp, text);
-}
-
 /* Vectors and tables; their gradients are sums over tokens, partial where tokens are split. */
 static mgi_param *vector(mgi_module *m, mgi_param_spec spec, int rank, const int64_t *dims,
                          const char *name)
@@ -61,14 +54,41 @@ static mgi_param *vector(mgi_module *m, mgi_param_spec spec, int rank, const int
     return mgi_param_add(m, spec, rank, dims, "%s", name);
 }
 
+/* A linear layer of a block; of DiT's with a bias, which is split as the outputs are. */
+static void block_linear(mgi_vt *vt, int64_t index, int64_t out, int64_t in, float gain, int tp,
+                         const char *name, mgi_param **w, mgi_param **b)
+{
+    char text[96];
+    snprintf(text, sizeof text, "block%lld.%s.weight", (long long)index, name);
+    *w = matrix(&vt->module, out, in, gain, tp, text);
+    if (vt->config.block != MGI_VT_DIT)
+        return;
+    bool split = tp == MGI_TP_COLUMN;
+    *b = mgi_param_add(
+        &vt->module,
+        (mgi_param_spec){.init = MGI_INIT_ZERO,
+                         .tp = split ? tp : MGI_TP_REPLICATED,
+                         .partial = split ? MGI_PARTIAL_CP : MGI_PARTIAL_SP | MGI_PARTIAL_CP},
+        1, &out, "block%lld.%s.bias", (long long)index, name);
+}
+
+static mgi_param *block_norm(mgi_vt *vt, int64_t index, const char *name)
+{
+    char text[96];
+    snprintf(text, sizeof text, "block%lld.%s.weight", (long long)index, name);
+    return vt->config.block == MGI_VT_DIT
+               ? NULL
+               : vector(&vt->module, (mgi_param_spec){.init = MGI_INIT_ONE}, 1, &vt->config.dim,
+                        text);
+}
+
 static void block_make(mgi_vt *vt, int64_t i)
 {
-    static const mgi_param_spec one = {.init = MGI_INIT_ONE,
-                                       .partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP};
     mgi_module *m = &vt->module;
     mgi_vt_block *b = &vt->block[i];
     mgi_module_unit(m);
     int64_t d = vt->config.dim, f = vt->config.ff_dim;
+    bool dit = vt->config.block == MGI_VT_DIT;
     /* Residual branches start at a third of their natural size, with open gates. */
     const float small = 0.3f;
     b->mod = mgi_param_add(m,
@@ -76,15 +96,16 @@ static void block_make(mgi_vt *vt, int64_t i)
                                             .scale = 1.0f / sqrtf((float)d),
                                             .partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP},
                            MGI_DIMS(1, MGI_VT_MODS, d), "block%lld.mod", (long long)i);
-    b->norm1 = mgi_param_add(m, one, 1, &d, "block%lld.norm1.weight", (long long)i);
-    b->qkv = block_matrix(m, i, 3 * d, d, 1.0f, MGI_TP_COLUMN, "attn.qkv.weight");
-    b->out = block_matrix(m, i, d, d, small, MGI_TP_ROW, "attn.out.weight");
-    b->cross_q = block_matrix(m, i, d, d, 1.0f, MGI_TP_COLUMN, "cross.q.weight");
-    b->cross_kv = block_matrix(m, i, 2 * d, d, 1.0f, MGI_TP_COLUMN, "cross.kv.weight");
-    b->cross_out = block_matrix(m, i, d, d, small, MGI_TP_ROW, "cross.out.weight");
-    b->norm2 = mgi_param_add(m, one, 1, &d, "block%lld.norm2.weight", (long long)i);
-    b->gate_up = block_matrix(m, i, 2 * f, d, 1.0f, MGI_TP_COLUMN, "ffn.gate_up.weight");
-    b->down = block_matrix(m, i, d, f, small, MGI_TP_ROW, "ffn.down.weight");
+    b->norm1 = block_norm(vt, i, "norm1");
+    block_linear(vt, i, 3 * d, d, 1.0f, MGI_TP_COLUMN, "attn.qkv", &b->qkv, &b->qkv_b);
+    block_linear(vt, i, d, d, small, MGI_TP_ROW, "attn.out", &b->out, &b->out_b);
+    block_linear(vt, i, d, d, 1.0f, MGI_TP_COLUMN, "cross.q", &b->cross_q, &b->cross_q_b);
+    block_linear(vt, i, 2 * d, d, 1.0f, MGI_TP_COLUMN, "cross.kv", &b->cross_kv, &b->cross_kv_b);
+    block_linear(vt, i, d, d, small, MGI_TP_ROW, "cross.out", &b->cross_out, &b->cross_out_b);
+    b->norm2 = block_norm(vt, i, "norm2");
+    block_linear(vt, i, dit ? f : 2 * f, d, 1.0f, MGI_TP_COLUMN, dit ? "ffn.up" : "ffn.gate_up",
+                 &b->up, &b->up_b);
+    block_linear(vt, i, d, f, small, MGI_TP_ROW, "ffn.down", &b->down, &b->down_b);
 }
 
 mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config)
@@ -96,9 +117,11 @@ mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *conf
     mgi_module *m = &vt->module;
     mgi_module_init(m, ctx);
     vt->config = *config;
+    bool dit = c->block == MGI_VT_DIT;
     int64_t d = c->dim, token = c->patch_t * c->patch_h * c->patch_w * c->channels;
     m->status = mgi_alloc_zero(ctx, (size_t)c->layers, sizeof *vt->block, &vt->block);
     vt->patch = matrix(m, d, token, 1.0f, MGI_TP_REPLICATED, "patch.weight");
+    vt->patch_b = dit ? vector(m, zero, 1, &d, "patch.bias") : NULL;
     vt->pos_t = vector(m, table, MGI_DIMS(c->frames_max, d), "pos.frame");
     vt->pos_h = vector(m, table, MGI_DIMS(c->rows_max, d), "pos.row");
     vt->pos_w = vector(m, table, MGI_DIMS(c->columns_max, d), "pos.column");
@@ -112,10 +135,11 @@ mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *conf
     for (int64_t i = 0; i < c->layers && m->status == MGEN_OK; i++)
         block_make(vt, i);
     mgi_module_unit(m);
-    vt->head_norm = vector(m, one, 1, &d, "head.norm.weight");
+    vt->head_norm = dit ? NULL : vector(m, one, 1, &d, "head.norm.weight");
     vt->head_mod_w = matrix(m, 2 * d, d, 0.0f, MGI_TP_REPLICATED, "head.mod.weight");
     vt->head_mod_b = vector(m, zero, MGI_DIMS(2 * d), "head.mod.bias");
     vt->head = matrix(m, token, d, 0.0f, MGI_TP_REPLICATED, "head.weight");
+    vt->head_b = dit ? vector(m, zero, 1, &token, "head.bias") : NULL;
     mgen_status status = m->status;
     if (status != MGEN_OK)
         mgi_vt_finish(vt);
@@ -183,7 +207,7 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
     T *shared = mgi_linear_as(run, time, mgi_value(vt->mod_w), mgi_value(vt->mod_b), MGK_F32);
     T *mask, *p = mgi_vt_text_forward(run, vt, text, n, &mask);
     x = mgi_cast(run, mgi_patchify(run, x, c->patch_t, c->patch_h, c->patch_w), dtype);
-    x = linear(run, x, vt->patch, NULL);
+    x = linear(run, x, vt->patch, vt->patch_b);
     mgi_unit_exit(run, (void *)&vt->module, 0);
     for (int64_t i = 0; i < c->layers; i++) {
         mgi_unit_enter(run, (void *)&vt->module, i + 1);
@@ -196,13 +220,13 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
     T *mod =
         mgi_linear_as(run, time, mgi_value(vt->head_mod_w), mgi_value(vt->head_mod_b), MGK_F32);
     x = mgi_norm(run, x,
-                 (mgi_norm_options){.kind = MGK_NORM_RMS,
-                                    .eps = MGI_VT_EPS,
+                 (mgi_norm_options){.kind = mgi_vt_norm_kind(c),
+                                    .eps = mgi_vt_norm_eps(c),
                                     .weight = mgi_value(vt->head_norm),
                                     .mod = mgi_reshape(run, mod, MGI_DIMS(n, 2, d)),
                                     .scale = 0,
                                     .shift = 1});
-    x = mgi_linear_as(run, x, mgi_value(vt->head), NULL, MGK_F32);
+    x = mgi_linear_as(run, x, mgi_value(vt->head), mgi_value(vt->head_b), MGK_F32);
     x = mgi_unpatchify(run, x, video, c->patch_t, c->patch_h, c->patch_w);
     mgi_unit_exit(run, (void *)&vt->module, c->layers + 1);
     return mgi_scope_pop(run, mark, x);
@@ -241,11 +265,15 @@ mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *ou
                     "no video transformer preset is named \"%s\"; there are 1b, 5b and 30b", name);
 }
 
+static const char *const blocks[] = {[MGI_VT_LLAMA] = "llama", [MGI_VT_DIT] = "dit"};
+static const char *const activations[] = {[MGI_VT_GELU] = "gelu", [MGI_VT_SILU] = "silu"};
+
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
 {
-    static const char *const keys[] = {
-        "layers",   "dim",         "heads", "ff_dim",   "channels",   "patch",    "frames_max",
-        "rows_max", "columns_max", "text",  "text_dim", "fps_prefix", "time_dim", NULL};
+    static const char *const keys[] = {"layers",      "dim",   "heads",      "ff_dim",
+                                       "channels",    "patch", "frames_max", "rows_max",
+                                       "columns_max", "text",  "text_dim",   "fps_prefix",
+                                       "time_dim",    "block", "activation", NULL};
     mgi_vt_config c = {.time_dim = 256};
     int64_t *patch[3] = {&c.patch_t, &c.patch_h, &c.patch_w};
     int axis = 0;
@@ -260,6 +288,10 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     MGI_TRY(mgi_json_get_int(ctx, json, "columns_max", true, 1, 65536, &c.columns_max));
     MGI_TRY(mgi_vt_text_read(ctx, json, &c));
     MGI_TRY(mgi_json_get_int(ctx, json, "time_dim", false, 2, 65536, &c.time_dim));
+    MGI_TRY(mgi_json_get_choice(ctx, json, "block", blocks, 2, &c.block));
+    MGI_TRY(mgi_json_get_choice(ctx, json, "activation", activations, 2, &c.activation));
+    if (c.block != MGI_VT_DIT && mgi_json_find(json, "activation"))
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"activation\" needs \"block\": \"dit\"");
     const mgi_json *list = mgi_json_find(json, "patch");
     if (!list || list->kind != MGI_JSON_ARRAY || list->i != 3)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
@@ -296,4 +328,8 @@ void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *c)
     mgi_json_put_int(w, "columns_max", c->columns_max);
     mgi_vt_text_write(w, c);
     mgi_json_put_int(w, "time_dim", c->time_dim);
+    if (c->block == MGI_VT_DIT) { /* else as it was before there was a choice */
+        mgi_json_put_string(w, "block", blocks[c->block]);
+        mgi_json_put_string(w, "activation", activations[c->activation]);
+    }
 }

@@ -15,13 +15,22 @@ typedef struct mgi_vt_config {
     int64_t frames_max, rows_max, columns_max; /* sizes of the position tables, in patches */
     int64_t text[MGI_ROLES];                   /* widths of the text encoders; 0: no such stream */
     int64_t time_dim;                          /* of the sinusoid */
-    bool
-        fps_prefix; /* its captions of videos begin with the frame rate: "FPS-16 " (report 3.1.3) */
+    bool fps_prefix;           /* captions of videos begin with the frame rate: "FPS-16 " (3.1.3) */
+    int32_t block, activation; /* MGI_VT_*; the activation is DiT's */
 } mgi_vt_config;
 
+/* The kind of block: the report's, as in LLaMa (RMSNorm, SwiGLU, no biases); or the one that it compares with, as in
+ * DiT (LayerNorm without weights, two linear layers with an activation between them, biases). */
+enum { MGI_VT_LLAMA, MGI_VT_DIT };
+enum { MGI_VT_GELU, MGI_VT_SILU };
+
 typedef struct mgi_vt_block {
-    mgi_param *mod; /* (1,6,D): added to the shared modulation */
-    mgi_param *norm1, *qkv, *out, *cross_q, *cross_kv, *cross_out, *norm2, *gate_up, *down;
+    mgi_param *mod;           /* (1,6,D): added to the shared modulation */
+    mgi_param *norm1, *norm2; /* NULL with DiT */
+    mgi_param *qkv, *out, *cross_q, *cross_kv, *cross_out;
+    mgi_param *up, *down; /* up: of the gate and what it weighs, or without a gate */
+    mgi_param *qkv_b, *out_b, *cross_q_b, *cross_kv_b, *cross_out_b; /* DiT's, else NULL */
+    mgi_param *up_b, *down_b;
 } mgi_vt_block;
 
 /* How a text encoder's vectors become what is attended to. */
@@ -36,7 +45,7 @@ typedef struct mgi_vt_text {
 } mgi_vt_text;
 
 /* How a block runs: as one node with a gradient written by hand, or as a chain of single ops, which is its
- * definition. */
+ * definition and the only form of DiT's. */
 enum { MGI_BLOCK_COMPOSITE, MGI_BLOCK_CHAINED };
 
 /* What training keeps of a block for the gradient: everything; its input and the result of self-attention;
@@ -46,10 +55,10 @@ enum { MGI_RECOMPUTE_NONE, MGI_RECOMPUTE_SELECTIVE, MGI_RECOMPUTE_FULL };
 typedef struct mgi_vt {
     mgi_module module;
     mgi_vt_config config;
-    mgi_param *patch, *pos_t, *pos_h, *pos_w;
+    mgi_param *patch, *patch_b, *pos_t, *pos_h, *pos_w; /* biases: DiT, else NULL */
     mgi_vt_stream stream[MGI_ROLES];
     mgi_param *time1_w, *time1_b, *time2_w, *time2_b, *mod_w, *mod_b;
-    mgi_param *head_norm, *head_mod_w, *head_mod_b, *head;
+    mgi_param *head_norm, *head_mod_w, *head_mod_b, *head, *head_b; /* head_norm: NULL with DiT */
     mgi_vt_block *block;
     int recompute, form; /* MGI_RECOMPUTE_*, MGI_BLOCK_*; no part of the model */
 } mgi_vt;

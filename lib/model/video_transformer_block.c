@@ -3,26 +3,33 @@
 #include "model/video_transformer_block.h"
 
 #include "kernels/glu/glu.h"
-#include "kernels/norm/norm.h"
+#include "kernels/pointwise/pointwise.h"
 
 #include <math.h>
 #include <string.h>
 
-static T *linear(mgi_run *run, T *x, const mgi_param *w)
+static T *linear(mgi_run *run, T *x, const mgi_param *w, const mgi_param *b)
 {
-    return mgi_linear(run, x, mgi_value(w), NULL);
+    return mgi_linear(run, x, mgi_value(w), mgi_value(b));
 }
 
-static T *norm_modulate(mgi_run *run, T *x, const mgi_param *w, T *mod, int64_t scale,
-                        int64_t shift)
+static T *norm_modulate(mgi_run *run, const mgi_vt *vt, T *x, const mgi_param *w, T *mod,
+                        int64_t scale, int64_t shift)
 {
     return mgi_norm(run, x,
-                    (mgi_norm_options){.kind = MGK_NORM_RMS,
-                                       .eps = MGI_VT_EPS,
+                    (mgi_norm_options){.kind = mgi_vt_norm_kind(&vt->config),
+                                       .eps = mgi_vt_norm_eps(&vt->config),
                                        .weight = mgi_value(w),
                                        .mod = mod,
                                        .scale = scale,
                                        .shift = shift});
+}
+
+static T *activation(mgi_run *run, const mgi_vt_config *c, T *x)
+{
+    if (c->block != MGI_VT_DIT)
+        return mgi_glu(run, x, MGK_GLU_SILU);
+    return mgi_unary(run, x, c->activation == MGI_VT_SILU ? MGK_UNARY_SILU : MGK_UNARY_GELU_TANH);
 }
 
 /* A mgi_block_fn. */
@@ -42,18 +49,21 @@ static T *chained(mgi_run *run, const void *user, T *const *in)
     x = mgi_position_add(run, x, mgi_value(vt->pos_t), mgi_value(vt->pos_h), mgi_value(vt->pos_w),
                          of->grid);
 
-    T *h = norm_modulate(run, x, b->norm1, mod, MGI_VT_SCALE1, MGI_VT_SHIFT1);
-    h = mgi_reshape(run, linear(run, h, b->qkv), MGI_DIMS(n, s, 3, heads, dh));
-    h = linear(run, mgi_self_attention(run, h, NULL, NULL, scale), b->out);
+    T *h = norm_modulate(run, vt, x, b->norm1, mod, MGI_VT_SCALE1, MGI_VT_SHIFT1);
+    h = mgi_reshape(run, linear(run, h, b->qkv, b->qkv_b), MGI_DIMS(n, s, 3, heads, dh));
+    h = linear(run, mgi_self_attention(run, h, NULL, NULL, scale), b->out, b->out_b);
     x = mgi_gated_residual(run, x, h, mod, MGI_VT_GATE1);
 
-    T *q = mgi_reshape(run, linear(run, x, b->cross_q), MGI_DIMS(n, s, heads, dh));
-    T *kv =
-        mgi_reshape(run, linear(run, text, b->cross_kv), MGI_DIMS(n, text->dims[1], 2, heads, dh));
-    x = mgi_add(run, x, linear(run, mgi_cross_attention(run, q, kv, mask, scale), b->cross_out));
+    T *q = mgi_reshape(run, linear(run, x, b->cross_q, b->cross_q_b), MGI_DIMS(n, s, heads, dh));
+    T *kv = mgi_reshape(run, linear(run, text, b->cross_kv, b->cross_kv_b),
+                        MGI_DIMS(n, text->dims[1], 2, heads, dh));
+    x = mgi_add(
+        run, x,
+        linear(run, mgi_cross_attention(run, q, kv, mask, scale), b->cross_out, b->cross_out_b));
 
-    h = norm_modulate(run, x, b->norm2, mod, MGI_VT_SCALE2, MGI_VT_SHIFT2);
-    h = linear(run, mgi_glu(run, linear(run, h, b->gate_up), MGK_GLU_SILU), b->down);
+    h = norm_modulate(run, vt, x, b->norm2, mod, MGI_VT_SCALE2, MGI_VT_SHIFT2);
+    h = activation(run, &vt->config, linear(run, h, b->up, b->up_b));
+    h = linear(run, h, b->down, b->down_b);
     return mgi_scope_pop(run, mark, mgi_gated_residual(run, x, h, mod, MGI_VT_GATE2));
 }
 
@@ -61,7 +71,8 @@ T *mgi_vt_block_forward(mgi_run *run, const mgi_vt *vt, int64_t index, T *x, T *
                         T *mask, const int64_t grid[3])
 {
     mgi_vt_block_of of = {vt, &vt->block[index], {grid[0], grid[1], grid[2]}};
-    mgi_block_fn *fn = vt->form == MGI_BLOCK_CHAINED ? chained : mgi_vt_block_composite;
+    bool chain = vt->form == MGI_BLOCK_CHAINED || vt->config.block == MGI_VT_DIT;
+    mgi_block_fn *fn = chain ? chained : mgi_vt_block_composite;
     T *in[MGI_VT_INS] = {x, shared, text, mask};
     if (vt->recompute == MGI_RECOMPUTE_NONE)
         return fn(run, &of, in);

@@ -3,9 +3,21 @@
 #ifndef MGI_MODEL_VIDEO_TRANSFORMER_BLOCK_H
 #define MGI_MODEL_VIDEO_TRANSFORMER_BLOCK_H
 
+#include "kernels/norm/norm.h"
 #include "model/video_transformer.h"
 
-#define MGI_VT_EPS 1e-5f
+#define MGI_VT_EPS     1e-5f
+#define MGI_VT_EPS_DIT 1e-6f
+
+static inline int32_t mgi_vt_norm_kind(const mgi_vt_config *c)
+{
+    return c->block == MGI_VT_DIT ? MGK_NORM_LAYER : MGK_NORM_RMS;
+}
+
+static inline float mgi_vt_norm_eps(const mgi_vt_config *c)
+{
+    return c->block == MGI_VT_DIT ? MGI_VT_EPS_DIT : MGI_VT_EPS;
+}
 
 /* The six vectors of the modulation. */
 enum {

@@ -201,7 +201,7 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
     used(run, record, &k[X1]);
 
     k[N2] = norm(run, k[X2], b->norm2, k[MOD], MGI_VT_SCALE2, MGI_VT_SHIFT2, &k[RSTD2]);
-    k[U] = product(run, k[N2], b->gate_up);
+    k[U] = product(run, k[N2], b->up);
     used(run, record, &k[N2]);
     k[F] = mgi_glu(run, k[U], MGK_GLU_SILU);
     used(run, record, &k[U]);
@@ -326,8 +326,7 @@ static void ffn_backward(frame *f, int64_t rows)
     mgi_drop(run, df);
     if (!(dn = like(f, N2)))
         return;
-    product_grad(f, IN_GATE_UP, b->gate_up, mgi_buf(f->k[N2]), mgi_buf(du), rows, mgi_buf(dn),
-                 false);
+    product_grad(f, IN_GATE_UP, b->up, mgi_buf(f->k[N2]), mgi_buf(du), rows, mgi_buf(dn), false);
     let_go(f, N2);
     norm_grad(f, X2, RSTD2, IN_NORM2, b->norm2, dn, MGI_VT_SCALE2, MGI_VT_SHIFT2);
     let_go(f, X2);
@@ -447,8 +446,8 @@ T *mgi_vt_block_composite(mgi_run *run, const void *user, T *const *in)
     run->record = false;
     forward(run, of, in, record, kept, &y);
     run->record = record;
-    const mgi_param *params[] = {b->mod,        b->norm1,      b->qkv,       b->out,     b->cross_q,
-                                 b->cross_kv,   b->cross_out,  b->norm2,     b->gate_up, b->down,
+    const mgi_param *params[] = {b->mod,        b->norm1,      b->qkv,       b->out, b->cross_q,
+                                 b->cross_kv,   b->cross_out,  b->norm2,     b->up,  b->down,
                                  of->vt->pos_t, of->vt->pos_h, of->vt->pos_w};
     T *inputs[INS];
     for (int i = 0; i < MGI_VT_INS; i++)

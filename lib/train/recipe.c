@@ -36,28 +36,6 @@ static mgen_status get_object(mgen_context *ctx, const mgi_json *o, const char *
     return MGEN_OK;
 }
 
-/* One of `count` names, by its place; the first if the key is absent. */
-static mgen_status get_choice(mgen_context *ctx, const mgi_json *o, const char *key,
-                              const char *const *names, int count, int32_t *out)
-{
-    const char *text = names[0];
-    char known[128] = "";
-    size_t used = 0;
-    MGI_TRY(mgi_json_get_string(ctx, o, key, false, &text));
-    for (int i = 0; i < count; i++) {
-        if (!strcmp(text, names[i])) {
-            *out = i;
-            return MGEN_OK;
-        }
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s\"%s\"",
-                                 !i              ? ""
-                                 : i < count - 1 ? ", "
-                                                 : " and ",
-                                 names[i]);
-    }
-    return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is \"%.40s\"; known are %s", key, text, known);
-}
-
 static mgen_status read_optimizer(mgen_context *ctx, const mgi_json *o, mgi_optimizer_recipe *r)
 {
     static const char *const keys[] = {
@@ -77,7 +55,7 @@ static mgen_status read_optimizer(mgen_context *ctx, const mgi_json *o, mgi_opti
     MGI_TRY(mgi_json_get_real(ctx, o, "lr", true, 1e-9, 1.0, &r->lr));
     MGI_TRY(mgi_json_get_real(ctx, o, "lr_final", false, 0.0, 1.0, &r->lr_final));
     MGI_TRY(mgi_json_get_int(ctx, o, "warmup", false, 0, 1000000, &r->warmup));
-    MGI_TRY(get_choice(ctx, o, "schedule", schedules, 3, &r->schedule));
+    MGI_TRY(mgi_json_get_choice(ctx, o, "schedule", schedules, 3, &r->schedule));
     MGI_TRY(mgi_json_get_int(ctx, o, "patience", false, 1, 1000000, &r->patience));
     MGI_TRY(mgi_json_get_real(ctx, o, "cosine_from", false, 0.0, 1.0, &r->cosine_from));
     MGI_TRY(mgi_json_get_real(ctx, o, "beta1", false, 0.0, 0.999999, &r->beta1));
@@ -257,7 +235,7 @@ static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_
     MGI_TRY(read_text_encoders(ctx, o, s));
     MGI_TRY(get_object(ctx, o, "video_model", &part));
     MGI_TRY(mgi_vt_config_read(ctx, part, &s->video));
-    MGI_TRY(get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
+    MGI_TRY(mgi_json_get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
     MGI_TRY(mgi_json_get_int(ctx, o, "clips", true, 1, 1 << 20, &s->clips));
     return mgi_json_get_real(ctx, o, "drop", false, 0.0, 1.0, &s->drop);
 }
@@ -297,7 +275,7 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     memset(s, 0, sizeof *s);
     MGI_TRY(get_name(ctx, o, "name", true, s->name));
     MGI_TRY(mgi_json_get_string(ctx, o, "kind", true, &kind));
-    MGI_TRY(get_choice(ctx, o, "kind", mgi_stage_kind_name, MGI_STAGE_KINDS, &s->kind));
+    MGI_TRY(mgi_json_get_choice(ctx, o, "kind", mgi_stage_kind_name, MGI_STAGE_KINDS, &s->kind));
     if (s->kind == MGI_STAGE_AVERAGE)
         return read_average(ctx, o, s);
     MGI_TRY(mgi_json_get_int(ctx, o, "steps", true, 1, 100000000, &s->steps));
@@ -305,7 +283,7 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     s->accumulate = 1;
     MGI_TRY(mgi_json_get_int(ctx, o, "accumulate", false, 1, 65536, &s->accumulate));
     MGI_TRY(mgi_json_get_int(ctx, o, "validate_every", false, 0, 100000000, &s->validate_every));
-    MGI_TRY(get_choice(ctx, o, "precision", precision, 2, &s->dtype));
+    MGI_TRY(mgi_json_get_choice(ctx, o, "precision", precision, 2, &s->dtype));
     MGI_TRY(get_object(ctx, o, "optimizer", &optimizer));
     MGI_TRY(read_optimizer(ctx, optimizer, &s->optimizer));
     s->has_world = mgi_json_find(o, "world") != NULL;
