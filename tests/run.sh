@@ -16,9 +16,10 @@
 #   clang    unit, api and kernels again, built by clang         (--medium)
 #   tsan     unit, api and some kernel cases with ThreadSanitizer (--medium)
 #   large    tensors of more than 2^31 elements, in 10 GB; 1000 cancelled jobs (--medium)
+#   kills    training killed 1000 times at random moments        (--medium)
 #   seeds    kernels again, with other random numbers           (--long)
 #
-# Without names: format to asan; --medium adds clang, tsan and large, --long seeds too. Installs
+# Without names: format to asan; --medium adds clang, tsan, large and kills, --long seeds too. Installs
 # what is missing with apt. The last line counts test cases: "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -28,7 +29,7 @@ jobs=$(nproc)
 suites=()
 export CC=gcc
 short=(format arch unit api abi kernels cli bindings examples asan)
-medium=("${short[@]}" asan-api clang tsan large)
+medium=("${short[@]}" asan-api clang tsan large kills)
 long=("${medium[@]}" seeds)
 
 usage() {
@@ -42,7 +43,7 @@ for word in "$@"; do
         usage
         exit 0
         ;;
-    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | asan-api | clang | tsan | large | seeds) suites+=("$word") ;;
+    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | asan-api | clang | tsan | large | kills | seeds) suites+=("$word") ;;
     *)
         echo "run.sh: unknown suite '$word'; suites are ${long[*]}, options --medium and --long" >&2
         exit 2
@@ -181,11 +182,17 @@ suite_abi() {
     tap abi 300 "$python" tests/abi/check.py "$root" build-test
     tap abi-guards 300 "$python" tests/abi/mutations.py include/moviegen.h
 }
+# Killed more often (--medium).
+suite_kills() {
+    build_plain && MOVIEGEN_KILLS=1000 tap kills-1000 3600 "$python" tests/cli/check_kills.py build-test/examples/cli/moviegen
+}
 suite_kernels() {
     build_plain && kernels build-test ''
 }
 suite_cli() {
-    build_plain && tap cli 600 "$python" tests/cli/check_cli.py build-test/examples/cli/moviegen
+    build_plain || return
+    tap cli 600 "$python" tests/cli/check_cli.py build-test/examples/cli/moviegen
+    tap kills 600 "$python" tests/cli/check_kills.py build-test/examples/cli/moviegen
 }
 suite_bindings() {
     build_plain || return

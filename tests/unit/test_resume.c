@@ -208,6 +208,38 @@ static void test_video(void **state)
     straight_and_resumed(&stage, "video_model.safetensors");
 }
 
+/* A hundred steps, each in a run of its own that goes on from the checkpoint of the one before: after every step the
+ * same checkpoint as without a break. */
+static void test_every_step(void **state)
+{
+    enum { ALL = 100 };
+    (void)state;
+    mgi_stage stage = full_stage(ALL);
+    const struct mgi_stage_kind *kind = kind_of(&stage);
+    size_t size;
+    stage.bucket[0].frames = 16;
+    stage.validate_every = 12;
+    stage.optimizer.lr = 0.1; /* too much: the plateau schedule has something to do */
+    struct mgi_stage_run *whole = begin(&stage, 5);
+    OK(mgi_checkpoint_save(ctx, kind, whole, in_folder("again")));
+    for (int64_t i = 0; i < ALL; i++) {
+        struct mgi_stage_run *run = begin(&stage, 5);
+        OK(mgi_checkpoint_load(ctx, kind, run, in_folder("again")));
+        steps(&stage, run, i, i + 1);
+        OK(mgi_checkpoint_save(ctx, kind, run, in_folder("again")));
+        kind->destroy(run);
+        steps(&stage, whole, i, i + 1);
+        OK(mgi_checkpoint_save(ctx, kind, whole, in_folder("half")));
+        uint8_t *half = load("half", &size);
+        assert_same_file("again", half, size);
+        free(half);
+    }
+    mgi_stage_state end;
+    kind->state(whole, &end);
+    assert_true(mgi_f32(end.optimizer->plateau)[MGI_PLATEAU_HALVINGS] > 1.0f);
+    kind->destroy(whole);
+}
+
 static void assert_refused(const mgi_stage *stage, uint64_t seed, mgen_status status,
                            const char *said)
 {
@@ -325,8 +357,9 @@ static int remove_folder(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_autoencoder),
-                                       cmocka_unit_test(test_video), cmocka_unit_test(test_other),
-                                       cmocka_unit_test(test_damaged)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_autoencoder), cmocka_unit_test(test_video),
+        cmocka_unit_test(test_every_step), cmocka_unit_test(test_other),
+        cmocka_unit_test(test_damaged)};
     return cmocka_run_group_tests_name("resume", tests, make_folder, remove_folder);
 }
