@@ -112,8 +112,8 @@ static int run(const cli_command *self, int argc, char **argv)
     int result = options_parse(self, table, argc, argv, &word, 1, &words);
     if (result != OPTIONS_OK)
         return result;
-    if (!words || (strcmp(word, "tae") && strcmp(word, "alignment"))) {
-        complain(self, "%s%s%s; protocols are tae and alignment",
+    if (!words || (strcmp(word, "tae") && strcmp(word, "tae-world") && strcmp(word, "alignment"))) {
+        complain(self, "%s%s%s; protocols are tae, tae-world and alignment",
                  words ? "unknown protocol '" : "no protocol given", words ? word : "",
                  words ? "'" : "");
         return STATUS_USAGE;
@@ -127,8 +127,9 @@ static int run(const cli_command *self, int argc, char **argv)
 }
 
 const cli_command command_eval = {
-    "eval", "measure a model in the toybox", "tae|alignment [options]",
-    "tae: how well the autoencoder reproduces clips that it has not seen.\n"
+    "eval", "measure a model in the toybox", "tae|tae-world|alignment [options]",
+    "tae: how well the autoencoder reproduces clips of the small toybox that it has not seen.\n"
+    "tae-world: the same with the whole world, and how films longer than a tile come together.\n"
     "alignment: whether a program that looks at the pixels finds in the generated films what the\n"
     "prompts asked for: colour, shape, motion, background, and all of them at once.",
     run};

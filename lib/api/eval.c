@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/args.h"
 
-#include "eval/evaluate.h"
+#include "eval/tae_eval.h"
 
 #include <string.h>
 
@@ -14,11 +14,12 @@ static bool forward_progress(void *user, int done, int total)
 static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mgen_eval_params *p,
                                 mgen_report *report)
 {
-    bool tae = !strcmp(p->protocol, "tae");
+    bool world = !strcmp(p->protocol, "tae-world"), tae = world || !strcmp(p->protocol, "tae");
     mgi_networks networks;
     if (!tae && strcmp(p->protocol, "alignment"))
         return mgi_fail(ctx, MGEN_E_INVALID,
-                        "protocol is \"%.40s\"; known are \"tae\" and \"alignment\"", p->protocol);
+                        "protocol is \"%.40s\"; known are \"tae\", \"tae-world\" and \"alignment\"",
+                        p->protocol);
     if (p->n > 1000000 || p->steps > 1000 || !(p->guidance >= 0.0f && p->guidance <= 100.0f))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "n is at most 1000000, steps at most 1000, guidance 0..100");
@@ -38,6 +39,8 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
     mgi_report_add(report, "n", (double)r.n);
     if (tae && !pipe->tae)
         return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its TAE");
+    if (world)
+        return mgi_eval_tae_world(ctx, &pipe->tae->net, &r, report);
     if (tae)
         return mgi_eval_tae(ctx, &pipe->tae->net, &r, report);
     MGI_TRY(mgi_pipeline_networks(ctx, pipe, &networks));

@@ -477,6 +477,13 @@ def test_eval_json(w):
     assert 1 < line["psnr"] < 99 and -1 < line["ssim"] <= 1, line
 
 
+def test_eval_tae_world(w):
+    run = w.run("eval", "tae-world", "--model", w.need_model(), "-n", "1", "--json", "-q")
+    expect(run, 0)
+    line = json.loads(run.stdout)
+    assert line["seam_exact"] == 1 and line["seam_blend"] > 0 and line["object_psnr"] > 1, line
+
+
 def test_eval_alignment(w):
     run = w.run("eval", "alignment", "--model", w.need_model(), "-n", "2", "--json", "-q", *FAST)
     expect(run, 0)
