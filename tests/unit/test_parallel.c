@@ -191,6 +191,22 @@ static void test_autoencoder(void **state)
     compare(&stage);
 }
 
+/* The weight of the discriminator is that of the whole batch, too. */
+static void test_discriminator(void **state)
+{
+    rank one;
+    (void)state;
+    mgi_stage stage = tiny_autoencoder(STEPS, 4);
+    stage.frames = 1;
+    stage.gan = 0.5;
+    stage.gan_channels = 4;
+    stage.gan_optimizer = tiny_optimizer;
+    run_ranks(&stage, 1, false, &one);
+    assert_string_equal(one.error, "");
+    assert_as_one(&one, &stage, 2);
+    ranks_free(&one, 1);
+}
+
 /* After the autoencoder, whose model it needs. */
 static void test_video(void **state)
 {
@@ -229,6 +245,7 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_autoencoder),
+                                       cmocka_unit_test(test_discriminator),
                                        cmocka_unit_test(test_video), cmocka_unit_test(test_share)};
     return cmocka_run_group_tests_name("parallel", tests, make_folder, remove_folder);
 }
