@@ -181,14 +181,14 @@ static void draw_object(const canvas *c, const mgi_world_object *o, const mgi_wo
 
 static void draw_post(const canvas *c, float x, float top, float bottom, float half)
 {
-    static const float brown[3] = {122.0f, 92.0f, 66.0f};
+    static const float grey[3] = {104.0f, 106.0f, 116.0f};
     box area = box_around(c, x, 0.5f * (top + bottom), half, 0.5f * (bottom - top));
     for (int y = area.y0; y < area.y1; y++)
         for (int px = area.x0; px < area.x1; px++) {
             float dx = half - fabsf(((float)px + 0.5f) / c->scale - x);
             float dy = bottom - ((float)y + 0.5f) / c->scale;
             float a = clamp01(dx * c->scale + 0.5f) * clamp01(dy * c->scale + 0.5f);
-            blend(pixel_at(c, px, y), brown, a);
+            blend(pixel_at(c, px, y), grey, a);
         }
 }
 

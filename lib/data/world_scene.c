@@ -38,7 +38,7 @@ float mgi_world_near(int height)
 
 float mgi_world_sign_row(int height)
 {
-    return 4.0f + 0.1f * (float)height;
+    return floorf(4.0f + 0.1f * (float)height) + 0.5f; /* its edges lie between pixels */
 }
 
 float mgi_world_sign_half_width(int characters)
@@ -356,10 +356,22 @@ static bool clear_at(const mgi_world_scene *s, float seconds)
     return true;
 }
 
+/* What rises or falls does so for a while before it rests. */
+static bool has_room(const mgi_world_object *o, float seconds)
+{
+    float tall = (mgi_world_shape_foot(o->shape) + mgi_world_shape_top(o->shape)) * o->radius;
+    float way = o->motion == MGI_WORLD_FALL ? o->height : o->base - tall - 1.0f - o->height;
+    float least = MGI_WORLD_RISE_SPEED * seconds < 10.0f ? MGI_WORLD_RISE_SPEED * seconds : 10.0f;
+    return (o->motion != MGI_WORLD_RISE && o->motion != MGI_WORLD_FALL) || way >= least;
+}
+
 static bool clear(const mgi_world_scene *s)
 {
     float seconds = (float)(s->frames - 1) / (float)s->fps;
     seconds = seconds > MGI_WORLD_CAMERA_SECONDS ? MGI_WORLD_CAMERA_SECONDS : seconds;
+    for (int i = 0; i < s->count; i++)
+        if (!has_room(&s->objects[i], seconds))
+            return false;
     for (int k = 0; k < MOMENTS; k++)
         if (!clear_at(s, seconds * (float)k / (float)(MOMENTS - 1)))
             return false;
@@ -380,7 +392,7 @@ static void draw_objects(lots *l, mgi_world_scene *s, const mgi_world_options *o
         for (int i = 0; i < s->count; i++)
             draw_place(l, s, i);
         float half = mgi_world_sign_half_width((int)strlen(s->sign));
-        s->sign_x = between(l, half, (float)s->width - half);
+        s->sign_x = floorf(between(l, half, (float)s->width - half + 1.0f));
         if (clear(s))
             return;
     }
