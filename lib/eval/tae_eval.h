@@ -7,7 +7,9 @@
 
 /* Reconstruction of clips of the whole world, 64 x 64 pixels and 32 frames each, none of a training seed: psnr,
  * ssim; object_psnr, of the pixels of objects, their shadows and signs: those that differ from the scene without
- * them; and seams as below. */
+ * them; checker_*: how often the pixel checker reads an attribute of the scene in what was made of it (count,
+ * background, camera, sign; shape, size and motion of the objects, which colours tell apart), accuracy: of all
+ * attributes together; checker_truth: the same of the clips themselves; and seams as below. */
 mgen_status mgi_eval_tae_world(mgen_context *ctx, const mgi_tae *tae,
                                const mgi_eval_request *request, mgen_report *report);
 

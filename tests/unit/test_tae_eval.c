@@ -66,6 +66,8 @@ static void test_protocol(void **state)
         assert_int_equal(mgi_eval_tae_world(ctx, &tae, &request, report), MGEN_OK);
         assert_true(entry(report, "psnr") > 0.0 && entry(report, "object_psnr") > 0.0);
         assert_in_range(1000.0 * entry(report, "object_share"), 20, 600);
+        assert_true(entry(report, "checker_truth") > 0.8);
+        assert_true(entry(report, "checker_accuracy") < entry(report, "checker_truth"));
         /* the stream has the bits of the whole; tiles have not, those without overlap even less */
         assert_float_equal(entry(report, "seam_exact"), attends ? -1.0 : 1.0, 0.0);
         assert_true(fabs(entry(report, "seam_blend") - 1.0) > 1e-4);
