@@ -112,8 +112,9 @@ static int run(const cli_command *self, int argc, char **argv)
     int result = options_parse(self, table, argc, argv, &word, 1, &words);
     if (result != OPTIONS_OK)
         return result;
-    if (!words || (strcmp(word, "tae") && strcmp(word, "tae-world") && strcmp(word, "alignment"))) {
-        complain(self, "%s%s%s; protocols are tae, tae-world and alignment",
+    if (!words || (strcmp(word, "tae") && strcmp(word, "tae-world") && strcmp(word, "alignment") &&
+                   strcmp(word, "alignment-world"))) {
+        complain(self, "%s%s%s; protocols are tae, tae-world, alignment and alignment-world",
                  words ? "unknown protocol '" : "no protocol given", words ? word : "",
                  words ? "'" : "");
         return STATUS_USAGE;
@@ -127,9 +128,12 @@ static int run(const cli_command *self, int argc, char **argv)
 }
 
 const cli_command command_eval = {
-    "eval", "measure a model in the toybox", "tae|tae-world|alignment [options]",
+    "eval", "measure a model in the toybox", "tae|tae-world|alignment|alignment-world [options]",
     "tae: how well the autoencoder reproduces clips of the small toybox that it has not seen.\n"
     "tae-world: the same with the whole world, and how films longer than a tile come together.\n"
     "alignment: whether a program that looks at the pixels finds in the generated films what the\n"
-    "prompts asked for: colour, shape, motion, background, and all of them at once.",
+    "prompts asked for: colour, shape, motion, background, and all of them at once.\n"
+    "alignment-world: the same with the whole world, on combinations that no training has; with "
+    "what is\n"
+    "found in reproduced true films, and what another prompt would have scored.",
     run};

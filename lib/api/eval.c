@@ -2,6 +2,7 @@
 #include "api/args.h"
 
 #include "eval/tae_eval.h"
+#include "eval/world_eval.h"
 
 #include <string.h>
 
@@ -16,9 +17,11 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
 {
     bool world = !strcmp(p->protocol, "tae-world"), tae = world || !strcmp(p->protocol, "tae");
     mgi_networks networks;
-    if (!tae && strcmp(p->protocol, "alignment"))
+    bool aligned = !strcmp(p->protocol, "alignment-world");
+    if (!tae && !aligned && strcmp(p->protocol, "alignment"))
         return mgi_fail(ctx, MGEN_E_INVALID,
-                        "protocol is \"%.40s\"; known are \"tae\", \"tae-world\" and \"alignment\"",
+                        "protocol is \"%.40s\"; known are \"tae\", \"tae-world\", \"alignment\" "
+                        "and \"alignment-world\"",
                         p->protocol);
     if (p->n > 1000000 || p->steps > 1000 || !(p->guidance >= 0.0f && p->guidance <= 100.0f))
         return mgi_fail(ctx, MGEN_E_INVALID,
@@ -44,7 +47,8 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
     if (tae)
         return mgi_eval_tae(ctx, &pipe->tae->net, &r, report);
     MGI_TRY(mgi_pipeline_networks(ctx, pipe, &networks));
-    return mgi_eval_alignment(ctx, &networks, &r, report);
+    return aligned ? mgi_eval_alignment_world(ctx, &networks, &r, report)
+                   : mgi_eval_alignment(ctx, &networks, &r, report);
 }
 
 mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
