@@ -18,7 +18,7 @@
 #include "model/video_transformer_block.h"
 
 #include "core/alloc.h"
-#include "kernels/glu/glu.h"
+#include "flow/diffusion.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
 
@@ -232,6 +232,14 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
     return mgi_scope_pop(run, mark, x);
 }
 
+T *mgi_vt_velocity(mgi_run *run, const mgi_vt *vt, T *x, T *t, float time, const mgi_vt_text *text)
+{
+    if (vt->config.objective == MGI_VT_FLOW)
+        return mgi_vt_forward(run, vt, x, t, text);
+    T *v = mgi_vt_forward(run, vt, mgi_diffusion_scaled(run, x, time), t, text);
+    return mgi_diffusion_velocity(run, x, v, time);
+}
+
 /* -- configuration ---------------------------------------------------------------------------- */
 
 mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *out)
@@ -266,14 +274,16 @@ mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *ou
 }
 
 static const char *const blocks[] = {[MGI_VT_LLAMA] = "llama", [MGI_VT_DIT] = "dit"};
+static const char *const objectives[] = {
+    [MGI_VT_FLOW] = "flow", [MGI_VT_V_PREDICTION] = "v_prediction"};
 static const char *const activations[] = {[MGI_VT_GELU] = "gelu", [MGI_VT_SILU] = "silu"};
 
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
 {
-    static const char *const keys[] = {"layers",      "dim",   "heads",      "ff_dim",
-                                       "channels",    "patch", "frames_max", "rows_max",
-                                       "columns_max", "text",  "text_dim",   "fps_prefix",
-                                       "time_dim",    "block", "activation", NULL};
+    static const char *const keys[] = {
+        "layers",     "dim",      "heads",       "ff_dim",    "channels", "patch",
+        "frames_max", "rows_max", "columns_max", "text",      "text_dim", "fps_prefix",
+        "time_dim",   "block",    "activation",  "objective", NULL};
     mgi_vt_config c = {.time_dim = 256};
     int64_t *patch[3] = {&c.patch_t, &c.patch_h, &c.patch_w};
     int axis = 0;
@@ -290,6 +300,7 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     MGI_TRY(mgi_json_get_int(ctx, json, "time_dim", false, 2, 65536, &c.time_dim));
     MGI_TRY(mgi_json_get_choice(ctx, json, "block", blocks, 2, &c.block));
     MGI_TRY(mgi_json_get_choice(ctx, json, "activation", activations, 2, &c.activation));
+    MGI_TRY(mgi_json_get_choice(ctx, json, "objective", objectives, 2, &c.objective));
     if (c.block != MGI_VT_DIT && mgi_json_find(json, "activation"))
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"activation\" needs \"block\": \"dit\"");
     const mgi_json *list = mgi_json_find(json, "patch");
@@ -332,4 +343,6 @@ void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *c)
         mgi_json_put_string(w, "block", blocks[c->block]);
         mgi_json_put_string(w, "activation", activations[c->activation]);
     }
+    if (c->objective != MGI_VT_FLOW)
+        mgi_json_put_string(w, "objective", objectives[c->objective]);
 }

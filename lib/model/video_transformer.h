@@ -17,12 +17,16 @@ typedef struct mgi_vt_config {
     int64_t time_dim;                          /* of the sinusoid */
     bool fps_prefix;           /* captions of videos begin with the frame rate: "FPS-16 " (3.1.3) */
     int32_t block, activation; /* MGI_VT_*; the activation is DiT's */
+    int32_t objective;         /* MGI_VT_FLOW or MGI_VT_V_PREDICTION: what the head means */
 } mgi_vt_config;
 
 /* The kind of block: the report's, as in LLaMa (RMSNorm, SwiGLU, no biases); or the one that it compares with, as in
  * DiT (LayerNorm without weights, two linear layers with an activation between them, biases). */
 enum { MGI_VT_LLAMA, MGI_VT_DIT };
 enum { MGI_VT_GELU, MGI_VT_SILU };
+/* What the network answers: the velocity of the flow at its point; or v of variance-preserving diffusion at that
+ * point scaled to variance 1 (flow/diffusion.h). */
+enum { MGI_VT_FLOW, MGI_VT_V_PREDICTION };
 
 typedef struct mgi_vt_block {
     mgi_param *mod;           /* (1,6,D): added to the shared modulation */
@@ -76,8 +80,10 @@ void mgi_vt_grow(mgi_vt *to, const mgi_vt *from);
 /* Initial values, with the gates of every block open. */
 mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed);
 
-/* Velocity. x (B,T,H,W,C) normalised latents at flow time t (B). Of the streams of text one must be there. What a
+/* What the head means, at flow time t (B), of x (B,T,H,W,C), normalised latents. Of the streams of text one must be there. What a
  * sample gets depends neither on the other samples nor on padding. */
 T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text);
+/* The same as the velocity of the flow at its point x, whatever the head means. time: that which fills t. */
+T *mgi_vt_velocity(mgi_run *run, const mgi_vt *vt, T *x, T *t, float time, const mgi_vt_text *text);
 
 #endif

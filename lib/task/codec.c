@@ -354,7 +354,7 @@ mgen_status mgi_velocity(mgen_context *ctx, const mgi_vt *vt, const float *laten
         mgi_tensor_write(x, 0, latents, x->count);
         mgi_tensor_write(t, 0, &time, 1);
     }
-    T *u = mgi_vt_forward(&run, vt, x, t, &p);
+    T *u = mgi_vt_velocity(&run, vt, x, t, time, &p);
     if (u)
         mgi_tensor_read(u, 0, out, u->count);
     mgen_status status = run.status;

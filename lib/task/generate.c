@@ -3,6 +3,7 @@
 
 #include "core/alloc.h"
 #include "core/philox.h"
+#include "flow/diffusion.h"
 #include "flow/schedule.h"
 #include "flow/solver.h"
 #include "flow/windows.h"
@@ -16,7 +17,8 @@ enum { FRAMES_MOST = 1 << 30 };
 /* What one call of the network takes. */
 typedef struct batch {
     int64_t rows;
-    T *in, *t;        /* latents and their time */
+    T *in, *t;        /* latents and their time, */
+    float time;       /* which is this */
     mgi_vt_text text; /* prompts */
     int64_t runs;     /* on the meta device: of the network so far, */
     double flops;     /* and what one of them takes */
@@ -203,7 +205,7 @@ static T *window_velocity(sampler *s, batch *b, T *x, int64_t window)
     int64_t each = s->windows.length * frame, first = mgi_window_first(&s->windows, window) * frame;
     for (int64_t i = 0; i < b->rows; i++)
         mgi_copy(run, b->in, i * each, x, i % clips * s->dims[1] * frame + first, each);
-    T *u = mgi_vt_forward(run, s->n->video, b->in, b->t, &b->text);
+    T *u = mgi_vt_velocity(run, s->n->video, b->in, b->t, b->time, &b->text);
     if (b->rows == clips)
         return u;
     return mgi_cfg_combine(run, mgi_slice(run, u, 0, 0, clips), mgi_slice(run, u, 0, clips, clips),
@@ -269,6 +271,7 @@ static T *velocity(void *user, T *x, float time)
         return NULL;
     for (int64_t i = 0; i < b->rows; i++)
         mgi_tensor_write(b->t, i, &time, 1);
+    b->time = time;
     return s->run->dev->meta ? counted_velocity(s, b, x) : batch_velocity(s, b, x);
 }
 
@@ -375,7 +378,10 @@ mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n, const mgi_gen
     sampler s = {.run = &run, .n = n, .r = r};
     MGI_TRY(take_shape(ctx, &s));
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->steps + 1, sizeof *s.times, &s.times));
-    mgi_schedule(r->schedule, r->steps, s.times);
+    if (n->video->config.objective == MGI_VT_FLOW)
+        mgi_schedule(r->schedule, r->steps, s.times);
+    else
+        mgi_diffusion_schedule(r->schedule, r->steps, s.times);
     mgen_status status =
         mgi_alloc_zero(ctx, (size_t)s.rows, MGI_ROLES * sizeof *s.tokens, &s.tokens);
     mgi_run_init(&run, ctx, false);

@@ -4,10 +4,14 @@
  *   clips are encoded once by the trained TAE (train/latents.h), those of a step of one size (train/buckets.h);
  *   X_t = t X_1 + (1 - (1 - sigma) t) X_0,  V = X_1 - (1 - sigma) X_0,  t = sigmoid(normal)
  *   loss = mean (u(X_t, text, t) - V)^2; a share of the captions is replaced by nothing.
+ *
+ * Or, of a model with "objective": "v_prediction", by diffusion (flow/diffusion.h): X_t = a X_1 + s X_0,
+ *   V = a X_0 - s X_1, a and s of one of its levels, each as likely as the others.
  */
 #include "core/alloc.h"
 #include "core/hash.h"
 #include "core/philox.h"
+#include "flow/diffusion.h"
 #include "flow/schedule.h"
 #include "kernels/loss/loss.h"
 #include "kernels/random/random.h"
@@ -37,6 +41,7 @@ struct mgi_stage_run {
     mgi_vt video;
     mgi_module *trained[MGI_DP_MODULES]; /* of text and video */
     int trained_count;
+    float levels[MGI_DIFFUSION_LEVELS + 1]; /* flow/diffusion.h; where v is predicted */
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
     double flops;    /* of the last step */
@@ -281,6 +286,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status, open_texts(r), failed);
     MGI_TRY_GOTO(status, mgi_vt_init(&r->video, ctx, &stage->video), failed);
     r->video.recompute = stage->recompute;
+    mgi_diffusion_times(r->levels);
     MGI_TRY_GOTO(status, check_parts(r), failed);
     MGI_TRY_GOTO(status, mgi_vt_random(&r->video, r->seed), failed);
     if (stage->start_from[0])
@@ -340,19 +346,33 @@ static void take_sample(struct mgi_stage_run *r, const mgi_bucket_data *b, uint6
         r->prompts[i] = "";
 }
 
-static T *flow_loss(mgi_run *run, struct mgi_stage_run *r, float weight, T *x1, T *x0, T *t)
+static bool predicts_v(const struct mgi_stage_run *r)
 {
-    T *xt, *v;
+    return r->stage.video.objective == MGI_VT_V_PREDICTION;
+}
+
+/* `flow`: as a velocity of the flow, whatever the model predicts. */
+static T *flow_loss(mgi_run *run, struct mgi_stage_run *r, bool flow, float weight, T *x1, T *x0,
+                    T *t)
+{
+    T *xt, *v, *u;
     mgi_vt_text text;
     const mgi_networks n = networks_of(r);
     mgi_text_streams(run, n.text, 0, r->prompts, x1 ? x1->dims[0] : 0, r->tokens, &text);
-    mgi_flow_path(run, x1, x0, t, MGI_FLOW_SIGMA_MIN, &xt, &v);
-    return mgi_loss(run, MGK_LOSS_MSE, weight, mgi_vt_forward(run, &r->video, xt, t, &text), v);
+    if (flow) {
+        mgi_flow_path(run, x1, x0, t, MGI_FLOW_SIGMA_MIN, &xt, &v);
+        u = mgi_vt_velocity(run, &r->video, xt, t, t ? mgi_f32(t)[0] : 0.0f, &text);
+    } else {
+        xt = mgi_diffusion_point(run, x1, x0, t ? mgi_f32(t) : NULL);
+        v = mgi_diffusion_v(run, x1, x0, t ? mgi_f32(t) : NULL);
+        u = mgi_vt_forward(run, &r->video, xt, t, &text);
+    }
+    return mgi_loss(run, MGK_LOSS_MSE, weight, u, v);
 }
 
 /* The loss of held-out clips first .. first + rows - 1 of a bucket at a time of the flow. */
 static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b, int64_t first,
-                    int64_t rows, float time)
+                    int64_t rows, bool flow, float time)
 {
     const mgi_latents *l = &b->latents;
     T *x1 = latent_batch(run, l, rows), *t = mgi_new(run, MGK_F32, 1, &rows);
@@ -369,21 +389,30 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data
     mgi_fill(run, t, time);
     memcpy(mgi_f32(x1), l->values + (l->clips + first) * l->size,
            (size_t)x1->count * sizeof(float));
-    return flow_loss(run, r, 1.0f, x1, x0, t);
+    return flow_loss(run, r, flow, 1.0f, x1, x0, t);
+}
+
+/* The flow's times stand for ten equal shares of its own, as the levels do of the levels. */
+static float validation_time(const struct mgi_stage_run *r, bool flow, int64_t i)
+{
+    if (!flow)
+        return r->levels[(2 * i + 1) * MGI_DIFFUSION_LEVELS / (2 * TIMES)];
+    double q = i < TIMES / 2 ? quantiles[i] : -quantiles[TIMES - 1 - i];
+    return (float)(1.0 / (1.0 + exp(-q)));
 }
 
 /* Mean over the held-out clips of a bucket and all times, each clip with one noise. */
-static double validate_bucket(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b)
+static double validate_bucket(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b,
+                              bool flow)
 {
     const mgi_latents *l = &b->latents;
     double sum = 0.0;
     for (int64_t i = 0; i < TIMES; i++) {
-        double q = i < TIMES / 2 ? quantiles[i] : -quantiles[TIMES - 1 - i];
-        float time = (float)(1.0 / (1.0 + exp(-q)));
+        float time = validation_time(r, flow, i);
         for (int64_t first = 0; first < l->held; first += VALIDATION_BATCH) {
             int64_t rows = l->held - first < VALIDATION_BATCH ? l->held - first : VALIDATION_BATCH;
             int64_t mark = mgi_scope_push(run);
-            T *loss = held_loss(run, r, b, first, rows, time);
+            T *loss = held_loss(run, r, b, first, rows, flow, time);
             sum += loss ? mgi_f32(loss)[0] * (double)rows / (double)(l->held * TIMES) : 0.0;
             mgi_scope_pop(run, mark, NULL);
         }
@@ -397,13 +426,16 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
 {
     mgi_run run;
     double sum[2] = {0.0}, shares[2] = {0.0}; /* videos, images */
+    double as_flow = 0.0;
     mgi_run_init(&run, r->ctx, false);
     for (int i = 0; i < r->trained_count; i++)
         mgi_module_swap_ema(r->trained[i]);
     for (int64_t i = 0; i < r->buckets.count; i++) {
         const mgi_bucket_data *b = &r->buckets.list[i];
         bool image = b->bucket.frames == 1;
-        sum[image] += b->share * validate_bucket(&run, r, b);
+        sum[image] += b->share * validate_bucket(&run, r, b, !predicts_v(r));
+        if (predicts_v(r))
+            as_flow += b->share * validate_bucket(&run, r, b, true);
         shares[image] += b->share;
     }
     for (int i = 0; i < r->trained_count; i++)
@@ -413,12 +445,25 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     if (status != MGEN_OK)
         return status;
     mgi_report_add(report, "val_loss", sum[0] + sum[1]);
+    if (predicts_v(r)) /* comparable with that of flow matching */
+        mgi_report_add(report, "val_loss_flow", as_flow);
     if (shares[0] > 0.0 && shares[1] > 0.0) {
         mgi_report_add(report, "val_loss_videos", sum[0] / shares[0]);
         mgi_report_add(report, "val_loss_images", sum[1] / shares[1]);
     }
     mgi_optimizer_validated(&r->optimizer, sum[0] + sum[1]);
     return MGEN_OK;
+}
+
+/* Times of elements first .. first + rows - 1. */
+static T *random_levels(mgi_run *run, const struct mgi_stage_run *r, uint64_t first, int64_t rows)
+{
+    T *t = mgi_new(run, MGK_F32, 1, &rows);
+    for (int64_t i = 0; t && i < rows; i++) {
+        float u = mgi_random_unit(r->seed, MGI_STREAM_TIME, first + (uint64_t)i);
+        mgi_tensor_write(t, i, &r->levels[(int)(u * MGI_DIFFUSION_LEVELS)], 1);
+    }
+    return t;
 }
 
 /* The gradients of elements first .. first + rows - 1, whose loss counts `weight` in the step's and is added to
@@ -432,9 +477,10 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b
     if (x1)
         x0 = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE,
                         first * (uint64_t)r->buckets.size, 1.0f, 0.0f, x1->rank, x1->dims);
-    t = mgi_random(run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, first, 1.0f, 0.0f, 1,
-                   &rows);
-    T *loss = flow_loss(run, r, weight, x1, x0, t);
+    t = predicts_v(r) ? random_levels(run, r, first, rows)
+                      : mgi_random(run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, first,
+                                   1.0f, 0.0f, 1, &rows);
+    T *loss = flow_loss(run, r, !predicts_v(r), weight, x1, x0, t);
     mgi_backward(run, loss);
     mgi_stage_sum(run, &loss, 1, sum);
 }

@@ -370,6 +370,11 @@ static void test_configuration(void **state)
     assert_non_null(strstr(mgen_last_error(ctx), "\"block\" is \"unet\""));
     assert_int_equal(read(ctx, ", \"activation\": \"silu\"", &c), MGEN_E_CORRUPT);
     assert_non_null(strstr(mgen_last_error(ctx), "\"activation\" needs"));
+    assert_int_equal(read(ctx, ", \"objective\": \"v_prediction\"", &c), MGEN_OK);
+    assert_int_equal(c.objective, MGI_VT_V_PREDICTION);
+    assert_written(ctx, &c, "\"objective\": \"v_prediction\"", true);
+    assert_int_equal(read(ctx, ", \"objective\": \"score\"", &c), MGEN_E_CORRUPT);
+    assert_non_null(strstr(mgen_last_error(ctx), "\"objective\" is \"score\""));
     mgen_context_destroy(ctx);
 }
 
