@@ -90,6 +90,11 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
         "--guidance-to", NULL, OPTION_REAL, (out), 0, 1, "T",                                      \
             "time up to which there is guidance (default: 1)"                                      \
     }
+#define OPTION_DROP_TEXT(out)                                                                      \
+    {                                                                                              \
+        "--drop-text", NULL, OPTION_TEXT, (out), 0, 0, "ROLES",                                    \
+            "leave out what these text encoders say: of ul2,byt5,metaclip (default: none)"         \
+    }
 #define OPTION_QUIET(out)                                                                          \
     {                                                                                              \
         "--quiet", "-q", OPTION_FLAG, (out), 0, 0, NULL, "no progress, no messages but errors"     \
@@ -111,13 +116,13 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
 /* ---- sampling.c: how generate and eval go along the flow ---- */
 
 typedef struct cli_sampling { /* of the options above; all 0: the defaults */
-    const char *solver, *schedule;
+    const char *solver, *schedule, *drop_text;
     double guidance_from, guidance_to;
 } cli_sampling;
 
-/* The names as MGEN_SOLVER_* and MGEN_SCHEDULE_*. False: explained. */
+/* The names as MGEN_SOLVER_*, MGEN_SCHEDULE_* and bits of drop_text. False: explained. */
 bool sampling_numbers(const cli_command *command, const cli_sampling *s, uint32_t *solver,
-                      uint32_t *schedule);
+                      uint32_t *schedule, uint32_t *drop_text);
 
 /* ---- session.c: context, model, interruption ---- */
 

@@ -187,7 +187,8 @@ static int generate(cli_session *s, const generate_options *o)
     bool fallback;
     progress p;
 
-    if (!sampling_numbers(s->command, &o->sampling, &params.solver, &params.schedule))
+    if (!sampling_numbers(s->command, &o->sampling, &params.solver, &params.schedule,
+                          &params.drop_text))
         return STATUS_USAGE;
     int result = check_output(s, o->out, &fallback);
     if (result != STATUS_DONE)
@@ -238,6 +239,7 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_SCHEDULE(&o.sampling.schedule),
         OPTION_GUIDANCE_FROM(&o.sampling.guidance_from),
         OPTION_GUIDANCE_TO(&o.sampling.guidance_to),
+        OPTION_DROP_TEXT(&o.sampling.drop_text),
         {"--negative", NULL, OPTION_TEXT, &o.negative, 0, 0, "TEXT",
          "what guidance leads away from (default: nothing)"},
         OPTION_THREADS(&o.threads),

@@ -10,6 +10,9 @@ enum { NAMES = 3 };
 static const char *const solvers[NAMES] = {"euler", "midpoint", "dopri5"};
 static const char *const schedules[NAMES] = {"linear-quadratic", "linear", "linear-quadratic-1000"};
 
+/* As bits of drop_text. */
+static const char *const roles[NAMES] = {"ul2", "byt5", "metaclip"};
+
 static bool number_of(const cli_command *command, const char *option, const char *name,
                       const char *const names[NAMES], uint32_t *out)
 {
@@ -26,9 +29,30 @@ static bool number_of(const cli_command *command, const char *option, const char
     return false;
 }
 
-bool sampling_numbers(const cli_command *command, const cli_sampling *s, uint32_t *solver,
-                      uint32_t *schedule)
+/* "ul2,byt5": a bit for each. */
+static bool roles_of(const cli_command *command, const char *list, uint32_t *out)
 {
-    return number_of(command, "--solver", s->solver, solvers, solver) &&
+    *out = 0;
+    for (const char *at = list ? list : "", *end; *at; at = *end ? end + 1 : end) {
+        uint32_t bit = 0;
+        end = at + strcspn(at, ",");
+        for (uint32_t i = 0; i < NAMES; i++)
+            if (strlen(roles[i]) == (size_t)(end - at) && !strncmp(at, roles[i], strlen(roles[i])))
+                bit = UINT32_C(1) << i;
+        if (!bit) {
+            complain(command, "--drop-text is '%s'; it must be a list of %s, %s and %s", list,
+                     roles[0], roles[1], roles[2]);
+            return false;
+        }
+        *out |= bit;
+    }
+    return true;
+}
+
+bool sampling_numbers(const cli_command *command, const cli_sampling *s, uint32_t *solver,
+                      uint32_t *schedule, uint32_t *drop_text)
+{
+    return roles_of(command, s->drop_text, drop_text) &&
+           number_of(command, "--solver", s->solver, solvers, solver) &&
            number_of(command, "--schedule", s->schedule, schedules, schedule);
 }

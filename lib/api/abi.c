@@ -136,7 +136,7 @@ static const struct {
     {FIELD(mgen_generate_params, solver)},
     {FIELD(mgen_generate_params, guidance_from)},
     {FIELD(mgen_generate_params, guidance_to)},
-    {FIELD(mgen_generate_params, reserved0)},
+    {FIELD(mgen_generate_params, drop_text)},
     {SIZE(mgen_estimate)},
     {FIELD(mgen_estimate, struct_size)},
     {FIELD(mgen_estimate, width)},
@@ -212,6 +212,8 @@ static const struct {
     {FIELD(mgen_eval_params, solver)},
     {FIELD(mgen_eval_params, guidance_from)},
     {FIELD(mgen_eval_params, guidance_to)},
+    {FIELD(mgen_eval_params, drop_text)},
+    {FIELD(mgen_eval_params, reserved0)},
 };
 
 enum { COUNT = sizeof table / sizeof *table };

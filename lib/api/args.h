@@ -23,7 +23,7 @@ mgen_status mgi_check_text(mgen_context *ctx, const char *text, const char *name
 mgen_status mgi_check_prompt(mgen_context *ctx, const char *text, const char *name);
 /* How a request goes along the flow: fields of that name, as in mgen_generate_params. */
 mgen_status mgi_check_sampling(mgen_context *ctx, uint32_t schedule, uint32_t solver,
-                               float guidance_from, float guidance_to);
+                               float guidance_from, float guidance_to, uint32_t drop_text);
 
 /* A model handle lives on a private context, which shares the heap of the one that opened it. */
 typedef struct mgi_handle {

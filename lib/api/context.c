@@ -64,7 +64,7 @@ mgen_status mgi_check_text(mgen_context *ctx, const char *text, const char *name
 }
 
 mgen_status mgi_check_sampling(mgen_context *ctx, uint32_t schedule, uint32_t solver,
-                               float guidance_from, float guidance_to)
+                               float guidance_from, float guidance_to, uint32_t drop_text)
 {
     float to = guidance_to == 0.0f ? 1.0f : guidance_to;
     if (schedule > MGEN_SCHEDULE_LINEAR_QUADRATIC_1000)
@@ -77,6 +77,10 @@ mgen_status mgi_check_sampling(mgen_context *ctx, uint32_t schedule, uint32_t so
                         "guidance_from is %g and guidance_to %g; they must be times of 0..1, the "
                         "first no later than the second",
                         (double)guidance_from, (double)guidance_to);
+    if (drop_text >> MGI_ROLES)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "drop_text is %u; it has a bit for each of the %d roles of text", drop_text,
+                        MGI_ROLES);
     return MGEN_OK;
 }
 

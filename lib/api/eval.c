@@ -26,7 +26,10 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
     if (p->n > 1000000 || p->steps > 1000 || !(p->guidance >= 0.0f && p->guidance <= 100.0f))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "n is at most 1000000, steps at most 1000, guidance 0..100");
-    MGI_TRY(mgi_check_sampling(ctx, p->schedule, p->solver, p->guidance_from, p->guidance_to));
+    MGI_TRY(mgi_check_sampling(ctx, p->schedule, p->solver, p->guidance_from, p->guidance_to,
+                               p->drop_text));
+    if (p->reserved0)
+        return mgi_fail(ctx, MGEN_E_INVALID, "reserved0 is %u; it must be 0", p->reserved0);
     mgi_eval_request r = {.n = p->n  ? p->n
                                : tae ? 64
                                      : 2 * MGI_EVAL_PROMPTS,
@@ -37,6 +40,7 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
                           .solver = (int)p->solver,
                           .guidance_from = p->guidance_from,
                           .guidance_to = p->guidance_to,
+                          .drop_text = p->drop_text,
                           .progress = forward_progress,
                           .user = p};
     mgi_report_add(report, "n", (double)r.n);

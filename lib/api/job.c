@@ -141,15 +141,14 @@ static mgen_status check_params(mgen_context *ctx, mgen_generate_params *p)
     if (!(p->guidance > 0.0f && p->guidance <= guidance_max))
         return mgi_fail(ctx, MGEN_E_INVALID, "guidance is %g; it must be above 0 and at most %g",
                         (double)p->guidance, (double)guidance_max);
-    MGI_TRY(mgi_check_sampling(ctx, p->schedule, p->solver, p->guidance_from, p->guidance_to));
+    MGI_TRY(mgi_check_sampling(ctx, p->schedule, p->solver, p->guidance_from, p->guidance_to,
+                               p->drop_text));
     if (p->frames > FRAMES_MAX)
         return mgi_fail(ctx, MGEN_E_INVALID, "frames is %u; it must be 1..%d", p->frames,
                         FRAMES_MAX);
     if (p->frames_format > MGEN_FORMAT_YUV420)
         return mgi_fail(ctx, MGEN_E_INVALID, "frames_format is %u; it must be a MGEN_FORMAT_*",
                         p->frames_format);
-    if (p->reserved0)
-        return mgi_fail(ctx, MGEN_E_INVALID, "reserved0 is %u; it must be 0", p->reserved0);
     if (p->on_frames && p->into)
         return mgi_fail(ctx, MGEN_E_INVALID, "on_frames and into exclude each other");
     return MGEN_OK;
@@ -211,6 +210,7 @@ static mgen_status prepare(mgen_job *job, const mgen_pipeline *pipeline,
                                 .solver = (int)p->solver,
                                 .guidance_from = p->guidance_from,
                                 .guidance_to = p->guidance_to,
+                                .drop_text = p->drop_text,
                                 .width = e->width,
                                 .height = e->height,
                                 .frames = e->frames,

@@ -189,6 +189,7 @@ mgen_status mgi_eval_alignment(mgen_context *ctx, const mgi_networks *n, const m
                                   .solver = r->solver,
                                   .guidance_from = r->guidance_from,
                                   .guidance_to = r->guidance_to,
+                                  .drop_text = r->drop_text,
                                   .sink = take_frames,
                                   .user = &(batch){pixels, n->clip.width * n->clip.height * 3}};
         MGI_TRY_GOTO(status, mgi_generate(ctx, n, &g), done);

@@ -16,6 +16,7 @@ typedef struct mgi_eval_request {
     float guidance;
     int schedule, solver; /* MGI_SCHEDULE_*, MGI_SOLVER_* */
     float guidance_from, guidance_to;
+    uint32_t drop_text;                                /* as in mgi_generate_request */
     bool (*progress)(void *user, int done, int total); /* true = stop; or NULL */
     void *user;
 } mgi_eval_request;

@@ -264,18 +264,14 @@ static void test_sampling(void **state)
 static void test_sampling_mistakes(void **state)
 {
     static const struct {
-        uint32_t solver, reserved0;
+        uint32_t solver, drop_text;
         float from, to;
         const char *said;
-    } wrong[] = {{3, 0, 0.0f, 0.0f, "solver is 3"},
-                 {0, 1, 0.0f, 0.0f, "reserved0"},
-                 {0, 0, -0.1f, 0.0f, "guidance_from"},
-                 {0, 0, 1.1f, 0.0f, "guidance_from"},
-                 {0, 0, 0.0f, 1.1f, "guidance_to"},
-                 {0, 0, 0.0f, -0.1f, "guidance_to"},
-                 {0, 0, 0.6f, 0.5f, "0.6"},
-                 {0, 0, NAN, 0.0f, "guidance_from"},
-                 {0, 0, 0.0f, NAN, "guidance_to"}};
+    } wrong[] = {{3, 0, 0.0f, 0.0f, "solver is 3"},   {0, 8, 0.0f, 0.0f, "drop_text is 8"},
+                 {0, 1, 0.0f, 0.0f, "one must stay"}, {0, 0, -0.1f, 0.0f, "guidance_from"},
+                 {0, 0, 1.1f, 0.0f, "guidance_from"}, {0, 0, 0.0f, 1.1f, "guidance_to"},
+                 {0, 0, 0.0f, -0.1f, "guidance_to"},  {0, 0, 0.6f, 0.5f, "0.6"},
+                 {0, 0, NAN, 0.0f, "guidance_from"},  {0, 0, 0.0f, NAN, "guidance_to"}};
     (void)state;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_context *ctx = open_tiny(&pipe);
@@ -284,15 +280,14 @@ static void test_sampling_mistakes(void **state)
         mgen_eval_params v = MGEN_EVAL_PARAMS_INIT;
         mgen_report *report;
         p.solver = wrong[i].solver;
-        p.reserved0 = wrong[i].reserved0;
+        p.drop_text = wrong[i].drop_text;
         p.guidance_from = wrong[i].from;
         p.guidance_to = wrong[i].to;
         assert_int_equal(run_job(ctx, &pipe, &p), MGEN_E_INVALID);
         assert_non_null(strstr(mgen_last_error(ctx), wrong[i].said));
-        if (wrong[i].reserved0)
-            continue;
         v.protocol = "alignment";
         v.solver = wrong[i].solver;
+        v.drop_text = wrong[i].drop_text;
         v.guidance_from = wrong[i].from;
         v.guidance_to = wrong[i].to;
         assert_int_equal(mgen_evaluate(ctx, &pipe, &v, &report), MGEN_E_INVALID);

@@ -367,8 +367,11 @@ def test_generate_sampling(w):
         expect(w.run(*command, "--model", w.need_model(), "--solver", "rk4"), 2, "--solver", "'rk4'", "dopri5")
         expect(w.run(*command, "--model", w.need_model(), "--schedule", "x"), 2, "--schedule", "'x'", "linear-quadratic")
         expect(w.run(*command, "--model", w.need_model(), "--guidance-to", "2"), 2, "--guidance-to", "'2'")
+        expect(w.run(*command, "--model", w.need_model(), "--drop-text", "byt5,t5"), 2, "--drop-text", "'byt5,t5'")
     expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("x.y4m"), "--guidance-from", "0.6",
                  "--guidance-to", "0.5"), 1, "guidance_from is 0.6")
+    expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("x.y4m"), "--drop-text",
+                 "ul2,byt5,metaclip"), 1, "one must stay")
     expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("x.y4m"), "--solver", "dopri5", "--steps",
                  "2"), 1, "DOPRI5", "2 steps")
 

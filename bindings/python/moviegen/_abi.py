@@ -127,7 +127,7 @@ class GenerateParams(Struct):
                 ("guidance", c_float), ("schedule", c_uint32), ("frames_format", c_uint32),
                 ("on_progress", DONE_TOTAL), ("on_preview", ON_PREVIEW), ("on_frames", ON_FRAMES), ("user", c_void_p),
                 ("into", POINTER(Frames)), ("solver", c_uint32), ("guidance_from", c_float),
-                ("guidance_to", c_float), ("reserved0", c_uint32)]
+                ("guidance_to", c_float), ("drop_text", c_uint32)]
 
 
 class Estimate(Struct):
@@ -182,7 +182,8 @@ class EvalParams(Struct):
     NAME = "mgen_eval_params"
     _fields_ = [("struct_size", c_uint32), ("n", c_uint32), ("protocol", c_char_p), ("seed", c_uint64),
                 ("steps", c_uint32), ("guidance", c_float), ("on_progress", DONE_TOTAL), ("user", c_void_p),
-                ("schedule", c_uint32), ("solver", c_uint32), ("guidance_from", c_float), ("guidance_to", c_float)]
+                ("schedule", c_uint32), ("solver", c_uint32), ("guidance_from", c_float), ("guidance_to", c_float),
+                ("drop_text", c_uint32), ("reserved0", c_uint32)]
 
 
 STRUCTS = (Allocator, ContextParams, Frames, ClipInfo, ModelInfo, Pipeline, Latents, GenerateParams, Estimate, JobInfo,

@@ -200,7 +200,7 @@ pub struct mgen_generate_params {
     pub solver: u32,
     pub guidance_from: f32,
     pub guidance_to: f32,
-    pub reserved0: u32,
+    pub drop_text: u32,
 }
 
 /// What a request needs.
@@ -324,4 +324,6 @@ pub struct mgen_eval_params {
     pub solver: u32,
     pub guidance_from: f32,
     pub guidance_to: f32,
+    pub drop_text: u32,
+    pub reserved0: u32,
 }

@@ -56,7 +56,7 @@ fn ours() -> BTreeMap<String, i64> {
         mgen_generate_params {
             struct_size steps prompt negative_prompt seed width height frames guidance schedule
             frames_format on_progress on_preview on_frames user into solver guidance_from guidance_to
-            reserved0
+            drop_text
         }
         mgen_estimate { struct_size width height frames host_bytes device_bytes flops }
         mgen_job_info { struct_size done total width height frames frames_done reserved0 host_bytes }
@@ -69,7 +69,7 @@ fn ours() -> BTreeMap<String, i64> {
         }
         mgen_eval_params {
             struct_size n protocol seed steps guidance on_progress user schedule solver guidance_from
-            guidance_to
+            guidance_to drop_text reserved0
         }
     }
     table
