@@ -737,7 +737,8 @@ typedef struct mgen_eval_params {
     const char
         *protocol;  /**< "tae": reconstruction of toybox clips (psnr in dB, ssim, checker rates);
                                "alignment": prompts against what the pixel checker reads in the
-                               generated clips (colour, shape, motion, background, all: rates 0..1) */
+                               generated clips (colour, shape, motion, background, all: rates 0..1);
+                               "tae-world", "alignment-world": the same in the whole world */
     uint64_t seed;  /**< of scenes and noise */
     uint32_t steps; /**< as in mgen_generate_params */
     float guidance; /**< as in mgen_generate_params */

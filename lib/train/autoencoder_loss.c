@@ -131,7 +131,8 @@ static T *compare_adversarial(mgi_ae_loss *l, mgi_run *run, float weight, T *y, 
     mgi_backward(&side, fooled);
     if (side.status == MGEN_OK) {
         float a = norm2(l, &side, own->var->grad), b = norm2(l, &side, judged->var->grad);
-        float ratio = b > 0.0f ? fminf(sqrtf(a / b), RATIO_MAX) : 0.0f;
+        float ratio = b > 0.0f ? sqrtf(a / b) : 0.0f;
+        ratio = ratio < RATIO_MAX ? ratio : RATIO_MAX;
         float share = ratio * (float)l->stage->gan;
         mgk_pointwise_args sum = {.x = mgi_buf(judged->var->grad),
                                   .y = mgi_buf(own->var->grad),

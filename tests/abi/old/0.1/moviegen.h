@@ -426,7 +426,9 @@ typedef struct mgen_generate_params {
     float guidance_from; /**< guidance is for times (0 = noise, 1 = data) from here, 0..1, */
     float guidance_to;   /**< to here, both included, guidance_from..1; 0 = 1. Other times take half
                               the work */
-    uint32_t reserved0;  /**< must be 0 */
+    uint32_t
+        drop_text; /**< streams of text that are left out: bit i is text[i] of the pipeline; 0 =
+                              none. One that the model has must stay */
 } mgen_generate_params;
 
 typedef struct mgen_job mgen_job; /**< one request under way */
@@ -520,7 +522,8 @@ typedef struct mgen_text {
     float *data;          /**< tokens x width */
 } mgen_text;
 
-/** Encode a prompt (UTF-8, 0..4096 bytes; "" is what guidance leads away from). `text` comes with the room
+/** Encode a prompt (UTF-8, 0..4096 bytes; "" is what guidance leads away from), for role ByT5 what stands
+ *  between quotation marks in it, several joined by newlines. `text` comes with the room
  *  that it has (tokens, width, data) and leaves with the tokens written; text_tokens of the encoder are
  *  always enough. @return MGEN_OK, MGEN_E_INVALID (the message says how many tokens there are),
  *  MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
@@ -540,7 +543,7 @@ MGEN_API mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae,
                                      const mgen_latents *latents, const mgen_frames *frames);
 
 /** Velocity of the flow at `x` and `time` (0 = noise, 1 = data), given text for each of the three roles
- *  (NULL where the model has none). `out` has the shape of x and may be x. @return MGEN_OK, MGEN_E_INVALID,
+ *  (NULL where the model has none, or to leave one out; not all). `out` has the shape of x and may be x. @return MGEN_OK, MGEN_E_INVALID,
  *  MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED (a size that the model cannot take), MGEN_E_NO_MEMORY,
  *  MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model,
@@ -734,7 +737,8 @@ typedef struct mgen_eval_params {
     const char
         *protocol;  /**< "tae": reconstruction of toybox clips (psnr in dB, ssim, checker rates);
                                "alignment": prompts against what the pixel checker reads in the
-                               generated clips (colour, shape, motion, background, all: rates 0..1) */
+                               generated clips (colour, shape, motion, background, all: rates 0..1);
+                               "tae-world", "alignment-world": the same in the whole world */
     uint64_t seed;  /**< of scenes and noise */
     uint32_t steps; /**< as in mgen_generate_params */
     float guidance; /**< as in mgen_generate_params */
@@ -743,6 +747,8 @@ typedef struct mgen_eval_params {
     void *user;                             /**< given to on_progress */
     uint32_t schedule, solver;              /**< as in mgen_generate_params */
     float guidance_from, guidance_to;       /**< as in mgen_generate_params */
+    uint32_t drop_text;                     /**< as in mgen_generate_params */
+    uint32_t reserved0;                     /**< must be 0 */
 } mgen_eval_params;
 
 /** Measure a pipeline in the toybox. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
@@ -771,7 +777,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_DATASET_PARAMS_INIT  {(uint32_t)sizeof(mgen_dataset_params), 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_TRAINER_PARAMS_INIT  {(uint32_t)sizeof(mgen_trainer_params), 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_PLAN_PARAMS_INIT     {(uint32_t)sizeof(mgen_plan_params), 0, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_EVAL_PARAMS_INIT     {(uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0.0f}
+#define MGEN_EVAL_PARAMS_INIT     {(uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0}
 /* clang-format on */
 
 #ifdef __cplusplus
