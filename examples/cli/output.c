@@ -67,6 +67,10 @@ void json_number(FILE *f, double value)
         fputs("null", f);
         return;
     }
+    if (value == floor(value) && fabs(value) <= 9007199254740992.0) { /* counts are whole */
+        fprintf(f, "%.0f", value);
+        return;
+    }
     /* the shortest that reads back; most values were floats */
     bool is_float = (double)(float)value == value;
     char text[40];
