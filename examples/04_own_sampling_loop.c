@@ -4,14 +4,13 @@
  *     ./04_own_sampling_loop MODEL PROMPT
  *
  * A host that wants another solver or guidance changes sample(). As it is, the film is that of
- * mgen_generate_start(): the program says whether the two are equal. (A model whose captions begin with the frame
- * rate gets it from mgen_generate_start() by itself; here PROMPT must begin with it: "FPS-16 a red ball".) */
+ * mgen_generate_start(): the program says whether the two are equal. For a model with one text encoder (others:
+ * docs/text.md). */
 #include <moviegen.h>
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { SIDE = 64, FRAMES = 32, STEPS = 50, SEED = 1, BYTES = FRAMES * SIDE * SIDE * 3 };
 static const float guidance = 7.5f;
@@ -30,21 +29,6 @@ static void *memory(size_t count, size_t size)
     return out ? out : (exit(1), NULL);
 }
 
-/* What the prompt has in straight quotation marks (the library knows “these” too), in `out` as long as the prompt: all that role ByT5 gets of it. */
-static void quoted(const char *prompt, char *out)
-{
-    const char *open, *close;
-    char *to = out;
-    while ((open = strchr(prompt, '"')) && (close = strchr(open + 1, '"'))) {
-        if (to > out && close > open + 1)
-            *to++ = '\n';
-        memcpy(to, open + 1, (size_t)(close - open - 1));
-        to += close - open - 1;
-        prompt = close + 1;
-    }
-    *to = '\0';
-}
-
 static mgen_text encode(mgen_context *ctx, const mgen_text_encoder *encoder, const char *prompt)
 {
     mgen_model_info info = MGEN_MODEL_INFO_INIT;
@@ -57,36 +41,17 @@ static mgen_text encode(mgen_context *ctx, const mgen_text_encoder *encoder, con
     return text;
 }
 
-/* By each text encoder that the pipeline has. */
-static void encode_all(mgen_context *ctx, const mgen_pipeline *p, const char *prompt,
-                       mgen_text text[3], const mgen_text *said[3])
-{
-    enum { BYT5 = 1 };
-    char *part = memory(strlen(prompt) + 1, 1);
-    quoted(prompt, part);
-    for (int i = 0; i < 3; i++) {
-        said[i] = NULL;
-        if (!p->text[i])
-            continue;
-        text[i] = encode(ctx, p->text[i], i == BYT5 ? part : prompt);
-        said[i] = &text[i];
-    }
-    free(part);
-}
-
 /* From noise to data: at each time two velocities, and a step along what guidance makes of them.
  * fmaf() rounds once, as the fast kernels do: without it single pixels are one step brighter or darker. */
 static void sample(mgen_context *ctx, const mgen_pipeline *p, const char *prompt, mgen_latents *x)
 {
     float times[STEPS + 1];
-    mgen_text said[3] = {MGEN_TEXT_INIT}, nothing[3] = {MGEN_TEXT_INIT};
-    const mgen_text *with[3], *without[3];
+    mgen_text said = encode(ctx, p->text[0], prompt), nothing = encode(ctx, p->text[0], "");
+    const mgen_text *with[3] = {&said, NULL, NULL}, *without[3] = {&nothing, NULL, NULL};
     size_t count = (size_t)x->frames * x->height * x->width * x->channels;
     mgen_latents u = *x, v = *x;
     u.data = memory(count, sizeof(float));
     v.data = memory(count, sizeof(float));
-    encode_all(ctx, p, prompt, said, with);
-    encode_all(ctx, p, "", nothing, without);
     check(ctx, mgen_noise(ctx, SEED, x));
     check(ctx, mgen_schedule(MGEN_SCHEDULE_LINEAR_QUADRATIC, STEPS, times));
     for (int k = 0; k < STEPS; k++) {
@@ -96,10 +61,8 @@ static void sample(mgen_context *ctx, const mgen_pipeline *p, const char *prompt
             x->data[i] = fmaf(times[k + 1] - times[k],
                               fmaf(guidance, v.data[i] - u.data[i], u.data[i]), x->data[i]);
     }
-    for (int i = 0; i < 3; i++) {
-        free(said[i].data);
-        free(nothing[i].data);
-    }
+    free(said.data);
+    free(nothing.data);
     free(u.data);
     free(v.data);
 }
@@ -130,14 +93,16 @@ static void compare(mgen_context *ctx, const mgen_pipeline *p, const char *promp
 int main(int argc, char **argv)
 {
     mgen_context *ctx = NULL;
-    mgen_pipeline p = MGEN_PIPELINE_INIT;
+    mgen_pipeline p = {sizeof p, SIDE, SIDE, FRAMES, 16, 0, NULL, {NULL}, NULL}; /* by hand */
     mgen_model_info tae = MGEN_MODEL_INFO_INIT;
     mgen_latents x = MGEN_LATENTS_INIT;
     mgen_frames frames = {sizeof frames, MGEN_FORMAT_RGB8, SIDE, SIDE, FRAMES, 0, {0}, {0}, {0}};
     if (argc != 3)
         return fprintf(stderr, "usage: %s MODEL PROMPT\n", argv[0]), 2;
     check(ctx, mgen_context_create(NULL, &ctx));
-    check(ctx, mgen_pipeline_open(ctx, argv[1], &p));
+    check(ctx, mgen_tae_open(ctx, argv[1], "tae", &p.tae));
+    check(ctx, mgen_text_encoder_open(ctx, argv[1], "text_encoder", &p.text[0]));
+    check(ctx, mgen_video_model_open(ctx, argv[1], "video_model", &p.video));
     check(ctx, mgen_tae_get_info(p.tae, &tae));
     x.frames = (FRAMES + tae.temporal_factor - 1) / tae.temporal_factor;
     x.height = x.width = SIDE / tae.spatial_factor;
