@@ -4,7 +4,7 @@
 #
 #   format   clang-format 14 and shellcheck over the sources
 #   arch     the rules of ARCHITECTURE.md
-#   unit     tests/unit: one program a part of the library
+#   unit     tests/unit: one program a part of the library; tests/fuzz without a fuzzer
 #   api      tests/api: the public interface as a host uses it, every call and every promised status
 #   kernels  checkkernel: every variant of every op against its reference
 #   abi      the public interface: layout, symbols, manual, old clients (tests/abi)

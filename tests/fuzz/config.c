@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ * What networks, recipes and pipelines say about themselves. A network's configuration that is accepted is written
+ * and read again, to the same text. */
+#include "fuzz.h"
+
+#include "model/tae.h"
+#include "model/text_encoder.h"
+#include "model/video_transformer.h"
+#include "task/pipeline.h"
+#include "train/recipe.h"
+
+#include <string.h>
+
+typedef union config {
+    mgi_tae_config tae;
+    mgi_vt_config video;
+    mgi_t5_config t5;
+    mgi_clip_text_config clip;
+} config;
+
+static mgen_status read_tae(mgen_context *ctx, const mgi_json *o, config *out)
+{
+    return mgi_tae_config_read(ctx, o, &out->tae);
+}
+static void write_tae(mgi_json_writer *w, const config *c)
+{
+    mgi_tae_config_write(w, &c->tae);
+}
+static mgen_status read_video(mgen_context *ctx, const mgi_json *o, config *out)
+{
+    return mgi_vt_config_read(ctx, o, &out->video);
+}
+static void write_video(mgi_json_writer *w, const config *c)
+{
+    mgi_vt_config_write(w, &c->video);
+}
+static mgen_status read_t5(mgen_context *ctx, const mgi_json *o, config *out)
+{
+    return mgi_t5_config_read(ctx, o, &out->t5);
+}
+static void write_t5(mgi_json_writer *w, const config *c)
+{
+    mgi_t5_config_write(w, &c->t5);
+}
+static mgen_status read_clip(mgen_context *ctx, const mgi_json *o, config *out)
+{
+    return mgi_clip_text_config_read(ctx, o, &out->clip);
+}
+static void write_clip(mgi_json_writer *w, const config *c)
+{
+    mgi_clip_text_config_write(w, &c->clip);
+}
+
+static const struct {
+    mgen_status (*read)(mgen_context *ctx, const mgi_json *o, config *out);
+    void (*write)(mgi_json_writer *w, const config *c);
+} kinds[] = {
+    {read_tae, write_tae}, {read_video, write_video}, {read_t5, write_t5}, {read_clip, write_clip}};
+
+/* The writer holds the text. */
+static bool write_object(mgen_context *ctx, int kind, const config *c, mgi_json_writer *w,
+                         const char **text, size_t *size)
+{
+    mgi_json_writer_init(w, ctx, 0);
+    mgi_json_open(w, NULL, '{');
+    kinds[kind].write(w, c);
+    mgi_json_close(w, '}');
+    return fuzz_must(ctx, mgi_json_text(w, text, size));
+}
+
+static void check_again(mgen_context *ctx, int kind, const config *c)
+{
+    config d;
+    mgi_json_writer w, v = {0};
+    mgi_json *root = NULL;
+    const char *text, *other;
+    size_t size, other_size;
+    if (write_object(ctx, kind, c, &w, &text, &size) &&
+        fuzz_must(ctx, mgi_json_parse(ctx, "written", text, size, &root)) &&
+        fuzz_must(ctx, kinds[kind].read(ctx, root, &d))) {
+        if (write_object(ctx, kind, &d, &v, &other, &other_size))
+            FUZZ_CHECK(size == other_size && !memcmp(text, other, size));
+        mgi_json_writer_free(&v);
+    }
+    mgi_json_free(ctx, root);
+    mgi_json_writer_free(&w);
+}
+
+/* By every reader: one of them may take it. */
+static bool read_config(mgen_context *ctx, const uint8_t *data, size_t size, const char *path)
+{
+    mgi_json *root;
+    mgi_text_config text;
+    bool good = false;
+    (void)path;
+    if (!fuzz_ok(ctx, mgi_json_parse(ctx, "input", (const char *)data, size, &root)))
+        return false;
+    if (root->kind == MGI_JSON_OBJECT) {
+        const mgi_json *inner = mgi_json_find(root, "config");
+        const mgi_json *object = inner && inner->kind == MGI_JSON_OBJECT ? inner : root;
+        for (int k = 0; k < (int)(sizeof kinds / sizeof kinds[0]); k++) {
+            config c;
+            if (fuzz_ok(ctx, kinds[k].read(ctx, object, &c))) {
+                check_again(ctx, k, &c);
+                good = true;
+            }
+        }
+        if (fuzz_ok(ctx, mgi_text_config_read(ctx, root, &text))) {
+            FUZZ_CHECK(!strcmp(mgi_text_kind(&text), mgi_json_find(root, "kind")->s));
+            good = true;
+        }
+    }
+    mgi_json_free(ctx, root);
+    return good;
+}
+
+static const fuzz_seed configs[] = {
+    {.file = "examples/models/toybox/tae.json"},
+    {.file = "examples/models/toybox/text_encoder.json"},
+    {.file = "examples/models/toybox/video_model.json"},
+    {.text =
+         "{\"channels\": [8, 16, 16], \"latent_channels\": 4, \"blocks\": 2, \"temporal\": true, "
+         "\"time_strides\": [2, 1], \"norm\": \"group\", \"groups\": 4, \"attention\": true, "
+         "\"tiles\": {\"frames\": 32, \"overlap\": 16}}"},
+    {.text =
+         "{\"layers\": 2, \"dim\": 64, \"heads\": 4, \"ff_dim\": 128, \"channels\": 4, \"patch\": "
+         "[1, 2, 2], \"frames_max\": 8, \"rows_max\": 8, \"columns_max\": 8, \"text\": {\"ul2\": "
+         "32, \"byt5\": 16, \"metaclip\": 24}, \"fps_prefix\": true, \"block\": \"dit\", "
+         "\"activation\": \"gelu\", \"objective\": \"v_prediction\"}"},
+    {.text = "{\"kind\": \"clip-bpe\", \"config\": {\"vocab\": 600, \"dim\": 64, \"layers\": 2, "
+             "\"heads\": "
+             "4, \"ff_dim\": 128, \"tokens_max\": 77, \"projection\": 32, \"activation\": "
+             "\"quick_gelu\", "
+             "\"tokenizer\": {\"vocab\": \"vocab.json\", \"merges\": \"merges.txt\"}}}"},
+    {.text = "{\"kind\": \"t5-sentencepiece\", \"config\": {\"vocab\": 600, \"dim\": 64, "
+             "\"layers\": 2, "
+             "\"heads\": 4, \"head_dim\": 16, \"ff_dim\": 128, \"tokens_max\": 64, \"tokenizer\": "
+             "\"text.model\"}}"},
+};
+
+const fuzz_target fuzz_config = {
+    .name = "config", .size_max = 4096, FUZZ_SEEDS(configs), .read = read_config};
+
+/* ---- recipes ---------------------------------------------------------------------------------------- */
+
+enum { STAGES_MAX = 8, NAME_SIZE = 256 };
+
+/* Names of stages, as far as the input is JSON. */
+static int stage_names(mgen_context *ctx, const uint8_t *data, size_t size,
+                       char names[STAGES_MAX][NAME_SIZE])
+{
+    mgi_json *root;
+    int count = 0;
+    if (!fuzz_ok(ctx, mgi_json_parse(ctx, "input", (const char *)data, size, &root)))
+        return 0;
+    const mgi_json *stages = mgi_json_find(root, "stages");
+    for (const mgi_json *e = stages ? stages->child : NULL; e && count < STAGES_MAX; e = e->next) {
+        const mgi_json *name = mgi_json_find(e, "name");
+        if (name && name->kind == MGI_JSON_STRING)
+            snprintf(names[count++], NAME_SIZE, "%s", name->s);
+    }
+    mgi_json_free(ctx, root);
+    return count;
+}
+
+static bool read_recipe(mgen_context *ctx, const uint8_t *data, size_t size, const char *path)
+{
+    static mgi_stage stage;
+    char names[STAGES_MAX][NAME_SIZE];
+    int count = stage_names(ctx, data, size, names);
+    bool good = count > 0;
+    if (!count)
+        fuzz_ok(ctx, mgi_recipe_stage(ctx, path, "none", &stage));
+    for (int i = 0; i < count; i++)
+        good = fuzz_ok(ctx, mgi_recipe_stage(ctx, path, names[i], &stage)) && good;
+    return good;
+}
+
+static const fuzz_seed recipes[] = {
+    {.file = "examples/models/toybox/recipe.json"},
+    {.file = "examples/models/world/recipe.json"},
+    {.text =
+         "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": [{\"name\": \"mean\", "
+         "\"kind\": "
+         "\"average\", \"save_as\": \"m\", \"models\": [{\"start_from\": \"a\", \"weight\": 2}, "
+         "{\"start_from\": \"b\"}]}]}"},
+};
+
+const fuzz_target fuzz_recipe = {
+    .name = "recipe",
+    .size_max = 16384,
+    .ending = ".json",
+    .failures = {MGEN_E_INVALID, MGEN_E_UNSUPPORTED},
+    FUZZ_SEEDS(recipes),
+    .read = read_recipe,
+};
+
+/* ---- pipelines -------------------------------------------------------------------------------------- */
+
+static bool read_pipeline(mgen_context *ctx, const uint8_t *data, size_t size, const char *path)
+{
+    mgi_pipeline_file file;
+    char dir[512];
+    (void)data;
+    (void)size;
+    snprintf(dir, sizeof dir, "%s", path);
+    *strrchr(dir, '/') = '\0';
+    return fuzz_ok(ctx, mgi_pipeline_file_read(ctx, dir, "input", &file));
+}
+
+static const fuzz_seed pipelines[] = {
+    {.file = "examples/models/toybox/pipeline.json"},
+    {.text =
+         "{\"format\": \"moviegen-pipeline\", \"version\": 1, \"tae\": \"tae\", \"text\": "
+         "{\"ul2\": \"a\", "
+         "\"byt5\": \"b\", \"metaclip\": \"c\"}, \"video\": \"v\", \"width\": 64, \"height\": 48, "
+         "\"frames\": 32, \"fps\": 8}"},
+};
+
+const fuzz_target fuzz_pipeline = {
+    .name = "pipeline",
+    .size_max = 4096,
+    .ending = ".json",
+    FUZZ_SEEDS(pipelines),
+    .failures = {MGEN_E_VERSION},
+    .read = read_pipeline,
+};

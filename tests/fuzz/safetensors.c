@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ * safetensors: the tensors of a file that is accepted can be read and fill it. */
+#include "fuzz.h"
+
+#include "io/safetensors.h"
+
+#include <string.h>
+
+static void check_entry(mgen_context *ctx, const mgi_st_file *st, const mgi_st_entry *e)
+{
+    const uint8_t *data = e->data;
+    int64_t count = 1;
+    FUZZ_CHECK(mgi_st_find(st, e->name) == e);
+    FUZZ_CHECK(data >= st->file.data && data + e->bytes <= st->file.data + st->file.size);
+    FUZZ_CHECK(e->rank >= 0 && e->rank <= MGI_ST_RANK_MAX);
+    if (e->dtype != MGI_ST_F32 && e->dtype != MGI_ST_BF16 && e->dtype != MGI_ST_F16)
+        return;
+    for (int i = 0; i < e->rank; i++)
+        count *= e->dims[i]; /* what is as large as the file cannot be more */
+    float *out = malloc((size_t)count * sizeof *out + 1);
+    FUZZ_CHECK(out);
+    FUZZ_CHECK(mgi_st_read_f32(ctx, e, out, count) == MGEN_OK);
+    free(out);
+}
+
+static bool read_safetensors(mgen_context *ctx, const uint8_t *data, size_t size, const char *path)
+{
+    mgi_st_file st;
+    if (!fuzz_ok(ctx, mgi_st_open(ctx, NULL, path, &st)))
+        return false;
+    uint64_t header, tensors = 0;
+    memcpy(&header, data, sizeof header);
+    for (int64_t i = 0; i < st.count; i++) {
+        check_entry(ctx, &st, &st.entries[i]);
+        tensors += st.entries[i].bytes;
+    }
+    FUZZ_CHECK(sizeof header + header + tensors == size);
+    mgi_st_close(ctx, &st);
+    return true;
+}
+
+static uint8_t *make(const char *header, size_t data, size_t *size)
+{
+    uint64_t length = strlen(header);
+    *size = sizeof length + length + data;
+    uint8_t *out = calloc(*size, 1);
+    FUZZ_CHECK(out);
+    memcpy(out, &length, sizeof length);
+    memcpy(out + sizeof length, header, length);
+    for (size_t i = 0; i < data; i++)
+        out[sizeof length + length + i] = (uint8_t)(37 * i);
+    return out;
+}
+
+static uint8_t *make_two(size_t *size)
+{
+    return make("{\"__metadata__\":{\"format\":\"pt\"},"
+                "\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
+                "\"b.weight\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[24,32]}}",
+                32, size);
+}
+
+static uint8_t *make_kinds(size_t *size)
+{
+    return make("{\"h\":{\"dtype\":\"F16\",\"shape\":[1,2,1],\"data_offsets\":[0,4]},"
+                "\"none\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[4,4]},"
+                "\"one\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[5,13]},"
+                "\"u\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[4,5]}}  ",
+                13, size);
+}
+
+static uint8_t *make_empty(size_t *size)
+{
+    return make("{}", 0, size);
+}
+
+static const fuzz_seed seeds[] = {{.make = make_two}, {.make = make_kinds}, {.make = make_empty}};
+
+const fuzz_target fuzz_safetensors = {
+    .name = "safetensors",
+    .size_max = 4096,
+    .ending = ".safetensors",
+    .failures = {MGEN_E_UNSUPPORTED},
+    FUZZ_SEEDS(seeds),
+    .read = read_safetensors,
+};
