@@ -213,7 +213,7 @@ build_asan() {
 suite_asan() {
     build_asan || return
     programs build-asan/tests asan-
-    kernels build-asan asan- --cases 30
+    kernels build-asan asan- --cases 20
 }
 suite_asan-api() {
     build_asan && programs build-asan/tests/api asan-
