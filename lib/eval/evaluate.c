@@ -4,14 +4,14 @@
 #include "core/alloc.h"
 #include "core/philox.h"
 #include "data/loader.h"
+#include "eval/films.h"
 #include "eval/image_quality.h"
 #include "eval/toybox_check.h"
-#include "media/pixels.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { BATCH = 4, CLIP_BYTES = MGI_TOYBOX_FRAMES * MGI_TOYBOX_HEIGHT * MGI_TOYBOX_WIDTH * 3 };
+enum { CLIP_BYTES = MGI_TOYBOX_FRAMES * MGI_TOYBOX_HEIGHT * MGI_TOYBOX_WIDTH * 3 };
 
 /* World of the TAE protocol; no training or validation seed. */
 static const uint64_t eval_world = UINT64_C(0x6576616c75617465);
@@ -81,42 +81,24 @@ static bool stopped(const mgi_eval_request *r, int64_t done)
 
 /* -- TAE -------------------------------------------------------------------------------------- */
 
-static mgen_status reconstruct(mgi_run *run, const mgi_tae *tae, const uint8_t *in, uint8_t *out)
-{
-    int64_t mark = mgi_scope_push(run);
-    T *u8 = mgi_new(run, MGK_U8,
-                    MGI_DIMS(1, MGI_TOYBOX_FRAMES, MGI_TOYBOX_HEIGHT, MGI_TOYBOX_WIDTH, 3));
-    if (u8)
-        memcpy(mgi_data(u8), in, CLIP_BYTES);
-    T *x = mgi_convert(run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
-    T *z = mgi_posterior(run, mgi_tae_encode(run, tae, x), NULL, 0.0f, NULL);
-    T *y = mgi_tae_decode(run, tae, z);
-    if (y && y->dims[1] > MGI_TOYBOX_FRAMES)
-        y = mgi_slice(run, y, 1, 0, MGI_TOYBOX_FRAMES);
-    y = mgi_convert(run, y, MGK_U8, 127.5f, 127.5f);
-    if (y)
-        memcpy(out, mgi_data(y), CLIP_BYTES);
-    mgi_scope_pop(run, mark, NULL);
-    return run->status;
-}
-
 mgen_status mgi_eval_tae(mgen_context *ctx, const mgi_tae *tae, const mgi_eval_request *r,
                          mgen_report *report)
 {
     uint8_t *pixels;
-    mgi_run run;
     tally truth = {0}, result = {0};
     double psnr = 0.0, ssim = 0.0;
     mgen_status status = MGEN_OK;
     MGI_TRY(mgi_alloc(ctx, 2 * CLIP_BYTES, &pixels));
-    mgi_run_init(&run, ctx, false);
     for (int64_t i = 0; i < r->n && status == MGEN_OK; i++) {
         mgi_toybox_scene scene;
         mgi_toybox_reading reading;
         uint64_t index = (r->seed << 32) + (uint64_t)i;
         mgi_toybox_scene_random(&scene, eval_world, index);
         mgi_toybox_draw(&scene, 0, MGI_TOYBOX_FRAMES, pixels);
-        MGI_TRY_GOTO(status, reconstruct(&run, tae, pixels, pixels + CLIP_BYTES), done);
+        MGI_TRY_GOTO(status,
+                     mgi_eval_reconstruct(ctx, tae, MGI_TOYBOX_FRAMES, MGI_TOYBOX_HEIGHT,
+                                          MGI_TOYBOX_WIDTH, pixels, pixels + CLIP_BYTES),
+                     done);
         psnr += mgi_psnr(pixels, pixels + CLIP_BYTES, CLIP_BYTES) / (double)r->n;
         ssim += mgi_ssim_clip(pixels, pixels + CLIP_BYTES, MGI_TOYBOX_FRAMES, MGI_TOYBOX_HEIGHT,
                               MGI_TOYBOX_WIDTH) /
@@ -130,7 +112,6 @@ mgen_status mgi_eval_tae(mgen_context *ctx, const mgi_tae *tae, const mgi_eval_r
             status = mgi_fail(ctx, MGEN_E_CANCELLED, "the measurement was stopped");
     }
 done:
-    mgi_run_finish(&run);
     mgi_free(ctx, pixels);
     if (status != MGEN_OK)
         return status;
@@ -147,18 +128,6 @@ done:
 
 /* -- alignment -------------------------------------------------------------------------------- */
 
-typedef struct batch {
-    uint8_t *pixels; /* clips one behind the other */
-    int64_t frame;   /* bytes of a frame */
-} batch;
-
-static mgen_status take_frames(void *user, int64_t first, int64_t frames, const float *rgb)
-{
-    const batch *b = user;
-    mgi_bytes_from_floats(b->pixels + first * b->frame, rgb, frames * b->frame);
-    return MGEN_OK;
-}
-
 mgen_status mgi_eval_alignment(mgen_context *ctx, const mgi_networks *n, const mgi_eval_request *r,
                                mgen_report *report)
 {
@@ -171,28 +140,13 @@ mgen_status mgi_eval_alignment(mgen_context *ctx, const mgi_networks *n, const m
         return mgi_fail(ctx, MGEN_E_STATE,
                         "the alignment protocol needs a model of %d x %d clips of 8 frames or more",
                         MGI_TOYBOX_WIDTH, MGI_TOYBOX_HEIGHT);
-    MGI_TRY(mgi_alloc_zero(ctx, BATCH, clip, &pixels));
-    for (int64_t first = 0; first < r->n && status == MGEN_OK; first += BATCH) {
-        int64_t rows = r->n - first < BATCH ? r->n - first : BATCH;
-        const char *text[BATCH];
-        uint64_t seeds[BATCH];
-        for (int64_t i = 0; i < rows; i++) {
+    MGI_TRY(mgi_alloc_zero(ctx, MGI_EVAL_BATCH, clip, &pixels));
+    for (int64_t first = 0; first < r->n && status == MGEN_OK; first += MGI_EVAL_BATCH) {
+        int64_t rows = r->n - first < MGI_EVAL_BATCH ? r->n - first : MGI_EVAL_BATCH;
+        const char *text[MGI_EVAL_BATCH];
+        for (int64_t i = 0; i < rows; i++)
             text[i] = prompts[(first + i) % MGI_EVAL_PROMPTS];
-            seeds[i] = r->seed + (uint64_t)(first + i);
-        }
-        mgi_generate_request g = {.prompts = text,
-                                  .count = rows,
-                                  .seeds = seeds,
-                                  .steps = r->steps,
-                                  .guidance = r->guidance,
-                                  .schedule = r->schedule,
-                                  .solver = r->solver,
-                                  .guidance_from = r->guidance_from,
-                                  .guidance_to = r->guidance_to,
-                                  .drop_text = r->drop_text,
-                                  .sink = take_frames,
-                                  .user = &(batch){pixels, n->clip.width * n->clip.height * 3}};
-        MGI_TRY_GOTO(status, mgi_generate(ctx, n, &g), done);
+        MGI_TRY_GOTO(status, mgi_eval_generate(ctx, n, r, text, first, rows, pixels), done);
         for (int64_t i = 0; i < rows; i++) {
             mgi_toybox_reading reading;
             mgi_toybox_scene right = asked(text[i]);

@@ -3,6 +3,7 @@
 
 #include "core/alloc.h"
 #include "data/world.h"
+#include "eval/films.h"
 #include "eval/image_quality.h"
 #include "eval/world_check.h"
 #include "model/tae_tiles.h"
@@ -41,17 +42,6 @@ static T *latents(mgi_run *run, const mgi_tae *tae, T *x)
 }
 
 /* -- reconstruction --------------------------------------------------------------------------- */
-
-static void reconstruct(mgi_run *run, const mgi_tae *tae, const uint8_t *in, uint8_t *out)
-{
-    int64_t mark = mgi_scope_push(run);
-    T *y = mgi_tae_decode(run, tae, latents(run, tae, film(run, in, FRAMES)));
-    if (y)
-        y = mgi_convert(run, mgi_slice(run, y, 1, 0, FRAMES), MGK_U8, 127.5f, 127.5f);
-    if (y)
-        mgi_tensor_read(y, 0, out, y->count);
-    mgi_scope_pop(run, mark, NULL);
-}
 
 typedef struct squares {
     double sum;
@@ -141,8 +131,7 @@ static mgen_status measure(mgi_run *run, const mgi_tae *tae, uint64_t index, uin
     mgi_world_said said;
     mgi_world_scene_random(&scene, eval_world, index, NULL);
     mgi_world_draw(&scene, SIDE, SIDE, 0, FRAMES, room);
-    reconstruct(run, tae, room, made);
-    MGI_TRY(run->status);
+    MGI_TRY(mgi_eval_reconstruct(run->ctx, tae, FRAMES, SIDE, SIDE, room, made));
     q->psnr += mgi_psnr(room, made, CLIP_BYTES);
     q->ssim += mgi_ssim_clip(room, made, FRAMES, SIDE, SIDE);
     MGI_TRY(mgi_world_check(run->ctx, room, SIDE, SIDE, FRAMES, &said));

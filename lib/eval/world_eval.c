@@ -2,12 +2,10 @@
 #include "eval/world_eval.h"
 
 #include "core/alloc.h"
+#include "eval/films.h"
 #include "eval/world_check.h"
-#include "media/pixels.h"
 
 #include <string.h>
-
-enum { BATCH = 4 };
 
 /* World of the protocol's scenes; no training or validation seed. */
 static const uint64_t eval_world = UINT64_C(0x616c69676e2d7721);
@@ -95,68 +93,6 @@ void mgi_world_prompt(const mgi_clip_shape *clip, int64_t i, mgi_world_scene *sc
     mgi_world_caption(scene, 0, out);
 }
 
-typedef struct batch {
-    uint8_t *pixels; /* clips one behind the other */
-    int64_t frame;   /* bytes of a frame */
-} batch;
-
-static mgen_status take_frames(void *user, int64_t first, int64_t frames, const float *rgb)
-{
-    const batch *b = user;
-    mgi_bytes_from_floats(b->pixels + first * b->frame, rgb, frames * b->frame);
-    return MGEN_OK;
-}
-
-static mgen_status make_films(mgen_context *ctx, const mgi_networks *n, const mgi_eval_request *r,
-                              int64_t first, int64_t rows, uint8_t *pixels)
-{
-    char text[BATCH][MGI_WORLD_CAPTION_MAX];
-    const char *prompts[BATCH];
-    uint64_t seeds[BATCH];
-    mgi_world_scene scene;
-    for (int64_t i = 0; i < rows; i++) {
-        mgi_world_prompt(&n->clip, first + i, &scene, text[i]);
-        prompts[i] = text[i];
-        seeds[i] = r->seed + (uint64_t)(first + i);
-    }
-    const mgi_generate_request g = {.prompts = prompts,
-                                    .count = rows,
-                                    .seeds = seeds,
-                                    .steps = r->steps,
-                                    .guidance = r->guidance,
-                                    .schedule = r->schedule,
-                                    .solver = r->solver,
-                                    .guidance_from = r->guidance_from,
-                                    .guidance_to = r->guidance_to,
-                                    .sink = take_frames,
-                                    .user = &(batch){pixels, n->clip.width * n->clip.height * 3}};
-    return mgi_generate(ctx, n, &g);
-}
-
-/* A true clip of the scene, through the TAE. */
-static mgen_status reconstruct(mgen_context *ctx, const mgi_networks *n,
-                               const mgi_world_scene *scene, uint8_t *pixels)
-{
-    const mgi_clip_shape *c = &n->clip;
-    mgi_run run;
-    mgi_world_draw(scene, (int)c->width, (int)c->height, 0, (int)c->frames, pixels);
-    mgi_run_init(&run, ctx, false);
-    T *u8 = mgi_new(&run, MGK_U8, MGI_DIMS(1, c->frames, c->height, c->width, 3));
-    if (u8)
-        memcpy(mgi_data(u8), pixels, (size_t)u8->count);
-    T *x = mgi_convert(&run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
-    T *z = mgi_posterior(&run, mgi_tae_encode(&run, n->tae, x), NULL, 0.0f, NULL);
-    T *y = mgi_tae_decode(&run, n->tae, z);
-    if (y && y->dims[1] > c->frames)
-        y = mgi_slice(&run, y, 1, 0, c->frames);
-    y = mgi_convert(&run, y, MGK_U8, 127.5f, 127.5f);
-    if (y)
-        memcpy(pixels, mgi_data(y), (size_t)y->count);
-    mgen_status status = run.status;
-    mgi_run_finish(&run);
-    return status;
-}
-
 static mgen_status see(mgen_context *ctx, const mgi_networks *n, const uint8_t *pixels,
                        mgi_world_said *out)
 {
@@ -176,23 +112,34 @@ mgen_status mgi_eval_alignment_world(mgen_context *ctx, const mgi_networks *n,
                         "the alignment protocol needs a model of clips of 48 x 48 to 10240 pixels "
                         "and at most 64 frames");
     size_t clip = (size_t)(c->frames * c->width * c->height * 3);
-    MGI_TRY(mgi_alloc_zero(ctx, BATCH, clip, &pixels));
-    for (int64_t first = 0; first < r->n && status == MGEN_OK; first += BATCH) {
-        int64_t rows = r->n - first < BATCH ? r->n - first : BATCH;
-        MGI_TRY_GOTO(status, make_films(ctx, n, r, first, rows, pixels), done);
+    MGI_TRY(mgi_alloc_zero(ctx, MGI_EVAL_BATCH, clip, &pixels));
+    for (int64_t first = 0; first < r->n && status == MGEN_OK; first += MGI_EVAL_BATCH) {
+        int64_t rows = r->n - first < MGI_EVAL_BATCH ? r->n - first : MGI_EVAL_BATCH;
+        char text[MGI_EVAL_BATCH][MGI_WORLD_CAPTION_MAX];
+        const char *prompts[MGI_EVAL_BATCH];
+        mgi_world_scene scene[MGI_EVAL_BATCH];
         for (int64_t i = 0; i < rows; i++) {
-            char text[MGI_WORLD_CAPTION_MAX];
-            mgi_world_scene scene, other;
+            mgi_world_prompt(c, first + i, &scene[i], text[i]);
+            prompts[i] = text[i];
+        }
+        MGI_TRY_GOTO(status, mgi_eval_generate(ctx, n, r, prompts, first, rows, pixels), done);
+        for (int64_t i = 0; i < rows; i++) {
+            uint8_t *film = pixels + (size_t)i * clip;
+            char other[MGI_WORLD_CAPTION_MAX];
+            mgi_world_scene unused;
             mgi_world_said asked, wrong, seen;
-            mgi_world_prompt(c, first + i + 2, &other, text);
-            mgi_world_parse(text, &wrong);
-            mgi_world_prompt(c, first + i, &scene, text);
-            mgi_world_parse(text, &asked);
-            MGI_TRY_GOTO(status, see(ctx, n, pixels + (size_t)i * clip, &seen), done);
+            mgi_world_prompt(c, first + i + 2, &unused, other);
+            mgi_world_parse(other, &wrong);
+            mgi_world_parse(text[i], &asked);
+            MGI_TRY_GOTO(status, see(ctx, n, film, &seen), done);
             mgi_world_tally_add(&hits, &asked, &seen);
             mgi_world_tally_add(&control, &wrong, &seen);
-            MGI_TRY_GOTO(status, reconstruct(ctx, n, &scene, pixels + (size_t)i * clip), done);
-            MGI_TRY_GOTO(status, see(ctx, n, pixels + (size_t)i * clip, &seen), done);
+            mgi_world_draw(&scene[i], (int)c->width, (int)c->height, 0, (int)c->frames, film);
+            MGI_TRY_GOTO(
+                status,
+                mgi_eval_reconstruct(ctx, n->tae, c->frames, c->height, c->width, film, film),
+                done);
+            MGI_TRY_GOTO(status, see(ctx, n, film, &seen), done);
             mgi_world_tally_add(&ceiling, &asked, &seen);
         }
         if (r->progress && r->progress(r->user, (int)(first + rows), (int)r->n))

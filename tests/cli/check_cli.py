@@ -370,8 +370,8 @@ def test_generate_sampling(w):
         expect(w.run(*command, "--model", w.need_model(), "--drop-text", "byt5,t5"), 2, "--drop-text", "'byt5,t5'")
     expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("x.y4m"), "--guidance-from", "0.6",
                  "--guidance-to", "0.5"), 1, "guidance_from is 0.6")
-    expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("x.y4m"), "--drop-text",
-                 "ul2,byt5,metaclip"), 1, "one must stay")
+    for command in (("generate", PROMPT, "--out", w.path("x.y4m")), ("eval", "alignment"), ("eval", "alignment-world")):
+        expect(w.run(*command, "--model", w.need_model(), "--drop-text", "ul2,byt5,metaclip"), 1, "one must stay")
     expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("x.y4m"), "--solver", "dopri5", "--steps",
                  "2"), 1, "DOPRI5", "2 steps")
 
@@ -493,6 +493,23 @@ def test_eval_alignment(w):
     line = json.loads(run.stdout)
     for key in ("colour", "shape", "motion", "background", "all"):
         assert 0 <= line[key] <= 1, line
+
+
+def test_eval_alignment_world(w):
+    run = w.run("eval", "alignment-world", "--model", w.need_model(), "-n", "2", "--json", "-q", *FAST)
+    expect(run, 0)
+    line = json.loads(run.stdout)
+    for key in ("colour", "count", "camera", "all_one", "all_two"):
+        for kind in ("", "ceiling_", "control_"):
+            assert 0 <= line[kind + key] <= 1, line
+
+
+def test_world_tae(w):
+    model = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../examples/models/world")
+    run = w.run("eval", "tae-world", "--model", model, "-n", "2", "--json", "-q")
+    expect(run, 0)
+    line = json.loads(run.stdout)
+    assert line["psnr"] > 24 and line["checker_background"] == 1, line
 
 
 def test_eval_table(w):

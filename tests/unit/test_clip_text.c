@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "networks.h"
+
 enum { VOCAB = 40, DIM = 24, HEADS = 3, HEAD = DIM / HEADS, FF = 40, POSITIONS = 160, OUT = 12 };
 enum { B = 2, S = 150, CHANGED = 100 };
 
@@ -26,15 +28,6 @@ static const mgi_clip_text_config small = {.vocab = VOCAB,
                                            .tokens_max = POSITIONS,
                                            .projection = OUT};
 static const int64_t lengths[B] = {S, 70}; /* tokens that count */
-
-static mgen_context *make_context(void)
-{
-    mgen_context *ctx;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    params.threads = 2;
-    assert_int_equal(mgen_context_create(&params, &ctx), MGEN_OK);
-    return ctx;
-}
 
 /* Random values for every parameter, those of norms and biases too. */
 static void make_clip(mgi_clip_text *clip, mgen_context *ctx, const mgi_clip_text_config *config)

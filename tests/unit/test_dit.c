@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "networks.h"
+
 /* Tokens: 2 frames of 1 x 2; latents of 2 channels in patches of 1 x 1 x 1; 3 text tokens. */
 enum { D = 8, HEADS = 2, DH = D / HEADS, FF = 12, S = 4, TEXT = 3, WIDTH = 6, C = 2, TIME = 4 };
 static const mgi_vt_config tiny = {.layers = 2,
@@ -31,15 +33,6 @@ static const mgi_vt_config tiny = {.layers = 2,
                                    .time_dim = TIME,
                                    .block = MGI_VT_DIT};
 
-static mgen_context *make_context(void)
-{
-    mgen_context *ctx;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    params.threads = 2;
-    assert_int_equal(mgen_context_create(&params, &ctx), MGEN_OK);
-    return ctx;
-}
-
 /* Values of both signs for all parameters. */
 static void make(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config)
 {
@@ -49,15 +42,6 @@ static void make(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config)
         for (int64_t i = 0; i < vt->module.params[k]->value->count; i++)
             mgi_f32(vt->module.params[k]->value)[i] +=
                 0.3f * mgi_random_normal(8, 100 + (uint64_t)k, (uint64_t)i);
-}
-
-static T *random_tensor(mgi_run *run, uint64_t stream, int rank, const int64_t *dims)
-{
-    T *t = mgi_new(run, MGK_F32, rank, dims);
-    assert_non_null(t);
-    for (int64_t i = 0; i < t->count; i++)
-        mgi_f32(t)[i] = mgi_random_normal(3, stream, (uint64_t)i);
-    return t;
 }
 
 static T *velocity(mgi_run *run, const mgi_vt *vt, int64_t samples)

@@ -23,6 +23,8 @@
 
 #include <cmocka.h>
 
+#include "networks.h"
+
 static const mgi_tae_config small_tae = {
     .levels = 4, .channels = {4, 6, 8, 8}, .latent_channels = 3, .blocks = 1, .temporal = true};
 static const mgi_text_config small_text = {.t5 = {.vocab = MGI_BYTE_VOCAB,
@@ -47,24 +49,6 @@ static const mgi_vt_config small_vt = {.layers = 2,
                                        .columns_max = 4,
                                        .text = {24},
                                        .time_dim = 16};
-
-static mgen_context *make_context(void)
-{
-    mgen_context *ctx;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    params.threads = 2;
-    assert_int_equal(mgen_context_create(&params, &ctx), MGEN_OK);
-    return ctx;
-}
-
-static T *random_tensor(mgi_run *run, uint64_t stream, int rank, const int64_t *dims)
-{
-    T *t = mgi_new(run, MGK_F32, rank, dims);
-    assert_non_null(t);
-    for (int64_t i = 0; i < t->count; i++)
-        mgi_f32(t)[i] = 0.5f * mgi_random_normal(3, stream, (uint64_t)i);
-    return t;
-}
 
 static void randomise(mgi_module *m, float scale)
 {

@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "networks.h"
+
 static const mgi_tae_config full_config = {.levels = 4,
                                            .channels = {4, 8, 8, 12},
                                            .latent_channels = 3,
@@ -22,24 +24,6 @@ static const mgi_tae_config full_config = {.levels = 4,
                                            .temporal = true,
                                            .groups = 2,
                                            .attention = true};
-
-static mgen_context *make_context(void)
-{
-    mgen_context *ctx;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    params.threads = 2;
-    assert_int_equal(mgen_context_create(&params, &ctx), MGEN_OK);
-    return ctx;
-}
-
-static T *random_tensor(mgi_run *run, uint64_t stream, int rank, const int64_t *dims)
-{
-    T *t = mgi_new(run, MGK_F32, rank, dims);
-    assert_non_null(t);
-    for (int64_t i = 0; i < t->count; i++)
-        mgi_f32(t)[i] = 0.5f * mgi_random_normal(3, stream, (uint64_t)i);
-    return t;
-}
 
 /* Values that leave nothing at 0 or at the identity. */
 static void make_tae(mgi_tae *tae, mgen_context *ctx, const mgi_tae_config *config, float scale)

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#include "eval/films.h"
+
+#include "media/pixels.h"
+
+typedef struct batch {
+    uint8_t *pixels;
+    int64_t frame; /* bytes of a frame */
+} batch;
+
+static mgen_status take_frames(void *user, int64_t first, int64_t frames, const float *rgb)
+{
+    const batch *b = user;
+    mgi_bytes_from_floats(b->pixels + first * b->frame, rgb, frames * b->frame);
+    return MGEN_OK;
+}
+
+mgen_status mgi_eval_generate(mgen_context *ctx, const mgi_networks *n, const mgi_eval_request *r,
+                              const char *const *prompts, int64_t first, int64_t count,
+                              uint8_t *pixels)
+{
+    uint64_t seeds[MGI_EVAL_BATCH];
+    for (int64_t i = 0; i < count; i++)
+        seeds[i] = r->seed + (uint64_t)(first + i);
+    const mgi_generate_request g = {.prompts = prompts,
+                                    .count = count,
+                                    .seeds = seeds,
+                                    .steps = r->steps,
+                                    .guidance = r->guidance,
+                                    .schedule = r->schedule,
+                                    .solver = r->solver,
+                                    .guidance_from = r->guidance_from,
+                                    .guidance_to = r->guidance_to,
+                                    .drop_text = r->drop_text,
+                                    .sink = take_frames,
+                                    .user = &(batch){pixels, n->clip.width * n->clip.height * 3}};
+    return mgi_generate(ctx, n, &g);
+}
+
+mgen_status mgi_eval_reconstruct(mgen_context *ctx, const mgi_tae *tae, int64_t frames,
+                                 int64_t height, int64_t width, const uint8_t *in, uint8_t *out)
+{
+    mgi_run run;
+    mgi_run_init(&run, ctx, false);
+    T *u8 = mgi_new(&run, MGK_U8, MGI_DIMS(1, frames, height, width, 3));
+    if (u8)
+        mgi_tensor_write(u8, 0, in, u8->count);
+    T *x = mgi_convert(&run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
+    T *z = mgi_posterior(&run, mgi_tae_encode(&run, tae, x), NULL, 0.0f, NULL);
+    T *y = mgi_tae_decode(&run, tae, z);
+    if (y)
+        y = mgi_convert(&run, mgi_slice(&run, y, 1, 0, frames), MGK_U8, 127.5f, 127.5f);
+    if (y)
+        mgi_tensor_read(y, 0, out, y->count);
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}
