@@ -466,17 +466,19 @@ static T *random_levels(mgi_run *run, const struct mgi_stage_run *r, uint64_t fi
     return t;
 }
 
-/* The gradients of elements first .. first + rows - 1, whose loss counts `weight` in the step's and is added to
- * *sum. */
-static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b, uint64_t first,
-                 int64_t rows, float weight, float *sum)
+/* The gradients of elements first .. first + rows - 1 of a step that begins with `start`, whose loss counts `weight`
+ * in the step's and is added to *sum. A step's noise lies side by side, whoever computes which of its elements. */
+static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b, uint64_t start,
+                 uint64_t first, int64_t rows, float weight, float *sum)
 {
+    uint64_t noise =
+        start * (uint64_t)r->buckets.size + (first - start) * (uint64_t)b->latents.size;
     T *x1 = latent_batch(run, &b->latents, rows), *x0 = NULL, *t;
     for (int64_t i = 0; x1 && i < rows; i++)
         take_sample(r, b, first + (uint64_t)i, i, mgi_f32(x1));
     if (x1)
-        x0 = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE,
-                        first * (uint64_t)r->buckets.size, 1.0f, 0.0f, x1->rank, x1->dims);
+        x0 = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE, noise, 1.0f, 0.0f,
+                        x1->rank, x1->dims);
     t = predicts_v(r) ? random_levels(run, r, first, rows)
                       : mgi_random(run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, first,
                                    1.0f, 0.0f, 1, &rows);
@@ -495,14 +497,15 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
         mgi_module_zero_grad(r->trained[i], &run);
     const mgi_bucket_data *b = mgi_buckets_draw(&r->buckets, r->seed, index);
     int64_t batch = b->bucket.batch, first = 0, rows = 0;
+    uint64_t start = (uint64_t)(index * s->accumulate * r->buckets.batch);
     float sum = 0.0f;
     mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, batch, &first, &rows));
     for (int64_t i = 0; i < s->accumulate; i++) {
         int64_t mark = mgi_scope_push(&run);
         if (i == s->accumulate - 1)
             mgi_dp_begin(&r->parallel, &run);
-        pass(&run, r, b, (uint64_t)(index * s->accumulate * r->buckets.batch + i * batch + first),
-             rows, mgi_dp_weight(&r->parallel) / (float)s->accumulate, &sum);
+        pass(&run, r, b, start, start + (uint64_t)(i * batch + first), rows,
+             mgi_dp_weight(&r->parallel) / (float)s->accumulate, &sum);
         mgi_scope_pop(&run, mark, NULL);
     }
     mgi_dp_end(&r->parallel, &run, &sum, 1);

@@ -215,6 +215,22 @@ static void test_video(void **state)
     compare(&stage);
 }
 
+/* Clips that are smaller than the largest: the step that is looked at takes the second bucket. */
+static void test_small_bucket(void **state)
+{
+    rank one;
+    (void)state;
+    mgi_stage stage = tiny_text_to_video(STEPS, 8);
+    stage.bucket_count = 2;
+    stage.images = -1.0;
+    stage.bucket[0] = (mgi_bucket){.width = 64, .height = 64, .frames = 32, .weight = 1e-6};
+    stage.bucket[1] = (mgi_bucket){.width = 64, .height = 64, .frames = 9, .weight = 1.0};
+    run_ranks(&stage, 1, false, &one);
+    assert_string_equal(one.error, "");
+    assert_as_one(&one, &stage, 2);
+    ranks_free(&one, 1);
+}
+
 /* A batch that the ranks do not divide is refused on each of them. */
 static void test_share(void **state)
 {
@@ -244,8 +260,9 @@ static int remove_folder(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_autoencoder),
-                                       cmocka_unit_test(test_discriminator),
-                                       cmocka_unit_test(test_video), cmocka_unit_test(test_share)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_autoencoder), cmocka_unit_test(test_discriminator),
+        cmocka_unit_test(test_video), cmocka_unit_test(test_small_bucket),
+        cmocka_unit_test(test_share)};
     return cmocka_run_group_tests_name("parallel", tests, make_folder, remove_folder);
 }
