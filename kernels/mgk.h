@@ -10,6 +10,9 @@
  * statistics, losses, gradients of parameters. Products may write f32 from bf16 operands. Inside,
  * all sums are f32 at least, and what is bf16 is rounded once, when it is written.
  *
+ * Variants for a CUDA device put their work on the stream and return: buffers and workspace are memory of
+ * that device, and only what the argument struct itself holds can be read by the launcher.
+ *
  * Launchers check nothing (mgk_<op>_check did), never allocate, never print. Results do not depend
  * on the number of threads: reductions use fixed blocks, combined in order. Buffers of one call do
  * not overlap unless the header of the op says that they may be the same.
@@ -17,11 +20,23 @@
 #ifndef MGK_MGK_H
 #define MGK_MGK_H
 
-#include "core/pool.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus /* a .cu file */
+extern "C" {
+typedef struct mgi_pool mgi_pool;
+#else
+#include "core/pool.h"
+#ifdef __cplusplus
+}
+#endif
+
+#endif
+
+/* Beside the MGI_CPU_* bits of a variant's needs: it runs on a CUDA device, on memory of that device. */
+#define MGK_NEEDS_CUDA (1u << 30)
 
 enum { MGK_F32 = 0, MGK_BF16 = 1, MGK_I32 = 2, MGK_U8 = 3, MGK_U64 = 4 };
 
@@ -40,6 +55,7 @@ typedef struct mgk_exec {
     mgi_pool *pool;  /* NULL = serial */
     void *workspace; /* at least mgk_<op>_workspace() bytes, 64-byte aligned */
     size_t workspace_bytes;
+    void *stream; /* cudaStream_t, for variants that need CUDA */
 } mgk_exec;
 
 typedef bool mgk_check_fn(const void *args,
@@ -55,15 +71,17 @@ typedef struct mgk_op_info {
 
 typedef struct mgk_variant_info {
     int op;
-    const char *name;      /* "ref", "avx2", ... */
-    uint32_t needs;        /* MGI_CPU_* bits */
-    mgk_launch_fn *launch; /* NULL: not built for this machine */
+    const char *name;            /* "ref", "avx2", ... */
+    uint32_t needs;              /* MGI_CPU_* bits */
+    mgk_launch_fn *launch;       /* NULL: not built for this machine */
+    mgk_workspace_fn *workspace; /* NULL: the op's */
 } mgk_variant_info;
 
 /* One constant an op: MGK_OP_matmul, ... */
 enum {
 #define MGK_OP(name, folder) MGK_OP_##name,
 #define MGK_VARIANT(name, variant, needs)
+#define MGK_CUDA_VARIANT(name, variant)
 #include "kernels/ops.def"
 #undef MGK_OP
 #undef MGK_VARIANT
@@ -100,5 +118,9 @@ static inline bool mgk_is_f32_or_null(mgk_buf b)
 {
     return !b.p || b.dtype == MGK_F32;
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -14,6 +14,15 @@
 #define MGK_VARIANT(name, variant, needs)                                                          \
     __attribute__((weak)) void mgk_##name##_##variant(const void *args, mgk_exec *x);
 #endif
+/* Those for CUDA are NULL in a build without it; most need no workspace. */
+#define MGK_CUDA_VARIANT(name, variant)                                                            \
+    __attribute__((weak)) void mgk_##name##_##variant(const void *args, mgk_exec *x);              \
+    __attribute__((weak)) size_t mgk_##name##_##variant##_workspace(const void *args, int threads) \
+    {                                                                                              \
+        (void)args;                                                                                \
+        (void)threads;                                                                             \
+        return 0;                                                                                  \
+    }
 #include "kernels/ops.def"
 #undef MGK_OP
 #undef MGK_VARIANT
@@ -21,6 +30,7 @@
 const mgk_op_info mgk_ops[MGK_OP_COUNT] = {
 #define MGK_OP(name, folder) {#name, #folder, mgk_##name##_check, mgk_##name##_workspace},
 #define MGK_VARIANT(name, variant, needs)
+#define MGK_CUDA_VARIANT(name, variant)
 #include "kernels/ops.def"
 #undef MGK_OP
 #undef MGK_VARIANT
@@ -28,7 +38,11 @@ const mgk_op_info mgk_ops[MGK_OP_COUNT] = {
 
 const mgk_variant_info mgk_variants[] = {
 #define MGK_OP(name, folder)
-#define MGK_VARIANT(name, variant, needs) {MGK_OP_##name, #variant, needs, mgk_##name##_##variant},
+#define MGK_VARIANT(name, variant, needs)                                                          \
+    {MGK_OP_##name, #variant, needs, mgk_##name##_##variant, NULL},
+#define MGK_CUDA_VARIANT(name, variant)                                                            \
+    {MGK_OP_##name, #variant, MGK_NEEDS_CUDA, mgk_##name##_##variant,                              \
+     mgk_##name##_##variant##_workspace},
 #include "kernels/ops.def"
 #undef MGK_OP
 #undef MGK_VARIANT

@@ -68,7 +68,7 @@ void arena_need(arena *a, mgk_case *c, guarded_place place)
 void launch(const mgk_variant_info *v, mgk_case *c, arena *a, mgi_pool *pool)
 {
     int threads = pool ? mgi_pool_threads(pool) : 1;
-    size_t bytes = mgk_ops[c->op].workspace(c->args.bytes, threads);
+    size_t bytes = (v->workspace ? v->workspace : mgk_ops[c->op].workspace)(c->args.bytes, threads);
     mgk_exec x = {.pool = pool, .workspace_bytes = bytes};
     if (bytes > 0) {
         if (!guarded_make(&a->workspace, bytes, GUARDED_ALIGNED))
@@ -193,7 +193,11 @@ static bool close_to(const mgk_case *c, const mgk_variant_info *v, const truth *
 
 bool usable(const mgk_variant_info *v)
 {
-    return v->launch && (mgi_cpu_features() & v->needs) == v->needs;
+    uint32_t here = mgi_cpu_features();
+#ifdef MGK_CUDA_EMULATED
+    here |= MGK_NEEDS_CUDA;
+#endif
+    return v->launch && (here & v->needs) == v->needs;
 }
 
 static bool run_variant(mgk_case *c, const mgk_variant_info *v, const truth *t)

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT
+ * Fibres that play the threads of a block. */
+#include "cuda_emulated.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <ucontext.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized" /* getcontext takes what is not set yet */
+
+enum { THREADS_MAX = 1024, STACK_BYTES = 64 * 1024, SHARED_MAX = 227 * 1024, VALUE_MAX = 16 };
+
+enum fibre_state { READY, IN_BLOCK_BARRIER, IN_WARP_BARRIER, ENDED };
+
+struct fibre {
+    ucontext_t context;
+    unsigned char *stack;
+    void *fake_stack; /* AddressSanitizer's */
+    mgk_emulated_index index;
+    fibre_state state;
+    unsigned mask; /* of the warp barrier */
+    int number;    /* of the thread that it plays */
+    unsigned char value[VALUE_MAX];
+};
+
+struct block_state {
+    fibre *fibres; /* THREADS_MAX of them: the first ones are made when they are needed */
+    fibre *player[THREADS_MAX]; /* of each thread that has started */
+    fibre *spare[THREADS_MAX];  /* that play nobody */
+    int spare_count, made, threads, started, ended;
+    fibre *now;
+    ucontext_t scheduler;
+    void *scheduler_fake_stack;
+    const void *scheduler_stack;
+    size_t scheduler_stack_bytes;
+    void (*call)(const void *);
+    const void *what;
+    dim3 block;
+    unsigned order[THREADS_MAX]; /* in which threads start and go on */
+};
+
+thread_local mgk_emulated_index *mgk_emulated_now;
+thread_local dim3 mgk_emulated_block, mgk_emulated_grid;
+thread_local unsigned char *mgk_emulated_shared;
+static thread_local block_state *state;
+static thread_local unsigned launches;
+
+static void fail(const char *text)
+{
+    fprintf(stderr, "emulated CUDA: %s\n", text);
+    abort();
+}
+
+/* ---- changing places ---- */
+
+static void leave_fibre(fibre *f, bool for_ever)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(for_ever ? NULL : &f->fake_stack, state->scheduler_stack,
+                                   state->scheduler_stack_bytes);
+#endif
+    (void)for_ever;
+    swapcontext(&f->context, &state->scheduler);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(f->fake_stack, &state->scheduler_stack,
+                                    &state->scheduler_stack_bytes);
+#endif
+}
+
+static void enter_fibre(fibre *f)
+{
+    state->now = f;
+    mgk_emulated_now = &f->index;
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(&state->scheduler_fake_stack, f->stack, STACK_BYTES);
+#endif
+    swapcontext(&state->scheduler, &f->context);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(state->scheduler_fake_stack, NULL, NULL);
+#endif
+}
+
+/* Let the fibre play the next thread of the block; false if all have been played. */
+static bool next_thread(fibre *f)
+{
+    if (state->started == state->threads)
+        return false;
+    int t = (int)state->order[state->started++];
+    f->number = t;
+    f->index.thread =
+        dim3((unsigned)t % state->block.x, (unsigned)t / state->block.x % state->block.y,
+             (unsigned)t / (state->block.x * state->block.y));
+    f->state = READY;
+    state->player[t] = f;
+    return true;
+}
+
+/* A fibre plays one thread after the other for as long as these do not wait. */
+static void fibre_main(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(NULL, &state->scheduler_stack, &state->scheduler_stack_bytes);
+#endif
+    fibre *f = state->now;
+    for (;;) {
+        do {
+            state->call(state->what);
+            f->state = ENDED;
+            state->ended++;
+        } while (next_thread(f));
+        state->spare[state->spare_count++] = f;
+        leave_fibre(f, false);
+    }
+}
+
+static fibre *make_fibre(void)
+{
+    fibre *f = &state->fibres[state->made++];
+    f->stack = (unsigned char *)malloc(STACK_BYTES);
+    if (!f->stack)
+        fail("no memory for a fibre");
+    getcontext(&f->context);
+    f->context.uc_stack.ss_sp = f->stack;
+    f->context.uc_stack.ss_size = STACK_BYTES;
+    f->context.uc_link = NULL;
+    makecontext(&f->context, fibre_main, 0);
+    return f;
+}
+
+/* ---- waiting for each other ---- */
+
+static void wait_as(fibre_state why, unsigned mask)
+{
+    fibre *f = state->now;
+    f->state = why;
+    f->mask = mask;
+    leave_fibre(f, false);
+}
+
+void __syncthreads(void)
+{
+    wait_as(IN_BLOCK_BARRIER, 0);
+}
+
+void mgk_emulated_syncwarp(unsigned mask)
+{
+    wait_as(IN_WARP_BARRIER, mask);
+}
+
+int mgk_emulated_lane(void)
+{
+    return state->now->number % 32;
+}
+
+void mgk_emulated_exchange(unsigned mask, const void *value, void *out, size_t bytes, int from)
+{
+    fibre *f = state->now;
+    int thread = f->number / 32 * 32 + from;
+    if (bytes > VALUE_MAX)
+        fail("a shuffled value is too large");
+    memcpy(f->value, value, bytes);
+    mgk_emulated_syncwarp(mask);
+    bool there = from >= 0 && from < 32 && (mask >> from & 1) && thread < state->threads;
+    memcpy(out, there ? state->player[thread]->value : value, bytes);
+    mgk_emulated_syncwarp(mask);
+}
+
+unsigned __ballot_sync(unsigned mask, int predicate)
+{
+    fibre *f = state->now;
+    unsigned votes = 0;
+    f->value[0] = predicate != 0;
+    mgk_emulated_syncwarp(mask);
+    for (int i = 0; i < 32; i++) {
+        int thread = f->number / 32 * 32 + i;
+        if ((mask >> i & 1) && thread < state->threads)
+            votes |= (unsigned)state->player[thread]->value[0] << i;
+    }
+    mgk_emulated_syncwarp(mask);
+    return votes;
+}
+
+/* All threads of the block wait at the barrier. (As on a GPU, those that ended count as having come.) */
+static bool block_barrier_done(void)
+{
+    for (int t = 0; t < state->threads; t++)
+        if (state->player[t]->state == READY || state->player[t]->state == IN_WARP_BARRIER)
+            return false;
+    return true;
+}
+
+static bool warp_barrier_done(int warp, unsigned mask)
+{
+    for (int i = 0; i < 32; i++) {
+        int t = warp * 32 + i;
+        if (!(mask >> i & 1) || t >= state->threads)
+            continue;
+        fibre *f = state->player[t];
+        if (f->state == ENDED)
+            fail("a warp waits for a thread that has ended");
+        if (f->state != IN_WARP_BARRIER || f->mask != mask)
+            return false;
+    }
+    return true;
+}
+
+/* Free the threads whose barriers are complete; false if there is none. */
+static bool release(void)
+{
+    bool any = false;
+    for (int t = 0; t < state->threads; t++) {
+        fibre *f = state->player[t];
+        if (f->state != IN_WARP_BARRIER || !warp_barrier_done(t / 32, f->mask))
+            continue;
+        unsigned mask = f->mask;
+        for (int i = 0; i < 32; i++)
+            if ((mask >> i & 1) && t / 32 * 32 + i < state->threads)
+                state->player[t / 32 * 32 + i]->state = READY;
+        any = true;
+    }
+    if (!any && state->ended < state->threads && block_barrier_done())
+        for (int t = 0; t < state->threads; t++)
+            if (state->player[t]->state == IN_BLOCK_BARRIER) {
+                state->player[t]->state = READY;
+                any = true;
+            }
+    return any;
+}
+
+/* ---- blocks and grids ---- */
+
+/* Rising, falling, or warps and threads mixed. */
+static void choose_order(void)
+{
+    unsigned n = (unsigned)state->threads, kind = launches % 3;
+    for (unsigned i = 0; i < n; i++)
+        state->order[i] = kind == 0 ? i : n - 1 - i;
+    for (unsigned i = n; kind == 2 && i > 1; i--) {
+        unsigned j = (i * 2654435761u + launches * 40503u) % i, other = state->order[j];
+        state->order[j] = state->order[i - 1];
+        state->order[i - 1] = other;
+    }
+}
+
+static void run_block(dim3 at)
+{
+    state->started = state->ended = 0;
+    for (int i = 0; i < state->made; i++)
+        state->fibres[i].index.block = at;
+    while (state->started < state->threads) {
+        fibre *f = state->spare_count ? state->spare[--state->spare_count] : make_fibre();
+        f->index.block = at;
+        if (next_thread(f))
+            enter_fibre(f);
+    }
+    while (state->ended < state->threads) {
+        if (!release())
+            fail("the threads of a block wait for each other at different barriers");
+        for (int i = 0; i < state->threads; i++) {
+            fibre *f = state->player[state->order[i]];
+            if (f->state == READY)
+                enter_fibre(f);
+        }
+    }
+}
+
+static block_state *make_state(void)
+{
+    block_state *s = (block_state *)calloc(1, sizeof *s);
+    if (s)
+        s->fibres = (fibre *)calloc(THREADS_MAX, sizeof *s->fibres);
+    if (!s || !s->fibres)
+        fail("no memory");
+    return s;
+}
+
+static void free_state(void)
+{
+    for (int i = 0; i < state->made; i++)
+        free(state->fibres[i].stack);
+    free(state->fibres);
+    free(state);
+    state = NULL;
+}
+
+void mgk_emulated_run(dim3 grid, dim3 block, size_t shared, void (*call)(const void *),
+                      const void *what)
+{
+    int threads = (int)(block.x * block.y * block.z);
+    if (threads < 1 || threads > THREADS_MAX || !grid.x || !grid.y || !grid.z || grid.y > 65535 ||
+        grid.z > 65535 || grid.x > 0x7fffffffu)
+        fail("a launch with an impossible grid or block");
+    if (shared > SHARED_MAX)
+        fail("more shared memory than a block can have");
+    state = make_state();
+    state->threads = threads;
+    state->block = block;
+    state->call = call;
+    state->what = what;
+    mgk_emulated_block = block;
+    mgk_emulated_grid = grid;
+    mgk_emulated_shared = (unsigned char *)aligned_alloc(64, (shared + 64) / 64 * 64);
+    launches++;
+    choose_order();
+    for (unsigned z = 0; z < grid.z; z++)
+        for (unsigned y = 0; y < grid.y; y++)
+            for (unsigned x = 0; x < grid.x; x++) {
+                memset(mgk_emulated_shared, 0xff, shared); /* as floats: not-a-number */
+                run_block(dim3(x, y, z));
+            }
+    free(mgk_emulated_shared);
+    free_state();
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT
+ * Enough of CUDA C++ to compile the kernels for the host and run them there, for tests only.
+ *
+ * The blocks of a grid run one after the other; the threads of a block are fibres of the calling thread, which
+ * change places only where they wait for each other (__syncthreads, __syncwarp, shuffles and votes). In which
+ * order those that can go on do so changes from launch to launch, so that a kernel which misses
+ * a barrier gives other results. A barrier that some threads of the block never reach, a shuffle whose mask
+ * names a thread that has ended, and a shared buffer larger than a GPU's end the program with a message.
+ */
+#ifndef MGK_CUDA_EMULATED_H
+#define MGK_CUDA_EMULATED_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline __attribute__((always_inline, unused))
+#define __shared__      static thread_local
+#define __launch_bounds__(...)
+#define __align__(n) __attribute__((aligned(n)))
+#define __restrict__ __restrict
+
+struct dim3 {
+    unsigned x, y, z;
+    dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_)
+    {
+    }
+};
+
+struct __align__(8) float2
+{
+    float x, y;
+};
+struct __align__(16) float4
+{
+    float x, y, z, w;
+};
+struct __align__(8) uint2
+{
+    unsigned x, y;
+};
+struct __align__(16) uint4
+{
+    unsigned x, y, z, w;
+};
+
+static inline float2 make_float2(float x, float y)
+{
+    return float2{x, y};
+}
+static inline float4 make_float4(float x, float y, float z, float w)
+{
+    return float4{x, y, z, w};
+}
+static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w)
+{
+    return uint4{x, y, z, w};
+}
+
+struct mgk_emulated_index {
+    dim3 thread, block;
+};
+extern thread_local mgk_emulated_index *mgk_emulated_now; /* of the fibre that runs */
+extern thread_local dim3 mgk_emulated_block, mgk_emulated_grid;
+extern thread_local unsigned char *mgk_emulated_shared;
+
+#define threadIdx (mgk_emulated_now->thread)
+#define blockIdx  (mgk_emulated_now->block)
+#define blockDim  mgk_emulated_block
+#define gridDim   mgk_emulated_grid
+
+#define MGK_DYNAMIC_SHARED(type, name) type *name = (type *)mgk_emulated_shared
+
+void mgk_emulated_run(dim3 grid, dim3 block, size_t shared, void (*call)(const void *),
+                      const void *what);
+
+template <typename F> static void mgk_emulated_call(const void *what)
+{
+    (*(const F *)what)();
+}
+
+template <typename F>
+static inline void mgk_emulated_launch(dim3 grid, dim3 block, size_t shared, const F &what)
+{
+    mgk_emulated_run(grid, block, shared, mgk_emulated_call<F>, &what);
+}
+
+#define MGK_LAUNCH(x, kernel, grid, block, shared, ...)                                            \
+    ((void)(x), mgk_emulated_launch((grid), (block), (shared), [=] { (kernel)(__VA_ARGS__); }))
+
+void __syncthreads(void);
+void mgk_emulated_syncwarp(unsigned mask);
+/* Give `bytes` of `value` to the warp and take those of thread `from` of it into `out`. */
+void mgk_emulated_exchange(unsigned mask, const void *value, void *out, size_t bytes, int from);
+unsigned __ballot_sync(unsigned mask, int predicate);
+int mgk_emulated_lane(void);
+
+static inline void __syncwarp(unsigned mask = 0xffffffffu)
+{
+    mgk_emulated_syncwarp(mask);
+}
+
+template <typename V> static inline V __shfl_sync(unsigned mask, V value, int from, int width = 32)
+{
+    V out;
+    int lane = mgk_emulated_lane();
+    mgk_emulated_exchange(mask, &value, &out, sizeof value, lane / width * width + from % width);
+    return out;
+}
+
+template <typename V>
+static inline V __shfl_xor_sync(unsigned mask, V value, int bits, int width = 32)
+{
+    V out;
+    int lane = mgk_emulated_lane(), from = lane ^ bits;
+    mgk_emulated_exchange(mask, &value, &out, sizeof value,
+                          from / width == lane / width ? from : lane);
+    return out;
+}
+
+template <typename V>
+static inline V __shfl_down_sync(unsigned mask, V value, int step, int width = 32)
+{
+    V out;
+    int lane = mgk_emulated_lane(), from = lane + step;
+    mgk_emulated_exchange(mask, &value, &out, sizeof value,
+                          from / width == lane / width ? from : lane);
+    return out;
+}
+
+template <typename V>
+static inline V __shfl_up_sync(unsigned mask, V value, int step, int width = 32)
+{
+    V out;
+    int lane = mgk_emulated_lane(), from = lane - step;
+    mgk_emulated_exchange(mask, &value, &out, sizeof value,
+                          from >= lane / width * width ? from : lane);
+    return out;
+}
+
+template <typename V> static inline V atomicAdd(V *p, V value)
+{
+    V before = *p;
+    *p = before + value;
+    return before;
+}
+
+template <typename V> static inline V atomicMax(V *p, V value)
+{
+    V before = *p;
+    *p = before > value ? before : value;
+    return before;
+}
+
+template <typename V> static inline V __ldg(const V *p)
+{
+    return *p;
+}
+
+static inline void __threadfence(void)
+{
+}
+
+static inline float rsqrtf(float x)
+{
+    return 1.0f / sqrtf(x);
+}
+
+template <typename V> static inline V min(V a, V b)
+{
+    return a < b ? a : b;
+}
+
+template <typename V> static inline V max(V a, V b)
+{
+    return a > b ? a : b;
+}
+
+static inline void sincospi(double x, double *s, double *c)
+{
+    *s = sin(M_PI * x);
+    *c = cos(M_PI * x);
+}
+
+#endif
