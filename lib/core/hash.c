@@ -4,16 +4,30 @@
 
 #include <string.h>
 
-uint64_t mgi_hash64(const void *data, size_t size, uint64_t seed)
+uint64_t mgi_hash64_begin(uint64_t seed)
+{
+    return 0xCBF29CE484222325u ^ seed;
+}
+
+uint64_t mgi_hash64_piece(uint64_t hash, const void *data, size_t size)
 {
     const uint8_t *byte = data;
-    uint64_t hash = 0xCBF29CE484222325u ^ seed;
     for (size_t i = 0; i < size; i++)
         hash = (hash ^ byte[i]) * 0x00000100000001B3u;
+    return hash;
+}
+
+uint64_t mgi_hash64_end(uint64_t hash)
+{
     /* FNV-1a leaves the last bytes in the low half: spread them over all bits. */
     hash = (hash ^ (hash >> 32)) * 0xD6E8FEB86659FD93u;
     hash = (hash ^ (hash >> 32)) * 0xD6E8FEB86659FD93u;
     return hash ^ (hash >> 32);
+}
+
+uint64_t mgi_hash64(const void *data, size_t size, uint64_t seed)
+{
+    return mgi_hash64_end(mgi_hash64_piece(mgi_hash64_begin(seed), data, size));
 }
 
 /* Fractional parts of the cube roots of the first 64 primes. */

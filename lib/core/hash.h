@@ -8,6 +8,10 @@
 
 /* FNV-1a with 64 bits, then a final mix: for names and identities, not for security. */
 uint64_t mgi_hash64(const void *data, size_t size, uint64_t seed);
+/* The same of what comes in pieces: begin, a call for each piece, end. */
+uint64_t mgi_hash64_begin(uint64_t seed);
+uint64_t mgi_hash64_piece(uint64_t hash, const void *data, size_t size);
+uint64_t mgi_hash64_end(uint64_t hash);
 
 /* SHA-256 (FIPS 180-4) of a whole buffer. */
 void mgi_sha256(const void *data, size_t size, uint8_t out[32]);

@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LENGTH_BYTES 8    /* the header's length, before the header */
-#define QUOTE_MAX    100  /* bytes of a name that a message shows */
-#define CONVERT      2048 /* bf16 values converted at a time when writing */
+#define LENGTH_BYTES 8     /* the header's length, before the header */
+#define QUOTE_MAX    100   /* bytes of a name that a message shows */
+#define CONVERT      2048  /* bf16 values converted at a time when writing */
+#define PIECE        65536 /* values that a reader gives at a time */
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little-endian, read in place");
 
@@ -294,20 +295,28 @@ mgen_status mgi_st_read_f32(mgen_context *ctx, const mgi_st_entry *entry, float 
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "tensor '%.*s' does not have the %" PRId64 " elements asked for", QUOTE_MAX,
                         entry->name, n);
+    return mgi_st_read_part(ctx, entry, 0, out, n);
+}
+
+mgen_status mgi_st_read_part(mgen_context *ctx, const mgi_st_entry *entry, int64_t first,
+                             float *out, int64_t n)
+{
     const uint8_t *from = entry->data;
     uint16_t half;
     switch (entry->dtype) {
     case MGI_ST_F32:
         if (n > 0)
-            memcpy(out, from, entry->bytes);
+            memcpy(out, from + 4 * first, (size_t)n * sizeof *out);
         return MGEN_OK;
     case MGI_ST_BF16:
+        from += 2 * first;
         for (int64_t i = 0; i < n; i++) {
             memcpy(&half, from + 2 * i, sizeof(half));
             out[i] = from_bits((uint32_t)half << 16);
         }
         return MGEN_OK;
     case MGI_ST_F16:
+        from += 2 * first;
         for (int64_t i = 0; i < n; i++) {
             memcpy(&half, from + 2 * i, sizeof(half));
             out[i] = from_f16(half);
@@ -434,20 +443,35 @@ static mgen_status write_header(mgi_writer *file, const char *text, size_t size)
     return mgi_writer_write(file, blanks, padded - size);
 }
 
-static mgen_status write_data(mgi_writer *file, const mgi_st_source *source)
+static mgen_status write_values(mgi_writer *file, mgi_st_dtype store, const float *values,
+                                int64_t count)
 {
-    int64_t bytes, count;
-    MGI_TRY(check_source(file->ctx, source, &bytes));
-    if (source->store == MGI_ST_F32)
-        return mgi_writer_write(file, source->data, (size_t)bytes);
+    if (store == MGI_ST_F32)
+        return mgi_writer_write(file, values, (size_t)count * sizeof *values);
     uint16_t converted[CONVERT];
-    count = bytes / 2;
     for (int64_t done = 0; done < count;) {
         int64_t n = count - done < CONVERT ? count - done : CONVERT;
         for (int64_t i = 0; i < n; i++)
-            converted[i] = to_bf16(source->data[done + i]);
+            converted[i] = to_bf16(values[done + i]);
         MGI_TRY(mgi_writer_write(file, converted, (size_t)n * sizeof(converted[0])));
         done += n;
+    }
+    return MGEN_OK;
+}
+
+/* `piece` has room for PIECE values; NULL: the source's values can be read where they are. */
+static mgen_status write_data(mgi_writer *file, const mgi_st_source *source, mgi_st_reader *read,
+                              float *piece)
+{
+    int64_t bytes, count;
+    MGI_TRY(check_source(file->ctx, source, &bytes));
+    count = bytes / (source->store == MGI_ST_F32 ? 4 : 2);
+    if (!piece)
+        return write_values(file, source->store, source->data, count);
+    for (int64_t done = 0; done < count; done += PIECE) {
+        int64_t n = count - done < PIECE ? count - done : PIECE;
+        MGI_TRY(read(source->data, done, piece, n));
+        MGI_TRY(write_values(file, source->store, piece, n));
     }
     return MGEN_OK;
 }
@@ -455,12 +479,22 @@ static mgen_status write_data(mgi_writer *file, const mgi_st_source *source)
 mgen_status mgi_st_write(mgen_context *ctx, const char *path, const mgi_st_source *tensors,
                          int64_t count, const char *const *metadata, int metadata_pairs)
 {
+    return mgi_st_write_read(ctx, path, tensors, count, metadata, metadata_pairs, NULL);
+}
+
+mgen_status mgi_st_write_read(mgen_context *ctx, const char *path, const mgi_st_source *tensors,
+                              int64_t count, const char *const *metadata, int metadata_pairs,
+                              mgi_st_reader *read)
+{
     mgi_json_writer header;
     mgi_writer file = {.fd = -1};
     const char *text;
     size_t size;
+    float *piece = NULL;
     mgi_json_writer_init(&header, ctx, 0);
     mgen_status status = check_sources(ctx, tensors, count, metadata, metadata_pairs);
+    if (status == MGEN_OK && read)
+        status = mgi_alloc_zero(ctx, PIECE, sizeof *piece, &piece);
     if (status == MGEN_OK)
         status = make_header(&header, tensors, count, metadata, metadata_pairs);
     if (status == MGEN_OK)
@@ -470,10 +504,11 @@ mgen_status mgi_st_write(mgen_context *ctx, const char *path, const mgi_st_sourc
     if (status == MGEN_OK)
         status = write_header(&file, text, size);
     for (int64_t i = 0; i < count && status == MGEN_OK; i++)
-        status = write_data(&file, &tensors[i]);
+        status = write_data(&file, &tensors[i], read, piece);
     if (status == MGEN_OK)
         status = mgi_writer_commit(&file);
     mgi_writer_abort(&file);
+    mgi_free(ctx, piece);
     mgi_json_writer_free(&header);
     return status;
 }

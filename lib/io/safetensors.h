@@ -44,6 +44,9 @@ void mgi_st_close(mgen_context *ctx, mgi_st_file *st);
 const mgi_st_entry *mgi_st_find(const mgi_st_file *st, const char *name); /* binary search */
 /* Convert an entry (F32, BF16, F16) into n floats; n must be its element count. */
 mgen_status mgi_st_read_f32(mgen_context *ctx, const mgi_st_entry *entry, float *out, int64_t n);
+/* The same of elements first .. first + n - 1, which it must have. */
+mgen_status mgi_st_read_part(mgen_context *ctx, const mgi_st_entry *entry, int64_t first,
+                             float *out, int64_t n);
 
 /* One tensor to write; F32 source, stored as F32 or BF16 (round to nearest even). */
 typedef struct mgi_st_source {
@@ -51,10 +54,15 @@ typedef struct mgi_st_source {
     mgi_st_dtype store; /* MGI_ST_F32 or MGI_ST_BF16 */
     int rank;
     int64_t dims[MGI_ST_RANK_MAX];
-    const float *data;
+    const void *data; /* floats, or what a reader takes them from */
 } mgi_st_source;
 /* Tensors in the given order, header padded with blanks to 8 bytes; metadata: pairs key, value. */
 mgen_status mgi_st_write(mgen_context *ctx, const char *path, const mgi_st_source *tensors,
                          int64_t count, const char *const *metadata, int metadata_pairs);
+/* The same from memory that only `read` can read, some values at a time: n from `first` on. */
+typedef mgen_status mgi_st_reader(const void *data, int64_t first, float *out, int64_t n);
+mgen_status mgi_st_write_read(mgen_context *ctx, const char *path, const mgi_st_source *tensors,
+                              int64_t count, const char *const *metadata, int metadata_pairs,
+                              mgi_st_reader *read);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/perceptual.h"
 
+#include "core/alloc.h"
 #include "core/hash.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/loss/loss.h"
@@ -59,15 +60,19 @@ static const mgi_st_entry *find(const mgi_st_file *st, int stage, const char *pa
 /* (Cout,Cin,3,3) of the file as (Cout,3,3,Cin). */
 static mgen_status read_weight(mgi_perceptual *p, const mgi_st_entry *e, const mgi_param *w)
 {
-    mgi_tensor *t;
-    int64_t out = w->dims[0], in = w->dims[3];
-    MGI_TRY(mgi_tensor_create(p->module.dev, MGK_F32, 4, e->dims, &t));
-    mgen_status status = mgi_st_read_f32(p->module.ctx, e, mgi_f32(t), t->count);
+    mgen_context *ctx = p->module.ctx;
+    int64_t out = w->dims[0], in = w->dims[3], count = w->value->count;
+    float *from, *to;
+    MGI_TRY(mgi_alloc(ctx, 2 * (size_t)count * sizeof *from, &from));
+    to = from + count;
+    mgen_status status = mgi_st_read_f32(ctx, e, from, count);
     for (int64_t o = 0; status == MGEN_OK && o < out; o++)
         for (int64_t c = 0; c < in; c++)
             for (int64_t i = 0; i < 9; i++)
-                mgi_f32(w->value)[(o * 9 + i) * in + c] = mgi_f32(t)[(o * in + c) * 9 + i];
-    mgi_tensor_release(t);
+                to[(o * 9 + i) * in + c] = from[(o * in + c) * 9 + i];
+    if (status == MGEN_OK)
+        mgi_tensor_write(w->value, 0, to, count);
+    mgi_free(ctx, from);
     return status;
 }
 
@@ -86,7 +91,21 @@ static mgen_status read_conv(mgi_perceptual *p, const mgi_st_file *st, int stage
     MGI_TRY(p->module.status);
     *channels = w->dims[0];
     MGI_TRY(read_weight(p, w, p->conv[stage][k].w));
-    return mgi_st_read_f32(p->module.ctx, b, mgi_f32(p->conv[stage][k].b->value), *channels);
+    return mgi_tensor_load(p->conv[stage][k].b->value, b);
+}
+
+/* The factors' roots. */
+static mgen_status read_roots(mgen_context *ctx, const mgi_st_entry *e, int stage, float *v,
+                              int64_t channels)
+{
+    MGI_TRY(mgi_st_read_f32(ctx, e, v, channels));
+    for (int64_t c = 0; c < channels; c++) {
+        if (!(v[c] >= 0.0f))
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"stage%d.lin.weight\" has a value below 0",
+                            stage);
+        v[c] = sqrtf(v[c]);
+    }
+    return MGEN_OK;
 }
 
 static mgen_status read_lin(mgi_perceptual *p, const mgi_st_entry *e, int stage, int64_t channels)
@@ -99,15 +118,13 @@ static mgen_status read_lin(mgi_perceptual *p, const mgi_st_entry *e, int stage,
         mgi_param_add(&p->module, (mgi_param_spec){.init = MGI_INIT_ONE, .frozen = true},
                       MGI_DIMS(channels), "stage%d.lin.weight", stage);
     MGI_TRY(p->module.status);
-    float *v = mgi_f32(p->lin[stage]->value);
-    MGI_TRY(mgi_st_read_f32(ctx, e, v, channels));
-    for (int64_t c = 0; c < channels; c++) {
-        if (!(v[c] >= 0.0f))
-            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"stage%d.lin.weight\" has a value below 0",
-                            stage);
-        v[c] = sqrtf(v[c]);
-    }
-    return MGEN_OK;
+    float *v;
+    MGI_TRY(mgi_alloc(ctx, (size_t)channels * sizeof *v, &v));
+    mgen_status status = read_roots(ctx, e, stage, v, channels);
+    if (status == MGEN_OK)
+        mgi_tensor_write(p->lin[stage]->value, 0, v, channels);
+    mgi_free(ctx, v);
+    return status;
 }
 
 static mgen_status read_stages(mgi_perceptual *p, const mgi_st_file *st)

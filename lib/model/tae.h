@@ -87,6 +87,9 @@ T *mgi_tae_encode(mgi_run *run, const mgi_tae *tae, T *x);
 /* z (B,T,H,W,C) -> (B,8T,8H,8W,3). */
 T *mgi_tae_decode(mgi_run *run, const mgi_tae *tae, T *z);
 
+/* Latents z (...,C) as the host keeps them: (z - shift) * scale. */
+mgen_status mgi_tae_normalised(const mgi_tae *tae, const T *z, float *out);
+
 /* For tae_stream.c, on (frames,H,W,C). The activation, after its norm, if any, over each frame. The two
  * halves of a convolution: in space; in time (B,T,HW,C), with so many copies of the first and the last frame
  * around it (after the enlargement in time, if any). Attention within each frame. */

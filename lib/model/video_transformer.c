@@ -156,17 +156,19 @@ void mgi_vt_finish(mgi_vt *vt)
 
 mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed)
 {
+    static const int gates[] = {MGI_VT_GATE1, MGI_VT_GATE2};
     int64_t d = vt->config.dim;
+    float *gate;
     MGI_TRY(mgi_module_random(&vt->module, seed));
-    if (vt->module.dev->meta)
-        return MGEN_OK;
-    for (int64_t i = 0; i < vt->config.layers; i++) {
-        float *mod = mgi_f32(vt->block[i].mod->value);
-        for (int64_t k = 0; k < d; k++) {
-            mod[MGI_VT_GATE1 * d + k] += 1.0f;
-            mod[MGI_VT_GATE2 * d + k] += 1.0f;
-        }
+    MGI_TRY(mgi_alloc(vt->module.ctx, (size_t)d * sizeof *gate, &gate));
+    for (int64_t i = 0; i < 2 * vt->config.layers; i++) {
+        mgi_tensor *mod = vt->block[i / 2].mod->value;
+        mgi_tensor_read(mod, gates[i % 2] * d, gate, d);
+        for (int64_t k = 0; k < d; k++)
+            gate[k] += 1.0f;
+        mgi_tensor_write(mod, gates[i % 2] * d, gate, d);
     }
+    mgi_free(vt->module.ctx, gate);
     return MGEN_OK;
 }
 

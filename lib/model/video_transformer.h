@@ -76,7 +76,7 @@ void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *config);
 mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config);
 void mgi_vt_finish(mgi_vt *vt);
 /* The values of a model whose configuration is the same but for shorter position tables, which are stretched. */
-void mgi_vt_grow(mgi_vt *to, const mgi_vt *from);
+mgen_status mgi_vt_grow(mgi_vt *to, const mgi_vt *from);
 /* Initial values, with the gates of every block open. */
 mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed);
 

@@ -5,9 +5,12 @@
 #include "core/hash.h"
 #include "core/philox.h"
 #include "kernels/pointwise/pointwise.h"
+#include "kernels/random/random.h"
 
 #include <stdio.h>
 #include <string.h>
+
+enum { PIECE = 65536 }; /* values of a tensor that are read or written at a time */
 
 void mgi_module_init(mgi_module *m, mgen_context *ctx)
 {
@@ -101,30 +104,73 @@ failed:
 }
 
 /* Weight (Cout, 3, 1, Cin) of a convolution in time: the middle tap copies, the others are 0. */
-static void identity_time(const mgi_param *p, float *w)
+static mgen_status identity_time(mgi_module *m, const mgi_param *p)
 {
     int64_t taps = p->dims[1], cin = p->dims[3];
-    memset(w, 0, (size_t)p->value->count * sizeof *w);
+    float *w;
+    MGI_TRY(mgi_alloc_zero(m->ctx, (size_t)p->value->count, sizeof *w, &w));
     for (int64_t o = 0; o < p->dims[0] && o < cin; o++)
         w[(o * taps + taps / 2) * cin + o] = 1.0f;
+    mgi_tensor_write(p->value, 0, w, p->value->count);
+    mgi_free(m->ctx, w);
+    return MGEN_OK;
+}
+
+static mgen_status fill(mgi_module *m, mgi_tensor *t, float value)
+{
+    mgk_pointwise_args a = {.y = mgi_buf(t), .count = t->count, .alpha = value};
+    return mgi_launch(m->dev, MGK_OP_fill, &a);
+}
+
+static mgen_status init_one(mgi_module *m, const mgi_param *p, uint64_t seed)
+{
+    mgk_random_args normal = {.y = mgi_buf(p->value),
+                              .count = p->value->count,
+                              .seed = seed,
+                              .stream = MGI_STREAM_INIT,
+                              .base = mgi_hash64(p->name, strlen(p->name), 0) & ~(uint64_t)3,
+                              .kind = MGK_RANDOM_NORMAL,
+                              .alpha = p->init_scale};
+    if (p->init == MGI_INIT_NORMAL)
+        return mgi_launch(m->dev, MGK_OP_random, &normal);
+    if (p->init == MGI_INIT_IDENTITY_TIME)
+        return identity_time(m, p);
+    return fill(m, p->value, p->init == MGI_INIT_ONE ? 1.0f : 0.0f);
 }
 
 mgen_status mgi_module_random(mgi_module *m, uint64_t seed)
 {
-    if (m->dev->meta)
-        return MGEN_OK;
-    for (int64_t k = 0; k < m->count; k++) {
-        mgi_param *p = m->params[k];
-        float *w = mgi_f32(p->value);
-        uint64_t base = mgi_hash64(p->name, strlen(p->name), 0) & ~(uint64_t)3;
-        for (int64_t i = 0; i < p->value->count; i++) {
-            w[i] = p->init == MGI_INIT_ONE ? 1.0f : 0.0f;
-            if (p->init == MGI_INIT_NORMAL)
-                w[i] = p->init_scale * mgi_random_normal(seed, MGI_STREAM_INIT, base + (uint64_t)i);
-        }
-        if (p->init == MGI_INIT_IDENTITY_TIME)
-            identity_time(p, w);
+    for (int64_t k = 0; k < m->count && !m->dev->meta; k++)
+        MGI_TRY(init_one(m, m->params[k], seed));
+    return MGEN_OK;
+}
+
+mgen_status mgi_tensor_load(mgi_tensor *t, const mgi_st_entry *entry)
+{
+    mgen_context *ctx = t->storage->dev->ctx;
+    int64_t most = t->count < PIECE ? t->count : PIECE;
+    mgen_status status = MGEN_OK;
+    float *piece;
+    MGI_TRY(mgi_alloc(ctx, (size_t)most * sizeof *piece, &piece));
+    for (int64_t at = 0; at < t->count && status == MGEN_OK; at += PIECE) {
+        int64_t n = t->count - at < PIECE ? t->count - at : PIECE;
+        status = mgi_st_read_part(ctx, entry, at, piece, n);
+        if (status == MGEN_OK)
+            mgi_tensor_write(t, at, piece, n);
     }
+    mgi_free(ctx, piece);
+    return status;
+}
+
+mgen_status mgi_tensor_copy(mgi_tensor *y, const mgi_tensor *x)
+{
+    mgk_pointwise_args a = {.x = mgi_buf(x), .y = mgi_buf(y), .count = x->count, .alpha = 1.0f};
+    return mgi_launch(y->storage->dev, MGK_OP_axpby, &a);
+}
+
+mgen_status mgi_tensor_values(const void *data, int64_t first, float *out, int64_t n)
+{
+    mgi_tensor_read(data, first, out, n);
     return MGEN_OK;
 }
 
@@ -150,7 +196,7 @@ mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *fi
             return mgi_fail(m->ctx, MGEN_E_CORRUPT,
                             "%s: tensor \"%s\" has another shape than its configuration asks for",
                             file, p->name);
-        MGI_TRY(mgi_st_read_f32(m->ctx, e, mgi_f32(p->value), p->value->count));
+        MGI_TRY(mgi_tensor_load(p->value, e));
         claimed++;
     }
     MGI_TRY(mgi_progress(m->ctx, "reading weights", (uint64_t)m->count, (uint64_t)m->count));
@@ -171,10 +217,11 @@ mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dt
         list[k].store = store;
         list[k].rank = p->rank;
         memcpy(list[k].dims, p->dims, (size_t)p->rank * sizeof *p->dims);
-        list[k].data = mgi_f32(ema && p->ema ? p->ema : p->value);
+        list[k].data = ema && p->ema ? p->ema : p->value;
     }
     mgen_status status =
-        mgi_st_write(m->ctx, path, list, m->count, (const char *const[]){"format", "moviegen"}, 1);
+        mgi_st_write_read(m->ctx, path, list, m->count, (const char *const[]){"format", "moviegen"},
+                          1, mgi_tensor_values);
     mgi_free(m->ctx, list);
     return status;
 }
@@ -218,12 +265,6 @@ void mgi_module_refresh(mgi_module *m)
     }
 }
 
-static void clear(mgi_module *m, mgi_tensor *t)
-{
-    if (!m->dev->meta)
-        memset(mgi_data(t), 0, (size_t)t->count * sizeof(float));
-}
-
 /* The gradients of a unit: one tensor, of which each parameter's is a part. */
 static mgen_status unit_grad_make(mgi_module *m, int64_t unit)
 {
@@ -238,9 +279,7 @@ static mgen_status unit_grad_make(mgi_module *m, int64_t unit)
     int before = mgi_device_kind(m->dev, MGI_MEM_GRADIENT);
     mgen_status status = mgi_tensor_create(m->dev, MGK_F32, 1, &size, &m->unit_grad[unit]);
     mgi_device_kind(m->dev, before);
-    if (status == MGEN_OK)
-        clear(m, m->unit_grad[unit]);
-    return status;
+    return status == MGEN_OK ? fill(m, m->unit_grad[unit], 0.0f) : status;
 }
 
 static mgen_status train_one(mgi_module *m, mgi_param *p)
@@ -254,17 +293,19 @@ static mgen_status train_one(mgi_module *m, mgi_param *p)
         status = mgi_tensor_rows(m->unit_grad[p->unit], p->first, p->value->count, &made[3]);
     if (status == MGEN_OK)
         status = mgi_var_create(m->dev, MGK_F32, p->value->count, true, &var);
+    for (int i = 0; i < 2 && status == MGEN_OK; i++)
+        status = fill(m, made[i], 0.0f);
+    if (status == MGEN_OK)
+        status = mgi_tensor_copy(made[2], p->value);
     if (status != MGEN_OK) {
         for (int i = 0; i < 4; i++)
             mgi_tensor_release(made[i]);
+        mgi_var_release(m->dev, var);
         return status;
     }
-    clear(m, made[0]);
-    clear(m, made[1]);
     p->m = made[0];
     p->v = made[1];
     p->ema = made[2];
-    mgi_tensor_write(p->ema, 0, mgi_data(p->value), p->value->count);
     p->value->var = var;
     var->grad = made[3];
     if (p->compute) {

@@ -67,6 +67,13 @@ int64_t mgi_module_unit(mgi_module *m);
 mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int64_t *dims,
                          const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* Read an f32 tensor's values, as many as the entry has, or let a file's writer take them: a tensor's memory need
+ * not be the host's. */
+mgen_status mgi_tensor_load(mgi_tensor *t, const mgi_st_entry *entry);
+mgi_st_reader mgi_tensor_values;
+/* y = x, f32 tensors of as many values. */
+mgen_status mgi_tensor_copy(mgi_tensor *y, const mgi_tensor *x);
+
 /* Initial values: Philox of (seed, hash of the name, element): the same whatever the order. */
 mgen_status mgi_module_random(mgi_module *m, uint64_t seed);
 /* Read all parameters. A missing or misshapen tensor is CORRUPT with its name; with `partial`, missing

@@ -42,19 +42,14 @@ typedef struct encoding {
     float *next; /* where the next latents go */
 } encoding;
 
-/* The posterior's mean, (z - shift) * scale. */
+/* The posterior's mean, normalised. */
 static mgen_status take_latents(void *user, mgi_run *run, T *h)
 {
     encoding *e = user;
     T *z = mgi_posterior(run, h, NULL, 0.0f, NULL);
     if (!z)
         return run->status;
-    int64_t c = z->dims[4];
-    const float *shift = mgi_f32(e->tae->latent_shift->value);
-    const float *scale = mgi_f32(e->tae->latent_scale->value);
-    mgi_tensor_read(z, 0, e->next, z->count);
-    for (int64_t i = 0; i < z->count; i++)
-        e->next[i] = (e->next[i] - shift[i % c]) * scale[i % c];
+    MGI_TRY(mgi_tae_normalised(e->tae, z, e->next));
     e->next += z->count;
     return MGEN_OK;
 }
@@ -118,6 +113,21 @@ static mgen_status take_frames(void *user, mgi_run *run, T *y)
     return status;
 }
 
+static T *inverse_scale(mgi_run *run, const mgi_tae *tae)
+{
+    int64_t c = tae->config.latent_channels;
+    float *scale;
+    T *inverse = mgi_new(run, MGK_F32, 1, &c);
+    if (!inverse || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)c * sizeof *scale, &scale)))
+        return NULL;
+    mgi_tensor_read(tae->latent_scale->value, 0, scale, c);
+    for (int64_t i = 0; i < c; i++)
+        scale[i] = 1.0f / scale[i];
+    mgi_tensor_write(inverse, 0, scale, c);
+    mgi_free(run->ctx, scale);
+    return inverse;
+}
+
 /* Latents at once: as few as the decoder handles at once anyway. */
 static void decode_pieces(mgi_tae_stream *s, T *z, T *inverse, const int64_t frames)
 {
@@ -146,19 +156,14 @@ mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frame
                            mgi_frames_sink *sink, void *user)
 {
     mgi_tae_stream s;
-    int64_t mark = mgi_scope_push(run), c = tae->config.latent_channels;
+    int64_t mark = mgi_scope_push(run);
     decoding d = {first, first + frames, sink, user};
-    if (run->status != MGEN_OK ||
-        !mgi_require(run, z && z->rank == 5 && z->dims[0] == 1 && z->dims[4] == c,
-                     "decode: z is not (1,T,H,W,C)"))
+    if (run->status != MGEN_OK || !mgi_require(run,
+                                               z && z->rank == 5 && z->dims[0] == 1 &&
+                                                   z->dims[4] == tae->config.latent_channels,
+                                               "decode: z is not (1,T,H,W,C)"))
         return run->status;
-    T *inverse = mgi_new(run, MGK_F32, 1, &c);
-    for (int64_t i = 0; inverse && i < c; i++) {
-        float scale;
-        mgi_tensor_read(tae->latent_scale->value, i, &scale, 1);
-        scale = 1.0f / scale;
-        mgi_tensor_write(inverse, i, &scale, 1);
-    }
+    T *inverse = inverse_scale(run, tae);
     mgi_tae_stream_init(&s, run, tae, MGI_TAE_DECODES, take_frames, &d);
     int64_t walked = decode_walked(run, &tae->config, z->dims[1]);
     double before = run->dev->counts.flops;

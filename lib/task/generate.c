@@ -12,7 +12,7 @@
 
 #include <math.h>
 
-enum { FRAMES_MOST = 1 << 30 };
+enum { FRAMES_MOST = 1 << 30, PIECE = 65536 };
 
 /* What one call of the network takes. */
 typedef struct batch {
@@ -269,8 +269,7 @@ static T *velocity(void *user, T *x, float time)
     batch *b = batch_at(s, time);
     if (s->run->status != MGEN_OK)
         return NULL;
-    for (int64_t i = 0; i < b->rows; i++)
-        mgi_tensor_write(b->t, i, &time, 1);
+    mgi_fill(s->run, b->t, time);
     b->time = time;
     return s->run->dev->meta ? counted_velocity(s, b, x) : batch_velocity(s, b, x);
 }
@@ -324,17 +323,20 @@ static void count_both(sampler *s)
 
 static mgen_status all_finite(mgen_context *ctx, const T *x)
 {
-    float some[1024];
-    for (int64_t at = 0; at < x->count && !ctx->device->meta; at += 1024) {
-        int64_t n = x->count - at < 1024 ? x->count - at : 1024;
-        mgi_tensor_read(x, at, some, n);
-        for (int64_t i = 0; i < n; i++)
-            if (!isfinite(some[i]))
-                return mgi_fail(
-                    ctx, MGEN_E_NUMERIC,
-                    "the latents became infinite or not-a-number; the weights may be damaged");
+    float *values;
+    bool finite = true;
+    MGI_TRY(mgi_alloc(ctx, PIECE * sizeof *values, &values));
+    for (int64_t at = 0; at < x->count && finite && !ctx->device->meta; at += PIECE) {
+        int64_t n = x->count - at < PIECE ? x->count - at : PIECE;
+        mgi_tensor_read(x, at, values, n);
+        for (int64_t i = 0; i < n && finite; i++)
+            finite = isfinite(values[i]);
     }
-    return MGEN_OK;
+    mgi_free(ctx, values);
+    return finite ? MGEN_OK
+                  : mgi_fail(
+                        ctx, MGEN_E_NUMERIC,
+                        "the latents became infinite or not-a-number; the weights may be damaged");
 }
 
 static mgen_status sample(sampler *s)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PARTS = 4, NAME_SIZE = 288, TEXT_SIZE = 80 };
+enum { PARTS = 4, NAME_SIZE = 288, TEXT_SIZE = 80, PIECE = 65536 };
 enum { FORMAT, VERSION, KIND, STAGE, RECIPE, SEED, PARENT, STEP, CHECK, FIELDS };
 
 static const char *const fields[FIELDS] = {"format", "version", "kind", "stage", "recipe",
@@ -244,12 +244,32 @@ static uint64_t check_head(const head *h)
     return hash;
 }
 
-static uint64_t check_tensor(const char *name, int rank, const int64_t *dims, const void *data,
-                             size_t bytes, uint64_t hash)
+static uint64_t check_shape(const char *name, int rank, const int64_t *dims, uint64_t hash)
 {
     hash = mgi_hash64(name, strlen(name) + 1, hash);
-    hash = mgi_hash64(dims, (size_t)rank * sizeof *dims, hash);
-    return mgi_hash64(data, bytes, hash);
+    return mgi_hash64(dims, (size_t)rank * sizeof *dims, hash);
+}
+
+/* The hash of what is about to be written. */
+static mgen_status check_list(mgen_context *ctx, const head *h, const part *list, int64_t count,
+                              uint64_t *out)
+{
+    uint64_t hash = check_head(h);
+    float *piece;
+    MGI_TRY(mgi_alloc(ctx, PIECE * sizeof *piece, &piece));
+    for (int64_t i = 0; i < count; i++) {
+        const mgi_tensor *t = list[i].tensor;
+        hash = mgi_hash64_begin(check_shape(list[i].name, t->rank, t->dims, hash));
+        for (int64_t at = 0; at < t->count; at += PIECE) {
+            int64_t n = t->count - at < PIECE ? t->count - at : PIECE;
+            mgi_tensor_read(t, at, piece, n);
+            hash = mgi_hash64_piece(hash, piece, (size_t)n * sizeof *piece);
+        }
+        hash = mgi_hash64_end(hash);
+    }
+    mgi_free(ctx, piece);
+    *out = hash;
+    return MGEN_OK;
 }
 
 static mgen_status write_parts(mgen_context *ctx, head *h, const part *list, int64_t count,
@@ -257,22 +277,22 @@ static mgen_status write_parts(mgen_context *ctx, head *h, const part *list, int
 {
     const char *metadata[2 * FIELDS];
     mgi_st_source *sources;
-    uint64_t hash = check_head(h);
+    uint64_t hash;
+    MGI_TRY(check_list(ctx, h, list, count, &hash));
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof *sources, &sources));
     for (int64_t i = 0; i < count; i++) {
         const mgi_tensor *t = list[i].tensor;
-        sources[i] = (mgi_st_source){
-            .name = list[i].name, .store = MGI_ST_F32, .rank = t->rank, .data = mgi_f32(t)};
+        sources[i] =
+            (mgi_st_source){.name = list[i].name, .store = MGI_ST_F32, .rank = t->rank, .data = t};
         memcpy(sources[i].dims, t->dims, (size_t)t->rank * sizeof *t->dims);
-        hash = check_tensor(list[i].name, t->rank, t->dims, mgi_f32(t),
-                            (size_t)t->count * sizeof(float), hash);
     }
     snprintf(h->text[CHECK], TEXT_SIZE, "%016" PRIx64, hash);
     for (int i = 0; i < FIELDS; i++) {
         metadata[2 * i] = fields[i];
         metadata[2 * i + 1] = h->text[i];
     }
-    mgen_status status = mgi_st_write(ctx, path, sources, count, metadata, FIELDS);
+    mgen_status status =
+        mgi_st_write_read(ctx, path, sources, count, metadata, FIELDS, mgi_tensor_values);
     mgi_free(ctx, sources);
     return status;
 }
@@ -328,7 +348,7 @@ static mgen_status check_hash(mgen_context *ctx, const mgi_st_file *st, const he
     char text[TEXT_SIZE];
     for (int64_t i = 0; i < st->count; i++) {
         const mgi_st_entry *e = &st->entries[i];
-        hash = check_tensor(e->name, e->rank, e->dims, e->data, e->bytes, hash);
+        hash = mgi_hash64(e->data, e->bytes, check_shape(e->name, e->rank, e->dims, hash));
     }
     snprintf(text, sizeof text, "%016" PRIx64, hash);
     if (strcmp(text, h->text[CHECK]))

@@ -61,33 +61,34 @@ static mgen_status read_clips(const work *w, int64_t first, int64_t n, uint8_t *
     return MGEN_OK;
 }
 
-/* (z - shift) * scale */
-static void normalise(const mgi_tae *tae, const T *z, float *out)
+/* Clips first .. first + n - 1 of all. */
+static void encode_some(mgi_run *run, const work *w, int64_t first, int64_t n)
 {
-    int64_t c = z->dims[4];
-    const float *shift = mgi_f32(tae->latent_shift->value);
-    const float *scale = mgi_f32(tae->latent_scale->value);
-    for (int64_t k = 0; k < z->count; k++)
-        out[k] = (mgi_f32(z)[k] - shift[k % c]) * scale[k % c];
+    const mgi_dataset *ds = w->q->dataset;
+    T *z = NULL, *u8 = mgi_new(run, MGK_U8, MGI_DIMS(n, w->q->frames, ds->height, ds->width, 3));
+    uint8_t *pixels;
+    if (!u8 || !mgi_ok(run, mgi_alloc(w->ctx, (size_t)u8->count, &pixels)))
+        return;
+    if (mgi_ok(run, read_clips(w, first, n, pixels))) {
+        mgi_tensor_write(u8, 0, pixels, u8->count);
+        T *x = mgi_convert(run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
+        z = mgi_posterior(run, mgi_tae_encode(run, w->q->tae, x), NULL, 0.0f, NULL);
+    }
+    mgi_free(w->ctx, pixels);
+    if (z)
+        mgi_ok(run, mgi_tae_normalised(w->q->tae, z, w->l->values + first * w->l->size));
 }
 
 /* Clips first .. first + count - 1 of all. */
 static mgen_status encode(const work *w, int64_t first, int64_t count)
 {
-    const mgi_dataset *ds = w->q->dataset;
     int64_t total = w->l->clips + w->l->held, frames = w->q->frames;
     int64_t batch = frames < ENCODE_FRAMES ? ENCODE_FRAMES / frames : 1;
     mgi_run run;
     mgi_run_init(&run, w->ctx, false);
     for (int64_t i = 0; i < count && run.status == MGEN_OK; i += batch) {
         int64_t mark = mgi_scope_push(&run), n = count - i < batch ? count - i : batch;
-        T *u8 = mgi_new(&run, MGK_U8, MGI_DIMS(n, frames, ds->height, ds->width, 3));
-        if (u8)
-            mgi_ok(&run, read_clips(w, first + i, n, mgi_data(u8)));
-        T *x = mgi_convert(&run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
-        T *z = mgi_posterior(&run, mgi_tae_encode(&run, w->q->tae, x), NULL, 0.0f, NULL);
-        if (z)
-            normalise(w->q->tae, z, w->l->values + (first + i) * w->l->size);
+        encode_some(&run, w, first + i, n);
         mgi_scope_pop(&run, mark, NULL);
         if (run.status == MGEN_OK)
             mgi_ok(&run, mgi_progress(w->ctx, "encoding clips", (uint64_t)(first + i + n),

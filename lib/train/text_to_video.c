@@ -176,7 +176,7 @@ static mgen_status load_smaller(struct mgi_stage_run *r, const mgi_model_file *f
     mgen_status status =
         mgi_module_load(&smaller.module, &file->weights, file->weights_name, false);
     if (status == MGEN_OK)
-        mgi_vt_grow(&r->video, &smaller);
+        status = mgi_vt_grow(&r->video, &smaller);
     mgi_vt_finish(&smaller);
     return status;
 }

@@ -621,6 +621,8 @@ static void test_hash(void **state)
     assert_int_equal(mgi_hash64("abc", 3, 1), mgi_hash64("abc", 3, 1));
     assert_int_not_equal(mgi_hash64("abc", 3, 1), mgi_hash64("abc", 3, 2));
     assert_int_not_equal(mgi_hash64("abc", 3, 1), mgi_hash64("abd", 3, 1));
+    uint64_t pieces = mgi_hash64_piece(mgi_hash64_begin(1), "ab", 2);
+    assert_int_equal(mgi_hash64_end(mgi_hash64_piece(pieces, "c", 1)), mgi_hash64("abc", 3, 1));
     int low = 0; /* names that differ in the end differ in all bits */
     for (int i = 0; i < 64; i++) {
         char name[32];

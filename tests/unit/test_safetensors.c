@@ -208,6 +208,43 @@ static void test_round_trip(void **state)
     free(back);
 }
 
+/* Values that only a reader can read, and an entry read in parts. */
+static mgen_status count_up(const void *data, int64_t first, float *out, int64_t n)
+{
+    const float *start = data;
+    if (first == *start)
+        return mgi_fail(ctx, MGEN_E_NUMERIC, "value %lld cannot be read", (long long)first);
+    for (int64_t i = 0; i < n; i++)
+        out[i] = *start + (float)(first + i);
+    return MGEN_OK;
+}
+
+static void test_in_pieces(void **state)
+{
+    (void)state;
+    enum { N = 150000 }; /* more than two pieces of the writer's */
+    float start = -1.0f, fails = 0.0f, part[100];
+    mgi_st_source sources[] = {{"whole", MGI_ST_F32, 1, {N}, &start},
+                               {"half", MGI_ST_BF16, 1, {N}, &start}};
+    assert_int_equal(mgi_st_write_read(ctx, path, sources, 2, NULL, 0, count_up), MGEN_OK);
+    mgi_st_file st;
+    assert_int_equal(open_file(&st), MGEN_OK);
+    for (int64_t at = 0; at < N; at += 49999) {
+        for (int i = 0; i < 2; i++) {
+            int64_t n = N - at < 100 ? N - at : 100;
+            const mgi_st_entry *e = mgi_st_find(&st, sources[i].name);
+            assert_int_equal(mgi_st_read_part(ctx, e, at, part, n), MGEN_OK);
+            for (int64_t k = 0; k < n; k++) /* half: 8 bits */
+                assert_true(fabsf(part[k] - (float)(at + k - 1)) <= (i ? (float)at / 256 : 0.0f));
+        }
+    }
+    mgi_st_close(ctx, &st);
+    sources[1].data = &fails;
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mgi_st_write_read(ctx, path, sources, 2, NULL, 0, count_up), MGEN_E_NUMERIC);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 static void test_bf16(void **state)
 {
     (void)state;
@@ -686,10 +723,11 @@ static void test_write_no_space(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip), TEST(test_bf16),          TEST(test_f16_unaligned),
-        TEST(test_accepted),   TEST(test_refused),       TEST(test_refused_length),
-        TEST(test_truncated),  TEST(test_changed),       TEST(test_memory),
-        TEST(test_no_memory),  TEST(test_write_refused), TEST(test_write_no_space),
+        TEST(test_round_trip),     TEST(test_in_pieces), TEST(test_bf16),
+        TEST(test_f16_unaligned),  TEST(test_accepted),  TEST(test_refused),
+        TEST(test_refused_length), TEST(test_truncated), TEST(test_changed),
+        TEST(test_memory),         TEST(test_no_memory), TEST(test_write_refused),
+        TEST(test_write_no_space),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
