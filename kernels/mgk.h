@@ -55,7 +55,9 @@ typedef struct mgk_exec {
     mgi_pool *pool;  /* NULL = serial */
     void *workspace; /* at least mgk_<op>_workspace() bytes, 64-byte aligned */
     size_t workspace_bytes;
-    void *stream; /* cudaStream_t, for variants that need CUDA */
+    /* for variants that need CUDA */
+    void *stream; /* cudaStream_t */
+    void *blas;   /* see matmul_cublaslt.h; NULL: cuBLASLt is not there */
 } mgk_exec;
 
 typedef bool mgk_check_fn(const void *args,

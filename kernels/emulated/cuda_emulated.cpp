@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Fibres that play the threads of a block. */
 #include "cuda_emulated.h"
+#include "cuda_runtime_emulated.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -296,6 +297,9 @@ void mgk_emulated_run(dim3 grid, dim3 block, size_t shared, void (*call)(const v
         fail("a launch with an impossible grid or block");
     if (shared > SHARED_MAX)
         fail("more shared memory than a block can have");
+    if (!mgk_emulated_may_launch())
+        return;
+    mgk_emulated_open();
     state = make_state();
     state->threads = threads;
     state->block = block;
@@ -314,4 +318,5 @@ void mgk_emulated_run(dim3 grid, dim3 block, size_t shared, void (*call)(const v
             }
     free(mgk_emulated_shared);
     free_state();
+    mgk_emulated_close();
 }

@@ -108,9 +108,6 @@ static mgen_status check_params(const mgen_context_params *p)
         return refuse(p, MGEN_E_INVALID, "context params: threads must be 0..256");
     if (!p->allocator.alloc != !p->allocator.free)
         return refuse(p, MGEN_E_INVALID, "context params: the allocator needs both functions");
-    if (p->device && strcmp(p->device, "cpu"))
-        return refuse(p, MGEN_E_UNSUPPORTED,
-                      "context params: there is no such device; this build has \"cpu\"");
     if (p->cache_dir && !p->cache_dir[0])
         return refuse(p, MGEN_E_INVALID, "context params: cache_dir is empty; NULL means none");
     return MGEN_OK;
@@ -133,7 +130,7 @@ mgen_status mgen_context_create(const mgen_context_params *params, mgen_context 
         return p.error_text && p.error_size && !p.error_text[0]
                    ? refuse(&p, status, "no memory for a context")
                    : status;
-    status = mgi_device_create(ctx, p.kernels);
+    status = mgi_device_open(ctx, p.device, p.kernels, p.device_memory_max);
     if (status != MGEN_OK) {
         refuse(&p, status, ctx->error_text);
         mgi_context_free(ctx);

@@ -27,7 +27,7 @@ static const size_t handle_size[] = {sizeof(mgen_tae), sizeof(mgen_text_encoder)
 static mgen_status home_make(mgen_context *ctx, mgen_context **home)
 {
     MGI_TRY(mgi_context_private(ctx, home));
-    mgen_status status = mgi_device_create(*home, NULL);
+    mgen_status status = mgi_device_create_like(*home, ctx->device);
     if (status != MGEN_OK) {
         mgi_fail_from(ctx, status, *home);
         mgi_context_free(*home);
@@ -71,6 +71,8 @@ static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, con
     mgen_status status = mgi_alloc_zero(home, 1, handle_size[kind], &h);
     if (status == MGEN_OK)
         status = load(home, kind, dir, name, h);
+    if (status == MGEN_OK)
+        status = mgi_device_wait(home->device);
     home->progress = NULL; /* the handle may outlive what the host gave */
     if (status != MGEN_OK) {
         mgi_fail_from(ctx, status, home);

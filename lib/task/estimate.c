@@ -71,12 +71,9 @@ mgen_status mgi_generate_estimate(mgen_context *ctx, const mgi_networks *n,
     mgen_status status = mgi_context_init(&meta, &params);
     if (status != MGEN_OK)
         return mgi_fail(ctx, status, "no memory for the estimate");
-    status = mgi_device_create(meta, NULL);
-    if (status == MGEN_OK) {
-        mgi_device_make_meta(meta->device);
-        meta->device->threads = ctx->device->threads;
+    status = mgi_device_create_meta(meta, ctx->device);
+    if (status == MGEN_OK)
         status = walk(meta, n, r, host_bytes, flops);
-    }
     if (status != MGEN_OK)
         mgi_fail_from(ctx, status, meta);
     mgi_context_free(meta);

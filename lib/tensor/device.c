@@ -102,6 +102,62 @@ void mgi_device_release(mgi_device *dev, mgi_held *held)
     dev->waiting = held;
 }
 
+static bool lost(mgen_status status)
+{
+    return status == MGEN_E_DEVICE || status == MGEN_E_DEVICE_LOST;
+}
+
+/* Memory that the device did not have before. */
+static mgen_status take(mgi_device *dev, size_t bytes, void **out)
+{
+    if (!dev->cuda)
+        return mgi_alloc(dev->ctx, bytes, out);
+    if (dev->memory_max && bytes + dev->counts.held > dev->memory_max)
+        return mgi_fail(dev->ctx, MGEN_E_LIMIT,
+                        "%zu more bytes on cuda:%d would exceed the context's device_memory_max of "
+                        "%llu; %llu are in use",
+                        bytes, mgi_cuda_index(dev->cuda), (unsigned long long)dev->memory_max,
+                        (unsigned long long)dev->counts.held);
+    return mgi_cuda_alloc(dev->cuda, bytes, out);
+}
+
+static void put_back(mgi_device *dev, void *ptr)
+{
+    if (dev->cuda)
+        mgi_cuda_free(dev->cuda, ptr);
+    else
+        mgi_free(dev->ctx, ptr);
+}
+
+static mgi_block *pop(mgi_block **list)
+{
+    mgi_block *block = *list;
+    *list = block->next;
+    return block;
+}
+
+static void push(mgi_block **list, mgi_block *block)
+{
+    block->next = *list;
+    *list = block;
+}
+
+/* A block and, on a GPU, the record for when it is kept. */
+static mgen_status fresh(mgi_device *dev, size_t bytes, void **out)
+{
+    mgi_block *record = NULL;
+    if (dev->cuda)
+        MGI_TRY(mgi_alloc(dev->ctx, sizeof *record, &record));
+    mgen_status status = take(dev, bytes, out);
+    if (status != MGEN_OK) {
+        mgi_free(dev->ctx, record);
+        return status;
+    }
+    if (record)
+        push(&dev->spare, record);
+    return MGEN_OK;
+}
+
 mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, void **out, size_t *class_bytes)
 {
     size_t rounded;
@@ -120,15 +176,16 @@ mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, void **out, size_t *
     if (dev->waiting)
         collect(dev, false);
     if (index < MGI_DEVICE_CLASSES && dev->cached[index]) {
-        mgi_block *block = dev->cached[index];
-        dev->cached[index] = block->next;
-        *out = block;
+        mgi_block *block = pop(&dev->cached[index]);
+        *out = block->ptr;
+        if (dev->cuda)
+            push(&dev->spare, block);
         return MGEN_OK;
     }
-    mgen_status status = mgi_alloc(dev->ctx, rounded, out);
-    if (status != MGEN_OK) {
+    mgen_status status = fresh(dev, rounded, out);
+    if (status != MGEN_OK && !lost(status)) {
         mgi_device_trim(dev);
-        status = mgi_alloc(dev->ctx, rounded, out);
+        status = fresh(dev, rounded, out);
     }
     if (status == MGEN_OK)
         hold(dev, rounded);
@@ -143,18 +200,20 @@ void mgi_device_free(mgi_device *dev, void *ptr, size_t class_bytes)
     int index = size_class(class_bytes, &rounded);
     if (index >= MGI_DEVICE_CLASSES) {
         let_go(dev, class_bytes);
+        if (dev->cuda)
+            mgi_free(dev->ctx, pop(&dev->spare));
         if (!dev->meta)
-            mgi_free(dev->ctx, ptr);
+            put_back(dev, ptr);
         return;
     }
     if (dev->meta) {
         dev->idle[index]++;
         return;
     }
-    mgi_block *block = ptr;
+    mgi_block *block = dev->cuda ? pop(&dev->spare) : ptr;
+    block->ptr = ptr;
     block->bytes = class_bytes;
-    block->next = dev->cached[index];
-    dev->cached[index] = block;
+    push(&dev->cached[index], block);
 }
 
 /* Bytes of a size class. */
@@ -170,10 +229,11 @@ void mgi_device_trim(mgi_device *dev)
         for (; dev->idle[i]; dev->idle[i]--)
             let_go(dev, class_size(i));
         while (dev->cached[i]) {
-            mgi_block *block = dev->cached[i];
-            dev->cached[i] = block->next;
+            mgi_block *block = pop(&dev->cached[i]);
             let_go(dev, block->bytes);
-            mgi_free(dev->ctx, block);
+            put_back(dev, block->ptr);
+            if (dev->cuda)
+                mgi_free(dev->ctx, block);
         }
     }
 }
@@ -183,7 +243,9 @@ static void device_destroy(mgi_device *dev)
     mgen_context *ctx = dev->ctx;
     collect(dev, true);
     mgi_device_trim(dev);
-    mgi_free(ctx, dev->workspace);
+    if (dev->workspace && !dev->meta)
+        put_back(dev, dev->workspace);
+    mgi_cuda_close(dev->cuda);
     mgi_free(ctx, dev->kernels_text);
     mgi_free(ctx, dev);
 }
@@ -232,26 +294,132 @@ static mgen_status describe(mgi_device *dev)
     return MGEN_OK;
 }
 
-mgen_status mgi_device_create(mgen_context *ctx, const char *kernels)
+/* For each op the last variant that can run there and is allowed. */
+static mgen_status choose(mgi_device *dev, const char *kernels, bool gpu)
+{
+    uint32_t features = gpu ? MGK_NEEDS_CUDA : mgi_cpu_features();
+    for (int i = 0; i < mgk_variant_count; i++) {
+        const mgk_variant_info *v = &mgk_variants[i];
+        bool usable = v->launch && (v->needs & ~features) == 0 &&
+                      (v->needs & MGK_NEEDS_CUDA) == (gpu ? MGK_NEEDS_CUDA : 0);
+        bool allowed = !kernels || !dev->kernel[v->op] || listed(kernels, v->name);
+        if (usable && allowed)
+            dev->kernel[v->op] = v;
+    }
+    for (int i = 0; i < MGK_OP_COUNT; i++)
+        if (!dev->kernel[i])
+            return mgi_fail(dev->ctx, MGEN_E_UNSUPPORTED, "op %s has no kernel for this device",
+                            mgk_ops[i].name);
+    return describe(dev);
+}
+
+/* -1: the CPU. */
+static mgen_status parse_name(mgen_context *ctx, const char *name, int *index)
+{
+    *index = -1;
+    if (!strcmp(name, "cpu"))
+        return MGEN_OK;
+    const char *digits = name + 5;
+    if (!strcmp(name, "cuda"))
+        *index = 0;
+    else if (!strncmp(name, "cuda:", 5) && digits[0] >= '0' && digits[0] <= '9' &&
+             (!digits[1] || (digits[1] >= '0' && digits[1] <= '9' && !digits[2])))
+        *index = digits[1] ? (digits[0] - '0') * 10 + digits[1] - '0' : digits[0] - '0';
+    else
+        return mgi_fail(
+            ctx, MGEN_E_UNSUPPORTED,
+            "there is no device \"%.40s\"; devices are \"cpu\" and \"cuda:0\", \"cuda:1\" "
+            "and so on",
+            name);
+    return MGEN_OK;
+}
+
+static mgen_status create(mgen_context *ctx, int gpu, const char *kernels, mgi_device **out)
 {
     mgi_device *dev;
-    uint32_t features = mgi_cpu_features();
     if (kernels)
         MGI_TRY(check_list(ctx, kernels));
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *dev, &dev));
     dev->ctx = ctx;
     dev->threads = mgi_pool_threads(ctx->pool);
     dev->kind = MGI_MEM_ACTIVATION;
-    for (int i = 0; i < mgk_variant_count; i++) {
-        const mgk_variant_info *v = &mgk_variants[i];
-        bool usable = v->launch && (v->needs & ~features) == 0;
-        bool allowed = !kernels || !dev->kernel[v->op] || listed(kernels, v->name);
-        if (usable && allowed)
-            dev->kernel[v->op] = v;
+    mgen_status status = choose(dev, kernels, gpu >= 0);
+    if (status != MGEN_OK) {
+        device_destroy(dev);
+        return status;
     }
+    *out = dev;
+    return MGEN_OK;
+}
+
+mgen_status mgi_device_open(mgen_context *ctx, const char *name, const char *kernels,
+                            uint64_t memory_max)
+{
+    int gpu = -1;
+    mgi_device *dev;
+#ifdef MGK_CUDA_EMULATED
+    name = name ? name : "cpu";
+#endif
+    if (!name)
+        gpu = mgi_cuda_count(NULL, 0) > 0 ? 0 : -1;
+    else
+        MGI_TRY(parse_name(ctx, name, &gpu));
+    MGI_TRY(create(ctx, gpu, kernels, &dev));
+    dev->memory_max = memory_max;
     ctx->device = dev;
     ctx->device_destroy = device_destroy;
-    return describe(dev);
+    return gpu >= 0 ? mgi_cuda_open(ctx, gpu, &dev->cuda) : MGEN_OK;
+}
+
+mgen_status mgi_device_create(mgen_context *ctx, const char *kernels)
+{
+    return mgi_device_open(ctx, "cpu", kernels, 0);
+}
+
+mgen_status mgi_device_create_like(mgen_context *ctx, const mgi_device *like)
+{
+    char name[32];
+    if (!like->cuda)
+        return mgi_device_create(ctx, NULL);
+    snprintf(name, sizeof name, "cuda:%d", mgi_cuda_index(like->cuda));
+    return mgi_device_open(ctx, name, NULL, like->memory_max);
+}
+
+mgen_status mgi_device_create_meta(mgen_context *ctx, const mgi_device *like)
+{
+    mgi_device *dev;
+    MGI_TRY(create(ctx, like->cuda ? 0 : -1, NULL, &dev));
+    dev->threads = like->threads;
+    mgi_device_make_meta(dev);
+    ctx->device = dev;
+    ctx->device_destroy = device_destroy;
+    return MGEN_OK;
+}
+
+void mgi_device_write(mgi_device *dev, void *to, const void *from, size_t bytes)
+{
+    if (dev->cuda)
+        mgi_cuda_write(dev->cuda, to, from, bytes);
+    else if (!dev->meta)
+        memcpy(to, from, bytes);
+}
+
+void mgi_device_read(mgi_device *dev, void *to, const void *from, size_t bytes)
+{
+    if (dev->cuda)
+        mgi_cuda_read(dev->cuda, to, from, bytes);
+    else if (dev->meta)
+        memset(to, 0, bytes);
+    else
+        memcpy(to, from, bytes);
+}
+
+mgen_status mgi_device_wait(mgi_device *dev)
+{
+    if (!dev->cuda)
+        return MGEN_OK;
+    mgi_cuda_wait(dev->cuda);
+    return mgi_cuda_status(dev->cuda);
 }
 
 mgen_status mgi_launch_prepare(mgi_device *dev, int op, const void *args)
@@ -260,19 +428,19 @@ mgen_status mgi_launch_prepare(mgi_device *dev, int op, const void *args)
     if (!mgk_ops[op].check(args, &why))
         return mgi_fail(dev->ctx, MGEN_E_INTERNAL, "op %s was given illegal arguments: %s",
                         mgk_ops[op].name, why);
-    size_t need = mgk_ops[op].workspace(args, dev->threads);
+    const mgk_variant_info *v = dev->kernel[op];
+    size_t need = (v->workspace ? v->workspace : mgk_ops[op].workspace)(args, dev->threads);
     if (need <= dev->workspace_bytes)
         return MGEN_OK;
-    if (!dev->meta) {
-        mgi_free(dev->ctx, dev->workspace);
-        dev->workspace = NULL;
-    }
+    if (!dev->meta && dev->workspace)
+        put_back(dev, dev->workspace);
+    dev->workspace = NULL;
     mgi_device_count(dev, MGI_MEM_WORKSPACE, dev->workspace_bytes, false);
     if (dev->workspace_bytes)
         let_go(dev, dev->workspace_bytes);
     dev->workspace_bytes = 0;
     if (!dev->meta)
-        MGI_TRY(mgi_alloc(dev->ctx, need, &dev->workspace));
+        MGI_TRY(take(dev, need, &dev->workspace));
     dev->workspace_bytes = need;
     hold(dev, need);
     mgi_device_count(dev, MGI_MEM_WORKSPACE, need, true);
@@ -282,10 +450,17 @@ mgen_status mgi_launch_prepare(mgi_device *dev, int op, const void *args)
 mgen_status mgi_launch(mgi_device *dev, int op, const void *args)
 {
     MGI_TRY(mgi_launch_prepare(dev, op, args));
-    mgk_exec x = {dev->ctx->pool, dev->workspace, dev->workspace_bytes};
+    mgk_exec x = {.pool = dev->ctx->pool,
+                  .workspace = dev->workspace,
+                  .workspace_bytes = dev->workspace_bytes};
     dev->counts.launches++;
     dev->counts.flops += mgk_flops(op, args);
-    if (!dev->meta)
-        dev->kernel[op]->launch(args, &x);
-    return MGEN_OK;
+    if (dev->meta)
+        return MGEN_OK;
+    if (dev->cuda) {
+        x.stream = mgi_cuda_stream(dev->cuda);
+        x.blas = mgi_cuda_blas(dev->cuda);
+    }
+    dev->kernel[op]->launch(args, &x);
+    return dev->cuda ? mgi_cuda_status(dev->cuda) : MGEN_OK;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A device: memory and the kernel chosen for each op. Tier 2. The CPU device of a context, or the meta
- * device: nothing is stored and nothing computed there, but shapes are checked and memory, products and
+ * A device: memory and the kernel chosen for each op. Tier 2. The CPU or a GPU as a context uses it, or the
+ * meta device: nothing is stored and nothing computed there, but shapes are checked and memory, products and
  * launches are counted, so that a network of any size can be walked through.
  *
  * Freed blocks are kept by size class and handed out again: a training step asks for the same
@@ -11,11 +11,15 @@
 
 #include "core/context.h"
 #include "kernels/mgk.h"
+#include "tensor/device_cuda.h"
 
 #define MGI_DEVICE_CLASSES 512
 
+/* A block that is kept: at its own beginning on the CPU; on a GPU a record of the host's for each block, which
+ * waits in `spare` while the block is in use. */
 typedef struct mgi_block {
     struct mgi_block *next;
+    void *ptr;
     size_t bytes;
 } mgi_block;
 
@@ -62,26 +66,37 @@ typedef struct mgi_held {
 typedef struct mgi_device {
     mgen_context *ctx;
     bool meta;
-    int kind; /* MGI_MEM_* of what is allocated now; set by mgi_device_kind */
+    mgi_cuda *cuda;      /* NULL: not a GPU */
+    uint64_t memory_max; /* of a GPU, in bytes; 0 = no limit */
+    int kind;            /* MGI_MEM_* of what is allocated now; set by mgi_device_kind */
     mgi_device_counts counts;
     mgi_stream stream[MGI_STREAMS];
     mgi_held *waiting; /* released, but a stream may still use it */
     const mgk_variant_info *kernel[MGK_OP_COUNT];
     mgi_block *cached[MGI_DEVICE_CLASSES]; /* free blocks by size class */
-    uint32_t idle[MGI_DEVICE_CLASSES];     /* the same on the meta device: their number */
-    int threads;                           /* that workspace is made for: those of the pool */
+    mgi_block *spare;
+    uint32_t idle[MGI_DEVICE_CLASSES]; /* the same on the meta device: their number */
+    int threads;                       /* that workspace is made for: those of the pool */
     void *workspace;
     size_t workspace_bytes;
     char *kernels_text; /* for mgen_context_kernels */
 } mgi_device;
 
-/* Make the context's CPU device. `kernels`: comma-separated variants allowed, NULL = all; the
- * reference is always allowed. INVALID for a name that no op has. */
+/* Make the context's device: "cpu", "cuda" (the first GPU) or "cuda:N"; NULL = the best that there is.
+ * `kernels`: comma-separated variants allowed, NULL = all; the first of an op is always allowed. INVALID for
+ * a name that no op has, or no such kind of device. UNSUPPORTED: there is no such GPU. */
+mgen_status mgi_device_open(mgen_context *ctx, const char *name, const char *kernels,
+                            uint64_t memory_max);
+/* The same on the CPU. */
 mgen_status mgi_device_create(mgen_context *ctx, const char *kernels);
+/* The same on the device that `like` is on, with all kernels. */
+mgen_status mgi_device_create_like(mgen_context *ctx, const mgi_device *like);
 
 /* Make the device, which must be unused, the meta device. Memory there has addresses that nobody may
  * follow. */
 void mgi_device_make_meta(mgi_device *dev);
+/* Make a meta device for walking through what `like` would do: its kernels ask for the same workspace. */
+mgen_status mgi_device_create_meta(mgen_context *ctx, const mgi_device *like);
 
 /* What follows is allocated as `kind`; returns the kind until now. */
 static inline int mgi_device_kind(mgi_device *dev, int kind)
@@ -104,6 +119,13 @@ static inline void mgi_held_used(const mgi_device *dev, mgi_held *held, int stre
 }
 void mgi_device_trim(mgi_device *dev); /* give cached blocks back */
 void mgi_device_count(mgi_device *dev, int kind, size_t bytes, bool taken);
+
+/* Copy between the host and memory of the device, after all work so far; done when the call returns, except
+ * that a GPU may still be writing its own memory. Errors are told by the next launch or mgi_device_wait(). */
+void mgi_device_write(mgi_device *dev, void *to, const void *from, size_t bytes);
+void mgi_device_read(mgi_device *dev, void *to, const void *from, size_t bytes);
+/* Until all work is done. DEVICE, DEVICE_LOST. */
+mgen_status mgi_device_wait(mgi_device *dev);
 
 /* Check the arguments and run the op's chosen kernel. INTERNAL if the arguments break a rule: the
  * typed fronts in ops.h check what a caller can get wrong. */

@@ -130,17 +130,15 @@ mgen_status mgi_tensor_rows(mgi_tensor *t, int64_t first, int64_t rows, mgi_tens
 void mgi_tensor_write(mgi_tensor *t, int64_t first, const void *values, int64_t count)
 {
     size_t each = mgi_dtype_size(t->dtype);
-    if (!t->storage->dev->meta)
-        memcpy((char *)mgi_data(t) + (size_t)first * each, values, (size_t)count * each);
+    mgi_device_write(t->storage->dev, (char *)mgi_data(t) + (size_t)first * each, values,
+                     (size_t)count * each);
 }
 
 void mgi_tensor_read(const mgi_tensor *t, int64_t first, void *values, int64_t count)
 {
-    size_t each = mgi_dtype_size(t->dtype), bytes = (size_t)count * each;
-    if (t->storage->dev->meta)
-        memset(values, 0, bytes);
-    else
-        memcpy(values, (const char *)mgi_data(t) + (size_t)first * each, bytes);
+    size_t each = mgi_dtype_size(t->dtype);
+    mgi_device_read(t->storage->dev, values, (const char *)mgi_data(t) + (size_t)first * each,
+                    (size_t)count * each);
 }
 
 mgen_status mgi_var_create(mgi_device *dev, int32_t dtype, int64_t count, bool leaf, mgi_var **out)

@@ -85,11 +85,9 @@ mgen_status mgi_plan_step(mgen_context *ctx, const mgi_plan_request *r, mgi_plan
             (long long)c->patch_w, (long long)r->latent_frames, (long long)r->latent_height,
             (long long)r->latent_width);
     MGI_TRY(mgi_context_private(ctx, &meta));
-    mgen_status status = mgi_device_create(meta, NULL);
-    if (status == MGEN_OK) {
-        mgi_device_make_meta(meta->device);
+    mgen_status status = mgi_device_create_meta(meta, ctx->device);
+    if (status == MGEN_OK)
         status = plan(meta, r, out);
-    }
     if (status != MGEN_OK)
         mgi_fail_from(ctx, status, meta);
     mgi_context_free(meta);

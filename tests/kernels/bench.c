@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * checkkernel --bench: best times on one thread, beside the least time that the machine's peaks allow. */
 #include "bench.h"
+#include "gpu.h"
 
 #include "kernels/flops.h"
 #include "run.h"
@@ -59,6 +60,11 @@ static double traffic(const mgk_case *c)
 static double best_time(const mgk_variant_info *v, mgk_case *c, arena *a)
 {
     double best = INFINITY, start = now_seconds();
+    if ((v->needs & MGK_NEEDS_CUDA) && gpu_present()) {
+        double seconds = gpu_lend(c, a) ? gpu_time(v, c, workspace_bytes(v, c, 1)) : INFINITY;
+        gpu_return(c, a);
+        return seconds;
+    }
     launch(v, c, a, NULL);
     mgk_exec x = {.workspace = a->workspace.data, .workspace_bytes = a->workspace.bytes};
     for (int i = 0; i < RUNS_MAX && (i < RUNS_MIN || now_seconds() - start < seconds_each); i++) {
@@ -101,7 +107,7 @@ static void bench_one(output *o, mgk_case *c)
     if (mgk_ops[c->op].check(c->args.bytes, &why)) {
         /* References are slow, and nobody's choice where there is another variant. */
         int from = end > first + 1 ? first + 1 : first, last = end - 1;
-        while (!usable(&mgk_variants[last]))
+        while (last > first && !usable(&mgk_variants[last]))
             last--;
         for (int i = o->chosen_only ? last : from; i <= last; i++)
             if (usable(&mgk_variants[i]))

@@ -8,8 +8,8 @@
  * accept is run, too (refuse.c). Gradient references are compared with finite differences
  * (gradients.c).
  *
- *   checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N]     prints TAP; N cases of each op
- *   checkkernel --bench [--chosen] [--op NAME] [--case TEXT] [--json FILE]     times instead (bench.c)
+ *   checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N] [--variant NAME]   prints TAP; N cases of each op
+ *   checkkernel --bench [--chosen] [--op NAME] [--case TEXT] [--variant NAME] [--json FILE]   times instead (bench.c)
  */
 #include "bench.h"
 #include "gradients.h"
@@ -185,6 +185,8 @@ static bool read_options(int argc, char **argv)
             state.only_op = argv[++i];
         else if (!strcmp(argv[i], "--case") && more)
             state.only_case = argv[++i];
+        else if (!strcmp(argv[i], "--variant") && more)
+            checker_state.only_variant = argv[++i];
         else if (!strcmp(argv[i], "--cases") && more)
             state.cases_each = strtoull(argv[++i], NULL, 10);
         else if (!strcmp(argv[i], "--part") && more) {
@@ -227,9 +229,10 @@ int main(int argc, char **argv)
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *ctx;
     if (!read_options(argc, argv) || mgk_variant_count > VARIANTS_MAX) {
-        fprintf(stderr,
-                "usage: checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N] [--part K/N]\n"
-                "       checkkernel --bench [--chosen] [--op NAME] [--case TEXT] [--json FILE]\n");
+        fprintf(stderr, "usage: checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N] "
+                        "[--variant NAME] [--part K/N]\n"
+                        "       checkkernel --bench [--chosen] [--op NAME] [--case TEXT] "
+                        "[--variant NAME] [--json FILE]\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0); /* what was found is printed before a crash */

@@ -34,9 +34,14 @@ bool guarded_make(guarded *g, size_t bytes, guarded_place place)
     return true;
 }
 
+size_t guarded_readable(const guarded *g)
+{
+    return g->map_bytes - (size_t)sysconf(_SC_PAGESIZE);
+}
+
 bool guarded_intact(const guarded *g)
 {
-    size_t usable = g->map_bytes - (size_t)sysconf(_SC_PAGESIZE);
+    size_t usable = guarded_readable(g);
     for (const uint8_t *p = g->map; p < g->data; p++)
         if (*p != ZONE_VALUE)
             return false;

@@ -18,6 +18,7 @@ typedef enum {
 
 bool guarded_make(guarded *g, size_t bytes, guarded_place place);
 bool guarded_intact(const guarded *g);
+size_t guarded_readable(const guarded *g); /* bytes of map before the forbidden page */
 void guarded_free(guarded *g);
 
 size_t dtype_size(int32_t dtype);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Running one case, and the error rule of kernels/cases.h. */
 #include "run.h"
+#include "gpu.h"
 
 #include "core/cpu.h"
 
@@ -65,10 +66,27 @@ void arena_need(arena *a, mgk_case *c, guarded_place place)
         no_memory();
 }
 
+size_t workspace_bytes(const mgk_variant_info *v, const mgk_case *c, int threads)
+{
+    return (v->workspace ? v->workspace : mgk_ops[c->op].workspace)(c->args.bytes, threads);
+}
+
+/* Outputs keep their poison after a failure. */
+static void launch_on_gpu(const mgk_variant_info *v, mgk_case *c, arena *a)
+{
+    if (!gpu_lend(c, a))
+        no_memory();
+    gpu_launch(v, c, workspace_bytes(v, c, 1));
+    gpu_return(c, a);
+}
+
 void launch(const mgk_variant_info *v, mgk_case *c, arena *a, mgi_pool *pool)
 {
-    int threads = pool ? mgi_pool_threads(pool) : 1;
-    size_t bytes = (v->workspace ? v->workspace : mgk_ops[c->op].workspace)(c->args.bytes, threads);
+    size_t bytes = workspace_bytes(v, c, pool ? mgi_pool_threads(pool) : 1);
+    if ((v->needs & MGK_NEEDS_CUDA) && gpu_present()) {
+        launch_on_gpu(v, c, a);
+        return;
+    }
     mgk_exec x = {.pool = pool, .workspace_bytes = bytes};
     if (bytes > 0) {
         if (!guarded_make(&a->workspace, bytes, GUARDED_ALIGNED))
@@ -197,6 +215,10 @@ bool usable(const mgk_variant_info *v)
 #ifdef MGK_CUDA_EMULATED
     here |= MGK_NEEDS_CUDA;
 #endif
+    if (gpu_present())
+        here |= MGK_NEEDS_CUDA;
+    if (checker_state.only_variant && strcmp(v->name, checker_state.only_variant))
+        return false;
     return v->launch && (here & v->needs) == v->needs;
 }
 

@@ -14,6 +14,7 @@ typedef struct checker {
     uint64_t seed;
     mgi_pool *pools[CHECKER_POOLS]; /* [i] has i threads; [0] NULL: serial */
     char now[256];                  /* what runs, for the message of a crash */
+    const char *only_variant;       /* NULL: all */
 } checker;
 extern checker checker_state;
 
@@ -37,6 +38,7 @@ size_t buf_bytes(const mgk_case_buf *b);
 /* All of these end the program if there is no memory. */
 void arena_need(arena *a, mgk_case *c, guarded_place place);
 void launch(const mgk_variant_info *v, mgk_case *c, arena *a, mgi_pool *pool);
+size_t workspace_bytes(const mgk_variant_info *v, const mgk_case *c, int threads);
 
 bool usable(const mgk_variant_info *v);
 int first_variant(int op); /* the reference, as an index into mgk_variants */

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+#include "tensor/device_cuda.h"
+
+#include "core/alloc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#ifdef MGI_HAVE_CUDA
+
+#ifdef MGK_CUDA_EMULATED
+#include "kernels/emulated/cuda_runtime_emulated.h"
+#else
+#include "kernels/matmul/matmul_cublaslt.h"
+#include <cuda_runtime_api.h>
+#endif
+
+/* Values on their way to the GPU lie in one half of the staging memory while the other is copied. */
+enum { STAGE_BYTES = 8 << 20, STAGES = 2, OLDEST_MAJOR = 8 };
+
+struct mgi_cuda {
+    mgen_context *ctx;
+    int index;
+    cudaStream_t stream;
+    unsigned char *stage[STAGES]; /* pinned; NULL until first used */
+    cudaEvent_t copied[STAGES];
+    int next;
+    void *blas;        /* NULL: not there */
+    cudaError_t error; /* the first that was not told yet, or that lasts */
+};
+
+static void note(mgi_cuda *cuda, cudaError_t error)
+{
+    if (error != cudaSuccess) {
+        cudaGetLastError(); /* it is kept here from now on */
+        if (cuda->error == cudaSuccess)
+            cuda->error = error;
+    }
+}
+
+int mgi_cuda_count(char *why, size_t size)
+{
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error == cudaSuccess && count > 0)
+        return count;
+    cudaGetLastError();
+    if (why && size)
+        snprintf(why, size, "%s",
+                 error == cudaErrorInsufficientDriver ? "no NVIDIA driver, or one that is too old"
+                 : error == cudaSuccess               ? "the driver finds no GPU"
+                                                      : cudaGetErrorString(error));
+    return 0;
+}
+
+/* Products are slower without it. */
+static mgen_status open_blas(mgi_cuda *cuda)
+{
+#ifndef MGK_CUDA_EMULATED
+    char why[256];
+    MGI_TRY(mgi_alloc_zero(cuda->ctx, 1, mgk_cublaslt_bytes(), &cuda->blas));
+    if (!mgk_cublaslt_open(cuda->blas, why, sizeof why)) {
+        mgi_log(cuda->ctx, MGEN_LOG_WARN,
+                "cuda:%d: %s; products use the library's own kernels, which are slower",
+                cuda->index, why);
+        mgi_free(cuda->ctx, cuda->blas);
+        cuda->blas = NULL;
+    }
+#endif
+    return mgi_cuda_status(cuda);
+}
+
+static void close_blas(mgi_cuda *cuda)
+{
+#ifndef MGK_CUDA_EMULATED
+    if (cuda->blas)
+        mgk_cublaslt_close(cuda->blas);
+#endif
+    mgi_free(cuda->ctx, cuda->blas);
+}
+
+static mgen_status make(mgi_cuda *cuda)
+{
+    int major = 0;
+    note(cuda, cudaSetDevice(cuda->index));
+    note(cuda, cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, cuda->index));
+    if (cuda->error == cudaSuccess && major < OLDEST_MAJOR)
+        return mgi_fail(cuda->ctx, MGEN_E_UNSUPPORTED,
+                        "device cuda:%d has compute capability %d; 8.0 (A100) or later is needed",
+                        cuda->index, major);
+    note(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
+    for (int i = 0; i < STAGES; i++)
+        note(cuda, cudaEventCreateWithFlags(&cuda->copied[i], cudaEventDisableTiming));
+    return open_blas(cuda);
+}
+
+mgen_status mgi_cuda_open(mgen_context *ctx, int index, mgi_cuda **out)
+{
+    char why[128];
+    int count = mgi_cuda_count(why, sizeof why);
+    mgi_cuda *cuda;
+    *out = NULL;
+    if (count == 0)
+        return mgi_fail(ctx, MGEN_E_UNSUPPORTED, "device cuda:%d: %s; \"cpu\" always works", index,
+                        why);
+    if (index < 0 || index >= count)
+        return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
+                        "device cuda:%d does not exist; this machine has cuda:0 to cuda:%d", index,
+                        count - 1);
+    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *cuda, &cuda));
+    cuda->ctx = ctx;
+    cuda->index = index;
+    mgen_status status = make(cuda);
+    if (status != MGEN_OK)
+        mgi_cuda_close(cuda);
+    else
+        *out = cuda;
+    return status;
+}
+
+void mgi_cuda_close(mgi_cuda *cuda)
+{
+    if (!cuda)
+        return;
+    cudaSetDevice(cuda->index);
+    if (cuda->stream)
+        cudaStreamSynchronize(cuda->stream);
+    close_blas(cuda);
+    for (int i = 0; i < STAGES; i++) {
+        if (cuda->stage[i])
+            cudaFreeHost(cuda->stage[i]);
+        if (cuda->copied[i])
+            cudaEventDestroy(cuda->copied[i]);
+    }
+    if (cuda->stream)
+        cudaStreamDestroy(cuda->stream);
+    cudaGetLastError();
+    mgi_free(cuda->ctx, cuda);
+}
+
+int mgi_cuda_index(const mgi_cuda *cuda)
+{
+    return cuda->index;
+}
+
+mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out)
+{
+    size_t available = 0, total = 0;
+    cudaSetDevice(cuda->index);
+    cudaError_t error = cudaMalloc(out, bytes);
+    if (error == cudaSuccess)
+        return MGEN_OK;
+    cudaGetLastError();
+    *out = NULL;
+    if (error != cudaErrorMemoryAllocation) {
+        note(cuda, error);
+        return mgi_cuda_status(cuda);
+    }
+    if (cudaMemGetInfo(&available, &total) != cudaSuccess)
+        cudaGetLastError();
+    return mgi_fail(cuda->ctx, MGEN_E_NO_MEMORY,
+                    "no memory for %zu bytes on cuda:%d; %zu of its %zu are free", bytes,
+                    cuda->index, available, total);
+}
+
+void mgi_cuda_free(mgi_cuda *cuda, void *ptr)
+{
+    cudaSetDevice(cuda->index);
+    note(cuda, cudaFree(ptr)); /* waits for the work that uses it */
+}
+
+void mgi_cuda_write(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
+{
+    cudaSetDevice(cuda->index);
+    for (size_t done = 0; done < bytes && cuda->error == cudaSuccess;) {
+        int i = cuda->next;
+        size_t part = bytes - done < STAGE_BYTES ? bytes - done : STAGE_BYTES;
+        if (!cuda->stage[i])
+            note(cuda, cudaMallocHost((void **)&cuda->stage[i], STAGE_BYTES));
+        note(cuda, cudaEventSynchronize(cuda->copied[i])); /* done at once if never recorded */
+        if (cuda->error != cudaSuccess)
+            return;
+        memcpy(cuda->stage[i], (const char *)from + done, part);
+        note(cuda, cudaMemcpyAsync((char *)to + done, cuda->stage[i], part, cudaMemcpyHostToDevice,
+                                   cuda->stream));
+        note(cuda, cudaEventRecord(cuda->copied[i], cuda->stream));
+        cuda->next = (i + 1) % STAGES;
+        done += part;
+    }
+}
+
+void mgi_cuda_read(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
+{
+    cudaSetDevice(cuda->index);
+    if (cuda->error == cudaSuccess && bytes > 0)
+        note(cuda, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, cuda->stream));
+    mgi_cuda_wait(cuda);
+    if (cuda->error != cudaSuccess)
+        memset(to, 0, bytes);
+}
+
+void mgi_cuda_wait(mgi_cuda *cuda)
+{
+    cudaSetDevice(cuda->index);
+    if (cuda->error == cudaSuccess)
+        note(cuda, cudaStreamSynchronize(cuda->stream));
+}
+
+/* Whether the GPU takes more work from this process after the error. */
+static bool survives(cudaError_t error)
+{
+    return error == cudaErrorMemoryAllocation || error == cudaErrorInvalidValue ||
+           error == cudaErrorInvalidConfiguration || error == cudaErrorLaunchOutOfResources ||
+           error == cudaErrorNoKernelImageForDevice;
+}
+
+mgen_status mgi_cuda_status(mgi_cuda *cuda)
+{
+    note(cuda, cudaPeekAtLastError());
+    cudaError_t error = cuda->error;
+    if (error == cudaSuccess)
+        return MGEN_OK;
+    if (survives(error)) {
+        cuda->error = cudaSuccess;
+        return mgi_fail(cuda->ctx, MGEN_E_DEVICE, "cuda:%d: %s (%s)", cuda->index,
+                        cudaGetErrorString(error), cudaGetErrorName(error));
+    }
+    return mgi_fail(cuda->ctx, MGEN_E_DEVICE_LOST,
+                    "cuda:%d: %s (%s); this process can use the device no more", cuda->index,
+                    cudaGetErrorString(error), cudaGetErrorName(error));
+}
+
+void *mgi_cuda_stream(mgi_cuda *cuda)
+{
+    cudaSetDevice(cuda->index);
+    return (void *)cuda->stream;
+}
+
+void *mgi_cuda_blas(const mgi_cuda *cuda)
+{
+    return cuda->blas;
+}
+
+#else
+
+int mgi_cuda_count(char *why, size_t size)
+{
+    if (why && size)
+        snprintf(why, size, "this library was built without CUDA");
+    return 0;
+}
+
+mgen_status mgi_cuda_open(mgen_context *ctx, int index, mgi_cuda **out)
+{
+    *out = NULL;
+    return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
+                    "device cuda:%d: this library was built without CUDA; \"cpu\" always works",
+                    index);
+}
+
+void mgi_cuda_close(mgi_cuda *cuda)
+{
+    (void)cuda;
+}
+
+int mgi_cuda_index(const mgi_cuda *cuda)
+{
+    (void)cuda;
+    return -1;
+}
+
+mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out)
+{
+    (void)cuda;
+    (void)bytes;
+    *out = NULL;
+    return MGEN_E_UNSUPPORTED;
+}
+
+void mgi_cuda_free(mgi_cuda *cuda, void *ptr)
+{
+    (void)cuda;
+    (void)ptr;
+}
+
+void mgi_cuda_write(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
+{
+    (void)cuda;
+    (void)to;
+    (void)from;
+    (void)bytes;
+}
+
+void mgi_cuda_read(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
+{
+    (void)cuda;
+    (void)from;
+    (void)to;
+    (void)bytes;
+}
+
+void mgi_cuda_wait(mgi_cuda *cuda)
+{
+    (void)cuda;
+}
+
+mgen_status mgi_cuda_status(mgi_cuda *cuda)
+{
+    (void)cuda;
+    return MGEN_OK;
+}
+
+void *mgi_cuda_stream(mgi_cuda *cuda)
+{
+    (void)cuda;
+    return NULL;
+}
+
+void *mgi_cuda_blas(const mgi_cuda *cuda)
+{
+    (void)cuda;
+    return NULL;
+}
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ * One context's share of an NVIDIA GPU: a stream, memory, copies, errors. Tier 2.
+ *
+ * All work of a context is put on its one stream and runs in order, so that memory may be handed on as soon as
+ * the host lets go of it. Only reads and mgi_cuda_wait() wait for the GPU. The CUDA runtime is part of the
+ * library; the driver is looked for when the first context of a GPU is made.
+ */
+#ifndef MGI_TENSOR_DEVICE_CUDA_H
+#define MGI_TENSOR_DEVICE_CUDA_H
+
+#include "core/context.h"
+
+typedef struct mgi_cuda mgi_cuda;
+
+/* GPUs that can be used; 0 if there is none, in which case `why` (may be NULL) has the reason. */
+int mgi_cuda_count(char *why, size_t size);
+
+/* UNSUPPORTED: built without CUDA, no driver, no such GPU, or one that is too old. */
+mgen_status mgi_cuda_open(mgen_context *ctx, int index, mgi_cuda **out);
+void mgi_cuda_close(mgi_cuda *cuda);
+int mgi_cuda_index(const mgi_cuda *cuda);
+
+/* NO_MEMORY if the GPU has no more. */
+mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out);
+void mgi_cuda_free(mgi_cuda *cuda, void *ptr);
+
+/* Copies to the GPU return when `from` may be changed; those from it when `to` has the values. */
+void mgi_cuda_write(mgi_cuda *cuda, void *to, const void *from, size_t bytes);
+void mgi_cuda_read(mgi_cuda *cuda, void *to, const void *from, size_t bytes);
+void mgi_cuda_wait(mgi_cuda *cuda);
+
+/* The first error of a copy or launch so far: DEVICE, or DEVICE_LOST once the GPU takes no more work. */
+mgen_status mgi_cuda_status(mgi_cuda *cuda);
+
+/* For mgk_exec. Makes the GPU the current one of the calling thread. */
+void *mgi_cuda_stream(mgi_cuda *cuda);
+void *mgi_cuda_blas(const mgi_cuda *cuda);
+
+#endif
