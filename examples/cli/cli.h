@@ -50,6 +50,11 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
         "--threads", NULL, OPTION_U32, (out), 1, 256, "N",                                         \
             "compute threads (default: one per processor)"                                         \
     }
+#define OPTION_DEVICE(out)                                                                         \
+    {                                                                                              \
+        "--device", NULL, OPTION_TEXT, (out), 0, 0, "NAME",                                        \
+            "cpu, cuda or cuda:N (default: $MOVIEGEN_DEVICE, else a GPU if there is one)"          \
+    }
 #define OPTION_MODEL(out)                                                                          \
     {                                                                                              \
         "--model", NULL, OPTION_TEXT, (out), 0, 0, "DIR",                                          \
@@ -133,7 +138,7 @@ typedef struct cli_session {
 } cli_session;
 
 /* Create the context. False: explained. */
-bool session_open(cli_session *s, const cli_command *command, uint32_t threads);
+bool session_open(cli_session *s, const cli_command *command, uint32_t threads, const char *device);
 /* Load a model folder; dir NULL = the default one. False: explained. */
 bool session_load(cli_session *s, const char *dir);
 void session_close(cli_session *s); /* also after a failed open */

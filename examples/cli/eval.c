@@ -8,6 +8,7 @@ typedef struct eval_options {
     const char *protocol, *model;
     uint64_t seed;
     uint32_t n, steps, threads;
+    const char *device;
     double guidance;
     cli_sampling sampling;
     bool json, quiet;
@@ -105,6 +106,7 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_GUIDANCE_TO(&o.sampling.guidance_to),
         OPTION_DROP_TEXT(&o.sampling.drop_text),
         OPTION_THREADS(&o.threads),
+        OPTION_DEVICE(&o.device),
         OPTION_JSON(&o.json),
         OPTION_QUIET(&o.quiet),
         OPTION_END,
@@ -124,7 +126,7 @@ static int run(const cli_command *self, int argc, char **argv)
     o.protocol = word;
     cli_session s;
     interrupt_catch();
-    result = session_open(&s, self, o.threads) ? evaluate(&s, &o) : STATUS_ERROR;
+    result = session_open(&s, self, o.threads, o.device) ? evaluate(&s, &o) : STATUS_ERROR;
     session_close(&s);
     return result;
 }

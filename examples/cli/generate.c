@@ -13,6 +13,7 @@ typedef struct generate_options {
     const char *model, *prompt, *negative, *out;
     uint64_t seed;
     uint32_t steps, frames, threads;
+    const char *device;
     double guidance;
     cli_sampling sampling;
     bool json, quiet;
@@ -243,6 +244,7 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--negative", NULL, OPTION_TEXT, &o.negative, 0, 0, "TEXT",
          "what guidance leads away from (default: nothing)"},
         OPTION_THREADS(&o.threads),
+        OPTION_DEVICE(&o.device),
         OPTION_JSON(&o.json),
         OPTION_QUIET(&o.quiet),
         OPTION_END,
@@ -265,7 +267,7 @@ static int run(const cli_command *self, int argc, char **argv)
     }
     cli_session s;
     interrupt_catch();
-    result = session_open(&s, self, o.threads) ? generate(&s, &o) : STATUS_ERROR;
+    result = session_open(&s, self, o.threads, o.device) ? generate(&s, &o) : STATUS_ERROR;
     session_close(&s);
     return result;
 }

@@ -4,11 +4,12 @@
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    const char *model = NULL;
+    const char *model = NULL, *device = NULL;
     uint32_t threads = 0;
     const cli_option table[] = {
         {"--model", NULL, OPTION_TEXT, &model, 0, 0, "DIR", "load this model folder too"},
         OPTION_THREADS(&threads),
+        OPTION_DEVICE(&device),
         OPTION_END,
     };
     int words;
@@ -17,7 +18,7 @@ static int run(const cli_command *self, int argc, char **argv)
         return result;
     cli_session s;
     result = STATUS_ERROR;
-    if (session_open(&s, self, threads) && (!model || session_load(&s, model))) {
+    if (session_open(&s, self, threads, device) && (!model || session_load(&s, model))) {
         uint64_t peak;
         printf("moviegen %s\n", mgen_version());
         if (model) {

@@ -39,7 +39,7 @@ static void on_log(void *user, int32_t level, const char *text)
         complain(user, "warning: %s", text);
 }
 
-bool session_open(cli_session *s, const cli_command *command, uint32_t threads)
+bool session_open(cli_session *s, const cli_command *command, uint32_t threads, const char *device)
 {
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     *s = (cli_session){.command = command, .pipe = MGEN_PIPELINE_INIT};
@@ -48,6 +48,9 @@ bool session_open(cli_session *s, const cli_command *command, uint32_t threads)
     params.log_user = (void *)command;
     char why[256];
     const char *plugins = getenv("MOVIEGEN_PLUGINS"), *cache = getenv("MOVIEGEN_CACHE");
+    const char *wanted = device ? device : getenv("MOVIEGEN_DEVICE");
+    if (wanted && *wanted)
+        params.device = wanted;
     if (plugins && *plugins)
         params.plugin_dir = plugins;
     if (cache && *cache)

@@ -67,6 +67,7 @@ typedef struct sheet_options {
     const char *model, *out;
     uint64_t seed;
     uint32_t steps, threads;
+    const char *device;
     double guidance;
     bool quiet;
 } sheet_options;
@@ -139,6 +140,7 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_STEPS(&o.steps),
         OPTION_GUIDANCE(&o.guidance),
         OPTION_THREADS(&o.threads),
+        OPTION_DEVICE(&o.device),
         OPTION_QUIET(&o.quiet),
         OPTION_END,
     };
@@ -153,7 +155,7 @@ static int run(const cli_command *self, int argc, char **argv)
     }
     cli_session s;
     interrupt_catch();
-    result = session_open(&s, self, o.threads) ? draw(&s, &o) : STATUS_ERROR;
+    result = session_open(&s, self, o.threads, o.device) ? draw(&s, &o) : STATUS_ERROR;
     session_close(&s);
     return result;
 }

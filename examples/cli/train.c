@@ -10,6 +10,7 @@ typedef struct train_options {
     const char *recipe, *stage, *dir, *log, *data, *checkpoint, *resume;
     uint64_t seed;
     uint32_t threads, save_every, log_every, side, frames;
+    const char *device;
     double seconds_max;
     bool quiet;
 } train_options;
@@ -173,6 +174,7 @@ static int run(const cli_command *self, int argc, char **argv)
          "save each N steps too (default: at the end only)"},
         OPTION_SEED(&o.seed),
         OPTION_THREADS(&o.threads),
+        OPTION_DEVICE(&o.device),
         OPTION_QUIET(&o.quiet),
         OPTION_END,
     };
@@ -190,7 +192,7 @@ static int run(const cli_command *self, int argc, char **argv)
     }
     cli_session s;
     interrupt_catch();
-    result = session_open(&s, self, o.threads) ? train(&s, &o) : STATUS_ERROR;
+    result = session_open(&s, self, o.threads, o.device) ? train(&s, &o) : STATUS_ERROR;
     session_close(&s);
     return result;
 }

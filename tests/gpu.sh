@@ -1,0 +1,179 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What needs an NVIDIA GPU: tests/gpu.sh [--dry-run] [--out DIR] GROUP...
+#        tests/gpu.sh --pack DIR     builds the programs and puts what a GPU machine needs into DIR (under 60 MB)
+#
+#   check      checkkernel: the GPU's variants of every op against the references, on all processors
+#   models     films of the shipped model, and losses of 40 training steps, on the GPU and on the CPU
+#   memcheck   compute-sanitizer over some cases of every op, and its leak check over a short training
+#   bench-ops  times of the ops beside the ceilings that PyTorch reaches here (copy, matrix product)
+#   train      stages of a recipe: RECIPE=file STAGES="name:seconds ..." FROM=dir (see the end of this file)
+#
+# Needs a driver, bash and Python with PyTorch (for models and bench-ops). Programs are taken from the folder of
+# this script if it was packed, else from build-gpu, which is built if it is missing (needs nvcc, meson, ninja).
+# Results go to DIR (default: gpu-results): a log for each group and summary.json. The last line counts checks:
+# "N passed, N failed, N skipped".
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+out=$PWD/gpu-results
+dry=
+pack=
+groups=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --dry-run) dry=yes ;;
+    --out) out=$2 && shift ;;
+    --pack) pack=$2 && shift ;;
+    check | models | memcheck | bench-ops | train) groups+=("$1") ;;
+    -h | --help)
+        sed -n '3,/^set /s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+    *)
+        echo "gpu.sh: unknown word '$1'; groups are check, models, memcheck, bench-ops and train" >&2
+        exit 2
+        ;;
+    esac
+    shift
+done
+
+build_programs() { # folder
+    local root=$here/..
+    [ -f "$1/build.ninja" ] ||
+        meson setup "$1" "$root" -Dcuda=enabled -Dgpu_archs=90a -Dgpu_ptx= -Dbuildtype=release >"$1.log" 2>&1 || return 1
+    ninja -C "$1" >>"$1.log" 2>&1
+}
+
+if [ -n "$pack" ]; then
+    build=$here/../build-gpu
+    build_programs "$build" || {
+        tail -n 20 "$build.log" >&2
+        exit 1
+    }
+    rm -rf "$pack"
+    mkdir -p "$pack/models"
+    cp "$build/libmoviegen.so.0" "$build/examples/cli/moviegen" "$build/tests/kernels/checkkernel" "$pack"
+    cp -r "$here/gpu.sh" "$here/gpu" "$pack"
+    cp -r "$here/../examples/models/toybox" "$here/../examples/models/world" "$pack/models"
+    strip "$pack/libmoviegen.so.0" "$pack/moviegen" "$pack/checkkernel"
+    du -sh "$pack"
+    exit 0
+fi
+[ ${#groups[@]} -gt 0 ] || groups=(check models memcheck bench-ops)
+
+if [ -x "$here/checkkernel" ]; then
+    programs=$here checkkernel=$here/checkkernel moviegen=$here/moviegen models=$here/models
+else
+    programs=$here/../build-gpu models=$here/../examples/models
+    checkkernel=$programs/tests/kernels/checkkernel moviegen=$programs/examples/cli/moviegen
+fi
+export LD_LIBRARY_PATH=$programs:${LD_LIBRARY_PATH-}
+# cuBLASLt of the PyTorch that is installed, where the system has none.
+blas=$(python3 -c 'import nvidia, glob, os
+print(":".join(sorted({os.path.dirname(f) for d in nvidia.__path__ for f in glob.glob(d + "/**/libcublasLt.so*", recursive=True)})))' 2>/dev/null)
+export LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$blas
+if [ -z "$dry" ]; then
+    [ -x "$checkkernel" ] || build_programs "$here/../build-gpu" || exit 1
+    mkdir -p "$out"
+fi
+passed=0 failed=0 skipped=0
+cores=$(nproc)
+
+run() { # what to say, command...
+    echo "+ $1"
+    shift
+    [ -n "$dry" ] || "$@"
+}
+check() { # the same, and count whether it succeeds
+    local what=$1
+    if run "$@"; then
+        [ -n "$dry" ] || passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED $what"
+    fi
+}
+
+# checkkernel in as many parts as there are processors; part P's output in check-P.log.
+check_parts() { # options...
+    local p
+    for p in $(seq "$cores"); do
+        timeout 400 "$checkkernel" --part "$p/$cores" "$@" >"$out/check-$p.log" 2>&1 || echo "# exit $?" >>"$out/check-$p.log" &
+    done
+    wait
+}
+group_check() {
+    local variant bad good
+    for variant in cuda cublaslt; do
+        run "checkkernel --variant $variant --cases ${CASES:-40} in $cores parts" check_parts --variant "$variant" --cases "${CASES:-40}"
+        [ -z "$dry" ] || continue
+        cat "$out"/check-*.log >"$out/check-$variant.log"
+        good=$(grep -c "^ok .* $variant: " "$out/check-$variant.log")
+        bad=$(grep -cE "^not ok|^Bail|^# (exit|crashed)" "$out/check-$variant.log")
+        passed=$((passed + good)) failed=$((failed + bad))
+        echo "check $variant: $good ops good, $bad failures"
+        grep -E "^not ok|^Bail|^# (exit|crashed)" "$out/check-$variant.log" | head -n 40
+        grep -E "^# \w+ $variant, case" "$out/check-$variant.log" | awk '++seen[$2] <= 4'
+    done
+    rm -f "$out"/check-[0-9]*.log
+}
+
+group_models() {
+    local device
+    for device in cpu cuda; do
+        run "a film on $device" "$moviegen" generate "a red ball rolls left" --model "$models/toybox" --device "$device" \
+            --steps 20 -o "$out/film-$device.y4m" --json -q
+        run "40 steps of training on $device" "$moviegen" train --recipe "${here}/gpu/recipe.json" --stage tae --dir "$out/train-$device" \
+            --device "$device" --log "$out/tae-$device.jsonl" --log-every 1 --quiet
+        run "40 steps of training on $device" "$moviegen" train --recipe "${here}/gpu/recipe.json" --stage video --dir "$out/train-$device" \
+            --device "$device" --log "$out/video-$device.jsonl" --log-every 1 --quiet
+    done
+    check "films and losses agree" python3 "$here/gpu/compare.py" "$out"
+}
+
+logged() { # file, command...
+    local file=$1
+    shift
+    "$@" >"$file" 2>&1
+}
+group_memcheck() {
+    local tool
+    tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+    if [ -z "$tool" ]; then
+        skipped=$((skipped + 1))
+        echo "skipped memcheck: compute-sanitizer is not installed"
+        return
+    fi
+    check "compute-sanitizer over checkkernel: $out/memcheck.log" logged "$out/memcheck.log" timeout 300 "$tool" --error-exitcode 9 \
+        "$checkkernel" --variant cuda --cases 3
+    check "leak check over a short training: $out/leaks.log" logged "$out/leaks.log" timeout 120 "$tool" --leak-check full \
+        --error-exitcode 9 "$moviegen" train --recipe "$here/gpu/recipe.json" --stage tae --dir "$out/leaks" --device cuda --quiet
+}
+
+group_bench-ops() {
+    run "ceilings" python3 "$here/gpu/ceilings.py"
+    run "checkkernel --bench" "$checkkernel" --bench --variant cuda --json "$out/bench-cuda.json"
+    run "checkkernel --bench" "$checkkernel" --bench --variant cublaslt --json "$out/bench-cublaslt.json"
+}
+
+# FROM (a model folder, may be empty) is copied to $out/model, where the stages save.
+group_train() {
+    local word stage seconds
+    [ -n "$dry" ] || [ -z "${FROM-}" ] || cp -r "$FROM" "$out/model"
+    for word in ${STAGES:?set STAGES to name:seconds ...}; do
+        stage=${word%:*} seconds=${word#*:}
+        check "stage $stage, at most $seconds s" "$moviegen" train --recipe "$RECIPE" --stage "$stage" --dir "$out/model" --device cuda \
+            --max-seconds "$seconds" --log "$out/$stage.jsonl" --log-every "${LOG_EVERY:-20}" --quiet
+        [ -n "$dry" ] || tail -n 1 "$out/$stage.jsonl"
+    done
+}
+
+for g in "${groups[@]}"; do
+    start=$SECONDS
+    "group_$g"
+    echo "group $g: $((SECONDS - start)) s"
+done
+[ -n "$dry" ] || printf '{"passed": %d, "failed": %d, "skipped": %d, "gpu": "%s"}\n' $passed $failed $skipped \
+    "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)" >"$out/summary.json"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed = 0 ]

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT
+ * A context on a GPU: names, copies, limits, failures, and that a network gives there what it gives on the CPU.
+ * Where the GPU is emulated its faults can be planned; where there is none, only the refusals are seen. */
+#include "tensor/ops.h"
+
+#ifdef MGK_CUDA_EMULATED
+#include "kernels/emulated/cuda_runtime_emulated.h"
+#endif
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static bool there(void)
+{
+    return mgi_cuda_count(NULL, 0) > 0;
+}
+
+static mgen_context *open_on(const char *device, uint64_t device_memory_max)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *ctx;
+    char why[256];
+    params.device = device;
+    params.device_memory_max = device_memory_max;
+    params.threads = 2;
+    params.error_text = why;
+    params.error_size = sizeof why;
+    if (mgen_context_create(&params, &ctx) != MGEN_OK)
+        fail_msg("%s: %s", device, why);
+    return ctx;
+}
+
+static void refused(const char *device, const char *text)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *ctx;
+    char why[256] = "";
+    params.device = device;
+    params.error_text = why;
+    params.error_size = sizeof why;
+    assert_int_equal(mgen_context_create(&params, &ctx), MGEN_E_UNSUPPORTED);
+    assert_null(ctx);
+    if (!strstr(why, text))
+        fail_msg("%s: \"%s\" does not say \"%s\"", device, why, text);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    refused("abacus", "\"cuda:0\"");
+    refused("cuda:", "there is no device");
+    refused("cuda:1x", "there is no device");
+    refused("cuda:100", "there is no device");
+    refused("cuda:99", there() ? "does not exist" : "\"cpu\" always works");
+    if (!there())
+        refused("cuda", "\"cpu\" always works");
+    else
+        mgen_context_destroy(open_on("cuda", 0));
+}
+
+/* More than fits into what copies are staged in, at odd offsets. */
+static void test_copies(void **state)
+{
+    enum { COUNT = (20 << 20) + 3, FIRST = 1021 };
+    (void)state;
+    if (!there())
+        skip();
+    mgen_context *ctx = open_on("cuda:0", 0);
+    mgi_tensor *t;
+    uint8_t *values = malloc(COUNT), *back = calloc(1, COUNT);
+    assert_true(values && back);
+    for (int i = 0; i < COUNT; i++)
+        values[i] = (uint8_t)(i * 2654435761u >> 24);
+    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(COUNT + FIRST), &t),
+                     MGEN_OK);
+    mgi_tensor_write(t, FIRST, values, COUNT);
+    memset(values + 5, 0, 100); /* the copy is done with them */
+    mgi_tensor_read(t, FIRST, back, COUNT);
+    for (int i = 0; i < COUNT; i++)
+        if (back[i] != (uint8_t)(i * 2654435761u >> 24))
+            fail_msg("byte %d", i);
+    assert_int_equal(mgi_device_wait(ctx->device), MGEN_OK);
+    mgi_tensor_release(t);
+    free(values);
+    free(back);
+    mgen_context_destroy(ctx);
+}
+
+static void test_memory_limit(void **state)
+{
+    (void)state;
+    if (!there())
+        skip();
+    mgen_context *ctx = open_on("cuda:0", 64 << 20);
+    mgi_tensor *t[3];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(20 << 20), &t[i]),
+                         MGEN_OK);
+    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(30 << 20), &t[2]),
+                     MGEN_E_LIMIT);
+    assert_non_null(strstr(mgen_last_error(ctx), "device_memory_max"));
+    /* what is kept for later makes room */
+    mgi_tensor_release(t[0]);
+    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(30 << 20), &t[2]), MGEN_OK);
+    mgi_tensor_release(t[1]);
+    mgi_tensor_release(t[2]);
+    mgen_context_destroy(ctx);
+}
+
+/* A small network: norm, linear with SiLU, attention, a loss; its loss and gradients. */
+enum { B = 3, S = 10, D = 32, INPUTS = 4 };
+
+static T *variable(mgi_run *run, int rank, const int64_t *dims, uint64_t stream, float scale)
+{
+    T *t = mgi_random(run, MGK_RANDOM_NORMAL, 7, stream, 0, scale, 0.0f, rank, dims);
+    assert_non_null(t);
+    assert_int_equal(mgi_var_create(run->dev, MGK_F32, t->count, true, &t->var), MGEN_OK);
+    return t;
+}
+
+static void walk_network(mgen_context *ctx, float *loss, float *grads)
+{
+    mgi_run run;
+    mgi_run_init(&run, ctx, true);
+    T *in[INPUTS] = {variable(&run, MGI_DIMS(B, S, D), 1, 1.0f),
+                     variable(&run, MGI_DIMS(3 * D, D), 2, 0.2f),
+                     variable(&run, MGI_DIMS(D), 3, 1.0f), variable(&run, MGI_DIMS(D, D), 4, 0.2f)};
+    mgi_norm_options norm = {.kind = MGK_NORM_RMS, .eps = 1e-5f, .weight = in[2]};
+    T *qkv = mgi_linear(&run, mgi_norm(&run, in[0], norm), in[1], NULL);
+    qkv = mgi_reshape(&run, qkv, MGI_DIMS(B, S, 3, 2, D / 2));
+    T *h = mgi_self_attention(&run, qkv, NULL, NULL, 0.25f);
+    h = mgi_unary(&run, mgi_linear(&run, h, in[3], NULL), MGK_UNARY_SILU);
+    T *y = mgi_loss(&run, MGK_LOSS_MSE, 1.0f, h, in[0]);
+    assert_int_equal(mgi_backward(&run, y), MGEN_OK);
+    mgi_tensor_read(y, 0, loss, 1);
+    for (int i = 0; i < INPUTS; i++) {
+        mgi_tensor_read(in[i]->var->grad, 0, grads, in[i]->count);
+        grads += in[i]->count;
+    }
+    mgi_run_finish(&run);
+}
+
+static void test_network(void **state)
+{
+    enum { GRADS = B * S * D + 3 * D * D + D + D * D };
+    static float grads[2][GRADS];
+    float loss[2];
+    (void)state;
+    if (!there())
+        skip();
+    for (int i = 0; i < 2; i++) {
+        mgen_context *ctx = open_on(i ? "cuda:0" : "cpu", 0);
+        walk_network(ctx, &loss[i], grads[i]);
+        mgen_context_destroy(ctx);
+    }
+    assert_true(loss[0] > 0.1f && fabsf(loss[0] - loss[1]) < 1e-5f * loss[0]);
+    for (int i = 0; i < GRADS; i++)
+        if (!(fabsf(grads[0][i] - grads[1][i]) < 1e-6f))
+            fail_msg("gradient %d is %g on the CPU and %g on the GPU", i, (double)grads[0][i],
+                     (double)grads[1][i]);
+}
+
+#ifdef MGK_CUDA_EMULATED
+
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    mgi_tensor *t, *u;
+    size_t before = mgk_emulated_used();
+    mgen_context *ctx = open_on("cuda:0", 0);
+    mgk_emulated_memory(mgk_emulated_used() + (50 << 20));
+    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(40 << 20), &t), MGEN_OK);
+    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(20 << 20), &u),
+                     MGEN_E_NO_MEMORY);
+    assert_non_null(strstr(mgen_last_error(ctx), "no memory for"));
+    mgi_tensor_release(t);
+    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(20 << 20), &u), MGEN_OK);
+    mgi_tensor_release(u);
+    mgk_emulated_memory((size_t)-1);
+    mgen_context_destroy(ctx);
+    assert_int_equal(mgk_emulated_used(), before);
+}
+
+static void test_failed_launch(void **state)
+{
+    (void)state;
+    mgen_context *ctx = open_on("cuda:0", 0);
+    for (int lasting = 0; lasting < 2; lasting++) {
+        mgi_run run;
+        mgi_run_init(&run, ctx, false);
+        T *t = mgi_new(&run, MGK_F32, MGI_DIMS(10));
+        mgk_emulated_fail(lasting ? cudaErrorIllegalAddress : cudaErrorLaunchOutOfResources);
+        mgi_fill(&run, t, 1.0f);
+        assert_int_equal(run.status, lasting ? MGEN_E_DEVICE_LOST : MGEN_E_DEVICE);
+        assert_non_null(strstr(mgen_last_error(ctx), "cuda:0"));
+        mgi_run_finish(&run);
+        mgi_run_init(&run, ctx, false);
+        t = mgi_new(&run, MGK_F32, MGI_DIMS(10));
+        mgi_fill(&run, t, 1.0f);
+        assert_int_equal(run.status, lasting ? MGEN_E_DEVICE_LOST : MGEN_OK);
+        mgi_run_finish(&run);
+    }
+    mgen_context_destroy(ctx);
+}
+
+#endif
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_memory_limit),  cmocka_unit_test(test_network),
+#ifdef MGK_CUDA_EMULATED
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_failed_launch),
+#endif
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
