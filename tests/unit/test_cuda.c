@@ -3,6 +3,11 @@
  * Where the GPU is emulated its faults can be planned; where there is none, only the refusals are seen. */
 #include "tensor/ops.h"
 
+#include "kernels/loss/loss.h"
+#include "kernels/norm/norm.h"
+#include "kernels/pointwise/pointwise.h"
+#include "kernels/random/random.h"
+
 #ifdef MGK_CUDA_EMULATED
 #include "kernels/emulated/cuda_runtime_emulated.h"
 #endif
@@ -77,8 +82,7 @@ static void test_copies(void **state)
     assert_true(values && back);
     for (int i = 0; i < COUNT; i++)
         values[i] = (uint8_t)(i * 2654435761u >> 24);
-    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(COUNT + FIRST), &t),
-                     MGEN_OK);
+    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, MGI_DIMS(COUNT + FIRST), &t), MGEN_OK);
     mgi_tensor_write(t, FIRST, values, COUNT);
     memset(values + 5, 0, 100); /* the copy is done with them */
     mgi_tensor_read(t, FIRST, back, COUNT);
@@ -100,14 +104,14 @@ static void test_memory_limit(void **state)
     mgen_context *ctx = open_on("cuda:0", 64 << 20);
     mgi_tensor *t[3];
     for (int i = 0; i < 2; i++)
-        assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(20 << 20), &t[i]),
+        assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, MGI_DIMS(20 << 20), &t[i]),
                          MGEN_OK);
-    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(30 << 20), &t[2]),
+    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, MGI_DIMS(30 << 20), &t[2]),
                      MGEN_E_LIMIT);
     assert_non_null(strstr(mgen_last_error(ctx), "device_memory_max"));
     /* what is kept for later makes room */
     mgi_tensor_release(t[0]);
-    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(30 << 20), &t[2]), MGEN_OK);
+    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, MGI_DIMS(30 << 20), &t[2]), MGEN_OK);
     mgi_tensor_release(t[1]);
     mgi_tensor_release(t[2]);
     mgen_context_destroy(ctx);
@@ -175,12 +179,12 @@ static void test_out_of_memory(void **state)
     size_t before = mgk_emulated_used();
     mgen_context *ctx = open_on("cuda:0", 0);
     mgk_emulated_memory(mgk_emulated_used() + (50 << 20));
-    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(40 << 20), &t), MGEN_OK);
-    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(20 << 20), &u),
+    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, MGI_DIMS(40 << 20), &t), MGEN_OK);
+    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, MGI_DIMS(20 << 20), &u),
                      MGEN_E_NO_MEMORY);
     assert_non_null(strstr(mgen_last_error(ctx), "no memory for"));
     mgi_tensor_release(t);
-    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, 1, MGI_DIMS(20 << 20), &u), MGEN_OK);
+    assert_int_equal(mgi_tensor_create(ctx->device, MGK_U8, MGI_DIMS(20 << 20), &u), MGEN_OK);
     mgi_tensor_release(u);
     mgk_emulated_memory((size_t)-1);
     mgen_context_destroy(ctx);
