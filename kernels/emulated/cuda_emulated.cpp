@@ -13,7 +13,7 @@
 
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized" /* getcontext takes what is not set yet */
 
-enum { THREADS_MAX = 1024, STACK_BYTES = 64 * 1024, SHARED_MAX = 227 * 1024, VALUE_MAX = 16 };
+enum { THREADS_MAX = 1024, STACK_BYTES = 256 * 1024, SHARED_MAX = 227 * 1024, VALUE_MAX = 16 };
 
 enum fibre_state { READY, IN_BLOCK_BARRIER, IN_WARP_BARRIER, ENDED };
 
@@ -50,9 +50,9 @@ thread_local unsigned char *mgk_emulated_shared;
 static thread_local block_state *state;
 static thread_local unsigned launches;
 
-static void fail(const char *text)
+void mgk_emulated_abort(const char *why)
 {
-    fprintf(stderr, "emulated CUDA: %s\n", text);
+    fprintf(stderr, "emulated CUDA: %s\n", why);
     abort();
 }
 
@@ -123,7 +123,7 @@ static fibre *make_fibre(void)
     fibre *f = &state->fibres[state->made++];
     f->stack = (unsigned char *)malloc(STACK_BYTES);
     if (!f->stack)
-        fail("no memory for a fibre");
+        mgk_emulated_abort("no memory for a fibre");
     getcontext(&f->context);
     f->context.uc_stack.ss_sp = f->stack;
     f->context.uc_stack.ss_size = STACK_BYTES;
@@ -162,7 +162,7 @@ void mgk_emulated_exchange(unsigned mask, const void *value, void *out, size_t b
     fibre *f = state->now;
     int thread = f->number / 32 * 32 + from;
     if (bytes > VALUE_MAX)
-        fail("a shuffled value is too large");
+        mgk_emulated_abort("a shuffled value is too large");
     memcpy(f->value, value, bytes);
     mgk_emulated_syncwarp(mask);
     bool there = from >= 0 && from < 32 && (mask >> from & 1) && thread < state->threads;
@@ -202,7 +202,7 @@ static bool warp_barrier_done(int warp, unsigned mask)
             continue;
         fibre *f = state->player[t];
         if (f->state == ENDED)
-            fail("a warp waits for a thread that has ended");
+            mgk_emulated_abort("a warp waits for a thread that has ended");
         if (f->state != IN_WARP_BARRIER || f->mask != mask)
             return false;
     }
@@ -260,7 +260,7 @@ static void run_block(dim3 at)
     }
     while (state->ended < state->threads) {
         if (!release())
-            fail("the threads of a block wait for each other at different barriers");
+            mgk_emulated_abort("the threads of a block wait for each other at different barriers");
         for (int i = 0; i < state->threads; i++) {
             fibre *f = state->player[state->order[i]];
             if (f->state == READY)
@@ -275,7 +275,7 @@ static block_state *make_state(void)
     if (s)
         s->fibres = (fibre *)calloc(THREADS_MAX, sizeof *s->fibres);
     if (!s || !s->fibres)
-        fail("no memory");
+        mgk_emulated_abort("no memory");
     return s;
 }
 
@@ -294,9 +294,9 @@ void mgk_emulated_run(dim3 grid, dim3 block, size_t shared, void (*call)(const v
     int threads = (int)(block.x * block.y * block.z);
     if (threads < 1 || threads > THREADS_MAX || !grid.x || !grid.y || !grid.z || grid.y > 65535 ||
         grid.z > 65535 || grid.x > 0x7fffffffu)
-        fail("a launch with an impossible grid or block");
+        mgk_emulated_abort("a launch with an impossible grid or block");
     if (shared > SHARED_MAX)
-        fail("more shared memory than a block can have");
+        mgk_emulated_abort("more shared memory than a block can have");
     if (!mgk_emulated_may_launch())
         return;
     mgk_emulated_open();

@@ -97,6 +97,7 @@ void mgk_emulated_syncwarp(unsigned mask);
 void mgk_emulated_exchange(unsigned mask, const void *value, void *out, size_t bytes, int from);
 unsigned __ballot_sync(unsigned mask, int predicate);
 int mgk_emulated_lane(void);
+void mgk_emulated_abort(const char *why);
 
 static inline void __syncwarp(unsigned mask = 0xffffffffu)
 {
