@@ -226,14 +226,14 @@ static void write_rows(mgi_run *run, const mgi_text_encoder *e, const mgi_tokens
 {
     int64_t size = ids->dims[1];
     int32_t *id;
-    if (!mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)size, sizeof *id + 1, &id)))
+    if (!mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)ids->count, sizeof *id + 1, &id)))
         return;
-    uint8_t *is = (uint8_t *)(id + size);
-    for (int64_t i = 0; i < ids->dims[0]; i++) {
-        tokens[i] = mgi_tokens_row(&rows[i], e->tokenizer->frame, size, id, is);
-        mgi_tensor_write(ids, i * size, id, size);
-        mgi_tensor_write(mask, i * size, is, size);
-    }
+    uint8_t *is = (uint8_t *)(id + ids->count);
+    for (int64_t i = 0; i < ids->dims[0]; i++)
+        tokens[i] =
+            mgi_tokens_row(&rows[i], e->tokenizer->frame, size, id + i * size, is + i * size);
+    mgi_tensor_write(ids, 0, id, ids->count);
+    mgi_tensor_write(mask, 0, is, mask->count);
     mgi_free(run->ctx, id);
 }
 

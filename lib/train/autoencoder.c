@@ -28,9 +28,9 @@ struct mgi_stage_run {
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
     mgi_ae_loss loss;
-    double flops;               /* of the last step */
-    int64_t updated;            /* steps whose update is in the weights */
-    float sums[MGI_LOSS_TERMS]; /* of the last of them */
+    double flops;    /* of the last step */
+    int64_t updated; /* steps whose update is in the weights */
+    T *sums;         /* f32[MGI_LOSS_TERMS] of the last of them */
 };
 
 static void destroy(struct mgi_stage_run *r)
@@ -39,6 +39,7 @@ static void destroy(struct mgi_stage_run *r)
     mgi_optimizer_finish(&r->optimizer);
     mgi_ae_loss_finish(&r->loss);
     mgi_tae_finish(&r->tae);
+    mgi_tensor_release(r->sums);
     mgi_dataset_release(r->dataset);
     mgi_free(ctx, r);
 }
@@ -68,6 +69,9 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
         status,
         mgi_stage_dataset(ctx, params, stage->frames, mgi_tae_factor(&stage->tae), &r->dataset),
         failed);
+    MGI_TRY_GOTO(status,
+                 mgi_tensor_create(ctx->device, MGK_F32, MGI_DIMS(MGI_LOSS_TERMS), &r->sums),
+                 failed);
     MGI_TRY_GOTO(status, mgi_tae_init(&r->tae, ctx, &stage->tae), failed);
     MGI_TRY_GOTO(status, mgi_module_random(&r->tae.module, r->seed), failed);
     if (stage->start_from[0])
@@ -90,14 +94,23 @@ failed:
     return status;
 }
 
-/* Room for clips, and what is in it as values in [-1,1]. */
-static T *clip_room(mgi_run *run, const mgi_dataset *ds, int64_t count, int64_t frames)
+/* The host's room for clips, which as_values frees, and the device's. */
+static uint8_t *clip_room(mgi_run *run, const mgi_dataset *ds, int64_t count, int64_t frames,
+                          T **u8)
 {
-    return mgi_new(run, MGK_U8, MGI_DIMS(count, frames, ds->height, ds->width, 3));
+    uint8_t *pixels = NULL;
+    *u8 = mgi_new(run, MGK_U8, MGI_DIMS(count, frames, ds->height, ds->width, 3));
+    if (*u8)
+        mgi_ok(run, mgi_alloc(run->ctx, (size_t)(*u8)->count, &pixels));
+    return pixels;
 }
 
-static T *as_values(mgi_run *run, T *u8)
+/* What is in it as values in [-1,1]. */
+static T *as_values(mgi_run *run, uint8_t *pixels, T *u8)
 {
+    if (run->status == MGEN_OK)
+        mgi_tensor_write(u8, 0, pixels, u8->count);
+    mgi_free(run->ctx, pixels);
     return mgi_convert(run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
 }
 
@@ -106,21 +119,22 @@ static T *clips(mgi_run *run, struct mgi_stage_run *r, uint64_t first, int64_t c
                 int64_t frames)
 {
     int64_t mark = mgi_scope_push(run);
-    T *u8 = clip_room(run, r->dataset, count, frames);
-    if (u8)
-        mgi_ok(run,
-               mgi_dataset_clips(r->ctx, r->dataset, r->seed, first, count, frames, mgi_data(u8)));
-    return mgi_scope_pop(run, mark, as_values(run, u8));
+    T *u8;
+    uint8_t *pixels = clip_room(run, r->dataset, count, frames, &u8);
+    if (pixels)
+        mgi_ok(run, mgi_dataset_clips(r->ctx, r->dataset, r->seed, first, count, frames, pixels));
+    return mgi_scope_pop(run, mark, as_values(run, pixels, u8));
 }
 
 /* One clip that is held out. */
 static T *held_clip(mgi_run *run, struct mgi_stage_run *r, int64_t i)
 {
     int64_t mark = mgi_scope_push(run);
-    T *u8 = clip_room(run, r->dataset, 1, r->stage.frames);
-    if (u8)
-        mgi_ok(run, mgi_dataset_held(r->ctx, r->dataset, i, r->stage.frames, mgi_data(u8), NULL));
-    return mgi_scope_pop(run, mark, as_values(run, u8));
+    T *u8;
+    uint8_t *pixels = clip_room(run, r->dataset, 1, r->stage.frames, &u8);
+    if (pixels)
+        mgi_ok(run, mgi_dataset_held(r->ctx, r->dataset, i, r->stage.frames, pixels, NULL));
+    return mgi_scope_pop(run, mark, as_values(run, pixels, u8));
 }
 
 static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
@@ -140,7 +154,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
             y = mgi_slice(&run, y, 1, 0, frames);
         T *mse = mgi_loss(&run, MGK_LOSS_MSE, 1.0f, y, x);
         if (mse) /* values span 2 */
-            psnr += 10.0 * log10(4.0 / fmax((double)mgi_f32(mse)[0], 1e-12)) / (double)count;
+            psnr += 10.0 * log10(4.0 / fmax((double)mgi_stage_value(mse), 1e-12)) / (double)count;
         mgi_scope_pop(&run, mark, NULL);
     }
     mgi_module_swap_ema(&r->tae.module);
@@ -159,9 +173,9 @@ static bool takes_images(const mgi_stage *s, int64_t index)
 }
 
 /* The gradients of clips row .. row + rows - 1 of the step, whose losses count `weight` in it and are added to
- * sums. */
+ * r->sums. */
 static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t row, int64_t rows,
-                 float weight, bool last, float sums[MGI_LOSS_TERMS])
+                 float weight, bool last)
 {
     const mgi_stage *s = &r->stage;
     int64_t frames = takes_images(s, index) ? 1 : s->frames;
@@ -178,7 +192,7 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t r
     T *y = mgi_tae_decode(run, &r->tae, z);
     if (y && y->dims[1] > frames)
         y = mgi_slice(run, y, 1, 0, frames);
-    mgi_ae_loss_pass(&r->loss, run, index, weight, last, x, y, z, kl, sums);
+    mgi_ae_loss_pass(&r->loss, run, index, weight, last, x, y, z, kl, r->sums);
 }
 
 static mgen_status update(struct mgi_stage_run *r, int64_t index)
@@ -189,7 +203,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgi_run_init(&run, r->ctx, true);
     mgi_module_zero_grad(&r->tae.module, &run);
     int64_t batch = takes_images(s, index) ? s->image_batch : s->batch, first = 0, rows = 0;
-    float sums[MGI_LOSS_TERMS] = {0};
+    mgi_fill(&run, r->sums, 0.0f);
     mgi_ae_loss_begin(&r->loss, &run, index);
     mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, batch, &first, &rows));
     for (int64_t i = 0; i < s->accumulate; i++) {
@@ -198,10 +212,10 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
         if (last)
             mgi_dp_begin(&r->parallel, &run);
         pass(&run, r, index, i * batch + first, rows,
-             mgi_dp_weight(&r->parallel) / (float)s->accumulate, last, sums);
+             mgi_dp_weight(&r->parallel) / (float)s->accumulate, last);
         mgi_scope_pop(&run, mark, NULL);
     }
-    mgi_dp_end(&r->parallel, &run, sums, MGI_LOSS_TERMS);
+    mgi_dp_end(&r->parallel, &run, r->sums);
     mgi_ae_loss_end(&r->loss, &run, index);
     mgi_optimizer_step(&r->optimizer, &run, index);
     mgi_ae_loss_step(&r->loss, &run, index);
@@ -209,7 +223,6 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     if (status == MGEN_OK) {
         r->updated = index + 1;
         r->flops = r->ctx->device->counts.flops - flops;
-        memcpy(r->sums, sums, sizeof sums);
     }
     mgi_run_finish(&run);
     return status;
@@ -220,10 +233,12 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
     const mgi_stage *s = &r->stage;
     if (r->updated <= index)
         MGI_TRY(update(r, index));
-    mgi_stage_report(&r->optimizer, index, r->sums[MGI_LOSS_TOTAL], report);
-    mgi_ae_loss_report(&r->loss, index, r->sums, report);
+    float sums[MGI_LOSS_TERMS];
+    mgi_tensor_read(r->sums, 0, sums, MGI_LOSS_TERMS);
+    mgi_stage_report(&r->optimizer, index, sums[MGI_LOSS_TOTAL], report);
+    mgi_ae_loss_report(&r->loss, index, sums, report);
     mgi_report_add(report, "flops", r->flops);
-    MGI_TRY(mgi_stage_check_loss(r->ctx, index, r->sums[MGI_LOSS_TOTAL]));
+    MGI_TRY(mgi_stage_check_loss(r->ctx, index, sums[MGI_LOSS_TOTAL]));
     return mgi_stage_validates(s, index) ? validate(r, report) : MGEN_OK;
 }
 
@@ -234,20 +249,33 @@ static T *measured_clip(mgi_run *run, struct mgi_stage_run *r, int64_t i, int64_
     if (ds->count == UINT64_MAX)
         return held_clip(run, r, i);
     int64_t mark = mgi_scope_push(run);
-    T *u8 = clip_room(run, ds, 1, r->stage.frames);
-    if (u8)
+    T *u8;
+    uint8_t *pixels = clip_room(run, ds, 1, r->stage.frames, &u8);
+    if (pixels)
         mgi_ok(run, mgi_dataset_piece(r->ctx, ds, (uint64_t)i * (ds->count / (uint64_t)count), 0,
-                                      r->stage.frames, mgi_data(u8), NULL));
-    return mgi_scope_pop(run, mark, as_values(run, u8));
+                                      r->stage.frames, pixels, NULL));
+    return mgi_scope_pop(run, mark, as_values(run, pixels, u8));
 }
 
-/* Per-channel mean and deviation of latents, by the averaged weights. */
-static mgen_status measure_latents(struct mgi_stage_run *r)
+/* sum: of c channels' values, then of their squares. */
+static void add_latents(mgi_run *run, const T *z, int64_t c, double *sum)
 {
-    int64_t c = r->stage.tae.latent_channels, n = 0;
-    double *sum;
+    float *values;
+    if (!z || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)z->count * sizeof *values, &values)))
+        return;
+    mgi_tensor_read(z, 0, values, z->count);
+    for (int64_t k = 0; k < z->count; k++) {
+        double v = values[k];
+        sum[k % c] += v;
+        sum[c + k % c] += v * v;
+    }
+    mgi_free(run->ctx, values);
+}
+
+/* By the averaged weights; n: how many values of each channel. */
+static mgen_status sum_latents(struct mgi_stage_run *r, int64_t c, double *sum, int64_t *n)
+{
     mgi_run run;
-    MGI_TRY(mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *sum, &sum));
     mgi_run_init(&run, r->ctx, false);
     mgi_module_swap_ema(&r->tae.module);
     uint64_t all = r->dataset->count;
@@ -256,22 +284,36 @@ static mgen_status measure_latents(struct mgi_stage_run *r)
         int64_t mark = mgi_scope_push(&run);
         T *x = measured_clip(&run, r, i, clip_count);
         T *z = mgi_posterior(&run, mgi_tae_encode(&run, &r->tae, x), NULL, 0.0f, NULL);
-        for (int64_t k = 0; z && k < z->count; k++) {
-            double v = mgi_f32(z)[k];
-            sum[k % c] += v;
-            sum[c + k % c] += v * v;
-        }
-        n += z ? z->count / c : 0;
+        add_latents(&run, z, c, sum);
+        *n += z ? z->count / c : 0;
         mgi_scope_pop(&run, mark, NULL);
     }
     mgi_module_swap_ema(&r->tae.module);
     mgen_status status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}
+
+/* Per-channel mean and deviation of latents. */
+static mgen_status measure_latents(struct mgi_stage_run *r)
+{
+    int64_t c = r->stage.tae.latent_channels, n = 0;
+    double *sum;
+    float *shift = NULL;
+    MGI_TRY(mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *sum, &sum));
+    mgen_status status = mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *shift, &shift);
+    if (status == MGEN_OK)
+        status = sum_latents(r, c, sum, &n);
     for (int64_t k = 0; status == MGEN_OK && k < c; k++) {
         double mean = sum[k] / (double)n, var = sum[c + k] / (double)n - mean * mean;
-        mgi_f32(r->tae.latent_shift->value)[k] = (float)mean;
-        mgi_f32(r->tae.latent_scale->value)[k] = (float)(1.0 / sqrt(fmax(var, 1e-8)));
+        shift[k] = (float)mean;
+        shift[c + k] = (float)(1.0 / sqrt(fmax(var, 1e-8)));
     }
-    mgi_run_finish(&run);
+    if (status == MGEN_OK) {
+        mgi_tensor_write(r->tae.latent_shift->value, 0, shift, c);
+        mgi_tensor_write(r->tae.latent_scale->value, 0, shift + c, c);
+    }
+    mgi_free(r->ctx, shift);
     mgi_free(r->ctx, sum);
     return status;
 }

@@ -84,7 +84,7 @@ static T *frames_of(mgi_run *run, T *x)
 }
 
 /* What y differs from x by. */
-static T *compare(const mgi_ae_loss *l, mgi_run *run, float weight, T *y, T *x, float *sums)
+static T *compare(const mgi_ae_loss *l, mgi_run *run, float weight, T *y, T *x, T *sums)
 {
     const mgi_stage *s = l->stage;
     T *part[3] = {mgi_loss(run, MGK_LOSS_L1, weight * (float)s->l1, y, x),
@@ -94,22 +94,20 @@ static T *compare(const mgi_ae_loss *l, mgi_run *run, float weight, T *y, T *x, 
         part[2] = mgi_perceptual_loss(run, &l->perceptual, weight * (float)s->perceptual,
                                       frames_of(run, y), frames_of(run, x));
         sum = mgi_add(run, sum, part[2]);
-        mgi_stage_sum(run, &part[2], 1, &sums[MGI_LOSS_PERCEPTUAL]);
+        mgi_stage_sum(run, &part[2], 1, sums, MGI_LOSS_PERCEPTUAL);
     }
-    mgi_stage_sum(run, part, 2, &sums[MGI_LOSS_L1]);
+    mgi_stage_sum(run, part, 2, sums, MGI_LOSS_L1);
     return sum;
 }
 
-/* Squared norm over all ranks. */
+/* Squared norm over all ranks. The host reads it: a gradient's share depends on it. */
 static float norm2(mgi_ae_loss *l, mgi_run *run, T *grad)
 {
     T *zero = grad ? mgi_new(run, MGK_F32, 1, &grad->count) : NULL;
-    float value = 0.0f;
     if (!zero)
         return 0.0f;
     mgi_fill(run, zero, 0.0f);
-    T *sum = mgi_loss(run, MGK_LOSS_MSE, 1.0f, grad, zero);
-    mgi_stage_sum(run, &sum, 1, &value);
+    float value = mgi_stage_value(mgi_loss(run, MGK_LOSS_MSE, 1.0f, grad, zero));
     if (l->parallel.comm && run->status == MGEN_OK)
         mgi_ok(run, mgi_comm_all_reduce(l->parallel.comm, &value, &value, 1));
     return value;
@@ -117,7 +115,7 @@ static float norm2(mgi_ae_loss *l, mgi_run *run, T *grad)
 
 /* The same with the generator's term, whose weight needs the gradients of both: they are taken here, and what is
  * on the tape is their sum. */
-static T *compare_adversarial(mgi_ae_loss *l, mgi_run *run, float weight, T *y, T *x, float *sums)
+static T *compare_adversarial(mgi_ae_loss *l, mgi_run *run, float weight, T *y, T *x, T *sums)
 {
     mgi_run side;
     T *grad = NULL, *value = NULL, *known = NULL;
@@ -141,8 +139,9 @@ static T *compare_adversarial(mgi_ae_loss *l, mgi_run *run, float weight, T *y, 
                                   .beta = 1.0f};
         mgi_run_launch(&side, MGK_OP_axpby, &sum);
         value = mgi_add(&side, plain, mgi_convert(&side, fooled, MGK_F32, share, 0.0f));
-        mgi_stage_sum(&side, &fooled, 1, &sums[MGI_LOSS_GENERATOR]);
-        sums[MGI_LOSS_RATIO] += weight * ratio;
+        T *part[] = {fooled, mgi_new(&side, MGK_F32, MGI_DIMS(1))};
+        mgi_fill(&side, part[1], weight * ratio);
+        mgi_stage_sum(&side, part, 2, sums, MGI_LOSS_GENERATOR);
         grad = own->var->grad;
     }
     if (mgi_ok(run, side.status))
@@ -152,8 +151,7 @@ static T *compare_adversarial(mgi_ae_loss *l, mgi_run *run, float weight, T *y, 
 }
 
 /* The discriminator's own gradients. */
-static void discriminate(mgi_ae_loss *l, mgi_run *run, float weight, bool last, T *x, T *y,
-                         float *sums)
+static void discriminate(mgi_ae_loss *l, mgi_run *run, float weight, bool last, T *x, T *y, T *sums)
 {
     mgi_run side;
     T *made = NULL;
@@ -172,13 +170,13 @@ static void discriminate(mgi_ae_loss *l, mgi_run *run, float weight, bool last, 
     }
     T *sum = mgi_add(&side, loss[0], loss[1]);
     mgi_backward(&side, sum);
-    mgi_stage_sum(&side, &sum, 1, &sums[MGI_LOSS_DISCRIMINATOR]);
+    mgi_stage_sum(&side, &sum, 1, sums, MGI_LOSS_DISCRIMINATOR);
     mgi_ok(run, side.status);
     mgi_run_finish(&side);
 }
 
 void mgi_ae_loss_pass(mgi_ae_loss *l, mgi_run *run, int64_t index, float weight, bool last, T *x,
-                      T *y, T *z, T *kl, float sums[MGI_LOSS_TERMS])
+                      T *y, T *z, T *kl, T *sums)
 {
     const mgi_stage *s = l->stage;
     bool adversarial = mgi_ae_loss_adversarial(l, index);
@@ -189,11 +187,11 @@ void mgi_ae_loss_pass(mgi_ae_loss *l, mgi_run *run, int64_t index, float weight,
     if (s->opl > 0.0) {
         T *opl = mgi_opl(run, (float)s->opl_r, weight * (float)s->opl, frames_of(run, z));
         total = mgi_add(run, total, opl);
-        mgi_stage_sum(run, &opl, 1, &sums[MGI_LOSS_OPL]);
+        mgi_stage_sum(run, &opl, 1, sums, MGI_LOSS_OPL);
     }
     mgi_backward(run, total);
-    mgi_stage_sum(run, &total, 1, &sums[MGI_LOSS_TOTAL]);
-    mgi_stage_sum(run, &kl, 1, &sums[MGI_LOSS_KL]);
+    mgi_stage_sum(run, &total, 1, sums, MGI_LOSS_TOTAL);
+    mgi_stage_sum(run, &kl, 1, sums, MGI_LOSS_KL);
     if (adversarial)
         discriminate(l, run, weight, last, x, y, sums);
 }
@@ -208,7 +206,7 @@ void mgi_ae_loss_end(mgi_ae_loss *l, mgi_run *run, int64_t index)
 {
     if (!mgi_ae_loss_adversarial(l, index))
         return;
-    mgi_dp_end(&l->parallel, run, &(float){0.0f}, 1);
+    mgi_dp_end(&l->parallel, run, NULL);
     mgi_optimizer_prepare(&l->optimizer, run);
 }
 

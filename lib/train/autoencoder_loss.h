@@ -14,7 +14,7 @@
 #include "model/perceptual.h"
 #include "train/stage.h"
 
-/* Sums over the passes of a step. */
+/* Sums over the passes of a step, on the device. */
 enum {
     MGI_LOSS_TOTAL,
     MGI_LOSS_L1,
@@ -50,7 +50,7 @@ bool mgi_ae_loss_adversarial(const mgi_ae_loss *l, int64_t index);
  * the tape, then trains the discriminator; what counts `weight` in the step is added to sums. last: the
  * discriminator's gradients are complete then. */
 void mgi_ae_loss_pass(mgi_ae_loss *l, mgi_run *run, int64_t index, float weight, bool last, T *x,
-                      T *y, T *z, T *kl, float sums[MGI_LOSS_TERMS]);
+                      T *y, T *z, T *kl, T *sums);
 /* Add the discriminator's gradients over the ranks; it steps once the autoencoder has stepped. */
 void mgi_ae_loss_begin(mgi_ae_loss *l, mgi_run *run, int64_t index);
 void mgi_ae_loss_end(mgi_ae_loss *l, mgi_run *run, int64_t index);

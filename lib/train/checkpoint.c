@@ -191,7 +191,34 @@ static mgen_status make_head(mgen_context *ctx, const mgi_stage_state *s, head *
 typedef struct part {
     char name[NAME_SIZE];
     mgi_tensor *tensor;
+    float *host; /* where there is no tensor */
+    int rank;
+    int64_t dims[MGI_RANK_MAX], count;
 } part;
+
+static void put_tensor(part *p, mgi_tensor *t)
+{
+    p->tensor = t;
+    p->rank = t->rank;
+    p->count = t->count;
+    memcpy(p->dims, t->dims, sizeof p->dims);
+}
+
+static void put_host(part *p, float *values, int64_t count)
+{
+    p->host = values;
+    p->rank = 1;
+    p->count = p->dims[0] = count;
+}
+
+static mgen_status part_values(const void *data, int64_t first, float *out, int64_t n)
+{
+    const part *p = data;
+    if (p->tensor)
+        return mgi_tensor_values(p->tensor, first, out, n);
+    memcpy(out, p->host + first, (size_t)n * sizeof *out);
+    return MGEN_OK;
+}
 
 static int compare_names(const void *a, const void *b)
 {
@@ -216,19 +243,19 @@ static mgen_status list_parts(mgen_context *ctx, const mgi_stage_state *s, part 
                 if (!tensors[j])
                     continue;
                 snprintf(list[n].name, NAME_SIZE, "%d.%s.%s", i, names[j], p->name);
-                list[n++].tensor = tensors[j];
+                put_tensor(&list[n++], tensors[j]);
             }
         }
     }
     snprintf(list[n].name, NAME_SIZE, "optimizer");
-    list[n++].tensor = s->optimizer->control;
+    put_tensor(&list[n++], s->optimizer->control);
     if (s->second) {
         snprintf(list[n].name, NAME_SIZE, "second");
-        list[n++].tensor = s->second->control;
+        put_tensor(&list[n++], s->second->control);
     }
-    if (s->optimizer->plateau) {
+    if (s->optimizer->recipe.schedule == MGI_LR_PLATEAU) {
         snprintf(list[n].name, NAME_SIZE, "plateau");
-        list[n++].tensor = s->optimizer->plateau;
+        put_host(&list[n++], s->optimizer->plateau, MGI_PLATEAU_COUNT);
     }
     qsort(list, (size_t)n, sizeof *list, compare_names);
     *out = list;
@@ -255,21 +282,22 @@ static mgen_status check_list(mgen_context *ctx, const head *h, const part *list
                               uint64_t *out)
 {
     uint64_t hash = check_head(h);
+    mgen_status status = MGEN_OK;
     float *piece;
-    MGI_TRY(mgi_alloc(ctx, PIECE * sizeof *piece, &piece));
-    for (int64_t i = 0; i < count; i++) {
-        const mgi_tensor *t = list[i].tensor;
-        hash = mgi_hash64_begin(check_shape(list[i].name, t->rank, t->dims, hash));
-        for (int64_t at = 0; at < t->count; at += PIECE) {
-            int64_t n = t->count - at < PIECE ? t->count - at : PIECE;
-            mgi_tensor_read(t, at, piece, n);
+    MGI_TRY(mgi_alloc_zero(ctx, PIECE, sizeof *piece, &piece));
+    for (int64_t i = 0; i < count && status == MGEN_OK; i++) {
+        const part *p = &list[i];
+        hash = mgi_hash64_begin(check_shape(p->name, p->rank, p->dims, hash));
+        for (int64_t at = 0; at < p->count && status == MGEN_OK; at += PIECE) {
+            int64_t n = p->count - at < PIECE ? p->count - at : PIECE;
+            status = part_values(p, at, piece, n);
             hash = mgi_hash64_piece(hash, piece, (size_t)n * sizeof *piece);
         }
         hash = mgi_hash64_end(hash);
     }
     mgi_free(ctx, piece);
     *out = hash;
-    return MGEN_OK;
+    return status;
 }
 
 static mgen_status write_parts(mgen_context *ctx, head *h, const part *list, int64_t count,
@@ -281,10 +309,10 @@ static mgen_status write_parts(mgen_context *ctx, head *h, const part *list, int
     MGI_TRY(check_list(ctx, h, list, count, &hash));
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof *sources, &sources));
     for (int64_t i = 0; i < count; i++) {
-        const mgi_tensor *t = list[i].tensor;
+        const part *p = &list[i];
         sources[i] =
-            (mgi_st_source){.name = list[i].name, .store = MGI_ST_F32, .rank = t->rank, .data = t};
-        memcpy(sources[i].dims, t->dims, (size_t)t->rank * sizeof *t->dims);
+            (mgi_st_source){.name = p->name, .store = MGI_ST_F32, .rank = p->rank, .data = p};
+        memcpy(sources[i].dims, p->dims, (size_t)p->rank * sizeof *p->dims);
     }
     snprintf(h->text[CHECK], TEXT_SIZE, "%016" PRIx64, hash);
     for (int i = 0; i < FIELDS; i++) {
@@ -292,7 +320,7 @@ static mgen_status write_parts(mgen_context *ctx, head *h, const part *list, int
         metadata[2 * i + 1] = h->text[i];
     }
     mgen_status status =
-        mgi_st_write_read(ctx, path, sources, count, metadata, FIELDS, mgi_tensor_values);
+        mgi_st_write_read(ctx, path, sources, count, metadata, FIELDS, part_values);
     mgi_free(ctx, sources);
     return status;
 }
@@ -366,12 +394,12 @@ static mgen_status check_parts(mgen_context *ctx, const mgi_st_file *st, const p
         return mgi_fail(ctx, MGEN_E_CORRUPT, "has %lld tensors, not %lld", (long long)st->count,
                         (long long)count);
     for (int64_t i = 0; i < count; i++) {
-        const mgi_tensor *t = list[i].tensor;
+        const part *p = &list[i];
         const mgi_st_entry *e = &st->entries[i];
         if (strcmp(e->name, list[i].name))
             return mgi_fail(ctx, MGEN_E_CORRUPT, "lacks the tensor \"%s\"", list[i].name);
-        if (e->dtype != MGI_ST_F32 || e->rank != t->rank ||
-            memcmp(e->dims, t->dims, (size_t)t->rank * sizeof *t->dims))
+        if (e->dtype != MGI_ST_F32 || e->rank != p->rank ||
+            memcmp(e->dims, p->dims, (size_t)p->rank * sizeof *p->dims))
             return mgi_fail(ctx, MGEN_E_CORRUPT, "tensor \"%s\" has another shape or dtype",
                             list[i].name);
     }
@@ -448,8 +476,12 @@ mgen_status mgi_checkpoint_load(mgen_context *ctx, const struct mgi_stage_kind *
         mgi_fail_context(ctx, status, "the checkpoint '%s'", path);
         goto free;
     }
-    for (int64_t i = 0; i < count; i++)
-        mgi_tensor_write(list[i].tensor, 0, st.entries[i].data, list[i].tensor->count);
+    for (int64_t i = 0; i < count; i++) {
+        if (list[i].tensor)
+            mgi_tensor_write(list[i].tensor, 0, st.entries[i].data, list[i].count);
+        else
+            memcpy(list[i].host, st.entries[i].data, st.entries[i].bytes);
+    }
     for (int i = 0; i < state.modules; i++)
         mgi_module_refresh(state.module[i]);
     *state.position = step;

@@ -1,7 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/data_parallel.h"
 
+#include "core/alloc.h"
+
 #include <string.h>
+
+/* The sum over the ranks of an f32 tensor, by way of the host, which communicators take their buffers from. */
+static void add_ranks(const mgi_data_parallel *dp, mgi_run *run, mgi_tensor *t)
+{
+    float *values;
+    if (run->status != MGEN_OK ||
+        !mgi_ok(run, mgi_alloc(run->ctx, (size_t)t->count * sizeof *values, &values)))
+        return;
+    mgi_tensor_read(t, 0, values, t->count);
+    if (mgi_ok(run, mgi_comm_all_reduce(dp->comm, values, values, t->count)))
+        mgi_tensor_write(t, 0, values, t->count);
+    mgi_free(run->ctx, values);
+}
 
 /* Add the gradients of units down to number `unit`. The order is that of the backward pass, the same on
  * every rank. */
@@ -11,7 +26,7 @@ static void add_down_to(mgi_data_parallel *dp, mgi_run *run, int i, int64_t unit
     while (run->status == MGEN_OK && m->units - dp->done[i] > unit) {
         mgi_tensor *grad = m->unit_grad[m->units - ++dp->done[i]];
         if (grad)
-            mgi_ok(run, mgi_comm_all_reduce(dp->comm, mgi_f32(grad), mgi_f32(grad), grad->count));
+            add_ranks(dp, run, grad);
     }
 }
 
@@ -58,10 +73,10 @@ void mgi_dp_begin(mgi_data_parallel *dp, mgi_run *run)
         run->hook = &dp->hook;
 }
 
-void mgi_dp_end(mgi_data_parallel *dp, mgi_run *run, float *sums, int sum_count)
+void mgi_dp_end(mgi_data_parallel *dp, mgi_run *run, mgi_tensor *sums)
 {
     for (int i = 0; dp->comm && i < dp->count; i++)
         add_down_to(dp, run, i, 0);
-    if (dp->comm && run->status == MGEN_OK)
-        mgi_ok(run, mgi_comm_all_reduce(dp->comm, sums, sums, sum_count));
+    if (dp->comm && sums)
+        add_ranks(dp, run, sums);
 }

@@ -31,8 +31,8 @@ mgen_status mgi_dp_share(const mgi_data_parallel *dp, mgen_context *ctx, int64_t
 float mgi_dp_weight(const mgi_data_parallel *dp);
 
 /* Around a recorded run, or the last of several whose gradients make one update: the hook goes into it before
- * the forward pass; after the backward pass the rest is added, and `sums` over the ranks too. */
+ * the forward pass; after the backward pass the rest is added, and the values of `sums` over the ranks too. */
 void mgi_dp_begin(mgi_data_parallel *dp, mgi_run *run);
-void mgi_dp_end(mgi_data_parallel *dp, mgi_run *run, float *sums, int sum_count);
+void mgi_dp_end(mgi_data_parallel *dp, mgi_run *run, mgi_tensor *sums);
 
 #endif

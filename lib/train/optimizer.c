@@ -35,24 +35,20 @@ mgen_status mgi_optimizer_init(mgi_optimizer *o, mgen_context *ctx,
                                const mgi_optimizer_recipe *recipe, int64_t steps,
                                mgi_module *const *modules, int module_count)
 {
-    int64_t words = MGK_CONTROL_COUNT, more = MGI_PLATEAU_COUNT;
+    int64_t words = MGK_CONTROL_COUNT;
     memset(o, 0, sizeof *o);
     o->ctx = ctx;
     o->recipe = *recipe;
     o->steps = steps;
+    o->plateau[MGI_PLATEAU_BEST] = INFINITY;
     mgen_status status = collect(o, modules, module_count);
     if (status == MGEN_OK)
         status = mgi_tensor_create(ctx->device, MGK_F32, 1, &words, &o->control);
-    if (status == MGEN_OK && recipe->schedule == MGI_LR_PLATEAU)
-        status = mgi_tensor_create(ctx->device, MGK_F32, 1, &more, &o->plateau);
     if (status != MGEN_OK) {
         mgi_optimizer_finish(o);
         return status;
     }
     mgi_tensor_write(o->control, 0, (const float[MGK_CONTROL_COUNT]){0}, MGK_CONTROL_COUNT);
-    if (o->plateau)
-        mgi_tensor_write(o->plateau, 0, (const float[MGI_PLATEAU_COUNT]){INFINITY},
-                         MGI_PLATEAU_COUNT);
     return MGEN_OK;
 }
 
@@ -61,7 +57,6 @@ void mgi_optimizer_finish(mgi_optimizer *o)
     if (o->ctx)
         mgi_free(o->ctx, o->items);
     mgi_tensor_release(o->control);
-    mgi_tensor_release(o->plateau);
     memset(o, 0, sizeof *o);
 }
 
@@ -71,11 +66,8 @@ double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step)
     double flat_end = r->cosine_from * (double)o->steps;
     if (step < r->warmup)
         return r->lr * (double)(step + 1) / (double)r->warmup;
-    if (o->plateau) {
-        float halvings;
-        mgi_tensor_read(o->plateau, MGI_PLATEAU_HALVINGS, &halvings, 1);
-        return r->lr * fmax(r->lr_final, ldexp(1.0, -(int)halvings));
-    }
+    if (r->schedule == MGI_LR_PLATEAU)
+        return r->lr * fmax(r->lr_final, ldexp(1.0, -(int)o->plateau[MGI_PLATEAU_HALVINGS]));
     if (r->schedule == MGI_LR_CONSTANT)
         return r->lr;
     if ((double)step <= flat_end || flat_end >= (double)o->steps)
@@ -86,10 +78,9 @@ double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step)
 
 void mgi_optimizer_validated(mgi_optimizer *o, double figure)
 {
-    float state[MGI_PLATEAU_COUNT];
-    if (!o->plateau)
+    float *state = o->plateau;
+    if (o->recipe.schedule != MGI_LR_PLATEAU)
         return;
-    mgi_tensor_read(o->plateau, 0, state, MGI_PLATEAU_COUNT);
     if ((float)figure < state[MGI_PLATEAU_BEST]) {
         state[MGI_PLATEAU_BEST] = (float)figure;
         state[MGI_PLATEAU_SINCE] = 0.0f;
@@ -97,7 +88,6 @@ void mgi_optimizer_validated(mgi_optimizer *o, double figure)
         state[MGI_PLATEAU_SINCE] = 0.0f;
         state[MGI_PLATEAU_HALVINGS] += 1.0f;
     }
-    mgi_tensor_write(o->plateau, 0, state, MGI_PLATEAU_COUNT);
 }
 
 static const int step_ops[] = {MGK_OP_grad_norm, MGK_OP_step_control, MGK_OP_adamw};
@@ -134,11 +124,4 @@ void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step)
     mgi_optimizer_prepare(o, run);
     for (int i = 0; i < STEP_OPS; i++)
         mgi_run_launch(run, step_ops[i], &a);
-}
-
-float mgi_optimizer_control(const mgi_optimizer *o, int word)
-{
-    float value;
-    mgi_tensor_read(o->control, word, &value, 1);
-    return value;
 }

@@ -17,8 +17,8 @@ typedef struct mgi_optimizer {
     int64_t steps; /* of the whole stage */
     mgk_optimizer_item *items;
     int64_t item_count;
-    mgi_tensor *control; /* f32[MGK_CONTROL_COUNT], on the device */
-    mgi_tensor *plateau; /* f32[MGI_PLATEAU_COUNT]; NULL with other schedules */
+    mgi_tensor *control;              /* f32[MGK_CONTROL_COUNT], on the device */
+    float plateau[MGI_PLATEAU_COUNT]; /* of that schedule */
 } mgi_optimizer;
 
 /* The modules must have been given mgi_module_train() and outlive the optimizer. */
@@ -34,7 +34,4 @@ void mgi_optimizer_validated(mgi_optimizer *o, double figure);
 void mgi_optimizer_prepare(const mgi_optimizer *o, mgi_run *run);
 /* Apply the gradients that are there: all of it or, after a failure, nothing. */
 void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step);
-/* A word of the control buffer; reads the device: between steps only. */
-float mgi_optimizer_control(const mgi_optimizer *o, int word);
-
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/stage.h"
 
+#include "kernels/pointwise/pointwise.h"
+
 #include <math.h>
 
 const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage)
@@ -25,20 +27,36 @@ mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *s
 
 void mgi_stage_report(const mgi_optimizer *o, int64_t step, float loss, mgen_report *report)
 {
+    float control[MGK_CONTROL_COUNT];
+    if (!report)
+        return;
+    mgi_tensor_read(o->control, 0, control, MGK_CONTROL_COUNT);
     mgi_report_add(report, "step", (double)step);
     mgi_report_add(report, "loss", loss);
-    mgi_report_add(report, "grad_norm", mgi_optimizer_control(o, MGK_CONTROL_NORM));
+    mgi_report_add(report, "grad_norm", control[MGK_CONTROL_NORM]);
     mgi_report_add(report, "lr", mgi_optimizer_lr(o, step));
-    mgi_report_add(report, "skipped", mgi_optimizer_control(o, MGK_CONTROL_SKIPPED));
+    mgi_report_add(report, "skipped", control[MGK_CONTROL_SKIPPED]);
 }
 
-void mgi_stage_sum(mgi_run *run, mgi_tensor *const *scalars, int count, float *sums)
+void mgi_stage_sum(mgi_run *run, mgi_tensor *const *scalars, int count, mgi_tensor *sums,
+                   int64_t first)
 {
     for (int i = 0; i < count && run->status == MGEN_OK; i++) {
-        float value;
-        mgi_tensor_read(scalars[i], 0, &value, 1);
-        sums[i] += value;
+        mgk_pointwise_args a = {.x = mgi_buf(scalars[i]),
+                                .y = {mgi_f32(sums) + first + i, MGK_F32},
+                                .count = 1,
+                                .alpha = 1.0f,
+                                .beta = 1.0f};
+        mgi_run_launch(run, MGK_OP_axpby, &a);
     }
+}
+
+float mgi_stage_value(const mgi_tensor *scalar)
+{
+    float value = 0.0f;
+    if (scalar)
+        mgi_tensor_read(scalar, 0, &value, 1);
+    return value;
 }
 
 mgen_status mgi_stage_check_loss(mgen_context *ctx, int64_t step, float loss)

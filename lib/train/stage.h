@@ -60,10 +60,13 @@ mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_stat
 mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *set,
                                const mgi_pipeline_file *pipeline);
 
-/* Report what every kind has: loss, norm, rate, skipped steps. */
+/* Report what every kind has: loss, norm, rate, skipped steps. Reads the device if there is a report. */
 void mgi_stage_report(const mgi_optimizer *o, int64_t step, float loss, mgen_report *report);
-/* Add each scalar to its sum: between passes, as it reads the device. */
-void mgi_stage_sum(mgi_run *run, mgi_tensor *const *scalars, int count, float *sums);
+/* sums[first + i] += scalar i: sums stay on the device until the step is over. */
+void mgi_stage_sum(mgi_run *run, mgi_tensor *const *scalars, int count, mgi_tensor *sums,
+                   int64_t first);
+/* A scalar's value; 0 where a failure left none. Waits for the device: outside of a step's passes. */
+float mgi_stage_value(const mgi_tensor *scalar);
 /* NUMERIC if the loss is not finite. */
 mgen_status mgi_stage_check_loss(mgen_context *ctx, int64_t step, float loss);
 /* Whether step `step` ends with a validation: every validate_every-th does, and the last. */

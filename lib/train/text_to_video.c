@@ -46,13 +46,14 @@ struct mgi_stage_run {
     mgi_data_parallel parallel;
     double flops;    /* of the last step */
     int64_t updated; /* steps whose update is in the weights */
-    float loss;      /* of the last of them */
+    T *loss;         /* of the last of them: one value */
     mgi_dataset *dataset;
     mgi_buckets buckets;
     const mgi_bucket_data *taken;       /* by the last step */
     char (*captions)[MGI_CAPTION_SIZE]; /* of one batch, of what is drawn */
     const char **prompts;
     int64_t *tokens; /* of each role and row */
+    float *times;    /* of each row, where the host knows them */
 };
 
 static void destroy(struct mgi_stage_run *r)
@@ -68,6 +69,8 @@ static void destroy(struct mgi_stage_run *r)
     mgi_free(ctx, r->captions);
     mgi_free(ctx, (void *)r->prompts);
     mgi_free(ctx, r->tokens);
+    mgi_free(ctx, r->times);
+    mgi_tensor_release(r->loss);
     mgi_free(ctx, r);
 }
 
@@ -305,6 +308,8 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->prompts, &r->prompts), failed);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, MGI_ROLES * sizeof *r->tokens, &r->tokens),
                  failed);
+    MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->times, &r->times), failed);
+    MGI_TRY_GOTO(status, mgi_tensor_create(ctx->device, MGK_F32, MGI_DIMS(1), &r->loss), failed);
     MGI_TRY_GOTO(status, encode_all(r, params->cache_dir), failed);
     mgi_dp_init(&r->parallel, params->comm, r->trained, r->trained_count);
     *out = r;
@@ -332,15 +337,15 @@ static void take_prompt(struct mgi_stage_run *r, const mgi_bucket_data *b, int64
     r->prompts[i] = r->captions[i];
 }
 
-/* Row i of x1 and of the prompts: the clip of a global element. */
+/* Row i of latents and of the prompts: the clip of a global element. */
 static void take_sample(struct mgi_stage_run *r, const mgi_bucket_data *b, uint64_t element,
-                        int64_t i, float *x1)
+                        int64_t i, float *latents)
 {
     const mgi_latents *l = &b->latents;
     uint32_t pick[4];
     mgi_philox(r->seed, MGI_STREAM_SAMPLE, (UINT64_C(1) << 40) + element, pick);
     int64_t clip = (int64_t)(((uint64_t)pick[0] * (uint64_t)l->clips) >> 32);
-    memcpy(x1 + i * l->size, l->values + clip * l->size, (size_t)l->size * sizeof(float));
+    memcpy(latents + i * l->size, l->values + clip * l->size, (size_t)l->size * sizeof(float));
     take_prompt(r, b, clip, i, pick);
     if (mgi_random_unit(r->seed, MGI_STREAM_DROP, element) < (float)r->stage.drop)
         r->prompts[i] = "";
@@ -351,7 +356,7 @@ static bool predicts_v(const struct mgi_stage_run *r)
     return r->stage.video.objective == MGI_VT_V_PREDICTION;
 }
 
-/* `flow`: as a velocity of the flow, whatever the model predicts. */
+/* `flow`: as a velocity of the flow, whatever the model predicts. r->times: those of t, if it predicts v. */
 static T *flow_loss(mgi_run *run, struct mgi_stage_run *r, bool flow, float weight, T *x1, T *x0,
                     T *t)
 {
@@ -361,10 +366,10 @@ static T *flow_loss(mgi_run *run, struct mgi_stage_run *r, bool flow, float weig
     mgi_text_streams(run, n.text, 0, r->prompts, x1 ? x1->dims[0] : 0, r->tokens, &text);
     if (flow) {
         mgi_flow_path(run, x1, x0, t, MGI_FLOW_SIGMA_MIN, &xt, &v);
-        u = mgi_vt_velocity(run, &r->video, xt, t, t ? mgi_f32(t)[0] : 0.0f, &text);
+        u = mgi_vt_velocity(run, &r->video, xt, t, r->times[0], &text);
     } else {
-        xt = mgi_diffusion_point(run, x1, x0, t ? mgi_f32(t) : NULL);
-        v = mgi_diffusion_v(run, x1, x0, t ? mgi_f32(t) : NULL);
+        xt = mgi_diffusion_point(run, x1, x0, r->times);
+        v = mgi_diffusion_v(run, x1, x0, r->times);
         u = mgi_vt_forward(run, &r->video, xt, t, &text);
     }
     return mgi_loss(run, MGK_LOSS_MSE, weight, u, v);
@@ -382,13 +387,13 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data
     if (!x0 || !t)
         return NULL;
     for (int64_t i = 0; i < rows; i++) {
+        r->times[i] = time;
         r->prompts[i] = l->captions ? l->captions[l->clips + first + i] : r->captions[i];
         if (!l->captions)
             mgi_dataset_held_caption(b->dataset, first + i, r->captions[i]);
     }
     mgi_fill(run, t, time);
-    memcpy(mgi_f32(x1), l->values + (l->clips + first) * l->size,
-           (size_t)x1->count * sizeof(float));
+    mgi_tensor_write(x1, 0, l->values + (l->clips + first) * l->size, x1->count);
     return flow_loss(run, r, flow, 1.0f, x1, x0, t);
 }
 
@@ -413,7 +418,7 @@ static double validate_bucket(mgi_run *run, struct mgi_stage_run *r, const mgi_b
             int64_t rows = l->held - first < VALIDATION_BATCH ? l->held - first : VALIDATION_BATCH;
             int64_t mark = mgi_scope_push(run);
             T *loss = held_loss(run, r, b, first, rows, flow, time);
-            sum += loss ? mgi_f32(loss)[0] * (double)rows / (double)(l->held * TIMES) : 0.0;
+            sum += mgi_stage_value(loss) * (double)rows / (double)(l->held * TIMES);
             mgi_scope_pop(run, mark, NULL);
         }
     }
@@ -456,26 +461,41 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
 }
 
 /* Times of elements first .. first + rows - 1. */
-static T *random_levels(mgi_run *run, const struct mgi_stage_run *r, uint64_t first, int64_t rows)
+static T *random_levels(mgi_run *run, struct mgi_stage_run *r, uint64_t first, int64_t rows)
 {
     T *t = mgi_new(run, MGK_F32, 1, &rows);
-    for (int64_t i = 0; t && i < rows; i++) {
+    for (int64_t i = 0; i < rows; i++) {
         float u = mgi_random_unit(r->seed, MGI_STREAM_TIME, first + (uint64_t)i);
-        mgi_tensor_write(t, i, &r->levels[(int)(u * MGI_DIFFUSION_LEVELS)], 1);
+        r->times[i] = r->levels[(int)(u * MGI_DIFFUSION_LEVELS)];
     }
+    if (t)
+        mgi_tensor_write(t, 0, r->times, rows);
     return t;
 }
 
+/* Clips of elements first .. first + rows - 1, and their prompts. */
+static T *take_samples(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b,
+                       uint64_t first, int64_t rows)
+{
+    T *x1 = latent_batch(run, &b->latents, rows);
+    float *latents;
+    if (!x1 || !mgi_ok(run, mgi_alloc(r->ctx, (size_t)x1->count * sizeof *latents, &latents)))
+        return NULL;
+    for (int64_t i = 0; i < rows; i++)
+        take_sample(r, b, first + (uint64_t)i, i, latents);
+    mgi_tensor_write(x1, 0, latents, x1->count);
+    mgi_free(r->ctx, latents);
+    return x1;
+}
+
 /* The gradients of elements first .. first + rows - 1 of a step that begins with `start`, whose loss counts `weight`
- * in the step's and is added to *sum. A step's noise lies side by side, whoever computes which of its elements. */
+ * in the step's and is added to r->loss. A step's noise lies side by side, whoever computes which of its elements. */
 static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b, uint64_t start,
-                 uint64_t first, int64_t rows, float weight, float *sum)
+                 uint64_t first, int64_t rows, float weight)
 {
     uint64_t noise =
         start * (uint64_t)r->buckets.size + (first - start) * (uint64_t)b->latents.size;
-    T *x1 = latent_batch(run, &b->latents, rows), *x0 = NULL, *t;
-    for (int64_t i = 0; x1 && i < rows; i++)
-        take_sample(r, b, first + (uint64_t)i, i, mgi_f32(x1));
+    T *x1 = take_samples(run, r, b, first, rows), *x0 = NULL, *t;
     if (x1)
         x0 = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE, noise, 1.0f, 0.0f,
                         x1->rank, x1->dims);
@@ -484,7 +504,7 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b
                                    1.0f, 0.0f, 1, &rows);
     T *loss = flow_loss(run, r, !predicts_v(r), weight, x1, x0, t);
     mgi_backward(run, loss);
-    mgi_stage_sum(run, &loss, 1, sum);
+    mgi_stage_sum(run, &loss, 1, r->loss, 0);
 }
 
 static mgen_status update(struct mgi_stage_run *r, int64_t index)
@@ -498,23 +518,22 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     const mgi_bucket_data *b = mgi_buckets_draw(&r->buckets, r->seed, index);
     int64_t batch = b->bucket.batch, first = 0, rows = 0;
     uint64_t start = (uint64_t)(index * s->accumulate * r->buckets.batch);
-    float sum = 0.0f;
+    mgi_fill(&run, r->loss, 0.0f);
     mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, batch, &first, &rows));
     for (int64_t i = 0; i < s->accumulate; i++) {
         int64_t mark = mgi_scope_push(&run);
         if (i == s->accumulate - 1)
             mgi_dp_begin(&r->parallel, &run);
         pass(&run, r, b, start, start + (uint64_t)(i * batch + first), rows,
-             mgi_dp_weight(&r->parallel) / (float)s->accumulate, &sum);
+             mgi_dp_weight(&r->parallel) / (float)s->accumulate);
         mgi_scope_pop(&run, mark, NULL);
     }
-    mgi_dp_end(&r->parallel, &run, &sum, 1);
+    mgi_dp_end(&r->parallel, &run, r->loss);
     mgi_optimizer_step(&r->optimizer, &run, index);
     mgen_status status = run.status;
     if (status == MGEN_OK) {
         r->updated = index + 1;
         r->flops = r->ctx->device->counts.flops - flops;
-        r->loss = sum;
         r->taken = b;
     }
     mgi_run_finish(&run);
@@ -525,7 +544,8 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
 {
     if (r->updated <= index)
         MGI_TRY(update(r, index));
-    mgi_stage_report(&r->optimizer, index, r->loss, report);
+    float loss = mgi_stage_value(r->loss);
+    mgi_stage_report(&r->optimizer, index, loss, report);
     mgi_report_add(report, "flops", r->flops);
     if (r->buckets.count > 1 && r->taken) {
         mgi_report_add(report, "width", (double)r->taken->bucket.width);
@@ -533,7 +553,7 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
         mgi_report_add(report, "frames", (double)r->taken->bucket.frames);
         mgi_report_add(report, "batch", (double)r->taken->bucket.batch);
     }
-    MGI_TRY(mgi_stage_check_loss(r->ctx, index, r->loss));
+    MGI_TRY(mgi_stage_check_loss(r->ctx, index, loss));
     return mgi_stage_validates(&r->stage, index) ? validate(r, report) : MGEN_OK;
 }
 

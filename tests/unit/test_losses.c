@@ -408,9 +408,11 @@ static void test_ratio(void **state)
         mgi_run_init(&run, ctx, true);
         T *x = mgi_new(&run, MGK_F32, MGI_DIMS(1, 2, 32, 32, 3)),
           *y = mgi_new(&run, MGK_F32, MGI_DIMS(1, 2, 32, 32, 3)),
-          *kl = mgi_new(&run, MGK_F32, MGI_DIMS(1));
-        assert_non_null(kl);
+          *kl = mgi_new(&run, MGK_F32, MGI_DIMS(1)),
+          *terms = mgi_new(&run, MGK_F32, MGI_DIMS(MGI_LOSS_TERMS));
+        assert_non_null(terms);
         mgi_fill(&run, kl, 0.0f);
+        mgi_fill(&run, terms, 0.0f);
         for (int64_t i = 0; i < x->count; i++) {
             mgi_f32(x)[i] = 0.3f * mgi_random_normal(3, 1, (uint64_t)i);
             mgi_f32(y)[i] = 0.3f * mgi_random_normal(3, 2, (uint64_t)i);
@@ -418,10 +420,10 @@ static void test_ratio(void **state)
         assert_int_equal(mgi_var_create(ctx->device, MGK_F32, y->count, false, &y->var), MGEN_OK);
         assert_int_equal(mgi_ae_loss_adversarial(&l, adversarial), adversarial);
         mgi_ae_loss_begin(&l, &run, adversarial);
-        mgi_ae_loss_pass(&l, &run, adversarial, 1.0f, true, x, y, y, kl,
-                         adversarial ? sums : plain_sums);
+        mgi_ae_loss_pass(&l, &run, adversarial, 1.0f, true, x, y, y, kl, terms);
         mgi_ae_loss_end(&l, &run, adversarial);
         assert_int_equal(run.status, MGEN_OK);
+        mgi_tensor_read(terms, 0, adversarial ? sums : plain_sums, MGI_LOSS_TERMS);
         grad[adversarial] = mgi_tensor_retain(y->var->grad);
         mgi_run_finish(&run);
         mgi_ae_loss_finish(&l);

@@ -236,7 +236,7 @@ static void test_every_step(void **state)
     }
     mgi_stage_state end;
     kind->state(whole, &end);
-    assert_true(mgi_f32(end.optimizer->plateau)[MGI_PLATEAU_HALVINGS] > 1.0f);
+    assert_true(end.optimizer->plateau[MGI_PLATEAU_HALVINGS] > 1.0f);
     kind->destroy(whole);
 }
 
