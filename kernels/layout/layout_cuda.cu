@@ -2,7 +2,8 @@
  * patchify, copy_rows and permute are one thing: values on a few axes, with strides where they come from and
  * where they go. Axes that stay together are joined first. What then remains are runs, moved in units of up
  * to 16 bytes, or matrices that are transposed, by tiles of shared memory. */
-#include "kernels/common/cuda_access.h"
+#include "kernels/common/cuda_divide.h"
+#include "kernels/common/cuda_vector.h"
 #include "kernels/layout/layout.h"
 #include "kernels/layout/layout_types.h"
 #include "kernels/layout/permute.h"
@@ -46,7 +47,7 @@ void add_axis(plan *p, int64_t extent, int64_t in, int64_t out)
     p->out[p->rank++] = out;
 }
 
-/* ---- one unit, one pack of values ---- */
+/* ---- one unit, a vector of values or one ---- */
 
 template <int HOW> struct real_of {
     typedef float type;
@@ -60,7 +61,7 @@ template <int HOW, typename U> MGK_DEVICE void put(U *to, U value)
     if constexpr (HOW != COPY) {
         typedef typename real_of<HOW>::type T;
         enum { N = sizeof(U) / sizeof(T) };
-        mgk_pack<T, N> a, b;
+        mgk_vector<T, N> a, b;
         U old = *to;
         memcpy(&a, &old, sizeof old);
         memcpy(&b, &value, sizeof value);
@@ -128,7 +129,7 @@ bool fits(const plan &p, int64_t bytes)
     for (int k = 1; k < p.rank; k++)
         if (p.in[k] * p.size % bytes != 0 || p.out[k] * p.size % bytes != 0)
             return false;
-    return mgk_aligned(p.from, bytes) && mgk_aligned(p.to, bytes);
+    return ((uintptr_t)p.from | (uintptr_t)p.to) % (uintptr_t)bytes == 0;
 }
 
 void move_runs(const plan &p, mgk_exec *x)

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * How CUDA kernels reach their elements: division by extents that the host knows, and packs of neighbouring
- * values, read and written at once. */
-#ifndef MGK_COMMON_CUDA_ACCESS_H
-#define MGK_COMMON_CUDA_ACCESS_H
+ * Indices taken apart by division by extents that the host knows; for .cu files. */
+#ifndef MGK_COMMON_CUDA_DIVIDE_H
+#define MGK_COMMON_CUDA_DIVIDE_H
 
 #include "kernels/common/cuda.h"
-
-/* ---- division ---- */
 
 /* An extent to divide by. I is uint32_t, for numbers below 2^31, where a division is a product and a shift, or
  * int64_t, where it is one of the processor's slowest instructions. */
@@ -20,7 +17,8 @@ template <> struct mgk_divisor<int64_t> {
     int64_t by;
 };
 
-/* 2^shift is the first power of two that is not below `by`; factor is 2^32 (2^shift / by - 1), rounded up. */
+/* 2^shift is the first power of two that is not below `by`; factor is 2^32 (2^shift / by - 1), rounded up.
+ * Nothing is divided by an extent of 0. */
 static inline void mgk_divisor_set(mgk_divisor<uint32_t> *d, int64_t by)
 {
     d->by = (uint32_t)by;
@@ -28,7 +26,7 @@ static inline void mgk_divisor_set(mgk_divisor<uint32_t> *d, int64_t by)
     while (((int64_t)1 << d->shift) < by)
         d->shift++;
     uint64_t above = (uint64_t)(((int64_t)1 << d->shift) - by) << 32;
-    d->factor = (uint32_t)((above + (uint64_t)by - 1) / (uint64_t)by);
+    d->factor = by == 0 ? 0 : (uint32_t)((above + (uint64_t)by - 1) / (uint64_t)by);
 }
 
 static inline void mgk_divisor_set(mgk_divisor<int64_t> *d, int64_t by)
@@ -70,38 +68,5 @@ template <typename I> MGK_DEVICE I mgk_take(I *n, const mgk_divisor<I> &d)
             __VA_ARGS__;                                                                           \
         }                                                                                          \
     } while (0)
-
-/* ---- packs ---- */
-
-/* N values of type T, N a power of two, at an address that is a multiple of their size. */
-template <typename T, int N> struct alignas(sizeof(T) * N) mgk_pack {
-    T v[N];
-};
-
-template <typename T, int N> MGK_DEVICE void mgk_load_pack(float (&to)[N], const T *from)
-{
-    mgk_pack<T, N> p = *(const mgk_pack<T, N> *)from;
-    for (int i = 0; i < N; i++)
-        to[i] = mgk_load(p.v[i]);
-}
-
-template <typename T, int N> MGK_DEVICE void mgk_store_pack(T *to, const float (&from)[N])
-{
-    mgk_pack<T, N> p;
-    for (int i = 0; i < N; i++)
-        mgk_store(p.v + i, from[i]);
-    *(mgk_pack<T, N> *)to = p;
-}
-
-static inline bool mgk_aligned(const void *p, int64_t bytes)
-{
-    return (uintptr_t)p % (uintptr_t)bytes == 0;
-}
-
-/* Whether rows of `dim` values at p can be read in packs of n. */
-static inline bool mgk_packs(mgk_buf b, int64_t dim, int64_t n)
-{
-    return dim % n == 0 && mgk_aligned(b.p, n * (b.dtype == MGK_BF16 ? 2 : 4));
-}
 
 #endif
