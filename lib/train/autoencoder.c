@@ -12,6 +12,7 @@
 #include "kernels/random/random.h"
 #include "model/model_file.h"
 #include "train/autoencoder_loss.h"
+#include "train/prefetch.h"
 
 #include <math.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct mgi_stage_run {
     char dir[MGI_PATH_MAX + 1];
     uint64_t seed;
     mgi_dataset *dataset;
+    mgi_prefetch *prefetch;
     mgi_tae tae;
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
@@ -40,6 +42,7 @@ static void destroy(struct mgi_stage_run *r)
     mgi_ae_loss_finish(&r->loss);
     mgi_tae_finish(&r->tae);
     mgi_tensor_release(r->sums);
+    mgi_prefetch_destroy(r->prefetch);
     mgi_dataset_release(r->dataset);
     mgi_free(ctx, r);
 }
@@ -72,6 +75,10 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status,
                  mgi_tensor_create(ctx->device, MGK_F32, MGI_DIMS(MGI_LOSS_TERMS), &r->sums),
                  failed);
+    MGI_TRY_GOTO(
+        status,
+        mgi_prefetch_create(ctx, r->dataset, r->seed, ctx->device->cuda != NULL, &r->prefetch),
+        failed);
     MGI_TRY_GOTO(status, mgi_tae_init(&r->tae, ctx, &stage->tae), failed);
     MGI_TRY_GOTO(status, mgi_module_random(&r->tae.module, r->seed), failed);
     if (stage->start_from[0])
@@ -94,12 +101,22 @@ failed:
     return status;
 }
 
+static T *room_of(mgi_run *run, const mgi_dataset *ds, int64_t count, int64_t frames)
+{
+    return mgi_new(run, MGK_U8, MGI_DIMS(count, frames, ds->height, ds->width, 3));
+}
+
+static T *values_of(mgi_run *run, T *u8)
+{
+    return mgi_convert(run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
+}
+
 /* The host's room for clips, which as_values frees, and the device's. */
 static uint8_t *clip_room(mgi_run *run, const mgi_dataset *ds, int64_t count, int64_t frames,
                           T **u8)
 {
     uint8_t *pixels = NULL;
-    *u8 = mgi_new(run, MGK_U8, MGI_DIMS(count, frames, ds->height, ds->width, 3));
+    *u8 = room_of(run, ds, count, frames);
     if (*u8)
         mgi_ok(run, mgi_alloc(run->ctx, (size_t)(*u8)->count, &pixels));
     return pixels;
@@ -111,19 +128,7 @@ static T *as_values(mgi_run *run, uint8_t *pixels, T *u8)
     if (run->status == MGEN_OK)
         mgi_tensor_write(u8, 0, pixels, u8->count);
     mgi_free(run->ctx, pixels);
-    return mgi_convert(run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
-}
-
-/* Clips of the training walk as (B,T,H,W,3). */
-static T *clips(mgi_run *run, struct mgi_stage_run *r, uint64_t first, int64_t count,
-                int64_t frames)
-{
-    int64_t mark = mgi_scope_push(run);
-    T *u8;
-    uint8_t *pixels = clip_room(run, r->dataset, count, frames, &u8);
-    if (pixels)
-        mgi_ok(run, mgi_dataset_clips(r->ctx, r->dataset, r->seed, first, count, frames, pixels));
-    return mgi_scope_pop(run, mark, as_values(run, pixels, u8));
+    return values_of(run, u8);
 }
 
 /* One clip that is held out. */
@@ -142,6 +147,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     mgi_run run;
     double psnr = 0.0;
     int64_t count = mgi_dataset_held_count(r->dataset, VALIDATION_CLIPS);
+    mgi_prefetch_rest(r->prefetch);
     mgi_run_init(&run, r->ctx, false);
     mgi_module_swap_ema(&r->tae.module);
     for (int64_t i = 0; i < count; i++) {
@@ -172,26 +178,55 @@ static bool takes_images(const mgi_stage *s, int64_t index)
     return s->image_every > 0 && index % s->image_every == s->image_every - 1;
 }
 
-/* The gradients of clips row .. row + rows - 1 of the step, whose losses count `weight` in it and are added to
- * r->sums. */
-static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t row, int64_t rows,
-                 float weight, bool last)
+/* Pass `i` of a step: this rank's clips, the first of which is number `row` of the step's. */
+static mgen_status clips_of(const struct mgi_stage_run *r, int64_t index, int64_t i,
+                            mgi_prefetch_clips *clips, int64_t *row)
 {
     const mgi_stage *s = &r->stage;
-    int64_t frames = takes_images(s, index) ? 1 : s->frames;
     int64_t most = s->accumulate * (s->batch > s->image_batch ? s->batch : s->image_batch);
-    T *kl, *x = clips(run, r, (uint64_t)(index * most + row), rows, frames);
+    int64_t batch = takes_images(s, index) ? s->image_batch : s->batch, first;
+    MGI_TRY(mgi_dp_share(&r->parallel, r->ctx, batch, &first, &clips->count));
+    *row = i * batch + first;
+    clips->first = (uint64_t)(index * most + *row);
+    clips->frames = takes_images(s, index) ? 1 : s->frames;
+    return MGEN_OK;
+}
+
+/* Clips of the training walk as (B,T,H,W,3). */
+static T *take_clips(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t i, int64_t *row)
+{
+    mgi_prefetch_clips now, next;
+    int64_t next_row, mark = mgi_scope_push(run);
+    const uint8_t *pixels;
+    bool last = i == r->stage.accumulate - 1;
+    if (!mgi_ok(run, clips_of(r, index, i, &now, row)) ||
+        !mgi_ok(run, clips_of(r, last ? index + 1 : index, last ? 0 : i + 1, &next, &next_row)) ||
+        !mgi_ok(run, mgi_prefetch_take(r->prefetch, now, next, &pixels)))
+        return NULL;
+    T *u8 = room_of(run, r->dataset, now.count, now.frames);
+    if (u8)
+        mgi_tensor_write(u8, 0, pixels, u8->count);
+    return mgi_scope_pop(run, mark, values_of(run, u8));
+}
+
+/* The gradients of pass `i` of the step, whose losses count `weight` in it and are added to r->sums. */
+static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t i, float weight,
+                 bool last)
+{
+    const mgi_stage *s = &r->stage;
+    int64_t row = 0;
+    T *kl, *x = take_clips(run, r, index, i, &row);
     T *h = mgi_tae_encode(run, &r->tae, x), *noise = NULL;
     if (h) {
-        uint64_t each = (uint64_t)(h->count / 2 / rows);
+        uint64_t each = (uint64_t)(h->count / 2 / x->dims[0]);
         noise = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_POSTERIOR,
                            ((uint64_t)index << 32) + (uint64_t)row * each, 1.0f, 0.0f,
                            MGI_DIMS(h->count / 2));
     }
     T *z = mgi_posterior(run, h, noise, weight * (float)s->kl, &kl);
     T *y = mgi_tae_decode(run, &r->tae, z);
-    if (y && y->dims[1] > frames)
-        y = mgi_slice(run, y, 1, 0, frames);
+    if (y && y->dims[1] > x->dims[1])
+        y = mgi_slice(run, y, 1, 0, x->dims[1]);
     mgi_ae_loss_pass(&r->loss, run, index, weight, last, x, y, z, kl, r->sums);
 }
 
@@ -202,17 +237,14 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     double flops = r->ctx->device->counts.flops;
     mgi_run_init(&run, r->ctx, true);
     mgi_module_zero_grad(&r->tae.module, &run);
-    int64_t batch = takes_images(s, index) ? s->image_batch : s->batch, first = 0, rows = 0;
     mgi_fill(&run, r->sums, 0.0f);
     mgi_ae_loss_begin(&r->loss, &run, index);
-    mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, batch, &first, &rows));
     for (int64_t i = 0; i < s->accumulate; i++) {
         int64_t mark = mgi_scope_push(&run);
         bool last = i == s->accumulate - 1;
         if (last)
             mgi_dp_begin(&r->parallel, &run);
-        pass(&run, r, index, i * batch + first, rows,
-             mgi_dp_weight(&r->parallel) / (float)s->accumulate, last);
+        pass(&run, r, index, i, mgi_dp_weight(&r->parallel) / (float)s->accumulate, last);
         mgi_scope_pop(&run, mark, NULL);
     }
     mgi_dp_end(&r->parallel, &run, r->sums);
@@ -278,6 +310,7 @@ static mgen_status sum_latents(struct mgi_stage_run *r, int64_t c, double *sum, 
     mgi_run run;
     mgi_run_init(&run, r->ctx, false);
     mgi_module_swap_ema(&r->tae.module);
+    mgi_prefetch_rest(r->prefetch);
     uint64_t all = r->dataset->count;
     int64_t clip_count = all < LATENT_CLIPS ? (int64_t)all : LATENT_CLIPS;
     for (int64_t i = 0; i < clip_count; i++) {

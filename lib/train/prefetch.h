@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ * Clips of a training walk, drawn while a GPU works on those before. Tier 7.
+ *
+ * Which clips come next is a guess: a wrong one costs time only. Where the processor trains, or where samples come
+ * from a host or from films, which expect to be asked by the calling thread, nothing is made ahead. */
+#ifndef MGI_TRAIN_PREFETCH_H
+#define MGI_TRAIN_PREFETCH_H
+
+#include "data/dataset.h"
+
+typedef struct mgi_prefetch mgi_prefetch;
+
+/* Arguments of mgi_dataset_clips. */
+typedef struct mgi_prefetch_clips {
+    uint64_t first;
+    int64_t count, frames;
+} mgi_prefetch_clips;
+
+/* `ahead`: make clips ahead at all. The dataset must outlive it. */
+mgen_status mgi_prefetch_create(mgen_context *ctx, mgi_dataset *dataset, uint64_t seed, bool ahead,
+                                mgi_prefetch **out);
+void mgi_prefetch_destroy(mgi_prefetch *p); /* NULL is fine */
+
+/* Pixels of `clips`, until the next call; then begin to make `next`. */
+mgen_status mgi_prefetch_take(mgi_prefetch *p, mgi_prefetch_clips clips, mgi_prefetch_clips next,
+                              const uint8_t **pixels);
+/* Until nothing is being made: before the context's pool or the dataset are used for something else. */
+void mgi_prefetch_rest(mgi_prefetch *p);
+
+#endif
