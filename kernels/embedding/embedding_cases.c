@@ -3,9 +3,9 @@
 #include "kernels/common/case_tools.h"
 #include "kernels/embedding/embedding.h"
 
-static const int64_t shapes[][3] = {
-    {0, 8, 5},    {4, 0, 3},     {1, 2, 1},     {7, 34, 4},
-    {300, 64, 9}, {90, 400, 11}, {40, 1100, 30}}; /* rows, dim, vocab */
+static const int64_t shapes[][3] = {{0, 8, 5},      {4, 0, 3},     {1, 2, 1},
+                                    {7, 34, 4},     {300, 64, 9},  {90, 400, 11},
+                                    {40, 1100, 30}, {1300, 12, 20}}; /* rows, dim, vocab */
 static const int64_t spans[][4] = {
     {1, 1, 1, 128}, {6, 64, 64, 128}, {2, 3, 9, 20}, {4, 300, 5, 128}}; /* heads, sq, sk, max */
 enum {

@@ -5,6 +5,7 @@
 #include "kernels/common/check.h"
 #include "kernels/common/parallel.h"
 #include "kernels/common/real.h"
+#include "kernels/embedding/relative_bucket.h"
 
 #include <math.h>
 
@@ -121,17 +122,11 @@ void mgk_timestep_embed_ref(const void *args, mgk_exec *x)
         }
 }
 
-/* The bucket of key - query. Half of the buckets serve keys behind the query, half those ahead. In
- * each half, small distances have their own bucket; the others share, ever wider. */
+/* The bucket of key - query: half of them serve keys behind the query, half those ahead. */
 static int64_t bucket_of(const mgk_embedding_args *a, int64_t distance)
 {
-    int64_t half = a->vocab / 2, exact = a->vocab / 4;
-    int64_t base = distance > 0 ? half : 0, n = distance < 0 ? -distance : distance;
-    if (n < exact)
-        return base + n;
-    float position = logf((float)n / (float)exact) /
-                     (float)log((double)a->max_distance / (double)exact) * (float)(half - exact);
-    return base + mgk_min(half - 1, exact + (int64_t)position);
+    return distance > 0 ? a->vocab / 2 + mgk_relative_bucket(a, distance)
+                        : mgk_relative_bucket(a, -distance);
 }
 
 void mgk_relative_bias_ref(const void *args, mgk_exec *x)

@@ -161,6 +161,11 @@ template <typename V> static inline V __ldg(const V *p)
     return *p;
 }
 
+static inline int __ffs(int x)
+{
+    return __builtin_ffs(x);
+}
+
 static inline void __threadfence(void)
 {
 }
