@@ -41,7 +41,7 @@ typedef struct mgk_case {
         uint8_t bytes[2048];
         int64_t align;
     } args;             /* the op's argument struct */
-    uint8_t more[4096]; /* room for what args points to besides buffers (optimizer items) */
+    uint8_t more[12 << 10]; /* room for what args points to besides buffers (optimizer items) */
     mgk_case_buf bufs[MGK_CASE_BUFS];
     int buf_count;
     int32_t real;    /* dtype of the real buffers that case_tools.h declares; 0 = f32 */

@@ -155,6 +155,15 @@ template <typename V> MGK_DEVICE V mgk_block_sum(V x, V *scratch)
     return x;
 }
 
+/* Of p[0..n - 1], by one block, as above: the order of the sum depends on n and the block's size only. */
+template <typename V> MGK_DEVICE V mgk_block_sum_of(const V *p, int64_t n, V *scratch)
+{
+    V sum = 0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x)
+        sum += p[i];
+    return mgk_block_sum(sum, scratch);
+}
+
 /* ---- activations ---- */
 
 MGK_DEVICE float mgk_sigmoid(float x)

@@ -6,17 +6,23 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { MAX_ITEMS = 5 };
+enum { MAX_ITEMS = 5, MANY = 150 };
 
-/* Lies in mgk_case.more. The runner sets the pointers of the buffers, finish() those of the items.
- */
+/* Lies in mgk_case.more. The runner sets the pointers of the buffers, finish() those of the items: each has
+ * its own buffers, but many are slices of the first one's. */
 typedef struct more {
-    mgk_optimizer_item items[MAX_ITEMS];
+    mgk_optimizer_item items[MANY];
     mgk_buf bufs[MAX_ITEMS][6];
+    int64_t slice; /* elements; 0: own buffers */
 } more;
 
-static const int64_t sizes[][MAX_ITEMS] = {
-    {0}, {1}, {5, 0, 17}, {16384, 1, 16385, 3, 100}, {40000, 33, 15, 64, 7}, {200, 300, 0, 1, 2}};
+static const int64_t sizes[][MAX_ITEMS] = {{0},
+                                           {1},
+                                           {5, 0, 17},
+                                           {16384, 1, 16385, 3, 100},
+                                           {40000, 33, 15, 64, 7},
+                                           {200, 300, 0, 1, 2},
+                                           {5 * MANY}};
 enum { NORM, NORM_BF16, ADAMW, ADAMW_BF16, ADAMW_EMA, EMA, FORMS };
 enum {
     SIZES = sizeof sizes / sizeof sizes[0],
@@ -25,21 +31,28 @@ enum {
     CONTROL = 8
 };
 
+static void *slice(mgk_buf b, int64_t at)
+{
+    return b.p ? (uint8_t *)b.p + at * (b.dtype == MGK_BF16 ? 2 : 4) : NULL;
+}
+
 static void finish(mgk_case *c)
 {
     mgk_optimizer_args *a = (void *)&c->args;
     more *m = (void *)c->more;
-    for (int i = 0; i < MAX_ITEMS; i++) {
+    for (int i = 0; i < (m->slice ? MANY : MAX_ITEMS); i++) {
         mgk_optimizer_item *item = &m->items[i];
-        item->weight = m->bufs[i][0].p;
-        item->grad = m->bufs[i][1].p;
-        item->m = m->bufs[i][2].p;
-        item->v = m->bufs[i][3].p;
-        item->ema = m->bufs[i][4].p;
-        item->compute = m->bufs[i][5].p;
+        const mgk_buf *b = m->bufs[m->slice ? 0 : i];
+        int64_t at = i * m->slice;
+        item->weight = slice(b[0], at);
+        item->grad = slice(b[1], at);
+        item->m = slice(b[2], at);
+        item->v = slice(b[3], at);
+        item->ema = slice(b[4], at);
+        item->compute = slice(b[5], at);
         if (!c->illegal)
-            item->grad_dtype = m->bufs[i][1].dtype;
-        item->compute_f32 = m->bufs[i][5].dtype == MGK_F32;
+            item->grad_dtype = b[1].dtype;
+        item->compute_f32 = b[5].dtype == MGK_F32;
     }
     a->items = m->items;
 }
@@ -79,7 +92,8 @@ static void build(mgk_case *c, mgk_optimizer_args *a, int index)
     _Static_assert(sizeof(more) <= sizeof c->more, "items must fit into mgk_case.more");
     int set = mgk_case_take(&index, SIZES), form = mgk_case_take(&index, FORMS), option = index;
     MGK_CASE_BEGIN(c, ops[form], "set %d option %d form %d", set, option, form);
-    a->item_count = set == 0 ? 0 : MAX_ITEMS;
+    m->slice = set == SIZES - 1 ? sizes[set][0] / MANY : 0;
+    a->item_count = set == 0 ? 0 : m->slice ? MANY : MAX_ITEMS;
     a->beta1 = 0.9f;
     a->beta2 = 0.95f;
     a->eps = 1e-8f;
@@ -89,10 +103,11 @@ static void build(mgk_case *c, mgk_optimizer_args *a, int index)
     c->finish = finish;
     add_control(c, a, option == 3 ? MGK_FILL_ZERO : MGK_FILL_POSITIVE, option == 2 ? 30 : 1);
     for (int i = 0; i < a->item_count; i++) {
-        m->items[i].count = sizes[set][i];
+        m->items[i].count = m->slice ? m->slice : sizes[set][i];
         m->items[i].decay = (float)(i % 2);
         m->items[i].lr_scale = i == 2 ? 0.5f : 1;
-        add_item(c, m->bufs[i], sizes[set][i], form, i);
+        if (i == 0 || !m->slice)
+            add_item(c, m->bufs[i], sizes[set][i], form, i);
     }
 }
 

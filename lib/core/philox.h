@@ -20,7 +20,15 @@ enum {
     MGI_STREAM_BUCKET = 8     /* which bucket a step takes */
 };
 
-static inline void mgi_philox(uint64_t seed, uint64_t stream, uint64_t counter, uint32_t out[4])
+/* CUDA kernels take these functions from here. */
+#ifdef __CUDACC__
+#define MGI_ANYWHERE __host__ __device__
+#else
+#define MGI_ANYWHERE
+#endif
+
+MGI_ANYWHERE static inline void mgi_philox(uint64_t seed, uint64_t stream, uint64_t counter,
+                                           uint32_t out[4])
 {
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
     uint32_t c0 = (uint32_t)counter, c1 = (uint32_t)(counter >> 32);
@@ -43,7 +51,7 @@ static inline void mgi_philox(uint64_t seed, uint64_t stream, uint64_t counter, 
 
 /* Uniform in (0, 1), never 0 or 1: 23 bits, centred. (With 24 the half of the largest would round
  * up to 1.) */
-static inline float mgi_u32_to_unit(uint32_t x)
+MGI_ANYWHERE static inline float mgi_u32_to_unit(uint32_t x)
 {
     return ((float)(x >> 9) + 0.5f) * (1.0f / 8388608.0f);
 }
