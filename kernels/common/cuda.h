@@ -32,13 +32,15 @@
 #define MGK_KERNEL static __global__ void
 #define MGK_DEVICE static __device__ __forceinline__
 
-/* The launcher of a variant, and the size of its workspace where it has one. */
-#define MGK_CUDA_LAUNCHER(op)                                                                      \
-    extern "C" void mgk_##op##_cuda(const void *args, mgk_exec *x);                                \
-    extern "C" void mgk_##op##_cuda(const void *args, mgk_exec *x)
-#define MGK_CUDA_WORKSPACE(op)                                                                     \
-    extern "C" size_t mgk_##op##_cuda_workspace(const void *args, int threads);                    \
-    extern "C" size_t mgk_##op##_cuda_workspace(const void *args, int threads)
+/* The launcher of a variant ("cuda" needs no name), and the size of its workspace where it has one. */
+#define MGK_LAUNCHER(op, variant)                                                                  \
+    extern "C" void mgk_##op##_##variant(const void *args, mgk_exec *x);                           \
+    extern "C" void mgk_##op##_##variant(const void *args, mgk_exec *x)
+#define MGK_WORKSPACE(op, variant)                                                                 \
+    extern "C" size_t mgk_##op##_##variant##_workspace(const void *args, int threads);             \
+    extern "C" size_t mgk_##op##_##variant##_workspace(const void *args, int threads)
+#define MGK_CUDA_LAUNCHER(op)  MGK_LAUNCHER(op, cuda)
+#define MGK_CUDA_WORKSPACE(op) MGK_WORKSPACE(op, cuda)
 
 /* for (int64_t i = ...) over 0..count-1, all threads of a one-dimensional grid together */
 #define MGK_FOR(i, count)                                                                          \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * matmul on CUDA devices, in f32 arithmetic. Where C has few tiles but k is long, k is divided among blocks,
+ * matmul on CUDA devices: "cuda" in f32 arithmetic, "sm80" bf16 by tensor cores. Where C has few tiles but k is long, k is divided among blocks,
  * whose sums a second kernel adds up in order. */
 #include "kernels/common/cuda_gemm.h"
 #include "kernels/matmul/matmul.h"
@@ -116,7 +116,7 @@ template <typename Tile, typename T, int V>
 __launch_bounds__(MGK_GEMM_THREADS, 2) MGK_KERNEL
     matmul_kernel(const mgk_matmul_args g, const plan p, float *parts)
 {
-    __shared__ __align__(16) float shared[mgk_gemm_shared<Tile>::FLOATS];
+    __shared__ __align__(32) float shared[mgk_gemm_shared<Tile>::FLOATS];
     const int64_t tiles = p.m_tiles * p.n_tiles;
     const int64_t part = blockIdx.x / tiles % p.split.count, t = blockIdx.x / tiles / p.split.count;
     const mgk_gemm_place place = mgk_gemm_order(blockIdx.x % tiles, p.m_tiles, p.n_tiles);
@@ -194,28 +194,49 @@ static void launch(const mgk_matmul_args *g, const plan &p, mgk_exec *x)
         MGK_LAUNCH(x, (matmul_kernel<Tile, T, 1>), blocks, MGK_GEMM_THREADS, 0, *g, p, parts);
 }
 
-MGK_CUDA_LAUNCHER(matmul)
+/* The tiles of f32 arithmetic, or those of tensor cores. */
+template <typename T, typename Large, typename Small, typename Tall, typename Wide>
+static void run(const mgk_matmul_args *g, mgk_exec *x)
 {
-    const mgk_matmul_args *g = (const mgk_matmul_args *)args;
     if (g->m == 0 || g->n == 0 || g->batch == 0)
         return;
     const plan p = make_plan(g);
-    MGK_WITH_REAL(
-        g->a.dtype, switch (p.tile) {
-            case LARGE:
-                launch<mgk_tile_128x64, T>(g, p, x);
-                break;
-            case SMALL:
-                launch<mgk_tile_64x64, T>(g, p, x);
-                break;
-            case TALL:
-                launch<mgk_tile_256x16, T>(g, p, x);
-                break;
-            case WIDE:
-                launch<mgk_tile_16x256, T>(g, p, x);
-                break;
-        });
+    switch (p.tile) {
+    case LARGE:
+        launch<Large, T>(g, p, x);
+        break;
+    case SMALL:
+        launch<Small, T>(g, p, x);
+        break;
+    case TALL:
+        launch<Tall, T>(g, p, x);
+        break;
+    case WIDE:
+        launch<Wide, T>(g, p, x);
+        break;
+    }
     if (p.split.count > 1)
         MGK_LAUNCH(x, matmul_parts_kernel, mgk_grid(g->batch * g->m * g->n, MGK_BLOCK), MGK_BLOCK,
                    0, *g, p.split.count, (const float *)x->workspace);
+}
+
+MGK_CUDA_LAUNCHER(matmul)
+{
+    const mgk_matmul_args *g = (const mgk_matmul_args *)args;
+    MGK_WITH_REAL(g->a.dtype,
+                  run<T, mgk_tile_128x64, mgk_tile_64x64, mgk_tile_256x16, mgk_tile_16x256>(g, x));
+}
+
+MGK_LAUNCHER(matmul, sm80)
+{
+    const mgk_matmul_args *g = (const mgk_matmul_args *)args;
+    if (g->a.dtype == MGK_BF16)
+        run<mgk_bf16, mgk_wmma_128x64, mgk_wmma_64x64, mgk_wmma_256x16, mgk_wmma_16x256>(g, x);
+    else
+        mgk_matmul_cuda(args, x);
+}
+
+MGK_WORKSPACE(matmul, sm80)
+{
+    return mgk_matmul_cuda_workspace(args, threads);
 }
