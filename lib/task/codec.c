@@ -249,6 +249,30 @@ static T *encode_rows(mgi_run *run, const mgi_text_encoder *e, const mgi_tokens 
     return mgi_scope_pop(run, mark, mgi_text_encoder_forward(run, e, ids, mask));
 }
 
+enum { SPLIT_ROWS = 8 }; /* by one thread */
+
+typedef struct split_work {
+    mgen_context *ctx;
+    const mgi_text_encoder *e;
+    const char *const *prompts;
+    int64_t count;
+    mgi_tokens *rows;
+    _Atomic mgen_status status;
+} split_work;
+
+static void split_rows(void *arg, int64_t block, int thread)
+{
+    split_work *w = arg;
+    int64_t end = (block + 1) * SPLIT_ROWS < w->count ? (block + 1) * SPLIT_ROWS : w->count;
+    (void)thread;
+    for (int64_t i = block * SPLIT_ROWS; i < end; i++) {
+        mgen_status status =
+            mgi_tokenizer_encode(w->ctx, w->e->tokenizer, w->prompts[i], &w->rows[i]);
+        if (status != MGEN_OK)
+            w->status = status;
+    }
+}
+
 T *mgi_text_batch(mgi_run *run, const mgi_text_encoder *e, const char *const *prompts,
                   int64_t count, int64_t *tokens)
 {
@@ -259,11 +283,13 @@ T *mgi_text_batch(mgi_run *run, const mgi_text_encoder *e, const char *const *pr
     if (run->status != MGEN_OK ||
         !mgi_ok(run, mgi_alloc_zero(ctx, (size_t)count, sizeof *rows, &rows)))
         return NULL;
-    for (int64_t i = 0; i < count && run->status == MGEN_OK; i++)
-        if (mgi_ok(run, mgi_tokenizer_encode(ctx, e->tokenizer, prompts[i], &rows[i]))) {
-            int64_t own = mgi_tokenizer_length(e->tokenizer, &rows[i], mgi_text_tokens_max(e));
-            size = own > size ? own : size;
-        }
+    split_work work = {ctx, e, prompts, count, rows, MGEN_OK};
+    mgi_pool_run(ctx->pool, (count + SPLIT_ROWS - 1) / SPLIT_ROWS, split_rows, &work);
+    mgi_ok(run, work.status);
+    for (int64_t i = 0; i < count && run->status == MGEN_OK; i++) {
+        int64_t own = mgi_tokenizer_length(e->tokenizer, &rows[i], mgi_text_tokens_max(e));
+        size = own > size ? own : size;
+    }
     if (run->status == MGEN_OK)
         out = encode_rows(run, e, rows, count, size, tokens);
     free_rows(ctx, rows, count);
