@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT
+ * Rows to one number each, and softmax along them: a warp for each row, or a block if rows are long. */
+#include "kernels/common/cuda.h"
+#include "kernels/reduce/reduce.h"
+
+namespace
+{
+
+enum { LONG = 2048, PIECE = 16384 }; /* PIECE: of a row, summed by one block */
+
+template <int TEAM> MGK_DEVICE float team_sum(float x, float *scratch)
+{
+    return TEAM == MGK_WARP ? mgk_warp_sum(x) : mgk_block_sum(x, scratch);
+}
+
+/* A NaN is larger than any number. */
+MGK_DEVICE float larger(float a, float b)
+{
+    return a != a || a > b ? a : b;
+}
+
+MGK_DEVICE float warp_largest(float x)
+{
+    for (int step = 16; step > 0; step /= 2)
+        x = larger(x, __shfl_xor_sync(0xffffffffu, x, step));
+    return x;
+}
+
+template <int TEAM> MGK_DEVICE float team_largest(float x, float *scratch)
+{
+    int lane = (int)threadIdx.x % MGK_WARP;
+    x = warp_largest(x);
+    if (TEAM == MGK_WARP)
+        return x;
+    if (lane == 0)
+        scratch[threadIdx.x / MGK_WARP] = x;
+    __syncthreads();
+    x = warp_largest(lane < TEAM / MGK_WARP ? scratch[lane] : -INFINITY);
+    __syncthreads();
+    return x;
+}
+
+/* The rows of a grid's teams: `lane` is the thread's place in its team. */
+#define EACH_ROW(r, rows)                                                                          \
+    int lane = (int)threadIdx.x % TEAM;                                                            \
+    int64_t teams = (int64_t)gridDim.x * (MGK_BLOCK / TEAM);                                       \
+    for (int64_t r = (int64_t)blockIdx.x * (MGK_BLOCK / TEAM) + threadIdx.x / TEAM; r < (rows);    \
+         r += teams)
+
+template <typename T, int TEAM>
+MGK_KERNEL softmax_kernel(const T *x, T *y, int64_t rows, int64_t dim)
+{
+    __shared__ float scratch[MGK_WARP];
+    EACH_ROW(r, rows)
+    {
+        const T *from = x + r * dim;
+        float largest = -INFINITY, sum = 0;
+        for (int64_t j = lane; j < dim; j += TEAM)
+            largest = larger(mgk_load(from[j]), largest);
+        largest = team_largest<TEAM>(largest, scratch);
+        for (int64_t j = lane; j < dim; j += TEAM)
+            sum += expf(mgk_load(from[j]) - largest);
+        sum = team_sum<TEAM>(sum, scratch);
+        for (int64_t j = lane; j < dim; j += TEAM)
+            mgk_store(y + r * dim + j, expf(mgk_load(from[j]) - largest) / sum);
+    }
+}
+
+template <typename T, int TEAM>
+MGK_KERNEL softmax_grad_kernel(const T *y, const T *dy, T *dx, int64_t rows, int64_t dim,
+                               bool accumulate)
+{
+    __shared__ float scratch[MGK_WARP];
+    EACH_ROW(r, rows)
+    {
+        float sum = 0;
+        for (int64_t i = r * dim + lane; i < (r + 1) * dim; i += TEAM)
+            sum += mgk_load(dy[i]) * mgk_load(y[i]);
+        sum = team_sum<TEAM>(sum, scratch);
+        for (int64_t i = r * dim + lane; i < (r + 1) * dim; i += TEAM) {
+            float v = mgk_load(y[i]) * (mgk_load(dy[i]) - sum);
+            mgk_store(dx + i, accumulate ? mgk_load(dx[i]) + v : v);
+        }
+    }
+}
+
+/* Pieces of rows to one number each; sums are divided by `count`. */
+template <typename T, int TEAM>
+MGK_KERNEL reduce_kernel(const T *x, float *y, int64_t rows, int64_t dim, int64_t pieces,
+                         int64_t piece, bool largest, float count)
+{
+    __shared__ float scratch[MGK_WARP];
+    EACH_ROW(r, rows * pieces)
+    {
+        int64_t first = r % pieces * piece, n = dim - first < piece ? dim - first : piece;
+        const T *from = x + r / pieces * dim + first;
+        float result = largest ? -INFINITY : 0.0f;
+        for (int64_t j = lane; j < n; j += TEAM) {
+            float v = mgk_load(from[j]);
+            result = largest ? larger(v, result) : result + v;
+        }
+        result =
+            largest ? team_largest<TEAM>(result, scratch) : team_sum<TEAM>(result, scratch) / count;
+        if (lane == 0)
+            y[r] = result;
+    }
+}
+
+template <typename T>
+void reduce_pieces(mgk_exec *x, const T *from, float *to, int64_t rows, int64_t dim, int64_t piece,
+                   bool largest, float count)
+{
+    int64_t pieces = dim > piece ? (dim + piece - 1) / piece : 1;
+    if (dim < LONG)
+        MGK_LAUNCH(x, (reduce_kernel<T, MGK_WARP>), mgk_grid(rows, MGK_BLOCK / MGK_WARP), MGK_BLOCK,
+                   0, from, to, rows, dim, pieces, piece, largest, count);
+    else
+        MGK_LAUNCH(x, (reduce_kernel<T, MGK_BLOCK>), mgk_grid(rows * pieces, 1), MGK_BLOCK, 0, from,
+                   to, rows, dim, pieces, piece, largest, count);
+}
+
+int64_t pieces_of(const mgk_reduce_args *a)
+{
+    return (a->dim + PIECE - 1) / PIECE;
+}
+
+} // namespace
+
+MGK_CUDA_LAUNCHER(softmax)
+{
+    const mgk_reduce_args *a = (const mgk_reduce_args *)args;
+    MGK_WITH_REAL(a->x.dtype, {
+        const T *from = (const T *)a->x.p;
+        if (a->dim < LONG)
+            MGK_LAUNCH(x, (softmax_kernel<T, MGK_WARP>), mgk_grid(a->rows, MGK_BLOCK / MGK_WARP),
+                       MGK_BLOCK, 0, from, (T *)a->y.p, a->rows, a->dim);
+        else
+            MGK_LAUNCH(x, (softmax_kernel<T, MGK_BLOCK>), mgk_grid(a->rows, 1), MGK_BLOCK, 0, from,
+                       (T *)a->y.p, a->rows, a->dim);
+    });
+}
+
+MGK_CUDA_LAUNCHER(softmax_grad)
+{
+    const mgk_reduce_args *a = (const mgk_reduce_args *)args;
+    bool accumulate = a->accumulate;
+    MGK_WITH_REAL(a->y.dtype, {
+        const T *y = (const T *)a->y.p, *dy = (const T *)a->dy.p;
+        if (a->dim < LONG)
+            MGK_LAUNCH(x, (softmax_grad_kernel<T, MGK_WARP>),
+                       mgk_grid(a->rows, MGK_BLOCK / MGK_WARP), MGK_BLOCK, 0, y, dy, (T *)a->dx.p,
+                       a->rows, a->dim, accumulate);
+        else
+            MGK_LAUNCH(x, (softmax_grad_kernel<T, MGK_BLOCK>), mgk_grid(a->rows, 1), MGK_BLOCK, 0,
+                       y, dy, (T *)a->dx.p, a->rows, a->dim, accumulate);
+    });
+}
+
+MGK_CUDA_WORKSPACE(reduce)
+{
+    const mgk_reduce_args *a = (const mgk_reduce_args *)args;
+    (void)threads;
+    return pieces_of(a) > 1 ? sizeof(float) * (size_t)(a->rows * pieces_of(a)) : 0;
+}
+
+/* Long rows in two steps, the second over their pieces. */
+MGK_CUDA_LAUNCHER(reduce)
+{
+    const mgk_reduce_args *a = (const mgk_reduce_args *)args;
+    bool largest = a->kind == MGK_REDUCE_MAX;
+    float count = a->kind == MGK_REDUCE_MEAN ? (float)a->dim : 1.0f, *y = MGK_F(a->y);
+    float *sums = pieces_of(a) > 1 ? (float *)x->workspace : y;
+    MGK_WITH_REAL(a->x.dtype, reduce_pieces(x, (const T *)a->x.p, sums, a->rows, a->dim, PIECE,
+                                            largest, sums == y ? count : 1.0f));
+    if (sums != y)
+        reduce_pieces(x, (const float *)sums, y, a->rows, pieces_of(a), pieces_of(a), largest,
+                      count);
+}
