@@ -19,7 +19,8 @@
  *          block_q, keys into tiles of block_k (the last may be shorter), and the queries of tile t attend
  *          to the key tiles block_index[block_start[t] .. block_start[t + 1] - 1], in rising order, for
  *          all heads and batch items alike. block_start: i32, ceil(sq / block_q) + 1 values from 0 to
- *          block_count; block_index: i32, block_count values. The check reads both.
+ *          block_count; block_index: i32, block_count values. They are the device's: who makes them
+ *          answers for what they hold, as the check cannot read it.
  *   attention_grad: from d_o, q, k, v, o, lse writes dq, dk, dv (strides of q, k, v; overwritten)
  *          and, if d_bias is given, adds to d_bias (the shape of bias). dk and dv are the sums over all
  *          heads that share them.

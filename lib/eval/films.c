@@ -52,6 +52,7 @@ mgen_status mgi_eval_reconstruct(mgen_context *ctx, const mgi_tae *tae, int64_t 
         y = mgi_convert(&run, mgi_slice(&run, y, 1, 0, frames), MGK_U8, 127.5f, 127.5f);
     if (y)
         mgi_tensor_read(y, 0, out, y->count);
+    mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
     mgi_run_finish(&run);
     return status;

@@ -175,10 +175,9 @@ static mgen_status collect(void *user, mgi_run *run, T *frames)
 {
     collected *c = user;
     int64_t room = c->end - c->values, n = frames->count < room ? frames->count : room;
-    (void)run;
     mgi_tensor_read(frames, 0, c->values, n);
     c->values += n;
-    return MGEN_OK;
+    return mgi_device_wait(run->dev);
 }
 
 /* Ways to decode a film: at once, piece by piece, in blended tiles, in tiles that only touch. */
@@ -192,7 +191,7 @@ static void decode(mgi_run *run, const mgi_tae *tae, T *z, int way, float *out)
     if (way == WHOLE) {
         T *y = mgi_tae_decode(run, tae, z);
         if (y)
-            collect(&c, run, y);
+            mgi_ok(run, collect(&c, run, y));
     } else {
         mgi_tae_stream_init(&s, run, tae, MGI_TAE_DECODES, collect, &c);
         s.tile = 0;

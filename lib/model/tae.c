@@ -383,5 +383,5 @@ mgen_status mgi_tae_normalised(const mgi_tae *tae, const T *z, float *out)
     for (int64_t i = 0; i < z->count; i++)
         out[i] = (out[i] - shift[i % c]) * scale[i % c];
     mgi_free(tae->module.ctx, shift);
-    return MGEN_OK;
+    return mgi_device_wait(z->storage->dev);
 }

@@ -170,8 +170,9 @@ mgen_status mgi_tensor_copy(mgi_tensor *y, const mgi_tensor *x)
 
 mgen_status mgi_tensor_values(const void *data, int64_t first, float *out, int64_t n)
 {
-    mgi_tensor_read(data, first, out, n);
-    return MGEN_OK;
+    const mgi_tensor *t = data;
+    mgi_tensor_read(t, first, out, n);
+    return mgi_device_wait(t->storage->dev);
 }
 
 static bool same_shape(const mgi_param *p, const mgi_st_entry *e)

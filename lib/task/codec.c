@@ -107,7 +107,9 @@ static mgen_status take_frames(void *user, mgi_run *run, T *y)
         return MGEN_OK;
     MGI_TRY(mgi_alloc_zero(run->ctx, (size_t)(n * size), sizeof *rgb, &rgb));
     mgi_tensor_read(y, 0, rgb, n * size);
-    mgen_status status = d->sink && !run->dev->meta ? d->sink(d->user, d->next, n, rgb) : MGEN_OK;
+    mgen_status status = mgi_device_wait(run->dev);
+    if (status == MGEN_OK && d->sink && !run->dev->meta)
+        status = d->sink(d->user, d->next, n, rgb);
     mgi_free(run->ctx, rgb);
     d->next += n;
     return status;
@@ -347,6 +349,7 @@ mgen_status mgi_text_encode(mgen_context *ctx, const mgi_text_encoder *e, const 
     T *text = mgi_cast(&run, mgi_text_batch(&run, e, &prompt, 1, &own), MGK_F32);
     if (mgi_require(&run, text && own <= tokens, "text: there are more tokens than rows"))
         mgi_tensor_read(text, 0, vectors, text->count);
+    mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
     mgi_run_finish(&run);
     return status;
@@ -388,6 +391,7 @@ mgen_status mgi_velocity(mgen_context *ctx, const mgi_vt *vt, const float *laten
     T *u = mgi_vt_velocity(&run, vt, x, t, time, &p);
     if (u)
         mgi_tensor_read(u, 0, out, u->count);
+    mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
     mgi_run_finish(&run);
     return status;

@@ -289,12 +289,14 @@ static mgen_status preview(sampler *s, const mgi_solver_step *k)
     MGI_TRY(run->status);
     MGI_TRY(mgi_alloc_zero(run->ctx, (size_t)count, sizeof *latents, &latents));
     mgi_tensor_read(z, 0, latents, count);
-    bool stop = !run->dev->meta && s->r->preview(s->r->user, k->done, latents, s->dims + 1);
+    mgi_ok(run, mgi_device_wait(run->dev));
+    bool stop = !run->dev->meta && run->status == MGEN_OK &&
+                s->r->preview(s->r->user, k->done, latents, s->dims + 1);
     mgi_free(run->ctx, latents);
     mgi_scope_pop(run, mark, NULL);
     return stop ? mgi_fail(run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", k->done,
                            s->r->steps)
-                : MGEN_OK;
+                : run->status;
 }
 
 static mgen_status stepped(void *user, const mgi_solver_step *k)
@@ -333,6 +335,7 @@ static mgen_status all_finite(mgen_context *ctx, const T *x)
             finite = isfinite(values[i]);
     }
     mgi_free(ctx, values);
+    MGI_TRY(mgi_device_wait(ctx->device));
     return finite ? MGEN_OK
                   : mgi_fail(
                         ctx, MGEN_E_NUMERIC,

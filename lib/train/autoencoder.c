@@ -164,6 +164,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
         mgi_scope_pop(&run, mark, NULL);
     }
     mgi_module_swap_ema(&r->tae.module);
+    mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
     mgi_run_finish(&run);
     if (status == MGEN_OK) {
@@ -251,6 +252,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgi_ae_loss_end(&r->loss, &run, index);
     mgi_optimizer_step(&r->optimizer, &run, index);
     mgi_ae_loss_step(&r->loss, &run, index);
+    mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
     if (status == MGEN_OK) {
         r->updated = index + 1;
@@ -322,6 +324,7 @@ static mgen_status sum_latents(struct mgi_stage_run *r, int64_t c, double *sum, 
         mgi_scope_pop(&run, mark, NULL);
     }
     mgi_module_swap_ema(&r->tae.module);
+    mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
     mgi_run_finish(&run);
     return status;

@@ -13,7 +13,8 @@ static void add_ranks(const mgi_data_parallel *dp, mgi_run *run, mgi_tensor *t)
         !mgi_ok(run, mgi_alloc(run->ctx, (size_t)t->count * sizeof *values, &values)))
         return;
     mgi_tensor_read(t, 0, values, t->count);
-    if (mgi_ok(run, mgi_comm_all_reduce(dp->comm, values, values, t->count)))
+    if (mgi_ok(run, mgi_device_wait(run->dev)) &&
+        mgi_ok(run, mgi_comm_all_reduce(dp->comm, values, values, t->count)))
         mgi_tensor_write(t, 0, values, t->count);
     mgi_free(run->ctx, values);
 }

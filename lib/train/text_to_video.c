@@ -445,6 +445,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     }
     for (int i = 0; i < r->trained_count; i++)
         mgi_module_swap_ema(r->trained[i]);
+    mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
     mgi_run_finish(&run);
     if (status != MGEN_OK)
@@ -530,6 +531,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     }
     mgi_dp_end(&r->parallel, &run, r->loss);
     mgi_optimizer_step(&r->optimizer, &run, index);
+    mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
     if (status == MGEN_OK) {
         r->updated = index + 1;
