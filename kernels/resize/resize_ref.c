@@ -3,7 +3,7 @@
 #include "kernels/resize/resize.h"
 #include "kernels/common/check.h"
 #include "kernels/common/real.h"
-#include "kernels/resize/resize_place.h"
+#include "kernels/resize/resize_workspace.h"
 
 static bool nearest_check(const mgk_resize_args *a, const char **why)
 {

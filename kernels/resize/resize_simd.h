@@ -2,7 +2,7 @@
  * The resizing ops on vectors; included once a variant. */
 #include "kernels/common/real_simd.h"
 #include "kernels/resize/resize.h"
-#include "kernels/resize/resize_place.h"
+#include "kernels/resize/resize_workspace.h"
 
 /* --- whole factors: a task is one input line (n, h) --- */
 
