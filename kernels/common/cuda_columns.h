@@ -20,6 +20,28 @@ static inline int mgk_power_of_two(int64_t n, int most)
     return p;
 }
 
+/* How a block of MGK_BLOCK threads sums: `lanes` vectors of a row, so a `tiles`-th of it, and
+ * MGK_BLOCK / lanes rows at once. */
+struct mgk_tiling {
+    int lanes;
+    int64_t tiles;
+};
+
+static inline mgk_tiling mgk_tiles_of(int64_t width, int64_t rows)
+{
+    int64_t vectors = mgk_cuda_div_up(width, MGK_VECTOR);
+    int lanes = mgk_power_of_two(vectors, MGK_WARP);
+    int spread = MGK_BLOCK / mgk_power_of_two(rows, MGK_BLOCK); /* for a few long rows */
+    lanes = lanes > spread ? lanes : spread;
+    return mgk_tiling{lanes, mgk_cuda_div_up(vectors, lanes)};
+}
+
+/* A grid for kernels that loop over `count` blocks. */
+static inline int mgk_blocks(int64_t count)
+{
+    return (int)(count < 1 << 30 ? count : 1 << 30);
+}
+
 /* The rows of each sample in chunks. Where the rows are a slice of a longer sequence, `skip` rows of the
  * first sample came before them; chunks that lie there are empty. */
 struct mgk_row_chunks {
@@ -96,26 +118,31 @@ template <typename OP> MGK_DEVICE void mgk_group_columns(float *v, float *scratc
     }
 }
 
-enum { MGK_TOTAL_BLOCK = 1024 };
+enum { MGK_TOTAL_MOST = 1024 };
 
-/* Combines `count` values, `stride` apart, by a block of MGK_TOTAL_BLOCK threads, each of whose 32 lanes has
- * its own column or none. `scratch`: a double a thread, which may be used again at once. */
+/* Threads of a block that combines columns of `count` values. */
+static inline int mgk_total_block(int64_t count)
+{
+    return MGK_WARP * mgk_power_of_two(count, MGK_TOTAL_MOST / MGK_WARP);
+}
+
+/* Combines `count` values, `stride` apart, by a block of mgk_total_block(count) threads, each of whose 32 lanes
+ * has its own column or none; its first warp gets the results. `scratch`: a double a thread, which may be used
+ * again at once. */
 template <typename OP>
 MGK_DEVICE double mgk_column_total(const float *p, int64_t count, int64_t stride, bool none,
                                    double *scratch)
 {
-    int t = (int)threadIdx.x;
+    int t = (int)threadIdx.x, threads = (int)blockDim.x;
     double sum = OP::none();
-    for (int64_t i = t / MGK_WARP; i < count && !none; i += MGK_TOTAL_BLOCK / MGK_WARP)
+    for (int64_t i = t / MGK_WARP; i < count && !none; i += threads / MGK_WARP)
         sum = OP::of(sum, (double)p[i * stride]);
+    if (threads == MGK_WARP)
+        return sum;
     scratch[t] = sum;
     __syncthreads();
-    for (int step = MGK_TOTAL_BLOCK / 2; step >= MGK_WARP; step /= 2) {
-        if (t < step)
-            scratch[t] = OP::of(scratch[t], scratch[t + step]);
-        __syncthreads();
-    }
-    sum = scratch[t % MGK_WARP];
+    for (int i = t + MGK_WARP; i < threads && t < MGK_WARP; i += MGK_WARP)
+        sum = OP::of(sum, scratch[i]);
     __syncthreads();
     return sum;
 }

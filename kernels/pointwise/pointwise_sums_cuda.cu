@@ -6,38 +6,18 @@
 namespace
 {
 
-/* A block of threads takes `lanes` vectors of a row, and block / lanes rows at once. */
-struct tiling {
-    int lanes;
-    int64_t tiles;
-};
-
-tiling tiles_of(int64_t width, int64_t rows)
-{
-    int64_t vectors = mgk_cuda_div_up(width, MGK_VECTOR);
-    int lanes = mgk_power_of_two(vectors, MGK_WARP);
-    int spread = MGK_BLOCK / mgk_power_of_two(rows, MGK_BLOCK); /* for a few long rows */
-    lanes = lanes > spread ? lanes : spread;
-    return tiling{lanes, mgk_cuda_div_up(vectors, lanes)};
-}
-
-int blocks_of(int64_t count)
-{
-    return (int)(count < 1 << 30 ? count : 1 << 30);
-}
-
 /* ---- gated_residual_grad ---- */
 
-mgk_row_chunks gated_chunks(const mgk_pointwise_args *a, tiling *t)
+mgk_row_chunks gated_chunks(const mgk_pointwise_args *a, mgk_tiling *t)
 {
-    *t = tiles_of(a->dim, a->rows < a->rows_per_sample ? a->rows : a->rows_per_sample);
+    *t = mgk_tiles_of(a->dim, a->rows < a->rows_per_sample ? a->rows : a->rows_per_sample);
     return mgk_chunk_rows(a->rows, a->row_offset, a->rows_per_sample, MGK_BLOCK / t->lanes,
                           t->tiles);
 }
 
 /* A block: a chunk's rows of a tile. parts NULL: each sample is one chunk. */
 template <typename T>
-MGK_KERNEL gated_grad_kernel(mgk_pointwise_args a, mgk_row_chunks k, tiling t, bool whole,
+MGK_KERNEL gated_grad_kernel(mgk_pointwise_args a, mgk_row_chunks k, mgk_tiling t, bool whole,
                              bool whole_gate, float *parts)
 {
     __shared__ float scratch[MGK_VECTOR * MGK_BLOCK];
@@ -78,7 +58,7 @@ MGK_KERNEL gated_grad_kernel(mgk_pointwise_args a, mgk_row_chunks k, tiling t, b
 
 MGK_KERNEL gated_total_kernel(mgk_pointwise_args a, mgk_row_chunks k, const float *parts)
 {
-    __shared__ double scratch[MGK_TOTAL_BLOCK];
+    __shared__ double scratch[MGK_TOTAL_MOST];
     int64_t tiles = (a.dim + MGK_WARP - 1) / MGK_WARP;
     for (int64_t b = blockIdx.x; b < k.samples * tiles; b += gridDim.x) {
         int64_t s = b / tiles, c = b % tiles * MGK_WARP + threadIdx.x % MGK_WARP;
@@ -107,7 +87,7 @@ struct larger {
  * from `end` on are not there. */
 struct reduce_plan {
     int64_t width, skip, end;
-    tiling t;
+    mgk_tiling t;
     mgk_row_chunks k;
 };
 
@@ -119,7 +99,7 @@ reduce_plan plan_reduce(const mgk_pointwise_args *a)
     p.width = a->period * a->dim;
     p.skip = before * a->dim;
     p.end = p.skip + a->rows * a->dim;
-    p.t = tiles_of(p.width, lines);
+    p.t = mgk_tiles_of(p.width, lines);
     p.k = mgk_chunk_rows(lines, 0, 0, MGK_BLOCK / p.t.lanes, p.t.tiles);
     return p;
 }
@@ -178,7 +158,7 @@ MGK_KERNEL reduce_kernel(mgk_pointwise_args a, reduce_plan p, bool whole, float 
 template <typename OP>
 MGK_KERNEL reduce_total_kernel(mgk_pointwise_args a, reduce_plan p, const float *parts)
 {
-    __shared__ double scratch[MGK_TOTAL_BLOCK];
+    __shared__ double scratch[MGK_TOTAL_MOST];
     for (int64_t b = blockIdx.x; b * MGK_WARP < p.width; b += gridDim.x) {
         int64_t c = b * MGK_WARP + threadIdx.x % MGK_WARP;
         double sum = mgk_column_total<OP>(parts + c, p.k.chunks, p.width, c >= p.width, scratch);
@@ -193,11 +173,11 @@ void reduce_by(const mgk_pointwise_args *a, const reduce_plan &p, mgk_exec *x)
     float *parts = p.k.chunks > 1 ? (float *)x->workspace : NULL;
     bool whole = mgk_is_aligned(a->x) && a->dim % MGK_VECTOR == 0;
     MGK_WITH_REAL(a->x.dtype,
-                  MGK_LAUNCH(x, (reduce_kernel<T, OP>), blocks_of(p.k.chunks * p.t.tiles),
+                  MGK_LAUNCH(x, (reduce_kernel<T, OP>), mgk_blocks(p.k.chunks * p.t.tiles),
                              MGK_BLOCK, 0, *a, p, whole, parts));
     if (parts)
-        MGK_LAUNCH(x, reduce_total_kernel<OP>, blocks_of(mgk_cuda_div_up(p.width, MGK_WARP)),
-                   MGK_TOTAL_BLOCK, 0, *a, p, parts);
+        MGK_LAUNCH(x, reduce_total_kernel<OP>, mgk_blocks(mgk_cuda_div_up(p.width, MGK_WARP)),
+                   mgk_total_block(p.k.chunks), 0, *a, p, parts);
 }
 
 } // namespace
@@ -205,7 +185,7 @@ void reduce_by(const mgk_pointwise_args *a, const reduce_plan &p, mgk_exec *x)
 MGK_CUDA_WORKSPACE(gated_residual_grad)
 {
     const mgk_pointwise_args *a = (const mgk_pointwise_args *)args;
-    tiling t;
+    mgk_tiling t;
     (void)threads;
     if (a->rows == 0 || a->dim == 0)
         return 0;
@@ -218,17 +198,17 @@ MGK_CUDA_LAUNCHER(gated_residual_grad)
     const mgk_pointwise_args *a = (const mgk_pointwise_args *)args;
     if (a->rows == 0 || a->dim == 0)
         return;
-    tiling t;
+    mgk_tiling t;
     mgk_row_chunks k = gated_chunks(a, &t);
     float *parts = a->d_gate.p && k.chunks > 1 ? (float *)x->workspace : NULL;
     bool vectors = a->dim % MGK_VECTOR == 0;
     bool whole = vectors && mgk_is_aligned(a->dy) && mgk_is_aligned(a->h) && mgk_is_aligned(a->dh);
     bool whole_gate = vectors && mgk_is_aligned(a->gate) && a->gate_stride % 4 == 0;
-    MGK_WITH_REAL(a->dy.dtype, MGK_LAUNCH(x, gated_grad_kernel<T>, blocks_of(k.count() * t.tiles),
+    MGK_WITH_REAL(a->dy.dtype, MGK_LAUNCH(x, gated_grad_kernel<T>, mgk_blocks(k.count() * t.tiles),
                                           MGK_BLOCK, 0, *a, k, t, whole, whole_gate, parts));
     if (parts)
-        MGK_LAUNCH(x, gated_total_kernel, blocks_of(k.samples * mgk_cuda_div_up(a->dim, MGK_WARP)),
-                   MGK_TOTAL_BLOCK, 0, *a, k, parts);
+        MGK_LAUNCH(x, gated_total_kernel, mgk_blocks(k.samples * mgk_cuda_div_up(a->dim, MGK_WARP)),
+                   mgk_total_block(k.chunks), 0, *a, k, parts);
 }
 
 MGK_CUDA_WORKSPACE(reduce_rows)
