@@ -8,25 +8,25 @@ namespace
 
 enum { LONG = 2048, PIECE = 16384 }; /* PIECE: of a row, summed by one block */
 
-template <int TEAM> MGK_DEVICE float team_sum(float x, float *scratch)
+template <int TEAM, typename V> MGK_DEVICE V team_sum(V x, V *scratch)
 {
     return TEAM == MGK_WARP ? mgk_warp_sum(x) : mgk_block_sum(x, scratch);
 }
 
 /* A NaN is larger than any number. */
-MGK_DEVICE float larger(float a, float b)
+template <typename V> MGK_DEVICE V larger(V a, V b)
 {
     return a != a || a > b ? a : b;
 }
 
-MGK_DEVICE float warp_largest(float x)
+template <typename V> MGK_DEVICE V warp_largest(V x)
 {
     for (int step = 16; step > 0; step /= 2)
         x = larger(x, __shfl_xor_sync(0xffffffffu, x, step));
     return x;
 }
 
-template <int TEAM> MGK_DEVICE float team_largest(float x, float *scratch)
+template <int TEAM, typename V> MGK_DEVICE V team_largest(V x, V *scratch)
 {
     int lane = (int)threadIdx.x % MGK_WARP;
     x = warp_largest(x);
@@ -35,7 +35,7 @@ template <int TEAM> MGK_DEVICE float team_largest(float x, float *scratch)
     if (lane == 0)
         scratch[threadIdx.x / MGK_WARP] = x;
     __syncthreads();
-    x = warp_largest(lane < TEAM / MGK_WARP ? scratch[lane] : -INFINITY);
+    x = warp_largest(lane < TEAM / MGK_WARP ? scratch[lane] : (V)-INFINITY);
     __syncthreads();
     return x;
 }
@@ -84,39 +84,50 @@ MGK_KERNEL softmax_grad_kernel(const T *y, const T *dy, T *dx, int64_t rows, int
     }
 }
 
-/* Pieces of rows to one number each; sums are divided by `count`. */
-template <typename T, int TEAM>
-MGK_KERNEL reduce_kernel(const T *x, float *y, int64_t rows, int64_t dim, int64_t pieces,
-                         int64_t piece, bool largest, float count)
+MGK_DEVICE double number(double x)
 {
-    __shared__ float scratch[MGK_WARP];
+    return x;
+}
+
+template <typename T> MGK_DEVICE double number(T x)
+{
+    return mgk_load(x);
+}
+
+/* Pieces of rows to one number each; sums are divided by `count`. In double, for a sum may be far smaller than
+ * what it is made of. */
+template <typename T, typename V, int TEAM>
+MGK_KERNEL reduce_kernel(const T *x, V *y, int64_t rows, int64_t dim, int64_t pieces, int64_t piece,
+                         bool largest, double count)
+{
+    __shared__ double scratch[MGK_WARP];
     EACH_ROW(r, rows * pieces)
     {
         int64_t first = r % pieces * piece, n = dim - first < piece ? dim - first : piece;
         const T *from = x + r / pieces * dim + first;
-        float result = largest ? -INFINITY : 0.0f;
+        double result = largest ? -INFINITY : 0;
         for (int64_t j = lane; j < n; j += TEAM) {
-            float v = mgk_load(from[j]);
+            double v = number(from[j]);
             result = largest ? larger(v, result) : result + v;
         }
         result =
             largest ? team_largest<TEAM>(result, scratch) : team_sum<TEAM>(result, scratch) / count;
         if (lane == 0)
-            y[r] = result;
+            y[r] = (V)result;
     }
 }
 
-template <typename T>
-void reduce_pieces(mgk_exec *x, const T *from, float *to, int64_t rows, int64_t dim, int64_t piece,
-                   bool largest, float count)
+template <typename T, typename V>
+void reduce_pieces(mgk_exec *x, const T *from, V *to, int64_t rows, int64_t dim, int64_t piece,
+                   bool largest, double count)
 {
     int64_t pieces = dim > piece ? (dim + piece - 1) / piece : 1;
     if (dim < LONG)
-        MGK_LAUNCH(x, (reduce_kernel<T, MGK_WARP>), mgk_grid(rows, MGK_BLOCK / MGK_WARP), MGK_BLOCK,
-                   0, from, to, rows, dim, pieces, piece, largest, count);
+        MGK_LAUNCH(x, (reduce_kernel<T, V, MGK_WARP>), mgk_grid(rows, MGK_BLOCK / MGK_WARP),
+                   MGK_BLOCK, 0, from, to, rows, dim, pieces, piece, largest, count);
     else
-        MGK_LAUNCH(x, (reduce_kernel<T, MGK_BLOCK>), mgk_grid(rows * pieces, 1), MGK_BLOCK, 0, from,
-                   to, rows, dim, pieces, piece, largest, count);
+        MGK_LAUNCH(x, (reduce_kernel<T, V, MGK_BLOCK>), mgk_grid(rows * pieces, 1), MGK_BLOCK, 0,
+                   from, to, rows, dim, pieces, piece, largest, count);
 }
 
 int64_t pieces_of(const mgk_reduce_args *a)
@@ -160,7 +171,7 @@ MGK_CUDA_WORKSPACE(reduce)
 {
     const mgk_reduce_args *a = (const mgk_reduce_args *)args;
     (void)threads;
-    return pieces_of(a) > 1 ? sizeof(float) * (size_t)(a->rows * pieces_of(a)) : 0;
+    return pieces_of(a) > 1 ? sizeof(double) * (size_t)(a->rows * pieces_of(a)) : 0;
 }
 
 /* Long rows in two steps, the second over their pieces. */
@@ -168,11 +179,16 @@ MGK_CUDA_LAUNCHER(reduce)
 {
     const mgk_reduce_args *a = (const mgk_reduce_args *)args;
     bool largest = a->kind == MGK_REDUCE_MAX;
-    float count = a->kind == MGK_REDUCE_MEAN ? (float)a->dim : 1.0f, *y = MGK_F(a->y);
-    float *sums = pieces_of(a) > 1 ? (float *)x->workspace : y;
-    MGK_WITH_REAL(a->x.dtype, reduce_pieces(x, (const T *)a->x.p, sums, a->rows, a->dim, PIECE,
-                                            largest, sums == y ? count : 1.0f));
-    if (sums != y)
-        reduce_pieces(x, (const float *)sums, y, a->rows, pieces_of(a), pieces_of(a), largest,
+    double count = a->kind == MGK_REDUCE_MEAN ? (double)a->dim : 1, *sums = (double *)x->workspace;
+    int64_t pieces = pieces_of(a);
+    MGK_WITH_REAL(a->x.dtype, {
+        const T *from = (const T *)a->x.p;
+        if (pieces > 1)
+            reduce_pieces(x, from, sums, a->rows, a->dim, PIECE, largest, 1);
+        else
+            reduce_pieces(x, from, MGK_F(a->y), a->rows, a->dim, PIECE, largest, count);
+    });
+    if (pieces > 1)
+        reduce_pieces(x, (const double *)sums, MGK_F(a->y), a->rows, pieces, pieces, largest,
                       count);
 }
