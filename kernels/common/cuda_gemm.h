@@ -73,7 +73,9 @@ typedef mgk_gemm_wmma_tile<1, 2, 1> mgk_wmma_16x256;
 
 typedef mgk_gemm_tile<2, 16> mgk_tile_128x64;
 typedef mgk_gemm_tile<1, 16> mgk_tile_64x64;
+typedef mgk_gemm_tile<1, 8> mgk_tile_128x32;
 typedef mgk_gemm_tile<1, 4> mgk_tile_256x16;
+typedef mgk_gemm_tile<1, 32> mgk_tile_32x128;
 typedef mgk_gemm_tile<1, 64> mgk_tile_16x256;
 
 /* Four neighbours, from an address that is a multiple of their size. */

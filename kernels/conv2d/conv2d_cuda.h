@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ * What the convolutions on CUDA devices share: products (cuda_gemm.h) whose operands find their values in
+ * pictures. Sides of pictures and the length of a kernel are below 2^31; the count of pixels may be above.
+ * Inside kernels/conv2d only. */
+#ifndef MGK_CONV2D_CUDA_H
+#define MGK_CONV2D_CUDA_H
+
+#include "kernels/common/cuda_gemm.h"
+#include "kernels/conv2d/conv2d.h"
+
+/* Division of a number below 2^31 by one that is known at the launch. */
+struct divider {
+    uint32_t by, factor, shift;
+};
+
+static inline divider make_divider(int64_t by)
+{
+    divider d = {(uint32_t)by, 0, 0};
+    while (UINT64_C(1) << d.shift < d.by)
+        d.shift++;
+    d.factor = (uint32_t)((((UINT64_C(1) << d.shift) - d.by) << 32) / d.by + 1);
+    return d;
+}
+
+MGK_DEVICE int divide(int a, const divider &d)
+{
+    return (int)(((uint32_t)((uint64_t)(uint32_t)a * d.factor >> 32) + (uint32_t)a) >> d.shift);
+}
+
+/* A pixel of a stack of pictures; `image` counts from that of a first pixel. */
+struct pixel {
+    int image, i, j;
+};
+
+/* The pixel `steps` behind (0, i, j). */
+MGK_DEVICE pixel pixel_behind(int i, int j, int steps, const divider &height, const divider &width)
+{
+    const int columns = j + steps, down = divide(columns, width), rows = i + down;
+    const int images = divide(rows, height);
+    return {images, rows - images * (int)height.by, columns - down * (int)width.by};
+}
+
+/* Whether values whose last dimension is `channels` long can be read in fours. */
+static inline bool in_fours(mgk_buf b, int64_t channels)
+{
+    return channels % 4 == 0 && (uintptr_t)b.p % (b.dtype == MGK_BF16 ? 8 : 16) == 0;
+}
+
+template <int V, typename T> MGK_DEVICE void load_some(const T *p, float *v)
+{
+    if (V == 4)
+        mgk_load4(p, v);
+    else
+        v[0] = mgk_load(*p);
+}
+
+/* Run the statements with Tile as the tile that fits `rows` x `columns`, which may be few. */
+#define WITH_TILE(rows, columns, ...)                                                              \
+    do {                                                                                           \
+        if ((columns) <= 16) {                                                                     \
+            typedef mgk_tile_256x16 Tile;                                                          \
+            __VA_ARGS__;                                                                           \
+        } else if ((columns) <= 32) {                                                              \
+            typedef mgk_tile_128x32 Tile;                                                          \
+            __VA_ARGS__;                                                                           \
+        } else if (((rows) + 127) / 128 * (((columns) + 63) / 64) >= MGK_GEMM_BLOCKS) {            \
+            typedef mgk_tile_128x64 Tile;                                                          \
+            __VA_ARGS__;                                                                           \
+        } else {                                                                                   \
+            typedef mgk_tile_64x64 Tile;                                                           \
+            __VA_ARGS__;                                                                           \
+        }                                                                                          \
+    } while (0)
+
+#endif

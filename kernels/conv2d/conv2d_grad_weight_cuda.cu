@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT
+ * conv2d_grad_weight on CUDA devices, in f32 arithmetic: a product of dy, transposed, with what its pixels
+ * saw of x, and with a column of ones for the bias. The sum over the pixels is divided among blocks; a
+ * second kernel adds up their sums in order. */
+#include "kernels/conv2d/conv2d_cuda.h"
+
+struct task {
+    mgk_conv2d_args g;
+    divider ho, wo;
+    int64_t pixels, k, columns; /* of y; kh * kw * cin; with that of the bias */
+    mgk_gemm_split split;
+};
+
+/* Columns of the product: places of the kernel, from `column0` on, for the pixels of y from `first` to `end`.
+ * Chunks lie along the channels of x. */
+template <typename T, int ROWS, int V> struct places : mgk_gemm_chunks<ROWS, V> {
+    typedef mgk_gemm_chunks<ROWS, V> chunks;
+    const task &s;
+    const T *base; /* of the first pixel's picture, at the channel */
+    int i0, j0, p, q;
+    int at, count; /* pixels behind the first */
+    enum { NOTHING, VALUES, ONES } kind;
+
+    __device__ __forceinline__ places(const task &s_, int64_t column0, int64_t first, int64_t end)
+        : chunks(false), s(s_), at(this->k), count((int)(end - first))
+    {
+        const int64_t column = column0 + this->row, place = column / s.g.cin;
+        const int64_t row0 = first / s.g.wo, b0 = row0 / s.g.ho;
+        kind = this->idle || column >= s.columns ? NOTHING : column < s.k ? VALUES : ONES;
+        i0 = (int)(row0 % s.g.ho);
+        j0 = (int)(first % s.g.wo);
+        p = (int)(place / s.g.kw - s.g.pad_top);
+        q = (int)(place % s.g.kw - s.g.pad_left);
+        base = (const T *)s.g.x.p + b0 * s.g.h * s.g.w * s.g.cin + column % s.g.cin;
+    }
+
+    __device__ __forceinline__ void fetch(float *v)
+    {
+        const int h = (int)s.g.h, w = (int)s.g.w;
+#pragma unroll
+        for (int n = 0; n < chunks::COUNT; n++) {
+            const int steps = at + n * this->k_step;
+            const pixel to = pixel_behind(i0, j0, steps, s.ho, s.wo);
+            int y = to.i * (int)s.g.stride_h + p, x = to.j * (int)s.g.stride_w + q;
+            bool in = steps < count && kind == VALUES;
+            if (s.g.pad_mode == MGK_PAD_REPLICATE) {
+                y = y < 0 ? 0 : y >= h ? h - 1 : y;
+                x = x < 0 ? 0 : x >= w ? w - 1 : x;
+            } else {
+                in = in && y >= 0 && y < h && x >= 0 && x < w;
+            }
+            if (in) {
+                load_some<V>(base + (((int64_t)to.image * h + y) * w + x) * s.g.cin, v + V * n);
+            } else {
+#pragma unroll
+                for (int e = 0; e < V; e++)
+                    v[V * n + e] = e == 0 && kind == ONES ? 1.0f : 0.0f;
+            }
+        }
+        at += MGK_GEMM_K;
+    }
+};
+
+MGK_DEVICE void finish(const mgk_conv2d_args &g, int64_t k, int64_t o, int64_t column, float sum)
+{
+    float *to = column < k ? (float *)g.weight.p + o * k + column : (float *)g.bias.p + o;
+    *to = g.accumulate ? *to + sum : sum;
+}
+
+struct taker {
+    const task &s;
+    float *parts; /* of this part of the pixels */
+    int64_t i0, j0;
+
+    __device__ __forceinline__ void operator()(int row, int column, float *v) const
+    {
+        const int64_t o = i0 + row, j = j0 + column;
+        if (o >= s.g.cout)
+            return;
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            if (j + e < s.columns) {
+                if (s.split.count > 1)
+                    parts[o * s.columns + j + e] = v[e];
+                else
+                    finish(s.g, s.k, o, j + e, v[e]);
+            }
+    }
+};
+
+template <typename Tile, typename T, int V>
+__launch_bounds__(MGK_GEMM_THREADS, 2) MGK_KERNEL
+    conv2d_grad_weight_kernel(const task s, float *parts)
+{
+    __shared__ __align__(16) float shared[mgk_gemm_shared<Tile>::FLOATS];
+    const int64_t columns = (s.columns + Tile::N - 1) / Tile::N, part = blockIdx.x % s.split.count;
+    const int64_t tile = blockIdx.x / s.split.count;
+    const int64_t i0 = tile / columns * Tile::M, j0 = tile % columns * Tile::N;
+    const int64_t k0 = part * s.split.k;
+    const int64_t k1 = k0 + s.split.k < s.pixels ? k0 + s.split.k : s.pixels;
+    mgk_gemm_matrix<T, Tile::M, V> a((const T *)s.g.y.p, false, s.g.cout, i0, s.g.cout, k0, k1);
+    places<T, Tile::N, V> b(s, j0, k0, k1);
+    mgk_gemm_sums<Tile> c;
+    mgk_gemm<Tile>(c, a, b, (k1 - k0 + MGK_GEMM_K - 1) / MGK_GEMM_K, shared);
+    mgk_gemm_each<Tile>(c, shared, taker{s, parts + part * s.g.cout * s.columns, i0, j0});
+}
+
+MGK_KERNEL conv2d_grad_weight_parts_kernel(const task s, const float *parts)
+{
+    const int64_t size = s.g.cout * s.columns;
+    MGK_FOR(at, size)
+    {
+        float sum = 0;
+#pragma unroll 8
+        for (int64_t part = 0; part < s.split.count; part++)
+            sum += parts[part * size + at];
+        finish(s.g, s.k, at / s.columns, at % s.columns, sum);
+    }
+}
+
+/* Run the statements with Tile as the one for this many output channels. */
+#define WITH_WIDE_TILE(cout, ...)                                                                  \
+    do {                                                                                           \
+        if ((cout) <= 16) {                                                                        \
+            typedef mgk_tile_16x256 Tile;                                                          \
+            __VA_ARGS__;                                                                           \
+        } else if ((cout) <= 32) {                                                                 \
+            typedef mgk_tile_32x128 Tile;                                                          \
+            __VA_ARGS__;                                                                           \
+        } else if ((cout) <= 64) {                                                                 \
+            typedef mgk_tile_64x64 Tile;                                                           \
+            __VA_ARGS__;                                                                           \
+        } else {                                                                                   \
+            typedef mgk_tile_128x64 Tile;                                                          \
+            __VA_ARGS__;                                                                           \
+        }                                                                                          \
+    } while (0)
+
+template <typename Tile> static int64_t tiles_of(const task &s)
+{
+    return (s.g.cout + Tile::M - 1) / Tile::M * ((s.columns + Tile::N - 1) / Tile::N);
+}
+
+static task make_task(const mgk_conv2d_args *g)
+{
+    task s;
+    s.g = *g;
+    s.ho = make_divider(g->ho);
+    s.wo = make_divider(g->wo);
+    s.pixels = g->n * g->ho * g->wo;
+    s.k = g->kh * g->kw * g->cin;
+    s.columns = s.k + (g->bias.p ? 1 : 0);
+    int64_t tiles = 0;
+    WITH_WIDE_TILE(g->cout, tiles = tiles_of<Tile>(s));
+    s.split = mgk_gemm_split_k(tiles, s.pixels, 2 * MGK_GEMM_BLOCKS);
+    return s;
+}
+
+template <typename Tile, typename T> static void launch(const task &s, mgk_exec *x)
+{
+    const unsigned blocks = (unsigned)(tiles_of<Tile>(s) * s.split.count);
+    float *parts = (float *)x->workspace;
+    if (in_fours(s.g.x, s.g.cin) && in_fours(s.g.y, s.g.cout))
+        MGK_LAUNCH(x, (conv2d_grad_weight_kernel<Tile, T, 4>), blocks, MGK_GEMM_THREADS, 0, s,
+                   parts);
+    else
+        MGK_LAUNCH(x, (conv2d_grad_weight_kernel<Tile, T, 1>), blocks, MGK_GEMM_THREADS, 0, s,
+                   parts);
+}
+
+MGK_CUDA_WORKSPACE(conv2d_grad_weight)
+{
+    const task s = make_task((const mgk_conv2d_args *)args);
+    (void)threads;
+    return s.split.count > 1 ? (size_t)(s.split.count * s.g.cout * s.columns) * sizeof(float) : 0;
+}
+
+MGK_CUDA_LAUNCHER(conv2d_grad_weight)
+{
+    const task s = make_task((const mgk_conv2d_args *)args);
+    MGK_WITH_REAL(s.g.x.dtype, WITH_WIDE_TILE(s.g.cout, launch<Tile, T>(s, x)));
+    if (s.split.count > 1)
+        MGK_LAUNCH(x, conv2d_grad_weight_parts_kernel, mgk_grid(s.g.cout * s.columns, MGK_BLOCK),
+                   MGK_BLOCK, 0, s, (const float *)x->workspace);
+}
