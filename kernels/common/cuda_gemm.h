@@ -69,6 +69,8 @@ template <int GM_, int GN_, int WY_> struct mgk_gemm_wmma_tile {
 typedef mgk_gemm_wmma_tile<2, 2, 4> mgk_wmma_128x64;
 typedef mgk_gemm_wmma_tile<1, 2, 4> mgk_wmma_64x64;
 typedef mgk_gemm_wmma_tile<2, 1, 8> mgk_wmma_256x16;
+typedef mgk_gemm_wmma_tile<1, 2, 8> mgk_wmma_128x32;
+typedef mgk_gemm_wmma_tile<1, 2, 2> mgk_wmma_32x128;
 typedef mgk_gemm_wmma_tile<1, 2, 1> mgk_wmma_16x256;
 
 typedef mgk_gemm_tile<2, 16> mgk_tile_128x64;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * conv2d on CUDA devices, in f32 arithmetic: a product of (pixels of y) x (kh, kw, cin) with the weights. */
+ * conv2d on CUDA devices: a product of (pixels of y) x (kh, kw, cin) with the weights. */
 #include "kernels/conv2d/conv2d_cuda.h"
 
 struct task {
@@ -91,7 +91,7 @@ template <typename T> struct taker {
 template <typename Tile, typename T, int V>
 __launch_bounds__(MGK_GEMM_THREADS, 2) MGK_KERNEL conv2d_kernel(const task s)
 {
-    __shared__ __align__(16) float shared[mgk_gemm_shared<Tile>::FLOATS];
+    __shared__ __align__(32) float shared[mgk_gemm_shared<Tile>::FLOATS];
     const int64_t columns = (s.g.cout + Tile::N - 1) / Tile::N;
     const int64_t i0 = blockIdx.x / columns * Tile::M, j0 = blockIdx.x % columns * Tile::N;
     seen<T, Tile::M, V> a(s, i0);
@@ -111,7 +111,7 @@ template <typename Tile, typename T> static void launch(const task &s, mgk_exec 
         MGK_LAUNCH(x, (conv2d_kernel<Tile, T, 1>), (unsigned)blocks, MGK_GEMM_THREADS, 0, s);
 }
 
-MGK_CUDA_LAUNCHER(conv2d)
+static task make_task(const void *args)
 {
     task s;
     s.g = *(const mgk_conv2d_args *)args;
@@ -122,6 +122,21 @@ MGK_CUDA_LAUNCHER(conv2d)
     s.pixels = s.g.n * s.g.ho * s.g.wo;
     s.k = (int)(s.g.kh * s.g.kw * s.g.cin);
     s.y_fours = in_fours(s.g.y, s.g.cout);
+    return s;
+}
+
+MGK_CUDA_LAUNCHER(conv2d)
+{
+    const task s = make_task(args);
     if (s.pixels > 0)
-        MGK_WITH_REAL(s.g.x.dtype, WITH_TILE(s.pixels, s.g.cout, launch<Tile, T>(s, x)));
+        MGK_WITH_REAL(s.g.x.dtype, WITH_TILE(mgk_tile, s.pixels, s.g.cout, launch<Tile, T>(s, x)));
+}
+
+MGK_LAUNCHER(conv2d, sm80)
+{
+    const task s = make_task(args);
+    if (s.g.x.dtype != MGK_BF16)
+        mgk_conv2d_cuda(args, x);
+    else if (s.pixels > 0)
+        WITH_TILE(mgk_wmma, s.pixels, s.g.cout, launch<Tile, mgk_bf16>(s, x));
 }

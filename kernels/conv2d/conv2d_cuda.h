@@ -54,20 +54,21 @@ template <int V, typename T> MGK_DEVICE void load_some(const T *p, float *v)
         v[0] = mgk_load(*p);
 }
 
-/* Run the statements with Tile as the tile that fits `rows` x `columns`, which may be few. */
-#define WITH_TILE(rows, columns, ...)                                                              \
+/* Run the statements with Tile as the tile of a kind (mgk_tile: f32 arithmetic; mgk_wmma: tensor cores) that fits
+ * `rows` x `columns`, which may be few. */
+#define WITH_TILE(kind, rows, columns, ...)                                                        \
     do {                                                                                           \
         if ((columns) <= 16) {                                                                     \
-            typedef mgk_tile_256x16 Tile;                                                          \
+            typedef kind##_256x16 Tile;                                                            \
             __VA_ARGS__;                                                                           \
         } else if ((columns) <= 32) {                                                              \
-            typedef mgk_tile_128x32 Tile;                                                          \
+            typedef kind##_128x32 Tile;                                                            \
             __VA_ARGS__;                                                                           \
         } else if (((rows) + 127) / 128 * (((columns) + 63) / 64) >= MGK_GEMM_BLOCKS) {            \
-            typedef mgk_tile_128x64 Tile;                                                          \
+            typedef kind##_128x64 Tile;                                                            \
             __VA_ARGS__;                                                                           \
         } else {                                                                                   \
-            typedef mgk_tile_64x64 Tile;                                                           \
+            typedef kind##_64x64 Tile;                                                             \
             __VA_ARGS__;                                                                           \
         }                                                                                          \
     } while (0)

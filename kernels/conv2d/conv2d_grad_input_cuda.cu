@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * conv2d_grad_input on CUDA devices, in f32 arithmetic: a product of (pixels of x) x (kh, kw, cout) with the
+ * conv2d_grad_input on CUDA devices: a product of (pixels of x) x (kh, kw, cout) with the
  * weights, which gathers for each pixel the gradients of those it was read for. A pixel at an edge that stands
  * for padding collects those of the padding as well. With strides, most of what is multiplied is zero. */
 #include "kernels/conv2d/conv2d_cuda.h"
@@ -150,7 +150,7 @@ template <typename T> struct taker {
 template <typename Tile, typename T, int V>
 __launch_bounds__(MGK_GEMM_THREADS, 2) MGK_KERNEL conv2d_grad_input_kernel(const task s)
 {
-    __shared__ __align__(16) float shared[mgk_gemm_shared<Tile>::FLOATS];
+    __shared__ __align__(32) float shared[mgk_gemm_shared<Tile>::FLOATS];
     const int64_t columns = (s.g.cin + Tile::N - 1) / Tile::N;
     const int64_t i0 = blockIdx.x / columns * Tile::M, j0 = blockIdx.x % columns * Tile::N;
     found<T, Tile::M, V> a(s, i0);
@@ -171,7 +171,7 @@ template <typename Tile, typename T> static void launch(const task &s, mgk_exec 
                    s);
 }
 
-MGK_CUDA_LAUNCHER(conv2d_grad_input)
+static task make_task(const void *args)
 {
     task s;
     s.g = *(const mgk_conv2d_args *)args;
@@ -184,6 +184,21 @@ MGK_CUDA_LAUNCHER(conv2d_grad_input)
     s.pixels = s.g.n * s.g.h * s.g.w;
     s.k = (int)(s.g.kh * s.g.kw * s.g.cout);
     s.x_fours = in_fours(s.g.x, s.g.cin);
+    return s;
+}
+
+MGK_CUDA_LAUNCHER(conv2d_grad_input)
+{
+    const task s = make_task(args);
     if (s.pixels > 0)
-        MGK_WITH_REAL(s.g.x.dtype, WITH_TILE(s.pixels, s.g.cin, launch<Tile, T>(s, x)));
+        MGK_WITH_REAL(s.g.x.dtype, WITH_TILE(mgk_tile, s.pixels, s.g.cin, launch<Tile, T>(s, x)));
+}
+
+MGK_LAUNCHER(conv2d_grad_input, sm80)
+{
+    const task s = make_task(args);
+    if (s.g.x.dtype != MGK_BF16)
+        mgk_conv2d_grad_input_cuda(args, x);
+    else if (s.pixels > 0)
+        WITH_TILE(mgk_wmma, s.pixels, s.g.cin, launch<Tile, mgk_bf16>(s, x));
 }

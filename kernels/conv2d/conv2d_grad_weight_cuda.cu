@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * conv2d_grad_weight on CUDA devices, in f32 arithmetic: a product of dy, transposed, with what its pixels
+ * conv2d_grad_weight on CUDA devices: a product of dy, transposed, with what its pixels
  * saw of x, and with a column of ones for the bias. The sum over the pixels is divided among blocks; a
  * second kernel adds up their sums in order. */
 #include "kernels/conv2d/conv2d_cuda.h"
@@ -92,7 +92,7 @@ template <typename Tile, typename T, int V>
 __launch_bounds__(MGK_GEMM_THREADS, 2) MGK_KERNEL
     conv2d_grad_weight_kernel(const task s, float *parts)
 {
-    __shared__ __align__(16) float shared[mgk_gemm_shared<Tile>::FLOATS];
+    __shared__ __align__(32) float shared[mgk_gemm_shared<Tile>::FLOATS];
     const int64_t columns = (s.columns + Tile::N - 1) / Tile::N, part = blockIdx.x % s.split.count;
     const int64_t tile = blockIdx.x / s.split.count;
     const int64_t i0 = tile / columns * Tile::M, j0 = tile % columns * Tile::N;
@@ -119,19 +119,19 @@ MGK_KERNEL conv2d_grad_weight_parts_kernel(const task s, const float *parts)
 }
 
 /* Run the statements with Tile as the one for this many output channels. */
-#define WITH_WIDE_TILE(cout, ...)                                                                  \
+#define WITH_WIDE_TILE(kind, cout, ...)                                                            \
     do {                                                                                           \
         if ((cout) <= 16) {                                                                        \
-            typedef mgk_tile_16x256 Tile;                                                          \
+            typedef kind##_16x256 Tile;                                                            \
             __VA_ARGS__;                                                                           \
         } else if ((cout) <= 32) {                                                                 \
-            typedef mgk_tile_32x128 Tile;                                                          \
+            typedef kind##_32x128 Tile;                                                            \
             __VA_ARGS__;                                                                           \
         } else if ((cout) <= 64) {                                                                 \
-            typedef mgk_tile_64x64 Tile;                                                           \
+            typedef kind##_64x64 Tile;                                                             \
             __VA_ARGS__;                                                                           \
         } else {                                                                                   \
-            typedef mgk_tile_128x64 Tile;                                                          \
+            typedef kind##_128x64 Tile;                                                            \
             __VA_ARGS__;                                                                           \
         }                                                                                          \
     } while (0)
@@ -151,7 +151,7 @@ static task make_task(const mgk_conv2d_args *g)
     s.k = g->kh * g->kw * g->cin;
     s.columns = s.k + (g->bias.p ? 1 : 0);
     int64_t tiles = 0;
-    WITH_WIDE_TILE(g->cout, tiles = tiles_of<Tile>(s));
+    WITH_WIDE_TILE(mgk_tile, g->cout, tiles = tiles_of<Tile>(s));
     s.split = mgk_gemm_split_k(tiles, s.pixels, 2 * MGK_GEMM_BLOCKS);
     return s;
 }
@@ -175,11 +175,33 @@ MGK_CUDA_WORKSPACE(conv2d_grad_weight)
     return s.split.count > 1 ? (size_t)(s.split.count * s.g.cout * s.columns) * sizeof(float) : 0;
 }
 
-MGK_CUDA_LAUNCHER(conv2d_grad_weight)
+static void add_parts(const task &s, mgk_exec *x)
 {
-    const task s = make_task((const mgk_conv2d_args *)args);
-    MGK_WITH_REAL(s.g.x.dtype, WITH_WIDE_TILE(s.g.cout, launch<Tile, T>(s, x)));
     if (s.split.count > 1)
         MGK_LAUNCH(x, conv2d_grad_weight_parts_kernel, mgk_grid(s.g.cout * s.columns, MGK_BLOCK),
                    MGK_BLOCK, 0, s, (const float *)x->workspace);
+}
+
+MGK_CUDA_LAUNCHER(conv2d_grad_weight)
+{
+    const task s = make_task((const mgk_conv2d_args *)args);
+    MGK_WITH_REAL(s.g.x.dtype, WITH_WIDE_TILE(mgk_tile, s.g.cout, launch<Tile, T>(s, x)));
+    add_parts(s, x);
+}
+
+/* Tiles are as large as those of f32 arithmetic, and so are the parts. */
+MGK_WORKSPACE(conv2d_grad_weight, sm80)
+{
+    return mgk_conv2d_grad_weight_cuda_workspace(args, threads);
+}
+
+MGK_LAUNCHER(conv2d_grad_weight, sm80)
+{
+    const task s = make_task((const mgk_conv2d_args *)args);
+    if (s.g.x.dtype != MGK_BF16) {
+        mgk_conv2d_grad_weight_cuda(args, x);
+        return;
+    }
+    WITH_WIDE_TILE(mgk_wmma, s.g.cout, launch<Tile, mgk_bf16>(s, x));
+    add_parts(s, x);
 }
