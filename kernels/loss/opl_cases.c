@@ -10,7 +10,7 @@ static const struct {
     float r;
 } shapes[] = {{0, 4, 4, 1},     {2, 0, 4, 1},       {2, 4, 0, 1},   {1, 1, 1, 1},
               {2, 35, 3, 1.2f}, {3, 256, 16, 1.1f}, {1, 700, 1, 3}, {2, 300, 33, 1},
-              {5, 64, 8, 0},    {2, 50, 16, 9}}; /* the last: no outliers */
+              {5, 64, 8, 0},    {1, 5, 600, 1},     {2, 50, 16, 9}}; /* the last: no outliers */
 enum {
     SHAPES = sizeof shapes / sizeof shapes[0],
     FORMS = 5,

@@ -3,8 +3,8 @@
 #include "kernels/common/case_tools.h"
 #include "kernels/posterior/posterior.h"
 
-static const int64_t shapes[][2] = {{0, 4},    {3, 0},  {1, 1},   {5, 7},
-                                    {400, 16}, {90, 8}, {33, 35}, {2100, 16}};
+static const int64_t shapes[][2] = {{0, 4},  {3, 0},   {1, 1},     {5, 7},   {400, 16},
+                                    {90, 8}, {33, 35}, {2100, 16}, {2, 5000}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0], LEGAL = SHAPES * 16, ILLEGAL = 9 };
 
 static void add_buffers(mgk_case *c, mgk_posterior_args *a, bool grad, bool noise, bool kl,
