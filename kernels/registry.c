@@ -3,6 +3,10 @@
 #include "kernels/mgk.h"
 #include "core/cpu.h"
 
+#ifdef MGK_CUDA_EMULATED
+__attribute__((weak)) void mgk_matmul_cublaslt(const void *args, mgk_exec *x);
+#endif
+
 /* Variants that were not compiled for this machine (AVX elsewhere than on x86) become NULL. */
 #define MGK_OP(name, folder)                                                                       \
     bool mgk_##name##_check(const void *args, const char **why);                                   \
@@ -14,9 +18,15 @@
 #define MGK_VARIANT(name, variant, needs)                                                          \
     __attribute__((weak)) void mgk_##name##_##variant(const void *args, mgk_exec *x);
 #endif
-/* Those for CUDA are NULL in a build without it; most need no workspace. */
+/* Those for CUDA are NULL in a build without it, and what is no kernel of ours where it is emulated; most need no
+ * workspace. */
+#if defined(MGI_HAVE_CUDA)
+#define MGK_LINKED
+#else
+#define MGK_LINKED __attribute__((weak))
+#endif
 #define MGK_CUDA_VARIANT(name, variant)                                                            \
-    __attribute__((weak)) void mgk_##name##_##variant(const void *args, mgk_exec *x);              \
+    MGK_LINKED void mgk_##name##_##variant(const void *args, mgk_exec *x);                         \
     __attribute__((weak)) size_t mgk_##name##_##variant##_workspace(const void *args, int threads) \
     {                                                                                              \
         (void)args;                                                                                \
