@@ -77,6 +77,7 @@ if [ -z "$dry" ]; then
     mkdir -p "$out"
 fi
 passed=0 failed=0 skipped=0
+variants=cuda,sm80,cublaslt
 cores=$(nproc)
 
 run() { # what to say, command...
@@ -98,24 +99,22 @@ check() { # the same, and count whether it succeeds
 check_parts() { # options...
     local p
     for p in $(seq "$cores"); do
-        timeout 400 "$checkkernel" --part "$p/$cores" "$@" >"$out/check-$p.log" 2>&1 || echo "# exit $?" >>"$out/check-$p.log" &
+        timeout "${CHECK_SECONDS:-300}" "$checkkernel" --part "$p/$cores" "$@" >"$out/check-$p.log" 2>&1 || echo "# exit $?" >>"$out/check-$p.log" &
     done
     wait
 }
 group_check() {
-    local variant bad good
-    for variant in cuda cublaslt; do
-        run "checkkernel --variant $variant --cases ${CASES:-40} in $cores parts" check_parts --variant "$variant" --cases "${CASES:-40}"
-        [ -z "$dry" ] || continue
-        cat "$out"/check-*.log >"$out/check-$variant.log"
-        good=$(grep -c "^ok .* $variant: " "$out/check-$variant.log")
-        bad=$(grep -cE "^not ok|^Bail|^# (exit|crashed)" "$out/check-$variant.log")
-        passed=$((passed + good)) failed=$((failed + bad))
-        echo "check $variant: $good ops good, $bad failures"
-        grep -E "^not ok|^Bail|^# (exit|crashed)" "$out/check-$variant.log" | head -n 40
-        grep -E "^# \w+ $variant, case" "$out/check-$variant.log" | awk '++seen[$2] <= 4'
-    done
-    rm -f "$out"/check-[0-9]*.log
+    local bad good
+    run "checkkernel --variant $variants --cases ${CASES:-40} in $cores parts" check_parts --variant "$variants" --cases "${CASES:-40}"
+    [ -z "$dry" ] || return
+    cat "$out"/check-*.log >"$out/check.log"
+    rm -f "$out"/check-*.log
+    good=$(grep -cE "^ok .* (${variants//,/|}): " "$out/check.log")
+    bad=$(grep -cE "^not ok|^Bail|^# (exit|crashed)" "$out/check.log")
+    passed=$((passed + good)) failed=$((failed + bad))
+    echo "check: $good good, $bad failures"
+    grep -E "^not ok|^Bail|^# (exit|crashed)" "$out/check.log" | head -n 40
+    grep -E "^# \w+ (${variants//,/|}), case" "$out/check.log" | awk '++seen[$2 $3] <= 3' | head -n 60
 }
 
 group_models() {
@@ -145,15 +144,14 @@ group_memcheck() {
         return
     fi
     check "compute-sanitizer over checkkernel: $out/memcheck.log" logged "$out/memcheck.log" timeout 300 "$tool" --error-exitcode 9 \
-        "$checkkernel" --variant cuda --cases 3
+        "$checkkernel" --variant "$variants" --cases 3
     check "leak check over a short training: $out/leaks.log" logged "$out/leaks.log" timeout 120 "$tool" --leak-check full \
         --error-exitcode 9 "$moviegen" train --recipe "$here/gpu/recipe.json" --stage tae --dir "$out/leaks" --device cuda --quiet
 }
 
 group_bench-ops() {
     run "ceilings" python3 "$here/gpu/ceilings.py"
-    run "checkkernel --bench" "$checkkernel" --bench --variant cuda --json "$out/bench-cuda.json"
-    run "checkkernel --bench" "$checkkernel" --bench --variant cublaslt --json "$out/bench-cublaslt.json"
+    run "checkkernel --bench" "$checkkernel" --bench --variant "$variants" --json "$out/bench.json"
 }
 
 # FROM (a model folder, may be empty) is copied to $out/model, where the stages save.

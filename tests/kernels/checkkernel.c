@@ -8,8 +8,8 @@
  * accept is run, too (refuse.c). Gradient references are compared with finite differences
  * (gradients.c).
  *
- *   checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N] [--variant NAME]   prints TAP; N cases of each op
- *   checkkernel --bench [--chosen] [--op NAME] [--case TEXT] [--variant NAME] [--json FILE]   times instead (bench.c)
+ *   checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N] [--variant NAMES]   prints TAP; N cases of each op
+ *   checkkernel --bench [--chosen] [--op NAME] [--case TEXT] [--variant NAMES] [--json FILE]   times instead (bench.c)
  */
 #include "bench.h"
 #include "gradients.h"
@@ -186,7 +186,7 @@ static bool read_options(int argc, char **argv)
         else if (!strcmp(argv[i], "--case") && more)
             state.only_case = argv[++i];
         else if (!strcmp(argv[i], "--variant") && more)
-            checker_state.only_variant = argv[++i];
+            checker_state.only_variants = argv[++i];
         else if (!strcmp(argv[i], "--cases") && more)
             state.cases_each = strtoull(argv[++i], NULL, 10);
         else if (!strcmp(argv[i], "--part") && more) {
@@ -230,9 +230,9 @@ int main(int argc, char **argv)
     mgen_context *ctx;
     if (!read_options(argc, argv) || mgk_variant_count > VARIANTS_MAX) {
         fprintf(stderr, "usage: checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N] "
-                        "[--variant NAME] [--part K/N]\n"
+                        "[--variant NAMES] [--part K/N]\n"
                         "       checkkernel --bench [--chosen] [--op NAME] [--case TEXT] "
-                        "[--variant NAME] [--json FILE]\n");
+                        "[--variant NAMES] [--json FILE]\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0); /* what was found is printed before a crash */

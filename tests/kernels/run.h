@@ -14,7 +14,7 @@ typedef struct checker {
     uint64_t seed;
     mgi_pool *pools[CHECKER_POOLS]; /* [i] has i threads; [0] NULL: serial */
     char now[256];                  /* what runs, for the message of a crash */
-    const char *only_variant;       /* NULL: all */
+    const char *only_variants;      /* comma-separated; NULL: all */
 } checker;
 extern checker checker_state;
 
