@@ -29,6 +29,15 @@ enum { VALIDATION_CLIPS = 64, VALIDATION_BATCH = 32, TIMES = 10 };
 static const double quantiles[TIMES / 2] = {-1.6448536270, -1.0364333895, -0.6744897502,
                                             -0.3853204664, -0.1256613469};
 
+/* The batch whose prompts and latents the host holds; rows 0: none. */
+typedef struct taken_batch {
+    const mgi_bucket_data *bucket;
+    uint64_t first; /* element */
+    int64_t rows;
+    float *latents;
+    size_t room; /* values */
+} taken_batch;
+
 struct mgi_stage_run {
     mgen_context *ctx;
     mgi_stage stage;
@@ -54,6 +63,7 @@ struct mgi_stage_run {
     const char **prompts;
     int64_t *tokens; /* of each role and row */
     float *times;    /* of each row, where the host knows them */
+    taken_batch now;
 };
 
 static void destroy(struct mgi_stage_run *r)
@@ -70,6 +80,7 @@ static void destroy(struct mgi_stage_run *r)
     mgi_free(ctx, (void *)r->prompts);
     mgi_free(ctx, r->tokens);
     mgi_free(ctx, r->times);
+    mgi_free(ctx, r->now.latents);
     mgi_tensor_release(r->loss);
     mgi_free(ctx, r);
 }
@@ -338,14 +349,16 @@ static void take_prompt(struct mgi_stage_run *r, const mgi_bucket_data *b, int64
 }
 
 /* Row i of latents and of the prompts: the clip of a global element. */
-static void take_sample(struct mgi_stage_run *r, const mgi_bucket_data *b, uint64_t element,
-                        int64_t i, float *latents)
+static void take_sample(struct mgi_stage_run *r, int64_t i)
 {
+    const mgi_bucket_data *b = r->now.bucket;
     const mgi_latents *l = &b->latents;
+    uint64_t element = r->now.first + (uint64_t)i;
     uint32_t pick[4];
     mgi_philox(r->seed, MGI_STREAM_SAMPLE, (UINT64_C(1) << 40) + element, pick);
     int64_t clip = (int64_t)(((uint64_t)pick[0] * (uint64_t)l->clips) >> 32);
-    memcpy(latents + i * l->size, l->values + clip * l->size, (size_t)l->size * sizeof(float));
+    memcpy(r->now.latents + i * l->size, l->values + clip * l->size,
+           (size_t)l->size * sizeof(float));
     take_prompt(r, b, clip, i, pick);
     if (mgi_random_unit(r->seed, MGI_STREAM_DROP, element) < (float)r->stage.drop)
         r->prompts[i] = "";
@@ -432,6 +445,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     mgi_run run;
     double sum[2] = {0.0}, shares[2] = {0.0}; /* videos, images */
     double as_flow = 0.0;
+    r->now.rows = 0; /* the prompts are used */
     mgi_run_init(&run, r->ctx, false);
     for (int i = 0; i < r->trained_count; i++)
         mgi_module_swap_ema(r->trained[i]);
@@ -475,17 +489,64 @@ static T *random_levels(mgi_run *run, struct mgi_stage_run *r, uint64_t first, i
 }
 
 /* Clips of elements first .. first + rows - 1, and their prompts. */
+enum { TAKEN_TOGETHER = 8 }; /* rows, by one thread */
+
+static void take_rows(void *arg, int64_t block, int thread)
+{
+    struct mgi_stage_run *r = arg;
+    int64_t end = (block + 1) * TAKEN_TOGETHER;
+    (void)thread;
+    for (int64_t i = block * TAKEN_TOGETHER; i < end && i < r->now.rows; i++)
+        take_sample(r, i);
+}
+
+/* Elements first .. first + rows - 1 of a bucket into r->now. */
+static mgen_status take_batch(struct mgi_stage_run *r, const mgi_bucket_data *b, uint64_t first,
+                              int64_t rows)
+{
+    taken_batch *now = &r->now;
+    size_t need = (size_t)(rows * b->latents.size);
+    if (now->bucket == b && now->first == first && now->rows == rows)
+        return MGEN_OK;
+    now->rows = 0;
+    if (need > now->room) {
+        mgi_free(r->ctx, now->latents);
+        now->latents = NULL;
+        now->room = 0;
+        MGI_TRY(mgi_alloc(r->ctx, need * sizeof *now->latents, &now->latents));
+        now->room = need;
+    }
+    now->bucket = b;
+    now->first = first;
+    now->rows = rows;
+    mgi_pool_run(r->ctx->pool, (rows + TAKEN_TOGETHER - 1) / TAKEN_TOGETHER, take_rows, r);
+    return MGEN_OK;
+}
+
+/* The number of the first element of a step. */
+static uint64_t start_of(const struct mgi_stage_run *r, int64_t index)
+{
+    return (uint64_t)(index * r->stage.accumulate * r->buckets.batch);
+}
+
+/* What the next step begins with, while a GPU is busy with this one. */
+static mgen_status take_ahead(struct mgi_stage_run *r, int64_t index)
+{
+    int64_t first, rows;
+    if (!r->ctx->device->cuda)
+        return MGEN_OK;
+    const mgi_bucket_data *b = mgi_buckets_draw(&r->buckets, r->seed, index + 1);
+    MGI_TRY(mgi_dp_share(&r->parallel, r->ctx, b->bucket.batch, &first, &rows));
+    return take_batch(r, b, start_of(r, index + 1) + (uint64_t)first, rows);
+}
+
 static T *take_samples(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b,
                        uint64_t first, int64_t rows)
 {
     T *x1 = latent_batch(run, &b->latents, rows);
-    float *latents;
-    if (!x1 || !mgi_ok(run, mgi_alloc(r->ctx, (size_t)x1->count * sizeof *latents, &latents)))
+    if (!x1 || !mgi_ok(run, take_batch(r, b, first, rows)))
         return NULL;
-    for (int64_t i = 0; i < rows; i++)
-        take_sample(r, b, first + (uint64_t)i, i, latents);
-    mgi_tensor_write(x1, 0, latents, x1->count);
-    mgi_free(r->ctx, latents);
+    mgi_tensor_write(x1, 0, r->now.latents, x1->count);
     return x1;
 }
 
@@ -518,7 +579,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
         mgi_module_zero_grad(r->trained[i], &run);
     const mgi_bucket_data *b = mgi_buckets_draw(&r->buckets, r->seed, index);
     int64_t batch = b->bucket.batch, first = 0, rows = 0;
-    uint64_t start = (uint64_t)(index * s->accumulate * r->buckets.batch);
+    uint64_t start = start_of(r, index);
     mgi_fill(&run, r->loss, 0.0f);
     mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, batch, &first, &rows));
     for (int64_t i = 0; i < s->accumulate; i++) {
@@ -531,6 +592,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     }
     mgi_dp_end(&r->parallel, &run, r->loss);
     mgi_optimizer_step(&r->optimizer, &run, index);
+    mgi_ok(&run, take_ahead(r, index));
     mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
     if (status == MGEN_OK) {
