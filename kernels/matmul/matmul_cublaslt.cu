@@ -18,7 +18,7 @@ extern "C" size_t mgk_matmul_cuda_workspace(const void *args, int threads);
 namespace
 {
 
-enum { SHAPES = 1024, OWN_WORKSPACE = 32 << 20 };
+enum { SHAPES = 4096, OWN_WORKSPACE = 32 << 20 };
 
 /* What the choice depends on. */
 struct shape {

@@ -6,18 +6,20 @@
 #include "core/hash.h"
 #include "io/safetensors.h"
 #include "tensor/device.h"
+#include "train/prefetch.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { ENCODE_FRAMES = 64 }; /* at a time */
+enum { ENCODE_FRAMES = 64, ENCODE_FRAMES_GPU = 2048 }; /* at a time */
 
 typedef struct work {
     mgen_context *ctx;
     mgen_context *cache; /* where failures are told that do not matter; NULL = no cache */
     const mgi_latents_request *q;
     mgi_latents *l;
+    mgi_prefetch *drawn; /* clips that are drawn, on all threads */
 } work;
 
 void mgi_latents_free(mgen_context *ctx, mgi_latents *l)
@@ -49,28 +51,34 @@ static mgen_status read_clip(const work *w, int64_t i, uint8_t *pixels)
     return w->l->captions ? mgi_strdup(w->ctx, caption, &w->l->captions[i]) : MGEN_OK;
 }
 
-/* `n` of them, all to train on or all held out. */
-static mgen_status read_clips(const work *w, int64_t first, int64_t n, uint8_t *pixels)
+/* `n` of them, all to train on or all held out, in memory of ours or, drawn, in that of w->drawn; `after` more of
+ * the kind follow. */
+static mgen_status read_clips(const work *w, int64_t first, int64_t n, int64_t after,
+                              uint8_t *pixels, const uint8_t **out)
 {
-    mgi_dataset *ds = w->q->dataset;
-    if (!w->l->captions && first < w->l->clips) /* drawn on all threads */
-        return mgi_dataset_clips(w->ctx, ds, w->q->seed, w->q->first + (uint64_t)first, n,
-                                 w->q->frames, pixels);
+    const mgi_dataset *ds = w->q->dataset;
+    mgi_prefetch_clips now = {w->q->first + (uint64_t)first, n, w->q->frames}, next = now;
+    next.first += (uint64_t)n;
+    next.count = after < n ? after : n;
+    *out = pixels;
+    if (!w->l->captions && first < w->l->clips)
+        return mgi_prefetch_take(w->drawn, now, next, out);
     for (int64_t k = 0; k < n; k++)
         MGI_TRY(read_clip(w, first + k, pixels + k * w->q->frames * ds->height * ds->width * 3));
     return MGEN_OK;
 }
 
 /* Clips first .. first + n - 1 of all. */
-static void encode_some(mgi_run *run, const work *w, int64_t first, int64_t n)
+static void encode_some(mgi_run *run, const work *w, int64_t first, int64_t n, int64_t after)
 {
     const mgi_dataset *ds = w->q->dataset;
     T *z = NULL, *u8 = mgi_new(run, MGK_U8, MGI_DIMS(n, w->q->frames, ds->height, ds->width, 3));
     uint8_t *pixels;
+    const uint8_t *read;
     if (!u8 || !mgi_ok(run, mgi_alloc(w->ctx, (size_t)u8->count, &pixels)))
         return;
-    if (mgi_ok(run, read_clips(w, first, n, pixels))) {
-        mgi_tensor_write(u8, 0, pixels, u8->count);
+    if (mgi_ok(run, read_clips(w, first, n, after, pixels, &read))) {
+        mgi_tensor_write(u8, 0, read, u8->count);
         T *x = mgi_convert(run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
         z = mgi_posterior(run, mgi_tae_encode(run, w->q->tae, x), NULL, 0.0f, NULL);
     }
@@ -83,17 +91,19 @@ static void encode_some(mgi_run *run, const work *w, int64_t first, int64_t n)
 static mgen_status encode(const work *w, int64_t first, int64_t count)
 {
     int64_t total = w->l->clips + w->l->held, frames = w->q->frames;
-    int64_t batch = frames < ENCODE_FRAMES ? ENCODE_FRAMES / frames : 1;
+    int64_t most = w->ctx->device->cuda ? ENCODE_FRAMES_GPU : ENCODE_FRAMES;
+    int64_t batch = frames < most ? most / frames : 1;
     mgi_run run;
     mgi_run_init(&run, w->ctx, false);
     for (int64_t i = 0; i < count && run.status == MGEN_OK; i += batch) {
         int64_t mark = mgi_scope_push(&run), n = count - i < batch ? count - i : batch;
-        encode_some(&run, w, first + i, n);
+        encode_some(&run, w, first + i, n, count - i - n);
         mgi_scope_pop(&run, mark, NULL);
         if (run.status == MGEN_OK)
             mgi_ok(&run, mgi_progress(w->ctx, "encoding clips", (uint64_t)(first + i + n),
                                       (uint64_t)total));
     }
+    mgi_prefetch_rest(w->drawn);
     mgen_status status = run.status;
     mgi_run_finish(&run);
     return status;
@@ -220,7 +230,10 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
     if (status == MGEN_OK && q->cache_dir && ds->identity)
         status = mgi_context_private(ctx, &w.cache);
     if (status == MGEN_OK)
+        status = mgi_prefetch_create(ctx, q->dataset, q->seed, ctx->device->cuda != NULL, &w.drawn);
+    if (status == MGEN_OK)
         status = make(&w);
+    mgi_prefetch_destroy(w.drawn);
     mgi_context_free(w.cache);
     if (status != MGEN_OK)
         mgi_latents_free(ctx, out);

@@ -105,6 +105,7 @@ mgen_status mgi_prefetch_take(mgi_prefetch *p, mgi_prefetch_clips clips, mgi_pre
     p->made = false;
     *pixels = p->now.pixels;
     MGI_TRY(p->now.status);
-    begin(p, next);
+    if (next.count > 0)
+        begin(p, next);
     return MGEN_OK;
 }

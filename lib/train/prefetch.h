@@ -21,7 +21,7 @@ mgen_status mgi_prefetch_create(mgen_context *ctx, mgi_dataset *dataset, uint64_
                                 mgi_prefetch **out);
 void mgi_prefetch_destroy(mgi_prefetch *p); /* NULL is fine */
 
-/* Pixels of `clips`, until the next call; then begin to make `next`. */
+/* Pixels of `clips`, until the next call; then begin to make `next`, unless it has no clips. */
 mgen_status mgi_prefetch_take(mgi_prefetch *p, mgi_prefetch_clips clips, mgi_prefetch_clips next,
                               const uint8_t **pixels);
 /* Until nothing is being made: before the context's pool or the dataset are used for something else. */
