@@ -6,6 +6,7 @@
 static const int64_t shapes[][3] = {{0, 8, 5},      {4, 0, 3},     {1, 2, 1},
                                     {7, 34, 4},     {300, 64, 9},  {90, 400, 11},
                                     {40, 1100, 30}, {1300, 12, 20}}; /* rows, dim, vocab */
+static const int64_t many[3] = {33000, 2, 300};
 static const int64_t spans[][4] = {
     {1, 1, 1, 128}, {6, 64, 64, 128}, {2, 3, 9, 20}, {4, 300, 5, 128}}; /* heads, sq, sk, max */
 enum {
@@ -15,11 +16,9 @@ enum {
 };
 
 /* Forms: f32; bf16; a table of one dtype and y of the other. */
-static void lookup(mgk_case *c, mgk_embedding_args *a, int index)
+static void lookup(mgk_case *c, mgk_embedding_args *a, const int64_t *shape, int op, int form)
 {
-    const int64_t *shape = shapes[mgk_case_take(&index, SHAPES)];
     static const int ops[] = {MGK_OP_embedding, MGK_OP_embedding_grad, MGK_OP_timestep_embed};
-    int op = mgk_case_take(&index, 3), form = index;
     a->rows = shape[0];
     a->dim = shape[1];
     a->vocab = shape[2];
@@ -104,11 +103,16 @@ MGK_CASES(embedding)
 {
     mgk_embedding_args *a = (void *)&c->args;
     (void)seed;
-    if (index < SHAPES * LOOKUPS)
-        lookup(c, a, index);
-    else if ((index -= SHAPES * LOOKUPS) < SPANS * 2)
+    if (index < SHAPES * LOOKUPS) {
+        const int64_t *shape = shapes[mgk_case_take(&index, SHAPES)];
+        int op = mgk_case_take(&index, 3);
+        lookup(c, a, shape, op, index);
+    } else if ((index -= SHAPES * LOOKUPS) < SPANS * 2) {
         bias(c, a, index);
-    else
-        return illegal(c, a, index - SPANS * 2);
+    } else if ((index -= SPANS * 2) == 0) {
+        lookup(c, a, many, 1, 0);
+    } else {
+        return illegal(c, a, index - 1);
+    }
     return true;
 }

@@ -46,117 +46,207 @@ template <typename From, typename To> void lookup_as(const mgk_embedding_args *a
         lookup<From, To, 1>(a, x);
 }
 
-/* ---- gradient: a warp is a row of the table, which it looks for among the ids ----
- * The rows of y are divided into parts of fixed size, whose sums are added up in order; a part is walked in
- * row order. */
+/* ---- gradient ----
+ * The rows of y are cut into chunks, in each of which the rows of the same id are a run: one warp adds them up,
+ * in row order. Then a block for each row of the table adds up the runs of its id, in order of the chunks.
+ *
+ * Workspace: of each chunk CHUNK ids, those of its runs, rising, then NO_ID; of each run its sum. */
 
 enum {
-    WARPS = MGK_BLOCK / MGK_WARP, /* table rows a block */
-    IDS = 2048,                   /* read at a time */
-    AHEAD = 8,                    /* rows of y read at once */
-    PART_ROWS = 512,
-    PARTS_MAX = 64,
-    PART_FLOATS = 8 << 20 /* of all parts together, at most, unless there is one */
+    CHUNK = MGK_BLOCK,
+    WARPS = MGK_BLOCK / MGK_WARP,
+    GATHER_BLOCK = 128,
+    GATHER_WARPS = GATHER_BLOCK / MGK_WARP,
+    AHEAD = 8,              /* vectors read before the first is added */
+    PASS_FLOATS = 32 << 20, /* of the sums of all runs */
+    NO_ID = INT32_MAX
 };
 
-int64_t part_count(const mgk_embedding_args *a)
+/* Rows that the workspace has room for; more take several passes. */
+int64_t rows_a_pass(const mgk_embedding_args *a)
 {
-    int64_t parts = (a->rows + PART_ROWS - 1) / PART_ROWS, table = a->vocab * a->dim;
-    parts = parts > PARTS_MAX ? (int64_t)PARTS_MAX : parts;
-    return table <= PART_FLOATS / parts ? parts : table > PART_FLOATS ? 1 : PART_FLOATS / table;
+    int64_t most = PASS_FLOATS / a->dim / CHUNK * CHUNK;
+    most = most < CHUNK ? (int64_t)CHUNK : most;
+    return a->rows < most ? a->rows : most;
 }
 
-/* Adds the rows of y that `found` names, counted from `first`, AHEAD of them read before the first is
- * added. y is that of the lane's columns. */
-template <typename T, int N>
-MGK_DEVICE void add_found(const T *y, unsigned found, int64_t first, int64_t dim, float (&sum)[N])
+/* Adds the vectors that at(first) .. at(first + M - 1) point to, all read before the first is added. */
+template <int M, int N, typename At>
+MGK_DEVICE void add_together(float (&sum)[N], int first, const At &at)
 {
-    while (found) {
-        float v[AHEAD][N] = {};
-        unsigned rest = found;
+    float v[M][N];
 #pragma unroll
-        for (int i = 0; i < AHEAD; i++) {
-            if (rest)
-                mgk_load_vector<N>(y + (first + __ffs((int)rest) - 1) * dim, v[i]);
-            rest &= rest - 1;
-        }
+    for (int i = 0; i < M; i++)
+        mgk_load_vector<N>(at(first + i), v[i]);
 #pragma unroll
-        for (int i = 0; i < AHEAD; i++) {
-            for (int j = 0; found && j < N; j++)
-                sum[j] += v[i][j];
-            found &= found - 1;
+    for (int i = 0; i < M; i++)
+#pragma unroll
+        for (int j = 0; j < N; j++)
+            sum[j] += v[i][j];
+}
+
+/* Adds the vectors that at(0) .. at(count - 1) point to. */
+template <int N, typename At> MGK_DEVICE void add_vectors(float (&sum)[N], int count, const At &at)
+{
+    int first = 0;
+    for (; first + AHEAD <= count; first += AHEAD)
+        add_together<AHEAD, N>(sum, first, at);
+    if (count - first >= 4) {
+        add_together<4, N>(sum, first, at);
+        first += 4;
+    }
+    if (count - first >= 2) {
+        add_together<2, N>(sum, first, at);
+        first += 2;
+    }
+    if (count - first >= 1)
+        add_together<1, N>(sum, first, at);
+}
+
+struct chunk_runs {
+    int32_t ids[CHUNK], row[CHUNK]; /* row: in the order of ids, rows of one id in their order */
+    int32_t first[CHUNK + 1];       /* of each run, in that order */
+    int32_t heads[WARPS];
+};
+
+/* Sorts the chunk's rows by id; returns how many runs there are. */
+MGK_DEVICE int find_runs(chunk_runs *s, const int32_t *ids, int count, int64_t vocab,
+                         int32_t *run_ids)
+{
+    const int t = (int)threadIdx.x;
+    const int32_t id = t < count ? (int32_t)row_of(ids[t], vocab) : NO_ID;
+    int rank = 0, before = 0, runs = 0;
+    s->ids[t] = id;
+    __syncthreads();
+#pragma unroll 8
+    for (int i = 0; i < CHUNK; i++)
+        rank += (uint32_t)s->ids[i] < (uint32_t)id + (i < t);
+    s->row[rank] = t;
+    __syncthreads();
+    const int32_t mine = s->ids[s->row[t]];
+    const bool head = t < count && (t == 0 || s->ids[s->row[t - 1]] != mine);
+    const unsigned heads = __ballot_sync(0xffffffffu, head);
+    if (t % MGK_WARP == 0)
+        s->heads[t / MGK_WARP] = (int32_t)heads;
+    __syncthreads();
+    for (int w = 0; w < WARPS; w++) {
+        const int n = __popc((unsigned)s->heads[w]);
+        before += w < t / MGK_WARP ? n : 0;
+        runs += n;
+    }
+    before += __popc(heads & ((1u << t % MGK_WARP) - 1));
+    if (head) {
+        s->first[before] = t;
+        run_ids[before] = mine;
+    }
+    if (t >= runs)
+        run_ids[t] = NO_ID;
+    if (t == 0)
+        s->first[runs] = count;
+    __syncthreads();
+    return runs;
+}
+
+/* Block (chunk, runs of columns). */
+template <typename T, int N>
+MGK_KERNEL __launch_bounds__(MGK_BLOCK, 3)
+    runs_kernel(const int32_t *ids, const T *y, int32_t *run_ids, float *sums, int64_t rows,
+                int64_t dim, int64_t vocab)
+{
+    __shared__ chunk_runs shared;
+    const int64_t begin = (int64_t)blockIdx.x * CHUNK;
+    const int count = rows - begin < CHUNK ? (int)(rows - begin) : (int)CHUNK;
+    const int runs = find_runs(&shared, ids + begin, count, vocab, run_ids + begin);
+    const int lane = (int)threadIdx.x % MGK_WARP;
+    for (int64_t tile = blockIdx.y; tile * MGK_WARP * N < dim; tile += gridDim.y) {
+        const int64_t column = (tile * MGK_WARP + lane) * N;
+        for (int run = (int)threadIdx.x / MGK_WARP; run < runs && column < dim; run += WARPS) {
+            const int32_t *row = shared.row + shared.first[run];
+            const T *from = y + begin * dim + column;
+            float sum[N] = {};
+            add_vectors<N>(sum, shared.first[run + 1] - shared.first[run],
+                           [=](int i) { return from + row[i] * dim; });
+            mgk_store_vector<N>(sums + (begin + run) * dim + column, sum);
         }
     }
 }
 
-/* Block (group of WARPS table rows, part, run of columns). Writes the sums of a part, or, if it is the only
- * one, adds them to the table. */
-template <typename T, int N>
-MGK_KERNEL scatter_kernel(const int32_t *ids, const T *y, float *out, int64_t rows, int64_t dim,
-                          int64_t vocab, int64_t part_rows)
+/* Block (table row, runs of columns): each warp adds every GATHER_WARPSth run of a group of chunks. */
+template <int N>
+MGK_KERNEL __launch_bounds__(GATHER_BLOCK, 6)
+    gather_kernel(const int32_t *run_ids, const float *sums, float *table, int64_t chunks,
+                  int64_t dim)
 {
-    __shared__ int32_t near[IDS];
-    const int lane = (int)threadIdx.x % MGK_WARP;
-    const int64_t row = (int64_t)blockIdx.x * WARPS + threadIdx.x / MGK_WARP;
-    const int64_t begin = blockIdx.y * part_rows;
-    const int64_t end = begin + part_rows < rows ? begin + part_rows : rows;
-    for (int64_t tile = blockIdx.z; tile * MGK_WARP * N < dim; tile += gridDim.z) {
+    __shared__ int64_t found[GATHER_BLOCK];
+    __shared__ unsigned has[GATHER_WARPS];
+    __shared__ float parts[GATHER_WARPS][MGK_WARP * N];
+    const int t = (int)threadIdx.x, lane = t % MGK_WARP, warp = t / MGK_WARP;
+    const int32_t id = (int32_t)blockIdx.x;
+    for (int64_t tile = blockIdx.y; tile * MGK_WARP * N < dim; tile += gridDim.y) {
         const int64_t column = (tile * MGK_WARP + lane) * N;
         float sum[N] = {};
-        for (int64_t first = begin; first < end; first += IDS) {
-            const int count = end - first < IDS ? (int)(end - first) : (int)IDS;
+        int all = 0;
+        for (int64_t base = 0; base < chunks; base += GATHER_BLOCK) {
+            int64_t low = (base + t) * CHUNK;
+            const bool inside = base + t < chunks;
+            for (int step = CHUNK / 2; inside && step > 0; step /= 2)
+                low += run_ids[low + step - 1] < id ? step : 0;
+            const bool is_here = inside && run_ids[low] == id;
+            const unsigned here = __ballot_sync(0xffffffffu, is_here);
+            if (lane == 0)
+                has[warp] = here;
             __syncthreads();
-            for (int i = (int)threadIdx.x; i < count; i += MGK_BLOCK)
-                near[i] = (int32_t)row_of(ids[first + i], vocab);
-            __syncthreads();
-            for (int i = 0; i < count; i += MGK_WARP) {
-                unsigned found =
-                    __ballot_sync(0xffffffffu, i + lane < count && near[i + lane] == row);
-                if (column < dim)
-                    add_found<T, N>(y + column, found, first + i, dim, sum);
+            int at = __popc(here & ((1u << lane) - 1)), count = 0;
+            for (int w = 0; w < GATHER_WARPS; w++) {
+                at += w < warp ? __popc(has[w]) : 0;
+                count += __popc(has[w]);
             }
+            if (is_here)
+                found[at] = low;
+            __syncthreads();
+            all += count;
+            if (column < dim && warp < count)
+                add_vectors<N>(sum, (count - warp + GATHER_WARPS - 1) / GATHER_WARPS, [&](int i) {
+                    return sums + found[warp + i * GATHER_WARPS] * dim + column;
+                });
+            __syncthreads();
         }
-        if (row < vocab && column < dim) {
-            float *to = out + ((gridDim.y > 1 ? blockIdx.y * vocab : 0) + row) * dim + column;
-            float before[N] = {};
-            if (gridDim.y == 1)
-                mgk_load_vector<N>(to, before);
-            for (int j = 0; j < N; j++)
-                sum[j] += before[j];
-            mgk_store_vector<N>(to, sum);
+        if (all == 0)
+            continue;
+        for (int j = 0; j < N; j++)
+            parts[warp][lane * N + j] = sum[j];
+        __syncthreads();
+        const int64_t first = tile * MGK_WARP * N;
+        for (int i = t; i < MGK_WARP * N && first + i < dim; i += GATHER_BLOCK) {
+            float whole = 0;
+            for (int w = 0; w < GATHER_WARPS; w++)
+                whole += parts[w][i];
+            table[id * dim + first + i] += whole;
         }
-    }
-}
-
-MGK_KERNEL add_parts_kernel(const float *parts, float *table, int64_t count, int64_t part_total)
-{
-    MGK_FOR(i, count)
-    {
-        float sum = 0;
-#pragma unroll 8
-        for (int64_t k = 0; k < part_total; k++)
-            sum += parts[k * count + i];
-        table[i] += sum;
+        __syncthreads();
     }
 }
 
 template <typename T, int N> void scatter(const mgk_embedding_args *a, mgk_exec *x)
 {
-    const int64_t parts = part_count(a), part_rows = (a->rows + parts - 1) / parts;
-    const int64_t tiles = (a->dim + MGK_WARP * N - 1) / (MGK_WARP * N);
-    dim3 grid((unsigned)((a->vocab + WARPS - 1) / WARPS), (unsigned)parts,
-              (unsigned)(tiles < 65535 ? tiles : 65535));
-    float *out = parts > 1 ? (float *)x->workspace : MGK_F(a->table);
-    MGK_LAUNCH(x, (scatter_kernel<T, N>), grid, MGK_BLOCK, 0, MGK_I(a->ids), (const T *)a->y.p, out,
-               a->rows, a->dim, a->vocab, part_rows);
-    if (parts > 1)
-        MGK_LAUNCH(x, add_parts_kernel, mgk_grid(a->vocab * a->dim, MGK_BLOCK), MGK_BLOCK, 0, out,
-                   MGK_F(a->table), a->vocab * a->dim, parts);
+    const int64_t pass = rows_a_pass(a), tiles = (a->dim + MGK_WARP * N - 1) / (MGK_WARP * N);
+    const unsigned grid_y = (unsigned)(tiles < 65535 ? tiles : 65535);
+    int32_t *run_ids = (int32_t *)x->workspace;
+    float *sums = (float *)(run_ids + (pass + CHUNK - 1) / CHUNK * CHUNK);
+    for (int64_t first = 0; first < a->rows; first += pass) {
+        const int64_t rows = a->rows - first < pass ? a->rows - first : pass;
+        const int64_t chunks = (rows + CHUNK - 1) / CHUNK;
+        MGK_LAUNCH(x, (runs_kernel<T, N>), dim3((unsigned)chunks, grid_y), MGK_BLOCK, 0,
+                   MGK_I(a->ids) + first, (const T *)a->y.p + first * a->dim, run_ids, sums, rows,
+                   a->dim, a->vocab);
+        MGK_LAUNCH(x, gather_kernel<N>, dim3((unsigned)a->vocab, grid_y), GATHER_BLOCK, 0, run_ids,
+                   sums, MGK_F(a->table), chunks, a->dim);
+    }
 }
 
 template <typename T> void scatter_as(const mgk_embedding_args *a, mgk_exec *x)
 {
-    if (a->dim % 4 == 0 && mgk_is_aligned(a->table) && mgk_is_aligned(a->y))
+    if (a->dim % 4 == 0 && mgk_is_aligned(a->y))
         scatter<T, 4>(a, x);
     else
         scatter<T, 1>(a, x);
@@ -274,9 +364,10 @@ MGK_CUDA_WORKSPACE(embedding_grad)
 {
     const mgk_embedding_args *a = (const mgk_embedding_args *)args;
     (void)threads;
-    if (a->rows * a->dim == 0 || part_count(a) == 1)
+    if (a->rows * a->dim == 0)
         return 0;
-    return sizeof(float) * (size_t)(part_count(a) * a->vocab * a->dim);
+    const int64_t rows = rows_a_pass(a), ids = (rows + CHUNK - 1) / CHUNK * CHUNK;
+    return sizeof(float) * (size_t)(ids + rows * a->dim);
 }
 
 MGK_CUDA_LAUNCHER(embedding_grad)

@@ -166,6 +166,11 @@ static inline int __ffs(int x)
     return __builtin_ffs(x);
 }
 
+static inline int __popc(unsigned x)
+{
+    return __builtin_popcount(x);
+}
+
 static inline void __threadfence(void)
 {
 }
