@@ -25,7 +25,7 @@
 #define MGK_LAUNCH(x, kernel, grid, block, shared, ...)                                            \
     (kernel)<<<(grid), (block), (shared), (cudaStream_t)(x)->stream>>>(__VA_ARGS__)
 #define MGK_DYNAMIC_SHARED(type, name)                                                             \
-    extern __shared__ __align__(16) unsigned char mgk_dynamic_shared[];                            \
+    extern __shared__ __align__(32) unsigned char mgk_dynamic_shared[];                            \
     type *name = (type *)mgk_dynamic_shared
 #endif
 

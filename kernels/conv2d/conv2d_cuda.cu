@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * conv2d on CUDA devices: a product of (pixels of y) x (kh, kw, cin) with the weights. */
 #include "kernels/conv2d/conv2d_cuda.h"
+#include "kernels/conv2d/conv2d_direct_cuda.h"
 
 struct task {
     mgk_conv2d_args g;
@@ -137,6 +138,6 @@ MGK_LAUNCHER(conv2d, sm80)
     const task s = make_task(args);
     if (s.g.x.dtype != MGK_BF16)
         mgk_conv2d_cuda(args, x);
-    else if (s.pixels > 0)
+    else if (s.pixels > 0 && !mgk_conv2d_direct(&s.g, false, x))
         WITH_TILE(mgk_wmma, s.pixels, s.g.cout, launch<Tile, mgk_bf16>(s, x));
 }

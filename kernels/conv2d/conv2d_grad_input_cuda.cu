@@ -3,6 +3,7 @@
  * weights, which gathers for each pixel the gradients of those it was read for. A pixel at an edge that stands
  * for padding collects those of the padding as well. With strides, most of what is multiplied is zero. */
 #include "kernels/conv2d/conv2d_cuda.h"
+#include "kernels/conv2d/conv2d_direct_cuda.h"
 
 struct task {
     mgk_conv2d_args g;
@@ -199,6 +200,6 @@ MGK_LAUNCHER(conv2d_grad_input, sm80)
     const task s = make_task(args);
     if (s.g.x.dtype != MGK_BF16)
         mgk_conv2d_grad_input_cuda(args, x);
-    else if (s.pixels > 0)
+    else if (s.pixels > 0 && !mgk_conv2d_direct(&s.g, true, x))
         WITH_TILE(mgk_wmma, s.pixels, s.g.cin, launch<Tile, mgk_bf16>(s, x));
 }
