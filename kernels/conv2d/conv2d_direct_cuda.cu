@@ -29,6 +29,10 @@ struct task {
     int top, left,
         stride_w;     /* pixel (i, j) sees from (i * stride_h - top, j * stride_w - left) on */
     int above, below; /* rows of padding which the first and the last row stand for */
+    /* of the whole kernel: its places, the first one used, steps to the next one used */
+    int places, place0, place_down, place_right;
+    int out_down, out_right; /* steps between pixels written */
+    int64_t out_pixels;      /* of a picture */
     int warps_across, tiles_down, tiles_across, channel_blocks;
     int64_t images;
     divider seen_w; /* columns that a tile sees */
@@ -127,9 +131,11 @@ MGK_DEVICE void stage_weights(const task &s, int c0, int o0, mgk_bf16 *weights)
         F::WEIGHTS * F::PLACES * ACROSS,
         [&](int n) {
             const int row = n / ACROSS, c = column0 + n % ACROSS * 8;
-            if (row0 + row / F::PLACES >= s.cout || c >= s.cin)
+            const int o = row0 + row / F::PLACES, place = row % F::PLACES;
+            if (o >= s.cout || c >= s.cin)
                 return make_uint4(0, 0, 0, 0);
-            const mgk_bf16 *p = s.weight + (row0 * F::PLACES + row) * s.cin + c;
+            const int at = s.place0 + place / F::KW * s.place_down + place % F::KW * s.place_right;
+            const mgk_bf16 *p = s.weight + (o * s.places + at) * s.cin + c;
             return s.weight_vectors ? *(const uint4 *)p : load_piece(p, s.cin - c);
         },
         [&](int n) {
@@ -222,8 +228,8 @@ MGK_DEVICE void write(const task &s, mgk_bf16 *image, int i, int j, int c0, floa
 #pragma unroll
                 for (int e = 0; e < 8; e++)
                     v[e] = scratch[at * SUMS + half + e];
-                finish(s, v, image + (int64_t)((i + row) * s.out_w + j + at) * s.out_channels + c,
-                       c, s.out_channels - c);
+                const int64_t pixel = (int64_t)(i + row) * s.out_down + (j + at) * s.out_right;
+                finish(s, v, image + pixel * s.out_channels + c, c, s.out_channels - c);
             }
             __syncwarp();
         }
@@ -245,7 +251,7 @@ __launch_bounds__(THREADS, F::BLOCKS == 3 ? 2 : 3) MGK_KERNEL conv2d_direct_kern
     const int i0 = (int)(block % (unsigned)s.tiles_down) * down;
     const int64_t image = block / (unsigned)s.tiles_down;
     const mgk_bf16 *const in = s.in + image * s.in_h * s.in_w * s.in_channels;
-    mgk_bf16 *const out = s.out + image * s.out_h * s.out_w * s.out_channels;
+    mgk_bf16 *const out = s.out + image * s.out_pixels * s.out_channels;
 
     const int warp = (int)threadIdx.x / MGK_WARP;
     const int row = warp / s.warps_across * F::ROWS, column = warp % s.warps_across * MGK_WMMA;
@@ -290,8 +296,9 @@ template <typename F> static int shared_bytes(const task &s, int warps)
     return bytes > sums ? bytes : sums;
 }
 
-/* With tiles of the shape that sees the fewest pixels in all. */
-template <typename F> static bool launch(task s, mgk_exec *x)
+/* With tiles of the shape that sees the fewest pixels in all. Small pictures, of which a tile would be
+ * a small part, are better served by products, unless it `must`. */
+template <typename F> static bool launch(task s, bool must, mgk_exec *x)
 {
     int64_t least = 0;
     for (int warps = 1; warps <= WARPS; warps *= 2) {
@@ -311,9 +318,8 @@ template <typename F> static bool launch(task s, mgk_exec *x)
     s.seen_w = make_divider(seen_columns<F>(s, s.warps_across));
     s.channel_blocks = (s.out_channels + F::CHANNELS - 1) / F::CHANNELS;
     const double blocks = (double)s.images * s.tiles_down * s.tiles_across * s.channel_blocks;
-    /* Small pictures, of which a tile would be a small part, are better served by products. */
     const double seen = (double)s.in_h * s.in_w;
-    if (blocks > INT32_MAX || (F::KW > 1 && (double)least > 4 * seen))
+    if (blocks > INT32_MAX || (!must && F::KW > 1 && (double)least > 4 * seen))
         return false;
     MGK_LAUNCH(x, conv2d_direct_kernel<F>, (unsigned)blocks, THREADS,
                (unsigned)shared_bytes<F>(s, s.warps_across), s);
@@ -321,13 +327,13 @@ template <typename F> static bool launch(task s, mgk_exec *x)
 }
 
 template <int KH, int KW, int STRIDE, bool TURNED, bool EDGES>
-static bool launch_form(const task &s, mgk_exec *x)
+static bool launch_form(const task &s, mgk_exec *x, bool must = false)
 {
     if (s.out_channels <= 16)
-        return launch<form<KH, KW, STRIDE, 1, TURNED, EDGES>>(s, x);
+        return launch<form<KH, KW, STRIDE, 1, TURNED, EDGES>>(s, must, x);
     if (s.out_channels > 32 && (s.out_channels + 47) / 48 * 48 <= (s.out_channels + 31) / 32 * 32)
-        return launch<form<KH, KW, STRIDE, 3, TURNED, EDGES>>(s, x);
-    return launch<form<KH, KW, STRIDE, 2, TURNED, EDGES>>(s, x);
+        return launch<form<KH, KW, STRIDE, 3, TURNED, EDGES>>(s, must, x);
+    return launch<form<KH, KW, STRIDE, 2, TURNED, EDGES>>(s, must, x);
 }
 
 static bool launch_forward(const mgk_conv2d_args *g, const task &s, mgk_exec *x)
@@ -343,12 +349,67 @@ static bool launch_forward(const mgk_conv2d_args *g, const task &s, mgk_exec *x)
     return false;
 }
 
+/* The rows (columns) of x that find the same places of the kernel: each `stride`-th from `first` on sees dy
+ * from its own number - before on, at `places` places of the kernel from `place` on, `stride` apart. */
+struct phase {
+    int first, count, place, places, before;
+};
+
+static phase make_phase(int place, int64_t size, int64_t kernel, int64_t stride, int64_t pad)
+{
+    phase f;
+    const int skipped = pad > place ? (int)((pad - place + stride - 1) / stride) : 0;
+    f.first = (int)(place + skipped * stride - pad);
+    f.count = f.first < size ? (int)((size - f.first + stride - 1) / stride) : 0;
+    f.place = place;
+    f.places = (int)((kernel - place + stride - 1) / stride);
+    f.before = f.places - 1 - skipped;
+    return f;
+}
+
+/* With strides, only some places of the kernel reach a pixel, the same for each stride-th pixel: as many
+ * convolutions without strides, each of which writes part of x. */
+static bool launch_strided(const mgk_conv2d_args *g, const task &whole, mgk_exec *x)
+{
+    const bool in_space = g->kw == 3 && g->stride_w == 2, in_time = g->kw == 1 && g->stride_w == 1;
+    if (g->kh != 3 || g->stride_h != 2 || !(in_space || in_time) || g->pad_top > 2 ||
+        g->pad_left > 2 || g->w / g->stride_w < 8 ||
+        (double)g->n * (double)g->h * (double)g->w > INT32_MAX / 32)
+        return false;
+    for (int a = 0; a < 2; a++)
+        for (int b = 0; b < g->stride_w; b++) {
+            const phase down = make_phase(a, g->h, g->kh, g->stride_h, g->pad_top);
+            const phase right = make_phase(b, g->w, g->kw, g->stride_w, g->pad_left);
+            if (down.count == 0 || right.count == 0)
+                continue;
+            task s = whole;
+            s.out += (down.first * g->w + right.first) * g->cin;
+            s.out_h = down.count;
+            s.out_w = right.count;
+            s.out_down = (int)(g->stride_h * g->w);
+            s.out_right = (int)g->stride_w;
+            s.top = down.before;
+            s.left = right.before;
+            s.stride_w = 1;
+            s.place0 = down.place * (int)g->kw + right.place;
+            s.place_down = (int)(g->stride_h * g->kw);
+            s.place_right = (int)g->stride_w;
+            if (down.places == 2)
+                right.places == 2 ? launch_form<2, 2, 1, true, false>(s, x, true)
+                                  : launch_form<2, 1, 1, true, false>(s, x, true);
+            else
+                right.places == 2 ? launch_form<1, 2, 1, true, false>(s, x, true)
+                                  : launch_form<1, 1, 1, true, false>(s, x, true);
+        }
+    return true;
+}
+
 static bool launch_turned(const mgk_conv2d_args *g, const task &s, mgk_exec *x)
 {
     const bool edges = g->pad_mode == MGK_PAD_REPLICATE &&
                        (g->pad_top || g->pad_bottom || g->pad_left || g->pad_right);
     if (g->stride_h != 1 || g->stride_w != 1)
-        return false;
+        return !edges && launch_strided(g, s, x);
     if (edges) {
         const bool in_time = g->kh == 3 && g->kw == 1 && g->pad_left == 0 && g->pad_right == 0;
         return in_time && g->pad_top <= 2 && g->pad_bottom <= 2 &&
@@ -404,6 +465,12 @@ bool mgk_conv2d_direct(const mgk_conv2d_args *args, bool grad_input, mgk_exec *x
     s.stride_w = (int)g.stride_w;
     s.above = (int)g.pad_top;
     s.below = (int)g.pad_bottom;
+    s.places = (int)(g.kh * g.kw);
+    s.place_down = (int)g.kw;
+    s.place_right = 1;
+    s.out_down = s.out_w;
+    s.out_right = 1;
+    s.out_pixels = (int64_t)s.out_h * s.out_w;
     s.images = g.n;
     s.nearest = !grad_input && g.pad_mode == MGK_PAD_REPLICATE;
     s.accumulate = grad_input && g.accumulate;
