@@ -2,7 +2,9 @@
  * conv2d_grad_weight on CUDA devices: a product of dy, transposed, with what its pixels
  * saw of x, and with a column of ones for the bias. The sum over the pixels is divided among blocks; a
  * second kernel adds up their sums in order. */
+#include "kernels/common/cuda_columns.h"
 #include "kernels/conv2d/conv2d_cuda.h"
+#include "kernels/conv2d/conv2d_grad_weight_direct.h"
 
 struct task {
     mgk_conv2d_args g;
@@ -105,17 +107,16 @@ __launch_bounds__(MGK_GEMM_THREADS, 2) MGK_KERNEL
     mgk_gemm_each<Tile>(c, shared, taker{s, parts + part * s.g.cout * s.columns, i0, j0});
 }
 
+/* A block adds up 32 columns. */
 MGK_KERNEL conv2d_grad_weight_parts_kernel(const task s, const float *parts)
 {
+    __shared__ double scratch[MGK_TOTAL_MOST];
     const int64_t size = s.g.cout * s.columns;
-    MGK_FOR(at, size)
-    {
-        float sum = 0;
-#pragma unroll 8
-        for (int64_t part = 0; part < s.split.count; part++)
-            sum += parts[part * size + at];
-        finish(s.g, s.k, at / s.columns, at % s.columns, sum);
-    }
+    const int64_t at = (int64_t)blockIdx.x * MGK_WARP + threadIdx.x % MGK_WARP;
+    const double sum =
+        mgk_column_total<mgk_plus>(parts + at, s.split.count, size, at >= size, scratch);
+    if (threadIdx.x < MGK_WARP && at < size)
+        finish(s.g, s.k, at / s.columns, at % s.columns, (float)sum);
 }
 
 /* Run the statements with Tile as the one for this many output channels. */
@@ -175,11 +176,17 @@ MGK_CUDA_WORKSPACE(conv2d_grad_weight)
     return s.split.count > 1 ? (size_t)(s.split.count * s.g.cout * s.columns) * sizeof(float) : 0;
 }
 
+static void sum_parts(const task &s, mgk_exec *x)
+{
+    MGK_LAUNCH(x, conv2d_grad_weight_parts_kernel,
+               mgk_blocks(mgk_cuda_div_up(s.g.cout * s.columns, MGK_WARP)),
+               mgk_total_block(s.split.count), 0, s, (const float *)x->workspace);
+}
+
 static void add_parts(const task &s, mgk_exec *x)
 {
     if (s.split.count > 1)
-        MGK_LAUNCH(x, conv2d_grad_weight_parts_kernel, mgk_grid(s.g.cout * s.columns, MGK_BLOCK),
-                   MGK_BLOCK, 0, s, (const float *)x->workspace);
+        sum_parts(s, x);
 }
 
 MGK_CUDA_LAUNCHER(conv2d_grad_weight)
@@ -189,17 +196,34 @@ MGK_CUDA_LAUNCHER(conv2d_grad_weight)
     add_parts(s, x);
 }
 
+/* The parts of the form for few channels, if it fits, are added up like the others. */
+static bool takes_direct(task *s)
+{
+    const int64_t parts = mgk_conv2d_grad_weight_direct_parts(&s->g);
+    if (parts > 0)
+        s->split.count = parts;
+    return parts > 0;
+}
+
 /* Tiles are as large as those of f32 arithmetic, and so are the parts. */
 MGK_WORKSPACE(conv2d_grad_weight, sm80)
 {
+    task s = make_task((const mgk_conv2d_args *)args);
+    if (takes_direct(&s))
+        return (size_t)(s.split.count * s.g.cout * s.columns) * sizeof(float);
     return mgk_conv2d_grad_weight_cuda_workspace(args, threads);
 }
 
 MGK_LAUNCHER(conv2d_grad_weight, sm80)
 {
-    const task s = make_task((const mgk_conv2d_args *)args);
+    task s = make_task((const mgk_conv2d_args *)args);
     if (s.g.x.dtype != MGK_BF16) {
         mgk_conv2d_grad_weight_cuda(args, x);
+        return;
+    }
+    if (takes_direct(&s)) {
+        mgk_conv2d_grad_weight_direct(&s.g, (float *)x->workspace, x);
+        sum_parts(s, x);
         return;
     }
     WITH_WIDE_TILE(mgk_wmma, s.g.cout, launch<Tile, mgk_bf16>(s, x));
