@@ -19,7 +19,8 @@ enum {
     MGK_FILL_POSITIVE, /* uniform in (0.1, 1.1) * scale */
     MGK_FILL_IDS,      /* integers 0..limit-1 */
     MGK_FILL_MASK,     /* 0 or 1, at least one 1 in each run of `limit` values */
-    MGK_FILL_ZERO
+    MGK_FILL_ZERO,
+    MGK_FILL_GIVEN /* the `count` values at `given`, which outlive the case */
 };
 
 #define MGK_CASE_BUFS 32
@@ -30,6 +31,7 @@ typedef struct mgk_case_buf {
     int32_t dtype;
     int64_t count, limit;
     float scale;
+    const void *given;
     bool widened; /* set by the runner: an f32 copy of a bf16 buffer */
 } mgk_case_buf;
 
@@ -40,7 +42,7 @@ typedef struct mgk_case {
     union {
         uint8_t bytes[2048];
         int64_t align;
-    } args;             /* the op's argument struct */
+    } args;                 /* the op's argument struct */
     uint8_t more[12 << 10]; /* room for what args points to besides buffers (optimizer items) */
     mgk_case_buf bufs[MGK_CASE_BUFS];
     int buf_count;

@@ -4,7 +4,6 @@
 #include "kernels/common/case_tools.h"
 
 #include <math.h>
-#include <string.h>
 
 /* Edges: empty, one value, odd head_dim (half a pair of bf16), just under and over the tiles of 64 and 128. */
 static const struct {
@@ -68,14 +67,14 @@ static void add_blocks(mgk_case *c, mgk_attention_args *a, int64_t block_q, int6
                 index[n++] = k;
     }
     start[tiles] = n;
-    a->block_start = (mgk_buf){start, MGK_I32};
-    a->block_index = (mgk_buf){index, MGK_I32};
+    mgk_case_given(c, &a->block_start, MGK_I32, tiles + 1, start);
+    mgk_case_given(c, &a->block_index, MGK_I32, n, index);
     a->block_q = block_q;
     a->block_k = block_k;
     a->block_count = n;
 }
 
-static void set_sizes(mgk_case *c, mgk_attention_args *a, int shape, int option)
+static void set_sizes(mgk_attention_args *a, int shape, int option)
 {
     a->batch = shapes[shape].batch;
     a->heads = shapes[shape].heads;
@@ -107,8 +106,6 @@ static void set_sizes(mgk_case *c, mgk_attention_args *a, int shape, int option)
         a->k_offset = 2;
         a->bias_span = 2 * ((a->sq > a->sk ? a->sq : a->sk) + 5) - 1;
     }
-    if (options[option].block_q)
-        add_blocks(c, a, options[option].block_q, options[option].block_k);
 }
 
 /* Each pair of shape and option in one of the dtypes, with another seed in the other. */
@@ -117,7 +114,7 @@ static void build(mgk_case *c, mgk_attention_args *a, int index, uint64_t seed)
     int shape = mgk_case_take(&index, SHAPES), option = mgk_case_take(&index, OPTIONS);
     bool grad = mgk_case_take(&index, 2), fused = options[option].fused;
     c->real = ((uint64_t)(shape + option) + seed) % 2 ? MGK_BF16 : MGK_F32;
-    set_sizes(c, a, shape, option);
+    set_sizes(a, shape, option);
     int64_t nq = a->batch * a->q_batch, nk = a->batch * a->k_batch, nv = a->batch * a->v_batch;
     int64_t no = a->batch * a->o_batch, rows = a->batch * a->heads * a->sq;
     int64_t span = a->bias_span ? a->bias_span : a->sq + a->sk > 0 ? a->sq + a->sk - 1 : 0;
@@ -125,6 +122,8 @@ static void build(mgk_case *c, mgk_attention_args *a, int index, uint64_t seed)
                    "%s batch %ld heads %ld dim %ld sq %ld sk %ld %s",
                    c->real == MGK_BF16 ? "bf16" : "f32", (long)a->batch, (long)a->heads,
                    (long)a->head_dim, (long)a->sq, (long)a->sk, options[option].name);
+    if (options[option].block_q)
+        add_blocks(c, a, options[option].block_q, options[option].block_k);
     mgk_case_in(c, &a->q, nq, 1.5f);
     if (fused) {
         c->finish = finish_fused;
@@ -215,9 +214,7 @@ static void break_a_rule(mgk_case *c, mgk_attention_args *a, int index)
     case 17:
         a->block_k = -1;
         break;
-    case 18:
-        a->block_index.p = NULL;
-        break;
+    case 18: /* finish_illegal takes block_index away */
     case 19:
         a->block_count = -1;
         break;
@@ -232,6 +229,8 @@ static void finish_illegal(mgk_case *c)
     a->k = a->v = a->q;
     if (c->more[0] == 4)
         a->k.p = NULL;
+    if (c->more[0] == 18)
+        a->block_index.p = NULL;
 }
 
 static bool illegal(mgk_case *c, mgk_attention_args *a, int index)
@@ -254,10 +253,8 @@ static bool illegal(mgk_case *c, mgk_attention_args *a, int index)
         mgk_case_in_f32(c, &a->bias, 10, 1);
     if (index >= 16) { /* two tiles of queries and two of keys */
         static const int32_t lists[] = {0, 1, 2, 0, 1};
-        int32_t *room = (int32_t *)(void *)c->more + 1;
-        memcpy(room, lists, sizeof lists);
-        a->block_start = (mgk_buf){room, MGK_I32};
-        a->block_index = (mgk_buf){room + 3, MGK_I32};
+        mgk_case_given(c, &a->block_start, MGK_I32, 3, lists);
+        mgk_case_given(c, &a->block_index, MGK_I32, 2, lists + 3);
         a->block_q = a->block_k = 2;
         a->block_count = 2;
     }

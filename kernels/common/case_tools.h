@@ -51,6 +51,14 @@ static inline void mgk_case_out_or_both(mgk_case *c, mgk_buf *slot, int64_t coun
         mgk_case_out(c, slot, count);
 }
 
+/* An input of values that the case chose: they lie in c->more or are constants. */
+static inline void mgk_case_given(mgk_case *c, mgk_buf *slot, int32_t dtype, int64_t count,
+                                  const void *values)
+{
+    mgk_case_add(c, slot, MGK_CASE_IN, MGK_FILL_GIVEN, dtype, count, 0, 1);
+    c->bufs[c->buf_count - 1].given = values;
+}
+
 /* The same, f32 whatever the case's dtype. */
 static inline void mgk_case_in_f32(mgk_case *c, mgk_buf *slot, int64_t count, float scale)
 {

@@ -143,7 +143,9 @@ bool is_poison(const void *data, int32_t dtype, int64_t i)
 void fill_values(void *data, const mgk_case_buf *b, uint64_t seed, uint64_t stream)
 {
     uint64_t limit = b->limit > 0 ? (uint64_t)b->limit : 1;
-    for (int64_t i = 0; i < b->count; i++) {
+    if (b->fill == MGK_FILL_GIVEN && b->count > 0)
+        memcpy(data, b->given, (size_t)b->count * dtype_size(b->dtype));
+    for (int64_t i = 0; i < b->count && b->fill != MGK_FILL_GIVEN; i++) {
         uint32_t bits = mgi_random_u32(seed, stream, (uint64_t)i);
         double value = 0;
         switch (b->fill) {
