@@ -27,6 +27,9 @@
 #define MGK_DYNAMIC_SHARED(type, name)                                                             \
     extern __shared__ __align__(32) unsigned char mgk_dynamic_shared[];                            \
     type *name = (type *)mgk_dynamic_shared
+/* Before a launch that may need more than 48 KiB of dynamic shared memory. */
+#define MGK_ALLOW_SHARED(kernel, bytes)                                                            \
+    ((void)cudaFuncSetAttribute((kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, (bytes)))
 #endif
 
 #define MGK_KERNEL static __global__ void

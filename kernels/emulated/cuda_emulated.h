@@ -72,7 +72,8 @@ extern thread_local unsigned char *mgk_emulated_shared;
 #define blockDim  mgk_emulated_block
 #define gridDim   mgk_emulated_grid
 
-#define MGK_DYNAMIC_SHARED(type, name) type *name = (type *)mgk_emulated_shared
+#define MGK_DYNAMIC_SHARED(type, name)  type *name = (type *)mgk_emulated_shared
+#define MGK_ALLOW_SHARED(kernel, bytes) ((void)(bytes))
 
 void mgk_emulated_run(dim3 grid, dim3 block, size_t shared, void (*call)(const void *),
                       const void *what);
