@@ -145,7 +145,6 @@ struct block_work {
         const head_rows<mgk_bf16> from_k = key_rows<mgk_bf16>(p.a, p.a.k, b, kv, 0, 0);
         const head_rows<mgk_bf16> from_v = value_rows<mgk_bf16>(p.a, p.a.v, b, kv, 0, 0);
         const int eights = z.dim / EIGHT, dim = (int)p.a.head_dim;
-#pragma unroll 2
         for (int t = (int)threadIdx.x; t < z.keys * eights; t += (int)blockDim.x) {
             const int row = t / eights, d = t % eights * EIGHT;
             eight x = load_eight(from_k.p + row * from_k.row, d, dim, valid[row], z.vectors);
