@@ -164,7 +164,8 @@ typedef struct mgen_context_params {
      *  the calling thread, with done <= total; a non-zero answer cancels. NULL = none. */
     int32_t (*progress)(void *user, const char *what, uint64_t done, uint64_t total);
     void *progress_user; /**< given to progress */
-    const char *device;  /**< "cpu"; NULL = the best that there is */
+    const char *device;  /**< "cpu", "cuda" (the first GPU) or "cuda:N"; NULL = a GPU if there is
+                              one that this build can use, else "cpu" */
     const char
         *cache_dir; /**< folder for encoded training clips, made if missing; NULL = no cache */
     const char *plugin_dir; /**< folder of the FFmpeg plug-in; NULL = beside the library */
@@ -181,7 +182,7 @@ typedef struct mgen_context_params {
  * @return MGEN_OK
  *         MGEN_E_INVALID      a field is out of range: params->error_text has the sentence
  *         MGEN_E_VERSION
- *         MGEN_E_UNSUPPORTED  there is no such device
+ *         MGEN_E_UNSUPPORTED  there is no such device: error_text says why
  *         MGEN_E_NO_MEMORY    memory or threads ran out
  *         MGEN_E_LIMIT        host_memory_max is too small for the context itself
  * Ownership: destroy with mgen_context_destroy().   Threads: any.   Since 0.1

@@ -39,15 +39,16 @@ done
 
 build_programs() { # folder
     local root=$here/..
+    mkdir -p "$1"
     [ -f "$1/build.ninja" ] ||
-        meson setup "$1" "$root" -Dcuda=enabled -Dgpu_archs=90a -Dgpu_ptx= -Dbuildtype=release >"$1.log" 2>&1 || return 1
-    ninja -C "$1" >>"$1.log" 2>&1
+        meson setup "$1" "$root" -Dcuda=enabled -Dgpu_archs=90a -Dgpu_ptx= -Dbuildtype=release >"$1/build.log" 2>&1 || return 1
+    ninja -C "$1" >>"$1/build.log" 2>&1
 }
 
 if [ -n "$pack" ]; then
     build=$here/../build-gpu
     build_programs "$build" || {
-        tail -n 20 "$build.log" >&2
+        tail -n 20 "$build/build.log" >&2
         exit 1
     }
     rm -rf "$pack"

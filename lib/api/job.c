@@ -220,12 +220,15 @@ static mgen_status prepare(mgen_job *job, const mgen_pipeline *pipeline,
                                 .user = job};
     job->prompt = (char *)p->prompt; /* until the job has its own */
     job->negative = (char *)p->negative_prompt;
-    MGI_TRY(mgi_generate_estimate(ctx, &job->networks, r, &e->host_bytes, &e->flops));
+    mgi_generate_needs needs;
+    MGI_TRY(mgi_generate_estimate(ctx, &job->networks, r, &needs));
+    e->device_bytes = needs.device_bytes;
+    e->flops = needs.flops;
     if (p->into)
         MGI_TRY(check_into(job));
     MGI_TRY(count_frames(job));
-    e->host_bytes +=
-        (uint64_t)job->frames_bytes + sizeof(mgen_job) + 2 * 4096; /* and the prompts */
+    e->host_bytes = needs.host_bytes + (uint64_t)job->frames_bytes + sizeof(mgen_job) +
+                    2 * 4096; /* and the prompts */
     return MGEN_OK;
 }
 
@@ -235,12 +238,26 @@ static bool fits(const mgi_heap *heap, uint64_t need)
     return !heap->max || (now <= heap->max && need <= heap->max - now);
 }
 
+static bool fits_device(const mgi_device *dev, uint64_t need)
+{
+    uint64_t now = dev->counts.held;
+    return !dev->memory_max || (now <= dev->memory_max && need <= dev->memory_max - now);
+}
+
 static mgen_status check_limit(const mgen_job *job)
 {
     const mgi_heap *heap = job->ctx->heap;
-    uint64_t need = job->estimate.host_bytes;
-    if (!fits(heap, need))
-        mgi_device_trim(job->ctx->device); /* what earlier requests left counts as in use */
+    mgi_device *dev = job->ctx->device;
+    uint64_t need = job->estimate.host_bytes, device = job->estimate.device_bytes;
+    if (!fits(heap, need) || !fits_device(dev, device))
+        mgi_device_trim(dev); /* what earlier requests left counts as in use */
+    if (!fits_device(dev, device))
+        return mgi_fail(job->ctx, MGEN_E_LIMIT,
+                        "%u frames of %u x %u need up to %" PRIu64
+                        " bytes of the device beside the %" PRIu64
+                        " in use; device_memory_max is %" PRIu64 ": raise it or ask for less",
+                        job->estimate.frames, job->estimate.width, job->estimate.height, device,
+                        dev->counts.held, dev->memory_max);
     if (fits(heap, need))
         return MGEN_OK;
     return mgi_fail(job->ctx, MGEN_E_LIMIT,

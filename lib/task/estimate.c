@@ -35,8 +35,8 @@ static void finish(shadow *s)
     mgi_vt_finish(&s->video);
 }
 
-static mgen_status walk(mgen_context *meta, const mgi_networks *n, const mgi_generate_request *r,
-                        uint64_t *host_bytes, double *flops)
+static mgen_status walk(mgen_context *meta, bool gpu, const mgi_networks *n,
+                        const mgi_generate_request *r, mgi_generate_needs *out)
 {
     shadow s = {0};
     mgi_device_counts *c = &meta->device->counts;
@@ -51,21 +51,20 @@ static mgen_status walk(mgen_context *meta, const mgi_networks *n, const mgi_gen
         atomic_store(&meta->heap->peak, host);
         c->held_peak = held;
         status = mgi_generate(meta, &networks, r);
-        *host_bytes = atomic_load(&meta->heap->peak) - host + c->held_peak - held;
-        *flops = c->flops - before;
+        out->host_bytes = atomic_load(&meta->heap->peak) - host;
+        *(gpu ? &out->device_bytes : &out->host_bytes) += c->held_peak - held;
+        out->flops = c->flops - before;
     }
     finish(&s);
     return status;
 }
 
 mgen_status mgi_generate_estimate(mgen_context *ctx, const mgi_networks *n,
-                                  const mgi_generate_request *r, uint64_t *host_bytes,
-                                  double *flops)
+                                  const mgi_generate_request *r, mgi_generate_needs *out)
 {
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *meta;
-    *host_bytes = 0;
-    *flops = 0.0;
+    *out = (mgi_generate_needs){0};
     params.threads = 1;
     params.allocator = ctx->heap->allocator;
     mgen_status status = mgi_context_init(&meta, &params);
@@ -73,7 +72,7 @@ mgen_status mgi_generate_estimate(mgen_context *ctx, const mgi_networks *n,
         return mgi_fail(ctx, status, "no memory for the estimate");
     status = mgi_device_create_meta(meta, ctx->device);
     if (status == MGEN_OK)
-        status = walk(meta, n, r, host_bytes, flops);
+        status = walk(meta, ctx->device->cuda != NULL, n, r, out);
     if (status != MGEN_OK)
         mgi_fail_from(ctx, status, meta);
     mgi_context_free(meta);

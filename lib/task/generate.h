@@ -37,11 +37,15 @@ typedef struct mgi_generate_request {
 mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n,
                          const mgi_generate_request *request);
 
-/* What that needs beyond the weights: host bytes at the most, on a context that keeps nothing from
- * earlier work, and floating point operations of products, with DOPRI5 at the most too. Found by running the same code on shapes alone,
- * in milliseconds. The callbacks are not called. */
+/* What a request needs beyond the weights: bytes at the most, on a context that keeps nothing from earlier work,
+ * of the host and of a GPU; floating point operations of products, with DOPRI5 at the most too. */
+typedef struct mgi_generate_needs {
+    uint64_t host_bytes, device_bytes;
+    double flops;
+} mgi_generate_needs;
+
+/* Found by running the same code on shapes alone, in milliseconds. The callbacks are not called. */
 mgen_status mgi_generate_estimate(mgen_context *ctx, const mgi_networks *n,
-                                  const mgi_generate_request *request, uint64_t *host_bytes,
-                                  double *flops);
+                                  const mgi_generate_request *request, mgi_generate_needs *out);
 
 #endif

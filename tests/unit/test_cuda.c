@@ -16,6 +16,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,6 +171,34 @@ static void test_network(void **state)
                      (double)grads[1][i]);
 }
 
+/* Tensors count against the device, and what the job cannot have is refused before it starts. */
+static void test_estimate(void **state)
+{
+    (void)state;
+    mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_estimate cpu = MGEN_ESTIMATE_INIT, gpu = MGEN_ESTIMATE_INIT;
+    mgen_job *job = NULL;
+    char dir[4096];
+    if (!there())
+        skip();
+    snprintf(dir, sizeof dir, "%s/examples/models/toybox", getenv("MOVIEGEN_SOURCE"));
+    p.prompt = "a red ball rolls left";
+    for (int i = 0; i < 2; i++) {
+        mgen_context *ctx = open_on(i ? "cuda:0" : "cpu", i ? 12 << 20 : 0);
+        assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+        assert_int_equal(mgen_generate_estimate(ctx, &pipe, &p, i ? &gpu : &cpu), MGEN_OK);
+        if (i) {
+            assert_int_equal(mgen_generate_start(ctx, &pipe, &p, &job), MGEN_E_LIMIT);
+            assert_non_null(strstr(mgen_last_error(ctx), "device_memory_max"));
+        }
+        mgen_pipeline_close(&pipe);
+        mgen_context_destroy(ctx);
+    }
+    assert_true(cpu.device_bytes == 0 && gpu.device_bytes > (12 << 20));
+    assert_true(gpu.host_bytes < cpu.host_bytes / 2);
+}
+
 #ifdef MGK_CUDA_EMULATED
 
 static void test_out_of_memory(void **state)
@@ -220,6 +249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_memory_limit),  cmocka_unit_test(test_network),
+        cmocka_unit_test(test_estimate),
 #ifdef MGK_CUDA_EMULATED
         cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_failed_launch),
 #endif

@@ -648,8 +648,7 @@ static uint64_t estimated_by(uint32_t threads, int64_t frames, int64_t side, boo
     mgi_tae tae;
     mgi_text_encoder text;
     mgi_vt video;
-    uint64_t bytes;
-    double flops;
+    mgi_generate_needs needs;
     params.threads = threads;
     if (own_allocator)
         params.allocator = (mgen_allocator){own_alloc, own_free, NULL};
@@ -665,7 +664,7 @@ static uint64_t estimated_by(uint32_t threads, int64_t frames, int64_t side, boo
     r.solver = how.solver;
     r.guidance_from = how.guidance_from;
     r.guidance_to = how.guidance_to;
-    assert_int_equal(mgi_generate_estimate(ctx, &n, &r, &bytes, &flops), MGEN_OK);
+    assert_int_equal(mgi_generate_estimate(ctx, &n, &r, &needs), MGEN_OK);
     assert_true(s.steps == 0 && s.previews == 0 && s.frames == 0);
     mgi_device_trim(ctx->device);
     uint64_t before = atomic_load(&ctx->heap->now);
@@ -673,15 +672,15 @@ static uint64_t estimated_by(uint32_t threads, int64_t frames, int64_t side, boo
     atomic_store(&ctx->heap->peak, before);
     assert_int_equal(mgi_generate(ctx, &n, &r), MGEN_OK);
     uint64_t real = atomic_load(&ctx->heap->peak) - before;
-    double ratio = (double)bytes / (double)real;
+    double ratio = (double)needs.host_bytes / (double)real;
     if (!(ratio >= 1.0 && ratio <= 1.6))
         fail_msg("%u threads, %lld frames: %llu bytes estimated, %llu needed", threads,
-                 (long long)frames, (unsigned long long)bytes, (unsigned long long)real);
+                 (long long)frames, (unsigned long long)needs.host_bytes, (unsigned long long)real);
     double really = ctx->device->counts.flops - flops_before;
     if (how.solver == MGI_SOLVER_DOPRI5)
-        assert_true(flops >= really && s.steps == r.steps);
+        assert_true(needs.flops >= really && s.steps == r.steps);
     else
-        assert_true(fabs(flops / really - 1.0) < 1e-6);
+        assert_true(fabs(needs.flops / really - 1.0) < 1e-6);
     test_free(s.latents);
     mgi_vt_finish(&video);
     mgi_text_encoder_finish(&text);
