@@ -12,6 +12,7 @@
 #   bindings the library from other languages
 #   examples the examples and the programs of README.md, from an installed copy
 #   asan     unit and kernels again, with AddressSanitizer and UBSan
+#   emulated the kernels for GPUs and a context on one, played by the host         (--medium)
 #   asan-api api again, with them                                (--medium)
 #   clang    unit, api and kernels again, built by clang         (--medium)
 #   tsan     unit, api and some kernel cases with ThreadSanitizer (--medium)
@@ -19,7 +20,7 @@
 #   kills    training killed 1000 times at random moments        (--medium)
 #   seeds    kernels again, with other random numbers           (--long)
 #
-# Without names: format to asan; --medium adds clang, tsan, large and kills, --long seeds too. Installs
+# Without names: format to asan; --medium adds emulated, asan-api, clang, tsan, large and kills, --long seeds too. Installs
 # what is missing with apt. The last line counts test cases: "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -29,7 +30,7 @@ jobs=$(nproc)
 suites=()
 export CC=gcc
 short=(format arch unit api abi kernels cli bindings examples asan)
-medium=("${short[@]}" asan-api clang tsan large kills)
+medium=("${short[@]}" emulated asan-api clang tsan large kills)
 long=("${medium[@]}" seeds)
 
 usage() {
@@ -43,7 +44,7 @@ for word in "$@"; do
         usage
         exit 0
         ;;
-    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | asan-api | clang | tsan | large | kills | seeds) suites+=("$word") ;;
+    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | emulated | asan-api | clang | tsan | large | kills | seeds) suites+=("$word") ;;
     *)
         echo "run.sh: unknown suite '$word'; suites are ${long[*]}, options --medium and --long" >&2
         exit 2
@@ -144,7 +145,8 @@ kernels() { # folder of a build, prefix of the names, options...
 suite_format() {
     local files tool
     tool=$(command -v clang-format-14 || command -v clang-format)
-    mapfile -t files < <(find include lib kernels examples tests -name '*.[ch]' -not -path 'tests/abi/old/*/moviegen.h' | sort)
+    mapfile -t files < <(find include lib kernels examples tests \( -name '*.[ch]' -o -name '*.cu' -o -path 'kernels/*.cpp' \) \
+        -not -path 'tests/abi/old/*/moviegen.h' | sort)
     if [ -z "$tool" ]; then
         skip format "clang-format is not installed"
     elif ! "$tool" --version | grep -q 'version 14\.'; then
@@ -213,7 +215,12 @@ build_asan() {
 suite_asan() {
     build_asan || return
     programs build-asan/tests asan-
-    kernels build-asan asan- --cases 20
+    kernels build-asan asan- --cases 10
+}
+suite_emulated() {
+    build build-emulated -Dcuda=emulated || return
+    tap emulated-test_cuda 600 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" build-emulated/tests/test_cuda
+    kernels build-emulated emulated- --variant cuda,sm80 --cases 12
 }
 suite_asan-api() {
     build_asan && programs build-asan/tests/api asan-
