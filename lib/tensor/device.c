@@ -357,6 +357,7 @@ mgen_status mgi_device_open(mgen_context *ctx, const char *name, const char *ker
 {
     int gpu = -1;
     mgi_device *dev;
+    mgi_cuda *cuda = NULL;
 #ifdef MGK_CUDA_EMULATED
     name = name ? name : "cpu";
 #endif
@@ -364,11 +365,18 @@ mgen_status mgi_device_open(mgen_context *ctx, const char *name, const char *ker
         gpu = mgi_cuda_count(NULL, 0) > 0 ? 0 : -1;
     else
         MGI_TRY(parse_name(ctx, name, &gpu));
-    MGI_TRY(create(ctx, gpu, kernels, &dev));
+    if (gpu >= 0)
+        MGI_TRY(mgi_cuda_open(ctx, gpu, &cuda));
+    mgen_status status = create(ctx, gpu, kernels, &dev);
+    if (status != MGEN_OK) {
+        mgi_cuda_close(cuda);
+        return status;
+    }
+    dev->cuda = cuda;
     dev->memory_max = memory_max;
     ctx->device = dev;
     ctx->device_destroy = device_destroy;
-    return gpu >= 0 ? mgi_cuda_open(ctx, gpu, &dev->cuda) : MGEN_OK;
+    return MGEN_OK;
 }
 
 mgen_status mgi_device_create(mgen_context *ctx, const char *kernels)

@@ -152,7 +152,10 @@ static void report_op(int op)
             continue;
         t = &state.variants[i];
         if (!usable(v))
-            report(true, "this processor cannot run it", "%s %s", name, v->name);
+            report(true,
+                   v->needs & MGK_NEEDS_CUDA ? "needs a GPU and a build with CUDA"
+                                             : "this processor cannot run it",
+                   "%s %s", name, v->name);
         else
             report(t->failures == 0 && (t->cases > 0 || state.only_case), NULL,
                    "%s %s: %d of %d cases", name, v->name, t->cases - t->failures, t->cases);
