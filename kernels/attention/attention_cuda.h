@@ -13,7 +13,7 @@
 #define MGK_ATTENTION_CUDA_H
 
 #include "kernels/attention/attention.h"
-#include "kernels/common/cuda.h"
+#include "kernels/common/cuda_vector.h"
 
 namespace
 {
@@ -168,32 +168,11 @@ MGK_DEVICE head_rows<T> value_rows(const mgk_attention_args &a, mgk_buf buf, int
     return rows_of<T>(buf, b * a.v_batch + j * a.v_row + kv * a.head_dim, a.v_row, valid);
 }
 
-MGK_DEVICE float4 load_four(const float *p)
+template <typename T> MGK_DEVICE float4 load_four(const T *p)
 {
-    return *(const float4 *)(const void *)p;
-}
-
-MGK_DEVICE float4 load_four(const mgk_bf16 *p)
-{
-    uint2 u = *(const uint2 *)(const void *)p;
-    return make_float4(mgk_bits_to_float(u.x << 16), mgk_bits_to_float(u.x & 0xffff0000u),
-                       mgk_bits_to_float(u.y << 16), mgk_bits_to_float(u.y & 0xffff0000u));
-}
-
-MGK_DEVICE void store_four(float *p, const float v[4])
-{
-    *(float4 *)(void *)p = make_float4(v[0], v[1], v[2], v[3]);
-}
-
-MGK_DEVICE void store_four(mgk_bf16 *p, const float v[4])
-{
-    mgk_bf16 t[4];
-    for (int i = 0; i < 4; i++)
-        mgk_store(t + i, v[i]);
-    uint2 u;
-    u.x = t[0].bits | (unsigned)t[1].bits << 16;
-    u.y = t[2].bits | (unsigned)t[3].bits << 16;
-    *(uint2 *)(void *)p = u;
+    float v[4];
+    mgk_load_vector<4>(p, v);
+    return make_float4(v[0], v[1], v[2], v[3]);
 }
 
 /* ---- tiles in shared memory ---- */
@@ -427,7 +406,7 @@ template <typename T, int D, int R, int LEFTS> struct tiles {
                 for (int c = 0; c < COLUMNS; c++)
                     v[c] *= factor[i];
                 if (COLUMNS == 4 && vectors) {
-                    store_four(p, v);
+                    mgk_store_vector<4>(p, v);
                     continue;
                 }
 #pragma unroll

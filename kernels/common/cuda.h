@@ -29,7 +29,8 @@
     type *name = (type *)mgk_dynamic_shared
 /* Before a launch that may need more than 48 KiB of dynamic shared memory. */
 #define MGK_ALLOW_SHARED(kernel, bytes)                                                            \
-    ((void)cudaFuncSetAttribute((kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, (bytes)))
+    ((void)cudaFuncSetAttribute((kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,             \
+                                (int)(bytes)))
 #endif
 
 #define MGK_KERNEL static __global__ void

@@ -39,16 +39,4 @@ template <int MOST> MGK_DEVICE void mgk_async_wait(void)
 #endif
 }
 
-/* Lets a kernel be launched with `bytes` of shared memory, where that is more than 48 KB. */
-template <typename K> static void mgk_allow_shared(K *kernel, size_t bytes)
-{
-#ifdef MGK_CUDA_EMULATED
-    (void)kernel;
-    (void)bytes;
-#else
-    if (bytes > 48 * 1024)
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
-#endif
-}
-
 #endif

@@ -5,41 +5,7 @@
 #ifndef MGK_COMMON_CUDA_FOUR_H
 #define MGK_COMMON_CUDA_FOUR_H
 
-#include "kernels/common/cuda.h"
-
-MGK_DEVICE void mgk_load_whole(const float *p, float out[4])
-{
-    float4 v = *(const float4 *)p;
-    out[0] = v.x;
-    out[1] = v.y;
-    out[2] = v.z;
-    out[3] = v.w;
-}
-
-MGK_DEVICE void mgk_load_whole(const mgk_bf16 *p, float out[4])
-{
-    uint2 v = *(const uint2 *)p;
-    out[0] = mgk_bits_to_float(v.x << 16);
-    out[1] = mgk_bits_to_float(v.x & 0xffff0000u);
-    out[2] = mgk_bits_to_float(v.y << 16);
-    out[3] = mgk_bits_to_float(v.y & 0xffff0000u);
-}
-
-MGK_DEVICE void mgk_store_whole(float *p, const float in[4])
-{
-    *(float4 *)p = make_float4(in[0], in[1], in[2], in[3]);
-}
-
-MGK_DEVICE void mgk_store_whole(mgk_bf16 *p, const float in[4])
-{
-    mgk_bf16 h[4];
-    for (int k = 0; k < 4; k++)
-        mgk_store(h + k, in[k]);
-    uint2 v;
-    v.x = h[0].bits | (uint32_t)h[1].bits << 16;
-    v.y = h[2].bits | (uint32_t)h[3].bits << 16;
-    *(uint2 *)p = v;
-}
+#include "kernels/common/cuda_vector.h"
 
 template <typename T> MGK_DEVICE bool mgk_is_whole(const T *p, int64_t n)
 {
@@ -50,7 +16,7 @@ template <typename T> MGK_DEVICE bool mgk_is_whole(const T *p, int64_t n)
 template <typename T> MGK_DEVICE void mgk_load4(const T *p, int64_t n, float out[4])
 {
     if (mgk_is_whole(p, n)) {
-        mgk_load_whole(p, out);
+        mgk_load_vector<4>(p, out);
         return;
     }
 #pragma unroll
@@ -61,7 +27,7 @@ template <typename T> MGK_DEVICE void mgk_load4(const T *p, int64_t n, float out
 template <typename T> MGK_DEVICE void mgk_store4(T *p, int64_t n, const float in[4])
 {
     if (mgk_is_whole(p, n)) {
-        mgk_store_whole(p, in);
+        mgk_store_vector<4>(p, in);
         return;
     }
 #pragma unroll

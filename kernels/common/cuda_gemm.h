@@ -12,6 +12,7 @@
 #ifndef MGK_COMMON_CUDA_GEMM_H
 #define MGK_COMMON_CUDA_GEMM_H
 
+#include "kernels/common/cuda_vector.h"
 #include "kernels/common/cuda_wmma.h"
 
 enum {
@@ -80,43 +81,6 @@ typedef mgk_gemm_tile<1, 4> mgk_tile_256x16;
 typedef mgk_gemm_tile<1, 32> mgk_tile_32x128;
 typedef mgk_gemm_tile<1, 64> mgk_tile_16x256;
 
-/* Four neighbours, from an address that is a multiple of their size. */
-MGK_DEVICE void mgk_load4(const float *p, float *out)
-{
-    float4 v = *(const float4 *)p;
-    out[0] = v.x;
-    out[1] = v.y;
-    out[2] = v.z;
-    out[3] = v.w;
-}
-
-MGK_DEVICE void mgk_load4(const mgk_bf16 *p, float *out)
-{
-    const uint2 v = *(const uint2 *)p;
-    out[0] = mgk_bits_to_float(v.x << 16);
-    out[1] = mgk_bits_to_float(v.x & 0xffff0000u);
-    out[2] = mgk_bits_to_float(v.y << 16);
-    out[3] = mgk_bits_to_float(v.y & 0xffff0000u);
-}
-
-MGK_DEVICE void mgk_store4(float *p, const float *v)
-{
-    *(float4 *)p = make_float4(v[0], v[1], v[2], v[3]);
-}
-
-MGK_DEVICE void mgk_store4(mgk_bf16 *p, const float *v)
-{
-    mgk_bf16 a, b, c, d;
-    mgk_store(&a, v[0]);
-    mgk_store(&b, v[1]);
-    mgk_store(&c, v[2]);
-    mgk_store(&d, v[3]);
-    uint2 out;
-    out.x = a.bits | (uint32_t)b.bits << 16;
-    out.y = c.bits | (uint32_t)d.bits << 16;
-    *(uint2 *)p = out;
-}
-
 /* The chunks of an operand that this thread moves: `at` is the place of the first in shared memory. Chunks lie
  * along k or along rows, whichever is contiguous in global memory. */
 template <int ROWS, int V_> struct mgk_gemm_chunks {
@@ -145,7 +109,7 @@ template <int ROWS, int V_> struct mgk_gemm_chunks {
 #pragma unroll
         for (int i = 0; i < COUNT; i++, to += step)
             if (V == 4 && !along_k)
-                mgk_store4(to, v + 4 * i);
+                mgk_store_vector<4>(to, v + 4 * i);
             else
 #pragma unroll
                 for (int e = 0; e < V; e++)
@@ -185,7 +149,7 @@ template <typename T, int ROWS, int V> struct mgk_gemm_matrix : mgk_gemm_chunks<
             const bool in = rows_in >> i & 1 && i * this->k_step < k_left;
             if (V == 4) {
                 if (in)
-                    mgk_load4(p + i * step, v + 4 * i);
+                    mgk_load_vector<4>(p + i * step, v + 4 * i);
                 else
                     v[4 * i] = v[4 * i + 1] = v[4 * i + 2] = v[4 * i + 3] = 0;
             } else {
@@ -220,8 +184,8 @@ template <int GM, int TX> struct mgk_gemm_sums<mgk_gemm_tile<GM, TX>> {
             float a[4 * GM], b[4];
 #pragma unroll
             for (int g = 0; g < GM; g++)
-                mgk_load4(as + k * (tile::M + MGK_GEMM_PAD) + tile::row(4 * g), a + 4 * g);
-            mgk_load4(bs + k * (tile::N + MGK_GEMM_PAD) + tile::column(), b);
+                mgk_load_vector<4>(as + k * (tile::M + MGK_GEMM_PAD) + tile::row(4 * g), a + 4 * g);
+            mgk_load_vector<4>(bs + k * (tile::N + MGK_GEMM_PAD) + tile::column(), b);
 #pragma unroll
             for (int i = 0; i < 4 * GM; i++)
 #pragma unroll
@@ -238,7 +202,8 @@ template <int GM, int TX> struct mgk_gemm_sums<mgk_gemm_tile<GM, TX>> {
             if (g == part)
 #pragma unroll
                 for (int i = 0; i < 4; i++)
-                    mgk_store4(shared + tile::row(i) * tile::N + tile::column(), v[4 * g + i]);
+                    mgk_store_vector<4>(shared + tile::row(i) * tile::N + tile::column(),
+                                        v[4 * g + i]);
     }
 };
 
@@ -335,7 +300,7 @@ MGK_DEVICE void mgk_gemm_each(const mgk_gemm_sums<Tile> &c, float *shared, const
 #pragma unroll 1
         for (int at = (int)threadIdx.x; at < rows * fours; at += MGK_GEMM_THREADS) {
             float v[4];
-            mgk_load4(shared + 4 * at, v);
+            mgk_load_vector<4>(shared + 4 * at, v);
             f(part * rows + at / fours, at % fours * 4, v);
         }
     }

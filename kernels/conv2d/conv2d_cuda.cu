@@ -79,7 +79,7 @@ template <typename T> struct taker {
                 if (o + e < s.g.cout)
                     v[e] += ((const float *)s.g.bias.p)[o + e];
         if (s.y_fours) {
-            mgk_store4(y, v);
+            mgk_store_vector<4>(y, v);
         } else {
 #pragma unroll
             for (int e = 0; e < 4; e++)

@@ -5,26 +5,24 @@
 #ifndef MGK_CONV2D_CUDA_H
 #define MGK_CONV2D_CUDA_H
 
+#include "kernels/common/cuda_divide.h"
 #include "kernels/common/cuda_gemm.h"
 #include "kernels/conv2d/conv2d.h"
 
 /* Division of a number below 2^31 by one that is known at the launch. */
-struct divider {
-    uint32_t by, factor, shift;
-};
+typedef mgk_divisor<uint32_t> divider;
 
 static inline divider make_divider(int64_t by)
 {
-    divider d = {(uint32_t)by, 0, 0};
-    while (UINT64_C(1) << d.shift < d.by)
-        d.shift++;
-    d.factor = (uint32_t)((((UINT64_C(1) << d.shift) - d.by) << 32) / d.by + 1);
+    divider d;
+    mgk_divisor_set(&d, by);
     return d;
 }
 
 MGK_DEVICE int divide(int a, const divider &d)
 {
-    return (int)(((uint32_t)((uint64_t)(uint32_t)a * d.factor >> 32) + (uint32_t)a) >> d.shift);
+    uint32_t n = (uint32_t)a;
+    return (int)mgk_divide(&n, d);
 }
 
 /* A pixel of a stack of pictures; `image` counts from that of a first pixel. */
@@ -49,7 +47,7 @@ static inline bool in_fours(mgk_buf b, int64_t channels)
 template <int V, typename T> MGK_DEVICE void load_some(const T *p, float *v)
 {
     if (V == 4)
-        mgk_load4(p, v);
+        mgk_load_vector<4>(p, v);
     else
         v[0] = mgk_load(*p);
 }

@@ -134,11 +134,11 @@ template <typename T> struct taker {
         if (s.x_fours) {
             float before[4] = {0, 0, 0, 0};
             if (s.g.accumulate)
-                mgk_load4(x, before);
+                mgk_load_vector<4>(x, before);
 #pragma unroll
             for (int e = 0; e < 4; e++)
                 v[e] += before[e];
-            mgk_store4(x, v);
+            mgk_store_vector<4>(x, v);
         } else {
 #pragma unroll
             for (int e = 0; e < 4; e++)

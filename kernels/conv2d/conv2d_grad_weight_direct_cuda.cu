@@ -386,7 +386,7 @@ template <int KH, int KW, bool DENSE> void launch(const work &s, float *parts, m
     const size_t bytes = ((size_t)(s.y.size() + s.x.size()) * 2 + TILE) * sizeof(mgk_bf16);
     const size_t scratch = (size_t)warps * TILE * sizeof(float);
     const size_t shared = bytes > scratch ? bytes : scratch;
-    mgk_allow_shared(direct_kernel<KH, KW, DENSE>, shared);
+    MGK_ALLOW_SHARED((direct_kernel<KH, KW, DENSE>), shared);
     MGK_LAUNCH(x, (direct_kernel<KH, KW, DENSE>), (unsigned)(s.parts * s.groups), warps * MGK_WARP,
                shared, s, parts);
 }

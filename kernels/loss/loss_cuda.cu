@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * loss and loss_grad: a block sums a piece of the elements, one more adds up the sums. */
 #include "kernels/common/cuda_four.h"
+#include "kernels/common/cuda_sums.h"
 #include "kernels/loss/loss.h"
 
 enum { PIECE = 4096, FINISH_BLOCK = 1024 };
@@ -61,14 +62,6 @@ template <typename T> MGK_KERNEL loss_kernel(const mgk_loss_args a, double *sums
         sums[blockIdx.x] = all;
 }
 
-MGK_KERNEL loss_finish_kernel(const double *sums, int64_t pieces, double factor, float *out)
-{
-    __shared__ double scratch[MGK_WARP];
-    double sum = mgk_block_sum_of(sums, pieces, scratch);
-    if (threadIdx.x == 0)
-        out[0] += (float)(factor * sum);
-}
-
 static int64_t pieces_of(const mgk_loss_args *a)
 {
     return (a->count + PIECE - 1) / PIECE;
@@ -89,7 +82,7 @@ MGK_CUDA_LAUNCHER(loss)
         return;
     MGK_WITH_REAL(a->x.dtype,
                   MGK_LAUNCH(x, loss_kernel<T>, (unsigned)pieces, MGK_BLOCK, 0, *a, sums));
-    MGK_LAUNCH(x, loss_finish_kernel, 1, FINISH_BLOCK, 0, sums, pieces,
+    MGK_LAUNCH(x, mgk_add_sums_kernel, 1, FINISH_BLOCK, 0, sums, pieces,
                (double)a->weight / (double)a->count, MGK_F(a->out));
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The outlier penalty loss. A block has a frame, which it walks through with some neighbouring threads on the
  * channels of a position; distances, means and the sums of the outliers' directions lie in the workspace. */
-#include "kernels/common/cuda.h"
+#include "kernels/common/cuda_sums.h"
 #include "kernels/loss/opl.h"
 
 enum { BLOCK = 512, FINISH_BLOCK = 1024 };
@@ -107,14 +107,6 @@ template <typename T> MGK_KERNEL opl_kernel(const mgk_opl_args a, double *sums)
         sums[blockIdx.x] = sum;
 }
 
-MGK_KERNEL opl_finish_kernel(const double *sums, int64_t frames, double factor, float *out)
-{
-    __shared__ double scratch[MGK_WARP];
-    double sum = mgk_block_sum_of(sums, frames, scratch);
-    if (threadIdx.x == 0)
-        out[0] += (float)(factor * sum);
-}
-
 static double factor_of(const mgk_opl_args *a)
 {
     return (double)a->weight / (double)a->frames / (double)a->positions;
@@ -134,7 +126,7 @@ MGK_CUDA_LAUNCHER(opl)
         return;
     MGK_WITH_REAL(a->x.dtype,
                   MGK_LAUNCH(x, opl_kernel<T>, (unsigned)a->frames, BLOCK, 0, *a, sums));
-    MGK_LAUNCH(x, opl_finish_kernel, 1, FINISH_BLOCK, 0, sums, a->frames, factor_of(a),
+    MGK_LAUNCH(x, mgk_add_sums_kernel, 1, FINISH_BLOCK, 0, sums, a->frames, factor_of(a),
                MGK_F(a->out));
 }
 

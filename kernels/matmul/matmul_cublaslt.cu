@@ -5,8 +5,7 @@
  * that its heuristic offers, and is kept. None of these adds in an order that depends on timing.
  */
 #include "kernels/matmul/matmul_cublaslt.h"
-#include "kernels/common/cuda.h"
-#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/matmul_cuda.h"
 
 #include <cublasLt.h>
 #include <dlfcn.h>
@@ -145,42 +144,17 @@ const cublasLtMatmulAlgo_t *choose(library *l, product *p, const shape *s)
     return &c->algo;
 }
 
-MGK_DEVICE float activated(float x, int act)
-{
-    switch (act) {
-    case MGK_ACT_SILU:
-        return mgk_cuda_silu(x);
-    case MGK_ACT_GELU_TANH:
-        return mgk_cuda_gelu(x);
-    case MGK_ACT_RELU:
-        return x < 0 ? 0.0f : x;
-    case MGK_ACT_GELU_ERF:
-        return mgk_cuda_gelu_erf(x);
-    case MGK_ACT_QUICK_GELU:
-        return mgk_cuda_quick_gelu(x);
-    default:
-        return x;
-    }
-}
-
 /* All of matmul.h behind the product itself: sums (batch, m, n) of rows `ld` and items `stride` apart. */
-template <typename T>
-__global__ void finish_kernel(mgk_matmul_args g, const float *sums, int64_t ld, int64_t stride)
+__global__ void finish_kernel(const mgk_matmul_args g, const float *sums, int64_t ld,
+                              int64_t stride)
 {
     int64_t j = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (j >= g.n)
         return;
-    float bias = g.bias.p ? MGK_F(g.bias)[j] : 0.0f;
     for (int64_t row = blockIdx.y; row < g.m * g.batch; row += gridDim.y) {
-        int64_t item = row / g.m, i = row % g.m, at = item * g.stride_c + i * g.ldc + j;
-        float v = activated(sums[item * stride + i * ld + j] + bias, g.act);
-        if (g.before.p)
-            mgk_store((T *)g.before.p + at, v);
-        if (g.gate.p)
-            v *= MGK_F(g.gate)[i / g.rows_per_sample * g.gate_stride + j];
-        if (g.residual.p)
-            v += mgk_load(((const T *)g.residual.p)[at]);
-        mgk_store((T *)g.c.p + at, v);
+        int64_t item = row / g.m, i = row % g.m;
+        float v = sums[item * stride + i * ld + j];
+        finish<1>(g, &v, item, i, j);
     }
 }
 
@@ -284,7 +258,7 @@ extern "C" void mgk_matmul_cublaslt(const void *args, mgk_exec *x)
     int64_t rows = g->m * g->batch;
     dim3 grid((unsigned)((g->n + MGK_BLOCK - 1) / MGK_BLOCK),
               (unsigned)(rows < 65535 ? rows : 65535));
-    const float *from = (const float *)c;
-    MGK_WITH_REAL(g->c.dtype,
-                  MGK_LAUNCH(x, finish_kernel<T>, grid, MGK_BLOCK, 0, *g, from, ld, stride));
+    mgk_matmul_args after = *g;
+    after.alpha = 1; /* it is in the sums */
+    MGK_LAUNCH(x, finish_kernel, grid, MGK_BLOCK, 0, after, (const float *)c, ld, stride);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The Gaussian posterior. The threads of a block lie in rows as wide as a power of two that covers `dim` or is
  * the whole block; a block has a piece of the rows. */
-#include "kernels/common/cuda.h"
+#include "kernels/common/cuda_sums.h"
 #include "kernels/posterior/posterior.h"
 
 enum { PIECE = 4096, FINISH_BLOCK = 1024 };
@@ -72,14 +72,6 @@ MGK_KERNEL posterior_kernel(const mgk_posterior_args a, const division d, double
         sums[blockIdx.x] = sum;
 }
 
-MGK_KERNEL posterior_finish_kernel(const double *sums, int64_t blocks, double factor, float *kl)
-{
-    __shared__ double scratch[MGK_WARP];
-    double sum = mgk_block_sum_of(sums, blocks, scratch);
-    if (threadIdx.x == 0)
-        kl[0] += (float)(factor * sum);
-}
-
 MGK_CUDA_WORKSPACE(posterior)
 {
     const mgk_posterior_args *a = (const mgk_posterior_args *)args;
@@ -97,7 +89,7 @@ MGK_CUDA_LAUNCHER(posterior)
     MGK_WITH_REAL(a->h.dtype, MGK_LAUNCH(x, posterior_kernel<T>, (unsigned)d.blocks, MGK_BLOCK, 0,
                                          *a, d, sums));
     if (a->kl.p)
-        MGK_LAUNCH(x, posterior_finish_kernel, 1, FINISH_BLOCK, 0, sums, d.blocks,
+        MGK_LAUNCH(x, mgk_add_sums_kernel, 1, FINISH_BLOCK, 0, sums, d.blocks,
                    0.5 * (double)a->weight / (double)(a->rows * a->dim), MGK_F(a->kl));
 }
 

@@ -250,8 +250,7 @@ static void device_destroy(mgi_device *dev)
     mgi_free(ctx, dev);
 }
 
-/* Is `name` one of the comma-separated names in `list`? */
-static bool listed(const char *list, const char *name)
+bool mgi_kernel_listed(const char *list, const char *name)
 {
     size_t length = strlen(name);
     for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
@@ -302,7 +301,7 @@ static mgen_status choose(mgi_device *dev, const char *kernels, bool gpu)
         const mgk_variant_info *v = &mgk_variants[i];
         bool usable = v->launch && (v->needs & ~features) == 0 &&
                       (v->needs & MGK_NEEDS_CUDA) == (gpu ? MGK_NEEDS_CUDA : 0);
-        bool allowed = !kernels || !dev->kernel[v->op] || listed(kernels, v->name);
+        bool allowed = !kernels || !dev->kernel[v->op] || mgi_kernel_listed(kernels, v->name);
         if (usable && allowed)
             dev->kernel[v->op] = v;
     }

@@ -92,6 +92,9 @@ mgen_status mgi_device_create(mgen_context *ctx, const char *kernels);
 /* The same on the device that `like` is on, with all kernels. */
 mgen_status mgi_device_create_like(mgen_context *ctx, const mgi_device *like);
 
+/* Is the variant `name` one of the comma-separated names in `list`? */
+bool mgi_kernel_listed(const char *list, const char *name);
+
 /* Make the device, which must be unused, the meta device. Memory there has addresses that nobody may
  * follow. */
 void mgi_device_make_meta(mgi_device *dev);

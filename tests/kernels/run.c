@@ -4,6 +4,7 @@
 #include "gpu.h"
 
 #include "core/cpu.h"
+#include "tensor/device.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -209,16 +210,6 @@ static bool close_to(const mgk_case *c, const mgk_variant_info *v, const truth *
 
 /* ---- one case ---- */
 
-/* Is `name` one of the comma-separated names in `list`? */
-static bool listed(const char *list, const char *name)
-{
-    size_t length = strlen(name);
-    for (const char *p = list; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
-        if (!strncmp(p, name, length) && (p[length] == ',' || !p[length]))
-            return true;
-    return false;
-}
-
 bool usable(const mgk_variant_info *v)
 {
     uint32_t here = mgi_cpu_features();
@@ -227,7 +218,7 @@ bool usable(const mgk_variant_info *v)
 #endif
     if (gpu_present())
         here |= MGK_NEEDS_CUDA;
-    if (checker_state.only_variants && !listed(checker_state.only_variants, v->name))
+    if (checker_state.only_variants && !mgi_kernel_listed(checker_state.only_variants, v->name))
         return false;
     return v->launch && (here & v->needs) == v->needs;
 }
