@@ -7,7 +7,7 @@
 #   models     films of the shipped model, and losses of 40 training steps, on the GPU and on the CPU
 #   memcheck   compute-sanitizer over some cases of every op, and its leak check over a short training
 #   bench-ops  times of the ops beside the ceilings that PyTorch reaches here (copy, matrix product)
-#   train      stages of a recipe: RECIPE=file STAGES="name:seconds ..." FROM=dir (see the end of this file)
+#   train      stages of a recipe: RECIPE=file STAGES="name:seconds ...", from the models in FROM=dir, if any
 #
 # Needs a driver, bash and Python with PyTorch (for models and bench-ops). Programs are taken from the folder of
 # this script if it was packed, else from build-gpu, which is built if it is missing (needs nvcc, meson, ninja).

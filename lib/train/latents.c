@@ -51,40 +51,47 @@ static mgen_status read_clip(const work *w, int64_t i, uint8_t *pixels)
     return w->l->captions ? mgi_strdup(w->ctx, caption, &w->l->captions[i]) : MGEN_OK;
 }
 
-/* `n` of them, all to train on or all held out, in memory of ours or, drawn, in that of w->drawn; `after` more of
- * the kind follow. */
-static mgen_status read_clips(const work *w, int64_t first, int64_t n, int64_t after,
-                              uint8_t *pixels, const uint8_t **out)
+/* Clips of the kind, all to train on or all held out: `n` from `first` on, and `after` more that follow. */
+typedef struct some {
+    int64_t first, n, after;
+} some;
+
+static bool is_drawn(const work *w, const some *s)
+{
+    return !w->l->captions && s->first < w->l->clips;
+}
+
+/* What is drawn comes in memory of w->drawn; the rest is read into `room`. */
+static mgen_status read_clips(const work *w, const some *s, uint8_t *room, const uint8_t **out)
 {
     const mgi_dataset *ds = w->q->dataset;
-    mgi_prefetch_clips now = {w->q->first + (uint64_t)first, n, w->q->frames}, next = now;
-    next.first += (uint64_t)n;
-    next.count = after < n ? after : n;
-    *out = pixels;
-    if (!w->l->captions && first < w->l->clips)
+    mgi_prefetch_clips now = {w->q->first + (uint64_t)s->first, s->n, w->q->frames}, next = now;
+    next.first += (uint64_t)s->n;
+    next.count = s->after < s->n ? s->after : s->n;
+    *out = room;
+    if (is_drawn(w, s))
         return mgi_prefetch_take(w->drawn, now, next, out);
-    for (int64_t k = 0; k < n; k++)
-        MGI_TRY(read_clip(w, first + k, pixels + k * w->q->frames * ds->height * ds->width * 3));
+    for (int64_t k = 0; k < s->n; k++)
+        MGI_TRY(read_clip(w, s->first + k, room + k * w->q->frames * ds->height * ds->width * 3));
     return MGEN_OK;
 }
 
-/* Clips first .. first + n - 1 of all. */
-static void encode_some(mgi_run *run, const work *w, int64_t first, int64_t n, int64_t after)
+static void encode_some(mgi_run *run, const work *w, const some *s)
 {
     const mgi_dataset *ds = w->q->dataset;
-    T *z = NULL, *u8 = mgi_new(run, MGK_U8, MGI_DIMS(n, w->q->frames, ds->height, ds->width, 3));
-    uint8_t *pixels;
-    const uint8_t *read;
-    if (!u8 || !mgi_ok(run, mgi_alloc(w->ctx, (size_t)u8->count, &pixels)))
+    T *z = NULL, *u8 = mgi_new(run, MGK_U8, MGI_DIMS(s->n, w->q->frames, ds->height, ds->width, 3));
+    uint8_t *room = NULL;
+    const uint8_t *pixels;
+    if (!u8 || (!is_drawn(w, s) && !mgi_ok(run, mgi_alloc(w->ctx, (size_t)u8->count, &room))))
         return;
-    if (mgi_ok(run, read_clips(w, first, n, after, pixels, &read))) {
-        mgi_tensor_write(u8, 0, read, u8->count);
+    if (mgi_ok(run, read_clips(w, s, room, &pixels))) {
+        mgi_tensor_write(u8, 0, pixels, u8->count);
         T *x = mgi_convert(run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
         z = mgi_posterior(run, mgi_tae_encode(run, w->q->tae, x), NULL, 0.0f, NULL);
     }
-    mgi_free(w->ctx, pixels);
+    mgi_free(w->ctx, room);
     if (z)
-        mgi_ok(run, mgi_tae_normalised(w->q->tae, z, w->l->values + first * w->l->size));
+        mgi_ok(run, mgi_tae_normalised(w->q->tae, z, w->l->values + s->first * w->l->size));
 }
 
 /* Clips first .. first + count - 1 of all. */
@@ -97,7 +104,7 @@ static mgen_status encode(const work *w, int64_t first, int64_t count)
     mgi_run_init(&run, w->ctx, false);
     for (int64_t i = 0; i < count && run.status == MGEN_OK; i += batch) {
         int64_t mark = mgi_scope_push(&run), n = count - i < batch ? count - i : batch;
-        encode_some(&run, w, first + i, n, count - i - n);
+        encode_some(&run, w, &(some){first + i, n, count - i - n});
         mgi_scope_pop(&run, mark, NULL);
         if (run.status == MGEN_OK)
             mgi_ok(&run, mgi_progress(w->ctx, "encoding clips", (uint64_t)(first + i + n),
