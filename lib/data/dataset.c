@@ -88,7 +88,8 @@ mgen_status mgi_dataset_world(mgen_context *ctx, uint64_t seed, const mgi_world_
     (*out)->world = o;
     (*out)->seed = seed;
     (*out)->count = UINT64_MAX;
-    (*out)->identity = mgi_hash64(what, sizeof(what), seed) | 1;
+    uint64_t hash = mgi_hash64(what, sizeof(what), seed);
+    (*out)->identity = mgi_hash64(o.motion_weight, sizeof(o.motion_weight), hash) | 1;
     return MGEN_OK;
 }
 

@@ -101,7 +101,9 @@ typedef struct mgi_world_options {
     int sign;                     /* SOMETIMES is a quarter */
     int sizes;                    /* other than medium: SOMETIMES (two thirds) or NEVER */
     int split;
-    float scale; /* of a dataset's clips, pixels a unit; 0 = 1 */
+    float motion_weight[MGI_WORLD_MOTIONS]; /* how often each is drawn before what fits is chosen;
+                                               all 0 = equally */
+    float scale;                            /* of a dataset's clips, pixels a unit; 0 = 1 */
 } mgi_world_options;
 
 typedef struct mgi_world_object {

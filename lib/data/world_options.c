@@ -61,11 +61,36 @@ static mgen_status read_word(mgen_context *ctx, const mgi_json *o, const char *k
                     key, text, words[0], words[1], words[2]);
 }
 
+/* {"spins": 3, ...}: the others weigh 1. */
+static mgen_status read_motion_weights(mgen_context *ctx, const mgi_json *o,
+                                       float out[MGI_WORLD_MOTIONS])
+{
+    const mgi_json *weights = mgi_json_find(o, "motion_weights");
+    const char *keys[MGI_WORLD_MOTIONS + 1] = {NULL};
+    double sum = 0.0;
+    if (!weights)
+        return MGEN_OK;
+    if (weights->kind != MGI_JSON_OBJECT)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"motion_weights\" must be an object");
+    for (int i = 0; i < MGI_WORLD_MOTIONS; i++)
+        keys[i] = mgi_world_motion_name(i);
+    MGI_TRY(mgi_json_only_keys(ctx, weights, keys));
+    for (int i = 0; i < MGI_WORLD_MOTIONS; i++) {
+        double value = 1.0;
+        MGI_TRY(mgi_json_get_real(ctx, weights, keys[i], false, 0.0, 1000.0, &value));
+        out[i] = (float)value;
+        sum += value;
+    }
+    if (!(sum > 0.0))
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"motion_weights\" leaves no motion");
+    return MGEN_OK;
+}
+
 mgen_status mgi_world_options_read(mgen_context *ctx, const mgi_json *o, mgi_world_options *out)
 {
-    static const char *const keys[] = {"width", "height",      "scale",       "frames",
-                                       "fps",   "objects_min", "objects_max", "camera",
-                                       "sign",  "sizes",       "split",       NULL};
+    static const char *const keys[] = {"width",       "height",         "scale",  "frames", "fps",
+                                       "objects_min", "objects_max",    "camera", "sign",   "sizes",
+                                       "split",       "motion_weights", NULL};
     static const char *const when[3] = {"sometimes", "never", "always"};
     static const char *const split[3] = {"train", "held_out", "all"};
     double scale = 1.0;
@@ -84,6 +109,7 @@ mgen_status mgi_world_options_read(mgen_context *ctx, const mgi_json *o, mgi_wor
     MGI_TRY(read_word(ctx, o, "sign", when, &out->sign));
     MGI_TRY(read_word(ctx, o, "sizes", when, &out->sizes));
     MGI_TRY(read_word(ctx, o, "split", split, &out->split));
+    MGI_TRY(read_motion_weights(ctx, o, out->motion_weight));
     out->scale = (float)scale;
     mgen_status status = mgi_world_options_complete(ctx, out);
     return status == MGEN_OK ? status : mgi_fail_context(ctx, MGEN_E_CORRUPT, "\"world\"");

@@ -223,6 +223,26 @@ static int choose(lots *l, int count)
     return (int)((float)count * draw(l));
 }
 
+static int draw_motion(lots *l, const float weight[MGI_WORLD_MOTIONS])
+{
+    float sum = 0.0f, u = draw(l);
+    for (int i = 0; i < MGI_WORLD_MOTIONS; i++)
+        sum += weight[i];
+    if (!(sum > 0.0f))
+        return (int)((float)MGI_WORLD_MOTIONS * u);
+    int last = 0;
+    u *= sum;
+    for (int i = 0; i < MGI_WORLD_MOTIONS; i++) {
+        if (weight[i] <= 0.0f)
+            continue;
+        if (u < weight[i])
+            return i;
+        u -= weight[i];
+        last = i;
+    }
+    return last;
+}
+
 static bool happens(lots *l, int when, float chance)
 {
     float u = draw(l);
@@ -286,7 +306,7 @@ static void draw_attributes(lots *l, mgi_world_scene *s, int i, const mgi_world_
     for (int k = 0; k < COMBINATIONS; k++) {
         o->shape = choose(l, MGI_WORLD_SHAPES);
         o->colour = choose(l, MGI_WORLD_COLOURS);
-        o->motion = s->frames > 1 ? choose(l, MGI_WORLD_MOTIONS) : MGI_WORLD_STILL;
+        o->motion = s->frames > 1 ? draw_motion(l, options->motion_weight) : MGI_WORLD_STILL;
         if (wanted(s, o, i, options->split))
             break;
     }

@@ -57,6 +57,13 @@ static mgen_status start_from(struct mgi_stage_run *r)
     return status;
 }
 
+static void freeze_encoder(mgi_module *m)
+{
+    for (int64_t k = 0; k < m->count; k++)
+        if (!strncmp(m->params[k]->name, "encoder.", 8))
+            m->params[k]->frozen = true;
+}
+
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                           struct mgi_stage_run **out)
 {
@@ -83,6 +90,8 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status, mgi_module_random(&r->tae.module, r->seed), failed);
     if (stage->start_from[0])
         MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_from(r)), failed);
+    if (stage->freeze_encoder)
+        freeze_encoder(&r->tae.module);
     MGI_TRY_GOTO(status, mgi_module_train(&r->tae.module), failed);
     MGI_TRY_GOTO(status, mgi_module_compute(&r->tae.module, stage->dtype), failed);
     MGI_TRY_GOTO(status,
@@ -361,7 +370,8 @@ static void write_config(mgi_json_writer *w, const void *config)
 
 static mgen_status save(struct mgi_stage_run *r)
 {
-    MGI_TRY(measure_latents(r));
+    if (!r->stage.freeze_encoder)
+        MGI_TRY(measure_latents(r));
     return mgi_model_file_save(r->ctx, r->dir, r->stage.name, "tae", write_config, &r->stage.tae,
                                &r->tae.module, MGI_ST_BF16);
 }

@@ -58,6 +58,8 @@ static void put_autoencoder(mgi_json_writer *w, const mgi_stage *s)
     put_exact(w, "l1", s->l1);
     put_exact(w, "mse", s->mse);
     put_exact(w, "kl", s->kl);
+    if (s->freeze_encoder)
+        mgi_json_put_bool(w, "freeze_encoder", true);
     if (s->opl > 0.0) {
         put_exact(w, "opl", s->opl);
         put_exact(w, "opl_r", s->opl_r);
@@ -120,6 +122,9 @@ static void put_world(mgi_json_writer *w, const mgi_world_options *o)
         mgi_json_put_int(w, NULL, numbers[i]);
     mgi_json_close(w, ']');
     put_exact(w, "scale", (double)o->scale);
+    for (int i = 0; i < MGI_WORLD_MOTIONS; i++)
+        if (o->motion_weight[i] > 0.0f)
+            put_exact(w, mgi_world_motion_name(i), (double)o->motion_weight[i]);
 }
 
 static void put_average(mgi_json_writer *w, const mgi_stage *s)

@@ -110,10 +110,28 @@ static mgen_status read_losses(mgen_context *ctx, const mgi_json *o, mgi_stage *
 
 static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {
-        "name",  "kind", "steps",      "batch",      "accumulate",    "validate_every", "optimizer",
-        "world", "tae",  "start_from", "frames",     "image_every",   "image_batch",    "l1",
-        "mse",   "kl",   "opl",        "perceptual", "discriminator", "precision",      NULL};
+    static const char *const keys[] = {"name",
+                                       "kind",
+                                       "steps",
+                                       "batch",
+                                       "accumulate",
+                                       "validate_every",
+                                       "optimizer",
+                                       "world",
+                                       "tae",
+                                       "start_from",
+                                       "frames",
+                                       "image_every",
+                                       "image_batch",
+                                       "l1",
+                                       "mse",
+                                       "kl",
+                                       "opl",
+                                       "perceptual",
+                                       "discriminator",
+                                       "precision",
+                                       "freeze_encoder",
+                                       NULL};
     const mgi_json *tae;
     s->l1 = 1.0;
     s->frames = 1;
@@ -128,6 +146,10 @@ static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_st
     MGI_TRY(mgi_json_get_real(ctx, o, "mse", false, 0.0, 1e6, &s->mse));
     MGI_TRY(mgi_json_get_real(ctx, o, "kl", false, 0.0, 1e6, &s->kl));
     MGI_TRY(read_losses(ctx, o, s));
+    MGI_TRY(mgi_json_get_bool(ctx, o, "freeze_encoder", false, &s->freeze_encoder));
+    if (s->freeze_encoder && !s->start_from[0])
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"freeze_encoder\" needs \"start_from\": a random encoder would stay so");
     if (mgi_tae_factor(&s->tae) > 64)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"tae\" shrinks 64 x 64 frames to nothing");
     return MGEN_OK;

@@ -57,6 +57,7 @@ typedef struct mgi_stage {
     char save_as[64]; /* what its models' names begin with, for later stages; "" = nothing */
     /* autoencoder */
     mgi_tae_config tae;
+    bool freeze_encoder; /* and with it what latents mean: only the decoder learns */
     int64_t frames, image_every, image_batch;   /* every n-th step takes single frames; 0 = never */
     double l1, mse, kl, opl, opl_r, perceptual; /* weights; opl_r: standard deviations */
     char perceptual_file[64];                   /* in the models' folder; "" = random features */

@@ -80,6 +80,7 @@ static void test_refused(void **state)
 {
     (void)state;
     assert_refused("\"accumulate\":0", "", "\"accumulate\"");
+    assert_refused("\"freeze_encoder\":true", "", "needs \"start_from\"");
     assert_refused("\"world\":3", "", "\"world\" must be an object");
     assert_refused("\"world\":{\"shapes\":3}", "", "\"shapes\"");
     assert_refused("", "\"schedule\":\"linear\"", "\"cosine\", \"constant\" and \"plateau\"");

@@ -179,6 +179,41 @@ static void test_autoencoder(void **state)
     straight_and_resumed(&stage, "tae.safetensors");
 }
 
+/* A decoder that learns alone: what its encoder makes of a clip does not change, with or without a break. */
+static void test_frozen_encoder(void **state)
+{
+    (void)state;
+    mgi_stage stage = autoencoder_stage(MGK_BF16);
+    strcpy(stage.name, "first");
+    struct mgi_stage_run *run = begin(&stage, 9);
+    mgi_stage_state before, after;
+    int64_t moved = 0;
+    OK(kind_of(&stage)->save(run));
+    kind_of(&stage)->destroy(run);
+    strcpy(stage.name, "tae");
+    strcpy(stage.start_from, "first");
+    stage.freeze_encoder = true;
+    straight_and_resumed(&stage, "tae.safetensors");
+
+    run = begin(&stage, 9);
+    struct mgi_stage_run *trained = begin(&stage, 9);
+    steps(&stage, trained, 0, STEPS);
+    kind_of(&stage)->state(run, &before);
+    kind_of(&stage)->state(trained, &after);
+    for (int64_t i = 0; i < before.module[0]->count; i++) {
+        const mgi_param *a = before.module[0]->params[i], *b = after.module[0]->params[i];
+        const float *x = mgi_f32(a->value), *y = mgi_f32(b->value);
+        bool same = !memcmp(x, y, (size_t)a->value->count * sizeof *x);
+        if (!strncmp(a->name, "decoder.", 8))
+            moved += !same;
+        else if (!same)
+            fail_msg("%s has changed", a->name);
+    }
+    assert_true(moved > 0);
+    kind_of(&stage)->destroy(trained);
+    kind_of(&stage)->destroy(run);
+}
+
 /* Everything that has a state of its own or draws one more number. */
 static mgi_stage full_stage(int64_t steps)
 {
@@ -358,8 +393,8 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_autoencoder), cmocka_unit_test(test_video),
-        cmocka_unit_test(test_every_step), cmocka_unit_test(test_other),
-        cmocka_unit_test(test_damaged)};
+        cmocka_unit_test(test_autoencoder), cmocka_unit_test(test_frozen_encoder),
+        cmocka_unit_test(test_video),       cmocka_unit_test(test_every_step),
+        cmocka_unit_test(test_other),       cmocka_unit_test(test_damaged)};
     return cmocka_run_group_tests_name("resume", tests, make_folder, remove_folder);
 }

@@ -161,6 +161,12 @@ static void test_options(void **state)
         {"{\"sizes\": \"always\"}", "sizes is 2; it must be 0 to 1"},
         {"{\"scale\": 9.5}", "scale"},
         {"{\"split\": 1}", "split"},
+        {"{\"motion_weights\": [3]}", "\"motion_weights\" must be an object"},
+        {"{\"motion_weights\": {\"jumps\": 3}}", "jumps"},
+        {"{\"motion_weights\": {\"spins\": -1}}", "spins"},
+        {"{\"motion_weights\": {\"bounces\": 0, \"rolls left\": 0, \"rolls right\": 0, "
+         "\"rises\": 0, \"falls\": 0, \"orbits\": 0, \"spins\": 0, \"stays still\": 0}}",
+         "leaves no motion"},
     };
     mgi_world_options o;
     OK(read_options("{}", &o));
@@ -185,13 +191,38 @@ static void test_options(void **state)
     assert_non_null(strstr(mgen_last_error(ctx), "no whole number of pixels"));
 }
 
+/* What weighs more is drawn more often, what weighs nothing never; the dataset is another one. */
+static void test_motion_weights(void **state)
+{
+    (void)state;
+    enum { SCENES = 300 };
+    int seen[2][MGI_WORLD_MOTIONS] = {{0}};
+    mgi_world_options o[2];
+    OK(read_options("{\"objects_max\": 1}", &o[0]));
+    OK(read_options("{\"objects_max\": 1, \"motion_weights\": {\"spins\": 4, \"rises\": 0}}",
+                    &o[1]));
+    mgi_dataset *plain = open_world(o[0]), *weighted = open_world(o[1]);
+    assert_true(plain->identity != weighted->identity);
+    mgi_dataset_release(plain);
+    mgi_dataset_release(weighted);
+    for (int k = 0; k < 2; k++)
+        for (uint64_t i = 0; i < SCENES; i++) {
+            mgi_world_scene s;
+            mgi_world_scene_random(&s, 5, i, &o[k]);
+            seen[k][s.objects[0].motion]++;
+        }
+    assert_true(seen[0][MGI_WORLD_RISE] > 0 && seen[1][MGI_WORLD_RISE] == 0);
+    assert_true(seen[1][MGI_WORLD_SPIN] > 2 * seen[0][MGI_WORLD_SPIN]);
+    for (int m = 0; m < MGI_WORLD_MOTIONS; m++)
+        assert_true(m == MGI_WORLD_RISE || seen[1][m] > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_samples),
-        cmocka_unit_test(test_held),
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_samples),        cmocka_unit_test(test_held),
+        cmocka_unit_test(test_sizes),          cmocka_unit_test(test_options),
+        cmocka_unit_test(test_motion_weights),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
