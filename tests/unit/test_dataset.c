@@ -362,7 +362,7 @@ static void test_resize(void **state)
 
 static void put_text(const char *name, const char *text)
 {
-    char path[600];
+    char path[1024];
     snprintf(path, sizeof(path), "%s/%s", films, name);
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
