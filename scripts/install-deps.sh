@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Install what is missing with apt: scripts/install-deps.sh build|ffmpeg|test|clang|rust ...
+# Install what is missing with apt: scripts/install-deps.sh build|ffmpeg|mpi|test|clang|rust ...
 # Does nothing where everything is there. Exit status 1: something is still missing (it says what).
 set -u
 
@@ -22,6 +22,10 @@ packages_missing() { # of one group
     ffmpeg)
         have_libs libavformat libavcodec libavutil libswscale ||
             echo libavformat-dev libavcodec-dev libavutil-dev libswscale-dev
+        ;;
+    mpi)
+        have mpicc || echo libopenmpi-dev
+        have mpirun || echo openmpi-bin
         ;;
     test)
         have_libs cmocka || echo libcmocka-dev
@@ -52,9 +56,9 @@ all_missing() {
 
 for group in "$@"; do
     case $group in
-    build | ffmpeg | test | clang | rust) ;;
+    build | ffmpeg | mpi | test | clang | rust) ;;
     *)
-        echo "install-deps.sh: unknown group '$group'; groups are build, ffmpeg, test, clang, rust" >&2
+        echo "install-deps.sh: unknown group '$group'; groups are build, ffmpeg, mpi, test, clang, rust" >&2
         exit 2
         ;;
     esac

@@ -17,10 +17,11 @@
 #   clang    unit, api and kernels again, built by clang         (--medium)
 #   tsan     unit, api and some kernel cases with ThreadSanitizer (--medium)
 #   large    tensors of more than 2^31 elements, in 10 GB; 1000 cancelled jobs (--medium)
+#   dist     ranks that are processes, all the ways in which they are lost     (--medium)
 #   kills    training killed 1000 times at random moments        (--medium)
 #   seeds    kernels again, with other random numbers           (--long)
 #
-# Without names: format to asan; --medium adds emulated, asan-api, clang, tsan, large and kills, --long seeds too. Installs
+# Without names: format to asan; --medium adds emulated, asan-api, clang, tsan, large, dist and kills, --long seeds too. Installs
 # what is missing with apt. The last line counts test cases: "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -30,7 +31,7 @@ jobs=$(nproc)
 suites=()
 export CC=gcc
 short=(format arch unit api abi kernels cli bindings examples asan)
-medium=("${short[@]}" emulated asan-api clang tsan large kills)
+medium=("${short[@]}" emulated asan-api clang tsan large dist kills)
 long=("${medium[@]}" seeds)
 
 usage() {
@@ -44,7 +45,7 @@ for word in "$@"; do
         usage
         exit 0
         ;;
-    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | emulated | asan-api | clang | tsan | large | kills | seeds) suites+=("$word") ;;
+    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | emulated | asan-api | clang | tsan | large | dist | kills | seeds) suites+=("$word") ;;
     *)
         echo "run.sh: unknown suite '$word'; suites are ${long[*]}, options --medium and --long" >&2
         exit 2
@@ -247,6 +248,10 @@ suite_large() {
     tap cancels 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER='test_cancel*' \
         MOVIEGEN_CANCELS=1000 build-test/tests/api/test_guest
 }
+suite_dist() {
+    build_plain || return
+    MOVIEGEN_DIST=1 tap dist-mpi 300 env CMOCKA_MESSAGE_OUTPUT=TAP build-test/tests/test_mpi
+}
 suite_seeds() {
     local seed
     build_plain || return
@@ -258,6 +263,7 @@ suite_seeds() {
 scripts/install-deps.sh build || exit 1
 scripts/install-deps.sh test || echo "going on without: tests that need it are skipped"
 scripts/install-deps.sh ffmpeg || echo "going on without FFmpeg"
+scripts/install-deps.sh mpi || echo "going on without MPI"
 python=/usr/bin/python3
 [ -x $python ] || python=$(command -v python3)
 for suite in "${suites[@]}"; do

@@ -4,6 +4,8 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "kernels/common/bf16.h"
+#include "kernels/mgk.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,18 +20,23 @@ const char *mgi_comm_op_name(mgi_comm_op op)
     return op >= 0 && op < MGI_COMM_OPS ? names[op] : "unknown";
 }
 
-const char *mgi_comm_describe(const mgi_comm_call *call, char *buffer, size_t size)
+static const char *const dtype_names[] = {"f32", "bf16", "i32", "u8", "u64"};
+_Static_assert(MGK_U64 == 4, "names and sizes are listed in this order");
+
+const char *mgi_comm_describe(const mgi_comm_call *call, const int *members, char *buffer,
+                              size_t size)
 {
-    const char *name = mgi_comm_op_name(call->op);
+    char note[64] = "", peer[32] = "";
+    if (call->what)
+        snprintf(note, sizeof(note), " for %s %lld", call->what, (long long)call->index);
+    if (call->peer >= 0)
+        snprintf(peer, sizeof(peer), ", %s %d", call->op == MGI_COMM_BROADCAST ? "root" : "peer",
+                 members ? members[call->peer] : call->peer);
     if (call->op == MGI_COMM_BARRIER || call->op == MGI_COMM_SPLIT)
-        snprintf(buffer, size, "%s", name);
-    else if (call->peer >= 0)
-        snprintf(buffer, size, "%s(count %lld, %zu-byte elements, %s %d)", name,
-                 (long long)call->count, call->element_bytes,
-                 call->op == MGI_COMM_BROADCAST ? "root" : "peer", call->peer);
+        snprintf(buffer, size, "%s%s", mgi_comm_op_name(call->op), note);
     else
-        snprintf(buffer, size, "%s(count %lld, %zu-byte elements)", name, (long long)call->count,
-                 call->element_bytes);
+        snprintf(buffer, size, "%s(%lld x %s%s)%s", mgi_comm_op_name(call->op),
+                 (long long)call->count, dtype_names[call->dtype], peer, note);
     return buffer;
 }
 
@@ -46,11 +53,39 @@ void mgi_comm_deadline(int64_t timeout_ms, struct timespec *end)
     }
 }
 
+static bool notes_agree(const mgi_comm_call *a, const mgi_comm_call *b)
+{
+    return a->index == b->index && strcmp(a->what ? a->what : "", b->what ? b->what : "") == 0;
+}
+
 bool mgi_comm_calls_agree(const mgi_comm_call *a, const mgi_comm_call *b)
 {
-    return a->op == b->op &&
+    return a->op == b->op && notes_agree(a, b) &&
            (a->op == MGI_COMM_SPLIT ||
-            (a->count == b->count && a->peer == b->peer && a->element_bytes == b->element_bytes));
+            (a->count == b->count && a->peer == b->peer && a->dtype == b->dtype));
+}
+
+bool mgi_comm_ends_agree(const mgi_comm_call *a, const mgi_comm_call *b)
+{
+    return a->op != b->op && a->count == b->count && a->dtype == b->dtype && notes_agree(a, b);
+}
+
+void mgi_comm_add(float *y, const void *x, int32_t dtype, int64_t first, int64_t count, bool add)
+{
+    const float *f = (const float *)x + first;
+    const uint16_t *h = (const uint16_t *)x + first;
+    for (int64_t i = 0; i < count; i++) {
+        float value = dtype == MGK_BF16 ? mgk_from_bf16(h[i]) : f[i];
+        y[i] = add ? y[i] + value : value;
+    }
+}
+
+void mgi_comm_round(void *y, int32_t dtype, int64_t first, const float *x, int64_t count)
+{
+    if (dtype == MGK_F32)
+        memcpy((float *)y + first, x, (size_t)count * sizeof(float));
+    for (int64_t i = 0; dtype == MGK_BF16 && i < count; i++)
+        ((uint16_t *)y)[first + i] = mgk_to_bf16(x[i]);
 }
 
 mgen_status mgi_comm_alloc(mgen_context *ctx, const mgi_comm_engine *engine, int rank, int size,
@@ -75,6 +110,11 @@ void mgi_comm_destroy(mgi_comm *comm)
 {
     if (!comm)
         return;
+    for (int i = 0; i < MGI_COMM_PENDING; i++)
+        if (comm->works[i].comm) {
+            comm->engine->interrupt(comm);
+            (void)comm->engine->wait(comm, &comm->works[i]);
+        }
     comm->engine->leave(comm);
     mgi_free(comm->ctx, comm);
 }
@@ -92,6 +132,17 @@ int mgi_comm_rank(const mgi_comm *comm)
 int mgi_comm_size(const mgi_comm *comm)
 {
     return comm->size;
+}
+
+mgen_context *mgi_comm_context(const mgi_comm *comm)
+{
+    return comm->ctx;
+}
+
+void mgi_comm_note(mgi_comm *comm, const char *what, int64_t index)
+{
+    comm->what = what;
+    comm->index = index;
 }
 
 mgi_comm_count mgi_comm_counted(const mgi_comm *comm, mgi_comm_op op)
@@ -129,7 +180,12 @@ static bool overlap_allowed(const mgi_comm *comm, const mgi_comm_call *call, siz
     }
 }
 
-static mgen_status run(mgi_comm *comm, const mgi_comm_call *call)
+static bool reduces(mgi_comm_op op)
+{
+    return op == MGI_COMM_ALL_REDUCE || op == MGI_COMM_REDUCE_SCATTER;
+}
+
+static mgen_status check_call(mgi_comm *comm, const mgi_comm_call *call)
 {
     const char *name = mgi_comm_op_name(call->op);
     bool sends = call->op != MGI_COMM_RECV && call->op != MGI_COMM_BARRIER;
@@ -138,29 +194,69 @@ static mgen_status run(mgi_comm *comm, const mgi_comm_call *call)
     if (call->count < 0)
         return mgi_fail(comm->ctx, MGEN_E_INVALID, "%s: count %lld is negative", name,
                         (long long)call->count);
-    if (call->element_bytes == 0 || call->element_bytes > 4096)
-        return mgi_fail(comm->ctx, MGEN_E_INVALID, "%s: elements of %zu bytes; 1 to 4096 are legal",
-                        name, call->element_bytes);
-    /* The ring formulas need twice a buffer of `size` blocks. */
-    if (!mgi_i64_mul(call->count, (int64_t)call->element_bytes, &bytes) ||
-        !mgi_i64_mul(bytes, 2 * (int64_t)comm->size, &bytes))
+    if (call->dtype < 0 || call->dtype > (reduces(call->op) ? MGK_BF16 : MGK_U64))
+        return mgi_fail(comm->ctx, MGEN_E_INVALID, "%s: dtype %d is not one of %s", name,
+                        call->dtype,
+                        reduces(call->op) ? "f32 and bf16" : "f32, bf16, i32, u8 and u64");
+    /* The ring formulas need twice a buffer of `size` blocks, of up to 8 bytes an element. */
+    if (!mgi_i64_mul(call->count, 16 * (int64_t)comm->size, &bytes))
         return mgi_fail(comm->ctx, MGEN_E_INVALID,
-                        "%s: %lld elements of %zu bytes for %d ranks are too many", name,
-                        (long long)call->count, call->element_bytes, comm->size);
-    if (comm->engine->moves_data && call->count > 0) {
-        if ((sends && !call->send) || (receives && !call->recv))
-            return mgi_fail(comm->ctx, MGEN_E_INVALID, "%s: the buffer is NULL", name);
-        if (!overlap_allowed(comm, call, (size_t)call->count * call->element_bytes))
-            return mgi_fail(comm->ctx, MGEN_E_INVALID,
-                            "%s: the buffers overlap, and not as its in-place form does", name);
-    }
-    MGI_TRY(comm->engine->run(comm, call));
-    mgi_comm_count *c = &comm->counted[call->op];
-    int64_t payload = mgi_comm_call_payload(call, comm->size);
-    c->calls++;
-    c->payload += payload;
-    c->sent += mgi_comm_call_sent(call, comm->rank, comm->size);
+                        "%s: %lld elements of %s for %d ranks are too many", name,
+                        (long long)call->count, dtype_names[call->dtype], comm->size);
+    if (!comm->engine->moves_data || call->count == 0)
+        return MGEN_OK;
+    if ((sends && !call->send) || (receives && !call->recv))
+        return mgi_fail(comm->ctx, MGEN_E_INVALID, "%s: the buffer is NULL", name);
+    if (!overlap_allowed(comm, call, mgi_comm_bytes(call)))
+        return mgi_fail(comm->ctx, MGEN_E_INVALID,
+                        "%s: the buffers overlap, and not as its in-place form does", name);
     return MGEN_OK;
+}
+
+static mgen_status post(mgi_comm *comm, mgi_comm_call call, mgi_comm_work **out)
+{
+    mgi_comm_work *work = NULL;
+    if (out)
+        *out = NULL;
+    call.what = comm->what;
+    call.index = comm->index;
+    mgi_comm_note(comm, NULL, 0);
+    MGI_TRY(check_call(comm, &call));
+    for (int i = 0; i < MGI_COMM_PENDING && !work; i++)
+        if (!comm->works[i].comm)
+            work = &comm->works[i];
+    if (!work)
+        return mgi_fail(comm->ctx, MGEN_E_STATE,
+                        "%s: %d calls of this handle are under way; wait for one of them",
+                        mgi_comm_op_name(call.op), MGI_COMM_PENDING);
+    *work = (mgi_comm_work){.comm = comm, .call = call};
+    mgen_status status = comm->engine->start(comm, work);
+    if (status != MGEN_OK) {
+        work->comm = NULL;
+        return status;
+    }
+    if (!out)
+        return mgi_comm_wait(&work);
+    *out = work;
+    return MGEN_OK;
+}
+
+mgen_status mgi_comm_wait(mgi_comm_work **handle)
+{
+    mgi_comm_work *work = *handle;
+    *handle = NULL;
+    if (!work)
+        return MGEN_OK;
+    mgi_comm *comm = work->comm;
+    mgen_status status = comm->engine->wait(comm, work);
+    work->comm = NULL;
+    if (status == MGEN_OK) {
+        mgi_comm_count *c = &comm->counted[work->call.op];
+        c->calls++;
+        c->payload += mgi_comm_call_payload(&work->call, comm->size);
+        c->sent += mgi_comm_call_sent(&work->call, comm->rank, comm->size);
+    }
+    return status;
 }
 
 static mgen_status check_peer(mgi_comm *comm, mgi_comm_op op, int peer, bool may_be_self)
@@ -173,52 +269,74 @@ static mgen_status check_peer(mgi_comm *comm, mgi_comm_op op, int peer, bool may
 
 /* ---- the calls ---- */
 
-mgen_status mgi_comm_all_reduce(mgi_comm *comm, const float *send, float *recv, int64_t count)
+mgen_status mgi_comm_all_reduce(mgi_comm *comm, int32_t dtype, const void *send, void *recv,
+                                int64_t count, mgi_comm_work **work)
 {
-    return run(comm, &(mgi_comm_call){MGI_COMM_ALL_REDUCE, -1, count, sizeof(float), send, recv});
+    return post(comm, (mgi_comm_call){MGI_COMM_ALL_REDUCE, dtype, -1, count, send, recv}, work);
 }
 
-mgen_status mgi_comm_all_gather(mgi_comm *comm, const void *send, void *recv, int64_t count,
-                                size_t element_bytes)
+mgen_status mgi_comm_all_gather(mgi_comm *comm, int32_t dtype, const void *send, void *recv,
+                                int64_t count, mgi_comm_work **work)
 {
-    return run(comm, &(mgi_comm_call){MGI_COMM_ALL_GATHER, -1, count, element_bytes, send, recv});
+    return post(comm, (mgi_comm_call){MGI_COMM_ALL_GATHER, dtype, -1, count, send, recv}, work);
 }
 
-mgen_status mgi_comm_reduce_scatter(mgi_comm *comm, const float *send, float *recv, int64_t count)
+mgen_status mgi_comm_reduce_scatter(mgi_comm *comm, int32_t dtype, const void *send, void *recv,
+                                    int64_t count, mgi_comm_work **work)
 {
-    return run(comm,
-               &(mgi_comm_call){MGI_COMM_REDUCE_SCATTER, -1, count, sizeof(float), send, recv});
+    return post(comm, (mgi_comm_call){MGI_COMM_REDUCE_SCATTER, dtype, -1, count, send, recv}, work);
 }
 
-mgen_status mgi_comm_broadcast(mgi_comm *comm, void *data, int64_t count, size_t element_bytes,
-                               int root)
+mgen_status mgi_comm_broadcast(mgi_comm *comm, int32_t dtype, void *data, int64_t count, int root,
+                               mgi_comm_work **work)
 {
     MGI_TRY(check_peer(comm, MGI_COMM_BROADCAST, root, true));
-    return run(comm, &(mgi_comm_call){MGI_COMM_BROADCAST, root, count, element_bytes, data, data});
+    return post(comm, (mgi_comm_call){MGI_COMM_BROADCAST, dtype, root, count, data, data}, work);
 }
 
-mgen_status mgi_comm_all_to_all(mgi_comm *comm, const void *send, void *recv, int64_t count,
-                                size_t element_bytes)
+mgen_status mgi_comm_all_to_all(mgi_comm *comm, int32_t dtype, const void *send, void *recv,
+                                int64_t count, mgi_comm_work **work)
 {
-    return run(comm, &(mgi_comm_call){MGI_COMM_ALL_TO_ALL, -1, count, element_bytes, send, recv});
+    return post(comm, (mgi_comm_call){MGI_COMM_ALL_TO_ALL, dtype, -1, count, send, recv}, work);
 }
 
-mgen_status mgi_comm_send(mgi_comm *comm, const void *data, int64_t count, size_t element_bytes,
-                          int peer)
+mgen_status mgi_comm_send(mgi_comm *comm, int32_t dtype, const void *data, int64_t count, int peer,
+                          mgi_comm_work **work)
 {
     MGI_TRY(check_peer(comm, MGI_COMM_SEND, peer, false));
-    return run(comm, &(mgi_comm_call){MGI_COMM_SEND, peer, count, element_bytes, data, NULL});
+    return post(comm, (mgi_comm_call){MGI_COMM_SEND, dtype, peer, count, data, NULL}, work);
 }
 
-mgen_status mgi_comm_recv(mgi_comm *comm, void *data, int64_t count, size_t element_bytes, int peer)
+mgen_status mgi_comm_recv(mgi_comm *comm, int32_t dtype, void *data, int64_t count, int peer,
+                          mgi_comm_work **work)
 {
     MGI_TRY(check_peer(comm, MGI_COMM_RECV, peer, false));
-    return run(comm, &(mgi_comm_call){MGI_COMM_RECV, peer, count, element_bytes, NULL, data});
+    return post(comm, (mgi_comm_call){MGI_COMM_RECV, dtype, peer, count, NULL, data}, work);
 }
 
 mgen_status mgi_comm_barrier(mgi_comm *comm)
 {
-    return run(comm, &(mgi_comm_call){MGI_COMM_BARRIER, -1, 0, 1, NULL, NULL});
+    return post(comm, (mgi_comm_call){MGI_COMM_BARRIER, MGK_U8, -1, 0, NULL, NULL}, NULL);
+}
+
+enum { VALUE = 200 };
+
+mgen_status mgi_comm_agree(mgi_comm *comm, const char *name, const char *value)
+{
+    char mine[VALUE], *all;
+    mgen_status status;
+    memset(mine, 0, sizeof(mine));
+    snprintf(mine, sizeof(mine), "%s", value);
+    MGI_TRY(mgi_alloc_zero(comm->ctx, (size_t)comm->size, VALUE, &all));
+    mgi_comm_note(comm, name, 0);
+    status = mgi_comm_all_gather(comm, MGK_U8, mine, all, VALUE, NULL);
+    for (int r = 1; r < comm->size && status == MGEN_OK && comm->engine->moves_data; r++)
+        if (memcmp(all, all + (size_t)r * VALUE, VALUE))
+            status = mgi_fail(comm->ctx, MGEN_E_DESYNC,
+                              "ranks disagree on the %s: rank 0 has \"%s\", rank %d has \"%s\"",
+                              name, all, r, all + (size_t)r * VALUE);
+    mgi_free(comm->ctx, all);
+    return status;
 }
 
 mgen_status mgi_comm_split(mgi_comm *comm, int color, int key, mgi_comm **out)
@@ -261,11 +379,19 @@ void mgi_comm_leave_nothing(mgi_comm *comm)
     (void)comm;
 }
 
-static mgen_status single_run(mgi_comm *comm, const mgi_comm_call *call)
+mgen_status mgi_comm_wait_nothing(mgi_comm *comm, mgi_comm_work *work)
 {
+    (void)comm;
+    (void)work;
+    return MGEN_OK;
+}
+
+static mgen_status single_start(mgi_comm *comm, mgi_comm_work *work)
+{
+    const mgi_comm_call *call = &work->call;
     MGI_TRY(mgi_comm_check_aborted(comm));
     if (call->count > 0 && call->recv != call->send)
-        memcpy(call->recv, call->send, (size_t)call->count * call->element_bytes);
+        memcpy(call->recv, call->send, mgi_comm_bytes(call));
     return MGEN_OK;
 }
 
@@ -278,7 +404,8 @@ static mgen_status single_split(mgi_comm *comm, int color, int key, mgi_comm **o
 
 static const mgi_comm_engine single_engine = {
     .moves_data = true,
-    .run = single_run,
+    .start = single_start,
+    .wait = mgi_comm_wait_nothing,
     .split = single_split,
     .interrupt = mgi_comm_set_aborted,
     .leave = mgi_comm_leave_nothing,

@@ -2,19 +2,27 @@
  * Collectives between the ranks of a run. Tier 3.
  *
  * A communicator is one rank's handle on a group of ranks. Every rank of the group makes the same
- * calls in the same order; each call blocks until this rank's buffers are its own again. A handle
- * is used by one thread at a time; only mgi_comm_abort() may come from any thread.
+ * calls in the same order. A rank's handles, those on groups split off included, are used by one
+ * thread at a time; only mgi_comm_abort() may come from any thread.
  *
- * Engines: one rank (copies), ranks as threads of one process, and counting, which moves nothing
- * and is for the meta device. Buffers are host memory. Counts are in elements, sizes in bytes.
+ * Every call takes a `work`. NULL: it blocks until this rank's buffers are its own again. Else it
+ * returns once it has been posted, and they are the rank's again when mgi_comm_wait() has returned,
+ * whatever that says. At most MGI_COMM_PENDING works of a handle may be under way.
+ *
+ * Engines: one rank (copies); ranks as threads of one process; as processes, through MPI; and
+ * counting, which moves nothing and is for the meta device. Buffers are host memory. Counts are in
+ * elements.
  *
  * Errors, beside INVALID for arguments that are wrong on this rank alone (it does not join the
  * call, so that its peers wait for it until they time out):
- *   DESYNC     two ranks disagree on what is called; every rank gets it, with both calls named
- *   TIMEOUT    ranks did not arrive within the group's time; the message names them
+ *   DESYNC     ranks disagree on what is called, or wait for each other; both calls are named
+ *   TIMEOUT    ranks did not arrive within the world's time; the message names them. A rank that is
+ *              itself kept waiting, in whatever group, is not named: those that it waits for are
  *   PEER_LOST  a peer aborted or left
- * After any of these three the group is broken: every later call fails at once, with DESYNC if that
- * was the cause and with PEER_LOST otherwise. What the buffers hold is then undefined.
+ * After any of these three the world, the group that all others were split from, is broken: every
+ * call that waits returns with that error, and every later one fails at once, with DESYNC if that
+ * was the cause and with PEER_LOST otherwise. What the buffers hold is then undefined. Messages
+ * number ranks as the world does.
  */
 #ifndef MGI_DIST_COMM_H
 #define MGI_DIST_COMM_H
@@ -23,6 +31,9 @@
 
 typedef struct mgi_comm mgi_comm;
 typedef struct mgi_comm_group mgi_comm_group;
+typedef struct mgi_comm_work mgi_comm_work;
+
+enum { MGI_COMM_PENDING = 32 };
 
 typedef enum mgi_comm_op {
     MGI_COMM_ALL_REDUCE,
@@ -63,51 +74,69 @@ void mgi_comm_group_release(mgi_comm_group *group);
 /* This thread's handle, in ctx's memory; errors are recorded there. STATE if the rank was taken. */
 mgen_status mgi_comm_join(mgi_comm_group *group, int rank, mgen_context *ctx, mgi_comm **out);
 
-/* Not while a call on this handle runs. Peers that still need this rank get PEER_LOST. NULL is
- * fine. */
+/* This process's rank among those of an mpirun, through the MPI plug-in (one rank without mpirun); once a
+ * process, unless the host starts MPI. UNSUPPORTED: there is no plug-in. TIMEOUT: ranks did not come; they are
+ * named. When a rank is lost, calls return within timeout_ms and a second, and at once where its process
+ * ended on this machine; mpirun itself ends all ranks then, unless it is told --enable-recovery. Broken,
+ * MPI is not ended in order. */
+mgen_status mgi_comm_mpi_create(mgen_context *ctx, int64_t timeout_ms, mgi_comm **out);
+
+/* Not while a call on this handle runs. Peers that still need this rank get PEER_LOST; works that
+ * were not waited for abort the world. NULL is fine. */
 void mgi_comm_destroy(mgi_comm *comm);
 
-/* Break the group and every group split from it: calls blocked on any rank return PEER_LOST. A call
- * for which all ranks have arrived still ends well. Any thread. */
+/* Break the world: calls blocked on any rank return PEER_LOST. A call for which all ranks have
+ * arrived still ends well. Any thread. */
 void mgi_comm_abort(mgi_comm *comm);
 
 int mgi_comm_rank(const mgi_comm *comm);
 int mgi_comm_size(const mgi_comm *comm);
+mgen_context *mgi_comm_context(const mgi_comm *comm);
 mgi_comm_count mgi_comm_counted(const mgi_comm *comm, mgi_comm_op op);
 const char *mgi_comm_op_name(mgi_comm_op op);
 
-/* ---- collectives; n is the group's size ---- */
+/* What the next call on this handle is for, such as "keys of block", 3: ranks that make like calls
+ * for different ends disagree, too. `what` must stay. */
+void mgi_comm_note(mgi_comm *comm, const char *what, int64_t index);
 
-/* recv[i] = sum over ranks of send[i], added in rank order: the same bits on every rank and in every
- * run. In place if send == recv; any other overlap is INVALID. */
-mgen_status mgi_comm_all_reduce(mgi_comm *comm, const float *send, float *recv, int64_t count);
+/* ---- collectives; n is the group's size, dtype an MGK_* ---- */
+
+/* recv[i] = sum over ranks of send[i], f32 or bf16, added in f32 in rank order and rounded once:
+ * the same bits on every rank and in every run. In place if send == recv; any other overlap is
+ * INVALID. */
+mgen_status mgi_comm_all_reduce(mgi_comm *comm, int32_t dtype, const void *send, void *recv,
+                                int64_t count, mgi_comm_work **work);
 
 /* recv, n blocks of `count` elements, = every rank's `count` elements in rank order. In place if
  * send is this rank's block of recv. */
-mgen_status mgi_comm_all_gather(mgi_comm *comm, const void *send, void *recv, int64_t count,
-                                size_t element_bytes);
+mgen_status mgi_comm_all_gather(mgi_comm *comm, int32_t dtype, const void *send, void *recv,
+                                int64_t count, mgi_comm_work **work);
 
-/* recv, `count` elements, = this rank's block of the sum of all ranks' n blocks, in rank order. In
- * place if recv is this rank's block of send. */
-mgen_status mgi_comm_reduce_scatter(mgi_comm *comm, const float *send, float *recv, int64_t count);
+/* recv, `count` elements, = this rank's block of the sum of all ranks' n blocks, as all_reduce
+ * adds. In place if recv is this rank's block of send. */
+mgen_status mgi_comm_reduce_scatter(mgi_comm *comm, int32_t dtype, const void *send, void *recv,
+                                    int64_t count, mgi_comm_work **work);
 
 /* data of rank `root` to every rank. */
-mgen_status mgi_comm_broadcast(mgi_comm *comm, void *data, int64_t count, size_t element_bytes,
-                               int root);
+mgen_status mgi_comm_broadcast(mgi_comm *comm, int32_t dtype, void *data, int64_t count, int root,
+                               mgi_comm_work **work);
 
 /* Block j of `count` elements of send goes to rank j, where it is block `rank` of recv. The buffers
  * may not overlap. */
-mgen_status mgi_comm_all_to_all(mgi_comm *comm, const void *send, void *recv, int64_t count,
-                                size_t element_bytes);
+mgen_status mgi_comm_all_to_all(mgi_comm *comm, int32_t dtype, const void *send, void *recv,
+                                int64_t count, mgi_comm_work **work);
 
-/* Point to point. Nothing is buffered: a send ends when its peer has received. Two ranks that both
- * send to each other, or one that waits for a peer inside a collective, are DESYNC. */
-mgen_status mgi_comm_send(mgi_comm *comm, const void *data, int64_t count, size_t element_bytes,
-                          int peer);
-mgen_status mgi_comm_recv(mgi_comm *comm, void *data, int64_t count, size_t element_bytes,
-                          int peer);
+/* Point to point; those between two ranks meet in order. Nothing is buffered: a send ends when its
+ * peer has received. */
+mgen_status mgi_comm_send(mgi_comm *comm, int32_t dtype, const void *data, int64_t count, int peer,
+                          mgi_comm_work **work);
+mgen_status mgi_comm_recv(mgi_comm *comm, int32_t dtype, void *data, int64_t count, int peer,
+                          mgi_comm_work **work);
 
 mgen_status mgi_comm_barrier(mgi_comm *comm);
+
+/* The end of a call; sets *work to NULL. NULL in it is fine. In any order. */
+mgen_status mgi_comm_wait(mgi_comm_work **work);
 
 /* Collective: ranks that give the same colour form a new group, ordered by key and then by rank. A
  * negative colour joins none: *out is NULL. If memory is short on one rank, every rank gets
@@ -117,5 +146,9 @@ mgen_status mgi_comm_split(mgi_comm *comm, int color, int key, mgi_comm **out);
 /* The same where colour and key are a function of the rank, as in a mesh. */
 typedef void mgi_comm_place_fn(void *user, int rank, int *color, int *key);
 mgen_status mgi_comm_split_by(mgi_comm *comm, mgi_comm_place_fn *place, void *user, mgi_comm **out);
+
+/* Collective: is `value` (up to 200 bytes are compared) the same on all ranks? DESYNC on each of
+ * them if not, with the name and both values; `comm` is still good. */
+mgen_status mgi_comm_agree(mgi_comm *comm, const char *name, const char *value);
 
 #endif

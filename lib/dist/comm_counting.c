@@ -14,7 +14,7 @@
 
 int64_t mgi_comm_call_payload(const mgi_comm_call *call, int size)
 {
-    int64_t bytes = call->count * (int64_t)call->element_bytes;
+    int64_t bytes = (int64_t)mgi_comm_bytes(call);
     bool blocks = call->op == MGI_COMM_ALL_GATHER || call->op == MGI_COMM_REDUCE_SCATTER ||
                   call->op == MGI_COMM_ALL_TO_ALL;
     return blocks ? bytes * size : bytes;
@@ -22,7 +22,7 @@ int64_t mgi_comm_call_payload(const mgi_comm_call *call, int size)
 
 int64_t mgi_comm_call_sent(const mgi_comm_call *call, int rank, int size)
 {
-    int64_t bytes = call->count * (int64_t)call->element_bytes;
+    int64_t bytes = (int64_t)mgi_comm_bytes(call);
     switch (call->op) {
     case MGI_COMM_ALL_REDUCE:
         return 2 * (int64_t)(size - 1) * bytes / size;
@@ -39,9 +39,9 @@ int64_t mgi_comm_call_sent(const mgi_comm_call *call, int rank, int size)
     }
 }
 
-static mgen_status counting_run(mgi_comm *comm, const mgi_comm_call *call)
+static mgen_status counting_start(mgi_comm *comm, mgi_comm_work *work)
 {
-    (void)call;
+    (void)work;
     return mgi_comm_check_aborted(comm);
 }
 
@@ -79,7 +79,8 @@ static mgen_status counting_split_by(mgi_comm *comm, mgi_comm_place_fn *place, v
 }
 
 static const mgi_comm_engine counting_engine = {
-    .run = counting_run,
+    .start = counting_start,
+    .wait = mgi_comm_wait_nothing,
     .split = counting_split,
     .split_by = counting_split_by,
     .interrupt = mgi_comm_set_aborted,

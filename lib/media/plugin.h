@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Finding and loading the FFmpeg plug-in. Tier 6. */
+ * The FFmpeg plug-in, loaded. Tier 6. */
 #ifndef MGI_MEDIA_PLUGIN_H
 #define MGI_MEDIA_PLUGIN_H
 

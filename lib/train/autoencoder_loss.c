@@ -109,7 +109,7 @@ static float norm2(mgi_ae_loss *l, mgi_run *run, T *grad)
     mgi_fill(run, zero, 0.0f);
     float value = mgi_stage_value(mgi_loss(run, MGK_LOSS_MSE, 1.0f, grad, zero));
     if (l->parallel.comm && run->status == MGEN_OK)
-        mgi_ok(run, mgi_comm_all_reduce(l->parallel.comm, &value, &value, 1));
+        mgi_ok(run, mgi_comm_all_reduce(l->parallel.comm, MGK_F32, &value, &value, 1, NULL));
     return value;
 }
 

@@ -14,7 +14,7 @@ static void add_ranks(const mgi_data_parallel *dp, mgi_run *run, mgi_tensor *t)
         return;
     mgi_tensor_read(t, 0, values, t->count);
     if (mgi_ok(run, mgi_device_wait(run->dev)) &&
-        mgi_ok(run, mgi_comm_all_reduce(dp->comm, values, values, t->count)))
+        mgi_ok(run, mgi_comm_all_reduce(dp->comm, MGK_F32, values, values, t->count, NULL)))
         mgi_tensor_write(t, 0, values, t->count);
     mgi_free(run->ctx, values);
 }
