@@ -2,6 +2,7 @@
 #include "model/model_file.h"
 
 #include "core/hash.h"
+#include "tensor/device.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -69,6 +70,20 @@ void mgi_model_file_close(mgen_context *ctx, mgi_model_file *file)
     mgi_st_close(ctx, &file->weights);
     mgi_json_free(ctx, file->root);
     memset(file, 0, sizeof *file);
+}
+
+mgen_status mgi_model_file_fits(mgen_context *ctx, mgi_fit_check *check, const void *config,
+                                const mgi_model_file *file)
+{
+    mgen_context *shapes;
+    MGI_TRY(mgi_context_private(ctx, &shapes));
+    mgen_status status = mgi_device_create_meta(shapes, ctx->device);
+    if (status == MGEN_OK)
+        status = check(shapes, config, file);
+    if (status != MGEN_OK)
+        mgi_fail_from(ctx, status, shapes);
+    mgi_context_free(shapes);
+    return status;
 }
 
 static mgen_status write_json(mgen_context *ctx, const char *path, const char *kind,

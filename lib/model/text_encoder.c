@@ -128,17 +128,35 @@ static void tokenizer_finish(mgi_text_encoder *e, mgen_context *ctx)
     e->own = NULL;
 }
 
-mgen_status mgi_text_encoder_init(mgi_text_encoder *e, mgen_context *ctx, const char *dir,
-                                  const mgi_text_config *config)
+static mgen_status fits(mgen_context *shapes, const void *config, const mgi_model_file *file)
+{
+    mgi_text_encoder e = {.config = *(const mgi_text_config *)config};
+    MGI_TRY(network_init(&e, shapes));
+    mgen_status status = mgi_module_fits(mgi_text_module(&e), &file->weights, file->weights_name);
+    mgi_text_encoder_finish(&e);
+    return status;
+}
+
+/* `file`: the weights that the network must fit; NULL: it is a new one. */
+static mgen_status make(mgi_text_encoder *e, mgen_context *ctx, const char *dir,
+                        const mgi_text_config *config, const mgi_model_file *file)
 {
     memset(e, 0, sizeof *e);
     e->config = *config;
     mgen_status status = tokenizer_init(e, ctx, dir);
+    if (status == MGEN_OK && file)
+        status = mgi_model_file_fits(ctx, fits, config, file);
     if (status == MGEN_OK)
         status = network_init(e, ctx);
     if (status != MGEN_OK)
         tokenizer_finish(e, ctx);
     return status;
+}
+
+mgen_status mgi_text_encoder_init(mgi_text_encoder *e, mgen_context *ctx, const char *dir,
+                                  const mgi_text_config *config)
+{
+    return make(e, ctx, dir, config, NULL);
 }
 
 mgen_status mgi_text_encoder_shadow(mgi_text_encoder *e, mgen_context *ctx,
@@ -161,7 +179,7 @@ mgen_status mgi_text_encoder_open(mgen_context *ctx, const char *dir, const char
     MGI_TRY(mgi_model_file_open(ctx, dir, name, NULL, &f));
     mgen_status status = mgi_text_config_read(ctx, f.root, &config);
     if (status == MGEN_OK)
-        status = mgi_text_encoder_init(out, ctx, dir, &config);
+        status = make(out, ctx, dir, &config, &f);
     if (status != MGEN_OK)
         status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
     else

@@ -175,9 +175,38 @@ mgen_status mgi_tensor_values(const void *data, int64_t first, float *out, int64
     return mgi_device_wait(t->storage->dev);
 }
 
-static bool same_shape(const mgi_param *p, const mgi_st_entry *e)
+/* The parameter in a file. */
+static mgen_status find_entry(const mgi_module *m, const mgi_param *p, const mgi_st_file *st,
+                              const char *file, const mgi_st_entry **out)
 {
-    return p->rank == e->rank && !memcmp(p->dims, e->dims, (size_t)p->rank * sizeof *p->dims);
+    const mgi_st_entry *e = *out = mgi_st_find(st, p->name);
+    if (!e)
+        return mgi_fail(m->ctx, MGEN_E_CORRUPT,
+                        "%s: tensor \"%s\" is missing; the file does not fit its configuration",
+                        file, p->name);
+    if (p->rank != e->rank || memcmp(p->dims, e->dims, (size_t)p->rank * sizeof *p->dims))
+        return mgi_fail(m->ctx, MGEN_E_CORRUPT,
+                        "%s: tensor \"%s\" has another shape than its configuration asks for", file,
+                        p->name);
+    return MGEN_OK;
+}
+
+static mgen_status refuse_more(const mgi_module *m, const mgi_st_file *st, const char *file,
+                               int64_t claimed)
+{
+    if (claimed == st->count)
+        return MGEN_OK;
+    return mgi_fail(m->ctx, MGEN_E_CORRUPT,
+                    "%s: holds %lld tensors, but its configuration names only %lld of them", file,
+                    (long long)st->count, (long long)claimed);
+}
+
+mgen_status mgi_module_fits(const mgi_module *m, const mgi_st_file *st, const char *file)
+{
+    const mgi_st_entry *e;
+    for (int64_t k = 0; k < m->count; k++)
+        MGI_TRY(find_entry(m, m->params[k], st, file, &e));
+    return refuse_more(m, st, file, m->count);
 }
 
 mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *file, bool partial)
@@ -185,27 +214,16 @@ mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *fi
     int64_t claimed = 0;
     for (int64_t k = 0; k < m->count; k++) {
         mgi_param *p = m->params[k];
-        const mgi_st_entry *e = mgi_st_find(st, p->name);
+        const mgi_st_entry *e;
         MGI_TRY(mgi_progress(m->ctx, "reading weights", (uint64_t)k, (uint64_t)m->count));
-        if (!e && partial)
+        if (partial && !mgi_st_find(st, p->name))
             continue;
-        if (!e)
-            return mgi_fail(m->ctx, MGEN_E_CORRUPT,
-                            "%s: tensor \"%s\" is missing; the file does not fit its configuration",
-                            file, p->name);
-        if (!same_shape(p, e))
-            return mgi_fail(m->ctx, MGEN_E_CORRUPT,
-                            "%s: tensor \"%s\" has another shape than its configuration asks for",
-                            file, p->name);
+        MGI_TRY(find_entry(m, p, st, file, &e));
         MGI_TRY(mgi_tensor_load(p->value, e));
         claimed++;
     }
     MGI_TRY(mgi_progress(m->ctx, "reading weights", (uint64_t)m->count, (uint64_t)m->count));
-    if (claimed != st->count)
-        return mgi_fail(m->ctx, MGEN_E_CORRUPT,
-                        "%s: holds %lld tensors, but its configuration names only %lld of them",
-                        file, (long long)st->count, (long long)claimed);
-    return MGEN_OK;
+    return refuse_more(m, st, file, claimed);
 }
 
 mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dtype store)

@@ -79,6 +79,8 @@ mgen_status mgi_module_random(mgi_module *m, uint64_t seed);
 /* Read all parameters. A missing or misshapen tensor is CORRUPT with its name; with `partial`, missing
  * ones keep their values (inflation). Tensors that no parameter claims are CORRUPT too. */
 mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *file, bool partial);
+/* Whether the file has exactly the parameters: CORRUPT as in loading, with no need of memory for them. */
+mgen_status mgi_module_fits(const mgi_module *m, const mgi_st_file *st, const char *file);
 /* Write all parameters, or their EMA, as bf16 or f32. */
 mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dtype store);
 int64_t mgi_module_size(const mgi_module *m); /* parameters, in elements */

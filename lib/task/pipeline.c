@@ -96,6 +96,15 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const ch
 
 /* -- networks --------------------------------------------------------------------------------- */
 
+static mgen_status tae_fits(mgen_context *shapes, const void *config, const mgi_model_file *file)
+{
+    mgi_tae network;
+    MGI_TRY(mgi_tae_init(&network, shapes, config));
+    mgen_status status = mgi_module_fits(&network.module, &file->weights, file->weights_name);
+    mgi_tae_finish(&network);
+    return status;
+}
+
 mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, mgi_tae *out,
                          uint64_t *hash)
 {
@@ -106,12 +115,22 @@ mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, m
     mgen_status status = mgi_tae_config_read(ctx, f.config, &config);
     if (status != MGEN_OK)
         status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
-    else if ((status = mgi_tae_init(out, ctx, &config)) == MGEN_OK)
+    else if ((status = mgi_model_file_fits(ctx, tae_fits, &config, &f)) == MGEN_OK &&
+             (status = mgi_tae_init(out, ctx, &config)) == MGEN_OK)
         status = mgi_module_load(&out->module, &f.weights, f.weights_name, false);
     *hash = f.hash;
     if (status != MGEN_OK)
         mgi_tae_finish(out);
     mgi_model_file_close(ctx, &f);
+    return status;
+}
+
+static mgen_status vt_fits(mgen_context *shapes, const void *config, const mgi_model_file *file)
+{
+    mgi_vt network;
+    MGI_TRY(mgi_vt_init(&network, shapes, config));
+    mgen_status status = mgi_module_fits(&network.module, &file->weights, file->weights_name);
+    mgi_vt_finish(&network);
     return status;
 }
 
@@ -125,7 +144,8 @@ mgen_status mgi_vt_open(mgen_context *ctx, const char *dir, const char *name, mg
     mgen_status status = mgi_vt_config_read(ctx, f.config, &config);
     if (status != MGEN_OK)
         status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
-    else if ((status = mgi_vt_init(out, ctx, &config)) == MGEN_OK)
+    else if ((status = mgi_model_file_fits(ctx, vt_fits, &config, &f)) == MGEN_OK &&
+             (status = mgi_vt_init(out, ctx, &config)) == MGEN_OK)
         status = mgi_module_load(&out->module, &f.weights, f.weights_name, false);
     *hash = f.hash;
     if (status != MGEN_OK)

@@ -150,8 +150,6 @@ static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_st
     if (s->freeze_encoder && !s->start_from[0])
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"freeze_encoder\" needs \"start_from\": a random encoder would stay so");
-    if (mgi_tae_factor(&s->tae) > 64)
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"tae\" shrinks 64 x 64 frames to nothing");
     return MGEN_OK;
 }
 
@@ -324,6 +322,7 @@ static mgen_status find_stage(mgen_context *ctx, const mgi_json *root, const cha
                               mgi_stage *out)
 {
     static const char *const keys[] = {"format", "version", "stages", NULL};
+    const mgi_json *found = NULL;
     const char *format = NULL;
     int64_t version = 0;
     char known[512] = "";
@@ -342,12 +341,15 @@ static mgen_status find_stage(mgen_context *ctx, const mgi_json *root, const cha
         if (e->kind != MGI_JSON_OBJECT)
             return mgi_fail(ctx, MGEN_E_CORRUPT, "\"stages\" has an entry that is not an object");
         MGI_TRY(mgi_json_get_string(ctx, e, "name", true, &text));
+        if (!strcmp(text, name) && found)
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "two stages are named \"%.63s\"", name);
         if (!strcmp(text, name))
-            return read_stage(ctx, e, out);
+            found = e;
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s\"%.63s\"", used ? ", " : "", text);
     }
-    return mgi_fail(ctx, MGEN_E_INVALID, "has no stage \"%.63s\"; it has %s", name, known);
+    return found ? read_stage(ctx, found, out)
+                 : mgi_fail(ctx, MGEN_E_INVALID, "has no stage \"%.63s\"; it has %s", name, known);
 }
 
 /* `path` has been opened: it fits. */

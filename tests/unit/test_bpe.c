@@ -190,6 +190,16 @@ static void test_bad_merges(void **state)
         if (read_with((const char *)vocab.data, vocab.size, all[i].text, strlen(all[i].text),
                       all[i].say) != all[i].status)
             fail_msg("merges %zu: %s", i, ctx->error_text);
+    size_t lines = (size_t)MGI_BPE_VOCAB_MAX + 1;
+    char *text = test_malloc(lines);
+    memset(text, '\n', lines);
+    assert_int_equal(
+        read_with((const char *)vocab.data, vocab.size, text, lines, "more than 1048576 lines"),
+        MGEN_E_CORRUPT);
+    test_free(text);
+    /* by their sizes alone */
+    assert_int_equal(read_with("", 0, "", MGI_BPE_FILE_MAX + 1, "is larger than"), MGEN_E_CORRUPT);
+    assert_int_equal(read_with("", MGI_BPE_FILE_MAX + 1, "", 0, "is larger than"), MGEN_E_CORRUPT);
 }
 
 static void test_bad_vocab(void **state)

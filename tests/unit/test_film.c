@@ -388,6 +388,113 @@ static void test_png_refuses(void **state)
     assert_refused("a.png", MGEN_E_CORRUPT, "too few for 255 x 255");
 }
 
+/* A file of chunks, each a letter: good ones, and ones that break a rule. */
+static void store_chunks(const char *letters)
+{
+    static const uint8_t rows[] = {0, 7, 7}, grey[13] = {0, 0, 0, 2, 0, 0, 0, 1, 8},
+                         colours[13] = {0, 0, 0, 2, 0, 0, 0, 1, 8, 3}, palette[12] = {0};
+    uint8_t file[4096] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'}, packed[64];
+    uLongf packed_size = sizeof(packed);
+    size_t at = 8;
+    assert_int_equal(compress(packed, &packed_size, rows, sizeof(rows)), Z_OK);
+    for (const char *c = letters; *c; c++) {
+        uint8_t *to = file + at;
+        at += *c == 'H'   ? put_chunk(to, "IHDR", grey, 13)
+              : *c == 'h' ? put_chunk(to, "IHDR", grey, 12)
+              : *c == 'C' ? put_chunk(to, "IHDR", colours, 13)
+              : *c == 'P' ? put_chunk(to, "PLTE", palette, 6)
+              : *c == 'p' ? put_chunk(to, "PLTE", palette, 7)
+              : *c == 'q' ? put_chunk(to, "PLTE", palette, 0)
+              : *c == 't' ? put_chunk(to, "tRNS", palette, 3)
+              : *c == 'D' ? put_chunk(to, "IDAT", packed, packed_size)
+              : *c == 'E' ? put_chunk(to, "IEND", NULL, 0)
+              : *c == 'e' ? put_chunk(to, "IEND", palette, 1)
+              : *c == 'X' ? put_chunk(to, "ABCD", NULL, 0)
+              : *c == 'x' ? put_chunk(to, "aBCD", NULL, 0)
+                          : put_chunk(to, "I?AT", NULL, 0);
+    }
+    store("a.png", file, at);
+}
+
+static void test_png_chunks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *letters;
+        mgen_status status;
+        const char *said;
+    } bad[] = {
+        {"", MGEN_E_CORRUPT, "the file ends before its last chunk at byte 8"},
+        {"h", MGEN_E_CORRUPT, "no IHDR chunk of 13 bytes at byte 8"},
+        {"D", MGEN_E_CORRUPT, "no IHDR chunk of 13 bytes"},
+        {"H", MGEN_E_CORRUPT, "ends before its last chunk at byte 33"},
+        {"HDx", MGEN_E_CORRUPT, "ends before its last chunk"},
+        {"H?", MGEN_E_CORRUPT, "a chunk without a name at byte 33"},
+        {"HE", MGEN_E_CORRUPT, "no IDAT chunk"},
+        {"HDe", MGEN_E_CORRUPT, "an IEND chunk that is not the end"},
+        {"HDEx", MGEN_E_CORRUPT, "an IEND chunk that is not the end"},
+        {"HXDE", MGEN_E_UNSUPPORTED, "the chunk 'ABCD' is unknown"},
+        {"HHDE", MGEN_E_UNSUPPORTED, "the chunk 'IHDR' is unknown"},
+        {"HPDE", MGEN_E_CORRUPT, "a PLTE chunk that makes no sense at byte 33"},
+        {"CpDE", MGEN_E_CORRUPT, "a PLTE chunk that makes no sense"},
+        {"CqDE", MGEN_E_CORRUPT, "a PLTE chunk that makes no sense"},
+        {"CPPDE", MGEN_E_CORRUPT, "a PLTE chunk that makes no sense"},
+        {"CDPE", MGEN_E_CORRUPT, "a PLTE chunk that makes no sense"},
+        {"CPtDE", MGEN_E_CORRUPT, "a tRNS chunk that makes no sense"},
+        {"CDE", MGEN_E_CORRUPT, "no PLTE chunk"},
+        {"HDxDE", MGEN_E_CORRUPT, "an IDAT chunk apart from the others"},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        store_chunks(bad[i].letters);
+        assert_refused("a.png", bad[i].status, bad[i].said);
+    }
+    store_chunks("HxDE");
+    assert_int_equal(read_status("a.png"), MGEN_OK);
+    size_t size;
+    uint8_t *file = load("a.png", &size);
+    file[36] = 200; /* the length of the chunk behind the header */
+    store("a.png", file, size);
+    assert_refused("a.png", MGEN_E_CORRUPT, "a chunk that passes the file's end at byte 33");
+    file[33] = 0xFF;
+    store("a.png", file, size);
+    assert_refused("a.png", MGEN_E_CORRUPT, "a chunk that passes the file's end at byte 33");
+    file[33] = file[36] = 0;
+    file[41] ^= 1; /* its checksum */
+    store("a.png", file, size);
+    assert_refused("a.png", MGEN_E_CORRUPT, "a chunk with a wrong checksum at byte 33");
+    file[1] = 'J';
+    store("a.png", file, size);
+    assert_refused("a.png", MGEN_E_CORRUPT, "no signature of a PNG");
+    free(file);
+}
+
+/* More frames than are read in one piece; one by one they can be. */
+static void test_many_frames(void **state)
+{
+    (void)state;
+    enum { FRAMES = MGI_FILM_FRAMES_MAX + 1 };
+    static const char head[] = "YUV4MPEG2 W1 H1 F1:1 Cmono\n", frame[] = "FRAME\nx";
+    size_t each = sizeof(frame) - 1, at = sizeof(head) - 1;
+    char *file = malloc(at + FRAMES * each);
+    assert_non_null(file);
+    memcpy(file, head, at);
+    for (int i = 0; i < FRAMES; i++, at += each)
+        memcpy(file + at, frame, each);
+    store("a.y4m", file, at);
+    assert_refused("a.y4m", MGEN_E_INVALID, "more than the 65536 frames that are read at once");
+    mgi_film_info info;
+    mgi_free(ctx, read_all("a.y4m", FRAMES - 1, 1, &info));
+    assert_int_equal(info.frames, 1);
+    store("a.y4m", file, at - each);
+    assert_int_equal(read_status("a.y4m"), MGEN_OK);
+    memset(file, 'a', 8192);
+    file[8191] = '\0';
+    mgi_film *film;
+    assert_int_equal(mgi_film_open(ctx, file, &film), MGEN_E_INVALID);
+    assert_non_null(strstr(ctx->error_text, "longer than"));
+    free(file);
+}
+
 /* Cut anywhere, or any byte changed: refused, always. */
 static void test_png_damaged(void **state)
 {
@@ -576,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_y4m),          cmocka_unit_test(test_y4m_kinds),
         cmocka_unit_test(test_y4m_refuses),  cmocka_unit_test(test_png),
         cmocka_unit_test(test_png_kinds),    cmocka_unit_test(test_png_refuses),
+        cmocka_unit_test(test_png_chunks),   cmocka_unit_test(test_many_frames),
         cmocka_unit_test(test_png_damaged),  cmocka_unit_test(test_film),
         cmocka_unit_test(test_film_damaged), cmocka_unit_test(test_film_refuses)};
     return cmocka_run_group_tests_name("film", tests, set_up, tear_down);

@@ -192,6 +192,81 @@ static void test_average(void **state)
     assert_true(s.average_weight[0] == 1.0 && s.average_weight[1] == 3.0);
 }
 
+/* What a file is before its stage "one" is looked at, and numbers that no stage may have. */
+static void test_root(void **state)
+{
+#define ROOT(more) "{\"format\":\"moviegen-recipe\",\"version\":1" more "}"
+    static const struct {
+        const char *text;
+        mgen_status status;
+        const char *said;
+    } bad[] = {
+        {"", MGEN_E_CORRUPT, "line 1, column 1"},
+        {"[]", MGEN_E_CORRUPT, "is not a JSON object"},
+        {"{\"stages\":[]}", MGEN_E_CORRUPT, "\"format\" is missing"},
+        {"{\"format\":\"moviegen-recipe\",\"version\":2}", MGEN_E_CORRUPT, "\"version\" is 2"},
+        {"{\"format\":\"recipe\",\"version\":1,\"stages\":[]}", MGEN_E_CORRUPT, "is not a recipe"},
+        {ROOT(""), MGEN_E_CORRUPT, "\"stages\" a list"},
+        {ROOT(",\"stages\":{}"), MGEN_E_CORRUPT, "\"stages\" a list"},
+        {ROOT(",\"stages\":[],\"more\":1"), MGEN_E_CORRUPT, "unknown key \"more\""},
+        {ROOT(",\"stages\":[1]"), MGEN_E_CORRUPT, "an entry that is not an object"},
+        {ROOT(",\"stages\":[{}]"), MGEN_E_CORRUPT, "\"name\" is missing"},
+        {ROOT(",\"stages\":[]"), MGEN_E_INVALID, "has no stage \"one\""},
+        {ROOT(",\"stages\":[{\"name\":\"two\"},{\"name\":\"ten\"}]"), MGEN_E_INVALID,
+         "it has \"two\", \"ten\""},
+        {ROOT(",\"stages\":[{\"name\":\"one\"},{\"name\":\"one\"}]"), MGEN_E_CORRUPT,
+         "two stages are named \"one\""},
+        {ROOT(",\"stages\":[{\"name\":\"one\"}]"), MGEN_E_CORRUPT, "\"kind\" is missing"},
+        {ROOT(",\"stages\":[{\"name\":\"one\",\"kind\":\"gan\"}]"), MGEN_E_CORRUPT,
+         "\"kind\" is \"gan\"; known are \"autoencoder\""},
+        {ROOT(",\"stages\":[{\"name\":\"one\",\"kind\":\"autoencoder\",\"steps\":0}]"),
+         MGEN_E_CORRUPT, "\"steps\" is 0"},
+        {ROOT(",\"stages\":[{\"name\":\"one\",\"kind\":\"autoencoder\",\"steps\":1e2}]"),
+         MGEN_E_CORRUPT, "\"steps\" is 100"},
+        {ROOT(",\"stages\":[{\"name\":\"one\",\"kind\":\"autoencoder\",\"steps\":NaN}]"),
+         MGEN_E_CORRUPT, "expected a value"},
+    };
+    mgi_stage s;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        FILE *f = fopen(file, "w");
+        assert_non_null(f);
+        fputs(bad[i].text, f);
+        fclose(f);
+        mgen_status got = mgi_recipe_stage(ctx, file, "one", &s);
+        if (got != bad[i].status || !strstr(mgen_last_error(ctx), bad[i].said))
+            fail_msg("%zu: %s: '%s' does not say '%s'", i, mgen_status_name(got),
+                     mgen_last_error(ctx), bad[i].said);
+        assert_non_null(strstr(mgen_last_error(ctx), file));
+    }
+    assert_refused("", "\"clip\":1e999", "too large for a double");
+    assert_refused("", "\"eps\":0", "\"eps\" is 0");
+    assert_refused("", "\"beta2\":1", "\"beta2\" is 1");
+    assert_refused("\"start_from\":"
+                   "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"",
+                   "", "\"start_from\" is longer than 63 bytes");
+}
+
+/* Lists longer than there is room for. */
+static void test_long_lists(void **state)
+{
+    char text[4096] = "\"models\":[";
+    mgi_stage s;
+    (void)state;
+    for (int i = 0; i <= MGI_AVERAGE_MAX; i++)
+        strcat(text, i ? ",{\"start_from\":\"a\"}" : "{\"start_from\":\"a\"}");
+    strcat(text, "]");
+    assert_int_equal(read_average(text, &s), MGEN_E_CORRUPT);
+    assert_non_null(strstr(mgen_last_error(ctx), "\"models\" has more than 16 entries"));
+    strcpy(text, "\"buckets\":[");
+    for (int i = 0; i <= MGI_BUCKETS_MAX; i++)
+        strcat(text, i ? ",{\"width\":64,\"height\":64,\"frames\":1}"
+                       : "{\"width\":64,\"height\":64,\"frames\":1}");
+    strcat(text, "]");
+    assert_int_equal(read_video(text, &s), MGEN_E_CORRUPT);
+    assert_non_null(strstr(mgen_last_error(ctx), "\"buckets\" has more than 32 entries"));
+}
+
 static mgi_optimizer optimizer_of(const char *stage, const char *optimizer)
 {
     mgi_stage s;
@@ -289,9 +364,10 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_buckets),
-        cmocka_unit_test(test_average),  cmocka_unit_test(test_rates),
-        cmocka_unit_test(test_plateau),  cmocka_unit_test(test_delivered)};
+        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_buckets),
+        cmocka_unit_test(test_average),    cmocka_unit_test(test_root),
+        cmocka_unit_test(test_long_lists), cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_plateau),    cmocka_unit_test(test_delivered)};
     return cmocka_run_group_tests_name("recipe", tests, begin, end);
 }

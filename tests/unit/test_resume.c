@@ -2,6 +2,8 @@
  * Checkpoints: going on from one gives the bits of a run without a break, and a damaged one changes
  * nothing. */
 #include "core/alloc.h"
+#include "core/hash.h"
+#include "io/safetensors.h"
 #include "tensor/device.h"
 #include "tiny_stages.h"
 #include "train/checkpoint.h"
@@ -376,6 +378,167 @@ static void test_damaged(void **state)
     free(before);
 }
 
+/* ---- hand-made files ------------------------------------------------------------------------------ */
+
+enum {
+    PAIRS = 9,
+    TENSORS_MAX = 1000,
+    LAST = 7
+}; /* metadata; tensors; what the hash covers ends with the step */
+
+static const char *const names[PAIRS] = {"format", "version", "kind", "stage", "recipe",
+                                         "seed",   "parent",  "step", "check"};
+
+/* The tensors of "half" and its metadata, to be changed. */
+typedef struct hand_made {
+    mgi_st_file good;
+    const char *text[PAIRS]; /* NULL: left out */
+    const char *more;        /* one more name */
+    mgi_st_source list[TENSORS_MAX];
+    int64_t count;
+} hand_made;
+
+static void begin_hand_made(hand_made *h)
+{
+    memset(h, 0, sizeof *h);
+    OK(mgi_st_open(ctx, folder, "half", &h->good));
+    assert_true(h->good.count < TENSORS_MAX);
+    for (int i = 0; i < PAIRS; i++)
+        h->text[i] = mgi_json_find(h->good.metadata, names[i])->s;
+    for (h->count = 0; h->count < h->good.count; h->count++) {
+        const mgi_st_entry *e = &h->good.entries[h->count];
+        h->list[h->count] =
+            (mgi_st_source){.name = e->name, .store = MGI_ST_F32, .rank = e->rank, .data = e->data};
+        memcpy(h->list[h->count].dims, e->dims, (size_t)e->rank * sizeof *e->dims);
+    }
+}
+
+static void write_hand_made(const hand_made *h)
+{
+    const char *pairs[2 * PAIRS + 2];
+    int n = 0;
+    for (int i = 0; i < PAIRS; i++) {
+        if (!h->text[i])
+            continue;
+        pairs[2 * n] = names[i];
+        pairs[2 * n++ + 1] = h->text[i];
+    }
+    if (h->more) {
+        pairs[2 * n] = h->more;
+        pairs[2 * n++ + 1] = "x";
+    }
+    OK(mgi_st_write(ctx, in_folder("bad"), h->list, h->count, pairs, n));
+}
+
+/* With the hash of what it holds: as the library would have written it. */
+static void sign_hand_made(hand_made *h, char check[20])
+{
+    mgi_st_file st;
+    uint64_t hash = 0;
+    write_hand_made(h);
+    OK(mgi_st_open(ctx, folder, "bad", &st));
+    for (int i = 0; i <= LAST; i++)
+        hash = mgi_hash64(h->text[i] ? h->text[i] : "", strlen(h->text[i] ? h->text[i] : "") + 1,
+                          hash);
+    for (int64_t k = 0; k < st.count; k++) {
+        const mgi_st_entry *e = &st.entries[k];
+        hash = mgi_hash64(e->name, strlen(e->name) + 1, hash);
+        hash = mgi_hash64(e->dims, (size_t)e->rank * sizeof *e->dims, hash);
+        hash = mgi_hash64(e->data, e->bytes, hash);
+    }
+    mgi_st_close(ctx, &st);
+    snprintf(check, 20, "%016llx", (unsigned long long)hash);
+    h->text[PAIRS - 1] = check;
+    write_hand_made(h);
+}
+
+/* One rule broken each, in a file whose hash is right. */
+static void test_hand_made(void **state)
+{
+    static const char long_text[] =
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        "aaaaaaaaaaaaaaaa";
+    enum {
+        RIGHT = -1,
+        FEWER = -2,
+        MORE = -3,
+        NAME = -4,
+        SHAPE = -5,
+        RANK = -6,
+        DTYPE = -7,
+        EXTRA = -8
+    };
+    static const struct {
+        int what; /* a metadata text, or one of the above */
+        const char *to;
+        mgen_status status;
+        const char *said;
+    } bad[] = {
+        {RIGHT, NULL, MGEN_OK, ""},
+        {0, NULL, MGEN_E_CORRUPT, "is no checkpoint: its \"format\" is missing"},
+        {0, "moviegen", MGEN_E_CORRUPT, "is no checkpoint: its \"format\" is \"moviegen\""},
+        {1, "2", MGEN_E_VERSION, "is of version \"2\"; this library reads 1"},
+        {1, "01", MGEN_E_CORRUPT, "is of version \"01\""},
+        {1, "0", MGEN_E_CORRUPT, "is of version \"0\""},
+        {1, "", MGEN_E_CORRUPT, "is of version \"\""},
+        {2, "average", MGEN_E_STATE, "kind \"average\""},
+        {3, long_text, MGEN_E_CORRUPT, "its \"stage\" is too long"},
+        {5, NULL, MGEN_E_CORRUPT, "its \"seed\" is missing"},
+        {7, "7", MGEN_E_CORRUPT, "its \"step\" is \"7\", which is not within 0..6"},
+        {7, "01", MGEN_E_CORRUPT, "its \"step\" is \"01\""},
+        {7, "-1", MGEN_E_CORRUPT, "its \"step\" is \"-1\""},
+        {7, "", MGEN_E_CORRUPT, "its \"step\" is \"\""},
+        {7, "99999999999999999999", MGEN_E_CORRUPT, "its \"step\" is \"9999"},
+        {EXTRA, NULL, MGEN_E_CORRUPT, "has metadata that no checkpoint has"},
+        {FEWER, NULL, MGEN_E_CORRUPT, "tensors, not"},
+        {MORE, NULL, MGEN_E_CORRUPT, "tensors, not"},
+        {NAME, NULL, MGEN_E_CORRUPT, "lacks the tensor \""},
+        {SHAPE, NULL, MGEN_E_CORRUPT, "has another shape or dtype"},
+        {RANK, NULL, MGEN_E_CORRUPT, "has another shape or dtype"},
+        {DTYPE, NULL, MGEN_E_CORRUPT, "has another shape or dtype"},
+    };
+    mgi_stage stage = autoencoder_stage(MGK_F32);
+    char check[20];
+    float one = 1.0f;
+    static hand_made h;
+    (void)state;
+    struct mgi_stage_run *run = begin(&stage, 5);
+    OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("half")));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        begin_hand_made(&h);
+        mgi_st_source *last = &h.list[h.count - 1];
+        if (bad[i].what >= 0)
+            h.text[bad[i].what] = bad[i].to;
+        h.more = bad[i].what == EXTRA ? "more" : NULL;
+        h.count -= bad[i].what == FEWER;
+        if (bad[i].what == MORE)
+            h.list[h.count++] = (mgi_st_source){.name = "~", .rank = 1, .dims = {1}, .data = &one};
+        if (bad[i].what == NAME)
+            last->name = "~";
+        if (bad[i].what == SHAPE)
+            last->dims[0]--;
+        if (bad[i].what == RANK)
+            last->dims[last->rank++] = 1;
+        if (bad[i].what == DTYPE)
+            last->store = MGI_ST_BF16;
+        sign_hand_made(&h, check);
+        mgen_status got = mgi_checkpoint_load(ctx, kind_of(&stage), run, in_folder("bad"));
+        if (got != bad[i].status || (got != MGEN_OK && !strstr(mgen_last_error(ctx), bad[i].said)))
+            fail_msg("%zu: %s: '%s' does not say '%s'", i, mgen_status_name(got),
+                     mgen_last_error(ctx), bad[i].said);
+        assert_int_equal(position(&stage, run), 0);
+        mgi_st_close(ctx, &h.good);
+    }
+    begin_hand_made(&h);
+    h.text[PAIRS - 1] = "0123456789abcdef";
+    write_hand_made(&h);
+    assert_int_equal(mgi_checkpoint_load(ctx, kind_of(&stage), run, in_folder("bad")),
+                     MGEN_E_CORRUPT);
+    assert_non_null(strstr(mgen_last_error(ctx), "is damaged: what it holds"));
+    mgi_st_close(ctx, &h.good);
+    kind_of(&stage)->destroy(run);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -395,6 +558,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_autoencoder), cmocka_unit_test(test_frozen_encoder),
         cmocka_unit_test(test_video),       cmocka_unit_test(test_every_step),
-        cmocka_unit_test(test_other),       cmocka_unit_test(test_damaged)};
+        cmocka_unit_test(test_other),       cmocka_unit_test(test_hand_made),
+        cmocka_unit_test(test_damaged)};
     return cmocka_run_group_tests_name("resume", tests, make_folder, remove_folder);
 }

@@ -470,6 +470,25 @@ static void test_refused(void **state)
     refuse(header, 1, MGEN_E_CORRUPT, "longer than 1024 bytes");
 }
 
+/* More members than there may be tensors. */
+static void test_many(void **state)
+{
+    (void)state;
+    size_t room = 8 + 16 * ((size_t)MGI_ST_TENSORS_MAX + 2), at = 8;
+    char *text = malloc(room);
+    mgi_st_file st;
+    assert_non_null(text);
+    for (int i = 0; i <= MGI_ST_TENSORS_MAX; i++)
+        at += (size_t)snprintf(text + at, room - at, "%s\"%d\":0", i ? "," : "{", i);
+    text[at++] = '}';
+    uint64_t length = at - 8;
+    memcpy(text, &length, 8);
+    put(text, at);
+    free(text);
+    assert_int_equal(open_file(&st), MGEN_E_CORRUPT);
+    assert_said("1000001 tensors; at most 1000000 are read");
+}
+
 static void test_refused_length(void **state)
 {
     (void)state;
@@ -723,11 +742,11 @@ static void test_write_no_space(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip),     TEST(test_in_pieces), TEST(test_bf16),
-        TEST(test_f16_unaligned),  TEST(test_accepted),  TEST(test_refused),
-        TEST(test_refused_length), TEST(test_truncated), TEST(test_changed),
-        TEST(test_memory),         TEST(test_no_memory), TEST(test_write_refused),
-        TEST(test_write_no_space),
+        TEST(test_round_trip),     TEST(test_in_pieces),      TEST(test_bf16),
+        TEST(test_f16_unaligned),  TEST(test_accepted),       TEST(test_refused),
+        TEST(test_refused_length), TEST(test_many),           TEST(test_truncated),
+        TEST(test_changed),        TEST(test_memory),         TEST(test_no_memory),
+        TEST(test_write_refused),  TEST(test_write_no_space),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,6 +182,10 @@ static void test_bad_files(void **state)
         mgi_sp_finish(ctx, &sp);
         assert_int_equal(ctx->heap->now, empty_bytes);
     }
+    mgi_sp sp; /* by its size alone */
+    assert_int_equal(mgi_sp_read(ctx, "bad.model", (const uint8_t *)"", MGI_SP_FILE_MAX + 1, &sp),
+                     MGEN_E_CORRUPT);
+    assert_non_null(strstr(ctx->error_text, "is larger than"));
 }
 
 /* A trie whose first step leads out of it, and one whose value lies outside of the texts or inside of one. */
