@@ -119,13 +119,32 @@ build_plain() {
     build build-test
 }
 
+# All test programs of a folder, as many at a time as there are processors; what they say comes in their order.
+# shellcheck disable=SC2030,SC2031 # a program's counts come through a file
 programs() { # folder of a build, prefix of the names
-    local program
+    local program name names=() p f s
     for program in "$1"/test_*; do
-        if [ -f "$program" ] && [ -x "$program" ]; then
-            tap "$2$(basename "$program")" 900 \
-                env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "$program"
+        if [ ! -f "$program" ] || [ ! -x "$program" ]; then
+            continue
         fi
+        name=$2$(basename "$program")
+        names+=("$name")
+        rm -f "$logs/$name.count"
+        while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
+            wait -n
+        done
+        {
+            passed=0 failed=0 skipped=0
+            tap "$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "$program"
+            echo "$passed $failed $skipped" >"$logs/$name.count"
+        } >"$logs/$name.said" 2>&1 &
+    done
+    wait
+    for name in "${names[@]}"; do
+        cat "$logs/$name.said"
+        p=0 f=1 s=0
+        [ ! -f "$logs/$name.count" ] || read -r p f s <"$logs/$name.count"
+        passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
     done
 }
 
