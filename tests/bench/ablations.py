@@ -51,7 +51,8 @@ class Study:
         return d
 
     def run(self, *words):
-        done = subprocess.run([self.o.moviegen, *words, "--threads", self.o.threads], capture_output=True, text=True)
+        done = subprocess.run([self.o.moviegen, *words, "--threads", self.o.threads], capture_output=True, text=True,
+                              env={**os.environ, "MOVIEGEN_CACHE": os.path.join(self.o.work, "cache")})
         if done.returncode:
             sys.exit(f"{' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
