@@ -197,6 +197,8 @@ static int run(const cli_command *self, int argc, char **argv)
     return result;
 }
 
-const cli_command command_train = {"train", "train one stage of a recipe",
-                                   "--recipe FILE --stage NAME --dir DIR [options]",
-                                   "Ctrl-C saves what was learned and stops with status 130.", run};
+const cli_command command_train = {
+    "train", "train one stage of a recipe", "--recipe FILE --stage NAME --dir DIR [options]",
+    "Ctrl-C saves what was learned and stops with status 130. Clips that are encoded for training\n"
+    "are kept in the folder $MOVIEGEN_CACHE, if that is set.",
+    run};
