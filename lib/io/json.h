@@ -59,6 +59,9 @@ mgen_status mgi_json_get_choice(mgen_context *ctx, const mgi_json *object, const
  */
 mgen_status mgi_json_only_keys(mgen_context *ctx, const mgi_json *object, const char *const *keys);
 
+/* Whether two objects differ; their members' order does not matter. *out says where, for messages: "dim": 64 and 128. */
+bool mgi_json_difference(const mgi_json *a, const mgi_json *b, char *out, size_t size);
+
 /* Writing: a growing text. Commas, indentation and escapes are the writer's business. Errors are
  * sticky and come out of mgi_json_text. */
 typedef struct mgi_json_writer {

@@ -86,6 +86,38 @@ mgen_status mgi_model_file_fits(mgen_context *ctx, mgi_fit_check *check, const v
     return status;
 }
 
+/* A configuration as it is read back. */
+static mgen_status config_json(mgen_context *ctx, mgi_config_writer *write, const void *config,
+                               mgi_json **out)
+{
+    mgi_json_writer w;
+    const char *text;
+    size_t size;
+    mgi_json_writer_init(&w, ctx, 0);
+    mgi_json_open(&w, NULL, '{');
+    write(&w, config);
+    mgi_json_close(&w, '}');
+    mgen_status status = mgi_json_text(&w, &text, &size);
+    if (status == MGEN_OK)
+        status = mgi_json_parse(ctx, "configuration", text, size, out);
+    mgi_json_writer_free(&w);
+    return status;
+}
+
+mgen_status mgi_config_difference(mgen_context *ctx, mgi_config_writer *write, const void *a,
+                                  const void *b, char *out, size_t size)
+{
+    mgi_json *x = NULL, *y = NULL;
+    mgen_status status = config_json(ctx, write, a, &x);
+    if (status == MGEN_OK)
+        status = config_json(ctx, write, b, &y);
+    if (status == MGEN_OK)
+        mgi_json_difference(x, y, out, size);
+    mgi_json_free(ctx, x);
+    mgi_json_free(ctx, y);
+    return status;
+}
+
 static mgen_status write_json(mgen_context *ctx, const char *path, const char *kind,
                               mgi_config_writer *write_config, const void *config)
 {

@@ -27,6 +27,9 @@ mgen_status mgi_model_file_fits(mgen_context *ctx, mgi_fit_check *check, const v
 
 /* Write weights (EMA where there is one), then the JSON; `config` writes the members. */
 typedef void mgi_config_writer(mgi_json_writer *w, const void *config);
+/* Where two configurations differ, as mgi_json_difference says it; "" if they do not. */
+mgen_status mgi_config_difference(mgen_context *ctx, mgi_config_writer *write, const void *a,
+                                  const void *b, char *out, size_t size);
 mgen_status mgi_model_file_save(mgen_context *ctx, const char *dir, const char *name,
                                 const char *kind, mgi_config_writer *write_config,
                                 const void *config, mgi_module *module, mgi_st_dtype store);

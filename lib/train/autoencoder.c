@@ -15,6 +15,7 @@
 #include "train/prefetch.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { VALIDATION_CLIPS = 8, LATENT_CLIPS = 64 };
@@ -47,12 +48,41 @@ static void destroy(struct mgi_stage_run *r)
     mgi_free(ctx, r);
 }
 
+static void write_config(mgi_json_writer *w, const void *config)
+{
+    mgi_tae_config_write(w, config);
+}
+
+/* Weights that do not fit: which field of the configuration says so, if one does. */
+static mgen_status explain(struct mgi_stage_run *r, mgen_status status, const mgi_model_file *file)
+{
+    mgi_tae_config ours = r->stage.tae, theirs;
+    char kept[512], difference[512];
+    snprintf(kept, sizeof kept, "%s", mgen_last_error(r->ctx));
+    MGI_TRY(mgi_tae_config_read(r->ctx, file->config, &theirs));
+    if (!theirs.temporal) { /* inflation may change these */
+        theirs.temporal = ours.temporal;
+        memcpy(theirs.keeps_time, ours.keeps_time, sizeof theirs.keeps_time);
+    }
+    MGI_TRY(
+        mgi_config_difference(r->ctx, write_config, &theirs, &ours, difference, sizeof difference));
+    if (!*difference)
+        return mgi_fail(r->ctx, status, "%s", kept);
+    return mgi_fail(
+        r->ctx, MGEN_E_STATE,
+        "stage \"%s\" cannot start from \"%s\": the configuration in %s is another than "
+        "the recipe's: %s",
+        r->stage.name, r->stage.start_from, file->json_name, difference);
+}
+
 /* Load start_from: the same network, or its 2D form, which leaves the temporal part as it is. */
 static mgen_status start_from(struct mgi_stage_run *r)
 {
     mgi_model_file file;
     MGI_TRY(mgi_model_file_open(r->ctx, r->dir, r->stage.start_from, "tae", &file));
     mgen_status status = mgi_module_load(&r->tae.module, &file.weights, file.weights_name, true);
+    if (status == MGEN_E_CORRUPT)
+        status = explain(r, status, &file);
     mgi_model_file_close(r->ctx, &file);
     return status;
 }
@@ -361,11 +391,6 @@ static mgen_status measure_latents(struct mgi_stage_run *r)
     mgi_free(r->ctx, shift);
     mgi_free(r->ctx, sum);
     return status;
-}
-
-static void write_config(mgi_json_writer *w, const void *config)
-{
-    mgi_tae_config_write(w, config);
 }
 
 static mgen_status save(struct mgi_stage_run *r)

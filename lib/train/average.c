@@ -20,20 +20,6 @@ typedef struct work {
     int64_t open;
 } work;
 
-/* The same value; the order of an object's members does not matter. */
-static bool same_json(const mgi_json *a, const mgi_json *b)
-{
-    if (!a || !b || a->kind != b->kind || a->s_len != b->s_len || a->i != b->i || a->d != b->d)
-        return false;
-    if (a->kind == MGI_JSON_STRING)
-        return !memcmp(a->s, b->s, a->s_len);
-    const mgi_json *y = b->child;
-    for (const mgi_json *x = a->child; x; x = x->next, y = y ? y->next : NULL)
-        if (!same_json(x, a->kind == MGI_JSON_OBJECT ? mgi_json_find(b, x->key) : y))
-            return false;
-    return true;
-}
-
 /* Values of an entry; 0: of a dtype that models do not have. */
 static int64_t values_of(const mgi_st_entry *e)
 {
@@ -44,11 +30,12 @@ static int64_t values_of(const mgi_st_entry *e)
 static mgen_status check_one(const work *w, const mgi_model_file *f)
 {
     const mgi_model_file *first = &w->file[0];
-    if (!same_json(f->root, first->root))
+    char difference[512];
+    if (mgi_json_difference(first->root, f->root, difference, sizeof difference))
         return mgi_fail(w->ctx, MGEN_E_INVALID,
-                        "%s and %s are of another kind or configuration; only models of the same "
-                        "network can be averaged",
-                        first->json_name, f->json_name);
+                        "%s and %s are of another kind or configuration (%s); only models of the "
+                        "same network can be averaged",
+                        first->json_name, f->json_name, difference);
     bool same = f->weights.count == first->weights.count;
     for (int64_t k = 0; same && k < f->weights.count; k++) {
         const mgi_st_entry *a = &first->weights.entries[k], *b = &f->weights.entries[k];

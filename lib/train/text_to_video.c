@@ -145,40 +145,18 @@ static void write_video(mgi_json_writer *w, const void *config)
     mgi_vt_config_write(w, config);
 }
 
-/* Whether two configurations are written alike. */
-static mgen_status same_config(mgen_context *ctx, mgi_config_writer *write, const void *a,
-                               const void *b, bool *same)
-{
-    const void *const configs[2] = {a, b};
-    mgi_json_writer w[2];
-    const char *text[2];
-    size_t size[2];
-    mgen_status status = MGEN_OK;
-    for (int i = 0; i < 2; i++) {
-        mgi_json_writer_init(&w[i], ctx, 0);
-        mgi_json_open(&w[i], NULL, '{');
-        write(&w[i], configs[i]);
-        mgi_json_close(&w[i], '}');
-        if (status == MGEN_OK)
-            status = mgi_json_text(&w[i], &text[i], &size[i]);
-    }
-    *same = status == MGEN_OK && size[0] == size[1] && !memcmp(text[0], text[1], size[0]);
-    mgi_json_writer_free(&w[0]);
-    mgi_json_writer_free(&w[1]);
-    return status;
-}
-
 /* The model `name` of the stage that this one starts from must be the same network. */
 static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_config_writer *write,
                                const void *theirs, const void *ours)
 {
-    bool same;
-    MGI_TRY(same_config(r->ctx, write, theirs, ours, &same));
-    return same ? MGEN_OK
-                : mgi_fail(r->ctx, MGEN_E_STATE,
-                           "stage \"%s\" cannot start from \"%s\": the configuration in %s.json "
-                           "is another",
-                           r->stage.name, r->stage.start_from, name);
+    char difference[512];
+    MGI_TRY(mgi_config_difference(r->ctx, write, theirs, ours, difference, sizeof difference));
+    return !*difference
+               ? MGEN_OK
+               : mgi_fail(r->ctx, MGEN_E_STATE,
+                          "stage \"%s\" cannot start from \"%s\": the configuration in %s.json is "
+                          "another than the recipe's: %s",
+                          r->stage.name, r->stage.start_from, name, difference);
 }
 
 /* Of a model that is the same but for shorter position tables. */

@@ -202,6 +202,14 @@ static void test_stage(void **state)
     mgi_dataset_release(ds);
 }
 
+static void assert_refused(const mgi_stage_params *params, const char *where, const char *why)
+{
+    struct mgi_stage_run *run;
+    assert_int_equal(mgi_stage_text_to_video.create(ctx, params, &run), MGEN_E_STATE);
+    if (!strstr(mgen_last_error(ctx), where) || !strstr(mgen_last_error(ctx), why))
+        fail_msg("'%s' does not say '%s' and '%s'", mgen_last_error(ctx), where, why);
+}
+
 /* A stage that starts from another's models has their weights. */
 static void test_start_from(void **state)
 {
@@ -232,12 +240,22 @@ static void test_start_from(void **state)
 
     const mgi_stage_params params = {
         .stage = &second, .dir = folder, .seed = 5, .cache_dir = folder};
+    /* another configuration is refused with the field and both values */
     second.video.frames_max = 7; /* shorter than before */
-    assert_int_equal(kind->create(ctx, &params, &run), MGEN_E_STATE);
+    assert_refused(&params, "first_video_model.json is another", "\"frames_max\": 8 and 7");
     second.video.frames_max = 8;
     second.video.heads = 3; /* of the same shapes */
-    assert_int_equal(kind->create(ctx, &params, &run), MGEN_E_STATE);
-    assert_non_null(strstr(mgen_last_error(ctx), "first_video_model.json is another"));
+    assert_refused(&params, "first_video_model.json is another", "\"heads\": 2 and 3");
+    second.video.heads = 2;
+    second.video.patch_t = 2;
+    assert_refused(&params, "first_video_model.json", "\"patch\": [1, 2, 2] and [2, 2, 2]");
+    second.video.patch_t = 1;
+    second.video.objective = MGI_VT_V_PREDICTION;
+    assert_refused(&params, "first_video_model.json", "\"objective\": absent and \"v_prediction\"");
+    second.video.objective = MGI_VT_FLOW;
+    second.text[0].config.t5.buckets = 16;
+    assert_refused(&params, "first_text_encoder.json", "\"buckets\": 8 and 16");
+    second.text[0].config.t5.buckets = 8;
     strcpy(second.start_from, "nowhere");
     assert_int_equal(kind->create(ctx, &params, &run), MGEN_E_STATE);
     assert_non_null(strstr(mgen_last_error(ctx), "needs the model of an earlier stage"));
@@ -255,11 +273,30 @@ static const mgi_tensor *find_value(struct mgi_stage_run *run, const char *name)
     return NULL;
 }
 
-/* Position tables may be longer: twice as long, new rows lie a quarter of the way from an old one to its
- * neighbours. */
+/* Of a table that is `times` as long: each old row stands for as many new ones, whose middles lie between the middles
+ * of old rows; beyond the outermost ones nothing changes. */
+static void assert_stretched(const mgi_tensor *from, const mgi_tensor *to, int64_t times)
+{
+    static const double shares[4][3] = {[2] = {-0.25, 0.25}, [3] = {-1.0 / 3.0, 0.0, 1.0 / 3.0}};
+    int64_t n = from->dims[0], d = from->dims[1];
+    assert_int_equal(to->dims[0], times * n);
+    for (int64_t i = 0; i < times * n; i++) {
+        double share = shares[times][i % times];
+        int64_t row = i / times, other = share < 0.0 ? row - 1 : row + 1;
+        if (other < 0 || other == n)
+            other = row;
+        for (int64_t k = 0; k < d; k++) {
+            double x = (double)mgi_f32(from)[row * d + k], y = (double)mgi_f32(from)[other * d + k];
+            assert_near(mgi_f32(to)[i * d + k], x + fabs(share) * (y - x), 1e-6);
+        }
+    }
+}
+
+/* Position tables may grow, in time too: two and three times as long. */
 static void test_growth(void **state)
 {
-    mgi_stage small = tiny_text_to_video(STEPS, 2), large = small;
+    static const char *const tables[] = {"pos.frame", "pos.row", "pos.column"};
+    mgi_stage small = tiny_text_to_video(STEPS, 2);
     const struct mgi_stage_kind *kind = &mgi_stage_text_to_video;
     (void)state;
     strcpy(small.save_as, "small");
@@ -267,27 +304,28 @@ static void test_growth(void **state)
     assert_int_equal(kind->save(a), MGEN_OK);
     kind->destroy(a);
     strcpy(small.start_from, "small"); /* rounded to bf16 */
-    strcpy(large.start_from, "small");
-    large.video.rows_max = 16;
-    large.video.columns_max = 12;
     a = begin(kind, &small);
-    struct mgi_stage_run *b = begin(kind, &large);
-    const mgi_tensor *rows = find_value(a, "pos.row"), *more = find_value(b, "pos.row");
-    int64_t d = rows->dims[1];
-    assert_int_equal(more->dims[0], 16);
-    for (int64_t i = 0; i < 8; i++)
-        for (int64_t k = 0; k < d && i > 0 && i < 7; k++) {
-            const float *x = mgi_f32(rows) + i * d + k, *y = mgi_f32(more) + 2 * i * d + k;
-            assert_near(y[0], x[0] + 0.25f * (x[-d] - x[0]), 1e-6);
-            assert_near(y[d], x[0] + 0.25f * (x[d] - x[0]), 1e-6);
-        }
-    assert_memory_equal(mgi_f32(more), mgi_f32(rows), (size_t)d * sizeof(float));
-    assert_memory_equal(mgi_f32(more) + 15 * d, mgi_f32(rows) + 7 * d, (size_t)d * sizeof(float));
-    const mgi_tensor *same = find_value(a, "block0.attn.qkv.weight");
-    assert_memory_equal(mgi_f32(same), mgi_f32(find_value(b, "block0.attn.qkv.weight")),
-                        (size_t)same->count * sizeof(float));
-    assert_memory_equal(mgi_f32(find_value(a, "pos.frame")), mgi_f32(find_value(b, "pos.frame")),
-                        (size_t)(8 * d) * sizeof(float));
+    for (int64_t times = 2; times <= 3; times++) {
+        mgi_stage large = small;
+        large.video.frames_max *= times;
+        large.video.rows_max *= times;
+        large.video.columns_max *= times;
+        struct mgi_stage_run *b = begin(kind, &large);
+        for (int i = 0; i < 3; i++)
+            assert_stretched(find_value(a, tables[i]), find_value(b, tables[i]), times);
+        const mgi_tensor *same = find_value(a, "block0.attn.qkv.weight");
+        assert_memory_equal(mgi_f32(same), mgi_f32(find_value(b, "block0.attn.qkv.weight")),
+                            (size_t)same->count * sizeof(float));
+        kind->destroy(b);
+    }
+    /* one of them alone leaves the others as they are */
+    mgi_stage longer = small;
+    longer.video.frames_max *= 3;
+    struct mgi_stage_run *b = begin(kind, &longer);
+    assert_stretched(find_value(a, "pos.frame"), find_value(b, "pos.frame"), 3);
+    const mgi_tensor *rows = find_value(a, "pos.row");
+    assert_memory_equal(mgi_f32(rows), mgi_f32(find_value(b, "pos.row")),
+                        (size_t)rows->count * sizeof(float));
     kind->destroy(a);
     kind->destroy(b);
 }
