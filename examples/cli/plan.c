@@ -73,7 +73,7 @@ static int run(const cli_command *self, int argc, char **argv)
     if (result != OPTIONS_OK)
         return result;
     if (!words) {
-        complain(self, "no model given; presets are 1b, 5b and 30b");
+        complain(self, "no model given; presets are toybox, 1b, 5b and 30b");
         return STATUS_USAGE;
     }
     cli_session s;
@@ -84,7 +84,7 @@ static int run(const cli_command *self, int argc, char **argv)
 }
 
 const cli_command command_plan = {
-    "plan", "what a training step of a large model needs", "1b|5b|30b [options]",
+    "plan", "what a training step of a large model needs", "toybox|1b|5b|30b [options]",
     "Runs the step on shapes alone: memory by what it is for, and floating point operations.\n"
     "Bytes of activations and of gradients that flow are the highest during the step.",
     run};

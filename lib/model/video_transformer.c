@@ -247,12 +247,15 @@ T *mgi_vt_velocity(mgi_run *run, const mgi_vt *vt, T *x, T *t, float time, const
 mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *out)
 {
     /* Tables: 768 x 768 is 48 x 48 tokens a frame and 1024 x 576 is 64 x 36; 96 leaves the same room that
-     * the report's threefold growth does. 256 frames are 32 latent ones. */
+     * the report's threefold growth does. 256 frames are 32 latent ones. The toybox's
+     * clips have 128 x 128 pixels and 64 frames. */
     static const struct {
         const char *name;
-        int64_t layers, dim, heads, ff_dim;
-    } presets[] = {
-        {"1b", 24, 1536, 16, 4096}, {"5b", 32, 3072, 24, 8192}, {"30b", 48, 6144, 48, 16384}};
+        int64_t layers, dim, heads, ff_dim, frames, side, text[MGI_ROLES];
+    } presets[] = {{"toybox", 8, 256, 8, 704, 8, 8, {128, 96, 128}},
+                   {"1b", 24, 1536, 16, 4096, 32, 96, {4096, 1472, 1280}},
+                   {"5b", 32, 3072, 24, 8192, 32, 96, {4096, 1472, 1280}},
+                   {"30b", 48, 6144, 48, 16384, 32, 96, {4096, 1472, 1280}}};
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
         if (strcmp(presets[i].name, name))
             continue;
@@ -264,15 +267,17 @@ mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *ou
                                .patch_t = 1,
                                .patch_h = 2,
                                .patch_w = 2,
-                               .frames_max = 32,
-                               .rows_max = 96,
-                               .columns_max = 96,
-                               .text = {4096, 1472, 1280},
+                               .frames_max = presets[i].frames,
+                               .rows_max = presets[i].side,
+                               .columns_max = presets[i].side,
+                               .fps_prefix = true,
                                .time_dim = 256};
+        memcpy(out->text, presets[i].text, sizeof out->text);
         return MGEN_OK;
     }
-    return mgi_fail(ctx, MGEN_E_INVALID,
-                    "no video transformer preset is named \"%s\"; there are 1b, 5b and 30b", name);
+    return mgi_fail(
+        ctx, MGEN_E_INVALID,
+        "no video transformer preset is named \"%.40s\"; there are toybox, 1b, 5b and 30b", name);
 }
 
 static const char *const blocks[] = {[MGI_VT_LLAMA] = "llama", [MGI_VT_DIT] = "dit"};
@@ -280,32 +285,19 @@ static const char *const objectives[] = {
     [MGI_VT_FLOW] = "flow", [MGI_VT_V_PREDICTION] = "v_prediction"};
 static const char *const activations[] = {[MGI_VT_GELU] = "gelu", [MGI_VT_SILU] = "silu"};
 
-mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
+static mgen_status read_preset(mgen_context *ctx, const mgi_json *json, mgi_vt_config *c)
 {
-    static const char *const keys[] = {
-        "layers",     "dim",      "heads",       "ff_dim",    "channels", "patch",
-        "frames_max", "rows_max", "columns_max", "text",      "text_dim", "fps_prefix",
-        "time_dim",   "block",    "activation",  "objective", NULL};
-    mgi_vt_config c = {.time_dim = 256};
-    int64_t *patch[3] = {&c.patch_t, &c.patch_h, &c.patch_w};
-    int axis = 0;
-    MGI_TRY(mgi_json_only_keys(ctx, json, keys));
-    MGI_TRY(mgi_json_get_int(ctx, json, "layers", true, 1, MGI_VT_LAYERS_MAX, &c.layers));
-    MGI_TRY(mgi_json_get_int(ctx, json, "dim", true, 1, 65536, &c.dim));
-    MGI_TRY(mgi_json_get_int(ctx, json, "heads", true, 1, 1024, &c.heads));
-    MGI_TRY(mgi_json_get_int(ctx, json, "ff_dim", true, 1, 1 << 20, &c.ff_dim));
-    MGI_TRY(mgi_json_get_int(ctx, json, "channels", true, 1, 4096, &c.channels));
-    MGI_TRY(mgi_json_get_int(ctx, json, "frames_max", true, 1, 65536, &c.frames_max));
-    MGI_TRY(mgi_json_get_int(ctx, json, "rows_max", true, 1, 65536, &c.rows_max));
-    MGI_TRY(mgi_json_get_int(ctx, json, "columns_max", true, 1, 65536, &c.columns_max));
-    MGI_TRY(mgi_vt_text_read(ctx, json, &c));
-    MGI_TRY(mgi_json_get_int(ctx, json, "time_dim", false, 2, 65536, &c.time_dim));
-    MGI_TRY(mgi_json_get_choice(ctx, json, "block", blocks, 2, &c.block));
-    MGI_TRY(mgi_json_get_choice(ctx, json, "activation", activations, 2, &c.activation));
-    MGI_TRY(mgi_json_get_choice(ctx, json, "objective", objectives, 2, &c.objective));
-    if (c.block != MGI_VT_DIT && mgi_json_find(json, "activation"))
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"activation\" needs \"block\": \"dit\"");
+    const char *name = "";
+    MGI_TRY(mgi_json_get_string(ctx, json, "preset", true, &name));
+    mgen_status status = mgi_vt_preset(ctx, name, c);
+    return status == MGEN_OK ? MGEN_OK : mgi_fail_context(ctx, MGEN_E_CORRUPT, "\"preset\"");
+}
+
+static mgen_status read_patch(mgen_context *ctx, const mgi_json *json, mgi_vt_config *c)
+{
+    int64_t *patch[3] = {&c->patch_t, &c->patch_h, &c->patch_w};
     const mgi_json *list = mgi_json_find(json, "patch");
+    int axis = 0;
     if (!list || list->kind != MGI_JSON_ARRAY || list->i != 3)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"patch\" must be a list of 3 numbers: time, height, width");
@@ -314,6 +306,37 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
             return mgi_fail(ctx, MGEN_E_CORRUPT, "\"patch\" has an entry that is not 1..64");
         *patch[axis++] = e->i;
     }
+    return MGEN_OK;
+}
+
+mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
+{
+    static const char *const keys[] = {
+        "layers",     "dim",      "heads",       "ff_dim",    "channels", "patch",
+        "frames_max", "rows_max", "columns_max", "text",      "text_dim", "fps_prefix",
+        "time_dim",   "block",    "activation",  "objective", "preset",   NULL};
+    mgi_vt_config c = {.time_dim = 256};
+    bool all = mgi_json_find(json, "preset") == NULL; /* must be said */
+    MGI_TRY(mgi_json_only_keys(ctx, json, keys));
+    if (!all)
+        MGI_TRY(read_preset(ctx, json, &c));
+    MGI_TRY(mgi_json_get_int(ctx, json, "layers", all, 1, MGI_VT_LAYERS_MAX, &c.layers));
+    MGI_TRY(mgi_json_get_int(ctx, json, "dim", all, 1, 65536, &c.dim));
+    MGI_TRY(mgi_json_get_int(ctx, json, "heads", all, 1, 1024, &c.heads));
+    MGI_TRY(mgi_json_get_int(ctx, json, "ff_dim", all, 1, 1 << 20, &c.ff_dim));
+    MGI_TRY(mgi_json_get_int(ctx, json, "channels", all, 1, 4096, &c.channels));
+    MGI_TRY(mgi_json_get_int(ctx, json, "frames_max", all, 1, 65536, &c.frames_max));
+    MGI_TRY(mgi_json_get_int(ctx, json, "rows_max", all, 1, 65536, &c.rows_max));
+    MGI_TRY(mgi_json_get_int(ctx, json, "columns_max", all, 1, 65536, &c.columns_max));
+    if (all || mgi_json_find(json, "patch"))
+        MGI_TRY(read_patch(ctx, json, &c));
+    MGI_TRY(mgi_vt_text_read(ctx, json, &c));
+    MGI_TRY(mgi_json_get_int(ctx, json, "time_dim", false, 2, 65536, &c.time_dim));
+    MGI_TRY(mgi_json_get_choice(ctx, json, "block", blocks, 2, &c.block));
+    MGI_TRY(mgi_json_get_choice(ctx, json, "activation", activations, 2, &c.activation));
+    MGI_TRY(mgi_json_get_choice(ctx, json, "objective", objectives, 2, &c.objective));
+    if (c.block != MGI_VT_DIT && mgi_json_find(json, "activation"))
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"activation\" needs \"block\": \"dit\"");
     if (c.dim % c.heads || c.dim / c.heads > 256 || c.time_dim % 2)
         return mgi_fail(
             ctx, MGEN_E_CORRUPT,

@@ -67,7 +67,8 @@ typedef struct mgi_vt {
     int recompute, form; /* MGI_RECOMPUTE_*, MGI_BLOCK_*; no part of the model */
 } mgi_vt;
 
-/* The report's sizes: "1b", "5b", "30b", with its three text encoders. INVALID, with a list, for another name. */
+/* The report's sizes: "1b", "5b", "30b", with its three text encoders; and "toybox". INVALID, with a list, for another
+ * name. */
 mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *out);
 
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out);

@@ -8,6 +8,7 @@
 #include "kernels/norm/norm.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Names in files. The first stream's are those of a model that has no other. */
 static const char *const prefix[MGI_ROLES] = {"text", "text.byt5", "text.metaclip"};
@@ -155,6 +156,9 @@ mgen_status mgi_vt_text_read(mgen_context *ctx, const mgi_json *json, mgi_vt_con
     static const char *const keys[] = {"ul2", "byt5", "metaclip", NULL};
     const mgi_json *text = mgi_json_find(json, "text");
     MGI_TRY(mgi_json_get_bool(ctx, json, "fps_prefix", false, &out->fps_prefix));
+    if (!text && mgi_json_find(json, "preset") && !mgi_json_find(json, "text_dim"))
+        return MGEN_OK;
+    memset(out->text, 0, sizeof out->text);
     if (!text) /* before there were streams */
         return mgi_json_get_int(ctx, json, "text_dim", true, 1, 65536, &out->text[MGI_ROLE_UL2]);
     if (mgi_json_find(json, "text_dim") || text->kind != MGI_JSON_OBJECT || !text->child)

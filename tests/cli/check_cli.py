@@ -453,7 +453,7 @@ def test_generate_cancel(w):
 
 
 def test_plan(w):
-    expect(w.run("plan"), 2, "1b, 5b and 30b")
+    expect(w.run("plan"), 2, "toybox, 1b, 5b and 30b")
     expect(w.run("plan", "70b"), 1, '"70b"', "30b")
     expect(w.run("plan", "5b", "--recompute", "some"), 1, '"some"', "selective")
     expect(w.run("plan", "5b", "--width", "770"), 1, "multiples of 16", "770")

@@ -91,6 +91,91 @@ static void test_30b(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* Of a transformer as the report describes it, with shared modulation: what is left open there is as in
+ * video_transformer.c (a norm before the head, which is modulated too; biases in the time network only). */
+static int64_t closed_formula(const mgi_vt_config *c)
+{
+    int64_t d = c->dim, token = 4 * c->channels, text = 0;
+    int64_t block = 4 * d * d + 4 * d * d + 3 * d * c->ff_dim + 2 * d + 6 * d;
+    int64_t time = c->time_dim * d + d + d * d + d, modulation = 6 * d * d + 6 * d;
+    int64_t tables = (c->frames_max + c->rows_max + c->columns_max) * d;
+    int64_t head = d + 2 * d * d + 2 * d + token * d;
+    for (int i = 0; i < MGI_ROLES; i++)
+        text += c->text[i] * d + 2 * d;
+    return c->layers * block + time + modulation + tables + text + token * d + head;
+}
+
+/* The report's table 1 and what follows from it: 604.0 million weights a layer and 28.99 billion in 48, 226 million of
+ * the shared modulation; 4.83 and 0.06 billion of the 5B model; heads of 128 (1B: 96). */
+static void test_presets(void **state)
+{
+    static const struct {
+        const char *name;
+        int64_t layers, dim, heads, ff_dim;
+        double layer, all, modulation; /* as printed: millions, billions, billions */
+    } want[] = {{"toybox", 8, 256, 8, 704, 1.065, 0.00852, 0.000393},
+                {"1b", 24, 1536, 16, 4096, 37.75, 0.906, 0.01416},
+                {"5b", 32, 3072, 24, 8192, 151.0, 4.83, 0.0566},
+                {"30b", 48, 6144, 48, 16384, 604.0, 28.99, 0.2265}};
+    mgen_context *ctx = make_context();
+    (void)state;
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        mgi_plan_request r = {.batch = 1,
+                              .latent_frames = 1,
+                              .latent_height = 2,
+                              .latent_width = 2,
+                              .text_tokens = 4,
+                              .dtype = MGK_BF16};
+        mgi_plan p;
+        assert_int_equal(mgi_vt_preset(ctx, want[i].name, &r.config), MGEN_OK);
+        const mgi_vt_config *c = &r.config;
+        assert_true(c->layers == want[i].layers && c->dim == want[i].dim &&
+                    c->heads == want[i].heads && c->ff_dim == want[i].ff_dim);
+        double d = (double)c->dim, layer = 8 * d * d + 3 * d * (double)c->ff_dim;
+        assert_true(within(layer * 1e-6, want[i].layer, 0.001));
+        assert_true(within((double)c->layers * layer * 1e-9, want[i].all, 0.001));
+        assert_true(within(6 * d * d * 1e-9, want[i].modulation, 0.001));
+        assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_OK);
+        assert_true(p.parameters == closed_formula(c));
+        print_message("%s: %.4f billion parameters\n", want[i].name, (double)p.parameters * 1e-9);
+    }
+    mgen_context_destroy(ctx);
+}
+
+/* A recipe may begin with a preset; what it says beside counts. */
+static void test_preset_in_json(void **state)
+{
+    static const struct {
+        const char *text, *said;
+    } bad[] = {{"{\"preset\": \"2b\"}", "toybox, 1b, 5b and 30b"},
+               {"{\"preset\": 1}", "preset"},
+               {"{\"preset\": \"1b\", \"heads\": 5}", "\"heads\" (5)"},
+               {"{\"preset\": \"1b\", \"patch\": [1]}", "patch"},
+               {"{\"layers\": 2}", "dim"}};
+    static const char good[] =
+        "{\"preset\": \"1b\", \"layers\": 2, \"rows_max\": 16, \"text\": {\"byt5\": 96}}";
+    mgen_context *ctx = make_context();
+    mgi_vt_config c, preset;
+    mgi_json *root;
+    (void)state;
+    assert_int_equal(mgi_vt_preset(ctx, "1b", &preset), MGEN_OK);
+    assert_int_equal(mgi_json_parse(ctx, "good", good, strlen(good), &root), MGEN_OK);
+    assert_int_equal(mgi_vt_config_read(ctx, root, &c), MGEN_OK);
+    mgi_json_free(ctx, root);
+    preset.layers = 2;
+    preset.rows_max = 16;
+    memcpy(preset.text, (const int64_t[]){0, 96, 0}, sizeof preset.text);
+    assert_memory_equal(&c, &preset, sizeof c);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(mgi_json_parse(ctx, "bad", bad[i].text, strlen(bad[i].text), &root),
+                         MGEN_OK);
+        assert_int_equal(mgi_vt_config_read(ctx, root, &c), MGEN_E_CORRUPT);
+        assert_non_null(strstr(mgen_last_error(ctx), bad[i].said));
+        mgi_json_free(ctx, root);
+    }
+    mgen_context_destroy(ctx);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -106,6 +191,8 @@ static void test_refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_30b), cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_30b), cmocka_unit_test(test_presets),
+                                       cmocka_unit_test(test_preset_in_json),
+                                       cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

@@ -12,6 +12,8 @@ use std::sync::Arc;
 /// Sizes of the Movie Gen report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Preset {
+    /// That of the toybox, 9 million parameters.
+    Toybox,
     /// A billion parameters.
     B1,
     /// 5 billion.
@@ -83,6 +85,7 @@ impl Plan {
 /// step_flops, and bytes of master_, compute_, gradient_, optimizer_, activation_, flow_ and peak_.
 pub fn plan_training(ctx: &mut Context, plan: &Plan) -> Result<Report> {
     let preset = match plan.preset {
+        Preset::Toybox => "toybox\0",
         Preset::B1 => "1b\0",
         Preset::B5 => "5b\0",
         Preset::B30 => "30b\0",
