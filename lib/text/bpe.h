@@ -29,11 +29,8 @@ typedef struct mgi_bpe {
     int32_t start, end;
 } mgi_bpe;
 
-/* Two files in the folder `dir`. CORRUPT if one breaks the rules or they do not belong together: ids are 0 to count
+/* The two files, in memory. CORRUPT if one breaks the rules or they do not belong together: ids are 0 to count
  * - 1, each byte has its two tokens, a merge joins tokens that stand for themselves before it. */
-mgen_status mgi_bpe_open(mgen_context *ctx, const char *dir, const char *vocab_name,
-                         const char *merges_name, mgi_bpe *out);
-/* The same from memory. */
 mgen_status mgi_bpe_read(mgen_context *ctx, const char *vocab, size_t vocab_size,
                          const char *merges, size_t merges_size, mgi_bpe *out);
 void mgi_bpe_finish(mgen_context *ctx, mgi_bpe *bpe);

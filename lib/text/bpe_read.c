@@ -4,7 +4,6 @@
 #include "text/bpe.h"
 
 #include "core/alloc.h"
-#include "io/path.h"
 #include "text/unicode.h"
 
 #include <stdlib.h>
@@ -223,24 +222,6 @@ mgen_status mgi_bpe_read(mgen_context *ctx, const char *vocab, size_t vocab_size
     mgi_json_free(ctx, root);
     if (status != MGEN_OK)
         mgi_bpe_finish(ctx, out);
-    return status;
-}
-
-mgen_status mgi_bpe_open(mgen_context *ctx, const char *dir, const char *vocab_name,
-                         const char *merges_name, mgi_bpe *out)
-{
-    mgi_file vocab = {0}, merges = {0};
-    memset(out, 0, sizeof *out);
-    MGI_TRY(mgi_file_open_in(ctx, dir, vocab_name, &vocab));
-    mgen_status status = mgi_file_open_in(ctx, dir, merges_name, &merges);
-    if (status == MGEN_OK) {
-        status = mgi_bpe_read(ctx, (const char *)vocab.data, vocab.size, (const char *)merges.data,
-                              merges.size, out);
-        if (status != MGEN_OK)
-            status = mgi_fail_context(ctx, status, "%s, %s", vocab_name, merges_name);
-        mgi_file_close(ctx, &merges);
-    }
-    mgi_file_close(ctx, &vocab);
     return status;
 }
 

@@ -52,9 +52,8 @@ typedef struct mgi_sp {
     mgi_sp_bytes trie, replaced; /* of the normaliser: a double array, texts that end in NUL */
 } mgi_sp;
 
-/* `name` in the folder `dir`. CORRUPT; UNSUPPORTED if it is no unigram model. */
-mgen_status mgi_sp_open(mgen_context *ctx, const char *dir, const char *name, mgi_sp *out);
-/* The same from memory, which is copied. `what` names the source in messages. */
+/* The file, in memory, which is copied; `what` names it in messages. CORRUPT; UNSUPPORTED if it is no unigram
+ * model. */
 mgen_status mgi_sp_read(mgen_context *ctx, const char *what, const uint8_t *data, size_t size,
                         mgi_sp *out);
 void mgi_sp_finish(mgen_context *ctx, mgi_sp *sp);

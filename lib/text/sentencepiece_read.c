@@ -10,7 +10,6 @@
 #include "core/alloc.h"
 #include "core/checked.h"
 #include "io/json.h"
-#include "io/path.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -419,16 +418,6 @@ mgen_status mgi_sp_read(mgen_context *ctx, const char *what, const uint8_t *data
         return mgi_fail_context(ctx, status, "%s", what);
     }
     return MGEN_OK;
-}
-
-mgen_status mgi_sp_open(mgen_context *ctx, const char *dir, const char *name, mgi_sp *out)
-{
-    mgi_file file = {0};
-    memset(out, 0, sizeof *out);
-    MGI_TRY(mgi_file_open_in(ctx, dir, name, &file));
-    mgen_status status = mgi_sp_read(ctx, name, file.data, file.size, out);
-    mgi_file_close(ctx, &file);
-    return status;
 }
 
 void mgi_sp_finish(mgen_context *ctx, mgi_sp *sp)
