@@ -298,7 +298,7 @@ typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video tra
  */
 MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name,
                                    mgen_tae **out);
-/** As mgen_tae_open(). @return the same. Ownership: the same. Since 0.1. */
+/** As mgen_tae_open(); Hugging Face's folders too (docs/text.md). @return the same. Ownership: the same. Since 0.1. */
 MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
                                             mgen_text_encoder **out);
 /** As mgen_tae_open(). @return the same. Ownership: the same. Since 0.1. */
@@ -709,7 +709,7 @@ MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
 typedef struct mgen_plan_params {
     uint32_t struct_size;   /**< set by the INIT macro */
     uint32_t batch;         /**< samples; 0 = 1 */
-    const char *preset;     /**< "1b", "5b" or "30b": the report's sizes; required */
+    const char *preset;     /**< "1b", "5b", "30b": the report's sizes; "toybox"; required */
     const char *recompute;  /**< what is computed again instead of kept for the gradient: "none",
                                  "selective" (all but self-attention; NULL means it) or "full" */
     const char *precision;  /**< of products and activations: "bf16" (NULL means it) or "f32" */

@@ -214,6 +214,20 @@ mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *nam
     return fail_errno(ctx, "open", path);
 }
 
+mgen_status mgi_folder_in(mgen_context *ctx, const char *dir, const char *name, char *out,
+                          size_t out_size)
+{
+    struct stat st;
+    MGI_TRY(check_path(ctx, dir));
+    MGI_TRY(check_name(ctx, dir, name));
+    MGI_TRY(mgi_path_join(ctx, dir, name, out, out_size));
+    if (lstat(out, &st) != 0)
+        return fail_errno(ctx, "open the folder", out);
+    return S_ISDIR(st.st_mode) ? MGEN_OK
+                               : mgi_fail(ctx, MGEN_E_CORRUPT, "'%s' is %s, not a folder", out,
+                                          S_ISLNK(st.st_mode) ? "a symbolic link" : "a file");
+}
+
 void mgi_file_close(mgen_context *ctx, mgi_file *file)
 {
     if (file->mapped)

@@ -28,6 +28,9 @@ bool mgi_name_ok(const char *name);
 /* `name` inside folder `dir`: such a component, and no link;
  * CORRUPT if it is otherwise, because names come from files. Hard links are fine. */
 mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_file *out);
+/* Joins the two; `name` must be such a component and a folder, not a link to one. NOT_FOUND, IO, CORRUPT. */
+mgen_status mgi_folder_in(mgen_context *ctx, const char *dir, const char *name, char *out,
+                          size_t out_size);
 void mgi_file_close(mgen_context *ctx, mgi_file *file);
 
 /* Writing: into "<path>.tmp.<pid>", flushed, renamed, folder flushed. A path that is a link is

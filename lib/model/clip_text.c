@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const float eps = 1e-5f;
+static const double usual_eps = 1e-5;
 static const float never = -1e30f; /* added to scores: their exponentials are 0 */
 
 static void linear(mgi_module *m, int64_t out, int64_t in, float scale, int tp, int64_t layer,
@@ -95,12 +95,14 @@ void mgi_clip_text_finish(mgi_clip_text *clip)
 
 /* -- forward --------------------------------------------------------------------------------------- */
 
-static T *layer_norm(mgi_run *run, T *x, const mgi_param *w, const mgi_param *b)
+static T *layer_norm(mgi_run *run, const mgi_clip_text *clip, T *x, const mgi_param *w,
+                     const mgi_param *b)
 {
-    return mgi_norm(
-        run, x,
-        (mgi_norm_options){
-            .kind = MGK_NORM_LAYER, .eps = eps, .weight = mgi_value(w), .bias = mgi_value(b)});
+    return mgi_norm(run, x,
+                    (mgi_norm_options){.kind = MGK_NORM_LAYER,
+                                       .eps = clip->config.eps,
+                                       .weight = mgi_value(w),
+                                       .bias = mgi_value(b)});
 }
 
 /* (H, 2S-1), 0 for keys up to the query and `never` for those ahead. Of the 4 buckets of relative positions two are
@@ -122,12 +124,12 @@ static T *run_layer(mgi_run *run, const mgi_clip_text *clip, int64_t i, T *x, T 
     const mgi_clip_text_config *c = &clip->config;
     const mgi_clip_text_layer *l = &clip->layer[i];
     int64_t head_dim = c->dim / c->heads;
-    T *h = mgi_linear(run, layer_norm(run, x, l->norm1, l->norm1_bias), mgi_value(l->qkv),
+    T *h = mgi_linear(run, layer_norm(run, clip, x, l->norm1, l->norm1_bias), mgi_value(l->qkv),
                       mgi_value(l->qkv_bias));
     h = mgi_reshape(run, h, MGI_DIMS(x->dims[0], x->dims[1], 3, c->heads, head_dim));
     h = mgi_self_attention(run, h, mask, bias, 1.0f / sqrtf((float)head_dim));
     T *y = mgi_add(run, x, mgi_linear(run, h, mgi_value(l->out), mgi_value(l->out_bias)));
-    h = mgi_linear(run, layer_norm(run, y, l->norm2, l->norm2_bias), mgi_value(l->up),
+    h = mgi_linear(run, layer_norm(run, clip, y, l->norm2, l->norm2_bias), mgi_value(l->up),
                    mgi_value(l->up_bias));
     h = mgi_unary(run, h, c->quick_gelu ? MGK_UNARY_QUICK_GELU : MGK_UNARY_GELU_ERF);
     return mgi_add(run, y, mgi_linear(run, h, mgi_value(l->down), mgi_value(l->down_bias)));
@@ -159,7 +161,7 @@ T *mgi_clip_text_encode(mgi_run *run, const mgi_clip_text *clip, T *ids, T *mask
         x = y;
     }
     mgi_unit_enter(run, module, c->layers + 1);
-    x = layer_norm(run, x, clip->norm, clip->norm_bias);
+    x = layer_norm(run, clip, x, clip->norm, clip->norm_bias);
     mgi_unit_exit(run, module, c->layers + 1);
     return mgi_scope_pop(run, mark, x);
 }
@@ -190,8 +192,9 @@ mgen_status mgi_clip_text_config_read(mgen_context *ctx, const mgi_json *json,
 {
     static const char *const keys[] = {"vocab",     "dim",        "layers",     "heads",
                                        "ff_dim",    "tokens_max", "projection", "activation",
-                                       "tokenizer", NULL};
+                                       "tokenizer", "norm_eps",   NULL};
     mgi_clip_text_config c = {0};
+    double eps = usual_eps;
     const char *activation = "gelu";
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
     MGI_TRY(mgi_json_get_int(ctx, json, "vocab", true, 4, 1 << 20, &c.vocab));
@@ -209,7 +212,9 @@ mgen_status mgi_clip_text_config_read(mgen_context *ctx, const mgi_json *json,
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"heads\" (%lld) does not divide \"dim\" (%lld) into at most 256 each",
                         (long long)c.heads, (long long)c.dim);
+    MGI_TRY(mgi_json_get_real(ctx, json, "norm_eps", false, 1e-12, 1.0, &eps));
     c.quick_gelu = !strcmp(activation, "quick_gelu");
+    c.eps = (float)eps;
     *out = c;
     return MGEN_OK;
 }
@@ -224,4 +229,6 @@ void mgi_clip_text_config_write(mgi_json_writer *w, const mgi_clip_text_config *
     mgi_json_put_int(w, "tokens_max", c->tokens_max);
     mgi_json_put_int(w, "projection", c->projection);
     mgi_json_put_string(w, "activation", c->quick_gelu ? "quick_gelu" : "gelu");
+    if (c->eps != (float)usual_eps) /* else as it was before there was a choice */
+        mgi_json_put_real(w, "norm_eps", (double)c->eps);
 }

@@ -13,6 +13,7 @@ typedef struct mgi_clip_text_config {
     int64_t tokens_max;                        /* positions */
     int64_t projection;                        /* width of the pooled vector; 0: not projected */
     bool quick_gelu; /* x sigmoid(1.702 x), as CLIP was first trained; else GELU */
+    float eps;       /* of the norms */
 } mgi_clip_text_config;
 
 typedef struct mgi_clip_text_layer {

@@ -73,7 +73,7 @@ void mgi_model_file_close(mgen_context *ctx, mgi_model_file *file)
 }
 
 mgen_status mgi_model_file_fits(mgen_context *ctx, mgi_fit_check *check, const void *config,
-                                const mgi_model_file *file)
+                                const void *file)
 {
     mgen_context *shapes;
     MGI_TRY(mgi_context_private(ctx, &shapes));

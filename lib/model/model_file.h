@@ -18,12 +18,12 @@ mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *
                                 const char *kind, mgi_model_file *out);
 void mgi_model_file_close(mgen_context *ctx, mgi_model_file *file);
 
-/* CORRUPT unless the file has the weights of the network that the configuration asks for. `check` makes it on a
- * context without memory of its own: nothing is allocated that a configuration promises and the file does not fill. */
-typedef mgen_status mgi_fit_check(mgen_context *shapes, const void *config,
-                                  const mgi_model_file *file);
+/* CORRUPT unless the file (what `check` takes for one) has the weights of the network that the configuration asks for.
+ * `check` makes it on a context without memory of its own: nothing is allocated that a configuration promises and the
+ * file does not fill. */
+typedef mgen_status mgi_fit_check(mgen_context *shapes, const void *config, const void *file);
 mgen_status mgi_model_file_fits(mgen_context *ctx, mgi_fit_check *check, const void *config,
-                                const mgi_model_file *file);
+                                const void *file);
 
 /* Write weights (EMA where there is one), then the JSON; `config` writes the members. */
 typedef void mgi_config_writer(mgi_json_writer *w, const void *config);

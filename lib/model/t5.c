@@ -2,7 +2,7 @@
  *
  *   x = embedding[ids]
  *   layer: x += Out(Attention(QKV(RMSNorm(x)), relative bias, mask))   (scores are not scaled)
- *          x += Wo(GELU(Wi0 n) * Wi1 n), n = RMSNorm(x)
+ *          x += Wo(act(Wi0 n) * Wi1 n), or Wo ReLU(Wi n); n = RMSNorm(x)
  *   RMSNorm(x)
  */
 #include "model/t5.h"
@@ -10,11 +10,15 @@
 #include "core/alloc.h"
 #include "kernels/glu/glu.h"
 #include "kernels/norm/norm.h"
+#include "kernels/pointwise/pointwise.h"
 
 #include <math.h>
 #include <string.h>
 
-static const float eps = 1e-6f;
+static const double usual_eps = 1e-6;
+
+const char *const mgi_t5_ffn[MGI_T5_FFNS] = {
+    [MGI_T5_GATED_GELU] = "gated-gelu", [MGI_T5_GATED_SILU] = "gated-silu", [MGI_T5_RELU] = "relu"};
 
 static mgi_param *weight(mgi_module *m, int64_t out, int64_t in, float scale, int tp, int64_t layer,
                          const char *name)
@@ -54,7 +58,8 @@ mgen_status mgi_t5_init(mgi_t5 *t5, mgen_context *ctx, const mgi_t5_config *conf
                         MGI_TP_COLUMN, i, "qkv.weight");
         l->out = weight(m, d, inner, 1.0f / sqrtf((float)inner), MGI_TP_ROW, i, "out.weight");
         l->norm2 = norm_weight(m, d, i, "norm2.weight");
-        l->wi = weight(m, 2 * f, d, 1.0f / sqrtf((float)d), MGI_TP_COLUMN, i, "wi.weight");
+        l->wi = weight(m, config->ffn == MGI_T5_RELU ? f : 2 * f, d, 1.0f / sqrtf((float)d),
+                       MGI_TP_COLUMN, i, "wi.weight");
         l->wo = weight(m, d, f, 1.0f / sqrtf((float)f), MGI_TP_ROW, i, "wo.weight");
     }
     mgi_module_unit(m);
@@ -73,10 +78,19 @@ void mgi_t5_finish(mgi_t5 *t5)
     mgi_module_finish(&t5->module);
 }
 
-static T *rms(mgi_run *run, T *x, const mgi_param *w)
+static T *rms(mgi_run *run, const mgi_t5 *t5, T *x, const mgi_param *w)
 {
-    return mgi_norm(run, x,
-                    (mgi_norm_options){.kind = MGK_NORM_RMS, .eps = eps, .weight = mgi_value(w)});
+    return mgi_norm(
+        run, x,
+        (mgi_norm_options){.kind = MGK_NORM_RMS, .eps = t5->config.eps, .weight = mgi_value(w)});
+}
+
+static T *activate(mgi_run *run, const mgi_t5 *t5, T *h)
+{
+    int32_t ffn = t5->config.ffn;
+    return ffn == MGI_T5_RELU
+               ? mgi_unary(run, h, MGK_UNARY_RELU)
+               : mgi_glu(run, h, ffn == MGI_T5_GATED_SILU ? MGK_GLU_SILU : MGK_GLU_GELU_TANH);
 }
 
 T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask)
@@ -94,12 +108,12 @@ T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask)
         const mgi_t5_layer *l = &t5->layer[i];
         int64_t inside = mgi_scope_push(run);
         mgi_unit_enter(run, module, i + 1);
-        T *h = mgi_linear(run, rms(run, x, l->norm1), mgi_value(l->qkv), NULL);
+        T *h = mgi_linear(run, rms(run, t5, x, l->norm1), mgi_value(l->qkv), NULL);
         h = mgi_reshape(run, h, MGI_DIMS(b, s, 3, c->heads, c->head_dim));
         h = mgi_self_attention(run, h, mask, bias, 1.0f);
         T *y = mgi_add(run, x, mgi_linear(run, h, mgi_value(l->out), NULL));
-        h = mgi_linear(run, rms(run, y, l->norm2), mgi_value(l->wi), NULL);
-        h = mgi_glu(run, h, MGK_GLU_GELU_TANH);
+        h = mgi_linear(run, rms(run, t5, y, l->norm2), mgi_value(l->wi), NULL);
+        h = activate(run, t5, h);
         y = mgi_add(run, y, mgi_linear(run, h, mgi_value(l->wo), NULL));
         mgi_unit_exit(run, module, i + 1);
         mgi_scope_pop(run, inside, y);
@@ -107,7 +121,7 @@ T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask)
         x = y;
     }
     mgi_unit_enter(run, module, c->layers + 1);
-    x = rms(run, x, t5->norm);
+    x = rms(run, t5, x, t5->norm);
     mgi_unit_exit(run, module, c->layers + 1);
     return mgi_scope_pop(run, mark, x);
 }
@@ -116,10 +130,11 @@ T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask)
 
 mgen_status mgi_t5_config_read(mgen_context *ctx, const mgi_json *json, mgi_t5_config *out)
 {
-    static const char *const keys[] = {"vocab",      "dim",       "layers",  "heads",
-                                       "head_dim",   "ff_dim",    "buckets", "max_distance",
-                                       "tokens_max", "tokenizer", NULL};
+    static const char *const keys[] = {
+        "vocab",        "dim",        "layers",    "heads", "head_dim", "ff_dim", "buckets",
+        "max_distance", "tokens_max", "tokenizer", "ffn",   "norm_eps", NULL};
     mgi_t5_config c = {.buckets = 32, .max_distance = 128};
+    double eps = usual_eps;
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
     MGI_TRY(mgi_json_get_int(ctx, json, "vocab", true, 4, 1 << 20, &c.vocab));
     MGI_TRY(mgi_json_get_int(ctx, json, "dim", true, 1, 65536, &c.dim));
@@ -130,6 +145,9 @@ mgen_status mgi_t5_config_read(mgen_context *ctx, const mgi_json *json, mgi_t5_c
     MGI_TRY(mgi_json_get_int(ctx, json, "buckets", false, 4, 4096, &c.buckets));
     MGI_TRY(mgi_json_get_int(ctx, json, "max_distance", false, 4, 1 << 20, &c.max_distance));
     MGI_TRY(mgi_json_get_int(ctx, json, "tokens_max", true, 1, 8192, &c.tokens_max));
+    MGI_TRY(mgi_json_get_choice(ctx, json, "ffn", mgi_t5_ffn, MGI_T5_FFNS, &c.ffn));
+    MGI_TRY(mgi_json_get_real(ctx, json, "norm_eps", false, 1e-12, 1.0, &eps));
+    c.eps = (float)eps;
     *out = c;
     return MGEN_OK;
 }
@@ -145,4 +163,8 @@ void mgi_t5_config_write(mgi_json_writer *w, const mgi_t5_config *c)
     mgi_json_put_int(w, "buckets", c->buckets);
     mgi_json_put_int(w, "max_distance", c->max_distance);
     mgi_json_put_int(w, "tokens_max", c->tokens_max);
+    if (c->ffn != MGI_T5_GATED_GELU) /* else as it was before there was a choice */
+        mgi_json_put_string(w, "ffn", mgi_t5_ffn[c->ffn]);
+    if (c->eps != (float)usual_eps)
+        mgi_json_put_real(w, "norm_eps", (double)c->eps);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * T5 encoder (version 1.1 layout: RMS norm before each part, relative position bias shared by all
- * layers, gated GELU, no biases), the architecture of UL2's and ByT5's encoders. Tier 5. */
+ * T5 encoder (RMS norm before each part, relative position bias shared by all layers, no biases), the architecture of
+ * UL2's and ByT5's encoders too. Tier 5. */
 #ifndef MGI_MODEL_T5_H
 #define MGI_MODEL_T5_H
 
@@ -8,10 +8,17 @@
 
 #define MGI_T5_LAYERS_MAX 256
 
+/* Between the two linear layers: a gate with GELU (its tanh form), as T5 1.1 and ByT5 have it; one with SiLU, as UL2;
+ * or, without a gate, ReLU, as the first T5. In files: "gated-gelu", "gated-silu", "relu". */
+enum { MGI_T5_GATED_GELU, MGI_T5_GATED_SILU, MGI_T5_RELU, MGI_T5_FFNS };
+extern const char *const mgi_t5_ffn[MGI_T5_FFNS];
+
 typedef struct mgi_t5_config {
     int64_t vocab, dim, layers, heads, head_dim, ff_dim;
     int64_t buckets, max_distance; /* relative positions */
     int64_t tokens_max;            /* longest input, in tokens */
+    int32_t ffn;                   /* MGI_T5_* */
+    float eps;                     /* of the norms */
 } mgi_t5_config;
 
 typedef struct mgi_t5_layer {

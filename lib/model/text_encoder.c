@@ -3,7 +3,9 @@
 
 #include "core/alloc.h"
 #include "model/model_file.h"
+#include "model/text_encoder_hf.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct {
@@ -128,8 +130,9 @@ static void tokenizer_finish(mgi_text_encoder *e, mgen_context *ctx)
     e->own = NULL;
 }
 
-static mgen_status fits(mgen_context *shapes, const void *config, const mgi_model_file *file)
+static mgen_status fits(mgen_context *shapes, const void *config, const void *model)
 {
+    const mgi_model_file *file = model;
     mgi_text_encoder e = {.config = *(const mgi_text_config *)config};
     MGI_TRY(network_init(&e, shapes));
     mgen_status status = mgi_module_fits(mgi_text_module(&e), &file->weights, file->weights_name);
@@ -170,9 +173,24 @@ mgen_status mgi_text_encoder_shadow(mgi_text_encoder *e, mgen_context *ctx,
     return dtype == MGK_F32 ? MGEN_OK : mgi_module_compute(mgi_text_module(e), dtype);
 }
 
+/* Whether there is no <name>.json but a folder of that name. */
+static bool is_folder(mgen_context *ctx, const char *dir, const char *name)
+{
+    char file[MGI_NAME_MAX + 1], folder[MGI_PATH_MAX + 1];
+    mgi_file text;
+    snprintf(file, sizeof file, "%.240s.json", name);
+    mgen_status status = mgi_file_open_in(ctx, dir, file, &text);
+    if (status == MGEN_OK)
+        mgi_file_close(ctx, &text);
+    return status == MGEN_E_NOT_FOUND &&
+           mgi_folder_in(ctx, dir, name, folder, sizeof folder) != MGEN_E_NOT_FOUND;
+}
+
 mgen_status mgi_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgi_text_encoder *out, uint64_t *hash)
 {
+    if (is_folder(ctx, dir, name))
+        return mgi_hf_text_encoder_open(ctx, dir, name, out, hash);
     mgi_model_file f;
     mgi_text_config config;
     memset(out, 0, sizeof *out);

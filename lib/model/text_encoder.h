@@ -37,7 +37,8 @@ mgen_status mgi_text_encoder_init(mgi_text_encoder *e, mgen_context *ctx, const 
 /* Such a network again, without values, on another context; the tokenizer stays that of `of`. */
 mgen_status mgi_text_encoder_shadow(mgi_text_encoder *e, mgen_context *ctx,
                                     const mgi_text_encoder *of);
-/* <name>.json, <name>.safetensors and the tokenizer's files in `dir`; *hash receives the identity of all. */
+/* <name>.json, <name>.safetensors and the tokenizer's files in `dir`, or the folder `name` there, as Hugging Face has
+ * them (text_encoder_hf.h); *hash receives the identity of all. */
 mgen_status mgi_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgi_text_encoder *out, uint64_t *hash);
 mgen_status mgi_text_encoder_save(mgi_text_encoder *e, const char *dir, const char *name,

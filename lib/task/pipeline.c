@@ -96,8 +96,9 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const ch
 
 /* -- networks --------------------------------------------------------------------------------- */
 
-static mgen_status tae_fits(mgen_context *shapes, const void *config, const mgi_model_file *file)
+static mgen_status tae_fits(mgen_context *shapes, const void *config, const void *model)
 {
+    const mgi_model_file *file = model;
     mgi_tae network;
     MGI_TRY(mgi_tae_init(&network, shapes, config));
     mgen_status status = mgi_module_fits(&network.module, &file->weights, file->weights_name);
@@ -125,8 +126,9 @@ mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, m
     return status;
 }
 
-static mgen_status vt_fits(mgen_context *shapes, const void *config, const mgi_model_file *file)
+static mgen_status vt_fits(mgen_context *shapes, const void *config, const void *model)
 {
+    const mgi_model_file *file = model;
     mgi_vt network;
     MGI_TRY(mgi_vt_init(&network, shapes, config));
     mgen_status status = mgi_module_fits(&network.module, &file->weights, file->weights_name);

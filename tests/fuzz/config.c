@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * What networks, recipes and pipelines say about themselves. A network's configuration that is accepted is written
+ * What networks, in this library's files and in Hugging Face's, recipes and pipelines say about themselves. A network's configuration that is accepted is written
  * and read again, to the same text. */
 #include "fuzz.h"
 
 #include "model/tae.h"
-#include "model/text_encoder.h"
+#include "model/text_encoder_hf.h"
 #include "model/video_transformer.h"
 #include "task/pipeline.h"
 #include "train/recipe.h"
@@ -56,6 +56,7 @@ static const struct {
     void (*write)(mgi_json_writer *w, const config *c);
 } kinds[] = {
     {read_tae, write_tae}, {read_video, write_video}, {read_t5, write_t5}, {read_clip, write_clip}};
+enum { T5 = 2, CLIP = 3 };
 
 /* The writer holds the text. */
 static bool write_object(mgen_context *ctx, int kind, const config *c, mgi_json_writer *w,
@@ -109,6 +110,14 @@ static bool read_config(mgen_context *ctx, const uint8_t *data, size_t size, con
             FUZZ_CHECK(!strcmp(mgi_text_kind(&text), mgi_json_find(root, "kind")->s));
             good = true;
         }
+        for (int bytes = 0; bytes < 2; bytes++)
+            if (fuzz_ok(ctx, mgi_hf_text_config_read(ctx, root, bytes, &text))) {
+                config c = {.clip = text.clip};
+                if (text.kind != MGI_TEXT_CLIP_BPE)
+                    c.t5 = text.t5;
+                check_again(ctx, text.kind == MGI_TEXT_CLIP_BPE ? CLIP : T5, &c);
+                good = true;
+            }
     }
     mgi_json_free(ctx, root);
     return good;
@@ -135,11 +144,18 @@ static const fuzz_seed configs[] = {
     {.text = "{\"kind\": \"t5-sentencepiece\", \"config\": {\"vocab\": 600, \"dim\": 64, "
              "\"layers\": 2, "
              "\"heads\": 4, \"head_dim\": 16, \"ff_dim\": 128, \"tokens_max\": 64, \"tokenizer\": "
-             "\"text.model\"}}"},
+             "\"text.model\", \"ffn\": \"relu\", \"norm_eps\": 1e-05}}"},
+    {.file = "tests/unit/text/hf/ul2/config.json"},
+    {.file = "tests/unit/text/hf/clip/config.json"},
 };
 
 const fuzz_target fuzz_config = {
-    .name = "config", .size_max = 4096, FUZZ_SEEDS(configs), .read = read_config};
+    .name = "config",
+    .size_max = 4096,
+    .failures = {MGEN_E_UNSUPPORTED},
+    FUZZ_SEEDS(configs),
+    .read = read_config,
+};
 
 /* ---- recipes ---------------------------------------------------------------------------------------- */
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * safetensors: the tensors of a file that is accepted can be read and fill it. */
+ * safetensors: the tensors of a file that is accepted can be read and fill it; the index of several files names all. */
 #include "fuzz.h"
 
-#include "io/safetensors.h"
+#include "io/safetensors_set.h"
 
 #include <string.h>
+#include <unistd.h>
 
 static void check_entry(mgen_context *ctx, const mgi_st_file *st, const mgi_st_entry *e)
 {
@@ -83,4 +84,60 @@ const fuzz_target fuzz_safetensors = {
     .failures = {MGEN_E_UNSUPPORTED},
     FUZZ_SEEDS(seeds),
     .read = read_safetensors,
+};
+
+/* ---- an index --------------------------------------------------------------------------------------- */
+
+enum { SHARDS = 2 };
+
+static void in_folder(const char *path, const char *name, char out[256])
+{
+    const char *end = strrchr(path, '/');
+    FUZZ_CHECK(end);
+    snprintf(out, 256, "%.*s/%s", (int)(end - path), path, name);
+}
+
+/* The input as the index of two files that are there. */
+static bool read_index(mgen_context *ctx, const uint8_t *data, size_t size, const char *path)
+{
+    static const char *const names[SHARDS + 1] = {"a.safetensors", "b.safetensors",
+                                                  "model.safetensors.index.json"};
+    uint8_t *(*const make_shard[SHARDS])(size_t *) = {make_two, make_kinds};
+    char file[256];
+    mgi_st_set set;
+    for (int i = 0; i < SHARDS; i++) {
+        size_t bytes;
+        uint8_t *shard = make_shard[i](&bytes);
+        in_folder(path, names[i], file);
+        fuzz_write(file, shard, bytes);
+        free(shard);
+    }
+    in_folder(path, names[SHARDS], file);
+    fuzz_write(file, data, size);
+    in_folder(path, "", file);
+    bool good = fuzz_ok(ctx, mgi_st_set_open(ctx, file, &set));
+    for (int64_t i = 0; good && i < set.count; i++)
+        FUZZ_CHECK(mgi_st_set_find(&set, set.entries[i].name) == &set.entries[i]);
+    if (good)
+        mgi_st_set_close(ctx, &set);
+    for (int i = 0; i <= SHARDS; i++) {
+        in_folder(path, names[i], file);
+        unlink(file);
+    }
+    return good;
+}
+
+static const fuzz_seed indices[] = {
+    {.text = "{\"metadata\": {\"total_size\": 45}, \"weight_map\": {\"a\": \"a.safetensors\", "
+             "\"b.weight\": \"a.safetensors\", \"h\": \"b.safetensors\", \"none\": "
+             "\"b.safetensors\", \"one\": \"b.safetensors\", \"u\": \"b.safetensors\"}}"},
+    {.text = "{\"weight_map\": {\"b.weight\": \"a.safetensors\", \"a\": \"a.safetensors\"}}"}};
+
+const fuzz_target fuzz_index = {
+    .name = "index",
+    .size_max = 1024,
+    .ending = ".json",
+    .failures = {MGEN_E_UNSUPPORTED, MGEN_E_NOT_FOUND},
+    FUZZ_SEEDS(indices),
+    .read = read_index,
 };

@@ -26,7 +26,8 @@ static const mgi_clip_text_config small = {.vocab = VOCAB,
                                            .heads = HEADS,
                                            .ff_dim = FF,
                                            .tokens_max = POSITIONS,
-                                           .projection = OUT};
+                                           .projection = OUT,
+                                           .eps = 1e-5f};
 static const int64_t lengths[B] = {S, 70}; /* tokens that count */
 
 /* Random values for every parameter, those of norms and biases too. */

@@ -27,7 +27,9 @@ static void signal_noise(double t, double *a, double *s)
     *s = (1 - t) / r;
 }
 
-/* Cumulated alphas, from a script of the published formulas in double precision: level n is place 999 - n. */
+/* Cumulated alphas by the published formulas; level n is place 999 - n. In Python:
+ *   s = numpy.sqrt(numpy.cumprod(1 - numpy.linspace(1e-4, 0.02, 1000)))
+ *   s = (s - s[-1]) * s[0] / (s[0] - s[-1]); (s**2)[[0, 1, 250, 500, 750, 998, 999]] */
 static void test_levels(void **state)
 {
     static const int level[] = {0, 1, 250, 500, 750, 998, 999};

@@ -25,7 +25,8 @@ static const mgi_text_config text_config = {.t5 = {.vocab = 259,
                                                    .ff_dim = 32,
                                                    .buckets = 8,
                                                    .max_distance = 16,
-                                                   .tokens_max = 40}};
+                                                   .tokens_max = 40,
+                                                   .eps = 1e-6f}};
 static const mgi_vt_config vt_config = {.layers = 2,
                                         .dim = 24,
                                         .heads = 2,

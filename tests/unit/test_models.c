@@ -35,7 +35,8 @@ static const mgi_text_config small_text = {.t5 = {.vocab = MGI_BYTE_VOCAB,
                                                   .ff_dim = 32,
                                                   .buckets = 8,
                                                   .max_distance = 16,
-                                                  .tokens_max = 64}};
+                                                  .tokens_max = 64,
+                                                  .eps = 1e-6f}};
 static const mgi_vt_config small_vt = {.layers = 2,
                                        .dim = 24,
                                        .heads = 2,

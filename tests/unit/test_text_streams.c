@@ -107,9 +107,10 @@ static const mgi_t5_config t5 = {.vocab = 512,
                                  .ff_dim = 32,
                                  .buckets = 8,
                                  .max_distance = 16,
-                                 .tokens_max = 40};
+                                 .tokens_max = 40,
+                                 .eps = 1e-6f};
 static const mgi_clip_text_config clip = {
-    .vocab = 831, .dim = 16, .layers = 1, .heads = 2, .ff_dim = 24, .tokens_max = 48};
+    .vocab = 831, .dim = 16, .layers = 1, .heads = 2, .ff_dim = 24, .tokens_max = 48, .eps = 1e-5f};
 
 /* Each role by its kind. */
 static mgi_text_config config_of(int role)

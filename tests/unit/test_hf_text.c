@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: MIT
+ * Text encoders in folders from Hugging Face: against what transformers makes of the same folders (the fixtures of
+ * text/make_hf.py), in recipes and pipelines, and damaged. */
+#include "core/alloc.h"
+#include "io/safetensors_set.h"
+#include "model/text_encoder_hf.h"
+#include "task/codec.h"
+#include "task/pipeline.h"
+#include "train/stage.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tiny_stages.h"
+
+enum { PROMPTS = 4 };
+
+static char folder[] = "/tmp/mgi-hf-XXXXXX";
+static mgen_context *ctx;
+static char *prompts[PROMPTS];
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        if ((call) != MGEN_OK)                                                                     \
+            fail_msg("%s", mgen_last_error(ctx));                                                  \
+    } while (0)
+
+#define REFUSED(call, want, said)                                                                  \
+    do {                                                                                           \
+        mgen_status got_ = (call);                                                                 \
+        if (got_ != (want) || !strstr(mgen_last_error(ctx), said))                                 \
+            fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got_), mgen_last_error(ctx),   \
+                     said);                                                                        \
+    } while (0)
+
+static void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void shell(const char *format, ...)
+{
+    char command[4000];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(command, sizeof command, format, list);
+    va_end(list);
+    assert_int_equal(system(command), 0);
+}
+
+/* The folders as a user has them: each with its tokenizer, ul2 with the weights of flan. */
+static void fresh_folders(void)
+{
+    const char *source = getenv("MOVIEGEN_SOURCE");
+    shell("t=%s s=%s/tests/unit/text && rm -rf $t/* && cp -r $s/hf/* $t && "
+          "for d in t5 flan ul2; do cp $s/nfkc.model $t/$d/spiece.model; done && "
+          "for d in clip long; do cp $s/clip_vocab.json $t/$d/vocab.json && "
+          "cp $s/clip_merges.txt $t/$d/merges.txt; done && cp $t/flan/model* $t/ul2/",
+          folder, source ? source : ".");
+}
+
+static int set_up(void **state)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgi_file text;
+    mgi_json *root = NULL;
+    (void)state;
+    params.threads = 2;
+    if (!mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
+        mgi_device_create(ctx, NULL) != MGEN_OK)
+        return 1;
+    fresh_folders();
+    OK(mgi_file_open_in(ctx, folder, "prompts.json", &text));
+    OK(mgi_json_parse(ctx, "prompts", (const char *)text.data, text.size, &root));
+    int n = 0;
+    for (const mgi_json *e = root->child; e; e = e->next)
+        OK(mgi_strdup(ctx, e->s, &prompts[n++]));
+    mgi_json_free(ctx, root);
+    mgi_file_close(ctx, &text);
+    return n != PROMPTS;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (int i = 0; i < PROMPTS; i++)
+        mgi_free(ctx, prompts[i]);
+    mgi_context_free(ctx);
+    shell("rm -rf %s", folder);
+    return 0;
+}
+
+/* Replace the first `old` in a file by `new`; in a safetensors file the length of the header follows. */
+static void edit(const char *path, const char *old, const char *new)
+{
+    static char data[1 << 17];
+    char name[700];
+    snprintf(name, sizeof name, "%s/%s", folder, path);
+    FILE *f = fopen(name, "rb");
+    assert_non_null(f);
+    size_t size = fread(data, 1, sizeof data / 2, f), cut = strlen(old), put = strlen(new), at = 0;
+    fclose(f);
+    while (at + cut <= size && memcmp(data + at, old, cut))
+        at++;
+    if (at + cut > size)
+        fail_msg("%s does not hold %s", path, old);
+    memmove(data + at + put, data + at + cut, size - at - cut);
+    memcpy(data + at, new, put);
+    if (strlen(path) > 12 && !strcmp(path + strlen(path) - 12, ".safetensors")) {
+        uint64_t header;
+        memcpy(&header, data, 8);
+        header += put - cut;
+        memcpy(data, &header, 8);
+    }
+    f = fopen(name, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, size + put - cut, f), size + put - cut);
+    fclose(f);
+}
+
+/* -- goldens ---------------------------------------------------------------------------------- */
+
+static const mgi_st_entry *golden_of(const mgi_st_file *golden, const char *name, int prompt,
+                                     const char *what)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s.%d%s", name, prompt, what);
+    const mgi_st_entry *e = mgi_st_find(golden, key);
+    assert_non_null(e);
+    return e;
+}
+
+static void assert_same_ids(const mgi_st_file *golden, const char *name, const mgi_text_encoder *e,
+                            int prompt)
+{
+    const mgi_st_entry *want = golden_of(golden, name, prompt, ".ids");
+    mgi_tokens tokens = {0};
+    int32_t ids[512];
+    uint8_t mask[512];
+    OK(mgi_tokenizer_encode(ctx, e->tokenizer, prompts[prompt], &tokens));
+    int64_t n = mgi_tokenizer_length(e->tokenizer, &tokens, mgi_text_tokens_max(e));
+    assert_int_equal(n, want->dims[0]);
+    mgi_tokens_row(&tokens, e->tokenizer->frame, n, ids, mask);
+    assert_memory_equal(ids, want->data, (size_t)n * sizeof ids[0]);
+    mgi_tokens_free(ctx, &tokens);
+}
+
+/* All prompts in one batch, so that shorter ones are padded. Returns the largest difference. */
+static double worst_of(const mgi_st_file *golden, const char *name, const mgi_text_encoder *e)
+{
+    mgi_run run;
+    int64_t tokens[PROMPTS];
+    double worst = 0.0;
+    mgi_run_init(&run, ctx, false);
+    T *x = mgi_text_batch(&run, e, (const char *const *)prompts, PROMPTS, tokens);
+    if (!x)
+        fail_msg("%s", mgen_last_error(ctx));
+    for (int i = 0; i < PROMPTS; i++) {
+        const mgi_st_entry *want = golden_of(golden, name, i, "");
+        assert_same_ids(golden, name, e, i);
+        assert_int_equal(tokens[i], want->dims[0]);
+        for (int64_t k = 0; k < want->dims[0] * x->dims[2]; k++) {
+            float value;
+            memcpy(&value, (const char *)want->data + 4 * k, sizeof value);
+            double d = fabs((double)(mgi_f32(x)[i * x->dims[1] * x->dims[2] + k] - value));
+            worst = d > worst ? d : worst;
+        }
+    }
+    mgi_run_finish(&run);
+    return worst;
+}
+
+static const struct {
+    const char *name;
+    int kind;
+    int64_t tokens_max;
+} encoders[] = {{"t5", MGI_TEXT_T5_SENTENCEPIECE, 512},  {"flan", MGI_TEXT_T5_SENTENCEPIECE, 512},
+                {"ul2", MGI_TEXT_T5_SENTENCEPIECE, 512}, {"byt5", MGI_TEXT_T5_BYTES, 256},
+                {"clip", MGI_TEXT_CLIP_BPE, 24},         {"long", MGI_TEXT_CLIP_BPE, 256}};
+enum { ENCODERS = sizeof encoders / sizeof encoders[0] };
+
+/* Values are of the order of 1. Saved in this library's own format an encoder is the same. */
+static void test_goldens(void **state)
+{
+    mgi_st_file golden;
+    (void)state;
+    OK(mgi_st_open(ctx, folder, "golden.safetensors", &golden));
+    for (int i = 0; i < ENCODERS; i++) {
+        mgi_text_encoder e;
+        uint64_t hash, again;
+        OK(mgi_text_encoder_open(ctx, folder, encoders[i].name, &e, &hash));
+        assert_int_equal(e.config.kind, encoders[i].kind);
+        assert_int_equal(mgi_text_tokens_max(&e), encoders[i].tokens_max);
+        double worst = worst_of(&golden, encoders[i].name, &e);
+        print_message("%s: within %.1e of transformers\n", encoders[i].name, worst);
+        assert_true(worst <= 1e-5);
+        OK(mgi_text_encoder_save(&e, folder, "saved", MGI_ST_F32));
+        mgi_text_encoder_finish(&e);
+        OK(mgi_text_encoder_open(ctx, folder, "saved", &e, &again));
+        assert_true(worst_of(&golden, encoders[i].name, &e) == worst);
+        mgi_text_encoder_finish(&e);
+        OK(mgi_text_encoder_open(ctx, folder, encoders[i].name, &e, &again));
+        assert_true(hash == again);
+        mgi_text_encoder_finish(&e);
+    }
+    mgi_st_close(ctx, &golden);
+}
+
+/* T5's table of tokens has two names, and CLIP's tensors may have the prefix of a larger model. */
+static void test_names(void **state)
+{
+    mgi_st_file golden;
+    mgi_text_encoder e;
+    uint64_t hash;
+    (void)state;
+    OK(mgi_st_open(ctx, folder, "golden.safetensors", &golden));
+    edit("byt5/model.safetensors", "shared.weight", "encoder.embed_tokens.weight");
+    OK(mgi_text_encoder_open(ctx, folder, "byt5", &e, &hash));
+    assert_true(worst_of(&golden, "byt5", &e) <= 1e-5);
+    mgi_text_encoder_finish(&e);
+    edit("t5/model.safetensors", "decoder.final_layer_norm.weight", "lm_head.weight");
+    OK(mgi_text_encoder_open(ctx, folder, "t5", &e, &hash));
+    mgi_text_encoder_finish(&e);
+    mgi_st_close(ctx, &golden);
+}
+
+/* -- in recipes ------------------------------------------------------------------------------- */
+
+static struct mgi_stage_run *begin(const mgi_stage *stage, const struct mgi_stage_kind *kind)
+{
+    struct mgi_stage_run *run;
+    mgi_stage_params params = {.stage = stage, .dir = folder, .seed = 5};
+    OK(kind->create(ctx, &params, &run));
+    return run;
+}
+
+static void train(const mgi_stage *stage, const struct mgi_stage_kind *kind)
+{
+    struct mgi_stage_run *run = begin(stage, kind);
+    for (int64_t i = 0; i < stage->steps; i++)
+        OK(kind->step(run, i, NULL));
+    OK(kind->save(run));
+    kind->destroy(run);
+}
+
+static mgi_text_recipe from(const char *name, bool frozen, const char *becomes)
+{
+    mgi_text_recipe r = {.frozen = frozen};
+    strcpy(r.from, name);
+    strcpy(r.name, becomes);
+    return r;
+}
+
+/* One is frozen, so that the pipeline names its folder; one is trained along and becomes a model like any other. */
+static void test_training(void **state)
+{
+    mgi_stage tae = tiny_autoencoder(1, 1), stage = tiny_text_to_video(1, 2);
+    mgi_pipeline_file file;
+    mgi_text_encoder e;
+    uint64_t hash;
+    (void)state;
+    train(&tae, &mgi_stage_autoencoder);
+    stage.text[MGI_ROLE_UL2] = from("ul2", true, "ul2");
+    stage.text[MGI_ROLE_METACLIP] = from("long", false, "metaclip");
+    memcpy(stage.video.text, (const int64_t[]){8, 0, 8}, sizeof stage.video.text);
+    train(&stage, &mgi_stage_text_to_video);
+    OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &file));
+    assert_string_equal(file.text[MGI_ROLE_UL2], "ul2");
+    assert_string_equal(file.text[MGI_ROLE_METACLIP], "metaclip");
+    OK(mgi_text_encoder_open(ctx, folder, "ul2", &e, &hash));
+    mgi_text_encoder_finish(&e);
+    OK(mgi_text_encoder_open(ctx, folder, "metaclip", &e, &hash));
+    assert_string_equal(e.config.files.name[0], "long_vocab.json");
+    assert_true(e.config.clip.eps == 1e-3f);
+    mgi_text_encoder_finish(&e);
+}
+
+/* -- bad folders ------------------------------------------------------------------------------ */
+
+static void refuse(const char *name, mgen_status status, const char *said)
+{
+    mgi_text_encoder e;
+    uint64_t hash;
+    REFUSED(mgi_text_encoder_open(ctx, folder, name, &e, &hash), status, said);
+}
+
+static void test_bad_files(void **state)
+{
+#define ONE   "flan/model-00001-of-00002.safetensors"
+#define INDEX "flan/model.safetensors.index.json"
+    static const struct {
+        const char *file, *old, *new;
+        mgen_status status;
+        const char *said;
+    } bad[] = {
+        {"t5/config.json", "\"t5\"", "\"umt5\"", MGEN_E_UNSUPPORTED, "umt5"},
+        {"t5/config.json", "\"model_type\"", "\"type\"", MGEN_E_CORRUPT, "model_type"},
+        {"t5/config.json", "{", "[{", MGEN_E_CORRUPT, "config.json"},
+        {"t5/config.json", "\"d_model\": 8", "\"d_model\": 0", MGEN_E_CORRUPT, "d_model"},
+        {"t5/config.json", "\"d_model\": 8", "\"d_model\": 9", MGEN_E_CORRUPT,
+         "\"shared.weight\" is 512 x 8; config.json asks for 512 x 9"},
+        {"t5/config.json", "\"d_kv\": 4", "\"d_kv\": 1000", MGEN_E_CORRUPT, "d_kv"},
+        {"t5/config.json", "\"d_kv\": 4", "\"d_kv\": 5", MGEN_E_CORRUPT, "SelfAttention.q.weight"},
+        {"t5/config.json", "\"num_heads\"", "\"heads\"", MGEN_E_CORRUPT, "num_heads"},
+        {"t5/config.json", "\"num_layers\": 2", "\"num_layers\": 3", MGEN_E_CORRUPT,
+         "encoder.block.2."},
+        {"t5/config.json", "\"num_layers\": 2", "\"num_layers\": 1", MGEN_E_CORRUPT,
+         "\"encoder.block.1."},
+        {"t5/config.json", "\"num_layers\": 2", "\"num_layers\": 100000", MGEN_E_CORRUPT,
+         "num_layers"},
+        {"t5/config.json", "\"relative_attention_num_buckets\": 8",
+         "\"relative_attention_num_buckets\": 16", MGEN_E_CORRUPT, "relative_attention_bias"},
+        {"t5/config.json", "1e-06", "-1", MGEN_E_CORRUPT, "layer_norm_epsilon"},
+        {"t5/config.json", "\"feed_forward_proj\": \"relu\"",
+         "\"feed_forward_proj\": \"gated-relu\"", MGEN_E_UNSUPPORTED, "gated-relu"},
+        {"t5/config.json", "\"feed_forward_proj\": \"relu\"",
+         "\"feed_forward_proj\": \"gated-gelu\"", MGEN_E_CORRUPT, "wi_0.weight\" is missing"},
+        {"t5/config.json", "\"vocab_size\": 512", "\"vocab_size\": 300", MGEN_E_CORRUPT,
+         "config.json asks for 300 x 8"},
+        {"t5/model.safetensors", "shared.weight", "shaded.weight", MGEN_E_CORRUPT,
+         "\"shared.weight\" is missing"},
+        {"t5/model.safetensors", "decoder.block", "decodes.block", MGEN_E_CORRUPT,
+         "\"decodes.block"},
+        {"t5/model.safetensors",
+         "encoder.block.0.layer.0.SelfAttention.k.weight\":{\"dtype\":\"F32\",\"shape\":[12,8]",
+         "encoder.block.0.layer.0.SelfAttention.k.weight\":{\"dtype\":\"F32\",\"shape\":[8,12]",
+         MGEN_E_CORRUPT, "is 8 x 12"},
+        {"t5/spiece.model", "\n", "", MGEN_E_CORRUPT, "spiece.model"},
+        {ONE, "BF16", "F8_E4M3", MGEN_E_CORRUPT, "model-00001"},
+        {ONE, "BF16", "I16", MGEN_E_UNSUPPORTED, "not F32, BF16 or F16"},
+        {INDEX, "\"weight_map\"", "\"map\"", MGEN_E_CORRUPT, "weight_map"},
+        {INDEX, "-00001-", "-00003-", MGEN_E_NOT_FOUND, "model-00003-of-00002"},
+        {INDEX, "\"model-00001-of", "\"../flan/model-00001-of", MGEN_E_CORRUPT, "../flan"},
+        {INDEX, "\"model-00001-of-00002.safetensors\"", "1", MGEN_E_CORRUPT, "not a string"},
+        {INDEX, "\"shared.weight\"", "\"shaded.weight\"", MGEN_E_CORRUPT,
+         "\"shaded.weight\" is not in the file"},
+        {INDEX, "\"shared.weight\": \"model-00001-of-00002.safetensors\"",
+         "\"shared.weight\": \"model-00002-of-00002.safetensors\"", MGEN_E_CORRUPT,
+         "\"shared.weight\" is not in the file"},
+        {INDEX, ",\n    \"shared.weight\": \"model-00001-of-00002.safetensors\"", "",
+         MGEN_E_CORRUPT, "names 36 tensors, its files hold 37"},
+        {"byt5/config.json", "\"ByT5Tokenizer\"", "\"T5Tokenizer\"", MGEN_E_NOT_FOUND,
+         "spiece.model"},
+        {"clip/config.json", "\"text_config\"", "\"texts\"", MGEN_E_CORRUPT, "text_config"},
+        {"clip/config.json", "\"quick_gelu\"", "\"gelu_new\"", MGEN_E_UNSUPPORTED, "gelu_new"},
+        {"clip/config.json", "\"num_attention_heads\": 2", "\"num_attention_heads\": 3",
+         MGEN_E_CORRUPT, "num_attention_heads"},
+        {"clip/config.json", "\"max_position_embeddings\": 24", "\"max_position_embeddings\": 256",
+         MGEN_E_CORRUPT, "position_embedding.weight\" is 24 x 8; config.json asks for 256 x 8"},
+        {"clip/model.safetensors", "logit_scale", "logit_scole", MGEN_E_CORRUPT, "logit_scole"},
+        {"clip/model.safetensors", "k_proj.bias", "k_poem.bias", MGEN_E_CORRUPT,
+         "k_proj.bias\" is missing"},
+        {"clip/merges.txt", "\n", "\nx y z\n", MGEN_E_CORRUPT, "merges.txt"},
+        {"long/config.json", "\"hidden_size\": 8", "\"hidden_size\": \"8\"", MGEN_E_CORRUPT,
+         "hidden_size"},
+        {"long/model.safetensors", "final_layer_norm.bias", "final_layer_norm.base", MGEN_E_CORRUPT,
+         "final_layer_norm.bias\" is missing"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char name[8];
+        fresh_folders();
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(bad[i].file, "/"), bad[i].file);
+        edit(bad[i].file, bad[i].old, bad[i].new);
+        refuse(name, bad[i].status, bad[i].said);
+    }
+#undef ONE
+#undef INDEX
+}
+
+static void test_bad_folders(void **state)
+{
+    mgi_text_encoder e;
+    uint64_t hash;
+    (void)state;
+    fresh_folders();
+    refuse("absent", MGEN_E_NOT_FOUND, "absent.json");
+    refuse("../t5", MGEN_E_CORRUPT, "../t5");
+    shell("cd %s && mkdir empty && ln -s t5 linked && rm t5/model.safetensors && rm "
+          "flan/spiece.model && "
+          "rm clip/merges.txt && mv long/config.json . && ln -s ../config.json long/config.json && "
+          "touch file",
+          folder);
+    refuse("empty", MGEN_E_NOT_FOUND, "config.json");
+    refuse("linked", MGEN_E_CORRUPT, "symbolic link, not a folder");
+    refuse("file", MGEN_E_CORRUPT, "a file, not a folder");
+    refuse("t5", MGEN_E_NOT_FOUND, "neither model.safetensors nor model.safetensors.index.json");
+    refuse("flan", MGEN_E_NOT_FOUND, "ByT5Tokenizer");
+    refuse("clip", MGEN_E_NOT_FOUND, "merges.txt");
+    refuse("long", MGEN_E_CORRUPT, "symbolic link");
+    /* the tokenizer's own file may name it too */
+    fresh_folders();
+    edit("byt5/config.json", "\"tokenizer_class\": \"ByT5Tokenizer\",", "");
+    refuse("byt5", MGEN_E_NOT_FOUND, "ByT5Tokenizer");
+    shell("echo '{\"tokenizer_class\": \"ByT5Tokenizer\"}' > %s/byt5/tokenizer_config.json",
+          folder);
+    OK(mgi_text_encoder_open(ctx, folder, "byt5", &e, &hash));
+    mgi_text_encoder_finish(&e);
+}
+
+/* What config.json promises and the weights do not fill costs no memory: it would be over the limit. */
+static void test_promises(void **state)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *kept = ctx;
+    (void)state;
+    fresh_folders();
+    edit("t5/config.json", "\"vocab_size\": 512", "\"vocab_size\": 1048576");
+    edit("clip/config.json", "\"intermediate_size\": 20", "\"intermediate_size\": 1048576");
+    params.threads = 1;
+    params.host_memory_max = 8 << 20;
+    OK(mgi_context_init(&ctx, &params));
+    OK(mgi_device_create(ctx, NULL));
+    refuse("t5", MGEN_E_CORRUPT, "is 512 x 8; config.json asks for 1048576 x 8");
+    refuse("clip", MGEN_E_CORRUPT, "config.json asks for 1048576 x 8");
+    mgi_context_free(ctx);
+    ctx = kept;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_goldens),     cmocka_unit_test(test_names),
+        cmocka_unit_test(test_training),    cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_promises)};
+    return cmocka_run_group_tests_name("hf_text", tests, set_up, tear_down);
+}
