@@ -124,6 +124,11 @@ void mgi_comm_abort(mgi_comm *comm)
     comm->engine->interrupt(comm);
 }
 
+mgen_status mgi_comm_check(mgi_comm *comm)
+{
+    return comm->engine->check(comm);
+}
+
 int mgi_comm_rank(const mgi_comm *comm)
 {
     return comm->rank;
@@ -406,6 +411,7 @@ static const mgi_comm_engine single_engine = {
     .moves_data = true,
     .start = single_start,
     .wait = mgi_comm_wait_nothing,
+    .check = mgi_comm_check_aborted,
     .split = single_split,
     .interrupt = mgi_comm_set_aborted,
     .leave = mgi_comm_leave_nothing,

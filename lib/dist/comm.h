@@ -89,6 +89,9 @@ void mgi_comm_destroy(mgi_comm *comm);
  * arrived still ends well. Any thread. */
 void mgi_comm_abort(mgi_comm *comm);
 
+/* Is the world still whole? Returns at once; for what takes long between calls. */
+mgen_status mgi_comm_check(mgi_comm *comm);
+
 int mgi_comm_rank(const mgi_comm *comm);
 int mgi_comm_size(const mgi_comm *comm);
 mgen_context *mgi_comm_context(const mgi_comm *comm);

@@ -81,6 +81,7 @@ static mgen_status counting_split_by(mgi_comm *comm, mgi_comm_place_fn *place, v
 static const mgi_comm_engine counting_engine = {
     .start = counting_start,
     .wait = mgi_comm_wait_nothing,
+    .check = mgi_comm_check_aborted,
     .split = counting_split,
     .split_by = counting_split_by,
     .interrupt = mgi_comm_set_aborted,

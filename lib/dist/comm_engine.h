@@ -36,6 +36,7 @@ typedef struct mgi_comm_engine {
     bool moves_data; /* false: pointers may be NULL */
     mgen_status (*start)(mgi_comm *comm, mgi_comm_work *work);
     mgen_status (*wait)(mgi_comm *comm, mgi_comm_work *work); /* also after a failure */
+    mgen_status (*check)(mgi_comm *comm);
     mgen_status (*split)(mgi_comm *comm, int color, int key, mgi_comm **out);
     /* NULL: as split, with this rank's place */
     mgen_status (*split_by)(mgi_comm *comm, mgi_comm_place_fn *place, void *user, mgi_comm **out);

@@ -412,6 +412,13 @@ static mgen_status process_wait(mgi_comm *comm, mgi_comm_work *work)
     return wait(g, &g->works[work - comm->works]);
 }
 
+static mgen_status process_check(mgi_comm *comm)
+{
+    mgi_process_world *w = ((mgi_process_group *)comm->state)->world;
+    mgi_process_progress(w);
+    return w->broken == MGEN_OK ? MGEN_OK : mgi_process_broken(w, true);
+}
+
 static void process_abort(mgi_comm *comm)
 {
     atomic_store(&((mgi_process_group *)comm->state)->world->aborted, true);
@@ -556,6 +563,7 @@ static const mgi_comm_engine process_engine = {
     .moves_data = true,
     .start = process_start,
     .wait = process_wait,
+    .check = process_check,
     .split = process_split,
     .interrupt = process_abort,
     .leave = process_leave,

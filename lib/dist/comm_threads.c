@@ -601,6 +601,15 @@ static mgen_status threads_wait(mgi_comm *comm, mgi_comm_work *work)
     return status;
 }
 
+static mgen_status threads_check(mgi_comm *comm)
+{
+    world *w = comm->group->world;
+    pthread_mutex_lock(&w->lock);
+    mgen_status status = check_world(comm);
+    pthread_mutex_unlock(&w->lock);
+    return status;
+}
+
 static const mgi_comm_engine threads_engine;
 
 static mgen_status threads_split(mgi_comm *comm, int color, int key, mgi_comm **out)
@@ -662,6 +671,7 @@ static const mgi_comm_engine threads_engine = {
     .moves_data = true,
     .start = threads_start,
     .wait = threads_wait,
+    .check = threads_check,
     .split = threads_split,
     .interrupt = threads_abort,
     .leave = threads_leave,

@@ -206,6 +206,16 @@ void mgi_cuda_wait(mgi_cuda *cuda)
         note(cuda, cudaStreamSynchronize(cuda->stream));
 }
 
+bool mgi_cuda_done(mgi_cuda *cuda)
+{
+    cudaSetDevice(cuda->index);
+    cudaError_t error = cudaStreamQuery(cuda->stream);
+    if (error == cudaErrorNotReady)
+        return false;
+    note(cuda, error);
+    return true;
+}
+
 /* Whether the GPU takes more work from this process after the error. */
 static bool survives(cudaError_t error)
 {
@@ -302,6 +312,12 @@ void mgi_cuda_read(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
 void mgi_cuda_wait(mgi_cuda *cuda)
 {
     (void)cuda;
+}
+
+bool mgi_cuda_done(mgi_cuda *cuda)
+{
+    (void)cuda;
+    return true;
 }
 
 mgen_status mgi_cuda_status(mgi_cuda *cuda)

@@ -28,6 +28,8 @@ void mgi_cuda_free(mgi_cuda *cuda, void *ptr);
 void mgi_cuda_write(mgi_cuda *cuda, void *to, const void *from, size_t bytes);
 void mgi_cuda_read(mgi_cuda *cuda, void *to, const void *from, size_t bytes);
 void mgi_cuda_wait(mgi_cuda *cuda);
+/* Is all work done, or will none be done any more? */
+bool mgi_cuda_done(mgi_cuda *cuda);
 
 /* The first error of a copy or launch so far: DEVICE, or DEVICE_LOST once the GPU takes no more work. */
 mgen_status mgi_cuda_status(mgi_cuda *cuda);

@@ -225,6 +225,7 @@ static void comm_agrees(comm_case *s)
         COMM_CHECK(mgi_comm_agree(s->c, "mesh", s->me == s->n - 1 ? "dp=4" : "dp=2,tp=2") ==
                    MGEN_E_DESYNC);
     COMM_CHECK(mgi_comm_barrier(s->c) == MGEN_OK); /* the group is still good */
+    COMM_CHECK(mgi_comm_check(s->c) == MGEN_OK);
 }
 
 /* NULL, or what is wrong. */

@@ -99,6 +99,11 @@ static mgen_status faulty_wait(mgi_comm *comm, mgi_comm_work *work)
     return mgi_comm_wait(&f->works[work - comm->works]);
 }
 
+static mgen_status faulty_check(mgi_comm *comm)
+{
+    return mgi_comm_check(((faulty *)comm)->inner);
+}
+
 static void faulty_interrupt(mgi_comm *comm)
 {
     mgi_comm_abort(((faulty *)comm)->inner);
@@ -127,6 +132,7 @@ static mgen_status faulty_create(mgi_comm *inner, fault *what, mgi_comm **out)
     static const mgi_comm_engine engine = {.moves_data = true,
                                            .start = faulty_start,
                                            .wait = faulty_wait,
+                                           .check = faulty_check,
                                            .split = faulty_split,
                                            .interrupt = faulty_interrupt,
                                            .leave = faulty_leave};

@@ -11,100 +11,13 @@
 #include "comm_cases.h"
 #include "dist/mesh.h"
 #include "faulty_comm.h"
+#include "rank_threads.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#define RANKS 8
-#define COUNT COMM_COUNT
-
-typedef struct world world;
-typedef struct rank_state {
-    world *world;
-    int rank;
-    mgen_context *ctx;
-    mgi_comm *comm;
-    mgen_status status, later;
-    float *a, *b;
-    const char *wrong; /* what a rank's thread found; only the main thread may fail a test */
-} rank_state;
-struct world {
-    int size;
-    void (*body)(rank_state *);
-    mgen_context *owner;
-    rank_state ranks[RANKS];
-};
-
-#define CHECK(expr)                                                                                \
-    do {                                                                                           \
-        if (!(expr) && !s->wrong)                                                                  \
-            s->wrong = #expr;                                                                      \
-    } while (0)
-
-static mgen_context *make_context(void)
-{
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    mgen_context *ctx;
-    params.threads = 1;
-    assert_int_equal(mgi_context_init(&ctx, &params), MGEN_OK);
-    return ctx;
-}
-
-static void *rank_main(void *arg)
-{
-    rank_state *s = arg;
-    s->world->body(s);
-    if (s->status != MGEN_OK && s->comm)
-        s->later = mgi_comm_barrier(s->comm);
-    mgi_comm_destroy(s->comm);
-    return NULL;
-}
-
-/* Run body on `size` ranks; afterwards nothing may be left allocated but the contexts' own. */
-static void run_ranks(world *w, int size, int64_t timeout_ms, void (*body)(rank_state *))
-{
-    pthread_t threads[RANKS];
-    mgi_comm_group *group;
-    *w = (world){.size = size, .body = body, .owner = make_context()};
-    uint64_t owner_before = w->owner->heap->now, before[RANKS];
-    assert_int_equal(mgi_comm_group_create(w->owner, size, timeout_ms, &group), MGEN_OK);
-    for (int r = 0; r < size; r++) {
-        rank_state *s = &w->ranks[r];
-        s->world = w;
-        s->rank = r;
-        s->ctx = make_context();
-        before[r] = s->ctx->heap->now;
-        s->a = malloc(sizeof(float) * COUNT * RANKS);
-        s->b = malloc(sizeof(float) * COUNT * RANKS);
-        assert_true(s->a && s->b);
-        assert_int_equal(mgi_comm_join(group, r, s->ctx, &s->comm), MGEN_OK);
-    }
-    mgi_comm_group_release(group);
-    for (int r = 0; r < size; r++)
-        assert_int_equal(pthread_create(&threads[r], NULL, rank_main, &w->ranks[r]), 0);
-    for (int r = 0; r < size; r++)
-        pthread_join(threads[r], NULL);
-    for (int r = 0; r < size; r++) {
-        rank_state *s = &w->ranks[r];
-        if (s->wrong)
-            fail_msg("rank %d of %d: %s (%s)", r, size, s->wrong, s->ctx->error_text);
-        assert_int_equal(s->ctx->heap->now, before[r]);
-    }
-    assert_int_equal(w->owner->heap->now, owner_before);
-}
-
-static void end_ranks(world *w)
-{
-    for (int r = 0; r < w->size; r++) {
-        free(w->ranks[r].a);
-        free(w->ranks[r].b);
-        mgi_context_free(w->ranks[r].ctx);
-    }
-    mgi_context_free(w->owner);
-}
 
 static void cases(rank_state *s)
 {
@@ -207,12 +120,6 @@ static void test_split(void **state)
     world w;
     run_ranks(&w, 8, 60000, rows_and_columns);
     end_ranks(&w);
-}
-
-static void assert_says(const rank_state *s, const char *part)
-{
-    if (!strstr(s->ctx->error_text, part))
-        fail_msg("rank %d: '%s' does not say '%s'", s->rank, s->ctx->error_text, part);
 }
 
 static void other_count(rank_state *s)
@@ -477,10 +384,10 @@ static void test_faults(void **state)
                     assert_int_equal(got, MGEN_OK);
                 } else if (kinds[k] == FAULT_STATUS) { /* the failed rank leaves */
                     assert_int_equal(got, r == 2 ? MGEN_E_DEVICE : MGEN_E_PEER_LOST);
-                    assert_true(r == 2 || strstr(w.ranks[r].ctx->error_text, "rank 2 "));
+                    assert_true(r == 2 || strstr(w.ranks[r].said, "rank 2 "));
                 } else if (kinds[k] == FAULT_SILENT) {
                     assert_int_equal(got == MGEN_E_TIMEOUT || got == MGEN_E_PEER_LOST, 1);
-                    assert_true(r == 2 || strstr(w.ranks[r].ctx->error_text, "rank(s) 2 did not"));
+                    assert_true(r == 2 || strstr(w.ranks[r].said, "rank(s) 2 did not"));
                 } else if (got != MGEN_OK || w.ranks[2].status != MGEN_OK) {
                     assert_int_equal(got, MGEN_E_DESYNC); /* unless the call has no elements */
                     assert_says(&w.ranks[r], "rank 2 calls ");
