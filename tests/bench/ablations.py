@@ -202,18 +202,21 @@ def spearman(a, b):
     return num / den if den else float("nan")
 
 
-def outliers(study):
+def autoencoders(study):
     rows = []
-    for name, label, more in (("opl_off", "without", {}), ("opl_on", "with", {"opl": {"weight": 8, "r": 3}})):
-        s = {"name": "tae", "kind": "autoencoder",
-             "tae": {"channels": [16, 32, 64, 64], "latent_channels": 16, "blocks": 1, "temporal": False},
-             "precision": "bf16", "world": {}, "steps": study.steps(800), "batch": 16, "frames": 1,
-             "validate_every": study.steps(800), "l1": 1, "mse": 10, "kl": 0.0003,
+    plain = {"channels": [16, 32, 64, 64], "latent_channels": 16, "blocks": 1, "temporal": False}
+    for name, label, more in (("ae", "no norm, no penalty", {}),
+                              ("ae_opl", "outlier penalty", {"opl": {"weight": 8, "r": 3}}),
+                              ("ae_norm", "group norm", {"tae": {**plain, "norm": "group", "groups": 8}})):
+        s = {"name": "tae", "kind": "autoencoder", "tae": plain, "precision": "bf16", "world": {},
+             "steps": study.steps(1000), "batch": 16, "frames": 1, "validate_every": study.steps(250),
+             "l1": 1, "mse": 10, "kl": 0.0003,
              "optimizer": {"lr": 0.001, "warmup": 50, "cosine_from": 0.3, "lr_final": 0.03,
                            "beta1": 0.9, "beta2": 0.99, "clip": 0.5, "ema": 0.99}, **more}
         log = study.train(name, s)
-        rows.append([label, last(log, "val_psnr"), last(log, "opl") if more else ""])
-    table("Outlier penalty", ["", "val_psnr", "penalty at the end"], rows)
+        psnr = [line["val_psnr"] for line in log if "val_psnr" in line]
+        rows.append([label, f"{flops(log) / 1e12:.0f}", *psnr[:4], last(log, "opl") if "opl" in more else ""])
+    table("Image autoencoders", ["", "TFLOP", "val_psnr at a quarter", "half", "three quarters", "end", "penalty"], rows)
 
 
 def sampling(study):
@@ -234,7 +237,7 @@ def sampling(study):
 def main():
     o = options()
     study = Study(o)
-    parts = (pretraining, networks, averaging, correlation, outliers, sampling)
+    parts = (pretraining, networks, averaging, correlation, autoencoders, sampling)
     for part in parts:
         if o.only in part.__name__:
             part(study)
