@@ -695,9 +695,9 @@ MGEN_API void mgen_trainer_stop(mgen_trainer *trainer);
  *  MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_checkpoint(mgen_trainer *trainer, const char *path);
 
-/** Write the averaged (EMA) weights and their configuration to the model folder, each file complete or not
- *  at all. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY,
- *  MGEN_E_LIMIT. Since 0.1. */
+/** Write the averaged (EMA) weights and their configuration to the model folder: whatever happens, all files
+ *  of it are then the new ones or none is. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO,
+ *  MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_save(mgen_trainer *trainer);
 
 /** Free a trainer; what was not saved is lost. NULL is fine. Since 0.1. */

@@ -12,12 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define COPY_MAX  (64 * 1024) /* bytes: smaller files are copied, which is cheaper than a mapping */
 #define TEMP_MAX  100         /* left-over temporary files of one name that we step over */
+#define SAVED     ".save"     /* in a folder: files that replace those of the folder */
+#define STAGING   ".save.tmp" /* and what is to become that */
 #define CHUNK_MAX ((size_t)1 << 30) /* bytes a system call is asked to move */
 
 /* Record what failed on which path, why, and what helps. Leaves errno alone. */
@@ -192,6 +195,21 @@ static mgen_status check_name(mgen_context *ctx, const char *dir, const char *na
     return MGEN_OK;
 }
 
+/* A file that was saved but not yet moved to its place goes before the one in its place. */
+static int open_saved(int folder, const char *name)
+{
+    const int flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW;
+    int saved = open_retry(folder, SAVED, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (saved >= 0) {
+        int fd = open_retry(saved, name, flags, 0), error = errno;
+        close(saved);
+        errno = error;
+        if (fd >= 0 || error != ENOENT)
+            return fd;
+    }
+    return open_retry(folder, name, flags, 0);
+}
+
 mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_file *out)
 {
     *out = (mgi_file){NULL, 0, 0};
@@ -203,7 +221,7 @@ mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *nam
     int folder = open_retry(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
     if (folder < 0)
         return fail_errno(ctx, "open the folder", dir);
-    int fd = open_retry(folder, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
+    int fd = open_saved(folder, name);
     int error = errno;
     close(folder);
     if (fd >= 0)
@@ -256,6 +274,18 @@ static mgen_status resolve_target(mgen_context *ctx, const char *path, char out[
     return S_ISREG(st.st_mode) ? MGEN_OK : not_regular(ctx, MGEN_E_INVALID, path, st.st_mode);
 }
 
+/* Hold what was just made: a lock, which ends with the process, tells others that it is in use. Where a file system has
+ * no locks, nothing is ever tidied away. False if somebody removed it in between. */
+static bool keep(int fd)
+{
+    struct stat st;
+    int failed;
+    do
+        failed = flock(fd, LOCK_EX);
+    while (failed && errno == EINTR);
+    return fstat(fd, &st) != 0 || st.st_nlink > 0;
+}
+
 /* Make a file of our own beside `path`, which must be resolved, and open it. */
 static mgen_status create_temp(mgen_context *ctx, const char *path, char *temp, size_t size,
                                int *out)
@@ -270,8 +300,12 @@ static mgen_status create_temp(mgen_context *ctx, const char *path, char *temp, 
         if (length < 0 || (size_t)length >= size)
             return mgi_fail(ctx, MGEN_E_INVALID, "the path '%.40s...' is too long", path);
         *out = open_retry(AT_FDCWD, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0666);
-        if (*out >= 0)
+        if (*out >= 0 && keep(*out))
             return MGEN_OK;
+        if (*out >= 0) { /* tidied away before it was locked */
+            close(*out);
+            continue;
+        }
         if (errno == ENOENT)
             return mgi_fail(ctx, MGEN_E_NOT_FOUND,
                             "cannot write '%s': its folder does not exist; make it first", path);
@@ -280,6 +314,16 @@ static mgen_status create_temp(mgen_context *ctx, const char *path, char *temp, 
     }
     return mgi_fail(ctx, MGEN_E_IO, "cannot write '%s': remove the old files '%s.tmp.*'", path,
                     path);
+}
+
+/* False if what was written may not last through a power cut. */
+static bool flush(int fd)
+{
+    int failed;
+    do
+        failed = fsync(fd);
+    while (failed && errno == EINTR);
+    return !failed || errno == EINVAL || errno == ENOTSUP || errno == EROFS;
 }
 
 /* Make a rename inside the folder of `path` last through a power cut. */
@@ -299,10 +343,7 @@ static mgen_status sync_folder(mgen_context *ctx, const char *path)
     int fd = open_retry(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0) /* a folder may be writable but not readable: then the system decides when */
         return errno == EACCES ? MGEN_OK : fail_errno(ctx, "open the folder", folder);
-    int failed = fsync(fd);
-    mgen_status status = MGEN_OK;
-    if (failed && errno != EINVAL && errno != ENOTSUP && errno != EROFS)
-        status = fail_errno(ctx, "flush the folder", folder);
+    mgen_status status = flush(fd) ? MGEN_OK : fail_errno(ctx, "flush the folder", folder);
     close(fd);
     return status;
 }
@@ -310,13 +351,7 @@ static mgen_status sync_folder(mgen_context *ctx, const char *path)
 /* Flush and close fd, give the file its name. Removes the temporary file on failure. */
 static mgen_status publish(mgen_context *ctx, int fd, const char *temp, const char *path)
 {
-    mgen_status status = MGEN_OK;
-    int failed;
-    do
-        failed = fsync(fd);
-    while (failed && errno == EINTR);
-    if (failed && errno != EINVAL && errno != ENOTSUP)
-        status = fail_errno(ctx, "flush", path);
+    mgen_status status = flush(fd) ? MGEN_OK : fail_errno(ctx, "flush", path);
     if (close(fd) != 0 && errno != EINTR && status == MGEN_OK)
         status = fail_errno(ctx, "close", path); /* network file systems report here */
     if (status == MGEN_OK && rename(temp, path) != 0)
@@ -408,6 +443,190 @@ void mgi_path_discard(const char *temp)
 {
     if (temp && *temp)
         unlink(temp);
+}
+
+/* ---- files published together ----------------------------------------------------------------- */
+
+static DIR *open_list(int folder, const char *name)
+{
+    int fd = open_retry(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+    if (fd >= 0 && !list)
+        close(fd);
+    return list;
+}
+
+/* The next entry but "." and ".."; NULL at the end. */
+static const char *next_name(DIR *list)
+{
+    const struct dirent *entry;
+    while ((entry = readdir(list)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            return entry->d_name;
+    return NULL;
+}
+
+static mgen_status move_all(mgen_context *ctx, int folder, DIR *saved, const char *path)
+{
+    const char *name;
+    bool moved;
+    do { /* a folder that changes while it is listed may leave some out */
+        moved = false;
+        rewinddir(saved);
+        while ((name = next_name(saved))) {
+            if (renameat(dirfd(saved), name, folder, name) != 0)
+                return fail_errno(ctx, "move a finished file into", path);
+            moved = true;
+        }
+    } while (moved);
+    return flush(folder) ? MGEN_OK : fail_errno(ctx, "flush the folder", path);
+}
+
+/* Move what was saved to its place, if there is anything; `folder` is locked. */
+static mgen_status finish_saved(mgen_context *ctx, int folder, const char *path)
+{
+    DIR *saved = open_list(folder, SAVED);
+    if (!saved && (errno == ENOTDIR || errno == ELOOP))
+        return mgi_fail(ctx, MGEN_E_IO, "'" SAVED "' in '%s' is not a folder; remove it", path);
+    if (!saved)
+        return errno == ENOENT ? MGEN_OK : fail_errno(ctx, "finish what was saved in", path);
+    mgen_status status = move_all(ctx, folder, saved, path);
+    closedir(saved);
+    if (status == MGEN_OK && unlinkat(folder, SAVED, AT_REMOVEDIR) != 0)
+        status = fail_errno(ctx, "finish what was saved in", path);
+    if (status == MGEN_OK && !flush(folder))
+        status = fail_errno(ctx, "flush the folder", path);
+    return status;
+}
+
+static void remove_staging(int folder, const char *name)
+{
+    DIR *list = open_list(folder, name);
+    const char *inside;
+    while (list && (inside = next_name(list)))
+        unlinkat(dirfd(list), inside, 0);
+    if (list)
+        closedir(list);
+    unlinkat(folder, name, AT_REMOVEDIR);
+}
+
+/* Whether nobody holds the file or folder. */
+static bool abandoned(int folder, const char *name)
+{
+    int fd = open_retry(folder, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
+    bool free = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (fd >= 0)
+        close(fd);
+    return free;
+}
+
+/* The folder, locked, with what earlier saves left in it finished or removed. */
+static mgen_status open_tidy(mgen_context *ctx, const char *path, int *out)
+{
+    int folder = open_retry(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    if (folder < 0)
+        return fail_errno(ctx, "open the folder", path);
+    keep(folder);
+    mgen_status status = finish_saved(ctx, folder, path);
+    DIR *list = status == MGEN_OK ? open_list(folder, ".") : NULL;
+    const char *name;
+    while (list && (name = next_name(list)))
+        if (strncmp(name, STAGING, sizeof(STAGING) - 1) == 0 && abandoned(folder, name))
+            remove_staging(folder, name);
+    if (list)
+        closedir(list);
+    if (status != MGEN_OK)
+        close(folder);
+    else
+        *out = folder;
+    return status;
+}
+
+static mgen_status make_staging(mgi_save *s, int folder)
+{
+    for (int i = 0; i < TEMP_MAX; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), STAGING ".%ld.%d", (long)getpid(), i);
+        MGI_TRY(mgi_path_join(s->ctx, s->dir, name, s->staging, sizeof(s->staging)));
+        if (mkdirat(folder, name, 0777) != 0) {
+            if (errno == EEXIST)
+                continue;
+            return fail_errno(s->ctx, "write into the folder", s->dir);
+        }
+        s->folder = open_retry(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+        if (s->folder < 0)
+            return fail_errno(s->ctx, "open the folder", s->staging);
+        keep(s->folder);
+        return MGEN_OK;
+    }
+    return mgi_fail(s->ctx, MGEN_E_IO, "cannot write into '%s': remove the old '" STAGING ".*'",
+                    s->dir);
+}
+
+mgen_status mgi_save_begin(mgen_context *ctx, const char *dir, mgi_save *out)
+{
+    int folder;
+    out->ctx = ctx;
+    out->folder = -1;
+    MGI_TRY(mgi_dir_make(ctx, dir)); /* checks the path */
+    memcpy(out->dir, dir, strlen(dir) + 1);
+    MGI_TRY(open_tidy(ctx, dir, &folder));
+    mgen_status status = make_staging(out, folder);
+    close(folder);
+    return status;
+}
+
+static mgen_status publish_staging(mgi_save *s)
+{
+    int folder;
+    if (!flush(s->folder))
+        return fail_errno(s->ctx, "flush the folder", s->staging);
+    MGI_TRY(open_tidy(s->ctx, s->dir, &folder));
+    mgen_status status = MGEN_OK;
+    if (renameat(AT_FDCWD, s->staging, folder, SAVED) != 0)
+        status = fail_errno(s->ctx, "publish", s->staging);
+    else if (!flush(folder))
+        status = fail_errno(s->ctx, "flush the folder", s->dir);
+    else
+        status = finish_saved(s->ctx, folder, s->dir);
+    close(folder);
+    return status;
+}
+
+mgen_status mgi_save_end(mgi_save *save, mgen_status status)
+{
+    if (status == MGEN_OK)
+        status = publish_staging(save);
+    if (status != MGEN_OK)
+        remove_staging(AT_FDCWD, save->staging); /* if it is still there */
+    close(save->folder);
+    save->folder = -1;
+    return status;
+}
+
+void mgi_path_tidy(mgen_context *ctx, const char *path)
+{
+    char target[MGI_PATH_MAX + 1], folder[MGI_PATH_MAX + 1], process[32];
+    if (resolve_target(ctx, path, target) != MGEN_OK)
+        return; /* writing it will tell */
+    const char *slash = strrchr(target, '/'), *name = slash ? slash + 1 : target, *found;
+    size_t length = strlen(name);
+    snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - target) + 1 : 1,
+             slash ? target : ".");
+    DIR *list = open_list(AT_FDCWD, folder);
+    while (list && (found = next_name(list))) {
+        struct stat st;
+        if (strncmp(found, name, length) != 0 || strncmp(found + length, ".tmp.", 5) != 0)
+            continue;
+        /* Encoders that write files themselves hold no lock. */
+        snprintf(process, sizeof(process), "/proc/%.*s",
+                 (int)strspn(found + length + 5, "0123456789"), found + length + 5);
+        if (stat("/proc/self", &st) == 0 && stat(process, &st) != 0 &&
+            abandoned(dirfd(list), found))
+            unlinkat(dirfd(list), found, 0);
+    }
+    if (list)
+        closedir(list);
 }
 
 /* ---- folders and names ------------------------------------------------------------------------ */

@@ -54,6 +54,25 @@ mgen_status mgi_dir_make(mgen_context *ctx,
 mgen_status mgi_path_join(mgen_context *ctx, const char *dir, const char *name, char *out,
                           size_t out_size);
 
+/* Files of a folder that are published together. They are written into `staging`, a folder inside of `dir`; renaming
+ * that to ".save" is the moment when they replace what was there: from then on mgi_file_open_in finds them, there or, one
+ * after the other, moved to their places. After a crash at any point all of them are the new ones or none is; what it
+ * left is finished, or removed, by the next save. Names are those that mgi_name_ok allows. */
+typedef struct mgi_save {
+    mgen_context *ctx;
+    int folder; /* descriptor of staging, locked: nobody else removes it */
+    char dir[MGI_PATH_MAX + 1];
+    char staging[MGI_PATH_MAX + 64];
+} mgi_save;
+/* Makes `dir` if it is missing. */
+mgen_status mgi_save_begin(mgen_context *ctx, const char *dir, mgi_save *out);
+/* `status`: how writing went; if not well, nothing is published. Once for each that began; returns the first failure. */
+mgen_status mgi_save_end(mgi_save *save, mgen_status status);
+
+/* Remove temporary files of `path` that processes left which were killed while they wrote it. What cannot be removed
+ * stays. */
+void mgi_path_tidy(mgen_context *ctx, const char *path);
+
 /* The regular files of a folder of the host's own, by name in the order of their bytes; links are followed,
  * names that begin with a dot are left out. NOT_FOUND, IO, INVALID (no folder, or more than so many). */
 #define MGI_DIR_FILES_MAX 1000000

@@ -41,6 +41,7 @@ mgen_status mgi_film_write(mgen_context *ctx, const char *path, const mgi_frames
     status = mgi_plugin_load(ctx, &ffmpeg);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "cannot write '%s'", path);
+    mgi_path_tidy(ctx, path);
     MGI_TRY_GOTO(status, mgi_path_temp(ctx, path, temp, sizeof(temp)), unload);
     status =
         ffmpeg.table->write(temp, path, frames->pixels, frames->width, frames->height,

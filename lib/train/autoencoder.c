@@ -395,10 +395,13 @@ static mgen_status measure_latents(struct mgi_stage_run *r)
 
 static mgen_status save(struct mgi_stage_run *r)
 {
+    mgi_save s;
     if (!r->stage.freeze_encoder)
         MGI_TRY(measure_latents(r));
-    return mgi_model_file_save(r->ctx, r->dir, r->stage.name, "tae", write_config, &r->stage.tae,
-                               &r->tae.module, MGI_ST_BF16);
+    MGI_TRY(mgi_save_begin(r->ctx, r->dir, &s));
+    return mgi_save_end(&s,
+                        mgi_model_file_save(r->ctx, s.staging, r->stage.name, "tae", write_config,
+                                            &r->stage.tae, &r->tae.module, MGI_ST_BF16));
 }
 
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)

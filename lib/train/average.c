@@ -27,15 +27,17 @@ static int64_t values_of(const mgi_st_entry *e)
     return each ? (int64_t)(e->bytes / each) : 0;
 }
 
+/* The model behind those that are open against the first. */
 static mgen_status check_one(const work *w, const mgi_model_file *f)
 {
     const mgi_model_file *first = &w->file[0];
+    const char *dir = w->q->dirs[0], *other = w->q->dirs[w->open];
     char difference[512];
     if (mgi_json_difference(first->root, f->root, difference, sizeof difference))
         return mgi_fail(w->ctx, MGEN_E_INVALID,
-                        "%s and %s are of another kind or configuration (%s); only models of the "
-                        "same network can be averaged",
-                        first->json_name, f->json_name, difference);
+                        "%s/%s and %s/%s are of another kind or configuration (%s); only models of "
+                        "the same network can be averaged",
+                        dir, first->json_name, other, f->json_name, difference);
     bool same = f->weights.count == first->weights.count;
     for (int64_t k = 0; same && k < f->weights.count; k++) {
         const mgi_st_entry *a = &first->weights.entries[k], *b = &f->weights.entries[k];
@@ -44,16 +46,16 @@ static mgen_status check_one(const work *w, const mgi_model_file *f)
     }
     return same ? MGEN_OK
                 : mgi_fail(w->ctx, MGEN_E_INVALID,
-                           "%s and %s do not have the same tensors, shapes and dtypes; only models "
-                           "of the same network can be averaged",
-                           first->weights_name, f->weights_name);
+                           "%s/%s and %s/%s do not have the same tensors, shapes and dtypes; only "
+                           "models of the same network can be averaged",
+                           dir, first->weights_name, other, f->weights_name);
 }
 
 static mgen_status open_all(work *w)
 {
     for (; w->open < w->q->count; w->open++) {
         mgi_model_file *f = &w->file[w->open];
-        MGI_TRY(mgi_model_file_open(w->ctx, w->q->dir, w->q->names[w->open], NULL, f));
+        MGI_TRY(mgi_model_file_open(w->ctx, w->q->dirs[w->open], w->q->names[w->open], NULL, f));
         mgen_status status = check_one(w, f);
         if (status != MGEN_OK) {
             mgi_model_file_close(w->ctx, f);
@@ -108,7 +110,7 @@ static mgen_status copy_json(const work *w, const char *path)
 {
     mgi_file text;
     mgi_writer writer;
-    MGI_TRY(mgi_file_open_in(w->ctx, w->q->dir, w->file[0].json_name, &text));
+    MGI_TRY(mgi_file_open_in(w->ctx, w->q->dirs[0], w->file[0].json_name, &text));
     mgen_status status = mgi_writer_open(w->ctx, path, &writer);
     if (status == MGEN_OK)
         status = mgi_writer_write(&writer, text.data, text.size);
@@ -118,7 +120,7 @@ static mgen_status copy_json(const work *w, const char *path)
     return status;
 }
 
-static mgen_status write_all(const work *w, const char *out)
+static mgen_status write_all(const work *w, const char *dir, const char *out)
 {
     const mgi_st_file *st = &w->file[0].weights;
     char name[MGI_NAME_MAX + 1], path[MGI_PATH_MAX + 1];
@@ -137,10 +139,10 @@ static mgen_status write_all(const work *w, const char *out)
     MGI_TRY_GOTO(status, mgi_alloc_zero(w->ctx, (size_t)all, sizeof *values, &values), end);
     MGI_TRY_GOTO(status, mgi_alloc_zero(w->ctx, (size_t)largest, sizeof *sum, &sum), end);
     snprintf(name, sizeof name, "%s.safetensors", out);
-    MGI_TRY_GOTO(status, mgi_path_join(w->ctx, w->q->dir, name, path, sizeof path), end);
+    MGI_TRY_GOTO(status, mgi_path_join(w->ctx, dir, name, path, sizeof path), end);
     MGI_TRY_GOTO(status, write_weights(w, path, list, values, sum), end);
     snprintf(name, sizeof name, "%s.json", out);
-    MGI_TRY_GOTO(status, mgi_path_join(w->ctx, w->q->dir, name, path, sizeof path), end);
+    MGI_TRY_GOTO(status, mgi_path_join(w->ctx, dir, name, path, sizeof path), end);
     status = copy_json(w, path);
 end:
     mgi_free(w->ctx, list);
@@ -149,7 +151,9 @@ end:
     return status;
 }
 
-static mgen_status average(mgen_context *ctx, const mgi_average_request *request, const char *out)
+/* out NULL: they are only looked at. */
+static mgen_status average(mgen_context *ctx, const mgi_average_request *request, const char *dir,
+                           const char *out)
 {
     work *w;
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *w, &w));
@@ -157,7 +161,7 @@ static mgen_status average(mgen_context *ctx, const mgi_average_request *request
     w->q = request;
     mgen_status status = open_all(w);
     if (status == MGEN_OK && out)
-        status = write_all(w, out);
+        status = write_all(w, dir, out);
     close_all(w);
     mgi_free(ctx, w);
     return status;
@@ -165,13 +169,13 @@ static mgen_status average(mgen_context *ctx, const mgi_average_request *request
 
 mgen_status mgi_average_check(mgen_context *ctx, const mgi_average_request *request)
 {
-    return average(ctx, request, NULL);
+    return average(ctx, request, NULL, NULL);
 }
 
 mgen_status mgi_average_models(mgen_context *ctx, const mgi_average_request *request,
-                               const char *out)
+                               const char *dir, const char *name)
 {
-    return average(ctx, request, out);
+    return average(ctx, request, dir, name);
 }
 
 /* ---- the stage ------------------------------------------------------------------------------------ */
@@ -233,17 +237,19 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     return status;
 }
 
-/* One network of each set, averaged under the name that takes the place of its own in *result, or, if that is NULL,
- * looked at; `offset` is where names are. */
-static mgen_status each_network(struct mgi_stage_run *r, size_t offset, mgi_pipeline_file *result)
+/* One network of each set, averaged in the folder `dir` under the name that takes the place of its own in *result, or,
+ * if that is NULL, looked at; `offset` is where names are. */
+static mgen_status each_network(struct mgi_stage_run *r, size_t offset, const char *dir,
+                                mgi_pipeline_file *result)
 {
-    const char *names[MGI_AVERAGE_MAX];
-    const mgi_average_request q = {.dir = r->dir,
+    const char *dirs[MGI_AVERAGE_MAX], *names[MGI_AVERAGE_MAX];
+    const mgi_average_request q = {.dirs = dirs,
                                    .names = names,
                                    .weights = r->stage.average_weight,
                                    .count = r->stage.average_count};
     bool own = false;
     for (int64_t i = 0; i < q.count; i++) {
+        dirs[i] = r->dir;
         names[i] = (const char *)&r->set[i] + offset;
         own = own || strcmp(names[i], names[0]) != 0;
     }
@@ -257,30 +263,37 @@ static mgen_status each_network(struct mgi_stage_run *r, size_t offset, mgi_pipe
         return mgi_fail(r->ctx, MGEN_E_STATE, "the name of \"%s\" does not begin with \"%s_\"",
                         names[0], r->stage.average[0]);
     mgi_model_name(out, r->stage.save_as, names[0] + set + 1);
-    return mgi_average_models(r->ctx, &q, out);
+    return mgi_average_models(r->ctx, &q, dir, out);
 }
 
-static mgen_status all_networks(struct mgi_stage_run *r, mgi_pipeline_file *result)
+static mgen_status all_networks(struct mgi_stage_run *r, const char *dir, mgi_pipeline_file *result)
 {
     for (size_t k = 0; k < sizeof r->set[0].text / sizeof r->set[0].text[0]; k++)
-        MGI_TRY(each_network(r, offsetof(mgi_pipeline_file, text[k]), result));
-    return each_network(r, offsetof(mgi_pipeline_file, video), result);
+        MGI_TRY(each_network(r, offsetof(mgi_pipeline_file, text[k]), dir, result));
+    return each_network(r, offsetof(mgi_pipeline_file, video), dir, result);
 }
 
 static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *report)
 {
-    MGI_TRY(all_networks(r, NULL));
+    MGI_TRY(all_networks(r, NULL, NULL));
     mgi_report_add(report, "step", (double)index);
     mgi_report_add(report, "models", (double)r->stage.average_count);
     r->updated = index + 1;
     return MGEN_OK;
 }
 
-static mgen_status save(struct mgi_stage_run *r)
+static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
 {
     mgi_pipeline_file result = r->set[0];
-    MGI_TRY(all_networks(r, &result));
-    return mgi_stage_save_set(r->ctx, r->dir, r->stage.save_as, &result);
+    MGI_TRY(all_networks(r, dir, &result));
+    return mgi_stage_save_set(r->ctx, dir, r->stage.save_as, &result);
+}
+
+static mgen_status save(struct mgi_stage_run *r)
+{
+    mgi_save s;
+    MGI_TRY(mgi_save_begin(r->ctx, r->dir, &s));
+    return mgi_save_end(&s, write_models(r, s.staging));
 }
 
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)

@@ -9,18 +9,17 @@
 enum { MGI_AVERAGE_MAX = 16 };
 
 typedef struct mgi_average_request {
-    const char *dir; /* of all of them and of the result */
-    const char *const *names;
-    const double *weights; /* above 0; only their ratios matter */
-    int64_t count;         /* 1..MGI_AVERAGE_MAX */
+    const char *const *dirs, *const *names; /* a folder and a name each */
+    const double *weights;                  /* above 0; only their ratios matter */
+    int64_t count;                          /* 1..MGI_AVERAGE_MAX */
 } mgi_average_request;
 
 /* Whether they can be averaged: INVALID, with what differs, unless they are of one kind, with equal configurations
  * and the same tensors of the same shapes and dtypes. */
 mgen_status mgi_average_check(mgen_context *ctx, const mgi_average_request *request);
-/* The same, and the average as a model under that name, in the dtypes of the others. Sums are made in double, in the
+/* The same, and the average as a model of that name in the folder `dir`, in the dtypes of the others. Sums are made in double, in the
  * order given, and rounded once. */
 mgen_status mgi_average_models(mgen_context *ctx, const mgi_average_request *request,
-                               const char *out);
+                               const char *dir, const char *name);
 
 #endif

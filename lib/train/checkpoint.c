@@ -338,6 +338,7 @@ mgen_status mgi_checkpoint_save(mgen_context *ctx, const struct mgi_stage_kind *
     part *list;
     int64_t count;
     kind->state(run, &state);
+    mgi_path_tidy(ctx, path);
     MGI_TRY(make_head(ctx, &state, &h));
     MGI_TRY(list_parts(ctx, &state, &list, &count));
     mgen_status status = write_parts(ctx, &h, list, count, path);

@@ -599,7 +599,7 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
     return mgi_stage_validates(&r->stage, index) ? validate(r, report) : MGEN_OK;
 }
 
-static mgen_status save(struct mgi_stage_run *r)
+static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
 {
     mgi_pipeline_file p = {.clip = clip_shape(r, 0)};
     strcpy(p.tae, r->stage.tae_name);
@@ -610,11 +610,18 @@ static mgen_status save(struct mgi_stage_run *r)
             continue;
         mgi_model_name(p.text[i], t->frozen ? "" : r->stage.save_as, t->name);
         if (!t->frozen)
-            MGI_TRY(mgi_text_encoder_save(&r->text[i], r->dir, p.text[i], MGI_ST_BF16));
+            MGI_TRY(mgi_text_encoder_save(&r->text[i], dir, p.text[i], MGI_ST_BF16));
     }
-    MGI_TRY(mgi_model_file_save(r->ctx, r->dir, p.video, "video-transformer", write_video,
+    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.video, "video-transformer", write_video,
                                 &r->stage.video, &r->video.module, MGI_ST_BF16));
-    return mgi_stage_save_set(r->ctx, r->dir, r->stage.save_as, &p);
+    return mgi_stage_save_set(r->ctx, dir, r->stage.save_as, &p);
+}
+
+static mgen_status save(struct mgi_stage_run *r)
+{
+    mgi_save s;
+    MGI_TRY(mgi_save_begin(r->ctx, r->dir, &s));
+    return mgi_save_end(&s, write_models(r, s.staging));
 }
 
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)

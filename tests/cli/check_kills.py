@@ -68,12 +68,20 @@ class Training:
                 files[name] = f.read()
         return files
 
+    def assert_one_save(self):
+        """The models that were killed while they were saved can be opened."""
+        if os.path.exists(os.path.join(self.model, "pipeline.json")) or os.path.exists(os.path.join(self.model, ".save")):
+            info = subprocess.run([self.program, "info", "--model", self.model], capture_output=True, check=False, text=True)
+            assert info.returncode == 0, info.stderr
+
     def again(self):
         os.remove(self.checkpoint)
 
 
 def assert_same(t, expected):
     assert t.done() == STEPS, f"{t.done()} steps are done"
+    left = [name for folder in (t.home, t.model) for name in os.listdir(folder) if ".tmp" in name or name == ".save"]
+    assert not left, f"left behind: {left}"
     for name, data in t.result().items():
         assert data == expected[name], f"{name} differs"
 
@@ -109,6 +117,8 @@ def check_kills(t, expected, duration):
             process.kill()
         finished = t.end(process)
         kills += not finished
+        if not finished:
+            t.assert_one_save()
         assert t.done() >= before, f"step {before} was lost: there is {t.done()}"
         assert not finished or t.done() == STEPS, "it ended too early"
     assert_same(t, expected)

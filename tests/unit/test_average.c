@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 static char folder[] = "/tmp/mgi-average-XXXXXX";
+static const char *const folders[] = {folder, folder, folder};
 static mgen_context *ctx;
 
 #define OK(call)                                                                                   \
@@ -94,21 +95,21 @@ static void test_models(void **state)
     static const char *const names[] = {"a_video_model", "b_video_model", "c_video_model"};
     static const double weights[] = {1.0, 2.0, 5.0}, shares[] = {0.125, 0.25, 0.625};
     static float got[4096], same[4096];
-    mgi_average_request q = {folder, names, weights, 3};
+    mgi_average_request q = {folders, names, weights, 3};
     (void)state;
     OK(mgi_average_check(ctx, &q));
-    OK(mgi_average_models(ctx, &q, "mean_video_model"));
+    OK(mgi_average_models(ctx, &q, folder, "mean_video_model"));
     assert_average("mean_video_model", "block0.attn.qkv.weight", shares);
     assert_average("mean_video_model", "pos.row", shares);
 
     q.count = 1;
-    OK(mgi_average_models(ctx, &q, "mean_video_model"));
+    OK(mgi_average_models(ctx, &q, folder, "mean_video_model"));
     int64_t count = load("a_video_model", "block1.attn.out.weight", got, 4096);
     assert_int_equal(load("mean_video_model", "block1.attn.out.weight", same, 4096), count);
     assert_memory_equal(got, same, (size_t)count * sizeof *got);
     q.names = (const char *const[]){"a_video_model", "mean_video_model", "a_video_model"};
     q.count = 3;
-    OK(mgi_average_models(ctx, &q, "mean_video_model"));
+    OK(mgi_average_models(ctx, &q, folder, "mean_video_model"));
     load("mean_video_model", "block1.attn.out.weight", same, 4096);
     assert_memory_equal(got, same, (size_t)count * sizeof *got);
 }
@@ -118,16 +119,17 @@ static void test_refused(void **state)
 {
     static const double weights[] = {1.0, 1.0};
     mgi_model_file f;
-    mgi_average_request q = {folder, NULL, weights, 2};
+    mgi_average_request q = {folders, NULL, weights, 2};
     (void)state;
     q.names = (const char *const[]){"a_video_model", "a_text_encoder"};
-    assert_int_equal(mgi_average_models(ctx, &q, "wrong"), MGEN_E_INVALID);
+    assert_int_equal(mgi_average_models(ctx, &q, folder, "wrong"), MGEN_E_INVALID);
     assert_said("another kind or configuration");
     q.names = (const char *const[]){"a_video_model", "deep_video_model"};
-    assert_int_equal(mgi_average_models(ctx, &q, "wrong"), MGEN_E_INVALID);
-    assert_said("a_video_model.json and deep_video_model.json");
+    assert_int_equal(mgi_average_models(ctx, &q, folder, "wrong"), MGEN_E_INVALID);
+    assert_said("a_video_model.json and ");
+    assert_said("deep_video_model.json are of another kind");
     q.names = (const char *const[]){"a_video_model", "none"};
-    assert_int_equal(mgi_average_models(ctx, &q, "wrong"), MGEN_E_NOT_FOUND);
+    assert_int_equal(mgi_average_models(ctx, &q, folder, "wrong"), MGEN_E_NOT_FOUND);
     assert_int_equal(mgi_model_file_open(ctx, folder, "wrong", NULL, &f), MGEN_E_NOT_FOUND);
     /* equal configurations, but not the tensors: the file of the deeper model under the name of another */
     char from[256], to[256];
@@ -135,7 +137,7 @@ static void test_refused(void **state)
     snprintf(to, sizeof to, "%s/mean_video_model.safetensors", folder);
     assert_int_equal(rename(from, to), 0);
     q.names = (const char *const[]){"a_video_model", "mean_video_model"};
-    assert_int_equal(mgi_average_models(ctx, &q, "wrong"), MGEN_E_INVALID);
+    assert_int_equal(mgi_average_models(ctx, &q, folder, "wrong"), MGEN_E_INVALID);
     assert_said("do not have the same tensors");
 }
 

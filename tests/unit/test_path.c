@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -444,6 +445,148 @@ static void test_temp(void **state)
     assert_int_equal(entries(dir), 1); /* discarded */
 }
 
+/* A file in the folder `in` of the test's folder. */
+static void put_in(const char *in, const char *name, const char *text)
+{
+    char both[128];
+    snprintf(both, sizeof(both), "%s/%s", in, name);
+    put(both, text, strlen(text));
+}
+
+static void assert_reads(const char *name, const char *text)
+{
+    mgi_file file;
+    if (mgi_file_open_in(ctx, dir, name, &file) != MGEN_OK)
+        fail_msg("%s", ctx->error_text);
+    assert_int_equal(file.size, strlen(text));
+    assert_memory_equal(file.data, text, file.size);
+    mgi_file_close(ctx, &file);
+}
+
+static void write_into(const mgi_save *save, const char *name, const char *text)
+{
+    char to[MGI_PATH_MAX + 300];
+    mgi_writer w;
+    snprintf(to, sizeof(to), "%s/%s", save->staging, name);
+    assert_int_equal(mgi_writer_open(ctx, to, &w), MGEN_OK);
+    assert_int_equal(mgi_writer_write(&w, text, strlen(text)), MGEN_OK);
+    assert_int_equal(mgi_writer_commit(&w), MGEN_OK);
+}
+
+/* Two files are replaced together, or neither. */
+static void test_save(void **state)
+{
+    (void)state;
+    mgi_save a, b;
+    mgi_file file;
+    put("one", "old", 3);
+    put("two", "old", 3);
+    put("three", "old", 3);
+    assert_int_equal(mgi_save_begin(ctx, dir, &a), MGEN_OK);
+    write_into(&a, "one", "new");
+    assert_reads("one", "old");
+    assert_int_equal(mgi_save_end(&a, MGEN_E_NUMERIC), MGEN_E_NUMERIC); /* what was written goes */
+    assert_int_equal(entries(dir), 3);
+    assert_reads("one", "old");
+
+    /* two at once, of which neither tidies the other's away */
+    assert_int_equal(mgi_save_begin(ctx, dir, &a), MGEN_OK);
+    assert_int_equal(mgi_save_begin(ctx, dir, &b), MGEN_OK);
+    assert_string_not_equal(a.staging, b.staging);
+    write_into(&a, "one", "new");
+    write_into(&b, "three", "NEW");
+    write_into(&a, "two", "new");
+    assert_int_equal(mgi_save_end(&a, MGEN_OK), MGEN_OK);
+    assert_int_equal(mgi_save_end(&b, MGEN_OK), MGEN_OK);
+    assert_reads("one", "new");
+    assert_reads("two", "new");
+    assert_reads("three", "NEW");
+    assert_int_equal(entries(dir), 3);
+
+    /* what crashes leave: a save that was published but not moved, and one that was not published */
+    assert_int_equal(mkdir(in_dir(".save"), 0700), 0);
+    put_in(".save", "one", "newer");
+    assert_int_equal(mkdir(in_dir(".save.tmp.1.0"), 0700), 0);
+    put_in(".save.tmp.1.0", "two", "unfinished");
+    put_in(".save.tmp.1.0", "two.tmp.1", "unfinished");
+    assert_reads("one", "newer");
+    assert_reads("two", "new");
+    assert_int_equal(entries(dir), 5); /* readers leave it alone */
+    assert_int_equal(mgi_save_begin(ctx, dir, &a), MGEN_OK);
+    assert_int_equal(entries(dir), 4); /* the three, and this save's */
+    assert_content("one", "newer", 5);
+    assert_int_equal(mgi_save_end(&a, MGEN_OK), MGEN_OK);
+    assert_int_equal(entries(dir), 3);
+
+    /* names are those of the folder, not a way out of it */
+    assert_int_equal(symlink("..", in_dir(".save")), 0);
+    assert_reads("one", "newer");
+    assert_error(mgi_file_open_in(ctx, dir, ".save", &file), MGEN_E_CORRUPT, "not allowed");
+    assert_error(mgi_save_begin(ctx, dir, &a), MGEN_E_IO, "is not a folder; remove it");
+    assert_int_equal(unlink(in_dir(".save")), 0);
+    assert_int_equal(mkdir(in_dir(".save"), 0700), 0);
+    assert_int_equal(symlink("/etc/passwd", in_dir(".save/one")), 0);
+    assert_error(mgi_file_open_in(ctx, dir, "one", &file), MGEN_E_CORRUPT, "symbolic link");
+    assert_int_equal(unlink(in_dir(".save/one")), 0);
+    assert_int_equal(rmdir(in_dir(".save")), 0);
+
+    /* a folder that takes a file's name: said, and readers have the new file */
+    assert_int_equal(mkdir(in_dir("four"), 0700), 0);
+    assert_int_equal(mgi_save_begin(ctx, dir, &a), MGEN_OK);
+    write_into(&a, "four", "4");
+    assert_error(mgi_save_end(&a, MGEN_OK), MGEN_E_IO, "move a finished file into");
+    assert_reads("four", "4");
+    assert_int_equal(rmdir(in_dir("four")), 0);
+    assert_int_equal(mgi_save_begin(ctx, dir, &a), MGEN_OK);
+    assert_int_equal(mgi_save_end(&a, MGEN_OK), MGEN_OK);
+    assert_content("four", "4", 1);
+    assert_int_equal(entries(dir), 4);
+    assert_error(mgi_save_begin(ctx, in_dir("none/x"), &a), MGEN_E_NOT_FOUND, "none/x");
+    assert_error(mgi_save_begin(ctx, in_dir("one"), &a), MGEN_E_INVALID, "not a folder");
+}
+
+/* Temporary files of processes that are no more go; of others they stay. */
+static void test_tidy(void **state)
+{
+    (void)state;
+    char own[64], other[64];
+    mgi_writer w;
+    put("out", "old", 3);
+    put("out.tmp.4194305", "", 0); /* a larger number than processes have */
+    put("out.tmp.4194305.7", "", 0);
+    put("out.tmp.", "", 0);
+    put("out.tmp.x", "", 0);
+    put("outer.tmp.4194305", "", 0);
+    snprintf(own, sizeof(own), "out.tmp.%ld.50", (long)getpid());
+    put(own, "", 0);
+    put("out.tmp.4194306", "", 0);
+    int held =
+        open(in_dir("out.tmp.4194306"), O_RDONLY); /* as if by a process that is not seen here */
+    assert_int_equal(flock(held, LOCK_EX), 0);
+    assert_int_equal(mgi_writer_open(ctx, in_dir("out"), &w), MGEN_OK);
+    snprintf(other, sizeof(other), "out.tmp.%ld", (long)getpid());
+    mgi_path_tidy(ctx, in_dir("out"));
+    static const char *const stay[] = {"out", "out.tmp.", "out.tmp.x", "outer.tmp.4194305",
+                                       "out.tmp.4194306"};
+    for (size_t i = 0; i < sizeof(stay) / sizeof(stay[0]); i++)
+        assert_int_equal(access(in_dir(stay[i]), F_OK), 0);
+    assert_int_equal(access(in_dir(own), F_OK), 0);
+    assert_int_equal(access(in_dir(other), F_OK), 0);
+    assert_int_equal(entries(dir), 7);
+    mgi_writer_abort(&w);
+    close(held);
+    mgi_path_tidy(ctx, in_dir("out"));
+    assert_int_not_equal(access(in_dir("out.tmp.4194306"), F_OK), 0);
+    mgi_path_tidy(ctx, NULL);
+    mgi_path_tidy(ctx, in_dir("none/out"));
+    /* so many that there is no name left */
+    for (int i = 0; i < 100; i++) {
+        snprintf(own, sizeof(own), i ? "out.tmp.%ld.%d" : "out.tmp.%ld", (long)getpid(), i);
+        put(own, "", 0);
+    }
+    assert_error(mgi_writer_open(ctx, in_dir("out"), &w), MGEN_E_IO, "remove the old files");
+}
+
 static void test_folders(void **state)
 {
     (void)state;
@@ -495,6 +638,8 @@ int main(void)
         TEST(test_write_no_space),
         TEST(test_full_device),
         TEST(test_temp),
+        TEST(test_save),
+        TEST(test_tidy),
         TEST(test_folders),
         TEST(test_limit),
     };
