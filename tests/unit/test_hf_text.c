@@ -271,8 +271,10 @@ static void test_training(void **state)
     OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &file));
     assert_string_equal(file.text[MGI_ROLE_UL2], "ul2");
     assert_string_equal(file.text[MGI_ROLE_METACLIP], "metaclip");
-    OK(mgi_text_encoder_open(ctx, folder, "ul2", &e, &hash));
-    mgi_text_encoder_finish(&e);
+    mgen_pipeline pipeline = MGEN_PIPELINE_INIT;
+    OK(mgen_pipeline_open(ctx, folder, &pipeline));
+    assert_true(pipeline.text[MGI_ROLE_UL2] && !pipeline.text[MGI_ROLE_BYT5]);
+    mgen_pipeline_close(&pipeline);
     OK(mgi_text_encoder_open(ctx, folder, "metaclip", &e, &hash));
     assert_string_equal(e.config.files.name[0], "long_vocab.json");
     assert_true(e.config.clip.eps == 1e-3f);
