@@ -43,17 +43,18 @@ static void put_value(char *out, size_t size, const mgi_json *v)
     }
 }
 
+/* `i` is the number of members or elements too. */
 static bool same(const mgi_json *a, const mgi_json *b)
 {
-    const mgi_json *x = a->child, *y = b->child;
-    if (a->kind != b->kind || a->s_len != b->s_len || a->i != b->i || a->d != b->d)
+    if (!a || !b || a->kind != b->kind || a->s_len != b->s_len || a->i != b->i || a->d != b->d)
         return false;
     if (a->kind == MGI_JSON_STRING)
         return !memcmp(a->s, b->s, a->s_len);
-    for (; x && y; x = x->next, y = y->next)
-        if (!same(x, y))
+    const mgi_json *y = b->child;
+    for (const mgi_json *x = a->child; x; x = x->next, y = y ? y->next : NULL)
+        if (!same(x, a->kind == MGI_JSON_OBJECT ? mgi_json_find(b, x->key) : y))
             return false;
-    return !x && !y;
+    return true;
 }
 
 static bool find(const mgi_json *a, const mgi_json *b, const char *path, char *out, size_t size)
@@ -65,7 +66,7 @@ static bool find(const mgi_json *a, const mgi_json *b, const char *path, char *o
         if (y && x->kind == MGI_JSON_OBJECT && y->kind == MGI_JSON_OBJECT) {
             if (find(x, y, inner, out, size))
                 return true;
-        } else if (!y || !same(x, y)) {
+        } else if (!same(x, y)) {
             put(out, size, "\"%s\": ", inner);
             put_value(out, size, x);
             put(out, size, " and ");

@@ -699,6 +699,38 @@ static void test_utf8_length(void **state)
     assert_int_equal(mgi_utf8_length("\xf0\x9f\x98\x80", 4), 4);
 }
 
+static void test_difference(void **state)
+{
+    static const struct {
+        const char *a, *b, *said; /* "": the same */
+    } all[] = {
+        {"{}", "{}", ""},
+        {"{\"a\": 1, \"b\": [1, {\"c\": 2, \"d\": 3}]}",
+         "{\"b\": [1, {\"d\": 3, \"c\": 2}], \"a\": 1}", ""},
+        {"{\"a\": 1}", "{\"a\": 2}", "\"a\": 1 and 2"},
+        {"{\"a\": 1}", "{\"a\": 1.5}", "\"a\": 1 and 1.5"},
+        {"{\"a\": \"x\", \"b\": 1}", "{\"b\": 1, \"a\": null}", "\"a\": \"x\" and null"},
+        {"{\"a\": true}", "{}", "\"a\": true and absent"},
+        {"{}", "{\"a\": {}}", "\"a\": absent and an object"},
+        {"{\"a\": [1, 2]}", "{\"a\": [1, 3]}", "\"a\": [1, 2] and [1, 3]"},
+        {"{\"a\": []}", "{\"a\": [false]}", "\"a\": [] and [false]"},
+        {"{\"a\": [{\"b\": 1}]}", "{\"a\": [{\"b\": 2}]}", "\"a\": [an object] and [an object]"},
+        {"{\"a\": {\"b\": {\"c\": 1}}}", "{\"a\": {\"b\": {\"c\": 2}}}", "\"a.b.c\": 1 and 2"},
+        {"{\"a\": {}}", "{\"a\": {\"b\": 1}}", "\"a.b\": absent and 1"},
+    };
+    char out[64], small[8];
+    (void)state;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        mgi_json *a = parse(all[i].a), *b = parse(all[i].b);
+        assert_int_equal(mgi_json_difference(a, b, out, sizeof out), *all[i].said != '\0');
+        assert_string_equal(out, all[i].said);
+        mgi_json_difference(a, b, small, sizeof small);
+        assert_true(strlen(small) < sizeof small && !strncmp(small, all[i].said, strlen(small)));
+        mgi_json_free(ctx, a);
+        mgi_json_free(ctx, b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -710,7 +742,7 @@ int main(void)
         cmocka_unit_test(test_no_memory),   cmocka_unit_test(test_typed),
         cmocka_unit_test(test_write),       cmocka_unit_test(test_write_real),
         cmocka_unit_test(test_locale),      cmocka_unit_test(test_write_no_memory),
-        cmocka_unit_test(test_utf8_length),
+        cmocka_unit_test(test_utf8_length), cmocka_unit_test(test_difference),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
