@@ -205,7 +205,7 @@ static void test_stage(void **state)
 static void assert_refused(const mgi_stage_params *params, const char *where, const char *why)
 {
     struct mgi_stage_run *run;
-    assert_int_equal(mgi_stage_text_to_video.create(ctx, params, &run), MGEN_E_STATE);
+    assert_int_equal(mgi_stage_kind_of(params->stage)->create(ctx, params, &run), MGEN_E_STATE);
     if (!strstr(mgen_last_error(ctx), where) || !strstr(mgen_last_error(ctx), why))
         fail_msg("'%s' does not say '%s' and '%s'", mgen_last_error(ctx), where, why);
 }
@@ -259,6 +259,28 @@ static void test_start_from(void **state)
     strcpy(second.start_from, "nowhere");
     assert_int_equal(kind->create(ctx, &params, &run), MGEN_E_STATE);
     assert_non_null(strstr(mgen_last_error(ctx), "needs the model of an earlier stage"));
+}
+
+/* So with autoencoders; but inflation, of an image autoencoder, is what it is for. */
+static void test_start_autoencoder(void **state)
+{
+    mgi_stage image = tiny_autoencoder(STEPS, 1), second = tiny_autoencoder(STEPS, 1);
+    const struct mgi_stage_kind *kind = &mgi_stage_autoencoder;
+    const mgi_stage_params params = {.stage = &second, .dir = folder, .seed = 5};
+    (void)state;
+    strcpy(image.name, "image");
+    image.tae.temporal = false;
+    image.frames = 1;
+    struct mgi_stage_run *run = begin(kind, &image);
+    assert_int_equal(kind->save(run), MGEN_OK);
+    kind->destroy(run);
+    strcpy(second.start_from, "image");
+    kind->destroy(begin(kind, &second));
+    second.tae.channels[1] = 8;
+    assert_refused(&params, "image.json is another", "\"channels\": [4, 6, 8, 8] and [4, 8, 8, 8]");
+    second.tae.channels[1] = 6;
+    second.tae.latent_channels = 6;
+    assert_refused(&params, "image.json is another", "\"latent_channels\": 4 and 6");
 }
 
 static const mgi_tensor *find_value(struct mgi_stage_run *run, const char *name)
@@ -350,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shares),     cmocka_unit_test(test_one),
         cmocka_unit_test(test_finite),     cmocka_unit_test(test_stage),
-        cmocka_unit_test(test_start_from), cmocka_unit_test(test_growth)};
+        cmocka_unit_test(test_start_from), cmocka_unit_test(test_start_autoencoder),
+        cmocka_unit_test(test_growth)};
     return cmocka_run_group_tests_name("buckets", tests, open_all, close_all);
 }
