@@ -139,6 +139,11 @@ int mgi_comm_size(const mgi_comm *comm)
     return comm->size;
 }
 
+bool mgi_comm_on_gpu(const mgi_comm *comm)
+{
+    return comm->engine->on_gpu;
+}
+
 mgen_context *mgi_comm_context(const mgi_comm *comm)
 {
     return comm->ctx;

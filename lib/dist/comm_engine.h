@@ -34,6 +34,7 @@ struct mgi_comm_work {
 
 typedef struct mgi_comm_engine {
     bool moves_data; /* false: pointers may be NULL */
+    bool on_gpu;     /* buffers are a GPU's memory */
     mgen_status (*start)(mgi_comm *comm, mgi_comm_work *work);
     mgen_status (*wait)(mgi_comm *comm, mgi_comm_work *work); /* also after a failure */
     mgen_status (*check)(mgi_comm *comm);

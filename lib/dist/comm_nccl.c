@@ -305,6 +305,7 @@ static mgen_status nccl_split(mgi_comm *comm, int color, int key, mgi_comm **out
 
 static const mgi_comm_engine nccl_engine = {
     .moves_data = true,
+    .on_gpu = true,
     .start = nccl_start,
     .wait = nccl_wait,
     .check = nccl_check,

@@ -18,6 +18,7 @@
 #include "model/video_transformer_block.h"
 
 #include "core/alloc.h"
+#include "dist/collective.h"
 #include "flow/diffusion.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
@@ -31,7 +32,7 @@
 /* A weight (out, in) with deviation gain / sqrt(in). Where tokens are split, each rank sees the gradient of
  * its own: all weights are partial over CP, and those that no tensor parallelism splits (their input is not
  * gathered) over SP. */
-static mgi_param *matrix(mgi_module *m, int64_t out, int64_t in, float gain, int tp,
+static mgi_param *matrix(mgi_module *m, int64_t out, int64_t in, float gain, int tp, int parts,
                          const char *name)
 {
     return mgi_param_add(m,
@@ -39,6 +40,7 @@ static mgi_param *matrix(mgi_module *m, int64_t out, int64_t in, float gain, int
                                           .scale = gain / sqrtf((float)in),
                                           .decay = 1.0f,
                                           .tp = tp,
+                                          .parts = parts,
                                           .partial = tp == MGI_TP_REPLICATED
                                                          ? MGI_PARTIAL_SP | MGI_PARTIAL_CP
                                                          : MGI_PARTIAL_CP,
@@ -56,11 +58,11 @@ static mgi_param *vector(mgi_module *m, mgi_param_spec spec, int rank, const int
 
 /* A linear layer of a block; of DiT's with a bias, which is split as the outputs are. */
 static void block_linear(mgi_vt *vt, int64_t index, int64_t out, int64_t in, float gain, int tp,
-                         const char *name, mgi_param **w, mgi_param **b)
+                         int parts, const char *name, mgi_param **w, mgi_param **b)
 {
     char text[96];
     snprintf(text, sizeof text, "block%lld.%s.weight", (long long)index, name);
-    *w = matrix(&vt->module, out, in, gain, tp, text);
+    *w = matrix(&vt->module, out, in, gain, tp, parts, text);
     if (vt->config.block != MGI_VT_DIT)
         return;
     bool split = tp == MGI_TP_COLUMN;
@@ -68,6 +70,7 @@ static void block_linear(mgi_vt *vt, int64_t index, int64_t out, int64_t in, flo
         &vt->module,
         (mgi_param_spec){.init = MGI_INIT_ZERO,
                          .tp = split ? tp : MGI_TP_REPLICATED,
+                         .parts = split ? parts : 1,
                          .partial = split ? MGI_PARTIAL_CP : MGI_PARTIAL_SP | MGI_PARTIAL_CP},
         1, &out, "block%lld.%s.bias", (long long)index, name);
 }
@@ -97,18 +100,40 @@ static void block_make(mgi_vt *vt, int64_t i)
                                             .partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP},
                            MGI_DIMS(1, MGI_VT_MODS, d), "block%lld.mod", (long long)i);
     b->norm1 = block_norm(vt, i, "norm1");
-    block_linear(vt, i, 3 * d, d, 1.0f, MGI_TP_COLUMN, "attn.qkv", &b->qkv, &b->qkv_b);
-    block_linear(vt, i, d, d, small, MGI_TP_ROW, "attn.out", &b->out, &b->out_b);
-    block_linear(vt, i, d, d, 1.0f, MGI_TP_COLUMN, "cross.q", &b->cross_q, &b->cross_q_b);
-    block_linear(vt, i, 2 * d, d, 1.0f, MGI_TP_COLUMN, "cross.kv", &b->cross_kv, &b->cross_kv_b);
-    block_linear(vt, i, d, d, small, MGI_TP_ROW, "cross.out", &b->cross_out, &b->cross_out_b);
+    block_linear(vt, i, 3 * d, d, 1.0f, MGI_TP_COLUMN, 3, "attn.qkv", &b->qkv, &b->qkv_b);
+    block_linear(vt, i, d, d, small, MGI_TP_ROW, 1, "attn.out", &b->out, &b->out_b);
+    block_linear(vt, i, d, d, 1.0f, MGI_TP_COLUMN, 1, "cross.q", &b->cross_q, &b->cross_q_b);
+    block_linear(vt, i, 2 * d, d, 1.0f, MGI_TP_COLUMN, 2, "cross.kv", &b->cross_kv, &b->cross_kv_b);
+    block_linear(vt, i, d, d, small, MGI_TP_ROW, 1, "cross.out", &b->cross_out, &b->cross_out_b);
     b->norm2 = block_norm(vt, i, "norm2");
-    block_linear(vt, i, dit ? f : 2 * f, d, 1.0f, MGI_TP_COLUMN, dit ? "ffn.up" : "ffn.gate_up",
-                 &b->up, &b->up_b);
-    block_linear(vt, i, d, f, small, MGI_TP_ROW, "ffn.down", &b->down, &b->down_b);
+    block_linear(vt, i, dit ? f : 2 * f, d, 1.0f, MGI_TP_COLUMN, dit ? 1 : 2,
+                 dit ? "ffn.up" : "ffn.gate_up", &b->up, &b->up_b);
+    block_linear(vt, i, d, f, small, MGI_TP_ROW, 1, "ffn.down", &b->down, &b->down_b);
+}
+
+/* Which sizes of tensor parallelism there are. */
+static mgen_status check_tp(mgen_context *ctx, const mgi_vt_config *c, int tp)
+{
+    char legal[128] = "";
+    size_t used = 0;
+    if (c->heads % tp == 0 && c->ff_dim % tp == 0)
+        return MGEN_OK;
+    for (int64_t n = 1; n <= c->heads && used < sizeof legal - 8; n++)
+        if (c->heads % n == 0 && c->ff_dim % n == 0)
+            used += (size_t)snprintf(legal + used, sizeof legal - used, "%s%lld", used ? ", " : "",
+                                     (long long)n);
+    return mgi_fail(ctx, MGEN_E_INVALID,
+                    "%lld heads and an FFN of %lld cannot be split over tp=%d ranks; legal are %s",
+                    (long long)c->heads, (long long)c->ff_dim, tp, legal);
 }
 
 mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config)
+{
+    return mgi_vt_init_mesh(vt, ctx, config, NULL);
+}
+
+mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config,
+                             const mgi_mesh *mesh)
 {
     static const mgi_param_spec zero = {.init = MGI_INIT_ZERO}, one = {.init = MGI_INIT_ONE};
     static const mgi_param_spec table = {.init = MGI_INIT_NORMAL, .scale = 0.02f};
@@ -117,28 +142,34 @@ mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *conf
     mgi_module *m = &vt->module;
     mgi_module_init(m, ctx);
     vt->config = *config;
+    if (mesh) {
+        MGI_TRY(check_tp(ctx, c, mesh->shape.tp));
+        vt->mesh = mesh;
+        m->tp_rank = mesh->at.tp;
+        m->tp_size = mesh->shape.tp;
+    }
     bool dit = c->block == MGI_VT_DIT;
     int64_t d = c->dim, token = c->patch_t * c->patch_h * c->patch_w * c->channels;
     m->status = mgi_alloc_zero(ctx, (size_t)c->layers, sizeof *vt->block, &vt->block);
-    vt->patch = matrix(m, d, token, 1.0f, MGI_TP_REPLICATED, "patch.weight");
+    vt->patch = matrix(m, d, token, 1.0f, MGI_TP_REPLICATED, 1, "patch.weight");
     vt->patch_b = dit ? vector(m, zero, 1, &d, "patch.bias") : NULL;
     vt->pos_t = vector(m, table, MGI_DIMS(c->frames_max, d), "pos.frame");
     vt->pos_h = vector(m, table, MGI_DIMS(c->rows_max, d), "pos.row");
     vt->pos_w = vector(m, table, MGI_DIMS(c->columns_max, d), "pos.column");
     mgi_vt_text_init(vt);
-    vt->time1_w = matrix(m, d, c->time_dim, 1.0f, MGI_TP_REPLICATED, "time.in.weight");
+    vt->time1_w = matrix(m, d, c->time_dim, 1.0f, MGI_TP_REPLICATED, 1, "time.in.weight");
     vt->time1_b = vector(m, zero, 1, &d, "time.in.bias");
-    vt->time2_w = matrix(m, d, d, 1.0f, MGI_TP_REPLICATED, "time.out.weight");
+    vt->time2_w = matrix(m, d, d, 1.0f, MGI_TP_REPLICATED, 1, "time.out.weight");
     vt->time2_b = vector(m, zero, 1, &d, "time.out.bias");
-    vt->mod_w = matrix(m, MGI_VT_MODS * d, d, 0.0f, MGI_TP_REPLICATED, "time.mod.weight");
+    vt->mod_w = matrix(m, MGI_VT_MODS * d, d, 0.0f, MGI_TP_REPLICATED, 1, "time.mod.weight");
     vt->mod_b = vector(m, zero, MGI_DIMS(MGI_VT_MODS * d), "time.mod.bias");
     for (int64_t i = 0; i < c->layers && m->status == MGEN_OK; i++)
         block_make(vt, i);
     mgi_module_unit(m);
     vt->head_norm = dit ? NULL : vector(m, one, 1, &d, "head.norm.weight");
-    vt->head_mod_w = matrix(m, 2 * d, d, 0.0f, MGI_TP_REPLICATED, "head.mod.weight");
+    vt->head_mod_w = matrix(m, 2 * d, d, 0.0f, MGI_TP_REPLICATED, 1, "head.mod.weight");
     vt->head_mod_b = vector(m, zero, MGI_DIMS(2 * d), "head.mod.bias");
-    vt->head = matrix(m, token, d, 0.0f, MGI_TP_REPLICATED, "head.weight");
+    vt->head = matrix(m, token, d, 0.0f, MGI_TP_REPLICATED, 1, "head.weight");
     vt->head_b = dit ? vector(m, zero, 1, &token, "head.bias") : NULL;
     mgen_status status = m->status;
     if (status != MGEN_OK)
@@ -184,6 +215,23 @@ static T *silu(mgi_run *run, T *x)
     return mgi_unary(run, x, MGK_UNARY_SILU);
 }
 
+/* Of the tokens (B,S,C) of a sample, this rank's. */
+static T *own_tokens(mgi_run *run, const mgi_vt *vt, T *x)
+{
+    mgi_comm *model = mgi_vt_group(vt, MGI_AXIS_MODEL);
+    int64_t ranks = model ? mgi_comm_size(model) : 1, rows = x ? x->dims[1] / ranks : 0;
+    if (!x || ranks == 1)
+        return x;
+    if (x->dims[1] % ranks) {
+        mgi_ok(run, mgi_fail(run->ctx, MGEN_E_INVALID,
+                             "video transformer: %lld tokens cannot be split over cp=%d x tp=%d "
+                             "ranks; choose a size, length or mesh so that they can",
+                             (long long)x->dims[1], vt->mesh->shape.cp, vt->mesh->shape.tp));
+        return NULL;
+    }
+    return mgi_slice(run, x, 1, mgi_comm_rank(model) * rows, rows);
+}
+
 T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text)
 {
     const mgi_vt_config *c = &vt->config;
@@ -208,7 +256,8 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
     time = silu(run, linear(run, silu(run, time), vt->time2_w, vt->time2_b));
     T *shared = mgi_linear_as(run, time, mgi_value(vt->mod_w), mgi_value(vt->mod_b), MGK_F32);
     T *mask, *p = mgi_vt_text_forward(run, vt, text, n, &mask);
-    x = mgi_cast(run, mgi_patchify(run, x, c->patch_t, c->patch_h, c->patch_w), dtype);
+    x = mgi_cast(run, own_tokens(run, vt, mgi_patchify(run, x, c->patch_t, c->patch_h, c->patch_w)),
+                 dtype);
     x = linear(run, x, vt->patch, vt->patch_b);
     mgi_unit_exit(run, (void *)&vt->module, 0);
     for (int64_t i = 0; i < c->layers; i++) {
@@ -229,6 +278,7 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
                                     .scale = 0,
                                     .shift = 1});
     x = mgi_linear_as(run, x, mgi_value(vt->head), mgi_value(vt->head_b), MGK_F32);
+    x = mgi_gather_rows_alike(run, mgi_vt_group(vt, MGI_AXIS_MODEL), x);
     x = mgi_unpatchify(run, x, video, c->patch_t, c->patch_h, c->patch_w);
     mgi_unit_exit(run, (void *)&vt->module, c->layers + 1);
     return mgi_scope_pop(run, mark, x);

@@ -3,6 +3,7 @@
 #ifndef MGI_MODEL_VIDEO_TRANSFORMER_H
 #define MGI_MODEL_VIDEO_TRANSFORMER_H
 
+#include "dist/mesh.h"
 #include "nn/module.h"
 #include "text/prompt.h"
 
@@ -59,6 +60,7 @@ enum { MGI_RECOMPUTE_NONE, MGI_RECOMPUTE_SELECTIVE, MGI_RECOMPUTE_FULL };
 typedef struct mgi_vt {
     mgi_module module;
     mgi_vt_config config;
+    const mgi_mesh *mesh;                               /* NULL: one rank */
     mgi_param *patch, *patch_b, *pos_t, *pos_h, *pos_w; /* biases: DiT, else NULL */
     mgi_vt_stream stream[MGI_ROLES];
     mgi_param *time1_w, *time1_b, *time2_w, *time2_b, *mod_w, *mod_b;
@@ -75,6 +77,12 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
 void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *config);
 
 mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config);
+/* The same, split over a mesh, which must stay (NULL: one rank): heads and FFN over its tp, tokens over cp x tp. All
+ * ranks of a sample call everything with the same arguments and get the same results; of gradients, those that
+ * mgi_module_sum_partial() sums are the rank's part before. INVALID, with those that are legal, for a tp that does
+ * not divide the heads and the FFN. */
+mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config,
+                             const mgi_mesh *mesh);
 void mgi_vt_finish(mgi_vt *vt);
 /* The values of a model whose configuration is the same but for shorter position tables, which are stretched. */
 mgen_status mgi_vt_grow(mgi_vt *to, const mgi_vt *from);

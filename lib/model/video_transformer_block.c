@@ -2,6 +2,8 @@
  * The block as a chain of single ops: the definition that the composite node is held to. */
 #include "model/video_transformer_block.h"
 
+#include "dist/collective.h"
+
 #include "kernels/glu/glu.h"
 #include "kernels/pointwise/pointwise.h"
 
@@ -32,6 +34,37 @@ static T *activation(mgi_run *run, const mgi_vt_config *c, T *x)
     return mgi_unary(run, x, c->activation == MGI_VT_SILU ? MGK_UNARY_SILU : MGK_UNARY_GELU_TANH);
 }
 
+/* With tensor parallelism: of the tokens of the group's ranks, the rank's share of the outputs. */
+static T *column_linear(mgi_run *run, const mgi_vt *vt, T *x, const mgi_param *w,
+                        const mgi_param *b)
+{
+    return linear(run, mgi_gather_rows(run, mgi_vt_group(vt, MGI_AXIS_TP), x), w, b);
+}
+
+/* Back: what the ranks' shares of the inputs add up to, of the rank's own tokens. */
+static T *row_linear(mgi_run *run, const mgi_vt *vt, T *x, const mgi_param *w, const mgi_param *b)
+{
+    mgi_comm *tp = mgi_vt_group(vt, MGI_AXIS_TP);
+    if (!tp || mgi_comm_size(tp) == 1)
+        return linear(run, x, w, b);
+    x = mgi_scatter_rows(run, tp, linear(run, x, w, NULL));
+    if (!b)
+        return x;
+    return mgi_add_rows(run, x, mgi_reshape(run, mgi_value(b), MGI_DIMS(1, b->dims[0])));
+}
+
+/* qkv (B,S,3,H,Dh) -> (B,S,H*Dh). Tokens are split over CP: the keys and values of all of them are gathered. */
+static T *attend(mgi_run *run, const mgi_vt *vt, T *qkv, float scale)
+{
+    mgi_comm *cp = mgi_vt_group(vt, MGI_AXIS_CP);
+    if (!qkv || !cp || mgi_comm_size(cp) == 1)
+        return mgi_self_attention(run, qkv, NULL, NULL, scale);
+    int64_t n = qkv->dims[0], s = qkv->dims[1], heads = qkv->dims[3], dh = qkv->dims[4];
+    T *q = mgi_reshape(run, mgi_slice(run, qkv, 2, 0, 1), MGI_DIMS(n, s, heads, dh));
+    T *kv = mgi_gather_rows(run, cp, mgi_slice(run, qkv, 2, 1, 2));
+    return mgi_cross_attention(run, q, kv, NULL, scale);
+}
+
 /* A mgi_block_fn. */
 static T *chained(mgi_run *run, const void *user, T *const *in)
 {
@@ -41,29 +74,31 @@ static T *chained(mgi_run *run, const void *user, T *const *in)
     T *x = in[MGI_VT_IN_X], *text = in[MGI_VT_IN_TEXT], *mask = in[MGI_VT_IN_MASK];
     if (!x || !text)
         return NULL;
-    int64_t mark = mgi_scope_push(run), heads = vt->config.heads, dim = vt->config.dim;
-    int64_t n = x->dims[0], s = x->dims[1], dh = dim / heads;
+    int64_t mark = mgi_scope_push(run), dim = vt->config.dim, dh = dim / vt->config.heads;
+    int64_t tp = vt->mesh ? vt->mesh->shape.tp : 1, heads = vt->config.heads / tp;
+    int64_t n = x->dims[0], own = x->dims[1], s = own * tp; /* tokens: own, and of the group */
     float scale = 1.0f / sqrtf((float)dh);
     T *mod = mgi_add_rows(run, in[MGI_VT_IN_SHARED], mgi_value(b->mod));
     mod = mgi_reshape(run, mod, MGI_DIMS(n, MGI_VT_MODS, dim));
     x = mgi_position_add(run, x, mgi_value(vt->pos_t), mgi_value(vt->pos_h), mgi_value(vt->pos_w),
-                         of->grid);
+                         of->grid, mgi_vt_first_token(vt, own));
 
     T *h = norm_modulate(run, vt, x, b->norm1, mod, MGI_VT_SCALE1, MGI_VT_SHIFT1);
-    h = mgi_reshape(run, linear(run, h, b->qkv, b->qkv_b), MGI_DIMS(n, s, 3, heads, dh));
-    h = linear(run, mgi_self_attention(run, h, NULL, NULL, scale), b->out, b->out_b);
+    h = column_linear(run, vt, h, b->qkv, b->qkv_b);
+    h = attend(run, vt, mgi_reshape(run, h, MGI_DIMS(n, s, 3, heads, dh)), scale);
+    h = row_linear(run, vt, h, b->out, b->out_b);
     x = mgi_gated_residual(run, x, h, mod, MGI_VT_GATE1);
 
-    T *q = mgi_reshape(run, linear(run, x, b->cross_q, b->cross_q_b), MGI_DIMS(n, s, heads, dh));
+    T *q = column_linear(run, vt, x, b->cross_q, b->cross_q_b);
+    q = mgi_reshape(run, q, MGI_DIMS(n, s, heads, dh));
     T *kv = mgi_reshape(run, linear(run, text, b->cross_kv, b->cross_kv_b),
                         MGI_DIMS(n, text->dims[1], 2, heads, dh));
-    x = mgi_add(
-        run, x,
-        linear(run, mgi_cross_attention(run, q, kv, mask, scale), b->cross_out, b->cross_out_b));
+    h = mgi_cross_attention(run, q, kv, mask, scale);
+    x = mgi_add(run, x, row_linear(run, vt, h, b->cross_out, b->cross_out_b));
 
     h = norm_modulate(run, vt, x, b->norm2, mod, MGI_VT_SCALE2, MGI_VT_SHIFT2);
-    h = activation(run, &vt->config, linear(run, h, b->up, b->up_b));
-    h = linear(run, h, b->down, b->down_b);
+    h = activation(run, &vt->config, column_linear(run, vt, h, b->up, b->up_b));
+    h = row_linear(run, vt, h, b->down, b->down_b);
     return mgi_scope_pop(run, mark, mgi_gated_residual(run, x, h, mod, MGI_VT_GATE2));
 }
 
@@ -71,7 +106,9 @@ T *mgi_vt_block_forward(mgi_run *run, const mgi_vt *vt, int64_t index, T *x, T *
                         T *mask, const int64_t grid[3])
 {
     mgi_vt_block_of of = {vt, &vt->block[index], {grid[0], grid[1], grid[2]}};
-    bool chain = vt->form == MGI_BLOCK_CHAINED || vt->config.block == MGI_VT_DIT;
+    mgi_comm *model = mgi_vt_group(vt, MGI_AXIS_MODEL);
+    bool split = model && mgi_comm_size(model) > 1;
+    bool chain = split || vt->form == MGI_BLOCK_CHAINED || vt->config.block == MGI_VT_DIT;
     mgi_block_fn *fn = chain ? chained : mgi_vt_block_composite;
     T *in[MGI_VT_INS] = {x, shared, text, mask};
     if (vt->recompute == MGI_RECOMPUTE_NONE)

@@ -19,6 +19,18 @@ static inline float mgi_vt_norm_eps(const mgi_vt_config *c)
     return c->block == MGI_VT_DIT ? MGI_VT_EPS_DIT : MGI_VT_EPS;
 }
 
+/* NULL: one rank. */
+static inline mgi_comm *mgi_vt_group(const mgi_vt *vt, mgi_axis axis)
+{
+    return vt->mesh ? vt->mesh->group[axis] : NULL;
+}
+
+/* The number of a rank's first token, of `tokens` that it has. */
+static inline int64_t mgi_vt_first_token(const mgi_vt *vt, int64_t tokens)
+{
+    return vt->mesh ? mgi_comm_rank(vt->mesh->group[MGI_AXIS_MODEL]) * tokens : 0;
+}
+
 /* The six vectors of the modulation. */
 enum {
     MGI_VT_SCALE1,
@@ -30,7 +42,7 @@ enum {
     MGI_VT_MODS
 };
 
-/* Inputs of a block: x (B,S,D), the shared modulation (B,6D) f32, the text (B,St,D), its mask (B,St) u8. */
+/* Inputs of a block: x (B,S,D), the rank's tokens, the shared modulation (B,6D) f32, the text (B,St,D), its mask (B,St) u8. */
 enum { MGI_VT_IN_X, MGI_VT_IN_SHARED, MGI_VT_IN_TEXT, MGI_VT_IN_MASK, MGI_VT_INS };
 
 typedef struct mgi_vt_block_of {

@@ -174,7 +174,7 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
     k[MOD] = mgi_reshape(run, mgi_add_rows(run, in[MGI_VT_IN_SHARED], mgi_value(b->mod)),
                          MGI_DIMS(x->dims[0], MGI_VT_MODS, dim));
     k[X0] = mgi_position_add(run, x, mgi_value(vt->pos_t), mgi_value(vt->pos_h),
-                             mgi_value(vt->pos_w), of->grid);
+                             mgi_value(vt->pos_w), of->grid, 0);
     k[N1] = norm(run, k[X0], b->norm1, k[MOD], MGI_VT_SCALE1, MGI_VT_SHIFT1, &k[RSTD1]);
     k[QKV] = product_heads(run, k[N1], b->qkv, 3, heads);
     used(run, record, &k[N1]);

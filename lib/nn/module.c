@@ -49,14 +49,53 @@ int64_t mgi_module_unit(mgi_module *m)
     return m->units++;
 }
 
+static int split_axis(const mgi_module *m, const mgi_param *p)
+{
+    return m->tp_size < 2 || p->tp == MGI_TP_REPLICATED ? -1 : p->tp == MGI_TP_COLUMN ? 0 : 1;
+}
+
+int64_t mgi_param_pieces(const mgi_module *m, const mgi_param *p)
+{
+    int axis = split_axis(m, p);
+    return axis < 0 ? 1 : p->parts * (axis ? p->dims[0] : 1);
+}
+
+mgi_piece mgi_param_piece(const mgi_module *m, const mgi_param *p, int64_t index)
+{
+    int axis = split_axis(m, p);
+    int64_t inner = 1;
+    if (axis < 0)
+        return (mgi_piece){0, 0, p->value->count};
+    for (int k = axis + 1; k < p->rank; k++)
+        inner *= p->dims[k];
+    int64_t part = p->dims[axis] / p->parts * inner, share = part / m->tp_size;
+    return (mgi_piece){index * part + m->tp_rank * share, index * share, share};
+}
+
 /* A tensor that counts as memory of `kind`. */
 static mgen_status create(mgi_module *m, int kind, int32_t dtype, const mgi_param *p,
                           mgi_tensor **out)
 {
-    int before = mgi_device_kind(m->dev, kind);
-    mgen_status status = mgi_tensor_create(m->dev, dtype, p->rank, p->dims, out);
+    int64_t dims[MGI_RANK_MAX];
+    int before = mgi_device_kind(m->dev, kind), axis = split_axis(m, p);
+    memcpy(dims, p->dims, sizeof dims);
+    if (axis >= 0)
+        dims[axis] /= m->tp_size;
+    mgen_status status = mgi_tensor_create(m->dev, dtype, p->rank, dims, out);
     mgi_device_kind(m->dev, before);
     return status;
+}
+
+static mgen_status check_split(mgi_module *m, const mgi_param *p)
+{
+    int axis = split_axis(m, p);
+    if (axis < 0 || p->dims[axis] % ((int64_t)p->parts * m->tp_size) == 0)
+        return MGEN_OK;
+    return mgi_fail(
+        m->ctx, MGEN_E_INVALID,
+        "tensor \"%s\": its %lld %s cannot be split over %d ranks; take a divisor of %lld", p->name,
+        (long long)p->dims[axis], axis ? "columns" : "rows", m->tp_size,
+        (long long)(p->dims[axis] / p->parts));
 }
 
 mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int64_t *dims,
@@ -81,12 +120,14 @@ mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int
     MGI_TRY_GOTO(m->status, mgi_strdup(m->ctx, name, &p->name), failed);
     p->rank = rank;
     memcpy(p->dims, dims, (size_t)rank * sizeof *dims);
+    p->tp = spec.tp;
+    p->parts = spec.parts ? spec.parts : 1;
+    MGI_TRY_GOTO(m->status, check_split(m, p), failed);
     MGI_TRY_GOTO(m->status, create(m, MGI_MEM_PARAMETER, MGK_F32, p, &p->value), failed);
     p->init = spec.init;
     p->init_scale = spec.scale;
     p->decay = spec.decay;
     p->lr_scale = 1.0f;
-    p->tp = spec.tp;
     p->partial = spec.partial;
     p->operand = spec.operand;
     p->frozen = spec.frozen;
@@ -124,15 +165,20 @@ static mgen_status fill(mgi_module *m, mgi_tensor *t, float value)
 
 static mgen_status init_one(mgi_module *m, const mgi_param *p, uint64_t seed)
 {
-    mgk_random_args normal = {.y = mgi_buf(p->value),
-                              .count = p->value->count,
-                              .seed = seed,
-                              .stream = MGI_STREAM_INIT,
-                              .base = mgi_hash64(p->name, strlen(p->name), 0) & ~(uint64_t)3,
-                              .kind = MGK_RANDOM_NORMAL,
-                              .alpha = p->init_scale};
+    uint64_t base = mgi_hash64(p->name, strlen(p->name), 0) & ~(uint64_t)3;
+    for (int64_t i = 0; p->init == MGI_INIT_NORMAL && i < mgi_param_pieces(m, p); i++) {
+        mgi_piece piece = mgi_param_piece(m, p, i);
+        mgk_random_args normal = {.y = {mgi_f32(p->value) + piece.own, MGK_F32},
+                                  .count = piece.count,
+                                  .seed = seed,
+                                  .stream = MGI_STREAM_INIT,
+                                  .base = base + (uint64_t)piece.whole,
+                                  .kind = MGK_RANDOM_NORMAL,
+                                  .alpha = p->init_scale};
+        MGI_TRY(mgi_launch(m->dev, MGK_OP_random, &normal));
+    }
     if (p->init == MGI_INIT_NORMAL)
-        return mgi_launch(m->dev, MGK_OP_random, &normal);
+        return MGEN_OK;
     if (p->init == MGI_INIT_IDENTITY_TIME)
         return identity_time(m, p);
     return fill(m, p->value, p->init == MGI_INIT_ONE ? 1.0f : 0.0f);
@@ -145,21 +191,26 @@ mgen_status mgi_module_random(mgi_module *m, uint64_t seed)
     return MGEN_OK;
 }
 
-mgen_status mgi_tensor_load(mgi_tensor *t, const mgi_st_entry *entry)
+static mgen_status load_piece(mgi_tensor *t, const mgi_st_entry *entry, mgi_piece p)
 {
     mgen_context *ctx = t->storage->dev->ctx;
-    int64_t most = t->count < PIECE ? t->count : PIECE;
+    int64_t most = p.count < PIECE ? p.count : PIECE;
     mgen_status status = MGEN_OK;
     float *piece;
     MGI_TRY(mgi_alloc(ctx, (size_t)most * sizeof *piece, &piece));
-    for (int64_t at = 0; at < t->count && status == MGEN_OK; at += PIECE) {
-        int64_t n = t->count - at < PIECE ? t->count - at : PIECE;
-        status = mgi_st_read_part(ctx, entry, at, piece, n);
+    for (int64_t at = 0; at < p.count && status == MGEN_OK; at += PIECE) {
+        int64_t n = p.count - at < PIECE ? p.count - at : PIECE;
+        status = mgi_st_read_part(ctx, entry, p.whole + at, piece, n);
         if (status == MGEN_OK)
-            mgi_tensor_write(t, at, piece, n);
+            mgi_tensor_write(t, p.own + at, piece, n);
     }
     mgi_free(ctx, piece);
     return status;
+}
+
+mgen_status mgi_tensor_load(mgi_tensor *t, const mgi_st_entry *entry)
+{
+    return load_piece(t, entry, (mgi_piece){0, 0, t->count});
 }
 
 mgen_status mgi_tensor_copy(mgi_tensor *y, const mgi_tensor *x)
@@ -219,7 +270,8 @@ mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *fi
         if (partial && !mgi_st_find(st, p->name))
             continue;
         MGI_TRY(find_entry(m, p, st, file, &e));
-        MGI_TRY(mgi_tensor_load(p->value, e));
+        for (int64_t i = 0; i < mgi_param_pieces(m, p); i++)
+            MGI_TRY(load_piece(p->value, e, mgi_param_piece(m, p, i)));
         claimed++;
     }
     MGI_TRY(mgi_progress(m->ctx, "reading weights", (uint64_t)m->count, (uint64_t)m->count));
@@ -229,6 +281,10 @@ mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *fi
 mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dtype store)
 {
     mgi_st_source *list;
+    if (m->tp_size > 1)
+        return mgi_fail(m->ctx, MGEN_E_UNSUPPORTED,
+                        "%s: a model that is split over %d ranks cannot be written by one of them",
+                        path, m->tp_size);
     MGI_TRY(mgi_alloc_zero(m->ctx, (size_t)m->count, sizeof *list, &list));
     for (int64_t k = 0; k < m->count; k++) {
         mgi_param *p = m->params[k];

@@ -13,7 +13,8 @@
 
 enum { MGI_INIT_ZERO, MGI_INIT_ONE, MGI_INIT_NORMAL, MGI_INIT_IDENTITY_TIME };
 
-/* How tensor parallelism places a parameter. */
+/* How tensor parallelism places a parameter: whole on every rank; a share of its outputs, dimension 0; or of its
+ * inputs, dimension 1. */
 enum { MGI_TP_REPLICATED, MGI_TP_COLUMN, MGI_TP_ROW };
 
 /* Groups over which a parameter's gradient is a partial sum, when tokens are split. */
@@ -22,16 +23,18 @@ enum { MGI_PARTIAL_NONE = 0, MGI_PARTIAL_SP = 1, MGI_PARTIAL_CP = 2 };
 typedef struct mgi_param {
     char *name; /* in the file */
     int rank;
-    int64_t dims[MGI_RANK_MAX]; /* of the whole parameter */
+    int64_t dims
+        [MGI_RANK_MAX]; /* of the whole parameter; those of value, and all beside it, are this rank's */
     int init;
     float init_scale; /* NORMAL: standard deviation */
     float decay;      /* factor on the weight decay: 1 for matrices, 0 for vectors and tables */
     float lr_scale;   /* factor on the learning rate */
     int tp;           /* MGI_TP_* */
-    int partial;      /* MGI_PARTIAL_* */
-    int64_t unit;     /* which unit it belongs to */
-    int64_t first;    /* its first element in the unit's flat range, a multiple of 16 */
-    bool operand;     /* of products: read in the module's compute dtype */
+    int parts; /* of the dimension that is split: each is, so that of q, k and v a rank has the same heads */
+    int partial;   /* MGI_PARTIAL_* */
+    int64_t unit;  /* which unit it belongs to */
+    int64_t first; /* its first element in the unit's flat range, a multiple of 16 */
+    bool operand;  /* of products: read in the module's compute dtype */
     bool frozen;
     mgi_tensor *value;       /* f32 master; value->var->grad, a part of unit_grad, while training */
     mgi_tensor *compute;     /* copy in the compute dtype, with the same var; NULL: value serves */
@@ -43,7 +46,9 @@ typedef struct mgi_module {
     mgi_device *dev;
     mgi_param **params;
     int64_t count, capacity;
-    int32_t dtype;            /* of products and activations: f32 or bf16 */
+    int32_t dtype; /* of products and activations: f32 or bf16 */
+    int tp_rank,
+        tp_size; /* set before parameters are added: this rank's share; 0, 0: all of everything */
     int64_t units, unit_size; /* begun so far; elements in the last one */
     mgi_tensor **unit_grad; /* while training: the gradients of each unit, one flat tensor f32; NULL
                                  where all is frozen */
@@ -56,16 +61,25 @@ void mgi_module_finish(mgi_module *m);
 typedef struct mgi_param_spec {
     int init;
     float scale, decay;
-    int tp, partial;
+    int tp, parts, partial; /* parts 0: 1 */
     bool operand, frozen;
 } mgi_param_spec;
 
 /* What is added from now on belongs to a new unit. Returns its number. */
 int64_t mgi_module_unit(mgi_module *m);
 
-/* Add a parameter (uninitialised memory) named by the format. Returns its tensor's holder or NULL. */
+/* Add a parameter (uninitialised memory) named by the format. Returns its tensor's holder or NULL; INVALID where
+ * tp_size does not divide what is split. */
 mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int64_t *dims,
                          const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* Of a parameter that may be split: `count` elements, from `whole` on in all of it, are those from `own` on in this
+ * rank's. Piece `index` of so many. */
+typedef struct mgi_piece {
+    int64_t whole, own, count;
+} mgi_piece;
+int64_t mgi_param_pieces(const mgi_module *m, const mgi_param *p);
+mgi_piece mgi_param_piece(const mgi_module *m, const mgi_param *p, int64_t index);
 
 /* Read an f32 tensor's values, as many as the entry has, or let a file's writer take them: a tensor's memory need
  * not be the host's. */
@@ -81,9 +95,9 @@ mgen_status mgi_module_random(mgi_module *m, uint64_t seed);
 mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *file, bool partial);
 /* Whether the file has exactly the parameters: CORRUPT as in loading, with no need of memory for them. */
 mgen_status mgi_module_fits(const mgi_module *m, const mgi_st_file *st, const char *file);
-/* Write all parameters, or their EMA, as bf16 or f32. */
+/* Write all parameters, or their EMA, as bf16 or f32. UNSUPPORTED where they are split. */
 mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dtype store);
-int64_t mgi_module_size(const mgi_module *m); /* parameters, in elements */
+int64_t mgi_module_size(const mgi_module *m); /* this rank's parameters, in elements */
 
 /* Products read bf16 copies of the parameters (or f32 masters again). NO_MEMORY. */
 mgen_status mgi_module_compute(mgi_module *m, int32_t dtype);

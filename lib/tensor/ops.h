@@ -96,8 +96,10 @@ T *mgi_embedding(mgi_run *run, T *ids, T *table);
 T *mgi_timestep_embed(mgi_run *run, T *t, int64_t dim);
 /* table (buckets, H) -> (H, 2S-1), the bias of self-attention over S tokens. */
 T *mgi_relative_bias(mgi_run *run, T *table, int64_t tokens, int64_t max_distance);
-/* x (B, S, D) + positions of S = grid tokens, from tables (frames, D), (rows, D), (columns, D). */
-T *mgi_position_add(mgi_run *run, T *x, T *frame, T *row, T *column, const int64_t grid[3]);
+/* x (B, S, D) + positions of S tokens of a grid, from number `first` on, from tables (frames, D), (rows, D),
+ * (columns, D). */
+T *mgi_position_add(mgi_run *run, T *x, T *frame, T *row, T *column, const int64_t grid[3],
+                    int64_t first);
 /* Axis k of the result is axis axis[k] of x. */
 T *mgi_permute(mgi_run *run, T *x, const int32_t *axis);
 /* (B,T,H,W,C) -> (B, T/pt*H/ph*W/pw, pt*ph*pw*C), and back (`dims`: the five of the video). */

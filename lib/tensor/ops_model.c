@@ -106,12 +106,14 @@ static void position_backward(mgi_run *run, mgi_node *node)
         mgi_grad_give(run, node, 0, mgi_grad_take(run, node));
 }
 
-T *mgi_position_add(mgi_run *run, T *x, T *frame, T *row, T *column, const int64_t grid[3])
+T *mgi_position_add(mgi_run *run, T *x, T *frame, T *row, T *column, const int64_t grid[3],
+                    int64_t first)
 {
     if (run->status != MGEN_OK ||
         !mgi_require(run, x && frame && row && column, "position_add: an input is missing") ||
-        !mgi_require(run, x->rank == 3 && x->dims[1] == grid[0] * grid[1] * grid[2],
-                     "position_add: x is not (B,S,D) with the grid's tokens") ||
+        !mgi_require(
+            run, x->rank == 3 && first >= 0 && first + x->dims[1] <= grid[0] * grid[1] * grid[2],
+            "position_add: x is not (B,S,D) with tokens of the grid") ||
         !mgi_require(
             run, frame->dims[0] >= grid[0] && row->dims[0] >= grid[1] && column->dims[0] >= grid[2],
             "position_add: the grid is larger than the tables"))
@@ -129,7 +131,8 @@ T *mgi_position_add(mgi_run *run, T *x, T *frame, T *row, T *column, const int64
                            .dim = x->dims[2],
                            .grid_t = grid[0],
                            .grid_h = grid[1],
-                           .grid_w = grid[2]};
+                           .grid_w = grid[2],
+                           .token_offset = first};
     mgi_run_launch(run, MGK_OP_position_add, &a);
     mgi_record(run, position_backward, y, (T *[]){x, frame, row, column}, 4, NULL, 0, &a, sizeof a);
     return result(run, y);

@@ -1,23 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/data_parallel.h"
 
-#include "core/alloc.h"
+#include "dist/collective.h"
 
 #include <string.h>
-
-/* The sum over the ranks of an f32 tensor, by way of the host, which communicators take their buffers from. */
-static void add_ranks(const mgi_data_parallel *dp, mgi_run *run, mgi_tensor *t)
-{
-    float *values;
-    if (run->status != MGEN_OK ||
-        !mgi_ok(run, mgi_alloc(run->ctx, (size_t)t->count * sizeof *values, &values)))
-        return;
-    mgi_tensor_read(t, 0, values, t->count);
-    if (mgi_ok(run, mgi_device_wait(run->dev)) &&
-        mgi_ok(run, mgi_comm_all_reduce(dp->comm, MGK_F32, values, values, t->count, NULL)))
-        mgi_tensor_write(t, 0, values, t->count);
-    mgi_free(run->ctx, values);
-}
 
 /* Add the gradients of units down to number `unit`. The order is that of the backward pass, the same on
  * every rank. */
@@ -27,7 +13,7 @@ static void add_down_to(mgi_data_parallel *dp, mgi_run *run, int i, int64_t unit
     while (run->status == MGEN_OK && m->units - dp->done[i] > unit) {
         mgi_tensor *grad = m->unit_grad[m->units - ++dp->done[i]];
         if (grad)
-            add_ranks(dp, run, grad);
+            mgi_sum_ranks(run, dp->comm, grad);
     }
 }
 
@@ -79,5 +65,5 @@ void mgi_dp_end(mgi_data_parallel *dp, mgi_run *run, mgi_tensor *sums)
     for (int i = 0; dp->comm && i < dp->count; i++)
         add_down_to(dp, run, i, 0);
     if (dp->comm && sums)
-        add_ranks(dp, run, sums);
+        mgi_sum_ranks(run, dp->comm, sums);
 }

@@ -3,8 +3,8 @@
 #ifndef RANK_THREADS_H
 #define RANK_THREADS_H
 
-#include "comm_cases.h"
 #include "core/alloc.h"
+#include "dist/comm.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define RANKS 8
-#define COUNT COMM_COUNT
+#define COUNT 2503
 
 typedef struct world world;
 typedef struct rank_state {

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "comm_cases.h"
 #include "dist/comm_nccl.h"
 #include "dist/nccl_api.h"
 #include "fake_nccl.h"

@@ -248,7 +248,7 @@ static T *f_softmax(mgi_run *run, T **in)
 
 static T *f_positions(mgi_run *run, T **in)
 {
-    return mgi_position_add(run, in[0], in[1], in[2], in[3], (const int64_t[3]){2, 3, 2});
+    return mgi_position_add(run, in[0], in[1], in[2], in[3], (const int64_t[3]){2, 3, 2}, 0);
 }
 
 static T *f_hinge(mgi_run *run, T **in)

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT
+ * The video transformer over meshes of thread ranks: the loss and every gradient are those of one rank, to rounding. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "core/hash.h"
+#include "core/philox.h"
+#include "dist/collective.h"
+#include "dist/mesh.h"
+#include "kernels/loss/loss.h"
+#include "model/video_transformer.h"
+#include "nn/partial.h"
+#include "rank_threads.h"
+
+#include <math.h>
+#include <unistd.h>
+
+enum { BATCH = 4, TEXT = 5, LAYERS = 2 };
+
+static const mgi_vt_config config = {.layers = LAYERS,
+                                     .dim = 32,
+                                     .heads = 4,
+                                     .ff_dim = 24,
+                                     .channels = 3,
+                                     .patch_t = 1,
+                                     .patch_h = 2,
+                                     .patch_w = 2,
+                                     .frames_max = 4,
+                                     .rows_max = 3,
+                                     .columns_max = 5,
+                                     .text = {12, 8, 0},
+                                     .time_dim = 16};
+
+/* What is run, and how it differs. */
+typedef struct way {
+    mgi_mesh_shape shape;
+    mgi_vt_config config;
+    int32_t dtype;
+    int recompute;
+    const char *forget; /* a parameter whose partial gradients are not summed */
+} way;
+
+/* The gradients of one rank, whole; each rank compares with them. */
+static struct {
+    int64_t count;
+    float *grad[256];
+    float loss;
+} truth;
+
+static way now;
+static double worst[RANKS]; /* of each rank, over its parameters */
+static float losses[RANKS];
+
+/* ---- where the elements of a share are in the whole: by the definition, one by one ------------------- */
+
+static int64_t whole_index(const mgi_module *m, const mgi_param *p, int64_t own)
+{
+    int64_t n = m->tp_size > 1 && p->tp != MGI_TP_REPLICATED ? m->tp_size : 1;
+    int64_t rank = n > 1 ? m->tp_rank : 0;
+    int axis = p->tp == MGI_TP_ROW ? 1 : 0;
+    int64_t inner = 1;
+    for (int k = axis + 1; k < p->rank; k++)
+        inner *= p->dims[k];
+    int64_t extent = p->dims[axis] / n, share = extent / p->parts;
+    int64_t outer = own / (extent * inner), at = own / inner % extent, rest = own % inner;
+    int64_t whole = at / share * (share * n) + rank * share + at % share;
+    return (outer * p->dims[axis] + whole) * inner + rest;
+}
+
+static void fill_values(mgi_module *m)
+{
+    for (int64_t k = 0; k < m->count; k++) {
+        mgi_param *p = m->params[k];
+        uint64_t stream = mgi_hash64(p->name, strlen(p->name), 7);
+        for (int64_t i = 0; i < p->value->count; i++)
+            mgi_f32(p->value)[i] +=
+                0.1f * mgi_random_normal(5, stream, (uint64_t)whole_index(m, p, i));
+    }
+    mgi_module_refresh(m);
+}
+
+/* Rows first .. first + rows - 1 of a batch of random values. */
+static T *batch_rows(mgi_run *run, uint64_t stream, int64_t first, int rank, const int64_t *dims)
+{
+    T *t = mgi_new(run, MGK_F32, rank, dims);
+    for (int64_t i = 0; t && i < t->count; i++)
+        mgi_f32(t)[i] = mgi_random_normal(3, stream, (uint64_t)(first * (t->count / dims[0]) + i));
+    return t;
+}
+
+/* ---- one rank ---------------------------------------------------------------------------------------- */
+
+static mgen_status step(rank_state *s, mgi_vt *vt, const mgi_mesh *mesh)
+{
+    mgi_run run;
+    int64_t rows = BATCH / now.shape.dp, first = rows * mesh->at.dp;
+    mgi_run_init(&run, s->ctx, true);
+    T *x = batch_rows(&run, 1, first, MGI_DIMS(rows, 4, 4, 8, 3));
+    T *v = batch_rows(&run, 2, first, MGI_DIMS(rows, 4, 4, 8, 3));
+    T *t = mgi_new(&run, MGK_F32, MGI_DIMS(rows));
+    for (int64_t i = 0; t && i < rows; i++)
+        mgi_f32(t)[i] = 0.2f * (float)(first + i) + 0.1f;
+    const int64_t tokens[BATCH] = {5, 3, 4, 1};
+    mgi_vt_text text = {{batch_rows(&run, 4, first, MGI_DIMS(rows, TEXT, 12)),
+                         batch_rows(&run, 5, first, MGI_DIMS(rows, TEXT, 8))},
+                        {tokens + first}};
+    T *u = mgi_vt_forward(&run, vt, x, t, &text);
+    T *loss = mgi_loss(&run, MGK_LOSS_MSE, 1.0f / (float)now.shape.dp, u, v);
+    mgen_status status = mgi_backward(&run, loss);
+    if (status == MGEN_OK)
+        mgi_sum_ranks(&run, mesh->group[MGI_AXIS_DP], loss);
+    if (status == MGEN_OK)
+        losses[s->rank] = mgi_f32(loss)[0];
+    for (int64_t k = 0; k < vt->module.count; k++)
+        if (now.forget && !strcmp(vt->module.params[k]->name, now.forget))
+            vt->module.params[k]->partial = MGI_PARTIAL_NONE;
+    mgi_module_sum_partial(&run, &vt->module, mesh);
+    for (int64_t k = 0; k < vt->module.count; k++)
+        mgi_sum_ranks(&run, mesh->group[MGI_AXIS_DP], vt->module.params[k]->value->var->grad);
+    status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}
+
+/* The largest difference of a parameter's gradients, relative to its largest. */
+static double apart(const mgi_module *m, const mgi_param *p, const float *all)
+{
+    double most = 0.0, largest = 1e-30;
+    int64_t count = 1;
+    for (int k = 0; k < p->rank; k++)
+        count *= p->dims[k];
+    for (int64_t i = 0; i < count; i++)
+        largest = fmax(largest, fabs((double)all[i]));
+    for (int64_t i = 0; i < p->value->count; i++)
+        most = fmax(most, fabs((double)mgi_f32(p->value->var->grad)[i] -
+                               (double)all[whole_index(m, p, i)]));
+    return most / largest;
+}
+
+static void compare(rank_state *s, const mgi_module *m)
+{
+    if (mgi_comm_size(s->comm) == 1 && now.dtype == MGK_F32) { /* the truth */
+        truth.count = m->count;
+        truth.loss = losses[0];
+        for (int64_t k = 0; k < m->count; k++) {
+            free(truth.grad[k]);
+            size_t bytes = (size_t)m->params[k]->value->count * sizeof(float);
+            truth.grad[k] = malloc(bytes);
+            memcpy(truth.grad[k], mgi_f32(m->params[k]->value->var->grad), bytes);
+        }
+    }
+    CHECK(m->count == truth.count);
+    worst[s->rank] = 0.0;
+    for (int64_t k = 0; k < m->count && m->count == truth.count; k++)
+        worst[s->rank] = fmax(worst[s->rank], apart(m, m->params[k], truth.grad[k]));
+}
+
+static void train_rank(rank_state *s)
+{
+    mgi_mesh mesh;
+    mgi_vt vt;
+    CHECK(mgi_device_create(s->ctx, NULL) == MGEN_OK);
+    s->status = mgi_mesh_create(s->comm, now.shape, &mesh);
+    if (s->status != MGEN_OK)
+        return;
+    s->status = mgi_vt_init_mesh(&vt, s->ctx, &now.config, &mesh);
+    if (s->status == MGEN_OK) {
+        vt.recompute = now.recompute;
+        CHECK(mgi_vt_random(&vt, 1) == MGEN_OK);
+        CHECK(mgi_module_train(&vt.module) == MGEN_OK);
+        CHECK(mgi_module_compute(&vt.module, now.dtype) == MGEN_OK);
+        fill_values(&vt.module);
+        s->status = step(s, &vt, &mesh);
+        if (s->status == MGEN_OK)
+            compare(s, &vt.module);
+        mgi_vt_finish(&vt);
+    }
+    mesh.group[MGI_AXIS_WORLD] = NULL; /* the harness's */
+    mgi_mesh_destroy(&mesh);
+    s->ctx->device_destroy(s->ctx->device);
+    s->ctx->device = NULL;
+}
+
+/* The largest difference on any rank. */
+static double run_way(way w)
+{
+    world all;
+    double most = 0.0;
+    now = w;
+    if (!now.config.layers)
+        now.config = config;
+    int size = w.shape.dp * w.shape.cp * w.shape.tp;
+    run_ranks(&all, size, 60000, train_rank);
+    for (int r = 0; r < size; r++) {
+        if (all.ranks[r].status != MGEN_OK)
+            fail_msg("rank %d: %s", r, all.ranks[r].said);
+        most = fmax(most, worst[r]);
+        assert_true(losses[r] == losses[0] || w.shape.dp > 1);
+    }
+    end_ranks(&all);
+    return most;
+}
+
+static const mgi_mesh_shape shapes[] = {{2, 1, 1}, {1, 1, 2}, {1, 1, 4}, {1, 2, 1}, {1, 4, 1},
+                                        {1, 2, 2}, {2, 1, 2}, {2, 2, 1}, {2, 2, 2}};
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
+static void compare_all(mgi_vt_config of)
+{
+    assert_true(run_way((way){.shape = {1, 1, 1}, .config = of}) == 0.0);
+    for (int i = 0; i < SHAPES; i++) {
+        double most = run_way((way){.shape = shapes[i], .config = of});
+        if (most >= 2e-5 || fabsf(losses[0] - truth.loss) > 1e-6f * truth.loss)
+            fail_msg("dp=%d,cp=%d,tp=%d: gradients %.3g apart, loss %.8g for %.8g", shapes[i].dp,
+                     shapes[i].cp, shapes[i].tp, most, (double)losses[0], (double)truth.loss);
+    }
+}
+
+static void test_parity(void **state)
+{
+    (void)state;
+    compare_all(config);
+}
+
+static void test_parity_dit(void **state)
+{
+    (void)state;
+    mgi_vt_config dit = config;
+    dit.block = MGI_VT_DIT;
+    compare_all(dit);
+}
+
+/* As far from the truth as one rank is that computes in bf16, and not more than twice that. */
+static void test_bf16(void **state)
+{
+    (void)state;
+    run_way((way){.shape = {1, 1, 1}});
+    double one = run_way((way){.shape = {1, 1, 1}, .dtype = MGK_BF16});
+    double many = run_way((way){.shape = {1, 2, 2}, .dtype = MGK_BF16});
+    print_message("bf16 gradients: one rank %.3g from f32, four ranks %.3g\n", one, many);
+    assert_true(one > 1e-3 && many < 2.0 * one);
+}
+
+/* Blocks run again in the backward pass: with the same collectives. */
+static void test_recompute(void **state)
+{
+    (void)state;
+    run_way((way){.shape = {1, 1, 1}});
+    assert_true(run_way((way){.shape = {1, 2, 2}, .recompute = MGI_RECOMPUTE_SELECTIVE}) < 2e-5);
+    assert_true(run_way((way){.shape = {1, 2, 2}, .recompute = MGI_RECOMPUTE_FULL}) < 2e-5);
+}
+
+/* That the comparison sees what is forgotten most easily: a gradient of which each rank has a part only. */
+static void test_forgotten(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"block0.norm1.weight", "block1.mod",      "pos.row",
+                                        "text.proj.weight",    "time.mod.weight", "head.weight"};
+    run_way((way){.shape = {1, 1, 1}});
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        assert_true(run_way((way){.shape = {1, 1, 2}, .forget = names[i]}) > 0.01);
+        assert_true(run_way((way){.shape = {1, 2, 1}, .forget = names[i]}) > 0.01);
+    }
+    assert_true(run_way((way){.shape = {1, 2, 1}, .forget = "block0.attn.qkv.weight"}) > 0.01);
+}
+
+static void assert_refused(way w, const char *says)
+{
+    world all;
+    now = w;
+    run_ranks(&all, w.shape.dp * w.shape.cp * w.shape.tp, 60000, train_rank);
+    for (int r = 0; r < all.size; r++) {
+        assert_int_equal(all.ranks[r].status, MGEN_E_INVALID);
+        assert_says(&all.ranks[r], says);
+    }
+    end_ranks(&all);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    assert_refused((way){.shape = {1, 1, 3}, .config = config},
+                   "4 heads and an FFN of 24 cannot be split over tp=3 ranks; legal are 1, 2, 4");
+    assert_refused((way){.shape = {1, 3, 1}, .config = config},
+                   "32 tokens cannot be split over cp=3 x tp=1 ranks");
+}
+
+/* Initial values and those from a file: of each share, those of the whole. */
+static void test_shares(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/mgi-shares-XXXXXX", file[64];
+    mgen_context *ctx = make_context();
+    mgi_comm *comm;
+    mgi_mesh mesh;
+    mgi_st_file st;
+    mgi_vt whole, share;
+    assert_non_null(mkdtemp(dir));
+    snprintf(file, sizeof file, "%s/shares.safetensors", dir);
+    assert_int_equal(mgi_device_create(ctx, NULL), MGEN_OK);
+    assert_int_equal(mgi_vt_init(&whole, ctx, &config), MGEN_OK);
+    assert_int_equal(mgi_vt_random(&whole, 9), MGEN_OK);
+    assert_int_equal(mgi_module_save(&whole.module, file, false, MGI_ST_F32), MGEN_OK);
+    for (int r = 0; r < 4; r++) {
+        assert_int_equal(mgi_comm_counting_create(ctx, r, 4, &comm), MGEN_OK);
+        assert_int_equal(mgi_mesh_create(comm, (mgi_mesh_shape){1, 1, 4}, &mesh), MGEN_OK);
+        assert_int_equal(mgi_vt_init_mesh(&share, ctx, &config, &mesh), MGEN_OK);
+        for (int loaded = 0; loaded < 2; loaded++) {
+            if (loaded) {
+                for (int64_t k = 0; k < share.module.count; k++)
+                    memset(mgi_f32(share.module.params[k]->value), 0,
+                           (size_t)share.module.params[k]->value->count * sizeof(float));
+                assert_int_equal(mgi_st_open(ctx, dir, "shares.safetensors", &st), MGEN_OK);
+                assert_int_equal(mgi_module_load(&share.module, &st, file, false), MGEN_OK);
+                mgi_st_close(ctx, &st);
+            } else {
+                assert_int_equal(mgi_vt_random(&share, 9), MGEN_OK);
+            }
+            for (int64_t k = 0; k < share.module.count; k++) {
+                const mgi_param *p = share.module.params[k], *all = whole.module.params[k];
+                assert_int_equal(p->value->count * (p->tp == MGI_TP_REPLICATED ? 1 : 4),
+                                 all->value->count);
+                for (int64_t i = 0; i < p->value->count; i++)
+                    assert_true(mgi_f32(p->value)[i] ==
+                                mgi_f32(all->value)[whole_index(&share.module, p, i)]);
+            }
+        }
+        assert_int_equal(mgi_module_save(&share.module, file, false, MGI_ST_F32),
+                         MGEN_E_UNSUPPORTED);
+        mgi_vt_finish(&share);
+        mgi_mesh_destroy(&mesh);
+    }
+    remove(file);
+    rmdir(dir);
+    mgi_vt_finish(&whole);
+    mgi_context_free(ctx);
+}
+
+static int free_truth(void **state)
+{
+    (void)state;
+    for (int64_t k = 0; k < truth.count; k++)
+        free(truth.grad[k]);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shares),     cmocka_unit_test(test_parity),
+        cmocka_unit_test(test_parity_dit), cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_recompute),  cmocka_unit_test(test_forgotten),
+        cmocka_unit_test(test_refused)};
+    return cmocka_run_group_tests_name("mesh", tests, NULL, free_truth);
+}
