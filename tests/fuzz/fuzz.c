@@ -116,10 +116,16 @@ void fuzz_make_folder(void)
 
 void fuzz_remove_folder(void)
 {
-    static const char *const endings[] = {".safetensors", ".json", ".y4m", ".png"};
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+    static const char *const names[] = {"input.safetensors",
+                                        "input.json",
+                                        "input.y4m",
+                                        "input.png",
+                                        "model.safetensors.index.json",
+                                        "a.safetensors",
+                                        "b.safetensors"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[sizeof folder + 32];
-        snprintf(path, sizeof path, "%s/input%s", folder, endings[i]);
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         unlink(path);
     }
     rmdir(folder);
