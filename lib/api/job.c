@@ -24,10 +24,11 @@ struct mgen_job {
     mgi_generate_request request;
     char *prompt, *negative;
     mgen_estimate estimate;
-    mgen_clip *clip;                    /* where the frames go: here, */
-    mgi_pixels into;                    /* or here, */
-    uint8_t *piece;                     /* or here, to be seen by on_frames */
-    int64_t frame_values, frames_bytes; /* of an RGB frame; of what the library makes for frames */
+    mgi_pixels into;      /* where the frames go: the caller's, */
+    mgen_clip *clip;      /* or these, */
+    uint8_t *kept;        /* or these, to be seen by on_frames */
+    int64_t frames_bytes; /* of what the library makes for frames */
+    bool in_parts;        /* frames come in tiles */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t ended;
@@ -68,18 +69,32 @@ static int64_t piece_frames(const mgen_job *job)
     return mgi_tae_piece(job->estimate.height, job->estimate.width);
 }
 
-static mgen_status show_piece(mgen_job *job, int64_t first, int64_t count, const float *rgb)
+/* Frames for on_frames that are kept: all, where they come in tiles, else those that it gets at once. */
+static int64_t kept_frames(const mgen_job *job)
 {
-    mgi_pixels piece = {.format = (int)job->params.frames_format,
-                        .width = job->estimate.width,
-                        .height = job->estimate.height,
-                        .frames = count};
+    return job->in_parts ? job->estimate.frames : piece_frames(job);
+}
+
+static mgen_status keep_frames(mgen_job *job)
+{
+    job->into = (mgi_pixels){.format = (int)job->params.frames_format,
+                             .width = job->estimate.width,
+                             .height = job->estimate.height,
+                             .frames = kept_frames(job)};
+    if (!job->kept)
+        MGI_TRY(mgi_alloc(job->ctx, (size_t)job->frames_bytes, &job->kept));
+    mgi_pixels_pack(&job->into, job->kept);
+    return MGEN_OK;
+}
+
+/* Kept frames `at` and following, which are the clip's from `first` on. */
+static mgen_status show(mgen_job *job, int64_t at, int64_t count, int64_t first)
+{
+    mgi_pixels piece = job->into;
     mgen_frames view;
-    if (!job->piece)
-        MGI_TRY(mgi_alloc(job->ctx, (size_t)job->frames_bytes, &job->piece));
-    mgi_pixels_pack(&piece, job->piece);
-    for (int64_t i = 0; i < count; i++)
-        mgi_pixels_put_floats(&piece, i, rgb + i * job->frame_values);
+    piece.frames = count;
+    for (int k = 0; k < mgi_pixels_planes(piece.format); k++)
+        piece.plane[k] = (uint8_t *)piece.plane[k] + at * piece.frame[k];
     mgi_frames_view(&piece, &view);
     if (job->params.on_frames(job->params.user, (uint64_t)first, &view) != 0)
         return mgi_fail(job->ctx, MGEN_E_CANCELLED, "cancelled by on_frames at frame %lld",
@@ -87,29 +102,43 @@ static mgen_status show_piece(mgen_job *job, int64_t first, int64_t count, const
     return MGEN_OK;
 }
 
-static mgen_status show(mgen_job *job, int64_t first, int64_t count, const float *rgb)
+/* The box's frames i .. i + count - 1, as the frames of `into` from `to` on. */
+static void put(mgen_job *job, const mgi_frames_box *box, int64_t i, int64_t count, int64_t to,
+                const float *rgb)
+{
+    const mgi_pixels part =
+        mgi_pixels_part(&job->into, box->top, box->left, box->height, box->width);
+    for (int64_t k = 0; k < count; k++)
+        mgi_pixels_put_floats(&part, to + k, rgb + (i + k) * box->height * box->width * 3);
+}
+
+static mgen_status put_and_show(mgen_job *job, const mgi_frames_box *box, const float *rgb)
 {
     int64_t most = piece_frames(job);
-    for (int64_t i = 0; i < count; i += most)
-        MGI_TRY(show_piece(job, first + i, count - i < most ? count - i : most,
-                           rgb + i * job->frame_values));
+    for (int64_t i = 0; i < box->count; i += most) {
+        int64_t n = box->count - i < most ? box->count - i : most, first = box->first + i;
+        put(job, box, i, n, job->in_parts ? first : 0, rgb);
+        if (box->last)
+            MGI_TRY(show(job, job->in_parts ? first : 0, n, first));
+    }
     return MGEN_OK;
 }
 
-static mgen_status on_frames(void *user, int64_t first, int64_t count, const float *rgb)
+static mgen_status on_frames(void *user, const mgi_frames_box *box, const float *rgb)
 {
     mgen_job *job = user;
-    if (job->params.on_frames)
-        MGI_TRY(show(job, first, count, rgb));
-    for (int64_t i = 0; job->params.into && i < count; i++)
-        mgi_pixels_put_floats(&job->into, first + i, rgb + i * job->frame_values);
-    if (job->clip)
-        mgi_bytes_from_floats(job->clip->pixels + (size_t)first * job->frame_values, rgb,
-                              count * job->frame_values);
-    atomic_store(&job->frames_done, (uint32_t)(first + count));
+    int64_t done = box->first + box->count;
+    if (job->params.on_frames) {
+        MGI_TRY(keep_frames(job));
+        MGI_TRY(put_and_show(job, box, rgb));
+    } else {
+        put(job, box, 0, box->count, box->first, rgb);
+    }
+    if (box->last)
+        atomic_store(&job->frames_done, (uint32_t)done);
     if (atomic_load(&job->cancel))
-        return mgi_fail(job->ctx, MGEN_E_CANCELLED, "cancelled after frame %lld",
-                        (long long)(first + count));
+        return mgi_fail(job->ctx, MGEN_E_CANCELLED, "cancelled after frame %lld%s", (long long)done,
+                        box->last ? "" : " of a tile");
     return MGEN_OK;
 }
 
@@ -173,15 +202,50 @@ static mgen_status count_frames(mgen_job *job)
 {
     const mgen_generate_params *p = &job->params;
     const mgen_estimate *e = &job->estimate;
-    int64_t count = p->into ? 0 : p->on_frames ? piece_frames(job) : e->frames;
+    int64_t count = p->into ? 0 : p->on_frames ? kept_frames(job) : e->frames;
     mgi_pixels view = {.format = p->on_frames ? (int)p->frames_format : MGI_PIXELS_RGB8,
                        .width = e->width,
                        .height = e->height,
                        .frames = count};
-    if (!mgi_dims_count((int64_t[]){e->height, e->width, 3}, 3, &job->frame_values) ||
+    int64_t values;
+    if (!mgi_dims_count((int64_t[]){e->height, e->width, 3}, 3, &values) ||
         !mgi_dims_count((int64_t[]){mgi_pixels_frame_bytes(&view), count}, 2, &job->frames_bytes))
         return mgi_fail(job->ctx, MGEN_E_NO_MEMORY, "the clip is too large");
     return MGEN_OK;
+}
+
+/* What the request needs, with frames in such tiles as it says. */
+static mgen_status estimate(mgen_job *job)
+{
+    mgen_estimate *e = &job->estimate;
+    mgi_generate_needs needs;
+    job->in_parts = mgi_decodes_parts(job->networks.tae, e->height, e->width, job->request.tile);
+    MGI_TRY(mgi_generate_estimate(job->ctx, &job->networks, &job->request, &needs));
+    MGI_TRY(count_frames(job));
+    e->device_bytes = needs.device_bytes;
+    e->flops = needs.flops;
+    e->host_bytes = needs.host_bytes + (uint64_t)job->frames_bytes + sizeof(mgen_job) +
+                    2 * 4096; /* and the prompts */
+    return MGEN_OK;
+}
+
+static bool fits(const mgen_job *job)
+{
+    return mgi_fits_host(job->ctx, job->estimate.host_bytes) &&
+           mgi_fits_device(job->ctx, job->estimate.device_bytes);
+}
+
+/* Decode in tiles, as large as the context's limits allow. If none are small enough, the request is as it was. */
+static mgen_status try_tiles(mgen_job *job)
+{
+    const mgen_estimate *e = &job->estimate;
+    int64_t *tile = &job->request.tile;
+    while ((*tile = mgi_tile_after(job->networks.tae, e->height, e->width, *tile))) {
+        MGI_TRY(estimate(job));
+        if (fits(job))
+            return MGEN_OK;
+    }
+    return estimate(job);
 }
 
 /* All that can be refused is refused here, before anything of the request's size is allocated. The job
@@ -220,28 +284,10 @@ static mgen_status prepare(mgen_job *job, const mgen_pipeline *pipeline,
                                 .user = job};
     job->prompt = (char *)p->prompt; /* until the job has its own */
     job->negative = (char *)p->negative_prompt;
-    mgi_generate_needs needs;
-    MGI_TRY(mgi_generate_estimate(ctx, &job->networks, r, &needs));
-    e->device_bytes = needs.device_bytes;
-    e->flops = needs.flops;
+    MGI_TRY(estimate(job));
     if (p->into)
         MGI_TRY(check_into(job));
-    MGI_TRY(count_frames(job));
-    e->host_bytes = needs.host_bytes + (uint64_t)job->frames_bytes + sizeof(mgen_job) +
-                    2 * 4096; /* and the prompts */
-    return MGEN_OK;
-}
-
-static bool fits(const mgi_heap *heap, uint64_t need)
-{
-    uint64_t now = atomic_load(&heap->now);
-    return !heap->max || (now <= heap->max && need <= heap->max - now);
-}
-
-static bool fits_device(const mgi_device *dev, uint64_t need)
-{
-    uint64_t now = dev->counts.held;
-    return !dev->memory_max || (now <= dev->memory_max && need <= dev->memory_max - now);
+    return fits(job) ? MGEN_OK : try_tiles(job);
 }
 
 static mgen_status check_limit(const mgen_job *job)
@@ -249,16 +295,14 @@ static mgen_status check_limit(const mgen_job *job)
     const mgi_heap *heap = job->ctx->heap;
     mgi_device *dev = job->ctx->device;
     uint64_t need = job->estimate.host_bytes, device = job->estimate.device_bytes;
-    if (!fits(heap, need) || !fits_device(dev, device))
-        mgi_device_trim(dev); /* what earlier requests left counts as in use */
-    if (!fits_device(dev, device))
+    if (!mgi_fits_device(job->ctx, device))
         return mgi_fail(job->ctx, MGEN_E_LIMIT,
                         "%u frames of %u x %u need up to %" PRIu64
                         " bytes of the device beside the %" PRIu64
                         " in use; device_memory_max is %" PRIu64 ": raise it or ask for less",
                         job->estimate.frames, job->estimate.width, job->estimate.height, device,
                         dev->counts.held, dev->memory_max);
-    if (fits(heap, need))
+    if (mgi_fits_host(job->ctx, need))
         return MGEN_OK;
     return mgi_fail(job->ctx, MGEN_E_LIMIT,
                     "%u frames of %u x %u need up to %" PRIu64 " bytes beside the %" PRIu64
@@ -291,7 +335,7 @@ static void job_free(mgen_job *job)
     mgen_context *ctx = job->ctx;
     mgen_pipeline_close(&job->pipeline);
     mgen_clip_destroy(job->clip);
-    mgi_free(ctx, job->piece);
+    mgi_free(ctx, job->kept);
     mgi_free(ctx, job->prompt);
     mgi_free(ctx, job->negative);
     pthread_mutex_destroy(&job->lock);
@@ -336,6 +380,11 @@ static mgen_status make(mgen_job *prepared, mgen_job **out)
             status,
             mgi_clip_make(ctx, e->width, e->height, e->frames, job->pipeline.fps, 1, &job->clip),
             failed);
+    if (job->clip) {
+        job->into = (mgi_pixels){
+            .format = MGI_PIXELS_RGB8, .width = e->width, .height = e->height, .frames = e->frames};
+        mgi_pixels_pack(&job->into, job->clip->pixels);
+    }
     atomic_init(&job->total, job->params.steps);
     *out = job;
     return MGEN_OK;

@@ -6,7 +6,8 @@
 #include "flow/schedule.h"
 #include "kernels/random/random.h"
 #include "core/philox.h"
-#include "task/codec.h"
+#include "model/tae_stream.h"
+#include "task/generate.h"
 
 #include <math.h>
 #include <string.h>
@@ -61,11 +62,11 @@ static mgen_status read_frames(void *user, int64_t first, int64_t count, float *
     return MGEN_OK;
 }
 
-static mgen_status write_frames(void *user, int64_t first, int64_t count, const float *rgb)
+static mgen_status write_frames(void *user, const mgi_frames_box *box, const float *rgb)
 {
-    const mgi_pixels *p = user;
-    for (int64_t i = 0; i < count; i++)
-        mgi_pixels_put_floats(p, first + i, rgb + i * p->width * p->height * 3);
+    const mgi_pixels p = mgi_pixels_part(user, box->top, box->left, box->height, box->width);
+    for (int64_t i = 0; i < box->count; i++)
+        mgi_pixels_put_floats(&p, box->first + i, rgb + i * p.width * p.height * 3);
     return MGEN_OK;
 }
 
@@ -101,9 +102,11 @@ mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae, const mgen_f
 {
     mgi_pixels p;
     mgen_latents z;
+    int64_t tile;
     MGI_TRY(film_in(ctx, tae, frames, latents, false, &p, &z));
-    return mgi_encode_film(ctx, &tae->net, (const int64_t[]){p.frames, p.height, p.width},
-                           read_frames, &p, z.data);
+    const int64_t film[3] = {p.frames, p.height, p.width};
+    MGI_TRY(mgi_tae_tile(ctx, &tae->net, film, MGI_TAE_ENCODES, &tile));
+    return mgi_encode_film(ctx, &tae->net, film, tile, read_frames, &p, z.data);
 }
 
 mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae, const mgen_latents *latents,
@@ -111,10 +114,13 @@ mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae, const mgen_l
 {
     mgi_pixels p;
     mgen_latents z;
+    int64_t tile;
     MGI_TRY(film_in(ctx, tae, frames, latents, true, &p, &z));
+    const int64_t film[3] = {p.frames, p.height, p.width};
+    MGI_TRY(mgi_tae_tile(ctx, &tae->net, film, MGI_TAE_DECODES, &tile));
     return mgi_decode_film(ctx, &tae->net, z.data,
                            (const int64_t[]){z.frames, z.height, z.width, z.channels}, p.frames,
-                           write_frames, &p);
+                           tile, write_frames, &p);
 }
 
 /* -- the flow ---------------------------------------------------------------------------------------- */

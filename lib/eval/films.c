@@ -3,15 +3,11 @@
 
 #include "media/pixels.h"
 
-typedef struct batch {
-    uint8_t *pixels;
-    int64_t frame; /* bytes of a frame */
-} batch;
-
-static mgen_status take_frames(void *user, int64_t first, int64_t frames, const float *rgb)
+static mgen_status take_frames(void *user, const mgi_frames_box *box, const float *rgb)
 {
-    const batch *b = user;
-    mgi_bytes_from_floats(b->pixels + first * b->frame, rgb, frames * b->frame);
+    const mgi_pixels p = mgi_pixels_part(user, box->top, box->left, box->height, box->width);
+    for (int64_t i = 0; i < box->count; i++)
+        mgi_pixels_put_floats(&p, box->first + i, rgb + i * box->height * box->width * 3);
     return MGEN_OK;
 }
 
@@ -20,6 +16,11 @@ mgen_status mgi_eval_generate(mgen_context *ctx, const mgi_networks *n, const mg
                               uint8_t *pixels)
 {
     uint64_t seeds[MGI_EVAL_BATCH];
+    mgi_pixels out = {.format = MGI_PIXELS_RGB8,
+                      .width = n->clip.width,
+                      .height = n->clip.height,
+                      .frames = count * n->clip.frames};
+    mgi_pixels_pack(&out, pixels);
     for (int64_t i = 0; i < count; i++)
         seeds[i] = r->seed + (uint64_t)(first + i);
     const mgi_generate_request g = {.prompts = prompts,
@@ -33,7 +34,7 @@ mgen_status mgi_eval_generate(mgen_context *ctx, const mgi_networks *n, const mg
                                     .guidance_to = r->guidance_to,
                                     .drop_text = r->drop_text,
                                     .sink = take_frames,
-                                    .user = &(batch){pixels, n->clip.width * n->clip.height * 3}};
+                                    .user = &out};
     return mgi_generate(ctx, n, &g);
 }
 

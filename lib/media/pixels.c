@@ -244,6 +244,20 @@ void mgi_pixels_put_floats(const mgi_pixels *p, int64_t frame, const float *rgb)
     put(p, frame, &(values){.floats = rgb});
 }
 
+mgi_pixels mgi_pixels_part(const mgi_pixels *p, int64_t top, int64_t left, int64_t height,
+                           int64_t width)
+{
+    mgi_pixels part = *p;
+    part.height = height;
+    part.width = width;
+    for (int k = 0; k < mgi_pixels_planes(p->format); k++) {
+        int64_t row = k ? top / 2 : top;
+        part.plane[k] =
+            (uint8_t *)p->plane[k] + row * p->row[k] + mgi_pixels_row_bytes(p->format, k, left);
+    }
+    return part;
+}
+
 /* A row as bytes, of the formats that hold bytes. */
 static void get_row(const mgi_pixels *p, int64_t frame, int64_t y, int64_t x, int64_t n,
                     uint8_t *rgb)

@@ -170,19 +170,61 @@ void mgi_tae_finish(mgi_tae *tae)
 
 /* -- forward ---------------------------------------------------------------------------------- */
 
-T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x)
+mgi_tae_place mgi_tae_whole(int64_t height, int64_t width)
 {
+    return (mgi_tae_place){{{0, height, height}, {0, width, width}}};
+}
+
+/* Stride 2 pads right and below only, as latent diffusion's autoencoder does. */
+static int64_t pad_before(const mgi_tae_conv *c, const struct mgi_tae_span *s)
+{
+    return c->stride == 1 && s->first == 0;
+}
+
+static int64_t pad_after(const struct mgi_tae_span *s)
+{
+    return s->first + s->count == s->all;
+}
+
+mgi_tae_place mgi_tae_after(const mgi_tae_conv *c, mgi_tae_place place)
+{
+    for (int i = 0; i < 2; i++) {
+        struct mgi_tae_span s = place.side[i];
+        int64_t scale = c->up ? 2 : 1, before = pad_before(c, &s), after = pad_after(&s);
+        s.count = (scale * s.count + before + after - 3) / c->stride + 1;
+        s.first = (scale * s.first + (c->stride == 1) - before) / c->stride;
+        s.all = scale * s.all / c->stride;
+        place.side[i] = s;
+    }
+    return place;
+}
+
+mgi_tae_place mgi_tae_before(const mgi_tae_conv *c, mgi_tae_place place)
+{
+    for (int i = 0; i < 2; i++) {
+        struct mgi_tae_span *s = &place.side[i];
+        int64_t scale = c->up ? 2 : 1, all = s->all * c->stride;
+        int64_t first = s->first * c->stride - (c->stride == 1);
+        int64_t end = (s->first + s->count) * c->stride + 1;
+        first = (first < 0 ? 0 : first) / scale;
+        end = ((end < all ? end : all) + scale - 1) / scale;
+        *s = (struct mgi_tae_span){first, end - first, all / scale};
+    }
+    return place;
+}
+
+T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x, const mgi_tae_place *place)
+{
+    const struct mgi_tae_span *rows = &place->side[0], *columns = &place->side[1];
     if (c->up)
         x = mgi_resize_nearest(run, x, 2, 2);
-    /* Stride 2 pads right and below only, as latent diffusion's autoencoder does. */
-    int64_t before = c->stride == 2 ? 0 : 1;
     return mgi_conv2d(run, x, mgi_value(c->w), mgi_value(c->b),
                       (mgi_conv_options){.stride_h = c->stride,
                                          .stride_w = c->stride,
-                                         .pad_top = before,
-                                         .pad_bottom = 1,
-                                         .pad_left = before,
-                                         .pad_right = 1,
+                                         .pad_top = pad_before(c, rows),
+                                         .pad_bottom = pad_after(rows),
+                                         .pad_left = pad_before(c, columns),
+                                         .pad_right = pad_after(columns),
                                          .pad_mode = MGK_PAD_ZERO});
 }
 
@@ -210,7 +252,8 @@ static T *conv(mgi_run *run, const mgi_tae_conv *c, T *x)
     if (!x)
         return NULL;
     int64_t b = x->dims[0], t = x->dims[1];
-    T *y = mgi_tae_space(run, c, as_frames(run, x));
+    const mgi_tae_place place = mgi_tae_whole(x->dims[2], x->dims[3]);
+    T *y = mgi_tae_space(run, c, as_frames(run, x), &place);
     if (!y)
         return NULL;
     int64_t h = y->dims[1], w = y->dims[2], ch = y->dims[3];
@@ -231,6 +274,12 @@ T *mgi_tae_activate(mgi_run *run, const mgi_tae_norm *n, T *x)
 {
     return n->w ? mgi_group_norm(run, x, n->groups, NORM_EPS, n->w->value, n->b->value, true)
                 : mgi_unary(run, x, MGK_UNARY_SILU);
+}
+
+T *mgi_tae_activate_part(mgi_run *run, const mgi_tae_norm *n, T *x, const mgi_norm_table *table,
+                         int64_t first)
+{
+    return mgi_group_norm_shared(run, x, table, first, NORM_EPS, n->w->value, n->b->value, true);
 }
 
 static T *act(mgi_run *run, const mgi_tae_norm *n, T *x)
@@ -321,6 +370,20 @@ static T *step(mgi_run *run, const mgi_tae_conv *c, T *x)
     return mgi_scope_pop(run, mark, conv(run, c, x));
 }
 
+T *mgi_tae_head(mgi_run *run, const mgi_tae *tae, T *z)
+{
+    T *x = step(run, &tae->decoder.in, mgi_cast(run, z, tae->module.dtype));
+    return tae->config.attention ? middle(run, &tae->decoder.middle, x) : x;
+}
+
+T *mgi_tae_rest(mgi_run *run, const mgi_tae *tae, T *x)
+{
+    const mgi_tae_side *s = &tae->encoder;
+    if (tae->config.attention)
+        x = middle(run, &s->middle, x);
+    return step(run, &s->out, act(run, &s->norm_out, x));
+}
+
 enum { ENCODER, DECODER }; /* units */
 
 static T *side(mgi_run *run, const mgi_tae *tae, const mgi_tae_side *s, bool encoder, T *x)
@@ -328,9 +391,8 @@ static T *side(mgi_run *run, const mgi_tae *tae, const mgi_tae_side *s, bool enc
     int last = tae->config.levels - 1;
     int64_t mark = mgi_scope_push(run), unit = encoder ? ENCODER : DECODER;
     mgi_unit_enter(run, (void *)&tae->module, unit);
-    x = step(run, &s->in, mgi_cast(run, x, tae->module.dtype));
-    if (tae->config.attention && !encoder)
-        x = middle(run, &s->middle, x);
+    x = encoder ? step(run, &s->in, mgi_cast(run, x, tae->module.dtype))
+                : mgi_tae_head(run, tae, x);
     for (int k = 0; k <= last; k++) {
         int level = encoder ? k : last - k;
         for (int i = 0; i < tae->config.blocks; i++) {
@@ -344,9 +406,8 @@ static T *side(mgi_run *run, const mgi_tae *tae, const mgi_tae_side *s, bool enc
             x = y;
         }
     }
-    if (tae->config.attention && encoder)
-        x = middle(run, &s->middle, x);
-    x = mgi_cast(run, step(run, &s->out, act(run, &s->norm_out, x)), MGK_F32);
+    x = encoder ? mgi_tae_rest(run, tae, x) : step(run, &s->out, act(run, &s->norm_out, x));
+    x = mgi_cast(run, x, MGK_F32);
     mgi_unit_exit(run, (void *)&tae->module, unit);
     return mgi_scope_pop(run, mark, x);
 }

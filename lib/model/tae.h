@@ -25,6 +25,7 @@ typedef struct mgi_tae_config {
     bool attention; /* in the middle of each side, between two blocks: in space, then in time */
     int64_t tile_frames,
         tile_overlap; /* films longer than a tile run in tiles; 0: piece by piece (tae_stream.h) */
+    int64_t space_tile; /* pixels: larger frames run in tiles (tae_spatial.h); 0: whole */
 } mgi_tae_config;
 
 /* A 3x3 convolution and the convolution in time after it (NULL in the 2D model). */
@@ -90,12 +91,33 @@ T *mgi_tae_decode(mgi_run *run, const mgi_tae *tae, T *z);
 /* Latents z (...,C) as the host keeps them: (z - shift) * scale. */
 mgen_status mgi_tae_normalised(const mgi_tae *tae, const T *z, float *out);
 
+/* Where a part of a frame is: along each side (rows, columns) `count` of `all`, from `first` on. */
+typedef struct mgi_tae_place {
+    struct mgi_tae_span {
+        int64_t first, count, all;
+    } side[2];
+} mgi_tae_place;
+
+mgi_tae_place mgi_tae_whole(int64_t height, int64_t width);
+/* What comes out of a convolution in space: only what needs nothing that is not there, and zeros only where the
+ * frame ends. And what has to go in for a part to come out. */
+mgi_tae_place mgi_tae_after(const mgi_tae_conv *c, mgi_tae_place place);
+mgi_tae_place mgi_tae_before(const mgi_tae_conv *c, mgi_tae_place place);
+
+/* The decoder's beginning, z (B,T,H,W,C) through the first convolution and the middle; the encoder's end, all that
+ * follows the last level. Both in the module's dtype. */
+T *mgi_tae_head(mgi_run *run, const mgi_tae *tae, T *z);
+T *mgi_tae_rest(mgi_run *run, const mgi_tae *tae, T *x);
+
 /* For tae_stream.c, on (frames,H,W,C). The activation, after its norm, if any, over each frame. The two
  * halves of a convolution: in space; in time (B,T,HW,C), with so many copies of the first and the last frame
  * around it (after the enlargement in time, if any). Attention within each frame. */
 T *mgi_tae_activate(mgi_run *run, const mgi_tae_norm *n, T *x);
-T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x);
+T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x, const mgi_tae_place *place);
 T *mgi_tae_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64_t after);
 T *mgi_tae_attend(mgi_run *run, const mgi_tae_attention *a, T *x);
+/* The activation of a part of each frame, by statistics of the whole: frames `first` and following of the table. */
+T *mgi_tae_activate_part(mgi_run *run, const mgi_tae_norm *n, T *x, const mgi_norm_table *table,
+                         int64_t first);
 
 #endif

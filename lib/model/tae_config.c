@@ -96,11 +96,23 @@ static mgen_status read_tiles(mgen_context *ctx, const mgi_json *json, mgi_tae_c
     return MGEN_OK;
 }
 
+static mgen_status read_space_tile(mgen_context *ctx, const mgi_json *json, mgi_tae_config *c)
+{
+    int64_t f = mgi_tae_factor(c),
+            step = f > 1 ? f : 2; /* even, for formats with half the chroma */
+    MGI_TRY(mgi_json_get_int(ctx, json, "space_tile", false, 1, 65536, &c->space_tile));
+    if (c->space_tile % step)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"space_tile\" is %lld pixels; it must be a multiple of %lld",
+                        (long long)c->space_tile, (long long)step);
+    return MGEN_OK;
+}
+
 mgen_status mgi_tae_config_read(mgen_context *ctx, const mgi_json *json, mgi_tae_config *out)
 {
     static const char *const keys[] = {
-        "channels", "latent_channels", "blocks",    "temporal", "time_strides",
-        "norm",     "groups",          "attention", "tiles",    NULL};
+        "channels",  "latent_channels", "blocks",     "temporal", "time_strides", "norm", "groups",
+        "attention", "tiles",           "space_tile", NULL};
     mgi_tae_config c = {.temporal = true};
     int64_t blocks = 0;
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
@@ -112,6 +124,7 @@ mgen_status mgi_tae_config_read(mgen_context *ctx, const mgi_json *json, mgi_tae
     MGI_TRY(read_norm(ctx, json, &c));
     MGI_TRY(mgi_json_get_bool(ctx, json, "attention", false, &c.attention));
     MGI_TRY(read_tiles(ctx, json, &c));
+    MGI_TRY(read_space_tile(ctx, json, &c));
     c.blocks = (int)blocks;
     *out = c;
     return MGEN_OK;
@@ -148,4 +161,6 @@ void mgi_tae_config_write(mgi_json_writer *w, const mgi_tae_config *c)
         mgi_json_put_int(w, "overlap", c->tile_overlap);
         mgi_json_close(w, '}');
     }
+    if (c->space_tile)
+        mgi_json_put_int(w, "space_tile", c->space_tile);
 }

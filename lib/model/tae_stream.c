@@ -40,7 +40,7 @@ T *mgi_tae_joined(mgi_run *run, T *a, T *b)
     return y;
 }
 
-T *mgi_tae_part(mgi_run *run, T *x, int64_t first, int64_t frames)
+T *mgi_tae_frames(mgi_run *run, T *x, int64_t first, int64_t frames)
 {
     T *y = NULL;
     if (!x || frames < 1 || !mgi_ok(run, mgi_tensor_rows(x, first, frames, &y)))
@@ -65,6 +65,77 @@ void mgi_tae_keep(mgi_run *run, T **kept, T *x, int64_t first)
     mgi_copy(run, y, 0, x, first * frame_size(x), y->count);
     *kept = mgi_tensor_retain(y);
     mgi_drop(run, y);
+}
+
+T *mgi_tae_crop(mgi_run *run, T *x, const mgi_tae_place *from, const mgi_tae_place *to)
+{
+    T *y = x;
+    for (int i = 0; i < 2 && y; i++) {
+        int64_t first = to->side[i].first - from->side[i].first, count = to->side[i].count;
+        T *all = y;
+        if (count == from->side[i].count)
+            continue;
+        y = mgi_slice(run, all, 1 + i, first, count);
+        if (all != x)
+            mgi_drop(run, all);
+    }
+    return y;
+}
+
+/* -- parts of frames -------------------------------------------------------------------------- */
+
+/* The wanted part where the frame has the size that it has at `place`. */
+static mgi_tae_place core_at(const mgi_tae_part *part, const mgi_tae_place *place)
+{
+    mgi_tae_place core = part->core;
+    for (int i = 0; i < 2; i++) {
+        int64_t scale = place->side[i].all / core.side[i].all;
+        core.side[i].first *= scale;
+        core.side[i].count *= scale;
+        core.side[i].all *= scale;
+    }
+    return core;
+}
+
+static bool collects(const mgi_tae_stream *s, const mgi_tae_norm *n)
+{
+    const mgi_tae_part *p = s->part;
+    return p && p->collect < p->norms && p->norm[p->collect] == n;
+}
+
+/* The statistics of what is at `place`, which they are collected of, into the frames' own. */
+static void collect(mgi_tae_stream *s, T *x, const mgi_tae_place *place, int64_t first)
+{
+    const mgi_tae_part *p = s->part;
+    const mgi_norm_table *table = &p->table[p->collect];
+    mgi_tae_place core = core_at(p, place);
+    int64_t scale = 1, mark = mgi_scope_push(s->run);
+    for (int i = 0; i < 2; i++)
+        scale *= core.side[i].all / p->core.side[i].all;
+    x = mgi_tae_crop(s->run, x, place, &core);
+    if (x)
+        mgi_group_norm_collect(s->run, x, table, first,
+                               p->merged * scale * (x->dims[3] / table->mean->dims[1]));
+    mgi_scope_pop(s->run, mark, NULL);
+}
+
+/* The activation; NULL where the stream halts. */
+static T *activate(mgi_tae_stream *s, const mgi_tae_norm *n, T *x, const mgi_tae_place *place)
+{
+    const mgi_tae_part *p = s->part;
+    int i = 0;
+    if (!p || !p->norms || !n->w)
+        return mgi_tae_activate(s->run, n, x);
+    while (i < p->norms && p->norm[i] != n)
+        i++;
+    if (!mgi_require(s->run, i < p->norms, "tae stream: a norm is not in the list"))
+        return NULL;
+    int64_t first = p->frames[i];
+    p->frames[i] += x->dims[0];
+    if (i != p->collect)
+        return mgi_tae_activate_part(s->run, n, x, &p->table[i], first);
+    collect(s, x, place, first);
+    return NULL;
 }
 
 /* -- convolutions ----------------------------------------------------------------------------- */
@@ -112,49 +183,67 @@ static T *timed(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bo
     return y;
 }
 
-static T *convolve(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bool last)
+/* Takes the place of x to that of the result. */
+static T *convolve(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x,
+                   mgi_tae_place *place, bool last)
 {
     int64_t mark = mgi_scope_push(run);
-    return mgi_scope_pop(run, mark, timed(run, c, m, x ? mgi_tae_space(run, c, x) : NULL, last));
+    T *y = x ? mgi_tae_space(run, c, x, place) : NULL;
+    *place = mgi_tae_after(c, *place);
+    return mgi_scope_pop(run, mark, timed(run, c, m, y, last));
 }
 
-/* The activation, then the convolution. */
-static T *activated(mgi_run *run, const mgi_tae_norm *n, const mgi_tae_conv *c, mgi_tae_memory *m,
-                    T *x, bool last)
+/* The activation, then the convolution; halts where statistics are collected. */
+static T *activated(mgi_tae_stream *s, const mgi_tae_norm *n, const mgi_tae_conv *c,
+                    mgi_tae_memory *m, T *x, mgi_tae_place *place, bool last)
 {
+    mgi_run *run = s->run;
     int64_t mark = mgi_scope_push(run);
-    T *h = x ? mgi_tae_activate(run, n, x) : NULL;
-    T *y = h ? mgi_tae_space(run, c, h) : NULL;
+    T *h = x ? activate(s, n, x, place) : NULL;
+    s->halted = collects(s, n);
+    if (s->halted)
+        return mgi_scope_pop(run, mark, NULL);
+    T *y = h ? mgi_tae_space(run, c, h, place) : NULL;
+    *place = mgi_tae_after(c, *place);
     mgi_drop(run, h);
     return mgi_scope_pop(run, mark, timed(run, c, m, y, last));
 }
 
 /* x + conv(act(conv(act(x)))); takes x, part of which waits for its residual. */
-static T *block(mgi_run *run, const mgi_tae_block *b, mgi_tae_block_memory *m, T *x, bool last)
+static T *block(mgi_tae_stream *s, const mgi_tae_block *b, mgi_tae_block_memory *m, T *x,
+                mgi_tae_place *place, bool last)
 {
+    mgi_run *run = s->run;
+    mgi_tae_place whole = *place;
     int64_t mark = mgi_scope_push(run);
-    T *h = activated(run, &b->norm[0], &b->first, &m->first, x, last);
-    T *residual = activated(run, &b->norm[1], &b->second, &m->second, h, last);
+    T *h = activated(s, &b->norm[0], &b->first, &m->first, x, place, last);
+    T *residual =
+        s->halted ? NULL : activated(s, &b->norm[1], &b->second, &m->second, h, place, last);
+    if (s->halted)
+        return mgi_scope_pop(run, mark, NULL);
     mgi_drop(run, h);
-    T *all = mgi_tae_joined(run, mgi_tae_recall(run, &m->waiting), x), *y = NULL;
+    h = mgi_tae_crop(run, x, &whole, place);
+    if (h != x)
+        mgi_drop(run, x);
+    T *all = mgi_tae_joined(run, mgi_tae_recall(run, &m->waiting), h), *y = NULL;
     int64_t ready = residual ? residual->dims[0] : 0;
     if (!last)
         mgi_tae_keep(run, &m->waiting, all, ready);
     if (residual)
-        y = mgi_add(run, mgi_tae_part(run, all, 0, ready), residual);
+        y = mgi_add(run, mgi_tae_frames(run, all, 0, ready), residual);
     mgi_drop(run, all);
     return mgi_scope_pop(run, mark, y);
 }
 
 /* Takes x. */
-static T *middle(mgi_run *run, const mgi_tae_middle *m, mgi_tae_block_memory memory[2], T *x,
-                 bool last)
+static T *middle(mgi_tae_stream *s, const mgi_tae_middle *m, T *x, mgi_tae_place *place, bool last)
 {
+    mgi_run *run = s->run;
     int64_t mark = mgi_scope_push(run);
-    T *h = block(run, &m->first, &memory[0], x, last);
+    T *h = block(s, &m->first, &s->middle[0], x, place, last);
     T *y = mgi_tae_attend(run, &m->space, h);
     mgi_drop(run, h);
-    return mgi_scope_pop(run, mark, block(run, &m->second, &memory[1], y, last));
+    return mgi_scope_pop(run, mark, block(s, &m->second, &s->middle[1], y, place, last));
 }
 
 /* -- levels ----------------------------------------------------------------------------------- */
@@ -170,47 +259,62 @@ void mgi_tae_emit(mgi_tae_stream *s, T *x)
         mgi_ok(run, s->sink(s->user, run, y));
 }
 
-static void run_levels(mgi_tae_stream *s, int k, T *x, bool last);
+static void run_levels(mgi_tae_stream *s, int k, T *x, mgi_tae_place place, bool last);
 
 /* Through the change of resolution and all that follows. Takes nothing. */
-static void run_change(mgi_tae_stream *s, int k, T *x, bool last)
+static void run_change(mgi_tae_stream *s, int k, T *x, mgi_tae_place place, bool last)
 {
     bool encodes = s->direction == MGI_TAE_ENCODES;
     int level = encodes ? k : s->tae->config.levels - 1 - k;
     const mgi_tae_side *side = encodes ? &s->tae->encoder : &s->tae->decoder;
     int64_t mark = mgi_scope_push(s->run);
-    T *y = convolve(s->run, &side->change[level], &s->change[level], x, last);
+    T *y = convolve(s->run, &side->change[level], &s->change[level], x, &place, last);
     if (y || last)
-        run_levels(s, k + 1, y, last);
+        run_levels(s, k + 1, y, place, last);
     mgi_scope_pop(s->run, mark, NULL);
 }
 
+/* The end: what is left of the network, and out with it. Takes x. */
+static void run_out(mgi_tae_stream *s, T *x, mgi_tae_place place, bool last)
+{
+    const mgi_tae_side *side =
+        s->direction == MGI_TAE_ENCODES ? &s->tae->encoder : &s->tae->decoder;
+    bool bare = s->part && s->part->bare && s->direction == MGI_TAE_ENCODES;
+    T *y = bare ? x : activated(s, &side->norm_out, &side->out, &s->out, x, &place, last);
+    if (!bare)
+        mgi_drop(s->run, x);
+    if (s->part) {
+        mgi_tae_place core = core_at(s->part, &place);
+        y = mgi_tae_crop(s->run, y, &place, &core);
+    }
+    mgi_tae_emit(s, y);
+}
+
 /* Levels number `k` and following, in the order of the direction. Takes x. */
-static void run_levels(mgi_tae_stream *s, int k, T *x, bool last)
+static void run_levels(mgi_tae_stream *s, int k, T *x, mgi_tae_place place, bool last)
 {
     mgi_run *run = s->run;
     bool encodes = s->direction == MGI_TAE_ENCODES;
     int end = s->tae->config.levels - 1, level = encodes ? k : end - k;
     const mgi_tae_side *side = encodes ? &s->tae->encoder : &s->tae->decoder;
-    bool attends = s->tae->config.attention;
+    bool attends = s->tae->config.attention && !(s->part && s->part->bare);
     int64_t mark = mgi_scope_push(run);
+    s->halted = false;
     if (attends && !encodes && k == 0)
-        x = middle(run, &side->middle, s->middle, x, last);
-    for (int i = 0; i < s->tae->config.blocks && run->status == MGEN_OK; i++)
-        x = block(run, &side->block[level][i], &s->block[level][i], x, last);
+        x = middle(s, &side->middle, x, &place, last);
+    for (int i = 0; i < s->tae->config.blocks && run->status == MGEN_OK && !s->halted; i++)
+        x = block(s, &side->block[level][i], &s->block[level][i], x, &place, last);
     if (attends && encodes && k == end)
-        x = middle(run, &side->middle, s->middle, x, last);
-    if (k == end) {
-        T *y = activated(run, &side->norm_out, &side->out, &s->out, x, last);
-        mgi_drop(run, x);
-        mgi_tae_emit(s, y);
-    } else if (x || last) {
+        x = middle(s, &side->middle, x, &place, last);
+    if (k == end && !s->halted) {
+        run_out(s, x, place, last);
+    } else if ((x || last) && !s->halted) {
         int64_t frames = x ? x->dims[0] : 0, at = 0, most = frames;
         if (x && !encodes) /* half a piece of the finest level: it is doubled */
             most = (mgi_tae_piece(x->dims[1] << level, x->dims[2] << level) + 1) / 2;
         do {
             int64_t n = frames - at < most ? frames - at : most;
-            run_change(s, k, mgi_tae_part(run, x, at, n), last && at + n == frames);
+            run_change(s, k, mgi_tae_frames(run, x, at, n), place, last && at + n == frames);
             at += n;
         } while (at < frames && run->status == MGEN_OK);
     }
@@ -271,10 +375,16 @@ static void push_piece(mgi_tae_stream *s, T *x, bool last)
     mgi_run *run = s->run;
     const mgi_tae_side *side =
         s->direction == MGI_TAE_ENCODES ? &s->tae->encoder : &s->tae->decoder;
+    const mgi_tae_part *part = s->part;
+    if (!x)
+        return;
+    mgi_tae_place place = part ? part->in : mgi_tae_whole(x->dims[1], x->dims[2]);
     int64_t mark = mgi_scope_push(run);
-    x = convolve(run, &side->in, &s->in, mgi_cast(run, x, s->tae->module.dtype), last);
+    x = mgi_cast(run, x, s->tae->module.dtype);
+    if (!part || !part->bare || s->direction == MGI_TAE_ENCODES)
+        x = convolve(run, &side->in, &s->in, x, &place, last);
     if (run->status == MGEN_OK && (x || last))
-        run_levels(s, 0, x, last);
+        run_levels(s, 0, x, place, last);
     mgi_scope_pop(run, mark, NULL);
 }
 
@@ -282,13 +392,15 @@ mgen_status mgi_tae_stream_push(mgi_tae_stream *s, T *x, bool last)
 {
     mgi_run *run = s->run;
     bool encodes = s->direction == MGI_TAE_ENCODES;
-    int64_t f = mgi_tae_factor(&s->tae->config), unit = encodes ? 0 : 1;
-    int64_t channels = encodes ? 3 : s->tae->config.latent_channels;
+    const mgi_tae_config *c = &s->tae->config;
+    int64_t f = mgi_tae_factor(c), unit = encodes ? 0 : 1;
+    bool begun = s->part && s->part->bare; /* by mgi_tae_head */
+    int64_t channels = encodes ? 3 : begun ? c->channels[c->levels - 1] : c->latent_channels;
     if (run->status != MGEN_OK ||
         !mgi_require(
             run, x && x->rank == 5 && x->dims[0] == 1 && x->dims[1] > 0 && x->dims[4] == channels,
             "tae stream: x is not (1,T,H,W,C)") ||
-        !mgi_require(run, !encodes || (x->dims[2] % f == 0 && x->dims[3] % f == 0),
+        !mgi_require(run, s->part || !encodes || (x->dims[2] % f == 0 && x->dims[3] % f == 0),
                      "tae stream: height and width must be multiples of the spatial factor"))
         return run->status;
     int64_t scale = encodes ? 1 : f, frames = x->dims[1];
@@ -303,7 +415,7 @@ mgen_status mgi_tae_stream_push(mgi_tae_stream *s, T *x, bool last)
     mgi_unit_enter(run, (void *)&s->tae->module, unit);
     for (int64_t at = 0; at < frames && run->status == MGEN_OK; at += most) {
         int64_t n = frames - at < most ? frames - at : most;
-        push_piece(s, mgi_tae_part(run, x, at, n), last && at + n == frames);
+        push_piece(s, mgi_tae_frames(run, x, at, n), last && at + n == frames);
     }
     mgi_unit_exit(run, (void *)&s->tae->module, unit);
     mgi_scope_pop(run, mark, NULL);

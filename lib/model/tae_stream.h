@@ -29,17 +29,34 @@ typedef struct mgi_tae_block_memory {
  * answer than OK ends the run with it. */
 typedef mgen_status mgi_tae_sink(void *user, mgi_run *run, T *frames);
 
+/* A part of each frame instead of the whole (tae_spatial.h). */
+typedef struct mgi_tae_part {
+    mgi_tae_place in;   /* what is pushed: all that is needed */
+    mgi_tae_place core; /* what is wanted, in latents */
+    bool bare;          /* without what mgi_tae_head() or mgi_tae_rest() do */
+    /* Statistics of whole frames, and the number of the norm that they are to be found for: what follows it is left
+     * out. The tables of norms before it are known. */
+    int norms, collect;
+    const mgi_tae_norm *const *norm;
+    const mgi_norm_table *table;
+    int64_t *frames; /* that this part has passed of each norm */
+    int64_t merged;  /* latents of earlier parts, which are in the table already */
+} mgi_tae_part;
+
 typedef struct mgi_tae_stream {
     mgi_run *run;
     const mgi_tae *tae;
     int direction;
     mgi_tae_sink *sink;
     void *user;
+    const mgi_tae_part *part; /* NULL: whole frames */
+    bool halted;              /* at the norm whose statistics are collected */
     mgi_tae_memory in, out, change[MGI_TAE_LEVELS_MAX];
     mgi_tae_block_memory middle[2];
     int64_t tile, tile_step,
-        fade;        /* 0: no tiles; else what is pushed at once and how far it moves on; frames */
-    T *kept, *faded; /* pushed, and still needed; the frames of a tile that are faded out */
+        fade; /* 0: no tiles; else what is pushed at once and how far it moves on; frames */
+    int64_t space_tile; /* latents: frames of a tile run in parts of so many a side; 0: whole */
+    T *kept, *faded;    /* pushed, and still needed; the frames of a tile that are faded out */
     mgi_tae_block_memory block[MGI_TAE_LEVELS_MAX][MGI_TAE_BLOCKS_MAX];
 } mgi_tae_stream;
 
@@ -52,12 +69,14 @@ void mgi_tae_stream_finish(mgi_tae_stream *s); /* also after a failure; before t
  * any size; large ones are cut. Returns run->status. */
 mgen_status mgi_tae_stream_push(mgi_tae_stream *s, T *x, bool last);
 
-/* For tae_tiles.c, on (T,H,W,C), NULL for no frames. Joined: a then b; takes both. Keep: a copy of the frames
+/* For tae_tiles.c and tae_spatial.c, on (T,H,W,C), NULL for no frames. Joined: a then b; takes both. Keep: a copy of the frames
  * from `first` on beyond all scopes; recall: back into the scope. Emit: in f32, to the sink. */
 T *mgi_tae_joined(mgi_run *run, T *a, T *b);
-T *mgi_tae_part(mgi_run *run, T *x, int64_t first, int64_t frames);
+T *mgi_tae_frames(mgi_run *run, T *x, int64_t first, int64_t frames);
 void mgi_tae_keep(mgi_run *run, T **kept, T *x, int64_t first);
 T *mgi_tae_recall(mgi_run *run, T **kept);
+/* The part `to` of x, which is at `from`; x itself if that is all. */
+T *mgi_tae_crop(mgi_run *run, T *x, const mgi_tae_place *from, const mgi_tae_place *to);
 void mgi_tae_emit(mgi_tae_stream *s, T *x);
 
 /* Frames of height x width pixels that are worth handling at once: 1 to 4. */

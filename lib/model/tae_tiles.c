@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/tae_tiles.h"
 
+#include "model/tae_spatial.h"
+
 #include "kernels/pointwise/pointwise.h"
 
 void mgi_tae_stream_tile(mgi_tae_stream *s, int64_t frames, int64_t overlap)
@@ -20,7 +22,7 @@ static void fade(mgi_tae_stream *s, T *y)
     T *before = mgi_tae_recall(run, &s->faded);
     for (int64_t j = 0; before && y && j < s->fade; j++) {
         float share = (float)j / (float)s->fade;
-        T *a = mgi_tae_part(run, before, j, 1), *b = mgi_tae_part(run, y, j, 1);
+        T *a = mgi_tae_frames(run, before, j, 1), *b = mgi_tae_frames(run, y, j, 1);
         mgk_pointwise_args args = {
             .x = mgi_buf(a), .y = mgi_buf(b), .count = b ? b->count : 0, .alpha = 1.0f - share};
         args.beta = share;
@@ -35,8 +37,11 @@ static void run_tile(mgi_tae_stream *s, T *x, bool last)
     int64_t mark = mgi_scope_push(run);
     T *y =
         x ? mgi_reshape(run, x, MGI_DIMS(1, x->dims[0], x->dims[1], x->dims[2], x->dims[3])) : NULL;
-    y = s->direction == MGI_TAE_ENCODES ? mgi_tae_encode(run, s->tae, y)
-                                        : mgi_tae_decode(run, s->tae, y);
+    if (s->space_tile)
+        y = mgi_tae_in_space(run, s->tae, s->direction, y, s->space_tile);
+    else
+        y = s->direction == MGI_TAE_ENCODES ? mgi_tae_encode(run, s->tae, y)
+                                            : mgi_tae_decode(run, s->tae, y);
     if (y)
         y = mgi_reshape(run, y, MGI_DIMS(y->dims[1], y->dims[2], y->dims[3], y->dims[4]));
     if (y) {
@@ -44,7 +49,7 @@ static void run_tile(mgi_tae_stream *s, T *x, bool last)
         fade(s, y);
         if (!last)
             mgi_tae_keep(run, &s->faded, y, ready);
-        mgi_tae_emit(s, mgi_tae_part(run, y, 0, ready));
+        mgi_tae_emit(s, mgi_tae_frames(run, y, 0, ready));
     }
     mgi_scope_pop(run, mark, NULL);
 }
@@ -57,9 +62,9 @@ void mgi_tae_tiles_push(mgi_tae_stream *s, T *x, bool last)
     T *all = mgi_tae_joined(run, mgi_tae_recall(run, &s->kept), x);
     int64_t count = all ? all->dims[0] : 0;
     for (; count - at > s->tile && run->status == MGEN_OK; at += s->tile_step)
-        run_tile(s, mgi_tae_part(run, all, at, s->tile), false);
+        run_tile(s, mgi_tae_frames(run, all, at, s->tile), false);
     if (last)
-        run_tile(s, mgi_tae_part(run, all, at, count - at), true);
+        run_tile(s, mgi_tae_frames(run, all, at, count - at), true);
     else
         mgi_tae_keep(run, &s->kept, all, at);
     mgi_scope_pop(run, mark, NULL);

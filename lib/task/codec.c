@@ -4,9 +4,39 @@
 #include "core/alloc.h"
 #include "core/checked.h"
 #include "media/pixels.h"
-#include "model/tae_stream.h"
+#include "model/tae_spatial.h"
+#include "model/tae_tiles.h"
 
 #include <string.h>
+
+/* -- tiles ------------------------------------------------------------------------------------ */
+
+/* Latents along a tile's side; 0: frames are whole. */
+static int64_t tile_side(const mgi_tae *tae, int64_t height, int64_t width, int64_t tile)
+{
+    tile = tile ? tile : tae->config.space_tile;
+    return tile && (height > tile || width > tile) ? tile / mgi_tae_factor(&tae->config) : 0;
+}
+
+/* Whether films are handled in tiles of time, each by itself. */
+static bool in_time(const mgi_tae_config *c)
+{
+    return c->tile_frames || c->attention;
+}
+
+bool mgi_decodes_parts(const mgi_tae *tae, int64_t height, int64_t width, int64_t tile)
+{
+    return tile_side(tae, height, width, tile) && !in_time(&tae->config);
+}
+
+static void start_stream(mgi_tae_stream *s, mgi_run *run, const mgi_tae *tae, int direction,
+                         int64_t side, int64_t piece, mgi_tae_sink *sink, void *user)
+{
+    mgi_tae_stream_init(s, run, tae, direction, sink, user);
+    s->space_tile = side;
+    if (side && !s->tile) /* attention, frame by frame */
+        mgi_tae_stream_tile(s, piece, 0);
+}
 
 /* -- frames to latents ------------------------------------------------------------------------ */
 
@@ -39,80 +69,150 @@ mgen_status mgi_latent_dims(mgen_context *ctx, const mgi_tae *tae, const int64_t
 
 typedef struct encoding {
     const mgi_tae *tae;
-    float *next; /* where the next latents go */
+    const int64_t *film; /* frames, height, width */
+    mgi_frames_source *source;
+    void *user;
+    float *rgb;      /* room for a piece of it */
+    int64_t dims[4]; /* of the latents: */
+    float *latents;
+    int64_t next; /* values written so far, where they come in order */
 } encoding;
 
 /* The posterior's mean, normalised. */
-static mgen_status take_latents(void *user, mgi_run *run, T *h)
+static mgen_status put_latents(const encoding *e, mgi_run *run, T *h, float *out)
 {
-    encoding *e = user;
     T *z = mgi_posterior(run, h, NULL, 0.0f, NULL);
     if (!z)
         return run->status;
-    MGI_TRY(mgi_tae_normalised(e->tae, z, e->next));
-    e->next += z->count;
-    return MGEN_OK;
+    return run->dev->meta ? MGEN_OK : mgi_tae_normalised(e->tae, z, out);
 }
 
-/* `rgb` has room for a piece. */
-static void encode_piece(mgi_tae_stream *s, const int64_t film[3], int64_t first, int64_t count,
-                         mgi_frames_source *source, void *user, float *rgb)
+static mgen_status take_latents(void *user, mgi_run *run, T *h)
+{
+    encoding *e = user;
+    float *out = run->dev->meta ? NULL : e->latents + e->next;
+    e->next += h->count / 2;
+    return put_latents(e, run, h, out);
+}
+
+/* Those of a tile, row by row. */
+static mgen_status take_part(void *user, mgi_run *run, const mgi_tae_box *box)
+{
+    const encoding *e = user;
+    const int64_t *d = e->dims;
+    int64_t rows = box->y->dims[2], size = box->y->dims[3] * d[3];
+    float *part;
+    MGI_TRY(mgi_alloc(run->ctx, (size_t)box->y->count / 2 * sizeof *part, &part));
+    mgen_status status = put_latents(e, run, box->y, part);
+    for (int64_t i = 0; i < box->y->dims[1] * rows && status == MGEN_OK && !run->dev->meta; i++) {
+        int64_t frame = box->first + i / rows, row = box->top + i % rows;
+        memcpy(e->latents + ((frame * d[1] + row) * d[2] + box->left) * d[3], part + i * size,
+               (size_t)size * sizeof(float));
+    }
+    mgi_free(run->ctx, part);
+    return status;
+}
+
+static T *read_film(void *user, mgi_run *run, int64_t first, int64_t count)
+{
+    const encoding *e = user;
+    T *x = mgi_new(run, MGK_F32, MGI_DIMS(1, count, e->film[1], e->film[2], 3));
+    if (!x || run->dev->meta)
+        return x;
+    if (!mgi_ok(run, e->source(e->user, first, count, e->rgb)))
+        return NULL;
+    mgi_tensor_write(x, 0, e->rgb, x->count);
+    return x;
+}
+
+static void encode_pieces(mgi_tae_stream *s, encoding *e, int64_t piece)
 {
     mgi_run *run = s->run;
-    int64_t mark = mgi_scope_push(run);
-    T *x = mgi_new(run, MGK_F32, MGI_DIMS(1, count, film[1], film[2], 3));
-    if (x && mgi_ok(run, source(user, first, count, rgb))) {
-        mgi_tensor_write(x, 0, rgb, x->count);
-        mgi_tae_stream_push(s, x, first + count == film[0]);
+    int64_t frames = e->film[0];
+    for (int64_t at = 0; at < frames && run->status == MGEN_OK; at += piece) {
+        int64_t mark = mgi_scope_push(run), n = frames - at < piece ? frames - at : piece;
+        T *x = read_film(e, run, at, n);
+        if (x)
+            mgi_tae_stream_push(s, x, at + n == frames);
+        mgi_scope_pop(run, mark, NULL);
     }
-    mgi_scope_pop(run, mark, NULL);
+}
+
+static void encode(mgi_run *run, encoding *e, int64_t side, int64_t piece)
+{
+    mgi_tae_stream s;
+    if (side && !in_time(&e->tae->config)) {
+        const mgi_tae_film film = {e->film[0], e->film[1], e->film[2], read_film, e};
+        mgi_tae_spatial(run, e->tae, MGI_TAE_ENCODES, &film, side, take_part, e);
+        return;
+    }
+    start_stream(&s, run, e->tae, MGI_TAE_ENCODES, side, piece, take_latents, e);
+    encode_pieces(&s, e, piece);
+    mgi_tae_stream_finish(&s);
 }
 
 mgen_status mgi_encode_film(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
-                            mgi_frames_source *source, void *user, float *latents)
+                            int64_t tile, mgi_frames_source *source, void *user, float *latents)
 {
-    int64_t dims[4], piece = mgi_tae_piece(film[1], film[2]);
-    float *rgb;
+    int64_t piece = mgi_tae_piece(film[1], film[2]);
+    int64_t side = tile_side(tae, film[1], film[2], tile);
+    encoding e = {.tae = tae, .film = film, .source = source, .user = user, .latents = latents};
     mgi_run run;
-    mgi_tae_stream s;
-    encoding e = {tae, latents};
-    MGI_TRY(mgi_latent_dims(ctx, tae, film, dims));
-    MGI_TRY(mgi_alloc_zero(ctx, (size_t)(piece * film[1] * film[2]), 3 * sizeof *rgb, &rgb));
+    MGI_TRY(mgi_latent_dims(ctx, tae, film, e.dims));
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)(piece * film[1] * film[2]), 3 * sizeof *e.rgb, &e.rgb));
     mgi_run_init(&run, ctx, false);
-    mgi_tae_stream_init(&s, &run, tae, MGI_TAE_ENCODES, take_latents, &e);
-    for (int64_t at = 0; at < film[0] && run.status == MGEN_OK; at += piece)
-        encode_piece(&s, film, at, film[0] - at < piece ? film[0] - at : piece, source, user, rgb);
+    encode(&run, &e, side, piece);
     mgen_status status = run.status;
-    mgi_tae_stream_finish(&s);
     mgi_run_finish(&run);
-    mgi_free(ctx, rgb);
+    mgi_free(ctx, e.rgb);
     return status;
 }
 
 /* -- latents to frames ------------------------------------------------------------------------ */
 
 typedef struct decoding {
-    int64_t next, end; /* frames */
+    const mgi_tae *tae;
+    T *z, *inverse;        /* latents; what undoes their scale */
+    int64_t first, frames; /* the film's first frame has this number; how many are wanted */
+    int64_t height, width; /* of whole frames */
+    int64_t next;          /* frames so far, where they come in order */
     mgi_frames_sink *sink;
     void *user;
 } decoding;
 
-static mgen_status take_frames(void *user, mgi_run *run, T *y)
+/* Those of the box's frames that are wanted. */
+static mgen_status take_box(void *user, mgi_run *run, const mgi_tae_box *box)
 {
     decoding *d = user;
+    T *y = box->y;
     float *rgb;
     int64_t size = y->count / y->dims[1], n = y->dims[1];
-    n = d->end - d->next < n ? d->end - d->next : n;
+    n = d->frames - box->first < n ? d->frames - box->first : n;
     if (n < 1)
         return MGEN_OK;
     MGI_TRY(mgi_alloc_zero(run->ctx, (size_t)(n * size), sizeof *rgb, &rgb));
     mgi_tensor_read(y, 0, rgb, n * size);
     mgen_status status = mgi_device_wait(run->dev);
+    const mgi_frames_box out = {.first = d->first + box->first,
+                                .count = n,
+                                .top = box->top,
+                                .left = box->left,
+                                .height = y->dims[2],
+                                .width = y->dims[3],
+                                .last = box->top + y->dims[2] == d->height &&
+                                        box->left + y->dims[3] == d->width};
     if (status == MGEN_OK && d->sink && !run->dev->meta)
-        status = d->sink(d->user, d->next, n, rgb);
+        status = d->sink(d->user, &out, rgb);
     mgi_free(run->ctx, rgb);
-    d->next += n;
     return status;
+}
+
+static mgen_status take_frames(void *user, mgi_run *run, T *y)
+{
+    decoding *d = user;
+    const mgi_tae_box box = {.first = d->next, .y = y};
+    d->next += y->dims[1];
+    return take_box(d, run, &box);
 }
 
 static T *inverse_scale(mgi_run *run, const mgi_tae *tae)
@@ -130,20 +230,38 @@ static T *inverse_scale(mgi_run *run, const mgi_tae *tae)
     return inverse;
 }
 
+/* Back from zero mean and unit deviation: z / scale + shift. */
+static T *read_latents(void *user, mgi_run *run, int64_t first, int64_t count)
+{
+    const decoding *d = user;
+    return mgi_channel_affine(run, mgi_slice(run, d->z, 1, first, count), d->inverse,
+                              d->tae->latent_shift->value);
+}
+
 /* Latents at once: as few as the decoder handles at once anyway. */
-static void decode_pieces(mgi_tae_stream *s, T *z, T *inverse, const int64_t frames)
+static void decode_pieces(mgi_tae_stream *s, decoding *d, int64_t latents, int64_t piece)
 {
     mgi_run *run = s->run;
-    int64_t f = mgi_tae_factor(&s->tae->config),
-            piece = mgi_tae_piece(z->dims[2] * f, z->dims[3] * f);
-    for (int64_t at = 0; at < frames && run->status == MGEN_OK; at += piece) {
-        int64_t mark = mgi_scope_push(run), n = frames - at < piece ? frames - at : piece;
-        /* back from zero mean and unit deviation: z / scale + shift */
-        T *part = mgi_channel_affine(run, mgi_slice(run, z, 1, at, n), inverse,
-                                     s->tae->latent_shift->value);
-        mgi_tae_stream_push(s, part, at + n == frames);
+    for (int64_t at = 0; at < latents && run->status == MGEN_OK; at += piece) {
+        int64_t mark = mgi_scope_push(run), n = latents - at < piece ? latents - at : piece;
+        mgi_tae_stream_push(s, read_latents(d, run, at, n), at + n == latents);
         mgi_scope_pop(run, mark, NULL);
     }
+}
+
+static void decode(mgi_run *run, decoding *d, int64_t latents, int64_t tile)
+{
+    mgi_tae_stream s;
+    int64_t side = tile_side(d->tae, d->height, d->width, tile);
+    int64_t piece = mgi_tae_piece(d->height, d->width);
+    if (side && !in_time(&d->tae->config)) {
+        const mgi_tae_film film = {latents, d->z->dims[2], d->z->dims[3], read_latents, d};
+        mgi_tae_spatial(run, d->tae, MGI_TAE_DECODES, &film, side, take_box, d);
+        return;
+    }
+    start_stream(&s, run, d->tae, MGI_TAE_DECODES, side, piece, take_frames, d);
+    decode_pieces(&s, d, latents, piece);
+    mgi_tae_stream_finish(&s);
 }
 
 /* On the meta device some pieces stand for all: more than the decoder's convolutions are late, and as many
@@ -155,25 +273,29 @@ static int64_t decode_walked(const mgi_run *run, const mgi_tae_config *c, int64_
 }
 
 mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frames, int64_t first,
-                           mgi_frames_sink *sink, void *user)
+                           int64_t tile, mgi_frames_sink *sink, void *user)
 {
-    mgi_tae_stream s;
-    int64_t mark = mgi_scope_push(run);
-    decoding d = {first, first + frames, sink, user};
+    int64_t mark = mgi_scope_push(run), f = mgi_tae_factor(&tae->config);
     if (run->status != MGEN_OK || !mgi_require(run,
                                                z && z->rank == 5 && z->dims[0] == 1 &&
                                                    z->dims[4] == tae->config.latent_channels,
                                                "decode: z is not (1,T,H,W,C)"))
         return run->status;
-    T *inverse = inverse_scale(run, tae);
-    mgi_tae_stream_init(&s, run, tae, MGI_TAE_DECODES, take_frames, &d);
+    decoding d = {.tae = tae,
+                  .z = z,
+                  .inverse = inverse_scale(run, tae),
+                  .first = first,
+                  .frames = frames,
+                  .height = z->dims[2] * f,
+                  .width = z->dims[3] * f,
+                  .sink = sink,
+                  .user = user};
     int64_t walked = decode_walked(run, &tae->config, z->dims[1]);
     double before = run->dev->counts.flops;
-    decode_pieces(&s, z, inverse, walked);
+    decode(run, &d, walked, tile);
     if (walked < z->dims[1])
         run->dev->counts.flops =
             before + (run->dev->counts.flops - before) * ((double)z->dims[1] / (double)walked);
-    mgi_tae_stream_finish(&s);
     mgi_scope_pop(run, mark, NULL);
     return run->status;
 }
@@ -193,8 +315,8 @@ static mgen_status check_dims(mgen_context *ctx, const int64_t dims[4], int64_t 
 }
 
 mgen_status mgi_decode_film(mgen_context *ctx, const mgi_tae *tae, const float *latents,
-                            const int64_t dims[4], int64_t frames, mgi_frames_sink *sink,
-                            void *user)
+                            const int64_t dims[4], int64_t frames, int64_t tile,
+                            mgi_frames_sink *sink, void *user)
 {
     mgi_run run;
     int64_t all = 0, factor = mgi_tae_time_factor(&tae->config);
@@ -206,7 +328,7 @@ mgen_status mgi_decode_film(mgen_context *ctx, const mgi_tae *tae, const float *
     T *z = mgi_new(&run, MGK_F32, MGI_DIMS(1, dims[0], dims[1], dims[2], dims[3]));
     if (z) {
         mgi_tensor_write(z, 0, latents, z->count);
-        mgi_decode_run(&run, tae, z, frames ? frames : all, 0, sink, user);
+        mgi_decode_run(&run, tae, z, frames ? frames : all, 0, tile, sink, user);
     }
     mgen_status status = run.status;
     mgi_run_finish(&run);

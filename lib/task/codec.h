@@ -3,7 +3,8 @@
  * latents to velocity. Tier 7.
  *
  * Frames are RGB floats in [-1,1]; latents (T,H,W,C) are normalised to zero mean and unit deviation, as the
- * video model takes them. Films of any length pass in pieces: only the latents grow with it. */
+ * video model takes them. Films of any length pass in pieces: only the latents grow with it. Frames of any size pass in
+ * tiles, where a caller or the autoencoder's configuration says so. */
 #ifndef MGI_TASK_CODEC_H
 #define MGI_TASK_CODEC_H
 
@@ -11,10 +12,16 @@
 #include "model/text_encoder.h"
 #include "model/video_transformer.h"
 
-/* Takes frames first .. first + count - 1 of height x width x 3 values, in order. Another answer than OK
- * ends the work with it. */
-typedef mgen_status mgi_frames_sink(void *user, int64_t first, int64_t count, const float *rgb);
-/* Fills such frames. */
+/* Frames first .. first + count - 1, of which rows top .. top + height - 1 and columns left .. left + width - 1. */
+typedef struct mgi_frames_box {
+    int64_t first, count, top, left, height, width;
+    bool last; /* nothing of these frames follows */
+} mgi_frames_box;
+
+/* Takes count x height x width x 3 values: whole frames in order or, where the film is decoded in tiles, one tile of
+ * all frames after the other. Another answer than OK ends the work with it. */
+typedef mgen_status mgi_frames_sink(void *user, const mgi_frames_box *box, const float *rgb);
+/* Fills whole frames first .. first + count - 1, perhaps more than once. */
 typedef mgen_status mgi_frames_source(void *user, int64_t first, int64_t count, float *rgb);
 
 /* A ready-made source, whose user is this: frames in memory without gaps, floats or else bytes. */
@@ -30,17 +37,21 @@ mgen_status mgi_host_frames_read(void *user, int64_t first, int64_t count, float
 mgen_status mgi_latent_dims(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
                             int64_t dims[4]);
 
-/* film: frames, height, width. latents: as mgi_latent_dims says; the posterior's means. */
+/* film: frames, height, width. latents: as mgi_latent_dims says; the posterior's means. tile: pixels; larger frames
+ * are handled in tiles of that side (0: as the model is configured). On the meta device source and latents are not
+ * looked at. */
 mgen_status mgi_encode_film(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
-                            mgi_frames_source *source, void *user, float *latents);
+                            int64_t tile, mgi_frames_source *source, void *user, float *latents);
 /* The first `frames` of the film that latents of `dims` stand for (0: all). */
 mgen_status mgi_decode_film(mgen_context *ctx, const mgi_tae *tae, const float *latents,
-                            const int64_t dims[4], int64_t frames, mgi_frames_sink *sink,
-                            void *user);
+                            const int64_t dims[4], int64_t frames, int64_t tile,
+                            mgi_frames_sink *sink, void *user);
 /* The same inside a run: z (1,T,H,W,C); the first frame has number `first`. sink NULL: frames are
  * dropped. */
 mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frames, int64_t first,
-                           mgi_frames_sink *sink, void *user);
+                           int64_t tile, mgi_frames_sink *sink, void *user);
+/* Whether a sink then gets parts of frames. */
+bool mgi_decodes_parts(const mgi_tae *tae, int64_t height, int64_t width, int64_t tile);
 
 /* Prompts (count) -> vectors (count,S,width), padded to the longest, at most tokens_max; tokens[i] of row i count. */
 T *mgi_text_batch(mgi_run *run, const mgi_text_encoder *e, const char *const *prompts,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What a request needs, by walking through it on the meta device. */
 #include "core/alloc.h"
+#include "model/tae_stream.h"
 #include "task/generate.h"
 
 typedef struct shadow {
@@ -35,44 +36,167 @@ static void finish(shadow *s)
     mgi_vt_finish(&s->video);
 }
 
+/* What is counted on the meta device, from a moment on. */
+typedef struct meter {
+    uint64_t host, held;
+    double flops;
+} meter;
+
+/* Tensors' memory is only counted; their handles and all else are really there. */
+static meter meter_start(mgen_context *meta)
+{
+    mgi_device_counts *c = &meta->device->counts;
+    meter m = {atomic_load(&meta->heap->now), c->held, c->flops};
+    atomic_store(&meta->heap->peak, m.host);
+    c->held_peak = m.held;
+    return m;
+}
+
+static void meter_read(const meter *m, mgen_context *meta, bool gpu, mgi_generate_needs *out)
+{
+    const mgi_device_counts *c = &meta->device->counts;
+    out->host_bytes = atomic_load(&meta->heap->peak) - m->host;
+    *(gpu ? &out->device_bytes : &out->host_bytes) += c->held_peak - m->held;
+    out->flops = c->flops - m->flops;
+}
+
 static mgen_status walk(mgen_context *meta, bool gpu, const mgi_networks *n,
                         const mgi_generate_request *r, mgi_generate_needs *out)
 {
     shadow s = {0};
-    mgi_device_counts *c = &meta->device->counts;
     mgen_status status = make(meta, n, &s);
     if (status == MGEN_OK) {
         mgi_networks networks = {.tae = &s.tae, .video = &s.video, .clip = n->clip};
         for (int i = 0; i < MGI_ROLES; i++)
             networks.text[i] = n->text[i] ? &s.text[i] : NULL;
-        /* Tensors' memory is only counted; their handles and all else are really there. */
-        uint64_t host = atomic_load(&meta->heap->now), held = c->held;
-        double before = c->flops;
-        atomic_store(&meta->heap->peak, host);
-        c->held_peak = held;
+        const meter m = meter_start(meta);
         status = mgi_generate(meta, &networks, r);
-        out->host_bytes = atomic_load(&meta->heap->peak) - host;
-        *(gpu ? &out->device_bytes : &out->host_bytes) += c->held_peak - held;
-        out->flops = c->flops - before;
+        meter_read(&m, meta, gpu, out);
     }
     finish(&s);
+    return status;
+}
+
+static mgen_status open_meta(mgen_context *ctx, mgen_context **out)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    params.threads = 1;
+    params.allocator = ctx->heap->allocator;
+    mgen_status status = mgi_context_init(out, &params);
+    if (status != MGEN_OK)
+        return mgi_fail(ctx, status, "no memory for the estimate");
+    status = mgi_device_create_meta(*out, ctx->device);
+    if (status == MGEN_OK)
+        return status;
+    mgi_fail_from(ctx, status, *out);
+    mgi_context_free(*out);
     return status;
 }
 
 mgen_status mgi_generate_estimate(mgen_context *ctx, const mgi_networks *n,
                                   const mgi_generate_request *r, mgi_generate_needs *out)
 {
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *meta;
     *out = (mgi_generate_needs){0};
-    params.threads = 1;
-    params.allocator = ctx->heap->allocator;
-    mgen_status status = mgi_context_init(&meta, &params);
+    MGI_TRY(open_meta(ctx, &meta));
+    mgen_status status = walk(meta, ctx->device->cuda != NULL, n, r, out);
     if (status != MGEN_OK)
-        return mgi_fail(ctx, status, "no memory for the estimate");
-    status = mgi_device_create_meta(meta, ctx->device);
-    if (status == MGEN_OK)
-        status = walk(meta, ctx->device->cuda != NULL, n, r, out);
+        mgi_fail_from(ctx, status, meta);
+    mgi_context_free(meta);
+    return status;
+}
+
+/* -- limits ----------------------------------------------------------------------------------- */
+
+static bool host_has(const mgi_heap *heap, uint64_t bytes)
+{
+    uint64_t now = atomic_load(&heap->now);
+    return !heap->max || (now <= heap->max && bytes <= heap->max - now);
+}
+
+static bool device_has(const mgi_device *dev, uint64_t bytes)
+{
+    uint64_t now = dev->counts.held;
+    return !dev->memory_max || (now <= dev->memory_max && bytes <= dev->memory_max - now);
+}
+
+bool mgi_fits_host(mgen_context *ctx, uint64_t bytes)
+{
+    if (!host_has(ctx->heap, bytes))
+        mgi_device_trim(ctx->device); /* what earlier requests left counts as in use */
+    return host_has(ctx->heap, bytes);
+}
+
+bool mgi_fits_device(mgen_context *ctx, uint64_t bytes)
+{
+    if (!device_has(ctx->device, bytes))
+        mgi_device_trim(ctx->device);
+    return device_has(ctx->device, bytes);
+}
+
+/* -- tiles of large frames -------------------------------------------------------------------- */
+
+enum { TILE_MIN = 4 }; /* latents along a side: the surroundings of less are most of the work */
+
+int64_t mgi_tile_after(const mgi_tae *tae, int64_t height, int64_t width, int64_t tile)
+{
+    int64_t f = mgi_tae_factor(&tae->config), longest = height > width ? height : width;
+    if (!tile)
+        for (tile = f; tile < longest; tile *= 2)
+            ;
+    return tile / 2 < TILE_MIN * f ? 0 : tile / 2;
+}
+
+/* On the meta device. A part of a long film stands for all of it. */
+static mgen_status walk_film(mgen_context *meta, const mgi_tae *net, const int64_t film[3],
+                             int direction, int64_t tile)
+{
+    const mgi_tae_config *c = &net->config;
+    int64_t dims[4], some = (32 + 8 * c->blocks) * mgi_tae_time_factor(c);
+    const int64_t part[3] = {film[0] < some ? film[0] : some, film[1], film[2]};
+    if (direction == MGI_TAE_ENCODES)
+        return mgi_encode_film(meta, net, part, tile, NULL, NULL, NULL);
+    MGI_TRY(mgi_latent_dims(meta, net, part, dims));
+    return mgi_decode_film(meta, net, NULL, dims, part[0], tile, NULL, NULL);
+}
+
+static mgen_status find_tile(mgen_context *ctx, mgen_context *meta, const mgi_tae *net,
+                             const int64_t film[3], int direction, int64_t *tile)
+{
+    for (int64_t next = 0;;) {
+        mgi_generate_needs needs = {0};
+        const meter m = meter_start(meta);
+        mgen_status status = walk_film(meta, net, film, direction, next);
+        meter_read(&m, meta, ctx->device->cuda != NULL, &needs);
+        mgi_device_trim(meta->device);
+        if (status != MGEN_OK)
+            return mgi_fail_from(ctx, status, meta);
+        if (mgi_fits_host(ctx, needs.host_bytes) && mgi_fits_device(ctx, needs.device_bytes)) {
+            *tile = next;
+            return MGEN_OK;
+        }
+        next = mgi_tile_after(net, film[1], film[2], next);
+        if (!next)
+            return MGEN_OK;
+    }
+}
+
+mgen_status mgi_tae_tile(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
+                         int direction, int64_t *tile)
+{
+    mgen_context *meta;
+    mgi_tae net;
+    *tile = 0;
+    if (!ctx->heap->max && !ctx->device->memory_max)
+        return MGEN_OK;
+    MGI_TRY(open_meta(ctx, &meta));
+    mgen_status status = mgi_tae_init(&net, meta, &tae->config);
+    if (status == MGEN_OK) {
+        status = same_dtype(&net.module, &tae->module);
+        if (status == MGEN_OK)
+            status = find_tile(ctx, meta, &net, film, direction, tile);
+        mgi_tae_finish(&net);
+    }
     if (status != MGEN_OK)
         mgi_fail_from(ctx, status, meta);
     mgi_context_free(meta);

@@ -371,7 +371,7 @@ static mgen_status decode(sampler *s)
         int64_t mark = mgi_scope_push(run);
         if (mgi_ok(run, mgi_tensor_rows(s->x, i.at, 1, &one)))
             mgi_decode_run(run, s->n->tae, mgi_scope_add(run, one), s->frames, i.at * s->frames,
-                           s->r->sink, s->r->user);
+                           s->r->tile, s->r->sink, s->r->user);
         mgi_scope_pop(run, mark, NULL);
     }
     return run->status;

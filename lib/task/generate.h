@@ -21,12 +21,13 @@ typedef struct mgi_generate_request {
     float guidance_from, guidance_to; /* times of the flow with guidance; to = 0: 1 */
     int64_t width, height, frames;    /* 0: the model's own */
     uint32_t drop_text;               /* bit i: the stream of role i is left out; one stays */
+    int64_t tile; /* pixels: larger frames are decoded in tiles; 0: as the TAE is configured */
     /* All of these may be NULL. true asks to stop: CANCELLED. */
     bool (*progress)(void *user, int done, int total); /* after each step, and attempt */
     /* After each step (taken, not refused), before progress: the clip that the flow now leads to, as normalised latents of
      * dims (frames, rows, columns, channels); of the first clip. */
     bool (*preview)(void *user, int done, const float *latents, const int64_t dims[4]);
-    /* The frames, as soon as they are decoded; those of the second clip follow on those of the first. */
+    /* The frames, or tiles of them, as soon as they are decoded; those of the second clip follow on those of the first. */
     mgi_frames_sink *sink;
     void *user;
 } mgi_generate_request;
@@ -43,6 +44,19 @@ typedef struct mgi_generate_needs {
     uint64_t host_bytes, device_bytes;
     double flops;
 } mgi_generate_needs;
+
+/* Whether they are there: within the context's limits beside what is held now. What earlier work has left is given back
+ * where that may help. */
+bool mgi_fits_host(mgen_context *ctx, uint64_t bytes);
+bool mgi_fits_device(mgen_context *ctx, uint64_t bytes);
+
+/* Tiles to try for frames too large for a context's limit, each smaller than the one before: after `tile` (0: the first)
+ * for frames of height x width; 0: no other. */
+int64_t mgi_tile_after(const mgi_tae *tae, int64_t height, int64_t width, int64_t tile);
+/* The tile, as mgi_encode_film() and mgi_decode_film() take it, with which the context's limits hold for a film of
+ * frames, height, width; 0 also if none is enough. direction: MGI_TAE_ENCODES or _DECODES. */
+mgen_status mgi_tae_tile(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
+                         int direction, int64_t *tile);
 
 /* Found by running the same code on shapes alone, in milliseconds. The callbacks are not called. */
 mgen_status mgi_generate_estimate(mgen_context *ctx, const mgi_networks *n,

@@ -63,6 +63,16 @@ T *mgi_norm(mgi_run *run, T *x, mgi_norm_options options);
 /* x (N, ..., C), weight, bias (C) or NULL; each sample's C / groups channels are one group. silu: the
  * activation follows at once. */
 T *mgi_group_norm(mgi_run *run, T *x, int64_t groups, float eps, T *weight, T *bias, bool silu);
+/* Statistics of samples that come in tiles: mean, var (samples, groups), f32. Collect: x (n,...,C), a tile of samples
+ * first .. first + n - 1, of which `count` values a group are in the table already. Shared: group norm of such a tile
+ * by what the table has; no gradient. */
+typedef struct mgi_norm_table {
+    T *mean, *var;
+} mgi_norm_table;
+void mgi_group_norm_collect(mgi_run *run, T *x, const mgi_norm_table *table, int64_t first,
+                            int64_t count);
+T *mgi_group_norm_shared(mgi_run *run, T *x, const mgi_norm_table *table, int64_t first, float eps,
+                         T *weight, T *bias, bool silu);
 /* x + mod[:, gate] * h; x, h (B, ..., D), mod (B, n, D). */
 T *mgi_gated_residual(mgi_run *run, T *x, T *h, T *mod, int64_t gate);
 /* x (..., 2F) -> (..., F). */

@@ -384,6 +384,106 @@ static void test_limit(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* The tiny model with room for frames of 128 x 256, whose decoding is what takes the memory. */
+static void make_wide(const char *wide)
+{
+    static const char *const from = "\"rows_max\": 4, \"columns_max\": 4";
+    static const char *const to = "\"rows_max\": 8, \"columns_max\": 16";
+    char command[1000], path[400];
+    const char *place = strstr(recipe_text, from);
+    mgen_trainer *trainer;
+    mgen_trainer_params p = MGEN_TRAINER_PARAMS_INIT;
+    assert_non_null(place);
+    snprintf(command, sizeof command, "mkdir %s && cp %s/tae.* %s", wide, dir, wide);
+    assert_int_equal(system(command), 0);
+    snprintf(path, sizeof path, "%s/recipe.json", wide);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fprintf(f, "%.*s%s%s", (int)(place - recipe_text), recipe_text, to, place + strlen(from));
+    assert_int_equal(fclose(f), 0);
+    mgen_context *ctx = make_context(2);
+    p.recipe = path;
+    p.stage = "video";
+    p.dir = wide;
+    assert_int_equal(mgen_trainer_create(ctx, &p, &trainer), MGEN_OK);
+    assert_int_equal(mgen_trainer_run(trainer, 1), MGEN_OK);
+    assert_int_equal(mgen_trainer_save(trainer), MGEN_OK);
+    mgen_trainer_destroy(trainer);
+    mgen_context_destroy(ctx);
+}
+
+enum { WIDE_FRAME = 128 * 256 * 3, WIDE_FRAMES = 20, WIDE_BYTES = WIDE_FRAMES * WIDE_FRAME };
+
+static int32_t see_wide(void *user, uint64_t first, const mgen_frames *f)
+{
+    seen *s = user;
+    assert_int_equal(first, s->next);
+    assert_true(f->width == 256 && f->height == 128);
+    for (uint32_t i = 0; i < f->count; i++)
+        copy_plane(f, 0, i, 256 * 3, 128, s->data + (first + i) * WIDE_FRAME);
+    s->next += f->count;
+    return 0;
+}
+
+static void compare_pixels(const uint8_t *a, const uint8_t *b, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        assert_true(abs(a[i] - b[i]) <= 1);
+}
+
+/* Under a limit that whole frames would break, frames are decoded in tiles, at a price that the estimate tells. */
+static void test_tiles(void **state)
+{
+    (void)state;
+    char wide[300];
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_estimate whole = MGEN_ESTIMATE_INIT, tiled = MGEN_ESTIMATE_INIT;
+    mgen_generate_params p = request(WIDE_FRAMES);
+    mgen_context *ctx = make_context(1);
+    mgen_frames into = MGEN_FRAMES_INIT;
+    uint64_t now, peak;
+    seen s = {.data = test_malloc(3 * (size_t)WIDE_BYTES)};
+    snprintf(wide, sizeof wide, "%s/wide", dir);
+    make_wide(wide);
+    assert_int_equal(mgen_pipeline_open(ctx, wide, &pipe), MGEN_OK);
+    p.width = into.width = 256;
+    p.height = into.height = 128;
+    into.count = WIDE_FRAMES;
+    into.row_stride[0] = 256 * 3;
+    into.frame_stride[0] = WIDE_FRAME;
+    into.plane[0] = s.data;
+    p.into = &into;
+    assert_int_equal(mgen_generate_estimate(ctx, &pipe, &p, &whole), MGEN_OK);
+    mgen_context_memory(ctx, &now, NULL);
+    assert_int_equal(run_job(ctx, &pipe, &p), MGEN_OK);
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx);
+    mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
+    cp.threads = 1;
+    cp.host_memory_max = now + whole.host_bytes * 3 / 4;
+    assert_int_equal(mgen_context_create(&cp, &ctx), MGEN_OK);
+    assert_int_equal(mgen_pipeline_open(ctx, wide, &pipe), MGEN_OK);
+    for (int way = 0; way < 2;
+         way++) { /* into the caller's memory; shown in order when the last tile is done */
+        p.into = way ? NULL : &into;
+        p.on_frames = way ? see_wide : NULL;
+        p.user = &s;
+        into.plane[0] = s.data + WIDE_BYTES;
+        s.data += way * 2 * (size_t)WIDE_BYTES;
+        assert_int_equal(mgen_generate_estimate(ctx, &pipe, &p, &tiled), MGEN_OK);
+        assert_true(tiled.host_bytes < whole.host_bytes * 3 / 4 && tiled.flops > whole.flops);
+        if (run_job(ctx, &pipe, &p) != MGEN_OK)
+            fail_msg("%s", mgen_last_error(ctx));
+        s.data -= way * 2 * (size_t)WIDE_BYTES;
+        compare_pixels(s.data, s.data + (way + 1) * (size_t)WIDE_BYTES, WIDE_BYTES);
+    }
+    mgen_context_memory(ctx, NULL, &peak);
+    assert_true(s.next == WIDE_FRAMES && peak <= cp.host_memory_max);
+    test_free(s.data);
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx);
+}
+
 /* -- own loops --------------------------------------------------------------------------------------- */
 
 static mgen_latents make_latents(uint32_t frames, uint32_t height, uint32_t width,
@@ -589,11 +689,11 @@ static void test_parts_refuse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_frames),       cmocka_unit_test(test_variations),
-        cmocka_unit_test(test_sampling),     cmocka_unit_test(test_sampling_mistakes),
-        cmocka_unit_test(test_estimate),     cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_own_loop),     cmocka_unit_test(test_codec),
-        cmocka_unit_test(test_parts_refuse),
+        cmocka_unit_test(test_frames),   cmocka_unit_test(test_variations),
+        cmocka_unit_test(test_sampling), cmocka_unit_test(test_sampling_mistakes),
+        cmocka_unit_test(test_estimate), cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_tiles),    cmocka_unit_test(test_own_loop),
+        cmocka_unit_test(test_codec),    cmocka_unit_test(test_parts_refuse),
     };
     return cmocka_run_group_tests(tests, setup_trained, teardown);
 }

@@ -132,10 +132,10 @@ typedef struct film {
     int64_t size; /* of a frame */
 } film;
 
-static mgen_status take(void *user, int64_t first, int64_t count, const float *rgb)
+static mgen_status take(void *user, const mgi_frames_box *box, const float *rgb)
 {
     film *f = user;
-    memcpy(f->rgb + first * f->size, rgb, (size_t)(count * f->size) * sizeof *rgb);
+    memcpy(f->rgb + box->first * f->size, rgb, (size_t)(box->count * f->size) * sizeof *rgb);
     return MGEN_OK;
 }
 
@@ -155,7 +155,7 @@ static mgen_status decode(bench *b, const char *name, int64_t side, int32_t dtyp
     }
     f.rgb = z + latents;
     *seconds = -now_seconds();
-    mgen_status status = mgi_decode_film(b->ctx, tae, z, dims, 0, take, &f);
+    mgen_status status = mgi_decode_film(b->ctx, tae, z, dims, 0, 0, take, &f);
     *seconds += now_seconds();
     if (status == MGEN_OK && *file && !write_floats(file, f.rgb, pixels))
         status = MGEN_E_IO;

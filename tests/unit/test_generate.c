@@ -95,10 +95,12 @@ typedef struct seen {
     int64_t dims[4];
 } seen;
 
-static mgen_status take(void *user, int64_t first, int64_t count, const float *rgb)
+static mgen_status take(void *user, const mgi_frames_box *box, const float *rgb)
 {
     seen *s = user;
+    int64_t first = box->first, count = box->count;
     assert_int_equal(first, s->frames);
+    assert_true(box->last && box->top == 0 && box->left == 0);
     assert_true(count > 0);
     if (s->rgb)
         memcpy(s->rgb + first * s->frame_size, rgb,
@@ -171,7 +173,7 @@ static void test_frames(void **state)
         assert_int_equal(s.dims[0], (lengths[i] + 7) / 8);
         assert_true(s.dims[1] == 2 && s.dims[2] == 4 && s.dims[3] == 3);
         assert_true(s.most_a_piece <= 8);
-        assert_int_equal(mgi_decode_film(w.ctx, &w.tae, s.latents, s.dims, lengths[i], take, &d),
+        assert_int_equal(mgi_decode_film(w.ctx, &w.tae, s.latents, s.dims, lengths[i], 0, take, &d),
                          MGEN_OK);
         assert_int_equal(d.frames, lengths[i]);
         assert_memory_equal(s.rgb, d.rgb, bytes);
@@ -563,7 +565,8 @@ static void test_codec(void **state)
     assert_true(dims[0] == 3 && dims[1] == 2 && dims[2] == 3 && dims[3] == 3);
     mgi_host_frames frames = {.bytes = bytes, .size = SIZE};
     assert_int_equal(
-        mgi_encode_film(w.ctx, &w.tae, film, mgi_host_frames_read, &frames, latents[0]), MGEN_OK);
+        mgi_encode_film(w.ctx, &w.tae, film, 0, mgi_host_frames_read, &frames, latents[0]),
+        MGEN_OK);
     /* against the whole film at once */
     mgi_run_init(&run, w.ctx, false);
     T *u8 = mgi_new(&run, MGK_U8, MGI_DIMS(1, FRAMES, H, W, 3));
@@ -576,27 +579,29 @@ static void test_codec(void **state)
         assert_float_equal(latents[0][i], (mgi_f32(z)[i] - shift[i % 3]) * scale[i % 3], 1e-5f);
     frames = (mgi_host_frames){.floats = mgi_f32(x), .size = SIZE};
     assert_int_equal(
-        mgi_encode_film(w.ctx, &w.tae, film, mgi_host_frames_read, &frames, latents[1]), MGEN_OK);
+        mgi_encode_film(w.ctx, &w.tae, film, 0, mgi_host_frames_read, &frames, latents[1]),
+        MGEN_OK);
     for (int i = 0; i < LATENTS; i++)
         assert_float_equal(latents[0][i], latents[1][i], 1e-5f);
     /* and back */
     seen s = {.frame_size = SIZE};
     s.rgb = test_malloc(24 * SIZE * sizeof(float));
-    assert_int_equal(mgi_decode_film(w.ctx, &w.tae, latents[0], dims, 0, take, &s), MGEN_OK);
+    assert_int_equal(mgi_decode_film(w.ctx, &w.tae, latents[0], dims, 0, 0, take, &s), MGEN_OK);
     assert_int_equal(s.frames, 24);
     T *y = mgi_tae_decode(&run, &w.tae, z);
     for (int i = 0; i < 24 * SIZE; i++)
         assert_float_equal(s.rgb[i], mgi_f32(y)[i], 1e-4f);
     mgi_run_finish(&run);
     /* refusals */
-    assert_int_equal(mgi_decode_film(w.ctx, &w.tae, latents[0], dims, 25, take, &s),
+    assert_int_equal(mgi_decode_film(w.ctx, &w.tae, latents[0], dims, 25, 0, take, &s),
                      MGEN_E_INVALID);
     assert_int_equal(mgi_latent_dims(w.ctx, &w.tae, (const int64_t[]){1, 16, 20}, dims),
                      MGEN_E_INVALID);
     assert_int_equal(mgi_latent_dims(w.ctx, &w.tae, (const int64_t[]){0, 16, 24}, dims),
                      MGEN_E_INVALID);
     dims[3] = 4;
-    assert_int_equal(mgi_decode_film(w.ctx, &w.tae, latents[0], dims, 0, take, &s), MGEN_E_INVALID);
+    assert_int_equal(mgi_decode_film(w.ctx, &w.tae, latents[0], dims, 0, 0, take, &s),
+                     MGEN_E_INVALID);
     test_free(s.rgb);
     test_free(bytes);
     world_free(&w);
