@@ -100,7 +100,7 @@ int main(int argc, char **argv)
         return 1;
     params.prompt = "a red ball rolls left on grass";
     params.frames = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 600;
-    params.steps = 10;
+    params.steps = 4;
     params.on_frames = on_frames;
     params.user = ctx;
     mgen_status status = mgen_pipeline_open(ctx, argv[1], &pipe);

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The parts of a request put together by hand: noise, text, velocity, guidance, decoder.
  *
- *     ./04_own_sampling_loop MODEL PROMPT
- *
+ *     ./04_own_sampling_loop MODEL "FPS-16 a red ball rolls left on grass"
+ * The prompt is as the model's captions were, with the frame rate (mgen_model_info.fps_prefix), and quotes nothing.
  * A host that wants another solver or guidance changes sample(). As it is, the film is that of
- * mgen_generate_start(): the program says whether the two are equal. For a model with one text encoder (others:
- * docs/text.md). */
+ * mgen_generate_start(): the program says whether the two are equal. */
 #include <moviegen.h>
 
 #include <math.h>
@@ -13,14 +12,13 @@
 #include <stdlib.h>
 
 enum { SIDE = 64, FRAMES = 32, STEPS = 50, SEED = 1, BYTES = FRAMES * SIDE * SIDE * 3 };
-static const float guidance = 7.5f;
 
 static void check(const mgen_context *ctx, mgen_status status)
 {
-    if (status == MGEN_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", mgen_status_name(status), mgen_last_error(ctx));
-    exit(1);
+    if (status != MGEN_OK) {
+        fprintf(stderr, "%s: %s\n", mgen_status_name(status), mgen_last_error(ctx));
+        exit(1);
+    }
 }
 
 static void *memory(size_t count, size_t size)
@@ -29,16 +27,19 @@ static void *memory(size_t count, size_t size)
     return out ? out : (exit(1), NULL);
 }
 
-static mgen_text encode(mgen_context *ctx, const mgen_text_encoder *encoder, const char *prompt)
+/* For each role that the model has. */
+static void encode(mgen_context *ctx, const mgen_pipeline *p, const char *prompt, mgen_text text[3],
+                   const mgen_text *roles[3])
 {
-    mgen_model_info info = MGEN_MODEL_INFO_INIT;
-    mgen_text text = MGEN_TEXT_INIT;
-    check(ctx, mgen_text_encoder_get_info(encoder, &info));
-    text.tokens = info.text_tokens; /* room for as many; the call sets how many there are */
-    text.width = info.text_width;
-    text.data = memory((size_t)text.tokens * text.width, sizeof(float));
-    check(ctx, mgen_text_encode(ctx, encoder, prompt, &text));
-    return text;
+    mgen_model_info m = MGEN_MODEL_INFO_INIT;
+    for (int i = 0; i < 3; i++)
+        if (p->text[i]) { /* room for as many tokens as can be; ByT5 gets what is quoted */
+            check(ctx, mgen_text_encoder_get_info(p->text[i], &m));
+            text[i] = (mgen_text){sizeof *text, m.text_tokens, m.text_width, 0,
+                                  memory((size_t)m.text_tokens * m.text_width, sizeof(float))};
+            check(ctx, mgen_text_encode(ctx, p->text[i], i == 1 ? "" : prompt, &text[i]));
+            roles[i] = &text[i];
+        }
 }
 
 /* From noise to data: at each time two velocities, and a step along what guidance makes of them.
@@ -46,12 +47,16 @@ static mgen_text encode(mgen_context *ctx, const mgen_text_encoder *encoder, con
 static void sample(mgen_context *ctx, const mgen_pipeline *p, const char *prompt, mgen_latents *x)
 {
     float times[STEPS + 1];
-    mgen_text said = encode(ctx, p->text[0], prompt), nothing = encode(ctx, p->text[0], "");
-    const mgen_text *with[3] = {&said, NULL, NULL}, *without[3] = {&nothing, NULL, NULL};
+    mgen_text text[2][3] = {0};
+    const mgen_text *with[3] = {NULL}, *without[3] = {NULL};
+    mgen_model_info info = MGEN_MODEL_INFO_INIT;
     size_t count = (size_t)x->frames * x->height * x->width * x->channels;
     mgen_latents u = *x, v = *x;
-    u.data = memory(count, sizeof(float));
-    v.data = memory(count, sizeof(float));
+    check(ctx, mgen_video_model_get_info(p->video, &info));
+    encode(ctx, p, prompt, text[0], with);
+    encode(ctx, p, "", text[1], without);
+    u.data = memory(2 * count, sizeof(float)); /* of both */
+    v.data = u.data + count;
     check(ctx, mgen_noise(ctx, SEED, x));
     check(ctx, mgen_schedule(MGEN_SCHEDULE_LINEAR_QUADRATIC, STEPS, times));
     for (int k = 0; k < STEPS; k++) {
@@ -59,12 +64,11 @@ static void sample(mgen_context *ctx, const mgen_pipeline *p, const char *prompt
         check(ctx, mgen_video_velocity(ctx, p->video, x, times[k], with, &v));
         for (size_t i = 0; i < count; i++)
             x->data[i] = fmaf(times[k + 1] - times[k],
-                              fmaf(guidance, v.data[i] - u.data[i], u.data[i]), x->data[i]);
+                              fmaf(info.guidance, v.data[i] - u.data[i], u.data[i]), x->data[i]);
     }
-    free(said.data);
-    free(nothing.data);
+    for (int i = 0; i < 6; i++)
+        free(text[i / 3][i % 3].data);
     free(u.data);
-    free(v.data);
 }
 
 static void compare(mgen_context *ctx, const mgen_pipeline *p, const char *prompt,
@@ -93,21 +97,17 @@ static void compare(mgen_context *ctx, const mgen_pipeline *p, const char *promp
 int main(int argc, char **argv)
 {
     mgen_context *ctx = NULL;
-    mgen_pipeline p = {sizeof p, SIDE, SIDE, FRAMES, 16, 0, NULL, {NULL}, NULL}; /* by hand */
+    mgen_pipeline p = MGEN_PIPELINE_INIT;
     mgen_model_info tae = MGEN_MODEL_INFO_INIT;
-    mgen_latents x = MGEN_LATENTS_INIT;
     mgen_frames frames = {sizeof frames, MGEN_FORMAT_RGB8, SIDE, SIDE, FRAMES, 0, {0}, {0}, {0}};
     if (argc != 3)
         return fprintf(stderr, "usage: %s MODEL PROMPT\n", argv[0]), 2;
     check(ctx, mgen_context_create(NULL, &ctx));
-    check(ctx, mgen_tae_open(ctx, argv[1], "tae", &p.tae));
-    check(ctx, mgen_text_encoder_open(ctx, argv[1], "text_encoder", &p.text[0]));
-    check(ctx, mgen_video_model_open(ctx, argv[1], "video_model", &p.video));
+    check(ctx, mgen_pipeline_open(ctx, argv[1], &p));
     check(ctx, mgen_tae_get_info(p.tae, &tae));
-    x.frames = (FRAMES + tae.temporal_factor - 1) / tae.temporal_factor;
-    x.height = x.width = SIDE / tae.spatial_factor;
-    x.channels = tae.channels;
-    x.data = memory((size_t)x.frames * x.height * x.width * x.channels, sizeof(float));
+    uint32_t side = SIDE / tae.spatial_factor, length = FRAMES / tae.temporal_factor;
+    mgen_latents x = {sizeof x, length, side, side, tae.channels, 0, NULL};
+    x.data = memory((size_t)length * side * side * tae.channels, sizeof(float));
     frames.plane[0] = memory(BYTES, 1);
     sample(ctx, &p, argv[2], &x);
     check(ctx, mgen_tae_decode(ctx, p.tae, &x, &frames));

@@ -329,6 +329,9 @@ typedef struct mgen_model_info {
     uint64_t parameters;  /**< count */
     uint64_t bytes;       /**< of host memory */
     uint64_t hash;        /**< identity of the weights, the same for the same file */
+    float guidance;       /**< video model: of requests that ask for none */
+    uint32_t fps_prefix;  /**< video model: 1 = requests put the rate, "FPS-16 ", before prompts of
+                               videos that do not begin with "FPS-"; 0 = not */
 } mgen_model_info;
 
 /** Tell what a network is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread.
@@ -409,7 +412,8 @@ typedef struct mgen_generate_params {
     uint32_t width, height; /**< pixels; 0 = the pipeline's */
     uint32_t frames;        /**< count, 1..65536; 1 = a picture; 0 = the pipeline's. More than
                                       the pipeline's: windows of its length, blended in time */
-    float guidance;         /**< classifier-free guidance scale, 0 < g <= 100; 0 = 7.5; 1 = off */
+    float guidance;         /**< classifier-free guidance scale, 0 < g <= 100; 0 = the video model's
+                                      own; 1 = off */
     uint32_t schedule;      /**< MGEN_SCHEDULE_* */
     uint32_t frames_format; /**< MGEN_FORMAT_* of what on_frames gets */
     /** After each solver step; done = 1 .. total. NULL = none. */
@@ -736,10 +740,12 @@ typedef struct mgen_eval_params {
     uint32_t struct_size; /**< set by the INIT macro */
     uint32_t n;           /**< clips to measure, at most 1000000; 0 = the protocol's own number */
     const char
-        *protocol;  /**< "tae": reconstruction of toybox clips (psnr in dB, ssim, checker rates);
-                               "alignment": prompts against what the pixel checker reads in the
-                               generated clips (colour, shape, motion, background, all: rates 0..1);
-                               "tae-world", "alignment-world": the same in the whole world */
+        *protocol;  /**< "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of
+                               what the pixel checker reads in them);
+                               "alignment": prompts of combinations that no training clip has
+                               against what the checker reads in the generated clips: rates 0..1;
+                               behind "ceiling_" in reproduced true clips, behind "control_" of
+                               wrong prompts */
     uint64_t seed;  /**< of scenes and noise */
     uint32_t steps; /**< as in mgen_generate_params */
     float guidance; /**< as in mgen_generate_params */
@@ -758,8 +764,8 @@ typedef struct mgen_eval_params {
 MGEN_API mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                    const mgen_eval_params *params, mgen_report **out);
 
-/** The prompts that the alignment protocol asks for, in order; toybox only. @return the i-th of the grid
- *  3 shapes x 4 colours x 3 motions, NULL past the end. Any thread. Since 0.1. */
+/** The prompts that the alignment protocol asks first of a model of 64 x 64 pixels and 32 frames, in order.
+ *  @return the i-th of 36, NULL past the end. Any thread. Since 0.1. */
 MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 
 /* ---- how structs begin ---------------------------------------------------------------------- */
@@ -768,7 +774,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_CONTEXT_PARAMS_INIT  {(uint32_t)sizeof(mgen_context_params), 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
-#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0}
 #define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0}
 #define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
 #define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0}

@@ -55,7 +55,7 @@ if [ -n "$pack" ]; then
     mkdir -p "$pack/models"
     cp "$build/libmoviegen.so.0" "$build/examples/cli/moviegen" "$build/tests/kernels/checkkernel" "$pack"
     cp -r "$here/gpu.sh" "$here/gpu" "$pack"
-    cp -r "$here/../examples/models/toybox" "$here/../examples/models/world" "$pack/models"
+    cp -r "$here/../examples/models/toybox" "$pack/models"
     strip "$pack/libmoviegen.so.0" "$pack/moviegen" "$pack/checkkernel"
     du -sh "$pack"
     exit 0

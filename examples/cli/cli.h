@@ -73,7 +73,7 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
 #define OPTION_GUIDANCE(out)                                                                       \
     {                                                                                              \
         "--guidance", NULL, OPTION_REAL, (out), 0.001, 100, "G",                                   \
-            "classifier-free guidance scale; 1 = off (default: 7.5)"                               \
+            "classifier-free guidance scale; 1 = off (default: the model's)"                       \
     }
 #define OPTION_SOLVER(out)                                                                         \
     {                                                                                              \
@@ -114,9 +114,8 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
     }
 
 /* Defaults that the help texts above promise. */
-#define DEFAULT_SEED     1
-#define DEFAULT_STEPS    50
-#define DEFAULT_GUIDANCE 7.5
+#define DEFAULT_SEED  1
+#define DEFAULT_STEPS 50
 
 /* ---- sampling.c: how generate and eval go along the flow ---- */
 

@@ -155,7 +155,9 @@ static void print_result(const cli_session *s, const generate_options *o, const 
                          char *const *files, int file_count, double seconds)
 {
     mgen_clip_info info = MGEN_CLIP_INFO_INIT;
+    mgen_model_info model = MGEN_MODEL_INFO_INIT;
     mgen_clip_get_info(clip, &info);
+    mgen_video_model_get_info(s->pipe.video, &model);
     double fps = info.fps_den ? (double)info.fps_num / info.fps_den : 0;
     if (!o->json) {
         for (int i = 0; i < file_count && !o->quiet; i++)
@@ -167,7 +169,7 @@ static void print_result(const cli_session *s, const generate_options *o, const 
            (unsigned long long)o->seed, (unsigned long long)mgen_pipeline_hash(&s->pipe));
     json_string(stdout, o->prompt);
     printf(",\"steps\":%u,\"guidance\":", o->steps);
-    json_number(stdout, o->guidance);
+    json_number(stdout, o->guidance > 0 ? o->guidance : (double)model.guidance);
     printf(",\"width\":%u,\"height\":%u,\"frames\":%u,\"fps\":", info.width, info.height,
            info.frames);
     json_number(stdout, fps);
@@ -222,10 +224,7 @@ static int generate(cli_session *s, const generate_options *o)
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    generate_options o = {.out = "movie.mp4",
-                          .seed = DEFAULT_SEED,
-                          .steps = DEFAULT_STEPS,
-                          .guidance = DEFAULT_GUIDANCE};
+    generate_options o = {.out = "movie.mp4", .seed = DEFAULT_SEED, .steps = DEFAULT_STEPS};
     const cli_option table[] = {
         {"--prompt", "-p", OPTION_TEXT, &o.prompt, 0, 0, "TEXT", "what the film shows, in UTF-8"},
         {"--out", "-o", OPTION_TEXT, &o.out, 0, 0, "FILE",

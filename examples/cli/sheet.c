@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * moviegen sheet: one picture of what a model can do: a film for every prompt of the toybox's grid,
- * each as a strip of frames under its prompt. */
+ * moviegen sheet: one picture of what a model can do: a film for each of the alignment protocol's first prompts, as a
+ * strip of frames under its prompt. */
 #include "cli.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { COLUMNS = 3, STRIP_FRAMES = 4, FRAME_GAP = 2, CELL_GAP = 10, LABEL_GAP = 3 };
+enum { COLUMNS = 3, STRIP_FRAMES = 4, FRAME_GAP = 2, CELL_GAP = 10 };
+enum { LABEL_LINES = 3, LINE_HEIGHT = FONT_HEIGHT + 3 };
 
 typedef struct sheet {
     mgen_clip *picture;
@@ -22,7 +23,7 @@ static int cell_width(const sheet *t)
 
 static int cell_height(const sheet *t)
 {
-    return FONT_HEIGHT + LABEL_GAP + t->frame_height;
+    return LABEL_LINES * LINE_HEIGHT + t->frame_height;
 }
 
 /* An empty sheet that has room for `cells` films like the one described by `film`. */
@@ -46,14 +47,33 @@ static mgen_status sheet_create(cli_session *s, sheet *t, const mgen_clip_info *
     return status;
 }
 
-static void sheet_add(sheet *t, int cell, const char *prompt, const uint8_t *film, int frames)
+/* The prompt, in lines of whole words as wide as a strip. */
+static void draw_label(sheet *t, int left, int top, const char *text)
 {
     static const uint8_t ink[3] = {40, 40, 40};
+    char line[256];
+    int most = cell_width(t) / FONT_ADVANCE;
+    for (int i = 0; i < LABEL_LINES && *text; i++) {
+        int n = (int)strlen(text);
+        if (n > most) {
+            for (n = most; n > 0 && text[n] != ' ';)
+                n--;
+            n = n ? n : most;
+        }
+        snprintf(line, sizeof line, "%.*s", n, text);
+        font_draw(t->pixels, t->width, t->height, left, top + i * LINE_HEIGHT, line, ink);
+        text += n;
+        text += *text == ' ';
+    }
+}
+
+static void sheet_add(sheet *t, int cell, const char *prompt, const uint8_t *film, int frames)
+{
     int left = CELL_GAP + cell % COLUMNS * (cell_width(t) + CELL_GAP);
     int top = CELL_GAP + cell / COLUMNS * (cell_height(t) + CELL_GAP);
     size_t row_bytes = (size_t)t->frame_width * 3;
-    font_draw(t->pixels, t->width, t->height, left, top, prompt, ink);
-    top += FONT_HEIGHT + LABEL_GAP;
+    draw_label(t, left, top, prompt);
+    top += LABEL_LINES * LINE_HEIGHT;
     for (int i = 0; i < STRIP_FRAMES; i++) {
         size_t frame = (size_t)(i * (frames - 1) / (STRIP_FRAMES - 1));
         int x = left + i * (t->frame_width + FRAME_GAP);
@@ -128,10 +148,7 @@ static int draw(cli_session *s, const sheet_options *o)
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    sheet_options o = {.out = "sheet.png",
-                       .seed = DEFAULT_SEED,
-                       .steps = DEFAULT_STEPS,
-                       .guidance = DEFAULT_GUIDANCE};
+    sheet_options o = {.out = "sheet.png", .seed = DEFAULT_SEED, .steps = DEFAULT_STEPS};
     const cli_option table[] = {
         {"--out", "-o", OPTION_TEXT, &o.out, 0, 0, "FILE",
          "where the picture goes, a .png (default: sheet.png)"},

@@ -98,6 +98,8 @@ static const struct {
     {FIELD(mgen_model_info, parameters)},
     {FIELD(mgen_model_info, bytes)},
     {FIELD(mgen_model_info, hash)},
+    {FIELD(mgen_model_info, guidance)},
+    {FIELD(mgen_model_info, fps_prefix)},
     {SIZE(mgen_pipeline)},
     {FIELD(mgen_pipeline, struct_size)},
     {FIELD(mgen_pipeline, width)},

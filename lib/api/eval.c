@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/args.h"
 
+#include "eval/alignment.h"
 #include "eval/tae_eval.h"
-#include "eval/world_eval.h"
 
 #include <string.h>
 
@@ -15,14 +15,11 @@ static bool forward_progress(void *user, int done, int total)
 static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mgen_eval_params *p,
                                 mgen_report *report)
 {
-    bool world = !strcmp(p->protocol, "tae-world"), tae = world || !strcmp(p->protocol, "tae");
+    bool tae = !strcmp(p->protocol, "tae");
     mgi_networks networks;
-    bool aligned = !strcmp(p->protocol, "alignment-world");
-    if (!tae && !aligned && strcmp(p->protocol, "alignment"))
+    if (!tae && strcmp(p->protocol, "alignment"))
         return mgi_fail(ctx, MGEN_E_INVALID,
-                        "protocol is \"%.40s\"; known are \"tae\", \"tae-world\", \"alignment\" "
-                        "and \"alignment-world\"",
-                        p->protocol);
+                        "protocol is \"%.40s\"; known are \"tae\" and \"alignment\"", p->protocol);
     if (p->n > 1000000 || p->steps > 1000 || !(p->guidance >= 0.0f && p->guidance <= 100.0f))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "n is at most 1000000, steps at most 1000, guidance 0..100");
@@ -32,10 +29,10 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
         return mgi_fail(ctx, MGEN_E_INVALID, "reserved0 is %u; it must be 0", p->reserved0);
     mgi_eval_request r = {.n = p->n  ? p->n
                                : tae ? 64
-                                     : 2 * MGI_EVAL_PROMPTS,
+                                     : 2 * MGI_ALIGNMENT_PROMPTS,
                           .seed = p->seed,
                           .steps = p->steps ? (int)p->steps : 50,
-                          .guidance = p->guidance > 0.0f ? p->guidance : 7.5f,
+                          .guidance = p->guidance,
                           .schedule = (int)p->schedule,
                           .solver = (int)p->solver,
                           .guidance_from = p->guidance_from,
@@ -46,13 +43,12 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
     mgi_report_add(report, "n", (double)r.n);
     if (tae && !pipe->tae)
         return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its TAE");
-    if (world)
-        return mgi_eval_tae_world(ctx, &pipe->tae->net, &r, report);
     if (tae)
         return mgi_eval_tae(ctx, &pipe->tae->net, &r, report);
     MGI_TRY(mgi_pipeline_networks(ctx, pipe, &networks));
-    return aligned ? mgi_eval_alignment_world(ctx, &networks, &r, report)
-                   : mgi_eval_alignment(ctx, &networks, &r, report);
+    r.guidance = mgi_vt_guidance(&networks.video->config, r.guidance);
+    mgi_report_add(report, "guidance", (double)r.guidance);
+    return mgi_eval_alignment(ctx, &networks, &r, report);
 }
 
 mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
@@ -82,5 +78,5 @@ mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
 
 const char *mgen_toybox_prompt(uint32_t i)
 {
-    return i < MGI_EVAL_PROMPTS ? mgi_eval_prompt((int)i) : NULL;
+    return i < MGI_ALIGNMENT_PROMPTS ? mgi_alignment_constant((int)i) : NULL;
 }

@@ -14,7 +14,7 @@
 #include <time.h>
 
 enum { STEPS_DEFAULT = 50, STEPS_MAX = 1000, FRAMES_MAX = 65536 };
-static const float guidance_default = 7.5f, guidance_max = 100.0f;
+static const float guidance_max = 100.0f;
 
 struct mgen_job {
     mgen_context *ctx;
@@ -166,9 +166,8 @@ static mgen_status check_params(mgen_context *ctx, mgen_generate_params *p)
     p->steps = p->steps ? p->steps : STEPS_DEFAULT;
     if (p->steps > STEPS_MAX)
         return mgi_fail(ctx, MGEN_E_INVALID, "steps is %u; it must be 1..%d", p->steps, STEPS_MAX);
-    p->guidance = p->guidance == 0.0f ? guidance_default : p->guidance;
-    if (!(p->guidance > 0.0f && p->guidance <= guidance_max))
-        return mgi_fail(ctx, MGEN_E_INVALID, "guidance is %g; it must be above 0 and at most %g",
+    if (!(p->guidance >= 0.0f && p->guidance <= guidance_max))
+        return mgi_fail(ctx, MGEN_E_INVALID, "guidance is %g; it must be 0 (the model's) to %g",
                         (double)p->guidance, (double)guidance_max);
     MGI_TRY(mgi_check_sampling(ctx, p->schedule, p->solver, p->guidance_from, p->guidance_to,
                                p->drop_text));

@@ -168,7 +168,7 @@ static mgen_status info_out(const mgi_handle *h, const mgi_module *m, mgen_model
     ours->parameters = (uint64_t)mgi_module_size(m);
     ours->bytes = h->bytes;
     ours->hash = h->hash;
-    return mgi_struct_out(theirs, ours, sizeof *ours, sizeof *ours);
+    return mgi_struct_out(theirs, ours, sizeof *ours, offsetof(mgen_model_info, guidance));
 }
 
 mgen_status mgen_tae_get_info(const mgen_tae *tae, mgen_model_info *info)
@@ -199,7 +199,9 @@ mgen_status mgen_video_model_get_info(const mgen_video_model *model, mgen_model_
     if (!model)
         return MGEN_E_INVALID;
     const mgi_vt_config *c = &model->net.config;
-    mgen_model_info ours = {.channels = (uint32_t)c->channels};
+    mgen_model_info ours = {.channels = (uint32_t)c->channels,
+                            .guidance = mgi_vt_guidance(c, 0.0f),
+                            .fps_prefix = c->fps_prefix};
     for (int i = 0; i < MGI_ROLES; i++)
         if (c->text[i] > ours.text_width)
             ours.text_width = (uint32_t)c->text[i];

@@ -6,10 +6,10 @@
 #include "eval/films.h"
 #include "eval/image_quality.h"
 #include "eval/world_check.h"
+#include "eval/world_tally.h"
 #include "model/tae_tiles.h"
 
 #include <math.h>
-#include <string.h>
 
 enum {
     SIDE = 64,
@@ -63,63 +63,10 @@ static void add_objects(squares *s, const uint8_t *a, const uint8_t *b, const ui
     }
 }
 
-enum { COUNT, BACKGROUND, CAMERA, SIGN, COLOUR, SHAPE, SIZE, MOTION, ATTRIBUTES };
-
-/* How often an attribute was asked for, and read right. */
-typedef struct tally {
-    int64_t asked[ATTRIBUTES], right[ATTRIBUTES];
-} tally;
-
-static void score(tally *t, int attribute, bool right)
-{
-    t->asked[attribute]++;
-    t->right[attribute] += right;
-}
-
-static void compare(tally *t, const mgi_world_scene *s, const mgi_world_said *said)
-{
-    score(t, COUNT, said->count == s->count);
-    score(t, BACKGROUND, said->background == s->background);
-    score(t, CAMERA, said->camera == s->camera);
-    score(t, SIGN, !strcmp(said->sign, s->sign));
-    for (int i = 0; i < s->count; i++) {
-        const mgi_world_object *o = &s->objects[i];
-        int k = 0;
-        while (k < said->count && said->objects[k].colour != o->colour)
-            k++;
-        bool found = k < said->count;
-        score(t, COLOUR, found);
-        score(t, SHAPE, found && said->objects[k].shape == o->shape);
-        score(t, SIZE, found && said->objects[k].size == o->size);
-        score(t, MOTION, found && said->objects[k].motion == o->motion);
-    }
-}
-
-static double rate(const tally *t, int first, int count)
-{
-    int64_t asked = 0, right = 0;
-    for (int i = first; i < first + count; i++) {
-        asked += t->asked[i];
-        right += t->right[i];
-    }
-    return asked ? (double)right / (double)asked : 0.0;
-}
-
-static void report_rates(const tally *made, const tally *truth, mgen_report *report)
-{
-    static const char *const names[ATTRIBUTES] = {
-        "checker_count",  "checker_background", "checker_camera", "checker_sign",
-        "checker_colour", "checker_shape",      "checker_size",   "checker_motion"};
-    for (int i = 0; i < ATTRIBUTES; i++)
-        mgi_report_add(report, names[i], rate(made, i, 1));
-    mgi_report_add(report, "checker_accuracy", rate(made, 0, ATTRIBUTES));
-    mgi_report_add(report, "checker_truth", rate(truth, 0, ATTRIBUTES));
-}
-
 typedef struct quality {
     double psnr, ssim;
     squares objects;
-    tally made, truth;
+    mgi_world_tally made, truth;
 } quality;
 
 /* One clip; `room` is that of three. */
@@ -128,16 +75,19 @@ static mgen_status measure(mgi_run *run, const mgi_tae *tae, uint64_t index, uin
 {
     uint8_t *made = room + CLIP_BYTES, *empty = made + CLIP_BYTES;
     mgi_world_scene scene;
-    mgi_world_said said;
+    mgi_world_said asked, seen;
+    char caption[MGI_WORLD_CAPTION_MAX];
     mgi_world_scene_random(&scene, eval_world, index, NULL);
+    mgi_world_caption(&scene, 0, caption);
+    mgi_world_parse(caption, &asked);
     mgi_world_draw(&scene, SIDE, SIDE, 0, FRAMES, room);
     MGI_TRY(mgi_eval_reconstruct(run->ctx, tae, FRAMES, SIDE, SIDE, room, made));
     q->psnr += mgi_psnr(room, made, CLIP_BYTES);
     q->ssim += mgi_ssim_clip(room, made, FRAMES, SIDE, SIDE);
-    MGI_TRY(mgi_world_check(run->ctx, room, SIDE, SIDE, FRAMES, &said));
-    compare(&q->truth, &scene, &said);
-    MGI_TRY(mgi_world_check(run->ctx, made, SIDE, SIDE, FRAMES, &said));
-    compare(&q->made, &scene, &said);
+    MGI_TRY(mgi_world_check(run->ctx, room, SIDE, SIDE, FRAMES, &seen));
+    mgi_world_tally_add(&q->truth, &asked, &seen);
+    MGI_TRY(mgi_world_check(run->ctx, made, SIDE, SIDE, FRAMES, &seen));
+    mgi_world_tally_add(&q->made, &asked, &seen);
     scene.count = 0;
     scene.sign[0] = '\0';
     mgi_world_draw(&scene, SIDE, SIDE, 0, FRAMES, empty);
@@ -275,8 +225,8 @@ static mgen_status measure_seams(mgi_run *run, const mgi_tae *tae, uint64_t firs
 
 /* -- the protocol ----------------------------------------------------------------------------- */
 
-mgen_status mgi_eval_tae_world(mgen_context *ctx, const mgi_tae *tae, const mgi_eval_request *r,
-                               mgen_report *report)
+mgen_status mgi_eval_tae(mgen_context *ctx, const mgi_tae *tae, const mgi_eval_request *r,
+                         mgen_report *report)
 {
     uint8_t *room;
     quality q = {0};
@@ -296,7 +246,9 @@ mgen_status mgi_eval_tae_world(mgen_context *ctx, const mgi_tae *tae, const mgi_
         mgi_report_add(report, "object_psnr", 10.0 * log10(255.0 * 255.0 / fmax(mse, 1e-9)));
         mgi_report_add(report, "object_share",
                        (double)q.objects.count / ((double)r->n * CLIP_BYTES));
-        report_rates(&q.made, &q.truth, report);
+        mgi_world_tally_report(&q.made, MGI_TALLY_CHECKER, report);
+        mgi_report_add(report, "checker_accuracy", mgi_world_tally_share(&q.made));
+        mgi_report_add(report, "checker_truth", mgi_world_tally_share(&q.truth));
         status = measure_seams(&run, tae, (r->seed << 32) + (UINT64_C(1) << 31),
                                r->n < LONG_CLIPS ? r->n : LONG_CLIPS, report);
     }

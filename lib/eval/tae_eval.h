@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * What the autoencoder does to the whole world, and to films longer than a tile. Tier 7. */
+ * What the autoencoder does to the toybox's world, and to films longer than a tile. Tier 7. */
 #ifndef MGI_EVAL_TAE_EVAL_H
 #define MGI_EVAL_TAE_EVAL_H
 
 #include "eval/evaluate.h"
 
-/* Reconstruction of clips of the whole world, 64 x 64 pixels and 32 frames each, none of a training seed: psnr,
+/* Reconstruction of clips of the world, 64 x 64 pixels and 32 frames each, none of a training seed: psnr,
  * ssim; object_psnr, of the pixels of objects, their shadows and signs: those that differ from the scene without
- * them; checker_*: how often the pixel checker reads an attribute of the scene in what was made of it (count,
- * background, camera, sign; shape, size and motion of the objects, which colours tell apart), accuracy: of all
- * attributes together; checker_truth: the same of the clips themselves; and seams as below. */
-mgen_status mgi_eval_tae_world(mgen_context *ctx, const mgi_tae *tae,
-                               const mgi_eval_request *request, mgen_report *report);
+ * them; checker_*: how often the pixel checker reads an attribute of the scene in what was made of it (as in
+ * world_tally.h); checker_accuracy: of all attributes together; checker_truth: the same of the clips themselves; and
+ * seams as below. */
+mgen_status mgi_eval_tae(mgen_context *ctx, const mgi_tae *tae, const mgi_eval_request *request,
+                         mgen_report *report);
 
 /* How much two neighbouring frames differ (mean |difference|) across the borders of tiles, relative to neighbours
  * within tiles; all of them where a latent frame ends, as there frames differ more than elsewhere anyway. */

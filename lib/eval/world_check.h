@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The pixel checker of the whole world: reads from frames what a caption could have said. Tier 7.
+ * The pixel checker of the world: reads from frames what a caption could have said. Tier 7.
  *
  * It knows the world's palette, outlines, font, backgrounds, camera paths and laws of motion, not the prompt. */
 #ifndef MGI_EVAL_WORLD_CHECK_H

@@ -362,10 +362,11 @@ static mgen_status read_patch(mgen_context *ctx, const mgi_json *json, mgi_vt_co
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
 {
     static const char *const keys[] = {
-        "layers",     "dim",      "heads",       "ff_dim",    "channels", "patch",
-        "frames_max", "rows_max", "columns_max", "text",      "text_dim", "fps_prefix",
-        "time_dim",   "block",    "activation",  "objective", "preset",   NULL};
+        "layers",     "dim",         "heads",  "ff_dim",   "channels",   "patch",    "frames_max",
+        "rows_max",   "columns_max", "text",   "text_dim", "fps_prefix", "time_dim", "block",
+        "activation", "objective",   "preset", "guidance", NULL};
     mgi_vt_config c = {.time_dim = 256};
+    double guidance = MGI_VT_GUIDANCE;
     bool all = mgi_json_find(json, "preset") == NULL; /* must be said */
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
     if (!all)
@@ -385,6 +386,8 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     MGI_TRY(mgi_json_get_choice(ctx, json, "block", blocks, 2, &c.block));
     MGI_TRY(mgi_json_get_choice(ctx, json, "activation", activations, 2, &c.activation));
     MGI_TRY(mgi_json_get_choice(ctx, json, "objective", objectives, 2, &c.objective));
+    MGI_TRY(mgi_json_get_real(ctx, json, "guidance", false, 0.001, 100.0, &guidance));
+    c.guidance = (float)guidance;
     if (c.block != MGI_VT_DIT && mgi_json_find(json, "activation"))
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"activation\" needs \"block\": \"dit\"");
     if (c.dim % c.heads || c.dim / c.heads > 256 || c.time_dim % 2)
@@ -420,4 +423,6 @@ void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *c)
     }
     if (c->objective != MGI_VT_FLOW)
         mgi_json_put_string(w, "objective", objectives[c->objective]);
+    if (c->guidance > 0.0f && c->guidance != MGI_VT_GUIDANCE)
+        mgi_json_put_real(w, "guidance", (double)c->guidance);
 }

@@ -19,7 +19,15 @@ typedef struct mgi_vt_config {
     bool fps_prefix;           /* captions of videos begin with the frame rate: "FPS-16 " (3.1.3) */
     int32_t block, activation; /* MGI_VT_*; the activation is DiT's */
     int32_t objective;         /* MGI_VT_FLOW or MGI_VT_V_PREDICTION: what the head means */
+    float guidance;            /* of requests that ask for none; 0: MGI_VT_GUIDANCE */
 } mgi_vt_config;
+#define MGI_VT_GUIDANCE 7.5f /* the report's */
+
+/* The scale of a request that asks for `guidance`; 0: the model's own. */
+static inline float mgi_vt_guidance(const mgi_vt_config *c, float guidance)
+{
+    return guidance > 0.0f ? guidance : c->guidance > 0.0f ? c->guidance : MGI_VT_GUIDANCE;
+}
 
 /* The kind of block: the report's, as in LLaMa (RMSNorm, SwiGLU, no biases); or the one that it compares with, as in
  * DiT (LayerNorm without weights, two linear layers with an activation between them, biases). */

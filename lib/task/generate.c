@@ -39,6 +39,7 @@ typedef struct sampler {
     int64_t *tokens;  /* of each role and row */
     batch all;        /* with what guidance leads away from, */
     batch prompted;   /* and without: its first rows, for times without guidance */
+    float scale;      /* of guidance */
     T *guidance, *dt; /* one value each */
     int64_t previews;
 } sampler;
@@ -108,7 +109,8 @@ static mgen_status take_shape(mgen_context *ctx, sampler *s)
     for (int i = 0; i < 5; i++)
         s->dims[i] = dims[i];
     s->windows = mgi_windows_make(t, mgi_tae_latent_frames(a, own->frames));
-    s->rows = r->guidance != 1.0f ? 2 * r->count : r->count;
+    s->scale = mgi_vt_guidance(v, r->guidance);
+    s->rows = s->scale != 1.0f ? 2 * r->count : r->count;
     return check_streams(ctx, s->n, r->drop_text);
 }
 
@@ -182,7 +184,7 @@ static void make_buffers(sampler *s)
         s->total = mgi_new(run, MGK_F32, 5, d);
     if (s->rows > s->r->count) {
         s->guidance = mgi_new(run, MGK_F32, MGI_DIMS(1));
-        mgi_fill(run, s->guidance, s->r->guidance);
+        mgi_fill(run, s->guidance, s->scale);
     }
     if (!partial(s))
         return;

@@ -15,7 +15,7 @@ typedef struct mgi_generate_request {
     int64_t count;         /* clips made together, a batch: memory grows with it */
     const uint64_t *seeds; /* one a clip */
     int steps;
-    float guidance;                   /* 1: none */
+    float guidance;                   /* 1: none; 0: the model's */
     int schedule;                     /* MGI_SCHEDULE_* */
     int solver;                       /* MGI_SOLVER_* */
     float guidance_from, guidance_to; /* times of the flow with guidance; to = 0: 1 */

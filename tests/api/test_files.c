@@ -194,6 +194,7 @@ static void test_model_info(void **state)
     assert_int_equal(mgen_video_model_get_info(pipe.video, &info), MGEN_OK);
     assert_true(info.channels == 4 && info.text_width == 16 && info.parameters > 1000);
     assert_true(info.bytes >= 4 * info.parameters && info.hash != 0);
+    assert_true(info.guidance == 7.5f && info.fps_prefix == 0);
     assert_int_equal(mgen_text_encoder_get_info(pipe.text[0], &other), MGEN_OK);
     assert_true(other.hash != info.hash && other.text_width == 16);
     longer.info.struct_size = sizeof longer; /* of a newer header: what is unknown becomes 0 */

@@ -228,7 +228,7 @@ def make_inputs(torch, folder):
     torch.manual_seed(1)
     latents = (BATCH, *GRID, read_config("tae")["latent_channels"])
     inputs = {"x": torch.randn(latents), "target": torch.randn(latents), "t": torch.rand(BATCH),
-              "text": torch.randn(BATCH, TOKENS, read_config("video_model")["text_dim"])}
+              "text": torch.randn(BATCH, TOKENS, read_config("video_model")["text"]["ul2"])}  # the one stream there is
     for side in (64, 128):
         inputs[f"latents{side}"] = torch.randn(GRID[0], side // 8, side // 8, latents[-1])
     for name, value in inputs.items():

@@ -16,8 +16,9 @@ def test_a_pipeline_says_what_it_is(world):
     pipe = world.pipeline
     assert (pipe.width, pipe.height, pipe.frames, pipe.fps) == (64, 64, 32, 16)
     assert pipe.tae.info.channels == pipe.video.info.channels and pipe.tae.info.spatial_factor == 8
-    assert pipe.text[0].info.text_width == pipe.video.info.text_width and pipe.text[1:] == (None, None)
-    assert len({part.info.hash for part in (pipe.tae, pipe.text[0], pipe.video)}) == 3 and pipe.hash
+    assert max(part.info.text_width for part in pipe.text) == pipe.video.info.text_width
+    assert (pipe.video.info.guidance, pipe.video.info.fps_prefix) == (3, 1) and pipe.tae.info.guidance == 0
+    assert len({part.info.hash for part in (pipe.tae, *pipe.text, pipe.video)}) == 5 and pipe.hash
     need = pipe.estimate(PROMPT, frames=64, steps=2)
     assert (need.width, need.height, need.frames) == (64, 64, 64) and need.host_bytes > 0 and need.flops > 0
 
@@ -54,7 +55,7 @@ def test_options_reach_the_library(world):
 def test_a_pipeline_is_put_together_from_parts(world):
     moviegen = world.moviegen
     with moviegen.Context(threads=1) as other:
-        parts = {"tae": moviegen.Tae(other, MODEL), "text": [moviegen.TextEncoder(other, MODEL)],
+        parts = {"tae": moviegen.Tae(other, MODEL), "text": [moviegen.TextEncoder(other, MODEL, role) for role in moviegen.ROLES],
                  "video": moviegen.VideoModel(other, MODEL)}
         pipe = moviegen.Pipeline.of(world.context, **parts, width=64, height=64, frames=32, fps=16)
         assert pipe.hash == world.pipeline.hash

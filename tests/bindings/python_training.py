@@ -181,9 +181,9 @@ def test_a_training_step_is_planned(world):
 
 def test_a_pipeline_is_evaluated(world):
     told = []
-    report = world.moviegen.evaluate(world.pipeline, "tae", n=2, on_progress=lambda *numbers: told.append(numbers))
-    assert report["psnr"] > 20 and told and told[-1] == (2, 2)
-    raises(LookupError, world.moviegen.evaluate, world.pipeline, "tae", n=4, on_progress=lambda done, total: [][done])
+    report = world.moviegen.evaluate(world.pipeline, "tae", n=1, on_progress=lambda *numbers: told.append(numbers))
+    assert report["psnr"] > 20 and told and told[-1] == (1, 1)
+    raises(LookupError, world.moviegen.evaluate, world.pipeline, "tae", n=2, on_progress=lambda done, total: [][done])
     raises(world.moviegen.InvalidError, world.moviegen.evaluate, world.pipeline, "taste", holds="taste")
     prompts = world.moviegen.toybox_prompts()
     assert len(prompts) == len(set(prompts)) == 36 and all(prompts)

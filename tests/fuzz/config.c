@@ -125,7 +125,9 @@ static bool read_config(mgen_context *ctx, const uint8_t *data, size_t size, con
 
 static const fuzz_seed configs[] = {
     {.file = "examples/models/toybox/tae.json"},
-    {.file = "examples/models/toybox/text_encoder.json"},
+    {.file = "examples/models/toybox/ul2.json"},
+    {.file = "examples/models/toybox/byt5.json"},
+    {.file = "examples/models/toybox/metaclip.json"},
     {.file = "examples/models/toybox/video_model.json"},
     {.text =
          "{\"channels\": [8, 16, 16], \"latent_channels\": 4, \"blocks\": 2, \"temporal\": true, "
@@ -194,7 +196,7 @@ static bool read_recipe(mgen_context *ctx, const uint8_t *data, size_t size, con
 
 static const fuzz_seed recipes[] = {
     {.file = "examples/models/toybox/recipe.json"},
-    {.file = "examples/models/world/recipe.json"},
+    {.file = "examples/models/toybox/recipe_gpu.json"},
     {.text =
          "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": [{\"name\": \"mean\", "
          "\"kind\": "

@@ -357,6 +357,12 @@ static void test_configuration(void **state)
     assert_int_equal(read(ctx, ", \"objective\": \"v_prediction\"", &c), MGEN_OK);
     assert_int_equal(c.objective, MGI_VT_V_PREDICTION);
     assert_written(ctx, &c, "\"objective\": \"v_prediction\"", true);
+    assert_true(c.guidance == 7.5f);
+    assert_written(ctx, &c, "guidance", false);
+    assert_int_equal(read(ctx, ", \"guidance\": 3", &c), MGEN_OK);
+    assert_true(c.guidance == 3.0f);
+    assert_written(ctx, &c, "\"guidance\": 3", true);
+    assert_int_equal(read(ctx, ", \"guidance\": 0", &c), MGEN_E_CORRUPT);
     assert_int_equal(read(ctx, ", \"objective\": \"score\"", &c), MGEN_E_CORRUPT);
     assert_non_null(strstr(mgen_last_error(ctx), "\"objective\" is \"score\""));
     mgen_context_destroy(ctx);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The protocol of the whole world's autoencoders, and what a seam is. */
+ * The protocol of autoencoders, and what a seam is. */
 #include "core/philox.h"
 #include "eval/tae_eval.h"
 
@@ -63,7 +63,7 @@ static void test_protocol(void **state)
                 mgi_f32(p)[i] += 0.2f * mgi_random_normal(8, 100 + (uint64_t)k, (uint64_t)i);
         }
         assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
-        assert_int_equal(mgi_eval_tae_world(ctx, &tae, &request, report), MGEN_OK);
+        assert_int_equal(mgi_eval_tae(ctx, &tae, &request, report), MGEN_OK);
         assert_true(entry(report, "psnr") > 0.0 && entry(report, "object_psnr") > 0.0);
         assert_in_range(1000.0 * entry(report, "object_share"), 20, 600);
         assert_true(entry(report, "checker_truth") > 0.8);
@@ -75,7 +75,7 @@ static void test_protocol(void **state)
         mgen_report_destroy(report);
         request.progress = stop;
         request.n = 3;
-        assert_int_equal(mgi_eval_tae_world(ctx, &tae, &request, NULL), MGEN_E_CANCELLED);
+        assert_int_equal(mgi_eval_tae(ctx, &tae, &request, NULL), MGEN_E_CANCELLED);
         request.progress = NULL;
         mgi_tae_finish(&tae);
     }

@@ -9,7 +9,8 @@
 #include "core/philox.h"
 #include "data/world_parts.h"
 #include "eval/world_check.h"
-#include "eval/world_eval.h"
+#include "eval/alignment.h"
+#include "eval/world_tally.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -311,46 +312,67 @@ static void test_wrong_attribute(void **state)
 
 /* ---- the protocol ------------------------------------------------------------------------------- */
 
-/* Prompts are told of held-out combinations, of one object and of two in turn; what is asked for and what is seen
- * are compared by colour. */
-static void test_tally(void **state)
+/* Prompts are told of held-out combinations, of one object and of two in turn; the constants are the first. */
+static void test_prompts(void **state)
 {
     const mgi_clip_shape shape = {64, 64, 32, 16};
-    mgi_world_tally t = {0};
     (void)state;
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < MGI_ALIGNMENT_PROMPTS; i++) {
         char text[MGI_WORLD_CAPTION_MAX];
         mgi_world_scene s;
         mgi_world_said asked;
-        mgi_world_prompt(&shape, i, &s, text);
+        mgi_alignment_prompt(&shape, i, &s, text);
+        assert_string_equal(mgi_alignment_constant(i), text);
         mgi_world_parse(text, &asked);
         assert_int_equal(asked.count, i % 2 ? 2 : 1);
         for (int k = 0; k < asked.count; k++)
             assert_true(mgi_world_held_out(asked.objects[k].shape, asked.objects[k].colour,
                                            asked.objects[k].motion, asked.background));
     }
-    mgi_world_said asked, seen;
-    mgi_world_parse(
-        "FPS-8 a red ball spins and a large blue cube bounces on snow, with a sign that reads "
-        "\"K9\"",
-        &asked);
-    mgi_world_parse(
-        "FPS-8 static shot. a large blue cube bounces and a red ball spins on snow, with a sign "
-        "that reads \"K9\"",
-        &seen);
-    mgi_world_tally_add(&t, &asked, &seen);
-    assert_true(t.all_two == 1 && t.camera == 1 && t.fps == 1 && t.text == 1 && t.motion == 2);
-    mgi_world_parse("FPS-16 zoom in. a small blue cube bounces and a green ball spins on sand",
-                    &seen);
-    t = (mgi_world_tally){0};
-    mgi_world_tally_add(&t, &asked, &seen);
-    assert_true(t.objects == 2 && t.colour == 1 && t.shape == 1 && t.motion == 1 && !t.size);
-    assert_true(t.count == 1 && !t.background && !t.camera && !t.fps && !t.text && !t.all_two);
-    assert_true(t.rates == 1 && t.signs == 1 && t.twos == 1 && !t.ones);
-    mgi_world_parse("FPS-8 a red ball stays still on snow", &asked);
-    t = (mgi_world_tally){0};
-    mgi_world_tally_add(&t, &asked, &asked);
-    assert_true(t.rates == 0 && t.signs == 0 && t.all_one == 1);
+    assert_null(mgi_alignment_constant(MGI_ALIGNMENT_PROMPTS));
+}
+
+static mgi_world_tally tally_of(const char *asked, const char *seen)
+{
+    mgi_world_said a, b;
+    mgi_world_tally t = {0};
+    mgi_world_parse(asked, &a);
+    mgi_world_parse(seen, &b);
+    mgi_world_tally_add(&t, &a, &b);
+    return t;
+}
+
+static void assert_tally(const mgi_world_tally *t, const int64_t want[MGI_TALLY_ENTRIES][2])
+{
+    for (int i = 0; i < MGI_TALLY_ENTRIES; i++)
+        if (t->right[i] != want[i][0] || t->asked[i] != want[i][1])
+            fail_msg("entry %d: %lld of %lld", i, (long long)t->right[i], (long long)t->asked[i]);
+}
+
+/* What is asked for and what is seen are compared by colour. In the order of the entries: right, asked for. */
+static void test_tally(void **state)
+{
+    static const char two[] =
+        "FPS-8 a red ball spins and a large blue cube bounces on snow, with a "
+        "sign that reads \"K9\"";
+    static const int64_t all[][2] = {{2, 2}, {1, 1}, {2, 2}, {1, 1}, {2, 2}, {2, 2},
+                                     {1, 1}, {1, 1}, {1, 1}, {0, 0}, {1, 1}, {0, 0}};
+    static const int64_t some[][2] = {{1, 2}, {0, 1}, {1, 2}, {1, 1}, {1, 2}, {0, 2},
+                                      {0, 1}, {0, 1}, {0, 1}, {0, 0}, {0, 1}, {0, 0}};
+    static const int64_t still[][2] = {{1, 1}, {1, 1}, {1, 1}, {1, 1}, {1, 1}, {1, 1},
+                                       {1, 1}, {0, 0}, {0, 0}, {1, 1}, {0, 0}, {0, 0}};
+    (void)state;
+    mgi_world_tally t =
+        tally_of(two, "FPS-8 static shot. a large blue cube bounces and a red ball spins on snow, "
+                      "with a sign that reads \"K9\"");
+    assert_tally(&t, all);
+    assert_true(mgi_world_tally_share(&t) == 1.0);
+    t = tally_of(two, "FPS-16 zoom in. a small blue cube bounces and a green ball spins on sand");
+    assert_tally(&t, some);
+    assert_true(fabs(mgi_world_tally_share(&t) - 4.0 / 13.0) < 1e-12);
+    t = tally_of("FPS-8 a red ball stays still on snow",
+                 "FPS-8 static shot. a red ball stays still on snow");
+    assert_tally(&t, still);
 }
 
 int main(void)
@@ -360,7 +382,7 @@ int main(void)
         cmocka_unit_test(test_camera),     cmocka_unit_test(test_sign),
         cmocka_unit_test(test_buckets),    cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_lumps),      cmocka_unit_test(test_wrong_attribute),
-        cmocka_unit_test(test_tally),
+        cmocka_unit_test(test_prompts),    cmocka_unit_test(test_tally),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -100,7 +100,8 @@ class ModelInfo(Struct):
     NAME = "mgen_model_info"
     _fields_ = [("struct_size", c_uint32), ("channels", c_uint32), ("spatial_factor", c_uint32),
                 ("temporal_factor", c_uint32), ("text_width", c_uint32), ("text_tokens", c_uint32),
-                ("parameters", c_uint64), ("bytes", c_uint64), ("hash", c_uint64)]
+                ("parameters", c_uint64), ("bytes", c_uint64), ("hash", c_uint64), ("guidance", c_float),
+                ("fps_prefix", c_uint32)]
 
 
 class Pipeline(Struct):

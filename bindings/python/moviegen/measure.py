@@ -71,7 +71,7 @@ def evaluate(pipeline: "Pipeline", protocol: str, *, n: int = 0, seed: int = 0, 
 
 
 def toybox_prompts() -> List[str]:
-    """The prompts that the protocol "alignment" asks for, in order."""
+    """The prompts that the protocol "alignment" asks first, in order."""
     prompts: List[str] = []
     while True:
         prompt = lib.mgen_toybox_prompt(len(prompts))

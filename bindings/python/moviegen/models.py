@@ -33,6 +33,8 @@ class ModelInfo(NamedTuple):
     parameters: int
     bytes: int
     hash: int
+    guidance: float
+    fps_prefix: int
 
 
 class Part(Closing):

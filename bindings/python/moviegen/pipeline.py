@@ -164,7 +164,7 @@ class Pipeline(Closing):
     from networks of any context, which it leaves alone.
 
     What requests have in common: seed; steps (0 = 50); width, height, frames (0 = as trained; 1 frame = a picture);
-    guidance (0 = 7.5; 1 = off), at times from guidance_from to guidance_to (0 = 1); schedule "linear_quadratic",
+    guidance (0 = the model's; 1 = off), at times from guidance_from to guidance_to (0 = 1); schedule "linear_quadratic",
     "linear" or "linear_quadratic_1000"; solver "euler", "midpoint" or "dopri5", whose steps are the attempts that it
     may make, and whose progress is a share of them; negative_prompt. Callbacks come from the job's thread and end the job by raising: progress(done, total), or True for a bar on stderr if that is a terminal;
     preview(step, latents), what the clip would be if the flow went straight on: decode it on another context.

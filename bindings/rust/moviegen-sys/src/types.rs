@@ -143,6 +143,8 @@ pub struct mgen_model_info {
     pub parameters: u64,
     pub bytes: u64,
     pub hash: u64,
+    pub guidance: f32,
+    pub fps_prefix: u32,
 }
 
 /// What a pipeline is made of: handles, each optional.

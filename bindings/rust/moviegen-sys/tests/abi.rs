@@ -50,6 +50,7 @@ fn ours() -> BTreeMap<String, i64> {
         mgen_clip_info { struct_size width height frames fps_num fps_den }
         mgen_model_info {
             struct_size channels spatial_factor temporal_factor text_width text_tokens parameters bytes hash
+            guidance fps_prefix
         }
         mgen_pipeline { struct_size width height frames fps reserved0 tae text video }
         mgen_latents { struct_size frames height width channels reserved0 data }

@@ -38,7 +38,7 @@ pub struct Request {
     /// Count, 1..65536; 1 = a picture; 0 = the pipeline's. More than the pipeline's: windows of its
     /// length, blended in time.
     pub frames: u32,
-    /// Classifier-free guidance scale, 0 < g <= 100; 0 = 7.5; 1 = off.
+    /// Classifier-free guidance scale, 0 < g <= 100; 0 = the video model's; 1 = off.
     pub guidance: f32,
     /// Times of the steps.
     pub schedule: Schedule,

@@ -122,9 +122,11 @@ pub fn plan_training(ctx: &mut Context, plan: &Plan) -> Result<Report> {
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// Reconstruction of toybox clips: psnr in dB, ssim, checker rates.
+    /// Reconstruction of toybox clips: psnr in dB, ssim, seams, rates of what the pixel checker
+    /// reads in them.
     Tae,
-    /// Prompts against what the pixel checker reads in the generated clips: rates 0..1.
+    /// Prompts of combinations that no training clip has against what the checker reads in the
+    /// generated clips: rates 0..1.
     Alignment,
 }
 
@@ -216,7 +218,7 @@ impl Pipeline {
     }
 }
 
-/// The prompts that [`Protocol::Alignment`] asks for, in order.
+/// The prompts that [`Protocol::Alignment`] asks first, in order.
 pub fn toybox_prompts() -> impl Iterator<Item = &'static str> {
     // Safety: constants of the library, NULL past the end.
     (0..).map_while(|i| unsafe { constant(sys::mgen_toybox_prompt(i)) })

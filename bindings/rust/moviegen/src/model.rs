@@ -9,7 +9,7 @@ use std::path::Path;
 use std::ptr::{self, NonNull};
 
 /// What a loaded network is; numbers that do not apply are 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ModelInfo {
     /// TAE, video model: channels of the latents.
     pub channels: u32,
@@ -27,6 +27,11 @@ pub struct ModelInfo {
     pub bytes: u64,
     /// Identity of the weights, the same for the same file.
     pub hash: u64,
+    /// Video model: guidance of requests that ask for none.
+    pub guidance: f32,
+    /// Video model: whether requests put the rate, "FPS-16 ", before prompts of videos that do not
+    /// begin with "FPS-".
+    pub fps_prefix: bool,
 }
 
 macro_rules! network {
@@ -77,6 +82,8 @@ macro_rules! network {
                     parameters: info.parameters,
                     bytes: info.bytes,
                     hash: info.hash,
+                    guidance: info.guidance,
+                    fps_prefix: info.fps_prefix != 0,
                 }
             }
         }
