@@ -11,7 +11,7 @@ mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset *
     if (!ctx || !out)
         return MGEN_E_INVALID;
     *out = NULL;
-    return mgi_dataset_toybox(ctx, seed, out);
+    return mgi_dataset_world(ctx, seed, &(mgi_world_options){0}, out);
 }
 
 mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params,

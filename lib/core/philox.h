@@ -11,7 +11,7 @@
 
 enum {
     MGI_STREAM_INIT = 1,      /* initial weights; index = parameter hash + element */
-    MGI_STREAM_DATA = 2,      /* toybox scenes */
+    MGI_STREAM_DATA = 2,      /* scenes of the world */
     MGI_STREAM_SAMPLE = 3,    /* which sample a batch takes */
     MGI_STREAM_NOISE = 4,     /* X_0 of the flow */
     MGI_STREAM_TIME = 5,      /* t of the flow */

@@ -56,18 +56,6 @@ static mgen_status make(mgen_context *ctx, int kind, int64_t width, int64_t heig
     return MGEN_OK;
 }
 
-mgen_status mgi_dataset_toybox(mgen_context *ctx, uint64_t seed, mgi_dataset **out)
-{
-    const uint64_t what[] = {MGI_DATASET_TOYBOX, seed};
-    *out = NULL;
-    MGI_TRY(
-        make(ctx, MGI_DATASET_TOYBOX, MGI_TOYBOX_WIDTH, MGI_TOYBOX_HEIGHT, MGI_TOYBOX_FRAMES, out));
-    (*out)->seed = seed;
-    (*out)->count = UINT64_MAX;
-    (*out)->identity = mgi_hash64(what, sizeof(what), 1) | 1;
-    return MGEN_OK;
-}
-
 mgen_status mgi_dataset_world(mgen_context *ctx, uint64_t seed, const mgi_world_options *options,
                               mgi_dataset **out)
 {
@@ -250,12 +238,8 @@ static void tell(const mgi_dataset *ds, uint64_t seed, uint64_t index, int wordi
 
 void mgi_dataset_caption(const mgi_dataset *ds, uint64_t index, char caption[MGI_CAPTION_SIZE])
 {
-    mgi_toybox_scene scene;
     caption[0] = '\0';
-    if (ds->kind == MGI_DATASET_TOYBOX) {
-        mgi_toybox_scene_random(&scene, ds->seed, index);
-        mgi_toybox_caption(&scene, caption);
-    } else if (ds->kind == MGI_DATASET_WORLD)
+    if (ds->kind == MGI_DATASET_WORLD)
         tell(ds, ds->seed, index, -1, caption);
     else if (ds->kind == MGI_DATASET_FOLDER)
         strcpy(caption, ds->films[index].caption);
@@ -263,20 +247,14 @@ void mgi_dataset_caption(const mgi_dataset *ds, uint64_t index, char caption[MGI
 
 bool mgi_dataset_drawn(const mgi_dataset *ds)
 {
-    return ds->kind == MGI_DATASET_TOYBOX || ds->kind == MGI_DATASET_WORLD;
+    return ds->kind == MGI_DATASET_WORLD;
 }
 
 void mgi_dataset_told(const mgi_dataset *ds, uint64_t index, uint32_t pick,
                       char caption[MGI_CAPTION_SIZE])
 {
-    int wording = pick & 1 ? 0 : (int)(pick >> 1 & 0xFFFF);
-    mgi_toybox_scene scene;
-    if (ds->kind == MGI_DATASET_TOYBOX) {
-        mgi_toybox_scene_random(&scene, ds->seed, index);
-        scene.wording = wording;
-        mgi_toybox_caption(&scene, caption);
-    } else if (ds->kind == MGI_DATASET_WORLD)
-        tell(ds, ds->seed, index, wording, caption);
+    if (mgi_dataset_drawn(ds))
+        tell(ds, ds->seed, index, pick & 1 ? 0 : (int)(pick >> 1 & 0xFFFF), caption);
     else
         mgi_dataset_caption(ds, index, caption);
 }
@@ -292,7 +270,6 @@ static void draw_world(const mgi_dataset *ds, uint64_t seed, uint64_t index, int
 mgen_status mgi_dataset_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index, int64_t first,
                               int64_t frames, uint8_t *pixels, char caption[MGI_CAPTION_SIZE])
 {
-    mgi_toybox_scene scene;
     if (index >= ds->count)
         return mgi_fail(ctx, MGEN_E_INVALID, "sample %llu of a dataset that has %llu",
                         (unsigned long long)index, (unsigned long long)ds->count);
@@ -306,12 +283,7 @@ mgen_status mgi_dataset_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index
         mgi_dataset_caption(ds, index, caption);
     if (ds->kind == MGI_DATASET_FOLDER)
         return mgi_folder_read(ctx, ds, index, first, frames, pixels);
-    if (ds->kind == MGI_DATASET_WORLD) {
-        draw_world(ds, ds->seed, index, (int)first, (int)frames, pixels);
-        return MGEN_OK;
-    }
-    mgi_toybox_scene_random(&scene, ds->seed, index);
-    mgi_toybox_draw(&scene, (int)first, (int)frames, pixels);
+    draw_world(ds, ds->seed, index, (int)first, (int)frames, pixels);
     return MGEN_OK;
 }
 
@@ -372,12 +344,8 @@ mgen_status mgi_dataset_clips(mgen_context *ctx, mgi_dataset *ds, uint64_t seed,
                               int64_t count, int64_t frames, uint8_t *pixels)
 {
     int64_t each = ds->bytes / ds->frames, spare = ds->frames - frames;
-    if (ds->kind == MGI_DATASET_TOYBOX) {
-        mgi_loader_clips(ctx, ds->seed, first, count, (int)frames, pixels);
-        return MGEN_OK;
-    }
-    if (ds->kind == MGI_DATASET_WORLD) {
-        mgi_loader_world(ctx, &ds->world, ds->seed, first, count, (int)frames, pixels);
+    if (mgi_dataset_drawn(ds)) {
+        mgi_loader_clips(ctx, &ds->world, ds->seed, first, count, (int)frames, pixels);
         return MGEN_OK;
     }
     for (int64_t i = 0; i < count; i++) {
@@ -393,18 +361,10 @@ mgen_status mgi_dataset_clips(mgen_context *ctx, mgi_dataset *ds, uint64_t seed,
 
 void mgi_dataset_held_caption(const mgi_dataset *ds, int64_t i, char caption[MGI_CAPTION_SIZE])
 {
-    mgi_toybox_scene scene;
-    if (ds->kind == MGI_DATASET_WORLD) {
+    if (mgi_dataset_drawn(ds))
         tell(ds, MGI_VALIDATION_SEED, (uint64_t)i, 0, caption);
-        return;
-    }
-    if (ds->kind != MGI_DATASET_TOYBOX) {
+    else
         mgi_dataset_caption(ds, held_first(ds) + (uint64_t)i, caption);
-        return;
-    }
-    mgi_toybox_scene_random(&scene, MGI_VALIDATION_SEED, (uint64_t)i);
-    scene.wording = 0;
-    mgi_toybox_caption(&scene, caption);
 }
 
 mgen_status mgi_dataset_held(mgen_context *ctx, mgi_dataset *ds, int64_t i, int64_t frames,
@@ -412,10 +372,7 @@ mgen_status mgi_dataset_held(mgen_context *ctx, mgi_dataset *ds, int64_t i, int6
 {
     if (!mgi_dataset_drawn(ds))
         return mgi_dataset_piece(ctx, ds, held_first(ds) + (uint64_t)i, 0, frames, pixels, caption);
-    if (ds->kind == MGI_DATASET_WORLD)
-        draw_world(ds, MGI_VALIDATION_SEED, (uint64_t)i, 0, (int)frames, pixels);
-    else
-        mgi_loader_clips(ctx, MGI_VALIDATION_SEED, (uint64_t)i, 1, (int)frames, pixels);
+    draw_world(ds, MGI_VALIDATION_SEED, (uint64_t)i, 0, (int)frames, pixels);
     if (caption)
         mgi_dataset_held_caption(ds, i, caption);
     return MGEN_OK;

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * Captioned clips of one size, by number: the toybox, the whole world, samples that the host reads, a folder of
- * films. Tier 6.
+ * Captioned clips of one size, by number: the toybox's world, samples that the host reads, a folder of films. Tier 6.
  *
  * A finite set is divided: its last tenth, at least one and at most 64 samples, is held out for validation;
  * a set of a single sample is both. What training takes is an endless walk of `elements` through the rest, in
  * an order of each epoch's own that is a function of (seed, epoch), and from each sample a piece of the length
- * asked for that begins at a frame drawn by (seed, element). The toybox and the world are drawn and endless
- * instead: element i is scene i, and scenes of another seed are held out.
+ * asked for that begins at a frame drawn by (seed, element). The world is drawn and endless instead: element i is scene i, and scenes of another seed are held out.
  */
 #ifndef MGI_DATA_DATASET_H
 #define MGI_DATA_DATASET_H
@@ -23,7 +21,7 @@ enum {
 /* World of held-out scenes, apart from any training seed's. */
 #define MGI_VALIDATION_SEED UINT64_C(0x76616c6964617465)
 
-enum { MGI_DATASET_TOYBOX, MGI_DATASET_WORLD, MGI_DATASET_HOST, MGI_DATASET_FOLDER };
+enum { MGI_DATASET_WORLD = 1, MGI_DATASET_HOST, MGI_DATASET_FOLDER }; /* part of identities */
 
 typedef struct mgi_dataset_film {
     char *name, *caption;
@@ -37,7 +35,7 @@ typedef struct mgen_dataset {
     int64_t bytes;     /* of a sample's pixels */
     uint64_t count;    /* samples; UINT64_MAX = endless */
     uint64_t identity; /* hash of what the samples are; 0 = nobody but the host knows */
-    uint64_t seed;     /* toybox, world */
+    uint64_t seed;     /* of the world */
     mgi_world_options world;
     mgen_status (*read)(void *user, uint64_t index, mgen_sample *sample); /* host */
     void (*released)(void *user);
@@ -47,7 +45,6 @@ typedef struct mgen_dataset {
 } mgi_dataset;
 
 /* `params` as in moviegen.h, complete. Each returns one owner. */
-mgen_status mgi_dataset_toybox(mgen_context *ctx, uint64_t seed, mgi_dataset **out);
 /* Of the options, 0 is the default of each. INVALID if one is out of range. */
 mgen_status mgi_dataset_world(mgen_context *ctx, uint64_t seed, const mgi_world_options *options,
                               mgi_dataset **out);

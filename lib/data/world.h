@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The toybox in full: a procedural captioned world, drawn in C, the same on every machine. Tier 6.
+ * The toybox: a procedural captioned world, drawn in C, the same on every machine. Tier 6.
  *
  * One to three objects move over a background under a virtual camera, perhaps with a sign. A scene is a pure
  * function of (seed, index, options), a frame one of (scene, time). Lengths are units: one pixel in a view of

@@ -150,8 +150,7 @@ static mgen_status recipe_hash(mgen_context *ctx, const mgi_stage *s, char out[T
         mgi_json_put_int(&w, "accumulate", s->accumulate);
     mgi_json_put_int(&w, "dtype", s->dtype);
     put_optimizer(&w, &s->optimizer);
-    if (s->has_world)
-        put_world(&w, &s->world);
+    put_world(&w, &s->world);
     if (s->optimizer.schedule == MGI_LR_PLATEAU) {
         mgi_json_put_int(&w, "patience", s->optimizer.patience);
         mgi_json_put_int(&w, "validate_every", s->validate_every);

@@ -306,8 +306,7 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(mgi_json_get_choice(ctx, o, "precision", precision, 2, &s->dtype));
     MGI_TRY(get_object(ctx, o, "optimizer", &optimizer));
     MGI_TRY(read_optimizer(ctx, optimizer, &s->optimizer));
-    s->has_world = mgi_json_find(o, "world") != NULL;
-    if (s->has_world) {
+    if (mgi_json_find(o, "world")) {
         MGI_TRY(get_object(ctx, o, "world", &world));
         MGI_TRY(mgi_world_options_read(ctx, world, &s->world));
     }

@@ -50,8 +50,7 @@ typedef struct mgi_stage {
     int64_t accumulate; /* passes whose gradients make one update, each of a batch of its own */
     int32_t dtype; /* of products and activations: "precision", "f32" or "bf16"; weights are f32 */
     mgi_optimizer_recipe optimizer;
-    bool has_world;          /* where no dataset is given, trains on the whole world */
-    mgi_world_options world; /* what of it */
+    mgi_world_options world; /* what is trained on where no dataset is given */
     /* A model of the same folder to start from (or, of an autoencoder, to inflate); "" = random. */
     char start_from[64];
     char save_as[64]; /* what its models' names begin with, for later stages; "" = nothing */

@@ -73,10 +73,8 @@ mgen_status mgi_stage_dataset(mgen_context *ctx, const mgi_stage_params *params,
 {
     mgi_dataset *ds = mgi_dataset_retain(params->dataset);
     mgen_status status = MGEN_OK;
-    if (!ds && params->stage->has_world)
+    if (!ds)
         MGI_TRY(mgi_dataset_world(ctx, params->seed, &params->stage->world, &ds));
-    else if (!ds)
-        MGI_TRY(mgi_dataset_toybox(ctx, params->seed, &ds));
     if (ds->frames < frames)
         status = mgi_fail(ctx, MGEN_E_INVALID,
                           "stage \"%s\" takes clips of %lld frames, but the dataset's have %lld",

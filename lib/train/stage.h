@@ -15,7 +15,7 @@ typedef struct mgi_stage_params {
     const mgi_stage *stage; /* copied */
     const char *dir; /* model folder: earlier stages are read from it, this one is saved to it */
     uint64_t seed;   /* of initial weights, noise and the order of the data */
-    mgi_dataset *dataset;  /* retained; NULL = the stage's world, or else the toybox, of `seed` */
+    mgi_dataset *dataset;  /* retained; NULL = the stage's world, of `seed` */
     const char *cache_dir; /* folder for encoded clips, made if missing; NULL = no cache */
     /* This rank's handle among those that share each batch, which must outlive the run; NULL for one
      * rank. All ranks make the same calls; one of them should save. */

@@ -25,7 +25,6 @@ OUTSIDE = ("lib/io/", "lib/media/", "lib/text/", "lib/api/", "lib/plugins/", "li
 BOUNDED = (
     ("lib/io/json_read.c", "capacity * sizeof(mgi_json)", "capacity <= BLOCK_MAX"),
     ("lib/io/json_read.c", "2 * block->capacity", "less than BLOCK_MAX before"),
-    ("lib/data/loader.c", "MGI_TOYBOX_HEIGHT * MGI_TOYBOX_WIDTH * 3", "at most MGI_TOYBOX_FRAMES frames"),
     ("lib/media/frames.c", "3 * (size_t)f->width, strip_row = row * (size_t)count",
      "a row of some of the frames that mgi_frames_check measured"),
     ("lib/media/png_read.c", "(size_t)film->info.width * (size_t)p->channels", "at most 65536 x 4"),

@@ -52,7 +52,7 @@ static void test_shares(void **state)
     static const double shares[2][3] = {{0.2, 0.6, 0.2}, {0.225, 0.675, 0.1}};
     mgi_dataset *ds;
     (void)state;
-    assert_int_equal(mgi_dataset_toybox(ctx, 1, &ds), MGEN_OK);
+    assert_int_equal(mgi_dataset_world(ctx, 1, &(mgi_world_options){0}, &ds), MGEN_OK);
     for (int k = 0; k < 2; k++) {
         const mgi_stage stage = stage_of(k ? 0.1 : -1.0);
         mgi_buckets b = buckets_of(&stage, ds, 64);
@@ -87,7 +87,7 @@ static void test_one(void **state)
     mgi_stage stage = tiny_text_to_video(STEPS, 2);
     mgi_dataset *ds;
     (void)state;
-    assert_int_equal(mgi_dataset_toybox(ctx, 1, &ds), MGEN_OK);
+    assert_int_equal(mgi_dataset_world(ctx, 1, &(mgi_world_options){0}, &ds), MGEN_OK);
     mgi_buckets b = buckets_of(&stage, ds, 64);
     assert_int_equal(b.count, 1);
     assert_int_equal(b.list[0].bucket.frames, 32);
@@ -164,7 +164,6 @@ static void test_stage(void **state)
     assert_int_equal(mgi_stage_autoencoder.save(run), MGEN_OK);
     mgi_stage_autoencoder.destroy(run);
 
-    stage.has_world = true;
     for (int i = 0; i < 3; i++) {
         stage.bucket[i].width = sizes[i][0];
         stage.bucket[i].height = sizes[i][1];
@@ -224,6 +223,7 @@ static void test_start_from(void **state)
     assert_int_equal(kind->save(run), MGEN_OK);
 
     strcpy(second.start_from, "first");
+    second.video.guidance = 2.0f; /* may be another */
     struct mgi_stage_run *next = begin(kind, &second);
     kind->state(run, &before);
     kind->state(next, &after);

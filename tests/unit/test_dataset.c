@@ -8,7 +8,6 @@
 
 #include "core/alloc.h"
 #include "data/dataset.h"
-#include "data/loader.h"
 #include "data/resize.h"
 #include "io/path.h"
 #include "media/media.h"
@@ -89,39 +88,7 @@ static int tear_down(void **state)
     return rmdir(dir);
 }
 
-/* ---- the toybox --------------------------------------------------------------------------------- */
-
-static void test_toybox(void **state)
-{
-    enum { FRAMES = 9, COUNT = 3, CLIP = FRAMES * 64 * 64 * 3 };
-    mgi_dataset *ds;
-    mgi_toybox_scene scene;
-    char caption[MGI_CAPTION_SIZE], plain[MGI_TOYBOX_CAPTION_MAX];
-    (void)state;
-    uint8_t *a = malloc(COUNT * CLIP), *b = malloc(COUNT * CLIP);
-    OK(mgi_dataset_toybox(ctx, 7, &ds));
-    assert_true(ds->count == UINT64_MAX && ds->frames == 32 && ds->width == 64);
-    OK(mgi_dataset_clips(ctx, ds, 7, 11, COUNT, FRAMES, a));
-    mgi_loader_clips(ctx, 7, 11, COUNT, FRAMES, b);
-    assert_memory_equal(a, b, COUNT * CLIP);
-    OK(mgi_dataset_held(ctx, ds, 2, FRAMES, a, caption));
-    mgi_loader_clips(ctx, MGI_VALIDATION_SEED, 2, 1, FRAMES, b);
-    assert_memory_equal(a, b, CLIP);
-    mgi_toybox_scene_random(&scene, MGI_VALIDATION_SEED, 2);
-    scene.wording = 0;
-    mgi_toybox_caption(&scene, plain);
-    assert_string_equal(caption, plain);
-    OK(mgi_dataset_piece(ctx, ds, 5, 4, FRAMES, a, caption));
-    mgi_toybox_scene_random(&scene, 7, 5);
-    mgi_toybox_draw(&scene, 4, FRAMES, b);
-    mgi_toybox_caption(&scene, plain);
-    assert_memory_equal(a, b, CLIP);
-    assert_string_equal(caption, plain);
-    assert_said(mgi_dataset_piece(ctx, ds, 5, 30, 3, a, NULL), MGEN_E_INVALID, "frames 30 to 32");
-    mgi_dataset_release(ds);
-    free(a);
-    free(b);
-}
+/* ---- the world, and the host's samples ------------------------------------------------------------ */
 
 /* A dataset may go after its context. */
 static void test_outlives(void **state)
@@ -130,12 +97,14 @@ static void test_outlives(void **state)
     mgi_dataset *ds;
     char caption[MGI_CAPTION_SIZE];
     (void)state;
-    assert_int_equal(mgi_dataset_toybox(other, 1, &ds), MGEN_OK);
+    assert_int_equal(mgi_dataset_world(other, 1, &(mgi_world_options){0}, &ds), MGEN_OK);
     mgi_context_free(other);
     assert_ptr_equal(mgi_dataset_retain(ds), ds);
     mgi_dataset_release(ds);
     mgi_dataset_caption(ds, 3, caption);
     assert_true(caption[0] != '\0');
+    assert_said(mgi_dataset_piece(ctx, ds, 5, 30, 3, NULL, NULL), MGEN_E_INVALID,
+                "frames 30 to 32");
     mgi_dataset_release(ds);
     mgi_dataset_release(NULL);
 }
@@ -663,11 +632,10 @@ static void test_train_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_toybox),      cmocka_unit_test(test_outlives),
-        cmocka_unit_test(test_host),        cmocka_unit_test(test_params),
-        cmocka_unit_test(test_order),       cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_resize),      cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_list),        cmocka_unit_test(test_train_host),
-        cmocka_unit_test(test_train_folder)};
+        cmocka_unit_test(test_outlives),   cmocka_unit_test(test_host),
+        cmocka_unit_test(test_params),     cmocka_unit_test(test_order),
+        cmocka_unit_test(test_pieces),     cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_folder),     cmocka_unit_test(test_list),
+        cmocka_unit_test(test_train_host), cmocka_unit_test(test_train_folder)};
     return cmocka_run_group_tests_name("dataset", tests, set_up, tear_down);
 }

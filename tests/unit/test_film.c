@@ -8,7 +8,7 @@
 
 #include "core/alloc.h"
 #include "core/philox.h"
-#include "data/toybox.h"
+#include "data/world.h"
 #include "media/film_read.h"
 #include "media/media.h"
 #include "media/pixels.h"
@@ -565,14 +565,14 @@ static void test_film(void **state)
 {
     static const char *const names[] = {"a.mp4", "a.mkv", "a.webm", "a.avi"};
     int64_t w = 64, h = 64, n = 20, frame = 3 * w * h;
-    mgi_toybox_scene scene;
+    mgi_world_scene scene;
     (void)state;
     if (!have_plugin())
         return;
     uint8_t *rgb = malloc((size_t)(frame * n));
     assert_non_null(rgb);
-    mgi_toybox_scene_random(&scene, 1, 1);
-    mgi_toybox_draw(&scene, 0, (int)n, rgb);
+    mgi_world_scene_random(&scene, 1, 1, &(mgi_world_options){.camera = MGI_WORLD_NEVER});
+    mgi_world_draw(&scene, (int)w, (int)h, 0, (int)n, rgb);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         mgi_film_info info;
         write_film(names[i], rgb, w, h, n);

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "core/alloc.h"
-#include "data/toybox.h"
+#include "data/world.h"
 #include "media/media.h"
 
 #include <dirent.h>
@@ -30,7 +30,7 @@ static int setup(void **state)
 {
     fixture *f = calloc(1, sizeof(*f));
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    mgi_toybox_scene scene;
+    mgi_world_scene scene;
     const char *tmp = getenv("TMPDIR");
     params.threads = 1;
     if (!f || mgi_context_init(&f->ctx, &params) != MGEN_OK)
@@ -38,14 +38,13 @@ static int setup(void **state)
     snprintf(f->dir, sizeof(f->dir), "%s/mgen_media_XXXXXX", tmp ? tmp : "/tmp");
     if (!mkdtemp(f->dir))
         return -1;
-    f->clip = (mgi_frames){
-        NULL, MGI_TOYBOX_WIDTH, MGI_TOYBOX_HEIGHT, MGI_TOYBOX_FRAMES, MGI_TOYBOX_FPS, 1};
+    f->clip = (mgi_frames){NULL, 64, 64, 32, 16, 1};
     f->pixels = malloc((size_t)3 * 64 * 64 * 32);
     if (!f->pixels)
         return -1;
     f->clip.pixels = f->pixels;
-    mgi_toybox_scene_random(&scene, 1, 1);
-    mgi_toybox_draw(&scene, 0, MGI_TOYBOX_FRAMES, f->pixels);
+    mgi_world_scene_random(&scene, 1, 1, NULL);
+    mgi_world_draw(&scene, 64, 64, 0, 32, f->pixels);
     *state = f;
     return 0;
 }

@@ -103,6 +103,14 @@ static void test_held(void **state)
     mgi_dataset_release(ds);
 }
 
+static mgen_status no_sample(void *user, uint64_t index, mgen_sample *sample)
+{
+    (void)user;
+    (void)index;
+    (void)sample;
+    return MGEN_E_IO;
+}
+
 static void test_sizes(void **state)
 {
     (void)state;
@@ -125,7 +133,12 @@ static void test_sizes(void **state)
     assert_int_equal(mgi_dataset_sized(ctx, ds, 64, 64, 32, 12, &other), MGEN_E_INVALID);
     mgi_dataset_release(ds);
     /* what has one size */
-    OK(mgi_dataset_toybox(ctx, 5, &ds));
+    mgen_dataset_params host = MGEN_DATASET_PARAMS_INIT;
+    host.width = host.height = 64;
+    host.frames = 32;
+    host.count = 1;
+    host.read = no_sample;
+    OK(mgi_dataset_host(ctx, &host, &ds));
     OK(mgi_dataset_sized(ctx, ds, 64, 64, 8, 16, &other));
     assert_ptr_equal(other, ds);
     mgi_dataset_release(other);

@@ -18,6 +18,16 @@ static const mgi_optimizer_recipe tiny_optimizer = {.lr = 0.001,
                                                     .clip = 1.0,
                                                     .ema = 0.9};
 
+/* What they train on: little that is quickly drawn. */
+static const mgi_world_options tiny_world = {.width = 48,
+                                             .height = 48,
+                                             .frames = 16,
+                                             .fps = 16,
+                                             .objects_max = 1,
+                                             .camera = MGI_WORLD_NEVER,
+                                             .sign = MGI_WORLD_NEVER,
+                                             .sizes = MGI_WORLD_NEVER};
+
 static inline mgi_stage tiny_autoencoder(int64_t steps, int64_t batch)
 {
     return (mgi_stage){.name = "tae",
@@ -26,6 +36,7 @@ static inline mgi_stage tiny_autoencoder(int64_t steps, int64_t batch)
                        .batch = batch,
                        .accumulate = 1,
                        .optimizer = tiny_optimizer,
+                       .world = tiny_world,
                        .tae = {.levels = 4,
                                .channels = {4, 6, 8, 8},
                                .latent_channels = 4,
@@ -47,6 +58,7 @@ static inline mgi_stage tiny_text_to_video(int64_t steps, int64_t batch)
                        .batch = batch,
                        .accumulate = 1,
                        .optimizer = tiny_optimizer,
+                       .world = tiny_world,
                        .tae_name = "tae",
                        .text = {{.name = "text_encoder",
                                  .config.t5 = {.vocab = MGI_BYTE_VOCAB,
