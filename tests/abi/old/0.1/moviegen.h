@@ -164,7 +164,8 @@ typedef struct mgen_context_params {
      *  the calling thread, with done <= total; a non-zero answer cancels. NULL = none. */
     int32_t (*progress)(void *user, const char *what, uint64_t done, uint64_t total);
     void *progress_user; /**< given to progress */
-    const char *device;  /**< "cpu"; NULL = the best that there is */
+    const char *device;  /**< "cpu", "cuda" (the first GPU) or "cuda:N"; NULL = a GPU if there is
+                              one that this build can use, else "cpu" */
     const char
         *cache_dir; /**< folder for encoded training clips, made if missing; NULL = no cache */
     const char *plugin_dir; /**< folder of the FFmpeg plug-in; NULL = beside the library */
@@ -181,7 +182,7 @@ typedef struct mgen_context_params {
  * @return MGEN_OK
  *         MGEN_E_INVALID      a field is out of range: params->error_text has the sentence
  *         MGEN_E_VERSION
- *         MGEN_E_UNSUPPORTED  there is no such device
+ *         MGEN_E_UNSUPPORTED  there is no such device: error_text says why
  *         MGEN_E_NO_MEMORY    memory or threads ran out
  *         MGEN_E_LIMIT        host_memory_max is too small for the context itself
  * Ownership: destroy with mgen_context_destroy().   Threads: any.   Since 0.1
@@ -297,7 +298,7 @@ typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video tra
  */
 MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name,
                                    mgen_tae **out);
-/** As mgen_tae_open(). @return the same. Ownership: the same. Since 0.1. */
+/** As mgen_tae_open(); Hugging Face's folders too (docs/text.md). @return the same. Ownership: the same. Since 0.1. */
 MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
                                             mgen_text_encoder **out);
 /** As mgen_tae_open(). @return the same. Ownership: the same. Since 0.1. */
@@ -328,6 +329,9 @@ typedef struct mgen_model_info {
     uint64_t parameters;  /**< count */
     uint64_t bytes;       /**< of host memory */
     uint64_t hash;        /**< identity of the weights, the same for the same file */
+    float guidance;       /**< video model: of requests that ask for none */
+    uint32_t fps_prefix;  /**< video model: 1 = requests put the rate, "FPS-16 ", before prompts of
+                               videos that do not begin with "FPS-"; 0 = not */
 } mgen_model_info;
 
 /** Tell what a network is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread.
@@ -408,7 +412,8 @@ typedef struct mgen_generate_params {
     uint32_t width, height; /**< pixels; 0 = the pipeline's */
     uint32_t frames;        /**< count, 1..65536; 1 = a picture; 0 = the pipeline's. More than
                                       the pipeline's: windows of its length, blended in time */
-    float guidance;         /**< classifier-free guidance scale, 0 < g <= 100; 0 = 7.5; 1 = off */
+    float guidance;         /**< classifier-free guidance scale, 0 < g <= 100; 0 = the video model's
+                                      own; 1 = off */
     uint32_t schedule;      /**< MGEN_SCHEDULE_* */
     uint32_t frames_format; /**< MGEN_FORMAT_* of what on_frames gets */
     /** After each solver step; done = 1 .. total. NULL = none. */
@@ -694,9 +699,9 @@ MGEN_API void mgen_trainer_stop(mgen_trainer *trainer);
  *  MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_checkpoint(mgen_trainer *trainer, const char *path);
 
-/** Write the averaged (EMA) weights and their configuration to the model folder, each file complete or not
- *  at all. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY,
- *  MGEN_E_LIMIT. Since 0.1. */
+/** Write the averaged (EMA) weights and their configuration to the model folder: whatever happens, all files
+ *  of it are then the new ones or none is. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO,
+ *  MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_save(mgen_trainer *trainer);
 
 /** Free a trainer; what was not saved is lost. NULL is fine. Since 0.1. */
@@ -708,7 +713,7 @@ MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
 typedef struct mgen_plan_params {
     uint32_t struct_size;   /**< set by the INIT macro */
     uint32_t batch;         /**< samples; 0 = 1 */
-    const char *preset;     /**< "1b", "5b" or "30b": the report's sizes; required */
+    const char *preset;     /**< "1b", "5b", "30b": the report's sizes; "toybox"; required */
     const char *recompute;  /**< what is computed again instead of kept for the gradient: "none",
                                  "selective" (all but self-attention; NULL means it) or "full" */
     const char *precision;  /**< of products and activations: "bf16" (NULL means it) or "f32" */
@@ -735,10 +740,12 @@ typedef struct mgen_eval_params {
     uint32_t struct_size; /**< set by the INIT macro */
     uint32_t n;           /**< clips to measure, at most 1000000; 0 = the protocol's own number */
     const char
-        *protocol;  /**< "tae": reconstruction of toybox clips (psnr in dB, ssim, checker rates);
-                               "alignment": prompts against what the pixel checker reads in the
-                               generated clips (colour, shape, motion, background, all: rates 0..1);
-                               "tae-world", "alignment-world": the same in the whole world */
+        *protocol;  /**< "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of
+                               what the pixel checker reads in them);
+                               "alignment": prompts of combinations that no training clip has
+                               against what the checker reads in the generated clips: rates 0..1;
+                               behind "ceiling_" in reproduced true clips, behind "control_" of
+                               wrong prompts */
     uint64_t seed;  /**< of scenes and noise */
     uint32_t steps; /**< as in mgen_generate_params */
     float guidance; /**< as in mgen_generate_params */
@@ -757,8 +764,8 @@ typedef struct mgen_eval_params {
 MGEN_API mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                    const mgen_eval_params *params, mgen_report **out);
 
-/** The prompts that the alignment protocol asks for, in order; toybox only. @return the i-th of the grid
- *  3 shapes x 4 colours x 3 motions, NULL past the end. Any thread. Since 0.1. */
+/** The prompts that the alignment protocol asks first of a model of 64 x 64 pixels and 32 frames, in order.
+ *  @return the i-th of 36, NULL past the end. Any thread. Since 0.1. */
 MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 
 /* ---- how structs begin ---------------------------------------------------------------------- */
@@ -767,7 +774,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_CONTEXT_PARAMS_INIT  {(uint32_t)sizeof(mgen_context_params), 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
-#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0}
 #define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0}
 #define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
 #define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0}
