@@ -34,26 +34,14 @@ static void give_back(mgi_run *run, T *t, void *values, bool written)
     mgi_free(run->ctx, values);
 }
 
-typedef mgen_status call_fn(mgi_comm *comm, int32_t dtype, const void *send, void *recv,
-                            int64_t count, mgi_comm_work **work);
-
-/* y = what the collective makes of x, of which `count` elements are the rank's share. */
-static void call(mgi_run *run, mgi_comm *group, call_fn *fn, T *x, T *y, int64_t count)
-{
-    if (run->status != MGEN_OK)
-        return;
-    void *from = borrow(run, group, x, true), *to = y == x ? from : borrow(run, group, y, false);
-    if (run->status == MGEN_OK)
-        mgi_ok(run, fn(group, x->dtype, from, to, count, NULL));
-    give_back(run, y, to, true);
-    if (y != x)
-        give_back(run, x, from, false);
-}
-
 void mgi_sum_ranks(mgi_run *run, mgi_comm *group, T *t)
 {
-    if (!alone(group))
-        call(run, group, mgi_comm_all_reduce, t, t, t->count);
+    if (alone(group) || run->status != MGEN_OK)
+        return;
+    void *values = borrow(run, group, t, true);
+    if (run->status == MGEN_OK)
+        mgi_ok(run, mgi_comm_all_reduce(group, t->dtype, values, values, t->count, NULL));
+    give_back(run, t, values, true);
 }
 
 /* ---- rows, not recorded ---- */
@@ -79,31 +67,77 @@ static T *shaped(mgi_run *run, T *x, const T *like, int64_t rows)
     return y;
 }
 
-static T *gather(mgi_run *run, mgi_comm *group, T *x)
+static void begin(mgi_run *run, mgi_comm *group, T *x, bool sums, mgi_rows_work *w)
 {
+    *w = (mgi_rows_work){.group = group, .x = x, .sent = x, .got = x, .sums = sums};
+    if (alone(group) || run->status != MGEN_OK || !x)
+        return;
     int64_t n = mgi_comm_size(group), batch = x->dims[0];
-    T *all = mgi_new(run, x->dtype, MGI_DIMS(n * x->count)), *y = all;
-    if (!all)
-        return NULL;
-    call(run, group, mgi_comm_all_gather, x, all, x->count);
-    if (batch > 1) {
+    bool record = run->record;
+    run->record = false;
+    if (sums && batch > 1)
+        w->sent = exchange(run, x, batch, n);
+    w->got = mgi_new(run, x->dtype, MGI_DIMS(sums ? x->count / n : x->count * n));
+    if (run->status == MGEN_OK) {
+        w->from = borrow(run, group, w->sent, true);
+        w->to = borrow(run, group, w->got, false);
+    }
+    if (run->status == MGEN_OK)
+        mgi_ok(run, sums
+                        ? mgi_comm_reduce_scatter(group, x->dtype, w->from, w->to, w->got->count,
+                                                  &w->work)
+                        : mgi_comm_all_gather(group, x->dtype, w->from, w->to, x->count, &w->work));
+    run->record = record;
+}
+
+void mgi_gather_begin(mgi_run *run, mgi_comm *group, T *x, mgi_rows_work *w)
+{
+    begin(run, group, x, false, w);
+}
+
+void mgi_scatter_begin(mgi_run *run, mgi_comm *group, T *x, mgi_rows_work *w)
+{
+    begin(run, group, x, true, w);
+}
+
+T *mgi_rows_end(mgi_run *run, mgi_rows_work *w)
+{
+    T *x = w->x, *y = w->got;
+    if (w->work)
+        mgi_ok(run, mgi_comm_wait(&w->work));
+    if (w->to)
+        give_back(run, y, w->to, true);
+    if (w->from)
+        give_back(run, w->sent, w->from, false);
+    if (run->status != MGEN_OK || y == x)
+        return run->status == MGEN_OK ? x : NULL;
+    int64_t n = mgi_comm_size(w->group), batch = x->dims[0];
+    bool record = run->record;
+    run->record = false;
+    if (w->sent != x)
+        mgi_drop(run, w->sent);
+    if (!w->sums && batch > 1) {
+        T *all = y;
         y = exchange(run, all, n, batch);
         mgi_drop(run, all);
     }
-    return shaped(run, y, x, n * x->dims[1]);
+    y = shaped(run, y, x, w->sums ? x->dims[1] / n : x->dims[1] * n);
+    run->record = record;
+    return y;
+}
+
+static T *gather(mgi_run *run, mgi_comm *group, T *x)
+{
+    mgi_rows_work w;
+    begin(run, group, x, false, &w);
+    return mgi_rows_end(run, &w);
 }
 
 static T *scatter(mgi_run *run, mgi_comm *group, T *x)
 {
-    int64_t n = mgi_comm_size(group), batch = x->dims[0], rows = x->dims[1] / n;
-    T *sorted = batch > 1 ? exchange(run, x, batch, n) : x;
-    T *y = sorted ? mgi_new(run, x->dtype, MGI_DIMS(x->count / n)) : NULL;
-    if (!y)
-        return NULL;
-    call(run, group, mgi_comm_reduce_scatter, sorted, y, y->count);
-    if (sorted != x)
-        mgi_drop(run, sorted);
-    return shaped(run, y, x, rows);
+    mgi_rows_work w;
+    begin(run, group, x, true, &w);
+    return mgi_rows_end(run, &w);
 }
 
 /* ---- recorded ---- */

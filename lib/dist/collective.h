@@ -18,6 +18,20 @@ T *mgi_gather_rows_alike(mgi_run *run, mgi_comm *group, T *x);
 /* (B,nS,...) -> (B,S,...): the rank's own rows of the sum over the ranks. The gradient is gathered. */
 T *mgi_scatter_rows(mgi_run *run, mgi_comm *group, T *x);
 
+/* For composite nodes, not recorded: the same begun, to be ended later. Between, x stays as it is and is not dropped.
+ * What has begun is ended, whatever has failed. The result belongs to the scope in which it began; it is x itself
+ * where there is one rank. */
+typedef struct mgi_rows_work {
+    mgi_comm *group;
+    mgi_comm_work *work;
+    T *x, *sent, *got; /* sent: what goes out, x or x in another order */
+    void *from, *to;
+    bool sums;
+} mgi_rows_work;
+void mgi_gather_begin(mgi_run *run, mgi_comm *group, T *x, mgi_rows_work *w);
+void mgi_scatter_begin(mgi_run *run, mgi_comm *group, T *x, mgi_rows_work *w);
+T *mgi_rows_end(mgi_run *run, mgi_rows_work *w);
+
 /* t = the sum over the ranks, in place; not recorded. */
 void mgi_sum_ranks(mgi_run *run, mgi_comm *group, T *t);
 

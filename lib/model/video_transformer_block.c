@@ -106,9 +106,7 @@ T *mgi_vt_block_forward(mgi_run *run, const mgi_vt *vt, int64_t index, T *x, T *
                         T *mask, const int64_t grid[3])
 {
     mgi_vt_block_of of = {vt, &vt->block[index], {grid[0], grid[1], grid[2]}};
-    mgi_comm *model = mgi_vt_group(vt, MGI_AXIS_MODEL);
-    bool split = model && mgi_comm_size(model) > 1;
-    bool chain = split || vt->form == MGI_BLOCK_CHAINED || vt->config.block == MGI_VT_DIT;
+    bool chain = vt->form == MGI_BLOCK_CHAINED || vt->config.block == MGI_VT_DIT;
     mgi_block_fn *fn = chain ? chained : mgi_vt_block_composite;
     T *in[MGI_VT_INS] = {x, shared, text, mask};
     if (vt->recompute == MGI_RECOMPUTE_NONE)

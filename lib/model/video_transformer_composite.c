@@ -10,10 +10,24 @@
  * Backward one buffer of D a token carries the gradient of the residual stream all the way: the gradients
  * of the norms and of q are added to it where it stands, nothing is copied, and what the tape kept is let go
  * as soon as it has been used.
+ *
+ * Over a mesh each rank has S of the tokens (SP in its TP group, whose ranks together have G; CP) and a share of the
+ * heads and of F. What is kept is kept so: x0, n1, h1, x1, x2, n2, h2, y of S tokens; qkv, a, q, c, u, f of G tokens, for
+ * the rank's share. Collectives, and what runs meanwhile:
+ *   forward    gather n1                       qkv = ...            gather k, v (CP)     kv of the text
+ *              a Wout: summed and scattered    gather x1            c Wco: scattered
+ *              gather n2                       f Wdown: scattered
+ *   backward   gather dh2, then n2             df, dWdown, du       scatter dn2          dWgate_up
+ *              gather dx, then x1              dc, dWco, dq, dkv    scatter dq Wq        dWq, dWkv, dtext
+ *              gather dh1, then n1; k, v (CP)  da, dWout            scatter dk, dv (CP)
+ *                                              dqkv                 scatter dn1          dWqkv
  */
 #include "model/video_transformer_block.h"
 
+#include "dist/collective.h"
+
 #include "kernels/glu/glu.h"
+#include "kernels/layout/layout.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
@@ -108,12 +122,43 @@ static mgk_position_args position_args(const mgi_vt_block_of *of, int64_t batch,
                                .dim = of->vt->config.dim,
                                .grid_t = of->grid[0],
                                .grid_h = of->grid[1],
-                               .grid_w = of->grid[2]};
+                               .grid_w = of->grid[2],
+                               .token_offset = mgi_vt_first_token(of->vt, tokens)};
 }
 
 static float attention_scale(const mgi_vt *vt)
 {
     return 1.0f / sqrtf((float)(vt->config.dim / vt->config.heads));
+}
+
+/* A copy of the keys and values of qkv (B,S,3,H,Dh), for the ranks with other tokens; NULL where there are none. */
+static T *keys_values(mgi_run *run, const mgi_vt *vt, T *qkv)
+{
+    mgi_comm *cp = mgi_vt_group(vt, MGI_AXIS_CP);
+    return qkv && cp && mgi_comm_size(cp) > 1 ? mgi_slice(run, qkv, 2, 1, 2) : NULL;
+}
+
+/* Self-attention: the keys and values are those of qkv, or those of all tokens. */
+static mgk_attention_args self_args(const mgi_vt *vt, T *qkv, T *all)
+{
+    mgk_attention_args a = mgi_self_attention_args(qkv, attention_scale(vt));
+    if (!all)
+        return a;
+    int64_t row = 2 * a.heads * a.head_dim;
+    mgk_buf kv = mgi_buf(all);
+    a.k = kv;
+    a.v = (mgk_buf){(char *)kv.p + (size_t)(row / 2) * mgi_dtype_size(kv.dtype), kv.dtype};
+    a.sk = all->dims[1];
+    a.k_row = a.v_row = row;
+    a.k_batch = a.v_batch = row * a.sk;
+    return a;
+}
+
+/* Drop what was made of `own`, if it was made. */
+static void drop_made(mgi_run *run, T *made, const T *own)
+{
+    if (made != own)
+        mgi_drop(run, made);
 }
 
 /* -- forward ---------------------------------------------------------------------------------- */
@@ -152,6 +197,23 @@ static T *product_heads(mgi_run *run, T *x, const mgi_param *w, int64_t parts, i
     return y;
 }
 
+/* residual + gate x W^T: in one pass, or with what the ranks' shares of x add up to. h, not NULL: x W^T as well. */
+static T *residual_product(mgi_run *run, const mgi_vt *vt, T *x, const mgi_param *w, T *residual,
+                           T *mod, int64_t gate, T **h)
+{
+    mgi_comm *tp = mgi_vt_group(vt, MGI_AXIS_TP);
+    if (!tp || mgi_comm_size(tp) == 1)
+        return mgi_linear_gated(run, x, mgi_value(w), residual, mod, gate, h);
+    T *part = product(run, x, w), *sum = mgi_scatter_rows(run, tp, part), *y;
+    mgi_drop(run, part);
+    y = mod ? mgi_gated_residual(run, residual, sum, mod, gate) : mgi_add(run, residual, sum);
+    if (h)
+        *h = sum;
+    else
+        mgi_drop(run, sum);
+    return y;
+}
+
 /* Without a tape nothing is kept. */
 static void used(mgi_run *run, bool record, T **t)
 {
@@ -166,46 +228,60 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
 {
     const mgi_vt *vt = of->vt;
     const mgi_vt_block *b = of->b;
-    T *x = in[MGI_VT_IN_X], *text = k[TEXT] = in[MGI_VT_IN_TEXT];
-    int64_t heads = vt->config.heads, dim = vt->config.dim;
-    float scale = attention_scale(vt);
+    T *x = in[MGI_VT_IN_X], *text = k[TEXT] = in[MGI_VT_IN_TEXT], *all, *kv;
+    int64_t dim = vt->config.dim, heads = vt->config.heads / (vt->mesh ? vt->mesh->shape.tp : 1);
+    mgi_comm *tp = mgi_vt_group(vt, MGI_AXIS_TP), *cp = mgi_vt_group(vt, MGI_AXIS_CP);
     mgk_attention_args a;
+    mgi_rows_work w;
     k[MASK] = in[MGI_VT_IN_MASK];
     k[MOD] = mgi_reshape(run, mgi_add_rows(run, in[MGI_VT_IN_SHARED], mgi_value(b->mod)),
                          MGI_DIMS(x->dims[0], MGI_VT_MODS, dim));
     k[X0] = mgi_position_add(run, x, mgi_value(vt->pos_t), mgi_value(vt->pos_h),
-                             mgi_value(vt->pos_w), of->grid, 0);
+                             mgi_value(vt->pos_w), of->grid, mgi_vt_first_token(vt, x->dims[1]));
     k[N1] = norm(run, k[X0], b->norm1, k[MOD], MGI_VT_SCALE1, MGI_VT_SHIFT1, &k[RSTD1]);
-    k[QKV] = product_heads(run, k[N1], b->qkv, 3, heads);
+    all = mgi_gather_rows(run, tp, k[N1]);
+    k[QKV] = product_heads(run, all, b->qkv, 3, heads);
+    drop_made(run, all, k[N1]);
     used(run, record, &k[N1]);
+    kv = keys_values(run, vt, k[QKV]);
+    mgi_gather_begin(run, cp, kv, &w);
+    k[KV] = kv ? product_heads(run, text, b->cross_kv, 2, heads) : NULL;
+    all = mgi_rows_end(run, &w);
     if (!k[QKV])
         return;
-    a = mgi_self_attention_args(k[QKV], scale);
+    a = self_args(vt, k[QKV], all);
     k[A] = mgi_attention(run, MGI_SAVE_ATTENTION, &a, &k[LSE]);
+    drop_made(run, all, kv);
+    mgi_drop(run, kv);
     used(run, record, &k[QKV]);
-    k[X1] = mgi_linear_gated(run, k[A], mgi_value(b->out), k[X0], k[MOD], MGI_VT_GATE1,
+    k[X1] = residual_product(run, vt, k[A], b->out, k[X0], k[MOD], MGI_VT_GATE1,
                              record ? &k[H1] : NULL);
     used(run, record, &k[A]);
     used(run, record, &k[X0]);
 
-    k[Q] = product_heads(run, k[X1], b->cross_q, 1, heads);
-    k[KV] = product_heads(run, text, b->cross_kv, 2, heads);
+    all = mgi_gather_rows(run, tp, k[X1]);
+    k[Q] = product_heads(run, all, b->cross_q, 1, heads);
+    drop_made(run, all, k[X1]);
+    if (!k[KV])
+        k[KV] = product_heads(run, text, b->cross_kv, 2, heads);
     if (!k[Q] || !k[KV])
         return;
-    a = mgi_cross_attention_args(k[Q], k[KV], k[MASK], scale);
+    a = mgi_cross_attention_args(k[Q], k[KV], k[MASK], attention_scale(vt));
     k[C] = mgi_attention(run, MGI_SAVE_CROSS_ATTENTION, &a, &k[CROSS_LSE]);
     used(run, record, &k[Q]);
     used(run, record, &k[KV]);
-    k[X2] = mgi_linear_gated(run, k[C], mgi_value(b->cross_out), k[X1], NULL, 0, NULL);
+    k[X2] = residual_product(run, vt, k[C], b->cross_out, k[X1], NULL, 0, NULL);
     used(run, record, &k[C]);
     used(run, record, &k[X1]);
 
     k[N2] = norm(run, k[X2], b->norm2, k[MOD], MGI_VT_SCALE2, MGI_VT_SHIFT2, &k[RSTD2]);
-    k[U] = product(run, k[N2], b->up);
+    all = mgi_gather_rows(run, tp, k[N2]);
+    k[U] = product(run, all, b->up);
+    drop_made(run, all, k[N2]);
     used(run, record, &k[N2]);
     k[F] = mgi_glu(run, k[U], MGK_GLU_SILU);
     used(run, record, &k[U]);
-    *y = mgi_linear_gated(run, k[F], mgi_value(b->down), k[X2], k[MOD], MGI_VT_GATE2,
+    *y = residual_product(run, vt, k[F], b->down, k[X2], k[MOD], MGI_VT_GATE2,
                           record ? &k[H2] : NULL);
 }
 
@@ -215,9 +291,11 @@ typedef struct frame {
     mgi_run *run;
     mgi_node *node;
     const mgi_vt_block_of *of;
-    T **k;      /* what was kept */
-    T *dx;      /* (B*S*D): gradient of the residual stream */
-    mgk_buf dm; /* (B,6,D) f32: gradient of the modulation */
+    T **k; /* what was kept */
+    T *dx; /* (B,S,D): gradient of the residual stream */
+    mgi_comm *tp, *cp;
+    int64_t rows; /* tokens of the TP group: B G */
+    mgk_buf dm;   /* (B,6,D) f32: gradient of the modulation */
 } frame;
 
 static T *like(frame *f, int kept)
@@ -232,13 +310,12 @@ static void let_go(frame *f, int kept)
     f->k[kept] = NULL;
 }
 
-/* d_in (+)= d_out W, and dW += d_out^T x. d_in NULL: not wanted. */
-static void product_grad(frame *f, int in, const mgi_param *w, mgk_buf x, mgk_buf d_out,
-                         int64_t rows, mgk_buf d_in, bool add)
+/* d_in (+)= d_out W. */
+static void input_grad(frame *f, const mgi_param *w, mgk_buf d_out, int64_t rows, mgk_buf d_in,
+                       bool add)
 {
     const T *value = mgi_value(w);
     int64_t n = value->dims[0], k = value->dims[1];
-    int32_t accumulate;
     mgk_matmul_args a = {.a = d_out,
                          .b = mgi_buf(value),
                          .c = d_in,
@@ -251,8 +328,17 @@ static void product_grad(frame *f, int in, const mgi_param *w, mgk_buf x, mgk_bu
                          .ldc = k,
                          .accumulate = add,
                          .alpha = 1.0f};
-    if (d_in.p)
+    if (d_in.p && d_out.p)
         mgi_run_launch(f->run, MGK_OP_matmul, &a);
+}
+
+/* dW += d_out^T x. */
+static void weight_grad(frame *f, int in, const mgi_param *w, mgk_buf x, mgk_buf d_out,
+                        int64_t rows)
+{
+    const T *value = mgi_value(w);
+    int64_t n = value->dims[0], k = value->dims[1];
+    int32_t accumulate;
     mgk_matmul_args g = {.a = d_out,
                          .b = x,
                          .m = n,
@@ -266,7 +352,7 @@ static void product_grad(frame *f, int in, const mgi_param *w, mgk_buf x, mgk_bu
                          .alpha = 1.0f};
     g.c = mgi_grad_out(f->run, f->node, in, &accumulate);
     g.accumulate = accumulate;
-    if (g.c.p)
+    if (g.c.p && x.p && d_out.p)
         mgi_run_launch(f->run, MGK_OP_matmul, &g);
 }
 
@@ -302,94 +388,184 @@ static T *gate_grad(frame *f, int h, int64_t gate)
     return dh;
 }
 
-static void ffn_backward(frame *f, int64_t rows)
+/* A tensor of the inputs' width for each token of the TP group. */
+static T *group_like(frame *f, const T *own)
+{
+    return mgi_new(f->run, own->dtype,
+                   MGI_DIMS(own->dims[0], f->rows / own->dims[0], own->dims[2]));
+}
+
+/* Through x W^T, with x of this rank's tokens and d_out of the group's, of its outputs: dW, and what x gets from all
+ * ranks. x_all: x gathered. */
+static T *column_backward(frame *f, int in, const mgi_param *w, const T *x, mgi_rows_work *x_all,
+                          T *d_out)
+{
+    mgi_rows_work sums;
+    T *d_all = group_like(f, x), *all = mgi_rows_end(f->run, x_all), *d_own;
+    input_grad(f, w, mgi_buf(d_out), f->rows, mgi_buf(d_all), false);
+    mgi_scatter_begin(f->run, f->tp, d_all, &sums);
+    weight_grad(f, in, w, mgi_buf(all), mgi_buf(d_out), f->rows);
+    drop_made(f->run, all, x);
+    d_own = mgi_rows_end(f->run, &sums);
+    drop_made(f->run, d_all, d_own);
+    return d_own;
+}
+
+static void ffn_backward(frame *f)
 {
     const mgi_vt_block *b = f->of->b;
     mgi_run *run = f->run;
+    mgi_rows_work dh_all, n_all;
     int64_t mark = mgi_scope_push(run);
-    T *dh = gate_grad(f, H2, MGI_VT_GATE2), *df = like(f, F), *du, *dn;
-    if (run->status != MGEN_OK)
-        return;
+    T *dh = gate_grad(f, H2, MGI_VT_GATE2), *df = like(f, F), *du, *dn, *all;
+    mgi_gather_begin(run, f->tp, dh, &dh_all);
+    mgi_gather_begin(run, f->tp, f->k[N2], &n_all);
     let_go(f, H2);
-    product_grad(f, IN_DOWN, b->down, mgi_buf(f->k[F]), mgi_buf(dh), rows, mgi_buf(df), false);
+    all = mgi_rows_end(run, &dh_all);
+    input_grad(f, b->down, mgi_buf(all), f->rows, mgi_buf(df), false);
+    weight_grad(f, IN_DOWN, b->down, mgi_buf(f->k[F]), mgi_buf(all), f->rows);
+    drop_made(run, all, dh);
     let_go(f, F);
-    if (!(du = like(f, U)))
-        return;
-    mgk_glu_args g = {.x = mgi_buf(f->k[U]),
-                      .dy = mgi_buf(df),
-                      .dx = mgi_buf(du),
-                      .rows = rows,
-                      .dim = f->of->vt->config.ff_dim,
-                      .kind = MGK_GLU_SILU};
-    mgi_run_launch(run, MGK_OP_glu_grad, &g);
+    du = like(f, U);
+    if (run->status == MGEN_OK) {
+        mgk_glu_args g = {.x = mgi_buf(f->k[U]),
+                          .dy = mgi_buf(df),
+                          .dx = mgi_buf(du),
+                          .rows = f->rows,
+                          .dim = f->k[U]->dims[2] / 2,
+                          .kind = MGK_GLU_SILU};
+        mgi_run_launch(run, MGK_OP_glu_grad, &g);
+    }
     let_go(f, U);
     mgi_drop(run, df);
-    if (!(dn = like(f, N2)))
-        return;
-    product_grad(f, IN_GATE_UP, b->up, mgi_buf(f->k[N2]), mgi_buf(du), rows, mgi_buf(dn), false);
+    dn = column_backward(f, IN_GATE_UP, b->up, f->k[N2], &n_all, du);
     let_go(f, N2);
     norm_grad(f, X2, RSTD2, IN_NORM2, b->norm2, dn, MGI_VT_SCALE2, MGI_VT_SHIFT2);
     let_go(f, X2);
     mgi_scope_pop(run, mark, NULL);
 }
 
-static void cross_backward(frame *f, int64_t rows)
+/* dx += d. */
+static void add_to_dx(frame *f, const T *d)
+{
+    if (f->run->status != MGEN_OK)
+        return;
+    mgk_pointwise_args a = {
+        .x = mgi_buf(d), .y = mgi_buf(f->dx), .count = d->count, .alpha = 1.0f, .beta = 1.0f};
+    mgi_run_launch(f->run, MGK_OP_axpby, &a);
+}
+
+/* The gradient of q to dx: where it stands, or with the other ranks' shares. */
+static void query_backward(frame *f, mgi_rows_work *x_all, T *dq)
+{
+    const mgi_param *w = f->of->b->cross_q;
+    const T *x = f->k[X1];
+    if (f->tp && mgi_comm_size(f->tp) > 1) {
+        add_to_dx(f, column_backward(f, IN_CROSS_Q, w, x, x_all, dq));
+        return;
+    }
+    mgi_rows_end(f->run, x_all);
+    input_grad(f, w, mgi_buf(dq), f->rows, mgi_buf(f->dx), true);
+    weight_grad(f, IN_CROSS_Q, w, mgi_buf(x), mgi_buf(dq), f->rows);
+}
+
+static void cross_backward(frame *f)
 {
     const mgi_vt_block *b = f->of->b;
     mgi_run *run = f->run;
+    mgi_rows_work dx_all, x_all;
     int64_t mark = mgi_scope_push(run);
-    T *dc = like(f, C), *dq = like(f, Q), *dkv = like(f, KV);
-    if (run->status != MGEN_OK)
-        return;
-    product_grad(f, IN_CROSS_OUT, b->cross_out, mgi_buf(f->k[C]), mgi_buf(f->dx), rows, mgi_buf(dc),
-                 false);
-    mgk_attention_args a =
-        mgi_cross_attention_args(f->k[Q], f->k[KV], f->k[MASK], attention_scale(f->of->vt));
-    a.o = mgi_buf(f->k[C]);
-    a.lse = mgi_buf(f->k[CROSS_LSE]);
-    a.o_row = a.q_row;
-    a.o_batch = a.q_batch;
-    a.d_o = mgi_buf(dc);
-    mgi_attention_grad_to(&a, mgi_buf(dq), mgi_buf(dkv), false);
-    mgi_run_launch(run, MGK_OP_attention_grad, &a);
+    T *dc = like(f, C), *dq = like(f, Q), *dkv = like(f, KV), *all, *text = f->k[TEXT];
+    mgi_gather_begin(run, f->tp, f->dx, &dx_all);
+    mgi_gather_begin(run, f->tp, f->k[X1], &x_all);
+    all = mgi_rows_end(run, &dx_all);
+    input_grad(f, b->cross_out, mgi_buf(all), f->rows, mgi_buf(dc), false);
+    weight_grad(f, IN_CROSS_OUT, b->cross_out, mgi_buf(f->k[C]), mgi_buf(all), f->rows);
+    drop_made(run, all, f->dx);
+    if (run->status == MGEN_OK) {
+        mgk_attention_args a =
+            mgi_cross_attention_args(f->k[Q], f->k[KV], f->k[MASK], attention_scale(f->of->vt));
+        a.o = mgi_buf(f->k[C]);
+        a.lse = mgi_buf(f->k[CROSS_LSE]);
+        a.o_row = a.q_row;
+        a.o_batch = a.q_batch;
+        a.d_o = mgi_buf(dc);
+        mgi_attention_grad_to(&a, mgi_buf(dq), mgi_buf(dkv), false);
+        mgi_run_launch(run, MGK_OP_attention_grad, &a);
+    }
     let_go(f, C);
     let_go(f, Q);
-    product_grad(f, IN_CROSS_Q, b->cross_q, mgi_buf(f->k[X1]), mgi_buf(dq), rows, mgi_buf(f->dx),
-                 true);
+    query_backward(f, &x_all, dq);
     let_go(f, X1);
     int32_t accumulate;
+    int64_t tokens = text->dims[0] * text->dims[1];
     mgk_buf d_text = mgi_grad_out(run, f->node, MGI_VT_IN_TEXT, &accumulate);
-    T *text = f->k[TEXT];
-    product_grad(f, IN_CROSS_KV, b->cross_kv, mgi_buf(text), mgi_buf(dkv),
-                 text->dims[0] * text->dims[1], d_text, accumulate);
+    input_grad(f, b->cross_kv, mgi_buf(dkv), tokens, d_text, accumulate);
+    weight_grad(f, IN_CROSS_KV, b->cross_kv, mgi_buf(text), mgi_buf(dkv), tokens);
     let_go(f, KV);
     mgi_scope_pop(run, mark, NULL);
 }
 
-static void self_backward(frame *f, int64_t rows)
+/* The gradients of this rank's keys and values, from the queries of all ranks: into dqkv. */
+static void keys_values_backward(frame *f, T *d_all, T *dqkv)
+{
+    mgi_rows_work sums;
+    mgi_scatter_begin(f->run, f->cp, d_all, &sums);
+    T *own = mgi_rows_end(f->run, &sums);
+    if (f->run->status != MGEN_OK)
+        return;
+    int64_t dim = own->count / f->rows;
+    mgk_buf to = mgi_buf(dqkv);
+    to.p = (char *)to.p + (size_t)(dim / 2) * mgi_dtype_size(to.dtype);
+    mgk_layout_args a = {.x = mgi_buf(own),
+                         .y = to,
+                         .rows = f->rows,
+                         .dim = dim,
+                         .x_stride = dim,
+                         .y_stride = dqkv->count / f->rows};
+    mgi_run_launch(f->run, MGK_OP_copy_rows, &a);
+}
+
+static void self_backward(frame *f)
 {
     const mgi_vt_block *b = f->of->b;
     mgi_run *run = f->run;
+    mgi_rows_work dh_all, n_all, kv_all;
     int64_t mark = mgi_scope_push(run);
-    T *dh = gate_grad(f, H1, MGI_VT_GATE1), *da = like(f, A), *dqkv = like(f, QKV), *dn;
-    if (run->status != MGEN_OK)
-        return;
+    T *dh = gate_grad(f, H1, MGI_VT_GATE1), *da = like(f, A), *dqkv = like(f, QKV), *dn, *all;
+    T *kv = keys_values(run, f->of->vt, f->k[QKV]), *d_kv = NULL;
+    mgi_gather_begin(run, f->tp, dh, &dh_all);
+    mgi_gather_begin(run, f->tp, f->k[N1], &n_all);
+    mgi_gather_begin(run, f->cp, kv, &kv_all);
     let_go(f, H1);
-    product_grad(f, IN_OUT, b->out, mgi_buf(f->k[A]), mgi_buf(dh), rows, mgi_buf(da), false);
-    mgk_attention_args a = mgi_self_attention_args(f->k[QKV], attention_scale(f->of->vt));
-    a.o = mgi_buf(f->k[A]);
-    a.lse = mgi_buf(f->k[LSE]);
-    a.o_row = a.heads * a.head_dim;
-    a.o_batch = a.o_row * a.sq;
-    a.d_o = mgi_buf(da);
-    mgi_attention_grad_to(&a, mgi_buf(dqkv), (mgk_buf){0, 0}, true);
-    mgi_run_launch(run, MGK_OP_attention_grad, &a);
+    all = mgi_rows_end(run, &dh_all);
+    input_grad(f, b->out, mgi_buf(all), f->rows, mgi_buf(da), false);
+    weight_grad(f, IN_OUT, b->out, mgi_buf(f->k[A]), mgi_buf(all), f->rows);
+    drop_made(run, all, dh);
+    all = mgi_rows_end(run, &kv_all);
+    if (all)
+        d_kv = mgi_new(run, all->dtype, all->rank, all->dims);
+    if (run->status == MGEN_OK) {
+        mgk_attention_args a = self_args(f->of->vt, f->k[QKV], all);
+        a.o = mgi_buf(f->k[A]);
+        a.lse = mgi_buf(f->k[LSE]);
+        a.o_row = a.heads * a.head_dim;
+        a.o_batch = a.o_row * a.sq;
+        a.d_o = mgi_buf(da);
+        mgi_attention_grad_to(&a, mgi_buf(dqkv), (mgk_buf){0, 0}, true);
+        if (d_kv) { /* laid out as all is */
+            a.dk = mgi_buf(d_kv);
+            a.dv = a.dk;
+            a.dv.p = (char *)a.dk.p + ((char *)a.v.p - (char *)a.k.p);
+        }
+        mgi_run_launch(run, MGK_OP_attention_grad, &a);
+    }
     let_go(f, QKV);
     let_go(f, A);
     mgi_drop(run, da);
-    if (!(dn = like(f, N1)))
-        return;
-    product_grad(f, IN_QKV, b->qkv, mgi_buf(f->k[N1]), mgi_buf(dqkv), rows, mgi_buf(dn), false);
+    if (kv)
+        keys_values_backward(f, d_kv, dqkv);
+    dn = column_backward(f, IN_QKV, b->qkv, f->k[N1], &n_all, dqkv);
     let_go(f, N1);
     norm_grad(f, X0, RSTD1, IN_NORM1, b->norm1, dn, MGI_VT_SCALE1, MGI_VT_SHIFT1);
     mgi_scope_pop(run, mark, NULL);
@@ -408,20 +584,27 @@ static void mod_backward(frame *f, T *dm)
 
 static void backward(mgi_run *run, mgi_node *node)
 {
-    frame f = {run,   node, (const void *)node->args.bytes, node->saved, mgi_grad_take(run, node),
-               {0, 0}};
+    frame f = {.run = run,
+               .node = node,
+               .of = (const void *)node->args.bytes,
+               .k = node->saved,
+               .dx = mgi_grad_take(run, node)};
     const T *x0 = f.k[X0];
     int64_t n = x0->dims[0], s = x0->dims[1], dim = x0->dims[2];
-    T *dm = mgi_new(run, MGK_F32, MGI_DIMS(n, MGI_VT_MODS, dim));
+    T *dm = mgi_new(run, MGK_F32, MGI_DIMS(n, MGI_VT_MODS, dim)), *flat = f.dx;
+    f.dx = flat ? mgi_reshape(run, flat, MGI_DIMS(n, s, dim)) : NULL;
     if (run->status != MGEN_OK)
         return;
     mgi_fill(run, dm, 0.0f);
     f.dm = mgi_buf(dm);
-    ffn_backward(&f, n * s);
+    f.tp = mgi_vt_group(f.of->vt, MGI_AXIS_TP);
+    f.cp = mgi_vt_group(f.of->vt, MGI_AXIS_CP);
+    f.rows = n * s * (f.tp ? mgi_comm_size(f.tp) : 1);
+    ffn_backward(&f);
     if (run->status == MGEN_OK)
-        cross_backward(&f, n * s);
+        cross_backward(&f);
     if (run->status == MGEN_OK)
-        self_backward(&f, n * s);
+        self_backward(&f);
     mgk_position_args p = position_args(f.of, n, s);
     p.dy = mgi_buf(f.dx);
     p.d_frame = mgi_grad_add(run, node, IN_POS_T);
@@ -429,7 +612,7 @@ static void backward(mgi_run *run, mgi_node *node)
     p.d_column = mgi_grad_add(run, node, IN_POS_W);
     mgi_run_launch(run, MGK_OP_position_add_grad, &p);
     mod_backward(&f, dm);
-    mgi_grad_give(run, node, MGI_VT_IN_X, f.dx);
+    mgi_grad_give(run, node, MGI_VT_IN_X, flat);
 }
 
 /* -- the node --------------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The video transformer over meshes of thread ranks: the loss and every gradient are those of one rank, to rounding. */
+ * The video transformer over meshes of thread ranks: the loss and every gradient are those of one rank, to rounding;
+ * and its collectives, counted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,7 +40,7 @@ typedef struct way {
     mgi_mesh_shape shape;
     mgi_vt_config config;
     int32_t dtype;
-    int recompute;
+    int recompute, form;
     const char *forget; /* a parameter whose partial gradients are not summed */
 } way;
 
@@ -169,6 +170,7 @@ static void train_rank(rank_state *s)
     s->status = mgi_vt_init_mesh(&vt, s->ctx, &now.config, &mesh);
     if (s->status == MGEN_OK) {
         vt.recompute = now.recompute;
+        vt.form = now.form;
         CHECK(mgi_vt_random(&vt, 1) == MGEN_OK);
         CHECK(mgi_module_train(&vt.module) == MGEN_OK);
         CHECK(mgi_module_compute(&vt.module, now.dtype) == MGEN_OK);
@@ -208,11 +210,11 @@ static const mgi_mesh_shape shapes[] = {{2, 1, 1}, {1, 1, 2}, {1, 1, 4}, {1, 2, 
                                         {1, 2, 2}, {2, 1, 2}, {2, 2, 1}, {2, 2, 2}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
-static void compare_all(mgi_vt_config of)
+static void compare_all(mgi_vt_config of, int form)
 {
-    assert_true(run_way((way){.shape = {1, 1, 1}, .config = of}) == 0.0);
+    assert_true(run_way((way){.shape = {1, 1, 1}, .config = of, .form = form}) == 0.0);
     for (int i = 0; i < SHAPES; i++) {
-        double most = run_way((way){.shape = shapes[i], .config = of});
+        double most = run_way((way){.shape = shapes[i], .config = of, .form = form});
         if (most >= 2e-5 || fabsf(losses[0] - truth.loss) > 1e-6f * truth.loss)
             fail_msg("dp=%d,cp=%d,tp=%d: gradients %.3g apart, loss %.8g for %.8g", shapes[i].dp,
                      shapes[i].cp, shapes[i].tp, most, (double)losses[0], (double)truth.loss);
@@ -222,7 +224,8 @@ static void compare_all(mgi_vt_config of)
 static void test_parity(void **state)
 {
     (void)state;
-    compare_all(config);
+    compare_all(config, MGI_BLOCK_COMPOSITE);
+    compare_all(config, MGI_BLOCK_CHAINED);
 }
 
 static void test_parity_dit(void **state)
@@ -230,7 +233,7 @@ static void test_parity_dit(void **state)
     (void)state;
     mgi_vt_config dit = config;
     dit.block = MGI_VT_DIT;
-    compare_all(dit);
+    compare_all(dit, MGI_BLOCK_CHAINED);
 }
 
 /* As far from the truth as one rank is that computes in bf16, and not more than twice that. */
@@ -339,6 +342,76 @@ static void test_shares(void **state)
     mgi_context_free(ctx);
 }
 
+/* Collectives of a training step of the report's largest model, a few layers of it, counted on the meta device: calls and
+ * bytes that a rank sends are those of the formulas, for every mesh. */
+static void count_step(mgen_context *ctx, int cp, int tp)
+{
+    enum { LAYERS_COUNTED = 2, SAMPLES = 2, TOKENS = 32 * 48 * 48, WIDTH = 6144, BF16 = 2 };
+    mgi_vt_config large;
+    mgi_comm *all;
+    mgi_mesh mesh;
+    mgi_vt vt;
+    mgi_run run;
+    assert_int_equal(mgi_vt_preset(ctx, "30b", &large), MGEN_OK);
+    large.layers = LAYERS_COUNTED;
+    assert_int_equal(mgi_comm_counting_create(ctx, cp * tp - 1, cp * tp, &all), MGEN_OK);
+    assert_int_equal(mgi_mesh_create(all, (mgi_mesh_shape){1, cp, tp}, &mesh), MGEN_OK);
+    assert_int_equal(mgi_vt_init_mesh(&vt, ctx, &large, &mesh), MGEN_OK);
+    assert_int_equal(mgi_module_train(&vt.module), MGEN_OK);
+    assert_int_equal(mgi_module_compute(&vt.module, MGK_BF16), MGEN_OK);
+    int64_t before[MGI_AXES] = {0};
+    for (int a = 0; a < MGI_AXES; a++)
+        before[a] = mgi_comm_counted(mesh.group[a], MGI_COMM_ALL_GATHER).calls;
+    mgi_run_init(&run, ctx, true);
+    T *x = mgi_new(&run, MGK_F32, MGI_DIMS(SAMPLES, 32, 96, 96, 16));
+    T *v = mgi_new(&run, MGK_F32, MGI_DIMS(SAMPLES, 32, 96, 96, 16));
+    mgi_vt_text text = {{mgi_new(&run, MGK_F32, MGI_DIMS(SAMPLES, 512, 4096))}, {NULL}};
+    T *u = mgi_vt_forward(&run, &vt, x, mgi_new(&run, MGK_F32, MGI_DIMS(SAMPLES)), &text);
+    assert_int_equal(mgi_backward(&run, mgi_loss(&run, MGK_LOSS_MSE, 1.0f, u, v)), MGEN_OK);
+    mgi_run_finish(&run);
+
+    const int64_t own = (int64_t)SAMPLES * TOKENS / (cp * tp) * WIDTH * BF16;
+    const int64_t keys = (int64_t)SAMPLES * TOKENS / cp * 2 * WIDTH / tp * BF16;
+    const int64_t head = (int64_t)SAMPLES * TOKENS / (cp * tp) * 64 * 4;
+    const struct {
+        mgi_axis axis;
+        mgi_comm_op op;
+        int ranks;
+        int64_t calls, sent; /* sent: of a call, to each other rank */
+    } formulas[] = {
+        /* n1, x1, n2; dh2, n2, dx, x1, dh1, n1 */
+        {MGI_AXIS_TP, MGI_COMM_ALL_GATHER, tp, 9 * LAYERS_COUNTED, own},
+        /* three products; the inputs' gradients of three */
+        {MGI_AXIS_TP, MGI_COMM_REDUCE_SCATTER, tp, 6 * LAYERS_COUNTED, own},
+        {MGI_AXIS_CP, MGI_COMM_ALL_GATHER, cp, 2 * LAYERS_COUNTED, keys},
+        {MGI_AXIS_CP, MGI_COMM_REDUCE_SCATTER, cp, 1 * LAYERS_COUNTED, keys},
+        {MGI_AXIS_MODEL, MGI_COMM_ALL_GATHER, cp * tp, 1, head},
+    };
+    for (size_t i = 0; i < sizeof formulas / sizeof formulas[0]; i++) {
+        mgi_comm_count n = mgi_comm_counted(mesh.group[formulas[i].axis], formulas[i].op);
+        int64_t calls = formulas[i].ranks > 1 ? formulas[i].calls : 0;
+        if (formulas[i].op == MGI_COMM_ALL_GATHER)
+            n.calls -= before[formulas[i].axis];
+        if (n.calls != calls || n.sent != calls * (formulas[i].ranks - 1) * formulas[i].sent)
+            fail_msg("cp=%d,tp=%d, formula %zu: %lld calls for %lld, %lld bytes", cp, tp, i,
+                     (long long)n.calls, (long long)calls, (long long)n.sent);
+    }
+    mgi_vt_finish(&vt);
+    mgi_mesh_destroy(&mesh);
+}
+
+static void test_counts(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context();
+    assert_int_equal(mgi_device_create(ctx, NULL), MGEN_OK);
+    mgi_device_make_meta(ctx->device);
+    for (int cp = 1; cp <= 8; cp *= 2)
+        for (int tp = 1; tp <= 16; tp *= 2)
+            count_step(ctx, cp, tp);
+    mgi_context_free(ctx);
+}
+
 static int free_truth(void **state)
 {
     (void)state;
@@ -353,6 +426,6 @@ int main(void)
         cmocka_unit_test(test_shares),     cmocka_unit_test(test_parity),
         cmocka_unit_test(test_parity_dit), cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_recompute),  cmocka_unit_test(test_forgotten),
-        cmocka_unit_test(test_refused)};
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_counts)};
     return cmocka_run_group_tests_name("mesh", tests, NULL, free_truth);
 }
