@@ -359,7 +359,7 @@ static void rename_files(mgi_text_encoder *e, const char *name)
         char *file = e->config.files.name[i], kept[16];
         if (!*file)
             continue;
-        snprintf(kept, sizeof kept, "%s", file);
+        snprintf(kept, sizeof kept, "%.15s", file);
         snprintf(file, MGI_NAME_MAX + 1, "%.239s_%s", name, kept);
     }
     e->own->files = e->config.files;
