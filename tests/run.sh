@@ -17,7 +17,7 @@
 #   clang    unit, api and kernels again, built by clang         (--medium)
 #   tsan     unit, api and some kernel cases with ThreadSanitizer (--medium)
 #   large    tensors of more than 2^31 elements, in 10 GB; 1000 cancelled jobs (--medium)
-#   dist     ranks that are processes, all the ways in which they are lost     (--medium)
+#   dist     ranks: the video transformer over meshes, processes, all the ways in which they are lost  (--medium)
 #   kills    training killed 1000 times at random moments        (--medium)
 #   seeds    kernels again, with other random numbers           (--long)
 #
@@ -268,8 +268,11 @@ suite_large() {
         MOVIEGEN_CANCELS=1000 build-test/tests/api/test_guest
 }
 suite_dist() {
+    local name
     build_plain || return
-    MOVIEGEN_DIST=1 tap dist-mpi 300 env CMOCKA_MESSAGE_OUTPUT=TAP build-test/tests/test_mpi
+    for name in comm mesh mpi; do
+        MOVIEGEN_DIST=1 tap "dist-$name" 300 env CMOCKA_MESSAGE_OUTPUT=TAP "build-test/tests/test_$name"
+    done
 }
 suite_seeds() {
     local seed

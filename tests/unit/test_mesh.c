@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The video transformer over meshes of thread ranks: the loss and every gradient are those of one rank, to rounding;
- * and its collectives, counted. */
+ * its collectives, counted; and ranks that are processes. MOVIEGEN_DIST=1 runs what takes its time, too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +13,7 @@
 #include "dist/mesh.h"
 #include "kernels/loss/loss.h"
 #include "model/video_transformer.h"
+#include "mpi_launch.h"
 #include "nn/partial.h"
 #include "rank_threads.h"
 
@@ -159,6 +160,36 @@ static void compare(rank_state *s, const mgi_module *m)
         worst[s->rank] = fmax(worst[s->rank], apart(m, m->params[k], truth.grad[k]));
 }
 
+enum { LATENTS = BATCH * 4 * 4 * 8 * 3 };
+static float first_latents[LATENTS]; /* of one rank */
+static double worst_latent[RANKS];
+
+/* A few steps along the flow: every rank has all of the latents. */
+static mgen_status sample(rank_state *s, const mgi_vt *vt)
+{
+    mgi_run run;
+    mgi_run_init(&run, s->ctx, false);
+    T *x = batch_rows(&run, 6, 0, MGI_DIMS(BATCH, 4, 4, 8, 3)), *u = NULL;
+    mgi_vt_text text = {{batch_rows(&run, 4, 0, MGI_DIMS(BATCH, TEXT, 12))}, {NULL}};
+    for (int k = 0; k < 3; k++) {
+        T *t = mgi_new(&run, MGK_F32, MGI_DIMS(BATCH)), *dt = mgi_new(&run, MGK_F32, MGI_DIMS(1));
+        mgi_fill(&run, t, 0.3f * (float)k);
+        mgi_fill(&run, dt, 0.3f);
+        u = mgi_vt_velocity(&run, vt, x, t, 0.3f * (float)k, &text);
+        mgi_euler_step(&run, x, u, dt);
+    }
+    mgen_status status = run.status;
+    worst_latent[s->rank] = 0.0;
+    for (int64_t i = 0; i < LATENTS && status == MGEN_OK; i++) {
+        if (mgi_comm_size(s->comm) == 1)
+            first_latents[i] = mgi_f32(x)[i];
+        worst_latent[s->rank] =
+            fmax(worst_latent[s->rank], fabs((double)mgi_f32(x)[i] - (double)first_latents[i]));
+    }
+    mgi_run_finish(&run);
+    return status;
+}
+
 static void train_rank(rank_state *s)
 {
     mgi_mesh mesh;
@@ -178,6 +209,8 @@ static void train_rank(rank_state *s)
         s->status = step(s, &vt, &mesh);
         if (s->status == MGEN_OK)
             compare(s, &vt.module);
+        if (s->status == MGEN_OK && now.dtype == MGK_F32)
+            s->status = sample(s, &vt);
         mgi_vt_finish(&vt);
     }
     mesh.group[MGI_AXIS_WORLD] = NULL; /* the harness's */
@@ -201,6 +234,8 @@ static double run_way(way w)
             fail_msg("rank %d: %s", r, all.ranks[r].said);
         most = fmax(most, worst[r]);
         assert_true(losses[r] == losses[0] || w.shape.dp > 1);
+        if (w.dtype == MGK_F32 && worst_latent[r] >= 1e-5)
+            fail_msg("rank %d of %d: sampled latents %.3g apart", r, size, worst_latent[r]);
     }
     end_ranks(&all);
     return most;
@@ -420,12 +455,60 @@ static int free_truth(void **state)
     return 0;
 }
 
-int main(void)
+/* A rank that is a process: how far its gradients are from those that it has alone. */
+static int process_main(const char *mesh)
+{
+    rank_state s = {.ctx = make_context()};
+    mgi_comm *alone, *all;
+    mgen_status status = mgi_comm_single_create(s.ctx, &alone);
+    now = (way){.shape = {1, 1, 1}, .config = config};
+    s.comm = alone;
+    if (status == MGEN_OK)
+        train_rank(&s);
+    float loss = losses[0];
+    if (status == MGEN_OK)
+        status = mgi_comm_mpi_create(s.ctx, 60000, &all);
+    if (status == MGEN_OK) {
+        s.rank = mgi_comm_rank(all);
+        s.comm = all;
+        status = mgi_mesh_parse(s.ctx, mesh, &now.shape);
+        if (status == MGEN_OK)
+            train_rank(&s);
+        mgi_comm_destroy(all);
+    }
+    status = status == MGEN_OK ? s.status : status;
+    printf("rank %d: %s, %s, loss %s\n", s.rank,
+           status == MGEN_OK ? "trained" : mgen_status_name(status),
+           !s.wrong && worst[s.rank] < 2e-5 ? "as one rank" : "apart",
+           fabsf(losses[s.rank] - loss) <= 1e-6f * loss ? "too" : "apart");
+    mgi_comm_destroy(alone);
+    mgi_context_free(s.ctx);
+    for (int64_t k = 0; k < truth.count; k++)
+        free(truth.grad[k]);
+    return 0;
+}
+
+static void test_processes(void **state)
+{
+    (void)state;
+    static const char *const meshes[] = {"cp=2,tp=2", "dp=2,tp=2", "tp=4"};
+    need_mpi();
+    for (int i = 0; i < (getenv("MOVIEGEN_DIST") ? 3 : 1); i++) {
+        launch(4, meshes[i]);
+        for (int r = 0; r < 4; r++)
+            assert_said(r, "trained, as one rank, loss too");
+    }
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shares),     cmocka_unit_test(test_parity),
         cmocka_unit_test(test_parity_dit), cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_recompute),  cmocka_unit_test(test_forgotten),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_counts)};
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_processes)};
+    if (argc == 3 && !strcmp(argv[1], "--rank"))
+        return process_main(argv[2]);
     return cmocka_run_group_tests_name("mesh", tests, NULL, free_truth);
 }
