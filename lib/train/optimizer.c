@@ -2,9 +2,28 @@
 #include "train/optimizer.h"
 
 #include "core/alloc.h"
+#include "dist/collective.h"
 
 #include <math.h>
 #include <string.h>
+
+static void add_items(mgi_optimizer *o, const mgi_module *m, bool split)
+{
+    for (int64_t k = 0; k < m->count; k++) {
+        const mgi_param *p = m->params[k];
+        if (p->frozen || split != (m->tp_size > 1 && p->tp != MGI_TP_REPLICATED))
+            continue;
+        o->items[o->item_count++] = (mgk_optimizer_item){.weight = mgi_f32(p->value),
+                                                         .grad = mgi_f32(p->value->var->grad),
+                                                         .m = mgi_f32(p->m),
+                                                         .v = mgi_f32(p->v),
+                                                         .ema = mgi_f32(p->ema),
+                                                         .compute = mgi_buf(p->compute).p,
+                                                         .count = p->value->count,
+                                                         .decay = p->decay,
+                                                         .lr_scale = p->lr_scale};
+    }
+}
 
 static mgen_status collect(mgi_optimizer *o, mgi_module *const *modules, int module_count)
 {
@@ -12,22 +31,11 @@ static mgen_status collect(mgi_optimizer *o, mgi_module *const *modules, int mod
     for (int i = 0; i < module_count; i++)
         count += modules[i]->count;
     MGI_TRY(mgi_alloc_zero(o->ctx, (size_t)count, sizeof *o->items, &o->items));
-    for (int i = 0; i < module_count; i++) {
-        for (int64_t k = 0; k < modules[i]->count; k++) {
-            const mgi_param *p = modules[i]->params[k];
-            if (p->frozen)
-                continue;
-            o->items[o->item_count++] = (mgk_optimizer_item){.weight = mgi_f32(p->value),
-                                                             .grad = mgi_f32(p->value->var->grad),
-                                                             .m = mgi_f32(p->m),
-                                                             .v = mgi_f32(p->v),
-                                                             .ema = mgi_f32(p->ema),
-                                                             .compute = mgi_buf(p->compute).p,
-                                                             .count = p->value->count,
-                                                             .decay = p->decay,
-                                                             .lr_scale = p->lr_scale};
-        }
-    }
+    for (int i = 0; i < module_count; i++)
+        add_items(o, modules[i], false);
+    o->whole_count = o->item_count;
+    for (int i = 0; i < module_count; i++)
+        add_items(o, modules[i], true);
     return MGEN_OK;
 }
 
@@ -58,6 +66,11 @@ void mgi_optimizer_finish(mgi_optimizer *o)
         mgi_free(o->ctx, o->items);
     mgi_tensor_release(o->control);
     memset(o, 0, sizeof *o);
+}
+
+void mgi_optimizer_split(mgi_optimizer *o, mgi_comm *tp)
+{
+    o->tp = tp && mgi_comm_size(tp) > 1 ? tp : NULL;
 }
 
 double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step)
@@ -116,12 +129,40 @@ void mgi_optimizer_prepare(const mgi_optimizer *o, mgi_run *run)
         mgi_ok(run, mgi_launch_prepare(run->dev, step_ops[i], &a));
 }
 
+/* Of the gradients that are split, each rank has a part; those that all have count on the first one. */
+static void norm_of_all(const mgi_optimizer *o, mgi_run *run, mgk_optimizer_args a)
+{
+    float square = 0.0f;
+    if (mgi_comm_rank(o->tp) > 0) {
+        a.items += o->whole_count;
+        a.item_count -= o->whole_count;
+    }
+    mgi_run_launch(run, MGK_OP_grad_norm, &a);
+    if (run->status != MGEN_OK)
+        return;
+    mgi_tensor_read(o->control, MGK_CONTROL_NORM, &square, 1);
+    square *= square;
+    mgi_tensor *t = mgi_new(run, MGK_F32, MGI_DIMS(1));
+    if (!t)
+        return;
+    mgi_tensor_write(t, 0, &square, 1);
+    mgi_sum_ranks(run, o->tp, t);
+    mgi_tensor_read(t, 0, &square, 1);
+    square = sqrtf(square);
+    mgi_tensor_write(o->control, MGK_CONTROL_NORM, &square, 1);
+    mgi_drop(run, t);
+}
+
 void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step)
 {
     mgk_optimizer_args a = step_args(o);
     float lr = (float)mgi_optimizer_lr(o, step);
     mgi_tensor_write(o->control, MGK_CONTROL_LR, &lr, 1);
     mgi_optimizer_prepare(o, run);
-    for (int i = 0; i < STEP_OPS; i++)
-        mgi_run_launch(run, step_ops[i], &a);
+    for (int i = 0; i < STEP_OPS; i++) {
+        if (step_ops[i] == MGK_OP_grad_norm && o->tp)
+            norm_of_all(o, run, a);
+        else
+            mgi_run_launch(run, step_ops[i], &a);
+    }
 }

@@ -4,6 +4,7 @@
 #ifndef MGI_TRAIN_OPTIMIZER_H
 #define MGI_TRAIN_OPTIMIZER_H
 
+#include "dist/comm.h"
 #include "kernels/optimizer/optimizer.h"
 #include "train/recipe.h"
 
@@ -15,8 +16,10 @@ typedef struct mgi_optimizer {
     mgen_context *ctx;
     mgi_optimizer_recipe recipe;
     int64_t steps; /* of the whole stage */
-    mgk_optimizer_item *items;
-    int64_t item_count;
+    mgk_optimizer_item
+        *items; /* of parameters that each rank has whole, then of those that are split */
+    int64_t item_count, whole_count;
+    mgi_comm *tp;                     /* the ranks over which they are split; NULL: none */
     mgi_tensor *control;              /* f32[MGK_CONTROL_COUNT], on the device */
     float plateau[MGI_PLATEAU_COUNT]; /* of that schedule */
 } mgi_optimizer;
@@ -26,6 +29,8 @@ mgen_status mgi_optimizer_init(mgi_optimizer *o, mgen_context *ctx,
                                const mgi_optimizer_recipe *recipe, int64_t steps,
                                mgi_module *const *modules, int module_count);
 void mgi_optimizer_finish(mgi_optimizer *o);
+/* The modules are split over the ranks of `tp`, which all make the same steps: the norm is that of the whole. */
+void mgi_optimizer_split(mgi_optimizer *o, mgi_comm *tp);
 
 double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step); /* of step 0, 1, ... */
 /* The figure of a validation, the less the better: the plateau schedule follows it. */

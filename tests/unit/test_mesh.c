@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The video transformer over meshes of thread ranks: the loss and every gradient are those of one rank, to rounding;
+ * The video transformer over meshes of thread ranks: loss, gradients, updates and latents are those of one rank, to rounding;
  * its collectives, counted; and ranks that are processes. MOVIEGEN_DIST=1 runs what takes its time, too. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +16,7 @@
 #include "mpi_launch.h"
 #include "nn/partial.h"
 #include "rank_threads.h"
+#include "train/optimizer.h"
 
 #include <math.h>
 #include <unistd.h>
@@ -48,7 +49,7 @@ typedef struct way {
 /* The gradients of one rank, whole; each rank compares with them. */
 static struct {
     int64_t count;
-    float *grad[256];
+    float *grad[256], *weight[256];
     float loss;
 } truth;
 
@@ -95,11 +96,12 @@ static T *batch_rows(mgi_run *run, uint64_t stream, int64_t first, int rank, con
 
 /* ---- one rank ---------------------------------------------------------------------------------------- */
 
-static mgen_status step(rank_state *s, mgi_vt *vt, const mgi_mesh *mesh)
+static mgen_status step(rank_state *s, mgi_vt *vt, const mgi_mesh *mesh, mgi_optimizer *o)
 {
     mgi_run run;
     int64_t rows = BATCH / now.shape.dp, first = rows * mesh->at.dp;
     mgi_run_init(&run, s->ctx, true);
+    mgi_module_zero_grad(&vt->module, &run);
     T *x = batch_rows(&run, 1, first, MGI_DIMS(rows, 4, 4, 8, 3));
     T *v = batch_rows(&run, 2, first, MGI_DIMS(rows, 4, 4, 8, 3));
     T *t = mgi_new(&run, MGK_F32, MGI_DIMS(rows));
@@ -114,7 +116,7 @@ static mgen_status step(rank_state *s, mgi_vt *vt, const mgi_mesh *mesh)
     mgen_status status = mgi_backward(&run, loss);
     if (status == MGEN_OK)
         mgi_sum_ranks(&run, mesh->group[MGI_AXIS_DP], loss);
-    if (status == MGEN_OK)
+    if (status == MGEN_OK && !o)
         losses[s->rank] = mgi_f32(loss)[0];
     for (int64_t k = 0; k < vt->module.count; k++)
         if (now.forget && !strcmp(vt->module.params[k]->name, now.forget))
@@ -122,13 +124,15 @@ static mgen_status step(rank_state *s, mgi_vt *vt, const mgi_mesh *mesh)
     mgi_module_sum_partial(&run, &vt->module, mesh);
     for (int64_t k = 0; k < vt->module.count; k++)
         mgi_sum_ranks(&run, mesh->group[MGI_AXIS_DP], vt->module.params[k]->value->var->grad);
+    if (o)
+        mgi_optimizer_step(o, &run, 0);
     status = run.status;
     mgi_run_finish(&run);
     return status;
 }
 
-/* The largest difference of a parameter's gradients, relative to its largest. */
-static double apart(const mgi_module *m, const mgi_param *p, const float *all)
+/* The largest difference of a parameter's values, relative to the largest. */
+static double apart(const mgi_module *m, const mgi_param *p, const float *own, const float *all)
 {
     double most = 0.0, largest = 1e-30;
     int64_t count = 1;
@@ -137,9 +141,16 @@ static double apart(const mgi_module *m, const mgi_param *p, const float *all)
     for (int64_t i = 0; i < count; i++)
         largest = fmax(largest, fabs((double)all[i]));
     for (int64_t i = 0; i < p->value->count; i++)
-        most = fmax(most, fabs((double)mgi_f32(p->value->var->grad)[i] -
-                               (double)all[whole_index(m, p, i)]));
+        most = fmax(most, fabs((double)own[i] - (double)all[whole_index(m, p, i)]));
     return most / largest;
+}
+
+static void keep(float **to, const mgi_tensor *t)
+{
+    size_t bytes = (size_t)t->count * sizeof(float);
+    free(*to);
+    *to = malloc(bytes);
+    memcpy(*to, mgi_f32(t), bytes);
 }
 
 static void compare(rank_state *s, const mgi_module *m)
@@ -147,17 +158,47 @@ static void compare(rank_state *s, const mgi_module *m)
     if (mgi_comm_size(s->comm) == 1 && now.dtype == MGK_F32) { /* the truth */
         truth.count = m->count;
         truth.loss = losses[0];
-        for (int64_t k = 0; k < m->count; k++) {
-            free(truth.grad[k]);
-            size_t bytes = (size_t)m->params[k]->value->count * sizeof(float);
-            truth.grad[k] = malloc(bytes);
-            memcpy(truth.grad[k], mgi_f32(m->params[k]->value->var->grad), bytes);
-        }
+        for (int64_t k = 0; k < m->count; k++)
+            keep(&truth.grad[k], m->params[k]->value->var->grad);
     }
     CHECK(m->count == truth.count);
     worst[s->rank] = 0.0;
     for (int64_t k = 0; k < m->count && m->count == truth.count; k++)
-        worst[s->rank] = fmax(worst[s->rank], apart(m, m->params[k], truth.grad[k]));
+        worst[s->rank] =
+            fmax(worst[s->rank],
+                 apart(m, m->params[k], mgi_f32(m->params[k]->value->var->grad), truth.grad[k]));
+}
+
+/* Three updates, clipped by the norm of all gradients: the weights are one rank's, too. */
+static mgen_status update(rank_state *s, mgi_vt *vt, const mgi_mesh *mesh)
+{
+    const mgi_optimizer_recipe recipe = {.lr = 1e-2,
+                                         .beta1 = 0.9,
+                                         .beta2 = 0.95,
+                                         .eps = 1e-3, /* gradients around 0 count little */
+                                         .weight_decay = 0.1,
+                                         .clip = 0.1,
+                                         .ema = 0.9,
+                                         .schedule = MGI_LR_CONSTANT};
+    mgi_module *m = &vt->module;
+    mgi_optimizer o;
+    float norm;
+    MGI_TRY(mgi_optimizer_init(&o, s->ctx, &recipe, 3, &m, 1));
+    mgi_optimizer_split(&o, mesh->group[MGI_AXIS_TP]);
+    mgen_status status = MGEN_OK;
+    for (int i = 0; i < 3 && status == MGEN_OK; i++)
+        status = step(s, vt, mesh, &o);
+    mgi_tensor_read(o.control, MGK_CONTROL_NORM, &norm, 1);
+    CHECK(norm > 2.0f * (float)recipe.clip);
+    mgi_optimizer_finish(&o);
+    bool one = mgi_comm_size(s->comm) == 1;
+    for (int64_t k = 0; k < m->count && status == MGEN_OK; k++) {
+        if (one)
+            keep(&truth.weight[k], m->params[k]->value);
+        worst[s->rank] = fmax(
+            worst[s->rank], apart(m, m->params[k], mgi_f32(m->params[k]->value), truth.weight[k]));
+    }
+    return status;
 }
 
 enum { LATENTS = BATCH * 4 * 4 * 8 * 3 };
@@ -206,11 +247,13 @@ static void train_rank(rank_state *s)
         CHECK(mgi_module_train(&vt.module) == MGEN_OK);
         CHECK(mgi_module_compute(&vt.module, now.dtype) == MGEN_OK);
         fill_values(&vt.module);
-        s->status = step(s, &vt, &mesh);
+        s->status = step(s, &vt, &mesh, NULL);
         if (s->status == MGEN_OK)
             compare(s, &vt.module);
         if (s->status == MGEN_OK && now.dtype == MGK_F32)
             s->status = sample(s, &vt);
+        if (s->status == MGEN_OK && now.dtype == MGK_F32 && !now.forget)
+            s->status = update(s, &vt, &mesh);
         mgi_vt_finish(&vt);
     }
     mesh.group[MGI_AXIS_WORLD] = NULL; /* the harness's */
@@ -450,8 +493,10 @@ static void test_counts(void **state)
 static int free_truth(void **state)
 {
     (void)state;
-    for (int64_t k = 0; k < truth.count; k++)
+    for (int64_t k = 0; k < truth.count; k++) {
         free(truth.grad[k]);
+        free(truth.weight[k]);
+    }
     return 0;
 }
 
@@ -483,8 +528,10 @@ static int process_main(const char *mesh)
            fabsf(losses[s.rank] - loss) <= 1e-6f * loss ? "too" : "apart");
     mgi_comm_destroy(alone);
     mgi_context_free(s.ctx);
-    for (int64_t k = 0; k < truth.count; k++)
+    for (int64_t k = 0; k < truth.count; k++) {
         free(truth.grad[k]);
+        free(truth.weight[k]);
+    }
     return 0;
 }
 
