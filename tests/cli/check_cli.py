@@ -628,6 +628,7 @@ def test_toybox_alignment(w):
     expect(run, 0)
     line = json.loads(run.stdout)
     assert line["colour"] >= 0.5 and line["background"] >= 0.5 and line["guidance"] == 3, line
+    assert line["count"] > 0.5 and line["control_count"] <= 1 - line["count"], line  # no film shows both numbers
 
 
 def train_tiny(program, folder):
