@@ -145,6 +145,7 @@ static T *scatter(mgi_run *run, mgi_comm *group, T *x)
 typedef struct rows_args {
     mgi_comm *group;
     int64_t dims[3]; /* of the result: batch, rows, what is in one */
+    int64_t parts;
 } rows_args;
 
 static T *unrecorded(mgi_run *run, mgi_comm *group, T *(*fn)(mgi_run *, mgi_comm *, T *), T *x)
@@ -192,7 +193,7 @@ static T *record(mgi_run *run, mgi_comm *group, mgi_backward_fn *rule, T *x, T *
 {
     if (!y)
         return NULL;
-    rows_args a = {group, {y->dims[0], y->dims[1], y->count / (y->dims[0] * y->dims[1])}};
+    rows_args a = {group, {y->dims[0], y->dims[1], y->count / (y->dims[0] * y->dims[1])}, 1};
     mgi_record(run, rule, y, &x, 1, NULL, 0, &a, sizeof a);
     return run->status == MGEN_OK ? y : NULL;
 }
@@ -228,4 +229,125 @@ T *mgi_scatter_rows(mgi_run *run, mgi_comm *group, T *x)
                                       "scatter: the ranks do not divide the rows"))
         return NULL;
     return record(run, group, scatter_backward, x, unrecorded(run, group, scatter, x));
+}
+
+/* ---- rows and shares ---- */
+
+/* All to all, of blocks that lie one behind the other. Drops x, unless it is `kept`. */
+static T *swap_blocks(mgi_run *run, mgi_comm *group, T *x, const T *kept)
+{
+    T *y = x ? mgi_new(run, x->dtype, 1, &x->count) : NULL;
+    if (!y)
+        return NULL;
+    void *from = borrow(run, group, x, true), *to = borrow(run, group, y, false);
+    if (run->status == MGEN_OK)
+        mgi_ok(run, mgi_comm_all_to_all(group, x->dtype, from, to, x->count / mgi_comm_size(group),
+                                        NULL));
+    give_back(run, y, to, true);
+    give_back(run, x, from, false);
+    if (x != kept)
+        mgi_drop(run, x);
+    return run->status == MGEN_OK ? y : NULL;
+}
+
+/* x seen in `rank` dimensions, permuted; `drop`: x goes. */
+static T *permuted(mgi_run *run, T *x, int rank, const int64_t *dims, const int32_t *axes,
+                   bool drop)
+{
+    T *seen = x ? mgi_reshape(run, x, rank, dims) : NULL;
+    T *y = seen ? mgi_permute(run, seen, axes) : NULL;
+    mgi_drop(run, seen);
+    if (drop)
+        mgi_drop(run, x);
+    return y;
+}
+
+static T *to_shares(mgi_run *run, mgi_comm *group, T *x, int64_t parts)
+{
+    int64_t n = mgi_comm_size(group), b = x->dims[0], s = x->dims[1], row = x->count / (b * s);
+    T *y = permuted(run, x, 5, (int64_t[]){b, s, parts, n, row / parts / n},
+                    (const int32_t[]){3, 0, 1, 2, 4}, false);
+    y = swap_blocks(run, group, y, x);
+    if (b > 1)
+        y = permuted(run, y, 3, (int64_t[]){n, b, s * row / n}, (const int32_t[]){1, 0, 2}, true);
+    T *result = y ? mgi_reshape(run, y, MGI_DIMS(b, n * s, row / n)) : NULL;
+    mgi_drop(run, y);
+    return result;
+}
+
+static T *to_rows(mgi_run *run, mgi_comm *group, T *x, int64_t parts)
+{
+    int64_t n = mgi_comm_size(group), b = x->dims[0], s = x->dims[1] / n;
+    int64_t share = x->count / (b * n * s);
+    T *y = x;
+    if (b > 1)
+        y = permuted(run, x, 3, (int64_t[]){b, n, s * share}, (const int32_t[]){1, 0, 2}, false);
+    y = swap_blocks(run, group, y, x);
+    y = permuted(run, y, 5, (int64_t[]){n, b, s, parts, share / parts},
+                 (const int32_t[]){1, 2, 3, 0, 4}, true);
+    T *result = y ? mgi_reshape(run, y, MGI_DIMS(b, s, share * n)) : NULL;
+    mgi_drop(run, y);
+    return result;
+}
+
+typedef T *shares_fn(mgi_run *run, mgi_comm *group, T *x, int64_t parts);
+
+static void shares_backward(mgi_run *run, mgi_node *node, shares_fn *back)
+{
+    const rows_args *a = (const void *)node->args.bytes;
+    T *grad = mgi_grad_take(run, node);
+    T *seen = grad ? mgi_reshape(run, grad, 3, a->dims) : NULL, *own;
+    bool record = run->record;
+    run->record = false;
+    own = seen ? back(run, a->group, seen, a->parts) : NULL;
+    run->record = record;
+    if (own)
+        mgi_grad_give(run, node, 0, mgi_reshape(run, own, MGI_DIMS(own->count)));
+}
+
+static void to_shares_backward(mgi_run *run, mgi_node *node)
+{
+    shares_backward(run, node, to_rows);
+}
+
+static void to_rows_backward(mgi_run *run, mgi_node *node)
+{
+    shares_backward(run, node, to_shares);
+}
+
+static T *shares(mgi_run *run, mgi_comm *group, T *x, int64_t parts, shares_fn *fn,
+                 mgi_backward_fn *rule)
+{
+    bool record = run->record;
+    run->record = false;
+    T *y = fn(run, group, x, parts);
+    run->record = record;
+    if (!y)
+        return NULL;
+    rows_args a = {group, {y->dims[0], y->dims[1], y->dims[2]}, parts};
+    mgi_record(run, rule, y, &x, 1, NULL, 0, &a, sizeof a);
+    return run->status == MGEN_OK ? y : NULL;
+}
+
+T *mgi_rows_to_shares(mgi_run *run, mgi_comm *group, T *x, int64_t parts)
+{
+    if (alone(group))
+        return x;
+    if (!fits(run, x))
+        return NULL;
+    int64_t row = x->count / (x->dims[0] * x->dims[1]);
+    if (!mgi_require(run, row % (parts * mgi_comm_size(group)) == 0,
+                     "rows to shares: the ranks do not divide the parts of a row"))
+        return NULL;
+    return shares(run, group, x, parts, to_shares, to_shares_backward);
+}
+
+T *mgi_shares_to_rows(mgi_run *run, mgi_comm *group, T *x, int64_t parts)
+{
+    if (alone(group))
+        return x;
+    if (!fits(run, x) || !mgi_require(run, x->dims[1] % mgi_comm_size(group) == 0,
+                                      "shares to rows: the ranks do not divide the rows"))
+        return NULL;
+    return shares(run, group, x, parts, to_rows, to_rows_backward);
 }

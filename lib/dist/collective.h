@@ -18,6 +18,12 @@ T *mgi_gather_rows_alike(mgi_run *run, mgi_comm *group, T *x);
 /* (B,nS,...) -> (B,S,...): the rank's own rows of the sum over the ranks. The gradient is gathered. */
 T *mgi_scatter_rows(mgi_run *run, mgi_comm *group, T *x);
 
+/* A row of x is `parts` equal parts, of each of which a rank gets its share. (B,S,R) -> (B,nS,R/n): the rows of all
+ * ranks, of each the rank's share; and back. Each is the gradient of the other. INVALID where the ranks do not divide
+ * the parts. */
+T *mgi_rows_to_shares(mgi_run *run, mgi_comm *group, T *x, int64_t parts);
+T *mgi_shares_to_rows(mgi_run *run, mgi_comm *group, T *x, int64_t parts);
+
 /* For composite nodes, not recorded: the same begun, to be ended later. Between, x stays as it is and is not dropped.
  * What has begun is ended, whatever has failed. The result belongs to the scope in which it began; it is x itself
  * where there is one rank. */

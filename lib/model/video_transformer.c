@@ -229,6 +229,13 @@ static T *own_tokens(mgi_run *run, const mgi_vt *vt, T *x)
                              (long long)x->dims[1], vt->mesh->shape.cp, vt->mesh->shape.tp));
         return NULL;
     }
+    if (mgi_vt_exchanges(vt) && vt->config.heads / vt->mesh->shape.tp % vt->mesh->shape.cp) {
+        mgi_ok(run, mgi_fail(run->ctx, MGEN_E_INVALID,
+                             "video transformer: %lld heads cannot be split over tp=%d x cp=%d "
+                             "ranks; take another mesh, or gather keys and values",
+                             (long long)vt->config.heads, vt->mesh->shape.tp, vt->mesh->shape.cp));
+        return NULL;
+    }
     return mgi_slice(run, x, 1, mgi_comm_rank(model) * rows, rows);
 }
 

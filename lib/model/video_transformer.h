@@ -65,6 +65,10 @@ enum { MGI_BLOCK_COMPOSITE, MGI_BLOCK_CHAINED };
  * its input only. The rest is computed again. */
 enum { MGI_RECOMPUTE_NONE, MGI_RECOMPUTE_SELECTIVE, MGI_RECOMPUTE_FULL };
 
+/* How the ranks of a CP group, with a part of the tokens each, attend to all of them: the keys and values are gathered;
+ * or tokens are exchanged for heads, of which each has a share then. */
+enum { MGI_CP_GATHER, MGI_CP_EXCHANGE };
+
 typedef struct mgi_vt {
     mgi_module module;
     mgi_vt_config config;
@@ -74,7 +78,7 @@ typedef struct mgi_vt {
     mgi_param *time1_w, *time1_b, *time2_w, *time2_b, *mod_w, *mod_b;
     mgi_param *head_norm, *head_mod_w, *head_mod_b, *head, *head_b; /* head_norm: NULL with DiT */
     mgi_vt_block *block;
-    int recompute, form; /* MGI_RECOMPUTE_*, MGI_BLOCK_*; no part of the model */
+    int recompute, form, cp; /* MGI_RECOMPUTE_*, MGI_BLOCK_*, MGI_CP_*; no part of the model */
 } mgi_vt;
 
 /* The report's sizes: "1b", "5b", "30b", with its three text encoders; and "toybox". INVALID, with a list, for another

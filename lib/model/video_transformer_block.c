@@ -53,13 +53,20 @@ static T *row_linear(mgi_run *run, const mgi_vt *vt, T *x, const mgi_param *w, c
     return mgi_add_rows(run, x, mgi_reshape(run, mgi_value(b), MGI_DIMS(1, b->dims[0])));
 }
 
-/* qkv (B,S,3,H,Dh) -> (B,S,H*Dh). Tokens are split over CP: the keys and values of all of them are gathered. */
+/* qkv (B,S,3,H,Dh) -> (B,S,H*Dh). Tokens are split over CP: the keys and values of all of them are gathered, or tokens
+ * are exchanged for heads. */
 static T *attend(mgi_run *run, const mgi_vt *vt, T *qkv, float scale)
 {
     mgi_comm *cp = mgi_vt_group(vt, MGI_AXIS_CP);
     if (!qkv || !cp || mgi_comm_size(cp) == 1)
         return mgi_self_attention(run, qkv, NULL, NULL, scale);
     int64_t n = qkv->dims[0], s = qkv->dims[1], heads = qkv->dims[3], dh = qkv->dims[4];
+    if (mgi_vt_exchanges(vt)) {
+        int64_t ranks = mgi_comm_size(cp);
+        T *all = mgi_rows_to_shares(run, cp, qkv, 3);
+        all = mgi_reshape(run, all, MGI_DIMS(n, s * ranks, 3, heads / ranks, dh));
+        return mgi_shares_to_rows(run, cp, mgi_self_attention(run, all, NULL, NULL, scale), 1);
+    }
     T *q = mgi_reshape(run, mgi_slice(run, qkv, 2, 0, 1), MGI_DIMS(n, s, heads, dh));
     T *kv = mgi_gather_rows(run, cp, mgi_slice(run, qkv, 2, 1, 2));
     return mgi_cross_attention(run, q, kv, NULL, scale);

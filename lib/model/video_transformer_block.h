@@ -25,6 +25,11 @@ static inline mgi_comm *mgi_vt_group(const mgi_vt *vt, mgi_axis axis)
     return vt->mesh ? vt->mesh->group[axis] : NULL;
 }
 
+static inline bool mgi_vt_exchanges(const mgi_vt *vt)
+{
+    return vt->cp == MGI_CP_EXCHANGE && vt->mesh && vt->mesh->shape.cp > 1;
+}
+
 /* The number of a rank's first token, of `tokens` that it has. */
 static inline int64_t mgi_vt_first_token(const mgi_vt *vt, int64_t tokens)
 {

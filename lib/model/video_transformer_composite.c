@@ -21,6 +21,8 @@
  *              gather dx, then x1              dc, dWco, dq, dkv    scatter dq Wq        dWq, dWkv, dtext
  *              gather dh1, then n1; k, v (CP)  da, dWout            scatter dk, dv (CP)
  *                                              dqkv                 scatter dn1          dWqkv
+ * Where tokens are exchanged for heads (MGI_CP_EXCHANGE), qkv and a are kept of all tokens, for a share of the heads:
+ * qkv, da go there and a, dqkv back, and k, v stay.
  */
 #include "model/video_transformer_block.h"
 
@@ -135,7 +137,29 @@ static float attention_scale(const mgi_vt *vt)
 static T *keys_values(mgi_run *run, const mgi_vt *vt, T *qkv)
 {
     mgi_comm *cp = mgi_vt_group(vt, MGI_AXIS_CP);
-    return qkv && cp && mgi_comm_size(cp) > 1 ? mgi_slice(run, qkv, 2, 1, 2) : NULL;
+    bool gathers = cp && mgi_comm_size(cp) > 1 && !mgi_vt_exchanges(vt);
+    return qkv && gathers ? mgi_slice(run, qkv, 2, 1, 2) : NULL;
+}
+
+/* qkv of a share of the heads, and of all tokens of the CP group; qkv goes. */
+static T *exchange_tokens(mgi_run *run, const mgi_vt *vt, T *qkv)
+{
+    if (!qkv || !mgi_vt_exchanges(vt))
+        return qkv;
+    int64_t ranks = vt->mesh->shape.cp, dh = qkv->dims[4];
+    T *all = mgi_rows_to_shares(run, vt->mesh->group[MGI_AXIS_CP], qkv, 3), *seen = NULL;
+    if (all)
+        seen = mgi_reshape(run, all,
+                           MGI_DIMS(all->dims[0], all->dims[1], 3, qkv->dims[3] / ranks, dh));
+    mgi_drop(run, all);
+    mgi_drop(run, qkv);
+    return seen;
+}
+
+/* What attention made of it, of all heads again. */
+static T *exchange_heads(mgi_run *run, const mgi_vt *vt, T *a)
+{
+    return mgi_vt_exchanges(vt) ? mgi_shares_to_rows(run, vt->mesh->group[MGI_AXIS_CP], a, 1) : a;
 }
 
 /* Self-attention: the keys and values are those of qkv, or those of all tokens. */
@@ -244,6 +268,7 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
     drop_made(run, all, k[N1]);
     used(run, record, &k[N1]);
     kv = keys_values(run, vt, k[QKV]);
+    k[QKV] = exchange_tokens(run, vt, k[QKV]);
     mgi_gather_begin(run, cp, kv, &w);
     k[KV] = kv ? product_heads(run, text, b->cross_kv, 2, heads) : NULL;
     all = mgi_rows_end(run, &w);
@@ -254,8 +279,10 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
     drop_made(run, all, kv);
     mgi_drop(run, kv);
     used(run, record, &k[QKV]);
-    k[X1] = residual_product(run, vt, k[A], b->out, k[X0], k[MOD], MGI_VT_GATE1,
-                             record ? &k[H1] : NULL);
+    all = exchange_heads(run, vt, k[A]);
+    k[X1] =
+        residual_product(run, vt, all, b->out, k[X0], k[MOD], MGI_VT_GATE1, record ? &k[H1] : NULL);
+    drop_made(run, all, k[A]);
     used(run, record, &k[A]);
     used(run, record, &k[X0]);
 
@@ -532,16 +559,20 @@ static void self_backward(frame *f)
     mgi_run *run = f->run;
     mgi_rows_work dh_all, n_all, kv_all;
     int64_t mark = mgi_scope_push(run);
-    T *dh = gate_grad(f, H1, MGI_VT_GATE1), *da = like(f, A), *dqkv = like(f, QKV), *dn, *all;
-    T *kv = keys_values(run, f->of->vt, f->k[QKV]), *d_kv = NULL;
+    T *dh = gate_grad(f, H1, MGI_VT_GATE1), *own = exchange_heads(run, f->of->vt, f->k[A]);
+    T *da = own ? mgi_new(run, own->dtype, own->rank, own->dims) : NULL, *dqkv = like(f, QKV);
+    T *dn, *all, *kv = keys_values(run, f->of->vt, f->k[QKV]), *d_kv = NULL;
     mgi_gather_begin(run, f->tp, dh, &dh_all);
     mgi_gather_begin(run, f->tp, f->k[N1], &n_all);
     mgi_gather_begin(run, f->cp, kv, &kv_all);
     let_go(f, H1);
     all = mgi_rows_end(run, &dh_all);
     input_grad(f, b->out, mgi_buf(all), f->rows, mgi_buf(da), false);
-    weight_grad(f, IN_OUT, b->out, mgi_buf(f->k[A]), mgi_buf(all), f->rows);
+    weight_grad(f, IN_OUT, b->out, mgi_buf(own), mgi_buf(all), f->rows);
     drop_made(run, all, dh);
+    drop_made(run, own, f->k[A]);
+    if (mgi_vt_exchanges(f->of->vt))
+        da = mgi_rows_to_shares(run, f->cp, da, 1);
     all = mgi_rows_end(run, &kv_all);
     if (all)
         d_kv = mgi_new(run, all->dtype, all->rank, all->dims);
@@ -563,6 +594,8 @@ static void self_backward(frame *f)
     let_go(f, QKV);
     let_go(f, A);
     mgi_drop(run, da);
+    if (mgi_vt_exchanges(f->of->vt))
+        dqkv = mgi_shares_to_rows(run, f->cp, dqkv, 3);
     if (kv)
         keys_values_backward(f, d_kv, dqkv);
     dn = column_backward(f, IN_QKV, b->qkv, f->k[N1], &n_all, dqkv);

@@ -42,7 +42,7 @@ typedef struct way {
     mgi_mesh_shape shape;
     mgi_vt_config config;
     int32_t dtype;
-    int recompute, form;
+    int recompute, form, cp;
     const char *forget; /* a parameter whose partial gradients are not summed */
 } way;
 
@@ -243,6 +243,7 @@ static void train_rank(rank_state *s)
     if (s->status == MGEN_OK) {
         vt.recompute = now.recompute;
         vt.form = now.form;
+        vt.cp = now.cp;
         CHECK(mgi_vt_random(&vt, 1) == MGEN_OK);
         CHECK(mgi_module_train(&vt.module) == MGEN_OK);
         CHECK(mgi_module_compute(&vt.module, now.dtype) == MGEN_OK);
@@ -314,6 +315,23 @@ static void test_parity_dit(void **state)
     compare_all(dit, MGI_BLOCK_CHAINED);
 }
 
+/* Tokens exchanged for heads. */
+static void test_exchange(void **state)
+{
+    (void)state;
+    static const mgi_mesh_shape some[] = {{1, 2, 1}, {1, 4, 1}, {1, 2, 2}, {2, 2, 2}};
+    run_way((way){.shape = {1, 1, 1}});
+    for (int i = 0; i < 8; i++) {
+        way w = {.shape = some[i / 2], .cp = MGI_CP_EXCHANGE, .form = i % 2};
+        double most = run_way(w);
+        if (most >= 2e-5 || fabsf(losses[0] - truth.loss) > 1e-6f * truth.loss)
+            fail_msg("mesh %d, form %d: %.3g apart", i / 2, i % 2, most);
+    }
+    assert_true(run_way((way){.shape = {1, 2, 2},
+                              .cp = MGI_CP_EXCHANGE,
+                              .recompute = MGI_RECOMPUTE_SELECTIVE}) < 2e-5);
+}
+
 /* As far from the truth as one rank is that computes in bf16, and not more than twice that. */
 static void test_bf16(void **state)
 {
@@ -367,6 +385,8 @@ static void test_refused(void **state)
                    "4 heads and an FFN of 24 cannot be split over tp=3 ranks; legal are 1, 2, 4");
     assert_refused((way){.shape = {1, 3, 1}, .config = config},
                    "32 tokens cannot be split over cp=3 x tp=1 ranks");
+    assert_refused((way){.shape = {1, 2, 4}, .config = config, .cp = MGI_CP_EXCHANGE},
+                   "4 heads cannot be split over tp=4 x cp=2 ranks");
 }
 
 /* Initial values and those from a file: of each share, those of the whole. */
@@ -422,7 +442,7 @@ static void test_shares(void **state)
 
 /* Collectives of a training step of the report's largest model, a few layers of it, counted on the meta device: calls and
  * bytes that a rank sends are those of the formulas, for every mesh. */
-static void count_step(mgen_context *ctx, int cp, int tp)
+static void count_step(mgen_context *ctx, int cp, int tp, int mode)
 {
     enum { LAYERS_COUNTED = 2, SAMPLES = 2, TOKENS = 32 * 48 * 48, WIDTH = 6144, BF16 = 2 };
     mgi_vt_config large;
@@ -435,6 +455,7 @@ static void count_step(mgen_context *ctx, int cp, int tp)
     assert_int_equal(mgi_comm_counting_create(ctx, cp * tp - 1, cp * tp, &all), MGEN_OK);
     assert_int_equal(mgi_mesh_create(all, (mgi_mesh_shape){1, cp, tp}, &mesh), MGEN_OK);
     assert_int_equal(mgi_vt_init_mesh(&vt, ctx, &large, &mesh), MGEN_OK);
+    vt.cp = mode;
     assert_int_equal(mgi_module_train(&vt.module), MGEN_OK);
     assert_int_equal(mgi_module_compute(&vt.module, MGK_BF16), MGEN_OK);
     int64_t before[MGI_AXES] = {0};
@@ -451,6 +472,7 @@ static void count_step(mgen_context *ctx, int cp, int tp)
     const int64_t own = (int64_t)SAMPLES * TOKENS / (cp * tp) * WIDTH * BF16;
     const int64_t keys = (int64_t)SAMPLES * TOKENS / cp * 2 * WIDTH / tp * BF16;
     const int64_t head = (int64_t)SAMPLES * TOKENS / (cp * tp) * 64 * 4;
+    const int gathers = mode == MGI_CP_GATHER ? LAYERS_COUNTED : 0;
     const struct {
         mgi_axis axis;
         mgi_comm_op op;
@@ -461,8 +483,8 @@ static void count_step(mgen_context *ctx, int cp, int tp)
         {MGI_AXIS_TP, MGI_COMM_ALL_GATHER, tp, 9 * LAYERS_COUNTED, own},
         /* three products; the inputs' gradients of three */
         {MGI_AXIS_TP, MGI_COMM_REDUCE_SCATTER, tp, 6 * LAYERS_COUNTED, own},
-        {MGI_AXIS_CP, MGI_COMM_ALL_GATHER, cp, 2 * LAYERS_COUNTED, keys},
-        {MGI_AXIS_CP, MGI_COMM_REDUCE_SCATTER, cp, 1 * LAYERS_COUNTED, keys},
+        {MGI_AXIS_CP, MGI_COMM_ALL_GATHER, cp, 2 * gathers, keys},
+        {MGI_AXIS_CP, MGI_COMM_REDUCE_SCATTER, cp, gathers, keys},
         {MGI_AXIS_MODEL, MGI_COMM_ALL_GATHER, cp * tp, 1, head},
     };
     for (size_t i = 0; i < sizeof formulas / sizeof formulas[0]; i++) {
@@ -474,6 +496,10 @@ static void count_step(mgen_context *ctx, int cp, int tp)
             fail_msg("cp=%d,tp=%d, formula %zu: %lld calls for %lld, %lld bytes", cp, tp, i,
                      (long long)n.calls, (long long)calls, (long long)n.sent);
     }
+    /* qkv there, a back; a back, da there, dqkv back: 3 + 1 + 1 + 1 + 3 tensors as large as a */
+    mgi_comm_count n = mgi_comm_counted(mesh.group[MGI_AXIS_CP], MGI_COMM_ALL_TO_ALL);
+    assert_int_equal(n.calls, mode == MGI_CP_EXCHANGE && cp > 1 ? 5 * LAYERS_COUNTED : 0);
+    assert_int_equal(n.sent, n.calls / 5 * 9 * (cp - 1) * (keys / 2 / cp));
     mgi_vt_finish(&vt);
     mgi_mesh_destroy(&mesh);
 }
@@ -486,7 +512,9 @@ static void test_counts(void **state)
     mgi_device_make_meta(ctx->device);
     for (int cp = 1; cp <= 8; cp *= 2)
         for (int tp = 1; tp <= 16; tp *= 2)
-            count_step(ctx, cp, tp);
+            for (int mode = MGI_CP_GATHER; mode <= MGI_CP_EXCHANGE; mode++)
+                if (mode == MGI_CP_GATHER || 48 / tp % cp == 0)
+                    count_step(ctx, cp, tp, mode);
     mgi_context_free(ctx);
 }
 
@@ -551,10 +579,10 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shares),     cmocka_unit_test(test_parity),
-        cmocka_unit_test(test_parity_dit), cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_recompute),  cmocka_unit_test(test_forgotten),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_processes)};
+        cmocka_unit_test(test_parity_dit), cmocka_unit_test(test_exchange),
+        cmocka_unit_test(test_bf16),       cmocka_unit_test(test_recompute),
+        cmocka_unit_test(test_forgotten),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_counts),     cmocka_unit_test(test_processes)};
     if (argc == 3 && !strcmp(argv[1], "--rank"))
         return process_main(argv[2]);
     return cmocka_run_group_tests_name("mesh", tests, NULL, free_truth);
