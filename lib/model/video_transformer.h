@@ -96,7 +96,8 @@ mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *conf
 mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config,
                              const mgi_mesh *mesh);
 void mgi_vt_finish(mgi_vt *vt);
-/* The values of a model whose configuration is the same but for shorter position tables, which are stretched. */
+/* The values of a model whose configuration is the same but for shorter position tables, which are stretched.
+ * UNSUPPORTED where `to` is split. */
 mgen_status mgi_vt_grow(mgi_vt *to, const mgi_vt *from);
 /* Initial values, with the gates of every block open. */
 mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed);

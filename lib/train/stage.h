@@ -5,6 +5,7 @@
 
 #include "core/report.h"
 #include "data/dataset.h"
+#include "dist/mesh.h"
 #include "task/pipeline.h"
 #include "train/data_parallel.h"
 #include "train/optimizer.h"
@@ -20,6 +21,9 @@ typedef struct mgi_stage_params {
     /* This rank's handle among those that share each batch, which must outlive the run; NULL for one
      * rank. All ranks make the same calls; one of them should save. */
     mgi_comm *comm;
+    /* NULL, or the mesh of which comm is the DP group: the video model is split over its cp and tp, and all ranks of a
+     * sample make the same steps. It must outlive the run. */
+    const mgi_mesh *mesh;
 } mgi_stage_params;
 
 /* What a checkpoint holds of a run, and what it must agree with. Pointers into the run. */

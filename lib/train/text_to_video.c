@@ -11,10 +11,12 @@
 #include "core/alloc.h"
 #include "core/hash.h"
 #include "core/philox.h"
+#include "dist/collective.h"
 #include "flow/diffusion.h"
 #include "flow/schedule.h"
 #include "kernels/loss/loss.h"
 #include "kernels/random/random.h"
+#include "nn/partial.h"
 #include "task/generate.h"
 #include "train/buckets.h"
 #include "train/stage.h"
@@ -53,9 +55,10 @@ struct mgi_stage_run {
     float levels[MGI_DIFFUSION_LEVELS + 1]; /* flow/diffusion.h; where v is predicted */
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
-    double flops;    /* of the last step */
-    int64_t updated; /* steps whose update is in the weights */
-    T *loss;         /* of the last of them: one value */
+    const mgi_mesh *mesh; /* NULL: each rank has whole samples */
+    double flops;         /* of the last step */
+    int64_t updated;      /* steps whose update is in the weights */
+    T *loss;              /* of the last of them: one value */
     mgi_dataset *dataset;
     mgi_buckets buckets;
     const mgi_bucket_data *taken;       /* by the last step */
@@ -277,7 +280,8 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status, mgi_buckets_init(ctx, stage, r->dataset, VALIDATION_CLIPS, &r->buckets),
                  failed);
     MGI_TRY_GOTO(status, open_texts(r), failed);
-    MGI_TRY_GOTO(status, mgi_vt_init(&r->video, ctx, &stage->video), failed);
+    r->mesh = params->mesh;
+    MGI_TRY_GOTO(status, mgi_vt_init_mesh(&r->video, ctx, &stage->video, r->mesh), failed);
     r->video.recompute = stage->recompute;
     mgi_diffusion_times(r->levels);
     MGI_TRY_GOTO(status, check_parts(r), failed);
@@ -292,6 +296,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                  mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps, r->trained,
                                     r->trained_count),
                  failed);
+    mgi_optimizer_split(&r->optimizer, r->mesh ? r->mesh->group[MGI_AXIS_TP] : NULL);
     size_t rows =
         (size_t)(r->buckets.batch > VALIDATION_BATCH ? r->buckets.batch : VALIDATION_BATCH);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->captions, &r->captions), failed);
@@ -548,6 +553,22 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b
     mgi_stage_sum(run, &loss, 1, r->loss, 0);
 }
 
+/* The gradients of one sample's ranks. Text encoders are whole on each of them, and of what they make a rank has the
+ * gradient of its own tokens and heads. */
+static void sum_model(mgi_run *run, struct mgi_stage_run *r)
+{
+    for (int i = 0; r->mesh && i < r->trained_count; i++) {
+        mgi_module *m = r->trained[i];
+        if (m == &r->video.module) {
+            mgi_module_sum_partial(run, m, r->mesh);
+            continue;
+        }
+        for (int64_t u = 0; u < m->units; u++)
+            if (m->unit_grad[u])
+                mgi_sum_ranks(run, r->mesh->group[MGI_AXIS_MODEL], m->unit_grad[u]);
+    }
+}
+
 static mgen_status update(struct mgi_stage_run *r, int64_t index)
 {
     const mgi_stage *s = &r->stage;
@@ -570,6 +591,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
         mgi_scope_pop(&run, mark, NULL);
     }
     mgi_dp_end(&r->parallel, &run, r->loss);
+    sum_model(&run, r);
     mgi_optimizer_step(&r->optimizer, &run, index);
     mgi_ok(&run, take_ahead(r, index));
     mgi_ok(&run, mgi_device_wait(run.dev));

@@ -26,13 +26,14 @@ static char folder[] = "/tmp/mgi-parallel-XXXXXX";
 typedef struct rank {
     const mgi_stage *stage;
     mgi_comm_group *group; /* NULL: alone */
+    mgi_mesh_shape shape;  /* dp 0: all ranks share batches */
     int index;
     bool save;
     mgen_status status;
     char error[256];
     int64_t size;
     float *gradients, *weights; /* of all modules, after the first and after the last step */
-    double loss;
+    double loss, last_loss;     /* of the first and the last step */
 } rank;
 
 static float *gather(struct mgi_stage_run *run, const struct mgi_stage_kind *kind, bool gradients,
@@ -58,16 +59,19 @@ static float *gather(struct mgi_stage_run *run, const struct mgi_stage_kind *kin
     return all;
 }
 
-static mgen_status train(rank *r, mgen_context *ctx, mgi_comm *comm)
+static mgen_status train(rank *r, mgen_context *ctx, mgi_comm *comm, const mgi_mesh *mesh)
 {
     const struct mgi_stage_kind *kind =
         r->stage->kind == MGI_STAGE_AUTOENCODER ? &mgi_stage_autoencoder : &mgi_stage_text_to_video;
     struct mgi_stage_run *run;
-    MGI_TRY(kind->create(
-        ctx,
-        &(mgi_stage_params){
-            .stage = r->stage, .dir = folder, .seed = 5, .cache_dir = folder, .comm = comm},
-        &run));
+    MGI_TRY(kind->create(ctx,
+                         &(mgi_stage_params){.stage = r->stage,
+                                             .dir = folder,
+                                             .seed = 5,
+                                             .cache_dir = folder,
+                                             .comm = comm,
+                                             .mesh = mesh},
+                         &run));
     mgen_status status = MGEN_OK;
     for (int64_t step = 0; step < STEPS && status == MGEN_OK; step++) {
         mgen_report *report;
@@ -78,6 +82,8 @@ static mgen_status train(rank *r, mgen_context *ctx, mgi_comm *comm)
             r->gradients = gather(run, kind, true, &r->size);
             r->loss = mgen_report_value(report, 1);
         }
+        if (status == MGEN_OK)
+            r->last_loss = mgen_report_value(report, 1);
         mgen_report_destroy(report);
     }
     if (status == MGEN_OK)
@@ -85,6 +91,16 @@ static mgen_status train(rank *r, mgen_context *ctx, mgi_comm *comm)
     if (status == MGEN_OK && r->save)
         status = kind->save(run);
     kind->destroy(run);
+    return status;
+}
+
+static mgen_status train_over_mesh(rank *r, mgen_context *ctx, mgi_comm *world)
+{
+    mgi_mesh mesh;
+    MGI_TRY(mgi_mesh_create(world, r->shape, &mesh));
+    mgen_status status = train(r, ctx, mesh.group[MGI_AXIS_DP], &mesh);
+    mesh.group[MGI_AXIS_WORLD] = NULL; /* the caller's */
+    mgi_mesh_destroy(&mesh);
     return status;
 }
 
@@ -101,8 +117,10 @@ static void *rank_main(void *arg)
     r->status = mgi_device_create(ctx, NULL);
     if (r->status == MGEN_OK && r->group)
         r->status = mgi_comm_join(r->group, r->index, ctx, &comm);
-    if (r->status == MGEN_OK)
-        r->status = train(r, ctx, comm);
+    if (r->status == MGEN_OK && r->shape.dp)
+        r->status = train_over_mesh(r, ctx, comm);
+    else if (r->status == MGEN_OK)
+        r->status = train(r, ctx, comm, NULL);
     if (r->status != MGEN_OK)
         snprintf(r->error, sizeof r->error, "%s", mgen_last_error(ctx));
     mgi_comm_destroy(comm);
@@ -110,7 +128,8 @@ static void *rank_main(void *arg)
     return NULL;
 }
 
-static void run_ranks(const mgi_stage *stage, int count, bool save, rank *ranks)
+static void run_mesh(const mgi_stage *stage, int count, mgi_mesh_shape shape, bool save,
+                     rank *ranks)
 {
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *owner;
@@ -121,13 +140,19 @@ static void run_ranks(const mgi_stage *stage, int count, bool save, rank *ranks)
     if (count > 1)
         assert_int_equal(mgi_comm_group_create(owner, count, 120000, &group), MGEN_OK);
     for (int i = 0; i < count; i++) {
-        ranks[i] = (rank){.stage = stage, .group = group, .index = i, .save = save && i == 0};
+        ranks[i] = (rank){
+            .stage = stage, .group = group, .shape = shape, .index = i, .save = save && i == 0};
         assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
     }
     for (int i = 0; i < count; i++)
         pthread_join(threads[i], NULL);
     mgi_comm_group_release(group);
     mgi_context_free(owner);
+}
+
+static void run_ranks(const mgi_stage *stage, int count, bool save, rank *ranks)
+{
+    run_mesh(stage, count, (mgi_mesh_shape){0, 0, 0}, save, ranks);
 }
 
 static void ranks_free(rank *ranks, int count)
@@ -231,6 +256,36 @@ static void test_small_bucket(void **state)
     ranks_free(&one, 1);
 }
 
+/* The text encoder learns along. Losses, the last one after an update, are one rank's; so are gradients, where no
+ * parameter is split. */
+static void test_mesh(void **state)
+{
+    static const mgi_mesh_shape shapes[] = {{1, 2, 1}, {1, 1, 2}, {2, 1, 2}, {1, 2, 2}};
+    rank one, many[RANKS_MAX];
+    (void)state;
+    mgi_stage stage = tiny_text_to_video(STEPS, 4);
+    stage.images = -1.0;
+    stage.bucket_count = 1;
+    stage.bucket[0] = (mgi_bucket){.width = 64, .height = 64, .frames = 9, .weight = 1.0};
+    stage.optimizer.clip = 0.01;
+    run_ranks(&stage, 1, false, &one);
+    assert_string_equal(one.error, "");
+    assert_true(one.last_loss != one.loss);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        int count = shapes[i].dp * shapes[i].cp * shapes[i].tp;
+        run_mesh(&stage, count, shapes[i], false, many);
+        for (int k = 0; k < count; k++) {
+            assert_string_equal(many[k].error, "");
+            assert_true(fabs(many[k].loss - one.loss) <= 1e-5 * one.loss);
+            assert_true(fabs(many[k].last_loss - one.last_loss) <= 2e-5 * one.last_loss);
+            if (shapes[i].tp == 1)
+                assert_true(distance(one.gradients, many[k].gradients, one.size) < 1e-5);
+        }
+        ranks_free(many, count);
+    }
+    ranks_free(&one, 1);
+}
+
 /* A batch that the ranks do not divide is refused on each of them. */
 static void test_share(void **state)
 {
@@ -262,7 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_autoencoder), cmocka_unit_test(test_discriminator),
-        cmocka_unit_test(test_video), cmocka_unit_test(test_small_bucket),
-        cmocka_unit_test(test_share)};
+        cmocka_unit_test(test_video),       cmocka_unit_test(test_small_bucket),
+        cmocka_unit_test(test_mesh),        cmocka_unit_test(test_share)};
     return cmocka_run_group_tests_name("parallel", tests, make_folder, remove_folder);
 }
