@@ -376,6 +376,13 @@ MGEN_API void mgen_pipeline_close(mgen_pipeline *pipe);
 /** 64-bit identity of the weights of `pipe`, the same for the same files; 0 for NULL. Since 0.1. */
 MGEN_API uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe);
 
+/** Average video models and text encoders of `count` folders (1..16) that share TAE and tokenizers into the folder `out`,
+ *  made if missing. `weights`: above 0, one a folder; NULL = all the same. @return as mgen_pipeline_open(): MGEN_OK,
+ *  MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_VERSION, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY,
+ *  MGEN_E_LIMIT, MGEN_E_CANCELLED; MGEN_E_INVALID, with what differs; MGEN_E_NO_SPACE. Since 0.1. */
+MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs,
+                                           const double *weights, uint32_t count, const char *out);
+
 /* ---- generate ----------------------------------------------------------------------------- */
 
 #define MGEN_SCHEDULE_LINEAR_QUADRATIC 0 /**< the report's: 50 steps follow the first of 250 */

@@ -23,7 +23,7 @@ struct cli_command {
 };
 
 extern const cli_command command_generate, command_train, command_eval, command_sheet, command_plot,
-    command_info, command_plan;
+    command_info, command_plan, command_average;
 
 /* ---- options.c: what the user wrote ---- */
 

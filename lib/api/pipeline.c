@@ -2,6 +2,8 @@
  * The pipeline: a struct of handles. */
 #include "api/args.h"
 
+#include "train/average.h"
+
 #include <string.h>
 
 mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen_pipeline *ours)
@@ -133,4 +135,25 @@ uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe)
     for (int i = 0; i < 3; i++)
         h = h * mix + (pipe->text[i] ? pipe->text[i]->handle.hash : 0);
     return h * mix + (pipe->video ? pipe->video->handle.hash : 0);
+}
+
+mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, const double *weights,
+                                  uint32_t count, const char *out)
+{
+    double shares[MGI_AVERAGE_MAX];
+    if (!ctx)
+        return MGEN_E_INVALID;
+    MGI_TRY(mgi_context_idle(ctx));
+    if (!dirs || count < 1 || count > MGI_AVERAGE_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "%u model folders; 1 to %d are averaged",
+                        dirs ? count : 0, MGI_AVERAGE_MAX);
+    MGI_TRY(mgi_check_text(ctx, out, "the folder to write", MGI_PATH_MAX - MGI_NAME_MAX - 1));
+    for (uint32_t i = 0; i < count; i++) {
+        MGI_TRY(mgi_check_text(ctx, dirs[i], "a model folder", MGI_PATH_MAX));
+        shares[i] = weights ? weights[i] : 1.0;
+        if (!(shares[i] >= 1e-6 && shares[i] <= 1e6))
+            return mgi_fail(ctx, MGEN_E_INVALID, "weight %u is %g; it must be 1e-6 to 1e6", i,
+                            shares[i]);
+    }
+    return mgi_average_folders(ctx, dirs, shares, count, out);
 }

@@ -105,18 +105,18 @@ static mgen_status write_weights(const work *w, const char *path, mgi_st_source 
                         1);
 }
 
-/* What the models are stands in a file of the same bytes. */
-static mgen_status copy_json(const work *w, const char *path)
+/* A file of the folder `dir`, byte by byte. */
+static mgen_status copy_file(mgen_context *ctx, const char *dir, const char *name, const char *path)
 {
-    mgi_file text;
+    mgi_file file;
     mgi_writer writer;
-    MGI_TRY(mgi_file_open_in(w->ctx, w->q->dirs[0], w->file[0].json_name, &text));
-    mgen_status status = mgi_writer_open(w->ctx, path, &writer);
+    MGI_TRY(mgi_file_open_in(ctx, dir, name, &file));
+    mgen_status status = mgi_writer_open(ctx, path, &writer);
     if (status == MGEN_OK)
-        status = mgi_writer_write(&writer, text.data, text.size);
+        status = mgi_writer_write(&writer, file.data, file.size);
     if (status == MGEN_OK)
         status = mgi_writer_commit(&writer);
-    mgi_file_close(w->ctx, &text);
+    mgi_file_close(ctx, &file);
     return status;
 }
 
@@ -143,7 +143,7 @@ static mgen_status write_all(const work *w, const char *dir, const char *out)
     MGI_TRY_GOTO(status, write_weights(w, path, list, values, sum), end);
     snprintf(name, sizeof name, "%s.json", out);
     MGI_TRY_GOTO(status, mgi_path_join(w->ctx, dir, name, path, sizeof path), end);
-    status = copy_json(w, path);
+    status = copy_file(w->ctx, w->q->dirs[0], w->file[0].json_name, path);
 end:
     mgi_free(w->ctx, list);
     mgi_free(w->ctx, values);
@@ -176,6 +176,135 @@ mgen_status mgi_average_models(mgen_context *ctx, const mgi_average_request *req
                                const char *dir, const char *name)
 {
     return average(ctx, request, dir, name);
+}
+
+/* ---- model folders ------------------------------------------------------------------------------ */
+
+typedef struct folders {
+    mgen_context *ctx;
+    const char *const *dirs;
+    const double *weights;
+    int64_t count;
+    mgi_pipeline_file set[MGI_AVERAGE_MAX];
+} folders;
+
+static mgen_status differ(const folders *f, int64_t i, const char *what)
+{
+    return mgi_fail(f->ctx, MGEN_E_INVALID,
+                    "the models in '%s' and '%s' have different %s; they cannot be averaged",
+                    f->dirs[0], f->dirs[i], what);
+}
+
+static mgen_status tae_hash(const folders *f, int64_t i, uint64_t *hash)
+{
+    mgi_model_file file;
+    MGI_TRY(mgi_model_file_open(f->ctx, f->dirs[i], f->set[i].tae, "tae", &file));
+    *hash = file.hash;
+    mgi_model_file_close(f->ctx, &file);
+    return MGEN_OK;
+}
+
+/* Latents of one TAE mean nothing to a model of another's. */
+static mgen_status check_tae(const folders *f, int64_t i)
+{
+    uint64_t first = 0, hash = 0;
+    bool one = f->set[0].tae[0], other = f->set[i].tae[0];
+    if (one && other) {
+        MGI_TRY(tae_hash(f, 0, &first));
+        MGI_TRY(tae_hash(f, i, &hash));
+    }
+    return one == other && first == hash ? MGEN_OK : differ(f, i, "TAEs");
+}
+
+static mgen_status read_folders(folders *f)
+{
+    for (int64_t i = 0; i < f->count; i++) {
+        const mgi_pipeline_file *a = &f->set[0], *b = &f->set[i];
+        MGI_TRY(mgi_pipeline_file_read(f->ctx, f->dirs[i], "pipeline", &f->set[i]));
+        if (!b->video[0])
+            return mgi_fail(f->ctx, MGEN_E_INVALID, "there is no video model in '%s'", f->dirs[i]);
+        if (memcmp(&a->clip, &b->clip, sizeof a->clip))
+            return differ(f, i, "clips");
+        for (int k = 0; k < MGI_ROLES; k++)
+            if (!a->text[k][0] != !b->text[k][0])
+                return differ(f, i, "text encoders");
+        MGI_TRY(check_tae(f, i));
+    }
+    return MGEN_OK;
+}
+
+/* The networks whose names are at `offset`, under the first one's name. */
+static mgen_status average_part(const folders *f, size_t offset, const char *dir)
+{
+    const char *names[MGI_AVERAGE_MAX];
+    const mgi_average_request q = {
+        .dirs = f->dirs, .names = names, .weights = f->weights, .count = f->count};
+    for (int64_t i = 0; i < f->count; i++)
+        names[i] = (const char *)&f->set[i] + offset;
+    return mgi_average_models(f->ctx, &q, dir, names[0]);
+}
+
+static mgen_status copy_tae(const folders *f, const char *dir)
+{
+    static const char *const endings[] = {"json", "safetensors"};
+    char name[MGI_NAME_MAX + 1], path[MGI_PATH_MAX + 1];
+    for (int i = 0; i < 2 && f->set[0].tae[0]; i++) {
+        snprintf(name, sizeof name, "%.200s.%s", f->set[0].tae, endings[i]);
+        MGI_TRY(mgi_path_join(f->ctx, dir, name, path, sizeof path));
+        MGI_TRY(copy_file(f->ctx, f->dirs[0], name, path));
+    }
+    return MGEN_OK;
+}
+
+/* The tokenizers of a role must be one, which is saved with the rest. */
+static mgen_status copy_tokenizer(const folders *f, int role, const char *dir)
+{
+    uint64_t first = 0;
+    for (int64_t i = 0; i < f->count; i++) {
+        mgi_text_encoder e;
+        uint64_t hash, own;
+        MGI_TRY(mgi_text_encoder_open(f->ctx, f->dirs[i], f->set[i].text[role], &e, &hash));
+        own = mgi_tokenizer_hash(e.tokenizer);
+        mgen_status status = i ? MGEN_OK : mgi_tokenizer_save(f->ctx, e.tokenizer, dir);
+        mgi_text_encoder_finish(&e);
+        MGI_TRY(status);
+        first = i ? first : own;
+        if (own != first)
+            return differ(f, i, "tokenizers");
+    }
+    return MGEN_OK;
+}
+
+static mgen_status write_folder(const folders *f, const char *dir)
+{
+    MGI_TRY(copy_tae(f, dir));
+    for (int k = 0; k < MGI_ROLES; k++) {
+        if (!f->set[0].text[k][0])
+            continue;
+        MGI_TRY(copy_tokenizer(f, k, dir));
+        MGI_TRY(average_part(f, offsetof(mgi_pipeline_file, text[k]), dir));
+    }
+    MGI_TRY(average_part(f, offsetof(mgi_pipeline_file, video), dir));
+    return mgi_pipeline_file_write(f->ctx, dir, "pipeline", &f->set[0]);
+}
+
+mgen_status mgi_average_folders(mgen_context *ctx, const char *const *dirs, const double *weights,
+                                int64_t count, const char *out)
+{
+    folders *f;
+    mgi_save s;
+    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *f, &f));
+    f->ctx = ctx;
+    f->dirs = dirs;
+    f->weights = weights;
+    f->count = count;
+    mgen_status status = read_folders(f);
+    if (status == MGEN_OK)
+        status = mgi_save_begin(ctx, out, &s);
+    if (status == MGEN_OK)
+        status = mgi_save_end(&s, write_folder(f, s.staging));
+    mgi_free(ctx, f);
+    return status;
 }
 
 /* ---- the stage ------------------------------------------------------------------------------------ */

@@ -5,6 +5,8 @@
 #include "core/checked.h"
 #include "core/hash.h"
 #include "io/safetensors.h"
+#include "model/tae_tiles.h"
+#include "task/codec.h"
 #include "tensor/device.h"
 #include "train/prefetch.h"
 
@@ -20,6 +22,7 @@ typedef struct work {
     const mgi_latents_request *q;
     mgi_latents *l;
     mgi_prefetch *drawn; /* clips that are drawn, on all threads */
+    int64_t tile;        /* frames of the TAE's tiles, if clips are longer; else 0 */
 } work;
 
 void mgi_latents_free(mgen_context *ctx, mgi_latents *l)
@@ -94,6 +97,57 @@ static void encode_some(mgi_run *run, const work *w, const some *s)
         mgi_ok(run, mgi_tae_normalised(w->q->tae, z, w->l->values + s->first * w->l->size));
 }
 
+/* Pixels of one clip, read as mgi_encode_film wants them. */
+typedef struct pixels {
+    const uint8_t *data;
+    int64_t frame; /* values of one */
+} pixels;
+
+static mgen_status read_values(void *user, int64_t first, int64_t count, float *rgb)
+{
+    const pixels *p = user;
+    const uint8_t *from = p->data + first * p->frame;
+    for (int64_t i = 0; i < count * p->frame; i++)
+        rgb[i] = (float)from[i] * (1.0f / 127.5f) - 1.0f;
+    return MGEN_OK;
+}
+
+/* Clips longer than a tile, one by one: in the tiles in which films are encoded. */
+static mgen_status encode_tiled(const work *w, int64_t first, int64_t count)
+{
+    const mgi_dataset *ds = w->q->dataset;
+    const int64_t film[3] = {w->q->frames, ds->height, ds->width};
+    pixels p = {.frame = ds->height * ds->width * 3};
+    mgen_status status = MGEN_OK;
+    uint8_t *room;
+    MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)w->q->frames, (size_t)p.frame, &room));
+    for (int64_t i = first; i < first + count && status == MGEN_OK; i++) {
+        status = read_clips(w, &(some){i, 1, first + count - i - 1}, room, &p.data);
+        if (status == MGEN_OK)
+            status = mgi_encode_film(w->ctx, w->q->tae, film, 0, read_values, &p,
+                                     w->l->values + i * w->l->size);
+        if (status == MGEN_OK)
+            status = mgi_progress(w->ctx, "encoding clips", (uint64_t)(i + 1),
+                                  (uint64_t)(w->l->clips + w->l->held));
+    }
+    mgi_prefetch_rest(w->drawn);
+    mgi_free(w->ctx, room);
+    return status;
+}
+
+/* The tiles in which the TAE encodes films, if clips do not fit into one. */
+static int64_t find_tile(mgen_context *ctx, const mgi_latents_request *q)
+{
+    mgi_run run;
+    mgi_tae_stream s;
+    mgi_run_init(&run, ctx, false);
+    mgi_tae_stream_init(&s, &run, q->tae, MGI_TAE_ENCODES, NULL, NULL);
+    int64_t tile = s.tile;
+    mgi_tae_stream_finish(&s);
+    mgi_run_finish(&run);
+    return tile < q->frames ? tile : 0;
+}
+
 /* Clips first .. first + count - 1 of all. */
 static mgen_status encode(const work *w, int64_t first, int64_t count)
 {
@@ -101,6 +155,8 @@ static mgen_status encode(const work *w, int64_t first, int64_t count)
     int64_t most = w->ctx->device->cuda ? ENCODE_FRAMES_GPU : ENCODE_FRAMES;
     int64_t batch = frames < most ? most / frames : 1;
     mgi_run run;
+    if (w->tile)
+        return encode_tiled(w, first, count);
     mgi_run_init(&run, w->ctx, false);
     for (int64_t i = 0; i < count && run.status == MGEN_OK; i += batch) {
         int64_t mark = mgi_scope_push(&run), n = count - i < batch ? count - i : batch;
@@ -127,6 +183,8 @@ static uint64_t key_of(const work *w)
         (uint64_t)l->held, (uint64_t)l->size,       (uint64_t)w->q->tae->module.dtype};
     const char *kernels = w->ctx->device->kernels_text;
     uint64_t hash = mgi_hash64(numbers, sizeof numbers, 1);
+    if (w->tile)
+        hash = mgi_hash64(&w->tile, sizeof w->tile, hash);
     return kernels ? mgi_hash64(kernels, strlen(kernels), hash) : hash;
 }
 
@@ -233,7 +291,7 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
     if (status == MGEN_OK && !mgi_dataset_drawn(ds))
         status = mgi_alloc_zero(ctx, (size_t)(out->clips + out->held), sizeof *out->captions,
                                 &out->captions);
-    work w = {.ctx = ctx, .q = q, .l = out};
+    work w = {.ctx = ctx, .q = q, .l = out, .tile = find_tile(ctx, q)};
     if (status == MGEN_OK && q->cache_dir && ds->identity)
         status = mgi_context_private(ctx, &w.cache);
     if (status == MGEN_OK)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Clips of a dataset, encoded once by a trained TAE. Tier 7.
  *
- * Posterior means, normalised per channel. With a cache folder they are kept as
+ * Posterior means, normalised per channel, of clips encoded as films are: at once, or in the TAE's tiles where these are
+ * shorter. With a cache folder they are kept as
  * latents-<key>.safetensors, the key being a hash of the TAE's weights, of what the dataset is, of which
  * clips are taken and how, of the precision and of the kernels in use, whose last bits may differ between processors.
  * What the host reads is never kept: only it knows when that changes. A cache that cannot be read or written

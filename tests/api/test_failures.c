@@ -287,6 +287,14 @@ static mgen_status call_save(bench *b)
     return mgen_trainer_save(b->trainer);
 }
 
+static mgen_status call_average(bench *b)
+{
+    const char *const dirs[] = {dir, dir};
+    char out[64];
+    snprintf(out, sizeof out, "%.40s/mean", dir);
+    return mgen_pipeline_average(b->ctx, dirs, NULL, 2, out);
+}
+
 static mgen_status call_plan(bench *b)
 {
     mgen_report *report;
@@ -347,6 +355,7 @@ static const struct {
     {"mgen_trainer_run", call_run, BUSY | MEMORY},
     {"mgen_trainer_checkpoint", call_checkpoint, BUSY | MEMORY | FILES | DISK},
     {"mgen_trainer_save", call_save, BUSY | MEMORY | FILES | DISK},
+    {"mgen_pipeline_average", call_average, BUSY | MEMORY | FILES | DISK},
     {"mgen_plan_training", call_plan, BUSY | MEMORY},
     {"mgen_evaluate", call_evaluate, BUSY | MEMORY},
 };

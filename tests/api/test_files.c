@@ -2,6 +2,7 @@
  * Every way in which opening a model fails, for each kind of handle and for the pipeline. */
 #include "tiny.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -132,6 +133,114 @@ static void test_opens(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* The video model once more, of another seed, in the copy. */
+static void train_other(mgen_context *ctx)
+{
+    mgen_trainer *trainer = NULL;
+    mgen_trainer_params p = MGEN_TRAINER_PARAMS_INIT;
+    p.recipe = recipe;
+    p.stage = "video";
+    p.dir = copy;
+    p.seed = 8;
+    assert_int_equal(mgen_trainer_create(ctx, &p, &trainer), MGEN_OK);
+    assert_int_equal(mgen_trainer_run(trainer, 0), MGEN_OK);
+    assert_int_equal(mgen_trainer_save(trainer), MGEN_OK);
+    mgen_trainer_destroy(trainer);
+}
+
+static uint64_t hash_of(mgen_context *ctx, const char *folder)
+{
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    if (mgen_pipeline_open(ctx, folder, &pipe) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    uint64_t hash = mgen_pipeline_hash(&pipe);
+    mgen_pipeline_close(&pipe);
+    return hash;
+}
+
+static mgen_status average(mgen_context *ctx, const double *weights, const char *said)
+{
+    const char *const dirs[] = {dir, copy};
+    char out[80];
+    snprintf(out, sizeof out, "%.50s/average", dir);
+    mgen_status status = mgen_pipeline_average(ctx, dirs, weights, 2, out);
+    if (status != MGEN_OK && (!*said || !strstr(mgen_last_error(ctx), said)))
+        fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), said);
+    return status;
+}
+
+static void test_average(void **state)
+{
+    (void)state;
+    const double bad[][2] = {{1, 0}, {-1, 1}, {1, (double)NAN}, {1, (double)INFINITY}};
+    const double first[] = {1e6, 1e-6}, second[] = {1e-6, 1e6};
+    const char *const dirs[] = {dir, NULL};
+    char path[400], out[80];
+    mgen_context *ctx = make_context(1);
+    snprintf(out, sizeof out, "%.50s/average", dir);
+    fresh_copy();
+    assert_int_equal(mgen_pipeline_average(ctx, dirs, NULL, 1, out), MGEN_OK);
+    uint64_t a =
+        hash_of(ctx, out); /* the same values, in another order than when they were trained */
+    assert_int_equal(average(ctx, NULL, ""), MGEN_OK); /* of a model and itself */
+    assert_int_equal(hash_of(ctx, out), a);
+    train_other(ctx);
+    const char *const again[] = {copy};
+    if (mgen_pipeline_average(ctx, again, NULL, 1, copy) != MGEN_OK) /* over itself */
+        fail_msg("%s", mgen_last_error(ctx));
+    uint64_t b = hash_of(ctx, copy);
+    assert_true(a != b);
+    assert_int_equal(average(ctx, NULL, ""), MGEN_OK);
+    assert_true(hash_of(ctx, out) != a && hash_of(ctx, out) != b);
+    assert_int_equal(average(ctx, first, ""), MGEN_OK);
+    assert_int_equal(hash_of(ctx, out), a);
+    assert_int_equal(average(ctx, second, ""), MGEN_OK);
+    assert_int_equal(hash_of(ctx, out), b);
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(average(ctx, bad[i], "it must be 1e-6 to 1e6"), MGEN_E_INVALID);
+    assert_int_equal(mgen_pipeline_average(NULL, dirs, NULL, 1, out), MGEN_E_INVALID);
+    assert_int_equal(mgen_pipeline_average(ctx, NULL, NULL, 1, out), MGEN_E_INVALID);
+    assert_int_equal(mgen_pipeline_average(ctx, dirs, NULL, 0, out), MGEN_E_INVALID);
+    assert_int_equal(mgen_pipeline_average(ctx, dirs, NULL, 17, out), MGEN_E_INVALID);
+    assert_int_equal(mgen_pipeline_average(ctx, dirs, NULL, 2, out), MGEN_E_INVALID);
+    assert_int_equal(mgen_pipeline_average(ctx, dirs, NULL, 1, NULL), MGEN_E_INVALID);
+    assert_int_equal(mgen_pipeline_average(ctx, dirs, NULL, 1, ""), MGEN_E_INVALID);
+    edit(path_of(PIPELINE, ".json", path), "\"fps\": 16", "\"fps\": 17");
+    assert_int_equal(average(ctx, NULL, "different clips"), MGEN_E_INVALID);
+    fresh_copy();
+    edit(path_of(PIPELINE, ".json", path), "\"ul2\"", "\"byt5\"");
+    assert_int_equal(average(ctx, NULL, "different text encoders"), MGEN_E_INVALID);
+    fresh_copy();
+    edit(path_of(PIPELINE, ".json", path), "\"video_model\"", "\"\"");
+    assert_int_equal(average(ctx, NULL, "there is no video model in"), MGEN_E_INVALID);
+    fresh_copy();
+    edit(path_of(VIDEO, ".json", path), "\"time_dim\": 256", "\"time_dim\": 128");
+    assert_int_equal(average(ctx, NULL, "another kind or configuration"), MGEN_E_INVALID);
+    fresh_copy();
+    edit(path_of(TAE, ".safetensors", path), "moviegen", "moviegen ");
+    assert_int_equal(average(ctx, NULL, "different TAEs"), MGEN_E_INVALID);
+    fresh_copy();
+    edit(path_of(TEXT, ".json", path), "\"version\": 1", "\"version\": 99");
+    assert_int_equal(average(ctx, NULL, "version"), MGEN_E_VERSION);
+    fresh_copy();
+    edit(path_of(VIDEO, ".safetensors", path), "BF16", "F4_E2M1");
+    assert_int_equal(average(ctx, NULL, "F4_E2M1"), MGEN_E_UNSUPPORTED);
+    fresh_copy();
+    assert_int_equal(truncate(path_of(VIDEO, ".safetensors", path), 50), 0);
+    assert_int_equal(average(ctx, NULL, "video_model.safetensors"), MGEN_E_CORRUPT);
+    fresh_copy();
+    assert_int_equal(unlink(path_of(TEXT, ".json", path)), 0);
+    assert_int_equal(average(ctx, NULL, "text_encoder.json"), MGEN_E_NOT_FOUND);
+    fresh_copy();
+    mgen_context_destroy(ctx);
+    mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
+    p.progress = refuse;
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_OK);
+    assert_int_equal(average(ctx, NULL, "reading weights"), MGEN_E_CANCELLED);
+    mgen_context_destroy(ctx);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -249,7 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opens),     cmocka_unit_test(test_refused),
         cmocka_unit_test(test_busy),      cmocka_unit_test(test_model_info),
-        cmocka_unit_test(test_abi_table),
+        cmocka_unit_test(test_abi_table), cmocka_unit_test(test_average),
     };
     return cmocka_run_group_tests(tests, setup_trained, teardown);
 }

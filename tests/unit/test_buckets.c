@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Buckets: how steps and clips are divided among them, and what trains on them. */
+#include "core/philox.h"
 #include "core/report.h"
 #include "tensor/device.h"
 #include "tiny_stages.h"
@@ -352,6 +353,68 @@ static void test_growth(void **state)
     kind->destroy(b);
 }
 
+/* Clips longer than the TAE's tiles are encoded as films are: tile by tile. */
+static void test_tiles(void **state)
+{
+    enum { FRAMES = 32, TILE = 16, SIDE = 64 };
+    mgi_tae_config config = tiny_autoencoder(1, 1).tae;
+    const mgi_world_options options = {
+        .width = SIDE, .height = SIDE, .frames = FRAMES, .scale = 1.0f};
+    uint8_t *pixels = test_malloc(FRAMES * SIDE * SIDE * 3);
+    char caption[MGI_CAPTION_SIZE];
+    mgi_latents l, whole;
+    double apart = 0.0;
+    mgi_dataset *ds;
+    mgi_tae tae;
+    mgi_run run;
+    (void)state;
+    assert_int_equal(mgi_dataset_world(ctx, 5, &options, &ds), MGEN_OK);
+    assert_int_equal(mgi_tae_init(&tae, ctx, &config), MGEN_OK);
+    assert_int_equal(mgi_module_random(&tae.module, 1), MGEN_OK);
+    const mgi_latents_request q = {
+        .tae = &tae, .dataset = ds, .seed = 3, .frames = FRAMES, .clips = 2, .held = 1};
+    for (int64_t k = 0; k < tae.module.count;
+         k++) { /* the temporal part begins as if there were none */
+        mgi_tensor *t = tae.module.params[k]->value;
+        for (int64_t i = 0; i < t->count; i++)
+            mgi_f32(t)[i] += 0.05f * mgi_random_normal(8, (uint64_t)k, (uint64_t)i);
+    }
+    assert_int_equal(mgi_latents_make(ctx, &q, &whole), MGEN_OK);
+    tae.config.tile_frames = TILE;
+    tae.config.tile_overlap = 8;
+    assert_int_equal(mgi_latents_make(ctx, &q, &l), MGEN_OK);
+    assert_int_equal(l.size, whole.size);
+
+    assert_int_equal(
+        mgi_dataset_piece(ctx, ds, mgi_dataset_element(ds, 3, 1), 0, FRAMES, pixels, caption),
+        MGEN_OK);
+    float *got = test_malloc((size_t)l.size / 2 * sizeof *got);
+    mgi_run_init(&run, ctx, false);
+    for (int64_t i = 0; i < FRAMES / TILE; i++) {
+        T *u8 = mgi_new(&run, MGK_U8, MGI_DIMS(1, TILE, SIDE, SIDE, 3));
+        assert_non_null(u8);
+        mgi_tensor_write(u8, 0, pixels + i * u8->count, u8->count);
+        T *x = mgi_convert(&run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
+        T *z = mgi_posterior(&run, mgi_tae_encode(&run, &tae, x), NULL, 0.0f, NULL);
+        assert_int_equal(z->count, l.size / 2);
+        assert_int_equal(mgi_tae_normalised(&tae, z, got), MGEN_OK);
+        const float *made = l.values + l.size + i * z->count,
+                    *other = whole.values + whole.size + i * z->count;
+        for (int64_t k = 0; k < z->count; k++) {
+            assert_near((double)made[k], (double)got[k], 1e-4);
+            apart = fmax(apart, fabs((double)made[k] - (double)other[k]));
+        }
+    }
+    assert_true(apart > 1e-2); /* what the end of a tile shows depends on it */
+    mgi_run_finish(&run);
+    test_free(got);
+    test_free(pixels);
+    mgi_latents_free(ctx, &whole);
+    mgi_latents_free(ctx, &l);
+    mgi_tae_finish(&tae);
+    mgi_dataset_release(ds);
+}
+
 static int open_all(void **state)
 {
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
@@ -373,6 +436,6 @@ int main(void)
         cmocka_unit_test(test_shares),     cmocka_unit_test(test_one),
         cmocka_unit_test(test_finite),     cmocka_unit_test(test_stage),
         cmocka_unit_test(test_start_from), cmocka_unit_test(test_start_autoencoder),
-        cmocka_unit_test(test_growth)};
+        cmocka_unit_test(test_growth),     cmocka_unit_test(test_tiles)};
     return cmocka_run_group_tests_name("buckets", tests, open_all, close_all);
 }

@@ -215,6 +215,7 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_tae_get_info": _INFO, "mgen_text_encoder_get_info": _INFO, "mgen_video_model_get_info": _INFO,
     "mgen_pipeline_open": (_STATUS, c_void_p, c_char_p, POINTER(Pipeline)),
     "mgen_pipeline_close": (None, POINTER(Pipeline)), "mgen_pipeline_hash": (c_uint64, POINTER(Pipeline)),
+    "mgen_pipeline_average": (_STATUS, c_void_p, _OUT, c_void_p, c_uint32, c_char_p),
     "mgen_generate_estimate": (_STATUS, c_void_p, POINTER(Pipeline), POINTER(GenerateParams), POINTER(Estimate)),
     "mgen_generate_start": (_STATUS, c_void_p, POINTER(Pipeline), POINTER(GenerateParams), _OUT),
     "mgen_job_wait": (_STATUS, c_void_p, c_int64), "mgen_job_poll": (_STATUS, c_void_p), "mgen_job_cancel": _END,

@@ -84,6 +84,13 @@ extern "C" {
     ) -> mgen_status;
     pub fn mgen_pipeline_close(pipe: *mut mgen_pipeline);
     pub fn mgen_pipeline_hash(pipe: *const mgen_pipeline) -> u64;
+    pub fn mgen_pipeline_average(
+        ctx: *mut mgen_context,
+        dirs: *const *const c_char,
+        weights: *const f64,
+        count: u32,
+        out: *const c_char,
+    ) -> mgen_status;
 
     pub fn mgen_generate_estimate(
         ctx: *mut mgen_context,
