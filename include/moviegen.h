@@ -445,7 +445,7 @@ typedef struct mgen_generate_params {
 
 typedef struct mgen_job mgen_job; /**< one request under way */
 
-/** What a request needs. */
+/** What a request needs; with frames decoded in tiles where whole ones would break the context's limit. */
 typedef struct mgen_estimate {
     uint32_t struct_size;   /**< set by MGEN_ESTIMATE_INIT */
     uint32_t width, height; /**< of the clip, pixels */
@@ -620,7 +620,7 @@ MGEN_API mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_
 MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params,
                                          mgen_dataset **out);
 
-/** A folder of films (.mp4, .mkv, .webm, .mov, .y4m), each beside a caption in <name>.txt or without one;
+/** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), each beside a caption in <name>.txt or without one;
  *  sorted by name. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder, or no film
  *  in it), MGEN_E_IO, MGEN_E_CORRUPT (a caption is no text), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
  *  Ownership: one owner, the caller. Since 0.1. */
@@ -763,11 +763,12 @@ typedef struct mgen_eval_params {
     float guidance_from, guidance_to;       /**< as in mgen_generate_params */
     uint32_t drop_text;                     /**< as in mgen_generate_params */
     uint32_t reserved0;                     /**< must be 0 */
+    mgen_dataset *dataset; /**< "tae": its samples (0 = all) instead of the toybox's; NULL = none */
 } mgen_eval_params;
 
 /** Measure a pipeline in the toybox. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
- *  MGEN_E_CANCELLED, MGEN_E_NUMERIC, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: the caller's,
- *  mgen_report_destroy(). Since 0.1. */
+ *  MGEN_E_CANCELLED, MGEN_E_NUMERIC, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, what reading the dataset returned.
+ *  Ownership: the caller's, mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                    const mgen_eval_params *params, mgen_report **out);
 
@@ -791,7 +792,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_DATASET_PARAMS_INIT  {(uint32_t)sizeof(mgen_dataset_params), 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_TRAINER_PARAMS_INIT  {(uint32_t)sizeof(mgen_trainer_params), 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_PLAN_PARAMS_INIT     {(uint32_t)sizeof(mgen_plan_params), 0, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_EVAL_PARAMS_INIT     {(uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0}
+#define MGEN_EVAL_PARAMS_INIT     {(uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0}
 /* clang-format on */
 
 #ifdef __cplusplus

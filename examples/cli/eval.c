@@ -5,9 +5,9 @@
 #include <string.h>
 
 typedef struct eval_options {
-    const char *protocol, *model;
+    const char *protocol, *model, *data;
     uint64_t seed;
-    uint32_t n, steps, threads;
+    uint32_t n, steps, threads, side, frames;
     const char *device;
     double guidance;
     cli_sampling sampling;
@@ -56,6 +56,14 @@ static void print_table(const cli_session *s, const eval_options *o, const mgen_
             printf("  %-18s %10.4f\n", mgen_report_name(report, i), mgen_report_value(report, i));
 }
 
+static mgen_status open_data(cli_session *s, const eval_options *o, mgen_dataset **data)
+{
+    mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
+    p.width = p.height = o->side;
+    p.frames = o->frames;
+    return mgen_dataset_open(s->ctx, o->data, &p, data);
+}
+
 static int evaluate(cli_session *s, const eval_options *o)
 {
     mgen_eval_params params = MGEN_EVAL_PARAMS_INIT;
@@ -75,9 +83,13 @@ static int evaluate(cli_session *s, const eval_options *o)
     params.guidance_to = (float)o->sampling.guidance_to;
     params.on_progress = on_progress;
     params.user = &p;
+    mgen_status status = o->data ? open_data(s, o, &params.dataset) : MGEN_OK;
+    if (status != MGEN_OK)
+        return complain_library(s, status);
     progress_start(&p, "measuring", o->quiet);
-    mgen_status status = mgen_evaluate(s->ctx, &s->pipe, &params, &report);
+    status = mgen_evaluate(s->ctx, &s->pipe, &params, &report);
     progress_end(&p);
+    mgen_dataset_release(params.dataset);
     if (status != MGEN_OK)
         return complain_library(s, status);
     if (o->json)
@@ -90,11 +102,17 @@ static int evaluate(cli_session *s, const eval_options *o)
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    eval_options o = {.seed = DEFAULT_SEED, .steps = DEFAULT_STEPS};
+    eval_options o = {.seed = DEFAULT_SEED, .steps = DEFAULT_STEPS, .side = 64, .frames = 32};
     const cli_option table[] = {
         OPTION_MODEL(&o.model),
         {"--clips", "-n", OPTION_U32, &o.n, 1, 1000000, "N",
          "clips to measure (default: the protocol's own number)"},
+        {"--data", NULL, OPTION_TEXT, &o.data, 0, 0, "DIR",
+         "tae: a folder of films that is measured instead of the toybox"},
+        {"--size", NULL, OPTION_U32, &o.side, 8, 4096, "N",
+         "width and height that those films are scaled and cropped to (default: 64)"},
+        {"--frames", NULL, OPTION_U32, &o.frames, 1, 4096, "N",
+         "frames that are taken of each (default: 32)"},
         OPTION_SEED(&o.seed),
         OPTION_STEPS(&o.steps),
         OPTION_GUIDANCE(&o.guidance),

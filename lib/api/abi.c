@@ -216,6 +216,7 @@ static const struct {
     {FIELD(mgen_eval_params, guidance_to)},
     {FIELD(mgen_eval_params, drop_text)},
     {FIELD(mgen_eval_params, reserved0)},
+    {FIELD(mgen_eval_params, dataset)},
 };
 
 enum { COUNT = sizeof table / sizeof *table };

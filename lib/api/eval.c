@@ -2,6 +2,7 @@
 #include "api/args.h"
 
 #include "eval/alignment.h"
+#include "eval/clips_eval.h"
 #include "eval/tae_eval.h"
 
 #include <string.h>
@@ -40,9 +41,16 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
                           .drop_text = p->drop_text,
                           .progress = forward_progress,
                           .user = p};
-    mgi_report_add(report, "n", (double)r.n);
+    if (p->dataset && strcmp(p->protocol, "tae"))
+        return mgi_fail(ctx, MGEN_E_INVALID, "a dataset can be measured by protocol \"tae\" only");
     if (tae && !pipe->tae)
         return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its TAE");
+    if (p->dataset) {
+        bool endless = p->dataset->count == UINT64_MAX;
+        r.n = p->n || endless ? r.n : INT64_MAX;
+        return mgi_eval_tae_clips(ctx, &pipe->tae->net, p->dataset, &r, report);
+    }
+    mgi_report_add(report, "n", (double)r.n);
     if (tae)
         return mgi_eval_tae(ctx, &pipe->tae->net, &r, report);
     MGI_TRY(mgi_pipeline_networks(ctx, pipe, &networks));

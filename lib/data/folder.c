@@ -17,7 +17,7 @@
 
 static bool is_film(const char *name)
 {
-    static const char *const endings[] = {".mp4", ".mkv", ".webm", ".mov", ".y4m"};
+    static const char *const endings[] = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m"};
     const char *dot = strrchr(name, '.');
     for (size_t i = 0; dot && i < sizeof(endings) / sizeof(endings[0]); i++)
         if (strcasecmp(dot, endings[i]) == 0)
@@ -93,7 +93,7 @@ static mgen_status take_films(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_
         n += is_film(files[i].name);
     if (n == 0)
         return mgi_fail(ctx, MGEN_E_NOT_FOUND,
-                        "no film in '%s': files that end in .mp4, .mkv, .webm, .mov or .y4m",
+                        "no film in '%s': files that end in .mp4, .mkv, .webm, .mov, .avi or .y4m",
                         ds->dir);
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)n, sizeof(*ds->films), &ds->films));
     for (int64_t i = 0; i < count; i++) {

@@ -515,6 +515,53 @@ static void test_evaluate(void **state)
     mgen_context_destroy(ctx);
 }
 
+static mgen_status grey(void *user, uint64_t index, mgen_sample *sample)
+{
+    memset(sample->pixels, 100 + (int)index,
+           (size_t)sample->frames * sample->height * sample->width * 3);
+    return index < *(const uint64_t *)user ? MGEN_OK : MGEN_E_IO;
+}
+
+/* Clips that the host brings, instead of the toybox's. */
+static void test_evaluate_dataset(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context(2);
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_eval_params p = MGEN_EVAL_PARAMS_INIT;
+    mgen_dataset_params dp = MGEN_DATASET_PARAMS_INIT;
+    mgen_report *report = NULL;
+    uint64_t good = 3;
+    dp.width = 24;
+    dp.height = 16;
+    dp.frames = 9;
+    dp.count = 3;
+    dp.read = grey;
+    dp.user = &good;
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+    assert_int_equal(mgen_dataset_create(ctx, &dp, &p.dataset), MGEN_OK);
+    p.protocol = "tae";
+    for (p.n = 0; p.n < 9; p.n += 4) { /* all that there are */
+        assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_OK);
+        assert_string_equal(mgen_report_name(report, 0), "n");
+        assert_true(mgen_report_value(report, 0) == 3.0);
+        assert_string_equal(mgen_report_name(report, 1), "psnr");
+        assert_string_equal(mgen_report_name(report, 3), "psnr_min");
+        assert_true(mgen_report_value(report, 3) <= mgen_report_value(report, 1));
+        mgen_report_destroy(report);
+    }
+    good = 1;
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_E_IO);
+    good = 3;
+    p.on_progress = stop_now;
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_E_CANCELLED);
+    p.protocol = "alignment";
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_E_INVALID);
+    mgen_dataset_release(p.dataset);
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -529,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_memory_limit),
         cmocka_unit_test(test_clip),
         cmocka_unit_test(test_evaluate),
+        cmocka_unit_test(test_evaluate_dataset),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -183,6 +183,9 @@ def test_a_pipeline_is_evaluated(world):
     told = []
     report = world.moviegen.evaluate(world.pipeline, "tae", n=1, on_progress=lambda *numbers: told.append(numbers))
     assert report["psnr"] > 20 and told and told[-1] == (1, 1)
+    with world.moviegen.Dataset.from_samples(world.context, lambda index: (stripes(index, 16, 16, 2), ""), 3, width=16,
+                                             height=16, frames=2) as dataset:
+        assert world.moviegen.evaluate(world.pipeline, "tae", dataset=dataset)["n"] == 3
     raises(LookupError, world.moviegen.evaluate, world.pipeline, "tae", n=2, on_progress=lambda done, total: [][done])
     raises(world.moviegen.InvalidError, world.moviegen.evaluate, world.pipeline, "taste", holds="taste")
     prompts = world.moviegen.toybox_prompts()

@@ -504,6 +504,21 @@ def test_eval_alignment(w):
             assert 0 <= line[kind + key] <= 1, line
 
 
+def test_eval_data(w):
+    films = w.path("films")
+    missing = w.run("eval", "tae", "--model", w.need_model(), "--data", films, "-q")
+    expect(missing, 1, "films")
+    os.mkdir(films)
+    for seed in ("1", "2"):
+        expect(w.run("generate", PROMPT, "--model", w.need_model(), "--seed", seed, "--out",
+                     os.path.join(films, seed + ".y4m"), "-q", *FAST), 0)
+    run = w.run("eval", "tae", "--model", w.need_model(), "--data", films, "--size", "48", "--frames", "9", "--json", "-q")
+    expect(run, 0)
+    line = json.loads(run.stdout)
+    assert line["n"] == 2 and line["psnr_min"] <= line["psnr"] < 99 and line["ssim_min"] <= line["ssim"], line
+    expect(w.run("eval", "alignment", "--model", w.need_model(), "--data", films, "-q"), 1, "protocol \"tae\"")
+
+
 def test_eval_table(w):
     run = w.run("eval", "tae", "--model", w.need_model(), "-n", "1", "-q")
     expect(run, 0)

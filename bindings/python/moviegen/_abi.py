@@ -184,7 +184,7 @@ class EvalParams(Struct):
     _fields_ = [("struct_size", c_uint32), ("n", c_uint32), ("protocol", c_char_p), ("seed", c_uint64),
                 ("steps", c_uint32), ("guidance", c_float), ("on_progress", DONE_TOTAL), ("user", c_void_p),
                 ("schedule", c_uint32), ("solver", c_uint32), ("guidance_from", c_float), ("guidance_to", c_float),
-                ("drop_text", c_uint32), ("reserved0", c_uint32)]
+                ("drop_text", c_uint32), ("reserved0", c_uint32), ("dataset", c_void_p)]
 
 
 STRUCTS = (Allocator, ContextParams, Frames, ClipInfo, ModelInfo, Pipeline, Latents, GenerateParams, Estimate, JobInfo,

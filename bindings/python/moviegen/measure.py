@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Reports, planning, evaluation."""
+from contextlib import ExitStack
 from ctypes import byref, c_void_p
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
@@ -10,6 +11,7 @@ from .context import Context
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
+    from .training import Dataset
 
 #: Named numbers.
 Report = Dict[str, float]
@@ -52,15 +54,20 @@ def _tell(done: int, total: int) -> None:
 
 
 def evaluate(pipeline: "Pipeline", protocol: str, *, n: int = 0, seed: int = 0, steps: int = 0, guidance: float = 0.0,
-             on_progress: Optional[Callable[[int, int], Any]] = None, context: Optional[Context] = None) -> Report:
+             on_progress: Optional[Callable[[int, int], Any]] = None, dataset: Optional["Dataset"] = None,
+             context: Optional[Context] = None) -> Report:
     """Measure a pipeline in the toybox by the protocol "tae" (reconstruction) or "alignment" (prompts against what is
-    seen in the clips). on_progress(done, total) comes after each batch; raising, or control-C, ends it."""
+    seen in the clips). on_progress(done, total) comes after each batch; raising, or control-C, ends it.
+    dataset: what "tae" reproduces instead of toybox clips (n=0: all of it)."""
     params = EvalParams(protocol=text_of(protocol, "protocol"), n=n, seed=seed, steps=steps, guidance=guidance,
                         on_progress=_on_progress)
     out = c_void_p()
     before, here.on_progress = here.on_progress, on_progress
     try:
-        with pipeline._held() as pipe:
+        with ExitStack() as stack:
+            pipe = stack.enter_context(pipeline._held())
+            if dataset is not None:
+                params.dataset = stack.enter_context(dataset._core.hold())
             (context or pipeline.context)._core.call_long(lib.mgen_evaluate, pipe, byref(params), byref(out))
     except BaseException:
         lib.mgen_report_destroy(out)

@@ -328,4 +328,5 @@ pub struct mgen_eval_params {
     pub guidance_to: f32,
     pub drop_text: u32,
     pub reserved0: u32,
+    pub dataset: *mut mgen_dataset,
 }

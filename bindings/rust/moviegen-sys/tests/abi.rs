@@ -70,7 +70,7 @@ fn ours() -> BTreeMap<String, i64> {
         }
         mgen_eval_params {
             struct_size n protocol seed steps guidance on_progress user schedule solver guidance_from
-            guidance_to drop_text reserved0
+            guidance_to drop_text reserved0 dataset
         }
     }
     table
