@@ -748,11 +748,10 @@ typedef struct mgen_eval_params {
     uint32_t n;           /**< clips to measure, at most 1000000; 0 = the protocol's own number */
     const char
         *protocol;  /**< "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of
-                               what the pixel checker reads in them);
-                               "alignment": prompts of combinations that no training clip has
-                               against what the checker reads in the generated clips: rates 0..1;
-                               behind "ceiling_" in reproduced true clips, behind "control_" of
-                               wrong prompts */
+                               what the pixel checker reads in them); "alignment": prompts of
+                               combinations that no training clip has against what the checker
+                               reads in the generated clips: rates 0..1; behind "ceiling_" in
+                               reproduced true clips, behind "control_" of wrong prompts */
     uint64_t seed;  /**< of scenes and noise */
     uint32_t steps; /**< as in mgen_generate_params */
     float guidance; /**< as in mgen_generate_params */
