@@ -227,7 +227,7 @@ def sampling(study):
         row = [schedule, steps]
         for guidance in (1, 3, 7.5):
             file = os.path.join(o.work, f"sampling_{schedule}_{steps}_{guidance}.json")
-            seen = study.align(o.model, file, 48, guidance, "--steps", str(steps), "--schedule", schedule)
+            seen = study.align(o.model, file, 32, guidance, "--steps", str(steps), "--schedule", schedule)
             row.append(" / ".join(f"{seen[k]:.2f}" for k in ("shape", "motion", "count", "all_one")))
         rows.append(row)
     table("Steps, schedules and guidance (shape / motion / count / all_one)",
