@@ -185,7 +185,7 @@ def test_average(w):
     expect(w.run("average", w.path("mean")), 2, "IN is missing")
     for text in ("1", "1,2,3", "1,-1", "1,0", "1,x", "1,nan", ""):
         expect(w.run("average", w.path("mean"), "a", "b", "--weights", text), 2, "--weights needs 2 numbers above 0")
-    expect(w.run("average", w.path("mean"), "none"), 1, "none", "pipeline.json")
+    expect(w.run("average", w.path("mean"), "none"), 1, "cannot open the folder 'none'")
     w.need_model()
     run = w.run("average", w.path("mean"), w.model, w.model, "--weights", "1,0.5")
     expect(run, 0)
