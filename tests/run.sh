@@ -119,47 +119,53 @@ build_plain() {
     build build-test
 }
 
-# All test programs of a folder, as many at a time as there are processors; what they say comes in their order.
-# shellcheck disable=SC2030,SC2031 # a program's counts come through a file
-programs() { # folder of a build, prefix of the names
-    local program name names=() p f s
-    for program in "$1"/test_*; do
-        if [ ! -f "$program" ] || [ ! -x "$program" ]; then
-            continue
-        fi
-        name=$2$(basename "$program")
-        names+=("$name")
-        rm -f "$logs/$name.count"
-        while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
-            wait -n
-        done
-        {
-            passed=0 failed=0 skipped=0
-            tap "$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "$program"
-            echo "$passed $failed $skipped" >"$logs/$name.count"
-        } >"$logs/$name.said" 2>&1 &
+# tap beside others, as many at a time as there are processors; what they say comes in order when all are done.
+begun=()
+# shellcheck disable=SC2030,SC2031 # the counts come through a file
+start_tap() { # as tap
+    begun+=("$1")
+    rm -f "$logs/$1.count"
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
+        wait -n
     done
+    {
+        passed=0 failed=0 skipped=0
+        tap "$@"
+        echo "$passed $failed $skipped" >"$logs/$1.count"
+    } >"$logs/$1.said" 2>&1 &
+}
+# shellcheck disable=SC2031 # as above
+finish_taps() {
+    local name p f s
     wait
-    for name in "${names[@]}"; do
+    for name in "${begun[@]}"; do
         cat "$logs/$name.said"
         p=0 f=1 s=0
         [ ! -f "$logs/$name.count" ] || read -r p f s <"$logs/$name.count"
         passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
     done
+    begun=()
 }
 
-# checkkernel on two processors.
+programs() { # folder of a build, prefix of the names
+    local program
+    for program in "$1"/test_*; do
+        if [ -f "$program" ] && [ -x "$program" ]; then
+            start_tap "$2$(basename "$program")" 900 \
+                env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "$program"
+        fi
+    done
+    finish_taps
+}
+
+# checkkernel in parts, whose lengths differ.
 kernels() { # folder of a build, prefix of the names, options...
-    local program=$1/tests/kernels/checkkernel prefix=$2 second=$logs/$2kernels-2.out
+    local program=$1/tests/kernels/checkkernel prefix=$2 part
     shift 2
-    {
-        timeout -k 10 900 "$program" --part 2/2 "$@" >"$second" 2>&1 </dev/null
-        echo $? >"$second.status"
-    } &
-    tap "${prefix}kernels-1" 900 "$program" --part 1/2 "$@"
-    wait
-    # shellcheck disable=SC2016 # the inner shell's
-    tap "${prefix}kernels-2" 10 sh -c 'cat "$1"; exit "$(cat "$1.status")"' sh "$second"
+    for part in 1 2 3 4 5 6; do
+        start_tap "${prefix}kernels-$part" 900 "$program" --part "$part/6" "$@"
+    done
+    finish_taps
 }
 
 suite_format() {

@@ -41,7 +41,7 @@ static const struct {
 
 enum { FOLDERS = sizeof folders / sizeof folders[0], VARIANTS_MAX = 512 };
 
-enum { CASES_EACH = 120 }; /* enough for all fields and sizes to be seen */
+enum { CASES_EACH = 80 }; /* enough for all fields and sizes to be seen */
 
 static struct {
     const char *only_op, *only_case, *json;
