@@ -41,11 +41,11 @@ mgen_status mgi_pixels_check(mgen_context *ctx, const mgi_pixels *p);
  * touched. */
 void mgi_pixels_put_bytes(const mgi_pixels *p, int64_t frame, const uint8_t *rgb);
 void mgi_pixels_put_floats(const mgi_pixels *p, int64_t frame, const float *rgb);
+void mgi_pixels_get_bytes(const mgi_pixels *p, int64_t frame, uint8_t *rgb);
+void mgi_pixels_get_floats(const mgi_pixels *p, int64_t frame, float *rgb);
 /* The part of p from row `top` and column `left` on; both even, if the format is YUV. */
 mgi_pixels mgi_pixels_part(const mgi_pixels *p, int64_t top, int64_t left, int64_t height,
                            int64_t width);
-void mgi_pixels_get_bytes(const mgi_pixels *p, int64_t frame, uint8_t *rgb);
-void mgi_pixels_get_floats(const mgi_pixels *p, int64_t frame, float *rgb);
 
 void mgi_bytes_from_floats(uint8_t *to, const float *from, int64_t count);
 void mgi_floats_from_bytes(float *to, const uint8_t *from, int64_t count);

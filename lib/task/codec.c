@@ -3,7 +3,6 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
-#include "media/pixels.h"
 #include "model/tae_spatial.h"
 #include "model/tae_tiles.h"
 
@@ -39,16 +38,6 @@ static void start_stream(mgi_tae_stream *s, mgi_run *run, const mgi_tae *tae, in
 }
 
 /* -- frames to latents ------------------------------------------------------------------------ */
-
-mgen_status mgi_host_frames_read(void *user, int64_t first, int64_t count, float *rgb)
-{
-    const mgi_host_frames *f = user;
-    if (f->floats)
-        memcpy(rgb, f->floats + first * f->size, (size_t)(count * f->size) * sizeof *rgb);
-    else
-        mgi_floats_from_bytes(rgb, f->bytes + first * f->size, count * f->size);
-    return MGEN_OK;
-}
 
 mgen_status mgi_latent_dims(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
                             int64_t dims[4])

@@ -24,14 +24,6 @@ typedef mgen_status mgi_frames_sink(void *user, const mgi_frames_box *box, const
 /* Fills whole frames first .. first + count - 1, perhaps more than once. */
 typedef mgen_status mgi_frames_source(void *user, int64_t first, int64_t count, float *rgb);
 
-/* A ready-made source, whose user is this: frames in memory without gaps, floats or else bytes. */
-typedef struct mgi_host_frames {
-    const float *floats;
-    const uint8_t *bytes;
-    int64_t size; /* values of a frame */
-} mgi_host_frames;
-mgen_status mgi_host_frames_read(void *user, int64_t first, int64_t count, float *rgb);
-
 /* Frames, height, width of a film -> T, H, W, C of its latents. INVALID unless the sizes are 1 or more and
  * height and width multiples of the autoencoder's factor. */
 mgen_status mgi_latent_dims(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],

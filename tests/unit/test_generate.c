@@ -3,6 +3,7 @@
 #include "core/alloc.h"
 #include "core/philox.h"
 #include "flow/windows.h"
+#include "host_frames.h"
 #include "task/generate.h"
 
 #include <math.h>
@@ -603,10 +604,9 @@ static void test_codec(void **state)
     }
     assert_int_equal(mgi_latent_dims(w.ctx, &w.tae, film, dims), MGEN_OK);
     assert_true(dims[0] == 3 && dims[1] == 2 && dims[2] == 3 && dims[3] == 3);
-    mgi_host_frames frames = {.bytes = bytes, .size = SIZE};
-    assert_int_equal(
-        mgi_encode_film(w.ctx, &w.tae, film, 0, mgi_host_frames_read, &frames, latents[0]),
-        MGEN_OK);
+    host_frames frames = {.bytes = bytes, .size = SIZE};
+    assert_int_equal(mgi_encode_film(w.ctx, &w.tae, film, 0, host_frames_read, &frames, latents[0]),
+                     MGEN_OK);
     /* against the whole film at once */
     mgi_run_init(&run, w.ctx, false);
     T *u8 = mgi_new(&run, MGK_U8, MGI_DIMS(1, FRAMES, H, W, 3));
@@ -617,10 +617,9 @@ static void test_codec(void **state)
     assert_int_equal(z->count, LATENTS);
     for (int i = 0; i < LATENTS; i++)
         assert_float_equal(latents[0][i], (mgi_f32(z)[i] - shift[i % 3]) * scale[i % 3], 1e-5f);
-    frames = (mgi_host_frames){.floats = mgi_f32(x), .size = SIZE};
-    assert_int_equal(
-        mgi_encode_film(w.ctx, &w.tae, film, 0, mgi_host_frames_read, &frames, latents[1]),
-        MGEN_OK);
+    frames = (host_frames){.floats = mgi_f32(x), .size = SIZE};
+    assert_int_equal(mgi_encode_film(w.ctx, &w.tae, film, 0, host_frames_read, &frames, latents[1]),
+                     MGEN_OK);
     for (int i = 0; i < LATENTS; i++)
         assert_float_equal(latents[0][i], latents[1][i], 1e-5f);
     /* and back */

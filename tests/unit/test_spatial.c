@@ -2,6 +2,7 @@
  * The autoencoder in spatial tiles: what whole frames give, to rounding, in less memory. */
 #include "core/alloc.h"
 #include "core/philox.h"
+#include "host_frames.h"
 #include "model/tae_spatial.h"
 #include "task/generate.h"
 
@@ -196,7 +197,7 @@ static void test_films(void **state)
         mgi_tae_config c = plain;
         int64_t dims[4], tile = i == 3 ? 0 : 16;
         double seams[2][2];
-        mgi_host_frames frames = {.floats = values, .size = SIZE};
+        host_frames frames = {.floats = values, .size = SIZE};
         c.temporal = i != 1;
         c.attention = i == 1 || i == 2;
         c.groups = i ? 2 : 0;
@@ -205,17 +206,15 @@ static void test_films(void **state)
         if (i == 1) /* frame by frame: too many latents for the room here */
             dims[0] = 2;
         const int64_t part[3] = {i == 1 ? 2 : FRAMES, H, W};
-        assert_int_equal(
-            mgi_encode_film(ctx, &tae, part, 0, mgi_host_frames_read, &frames, latents[0]),
-            MGEN_OK);
+        assert_int_equal(mgi_encode_film(ctx, &tae, part, 0, host_frames_read, &frames, latents[0]),
+                         MGEN_OK);
         assert_int_equal(mgi_decode_film(ctx, &tae, latents[0], dims, part[0], 0, put, whole),
                          MGEN_OK);
         tae.config.space_tile = i == 3 ? 16 : 0; /* configured */
         assert_int_equal(mgi_decodes_parts(&tae, H, W, tile), i == 0 || i == 3);
         assert_false(mgi_decodes_parts(&tae, 16, 16, tile));
         assert_int_equal(
-            mgi_encode_film(ctx, &tae, part, tile, mgi_host_frames_read, &frames, latents[1]),
-            MGEN_OK);
+            mgi_encode_film(ctx, &tae, part, tile, host_frames_read, &frames, latents[1]), MGEN_OK);
         assert_int_equal(mgi_decode_film(ctx, &tae, latents[0], dims, part[0], tile, put, tiled),
                          MGEN_OK);
         assert_true(largest(latents[0], latents[1], dims[0] * 5 * 7 * 3) < 1e-3f);
@@ -295,7 +294,7 @@ static int code_within(mgen_context *ctx, const mgi_tae *tae, int direction, flo
     static const int64_t film[3] = {16, 192, 192}, dims[4] = {2, 24, 24, 3};
     int64_t tile, before = 256;
     int tiled = 0;
-    mgi_host_frames frames = {.bytes = test_calloc(16, 192 * 192 * 3), .size = 192 * 192 * 3};
+    host_frames frames = {.bytes = test_calloc(16, 192 * 192 * 3), .size = 192 * 192 * 3};
     for (uint64_t left = 128u << 20; left > 1u << 20; left /= 2) {
         mgi_device_trim(ctx->device);
         ctx->heap->max = atomic_load(&ctx->heap->now) + left;
@@ -305,11 +304,10 @@ static int code_within(mgen_context *ctx, const mgi_tae *tae, int direction, flo
         assert_true(tile <= before && tile % 8 == 0);
         tiled += tile > 0;
         before = tile ? tile : before;
-        assert_int_equal(
-            direction == MGI_TAE_ENCODES
-                ? mgi_encode_film(ctx, tae, film, tile, mgi_host_frames_read, &frames, z)
-                : mgi_decode_film(ctx, tae, z, dims, 0, tile, drop, NULL),
-            MGEN_OK);
+        assert_int_equal(direction == MGI_TAE_ENCODES
+                             ? mgi_encode_film(ctx, tae, film, tile, host_frames_read, &frames, z)
+                             : mgi_decode_film(ctx, tae, z, dims, 0, tile, drop, NULL),
+                         MGEN_OK);
     }
     test_free((void *)(uintptr_t)frames.bytes);
     return tiled;
