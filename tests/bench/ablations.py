@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The report's comparisons in miniature: ablations.py --moviegen PROGRAM --model DIR --work DIR [--scale S] [--only WORD]
 
-Trains small models on the whole world, each with as many floating-point operations as the others of its table, measures
-them and prints tables in Markdown. DIR is a model folder whose autoencoder and tokenizers are used. What is finished in
+Trains small models on the whole world, for as many steps as the others of their table (what that cost stands beside
+them), measures them and prints tables in Markdown. DIR is a model folder whose autoencoder and tokenizers are used. What is finished in
 the work folder is not done again. --scale multiplies the lengths of all trainings.
 """
 import argparse
@@ -102,6 +102,10 @@ class Study:
             s["start_from"] = start
         return s
 
+    def base(self):
+        """The log of the model that the others are compared with."""
+        return self.train("joint", self.video("video", self.steps(STEPS), BOTH, 0.1))
+
 
 BOTH = [{**CLIP, "batch": VIDEO_BATCH}, {**IMAGE, "batch": IMAGE_BATCH}]
 ALIGNED = ("colour", "background", "count", "shape", "motion")
@@ -133,13 +137,13 @@ def row_of(study, name, log, label, work):
 def pretraining(study):
     n = study.steps(STEPS)
     rows = []
-    log = study.train("joint", study.video("video", n, BOTH, 0.1))
+    log = study.base()
     rows.append(row_of(study, "joint", log, "images and videos from the beginning", flops(log)))
     first = study.video("images", n // 2, [BOTH[1]])
     first["save_as"] = "images"
     image_log = study.train("t2i", first)
     log = study.train("t2i", study.video("video", n - n // 2, BOTH, 0.1, start="images"))
-    rows.append(row_of(study, "t2i", log, "half of it on images alone, then both", flops(image_log) + flops(log)))
+    rows.append(row_of(study, "t2i", log, "half of the steps on images alone, then both", flops(image_log) + flops(log)))
     table("Images first", ["", "TFLOP", "val_loss", *ALIGNED], rows)
 
 
@@ -155,6 +159,7 @@ def networks(study):
 
 
 def averaging(study):
+    study.base()
     n = study.steps(STEPS // 4)
     rows = []
     source, d = study.folder("joint"), study.folder("average")
@@ -162,8 +167,8 @@ def averaging(study):
         if f.startswith(("ul2", "byt5", "metaclip", "video_model")):
             shutil.copy(os.path.join(source, f), os.path.join(d, "base_" + f))
     runs = []
-    for i, lr in enumerate((0.0005, 0.0005)):
-        s = study.video(f"tune{i}", n, BOTH, 0.1, lr=lr, start="base")
+    for i in range(2):
+        s = study.video(f"tune{i}", n, BOTH, 0.1, lr=0.0005, start="base")
         s["save_as"] = f"tune{i}"
         log = study.train("average", s, seed=7 + i)
         runs.append((f"run {i + 1}", f"tune{i}", last(log, "val_loss")))
@@ -177,14 +182,13 @@ def averaging(study):
 
 
 def correlation(study):
-    """Checkpoints of one training, each the end of a schedule of its own length."""
+    """Trainings of several lengths, each with a whole schedule."""
     points = []
     for share in (0.15, 0.3, 0.5, 0.75):
         name = f"length{int(100 * share)}"
         log = study.train(name, study.video("video", study.steps(STEPS * share), BOTH, 0.1))
         points.append((name, last(log, "val_loss"), study.evaluate(name)))
-    log = study.train("joint", study.video("video", study.steps(STEPS), BOTH, 0.1))
-    points.append(("joint", last(log, "val_loss"), study.evaluate("joint")))
+    points.append(("joint", last(study.base(), "val_loss"), study.evaluate("joint")))
     table("Validation loss and alignment", ["", "val_loss", *ALIGNED],
           [[n, loss, *(s[k] for k in ALIGNED)] for n, loss, s in points])
     for k in ALIGNED:
