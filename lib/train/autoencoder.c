@@ -3,8 +3,8 @@
  *
  *   y = decode(sample(encode(x))), compared with x as autoencoder_loss.h says
  * A step is `accumulate` passes of a batch each: the gradient is that of all their clips in one batch.
- * Every image_every-th step takes single frames: an image is a video of one frame, and of the
- * frames that decoding gives back the first is kept.
+ * An image is a video of one frame: of the frames that decoding gives back the first is kept. Steps take images
+ * and clips in turn (image_every), or what the bucket that is drawn says.
  */
 #include "core/alloc.h"
 #include "core/philox.h"
@@ -12,6 +12,7 @@
 #include "kernels/random/random.h"
 #include "model/model_file.h"
 #include "train/autoencoder_loss.h"
+#include "train/buckets.h"
 #include "train/prefetch.h"
 
 #include <math.h>
@@ -26,6 +27,7 @@ struct mgi_stage_run {
     char dir[MGI_PATH_MAX + 1];
     uint64_t seed;
     mgi_dataset *dataset;
+    mgi_buckets buckets; /* none: clips of the stage's frames, and images */
     mgi_prefetch *prefetch;
     mgi_tae tae;
     mgi_optimizer optimizer;
@@ -44,6 +46,7 @@ static void destroy(struct mgi_stage_run *r)
     mgi_tae_finish(&r->tae);
     mgi_tensor_release(r->sums);
     mgi_prefetch_destroy(r->prefetch);
+    mgi_buckets_free(ctx, &r->buckets);
     mgi_dataset_release(r->dataset);
     mgi_free(ctx, r);
 }
@@ -94,6 +97,50 @@ static void freeze_encoder(mgi_module *m)
             m->params[k]->frozen = true;
 }
 
+/* What a step may take: clips of one size. */
+typedef struct clip_kind {
+    mgi_dataset *dataset;
+    int64_t frames, batch;
+} clip_kind;
+
+static int64_t kind_count(const struct mgi_stage_run *r)
+{
+    return r->buckets.count ? r->buckets.count : 1;
+}
+
+static clip_kind kind_at(const struct mgi_stage_run *r, int64_t i)
+{
+    const mgi_bucket_data *b = &r->buckets.list[i];
+    return r->buckets.count ? (clip_kind){b->dataset, b->bucket.frames, b->bucket.batch}
+                            : (clip_kind){r->dataset, r->stage.frames, r->stage.batch};
+}
+
+static clip_kind kind_of_step(const struct mgi_stage_run *r, int64_t index)
+{
+    const mgi_stage *s = &r->stage;
+    if (r->buckets.count)
+        return kind_at(r, mgi_buckets_draw(&r->buckets, r->seed, index) - r->buckets.list);
+    bool images = s->image_every > 0 && index % s->image_every == s->image_every - 1;
+    return images ? (clip_kind){r->dataset, 1, s->image_batch} : kind_at(r, 0);
+}
+
+/* The dataset, and those of the buckets, whose sizes must suit the network and the losses. */
+static mgen_status open_data(struct mgi_stage_run *r, const mgi_stage_params *params)
+{
+    const mgi_stage *s = &r->stage;
+    int64_t factor = mgi_tae_factor(&s->tae);
+    MGI_TRY(
+        mgi_stage_dataset(r->ctx, params, s->bucket_count ? 1 : s->frames, factor, &r->dataset));
+    if (s->bucket_count)
+        MGI_TRY(mgi_buckets_init(r->ctx, s, r->dataset, VALIDATION_CLIPS, &r->buckets));
+    for (int64_t i = 0; i < kind_count(r); i++) {
+        const mgi_dataset *ds = kind_at(r, i).dataset;
+        MGI_TRY(mgi_stage_sides(r->ctx, s, ds, factor));
+        MGI_TRY(mgi_ae_loss_sides(&r->loss, ds->height, ds->width));
+    }
+    return MGEN_OK;
+}
+
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                           struct mgi_stage_run **out)
 {
@@ -105,17 +152,13 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     r->stage = *stage;
     r->seed = params->seed;
     strcpy(r->dir, params->dir);
-    MGI_TRY_GOTO(
-        status,
-        mgi_stage_dataset(ctx, params, stage->frames, mgi_tae_factor(&stage->tae), &r->dataset),
-        failed);
+    MGI_TRY_GOTO(status, mgi_ae_loss_init(&r->loss, params, &r->stage, ctx), failed);
+    MGI_TRY_GOTO(status, open_data(r, params), failed);
     MGI_TRY_GOTO(status,
                  mgi_tensor_create(ctx->device, MGK_F32, MGI_DIMS(MGI_LOSS_TERMS), &r->sums),
                  failed);
-    MGI_TRY_GOTO(
-        status,
-        mgi_prefetch_create(ctx, r->dataset, r->seed, ctx->device->cuda != NULL, &r->prefetch),
-        failed);
+    MGI_TRY_GOTO(status, mgi_prefetch_create(ctx, r->seed, ctx->device->cuda != NULL, &r->prefetch),
+                 failed);
     MGI_TRY_GOTO(status, mgi_tae_init(&r->tae, ctx, &stage->tae), failed);
     MGI_TRY_GOTO(status, mgi_module_random(&r->tae.module, r->seed), failed);
     if (stage->start_from[0])
@@ -128,10 +171,6 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                  mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps,
                                     (mgi_module *[]){&r->tae.module}, 1),
                  failed);
-    MGI_TRY_GOTO(
-        status,
-        mgi_ae_loss_init(&r->loss, params, &r->stage, ctx, r->dataset->height, r->dataset->width),
-        failed);
     mgi_dp_init(&r->parallel, params->comm, (mgi_module *[]){&r->tae.module}, 1);
     *out = r;
     return MGEN_OK;
@@ -171,37 +210,46 @@ static T *as_values(mgi_run *run, uint8_t *pixels, T *u8)
 }
 
 /* One clip that is held out. */
-static T *held_clip(mgi_run *run, struct mgi_stage_run *r, int64_t i)
+static T *held_clip(mgi_run *run, struct mgi_stage_run *r, clip_kind kind, int64_t i)
 {
     int64_t mark = mgi_scope_push(run);
     T *u8;
-    uint8_t *pixels = clip_room(run, r->dataset, 1, r->stage.frames, &u8);
+    uint8_t *pixels = clip_room(run, kind.dataset, 1, kind.frames, &u8);
     if (pixels)
-        mgi_ok(run, mgi_dataset_held(r->ctx, r->dataset, i, r->stage.frames, pixels, NULL));
+        mgi_ok(run, mgi_dataset_held(r->ctx, kind.dataset, i, kind.frames, pixels, NULL));
     return mgi_scope_pop(run, mark, as_values(run, pixels, u8));
+}
+
+/* PSNR of reconstructions of held-out clips: the mean. */
+static double psnr_of(mgi_run *run, struct mgi_stage_run *r, clip_kind kind)
+{
+    int64_t most = (VALIDATION_CLIPS + kind_count(r) - 1) / kind_count(r);
+    int64_t count = mgi_dataset_held_count(kind.dataset, most);
+    double psnr = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t mark = mgi_scope_push(run);
+        T *x = held_clip(run, r, kind, i);
+        T *z = mgi_posterior(run, mgi_tae_encode(run, &r->tae, x), NULL, 0.0f, NULL);
+        T *y = mgi_tae_decode(run, &r->tae, z);
+        if (y && y->dims[1] > kind.frames)
+            y = mgi_slice(run, y, 1, 0, kind.frames);
+        T *mse = mgi_loss(run, MGK_LOSS_MSE, 1.0f, y, x);
+        if (mse) /* values span 2 */
+            psnr += 10.0 * log10(4.0 / fmax((double)mgi_stage_value(mse), 1e-12)) / (double)count;
+        mgi_scope_pop(run, mark, NULL);
+    }
+    return psnr;
 }
 
 static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
 {
     mgi_run run;
     double psnr = 0.0;
-    int64_t count = mgi_dataset_held_count(r->dataset, VALIDATION_CLIPS);
     mgi_prefetch_rest(r->prefetch);
     mgi_run_init(&run, r->ctx, false);
     mgi_module_swap_ema(&r->tae.module);
-    for (int64_t i = 0; i < count; i++) {
-        int64_t mark = mgi_scope_push(&run);
-        int64_t frames = r->stage.frames;
-        T *x = held_clip(&run, r, i);
-        T *z = mgi_posterior(&run, mgi_tae_encode(&run, &r->tae, x), NULL, 0.0f, NULL);
-        T *y = mgi_tae_decode(&run, &r->tae, z);
-        if (y && y->dims[1] > frames)
-            y = mgi_slice(&run, y, 1, 0, frames);
-        T *mse = mgi_loss(&run, MGK_LOSS_MSE, 1.0f, y, x);
-        if (mse) /* values span 2 */
-            psnr += 10.0 * log10(4.0 / fmax((double)mgi_stage_value(mse), 1e-12)) / (double)count;
-        mgi_scope_pop(&run, mark, NULL);
-    }
+    for (int64_t i = 0; i < kind_count(r); i++)
+        psnr += psnr_of(&run, r, kind_at(r, i)) / (double)kind_count(r);
     mgi_module_swap_ema(&r->tae.module);
     mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
@@ -213,22 +261,19 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     return status;
 }
 
-static bool takes_images(const mgi_stage *s, int64_t index)
-{
-    return s->image_every > 0 && index % s->image_every == s->image_every - 1;
-}
-
 /* Pass `i` of a step: this rank's clips, the first of which is number `row` of the step's. */
 static mgen_status clips_of(const struct mgi_stage_run *r, int64_t index, int64_t i,
                             mgi_prefetch_clips *clips, int64_t *row)
 {
     const mgi_stage *s = &r->stage;
-    int64_t most = s->accumulate * (s->batch > s->image_batch ? s->batch : s->image_batch);
-    int64_t batch = takes_images(s, index) ? s->image_batch : s->batch, first;
-    MGI_TRY(mgi_dp_share(&r->parallel, r->ctx, batch, &first, &clips->count));
-    *row = i * batch + first;
+    int64_t batch = s->batch > s->image_batch ? s->batch : s->image_batch, first;
+    int64_t most = s->accumulate * (r->buckets.count ? r->buckets.batch : batch);
+    const clip_kind kind = kind_of_step(r, index);
+    MGI_TRY(mgi_dp_share(&r->parallel, r->ctx, kind.batch, &first, &clips->count));
+    *row = i * kind.batch + first;
+    clips->dataset = kind.dataset;
     clips->first = (uint64_t)(index * most + *row);
-    clips->frames = takes_images(s, index) ? 1 : s->frames;
+    clips->frames = kind.frames;
     return MGEN_OK;
 }
 
@@ -243,7 +288,7 @@ static T *take_clips(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64
         !mgi_ok(run, clips_of(r, last ? index + 1 : index, last ? 0 : i + 1, &next, &next_row)) ||
         !mgi_ok(run, mgi_prefetch_take(r->prefetch, now, next, &pixels)))
         return NULL;
-    T *u8 = room_of(run, r->dataset, now.count, now.frames);
+    T *u8 = room_of(run, now.dataset, now.count, now.frames);
     if (u8)
         mgi_tensor_write(u8, 0, pixels, u8->count);
     return mgi_scope_pop(run, mark, values_of(run, u8));
@@ -311,22 +356,25 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
     mgi_stage_report(&r->optimizer, index, sums[MGI_LOSS_TOTAL], report);
     mgi_ae_loss_report(&r->loss, index, sums, report);
     mgi_report_add(report, "flops", r->flops);
+    if (r->buckets.count > 1)
+        mgi_bucket_report(&mgi_buckets_draw(&r->buckets, r->seed, index)->bucket, report);
     MGI_TRY(mgi_stage_check_loss(r->ctx, index, sums[MGI_LOSS_TOTAL]));
     return mgi_stage_validates(s, index) ? validate(r, report) : MGEN_OK;
 }
 
 /* Clip i of `count`: held out where there is no end of them, else from all over the dataset. */
-static T *measured_clip(mgi_run *run, struct mgi_stage_run *r, int64_t i, int64_t count)
+static T *measured_clip(mgi_run *run, struct mgi_stage_run *r, clip_kind kind, int64_t i,
+                        int64_t count)
 {
-    mgi_dataset *ds = r->dataset;
+    mgi_dataset *ds = kind.dataset;
     if (ds->count == UINT64_MAX)
-        return held_clip(run, r, i);
+        return held_clip(run, r, kind, i);
     int64_t mark = mgi_scope_push(run);
     T *u8;
-    uint8_t *pixels = clip_room(run, ds, 1, r->stage.frames, &u8);
+    uint8_t *pixels = clip_room(run, ds, 1, kind.frames, &u8);
     if (pixels)
         mgi_ok(run, mgi_dataset_piece(r->ctx, ds, (uint64_t)i * (ds->count / (uint64_t)count), 0,
-                                      r->stage.frames, pixels, NULL));
+                                      kind.frames, pixels, NULL));
     return mgi_scope_pop(run, mark, as_values(run, pixels, u8));
 }
 
@@ -345,23 +393,31 @@ static void add_latents(mgi_run *run, const T *z, int64_t c, double *sum)
     mgi_free(run->ctx, values);
 }
 
-/* By the averaged weights; n: how many values of each channel. */
-static mgen_status sum_latents(struct mgi_stage_run *r, int64_t c, double *sum, int64_t *n)
+/* Those of one kind; n: how many values of each channel. */
+static void sum_kind(mgi_run *run, struct mgi_stage_run *r, clip_kind kind, double *sum, int64_t *n)
+{
+    int64_t c = r->stage.tae.latent_channels;
+    int64_t most = (LATENT_CLIPS + kind_count(r) - 1) / kind_count(r);
+    int64_t count = kind.dataset->count < (uint64_t)most ? (int64_t)kind.dataset->count : most;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t mark = mgi_scope_push(run);
+        T *x = measured_clip(run, r, kind, i, count);
+        T *z = mgi_posterior(run, mgi_tae_encode(run, &r->tae, x), NULL, 0.0f, NULL);
+        add_latents(run, z, c, sum);
+        *n += z ? z->count / c : 0;
+        mgi_scope_pop(run, mark, NULL);
+    }
+}
+
+/* By the averaged weights. */
+static mgen_status sum_latents(struct mgi_stage_run *r, double *sum, int64_t *n)
 {
     mgi_run run;
     mgi_run_init(&run, r->ctx, false);
     mgi_module_swap_ema(&r->tae.module);
     mgi_prefetch_rest(r->prefetch);
-    uint64_t all = r->dataset->count;
-    int64_t clip_count = all < LATENT_CLIPS ? (int64_t)all : LATENT_CLIPS;
-    for (int64_t i = 0; i < clip_count; i++) {
-        int64_t mark = mgi_scope_push(&run);
-        T *x = measured_clip(&run, r, i, clip_count);
-        T *z = mgi_posterior(&run, mgi_tae_encode(&run, &r->tae, x), NULL, 0.0f, NULL);
-        add_latents(&run, z, c, sum);
-        *n += z ? z->count / c : 0;
-        mgi_scope_pop(&run, mark, NULL);
-    }
+    for (int64_t i = 0; i < kind_count(r); i++)
+        sum_kind(&run, r, kind_at(r, i), sum, n);
     mgi_module_swap_ema(&r->tae.module);
     mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
@@ -378,7 +434,7 @@ static mgen_status measure_latents(struct mgi_stage_run *r)
     MGI_TRY(mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *sum, &sum));
     mgen_status status = mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *shift, &shift);
     if (status == MGEN_OK)
-        status = sum_latents(r, c, sum, &n);
+        status = sum_latents(r, sum, &n);
     for (int64_t k = 0; status == MGEN_OK && k < c; k++) {
         double mean = sum[k] / (double)n, var = sum[c + k] / (double)n - mean * mean;
         shift[k] = (float)mean;

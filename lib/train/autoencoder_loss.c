@@ -23,7 +23,7 @@ static mgen_status make_discriminator(mgi_ae_loss *l, const mgi_stage_params *pa
     return MGEN_OK;
 }
 
-static mgen_status check_size(const mgi_ae_loss *l, int64_t height, int64_t width)
+mgen_status mgi_ae_loss_sides(const mgi_ae_loss *l, int64_t height, int64_t width)
 {
     int64_t least = l->stage->gan > 0.0 ? MGI_DISCRIMINATOR_SIDE : 1;
     int64_t factor = l->stage->perceptual > 0.0 ? (int64_t)1 << (l->perceptual.stages - 1) : 1;
@@ -42,7 +42,7 @@ static mgen_status check_size(const mgi_ae_loss *l, int64_t height, int64_t widt
 }
 
 mgen_status mgi_ae_loss_init(mgi_ae_loss *l, const mgi_stage_params *params, const mgi_stage *stage,
-                             mgen_context *ctx, int64_t height, int64_t width)
+                             mgen_context *ctx)
 {
     mgen_status status = MGEN_OK;
     memset(l, 0, sizeof *l);
@@ -54,7 +54,6 @@ mgen_status mgi_ae_loss_init(mgi_ae_loss *l, const mgi_stage_params *params, con
                      failed);
         MGI_TRY_GOTO(status, mgi_module_compute(&l->perceptual.module, stage->dtype), failed);
     }
-    MGI_TRY_GOTO(status, check_size(l, height, width), failed);
     if (stage->gan > 0.0)
         MGI_TRY_GOTO(status, make_discriminator(l, params), failed);
     return MGEN_OK;

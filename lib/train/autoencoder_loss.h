@@ -37,10 +37,11 @@ typedef struct mgi_ae_loss {
     mgi_data_parallel parallel;
 } mgi_ae_loss;
 
-/* For pictures of this size. INVALID if they are too small for a term; what reading the perceptual network
- * answers. `stage` must outlive it. */
+/* What reading the perceptual network answers. `stage` must outlive it. */
 mgen_status mgi_ae_loss_init(mgi_ae_loss *l, const mgi_stage_params *params, const mgi_stage *stage,
-                             mgen_context *ctx, int64_t height, int64_t width);
+                             mgen_context *ctx);
+/* INVALID if pictures of this size do not suit a term. */
+mgen_status mgi_ae_loss_sides(const mgi_ae_loss *l, int64_t height, int64_t width);
 void mgi_ae_loss_finish(mgi_ae_loss *l);
 
 /* Whether the discriminator takes part in step `index`. */

@@ -2,6 +2,7 @@
 #include "train/buckets.h"
 
 #include "core/philox.h"
+#include "core/report.h"
 
 #include <math.h>
 #include <string.h>
@@ -101,4 +102,12 @@ const mgi_bucket_data *mgi_buckets_draw(const mgi_buckets *b, uint64_t seed, int
     while (i < b->count - 1 && left >= b->list[i].share)
         left -= b->list[i++].share;
     return &b->list[i];
+}
+
+void mgi_bucket_report(const mgi_bucket *b, mgen_report *report)
+{
+    mgi_report_add(report, "width", (double)b->width);
+    mgi_report_add(report, "height", (double)b->height);
+    mgi_report_add(report, "frames", (double)b->frames);
+    mgi_report_add(report, "batch", (double)b->batch);
 }

@@ -26,7 +26,7 @@ typedef struct mgi_buckets {
     bool mixed;          /* images and videos */
 } mgi_buckets;
 
-/* The stage's, or the one that the dataset is, with `held` clips to validate with in all, or a few more. INVALID if
+/* The stage's, or the one that the dataset is, its samples whole, with `held` clips to validate with in all, or a few more. INVALID if
  * the dataset cannot give them. */
 mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, mgi_dataset *dataset,
                              int64_t held, mgi_buckets *out);
@@ -36,5 +36,7 @@ mgen_status mgi_buckets_encode(mgen_context *ctx, mgi_buckets *b,
 void mgi_buckets_free(mgen_context *ctx, mgi_buckets *b);
 
 const mgi_bucket_data *mgi_buckets_draw(const mgi_buckets *b, uint64_t seed, int64_t step);
+/* What the step took. */
+void mgi_bucket_report(const mgi_bucket *b, mgen_report *report);
 
 #endif

@@ -49,6 +49,23 @@ static void put_optimizer(mgi_json_writer *w, const mgi_optimizer_recipe *r)
     put_exact(w, "ema", r->ema);
 }
 
+static void put_buckets(mgi_json_writer *w, const mgi_stage *s)
+{
+    for (int64_t i = 0; i < s->bucket_count; i++) {
+        const mgi_bucket *b = &s->bucket[i];
+        mgi_json_open(w, "bucket", '{');
+        mgi_json_put_int(w, "width", b->width);
+        mgi_json_put_int(w, "height", b->height);
+        mgi_json_put_int(w, "frames", b->frames);
+        mgi_json_put_int(w, "fps", b->fps);
+        mgi_json_put_int(w, "batch", b->batch);
+        put_exact(w, "weight", b->weight);
+        mgi_json_close(w, '}');
+    }
+    if (s->bucket_count)
+        put_exact(w, "images", s->images);
+}
+
 static void put_autoencoder(mgi_json_writer *w, const mgi_stage *s)
 {
     mgi_json_put_string(w, "start_from", s->start_from);
@@ -60,6 +77,7 @@ static void put_autoencoder(mgi_json_writer *w, const mgi_stage *s)
     put_exact(w, "kl", s->kl);
     if (s->freeze_encoder)
         mgi_json_put_bool(w, "freeze_encoder", true);
+    put_buckets(w, s);
     if (s->opl > 0.0) {
         put_exact(w, "opl", s->opl);
         put_exact(w, "opl_r", s->opl_r);
@@ -98,19 +116,7 @@ static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
     put_exact(w, "drop", s->drop);
     if (s->start_from[0])
         mgi_json_put_string(w, "start_from", s->start_from);
-    for (int64_t i = 0; i < s->bucket_count; i++) {
-        const mgi_bucket *b = &s->bucket[i];
-        mgi_json_open(w, "bucket", '{');
-        mgi_json_put_int(w, "width", b->width);
-        mgi_json_put_int(w, "height", b->height);
-        mgi_json_put_int(w, "frames", b->frames);
-        mgi_json_put_int(w, "fps", b->fps);
-        mgi_json_put_int(w, "batch", b->batch);
-        put_exact(w, "weight", b->weight);
-        mgi_json_close(w, '}');
-    }
-    if (s->bucket_count)
-        put_exact(w, "images", s->images);
+    put_buckets(w, s);
 }
 
 static void put_world(mgi_json_writer *w, const mgi_world_options *o)

@@ -68,7 +68,8 @@ static bool is_drawn(const work *w, const some *s)
 static mgen_status read_clips(const work *w, const some *s, uint8_t *room, const uint8_t **out)
 {
     const mgi_dataset *ds = w->q->dataset;
-    mgi_prefetch_clips now = {w->q->first + (uint64_t)s->first, s->n, w->q->frames}, next = now;
+    mgi_prefetch_clips now = {w->q->dataset, w->q->first + (uint64_t)s->first, s->n, w->q->frames};
+    mgi_prefetch_clips next = now;
     next.first += (uint64_t)s->n;
     next.count = s->after < s->n ? s->after : s->n;
     *out = room;
@@ -295,7 +296,7 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
     if (status == MGEN_OK && q->cache_dir && ds->identity)
         status = mgi_context_private(ctx, &w.cache);
     if (status == MGEN_OK)
-        status = mgi_prefetch_create(ctx, q->dataset, q->seed, ctx->device->cuda != NULL, &w.drawn);
+        status = mgi_prefetch_create(ctx, q->seed, ctx->device->cuda != NULL, &w.drawn);
     if (status == MGEN_OK)
         status = make(&w);
     mgi_prefetch_destroy(w.drawn);

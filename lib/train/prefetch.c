@@ -15,7 +15,6 @@ typedef struct batch {
 
 struct mgi_prefetch {
     mgen_context *ctx;
-    mgi_dataset *dataset;
     uint64_t seed;
     bool ahead, made; /* made: `next` is complete, or being made by the thread */
     bool running;
@@ -23,15 +22,13 @@ struct mgi_prefetch {
     batch now, next;
 };
 
-mgen_status mgi_prefetch_create(mgen_context *ctx, mgi_dataset *dataset, uint64_t seed, bool ahead,
-                                mgi_prefetch **out)
+mgen_status mgi_prefetch_create(mgen_context *ctx, uint64_t seed, bool ahead, mgi_prefetch **out)
 {
     mgi_prefetch *p;
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *p, &p));
     p->ctx = ctx;
-    p->dataset = dataset;
     p->seed = seed;
-    p->ahead = ahead && mgi_dataset_drawn(dataset);
+    p->ahead = ahead;
     *out = p;
     return MGEN_OK;
 }
@@ -55,7 +52,7 @@ void mgi_prefetch_destroy(mgi_prefetch *p)
 
 static void make(mgi_prefetch *p, batch *b)
 {
-    b->status = mgi_dataset_clips(p->ctx, p->dataset, p->seed, b->clips.first, b->clips.count,
+    b->status = mgi_dataset_clips(p->ctx, b->clips.dataset, p->seed, b->clips.first, b->clips.count,
                                   b->clips.frames, b->pixels);
 }
 
@@ -68,7 +65,7 @@ static void *make_next(void *user)
 
 static mgen_status make_room(mgi_prefetch *p, batch *b, mgi_prefetch_clips clips)
 {
-    const mgi_dataset *ds = p->dataset;
+    const mgi_dataset *ds = clips.dataset;
     size_t need = (size_t)(clips.count * clips.frames * ds->height * ds->width * 3);
     b->clips = clips;
     if (need <= b->bytes)
@@ -83,7 +80,8 @@ static mgen_status make_room(mgi_prefetch *p, batch *b, mgi_prefetch_clips clips
 
 static void begin(mgi_prefetch *p, mgi_prefetch_clips clips)
 {
-    p->made = p->ahead && make_room(p, &p->next, clips) == MGEN_OK;
+    p->made =
+        p->ahead && mgi_dataset_drawn(clips.dataset) && make_room(p, &p->next, clips) == MGEN_OK;
     if (!p->made)
         return;
     p->running = pthread_create(&p->thread, NULL, make_next, p) == 0;

@@ -10,21 +10,21 @@
 
 typedef struct mgi_prefetch mgi_prefetch;
 
-/* Arguments of mgi_dataset_clips. */
+/* Arguments of mgi_dataset_clips; no padding: they are compared as bytes. */
 typedef struct mgi_prefetch_clips {
+    mgi_dataset *dataset; /* must outlive what is being made */
     uint64_t first;
     int64_t count, frames;
 } mgi_prefetch_clips;
 
-/* `ahead`: make clips ahead at all. The dataset must outlive it. */
-mgen_status mgi_prefetch_create(mgen_context *ctx, mgi_dataset *dataset, uint64_t seed, bool ahead,
-                                mgi_prefetch **out);
+/* `ahead`: make clips ahead at all. */
+mgen_status mgi_prefetch_create(mgen_context *ctx, uint64_t seed, bool ahead, mgi_prefetch **out);
 void mgi_prefetch_destroy(mgi_prefetch *p); /* NULL is fine */
 
 /* Pixels of `clips`, until the next call; then begin to make `next`, unless it has no clips. */
 mgen_status mgi_prefetch_take(mgi_prefetch *p, mgi_prefetch_clips clips, mgi_prefetch_clips next,
                               const uint8_t **pixels);
-/* Until nothing is being made: before the context's pool or the dataset are used for something else. */
+/* Until nothing is being made: before the context's pool or a dataset are used for something else. */
 void mgi_prefetch_rest(mgi_prefetch *p);
 
 #endif

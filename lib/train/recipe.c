@@ -108,51 +108,6 @@ static mgen_status read_losses(mgen_context *ctx, const mgi_json *o, mgi_stage *
     return MGEN_OK;
 }
 
-static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
-{
-    static const char *const keys[] = {"name",
-                                       "kind",
-                                       "steps",
-                                       "batch",
-                                       "accumulate",
-                                       "validate_every",
-                                       "optimizer",
-                                       "world",
-                                       "tae",
-                                       "start_from",
-                                       "frames",
-                                       "image_every",
-                                       "image_batch",
-                                       "l1",
-                                       "mse",
-                                       "kl",
-                                       "opl",
-                                       "perceptual",
-                                       "discriminator",
-                                       "precision",
-                                       "freeze_encoder",
-                                       NULL};
-    const mgi_json *tae;
-    s->l1 = 1.0;
-    s->frames = 1;
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
-    MGI_TRY(get_object(ctx, o, "tae", &tae));
-    MGI_TRY(mgi_tae_config_read(ctx, tae, &s->tae));
-    MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
-    MGI_TRY(mgi_json_get_int(ctx, o, "frames", false, 1, 4096, &s->frames));
-    MGI_TRY(mgi_json_get_int(ctx, o, "image_every", false, 0, 1000000, &s->image_every));
-    MGI_TRY(mgi_json_get_int(ctx, o, "image_batch", s->image_every > 0, 1, 4096, &s->image_batch));
-    MGI_TRY(mgi_json_get_real(ctx, o, "l1", false, 0.0, 1e6, &s->l1));
-    MGI_TRY(mgi_json_get_real(ctx, o, "mse", false, 0.0, 1e6, &s->mse));
-    MGI_TRY(mgi_json_get_real(ctx, o, "kl", false, 0.0, 1e6, &s->kl));
-    MGI_TRY(read_losses(ctx, o, s));
-    MGI_TRY(mgi_json_get_bool(ctx, o, "freeze_encoder", false, &s->freeze_encoder));
-    if (s->freeze_encoder && !s->start_from[0])
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "\"freeze_encoder\" needs \"start_from\": a random encoder would stay so");
-    return MGEN_OK;
-}
-
 static mgen_status read_bucket(mgen_context *ctx, const mgi_json *o, mgi_bucket *b)
 {
     static const char *const keys[] = {"width", "height", "frames", "fps", "batch", "weight", NULL};
@@ -186,6 +141,60 @@ static mgen_status read_buckets(mgen_context *ctx, const mgi_json *o, mgi_stage 
     if (s->images >= 0.0 && (images == 0 || images == s->bucket_count))
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"images\" needs \"buckets\" of both kinds: of one frame, and of more");
+    return MGEN_OK;
+}
+
+static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {"name",
+                                       "kind",
+                                       "steps",
+                                       "batch",
+                                       "accumulate",
+                                       "validate_every",
+                                       "optimizer",
+                                       "world",
+                                       "tae",
+                                       "start_from",
+                                       "frames",
+                                       "image_every",
+                                       "image_batch",
+                                       "l1",
+                                       "mse",
+                                       "kl",
+                                       "opl",
+                                       "perceptual",
+                                       "discriminator",
+                                       "precision",
+                                       "freeze_encoder",
+                                       "buckets",
+                                       "images",
+                                       NULL};
+    static const char *const without[] = {"frames", "image_every", "image_batch"};
+    const mgi_json *tae;
+    s->l1 = 1.0;
+    s->frames = 1;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(read_buckets(ctx, o, s));
+    for (int i = 0; s->bucket_count && i < 3; i++)
+        if (mgi_json_find(o, without[i]))
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "\"%s\" stands beside \"buckets\", which say how long clips are",
+                            without[i]);
+    MGI_TRY(get_object(ctx, o, "tae", &tae));
+    MGI_TRY(mgi_tae_config_read(ctx, tae, &s->tae));
+    MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
+    MGI_TRY(mgi_json_get_int(ctx, o, "frames", false, 1, 4096, &s->frames));
+    MGI_TRY(mgi_json_get_int(ctx, o, "image_every", false, 0, 1000000, &s->image_every));
+    MGI_TRY(mgi_json_get_int(ctx, o, "image_batch", s->image_every > 0, 1, 4096, &s->image_batch));
+    MGI_TRY(mgi_json_get_real(ctx, o, "l1", false, 0.0, 1e6, &s->l1));
+    MGI_TRY(mgi_json_get_real(ctx, o, "mse", false, 0.0, 1e6, &s->mse));
+    MGI_TRY(mgi_json_get_real(ctx, o, "kl", false, 0.0, 1e6, &s->kl));
+    MGI_TRY(read_losses(ctx, o, s));
+    MGI_TRY(mgi_json_get_bool(ctx, o, "freeze_encoder", false, &s->freeze_encoder));
+    if (s->freeze_encoder && !s->start_from[0])
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"freeze_encoder\" needs \"start_from\": a random encoder would stay so");
     return MGEN_OK;
 }
 

@@ -68,23 +68,30 @@ mgen_status mgi_stage_check_loss(mgen_context *ctx, int64_t step, float loss)
                     (long long)step);
 }
 
+mgen_status mgi_stage_sides(mgen_context *ctx, const mgi_stage *stage, const mgi_dataset *ds,
+                            int64_t factor)
+{
+    if (ds->width % factor == 0 && ds->height % factor == 0)
+        return MGEN_OK;
+    return mgi_fail(ctx, MGEN_E_INVALID,
+                    "stage \"%s\" needs sides that are multiples of %lld; the dataset's are "
+                    "%lld x %lld",
+                    stage->name, (long long)factor, (long long)ds->width, (long long)ds->height);
+}
+
 mgen_status mgi_stage_dataset(mgen_context *ctx, const mgi_stage_params *params, int64_t frames,
                               int64_t factor, mgi_dataset **out)
 {
     mgi_dataset *ds = mgi_dataset_retain(params->dataset);
-    mgen_status status = MGEN_OK;
+    mgen_status status;
     if (!ds)
         MGI_TRY(mgi_dataset_world(ctx, params->seed, &params->stage->world, &ds));
     if (ds->frames < frames)
         status = mgi_fail(ctx, MGEN_E_INVALID,
                           "stage \"%s\" takes clips of %lld frames, but the dataset's have %lld",
                           params->stage->name, (long long)frames, (long long)ds->frames);
-    else if (ds->width % factor || ds->height % factor)
-        status = mgi_fail(ctx, MGEN_E_INVALID,
-                          "stage \"%s\" needs sides that are multiples of %lld; the dataset's are "
-                          "%lld x %lld",
-                          params->stage->name, (long long)factor, (long long)ds->width,
-                          (long long)ds->height);
+    else
+        status = mgi_stage_sides(ctx, params->stage, ds, factor);
     if (status != MGEN_OK) {
         mgi_dataset_release(ds);
         return status;

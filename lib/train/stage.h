@@ -56,6 +56,9 @@ const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage);
  * INVALID if they do not fit. */
 mgen_status mgi_stage_dataset(mgen_context *ctx, const mgi_stage_params *params, int64_t frames,
                               int64_t factor, mgi_dataset **out);
+/* INVALID if the factor does not divide its sides. */
+mgen_status mgi_stage_sides(mgen_context *ctx, const mgi_stage *stage, const mgi_dataset *ds,
+                            int64_t factor);
 /* A missing model is the caller's mistake in the order of stages. */
 mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_status status);
 

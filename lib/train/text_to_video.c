@@ -612,12 +612,8 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
     float loss = mgi_stage_value(r->loss);
     mgi_stage_report(&r->optimizer, index, loss, report);
     mgi_report_add(report, "flops", r->flops);
-    if (r->buckets.count > 1 && r->taken) {
-        mgi_report_add(report, "width", (double)r->taken->bucket.width);
-        mgi_report_add(report, "height", (double)r->taken->bucket.height);
-        mgi_report_add(report, "frames", (double)r->taken->bucket.frames);
-        mgi_report_add(report, "batch", (double)r->taken->bucket.batch);
-    }
+    if (r->buckets.count > 1 && r->taken)
+        mgi_bucket_report(&r->taken->bucket, report);
     MGI_TRY(mgi_stage_check_loss(r->ctx, index, loss));
     return mgi_stage_validates(&r->stage, index) ? validate(r, report) : MGEN_OK;
 }

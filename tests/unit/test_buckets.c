@@ -202,6 +202,65 @@ static void test_stage(void **state)
     mgi_dataset_release(ds);
 }
 
+/* An autoencoder learns from all of them, validates on all, and refuses sides that its network does not divide. */
+static void test_autoencoder(void **state)
+{
+    static const int64_t sizes[3][3] = {{64, 48, 17}, {48, 96, 9}, {96, 48, 1}};
+    mgi_stage stage = tiny_autoencoder(STEPS, 2);
+    const struct mgi_stage_kind *kind = &mgi_stage_autoencoder;
+    double psnr[2];
+    int64_t seen = 0;
+    (void)state;
+    strcpy(stage.name, "in_buckets");
+    stage.frames = 1;
+    stage.image_every = stage.image_batch = 0;
+    stage.images = 0.25;
+    stage.bucket_count = 3;
+    for (int i = 0; i < 3; i++)
+        stage.bucket[i] = (mgi_bucket){.width = sizes[i][0],
+                                       .height = sizes[i][1],
+                                       .frames = sizes[i][2],
+                                       .batch = i == 2 ? 4 : 0,
+                                       .weight = 1.0};
+    struct mgi_stage_run *run = begin(kind, &stage);
+    for (int64_t step = 0; step < STEPS; step++) {
+        mgen_report *report;
+        int i = 0;
+        assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
+        assert_int_equal(kind->step(run, step, report), MGEN_OK);
+        while (i < 3 && (int64_t)find(report, "frames") != sizes[i][2])
+            i++;
+        assert_in_range(i, 0, 2);
+        assert_int_equal((int64_t)find(report, "width"), sizes[i][0]);
+        assert_int_equal((int64_t)find(report, "height"), sizes[i][1]);
+        assert_int_equal((int64_t)find(report, "batch"), i == 2 ? 4 : 2);
+        seen |= 1 << i;
+        mgen_report_destroy(report);
+    }
+    assert_int_equal(seen, 7);
+    assert_int_equal(kind->save(run), MGEN_OK);
+    kind->destroy(run);
+
+    stage.validate_every = 1;
+    for (int i = 0; i < 2; i++) { /* without the images it is another figure */
+        mgen_report *report;
+        stage.bucket_count = 3 - i;
+        stage.images = i ? -1.0 : stage.images;
+        run = begin(kind, &stage);
+        assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
+        assert_int_equal(kind->step(run, 0, report), MGEN_OK);
+        psnr[i] = find(report, "val_psnr");
+        mgen_report_destroy(report);
+        kind->destroy(run);
+    }
+    assert_true(psnr[0] > 0.0 && psnr[1] > 0.0 && psnr[0] != psnr[1]);
+
+    const mgi_stage_params params = {.stage = &stage, .dir = folder, .seed = 5};
+    stage.bucket[1].width = 52;
+    assert_int_equal(kind->create(ctx, &params, &run), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "multiples of 8; the dataset's are 52 x 96"));
+}
+
 static void assert_refused(const mgi_stage_params *params, const char *where, const char *why)
 {
     struct mgi_stage_run *run;
@@ -432,10 +491,14 @@ static int close_all(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shares),     cmocka_unit_test(test_one),
-        cmocka_unit_test(test_finite),     cmocka_unit_test(test_stage),
-        cmocka_unit_test(test_start_from), cmocka_unit_test(test_start_autoencoder),
-        cmocka_unit_test(test_growth),     cmocka_unit_test(test_tiles)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shares),
+                                       cmocka_unit_test(test_one),
+                                       cmocka_unit_test(test_finite),
+                                       cmocka_unit_test(test_stage),
+                                       cmocka_unit_test(test_autoencoder),
+                                       cmocka_unit_test(test_start_from),
+                                       cmocka_unit_test(test_start_autoencoder),
+                                       cmocka_unit_test(test_growth),
+                                       cmocka_unit_test(test_tiles)};
     return cmocka_run_group_tests_name("buckets", tests, open_all, close_all);
 }

@@ -404,7 +404,7 @@ static void test_ratio(void **state)
     s.opl = 0.0;
     for (int adversarial = 0; adversarial < 2; adversarial++) {
         mgi_run run;
-        assert_int_equal(mgi_ae_loss_init(&l, &params, &s, ctx, 32, 32), MGEN_OK);
+        assert_int_equal(mgi_ae_loss_init(&l, &params, &s, ctx), MGEN_OK);
         mgi_run_init(&run, ctx, true);
         T *x = mgi_new(&run, MGK_F32, MGI_DIMS(1, 2, 32, 32, 3)),
           *y = mgi_new(&run, MGK_F32, MGI_DIMS(1, 2, 32, 32, 3)),
@@ -483,10 +483,13 @@ static void test_sizes(void **state)
     mgi_stage_params params = {.stage = &s, .dir = folder, .seed = 3};
     mgi_ae_loss l;
     (void)state;
-    assert_int_equal(mgi_ae_loss_init(&l, &params, &s, ctx, 16, 64), MGEN_E_INVALID);
+    assert_int_equal(mgi_ae_loss_init(&l, &params, &s, ctx), MGEN_OK);
+    assert_int_equal(mgi_ae_loss_sides(&l, 16, 64), MGEN_E_INVALID);
     assert_non_null(strstr(mgen_last_error(ctx), "frames of 24 x 24 or more"));
-    assert_int_equal(mgi_ae_loss_init(&l, &params, &s, ctx, 64, 28), MGEN_E_INVALID);
+    assert_int_equal(mgi_ae_loss_sides(&l, 64, 28), MGEN_E_INVALID);
     assert_non_null(strstr(mgen_last_error(ctx), "multiples of 8"));
+    assert_int_equal(mgi_ae_loss_sides(&l, 24, 64), MGEN_OK);
+    mgi_ae_loss_finish(&l);
 }
 
 static int set_up(void **state)

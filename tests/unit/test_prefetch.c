@@ -14,12 +14,12 @@ enum { SEED = 5, BYTES = 4 * 8 * 64 * 64 * 3 };
 
 static void walk(mgen_context *ctx, mgi_dataset *ds, bool ahead)
 {
-    static const mgi_prefetch_clips asked[] = {
-        {0, 2, 4}, {2, 2, 4}, {4, 4, 8}, {8, 1, 1}, {9, 2, 4}};
+    const mgi_prefetch_clips asked[] = {
+        {ds, 0, 2, 4}, {ds, 2, 2, 4}, {ds, 4, 4, 8}, {ds, 8, 1, 1}, {ds, 9, 2, 4}};
     enum { ASKED = sizeof asked / sizeof asked[0] };
     static uint8_t want[BYTES];
     mgi_prefetch *p;
-    assert_int_equal(mgi_prefetch_create(ctx, ds, SEED, ahead, &p), MGEN_OK);
+    assert_int_equal(mgi_prefetch_create(ctx, SEED, ahead, &p), MGEN_OK);
     for (int i = 0; i < ASKED; i++) {
         const mgi_prefetch_clips *c = &asked[i];
         mgi_prefetch_clips next = asked[(i + 1) % ASKED];

@@ -80,6 +80,9 @@ static void test_refused(void **state)
     (void)state;
     assert_refused("\"accumulate\":0", "", "\"accumulate\"");
     assert_refused("\"freeze_encoder\":true", "", "needs \"start_from\"");
+    assert_refused("\"buckets\":[{\"width\":64,\"height\":64,\"frames\":9}],\"image_every\":2", "",
+                   "\"image_every\" stands beside \"buckets\"");
+    assert_refused("\"images\":0.5", "", "of both kinds");
     assert_refused("\"world\":3", "", "\"world\" must be an object");
     assert_refused("\"world\":{\"shapes\":3}", "", "\"shapes\"");
     assert_refused("", "\"schedule\":\"linear\"", "\"cosine\", \"constant\" and \"plateau\"");

@@ -171,8 +171,17 @@ static void test_autoencoder(void **state)
         const mgi_stage stage = autoencoder_stage(dtype);
         straight_and_resumed(&stage, "tae.safetensors");
     }
+    mgi_stage stage = autoencoder_stage(MGK_F32);
+    stage.frames = 1;
+    stage.image_every = stage.image_batch = 0;
+    stage.bucket_count = 2;
+    stage.bucket[0] = (mgi_bucket){.width = 64, .height = 48, .frames = 9, .weight = 1.0};
+    stage.bucket[1] =
+        (mgi_bucket){.width = 48, .height = 64, .frames = 1, .batch = 3, .weight = 1.0};
+    stage.images = 0.5;
+    straight_and_resumed(&stage, "tae.safetensors");
     /* with a discriminator, which has an optimizer of its own */
-    mgi_stage stage = autoencoder_stage(MGK_BF16);
+    stage = autoencoder_stage(MGK_BF16);
     stage.frames = 1;
     stage.gan = 0.5;
     stage.gan_start = 2;
