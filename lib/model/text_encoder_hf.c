@@ -115,6 +115,7 @@ mgen_status mgi_hf_text_config_read(mgen_context *ctx, const mgi_json *root, boo
 typedef struct reader {
     mgen_context *ctx;
     bool check; /* that all is there, without reading it */
+    const mgi_module *module;
     const mgi_st_set *set;
     const char *prefix; /* of every name */
     uint8_t *used;      /* of each entry */
@@ -133,8 +134,7 @@ static void shape_text(char out[128], int rank, const int64_t *dims)
 static mgen_status copy_rows(reader *r, mgi_param *p, int64_t first, int64_t rows,
                              const mgi_st_entry *e)
 {
-    mgi_tensor *part;
-    int64_t want[MGI_RANK_MAX];
+    int64_t want[MGI_RANK_MAX], row = 1;
     memcpy(want, p->dims, sizeof want);
     want[0] = rows;
     if (e->rank != p->rank || memcmp(e->dims, want, (size_t)p->rank * sizeof *want)) {
@@ -146,10 +146,9 @@ static mgen_status copy_rows(reader *r, mgi_param *p, int64_t first, int64_t row
     }
     if (r->check)
         return MGEN_OK;
-    MGI_TRY(mgi_tensor_rows(p->value, first, rows, &part));
-    mgen_status status = mgi_tensor_load(part, e);
-    mgi_tensor_release(part);
-    return status;
+    for (int k = 1; k < p->rank; k++)
+        row *= p->dims[k];
+    return mgi_param_load(r->module, p, e, first * row);
 }
 
 /* Part `part` of `parts` of a parameter's rows. */
@@ -255,8 +254,8 @@ static mgen_status read_weights(mgi_text_encoder *e, mgen_context *ctx, const mg
                                 bool check)
 {
     bool clip = e->config.kind == MGI_TEXT_CLIP_BPE;
-    reader r = {
-        .ctx = ctx, .check = check, .set = set, .prefix = "", .count = mgi_text_module(e)->count};
+    reader r = {.ctx = ctx, .check = check, .module = mgi_text_module(e), .set = set, .prefix = ""};
+    r.count = r.module->count;
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)set->count, 1, &r.used));
     if (clip)
         read_clip_weights(&r, &e->clip);

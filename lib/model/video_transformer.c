@@ -136,7 +136,7 @@ mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config 
                              const mgi_mesh *mesh)
 {
     static const mgi_param_spec zero = {.init = MGI_INIT_ZERO}, one = {.init = MGI_INIT_ONE};
-    static const mgi_param_spec table = {.init = MGI_INIT_NORMAL, .scale = 0.02f};
+    static const mgi_param_spec table = {.init = MGI_INIT_NORMAL, .scale = 0.02f, .lasting = true};
     const mgi_vt_config *c = config;
     memset(vt, 0, sizeof *vt);
     mgi_module *m = &vt->module;
@@ -147,6 +147,8 @@ mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config 
         vt->mesh = mesh;
         m->tp_rank = mesh->at.tp;
         m->tp_size = mesh->shape.tp;
+        m->shard_rank = mesh->at.shard;
+        m->shard_size = mesh->shape.shard;
     }
     bool dit = c->block == MGI_VT_DIT;
     int64_t d = c->dim, token = c->patch_t * c->patch_h * c->patch_w * c->channels;
@@ -171,7 +173,7 @@ mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config 
     vt->head_mod_b = vector(m, zero, MGI_DIMS(2 * d), "head.mod.bias");
     vt->head = matrix(m, token, d, 0.0f, MGI_TP_REPLICATED, 1, "head.weight");
     vt->head_b = dit ? vector(m, zero, 1, &token, "head.bias") : NULL;
-    mgen_status status = m->status;
+    mgen_status status = mgi_module_divide(m);
     if (status != MGEN_OK)
         mgi_vt_finish(vt);
     return status;
@@ -185,21 +187,33 @@ void mgi_vt_finish(mgi_vt *vt)
     mgi_module_finish(&vt->module);
 }
 
+/* Add 1 to elements [first, first + count) of a parameter, those of them that the rank has. */
+static mgen_status add_one(mgi_module *m, const mgi_param *p, int64_t first, int64_t count)
+{
+    float *x;
+    MGI_TRY(mgi_alloc(m->ctx, (size_t)count * sizeof *x, &x));
+    for (int64_t i = 0; i < mgi_param_pieces(m, p); i++) {
+        mgi_piece own = mgi_param_piece(m, p, i);
+        int64_t from = own.whole > first ? own.whole : first;
+        int64_t to = own.whole + own.count < first + count ? own.whole + own.count : first + count;
+        if (from >= to)
+            continue;
+        mgi_tensor_read(p->value, own.own + from - own.whole, x, to - from);
+        for (int64_t k = 0; k < to - from; k++)
+            x[k] += 1.0f;
+        mgi_tensor_write(p->value, own.own + from - own.whole, x, to - from);
+    }
+    mgi_free(m->ctx, x);
+    return MGEN_OK;
+}
+
 mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed)
 {
     static const int gates[] = {MGI_VT_GATE1, MGI_VT_GATE2};
     int64_t d = vt->config.dim;
-    float *gate;
     MGI_TRY(mgi_module_random(&vt->module, seed));
-    MGI_TRY(mgi_alloc(vt->module.ctx, (size_t)d * sizeof *gate, &gate));
-    for (int64_t i = 0; i < 2 * vt->config.layers; i++) {
-        mgi_tensor *mod = vt->block[i / 2].mod->value;
-        mgi_tensor_read(mod, gates[i % 2] * d, gate, d);
-        for (int64_t k = 0; k < d; k++)
-            gate[k] += 1.0f;
-        mgi_tensor_write(mod, gates[i % 2] * d, gate, d);
-    }
-    mgi_free(vt->module.ctx, gate);
+    for (int64_t i = 0; i < 2 * vt->config.layers; i++)
+        MGI_TRY(add_one(&vt->module, vt->block[i / 2].mod, gates[i % 2] * d, d));
     return MGEN_OK;
 }
 

@@ -33,11 +33,12 @@ static mgen_status stretch(mgen_context *ctx, const mgi_param *from, mgi_param *
 
 mgen_status mgi_vt_grow(mgi_vt *to, const mgi_vt *from)
 {
-    if (to->module.tp_size > 1)
+    if (to->module.tp_size > 1 || to->module.shard_size > 1)
         return mgi_fail(to->module.ctx, MGEN_E_UNSUPPORTED,
                         "a model that is split over %d ranks cannot begin with one of shorter "
                         "position tables; grow it on one rank first",
-                        to->module.tp_size);
+                        to->mesh->shape.tp *
+                            (to->mesh->shape.shard > 1 ? to->mesh->shape.shard : 1));
     for (int64_t i = 0; i < to->module.count; i++) {
         const mgi_param *a = from->module.params[i];
         mgi_param *b = to->module.params[i];

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "nn/module.h"
 
+#include "nn/module_shard.h"
+
 #include "core/alloc.h"
 #include "core/hash.h"
 #include "core/philox.h"
@@ -26,6 +28,7 @@ static void param_free(mgi_module *m, mgi_param *p)
     mgi_tensor_release(p->m);
     mgi_tensor_release(p->v);
     mgi_tensor_release(p->ema);
+    mgi_tensor_release(p->whole);
     mgi_free(m->ctx, p->name);
     mgi_free(m->ctx, p);
 }
@@ -37,6 +40,7 @@ void mgi_module_finish(mgi_module *m)
     for (int64_t u = 0; m->unit_grad && u < m->units; u++)
         mgi_tensor_release(m->unit_grad[u]);
     if (m->ctx) {
+        mgi_shard_free(m);
         mgi_free(m->ctx, m->unit_grad);
         mgi_free(m->ctx, m->params);
     }
@@ -49,35 +53,12 @@ int64_t mgi_module_unit(mgi_module *m)
     return m->units++;
 }
 
-static int split_axis(const mgi_module *m, const mgi_param *p)
-{
-    return m->tp_size < 2 || p->tp == MGI_TP_REPLICATED ? -1 : p->tp == MGI_TP_COLUMN ? 0 : 1;
-}
-
-int64_t mgi_param_pieces(const mgi_module *m, const mgi_param *p)
-{
-    int axis = split_axis(m, p);
-    return axis < 0 ? 1 : p->parts * (axis ? p->dims[0] : 1);
-}
-
-mgi_piece mgi_param_piece(const mgi_module *m, const mgi_param *p, int64_t index)
-{
-    int axis = split_axis(m, p);
-    int64_t inner = 1;
-    if (axis < 0)
-        return (mgi_piece){0, 0, p->value->count};
-    for (int k = axis + 1; k < p->rank; k++)
-        inner *= p->dims[k];
-    int64_t part = p->dims[axis] / p->parts * inner, share = part / m->tp_size;
-    return (mgi_piece){index * part + m->tp_rank * share, index * share, share};
-}
-
 /* A tensor that counts as memory of `kind`. */
 static mgen_status create(mgi_module *m, int kind, int32_t dtype, const mgi_param *p,
                           mgi_tensor **out)
 {
     int64_t dims[MGI_RANK_MAX];
-    int before = mgi_device_kind(m->dev, kind), axis = split_axis(m, p);
+    int before = mgi_device_kind(m->dev, kind), axis = mgi_split_axis(m, p);
     memcpy(dims, p->dims, sizeof dims);
     if (axis >= 0)
         dims[axis] /= m->tp_size;
@@ -88,7 +69,7 @@ static mgen_status create(mgi_module *m, int kind, int32_t dtype, const mgi_para
 
 static mgen_status check_split(mgi_module *m, const mgi_param *p)
 {
-    int axis = split_axis(m, p);
+    int axis = mgi_split_axis(m, p);
     if (axis < 0 || p->dims[axis] % ((int64_t)p->parts * m->tp_size) == 0)
         return MGEN_OK;
     return mgi_fail(
@@ -123,7 +104,8 @@ mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int
     p->tp = spec.tp;
     p->parts = spec.parts ? spec.parts : 1;
     MGI_TRY_GOTO(m->status, check_split(m, p), failed);
-    MGI_TRY_GOTO(m->status, create(m, MGI_MEM_PARAMETER, MGK_F32, p, &p->value), failed);
+    if (m->shard_size < 2)
+        MGI_TRY_GOTO(m->status, create(m, MGI_MEM_PARAMETER, MGK_F32, p, &p->value), failed);
     p->init = spec.init;
     p->init_scale = spec.scale;
     p->decay = spec.decay;
@@ -131,11 +113,12 @@ mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int
     p->partial = spec.partial;
     p->operand = spec.operand;
     p->frozen = spec.frozen;
+    p->lasting = spec.lasting;
     if (m->units == 0)
         mgi_module_unit(m);
     p->unit = m->units - 1;
     p->first = m->unit_size;
-    m->unit_size += (p->value->count + 15) / 16 * 16;
+    m->unit_size += (mgi_param_local(m, p) + 15) / 16 * 16;
     m->params[m->count++] = p;
     return p;
 failed:
@@ -157,7 +140,7 @@ static mgen_status identity_time(mgi_module *m, const mgi_param *p)
     return MGEN_OK;
 }
 
-static mgen_status fill(mgi_module *m, mgi_tensor *t, float value)
+mgen_status mgi_module_fill(const mgi_module *m, mgi_tensor *t, float value)
 {
     mgk_pointwise_args a = {.y = mgi_buf(t), .count = t->count, .alpha = value};
     return mgi_launch(m->dev, MGK_OP_fill, &a);
@@ -181,7 +164,7 @@ static mgen_status init_one(mgi_module *m, const mgi_param *p, uint64_t seed)
         return MGEN_OK;
     if (p->init == MGI_INIT_IDENTITY_TIME)
         return identity_time(m, p);
-    return fill(m, p->value, p->init == MGI_INIT_ONE ? 1.0f : 0.0f);
+    return mgi_module_fill(m, p->value, p->init == MGI_INIT_ONE ? 1.0f : 0.0f);
 }
 
 mgen_status mgi_module_random(mgi_module *m, uint64_t seed)
@@ -211,6 +194,24 @@ static mgen_status load_piece(mgi_tensor *t, const mgi_st_entry *entry, mgi_piec
 mgen_status mgi_tensor_load(mgi_tensor *t, const mgi_st_entry *entry)
 {
     return load_piece(t, entry, (mgi_piece){0, 0, t->count});
+}
+
+mgen_status mgi_param_load(const mgi_module *m, const mgi_param *p, const mgi_st_entry *entry,
+                           int64_t first)
+{
+    int64_t end = first, count = 1;
+    for (int k = 0; k < entry->rank; k++)
+        count *= entry->dims[k];
+    end += count;
+    for (int64_t i = 0; i < mgi_param_pieces(m, p); i++) {
+        mgi_piece x = mgi_param_piece(m, p, i);
+        int64_t from = x.whole > first ? x.whole : first;
+        int64_t to = x.whole + x.count < end ? x.whole + x.count : end;
+        if (from < to)
+            MGI_TRY(load_piece(p->value, entry,
+                               (mgi_piece){from - first, x.own + from - x.whole, to - from}));
+    }
+    return MGEN_OK;
 }
 
 mgen_status mgi_tensor_copy(mgi_tensor *y, const mgi_tensor *x)
@@ -270,8 +271,7 @@ mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *fi
         if (partial && !mgi_st_find(st, p->name))
             continue;
         MGI_TRY(find_entry(m, p, st, file, &e));
-        for (int64_t i = 0; i < mgi_param_pieces(m, p); i++)
-            MGI_TRY(load_piece(p->value, e, mgi_param_piece(m, p, i)));
+        MGI_TRY(mgi_param_load(m, p, e, 0));
         claimed++;
     }
     MGI_TRY(mgi_progress(m->ctx, "reading weights", (uint64_t)m->count, (uint64_t)m->count));
@@ -281,10 +281,11 @@ mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *fi
 mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dtype store)
 {
     mgi_st_source *list;
-    if (m->tp_size > 1)
-        return mgi_fail(m->ctx, MGEN_E_UNSUPPORTED,
-                        "%s: a model that is split over %d ranks cannot be written by one of them",
-                        path, m->tp_size);
+    if (m->tp_size > 1 || m->shard_size > 1)
+        return mgi_fail(
+            m->ctx, MGEN_E_UNSUPPORTED,
+            "%s: a model that is split over %d ranks cannot be written by one of them", path,
+            (m->tp_size > 1 ? m->tp_size : 1) * (m->shard_size > 1 ? m->shard_size : 1));
     MGI_TRY(mgi_alloc_zero(m->ctx, (size_t)m->count, sizeof *list, &list));
     for (int64_t k = 0; k < m->count; k++) {
         mgi_param *p = m->params[k];
@@ -312,6 +313,8 @@ int64_t mgi_module_size(const mgi_module *m)
 mgen_status mgi_module_compute(mgi_module *m, int32_t dtype)
 {
     m->dtype = dtype;
+    if (m->shard_size > 1)
+        return mgi_shard_compute(m);
     for (int64_t k = 0; k < m->count; k++) {
         mgi_param *p = m->params[k];
         mgi_tensor_release(p->compute);
@@ -329,13 +332,14 @@ mgen_status mgi_module_compute(mgi_module *m, int32_t dtype)
 
 void mgi_module_refresh(mgi_module *m)
 {
+    mgi_shard_refresh(m);
     for (int64_t k = 0; k < m->count; k++) {
         mgi_param *p = m->params[k];
         mgk_pointwise_args a = {.x = mgi_buf(p->value),
                                 .y = mgi_buf(p->compute),
                                 .count = p->value->count,
                                 .alpha = 1.0f};
-        if (p->compute)
+        if (p->compute && m->shard_size < 2)
             mgi_launch(m->dev, MGK_OP_convert, &a); /* needs no workspace */
     }
 }
@@ -354,7 +358,7 @@ static mgen_status unit_grad_make(mgi_module *m, int64_t unit)
     int before = mgi_device_kind(m->dev, MGI_MEM_GRADIENT);
     mgen_status status = mgi_tensor_create(m->dev, MGK_F32, 1, &size, &m->unit_grad[unit]);
     mgi_device_kind(m->dev, before);
-    return status == MGEN_OK ? fill(m, m->unit_grad[unit], 0.0f) : status;
+    return status == MGEN_OK ? mgi_module_fill(m, m->unit_grad[unit], 0.0f) : status;
 }
 
 static mgen_status train_one(mgi_module *m, mgi_param *p)
@@ -369,7 +373,7 @@ static mgen_status train_one(mgi_module *m, mgi_param *p)
     if (status == MGEN_OK)
         status = mgi_var_create(m->dev, MGK_F32, p->value->count, true, &var);
     for (int i = 0; i < 2 && status == MGEN_OK; i++)
-        status = fill(m, made[i], 0.0f);
+        status = mgi_module_fill(m, made[i], 0.0f);
     if (status == MGEN_OK)
         status = mgi_tensor_copy(made[2], p->value);
     if (status != MGEN_OK) {
@@ -392,6 +396,8 @@ static mgen_status train_one(mgi_module *m, mgi_param *p)
 
 mgen_status mgi_module_train(mgi_module *m)
 {
+    if (m->shard_size > 1)
+        return mgi_shard_train(m);
     if (!m->unit_grad)
         MGI_TRY(mgi_alloc_zero(m->ctx, (size_t)m->units, sizeof(mgi_tensor *), &m->unit_grad));
     for (int64_t u = 0; u < m->units; u++)
@@ -404,7 +410,9 @@ mgen_status mgi_module_train(mgi_module *m)
 
 void mgi_module_zero_grad(mgi_module *m, mgi_run *run)
 {
-    for (int64_t u = 0; u < m->units; u++)
+    for (int64_t i = 0; i < m->range_count; i++)
+        mgi_fill(run, m->ranges[i].grad, 0.0f);
+    for (int64_t u = 0; m->unit_grad && u < m->units; u++)
         if (m->unit_grad[u])
             mgi_fill(run, m->unit_grad[u], 0.0f);
 }

@@ -33,13 +33,29 @@ typedef struct mgi_param {
     int parts; /* of the dimension that is split: each is, so that of q, k and v a rank has the same heads */
     int partial;   /* MGI_PARTIAL_* */
     int64_t unit;  /* which unit it belongs to */
-    int64_t first; /* its first element in the unit's flat range, a multiple of 16 */
+    int64_t first; /* its first element in the unit's flat range, a multiple of 16; or in `range` */
+    int64_t range; /* of the module's, where it is sharded */
     bool operand;  /* of products: read in the module's compute dtype */
+    bool lasting;  /* read by later units, too */
     bool frozen;
     mgi_tensor *value;       /* f32 master; value->var->grad, a part of unit_grad, while training */
     mgi_tensor *compute;     /* copy in the compute dtype, with the same var; NULL: value serves */
     mgi_tensor *m, *v, *ema; /* optimizer state, while training */
+    mgi_tensor
+        *whole; /* where the module is sharded: the values gathered (nn/fsdp.h), with a variable of
+                          their own; the five above are flat then, of this rank's elements, maybe of none */
 } mgi_param;
+
+/* Sharding (FSDP). The parameters of a unit that are treated alike (gathered in one dtype, their gradients summed over
+ * the same groups) lie one behind the other in a range of elements, which is padded and divided evenly over the ranks:
+ * share `shard_rank` of it is this rank's, and nothing else is kept. */
+typedef struct mgi_range {
+    int64_t unit;
+    bool operand, lasting;
+    bool partial;        /* gradients are partial sums over the TP group (SP) */
+    int64_t size, share; /* elements of all parameters; of each rank, a multiple of 32 */
+    mgi_tensor *value, *compute, *m, *v, *ema, *grad; /* flat; the parameters' are parts of them */
+} mgi_range;
 
 typedef struct mgi_module {
     mgen_context *ctx;
@@ -49,9 +65,12 @@ typedef struct mgi_module {
     int32_t dtype; /* of products and activations: f32 or bf16 */
     int tp_rank,
         tp_size; /* set before parameters are added: this rank's share; 0, 0: all of everything */
+    int shard_rank, shard_size; /* the same of sharding, which then takes mgi_module_divide() */
+    mgi_range *ranges;          /* of a sharded module, in the order of units */
+    int64_t range_count;
     int64_t units, unit_size; /* begun so far; elements in the last one */
     mgi_tensor **unit_grad; /* while training: the gradients of each unit, one flat tensor f32; NULL
-                                 where all is frozen */
+                                 where all is frozen, and of a module that is sharded */
     mgen_status status;     /* the first failure while building; later adds do nothing */
 } mgi_module;
 
@@ -62,7 +81,7 @@ typedef struct mgi_param_spec {
     int init;
     float scale, decay;
     int tp, parts, partial; /* parts 0: 1 */
-    bool operand, frozen;
+    bool operand, frozen, lasting;
 } mgi_param_spec;
 
 /* What is added from now on belongs to a new unit. Returns its number. */
@@ -73,17 +92,31 @@ int64_t mgi_module_unit(mgi_module *m);
 mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int64_t *dims,
                          const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* Of a parameter that may be split: `count` elements, from `whole` on in all of it, are those from `own` on in this
- * rank's. Piece `index` of so many. */
+/* After the last parameter: this rank's shares of a sharded module, zeros; of another, nothing. Returns m->status. */
+mgen_status mgi_module_divide(mgi_module *m);
+
+/* Of a parameter that may be split or sharded: `count` elements, from `whole` on in all of it, are those from `own` on
+ * in this rank's value (and m, v, ema, gradient). Piece `index` of so many; of a sharded one there may be none, and
+ * those of all ranks (of one replica; any TP rank's where it is not split) make up the whole. In rising order. */
 typedef struct mgi_piece {
     int64_t whole, own, count;
 } mgi_piece;
 int64_t mgi_param_pieces(const mgi_module *m, const mgi_param *p);
 mgi_piece mgi_param_piece(const mgi_module *m, const mgi_param *p, int64_t index);
+/* The same of the rank at another place. */
+typedef struct mgi_share_of {
+    int tp, shard;
+} mgi_share_of;
+int64_t mgi_param_pieces_of(const mgi_module *m, const mgi_param *p, mgi_share_of rank);
+mgi_piece mgi_param_piece_of(const mgi_module *m, const mgi_param *p, mgi_share_of rank,
+                             int64_t index);
 
 /* Read an f32 tensor's values, as many as the entry has, or let a file's writer take them: a tensor's memory need
  * not be the host's. */
 mgen_status mgi_tensor_load(mgi_tensor *t, const mgi_st_entry *entry);
+/* What the rank has of an entry's values, which are those from element `first` of the whole on. */
+mgen_status mgi_param_load(const mgi_module *m, const mgi_param *p, const mgi_st_entry *entry,
+                           int64_t first);
 mgi_st_reader mgi_tensor_values;
 /* y = x, f32 tensors of as many values. */
 mgen_status mgi_tensor_copy(mgi_tensor *y, const mgi_tensor *x);
@@ -95,7 +128,7 @@ mgen_status mgi_module_random(mgi_module *m, uint64_t seed);
 mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *file, bool partial);
 /* Whether the file has exactly the parameters: CORRUPT as in loading, with no need of memory for them. */
 mgen_status mgi_module_fits(const mgi_module *m, const mgi_st_file *st, const char *file);
-/* Write all parameters, or their EMA, as bf16 or f32. UNSUPPORTED where they are split. */
+/* Write all parameters, or their EMA, as bf16 or f32. UNSUPPORTED where they are split or sharded. */
 mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dtype store);
 int64_t mgi_module_size(const mgi_module *m); /* this rank's parameters, in elements */
 
@@ -111,7 +144,7 @@ void mgi_module_zero_grad(mgi_module *m, mgi_run *run);
 /* What the network reads. */
 static inline mgi_tensor *mgi_value(const mgi_param *p)
 {
-    return !p ? NULL : p->compute ? p->compute : p->value;
+    return !p ? NULL : p->whole ? p->whole : p->compute ? p->compute : p->value;
 }
 
 #endif

@@ -396,7 +396,7 @@ static void test_faults(void **state)
             end_ranks(&w);
         }
     }
-    assert_int_equal(calls, 1 + 5 + 9); /* a check of the mesh, its groups, three steps */
+    assert_int_equal(calls, 1 + 6 + 9); /* a check of the mesh, its groups, three steps */
 }
 
 static void test_mesh(void **state)
@@ -409,23 +409,28 @@ static void test_mesh(void **state)
     char text[64];
     assert_int_equal(mgi_mesh_parse(ctx, "tp=4,dp=3", &shape), MGEN_OK);
     assert_string_equal(mgi_mesh_text(shape, text, sizeof text), "dp=3,cp=1,tp=4");
-    const char *const bad[] = {"",          "dp",   "dp=0",     "dp=2,", "dp=2,dp=2",
-                               "dp=2;tp=2", "xp=2", "dp=99999", "dp= 2", "dp=2x"};
+    const char *const bad[] = {"",     "dp",       "dp=0",  "dp=2,", "dp=2,dp=2", "dp=2;tp=2",
+                               "xp=2", "dp=99999", "dp= 2", "dp=2x", "shard=",    "dp=4,shard=3"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(mgi_mesh_parse(ctx, bad[i], &shape), MGEN_E_INVALID);
+    assert_non_null(strstr(ctx->error_text, "legal are 1, 2, 4"));
+    assert_int_equal(mgi_mesh_parse(ctx, "dp=2,shard=4,cp=2", &shape), MGEN_OK);
+    assert_string_equal(mgi_mesh_text(shape, text, sizeof text), "dp=2,cp=2,tp=1,shard=4");
     /* Every rank of 3 x 2 x 4: its place is its place in the groups; the numbers of a group's ranks. */
     for (int r = 0; r < 24; r++) {
         assert_int_equal(mgi_comm_counting_create(ctx, r, 24, &all), MGEN_OK);
-        assert_int_equal(mgi_mesh_create(all, (mgi_mesh_shape){3, 2, 4}, &mesh), MGEN_OK);
+        assert_int_equal(mgi_mesh_create(all, (mgi_mesh_shape){3, 2, 4, 3}, &mesh), MGEN_OK);
         assert_int_equal(mesh.at.tp, r % 4);
         assert_int_equal(mesh.at.cp, r / 4 % 2);
         assert_int_equal(mesh.at.dp, r / 8);
+        assert_int_equal(mesh.at.shard, r / 4 % 3);
         const int expected[MGI_AXES][2] = {
             [MGI_AXIS_DP] = {mesh.at.dp, 3},
             [MGI_AXIS_CP] = {mesh.at.cp, 2},
             [MGI_AXIS_TP] = {mesh.at.tp, 4},
             [MGI_AXIS_MODEL] = {mesh.at.cp * 4 + mesh.at.tp, 8},
-            [MGI_AXIS_FSDP] = {mesh.at.dp * 2 + mesh.at.cp, 6},
+            [MGI_AXIS_SHARD] = {(mesh.at.dp * 2 + mesh.at.cp) % 3, 3},
+            [MGI_AXIS_REPLICA] = {(mesh.at.dp * 2 + mesh.at.cp) / 3, 2},
             [MGI_AXIS_WORLD] = {r, 24},
         };
         for (int a = 0; a < MGI_AXES; a++) {
@@ -438,6 +443,7 @@ static void test_mesh(void **state)
     assert_int_equal(mgi_comm_counting_create(ctx, 0, 24, &all), MGEN_OK);
     assert_int_equal(mgi_mesh_create(all, (mgi_mesh_shape){3, 2, 5}, &mesh), MGEN_E_INVALID);
     assert_int_equal(mgi_mesh_create(all, (mgi_mesh_shape){2, 2, 4}, &mesh), MGEN_E_INVALID);
+    assert_int_equal(mgi_mesh_create(all, (mgi_mesh_shape){3, 2, 4, 4}, &mesh), MGEN_E_INVALID);
     mgi_comm_destroy(all);
     mgi_context_free(ctx);
 }

@@ -59,7 +59,8 @@ static float losses[RANKS];
 
 /* ---- where the elements of a share are in the whole: by the definition, one by one ------------------- */
 
-static int64_t whole_index(const mgi_module *m, const mgi_param *p, int64_t own)
+/* Element i of the rank's tensor parallel share. */
+static int64_t index_of_split(const mgi_module *m, const mgi_param *p, int64_t i)
 {
     int64_t n = m->tp_size > 1 && p->tp != MGI_TP_REPLICATED ? m->tp_size : 1;
     int64_t rank = n > 1 ? m->tp_rank : 0;
@@ -68,9 +69,18 @@ static int64_t whole_index(const mgi_module *m, const mgi_param *p, int64_t own)
     for (int k = axis + 1; k < p->rank; k++)
         inner *= p->dims[k];
     int64_t extent = p->dims[axis] / n, share = extent / p->parts;
-    int64_t outer = own / (extent * inner), at = own / inner % extent, rest = own % inner;
+    int64_t outer = i / (extent * inner), at = i / inner % extent, rest = i % inner;
     int64_t whole = at / share * (share * n) + rank * share + at % share;
     return (outer * p->dims[axis] + whole) * inner + rest;
+}
+
+/* Of a sharded parameter the first element is where the shard begins, or the parameter. */
+static int64_t whole_index(const mgi_module *m, const mgi_param *p, int64_t own)
+{
+    int64_t begin = 0;
+    if (m->shard_size > 1)
+        begin = m->shard_rank * m->ranges[p->range].share - p->first;
+    return index_of_split(m, p, (begin > 0 ? begin : 0) + own);
 }
 
 static void fill_values(mgi_module *m)
@@ -389,51 +399,81 @@ static void test_refused(void **state)
                    "4 heads cannot be split over tp=4 x cp=2 ranks");
 }
 
+/* The values of a share are those of the whole; and what the ranks have, element by element. */
+static void assert_share(const mgi_module *share, const mgi_module *whole, int *had)
+{
+    for (int64_t k = 0; k < share->count; k++) {
+        const mgi_param *p = share->params[k], *all = whole->params[k];
+        int64_t pieces = mgi_param_pieces(share, p), count = 0;
+        for (int64_t i = 0; i < p->value->count; i++)
+            assert_true(mgi_f32(p->value)[i] == mgi_f32(all->value)[whole_index(share, p, i)]);
+        for (int64_t i = 0; i < pieces; i++) {
+            mgi_piece piece = mgi_param_piece(share, p, i);
+            assert_true(piece.count > 0);
+            assert_int_equal(piece.own, count);
+            for (int64_t e = 0; e < piece.count; e++)
+                assert_int_equal(piece.whole + e, whole_index(share, p, piece.own + e));
+            for (int64_t e = 0; e < piece.count && (p->tp != MGI_TP_REPLICATED || !share->tp_rank);
+                 e++)
+                had[piece.whole + e]++;
+            count += piece.count;
+        }
+        assert_int_equal(count, p->value->count);
+        had += all->value->count;
+    }
+}
+
+static void assert_shares(mgen_context *ctx, const char *dir, const char *file, const mgi_vt *whole,
+                          mgi_mesh_shape shape)
+{
+    mgi_comm *comm;
+    mgi_mesh mesh;
+    mgi_st_file st;
+    mgi_vt share;
+    int ranks = shape.dp * shape.tp;
+    int64_t size = mgi_module_size(&whole->module);
+    int *had = calloc((size_t)size, sizeof *had);
+    assert_non_null(had);
+    for (int r = 0; r < ranks; r++) {
+        assert_int_equal(mgi_comm_counting_create(ctx, r, ranks, &comm), MGEN_OK);
+        assert_int_equal(mgi_mesh_create(comm, shape, &mesh), MGEN_OK);
+        assert_int_equal(mgi_vt_init_mesh(&share, ctx, &config, &mesh), MGEN_OK);
+        assert_int_equal(mgi_vt_random(&share, 9), MGEN_OK);
+        assert_share(&share.module, &whole->module, had);
+        for (int64_t k = 0; k < share.module.count; k++)
+            memset(mgi_f32(share.module.params[k]->value), 0,
+                   (size_t)share.module.params[k]->value->count * sizeof(float));
+        assert_int_equal(mgi_st_open(ctx, dir, "shares.safetensors", &st), MGEN_OK);
+        assert_int_equal(mgi_module_load(&share.module, &st, file, false), MGEN_OK);
+        mgi_st_close(ctx, &st);
+        assert_share(&share.module, &whole->module, had);
+        assert_int_equal(mgi_module_save(&share.module, file, false, MGI_ST_F32),
+                         MGEN_E_UNSUPPORTED);
+        mgi_vt_finish(&share);
+        mgi_mesh_destroy(&mesh);
+    }
+    for (int64_t i = 0; i < size; i++) /* both times, by one shard each, or by each replica */
+        assert_int_equal(had[i], 2 * shape.dp / (shape.shard > 1 ? shape.shard : 1));
+    free(had);
+}
+
 /* Initial values and those from a file: of each share, those of the whole. */
 static void test_shares(void **state)
 {
     (void)state;
+    static const mgi_mesh_shape meshes[] = {
+        {1, 1, 4, 1}, {4, 1, 1, 4}, {4, 1, 1, 2}, {3, 1, 2, 3}, {7, 1, 4, 7}};
     char dir[] = "/tmp/mgi-shares-XXXXXX", file[64];
     mgen_context *ctx = make_context();
-    mgi_comm *comm;
-    mgi_mesh mesh;
-    mgi_st_file st;
-    mgi_vt whole, share;
+    mgi_vt whole;
     assert_non_null(mkdtemp(dir));
     snprintf(file, sizeof file, "%s/shares.safetensors", dir);
     assert_int_equal(mgi_device_create(ctx, NULL), MGEN_OK);
     assert_int_equal(mgi_vt_init(&whole, ctx, &config), MGEN_OK);
     assert_int_equal(mgi_vt_random(&whole, 9), MGEN_OK);
     assert_int_equal(mgi_module_save(&whole.module, file, false, MGI_ST_F32), MGEN_OK);
-    for (int r = 0; r < 4; r++) {
-        assert_int_equal(mgi_comm_counting_create(ctx, r, 4, &comm), MGEN_OK);
-        assert_int_equal(mgi_mesh_create(comm, (mgi_mesh_shape){1, 1, 4}, &mesh), MGEN_OK);
-        assert_int_equal(mgi_vt_init_mesh(&share, ctx, &config, &mesh), MGEN_OK);
-        for (int loaded = 0; loaded < 2; loaded++) {
-            if (loaded) {
-                for (int64_t k = 0; k < share.module.count; k++)
-                    memset(mgi_f32(share.module.params[k]->value), 0,
-                           (size_t)share.module.params[k]->value->count * sizeof(float));
-                assert_int_equal(mgi_st_open(ctx, dir, "shares.safetensors", &st), MGEN_OK);
-                assert_int_equal(mgi_module_load(&share.module, &st, file, false), MGEN_OK);
-                mgi_st_close(ctx, &st);
-            } else {
-                assert_int_equal(mgi_vt_random(&share, 9), MGEN_OK);
-            }
-            for (int64_t k = 0; k < share.module.count; k++) {
-                const mgi_param *p = share.module.params[k], *all = whole.module.params[k];
-                assert_int_equal(p->value->count * (p->tp == MGI_TP_REPLICATED ? 1 : 4),
-                                 all->value->count);
-                for (int64_t i = 0; i < p->value->count; i++)
-                    assert_true(mgi_f32(p->value)[i] ==
-                                mgi_f32(all->value)[whole_index(&share.module, p, i)]);
-            }
-        }
-        assert_int_equal(mgi_module_save(&share.module, file, false, MGI_ST_F32),
-                         MGEN_E_UNSUPPORTED);
-        mgi_vt_finish(&share);
-        mgi_mesh_destroy(&mesh);
-    }
+    for (size_t i = 0; i < sizeof meshes / sizeof meshes[0]; i++)
+        assert_shares(ctx, dir, file, &whole, meshes[i]);
     remove(file);
     rmdir(dir);
     mgi_vt_finish(&whole);
