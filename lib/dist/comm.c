@@ -144,6 +144,11 @@ bool mgi_comm_on_gpu(const mgi_comm *comm)
     return comm->engine->on_gpu;
 }
 
+mgi_comm *mgi_comm_host(mgi_comm *comm)
+{
+    return comm->engine->host ? comm->engine->host(comm) : comm;
+}
+
 mgen_context *mgi_comm_context(const mgi_comm *comm)
 {
     return comm->ctx;
@@ -335,6 +340,7 @@ mgen_status mgi_comm_agree(mgi_comm *comm, const char *name, const char *value)
 {
     char mine[VALUE], *all;
     mgen_status status;
+    comm = mgi_comm_host(comm);
     memset(mine, 0, sizeof(mine));
     snprintf(mine, sizeof(mine), "%s", value);
     MGI_TRY(mgi_alloc_zero(comm->ctx, (size_t)comm->size, VALUE, &all));

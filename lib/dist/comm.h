@@ -96,6 +96,8 @@ int mgi_comm_rank(const mgi_comm *comm);
 int mgi_comm_size(const mgi_comm *comm);
 mgen_context *mgi_comm_context(const mgi_comm *comm);
 bool mgi_comm_on_gpu(const mgi_comm *comm); /* where buffers are */
+/* The same ranks' communicator for the host's memory: itself, or what it stands on. */
+mgi_comm *mgi_comm_host(mgi_comm *comm);
 mgi_comm_count mgi_comm_counted(const mgi_comm *comm, mgi_comm_op op);
 const char *mgi_comm_op_name(mgi_comm_op op);
 

@@ -41,6 +41,7 @@ typedef struct mgi_comm_engine {
     mgen_status (*split)(mgi_comm *comm, int color, int key, mgi_comm **out);
     /* NULL: as split, with this rank's place */
     mgen_status (*split_by)(mgi_comm *comm, mgi_comm_place_fn *place, void *user, mgi_comm **out);
+    mgi_comm *(*host)(mgi_comm *comm); /* NULL: itself */
     void (*interrupt)(mgi_comm *comm);
     void (*leave)(mgi_comm *comm); /* before the handle is freed; no work is under way */
 } mgi_comm_engine;

@@ -303,6 +303,11 @@ static void nccl_leave(mgi_comm *comm)
 
 static mgen_status nccl_split(mgi_comm *comm, int color, int key, mgi_comm **out);
 
+static mgi_comm *nccl_host(mgi_comm *comm)
+{
+    return ((nccl_handle *)comm->state)->host;
+}
+
 static const mgi_comm_engine nccl_engine = {
     .moves_data = true,
     .on_gpu = true,
@@ -310,6 +315,7 @@ static const mgi_comm_engine nccl_engine = {
     .wait = nccl_wait,
     .check = nccl_check,
     .split = nccl_split,
+    .host = nccl_host,
     .interrupt = nccl_abort,
     .leave = nccl_leave,
 };

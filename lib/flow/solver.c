@@ -177,6 +177,8 @@ static double share(dopri5 *d)
     mean_square(d, d->y, 2);
     if (d->run->status == MGEN_OK)
         mgi_tensor_read(d->squares, 0, squares, NORMS);
+    if (d->run->status == MGEN_OK && d->s->norms)
+        mgi_ok(d->run, d->s->norms(d->s->user, squares, NORMS));
     /* a NaN here is one in the error too, to which every velocity adds */
     double size = sqrt((double)(squares[1] > squares[2] ? squares[1] : squares[2]));
     return sqrt((double)squares[0]) / (atol + rtol * size);

@@ -30,6 +30,8 @@ typedef struct mgi_solver {
     T *(*velocity)(void *user, T *x, float time);
     /* After each step, and after each attempt of DOPRI5: a failure ends the work. NULL: nothing. */
     mgen_status (*stepped)(void *user, const mgi_solver_step *step);
+    /* DOPRI5: what the length of steps depends on, which may be replaced. NULL: nothing. */
+    mgen_status (*norms)(void *user, float *norms, int count);
     void *user;
     /* DOPRI5: the step's error, as a root mean square, may be atol + rtol times that of x. 0: 1e-3. */
     float rtol, atol;

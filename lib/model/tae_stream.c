@@ -421,3 +421,55 @@ mgen_status mgi_tae_stream_push(mgi_tae_stream *s, T *x, bool last)
     mgi_scope_pop(run, mark, NULL);
     return run->status;
 }
+
+/* -- parts of films --------------------------------------------------------------------------- */
+
+/* Frames first .. end - 1 that come out of a convolution in time -> those that go in. */
+static void reach_through(const mgi_tae_conv *c, int64_t span[2])
+{
+    if (!c->tw)
+        return;
+    span[0] = span[0] * c->time_stride - 1;
+    span[1] = (span[1] - 1) * c->time_stride + 2;
+    if (c->time_up) {
+        span[0] /= 2;
+        span[1] = (span[1] + 1) / 2;
+    }
+}
+
+/* From the network's end to its beginning. */
+static void reach_through_side(const mgi_tae *tae, bool encodes, int64_t span[2])
+{
+    const mgi_tae_side *side = encodes ? &tae->encoder : &tae->decoder;
+    int levels = tae->config.levels;
+    reach_through(&side->out, span);
+    for (int k = 0; k < levels; k++) {
+        int level = encodes ? levels - 1 - k : k;
+        for (int i = 0; i < 2 * tae->config.blocks; i++)
+            reach_through(&side->block[level][i / 2].first, span);
+        if (k + 1 < levels)
+            reach_through(&side->change[encodes ? level - 1 : level + 1], span);
+    }
+    reach_through(&side->in, span);
+}
+
+mgi_tae_reach mgi_tae_reach_of(const mgi_tae *tae, int direction)
+{
+    bool encodes = direction == MGI_TAE_ENCODES;
+    const int64_t far = 1 << 20, factor = mgi_tae_time_factor(&tae->config);
+    mgi_tae_stream s;
+    mgi_tae_stream_init(&s, NULL, tae, direction, NULL, NULL);
+    if (s.tile && encodes)
+        return (mgi_tae_reach){s.tile / factor, 0, 0};
+    if (s.tile) { /* the tiles whose ends are faded into those of the part */
+        int64_t over = s.tile - s.tile_step;
+        return (mgi_tae_reach){s.tile_step, (over + s.tile_step - 1) / s.tile_step * s.tile_step,
+                               over};
+    }
+    /* what the latent in the middle of a long film stands for */
+    int64_t out = encodes ? 1 : factor, in = encodes ? factor : 1;
+    int64_t span[2] = {far * out, (far + 1) * out};
+    reach_through_side(tae, encodes, span);
+    return (mgi_tae_reach){1, (far * in - span[0] + in - 1) / in,
+                           (span[1] - (far + 1) * in + in - 1) / in};
+}

@@ -69,6 +69,14 @@ void mgi_tae_stream_finish(mgi_tae_stream *s); /* also after a failure; before t
  * any size; large ones are cut. Returns run->status. */
 mgen_status mgi_tae_stream_push(mgi_tae_stream *s, T *x, bool last);
 
+/* A film in parts, each of which is a film of its own: a part of latents, from a multiple of `unit` up to another or the
+ * end, comes out with the very bits of the whole film if so many latents before and after it go in too, as far as
+ * there are any. (Encoding, the frames that they stand for.) */
+typedef struct mgi_tae_reach {
+    int64_t unit, before, after;
+} mgi_tae_reach;
+mgi_tae_reach mgi_tae_reach_of(const mgi_tae *tae, int direction);
+
 /* For tae_tiles.c and tae_spatial.c, on (T,H,W,C), NULL for no frames. Joined: a then b; takes both. Keep: a copy of the frames
  * from `first` on beyond all scopes; recall: back into the scope. Emit: in f32, to the sink. */
 T *mgi_tae_joined(mgi_run *run, T *a, T *b);

@@ -229,6 +229,22 @@ static T *silu(mgi_run *run, T *x)
     return mgi_unary(run, x, MGK_UNARY_SILU);
 }
 
+mgen_status mgi_vt_check_tokens(mgen_context *ctx, const mgi_vt *vt, int64_t tokens)
+{
+    int64_t cp = vt->mesh ? vt->mesh->shape.cp : 1, tp = vt->mesh ? vt->mesh->shape.tp : 1;
+    if (tokens % (cp * tp))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "video transformer: %lld tokens cannot be split over cp=%lld x tp=%lld "
+                        "ranks; choose a size, length or mesh so that they can",
+                        (long long)tokens, (long long)cp, (long long)tp);
+    if (mgi_vt_exchanges(vt) && vt->config.heads / tp % cp)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "video transformer: %lld heads cannot be split over tp=%lld x cp=%lld "
+                        "ranks; take another mesh, or gather keys and values",
+                        (long long)vt->config.heads, (long long)tp, (long long)cp);
+    return MGEN_OK;
+}
+
 /* Of the tokens (B,S,C) of a sample, this rank's. */
 static T *own_tokens(mgi_run *run, const mgi_vt *vt, T *x)
 {
@@ -236,21 +252,9 @@ static T *own_tokens(mgi_run *run, const mgi_vt *vt, T *x)
     int64_t ranks = model ? mgi_comm_size(model) : 1, rows = x ? x->dims[1] / ranks : 0;
     if (!x || ranks == 1)
         return x;
-    if (x->dims[1] % ranks) {
-        mgi_ok(run, mgi_fail(run->ctx, MGEN_E_INVALID,
-                             "video transformer: %lld tokens cannot be split over cp=%d x tp=%d "
-                             "ranks; choose a size, length or mesh so that they can",
-                             (long long)x->dims[1], vt->mesh->shape.cp, vt->mesh->shape.tp));
-        return NULL;
-    }
-    if (mgi_vt_exchanges(vt) && vt->config.heads / vt->mesh->shape.tp % vt->mesh->shape.cp) {
-        mgi_ok(run, mgi_fail(run->ctx, MGEN_E_INVALID,
-                             "video transformer: %lld heads cannot be split over tp=%d x cp=%d "
-                             "ranks; take another mesh, or gather keys and values",
-                             (long long)vt->config.heads, vt->mesh->shape.tp, vt->mesh->shape.cp));
-        return NULL;
-    }
-    return mgi_slice(run, x, 1, mgi_comm_rank(model) * rows, rows);
+    return mgi_ok(run, mgi_vt_check_tokens(run->ctx, vt, x->dims[1]))
+               ? mgi_slice(run, x, 1, mgi_comm_rank(model) * rows, rows)
+               : NULL;
 }
 
 T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text)

@@ -96,6 +96,8 @@ mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *conf
 mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config,
                              const mgi_mesh *mesh);
 void mgi_vt_finish(mgi_vt *vt);
+/* Whether so many tokens of a sample can be split as the mesh and vt->cp say. INVALID if not. */
+mgen_status mgi_vt_check_tokens(mgen_context *ctx, const mgi_vt *vt, int64_t tokens);
 /* The values of a model whose configuration is the same but for shorter position tables, which are stretched.
  * UNSUPPORTED where `to` is split. */
 mgen_status mgi_vt_grow(mgi_vt *to, const mgi_vt *from);

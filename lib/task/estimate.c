@@ -7,6 +7,7 @@
 typedef struct shadow {
     mgi_tae tae;
     mgi_text_encoder text[MGI_ROLES];
+    mgi_mesh mesh; /* counting */
     mgi_vt video;
 } shadow;
 
@@ -15,12 +16,27 @@ static mgen_status same_dtype(mgi_module *m, const mgi_module *as)
     return as->dtype == m->dtype ? MGEN_OK : mgi_module_compute(m, as->dtype);
 }
 
+/* This rank's place in a mesh like `as`, without the others. */
+static mgen_status same_mesh(mgen_context *meta, const mgi_mesh *as, mgi_mesh *out)
+{
+    const mgi_comm *world = as->group[MGI_AXIS_WORLD];
+    mgi_comm *own;
+    MGI_TRY(mgi_comm_counting_create(meta, mgi_comm_rank(world), mgi_comm_size(world), &own));
+    mgen_status status = mgi_mesh_create(own, as->shape, out);
+    if (status != MGEN_OK)
+        mgi_comm_destroy(own);
+    return status;
+}
+
 /* The networks without their values. What was made is to be finished, also after a failure. */
 static mgen_status make(mgen_context *meta, const mgi_networks *n, shadow *s)
 {
     MGI_TRY(mgi_tae_init(&s->tae, meta, &n->tae->config));
-    MGI_TRY(mgi_vt_init(&s->video, meta, &n->video->config));
+    if (n->video->mesh)
+        MGI_TRY(same_mesh(meta, n->video->mesh, &s->mesh));
+    MGI_TRY(mgi_vt_init_mesh(&s->video, meta, &n->video->config, n->video->mesh ? &s->mesh : NULL));
     s->video.form = n->video->form;
+    s->video.cp = n->video->cp;
     MGI_TRY(same_dtype(&s->tae.module, &n->tae->module));
     for (int i = 0; i < MGI_ROLES; i++)
         if (n->text[i])
@@ -34,6 +50,7 @@ static void finish(shadow *s)
     for (int i = 0; i < MGI_ROLES; i++)
         mgi_text_encoder_finish(&s->text[i]);
     mgi_vt_finish(&s->video);
+    mgi_mesh_destroy(&s->mesh);
 }
 
 /* What is counted on the meta device, from a moment on. */

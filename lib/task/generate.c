@@ -2,15 +2,20 @@
 #include "task/generate.h"
 
 #include "core/alloc.h"
+#include "core/hash.h"
 #include "core/philox.h"
+#include "dist/collective.h"
 #include "flow/diffusion.h"
 #include "flow/schedule.h"
 #include "flow/solver.h"
 #include "flow/windows.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
+#include "task/ranks.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 enum { FRAMES_MOST = 1 << 30, PIECE = 65536 };
 
@@ -28,6 +33,9 @@ typedef struct sampler {
     mgi_run *run;
     const mgi_networks *n;
     const mgi_generate_request *r;
+    mgi_comm *ranks; /* of a mesh; NULL: one */
+    mgi_comm *dp;    /* those that share the velocities of a step; NULL: one */
+    bool ended;      /* the ranks have agreed that they fail */
     int64_t frames;  /* of a clip */
     int64_t dims[5]; /* of the latents: clips, frames, rows, columns, channels */
     int64_t rows;    /* of a batch: the prompts of all clips, then what guidance leads away from */
@@ -71,10 +79,10 @@ static bool next_round(const mgi_run *run, rounds *r)
 /* -- the request ------------------------------------------------------------------------------ */
 
 /* Something must be left to attend to. */
-static mgen_status check_streams(mgen_context *ctx, const mgi_networks *n, uint32_t drop)
+static mgen_status check_streams(mgen_context *ctx, const mgi_vt_config *v, uint32_t drop)
 {
     for (int i = 0; i < MGI_ROLES; i++)
-        if (n->text[i] && !(drop >> i & 1))
+        if (v->text[i] && !(drop >> i & 1))
             return MGEN_OK;
     return mgi_fail(ctx, MGEN_E_INVALID,
                     "all streams of text that the model has would be left out; one must stay");
@@ -111,7 +119,10 @@ static mgen_status take_shape(mgen_context *ctx, sampler *s)
     s->windows = mgi_windows_make(t, mgi_tae_latent_frames(a, own->frames));
     s->scale = mgi_vt_guidance(v, r->guidance);
     s->rows = s->scale != 1.0f ? 2 * r->count : r->count;
-    return check_streams(ctx, s->n, r->drop_text);
+    int64_t tokens =
+        s->windows.length / v->patch_t * (dims[2] / v->patch_h) * (dims[3] / v->patch_w);
+    MGI_TRY(mgi_vt_check_tokens(ctx, s->n->video, tokens));
+    return check_streams(ctx, v, r->drop_text);
 }
 
 /* Noise of each clip from its own seed and of each frame from its place: the same whatever is made beside
@@ -147,8 +158,8 @@ static mgen_status encode_prompts(sampler *s)
         mgi_ok(s->run, rate ? mgi_prompt_at_rate(ctx, text, s->n->clip.fps, &prompts[i])
                             : mgi_strdup(ctx, text, &prompts[i]));
     }
-    mgi_text_streams(s->run, s->n->text, s->r->drop_text, (const char *const *)prompts, s->rows,
-                     s->tokens, &s->text);
+    mgi_ranks_text(s->run, s->ranks, s->n, s->r->drop_text, (const char *const *)prompts, s->rows,
+                   s->tokens, &s->text);
     for (int64_t i = 0; i < s->rows; i++)
         mgi_free(ctx, prompts[i]);
     mgi_free(ctx, prompts);
@@ -199,19 +210,84 @@ static void make_buffers(sampler *s)
 
 /* -- the flow --------------------------------------------------------------------------------- */
 
-/* Velocity of one window of all clips, with classifier-free guidance if the batch has both halves. */
-static T *window_velocity(sampler *s, batch *b, T *x, int64_t window)
+/* Some rows of a tensor; itself, if those are all. */
+static T *some_rows(mgi_run *run, T *t, int64_t first, int64_t rows)
+{
+    T *view;
+    if (!t || run->status != MGEN_OK || rows == t->dims[0])
+        return t;
+    return mgi_ok(run, mgi_tensor_rows(t, first, rows, &view)) ? mgi_scope_add(run, view) : NULL;
+}
+
+/* What the network answers for some rows of a batch in one window. */
+static T *evaluate(sampler *s, batch *b, T *x, int64_t window, int64_t first, int64_t rows)
 {
     mgi_run *run = s->run;
     int64_t clips = s->r->count, frame = s->dims[2] * s->dims[3] * s->dims[4];
-    int64_t each = s->windows.length * frame, first = mgi_window_first(&s->windows, window) * frame;
-    for (int64_t i = 0; i < b->rows; i++)
-        mgi_copy(run, b->in, i * each, x, i % clips * s->dims[1] * frame + first, each);
-    T *u = mgi_vt_velocity(run, s->n->video, b->in, b->t, b->time, &b->text);
+    int64_t each = s->windows.length * frame, from = mgi_window_first(&s->windows, window) * frame;
+    mgi_vt_text text = b->text;
+    for (int64_t i = 0; i < rows; i++)
+        mgi_copy(run, b->in, i * each, x, (first + i) % clips * s->dims[1] * frame + from, each);
+    for (int i = 0; i < MGI_ROLES; i++) {
+        text.x[i] = some_rows(run, text.x[i], first, rows);
+        text.tokens[i] = text.tokens[i] ? text.tokens[i] + first : NULL;
+    }
+    return mgi_vt_velocity(run, s->n->video, some_rows(run, b->in, 0, rows),
+                           some_rows(run, b->t, 0, rows), b->time, &text);
+}
+
+/* Windows whose rows are shared along dp at once: as few as give every rank the same number of rows. */
+static int64_t windows_at_once(const sampler *s, const batch *b)
+{
+    int64_t ranks = s->dp ? mgi_comm_size(s->dp) : 1, n = 1;
+    while (n < s->windows.count && n * b->rows % ranks)
+        n++;
+    return n;
+}
+
+/* This rank's share of the rows of `windows` windows from `window` on, and those of the others. */
+static T *shared(sampler *s, batch *b, T *x, int64_t window, int64_t windows)
+{
+    mgi_run *run = s->run;
+    int64_t ranks = mgi_comm_size(s->dp), all = windows * b->rows,
+            share = (all + ranks - 1) / ranks;
+    int64_t at = share * mgi_comm_rank(s->dp), end = at + share < all ? at + share : all;
+    int64_t mark = mgi_scope_push(run),
+            each = s->windows.length * s->dims[2] * s->dims[3] * s->dims[4];
+    T *own = mgi_new(run, MGK_F32, MGI_DIMS(1, share, each));
+    if (own && end < at + share) /* what nobody looks at is the same in every run */
+        mgi_fill(run, own, 0.0f);
+    for (int64_t i = at, n; i < end && own; i += n) {
+        int64_t row = i % b->rows, inner = mgi_scope_push(run);
+        n = b->rows - row < end - i ? b->rows - row : end - i;
+        T *u = evaluate(s, b, x, window + i / b->rows, row, n);
+        mgi_copy(run, own, (i - at) * each, u, 0, n * each);
+        mgi_scope_pop(run, inner, NULL);
+    }
+    T *u = mgi_gather_rows(run, s->dp, own);
+    if (u)
+        u = mgi_reshape(
+            run, u, MGI_DIMS(share * ranks, s->windows.length, s->dims[2], s->dims[3], s->dims[4]));
+    return mgi_scope_pop(run, mark, u);
+}
+
+/* Velocities of all rows of some windows: of one, unless they are shared. */
+static T *windows_velocity(sampler *s, batch *b, T *x, int64_t window, int64_t windows)
+{
+    return s->dp && windows * b->rows > 1 ? shared(s, b, x, window, windows)
+                                          : evaluate(s, b, x, window, 0, b->rows);
+}
+
+/* The velocity of all clips from rows `first` and following, with classifier-free guidance if the batch has both
+ * halves. */
+static T *guided(sampler *s, const batch *b, T *u, int64_t first)
+{
+    mgi_run *run = s->run;
+    int64_t clips = s->r->count;
     if (b->rows == clips)
-        return u;
-    return mgi_cfg_combine(run, mgi_slice(run, u, 0, 0, clips), mgi_slice(run, u, 0, clips, clips),
-                           s->guidance);
+        return u && first == 0 && u->dims[0] == clips ? u : mgi_slice(run, u, 0, first, clips);
+    return mgi_cfg_combine(run, mgi_slice(run, u, 0, first, clips),
+                           mgi_slice(run, u, 0, first + clips, clips), s->guidance);
 }
 
 /* total += the window's share of its velocity u, frame by frame. */
@@ -231,12 +307,16 @@ static void blend(sampler *s, int64_t window, const T *u)
 
 static T *batch_velocity(sampler *s, batch *b, T *x)
 {
-    if (s->windows.count == 1)
-        return window_velocity(s, b, x, 0);
+    int64_t once = windows_at_once(s, b), count = s->windows.count;
+    if (count == 1)
+        return guided(s, b, windows_velocity(s, b, x, 0, 1), 0);
     mgi_fill(s->run, s->total, 0.0f);
-    for (rounds w = rounds_of(s->windows.count); next_round(s->run, &w);) {
-        int64_t mark = mgi_scope_push(s->run);
-        blend(s, w.at, window_velocity(s, b, x, w.at));
+    for (rounds w = rounds_of((count + once - 1) / once); next_round(s->run, &w);) {
+        int64_t mark = mgi_scope_push(s->run), first = w.at * once;
+        int64_t n = count - first < once ? count - first : once;
+        T *u = windows_velocity(s, b, x, first, n);
+        for (int64_t k = 0; k < n; k++)
+            blend(s, first + k, guided(s, b, u, k * b->rows));
         mgi_scope_pop(s->run, mark, NULL);
     }
     return s->total;
@@ -273,7 +353,15 @@ static T *velocity(void *user, T *x, float time)
         return NULL;
     mgi_fill(s->run, b->t, time);
     b->time = time;
-    return s->run->dev->meta ? counted_velocity(s, b, x) : batch_velocity(s, b, x);
+    T *u = s->run->dev->meta ? counted_velocity(s, b, x) : batch_velocity(s, b, x);
+    if (s->ranks && s->run->status != MGEN_OK) /* others wait for what this rank cannot do */
+        mgi_comm_abort(s->ranks);
+    return u;
+}
+
+static bool first_rank(const sampler *s)
+{
+    return !s->ranks || mgi_comm_rank(s->ranks) == 0;
 }
 
 /* Along u to the end of the flow, from where the step has led. */
@@ -301,17 +389,41 @@ static mgen_status preview(sampler *s, const mgi_solver_step *k)
                 : run->status;
 }
 
-static mgen_status stepped(void *user, const mgi_solver_step *k)
+/* What this rank's callbacks say of a step. */
+static mgen_status ask(sampler *s, const mgi_solver_step *k)
 {
-    sampler *s = user;
     const mgi_generate_request *r = s->r;
     bool meta = s->run->dev->meta;
-    if (r->preview && k->u && (!meta || s->previews++ < 2))
+    if (r->preview && k->u && first_rank(s) && (!meta || s->previews++ < 2))
         MGI_TRY(preview(s, k));
     if (r->progress && !meta && r->progress(r->user, k->done, r->steps))
         return mgi_fail(s->run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", k->done,
                         r->steps);
     return MGEN_OK;
+}
+
+/* All ranks end alike. */
+static mgen_status together(sampler *s, mgen_status status)
+{
+    bool agreed;
+    status = mgi_ranks_agree(s->run->ctx, s->ranks, status, &agreed);
+    s->ended = s->ended || (agreed && status != MGEN_OK);
+    return status;
+}
+
+static mgen_status stepped(void *user, const mgi_solver_step *k)
+{
+    sampler *s = user;
+    return together(s, ask(s, k));
+}
+
+/* DOPRI5: ranks whose processors differ in the last bit take the same steps still. */
+static mgen_status same_norms(void *user, float *norms, int count)
+{
+    const sampler *s = user;
+    if (!s->ranks || s->run->dev->meta)
+        return MGEN_OK;
+    return mgi_ranks_first(s->run->ctx, s->ranks, norms, count);
 }
 
 /* An estimate cannot know the times that DOPRI5 will choose: it counts guidance at all of them, and the
@@ -352,17 +464,36 @@ static mgen_status sample(sampler *s)
                                .times = s->times,
                                .velocity = velocity,
                                .stepped = stepped,
+                               .norms = same_norms,
                                .user = s};
     make_noise(s);
-    MGI_TRY(encode_prompts(s));
-    make_buffers(s);
+    mgen_status status = encode_prompts(s);
+    if (status == MGEN_OK)
+        make_buffers(s);
+    MGI_TRY(together(s, s->run->status));
     if (s->run->dev->meta && partial(s) && r->solver == MGI_SOLVER_DOPRI5)
         count_both(s);
-    MGI_TRY(mgi_solve(s->run, s->x, &solver));
-    return all_finite(s->run->ctx, s->x);
+    status = mgi_solve(s->run, s->x, &solver);
+    if (status == MGEN_OK)
+        status = all_finite(s->run->ctx, s->x);
+    if (s->ranks && !s->ended && s->run->status == MGEN_OK)
+        return together(s, status);
+    if (s->ranks && !s->ended)
+        mgi_comm_abort(s->ranks);
+    return status;
 }
 
 /* -- the frames ------------------------------------------------------------------------------- */
+
+static void decode_clip(sampler *s, T *z, int64_t first)
+{
+    const mgi_generate_request *r = s->r;
+    if (s->ranks)
+        mgi_decode_ranks(s->run, s->ranks, s->n->tae, z, s->frames, first, r->tile, r->sink,
+                         r->stop, r->user);
+    else
+        mgi_decode_run(s->run, s->n->tae, z, s->frames, first, r->tile, r->sink, r->user);
+}
 
 static mgen_status decode(sampler *s)
 {
@@ -372,26 +503,65 @@ static mgen_status decode(sampler *s)
         T *one;
         int64_t mark = mgi_scope_push(run);
         if (mgi_ok(run, mgi_tensor_rows(s->x, i.at, 1, &one)))
-            mgi_decode_run(run, s->n->tae, mgi_scope_add(run, one), s->frames, i.at * s->frames,
-                           s->r->tile, s->r->sink, s->r->user);
+            decode_clip(s, mgi_scope_add(run, one), i.at * s->frames);
         mgi_scope_pop(run, mark, NULL);
     }
     return run->status;
 }
 
+/* -- all of it -------------------------------------------------------------------------------- */
+
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    return mgi_hash64(text ? text : "", text ? strlen(text) + 1 : 0, hash);
+}
+
+/* A mesh makes one request. */
+static mgen_status same_request(sampler *s)
+{
+    const mgi_generate_request *r = s->r;
+    uint64_t hash = 0;
+    char text[200];
+    if (!s->ranks || s->run->dev->meta)
+        return MGEN_OK;
+    for (int64_t i = 0; i < r->count; i++) {
+        hash = mgi_hash64(&r->seeds[i], sizeof r->seeds[i], hash_text(hash, r->prompts[i]));
+        hash = hash_text(hash, r->negatives ? r->negatives[i] : NULL);
+    }
+    snprintf(text, sizeof text,
+             "%lldx%lldx%lldx%lld, %d steps, guidance %g %g..%g, schedule %d, solver %d, drop %u, "
+             "tile %lld, texts and seeds %llx",
+             (long long)s->dims[0], (long long)s->frames, (long long)s->dims[2],
+             (long long)s->dims[3], r->steps, (double)s->scale, (double)r->guidance_from,
+             (double)r->guidance_to, r->schedule, r->solver, r->drop_text, (long long)r->tile,
+             (unsigned long long)hash);
+    return mgi_comm_agree(s->ranks, "request", text);
+}
+
+/* Nothing of the request's size yet. */
+static mgen_status prepare(sampler *s)
+{
+    mgen_context *ctx = s->run->ctx;
+    const mgi_generate_request *r = s->r;
+    MGI_TRY(take_shape(ctx, s));
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->steps + 1, sizeof *s->times, &s->times));
+    if (s->n->video->config.objective == MGI_VT_FLOW)
+        mgi_schedule(r->schedule, r->steps, s->times);
+    else
+        mgi_diffusion_schedule(r->schedule, r->steps, s->times);
+    return mgi_alloc_zero(ctx, (size_t)s->rows, MGI_ROLES * sizeof *s->tokens, &s->tokens);
+}
+
 mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n, const mgi_generate_request *r)
 {
     mgi_run run;
-    sampler s = {.run = &run, .n = n, .r = r};
-    MGI_TRY(take_shape(ctx, &s));
-    MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->steps + 1, sizeof *s.times, &s.times));
-    if (n->video->config.objective == MGI_VT_FLOW)
-        mgi_schedule(r->schedule, r->steps, s.times);
-    else
-        mgi_diffusion_schedule(r->schedule, r->steps, s.times);
-    mgen_status status =
-        mgi_alloc_zero(ctx, (size_t)s.rows, MGI_ROLES * sizeof *s.tokens, &s.tokens);
+    const mgi_mesh *mesh = n->video->mesh;
+    sampler s = {.run = &run, .n = n, .r = r, .ranks = mgi_ranks_of(mesh)};
+    s.dp = mesh && mesh->shape.dp > 1 ? mesh->group[MGI_AXIS_DP] : NULL;
     mgi_run_init(&run, ctx, false);
+    mgen_status status = together(&s, prepare(&s));
+    if (status == MGEN_OK)
+        status = same_request(&s);
     if (status == MGEN_OK)
         status = sample(&s);
     if (status == MGEN_OK)
@@ -399,5 +569,8 @@ mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n, const mgi_gen
     mgi_run_finish(&run);
     mgi_free(ctx, s.tokens);
     mgi_free(ctx, s.times);
+    if (s.ranks && mgi_comm_context(s.ranks) != ctx &&
+        (status == MGEN_E_PEER_LOST || status == MGEN_E_TIMEOUT || status == MGEN_E_DESYNC))
+        return mgi_fail_from(ctx, status, mgi_comm_context(s.ranks));
     return status;
 }

@@ -22,11 +22,12 @@ typedef struct mgi_generate_request {
     int64_t width, height, frames;    /* 0: the model's own */
     uint32_t drop_text;               /* bit i: the stream of role i is left out; one stays */
     int64_t tile; /* pixels: larger frames are decoded in tiles; 0: as the TAE is configured */
-    /* All of these may be NULL. true asks to stop: CANCELLED. */
+    /* All of these may be NULL. true asks to stop: CANCELLED. On a mesh any rank may ask. */
     bool (*progress)(void *user, int done, int total); /* after each step, and attempt */
     /* After each step (taken, not refused), before progress: the clip that the flow now leads to, as normalised latents of
      * dims (frames, rows, columns, channels); of the first clip. */
     bool (*preview)(void *user, int done, const float *latents, const int64_t dims[4]);
+    bool (*stop)(void *user); /* on a mesh, between pieces of what a rank decodes */
     /* The frames, or tiles of them, as soon as they are decoded; those of the second clip follow on those of the first. */
     mgi_frames_sink *sink;
     void *user;
@@ -35,6 +36,13 @@ typedef struct mgi_generate_request {
 /* A clip longer than the model's own is made in overlapping windows of that length, whose velocities are
  * blended at every step. Only its latents grow with its length. UNSUPPORTED, with what is possible, for
  * sizes that the model cannot make; CANCELLED; NUMERIC if the latents are not finite; the sink's status. */
+/* Where the video model is split over a mesh, all its ranks call this with the same request (DESYNC if it differs), but
+ * for the callbacks: preview and sink are called on rank 0 alone, progress and stop on every rank. The ranks of one
+ * sample share the work of the model as it is split; those along dp share the clips, windows and, of guidance, what
+ * leads to the prompt and what leads away; all of them share the frames to decode. A rank's failure is told by all.
+ * CANCELLED comes at the same step everywhere, and the ranks can go on; so they can after what failed before
+ * the first step or between steps. What fails on one rank inside a step aborts the communicators: PEER_LOST on the
+ * others, as where a rank is lost. */
 mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n,
                          const mgi_generate_request *request);
 

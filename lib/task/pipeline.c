@@ -139,6 +139,12 @@ static mgen_status vt_fits(mgen_context *shapes, const void *config, const void 
 mgen_status mgi_vt_open(mgen_context *ctx, const char *dir, const char *name, mgi_vt *out,
                         uint64_t *hash)
 {
+    return mgi_vt_open_mesh(ctx, dir, name, NULL, out, hash);
+}
+
+mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *name,
+                             const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash)
+{
     mgi_model_file f;
     mgi_vt_config config;
     memset(out, 0, sizeof *out);
@@ -147,13 +153,23 @@ mgen_status mgi_vt_open(mgen_context *ctx, const char *dir, const char *name, mg
     if (status != MGEN_OK)
         status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
     else if ((status = mgi_model_file_fits(ctx, vt_fits, &config, &f)) == MGEN_OK &&
-             (status = mgi_vt_init(out, ctx, &config)) == MGEN_OK)
+             (status = mgi_vt_init_mesh(out, ctx, &config, mesh)) == MGEN_OK)
         status = mgi_module_load(&out->module, &f.weights, f.weights_name, false);
     *hash = f.hash;
     if (status != MGEN_OK)
         mgi_vt_finish(out);
     mgi_model_file_close(ctx, &f);
     return status;
+}
+
+int mgi_text_rank(const mgi_mesh *mesh, int role)
+{
+    return role % mgi_comm_size(mesh->group[MGI_AXIS_WORLD]);
+}
+
+bool mgi_runs_text(const mgi_mesh *mesh, int role)
+{
+    return !mesh || mgi_comm_rank(mesh->group[MGI_AXIS_WORLD]) == mgi_text_rank(mesh, role);
 }
 
 mgen_status mgi_networks_check(mgen_context *ctx, const mgi_networks *n)
@@ -166,6 +182,8 @@ mgen_status mgi_networks_check(mgen_context *ctx, const mgi_networks *n)
                         "the TAE has %lld latent channels, but the video model takes %lld",
                         (long long)a->latent_channels, (long long)v->channels);
     for (int i = 0; i < MGI_ROLES; i++) {
+        if (!n->text[i] && !mgi_runs_text(n->video->mesh, i))
+            continue;
         int64_t width = n->text[i] ? mgi_text_width(n->text[i]) : 0;
         if (width != v->text[i])
             return mgi_fail(ctx, MGEN_E_CORRUPT,

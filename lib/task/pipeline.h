@@ -15,8 +15,9 @@ typedef struct mgi_clip_shape {
 
 typedef struct mgi_networks {
     const mgi_tae *tae;
-    const mgi_text_encoder *text[MGI_ROLES]; /* NULL where the video model has no such stream */
-    const mgi_vt *video;
+    const mgi_text_encoder *text[MGI_ROLES]; /* NULL where the video model has no such stream, or on
+                                                a rank that does not run it (mgi_runs_text) */
+    const mgi_vt *video; /* over a mesh: what runs it is run by all ranks alike (generate.h) */
     mgi_clip_shape clip;
 } mgi_networks;
 
@@ -35,6 +36,14 @@ mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, m
                          uint64_t *hash);
 mgen_status mgi_vt_open(mgen_context *ctx, const char *dir, const char *name, mgi_vt *out,
                         uint64_t *hash);
+/* The same split over a mesh, as mgi_vt_init_mesh() does: of the file a rank reads its share. */
+mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *name,
+                             const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash);
+
+/* The rank of a mesh that runs the text encoder of a role and tells the others its vectors: nobody else need load it.
+ * Whether that is this one; mesh NULL: one rank. */
+int mgi_text_rank(const mgi_mesh *mesh, int role);
+bool mgi_runs_text(const mgi_mesh *mesh, int role);
 
 /* Do the parts and the clip fit together? CORRUPT with what does not. */
 mgen_status mgi_networks_check(mgen_context *ctx, const mgi_networks *n);

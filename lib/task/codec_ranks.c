@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT
+ * A film decoded by many ranks.
+ *
+ * It is cut in time into parts, as many rounds of them as there are ranks. In a round each rank decodes a part, with
+ * what it depends on of the latents before and after (mgi_tae_reach_of): nothing is exchanged until the frames
+ * are there. Rank 0 gives its own on at once. The others keep theirs; when all are done, and none has failed or
+ * wants to stop, rank 0 takes them in order, and the others go on with the next round.
+ *
+ * The surroundings are computed for each part again. Parts are no longer than REACHES times these, which bounds the
+ * frames kept and still leaves little of the work done twice. */
+#include "task/ranks.h"
+
+#include "core/alloc.h"
+#include "core/checked.h"
+#include "model/tae_stream.h"
+
+#include <string.h>
+
+enum { REACHES = 2 };
+
+typedef struct parts {
+    mgi_run *run;
+    mgi_comm *host; /* of all ranks, for the host's memory */
+    const mgi_tae *tae;
+    T *z;
+    int64_t frames, first, tile, factor; /* factor: frames a latent */
+    mgi_frames_sink *sink;
+    bool (*stop)(void *user);
+    void *user;
+    int64_t from, end;   /* frames of this rank's part */
+    float *kept;         /* they, box by box: */
+    int64_t used, room;  /* values */
+    mgi_frames_box *box; /* the boxes */
+    int64_t boxes, boxes_room;
+    float *taken; /* rank 0: a box of another rank's */
+    int64_t taken_room;
+} parts;
+
+static int64_t box_values(const mgi_frames_box *box)
+{
+    return box->count * box->height * box->width * 3;
+}
+
+/* -- one part --------------------------------------------------------------------------------- */
+
+static mgen_status more_boxes(parts *p)
+{
+    int64_t room = 2 * p->boxes_room + 16;
+    mgi_frames_box *box;
+    if (p->boxes < p->boxes_room)
+        return MGEN_OK;
+    MGI_TRY(mgi_alloc_zero(p->run->ctx, (size_t)room, sizeof *box, &box));
+    if (p->boxes)
+        memcpy(box, p->box, (size_t)p->boxes * sizeof *box);
+    mgi_free(p->run->ctx, p->box);
+    p->box = box;
+    p->boxes_room = room;
+    return MGEN_OK;
+}
+
+static mgen_status keep(parts *p, const mgi_frames_box *box, const float *rgb)
+{
+    int64_t values = box_values(box);
+    MGI_TRY(more_boxes(p));
+    if (values > p->room - p->used)
+        return mgi_fail(p->run->ctx, MGEN_E_INTERNAL, "decode: a part gives too many frames");
+    if (!p->run->dev->meta)
+        memcpy(p->kept + p->used, rgb, (size_t)values * sizeof *rgb);
+    p->used += values;
+    p->box[p->boxes++] = *box;
+    return MGEN_OK;
+}
+
+/* Of what comes out, the frames of the part. */
+static mgen_status take_part(void *user, const mgi_frames_box *box, const float *rgb)
+{
+    parts *p = user;
+    mgi_frames_box own = *box;
+    int64_t end = box->first + box->count;
+    own.first = box->first < p->from ? p->from : box->first;
+    own.count = (end < p->end ? end : p->end) - own.first;
+    if (p->stop && p->stop(p->user))
+        return mgi_fail(p->run->ctx, MGEN_E_CANCELLED, "cancelled before frame %lld",
+                        (long long)box->first);
+    if (own.count < 1)
+        return MGEN_OK;
+    rgb += (own.first - box->first) * box->height * box->width * 3;
+    if (mgi_comm_rank(p->host))
+        return keep(p, &own, rgb);
+    return p->sink ? p->sink(p->user, &own, rgb) : MGEN_OK;
+}
+
+/* Latents first .. end - 1 with what is around them. */
+static mgen_status decode_part(parts *p, int64_t first, int64_t end, const mgi_tae_reach *reach)
+{
+    mgi_run run;
+    int64_t from = first > reach->before ? first - reach->before : 0, all = p->z->dims[1];
+    int64_t to = all - end > reach->after ? end + reach->after : all;
+    mgi_run_init(&run, p->run->ctx, false);
+    mgi_decode_run(&run, p->tae, mgi_slice(&run, p->z, 1, from, to - from),
+                   p->end - p->first - from * p->factor, p->first + from * p->factor, p->tile,
+                   take_part, p);
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}
+
+/* Room for the frames of the part; what was there is gone. */
+static mgen_status make_room(parts *p)
+{
+    int64_t f = mgi_tae_factor(&p->tae->config), values;
+    p->used = p->boxes = 0;
+    if (!mgi_comm_rank(p->host) || p->end <= p->from)
+        return MGEN_OK;
+    if (!mgi_dims_count((int64_t[]){p->end - p->from, p->z->dims[2] * f, p->z->dims[3] * f, 3}, 4,
+                        &values))
+        return mgi_fail(p->run->ctx, MGEN_E_NO_MEMORY, "the frames of a rank are too many");
+    if (values <= p->room)
+        return MGEN_OK;
+    mgi_free(p->run->ctx, p->kept);
+    p->kept = NULL;
+    p->room = 0;
+    MGI_TRY(mgi_alloc(p->run->ctx, (size_t)values * sizeof *p->kept, &p->kept));
+    p->room = values;
+    return MGEN_OK;
+}
+
+/* -- to rank 0 -------------------------------------------------------------------------------- */
+
+/* A box as it is sent; one of no frames ends a part. */
+enum { HEAD = 7 };
+
+static mgen_status send_part(parts *p)
+{
+    int64_t at = 0, end[HEAD] = {0};
+    for (int64_t i = 0; i < p->boxes; i++) {
+        const mgi_frames_box *b = &p->box[i];
+        int64_t head[HEAD] = {b->first, b->count, b->top, b->left, b->height, b->width, b->last};
+        MGI_TRY(mgi_comm_send(p->host, MGK_U64, head, HEAD, 0, NULL));
+        MGI_TRY(mgi_comm_send(p->host, MGK_F32, p->kept + at, box_values(b), 0, NULL));
+        at += box_values(b);
+    }
+    return mgi_comm_send(p->host, MGK_U64, end, HEAD, 0, NULL);
+}
+
+static mgen_status take_room(parts *p, const mgi_frames_box *box)
+{
+    int64_t values;
+    if (!mgi_dims_count((int64_t[]){box->count, box->height, box->width, 3}, 4, &values))
+        return mgi_fail(p->run->ctx, MGEN_E_DESYNC, "a rank sends frames of an impossible size");
+    if (values <= p->taken_room)
+        return MGEN_OK;
+    mgi_free(p->run->ctx, p->taken);
+    p->taken = NULL;
+    p->taken_room = 0;
+    MGI_TRY(mgi_alloc(p->run->ctx, (size_t)values * sizeof *p->taken, &p->taken));
+    p->taken_room = values;
+    return MGEN_OK;
+}
+
+/* All boxes of a rank. When the sink has failed, they are taken and dropped: what it says is agreed upon later. */
+static mgen_status receive_part(parts *p, int rank, mgen_status *sunk)
+{
+    for (;;) {
+        int64_t head[HEAD];
+        MGI_TRY(mgi_comm_recv(p->host, MGK_U64, head, HEAD, rank, NULL));
+        const mgi_frames_box box = {head[0], head[1], head[2],     head[3],
+                                    head[4], head[5], head[6] != 0};
+        if (!box.count)
+            return MGEN_OK;
+        MGI_TRY(take_room(p, &box));
+        MGI_TRY(mgi_comm_recv(p->host, MGK_F32, p->taken, box_values(&box), rank, NULL));
+        if (*sunk == MGEN_OK && p->sink)
+            *sunk = p->sink(p->user, &box, p->taken);
+    }
+}
+
+static mgen_status transfer(parts *p, mgen_status *sunk)
+{
+    mgen_status status = MGEN_OK;
+    int size = mgi_comm_size(p->host), rank = mgi_comm_rank(p->host);
+    if (p->run->dev->meta)
+        return MGEN_OK;
+    if (rank)
+        status = send_part(p);
+    for (int r = 1; !rank && r < size && status == MGEN_OK; r++)
+        status = receive_part(p, r, sunk);
+    if (status != MGEN_OK) /* the others need not wait until it is noticed */
+        mgi_comm_abort(p->host);
+    return status;
+}
+
+/* -- rounds ----------------------------------------------------------------------------------- */
+
+static mgen_status run_rounds(parts *p)
+{
+    const mgi_tae_reach reach = mgi_tae_reach_of(p->tae, MGI_TAE_DECODES);
+    int64_t latents = p->z->dims[1], units = (latents + reach.unit - 1) / reach.unit;
+    int64_t most = REACHES * (reach.before + reach.after) / reach.unit,
+            size = mgi_comm_size(p->host);
+    most = most < REACHES ? REACHES : most;
+    int64_t rounds = (units - 1) / (most * size) + 1, all = rounds * size;
+    mgen_status status = MGEN_OK;
+    for (int64_t i = 0; i < rounds; i++) {
+        int64_t k = i * size + mgi_comm_rank(p->host);
+        int64_t first = units * k / all * reach.unit, end = units * (k + 1) / all * reach.unit;
+        end = end < latents ? end : latents;
+        p->from = p->first + first * p->factor;
+        p->end = p->first + (end * p->factor < p->frames ? end * p->factor : p->frames);
+        if (status == MGEN_OK)
+            status = make_room(p);
+        if (status == MGEN_OK && p->from < p->end)
+            status = decode_part(p, first, end, &reach);
+        MGI_TRY(mgi_ranks_agree(p->run->ctx, p->host, status, NULL));
+        MGI_TRY(transfer(p, &status));
+    }
+    return mgi_ranks_agree(p->run->ctx, p->host, status, NULL);
+}
+
+mgen_status mgi_decode_ranks(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, T *z,
+                             int64_t frames, int64_t first, int64_t tile, mgi_frames_sink *sink,
+                             bool (*stop)(void *user), void *user)
+{
+    parts p = {.run = run,
+               .host = mgi_comm_host(ranks),
+               .tae = tae,
+               .z = z,
+               .frames = frames,
+               .first = first,
+               .tile = tile,
+               .factor = mgi_tae_time_factor(&tae->config),
+               .sink = sink,
+               .stop = stop,
+               .user = user};
+    MGI_TRY(run->status);
+    mgi_ok(run, run_rounds(&p));
+    mgi_free(run->ctx, p.kept);
+    mgi_free(run->ctx, p.box);
+    mgi_free(run->ctx, p.taken);
+    return run->status;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#include "task/ranks.h"
+
+#include "core/alloc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    TEXT = 256,            /* of a failure */
+    TOKENS_ELSEWHERE = 512 /* in an estimate, of an encoder that is not here */
+};
+
+mgi_comm *mgi_ranks_of(const mgi_mesh *mesh)
+{
+    mgi_comm *world = mesh ? mesh->group[MGI_AXIS_WORLD] : NULL;
+    return world && mgi_comm_size(world) > 1 ? world : NULL;
+}
+
+/* What a communicator says stands in its own context. */
+static mgen_status told(mgen_context *ctx, mgi_comm *comm, mgen_status status)
+{
+    mgen_context *own = mgi_comm_context(comm);
+    return status != MGEN_OK && own != ctx ? mgi_fail_from(ctx, status, own) : status;
+}
+
+/* -- agreement -------------------------------------------------------------------------------- */
+
+/* The failure of rank `first`, which tells it. */
+static mgen_status tell(mgen_context *ctx, mgi_comm *host, mgen_status status, int first,
+                        mgen_status its)
+{
+    char text[TEXT] = "";
+    if (mgi_comm_rank(host) == first)
+        snprintf(text, sizeof text, "%.*s", TEXT - 1, ctx->error_text);
+    MGI_TRY(told(ctx, host, mgi_comm_broadcast(host, MGK_U8, text, TEXT, first, NULL)));
+    text[TEXT - 1] = 0;
+    return status != MGEN_OK ? status : mgi_fail(ctx, its, "rank %d: %s", first, text);
+}
+
+mgen_status mgi_ranks_agree(mgen_context *ctx, mgi_comm *ranks, mgen_status status, bool *agreed)
+{
+    int32_t own = status, *all;
+    if (agreed)
+        *agreed = false;
+    if (!ranks || ctx->device->meta)
+        return status;
+    mgi_comm *host = mgi_comm_host(ranks);
+    int size = mgi_comm_size(host), first = 0;
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)size, sizeof *all, &all));
+    mgi_comm_note(host, "how the step ended", 0);
+    mgen_status call = told(ctx, host, mgi_comm_all_gather(host, MGK_I32, &own, all, 1, NULL));
+    while (call == MGEN_OK && first < size && all[first] == MGEN_OK)
+        first++;
+    if (call == MGEN_OK && agreed)
+        *agreed = true;
+    if (call == MGEN_OK && first < size)
+        call = tell(ctx, host, status, first, all[first]);
+    mgi_free(ctx, all);
+    return call;
+}
+
+mgen_status mgi_ranks_first(mgen_context *ctx, mgi_comm *ranks, float *values, int count)
+{
+    mgi_comm *host = mgi_comm_host(ranks);
+    return told(ctx, host, mgi_comm_broadcast(host, MGK_F32, values, count, 0, NULL));
+}
+
+/* -- text ------------------------------------------------------------------------------------- */
+
+/* (count,S,width) of a role from the rank that has it to all. S, the dtype and the tokens of each row go first. */
+static T *share_role(mgi_run *run, mgi_comm *host, int root, int64_t width, int64_t count,
+                     int64_t *tokens, T *own)
+{
+    bool has = mgi_comm_rank(host) == root, meta = run->dev->meta;
+    int64_t *head;
+    T *x = own;
+    void *values = NULL;
+    if (run->status != MGEN_OK ||
+        !mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)count + 2, sizeof *head, &head)))
+        return NULL;
+    head[0] = own ? own->dims[1] : meta ? TOKENS_ELSEWHERE : 0;
+    head[1] = own ? own->dtype : MGK_F32;
+    for (int64_t i = 0; i < count; i++)
+        head[2 + i] = has ? tokens[i] : head[0];
+    mgi_ok(run,
+           told(run->ctx, host, mgi_comm_broadcast(host, MGK_U64, head, count + 2, root, NULL)));
+    for (int64_t i = 0; i < count; i++)
+        tokens[i] = head[2 + i];
+    if (!own)
+        x = mgi_new(run, (int32_t)head[1], MGI_DIMS(count, head[0], width));
+    mgi_free(run->ctx, head);
+    if (!x ||
+        !mgi_ok(run, mgi_alloc(run->ctx, (size_t)x->count * mgi_dtype_size(x->dtype), &values)))
+        return NULL;
+    if (has) {
+        mgi_tensor_read(x, 0, values, x->count);
+        mgi_ok(run, mgi_device_wait(run->dev));
+    }
+    if (run->status == MGEN_OK)
+        mgi_ok(run, told(run->ctx, host,
+                         mgi_comm_broadcast(host, x->dtype, values, x->count, root, NULL)));
+    if (run->status == MGEN_OK && !has)
+        mgi_tensor_write(x, 0, values, x->count);
+    mgi_ok(run, mgi_device_wait(run->dev));
+    mgi_free(run->ctx, values);
+    return run->status == MGEN_OK ? x : NULL;
+}
+
+void mgi_ranks_text(mgi_run *run, mgi_comm *ranks, const mgi_networks *n, uint32_t drop,
+                    const char *const *prompts, int64_t count, int64_t *tokens, mgi_vt_text *out)
+{
+    const mgi_mesh *mesh = n->video->mesh;
+    const mgi_text_encoder *own[MGI_ROLES];
+    for (int i = 0; i < MGI_ROLES; i++)
+        own[i] = !ranks || mgi_runs_text(mesh, i) ? n->text[i] : NULL;
+    mgi_text_streams(run, own, drop, prompts, count, tokens, out);
+    if (!ranks)
+        return;
+    mgi_ok(run, mgi_ranks_agree(run->ctx, ranks, run->status, NULL));
+    for (int i = 0; i < MGI_ROLES && run->status == MGEN_OK; i++) {
+        if (!n->video->config.text[i] || (drop >> i & 1))
+            continue;
+        out->x[i] = share_role(run, mgi_comm_host(ranks), mgi_text_rank(mesh, i),
+                               n->video->config.text[i], count, tokens + i * count, out->x[i]);
+        out->tokens[i] = tokens + i * count;
+    }
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ * What the ranks of a request do together, beside the video transformer: they agree on how a step ended, and share text
+ * and frames. Tier 7. */
+#ifndef MGI_TASK_RANKS_H
+#define MGI_TASK_RANKS_H
+
+#include "task/codec.h"
+#include "task/pipeline.h"
+
+/* The ranks of a mesh; NULL where there is one. */
+mgi_comm *mgi_ranks_of(const mgi_mesh *mesh);
+
+/* Collective: OK if all ranks give OK. Else a rank keeps its own failure, and the others get that of the first rank
+ * that has one, by name. The ranks can go on after it. *agreed, where it is not NULL: whether they have told each
+ * other; false where that failed. */
+mgen_status mgi_ranks_agree(mgen_context *ctx, mgi_comm *ranks, mgen_status status, bool *agreed);
+
+/* Collective: rank 0's values. */
+mgen_status mgi_ranks_first(mgen_context *ctx, mgi_comm *ranks, float *values, int count);
+
+/* Text as mgi_text_streams() has it, by the encoders of n->text that this rank runs, and from the other ranks. Collective; run->status is
+ * agreed upon. `ranks` NULL: one rank. */
+void mgi_ranks_text(mgi_run *run, mgi_comm *ranks, const mgi_networks *n, uint32_t drop,
+                    const char *const *prompts, int64_t count, int64_t *tokens, mgi_vt_text *out);
+
+/* mgi_decode_run() by all ranks, each a part in time of the film: to the same bits. The frames go to rank 0's sink, in
+ * order from part to part. z is the same on all ranks. `stop`: asked on every rank, between pieces; may be NULL.
+ * Collective; they end alike, and can go on unless it says PEER_LOST, TIMEOUT or DESYNC. A part's frames are kept in
+ * the host's memory until rank 0 has taken them; there are as many rounds of parts as that needs (codec_ranks.c). */
+mgen_status mgi_decode_ranks(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, T *z,
+                             int64_t frames, int64_t first, int64_t tile, mgi_frames_sink *sink,
+                             bool (*stop)(void *user), void *user);
+
+#endif
