@@ -334,6 +334,36 @@ mgen_status mgi_comm_barrier(mgi_comm *comm)
     return post(comm, (mgi_comm_call){MGI_COMM_BARRIER, MGK_U8, -1, 0, NULL, NULL}, NULL);
 }
 
+/* How a rank's part of the work ended. */
+typedef struct outcome {
+    mgen_status status;
+    char said[252];
+} outcome;
+
+mgen_status mgi_comm_together(mgi_comm *comm, mgen_status status)
+{
+    outcome mine = {.status = status}, *all;
+    if (!comm || comm->size == 1)
+        return status;
+    comm = mgi_comm_host(comm);
+    if (status != MGEN_OK)
+        snprintf(mine.said, sizeof(mine.said), "%.251s", comm->ctx->error_text);
+    mgen_status room = mgi_alloc_zero(comm->ctx, (size_t)comm->size, sizeof(*all), &all);
+    if (room != MGEN_OK) {
+        mgi_comm_abort(comm); /* they need not wait for this rank */
+        return room;
+    }
+    mgi_comm_note(comm, "outcome", 0);
+    status = mgi_comm_all_gather(comm, MGK_U8, &mine, all, sizeof(mine), NULL);
+    for (int r = 0; r < comm->size && status == MGEN_OK; r++) {
+        status = all[r].status;
+        if (status != MGEN_OK && r != comm->rank)
+            (void)mgi_fail(comm->ctx, status, "rank %d: %s", r, all[r].said);
+    }
+    mgi_free(comm->ctx, all);
+    return status;
+}
+
 enum { VALUE = 200 };
 
 mgen_status mgi_comm_agree(mgi_comm *comm, const char *name, const char *value)

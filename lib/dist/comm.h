@@ -153,6 +153,10 @@ mgen_status mgi_comm_split(mgi_comm *comm, int color, int key, mgi_comm **out);
 typedef void mgi_comm_place_fn(void *user, int rank, int *color, int *key);
 mgen_status mgi_comm_split_by(mgi_comm *comm, mgi_comm_place_fn *place, void *user, mgi_comm **out);
 
+/* Collective: the first rank's failure, if there is any, is that of all ranks: with its status and, on the others, its
+ * number and message; `comm` is still good. NULL: one rank. */
+mgen_status mgi_comm_together(mgi_comm *comm, mgen_status status);
+
 /* Collective: is `value` (up to 200 bytes are compared) the same on all ranks? DESYNC on each of
  * them if not, with the name and both values; `comm` is still good. */
 mgen_status mgi_comm_agree(mgi_comm *comm, const char *name, const char *value);

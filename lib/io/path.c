@@ -520,6 +520,11 @@ static bool abandoned(int folder, const char *name)
     return free;
 }
 
+bool mgi_path_locked(const char *temp)
+{
+    return !abandoned(AT_FDCWD, temp);
+}
+
 /* The folder, locked, with what earlier saves left in it finished or removed. */
 static mgen_status open_tidy(mgen_context *ctx, const char *path, int *out)
 {
@@ -635,7 +640,7 @@ mgen_status mgi_dir_make(mgen_context *ctx, const char *path)
 {
     MGI_TRY(check_path(ctx, path));
     if (mkdir(path, 0777) == 0)
-        return MGEN_OK;
+        return sync_folder(ctx, path);
     if (errno != EEXIST)
         return fail_errno(ctx, "make the folder", path);
     struct stat st;
@@ -644,6 +649,12 @@ mgen_status mgi_dir_make(mgen_context *ctx, const char *path)
     if (!S_ISDIR(st.st_mode))
         return mgi_fail(ctx, MGEN_E_INVALID, "'%s' exists and is not a folder", path);
     return MGEN_OK;
+}
+
+bool mgi_dir_is(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 static int compare_files(const void *a, const void *b)

@@ -73,6 +73,12 @@ mgen_status mgi_save_end(mgi_save *save, mgen_status status);
  * stays. */
 void mgi_path_tidy(mgen_context *ctx, const char *path);
 
+/* Whether a process is writing this temporary file of mgi_writer_open. */
+bool mgi_path_locked(const char *temp);
+
+/* Whether the host's own path leads to a folder. */
+bool mgi_dir_is(const char *path);
+
 /* The regular files of a folder of the host's own, by name in the order of their bytes; links are followed,
  * names that begin with a dot are left out. NOT_FOUND, IO, INVALID (no folder, or more than so many). */
 #define MGI_DIR_FILES_MAX 1000000

@@ -471,6 +471,7 @@ static void state(struct mgi_stage_run *r, mgi_stage_state *out)
                              .optimizer = &r->optimizer,
                              .second = adversarial ? &r->loss.optimizer : NULL,
                              .position = &r->updated};
+    mgi_stage_ranks(out, NULL, r->parallel.comm);
 }
 
 const struct mgi_stage_kind mgi_stage_autoencoder = {create, step, save, state, destroy};

@@ -429,6 +429,7 @@ static void state(struct mgi_stage_run *r, mgi_stage_state *out)
 {
     *out = (mgi_stage_state){
         .stage = &r->stage, .seed = r->seed, .optimizer = &r->optimizer, .position = &r->updated};
+    mgi_stage_ranks(out, NULL, NULL);
 }
 
 const struct mgi_stage_kind mgi_stage_average = {create, step, save, state, destroy};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * A stage under way in one file: going on from it gives the bits of a run without a break. Tier 7.
+ * A stage under way on the disk: going on from it gives the bits of a run without a break. Tier 7.
  *
- * A safetensors file, version 1. Tensors, all f32: for each parameter <module>.<part>.<name>, part being
+ * Of one rank, a safetensors file, version 1. Tensors, all f32: for each parameter <module>.<part>.<name>, part being
  * "value" and, unless it is frozen, "m", "v" and "ema"; "optimizer", the control words; and, with that
  * schedule, "plateau". Metadata, all text: format, version, kind, stage, recipe (a hash of everything the recipe says of the stage), seed,
  * parent (hash of the model that the stage builds on and leaves as it is), step (updates done) and check, a
@@ -15,7 +15,10 @@
 
 #define MGI_CHECKPOINT_VERSION 1
 
-/* Complete or not at all. */
+/* Both are collective: all ranks of the run call them with the same path, which they all see, and get the same status. */
+
+/* Complete or not at all: after a failure, what was there before is there still. INVALID: there is a file, and there are
+ * several ranks. */
 mgen_status mgi_checkpoint_save(mgen_context *ctx, const struct mgi_stage_kind *kind,
                                 struct mgi_stage_run *run, const char *path);
 /* Into a run made for the same stage. All is checked before anything changes: STATE if it is of another

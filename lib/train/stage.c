@@ -15,6 +15,12 @@ const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage)
     return kinds[stage->kind];
 }
 
+void mgi_stage_ranks(mgi_stage_state *state, const mgi_mesh *mesh, mgi_comm *comm)
+{
+    state->world = mesh ? mesh->group[MGI_AXIS_WORLD] : comm;
+    state->shape = mesh ? mesh->shape : (mgi_mesh_shape){comm ? mgi_comm_size(comm) : 1, 1, 1};
+}
+
 mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *set,
                                const mgi_pipeline_file *pipeline)
 {

@@ -34,6 +34,8 @@ typedef struct mgi_stage_state {
     int modules;
     mgi_optimizer *optimizer, *second; /* of a discriminator, or NULL */
     int64_t *position;                 /* steps whose update is in the weights */
+    mgi_comm *world;                   /* all ranks of the run; NULL: one */
+    mgi_mesh_shape shape;              /* their mesh */
 } mgi_stage_state;
 
 struct mgi_stage_kind {
@@ -51,6 +53,9 @@ struct mgi_stage_kind {
 extern const struct mgi_stage_kind mgi_stage_autoencoder, mgi_stage_text_to_video,
     mgi_stage_average;
 const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage);
+
+/* Fills in the ranks: those of the mesh, or of comm where there is none; either may be NULL. */
+void mgi_stage_ranks(mgi_stage_state *state, const mgi_mesh *mesh, mgi_comm *comm);
 
 /* The dataset of a stage that needs `frames` frames of it and shrinks its sides by `factor`: one owner more.
  * INVALID if they do not fit. */

@@ -652,6 +652,7 @@ static void state(struct mgi_stage_run *r, mgi_stage_state *out)
                              .optimizer = &r->optimizer,
                              .position = &r->updated};
     memcpy(out->module, r->trained, sizeof out->module);
+    mgi_stage_ranks(out, r->mesh, r->parallel.comm);
 }
 
 const struct mgi_stage_kind mgi_stage_text_to_video = {create, step, save, state, destroy};

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT
+ * Checkpoints of several ranks: resharded, overwritten, damaged, with ranks that fail at every call, and killed.
+ * MOVIEGEN_DIST=1 runs what takes its time, too. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "shard_ranks.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/mgi-shards-XXXXXX";
+
+/* It costs milliseconds, and this disk does not fail. */
+int fsync(int fd)
+{
+    (void)fd;
+    return 0;
+}
+
+static const char *in_folder(const char *name)
+{
+    static char paths[4][128];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    return path;
+}
+
+static void assert_all_well(const shard_job *job)
+{
+    shard_rank ranks[SHARD_RANKS_MAX];
+    shard_run(job, ranks);
+    for (int i = 0; i < shard_count(job); i++) {
+        if (ranks[i].status != MGEN_OK || ranks[i].wrong)
+            fail_msg("rank %d of %d x %d x %d: %lld elements are wrong: %s", i, job->shape.dp,
+                     job->shape.cp, job->shape.tp, (long long)ranks[i].wrong, ranks[i].said);
+    }
+}
+
+static void save_on(mgi_mesh_shape shape, int64_t save, const char *to)
+{
+    assert_all_well(&(shard_job){.shape = shape, .body = shard_pass_on, .save = save, .to = to});
+}
+
+static void load_on(mgi_mesh_shape shape, int64_t save, const char *from)
+{
+    assert_all_well(
+        &(shard_job){.shape = shape, .body = shard_pass_on, .save = save, .from = from});
+}
+
+static int64_t count_files(const char *path)
+{
+    mgen_context *ctx = shard_context();
+    mgi_dir_file *files;
+    int64_t count;
+    assert_int_equal(mgi_dir_list(ctx, path, &files, &count), MGEN_OK);
+    mgi_dir_free(ctx, files, count);
+    mgi_context_free(ctx);
+    return count;
+}
+
+static char *read_file(const char *path, size_t *size)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    fseek(f, 0, SEEK_END);
+    *size = (size_t)ftell(f);
+    rewind(f);
+    char *data = malloc(*size + 1);
+    assert_int_equal(fread(data, 1, *size, f), *size);
+    data[*size] = 0;
+    fclose(f);
+    return data;
+}
+
+/* ---- resharding ----------------------------------------------------------------------------------- */
+
+/* From one mesh to the next, in the end to one rank: the same file as in the beginning. */
+static void test_reshard(void **state)
+{
+    static const mgi_mesh_shape shapes[] = {{1, 1, 1}, {1, 1, 8}, {2, 2, 2}, {8, 1, 1},
+                                            {1, 2, 4}, {3, 1, 2}, {1, 1, 1}};
+    enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+    char names[SHAPES][128];
+    size_t sizes[2];
+    (void)state;
+    for (int i = 0; i < SHAPES; i++) {
+        snprintf(names[i], sizeof names[i], "%s/reshard-%d", folder, i);
+        assert_all_well(&(shard_job){.shape = shapes[i],
+                                     .body = shard_pass_on,
+                                     .save = 5,
+                                     .from = i ? names[i - 1] : NULL,
+                                     .to = names[i]});
+    }
+    char *first = read_file(names[0], &sizes[0]), *last = read_file(names[SHAPES - 1], &sizes[1]);
+    assert_int_equal(sizes[0], sizes[1]);
+    assert_memory_equal(first, last, sizes[0]);
+    free(first);
+    free(last);
+    assert_int_equal(count_files(names[1]), 1 + 8);
+    assert_int_equal(count_files(names[2]), 1 + 2); /* of equal copies the lowest rank writes one */
+    assert_int_equal(count_files(names[3]), 1 + 1);
+    for (int i = 1; i < SHAPES - 1; i++)
+        load_on((mgi_mesh_shape){2, 1, 4}, 5, names[i]);
+}
+
+/* One over another, by as many ranks and by others; and by one, which keeps the form that is there. */
+static void test_overwrite(void **state)
+{
+    static const mgi_mesh_shape shapes[] = {{1, 1, 4}, {1, 1, 4}, {2, 1, 2}, {1, 1, 1}, {1, 1, 8}};
+    static const int64_t files[] = {5, 5, 3, 2, 9};
+    const char *path = in_folder("overwrite");
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        save_on(shapes[i], i + 1, path);
+        assert_int_equal(count_files(path), files[i]);
+        load_on((mgi_mesh_shape){1, 1, 1}, i + 1, path);
+    }
+}
+
+static void put_file(const char *path, const char *name, const char *text)
+{
+    char file[512];
+    snprintf(file, sizeof file, "%s/%s", path, name);
+    FILE *f = fopen(file, "wb");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* What saves left that were killed goes with the next; what others put there stays. */
+static void test_leftovers(void **state)
+{
+    const char *path = in_folder("leftovers");
+    (void)state;
+    assert_int_equal(mkdir(path, 0777), 0);
+    put_file(path, "0123456789abcdef-0.safetensors", "");
+    save_on((mgi_mesh_shape){1, 1, 2}, 1, path);
+    assert_int_equal(count_files(path), 3);
+    put_file(path, "0123456789abcdef-1.safetensors.tmp.77", "");
+    put_file(path, "fedcba9876543210-1.safetensors", "");
+    put_file(path, "checkpoint.json.tmp.1", "");
+    put_file(path, "notes-1.safetensors", "");
+    save_on((mgi_mesh_shape){1, 1, 2}, 2, path);
+    assert_int_equal(count_files(path), 4);
+    load_on((mgi_mesh_shape){1, 1, 1}, 2, path);
+}
+
+static void assert_all_fail(const shard_job *job, mgen_status status, const char *said)
+{
+    shard_rank ranks[SHARD_RANKS_MAX];
+    shard_run(job, ranks);
+    for (int i = 0; i < shard_count(job); i++)
+        if (ranks[i].status != status || !strstr(ranks[i].said, said))
+            fail_msg("rank %d: %s: '%s' does not say '%s'", i, mgen_status_name(ranks[i].status),
+                     ranks[i].said, said);
+}
+
+/* A file where a folder must be, nothing, an empty folder, another process that saves. */
+static void test_refused(void **state)
+{
+    const char *file = in_folder("file"), *path = in_folder("refused");
+    shard_job job = {.shape = {1, 1, 4}, .body = shard_pass_on, .save = 1, .to = file};
+    mgen_context *ctx = shard_context();
+    mgi_writer other;
+    char manifest[256];
+    (void)state;
+    save_on((mgi_mesh_shape){1, 1, 1}, 3, file);
+    assert_all_fail(&job, MGEN_E_INVALID, "the checkpoint of several ranks is a folder");
+    load_on((mgi_mesh_shape){1, 1, 4}, 3, file);
+    job = (shard_job){.shape = {1, 1, 4}, .body = shard_pass_on, .from = in_folder("nothing")};
+    assert_all_fail(&job, MGEN_E_NOT_FOUND, "nothing");
+    assert_int_equal(mkdir(path, 0777), 0);
+    job.from = path;
+    assert_all_fail(&job, MGEN_E_NOT_FOUND, "nothing was published in it");
+    snprintf(manifest, sizeof manifest, "%s/checkpoint.json", path);
+    assert_int_equal(mgi_writer_open(ctx, manifest, &other), MGEN_OK);
+    job = (shard_job){.shape = {1, 1, 4}, .body = shard_pass_on, .save = 1, .to = path};
+    assert_all_fail(&job, MGEN_E_IO, "another process is saving to");
+    mgi_writer_abort(&other);
+    save_on((mgi_mesh_shape){1, 1, 4}, 1, path);
+    mgi_context_free(ctx);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    char command[128];
+    (void)state;
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reshard), cmocka_unit_test(test_overwrite),
+        cmocka_unit_test(test_leftovers), cmocka_unit_test(test_refused)};
+    return cmocka_run_group_tests_name("shards", tests, make_folder, remove_folder);
+}
