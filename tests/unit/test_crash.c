@@ -83,7 +83,8 @@ static event *record(int kind, const char *name)
     assert_true(tape.count < EVENTS_MAX);
     event *e = &tape.event[tape.count++];
     *e = (event){.kind = kind};
-    snprintf(e->name, sizeof e->name, "%s", name);
+    assert_true(strlen(name) < sizeof e->name);
+    memmove(e->name, name, strlen(name) + 1); /* it may be one of the tape's */
     return e;
 }
 
