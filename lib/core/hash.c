@@ -47,6 +47,18 @@ static uint32_t rotate_right(uint32_t x, int n)
     return x >> n | x << (32 - n);
 }
 
+/* Round number `i`, where a to h stand in v from place -i on: they go on by one a round, and are not moved. */
+static inline void sha256_round(uint32_t v[8], int i, uint32_t word)
+{
+    uint32_t a = v[-i & 7], b = v[(1 - i) & 7], c = v[(2 - i) & 7];
+    uint32_t e = v[(4 - i) & 7], f = v[(5 - i) & 7], g = v[(6 - i) & 7];
+    uint32_t t = v[(7 - i) & 7] + word + ((e & f) ^ (~e & g)) +
+                 (rotate_right(e, 6) ^ rotate_right(e, 11) ^ rotate_right(e, 25));
+    v[(3 - i) & 7] += t;
+    v[(7 - i) & 7] = t + ((a & b) ^ (a & c) ^ (b & c)) +
+                     (rotate_right(a, 2) ^ rotate_right(a, 13) ^ rotate_right(a, 22));
+}
+
 static void sha256_block(uint32_t state[8], const uint8_t block[64])
 {
     uint32_t w[64], v[8];
@@ -59,16 +71,10 @@ static void sha256_block(uint32_t state[8], const uint8_t block[64])
                (rotate_right(b, 17) ^ rotate_right(b, 19) ^ b >> 10);
     }
     memcpy(v, state, sizeof(v));
-    for (int i = 0; i < 64; i++) {
-        uint32_t a = v[0], e = v[4];
-        uint32_t t1 = v[7] + (rotate_right(e, 6) ^ rotate_right(e, 11) ^ rotate_right(e, 25)) +
-                      ((e & v[5]) ^ (~e & v[6])) + round_constants[i] + w[i];
-        uint32_t t2 = (rotate_right(a, 2) ^ rotate_right(a, 13) ^ rotate_right(a, 22)) +
-                      ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
-        memmove(v + 1, v, 7 * sizeof(v[0]));
-        v[4] += t1;
-        v[0] = t1 + t2;
-    }
+    for (int i = 0; i < 64; i += 8)
+#pragma GCC unroll 8
+        for (int k = 0; k < 8; k++)
+            sha256_round(v, k, round_constants[i + k] + w[i + k]);
     for (int i = 0; i < 8; i++)
         state[i] += v[i];
 }
