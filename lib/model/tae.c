@@ -18,6 +18,7 @@
 #include "core/alloc.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/pointwise/pointwise.h"
+#include "model/tae_up.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -213,9 +214,26 @@ mgi_tae_place mgi_tae_before(const mgi_tae_conv *c, mgi_tae_place place)
     return place;
 }
 
+/* As mgi_tae_space, without the outermost pixels where the frame goes on. */
+static T *enlarged(mgi_run *run, const mgi_tae_conv *c, T *x, const mgi_tae_place *place)
+{
+    T *y = mgi_tae_up_space(run, x, c->w->value, mgi_value(c->b));
+    for (int i = 0; i < 2 && y; i++) {
+        int64_t before = !pad_before(c, &place->side[i]), after = !pad_after(&place->side[i]);
+        T *all = y;
+        if (!before && !after)
+            continue;
+        y = mgi_slice(run, all, 1 + i, before, all->dims[1 + i] - before - after);
+        mgi_drop(run, all);
+    }
+    return y;
+}
+
 T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x, const mgi_tae_place *place)
 {
     const struct mgi_tae_span *rows = &place->side[0], *columns = &place->side[1];
+    if (c->up && !run->record)
+        return enlarged(run, c, x, place);
     if (c->up)
         x = mgi_resize_nearest(run, x, 2, 2);
     return mgi_conv2d(run, x, mgi_value(c->w), mgi_value(c->b),
@@ -228,7 +246,7 @@ T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x, const mgi_tae_place 
                                          .pad_mode = MGK_PAD_ZERO});
 }
 
-T *mgi_tae_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64_t after)
+static T *conv_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64_t after)
 {
     return mgi_conv2d(run, x, mgi_value(c->tw), mgi_value(c->tb),
                       (mgi_conv_options){.stride_h = c->time_stride,
@@ -236,6 +254,26 @@ T *mgi_tae_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64
                                          .pad_top = before,
                                          .pad_bottom = after,
                                          .pad_mode = MGK_PAD_REPLICATE});
+}
+
+T *mgi_tae_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64_t after)
+{
+    return c->time_up ? mgi_tae_up_time(run, x, c->tw->value, mgi_value(c->tb), before, after)
+                      : conv_time(run, c, x, before, after);
+}
+
+/* Of all frames, x (B,T,HW,C). */
+static T *whole_time(mgi_run *run, const mgi_tae_conv *c, T *x)
+{
+    if (!c->time_up)
+        return conv_time(run, c, x, 1, 1);
+    if (run->record && x) {
+        int64_t b = x->dims[0], t = x->dims[1], pixels = x->dims[2], ch = x->dims[3];
+        x = mgi_resize_nearest(run, mgi_reshape(run, x, MGI_DIMS(b, t, 1, pixels * ch)), 2, 1);
+        return conv_time(run, c, mgi_reshape(run, x, MGI_DIMS(b, 2 * t, pixels, ch)), 1, 1);
+    }
+    T *y = mgi_tae_time(run, c, x, 1, 1);
+    return y ? mgi_slice(run, y, 1, 1, y->dims[1] - 2) : NULL;
 }
 
 /* (B,T,H,W,C) as (B T,H,W,C). */
@@ -258,11 +296,7 @@ static T *conv(mgi_run *run, const mgi_tae_conv *c, T *x)
         return NULL;
     int64_t h = y->dims[1], w = y->dims[2], ch = y->dims[3];
     if (c->tw) {
-        if (c->time_up && !(y = mgi_resize_nearest(
-                                run, mgi_reshape(run, y, MGI_DIMS(b, t, 1, h * w * ch)), 2, 1)))
-            return NULL;
-        t = c->time_up ? 2 * t : t;
-        y = mgi_tae_time(run, c, mgi_reshape(run, y, MGI_DIMS(b, t, h * w, ch)), 1, 1);
+        y = whole_time(run, c, mgi_reshape(run, y, MGI_DIMS(b, t, h * w, ch)));
         if (!y)
             return NULL;
         t = y->dims[1];

@@ -140,29 +140,21 @@ static T *activate(mgi_tae_stream *s, const mgi_tae_norm *n, T *x, const mgi_tae
 
 /* -- convolutions ----------------------------------------------------------------------------- */
 
-/* Each frame twice, if the convolution doubles time. Takes x. */
-static T *doubled(mgi_run *run, const mgi_tae_conv *c, T *x)
-{
-    if (!x || !c->time_up)
-        return x;
-    int64_t h = x->dims[1], w = x->dims[2], ch = x->dims[3], t = x->dims[0];
-    T *y = mgi_resize_nearest(run, mgi_reshape(run, x, MGI_DIMS(1, t, 1, h * w * ch)), 2, 1);
-    return mgi_reshape(run, y, MGI_DIMS(2 * t, h, w, ch));
-}
-
 /* The convolution in time of all that is there: as far as the frame ahead is known, or to the end. */
 static T *convolve_time(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bool last)
 {
     int64_t t = x->dims[0], h = x->dims[1], w = x->dims[2], ch = x->dims[3];
     int64_t before = m->begun ? 0 : 1, after = last ? 1 : 0;
-    int64_t span = before + t + after - 3;
+    int64_t span = before + t + after - (c->time_up ? 2 : 3), used = 0;
     T *y = NULL;
     if (span >= 0) {
         y = mgi_tae_time(run, c, mgi_reshape(run, x, MGI_DIMS(1, t, h * w, ch)), before, after);
         y = y ? mgi_reshape(run, y, MGI_DIMS(y->dims[1], h, w, y->dims[3])) : NULL;
+        used = (span / c->time_stride + 1) * c->time_stride - before;
     }
-    int64_t used = y ? y->dims[0] * c->time_stride - before : 0;
-    m->begun = m->begun || y;
+    if (y && c->time_up)
+        y = mgi_tae_frames(run, y, before, y->dims[0] - before - after);
+    m->begun = m->begun || span >= 0;
     if (last)
         *m = (mgi_tae_memory){NULL, false};
     else
@@ -175,7 +167,7 @@ static T *timed(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bo
 {
     if (!c->tw || run->status != MGEN_OK)
         return x;
-    T *all = mgi_tae_joined(run, mgi_tae_recall(run, &m->kept), doubled(run, c, x));
+    T *all = mgi_tae_joined(run, mgi_tae_recall(run, &m->kept), x);
     if (!all)
         return NULL;
     T *y = convolve_time(run, c, m, all, last);

@@ -253,12 +253,25 @@ static void decode(mgi_run *run, decoding *d, int64_t latents, int64_t tile)
     mgi_tae_stream_finish(&s);
 }
 
+enum { FRAMES_MORE = 8 };
+
 /* On the meta device some pieces stand for all: more than the decoder's convolutions are late, and as many
- * left over at the end. The work is proportional to the frames. */
+ * left over at the end. */
 static int64_t decode_walked(const mgi_run *run, const mgi_tae_config *c, int64_t frames)
 {
     int64_t some = 16 + 8 * c->blocks;
-    return run->dev->meta && frames > some + 8 ? some + frames % 8 : frames;
+    return run->dev->meta && frames > some + FRAMES_MORE ? some + frames % FRAMES_MORE : frames;
+}
+
+/* The operations of frames that were not walked through; those that were took `more`. */
+static double rest_of(mgi_run *run, decoding *d, int64_t walked, int64_t frames, int64_t tile,
+                      double more)
+{
+    double *flops = &run->dev->counts.flops, before = *flops;
+    decode(run, d, walked - FRAMES_MORE, tile);
+    double fewer = *flops - before;
+    *flops = before;
+    return (more - fewer) * (double)(frames - walked) / FRAMES_MORE;
 }
 
 mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frames, int64_t first,
@@ -280,11 +293,10 @@ mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frame
                   .sink = sink,
                   .user = user};
     int64_t walked = decode_walked(run, &tae->config, z->dims[1]);
-    double before = run->dev->counts.flops;
+    double *flops = &run->dev->counts.flops, before = *flops;
     decode(run, &d, walked, tile);
     if (walked < z->dims[1])
-        run->dev->counts.flops =
-            before + (run->dev->counts.flops - before) * ((double)z->dims[1] / (double)walked);
+        *flops += rest_of(run, &d, walked, z->dims[1], tile, *flops - before);
     mgi_scope_pop(run, mark, NULL);
     return run->status;
 }

@@ -389,12 +389,6 @@ T *mgi_reshape(mgi_run *run, T *x, int rank, const int64_t *dims)
 
 /* -- slice ------------------------------------------------------------------------------------ */
 
-static mgk_buf element(mgk_buf b, int64_t index)
-{
-    b.p = (char *)b.p + index * (int64_t)mgi_dtype_size(b.dtype);
-    return b;
-}
-
 static void slice_backward(mgi_run *run, mgi_node *node)
 {
     mgk_layout_args a = *(const mgk_layout_args *)(const void *)node->args.bytes;
@@ -403,7 +397,7 @@ static void slice_backward(mgi_run *run, mgi_node *node)
     if (!dx.p)
         return;
     mgk_layout_args g = {.x = mgi_grad_in(node),
-                         .y = element(dx, offset),
+                         .y = mgi_buf_from(dx, offset),
                          .rows = a.rows,
                          .dim = a.dim,
                          .x_stride = a.y_stride,
@@ -429,7 +423,7 @@ T *mgi_slice(mgi_run *run, T *x, int axis, int64_t first, int64_t size)
     T *y = mgi_new(run, x->dtype, x->rank, dims);
     if (!y)
         return NULL;
-    mgk_layout_args a = {.x = element(mgi_buf(x), first * inner),
+    mgk_layout_args a = {.x = mgi_buf_from(mgi_buf(x), first * inner),
                          .y = mgi_buf(y),
                          .rows = outer,
                          .dim = size * inner,
@@ -468,7 +462,7 @@ static void concat_backward(mgi_run *run, mgi_node *node)
         int32_t accumulate = 0;
         mgk_buf dx = node->in[i] ? mgi_grad_out(run, node, i, &accumulate) : (mgk_buf){0};
         if (dx.p)
-            copy_flat(run, dx, element(mgi_grad_in(node), first), a->count[i], accumulate);
+            copy_flat(run, dx, mgi_buf_from(mgi_grad_in(node), first), a->count[i], accumulate);
     }
 }
 
@@ -491,7 +485,7 @@ T *mgi_concat(mgi_run *run, T *const *parts, int count)
     dims[0] = rows;
     T *y = mgi_new(run, parts[0]->dtype, parts[0]->rank, dims);
     for (int i = 0; y && i < count; first += a.count[i++])
-        copy_flat(run, element(mgi_buf(y), first), mgi_buf(parts[i]), a.count[i], false);
+        copy_flat(run, mgi_buf_from(mgi_buf(y), first), mgi_buf(parts[i]), a.count[i], false);
     mgi_record(run, concat_backward, y, parts, count, NULL, 0, &a, sizeof a);
     return result(run, y);
 }
@@ -504,5 +498,6 @@ void mgi_copy(mgi_run *run, T *y, int64_t y_first, T *x, int64_t x_first, int64_
                          y_first <= y->count - count && x->dtype == y->dtype,
                      "copy: outside the tensor, or of another dtype"))
         return;
-    copy_flat(run, element(mgi_buf(y), y_first), element(mgi_buf(x), x_first), count, false);
+    copy_flat(run, mgi_buf_from(mgi_buf(y), y_first), mgi_buf_from(mgi_buf(x), x_first), count,
+              false);
 }

@@ -71,5 +71,11 @@ static inline mgk_buf mgi_buf(const mgi_tensor *t)
 {
     return t ? (mgk_buf){mgi_data(t), t->dtype} : (mgk_buf){0, 0};
 }
+/* The same from element `first` on. */
+static inline mgk_buf mgi_buf_from(mgk_buf b, int64_t first)
+{
+    b.p = (char *)b.p + first * (int64_t)mgi_dtype_size(b.dtype);
+    return b;
+}
 
 #endif

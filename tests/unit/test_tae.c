@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The autoencoder's configurations: norms, attention, strides in time, tiles. */
 #include "core/philox.h"
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/loss/loss.h"
 #include "model/tae_tiles.h"
+#include "model/tae_up.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -162,6 +164,50 @@ static void test_time_strides(void **state)
         mgi_run_finish(&run);
     }
     mgi_tae_finish(&tae);
+    mgen_context_destroy(ctx);
+}
+
+/* Enlarging and convolving in one is enlarging, then convolving: in space with zeros around; in time with copies of the
+ * edge frames, or without, where one frame more comes out for each copy. */
+static void test_up(void **state)
+{
+    static const int64_t sizes[][5] = {{1, 1, 1, 1, 1}, {2, 3, 5, 4, 6}, {1, 8, 2, 17, 16}};
+    (void)state;
+    mgen_context *ctx = make_context();
+    for (int i = 0; i < 6; i++) {
+        const int64_t *s = sizes[i / 2], n = s[0], h = s[1], w = s[2], cin = s[3], cout = s[4];
+        bool half = i % 2;
+        mgi_run run;
+        mgi_run_init(&run, ctx, false);
+        T *x = random_tensor(&run, 1, MGI_DIMS(n, h, w, cin)),
+          *b = random_tensor(&run, 2, MGI_DIMS(cout)),
+          *space = random_tensor(&run, 3, MGI_DIMS(cout, 3, 3, cin)),
+          *time = random_tensor(&run, 4, MGI_DIMS(cout, 3, 1, cin)),
+          *given = mgi_cast(&run, x, half ? MGK_BF16 : MGK_F32);
+        float bound = (half ? 0.06f : 1e-5f) * sqrtf((float)cin);
+        mgi_conv_options o = {.stride_h = 1, .stride_w = 1};
+        o.pad_top = o.pad_bottom = o.pad_left = o.pad_right = 1;
+        T *want = mgi_conv2d(&run, mgi_resize_nearest(&run, x, 2, 2), space, b, o);
+        T *y = mgi_tae_up_space(&run, given, space, b);
+        assert_int_equal(y->dims[1], 2 * h);
+        assert_int_equal(y->dims[2], 2 * w);
+        assert_true(largest_difference(mgi_cast(&run, y, MGK_F32), want) < bound);
+
+        o.pad_left = o.pad_right = 0;
+        o.pad_mode = MGK_PAD_REPLICATE;
+        want = mgi_conv2d(&run, mgi_resize_nearest(&run, x, 2, 1), time, b, o);
+        for (int pads = 0; pads < 4; pads++) {
+            int64_t before = pads & 1, after = pads >> 1, pairs = h + before + after - 1;
+            if (pairs < 1)
+                continue;
+            y = mgi_cast(&run, mgi_tae_up_time(&run, given, time, b, before, after), MGK_F32);
+            assert_int_equal(y->dims[1], 2 * pairs);
+            int64_t first = before ? 0 : 1, frames = 2 * pairs - before - after;
+            assert_true(largest_difference(mgi_slice(&run, y, 1, before, frames),
+                                           mgi_slice(&run, want, 1, first, frames)) < bound);
+        }
+        mgi_run_finish(&run);
+    }
     mgen_context_destroy(ctx);
 }
 
@@ -428,6 +474,7 @@ int main(void)
         cmocka_unit_test(test_inflation),    cmocka_unit_test(test_large_preset),
         cmocka_unit_test(test_gradients),    cmocka_unit_test(test_decode_tiles),
         cmocka_unit_test(test_encode_tiles), cmocka_unit_test(test_tiles_memory),
+        cmocka_unit_test(test_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
