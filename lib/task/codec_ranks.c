@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A film decoded by many ranks.
+ * A film decoded, or encoded, by many ranks.
  *
  * It is cut in time into parts, as many rounds of them as there are ranks. In a round each rank decodes a part, with
  * what it depends on of the latents before and after (mgi_tae_reach_of): nothing is exchanged until the frames
@@ -39,6 +39,13 @@ typedef struct parts {
 static int64_t box_values(const mgi_frames_box *box)
 {
     return box->count * box->height * box->width * 3;
+}
+
+/* Where part k of `all` begins, in latents. */
+static int64_t cut(const mgi_tae_reach *reach, int64_t latents, int64_t k, int64_t all)
+{
+    int64_t units = (latents + reach->unit - 1) / reach->unit, at = units * k / all * reach->unit;
+    return at < latents ? at : latents;
 }
 
 /* -- one part --------------------------------------------------------------------------------- */
@@ -203,8 +210,7 @@ static mgen_status run_rounds(parts *p)
     mgen_status status = MGEN_OK;
     for (int64_t i = 0; i < rounds; i++) {
         int64_t k = i * size + mgi_comm_rank(p->host);
-        int64_t first = units * k / all * reach.unit, end = units * (k + 1) / all * reach.unit;
-        end = end < latents ? end : latents;
+        int64_t first = cut(&reach, latents, k, all), end = cut(&reach, latents, k + 1, all);
         p->from = p->first + first * p->factor;
         p->end = p->first + (end * p->factor < p->frames ? end * p->factor : p->frames);
         if (status == MGEN_OK)
@@ -238,4 +244,64 @@ mgen_status mgi_decode_ranks(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, 
     mgi_free(run->ctx, p.box);
     mgi_free(run->ctx, p.taken);
     return run->status;
+}
+
+/* -- frames to latents ------------------------------------------------------------------------ */
+
+typedef struct shifted {
+    mgi_frames_source *source;
+    void *user;
+    int64_t by;
+} shifted;
+
+static mgen_status read_shifted(void *user, int64_t first, int64_t count, float *rgb)
+{
+    const shifted *s = user;
+    return s->source(s->user, s->by + first, count, rgb);
+}
+
+/* Latents first .. end - 1 of all, dims[0]. */
+static mgen_status encode_part(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
+                               const int64_t dims[4], int64_t tile, shifted source, int64_t first,
+                               int64_t end, float *latents)
+{
+    const mgi_tae_reach reach = mgi_tae_reach_of(tae, MGI_TAE_ENCODES);
+    int64_t factor = mgi_tae_time_factor(&tae->config), frame = dims[1] * dims[2] * dims[3];
+    int64_t from = first > reach.before ? first - reach.before : 0;
+    int64_t to = dims[0] - end > reach.after ? end + reach.after : dims[0];
+    int64_t last = to * factor < film[0] ? to * factor : film[0];
+    const int64_t part[3] = {last - from * factor, film[1], film[2]};
+    float *all = NULL;
+    source.by = from * factor;
+    if (!ctx->device->meta)
+        MGI_TRY(mgi_alloc(ctx, (size_t)((to - from) * frame) * sizeof *all, &all));
+    mgen_status status = mgi_encode_film(ctx, tae, part, tile, read_shifted, &source, all);
+    if (status == MGEN_OK && all)
+        memcpy(latents + first * frame, all + (first - from) * frame,
+               (size_t)((end - first) * frame) * sizeof *all);
+    mgi_free(ctx, all);
+    return status;
+}
+
+mgen_status mgi_encode_ranks(mgen_context *ctx, mgi_comm *ranks, const mgi_tae *tae,
+                             const int64_t film[3], int64_t tile, mgi_frames_source *source,
+                             void *user, float *latents)
+{
+    const mgi_tae_reach reach = mgi_tae_reach_of(tae, MGI_TAE_ENCODES);
+    mgi_comm *host = mgi_comm_host(ranks);
+    int64_t dims[4], all = mgi_comm_size(host), own = mgi_comm_rank(host);
+    mgen_status status = mgi_latent_dims(ctx, tae, film, dims);
+    if (status == MGEN_OK) {
+        int64_t first = cut(&reach, dims[0], own, all), end = cut(&reach, dims[0], own + 1, all);
+        if (first < end)
+            status = encode_part(ctx, tae, film, dims, tile, (shifted){source, user, 0}, first, end,
+                                 latents);
+    }
+    status = mgi_ranks_agree(ctx, host, status, NULL);
+    for (int64_t k = 0; k < all && status == MGEN_OK && !ctx->device->meta; k++) {
+        int64_t frame = dims[1] * dims[2] * dims[3], first = cut(&reach, dims[0], k, all);
+        status = mgi_ranks_share(ctx, host, MGK_F32, latents + first * frame,
+                                 (cut(&reach, dims[0], k + 1, all) - first) * frame, (int)k);
+    }
+    return status;
 }

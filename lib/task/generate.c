@@ -423,7 +423,7 @@ static mgen_status same_norms(void *user, float *norms, int count)
     const sampler *s = user;
     if (!s->ranks || s->run->dev->meta)
         return MGEN_OK;
-    return mgi_ranks_first(s->run->ctx, s->ranks, norms, count);
+    return mgi_ranks_share(s->run->ctx, s->ranks, MGK_F32, norms, count, 0);
 }
 
 /* An estimate cannot know the times that DOPRI5 will choose: it counts guidance at all of them, and the

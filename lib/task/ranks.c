@@ -24,6 +24,13 @@ static mgen_status told(mgen_context *ctx, mgi_comm *comm, mgen_status status)
     return status != MGEN_OK && own != ctx ? mgi_fail_from(ctx, status, own) : status;
 }
 
+mgen_status mgi_ranks_share(mgen_context *ctx, mgi_comm *ranks, int32_t dtype, void *values,
+                            int64_t count, int root)
+{
+    mgi_comm *host = mgi_comm_host(ranks);
+    return told(ctx, host, mgi_comm_broadcast(host, dtype, values, count, root, NULL));
+}
+
 /* -- agreement -------------------------------------------------------------------------------- */
 
 /* The failure of rank `first`, which tells it. */
@@ -33,7 +40,7 @@ static mgen_status tell(mgen_context *ctx, mgi_comm *host, mgen_status status, i
     char text[TEXT] = "";
     if (mgi_comm_rank(host) == first)
         snprintf(text, sizeof text, "%.*s", TEXT - 1, ctx->error_text);
-    MGI_TRY(told(ctx, host, mgi_comm_broadcast(host, MGK_U8, text, TEXT, first, NULL)));
+    MGI_TRY(mgi_ranks_share(ctx, host, MGK_U8, text, TEXT, first));
     text[TEXT - 1] = 0;
     return status != MGEN_OK ? status : mgi_fail(ctx, its, "rank %d: %s", first, text);
 }
@@ -60,12 +67,6 @@ mgen_status mgi_ranks_agree(mgen_context *ctx, mgi_comm *ranks, mgen_status stat
     return call;
 }
 
-mgen_status mgi_ranks_first(mgen_context *ctx, mgi_comm *ranks, float *values, int count)
-{
-    mgi_comm *host = mgi_comm_host(ranks);
-    return told(ctx, host, mgi_comm_broadcast(host, MGK_F32, values, count, 0, NULL));
-}
-
 /* -- text ------------------------------------------------------------------------------------- */
 
 /* (count,S,width) of a role from the rank that has it to all. S, the dtype and the tokens of each row go first. */
@@ -83,8 +84,7 @@ static T *share_role(mgi_run *run, mgi_comm *host, int root, int64_t width, int6
     head[1] = own ? own->dtype : MGK_F32;
     for (int64_t i = 0; i < count; i++)
         head[2 + i] = has ? tokens[i] : head[0];
-    mgi_ok(run,
-           told(run->ctx, host, mgi_comm_broadcast(host, MGK_U64, head, count + 2, root, NULL)));
+    mgi_ok(run, mgi_ranks_share(run->ctx, host, MGK_U64, head, count + 2, root));
     for (int64_t i = 0; i < count; i++)
         tokens[i] = head[2 + i];
     if (!own)
@@ -98,8 +98,7 @@ static T *share_role(mgi_run *run, mgi_comm *host, int root, int64_t width, int6
         mgi_ok(run, mgi_device_wait(run->dev));
     }
     if (run->status == MGEN_OK)
-        mgi_ok(run, told(run->ctx, host,
-                         mgi_comm_broadcast(host, x->dtype, values, x->count, root, NULL)));
+        mgi_ok(run, mgi_ranks_share(run->ctx, host, x->dtype, values, x->count, root));
     if (run->status == MGEN_OK && !has)
         mgi_tensor_write(x, 0, values, x->count);
     mgi_ok(run, mgi_device_wait(run->dev));

@@ -15,8 +15,9 @@ mgi_comm *mgi_ranks_of(const mgi_mesh *mesh);
  * other; false where that failed. */
 mgen_status mgi_ranks_agree(mgen_context *ctx, mgi_comm *ranks, mgen_status status, bool *agreed);
 
-/* Collective: rank 0's values. */
-mgen_status mgi_ranks_first(mgen_context *ctx, mgi_comm *ranks, float *values, int count);
+/* Collective: values in the host's memory from rank `root` to all. */
+mgen_status mgi_ranks_share(mgen_context *ctx, mgi_comm *ranks, int32_t dtype, void *values,
+                            int64_t count, int root);
 
 /* Text as mgi_text_streams() has it, by the encoders of n->text that this rank runs, and from the other ranks. Collective; run->status is
  * agreed upon. `ranks` NULL: one rank. */
@@ -30,5 +31,11 @@ void mgi_ranks_text(mgi_run *run, mgi_comm *ranks, const mgi_networks *n, uint32
 mgen_status mgi_decode_ranks(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, T *z,
                              int64_t frames, int64_t first, int64_t tile, mgi_frames_sink *sink,
                              bool (*stop)(void *user), void *user);
+
+/* mgi_encode_film() in such parts: all ranks get all latents. Each calls its source for the frames of its own part and
+ * those around it. Collective, as above. */
+mgen_status mgi_encode_ranks(mgen_context *ctx, mgi_comm *ranks, const mgi_tae *tae,
+                             const int64_t film[3], int64_t tile, mgi_frames_source *source,
+                             void *user, float *latents);
 
 #endif

@@ -8,6 +8,7 @@
 #include "dist/comm_engine.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum {

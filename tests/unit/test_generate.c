@@ -4,6 +4,7 @@
 #include "core/philox.h"
 #include "flow/windows.h"
 #include "host_frames.h"
+#include "random_values.h"
 #include "task/generate.h"
 
 #include <math.h>
@@ -50,14 +51,6 @@ typedef struct world {
     mgi_vt video;
     mgi_networks n;
 } world;
-
-static void randomise(mgi_module *m, float scale)
-{
-    for (int64_t k = 0; k < m->count; k++)
-        for (int64_t i = 0; i < m->params[k]->value->count; i++)
-            mgi_f32(m->params[k]->value)[i] +=
-                scale * mgi_random_normal(8, 100 + (uint64_t)k, (uint64_t)i);
-}
 
 static void world_make(world *w, bool still)
 {

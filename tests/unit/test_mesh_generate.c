@@ -7,9 +7,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "core/philox.h"
-#include "model/tae_stream.h"
+#include "faulty_comm.h"
 #include "mpi_launch.h"
+#include "random_values.h"
 #include "rank_threads.h"
 #include "task/generate.h"
 #include "task/ranks.h"
@@ -50,14 +50,6 @@ static const mgi_vt_config vt_config = {.layers = 2,
 
 /* -- models in a folder ------------------------------------------------------------------------ */
 
-static void randomise(mgi_module *m, float scale)
-{
-    for (int64_t k = 0; k < m->count; k++)
-        for (int64_t i = 0; i < m->params[k]->value->count; i++)
-            mgi_f32(m->params[k]->value)[i] +=
-                scale * mgi_random_normal(8, 100 + (uint64_t)k, (uint64_t)i);
-}
-
 static void write_vt(mgi_json_writer *w, const void *config)
 {
     mgi_vt_config_write(w, config);
@@ -68,34 +60,22 @@ static void write_tae(mgi_json_writer *w, const void *config)
     mgi_tae_config_write(w, config);
 }
 
-static void save_tae(mgen_context *ctx, const char *name, mgi_tae_config config)
-{
-    mgi_tae tae;
-    assert_int_equal(mgi_tae_init(&tae, ctx, &config), MGEN_OK);
-    assert_int_equal(mgi_module_random(&tae.module, 1), MGEN_OK);
-    randomise(&tae.module, 0.05f);
-    assert_int_equal(
-        mgi_model_file_save(ctx, folder, name, "tae", write_tae, &config, &tae.module, MGI_ST_F32),
-        MGEN_OK);
-    mgi_tae_finish(&tae);
-}
-
-/* "tae" is plain, "norm" has group norm, "tiles" runs in blended tiles of time. */
 static int save_models(void **state)
 {
     (void)state;
     mgi_vt vt;
     mgi_text_encoder text;
-    mgi_tae_config norm = tae_config, tiles = tae_config;
+    mgi_tae tae;
     mgen_context *ctx = make_context();
     assert_non_null(mkdtemp(folder));
     assert_int_equal(mgi_device_create(ctx, NULL), MGEN_OK);
-    norm.groups = 2;
-    tiles.tile_frames = 24;
-    tiles.tile_overlap = 16;
-    save_tae(ctx, "tae", tae_config);
-    save_tae(ctx, "norm", norm);
-    save_tae(ctx, "tiles", tiles);
+    assert_int_equal(mgi_tae_init(&tae, ctx, &tae_config), MGEN_OK);
+    assert_int_equal(mgi_module_random(&tae.module, 1), MGEN_OK);
+    randomise(&tae.module, 0.05f);
+    assert_int_equal(mgi_model_file_save(ctx, folder, "tae", "tae", write_tae, &tae_config,
+                                         &tae.module, MGI_ST_F32),
+                     MGEN_OK);
+    mgi_tae_finish(&tae);
     assert_int_equal(mgi_vt_init(&vt, ctx, &vt_config), MGEN_OK);
     assert_int_equal(mgi_vt_random(&vt, 1), MGEN_OK);
     randomise(&vt.module, 0.05f);
@@ -130,12 +110,12 @@ typedef struct models {
 } models;
 
 /* What a rank needs: text encoders only where they run. */
-static mgen_status open_models(mgen_context *ctx, const mgi_mesh *mesh, const char *tae, models *m)
+static mgen_status open_models(mgen_context *ctx, const mgi_mesh *mesh, models *m)
 {
     uint64_t hash;
     memset(m, 0, sizeof *m);
     MGI_TRY(mgi_vt_open_mesh(ctx, folder, "video", mesh, &m->video, &hash));
-    MGI_TRY(mgi_tae_open(ctx, folder, tae, &m->tae, &hash));
+    MGI_TRY(mgi_tae_open(ctx, folder, "tae", &m->tae, &hash));
     m->n = (mgi_networks){.tae = &m->tae, .video = &m->video, .clip = {WIDTH, HEIGHT, FRAMES, 16}};
     for (int i = 0; i < 2; i++)
         if (mgi_runs_text(mesh, i)) {
@@ -158,13 +138,12 @@ static void close_models(models *m)
 /* What is made, and how. */
 typedef struct way {
     mgi_mesh_shape shape;
-    int cp;          /* MGI_CP_* */
-    const char *tae; /* NULL: "tae" */
+    int cp; /* MGI_CP_* */
     int clips, frames, solver, tile;
     float guidance, from;
     /* what goes wrong: on this rank, after this step or (stop_frames) while frames are decoded */
-    int bad_rank, bad_step;
-    bool stop_frames, leave, other_request, sink_fails;
+    int bad_rank, bad_step, timeout_ms;
+    bool stop_frames, leave, other_request, sink_fails, faulty;
 } way;
 
 typedef struct seen {
@@ -177,6 +156,8 @@ typedef struct seen {
 } seen;
 
 static way now;
+static fault faults[RANKS]; /* of each rank's communicator */
+static _Atomic bool released;
 static seen *saw[RANKS]; /* by each rank */
 static seen truth;
 
@@ -258,7 +239,7 @@ static mgen_status make_film(rank_state *s, const mgi_mesh *mesh, seen *out)
 {
     models m;
     mgi_generate_needs needs = {0};
-    mgen_status status = open_models(s->ctx, mesh, now.tae ? now.tae : "tae", &m);
+    mgen_status status = open_models(s->ctx, mesh, &m);
     out->rank = s;
     if (status == MGEN_OK) {
         m.video.cp = now.cp;
@@ -283,6 +264,10 @@ static void film_rank(rank_state *s)
     mgi_mesh mesh;
     seen *out = saw[s->rank];
     CHECK(mgi_device_create(s->ctx, NULL) == MGEN_OK);
+    if (now.faulty && s->rank == now.bad_rank) {
+        mgi_comm *own = s->comm;
+        CHECK(faulty_create(own, &faults[s->rank], &s->comm) == MGEN_OK);
+    }
     if (!now.shape.dp) {
         s->status = make_film(s, NULL, out);
     } else {
@@ -295,6 +280,8 @@ static void film_rank(rank_state *s)
     }
     s->ctx->device_destroy(s->ctx->device);
     s->ctx->device = NULL;
+    if (s->rank != now.bad_rank)
+        released = true;
 }
 
 static void run_way(way w, world *all)
@@ -306,7 +293,7 @@ static void run_way(way w, world *all)
         saw[r] = calloc(1, sizeof *saw[r]);
         assert_non_null(saw[r]);
     }
-    run_ranks(all, size, 20000, film_rank);
+    run_ranks(all, size, w.timeout_ms ? w.timeout_ms : 20000, film_rank);
 }
 
 static void assert_made(const world *all)
@@ -437,124 +424,6 @@ static void test_adaptive(void **state)
     compare(w, 1e-4);
 }
 
-/* -- frames ------------------------------------------------------------------------------------ */
-
-enum { LONG = 4 * 61 - 2 }; /* frames: several rounds of parts, and no whole latent at the end */
-
-static struct {
-    const char *tae;
-    int64_t frames, tile;
-} film;
-static float whole[(LONG + 2) * FRAME], made[(LONG + 2) * FRAME]; /* by one rank, by many */
-
-static mgen_status take_long(void *user, const mgi_frames_box *box, const float *rgb)
-{
-    float *out = user;
-    for (int64_t i = 0; i < box->count * box->height; i++)
-        memcpy(out +
-                   ((box->first + i / box->height) * HEIGHT + box->top + i % box->height) * WIDTH *
-                       3 +
-                   box->left * 3,
-               rgb + i * box->width * 3, (size_t)(box->width * 3) * sizeof *rgb);
-    return MGEN_OK;
-}
-
-static void decode_rank(rank_state *s)
-{
-    mgi_tae tae;
-    mgi_run run;
-    uint64_t hash;
-    CHECK(mgi_device_create(s->ctx, NULL) == MGEN_OK);
-    s->status = mgi_tae_open(s->ctx, folder, film.tae, &tae, &hash);
-    float *out = s->rank ? NULL : made;
-    mgi_run_init(&run, s->ctx, false);
-    T *z = mgi_new(&run, MGK_F32, MGI_DIMS(1, (film.frames + 3) / 4, HEIGHT / 4, WIDTH / 4, 3));
-    for (int64_t i = 0; z && i < z->count; i++)
-        mgi_f32(z)[i] = mgi_random_normal(3, 1, (uint64_t)i);
-    if (s->status == MGEN_OK && s->world->size > 1)
-        s->status = mgi_decode_ranks(&run, s->comm, &tae, z, film.frames, 0, film.tile, take_long,
-                                     NULL, out);
-    else if (s->status == MGEN_OK)
-        s->status = mgi_decode_run(&run, &tae, z, film.frames, 0, film.tile, take_long, out);
-    mgi_run_finish(&run);
-    mgi_tae_finish(&tae);
-    s->ctx->device_destroy(s->ctx->device);
-    s->ctx->device = NULL;
-}
-
-static void run_decode(int ranks)
-{
-    world all;
-    memset(made, 0, sizeof made);
-    run_ranks(&all, ranks, 20000, decode_rank);
-    assert_made(&all);
-    end_ranks(&all);
-}
-
-/* Parts of a film in time, with what is around them: the very bits of the whole. */
-static void test_parts(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *tae;
-        int64_t frames, tile;
-    } films[] = {{"tae", LONG, 0},   {"tae", 5, 0},   {"norm", 50, 0},
-                 {"tiles", LONG, 0}, {"tae", 50, 16}, {"tiles", 50, 16}};
-    for (size_t i = 0; i < sizeof films / sizeof films[0]; i++) {
-        film.tae = films[i].tae;
-        film.frames = films[i].frames;
-        film.tile = films[i].tile;
-        run_decode(1);
-        memcpy(whole, made, sizeof made);
-        for (int ranks = 2; ranks <= (getenv("MOVIEGEN_DIST") ? 8 : 4); ranks++) {
-            run_decode(ranks);
-            if (memcmp(whole, made, sizeof made))
-                fail_msg("film %zu by %d ranks: %.3g apart", i, ranks,
-                         apart(whole, made, film.frames * FRAME));
-        }
-    }
-}
-
-/* How far a latent is seen: changed, it changes frames up to there, and the reach says no less; nor a latent more. */
-static void test_reach(void **state)
-{
-    (void)state;
-    static const char *const names[] = {"tae", "norm"};
-    mgen_context *ctx = make_context();
-    uint64_t hash;
-    assert_int_equal(mgi_device_create(ctx, NULL), MGEN_OK);
-    for (int k = 0; k < 2; k++) {
-        enum { LATENTS = 33, AT = 16 };
-        mgi_tae tae;
-        mgi_run run;
-        assert_int_equal(mgi_tae_open(ctx, folder, names[k], &tae, &hash), MGEN_OK);
-        const mgi_tae_reach reach = mgi_tae_reach_of(&tae, MGI_TAE_DECODES);
-        mgi_run_init(&run, ctx, false);
-        T *z = mgi_new(&run, MGK_F32, MGI_DIMS(1, LATENTS, 4, 4, 3)), *y[2];
-        for (int i = 0; i < 2; i++) {
-            for (int64_t j = 0; z && j < z->count; j++)
-                mgi_f32(z)[j] =
-                    mgi_random_normal(3, 1, (uint64_t)j) + (i && j / 48 == AT ? 100.0f : 0.0f);
-            y[i] = mgi_tae_decode(&run, &tae, z);
-            assert_non_null(y[i]);
-        }
-        int64_t frame = y[0]->count / y[0]->dims[1], first = -1, last = -1;
-        for (int64_t i = 0; i < y[0]->count; i++)
-            if (mgi_f32(y[0])[i] != mgi_f32(y[1])[i]) {
-                first = first < 0 ? i / frame : first;
-                last = i / frame;
-            }
-        /* what is before a part is seen by the latents after it */
-        assert_int_equal(reach.after, AT - first / 4);
-        assert_int_equal(reach.before, last / 4 - AT);
-        mgi_run_finish(&run);
-        mgi_tae_finish(&tae);
-    }
-    ctx->device_destroy(ctx->device);
-    ctx->device = NULL;
-    mgi_context_free(ctx);
-}
-
 /* -- what goes wrong --------------------------------------------------------------------------- */
 
 static void run_bad(way w, mgen_status status, const char *says, bool goes_on)
@@ -608,6 +477,44 @@ static void test_lost(void **state)
     run_bad(w, MGEN_E_PEER_LOST, "rank 2", false);
 }
 
+/* A call that fails on one rank, wherever that is: nobody makes a film, and nobody is left waiting. */
+static void test_faults(void **state)
+{
+    (void)state;
+    world all;
+    way w = plain;
+    int64_t times = getenv("MOVIEGEN_DIST") ? 60 : 6, begin = 8; /* behind the mesh's own */
+    w.frames = 40;
+    w.shape = (mgi_mesh_shape){2, 1, 2};
+    w.bad_rank = 3;
+    w.faulty = true;
+    faults[3] = (fault){.kind = FAULT_NONE, .at = -1};
+    run_way(w, &all);
+    assert_made(&all);
+    end_ranks(&all);
+    int64_t calls = faults[3].calls;
+    assert_true(calls > 100);
+    for (int64_t i = 0; i <= times; i++) {
+        bool silent = i == times;
+        released = false;
+        faults[3] =
+            (fault){.kind = silent ? FAULT_SILENT : FAULT_STATUS,
+                    .at = silent ? calls / 2 : begin + i * (calls - 1 - begin) / (times - 1),
+                    .status = MGEN_E_NO_MEMORY,
+                    .released = &released};
+        w.timeout_ms = silent ? 300 : 0;
+        int64_t at = faults[3].at;
+        run_way(w, &all);
+        for (int r = 0; r < all.size; r++)
+            if (all.ranks[r].status == MGEN_OK && !(at == calls - 1 && r == 3))
+                fail_msg("call %lld of %lld fails on rank 3, and rank %d does not see it",
+                         (long long)at, (long long)calls, r);
+        if (silent)
+            assert_says(&all.ranks[0], "rank(s) 3 did not arrive");
+        end_ranks(&all);
+    }
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -618,6 +525,91 @@ static void test_refused(void **state)
     w.clips = 2;
     w.other_request = true;
     run_bad(w, MGEN_E_DESYNC, "ranks disagree on the request", true);
+}
+
+/* -- what is sent ------------------------------------------------------------------------------ */
+
+/* A step of the report's largest model, a few layers of it, with guidance, counted on the meta device. There the first
+ * two of all steps are made. */
+static void count_step(mgen_context *ctx, mgi_mesh_shape shape, int cp)
+{
+    enum { LAYERS = 2, TOKENS = 32 * 48 * 48, VECTOR = 6144, BF16 = 2, MADE = 2 };
+    const mgi_tae_config tae_of = {.levels = 4,
+                                   .channels = {4, 4, 4, 4},
+                                   .latent_channels = 16,
+                                   .blocks = 1,
+                                   .temporal = true};
+    int64_t size = (int64_t)shape.dp * shape.cp * shape.tp, before[MGI_AXES];
+    mgi_vt_config large;
+    mgi_comm *all;
+    mgi_mesh mesh;
+    mgi_vt vt;
+    mgi_tae tae;
+    assert_int_equal(mgi_vt_preset(ctx, "30b", &large), MGEN_OK);
+    large.layers = LAYERS;
+    assert_int_equal(mgi_comm_counting_create(ctx, (int)size - 1, (int)size, &all), MGEN_OK);
+    assert_int_equal(mgi_mesh_create(all, shape, &mesh), MGEN_OK);
+    assert_int_equal(mgi_vt_init_mesh(&vt, ctx, &large, &mesh), MGEN_OK);
+    assert_int_equal(mgi_module_compute(&vt.module, MGK_BF16), MGEN_OK);
+    assert_int_equal(mgi_tae_init(&tae, ctx, &tae_of), MGEN_OK);
+    vt.cp = cp;
+    for (int a = 0; a < MGI_AXES; a++)
+        before[a] = mgi_comm_counted(mesh.group[a], MGI_COMM_ALL_GATHER).calls;
+    const mgi_networks n = {.tae = &tae, .video = &vt, .clip = {768, 768, 256, 16}};
+    const mgi_generate_request r = {
+        .prompts = prompts, .count = 1, .seeds = seeds, .steps = 50, .guidance = 7.5f};
+    assert_int_equal(mgi_generate(ctx, &n, &r), MGEN_OK);
+
+    int64_t rows = shape.dp > 1 ? 1 : 2, ranks = (int64_t)shape.cp * shape.tp;
+    const struct {
+        mgi_axis axis;
+        mgi_comm_op op;
+        int ranks;
+        int64_t calls, sent; /* of a step; sent: of a call, to each other rank */
+    } formulas[] = {
+        {MGI_AXIS_DP, MGI_COMM_ALL_GATHER, shape.dp, 1, (int64_t)TOKENS * 64 * 4},
+        {MGI_AXIS_MODEL, MGI_COMM_ALL_GATHER, (int)ranks, 1, rows * TOKENS / ranks * 64 * 4},
+        {MGI_AXIS_TP, MGI_COMM_ALL_GATHER, shape.tp, 3 * LAYERS,
+         rows * TOKENS / ranks * VECTOR * BF16},
+        {MGI_AXIS_TP, MGI_COMM_REDUCE_SCATTER, shape.tp, 3 * LAYERS,
+         rows * TOKENS / ranks * VECTOR * BF16},
+        {MGI_AXIS_CP, MGI_COMM_ALL_GATHER, shape.cp, cp == MGI_CP_GATHER ? LAYERS : 0,
+         rows * TOKENS / shape.cp * 2 * VECTOR / shape.tp * BF16},
+    };
+    for (size_t i = 0; i < sizeof formulas / sizeof formulas[0]; i++) {
+        mgi_comm_count c = mgi_comm_counted(mesh.group[formulas[i].axis], formulas[i].op);
+        int64_t calls = formulas[i].ranks > 1 ? MADE * formulas[i].calls : 0;
+        if (formulas[i].op == MGI_COMM_ALL_GATHER)
+            c.calls -= before[formulas[i].axis];
+        if (c.calls != calls || c.sent != calls * (formulas[i].ranks - 1) * formulas[i].sent)
+            fail_msg("dp=%d,cp=%d,tp=%d, formula %zu: %lld calls for %lld, %lld bytes", shape.dp,
+                     shape.cp, shape.tp, i, (long long)c.calls, (long long)calls,
+                     (long long)c.sent);
+    }
+    mgi_comm_count c = mgi_comm_counted(mesh.group[MGI_AXIS_CP], MGI_COMM_ALL_TO_ALL);
+    int64_t own = rows * TOKENS / shape.cp * VECTOR / shape.tp * BF16 / shape.cp;
+    assert_int_equal(c.calls, cp == MGI_CP_EXCHANGE && shape.cp > 1 ? MADE * 2 * LAYERS : 0);
+    assert_int_equal(c.sent, c.calls / 2 * 4 * (shape.cp - 1) * own);
+    mgi_tae_finish(&tae);
+    mgi_vt_finish(&vt);
+    mgi_mesh_destroy(&mesh);
+}
+
+static void test_counts(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context();
+    assert_int_equal(mgi_device_create(ctx, NULL), MGEN_OK);
+    mgi_device_make_meta(ctx->device);
+    for (int dp = 1; dp <= 2; dp++)
+        for (int cp = 1; cp <= 4; cp *= 4)
+            for (int tp = 1; tp <= 8; tp *= 8)
+                for (int mode = MGI_CP_GATHER; mode <= MGI_CP_EXCHANGE; mode++)
+                    if (dp * cp * tp >= 4 && (mode == MGI_CP_GATHER || 48 / tp % cp == 0))
+                        count_step(ctx, (mgi_mesh_shape){dp, cp, tp}, mode);
+    ctx->device_destroy(ctx->device);
+    ctx->device = NULL;
+    mgi_context_free(ctx);
 }
 
 /* -- ranks that are processes ------------------------------------------------------------------ */
@@ -678,10 +670,10 @@ static void test_processes(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reach),       cmocka_unit_test(test_parts),
         cmocka_unit_test(test_shared_rows), cmocka_unit_test(test_split),
         cmocka_unit_test(test_adaptive),    cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_lost),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_lost),        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_counts),      cmocka_unit_test(test_refused),
         cmocka_unit_test(test_processes)};
     if (argc == 3 && !strcmp(argv[1], "--rank"))
         return process_main(argv[2]);
