@@ -276,7 +276,7 @@ suite_large() {
 suite_dist() {
     local name
     build_plain || return
-    for name in comm mesh mesh_codec mesh_generate mpi; do
+    for name in comm fsdp mesh mesh_codec mesh_generate mpi; do
         MOVIEGEN_DIST=1 tap "dist-$name" 300 env CMOCKA_MESSAGE_OUTPUT=TAP "build-test/tests/test_$name"
     done
 }

@@ -44,6 +44,47 @@ void mgi_sum_ranks(mgi_run *run, mgi_comm *group, T *t)
     give_back(run, t, values, true);
 }
 
+/* ---- flat ---- */
+
+static bool flat_begin(mgi_run *run, mgi_comm *group, T *from, T *to, mgi_flat_work *w)
+{
+    *w = (mgi_flat_work){.from = from, .to = to};
+    if (run->status != MGEN_OK)
+        return false;
+    w->sent = borrow(run, group, from, true);
+    w->got = from == to ? w->sent : borrow(run, group, to, false);
+    return run->status == MGEN_OK;
+}
+
+void mgi_flat_gather_begin(mgi_run *run, mgi_comm *group, T *from, T *to, mgi_flat_work *w)
+{
+    if (flat_begin(run, group, from, to, w))
+        mgi_ok(run,
+               mgi_comm_all_gather(group, from->dtype, w->sent, w->got, from->count, &w->work));
+}
+
+void mgi_flat_scatter_begin(mgi_run *run, mgi_comm *group, T *from, T *to, mgi_flat_work *w)
+{
+    if (flat_begin(run, group, from, to, w))
+        mgi_ok(run,
+               mgi_comm_reduce_scatter(group, from->dtype, w->sent, w->got, to->count, &w->work));
+}
+
+void mgi_flat_sum_begin(mgi_run *run, mgi_comm *group, T *t, mgi_flat_work *w)
+{
+    if (flat_begin(run, group, t, t, w))
+        mgi_ok(run, mgi_comm_all_reduce(group, t->dtype, w->sent, w->got, t->count, &w->work));
+}
+
+void mgi_flat_end(mgi_run *run, mgi_flat_work *w)
+{
+    mgi_ok(run, mgi_comm_wait(&w->work));
+    if (w->sent != w->got)
+        give_back(run, w->from, w->sent, false);
+    give_back(run, w->to, w->got, true);
+    *w = (mgi_flat_work){0};
+}
+
 /* ---- rows, not recorded ---- */
 
 /* x (first,second,rest) -> (second,first,rest). */

@@ -38,6 +38,20 @@ void mgi_gather_begin(mgi_run *run, mgi_comm *group, T *x, mgi_rows_work *w);
 void mgi_scatter_begin(mgi_run *run, mgi_comm *group, T *x, mgi_rows_work *w);
 T *mgi_rows_end(mgi_run *run, mgi_rows_work *w);
 
+/* Flat tensors, not recorded, begun and ended in the same way; between, both stay as they are, and `to` is undefined:
+ *   gather   to = every rank's `from`, in rank order
+ *   scatter  to = this rank's part of the sum of all ranks' `from`; it may be that part of `from` itself
+ *   sum      t = the sum over the ranks */
+typedef struct mgi_flat_work {
+    mgi_comm_work *work;
+    T *from, *to;
+    void *sent, *got;
+} mgi_flat_work;
+void mgi_flat_gather_begin(mgi_run *run, mgi_comm *group, T *from, T *to, mgi_flat_work *w);
+void mgi_flat_scatter_begin(mgi_run *run, mgi_comm *group, T *from, T *to, mgi_flat_work *w);
+void mgi_flat_sum_begin(mgi_run *run, mgi_comm *group, T *t, mgi_flat_work *w);
+void mgi_flat_end(mgi_run *run, mgi_flat_work *w);
+
 /* t = the sum over the ranks, in place; not recorded. */
 void mgi_sum_ranks(mgi_run *run, mgi_comm *group, T *t);
 

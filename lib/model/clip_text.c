@@ -54,11 +54,16 @@ static void add_layer(mgi_module *m, const mgi_clip_text_config *c, int64_t i,
 }
 
 mgen_status mgi_clip_text_init(mgi_clip_text *clip, mgen_context *ctx,
-                               const mgi_clip_text_config *config)
+                               const mgi_clip_text_config *config, const mgi_mesh *mesh)
 {
     memset(clip, 0, sizeof *clip);
     mgi_module *m = &clip->module;
     mgi_module_init(m, ctx);
+    m->partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP; /* the tokens and heads that attend to the text */
+    if (mesh) {
+        m->shard_rank = mesh->at.shard;
+        m->shard_size = mesh->shape.shard;
+    }
     clip->config = *config;
     int64_t d = config->dim;
     m->status = mgi_alloc_zero(ctx, (size_t)config->layers, sizeof *clip->layer, &clip->layer);
@@ -79,7 +84,7 @@ mgen_status mgi_clip_text_init(mgi_clip_text *clip, mgen_context *ctx,
                                                           .decay = 1.0f,
                                                           .operand = true},
                                          MGI_DIMS(config->projection, d), "projection.weight");
-    mgen_status status = m->status;
+    mgen_status status = mgi_module_divide(m);
     if (status != MGEN_OK)
         mgi_clip_text_finish(clip);
     return status;

@@ -4,6 +4,7 @@
 #ifndef MGI_MODEL_CLIP_TEXT_H
 #define MGI_MODEL_CLIP_TEXT_H
 
+#include "dist/mesh.h"
 #include "nn/module.h"
 
 #define MGI_CLIP_TEXT_LAYERS_MAX 256
@@ -33,8 +34,9 @@ mgen_status mgi_clip_text_config_read(mgen_context *ctx, const mgi_json *json,
                                       mgi_clip_text_config *out);
 void mgi_clip_text_config_write(mgi_json_writer *w, const mgi_clip_text_config *config);
 
+/* mesh: as of mgi_t5_init(). */
 mgen_status mgi_clip_text_init(mgi_clip_text *clip, mgen_context *ctx,
-                               const mgi_clip_text_config *config);
+                               const mgi_clip_text_config *config, const mgi_mesh *mesh);
 void mgi_clip_text_finish(mgi_clip_text *clip);
 
 /* ids (B,S) i32, S <= tokens_max, mask (B,S) u8, 1 = token, or NULL -> (B,S,D), normalised. */

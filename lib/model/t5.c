@@ -36,11 +36,17 @@ static mgi_param *norm_weight(mgi_module *m, int64_t dim, int64_t layer, const c
                          (long long)layer, name);
 }
 
-mgen_status mgi_t5_init(mgi_t5 *t5, mgen_context *ctx, const mgi_t5_config *config)
+mgen_status mgi_t5_init(mgi_t5 *t5, mgen_context *ctx, const mgi_t5_config *config,
+                        const mgi_mesh *mesh)
 {
     memset(t5, 0, sizeof *t5);
     mgi_module *m = &t5->module;
     mgi_module_init(m, ctx);
+    m->partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP; /* the tokens and heads that attend to the text */
+    if (mesh) {
+        m->shard_rank = mesh->at.shard;
+        m->shard_size = mesh->shape.shard;
+    }
     t5->config = *config;
     int64_t d = config->dim, inner = config->heads * config->head_dim, f = config->ff_dim;
     m->status = mgi_alloc_zero(ctx, (size_t)config->layers, sizeof *t5->layer, &t5->layer);
@@ -64,7 +70,7 @@ mgen_status mgi_t5_init(mgi_t5 *t5, mgen_context *ctx, const mgi_t5_config *conf
     }
     mgi_module_unit(m);
     t5->norm = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ONE}, 1, &d, "norm.weight");
-    mgen_status status = m->status;
+    mgen_status status = mgi_module_divide(m);
     if (status != MGEN_OK)
         mgi_t5_finish(t5);
     return status;

@@ -4,6 +4,7 @@
 #ifndef MGI_MODEL_T5_H
 #define MGI_MODEL_T5_H
 
+#include "dist/mesh.h"
 #include "nn/module.h"
 
 #define MGI_T5_LAYERS_MAX 256
@@ -36,7 +37,9 @@ typedef struct mgi_t5 {
 mgen_status mgi_t5_config_read(mgen_context *ctx, const mgi_json *json, mgi_t5_config *out);
 void mgi_t5_config_write(mgi_json_writer *w, const mgi_t5_config *config);
 
-mgen_status mgi_t5_init(mgi_t5 *t5, mgen_context *ctx, const mgi_t5_config *config);
+/* mesh: over which the parameters are sharded (nn/fsdp.h), which must stay; NULL: every rank has them. */
+mgen_status mgi_t5_init(mgi_t5 *t5, mgen_context *ctx, const mgi_t5_config *config,
+                        const mgi_mesh *mesh);
 void mgi_t5_finish(mgi_t5 *t5);
 
 /* ids (B,S) i32, mask (B,S) u8, 1 = token -> (B,S,D). */

@@ -103,10 +103,10 @@ static bool is_clip(const mgi_text_encoder *e)
     return kinds[e->config.kind].clip;
 }
 
-static mgen_status network_init(mgi_text_encoder *e, mgen_context *ctx)
+static mgen_status network_init(mgi_text_encoder *e, mgen_context *ctx, const mgi_mesh *mesh)
 {
-    return is_clip(e) ? mgi_clip_text_init(&e->clip, ctx, &e->config.clip)
-                      : mgi_t5_init(&e->t5, ctx, &e->config.t5);
+    return is_clip(e) ? mgi_clip_text_init(&e->clip, ctx, &e->config.clip, mesh)
+                      : mgi_t5_init(&e->t5, ctx, &e->config.t5, mesh);
 }
 
 static mgen_status tokenizer_init(mgi_text_encoder *e, mgen_context *ctx, const char *dir)
@@ -134,7 +134,7 @@ static mgen_status fits(mgen_context *shapes, const void *config, const void *mo
 {
     const mgi_model_file *file = model;
     mgi_text_encoder e = {.config = *(const mgi_text_config *)config};
-    MGI_TRY(network_init(&e, shapes));
+    MGI_TRY(network_init(&e, shapes, NULL));
     mgen_status status = mgi_module_fits(mgi_text_module(&e), &file->weights, file->weights_name);
     mgi_text_encoder_finish(&e);
     return status;
@@ -142,7 +142,8 @@ static mgen_status fits(mgen_context *shapes, const void *config, const void *mo
 
 /* `file`: the weights that the network must fit; NULL: it is a new one. */
 static mgen_status make(mgi_text_encoder *e, mgen_context *ctx, const char *dir,
-                        const mgi_text_config *config, const mgi_model_file *file)
+                        const mgi_text_config *config, const mgi_mesh *mesh,
+                        const mgi_model_file *file)
 {
     memset(e, 0, sizeof *e);
     e->config = *config;
@@ -150,16 +151,16 @@ static mgen_status make(mgi_text_encoder *e, mgen_context *ctx, const char *dir,
     if (status == MGEN_OK && file)
         status = mgi_model_file_fits(ctx, fits, config, file);
     if (status == MGEN_OK)
-        status = network_init(e, ctx);
+        status = network_init(e, ctx, mesh);
     if (status != MGEN_OK)
         tokenizer_finish(e, ctx);
     return status;
 }
 
 mgen_status mgi_text_encoder_init(mgi_text_encoder *e, mgen_context *ctx, const char *dir,
-                                  const mgi_text_config *config)
+                                  const mgi_text_config *config, const mgi_mesh *mesh)
 {
-    return make(e, ctx, dir, config, NULL);
+    return make(e, ctx, dir, config, mesh, NULL);
 }
 
 mgen_status mgi_text_encoder_shadow(mgi_text_encoder *e, mgen_context *ctx,
@@ -168,7 +169,7 @@ mgen_status mgi_text_encoder_shadow(mgi_text_encoder *e, mgen_context *ctx,
     memset(e, 0, sizeof *e);
     e->config = of->config;
     e->tokenizer = of->tokenizer;
-    MGI_TRY(network_init(e, ctx));
+    MGI_TRY(network_init(e, ctx, NULL));
     int32_t dtype = is_clip(of) ? of->clip.module.dtype : of->t5.module.dtype;
     return dtype == MGK_F32 ? MGEN_OK : mgi_module_compute(mgi_text_module(e), dtype);
 }
@@ -189,15 +190,21 @@ static bool is_folder(mgen_context *ctx, const char *dir, const char *name)
 mgen_status mgi_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgi_text_encoder *out, uint64_t *hash)
 {
+    return mgi_text_encoder_open_mesh(ctx, dir, name, NULL, out, hash);
+}
+
+mgen_status mgi_text_encoder_open_mesh(mgen_context *ctx, const char *dir, const char *name,
+                                       const mgi_mesh *mesh, mgi_text_encoder *out, uint64_t *hash)
+{
     if (is_folder(ctx, dir, name))
-        return mgi_hf_text_encoder_open(ctx, dir, name, out, hash);
+        return mgi_hf_text_encoder_open(ctx, dir, name, mesh, out, hash);
     mgi_model_file f;
     mgi_text_config config;
     memset(out, 0, sizeof *out);
     MGI_TRY(mgi_model_file_open(ctx, dir, name, NULL, &f));
     mgen_status status = mgi_text_config_read(ctx, f.root, &config);
     if (status == MGEN_OK)
-        status = make(out, ctx, dir, &config, &f);
+        status = make(out, ctx, dir, &config, mesh, &f);
     if (status != MGEN_OK)
         status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
     else

@@ -31,9 +31,10 @@ mgen_status mgi_text_config_read(mgen_context *ctx, const mgi_json *object, mgi_
 void mgi_text_config_write(mgi_json_writer *w, const mgi_text_config *config);
 const char *mgi_text_kind(const mgi_text_config *config);
 
-/* Without values, with the tokenizer of files in `dir`. CORRUPT if the two do not fit. */
+/* Without values, with the tokenizer of files in `dir`. CORRUPT if the two do not fit. mesh: over which the network's
+ * parameters are sharded, which must stay, or NULL. */
 mgen_status mgi_text_encoder_init(mgi_text_encoder *e, mgen_context *ctx, const char *dir,
-                                  const mgi_text_config *config);
+                                  const mgi_text_config *config, const mgi_mesh *mesh);
 /* Such a network again, without values, on another context; the tokenizer stays that of `of`. */
 mgen_status mgi_text_encoder_shadow(mgi_text_encoder *e, mgen_context *ctx,
                                     const mgi_text_encoder *of);
@@ -41,6 +42,9 @@ mgen_status mgi_text_encoder_shadow(mgi_text_encoder *e, mgen_context *ctx,
  * them (text_encoder_hf.h); *hash receives the identity of all. */
 mgen_status mgi_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgi_text_encoder *out, uint64_t *hash);
+/* The same, sharded over a mesh. */
+mgen_status mgi_text_encoder_open_mesh(mgen_context *ctx, const char *dir, const char *name,
+                                       const mgi_mesh *mesh, mgi_text_encoder *out, uint64_t *hash);
 mgen_status mgi_text_encoder_save(mgi_text_encoder *e, const char *dir, const char *name,
                                   mgi_st_dtype store);
 void mgi_text_encoder_finish(mgi_text_encoder *e);

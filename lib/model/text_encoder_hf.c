@@ -274,8 +274,9 @@ static mgen_status read_weights(mgi_text_encoder *e, mgen_context *ctx, const mg
 static mgen_status fits(mgen_context *shapes, const void *config, const void *set)
 {
     mgi_text_encoder e = {.config = *(const mgi_text_config *)config};
-    MGI_TRY(e.config.kind == MGI_TEXT_CLIP_BPE ? mgi_clip_text_init(&e.clip, shapes, &e.config.clip)
-                                               : mgi_t5_init(&e.t5, shapes, &e.config.t5));
+    MGI_TRY(e.config.kind == MGI_TEXT_CLIP_BPE
+                ? mgi_clip_text_init(&e.clip, shapes, &e.config.clip, NULL)
+                : mgi_t5_init(&e.t5, shapes, &e.config.t5, NULL));
     mgen_status status = read_weights(&e, shapes, set, true);
     mgi_text_encoder_finish(&e);
     return status;
@@ -337,9 +338,9 @@ static mgen_status read_config(mgen_context *ctx, const char *dir, mgi_text_conf
 }
 
 static mgen_status init(mgen_context *ctx, const char *dir, const mgi_text_config *config,
-                        mgi_text_encoder *out)
+                        const mgi_mesh *mesh, mgi_text_encoder *out)
 {
-    mgen_status status = mgi_text_encoder_init(out, ctx, dir, config);
+    mgen_status status = mgi_text_encoder_init(out, ctx, dir, config, mesh);
     if (status != MGEN_E_NOT_FOUND)
         return status;
     return config->kind == MGI_TEXT_CLIP_BPE
@@ -365,7 +366,7 @@ static void rename_files(mgi_text_encoder *e, const char *name)
 }
 
 mgen_status mgi_hf_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
-                                     mgi_text_encoder *out, uint64_t *hash)
+                                     const mgi_mesh *mesh, mgi_text_encoder *out, uint64_t *hash)
 {
     char folder[MGI_PATH_MAX + 1];
     mgi_text_config config;
@@ -379,7 +380,7 @@ mgen_status mgi_hf_text_encoder_open(mgen_context *ctx, const char *dir, const c
     if (status == MGEN_OK)
         status = mgi_model_file_fits(ctx, fits, &config, &set);
     if (status == MGEN_OK)
-        status = init(ctx, folder, &config, out);
+        status = init(ctx, folder, &config, mesh, out);
     if (status == MGEN_OK)
         status = read_weights(out, ctx, &set, false);
     if (status == MGEN_OK) {

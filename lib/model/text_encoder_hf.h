@@ -15,6 +15,6 @@ mgen_status mgi_hf_text_config_read(mgen_context *ctx, const mgi_json *root, boo
  * towers for pictures are passed over; every other tensor must be the encoder's. Saved, its tokenizer's files get
  * `name` before theirs. */
 mgen_status mgi_hf_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
-                                     mgi_text_encoder *out, uint64_t *hash);
+                                     const mgi_mesh *mesh, mgi_text_encoder *out, uint64_t *hash);
 
 #endif

@@ -19,6 +19,7 @@
 
 #include "core/alloc.h"
 #include "dist/collective.h"
+#include "dist/sharding_plan.h"
 #include "flow/diffusion.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
@@ -57,10 +58,12 @@ static mgi_param *vector(mgi_module *m, mgi_param_spec spec, int rank, const int
 }
 
 /* A linear layer of a block; of DiT's with a bias, which is split as the outputs are. */
-static void block_linear(mgi_vt *vt, int64_t index, int64_t out, int64_t in, float gain, int tp,
-                         int parts, const char *name, mgi_param **w, mgi_param **b)
+static void block_linear(mgi_vt *vt, int64_t index, mgi_component of, int64_t out, int64_t in,
+                         float gain, int tp, int parts, const char *name, mgi_param **w,
+                         mgi_param **b)
 {
     char text[96];
+    tp = mgi_divided_by(of, MGI_BY_TP) ? tp : MGI_TP_REPLICATED;
     snprintf(text, sizeof text, "block%lld.%s.weight", (long long)index, name);
     *w = matrix(&vt->module, out, in, gain, tp, parts, text);
     if (vt->config.block != MGI_VT_DIT)
@@ -92,6 +95,7 @@ static void block_make(mgi_vt *vt, int64_t i)
     mgi_module_unit(m);
     int64_t d = vt->config.dim, f = vt->config.ff_dim;
     bool dit = vt->config.block == MGI_VT_DIT;
+    const mgi_component self = MGI_COMPONENT_SELF_ATTENTION, cross = MGI_COMPONENT_CROSS_ATTENTION;
     /* Residual branches start at a third of their natural size, with open gates. */
     const float small = 0.3f;
     b->mod = mgi_param_add(m,
@@ -100,15 +104,18 @@ static void block_make(mgi_vt *vt, int64_t i)
                                             .partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP},
                            MGI_DIMS(1, MGI_VT_MODS, d), "block%lld.mod", (long long)i);
     b->norm1 = block_norm(vt, i, "norm1");
-    block_linear(vt, i, 3 * d, d, 1.0f, MGI_TP_COLUMN, 3, "attn.qkv", &b->qkv, &b->qkv_b);
-    block_linear(vt, i, d, d, small, MGI_TP_ROW, 1, "attn.out", &b->out, &b->out_b);
-    block_linear(vt, i, d, d, 1.0f, MGI_TP_COLUMN, 1, "cross.q", &b->cross_q, &b->cross_q_b);
-    block_linear(vt, i, 2 * d, d, 1.0f, MGI_TP_COLUMN, 2, "cross.kv", &b->cross_kv, &b->cross_kv_b);
-    block_linear(vt, i, d, d, small, MGI_TP_ROW, 1, "cross.out", &b->cross_out, &b->cross_out_b);
+    block_linear(vt, i, self, 3 * d, d, 1.0f, MGI_TP_COLUMN, 3, "attn.qkv", &b->qkv, &b->qkv_b);
+    block_linear(vt, i, self, d, d, small, MGI_TP_ROW, 1, "attn.out", &b->out, &b->out_b);
+    block_linear(vt, i, cross, d, d, 1.0f, MGI_TP_COLUMN, 1, "cross.q", &b->cross_q, &b->cross_q_b);
+    block_linear(vt, i, cross, 2 * d, d, 1.0f, MGI_TP_COLUMN, 2, "cross.kv", &b->cross_kv,
+                 &b->cross_kv_b);
+    block_linear(vt, i, cross, d, d, small, MGI_TP_ROW, 1, "cross.out", &b->cross_out,
+                 &b->cross_out_b);
     b->norm2 = block_norm(vt, i, "norm2");
-    block_linear(vt, i, dit ? f : 2 * f, d, 1.0f, MGI_TP_COLUMN, dit ? 1 : 2,
+    block_linear(vt, i, MGI_COMPONENT_FFN, dit ? f : 2 * f, d, 1.0f, MGI_TP_COLUMN, dit ? 1 : 2,
                  dit ? "ffn.up" : "ffn.gate_up", &b->up, &b->up_b);
-    block_linear(vt, i, d, f, small, MGI_TP_ROW, 1, "ffn.down", &b->down, &b->down_b);
+    block_linear(vt, i, MGI_COMPONENT_FFN, d, f, small, MGI_TP_ROW, 1, "ffn.down", &b->down,
+                 &b->down_b);
 }
 
 /* Which sizes of tensor parallelism there are. */

@@ -110,7 +110,7 @@ mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int
     p->init_scale = spec.scale;
     p->decay = spec.decay;
     p->lr_scale = 1.0f;
-    p->partial = spec.partial;
+    p->partial = spec.partial | m->partial;
     p->operand = spec.operand;
     p->frozen = spec.frozen;
     p->lasting = spec.lasting;

@@ -68,6 +68,7 @@ typedef struct mgi_module {
     int shard_rank, shard_size; /* the same of sharding, which then takes mgi_module_divide() */
     mgi_range *ranges;          /* of a sharded module, in the order of units */
     int64_t range_count;
+    int partial;              /* MGI_PARTIAL_*, of all parameters that are added from now on */
     int64_t units, unit_size; /* begun so far; elements in the last one */
     mgi_tensor **unit_grad; /* while training: the gradients of each unit, one flat tensor f32; NULL
                                  where all is frozen, and of a module that is sharded */

@@ -328,7 +328,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
         int64_t mark = mgi_scope_push(&run);
         bool last = i == s->accumulate - 1;
         if (last)
-            mgi_dp_begin(&r->parallel, &run);
+            mgi_dp_begin(&r->parallel, &run, true);
         pass(&run, r, index, i, mgi_dp_weight(&r->parallel) / (float)s->accumulate, last);
         mgi_scope_pop(&run, mark, NULL);
     }

@@ -158,7 +158,7 @@ static void discriminate(mgi_ae_loss *l, mgi_run *run, float weight, bool last, 
         return;
     mgi_run_init(&side, run->ctx, true);
     if (last)
-        mgi_dp_begin(&l->parallel, &side);
+        mgi_dp_begin(&l->parallel, &side, true);
     made = mgi_scope_add(&side, made);
     T *loss[2];
     for (int i = 0; i < 2; i++) {

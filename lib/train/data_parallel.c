@@ -20,7 +20,9 @@ static void add_down_to(mgi_data_parallel *dp, mgi_run *run, int i, int64_t unit
 static void on_unit(mgi_run *run, void *user, void *module, int64_t unit, int moment)
 {
     mgi_data_parallel *dp = user;
-    for (int i = 0; moment == MGI_EXIT_BACKWARD && i < dp->count; i++)
+    if (dp->fsdp)
+        mgi_fsdp_unit(dp->fsdp, run, module, unit, moment);
+    for (int i = 0; dp->adds && moment == MGI_EXIT_BACKWARD && i < dp->count; i++)
         if (dp->module[i] == module)
             add_down_to(dp, run, i, unit);
 }
@@ -29,9 +31,9 @@ void mgi_dp_init(mgi_data_parallel *dp, mgi_comm *comm, mgi_module *const *modul
 {
     memset(dp, 0, sizeof *dp);
     dp->comm = comm;
-    dp->count = count;
     for (int i = 0; i < count; i++)
-        dp->module[i] = modules[i];
+        if (modules[i]->shard_size < 2)
+            dp->module[dp->count++] = modules[i];
     dp->hook = (mgi_unit_hook){on_unit, dp};
 }
 
@@ -53,16 +55,21 @@ float mgi_dp_weight(const mgi_data_parallel *dp)
     return dp->comm ? 1.0f / (float)mgi_comm_size(dp->comm) : 1.0f;
 }
 
-void mgi_dp_begin(mgi_data_parallel *dp, mgi_run *run)
+void mgi_dp_begin(mgi_data_parallel *dp, mgi_run *run, bool last)
 {
     memset(dp->done, 0, sizeof dp->done);
-    if (dp->comm)
+    dp->adds = dp->comm && last;
+    if (dp->fsdp)
+        mgi_fsdp_begin(dp->fsdp, run, last);
+    if (dp->fsdp || dp->adds)
         run->hook = &dp->hook;
 }
 
 void mgi_dp_end(mgi_data_parallel *dp, mgi_run *run, mgi_tensor *sums)
 {
-    for (int i = 0; dp->comm && i < dp->count; i++)
+    if (dp->fsdp)
+        mgi_fsdp_end(dp->fsdp, run);
+    for (int i = 0; dp->adds && i < dp->count; i++)
         add_down_to(dp, run, i, 0);
     if (dp->comm && sums)
         mgi_sum_ranks(run, dp->comm, sums);

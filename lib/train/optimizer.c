@@ -7,11 +7,19 @@
 #include <math.h>
 #include <string.h>
 
-static void add_items(mgi_optimizer *o, const mgi_module *m, bool split)
+static int kind_of(const mgi_module *m, const mgi_param *p)
+{
+    bool split = m->tp_size > 1 && p->tp != MGI_TP_REPLICATED, sharded = m->shard_size > 1;
+    if (split)
+        return sharded ? MGI_ITEMS_BOTH : MGI_ITEMS_SPLIT;
+    return sharded ? MGI_ITEMS_SHARDED : MGI_ITEMS_WHOLE;
+}
+
+static void add_items(mgi_optimizer *o, const mgi_module *m, int kind)
 {
     for (int64_t k = 0; k < m->count; k++) {
         const mgi_param *p = m->params[k];
-        if (p->frozen || split != (m->tp_size > 1 && p->tp != MGI_TP_REPLICATED))
+        if (p->frozen || p->value->count == 0 || kind_of(m, p) != kind)
             continue;
         o->items[o->item_count++] = (mgk_optimizer_item){.weight = mgi_f32(p->value),
                                                          .grad = mgi_f32(p->value->var->grad),
@@ -31,11 +39,11 @@ static mgen_status collect(mgi_optimizer *o, mgi_module *const *modules, int mod
     for (int i = 0; i < module_count; i++)
         count += modules[i]->count;
     MGI_TRY(mgi_alloc_zero(o->ctx, (size_t)count, sizeof *o->items, &o->items));
-    for (int i = 0; i < module_count; i++)
-        add_items(o, modules[i], false);
-    o->whole_count = o->item_count;
-    for (int i = 0; i < module_count; i++)
-        add_items(o, modules[i], true);
+    for (int kind = 0; kind <= MGI_ITEMS_SPLIT; kind++) {
+        for (int i = 0; i < module_count; i++)
+            add_items(o, modules[i], kind);
+        o->item_end[kind] = o->item_count;
+    }
     return MGEN_OK;
 }
 
@@ -68,9 +76,9 @@ void mgi_optimizer_finish(mgi_optimizer *o)
     memset(o, 0, sizeof *o);
 }
 
-void mgi_optimizer_split(mgi_optimizer *o, mgi_comm *tp)
+void mgi_optimizer_split(mgi_optimizer *o, const mgi_mesh *mesh)
 {
-    o->tp = tp && mgi_comm_size(tp) > 1 ? tp : NULL;
+    o->mesh = mesh && (mesh->shape.tp > 1 || mesh->shape.shard > 1) ? mesh : NULL;
 }
 
 double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step)
@@ -129,14 +137,20 @@ void mgi_optimizer_prepare(const mgi_optimizer *o, mgi_run *run)
         mgi_ok(run, mgi_launch_prepare(run->dev, step_ops[i], &a));
 }
 
-/* Of the gradients that are split, each rank has a part; those that all have count on the first one. */
+/* What several ranks have counts on the first of them: on those with the first TP share, of a shard or not; on those with
+ * the first shard. */
 static void norm_of_all(const mgi_optimizer *o, mgi_run *run, mgk_optimizer_args a)
 {
+    const mgi_mesh *mesh = o->mesh;
+    const int64_t *end = o->item_end;
+    int64_t from = 0, to = mesh->at.shard ? end[MGI_ITEMS_BOTH] : end[MGI_ITEMS_SPLIT];
     float square = 0.0f;
-    if (mgi_comm_rank(o->tp) > 0) {
-        a.items += o->whole_count;
-        a.item_count -= o->whole_count;
-    }
+    if (mesh->at.tp)
+        from = end[MGI_ITEMS_SHARDED];
+    else if (mesh->at.shard)
+        from = end[MGI_ITEMS_WHOLE];
+    a.items += from;
+    a.item_count = to - from;
     mgi_run_launch(run, MGK_OP_grad_norm, &a);
     if (run->status != MGEN_OK)
         return;
@@ -146,7 +160,8 @@ static void norm_of_all(const mgi_optimizer *o, mgi_run *run, mgk_optimizer_args
     if (!t)
         return;
     mgi_tensor_write(t, 0, &square, 1);
-    mgi_sum_ranks(run, o->tp, t);
+    mgi_sum_ranks(run, mesh->group[MGI_AXIS_SHARD], t);
+    mgi_sum_ranks(run, mesh->group[MGI_AXIS_TP], t);
     mgi_tensor_read(t, 0, &square, 1);
     square = sqrtf(square);
     mgi_tensor_write(o->control, MGK_CONTROL_NORM, &square, 1);
@@ -160,7 +175,7 @@ void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step)
     mgi_tensor_write(o->control, MGK_CONTROL_LR, &lr, 1);
     mgi_optimizer_prepare(o, run);
     for (int i = 0; i < STEP_OPS; i++) {
-        if (step_ops[i] == MGK_OP_grad_norm && o->tp)
+        if (step_ops[i] == MGK_OP_grad_norm && o->mesh)
             norm_of_all(o, run, a);
         else
             mgi_run_launch(run, step_ops[i], &a);

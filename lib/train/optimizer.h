@@ -4,7 +4,7 @@
 #ifndef MGI_TRAIN_OPTIMIZER_H
 #define MGI_TRAIN_OPTIMIZER_H
 
-#include "dist/comm.h"
+#include "dist/mesh.h"
 #include "kernels/optimizer/optimizer.h"
 #include "train/recipe.h"
 
@@ -12,14 +12,16 @@
  * how often the rate was halved. */
 enum { MGI_PLATEAU_BEST, MGI_PLATEAU_SINCE, MGI_PLATEAU_HALVINGS, MGI_PLATEAU_COUNT };
 
+/* Parameters that each rank has whole; that are sharded; sharded and split by TP; split. */
+enum { MGI_ITEMS_WHOLE, MGI_ITEMS_SHARDED, MGI_ITEMS_BOTH, MGI_ITEMS_SPLIT };
+
 typedef struct mgi_optimizer {
     mgen_context *ctx;
     mgi_optimizer_recipe recipe;
-    int64_t steps; /* of the whole stage */
-    mgk_optimizer_item
-        *items; /* of parameters that each rank has whole, then of those that are split */
-    int64_t item_count, whole_count;
-    mgi_comm *tp;                     /* the ranks over which they are split; NULL: none */
+    int64_t steps;                    /* of the whole stage */
+    mgk_optimizer_item *items;        /* in the order of MGI_ITEMS_* */
+    int64_t item_count, item_end[4];  /* of each kind, behind the last */
+    const mgi_mesh *mesh;             /* NULL: one rank has everything */
     mgi_tensor *control;              /* f32[MGK_CONTROL_COUNT], on the device */
     float plateau[MGI_PLATEAU_COUNT]; /* of that schedule */
 } mgi_optimizer;
@@ -29,8 +31,9 @@ mgen_status mgi_optimizer_init(mgi_optimizer *o, mgen_context *ctx,
                                const mgi_optimizer_recipe *recipe, int64_t steps,
                                mgi_module *const *modules, int module_count);
 void mgi_optimizer_finish(mgi_optimizer *o);
-/* The modules are split over the ranks of `tp`, which all make the same steps: the norm is that of the whole. */
-void mgi_optimizer_split(mgi_optimizer *o, mgi_comm *tp);
+/* The modules are split and sharded over the mesh, whose ranks all make the same steps: the norm is that of the whole.
+ * NULL: they are not. */
+void mgi_optimizer_split(mgi_optimizer *o, const mgi_mesh *mesh);
 
 double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step); /* of step 0, 1, ... */
 /* The figure of a validation, the less the better: the plateau schedule follows it. */

@@ -130,5 +130,11 @@ void mgi_module_swap_ema(mgi_module *m)
         p->value->storage = p->ema->storage;
         p->ema->storage = s;
     }
+    for (int64_t i = 0; i < m->range_count; i++) {
+        mgi_range *range = &m->ranges[i];
+        mgi_storage *s = range->value->storage;
+        range->value->storage = range->ema->storage;
+        range->ema->storage = s;
+    }
     mgi_module_refresh(m);
 }

@@ -12,6 +12,7 @@
 #include "core/hash.h"
 #include "core/philox.h"
 #include "dist/collective.h"
+#include "dist/sharding_plan.h"
 #include "flow/diffusion.h"
 #include "flow/schedule.h"
 #include "kernels/loss/loss.h"
@@ -55,6 +56,7 @@ struct mgi_stage_run {
     float levels[MGI_DIFFUSION_LEVELS + 1]; /* flow/diffusion.h; where v is predicted */
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
+    mgi_fsdp *fsdp;       /* of the sharded ones among all modules, or NULL */
     const mgi_mesh *mesh; /* NULL: each rank has whole samples */
     double flops;         /* of the last step */
     int64_t updated;      /* steps whose update is in the weights */
@@ -72,6 +74,7 @@ struct mgi_stage_run {
 static void destroy(struct mgi_stage_run *r)
 {
     mgen_context *ctx = r->ctx;
+    mgi_fsdp_destroy(r->fsdp);
     mgi_optimizer_finish(&r->optimizer);
     mgi_vt_finish(&r->video);
     for (int i = 0; i < MGI_ROLES; i++)
@@ -209,20 +212,27 @@ static mgen_status start_video(struct mgi_stage_run *r)
 
 /* -- text encoders ---------------------------------------------------------------------------- */
 
+_Static_assert((int)MGI_COMPONENT_UL2 == MGI_ROLE_UL2 &&
+                   (int)MGI_COMPONENT_METACLIP == MGI_ROLE_METACLIP,
+               "roles of text encoders are the first components of the plan");
+
 /* A model that is there already, or a new one. *hash: of its tokenizer and, if it is frozen, its values. */
-static mgen_status make_text(struct mgi_stage_run *r, mgi_text_recipe *recipe, mgi_text_encoder *e,
-                             uint64_t *hash)
+static mgen_status make_text(struct mgi_stage_run *r, int role, uint64_t *hash)
 {
     const mgi_stage *s = &r->stage;
+    mgi_text_recipe *recipe = &r->stage.text[role];
+    mgi_text_encoder *e = &r->text[role];
+    const mgi_mesh *mesh = mgi_divided_by((mgi_component)role, MGI_BY_FSDP) ? r->mesh : NULL;
     char name[MGI_NAME_MAX + 1];
     bool starts = s->start_from[0] && !recipe->from[0];
     if (!starts && !recipe->from[0]) {
-        MGI_TRY(
-            mgi_text_encoder_init(e, r->ctx, s->folder[0] ? s->folder : r->dir, &recipe->config));
+        MGI_TRY(mgi_text_encoder_init(e, r->ctx, s->folder[0] ? s->folder : r->dir, &recipe->config,
+                                      mesh));
         MGI_TRY(mgi_module_random(mgi_text_module(e), r->seed));
     } else {
         mgi_model_name(name, starts ? s->start_from : "", starts ? recipe->name : recipe->from);
-        MGI_TRY(mgi_stage_needs(r->ctx, s, mgi_text_encoder_open(r->ctx, r->dir, name, e, hash)));
+        MGI_TRY(mgi_stage_needs(r->ctx, s,
+                                mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, hash)));
         if (starts)
             MGI_TRY(check_start(r, name, write_text, &e->config, &recipe->config));
         recipe->config = e->config;
@@ -236,7 +246,7 @@ static mgen_status open_text(struct mgi_stage_run *r, int role)
 {
     mgi_text_encoder *e = &r->text[role];
     uint64_t hash = 0;
-    MGI_TRY(make_text(r, &r->stage.text[role], e, &hash));
+    MGI_TRY(make_text(r, role, &hash));
     if (hash)
         r->parent = mgi_hash64(&hash, sizeof hash, r->parent);
     if (!r->stage.text[role].frozen) {
@@ -255,6 +265,20 @@ static mgen_status open_texts(struct mgi_stage_run *r)
                                     mgi_role_title[i]);
     }
     return MGEN_OK;
+}
+
+/* Of the sharded modules in the order in which they run. */
+static mgen_status make_fsdp(struct mgi_stage_run *r)
+{
+    mgi_module *all[MGI_ROLES + 1];
+    int count = 0;
+    if (!r->mesh || r->mesh->shape.shard < 2)
+        return MGEN_OK;
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (has_text(r, i))
+            all[count++] = mgi_text_module(&r->text[i]);
+    all[count++] = &r->video.module;
+    return mgi_fsdp_create(r->ctx, r->mesh, all, count, &r->fsdp);
 }
 
 /* -- life ------------------------------------------------------------------------------------- */
@@ -279,8 +303,8 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                  failed);
     MGI_TRY_GOTO(status, mgi_buckets_init(ctx, stage, r->dataset, VALIDATION_CLIPS, &r->buckets),
                  failed);
-    MGI_TRY_GOTO(status, open_texts(r), failed);
     r->mesh = params->mesh;
+    MGI_TRY_GOTO(status, open_texts(r), failed);
     MGI_TRY_GOTO(status, mgi_vt_init_mesh(&r->video, ctx, &stage->video, r->mesh), failed);
     r->video.recompute = stage->recompute;
     mgi_diffusion_times(r->levels);
@@ -296,7 +320,8 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                  mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps, r->trained,
                                     r->trained_count),
                  failed);
-    mgi_optimizer_split(&r->optimizer, r->mesh ? r->mesh->group[MGI_AXIS_TP] : NULL);
+    mgi_optimizer_split(&r->optimizer, r->mesh);
+    MGI_TRY_GOTO(status, make_fsdp(r), failed);
     size_t rows =
         (size_t)(r->buckets.batch > VALIDATION_BATCH ? r->buckets.batch : VALIDATION_BATCH);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->captions, &r->captions), failed);
@@ -307,6 +332,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status, mgi_tensor_create(ctx->device, MGK_F32, MGI_DIMS(1), &r->loss), failed);
     MGI_TRY_GOTO(status, encode_all(r, params->cache_dir), failed);
     mgi_dp_init(&r->parallel, params->comm, r->trained, r->trained_count);
+    r->parallel.fsdp = r->fsdp;
     *out = r;
     return MGEN_OK;
 failed:
@@ -433,6 +459,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     mgi_run_init(&run, r->ctx, false);
     for (int i = 0; i < r->trained_count; i++)
         mgi_module_swap_ema(r->trained[i]);
+    mgi_dp_begin(&r->parallel, &run, false);
     for (int64_t i = 0; i < r->buckets.count; i++) {
         const mgi_bucket_data *b = &r->buckets.list[i];
         bool image = b->bucket.frames == 1;
@@ -441,6 +468,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
             as_flow += b->share * validate_bucket(&run, r, b, true);
         shares[image] += b->share;
     }
+    mgi_dp_end(&r->parallel, &run, NULL);
     for (int i = 0; i < r->trained_count; i++)
         mgi_module_swap_ema(r->trained[i]);
     mgi_ok(&run, mgi_device_wait(run.dev));
@@ -559,6 +587,8 @@ static void sum_model(mgi_run *run, struct mgi_stage_run *r)
 {
     for (int i = 0; r->mesh && i < r->trained_count; i++) {
         mgi_module *m = r->trained[i];
+        if (m->shard_size > 1)
+            continue;
         if (m == &r->video.module) {
             mgi_module_sum_partial(run, m, r->mesh);
             continue;
@@ -584,8 +614,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, batch, &first, &rows));
     for (int64_t i = 0; i < s->accumulate; i++) {
         int64_t mark = mgi_scope_push(&run);
-        if (i == s->accumulate - 1)
-            mgi_dp_begin(&r->parallel, &run);
+        mgi_dp_begin(&r->parallel, &run, i == s->accumulate - 1);
         pass(&run, r, b, start, start + (uint64_t)(i * batch + first), rows,
              mgi_dp_weight(&r->parallel) / (float)s->accumulate);
         mgi_scope_pop(&run, mark, NULL);

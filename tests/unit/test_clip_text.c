@@ -33,7 +33,7 @@ static const int64_t lengths[B] = {S, 70}; /* tokens that count */
 /* Random values for every parameter, those of norms and biases too. */
 static void make_clip(mgi_clip_text *clip, mgen_context *ctx, const mgi_clip_text_config *config)
 {
-    assert_int_equal(mgi_clip_text_init(clip, ctx, config), MGEN_OK);
+    assert_int_equal(mgi_clip_text_init(clip, ctx, config, NULL), MGEN_OK);
     assert_int_equal(mgi_module_random(&clip->module, 1), MGEN_OK);
     for (int64_t k = 0; k < clip->module.count; k++) {
         T *w = clip->module.params[k]->value;
@@ -311,7 +311,7 @@ static void test_files(void **state)
     memset(&config, 0, sizeof config);
     assert_int_equal(mgi_clip_text_config_read(ctx, file.config, &config), MGEN_OK);
     assert_true(config.quick_gelu);
-    assert_int_equal(mgi_clip_text_init(&other, ctx, &config), MGEN_OK);
+    assert_int_equal(mgi_clip_text_init(&other, ctx, &config, NULL), MGEN_OK);
     assert_int_equal(mgi_module_load(&other.module, &file.weights, "text", false), MGEN_OK);
     for (int64_t k = 0; k < clip.module.count; k++) {
         const T *a = clip.module.params[k]->value, *b = other.module.params[k]->value;

@@ -58,7 +58,7 @@ static void world_make(world *w, bool still)
     params.threads = 2;
     assert_int_equal(mgen_context_create(&params, &w->ctx), MGEN_OK);
     assert_int_equal(mgi_tae_init(&w->tae, w->ctx, &tae_config), MGEN_OK);
-    assert_int_equal(mgi_text_encoder_init(&w->text, w->ctx, NULL, &text_config), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_init(&w->text, w->ctx, NULL, &text_config, NULL), MGEN_OK);
     assert_int_equal(mgi_vt_init(&w->video, w->ctx, &vt_config), MGEN_OK);
     assert_int_equal(mgi_module_random(&w->tae.module, 1), MGEN_OK);
     assert_int_equal(mgi_module_random(&w->text.t5.module, 1), MGEN_OK);

@@ -84,7 +84,7 @@ static int save_models(void **state)
                      MGEN_OK);
     mgi_vt_finish(&vt);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(mgi_text_encoder_init(&text, ctx, NULL, &text_config), MGEN_OK);
+        assert_int_equal(mgi_text_encoder_init(&text, ctx, NULL, &text_config, NULL), MGEN_OK);
         assert_int_equal(mgi_module_random(mgi_text_module(&text), 2 + (uint64_t)i), MGEN_OK);
         assert_int_equal(mgi_text_encoder_save(&text, folder, i ? "byt5" : "ul2", MGI_ST_F32),
                          MGEN_OK);

@@ -173,7 +173,7 @@ static void test_transformer(void **state)
     mgi_vt vt;
     enum { N = 2 * 4 * 4 * 3 };
     float a[N], b[N], c[N], sum = 0.0f;
-    assert_int_equal(mgi_text_encoder_init(&t5, ctx, NULL, &small_text), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_init(&t5, ctx, NULL, &small_text, NULL), MGEN_OK);
     assert_int_equal(mgi_vt_init(&vt, ctx, &small_vt), MGEN_OK);
     assert_int_equal(mgi_module_random(&t5.t5.module, 1), MGEN_OK);
     assert_int_equal(mgi_vt_random(&vt, 1), MGEN_OK);
@@ -202,7 +202,7 @@ static void test_gradients_reach_everything(void **state)
     mgi_text_encoder t5;
     mgi_vt vt;
     mgi_run run;
-    assert_int_equal(mgi_text_encoder_init(&t5, ctx, NULL, &small_text), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_init(&t5, ctx, NULL, &small_text, NULL), MGEN_OK);
     assert_int_equal(mgi_vt_init(&vt, ctx, &small_vt), MGEN_OK);
     assert_int_equal(mgi_module_random(&t5.t5.module, 1), MGEN_OK);
     assert_int_equal(mgi_vt_random(&vt, 1), MGEN_OK);
@@ -276,7 +276,7 @@ static void slice_make(slice *s, mgen_context *ctx, int32_t dtype)
 {
     mgi_vt_config config = small_vt;
     config.layers = 6;
-    assert_int_equal(mgi_text_encoder_init(&s->t5, ctx, NULL, &small_text), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_init(&s->t5, ctx, NULL, &small_text, NULL), MGEN_OK);
     assert_int_equal(mgi_vt_init(&s->vt, ctx, &config), MGEN_OK);
     assert_int_equal(mgi_module_random(&s->t5.t5.module, 1), MGEN_OK);
     assert_int_equal(mgi_vt_random(&s->vt, 1), MGEN_OK);
@@ -498,7 +498,7 @@ static void test_model_file(void **state)
     uint64_t hash = 0, again = 0;
     uint64_t before, after;
     assert_non_null(mkdtemp(dir));
-    assert_int_equal(mgi_text_encoder_init(&t5, ctx, NULL, &small_text), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_init(&t5, ctx, NULL, &small_text, NULL), MGEN_OK);
     assert_int_equal(mgi_module_random(&t5.t5.module, 5), MGEN_OK);
     assert_int_equal(mgi_text_encoder_save(&t5, dir, "text", MGI_ST_F32), MGEN_OK);
     assert_int_equal(mgi_text_encoder_open(ctx, dir, "text", &back, &hash), MGEN_OK);

@@ -142,7 +142,7 @@ static void randomise(mgi_module *m, uint64_t seed)
 static void make_encoder(mgi_text_encoder *e, int role)
 {
     mgi_text_config c = config_of(role);
-    OK(mgi_text_encoder_init(e, ctx, fixtures, &c));
+    OK(mgi_text_encoder_init(e, ctx, fixtures, &c, NULL));
     OK(mgi_module_random(mgi_text_module(e), 3));
     randomise(mgi_text_module(e), 9);
 }
@@ -245,7 +245,7 @@ static void test_bad_configs(void **state)
                    &c));
     assert_string_equal(c.files.name[1], "clip_merges.txt");
     c.clip.vocab = 830;
-    REFUSED(mgi_text_encoder_init(&e, ctx, fixtures, &c), MGEN_E_CORRUPT, "needs 831");
+    REFUSED(mgi_text_encoder_init(&e, ctx, fixtures, &c, NULL), MGEN_E_CORRUPT, "needs 831");
 #undef CLIP
 #undef T5
 }

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT
+ * A small video transformer trained over meshes of ranks, which are threads or processes, and compared with one rank. */
+#ifndef MESH_TRAINING_H
+#define MESH_TRAINING_H
+
+#include "core/hash.h"
+#include "core/philox.h"
+#include "dist/collective.h"
+#include "dist/mesh.h"
+#include "kernels/loss/loss.h"
+#include "model/video_transformer.h"
+#include "mpi_launch.h"
+#include "nn/fsdp.h"
+#include "nn/partial.h"
+#include "rank_threads.h"
+#include "train/optimizer.h"
+
+#include <math.h>
+#include <unistd.h>
+
+enum { BATCH = 4, TEXT = 5, LAYERS = 2 };
+
+static const mgi_vt_config config = {.layers = LAYERS,
+                                     .dim = 32,
+                                     .heads = 4,
+                                     .ff_dim = 24,
+                                     .channels = 3,
+                                     .patch_t = 1,
+                                     .patch_h = 2,
+                                     .patch_w = 2,
+                                     .frames_max = 4,
+                                     .rows_max = 3,
+                                     .columns_max = 5,
+                                     .text = {12, 8, 0},
+                                     .time_dim = 16};
+
+/* What is run, and how it differs. */
+typedef struct way {
+    mgi_mesh_shape shape;
+    mgi_vt_config config;
+    int32_t dtype;
+    int recompute, form, cp;
+    int passes;         /* of which the gradients are added; 0: 1 */
+    const char *forget; /* a parameter whose partial gradients are not summed */
+    int bug;            /* BUG_*: what goes wrong where parameters are sharded */
+} way;
+
+enum { BUG_NONE, BUG_REPLICAS, BUG_TP, BUG_GONE, BUG_GRADIENTS, BUG_STALE };
+
+/* The gradients of one rank, whole; each rank compares with them. */
+static struct {
+    int64_t count;
+    float *grad[256], *weight[256];
+    float loss;
+} truth;
+
+static way now;
+static double worst[RANKS]; /* of each rank, over its parameters */
+static float losses[RANKS];
+
+/* ---- where the elements of a share are in the whole: by the definition, one by one ------------------- */
+
+/* Element i of the rank's tensor parallel share. */
+static int64_t index_of_split(const mgi_module *m, const mgi_param *p, int64_t i)
+{
+    int64_t n = m->tp_size > 1 && p->tp != MGI_TP_REPLICATED ? m->tp_size : 1;
+    int64_t rank = n > 1 ? m->tp_rank : 0;
+    int axis = p->tp == MGI_TP_ROW ? 1 : 0;
+    int64_t inner = 1;
+    for (int k = axis + 1; k < p->rank; k++)
+        inner *= p->dims[k];
+    int64_t extent = p->dims[axis] / n, share = extent / p->parts;
+    int64_t outer = i / (extent * inner), at = i / inner % extent, rest = i % inner;
+    int64_t whole = at / share * (share * n) + rank * share + at % share;
+    return (outer * p->dims[axis] + whole) * inner + rest;
+}
+
+/* Of a sharded parameter the first element is where the shard begins, or the parameter. */
+static int64_t whole_index(const mgi_module *m, const mgi_param *p, int64_t own)
+{
+    int64_t begin = 0;
+    if (m->shard_size > 1)
+        begin = m->shard_rank * m->ranges[p->range].share - p->first;
+    return index_of_split(m, p, (begin > 0 ? begin : 0) + own);
+}
+
+static void fill_values(mgi_module *m)
+{
+    for (int64_t k = 0; k < m->count; k++) {
+        mgi_param *p = m->params[k];
+        uint64_t stream = mgi_hash64(p->name, strlen(p->name), 7);
+        for (int64_t i = 0; i < p->value->count; i++)
+            mgi_f32(p->value)[i] +=
+                0.1f * mgi_random_normal(5, stream, (uint64_t)whole_index(m, p, i));
+    }
+    mgi_module_refresh(m);
+}
+
+/* Rows first .. first + rows - 1 of a batch of random values. */
+static T *batch_rows(mgi_run *run, uint64_t stream, int64_t first, int rank, const int64_t *dims)
+{
+    T *t = mgi_new(run, MGK_F32, rank, dims);
+    for (int64_t i = 0; t && i < t->count; i++)
+        mgi_f32(t)[i] = mgi_random_normal(3, stream, (uint64_t)(first * (t->count / dims[0]) + i));
+    return t;
+}
+
+/* ---- one rank ---------------------------------------------------------------------------------------- */
+
+/* Rows first .. first + rows - 1 of the batch, whose loss counts `weight`. */
+static T *pass(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows, float weight)
+{
+    T *x = batch_rows(run, 1, first, MGI_DIMS(rows, 4, 4, 8, 3));
+    T *v = batch_rows(run, 2, first, MGI_DIMS(rows, 4, 4, 8, 3));
+    T *t = mgi_new(run, MGK_F32, MGI_DIMS(rows));
+    for (int64_t i = 0; t && i < rows; i++)
+        mgi_f32(t)[i] = 0.2f * (float)(first + i) + 0.1f;
+    const int64_t tokens[BATCH] = {5, 3, 4, 1};
+    mgi_vt_text text = {{batch_rows(run, 4, first, MGI_DIMS(rows, TEXT, 12)),
+                         batch_rows(run, 5, first, MGI_DIMS(rows, TEXT, 8))},
+                        {tokens + first}};
+    T *u = mgi_vt_forward(run, vt, x, t, &text);
+    T *loss = mgi_loss(run, MGK_LOSS_MSE, weight, u, v);
+    mgi_backward(run, loss);
+    return loss;
+}
+
+/* Gradients that are whole on each rank, or its tensor parallel share. */
+static void sum_gradients(mgi_run *run, mgi_module *m, const mgi_mesh *mesh)
+{
+    for (int64_t k = 0; k < m->count; k++)
+        if (now.forget && !strcmp(m->params[k]->name, now.forget))
+            m->params[k]->partial = MGI_PARTIAL_NONE;
+    mgi_module_sum_partial(run, m, mesh);
+    for (int64_t k = 0; k < m->count; k++)
+        mgi_sum_ranks(run, mesh->group[MGI_AXIS_DP], m->params[k]->value->var->grad);
+}
+
+/* What happens to a sharded unit, unless it is forgotten: that block 0 is gathered again, or its gradients sent. */
+static void unit_hook(mgi_run *run, void *fsdp, void *module, int64_t unit, int moment)
+{
+    if ((now.bug == BUG_GONE && unit == 1 && moment == MGI_ENTER_BACKWARD) ||
+        (now.bug == BUG_GRADIENTS && unit == 1 && moment == MGI_EXIT_BACKWARD))
+        return;
+    mgi_fsdp_unit(fsdp, run, module, unit, moment);
+}
+
+static mgen_status step(rank_state *s, mgi_vt *vt, const mgi_mesh *mesh, mgi_fsdp *fsdp,
+                        mgi_optimizer *o)
+{
+    mgi_run run;
+    const mgi_unit_hook hook = {unit_hook, fsdp};
+    int64_t passes = now.passes ? now.passes : 1;
+    int64_t all = BATCH / now.shape.dp, rows = all / passes, first = all * mesh->at.dp;
+    float sum = 0.0f;
+    mgi_run_init(&run, s->ctx, true);
+    mgi_module_zero_grad(&vt->module, &run);
+    for (int64_t i = 0; i < passes; i++) {
+        if (fsdp && !(now.bug == BUG_STALE && o))
+            mgi_fsdp_begin(fsdp, &run, i == passes - 1);
+        if (fsdp)
+            run.hook = &hook;
+        T *loss = pass(&run, vt, first + i * rows, rows, 1.0f / (float)(now.shape.dp * passes));
+        if (run.status == MGEN_OK)
+            mgi_sum_ranks(&run, mesh->group[MGI_AXIS_DP], loss);
+        sum += run.status == MGEN_OK ? mgi_f32(loss)[0] : 0.0f;
+    }
+    if (!o)
+        losses[s->rank] = sum;
+    if (fsdp)
+        mgi_fsdp_end(fsdp, &run);
+    else
+        sum_gradients(&run, &vt->module, mesh);
+    if (o)
+        mgi_optimizer_step(o, &run, 0);
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}
+
+/* The largest difference of a parameter's values, relative to the largest. */
+static double apart(const mgi_module *m, const mgi_param *p, const float *own, const float *all)
+{
+    double most = 0.0, largest = 1e-30;
+    int64_t count = 1;
+    for (int k = 0; k < p->rank; k++)
+        count *= p->dims[k];
+    for (int64_t i = 0; i < count; i++)
+        largest = fmax(largest, fabs((double)all[i]));
+    for (int64_t i = 0; i < p->value->count; i++)
+        most = fmax(most, fabs((double)own[i] - (double)all[whole_index(m, p, i)]));
+    return most / largest;
+}
+
+static void keep(float **to, const mgi_tensor *t)
+{
+    size_t bytes = (size_t)t->count * sizeof(float);
+    free(*to);
+    *to = malloc(bytes);
+    memcpy(*to, mgi_f32(t), bytes);
+}
+
+static void compare(rank_state *s, const mgi_module *m)
+{
+    if (mgi_comm_size(s->comm) == 1 && now.dtype == MGK_F32) { /* the truth */
+        truth.count = m->count;
+        truth.loss = losses[0];
+        for (int64_t k = 0; k < m->count; k++)
+            keep(&truth.grad[k], m->params[k]->value->var->grad);
+    }
+    CHECK(m->count == truth.count);
+    worst[s->rank] = 0.0;
+    for (int64_t k = 0; k < m->count && m->count == truth.count; k++)
+        worst[s->rank] =
+            fmax(worst[s->rank],
+                 apart(m, m->params[k], mgi_f32(m->params[k]->value->var->grad), truth.grad[k]));
+}
+
+/* Three updates, clipped by the norm of all gradients: the weights are one rank's, too. */
+static mgen_status update(rank_state *s, mgi_vt *vt, const mgi_mesh *mesh, mgi_fsdp *fsdp)
+{
+    const mgi_optimizer_recipe recipe = {.lr = 1e-2,
+                                         .beta1 = 0.9,
+                                         .beta2 = 0.95,
+                                         .eps = 1e-3, /* gradients around 0 count little */
+                                         .weight_decay = 0.1,
+                                         .clip = 0.1,
+                                         .ema = 0.9,
+                                         .schedule = MGI_LR_CONSTANT};
+    mgi_module *m = &vt->module;
+    mgi_optimizer o;
+    float norm;
+    MGI_TRY(mgi_optimizer_init(&o, s->ctx, &recipe, 3, &m, 1));
+    mgi_optimizer_split(&o, mesh);
+    mgen_status status = MGEN_OK;
+    for (int i = 0; i < 3 && status == MGEN_OK; i++)
+        status = step(s, vt, mesh, fsdp, &o);
+    mgi_tensor_read(o.control, MGK_CONTROL_NORM, &norm, 1);
+    CHECK(norm > 2.0f * (float)recipe.clip);
+    mgi_optimizer_finish(&o);
+    bool one = mgi_comm_size(s->comm) == 1;
+    for (int64_t k = 0; k < m->count && status == MGEN_OK; k++) {
+        if (one)
+            keep(&truth.weight[k], m->params[k]->value);
+        worst[s->rank] = fmax(
+            worst[s->rank], apart(m, m->params[k], mgi_f32(m->params[k]->value), truth.weight[k]));
+    }
+    return status;
+}
+
+enum { LATENTS = BATCH * 4 * 4 * 8 * 3 };
+static float first_latents[LATENTS]; /* of one rank */
+static double worst_latent[RANKS];
+
+/* A few steps along the flow: every rank has all of the latents. */
+static mgen_status sample(rank_state *s, const mgi_vt *vt, mgi_fsdp *fsdp)
+{
+    mgi_run run;
+    mgi_run_init(&run, s->ctx, false);
+    if (fsdp)
+        mgi_fsdp_begin(fsdp, &run, false);
+    T *x = batch_rows(&run, 6, 0, MGI_DIMS(BATCH, 4, 4, 8, 3)), *u = NULL;
+    mgi_vt_text text = {{batch_rows(&run, 4, 0, MGI_DIMS(BATCH, TEXT, 12))}, {NULL}};
+    for (int k = 0; k < 3; k++) {
+        T *t = mgi_new(&run, MGK_F32, MGI_DIMS(BATCH)), *dt = mgi_new(&run, MGK_F32, MGI_DIMS(1));
+        mgi_fill(&run, t, 0.3f * (float)k);
+        mgi_fill(&run, dt, 0.3f);
+        u = mgi_vt_velocity(&run, vt, x, t, 0.3f * (float)k, &text);
+        mgi_euler_step(&run, x, u, dt);
+    }
+    if (fsdp)
+        mgi_fsdp_end(fsdp, &run);
+    mgen_status status = run.status;
+    worst_latent[s->rank] = 0.0;
+    for (int64_t i = 0; i < LATENTS && status == MGEN_OK; i++) {
+        if (mgi_comm_size(s->comm) == 1)
+            first_latents[i] = mgi_f32(x)[i];
+        worst_latent[s->rank] =
+            fmax(worst_latent[s->rank], fabs((double)mgi_f32(x)[i] - (double)first_latents[i]));
+    }
+    mgi_run_finish(&run);
+    return status;
+}
+
+/* Bugs that are there before anything runs. */
+static void plant(mgi_module *m, mgi_mesh *mesh)
+{
+    if (now.bug == BUG_REPLICAS)
+        mesh->group[MGI_AXIS_REPLICA] = mesh->group[MGI_AXIS_TP];
+    for (int64_t i = 0; now.bug == BUG_TP && i < m->range_count; i++)
+        m->ranges[i].partial = false;
+}
+
+static void train_vt(rank_state *s, mgi_vt *vt, mgi_mesh *mesh)
+{
+    mgi_fsdp *fsdp = NULL;
+    mgi_module *m = &vt->module;
+    mgi_comm *replicas = mesh->group[MGI_AXIS_REPLICA];
+    vt->recompute = now.recompute;
+    vt->form = now.form;
+    vt->cp = now.cp;
+    plant(m, mesh);
+    CHECK(mgi_vt_random(vt, 1) == MGEN_OK);
+    CHECK(mgi_module_train(m) == MGEN_OK);
+    CHECK(mgi_module_compute(m, now.dtype) == MGEN_OK);
+    if (mesh->shape.shard > 1)
+        CHECK(mgi_fsdp_create(s->ctx, mesh, &m, 1, &fsdp) == MGEN_OK);
+    fill_values(m);
+    if (!s->wrong)
+        s->status = step(s, vt, mesh, fsdp, NULL);
+    if (s->status == MGEN_OK)
+        compare(s, m);
+    if (s->status == MGEN_OK && now.dtype == MGK_F32)
+        s->status = sample(s, vt, fsdp);
+    if (s->status == MGEN_OK && now.dtype == MGK_F32 && !now.forget)
+        s->status = update(s, vt, mesh, fsdp);
+    mgi_fsdp_destroy(fsdp);
+    mesh->group[MGI_AXIS_REPLICA] = replicas;
+}
+
+static void train_rank(rank_state *s)
+{
+    mgi_mesh mesh;
+    mgi_vt vt;
+    CHECK(mgi_device_create(s->ctx, NULL) == MGEN_OK);
+    s->status = mgi_mesh_create(s->comm, now.shape, &mesh);
+    if (s->status == MGEN_OK) {
+        s->status = mgi_vt_init_mesh(&vt, s->ctx, &now.config, &mesh);
+        if (s->status == MGEN_OK) {
+            train_vt(s, &vt, &mesh);
+            mgi_vt_finish(&vt);
+        }
+        mesh.group[MGI_AXIS_WORLD] = NULL; /* the harness's */
+        mgi_mesh_destroy(&mesh);
+    }
+    s->ctx->device_destroy(s->ctx->device);
+    s->ctx->device = NULL;
+}
+
+/* The largest difference on any rank. */
+static double run_way(way w)
+{
+    world all;
+    double most = 0.0;
+    now = w;
+    if (!now.config.layers)
+        now.config = config;
+    int size = w.shape.dp * w.shape.cp * w.shape.tp;
+    run_ranks(&all, size, 60000, train_rank);
+    for (int r = 0; r < size; r++) {
+        if (all.ranks[r].status != MGEN_OK)
+            fail_msg("rank %d: %s", r, all.ranks[r].said);
+        most = fmax(most, worst[r]);
+        assert_true(losses[r] == losses[0] || w.shape.dp > 1);
+        if (w.dtype == MGK_F32 && worst_latent[r] >= 1e-5)
+            fail_msg("rank %d of %d: sampled latents %.3g apart", r, size, worst_latent[r]);
+    }
+    end_ranks(&all);
+    return most;
+}
+
+static int free_truth(void **state)
+{
+    (void)state;
+    for (int64_t k = 0; k < truth.count; k++) {
+        free(truth.grad[k]);
+        free(truth.weight[k]);
+    }
+    return 0;
+}
+
+/* A rank that is a process: how far its gradients are from those that it has alone. */
+static int process_main(const char *mesh)
+{
+    rank_state s = {.ctx = make_context()};
+    mgi_comm *alone, *all;
+    mgen_status status = mgi_comm_single_create(s.ctx, &alone);
+    now = (way){.shape = {1, 1, 1}, .config = config};
+    s.comm = alone;
+    if (status == MGEN_OK)
+        train_rank(&s);
+    float loss = losses[0];
+    if (status == MGEN_OK)
+        status = mgi_comm_mpi_create(s.ctx, 60000, &all);
+    if (status == MGEN_OK) {
+        s.rank = mgi_comm_rank(all);
+        s.comm = all;
+        status = mgi_mesh_parse(s.ctx, mesh, &now.shape);
+        if (status == MGEN_OK)
+            train_rank(&s);
+        mgi_comm_destroy(all);
+    }
+    status = status == MGEN_OK ? s.status : status;
+    printf("rank %d: %s, %s, loss %s\n", s.rank,
+           status == MGEN_OK ? "trained" : mgen_status_name(status),
+           !s.wrong && worst[s.rank] < 2e-5 ? "as one rank" : "apart",
+           fabsf(losses[s.rank] - loss) <= 1e-6f * loss ? "too" : "apart");
+    mgi_comm_destroy(alone);
+    mgi_context_free(s.ctx);
+    for (int64_t k = 0; k < truth.count; k++) {
+        free(truth.grad[k]);
+        free(truth.weight[k]);
+    }
+    return 0;
+}
+
+#endif
