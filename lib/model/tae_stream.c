@@ -124,6 +124,8 @@ static T *activate(mgi_tae_stream *s, const mgi_tae_norm *n, T *x, const mgi_tae
 {
     const mgi_tae_part *p = s->part;
     int i = 0;
+    if (s->rows)
+        return mgi_tae_rows_activate(s->run, s->rows, n, x);
     if (!p || !p->norms || !n->w)
         return mgi_tae_activate(s->run, n, x);
     while (i < p->norms && p->norm[i] != n)
@@ -175,14 +177,31 @@ static T *timed(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bo
     return y;
 }
 
+/* The half in space of x, which may be NULL; takes its place to that of the result. */
+static T *in_space(mgi_tae_stream *s, const mgi_tae_conv *c, T *x, mgi_tae_place *place)
+{
+    mgi_run *run = s->run;
+    int64_t mark = mgi_scope_push(run);
+    mgi_tae_place wide = *place, after;
+    if (s->rows)
+        x = mgi_tae_rows_widen(run, s->rows, c, x, &wide);
+    T *y = x ? mgi_tae_space(run, c, x, &wide) : NULL;
+    after = mgi_tae_after(c, wide);
+    if (s->rows) {
+        wide = after;
+        after.side[0] = mgi_tae_rows_after(c, place->side[0]);
+        y = mgi_tae_crop(run, y, &wide, &after);
+    }
+    *place = after;
+    return mgi_scope_pop(run, mark, y);
+}
+
 /* Takes the place of x to that of the result. */
-static T *convolve(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x,
+static T *convolve(mgi_tae_stream *s, const mgi_tae_conv *c, mgi_tae_memory *m, T *x,
                    mgi_tae_place *place, bool last)
 {
-    int64_t mark = mgi_scope_push(run);
-    T *y = x ? mgi_tae_space(run, c, x, place) : NULL;
-    *place = mgi_tae_after(c, *place);
-    return mgi_scope_pop(run, mark, timed(run, c, m, y, last));
+    int64_t mark = mgi_scope_push(s->run);
+    return mgi_scope_pop(s->run, mark, timed(s->run, c, m, in_space(s, c, x, place), last));
 }
 
 /* The activation, then the convolution; halts where statistics are collected. */
@@ -195,8 +214,7 @@ static T *activated(mgi_tae_stream *s, const mgi_tae_norm *n, const mgi_tae_conv
     s->halted = collects(s, n);
     if (s->halted)
         return mgi_scope_pop(run, mark, NULL);
-    T *y = h ? mgi_tae_space(run, c, h, place) : NULL;
-    *place = mgi_tae_after(c, *place);
+    T *y = in_space(s, c, h, place);
     mgi_drop(run, h);
     return mgi_scope_pop(run, mark, timed(run, c, m, y, last));
 }
@@ -260,7 +278,7 @@ static void run_change(mgi_tae_stream *s, int k, T *x, mgi_tae_place place, bool
     int level = encodes ? k : s->tae->config.levels - 1 - k;
     const mgi_tae_side *side = encodes ? &s->tae->encoder : &s->tae->decoder;
     int64_t mark = mgi_scope_push(s->run);
-    T *y = convolve(s->run, &side->change[level], &s->change[level], x, &place, last);
+    T *y = convolve(s, &side->change[level], &s->change[level], x, &place, last);
     if (y || last)
         run_levels(s, k + 1, y, place, last);
     mgi_scope_pop(s->run, mark, NULL);
@@ -280,6 +298,12 @@ static void run_out(mgi_tae_stream *s, T *x, mgi_tae_place place, bool last)
         y = mgi_tae_crop(s->run, y, &place, &core);
     }
     mgi_tae_emit(s, y);
+}
+
+/* Of the frames that pieces are made for: all rows, where ranks have some. */
+static int64_t height_at(const mgi_tae_stream *s, const mgi_tae_place *place)
+{
+    return s->rows ? place->side[0].all : place->side[0].count;
 }
 
 /* Levels number `k` and following, in the order of the direction. Takes x. */
@@ -303,7 +327,7 @@ static void run_levels(mgi_tae_stream *s, int k, T *x, mgi_tae_place place, bool
     } else if ((x || last) && !s->halted) {
         int64_t frames = x ? x->dims[0] : 0, at = 0, most = frames;
         if (x && !encodes) /* half a piece of the finest level: it is doubled */
-            most = (mgi_tae_piece(x->dims[1] << level, x->dims[2] << level) + 1) / 2;
+            most = (mgi_tae_piece(height_at(s, &place) << level, x->dims[2] << level) + 1) / 2;
         do {
             int64_t n = frames - at < most ? frames - at : most;
             run_change(s, k, mgi_tae_frames(run, x, at, n), place, last && at + n == frames);
@@ -371,10 +395,16 @@ static void push_piece(mgi_tae_stream *s, T *x, bool last)
     if (!x)
         return;
     mgi_tae_place place = part ? part->in : mgi_tae_whole(x->dims[1], x->dims[2]);
+    if (s->rows) {
+        int64_t scale = s->direction == MGI_TAE_ENCODES ? mgi_tae_factor(&s->tae->config) : 1;
+        const struct mgi_tae_span *own = &s->rows->own;
+        place.side[0] =
+            (struct mgi_tae_span){scale * own->first, scale * own->count, scale * own->all};
+    }
     int64_t mark = mgi_scope_push(run);
     x = mgi_cast(run, x, s->tae->module.dtype);
     if (!part || !part->bare || s->direction == MGI_TAE_ENCODES)
-        x = convolve(run, &side->in, &s->in, x, &place, last);
+        x = convolve(s, &side->in, &s->in, x, &place, last);
     if (run->status == MGEN_OK && (x || last))
         run_levels(s, 0, x, place, last);
     mgi_scope_pop(run, mark, NULL);
@@ -396,7 +426,8 @@ mgen_status mgi_tae_stream_push(mgi_tae_stream *s, T *x, bool last)
                      "tae stream: height and width must be multiples of the spatial factor"))
         return run->status;
     int64_t scale = encodes ? 1 : f, frames = x->dims[1];
-    int64_t most = mgi_tae_piece(x->dims[2] * scale, x->dims[3] * scale);
+    int64_t height = s->rows ? s->rows->own.all * f : x->dims[2] * scale;
+    int64_t most = mgi_tae_piece(height, x->dims[3] * scale);
     int64_t mark = mgi_scope_push(run);
     x = mgi_reshape(run, x, MGI_DIMS(frames, x->dims[2], x->dims[3], channels));
     if (s->tile) {

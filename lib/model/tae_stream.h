@@ -10,7 +10,7 @@
 #ifndef MGI_MODEL_TAE_STREAM_H
 #define MGI_MODEL_TAE_STREAM_H
 
-#include "model/tae.h"
+#include "model/tae_rows.h"
 
 enum { MGI_TAE_ENCODES, MGI_TAE_DECODES };
 
@@ -50,6 +50,7 @@ typedef struct mgi_tae_stream {
     mgi_tae_sink *sink;
     void *user;
     const mgi_tae_part *part; /* NULL: whole frames */
+    const mgi_tae_rows *rows; /* of each frame, this rank's; NULL: all */
     bool halted;              /* at the norm whose statistics are collected */
     mgi_tae_memory in, out, change[MGI_TAE_LEVELS_MAX];
     mgi_tae_block_memory middle[2];

@@ -161,10 +161,11 @@ mgen_status mgi_encode_film(mgen_context *ctx, const mgi_tae *tae, const int64_t
 
 typedef struct decoding {
     const mgi_tae *tae;
-    T *z, *inverse;        /* latents; what undoes their scale */
-    int64_t first, frames; /* the film's first frame has this number; how many are wanted */
-    int64_t height, width; /* of whole frames */
-    int64_t next;          /* frames so far, where they come in order */
+    T *z, *inverse;           /* latents; what undoes their scale */
+    const mgi_tae_rows *rows; /* that z has; NULL: all */
+    int64_t first, frames;    /* the film's first frame has this number; how many are wanted */
+    int64_t height, width;    /* of frames, or so many of their rows */
+    int64_t next;             /* frames so far, where they come in order */
     mgi_frames_sink *sink;
     void *user;
 } decoding;
@@ -241,14 +242,16 @@ static void decode_pieces(mgi_tae_stream *s, decoding *d, int64_t latents, int64
 static void decode(mgi_run *run, decoding *d, int64_t latents, int64_t tile)
 {
     mgi_tae_stream s;
-    int64_t side = tile_side(d->tae, d->height, d->width, tile);
-    int64_t piece = mgi_tae_piece(d->height, d->width);
+    int64_t side = d->rows ? 0 : tile_side(d->tae, d->height, d->width, tile);
+    int64_t rows = d->rows ? d->rows->own.all * mgi_tae_factor(&d->tae->config) : d->height;
+    int64_t piece = mgi_tae_piece(rows, d->width);
     if (side && !in_time(&d->tae->config)) {
         const mgi_tae_film film = {latents, d->z->dims[2], d->z->dims[3], read_latents, d};
         mgi_tae_spatial(run, d->tae, MGI_TAE_DECODES, &film, side, take_box, d);
         return;
     }
     start_stream(&s, run, d->tae, MGI_TAE_DECODES, side, piece, take_frames, d);
+    s.rows = d->rows;
     decode_pieces(&s, d, latents, piece);
     mgi_tae_stream_finish(&s);
 }
@@ -274,8 +277,9 @@ static double rest_of(mgi_run *run, decoding *d, int64_t walked, int64_t frames,
     return (more - fewer) * (double)(frames - walked) / FRAMES_MORE;
 }
 
-mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frames, int64_t first,
-                           int64_t tile, mgi_frames_sink *sink, void *user)
+static mgen_status run_decoding(mgi_run *run, const mgi_tae *tae, T *z, const mgi_tae_rows *rows,
+                                int64_t frames, int64_t first, int64_t tile, mgi_frames_sink *sink,
+                                void *user)
 {
     int64_t mark = mgi_scope_push(run), f = mgi_tae_factor(&tae->config);
     if (run->status != MGEN_OK || !mgi_require(run,
@@ -283,8 +287,13 @@ mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frame
                                                    z->dims[4] == tae->config.latent_channels,
                                                "decode: z is not (1,T,H,W,C)"))
         return run->status;
+    if (rows)
+        z = mgi_slice(run, z, 2, rows->own.first, rows->own.count);
+    if (!z)
+        return run->status;
     decoding d = {.tae = tae,
                   .z = z,
+                  .rows = rows,
                   .inverse = inverse_scale(run, tae),
                   .first = first,
                   .frames = frames,
@@ -299,6 +308,18 @@ mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frame
         *flops += rest_of(run, &d, walked, z->dims[1], tile, *flops - before);
     mgi_scope_pop(run, mark, NULL);
     return run->status;
+}
+
+mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frames, int64_t first,
+                           int64_t tile, mgi_frames_sink *sink, void *user)
+{
+    return run_decoding(run, tae, z, NULL, frames, first, tile, sink, user);
+}
+
+mgen_status mgi_decode_rows(mgi_run *run, const mgi_tae *tae, T *z, const mgi_tae_rows *rows,
+                            int64_t frames, int64_t first, mgi_frames_sink *sink, void *user)
+{
+    return run_decoding(run, tae, z, rows, frames, first, 0, sink, user);
 }
 
 static mgen_status check_dims(mgen_context *ctx, const int64_t dims[4], int64_t channels)

@@ -8,7 +8,7 @@
 #ifndef MGI_TASK_CODEC_H
 #define MGI_TASK_CODEC_H
 
-#include "model/tae.h"
+#include "model/tae_rows.h"
 #include "model/text_encoder.h"
 #include "model/video_transformer.h"
 
@@ -42,7 +42,11 @@ mgen_status mgi_decode_film(mgen_context *ctx, const mgi_tae *tae, const float *
  * dropped. */
 mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frames, int64_t first,
                            int64_t tile, mgi_frames_sink *sink, void *user);
-/* Whether a sink then gets parts of frames. */
+/* The same by all ranks of rows->ranks, each of which gets its own rows of the frames, as if they were all, in the same
+ * pieces. z is whole. Collective. */
+mgen_status mgi_decode_rows(mgi_run *run, const mgi_tae *tae, T *z, const mgi_tae_rows *rows,
+                            int64_t frames, int64_t first, mgi_frames_sink *sink, void *user);
+/* Whether a sink of mgi_decode_run() then gets parts of frames. */
 bool mgi_decodes_parts(const mgi_tae *tae, int64_t height, int64_t width, int64_t tile);
 
 /* Prompts (count) -> vectors (count,S,width), padded to the longest, at most tokens_max; tokens[i] of row i count. */

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * A film decoded, or encoded, by many ranks.
  *
- * It is cut in time into parts, as many rounds of them as there are ranks. In a round each rank decodes a part, with
- * what it depends on of the latents before and after (mgi_tae_reach_of): nothing is exchanged until the frames
- * are there. Rank 0 gives its own on at once. The others keep theirs; when all are done, and none has failed or
- * wants to stop, rank 0 takes them in order, and the others go on with the next round.
+ * Where every rank can have some rows of latents, each decodes its rows of all frames (tae_rows.h), and rank 0 puts
+ * them together, piece by piece. Models with attention, frames in tiles and frames of fewer rows are cut in time into
+ * parts, as many rounds of them as there are ranks. In a round each rank decodes a part, with what it depends on
+ * of the latents before and after (mgi_tae_reach_of): nothing is exchanged until the frames are there. Rank 0 gives
+ * its own on at once. The others keep theirs; when all are done, and none has failed or wants to stop, rank 0 takes
+ * them in order, and the others go on with the next round.
  *
  * The surroundings are computed for each part again. Parts are no longer than REACHES times these, which bounds the
- * frames kept and still leaves little of the work done twice. */
+ * frames kept and still leaves little of the work done twice.
+ */
 #include "task/ranks.h"
 
 #include "core/alloc.h"
@@ -16,7 +19,7 @@
 
 #include <string.h>
 
-enum { REACHES = 2 };
+enum { REACHES = 2, PIECE = 8 };
 
 typedef struct parts {
     mgi_run *run;
@@ -223,9 +226,9 @@ static mgen_status run_rounds(parts *p)
     return mgi_ranks_agree(p->run->ctx, p->host, status, NULL);
 }
 
-mgen_status mgi_decode_ranks(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, T *z,
-                             int64_t frames, int64_t first, int64_t tile, mgi_frames_sink *sink,
-                             bool (*stop)(void *user), void *user)
+static mgen_status decode_parts(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, T *z,
+                                int64_t frames, int64_t first, int64_t tile, mgi_frames_sink *sink,
+                                bool (*stop)(void *user), void *user)
 {
     parts p = {.run = run,
                .host = mgi_comm_host(ranks),
@@ -238,12 +241,135 @@ mgen_status mgi_decode_ranks(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, 
                .sink = sink,
                .stop = stop,
                .user = user};
-    MGI_TRY(run->status);
     mgi_ok(run, run_rounds(&p));
     mgi_free(run->ctx, p.kept);
     mgi_free(run->ctx, p.box);
     mgi_free(run->ctx, p.taken);
     return run->status;
+}
+
+/* -- rows of all frames ----------------------------------------------------------------------- */
+
+typedef struct shared {
+    mgen_context *ctx;
+    mgi_tae_rows rows;
+    int64_t factor, width; /* pixels a latent; of a frame */
+    mgi_frames_sink *sink;
+    bool (*stop)(void *user);
+    void *user;
+    mgen_status sunk;  /* rank 0: what the sink has said, for the others to know */
+    float *all, *part; /* rank 0: frames, and rows of another rank */
+    int64_t room;      /* of each, in values */
+    bool ended;        /* the ranks have agreed on that */
+} shared;
+
+static mgen_status agree(shared *s, mgen_status status)
+{
+    bool agreed;
+    status = mgi_ranks_agree(s->ctx, s->rows.ranks, status, &agreed);
+    s->ended = s->ended || (agreed && status != MGEN_OK);
+    return status;
+}
+
+static mgen_status room_for(shared *s, int64_t frames)
+{
+    int64_t values = frames * s->rows.own.all * s->factor * s->width * 3;
+    if (mgi_comm_rank(s->rows.ranks) || values <= s->room)
+        return MGEN_OK;
+    mgi_free(s->ctx, s->all);
+    mgi_free(s->ctx, s->part);
+    s->all = s->part = NULL;
+    s->room = 0;
+    MGI_TRY(mgi_alloc(s->ctx, (size_t)values * sizeof *s->all, &s->all));
+    MGI_TRY(mgi_alloc(s->ctx, (size_t)values * sizeof *s->part, &s->part));
+    s->room = values;
+    return MGEN_OK;
+}
+
+/* A rank's rows of so many frames to where they belong. */
+static void place_rows(shared *s, int rank, int64_t frames, const float *rgb)
+{
+    const struct mgi_tae_span at = mgi_tae_rows_at(&s->rows, rank);
+    int64_t row = s->factor * s->width * 3; /* of latents */
+    for (int64_t i = 0; i < frames; i++)
+        memcpy(s->all + (i * at.all + at.first) * row, rgb + i * at.count * row,
+               (size_t)(at.count * row) * sizeof *rgb);
+}
+
+/* Rows of all ranks to rank 0. */
+static mgen_status collect_rows(shared *s, int64_t frames, const float *rgb)
+{
+    mgi_comm *host = mgi_comm_host(s->rows.ranks);
+    int64_t row = s->factor * s->width * 3;
+    if (mgi_comm_rank(host))
+        return mgi_comm_send(host, MGK_F32, rgb, frames * s->rows.own.count * row, 0, NULL);
+    place_rows(s, 0, frames, rgb);
+    for (int r = 1; r < mgi_comm_size(host); r++) {
+        int64_t count = frames * mgi_tae_rows_at(&s->rows, r).count * row;
+        MGI_TRY(mgi_comm_recv(host, MGK_F32, s->part, count, r, NULL));
+        place_rows(s, r, frames, s->part);
+    }
+    return MGEN_OK;
+}
+
+static mgen_status take_rows(void *user, const mgi_frames_box *box, const float *rgb)
+{
+    shared *s = user;
+    mgen_status status = s->sunk;
+    if (status == MGEN_OK && s->stop && s->stop(s->user))
+        status = mgi_fail(s->ctx, MGEN_E_CANCELLED, "cancelled before frame %lld",
+                          (long long)box->first);
+    if (status == MGEN_OK)
+        status = room_for(s, box->count);
+    MGI_TRY(agree(s, status));
+    MGI_TRY(collect_rows(s, box->count, rgb));
+    const mgi_frames_box whole = {.first = box->first,
+                                  .count = box->count,
+                                  .height = s->rows.own.all * s->factor,
+                                  .width = s->width,
+                                  .last = true};
+    if (mgi_comm_rank(s->rows.ranks) == 0 && s->sink)
+        s->sunk = s->sink(s->user, &whole, s->all);
+    return MGEN_OK;
+}
+
+static mgen_status decode_shared(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, T *z,
+                                 int64_t frames, int64_t first, mgi_frames_sink *sink,
+                                 bool (*stop)(void *user), void *user)
+{
+    int64_t f = mgi_tae_factor(&tae->config);
+    shared s = {.ctx = run->ctx,
+                .rows = mgi_tae_rows_of(ranks, z->dims[2]),
+                .factor = f,
+                .width = z->dims[3] * f,
+                .sink = sink,
+                .stop = stop,
+                .user = user};
+    if (run->dev->meta) /* no frames come there: those of a piece, at the most */
+        mgi_ok(run, room_for(&s, frames < PIECE ? frames : PIECE));
+    mgen_status status = mgi_decode_rows(run, tae, z, &s.rows, frames, first, take_rows, &s);
+    if (status == MGEN_OK)
+        status = agree(&s, s.sunk);
+    else if (!s.ended)
+        mgi_comm_abort(ranks);
+    mgi_free(run->ctx, s.all);
+    mgi_free(run->ctx, s.part);
+    mgi_ok(run, status);
+    return run->status;
+}
+
+/* -- the one or the other --------------------------------------------------------------------- */
+
+mgen_status mgi_decode_ranks(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, T *z,
+                             int64_t frames, int64_t first, int64_t tile, mgi_frames_sink *sink,
+                             bool (*stop)(void *user), void *user)
+{
+    int64_t f = mgi_tae_factor(&tae->config);
+    MGI_TRY(run->status);
+    bool tiles = mgi_decodes_parts(tae, z->dims[2] * f, z->dims[3] * f, tile);
+    if (!tiles && mgi_tae_rows_fit(tae, ranks, z->dims[2]))
+        return decode_shared(run, ranks, tae, z, frames, first, sink, stop, user);
+    return decode_parts(run, ranks, tae, z, frames, first, tile, sink, stop, user);
 }
 
 /* -- frames to latents ------------------------------------------------------------------------ */

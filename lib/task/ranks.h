@@ -24,10 +24,10 @@ mgen_status mgi_ranks_share(mgen_context *ctx, mgi_comm *ranks, int32_t dtype, v
 void mgi_ranks_text(mgi_run *run, mgi_comm *ranks, const mgi_networks *n, uint32_t drop,
                     const char *const *prompts, int64_t count, int64_t *tokens, mgi_vt_text *out);
 
-/* mgi_decode_run() by all ranks, each a part in time of the film: to the same bits. The frames go to rank 0's sink, in
- * order from part to part. z is the same on all ranks. `stop`: asked on every rank, between pieces; may be NULL.
- * Collective; they end alike, and can go on unless it says PEER_LOST, TIMEOUT or DESYNC. A part's frames are kept in
- * the host's memory until rank 0 has taken them; there are as many rounds of parts as that needs (codec_ranks.c). */
+/* mgi_decode_run() by all ranks: each its rows of all frames, or a part in time of the film (codec_ranks.c). To the same
+ * bits, or to rounding where rows are shared and there is group norm. The frames go to rank 0's sink, in order; tiles of
+ * them, from part to part. z is the same on all ranks. `stop`: asked on every rank, between pieces; may be NULL.
+ * Collective; they end alike, and can go on unless it says PEER_LOST, TIMEOUT or DESYNC. */
 mgen_status mgi_decode_ranks(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, T *z,
                              int64_t frames, int64_t first, int64_t tile, mgi_frames_sink *sink,
                              bool (*stop)(void *user), void *user);
