@@ -8,6 +8,7 @@
 #include "core/philox.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
+#include "nn/gather.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -278,26 +279,46 @@ mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *fi
     return refuse_more(m, st, file, claimed);
 }
 
+/* A parameter on its way to a file. */
+typedef struct saved {
+    const mgi_module *module;
+    const mgi_param *param;
+    bool ema;
+} saved;
+
+static mgen_status saved_values(const void *data, int64_t first, float *out, int64_t n)
+{
+    const saved *s = data;
+    const mgi_param *p = s->param;
+    if (s->module->gather)
+        return mgi_gather_read(s->module->gather, s->module, p, s->ema, first, out, n);
+    return mgi_tensor_values(mgi_param_final(p, s->ema), first, out, n);
+}
+
 mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dtype store)
 {
     mgi_st_source *list;
-    if (m->tp_size > 1 || m->shard_size > 1)
+    saved *params;
+    if (!m->gather && (m->tp_size > 1 || m->shard_size > 1))
         return mgi_fail(
             m->ctx, MGEN_E_UNSUPPORTED,
             "%s: a model that is split over %d ranks cannot be written by one of them", path,
             (m->tp_size > 1 ? m->tp_size : 1) * (m->shard_size > 1 ? m->shard_size : 1));
     MGI_TRY(mgi_alloc_zero(m->ctx, (size_t)m->count, sizeof *list, &list));
-    for (int64_t k = 0; k < m->count; k++) {
-        mgi_param *p = m->params[k];
+    mgen_status status = mgi_alloc_zero(m->ctx, (size_t)m->count, sizeof *params, &params);
+    for (int64_t k = 0; k < m->count && status == MGEN_OK; k++) {
+        const mgi_param *p = m->params[k];
+        params[k] = (saved){m, p, ema};
         list[k].name = p->name;
         list[k].store = store;
         list[k].rank = p->rank;
         memcpy(list[k].dims, p->dims, (size_t)p->rank * sizeof *p->dims);
-        list[k].data = ema && p->ema ? p->ema : p->value;
+        list[k].data = &params[k];
     }
-    mgen_status status =
-        mgi_st_write_read(m->ctx, path, list, m->count, (const char *const[]){"format", "moviegen"},
-                          1, mgi_tensor_values);
+    if (status == MGEN_OK)
+        status = mgi_st_write_read(m->ctx, path, list, m->count,
+                                   (const char *const[]){"format", "moviegen"}, 1, saved_values);
+    mgi_free(m->ctx, params);
     mgi_free(m->ctx, list);
     return status;
 }

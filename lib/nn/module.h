@@ -73,6 +73,7 @@ typedef struct mgi_module {
     mgi_tensor **unit_grad; /* while training: the gradients of each unit, one flat tensor f32; NULL
                                  where all is frozen, and of a module that is sharded */
     mgen_status status;     /* the first failure while building; later adds do nothing */
+    struct mgi_gather *gather; /* while it is saved: the other ranks' parts (nn/gather.h) */
 } mgi_module;
 
 void mgi_module_init(mgi_module *m, mgen_context *ctx);
@@ -129,7 +130,8 @@ mgen_status mgi_module_random(mgi_module *m, uint64_t seed);
 mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *file, bool partial);
 /* Whether the file has exactly the parameters: CORRUPT as in loading, with no need of memory for them. */
 mgen_status mgi_module_fits(const mgi_module *m, const mgi_st_file *st, const char *file);
-/* Write all parameters, or their EMA, as bf16 or f32. UNSUPPORTED where they are split or sharded. */
+/* Write all parameters, or their EMA, as bf16 or f32. UNSUPPORTED where they are split or sharded, and nothing gathers
+ * them. */
 mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dtype store);
 int64_t mgi_module_size(const mgi_module *m); /* this rank's parameters, in elements */
 
@@ -141,6 +143,12 @@ void mgi_module_refresh(mgi_module *m);
 /* Training: make gradients, moments and EMA for all that is not frozen; EMA starts as the value. */
 mgen_status mgi_module_train(mgi_module *m);
 void mgi_module_zero_grad(mgi_module *m, mgi_run *run);
+
+/* What files get: with `ema` the average, where there is one. A sharded module has them of frozen parameters, too. */
+static inline mgi_tensor *mgi_param_final(const mgi_param *p, bool ema)
+{
+    return ema && p->ema && !p->frozen ? p->ema : p->value;
+}
 
 /* What the network reads. */
 static inline mgi_tensor *mgi_value(const mgi_param *p)

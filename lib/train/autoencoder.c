@@ -449,15 +449,10 @@ static mgen_status measure_latents(struct mgi_stage_run *r)
     return status;
 }
 
-static mgen_status save(struct mgi_stage_run *r)
+static mgen_status write_model(struct mgi_stage_run *r, const char *dir)
 {
-    mgi_save s;
-    if (!r->stage.freeze_encoder)
-        MGI_TRY(measure_latents(r));
-    MGI_TRY(mgi_save_begin(r->ctx, r->dir, &s));
-    return mgi_save_end(&s,
-                        mgi_model_file_save(r->ctx, s.staging, r->stage.name, "tae", write_config,
-                                            &r->stage.tae, &r->tae.module, MGI_ST_BF16));
+    return mgi_model_file_save(r->ctx, dir, r->stage.name, "tae", write_config, &r->stage.tae,
+                               &r->tae.module, MGI_ST_BF16);
 }
 
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)
@@ -472,6 +467,15 @@ static void state(struct mgi_stage_run *r, mgi_stage_state *out)
                              .second = adversarial ? &r->loss.optimizer : NULL,
                              .position = &r->updated};
     mgi_stage_ranks(out, NULL, r->parallel.comm);
+}
+
+static mgen_status save(struct mgi_stage_run *r)
+{
+    mgi_stage_state s;
+    state(r, &s);
+    if (!r->stage.freeze_encoder)
+        MGI_TRY(mgi_comm_together(s.world, measure_latents(r)));
+    return mgi_stage_save(r->ctx, &s, r->dir, write_model, r);
 }
 
 const struct mgi_stage_kind mgi_stage_autoencoder = {create, step, save, state, destroy};

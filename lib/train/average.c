@@ -418,18 +418,18 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
     return mgi_stage_save_set(r->ctx, dir, r->stage.save_as, &result);
 }
 
-static mgen_status save(struct mgi_stage_run *r)
-{
-    mgi_save s;
-    MGI_TRY(mgi_save_begin(r->ctx, r->dir, &s));
-    return mgi_save_end(&s, write_models(r, s.staging));
-}
-
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)
 {
     *out = (mgi_stage_state){
         .stage = &r->stage, .seed = r->seed, .optimizer = &r->optimizer, .position = &r->updated};
     mgi_stage_ranks(out, NULL, NULL);
+}
+
+static mgen_status save(struct mgi_stage_run *r)
+{
+    mgi_stage_state s;
+    state(r, &s);
+    return mgi_stage_save(r->ctx, &s, r->dir, write_models, r);
 }
 
 const struct mgi_stage_kind mgi_stage_average = {create, step, save, state, destroy};

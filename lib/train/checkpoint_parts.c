@@ -29,7 +29,7 @@ static mgen_status add_param(mgen_context *ctx, mgi_parts *parts, int number, co
     MGI_TRY(mgi_layout_init(&parts->layout[parts->layouts], ctx, m, p, total));
     parts->total[parts->layouts] = total;
     for (int j = 0; j < KINDS; j++) {
-        if (!tensors[j])
+        if (!tensors[j] || (j > 0 && p->frozen)) /* sharded, it has them, too */
             continue;
         mgi_part *part = add_part(parts, parts->layouts);
         snprintf(part->name, sizeof part->name, "%d.%s.%s", number, names[j], p->name);

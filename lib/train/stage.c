@@ -2,6 +2,7 @@
 #include "train/stage.h"
 
 #include "kernels/pointwise/pointwise.h"
+#include "nn/gather.h"
 
 #include <math.h>
 
@@ -19,6 +20,48 @@ void mgi_stage_ranks(mgi_stage_state *state, const mgi_mesh *mesh, mgi_comm *com
 {
     state->world = mesh ? mesh->group[MGI_AXIS_WORLD] : comm;
     state->shape = mesh ? mesh->shape : (mgi_mesh_shape){comm ? mgi_comm_size(comm) : 1, 1, 1};
+}
+
+/* On the first rank, while the others serve. */
+static mgen_status write_models(mgen_context *ctx, const char *dir, mgi_stage_writer *write,
+                                struct mgi_stage_run *run, mgi_save *save)
+{
+    MGI_TRY(mgi_save_begin(ctx, dir, save));
+    return write(run, save->staging);
+}
+
+static mgen_status save_together(mgen_context *ctx, mgi_gather *g, mgi_comm *comm, const char *dir,
+                                 mgi_stage_writer *write, struct mgi_stage_run *run)
+{
+    mgi_save save = {.folder = -1};
+    bool first = mgi_comm_rank(comm) == 0;
+    mgen_status status = first ? write_models(ctx, dir, write, run, &save) : mgi_gather_serve(g);
+    if (first) {
+        mgen_status ended = mgi_gather_end(g);
+        status = status == MGEN_OK ? ended : status;
+    }
+    status = mgi_comm_together(comm, status);
+    if (save.folder >= 0)
+        status = mgi_save_end(&save, status);
+    return status;
+}
+
+mgen_status mgi_stage_save(mgen_context *ctx, const mgi_stage_state *state, const char *dir,
+                           mgi_stage_writer *write, struct mgi_stage_run *run)
+{
+    mgi_comm *comm = state->world;
+    mgi_gather *g = NULL;
+    mgi_save save;
+    if (!comm || mgi_comm_size(comm) == 1) {
+        MGI_TRY(mgi_save_begin(ctx, dir, &save));
+        return mgi_save_end(&save, write(run, save.staging));
+    }
+    mgen_status status = mgi_gather_create(ctx, comm, state->module, state->modules, &g);
+    status = mgi_comm_together(comm, status);
+    if (status == MGEN_OK)
+        status = mgi_comm_together(comm, save_together(ctx, g, comm, dir, write, run));
+    mgi_gather_free(g);
+    return status;
 }
 
 mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *set,

@@ -19,7 +19,7 @@ typedef struct mgi_stage_params {
     mgi_dataset *dataset;  /* retained; NULL = the stage's world, of `seed` */
     const char *cache_dir; /* folder for encoded clips, made if missing; NULL = no cache */
     /* This rank's handle among those that share each batch, which must outlive the run; NULL for one
-     * rank. All ranks make the same calls; one of them should save. */
+     * rank. All ranks make the same calls. */
     mgi_comm *comm;
     /* NULL, or the mesh of which comm is the DP group: the video model is split over its cp and tp, and all ranks of a
      * sample make the same steps. It must outlive the run. */
@@ -56,6 +56,12 @@ const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage);
 
 /* Fills in the ranks: those of the mesh, or of comm where there is none; either may be NULL. */
 void mgi_stage_ranks(mgi_stage_state *state, const mgi_mesh *mesh, mgi_comm *comm);
+
+/* Saves models into `dir`, which all ranks call: `write` writes them into the folder that it is given, on the first rank,
+ * to which the others send what they have of them. All ranks get the same status. */
+typedef mgen_status mgi_stage_writer(struct mgi_stage_run *run, const char *dir);
+mgen_status mgi_stage_save(mgen_context *ctx, const mgi_stage_state *state, const char *dir,
+                           mgi_stage_writer *write, struct mgi_stage_run *run);
 
 /* The dataset of a stage that needs `frames` frames of it and shrinks its sides by `factor`: one owner more.
  * INVALID if they do not fit. */

@@ -665,13 +665,6 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
     return mgi_stage_save_set(r->ctx, dir, r->stage.save_as, &p);
 }
 
-static mgen_status save(struct mgi_stage_run *r)
-{
-    mgi_save s;
-    MGI_TRY(mgi_save_begin(r->ctx, r->dir, &s));
-    return mgi_save_end(&s, write_models(r, s.staging));
-}
-
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)
 {
     *out = (mgi_stage_state){.stage = &r->stage,
@@ -682,6 +675,13 @@ static void state(struct mgi_stage_run *r, mgi_stage_state *out)
                              .position = &r->updated};
     memcpy(out->module, r->trained, sizeof out->module);
     mgi_stage_ranks(out, r->mesh, r->parallel.comm);
+}
+
+static mgen_status save(struct mgi_stage_run *r)
+{
+    mgi_stage_state s;
+    state(r, &s);
+    return mgi_stage_save(r->ctx, &s, r->dir, write_models, r);
 }
 
 const struct mgi_stage_kind mgi_stage_text_to_video = {create, step, save, state, destroy};

@@ -83,8 +83,12 @@ static mgen_status fake_make(mgen_context *ctx, mgi_comm *world, const mgi_mesh 
             m->tp_rank = mesh->at.tp;
             m->tp_size = mesh->shape.tp;
         }
+        if (mesh) {
+            m->shard_rank = mesh->at.shard;
+            m->shard_size = mesh->shape.shard;
+        }
         add_params(m);
-        MGI_TRY(m->status);
+        MGI_TRY(mgi_module_divide(m));
         MGI_TRY(mgi_module_train(m));
     }
     return mgi_optimizer_init(&r->optimizer, ctx, &r->stage.optimizer, r->stage.steps,
@@ -133,7 +137,7 @@ static int64_t visit_module(mgi_module *m, int64_t save, bool set)
         if (mgi_layout_init(&own, m->ctx, m, p, 0) != MGEN_OK)
             return 1;
         for (int j = 0; j < 4; j++)
-            if (tensors[j])
+            if (tensors[j] && (j == 0 || !p->frozen))
                 wrong += visit_tensor(tensors[j], &own, save, p->name, j, set);
         mgi_layout_free(&own, m->ctx);
     }

@@ -83,8 +83,9 @@ static char *read_file(const char *path, size_t *size)
 /* From one mesh to the next, in the end to one rank: the same file as in the beginning. */
 static void test_reshard(void **state)
 {
-    static const mgi_mesh_shape shapes[] = {{1, 1, 1}, {1, 1, 8}, {2, 2, 2}, {8, 1, 1},
-                                            {1, 2, 4}, {3, 1, 2}, {1, 1, 1}};
+    static const mgi_mesh_shape shapes[] = {{1, 1, 1},    {1, 1, 8},    {2, 2, 2},    {8, 1, 1},
+                                            {8, 1, 1, 8}, {1, 2, 4, 2}, {2, 2, 2, 4}, {3, 1, 2, 3},
+                                            {4, 2, 1, 4}, {2, 2, 2, 2}, {1, 1, 1}};
     enum { SHAPES = sizeof shapes / sizeof shapes[0] };
     char names[SHAPES][128];
     size_t sizes[2];
@@ -105,6 +106,7 @@ static void test_reshard(void **state)
     assert_int_equal(count_files(names[1]), 1 + 8);
     assert_int_equal(count_files(names[2]), 1 + 2); /* of equal copies the lowest rank writes one */
     assert_int_equal(count_files(names[3]), 1 + 1);
+    assert_int_equal(count_files(names[8]), 1 + 4);
     for (int i = 1; i < SHAPES - 1; i++)
         load_on((mgi_mesh_shape){2, 1, 4}, 5, names[i]);
 }
@@ -187,6 +189,57 @@ static void test_refused(void **state)
     mgi_context_free(ctx);
 }
 
+/* ---- models --------------------------------------------------------------------------------------- */
+
+static mgen_status write_fake(struct mgi_stage_run *run, const char *dir)
+{
+    char path[512];
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%d", dir, i);
+        MGI_TRY(mgi_module_save(&run->module[i], path, i == 0, i ? MGI_ST_F32 : MGI_ST_BF16));
+    }
+    return MGEN_OK;
+}
+
+static mgen_status shard_export(shard_rank *r)
+{
+    mgi_stage_state state;
+    fake_visit(&r->run, r->job->save, true);
+    fake_state(&r->run, &state);
+    return mgi_stage_save(r->ctx, &state, r->job->to, write_fake, &r->run);
+}
+
+/* Files are those of one rank, byte for byte. */
+static void test_export(void **state)
+{
+    static const mgi_mesh_shape shapes[] = {{1, 1, 1},    {1, 1, 8},    {2, 1, 2},
+                                            {4, 1, 1, 4}, {2, 2, 2, 2}, {2, 1, 2, 2}};
+    char name[16], *first[2] = {0}, *next;
+    size_t sizes[2], size;
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        snprintf(name, sizeof name, "export-%zu", i);
+        const char *path = in_folder(name);
+        assert_all_well(
+            &(shard_job){.shape = shapes[i], .body = shard_export, .save = 9, .to = path});
+        assert_int_equal(count_files(path), 2);
+        for (int k = 0; k < 2; k++) {
+            snprintf(name, sizeof name, "export-%zu/%d", i, k);
+            next = read_file(in_folder(name), &size);
+            if (i == 0) {
+                first[k] = next;
+                sizes[k] = size;
+                continue;
+            }
+            assert_int_equal(size, sizes[k]);
+            assert_memory_equal(next, first[k], size);
+            free(next);
+        }
+    }
+    free(first[0]);
+    free(first[1]);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -205,6 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reshard), cmocka_unit_test(test_overwrite),
-        cmocka_unit_test(test_leftovers), cmocka_unit_test(test_refused)};
+        cmocka_unit_test(test_leftovers), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_export)};
     return cmocka_run_group_tests_name("shards", tests, make_folder, remove_folder);
 }
