@@ -64,6 +64,16 @@ mgen_status mgi_comm_single_create(mgen_context *ctx, mgi_comm **out);
  * may be NULL. Splits with mgi_comm_split_by() only: there are no peers to ask for their colours. */
 mgen_status mgi_comm_counting_create(mgen_context *ctx, int rank, int size, mgi_comm **out);
 
+/* Told of each call of a counting communicator and of those split off afterwards: when it is posted and when it was
+ * waited for. `work` is the same for both; group: that of the call; sent: bytes that this rank sends for it. The
+ * watch must stay. */
+typedef struct mgi_comm_watch {
+    void (*call)(void *user, const mgi_comm *group, const mgi_comm_work *work, mgi_comm_op op,
+                 int64_t sent, bool waited);
+    void *user;
+} mgi_comm_watch;
+void mgi_comm_counting_watch(mgi_comm *comm, const mgi_comm_watch *watch);
+
 /* A group of `size` threads, which each join it once. timeout_ms is how long a call waits for its
  * peers: > 0, or negative for no limit. What the ranks share, groups split off included, is `owner`
  * memory, so the owner must outlive every handle. A rank that has not joined yet is only late. */

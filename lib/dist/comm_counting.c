@@ -39,11 +39,30 @@ int64_t mgi_comm_call_sent(const mgi_comm_call *call, int rank, int size)
     }
 }
 
+/* comm->state is the watch. */
+static void tell(mgi_comm *comm, const mgi_comm_work *work, bool waited)
+{
+    const mgi_comm_watch *watch = comm->state;
+    if (watch)
+        watch->call(watch->user, comm, work, work->call.op,
+                    mgi_comm_call_sent(&work->call, comm->rank, comm->size), waited);
+}
+
 static mgen_status counting_start(mgi_comm *comm, mgi_comm_work *work)
 {
-    (void)work;
-    return mgi_comm_check_aborted(comm);
+    MGI_TRY(mgi_comm_check_aborted(comm));
+    tell(comm, work, false);
+    return MGEN_OK;
 }
+
+static mgen_status counting_wait(mgi_comm *comm, mgi_comm_work *work)
+{
+    tell(comm, work, true);
+    return MGEN_OK;
+}
+
+static mgen_status counting_create(mgen_context *ctx, int rank, int size, void *watch,
+                                   mgi_comm **out);
 
 static mgen_status counting_split(mgi_comm *comm, int color, int key, mgi_comm **out)
 {
@@ -56,7 +75,7 @@ static mgen_status counting_split(mgi_comm *comm, int color, int key, mgi_comm *
                         "split: a counting communicator does not know the colours of its %d peers; "
                         "give them as a function, with mgi_comm_split_by",
                         comm->size - 1);
-    return mgi_comm_counting_create(comm->ctx, 0, 1, out);
+    return counting_create(comm->ctx, 0, 1, comm->state, out);
 }
 
 static mgen_status counting_split_by(mgi_comm *comm, mgi_comm_place_fn *place, void *user,
@@ -75,12 +94,12 @@ static mgen_status counting_split_by(mgi_comm *comm, mgi_comm_place_fn *place, v
         size++;
         rank += key < my_key || (key == my_key && r < comm->rank);
     }
-    return mgi_comm_counting_create(comm->ctx, rank, size, out);
+    return counting_create(comm->ctx, rank, size, comm->state, out);
 }
 
 static const mgi_comm_engine counting_engine = {
     .start = counting_start,
-    .wait = mgi_comm_wait_nothing,
+    .wait = counting_wait,
     .check = mgi_comm_check_aborted,
     .split = counting_split,
     .split_by = counting_split_by,
@@ -88,7 +107,20 @@ static const mgi_comm_engine counting_engine = {
     .leave = mgi_comm_leave_nothing,
 };
 
+static mgen_status counting_create(mgen_context *ctx, int rank, int size, void *watch,
+                                   mgi_comm **out)
+{
+    MGI_TRY(mgi_comm_alloc(ctx, &counting_engine, rank, size, out));
+    (*out)->state = watch;
+    return MGEN_OK;
+}
+
 mgen_status mgi_comm_counting_create(mgen_context *ctx, int rank, int size, mgi_comm **out)
 {
-    return mgi_comm_alloc(ctx, &counting_engine, rank, size, out);
+    return counting_create(ctx, rank, size, NULL, out);
+}
+
+void mgi_comm_counting_watch(mgi_comm *comm, const mgi_comm_watch *watch)
+{
+    comm->state = (void *)(uintptr_t)watch;
 }

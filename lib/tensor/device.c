@@ -462,8 +462,11 @@ mgen_status mgi_launch(mgi_device *dev, int op, const void *args)
                   .workspace_bytes = dev->workspace_bytes};
     dev->counts.launches++;
     dev->counts.flops += mgk_flops(op, args);
-    if (dev->meta)
+    if (dev->meta) {
+        if (dev->watch)
+            dev->watch->launch(dev->watch->user, op, args);
         return MGEN_OK;
+    }
     if (dev->cuda) {
         x.stream = mgi_cuda_stream(dev->cuda);
         x.blas = mgi_cuda_blas(dev->cuda);

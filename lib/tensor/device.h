@@ -63,12 +63,19 @@ typedef struct mgi_held {
     uint64_t last[MGI_STREAMS];
 } mgi_held;
 
+/* Told of each launch on the meta device, in order. */
+typedef struct mgi_device_watch {
+    void (*launch)(void *user, int op, const void *args);
+    void *user;
+} mgi_device_watch;
+
 typedef struct mgi_device {
     mgen_context *ctx;
     bool meta;
-    mgi_cuda *cuda;      /* NULL: not a GPU */
-    uint64_t memory_max; /* of a GPU, in bytes; 0 = no limit */
-    int kind;            /* MGI_MEM_* of what is allocated now; set by mgi_device_kind */
+    const mgi_device_watch *watch; /* of the meta device; NULL: nobody */
+    mgi_cuda *cuda;                /* NULL: not a GPU */
+    uint64_t memory_max;           /* of a GPU, in bytes; 0 = no limit */
+    int kind;                      /* MGI_MEM_* of what is allocated now; set by mgi_device_kind */
     mgi_device_counts counts;
     mgi_stream stream[MGI_STREAMS];
     mgi_held *waiting; /* released, but a stream may still use it */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/plan.h"
 
+#include "nn/partial.h"
+#include "train/data_parallel.h"
 #include "train/optimizer.h"
 
 #include "kernels/loss/loss.h"
@@ -16,62 +18,113 @@ static void make_text(mgi_run *run, const mgi_plan_request *r, mgi_vt_text *text
     }
 }
 
-static void walk(mgen_context *ctx, const mgi_plan_request *r, mgi_vt *vt, mgi_optimizer *optimizer,
-                 mgi_run *run, mgi_plan *out)
+static void at(const mgi_plan_walk *w, mgi_run *run, int moment)
 {
-    const mgi_device_counts *counts = &ctx->device->counts;
-    out->start = *counts;
-    mgi_module_zero_grad(&vt->module, run);
+    if (w->moment)
+        w->moment(w->user, run, moment);
+}
+
+/* A training step under way. */
+typedef struct step {
+    mgi_vt vt;
+    mgi_module *module;
+    mgi_optimizer optimizer;
+    mgi_data_parallel parallel;
+    mgi_run run;
+} step;
+
+static mgen_status step_make(step *s, mgen_context *ctx, const mgi_plan_request *r,
+                             const mgi_plan_walk *w)
+{
+    static const mgi_optimizer_recipe recipe = {
+        .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.95, .clip = 1.0};
+    mgi_comm *dp = w->mesh ? w->mesh->group[MGI_AXIS_DP] : NULL;
+    MGI_TRY(mgi_vt_init_mesh(&s->vt, ctx, &r->config, w->mesh));
+    s->module = &s->vt.module;
+    s->vt.recompute = r->recompute;
+    s->vt.cp = r->cp;
+    MGI_TRY(mgi_module_train(s->module));
+    MGI_TRY(mgi_module_compute(s->module, r->dtype));
+    MGI_TRY(mgi_optimizer_init(&s->optimizer, ctx, &recipe, 1, &s->module, 1));
+    mgi_optimizer_split(&s->optimizer, w->mesh);
+    at(w, &s->run, MGI_PLAN_MADE);
+    mgi_dp_init(&s->parallel, dp, &s->module, 1);
+    if (w->mesh && w->mesh->shape.shard > 1)
+        MGI_TRY(mgi_fsdp_create(ctx, w->mesh, &s->module, 1, &s->parallel.fsdp));
+    return MGEN_OK;
+}
+
+static void step_finish(step *s)
+{
+    mgi_run_finish(&s->run);
+    mgi_fsdp_destroy(s->parallel.fsdp);
+    mgi_optimizer_finish(&s->optimizer);
+    mgi_vt_finish(&s->vt);
+}
+
+static void pass(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, bool last,
+                 mgi_plan *out)
+{
+    mgi_run *run = &s->run;
     const int64_t dims[5] = {r->batch, r->latent_frames, r->latent_height, r->latent_width,
                              r->config.channels};
+    int64_t mark = mgi_scope_push(run);
+    mgi_dp_begin(&s->parallel, run, last);
+    at(w, run, MGI_PLAN_BEGUN);
     T *x = mgi_new(run, MGK_F32, 5, dims), *v = mgi_new(run, MGK_F32, 5, dims);
     T *t = mgi_new(run, MGK_F32, MGI_DIMS(r->batch));
     mgi_vt_text text;
     make_text(run, r, &text);
-    T *u = mgi_vt_forward(run, vt, x, t, &text);
-    out->forward = *counts;
+    T *u = mgi_vt_forward(run, &s->vt, x, t, &text);
+    out->forward = run->dev->counts;
+    at(w, run, MGI_PLAN_FORWARD);
     mgi_backward(run, mgi_loss(run, MGK_LOSS_MSE, 1.0f, u, v));
-    mgi_optimizer_step(optimizer, run, 0);
-    out->end = *counts;
+    mgi_scope_pop(run, mark, NULL);
+    if (!last)
+        at(w, run, MGI_PLAN_PASS);
 }
 
-static mgen_status plan(mgen_context *ctx, const mgi_plan_request *r, mgi_plan *out)
+static void walk(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, mgi_plan *out)
 {
-    static const mgi_optimizer_recipe recipe = {
-        .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.95, .clip = 1.0};
-    mgi_vt vt;
-    mgi_optimizer optimizer = {0};
-    mgi_run run;
-    MGI_TRY(mgi_vt_init(&vt, ctx, &r->config));
-    mgi_module *module = &vt.module;
-    vt.recompute = r->recompute;
-    mgen_status status = mgi_module_train(module);
-    if (status == MGEN_OK)
-        status = mgi_module_compute(module, r->dtype);
-    if (status == MGEN_OK)
-        status = mgi_optimizer_init(&optimizer, ctx, &recipe, 1, &module, 1);
+    mgi_run *run = &s->run;
+    out->start = run->dev->counts;
+    mgi_module_zero_grad(s->module, run);
+    if (w->passes)
+        pass(s, r, w, false, out);
+    pass(s, r, w, true, out);
+    if (w->mesh && w->mesh->shape.shard < 2)
+        mgi_module_sum_partial(run, s->module, w->mesh);
+    mgi_dp_end(&s->parallel, run, NULL);
+    at(w, run, MGI_PLAN_BACKWARD);
+    mgi_optimizer_step(&s->optimizer, run, 0);
+    out->end = run->dev->counts;
+    at(w, run, MGI_PLAN_OPTIMIZER);
+}
+
+mgen_status mgi_plan_walk_step(mgen_context *ctx, const mgi_plan_request *r, const mgi_plan_walk *w,
+                               mgi_plan *out)
+{
+    step s = {.module = NULL};
+    *out = (mgi_plan){0};
+    mgi_run_init(&s.run, ctx, true);
+    mgen_status status = step_make(&s, ctx, r, w);
     if (status == MGEN_OK) {
-        mgi_run_init(&run, ctx, true);
-        walk(ctx, r, &vt, &optimizer, &run, out);
-        status = run.status;
-        mgi_run_finish(&run);
+        walk(&s, r, w, out);
+        status = s.run.status;
+        out->parameters = mgi_module_size(s.module);
     }
-    out->parameters = mgi_module_size(module);
     out->tokens = r->latent_frames / r->config.patch_t * (r->latent_height / r->config.patch_h) *
                   (r->latent_width / r->config.patch_w);
     out->forward_flops = out->forward.flops - out->start.flops;
     out->step_flops = out->end.flops - out->start.flops;
     out->launches = out->end.launches - out->start.launches;
-    mgi_optimizer_finish(&optimizer);
-    mgi_vt_finish(&vt);
+    step_finish(&s);
     return status;
 }
 
-mgen_status mgi_plan_step(mgen_context *ctx, const mgi_plan_request *r, mgi_plan *out)
+mgen_status mgi_plan_check(mgen_context *ctx, const mgi_plan_request *r)
 {
     const mgi_vt_config *c = &r->config;
-    mgen_context *meta;
-    *out = (mgi_plan){0};
     if (r->latent_frames % c->patch_t || r->latent_height % c->patch_h ||
         r->latent_width % c->patch_w || r->latent_frames / c->patch_t > c->frames_max ||
         r->latent_height / c->patch_h > c->rows_max ||
@@ -84,10 +137,18 @@ mgen_status mgi_plan_step(mgen_context *ctx, const mgi_plan_request *r, mgi_plan
             (long long)(c->columns_max * c->patch_w), (long long)c->patch_t, (long long)c->patch_h,
             (long long)c->patch_w, (long long)r->latent_frames, (long long)r->latent_height,
             (long long)r->latent_width);
+    return MGEN_OK;
+}
+
+mgen_status mgi_plan_step(mgen_context *ctx, const mgi_plan_request *r, mgi_plan *out)
+{
+    mgen_context *meta;
+    *out = (mgi_plan){0};
+    MGI_TRY(mgi_plan_check(ctx, r));
     MGI_TRY(mgi_context_private(ctx, &meta));
     mgen_status status = mgi_device_create_meta(meta, ctx->device);
     if (status == MGEN_OK)
-        status = plan(meta, r, out);
+        status = mgi_plan_walk_step(meta, r, &(mgi_plan_walk){0}, out);
     if (status != MGEN_OK)
         mgi_fail_from(ctx, status, meta);
     mgi_context_free(meta);

@@ -10,7 +10,7 @@ typedef struct mgi_plan_request {
     mgi_vt_config config;
     int64_t batch, latent_frames, latent_height, latent_width;
     int64_t text_tokens; /* of all encoders together, 1 or more */
-    int recompute;       /* MGI_RECOMPUTE_* */
+    int recompute, cp;   /* MGI_RECOMPUTE_*, MGI_CP_* */
     int32_t dtype;       /* of products and activations */
 } mgi_plan_request;
 
@@ -21,6 +21,28 @@ typedef struct mgi_plan {
     mgi_device_counts start, forward, end; /* before the step, between its directions, after it */
 } mgi_plan;
 
+/* How a step is walked: over a mesh, whose communicators count, or on one rank (NULL); `moment` is called with
+ * MGI_PLAN_*. */
+enum {
+    MGI_PLAN_MADE,      /* what the rank has of the model, and the memory of its training */
+    MGI_PLAN_BEGUN,     /* the step begins: the run has its hook */
+    MGI_PLAN_FORWARD,   /* the forward pass is done */
+    MGI_PLAN_PASS,      /* a pass that is not the last */
+    MGI_PLAN_BACKWARD,  /* and the last one, with the sums over ranks */
+    MGI_PLAN_OPTIMIZER, /* and the optimizer's step */
+};
+typedef struct mgi_plan_walk {
+    const mgi_mesh *mesh;
+    bool passes; /* two of them, whose gradients are added; else one */
+    void (*moment)(void *user, mgi_run *run, int moment);
+    void *user;
+} mgi_plan_walk;
+
+/* On a context whose device is the meta device. */
+mgen_status mgi_plan_walk_step(mgen_context *meta, const mgi_plan_request *request,
+                               const mgi_plan_walk *walk, mgi_plan *out);
+/* INVALID if the model cannot take such a video. */
+mgen_status mgi_plan_check(mgen_context *ctx, const mgi_plan_request *request);
 /* INVALID if the configuration cannot take the video. Nothing of the model's size is allocated. */
 mgen_status mgi_plan_step(mgen_context *ctx, const mgi_plan_request *request, mgi_plan *out);
 

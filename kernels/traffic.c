@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernels/traffic.h"
+
+#include "kernels/attention/attention.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/glu/glu.h"
+#include "kernels/layout/layout.h"
+#include "kernels/layout/permute.h"
+#include "kernels/loss/loss.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/norm/norm.h"
+#include "kernels/optimizer/optimizer.h"
+#include "kernels/pointwise/pointwise.h"
+#include "kernels/position/position.h"
+
+/* Bytes of `count` values of b; 0 where it is not given. */
+static double of(mgk_buf b, double count)
+{
+    static const double size[] = {
+        [MGK_F32] = 4, [MGK_BF16] = 2, [MGK_I32] = 4, [MGK_U8] = 1, [MGK_U64] = 8};
+    return b.p ? count * size[b.dtype] : 0.0;
+}
+
+static double matmul_traffic(const mgk_matmul_args *a)
+{
+    double m = (double)a->m, n = (double)a->n, k = (double)a->k, batch = (double)a->batch;
+    double c =
+        of(a->c, m * n) * (a->accumulate ? 2 : 1) + of(a->residual, m * n) + of(a->before, m * n);
+    return batch * c + of(a->bias, n) + of(a->a, m * k) * (a->stride_a ? batch : 1) +
+           of(a->b, n * k) * (a->stride_b ? batch : 1);
+}
+
+static double attention_traffic(const mgk_attention_args *a)
+{
+    double heads = (double)(a->batch * a->heads), dim = (double)a->head_dim;
+    double q = heads * (double)a->sq * dim;
+    double k = (double)(a->batch * (a->kv_heads ? a->kv_heads : a->heads)) * (double)a->sk * dim;
+    return of(a->q, q) + of(a->k, k) + of(a->v, k) + of(a->o, q) + of(a->d_o, q) + of(a->dq, q) +
+           of(a->dk, k) + of(a->dv, k) + of(a->lse, heads * (double)a->sq);
+}
+
+static double norm_traffic(const mgk_norm_args *a)
+{
+    double rows = (double)a->rows, all = rows * (double)a->dim;
+    return of(a->x, all) + of(a->y, all) + of(a->dy, all) +
+           of(a->dx, all) * (a->accumulate_dx ? 2 : 1) + of(a->rstd, rows) + of(a->mean, rows);
+}
+
+static double glu_traffic(const mgk_glu_args *a)
+{
+    double all = (double)a->rows * (double)a->dim;
+    return of(a->x, 2 * all) + of(a->y, all) + of(a->dy, all) + of(a->dx, 2 * all);
+}
+
+static double pointwise_traffic(int op, const mgk_pointwise_args *a)
+{
+    double all = a->count ? (double)a->count : (double)a->rows * (double)a->dim;
+    bool twice = op == MGK_OP_axpby && a->beta != 0.0f;
+    bool dx_twice = op == MGK_OP_unary_grad && a->accumulate;
+    return of(a->x, all) + of(a->y, all) * (twice ? 2 : 1) + of(a->h, all) + of(a->dy, all) +
+           of(a->dx, all) * (dx_twice ? 2 : 1) + of(a->dh, all) +
+           of(a->table, (double)a->period * (double)a->dim) * (op == MGK_OP_reduce_rows ? 2 : 1);
+}
+
+static double patchify_traffic(const mgk_layout_args *a)
+{
+    double all = (double)a->b * (double)a->t * (double)a->h * (double)a->w * (double)a->c;
+    return of(a->x, all) + of(a->y, all);
+}
+
+static double copy_traffic(const mgk_layout_args *a)
+{
+    double all = (double)a->rows * (double)a->dim;
+    return of(a->x, all) + of(a->y, all) * (a->accumulate ? 2 : 1);
+}
+
+static double permute_traffic(const mgk_permute_args *a)
+{
+    double all = 1.0;
+    for (int i = 0; i < a->rank; i++)
+        all *= (double)a->extent[i];
+    return of(a->x, all) + of(a->y, all) * (a->accumulate ? 2 : 1);
+}
+
+static double embedding_traffic(const mgk_embedding_args *a, bool grad)
+{
+    double all = (double)a->rows * (double)a->dim, table = (double)a->vocab * (double)a->dim;
+    return of(a->ids, (double)a->rows) + of(a->y, all) +
+           of(a->table, grad && table < all ? table : all) * (grad ? 2 : 1);
+}
+
+static double position_traffic(const mgk_position_args *a)
+{
+    double all = (double)a->batch * (double)a->tokens * (double)a->dim;
+    return of(a->x, all) + of(a->y, all) + of(a->dy, all);
+}
+
+static double loss_traffic(const mgk_loss_args *a)
+{
+    double all = (double)a->count;
+    return of(a->x, all) + of(a->target, all) + of(a->dx, all) * (a->accumulate ? 2 : 1);
+}
+
+/* Weight, moments, average and compute copy; or the gradient alone. */
+static double optimizer_traffic(const mgk_optimizer_args *a, bool all)
+{
+    double bytes = 0.0;
+    for (int64_t i = 0; i < a->item_count; i++) {
+        const mgk_optimizer_item *item = &a->items[i];
+        double each = item->grad_dtype == MGK_F32 ? 4 : 2;
+        if (all)
+            each += 3 * 8 + (a->fuse_ema && item->ema ? 8 : 0) +
+                    (item->compute ? (item->compute_f32 ? 4 : 2) : 0);
+        bytes += each * (double)item->count;
+    }
+    return bytes;
+}
+
+double mgk_traffic(int op, const void *args)
+{
+    switch (op) {
+    case MGK_OP_matmul:
+        return matmul_traffic(args);
+    case MGK_OP_attention:
+    case MGK_OP_attention_grad:
+        return attention_traffic(args);
+    case MGK_OP_norm:
+    case MGK_OP_norm_grad:
+        return norm_traffic(args);
+    case MGK_OP_glu:
+    case MGK_OP_glu_grad:
+        return glu_traffic(args);
+    case MGK_OP_unary:
+    case MGK_OP_unary_grad:
+    case MGK_OP_axpby:
+    case MGK_OP_add:
+    case MGK_OP_gated_residual:
+    case MGK_OP_gated_residual_grad:
+    case MGK_OP_add_rows:
+    case MGK_OP_reduce_rows:
+    case MGK_OP_convert:
+    case MGK_OP_fill:
+        return pointwise_traffic(op, args);
+    case MGK_OP_patchify:
+        return patchify_traffic(args);
+    case MGK_OP_copy_rows:
+        return copy_traffic(args);
+    case MGK_OP_permute:
+        return permute_traffic(args);
+    case MGK_OP_embedding:
+    case MGK_OP_embedding_grad:
+        return embedding_traffic(args, op == MGK_OP_embedding_grad);
+    case MGK_OP_position_add:
+    case MGK_OP_position_add_grad:
+        return position_traffic(args);
+    case MGK_OP_loss:
+    case MGK_OP_loss_grad:
+        return loss_traffic(args);
+    case MGK_OP_grad_norm:
+        return optimizer_traffic(args, false);
+    case MGK_OP_adamw:
+        return optimizer_traffic(args, true);
+    case MGK_OP_timestep_embed:
+    case MGK_OP_step_control:
+        return 0.0; /* a few values */
+    default:
+        return -1.0;
+    }
+}
