@@ -85,6 +85,39 @@ void mgi_flat_end(mgi_run *run, mgi_flat_work *w)
     *w = (mgi_flat_work){0};
 }
 
+/* ---- neighbours ---- */
+
+/* Of two neighbours the even one sends first: whatever the engine, nobody waits in a circle. */
+static mgen_status swap_with(mgi_comm *group, int32_t dtype, int peer, const void *out, void *in,
+                             int64_t count)
+{
+    bool first = mgi_comm_rank(group) % 2 == 0;
+    if (peer < 0 || peer >= mgi_comm_size(group))
+        return MGEN_OK;
+    if (first)
+        MGI_TRY(mgi_comm_send(group, dtype, out, count, peer, NULL));
+    MGI_TRY(mgi_comm_recv(group, dtype, in, count, peer, NULL));
+    return first ? MGEN_OK : mgi_comm_send(group, dtype, out, count, peer, NULL);
+}
+
+T *mgi_swap_neighbours(mgi_run *run, mgi_comm *group, T *x)
+{
+    T *y = x ? mgi_new(run, x->dtype, x->rank, x->dims) : NULL;
+    if (!y || !mgi_require(run, x->dims[0] == 2, "neighbours: x is not (2,n)"))
+        return NULL;
+    int64_t count = x->count / 2, rank = mgi_comm_rank(group);
+    size_t bytes = (size_t)count * mgi_dtype_size(x->dtype);
+    char *from = borrow(run, group, x, true), *to = borrow(run, group, y, false);
+    for (int turn = 0; turn < 2 && run->status == MGEN_OK; turn++) {
+        bool behind = (rank + turn) % 2 == 0; /* 0 and 1, 2 and 3, ...; then 1 and 2, ... */
+        mgi_ok(run, swap_with(group, x->dtype, (int)rank + (behind ? 1 : -1), from + behind * bytes,
+                              to + behind * bytes, count));
+    }
+    give_back(run, y, to, true);
+    give_back(run, x, from, false);
+    return run->status == MGEN_OK ? y : NULL;
+}
+
 /* ---- rows, not recorded ---- */
 
 /* x (first,second,rest) -> (second,first,rest). */

@@ -52,6 +52,10 @@ void mgi_flat_scatter_begin(mgi_run *run, mgi_comm *group, T *from, T *to, mgi_f
 void mgi_flat_sum_begin(mgi_run *run, mgi_comm *group, T *t, mgi_flat_work *w);
 void mgi_flat_end(mgi_run *run, mgi_flat_work *w);
 
+/* x (2,n), for the rank before and for the one behind; not recorded. -> what those two have for this rank, in the same
+ * order; nothing at the group's two ends. */
+T *mgi_swap_neighbours(mgi_run *run, mgi_comm *group, T *x);
+
 /* t = the sum over the ranks, in place; not recorded. */
 void mgi_sum_ranks(mgi_run *run, mgi_comm *group, T *t);
 

@@ -31,7 +31,7 @@ mgi_tae_rows mgi_tae_rows_of(mgi_comm *ranks, int64_t rows)
 static T *edges(mgi_run *run, T *x)
 {
     int64_t frames = x->dims[0], rows = x->dims[1], row = x->dims[2] * x->dims[3];
-    T *y = mgi_new(run, x->dtype, MGI_DIMS(1, 2, frames * row));
+    T *y = mgi_new(run, x->dtype, MGI_DIMS(2, frames * row));
     for (int64_t i = 0; i < frames; i++) {
         mgi_copy(run, y, i * row, x, i * rows * row, row);
         mgi_copy(run, y, (frames + i) * row, x, ((i + 1) * rows - 1) * row, row);
@@ -60,16 +60,16 @@ T *mgi_tae_rows_widen(mgi_run *run, const mgi_tae_rows *rows, const mgi_tae_conv
                      "tae rows: a convolution needs more than a row of its neighbours"))
         return NULL;
     int64_t mark = mgi_scope_push(run), frames = x->dims[0], row = x->dims[2] * x->dims[3];
-    int64_t count = place->side[0].count, rank = mgi_comm_rank(rows->ranks), size = frames * row;
-    T *all = mgi_gather_rows(run, rows->ranks, edges(run, x));
+    int64_t count = place->side[0].count;
+    T *others = mgi_swap_neighbours(run, rows->ranks, edges(run, x));
     T *y = mgi_new(run, x->dtype, MGI_DIMS(frames, count, x->dims[2], x->dims[3]));
-    for (int64_t i = 0; i < frames && all && y; i++) {
+    for (int64_t i = 0; i < frames && others && y; i++) {
         int64_t to = i * count * row;
         if (above)
-            mgi_copy(run, y, to, all, (2 * rank - 1) * size + i * row, row);
+            mgi_copy(run, y, to, others, i * row, row);
         mgi_copy(run, y, to + above * row, x, i * own.count * row, own.count * row);
         if (below)
-            mgi_copy(run, y, to + (count - 1) * row, all, (2 * rank + 2) * size + i * row, row);
+            mgi_copy(run, y, to + (count - 1) * row, others, (frames + i) * row, row);
     }
     return mgi_scope_pop(run, mark, y);
 }
