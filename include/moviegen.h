@@ -21,37 +21,35 @@
  *         fprintf(stderr, "%s\n", mgen_last_error(ctx));
  * @endcode
  *
- * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model); the
- *                 pipeline, a plain struct that names them; job; clip; dataset; trainer; report.
- * Ownership       The library frees what it allocated, through the destroy or release call of its
- *                 kind; each of these accepts NULL. The caller's memory is only read during the
- *                 call unless a function says "keeps". Model handles and datasets count their
- *                 owners: retain adds one, release removes one, and the last one frees. A context
- *                 may be destroyed before the handles, clips and reports made from it; jobs and
- *                 trainers go before their context.
- * Threads         One object: one thread at a time, and a context with its jobs and trainers counts
- *                 as one object. Different contexts: free. A model handle is immutable once loaded:
- *                 any number of contexts and threads may use it, retain it and release it at once.
- *                 Other exceptions are marked "any thread".
+ * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model); the pipeline,
+ *                 a plain struct that names them; job; clip; dataset; trainer; mesh of ranks; report.
+ * Ownership       The library frees what it allocated, through the destroy or release call of its kind;
+ *                 each of these accepts NULL. The caller's memory is only read during the call unless a
+ *                 function says "keeps". Model handles and datasets count their owners: retain adds one,
+ *                 release removes one, and the last one frees. A context may be destroyed before the
+ *                 handles, clips and reports made from it; jobs, then trainers, then meshes go before it.
+ * Threads         One object: one thread at a time, and a context with its jobs, trainers and meshes
+ *                 counts as one object. Different contexts: free. A model handle is immutable once
+ *                 loaded: any number of contexts and threads may use it, retain it and release it at
+ *                 once. Other exceptions are marked "any thread".
  * Blocking        Calls marked "returns at once" do; the rest block until done.
  * Callbacks       Must return; must not call the library, but for calls marked "any thread" and
  *                 calls on another context. One that answers int32_t goes on with 0; anything else
  *                 ends the work with MGEN_E_CANCELLED.
- * Errors          Calls that can fail return mgen_status. Outputs are written only on MGEN_OK, but
- *                 an output handle is NULL after a failure. Three classes (mgen_status_class):
+ * Errors          Calls that can fail return mgen_status. Outputs are written only on MGEN_OK, but an
+ *                 output handle is NULL after a failure. Three classes (mgen_status_class):
  *                 nothing changed (INVALID, STATE, UNSUPPORTED, VERSION): the caller's mistake;
- *                 this call failed and its object is usable (memory, files, NUMERIC, control):
- *                 remove the cause and call again;
+ *                 this call failed and its object is usable (memory, files, NUMERIC, control): remove
+ *                 the cause and call again;
  *                 the object failed (DEVICE_LOST, PEER_LOST, DESYNC): only destroy it.
  *                 mgen_last_error() has one sentence: what, where, and what to do. Calls without a
- *                 context answer by their status alone. Any call can return MGEN_E_INVALID for a
- *                 NULL that it does not allow, and MGEN_E_INTERNAL for a bug of this library;
- *                 that is not said again below.
- * Structs         Structs that may grow begin with struct_size, set by their INIT macro, which sets
- *                 all else to 0, the default. A shorter struct (of an older header) is read as if
- *                 filled up with 0; a longer one is taken if what this library does not know is 0,
- *                 else MGEN_E_VERSION. Every call with such a struct can also return INVALID
- *                 (struct_size is no size it ever had) and VERSION.
+ *                 context answer by their status alone. Any call can return MGEN_E_INVALID for a NULL
+ *                 that it does not allow, and MGEN_E_INTERNAL for a bug of this library.
+ * Structs         Structs that may grow begin with struct_size, set by their INIT macro, which sets all
+ *                 else to 0, the default. A shorter struct (of an older header) is read as if filled up
+ *                 with 0; a longer one is taken if what this library does not know is 0, else VERSION.
+ *                 Every call with such a struct can also return INVALID (struct_size is no size it ever
+ *                 had) and VERSION.
  * Process demands None: no locale, no signal handlers, no writable globals, no printing, no exit. The
  *                 library may be unloaded when nothing made by it is left.
  * Compatibility   Before 1.0 the soname is libmoviegen.so.0 and may still change, said in
@@ -137,8 +135,7 @@ MGEN_API int64_t mgen_abi_value(uint32_t i);
 /** Where calls happen: device, threads, memory, callbacks, last error. */
 typedef struct mgen_context mgen_context;
 
-/** Host memory callbacks, both or neither. They may be called from any thread, and for as long as
- *  anything made from the context lives. */
+/** Host memory callbacks, both or neither; from any thread, for as long as anything made from the context lives. */
 typedef struct mgen_allocator {
     void *(*alloc)(void *user, size_t size); /**< memory aligned to 16 bytes or more, or NULL */
     void (*free)(void *user, void *ptr, size_t size); /**< `size` is what was asked for */
@@ -160,14 +157,13 @@ typedef struct mgen_context_params {
     /** One line of text without newline; NULL = silent. May come from any thread. */
     void (*log)(void *user, int32_t level, const char *text);
     void *log_user; /**< given to log */
-    /** Called by blocking calls that take long (opening models, encoding a dataset), from
-     *  the calling thread, with done <= total; a non-zero answer cancels. NULL = none. */
+    /** By blocking calls that take long (opening models, encoding a dataset), from the calling thread,
+     *  with done <= total; a non-zero answer cancels. NULL = none. */
     int32_t (*progress)(void *user, const char *what, uint64_t done, uint64_t total);
     void *progress_user; /**< given to progress */
-    const char *device;  /**< "cpu", "cuda" (the first GPU) or "cuda:N"; NULL = a GPU if there is
-                              one that this build can use, else "cpu" */
     const char
-        *cache_dir; /**< folder for encoded training clips, made if missing; NULL = no cache */
+        *device; /**< "cpu", "cuda" (the first GPU), "cuda:N"; NULL = a usable GPU, else "cpu" */
+    const char *cache_dir;  /**< folder for encoded clips, made if missing; NULL = none */
     const char *plugin_dir; /**< folder of the FFmpeg plug-in; NULL = beside the library */
     const char *kernels;    /**< kernel variants allowed, "ref,avx2"; NULL = all. For tests */
     char *error_text;    /**< receives the sentence if mgen_context_create() fails; may be NULL */
@@ -175,25 +171,20 @@ typedef struct mgen_context_params {
 } mgen_context_params;
 
 /**
- * Create a context.
+ * Create a context; params NULL = defaults. After a failure params->error_text has the sentence.
  *
- * @param params  read during the call only; NULL = defaults
- * @param out     receives the context; NULL on failure
- * @return MGEN_OK
- *         MGEN_E_INVALID      a field is out of range: params->error_text has the sentence
- *         MGEN_E_VERSION
- *         MGEN_E_UNSUPPORTED  there is no such device: error_text says why
- *         MGEN_E_NO_MEMORY    memory or threads ran out
- *         MGEN_E_LIMIT        host_memory_max is too small for the context itself
+ * @return MGEN_OK, MGEN_E_INVALID (a field is out of range), MGEN_E_VERSION, MGEN_E_UNSUPPORTED (there is no
+ *         such device), MGEN_E_NO_MEMORY (memory or threads ran out), MGEN_E_LIMIT (host_memory_max is too
+ *         small for the context itself)
  * Ownership: destroy with mgen_context_destroy().   Threads: any.   Since 0.1
  */
 MGEN_API mgen_status mgen_context_create(const mgen_context_params *params, mgen_context **out);
 
-/** Destroy a context; its jobs and trainers go first. NULL is fine. Since 0.1. */
+/** Destroy a context; its jobs, trainers and meshes go first. NULL is fine. Since 0.1. */
 MGEN_API void mgen_context_destroy(mgen_context *ctx);
 
-/** @return the sentence for the last call on `ctx` that failed, or "" if none did or `ctx` is NULL.
- *  Valid until the next call on `ctx`. Since 0.1. */
+/** @return the sentence for the last call on `ctx` that failed, "" if none did. Valid until the next call on
+ *  `ctx`. NULL is fine. Since 0.1. */
 MGEN_API const char *mgen_last_error(const mgen_context *ctx);
 
 /** @return the status that the sentence belongs to; MGEN_OK if none failed. Since 0.1. */
@@ -210,13 +201,59 @@ MGEN_API void mgen_context_trim(mgen_context *ctx);
 /** @return one line per op: the kernel variant in use. Valid while `ctx` lives. Since 0.1. */
 MGEN_API const char *mgen_context_kernels(const mgen_context *ctx);
 
+/* ---- ranks -------------------------------------------------------------------------------- */
+
+/* Ranks share one run (docs/parallel.md): each has a context and a mesh of its own, and all make the same calls with
+ * it and with what is made of it. Such calls can also return PEER_LOST (a rank is gone, aborted, or failed for a reason
+ * of its own, which is told), TIMEOUT (a rank did not come in time: it is named) and DESYNC (ranks disagree: on what, is
+ * told). After any of the three the mesh, on all ranks, and what is made of it are only to be destroyed. */
+
+typedef struct mgen_ranks mgen_ranks; /**< where threads of one process meet as ranks */
+typedef struct mgen_mesh mgen_mesh;   /**< one rank's place among all ranks of a run */
+
+/** Let `size` threads (1..1024) meet. Their calls wait up to timeout_ms milliseconds for each other; 0 = 10 minutes,
+ *  negative = no limit. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY,
+ *  MGEN_E_LIMIT. Ownership: destroy with mgen_ranks_destroy(); `ctx` may go before. Since 0.1. */
+MGEN_API mgen_status mgen_ranks_create(mgen_context *ctx, uint32_t size, int64_t timeout_ms,
+                                       mgen_ranks **out);
+/** Let nobody else join; meshes made of it keep what they need. NULL is fine. Since 0.1. */
+MGEN_API void mgen_ranks_destroy(mgen_ranks *ranks);
+
+/** How a rank meets the others. Fill with MGEN_MESH_PARAMS_INIT, then change. */
+typedef struct mgen_mesh_params {
+    uint32_t struct_size; /**< set by the INIT macro */
+    uint32_t rank;        /**< of this thread, 0 .. size - 1; processes are numbered by mpirun */
+    mgen_ranks *ranks;    /**< where threads meet; NULL = processes, by the MPI plug-in */
+    const char *axes; /**< how ranks are divided, as "dp=2,cp=1,tp=2"; NULL = all of them over dp */
+    int64_t timeout_ms; /**< processes: as of mgen_ranks_create(). Threads have that one */
+    uint32_t by_host;   /**< GPUs exchange: 0 = by NCCL, 1 = by way of the host's memory */
+    uint32_t reserved0; /**< must be 0 */
+} mgen_mesh_params;
+
+/** Meet the other ranks: blocks until all are there. Processes meet once in their life. @return MGEN_OK, MGEN_E_INVALID (no
+ *  mesh, or of another number of ranks), MGEN_E_VERSION, MGEN_E_STATE (the rank is taken, MPI has been used, or a job is
+ *  running), MGEN_E_UNSUPPORTED (no MPI plug-in or no NCCL), MGEN_E_DESYNC, MGEN_E_TIMEOUT, MGEN_E_PEER_LOST,
+ *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: destroy with mgen_mesh_destroy(), before `ctx`. Since 0.1. */
+MGEN_API mgen_status mgen_mesh_create(mgen_context *ctx, const mgen_mesh_params *params,
+                                      mgen_mesh **out);
+/** Leave; trainers and jobs go first. Ranks that still wait for this one get PEER_LOST. NULL is fine. Since 0.1. */
+MGEN_API void mgen_mesh_destroy(mgen_mesh *mesh);
+/** @return this rank, 0 .. size - 1; 0 for NULL. Any thread. Since 0.1. */
+MGEN_API uint32_t mgen_mesh_rank(const mgen_mesh *mesh);
+/** @return ranks in all; 1 for NULL. Any thread. Since 0.1. */
+MGEN_API uint32_t mgen_mesh_size(const mgen_mesh *mesh);
+/** Wait for all ranks. @return MGEN_OK, MGEN_E_STATE (a job is running), MGEN_E_DESYNC, MGEN_E_TIMEOUT,
+ *  MGEN_E_PEER_LOST. Since 0.1. */
+MGEN_API mgen_status mgen_mesh_barrier(mgen_mesh *mesh);
+/** End it all: calls of every rank return PEER_LOST, those under way too. Any thread. NULL is fine. Since 0.1. */
+MGEN_API void mgen_mesh_abort(mgen_mesh *mesh);
+
 /* ---- frames and clips --------------------------------------------------------------------- */
 
 #define MGEN_FORMAT_RGB8   0 /**< one plane, 3 bytes a pixel, 0..255 */
 #define MGEN_FORMAT_RGBF32 1 /**< one plane, 3 floats a pixel, 0..1 */
-#define MGEN_FORMAT_YUV420                                                                         \
-    2 /**< planes Y, U, V of bytes; BT.601, limited range, U and V half size,
-                                  rounded up, in the middle of their four pixels */
+/** Planes Y, U, V of bytes; BT.601, limited range, U and V half size, rounded up, amid their four pixels. */
+#define MGEN_FORMAT_YUV420 2
 
 /** Frames in somebody's memory: a view, which owns nothing. Frame f, row y of plane p begins at
  *  plane[p] + f * frame_stride[p] + y * row_stride[p]. */
@@ -247,15 +284,11 @@ typedef struct mgen_clip_info {
 MGEN_API mgen_status mgen_clip_create(mgen_context *ctx, const mgen_clip_info *info,
                                       mgen_clip **out);
 
-/**
- * Read frames of a film or picture: .y4m and .png by the library itself, all else by the FFmpeg plug-in.
- *
- * @param first, count  which frames; count 0 = all from `first` on. A film that ends earlier gives fewer
- * @return MGEN_OK, MGEN_E_INVALID (nothing to read from `first` on), MGEN_E_NOT_FOUND, MGEN_E_IO,
- *         MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED (the plug-in is missing, or it cannot read this file),
- *         MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT
- * Ownership: destroy with mgen_clip_destroy().   Since 0.1
- */
+/** Read frames of a film or picture: .y4m and .png by the library itself, all else by the FFmpeg plug-in. `count`
+ *  of them from `first` on, 0 = all; a film that ends earlier gives fewer. @return MGEN_OK, MGEN_E_INVALID (nothing
+ *  to read from `first` on), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED (the plug-in is missing,
+ *  or it cannot read this file), MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
+ *  Ownership: destroy with mgen_clip_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_clip_read(mgen_context *ctx, const char *path, uint64_t first,
                                     uint64_t count, mgen_clip **out);
 
@@ -269,17 +302,12 @@ MGEN_API mgen_status mgen_clip_get_info(const mgen_clip *clip, mgen_clip_info *i
  *  as long as `clip`. NULL for NULL. Since 0.1. */
 MGEN_API uint8_t *mgen_clip_pixels(mgen_clip *clip);
 
-/**
- * Write a clip. The name's ending chooses the format: .y4m (YUV 4:2:0); .png (one frame: a picture;
- * more: up to 8 frames spread over the clip, side by side; a name with one %d or %0Nd: each frame
- * its own file); everything else (.mp4, .mkv, .webm, ...) goes through the FFmpeg plug-in.
- * A file is written beside its final name and renamed when complete.
- *
- * @return MGEN_OK, MGEN_E_INVALID (no known ending), MGEN_E_UNSUPPORTED (the plug-in is missing: the
- *         message says how to get it), MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE,
- *         MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT
- * Since 0.1
- */
+/** Write a clip. The name's ending chooses the format: .y4m (YUV 4:2:0); .png (one frame: a picture; more: up to 8
+ *  frames spread over the clip, side by side; a name with one %d or %0Nd: each frame its own file); everything else
+ *  (.mp4, .mkv, .webm, ...) goes through the FFmpeg plug-in. A file is written beside its final name and renamed when
+ *  complete. @return MGEN_OK, MGEN_E_INVALID (no known ending), MGEN_E_UNSUPPORTED (the plug-in is missing: the message
+ *  says how to get it), MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_STATE (a job is running),
+ *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_clip_write(mgen_context *ctx, const mgen_clip *clip, const char *path);
 
 /* ---- models ------------------------------------------------------------------------------- */
@@ -288,14 +316,10 @@ typedef struct mgen_tae mgen_tae;                   /**< temporal autoencoder: p
 typedef struct mgen_text_encoder mgen_text_encoder; /**< prompt -> vectors */
 typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video transformer */
 
-/**
- * Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8).
- *
- * @return MGEN_OK, MGEN_E_STATE (a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message
- *         names the file and the rule it breaks), MGEN_E_UNSUPPORTED (a tensor type that is not
- *         read), MGEN_E_VERSION (a newer file), MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED
- * Ownership: one owner, the caller; its memory counts on `ctx`.   Since 0.1
- */
+/** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8). @return MGEN_OK, MGEN_E_STATE (a
+ *  job is running), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message names the file and the rule it breaks),
+ *  MGEN_E_UNSUPPORTED (a tensor type that is not read), MGEN_E_VERSION (a newer file), MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
+ *  MGEN_E_CANCELLED. Ownership: one owner, the caller; its memory counts on `ctx`. Since 0.1. */
 MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name,
                                    mgen_tae **out);
 /** As mgen_tae_open(); Hugging Face's folders too (docs/text.md). @return the same. Ownership: the same. Since 0.1. */
@@ -347,26 +371,19 @@ MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model,
 /** What a pipeline is made of: a plain struct of handles, each optional, and the clip that the model was
  *  trained on. A host may fill it by hand, from handles of any context. */
 typedef struct mgen_pipeline {
-    uint32_t struct_size;   /**< set by MGEN_PIPELINE_INIT */
-    uint32_t width, height; /**< pixels */
-    uint32_t frames;        /**< count; longer clips are made in windows of this length */
-    uint32_t fps;           /**< frames per second */
-    uint32_t reserved0;     /**< must be 0 */
-    mgen_tae *tae;          /**< needed for every request */
-    mgen_text_encoder
-        *text[3];            /**< roles UL2, ByT5, MetaCLIP; NULL where the video model has none */
-    mgen_video_model *video; /**< needed to generate */
+    uint32_t struct_size;       /**< set by MGEN_PIPELINE_INIT */
+    uint32_t width, height;     /**< pixels */
+    uint32_t frames;            /**< count; longer clips are made in windows of this length */
+    uint32_t fps;               /**< frames per second */
+    uint32_t reserved0;         /**< must be 0 */
+    mgen_tae *tae;              /**< needed for every request */
+    mgen_text_encoder *text[3]; /**< roles UL2, ByT5, MetaCLIP; NULL where the model has none */
+    mgen_video_model *video;    /**< needed to generate */
 } mgen_pipeline;
 
-/**
- * Load a model folder (pipeline.json beside its networks) into `pipe`.
- *
- * @param dir   UTF-8 path of the folder
- * @param pipe  initialised with MGEN_PIPELINE_INIT, all 0; unchanged on failure
- * @return as mgen_tae_open(): MGEN_OK, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO,
- *         MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED
- * Ownership: the struct owns its handles; release them with mgen_pipeline_close().   Since 0.1
- */
+/** Load a model folder (pipeline.json beside its networks; a UTF-8 path) into `pipe`, initialised with
+ *  MGEN_PIPELINE_INIT and unchanged on failure. @return as mgen_tae_open().
+ *  Ownership: the struct owns its handles; release them with mgen_pipeline_close(). Since 0.1. */
 MGEN_API mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline *pipe);
 
 /** Release every handle of `pipe` and set it to NULL. A running job keeps its own. NULL is fine.
@@ -377,9 +394,8 @@ MGEN_API void mgen_pipeline_close(mgen_pipeline *pipe);
 MGEN_API uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe);
 
 /** Average video models and text encoders of `count` folders (1..16) that share TAE and tokenizers into the folder `out`,
- *  made if missing. `weights`: above 0, one a folder; NULL = all the same. @return as mgen_pipeline_open(): MGEN_OK,
- *  MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_VERSION, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY,
- *  MGEN_E_LIMIT, MGEN_E_CANCELLED; MGEN_E_INVALID, with what differs; MGEN_E_NO_SPACE. Since 0.1. */
+ *  made if missing. `weights`: above 0, one a folder; NULL = all the same. @return as mgen_pipeline_open(), and
+ *  MGEN_E_INVALID, with what differs; MGEN_E_NO_SPACE. Since 0.1. */
 MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs,
                                            const double *weights, uint32_t count, const char *out);
 
@@ -387,16 +403,15 @@ MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const 
 
 #define MGEN_SCHEDULE_LINEAR_QUADRATIC 0 /**< the report's: 50 steps follow the first of 250 */
 #define MGEN_SCHEDULE_LINEAR           1 /**< even steps */
-#define MGEN_SCHEDULE_LINEAR_QUADRATIC_1000                                                        \
-    2 /**< the report's other: 50 steps follow the first of 1000 */
+/** The report's other: 50 steps follow the first of 1000. */
+#define MGEN_SCHEDULE_LINEAR_QUADRATIC_1000 2
 
 #define MGEN_SOLVER_EULER    0 /**< the report's: first order, one evaluation of the model a step */
 #define MGEN_SOLVER_MIDPOINT 1 /**< second order, two evaluations a step */
-#define MGEN_SOLVER_DOPRI5                                                                         \
-    2 /**< Dormand and Prince's 5(4): steps as long as a relative and absolute error of 1e-3 allows.
-           `steps` are the attempts it may make, of six evaluations each; the schedule gives the
-           first one's length. Progress and previews tell the share of `steps` that its time has
-           reached: numbers come again or are left out */
+/** Dormand and Prince's 5(4): steps as long as a relative and absolute error of 1e-3 allows. `steps` are the attempts
+ *  it may make, of six evaluations each; the schedule gives the first one's length. Progress and previews tell the
+ *  share of `steps` that its time has reached: numbers come again or are left out. */
+#define MGEN_SOLVER_DOPRI5 2
 
 /** Latents in somebody's memory: a view of frames x height x width x channels floats. */
 typedef struct mgen_latents {
@@ -410,17 +425,15 @@ typedef struct mgen_latents {
 
 /** One request. Fill with MGEN_GENERATE_PARAMS_INIT, then change. */
 typedef struct mgen_generate_params {
-    uint32_t struct_size; /**< set by the INIT macro */
-    uint32_t steps;       /**< solver steps, 1..1000; 0 = 50 */
-    const char *prompt;   /**< UTF-8, 1..4096 bytes; required */
-    const char
-        *negative_prompt;   /**< what guidance leads away from, up to 4096 bytes; NULL = nothing */
-    uint64_t seed;          /**< same seed, same result */
-    uint32_t width, height; /**< pixels; 0 = the pipeline's */
-    uint32_t frames;        /**< count, 1..65536; 1 = a picture; 0 = the pipeline's. More than
-                                      the pipeline's: windows of its length, blended in time */
-    float guidance;         /**< classifier-free guidance scale, 0 < g <= 100; 0 = the video model's
-                                      own; 1 = off */
+    uint32_t struct_size;        /**< set by the INIT macro */
+    uint32_t steps;              /**< solver steps, 1..1000; 0 = 50 */
+    const char *prompt;          /**< UTF-8, 1..4096 bytes; required */
+    const char *negative_prompt; /**< what guidance leads away from, 0..4096 bytes; or NULL */
+    uint64_t seed;               /**< same seed, same result */
+    uint32_t width, height;      /**< pixels; 0 = the pipeline's */
+    /** Count, 1..65536; 1 = a picture; 0 = the pipeline's. More: windows of its length, blended in time. */
+    uint32_t frames;
+    float guidance; /**< classifier-free guidance, 0 < g <= 100; 0 = the video model's; 1 = off */
     uint32_t schedule;      /**< MGEN_SCHEDULE_* */
     uint32_t frames_format; /**< MGEN_FORMAT_* of what on_frames gets */
     /** After each solver step; done = 1 .. total. NULL = none. */
@@ -431,16 +444,15 @@ typedef struct mgen_generate_params {
      *  valid during the callback; the job then keeps no clip. NULL = none. */
     int32_t (*on_frames)(void *user, uint64_t first, const mgen_frames *frames);
     void *user; /**< given to the three callbacks, which come from the job's thread */
-    const mgen_frames
-        *into;           /**< the whole clip is written here, and the job keeps none; the struct is
-                                  read during the call, its planes are kept until the end. NULL = no */
-    uint32_t solver;     /**< MGEN_SOLVER_* */
-    float guidance_from; /**< guidance is for times (0 = noise, 1 = data) from here, 0..1, */
-    float guidance_to;   /**< to here, both included, guidance_from..1; 0 = 1. Other times take half
-                              the work */
-    uint32_t
-        drop_text; /**< streams of text that are left out: bit i is text[i] of the pipeline; 0 =
-                              none. One that the model has must stay */
+    /** The whole clip is written here, and the job keeps none; the struct is read during the call, its planes are
+     *  kept until the end. NULL = no. */
+    const mgen_frames *into;
+    uint32_t solver; /**< MGEN_SOLVER_* */
+    /** Guidance is for times (0 = noise, 1 = data) from the first to the second, both included; to: 0 = 1. Other
+     *  times take half the work. */
+    float guidance_from, guidance_to;
+    /** Streams of text left out: bit i is text[i] of the pipeline; 0 = none. One that the model has must stay. */
+    uint32_t drop_text;
 } mgen_generate_params;
 
 typedef struct mgen_job mgen_job; /**< one request under way */
@@ -464,33 +476,21 @@ MGEN_API mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeli
 /**
  * Start generating a video (frames > 1) or a picture. Returns at once; the work runs on the job's own
  * thread, and until mgen_job_wait() or mgen_job_poll() has told the end no other call may use `ctx`
- * except those on this job.
+ * except those on this job. The pipeline's handles are kept until the job is destroyed.
  *
- * @param pipeline  its handles are kept until the job is destroyed
- * @param params    read during the call only, but for what a field says it keeps
- * @param out       receives the job; NULL on failure
- * @return MGEN_OK
- *         MGEN_E_INVALID      a field is out of range, or a prompt is empty, too long or not UTF-8
- *         MGEN_E_VERSION
- *         MGEN_E_STATE        the pipeline lacks a part this request needs, its parts do not fit, or a
- *                             job is running
- *         MGEN_E_UNSUPPORTED  the size is not one the model makes; the message says which are
- *         MGEN_E_LIMIT        the estimate is over the context's limit; nothing was allocated
- *         MGEN_E_NO_MEMORY    memory or threads ran out
+ * @return MGEN_OK, MGEN_E_VERSION, MGEN_E_INVALID (a field is out of range, or a prompt is empty, too long or
+ *         not UTF-8), MGEN_E_STATE (the pipeline lacks a part, its parts do not fit, or a job is running),
+ *         MGEN_E_UNSUPPORTED (the model makes no such size: the message says which), MGEN_E_LIMIT (the estimate
+ *         is over the context's limit; nothing was allocated), MGEN_E_NO_MEMORY (memory or threads ran out)
  * Ownership: destroy with mgen_job_destroy().   Since 0.1
  */
 MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline,
                                          const mgen_generate_params *params, mgen_job **out);
 
-/**
- * Wait for the end of a job. It may be asked again afterwards, with the same answer.
- *
- * @param timeout_ms  milliseconds to wait; negative = no limit
- * @return MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else the job's own end: MGEN_E_CANCELLED,
- *         MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC (damaged weights, or DOPRI5 was not at the
- *         end after `steps` attempts)
- * Since 0.1
- */
+/** Wait up to timeout_ms milliseconds (negative = no limit) for the end of a job; it may be asked again, with the same
+ *  answer. @return MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else the job's own end: MGEN_E_CANCELLED,
+ *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC (damaged weights, or DOPRI5 was not at the end after `steps`
+ *  attempts). Since 0.1. */
 MGEN_API mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms);
 
 /** Look whether a job has ended; returns at once. @return MGEN_OK when done; MGEN_E_AGAIN while it runs;
@@ -549,8 +549,7 @@ MGEN_API mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder
 MGEN_API mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae,
                                      const mgen_frames *frames, const mgen_latents *latents);
 
-/** Latents to video, the first frames->count frames of it, in flat memory. @return as mgen_tae_encode():
- *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+/** Latents to video, the first frames->count frames of it, in flat memory. @return as mgen_tae_encode(). Since 0.1. */
 MGEN_API mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae,
                                      const mgen_latents *latents, const mgen_frames *frames);
 
@@ -651,26 +650,24 @@ typedef struct mgen_trainer_params {
     uint32_t reserved0;   /**< must be 0 */
     const char *recipe;   /**< path of the recipe, a JSON file; required */
     const char *stage;    /**< name of one of its stages; required */
-    const char *dir; /**< model folder: earlier stages are read from it, this one is saved to it;
-                               made if missing; required */
-    uint64_t seed;   /**< of initial weights, noise and the order of the data */
+    /** Model folder: earlier stages are read from it, this one is saved to it; made if missing; required. */
+    const char *dir;
+    uint64_t seed;         /**< of initial weights, noise and the order of the data */
     mgen_dataset *dataset; /**< kept; NULL = the toybox of `seed` */
-    const char *resume; /**< file that mgen_trainer_checkpoint() wrote; NULL = from the beginning */
+    const char *resume;    /**< what mgen_trainer_checkpoint() wrote; NULL = from the beginning */
     /** After each step of mgen_trainer_run(), from its thread; the report is the library's and valid during
      *  the callback. NULL = none. */
     int32_t (*on_step)(void *user, uint64_t step, const mgen_report *report);
     void *user; /**< given to on_step */
+    /** Ranks that train together, of this context; it stays until the trainer is gone. Each rank has its trainer, made
+     *  alike; files are written by rank 0; a stop on one rank, or its on_step's, is one on all. NULL = one rank. */
+    mgen_mesh *mesh;
 } mgen_trainer_params;
 
-/**
- * Begin a stage, or go on with it.
- *
- * @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE (an earlier stage's model is missing, the
- *         checkpoint is of another stage or recipe, or a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO,
- *         MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
- *         MGEN_E_CANCELLED, or what a dataset's callback answered
- * Ownership: destroy with mgen_trainer_destroy().   Since 0.1
- */
+/** Begin a stage, or go on with it. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE (an earlier stage's model
+ *  is missing, the checkpoint is of another stage or recipe, or a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO,
+ *  MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED, or what a dataset's callback
+ *  answered. Ownership: destroy with mgen_trainer_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *params,
                                          mgen_trainer **out);
 
@@ -679,31 +676,24 @@ MGEN_API uint64_t mgen_trainer_steps(const mgen_trainer *trainer);
 /** @return steps taken so far; 0 for NULL. Any thread. Since 0.1. */
 MGEN_API uint64_t mgen_trainer_position(const mgen_trainer *trainer);
 
-/**
- * Take one optimizer step.
- *
- * @param report  receives step, loss and its parts, gradient norm, learning rate, (now and then) validation
- *                figures, and flops, the floating point operations of the step's products, validation apart;
- *                NULL = not wanted
- * @return MGEN_OK; MGEN_E_STATE after the last step; MGEN_E_NUMERIC if the loss is not finite;
- *         MGEN_E_NO_MEMORY, MGEN_E_LIMIT; what reading the dataset returned. The same step can be
- *         taken again after a failure
- * Ownership: the report is the caller's, mgen_report_destroy().   Since 0.1
- */
+/** Take one optimizer step. `report` (NULL = not wanted) receives step, loss and its parts, gradient norm,
+ *  learning rate, (now and then) validation figures, and flops, the floating point operations of the step's products on
+ *  all ranks, validation apart. @return MGEN_OK; MGEN_E_STATE after the last step; MGEN_E_NUMERIC if the loss is not
+ *  finite; MGEN_E_NO_MEMORY, MGEN_E_LIMIT; what reading the dataset returned. On one rank the same step can be taken
+ *  again after a failure. Ownership: the report is the caller's, mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_step(mgen_trainer *trainer, mgen_report **report);
 
 /** Take up to `steps` steps (0 = all that are left), calling on_step after each. @return MGEN_OK;
  *  MGEN_E_CANCELLED after mgen_trainer_stop() or a non-zero answer of on_step: all steps begun are taken, and
- *  the next run goes on; else as mgen_trainer_step(): MGEN_E_STATE, MGEN_E_NUMERIC, MGEN_E_NO_MEMORY,
- *  MGEN_E_LIMIT. Since 0.1. */
+ *  the next run goes on; else as mgen_trainer_step(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_run(mgen_trainer *trainer, uint64_t steps);
 
 /** Let mgen_trainer_run() end after the step under way, or the next after its first. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_trainer_stop(mgen_trainer *trainer);
 
 /** Write all that is needed to go on from here, with the same bits as without a break, to the file `path`,
- *  complete or not at all. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO,
- *  MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+ *  of several ranks to the folder, complete or not at all. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND (no such
+ *  folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_checkpoint(mgen_trainer *trainer, const char *path);
 
 /** Write the averaged (EMA) weights and their configuration to the model folder: whatever happens, all files
@@ -746,12 +736,10 @@ MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_param
 typedef struct mgen_eval_params {
     uint32_t struct_size; /**< set by the INIT macro */
     uint32_t n;           /**< clips to measure, at most 1000000; 0 = the protocol's own number */
-    const char
-        *protocol;  /**< "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of
-                               what the pixel checker reads in them); "alignment": prompts of
-                               combinations that no training clip has against what the checker
-                               reads in the generated clips: rates 0..1; behind "ceiling_" in
-                               reproduced true clips, behind "control_" of wrong prompts */
+    /** "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of what the pixel checker reads in
+     *  them); "alignment": prompts of combinations that no training clip has against what the checker reads in the
+     *  generated clips: rates 0..1; behind "ceiling_" in reproduced true clips, behind "control_" of wrong prompts. */
+    const char *protocol;
     uint64_t seed;  /**< of scenes and noise */
     uint32_t steps; /**< as in mgen_generate_params */
     float guidance; /**< as in mgen_generate_params */
@@ -779,6 +767,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 
 /* clang-format off */
 #define MGEN_CONTEXT_PARAMS_INIT  {(uint32_t)sizeof(mgen_context_params), 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_MESH_PARAMS_INIT     {(uint32_t)sizeof(mgen_mesh_params), 0, 0, 0, 0, 0, 0}
 #define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
 #define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0}
@@ -789,7 +778,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_JOB_INFO_INIT        {(uint32_t)sizeof(mgen_job_info), 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_TEXT_INIT            {(uint32_t)sizeof(mgen_text), 0, 0, 0, 0}
 #define MGEN_DATASET_PARAMS_INIT  {(uint32_t)sizeof(mgen_dataset_params), 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_TRAINER_PARAMS_INIT  {(uint32_t)sizeof(mgen_trainer_params), 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_TRAINER_PARAMS_INIT  {(uint32_t)sizeof(mgen_trainer_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_PLAN_PARAMS_INIT     {(uint32_t)sizeof(mgen_plan_params), 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_EVAL_PARAMS_INIT     {(uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0}
 /* clang-format on */

@@ -4,6 +4,7 @@
 #define MGI_API_ARGS_H
 
 #include "core/report.h"
+#include "dist/mesh.h"
 #include "media/pixels.h"
 #include "task/generate.h"
 
@@ -31,6 +32,27 @@ typedef struct mgi_handle {
     _Atomic uint64_t owners;
     uint64_t hash, bytes;
 } mgi_handle;
+
+/* Threads that meet: on a private context, like a model handle. */
+struct mgen_ranks {
+    mgen_context *home;
+    mgi_comm_group *group;
+    _Atomic uint64_t owners; /* the host, and each mesh */
+};
+
+struct mgen_mesh {
+    mgen_context *ctx;
+    mgen_ranks *ranks; /* NULL: processes */
+    mgi_mesh mesh;
+    mgi_comm *world; /* all ranks, in the host's memory: what trainers and jobs agree on */
+};
+
+/* A mesh that a call on `ctx` is given: INVALID if it is another context's. NULL is fine. */
+mgen_status mgi_mesh_in(mgen_context *ctx, const mgen_mesh *mesh);
+/* Collective, where all ranks come whatever happened: mgi_ranks_agree, unless they have lost each other. */
+mgen_status mgi_mesh_together(mgen_mesh *mesh, mgen_status status);
+/* A rank that failed inside what all ranks do ends the mesh, so that its peers do not wait for it. Returns `status`. */
+mgen_status mgi_mesh_end(mgen_mesh *mesh, mgen_status status);
 
 struct mgen_tae {
     mgi_handle handle;

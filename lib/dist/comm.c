@@ -124,6 +124,14 @@ void mgi_comm_abort(mgi_comm *comm)
     comm->engine->interrupt(comm);
 }
 
+void mgi_comm_give_up(mgi_comm *comm, const char *why)
+{
+    if (comm->engine->give_up)
+        comm->engine->give_up(comm, why);
+    else
+        comm->engine->interrupt(comm);
+}
+
 mgen_status mgi_comm_check(mgi_comm *comm)
 {
     return comm->engine->check(comm);

@@ -98,6 +98,8 @@ void mgi_comm_destroy(mgi_comm *comm);
 /* Break the world: calls blocked on any rank return PEER_LOST. A call for which all ranks have
  * arrived still ends well. Any thread. */
 void mgi_comm_abort(mgi_comm *comm);
+/* The same because of what happened on this rank: its peers are told. By the thread that uses the handle. */
+void mgi_comm_give_up(mgi_comm *comm, const char *why);
 
 /* Is the world still whole? Returns at once; for what takes long between calls. */
 mgen_status mgi_comm_check(mgi_comm *comm);

@@ -43,6 +43,7 @@ typedef struct mgi_comm_engine {
     mgen_status (*split_by)(mgi_comm *comm, mgi_comm_place_fn *place, void *user, mgi_comm **out);
     mgi_comm *(*host)(mgi_comm *comm); /* NULL: itself */
     void (*interrupt)(mgi_comm *comm);
+    void (*give_up)(mgi_comm *comm, const char *why); /* NULL: as interrupt */
     void (*leave)(mgi_comm *comm); /* before the handle is freed; no work is under way */
 } mgi_comm_engine;
 

@@ -270,6 +270,11 @@ static void nccl_abort(mgi_comm *comm)
     mgi_comm_abort(((nccl_handle *)comm->state)->host);
 }
 
+static void nccl_give_up(mgi_comm *comm, const char *why)
+{
+    mgi_comm_give_up(((nccl_handle *)comm->state)->host, why);
+}
+
 /* ---- groups ---- */
 
 static void handle_free(mgi_comm *comm)
@@ -317,6 +322,7 @@ static const mgi_comm_engine nccl_engine = {
     .split = nccl_split,
     .host = nccl_host,
     .interrupt = nccl_abort,
+    .give_up = nccl_give_up,
     .leave = nccl_leave,
 };
 

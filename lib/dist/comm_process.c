@@ -424,6 +424,12 @@ static void process_abort(mgi_comm *comm)
     atomic_store(&((mgi_process_group *)comm->state)->world->aborted, true);
 }
 
+static void process_give_up(mgi_comm *comm, const char *why)
+{
+    mgi_process_world *w = ((mgi_process_group *)comm->state)->world;
+    (void)mgi_process_break(w, MGEN_E_PEER_LOST, "rank %d gave up: %s", w->rank, why);
+}
+
 /* ---- groups ---- */
 
 static const mgi_comm_engine process_engine;
@@ -566,6 +572,7 @@ static const mgi_comm_engine process_engine = {
     .check = process_check,
     .split = process_split,
     .interrupt = process_abort,
+    .give_up = process_give_up,
     .leave = process_leave,
 };
 

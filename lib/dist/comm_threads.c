@@ -646,6 +646,14 @@ static void threads_abort(mgi_comm *comm)
     pthread_mutex_unlock(&g->world->lock);
 }
 
+static void threads_give_up(mgi_comm *comm, const char *why)
+{
+    mgi_comm_group *g = comm->group;
+    pthread_mutex_lock(&g->world->lock);
+    break_world(g->world, MGEN_E_PEER_LOST, "rank %d gave up: %s", g->members[comm->rank], why);
+    pthread_mutex_unlock(&g->world->lock);
+}
+
 static void threads_leave(mgi_comm *comm)
 {
     mgi_comm_group *g = comm->group;
@@ -674,6 +682,7 @@ static const mgi_comm_engine threads_engine = {
     .check = threads_check,
     .split = threads_split,
     .interrupt = threads_abort,
+    .give_up = threads_give_up,
     .leave = threads_leave,
 };
 

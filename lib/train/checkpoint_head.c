@@ -133,7 +133,7 @@ static void put_average(mgi_json_writer *w, const mgi_stage *s)
 
 /* Of everything that decides on the weights: how often one validates does so with the plateau schedule only, and
  * what is computed again instead of kept does not. What is as it was before there was a choice is left out. */
-static mgen_status recipe_hash(mgen_context *ctx, const mgi_stage *s, char out[MGI_HEAD_TEXT])
+mgen_status mgi_stage_hash(mgen_context *ctx, const mgi_stage *s, char out[MGI_HEAD_TEXT])
 {
     mgi_json_writer w;
     const char *text;
@@ -183,7 +183,7 @@ mgen_status mgi_head_make(mgen_context *ctx, const mgi_stage_state *s, mgi_head 
     snprintf(out->text[MGI_HEAD_SEED], MGI_HEAD_TEXT, "%" PRIu64, s->seed);
     snprintf(out->text[MGI_HEAD_PARENT], MGI_HEAD_TEXT, "%016" PRIx64, s->parent);
     snprintf(out->text[MGI_HEAD_STEP], MGI_HEAD_TEXT, "%" PRId64, *s->position);
-    return recipe_hash(ctx, stage, out->text[MGI_HEAD_RECIPE]);
+    return mgi_stage_hash(ctx, stage, out->text[MGI_HEAD_RECIPE]);
 }
 
 uint64_t mgi_head_hash(const mgi_head *h)

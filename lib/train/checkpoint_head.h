@@ -25,6 +25,8 @@ typedef struct mgi_head {
     char text[MGI_HEAD_FIELDS][MGI_HEAD_TEXT];
 } mgi_head;
 
+/* Of all that a recipe says of a stage and that decides on the weights. */
+mgen_status mgi_stage_hash(mgen_context *ctx, const mgi_stage *s, char out[MGI_HEAD_TEXT]);
 /* Of a run as it is; all but the check. */
 mgen_status mgi_head_make(mgen_context *ctx, const mgi_stage_state *s, mgi_head *out);
 /* Of a JSON object, NULL for none, that has `more` members beside these. CORRUPT, VERSION. */

@@ -16,6 +16,7 @@ typedef struct bench {
     mgen_clip *clip;
     mgen_dataset *dataset;
     mgen_trainer *trainer;
+    mgen_mesh *mesh;
     mgen_latents x;
     mgen_text text;
     mgen_frames frames;
@@ -51,6 +52,18 @@ static mgen_trainer_params training(const char *stage)
     return p;
 }
 
+/* Of one rank. Where it meets itself is another context's memory. */
+static mgen_status make_mesh(mgen_context *ctx, mgen_mesh **out)
+{
+    mgen_context *home = make_context(1);
+    mgen_mesh_params p = MGEN_MESH_PARAMS_INIT;
+    assert_int_equal(mgen_ranks_create(home, 1, 0, &p.ranks), MGEN_OK);
+    mgen_status status = mgen_mesh_create(ctx, &p, out);
+    mgen_ranks_destroy(p.ranks);
+    mgen_context_destroy(home);
+    return status;
+}
+
 static void bench_open(bench *b, mgen_context *ctx)
 {
     mgen_clip_info info = MGEN_CLIP_INFO_INIT;
@@ -66,6 +79,7 @@ static void bench_open(bench *b, mgen_context *ctx)
     assert_int_equal(mgen_clip_create(ctx, &info, &b->clip), MGEN_OK);
     assert_int_equal(mgen_dataset_toybox(ctx, 1, &b->dataset), MGEN_OK);
     assert_int_equal(mgen_trainer_create(ctx, &tp, &b->trainer), MGEN_OK);
+    assert_int_equal(make_mesh(ctx, &b->mesh), MGEN_OK);
     b->x = (mgen_latents)MGEN_LATENTS_INIT;
     b->x.frames = b->x.channels = 4;
     b->x.height = b->x.width = 8;
@@ -88,6 +102,7 @@ static void bench_open(bench *b, mgen_context *ctx)
 static void bench_close(bench *b)
 {
     mgen_trainer_destroy(b->trainer);
+    mgen_mesh_destroy(b->mesh);
     mgen_dataset_release(b->dataset);
     mgen_clip_destroy(b->clip);
     mgen_pipeline_close(&b->pipe);
@@ -287,6 +302,29 @@ static mgen_status call_save(bench *b)
     return mgen_trainer_save(b->trainer);
 }
 
+static mgen_status call_ranks(bench *b)
+{
+    mgen_ranks *ranks;
+    mgen_status status = mgen_ranks_create(b->ctx, 4, 0, &ranks);
+    assert_true((status == MGEN_OK) == (ranks != NULL));
+    mgen_ranks_destroy(ranks);
+    return status;
+}
+
+static mgen_status call_mesh(bench *b)
+{
+    mgen_mesh *mesh;
+    mgen_status status = make_mesh(b->ctx, &mesh);
+    assert_true((status == MGEN_OK) == (mesh != NULL));
+    mgen_mesh_destroy(mesh);
+    return status;
+}
+
+static mgen_status call_barrier(bench *b)
+{
+    return mgen_mesh_barrier(b->mesh);
+}
+
 static mgen_status call_average(bench *b)
 {
     const char *const dirs[] = {dir, dir};
@@ -355,6 +393,9 @@ static const struct {
     {"mgen_trainer_run", call_run, BUSY | MEMORY},
     {"mgen_trainer_checkpoint", call_checkpoint, BUSY | MEMORY | FILES | DISK},
     {"mgen_trainer_save", call_save, BUSY | MEMORY | FILES | DISK},
+    {"mgen_ranks_create", call_ranks, BUSY | MEMORY},
+    {"mgen_mesh_create", call_mesh, BUSY | MEMORY},
+    {"mgen_mesh_barrier", call_barrier, BUSY},
     {"mgen_pipeline_average", call_average, BUSY | MEMORY | FILES | DISK},
     {"mgen_plan_training", call_plan, BUSY | MEMORY},
     {"mgen_evaluate", call_evaluate, BUSY | MEMORY},

@@ -216,6 +216,14 @@ static void test_training_structs(void **state)
                      MGEN_OK);
     }
     {
+        LONGER(mgen_mesh_params, MGEN_MESH_PARAMS_INIT);
+        mgen_mesh *mesh = NULL;
+        assert_int_equal(mgen_ranks_create(t->ctx, 1, 0, &longer.ours.ranks), MGEN_OK);
+        CHECK_STRUCT((mgen_mesh_destroy(mesh), mgen_mesh_create(t->ctx, &longer.ours, &mesh)),
+                     MGEN_OK);
+        mgen_ranks_destroy(longer.ours.ranks);
+    }
+    {
         LONGER(mgen_plan_params, MGEN_PLAN_PARAMS_INIT);
         longer.ours.preset = "1b";
         longer.ours.width = longer.ours.height = 64;

@@ -158,6 +158,45 @@ def test_training_on_samples_of_the_host(world):
     world.context.trim()
 
 
+def test_ranks_train_together(world):
+    """Two threads of one process; on both the course of training is that of one rank with the whole batch."""
+    path = recipe(world)
+    with open(path, encoding="utf-8") as f:
+        text = json.load(f)
+    text["stages"][0].update(batch=2, steps=2)
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(text, f)
+    mg, seen, errors = world.moviegen, {}, []
+
+    def work(name, rank, ranks):
+        try:
+            with mg.Context(threads=1) as context:
+                if ranks is not None:
+                    context.join("dp=2", ranks=ranks, rank=rank)
+                    context.barrier()
+                with mg.Trainer(context, path, "tae", world.path(name), seed=2) as t:
+                    seen[name, rank] = [report["loss"] for report in t]
+                    t.save()
+                seen["size", name, rank] = (context.rank, context.ranks)
+                if ranks is not None:
+                    raises(mg.StateError, context.join, holds="a rank already")
+        except BaseException as error:
+            errors.append(error)
+    with mg.Ranks(world.context, 2, timeout=60) as ranks:
+        threads = [threading.Thread(target=work, args=("many", rank, ranks)) for rank in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    work("one", 0, None)
+    assert not errors, errors
+    assert seen["size", "many", 1] == (1, 2) and seen["size", "one", 0] == (0, 1)
+    assert seen["many", 0] == seen["many", 1] and len(seen["one", 0]) == 2
+    assert all(abs(a - b) < 1e-4 * b for a, b in zip(seen["many", 0], seen["one", 0])), seen
+    with mg.Context(threads=1) as context, mg.Ranks(context, 2, timeout=0.05) as ranks:
+        raises(mg.TimedOutError, context.join, ranks=ranks, holds="rank(s) 1 did not arrive")
+
+
 def test_a_context_ends_its_trainers(world):
     context = world.moviegen.Context(threads=1)
     t = trainer(world, "ended", context=context)

@@ -11,7 +11,7 @@ The library is found by the environment variable MOVIEGEN_LIBRARY, its path, or 
 from ._abi import CONSTANTS as _CONSTANTS
 from ._version import __version__
 from .clip import Clip
-from .context import Context, Memory
+from .context import Context, Memory, Ranks
 from .errors import (AgainError, CancelledError, ControlError, CorruptError, DesyncError, DeviceError, DeviceLostError,
                      Error, FileError, InternalError, InvalidError, LimitError, NoMemoryError, NoSpaceError,
                      NotFoundError, NumericError, PeerError, PeerLostError, ReadWriteError, ResourceError, StateError,
@@ -30,7 +30,7 @@ __all__ = [
     "AgainError", "CancelledError", "Clip", "Context", "ControlError", "CorruptError", "Dataset", "DesyncError",
     "DeviceError", "DeviceLostError", "Error", "Estimate", "FileError", "InternalError", "InvalidError", "Job",
     "JobInfo", "LOG_DEBUG", "LOG_ERROR", "LOG_INFO", "LOG_WARN", "LimitError", "Memory", "ModelInfo", "NoMemoryError",
-    "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Pipeline", "ROLES",
+    "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Pipeline", "ROLES", "Ranks",
     "ReadWriteError", "Report", "ResourceError", "StateError", "Stream", "Tae", "TextEncoder", "TimedOutError",
     "Trainer", "UnsupportedError", "UsageError", "VersionError", "VideoModel", "__version__", "evaluate", "noise",
     "plan", "schedule", "toybox_prompts", "version",

@@ -83,6 +83,12 @@ class ContextParams(Struct):
                 ("plugin_dir", c_char_p), ("kernels", c_char_p), ("error_text", c_char_p), ("error_size", c_uint64)]
 
 
+class MeshParams(Struct):
+    NAME = "mgen_mesh_params"
+    _fields_ = [("struct_size", c_uint32), ("rank", c_uint32), ("ranks", c_void_p), ("axes", c_char_p),
+                ("timeout_ms", c_int64), ("by_host", c_uint32), ("reserved0", c_uint32)]
+
+
 class Frames(Struct):
     NAME = "mgen_frames"
     _fields_ = [("struct_size", c_uint32), ("format", c_uint32), ("width", c_uint32), ("height", c_uint32),
@@ -169,7 +175,7 @@ class TrainerParams(Struct):
     NAME = "mgen_trainer_params"
     _fields_ = [("struct_size", c_uint32), ("reserved0", c_uint32), ("recipe", c_char_p), ("stage", c_char_p),
                 ("dir", c_char_p), ("seed", c_uint64), ("dataset", c_void_p), ("resume", c_char_p),
-                ("on_step", ON_STEP), ("user", c_void_p)]
+                ("on_step", ON_STEP), ("user", c_void_p), ("mesh", c_void_p)]
 
 
 class PlanParams(Struct):
@@ -187,7 +193,7 @@ class EvalParams(Struct):
                 ("drop_text", c_uint32), ("reserved0", c_uint32), ("dataset", c_void_p)]
 
 
-STRUCTS = (Allocator, ContextParams, Frames, ClipInfo, ModelInfo, Pipeline, Latents, GenerateParams, Estimate, JobInfo,
+STRUCTS = (Allocator, ContextParams, MeshParams, Frames, ClipInfo, ModelInfo, Pipeline, Latents, GenerateParams, Estimate, JobInfo,
            Text, Sample, DatasetParams, TrainerParams, PlanParams, EvalParams)
 
 _STATUS = c_int32
@@ -205,6 +211,10 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_last_error": (c_char_p, c_void_p), "mgen_last_status": (_STATUS, c_void_p),
     "mgen_context_memory": (None, c_void_p, POINTER(c_uint64), POINTER(c_uint64)), "mgen_context_trim": _END,
     "mgen_context_kernels": (c_char_p, c_void_p),
+    "mgen_ranks_create": (_STATUS, c_void_p, c_uint32, c_int64, _OUT), "mgen_ranks_destroy": _END,
+    "mgen_mesh_create": (_STATUS, c_void_p, POINTER(MeshParams), _OUT), "mgen_mesh_destroy": _END,
+    "mgen_mesh_rank": (c_uint32, c_void_p), "mgen_mesh_size": (c_uint32, c_void_p),
+    "mgen_mesh_barrier": (_STATUS, c_void_p), "mgen_mesh_abort": _END,
     "mgen_clip_create": (_STATUS, c_void_p, POINTER(ClipInfo), _OUT),
     "mgen_clip_read": (_STATUS, c_void_p, c_char_p, c_uint64, c_uint64, _OUT), "mgen_clip_destroy": _END,
     "mgen_clip_get_info": (_STATUS, c_void_p, POINTER(ClipInfo)), "mgen_clip_pixels": (c_void_p, c_void_p),

@@ -128,6 +128,7 @@ class ContextCore(Core):
         self.lock = threading.Lock()
         self.children: Set["ChildCore"] = set()
         self.running: Optional["ChildCore"] = None  # the job that has not been seen to end
+        self.mesh: Any = None  # of ranks; ends with the context
 
     @contextlib.contextmanager
     def turn(self, job: Optional["ChildCore"] = None) -> Iterator[Call]:
@@ -200,6 +201,8 @@ class ContextCore(Core):
             child.end_in_turn()
         pointer = self.take()
         if pointer:
+            lib.mgen_mesh_destroy(self.mesh)
+            self.mesh = None
             lib.mgen_context_destroy(pointer)
 
 

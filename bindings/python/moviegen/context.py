@@ -7,9 +7,9 @@ from ctypes import byref, c_uint64, c_void_p
 from typing import Any, Callable, Dict, NamedTuple, Optional, Union
 
 from . import errors
-from ._abi import LOG, OK, PROGRESS, ContextParams, callback, lib
+from ._abi import LOG, OK, PROGRESS, ContextParams, MeshParams, callback, checked, lib
 from ._buffers import text_of
-from ._handles import Closing, ContextCore, answer, here
+from ._handles import Closing, ContextCore, FreedCore, answer, here
 
 Path = Union[str, "os.PathLike[str]"]
 LogCallback = Callable[[int, str], Any]
@@ -67,6 +67,18 @@ class _Core(ContextCore):
         _callbacks.pop(self._key, None)
 
 
+class Ranks(Closing):
+    """Where `size` threads meet as ranks, each with a context that joins: context.join(ranks=ranks, rank=i). timeout:
+    seconds that calls wait for ranks that are late; None = no limit."""
+
+    _core: FreedCore
+
+    def __init__(self, context: "Context", size: int, *, timeout: Optional[float] = 600.0) -> None:
+        handle = context._core.make(lib.mgen_ranks_destroy, lib.mgen_ranks_create, checked(size, 2**32 - 1, "size"),
+                                    _milliseconds(timeout))
+        self._own(FreedCore(handle, "ranks", lib.mgen_ranks_destroy))
+
+
 class Context(Closing):
     """Where calls happen. One thread at a time uses a context; others wait for their turn.
 
@@ -104,6 +116,47 @@ class Context(Closing):
         core = _callbacks[key].core = _Core(out.value, key)
         self._own(core)
 
+    def join(self, axes: Optional[str] = None, *, ranks: Optional[Ranks] = None, rank: int = 0,
+             timeout: Optional[float] = 600.0, by_host: bool = False) -> None:
+        """Become a rank, until the end of the context: of the processes of an mpirun, or thread `rank` of `ranks`. From
+        then on trainers of this context train together with those of the other ranks, which make the same calls.
+        axes: how ranks are divided, such as "dp=2,tp=2"; None = all of them over dp. by_host: GPUs exchange by way of
+        the host's memory instead of by NCCL."""
+        params = MeshParams(rank=rank, axes=text_of(axes, "axes"), timeout_ms=_milliseconds(timeout),
+                            by_host=int(by_host))
+        out = c_void_p()
+        with self._core.turn() as call:
+            if self._core.mesh:
+                raise errors.StateError("this context is a rank already")
+            if ranks is not None:
+                with ranks._core.mutex:
+                    params.ranks = ranks._core.live()
+            status = lib.mgen_mesh_create(self._core.pointer, byref(params), byref(out))
+            if status != OK:
+                raise self._core.failure(status, call)
+            self._core.mesh = out.value
+
+    @property
+    def rank(self) -> int:
+        """Which rank this is; 0 where there is one."""
+        return lib.mgen_mesh_rank(self._core.mesh)  # type: ignore[no-any-return]
+
+    @property
+    def ranks(self) -> int:
+        """Ranks in all; 1 without join()."""
+        return lib.mgen_mesh_size(self._core.mesh)  # type: ignore[no-any-return]
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        with self._core.turn() as call:
+            status = lib.mgen_mesh_barrier(self._core.mesh) if self._core.mesh else OK
+            if status != OK:
+                raise self._core.failure(status, call)
+
+    def abort(self) -> None:
+        """End it all: calls of every rank raise PeerLostError, those under way too. Any thread."""
+        self._core.touch(lambda _: lib.mgen_mesh_abort(self._core.mesh))
+
     def memory(self) -> Memory:
         """Host bytes now and at most so far. Any thread."""
         now, peak = c_uint64(), c_uint64()
@@ -126,6 +179,14 @@ class Context(Closing):
         """The sentence of the last call that failed, or ""."""
         with self._core.turn():
             return lib.mgen_last_error(self._core.pointer).decode("utf-8", "replace")  # type: ignore[no-any-return]
+
+
+def _milliseconds(timeout: Optional[float]) -> int:
+    if timeout is None:
+        return -1
+    if not 0 < timeout <= 1e9:
+        raise errors.InvalidError(f"timeout is {timeout}; it must be more than 0 seconds, or None")
+    return max(1, round(timeout * 1000))
 
 
 def path_of(path: Optional[Path]) -> Optional[bytes]:

@@ -134,7 +134,8 @@ def _forget(key: int) -> None:
 
 class Trainer(Closing):
     """One stage of a recipe under way. dir: model folder, which earlier stages are read from and this one is saved to.
-    dataset: None = the toybox of `seed`. resume: a file that checkpoint() wrote.
+    dataset: None = the toybox of `seed`. resume: a file that checkpoint() wrote. Where the context is one of several
+    ranks (Context.join), all of them train together, and a stop of one is one of all.
 
         with moviegen.Trainer(context, "recipe.json", "tae", "model") as trainer:
             for report in trainer:
@@ -150,7 +151,7 @@ class Trainer(Closing):
         self._steps = _steps[key] = _Steps()
         try:
             params = TrainerParams(recipe=path_of(recipe), stage=text_of(stage, "stage"), dir=path_of(dir), seed=seed,
-                                   resume=path_of(resume), on_step=_on_step, user=key)
+                                   resume=path_of(resume), on_step=_on_step, user=key, mesh=context._core.mesh)
             with ExitStack() as stack:
                 if dataset is not None:
                     params.dataset = stack.enter_context(dataset._core.hold())

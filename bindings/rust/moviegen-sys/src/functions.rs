@@ -144,6 +144,24 @@ extern "C" {
         latents: *const mgen_latents,
     ) -> mgen_status;
 
+    pub fn mgen_ranks_create(
+        ctx: *mut mgen_context,
+        size: u32,
+        timeout_ms: i64,
+        out: *mut *mut mgen_ranks,
+    ) -> mgen_status;
+    pub fn mgen_ranks_destroy(ranks: *mut mgen_ranks);
+    pub fn mgen_mesh_create(
+        ctx: *mut mgen_context,
+        params: *const mgen_mesh_params,
+        out: *mut *mut mgen_mesh,
+    ) -> mgen_status;
+    pub fn mgen_mesh_destroy(mesh: *mut mgen_mesh);
+    pub fn mgen_mesh_rank(mesh: *const mgen_mesh) -> u32;
+    pub fn mgen_mesh_size(mesh: *const mgen_mesh) -> u32;
+    pub fn mgen_mesh_barrier(mesh: *mut mgen_mesh) -> mgen_status;
+    pub fn mgen_mesh_abort(mesh: *mut mgen_mesh);
+
     pub fn mgen_report_count(report: *const mgen_report) -> u32;
     pub fn mgen_report_name(report: *const mgen_report, i: u32) -> *const c_char;
     pub fn mgen_report_value(report: *const mgen_report, i: u32) -> f64;

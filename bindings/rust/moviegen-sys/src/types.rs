@@ -40,6 +40,10 @@ handles! {
     mgen_dataset;
     /// One stage of a recipe under way.
     mgen_trainer;
+    /// Where threads of one process meet as ranks.
+    mgen_ranks;
+    /// One rank's place among all ranks of a run.
+    mgen_mesh;
 }
 
 macro_rules! sized {
@@ -56,7 +60,7 @@ macro_rules! sized {
 }
 
 sized! {
-    mgen_context_params mgen_frames mgen_clip_info mgen_model_info mgen_pipeline mgen_latents
+    mgen_context_params mgen_mesh_params mgen_frames mgen_clip_info mgen_model_info mgen_pipeline mgen_latents
     mgen_generate_params mgen_estimate mgen_job_info mgen_text mgen_dataset_params mgen_trainer_params
     mgen_plan_params mgen_eval_params
 }
@@ -293,6 +297,20 @@ pub struct mgen_trainer_params {
         unsafe extern "C" fn(user: *mut c_void, step: u64, report: *const mgen_report) -> i32,
     >,
     pub user: *mut c_void,
+    pub mesh: *mut mgen_mesh,
+}
+
+/// How a rank meets the others.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct mgen_mesh_params {
+    pub struct_size: u32,
+    pub rank: u32,
+    pub ranks: *mut mgen_ranks,
+    pub axes: *const c_char,
+    pub timeout_ms: i64,
+    pub by_host: u32,
+    pub reserved0: u32,
 }
 
 /// A training step of a video transformer to be planned.

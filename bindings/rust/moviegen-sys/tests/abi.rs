@@ -46,6 +46,7 @@ fn ours() -> BTreeMap<String, i64> {
             struct_size threads host_memory_max device_memory_max allocator log log_user progress
             progress_user device cache_dir plugin_dir kernels error_text error_size
         }
+        mgen_mesh_params { struct_size rank ranks axes timeout_ms by_host reserved0 }
         mgen_frames { struct_size format width height count reserved0 plane row_stride frame_stride }
         mgen_clip_info { struct_size width height frames fps_num fps_den }
         mgen_model_info {
@@ -64,7 +65,9 @@ fn ours() -> BTreeMap<String, i64> {
         mgen_text { struct_size tokens width reserved0 data }
         mgen_sample { struct_size width height frames pixels caption caption_size }
         mgen_dataset_params { struct_size width height frames count read released user }
-        mgen_trainer_params { struct_size reserved0 recipe stage dir seed dataset resume on_step user }
+        mgen_trainer_params {
+            struct_size reserved0 recipe stage dir seed dataset resume on_step user mesh
+        }
         mgen_plan_params {
             struct_size batch preset recompute precision width height frames text_tokens
         }

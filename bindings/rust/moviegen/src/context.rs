@@ -2,9 +2,10 @@
 //! The context: where calls happen.
 
 use crate::job::JobState;
-use crate::raw::{answer, c_path, c_text, copied, PanicSlot};
+use crate::raw::{answer, c_path, c_text, copied, PanicSlot, Shared};
+use crate::ranks::{MeshAborter, MeshParams};
 use crate::trainer::TrainerState;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 use moviegen_sys as sys;
 use std::cell::UnsafeCell;
 use std::ffi::CString;
@@ -248,6 +249,7 @@ impl ContextBuilder {
                 callbacks,
                 panic,
                 child: Child::None,
+                mesh: Arc::new(Shared::new(ptr::null_mut())),
             };
             ctx.panic.resume();
             return Ok(ctx);
@@ -297,6 +299,7 @@ pub struct Context {
     callbacks: *mut Callbacks,
     pub(crate) panic: Arc<PanicSlot>,
     pub(crate) child: Child,
+    pub(crate) mesh: Arc<Shared<sys::mgen_mesh>>,
 }
 
 // Safety: a context may be used by one thread after another; its callbacks are Send.
@@ -330,6 +333,49 @@ impl Context {
         Err(Error::from_status(status, message))
     }
 
+    /// Become a rank, until the end of the context. From then on its trainers train together with
+    /// those of the other ranks, which make the same calls.
+    pub fn join(&mut self, params: &MeshParams<'_>) -> Result<()> {
+        if !self.mesh.get().is_null() {
+            return Err(Error::new(
+                ErrorKind::State,
+                "this context is a rank already",
+            ));
+        }
+        let raw = self.enter();
+        let (mesh, status) = params.create(raw)?;
+        self.mesh = Arc::new(Shared::new(mesh));
+        self.check(status)
+    }
+
+    /// Which rank this is; 0 where there is one.
+    pub fn rank(&self) -> u32 {
+        // Safety: the mesh lives as long as the context, or is NULL.
+        unsafe { sys::mgen_mesh_rank(self.mesh.get()) }
+    }
+
+    /// Ranks in all; 1 where this context has not joined any.
+    pub fn ranks(&self) -> u32 {
+        // Safety: as above.
+        unsafe { sys::mgen_mesh_size(self.mesh.get()) }
+    }
+
+    /// Wait for all ranks.
+    pub fn barrier(&mut self) -> Result<()> {
+        let (_, mesh) = (self.enter(), self.mesh.get());
+        if mesh.is_null() {
+            return Ok(());
+        }
+        // Safety: the mesh lives, and nothing else uses the context.
+        let status = unsafe { sys::mgen_mesh_barrier(mesh) };
+        self.check(status)
+    }
+
+    /// What ends the work of all ranks, from any thread.
+    pub fn aborter(&self) -> MeshAborter {
+        MeshAborter(self.mesh.clone())
+    }
+
     /// Host bytes held by this context and all made from it.
     pub fn memory(&self) -> Memory {
         let mut memory = Memory { now: 0, peak: 0 };
@@ -356,8 +402,10 @@ impl Context {
 impl Drop for Context {
     fn drop(&mut self) {
         let raw = self.enter();
-        // Safety: nothing that needs the context is left; nobody calls the callbacks after it.
+        // Safety: nothing that needs the mesh, then the context is left; nobody calls the callbacks
+        // after it.
         unsafe {
+            sys::mgen_mesh_destroy(self.mesh.take());
             sys::mgen_context_destroy(raw);
             drop(Box::from_raw(self.callbacks));
         }

@@ -48,6 +48,7 @@ mod job;
 mod measure;
 mod model;
 mod parts;
+mod ranks;
 mod raw;
 mod report;
 mod stream;
@@ -65,6 +66,7 @@ pub use measure::{
 };
 pub use model::{ModelInfo, Pipeline, Tae, TextEncoder, VideoModel};
 pub use parts::{noise, schedule, Latents, LatentsRef, Schedule, Solver, Text};
+pub use ranks::{MeshAborter, MeshParams, Ranks};
 pub use report::Report;
 pub use stream::{Frame, FrameStream};
 pub use trainer::{Trainer, TrainerParams, TrainerStopper};

@@ -88,7 +88,8 @@ impl Drop for TrainerState {
 }
 
 /// One stage of a recipe under way. It has its context, and its dataset, until it is dropped; what
-/// was not saved is lost then.
+/// was not saved is lost then. Where the context is one of several ranks ([`Context::join`]), all of
+/// them train together, and a stop of one is one of all.
 ///
 /// ```no_run
 /// # use moviegen::*;
@@ -156,6 +157,7 @@ impl<'a> Trainer<'a> {
             resume: resume.as_ref().map_or(ptr::null(), |path| path.as_ptr()),
             on_step: Some(on_step),
             user: step as *mut c_void,
+            mesh: ctx.mesh.get(),
             ..Default::default()
         };
         let mut raw = ptr::null_mut();

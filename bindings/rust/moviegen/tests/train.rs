@@ -181,6 +181,57 @@ fn a_stage_is_trained_on_a_closure_and_saved() {
 }
 
 #[test]
+fn ranks_train_together() {
+    let folder = Folder::new();
+    let params = TrainerParams::new(folder.recipe(), "image", folder.file("model"));
+    let losses = |ctx: &mut Context| {
+        let mut losses = Vec::new();
+        let mut trainer = Trainer::new(ctx, &params).unwrap();
+        trainer
+            .run_with(0, |_, report| {
+                losses.push(report.get("loss").unwrap());
+                Continue(())
+            })
+            .unwrap();
+        losses
+    };
+    let mut ctx = context();
+    let one = losses(&mut ctx);
+    let patience = Some(std::time::Duration::from_secs(60));
+    let ranks = Ranks::new(&mut ctx, 2, patience).unwrap();
+    let many: Vec<Vec<f64>> = std::thread::scope(|scope| {
+        let (ranks, losses) = (&ranks, &losses);
+        let spawned: Vec<_> = (0..2)
+            .map(|rank| {
+                scope.spawn(move || {
+                    let mut ctx = context();
+                    ctx.join(&MeshParams::thread(ranks, rank)).unwrap();
+                    assert_eq!((ctx.rank(), ctx.ranks()), (rank, 2));
+                    let again = ctx.join(&MeshParams::process()).unwrap_err();
+                    assert_eq!(again.kind(), ErrorKind::State);
+                    let seen = losses(&mut ctx);
+                    ctx.barrier().unwrap();
+                    seen
+                })
+            })
+            .collect();
+        spawned.into_iter().map(|rank| rank.join().unwrap()).collect()
+    });
+    assert_eq!(many[0], many[1]);
+    assert_eq!(many[0].len(), one.len());
+    for (a, b) in many[0].iter().zip(&one) {
+        assert!((a - b).abs() < 1e-4 * b, "{a} {b}");
+    }
+    let alone = Ranks::new(&mut ctx, 1, patience).unwrap();
+    ctx.join(&MeshParams::thread(&alone, 0)).unwrap();
+    let aborter = ctx.aborter();
+    aborter.abort();
+    assert_eq!(ctx.barrier().unwrap_err().kind(), ErrorKind::PeerLost);
+    drop(ctx);
+    aborter.abort();
+}
+
+#[test]
 fn a_run_is_stopped_and_goes_on() {
     let folder = Folder::new();
     let params = TrainerParams::new(folder.recipe(), "image", folder.file("model"));

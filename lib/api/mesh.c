@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT
+ * Ranks: how they meet, and what they tell each other beside their work. */
+#include "api/args.h"
+
+#include "core/alloc.h"
+#include "dist/comm_nccl.h"
+#include "task/ranks.h"
+#include "tensor/device.h"
+
+#include <stdio.h>
+
+enum { TIMEOUT_MS = 600000 };
+
+static int64_t timeout_of(int64_t wanted)
+{
+    return wanted ? wanted : TIMEOUT_MS;
+}
+
+/* -- threads ----------------------------------------------------------------------------------------- */
+
+mgen_status mgen_ranks_create(mgen_context *ctx, uint32_t size, int64_t timeout_ms,
+                              mgen_ranks **out)
+{
+    mgen_context *home;
+    mgen_ranks *r;
+    if (!ctx || !out)
+        return MGEN_E_INVALID;
+    *out = NULL;
+    MGI_TRY(mgi_context_idle(ctx));
+    MGI_TRY(mgi_context_private(ctx, &home));
+    mgen_status status = mgi_alloc_zero(home, 1, sizeof *r, &r);
+    if (status == MGEN_OK)
+        status = mgi_comm_group_create(home, size > INT32_MAX ? -1 : (int)size,
+                                       timeout_of(timeout_ms), &r->group);
+    if (status != MGEN_OK) {
+        mgi_fail_from(ctx, status, home);
+        mgi_free(home, r);
+        mgi_context_free(home);
+        return status;
+    }
+    r->home = home;
+    atomic_init(&r->owners, 1);
+    *out = r;
+    return MGEN_OK;
+}
+
+static void ranks_release(mgen_ranks *r)
+{
+    if (!r || atomic_fetch_sub_explicit(&r->owners, 1, memory_order_acq_rel) != 1)
+        return;
+    mgen_context *home = r->home;
+    mgi_comm_group_release(r->group);
+    mgi_free(home, r);
+    mgi_context_free(home);
+}
+
+void mgen_ranks_destroy(mgen_ranks *ranks)
+{
+    ranks_release(ranks);
+}
+
+/* -- meeting ----------------------------------------------------------------------------------------- */
+
+static mgen_status join(mgen_mesh *m, const mgen_mesh_params *p, mgi_comm **host)
+{
+    if (!p->ranks)
+        return mgi_comm_mpi_create(m->ctx, timeout_of(p->timeout_ms), host);
+    MGI_TRY(mgi_comm_join(p->ranks->group, p->rank > INT32_MAX ? -1 : (int)p->rank, m->ctx, host));
+    atomic_fetch_add_explicit(&p->ranks->owners, 1, memory_order_relaxed);
+    m->ranks = p->ranks;
+    return MGEN_OK;
+}
+
+static mgen_status divide(mgen_mesh *m, const mgen_mesh_params *p, mgi_comm *world)
+{
+    mgi_mesh_shape shape;
+    char all[32];
+    snprintf(all, sizeof all, "dp=%d", mgi_comm_size(world));
+    mgen_status status = mgi_mesh_parse(m->ctx, p->axes ? p->axes : all, &shape);
+    MGI_TRY(mgi_mesh_together(m, status));
+    return mgi_mesh_create(world, shape, &m->mesh);
+}
+
+static bool by_nccl(const mgen_mesh *m, const mgen_mesh_params *p, const mgi_comm *host)
+{
+    return m->ctx->device->cuda && !p->by_host && mgi_comm_size(host) > 1;
+}
+
+/* All that is made is in m, or freed. */
+static mgen_status meet(mgen_mesh *m, const mgen_mesh_params *p)
+{
+    mgi_comm *world;
+    MGI_TRY(join(m, p, &world));
+    mgen_status status = mgi_comm_agree(world, "version of libmoviegen", mgen_version());
+    if (status == MGEN_OK && by_nccl(m, p, world)) {
+        mgi_comm *host = world;
+        status = mgi_comm_nccl_create(host, timeout_of(p->timeout_ms), &world);
+        world = status == MGEN_OK ? world : host;
+    }
+    m->world = mgi_comm_host(world);
+    if (status == MGEN_OK)
+        status = divide(m, p, world);
+    status = mgi_mesh_together(m, status);
+    if (status == MGEN_OK)
+        return MGEN_OK;
+    m->mesh.group[MGI_AXIS_WORLD] = world;
+    mgi_mesh_destroy(&m->mesh);
+    ranks_release(m->ranks);
+    return status;
+}
+
+mgen_status mgen_mesh_create(mgen_context *ctx, const mgen_mesh_params *params, mgen_mesh **out)
+{
+    mgen_mesh_params p;
+    mgen_mesh *m;
+    if (!ctx || !out)
+        return MGEN_E_INVALID;
+    *out = NULL;
+    MGI_TRY(mgi_context_idle(ctx));
+    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "mesh params"));
+    if (p.by_host > 1 || p.reserved0)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "mesh params: by_host must be 0 or 1, and reserved0 must be 0");
+    if (p.axes)
+        MGI_TRY(mgi_check_text(ctx, p.axes, "the mesh", 63));
+    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *m, &m));
+    m->ctx = ctx;
+    mgen_status status = meet(m, &p);
+    if (status != MGEN_OK)
+        mgi_free(ctx, m);
+    else
+        *out = m;
+    return status;
+}
+
+void mgen_mesh_destroy(mgen_mesh *mesh)
+{
+    if (!mesh)
+        return;
+    mgi_mesh_destroy(&mesh->mesh);
+    ranks_release(mesh->ranks);
+    mgi_free(mesh->ctx, mesh);
+}
+
+uint32_t mgen_mesh_rank(const mgen_mesh *mesh)
+{
+    return mesh ? (uint32_t)mgi_comm_rank(mesh->world) : 0;
+}
+
+uint32_t mgen_mesh_size(const mgen_mesh *mesh)
+{
+    return mesh ? (uint32_t)mgi_comm_size(mesh->world) : 1;
+}
+
+mgen_status mgen_mesh_barrier(mgen_mesh *mesh)
+{
+    if (!mesh)
+        return MGEN_E_INVALID;
+    MGI_TRY(mgi_context_idle(mesh->ctx));
+    return mgi_comm_barrier(mesh->world);
+}
+
+void mgen_mesh_abort(mgen_mesh *mesh)
+{
+    if (mesh)
+        mgi_comm_abort(mesh->world);
+}
+
+/* -- for trainers and jobs --------------------------------------------------------------------------- */
+
+mgen_status mgi_mesh_in(mgen_context *ctx, const mgen_mesh *mesh)
+{
+    if (mesh && mesh->ctx != ctx)
+        return mgi_fail(ctx, MGEN_E_INVALID, "the mesh was made with another context");
+    return MGEN_OK;
+}
+
+mgen_status mgi_mesh_together(mgen_mesh *mesh, mgen_status status)
+{
+    bool apart = status == MGEN_E_PEER_LOST || status == MGEN_E_TIMEOUT || status == MGEN_E_DESYNC;
+    return mesh && !apart ? mgi_ranks_agree(mesh->ctx, mesh->world, status, NULL) : status;
+}
+
+mgen_status mgi_mesh_end(mgen_mesh *mesh, mgen_status status)
+{
+    if (mesh)
+        mgi_comm_give_up(mesh->world, mesh->ctx->error_text);
+    return status;
+}
