@@ -6,6 +6,7 @@
 
 #include "core/alloc.h"
 #include "core/hash.h"
+#include "faulty_comm.h"
 #include "nn/layout.h"
 #include "tensor/device.h"
 #include "tiny_stages.h"
@@ -41,23 +42,24 @@ static void fake_state(struct mgi_stage_run *r, mgi_stage_state *out)
 
 static const struct mgi_stage_kind fake_kind = {.state = fake_state};
 
-static void add_params(mgi_module *m)
+static void add_params(mgi_module *m, int count)
 {
     static const struct {
         int rank, tp, parts;
         bool frozen;
         int64_t dims[2];
-    } params[] = {{2, MGI_TP_COLUMN, 3, false, {24, 5}},    {1, MGI_TP_COLUMN, 3, false, {24}},
-                  {2, MGI_TP_ROW, 0, false, {7, 16}},       {1, MGI_TP_REPLICATED, 0, false, {13}},
-                  {2, MGI_TP_REPLICATED, 0, true, {3, 5}},  {2, MGI_TP_ROW, 2, false, {5, 32}},
-                  {2, MGI_TP_COLUMN, 1, false, {800, 100}}, {1, MGI_TP_REPLICATED, 0, false, {1}}};
-    for (size_t i = 0; i < sizeof params / sizeof params[0]; i++) {
+    } params[] = {
+        {2, MGI_TP_COLUMN, 3, false, {24, 5}},   {1, MGI_TP_COLUMN, 3, false, {24}},
+        {2, MGI_TP_ROW, 0, false, {7, 16}},      {1, MGI_TP_REPLICATED, 0, false, {13}},
+        {2, MGI_TP_REPLICATED, 0, true, {3, 5}}, {2, MGI_TP_ROW, 2, false, {5, 32}},
+        {1, MGI_TP_REPLICATED, 0, false, {1}},   {2, MGI_TP_COLUMN, 1, false, {680, 100}}};
+    for (int i = 0; i < count; i++) {
         if (i % 3 == 2)
             mgi_module_unit(m);
         mgi_param_add(m,
                       (mgi_param_spec){
                           .tp = params[i].tp, .parts = params[i].parts, .frozen = params[i].frozen},
-                      params[i].rank, params[i].dims, "layer.%d.weight", (int)i);
+                      params[i].rank, params[i].dims, "layer.%d.weight", i);
     }
 }
 
@@ -87,7 +89,7 @@ static mgen_status fake_make(mgen_context *ctx, mgi_comm *world, const mgi_mesh 
             m->shard_rank = mesh->at.shard;
             m->shard_size = mesh->shape.shard;
         }
-        add_params(m);
+        add_params(m, i ? 7 : 8);
         MGI_TRY(mgi_module_divide(m));
         MGI_TRY(mgi_module_train(m));
     }
@@ -184,7 +186,8 @@ typedef struct shard_job {
     mgen_status (*body)(shard_rank *);
     const char *from, *to; /* loaded from; then saved to */
     int64_t save;          /* number */
-    void *user;
+    fault *fault;          /* of rank `faulty`; its `at` counts calls of the body */
+    int faulty;
 } shard_job;
 struct shard_rank {
     const shard_job *job;
@@ -205,6 +208,8 @@ static mgen_status shard_begin(shard_rank *r)
     if (!r->ctx)
         return MGEN_E_INTERNAL;
     MGI_TRY(mgi_comm_join(r->group, r->index, r->ctx, &world));
+    if (r->job->fault && r->job->faulty == r->index)
+        MGI_TRY(faulty_create(world, r->job->fault, &world));
     mgen_status status = mgi_mesh_create(world, r->job->shape, &r->mesh);
     if (status != MGEN_OK) {
         mgi_comm_destroy(world);
@@ -216,7 +221,13 @@ static mgen_status shard_begin(shard_rank *r)
 static void *shard_main(void *arg)
 {
     shard_rank *r = arg;
+    fault *f = r->job->faulty == r->index ? r->job->fault : NULL;
+    int64_t at = f ? f->at : 0;
+    if (f)
+        f->at = INT64_MAX; /* not yet */
     r->status = shard_begin(r);
+    if (f)
+        f->at = at + f->calls;
     if (r->status == MGEN_OK)
         r->status = r->job->body(r);
     if (r->status != MGEN_OK && r->ctx)

@@ -9,17 +9,26 @@
 
 #include "shard_ranks.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char folder[] = "/tmp/mgi-shards-XXXXXX";
 
-/* It costs milliseconds, and this disk does not fail. */
+/* It costs milliseconds, and this disk fails when it is told to: at the call after so many. */
+static _Atomic int flushes_left = INT_MAX;
+
 int fsync(int fd)
 {
     (void)fd;
-    return 0;
+    if (atomic_fetch_sub(&flushes_left, 1) != 0)
+        return 0;
+    errno = EIO;
+    return -1;
 }
 
 static const char *in_folder(const char *name)
@@ -240,6 +249,232 @@ static void test_export(void **state)
     free(first[1]);
 }
 
+/* ---- ranks that fail ------------------------------------------------------------------------------ */
+
+/* What is there is one save, whole; its number. */
+static int64_t number_there(const char *path)
+{
+    mgen_context *ctx = shard_context();
+    struct mgi_stage_run run;
+    assert_int_equal(fake_make(ctx, NULL, NULL, &run), MGEN_OK);
+    if (mgi_checkpoint_load(ctx, &fake_kind, &run, path) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    int64_t number = run.updated;
+    assert_int_equal(fake_visit(&run, number, false), 0);
+    fake_free(&run);
+    mgi_context_free(ctx);
+    return number;
+}
+
+/* At each call of the job, until there are no more: no rank's call ends well, and what is there is whole. */
+static void fail_everywhere(shard_job job, fault what, int rank, int64_t before)
+{
+    shard_rank ranks[SHARD_RANKS_MAX];
+    int count = shard_count(&job), at = 0;
+    job.faulty = rank;
+    for (;; at++) {
+        fault now = what;
+        now.at = at;
+        job.fault = &now;
+        shard_run(&job, ranks);
+        if (now.calls <= now.at)
+            break;
+        for (int i = 0; i < count; i++)
+            if (ranks[i].status == MGEN_OK)
+                fail_msg("fault %d of rank %d in call %d: rank %d has not seen it", what.kind, rank,
+                         at, i);
+        if (before) {
+            int64_t there = number_there(job.to);
+            if (there != before && there != job.save)
+                fail_msg("fault %d in call %d: save %lld is there", what.kind, at,
+                         (long long)there);
+            before = there;
+        }
+    }
+    for (int i = 0; i < count; i++)
+        if (ranks[i].status != MGEN_OK || at < 5)
+            fail_msg("%d calls; rank %d: %s", at, i, ranks[i].said);
+}
+
+static void test_faults(void **state)
+{
+    static const fault faults[] = {{.kind = FAULT_STATUS, .status = MGEN_E_PEER_LOST},
+                                   {.kind = FAULT_COUNT}};
+    const char *path = in_folder("faults"), *models = in_folder("fault models");
+    shard_job job = {.shape = {2, 1, 2, 2}, .body = shard_pass_on, .to = path};
+    (void)state;
+    save_on((mgi_mesh_shape){2, 1, 2}, 1, path);
+    for (int rank = 0; rank < 4; rank += 2) {
+        for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+            job.save = number_there(path) + 1;
+            fail_everywhere(job, faults[i], rank, job.save - 1);
+            assert_int_equal(number_there(path), job.save);
+        }
+        job = (shard_job){.shape = job.shape, .body = shard_export, .save = 1, .to = models};
+        fail_everywhere(job, faults[0], rank, 0);
+        assert_int_equal(count_files(models), 2);
+        job =
+            (shard_job){.shape = job.shape, .body = shard_pass_on, .save = job.save, .from = path};
+        job.save = number_there(path);
+        fail_everywhere(job, faults[0], rank, 0);
+        job = (shard_job){.shape = job.shape, .body = shard_pass_on, .to = path};
+    }
+    if (getenv("MOVIEGEN_DIST")) {
+        _Atomic bool released = true;
+        job.save = number_there(path) + 1;
+        job.timeout_ms = 300;
+        fail_everywhere(job, (fault){.kind = FAULT_SILENT, .released = &released}, 1, job.save - 1);
+    }
+}
+
+/* The disk fails at each flush: every rank says so, with the number of the rank whose it was. */
+static void test_disk(void **state)
+{
+    const char *path = in_folder("disk");
+    shard_rank ranks[SHARD_RANKS_MAX];
+    shard_job job = {.shape = {1, 1, 4}, .body = shard_pass_on, .save = 2, .to = path};
+    int at = 0, told = 0;
+    (void)state;
+    save_on(job.shape, 1, path);
+    for (;; at++) {
+        atomic_store(&flushes_left, at);
+        shard_run(&job, ranks);
+        bool over = atomic_load(&flushes_left) >= 0;
+        atomic_store(&flushes_left, INT_MAX);
+        if (over)
+            break;
+        for (int i = 0; i < 4; i++) {
+            assert_int_equal(ranks[i].status, MGEN_E_IO);
+            told += strstr(ranks[i].said, "rank ") != NULL;
+        }
+        assert_true(number_there(path) == 1 || at >= 9);
+    }
+    assert_int_equal(at, 4 * 2 + 2);
+    assert_int_equal(told, 3 * at); /* the others */
+    assert_int_equal(number_there(path), 2);
+}
+
+static mgen_status starve(shard_rank *r)
+{
+    if (r->index == 2) {
+        fake_visit(&r->run, 2, true);
+        r->ctx->heap->max = r->ctx->heap->now + (uint64_t)r->job->save;
+    }
+    return shard_pass_on(r);
+}
+
+/* One rank lacks memory. */
+static void test_memory(void **state)
+{
+    const char *path = in_folder("memory");
+    shard_rank ranks[SHARD_RANKS_MAX];
+    int64_t room = 1;
+    (void)state;
+    save_on((mgi_mesh_shape){1, 1, 4}, 1, path);
+    for (;; room *= 3) {
+        const shard_job job = {.shape = {1, 1, 4}, .body = starve, .save = room, .to = path};
+        shard_run(&job, ranks);
+        if (ranks[0].status == MGEN_OK)
+            break;
+        assert_int_equal(ranks[2].status, MGEN_E_LIMIT);
+        for (int i = 0; i < 4; i++) /* without room to say so, it breaks the world */
+            assert_int_equal(ranks[i].status,
+                             i == 2 || room > 1000 ? MGEN_E_LIMIT : MGEN_E_PEER_LOST);
+        assert_int_equal(number_there(path), 1);
+    }
+    assert_true(room > 10000);
+    assert_int_equal(number_there(path), room);
+}
+
+/* ---- killed, and read all the while --------------------------------------------------------------- */
+
+/* Saves one number after the other, and tells when each is there. */
+static int acknowledge[2];
+
+static mgen_status save_on_and_on(shard_rank *r)
+{
+    for (int64_t n = r->job->save; n < SHARD_STEPS; n++) {
+        fake_visit(&r->run, n, true);
+        MGI_TRY(mgi_checkpoint_save(r->ctx, &fake_kind, &r->run, r->job->to));
+        if (r->index == 0 && write(acknowledge[1], &n, sizeof n) != sizeof n)
+            return MGEN_E_IO;
+    }
+    return MGEN_OK;
+}
+
+/* All ranks are killed at once, at random moments. */
+static void test_kills(void **state)
+{
+    const char *path = in_folder("kills");
+    const int kills = getenv("MOVIEGEN_DIST") ? 500 : 10;
+    int64_t there = 1, told = 1;
+    (void)state;
+    save_on((mgi_mesh_shape){2, 1, 2, 2}, 1, path);
+    srand(1);
+    for (int i = 0; i < kills; i++) {
+        assert_int_equal(pipe(acknowledge), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            shard_rank ranks[SHARD_RANKS_MAX];
+            shard_run(&(shard_job){.shape = {2, 1, 2, i % 2 ? 2 : 1},
+                                   .body = save_on_and_on,
+                                   .save = there + 1,
+                                   .to = path},
+                      ranks);
+            _exit(1);
+        }
+        assert_true(pid > 0);
+        close(acknowledge[1]);
+        bool begun = read(acknowledge[0], &told, sizeof told) == sizeof told;
+        assert_true(begun);
+        fault_sleep(rand() % 20);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        while (read(acknowledge[0], &told, sizeof told) == sizeof told)
+            continue;
+        close(acknowledge[0]);
+        there = number_there(path);
+        if (there != told && there != told + 1)
+            fail_msg("kill %d: save %lld was told of, %lld is there", i, (long long)told,
+                     (long long)there);
+    }
+    save_on((mgi_mesh_shape){2, 1, 2}, there + 1, path);
+    assert_int_equal(count_files(path), 3); /* nothing is left over */
+}
+
+static mgen_status save_many(shard_rank *r)
+{
+    for (int64_t n = 2; n < 60; n++) {
+        fake_visit(&r->run, n, true);
+        MGI_TRY(mgi_checkpoint_save(r->ctx, &fake_kind, &r->run, r->job->to));
+    }
+    return MGEN_OK;
+}
+
+static void *save_many_main(void *arg)
+{
+    shard_run(arg, (shard_rank[SHARD_RANKS_MAX]){{0}});
+    return NULL;
+}
+
+/* Read again and again while ranks save: each time it is one save, and never an older one. */
+static void test_read_meanwhile(void **state)
+{
+    const char *path = in_folder("meanwhile");
+    shard_job job = {.shape = {1, 1, 2}, .body = save_many, .to = path};
+    int64_t last = 1;
+    pthread_t saver;
+    (void)state;
+    save_on(job.shape, 1, path);
+    assert_int_equal(pthread_create(&saver, NULL, save_many_main, &job), 0);
+    while (last < 59) {
+        int64_t now = number_there(path);
+        assert_true(now >= last);
+        last = now;
+    }
+    pthread_join(saver, NULL);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -257,8 +492,10 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reshard), cmocka_unit_test(test_overwrite),
+        cmocka_unit_test(test_reshard),   cmocka_unit_test(test_overwrite),
         cmocka_unit_test(test_leftovers), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_export)};
+        cmocka_unit_test(test_export),    cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_disk),      cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_kills),     cmocka_unit_test(test_read_meanwhile)};
     return cmocka_run_group_tests_name("shards", tests, make_folder, remove_folder);
 }
