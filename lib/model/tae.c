@@ -215,35 +215,46 @@ mgi_tae_place mgi_tae_before(const mgi_tae_conv *c, mgi_tae_place place)
 }
 
 /* As mgi_tae_space, without the outermost pixels where the frame goes on. */
-static T *enlarged(mgi_run *run, const mgi_tae_conv *c, T *x, const mgi_tae_place *place)
+static T *enlarged(mgi_run *run, const mgi_tae_conv *c, T *to, T *x, const mgi_tae_place *place)
 {
-    T *y = mgi_tae_up_space(run, x, c->w->value, mgi_value(c->b));
+    int64_t first[2], more[2];
+    for (int i = 0; i < 2; i++) {
+        first[i] = !pad_before(c, &place->side[i]);
+        more[i] = first[i] + !pad_after(&place->side[i]);
+    }
+    bool whole = more[0] == 0 && more[1] == 0;
+    T *y = mgi_tae_up_space(run, whole ? to : NULL, x, c->w->value, mgi_value(c->b));
     for (int i = 0; i < 2 && y; i++) {
-        int64_t before = !pad_before(c, &place->side[i]), after = !pad_after(&place->side[i]);
         T *all = y;
-        if (!before && !after)
+        if (!more[i])
             continue;
-        y = mgi_slice(run, all, 1 + i, before, all->dims[1 + i] - before - after);
+        y = mgi_slice(run, all, 1 + i, first[i], all->dims[1 + i] - more[i]);
         mgi_drop(run, all);
     }
-    return y;
+    if (!to || whole || !y)
+        return y;
+    mgi_copy(run, to, 0, y, 0, y->count);
+    mgi_drop(run, y);
+    return to;
 }
 
-T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x, const mgi_tae_place *place)
+T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *to, T *x, const mgi_tae_place *place)
 {
     const struct mgi_tae_span *rows = &place->side[0], *columns = &place->side[1];
+    const mgi_conv_options o = {.stride_h = c->stride,
+                                .stride_w = c->stride,
+                                .pad_top = pad_before(c, rows),
+                                .pad_bottom = pad_after(rows),
+                                .pad_left = pad_before(c, columns),
+                                .pad_right = pad_after(columns),
+                                .pad_mode = MGK_PAD_ZERO};
     if (c->up && !run->record)
-        return enlarged(run, c, x, place);
+        return enlarged(run, c, to, x, place);
+    if (to)
+        return mgi_conv2d_to(run, to, x, mgi_value(c->w), mgi_value(c->b), o);
     if (c->up)
         x = mgi_resize_nearest(run, x, 2, 2);
-    return mgi_conv2d(run, x, mgi_value(c->w), mgi_value(c->b),
-                      (mgi_conv_options){.stride_h = c->stride,
-                                         .stride_w = c->stride,
-                                         .pad_top = pad_before(c, rows),
-                                         .pad_bottom = pad_after(rows),
-                                         .pad_left = pad_before(c, columns),
-                                         .pad_right = pad_after(columns),
-                                         .pad_mode = MGK_PAD_ZERO});
+    return mgi_conv2d(run, x, mgi_value(c->w), mgi_value(c->b), o);
 }
 
 static T *conv_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64_t after)
@@ -291,7 +302,7 @@ static T *conv(mgi_run *run, const mgi_tae_conv *c, T *x)
         return NULL;
     int64_t b = x->dims[0], t = x->dims[1];
     const mgi_tae_place place = mgi_tae_whole(x->dims[2], x->dims[3]);
-    T *y = mgi_tae_space(run, c, as_frames(run, x), &place);
+    T *y = mgi_tae_space(run, c, NULL, as_frames(run, x), &place);
     if (!y)
         return NULL;
     int64_t h = y->dims[1], w = y->dims[2], ch = y->dims[3];

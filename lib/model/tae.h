@@ -110,11 +110,11 @@ T *mgi_tae_head(mgi_run *run, const mgi_tae *tae, T *z);
 T *mgi_tae_rest(mgi_run *run, const mgi_tae *tae, T *x);
 
 /* For tae_stream.c, on (frames,H,W,C). The activation, after its norm, if any, over each frame. The two
- * halves of a convolution: in space; in time (B,T,HW,C), with so many copies of the first and the last frame
+ * halves of a convolution: in space, into `to` if it is not NULL, where nothing is recorded; in time (B,T,HW,C), with so many copies of the first and the last frame
  * around it; one that doubles time has one frame too many where there are copies (tae_up.h). Attention within each
  * frame. */
 T *mgi_tae_activate(mgi_run *run, const mgi_tae_norm *n, T *x);
-T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *x, const mgi_tae_place *place);
+T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *to, T *x, const mgi_tae_place *place);
 T *mgi_tae_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64_t after);
 T *mgi_tae_attend(mgi_run *run, const mgi_tae_attention *a, T *x);
 /* The activation of a part of each frame, by statistics of the whole: frames `first` and following of the table. */

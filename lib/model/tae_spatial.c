@@ -136,7 +136,11 @@ static void run_tile(spatial *s)
 {
     mgi_tae_stream stream;
     int64_t frames = s->film.frames, piece = mgi_tae_piece(s->film.height, s->film.width);
-    s->part.in = needed(s);
+    const mgi_tae_place in = needed(s);
+    if (in.side[0].count != s->part.in.side[0].count ||
+        in.side[1].count != s->part.in.side[1].count)
+        mgi_device_trim(s->run->dev); /* blocks of another tile's sizes would only lie about */
+    s->part.in = in;
     s->next = 0;
     memset(s->passed, 0, sizeof s->passed);
     mgi_tae_stream_init(&stream, s->run, s->tae, s->direction, take, s);
@@ -162,37 +166,47 @@ static void place_tile(spatial *s, int i, int64_t number)
     core->count = core->all - core->first < s->side ? core->all - core->first : s->side;
 }
 
-/* On the meta device a tile in the middle stands for all between the first and the last; returns how many tiles this one
- * stands for, and moves on to the next. */
-static int64_t stands_for(const spatial *s, int64_t count, int64_t *number)
+/* Tiles first to last need nothing beyond the frame along side i, and are alike. */
+typedef struct alike {
+    int64_t first, last;
+} alike;
+
+/* On the meta device the first of them stands for all. */
+static alike find_alike(spatial *s, int i, int64_t count)
 {
-    bool some = s->run->dev->meta && count > 3 && *number == 1;
-    *number = some ? count / 2 : *number;
-    return some ? count - 2 : 1;
+    alike a = {count, count};
+    for (int64_t k = 0; s->run->dev->meta && k < count; k++) {
+        place_tile(s, i, k);
+        const mgi_tae_place in = needed(s);
+        const struct mgi_tae_span *span = &in.side[i];
+        if (span->first == 0 || span->first + span->count == span->all)
+            continue;
+        a.first = a.first == count ? k : a.first;
+        a.last = k;
+    }
+    return a;
 }
 
-static int64_t following(const spatial *s, int64_t count, int64_t number)
+static int64_t stands_for(const alike *a, int64_t number)
 {
-    bool some = s->run->dev->meta && count > 3 && number == count / 2;
-    return some ? count - 1 : number + 1;
+    return number == a->first ? a->last - a->first + 1 : 1;
 }
 
 /* All tiles, as far as the norm whose statistics are collected, or to the end. */
 static void run_pass(spatial *s)
 {
     int64_t rows = tiles_along(s, 0), columns = tiles_along(s, 1);
+    const alike down = find_alike(s, 0, rows), along = find_alike(s, 1, columns);
     double *flops = &s->run->dev->counts.flops;
     s->part.merged = 0;
-    for (int64_t y = 0; y < rows && s->run->status == MGEN_OK; y = following(s, rows, y)) {
-        int64_t many = stands_for(s, rows, &y);
+    for (int64_t y = 0; y < rows && s->run->status == MGEN_OK; y += stands_for(&down, y)) {
         place_tile(s, 0, y);
-        for (int64_t x = 0; x < columns && s->run->status == MGEN_OK;
-             x = following(s, columns, x)) {
-            int64_t times = many * stands_for(s, columns, &x);
+        for (int64_t x = 0; x < columns && s->run->status == MGEN_OK; x += stands_for(&along, x)) {
             double before = *flops;
             place_tile(s, 1, x);
             run_tile(s);
-            *flops = before + (*flops - before) * (double)times;
+            *flops =
+                before + (*flops - before) * (double)(stands_for(&down, y) * stands_for(&along, x));
         }
     }
 }

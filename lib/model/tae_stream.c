@@ -164,28 +164,15 @@ static T *convolve_time(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, 
     return y;
 }
 
-/* What follows the half in space; takes x, its result. */
-static T *timed(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bool last)
-{
-    if (!c->tw || run->status != MGEN_OK)
-        return x;
-    T *all = mgi_tae_joined(run, mgi_tae_recall(run, &m->kept), x);
-    if (!all)
-        return NULL;
-    T *y = convolve_time(run, c, m, all, last);
-    mgi_drop(run, all);
-    return y;
-}
-
-/* The half in space of x, which may be NULL; takes its place to that of the result. */
-static T *in_space(mgi_tae_stream *s, const mgi_tae_conv *c, T *x, mgi_tae_place *place)
+/* The half in space of x, which may be NULL, into `to` or what is made for it; takes its place to that of the result. */
+static T *in_space(mgi_tae_stream *s, const mgi_tae_conv *c, T *to, T *x, mgi_tae_place *place)
 {
     mgi_run *run = s->run;
     int64_t mark = mgi_scope_push(run);
     mgi_tae_place wide = *place, after;
     if (s->rows)
         x = mgi_tae_rows_widen(run, s->rows, c, x, &wide);
-    T *y = x ? mgi_tae_space(run, c, x, &wide) : NULL;
+    T *y = x ? mgi_tae_space(run, c, s->rows ? NULL : to, x, &wide) : NULL;
     after = mgi_tae_after(c, wide);
     if (s->rows) {
         wide = after;
@@ -193,7 +180,45 @@ static T *in_space(mgi_tae_stream *s, const mgi_tae_conv *c, T *x, mgi_tae_place
         y = mgi_tae_crop(run, y, &wide, &after);
     }
     *place = after;
+    if (to && y && y != to) {
+        mgi_copy(run, to, 0, y, 0, to->count);
+        y = to;
+    }
     return mgi_scope_pop(run, mark, y);
+}
+
+/* The same, behind the frames that were kept for the half in time. */
+static T *convolve_space(mgi_tae_stream *s, const mgi_tae_conv *c, mgi_tae_memory *m, T *x,
+                         mgi_tae_place *place)
+{
+    mgi_run *run = s->run;
+    T *kept = mgi_tae_recall(run, &m->kept);
+    if (!kept || !x) {
+        T *y = in_space(s, c, NULL, x, place);
+        return kept ? kept : y;
+    }
+    int64_t late = kept->dims[0], frames = x->dims[0];
+    T *all = mgi_new(run, x->dtype,
+                     MGI_DIMS(late + frames, kept->dims[1], kept->dims[2], kept->dims[3]));
+    if (!all)
+        return NULL;
+    mgi_copy(run, all, 0, kept, 0, kept->count);
+    mgi_drop(run, kept);
+    T *rest = mgi_tae_frames(run, all, late, frames);
+    if (!rest || !in_space(s, c, rest, x, place))
+        return NULL;
+    mgi_drop(run, rest);
+    return all;
+}
+
+/* What follows the half in space; takes x, its result. */
+static T *timed(mgi_run *run, const mgi_tae_conv *c, mgi_tae_memory *m, T *x, bool last)
+{
+    if (!c->tw || run->status != MGEN_OK || !x)
+        return x;
+    T *y = convolve_time(run, c, m, x, last);
+    mgi_drop(run, x);
+    return y;
 }
 
 /* Takes the place of x to that of the result. */
@@ -201,7 +226,8 @@ static T *convolve(mgi_tae_stream *s, const mgi_tae_conv *c, mgi_tae_memory *m, 
                    mgi_tae_place *place, bool last)
 {
     int64_t mark = mgi_scope_push(s->run);
-    return mgi_scope_pop(s->run, mark, timed(s->run, c, m, in_space(s, c, x, place), last));
+    T *y = convolve_space(s, c, m, x, place);
+    return mgi_scope_pop(s->run, mark, timed(s->run, c, m, y, last));
 }
 
 /* The activation, then the convolution; halts where statistics are collected. */
@@ -214,9 +240,30 @@ static T *activated(mgi_tae_stream *s, const mgi_tae_norm *n, const mgi_tae_conv
     s->halted = collects(s, n);
     if (s->halted)
         return mgi_scope_pop(run, mark, NULL);
-    T *y = in_space(s, c, h, place);
+    T *y = convolve_space(s, c, m, h, place);
     mgi_drop(run, h);
     return mgi_scope_pop(run, mark, timed(run, c, m, y, last));
+}
+
+static void add_frames(mgi_run *run, T *y, int64_t first, T *x, int64_t frames)
+{
+    if (run->status != MGEN_OK || frames < 1)
+        return;
+    const mgk_pointwise_args a = {.x = mgi_buf(x),
+                                  .y = mgi_buf_from(mgi_buf(y), first * frame_size(y)),
+                                  .count = frames * frame_size(y),
+                                  .alpha = 1.0f,
+                                  .beta = 1.0f};
+    mgi_run_launch(run, MGK_OP_axpby, &a);
+}
+
+/* y, to which are added `first`, if it is there, and as many frames of `rest` as there are more. */
+static T *added(mgi_run *run, T *y, T *first, T *rest)
+{
+    int64_t frames = first ? first->dims[0] : 0;
+    add_frames(run, y, 0, first, frames);
+    add_frames(run, y, frames, rest, y->dims[0] - frames);
+    return run->status == MGEN_OK ? y : NULL;
 }
 
 /* x + conv(act(conv(act(x)))); takes x, part of which waits for its residual. */
@@ -235,14 +282,20 @@ static T *block(mgi_tae_stream *s, const mgi_tae_block *b, mgi_tae_block_memory 
     h = mgi_tae_crop(run, x, &whole, place);
     if (h != x)
         mgi_drop(run, x);
-    T *all = mgi_tae_joined(run, mgi_tae_recall(run, &m->waiting), h), *y = NULL;
-    int64_t ready = residual ? residual->dims[0] : 0;
+    T *waited = mgi_tae_recall(run, &m->waiting);
+    int64_t late = waited ? waited->dims[0] : 0, ready = residual ? residual->dims[0] : 0;
+    if (late > ready) { /* none of h is asked for */
+        h = mgi_tae_joined(run, waited, h);
+        waited = NULL;
+        late = 0;
+    }
     if (!last)
-        mgi_tae_keep(run, &m->waiting, all, ready);
+        mgi_tae_keep(run, &m->waiting, h, ready - late);
     if (residual)
-        y = mgi_add(run, mgi_tae_frames(run, all, 0, ready), residual);
-    mgi_drop(run, all);
-    return mgi_scope_pop(run, mark, y);
+        residual = added(run, residual, waited, h);
+    mgi_drop(run, waited);
+    mgi_drop(run, h);
+    return mgi_scope_pop(run, mark, residual);
 }
 
 /* Takes x. */

@@ -10,6 +10,7 @@
 
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/layout/layout.h"
+#include "kernels/layout/permute.h"
 
 /* x (rows, 3, dim), taps in one direction -> y (2, rows, 2, dim): those for odd and for even outputs. */
 static void add_taps(mgi_run *run, T *y, T *x, int64_t rows, int64_t dim)
@@ -44,7 +45,18 @@ static T *four_kernels(mgi_run *run, T *w, int32_t dtype)
     return mgi_scope_pop(run, mark, mgi_cast(run, both, dtype));
 }
 
-T *mgi_tae_up_space(mgi_run *run, T *x, T *w, T *b)
+/* (column, row, N, H, W, C) into (N, H, row, W, column, C), with n = N H. */
+static void interleave(mgi_run *run, T *to, T *parts, int64_t n, int64_t width, int64_t channels)
+{
+    const mgk_permute_args a = {.x = mgi_buf(parts),
+                                .y = mgi_buf(to),
+                                .extent = {2, 2, n, width, channels},
+                                .axis = {2, 1, 3, 0, 4},
+                                .rank = 5};
+    mgi_run_launch(run, MGK_OP_permute, &a);
+}
+
+T *mgi_tae_up_space(mgi_run *run, T *to, T *x, T *w, T *b)
 {
     if (run->status != MGEN_OK ||
         !mgi_require(run, x && x->rank == 4, "tae up: x is not (N,H,W,C)"))
@@ -78,9 +90,11 @@ T *mgi_tae_up_space(mgi_run *run, T *x, T *w, T *b)
         mgi_run_launch(run, MGK_OP_conv2d, &a);
     }
     mgi_drop(run, kernels);
-    T *y = mgi_permute(run, parts, (const int32_t[]){2, 1, 3, 0, 4});
+    T *y = to ? to : mgi_new(run, x->dtype, MGI_DIMS(n, 2 * h, 2 * width, cout));
+    if (y && mgi_require(run, y->count == parts->count, "tae up: the result has another size"))
+        interleave(run, y, parts, n * h, width, cout);
     mgi_drop(run, parts);
-    return mgi_scope_pop(run, mark, mgi_reshape(run, y, MGI_DIMS(n, 2 * h, 2 * width, cout)));
+    return mgi_scope_pop(run, mark, run->status == MGEN_OK ? y : NULL);
 }
 
 T *mgi_tae_up_time(mgi_run *run, T *x, T *w, T *b, int64_t before, int64_t after)

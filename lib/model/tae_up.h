@@ -8,8 +8,8 @@
 #include "tensor/ops.h"
 
 /* conv2d(resize_nearest(x, 2, 2), w, b) with zeros around it: x (N,H,W,Cin), w (Cout,3,3,Cin) f32, b (Cout) ->
- * (N,2H,2W,Cout). */
-T *mgi_tae_up_space(mgi_run *run, T *x, T *w, T *b);
+ * (N,2H,2W,Cout); a new tensor if `to` is NULL. */
+T *mgi_tae_up_space(mgi_run *run, T *to, T *x, T *w, T *b);
 
 /* The same in time, of frames that need not be all: x (B,T,P,Cin), w (Cout,3,1,Cin) f32, b (Cout), and so many copies
  * of the first and the last frame around x. Of neighbours x[t-1], x[t] come y[2t-1] and y[2t]: (B,2(T-1+before+after),

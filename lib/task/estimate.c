@@ -186,6 +186,7 @@ static mgen_status find_tile(mgen_context *ctx, mgen_context *meta, const mgi_ta
         mgen_status status = walk_film(meta, net, film, direction, next);
         meter_read(&m, meta, ctx->device->cuda != NULL, &needs);
         mgi_device_trim(meta->device);
+        mgi_device_drop_workspace(meta->device); /* of the larger tile: the next counts its own */
         if (status != MGEN_OK)
             return mgi_fail_from(ctx, status, meta);
         if (mgi_fits_host(ctx, needs.host_bytes) && mgi_fits_device(ctx, needs.device_bytes)) {

@@ -429,6 +429,17 @@ mgen_status mgi_device_wait(mgi_device *dev)
     return mgi_cuda_status(dev->cuda);
 }
 
+void mgi_device_drop_workspace(mgi_device *dev)
+{
+    if (!dev->meta && dev->workspace)
+        put_back(dev, dev->workspace);
+    dev->workspace = NULL;
+    mgi_device_count(dev, MGI_MEM_WORKSPACE, dev->workspace_bytes, false);
+    if (dev->workspace_bytes)
+        let_go(dev, dev->workspace_bytes);
+    dev->workspace_bytes = 0;
+}
+
 mgen_status mgi_launch_prepare(mgi_device *dev, int op, const void *args)
 {
     const char *why = "";
@@ -439,13 +450,7 @@ mgen_status mgi_launch_prepare(mgi_device *dev, int op, const void *args)
     size_t need = (v->workspace ? v->workspace : mgk_ops[op].workspace)(args, dev->threads);
     if (need <= dev->workspace_bytes)
         return MGEN_OK;
-    if (!dev->meta && dev->workspace)
-        put_back(dev, dev->workspace);
-    dev->workspace = NULL;
-    mgi_device_count(dev, MGI_MEM_WORKSPACE, dev->workspace_bytes, false);
-    if (dev->workspace_bytes)
-        let_go(dev, dev->workspace_bytes);
-    dev->workspace_bytes = 0;
+    mgi_device_drop_workspace(dev);
     if (!dev->meta)
         MGI_TRY(take(dev, need, &dev->workspace));
     dev->workspace_bytes = need;

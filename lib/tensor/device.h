@@ -128,6 +128,7 @@ static inline void mgi_held_used(const mgi_device *dev, mgi_held *held, int stre
     held->last[stream] = dev->stream[stream].issued;
 }
 void mgi_device_trim(mgi_device *dev); /* give cached blocks back */
+void mgi_device_drop_workspace(mgi_device *dev); /* the next op that needs one takes it anew */
 void mgi_device_count(mgi_device *dev, int kind, size_t bytes, bool taken);
 
 /* Copy between the host and memory of the device, after all work so far; done when the call returns, except

@@ -31,6 +31,8 @@ typedef struct mgi_conv_options {
 } mgi_conv_options;
 /* x (N, H, W, Cin), w (Cout, kh, kw, Cin), b (Cout) or NULL. */
 T *mgi_conv2d(mgi_run *run, T *x, T *w, T *b, mgi_conv_options options);
+/* The same into `to`, not recorded. */
+T *mgi_conv2d_to(mgi_run *run, T *to, T *x, T *w, T *b, mgi_conv_options options);
 /* Nearest-neighbour enlargement of (N, H, W, C) by whole factors. */
 T *mgi_resize_nearest(mgi_run *run, T *x, int64_t fh, int64_t fw);
 /* (N, H, W, C) -> (N, h, w, C), centres of pixels aligned. */

@@ -163,36 +163,45 @@ static void conv2d_backward(mgi_run *run, mgi_node *node)
         mgi_run_launch(run, MGK_OP_conv2d_grad_weight, &a);
 }
 
-T *mgi_conv2d(mgi_run *run, T *x, T *w, T *b, mgi_conv_options o)
+/* All but y; false after a failure. */
+static bool conv2d_args(mgi_run *run, T *x, T *w, T *b, mgi_conv_options o, mgk_conv2d_args *a)
 {
     if (run->status != MGEN_OK || !mgi_require(run, x && w, "conv2d: an input is missing") ||
         !mgi_require(run, x->rank == 4 && w->rank == 4 && x->dims[3] == w->dims[3],
                      "conv2d: x is not (N,H,W,Cin) or the weight not (Cout,kh,kw,Cin)"))
-        return NULL;
-    mgk_conv2d_args a = {.x = mgi_buf(x),
-                         .weight = mgi_buf(w),
-                         .bias = mgi_buf(b),
-                         .n = x->dims[0],
-                         .h = x->dims[1],
-                         .w = x->dims[2],
-                         .cin = x->dims[3],
-                         .cout = w->dims[0],
-                         .kh = w->dims[1],
-                         .kw = w->dims[2],
-                         .stride_h = o.stride_h,
-                         .stride_w = o.stride_w,
-                         .pad_top = o.pad_top,
-                         .pad_bottom = o.pad_bottom,
-                         .pad_left = o.pad_left,
-                         .pad_right = o.pad_right,
-                         .pad_mode = o.pad_mode};
-    int64_t over_h = a.h + a.pad_top + a.pad_bottom - a.kh,
-            over_w = a.w + a.pad_left + a.pad_right - a.kw;
+        return false;
+    *a = (mgk_conv2d_args){.x = mgi_buf(x),
+                           .weight = mgi_buf(w),
+                           .bias = mgi_buf(b),
+                           .n = x->dims[0],
+                           .h = x->dims[1],
+                           .w = x->dims[2],
+                           .cin = x->dims[3],
+                           .cout = w->dims[0],
+                           .kh = w->dims[1],
+                           .kw = w->dims[2],
+                           .stride_h = o.stride_h,
+                           .stride_w = o.stride_w,
+                           .pad_top = o.pad_top,
+                           .pad_bottom = o.pad_bottom,
+                           .pad_left = o.pad_left,
+                           .pad_right = o.pad_right,
+                           .pad_mode = o.pad_mode};
+    int64_t over_h = a->h + a->pad_top + a->pad_bottom - a->kh,
+            over_w = a->w + a->pad_left + a->pad_right - a->kw;
     if (!mgi_require(run, over_h >= 0 && over_w >= 0 && o.stride_h > 0 && o.stride_w > 0,
                      "conv2d: the picture is smaller than the kernel"))
+        return false;
+    a->ho = over_h / o.stride_h + 1;
+    a->wo = over_w / o.stride_w + 1;
+    return true;
+}
+
+T *mgi_conv2d(mgi_run *run, T *x, T *w, T *b, mgi_conv_options o)
+{
+    mgk_conv2d_args a;
+    if (!conv2d_args(run, x, w, b, o, &a))
         return NULL;
-    a.ho = over_h / o.stride_h + 1;
-    a.wo = over_w / o.stride_w + 1;
     T *y = mgi_new(run, x->dtype, MGI_DIMS(a.n, a.ho, a.wo, a.cout));
     if (!y)
         return NULL;
@@ -200,6 +209,18 @@ T *mgi_conv2d(mgi_run *run, T *x, T *w, T *b, mgi_conv_options o)
     mgi_run_launch(run, MGK_OP_conv2d, &a);
     mgi_record(run, conv2d_backward, y, (T *[]){x, w, b}, 3, (T *[]){x, w}, 2, &a, sizeof a);
     return run->status == MGEN_OK ? y : NULL;
+}
+
+T *mgi_conv2d_to(mgi_run *run, T *to, T *x, T *w, T *b, mgi_conv_options o)
+{
+    mgk_conv2d_args a;
+    if (!conv2d_args(run, x, w, b, o, &a) ||
+        !mgi_require(run, to && to->dtype == x->dtype && to->count == a.n * a.ho * a.wo * a.cout,
+                     "conv2d: the result has another size or dtype"))
+        return NULL;
+    a.y = mgi_buf(to);
+    mgi_run_launch(run, MGK_OP_conv2d, &a);
+    return run->status == MGEN_OK ? to : NULL;
 }
 
 static void resize_backward(mgi_run *run, mgi_node *node)

@@ -291,11 +291,11 @@ static void test_memory(void **state)
 /* Into less and less memory; how often in tiles. */
 static int code_within(mgen_context *ctx, const mgi_tae *tae, int direction, float *z)
 {
-    static const int64_t film[3] = {16, 192, 192}, dims[4] = {2, 24, 24, 3};
+    static const int64_t film[3] = {16, 256, 256}, dims[4] = {2, 32, 32, 3};
     int64_t tile, before = 256;
     int tiled = 0;
-    host_frames frames = {.bytes = test_calloc(16, 192 * 192 * 3), .size = 192 * 192 * 3};
-    for (uint64_t left = 128u << 20; left > 1u << 20; left /= 2) {
+    host_frames frames = {.bytes = test_calloc(16, 256 * 256 * 3), .size = 256 * 256 * 3};
+    for (uint64_t left = 64u << 20; left > 1u << 20; left -= left / 4) {
         mgi_device_trim(ctx->device);
         ctx->heap->max = atomic_load(&ctx->heap->now) + left;
         assert_int_equal(mgi_tae_tile(ctx, tae, film, direction, &tile), MGEN_OK);
@@ -320,7 +320,7 @@ static void test_limit(void **state)
     mgen_context *ctx = make_context();
     mgi_tae tae;
     make_tae(&tae, ctx, &plain, MGK_F32);
-    float *z = test_calloc(2 * 24 * 24 * 3, sizeof *z);
+    float *z = test_calloc(2 * 32 * 32 * 3, sizeof *z);
     assert_true(code_within(ctx, &tae, MGI_TAE_ENCODES, z) > 0);
     assert_true(code_within(ctx, &tae, MGI_TAE_DECODES, z) > 0);
     ctx->heap->max = 0;

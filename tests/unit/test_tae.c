@@ -188,7 +188,7 @@ static void test_up(void **state)
         mgi_conv_options o = {.stride_h = 1, .stride_w = 1};
         o.pad_top = o.pad_bottom = o.pad_left = o.pad_right = 1;
         T *want = mgi_conv2d(&run, mgi_resize_nearest(&run, x, 2, 2), space, b, o);
-        T *y = mgi_tae_up_space(&run, given, space, b);
+        T *y = mgi_tae_up_space(&run, NULL, given, space, b);
         assert_int_equal(y->dims[1], 2 * h);
         assert_int_equal(y->dims[2], 2 * w);
         assert_true(largest_difference(mgi_cast(&run, y, MGK_F32), want) < bound);
