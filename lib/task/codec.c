@@ -58,7 +58,8 @@ mgen_status mgi_latent_dims(mgen_context *ctx, const mgi_tae *tae, const int64_t
 
 typedef struct encoding {
     const mgi_tae *tae;
-    const int64_t *film; /* frames, height, width */
+    const int64_t *film;      /* frames, height, width */
+    const mgi_tae_rows *rows; /* of it that are encoded; NULL: all */
     mgi_frames_source *source;
     void *user;
     float *rgb;      /* room for a piece of it */
@@ -114,13 +115,25 @@ static T *read_film(void *user, mgi_run *run, int64_t first, int64_t count)
     return x;
 }
 
+/* The rows of it that are encoded. */
+static T *read_rows(encoding *e, mgi_run *run, int64_t first, int64_t count)
+{
+    T *all = read_film(e, run, first, count), *x = all;
+    if (all && e->rows) {
+        int64_t f = mgi_tae_factor(&e->tae->config);
+        x = mgi_slice(run, all, 2, e->rows->own.first * f, e->rows->own.count * f);
+        mgi_drop(run, all);
+    }
+    return x;
+}
+
 static void encode_pieces(mgi_tae_stream *s, encoding *e, int64_t piece)
 {
     mgi_run *run = s->run;
     int64_t frames = e->film[0];
     for (int64_t at = 0; at < frames && run->status == MGEN_OK; at += piece) {
         int64_t mark = mgi_scope_push(run), n = frames - at < piece ? frames - at : piece;
-        T *x = read_film(e, run, at, n);
+        T *x = read_rows(e, run, at, n);
         if (x)
             mgi_tae_stream_push(s, x, at + n == frames);
         mgi_scope_pop(run, mark, NULL);
@@ -136,25 +149,41 @@ static void encode(mgi_run *run, encoding *e, int64_t side, int64_t piece)
         return;
     }
     start_stream(&s, run, e->tae, MGI_TAE_ENCODES, side, piece, take_latents, e);
+    s.rows = e->rows;
     encode_pieces(&s, e, piece);
     mgi_tae_stream_finish(&s);
+}
+
+static mgen_status run_encoding(mgen_context *ctx, encoding *e, int64_t tile)
+{
+    const int64_t *film = e->film;
+    int64_t piece = mgi_tae_piece(film[1], film[2]);
+    int64_t side = e->rows ? 0 : tile_side(e->tae, film[1], film[2], tile);
+    mgi_run run;
+    MGI_TRY(mgi_latent_dims(ctx, e->tae, film, e->dims));
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)(piece * film[1] * film[2]), 3 * sizeof *e->rgb, &e->rgb));
+    mgi_run_init(&run, ctx, false);
+    encode(&run, e, side, piece);
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    mgi_free(ctx, e->rgb);
+    return status;
 }
 
 mgen_status mgi_encode_film(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
                             int64_t tile, mgi_frames_source *source, void *user, float *latents)
 {
-    int64_t piece = mgi_tae_piece(film[1], film[2]);
-    int64_t side = tile_side(tae, film[1], film[2], tile);
     encoding e = {.tae = tae, .film = film, .source = source, .user = user, .latents = latents};
-    mgi_run run;
-    MGI_TRY(mgi_latent_dims(ctx, tae, film, e.dims));
-    MGI_TRY(mgi_alloc_zero(ctx, (size_t)(piece * film[1] * film[2]), 3 * sizeof *e.rgb, &e.rgb));
-    mgi_run_init(&run, ctx, false);
-    encode(&run, &e, side, piece);
-    mgen_status status = run.status;
-    mgi_run_finish(&run);
-    mgi_free(ctx, e.rgb);
-    return status;
+    return run_encoding(ctx, &e, tile);
+}
+
+mgen_status mgi_encode_rows(mgen_context *ctx, const mgi_tae *tae, const mgi_tae_rows *rows,
+                            const int64_t film[3], mgi_frames_source *source, void *user,
+                            float *latents)
+{
+    encoding e = {
+        .tae = tae, .film = film, .rows = rows, .source = source, .user = user, .latents = latents};
+    return run_encoding(ctx, &e, 0);
 }
 
 /* -- latents to frames ------------------------------------------------------------------------ */

@@ -34,6 +34,11 @@ mgen_status mgi_latent_dims(mgen_context *ctx, const mgi_tae *tae, const int64_t
  * looked at. */
 mgen_status mgi_encode_film(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
                             int64_t tile, mgi_frames_source *source, void *user, float *latents);
+/* The same by all ranks of rows->ranks, each of its own rows; it calls its source for whole frames, all of them the same.
+ * latents: of these rows. Collective. */
+mgen_status mgi_encode_rows(mgen_context *ctx, const mgi_tae *tae, const mgi_tae_rows *rows,
+                            const int64_t film[3], mgi_frames_source *source, void *user,
+                            float *latents);
 /* The first `frames` of the film that latents of `dims` stand for (0: all). */
 mgen_status mgi_decode_film(mgen_context *ctx, const mgi_tae *tae, const float *latents,
                             const int64_t dims[4], int64_t frames, int64_t tile,

@@ -255,6 +255,7 @@ typedef struct shared {
     mgi_tae_rows rows;
     int64_t factor, width; /* pixels a latent; of a frame */
     mgi_frames_sink *sink;
+    mgi_frames_source *source;
     bool (*stop)(void *user);
     void *user;
     mgen_status sunk;  /* rank 0: what the sink has said, for the others to know */
@@ -409,25 +410,81 @@ static mgen_status encode_part(mgen_context *ctx, const mgi_tae *tae, const int6
     return status;
 }
 
+static mgen_status encode_parts(mgen_context *ctx, mgi_comm *ranks, const mgi_tae *tae,
+                                const int64_t film[3], const int64_t dims[4], int64_t tile,
+                                mgi_frames_source *source, void *user, float *latents)
+{
+    const mgi_tae_reach reach = mgi_tae_reach_of(tae, MGI_TAE_ENCODES);
+    int64_t all = mgi_comm_size(ranks), own = mgi_comm_rank(ranks);
+    int64_t frame = dims[1] * dims[2] * dims[3];
+    int64_t from = cut(&reach, dims[0], own, all), to = cut(&reach, dims[0], own + 1, all);
+    mgen_status status = MGEN_OK;
+    if (from < to)
+        status =
+            encode_part(ctx, tae, film, dims, tile, (shifted){source, user, 0}, from, to, latents);
+    status = mgi_ranks_agree(ctx, ranks, status, NULL);
+    for (int64_t k = 0; k < all && status == MGEN_OK && !ctx->device->meta; k++) {
+        int64_t first = cut(&reach, dims[0], k, all), end = cut(&reach, dims[0], k + 1, all);
+        status = mgi_ranks_share(ctx, ranks, MGK_F32, latents + first * frame,
+                                 (end - first) * frame, (int)k);
+    }
+    return status;
+}
+
+/* What a rank's source says is told by all: they read the same pieces. */
+static mgen_status read_together(void *user, int64_t first, int64_t count, float *rgb)
+{
+    shared *s = user;
+    return agree(s, s->source(s->user, first, count, rgb));
+}
+
+/* Rows of latents of all ranks, own of this one, to all. */
+static mgen_status spread_rows(shared *s, const int64_t dims[4], const float *own, float *latents)
+{
+    int64_t row = dims[2] * dims[3], most = dims[1] / mgi_comm_size(s->rows.ranks) + 1;
+    float *part;
+    mgen_status status = MGEN_OK;
+    MGI_TRY(mgi_alloc(s->ctx, (size_t)(dims[0] * most * row) * sizeof *part, &part));
+    for (int r = 0; r < mgi_comm_size(s->rows.ranks) && status == MGEN_OK; r++) {
+        const struct mgi_tae_span at = mgi_tae_rows_at(&s->rows, r);
+        int64_t size = at.count * row;
+        if (r == mgi_comm_rank(s->rows.ranks))
+            memcpy(part, own, (size_t)(dims[0] * size) * sizeof *part);
+        status = mgi_ranks_share(s->ctx, s->rows.ranks, MGK_F32, part, dims[0] * size, r);
+        for (int64_t i = 0; i < dims[0] && status == MGEN_OK; i++)
+            memcpy(latents + (i * dims[1] + at.first) * row, part + i * size,
+                   (size_t)size * sizeof *part);
+    }
+    mgi_free(s->ctx, part);
+    return status;
+}
+
+static mgen_status encode_shared(mgen_context *ctx, mgi_comm *ranks, const mgi_tae *tae,
+                                 const int64_t film[3], const int64_t dims[4],
+                                 mgi_frames_source *source, void *user, float *latents)
+{
+    shared s = {
+        .ctx = ctx, .rows = mgi_tae_rows_of(ranks, dims[1]), .source = source, .user = user};
+    float *own;
+    mgen_status status = mgi_alloc(
+        ctx, (size_t)(dims[0] * s.rows.own.count * dims[2] * dims[3]) * sizeof *own, &own);
+    MGI_TRY(mgi_ranks_agree(ctx, ranks, status, NULL));
+    status = mgi_encode_rows(ctx, tae, &s.rows, film, read_together, &s, own);
+    if (status == MGEN_OK && !ctx->device->meta)
+        status = spread_rows(&s, dims, own, latents);
+    if (status != MGEN_OK && !s.ended)
+        mgi_comm_abort(ranks);
+    mgi_free(ctx, own);
+    return status;
+}
+
 mgen_status mgi_encode_ranks(mgen_context *ctx, mgi_comm *ranks, const mgi_tae *tae,
                              const int64_t film[3], int64_t tile, mgi_frames_source *source,
                              void *user, float *latents)
 {
-    const mgi_tae_reach reach = mgi_tae_reach_of(tae, MGI_TAE_ENCODES);
-    mgi_comm *host = mgi_comm_host(ranks);
-    int64_t dims[4], all = mgi_comm_size(host), own = mgi_comm_rank(host);
-    mgen_status status = mgi_latent_dims(ctx, tae, film, dims);
-    if (status == MGEN_OK) {
-        int64_t first = cut(&reach, dims[0], own, all), end = cut(&reach, dims[0], own + 1, all);
-        if (first < end)
-            status = encode_part(ctx, tae, film, dims, tile, (shifted){source, user, 0}, first, end,
-                                 latents);
-    }
-    status = mgi_ranks_agree(ctx, host, status, NULL);
-    for (int64_t k = 0; k < all && status == MGEN_OK && !ctx->device->meta; k++) {
-        int64_t frame = dims[1] * dims[2] * dims[3], first = cut(&reach, dims[0], k, all);
-        status = mgi_ranks_share(ctx, host, MGK_F32, latents + first * frame,
-                                 (cut(&reach, dims[0], k + 1, all) - first) * frame, (int)k);
-    }
-    return status;
+    int64_t dims[4];
+    MGI_TRY(mgi_latent_dims(ctx, tae, film, dims));
+    if (!mgi_decodes_parts(tae, film[1], film[2], tile) && mgi_tae_rows_fit(tae, ranks, dims[1]))
+        return encode_shared(ctx, ranks, tae, film, dims, source, user, latents);
+    return encode_parts(ctx, ranks, tae, film, dims, tile, source, user, latents);
 }

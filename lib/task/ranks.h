@@ -32,8 +32,8 @@ mgen_status mgi_decode_ranks(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, 
                              int64_t frames, int64_t first, int64_t tile, mgi_frames_sink *sink,
                              bool (*stop)(void *user), void *user);
 
-/* mgi_encode_film() in such parts: all ranks get all latents. Each calls its source for the frames of its own part and
- * those around it. Collective, as above. */
+/* mgi_encode_film() in the same way: all ranks get all latents. Each calls its source for all frames, or for those of
+ * its own part and around it. Collective, as above. */
 mgen_status mgi_encode_ranks(mgen_context *ctx, mgi_comm *ranks, const mgi_tae *tae,
                              const int64_t film[3], int64_t tile, mgi_frames_source *source,
                              void *user, float *latents);
