@@ -358,7 +358,7 @@ mgen_status mgi_comm_together(mgi_comm *comm, mgen_status status)
         snprintf(mine.said, sizeof(mine.said), "%.251s", comm->ctx->error_text);
     mgen_status room = mgi_alloc_zero(comm->ctx, (size_t)comm->size, sizeof(*all), &all);
     if (room != MGEN_OK) {
-        mgi_comm_abort(comm); /* they need not wait for this rank */
+        mgi_comm_give_up(comm, comm->ctx->error_text);
         return room;
     }
     mgi_comm_note(comm, "outcome", 0);
