@@ -276,8 +276,8 @@ suite_large() {
 suite_dist() {
     local name
     build_plain || return
-    for name in comm fsdp mesh mesh_codec mesh_generate mpi; do
-        MOVIEGEN_DIST=1 tap "dist-$name" 300 env CMOCKA_MESSAGE_OUTPUT=TAP "build-test/tests/test_$name"
+    for name in comm fsdp mesh mesh_codec mesh_generate mpi shards; do
+        MOVIEGEN_DIST=1 tap "dist-$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP "build-test/tests/test_$name"
     done
 }
 suite_seeds() {

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TRIES = 8, AT_ONCE = 256, NUMBERS = 4 /* of a range */ };
+enum { TRIES = 20, AT_ONCE = 256, NUMBERS = 4 /* of a range */ };
 
 /* A tensor of an open file. */
 typedef struct stored {

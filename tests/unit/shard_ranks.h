@@ -190,6 +190,7 @@ typedef struct shard_job {
     int64_t save;          /* number */
     fault *fault;          /* of rank `faulty`; its `at` counts calls of the body */
     int faulty;
+    const void *user;
 } shard_job;
 struct shard_rank {
     const shard_job *job;
@@ -201,6 +202,7 @@ struct shard_rank {
     mgen_status status;
     char said[512];
     int64_t wrong;
+    uint64_t hash; /* what the body found */
 };
 
 static mgen_status shard_begin(shard_rank *r)

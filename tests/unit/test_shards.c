@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "mpi_launch.h"
 #include "shard_ranks.h"
 
 #include <errno.h>
@@ -447,6 +448,7 @@ static mgen_status save_many(shard_rank *r)
     for (int64_t n = 2; n < 60; n++) {
         fake_visit(&r->run, n, true);
         MGI_TRY(mgi_checkpoint_save(r->ctx, &fake_kind, &r->run, r->job->to));
+        fault_sleep(2); /* or a slow reader never gets through */
     }
     return MGEN_OK;
 }
@@ -475,6 +477,192 @@ static void test_read_meanwhile(void **state)
     pthread_join(saver, NULL);
 }
 
+/* ---- ranks that are processes --------------------------------------------------------------------- */
+
+static void *die(void *ms)
+{
+    fault_sleep(*(int *)ms);
+    kill(getpid(), SIGKILL);
+    return NULL;
+}
+
+/* One of four, which goes on from what is there and saves on; one of them is killed meanwhile. */
+static mgen_status rank_saves(shard_rank *r, int dice, int64_t *told)
+{
+    static int delay;
+    pthread_t killer;
+    const char *path = getenv("SHARDS_PATH");
+    mgi_comm *world;
+    MGI_TRY(mgi_comm_mpi_create(r->ctx, 2000, &world));
+    r->index = mgi_comm_rank(world);
+    const mgi_mesh_shape shape = {2, 1, 2, dice % 3 ? 2 : 1};
+    MGI_TRY(mgi_mesh_create(world, shape, &r->mesh));
+    MGI_TRY(fake_make(r->ctx, world, &r->mesh, &r->run));
+    MGI_TRY(mgi_checkpoint_load(r->ctx, &fake_kind, &r->run, path));
+    if (fake_visit(&r->run, r->run.updated, false))
+        return mgi_fail(r->ctx, MGEN_E_INTERNAL, "what was loaded is not one save");
+    srand((unsigned)dice);
+    delay = rand() % 300;
+    if (rand() % 4 == r->index && pthread_create(&killer, NULL, die, &delay))
+        return MGEN_E_INTERNAL;
+    for (*told = r->run.updated;; ++*told) {
+        fake_visit(&r->run, *told + 1, true);
+        MGI_TRY(mgi_checkpoint_save(r->ctx, &fake_kind, &r->run, path));
+    }
+}
+
+static int rank_main(const char *what)
+{
+    shard_rank r = {.ctx = shard_context()};
+    int64_t told = 0;
+    if (!r.ctx)
+        return 1;
+    mgen_status status = rank_saves(&r, atoi(what), &told);
+    printf("rank %d: %lld saved, then %s: %s\n", r.index, (long long)told, mgen_status_name(status),
+           mgen_last_error(r.ctx));
+    fflush(stdout);
+    _exit(0); /* MPI would wait for the one that is gone */
+}
+
+static void test_killed_ranks(void **state)
+{
+    const char *path = in_folder("processes");
+    const int kills = getenv("MOVIEGEN_DIST") ? 200 : 2;
+    (void)state;
+    need_mpi();
+    save_on((mgi_mesh_shape){1, 1, 2}, 1, path);
+    assert_int_equal(setenv("SHARDS_PATH", path, 1), 0);
+    for (int i = 1; i <= kills; i++) {
+        char dice[16];
+        int survivors = 0;
+        int64_t told = 0, there;
+        snprintf(dice, sizeof dice, "%d", i);
+        launch(4, dice);
+        for (const char *at = output; (at = strstr(at, "rank ")); at++) {
+            long long number;
+            char status[32];
+            if (sscanf(at, "rank %*d: %lld saved, then %31[A-Z_]", &number, status) != 2)
+                continue;
+            assert_said(atoi(at + 5), strstr(status, "TIMEOUT") ? "did not arrive" : "PEER_LOST");
+            survivors++;
+            told = number > told ? number : told;
+        }
+        there = number_there(path);
+        if (survivors != 3 || (there != told && there != told + 1))
+            fail_msg("kill %d: save %lld is there: %s", i, (long long)there, output);
+    }
+}
+
+/* ---- training that goes on ------------------------------------------------------------------------ */
+
+enum { STEPS = 3 };
+
+typedef struct training {
+    mgi_mesh_shape shape;
+    int cp; /* MGI_CP_* */
+} training;
+
+/* Everything that this rank has. */
+static uint64_t hash_of(struct mgi_stage_run *run)
+{
+    mgi_stage_state s;
+    uint64_t hash = 0;
+    mgi_stage_text_to_video.state(run, &s);
+    for (int i = 0; i < s.modules; i++)
+        for (int64_t k = 0; k < s.module[i]->count; k++) {
+            const mgi_param *p = s.module[i]->params[k];
+            mgi_tensor *const tensors[] = {p->value, p->m, p->v, p->ema};
+            for (int j = 0; j < 4 && p->value->count; j++)
+                hash =
+                    mgi_hash64(mgi_f32(tensors[j]), (size_t)p->value->count * sizeof(float), hash);
+        }
+    hash = mgi_hash64(mgi_f32(s.optimizer->control), MGK_CONTROL_COUNT * sizeof(float), hash);
+    return mgi_hash64(s.position, sizeof *s.position, hash);
+}
+
+static mgen_status begin_training(shard_rank *r, struct mgi_stage_run **out)
+{
+    const training *t = r->job->user;
+    mgi_stage stage = tiny_text_to_video(STEPS, 4);
+    mgi_stage_state s;
+    stage.images = -1.0;
+    stage.bucket_count = 1;
+    stage.bucket[0] = (mgi_bucket){.width = 64, .height = 64, .frames = 9, .weight = 1.0};
+    stage.optimizer.lr = 0.1; /* the head is 0 at first: then there are gradients behind it */
+    MGI_TRY(mgi_stage_text_to_video.create(r->ctx,
+                                           &(mgi_stage_params){.stage = &stage,
+                                                               .dir = folder,
+                                                               .seed = 5,
+                                                               .cache_dir = folder,
+                                                               .comm = r->mesh.group[MGI_AXIS_DP],
+                                                               .mesh = &r->mesh},
+                                           out));
+    mgi_stage_text_to_video.state(*out, &s);
+    mgi_vt *video = (mgi_vt *)(void *)((char *)s.module[s.modules - 1] - offsetof(mgi_vt, module));
+    video->cp = t->cp;
+    return MGEN_OK;
+}
+
+/* Steps on, of a run that begins where the checkpoint was left, if there is one. */
+static mgen_status train(shard_rank *r, const char *from, int64_t first, int64_t end,
+                         const char *to)
+{
+    const struct mgi_stage_kind *kind = &mgi_stage_text_to_video;
+    struct mgi_stage_run *run;
+    MGI_TRY(begin_training(r, &run));
+    mgen_status status = from ? mgi_checkpoint_load(r->ctx, kind, run, from) : MGEN_OK;
+    for (int64_t i = first; i < end && status == MGEN_OK; i++)
+        status = kind->step(run, i, NULL);
+    if (status == MGEN_OK && to)
+        status = mgi_checkpoint_save(r->ctx, kind, run, to);
+    r->hash = hash_of(run);
+    kind->destroy(run);
+    return status;
+}
+
+/* Without a break, and with one after each step. */
+static mgen_status train_twice(shard_rank *r)
+{
+    const char *path = r->job->to;
+    MGI_TRY(train(r, NULL, 0, STEPS, NULL));
+    uint64_t straight = r->hash;
+    MGI_TRY(train(r, NULL, 0, 0, path));
+    for (int64_t i = 0; i < STEPS; i++)
+        MGI_TRY(train(r, path, i, i + 1, path));
+    r->wrong = r->hash != straight;
+    return MGEN_OK;
+}
+
+static void save_autoencoder(void)
+{
+    mgen_context *ctx = shard_context();
+    struct mgi_stage_run *run;
+    const mgi_stage stage = tiny_autoencoder(1, 1);
+    assert_int_equal(mgi_stage_autoencoder.create(
+                         ctx, &(mgi_stage_params){.stage = &stage, .dir = folder, .seed = 5}, &run),
+                     MGEN_OK);
+    assert_int_equal(mgi_stage_autoencoder.save(run), MGEN_OK);
+    mgi_stage_autoencoder.destroy(run);
+    mgi_context_free(ctx);
+}
+
+static void test_training(void **state)
+{
+    static const training ways[] = {{{2, 1, 2, 2}, MGI_CP_GATHER}, {{2, 1, 1}, MGI_CP_GATHER},
+                                    {{1, 1, 2}, MGI_CP_GATHER},    {{1, 2, 1}, MGI_CP_GATHER},
+                                    {{1, 2, 1}, MGI_CP_EXCHANGE},  {{2, 1, 1, 2}, MGI_CP_GATHER},
+                                    {{4, 1, 1, 2}, MGI_CP_GATHER}, {{2, 2, 1, 4}, MGI_CP_EXCHANGE},
+                                    {{2, 2, 2, 2}, MGI_CP_GATHER}, {{2, 2, 2, 4}, MGI_CP_GATHER}};
+    char name[32];
+    (void)state;
+    save_autoencoder();
+    for (size_t i = 0; i < (getenv("MOVIEGEN_DIST") ? sizeof ways / sizeof ways[0] : 1); i++) {
+        snprintf(name, sizeof name, "training-%zu", i);
+        assert_all_well(&(shard_job){
+            .shape = ways[i].shape, .body = train_twice, .to = in_folder(name), .user = &ways[i]});
+    }
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -489,13 +677,16 @@ static int remove_folder(void **state)
     return system(command);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reshard),   cmocka_unit_test(test_overwrite),
         cmocka_unit_test(test_leftovers), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_export),    cmocka_unit_test(test_faults),
         cmocka_unit_test(test_disk),      cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_kills),     cmocka_unit_test(test_read_meanwhile)};
+        cmocka_unit_test(test_kills),     cmocka_unit_test(test_read_meanwhile),
+        cmocka_unit_test(test_training),  cmocka_unit_test(test_killed_ranks)};
+    if (argc == 3 && !strcmp(argv[1], "--rank"))
+        return rank_main(argv[2]);
     return cmocka_run_group_tests_name("shards", tests, make_folder, remove_folder);
 }
