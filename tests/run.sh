@@ -245,7 +245,10 @@ suite_asan() {
 }
 suite_emulated() {
     build build-emulated -Dcuda=emulated || return
-    tap emulated-test_cuda 600 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" build-emulated/tests/test_cuda
+    local name
+    for name in cuda graph; do
+        tap "emulated-test_$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "build-emulated/tests/test_$name"
+    done
     kernels build-emulated emulated- --variant cuda,sm80 --cases 12
 }
 suite_asan-api() {

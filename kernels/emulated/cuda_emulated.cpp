@@ -3,6 +3,7 @@
 #include "cuda_emulated.h"
 #include "cuda_runtime_emulated.h"
 
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <ucontext.h>
@@ -17,8 +18,15 @@ enum { THREADS_MAX = 1024, STACK_BYTES = 256 * 1024, SHARED_MAX = 227 * 1024, VA
 
 enum fibre_state { READY, IN_BLOCK_BARRIER, IN_WARP_BARRIER, ENDED };
 
-struct fibre {
+/* Where a fibre, or the scheduler, goes on. */
+struct place {
     ucontext_t context;
+    jmp_buf jump;
+    bool begun;
+};
+
+struct fibre {
+    place here;
     unsigned char *stack;
     void *fake_stack; /* AddressSanitizer's */
     mgk_emulated_index index;
@@ -34,7 +42,7 @@ struct block_state {
     fibre *spare[THREADS_MAX];  /* that play nobody */
     int spare_count, made, threads, started, ended;
     fibre *now;
-    ucontext_t scheduler;
+    place scheduler;
     void *scheduler_fake_stack;
     const void *scheduler_stack;
     size_t scheduler_stack_bytes;
@@ -58,6 +66,21 @@ void mgk_emulated_abort(const char *why)
 
 /* ---- changing places ---- */
 
+/* A jump takes no system call, which swapcontext does; sanitizers follow only the latter. */
+static void change(place *from, place *to)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    swapcontext(&from->context, &to->context);
+#else
+    if (_setjmp(from->jump))
+        return;
+    from->begun = true;
+    if (to->begun)
+        _longjmp(to->jump, 1);
+    setcontext(&to->context);
+#endif
+}
+
 static void leave_fibre(fibre *f, bool for_ever)
 {
 #if defined(__SANITIZE_ADDRESS__)
@@ -65,7 +88,7 @@ static void leave_fibre(fibre *f, bool for_ever)
                                    state->scheduler_stack_bytes);
 #endif
     (void)for_ever;
-    swapcontext(&f->context, &state->scheduler);
+    change(&f->here, &state->scheduler);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(f->fake_stack, &state->scheduler_stack,
                                     &state->scheduler_stack_bytes);
@@ -79,7 +102,7 @@ static void enter_fibre(fibre *f)
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&state->scheduler_fake_stack, f->stack, STACK_BYTES);
 #endif
-    swapcontext(&state->scheduler, &f->context);
+    change(&state->scheduler, &f->here);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(state->scheduler_fake_stack, NULL, NULL);
 #endif
@@ -124,11 +147,12 @@ static fibre *make_fibre(void)
     f->stack = (unsigned char *)malloc(STACK_BYTES);
     if (!f->stack)
         mgk_emulated_abort("no memory for a fibre");
-    getcontext(&f->context);
-    f->context.uc_stack.ss_sp = f->stack;
-    f->context.uc_stack.ss_size = STACK_BYTES;
-    f->context.uc_link = NULL;
-    makecontext(&f->context, fibre_main, 0);
+    ucontext_t *c = &f->here.context;
+    getcontext(c);
+    c->uc_stack.ss_sp = f->stack;
+    c->uc_stack.ss_size = STACK_BYTES;
+    c->uc_link = NULL;
+    makecontext(c, fibre_main, 0);
     return f;
 }
 
@@ -288,8 +312,25 @@ static void free_state(void)
     state = NULL;
 }
 
-void mgk_emulated_run(dim3 grid, dim3 block, size_t shared, void (*call)(const void *),
-                      const void *what)
+/* What a graph keeps of a launch; `what` lies behind it. */
+struct kept_launch {
+    dim3 grid, block;
+    size_t shared;
+    void (*call)(const void *);
+};
+enum { KEPT_BYTES = (sizeof(kept_launch) + 15) / 16 * 16 };
+
+static void run_grid(dim3 grid, dim3 block, size_t shared, void (*call)(const void *),
+                     const void *what);
+
+static void run_kept(const void *kept)
+{
+    const kept_launch *k = (const kept_launch *)kept;
+    run_grid(k->grid, k->block, k->shared, k->call, (const unsigned char *)kept + KEPT_BYTES);
+}
+
+void mgk_emulated_run(void *stream, dim3 grid, dim3 block, size_t shared,
+                      void (*call)(const void *), const void *what, size_t bytes)
 {
     int threads = (int)(block.x * block.y * block.z);
     if (threads < 1 || threads > THREADS_MAX || !grid.x || !grid.y || !grid.z || grid.y > 65535 ||
@@ -299,9 +340,22 @@ void mgk_emulated_run(dim3 grid, dim3 block, size_t shared, void (*call)(const v
         mgk_emulated_abort("more shared memory than a block can have");
     if (!mgk_emulated_may_launch())
         return;
+    void *kept = mgk_emulated_captured((cudaStream_t)stream, run_kept, KEPT_BYTES + bytes);
+    if (kept) {
+        const kept_launch k = {grid, block, shared, call};
+        memcpy(kept, &k, sizeof k);
+        memcpy((unsigned char *)kept + KEPT_BYTES, what, bytes);
+    } else {
+        run_grid(grid, block, shared, call, what);
+    }
+}
+
+static void run_grid(dim3 grid, dim3 block, size_t shared, void (*call)(const void *),
+                     const void *what)
+{
     mgk_emulated_open();
     state = make_state();
-    state->threads = threads;
+    state->threads = (int)(block.x * block.y * block.z);
     state->block = block;
     state->call = call;
     state->what = what;

@@ -75,22 +75,62 @@ extern thread_local unsigned char *mgk_emulated_shared;
 #define MGK_DYNAMIC_SHARED(type, name)  type *name = (type *)mgk_emulated_shared
 #define MGK_ALLOW_SHARED(kernel, bytes) ((void)(bytes))
 
-void mgk_emulated_run(dim3 grid, dim3 block, size_t shared, void (*call)(const void *),
-                      const void *what);
+/* `what`, of `bytes`, is copied if the stream is being captured. */
+void mgk_emulated_run(void *stream, dim3 grid, dim3 block, size_t shared,
+                      void (*call)(const void *), const void *what, size_t bytes);
 
-template <typename F> static void mgk_emulated_call(const void *what)
+/* The arguments of a kernel as they are when it is launched. */
+template <typename... P> struct mgk_emulated_values;
+template <> struct mgk_emulated_values<> {
+    template <typename K, typename... V> void call(K kernel, const V &...values) const
+    {
+        kernel(values...);
+    }
+};
+template <typename P, typename... Rest> struct mgk_emulated_values<P, Rest...> {
+    P value;
+    mgk_emulated_values<Rest...> rest;
+    template <typename K, typename... V> void call(K kernel, const V &...values) const
+    {
+        rest.call(kernel, values..., value);
+    }
+};
+
+template <typename... P> struct mgk_emulated_work {
+    void (*kernel)(P...);
+    mgk_emulated_values<P...> values;
+};
+
+template <typename... P> static void mgk_emulated_call(const void *what)
 {
-    (*(const F *)what)();
+    const mgk_emulated_work<P...> *w = (const mgk_emulated_work<P...> *)what;
+    w->values.call(w->kernel);
 }
 
-template <typename F>
-static inline void mgk_emulated_launch(dim3 grid, dim3 block, size_t shared, const F &what)
+static inline mgk_emulated_values<> mgk_emulated_take(mgk_emulated_values<> *)
 {
-    mgk_emulated_run(grid, block, shared, mgk_emulated_call<F>, &what);
+    return {};
+}
+
+template <typename P, typename... Rest, typename A, typename... More>
+static inline mgk_emulated_values<P, Rest...> mgk_emulated_take(mgk_emulated_values<P, Rest...> *,
+                                                                A arg, More... more)
+{
+    return {(P)arg, mgk_emulated_take((mgk_emulated_values<Rest...> *)0, more...)};
+}
+
+template <typename... P, typename... A>
+static inline void mgk_emulated_launch(void *stream, dim3 grid, dim3 block, size_t shared,
+                                       void (*kernel)(P...), A... args)
+{
+    const mgk_emulated_work<P...> work = {
+        kernel, mgk_emulated_take((mgk_emulated_values<P...> *)0, args...)};
+    static_assert(__is_trivially_copyable(decltype(work)), "arguments of a kernel are values");
+    mgk_emulated_run(stream, grid, block, shared, mgk_emulated_call<P...>, &work, sizeof work);
 }
 
 #define MGK_LAUNCH(x, kernel, grid, block, shared, ...)                                            \
-    ((void)(x), mgk_emulated_launch((grid), (block), (shared), [=] { (kernel)(__VA_ARGS__); }))
+    mgk_emulated_launch((x)->stream, (grid), (block), (shared), (kernel), __VA_ARGS__)
 
 void __syncthreads(void);
 void mgk_emulated_syncwarp(unsigned mask);

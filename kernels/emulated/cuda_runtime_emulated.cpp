@@ -8,6 +8,23 @@
 #include <string.h>
 #include <sys/mman.h>
 
+struct node {
+    node *next;
+    void (*replay)(const void *);
+    alignas(16) unsigned char what[];
+};
+
+/* A graph, captured or instantiated: the latter is the same nodes under another owner. */
+struct mgk_emulated_graph {
+    node *first, **end;
+    int owners;
+};
+
+struct mgk_emulated_stream {
+    mgk_emulated_graph *graph; /* being captured */
+    bool spoilt;
+};
+
 namespace
 {
 
@@ -22,8 +39,9 @@ pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 unsigned char *range;
 block *blocks; /* in use, in rising order */
 size_t limit = RANGE, used, top;
-int opened;
-thread_local cudaError_t last, planned;
+int opened, graphs, gpus = 1, major = 9;
+thread_local cudaError_t last, planned, planned_graph;
+thread_local cudaStream_t capturing; /* by this thread */
 
 void protect(int how)
 {
@@ -35,6 +53,41 @@ cudaError_t fail(cudaError_t error)
 {
     last = error;
     return error;
+}
+
+/* A call that may not be made by a thread that captures. */
+bool forbidden()
+{
+    if (capturing) {
+        capturing->spoilt = true;
+        last = cudaErrorStreamCaptureUnsupported;
+    }
+    return capturing != NULL;
+}
+
+void release(mgk_emulated_graph *graph)
+{
+    if (!graph || --graph->owners > 0)
+        return;
+    for (node *n = graph->first; n;) {
+        node *next = n->next;
+        free(n);
+        n = next;
+    }
+    free(graph);
+    graphs--;
+}
+
+struct copy {
+    void *to;
+    const void *from;
+    size_t bytes;
+};
+
+void run_copy(const void *what)
+{
+    const copy *c = (const copy *)what;
+    memcpy(c->to, c->from, c->bytes);
 }
 
 /* Where `bytes` fit. */
@@ -80,6 +133,22 @@ void mgk_emulated_fail(cudaError_t error)
     planned = error;
 }
 
+void mgk_emulated_fail_graph(cudaError_t error)
+{
+    planned_graph = error;
+}
+
+int mgk_emulated_graphs(void)
+{
+    return graphs;
+}
+
+void mgk_emulated_machine(int gpus_, int major_)
+{
+    gpus = gpus_;
+    major = major_;
+}
+
 void mgk_emulated_memory(size_t bytes)
 {
     limit = bytes < RANGE ? bytes : RANGE;
@@ -102,6 +171,8 @@ int mgk_emulated_may_launch(void)
 cudaError_t cudaMalloc(void **out, size_t bytes)
 {
     block *b;
+    if (forbidden())
+        return last;
     bytes = (bytes + STEP - 1) / STEP * STEP + (bytes == 0) * STEP;
     pthread_mutex_lock(&lock);
     if (!range) {
@@ -126,6 +197,8 @@ cudaError_t cudaFree(void *ptr)
 {
     if (!ptr)
         return cudaSuccess;
+    if (forbidden())
+        return last;
     pthread_mutex_lock(&lock);
     size_t at = (size_t)((unsigned char *)ptr - range);
     block **link = &blocks;
@@ -142,10 +215,16 @@ cudaError_t cudaFree(void *ptr)
     return b ? cudaSuccess : fail(cudaErrorInvalidValue);
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, int, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, int, cudaStream_t stream)
 {
+    const copy c = {to, from, bytes};
+    void *kept = mgk_emulated_captured(stream, run_copy, sizeof c);
+    if (kept) {
+        memcpy(kept, &c, sizeof c);
+        return cudaSuccess;
+    }
     mgk_emulated_open();
-    memcpy(to, from, bytes);
+    run_copy(&c);
     mgk_emulated_close();
     return cudaSuccess;
 }
@@ -171,40 +250,120 @@ cudaError_t cudaFreeHost(void *ptr)
 
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = 1;
-    return cudaSuccess;
+    *count = gpus;
+    return gpus > 0 ? cudaSuccess : fail(cudaErrorInsufficientDriver);
 }
 
 cudaError_t cudaSetDevice(int index)
 {
-    return index == 0 ? cudaSuccess : fail(cudaErrorInvalidDevice);
+    return index >= 0 && index < gpus ? cudaSuccess : fail(cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaDeviceGetAttribute(int *value, int, int)
 {
-    *value = 9;
+    *value = major;
     return cudaSuccess;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
 {
-    *out = (cudaStream_t)malloc(1);
+    *out = (cudaStream_t)calloc(1, sizeof **out);
     return *out ? cudaSuccess : fail(cudaErrorMemoryAllocation);
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t)
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
-    return cudaSuccess;
+    return stream && stream == capturing && forbidden() ? last : cudaSuccess;
 }
 
-cudaError_t cudaStreamQuery(cudaStream_t)
+cudaError_t cudaStreamQuery(cudaStream_t stream)
 {
-    return cudaSuccess;
+    return cudaStreamSynchronize(stream);
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
     free(stream);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, int)
+{
+    if (capturing || stream->graph)
+        return fail(cudaErrorStreamCaptureUnsupported);
+    stream->graph = (cudaGraph_t)calloc(1, sizeof *stream->graph);
+    if (!stream->graph)
+        return fail(cudaErrorMemoryAllocation);
+    stream->graph->end = &stream->graph->first;
+    stream->graph->owners = 1;
+    stream->spoilt = false;
+    capturing = stream;
+    graphs++;
+    return cudaSuccess;
+}
+
+void *mgk_emulated_captured(cudaStream_t stream, void (*replay)(const void *), size_t bytes)
+{
+    if (!stream || !stream->graph)
+        return NULL;
+    node *n = (node *)malloc(sizeof *n + bytes);
+    if (!n)
+        abort();
+    n->next = NULL;
+    n->replay = replay;
+    *stream->graph->end = n;
+    stream->graph->end = &n->next;
+    return n->what;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
+{
+    *out = NULL;
+    if (!stream->graph)
+        return fail(cudaErrorStreamCaptureUnmatched);
+    if (capturing != stream)
+        return fail(cudaErrorStreamCaptureWrongThread);
+    capturing = NULL;
+    if (stream->spoilt)
+        release(stream->graph);
+    else
+        *out = stream->graph;
+    stream->graph = NULL;
+    return *out ? cudaSuccess : fail(cudaErrorStreamCaptureInvalidated);
+}
+
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *out, cudaGraph_t graph,
+                                          unsigned long long)
+{
+    cudaError_t error = planned_graph;
+    planned_graph = cudaSuccess;
+    if (error != cudaSuccess)
+        return fail(error);
+    graph->owners++;
+    *out = graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t)
+{
+    if (!mgk_emulated_may_launch())
+        return last;
+    mgk_emulated_open();
+    for (node *n = graph->first; n; n = n->next)
+        n->replay(n->what);
+    mgk_emulated_close();
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    release(graph);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph)
+{
+    release(graph);
     return cudaSuccess;
 }
 

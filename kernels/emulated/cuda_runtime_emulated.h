@@ -2,7 +2,9 @@
  * The calls of the CUDA runtime that the library makes, played by the host, for tests only.
  *
  * The memory of this "GPU" cannot be touched by the host except inside a kernel or a copy: what reads a tensor
- * behind the device's back ends with a segmentation fault here. Work is done when a call returns. */
+ * behind the device's back ends with a segmentation fault here. Work is done when a call returns, unless the
+ * stream is being captured: then it becomes part of a graph, with its arguments as they are, and whatever a GPU
+ * refuses while a thread captures is refused here too, and spoils the capture. */
 #ifndef MGK_CUDA_RUNTIME_EMULATED_H
 #define MGK_CUDA_RUNTIME_EMULATED_H
 
@@ -22,14 +24,20 @@ typedef enum cudaError {
     cudaErrorNoKernelImageForDevice = 209,
     cudaErrorNotReady = 600,
     cudaErrorIllegalAddress = 700,
-    cudaErrorLaunchOutOfResources = 701
+    cudaErrorLaunchOutOfResources = 701,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901,
+    cudaErrorStreamCaptureUnmatched = 903,
+    cudaErrorStreamCaptureWrongThread = 908
 } cudaError_t;
 
 typedef struct mgk_emulated_stream *cudaStream_t;
 typedef struct mgk_emulated_event *cudaEvent_t;
+typedef struct mgk_emulated_graph *cudaGraph_t, *cudaGraphExec_t;
 
 enum { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
+enum { cudaStreamCaptureModeThreadLocal = 1 };
 enum { cudaDevAttrComputeCapabilityMajor = 75 };
 
 cudaError_t cudaGetDeviceCount(int *count);
@@ -50,6 +58,13 @@ cudaError_t cudaFreeHost(void *ptr);
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, int direction,
                             cudaStream_t stream);
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, int mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out);
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *out, cudaGraph_t graph,
+                                          unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph);
 cudaError_t cudaGetLastError(void);
 cudaError_t cudaPeekAtLastError(void);
 const char *cudaGetErrorString(cudaError_t error);
@@ -57,8 +72,14 @@ const char *cudaGetErrorName(cudaError_t error);
 
 /* ---- for tests ---- */
 
-/* The calling thread's next launch fails with `error`. */
+/* The calling thread's next launch, of a kernel or a graph, fails with `error`. */
 void mgk_emulated_fail(cudaError_t error);
+/* The next graph is not instantiated. */
+void mgk_emulated_fail_graph(cudaError_t error);
+/* Graphs that are not destroyed. */
+int mgk_emulated_graphs(void);
+/* GPUs, 0: there is no driver; and their compute capability. */
+void mgk_emulated_machine(int gpus, int major);
 /* Bytes that the GPU has, at most 16 GiB; the default is all of them. */
 void mgk_emulated_memory(size_t bytes);
 /* The GPU's memory that is in use. */
@@ -68,6 +89,8 @@ void mgk_emulated_open(void);
 void mgk_emulated_close(void);
 /* Whether this launch may run; if not, the error is kept. */
 int mgk_emulated_may_launch(void);
+/* If the stream is being captured: `bytes` of the graph's, of which replay(bytes) will be called; else NULL. */
+void *mgk_emulated_captured(cudaStream_t stream, void (*replay)(const void *), size_t bytes);
 
 #ifdef __cplusplus
 }

@@ -55,6 +55,7 @@ typedef struct mgi_vt_stream {
 typedef struct mgi_vt_text {
     T *x[MGI_ROLES];                  /* (B,S,width); NULL: the stream is not there, or left out */
     const int64_t *tokens[MGI_ROLES]; /* of each sample, 1..S: the rest is padding; NULL: all S */
+    T *mask, *places;                 /* of mgi_vt_text_places; NULL: forward makes them */
 } mgi_vt_text;
 
 /* How a block runs: as one node with a gradient written by hand, or as a chain of single ops, which is its
@@ -104,6 +105,11 @@ mgen_status mgi_vt_grow(mgi_vt *to, const mgi_vt *from);
 /* Initial values, with the gates of every block open. */
 mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed);
 
+/* What the host writes for the text of `samples` samples, streams of rows[role] rows each, 0: not there. Forward makes
+ * it where text->mask is NULL; only with it does forward write nothing of its own, so that it can be captured
+ * (tensor/graph.h). */
+void mgi_vt_text_places(mgi_run *run, mgi_vt_text *text, int64_t samples,
+                        const int64_t rows[MGI_ROLES]);
 /* What the head means, at flow time t (B), of x (B,T,H,W,C), normalised latents. Of the streams of text one must be there. What a
  * sample gets depends neither on the other samples nor on padding. */
 T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text);

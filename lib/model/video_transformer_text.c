@@ -49,19 +49,20 @@ static T *project(mgi_run *run, const mgi_vt_stream *s, T *x, int32_t dtype)
                                        .bias = mgi_value(s->norm_b)});
 }
 
-static int64_t tokens_of(const mgi_vt_text *text, int role, int64_t sample)
+static int64_t tokens_of(const mgi_vt_text *text, const int64_t rows[MGI_ROLES], int role,
+                         int64_t sample)
 {
-    return text->tokens[role] ? text->tokens[role][sample] : text->x[role]->dims[1];
+    return rows[role] && text->tokens[role] ? text->tokens[role][sample] : rows[role];
 }
 
 /* Tokens of the longest sample, all its streams together. */
-static int64_t longest(const mgi_vt_text *text, int64_t samples)
+static int64_t longest(const mgi_vt_text *text, int64_t samples, const int64_t rows[MGI_ROLES])
 {
     int64_t most = 0;
     for (int64_t b = 0; b < samples; b++) {
         int64_t own = 0;
         for (int i = 0; i < MGI_ROLES; i++)
-            own += text->x[i] ? tokens_of(text, i, b) : 0;
+            own += tokens_of(text, rows, i, b);
         most = own > most ? own : most;
     }
     return most;
@@ -69,8 +70,9 @@ static int64_t longest(const mgi_vt_text *text, int64_t samples)
 
 /* (B,size): 1 for the tokens of a sample, which come first; and, for each of them, its row among the flat streams
  * one behind the other. */
-static void write_places(mgi_run *run, const mgi_vt_text *text, T *places, T *mask)
+static void write_places(mgi_run *run, const mgi_vt_text *text, const int64_t rows[MGI_ROLES])
 {
+    T *mask = text->mask;
     int64_t samples = mask->dims[0], size = mask->dims[1];
     int32_t *row;
     if (!mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)mask->count, sizeof *row + 1, &row)))
@@ -79,27 +81,47 @@ static void write_places(mgi_run *run, const mgi_vt_text *text, T *places, T *ma
     for (int64_t b = 0; b < samples; b++) {
         int64_t at = b * size, first = 0;
         for (int i = 0; i < MGI_ROLES; i++) {
-            int64_t s = text->x[i] ? text->x[i]->dims[1] : 0, n = s ? tokens_of(text, i, b) : 0;
+            int64_t n = tokens_of(text, rows, i, b);
             for (int64_t k = 0; k < n; k++, at++) {
-                row[at] = (int32_t)(first + b * s + k);
+                row[at] = (int32_t)(first + b * rows[i] + k);
                 is[at] = 1;
             }
-            first += samples * s;
+            first += samples * rows[i];
         }
     }
-    if (places)
-        mgi_tensor_write(places, 0, row, places->count);
+    if (text->places)
+        mgi_tensor_write(text->places, 0, row, text->places->count);
     mgi_tensor_write(mask, 0, is, mask->count);
     mgi_free(run->ctx, row);
 }
 
-static bool streams_fit(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples,
-                        int *count)
+/* One stream is what it is; of several, the padding of all goes to the end: what is attended to does not depend on
+ * the other samples of the batch. */
+void mgi_vt_text_places(mgi_run *run, mgi_vt_text *text, int64_t samples,
+                        const int64_t rows[MGI_ROLES])
 {
-    int64_t rows = 0;
+    int64_t size = 0;
+    int count = 0;
+    for (int i = 0; i < MGI_ROLES; i++) {
+        size += rows[i];
+        count += rows[i] > 0;
+    }
+    if (count > 1)
+        size = longest(text, samples, rows);
+    text->places = count > 1 ? mgi_new(run, MGK_I32, MGI_DIMS(samples, size)) : NULL;
+    text->mask = mgi_new(run, MGK_U8, MGI_DIMS(samples, size));
+    if (run->status == MGEN_OK)
+        write_places(run, text, rows);
+}
+
+static bool streams_fit(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples,
+                        int64_t rows[MGI_ROLES], int *count)
+{
+    int64_t all = 0;
     *count = 0;
     for (int i = 0; i < MGI_ROLES; i++) {
         const T *x = text->x[i];
+        rows[i] = x && x->rank == 3 ? x->dims[1] : 0;
         if (!x)
             continue;
         if (!mgi_require(run,
@@ -107,46 +129,46 @@ static bool streams_fit(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text,
                          "video transformer: a stream of text is not (B,S,width)"))
             return false;
         for (int64_t b = 0; b < samples; b++)
-            if (!mgi_require(run, tokens_of(text, i, b) > 0 && tokens_of(text, i, b) <= x->dims[1],
-                             "video transformer: a stream of text has more tokens than rows"))
+            if (!mgi_require(
+                    run, tokens_of(text, rows, i, b) > 0 && tokens_of(text, rows, i, b) <= rows[i],
+                    "video transformer: a stream of text has more tokens than rows"))
                 return false;
-        rows += x->dims[0] * x->dims[1];
+        all += x->dims[0] * x->dims[1];
         (*count)++;
     }
     return mgi_require(run, *count > 0, "video transformer: there is no text") &&
-           mgi_require(run, rows <= INT32_MAX, "video transformer: there is too much text");
+           mgi_require(run, all <= INT32_MAX, "video transformer: there is too much text");
 }
 
 T *mgi_vt_text_forward(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples,
                        T **mask)
 {
-    int64_t d = vt->config.dim, size;
+    int64_t d = vt->config.dim, rows[MGI_ROLES];
+    mgi_vt_text written = *text;
     int32_t dtype = vt->module.dtype;
-    T *part[MGI_ROLES], *only = NULL;
+    T *part[MGI_ROLES];
     int count, n = 0;
     *mask = NULL;
-    if (run->status != MGEN_OK || !streams_fit(run, vt, text, samples, &count))
+    if (run->status != MGEN_OK || !streams_fit(run, vt, text, samples, rows, &count))
         return NULL;
     for (int i = 0; i < MGI_ROLES; i++)
-        if (text->x[i]) {
-            only = text->x[i];
-            part[n++] = project(run, &vt->stream[i], only, dtype);
-        }
-    /* One stream is what it is; of several, the padding of all goes to the end: what is attended to does not
-     * depend on the other samples of the batch. */
-    size = count > 1 ? longest(text, samples) : only->dims[1];
-    T *places = count > 1 ? mgi_new(run, MGK_I32, MGI_DIMS(samples, size)) : NULL;
-    *mask = mgi_new(run, MGK_U8, MGI_DIMS(samples, size));
-    if (!*mask || (count > 1 && !places))
+        if (text->x[i])
+            part[n++] = project(run, &vt->stream[i], text->x[i], dtype);
+    if (!written.mask)
+        mgi_vt_text_places(run, &written, samples, rows);
+    if (run->status != MGEN_OK ||
+        !mgi_require(run,
+                     written.mask->dims[0] == samples && (count > 1) == (written.places != NULL),
+                     "video transformer: the places are those of another text"))
         return NULL;
-    write_places(run, text, places, *mask);
+    *mask = written.mask;
     if (count == 1)
         return part[0];
     for (int i = 0; i < count; i++) { /* f32: the gradient of a table is */
         T *flat = mgi_cast(run, part[i], MGK_F32);
         part[i] = flat ? mgi_reshape(run, flat, MGI_DIMS(flat->count / d, d)) : NULL;
     }
-    return mgi_cast(run, mgi_embedding(run, places, mgi_concat(run, part, count)), dtype);
+    return mgi_cast(run, mgi_embedding(run, written.places, mgi_concat(run, part, count)), dtype);
 }
 
 /* -- configuration ---------------------------------------------------------------------------- */

@@ -412,18 +412,6 @@ static void write_rows(mgi_run *run, const mgi_text_encoder *e, const mgi_tokens
     mgi_free(run->ctx, id);
 }
 
-/* Through the network, all padded to `size` tokens. */
-static T *encode_rows(mgi_run *run, const mgi_text_encoder *e, const mgi_tokens *rows,
-                      int64_t count, int64_t size, int64_t *tokens)
-{
-    int64_t mark = mgi_scope_push(run);
-    T *ids = mgi_new(run, MGK_I32, MGI_DIMS(count, size)),
-      *mask = mgi_new(run, MGK_U8, MGI_DIMS(count, size));
-    if (run->status == MGEN_OK)
-        write_rows(run, e, rows, tokens, ids, mask);
-    return mgi_scope_pop(run, mark, mgi_text_encoder_forward(run, e, ids, mask));
-}
-
 enum { SPLIT_ROWS = 8 }; /* by one thread */
 
 typedef struct split_work {
@@ -448,16 +436,26 @@ static void split_rows(void *arg, int64_t block, int thread)
     }
 }
 
-T *mgi_text_batch(mgi_run *run, const mgi_text_encoder *e, const char *const *prompts,
-                  int64_t count, int64_t *tokens)
+/* All padded to `size` tokens. */
+static void make_rows(mgi_run *run, const mgi_text_encoder *e, const mgi_tokens *rows,
+                      int64_t count, int64_t size, int64_t *tokens, T **ids, T **mask)
+{
+    *ids = mgi_new(run, MGK_I32, MGI_DIMS(count, size));
+    *mask = mgi_new(run, MGK_U8, MGI_DIMS(count, size));
+    if (run->status == MGEN_OK)
+        write_rows(run, e, rows, tokens, *ids, *mask);
+}
+
+static void make_ids(mgi_run *run, const mgi_text_encoder *e, const char *const *prompts,
+                     int64_t count, int64_t *tokens, T **ids, T **mask)
 {
     mgen_context *ctx = run->ctx;
     mgi_tokens *rows;
     int64_t size = 1;
-    T *out = NULL;
+    *ids = *mask = NULL;
     if (run->status != MGEN_OK ||
         !mgi_ok(run, mgi_alloc_zero(ctx, (size_t)count, sizeof *rows, &rows)))
-        return NULL;
+        return;
     split_work work = {ctx, e, prompts, count, rows, MGEN_OK};
     mgi_pool_run(ctx->pool, (count + SPLIT_ROWS - 1) / SPLIT_ROWS, split_rows, &work);
     mgi_ok(run, work.status);
@@ -466,41 +464,72 @@ T *mgi_text_batch(mgi_run *run, const mgi_text_encoder *e, const char *const *pr
         size = own > size ? own : size;
     }
     if (run->status == MGEN_OK)
-        out = encode_rows(run, e, rows, count, size, tokens);
+        make_rows(run, e, rows, count, size, tokens, ids, mask);
     free_rows(ctx, rows, count);
-    return out;
+}
+
+T *mgi_text_batch(mgi_run *run, const mgi_text_encoder *e, const char *const *prompts,
+                  int64_t count, int64_t *tokens)
+{
+    int64_t mark = mgi_scope_push(run);
+    T *ids, *mask;
+    make_ids(run, e, prompts, count, tokens, &ids, &mask);
+    return mgi_scope_pop(
+        run, mark, run->status == MGEN_OK ? mgi_text_encoder_forward(run, e, ids, mask) : NULL);
 }
 
 /* What the encoder of a role gets of the prompts. */
-static T *role_batch(mgi_run *run, const mgi_text_encoder *e, int role, const char *const *prompts,
-                     int64_t count, int64_t *tokens)
+static void make_role(mgi_run *run, const mgi_text_encoder *e, int role, const char *const *prompts,
+                      int64_t count, int64_t *tokens, mgi_text_ids *out)
 {
     char **parts;
-    T *out = NULL;
-    if (role != MGI_ROLE_BYT5)
-        return mgi_text_batch(run, e, prompts, count, tokens);
+    T **ids = &out->ids[role], **mask = &out->mask[role];
+    if (role != MGI_ROLE_BYT5) {
+        make_ids(run, e, prompts, count, tokens, ids, mask);
+        return;
+    }
     if (!mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)count, sizeof *parts, &parts)))
-        return NULL;
+        return;
     for (int64_t i = 0; i < count && run->status == MGEN_OK; i++)
         mgi_ok(run, mgi_prompt_quoted(run->ctx, prompts[i], &parts[i]));
     if (run->status == MGEN_OK)
-        out = mgi_text_batch(run, e, (const char *const *)parts, count, tokens);
+        make_ids(run, e, (const char *const *)parts, count, tokens, ids, mask);
     for (int64_t i = 0; i < count; i++)
         mgi_free(run->ctx, parts[i]);
     mgi_free(run->ctx, parts);
-    return out;
+}
+
+void mgi_text_ids_make(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES], uint32_t drop,
+                       const char *const *prompts, int64_t count, int64_t *tokens,
+                       mgi_text_ids *out)
+{
+    *out = (mgi_text_ids){{NULL}, {NULL}, {NULL}};
+    for (int i = 0; i < MGI_ROLES && run->status == MGEN_OK; i++) {
+        if (!text[i] || (drop >> i & 1))
+            continue;
+        make_role(run, text[i], i, prompts, count, tokens + i * count, out);
+        out->tokens[i] = tokens + i * count;
+    }
+}
+
+void mgi_text_ids_encode(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES],
+                         const mgi_text_ids *ids, mgi_vt_text *out)
+{
+    *out = (mgi_vt_text){{NULL}, {NULL}, NULL, NULL};
+    for (int i = 0; i < MGI_ROLES && run->status == MGEN_OK; i++) {
+        if (!ids->ids[i])
+            continue;
+        out->x[i] = mgi_text_encoder_forward(run, text[i], ids->ids[i], ids->mask[i]);
+        out->tokens[i] = ids->tokens[i];
+    }
 }
 
 void mgi_text_streams(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES], uint32_t drop,
                       const char *const *prompts, int64_t count, int64_t *tokens, mgi_vt_text *out)
 {
-    *out = (mgi_vt_text){{NULL}, {NULL}};
-    for (int i = 0; i < MGI_ROLES && run->status == MGEN_OK; i++) {
-        if (!text[i] || (drop >> i & 1))
-            continue;
-        out->x[i] = role_batch(run, text[i], i, prompts, count, tokens + i * count);
-        out->tokens[i] = tokens + i * count;
-    }
+    mgi_text_ids ids;
+    mgi_text_ids_make(run, text, drop, prompts, count, tokens, &ids);
+    mgi_text_ids_encode(run, text, &ids, out);
 }
 
 mgen_status mgi_text_tokens(mgen_context *ctx, const mgi_text_encoder *e, const char *prompt,
@@ -550,7 +579,7 @@ mgen_status mgi_velocity(mgen_context *ctx, const mgi_vt *vt, const float *laten
     mgi_run_init(&run, ctx, false);
     T *x = mgi_new(&run, MGK_F32, MGI_DIMS(1, dims[0], dims[1], dims[2], dims[3])),
       *t = mgi_new(&run, MGK_F32, MGI_DIMS(1));
-    mgi_vt_text p = {{NULL}, {NULL}};
+    mgi_vt_text p = {{NULL}, {NULL}, NULL, NULL};
     for (int i = 0; i < MGI_ROLES; i++) {
         if (text[i].vectors)
             p.x[i] = mgi_new(&run, MGK_F32, MGI_DIMS(1, text[i].tokens, c->text[i]));

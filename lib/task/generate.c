@@ -12,6 +12,7 @@
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
 #include "task/ranks.h"
+#include "tensor/graph.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -50,6 +51,8 @@ typedef struct sampler {
     float scale;      /* of guidance */
     T *guidance, *dt; /* one value each */
     int64_t previews;
+    mgi_graph graph; /* of a velocity, */
+    T *u;            /* which is left here */
 } sampler;
 
 /* A loop of equal rounds. On the meta device the first two and the last stand for all. */
@@ -180,6 +183,35 @@ static bool partial(const sampler *s)
     const mgi_generate_request *r = s->r;
     return s->guidance &&
            (r->guidance_from > 0.0f || (r->guidance_to > 0.0f && r->guidance_to < 1.0f));
+}
+
+/* Whether a velocity is always the same launches: of times other than the flow's the host takes part. */
+static bool captures(const sampler *s)
+{
+    const mgi_device *dev = s->run->dev;
+    return (dev->cuda || dev->meta) && s->n->video->config.objective == MGI_VT_FLOW &&
+           !s->n->video->mesh;
+}
+
+static void make_places(mgi_run *run, batch *b)
+{
+    int64_t rows[MGI_ROLES];
+    for (int i = 0; i < MGI_ROLES; i++)
+        rows[i] = b->text.x[i] ? b->text.x[i]->dims[1] : 0;
+    if (run->status == MGEN_OK)
+        mgi_vt_text_places(run, &b->text, b->rows, rows);
+}
+
+static void make_captured(sampler *s)
+{
+    mgi_run *run = s->run;
+    if (!captures(s))
+        return;
+    make_places(run, &s->all);
+    if (s->prompted.in)
+        make_places(run, &s->prompted);
+    s->u = s->total ? s->total : mgi_new(run, MGK_F32, 5, s->dims);
+    mgi_graph_init(&s->graph, run->dev);
 }
 
 static void make_buffers(sampler *s)
@@ -345,6 +377,29 @@ static batch *batch_at(sampler *s, float time)
                                                                                    : &s->prompted;
 }
 
+typedef struct evaluation {
+    sampler *s;
+    batch *b;
+    T *x;
+} evaluation;
+
+static void leave_velocity(mgi_run *run, void *user)
+{
+    const evaluation *e = user;
+    T *u = batch_velocity(e->s, e->b, e->x);
+    if (u && u != e->s->u)
+        mgi_copy(run, e->s->u, 0, u, 0, u->count);
+}
+
+static T *captured_velocity(sampler *s, batch *b, T *x)
+{
+    evaluation e = {s, b, x};
+    mgi_graph_enter(&s->graph);
+    mgi_graph_run(&s->graph, s->run, mgi_graph_key(mgi_graph_key(0, x), b->in), leave_velocity, &e);
+    mgi_graph_leave(&s->graph);
+    return s->run->status == MGEN_OK ? s->u : NULL;
+}
+
 static T *velocity(void *user, T *x, float time)
 {
     sampler *s = user;
@@ -353,7 +408,9 @@ static T *velocity(void *user, T *x, float time)
         return NULL;
     mgi_fill(s->run, b->t, time);
     b->time = time;
-    T *u = s->run->dev->meta ? counted_velocity(s, b, x) : batch_velocity(s, b, x);
+    T *u = s->run->dev->meta ? counted_velocity(s, b, x)
+           : captures(s)     ? captured_velocity(s, b, x)
+                             : batch_velocity(s, b, x);
     if (s->ranks && s->run->status != MGEN_OK) /* others wait for what this rank cannot do */
         mgi_comm_abort(s->ranks);
     return u;
@@ -470,6 +527,8 @@ static mgen_status sample(sampler *s)
     mgen_status status = encode_prompts(s);
     if (status == MGEN_OK)
         make_buffers(s);
+    if (status == MGEN_OK)
+        make_captured(s);
     MGI_TRY(together(s, s->run->status));
     if (s->run->dev->meta && partial(s) && r->solver == MGI_SOLVER_DOPRI5)
         count_both(s);
@@ -567,6 +626,7 @@ mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n, const mgi_gen
     if (status == MGEN_OK)
         status = decode(&s);
     mgi_run_finish(&run);
+    mgi_graph_finish(&s.graph);
     mgi_free(ctx, s.tokens);
     mgi_free(ctx, s.times);
     if (s.ranks && mgi_comm_context(s.ranks) != ctx &&

@@ -5,6 +5,7 @@
 #include "core/checked.h"
 #include "core/cpu.h"
 #include "kernels/flops.h"
+#include "tensor/graph.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -71,11 +72,7 @@ static bool all_done(mgi_device *dev, const uint64_t last[MGI_STREAMS])
     return true;
 }
 
-static void give(mgi_device *dev, mgi_held *held)
-{
-    mgi_device_free(dev, held->ptr, held->bytes);
-    mgi_free(dev->ctx, held);
-}
+static void give(mgi_device *dev, mgi_held *held);
 
 /* Take back what no stream uses any more; everything if the streams have ended. */
 static void collect(mgi_device *dev, bool ended)
@@ -100,6 +97,11 @@ void mgi_device_release(mgi_device *dev, mgi_held *held)
     }
     held->next = dev->waiting;
     dev->waiting = held;
+}
+
+static bool capturing(const mgi_device *dev)
+{
+    return dev->cuda && mgi_cuda_capturing(dev->cuda);
 }
 
 static bool lost(mgen_status status)
@@ -158,15 +160,17 @@ static mgen_status fresh(mgi_device *dev, size_t bytes, void **out)
     return MGEN_OK;
 }
 
-mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, void **out, size_t *class_bytes)
+mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, mgi_held *out)
 {
     size_t rounded;
+    mgi_blocks *home = dev->home;
     if (bytes > ((size_t)1 << 60))
         return mgi_fail(dev->ctx, MGEN_E_NO_MEMORY, "a tensor of %zu bytes cannot exist", bytes);
     int index = size_class(bytes, &rounded);
-    *class_bytes = rounded;
+    out->bytes = rounded;
+    out->home = home;
     if (dev->meta) {
-        *out = (void *)(uintptr_t)META_ADDRESS;
+        out->ptr = (void *)(uintptr_t)META_ADDRESS;
         if (index < MGI_DEVICE_CLASSES && dev->idle[index])
             dev->idle[index]--;
         else
@@ -175,45 +179,60 @@ mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, void **out, size_t *
     }
     if (dev->waiting)
         collect(dev, false);
-    if (index < MGI_DEVICE_CLASSES && dev->cached[index]) {
-        mgi_block *block = pop(&dev->cached[index]);
-        *out = block->ptr;
+    if (index < MGI_DEVICE_CLASSES && home->cached[index]) {
+        mgi_block *block = pop(&home->cached[index]);
+        out->ptr = block->ptr;
         if (dev->cuda)
             push(&dev->spare, block);
+        home->out++;
         return MGEN_OK;
     }
-    mgen_status status = fresh(dev, rounded, out);
+    if (capturing(dev))
+        return mgi_cuda_refuse(dev->cuda, "taking memory that no earlier step took");
+    mgen_status status = fresh(dev, rounded, &out->ptr);
     if (status != MGEN_OK && !lost(status)) {
         mgi_device_trim(dev);
-        status = fresh(dev, rounded, out);
+        status = fresh(dev, rounded, &out->ptr);
     }
-    if (status == MGEN_OK)
+    if (status == MGEN_OK) {
         hold(dev, rounded);
+        home->out++;
+    }
     return status;
 }
 
-void mgi_device_free(mgi_device *dev, void *ptr, size_t class_bytes)
+static void free_block(mgi_device *dev, const mgi_held *held)
 {
     size_t rounded;
-    if (!ptr)
+    int index = size_class(held->bytes, &rounded);
+    if (!held->ptr)
         return;
-    int index = size_class(class_bytes, &rounded);
-    if (index >= MGI_DEVICE_CLASSES) {
-        let_go(dev, class_bytes);
-        if (dev->cuda)
-            mgi_free(dev->ctx, pop(&dev->spare));
-        if (!dev->meta)
-            put_back(dev, ptr);
-        return;
-    }
-    if (dev->meta) {
+    if (dev->meta && index < MGI_DEVICE_CLASSES) {
         dev->idle[index]++;
         return;
     }
-    mgi_block *block = dev->cuda ? pop(&dev->spare) : ptr;
-    block->ptr = ptr;
-    block->bytes = class_bytes;
-    push(&dev->cached[index], block);
+    held->home->out--;
+    if (index >= MGI_DEVICE_CLASSES) {
+        let_go(dev, held->bytes);
+        if (dev->cuda)
+            mgi_free(dev->ctx, pop(&dev->spare));
+        if (!dev->meta)
+            put_back(dev, held->ptr);
+        return;
+    }
+    mgi_block *block = dev->cuda ? pop(&dev->spare) : held->ptr;
+    mgi_block **at = &held->home->cached[index];
+    while (dev->cuda && *at && (*at)->ptr < held->ptr)
+        at = &(*at)->next;
+    block->ptr = held->ptr;
+    block->bytes = held->bytes;
+    push(at, block);
+}
+
+static void give(mgi_device *dev, mgi_held *held)
+{
+    free_block(dev, held);
+    mgi_free(dev->ctx, held);
 }
 
 /* Bytes of a size class. */
@@ -223,19 +242,30 @@ static size_t class_size(int index)
     return base + (size_t)(index % 8) * step;
 }
 
-void mgi_device_trim(mgi_device *dev)
+void mgi_blocks_trim(mgi_device *dev, mgi_blocks *blocks)
 {
-    for (int i = 0; i < MGI_DEVICE_CLASSES; i++) {
-        for (; dev->idle[i]; dev->idle[i]--)
-            let_go(dev, class_size(i));
-        while (dev->cached[i]) {
-            mgi_block *block = pop(&dev->cached[i]);
+    for (int i = 0; i < MGI_DEVICE_CLASSES; i++)
+        while (blocks->cached[i]) {
+            mgi_block *block = pop(&blocks->cached[i]);
             let_go(dev, block->bytes);
             put_back(dev, block->ptr);
             if (dev->cuda)
                 mgi_free(dev->ctx, block);
         }
+}
+
+void mgi_device_trim(mgi_device *dev)
+{
+    if (capturing(dev)) {
+        mgi_cuda_refuse(dev->cuda, "giving memory back");
+        return;
     }
+    for (mgi_graph *g = dev->graphs; g; g = g->next)
+        mgi_graph_drop(g);
+    for (int i = 0; i < MGI_DEVICE_CLASSES; i++)
+        for (; dev->idle[i]; dev->idle[i]--)
+            let_go(dev, class_size(i));
+    mgi_blocks_trim(dev, &dev->own);
 }
 
 static void device_destroy(mgi_device *dev)
@@ -342,6 +372,7 @@ static mgen_status create(mgen_context *ctx, int gpu, const char *kernels, mgi_d
     dev->ctx = ctx;
     dev->threads = mgi_pool_threads(ctx->pool);
     dev->kind = MGI_MEM_ACTIVATION;
+    dev->home = &dev->own;
     mgen_status status = choose(dev, kernels, gpu >= 0);
     if (status != MGEN_OK) {
         device_destroy(dev);
@@ -450,6 +481,8 @@ mgen_status mgi_launch_prepare(mgi_device *dev, int op, const void *args)
     size_t need = (v->workspace ? v->workspace : mgk_ops[op].workspace)(args, dev->threads);
     if (need <= dev->workspace_bytes)
         return MGEN_OK;
+    if (capturing(dev))
+        return mgi_cuda_refuse(dev->cuda, "taking more workspace");
     mgi_device_drop_workspace(dev);
     if (!dev->meta)
         MGI_TRY(take(dev, need, &dev->workspace));

@@ -23,6 +23,13 @@ typedef struct mgi_block {
     size_t bytes;
 } mgi_block;
 
+/* Free blocks by size class: at the front the one that was freed last; on a GPU the one with the lowest address, so
+ * that the same requests get the same addresses each time that they start from the same free blocks. */
+typedef struct mgi_blocks {
+    mgi_block *cached[MGI_DEVICE_CLASSES];
+    int64_t out; /* in use */
+} mgi_blocks;
+
 /* What memory is for. */
 enum {
     MGI_MEM_PARAMETER, /* f32 masters */
@@ -59,7 +66,8 @@ typedef struct mgi_stream {
 typedef struct mgi_held {
     struct mgi_held *next; /* in the list of those whose last owner is gone */
     void *ptr;
-    size_t bytes; /* as mgi_device_alloc rounded them */
+    size_t bytes;     /* as mgi_device_alloc rounded them */
+    mgi_blocks *home; /* where it goes when it is free */
     uint64_t last[MGI_STREAMS];
 } mgi_held;
 
@@ -80,7 +88,9 @@ typedef struct mgi_device {
     mgi_stream stream[MGI_STREAMS];
     mgi_held *waiting; /* released, but a stream may still use it */
     const mgk_variant_info *kernel[MGK_OP_COUNT];
-    mgi_block *cached[MGI_DEVICE_CLASSES]; /* free blocks by size class */
+    mgi_blocks own, *home; /* `own`, or those of the graph under way (tensor/graph.h) */
+    struct mgi_graph *graphs;
+    bool graphs_off; /* all work is launched piece by piece */
     mgi_block *spare;
     uint32_t idle[MGI_DEVICE_CLASSES]; /* the same on the meta device: their number */
     int threads;                       /* that workspace is made for: those of the pool */
@@ -117,17 +127,17 @@ static inline int mgi_device_kind(mgi_device *dev, int kind)
 }
 
 /* bytes of uninitialised device memory, 64-byte aligned. NO_MEMORY, LIMIT. */
-mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, void **out, size_t *class_bytes);
-void mgi_device_free(mgi_device *dev, void *ptr, size_t class_bytes);
-/* The same in stream order: the block is handed out again when each stream has done its last work with
- * it. Takes `held` itself, which mgi_alloc made. */
+mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, mgi_held *out);
+/* The block is handed out again when each stream has done its last work with it. Takes `held` itself, which
+ * mgi_alloc made. */
 void mgi_device_release(mgi_device *dev, mgi_held *held);
 /* `held` is used by the work that was issued last on `stream`. */
 static inline void mgi_held_used(const mgi_device *dev, mgi_held *held, int stream)
 {
     held->last[stream] = dev->stream[stream].issued;
 }
-void mgi_device_trim(mgi_device *dev); /* give cached blocks back */
+void mgi_device_trim(mgi_device *dev); /* give cached blocks back, those of graphs too */
+void mgi_blocks_trim(mgi_device *dev, mgi_blocks *blocks);
 void mgi_device_drop_workspace(mgi_device *dev); /* the next op that needs one takes it anew */
 void mgi_device_count(mgi_device *dev, int kind, size_t bytes, bool taken);
 

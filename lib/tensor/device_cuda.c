@@ -27,6 +27,8 @@ struct mgi_cuda {
     int next;
     void *blas;        /* NULL: not there */
     cudaError_t error; /* the first that was not told yet, or that lasts */
+    bool capturing;
+    const char *refused; /* what was asked for and cannot be captured; NULL: nothing */
 };
 
 static void note(mgi_cuda *cuda, cudaError_t error)
@@ -171,6 +173,10 @@ void mgi_cuda_free(mgi_cuda *cuda, void *ptr)
 
 void mgi_cuda_write(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
 {
+    if (cuda->capturing) {
+        mgi_cuda_refuse(cuda, "copying from the host");
+        return;
+    }
     cudaSetDevice(cuda->index);
     for (size_t done = 0; done < bytes && cuda->error == cudaSuccess;) {
         int i = cuda->next;
@@ -191,6 +197,11 @@ void mgi_cuda_write(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
 
 void mgi_cuda_read(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
 {
+    if (cuda->capturing) {
+        mgi_cuda_refuse(cuda, "copying to the host");
+        memset(to, 0, bytes);
+        return;
+    }
     cudaSetDevice(cuda->index);
     if (cuda->error == cudaSuccess && bytes > 0)
         note(cuda, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, cuda->stream));
@@ -201,6 +212,10 @@ void mgi_cuda_read(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
 
 void mgi_cuda_wait(mgi_cuda *cuda)
 {
+    if (cuda->capturing) {
+        mgi_cuda_refuse(cuda, "waiting for the GPU");
+        return;
+    }
     cudaSetDevice(cuda->index);
     if (cuda->error == cudaSuccess)
         note(cuda, cudaStreamSynchronize(cuda->stream));
@@ -208,6 +223,10 @@ void mgi_cuda_wait(mgi_cuda *cuda)
 
 bool mgi_cuda_done(mgi_cuda *cuda)
 {
+    if (cuda->capturing) {
+        mgi_cuda_refuse(cuda, "asking the GPU whether it has done its work");
+        return false;
+    }
     cudaSetDevice(cuda->index);
     cudaError_t error = cudaStreamQuery(cuda->stream);
     if (error == cudaErrorNotReady)
@@ -221,13 +240,17 @@ static bool survives(cudaError_t error)
 {
     return error == cudaErrorMemoryAllocation || error == cudaErrorInvalidValue ||
            error == cudaErrorInvalidConfiguration || error == cudaErrorLaunchOutOfResources ||
-           error == cudaErrorNoKernelImageForDevice;
+           error == cudaErrorNoKernelImageForDevice ||
+           (error >= cudaErrorStreamCaptureUnsupported &&
+            error <= cudaErrorStreamCaptureWrongThread);
 }
 
 mgen_status mgi_cuda_status(mgi_cuda *cuda)
 {
     note(cuda, cudaPeekAtLastError());
     cudaError_t error = cuda->error;
+    if (error == cudaSuccess && cuda->refused)
+        return mgi_cuda_refuse(cuda, cuda->refused);
     if (error == cudaSuccess)
         return MGEN_OK;
     if (survives(error)) {
@@ -239,6 +262,68 @@ mgen_status mgi_cuda_status(mgi_cuda *cuda)
                     "cuda:%d: %s (%s); this process can use the device no more", cuda->index,
                     cudaGetErrorString(error), cudaGetErrorName(error));
 }
+
+/* -- graphs ----------------------------------------------------------------------------------- */
+
+mgen_status mgi_cuda_capture_begin(mgi_cuda *cuda)
+{
+    cudaSetDevice(cuda->index);
+    /* other threads go on with contexts of their own */
+    note(cuda, cudaStreamBeginCapture(cuda->stream, cudaStreamCaptureModeThreadLocal));
+    cuda->capturing = cuda->error == cudaSuccess;
+    return mgi_cuda_status(cuda);
+}
+
+/* Also ends a capture of which nothing will come. */
+mgen_status mgi_cuda_capture_end(mgi_cuda *cuda, void **graph)
+{
+    cudaGraph_t captured = NULL;
+    cudaGraphExec_t exec = NULL;
+    *graph = NULL;
+    cudaSetDevice(cuda->index);
+    note(cuda, cudaStreamEndCapture(cuda->stream, &captured));
+    mgen_status status = mgi_cuda_status(cuda);
+    cuda->capturing = false;
+    cuda->refused = NULL;
+    if (status == MGEN_OK) {
+        note(cuda, cudaGraphInstantiateWithFlags(&exec, captured, 0));
+        status = mgi_cuda_status(cuda);
+    }
+    if (captured)
+        cudaGraphDestroy(captured);
+    if (status == MGEN_OK)
+        *graph = exec;
+    return status;
+}
+
+bool mgi_cuda_capturing(const mgi_cuda *cuda)
+{
+    return cuda->capturing;
+}
+
+mgen_status mgi_cuda_refuse(mgi_cuda *cuda, const char *what)
+{
+    if (!cuda->refused)
+        cuda->refused = what;
+    return mgi_fail(cuda->ctx, MGEN_E_UNSUPPORTED, "cuda:%d: %s cannot be part of a CUDA graph",
+                    cuda->index, cuda->refused);
+}
+
+mgen_status mgi_cuda_graph_launch(mgi_cuda *cuda, void *graph)
+{
+    cudaSetDevice(cuda->index);
+    if (cuda->error == cudaSuccess)
+        note(cuda, cudaGraphLaunch((cudaGraphExec_t)graph, cuda->stream));
+    return mgi_cuda_status(cuda);
+}
+
+void mgi_cuda_graph_free(mgi_cuda *cuda, void *graph)
+{
+    mgi_cuda_wait(cuda); /* it may be running */
+    note(cuda, cudaGraphExecDestroy((cudaGraphExec_t)graph));
+}
+
+/* -- for ops ---------------------------------------------------------------------------------- */
 
 void *mgi_cuda_stream(mgi_cuda *cuda)
 {
@@ -252,6 +337,45 @@ void *mgi_cuda_blas(const mgi_cuda *cuda)
 }
 
 #else
+
+mgen_status mgi_cuda_capture_begin(mgi_cuda *cuda)
+{
+    (void)cuda;
+    return MGEN_E_UNSUPPORTED;
+}
+
+mgen_status mgi_cuda_capture_end(mgi_cuda *cuda, void **graph)
+{
+    (void)cuda;
+    *graph = NULL;
+    return MGEN_E_UNSUPPORTED;
+}
+
+bool mgi_cuda_capturing(const mgi_cuda *cuda)
+{
+    (void)cuda;
+    return false;
+}
+
+mgen_status mgi_cuda_refuse(mgi_cuda *cuda, const char *what)
+{
+    (void)cuda;
+    (void)what;
+    return MGEN_E_UNSUPPORTED;
+}
+
+mgen_status mgi_cuda_graph_launch(mgi_cuda *cuda, void *graph)
+{
+    (void)cuda;
+    (void)graph;
+    return MGEN_E_UNSUPPORTED;
+}
+
+void mgi_cuda_graph_free(mgi_cuda *cuda, void *graph)
+{
+    (void)cuda;
+    (void)graph;
+}
 
 int mgi_cuda_count(char *why, size_t size)
 {

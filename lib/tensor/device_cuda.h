@@ -34,6 +34,17 @@ bool mgi_cuda_done(mgi_cuda *cuda);
 /* The first error of a copy or launch so far: DEVICE, or DEVICE_LOST once the GPU takes no more work. */
 mgen_status mgi_cuda_status(mgi_cuda *cuda);
 
+/* From begin to end what is launched is not run but becomes a graph, which end returns, to be launched as often as
+ * wanted. In between, copies from and to the host, waiting and new memory are refused: mgi_cuda_status() says so from
+ * then on, and there is no graph. UNSUPPORTED, DEVICE, DEVICE_LOST. */
+mgen_status mgi_cuda_capture_begin(mgi_cuda *cuda);
+mgen_status mgi_cuda_capture_end(mgi_cuda *cuda, void **graph);
+bool mgi_cuda_capturing(const mgi_cuda *cuda);
+/* `what`, of which there can be no graph, was asked for. UNSUPPORTED. */
+mgen_status mgi_cuda_refuse(mgi_cuda *cuda, const char *what);
+mgen_status mgi_cuda_graph_launch(mgi_cuda *cuda, void *graph);
+void mgi_cuda_graph_free(mgi_cuda *cuda, void *graph);
+
 /* For mgk_exec. Makes the GPU the current one of the calling thread. */
 void *mgi_cuda_stream(mgi_cuda *cuda);
 void *mgi_cuda_blas(const mgi_cuda *cuda);

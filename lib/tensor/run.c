@@ -34,11 +34,17 @@ static void node_free(mgi_run *run, mgi_node *node)
     mgi_free(run->ctx, node);
 }
 
+void mgi_run_rewind(mgi_run *run, int64_t scope_count, int64_t node_count)
+{
+    while (run->node_count > node_count)
+        node_free(run, run->nodes[--run->node_count]);
+    mgi_scope_pop(run, scope_count, NULL);
+    run->status = MGEN_OK;
+}
+
 void mgi_run_finish(mgi_run *run)
 {
-    while (run->node_count > 0)
-        node_free(run, run->nodes[--run->node_count]);
-    mgi_scope_pop(run, 0, NULL);
+    mgi_run_rewind(run, 0, 0);
     mgi_free(run->ctx, run->nodes);
     mgi_free(run->ctx, run->scope);
     run->nodes = NULL;

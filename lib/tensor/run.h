@@ -70,6 +70,8 @@ typedef struct mgi_run {
 
 void mgi_run_init(mgi_run *run, mgen_context *ctx, bool record);
 void mgi_run_finish(mgi_run *run); /* frees scopes and tape; returns nothing to check */
+/* Back to where there were so many tensors and nodes, and to a status of OK. */
+void mgi_run_rewind(mgi_run *run, int64_t scope_count, int64_t node_count);
 
 /* Nested scopes: pop releases what was made since push, except `keep`, which moves outward. */
 int64_t mgi_scope_push(mgi_run *run);

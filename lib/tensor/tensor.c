@@ -69,7 +69,7 @@ mgen_status mgi_tensor_create(mgi_device *dev, int32_t dtype, int rank, const in
     s->kind = dev->kind;
     s->bytes = bytes;
     mgi_device_count(dev, s->kind, bytes, true);
-    mgen_status status = mgi_device_alloc(dev, bytes, &s->held.ptr, &s->held.bytes);
+    mgen_status status = mgi_device_alloc(dev, bytes, &s->held);
     if (status == MGEN_OK)
         status = handle_create(dev, s, dtype, rank, dims, count, out);
     storage_release(s); /* the handle, if made, keeps it */

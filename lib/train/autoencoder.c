@@ -11,6 +11,7 @@
 #include "kernels/loss/loss.h"
 #include "kernels/random/random.h"
 #include "model/model_file.h"
+#include "tensor/graph.h"
 #include "train/autoencoder_loss.h"
 #include "train/buckets.h"
 #include "train/prefetch.h"
@@ -36,6 +37,7 @@ struct mgi_stage_run {
     double flops;    /* of the last step */
     int64_t updated; /* steps whose update is in the weights */
     T *sums;         /* f32[MGI_LOSS_TERMS] of the last of them */
+    mgi_graph graph; /* of a pass */
 };
 
 static void destroy(struct mgi_stage_run *r)
@@ -45,6 +47,7 @@ static void destroy(struct mgi_stage_run *r)
     mgi_ae_loss_finish(&r->loss);
     mgi_tae_finish(&r->tae);
     mgi_tensor_release(r->sums);
+    mgi_graph_finish(&r->graph);
     mgi_prefetch_destroy(r->prefetch);
     mgi_buckets_free(ctx, &r->buckets);
     mgi_dataset_release(r->dataset);
@@ -151,6 +154,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     r->ctx = ctx;
     r->stage = *stage;
     r->seed = params->seed;
+    mgi_graph_init(&r->graph, ctx->device);
     strcpy(r->dir, params->dir);
     MGI_TRY_GOTO(status, mgi_ae_loss_init(&r->loss, params, &r->stage, ctx), failed);
     MGI_TRY_GOTO(status, open_data(r, params), failed);
@@ -294,25 +298,59 @@ static T *take_clips(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64
     return mgi_scope_pop(run, mark, values_of(run, u8));
 }
 
-/* The gradients of pass `i` of the step, whose losses count `weight` in it and are added to r->sums. */
-static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t i, float weight,
-                 bool last)
+/* One pass, `weight` of a step. */
+typedef struct pass_work {
+    struct mgi_stage_run *r;
+    int64_t index;
+    float weight;
+    bool last;
+    T *x, *noise;
+} pass_work;
+
+static void learn(mgi_run *run, void *user)
 {
-    const mgi_stage *s = &r->stage;
-    int64_t row = 0;
-    T *kl, *x = take_clips(run, r, index, i, &row);
-    T *h = mgi_tae_encode(run, &r->tae, x), *noise = NULL;
-    if (h) {
-        uint64_t each = (uint64_t)(h->count / 2 / x->dims[0]);
-        noise = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_POSTERIOR,
-                           ((uint64_t)index << 32) + (uint64_t)row * each, 1.0f, 0.0f,
-                           MGI_DIMS(h->count / 2));
-    }
-    T *z = mgi_posterior(run, h, noise, weight * (float)s->kl, &kl);
+    const pass_work *w = user;
+    struct mgi_stage_run *r = w->r;
+    T *kl, *x = w->x;
+    T *h = mgi_tae_encode(run, &r->tae, x);
+    T *z = mgi_posterior(run, h, w->noise, w->weight * (float)r->stage.kl, &kl);
     T *y = mgi_tae_decode(run, &r->tae, z);
     if (y && y->dims[1] > x->dims[1])
         y = mgi_slice(run, y, 1, 0, x->dims[1]);
-    mgi_ae_loss_pass(&r->loss, run, index, weight, last, x, y, z, kl, r->sums);
+    mgi_ae_loss_pass(&r->loss, run, w->index, w->weight, w->last, x, y, z, kl, r->sums);
+}
+
+/* Of the latents of x, whose first clip is number `row` of the step's. */
+static T *posterior_noise(mgi_run *run, const struct mgi_stage_run *r, int64_t index, int64_t row,
+                          const T *x)
+{
+    const mgi_tae_config *c = &r->stage.tae;
+    int64_t f = mgi_tae_factor(c), frames = mgi_tae_latent_frames(c, x->dims[1]);
+    int64_t each = frames * (x->dims[2] / f) * (x->dims[3] / f) * c->latent_channels;
+    return mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_POSTERIOR,
+                      ((uint64_t)index << 32) + (uint64_t)(row * each), 1.0f, 0.0f,
+                      MGI_DIMS(x->dims[0] * each));
+}
+
+/* The gradients of pass `i` of the step, whose losses count `weight` in it and are added to r->sums. Captured, where it
+ * is the same launches each time: ranks wait for each other, and a discriminator's weight is known to the host. */
+static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t i, float weight,
+                 bool last)
+{
+    pass_work w = {.r = r, .index = index, .weight = weight, .last = last};
+    bool alone = !mgi_ae_loss_adversarial(&r->loss, index) && !r->parallel.comm;
+    int64_t row = 0;
+    uint32_t bits;
+    memcpy(&bits, &weight, sizeof bits);
+    if (alone)
+        mgi_graph_enter(&r->graph);
+    w.x = take_clips(run, r, index, i, &row);
+    w.noise = w.x ? posterior_noise(run, r, index, row, w.x) : NULL;
+    if (alone && run->status == MGEN_OK)
+        mgi_graph_run(&r->graph, run, mgi_graph_key(mgi_graph_key(bits, w.x), w.noise), learn, &w);
+    else
+        learn(run, &w);
+    mgi_graph_leave(&r->graph);
 }
 
 static mgen_status update(struct mgi_stage_run *r, int64_t index)

@@ -19,6 +19,7 @@
 #include "kernels/random/random.h"
 #include "nn/partial.h"
 #include "task/generate.h"
+#include "tensor/graph.h"
 #include "train/buckets.h"
 #include "train/stage.h"
 
@@ -69,7 +70,18 @@ struct mgi_stage_run {
     int64_t *tokens; /* of each role and row */
     float *times;    /* of each row, where the host knows them */
     taken_batch now;
+    mgi_graph graph; /* of a pass */
 };
+
+/* What a loss is taken of, besides r->times, which must be known to the host unless `flow`: the velocity of the flow
+ * is meant, whatever the model predicts. */
+typedef struct inputs {
+    T *x1, *x0, *t;
+    mgi_text_ids ids;
+    mgi_vt_text places; /* no streams yet */
+    bool flow;
+    float weight;
+} inputs;
 
 static void destroy(struct mgi_stage_run *r)
 {
@@ -88,6 +100,7 @@ static void destroy(struct mgi_stage_run *r)
     mgi_free(ctx, r->times);
     mgi_free(ctx, r->now.latents);
     mgi_tensor_release(r->loss);
+    mgi_graph_finish(&r->graph);
     mgi_free(ctx, r);
 }
 
@@ -293,6 +306,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     r->ctx = ctx;
     r->stage = *stage;
     r->seed = params->seed;
+    mgi_graph_init(&r->graph, ctx->device);
     strcpy(r->dir, params->dir);
     status = mgi_tae_open(ctx, r->dir, stage->tae_name, &r->tae, &r->tae_hash);
     MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, status), failed);
@@ -379,23 +393,37 @@ static bool predicts_v(const struct mgi_stage_run *r)
     return r->stage.video.objective == MGI_VT_V_PREDICTION;
 }
 
-/* `flow`: as a velocity of the flow, whatever the model predicts. r->times: those of t, if it predicts v. */
-static T *flow_loss(mgi_run *run, struct mgi_stage_run *r, bool flow, float weight, T *x1, T *x0,
-                    T *t)
+/* The prompts of r->prompts. */
+static void take_text(mgi_run *run, struct mgi_stage_run *r, inputs *b)
+{
+    const mgi_networks n = networks_of(r);
+    int64_t samples = b->x1 ? b->x1->dims[0] : 0, rows[MGI_ROLES] = {0};
+    mgi_text_ids_make(run, n.text, 0, r->prompts, samples, r->tokens, &b->ids);
+    for (int i = 0; i < MGI_ROLES; i++) {
+        rows[i] = b->ids.ids[i] ? b->ids.ids[i]->dims[1] : 0;
+        b->places.tokens[i] = b->ids.tokens[i];
+    }
+    if (run->status == MGEN_OK)
+        mgi_vt_text_places(run, &b->places, samples, rows);
+}
+
+static T *batch_loss(mgi_run *run, struct mgi_stage_run *r, const inputs *b)
 {
     T *xt, *v, *u;
     mgi_vt_text text;
     const mgi_networks n = networks_of(r);
-    mgi_text_streams(run, n.text, 0, r->prompts, x1 ? x1->dims[0] : 0, r->tokens, &text);
-    if (flow) {
-        mgi_flow_path(run, x1, x0, t, MGI_FLOW_SIGMA_MIN, &xt, &v);
-        u = mgi_vt_velocity(run, &r->video, xt, t, r->times[0], &text);
+    mgi_text_ids_encode(run, n.text, &b->ids, &text);
+    text.mask = b->places.mask;
+    text.places = b->places.places;
+    if (b->flow) {
+        mgi_flow_path(run, b->x1, b->x0, b->t, MGI_FLOW_SIGMA_MIN, &xt, &v);
+        u = mgi_vt_velocity(run, &r->video, xt, b->t, r->times[0], &text);
     } else {
-        xt = mgi_diffusion_point(run, x1, x0, r->times);
-        v = mgi_diffusion_v(run, x1, x0, r->times);
-        u = mgi_vt_forward(run, &r->video, xt, t, &text);
+        xt = mgi_diffusion_point(run, b->x1, b->x0, r->times);
+        v = mgi_diffusion_v(run, b->x1, b->x0, r->times);
+        u = mgi_vt_forward(run, &r->video, xt, b->t, &text);
     }
-    return mgi_loss(run, MGK_LOSS_MSE, weight, u, v);
+    return mgi_loss(run, MGK_LOSS_MSE, b->weight, u, v);
 }
 
 /* The loss of held-out clips first .. first + rows - 1 of a bucket at a time of the flow. */
@@ -417,7 +445,9 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data
     }
     mgi_fill(run, t, time);
     mgi_tensor_write(x1, 0, l->values + (l->clips + first) * l->size, x1->count);
-    return flow_loss(run, r, flow, 1.0f, x1, x0, t);
+    inputs all = {.x1 = x1, .x0 = x0, .t = t, .flow = flow, .weight = 1.0f};
+    take_text(run, r, &all);
+    return batch_loss(run, r, &all);
 }
 
 /* The flow's times stand for ten equal shares of its own, as the levels do of the levels. */
@@ -562,23 +592,60 @@ static T *take_samples(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_d
     return x1;
 }
 
+typedef struct pass_work {
+    struct mgi_stage_run *r;
+    const inputs *in;
+} pass_work;
+
+static void learn(mgi_run *run, void *user)
+{
+    const pass_work *w = user;
+    T *loss = batch_loss(run, w->r, w->in);
+    mgi_backward(run, loss);
+    mgi_stage_sum(run, &loss, 1, w->r->loss, 0);
+}
+
+/* Captured, where it is the same launches each time: ranks wait for each other, and of levels the host takes part. */
+static void learn_captured(mgi_run *run, struct mgi_stage_run *r, const inputs *b)
+{
+    pass_work w = {r, b};
+    T *const of[] = {b->x1, b->x0, b->t, b->places.mask, b->places.places};
+    uint32_t bits;
+    memcpy(&bits, &b->weight, sizeof bits);
+    uint64_t key = bits;
+    if (run->status != MGEN_OK)
+        return;
+    for (int i = 0; i < 5; i++)
+        key = mgi_graph_key(key, of[i]);
+    for (int i = 0; i < MGI_ROLES; i++)
+        key = mgi_graph_key(mgi_graph_key(key, b->ids.ids[i]), b->ids.mask[i]);
+    mgi_graph_run(&r->graph, run, key, learn, &w);
+}
+
 /* The gradients of elements first .. first + rows - 1 of a step that begins with `start`, whose loss counts `weight`
  * in the step's and is added to r->loss. A step's noise lies side by side, whoever computes which of its elements. */
-static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b, uint64_t start,
+static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *data, uint64_t start,
                  uint64_t first, int64_t rows, float weight)
 {
     uint64_t noise =
-        start * (uint64_t)r->buckets.size + (first - start) * (uint64_t)b->latents.size;
-    T *x1 = take_samples(run, r, b, first, rows), *x0 = NULL, *t;
-    if (x1)
-        x0 = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE, noise, 1.0f, 0.0f,
-                        x1->rank, x1->dims);
-    t = predicts_v(r) ? random_levels(run, r, first, rows)
-                      : mgi_random(run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, first,
-                                   1.0f, 0.0f, 1, &rows);
-    T *loss = flow_loss(run, r, !predicts_v(r), weight, x1, x0, t);
-    mgi_backward(run, loss);
-    mgi_stage_sum(run, &loss, 1, r->loss, 0);
+        start * (uint64_t)r->buckets.size + (first - start) * (uint64_t)data->latents.size;
+    bool alone = !predicts_v(r) && !r->mesh && !r->parallel.comm;
+    inputs b = {.flow = !predicts_v(r), .weight = weight};
+    if (alone)
+        mgi_graph_enter(&r->graph);
+    b.x1 = take_samples(run, r, data, first, rows);
+    if (b.x1)
+        b.x0 = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE, noise, 1.0f, 0.0f,
+                          b.x1->rank, b.x1->dims);
+    b.t = b.flow ? mgi_random(run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, first, 1.0f,
+                              0.0f, 1, &rows)
+                 : random_levels(run, r, first, rows);
+    take_text(run, r, &b);
+    if (alone)
+        learn_captured(run, r, &b);
+    else
+        learn(run, &(pass_work){r, &b});
+    mgi_graph_leave(&r->graph);
 }
 
 /* The gradients of one sample's ranks. Text encoders are whole on each of them, and of what they make a rank has the
