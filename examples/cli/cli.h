@@ -134,13 +134,40 @@ typedef struct cli_session {
     const cli_command *command;
     mgen_context *ctx;
     mgen_pipeline pipe;
+    mgen_mesh *mesh; /* NULL: one rank */
+    int rank;
 } cli_session;
 
 /* Create the context. False: explained. */
 bool session_open(cli_session *s, const cli_command *command, uint32_t threads, const char *device);
+/* Whether one was opened yet: before, all ranks meet the same mistakes. */
+bool session_begun(void);
 /* Load a model folder; dir NULL = the default one. False: explained. */
 bool session_load(cli_session *s, const char *dir);
 void session_close(cli_session *s); /* also after a failed open */
+
+/* ---- ranks.c: a command as one of several ranks ---- */
+
+typedef struct cli_place {
+    const char *mesh, *device;
+    uint32_t threads; /* of each rank; 0: the ranks of a machine share its processors */
+} cli_place;
+
+typedef int cli_work(cli_session *s, const void *options);
+
+/* Do the work of a command: as a process of an mpirun or srun; with a mesh and without those, in threads that are its
+ * ranks; else alone. Each has a session of its own. Returns the status to exit with. */
+int ranks_run(const cli_command *command, const cli_place *place, cli_work *work,
+              const void *options);
+/* Whether this process is the one that speaks of what is the same for all: the first. */
+bool ranks_speaks(void);
+
+#define OPTION_MESH(out)                                                                           \
+    {                                                                                              \
+        "--mesh", NULL, OPTION_TEXT, (out), 0, 0, "AXES",                                          \
+            "how ranks are divided, such as dp=2,tp=2: the processes of mpirun or srun, else "     \
+            "threads (default: all over dp)"                                                       \
+    }
 
 void interrupt_catch(void); /* from now on Ctrl-C asks to stop; a second one kills */
 bool interrupted(void);

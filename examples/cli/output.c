@@ -7,20 +7,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* In one piece: ranks may speak at the same time. */
 void complain(const cli_command *command, const char *format, ...)
 {
+    char text[4096];
     va_list args;
+    if (!session_begun() && !ranks_speaks())
+        return;
     va_start(args, format);
-    fprintf(stderr, "moviegen%s%s: ", command ? " " : "", command ? command->name : "");
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    fprintf(stderr, "moviegen%s%s: %s\n", command ? " " : "", command ? command->name : "", text);
+}
+
+/* What goes wrong on one rank is told by all of them. The first one speaks, unless it is the one that is lost. */
+static bool speaks(const cli_session *s, mgen_status status, const char *text)
+{
+    return s->rank == 0 || (status == MGEN_E_TIMEOUT && strstr(text, "rank(s) 0")) ||
+           (status == MGEN_E_PEER_LOST && strstr(text, "rank 0 has left, its process"));
 }
 
 int complain_library(const cli_session *s, mgen_status status)
 {
     const char *text = mgen_last_error(s->ctx);
-    complain(s->command, "%s", text && *text ? text : mgen_status_name(status));
+    text = *text ? text : mgen_status_name(status);
+    if (s->mesh && mgen_mesh_size(s->mesh) > 1 && speaks(s, status, text))
+        complain(s->command, "rank %d: %s", s->rank, text);
+    else if (speaks(s, status, text))
+        complain(s->command, "%s", text);
     return status == MGEN_E_CANCELLED ? STATUS_INTERRUPTED : STATUS_ERROR;
 }
 

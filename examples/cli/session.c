@@ -3,6 +3,7 @@
 #include "cli.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,8 +40,16 @@ static void on_log(void *user, int32_t level, const char *text)
         complain(user, "warning: %s", text);
 }
 
+static atomic_bool begun;
+
+bool session_begun(void)
+{
+    return begun;
+}
+
 bool session_open(cli_session *s, const cli_command *command, uint32_t threads, const char *device)
 {
+    begun = true;
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     *s = (cli_session){.command = command, .pipe = MGEN_PIPELINE_INIT};
     params.threads = threads;
@@ -94,6 +103,7 @@ bool session_load(cli_session *s, const char *dir)
 void session_close(cli_session *s)
 {
     mgen_pipeline_close(&s->pipe);
+    mgen_mesh_destroy(s->mesh);
     mgen_context_destroy(s->ctx);
     s->ctx = NULL;
 }

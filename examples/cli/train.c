@@ -9,13 +9,17 @@
 typedef struct train_options {
     const char *recipe, *stage, *dir, *log, *data, *checkpoint, *resume;
     uint64_t seed;
-    uint32_t threads, save_every, log_every, side, frames;
-    const char *device;
+    uint32_t save_every, log_every, side, frames;
+    cli_place place;
     double seconds_max;
     bool quiet;
 } train_options;
 
 typedef struct train_state {
+    cli_session *session;
+    const train_options *options;
+    int result;   /* of the log */
+    bool stopped; /* on any rank */
     FILE *log;
     uint64_t from, done, total; /* steps */
     uint32_t usual_entries;     /* of a report; a longer one has validation figures */
@@ -63,26 +67,40 @@ static int save(cli_session *s, const train_options *o, mgen_trainer *trainer)
     return status == MGEN_OK ? STATUS_DONE : complain_library(s, status);
 }
 
-/* Until the last step, the time limit, Ctrl-C or an error. */
+/* The time limit, or Ctrl-C. */
+static bool ends(const train_state *t)
+{
+    double most = t->options->seconds_max;
+    return interrupted() || (most > 0 && seconds_now() - t->started >= most);
+}
+
+static int32_t on_step(void *user, uint64_t step, const mgen_report *report)
+{
+    train_state *t = user;
+    t->done = step + 1;
+    show(t, report);
+    t->result = log_report(t->session, t->options, t, report);
+    return t->result != STATUS_DONE || ends(t);
+}
+
+/* Until the last step, a reason to end on any rank, or an error. */
 static int loop(cli_session *s, const train_options *o, mgen_trainer *trainer, train_state *t)
 {
-    int result = STATUS_DONE;
-    while (result == STATUS_DONE && t->done < t->total && !interrupted() &&
-           !(o->seconds_max > 0 && seconds_now() - t->started >= o->seconds_max)) {
-        mgen_report *report = NULL;
-        mgen_status status = mgen_trainer_step(trainer, &report);
-        if (status != MGEN_OK) {
+    t->stopped = !s->mesh && ends(t); /* several ranks find out together, after a step */
+    while (t->done < t->total && !t->stopped) {
+        uint64_t steps = o->save_every ? o->save_every - t->done % o->save_every : 0;
+        mgen_status status = mgen_trainer_run(trainer, steps);
+        t->stopped = status == MGEN_E_CANCELLED;
+        if (status != MGEN_OK && !t->stopped) {
             progress_end(&t->bar);
             return complain_library(s, status);
         }
-        t->done++;
-        show(t, report);
-        result = log_report(s, o, t, report);
-        mgen_report_destroy(report);
-        if (result == STATUS_DONE && o->save_every && t->done % o->save_every == 0)
-            result = save(s, o, trainer);
+        if (t->result != STATUS_DONE)
+            return t->result;
+        if (t->done < t->total && !t->stopped && save(s, o, trainer) != STATUS_DONE)
+            return STATUS_ERROR;
     }
-    return result;
+    return STATUS_DONE;
 }
 
 static mgen_status open_data(cli_session *s, const train_options *o, mgen_dataset **data)
@@ -94,7 +112,8 @@ static mgen_status open_data(cli_session *s, const train_options *o, mgen_datase
     return o->data ? mgen_dataset_open(s->ctx, o->data, &p, data) : MGEN_OK;
 }
 
-static mgen_status open_trainer(cli_session *s, const train_options *o, mgen_trainer **trainer)
+static mgen_status open_trainer(cli_session *s, const train_options *o, train_state *t,
+                                mgen_trainer **trainer)
 {
     mgen_trainer_params params = MGEN_TRAINER_PARAMS_INIT;
     mgen_status status = open_data(s, o, &params.dataset);
@@ -105,26 +124,31 @@ static mgen_status open_trainer(cli_session *s, const train_options *o, mgen_tra
     params.dir = o->dir;
     params.seed = o->seed;
     params.resume = o->resume;
+    params.on_step = on_step;
+    params.user = t;
+    params.mesh = s->mesh;
     status = mgen_trainer_create(s->ctx, &params, trainer);
     mgen_dataset_release(params.dataset); /* the trainer keeps it */
     return status;
 }
 
-static int train(cli_session *s, const train_options *o)
+static int train(cli_session *s, const void *options)
 {
+    const train_options *o = options;
+    bool first = s->rank == 0;
     mgen_trainer *trainer;
-    train_state t = {.started = seconds_now()};
-    mgen_status status = open_trainer(s, o, &trainer);
+    train_state t = {.session = s, .options = o, .started = seconds_now()};
+    mgen_status status = open_trainer(s, o, &t, &trainer);
     if (status != MGEN_OK)
         return complain_library(s, status);
-    if (o->log && !(t.log = fopen(o->log, "a"))) {
+    if (o->log && first && !(t.log = fopen(o->log, "a"))) {
         complain(s->command, "cannot write '%s': %s", o->log, strerror(errno));
         mgen_trainer_destroy(trainer);
         return STATUS_ERROR;
     }
     t.total = mgen_trainer_steps(trainer);
     t.done = t.from = mgen_trainer_position(trainer);
-    progress_start(&t.bar, o->stage, o->quiet);
+    progress_start(&t.bar, o->stage, o->quiet || !first);
     int result = loop(s, o, trainer, &t);
     progress_end(&t.bar);
     if (result == STATUS_DONE && t.done > t.from)
@@ -139,7 +163,7 @@ static int train(cli_session *s, const train_options *o)
     char loss[32] = "";
     if (isfinite(t.loss))
         snprintf(loss, sizeof loss, "loss %.4g, ", t.loss);
-    if (!o->quiet)
+    if (!o->quiet && first)
         printf("%s: %llu of %llu steps in %.0f s, %s%s %s\n", o->stage, (unsigned long long)t.done,
                (unsigned long long)t.total, seconds_now() - t.started, loss,
                t.done > t.from ? "saved to" : "nothing saved to", o->dir);
@@ -161,7 +185,8 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--frames", NULL, OPTION_U32, &o.frames, 1, 4096, "N",
          "frames that are taken of each (default: 32)"},
         {"--checkpoint", NULL, OPTION_TEXT, &o.checkpoint, 0, 0, "FILE",
-         "whenever the model is saved, write FILE too, from which training can go on"},
+         "whenever the model is saved, write FILE (of several ranks a folder) too, from which "
+         "training can go on"},
         {"--resume", NULL, OPTION_TEXT, &o.resume, 0, 0, "FILE",
          "go on from such a file, with the bits of a training without a break"},
         {"--log", NULL, OPTION_TEXT, &o.log, 0, 0, "FILE",
@@ -173,8 +198,9 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--save-every", NULL, OPTION_U32, &o.save_every, 1, 1e9, "N",
          "save each N steps too (default: at the end only)"},
         OPTION_SEED(&o.seed),
-        OPTION_THREADS(&o.threads),
-        OPTION_DEVICE(&o.device),
+        OPTION_MESH(&o.place.mesh),
+        OPTION_THREADS(&o.place.threads),
+        OPTION_DEVICE(&o.place.device),
         OPTION_QUIET(&o.quiet),
         OPTION_END,
     };
@@ -190,11 +216,7 @@ static int run(const cli_command *self, int argc, char **argv)
                  self->usage);
         return STATUS_USAGE;
     }
-    cli_session s;
-    interrupt_catch();
-    result = session_open(&s, self, o.threads, o.device) ? train(&s, &o) : STATUS_ERROR;
-    session_close(&s);
-    return result;
+    return ranks_run(self, &o.place, train, &o);
 }
 
 const cli_command command_train = {

@@ -579,6 +579,37 @@ def test_train_mistakes(w):
                  w.path("nowhere/log.jsonl"), "-q"), 1, "nowhere/log.jsonl")
 
 
+def test_train_mesh(w):
+    """Ranks that are threads: the course of one, and one voice."""
+    recipe = json.loads(json.dumps(TINY_RECIPE))
+    recipe["stages"][1]["clips"] = 1
+    recipe["stages"][1]["steps"] = 3
+    with open(w.path("mesh.json"), "w", encoding="utf-8") as f:
+        json.dump(recipe, f)
+    model = w.copy_model("m")
+
+    def train(log, *more):
+        return w.run("train", "--recipe", w.path("mesh.json"), "--stage", "video", "--dir", model, "--log", w.path(log),
+                     "--log-every", "1", "--threads", "1", *more, env={"MOVIEGEN_CACHE": w.path("cache")})
+    expect(train("one", "-q"), 0)
+    run = train("two", "--mesh", "tp=2", "--checkpoint", w.path("checkpoint"))
+    expect(run, 0)
+    assert run.stdout.count(b"3 of 3 steps") == 1 and os.listdir(w.path("checkpoint")), run.stdout
+    losses = [[json.loads(line)["loss"] for line in open(w.path(log), encoding="utf-8")] for log in ("one", "two")]
+    assert len(losses[0]) == len(losses[1]) == 3, losses
+    assert all(abs(a - b) < 1e-4 * a for a, b in zip(*losses)), losses
+    expect(train("no", "--mesh", "tp=3"), 1, "rank 0: ", "legal are 1, 2")
+    expect(train("no", "--mesh", "dp=2,pp=2"), 1, "no mesh", "pp=2")
+    expect(train("no", "--mesh", "dp=2000"), 2, "64 ranks", "mpirun")
+    launched = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "MOVIEGEN_PLUGINS": w.path("none")}
+    run = w.run("train", env=launched)
+    assert run.returncode == 2 and run.stderr == b"", run  # the first rank says it
+    launched["OMPI_COMM_WORLD_RANK"] = "0"
+    expect(w.run("train", env=launched), 2, "--recipe FILE")
+    expect(w.run("train", "--recipe", w.path("mesh.json"), "--stage", "video", "--dir", model, env=launched), 1,
+           "mgen_mpi.so")
+
+
 def test_train_log(w):
     log = w.path("log.jsonl")
     run = w.run("train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("m"), "--log", log, "--log-every",

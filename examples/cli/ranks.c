@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT
+ * A command as one of several ranks: the processes of an mpirun or srun, or threads of this process. */
+#include "cli.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { THREADS_MAX = 64 };
+
+/* Where launchers tell a process which one it is: its number and how many there are, in all and on its machine. */
+typedef struct launched {
+    const char *rank, *size, *local_rank, *local_size;
+} launched;
+
+static const launched launchers[] = {
+    {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+     "OMPI_COMM_WORLD_LOCAL_SIZE"},
+    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
+    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"},
+};
+
+static int number_of(const char *name, int otherwise)
+{
+    const char *text = getenv(name);
+    char *end;
+    long value = text ? strtol(text, &end, 10) : -1;
+    return text && end != text && !*end && value >= 0 && value <= 1 << 20 ? (int)value : otherwise;
+}
+
+/* Of several processes; NULL: there is one. */
+static const launched *launcher(void)
+{
+    for (size_t i = 0; i < sizeof launchers / sizeof *launchers; i++)
+        if (number_of(launchers[i].size, 1) > 1 && number_of(launchers[i].rank, -1) >= 0)
+            return &launchers[i];
+    return NULL;
+}
+
+bool ranks_speaks(void)
+{
+    const launched *l = launcher();
+    return !l || number_of(l->rank, 0) == 0;
+}
+
+/* Ranks of a mesh that are threads: as many as it has places. What is wrong with it, the library says. */
+static int places_of(const char *mesh)
+{
+    long places = 1;
+    for (const char *at = mesh; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (!strncmp(at, "dp=", 3) || !strncmp(at, "cp=", 3) || !strncmp(at, "tp=", 3)) {
+            long size = strtol(at + 3, NULL, 10);
+            places *= size < 1 ? 1 : size > THREADS_MAX ? THREADS_MAX + 1 : size;
+        }
+        if (places > THREADS_MAX)
+            return THREADS_MAX + 1;
+    }
+    return (int)places;
+}
+
+/* Compute threads of one of `count` ranks on this machine, which may have been bound to some processors already. */
+static uint32_t threads_of(uint32_t wanted, int count)
+{
+    cpu_set_t set;
+    long all = sysconf(_SC_NPROCESSORS_ONLN), share = all / (count > 1 ? count : 1);
+    long own = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : share;
+    share = own < share ? own : share;
+    return wanted ? wanted : share < 1 ? 1 : share > 256 ? 256 : (uint32_t)share;
+}
+
+typedef struct rank {
+    const cli_command *command;
+    const cli_place *place;
+    cli_work *work;
+    const void *options;
+    mgen_ranks *meeting; /* of threads */
+    int index, local, beside;
+    int result;
+} rank;
+
+/* A GPU for each rank of a machine, where "cuda" is asked for. */
+static bool open_session(cli_session *s, const rank *r)
+{
+    char device[32];
+    const char *wanted = r->place->device ? r->place->device : getenv("MOVIEGEN_DEVICE");
+    snprintf(device, sizeof device, "cuda:%d", r->local);
+    bool own = wanted && !strcmp(wanted, "cuda");
+    return session_open(s, r->command, threads_of(r->place->threads, r->beside),
+                        own ? device : r->place->device);
+}
+
+static int work_as(rank *r, cli_session *s)
+{
+    mgen_mesh_params p = MGEN_MESH_PARAMS_INIT;
+    p.ranks = r->meeting;
+    p.rank = (uint32_t)r->index;
+    p.axes = r->place->mesh;
+    s->rank = r->index;
+    mgen_status status = mgen_mesh_create(s->ctx, &p, &s->mesh);
+    if (status != MGEN_OK)
+        return complain_library(s, status);
+    return r->work(s, r->options);
+}
+
+static void *rank_main(void *arg)
+{
+    rank *r = arg;
+    cli_session s;
+    r->result = open_session(&s, r) ? work_as(r, &s) : STATUS_ERROR;
+    session_close(&s);
+    return NULL;
+}
+
+static int run_threads(const rank *like, int count)
+{
+    static rank ranks[THREADS_MAX];
+    pthread_t threads[THREADS_MAX];
+    mgen_ranks *meeting = NULL;
+    cli_session s;
+    int started = 0, result = STATUS_DONE;
+    mgen_status status = MGEN_E_INTERNAL;
+    if (session_open(&s, like->command, 1, "cpu"))
+        status = mgen_ranks_create(s.ctx, (uint32_t)count, 0, &meeting);
+    if (status != MGEN_OK && s.ctx)
+        complain_library(&s, status);
+    session_close(&s);
+    if (status != MGEN_OK)
+        return STATUS_ERROR;
+    for (int i = 0; i < count; i++) {
+        ranks[i] = *like;
+        ranks[i].meeting = meeting;
+        ranks[i].index = ranks[i].local = i;
+        ranks[i].beside = count;
+        if (pthread_create(&threads[i], NULL, rank_main, &ranks[i])) {
+            complain(like->command, "no thread could be started for rank %d", i);
+            exit(STATUS_ERROR); /* the others would wait for it */
+        }
+        started++;
+    }
+    for (int i = 0; i < started; i++) {
+        pthread_join(threads[i], NULL);
+        result = ranks[i].result > result ? ranks[i].result : result;
+    }
+    mgen_ranks_destroy(meeting);
+    return result;
+}
+
+int ranks_run(const cli_command *command, const cli_place *place, cli_work *work,
+              const void *options)
+{
+    const launched *l = launcher();
+    rank r = {.command = command, .place = place, .work = work, .options = options, .beside = 1};
+    cli_session s;
+    interrupt_catch();
+    if (l) {
+        r.index = number_of(l->rank, 0);
+        r.local = number_of(l->local_rank, 0);
+        r.beside = number_of(l->local_size, 1);
+        rank_main(&r);
+        return r.result;
+    }
+    int places = place->mesh ? places_of(place->mesh) : 1;
+    if (places > THREADS_MAX) {
+        complain(command, "a mesh of more than %d ranks needs mpirun or srun", THREADS_MAX);
+        return STATUS_USAGE;
+    }
+    if (place->mesh)
+        return run_threads(&r, places);
+    r.result =
+        session_open(&s, command, place->threads, place->device) ? work(&s, options) : STATUS_ERROR;
+    session_close(&s);
+    return r.result;
+}
