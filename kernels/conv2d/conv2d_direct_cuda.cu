@@ -344,6 +344,10 @@ static bool launch_forward(const mgk_conv2d_args *g, const task &s, mgk_exec *x)
     if (g->kh == 3 && g->kw == 1)
         return g->stride_h == 1 ? launch_form<3, 1, 1, false, false>(s, x)
                                 : launch_form<3, 1, 2, false, false>(s, x);
+    if (g->kh == 2 && g->kw == 2 && g->stride_h == 1)
+        return launch_form<2, 2, 1, false, false>(s, x);
+    if (g->kh == 2 && g->kw == 1 && g->stride_h == 1)
+        return launch_form<2, 1, 1, false, false>(s, x);
     if (g->kh == 1 && g->kw == 1 && g->stride_h == 1)
         return launch_form<1, 1, 1, false, false>(s, x);
     return false;
