@@ -38,9 +38,4 @@ void mgi_fsdp_unit(mgi_fsdp *fsdp, mgi_run *run, const void *module, int64_t uni
  * shares are those of the mesh. */
 void mgi_fsdp_end(mgi_fsdp *fsdp, mgi_run *run);
 
-/* What the module's ranks have of a parameter, put together in the host's memory, on each of them. `of`: its value, m,
- * v, ema or gradient. Collective over the mesh's shard and TP groups, sharded or not. */
-mgen_status mgi_param_gather(const mgi_module *m, const mgi_mesh *mesh, const mgi_param *p,
-                             const mgi_tensor *of, float *whole);
-
 #endif

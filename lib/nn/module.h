@@ -105,14 +105,6 @@ typedef struct mgi_piece {
 } mgi_piece;
 int64_t mgi_param_pieces(const mgi_module *m, const mgi_param *p);
 mgi_piece mgi_param_piece(const mgi_module *m, const mgi_param *p, int64_t index);
-/* The same of the rank at another place. */
-typedef struct mgi_share_of {
-    int tp, shard;
-} mgi_share_of;
-int64_t mgi_param_pieces_of(const mgi_module *m, const mgi_param *p, mgi_share_of rank);
-mgi_piece mgi_param_piece_of(const mgi_module *m, const mgi_param *p, mgi_share_of rank,
-                             int64_t index);
-
 /* Read an f32 tensor's values, as many as the entry has, or let a file's writer take them: a tensor's memory need
  * not be the host's. */
 mgen_status mgi_tensor_load(mgi_tensor *t, const mgi_st_entry *entry);

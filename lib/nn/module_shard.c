@@ -37,7 +37,7 @@ typedef struct cut {
     int64_t from, to, each;
 } cut;
 
-static cut cut_of(const mgi_module *m, const mgi_param *p, mgi_share_of rank)
+static cut cut_of(const mgi_module *m, const mgi_param *p)
 {
     int64_t local = mgi_param_local(m, p);
     int axis = mgi_split_axis(m, p);
@@ -45,44 +45,28 @@ static cut cut_of(const mgi_module *m, const mgi_param *p, mgi_share_of rank)
     if (axis >= 0)
         c.each = local / (p->parts * (axis ? p->dims[0] : 1));
     if (m->shard_size > 1) {
-        int64_t share = m->ranges[p->range].share, first = rank.shard * share - p->first;
+        int64_t share = m->ranges[p->range].share, first = m->shard_rank * share - p->first;
         c.from = least(most(first, 0), local);
         c.to = least(most(first + share, 0), local);
     }
     return c;
 }
 
-int64_t mgi_param_pieces_of(const mgi_module *m, const mgi_param *p, mgi_share_of rank)
-{
-    cut c = cut_of(m, p, rank);
-    return c.from == c.to ? 0 : (c.to - 1) / c.each - c.from / c.each + 1;
-}
-
-mgi_piece mgi_param_piece_of(const mgi_module *m, const mgi_param *p, mgi_share_of rank,
-                             int64_t index)
-{
-    cut c = cut_of(m, p, rank);
-    int64_t n = c.from / c.each + index, begin = n * c.each;
-    int64_t from = most(begin, c.from), to = least(begin + c.each, c.to);
-    int64_t whole = from;
-    if (mgi_split_axis(m, p) >= 0) /* the ranks' pieces alternate */
-        whole = (n * m->tp_size + rank.tp) * c.each + from - begin;
-    return (mgi_piece){whole, from - c.from, to - from};
-}
-
-static mgi_share_of own_share(const mgi_module *m)
-{
-    return (mgi_share_of){m->tp_rank, m->shard_rank};
-}
-
 int64_t mgi_param_pieces(const mgi_module *m, const mgi_param *p)
 {
-    return mgi_param_pieces_of(m, p, own_share(m));
+    cut c = cut_of(m, p);
+    return c.from == c.to ? 0 : (c.to - 1) / c.each - c.from / c.each + 1;
 }
 
 mgi_piece mgi_param_piece(const mgi_module *m, const mgi_param *p, int64_t index)
 {
-    return mgi_param_piece_of(m, p, own_share(m), index);
+    cut c = cut_of(m, p);
+    int64_t n = c.from / c.each + index, begin = n * c.each;
+    int64_t from = most(begin, c.from), to = least(begin + c.each, c.to);
+    int64_t whole = from;
+    if (mgi_split_axis(m, p) >= 0) /* the ranks' pieces alternate */
+        whole = (n * m->tp_size + m->tp_rank) * c.each + from - begin;
+    return (mgi_piece){whole, from - c.from, to - from};
 }
 
 /* -- their memory ----------------------------------------------------------------------------- */
@@ -98,7 +82,7 @@ static mgen_status flat(mgi_module *m, int kind, int32_t dtype, int64_t count, m
 /* A parameter's part of one of its range's tensors. */
 static mgen_status part(const mgi_module *m, const mgi_param *p, mgi_tensor *of, mgi_tensor **out)
 {
-    cut c = cut_of(m, p, own_share(m));
+    cut c = cut_of(m, p);
     int64_t first = p->first + c.from - m->shard_rank * m->ranges[p->range].share;
     return mgi_tensor_rows(of, c.from < c.to ? first : 0, c.to - c.from, out);
 }

@@ -291,6 +291,18 @@ static void plant(mgi_module *m, mgi_mesh *mesh)
         m->ranges[i].partial = false;
 }
 
+/* Of a sharded module a rank has its share, and a step takes no more memory of these kinds. */
+static void check_memory(rank_state *s, const mgi_module *m)
+{
+    const mgi_device_counts *c = &m->dev->counts;
+    uint64_t kept = 0;
+    for (int64_t i = 0; i < m->range_count; i++)
+        kept += 4 * (uint64_t)m->ranges[i].share;
+    CHECK(c->now[MGI_MEM_PARAMETER] == kept && c->now[MGI_MEM_OPTIMIZER] == 3 * kept);
+    for (int kind = MGI_MEM_PARAMETER; kind <= MGI_MEM_OPTIMIZER; kind++)
+        CHECK(c->peak[kind] == c->now[kind]);
+}
+
 static void train_vt(rank_state *s, mgi_vt *vt, mgi_mesh *mesh)
 {
     mgi_fsdp *fsdp = NULL;
@@ -314,6 +326,8 @@ static void train_vt(rank_state *s, mgi_vt *vt, mgi_mesh *mesh)
         s->status = sample(s, vt, fsdp);
     if (s->status == MGEN_OK && now.dtype == MGK_F32 && !now.forget)
         s->status = update(s, vt, mesh, fsdp);
+    if (fsdp && s->status == MGEN_OK)
+        check_memory(s, m);
     mgi_fsdp_destroy(fsdp);
     mesh->group[MGI_AXIS_REPLICA] = replicas;
 }

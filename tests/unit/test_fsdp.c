@@ -245,45 +245,6 @@ static void test_text(void **state)
         free(text_grad[k]);
 }
 
-/* ---- a parameter put together ------------------------------------------------------------------------ */
-
-static void gather_rank(rank_state *s)
-{
-    mgi_mesh mesh;
-    mgi_vt vt, whole;
-    CHECK(mgi_device_create(s->ctx, NULL) == MGEN_OK);
-    CHECK(mgi_mesh_create(s->comm, now.shape, &mesh) == MGEN_OK);
-    CHECK(mgi_vt_init_mesh(&vt, s->ctx, &config, &mesh) == MGEN_OK);
-    CHECK(mgi_vt_init(&whole, s->ctx, &config) == MGEN_OK);
-    CHECK(mgi_vt_random(&vt, 3) == MGEN_OK && mgi_vt_random(&whole, 3) == MGEN_OK);
-    for (int64_t k = 0; k < vt.module.count && !s->wrong; k++) {
-        const mgi_param *p = vt.module.params[k], *all = whole.module.params[k];
-        float *values = calloc((size_t)all->value->count, sizeof *values);
-        CHECK(values && mgi_param_gather(&vt.module, &mesh, p, p->value, values) == MGEN_OK);
-        CHECK(!memcmp(values, mgi_f32(all->value), (size_t)all->value->count * sizeof *values));
-        free(values);
-    }
-    mgi_vt_finish(&vt);
-    mgi_vt_finish(&whole);
-    mesh.group[MGI_AXIS_WORLD] = NULL;
-    mgi_mesh_destroy(&mesh);
-    s->ctx->device_destroy(s->ctx->device);
-    s->ctx->device = NULL;
-}
-
-static void test_gather(void **state)
-{
-    (void)state;
-    static const mgi_mesh_shape meshes[] = {
-        {2, 1, 1, 2}, {2, 1, 2, 2}, {1, 2, 4, 2}, {2, 1, 2, 1}, {4, 1, 2, 2}};
-    for (int i = 0; i < 5; i++) {
-        world all;
-        now.shape = meshes[i];
-        run_ranks(&all, meshes[i].dp * meshes[i].cp * meshes[i].tp, 60000, gather_rank);
-        end_ranks(&all);
-    }
-}
-
 /* ---- counted on the meta device ---------------------------------------------------------------------- */
 
 /* The ranges of the report's largest model, a few layers of it: elements of a TP rank. */
@@ -478,12 +439,11 @@ static void test_processes(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parity),   cmocka_unit_test(test_parity_dit),
-        cmocka_unit_test(test_ways),     cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_bugs),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_text),     cmocka_unit_test(test_gather),
-        cmocka_unit_test(test_counts),   cmocka_unit_test(test_plan),
-        cmocka_unit_test(test_processes)};
+        cmocka_unit_test(test_parity), cmocka_unit_test(test_parity_dit),
+        cmocka_unit_test(test_ways),   cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bugs),   cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_text),   cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_plan),   cmocka_unit_test(test_processes)};
     if (argc == 3 && !strcmp(argv[1], "--rank"))
         return process_main(argv[2]);
     return cmocka_run_group_tests_name("fsdp", tests, NULL, free_truth);

@@ -35,6 +35,7 @@ typedef struct rank {
     float *gradients, *weights; /* after the first (late: the last) and after the last step */
     bool late;
     double loss, last_loss; /* of the first and the last step */
+    double held_loss;       /* of a validation after it, or 0 */
 } rank;
 
 static float *gather(struct mgi_stage_run *run, const struct mgi_stage_kind *kind, bool gradients,
@@ -91,6 +92,9 @@ static mgen_status train(rank *r, mgen_context *ctx, mgi_comm *comm, const mgi_m
         }
         if (status == MGEN_OK)
             r->last_loss = mgen_report_value(report, 1);
+        for (uint32_t i = 0; status == MGEN_OK && i < mgen_report_count(report); i++)
+            if (!strcmp(mgen_report_name(report, i), "val_loss"))
+                r->held_loss = mgen_report_value(report, i);
         mgen_report_destroy(report);
     }
     if (status == MGEN_OK)
@@ -267,11 +271,12 @@ static void test_small_bucket(void **state)
     ranks_free(&one, 1);
 }
 
-/* The text encoder learns along. Losses, the last one after an update, are one rank's; so are gradients of the last step, where no
- * parameter is split. */
+/* The text encoder learns along. Losses, the last one and that of a validation after updates, are one rank's; so are
+ * gradients of the last step, where no parameter is split or sharded. */
 static void test_mesh(void **state)
 {
-    static const mgi_mesh_shape shapes[] = {{1, 2, 1}, {1, 1, 2}, {2, 1, 2}, {1, 2, 2}};
+    static const mgi_mesh_shape shapes[] = {{1, 2, 1},    {1, 1, 2},    {2, 1, 2},   {1, 2, 2},
+                                            {2, 1, 2, 2}, {4, 1, 1, 2}, {1, 4, 1, 4}};
     rank one, many[RANKS_MAX];
     (void)state;
     mgi_stage stage = tiny_text_to_video(3, 4);
@@ -281,9 +286,10 @@ static void test_mesh(void **state)
     stage.optimizer.clip = 0.01;
     stage.optimizer.eps = 1e-2; /* else the size of gradients hardly matters */
     stage.optimizer.lr = 0.1;   /* the head is 0 at first: then there are gradients behind it */
+    stage.validate_every = 3;
     run_mesh(&stage, 1, (mgi_mesh_shape){1, 1, 1}, false, &one);
     assert_string_equal(one.error, "");
-    assert_true(one.last_loss != one.loss);
+    assert_true(one.last_loss != one.loss && one.held_loss != one.last_loss);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         int count = shapes[i].dp * shapes[i].cp * shapes[i].tp;
         run_mesh(&stage, count, shapes[i], false, many);
@@ -291,6 +297,11 @@ static void test_mesh(void **state)
             assert_string_equal(many[k].error, "");
             assert_true(fabs(many[k].loss - one.loss) <= 1e-5 * one.loss);
             assert_true(fabs(many[k].last_loss - one.last_loss) <= 2e-5 * one.last_loss);
+            assert_true(fabs(many[k].held_loss - one.held_loss) <= 2e-5 * one.held_loss);
+            if (shapes[i].shard > 1) {
+                assert_true(many[k].size < one.size);
+                continue;
+            }
             assert_true(distance(one.gradients, many[k].gradients, one.text_size) < 1e-4);
             if (shapes[i].tp == 1)
                 assert_true(distance(one.gradients, many[k].gradients, one.size) < 1e-5);
