@@ -136,13 +136,16 @@ static void sum_gradients(mgi_run *run, mgi_module *m, const mgi_mesh *mesh)
         mgi_sum_ranks(run, mesh->group[MGI_AXIS_DP], m->params[k]->value->var->grad);
 }
 
-/* What happens to a sharded unit, unless it is forgotten: that block 0 is gathered again, or its gradients sent. */
+/* What happens to a sharded unit. Bugs: block 0's gradients are not sent; its parameters are gone when it runs back. */
 static void unit_hook(mgi_run *run, void *fsdp, void *module, int64_t unit, int moment)
 {
-    if ((now.bug == BUG_GONE && unit == 1 && moment == MGI_ENTER_BACKWARD) ||
-        (now.bug == BUG_GRADIENTS && unit == 1 && moment == MGI_EXIT_BACKWARD))
+    const mgi_module *m = module;
+    if (now.bug == BUG_GRADIENTS && unit == 1 && moment == MGI_EXIT_BACKWARD)
         return;
     mgi_fsdp_unit(fsdp, run, module, unit, moment);
+    for (int64_t k = 0; now.bug == BUG_GONE && moment == MGI_ENTER_BACKWARD && k < m->count; k++)
+        if (m->params[k]->unit == 1 && unit == 1)
+            mgi_fill(run, m->params[k]->whole, 0.0f);
 }
 
 static mgen_status step(rank_state *s, mgi_vt *vt, const mgi_mesh *mesh, mgi_fsdp *fsdp,
