@@ -502,7 +502,7 @@ static void test_faults(void **state)
                     .at = silent ? calls / 2 : begin + i * (calls - 1 - begin) / (times - 1),
                     .status = MGEN_E_NO_MEMORY,
                     .released = &released};
-        w.timeout_ms = silent ? 300 : 0;
+        w.timeout_ms = silent ? 1000 : 0;
         int64_t at = faults[3].at;
         run_way(w, &all);
         for (int r = 0; r < all.size; r++)
