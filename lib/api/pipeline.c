@@ -91,9 +91,23 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", dir);
 }
 
+/* All of one save; AGAIN if another is published meanwhile. */
+static mgen_status open_once(mgen_context *ctx, const char *dir, mgen_pipeline *p)
+{
+    mgi_pipeline_file file, again;
+    MGI_TRY(mgi_pipeline_file_read(ctx, dir, "pipeline", &file));
+    uint64_t stamp = mgi_pipeline_stamp(dir, "pipeline", &file);
+    mgen_status status = mgi_pipeline_file_read(ctx, dir, "pipeline", &again);
+    bool same = status == MGEN_OK && !memcmp(&file, &again, sizeof file);
+    if (same)
+        status = open_parts(ctx, dir, &file, p);
+    if (same && stamp == mgi_pipeline_stamp(dir, "pipeline", &file))
+        return status;
+    return mgi_fail(ctx, MGEN_E_AGAIN, "%s: the models were replaced while they were opened", dir);
+}
+
 mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline *pipe)
 {
-    mgi_pipeline_file file;
     mgen_pipeline in, p = MGEN_PIPELINE_INIT;
     if (!ctx)
         return MGEN_E_INVALID;
@@ -104,8 +118,13 @@ mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "the pipeline holds models already; close it, or begin with "
                         "MGEN_PIPELINE_INIT");
-    MGI_TRY(mgi_pipeline_file_read(ctx, dir, "pipeline", &file));
-    mgen_status status = open_parts(ctx, dir, &file, &p);
+    mgen_status status = MGEN_E_AGAIN;
+    for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++) {
+        mgen_pipeline_close(&p);
+        status = open_once(ctx, dir, &p);
+    }
+    if (status == MGEN_E_AGAIN)
+        status = mgi_fail_context(ctx, MGEN_E_IO, "others keep saving to it");
     if (status == MGEN_OK)
         status = mgi_struct_out(pipe, &p, sizeof p, sizeof p);
     if (status != MGEN_OK)

@@ -3,6 +3,7 @@
 #include "io/path.h"
 
 #include "core/alloc.h"
+#include "core/hash.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -230,6 +231,29 @@ mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *nam
         return not_regular(ctx, MGEN_E_CORRUPT, path, error == ELOOP ? S_IFLNK : S_IFSOCK);
     errno = error;
     return fail_errno(ctx, "open", path);
+}
+
+uint64_t mgi_files_stamp(const char *dir, const char *const *names, int count)
+{
+    uint64_t hash = 0;
+    int folder = open_retry(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+    for (int i = 0; folder >= 0 && i < count; i++) {
+        struct stat st;
+        int fd = open_saved(folder, names[i]);
+        uint64_t is[5] = {0};
+        if (fd >= 0 && fstat(fd, &st) == 0) {
+            const uint64_t file[5] = {(uint64_t)st.st_dev, (uint64_t)st.st_ino,
+                                      (uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec,
+                                      (uint64_t)st.st_mtim.tv_nsec};
+            memcpy(is, file, sizeof(is));
+        }
+        if (fd >= 0)
+            close(fd);
+        hash = mgi_hash64(is, sizeof(is), hash);
+    }
+    if (folder >= 0)
+        close(folder);
+    return hash;
 }
 
 mgen_status mgi_folder_in(mgen_context *ctx, const char *dir, const char *name, char *out,

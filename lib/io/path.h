@@ -28,6 +28,10 @@ bool mgi_name_ok(const char *name);
 /* `name` inside folder `dir`: such a component, and no link;
  * CORRUPT if it is otherwise, because names come from files. Hard links are fine. */
 mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_file *out);
+/* Which files those are that these names open now; another number when a save has replaced one. What is opened between two
+ * calls that answer the same is what stood there at one moment, of one save. */
+uint64_t mgi_files_stamp(const char *dir, const char *const *names, int count);
+#define MGI_READ_TRIES 20 /* how often one begins again because of a save */
 /* Joins the two; `name` must be such a component and a folder, not a link to one. NOT_FOUND, IO, CORRUPT. */
 mgen_status mgi_folder_in(mgen_context *ctx, const char *dir, const char *name, char *out,
                           size_t out_size);

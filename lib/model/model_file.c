@@ -29,19 +29,13 @@ static mgen_status check_root(mgen_context *ctx, const mgi_json *root, const cha
     return MGEN_OK;
 }
 
-mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *name,
-                                const char *kind, mgi_model_file *out)
+static mgen_status open_both(mgen_context *ctx, const char *dir, const char *kind,
+                             mgi_model_file *out)
 {
     mgi_file text = {0};
-    mgen_status status;
-    memset(out, 0, sizeof *out);
-    if (strlen(name) > MGI_NAME_MAX - 16)
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "a model's name is longer than %d bytes",
-                        MGI_NAME_MAX - 16);
-    snprintf(out->json_name, sizeof out->json_name, "%s.json", name);
-    snprintf(out->weights_name, sizeof out->weights_name, "%s.safetensors", name);
     MGI_TRY(mgi_file_open_in(ctx, dir, out->json_name, &text));
-    status = mgi_json_parse(ctx, out->json_name, (const char *)text.data, text.size, &out->root);
+    mgen_status status =
+        mgi_json_parse(ctx, out->json_name, (const char *)text.data, text.size, &out->root);
     mgi_file_close(ctx, &text);
     if (status != MGEN_OK)
         return status;
@@ -51,10 +45,36 @@ mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *
         if (!out->config || out->config->kind != MGI_JSON_OBJECT)
             status = mgi_fail(ctx, MGEN_E_CORRUPT, "\"config\" must be an object");
     }
-    if (status != MGEN_OK)
-        status = mgi_fail_context(ctx, status, "%s/%s", dir, out->json_name);
-    else
-        status = mgi_st_open(ctx, dir, out->weights_name, &out->weights);
+    return status == MGEN_OK ? mgi_st_open(ctx, dir, out->weights_name, &out->weights)
+                             : mgi_fail_context(ctx, status, "%s/%s", dir, out->json_name);
+}
+
+static void close_both(mgen_context *ctx, mgi_model_file *file)
+{
+    mgi_st_close(ctx, &file->weights);
+    mgi_json_free(ctx, file->root);
+    file->root = NULL;
+    memset(&file->weights, 0, sizeof file->weights);
+}
+
+mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *name,
+                                const char *kind, mgi_model_file *out)
+{
+    const char *const names[] = {out->json_name, out->weights_name};
+    mgen_status status = MGEN_OK;
+    memset(out, 0, sizeof *out);
+    if (strlen(name) > MGI_NAME_MAX - 16)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "a model's name is longer than %d bytes",
+                        MGI_NAME_MAX - 16);
+    snprintf(out->json_name, sizeof out->json_name, "%s.json", name);
+    snprintf(out->weights_name, sizeof out->weights_name, "%s.safetensors", name);
+    for (int i = 0; i < MGI_READ_TRIES; i++) { /* both of one save */
+        close_both(ctx, out);
+        uint64_t stamp = mgi_files_stamp(dir, names, 2);
+        status = open_both(ctx, dir, kind, out);
+        if (stamp == mgi_files_stamp(dir, names, 2))
+            break;
+    }
     if (status == MGEN_OK) {
         uint8_t digest[32];
         mgi_sha256(out->weights.file.data, out->weights.file.size, digest);

@@ -68,6 +68,26 @@ mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const cha
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s/%s", dir, file);
 }
 
+uint64_t mgi_pipeline_stamp(const char *dir, const char *name, const mgi_pipeline_file *file)
+{
+    enum { MODELS = 2 + MGI_ROLES, FILES = 1 + 2 * MODELS };
+    const char *models[MODELS] = {file->tae, file->video}, *names[FILES];
+    char text[FILES][MGI_NAME_MAX + 16];
+    int count = 0;
+    for (int i = 0; i < MGI_ROLES; i++)
+        models[2 + i] = file->text[i];
+    snprintf(text[count++], sizeof text[0], "%.200s.json", name);
+    for (int i = 0; i < MODELS; i++) {
+        if (!models[i][0])
+            continue;
+        snprintf(text[count++], sizeof text[0], "%s.json", models[i]);
+        snprintf(text[count++], sizeof text[0], "%s.safetensors", models[i]);
+    }
+    for (int i = 0; i < count; i++)
+        names[i] = text[i];
+    return mgi_files_stamp(dir, names, count);
+}
+
 mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const char *name,
                                     const mgi_pipeline_file *p)
 {

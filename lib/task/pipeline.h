@@ -31,6 +31,9 @@ mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const cha
 mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const char *name,
                                     const mgi_pipeline_file *file);
 
+/* mgi_files_stamp of the file and of all models that it names. */
+uint64_t mgi_pipeline_stamp(const char *dir, const char *name, const mgi_pipeline_file *file);
+
 /* Load one network from dir, as mgi_text_encoder_open() does; *hash receives its identity. */
 mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, mgi_tae *out,
                          uint64_t *hash);

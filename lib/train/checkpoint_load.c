@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TRIES = 20, AT_ONCE = 256, NUMBERS = 4 /* of a range */ };
+enum { AT_ONCE = 256, NUMBERS = 4 /* of a range */ };
 
 /* A tensor of an open file. */
 typedef struct stored {
@@ -401,7 +401,7 @@ static mgen_status compare(const loading *l)
 static mgen_status open_all(loading *l)
 {
     mgen_status status = MGEN_OK;
-    for (int i = 0; i < TRIES; i++) {
+    for (int i = 0; i < MGI_READ_TRIES; i++) {
         status = mgi_comm_together(l->comm, open_this(l));
         if (status == MGEN_OK)
             status = compare(l);
