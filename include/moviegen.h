@@ -579,6 +579,8 @@ MGEN_API uint32_t mgen_report_count(const mgen_report *report);
 MGEN_API const char *mgen_report_name(const mgen_report *report, uint32_t i);
 /** @return the value of entry i; 0 past the end. Since 0.1. */
 MGEN_API double mgen_report_value(const mgen_report *report, uint32_t i);
+/** @return what a plan says in words, or NULL; lives as long as the report. Since 0.1. */
+MGEN_API const char *mgen_report_text(const mgen_report *report);
 /** Free a report. NULL is fine. Since 0.1. */
 MGEN_API void mgen_report_destroy(mgen_report *report);
 
@@ -709,22 +711,28 @@ MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
 /** A training step of a video transformer to be planned. Fill with MGEN_PLAN_PARAMS_INIT, then change. */
 typedef struct mgen_plan_params {
     uint32_t struct_size;   /**< set by the INIT macro */
-    uint32_t batch;         /**< samples; 0 = 1 */
+    uint32_t batch;         /**< samples; on a mesh, of each dp rank in a pass; 0 = 1 */
     const char *preset;     /**< "1b", "5b", "30b": the report's sizes; "toybox"; required */
-    const char *recompute;  /**< what is computed again instead of kept for the gradient: "none",
-                                 "selective" (all but self-attention; NULL means it) or "full" */
+    const char *recompute;  /**< what is done again for the gradient, not kept: "none", "selective"
+                                (all but self-attention) or "full"; NULL = the second, on a mesh the first that fits */
     const char *precision;  /**< of products and activations: "bf16" (NULL means it) or "f32" */
     uint32_t width, height; /**< pixels, multiples of 16 */
     uint32_t frames;        /**< 1..256; the TAE makes one latent frame of 8 */
     uint32_t text_tokens;   /**< of all text encoders together; 0 = 1024 */
+    uint32_t gpus;          /**< of a mesh, at most 65536; 0 = one device, the rest must be 0 */
+    uint32_t global_batch;  /**< samples of a step, in as many passes as it takes; 0 = one pass */
+    const char *gpu;        /**< "h100-80gb", "h100-80gb,attention=0.5"; docs/planning.md */
+    const char *mesh;       /**< "dp=2,cp=1,tp=4"; NULL = the best */
+    uint32_t text;          /**< of mgen_report_text(): 0 = none, 1 = a line of JSON, 2 = tables */
+    uint32_t timeline;      /**< 1 = the text has the order of work in a block */
 } mgen_plan_params;
 
-/** Find out what one training step needs on a single device, by running it on shapes alone: nothing of
- *  the model's size is allocated, and it takes milliseconds. The report holds: parameters, tokens (of one
+/** Find out what one training step needs, by running it on shapes alone: nothing of the model's size is
+ *  allocated, and it takes milliseconds a mesh. The report of one device holds: parameters, tokens (of a
  *  sample); forward_flops and step_flops, of all products, 2 for a multiply and add; bytes of master_ (f32
  *  parameters), compute_ (their bf16 copies), gradient_, optimizer_ (two moments, the average), and the
  *  highest ever of activation_ (kept for the gradient or in use), flow_ (gradients of activations) and
- *  peak_bytes, the most of all at one moment.
+ *  peak_bytes, of all at one moment; of a mesh: its sizes, memory_per_rank_bytes, step_seconds, mfu ...
  *  @return MGEN_OK, MGEN_E_INVALID (last error names the field), MGEN_E_VERSION, MGEN_E_STATE,
  *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: the caller's, mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params,
@@ -779,7 +787,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_TEXT_INIT            {(uint32_t)sizeof(mgen_text), 0, 0, 0, 0}
 #define MGEN_DATASET_PARAMS_INIT  {(uint32_t)sizeof(mgen_dataset_params), 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_TRAINER_PARAMS_INIT  {(uint32_t)sizeof(mgen_trainer_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_PLAN_PARAMS_INIT     {(uint32_t)sizeof(mgen_plan_params), 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_PLAN_PARAMS_INIT     {(uint32_t)sizeof(mgen_plan_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_EVAL_PARAMS_INIT     {(uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0}
 /* clang-format on */
 

@@ -37,7 +37,9 @@ static int plan(cli_session *s, const mgen_plan_params *p, bool json)
     mgen_status status = mgen_plan_training(s->ctx, p, &report);
     if (status != MGEN_OK)
         return complain_library(s, status);
-    if (json)
+    if (p->gpus)
+        printf("%s%s", mgen_report_text(report), json ? "\n" : "");
+    else if (json)
         print_json(report);
     else
         print_table(p, report);
@@ -45,37 +47,75 @@ static int plan(cli_session *s, const mgen_plan_params *p, bool json)
     return STATUS_DONE;
 }
 
+/* What a plan of one device and one of a mesh have of their own. */
+static bool complete(const cli_command *self, mgen_plan_params *p, bool timeline, bool json)
+{
+    if (!p->preset) {
+        complain(self, "no model given; presets are toybox, 1b, 5b and 30b");
+        return false;
+    }
+    if (!p->gpus) {
+        if (p->gpu || p->mesh || p->global_batch || timeline) {
+            complain(self, "--gpu, --mesh, --global-batch and --timeline need --gpus N");
+            return false;
+        }
+        if (!p->recompute)
+            p->recompute = "selective";
+        return true;
+    }
+    if (!p->gpu)
+        p->gpu = "h100-80gb";
+    p->timeline = timeline;
+    p->text = json ? 1 : 2;
+    return true;
+}
+
 static int run(const cli_command *self, int argc, char **argv)
 {
     mgen_plan_params p = MGEN_PLAN_PARAMS_INIT;
-    bool json = false;
+    bool json = false, timeline = false;
+    const char *word = NULL;
     p.width = p.height = 768;
     p.frames = 256;
     p.batch = 1;
-    p.recompute = "selective";
     p.precision = "bf16";
     const cli_option table[] = {
+        {"--preset", NULL, OPTION_TEXT, &p.preset, 0, 0, "NAME", "the same as NAME alone"},
         {"--width", "-W", OPTION_U32, &p.width, 16, 65536, "N", "pixels (default 768)"},
         {"--height", "-H", OPTION_U32, &p.height, 16, 65536, "N", "pixels (default 768)"},
         {"--frames", "-f", OPTION_U32, &p.frames, 1, 65536, "N", "frames (default 256)"},
-        {"--batch", NULL, OPTION_U32, &p.batch, 1, 65536, "N", "samples (default 1)"},
+        {"--batch", NULL, OPTION_U32, &p.batch, 1, 65536, "N",
+         "samples; on a mesh, of each dp rank in a pass (default 1)"},
         {"--text-tokens", NULL, OPTION_U32, &p.text_tokens, 1, 65536, "N",
          "of all text encoders together (default 1024)"},
         {"--recompute", NULL, OPTION_TEXT, &p.recompute, 0, 0, "WHAT",
-         "none, selective (default) or full: what is computed again for the gradient"},
+         "none, selective or full: what is computed again for the gradient (default: selective; on "
+         "a "
+         "mesh, the first that fits)"},
         {"--precision", NULL, OPTION_TEXT, &p.precision, 0, 0, "P",
          "bf16 (default) or f32: of products and activations"},
+        {"--gpus", NULL, OPTION_U32, &p.gpus, 1, 65536, "N", "plan for a mesh of N GPUs"},
+        {"--gpu", NULL, OPTION_TEXT, &p.gpu, 0, 0, "KIND",
+         "a100-40gb, a100-80gb, h100-80gb (default), h200-141gb or b200-180gb; with other rates, "
+         "as "
+         "in h100-80gb,attention=0.5,gb=64"},
+        {"--mesh", NULL, OPTION_TEXT, &p.mesh, 0, 0, "SIZES",
+         "dp=..,cp=..,tp=.. and perhaps shard=.. (default: all that are legal, from the best on)"},
+        {"--global-batch", NULL, OPTION_U32, &p.global_batch, 1, 4294967295.0, "N",
+         "samples of a step, in as many passes as it takes (default: one pass)"},
+        {"--timeline", NULL, OPTION_FLAG, &timeline, 0, 0, NULL,
+         "launches and collectives of one block, in order"},
         OPTION_JSON(&json),
         OPTION_END,
     };
     int words;
-    int result = options_parse(self, table, argc, argv, &p.preset, 1, &words);
+    int result = options_parse(self, table, argc, argv, &word, 1, &words);
     if (result != OPTIONS_OK)
         return result;
-    if (!words) {
-        complain(self, "no model given; presets are toybox, 1b, 5b and 30b");
+    if (words)
+        p.preset = word;
+    if (!complete(self, &p, timeline, json))
         return STATUS_USAGE;
-    }
     cli_session s;
     interrupt_catch();
     result = session_open(&s, self, 1, "cpu") ? plan(&s, &p, json) : STATUS_ERROR;
@@ -86,5 +126,6 @@ static int run(const cli_command *self, int argc, char **argv)
 const cli_command command_plan = {
     "plan", "what a training step of a large model needs", "toybox|1b|5b|30b [options]",
     "Runs the step on shapes alone: memory by what it is for, and floating point operations.\n"
-    "Bytes of activations and of gradients that flow are the highest during the step.",
+    "Bytes of activations and of gradients that flow are the highest during the step.\n"
+    "With --gpus: memory, time and communication of each rank of a mesh (docs/planning.md).",
     run};

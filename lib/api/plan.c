@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/args.h"
 
-#include "train/plan.h"
+#include "core/alloc.h"
+#include "train/plan_text.h"
 
 #include <string.h>
 
@@ -68,19 +69,98 @@ static void fill(mgen_report *report, const mgi_plan *p)
     mgi_report_add(report, "peak_bytes", (double)p->end.total_peak);
 }
 
+/* ---- meshes ---- */
+
+static mgen_status mesh_of(mgen_context *ctx, const mgen_plan_params *p, mgi_mesh_request *r)
+{
+    if (p->gpus > 65536 || p->text > 2 || p->timeline > 1)
+        return mgi_fail(
+            ctx, MGEN_E_INVALID,
+            "gpus is at most 65536, text 0, 1 or 2, timeline 0 or 1; they are %u, %u, %u", p->gpus,
+            p->text, p->timeline);
+    MGI_TRY(mgi_check_text(ctx, p->gpu, "gpu", 512));
+    MGI_TRY(mgi_gpu_parse(ctx, p->gpu, &r->gpu));
+    if (p->mesh) {
+        MGI_TRY(mgi_check_text(ctx, p->mesh, "mesh", 64));
+        MGI_TRY(mgi_mesh_parse(ctx, p->mesh, &r->mesh));
+        if (!strstr(p->mesh, "shard"))
+            r->mesh.shard = 0; /* all of dp x cp */
+    }
+    r->gpus = (int)p->gpus;
+    r->global_batch = p->global_batch;
+    r->any_recompute = !p->recompute;
+    r->any_cp = true;
+    r->timeline = p->timeline;
+    return MGEN_OK;
+}
+
+static void fill_mesh(mgen_report *report, const mgi_mesh_plans *plans)
+{
+    const mgi_mesh_plan *p = &plans->list[0];
+    mgi_report_add(report, "parameters", (double)plans->parameters);
+    mgi_report_add(report, "tokens", (double)plans->tokens);
+    mgi_report_add(report, "dp", p->mesh.dp);
+    mgi_report_add(report, "cp", p->mesh.cp);
+    mgi_report_add(report, "tp", p->mesh.tp);
+    mgi_report_add(report, "shard", p->mesh.shard);
+    mgi_report_add(report, "global_batch", (double)p->global_batch);
+    mgi_report_add(report, "fits", p->fits);
+    mgi_report_add(report, "memory_per_rank_bytes", p->memory_bytes);
+    mgi_report_add(report, "flops_per_step", p->model_flops);
+    mgi_report_add(report, "step_seconds", p->seconds);
+    mgi_report_add(report, "mfu", p->mfu);
+    mgi_report_add(report, "exposed_comm_seconds", p->exposed_seconds);
+}
+
+static mgen_status plan_mesh(mgen_context *ctx, const mgen_plan_params *p,
+                             const mgi_plan_request *step, mgen_report *report)
+{
+    mgi_mesh_request r = {.step = *step};
+    mgi_mesh_plans plans;
+    mgen_status status = MGEN_OK;
+    MGI_TRY(mesh_of(ctx, p, &r));
+    MGI_TRY(mgi_mesh_plan_make(ctx, &r, &plans));
+    fill_mesh(report, &plans);
+    if (p->text == 1)
+        status = mgi_plan_json(ctx, p->preset, &r, &plans, &report->text);
+    else if (p->text == 2)
+        status = mgi_plan_tables(ctx, p->preset, &r, &plans, &report->text);
+    mgi_mesh_plans_free(ctx, &plans);
+    return status;
+}
+
+static mgen_status plan_device(mgen_context *ctx, const mgen_plan_params *p,
+                               const mgi_plan_request *step, mgen_report *report)
+{
+    mgi_plan plan;
+    if (p->gpu || p->mesh || p->global_batch || p->text || p->timeline)
+        return mgi_fail(
+            ctx, MGEN_E_INVALID,
+            "gpus is 0: gpu, mesh, global_batch, text and timeline are of a mesh of GPUs");
+    MGI_TRY(mgi_plan_step(ctx, step, &plan));
+    fill(report, &plan);
+    return MGEN_OK;
+}
+
 mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params, mgen_report **out)
 {
     mgen_plan_params p;
-    mgi_plan_request request;
-    mgi_plan plan;
+    mgi_plan_request request = {.cp = MGI_CP_GATHER};
+    mgen_report *report;
     if (!ctx || !out)
         return MGEN_E_INVALID;
     *out = NULL;
     MGI_TRY(mgi_context_idle(ctx));
-    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "plan params"));
+    MGI_TRY(
+        mgi_struct_in(ctx, &p, sizeof p, offsetof(mgen_plan_params, gpus), params, "plan params"));
     MGI_TRY(request_of(ctx, &p, &request));
-    MGI_TRY(mgi_plan_step(ctx, &request, &plan));
-    MGI_TRY(mgi_report_create(ctx, out));
-    fill(*out, &plan);
+    MGI_TRY(mgi_report_create(ctx, &report));
+    mgen_status status =
+        p.gpus ? plan_mesh(ctx, &p, &request, report) : plan_device(ctx, &p, &request, report);
+    if (status != MGEN_OK) {
+        mgen_report_destroy(report);
+        return status;
+    }
+    *out = report;
     return MGEN_OK;
 }

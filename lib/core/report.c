@@ -34,11 +34,18 @@ double mgen_report_value(const mgen_report *report, uint32_t i)
     return report && i < report->count ? report->entry[i].value : 0.0;
 }
 
+const char *mgen_report_text(const mgen_report *report)
+{
+    return report ? report->text : NULL;
+}
+
 void mgen_report_destroy(mgen_report *report)
 {
     if (!report)
         return;
     mgi_heap *heap = report->heap;
+    if (report->text)
+        mgi_heap_free(heap, report->text);
     mgi_heap_free(heap, report);
     mgi_heap_release(heap);
 }

@@ -9,6 +9,7 @@
 
 struct mgen_report {
     struct mgi_heap *heap; /* a report may outlive its context */
+    char *text;            /* of the same heap, or NULL */
     uint32_t count;
     struct {
         const char *name; /* a literal */

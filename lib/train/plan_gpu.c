@@ -11,7 +11,7 @@
 /* Shares that large bf16 kernels reach on Hopper (docs/planning.md says where they are from). attention_grad: its model
  * has four products where a kernel makes five. */
 #define SHARES                                                                                     \
-    .products = 0.70, .attention = 0.65, .attention_grad = 0.44, .memory = 0.80, .links = 0.80,    \
+    .products = 0.70, .attention = 0.63, .attention_grad = 0.44, .memory = 0.80, .links = 0.80,    \
     .launch_us = 3.0, .hop_us = {1.0, 3.0}, .reserve_gb = 2.0, .node = 8
 
 /* NVLink: half of what is sold, which counts both directions. Network: one adapter a GPU. */

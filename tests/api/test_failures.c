@@ -345,6 +345,23 @@ static mgen_status call_plan(bench *b)
     return status;
 }
 
+static mgen_status call_plan_mesh(bench *b)
+{
+    mgen_report *report;
+    mgen_plan_params p = MGEN_PLAN_PARAMS_INIT;
+    p.preset = "toybox";
+    p.width = p.height = 64;
+    p.frames = 8;
+    p.gpus = 2;
+    p.gpu = "h100-80gb";
+    p.mesh = "tp=2";
+    p.text = 2;
+    p.timeline = 1;
+    mgen_status status = mgen_plan_training(b->ctx, &p, &report);
+    mgen_report_destroy(report);
+    return status;
+}
+
 static mgen_status call_evaluate(bench *b)
 {
     mgen_report *report;
@@ -398,6 +415,7 @@ static const struct {
     {"mgen_mesh_barrier", call_barrier, BUSY},
     {"mgen_pipeline_average", call_average, BUSY | MEMORY | FILES | DISK},
     {"mgen_plan_training", call_plan, BUSY | MEMORY},
+    {"mgen_plan_training", call_plan_mesh, BUSY | MEMORY},
     {"mgen_evaluate", call_evaluate, BUSY | MEMORY},
 };
 enum { CALLS = sizeof calls / sizeof *calls };

@@ -234,6 +234,19 @@ static void test_training_structs(void **state)
         mgen_plan_params p = MGEN_PLAN_PARAMS_INIT;
         p.preset = "2b";
         assert_int_equal(mgen_plan_training(t->ctx, &p, &t->report), MGEN_E_INVALID);
+        p.preset = "1b";
+        p.width = p.height = 64;
+        p.frames = 8;
+        p.gpu = "h100-80gb"; /* without gpus */
+        assert_int_equal(mgen_plan_training(t->ctx, &p, &t->report), MGEN_E_INVALID);
+        p.gpus = 2;
+        p.text = 1;
+        assert_int_equal(mgen_plan_training(t->ctx, &p, &t->report), MGEN_OK);
+        assert_non_null(strstr(mgen_report_text(t->report), "\"step_seconds\":"));
+        mgen_report_destroy(t->report);
+        p.text = 3;
+        assert_int_equal(mgen_plan_training(t->ctx, &p, &t->report), MGEN_E_INVALID);
+        assert_null(mgen_report_text(t->report));
     }
     {
         LONGER(mgen_eval_params, MGEN_EVAL_PARAMS_INIT);

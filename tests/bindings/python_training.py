@@ -216,6 +216,10 @@ def test_a_training_step_is_planned(world):
     assert plan(world.context, "1b", width=256, height=256, frames=64, recompute="full")["activation_bytes"] < \
         small["activation_bytes"]
     raises(world.moviegen.InvalidError, plan, world.context, "2b", width=256, height=256, frames=64, holds="2b")
+    mesh = world.moviegen.plan_mesh(world.context, "1b", gpus=4, mesh="dp=2,tp=2", width=256, height=256, frames=64)
+    assert mesh["mesh"] == {"dp": 2, "cp": 1, "tp": 2, "shard": 2} and mesh["step_seconds"] > 0
+    raises(world.moviegen.InvalidError, world.moviegen.plan_mesh, world.context, "1b", gpus=4, gpu="h0", width=256,
+           height=256, frames=64, holds="h100-80gb")
 
 
 def test_a_pipeline_is_evaluated(world):

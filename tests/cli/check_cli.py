@@ -482,6 +482,33 @@ def test_plan(w):
     assert b"optimizer" in run.stdout and b"GB" in run.stdout, run.stdout
 
 
+def test_plan_mesh(w):
+    small = ("--width", "352", "--height", "192", "--frames", "128", "--gpus", "8")
+    expect(w.run("plan", "5b", "--mesh", "tp=2"), 2, "need --gpus")
+    expect(w.run("plan", "5b", *small, "--gpu", "h90"), 1, '"h90"', "h100-80gb", "attention")
+    expect(w.run("plan", "5b", *small, "--gpu", "h100-80gb,node=x"), 1, "node must be a number from 1")
+    expect(w.run("plan", "5b", *small, "--mesh", "tp=5"), 1, "has 5 places for 8 GPUs")
+    expect(w.run("plan", "30b", "--gpus", "3", "--mesh", "tp=3"), 1, "tp=3", "legal are 1, 2, 4, 8, 16")
+    expect(w.run("plan", "5b", *small, "--mesh", "cp=2,tp=4", "--global-batch", "3", "--batch", "2"), 1,
+           "global batch of 3", "dp=1 x 2")
+    expect(w.run("plan", "5b", *small, "--mesh", "dp=8,shard=3"), 1, "shard")
+    run = w.run("plan", "--preset", "5b", *small, "--gpu", "h100-80gb", "--mesh", "dp=2,cp=2,tp=2", "--json")
+    expect(run, 0)
+    assert run.stdout.count(b"\n") == 1, run.stdout
+    plan = json.loads(run.stdout)
+    assert plan["mesh"] == {"dp": 2, "cp": 2, "tp": 2, "shard": 4}, plan
+    for key in ("memory_per_rank_bytes", "flops_per_step", "step_seconds", "mfu", "exposed_comm_seconds"):
+        assert plan[key] > 0, (key, plan)
+    assert plan["bytes"]["all_gather"] > 0 and plan["bytes"]["reduce_scatter"] > 0, plan
+    work = plan["step_seconds"] * plan["mfu"] * 989.4e12 * 8
+    assert abs(work / plan["flops_per_step"] - 1) < 1e-4 and plan["global_batch"] == 2, plan
+    assert abs(sum(plan["seconds"].values()) / plan["step_seconds"] - 1) < 1e-4, plan
+    run = w.run("plan", "5b", *small, "--timeline")
+    expect(run, 0)
+    for word in (b"backward of one block", b"attention_grad", b"dp=", b"limit"):
+        assert word in run.stdout, (word, run.stdout)
+
+
 # ---- eval, sheet, plot, train ----
 
 def test_eval_json(w):

@@ -16,7 +16,7 @@ from .errors import (AgainError, CancelledError, ControlError, CorruptError, Des
                      Error, FileError, InternalError, InvalidError, LimitError, NoMemoryError, NoSpaceError,
                      NotFoundError, NumericError, PeerError, PeerLostError, ReadWriteError, ResourceError, StateError,
                      TimedOutError, UnsupportedError, UsageError, VersionError)
-from .measure import Report, evaluate, plan, toybox_prompts, version
+from .measure import Report, evaluate, plan, plan_mesh, toybox_prompts, version
 from .models import ROLES, ModelInfo, Tae, TextEncoder, VideoModel, noise, schedule
 from .pipeline import Estimate, Job, JobInfo, Pipeline, Stream
 from .training import Dataset, Trainer
@@ -33,5 +33,5 @@ __all__ = [
     "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Pipeline", "ROLES", "Ranks",
     "ReadWriteError", "Report", "ResourceError", "StateError", "Stream", "Tae", "TextEncoder", "TimedOutError",
     "Trainer", "UnsupportedError", "UsageError", "VersionError", "VideoModel", "__version__", "evaluate", "noise",
-    "plan", "schedule", "toybox_prompts", "version",
+    "plan", "plan_mesh", "schedule", "toybox_prompts", "version",
 ]

@@ -182,7 +182,8 @@ class PlanParams(Struct):
     NAME = "mgen_plan_params"
     _fields_ = [("struct_size", c_uint32), ("batch", c_uint32), ("preset", c_char_p), ("recompute", c_char_p),
                 ("precision", c_char_p), ("width", c_uint32), ("height", c_uint32), ("frames", c_uint32),
-                ("text_tokens", c_uint32)]
+                ("text_tokens", c_uint32), ("gpus", c_uint32), ("global_batch", c_uint32), ("gpu", c_char_p),
+                ("mesh", c_char_p), ("text", c_uint32), ("timeline", c_uint32)]
 
 
 class EvalParams(Struct):
@@ -239,7 +240,8 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_schedule": (_STATUS, c_uint32, c_uint32, c_void_p),
     "mgen_noise": (_STATUS, c_void_p, c_uint64, POINTER(Latents)),
     "mgen_report_count": (c_uint32, c_void_p), "mgen_report_name": (c_char_p, c_void_p, c_uint32),
-    "mgen_report_value": (c_double, c_void_p, c_uint32), "mgen_report_destroy": _END,
+    "mgen_report_text": (c_char_p, c_void_p), "mgen_report_value": (c_double, c_void_p, c_uint32),
+    "mgen_report_destroy": _END,
     "mgen_dataset_toybox": (_STATUS, c_void_p, c_uint64, _OUT),
     "mgen_dataset_create": (_STATUS, c_void_p, POINTER(DatasetParams), _OUT),
     "mgen_dataset_open": (_STATUS, c_void_p, c_char_p, POINTER(DatasetParams), _OUT),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Reports, planning, evaluation."""
+import json
 from contextlib import ExitStack
 from ctypes import byref, c_void_p
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
@@ -41,6 +42,25 @@ def plan(context: Context, preset: str, *, width: int, height: int, frames: int,
     out = c_void_p()
     context._core.call(lib.mgen_plan_training, byref(params), byref(out))
     return report_taken(out.value)
+
+
+def plan_mesh(context: Context, preset: str, *, gpus: int, gpu: str = "h100-80gb", mesh: Optional[str] = None,
+              width: int, height: int, frames: int, batch: int = 0, global_batch: int = 0,
+              recompute: Optional[str] = None, precision: Optional[str] = None, text_tokens: int = 0,
+              timeline: bool = False) -> Dict[str, Any]:
+    """The same on a mesh of GPUs, with time and communication. gpu may be followed by other rates, as in
+    "h100-80gb,attention=0.5"; mesh: "dp=2,cp=1,tp=4", None for the best; recompute: None for the first that fits."""
+    params = PlanParams(preset=text_of(preset, "preset"), recompute=text_of(recompute, "recompute"),
+                        precision=text_of(precision, "precision"), batch=batch, width=width, height=height,
+                        frames=frames, text_tokens=text_tokens, gpus=gpus, global_batch=global_batch,
+                        gpu=text_of(gpu, "gpu"), mesh=text_of(mesh, "mesh"), text=1, timeline=int(timeline))
+    out = c_void_p()
+    context._core.call(lib.mgen_plan_training, byref(params), byref(out))
+    try:
+        plan_as_json: Dict[str, Any] = json.loads(lib.mgen_report_text(out.value))
+        return plan_as_json
+    finally:
+        lib.mgen_report_destroy(out)
 
 
 @callback(DONE_TOTAL)

@@ -165,6 +165,7 @@ extern "C" {
     pub fn mgen_report_count(report: *const mgen_report) -> u32;
     pub fn mgen_report_name(report: *const mgen_report, i: u32) -> *const c_char;
     pub fn mgen_report_value(report: *const mgen_report, i: u32) -> f64;
+    pub fn mgen_report_text(report: *const mgen_report) -> *const c_char;
     pub fn mgen_report_destroy(report: *mut mgen_report);
 
     pub fn mgen_dataset_toybox(

@@ -326,6 +326,12 @@ pub struct mgen_plan_params {
     pub height: u32,
     pub frames: u32,
     pub text_tokens: u32,
+    pub gpus: u32,
+    pub global_batch: u32,
+    pub gpu: *const c_char,
+    pub mesh: *const c_char,
+    pub text: u32,
+    pub timeline: u32,
 }
 
 /// A measurement.

@@ -69,7 +69,8 @@ fn ours() -> BTreeMap<String, i64> {
             struct_size reserved0 recipe stage dir seed dataset resume on_step user mesh
         }
         mgen_plan_params {
-            struct_size batch preset recompute precision width height frames text_tokens
+            struct_size batch preset recompute precision width height frames text_tokens gpus
+            global_batch gpu mesh text timeline
         }
         mgen_eval_params {
             struct_size n protocol seed steps guidance on_progress user schedule solver guidance_from

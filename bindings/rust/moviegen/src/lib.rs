@@ -62,7 +62,8 @@ pub use frames::{Format, FramesMut, FramesRef};
 pub use generate::{Estimate, Hooks, Request};
 pub use job::{Job, JobCanceller, JobInfo};
 pub use measure::{
-    plan_training, toybox_prompts, Evaluation, Plan, Precision, Preset, Protocol, Recompute,
+    plan_mesh, plan_training, toybox_prompts, Evaluation, MeshPlan, Plan, Precision, Preset,
+    Protocol, Recompute,
 };
 pub use model::{ModelInfo, Pipeline, Tae, TextEncoder, VideoModel};
 pub use parts::{noise, schedule, Latents, LatentsRef, Schedule, Solver, Text};

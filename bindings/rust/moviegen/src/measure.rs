@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Planning a training step, and measuring a pipeline.
 
-use crate::raw::{answer, constant, PanicSlot};
+use crate::raw::{answer, c_text, constant, copied, PanicSlot};
 use crate::{Context, Pipeline, Report, Result};
 use moviegen_sys as sys;
 use std::ops::ControlFlow;
@@ -80,10 +80,7 @@ impl Plan {
     }
 }
 
-/// Find out what one training step needs on a single device, by running it on shapes alone: nothing
-/// of the model's size is allocated. The report holds parameters, tokens, forward_flops,
-/// step_flops, and bytes of master_, compute_, gradient_, optimizer_, activation_, flow_ and peak_.
-pub fn plan_training(ctx: &mut Context, plan: &Plan) -> Result<Report> {
+fn params_of(plan: &Plan) -> sys::mgen_plan_params {
     let preset = match plan.preset {
         Preset::Toybox => "toybox\0",
         Preset::B1 => "1b\0",
@@ -99,7 +96,7 @@ pub fn plan_training(ctx: &mut Context, plan: &Plan) -> Result<Report> {
         Precision::Bf16 => "bf16\0",
         Precision::F32 => "f32\0",
     };
-    let params = sys::mgen_plan_params {
+    sys::mgen_plan_params {
         batch: plan.batch,
         preset: preset.as_ptr().cast(),
         recompute: recompute.as_ptr().cast(),
@@ -109,7 +106,14 @@ pub fn plan_training(ctx: &mut Context, plan: &Plan) -> Result<Report> {
         frames: plan.frames,
         text_tokens: plan.text_tokens,
         ..Default::default()
-    };
+    }
+}
+
+/// Find out what one training step needs on a single device, by running it on shapes alone: nothing
+/// of the model's size is allocated. The report holds parameters, tokens, forward_flops,
+/// step_flops, and bytes of master_, compute_, gradient_, optimizer_, activation_, flow_ and peak_.
+pub fn plan_training(ctx: &mut Context, plan: &Plan) -> Result<Report> {
+    let params = params_of(plan);
     let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());
     // Safety: all pointers live during the call; the report is ours.
     let (status, report) = unsafe {
@@ -117,6 +121,45 @@ pub fn plan_training(ctx: &mut Context, plan: &Plan) -> Result<Report> {
         (status, Report::take(report))
     };
     ctx.check(status).map(|()| report)
+}
+
+/// A mesh of GPUs for [`plan_mesh`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeshPlan<'a> {
+    /// How many.
+    pub gpus: u32,
+    /// "h100-80gb", or with other rates: "h100-80gb,attention=0.5".
+    pub gpu: &'a str,
+    /// "dp=2,cp=1,tp=4"; none: the best.
+    pub mesh: Option<&'a str>,
+    /// Samples of a step; 0 = one pass.
+    pub global_batch: u32,
+    /// With the launches and collectives of one block.
+    pub timeline: bool,
+}
+
+/// The same on a mesh of GPUs, with time and communication: one line of JSON.
+pub fn plan_mesh(ctx: &mut Context, plan: &Plan, on: &MeshPlan<'_>) -> Result<String> {
+    let gpu = c_text("gpu", on.gpu)?;
+    let mesh = on.mesh.map(|mesh| c_text("mesh", mesh)).transpose()?;
+    let params = sys::mgen_plan_params {
+        gpus: on.gpus,
+        global_batch: on.global_batch,
+        gpu: gpu.as_ptr(),
+        mesh: mesh.as_ref().map_or(ptr::null(), |mesh| mesh.as_ptr()),
+        text: 1,
+        timeline: on.timeline.into(),
+        ..params_of(plan)
+    };
+    let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());
+    // Safety: all pointers live during the call; the report is ours, its text lives as long.
+    let (status, text) = unsafe {
+        let status = sys::mgen_plan_training(raw_ctx, &params, &mut report);
+        let text = copied(sys::mgen_report_text(report));
+        sys::mgen_report_destroy(report);
+        (status, text)
+    };
+    ctx.check(status).map(|()| text)
 }
 
 /// What is measured.

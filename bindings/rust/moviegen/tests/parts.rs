@@ -132,6 +132,27 @@ fn a_step_is_planned() {
 }
 
 #[test]
+fn a_mesh_is_planned() {
+    let mut ctx = context();
+    let plan = Plan::new(Preset::B1, 256, 256, 16);
+    let mut on = MeshPlan {
+        gpus: 4,
+        gpu: "h100-80gb",
+        mesh: Some("dp=2,tp=2"),
+        global_batch: 0,
+        timeline: false,
+    };
+    let text = plan_mesh(&mut ctx, &plan, &on).unwrap();
+    assert!(
+        text.contains("\"step_seconds\":") && text.contains("\"tp\": 2"),
+        "{text}"
+    );
+    on.gpu = "h0";
+    let error = plan_mesh(&mut ctx, &plan, &on).unwrap_err();
+    assert!(error.message().contains("h100-80gb"), "{error}");
+}
+
+#[test]
 fn a_pipeline_is_measured() {
     let mut ctx = context();
     let pipeline = pipeline(&mut ctx);
