@@ -91,7 +91,8 @@ T *mgi_tae_up_space(mgi_run *run, T *to, T *x, T *w, T *b)
     }
     mgi_drop(run, kernels);
     T *y = to ? to : mgi_new(run, x->dtype, MGI_DIMS(n, 2 * h, 2 * width, cout));
-    if (y && mgi_require(run, y->count == parts->count, "tae up: the result has another size"))
+    if (y && parts &&
+        mgi_require(run, y->count == parts->count, "tae up: the result has another size"))
         interleave(run, y, parts, n * h, width, cout);
     mgi_drop(run, parts);
     return mgi_scope_pop(run, mark, run->status == MGEN_OK ? y : NULL);
