@@ -157,19 +157,24 @@ static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_manife
     return MGEN_OK;
 }
 
-mgen_status mgi_manifest_read(mgen_context *ctx, const char *path, mgi_manifest *out)
+mgen_status mgi_manifest_parse(mgen_context *ctx, const char *text, size_t size, mgi_manifest *out)
 {
-    mgi_file text;
     mgi_json *root = NULL;
     memset(out, 0, sizeof *out);
-    MGI_TRY(mgi_file_open_in(ctx, path, MGI_MANIFEST, &text));
-    mgen_status status =
-        mgi_json_parse(ctx, MGI_MANIFEST, (const char *)text.data, text.size, &root);
-    mgi_file_close(ctx, &text);
+    mgen_status status = mgi_json_parse(ctx, MGI_MANIFEST, text, size, &root);
     if (status == MGEN_OK)
         status = read_root(ctx, root, out);
     mgi_json_free(ctx, root);
     if (status != MGEN_OK)
         mgi_manifest_free(ctx, out);
+    return status;
+}
+
+mgen_status mgi_manifest_read(mgen_context *ctx, const char *path, mgi_manifest *out)
+{
+    mgi_file text;
+    MGI_TRY(mgi_file_open_in(ctx, path, MGI_MANIFEST, &text));
+    mgen_status status = mgi_manifest_parse(ctx, (const char *)text.data, text.size, out);
+    mgi_file_close(ctx, &text);
     return status;
 }

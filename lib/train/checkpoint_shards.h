@@ -31,7 +31,9 @@ typedef struct mgi_manifest {
     int64_t shards;
 } mgi_manifest;
 
-/* Of the folder `path`. NOT_FOUND, CORRUPT, VERSION. */
+/* CORRUPT, VERSION. */
+mgen_status mgi_manifest_parse(mgen_context *ctx, const char *text, size_t size, mgi_manifest *out);
+/* Of the folder `path`. NOT_FOUND, too. */
 mgen_status mgi_manifest_read(mgen_context *ctx, const char *path, mgi_manifest *out);
 /* Its text, with the check. */
 void mgi_manifest_write(mgi_json_writer *w, mgi_manifest *m);

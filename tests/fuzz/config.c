@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What networks, in this library's files and in Hugging Face's, recipes and pipelines say about themselves. A network's configuration that is accepted is written
+ * What networks, in this library's files and in Hugging Face's, recipes, pipelines and manifests of checkpoints say about themselves. A network's configuration that is accepted is written
  * and read again, to the same text. */
 #include "fuzz.h"
 
@@ -7,6 +7,7 @@
 #include "model/text_encoder_hf.h"
 #include "model/video_transformer.h"
 #include "task/pipeline.h"
+#include "train/checkpoint_shards.h"
 #include "train/recipe.h"
 
 #include <string.h>
@@ -242,4 +243,44 @@ const fuzz_target fuzz_pipeline = {
     FUZZ_SEEDS(pipelines),
     .failures = {MGEN_E_VERSION},
     .read = read_pipeline,
+};
+
+/* ---- manifests of checkpoints ----------------------------------------------------------------------- */
+
+/* The same when it is written and read again. */
+static bool read_manifest(mgen_context *ctx, const uint8_t *data, size_t size, const char *path)
+{
+    mgi_manifest m;
+    mgi_json_writer w;
+    const char *text;
+    char check[MGI_HEAD_TEXT];
+    (void)path;
+    if (!fuzz_ok(ctx, mgi_manifest_parse(ctx, (const char *)data, size, &m)))
+        return false;
+    memcpy(check, m.head.text[MGI_HEAD_CHECK], sizeof check);
+    mgi_json_writer_init(&w, ctx, 2);
+    mgi_manifest_write(&w, &m);
+    bool good = fuzz_must(ctx, mgi_json_text(&w, &text, &size));
+    FUZZ_CHECK(!memcmp(check, m.head.text[MGI_HEAD_CHECK], sizeof check));
+    mgi_json_writer_free(&w);
+    mgi_manifest_free(ctx, &m);
+    return good;
+}
+
+static const fuzz_seed manifests[] = {
+    {.text =
+         "{\"format\": \"moviegen-checkpoint\", \"version\": \"1\", \"kind\": \"autoencoder\", "
+         "\"stage\": \"tae\", \"recipe\": \"0\", \"seed\": \"1\", \"parent\": \"0\", \"step\": "
+         "\"3\", "
+         "\"check\": \"941ae9c38d77ef2d\", \"mesh\": \"dp=1,cp=1,tp=2\", \"save\": "
+         "\"0123456789abcdef\", \"shards\": [{\"rank\": 0, \"bytes\": 80, \"check\": "
+         "\"0123456789abcdef\"}, {\"rank\": 1, \"bytes\": 90, \"check\": \"fedcba9876543210\"}]}"},
+};
+
+const fuzz_target fuzz_manifest = {
+    .name = "manifest",
+    .size_max = 4096,
+    FUZZ_SEEDS(manifests),
+    .failures = {MGEN_E_VERSION},
+    .read = read_manifest,
 };
