@@ -32,9 +32,7 @@ static void on_unit(mgi_run *run, void *user, void *module, int64_t unit, int mo
 /* Making the model was no part of the step. */
 static void made(walker *w, mgi_run *run)
 {
-    mgi_device_counts *counts = &run->dev->counts;
-    memcpy(w->base, counts->now, sizeof w->base);
-    counts->total_peak = 0;
+    memcpy(w->base, run->dev->counts.now, sizeof w->base);
     mgi_clock_restart(&w->clock);
 }
 
@@ -98,6 +96,7 @@ static void fill_memory(mgi_mesh_plan *p, const walker *w, const mgi_plan *walke
     m[MGI_PLAN_ACTIVATIONS] = (double)at[MGI_MEM_ACTIVATION];
     m[MGI_PLAN_FLOW] = (double)at[MGI_MEM_FLOW];
     m[MGI_PLAN_WORKSPACE] = (double)at[MGI_MEM_WORKSPACE];
+    m[MGI_PLAN_ALLOCATOR] = (double)(walked->end.held_peak - walked->end.total_peak);
     m[MGI_PLAN_RESERVE] = gpu->reserve_gb * 1e9;
     for (int i = 0; i < MGI_PLAN_MEMORIES; i++)
         p->memory_bytes += m[i];

@@ -28,6 +28,7 @@ typedef enum mgi_plan_memory {
     MGI_PLAN_ACTIVATIONS, /* kept for the gradient, or in use */
     MGI_PLAN_FLOW,        /* gradients of activations */
     MGI_PLAN_WORKSPACE,   /* of kernels */
+    MGI_PLAN_ALLOCATOR,   /* that blocks are rounded up, and kept when they are free */
     MGI_PLAN_RESERVE,
     MGI_PLAN_MEMORIES
 } mgi_plan_memory;

@@ -44,7 +44,7 @@ const char *mgi_plan_memory_name(mgi_plan_memory memory)
         [MGI_PLAN_GRADIENTS] = "gradients", [MGI_PLAN_MOMENTS] = "optimizer",
         [MGI_PLAN_GATHERED] = "gathered",   [MGI_PLAN_ACTIVATIONS] = "activations",
         [MGI_PLAN_FLOW] = "flow",           [MGI_PLAN_WORKSPACE] = "workspace",
-        [MGI_PLAN_RESERVE] = "reserve",
+        [MGI_PLAN_ALLOCATOR] = "allocator", [MGI_PLAN_RESERVE] = "reserve",
     };
     return names[memory];
 }

@@ -375,6 +375,8 @@ static void test_order(void **state)
     }
     mgi_mesh_request r = request(ctx, 768, 32, (mgi_mesh_shape){8, 2, 4, 0});
     mgi_mesh_plan p = plan_of(ctx, &r), q;
+    /* parameters come ahead of their use */
+    assert_true(p.exposed[MGI_AXIS_SHARD] < 0.005 * p.seconds);
     r.mesh.shard = 2; /* hybrid: more memory, fewer bytes between nodes but for the sums */
     q = plan_of(ctx, &r);
     assert_true(q.memory[MGI_PLAN_MOMENTS] > 7 * p.memory[MGI_PLAN_MOMENTS]);
@@ -386,6 +388,10 @@ static void test_order(void **state)
     q = plan_of(ctx, &r);
     assert_true(q.exposed_seconds < 1e-3 && p.exposed_seconds > 0.1);
     assert_near(p.seconds - p.exposed_seconds, q.seconds - q.exposed_seconds, 1e-6);
+    /* memory that is cleared, little else: what makes a model is no part of a step */
+    mgi_mesh_request one = request(ctx, 256, 1, (mgi_mesh_shape){1, 1, 1, 0});
+    q = plan_of(ctx, &one);
+    assert_true(q.busy[MGI_CLOCK_MEMORY] > 0.04 && q.busy[MGI_CLOCK_MEMORY] < 0.1);
     /* twice the passes: twice the samples, and less than twice the time */
     r = request(ctx, 768, 32, (mgi_mesh_shape){8, 2, 4, 0});
     for (int64_t passes = 2; passes <= 4; passes++) {
