@@ -7,12 +7,13 @@
 #   models     films of the shipped model, and losses of 40 training steps, on the GPU and on the CPU
 #   memcheck   compute-sanitizer over some cases of every op, and its leak check over a short training
 #   bench-ops  times of the ops beside the ceilings that PyTorch reaches here (copy, matrix product)
+#   bench-model  a layer, a training step, attention and the decoder of the 30B model beside PyTorch (tests/gpu/bench_model.py)
 #   train      stages of a recipe: RECIPE=file STAGES="name:seconds ...", from the models in FROM=dir, if any
 #
-# Needs a driver, bash and Python with PyTorch (for models and bench-ops). Programs are taken from the folder of
+# Needs a driver, bash and Python with PyTorch (for models, bench-ops and bench-model). Programs are taken from the folder of
 # this script if it was packed, else from build-gpu, which is built if it is missing (needs nvcc, meson, ninja).
-# Results go to DIR (default: gpu-results): a log for each group and summary.json. The last line counts checks:
-# "N passed, N failed, N skipped".
+# Results go to DIR (default: gpu-results): a log for each group, and all together in summary.json and RESULTS.md, which
+# tests/bench/RESULTS.md takes over when they are the best so far. The last line counts checks: "N passed, N failed, N skipped".
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 out=$PWD/gpu-results
@@ -24,13 +25,13 @@ while [ $# -gt 0 ]; do
     --dry-run) dry=yes ;;
     --out) out=$2 && shift ;;
     --pack) pack=$2 && shift ;;
-    check | models | memcheck | bench-ops | train) groups+=("$1") ;;
+    check | models | memcheck | bench-ops | bench-model | train) groups+=("$1") ;;
     -h | --help)
         sed -n '3,/^set /s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)
-        echo "gpu.sh: unknown word '$1'; groups are check, models, memcheck, bench-ops and train" >&2
+        echo "gpu.sh: unknown word '$1'; groups are check, models, memcheck, bench-ops, bench-model and train" >&2
         exit 2
         ;;
     esac
@@ -53,20 +54,23 @@ if [ -n "$pack" ]; then
     }
     rm -rf "$pack"
     mkdir -p "$pack/models"
-    cp "$build/libmoviegen.so.0" "$build/examples/cli/moviegen" "$build/tests/kernels/checkkernel" "$pack"
+    cp "$build/libmoviegen.so.0" "$build/examples/cli/moviegen" "$build/tests/kernels/checkkernel" "$build/tests/bench/bench_models" "$pack"
     cp -r "$here/gpu.sh" "$here/gpu" "$pack"
+    cp "$here/bench/torch_compare.py" "$here/bench/compare.py" "$pack/gpu"
     cp -r "$here/../examples/models/toybox" "$pack/models"
-    strip "$pack/libmoviegen.so.0" "$pack/moviegen" "$pack/checkkernel"
+    strip "$pack/libmoviegen.so.0" "$pack/moviegen" "$pack/checkkernel" "$pack/bench_models"
     du -sh "$pack"
+    [ "$(du -sm "$pack" | cut -f1)" -lt 60 ] || echo "gpu.sh: that is more than 60 MB" >&2
     exit 0
 fi
-[ ${#groups[@]} -gt 0 ] || groups=(check models memcheck bench-ops)
+[ ${#groups[@]} -gt 0 ] || groups=(check models memcheck bench-ops bench-model)
 
 if [ -x "$here/checkkernel" ]; then
-    programs=$here checkkernel=$here/checkkernel moviegen=$here/moviegen models=$here/models
+    programs=$here checkkernel=$here/checkkernel moviegen=$here/moviegen bench_models=$here/bench_models models=$here/models
 else
     programs=$here/../build-gpu models=$here/../examples/models
     checkkernel=$programs/tests/kernels/checkkernel moviegen=$programs/examples/cli/moviegen
+    bench_models=$programs/tests/bench/bench_models
 fi
 export LD_LIBRARY_PATH=$programs:${LD_LIBRARY_PATH-}
 # cuBLASLt of the PyTorch that is installed, where the system has none.
@@ -155,13 +159,20 @@ group_bench-ops() {
     run "checkkernel --bench" "$checkkernel" --bench --variant "$variants" --json "$out/bench.json"
 }
 
+group_bench-model() {
+    [ -z "$dry" ] || python3 "$here/gpu/bench_model.py" "$bench_models" --dry-run | sed 's/^/  /'
+    check "bench_model.py: results agree, and times" python3 "$here/gpu/bench_model.py" "$bench_models" --seconds "${BENCH_SECONDS:-420}" \
+        --json "$out/bench-model.json" --markdown "$out/bench-model.md"
+}
+
 # FROM (a model folder, may be empty) is copied to $out/model, where the stages save.
 group_train() {
     local word stage seconds
     [ -n "$dry" ] || [ -z "${FROM-}" ] || cp -r "$FROM" "$out/model"
-    for word in ${STAGES:?set STAGES to name:seconds ...}; do
+    [ -n "$dry" ] || : "${STAGES:?set STAGES to name:seconds ...}"
+    for word in ${STAGES:-STAGE:SECONDS}; do
         stage=${word%:*} seconds=${word#*:}
-        check "stage $stage, at most $seconds s" "$moviegen" train --recipe "$RECIPE" --stage "$stage" --dir "$out/model" --device cuda \
+        check "stage $stage, at most $seconds s" "$moviegen" train --recipe "${RECIPE-}" --stage "$stage" --dir "$out/model" --device cuda \
             --max-seconds "$seconds" --log "$out/$stage.jsonl" --log-every "${LOG_EVERY:-20}" --quiet
         [ -n "$dry" ] || tail -n 1 "$out/$stage.jsonl"
     done
@@ -174,5 +185,6 @@ for g in "${groups[@]}"; do
 done
 [ -n "$dry" ] || printf '{"passed": %d, "failed": %d, "skipped": %d, "gpu": "%s"}\n' $passed $failed $skipped \
     "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)" >"$out/summary.json"
+[ -n "$dry" ] || python3 "$here/gpu/merge.py" "$out"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]

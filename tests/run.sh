@@ -12,7 +12,9 @@
 #   bindings the library from other languages
 #   examples the examples and the programs of README.md, from an installed copy
 #   asan     unit and kernels again, with AddressSanitizer and UBSan
-#   emulated the kernels for GPUs and a context on one, played by the host         (--medium)
+#   emulated the kernels for GPUs and a context on one, played by the host; faults planted in them  (--medium)
+#   emulated-asan  these kernels with AddressSanitizer and UBSan  (--medium)
+#   binaries the code for GPUs: registers, spills, instructions; a build for GPUs where there is none (--medium)
 #   asan-api api again, with them                                (--medium)
 #   clang    unit, api and kernels again, built by clang         (--medium)
 #   tsan     unit, api and some kernel cases with ThreadSanitizer (--medium)
@@ -21,7 +23,7 @@
 #   kills    training killed 1000 times at random moments        (--medium)
 #   seeds    kernels again, with other random numbers           (--long)
 #
-# Without names: format to asan; --medium adds emulated, asan-api, clang, tsan, large, dist and kills, --long seeds too. Installs
+# Without names: format to asan; --medium adds emulated, emulated-asan, binaries, asan-api, clang, tsan, large, dist and kills, --long seeds too. Installs
 # what is missing with apt. The last line counts test cases: "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -31,7 +33,7 @@ jobs=$(nproc)
 suites=()
 export CC=gcc
 short=(format arch unit api abi kernels cli bindings examples asan)
-medium=("${short[@]}" emulated asan-api clang tsan large dist kills)
+medium=("${short[@]}" emulated emulated-asan binaries asan-api clang tsan large dist kills)
 long=("${medium[@]}" seeds)
 
 usage() {
@@ -45,7 +47,7 @@ for word in "$@"; do
         usage
         exit 0
         ;;
-    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | emulated | asan-api | clang | tsan | large | dist | kills | seeds) suites+=("$word") ;;
+    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | emulated | emulated-asan | binaries | asan-api | clang | tsan | large | dist | kills | seeds) suites+=("$word") ;;
     *)
         echo "run.sh: unknown suite '$word'; suites are ${long[*]}, options --medium and --long" >&2
         exit 2
@@ -195,6 +197,7 @@ suite_format() {
 suite_arch() {
     build_plain && tap arch 120 "$python" tests/arch/check.py "$root" \
         --library build-test/libmoviegen.so
+    tap gpu.sh 60 tests/gpu/check.sh
 }
 suite_unit() {
     build_plain && programs build-test/tests ''
@@ -250,6 +253,20 @@ suite_emulated() {
         tap "emulated-test_$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "build-emulated/tests/test_$name"
     done
     kernels build-emulated emulated- --variant cuda,sm80 --cases 12
+    tap emulated-faults 900 "$python" tests/kernels/kernel_mutations.py "$root" build-emulated
+}
+suite_emulated-asan() {
+    export ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1:detect_stack_use_after_return=0
+    build build-emulated-asan -Dcuda=emulated -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fno-sanitize-recover=all &&
+        kernels build-emulated-asan emulated-asan- --variant cuda,sm80 --cases 3
+}
+# Both take minutes of nvcc.
+suite_binaries() {
+    if ! command -v nvcc >/dev/null && [ ! -x /usr/local/cuda/bin/nvcc ]; then
+        skip no-driver "nvcc is not here"
+    elif build build-cuda -Dcuda=enabled -Dgpu_archs=80 -Dgpu_ptx= -Dtests=false; then
+        tap no-driver 600 "$python" tests/cli/check_no_driver.py "$root" build-cuda
+    fi
 }
 suite_asan-api() {
     build_asan && programs build-asan/tests/api asan-

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "kernels/common/cuda.h"
+#include "kernels/common/cuda_vector.h"
 #include "kernels/glu/glu.h"
 
 MGK_DEVICE float activation(int kind, float v)
@@ -16,40 +16,71 @@ MGK_DEVICE float activation_slope(int kind, float v)
                                        : mgk_cuda_gelu_erf_grad(v);
 }
 
-template <typename T> MGK_KERNEL glu_kernel(const T *x, T *y, int64_t rows, int64_t dim, int kind)
+/* Pieces of MGK_VECTOR values of a row, the last of which may be shorter. */
+struct pieces {
+    int64_t rows, dim, each; /* pieces of a row */
+    bool whole;              /* all are, and lie where vectors may */
+};
+
+static pieces cut(const mgk_glu_args *a, bool aligned)
 {
-    MGK_FOR(i, rows * dim)
+    return {a->rows, a->dim, (a->dim + MGK_VECTOR - 1) / MGK_VECTOR,
+            aligned && a->dim % MGK_VECTOR == 0};
+}
+
+template <typename T> MGK_KERNEL glu_kernel(const T *x, T *y, const pieces p, int kind)
+{
+    MGK_FOR(i, p.rows * p.each)
     {
-        const T *a = x + i / dim * 2 * dim + i % dim;
-        mgk_store(y + i, activation(kind, mgk_load(a[0])) * mgk_load(a[dim]));
+        int64_t row = i / p.each, at = i % p.each * MGK_VECTOR, n = p.dim - at;
+        const T *from = x + row * 2 * p.dim + at;
+        float a[MGK_VECTOR], b[MGK_VECTOR];
+        mgk_load_part(from, a, p.whole, n);
+        mgk_load_part(from + p.dim, b, p.whole, n);
+#pragma unroll
+        for (int k = 0; k < MGK_VECTOR; k++)
+            a[k] = activation(kind, a[k]) * b[k];
+        mgk_store_part(y + row * p.dim + at, a, p.whole, n);
     }
 }
 
 template <typename T>
-MGK_KERNEL glu_grad_kernel(const T *x, const T *dy, T *dx, int64_t rows, int64_t dim, int kind)
+MGK_KERNEL glu_grad_kernel(const T *x, const T *dy, T *dx, const pieces p, int kind)
 {
-    MGK_FOR(i, rows * dim)
+    MGK_FOR(i, p.rows * p.each)
     {
-        int64_t at = i / dim * 2 * dim + i % dim;
-        float a = mgk_load(x[at]), b = mgk_load(x[at + dim]), d = mgk_load(dy[i]);
-        mgk_store(dx + at, d * b * activation_slope(kind, a));
-        mgk_store(dx + at + dim, d * activation(kind, a));
+        int64_t row = i / p.each, at = i % p.each * MGK_VECTOR, n = p.dim - at;
+        int64_t from = row * 2 * p.dim + at;
+        float a[MGK_VECTOR], b[MGK_VECTOR], d[MGK_VECTOR];
+        mgk_load_part(x + from, a, p.whole, n);
+        mgk_load_part(x + from + p.dim, b, p.whole, n);
+        mgk_load_part(dy + row * p.dim + at, d, p.whole, n);
+#pragma unroll
+        for (int k = 0; k < MGK_VECTOR; k++) {
+            float first = d[k] * b[k] * activation_slope(kind, a[k]);
+            b[k] = d[k] * activation(kind, a[k]);
+            a[k] = first;
+        }
+        mgk_store_part(dx + from, a, p.whole, n);
+        mgk_store_part(dx + from + p.dim, b, p.whole, n);
     }
 }
 
 MGK_CUDA_LAUNCHER(glu)
 {
     const mgk_glu_args *a = (const mgk_glu_args *)args;
-    int grid = mgk_grid(a->rows * a->dim, MGK_BLOCK);
+    const pieces p = cut(a, mgk_is_aligned(a->x) && mgk_is_aligned(a->y));
+    int grid = mgk_grid(p.rows * p.each, MGK_BLOCK);
     MGK_WITH_REAL(a->x.dtype, MGK_LAUNCH(x, glu_kernel<T>, grid, MGK_BLOCK, 0, (const T *)a->x.p,
-                                         (T *)a->y.p, a->rows, a->dim, a->kind));
+                                         (T *)a->y.p, p, a->kind));
 }
 
 MGK_CUDA_LAUNCHER(glu_grad)
 {
     const mgk_glu_args *a = (const mgk_glu_args *)args;
-    int grid = mgk_grid(a->rows * a->dim, MGK_BLOCK);
+    const pieces p = cut(a, mgk_is_aligned(a->x) && mgk_is_aligned(a->dy) && mgk_is_aligned(a->dx));
+    int grid = mgk_grid(p.rows * p.each, MGK_BLOCK);
     MGK_WITH_REAL(a->x.dtype,
                   MGK_LAUNCH(x, glu_grad_kernel<T>, grid, MGK_BLOCK, 0, (const T *)a->x.p,
-                             (const T *)a->dy.p, (T *)a->dx.p, a->rows, a->dim, a->kind));
+                             (const T *)a->dy.p, (T *)a->dx.p, p, a->kind));
 }

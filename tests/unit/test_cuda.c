@@ -246,6 +246,71 @@ static void test_failed_launch(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* No driver, a GPU that is too old, and several. */
+static void test_machines(void **state)
+{
+    char why[128];
+    (void)state;
+    mgk_emulated_machine(0, 9);
+    assert_int_equal(mgi_cuda_count(why, sizeof why), 0);
+    assert_string_equal(why, "no NVIDIA driver, or one that is too old");
+    refused("cuda", "no NVIDIA driver");
+    mgen_context_destroy(open_on("cpu", 0));
+    mgk_emulated_machine(1, 7);
+    refused("cuda:0", "compute capability 7; 8.0 (A100) or later");
+    mgk_emulated_machine(2, 9);
+    mgen_context_destroy(open_on("cuda:1", 0));
+    refused("cuda:2", "this machine has cuda:0 to cuda:1");
+    mgk_emulated_machine(1, 9);
+    refused("cuda:1", "this machine has cuda:0 to cuda:0");
+    assert_int_equal(mgk_emulated_used(), 0);
+}
+
+/* Weights that are loaded once are read by contexts with streams, limits and errors of their own. */
+static void test_shared_weights(void **state)
+{
+    enum { WIDTH = 512, READERS = 3 };
+    float y[READERS][WIDTH];
+    mgi_tensor *w;
+    (void)state;
+    mgen_context *home = open_on("cuda:0", 0);
+    mgi_run run;
+    mgi_run_init(&run, home, false);
+    w = mgi_random(&run, MGK_RANDOM_NORMAL, 5, 1, 0, 1.0f, 0.0f, MGI_DIMS(WIDTH, WIDTH));
+    assert_non_null(w);
+    mgi_tensor_retain(w);
+    mgi_run_finish(&run);
+    assert_int_equal(mgi_device_wait(home->device), MGEN_OK);
+    mgen_context *reader[READERS];
+    for (int i = 0; i < READERS; i++)
+        reader[i] = open_on("cuda:0", i == 2 ? 64 : 0);
+    size_t before = mgk_emulated_used();
+    for (int i = 0; i < READERS; i++) {
+        mgi_run_init(&run, reader[i], false);
+        if (i == 1)
+            mgk_emulated_fail(cudaErrorLaunchOutOfResources);
+        T *x = mgi_random(&run, MGK_RANDOM_NORMAL, 6, 1, 0, 1.0f, 0.0f, MGI_DIMS(1, WIDTH));
+        T *out = mgi_linear(&run, x, w, NULL);
+        assert_int_equal(run.status, i == 1 ? MGEN_E_DEVICE : i == 2 ? MGEN_E_LIMIT : MGEN_OK);
+        if (i == 0)
+            mgi_tensor_read(out, 0, y[i], WIDTH);
+        mgi_run_finish(&run);
+    }
+    assert_true(mgk_emulated_used() - before < WIDTH * WIDTH * sizeof(float) / 2);
+    mgi_run_init(&run, reader[1], false); /* its error was its own, and is over */
+    T *x = mgi_random(&run, MGK_RANDOM_NORMAL, 6, 1, 0, 1.0f, 0.0f, MGI_DIMS(1, WIDTH));
+    T *out = mgi_linear(&run, x, w, NULL);
+    assert_int_equal(run.status, MGEN_OK);
+    mgi_tensor_read(out, 0, y[1], WIDTH);
+    mgi_run_finish(&run);
+    assert_memory_equal(y[0], y[1], sizeof y[0]);
+    for (int i = 0; i < READERS; i++)
+        mgen_context_destroy(reader[i]);
+    mgi_tensor_release(w);
+    mgen_context_destroy(home);
+    assert_int_equal(mgk_emulated_used(), 0);
+}
+
 #endif
 
 int main(void)
@@ -256,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_estimate),
 #ifdef MGK_CUDA_EMULATED
         cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_failed_launch),
+        cmocka_unit_test(test_machines),      cmocka_unit_test(test_shared_weights),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

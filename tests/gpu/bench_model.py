@@ -1,0 +1,374 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Parts of models as large as the report's beside PyTorch, on one GPU, in turns (ours, theirs, theirs, ours).
+
+    bench_model.py PROGRAM --json FILE --markdown FILE [--rounds 3] [--case WORD]... [--seconds N] [--small] [--dry-run]
+
+PROGRAM is bench_models. Both sides get the same weights and random inputs; first their results are compared, then
+each is timed in alternation, and the medians are told: a ratio above 1 means that ours is faster. PyTorch's best form
+counts: eager or compiled (max-autotune), for attention by SDPA's default, by cuDNN and by FlexAttention. Cases that do not
+fit into the memory, or for which no time is left, are named and left out. --small: tiny sizes, on the CPU, to test this
+program where there is no GPU.
+"""
+import argparse
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+for place in (HERE, os.path.join(os.path.dirname(HERE), "bench")):
+    sys.path.insert(0, place)
+TOLERANCE = 0.05  # of the largest value, both sides in bf16
+
+# name -> (layers, dim, heads, ff_dim, T, H, W, text tokens, what)
+VIDEO = {
+    "layer forward, 8,192 tokens": (1, 6144, 48, 16384, 8, 64, 64, 512, "forward"),
+    "layer forward + backward, 8,192 tokens": (1, 6144, 48, 16384, 8, 64, 64, 512, "backward"),
+    "layer forward, 73,728 tokens": (1, 6144, 48, 16384, 32, 96, 96, 512, "forward"),
+    "layer forward + backward, 73,728 tokens": (1, 6144, 48, 16384, 32, 96, 96, 512, "backward"),
+    "training step of 4 layers, 8,192 tokens": (4, 6144, 48, 16384, 8, 64, 64, 512, "step"),
+}
+VIDEO_SMALL = {"layer forward, small": (1, 64, 4, 96, 2, 8, 8, 16, "forward"),
+               "layer forward + backward, small": (1, 64, 4, 96, 2, 8, 8, 16, "backward"),
+               "training step, small": (2, 64, 4, 96, 2, 8, 8, 16, "step")}
+TAE = {"TAE decode, 96 x 96 x 32 latents": (128, 256, 512, 512, 32, 96, 96)}
+TAE_SMALL = {"TAE decode, small": (4, 6, 8, 8, 2, 4, 4)}
+ATTENTION = {f"attention{' and gradient' if grad else ''}, 48 x 128, S = {s:,}": (s, 48, 128, grad)
+             for s in (8192, 32768, 73728) for grad in (False, True)}
+ATTENTION_SMALL = {"attention, small": (64, 2, 16, False), "attention and gradient, small": (64, 2, 16, True)}
+ROWS = {f"{title}, 73,728 x {dim:,}": (what, 73728, dim)
+        for title, what, dim in (("norm + modulation", "norm", 6144), ("gated residual", "gate", 6144), ("SwiGLU", "glu", 32768))}
+ROWS_SMALL = {"norm + modulation, small": ("norm", 32, 64), "gated residual, small": ("gate", 32, 64), "SwiGLU, small": ("glu", 32, 64)}
+
+
+class Skipped(Exception):
+    """A case that cannot be run here; the reason."""
+
+
+class Ours:
+    def __init__(self, program, device, folder):
+        self.folder = folder
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.child = subprocess.Popen([program, device, folder], **pipes)
+
+    def ask(self, *words):
+        """Seconds, operations, loss."""
+        self.child.stdin.write(" ".join(str(w) for w in words) + "\n")
+        self.child.stdin.flush()
+        line = self.child.stdout.readline()
+        if not line:
+            sys.exit("bench_model.py: bench_models ended: see what it said above")
+        if line.startswith("failed"):
+            raise Skipped(f"ours: {line[7:].strip()}")
+        return [float(word) for word in line.split()]
+
+    def give(self, name, value):
+        value.float().cpu().contiguous().numpy().tofile(os.path.join(self.folder, name))
+
+    def result(self, torch, device):
+        import numpy
+        return torch.from_numpy(numpy.fromfile(os.path.join(self.folder, "result"), dtype=numpy.float32)).to(device)
+
+
+class Theirs:
+    """A call and how long it takes."""
+
+    def __init__(self, torch, cuda):
+        self.torch, self.cuda = torch, cuda
+
+    def seconds(self, call):
+        if not self.cuda:
+            begun = time.perf_counter()
+            call()
+            return time.perf_counter() - begun
+        self.torch.cuda.synchronize()
+        begun = time.perf_counter()
+        call()
+        self.torch.cuda.synchronize()
+        return time.perf_counter() - begun
+
+    def best(self, forms):
+        """(name, call) of the fastest form that works; all times."""
+        times = {}
+        for name, make in forms:
+            try:
+                call = make()
+                for _ in range(2):
+                    call()
+                times[name] = (statistics.median(self.seconds(call) for _ in range(3)), call)
+            except Exception as error:  # what a compiler may raise is not known
+                print(f"# {name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}", file=sys.stderr)
+            if self.cuda:
+                self.torch.cuda.empty_cache()
+        if not times:
+            raise Skipped("PyTorch: no form works")
+        name = min(times, key=lambda n: times[n][0])
+        return name, times[name][1], {n: t for n, (t, _) in times.items()}
+
+
+def alternate(theirs, ours, call, rounds):
+    """Ours, theirs, theirs, ours: the medians."""
+    times = ([], [])
+    for _ in range(rounds):
+        for side in (0, 1, 1, 0):
+            times[side].append(ours() if side == 0 else theirs.seconds(call))
+    return [statistics.median(t) for t in times]
+
+
+def difference(a, b):
+    a, b = a.reshape(-1).float(), b.reshape(-1).float()
+    return float((a - b).abs().max() / b.abs().max())
+
+
+# ---- cases: each gives its inputs to ours, and yields what is compared -------------------------------------------
+
+def compiled(torch, call):
+    return torch.compile(call, mode="max-autotune-no-cudagraphs", dynamic=False)
+
+
+def video_case(torch, device, ours, sizes):
+    import torch_compare
+    layers, dim, heads, ff, t, h, w, tokens, what = sizes
+    torch_compare.MODEL, torch_compare.GRID = ours.folder, (t, h, w)
+    latents = (1, t, h, w, 16)
+    data = {"x": torch.randn(latents), "target": torch.randn(latents), "t": torch.rand(1), "text": torch.randn(1, tokens, 64)}
+    for name, value in data.items():
+        ours.give(name, value)
+    ours.ask("video", layers, dim, heads, ff, t, h, w, tokens)
+    data = {name: value.to(device) for name, value in data.items()}
+    grads = what != "forward"
+    weights = {name: value.to(device, torch.float32 if grads else torch.bfloat16).requires_grad_(grads)
+               for name, value in torch_compare.read_weights(torch, "video_model").items()}
+    optimizer = torch.optim.AdamW(list(weights.values()), lr=1e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01, fused=True) \
+        if what == "step" else None
+
+    def make(compile_it):
+        net = torch_compare.Transformer(torch, weights, "fused", "linear")
+        if compile_it:
+            net.run_block = compiled(torch, net.block)
+
+        def call():
+            if not grads:
+                with torch.inference_mode():
+                    return net.forward(data["x"], data["t"], data["text"])
+            for value in weights.values():
+                value.grad = None
+            with torch.autocast(device, torch.bfloat16):
+                y = net.forward(data["x"], data["t"], data["text"])
+            loss = torch.nn.functional.mse_loss(y, data["target"])
+            loss.backward()
+            if optimizer:
+                torch.nn.utils.clip_grad_norm_(list(weights.values()), 0.5, foreach=True)
+                optimizer.step()
+            return loss.detach()
+        return call
+    first, value = ours.ask(what), make(False)()
+    if grads:
+        apart = abs(first[2] - float(value)) / abs(float(value))
+    else:
+        apart = difference(ours.result(torch, device), value)
+    return apart, lambda: ours.ask(what)[0], first[1], [("eager", lambda: make(False)), ("compiled", lambda: make(True))]
+
+
+def tae_case(torch, device, ours, sizes):
+    import torch_compare
+    *channels, t, h, w = sizes
+    torch_compare.MODEL = ours.folder
+
+    def opened(frames, height, width):
+        z = torch.randn(frames, height, width, 16)
+        ours.give("latents", z)
+        ours.ask("tae", *channels, frames, height, width)
+        return z.to(device)
+    small = opened(min(t, 4), min(h, 8), min(w, 8))
+    weights = {n: v.to(device) for n, v in torch_compare.read_weights(torch, "tae").items()}
+
+    def make(compile_it):
+        net = torch_compare.Decoder(torch, weights, torch.bfloat16)
+        forward = compiled(torch, net.forward) if compile_it else net.forward
+
+        def call(z):
+            # Whole films do not fit: two latent frames at a time, without what lies beside them, which is less work than ours.
+            with torch.inference_mode():
+                return [forward(part) for part in z.split(2)]
+        return call
+    ours.ask("decode")
+    with torch.inference_mode():
+        whole = torch_compare.Decoder(torch, weights, torch.bfloat16).forward(small)
+    apart = difference(ours.result(torch, device), whole)
+    film = opened(t, h, w)
+    forms = [("eager", lambda: lambda call=make(False): call(film)), ("compiled", lambda: lambda call=make(True): call(film))]
+    flops = ours.ask("decode")[1]
+    return apart, lambda: ours.ask("decode")[0], flops, forms
+
+
+def attention_case(torch, device, ours, sizes):
+    tokens, heads, width, grad = sizes
+    qkv = torch.randn(1, tokens, 3, heads, width).bfloat16()
+    ours.give("qkv", qkv)
+    q, k, v = (x.contiguous() for x in qkv.to(device).permute(2, 0, 3, 1, 4))
+    for x in (q, k, v):
+        x.requires_grad_(grad)
+    up = torch.randn(1, heads, tokens, width, device=device).bfloat16()
+    sdpa = torch.nn.functional.scaled_dot_product_attention
+
+    def make(attend):
+        def call():
+            if not grad:
+                with torch.inference_mode():
+                    return attend(q, k, v)
+            for x in (q, k, v):
+                x.grad = None
+            y = attend(q, k, v)
+            y.backward(up)
+            return y.detach()
+        return call
+
+    def cudnn():
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        def attend(*args):
+            with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+                return sdpa(*args)
+        return make(attend)
+
+    def flex():
+        from torch.nn.attention.flex_attention import flex_attention
+        return make(torch.compile(flex_attention, dynamic=False))
+    word = "attention-grad" if grad else "attention"
+    ours.ask("attention", tokens, heads, width)
+    theirs_y = make(sdpa)()
+    apart = difference(ours.result(torch, device), theirs_y.transpose(1, 2))
+    flops = ours.ask(word, tokens, heads, width)[1]
+    forms = [("SDPA", lambda: make(sdpa)), ("SDPA by cuDNN", cudnn), ("FlexAttention", flex)]
+    return apart, lambda: ours.ask(word, tokens, heads, width)[0], flops, forms
+
+
+def rows_case(torch, device, ours, sizes):
+    what, rows, dim = sizes
+    F = torch.nn.functional
+    data = {"x": torch.randn(1, rows, dim), "h": torch.randn(1, rows, dim), "mod": torch.randn(1, 2, dim)}
+    for name, value in data.items():
+        ours.give(name, value)
+    x, h = (data[n].to(device).bfloat16() for n in ("x", "h"))
+    a, b = data["mod"].to(device).split(1, 1)
+
+    def norm(x, h, a, b):
+        return (F.rms_norm(x.float(), (dim,), eps=1e-5) * (1 + a) + b).bfloat16()
+
+    def gate(x, h, a, b):
+        return (x.float() + a * h.float()).bfloat16()
+
+    def glu(x, h, a, b):
+        u, v = x.chunk(2, -1)
+        return (F.silu(u.float()) * v.float()).bfloat16()
+    function = {"norm": norm, "gate": gate, "glu": glu}[what]
+    ours.ask(what, rows, dim)
+    apart = difference(ours.result(torch, device), function(x, h, a, b))
+
+    def make(f):
+        return lambda: f(x, h, a, b)
+    forms = [("eager", lambda: make(function)), ("compiled", lambda: make(compiled(torch, function)))]
+    return apart, lambda: ours.ask(what, rows, dim)[0], 0.0, forms
+
+
+def all_cases(small):
+    for kind, large, tiny in ((video_case, VIDEO, VIDEO_SMALL), (attention_case, ATTENTION, ATTENTION_SMALL),
+                              (rows_case, ROWS, ROWS_SMALL), (tae_case, TAE, TAE_SMALL)):
+        for name, sizes in (tiny if small else large).items():
+            yield name, kind, sizes
+
+
+# ---- the report -----------------------------------------------------------------------------------------------------
+
+def machine(torch, cuda):
+    if not cuda:
+        return {"device": "CPU"}
+    clock = subprocess.run(["nvidia-smi", "--query-gpu=driver_version,clocks.sm,clocks.max.sm", "--format=csv,noheader"],
+                           capture_output=True, text=True, check=False).stdout.strip().splitlines()
+    return {"device": torch.cuda.get_device_name(), "driver, clocks": clock[0] if clock else "?"}
+
+
+def markdown(facts, results):
+    lines = [", ".join(str(v) for v in facts.values()), "",
+             "| what | ours | PyTorch | form | ours is faster | TFLOP/s | apart |", "|---|---|---|---|---|---|---|"]
+    for r in results:
+        if "skipped" in r:
+            lines.append(f"| {r['case']} | | | {r['skipped']} | | | |")
+            continue
+        rate = f"{r['flops'] / r['ours'] * 1e-12:.0f}" if r["flops"] else ""
+        lines.append(f"| {r['case']} | {r['ours'] * 1e3:.3f} ms | {r['torch'] * 1e3:.3f} ms | {r['form']} | "
+                     f"{r['torch'] / r['ours']:.2f} x | {rate} | {r['apart']:.1e} |")
+    return "\n".join(lines) + "\n"
+
+
+def compare(torch, device, options, ours, theirs, name, kind, sizes):
+    torch.manual_seed(1)
+    try:
+        apart, run, flops, forms = kind(torch, device, ours, sizes)
+        if not apart <= TOLERANCE:
+            return {"case": name, "skipped": f"WRONG: results are {apart:.2g} apart", "wrong": True}
+        form, call, times = theirs.best(forms if theirs.cuda else forms[:1])
+        mine, others = alternate(theirs, run, call, options.rounds)
+    except Skipped as reason:
+        return {"case": name, "skipped": str(reason)}
+    except torch.OutOfMemoryError:
+        return {"case": name, "skipped": "PyTorch: no memory"}
+    return {"case": name, "ours": mine, "torch": others, "form": form, "forms": times, "flops": flops, "apart": apart}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--json")
+    parser.add_argument("--markdown")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--case", action="append", default=[])
+    parser.add_argument("--seconds", type=float, default=420)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--dry-run", action="store_true")
+    options = parser.parse_args()
+    chosen = [c for c in all_cases(options.small) if not options.case or any(word in c[0] for word in options.case)]
+    if options.dry_run:
+        print("\n".join(name for name, _, _ in chosen))
+        return 0
+    try:
+        import torch
+    except ImportError:
+        sys.exit("bench_model.py: PyTorch is not installed")
+    cuda = not options.small
+    if cuda and not torch.cuda.is_available():
+        sys.exit("bench_model.py: PyTorch finds no GPU")
+    device, results, begun = "cuda" if cuda else "cpu", [], time.monotonic()
+    facts = {**machine(torch, cuda), "PyTorch": f"PyTorch {torch.__version__}", "date": str(datetime.date.today())}
+    torch.set_default_device(device)  # of what torch_compare.py makes on the way
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = Ours(options.program, device, folder), Theirs(torch, cuda)
+        for name, kind, sizes in chosen:
+            if time.monotonic() - begun > options.seconds:
+                results.append({"case": name, "skipped": "no time was left"})
+                continue
+            results.append(compare(torch, device, options, ours, theirs, name, kind, sizes))
+            print(json.dumps(results[-1]), flush=True)
+            ours.ask("close")
+            torch.compiler.reset()
+            if cuda:
+                torch.cuda.empty_cache()
+        ours.child.stdin.close()
+        ours.child.wait()
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as f:
+            json.dump({"machine": facts, "results": results}, f, indent=1)
+    if options.markdown:
+        with open(options.markdown, "w", encoding="utf-8") as f:
+            f.write(markdown(facts, results))
+    return any(r.get("wrong") for r in results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

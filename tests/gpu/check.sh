@@ -1,0 +1,47 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What of tests/gpu.sh can be tested where there is no GPU: tests/gpu/check.sh; prints TAP.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+count=0 bad=0
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+result() { # name, whether it is good, what was said
+    count=$((count + 1))
+    if [ "$2" = 0 ]; then
+        echo "ok $count - $1"
+    else
+        bad=$((bad + 1))
+        echo "not ok $count - $1"
+        echo "$3" | head -n 10 | sed 's/^/#   /'
+    fi
+}
+groups="check models memcheck bench-ops bench-model train"
+# shellcheck disable=SC2086 # words
+said=$(./gpu.sh --dry-run --out "$folder/none" $groups 2>&1)
+status=$?
+for group in $groups; do
+    grep -q "^group $group: " <<<"$said" || status=1
+done
+grep -q "training step of 4 layers" <<<"$said" || status=1
+[ ! -e "$folder/none" ] || status=1
+result "--dry-run names every group's work and does none of it" $status "$said"
+said=$(./gpu.sh no-such-group 2>&1)
+[ $? = 2 ] && grep -q "groups are" <<<"$said"
+result "an unknown group is refused" $? "$said"
+if [ -e /dev/nvidia0 ]; then
+    count=$((count + 1))
+    echo "ok $count - bench_model.py without a GPU # SKIP there is one"
+else
+    said=$(python3 gpu/bench_model.py /nonexistent 2>&1)
+    [ $? = 1 ] && grep -qE "PyTorch (is not installed|finds no GPU)" <<<"$said"
+    result "bench_model.py says that there is no GPU" $? "$said"
+fi
+echo '{"passed": 3, "failed": 0, "skipped": 1, "gpu": "a GPU"}' >"$folder/summary.json"
+echo '{"results": []}' >"$folder/bench-model.json"
+echo '| what |' >"$folder/bench-model.md"
+said=$(python3 gpu/merge.py "$folder" 2>&1 && cat "$folder/summary.json" "$folder/RESULTS.md")
+grep -q '"bench-model"' <<<"$said" && grep -q "3 checks passed" <<<"$said" && grep -q "| what |" <<<"$said"
+result "results are merged" $? "$said"
+echo "1..$count"
+[ $bad = 0 ]
