@@ -12,8 +12,8 @@ enum { FILES_MAX = 2, POLL_MS = 100 };
 typedef struct generate_options {
     const char *model, *prompt, *negative, *out;
     uint64_t seed;
-    uint32_t steps, frames, threads;
-    const char *device;
+    uint32_t steps, frames;
+    cli_place place;
     double guidance;
     cli_sampling sampling;
     bool json, quiet;
@@ -37,7 +37,7 @@ int generate_clip(cli_session *s, const mgen_generate_params *params, progress *
         progress_update(p, info.total, info.total, NULL);
     if (p)
         progress_end(p);
-    if (status == MGEN_OK)
+    if (status == MGEN_OK && s->rank == 0)
         status = mgen_job_take_clip(job, out);
     int result = status == MGEN_OK ? STATUS_DONE : complain_library(s, status);
     mgen_job_destroy(job);
@@ -181,19 +181,20 @@ static void print_result(const cli_session *s, const generate_options *o, const 
     printf("]}\n");
 }
 
-static int generate(cli_session *s, const generate_options *o)
+static int generate(cli_session *s, const void *options)
 {
+    const generate_options *o = options;
     mgen_generate_params params = MGEN_GENERATE_PARAMS_INIT;
     mgen_clip *clip = NULL;
     char *files[FILES_MAX] = {NULL};
     int file_count = 0;
-    bool fallback;
+    bool fallback = false, first = s->rank == 0; /* who gets the film */
     progress p;
 
     if (!sampling_numbers(s->command, &o->sampling, &params.solver, &params.schedule,
                           &params.drop_text))
         return STATUS_USAGE;
-    int result = check_output(s, o->out, &fallback);
+    int result = first ? check_output(s, o->out, &fallback) : STATUS_DONE;
     if (result != STATUS_DONE)
         return result;
     if (fallback && !o->quiet)
@@ -210,11 +211,11 @@ static int generate(cli_session *s, const generate_options *o)
     params.guidance_from = (float)o->sampling.guidance_from;
     params.guidance_to = (float)o->sampling.guidance_to;
     double start = seconds_now();
-    progress_start(&p, "generating", o->quiet);
+    progress_start(&p, "generating", o->quiet || !first);
     result = generate_clip(s, &params, &p, &clip);
-    if (result == STATUS_DONE)
+    if (result == STATUS_DONE && first)
         result = write_clip(s, clip, o->out, fallback, files, &file_count);
-    if (result == STATUS_DONE)
+    if (result == STATUS_DONE && first)
         print_result(s, o, clip, files, file_count, seconds_now() - start);
     for (int i = 0; i < FILES_MAX; i++)
         free(files[i]);
@@ -242,8 +243,9 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_DROP_TEXT(&o.sampling.drop_text),
         {"--negative", NULL, OPTION_TEXT, &o.negative, 0, 0, "TEXT",
          "what guidance leads away from (default: nothing)"},
-        OPTION_THREADS(&o.threads),
-        OPTION_DEVICE(&o.device),
+        OPTION_MESH(&o.place.mesh),
+        OPTION_THREADS(&o.place.threads),
+        OPTION_DEVICE(&o.place.device),
         OPTION_JSON(&o.json),
         OPTION_QUIET(&o.quiet),
         OPTION_END,
@@ -264,11 +266,7 @@ static int run(const cli_command *self, int argc, char **argv)
         complain(self, "no prompt given; usage: moviegen generate %s", self->usage);
         return STATUS_USAGE;
     }
-    cli_session s;
-    interrupt_catch();
-    result = session_open(&s, self, o.threads, o.device) ? generate(&s, &o) : STATUS_ERROR;
-    session_close(&s);
-    return result;
+    return ranks_run(self, &o.place, generate, &o);
 }
 
 const cli_command command_generate = {

@@ -94,6 +94,7 @@ bool session_load(cli_session *s, const char *dir)
                  places[0], places[1]);
         return false;
     }
+    s->pipe.mesh = s->mesh;
     mgen_status status = mgen_pipeline_open(s->ctx, dir, &s->pipe);
     if (status != MGEN_OK)
         complain_library(s, status);

@@ -118,6 +118,7 @@ static const struct {
     {FIELD(mgen_pipeline, tae)},
     {FIELD(mgen_pipeline, text)},
     {FIELD(mgen_pipeline, video)},
+    {FIELD(mgen_pipeline, mesh)},
     {SIZE(mgen_latents)},
     {FIELD(mgen_latents, struct_size)},
     {FIELD(mgen_latents, frames)},

@@ -67,7 +67,14 @@ struct mgen_text_encoder {
 struct mgen_video_model {
     mgi_handle handle;
     mgi_vt net;
+    uint64_t text_hash[MGI_ROLES]; /* of encoders that other ranks run */
 };
+
+/* As mgen_video_model_open(), split over the mesh where there is one. */
+mgen_status mgi_video_model_open(mgen_context *ctx, const char *dir, const char *name,
+                                 const mgen_mesh *mesh, mgen_video_model **out);
+/* The mesh that a network may be split over: NULL, too, where there is one rank. */
+const mgi_mesh *mgi_mesh_split(const mgen_mesh *mesh);
 
 struct mgen_clip {
     struct mgi_heap *heap;

@@ -41,6 +41,9 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
                           .drop_text = p->drop_text,
                           .progress = forward_progress,
                           .user = p};
+    if (mgi_mesh_split(pipe->mesh))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "a pipeline of several ranks is not measured; open it on one of them");
     if (p->dataset && strcmp(p->protocol, "tae"))
         return mgi_fail(ctx, MGEN_E_INVALID, "a dataset can be measured by protocol \"tae\" only");
     if (tae && !pipe->tae)

@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "kernels/mgk.h"
 #include "model/tae_stream.h"
 
 #include <errno.h>
@@ -142,6 +143,18 @@ static mgen_status on_frames(void *user, const mgi_frames_box *box, const float 
     return MGEN_OK;
 }
 
+/* On a mesh, beside frames that go to the first rank. */
+static bool on_stop(void *user)
+{
+    return atomic_load(&((mgen_job *)user)->cancel);
+}
+
+/* Whether this rank gets the frames. */
+static bool takes_frames(const mgen_job *job)
+{
+    return mgen_mesh_rank(job->pipeline.mesh) == 0;
+}
+
 static void *work(void *arg)
 {
     mgen_job *job = arg;
@@ -201,7 +214,7 @@ static mgen_status count_frames(mgen_job *job)
 {
     const mgen_generate_params *p = &job->params;
     const mgen_estimate *e = &job->estimate;
-    int64_t count = p->into ? 0 : p->on_frames ? kept_frames(job) : e->frames;
+    int64_t count = p->into || !takes_frames(job) ? 0 : p->on_frames ? kept_frames(job) : e->frames;
     mgi_pixels view = {.format = p->on_frames ? (int)p->frames_format : MGI_PIXELS_RGB8,
                        .width = e->width,
                        .height = e->height,
@@ -279,6 +292,7 @@ static mgen_status prepare(mgen_job *job, const mgen_pipeline *pipeline,
                                 .frames = e->frames,
                                 .progress = on_progress,
                                 .preview = p->on_preview ? on_preview : NULL,
+                                .stop = on_stop,
                                 .sink = on_frames,
                                 .user = job};
     job->prompt = (char *)p->prompt; /* until the job has its own */
@@ -287,6 +301,26 @@ static mgen_status prepare(mgen_job *job, const mgen_pipeline *pipeline,
     if (p->into)
         MGI_TRY(check_into(job));
     return fits(job) ? MGEN_OK : try_tiles(job);
+}
+
+/* Ranks decode in the smallest tiles that one of them needs. */
+static mgen_status share_tile(mgen_job *job)
+{
+    mgen_mesh *mesh = job->pipeline.mesh;
+    uint64_t own = (uint64_t)job->request.tile, least = 0, *all;
+    if (!mgi_mesh_split(mesh))
+        return MGEN_OK;
+    mgen_status status = mgi_alloc_zero(job->ctx, mgen_mesh_size(mesh), sizeof *all, &all);
+    MGI_TRY(mgi_mesh_together(mesh, status));
+    mgi_comm_note(mesh->world, "tiles", 0);
+    status = mgi_comm_all_gather(mesh->world, MGK_U64, &own, all, 1, NULL);
+    for (uint32_t r = 0; r < mgen_mesh_size(mesh); r++)
+        least = all[r] && (!least || all[r] < least) ? all[r] : least;
+    mgi_free(job->ctx, all);
+    if (status != MGEN_OK || least == own)
+        return status;
+    job->request.tile = (int64_t)least;
+    return estimate(job);
 }
 
 static mgen_status check_limit(const mgen_job *job)
@@ -374,7 +408,7 @@ static mgen_status make(mgen_job *prepared, mgen_job **out)
     MGI_TRY_GOTO(status, mgi_strdup(ctx, job->params.prompt, &job->prompt), failed);
     if (negative)
         MGI_TRY_GOTO(status, mgi_strdup(ctx, negative, &job->negative), failed);
-    if (!job->params.into && !job->params.on_frames)
+    if (!job->params.into && !job->params.on_frames && takes_frames(job))
         MGI_TRY_GOTO(
             status,
             mgi_clip_make(ctx, e->width, e->height, e->frames, job->pipeline.fps, 1, &job->clip),
@@ -406,6 +440,13 @@ static mgen_status start_thread(mgen_job *job)
     return MGEN_OK;
 }
 
+/* The mesh of a pipeline that may be wrong otherwise. */
+static mgen_mesh *pipeline_mesh(mgen_context *ctx, const mgen_pipeline *theirs)
+{
+    bool whole = theirs && theirs->struct_size >= sizeof *theirs;
+    return whole && mgi_mesh_in(ctx, theirs->mesh) == MGEN_OK ? theirs->mesh : NULL;
+}
+
 mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline,
                                 const mgen_generate_params *params, mgen_job **out)
 {
@@ -416,16 +457,23 @@ mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline
     MGI_TRY(mgi_context_idle(ctx));
     mgen_job prepared = {.ctx = ctx};
     mgen_status status = prepare(&prepared, pipeline, params);
+    mgen_mesh *mesh = pipeline_mesh(ctx, pipeline);
+    status = mgi_mesh_together(mesh, status);
     if (status == MGEN_OK)
-        status = check_limit(&prepared);
+        status = share_tile(&prepared);
+    if (status == MGEN_OK)
+        status = mgi_mesh_together(mesh, check_limit(&prepared));
     if (status != MGEN_OK) {
         mgen_pipeline_close(&prepared.pipeline);
         return status;
     }
-    MGI_TRY(make(&prepared, &job));
+    status = make(&prepared, &job);
+    if (status != MGEN_OK)
+        return mgi_mesh_end(mesh, status);
     atomic_store(&ctx->busy, 1);
     status = start_thread(job);
     if (status != MGEN_OK) {
+        (void)mgi_mesh_end(mesh, status);
         atomic_store(&ctx->busy, 0);
         job_free(job);
         return status;
@@ -512,6 +560,7 @@ mgen_status mgen_job_take_clip(mgen_job *job, mgen_clip **out)
     if (job->status != MGEN_OK || !job->clip)
         return mgi_fail(job->ctx, MGEN_E_STATE, "the job %s",
                         job->status != MGEN_OK                      ? "failed: it has no clip"
+                        : !takes_frames(job)                        ? "gave its clip to rank 0"
                         : job->params.into || job->params.on_frames ? "gave its frames elsewhere"
                                                                     : "gave its clip away already");
     *out = job->clip;

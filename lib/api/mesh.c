@@ -175,6 +175,11 @@ mgen_status mgi_mesh_in(mgen_context *ctx, const mgen_mesh *mesh)
     return MGEN_OK;
 }
 
+const mgi_mesh *mgi_mesh_split(const mgen_mesh *mesh)
+{
+    return mgen_mesh_size(mesh) > 1 ? &mesh->mesh : NULL;
+}
+
 mgen_status mgi_mesh_together(mgen_mesh *mesh, mgen_status status)
 {
     bool apart = status == MGEN_E_PEER_LOST || status == MGEN_E_TIMEOUT || status == MGEN_E_DESYNC;

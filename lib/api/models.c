@@ -37,7 +37,7 @@ static mgen_status home_make(mgen_context *ctx, mgen_context **home)
 }
 
 static mgen_status load(mgen_context *home, int kind, const char *dir, const char *name,
-                        mgi_handle *h)
+                        const mgi_mesh *mesh, mgi_handle *h)
 {
     switch (kind) {
     case TAE:
@@ -45,12 +45,12 @@ static mgen_status load(mgen_context *home, int kind, const char *dir, const cha
     case TEXT_ENCODER:
         return mgi_text_encoder_open(home, dir, name, &((mgen_text_encoder *)h)->net, &h->hash);
     default:
-        return mgi_vt_open(home, dir, name, &((mgen_video_model *)h)->net, &h->hash);
+        return mgi_vt_open_mesh(home, dir, name, mesh, &((mgen_video_model *)h)->net, &h->hash);
     }
 }
 
 static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, const char *name,
-                               void **out)
+                               const mgi_mesh *mesh, void **out)
 {
     mgen_context *home;
     mgi_handle *h;
@@ -70,7 +70,7 @@ static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, con
     home->progress_user = ctx->progress_user;
     mgen_status status = mgi_alloc_zero(home, 1, handle_size[kind], &h);
     if (status == MGEN_OK)
-        status = load(home, kind, dir, name, h);
+        status = load(home, kind, dir, name, mesh, h);
     if (status == MGEN_OK)
         status = mgi_device_wait(home->device);
     home->progress = NULL; /* the handle may outlive what the host gave */
@@ -90,19 +90,25 @@ static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, con
 
 mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name, mgen_tae **out)
 {
-    return open_handle(ctx, TAE, dir, name, (void **)out);
+    return open_handle(ctx, TAE, dir, name, NULL, (void **)out);
 }
 
 mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
                                    mgen_text_encoder **out)
 {
-    return open_handle(ctx, TEXT_ENCODER, dir, name, (void **)out);
+    return open_handle(ctx, TEXT_ENCODER, dir, name, NULL, (void **)out);
 }
 
 mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgen_video_model **out)
 {
-    return open_handle(ctx, VIDEO_MODEL, dir, name, (void **)out);
+    return open_handle(ctx, VIDEO_MODEL, dir, name, NULL, (void **)out);
+}
+
+mgen_status mgi_video_model_open(mgen_context *ctx, const char *dir, const char *name,
+                                 const mgen_mesh *mesh, mgen_video_model **out)
+{
+    return open_handle(ctx, VIDEO_MODEL, dir, name, mgi_mesh_split(mesh), (void **)out);
 }
 
 /* -- owners --------------------------------------------------------------------------------------- */

@@ -164,6 +164,8 @@ mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model
     MGI_TRY(mgi_latents_in(ctx, x, "x", &in));
     MGI_TRY(mgi_latents_in(ctx, out, "out", &to));
     const mgi_vt_config *c = &model->net.config;
+    if (model->net.mesh)
+        return mgi_fail(ctx, MGEN_E_INVALID, "a video model of several ranks makes requests only");
     if (in.frames != to.frames || in.height != to.height || in.width != to.width ||
         in.channels != to.channels)
         return mgi_fail(ctx, MGEN_E_INVALID, "out has another shape than x");

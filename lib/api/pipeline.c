@@ -2,8 +2,12 @@
  * The pipeline: a struct of handles. */
 #include "api/args.h"
 
+#include "kernels/mgk.h"
+#include "task/ranks.h"
 #include "train/average.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen_pipeline *ours)
@@ -34,7 +38,7 @@ static const char *missing(const mgen_pipeline *p)
     if (!p->tae || !p->video)
         return p->tae ? "video model" : "TAE";
     for (int i = 0; i < MGI_ROLES; i++)
-        if (p->video->net.config.text[i] && !p->text[i])
+        if (p->video->net.config.text[i] && !p->text[i] && mgi_runs_text(p->video->net.mesh, i))
             return encoder[i];
     return NULL;
 }
@@ -59,6 +63,10 @@ mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi
                         "pipeline: width, height, frames and fps are the clip that the model was "
                         "trained on, each 1..65536; they are %u, %u, %u, %u",
                         p->width, p->height, p->frames, p->fps);
+    MGI_TRY(mgi_mesh_in(ctx, p->mesh));
+    if (p->video->net.mesh != mgi_mesh_split(p->mesh))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "the pipeline's mesh is another than its video model was opened with");
     *out = networks_of(p);
     mgen_status status = mgi_networks_check(ctx, out);
     return status == MGEN_E_CORRUPT ? mgi_fail_context(ctx, MGEN_E_STATE, "the pipeline") : status;
@@ -80,10 +88,10 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
     if (file->tae[0])
         MGI_TRY(mgen_tae_open(ctx, dir, file->tae, &p->tae));
     for (int i = 0; i < 3; i++)
-        if (file->text[i][0])
+        if (file->text[i][0] && mgi_runs_text(mgi_mesh_split(p->mesh), i))
             MGI_TRY(mgen_text_encoder_open(ctx, dir, file->text[i], &p->text[i]));
     if (file->video[0])
-        MGI_TRY(mgen_video_model_open(ctx, dir, file->video, &p->video));
+        MGI_TRY(mgi_video_model_open(ctx, dir, file->video, p->mesh, &p->video));
     if (missing(p))
         return MGEN_OK;
     networks = networks_of(p);
@@ -106,6 +114,23 @@ static mgen_status open_once(mgen_context *ctx, const char *dir, mgen_pipeline *
     return mgi_fail(ctx, MGEN_E_AGAIN, "%s: the models were replaced while they were opened", dir);
 }
 
+/* Text encoders are known on all ranks, and the rest is the same. */
+static mgen_status share_hashes(mgen_context *ctx, const mgen_pipeline *p)
+{
+    const mgi_mesh *mesh = mgi_mesh_split(p->mesh);
+    char text[64];
+    if (!mesh || !p->video)
+        return MGEN_OK;
+    uint64_t *hash = p->video->text_hash;
+    for (int i = 0; i < MGI_ROLES; i++) {
+        hash[i] = p->text[i] ? p->text[i]->handle.hash : 0;
+        MGI_TRY(
+            mgi_ranks_share(ctx, mgi_ranks_of(mesh), MGK_U64, &hash[i], 1, mgi_text_rank(mesh, i)));
+    }
+    snprintf(text, sizeof text, "%016" PRIx64, mgen_pipeline_hash(p));
+    return mgi_comm_agree(p->mesh->world, "weights (their hash)", text);
+}
+
 mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline *pipe)
 {
     mgen_pipeline in, p = MGEN_PIPELINE_INIT;
@@ -118,6 +143,8 @@ mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "the pipeline holds models already; close it, or begin with "
                         "MGEN_PIPELINE_INIT");
+    MGI_TRY(mgi_mesh_in(ctx, in.mesh));
+    p.mesh = in.mesh;
     mgen_status status = MGEN_E_AGAIN;
     for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++) {
         mgen_pipeline_close(&p);
@@ -125,6 +152,9 @@ mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline
     }
     if (status == MGEN_E_AGAIN)
         status = mgi_fail_context(ctx, MGEN_E_IO, "others keep saving to it");
+    status = mgi_mesh_together(p.mesh, status);
+    if (status == MGEN_OK)
+        status = share_hashes(ctx, &p);
     if (status == MGEN_OK)
         status = mgi_struct_out(pipe, &p, sizeof p, sizeof p);
     if (status != MGEN_OK)
@@ -152,7 +182,9 @@ uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe)
         return 0;
     uint64_t h = pipe->tae ? pipe->tae->handle.hash : 0;
     for (int i = 0; i < 3; i++)
-        h = h * mix + (pipe->text[i] ? pipe->text[i]->handle.hash : 0);
+        h = h * mix + (pipe->text[i] ? pipe->text[i]->handle.hash
+                       : pipe->video ? pipe->video->text_hash[i]
+                                     : 0);
     return h * mix + (pipe->video ? pipe->video->handle.hash : 0);
 }
 

@@ -321,6 +321,171 @@ static void test_stop(void **state)
     }
 }
 
+/* -- films ------------------------------------------------------------------------------------------- */
+
+typedef struct film {
+    mgen_ranks *ranks;
+    uint32_t index;
+    const char *axes;
+    uint64_t seed;
+    int32_t cancel_at; /* the step after which this rank wants no more */
+    mgen_status opened, started, ended, taken;
+    mgen_status measured, velocity, elsewhere; /* what is refused */
+    uint64_t hash;
+    char error[512];
+    uint8_t *pixels; /* of the clip, or NULL */
+} film;
+
+static int32_t film_progress(void *user, uint32_t done, uint32_t total)
+{
+    film *f = user;
+    (void)total;
+    return (int32_t)done == f->cancel_at;
+}
+
+static void keep(film *f, mgen_job *job)
+{
+    mgen_clip *clip;
+    f->taken = mgen_job_take_clip(job, &clip);
+    if (f->taken == MGEN_OK && (f->pixels = malloc(TINY_BYTES)))
+        memcpy(f->pixels, mgen_clip_pixels(clip), TINY_BYTES);
+    mgen_clip_destroy(clip);
+}
+
+static void make_film(film *f, mgen_context *ctx, mgen_pipeline *pipe)
+{
+    mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
+    mgen_job *job = NULL;
+    p.prompt = "a red ball rolls left";
+    p.steps = 3;
+    p.seed = f->seed;
+    p.guidance = 3.0f;
+    p.on_progress = film_progress;
+    p.user = f;
+    f->started = mgen_generate_start(ctx, pipe, &p, &job);
+    if (f->started == MGEN_OK)
+        f->ended = mgen_job_wait(job, -1);
+    if (job && f->ended == MGEN_OK)
+        keep(f, job);
+    snprintf(f->error, sizeof f->error, "%s", mgen_last_error(ctx));
+    mgen_job_destroy(job);
+}
+
+/* What a pipeline of several ranks is not for. */
+static void misuse(film *f, mgen_context *ctx, const mgen_pipeline *pipe)
+{
+    mgen_eval_params p = MGEN_EVAL_PARAMS_INIT;
+    mgen_generate_params request = MGEN_GENERATE_PARAMS_INIT;
+    mgen_report *report;
+    mgen_latents x = MGEN_LATENTS_INIT;
+    mgen_context *other = NULL;
+    mgen_job *job;
+    static float values[4][4 * 8 * 8 * 4];
+    const mgen_text *text[3] = {NULL, NULL, NULL};
+    x.frames = x.channels = 4;
+    x.height = x.width = 8;
+    x.data = values[f->index];
+    p.protocol = "tae";
+    request.prompt = "a ball";
+    f->measured = mgen_evaluate(ctx, pipe, &p, &report);
+    f->velocity = mgen_video_velocity(ctx, pipe->video, &x, 0.5f, text, &x);
+    if (mgen_context_create(NULL, &other) == MGEN_OK)
+        f->elsewhere = mgen_generate_start(other, pipe, &request, &job);
+    mgen_context_destroy(other);
+}
+
+static void *film_main(void *arg)
+{
+    film *f = arg;
+    mgen_context *ctx = NULL;
+    mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    cp.threads = 1;
+    m.ranks = f->ranks;
+    m.rank = f->index;
+    m.axes = f->axes;
+    f->opened = mgen_context_create(&cp, &ctx);
+    if (f->opened == MGEN_OK && f->ranks)
+        f->opened = mgen_mesh_create(ctx, &m, &pipe.mesh);
+    if (f->opened == MGEN_OK)
+        f->opened = mgen_pipeline_open(ctx, dir, &pipe);
+    f->hash = mgen_pipeline_hash(&pipe);
+    if (f->opened == MGEN_OK && f->ranks)
+        misuse(f, ctx, &pipe);
+    if (f->opened == MGEN_OK)
+        make_film(f, ctx, &pipe);
+    mgen_pipeline_close(&pipe);
+    mgen_mesh_destroy(pipe.mesh);
+    mgen_context_destroy(ctx);
+    return NULL;
+}
+
+static void run_films(film *films, uint32_t count)
+{
+    pthread_t threads[RANKS_MAX];
+    mgen_context *ctx = make_context(1);
+    mgen_ranks *ranks = NULL;
+    if (count > 1)
+        assert_int_equal(mgen_ranks_create(ctx, count, PATIENCE_MS, &ranks), MGEN_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        films[i].ranks = ranks;
+        films[i].index = i;
+        assert_int_equal(pthread_create(&threads[i], NULL, film_main, &films[i]), 0);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    mgen_ranks_destroy(ranks);
+    mgen_context_destroy(ctx);
+}
+
+/* Rank 0 gets the film of one rank, to rounding. */
+static void test_film(void **state)
+{
+    static const char *const axes[] = {"dp=2", "tp=2"};
+    (void)state;
+    film one = {.seed = 3};
+    run_films(&one, 1);
+    assert_int_equal(one.taken, MGEN_OK);
+    for (size_t k = 0; k < sizeof axes / sizeof *axes; k++) {
+        film many[2] = {{.axes = axes[k], .seed = 3}, {.axes = axes[k], .seed = 3}};
+        int most = 0;
+        run_films(many, 2);
+        for (int i = 0; i < 2; i++) {
+            if (many[i].opened || many[i].started || many[i].ended)
+                fail_msg("rank %d: %s", i, many[i].error);
+            assert_true(many[i].hash == one.hash);
+            assert_int_equal(many[i].taken, i ? MGEN_E_STATE : MGEN_OK);
+            assert_int_equal(many[i].measured, MGEN_E_INVALID);
+            assert_int_equal(many[i].velocity, MGEN_E_INVALID);
+            assert_int_equal(many[i].elsewhere, MGEN_E_INVALID);
+        }
+        for (int i = 0; i < TINY_BYTES; i++)
+            most = abs(many[0].pixels[i] - one.pixels[i]) > most
+                       ? abs(many[0].pixels[i] - one.pixels[i])
+                       : most;
+        assert_true(most <= 1);
+        free(many[0].pixels);
+    }
+    free(one.pixels);
+}
+
+/* A job cancelled on one rank is so on all; ranks that ask for different films are told. */
+static void test_film_ends(void **state)
+{
+    (void)state;
+    film cancelled[2] = {{.seed = 3}, {.seed = 3, .cancel_at = 2}};
+    run_films(cancelled, 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(cancelled[i].ended, MGEN_E_CANCELLED);
+    film apart[2] = {{.seed = 3}, {.seed = 4}};
+    run_films(apart, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(apart[i].ended, MGEN_E_DESYNC);
+        assert_non_null(strstr(apart[i].error, "request"));
+    }
+}
+
 /* -- what goes wrong --------------------------------------------------------------------------------- */
 
 /* What differs is found before the first step, and both values are told. */
@@ -398,6 +563,7 @@ int main(void)
         cmocka_unit_test(test_axes),           cmocka_unit_test(test_late),
         cmocka_unit_test(test_curve),          cmocka_unit_test(test_stop),
         cmocka_unit_test(test_disagreement),   cmocka_unit_test(test_shared_failure),
+        cmocka_unit_test(test_film),           cmocka_unit_test(test_film_ends),
         cmocka_unit_test(test_lonely_failure), cmocka_unit_test(test_other_context),
     };
     return cmocka_run_group_tests(tests, setup_trained, teardown);

@@ -637,6 +637,21 @@ def test_train_mesh(w):
            "mgen_mpi.so")
 
 
+def test_generate_mesh(w):
+    """The film of one rank, to rounding, written once."""
+    def film(name, *more):
+        run = w.run("generate", "a ball", "--model", w.need_model(), "--out", w.path(name), "--json", *FAST, *more)
+        expect(run, 0)
+        said = json.loads(run.stdout)
+        with open(w.path(name), "rb") as f:
+            return said["model_hash"], f.read()
+    one, two = film("one.y4m"), film("two.y4m", "--mesh", "dp=2")
+    assert one[0] == two[0] and len(one[1]) == len(two[1]), (one[0], two[0])
+    assert max(abs(a - b) for a, b in zip(one[1], two[1])) <= 2
+    expect(w.run("generate", "a ball", "--model", w.path("none"), "--out", w.path("no.y4m"), "--mesh", "dp=2"), 1,
+           "rank 0: ", "none")
+
+
 def test_train_log(w):
     log = w.path("log.jsonl")
     run = w.run("train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("m"), "--log", log, "--log-every",

@@ -84,6 +84,18 @@ def test_the_course_of_one_process(w):
     assert len({len(one) for one in saved}) == 1 and len(set(saved)) == 3, "one of them did not save"
 
 
+def test_a_film(w):
+    """Of the model just trained, by two ranks and by one."""
+    words = [w.program, "generate", "a ball", "--model", w.model, "--steps", "2", "--threads", "1", "--quiet", "--out"]
+    films = []
+    for name, launch in (("one.y4m", []), ("two.y4m", ["mpirun", "-np", "2"])):
+        run = subprocess.run([*launch, *words, w.path(name)], capture_output=True, env={**os.environ, **MPI}, check=False)
+        assert run.returncode == 0, run.stderr.decode("utf-8", "replace")
+        with open(w.path(name), "rb") as f:
+            films.append(f.read())
+    assert len(films[0]) == len(films[1]) and max(abs(a - b) for a, b in zip(*films)) <= 2
+
+
 def test_it_goes_on_on_another_mesh(w):
     status, _, error = w.train(2, "long", "--mesh", "tp=2", "--checkpoint", w.path("checkpoint"), "--max-seconds", "0.001")
     assert status == 0, error

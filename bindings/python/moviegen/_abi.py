@@ -114,7 +114,7 @@ class Pipeline(Struct):
     NAME = "mgen_pipeline"
     _fields_ = [("struct_size", c_uint32), ("width", c_uint32), ("height", c_uint32), ("frames", c_uint32),
                 ("fps", c_uint32), ("reserved0", c_uint32), ("tae", c_void_p), ("text", c_void_p * 3),
-                ("video", c_void_p)]
+                ("video", c_void_p), ("mesh", c_void_p)]
 
 
 class Latents(Struct):

@@ -161,7 +161,8 @@ class Pipeline(Closing):
     """A tae, up to three text encoders and a video model, and the clip that they were trained on.
 
     Pipeline(context, "folder") loads a model folder, whose networks close() closes too; Pipeline.of() is put together
-    from networks of any context, which it leaves alone.
+    from networks of any context, which it leaves alone. Where the context is one of several ranks (Context.join), all of
+    them open the folder and make each request together, and rank 0 gets the clip.
 
     What requests have in common: seed; steps (0 = 50); width, height, frames (0 = as trained; 1 frame = a picture);
     guidance (0 = the model's; 1 = off), at times from guidance_from to guidance_to (0 = 1); schedule "linear_quadratic",
@@ -175,7 +176,7 @@ class Pipeline(Closing):
     video: Optional[VideoModel]
 
     def __init__(self, context: Context, directory: Path) -> None:
-        pipe = _abi.Pipeline()
+        pipe = _abi.Pipeline(mesh=context._core.mesh)
         try:
             context._core.call_long(lib.mgen_pipeline_open, path_of(directory), byref(pipe))
         except BaseException:
@@ -185,6 +186,7 @@ class Pipeline(Closing):
                   [adopt(TextEncoder, context, handle) if handle else None for handle in pipe.text],
                   adopt(VideoModel, context, pipe.video) if pipe.video else None,
                   pipe.width, pipe.height, pipe.frames, pipe.fps, True)
+        self._mesh = pipe.mesh
 
     @classmethod
     def of(cls, context: Context, *, tae: Optional[Tae] = None, text: Sequence[Optional[TextEncoder]] = (),
@@ -201,7 +203,7 @@ class Pipeline(Closing):
         self.context, self.tae, self.video = context, tae, video
         self.text = tuple(text) + (None,) * (len(ROLES) - len(text))
         self.width, self.height, self.frames, self.fps = width, height, frames, fps
-        self._owns, self._closed = owns, False
+        self._owns, self._closed, self._mesh = owns, False, None
 
     @property
     def closed(self) -> bool:
@@ -224,7 +226,7 @@ class Pipeline(Closing):
         with ExitStack() as stack:
             tae, *text, video = hold_all(stack, (self.tae, *self.text, self.video))
             pipe = _abi.Pipeline(width=self.width, height=self.height, frames=self.frames, fps=self.fps, tae=tae,
-                                 video=video)
+                                 video=video, mesh=self._mesh)
             for i, handle in enumerate(text):
                 pipe.text[i] = handle
             yield byref(pipe)

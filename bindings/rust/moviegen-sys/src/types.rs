@@ -164,6 +164,7 @@ pub struct mgen_pipeline {
     pub tae: *mut mgen_tae,
     pub text: [*mut mgen_text_encoder; 3],
     pub video: *mut mgen_video_model,
+    pub mesh: *mut mgen_mesh,
 }
 
 /// Latents in somebody's memory: a view of frames x height x width x channels floats.

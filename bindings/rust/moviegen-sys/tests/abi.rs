@@ -53,7 +53,7 @@ fn ours() -> BTreeMap<String, i64> {
             struct_size channels spatial_factor temporal_factor text_width text_tokens parameters bytes hash
             guidance fps_prefix
         }
-        mgen_pipeline { struct_size width height frames fps reserved0 tae text video }
+        mgen_pipeline { struct_size width height frames fps reserved0 tae text video mesh }
         mgen_latents { struct_size frames height width channels reserved0 data }
         mgen_generate_params {
             struct_size steps prompt negative_prompt seed width height frames guidance schedule

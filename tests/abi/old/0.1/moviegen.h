@@ -203,10 +203,9 @@ MGEN_API const char *mgen_context_kernels(const mgen_context *ctx);
 
 /* ---- ranks -------------------------------------------------------------------------------- */
 
-/* Ranks share one run (docs/parallel.md): each has a context and a mesh of its own, and all make the same calls with
- * it and with what is made of it. Such calls can also return PEER_LOST (a rank is gone, aborted, or failed for a reason
- * of its own, which is told), TIMEOUT (a rank did not come in time: it is named) and DESYNC (ranks disagree: on what, is
- * told). After any of the three the mesh, on all ranks, and what is made of it are only to be destroyed. */
+/* Ranks share one run (docs/parallel.md): each has a context and a mesh of its own, and all make the same calls with it
+ * and what is made of it. These can also return PEER_LOST (a rank is gone, aborted, or failed for its own reason, which is
+ * told), TIMEOUT (a rank, which is named, is late) and DESYNC (ranks disagree: on what, is told). Then only destroy it. */
 
 typedef struct mgen_ranks mgen_ranks; /**< where threads of one process meet as ranks */
 typedef struct mgen_mesh mgen_mesh;   /**< one rank's place among all ranks of a run */
@@ -242,8 +241,7 @@ MGEN_API void mgen_mesh_destroy(mgen_mesh *mesh);
 MGEN_API uint32_t mgen_mesh_rank(const mgen_mesh *mesh);
 /** @return ranks in all; 1 for NULL. Any thread. Since 0.1. */
 MGEN_API uint32_t mgen_mesh_size(const mgen_mesh *mesh);
-/** Wait for all ranks. @return MGEN_OK, MGEN_E_STATE (a job is running), MGEN_E_DESYNC, MGEN_E_TIMEOUT,
- *  MGEN_E_PEER_LOST. Since 0.1. */
+/** Wait for all. @return MGEN_OK, MGEN_E_STATE (a job runs), MGEN_E_DESYNC, MGEN_E_TIMEOUT, MGEN_E_PEER_LOST. Since 0.1. */
 MGEN_API mgen_status mgen_mesh_barrier(mgen_mesh *mesh);
 /** End it all: calls of every rank return PEER_LOST, those under way too. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_mesh_abort(mgen_mesh *mesh);
@@ -379,10 +377,14 @@ typedef struct mgen_pipeline {
     mgen_tae *tae;              /**< needed for every request */
     mgen_text_encoder *text[3]; /**< roles UL2, ByT5, MetaCLIP; NULL where the model has none */
     mgen_video_model *video;    /**< needed to generate */
+    /** Ranks that make each request together, of the context that opens it; it stays until pipelines and jobs are gone.
+     *  Each rank opens, asks for the same and waits; it holds its part of the video model and the text encoders that
+     *  it runs. Frames, clip and previews are rank 0's; a job cancelled on one rank is so on all. NULL = one rank. */
+    mgen_mesh *mesh;
 } mgen_pipeline;
 
 /** Load a model folder (pipeline.json beside its networks; a UTF-8 path) into `pipe`, initialised with
- *  MGEN_PIPELINE_INIT and unchanged on failure. @return as mgen_tae_open().
+ *  MGEN_PIPELINE_INIT, its mesh set where there are ranks, and unchanged on failure. @return as mgen_tae_open().
  *  Ownership: the struct owns its handles; release them with mgen_pipeline_close(). Since 0.1. */
 MGEN_API mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline *pipe);
 
@@ -779,7 +781,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
 #define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0}
-#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0}
+#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0}
 #define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
 #define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0}
 #define MGEN_ESTIMATE_INIT        {(uint32_t)sizeof(mgen_estimate), 0, 0, 0, 0, 0, 0.0}
