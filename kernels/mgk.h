@@ -37,6 +37,7 @@ typedef struct mgi_pool mgi_pool;
 
 /* Beside the MGI_CPU_* bits of a variant's needs: it runs on a CUDA device, on memory of that device. */
 #define MGK_NEEDS_CUDA (1u << 30)
+#define MGK_NEEDS_SM90 (1u << 29) /* of compute capability 9.0 */
 
 enum { MGK_F32 = 0, MGK_BF16 = 1, MGK_I32 = 2, MGK_U8 = 3, MGK_U64 = 4 };
 

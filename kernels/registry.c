@@ -50,9 +50,10 @@ const mgk_variant_info mgk_variants[] = {
 #define MGK_OP(name, folder)
 #define MGK_VARIANT(name, variant, needs)                                                          \
     {MGK_OP_##name, #variant, needs, mgk_##name##_##variant, NULL},
-#define MGK_CUDA_VARIANT(name, variant)                                                            \
-    {MGK_OP_##name, #variant, MGK_NEEDS_CUDA, mgk_##name##_##variant,                              \
-     mgk_##name##_##variant##_workspace},
+#define MGK_CUDA_VARIANT(name, variant) CUDA_ROW(name, variant, MGK_NEEDS_CUDA)
+#define MGK_SM90_VARIANT(name, variant) CUDA_ROW(name, variant, MGK_NEEDS_CUDA | MGK_NEEDS_SM90)
+#define CUDA_ROW(name, variant, needs)                                                             \
+    {MGK_OP_##name, #variant, needs, mgk_##name##_##variant, mgk_##name##_##variant##_workspace},
 #include "kernels/ops.def"
 #undef MGK_OP
 #undef MGK_VARIANT

@@ -82,7 +82,7 @@ if [ -z "$dry" ]; then
     mkdir -p "$out"
 fi
 passed=0 failed=0 skipped=0
-variants=cuda,sm80,cublaslt
+variants=cuda,sm80,sm90,cublaslt
 cores=$(nproc)
 
 run() { # what to say, command...

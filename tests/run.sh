@@ -252,13 +252,13 @@ suite_emulated() {
     for name in cuda graph; do
         tap "emulated-test_$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "build-emulated/tests/test_$name"
     done
-    kernels build-emulated emulated- --variant cuda,sm80 --cases 12
+    kernels build-emulated emulated- --variant cuda,sm80,sm90 --cases 12
     tap emulated-faults 900 "$python" tests/kernels/kernel_mutations.py "$root" build-emulated
 }
 suite_emulated-asan() {
     export ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1:detect_stack_use_after_return=0
     build build-emulated-asan -Dcuda=emulated -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fno-sanitize-recover=all &&
-        kernels build-emulated-asan emulated-asan- --variant cuda,sm80 --cases 3
+        kernels build-emulated-asan emulated-asan- --variant cuda,sm80,sm90 --cases 3
 }
 # Both take minutes of nvcc.
 suite_binaries() {

@@ -428,6 +428,31 @@ template <typename T, int D, int R, int LEFTS> struct tiles {
     }
 };
 
+/* ---- for gradients ---- */
+
+inline int64_t delta_floats(const mgk_attention_args *a)
+{
+    return (a->batch * a->heads * a->sq + 15) / 16 * 16;
+}
+
+/* d_o . o by (batch item, head, query): a warp for each. */
+template <typename T> MGK_KERNEL delta_kernel(problem p, float *delta)
+{
+    const mgk_attention_args &a = p.a;
+    int64_t warps = (int64_t)gridDim.x * (blockDim.x / MGK_WARP);
+    int64_t first = (int64_t)blockIdx.x * (blockDim.x / MGK_WARP) + threadIdx.x / MGK_WARP;
+    for (int64_t r = first; r < a.batch * a.sq * a.heads; r += warps) {
+        int64_t h = r % a.heads, i = r / a.heads % a.sq, b = r / a.heads / a.sq;
+        const T *o = out_rows<T>(a, a.o, b, h, i, 1).p, *d_o = out_rows<T>(a, a.d_o, b, h, i, 1).p;
+        float sum = 0;
+        for (int d = (int)threadIdx.x % MGK_WARP; d < a.head_dim; d += MGK_WARP)
+            sum += mgk_load(o[d]) * mgk_load(d_o[d]);
+        sum = mgk_warp_sum(sum);
+        if (threadIdx.x % MGK_WARP == 0)
+            delta[(b * a.heads + h) * a.sq + i] = sum;
+    }
+}
+
 } // namespace
 
 #endif

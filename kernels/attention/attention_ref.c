@@ -83,7 +83,8 @@ bool mgk_attention_check(const void *args, const char **why)
     if (!common_check(a, why))
         return false;
     MGK_RULE(mgk_is_f32_or_null(a->lse), "lse: f32");
-    MGK_RULE(a->batch <= 1 || a->sq == 0 || a->o_batch >= (a->sq - 1) * a->o_row,
+    MGK_RULE(a->batch <= 1 || a->sq == 0 ||
+                 a->o_batch >= (a->sq - 1) * a->o_row + a->heads * a->head_dim,
              "o_batch: items overlap");
     return true;
 }
@@ -103,9 +104,10 @@ bool mgk_attention_grad_check(const void *args, const char **why)
              "dk, dv: the dtype of q");
     MGK_RULE(mgk_is_f32_or_null(a->d_bias) && (!a->d_bias.p || a->bias.p),
              "d_bias: f32, and only with a bias");
-    MGK_RULE(a->batch <= 1 || ((a->sq == 0 || a->q_batch >= (a->sq - 1) * a->q_row) &&
-                               (a->sk == 0 || (a->k_batch >= (a->sk - 1) * a->k_row &&
-                                               a->v_batch >= (a->sk - 1) * a->v_row))),
+    int64_t width = a->heads * a->head_dim, kv_width = mgk_attention_kv_heads(a) * a->head_dim;
+    MGK_RULE(a->batch <= 1 || ((a->sq == 0 || a->q_batch >= (a->sq - 1) * a->q_row + width) &&
+                               (a->sk == 0 || (a->k_batch >= (a->sk - 1) * a->k_row + kv_width &&
+                                               a->v_batch >= (a->sk - 1) * a->v_row + kv_width))),
              "batch strides: items overlap");
     return true;
 }

@@ -16,7 +16,7 @@
 
 enum { THREADS_MAX = 1024, STACK_BYTES = 256 * 1024, SHARED_MAX = 227 * 1024, VALUE_MAX = 16 };
 
-enum fibre_state { READY, IN_BLOCK_BARRIER, IN_WARP_BARRIER, ENDED };
+enum fibre_state { READY, IN_BLOCK_BARRIER, IN_WARP_BARRIER, IN_CONDITION, ENDED };
 
 /* Where a fibre, or the scheduler, goes on. */
 struct place {
@@ -32,7 +32,9 @@ struct fibre {
     mgk_emulated_index index;
     fibre_state state;
     unsigned mask; /* of the warp barrier */
-    int number;    /* of the thread that it plays */
+    bool (*done)(const void *);
+    const void *what;
+    int number; /* of the thread that it plays */
     unsigned char value[VALUE_MAX];
 };
 
@@ -55,6 +57,7 @@ struct block_state {
 thread_local mgk_emulated_index *mgk_emulated_now;
 thread_local dim3 mgk_emulated_block, mgk_emulated_grid;
 thread_local unsigned char *mgk_emulated_shared;
+thread_local size_t mgk_emulated_shared_bytes;
 static thread_local block_state *state;
 static thread_local unsigned launches;
 
@@ -181,6 +184,23 @@ int mgk_emulated_lane(void)
     return state->now->number % 32;
 }
 
+int mgk_emulated_thread(void)
+{
+    return state->now->number;
+}
+
+unsigned mgk_emulated_launches(void)
+{
+    return launches;
+}
+
+void mgk_emulated_wait_until(bool (*done)(const void *), const void *what)
+{
+    state->now->done = done;
+    state->now->what = what;
+    wait_as(IN_CONDITION, 0);
+}
+
 void mgk_emulated_exchange(unsigned mask, const void *value, void *out, size_t bytes, int from)
 {
     fibre *f = state->now;
@@ -213,7 +233,7 @@ unsigned __ballot_sync(unsigned mask, int predicate)
 static bool block_barrier_done(void)
 {
     for (int t = 0; t < state->threads; t++)
-        if (state->player[t]->state == READY || state->player[t]->state == IN_WARP_BARRIER)
+        if (state->player[t]->state != IN_BLOCK_BARRIER && state->player[t]->state != ENDED)
             return false;
     return true;
 }
@@ -239,6 +259,10 @@ static bool release(void)
     bool any = false;
     for (int t = 0; t < state->threads; t++) {
         fibre *f = state->player[t];
+        if (f->state == IN_CONDITION && f->done(f->what)) {
+            f->state = READY;
+            any = true;
+        }
         if (f->state != IN_WARP_BARRIER || !warp_barrier_done(t / 32, f->mask))
             continue;
         unsigned mask = f->mask;
@@ -253,7 +277,7 @@ static bool release(void)
                 state->player[t]->state = READY;
                 any = true;
             }
-    return any;
+    return any || mgk_emulated_hopper_idle();
 }
 
 /* ---- blocks and grids ---- */
@@ -291,6 +315,7 @@ static void run_block(dim3 at)
                 enter_fibre(f);
         }
     }
+    mgk_emulated_hopper_end(state->threads);
 }
 
 static block_state *make_state(void)
@@ -361,6 +386,7 @@ static void run_grid(dim3 grid, dim3 block, size_t shared, void (*call)(const vo
     state->what = what;
     mgk_emulated_block = block;
     mgk_emulated_grid = grid;
+    mgk_emulated_shared_bytes = shared;
     mgk_emulated_shared = (unsigned char *)aligned_alloc(64, (shared + 64) / 64 * 64);
     launches++;
     choose_order();

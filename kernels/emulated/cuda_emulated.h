@@ -66,6 +66,7 @@ struct mgk_emulated_index {
 extern thread_local mgk_emulated_index *mgk_emulated_now; /* of the fibre that runs */
 extern thread_local dim3 mgk_emulated_block, mgk_emulated_grid;
 extern thread_local unsigned char *mgk_emulated_shared;
+extern thread_local size_t mgk_emulated_shared_bytes;
 
 #define threadIdx (mgk_emulated_now->thread)
 #define blockIdx  (mgk_emulated_now->block)
@@ -138,7 +139,15 @@ void mgk_emulated_syncwarp(unsigned mask);
 void mgk_emulated_exchange(unsigned mask, const void *value, void *out, size_t bytes, int from);
 unsigned __ballot_sync(unsigned mask, int predicate);
 int mgk_emulated_lane(void);
+int mgk_emulated_thread(void); /* its number in the block */
 void mgk_emulated_abort(const char *why);
+/* Others go on until done(what). */
+void mgk_emulated_wait_until(bool (*done)(const void *), const void *what);
+unsigned mgk_emulated_launches(void); /* so far */
+
+/* hopper_emulated.cpp, of a block: when all its threads wait (false: nothing could be done), and when they have ended. */
+bool mgk_emulated_hopper_idle(void);
+void mgk_emulated_hopper_end(int threads);
 
 static inline void __syncwarp(unsigned mask = 0xffffffffu)
 {

@@ -324,9 +324,9 @@ static mgen_status describe(mgi_device *dev)
 }
 
 /* For each op the last variant that can run there and is allowed. */
-static mgen_status choose(mgi_device *dev, const char *kernels, bool gpu)
+static mgen_status choose(mgi_device *dev, const char *kernels, const mgi_cuda *gpu)
 {
-    uint32_t features = gpu ? MGK_NEEDS_CUDA : mgi_cpu_features();
+    uint32_t features = gpu ? mgi_cuda_features(gpu) : mgi_cpu_features();
     for (int i = 0; i < mgk_variant_count; i++) {
         const mgk_variant_info *v = &mgk_variants[i];
         bool usable = v->launch && (v->needs & ~features) == 0 &&
@@ -363,7 +363,8 @@ static mgen_status parse_name(mgen_context *ctx, const char *name, int *index)
     return MGEN_OK;
 }
 
-static mgen_status create(mgen_context *ctx, int gpu, const char *kernels, mgi_device **out)
+static mgen_status create(mgen_context *ctx, const mgi_cuda *gpu, const char *kernels,
+                          mgi_device **out)
 {
     mgi_device *dev;
     if (kernels)
@@ -373,7 +374,7 @@ static mgen_status create(mgen_context *ctx, int gpu, const char *kernels, mgi_d
     dev->threads = mgi_pool_threads(ctx->pool);
     dev->kind = MGI_MEM_ACTIVATION;
     dev->home = &dev->own;
-    mgen_status status = choose(dev, kernels, gpu >= 0);
+    mgen_status status = choose(dev, kernels, gpu);
     if (status != MGEN_OK) {
         device_destroy(dev);
         return status;
@@ -397,7 +398,7 @@ mgen_status mgi_device_open(mgen_context *ctx, const char *name, const char *ker
         MGI_TRY(parse_name(ctx, name, &gpu));
     if (gpu >= 0)
         MGI_TRY(mgi_cuda_open(ctx, gpu, &cuda));
-    mgen_status status = create(ctx, gpu, kernels, &dev);
+    mgen_status status = create(ctx, cuda, kernels, &dev);
     if (status != MGEN_OK) {
         mgi_cuda_close(cuda);
         return status;
@@ -426,7 +427,7 @@ mgen_status mgi_device_create_like(mgen_context *ctx, const mgi_device *like)
 mgen_status mgi_device_create_meta(mgen_context *ctx, const mgi_device *like)
 {
     mgi_device *dev;
-    MGI_TRY(create(ctx, like->cuda ? 0 : -1, NULL, &dev));
+    MGI_TRY(create(ctx, like->cuda, NULL, &dev));
     dev->threads = like->threads;
     mgi_device_make_meta(dev);
     ctx->device = dev;

@@ -2,6 +2,7 @@
 #include "tensor/device_cuda.h"
 
 #include "core/alloc.h"
+#include "kernels/mgk.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,11 +17,11 @@
 #endif
 
 /* Values on their way to the GPU lie in one half of the staging memory while the other is copied. */
-enum { STAGE_BYTES = 8 << 20, STAGES = 2, OLDEST_MAJOR = 8 };
+enum { STAGE_BYTES = 8 << 20, STAGES = 2, OLDEST_MAJOR = 8, HOPPER_MAJOR = 9 };
 
 struct mgi_cuda {
     mgen_context *ctx;
-    int index;
+    int index, major; /* of the compute capability */
     cudaStream_t stream;
     unsigned char *stage[STAGES]; /* pinned; NULL until first used */
     cudaEvent_t copied[STAGES];
@@ -83,13 +84,13 @@ static void close_blas(mgi_cuda *cuda)
 
 static mgen_status make(mgi_cuda *cuda)
 {
-    int major = 0;
     note(cuda, cudaSetDevice(cuda->index));
-    note(cuda, cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, cuda->index));
-    if (cuda->error == cudaSuccess && major < OLDEST_MAJOR)
+    note(cuda,
+         cudaDeviceGetAttribute(&cuda->major, cudaDevAttrComputeCapabilityMajor, cuda->index));
+    if (cuda->error == cudaSuccess && cuda->major < OLDEST_MAJOR)
         return mgi_fail(cuda->ctx, MGEN_E_UNSUPPORTED,
                         "device cuda:%d has compute capability %d; 8.0 (A100) or later is needed",
-                        cuda->index, major);
+                        cuda->index, cuda->major);
     note(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
     for (int i = 0; i < STAGES; i++)
         note(cuda, cudaEventCreateWithFlags(&cuda->copied[i], cudaEventDisableTiming));
@@ -143,6 +144,11 @@ void mgi_cuda_close(mgi_cuda *cuda)
 int mgi_cuda_index(const mgi_cuda *cuda)
 {
     return cuda->index;
+}
+
+uint32_t mgi_cuda_features(const mgi_cuda *cuda)
+{
+    return MGK_NEEDS_CUDA | (cuda->major == HOPPER_MAJOR ? MGK_NEEDS_SM90 : 0);
 }
 
 mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out)
@@ -401,6 +407,12 @@ int mgi_cuda_index(const mgi_cuda *cuda)
 {
     (void)cuda;
     return -1;
+}
+
+uint32_t mgi_cuda_features(const mgi_cuda *cuda)
+{
+    (void)cuda;
+    return 0;
 }
 
 mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out)

@@ -19,6 +19,8 @@ int mgi_cuda_count(char *why, size_t size);
 mgen_status mgi_cuda_open(mgen_context *ctx, int index, mgi_cuda **out);
 void mgi_cuda_close(mgi_cuda *cuda);
 int mgi_cuda_index(const mgi_cuda *cuda);
+/* MGK_NEEDS_* bits that it fulfils */
+uint32_t mgi_cuda_features(const mgi_cuda *cuda);
 
 /* NO_MEMORY if the GPU has no more. */
 mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out);

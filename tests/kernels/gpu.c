@@ -29,6 +29,14 @@ bool gpu_present(void)
     return count > 0;
 }
 
+bool gpu_is_hopper(void)
+{
+    int major = 0;
+    return gpu_present() &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess &&
+           major == 9;
+}
+
 static void *open_blas(void)
 {
     static bool tried;
@@ -183,6 +191,11 @@ double gpu_time(const mgk_variant_info *v, mgk_case *c, size_t workspace_bytes)
 #else
 
 bool gpu_present(void)
+{
+    return false;
+}
+
+bool gpu_is_hopper(void)
 {
     return false;
 }

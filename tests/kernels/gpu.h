@@ -8,6 +8,7 @@
 
 /* A GPU is there and this build has kernels for it. */
 bool gpu_present(void);
+bool gpu_is_hopper(void); /* of compute capability 9.0 */
 
 /* Let the case's arguments point to copies of `a`'s buffers; false: no memory. */
 bool gpu_lend(mgk_case *c, const arena *a);

@@ -214,10 +214,10 @@ bool usable(const mgk_variant_info *v)
 {
     uint32_t here = mgi_cpu_features();
 #ifdef MGK_CUDA_EMULATED
-    here |= MGK_NEEDS_CUDA;
+    here |= MGK_NEEDS_CUDA | MGK_NEEDS_SM90;
 #endif
     if (gpu_present())
-        here |= MGK_NEEDS_CUDA;
+        here |= MGK_NEEDS_CUDA | (gpu_is_hopper() ? MGK_NEEDS_SM90 : 0);
     if (checker_state.only_variants && !mgi_kernel_listed(checker_state.only_variants, v->name))
         return false;
     return v->launch && (here & v->needs) == v->needs;
