@@ -177,7 +177,7 @@ static void test_values(void **state)
     static const int field[CHANGES] = {
         [STEP] = MGI_HEAD_STEP,     [RECIPE] = MGI_HEAD_RECIPE, [SEED] = MGI_HEAD_SEED,
         [PARENT] = MGI_HEAD_PARENT, [KIND] = MGI_HEAD_KIND,     [STAGE] = MGI_HEAD_STAGE};
-    char number[16];
+    char number[32];
     (void)state;
     for (int i = 0; i < CHANGES; i++) {
         mgi_manifest m;
@@ -366,7 +366,7 @@ static void save_good(int64_t save, const char *path)
 static void test_other_save(void **state)
 {
     mgi_manifest first, second;
-    char from[256], to[256], command[600];
+    char from[256], to[256], command[1200];
     (void)state;
     copy_good();
     assert_int_equal(mgi_manifest_read(ctx, bad, &first), MGEN_OK);

@@ -224,7 +224,7 @@ static void test_export(void **state)
 {
     static const mgi_mesh_shape shapes[] = {{1, 1, 1},    {1, 1, 8},    {2, 1, 2},
                                             {4, 1, 1, 4}, {2, 2, 2, 2}, {2, 1, 2, 2}};
-    char name[16], *first[2] = {0}, *next;
+    char name[48], *first[2] = {0}, *next;
     size_t sizes[2], size;
     (void)state;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
