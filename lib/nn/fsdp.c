@@ -276,9 +276,11 @@ static void gathers_end(mgi_run *run, slot *at)
 /* A unit's parameters are there, or on their way. */
 static void fetch(mgi_fsdp *f, mgi_run *run, const sharded *s, int64_t unit, bool lasting)
 {
-    slot *at = slot_of(f, s, unit, lasting);
     mgi_comm *group = f->mesh->group[MGI_AXIS_SHARD];
-    if (unit < 0 || unit >= s->module->units || (at->of == s && at->unit == unit))
+    if (unit < 0 || unit >= s->module->units)
+        return;
+    slot *at = slot_of(f, s, unit, lasting);
+    if (at->of == s && at->unit == unit)
         return;
     gathers_end(run, at);
     at->of = s;
