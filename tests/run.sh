@@ -262,6 +262,7 @@ suite_emulated-asan() {
 }
 # Both take minutes of nvcc.
 suite_binaries() {
+    tap binaries 3600 "$python" tests/arch/binaries.py "$root" --jobs "$jobs"
     if ! command -v nvcc >/dev/null && [ ! -x /usr/local/cuda/bin/nvcc ]; then
         skip no-driver "nvcc is not here"
     elif build build-cuda -Dcuda=enabled -Dgpu_archs=80 -Dgpu_ptx= -Dtests=false; then

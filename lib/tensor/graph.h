@@ -26,7 +26,7 @@
 
 #include "tensor/run.h"
 
-enum { MGI_GRAPH_ENTRIES = 8 };
+enum { MGI_GRAPH_ENTRIES = 16 };
 
 /* What is known of one key. */
 typedef struct mgi_graph_entry {
