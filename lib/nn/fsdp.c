@@ -217,11 +217,14 @@ mgen_status mgi_fsdp_create(mgen_context *ctx, const mgi_mesh *mesh, mgi_module 
 {
     mgi_fsdp *f;
     *out = NULL;
+    if (count > MODULES)
+        return mgi_fail(ctx, MGEN_E_INTERNAL, "fsdp: %d modules; there is room for %d", count,
+                        MODULES);
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *f, &f));
     f->ctx = ctx;
     f->mesh = mesh;
     f->hook = (mgi_unit_hook){on_unit, f};
-    for (int i = 0; i < count && f->count < MODULES; i++)
+    for (int i = 0; i < count; i++)
         if (modules[i]->shard_size > 1)
             f->modules[f->count++] =
                 (sharded){.module = modules[i], .trained = modules[i]->ranges[0].grad != NULL};
