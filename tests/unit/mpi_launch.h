@@ -32,8 +32,8 @@ static void launch(int ranks, const char *what)
         setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 1);
         setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* MPI's own */
         if (ranks)
-            execlp("mpirun", "mpirun", "--oversubscribe", "--enable-recovery", "-np", number, self,
-                   "--rank", what, (char *)NULL);
+            execlp("mpirun", "mpirun", "--oversubscribe", "--enable-recovery", "--timeout", "240",
+                   "-np", number, self, "--rank", what, (char *)NULL);
         else
             execl(self, self, "--rank", what, (char *)NULL);
         _exit(127);
