@@ -2,6 +2,7 @@
 #include "train/plan_text.h"
 
 #include "core/alloc.h"
+#include "dist/sharding_plan.h"
 #include "io/json.h"
 
 #include <math.h>
@@ -229,6 +230,19 @@ typedef struct page {
     mgen_status status;
 } page;
 
+static void append(page *p, const char *text)
+{
+    size_t length = strlen(text);
+    if (p->status == MGEN_OK && p->used + length + 1 > p->room) {
+        p->room = 2 * (p->room + length + 1);
+        p->status = mgi_realloc(p->ctx, &p->text, p->room, 1);
+    }
+    if (p->status != MGEN_OK)
+        return;
+    memcpy(p->text + p->used, text, length + 1);
+    p->used += length;
+}
+
 static void print(page *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void print(page *p, const char *format, ...)
 {
@@ -237,15 +251,7 @@ static void print(page *p, const char *format, ...)
     va_start(list, format);
     vsnprintf(line, sizeof line, format, list);
     va_end(list);
-    size_t length = strlen(line);
-    if (p->status == MGEN_OK && p->used + length + 1 > p->room) {
-        p->room = 2 * (p->room + sizeof line);
-        p->status = mgi_realloc(p->ctx, &p->text, p->room, 1);
-    }
-    if (p->status != MGEN_OK)
-        return;
-    memcpy(p->text + p->used, line, length + 1);
-    p->used += length;
+    append(p, line);
 }
 
 enum { LISTED = 12 }; /* meshes */
@@ -331,13 +337,18 @@ mgen_status mgi_plan_tables(mgen_context *ctx, const char *preset, const mgi_mes
                             const mgi_mesh_plans *plans, char **out)
 {
     page p = {.ctx = ctx};
+    char divided[2048];
     print(&p, "%s, %lld tokens a sample, %.4g billion parameters, on %d x %s\n", preset,
           (long long)plans->tokens, (double)plans->parameters * 1e-9, r->gpus, r->gpu.name);
     print_one(&p, r, &plans->list[0]);
     if (r->timeline)
         print_timeline(&p, &plans->list[0]);
-    if (plans->count > 1)
+    if (plans->count > 1) {
         print_meshes(&p, r, plans);
+    } else {
+        append(&p, "\n");
+        append(&p, mgi_sharding_text(divided, sizeof divided));
+    }
     if (p.status == MGEN_OK)
         *out = p.text;
     else

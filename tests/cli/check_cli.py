@@ -503,6 +503,9 @@ def test_plan_mesh(w):
     work = plan["step_seconds"] * plan["mfu"] * 989.4e12 * 8
     assert abs(work / plan["flops_per_step"] - 1) < 1e-4 and plan["global_batch"] == 2, plan
     assert abs(sum(plan["seconds"].values()) / plan["step_seconds"] - 1) < 1e-4, plan
+    run = w.run("plan", "5b", *small, "--mesh", "dp=4,tp=2")
+    expect(run, 0)
+    assert b"cross-attention   FSDP+TP+SP" in run.stdout and b"limit" not in run.stdout, run.stdout
     run = w.run("plan", "5b", *small, "--timeline")
     expect(run, 0)
     for word in (b"backward of one block", b"attention_grad", b"dp=", b"limit"):
