@@ -13,7 +13,7 @@ static void make_text(mgi_run *run, const mgi_plan_request *r, mgi_vt_text *text
     *text = (mgi_vt_text){{NULL}, {NULL}};
     for (int i = 0; i < MGI_ROLES; i++) {
         int64_t part = r->text_tokens / 4, n = i ? part : r->text_tokens - 2 * part;
-        if (n)
+        if (n && r->config.text[i])
             text->x[i] = mgi_new(run, r->dtype, MGI_DIMS(r->batch, n, r->config.text[i]));
     }
 }

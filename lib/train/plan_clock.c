@@ -64,11 +64,18 @@ static void on_launch(void *user, int op, const void *args)
     seconds += 1e-6 * c->gpu->launch_us;
     c->now += seconds;
     c->busy[kind] += seconds;
-    record(c, (mgi_clock_event){.begin = begin,
-                                .end = c->now,
-                                .op = op,
-                                .flops = flops > 0.0,
-                                .size = flops > 0.0 ? flops : bytes});
+    mgi_clock_event e = {.begin = begin,
+                         .end = c->now,
+                         .op = op,
+                         .flops = flops > 0.0,
+                         .size = flops > 0.0 ? flops : bytes};
+    if (op == MGK_OP_matmul) {
+        const mgk_matmul_args *m = args;
+        e.m = m->m;
+        e.n = m->n;
+        e.k = m->k;
+    }
+    record(c, e);
 }
 
 static mgi_axis axis_of(const mgi_clock *c, const mgi_comm *group)

@@ -27,7 +27,8 @@ typedef struct mgi_clock_event {
     bool wait;        /* begin..end is lost in waiting for it */
     bool flops; /* size is so many operations; else bytes: of memory, or that the rank sends */
     double size;
-    int64_t unit; /* of the model, and the direction */
+    int64_t m, n, k; /* of a product */
+    int64_t unit;    /* of the model, and the direction */
     bool backward;
 } mgi_clock_event;
 

@@ -161,6 +161,11 @@ static void put_timeline(mgi_json_writer *w, const mgi_mesh_plan *p)
         mgi_json_put_real(w, "begin", e->begin);
         mgi_json_put_real(w, "end", e->end);
         mgi_json_put_real(w, "size", e->size);
+        if (e->m) {
+            mgi_json_put_int(w, "m", e->m);
+            mgi_json_put_int(w, "n", e->n);
+            mgi_json_put_int(w, "k", e->k);
+        }
         mgi_json_close(w, '}');
     }
     mgi_json_close(w, ']');
@@ -322,7 +327,10 @@ static void print_timeline(page *out, const mgi_mesh_plan *p)
                   pass ? "backward" : "forward");
         }
         double begin = (e->begin - zero) * 1e3, end = (e->end - zero) * 1e3;
-        if (e->op >= 0)
+        if (e->op >= 0 && e->m)
+            print(out, "%9.3f %9.3f  %s %lld x %lld x %lld\n", begin, end, event_name(e),
+                  (long long)e->m, (long long)e->n, (long long)e->k);
+        else if (e->op >= 0)
             print(out, "%9.3f %9.3f  %-20s %9.3g %s\n", begin, end, event_name(e), e->size,
                   e->flops ? "FLOP" : "B");
         else if (e->wait)

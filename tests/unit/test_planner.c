@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Plans of meshes: what is counted follows closed formulas, times those of a clock kept by hand, and the report's own
  * runs are possible. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
 #include "core/alloc.h"
 #include "dist/mesh.h"
 #include "io/json.h"
@@ -8,20 +14,13 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
 #include "kernels/traffic.h"
+#include "rank_threads.h"
 #include "tensor/device.h"
 #include "train/plan_text.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-static mgen_context *make_context(void)
+static mgen_context *small_context(void)
 {
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *ctx;
@@ -165,7 +164,7 @@ static void count_mesh(mgen_context *ctx, mgi_mesh_shape s, int64_t layers)
 
 static void test_bytes(void **state)
 {
-    mgen_context *ctx = make_context();
+    mgen_context *ctx = small_context();
     (void)state;
     for (int dp = 1; dp <= 128; dp *= 4)
         for (int cp = 1; cp <= 8 && dp * cp <= 128; cp *= 2)
@@ -182,7 +181,7 @@ static void test_blocks(void **state)
 {
     static const int64_t layers[] = {2, 4, 48};
     mgi_mesh_plan p[3];
-    mgen_context *ctx = make_context();
+    mgen_context *ctx = small_context();
     (void)state;
     for (int i = 0; i < 3; i++) {
         mgi_mesh_request r = request(ctx, 768, 32, (mgi_mesh_shape){4, 2, 4, 0});
@@ -213,7 +212,7 @@ static void test_gpu(void **state)
                {"h100-80gb,products=1.5", "products must be a number from 0.001 to 1"},
                {"h100-80gb,node=2.5", "whole number"},
                {"h100-80gb,gb=\"80\"", "gb must be a number"}};
-    mgen_context *ctx = make_context();
+    mgen_context *ctx = small_context();
     mgi_gpu g;
     double bytes[MGI_LINKS];
     (void)state;
@@ -245,8 +244,8 @@ static void test_gpu(void **state)
 /* A gather of a second beside a product of 0.4 and one of 0.2 s, waited for between them; then one that nothing hides. */
 static void test_clock(void **state)
 {
-    mgen_context *ctx = make_context();
-    mgi_comm *world;
+    mgen_context *ctx = small_context();
+    mgi_comm *all;
     mgi_mesh mesh;
     mgi_clock clock;
     mgi_gpu g;
@@ -258,8 +257,8 @@ static void test_clock(void **state)
                                    "launch_us=0,gbs=1000000",
                                    &g),
                      MGEN_OK);
-    assert_int_equal(mgi_comm_counting_create(ctx, 0, 4, &world), MGEN_OK);
-    assert_int_equal(mgi_mesh_create(world, (mgi_mesh_shape){1, 2, 2, 0}, &mesh), MGEN_OK);
+    assert_int_equal(mgi_comm_counting_create(ctx, 0, 4, &all), MGEN_OK);
+    assert_int_equal(mgi_mesh_create(all, (mgi_mesh_shape){1, 2, 2, 0}, &mesh), MGEN_OK);
     mgi_clock_init(&clock, ctx, &g, &mesh, 0);
     clock.unit = 0;
     mgk_buf b = {(void *)4096, MGK_BF16};
@@ -325,7 +324,7 @@ static void test_table_3(void **state)
                 {256, 32, 4, 1, 2, 6144, 3072}, {768, 32, 4, 1, 1, 6144, 1536},
                 {768, 32, 4, 1, 1, 6144, 1536}, {768, 32, 4, 2, 1, 6144, 768},
                 {768, 32, 4, 2, 1, 4096, 512}};
-    mgen_context *ctx = make_context();
+    mgen_context *ctx = small_context();
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         mgi_mesh_request r = request(
@@ -359,7 +358,7 @@ static void test_table_3(void **state)
 /* More ranks of a kind need less memory of that kind; faster links wait less, and what has none waits not at all. */
 static void test_order(void **state)
 {
-    mgen_context *ctx = make_context();
+    mgen_context *ctx = small_context();
     mgi_mesh_plan before = {.samples = 0};
     (void)state;
     for (int tp = 1; tp <= 16; tp *= 2) {
@@ -415,7 +414,7 @@ static void assert_refused(mgen_context *ctx, const mgi_mesh_request *r, const c
 
 static void test_refusals(void **state)
 {
-    mgen_context *ctx = make_context();
+    mgen_context *ctx = small_context();
     (void)state;
     mgi_mesh_request r = request(ctx, 768, 32, (mgi_mesh_shape){1, 1, 3, 0});
     assert_refused(ctx, &r, "legal are 1, 2, 4, 8, 16");
@@ -452,7 +451,7 @@ static void test_ranking(void **state)
                                        "timeline",
                                        "limit",
                                        "meshes"};
-    mgen_context *ctx = make_context();
+    mgen_context *ctx = small_context();
     mgi_mesh_plans plans;
     mgi_json *root;
     char *text;
@@ -489,6 +488,94 @@ static void test_ranking(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* ---- what is planned, and what is done ---- */
+
+static const mgi_vt_config tiny = {.layers = 2,
+                                   .dim = 32,
+                                   .heads = 4,
+                                   .ff_dim = 24,
+                                   .channels = 3,
+                                   .patch_t = 1,
+                                   .patch_h = 2,
+                                   .patch_w = 2,
+                                   .frames_max = 4,
+                                   .rows_max = 3,
+                                   .columns_max = 5,
+                                   .text = {12, 8, 0},
+                                   .time_dim = 16};
+
+/* A step, on a device that computes or on the meta device, and what the rank sent. */
+typedef struct taken {
+    mgi_plan plan;
+    int64_t sent[MGI_AXES][MGI_COMM_OPS];
+} taken;
+
+static mgi_mesh_shape shape;
+static taken done[RANKS];
+
+static mgen_status take(mgen_context *ctx, mgi_comm *all, taken *out)
+{
+    const mgi_plan_request r = {.config = tiny,
+                                .batch = 2,
+                                .latent_frames = 4,
+                                .latent_height = 4,
+                                .latent_width = 8,
+                                .text_tokens = 8,
+                                .recompute = MGI_RECOMPUTE_SELECTIVE,
+                                .dtype = MGK_BF16};
+    mgi_mesh mesh;
+    MGI_TRY(mgi_mesh_create(all, shape, &mesh));
+    mgen_status status =
+        mgi_plan_walk_step(ctx, &r, &(mgi_plan_walk){.mesh = &mesh, .passes = true}, &out->plan);
+    for (int a = 0; a < MGI_AXES; a++)
+        for (int op = 0; op < MGI_COMM_OPS; op++)
+            out->sent[a][op] = mgi_comm_counted(mesh.group[a], (mgi_comm_op)op).sent;
+    mesh.group[MGI_AXIS_WORLD] = NULL; /* the caller's */
+    mgi_mesh_destroy(&mesh);
+    return status;
+}
+
+static void do_rank(rank_state *s)
+{
+    CHECK(mgi_device_create(s->ctx, "ref") == MGEN_OK);
+    s->status = take(s->ctx, s->comm, &done[s->rank]);
+    s->ctx->device_destroy(s->ctx->device);
+    s->ctx->device = NULL;
+}
+
+/* Ranks that are threads and compute, on whatever their memory holds, take the memory, the launches and the bytes that are
+ * planned. */
+static void test_done(void **state)
+{
+    static const mgi_mesh_shape shapes[] = {{4, 1, 1, 4}, {4, 1, 1, 2}, {1, 2, 2, 1},
+                                            {2, 1, 2, 2}, {2, 2, 1, 4}, {1, 2, 2, 2}};
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        world all;
+        shape = shapes[i];
+        run_ranks(&all, 4, 60000, do_rank);
+        for (int r = 0; r < 4; r++) {
+            mgen_context *ctx = small_context();
+            mgi_comm *comm;
+            taken planned, *d = &done[r];
+            if (all.ranks[r].status != MGEN_OK)
+                assert_says(&all.ranks[r], "nothing");
+            mgi_device_make_meta(ctx->device);
+            assert_int_equal(mgi_comm_counting_create(ctx, r, 4, &comm), MGEN_OK);
+            assert_int_equal(take(ctx, comm, &planned), MGEN_OK);
+            const mgi_device_counts *a = &planned.plan.end, *b = &d->plan.end;
+            for (int k = 0; k < MGI_MEM_KINDS; k++)
+                if (k != MGI_MEM_WORKSPACE)
+                    assert_int_equal(a->peak[k], b->peak[k]);
+            assert_true(a->flops == b->flops && a->launches == b->launches);
+            assert_memory_equal(planned.sent, d->sent, sizeof planned.sent);
+            mgi_comm_destroy(comm);
+            mgen_context_destroy(ctx);
+        }
+        end_ranks(&all);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -496,6 +583,6 @@ int main(void)
         cmocka_unit_test(test_gpu),     cmocka_unit_test(test_clock),
         cmocka_unit_test(test_traffic), cmocka_unit_test(test_table_3),
         cmocka_unit_test(test_order),   cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_ranking)};
+        cmocka_unit_test(test_ranking), cmocka_unit_test(test_done)};
     return cmocka_run_group_tests_name("planner", tests, NULL, NULL);
 }
