@@ -15,7 +15,8 @@ typedef struct rank {
     const char *axes, *stage, *resume, *checkpoint, *folder;
     uint64_t seed, stop_at; /* stop_at: the step after which this rank wants to stop; 0: none */
     bool by_call, save, empty_handed;
-    int64_t fail_at; /* allocation of the first step that fails; 0: none */
+    int64_t fail_at;      /* allocation of the first step that fails; 0: none */
+    int64_t meet_fail_at; /* the same of the meeting */
     mgen_context *ctx;
     mgen_mesh *mesh;
     mgen_trainer *trainer;
@@ -49,7 +50,9 @@ static mgen_status begin(rank *r)
     m.ranks = r->ranks;
     m.rank = r->index;
     m.axes = r->axes;
+    set_failure(&r->memory, r->meet_fail_at, true);
     mgen_status status = r->ranks ? mgen_mesh_create(r->ctx, &m, &r->mesh) : MGEN_OK;
+    set_failure(&r->memory, 0, false);
     if (status != MGEN_OK || !r->stage)
         return status;
     if (r->empty_handed)
@@ -554,6 +557,10 @@ static void test_lonely_failure(void **state)
     run(poor, 2);
     assert_says(&poor[1], MGEN_E_NO_MEMORY, "");
     assert_says(&poor[0], MGEN_E_PEER_LOST, "rank 1 gave up: ");
+    rank absent[2] = {{.axes = "dp=2"}, {.axes = "dp=2", .meet_fail_at = 3}};
+    run(absent, 2);
+    assert_says(&absent[1], MGEN_E_NO_MEMORY, "");
+    assert_says(&absent[0], MGEN_E_PEER_LOST, "rank 1");
 }
 
 int main(void)
