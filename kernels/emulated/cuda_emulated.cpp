@@ -343,7 +343,10 @@ struct kept_launch {
     size_t shared;
     void (*call)(const void *);
 };
-enum { KEPT_BYTES = (sizeof(kept_launch) + 15) / 16 * 16 };
+enum {
+    KEPT_BYTES =
+        (sizeof(kept_launch) + MGK_EMULATED_ALIGN - 1) / MGK_EMULATED_ALIGN * MGK_EMULATED_ALIGN
+};
 
 static void run_grid(dim3 grid, dim3 block, size_t shared, void (*call)(const void *),
                      const void *what);

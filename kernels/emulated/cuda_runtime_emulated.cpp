@@ -11,7 +11,7 @@
 struct node {
     node *next;
     void (*replay)(const void *);
-    alignas(16) unsigned char what[];
+    alignas(MGK_EMULATED_ALIGN) unsigned char what[];
 };
 
 /* A graph, captured or instantiated: the latter is the same nodes under another owner. */
@@ -306,7 +306,8 @@ void *mgk_emulated_captured(cudaStream_t stream, void (*replay)(const void *), s
 {
     if (!stream || !stream->graph)
         return NULL;
-    node *n = (node *)malloc(sizeof *n + bytes);
+    const size_t a = MGK_EMULATED_ALIGN;
+    node *n = (node *)aligned_alloc(a, (sizeof *n + bytes + a - 1) / a * a);
     if (!n)
         abort();
     n->next = NULL;

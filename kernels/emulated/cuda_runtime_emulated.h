@@ -89,7 +89,9 @@ void mgk_emulated_open(void);
 void mgk_emulated_close(void);
 /* Whether this launch may run; if not, the error is kept. */
 int mgk_emulated_may_launch(void);
-/* If the stream is being captured: `bytes` of the graph's, of which replay(bytes) will be called; else NULL. */
+/* Of arguments of kernels, at most: tensor maps. */
+enum { MGK_EMULATED_ALIGN = 64 };
+/* If the stream is being captured: `bytes` of the graph's, so aligned, of which replay(bytes) will be called; else NULL. */
 void *mgk_emulated_captured(cudaStream_t stream, void (*replay)(const void *), size_t bytes);
 
 #ifdef __cplusplus

@@ -269,6 +269,52 @@ static void test_workspace_moved(void **state)
     loop_free(&l);
 }
 
+/* Attention of bf16, whose variant for H100 gets descriptors of tensors as arguments. */
+enum { TOKENS = 70, HEADS = 2, HEAD = 64 };
+
+typedef struct attending {
+    T *qkv, *y;
+} attending;
+
+static void attend(mgi_run *run, void *user)
+{
+    attending *a = user;
+    T *x = mgi_cast(run, a->qkv, MGK_BF16);
+    T *y = mgi_cast(run, mgi_self_attention(run, x, NULL, NULL, 0.125f), MGK_F32);
+    if (y)
+        mgi_copy(run, a->y, 0, y, 0, y->count);
+}
+
+static void test_attention(void **state)
+{
+    enum { COUNT = TOKENS * HEADS * HEAD };
+    static float values[3][COUNT];
+    (void)state;
+    mgen_context *ctx = open_gpu();
+    mgi_graph g;
+    mgi_run run;
+    mgi_graph_init(&g, ctx->device);
+    mgi_run_init(&run, ctx, false);
+    attending a = {.qkv = mgi_new(&run, MGK_F32, MGI_DIMS(1, TOKENS, 3, HEADS, HEAD)),
+                   .y = mgi_new(&run, MGK_F32, MGI_DIMS(COUNT))};
+    for (int i = 0; i < 3; i++) {
+        mgi_graph_enter(&g);
+        T *x = mgi_random(&run, MGK_RANDOM_NORMAL, 9, (uint64_t)(i < 2), 0, 1.0f, 0.0f,
+                          MGI_DIMS(3 * COUNT));
+        mgi_copy(&run, a.qkv, 0, x, 0, 3 * COUNT);
+        mgi_graph_run(&g, &run, mgi_graph_key(0, a.qkv), attend, &a);
+        mgi_graph_leave(&g);
+        mgi_tensor_read(a.y, 0, values[i], COUNT);
+    }
+    assert_int_equal(run.status, MGEN_OK);
+    assert_int_equal(g.replays, 2);
+    assert_memory_equal(values[0], values[1], sizeof values[0]); /* launched; replayed */
+    assert_true(memcmp(values[1], values[2], sizeof values[0]) != 0);
+    mgi_run_finish(&run);
+    mgi_graph_finish(&g);
+    mgen_context_destroy(ctx);
+}
+
 /* -- what cannot be captured ------------------------------------------------------------------ */
 
 static void write_something(loop *l, mgi_run *run)
@@ -623,7 +669,8 @@ int main(void)
         cmocka_unit_test(test_replay),          cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_elsewhere),       cmocka_unit_test(test_memory_given_back),
         cmocka_unit_test(test_workspace_moved), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_sampling),        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_attention),       cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_training),
 #ifdef MGK_CUDA_EMULATED
         cmocka_unit_test(test_capture_fails),   cmocka_unit_test(test_errors),
         cmocka_unit_test(test_emulated_rules),
