@@ -252,6 +252,8 @@ suite_emulated() {
     for name in cuda graph; do
         tap "emulated-test_$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "build-emulated/tests/test_$name"
     done
+    tap emulated-test_mesh_generate 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER='test_s*' MOVIEGEN_MESH_DEVICE=cuda \
+        build-emulated/tests/test_mesh_generate
     kernels build-emulated emulated- --variant cuda,sm80,sm90 --cases 12
     tap emulated-faults 900 "$python" tests/kernels/kernel_mutations.py "$root" build-emulated
 }
