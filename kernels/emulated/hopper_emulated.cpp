@@ -80,9 +80,12 @@ thread_products *products_of_thread(void)
     return &need_model()->threads[mgk_emulated_thread()];
 }
 
-bool late(void)
+/* Any five launches, each so many after the last one (1 to 4), have all four pairs of the first two. */
+enum { LATE_PRODUCTS = 1, LATE_COPIES = 2, NEWEST_COPY_FIRST = 4 };
+
+bool this_time(unsigned what)
 {
-    return mgk_emulated_launches() % 2;
+    return mgk_emulated_launches() * 2654435761u >> 11 & what;
 }
 
 unsigned char *shared_at(uint32_t address, uint32_t bytes)
@@ -250,7 +253,7 @@ bool mgk_emulated_hopper_idle(void)
 {
     if (!m || m->copy_count == 0)
         return false;
-    int i = mgk_emulated_launches() / 2 % 2 ? m->copy_count - 1 : 0;
+    int i = this_time(NEWEST_COPY_FIRST) ? m->copy_count - 1 : 0;
     copy c = m->copies[i];
     m->copy_count--;
     memmove(m->copies + i, m->copies + i + 1, (size_t)(m->copy_count - i) * sizeof c);
@@ -308,7 +311,7 @@ void mgk_emulated_tma_load(uint32_t to, const mgk_emulated_map *map, uint32_t ba
     copy c = {to, barrier, *map, {at[0], at[1], at[2], at[3]}};
     if (to % 128)
         mgk_emulated_abort("a bulk copy goes to an address that is not aligned");
-    if (!late()) {
+    if (!this_time(LATE_COPIES)) {
         do_copy(c);
         return;
     }
@@ -369,7 +372,7 @@ void mgk_emulated_wgmma_commit(void)
 {
     thread_products *t = products_of_thread();
     t->fenced = false;
-    if (!late()) {
+    if (!this_time(LATE_PRODUCTS)) {
         t->committed = t->count;
         do_products(t->count);
         return;
