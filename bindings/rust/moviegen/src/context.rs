@@ -2,8 +2,8 @@
 //! The context: where calls happen.
 
 use crate::job::JobState;
-use crate::raw::{answer, c_path, c_text, copied, PanicSlot, Shared};
 use crate::ranks::{MeshAborter, MeshParams};
+use crate::raw::{answer, c_path, c_text, copied, PanicSlot, Shared};
 use crate::trainer::TrainerState;
 use crate::{Error, ErrorKind, Result};
 use moviegen_sys as sys;

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 /// Milliseconds for the library; None = no limit.
 fn milliseconds(timeout: Option<Duration>) -> i64 {
-    timeout.map_or(-1, |time| time.as_millis().clamp(1, i64::MAX as u128) as i64)
+    timeout.map_or(-1, |time| {
+        time.as_millis().clamp(1, i64::MAX as u128) as i64
+    })
 }
 
 /// How long ranks wait for each other unless told otherwise.

@@ -215,7 +215,10 @@ fn ranks_train_together() {
                 })
             })
             .collect();
-        spawned.into_iter().map(|rank| rank.join().unwrap()).collect()
+        spawned
+            .into_iter()
+            .map(|rank| rank.join().unwrap())
+            .collect()
     });
     assert_eq!(many[0], many[1]);
     assert_eq!(many[0].len(), one.len());
