@@ -117,6 +117,9 @@ static void report(bool good, const char *skip, const char *format, ...)
     fflush(stdout);
 }
 
+/* Of each op the first cases, which are the smallest, are run whatever is drawn. */
+enum { ALWAYS = 2 };
+
 /* Whether so many cases are run that each rule about an op must have met one. */
 static bool complete(void)
 {
@@ -208,7 +211,7 @@ static bool read_options(int argc, char **argv)
 static void run_folder(int folder)
 {
     static mgk_case c;
-    int legal[MGK_OP_COUNT] = {0};
+    int legal[MGK_OP_COUNT] = {0}, seen[MGK_OP_COUNT] = {0};
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0;; i++) {
             memset(&c, 0, sizeof c);
@@ -219,7 +222,7 @@ static void run_folder(int folder)
                 mgi_random_u32(checker_state.seed, 8000 + (uint64_t)folder, (uint64_t)i);
             if (pass == 0)
                 legal[c.op] += !c.illegal;
-            else if (c.illegal || state.only_case ||
+            else if (c.illegal || state.only_case || seen[c.op]++ < ALWAYS ||
                      draw % (uint64_t)(legal[c.op] + 1) < state.cases_each)
                 run_case(&c);
         }
