@@ -125,8 +125,9 @@ static mgen_status learn(mgi_gather *g, const mgi_module *m, const mgi_param *p)
 {
     mgi_layout own;
     mgen_status status = mgi_layout_init(&own, g->ctx, m, p, 0);
-    MGI_TRY(mgi_comm_together(g->comm, status));
-    status = exchange(g, &own);
+    status = mgi_comm_together(g->comm, status);
+    if (status == MGEN_OK)
+        status = exchange(g, &own);
     mgi_layout_free(&own, g->ctx);
     return status == MGEN_OK ? choose(g, p) : status;
 }
