@@ -295,7 +295,7 @@ static int code_within(mgen_context *ctx, const mgi_tae *tae, int direction, flo
     int64_t tile, before = 256;
     int tiled = 0;
     host_frames frames = {.bytes = test_calloc(16, 256 * 256 * 3), .size = 256 * 256 * 3};
-    for (uint64_t left = 64u << 20; left > 1u << 20; left -= left / 4) {
+    for (uint64_t left = 64u << 20; left > 1u << 20; left /= 2) {
         mgi_device_trim(ctx->device);
         ctx->heap->max = atomic_load(&ctx->heap->now) + left;
         assert_int_equal(mgi_tae_tile(ctx, tae, film, direction, &tile), MGEN_OK);
