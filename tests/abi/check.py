@@ -135,8 +135,7 @@ def main():
         check_header(report, header, root, folder)
         lines = check_layout(report, header, folder)
         check_library(report, header, root, build, lines, folder)
-    print(f"1..{report.tests}")
-    return report.failures > 0
+    return report.end()
 
 
 if __name__ == "__main__":

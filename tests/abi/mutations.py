@@ -285,8 +285,7 @@ def main():
             check_abidiff(report, header, folder)
         else:
             report.skip("abidiff", "abigail-tools is not installed")
-    print(f"1..{report.tests}")
-    return report.failures > 0
+    return report.end()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,10 @@
 import os
 import shutil
 import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tap import Report  # noqa: E402
 
 CC = os.environ.get("CC", "gcc")
 CXX = os.environ.get("CXX", "g++")
@@ -23,22 +27,3 @@ def compile_text(text, command, include, program=None, language="c", libraries=(
     done = run([*command, "-I", include, "-x", language, "-", *target,
                 *(("-x", "none", *libraries) if libraries else ())], input=text)
     return [] if done.returncode == 0 else done.stderr.splitlines() or [f"{command[0]} failed"]
-
-
-class Report:
-    """Prints TAP."""
-
-    def __init__(self):
-        self.tests = 0
-        self.failures = 0
-
-    def result(self, name, problems):
-        self.tests += 1
-        self.failures += bool(problems)
-        print(f"{'not ' if problems else ''}ok {self.tests} - {name}")
-        for problem in problems[:40]:
-            print(f"#   {problem}")
-
-    def skip(self, name, reason):
-        self.tests += 1
-        print(f"ok {self.tests} - {name} # SKIP {reason}")

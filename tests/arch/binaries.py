@@ -22,6 +22,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tap import Report  # noqa: E402
+
 ARCHS = ["80", "90a", "100f"]
 # As in meson.build; a file for each architecture, so that they can be compiled side by side.
 FLAGS = ["-std=c++17", "-O3", "--threads", "1", "-Xptxas", "-v", "-Xcompiler",
@@ -39,25 +42,6 @@ OPERATIONS = {
     "LDG128": (0x981, None),  # of them those of 16 bytes
     "STG128": (0x986, None),
 }
-
-
-class Report:
-    """Prints TAP."""
-
-    def __init__(self):
-        self.tests = 0
-        self.failures = 0
-
-    def result(self, name, problems):
-        self.tests += 1
-        self.failures += bool(problems)
-        print(f"{'not ' if problems else ''}ok {self.tests} - {name}")
-        for problem in problems[:40]:
-            print(f"#   {problem}")
-
-    def skip(self, name, reason):
-        self.tests += 1
-        print(f"ok {self.tests} - {name} # SKIP {reason}")
 
 
 def find_nvcc():
@@ -360,7 +344,7 @@ def main():
     nvcc, version = find_nvcc()
     if not nvcc or not shutil.which("c++filt"):
         report.skip("binaries for GPUs", "nvcc is not here" if not nvcc else "c++filt is not here")
-        print(f"1..{report.tests}")
+        report.end()
         return 0
     os.makedirs(cache, exist_ok=True)
     sources = sorted(os.path.join(folder, f) for folder, _, files in os.walk(os.path.join(root, "kernels"))
@@ -397,8 +381,7 @@ def main():
         report.result(f"claimed instructions, {arch}", check_claims(read_table(os.path.join(here, "cuda_claims.txt")), own))
     if kernels:
         report.result("the checks object to what they are there for", check_checks(kernels, allowance_table(kernels)))
-    print(f"1..{report.tests}")
-    return 1 if report.failures else 0
+    return 1 if report.end() else 0
 
 
 def allowance_table(kernels):

@@ -12,6 +12,9 @@ import shutil
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tap import Report  # noqa: E402
+
 LINES_MAX = 800
 NEEDED = re.compile(r"(libc\.so\.6|libm\.so\.6|libz\.so\.1|ld-linux.*)$")
 OPENING = re.compile(r"\b(open|openat|fopen|fdopen|freopen|creat|mkstemp|mkostemp|opendir|tmpfile)\s*\(")
@@ -36,23 +39,6 @@ ALLOCATING = re.compile(r"\b(?:mgi_alloc\w*|mgi_realloc|malloc|calloc|realloc|al
 SIZED = re.compile(r"\b(?:size_t|uint64_t|uint32_t)\s+\w+\s*=([^;{]*);")
 NOT_PRODUCT = re.compile(r"sizeof\s*\(?\s*\*|\(\s*(?:const\s+)?\w+\s*\*+\s*\)")
 PRODUCT = re.compile(r"[\w\])]\s*\*\s*[\w(]")
-
-
-class Report:
-    def __init__(self):
-        self.tests = 0
-        self.failures = 0
-
-    def result(self, name, problems):
-        self.tests += 1
-        self.failures += bool(problems)
-        print(f"{'not ' if problems else ''}ok {self.tests} - {name}")
-        for problem in problems[:40]:
-            print(f"#   {problem}")
-
-    def skip(self, name, reason):
-        self.tests += 1
-        print(f"ok {self.tests} - {name} # SKIP {reason}")
 
 
 class Row:
@@ -309,8 +295,7 @@ def main():
             report.result(name, check())
         else:
             report.skip(name, "no shared library was given")
-    print(f"1..{report.tests}")
-    return report.failures > 0
+    return report.end()
 
 
 if __name__ == "__main__":

@@ -13,24 +13,11 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tap import Report  # noqa: E402
+
 NEEDED = re.compile(r"libc\.so\.6|libm\.so\.6|libz\.so\.1|ld-linux.*|libmoviegen\.so.*")
 TOOLKIT = "/usr/local/cuda"
-
-
-class Cases:
-    def __init__(self):
-        self.count = self.failures = 0
-
-    def result(self, name, problem=""):
-        self.count += 1
-        self.failures += bool(problem)
-        print(f"{'not ' if problem else ''}ok {self.count} - {name}")
-        for line in str(problem).splitlines()[:15] if problem else ():
-            print(f"#   {line}")
-
-    def skip(self, name, reason):
-        self.count += 1
-        print(f"ok {self.count} - {name} # SKIP {reason}")
 
 
 def run(command, hidden=False, **more):
@@ -96,7 +83,7 @@ def configures(root, folder, option):
 
 def main():
     root, build = (os.path.abspath(a) for a in sys.argv[1:3])
-    cases = Cases()
+    cases = Report()
     library = os.path.join(build, "libmoviegen.so.0")
     with tempfile.TemporaryDirectory() as folder:
         program = Program(root, build, folder)
@@ -105,8 +92,7 @@ def main():
         cases.result("the driver and the toolkit are looked for at run time", undefined(library))
         if os.path.exists("/dev/nvidia0"):
             cases.skip("no driver", "there is a GPU")
-            print(f"1..{cases.count}")
-            return cases.failures > 0
+            return cases.end()
         cases.result("without a driver \"cuda\" is refused", program.refused("cuda", "no NVIDIA driver", '"cpu" always works'))
         cases.result("so is \"cuda:3\"", program.refused("cuda:3", "cuda:3", "no NVIDIA driver"))
         cases.result("without a driver the CPU is taken", program.works(None))
@@ -124,8 +110,7 @@ def main():
                 done = configures(root, folder, "enabled")
                 text = done.stdout + done.stderr
                 cases.result("and -Dcuda=enabled says what is missing", "" if done.returncode and "nvcc" in text and "Traceback" not in text else text)
-    print(f"1..{cases.count}")
-    return cases.failures > 0
+    return cases.end()
 
 
 if __name__ == "__main__":

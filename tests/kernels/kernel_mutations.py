@@ -14,6 +14,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from tap import Report  # noqa: E402
+
 # (what, file, old, new, kernels to compile, checkkernel's op); a fault is put wherever `old` stands
 KERNEL_FAULTS = [
     ("a write behind the end of a buffer", "kernels/common/cuda.h", "i < (count); ", "i <= (count);", ["kernels/glu/glu_cuda.cu"], "glu"),
@@ -32,22 +35,6 @@ LAYOUT_FAULTS = [
     ("a wrong swizzle of shared memory", "kernels/common/hopper.h", r"(MGK_PURE uint32_t mgk_swizzle128\(uint32_t address\)\s*\{.*?return )(.*?);",
      r"\1(\2) ^ ((address >> 11 & 1) << 4);", "tests/unit/test_hopper.c"),
 ]
-
-
-class Cases:
-    def __init__(self):
-        self.count = self.failures = 0
-
-    def result(self, name, problem=""):
-        self.count += 1
-        self.failures += bool(problem)
-        print(f"{'not ' if problem else ''}ok {self.count} - {name}")
-        for line in str(problem).splitlines()[-12:] if problem else ():
-            print(f"#   {line}")
-
-    def skip(self, name, reason):
-        self.count += 1
-        print(f"ok {self.count} - {name} # SKIP {reason}")
 
 
 def run(command, **more):
@@ -110,7 +97,7 @@ def kernel_fault(cases, root, build, fault, sound):
         program = linked(build, folder, [compiled(root, build, folder, s) for s in sources])
         done = check(program, op)
         cases.result(f"{what}: caught by checkkernel of {op}",
-                     "it fails without the fault" if not sound[op] else "" if done.returncode else done.stdout + "\nnothing was noticed")
+                     "it fails without the fault" if not sound[op] else "" if done.returncode else "nothing was noticed\n" + done.stdout[-2000:])
 
 
 def unit_test(root, folder, source):
@@ -139,13 +126,12 @@ def layout_fault(cases, root, fault):
 
 def main():
     root, build = (os.path.abspath(a) for a in sys.argv[1:3])
-    cases, sound = Cases(), {}
+    cases, sound = Report(), {}
     for fault in KERNEL_FAULTS:
         kernel_fault(cases, root, build, fault, sound)
     for fault in LAYOUT_FAULTS:
         layout_fault(cases, root, fault)
-    print(f"1..{cases.count}")
-    return cases.failures > 0
+    return cases.end()
 
 
 if __name__ == "__main__":
