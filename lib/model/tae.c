@@ -4,7 +4,7 @@
  *   encoder  conv in; per level: residual blocks, then (but for the last) a conv of stride 2; middle;
  *            act, conv out to 2C channels
  *   decoder  conv in; middle; per level from the smallest: residual blocks, then (but for the last)
- *            nearest x2 and a conv; act, conv out to 3 channels
+ *            nearest x2 and a conv (in one where no gradient is asked for: tae_up.h); act, conv out to 3 channels
  *   block    x + conv(act(conv(act(x)))), the second conv starting small
  *   act      SiLU, after a group norm if there is one, over each frame
  *   conv     3x3 in space, then (temporal) 3 in time with replicated edge frames, which starts as the
