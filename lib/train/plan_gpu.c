@@ -145,6 +145,14 @@ mgen_status mgi_gpu_parse(mgen_context *ctx, const char *text, mgi_gpu *out)
     return MGEN_OK;
 }
 
+const char *mgi_gpu_number(const mgi_gpu *gpu, int index, double *value)
+{
+    if (index >= FIELDS)
+        return NULL;
+    memcpy(value, (const char *)gpu + fields[index].offset, sizeof *value);
+    return fields[index].name;
+}
+
 double mgi_gpu_product(const mgi_gpu *gpu, int32_t dtype, double flops, double share)
 {
     return flops / ((dtype == MGK_BF16 ? gpu->tflops : gpu->tflops_f32) * 1e12 * share);

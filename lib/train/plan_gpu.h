@@ -22,6 +22,8 @@ typedef struct mgi_gpu {
 
 /* "h100-80gb", or with other numbers: "h100-80gb,attention=0.5,gb=64". INVALID, with what there is. */
 mgen_status mgi_gpu_parse(mgen_context *ctx, const char *text, mgi_gpu *out);
+/* Its numbers in order, with the names that they have there; NULL behind the last one. */
+const char *mgi_gpu_number(const mgi_gpu *gpu, int index, double *value);
 
 /* Seconds of a product of so many operations, of elements of the dtype, at `share` of the peak; of memory traffic. */
 double mgi_gpu_product(const mgi_gpu *gpu, int32_t dtype, double flops, double share);

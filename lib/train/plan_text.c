@@ -124,23 +124,11 @@ static void put_bytes(mgi_json_writer *w, const char *name, const mgi_mesh_plan 
 
 static void put_gpu(mgi_json_writer *w, const mgi_gpu *g)
 {
+    const char *name;
+    double value;
     mgi_json_open(w, "assumed", '{');
-    mgi_json_put_real(w, "tflops", g->tflops);
-    mgi_json_put_real(w, "tflops_f32", g->tflops_f32);
-    mgi_json_put_real(w, "gb", g->gb);
-    mgi_json_put_real(w, "gbs", g->gbs);
-    mgi_json_put_real(w, "nvlink", g->link[MGI_LINK_NVLINK]);
-    mgi_json_put_real(w, "network", g->link[MGI_LINK_NETWORK]);
-    mgi_json_put_real(w, "node", g->node);
-    mgi_json_put_real(w, "products", g->products);
-    mgi_json_put_real(w, "attention", g->attention);
-    mgi_json_put_real(w, "attention_grad", g->attention_grad);
-    mgi_json_put_real(w, "memory", g->memory);
-    mgi_json_put_real(w, "links", g->links);
-    mgi_json_put_real(w, "launch_us", g->launch_us);
-    mgi_json_put_real(w, "nvlink_us", g->hop_us[MGI_LINK_NVLINK]);
-    mgi_json_put_real(w, "network_us", g->hop_us[MGI_LINK_NETWORK]);
-    mgi_json_put_real(w, "reserve_gb", g->reserve_gb);
+    for (int i = 0; (name = mgi_gpu_number(g, i, &value)); i++)
+        mgi_json_put_real(w, name, value);
     mgi_json_close(w, '}');
 }
 
