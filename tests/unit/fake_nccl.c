@@ -6,6 +6,7 @@
 #include "dist/nccl_api.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,8 @@ typedef struct call {
 typedef struct group {
     char id[128];
     int size, joined, left;
+    bool gone
+        [RANKS]; /* nothing of theirs is touched any more: streams and buffers may be gone, too */
     call calls[RANKS][OPEN];
     long posted[RANKS], done;
     call pairs[RANKS][RANKS][OPEN]; /* sends from one to the other, and the recvs */
@@ -141,7 +144,7 @@ static int post(mgi_nccl_comm *c, call made)
     g->calls[c->rank][g->posted[c->rank]++ % OPEN] = made;
     bool all = true;
     for (int r = 0; r < g->size; r++)
-        all &= g->posted[r] > g->done;
+        all &= g->posted[r] > g->done && !g->gone[r];
     if (all)
         run(g, g->done++);
     pthread_mutex_unlock(&lock);
@@ -158,7 +161,8 @@ static int post_pair(mgi_nccl_comm *c, call made, int from, int to)
         g->pairs[from][to][g->sent[from][to]++ % OPEN] = made;
     else
         g->recvs[from][to][g->received[from][to]++ % OPEN] = made;
-    while (g->sent[from][to] > g->moved[from][to] && g->received[from][to] > g->moved[from][to]) {
+    while (!g->gone[from] && !g->gone[to] && g->sent[from][to] > g->moved[from][to] &&
+           g->received[from][to] > g->moved[from][to]) {
         call *s = &g->pairs[from][to][g->moved[from][to] % OPEN];
         call *r = &g->recvs[from][to][g->moved[from][to]++ % OPEN];
         memcpy(r->recv, s->send, s->count * size_of(s->dtype));
@@ -231,6 +235,7 @@ static void leave(mgi_nccl_comm *c)
 {
     pthread_mutex_lock(&lock);
     group *g = c->g, **at = &groups;
+    g->gone[c->rank] = true;
     if (++g->left == g->size) {
         while (*at != g)
             at = &(*at)->next;
