@@ -28,8 +28,7 @@ typedef struct call {
 typedef struct group {
     char id[128];
     int size, joined, left;
-    bool gone
-        [RANKS]; /* nothing of theirs is touched any more: streams and buffers may be gone, too */
+    bool gone[RANKS]; /* these have left, their streams and buffers with them: never touched */
     call calls[RANKS][OPEN];
     long posted[RANKS], done;
     call pairs[RANKS][RANKS][OPEN]; /* sends from one to the other, and the recvs */
