@@ -13,6 +13,9 @@ uint64_t mgi_hash64_begin(uint64_t seed);
 uint64_t mgi_hash64_piece(uint64_t hash, const void *data, size_t size);
 uint64_t mgi_hash64_end(uint64_t hash);
 
+/* Of large files, nearly as fast as memory is read: for identities, not for security. */
+uint64_t mgi_hash_large(const void *data, size_t size, uint64_t seed);
+
 /* SHA-256 (FIPS 180-4) of a whole buffer. */
 void mgi_sha256(const void *data, size_t size, uint8_t out[32]);
 

@@ -75,13 +75,10 @@ mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *
         if (stamp == mgi_files_stamp(dir, names, 2))
             break;
     }
-    if (status == MGEN_OK) {
-        uint8_t digest[32];
-        mgi_sha256(out->weights.file.data, out->weights.file.size, digest);
-        memcpy(&out->hash, digest, sizeof out->hash);
-    } else {
+    if (status == MGEN_OK)
+        out->hash = mgi_hash_large(out->weights.file.data, out->weights.file.size, 0);
+    else
         mgi_model_file_close(ctx, out);
-    }
     return status;
 }
 

@@ -152,7 +152,7 @@ static mgen_status read_file(mgi_perceptual *p, const char *dir, const char *nam
     mgen_context *ctx = p->module.ctx;
     MGI_TRY(mgi_st_open(ctx, dir, name, &st));
     mgen_status status = read_stages(p, &st);
-    p->hash = mgi_hash64(st.file.data, st.file.size, 0);
+    p->hash = mgi_hash_large(st.file.data, st.file.size, 0);
     mgi_st_close(ctx, &st);
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s/%s", dir, name);
 }

@@ -384,11 +384,8 @@ mgen_status mgi_hf_text_encoder_open(mgen_context *ctx, const char *dir, const c
     if (status == MGEN_OK)
         status = read_weights(out, ctx, &set, false);
     if (status == MGEN_OK) {
-        for (int64_t i = 0; i < set.file_count; i++) {
-            uint8_t digest[32];
-            mgi_sha256(set.files[i].file.data, set.files[i].file.size, digest);
-            *hash = mgi_hash64(digest, sizeof digest, *hash);
-        }
+        for (int64_t i = 0; i < set.file_count; i++)
+            *hash = mgi_hash_large(set.files[i].file.data, set.files[i].file.size, *hash);
         *hash ^= mgi_tokenizer_hash(out->tokenizer);
         rename_files(out, name);
     } else {

@@ -632,6 +632,42 @@ static void test_hash(void **state)
     assert_in_range(low, 16, 48);
 }
 
+static int by_value(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Files that differ in their length, in one bit, or in the signs of two numbers have different hashes. */
+static void test_hash_large(void **state)
+{
+    (void)state;
+    enum { BYTES = 600, ALL = BYTES + 8 * BYTES + BYTES / 2 };
+    uint8_t file[BYTES] = {0};
+    uint64_t *seen = malloc(sizeof *seen * ALL);
+    int n = 0;
+    assert_non_null(seen);
+    for (size_t size = 0; size < BYTES; size++)
+        seen[n++] = mgi_hash_large(file, size, 0);
+    for (int bit = 0; bit < 8 * BYTES; bit++) {
+        file[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        seen[n++] = mgi_hash_large(file, BYTES, 0);
+        file[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    file[1] ^= 0x80;
+    for (int i = 1; i < BYTES / 2; i++) {
+        file[2 * i + 1] ^= 0x80;
+        seen[n++] = mgi_hash_large(file, BYTES, 0);
+        file[2 * i + 1] ^= 0x80;
+    }
+    seen[n++] = mgi_hash_large(file, BYTES, 1);
+    assert_int_equal(n, ALL);
+    qsort(seen, ALL, sizeof *seen, by_value);
+    for (int i = 1; i < ALL; i++)
+        assert_true(seen[i] != seen[i - 1]);
+    free(seen);
+}
+
 static void test_cpu(void **state)
 {
     (void)state;
@@ -667,6 +703,7 @@ int main(void)
         cmocka_unit_test(test_philox),
         cmocka_unit_test(test_normal),
         cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_hash_large),
         cmocka_unit_test(test_cpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
