@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Stands right before the memory that the caller sees. */
 typedef struct block_header {
@@ -22,11 +23,36 @@ typedef struct block_header {
 
 _Static_assert(sizeof(block_header) <= MGI_ALIGN, "the header fits before an aligned block");
 
+enum {
+    HUGE_PAGE = 2 << 20,      /* bytes, on the processors that this is for */
+    HUGE_FROM = 2 * HUGE_PAGE /* smaller blocks have no room for one, or little */
+};
+
+/* Large tensors lie on huge pages where the system leaves that to the program: each is one fault instead of
+ * 512, and the processor finds it with one entry. Parts of a huge page stay on small ones, so that a block
+ * takes no more memory than it has bytes. */
+void mgi_use_huge_pages(void *block, size_t size)
+{
+#ifdef MADV_HUGEPAGE
+    uintptr_t begin = ((uintptr_t)block + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    uintptr_t end = ((uintptr_t)block + size) / HUGE_PAGE * HUGE_PAGE;
+    if (begin < end)
+        madvise((void *)begin, end - begin, MADV_HUGEPAGE); /* refused: as it was */
+#else
+    (void)block, (void)size;
+#endif
+}
+
 static void *libc_alloc(void *user, size_t size)
 {
     (void)user;
     void *ptr = NULL;
-    return posix_memalign(&ptr, MGI_ALIGN, size) == 0 ? ptr : NULL;
+    bool large = size >= HUGE_FROM;
+    if (posix_memalign(&ptr, large ? HUGE_PAGE : MGI_ALIGN, size) != 0)
+        return NULL;
+    if (large)
+        mgi_use_huge_pages(ptr, size);
+    return ptr;
 }
 
 static void libc_free(void *user, void *ptr, size_t size)

@@ -34,6 +34,9 @@ mgen_status mgi_realloc(mgen_context *ctx, void *in_out, size_t count, size_t si
 mgen_status mgi_strdup(mgen_context *ctx, const char *text, char **out);
 void mgi_free(mgen_context *ctx, void *ptr); /* NULL is fine */
 
+/* Asks for huge pages where they fit whole into this memory, which nobody has touched yet. */
+void mgi_use_huge_pages(void *block, size_t size);
+
 /* The C library's, blocks aligned to MGI_ALIGN: what a context uses unless the host gave its own. */
 extern const mgen_allocator mgi_libc_allocator;
 

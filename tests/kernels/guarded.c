@@ -2,6 +2,7 @@
  * Guarded buffers, their poison and their contents. */
 #include "guarded.h"
 
+#include "core/alloc.h"
 #include "core/philox.h"
 
 #include <string.h>
@@ -29,6 +30,7 @@ bool guarded_make(guarded *g, size_t bytes, guarded_place place)
         return false;
     }
     mprotect(g->map + usable, page, PROT_NONE);
+    mgi_use_huge_pages(g->map, usable); /* as the library's own memory */
     g->data = place == GUARDED_TIGHT ? g->map + usable - bytes : g->map + ZONE_BYTES;
     memset(g->map, ZONE_VALUE, usable);
     return true;

@@ -2,10 +2,10 @@
  * The most that one thread of this machine does: loops without memory for arithmetic, and a large copy. */
 #include "bench.h"
 
+#include "core/alloc.h"
 #include "core/cpu.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #if defined(__x86_64__)
@@ -114,7 +114,8 @@ static double flop_rate(flop_loop *loop)
 static double copy_rate(void)
 {
     double best = 0;
-    uint64_t *from = malloc(COPY_BYTES), *to = malloc(COPY_BYTES);
+    const mgen_allocator *memory = &mgi_libc_allocator;
+    uint64_t *from = memory->alloc(NULL, COPY_BYTES), *to = memory->alloc(NULL, COPY_BYTES);
     if (from && to) {
         memset(from, 1, COPY_BYTES);
         memset(to, 2, COPY_BYTES);
@@ -129,8 +130,8 @@ static double copy_rate(void)
         }
         sink = (float)to[0];
     }
-    free(from);
-    free(to);
+    memory->free(NULL, from, COPY_BYTES);
+    memory->free(NULL, to, COPY_BYTES);
     return best;
 }
 

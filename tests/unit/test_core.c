@@ -245,6 +245,13 @@ static void test_alloc(void **state)
         for (int i = 0; i < 300; i++)
             assert_int_equal(zero[i], 0);
         mgi_free(ctx, zero);
+        uint8_t *large; /* ours begins on a huge page, behind its header */
+        assert_int_equal(mgi_alloc(ctx, 5 << 20, &large), MGEN_OK);
+        assert_int_equal((uintptr_t)large % MGI_ALIGN, 0);
+        if (!own)
+            assert_int_equal((uintptr_t)large % (2 << 20), MGI_ALIGN);
+        memset(large, 1, 5 << 20);
+        mgi_free(ctx, large);
         char *text;
         assert_int_equal(mgi_strdup(ctx, "t\xc3\xa4xt", &text), MGEN_OK);
         assert_string_equal(text, "t\xc3\xa4xt");
