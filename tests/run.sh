@@ -299,7 +299,7 @@ suite_large() {
 suite_dist() {
     local name
     build_plain || return
-    for name in comm fsdp mesh mesh_codec mesh_generate mpi shards; do
+    for name in comm fsdp mesh mesh_codec mesh_generate mpi shards sockets; do
         MOVIEGEN_DIST=1 tap "dist-$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP "build-test/tests/test_$name"
     done
     tap dist-program 900 "$python" tests/cli/check_ranks.py build-test/examples/cli/moviegen

@@ -9,7 +9,7 @@
  * returns once it has been posted, and they are the rank's again when mgi_comm_wait() has returned,
  * whatever that says. At most MGI_COMM_PENDING works of a handle may be under way.
  *
- * Engines: one rank (copies); ranks as threads of one process; as processes, through MPI; and
+ * Engines: one rank (copies); ranks as threads of one process; as processes, through MPI or sockets; and
  * counting, which moves nothing and is for the meta device. Buffers are host memory. Counts are in
  * elements.
  *
@@ -90,6 +90,23 @@ mgen_status mgi_comm_join(mgi_comm_group *group, int rank, mgen_context *ctx, mg
  * ended on this machine; mpirun itself ends all ranks then, unless it is told --enable-recovery. Broken,
  * MPI is not ended in order. */
 mgen_status mgi_comm_mpi_create(mgen_context *ctx, int64_t timeout_ms, mgi_comm **out);
+
+/* How processes meet without MPI: rank 0 is found by an address, or the host has its own way. */
+typedef struct mgi_comm_meeting {
+    int rank, size;
+    /* "tcp://host:port": rank 0 listens there. "file:///path": it writes there where it listens. NULL: by exchange */
+    const char *address;
+    const char *run; /* its name: who gives another is not of this run; NULL: "" */
+    /* `bytes` bytes of each rank, in rank order, to all; 0: done */
+    int32_t (*exchange)(void *user, const void *mine, void *all, uint64_t bytes);
+    void *user;
+} mgi_comm_meeting;
+
+/* Rank `rank` of `size` processes, connected by sockets. Beside what MPI's can return: INVALID (the address), NOT_FOUND
+ * (no such host or folder), IO (nobody can listen there), CANCELLED (exchange failed), DESYNC (another size, the same
+ * rank twice). Deadlines as with MPI; that a process has ended is seen on any machine. */
+mgen_status mgi_comm_sockets_create(mgen_context *ctx, const mgi_comm_meeting *how,
+                                    int64_t timeout_ms, mgi_comm **out);
 
 /* Not while a call on this handle runs. Peers that still need this rank get PEER_LOST; works that
  * were not waited for abort the world. NULL is fine. */

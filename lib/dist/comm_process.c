@@ -39,11 +39,12 @@ static void begin_send(mgi_process_group *g, const mgi_process_work *pw, int mem
     char error[256] = "";
     mgi_process_world *w = g->world;
     if (w->broken == MGEN_OK && bytes > 0)
-        (void)mgi_process_check(
-            w,
-            w->transport->send(data, (int64_t)bytes, g->members[member], mgi_process_tag(g, tag),
-                               request_of(pw, member, which), error, sizeof(error)),
-            error);
+        (void)mgi_process_check(w,
+                                w->transport->send(w->carrier, data, (int64_t)bytes,
+                                                   g->members[member], mgi_process_tag(g, tag),
+                                                   request_of(pw, member, which), error,
+                                                   sizeof(error)),
+                                error);
 }
 
 static void begin_receive(mgi_process_group *g, const mgi_process_work *pw, int member, int which,
@@ -52,11 +53,12 @@ static void begin_receive(mgi_process_group *g, const mgi_process_work *pw, int 
     char error[256] = "";
     mgi_process_world *w = g->world;
     if (w->broken == MGEN_OK && bytes > 0)
-        (void)mgi_process_check(
-            w,
-            w->transport->receive(data, (int64_t)bytes, g->members[member], mgi_process_tag(g, tag),
-                                  request_of(pw, member, which), error, sizeof(error)),
-            error);
+        (void)mgi_process_check(w,
+                                w->transport->receive(w->carrier, data, (int64_t)bytes,
+                                                      g->members[member], mgi_process_tag(g, tag),
+                                                      request_of(pw, member, which), error,
+                                                      sizeof(error)),
+                                error);
 }
 
 /* Is the message through? */
@@ -66,7 +68,8 @@ static bool through(mgi_process_group *g, const mgi_process_work *pw, int member
     int64_t *request = request_of(pw, member, which);
     mgi_process_world *w = g->world;
     if (*request)
-        (void)mgi_process_check(w, w->transport->test(request, error, sizeof(error)), error);
+        (void)mgi_process_check(w, w->transport->test(w->carrier, request, error, sizeof(error)),
+                                error);
     return *request == 0;
 }
 
@@ -373,7 +376,7 @@ static void end_work(mgi_process_group *g, mgi_process_work *pw)
 {
     for (int i = 0; i < g->comm->size * REQUESTS; i++)
         if (pw->requests[i])
-            g->world->transport->drop(&pw->requests[i]);
+            g->world->transport->drop(g->world->carrier, &pw->requests[i]);
     mgi_free(g->comm->ctx, pw->blocks);
     pw->blocks = NULL;
     pw->stage = MGI_STAGE_FREE;
@@ -392,7 +395,7 @@ static mgen_status wait(mgi_process_group *g, mgi_process_work *pw)
         mgi_process_look(w, g, pw);
         if (mgi_process_now() >= end)
             mgi_process_late(w, g, pw);
-        mgi_process_idle(times);
+        mgi_process_idle(w, times);
     }
     w->waits = NULL;
     bool done = pw->stage == MGI_STAGE_DONE;
@@ -498,7 +501,7 @@ static mgen_status fill_group(mgi_comm *comm, const place *all, mgi_comm *made)
     if (!memory)
         return mgi_fail(comm->ctx, MGEN_E_NO_MEMORY, "split: not enough memory for the new groups");
     if (id >= w->tag_max / MGI_PROCESS_TAGS - 1)
-        return mgi_fail(comm->ctx, MGEN_E_LIMIT, "split: MPI has no tags for more than %d groups",
+        return mgi_fail(comm->ctx, MGEN_E_LIMIT, "split: there are no tags for more than %d groups",
                         w->tag_max / MGI_PROCESS_TAGS - 2);
     w->next_id = id + 1;
     if (!g || mine->color < 0)
@@ -576,13 +579,14 @@ static const mgi_comm_engine process_engine = {
     .leave = process_leave,
 };
 
-mgen_status mgi_comm_mpi_create(mgen_context *ctx, int64_t timeout_ms, mgi_comm **out)
+static mgen_status create(mgen_context *ctx, const mgi_comm_meeting *how, int64_t timeout_ms,
+                          mgi_comm **out)
 {
     mgi_process_world *w;
     *out = NULL;
     if (timeout_ms == 0)
         return mgi_fail(ctx, MGEN_E_INVALID, "a timeout of 0 ms: any but 0 is legal");
-    MGI_TRY(mgi_process_world_open(ctx, timeout_ms, &w));
+    MGI_TRY(mgi_process_world_open(ctx, how, timeout_ms, &w));
     mgen_status status = handle_make(w, ctx, w->size, out);
     if (status != MGEN_OK) {
         mgi_process_world_close(w);
@@ -596,4 +600,21 @@ mgen_status mgi_comm_mpi_create(mgen_context *ctx, int64_t timeout_ms, mgi_comm 
     g->id = 1;
     list_group(w, g);
     return MGEN_OK;
+}
+
+mgen_status mgi_comm_mpi_create(mgen_context *ctx, int64_t timeout_ms, mgi_comm **out)
+{
+    return create(ctx, NULL, timeout_ms, out);
+}
+
+mgen_status mgi_comm_sockets_create(mgen_context *ctx, const mgi_comm_meeting *how,
+                                    int64_t timeout_ms, mgi_comm **out)
+{
+    *out = NULL;
+    if (how->size < 1 || how->size > MGI_COMM_RANKS_MAX || how->rank < 0 || how->rank >= how->size)
+        return mgi_fail(ctx, MGEN_E_INVALID, "rank %d of %d: there are at most %d, from 0 on",
+                        how->rank, how->size, MGI_COMM_RANKS_MAX);
+    if (how->size == 1)
+        return mgi_comm_single_create(ctx, out);
+    return create(ctx, how, timeout_ms, out);
 }

@@ -69,7 +69,8 @@ typedef struct mgi_process_out mgi_process_out;
 struct mgi_process_world {
     mgen_context *ctx;
     const mgi_transport *transport;
-    void *plugin;
+    void *carrier; /* its own */
+    void *plugin;  /* NULL: sockets */
     int rank, size, tag_max, next_id;
     int64_t timeout_ms;
     mgen_status broken;
@@ -94,13 +95,15 @@ static inline int mgi_process_tag(const mgi_process_group *g, int kind)
 
 /* ---- comm_process_world.c ---- */
 
-/* Start the transport and meet the others. */
-mgen_status mgi_process_world_open(mgen_context *ctx, int64_t timeout_ms, mgi_process_world **out);
+/* Start the transport, MPI (NULL) or sockets, and meet the others. */
+mgen_status mgi_process_world_open(mgen_context *ctx, const mgi_comm_meeting *how,
+                                   int64_t timeout_ms, mgi_process_world **out);
 /* The last handle goes. */
 void mgi_process_world_close(mgi_process_world *w);
 
-int64_t mgi_process_now(void);    /* ms */
-void mgi_process_idle(int times); /* let others run: the longer, the more often in a row */
+int64_t mgi_process_now(void); /* ms */
+/* Let others run: the longer, the more often in a row. */
+void mgi_process_idle(const mgi_process_world *w, int times);
 
 /* The first reason stays; all others are told. Returns the status, recorded. */
 mgen_status mgi_process_break(mgi_process_world *w, mgen_status code, const char *format, ...)

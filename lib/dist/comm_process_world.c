@@ -2,13 +2,14 @@
  * The processes of a run beside their calls: how they meet, and what becomes of them when one is
  * lost. A rank that sees the first failure tells all others. When the time of a call is over, its
  * rank asks those that it waits for whom they wait for, and so on: ranks that are blocked in a call
- * answer, and those that do not are named. Where a peer is on the same machine, the end of its
- * process is seen at once.
+ * answer, and those that do not are named. Where a peer is on the same machine, or connected by a
+ * socket, the end of its process is seen at once.
  */
 #include "dist/comm_process.h"
 
 #include "core/alloc.h"
 #include "core/hash.h"
+#include "dist/sockets.h"
 #include "io/plugin.h"
 
 #include <poll.h>
@@ -19,7 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { GRACE_MS = 250 /* for messages that are on their way */, LOOK_MS = 20, VERSION = 1 };
+enum {
+    GRACE_MS = 250 /* for messages that are on their way */,
+    LOOK_MS = 20,
+    SPIN = 5,
+    WAIT_US = 1000,
+    VERSION = 1
+};
 
 struct mgi_process_out {
     mgi_process_out *next;
@@ -40,9 +47,11 @@ int64_t mgi_process_now(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 + 1; /* never 0 */
 }
 
-void mgi_process_idle(int times)
+void mgi_process_idle(const mgi_process_world *w, int times)
 {
-    if (times < 20)
+    if (w->transport->wait)
+        w->transport->wait(w->carrier, times < SPIN ? 0 : WAIT_US);
+    else if (times < 20)
         sched_yield();
     else
         nanosleep(&(struct timespec){0, times < 2000 ? 50000 : 500000}, NULL);
@@ -57,8 +66,8 @@ void mgi_process_tell(mgi_process_world *w, int rank, const mgi_process_control 
     if (mgi_alloc_zero(w->ctx, 1, sizeof(*out), &out) != MGEN_OK)
         return; /* that rank will find out by itself */
     out->what = *what;
-    if (w->transport->send(&out->what, sizeof(out->what), rank, MGI_TAG_CONTROL, &out->request,
-                           error, sizeof(error))) {
+    if (w->transport->send(w->carrier, &out->what, sizeof(out->what), rank, MGI_TAG_CONTROL,
+                           &out->request, error, sizeof(error))) {
         mgi_free(w->ctx, out);
         return;
     }
@@ -72,10 +81,10 @@ static void reap(mgi_process_world *w, bool all)
     char error[256];
     for (mgi_process_out **at = &w->out; *at;) {
         mgi_process_out *out = *at;
-        if (w->transport->test(&out->request, error, sizeof(error)))
+        if (w->transport->test(w->carrier, &out->request, error, sizeof(error)))
             out->request = 0;
         if (out->request && all)
-            w->transport->drop(&out->request);
+            w->transport->drop(w->carrier, &out->request);
         if (out->request) {
             at = &out->next;
             continue;
@@ -121,8 +130,9 @@ static void listen_again(mgi_process_world *w)
 {
     char error[256] = "";
     (void)mgi_process_check(w,
-                            w->transport->receive(&w->in, sizeof(w->in), -1, MGI_TAG_CONTROL,
-                                                  &w->in_request, error, sizeof(error)),
+                            w->transport->receive(w->carrier, &w->in, sizeof(w->in), -1,
+                                                  MGI_TAG_CONTROL, &w->in_request, error,
+                                                  sizeof(error)),
                             error);
 }
 
@@ -185,7 +195,7 @@ void mgi_process_listen(mgi_process_world *w)
     char error[256] = "";
     reap(w, false);
     while (w->in_request) {
-        int32_t status = w->transport->test(&w->in_request, error, sizeof(error));
+        int32_t status = w->transport->test(w->carrier, &w->in_request, error, sizeof(error));
         if (mgi_process_check(w, status, error) != MGEN_OK || w->in_request)
             return;
         mgi_process_control what = w->in;
@@ -208,12 +218,15 @@ void mgi_process_look(mgi_process_world *w, const mgi_process_group *g, const mg
         if (!mgi_process_misses(g, pw, m))
             continue;
         bool ended = end.fd >= 0 && poll(&end, 1, 0) == 1;
-        if (!g->left[m] && ended)
+        bool parted = !ended && w->transport->ended && w->transport->ended(w->carrier, r);
+        if (!g->left[m] && (ended || parted))
             g->left[m] = now; /* what it sent before may still come */
         if (g->left[m] && now - g->left[m] > GRACE_MS)
             (void)mgi_process_break(w, MGEN_E_PEER_LOST, "%s: rank %d has left%s",
                                     mgi_comm_op_name((mgi_comm_op)pw->mine.op), r,
-                                    ended ? ", its process has ended" : "");
+                                    ended    ? ", its process has ended"
+                                    : parted ? ", its connection has ended"
+                                             : "");
     }
 }
 
@@ -231,7 +244,7 @@ void mgi_process_late(mgi_process_world *w, const mgi_process_group *g, const mg
         mgi_process_progress(w);
         if (w->broken != MGEN_OK || pw->stage == MGI_STAGE_DONE)
             return;
-        mgi_process_idle(times);
+        mgi_process_idle(w, times);
     }
     for (int r = 0; r < w->size && used < sizeof(names) - 16; r++)
         if (w->asked[r] && !w->answered[r])
@@ -271,10 +284,11 @@ static mgen_status meet(mgi_process_world *w, const hello *mine, hello *all, int
         int r = i / 2;
         if (r == w->rank)
             continue;
-        int32_t status = i % 2 ? w->transport->send(mine, sizeof(*mine), r, MGI_TAG_HELLO,
-                                                    &requests[i], error, sizeof(error))
-                               : w->transport->receive(&all[r], sizeof(*all), r, MGI_TAG_HELLO,
-                                                       &requests[i], error, sizeof(error));
+        int32_t status =
+            i % 2 ? w->transport->send(w->carrier, mine, sizeof(*mine), r, MGI_TAG_HELLO,
+                                       &requests[i], error, sizeof(error))
+                  : w->transport->receive(w->carrier, &all[r], sizeof(*all), r, MGI_TAG_HELLO,
+                                          &requests[i], error, sizeof(error));
         if (status)
             return mgi_fail(w->ctx, status, "%s", error);
     }
@@ -282,12 +296,15 @@ static mgen_status meet(mgi_process_world *w, const hello *mine, hello *all, int
         missing = 0;
         for (int i = 0; i < 2 * w->size; i++) {
             int32_t status =
-                requests[i] ? w->transport->test(&requests[i], error, sizeof(error)) : 0;
+                requests[i] ? w->transport->test(w->carrier, &requests[i], error, sizeof(error))
+                            : 0;
             if (status)
                 return mgi_fail(w->ctx, status, "%s", error);
             missing += requests[i] != 0;
+            if (requests[i] && w->transport->ended && w->transport->ended(w->carrier, i / 2))
+                return mgi_fail(w->ctx, MGEN_E_PEER_LOST, "start: rank %d has left", i / 2);
         }
-        mgi_process_idle(times);
+        mgi_process_idle(w, times);
     }
     for (int r = 0; r < w->size && used < sizeof(names) - 16; r++)
         if (requests[2 * r])
@@ -315,7 +332,7 @@ static mgen_status meet_all(mgi_process_world *w)
     mgen_status status = meet(w, &mine, all, requests);
     for (size_t i = 0; i < 2 * n; i++)
         if (requests[i])
-            w->transport->drop(&requests[i]);
+            w->transport->drop(w->carrier, &requests[i]);
     for (int r = 0; r < w->size && status == MGEN_OK; r++)
         if (r != w->rank && all[r].machine == mine.machine)
             w->process[r] = (int)syscall(SYS_pidfd_open, all[r].pid, 0); /* -1 on old kernels */
@@ -328,76 +345,91 @@ void mgi_process_world_close(mgi_process_world *w)
     int64_t end = mgi_process_now() + GRACE_MS;
     for (int times = 0; w->out && mgi_process_now() < end; times++) {
         reap(w, false);
-        mgi_process_idle(times);
+        mgi_process_idle(w, times);
     }
     reap(w, true);
     if (w->in_request)
-        w->transport->drop(&w->in_request);
-    for (int r = 0; r < w->size; r++)
+        w->transport->drop(w->carrier, &w->in_request);
+    for (int r = 0; w->process && r < w->size; r++)
         if (w->process[r] >= 0)
             close(w->process[r]);
-    w->transport->end(w->broken == MGEN_OK);
+    w->transport->end(w->carrier, w->broken == MGEN_OK);
     mgi_plugin_close(w->plugin);
+    mgi_free(w->ctx, w->process);
     mgi_free(w->ctx, w);
 }
 
-static mgen_status start_transport(mgen_context *ctx, void **plugin, const mgi_transport **table,
-                                   int32_t *rank, int32_t *size, int32_t *tag_max)
+static mgen_status start_mpi(mgi_process_world *w)
 {
     static const mgi_plugin_kind kind = {
         .name = "MPI",
         .file = "mgen_mpi.so",
         .symbol = "mgi_mpi_plugin",
         .version = MGI_MPI_PLUGIN_VERSION,
-        .if_absent = "build libmoviegen with -Dmpi=enabled (Debian: libopenmpi-dev), or run one "
-                     "process",
-        .if_bad = "install MPI's libraries (Debian: libopenmpi3), or run one process"};
+        .if_absent = "build libmoviegen with -Dmpi=enabled (Debian: libopenmpi-dev), or let ranks "
+                     "meet at an address",
+        .if_bad = "install MPI's libraries (Debian: libopenmpi3), or let ranks meet at an address"};
     char error[512] = "";
     const void *found;
-    MGI_TRY(mgi_plugin_open(ctx, &kind, plugin, &found));
-    *table = found;
-    int32_t status = (*table)->begin(rank, size, tag_max, error, sizeof(error));
+    MGI_TRY(mgi_plugin_open(w->ctx, &kind, &w->plugin, &found));
+    w->transport = found;
+    int32_t status =
+        w->transport->begin(&w->carrier, &w->rank, &w->size, &w->tag_max, error, sizeof(error));
     if (!status)
         return MGEN_OK;
-    mgi_plugin_close(*plugin);
-    return mgi_fail(ctx, status, "%s", error);
+    mgi_plugin_close(w->plugin);
+    return mgi_fail(w->ctx, status, "%s", error);
 }
 
-mgen_status mgi_process_world_open(mgen_context *ctx, int64_t timeout_ms, mgi_process_world **out)
+static mgen_status start_sockets(mgi_process_world *w, const mgi_comm_meeting *how,
+                                 int64_t timeout_ms)
 {
-    const mgi_transport *transport;
-    void *plugin;
-    int32_t rank, size, tag_max;
-    mgi_process_world *w;
-    MGI_TRY(start_transport(ctx, &plugin, &transport, &rank, &size, &tag_max));
-    size_t n = (size_t)size;
-    mgen_status status =
-        size > MGI_COMM_RANKS_MAX
-            ? mgi_fail(ctx, MGEN_E_LIMIT, "%d ranks: at most %d", size, MGI_COMM_RANKS_MAX)
-            : mgi_alloc_zero(ctx, 1, sizeof(*w) + n * (sizeof(int) + 2 * sizeof(bool)), &w);
-    if (status != MGEN_OK) {
-        transport->end(0);
-        mgi_plugin_close(plugin);
+    int *fds;
+    mgi_sockets *sockets;
+    MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)how->size, sizeof(*fds), &fds));
+    mgen_status status = mgi_sockets_meet(w->ctx, how, timeout_ms, fds);
+    if (status == MGEN_OK)
+        status = mgi_sockets_create(w->ctx, how->rank, how->size, fds, &sockets);
+    mgi_free(w->ctx, fds);
+    if (status != MGEN_OK)
         return status;
-    }
+    w->transport = &mgi_sockets_transport;
+    w->carrier = sockets;
+    w->rank = how->rank;
+    w->size = how->size;
+    w->tag_max = INT32_MAX;
+    return MGEN_OK;
+}
+
+static mgen_status begin(mgi_process_world *w)
+{
+    size_t n = (size_t)w->size;
+    if (w->size > MGI_COMM_RANKS_MAX)
+        return mgi_fail(w->ctx, MGEN_E_LIMIT, "%d ranks: at most %d", w->size, MGI_COMM_RANKS_MAX);
+    MGI_TRY(mgi_alloc_zero(w->ctx, n, sizeof(*w->process) + 2 * sizeof(bool), &w->process));
+    w->asked = (bool *)(w->process + n);
+    w->answered = w->asked + n;
+    for (int r = 0; r < w->size; r++)
+        w->process[r] = -1;
+    MGI_TRY(meet_all(w));
+    listen_again(w);
+    return w->broken == MGEN_OK ? MGEN_OK : mgi_process_broken(w, false);
+}
+
+mgen_status mgi_process_world_open(mgen_context *ctx, const mgi_comm_meeting *how,
+                                   int64_t timeout_ms, mgi_process_world **out)
+{
+    mgi_process_world *w;
+    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof(*w), &w));
     w->ctx = ctx;
-    w->transport = transport;
-    w->plugin = plugin;
-    w->rank = rank;
-    w->size = size;
-    w->tag_max = tag_max;
     w->next_id = 2;
     w->timeout_ms = timeout_ms;
-    w->process = (int *)(w + 1);
-    w->asked = (bool *)(w->process + size);
-    w->answered = w->asked + size;
-    for (int r = 0; r < size; r++)
-        w->process[r] = -1;
-    status = meet_all(w);
-    if (status == MGEN_OK) {
-        listen_again(w);
-        status = w->broken == MGEN_OK ? MGEN_OK : mgi_process_broken(w, false);
+    mgen_status status = how ? start_sockets(w, how, timeout_ms) : start_mpi(w);
+    if (status != MGEN_OK) {
+        mgi_free(ctx, w);
+        return status;
     }
+    status = begin(w);
     if (status != MGEN_OK) {
         w->broken = status;
         mgi_process_world_close(w);

@@ -56,7 +56,7 @@ static int32_t start(char *error, size_t size)
     return 0;
 }
 
-static int32_t open_mpi(int32_t *rank, int32_t *size, int32_t *tag_max, char *error,
+static int32_t open_mpi(void **self, int32_t *rank, int32_t *size, int32_t *tag_max, char *error,
                         size_t error_size)
 {
     int *limit = NULL, found = 0;
@@ -72,6 +72,7 @@ static int32_t open_mpi(int32_t *rank, int32_t *size, int32_t *tag_max, char *er
     MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &limit, &found);
     *tag_max = found ? *limit : 32767;
     mpi.open = 1;
+    *self = &mpi;
     return 0;
 }
 
@@ -111,22 +112,25 @@ static int32_t begin(void *data, int64_t bytes, int32_t peer, int32_t tag, int r
     return 0;
 }
 
-static int32_t send_mpi(const void *data, int64_t bytes, int32_t peer, int32_t tag,
+static int32_t send_mpi(void *self, const void *data, int64_t bytes, int32_t peer, int32_t tag,
                         int64_t *request, char *error, size_t error_size)
 {
+    (void)self;
     return begin((void *)(uintptr_t)data, bytes, peer, tag, 0, request, error, error_size);
 }
 
-static int32_t receive_mpi(void *data, int64_t bytes, int32_t peer, int32_t tag, int64_t *request,
-                           char *error, size_t error_size)
+static int32_t receive_mpi(void *self, void *data, int64_t bytes, int32_t peer, int32_t tag,
+                           int64_t *request, char *error, size_t error_size)
 {
+    (void)self;
     return begin(data, bytes, peer, tag, 1, request, error, error_size);
 }
 
-static int32_t test_mpi(int64_t *request, char *error, size_t error_size)
+static int32_t test_mpi(void *self, int64_t *request, char *error, size_t error_size)
 {
     MPI_Request r;
     int done = 0;
+    (void)self;
     memcpy(&r, request, sizeof r);
     int code = MPI_Test(&r, &done, MPI_STATUS_IGNORE);
     if (code != MPI_SUCCESS || done)
@@ -134,17 +138,19 @@ static int32_t test_mpi(int64_t *request, char *error, size_t error_size)
     return code == MPI_SUCCESS ? 0 : fail(code, "carry a message", error, error_size);
 }
 
-static void drop_mpi(int64_t *request)
+static void drop_mpi(void *self, int64_t *request)
 {
     MPI_Request r;
+    (void)self;
     memcpy(&r, request, sizeof r);
     MPI_Cancel(&r);
     MPI_Request_free(&r);
     *request = 0;
 }
 
-static void close_mpi(int32_t orderly)
+static void close_mpi(void *self, int32_t orderly)
 {
+    (void)self;
     if (orderly) {
         MPI_Comm_free(&mpi.comm);
         if (mpi.started_here)
@@ -155,5 +161,12 @@ static void close_mpi(int32_t orderly)
 }
 
 extern const mgi_transport mgi_mpi_plugin;
-MGEN_API const mgi_transport mgi_mpi_plugin = {
-    MGI_MPI_PLUGIN_VERSION, open_mpi, send_mpi, receive_mpi, test_mpi, drop_mpi, close_mpi};
+MGEN_API const mgi_transport mgi_mpi_plugin = {MGI_MPI_PLUGIN_VERSION,
+                                               open_mpi,
+                                               send_mpi,
+                                               receive_mpi,
+                                               test_mpi,
+                                               drop_mpi,
+                                               NULL,
+                                               NULL,
+                                               close_mpi};

@@ -3,13 +3,11 @@
 #ifndef MPI_LAUNCH_H
 #define MPI_LAUNCH_H
 
-#include <stdio.h>
+#include "rank_output.h"
+
 #include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static char output[65536];
 
 /* Run this program as ranks; 0: without mpirun. */
 static void launch(int ranks, const char *what)
@@ -17,7 +15,6 @@ static void launch(int ranks, const char *what)
     char self[4096], number[16];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     int pipes[2], status;
-    size_t used = 0;
     assert_true(length > 0);
     self[length] = 0;
     snprintf(number, sizeof number, "%d", ranks);
@@ -40,31 +37,8 @@ static void launch(int ranks, const char *what)
     }
     assert_true(pid > 0);
     close(pipes[1]);
-    for (ssize_t n; (n = read(pipes[0], output + used, sizeof output - 1 - used)) > 0;)
-        used += (size_t)n;
-    output[used] = 0;
-    close(pipes[0]);
+    hear_all(pipes[0]);
     waitpid(pid, &status, 0);
-}
-
-/* What rank `rank` said. */
-static const char *said(int rank)
-{
-    static char line[2048];
-    char begin[32];
-    snprintf(begin, sizeof begin, "rank %d: ", rank);
-    const char *at = strstr(output, begin), *end = at ? strchr(at, '\n') : NULL;
-    if (!at || !end)
-        fail_msg("rank %d said nothing: %s", rank, output);
-    snprintf(line, sizeof line, "%.*s", (int)(end - at), at);
-    return line;
-}
-
-static void assert_said(int rank, const char *part)
-{
-    const char *line = said(rank);
-    if (!strstr(line, part))
-        fail_msg("'%s' does not say '%s'", line, part);
 }
 
 static void need_mpi(void)
