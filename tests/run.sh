@@ -254,6 +254,8 @@ suite_emulated() {
     done
     tap emulated-test_mesh_generate 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER='test_s*' MOVIEGEN_MESH_DEVICE=cuda \
         build-emulated/tests/test_mesh_generate
+    tap emulated-test_fsdp 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER=test_parity MOVIEGEN_MESH_DEVICE=nccl \
+        build-emulated/tests/test_fsdp
     kernels build-emulated emulated- --variant cuda,sm80,sm90 --cases 12
     tap emulated-faults 900 "$python" tests/kernels/kernel_mutations.py "$root" build-emulated
 }

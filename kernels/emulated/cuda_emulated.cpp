@@ -337,24 +337,24 @@ static void free_state(void)
     state = NULL;
 }
 
-/* What a graph keeps of a launch; `what` lies behind it. */
+/* What is kept of a launch; `what` lies behind it. */
 struct kept_launch {
     dim3 grid, block;
     size_t shared;
     void (*call)(const void *);
 };
 enum {
-    KEPT_BYTES =
-        (sizeof(kept_launch) + MGK_EMULATED_ALIGN - 1) / MGK_EMULATED_ALIGN * MGK_EMULATED_ALIGN
+    KEPT_BYTES = (sizeof(kept_launch) + MGK_QUEUE_ALIGN - 1) / MGK_QUEUE_ALIGN * MGK_QUEUE_ALIGN
 };
 
 static void run_grid(dim3 grid, dim3 block, size_t shared, void (*call)(const void *),
                      const void *what);
 
-static void run_kept(const void *kept)
+static bool run_kept(void *kept)
 {
     const kept_launch *k = (const kept_launch *)kept;
     run_grid(k->grid, k->block, k->shared, k->call, (const unsigned char *)kept + KEPT_BYTES);
+    return true;
 }
 
 void mgk_emulated_run(void *stream, dim3 grid, dim3 block, size_t shared,
@@ -368,14 +368,11 @@ void mgk_emulated_run(void *stream, dim3 grid, dim3 block, size_t shared,
         mgk_emulated_abort("more shared memory than a block can have");
     if (!mgk_emulated_may_launch())
         return;
-    void *kept = mgk_emulated_captured((cudaStream_t)stream, run_kept, KEPT_BYTES + bytes);
-    if (kept) {
-        const kept_launch k = {grid, block, shared, call};
-        memcpy(kept, &k, sizeof k);
-        memcpy((unsigned char *)kept + KEPT_BYTES, what, bytes);
-    } else {
-        run_grid(grid, block, shared, call, what);
-    }
+    void *kept = mgk_queue_keep(run_kept, KEPT_BYTES + bytes);
+    const kept_launch k = {grid, block, shared, call};
+    memcpy(kept, &k, sizeof k);
+    memcpy((unsigned char *)kept + KEPT_BYTES, what, bytes);
+    mgk_emulated_put(stream, kept);
 }
 
 static void run_grid(dim3 grid, dim3 block, size_t shared, void (*call)(const void *),

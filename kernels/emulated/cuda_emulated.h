@@ -76,7 +76,7 @@ extern thread_local size_t mgk_emulated_shared_bytes;
 #define MGK_DYNAMIC_SHARED(type, name)  type *name = (type *)mgk_emulated_shared
 #define MGK_ALLOW_SHARED(kernel, bytes) ((void)(bytes))
 
-/* `what`, of `bytes`, is copied if the stream is being captured. */
+/* `what`, of `bytes`, is copied. */
 void mgk_emulated_run(void *stream, dim3 grid, dim3 block, size_t shared,
                       void (*call)(const void *), const void *what, size_t bytes);
 

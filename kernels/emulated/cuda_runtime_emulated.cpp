@@ -8,19 +8,15 @@
 #include <string.h>
 #include <sys/mman.h>
 
-struct node {
-    node *next;
-    void (*replay)(const void *);
-    alignas(MGK_EMULATED_ALIGN) unsigned char what[];
-};
-
-/* A graph, captured or instantiated: the latter is the same nodes under another owner. */
+/* A graph, captured or instantiated, or launched and not done: always the same work under another owner. */
 struct mgk_emulated_graph {
-    node *first, **end;
+    void **kept;
+    size_t count;
     int owners;
 };
 
 struct mgk_emulated_stream {
+    mgk_queue *queue;
     mgk_emulated_graph *graph; /* being captured */
     bool spoilt;
 };
@@ -42,6 +38,7 @@ size_t limit = RANGE, used, top;
 int opened, graphs, gpus = 1, major = 9;
 thread_local cudaError_t last, planned, planned_graph;
 thread_local cudaStream_t capturing; /* by this thread */
+thread_local int device;
 
 void protect(int how)
 {
@@ -67,15 +64,16 @@ bool forbidden()
 
 void release(mgk_emulated_graph *graph)
 {
-    if (!graph || --graph->owners > 0)
+    pthread_mutex_lock(&lock);
+    bool used = !graph || --graph->owners > 0;
+    graphs -= !used;
+    pthread_mutex_unlock(&lock);
+    if (used)
         return;
-    for (node *n = graph->first; n;) {
-        node *next = n->next;
-        free(n);
-        n = next;
-    }
+    for (size_t i = 0; i < graph->count; i++)
+        mgk_queue_drop(graph->kept[i]);
+    free(graph->kept);
     free(graph);
-    graphs--;
 }
 
 struct copy {
@@ -84,10 +82,22 @@ struct copy {
     size_t bytes;
 };
 
-void run_copy(const void *what)
+bool run_copy(void *what)
 {
     const copy *c = (const copy *)what;
+    mgk_emulated_open();
     memcpy(c->to, c->from, c->bytes);
+    mgk_emulated_close();
+    return true;
+}
+
+bool run_graph(void *what)
+{
+    mgk_emulated_graph *graph = *(mgk_emulated_graph **)what;
+    for (size_t i = 0; i < graph->count; i++)
+        mgk_queue_call(graph->kept[i]);
+    release(graph);
+    return true;
 }
 
 /* Where `bytes` fit. */
@@ -199,6 +209,7 @@ cudaError_t cudaFree(void *ptr)
         return cudaSuccess;
     if (forbidden())
         return last;
+    mgk_queue_wait_device(device);
     pthread_mutex_lock(&lock);
     size_t at = (size_t)((unsigned char *)ptr - range);
     block **link = &blocks;
@@ -217,15 +228,9 @@ cudaError_t cudaFree(void *ptr)
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, int, cudaStream_t stream)
 {
-    const copy c = {to, from, bytes};
-    void *kept = mgk_emulated_captured(stream, run_copy, sizeof c);
-    if (kept) {
-        memcpy(kept, &c, sizeof c);
-        return cudaSuccess;
-    }
-    mgk_emulated_open();
-    run_copy(&c);
-    mgk_emulated_close();
+    copy *c = (copy *)mgk_queue_keep(run_copy, sizeof *c);
+    *c = copy{to, from, bytes};
+    mgk_emulated_put(stream, c);
     return cudaSuccess;
 }
 
@@ -256,33 +261,60 @@ cudaError_t cudaGetDeviceCount(int *count)
 
 cudaError_t cudaSetDevice(int index)
 {
+    device = index;
     return index >= 0 && index < gpus ? cudaSuccess : fail(cudaErrorInvalidDevice);
 }
 
-cudaError_t cudaDeviceGetAttribute(int *value, int, int)
+cudaError_t cudaDeviceGetAttribute(int *value, int attribute, int)
 {
-    *value = major;
+    *value = attribute == cudaDevAttrMultiProcessorCount ? 132 : major;
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+    *least = 0;
+    *greatest = -5;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned, int)
 {
     *out = (cudaStream_t)calloc(1, sizeof **out);
-    return *out ? cudaSuccess : fail(cudaErrorMemoryAllocation);
+    if (*out)
+        (*out)->queue = mgk_queue_new(device);
+    return *out && (*out)->queue ? cudaSuccess : fail(cudaErrorMemoryAllocation);
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
+{
+    return cudaStreamCreateWithPriority(out, flags, 0);
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
-    return stream && stream == capturing && forbidden() ? last : cudaSuccess;
+    if (stream == capturing && forbidden())
+        return last;
+    mgk_queue_wait(stream->queue);
+    return cudaSuccess;
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream)
 {
-    return cudaStreamSynchronize(stream);
+    if (stream == capturing && forbidden())
+        return last;
+    return mgk_queue_done(stream->queue) ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
+{
+    mgk_queue_follow(stream->queue, event);
+    return cudaSuccess;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
+    mgk_queue_free(stream->queue);
     free(stream);
     return cudaSuccess;
 }
@@ -294,27 +326,32 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, int)
     stream->graph = (cudaGraph_t)calloc(1, sizeof *stream->graph);
     if (!stream->graph)
         return fail(cudaErrorMemoryAllocation);
-    stream->graph->end = &stream->graph->first;
     stream->graph->owners = 1;
     stream->spoilt = false;
     capturing = stream;
+    pthread_mutex_lock(&lock);
     graphs++;
+    pthread_mutex_unlock(&lock);
     return cudaSuccess;
 }
 
-void *mgk_emulated_captured(cudaStream_t stream, void (*replay)(const void *), size_t bytes)
+void mgk_emulated_put(void *to, void *kept)
 {
-    if (!stream || !stream->graph)
-        return NULL;
-    const size_t a = MGK_EMULATED_ALIGN;
-    node *n = (node *)aligned_alloc(a, (sizeof *n + bytes + a - 1) / a * a);
-    if (!n)
+    cudaStream_t stream = (cudaStream_t)to;
+    if (!stream) {
+        mgk_queue_call(kept);
+        mgk_queue_drop(kept);
+        return;
+    }
+    mgk_emulated_graph *g = stream->graph;
+    if (!g) {
+        mgk_queue_put(stream->queue, kept);
+        return;
+    }
+    g->kept = (void **)realloc(g->kept, (g->count + 1) * sizeof *g->kept);
+    if (!g->kept)
         abort();
-    n->next = NULL;
-    n->replay = replay;
-    *stream->graph->end = n;
-    stream->graph->end = &n->next;
-    return n->what;
+    g->kept[g->count++] = kept;
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
@@ -340,19 +377,23 @@ cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *out, cudaGraph_t grap
     planned_graph = cudaSuccess;
     if (error != cudaSuccess)
         return fail(error);
+    pthread_mutex_lock(&lock);
     graph->owners++;
+    pthread_mutex_unlock(&lock);
     *out = graph;
     return cudaSuccess;
 }
 
-cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t)
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
 {
     if (!mgk_emulated_may_launch())
         return last;
-    mgk_emulated_open();
-    for (node *n = graph->first; n; n = n->next)
-        n->replay(n->what);
-    mgk_emulated_close();
+    mgk_emulated_graph **kept = (mgk_emulated_graph **)mgk_queue_keep(run_graph, sizeof graph);
+    pthread_mutex_lock(&lock);
+    graph->owners++;
+    pthread_mutex_unlock(&lock);
+    *kept = graph;
+    mgk_emulated_put(stream, kept);
     return cudaSuccess;
 }
 
@@ -370,23 +411,30 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph)
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
 {
-    *out = (cudaEvent_t)malloc(1);
+    *out = mgk_queue_event_new();
     return *out ? cudaSuccess : fail(cudaErrorMemoryAllocation);
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
+    mgk_queue_record(stream->queue, event);
     return cudaSuccess;
 }
 
-cudaError_t cudaEventSynchronize(cudaEvent_t)
+cudaError_t cudaEventQuery(cudaEvent_t event)
 {
+    return mgk_queue_event_done(event) ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    mgk_queue_event_wait(event);
     return cudaSuccess;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
-    free(event);
+    mgk_queue_event_free(event);
     return cudaSuccess;
 }
 

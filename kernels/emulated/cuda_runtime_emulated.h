@@ -2,13 +2,13 @@
  * The calls of the CUDA runtime that the library makes, played by the host, for tests only.
  *
  * The memory of this "GPU" cannot be touched by the host except inside a kernel or a copy: what reads a tensor
- * behind the device's back ends with a segmentation fault here. Work is done when a call returns, unless the
- * stream is being captured: then it becomes part of a graph, with its arguments as they are, and whatever a GPU
- * refuses while a thread captures is refused here too, and spoils the capture. */
+ * behind the device's back ends with a segmentation fault here. Work is done some time after it was put onto its
+ * stream (stream_emulated.h), unless the stream is being captured: then it becomes part of a graph, with its arguments as
+ * they are, and whatever a GPU refuses while a thread captures is refused here too, and spoils the capture. */
 #ifndef MGK_CUDA_RUNTIME_EMULATED_H
 #define MGK_CUDA_RUNTIME_EMULATED_H
 
-#include <stddef.h>
+#include "kernels/emulated/stream_emulated.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,23 +32,27 @@ typedef enum cudaError {
 } cudaError_t;
 
 typedef struct mgk_emulated_stream *cudaStream_t;
-typedef struct mgk_emulated_event *cudaEvent_t;
+typedef mgk_queue_event *cudaEvent_t;
 typedef struct mgk_emulated_graph *cudaGraph_t, *cudaGraphExec_t;
 
 enum { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 enum { cudaStreamCaptureModeThreadLocal = 1 };
-enum { cudaDevAttrComputeCapabilityMajor = 75 };
+enum { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrComputeCapabilityMajor = 75 };
 
 cudaError_t cudaGetDeviceCount(int *count);
 cudaError_t cudaSetDevice(int index);
 cudaError_t cudaDeviceGetAttribute(int *value, int attribute, int index);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags);
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest);
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned flags, int priority);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaStreamQuery(cudaStream_t stream);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventQuery(cudaEvent_t event);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaMalloc(void **out, size_t bytes);
@@ -89,10 +93,8 @@ void mgk_emulated_open(void);
 void mgk_emulated_close(void);
 /* Whether this launch may run; if not, the error is kept. */
 int mgk_emulated_may_launch(void);
-/* Of arguments of kernels, at most: tensor maps. */
-enum { MGK_EMULATED_ALIGN = 64 };
-/* If the stream is being captured: `bytes` of the graph's, so aligned, of which replay(bytes) will be called; else NULL. */
-void *mgk_emulated_captured(cudaStream_t stream, void (*replay)(const void *), size_t bytes);
+/* Of mgk_queue_keep: onto the stream, or into the graph that it is captured into; NULL: done at once. */
+void mgk_emulated_put(void *stream, void *kept);
 
 #ifdef __cplusplus
 }

@@ -7,7 +7,8 @@
  *
  * Every call takes a `work`. NULL: it blocks until this rank's buffers are its own again. Else it
  * returns once it has been posted, and they are the rank's again when mgi_comm_wait() has returned,
- * whatever that says. At most MGI_COMM_PENDING works of a handle may be under way.
+ * whatever that says. At most MGI_COMM_PENDING works of a handle may be under way. Where buffers are a GPU's memory, it
+ * is what the context computes that waits, in both cases, and not the host (comm_nccl.h).
  *
  * Engines: one rank (copies); ranks as threads of one process; as processes, through MPI or sockets; and
  * counting, which moves nothing and is for the meta device. Buffers are host memory. Counts are in

@@ -3,6 +3,7 @@
 
 #include "core/alloc.h"
 #include "dist/comm_engine.h"
+#include "dist/mesh.h"
 #include "dist/nccl_api.h"
 
 #include <dlfcn.h>
@@ -12,23 +13,35 @@
 
 enum { COMPARED = 64 /* calls of each handle */ };
 
+typedef struct nccl_handle nccl_handle;
+
 /* What the handles of a world share. */
 typedef struct nccl_world {
+    mgen_context *ctx;
     mgi_nccl_api api;
     void *file;
     mgi_nccl_options options;
+    mgi_cuda_watch watch;
     int64_t timeout_ms;
-    int handles;
+    int64_t since; /* the host waits, and no call has ended */
+    nccl_handle *handles;
     mgen_status broken;
+    bool told; /* by the rank that saw it */
     char why[512];
 } nccl_world;
 
-typedef struct nccl_handle {
+struct nccl_handle {
+    nccl_handle *next;
     nccl_world *world;
-    mgi_comm *host;
+    mgi_comm *self, *host;
     mgi_nccl_comm *comm; /* NULL: not connected, or aborted */
+    void *side;
+    uint64_t issued, ended; /* calls */
+    mgi_comm_op ops[MGI_CUDA_MARKS];
+    mgi_comm_work *pairs[MGI_COMM_PENDING]; /* sends and recvs that NCCL was not given yet */
+    int pair_count;
     int compared;
-} nccl_handle;
+};
 
 /* ---- the library ---- */
 
@@ -83,29 +96,45 @@ static mgen_status open_library(mgen_context *ctx, const char *name, nccl_world 
 
 /* ---- failing ---- */
 
-/* The first reason stays; the peers are told, too. */
+/* The first reason stays; the peers are told, and what is on the GPU ends. */
 static mgen_status __attribute__((format(printf, 3, 4)))
 break_world(mgi_comm *comm, mgen_status code, const char *format, ...)
 {
     nccl_handle *h = comm->state;
-    if (h->world->broken == MGEN_OK) {
+    nccl_world *w = h->world;
+    if (w->broken == MGEN_OK) {
         va_list args;
         va_start(args, format);
-        vsnprintf(h->world->why, sizeof(h->world->why), format, args);
+        vsnprintf(w->why, sizeof(w->why), format, args);
         va_end(args);
-        h->world->broken = code;
+        w->broken = code;
         mgi_comm_abort(h->host);
+        for (nccl_handle *each = w->handles; each; each = each->next) {
+            if (each->comm)
+                (void)w->api.stop(each->comm);
+            each->comm = NULL;
+        }
     }
-    return mgi_fail(comm->ctx, h->world->broken, "%s", h->world->why);
+    w->told = true;
+    return mgi_fail(comm->ctx, w->broken, "%s", w->why);
 }
 
-static mgen_status check_world(mgi_comm *comm)
+static mgen_status check_world(void *world)
 {
-    const nccl_world *w = ((nccl_handle *)comm->state)->world;
+    nccl_world *w = world;
     if (w->broken == MGEN_OK)
         return MGEN_OK;
-    return mgi_fail(comm->ctx, w->broken == MGEN_E_DESYNC ? MGEN_E_DESYNC : MGEN_E_PEER_LOST,
-                    "the group is broken: %s", w->why);
+    if (w->told)
+        return mgi_fail(w->ctx, w->broken == MGEN_E_DESYNC ? MGEN_E_DESYNC : MGEN_E_PEER_LOST,
+                        "the group is broken: %s", w->why);
+    w->told = true;
+    return mgi_fail(w->ctx, w->broken, "%s", w->why);
+}
+
+static mgen_status check_host(mgi_comm *comm)
+{
+    mgen_status status = mgi_comm_check(((nccl_handle *)comm->state)->host);
+    return status == MGEN_OK ? MGEN_OK : break_world(comm, status, "%s", comm->ctx->error_text);
 }
 
 /* What NCCL calls an error in a call for `what`. */
@@ -140,41 +169,106 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Until NCCL has taken what it was given last and, with `done`, the stream has done it. */
+/* What NCCL says of a handle; *busy: it has not taken its last call. */
+static mgen_status ask(mgi_comm *comm, const char *what, bool *busy)
+{
+    const nccl_handle *h = comm->state;
+    int error = MGI_NCCL_OK;
+    MGI_TRY(check_world(h->world));
+    int asked = h->world->api.async_error(h->comm, &error);
+    *busy = error == MGI_NCCL_IN_PROGRESS;
+    if (asked != MGI_NCCL_OK || (error != MGI_NCCL_OK && !*busy))
+        return nccl_error(comm, asked != MGI_NCCL_OK ? asked : error, what);
+    return MGEN_OK;
+}
+
+static bool has_passed(nccl_handle *h)
+{
+    while (h->ended < h->issued && h->world->options.passed(h->side, h->ended + 1))
+        h->ended++;
+    return h->ended == h->issued;
+}
+
+static void rest(int times)
+{
+    if (times < 1000)
+        sched_yield();
+    else
+        nanosleep(&(struct timespec){0, 50000}, NULL);
+}
+
+/* Until NCCL has taken what it was given last and, with `done`, the GPU has done all of it. */
 static mgen_status settle(mgi_comm *comm, const char *what, bool done)
 {
     nccl_handle *h = comm->state;
-    nccl_world *w = h->world;
     int64_t begun = now_ms();
     for (int times = 0;; times++) {
-        int error = MGI_NCCL_OK;
-        MGI_TRY(check_world(comm));
-        int asked = w->api.async_error(h->comm, &error);
-        if (asked != MGI_NCCL_OK || (error != MGI_NCCL_OK && error != MGI_NCCL_IN_PROGRESS))
-            return nccl_error(comm, asked != MGI_NCCL_OK ? asked : error, what);
-        if (error == MGI_NCCL_OK && (!done || w->options.done(w->options.user)))
+        bool busy;
+        MGI_TRY(ask(comm, what, &busy));
+        if (!busy && (!done || has_passed(h)))
             return MGEN_OK;
-        if (times % 64 == 0) {
-            mgen_status status = mgi_comm_check(h->host);
-            if (status != MGEN_OK)
-                return break_world(comm, status, "%s", comm->ctx->error_text);
-        }
-        if (w->timeout_ms >= 0 && now_ms() - begun > w->timeout_ms)
+        if (times % 64 == 0)
+            MGI_TRY(check_host(comm));
+        if (h->world->timeout_ms >= 0 && now_ms() - begun > h->world->timeout_ms)
             return late(comm, what);
-        if (times < 1000)
-            sched_yield();
-        else
-            nanosleep(&(struct timespec){0, 50000}, NULL);
+        rest(times);
     }
 }
 
+/* One of the calls under way: has it ended, can it still? */
+static mgen_status look(nccl_handle *h, int times, bool *waits)
+{
+    nccl_world *w = h->world;
+    uint64_t ended = h->ended;
+    bool busy;
+    if (has_passed(h))
+        return MGEN_OK;
+    const char *what = mgi_comm_op_name(h->ops[(h->ended + 1) % MGI_CUDA_MARKS]);
+    *waits = true;
+    if (h->ended > ended)
+        w->since = now_ms();
+    MGI_TRY(ask(h->self, what, &busy));
+    if (times % 64 == 0)
+        MGI_TRY(check_host(h->self));
+    if (w->timeout_ms >= 0 && now_ms() - w->since > w->timeout_ms)
+        return late(h->self, what);
+    return MGEN_OK;
+}
+
+/* While the context waits for its GPU. */
+static bool poll(void *world, int times)
+{
+    nccl_world *w = world;
+    bool waits = false;
+    if (times == 0)
+        w->since = now_ms();
+    for (nccl_handle *h = w->handles; h && w->broken == MGEN_OK; h = h->next)
+        if (look(h, times, &waits) != MGEN_OK)
+            w->told = false; /* here nobody hears it */
+    if (!waits)
+        w->since = now_ms();
+    if (w->broken == MGEN_OK)
+        rest(times);
+    return w->broken == MGEN_OK;
+}
+
 /* ---- calls ---- */
+
+static bool is_taken(int error)
+{
+    return error == MGI_NCCL_OK || error == MGI_NCCL_IN_PROGRESS;
+}
+
+static bool is_pair(mgi_comm_op op)
+{
+    return op == MGI_COMM_SEND || op == MGI_COMM_RECV;
+}
 
 static mgen_status compare(mgi_comm *comm, const mgi_comm_call *call)
 {
     nccl_handle *h = comm->state;
     char text[160];
-    if (call->op == MGI_COMM_SEND || call->op == MGI_COMM_RECV || h->compared >= COMPARED)
+    if (h->compared >= COMPARED)
         return MGEN_OK;
     h->compared++;
     mgi_comm_describe(call, NULL, text, sizeof(text));
@@ -182,23 +276,21 @@ static mgen_status compare(mgi_comm *comm, const mgi_comm_call *call)
     return status == MGEN_OK ? MGEN_OK : break_world(comm, status, "%s", comm->ctx->error_text);
 }
 
+/* Sends and recvs of all to all, inside a group of calls. */
 static int exchange(const nccl_handle *h, const mgi_comm_call *call, int size, int dtype)
 {
     const mgi_nccl_api *api = &h->world->api;
-    void *stream = h->world->options.stream;
+    void *stream = h->world->options.stream(h->side);
     size_t bytes = mgi_comm_bytes(call), count = (size_t)call->count;
-    int error = api->group_start();
-    for (int r = 0; r < size && error == MGI_NCCL_OK; r++) {
+    int error = MGI_NCCL_OK;
+    for (int r = 0; r < size && is_taken(error); r++) {
         error = api->send((const char *)call->send + (size_t)r * bytes, count, dtype, r, h->comm,
                           stream);
-        if (error == MGI_NCCL_OK || error == MGI_NCCL_IN_PROGRESS)
+        if (is_taken(error))
             error =
                 api->recv((char *)call->recv + (size_t)r * bytes, count, dtype, r, h->comm, stream);
-        if (error == MGI_NCCL_IN_PROGRESS)
-            error = MGI_NCCL_OK;
     }
-    int ended = api->group_end();
-    return error != MGI_NCCL_OK ? error : ended;
+    return error;
 }
 
 static int issue(const mgi_comm *comm, const mgi_comm_call *call)
@@ -210,7 +302,7 @@ static int issue(const mgi_comm *comm, const mgi_comm_call *call)
                                  [MGK_U64] = MGI_NCCL_U64};
     const nccl_handle *h = comm->state;
     const mgi_nccl_api *api = &h->world->api;
-    void *stream = h->world->options.stream;
+    void *stream = h->world->options.stream(h->side);
     size_t count = (size_t)call->count;
     int dtype = dtypes[call->dtype];
     switch (call->op) {
@@ -232,37 +324,74 @@ static int issue(const mgi_comm *comm, const mgi_comm_call *call)
     }
 }
 
+/* Give NCCL works that run together. */
+static mgen_status put(mgi_comm *comm, mgi_comm_work *const *works, int count)
+{
+    nccl_handle *h = comm->state;
+    const mgi_nccl_options *gpu = &h->world->options;
+    const char *name = mgi_comm_op_name(works[0]->call.op);
+    MGI_TRY(check_world(h->world));
+    MGI_TRY(gpu->begin(h->side));
+    int error = h->world->api.group_start();
+    for (int i = 0; i < count && is_taken(error); i++)
+        error = issue(comm, &works[i]->call);
+    int ended = h->world->api.group_end();
+    if (!is_taken(error) || !is_taken(ended))
+        return nccl_error(comm, is_taken(error) ? ended : error, name);
+    MGI_TRY(settle(comm, name, false)); /* only then is it on the stream */
+    h->ops[++h->issued % MGI_CUDA_MARKS] = works[0]->call.op;
+    gpu->mark(h->side, h->issued);
+    for (int i = 0; i < count; i++)
+        works[i]->round = h->issued;
+    return MGEN_OK;
+}
+
+static mgen_status put_pairs(mgi_comm *comm)
+{
+    nccl_handle *h = comm->state;
+    int count = h->pair_count;
+    h->pair_count = 0;
+    return count ? put(comm, h->pairs, count) : MGEN_OK;
+}
+
+/* Sends and recvs wait until one of them is waited for: those that a rank makes before meet together, in any order. */
 static mgen_status nccl_start(mgi_comm *comm, mgi_comm_work *work)
 {
+    nccl_handle *h = comm->state;
     const mgi_comm_call *call = &work->call;
-    const char *name = mgi_comm_op_name(call->op);
-    MGI_TRY(check_world(comm));
-    MGI_TRY(compare(comm, call));
-    if (call->op == MGI_COMM_BARRIER || call->count == 0)
+    MGI_TRY(check_world(h->world));
+    if (is_pair(call->op)) {
+        if (call->count > 0)
+            h->pairs[h->pair_count++] = work;
         return MGEN_OK;
-    int error = issue(comm, call);
-    if (error != MGI_NCCL_OK && error != MGI_NCCL_IN_PROGRESS)
-        return nccl_error(comm, error, name);
-    return settle(comm, name, false);
+    }
+    MGI_TRY(put_pairs(comm));
+    MGI_TRY(compare(comm, call));
+    return call->op == MGI_COMM_BARRIER || call->count == 0 ? MGEN_OK : put(comm, &work, 1);
 }
 
 static mgen_status nccl_wait(mgi_comm *comm, mgi_comm_work *work)
 {
-    const nccl_handle *h = comm->state;
+    nccl_handle *h = comm->state;
     const char *name = mgi_comm_op_name(work->call.op);
+    bool busy;
+    if (is_pair(work->call.op))
+        MGI_TRY(put_pairs(comm));
+    if (work->round) /* also when all is lost: what was aborted ends, and then memory is free */
+        h->world->options.join(h->side, work->round);
+    if (work->call.op != MGI_COMM_BARRIER) {
+        MGI_TRY(ask(comm, name, &busy));
+        return check_host(comm);
+    }
     MGI_TRY(settle(comm, name, true));
-    if (work->call.op != MGI_COMM_BARRIER)
-        return MGEN_OK;
     mgen_status status = mgi_comm_barrier(h->host);
     return status == MGEN_OK ? MGEN_OK : break_world(comm, status, "%s", comm->ctx->error_text);
 }
 
 static mgen_status nccl_check(mgi_comm *comm)
 {
-    nccl_handle *h = comm->state;
-    MGI_TRY(check_world(comm));
-    mgen_status status = mgi_comm_check(h->host);
-    return status == MGEN_OK ? MGEN_OK : break_world(comm, status, "%s", comm->ctx->error_text);
+    MGI_TRY(check_world(((nccl_handle *)comm->state)->world));
+    return check_host(comm);
 }
 
 static void nccl_abort(mgi_comm *comm)
@@ -277,33 +406,41 @@ static void nccl_give_up(mgi_comm *comm, const char *why)
 
 /* ---- groups ---- */
 
-static void handle_free(mgi_comm *comm)
+static void world_free(nccl_world *w)
 {
-    nccl_handle *h = comm->state;
+    w->options.watch(w->options.gpu, &w->watch, false);
+    if (w->file)
+        dlclose(w->file);
+    mgi_free(w->ctx, w);
+}
+
+/* `keeps`: the world goes on without handles. */
+static void handle_free(mgi_comm *comm, bool keeps)
+{
+    nccl_handle *h = comm->state, **at = &h->world->handles;
     nccl_world *w = h->world;
-    if (--w->handles == 0) {
-        if (w->file)
-            dlclose(w->file);
-        mgi_free(comm->ctx, w);
-    }
+    while (*at != h)
+        at = &(*at)->next;
+    *at = h->next;
+    w->options.drop(h->side);
     mgi_free(comm->ctx, h);
+    if (!w->handles && !keeps)
+        world_free(w);
 }
 
 static void nccl_leave(mgi_comm *comm)
 {
     nccl_handle *h = comm->state;
     const mgi_nccl_api *api = &h->world->api;
-    if (h->comm && h->world->broken == MGEN_OK && mgi_comm_check(h->host) == MGEN_OK) {
+    if (h->comm && nccl_check(comm) == MGEN_OK && settle(comm, "the end", true) == MGEN_OK) {
         int error = api->finalize(h->comm);
-        if (error == MGI_NCCL_OK || error == MGI_NCCL_IN_PROGRESS)
+        if (is_taken(error))
             (void)settle(comm, "the end", false);
     }
-    if (h->comm && h->world->broken == MGEN_OK)
+    if (h->comm)
         (void)api->destroy(h->comm);
-    else if (h->comm)
-        (void)api->stop(h->comm);
     mgi_comm_destroy(h->host);
-    handle_free(comm);
+    handle_free(comm, false);
 }
 
 static mgen_status nccl_split(mgi_comm *comm, int color, int key, mgi_comm **out);
@@ -347,29 +484,47 @@ static mgen_status share_id(mgi_comm *comm, mgi_nccl_id *id)
                     : mgi_fail(comm->ctx, MGEN_E_DEVICE, "rank 0, NCCL makes no id: %s", first.why);
 }
 
-/* A handle on `host`; it is host's owner when all went well. */
-static mgen_status connect(nccl_world *w, mgi_comm *host, mgi_comm **out)
+static mgen_status handle_make(nccl_world *w, mgi_comm *host, mgi_comm **out)
 {
     mgi_comm *comm;
-    nccl_handle *h;
-    mgi_nccl_id id;
-    mgi_nccl_config config = MGI_NCCL_CONFIG;
+    nccl_handle *h = NULL;
     MGI_TRY(mgi_comm_alloc(host->ctx, &nccl_engine, host->rank, host->size, &comm));
     mgen_status status = mgi_alloc_zero(host->ctx, 1, sizeof(*h), &h);
+    if (status == MGEN_OK)
+        status = w->options.make(w->options.gpu, &h->side);
     if (status != MGEN_OK) {
+        mgi_free(host->ctx, h);
         mgi_free(host->ctx, comm);
         return status;
     }
     comm->state = h;
     h->world = w;
+    h->self = comm;
     h->host = host;
-    w->handles++;
+    h->next = w->handles;
+    w->handles = h;
+    *out = comm;
+    return MGEN_OK;
+}
+
+/* A handle on `host`; it is host's owner when all went well. */
+static mgen_status connect(nccl_world *w, mgi_comm *host, mgi_comm **out)
+{
+    mgi_comm *comm;
+    mgi_nccl_id id;
+    mgi_nccl_config config = MGI_NCCL_CONFIG;
+    mgen_status status = handle_make(w, host, &comm);
+    if (status != MGEN_OK) {
+        mgi_comm_abort(host);
+        return status;
+    }
+    nccl_handle *h = comm->state;
+    if (w->options.blocks > 0)
+        config.max_ctas = w->options.blocks;
     status = share_id(comm, &id);
     if (status == MGEN_OK) {
         int error = w->api.init(&h->comm, comm->size, id, comm->rank, &config);
-        status = error == MGI_NCCL_OK || error == MGI_NCCL_IN_PROGRESS
-                     ? settle(comm, "start", false)
-                     : nccl_error(comm, error, "start");
+        status = is_taken(error) ? settle(comm, "start", false) : nccl_error(comm, error, "start");
     }
     if (status == MGEN_OK) {
         *out = comm;
@@ -378,7 +533,7 @@ static mgen_status connect(nccl_world *w, mgi_comm *host, mgi_comm **out)
     mgi_comm_abort(host);
     if (h->comm)
         (void)w->api.stop(h->comm);
-    handle_free(comm);
+    handle_free(comm, true);
     mgi_free(host->ctx, comm);
     return status;
 }
@@ -387,7 +542,8 @@ static mgen_status nccl_split(mgi_comm *comm, int color, int key, mgi_comm **out
 {
     nccl_handle *h = comm->state;
     mgi_comm *host;
-    MGI_TRY(check_world(comm));
+    MGI_TRY(check_world(h->world));
+    MGI_TRY(put_pairs(comm));
     mgi_comm_note(h->host, comm->what, comm->index);
     mgi_comm_note(comm, NULL, 0);
     MGI_TRY(mgi_comm_split(h->host, color, key, &host));
@@ -407,9 +563,11 @@ mgen_status mgi_comm_nccl_create_with(mgi_comm *host, const mgi_nccl_options *op
     char text[32];
     *out = NULL;
     MGI_TRY(mgi_alloc_zero(host->ctx, 1, sizeof(*w), &w));
+    w->ctx = host->ctx;
     w->options = *options;
     w->timeout_ms = timeout_ms;
-    w->handles = 1; /* until the first one is there */
+    w->watch = (mgi_cuda_watch){.poll = poll, .check = check_world, .user = w};
+    options->watch(options->gpu, &w->watch, true);
     mgen_status status = open_library(host->ctx, options->file ? options->file : "libnccl.so.2", w);
     if (status == MGEN_OK) {
         (void)w->api.get_version(&version);
@@ -421,29 +579,81 @@ mgen_status mgi_comm_nccl_create_with(mgi_comm *host, const mgi_nccl_options *op
     }
     if (status == MGEN_OK)
         status = connect(w, host, out);
-    if (status == MGEN_OK) {
-        w->handles--;
-        return MGEN_OK;
-    }
-    if (w->file)
-        dlclose(w->file);
-    mgi_free(host->ctx, w);
+    if (status != MGEN_OK)
+        world_free(w);
     return status;
 }
 
-static bool gpu_done(void *user)
+/* ---- the context's GPU ---- */
+
+static mgen_status side_make(void *gpu, void **side)
 {
-    return mgi_cuda_done(user);
+    mgi_cuda_side *made;
+    mgen_status status = mgi_cuda_side_open(gpu, &made);
+    *side = made;
+    return status;
+}
+
+static void side_drop(void *side)
+{
+    mgi_cuda_side_close(side);
+}
+
+static void *side_stream(void *side)
+{
+    return mgi_cuda_side_stream(side);
+}
+
+static mgen_status side_begin(void *side)
+{
+    return mgi_cuda_side_begin(side);
+}
+
+static void side_mark(void *side, uint64_t n)
+{
+    mgi_cuda_side_mark(side, n);
+}
+
+static void side_join(void *side, uint64_t n)
+{
+    mgi_cuda_side_join(side, n);
+}
+
+static bool side_passed(void *side, uint64_t n)
+{
+    return mgi_cuda_side_passed(side, n);
+}
+
+static void gpu_watch(void *gpu, mgi_cuda_watch *watch, bool on)
+{
+    if (on)
+        mgi_cuda_watch_add(gpu, watch);
+    else
+        mgi_cuda_watch_remove(gpu, watch);
+}
+
+mgi_nccl_options mgi_nccl_gpu(mgi_cuda *cuda)
+{
+    return (mgi_nccl_options){.blocks = mgi_cuda_processors(cuda) /
+                                        MGI_AXES, /* a mesh's, one beside the other */
+                              .make = side_make,
+                              .drop = side_drop,
+                              .stream = side_stream,
+                              .begin = side_begin,
+                              .mark = side_mark,
+                              .join = side_join,
+                              .passed = side_passed,
+                              .watch = gpu_watch,
+                              .gpu = cuda};
 }
 
 mgen_status mgi_comm_nccl_create(mgi_comm *host, int64_t timeout_ms, mgi_comm **out)
 {
-    mgi_device *dev = host->ctx->device;
+    const mgi_device *dev = host->ctx->device;
     *out = NULL;
     if (!dev || !dev->cuda)
         return mgi_fail(host->ctx, MGEN_E_UNSUPPORTED,
                         "NCCL is for GPUs, and this context has none; use the host's communicator");
-    const mgi_nccl_options options = {
-        .stream = mgi_cuda_stream(dev->cuda), .done = gpu_done, .user = dev->cuda};
-    return mgi_comm_nccl_create_with(host, &options, timeout_ms, out);
+    const mgi_nccl_options gpu = mgi_nccl_gpu(dev->cuda);
+    return mgi_comm_nccl_create_with(host, &gpu, timeout_ms, out);
 }

@@ -22,6 +22,7 @@ enum { STAGE_BYTES = 8 << 20, STAGES = 2, OLDEST_MAJOR = 8, HOPPER_MAJOR = 9 };
 struct mgi_cuda {
     mgen_context *ctx;
     int index, major; /* of the compute capability */
+    int processors;
     cudaStream_t stream;
     unsigned char *stage[STAGES]; /* pinned; NULL until first used */
     cudaEvent_t copied[STAGES];
@@ -30,6 +31,8 @@ struct mgi_cuda {
     cudaError_t error; /* the first that was not told yet, or that lasts */
     bool capturing;
     const char *refused; /* what was asked for and cannot be captured; NULL: nothing */
+    mgi_cuda_watch *watches;
+    const mgi_cuda_watch *failed; /* has ended its work, which was not told yet */
 };
 
 static void note(mgi_cuda *cuda, cudaError_t error)
@@ -39,6 +42,24 @@ static void note(mgi_cuda *cuda, cudaError_t error)
         if (cuda->error == cudaSuccess)
             cuda->error = error;
     }
+}
+
+/* Until the event, NULL: all of the stream, is done. */
+static void await(mgi_cuda *cuda, cudaEvent_t event)
+{
+    bool whole = cuda->error == cudaSuccess;
+    for (int times = 0; cuda->watches && whole; times++) {
+        cudaError_t error = event ? cudaEventQuery(event) : cudaStreamQuery(cuda->stream);
+        if (error != cudaErrorNotReady)
+            break;
+        for (mgi_cuda_watch *w = cuda->watches; w && whole; w = w->next)
+            if (!w->poll(w->user, times)) {
+                cuda->failed = w;
+                whole = false;
+            }
+    }
+    if (cuda->error == cudaSuccess)
+        note(cuda, event ? cudaEventSynchronize(event) : cudaStreamSynchronize(cuda->stream));
 }
 
 int mgi_cuda_count(char *why, size_t size)
@@ -87,6 +108,8 @@ static mgen_status make(mgi_cuda *cuda)
     note(cuda, cudaSetDevice(cuda->index));
     note(cuda,
          cudaDeviceGetAttribute(&cuda->major, cudaDevAttrComputeCapabilityMajor, cuda->index));
+    note(cuda,
+         cudaDeviceGetAttribute(&cuda->processors, cudaDevAttrMultiProcessorCount, cuda->index));
     if (cuda->error == cudaSuccess && cuda->major < OLDEST_MAJOR)
         return mgi_fail(cuda->ctx, MGEN_E_UNSUPPORTED,
                         "device cuda:%d has compute capability %d; 8.0 (A100) or later is needed",
@@ -174,6 +197,8 @@ mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out)
 void mgi_cuda_free(mgi_cuda *cuda, void *ptr)
 {
     cudaSetDevice(cuda->index);
+    if (cuda->watches && !cuda->capturing)
+        await(cuda, NULL);
     note(cuda, cudaFree(ptr)); /* waits for the work that uses it */
 }
 
@@ -189,7 +214,7 @@ void mgi_cuda_write(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
         size_t part = bytes - done < STAGE_BYTES ? bytes - done : STAGE_BYTES;
         if (!cuda->stage[i])
             note(cuda, cudaMallocHost((void **)&cuda->stage[i], STAGE_BYTES));
-        note(cuda, cudaEventSynchronize(cuda->copied[i])); /* done at once if never recorded */
+        await(cuda, cuda->copied[i]); /* done at once if never recorded */
         if (cuda->error != cudaSuccess)
             return;
         memcpy(cuda->stage[i], (const char *)from + done, part);
@@ -212,7 +237,7 @@ void mgi_cuda_read(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
     if (cuda->error == cudaSuccess && bytes > 0)
         note(cuda, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, cuda->stream));
     mgi_cuda_wait(cuda);
-    if (cuda->error != cudaSuccess)
+    if (cuda->error != cudaSuccess || cuda->failed)
         memset(to, 0, bytes);
 }
 
@@ -223,22 +248,7 @@ void mgi_cuda_wait(mgi_cuda *cuda)
         return;
     }
     cudaSetDevice(cuda->index);
-    if (cuda->error == cudaSuccess)
-        note(cuda, cudaStreamSynchronize(cuda->stream));
-}
-
-bool mgi_cuda_done(mgi_cuda *cuda)
-{
-    if (cuda->capturing) {
-        mgi_cuda_refuse(cuda, "asking the GPU whether it has done its work");
-        return false;
-    }
-    cudaSetDevice(cuda->index);
-    cudaError_t error = cudaStreamQuery(cuda->stream);
-    if (error == cudaErrorNotReady)
-        return false;
-    note(cuda, error);
-    return true;
+    await(cuda, NULL);
 }
 
 /* Whether the GPU takes more work from this process after the error. */
@@ -257,6 +267,11 @@ mgen_status mgi_cuda_status(mgi_cuda *cuda)
     cudaError_t error = cuda->error;
     if (error == cudaSuccess && cuda->refused)
         return mgi_cuda_refuse(cuda, cuda->refused);
+    if (error == cudaSuccess && cuda->failed) {
+        const mgi_cuda_watch *failed = cuda->failed;
+        cuda->failed = NULL;
+        return failed->check(failed->user);
+    }
     if (error == cudaSuccess)
         return MGEN_OK;
     if (survives(error)) {
@@ -327,6 +342,110 @@ void mgi_cuda_graph_free(mgi_cuda *cuda, void *graph)
 {
     mgi_cuda_wait(cuda); /* it may be running */
     note(cuda, cudaGraphExecDestroy((cudaGraphExec_t)graph));
+}
+
+/* -- beside it -------------------------------------------------------------------------------- */
+
+struct mgi_cuda_side {
+    mgi_cuda *cuda;
+    cudaStream_t stream;
+    cudaEvent_t ready, marks[MGI_CUDA_MARKS];
+};
+
+mgen_status mgi_cuda_side_open(mgi_cuda *cuda, mgi_cuda_side **out)
+{
+    mgi_cuda_side *side;
+    int least = 0, first = 0;
+    MGI_TRY(mgi_alloc_zero(cuda->ctx, 1, sizeof *side, &side));
+    side->cuda = cuda;
+    cudaSetDevice(cuda->index);
+    note(cuda, cudaDeviceGetStreamPriorityRange(&least, &first));
+    note(cuda, cudaStreamCreateWithPriority(&side->stream, cudaStreamNonBlocking, first));
+    note(cuda, cudaEventCreateWithFlags(&side->ready, cudaEventDisableTiming));
+    for (int i = 0; i < MGI_CUDA_MARKS; i++)
+        note(cuda, cudaEventCreateWithFlags(&side->marks[i], cudaEventDisableTiming));
+    mgen_status status = mgi_cuda_status(cuda);
+    if (status != MGEN_OK) {
+        mgi_cuda_side_close(side);
+        side = NULL;
+    }
+    *out = side;
+    return status;
+}
+
+void mgi_cuda_side_close(mgi_cuda_side *side)
+{
+    if (!side)
+        return;
+    cudaSetDevice(side->cuda->index);
+    for (int i = 0; i < MGI_CUDA_MARKS; i++)
+        if (side->marks[i])
+            cudaEventDestroy(side->marks[i]);
+    if (side->ready)
+        cudaEventDestroy(side->ready);
+    if (side->stream)
+        cudaStreamDestroy(side->stream);
+    cudaGetLastError();
+    mgi_free(side->cuda->ctx, side);
+}
+
+void *mgi_cuda_side_stream(const mgi_cuda_side *side)
+{
+    cudaSetDevice(side->cuda->index);
+    return side->stream;
+}
+
+mgen_status mgi_cuda_side_begin(mgi_cuda_side *side)
+{
+    mgi_cuda *cuda = side->cuda;
+    if (cuda->capturing)
+        return mgi_cuda_refuse(cuda, "a collective");
+    cudaSetDevice(cuda->index);
+    note(cuda, cudaEventRecord(side->ready, cuda->stream));
+    note(cuda, cudaStreamWaitEvent(side->stream, side->ready, 0));
+    return MGEN_OK;
+}
+
+void mgi_cuda_side_mark(mgi_cuda_side *side, uint64_t n)
+{
+    note(side->cuda, cudaEventRecord(side->marks[n % MGI_CUDA_MARKS], side->stream));
+}
+
+void mgi_cuda_side_join(mgi_cuda_side *side, uint64_t n)
+{
+    cudaSetDevice(side->cuda->index);
+    note(side->cuda, cudaStreamWaitEvent(side->cuda->stream, side->marks[n % MGI_CUDA_MARKS], 0));
+}
+
+bool mgi_cuda_side_passed(mgi_cuda_side *side, uint64_t n)
+{
+    cudaSetDevice(side->cuda->index);
+    cudaError_t error = cudaEventQuery(side->marks[n % MGI_CUDA_MARKS]);
+    if (error == cudaErrorNotReady)
+        return false;
+    note(side->cuda, error);
+    return true;
+}
+
+void mgi_cuda_watch_add(mgi_cuda *cuda, mgi_cuda_watch *watch)
+{
+    watch->next = cuda->watches;
+    cuda->watches = watch;
+}
+
+void mgi_cuda_watch_remove(mgi_cuda *cuda, mgi_cuda_watch *watch)
+{
+    mgi_cuda_watch **at = &cuda->watches;
+    while (*at != watch)
+        at = &(*at)->next;
+    *at = watch->next;
+    if (cuda->failed == watch)
+        cuda->failed = NULL;
+}
+
+int mgi_cuda_processors(const mgi_cuda *cuda)
+{
+    return cuda->processors;
 }
 
 /* -- for ops ---------------------------------------------------------------------------------- */
@@ -450,12 +569,6 @@ void mgi_cuda_wait(mgi_cuda *cuda)
     (void)cuda;
 }
 
-bool mgi_cuda_done(mgi_cuda *cuda)
-{
-    (void)cuda;
-    return true;
-}
-
 mgen_status mgi_cuda_status(mgi_cuda *cuda)
 {
     (void)cuda;
@@ -472,6 +585,67 @@ void *mgi_cuda_blas(const mgi_cuda *cuda)
 {
     (void)cuda;
     return NULL;
+}
+
+mgen_status mgi_cuda_side_open(mgi_cuda *cuda, mgi_cuda_side **out)
+{
+    (void)cuda;
+    *out = NULL;
+    return MGEN_E_UNSUPPORTED;
+}
+
+void mgi_cuda_side_close(mgi_cuda_side *side)
+{
+    (void)side;
+}
+
+void *mgi_cuda_side_stream(const mgi_cuda_side *side)
+{
+    (void)side;
+    return NULL;
+}
+
+mgen_status mgi_cuda_side_begin(mgi_cuda_side *side)
+{
+    (void)side;
+    return MGEN_E_UNSUPPORTED;
+}
+
+void mgi_cuda_side_mark(mgi_cuda_side *side, uint64_t n)
+{
+    (void)side;
+    (void)n;
+}
+
+void mgi_cuda_side_join(mgi_cuda_side *side, uint64_t n)
+{
+    (void)side;
+    (void)n;
+}
+
+bool mgi_cuda_side_passed(mgi_cuda_side *side, uint64_t n)
+{
+    (void)side;
+    (void)n;
+    return true;
+}
+
+void mgi_cuda_watch_add(mgi_cuda *cuda, mgi_cuda_watch *watch)
+{
+    (void)cuda;
+    (void)watch;
+}
+
+void mgi_cuda_watch_remove(mgi_cuda *cuda, mgi_cuda_watch *watch)
+{
+    (void)cuda;
+    (void)watch;
+}
+
+int mgi_cuda_processors(const mgi_cuda *cuda)
+{
+    (void)cuda;
+    return 0;
 }
 
 #endif

@@ -1,9 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/data_parallel.h"
 
-#include "dist/collective.h"
-
 #include <string.h>
+
+static void sum_end(mgi_data_parallel *dp, mgi_run *run)
+{
+    mgi_flat_end(run, &dp->sums[dp->sum_first]);
+    dp->sum_first = (dp->sum_first + 1) % MGI_DP_SUMS;
+    dp->sum_count--;
+}
+
+static void sum_begin(mgi_data_parallel *dp, mgi_run *run, mgi_tensor *grad)
+{
+    if (mgi_comm_size(dp->comm) == 1)
+        return;
+    if (dp->sum_count == MGI_DP_SUMS)
+        sum_end(dp, run);
+    mgi_flat_sum_begin(run, dp->comm, grad,
+                       &dp->sums[(dp->sum_first + dp->sum_count++) % MGI_DP_SUMS]);
+}
 
 /* Add the gradients of units down to number `unit`. The order is that of the backward pass, the same on
  * every rank. */
@@ -13,7 +28,7 @@ static void add_down_to(mgi_data_parallel *dp, mgi_run *run, int i, int64_t unit
     while (run->status == MGEN_OK && m->units - dp->done[i] > unit) {
         mgi_tensor *grad = m->unit_grad[m->units - ++dp->done[i]];
         if (grad)
-            mgi_sum_ranks(run, dp->comm, grad);
+            sum_begin(dp, run, grad);
     }
 }
 
@@ -71,6 +86,8 @@ void mgi_dp_end(mgi_data_parallel *dp, mgi_run *run, mgi_tensor *sums)
         mgi_fsdp_end(dp->fsdp, run);
     for (int i = 0; dp->adds && i < dp->count; i++)
         add_down_to(dp, run, i, 0);
+    while (dp->sum_count)
+        sum_end(dp, run);
     if (dp->comm && sums)
         mgi_sum_ranks(run, dp->comm, sums);
 }

@@ -9,10 +9,10 @@
 #ifndef MGI_TRAIN_DATA_PARALLEL_H
 #define MGI_TRAIN_DATA_PARALLEL_H
 
-#include "dist/comm.h"
+#include "dist/collective.h"
 #include "nn/fsdp.h"
 
-enum { MGI_DP_MODULES = 4 };
+enum { MGI_DP_MODULES = 4, MGI_DP_SUMS = 4 };
 
 typedef struct mgi_data_parallel {
     mgi_comm *comm; /* NULL: one rank, nothing to add */
@@ -21,6 +21,8 @@ typedef struct mgi_data_parallel {
     mgi_module *module[MGI_DP_MODULES];
     int64_t done[MGI_DP_MODULES]; /* units of each, from the last on, whose gradients are added */
     int count;
+    mgi_flat_work sums[MGI_DP_SUMS]; /* under way, a ring, while the backward pass goes on */
+    int sum_first, sum_count;
     mgi_unit_hook hook;
 } mgi_data_parallel;
 

@@ -92,9 +92,9 @@ static void walk(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, mgi
     if (w->passes)
         pass(s, r, w, false, out);
     pass(s, r, w, true, out);
+    mgi_dp_end(&s->parallel, run, NULL);
     if (w->mesh && w->mesh->shape.shard < 2)
         mgi_module_sum_partial(run, s->module, w->mesh);
-    mgi_dp_end(&s->parallel, run, NULL);
     at(w, run, MGI_PLAN_BACKWARD);
     mgi_optimizer_step(&s->optimizer, run, 0);
     out->end = run->dev->counts;

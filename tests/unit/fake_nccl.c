@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * NCCL played by the host, for tests of the engine that uses it: ranks are threads of one process, the GPU's
- * memory is the host's, and calls are done when the last rank has made them. */
+ * NCCL played by the host, for tests of the engine that uses it: ranks are threads of one process, and a call is done
+ * when it has come to the front of each rank's stream. */
 #include "fake_nccl.h"
 
 #include "dist/nccl_api.h"
@@ -22,19 +22,22 @@ typedef struct call {
     int dtype;
     const void *send;
     void *recv;
-    fake_stream *stream;
 } call;
+
+/* One way between two ranks: sends, and the recvs that they meet. */
+typedef struct way {
+    call sends[OPEN], recvs[OPEN];
+    long sent, received;   /* that streams have come to */
+    long posted[2], moved; /* recvs: 1 */
+} way;
 
 typedef struct group {
     char id[128];
-    int size, joined, left;
+    int size, joined, left, under_way;
     bool gone[RANKS]; /* these have left, their streams and buffers with them: never touched */
     call calls[RANKS][OPEN];
-    long posted[RANKS], done;
-    call pairs[RANKS][RANKS][OPEN]; /* sends from one to the other, and the recvs */
-    long sent[RANKS][RANKS], received[RANKS][RANKS];
-    call recvs[RANKS][RANKS][OPEN];
-    long moved[RANKS][RANKS];
+    long posted[RANKS], come[RANKS], done;
+    way ways[RANKS][RANKS];
     struct group *next;
 } group;
 
@@ -43,10 +46,27 @@ struct mgi_nccl_comm {
     int rank, polls, error;
 };
 
+/* What lies on a stream: a call of all ranks, or sends and recvs that run together. */
+typedef struct part {
+    way *on; /* NULL: of all ranks */
+    bool come;
+    long number;
+    call made;
+} part;
+
+typedef struct launch {
+    group *g;
+    int rank, count;
+    part parts[2 * RANKS];
+} launch;
+
 EXPORT fake_nccl fake_nccl_state;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static group *groups;
 static long ids;
+static _Thread_local launch grouped; /* between GroupStart and GroupEnd */
+static _Thread_local int depth;
+static _Thread_local void *grouped_stream;
 
 EXPORT int ncclGetVersion(int *version);
 EXPORT int ncclGetUniqueId(mgi_nccl_id *id);
@@ -97,7 +117,7 @@ static void put(void *p, size_t i, int dtype, float f)
         ((float *)p)[i] = f;
 }
 
-/* All ranks have made call number `at`. */
+/* All ranks have come to call number `at`. */
 static void run(group *g, long at)
 {
     call *calls[RANKS];
@@ -120,8 +140,80 @@ static void run(group *g, long at)
             memmove(calls[r]->recv, calls[c->root]->send, bytes);
     }
     free(sums);
+}
+
+static void group_free(group *g)
+{
+    group **at = &groups;
+    if (g->left < g->size || g->under_way > 0)
+        return;
+    while (*at != g)
+        at = &(*at)->next;
+    *at = g->next;
+    free(g);
+}
+
+/* Of two that both came, the one copies. */
+static bool move(const group *g, way *w, int from, int to, long number)
+{
+    while (!g->gone[from] && !g->gone[to] && w->sent > w->moved && w->received > w->moved) {
+        const call *s = &w->sends[w->moved % OPEN], *r = &w->recvs[w->moved++ % OPEN];
+        memcpy(r->recv, s->send, s->count * size_of(s->dtype));
+    }
+    return w->moved > number;
+}
+
+static bool part_done(group *g, int rank, part *p)
+{
+    bool first = !p->come, all = true;
+    p->come = true;
+    if (p->on) {
+        way *w = p->on;
+        int place = (int)(w - &g->ways[0][0]);
+        if (first && p->made.op == SEND)
+            w->sends[w->sent++ % OPEN] = p->made;
+        else if (first)
+            w->recvs[w->received++ % OPEN] = p->made;
+        return move(g, w, place / RANKS, place % RANKS, p->number);
+    }
+    if (first)
+        g->calls[rank][g->come[rank]++ % OPEN] = p->made;
     for (int r = 0; r < g->size; r++)
-        atomic_fetch_sub(&calls[r]->stream->pending, 1);
+        all &= g->come[r] > g->done && !g->gone[r];
+    if (all)
+        run(g, g->done++);
+    return g->done > p->number;
+}
+
+/* A mgk_queue_fn. What was aborted is over. */
+static bool get_on(void *what)
+{
+    launch *l = what;
+    group *g = l->g;
+    if (fake_nccl_state.open)
+        fake_nccl_state.open();
+    pthread_mutex_lock(&lock);
+    bool done = true;
+    for (int i = 0; i < l->count && !g->gone[l->rank]; i++)
+        done &= part_done(g, l->rank, &l->parts[i]);
+    if (done) {
+        g->under_way--;
+        group_free(g);
+    }
+    pthread_mutex_unlock(&lock);
+    if (fake_nccl_state.close)
+        fake_nccl_state.close();
+    return done;
+}
+
+static void put_launch(const launch *l, void *stream)
+{
+    launch *kept = fake_nccl_state.keep(get_on, sizeof *kept);
+    *kept = *l;
+    pthread_mutex_lock(&lock);
+    l->g->under_way++;
+    pthread_mutex_unlock(&lock);
+    fake_nccl_state.put(stream, kept);
 }
 
 /* What every call does first: the status that it answers. */
@@ -134,41 +226,32 @@ static int taken(mgi_nccl_comm *c)
     return c->polls ? MGI_NCCL_IN_PROGRESS : MGI_NCCL_OK;
 }
 
-static int post(mgi_nccl_comm *c, call made)
+static int post(mgi_nccl_comm *c, call made, void *stream)
 {
     group *g = c->g;
     int status = taken(c);
     pthread_mutex_lock(&lock);
-    atomic_fetch_add(&made.stream->pending, 1);
-    g->calls[c->rank][g->posted[c->rank]++ % OPEN] = made;
-    bool all = true;
-    for (int r = 0; r < g->size; r++)
-        all &= g->posted[r] > g->done && !g->gone[r];
-    if (all)
-        run(g, g->done++);
+    launch l = {.g = g, .rank = c->rank, .count = 1};
+    l.parts[0] = (part){.number = g->posted[c->rank]++, .made = made};
     pthread_mutex_unlock(&lock);
+    put_launch(&l, stream);
     return status;
 }
 
-static int post_pair(mgi_nccl_comm *c, call made, int from, int to)
+static int post_pair(mgi_nccl_comm *c, call made, int from, int to, void *stream)
 {
-    group *g = c->g;
     int status = taken(c);
     pthread_mutex_lock(&lock);
-    atomic_fetch_add(&made.stream->pending, 1);
-    if (made.op == SEND)
-        g->pairs[from][to][g->sent[from][to]++ % OPEN] = made;
-    else
-        g->recvs[from][to][g->received[from][to]++ % OPEN] = made;
-    while (!g->gone[from] && !g->gone[to] && g->sent[from][to] > g->moved[from][to] &&
-           g->received[from][to] > g->moved[from][to]) {
-        call *s = &g->pairs[from][to][g->moved[from][to] % OPEN];
-        call *r = &g->recvs[from][to][g->moved[from][to]++ % OPEN];
-        memcpy(r->recv, s->send, s->count * size_of(s->dtype));
-        atomic_fetch_sub(&s->stream->pending, 1);
-        atomic_fetch_sub(&r->stream->pending, 1);
-    }
+    way *w = &c->g->ways[from][to];
+    part p = {.on = w, .number = w->posted[made.op == RECV]++, .made = made};
     pthread_mutex_unlock(&lock);
+    launch alone = {0}, *l = depth ? &grouped : &alone;
+    l->g = c->g;
+    l->rank = c->rank;
+    l->parts[l->count++] = p;
+    grouped_stream = stream;
+    if (!depth)
+        put_launch(l, stream);
     return status;
 }
 
@@ -199,6 +282,7 @@ int ncclCommInitRankConfig(mgi_nccl_comm **out, int size, mgi_nccl_id id, int ra
         return 4;
     if (atomic_load(&fake_nccl_state.no_start) == rank + 1)
         return 1;
+    atomic_store(&fake_nccl_state.blocks, config->max_ctas > 0 ? config->max_ctas : 0);
     pthread_mutex_lock(&lock);
     group *g = groups;
     while (g && memcmp(g->id, id.bytes, sizeof g->id))
@@ -233,14 +317,10 @@ int ncclCommGetAsyncError(mgi_nccl_comm *c, int *error)
 static void leave(mgi_nccl_comm *c)
 {
     pthread_mutex_lock(&lock);
-    group *g = c->g, **at = &groups;
+    group *g = c->g;
     g->gone[c->rank] = true;
-    if (++g->left == g->size) {
-        while (*at != g)
-            at = &(*at)->next;
-        *at = g->next;
-        free(g);
-    }
+    g->left++;
+    group_free(g);
     pthread_mutex_unlock(&lock);
     free(c);
     atomic_fetch_sub(&fake_nccl_state.alive, 1);
@@ -278,43 +358,47 @@ const char *ncclGetLastError(mgi_nccl_comm *c)
 int ncclAllReduce(const void *send, void *recv, size_t count, int dtype, int op, mgi_nccl_comm *c,
                   void *stream)
 {
-    return op != MGI_NCCL_SUM ? 4 : post(c, (call){REDUCE, 0, count, dtype, send, recv, stream});
+    return op != MGI_NCCL_SUM ? 4 : post(c, (call){REDUCE, 0, count, dtype, send, recv}, stream);
 }
 
 int ncclReduceScatter(const void *send, void *recv, size_t count, int dtype, int op,
                       mgi_nccl_comm *c, void *stream)
 {
-    return op != MGI_NCCL_SUM ? 4 : post(c, (call){SCATTER, 0, count, dtype, send, recv, stream});
+    return op != MGI_NCCL_SUM ? 4 : post(c, (call){SCATTER, 0, count, dtype, send, recv}, stream);
 }
 
 int ncclAllGather(const void *send, void *recv, size_t count, int dtype, mgi_nccl_comm *c,
                   void *stream)
 {
-    return post(c, (call){GATHER, 0, count, dtype, send, recv, stream});
+    return post(c, (call){GATHER, 0, count, dtype, send, recv}, stream);
 }
 
 int ncclBroadcast(const void *send, void *recv, size_t count, int dtype, int root, mgi_nccl_comm *c,
                   void *stream)
 {
-    return post(c, (call){BROADCAST, root, count, dtype, send, recv, stream});
+    return post(c, (call){BROADCAST, root, count, dtype, send, recv}, stream);
 }
 
 int ncclSend(const void *data, size_t count, int dtype, int peer, mgi_nccl_comm *c, void *stream)
 {
-    return post_pair(c, (call){SEND, 0, count, dtype, data, NULL, stream}, c->rank, peer);
+    return post_pair(c, (call){SEND, 0, count, dtype, data, NULL}, c->rank, peer, stream);
 }
 
 int ncclRecv(void *data, size_t count, int dtype, int peer, mgi_nccl_comm *c, void *stream)
 {
-    return post_pair(c, (call){RECV, 0, count, dtype, NULL, data, stream}, peer, c->rank);
+    return post_pair(c, (call){RECV, 0, count, dtype, NULL, data}, peer, c->rank, stream);
 }
 
 int ncclGroupStart(void)
 {
+    if (depth++ == 0)
+        grouped.count = 0;
     return MGI_NCCL_OK;
 }
 
 int ncclGroupEnd(void)
 {
+    if (--depth == 0 && grouped.count > 0)
+        put_launch(&grouped, grouped_stream);
     return MGI_NCCL_OK;
 }

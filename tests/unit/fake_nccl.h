@@ -6,10 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* A stream: how much of what was put onto it is not done. */
-typedef struct fake_stream {
-    _Atomic int pending;
-} fake_stream;
+#include "kernels/emulated/stream_emulated.h"
 
 typedef struct fake_nccl {
     _Atomic int version;         /* 0: a recent one */
@@ -18,7 +15,12 @@ typedef struct fake_nccl {
     _Atomic int
         fails_at; /* the call, counted over all ranks from 1, that ends in an error later; 0: none */
     _Atomic int calls;
-    _Atomic int alive; /* communicators */
+    _Atomic int alive;  /* communicators */
+    _Atomic int blocks; /* that the last one may have; 0: any number */
+    /* Work of streams: as mgk_queue_keep and mgk_queue_put; and what is around it where memory is a GPU's, or NULL. */
+    void *(*keep)(mgk_queue_fn *fn, size_t bytes);
+    void (*put)(void *stream, void *kept);
+    void (*open)(void), (*close)(void);
 } fake_nccl;
 
 #endif

@@ -12,7 +12,7 @@
 #include "mpi_launch.h"
 #include "nn/fsdp.h"
 #include "nn/partial.h"
-#include "rank_threads.h"
+#include "rank_device.h"
 #include "train/optimizer.h"
 
 #include <math.h>
@@ -84,14 +84,24 @@ static int64_t whole_index(const mgi_module *m, const mgi_param *p, int64_t own)
     return index_of_split(m, p, (begin > 0 ? begin : 0) + own);
 }
 
+/* A copy on the host, to be freed. */
+static float *values_of(mgi_tensor *t)
+{
+    float *values = calloc((size_t)t->count, sizeof *values);
+    mgi_tensor_read(t, 0, values, t->count);
+    return values;
+}
+
 static void fill_values(mgi_module *m)
 {
     for (int64_t k = 0; k < m->count; k++) {
         mgi_param *p = m->params[k];
         uint64_t stream = mgi_hash64(p->name, strlen(p->name), 7);
+        float *values = values_of(p->value);
         for (int64_t i = 0; i < p->value->count; i++)
-            mgi_f32(p->value)[i] +=
-                0.1f * mgi_random_normal(5, stream, (uint64_t)whole_index(m, p, i));
+            values[i] += 0.1f * mgi_random_normal(5, stream, (uint64_t)whole_index(m, p, i));
+        mgi_tensor_write(p->value, 0, values, p->value->count);
+        free(values);
     }
     mgi_module_refresh(m);
 }
@@ -100,8 +110,12 @@ static void fill_values(mgi_module *m)
 static T *batch_rows(mgi_run *run, uint64_t stream, int64_t first, int rank, const int64_t *dims)
 {
     T *t = mgi_new(run, MGK_F32, rank, dims);
+    float *values = t ? values_of(t) : NULL;
     for (int64_t i = 0; t && i < t->count; i++)
-        mgi_f32(t)[i] = mgi_random_normal(3, stream, (uint64_t)(first * (t->count / dims[0]) + i));
+        values[i] = mgi_random_normal(3, stream, (uint64_t)(first * (t->count / dims[0]) + i));
+    if (t)
+        mgi_tensor_write(t, 0, values, t->count);
+    free(values);
     return t;
 }
 
@@ -113,8 +127,11 @@ static T *pass(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows, floa
     T *x = batch_rows(run, 1, first, MGI_DIMS(rows, 4, 4, 8, 3));
     T *v = batch_rows(run, 2, first, MGI_DIMS(rows, 4, 4, 8, 3));
     T *t = mgi_new(run, MGK_F32, MGI_DIMS(rows));
-    for (int64_t i = 0; t && i < rows; i++)
-        mgi_f32(t)[i] = 0.2f * (float)(first + i) + 0.1f;
+    float times[BATCH];
+    for (int64_t i = 0; i < rows; i++)
+        times[i] = 0.2f * (float)(first + i) + 0.1f;
+    if (t)
+        mgi_tensor_write(t, 0, times, rows);
     const int64_t tokens[BATCH] = {5, 3, 4, 1};
     mgi_vt_text text = {{batch_rows(run, 4, first, MGI_DIMS(rows, TEXT, 12)),
                          batch_rows(run, 5, first, MGI_DIMS(rows, TEXT, 8))},
@@ -166,7 +183,10 @@ static mgen_status step(rank_state *s, mgi_vt *vt, const mgi_mesh *mesh, mgi_fsd
         T *loss = pass(&run, vt, first + i * rows, rows, 1.0f / (float)(now.shape.dp * passes));
         if (run.status == MGEN_OK)
             mgi_sum_ranks(&run, mesh->group[MGI_AXIS_DP], loss);
-        sum += run.status == MGEN_OK ? mgi_f32(loss)[0] : 0.0f;
+        float value = 0.0f;
+        if (run.status == MGEN_OK)
+            mgi_tensor_read(loss, 0, &value, 1);
+        sum += value;
     }
     if (!o)
         losses[s->rank] = sum;
@@ -182,9 +202,10 @@ static mgen_status step(rank_state *s, mgi_vt *vt, const mgi_mesh *mesh, mgi_fsd
 }
 
 /* The largest difference of a parameter's values, relative to the largest. */
-static double apart(const mgi_module *m, const mgi_param *p, const float *own, const float *all)
+static double apart(const mgi_module *m, const mgi_param *p, mgi_tensor *share, const float *all)
 {
     double most = 0.0, largest = 1e-30;
+    float *own = values_of(share);
     int64_t count = 1;
     for (int k = 0; k < p->rank; k++)
         count *= p->dims[k];
@@ -192,15 +213,14 @@ static double apart(const mgi_module *m, const mgi_param *p, const float *own, c
         largest = fmax(largest, fabs((double)all[i]));
     for (int64_t i = 0; i < p->value->count; i++)
         most = fmax(most, fabs((double)own[i] - (double)all[whole_index(m, p, i)]));
+    free(own);
     return most / largest;
 }
 
-static void keep(float **to, const mgi_tensor *t)
+static void keep(float **to, mgi_tensor *t)
 {
-    size_t bytes = (size_t)t->count * sizeof(float);
     free(*to);
-    *to = malloc(bytes);
-    memcpy(*to, mgi_f32(t), bytes);
+    *to = values_of(t);
 }
 
 static void compare(rank_state *s, const mgi_module *m)
@@ -214,9 +234,8 @@ static void compare(rank_state *s, const mgi_module *m)
     CHECK(m->count == truth.count);
     worst[s->rank] = 0.0;
     for (int64_t k = 0; k < m->count && m->count == truth.count; k++)
-        worst[s->rank] =
-            fmax(worst[s->rank],
-                 apart(m, m->params[k], mgi_f32(m->params[k]->value->var->grad), truth.grad[k]));
+        worst[s->rank] = fmax(
+            worst[s->rank], apart(m, m->params[k], m->params[k]->value->var->grad, truth.grad[k]));
 }
 
 /* Three updates, clipped by the norm of all gradients: the weights are one rank's, too. */
@@ -245,8 +264,8 @@ static mgen_status update(rank_state *s, mgi_vt *vt, const mgi_mesh *mesh, mgi_f
     for (int64_t k = 0; k < m->count && status == MGEN_OK; k++) {
         if (one)
             keep(&truth.weight[k], m->params[k]->value);
-        worst[s->rank] = fmax(
-            worst[s->rank], apart(m, m->params[k], mgi_f32(m->params[k]->value), truth.weight[k]));
+        worst[s->rank] =
+            fmax(worst[s->rank], apart(m, m->params[k], m->params[k]->value, truth.weight[k]));
     }
     return status;
 }
@@ -275,12 +294,14 @@ static mgen_status sample(rank_state *s, const mgi_vt *vt, mgi_fsdp *fsdp)
         mgi_fsdp_end(fsdp, &run);
     mgen_status status = run.status;
     worst_latent[s->rank] = 0.0;
+    float *values = status == MGEN_OK ? values_of(x) : NULL;
     for (int64_t i = 0; i < LATENTS && status == MGEN_OK; i++) {
         if (mgi_comm_size(s->comm) == 1)
-            first_latents[i] = mgi_f32(x)[i];
+            first_latents[i] = values[i];
         worst_latent[s->rank] =
-            fmax(worst_latent[s->rank], fabs((double)mgi_f32(x)[i] - (double)first_latents[i]));
+            fmax(worst_latent[s->rank], fabs((double)values[i] - (double)first_latents[i]));
     }
+    free(values);
     mgi_run_finish(&run);
     return status;
 }
@@ -339,8 +360,9 @@ static void train_rank(rank_state *s)
 {
     mgi_mesh mesh;
     mgi_vt vt;
-    CHECK(mgi_device_create(s->ctx, NULL) == MGEN_OK);
-    s->status = mgi_mesh_create(s->comm, now.shape, &mesh);
+    rank_device_open(s);
+    if (s->status == MGEN_OK)
+        s->status = mgi_mesh_create(s->comm, now.shape, &mesh);
     if (s->status == MGEN_OK) {
         s->status = mgi_vt_init_mesh(&vt, s->ctx, &now.config, &mesh);
         if (s->status == MGEN_OK) {
@@ -350,8 +372,9 @@ static void train_rank(rank_state *s)
         mesh.group[MGI_AXIS_WORLD] = NULL; /* the harness's */
         mgi_mesh_destroy(&mesh);
     }
-    s->ctx->device_destroy(s->ctx->device);
-    s->ctx->device = NULL;
+    if (s->status != MGEN_OK)
+        snprintf(s->said, sizeof s->said, "%s", s->ctx->error_text);
+    rank_device_close(s);
 }
 
 /* The largest difference on any rank. */

@@ -173,7 +173,7 @@ static void compare_text(rank_state *s, const mgi_module *m, const T *y, int64_t
         if (one)
             keep(&text_grad[k], p->value->var->grad);
         text_apart[s->rank] =
-            fmax(text_apart[s->rank], apart(m, p, mgi_f32(p->value->var->grad), text_grad[k]));
+            fmax(text_apart[s->rank], apart(m, p, p->value->var->grad, text_grad[k]));
     }
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Films made by many ranks: those of one rank, to the very bits where nothing is added in another order; stopped, and
- * lost ranks. MOVIEGEN_DIST=1 runs what takes its time, too; MOVIEGEN_MESH_DEVICE=cuda: ranks have a GPU, all the same
- * one, and meet over the host. */
+ * lost ranks. MOVIEGEN_DIST=1 runs what takes its time, too; MOVIEGEN_MESH_DEVICE: rank_device.h. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +10,7 @@
 #include "faulty_comm.h"
 #include "mpi_launch.h"
 #include "random_values.h"
-#include "rank_threads.h"
+#include "rank_device.h"
 #include "task/generate.h"
 #include "task/ranks.h"
 #include "tiny_stages.h"
@@ -264,8 +263,7 @@ static void film_rank(rank_state *s)
 {
     mgi_mesh mesh;
     seen *out = saw[s->rank];
-    const char *device = getenv("MOVIEGEN_MESH_DEVICE");
-    CHECK(mgi_device_open(s->ctx, device ? device : "cpu", NULL, 0) == MGEN_OK);
+    rank_device_open(s);
     if (now.faulty && s->rank == now.bad_rank) {
         mgi_comm *own = s->comm;
         CHECK(faulty_create(own, &faults[s->rank], &s->comm) == MGEN_OK);
@@ -280,8 +278,9 @@ static void film_rank(rank_state *s)
             mgi_mesh_destroy(&mesh);
         }
     }
-    s->ctx->device_destroy(s->ctx->device);
-    s->ctx->device = NULL;
+    if (s->status != MGEN_OK)
+        snprintf(s->said, sizeof s->said, "%s", s->ctx->error_text);
+    rank_device_close(s);
     if (s->rank != now.bad_rank)
         released = true;
 }

@@ -10,13 +10,13 @@
 #include "comm_cases.h"
 #include "dist/comm_nccl.h"
 #include "dist/nccl_api.h"
-#include "fake_nccl.h"
+#include "played_gpu.h"
 #include "rank_threads.h"
 #include "tensor/device.h"
 
 #include <dlfcn.h>
+#include <sched.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #if __has_include(<nccl.h>)
 #include <nccl.h>
@@ -37,41 +37,25 @@ SAME_PLACE(split_share, splitShare);
 _Static_assert(NCCL_CONFIG_UNDEF_INT == INT_MIN, "");
 #endif
 
-static char fake_file[4096];
-static fake_nccl *fake;
-
-static bool stream_done(void *user)
-{
-    return atomic_load(&((fake_stream *)user)->pending) <= 0;
-}
+static int64_t nccl_timeout_ms = 30000;
 
 static int open_fake(void **state)
 {
     (void)state;
-    ssize_t length = readlink("/proc/self/exe", fake_file, sizeof fake_file - 32);
-    if (length <= 0)
-        return -1;
-    fake_file[length] = 0;
-    strcpy(strrchr(fake_file, '/'), "/fake_nccl.so");
-    void *handle = dlopen(fake_file, RTLD_NOW | RTLD_LOCAL);
-    fake = handle ? dlsym(handle, "fake_nccl_state") : NULL;
-    return fake ? 0 : -1;
+    return find_nccl() ? 0 : -1;
 }
 
 static void reset(void)
 {
-    memset(fake, 0, sizeof *fake);
+    played_reset();
+    planted = NOTHING;
 }
 
-static int64_t nccl_timeout_ms = 30000;
-
 /* The rank's communicator becomes one over NCCL; false: s->status says why not. */
-static bool connect_rank(rank_state *s, fake_stream *stream)
+static bool connect_rank(rank_state *s, played_gpu *gpu)
 {
-    const mgi_nccl_options options = {
-        .file = fake_file, .stream = stream, .done = stream_done, .user = stream};
+    const mgi_nccl_options options = played_options(gpu);
     mgi_comm *comm;
-    atomic_init(&stream->pending, 0);
     s->status = mgi_comm_nccl_create_with(s->comm, &options, nccl_timeout_ms, &comm);
     if (s->status == MGEN_OK)
         s->comm = comm;
@@ -80,12 +64,11 @@ static bool connect_rank(rank_state *s, fake_stream *stream)
 
 static void cases(rank_state *s)
 {
-    fake_stream stream;
-    if (connect_rank(s, &stream))
+    played_gpu gpu = {0}; /* the host computes */
+    if (connect_rank(s, &gpu))
         s->wrong = comm_cases(s->comm);
     CHECK(s->status == MGEN_OK);
-    mgi_comm_destroy(s->comm); /* before its stream */
-    s->comm = NULL;
+    CHECK(atomic_load(&fake->blocks) == 16);
 }
 
 static void test_cases(void **state)
@@ -108,8 +91,8 @@ enum { CALLS = 70 }; /* more than are compared over the host's communicator */
 /* The world is whole until the last call. */
 static void train(rank_state *s)
 {
-    fake_stream stream;
-    if (!connect_rank(s, &stream)) {
+    played_gpu gpu = {0};
+    if (!connect_rank(s, &gpu)) {
         ended++;
         return;
     }
@@ -207,10 +190,10 @@ static void test_absent(void **state)
 {
     (void)state;
     mgen_context *ctx = make_context();
-    fake_stream stream;
+    played_gpu gpu = {0};
     mgi_comm *host, *comm;
-    mgi_nccl_options options = {
-        .file = "/nowhere/libnccl.so.2", .stream = &stream, .done = stream_done, .user = &stream};
+    mgi_nccl_options options = played_options(&gpu);
+    options.file = "/nowhere/libnccl.so.2";
     assert_int_equal(mgi_comm_single_create(ctx, &host), MGEN_OK);
     assert_int_equal(mgi_comm_nccl_create(host, 1000, &comm), MGEN_E_UNSUPPORTED);
     assert_non_null(strstr(ctx->error_text, "for GPUs, and this context has none"));
@@ -224,15 +207,199 @@ static void test_absent(void **state)
     mgi_context_free(ctx);
 }
 
+/* ---- beside what the GPU computes ---- */
+
+enum { STEPS = 40, WIDE = 24 };
+
+/* y = a x + y of WIDE elements, which the GPU does when it comes to it. */
+typedef struct kernel {
+    float *y;
+    const float *x;
+    float a;
+} kernel;
+
+static bool run_kernel(void *what)
+{
+    const kernel *k = what;
+    for (int i = 0; i < WIDE; i++)
+        k->y[i] += k->a * k->x[i];
+    return true;
+}
+
+static void compute(const played_gpu *gpu, float *y, const float *x, float a)
+{
+    kernel *k = mgk_queue_keep(run_kernel, sizeof *k);
+    *k = (kernel){y, x, a};
+    mgk_queue_put(gpu->compute, k);
+}
+
+/* Small whole numbers, so that every sum is exact. */
+static void begin_values(float *x, int rank)
+{
+    for (int i = 0; i < WIDE; i++)
+        x[i] = (float)((rank * 31 + i * 7) % 5);
+}
+
+/* What the steps below leave in `x` of each rank, by loops: s = sum of all x; h = sum of x of the half; x += s - 2 h,
+ * then taken down to where it began. */
+static void steps_by_loops(int size, int rank, float *x)
+{
+    float all[RANKS][WIDE], sum[WIDE] = {0}, half[2][WIDE] = {{0}};
+    for (int r = 0; r < size; r++)
+        begin_values(all[r], r);
+    for (int r = 0; r < size; r++)
+        for (int i = 0; i < WIDE; i++) {
+            sum[i] += all[r][i];
+            half[r % 2][i] += 2.0f * all[r][i];
+        }
+    for (int i = 0; i < WIDE; i++)
+        x[i] = all[rank][i] + sum[i] - 2.0f * half[rank % 2][i];
+}
+
+static _Atomic int differ;
+
+/* Two collectives of two groups are under way while the GPU computes, with the same memory again and again; the host
+ * waits only at the end. */
+static void overlap(rank_state *s)
+{
+    played_gpu gpu = {.compute = mgk_queue_new(0)};
+    float x[WIDE], start[WIDE], twice[WIDE] = {0}, sum[WIDE] = {0}, half[WIDE] = {0}, truth[WIDE];
+    mgi_comm *group = NULL;
+    begin_values(start, s->rank);
+    memset(x, 0, sizeof x);
+    if (connect_rank(s, &gpu))
+        s->status = mgi_comm_split(s->comm, s->rank % 2, s->rank, &group);
+    for (int i = 0; i < STEPS && s->status == MGEN_OK; i++) {
+        mgi_comm_work *of_all = NULL, *of_half = NULL;
+        compute(&gpu, x, x, -1.0f);
+        compute(&gpu, x, start, 1.0f);
+        s->status = mgi_comm_all_reduce(s->comm, MGK_F32, x, sum, WIDE, &of_all);
+        compute(&gpu, twice, twice, -1.0f);
+        compute(&gpu, twice, x, 2.0f);
+        if (s->status == MGEN_OK)
+            s->status = mgi_comm_all_reduce(group, MGK_F32, twice, half, WIDE, &of_half);
+        if (s->status == MGEN_OK)
+            s->status = mgi_comm_wait(&of_all);
+        compute(&gpu, x, sum, 1.0f);
+        if (s->status == MGEN_OK)
+            s->status = mgi_comm_wait(&of_half);
+        compute(&gpu, x, half, -2.0f);
+    }
+    played_wait(&gpu);
+    CHECK(s->status == MGEN_OK);
+    steps_by_loops(s->world->size, s->rank, truth);
+    if (memcmp(x, truth, sizeof x))
+        differ++;
+    mgi_comm_destroy(group);
+    mgi_comm_destroy(s->comm);
+    s->comm = NULL;
+    mgk_queue_free(gpu.compute);
+}
+
+/* Both waits are needed: a collective's for the GPU's work, and the other way round. */
+static void test_overlap(void **state)
+{
+    (void)state;
+    for (int what = NOTHING; what <= NO_JOIN; what++) {
+        differ = 0;
+        for (int times = 0; times < (what == NOTHING ? 4 : 20); times++) {
+            world w;
+            if (what == NOTHING || !differ) {
+                reset();
+                planted = what;
+                run_ranks(&w, times % 2 ? 4 : 2, 30000, overlap);
+                end_ranks(&w);
+            }
+        }
+        assert_int_equal(differ > 0, what != NOTHING);
+    }
+    planted = NOTHING;
+}
+
+/* Ranks that call what is not the same, on handles of their own. */
+static void in_other_order(rank_state *s)
+{
+    played_gpu gpu = {0};
+    float x[2] = {1.0f, 1.0f};
+    mgi_comm *group = NULL;
+    mgi_comm_work *works[2] = {NULL, NULL};
+    if (connect_rank(s, &gpu))
+        s->status = mgi_comm_split(s->comm, 0, s->rank, &group);
+    for (int i = 0; i < 2 && s->status == MGEN_OK; i++)
+        s->status = mgi_comm_all_reduce((i + s->rank) % 2 ? group : s->comm, MGK_F32, x + i, x + i,
+                                        1, &works[i]);
+    for (int i = 0; i < 2; i++)
+        (void)mgi_comm_wait(&works[i]);
+    if (s->status != MGEN_OK)
+        call_again(s);
+    mgi_comm_destroy(group);
+    mgi_comm_destroy(s->comm);
+    s->comm = NULL;
+}
+
+/* A rank that calls its group's collective before that of all ranks, as the others do not: refused before it hangs. */
+static void test_order(void **state)
+{
+    (void)state;
+    world w;
+    reset();
+    run_ranks(&w, 2, 30000, in_other_order);
+    for (int r = 0; r < 2; r++)
+        assert_int_equal(w.ranks[r].status, MGEN_E_DESYNC);
+    end_ranks(&w);
+}
+
+/* The host waits for its GPU, and there for a rank that never comes: not longer than it may, and it says for whom. */
+static void left_alone(rank_state *s)
+{
+    played_gpu gpu = {.compute = mgk_queue_new(0)};
+    float x[WIDE] = {0}, sum[WIDE];
+    if (connect_rank(s, &gpu)) {
+        for (int i = 0; i < CALLS && s->status == MGEN_OK; i++)
+            if (s->rank == 0 || i < CALLS - 1)
+                s->status = mgi_comm_all_reduce(s->comm, MGK_F32, x, sum, WIDE, NULL);
+        while (s->rank && !ended)
+            sched_yield(); /* silent */
+        CHECK(s->status == MGEN_OK);
+        if (s->rank == 0) {
+            CHECK(!played_wait(&gpu));
+            s->status = mgi_comm_check(s->comm);
+            call_again(s);
+        }
+    }
+    ended++;
+    mgi_comm_destroy(s->comm);
+    s->comm = NULL;
+    mgk_queue_free(gpu.compute);
+}
+
+static void test_left_alone(void **state)
+{
+    (void)state;
+    world w;
+    reset();
+    ended = 0;
+    nccl_timeout_ms = 100;
+    run_ranks(&w, 2, 200, left_alone);
+    nccl_timeout_ms = 30000;
+    assert_int_equal(w.ranks[0].status, MGEN_E_TIMEOUT);
+    assert_int_equal(w.ranks[0].later, MGEN_E_PEER_LOST);
+    assert_says(&w.ranks[0], "all_reduce: ");
+    assert_says(&w.ranks[0], "rank(s) 1 did not arrive within 200 ms");
+    assert_int_equal(atomic_load(&fake->alive), 0);
+    end_ranks(&w);
+}
+
 /* As far as it goes without a GPU: found, its version asked, an id made; then it says that there is no driver. */
 static void test_real(void **state)
 {
     (void)state;
     void *there = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     mgen_context *ctx = make_context();
-    fake_stream stream;
+    played_gpu gpu = {0};
     mgi_comm *host, *comm;
-    const mgi_nccl_options options = {.stream = &stream, .done = stream_done, .user = &stream};
+    mgi_nccl_options options = played_options(&gpu);
+    options.file = NULL;
 #if defined(__SANITIZE_THREAD__)
     const bool watched = true; /* NCCL's threads are not */
 #else
@@ -256,9 +423,11 @@ static void test_real(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),  cmocka_unit_test(test_async_error),
-        cmocka_unit_test(test_silent), cmocka_unit_test(test_start),
-        cmocka_unit_test(test_absent), cmocka_unit_test(test_real),
+        cmocka_unit_test(test_cases),      cmocka_unit_test(test_async_error),
+        cmocka_unit_test(test_silent),     cmocka_unit_test(test_start),
+        cmocka_unit_test(test_absent),     cmocka_unit_test(test_real),
+        cmocka_unit_test(test_overlap),    cmocka_unit_test(test_order),
+        cmocka_unit_test(test_left_alone),
     };
     return cmocka_run_group_tests_name("nccl", tests, open_fake, NULL);
 }
