@@ -27,6 +27,13 @@ enum {
     MGK_ACT_QUICK_GELU /* x sigmoid(1.702 x) */
 };
 
+/* B as a variant for the CPU arranges it: the first product that is given this leaves it there for the next ones of the
+ * same B, n, k and dtype. Variants that arrange nothing pass it by. */
+typedef struct mgk_matmul_kept {
+    void *space; /* mgk_matmul_kept_bytes() of them */
+    bool ready;  /* false at first */
+} mgk_matmul_kept;
+
 typedef struct mgk_matmul_args {
     mgk_buf a, b, c, bias;
     int64_t m, n, k, batch;
@@ -39,8 +46,11 @@ typedef struct mgk_matmul_args {
     float alpha;
     mgk_buf residual, gate, before; /* p NULL: none */
     int64_t rows_per_sample, gate_stride;
+    mgk_matmul_kept *kept; /* with batch 1 only; NULL: nothing is kept */
 } mgk_matmul_args;
 
 MGK_DECLARE(matmul);
+
+size_t mgk_matmul_kept_bytes(const mgk_matmul_args *args);
 
 #endif

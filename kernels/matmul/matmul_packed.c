@@ -213,14 +213,18 @@ void mgk_matmul_run(const mgk_matmul_args *g, mgk_exec *x, const mgk_panel *engi
         mgi_pool_run(x->pool, w.p.batch, run_item, &w);
         return;
     }
+    if (g->kept)
+        w.b_space = g->kept->space;
     const int64_t panels = w.p.n_pad / MGK_PANEL_NR_MAX;
     const bool shared = w.p.batch == 1 || g->stride_b == 0;
     const int64_t blocks = w.p.m_blocks * w.p.n_blocks;
     for (; w.item < (shared ? 1 : w.p.batch); w.item++) {
-        if (g->k > 0)
+        if (g->k > 0 && !(g->kept && g->kept->ready))
             mgi_pool_run(x->pool, w.p.k_blocks * panels, pack_block, &w);
         mgi_pool_run(x->pool, shared ? w.p.batch * blocks : blocks, run_block, &w);
     }
+    if (g->kept)
+        g->kept->ready = true;
 }
 
 void mgk_matmul_packed(const void *args, mgk_exec *x)

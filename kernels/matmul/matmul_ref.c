@@ -27,6 +27,7 @@ bool mgk_matmul_check(const void *args, const char **why)
              "a gate needs residual, rows_per_sample and gate_stride");
     MGK_RULE(!g->gate.p || extent_fits(g->m / g->rows_per_sample + 1, g->gate_stride, 1, g->n),
              "a size overflows");
+    MGK_RULE(!g->kept || (g->kept->space && g->batch == 1), "kept needs space, and one item");
     MGK_RULE(g->lda >= (g->trans_a ? g->m : g->k), "lda is smaller than a row of A");
     MGK_RULE(g->ldb >= (g->trans_b ? g->k : g->n), "ldb is smaller than a row of B");
     MGK_RULE(g->ldc >= g->n, "ldc is smaller than a row of C");

@@ -82,3 +82,10 @@ size_t mgk_matmul_workspace(const void *args, int threads)
                     (p.item_a_unit ? p.b_floats * threads : p.b_floats)) *
            sizeof(float);
 }
+
+size_t mgk_matmul_kept_bytes(const mgk_matmul_args *args)
+{
+    const mgk_matmul_plan p = mgk_matmul_make_plan(args, 1);
+    const double need = (double)p.b_floats * sizeof(float);
+    return need > 0x1p62 ? SIZE_MAX : (size_t)p.b_floats * sizeof(float);
+}

@@ -23,6 +23,7 @@
 #include "flow/diffusion.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
+#include "tensor/weights.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -264,6 +265,49 @@ static T *own_tokens(mgi_run *run, const mgi_vt *vt, T *x)
                : NULL;
 }
 
+enum { PART_TOKENS = 512 }; /* of a thread; of 256, 512, 768, 1024 and all, measured */
+
+/* Samples that a block computes at a time: all; or so many that what arises of them stays in the caches, where nothing
+ * is kept for a gradient and no rank waits. */
+static int64_t samples_at_once(const mgi_run *run, const mgi_vt *vt, const T *x)
+{
+    int64_t tokens = PART_TOKENS * run->dev->threads, part = tokens / x->dims[1];
+    bool host = !(run->dev->kernel[MGK_OP_matmul]->needs & MGK_NEEDS_CUDA);
+    if (run->record || run->hook || vt->mesh || !host)
+        return x->dims[0];
+    return part < 1 ? 1 : part;
+}
+
+static T *some_samples(mgi_run *run, T *t, int64_t first, int64_t samples)
+{
+    T *view;
+    return t && run->status == MGEN_OK && mgi_ok(run, mgi_tensor_rows(t, first, samples, &view))
+               ? mgi_scope_add(run, view)
+               : NULL;
+}
+
+static T *run_block(mgi_run *run, const mgi_vt *vt, int64_t index, T *x, T *shared, T *text,
+                    T *mask, const int64_t grid[3])
+{
+    if (run->status != MGEN_OK || !x)
+        return NULL;
+    int64_t all = x->dims[0], once = samples_at_once(run, vt, x);
+    if (once >= all)
+        return mgi_vt_block_forward(run, vt, index, x, shared, text, mask, grid);
+    T *y = mgi_new(run, x->dtype, x->rank, x->dims);
+    mgi_weights_begin(run);
+    for (int64_t first = 0; first < all && run->status == MGEN_OK; first += once) {
+        int64_t n = all - first < once ? all - first : once, mark = mgi_scope_push(run);
+        T *part = mgi_vt_block_forward(
+            run, vt, index, some_samples(run, x, first, n), some_samples(run, shared, first, n),
+            some_samples(run, text, first, n), some_samples(run, mask, first, n), grid);
+        mgi_copy(run, y, first * (x->count / all), part, 0, n * (x->count / all));
+        mgi_scope_pop(run, mark, NULL);
+    }
+    mgi_weights_end(run);
+    return run->status == MGEN_OK ? y : NULL;
+}
+
 T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text)
 {
     const mgi_vt_config *c = &vt->config;
@@ -294,7 +338,7 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
     mgi_unit_exit(run, (void *)&vt->module, 0);
     for (int64_t i = 0; i < c->layers; i++) {
         mgi_unit_enter(run, (void *)&vt->module, i + 1);
-        T *y = mgi_vt_block_forward(run, vt, i, x, shared, p, mask, grid);
+        T *y = run_block(run, vt, i, x, shared, p, mask, grid);
         mgi_unit_exit(run, (void *)&vt->module, i + 1);
         mgi_drop(run, x);
         x = y;

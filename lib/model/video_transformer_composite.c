@@ -275,7 +275,7 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
     if (!k[QKV])
         return;
     a = self_args(vt, k[QKV], all);
-    k[A] = mgi_attention(run, MGI_SAVE_ATTENTION, &a, &k[LSE]);
+    k[A] = mgi_attention(run, MGI_SAVE_ATTENTION, &a, record ? &k[LSE] : NULL);
     drop_made(run, all, kv);
     mgi_drop(run, kv);
     used(run, record, &k[QKV]);
@@ -294,7 +294,7 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
     if (!k[Q] || !k[KV])
         return;
     a = mgi_cross_attention_args(k[Q], k[KV], k[MASK], attention_scale(vt));
-    k[C] = mgi_attention(run, MGI_SAVE_CROSS_ATTENTION, &a, &k[CROSS_LSE]);
+    k[C] = mgi_attention(run, MGI_SAVE_CROSS_ATTENTION, &a, record ? &k[CROSS_LSE] : NULL);
     used(run, record, &k[Q]);
     used(run, record, &k[KV]);
     k[X2] = residual_product(run, vt, k[C], b->cross_out, k[X1], NULL, 0, NULL);

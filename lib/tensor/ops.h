@@ -44,8 +44,8 @@ T *mgi_self_attention(mgi_run *run, T *qkv, T *mask, T *bias, float scale);
 T *mgi_cross_attention(mgi_run *run, T *q, T *kv, T *mask, float scale);
 
 /* For composite nodes: the arguments of both kinds, the launch with its result (B,Sq,H*Dh) and
- * log-sum-exp (or what a checkpointed block kept of them under `tag`), unrecorded; and where the gradients
- * go: to one buffer like qkv, or to those of q and kv. */
+ * log-sum-exp (or what a checkpointed block kept of them under `tag`; lse NULL: not wanted), unrecorded; and where the
+ * gradients go: to one buffer like qkv, or to those of q and kv. */
 mgk_attention_args mgi_self_attention_args(T *qkv, float scale);
 mgk_attention_args mgi_cross_attention_args(T *q, T *kv, T *mask, float scale);
 T *mgi_attention(mgi_run *run, unsigned tag, mgk_attention_args *a, T **lse);

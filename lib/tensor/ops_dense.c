@@ -8,6 +8,7 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/resize/resize.h"
+#include "tensor/weights.h"
 
 #include <string.h>
 
@@ -109,6 +110,7 @@ T *mgi_linear_as(mgi_run *run, T *x, T *w, T *b, int32_t dtype)
         return NULL;
     mgk_matmul_args a = linear_args(x, w, y, w->dims[0] ? y->count / w->dims[0] : 0);
     a.bias = mgi_buf(b);
+    a.kept = mgi_weights_kept(run, w, &a);
     mgi_run_launch(run, MGK_OP_matmul, &a);
     mgi_record(run, linear_backward, y, (T *[]){x, w, b}, 3, (T *[]){x, w}, 2, &a, sizeof a);
     return run->status == MGEN_OK ? y : NULL;
@@ -140,6 +142,7 @@ T *mgi_linear_gated(mgi_run *run, T *x, T *w, T *residual, T *mod, int64_t gate,
     a.gate = mod ? at(mgi_buf(mod), gate * n) : no_buf;
     a.rows_per_sample = samples ? m / samples : m;
     a.gate_stride = mod ? mod->dims[1] * n : 0;
+    a.kept = mgi_weights_kept(run, w, &a);
     mgi_run_launch(run, MGK_OP_matmul, &a);
     return run->status == MGEN_OK ? y : NULL;
 }
@@ -299,23 +302,27 @@ static void attention_merge(mgi_run *run, mgi_node *node, int i, T *temp)
 
 T *mgi_attention(mgi_run *run, unsigned tag, mgk_attention_args *a, T **lse)
 {
-    T *o = mgi_kept_result(run, tag);
+    T *o = mgi_kept_result(run, tag), *sums = NULL;
     bool kept = o != NULL;
-    *lse = kept ? mgi_kept_result(run, tag)
-                : mgi_new(run, MGK_F32, MGI_DIMS(a->batch, a->heads, a->sq));
+    if (kept)
+        sums = mgi_kept_result(run, tag);
+    else if (lse || run->keep)
+        sums = mgi_new(run, MGK_F32, MGI_DIMS(a->batch, a->heads, a->sq));
     if (!kept)
         o = mgi_new(run, a->q.dtype, MGI_DIMS(a->batch, a->sq, a->heads * a->head_dim));
     if (run->status != MGEN_OK)
         return NULL;
     a->o = mgi_buf(o);
-    a->lse = mgi_buf(*lse);
+    a->lse = mgi_buf(sums);
     a->o_row = a->heads * a->head_dim;
     a->o_batch = a->o_row * a->sq;
     if (!kept) {
         mgi_run_launch(run, MGK_OP_attention, a);
         mgi_keep_result(run, tag, o);
-        mgi_keep_result(run, tag, *lse);
+        mgi_keep_result(run, tag, sums);
     }
+    if (lse)
+        *lse = sums;
     return run->status == MGEN_OK ? o : NULL;
 }
 
@@ -397,7 +404,7 @@ T *mgi_self_attention(mgi_run *run, T *qkv, T *mask, T *bias, float scale)
     mgk_attention_args a = mgi_self_attention_args(qkv, scale);
     a.mask = mgi_buf(mask);
     a.bias = mgi_buf(bias);
-    T *lse, *o = mgi_attention(run, MGI_SAVE_ATTENTION, &a, &lse);
+    T *lse = NULL, *o = mgi_attention(run, MGI_SAVE_ATTENTION, &a, run->record ? &lse : NULL);
     mgi_record(run, self_attention_backward, o, (T *[]){qkv, bias}, 2,
                (T *[]){qkv, o, lse, mask, bias}, 5, &a, sizeof a);
     return run->status == MGEN_OK ? o : NULL;
@@ -438,7 +445,7 @@ T *mgi_cross_attention(mgi_run *run, T *q, T *kv, T *mask, float scale)
                      "cross_attention: the mask is not (B,Sk) u8"))
         return NULL;
     mgk_attention_args a = mgi_cross_attention_args(q, kv, mask, scale);
-    T *lse, *o = mgi_attention(run, MGI_SAVE_CROSS_ATTENTION, &a, &lse);
+    T *lse = NULL, *o = mgi_attention(run, MGI_SAVE_CROSS_ATTENTION, &a, run->record ? &lse : NULL);
     mgi_record(run, cross_attention_backward, o, (T *[]){q, kv}, 2, (T *[]){q, kv, o, lse, mask}, 5,
                &a, sizeof a);
     return run->status == MGEN_OK ? o : NULL;

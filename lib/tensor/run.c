@@ -3,6 +3,7 @@
 
 #include "core/alloc.h"
 #include "kernels/pointwise/pointwise.h"
+#include "tensor/weights.h"
 
 #include <string.h>
 
@@ -45,6 +46,8 @@ void mgi_run_rewind(mgi_run *run, int64_t scope_count, int64_t node_count)
 void mgi_run_finish(mgi_run *run)
 {
     mgi_run_rewind(run, 0, 0);
+    while (run->weights_open > 0)
+        mgi_weights_end(run);
     mgi_free(run->ctx, run->nodes);
     mgi_free(run->ctx, run->scope);
     run->nodes = NULL;

@@ -66,6 +66,8 @@ typedef struct mgi_run {
     int64_t scope_count, scope_capacity;
     mgi_node **nodes;
     int64_t node_count, node_capacity;
+    struct mgi_weights *weights; /* tensor/weights.h */
+    int weights_open;
 } mgi_run;
 
 void mgi_run_init(mgi_run *run, mgen_context *ctx, bool record);

@@ -34,7 +34,8 @@ static const field matmul_fields[] = {
         F(batch, EXTENT) F(lda, STRIDE) F(ldb, STRIDE) F(ldc, STRIDE) F(stride_a, STRIDE)
             F(stride_b, STRIDE) F(stride_c, STRIDE) F(trans_a, FLAG) F(trans_b, FLAG)
                 F(accumulate, FLAG) F(act, ENUM) F(alpha, FLOAT) F(residual, BUF) F(gate, BUF)
-                    F(before, BUF) F(rows_per_sample, DIVISOR) F(gate_stride, STRIDE)};
+                    F(before, BUF) F(rows_per_sample, DIVISOR) F(gate_stride, STRIDE)
+                        F(kept, POINTER)};
 #undef ARGS
 #define ARGS mgk_conv2d_args
 static const field conv2d_fields[] = {

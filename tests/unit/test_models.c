@@ -51,14 +51,6 @@ static const mgi_vt_config small_vt = {.layers = 2,
                                        .text = {24},
                                        .time_dim = 16};
 
-static void randomise(mgi_module *m, float scale)
-{
-    for (int64_t k = 0; k < m->count; k++)
-        for (int64_t i = 0; i < m->params[k]->value->count; i++)
-            mgi_f32(m->params[k]->value)[i] +=
-                scale * mgi_random_normal(8, 100 + (uint64_t)k, (uint64_t)i);
-}
-
 /* -- TAE ------------------------------------------------------------------------------------------ */
 
 static void test_tae_shapes(void **state)
