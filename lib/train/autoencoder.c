@@ -82,13 +82,14 @@ static mgen_status explain(struct mgi_stage_run *r, mgen_status status, const mg
 }
 
 /* Load start_from: the same network, or its 2D form, which leaves the temporal part as it is. */
-static mgen_status start_from(struct mgi_stage_run *r)
+static mgen_status start_from(struct mgi_stage_run *r, uint64_t *hash)
 {
     mgi_model_file file;
     MGI_TRY(mgi_model_file_open(r->ctx, r->dir, r->stage.start_from, "tae", &file));
     mgen_status status = mgi_module_load(&r->tae.module, &file.weights, file.weights_name, true);
     if (status == MGEN_E_CORRUPT)
         status = explain(r, status, &file);
+    *hash = file.hash;
     mgi_model_file_close(r->ctx, &file);
     return status;
 }
@@ -150,6 +151,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     const mgi_stage *stage = params->stage;
     struct mgi_stage_run *r;
     mgen_status status;
+    uint64_t start = 0;
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *r, &r));
     r->ctx = ctx;
     r->stage = *stage;
@@ -166,7 +168,8 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status, mgi_tae_init(&r->tae, ctx, &stage->tae), failed);
     MGI_TRY_GOTO(status, mgi_module_random(&r->tae.module, r->seed), failed);
     if (stage->start_from[0])
-        MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_from(r)), failed);
+        MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_from(r, &start)), failed);
+    MGI_TRY_GOTO(status, mgi_stage_agree(params, start), failed);
     if (stage->freeze_encoder)
         freeze_encoder(&r->tae.module);
     MGI_TRY_GOTO(status, mgi_module_train(&r->tae.module), failed);

@@ -4,7 +4,9 @@
 #include "kernels/pointwise/pointwise.h"
 #include "nn/gather.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 
 const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage)
 {
@@ -20,6 +22,17 @@ void mgi_stage_ranks(mgi_stage_state *state, const mgi_mesh *mesh, mgi_comm *com
 {
     state->world = mesh ? mesh->group[MGI_AXIS_WORLD] : comm;
     state->shape = mesh ? mesh->shape : (mgi_mesh_shape){comm ? mgi_comm_size(comm) : 1, 1, 1};
+}
+
+mgen_status mgi_stage_agree(const mgi_stage_params *params, uint64_t hash)
+{
+    mgi_stage_state ranks;
+    char text[32];
+    mgi_stage_ranks(&ranks, params->mesh, params->comm);
+    if (!ranks.world || mgi_comm_size(ranks.world) == 1)
+        return MGEN_OK;
+    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    return mgi_comm_agree(ranks.world, "weights to start from (their hash)", text);
 }
 
 /* On the first rank, while the others serve. */

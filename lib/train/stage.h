@@ -57,6 +57,9 @@ const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage);
 /* Fills in the ranks: those of the mesh, or of comm where there is none; either may be NULL. */
 void mgi_stage_ranks(mgi_stage_state *state, const mgi_mesh *mesh, mgi_comm *comm);
 
+/* Collective: every rank has read the same weights to begin with. `hash`: of their files; 0: none. DESYNC. */
+mgen_status mgi_stage_agree(const mgi_stage_params *params, uint64_t hash);
+
 /* Saves models into `dir`, which all ranks call: `write` writes them into the folder that it is given, on the first rank,
  * to which the others send what they have of them. All ranks get the same status. */
 typedef mgen_status mgi_stage_writer(struct mgi_stage_run *run, const char *dir);

@@ -49,6 +49,7 @@ struct mgi_stage_run {
     uint64_t seed;
     mgi_tae tae;
     uint64_t tae_hash; /* of its weights */
+    uint64_t start;    /* of those that start_from names */
     uint64_t parent;   /* of them, of frozen text encoders and of tokenizers */
     mgi_text_encoder text[MGI_ROLES];
     mgi_vt video;
@@ -219,6 +220,7 @@ static mgen_status start_video(struct mgi_stage_run *r)
     mgen_status status = mgi_vt_config_read(r->ctx, file.config, &theirs);
     if (status == MGEN_OK)
         status = load_video(r, name, &file, &theirs);
+    r->start = mgi_hash64(&file.hash, sizeof file.hash, r->start);
     mgi_model_file_close(r->ctx, &file);
     return status;
 }
@@ -246,8 +248,10 @@ static mgen_status make_text(struct mgi_stage_run *r, int role, uint64_t *hash)
         mgi_model_name(name, starts ? s->start_from : "", starts ? recipe->name : recipe->from);
         MGI_TRY(mgi_stage_needs(r->ctx, s,
                                 mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, hash)));
-        if (starts)
+        if (starts) {
             MGI_TRY(check_start(r, name, write_text, &e->config, &recipe->config));
+            r->start = mgi_hash64(hash, sizeof *hash, r->start);
+        }
         recipe->config = e->config;
     }
     if (!recipe->frozen)
@@ -326,6 +330,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status, mgi_vt_random(&r->video, r->seed), failed);
     if (stage->start_from[0])
         MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_video(r)), failed);
+    MGI_TRY_GOTO(status, mgi_stage_agree(params, r->start), failed);
     MGI_TRY_GOTO(status, mgi_module_train(&r->video.module), failed);
     MGI_TRY_GOTO(status, mgi_module_compute(&r->tae.module, stage->dtype), failed);
     MGI_TRY_GOTO(status, mgi_module_compute(&r->video.module, stage->dtype), failed);

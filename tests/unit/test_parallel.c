@@ -21,6 +21,7 @@
 enum { RANKS_MAX = 4, STEPS = 2 };
 
 static char folder[] = "/tmp/mgi-parallel-XXXXXX";
+static const char *folders[RANKS_MAX] = {folder, folder, folder, folder}; /* of each rank */
 
 /* What one rank saw. */
 typedef struct rank {
@@ -68,9 +69,9 @@ static mgen_status train(rank *r, mgen_context *ctx, mgi_comm *comm, const mgi_m
     struct mgi_stage_run *run;
     MGI_TRY(kind->create(ctx,
                          &(mgi_stage_params){.stage = r->stage,
-                                             .dir = folder,
+                                             .dir = folders[r->index],
                                              .seed = 5,
-                                             .cache_dir = folder,
+                                             .cache_dir = folders[r->index],
                                              .comm = comm,
                                              .mesh = mesh},
                          &run));
@@ -326,6 +327,54 @@ static void test_share(void **state)
     ranks_free(ranks, 2);
 }
 
+/* Weights in a folder of their own, after `steps` steps. */
+static void begin_with(const char *dir, mgi_stage stage, int steps)
+{
+    rank one;
+    stage.steps = steps;
+    folders[0] = dir;
+    run_ranks(&stage, 1, true, &one);
+    assert_string_equal(one.error, "");
+    ranks_free(&one, 1);
+    folders[0] = folder;
+}
+
+static void assert_start_refused(mgi_stage stage, const char *name, const char *other)
+{
+    rank ranks[2];
+    strcpy(stage.start_from, name);
+    for (int same = 1; same >= 0; same--) {
+        folders[1] = same ? folder : other;
+        run_ranks(&stage, 2, false, ranks);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(ranks[i].status, same ? MGEN_OK : MGEN_E_DESYNC);
+            if (!same &&
+                !strstr(ranks[i].error, "ranks disagree on the weights to start from (their "
+                                        "hash): rank 0 has \""))
+                fail_msg("%s", ranks[i].error);
+        }
+        ranks_free(ranks, 2);
+    }
+    folders[1] = folder;
+}
+
+/* "start_from" names other weights on one rank than on the other: both say so, with both values. */
+static void test_other_start(void **state)
+{
+    char other[] = "/tmp/mgi-parallel-other-XXXXXX";
+    (void)state;
+    mgi_stage tae = tiny_autoencoder(1, 2), video = tiny_text_to_video(1, 2);
+    assert_non_null(mkdtemp(other));
+    strcpy(video.save_as, "first");
+    for (int i = 0; i < 2; i++) {
+        begin_with(i ? other : folder, tae, 1 + i);
+        begin_with(i ? other : folder, video, 1 + i);
+    }
+    assert_start_refused(tae, "tae", other);
+    assert_start_refused(video, "first", other);
+    assert_int_equal(remove_all(other), 0);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -343,6 +392,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_autoencoder), cmocka_unit_test(test_discriminator),
         cmocka_unit_test(test_video),       cmocka_unit_test(test_small_bucket),
-        cmocka_unit_test(test_mesh),        cmocka_unit_test(test_share)};
+        cmocka_unit_test(test_mesh),        cmocka_unit_test(test_share),
+        cmocka_unit_test(test_other_start)};
     return cmocka_run_group_tests_name("parallel", tests, make_folder, remove_folder);
 }
