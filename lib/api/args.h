@@ -49,7 +49,7 @@ struct mgen_mesh {
 
 /* A mesh that a call on `ctx` is given: INVALID if it is another context's. NULL is fine. */
 mgen_status mgi_mesh_in(mgen_context *ctx, const mgen_mesh *mesh);
-/* Collective, where all ranks come whatever happened: mgi_ranks_agree, unless they have lost each other. */
+/* Collective, where all ranks come whatever happened: mgi_comm_together_in, unless they have lost each other. */
 mgen_status mgi_mesh_together(mgen_mesh *mesh, mgen_status status);
 /* A rank that failed inside what all ranks do ends the mesh, so that its peers do not wait for it. Returns `status`. */
 mgen_status mgi_mesh_end(mgen_mesh *mesh, mgen_status status);

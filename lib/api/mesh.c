@@ -183,7 +183,7 @@ const mgi_mesh *mgi_mesh_split(const mgen_mesh *mesh)
 mgen_status mgi_mesh_together(mgen_mesh *mesh, mgen_status status)
 {
     bool apart = status == MGEN_E_PEER_LOST || status == MGEN_E_TIMEOUT || status == MGEN_E_DESYNC;
-    return mesh && !apart ? mgi_ranks_agree(mesh->ctx, mesh->world, status, NULL) : status;
+    return mesh && !apart ? mgi_comm_together_in(mesh->ctx, mesh->world, status, NULL) : status;
 }
 
 mgen_status mgi_mesh_end(mgen_mesh *mesh, mgen_status status)

@@ -6,6 +6,7 @@
 #include "core/checked.h"
 #include "kernels/common/bf16.h"
 #include "kernels/mgk.h"
+#include "tensor/device.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -348,28 +349,40 @@ typedef struct outcome {
     char said[252];
 } outcome;
 
-mgen_status mgi_comm_together(mgi_comm *comm, mgen_status status)
+mgen_status mgi_comm_together_in(mgen_context *ctx, mgi_comm *comm, mgen_status status,
+                                 bool *agreed)
 {
     outcome mine = {.status = status}, *all;
-    if (!comm || comm->size == 1)
+    if (agreed)
+        *agreed = false;
+    if (!comm || comm->size == 1 || !comm->engine->moves_data || (ctx->device && ctx->device->meta))
         return status;
     comm = mgi_comm_host(comm);
     if (status != MGEN_OK)
-        snprintf(mine.said, sizeof(mine.said), "%.251s", comm->ctx->error_text);
-    mgen_status room = mgi_alloc_zero(comm->ctx, (size_t)comm->size, sizeof(*all), &all);
+        snprintf(mine.said, sizeof(mine.said), "%.251s", ctx->error_text);
+    mgen_status room = mgi_alloc_zero(ctx, (size_t)comm->size, sizeof(*all), &all);
     if (room != MGEN_OK) {
-        mgi_comm_give_up(comm, comm->ctx->error_text);
+        mgi_comm_give_up(comm, ctx->error_text);
         return room;
     }
     mgi_comm_note(comm, "outcome", 0);
     status = mgi_comm_all_gather(comm, MGK_U8, &mine, all, sizeof(mine), NULL);
+    if (status != MGEN_OK && ctx != comm->ctx)
+        (void)mgi_fail_from(ctx, status, comm->ctx);
+    if (agreed)
+        *agreed = status == MGEN_OK;
     for (int r = 0; r < comm->size && status == MGEN_OK; r++) {
         status = all[r].status;
         if (status != MGEN_OK && r != comm->rank)
-            (void)mgi_fail(comm->ctx, status, "rank %d: %s", r, all[r].said);
+            (void)mgi_fail(ctx, status, "rank %d: %s", r, all[r].said);
     }
-    mgi_free(comm->ctx, all);
+    mgi_free(ctx, all);
     return status;
+}
+
+mgen_status mgi_comm_together(mgi_comm *comm, mgen_status status)
+{
+    return mgi_comm_together_in(comm ? comm->ctx : NULL, comm, status, NULL);
 }
 
 enum { VALUE = 200 };

@@ -184,8 +184,12 @@ typedef void mgi_comm_place_fn(void *user, int rank, int *color, int *key);
 mgen_status mgi_comm_split_by(mgi_comm *comm, mgi_comm_place_fn *place, void *user, mgi_comm **out);
 
 /* Collective: the first rank's failure, if there is any, is that of all ranks: with its status and, on the others, its
- * number and message; `comm` is still good. NULL: one rank. */
+ * number and message; `comm` is still good. NULL: one rank. On the meta device the others give OK. */
 mgen_status mgi_comm_together(mgi_comm *comm, mgen_status status);
+/* The same of what stands in another context than the communicator's. *agreed, where it is not NULL: whether the ranks
+ * have told each other; false where that failed. */
+mgen_status mgi_comm_together_in(mgen_context *ctx, mgi_comm *comm, mgen_status status,
+                                 bool *agreed);
 
 /* Collective: is `value` (up to 200 bytes are compared) the same on all ranks? DESYNC on each of
  * them if not, with the name and both values; `comm` is still good. */

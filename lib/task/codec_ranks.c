@@ -220,10 +220,10 @@ static mgen_status run_rounds(parts *p)
             status = make_room(p);
         if (status == MGEN_OK && p->from < p->end)
             status = decode_part(p, first, end, &reach);
-        MGI_TRY(mgi_ranks_agree(p->run->ctx, p->host, status, NULL));
+        MGI_TRY(mgi_comm_together_in(p->run->ctx, p->host, status, NULL));
         MGI_TRY(transfer(p, &status));
     }
-    return mgi_ranks_agree(p->run->ctx, p->host, status, NULL);
+    return mgi_comm_together_in(p->run->ctx, p->host, status, NULL);
 }
 
 static mgen_status decode_parts(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, T *z,
@@ -267,7 +267,7 @@ typedef struct shared {
 static mgen_status agree(shared *s, mgen_status status)
 {
     bool agreed;
-    status = mgi_ranks_agree(s->ctx, s->rows.ranks, status, &agreed);
+    status = mgi_comm_together_in(s->ctx, s->rows.ranks, status, &agreed);
     s->ended = s->ended || (agreed && status != MGEN_OK);
     return status;
 }
@@ -422,7 +422,7 @@ static mgen_status encode_parts(mgen_context *ctx, mgi_comm *ranks, const mgi_ta
     if (from < to)
         status =
             encode_part(ctx, tae, film, dims, tile, (shifted){source, user, 0}, from, to, latents);
-    status = mgi_ranks_agree(ctx, ranks, status, NULL);
+    status = mgi_comm_together_in(ctx, ranks, status, NULL);
     for (int64_t k = 0; k < all && status == MGEN_OK && !ctx->device->meta; k++) {
         int64_t first = cut(&reach, dims[0], k, all), end = cut(&reach, dims[0], k + 1, all);
         status = mgi_ranks_share(ctx, ranks, MGK_F32, latents + first * frame,
@@ -468,7 +468,7 @@ static mgen_status encode_shared(mgen_context *ctx, mgi_comm *ranks, const mgi_t
     float *own;
     mgen_status status = mgi_alloc(
         ctx, (size_t)(dims[0] * s.rows.own.count * dims[2] * dims[3]) * sizeof *own, &own);
-    MGI_TRY(mgi_ranks_agree(ctx, ranks, status, NULL));
+    MGI_TRY(mgi_comm_together_in(ctx, ranks, status, NULL));
     status = mgi_encode_rows(ctx, tae, &s.rows, film, read_together, &s, own);
     if (status == MGEN_OK && !ctx->device->meta)
         status = spread_rows(&s, dims, own, latents);

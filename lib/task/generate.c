@@ -463,7 +463,7 @@ static mgen_status ask(sampler *s, const mgi_solver_step *k)
 static mgen_status together(sampler *s, mgen_status status)
 {
     bool agreed;
-    status = mgi_ranks_agree(s->run->ctx, s->ranks, status, &agreed);
+    status = mgi_comm_together_in(s->run->ctx, s->ranks, status, &agreed);
     s->ended = s->ended || (agreed && status != MGEN_OK);
     return status;
 }

@@ -3,13 +3,7 @@
 
 #include "core/alloc.h"
 
-#include <stdio.h>
-#include <string.h>
-
-enum {
-    TEXT = 256,            /* of a failure */
-    TOKENS_ELSEWHERE = 512 /* in an estimate, of an encoder that is not here */
-};
+enum { TOKENS_ELSEWHERE = 512 /* in an estimate, of an encoder that is not here */ };
 
 mgi_comm *mgi_ranks_of(const mgi_mesh *mesh)
 {
@@ -29,42 +23,6 @@ mgen_status mgi_ranks_share(mgen_context *ctx, mgi_comm *ranks, int32_t dtype, v
 {
     mgi_comm *host = mgi_comm_host(ranks);
     return told(ctx, host, mgi_comm_broadcast(host, dtype, values, count, root, NULL));
-}
-
-/* -- agreement -------------------------------------------------------------------------------- */
-
-/* The failure of rank `first`, which tells it. */
-static mgen_status tell(mgen_context *ctx, mgi_comm *host, mgen_status status, int first,
-                        mgen_status its)
-{
-    char text[TEXT] = "";
-    if (mgi_comm_rank(host) == first)
-        snprintf(text, sizeof text, "%.*s", TEXT - 1, ctx->error_text);
-    MGI_TRY(mgi_ranks_share(ctx, host, MGK_U8, text, TEXT, first));
-    text[TEXT - 1] = 0;
-    return status != MGEN_OK ? status : mgi_fail(ctx, its, "rank %d: %s", first, text);
-}
-
-mgen_status mgi_ranks_agree(mgen_context *ctx, mgi_comm *ranks, mgen_status status, bool *agreed)
-{
-    int32_t own = status, *all;
-    if (agreed)
-        *agreed = false;
-    if (!ranks || ctx->device->meta)
-        return status;
-    mgi_comm *host = mgi_comm_host(ranks);
-    int size = mgi_comm_size(host), first = 0;
-    MGI_TRY(mgi_alloc_zero(ctx, (size_t)size, sizeof *all, &all));
-    mgi_comm_note(host, "how the step ended", 0);
-    mgen_status call = told(ctx, host, mgi_comm_all_gather(host, MGK_I32, &own, all, 1, NULL));
-    while (call == MGEN_OK && first < size && all[first] == MGEN_OK)
-        first++;
-    if (call == MGEN_OK && agreed)
-        *agreed = true;
-    if (call == MGEN_OK && first < size)
-        call = tell(ctx, host, status, first, all[first]);
-    mgi_free(ctx, all);
-    return call;
 }
 
 /* -- text ------------------------------------------------------------------------------------- */
@@ -116,7 +74,7 @@ void mgi_ranks_text(mgi_run *run, mgi_comm *ranks, const mgi_networks *n, uint32
     mgi_text_streams(run, own, drop, prompts, count, tokens, out);
     if (!ranks)
         return;
-    mgi_ok(run, mgi_ranks_agree(run->ctx, ranks, run->status, NULL));
+    mgi_ok(run, mgi_comm_together_in(run->ctx, ranks, run->status, NULL));
     for (int i = 0; i < MGI_ROLES && run->status == MGEN_OK; i++) {
         if (!n->video->config.text[i] || (drop >> i & 1))
             continue;

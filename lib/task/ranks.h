@@ -10,11 +10,6 @@
 /* The ranks of a mesh; NULL where there is one. */
 mgi_comm *mgi_ranks_of(const mgi_mesh *mesh);
 
-/* Collective: OK if all ranks give OK. Else a rank keeps its own failure, and the others get that of the first rank
- * that has one, by name. The ranks can go on after it. *agreed, where it is not NULL: whether they have told each
- * other; false where that failed. */
-mgen_status mgi_ranks_agree(mgen_context *ctx, mgi_comm *ranks, mgen_status status, bool *agreed);
-
 /* Collective: values in the host's memory from rank `root` to all. */
 mgen_status mgi_ranks_share(mgen_context *ctx, mgi_comm *ranks, int32_t dtype, void *values,
                             int64_t count, int root);
