@@ -6,7 +6,7 @@
 #include "core/hash.h"
 #include "io/safetensors.h"
 #include "model/tae_tiles.h"
-#include "task/codec.h"
+#include "task/ranks.h"
 #include "tensor/device.h"
 #include "train/prefetch.h"
 
@@ -15,6 +15,7 @@
 #include <string.h>
 
 enum { ENCODE_FRAMES = 64, ENCODE_FRAMES_GPU = 2048 }; /* at a time */
+enum { SHARED = 256 };                                 /* clips that are sent at a time */
 
 typedef struct work {
     mgen_context *ctx;
@@ -23,6 +24,9 @@ typedef struct work {
     mgi_latents *l;
     mgi_prefetch *drawn; /* clips that are drawn, on all threads */
     int64_t tile;        /* frames of the TAE's tiles, if clips are longer; else 0 */
+    int rank, ranks;
+    int64_t done, own; /* clips of this rank: encoded, and all */
+    char path[MGI_PATH_MAX + 1];
 } work;
 
 void mgi_latents_free(mgen_context *ctx, mgi_latents *l)
@@ -98,6 +102,12 @@ static void encode_some(mgi_run *run, const work *w, const some *s)
         mgi_ok(run, mgi_tae_normalised(w->q->tae, z, w->l->values + s->first * w->l->size));
 }
 
+static mgen_status encoded(work *w, int64_t clips)
+{
+    w->done += clips;
+    return mgi_progress(w->ctx, "encoding clips", (uint64_t)w->done, (uint64_t)w->own);
+}
+
 /* Pixels of one clip, read as mgi_encode_film wants them. */
 typedef struct pixels {
     const uint8_t *data;
@@ -114,7 +124,7 @@ static mgen_status read_values(void *user, int64_t first, int64_t count, float *
 }
 
 /* Clips longer than a tile, one by one: in the tiles in which films are encoded. */
-static mgen_status encode_tiled(const work *w, int64_t first, int64_t count)
+static mgen_status encode_tiled(work *w, int64_t first, int64_t count)
 {
     const mgi_dataset *ds = w->q->dataset;
     const int64_t film[3] = {w->q->frames, ds->height, ds->width};
@@ -128,8 +138,7 @@ static mgen_status encode_tiled(const work *w, int64_t first, int64_t count)
             status = mgi_encode_film(w->ctx, w->q->tae, film, 0, read_values, &p,
                                      w->l->values + i * w->l->size);
         if (status == MGEN_OK)
-            status = mgi_progress(w->ctx, "encoding clips", (uint64_t)(i + 1),
-                                  (uint64_t)(w->l->clips + w->l->held));
+            status = encoded(w, 1);
     }
     mgi_prefetch_rest(w->drawn);
     mgi_free(w->ctx, room);
@@ -149,12 +158,17 @@ static int64_t find_tile(mgen_context *ctx, const mgi_latents_request *q)
     return tile < q->frames ? tile : 0;
 }
 
-/* Clips first .. first + count - 1 of all. */
-static mgen_status encode(const work *w, int64_t first, int64_t count)
+/* Clips that are encoded at once. */
+static int64_t batch_of(const work *w)
 {
-    int64_t total = w->l->clips + w->l->held, frames = w->q->frames;
     int64_t most = w->ctx->device->cuda ? ENCODE_FRAMES_GPU : ENCODE_FRAMES;
-    int64_t batch = frames < most ? most / frames : 1;
+    return !w->tile && w->q->frames < most ? most / w->q->frames : 1;
+}
+
+/* Clips first .. first + count - 1 of all. */
+static mgen_status encode(work *w, int64_t first, int64_t count)
+{
+    int64_t batch = batch_of(w);
     mgi_run run;
     if (w->tile)
         return encode_tiled(w, first, count);
@@ -164,8 +178,7 @@ static mgen_status encode(const work *w, int64_t first, int64_t count)
         encode_some(&run, w, &(some){first + i, n, count - i - n});
         mgi_scope_pop(&run, mark, NULL);
         if (run.status == MGEN_OK)
-            mgi_ok(&run, mgi_progress(w->ctx, "encoding clips", (uint64_t)(first + i + n),
-                                      (uint64_t)total));
+            mgi_ok(&run, encoded(w, n));
     }
     mgi_prefetch_rest(w->drawn);
     mgen_status status = run.status;
@@ -200,12 +213,12 @@ static bool fits(const mgi_st_entry *e, int64_t clips, int64_t size)
     return e && e->dtype == MGI_ST_F32 && e->rank == 2 && e->dims[0] == clips && e->dims[1] == size;
 }
 
-static mgen_status load(const work *w, const char *path)
+static mgen_status load(const work *w)
 {
     const mgi_latents *l = w->l;
     char check[32];
     mgi_st_file st;
-    MGI_TRY(mgi_st_open(w->cache, NULL, path, &st));
+    MGI_TRY(mgi_st_open(w->cache, NULL, w->path, &st));
     const mgi_st_entry *train = mgi_st_find(&st, "train"), *held = mgi_st_find(&st, "held");
     const mgi_json *said = st.metadata ? mgi_json_find(st.metadata, "check") : NULL;
     bool good = said && fits(train, l->clips, l->size) && fits(held, l->held, l->size);
@@ -219,10 +232,10 @@ static mgen_status load(const work *w, const char *path)
     }
     mgi_st_close(w->cache, &st);
     return good ? MGEN_OK
-                : mgi_fail(w->cache, MGEN_E_CORRUPT, "the encoded clips '%s' are damaged", path);
+                : mgi_fail(w->cache, MGEN_E_CORRUPT, "the encoded clips '%s' are damaged", w->path);
 }
 
-static mgen_status store(const work *w, const char *path)
+static mgen_status store(const work *w)
 {
     const mgi_latents *l = w->l;
     const float *held = l->values + l->clips * l->size;
@@ -234,7 +247,7 @@ static mgen_status store(const work *w, const char *path)
     const char *const metadata[] = {"format", "moviegen-latents", "check", check};
     snprintf(check, sizeof check, "%016" PRIx64, check_of(l, l->values, held));
     MGI_TRY(mgi_dir_make(w->cache, w->q->cache_dir));
-    return mgi_st_write(w->cache, path, sources, 2, metadata, 2);
+    return mgi_st_write(w->cache, w->path, sources, 2, metadata, 2);
 }
 
 static mgen_status take_captions(const work *w)
@@ -252,23 +265,117 @@ static mgen_status take_captions(const work *w)
     return MGEN_OK;
 }
 
+/* ---- ranks ---------------------------------------------------------------------------------------- */
+
+/* The clips of rank `rank`, to train on or held out: whole batches. */
+static some share_of(const work *w, bool held, int rank)
+{
+    int64_t all = held ? w->l->held : w->l->clips, batch = batch_of(w);
+    int64_t batches = (all + batch - 1) / batch;
+    int64_t from = batches * rank / w->ranks * batch, to = batches * (rank + 1) / w->ranks * batch;
+    to = to < all ? to : all;
+    return (some){(held ? w->l->clips : 0) + from, to - from, 0};
+}
+
+/* Each rank's part, and what it is to be sent by. */
+static mgen_status encode_share(work *w, char **room)
+{
+    const some train = share_of(w, false, w->rank), held = share_of(w, true, w->rank);
+    w->own = train.n + held.n;
+    if (w->ranks > 1 && w->l->captions)
+        MGI_TRY(mgi_alloc_zero(w->ctx, SHARED, MGI_CAPTION_SIZE, room));
+    MGI_TRY(encode(w, train.first, train.n));
+    return encode(w, held.first, held.n);
+}
+
+static mgen_status send_captions(const work *w, const some *s, int root, char *room)
+{
+    char **captions = w->l->captions + s->first;
+    for (int64_t k = 0; k < s->n && w->rank == root; k++)
+        strcpy(room + k * MGI_CAPTION_SIZE, captions[k]);
+    MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, room, s->n * MGI_CAPTION_SIZE, root));
+    for (int64_t k = 0; k < s->n && w->rank != root; k++)
+        MGI_TRY(mgi_strdup(w->ctx, room + k * MGI_CAPTION_SIZE, &captions[k]));
+    return MGEN_OK;
+}
+
+/* Clips of rank `root`, and where there is room their captions, to all. */
+static mgen_status send(const work *w, const some *all, int root, char *room)
+{
+    for (int64_t i = 0; i < all->n; i += SHARED) {
+        const some s = {all->first + i, all->n - i < SHARED ? all->n - i : SHARED, 0};
+        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, w->l->values + s.first * w->l->size,
+                                s.n * w->l->size, root));
+        if (room)
+            MGI_TRY(send_captions(w, &s, root, room));
+    }
+    return MGEN_OK;
+}
+
+static mgen_status encode_all(work *w)
+{
+    char *room = NULL;
+    mgen_status status = mgi_comm_together_in(w->ctx, w->q->ranks, encode_share(w, &room), NULL);
+    for (int k = 0; k < 2 * w->ranks && w->ranks > 1 && status == MGEN_OK; k++) {
+        const some s = share_of(w, k % 2, k / 2);
+        status = send(w, &s, k / 2, room);
+    }
+    mgi_free(w->ctx, room);
+    return status;
+}
+
+/* The first rank that found the clips in its cache, or -1. *all: all did. */
+static mgen_status find_source(const work *w, bool there, int *source, bool *all)
+{
+    int32_t own = there, *found;
+    *source = there ? 0 : -1;
+    *all = there;
+    if (w->ranks == 1)
+        return MGEN_OK;
+    MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)w->ranks, sizeof *found, &found));
+    mgen_status status =
+        mgi_comm_all_gather(mgi_comm_host(w->q->ranks), MGK_I32, &own, found, 1, NULL);
+    *source = -1;
+    for (int r = w->ranks - 1; r >= 0 && status == MGEN_OK; r--) {
+        *all = *all && found[r];
+        *source = found[r] ? r : *source;
+    }
+    mgi_free(w->ctx, found);
+    return status;
+}
+
 /* ---- all ------------------------------------------------------------------------------------------ */
 
-static mgen_status make(const work *w)
+static mgen_status find_path(work *w)
 {
-    char name[64], path[MGI_PATH_MAX + 1] = "";
-    if (w->cache) {
-        snprintf(name, sizeof name, "latents-%016" PRIx64 ".safetensors", key_of(w));
-        MGI_TRY(mgi_path_join(w->ctx, w->q->cache_dir, name, path, sizeof path));
-        mgen_status status = load(w, path);
-        if (status == MGEN_OK)
-            return take_captions(w);
-        if (status != MGEN_E_NOT_FOUND)
-            mgi_log(w->ctx, MGEN_LOG_WARN, "%s; they are made again", w->cache->error_text);
+    char name[64];
+    snprintf(name, sizeof name, "latents-%016" PRIx64 ".safetensors", key_of(w));
+    return w->cache ? mgi_path_join(w->ctx, w->q->cache_dir, name, w->path, sizeof w->path)
+                    : MGEN_OK;
+}
+
+static bool load_cached(const work *w)
+{
+    mgen_status status = w->cache ? load(w) : MGEN_E_NOT_FOUND;
+    if (status != MGEN_OK && status != MGEN_E_NOT_FOUND)
+        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; they are made again", w->cache->error_text);
+    return status == MGEN_OK;
+}
+
+static mgen_status make(work *w)
+{
+    int source;
+    bool all, there = load_cached(w);
+    MGI_TRY(find_source(w, there, &source, &all));
+    if (source >= 0) {
+        const some clips = {0, w->l->clips + w->l->held, 0};
+        if (!all)
+            MGI_TRY(send(w, &clips, source, NULL));
+        MGI_TRY(take_captions(w));
+    } else {
+        MGI_TRY(encode_all(w));
     }
-    MGI_TRY(encode(w, 0, w->l->clips));
-    MGI_TRY(encode(w, w->l->clips, w->l->held));
-    if (w->cache && store(w, path) != MGEN_OK)
+    if (w->cache && !there && w->rank == 0 && store(w) != MGEN_OK)
         mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded clips are not kept", w->cache->error_text);
     return MGEN_OK;
 }
@@ -292,11 +399,18 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
     if (status == MGEN_OK && !mgi_dataset_drawn(ds))
         status = mgi_alloc_zero(ctx, (size_t)(out->clips + out->held), sizeof *out->captions,
                                 &out->captions);
-    work w = {.ctx = ctx, .q = q, .l = out, .tile = find_tile(ctx, q)};
+    work w = {.ctx = ctx, .q = q, .l = out, .tile = find_tile(ctx, q), .ranks = 1};
+    if (q->ranks) {
+        w.rank = mgi_comm_rank(q->ranks);
+        w.ranks = mgi_comm_size(q->ranks);
+    }
     if (status == MGEN_OK && q->cache_dir && ds->identity)
         status = mgi_context_private(ctx, &w.cache);
     if (status == MGEN_OK)
         status = mgi_prefetch_create(ctx, q->seed, ctx->device->cuda != NULL, &w.drawn);
+    if (status == MGEN_OK)
+        status = find_path(&w);
+    status = mgi_comm_together_in(ctx, q->ranks, status, NULL);
     if (status == MGEN_OK)
         status = make(&w);
     mgi_prefetch_destroy(w.drawn);

@@ -6,11 +6,15 @@
  * latents-<key>.safetensors, the key being a hash of the TAE's weights, of what the dataset is, of which
  * clips are taken and how, of the precision and of the kernels in use, whose last bits may differ between processors.
  * What the host reads is never kept: only it knows when that changes. A cache that cannot be read or written
- * costs time, and a line in the log. */
+ * costs time, and a line in the log.
+ *
+ * Ranks share the work, in the batches in which one rank encodes, and send each other the values, which are its bits. What
+ * one of them finds in its cache it sends to the others. The first one keeps them. */
 #ifndef MGI_TRAIN_LATENTS_H
 #define MGI_TRAIN_LATENTS_H
 
 #include "data/dataset.h"
+#include "dist/comm.h"
 #include "model/tae.h"
 
 typedef struct mgi_latents_request {
@@ -22,6 +26,7 @@ typedef struct mgi_latents_request {
     int64_t frames;        /* of a clip: the first ones of a sample */
     int64_t clips, held;   /* at most so many to train on and to validate with */
     const char *cache_dir; /* NULL = none */
+    mgi_comm *ranks; /* all that make the same request, of which each encodes its part; NULL: one */
 } mgi_latents_request;
 
 typedef struct mgi_latents {
@@ -31,7 +36,8 @@ typedef struct mgi_latents {
     char **captions;       /* one for each; NULL for what is drawn, which has many */
 } mgi_latents;
 
-/* What reading the data answers; CANCELLED by the context's progress callback. */
+/* What reading the data answers; CANCELLED by the context's progress callback. Collective: the first rank's failure is
+ * that of all. */
 mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *request,
                              mgi_latents *out);
 void mgi_latents_free(mgen_context *ctx, mgi_latents *l);

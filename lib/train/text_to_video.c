@@ -118,13 +118,16 @@ static mgi_networks networks_of(const struct mgi_stage_run *r)
     return n;
 }
 
-static mgen_status encode_all(struct mgi_stage_run *r, const char *cache_dir)
+static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *params)
 {
+    mgi_stage_state ranks;
+    mgi_stage_ranks(&ranks, params->mesh, params->comm);
     const mgi_latents_request q = {.tae = &r->tae,
                                    .tae_hash = r->tae_hash,
                                    .dataset = r->dataset,
                                    .seed = r->seed,
-                                   .cache_dir = cache_dir};
+                                   .cache_dir = params->cache_dir,
+                                   .ranks = ranks.world};
     return mgi_buckets_encode(r->ctx, &r->buckets, &q);
 }
 
@@ -349,7 +352,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                  failed);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->times, &r->times), failed);
     MGI_TRY_GOTO(status, mgi_tensor_create(ctx->device, MGK_F32, MGI_DIMS(1), &r->loss), failed);
-    MGI_TRY_GOTO(status, encode_all(r, params->cache_dir), failed);
+    MGI_TRY_GOTO(status, encode_all(r, params), failed);
     mgi_dp_init(&r->parallel, params->comm, r->trained, r->trained_count);
     r->parallel.fsdp = r->fsdp;
     *out = r;

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT
+ * Clips encoded by ranks, each its part: the bits of one rank, its captions and its failures. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "rank_threads.h"
+#include "tensor/device.h"
+#include "tiny_stages.h"
+#include "train/latents.h"
+
+#include <dirent.h>
+#include <unistd.h>
+
+enum { FRAMES = 9, SIDE = 48, CLIPS = 29, HELD = 9 };
+
+static char folder[] = "/tmp/mgi-latents-XXXXXX";
+
+/* What is encoded, and how. */
+typedef struct way {
+    bool host;     /* samples of the host, with captions; else drawn */
+    int64_t tile;  /* frames of the TAE's tiles */
+    int has_cache; /* the rank that has a cache folder; -1: none, RANKS: all */
+    int stopped;   /* the rank whose progress callback stops it; -1: none */
+} way;
+
+static way now;
+static mgi_latents truth;
+static int64_t encoded[RANKS]; /* clips of each rank, as it was told */
+
+static mgen_status read_sample(void *user, uint64_t index, mgen_sample *sample)
+{
+    (void)user;
+    for (size_t i = 0; i < (size_t)sample->width * sample->height * sample->frames * 3; i++)
+        sample->pixels[i] = (uint8_t)((index * 37 + i * (index % 7 + 1)) % 251);
+    snprintf(sample->caption, sample->caption_size, "clip %d", (int)index);
+    return MGEN_OK;
+}
+
+static int32_t count_clips(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    const rank_state *s = user;
+    (void)what;
+    encoded[s->rank] = (int64_t)done;
+    return s->rank == now.stopped && done * 2 > total;
+}
+
+static mgen_status make_dataset(mgen_context *ctx, mgi_dataset **out)
+{
+    const mgi_world_options options = {.width = SIDE, .height = SIDE, .frames = 16, .scale = 1.0f};
+    mgen_dataset_params host = MGEN_DATASET_PARAMS_INIT;
+    host.width = host.height = SIDE;
+    host.frames = 16;
+    host.count = 60;
+    host.read = read_sample;
+    return now.host ? mgi_dataset_host(ctx, &host, out) : mgi_dataset_world(ctx, 5, &options, out);
+}
+
+static void compare(rank_state *s, const mgi_latents *l)
+{
+    const int64_t all = l->clips + l->held;
+    CHECK(l->clips == truth.clips && l->held == truth.held && l->size == truth.size);
+    CHECK(!memcmp(l->values, truth.values, (size_t)(all * l->size) * sizeof *l->values));
+    CHECK(!l->captions == !now.host);
+    for (int64_t i = 0; l->captions && i < all; i++)
+        CHECK(!strcmp(l->captions[i], truth.captions[i]));
+}
+
+static void keep(const mgi_latents *l)
+{
+    const int64_t all = l->clips + l->held;
+    truth = *l;
+    truth.values = malloc((size_t)(all * l->size) * sizeof *l->values);
+    memcpy(truth.values, l->values, (size_t)(all * l->size) * sizeof *l->values);
+    truth.captions = l->captions ? calloc((size_t)all, sizeof *truth.captions) : NULL;
+    for (int64_t i = 0; truth.captions && i < all; i++)
+        truth.captions[i] = strdup(l->captions[i]);
+}
+
+static void forget(void)
+{
+    for (int64_t i = 0; truth.captions && i < truth.clips + truth.held; i++)
+        free(truth.captions[i]);
+    free(truth.captions);
+    free(truth.values);
+}
+
+static void encode_rank(rank_state *s)
+{
+    mgi_tae_config config = tiny_autoencoder(1, 1).tae;
+    bool one = mgi_comm_size(s->comm) == 1;
+    mgi_dataset *ds = NULL;
+    mgi_latents l;
+    mgi_tae tae;
+    s->ctx->progress = count_clips;
+    s->ctx->progress_user = s;
+    config.tile_frames = now.tile;
+    config.tile_overlap = now.tile / 2;
+    CHECK(mgi_device_create(s->ctx, NULL) == MGEN_OK);
+    CHECK(make_dataset(s->ctx, &ds) == MGEN_OK);
+    CHECK(mgi_tae_init(&tae, s->ctx, &config) == MGEN_OK);
+    CHECK(mgi_module_random(&tae.module, 1) == MGEN_OK);
+    const mgi_latents_request q = {
+        .tae = &tae,
+        .dataset = ds,
+        .seed = 3,
+        .frames = FRAMES,
+        .clips = CLIPS,
+        .held = HELD,
+        .cache_dir = now.has_cache == RANKS || now.has_cache == s->rank ? folder : NULL,
+        .ranks = s->comm};
+    encoded[s->rank] = 0;
+    if (!s->wrong)
+        s->status = mgi_latents_make(s->ctx, &q, &l);
+    if (!s->wrong && s->status == MGEN_OK) {
+        if (one)
+            keep(&l);
+        compare(s, &l);
+        mgi_latents_free(s->ctx, &l);
+    }
+    if (s->status != MGEN_OK)
+        call_again(s);
+    mgi_tae_finish(&tae);
+    mgi_dataset_release(ds);
+    s->ctx->device_destroy(s->ctx->device);
+    s->ctx->device = NULL;
+}
+
+static void run_way(way w, int size, world *all)
+{
+    now = w;
+    run_ranks(all, size, 60000, encode_rank);
+}
+
+static int64_t sum_encoded(int size)
+{
+    int64_t sum = 0;
+    for (int r = 0; r < size; r++)
+        sum += encoded[r];
+    return sum;
+}
+
+/* Drawn; read from the host, with captions; in tiles, one by one. */
+static void test_shared(void **state)
+{
+    (void)state;
+    static const way ways[] = {{false, 0, -1, -1}, {true, 0, -1, -1}, {false, 8, -1, -1}};
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        world all;
+        run_way(ways[i], 1, &all);
+        assert_int_equal(all.ranks[0].status, MGEN_OK);
+        end_ranks(&all);
+        int64_t total = truth.clips + truth.held;
+        assert_int_equal(encoded[0], total);
+        for (int size = 2; size <= 4; size += 2) {
+            run_way(ways[i], size, &all);
+            for (int r = 0; r < size; r++) {
+                assert_int_equal(all.ranks[r].status, MGEN_OK);
+                assert_in_range(encoded[r], 1, total * 2 / size);
+            }
+            end_ranks(&all);
+            assert_int_equal(sum_encoded(size), total);
+        }
+        forget();
+    }
+}
+
+/* The first rank keeps them; whoever has them sends them to the others. */
+static void test_cache(void **state)
+{
+    (void)state;
+    world all;
+    static const int has[] = {RANKS, RANKS, 2, 0};
+    run_way((way){false, 0, -1, -1}, 1, &all);
+    end_ranks(&all);
+    for (size_t i = 0; i < sizeof has / sizeof has[0]; i++) {
+        run_way((way){false, 0, has[i], -1}, 4, &all);
+        for (int r = 0; r < 4; r++)
+            assert_int_equal(all.ranks[r].status, MGEN_OK);
+        end_ranks(&all);
+        assert_int_equal(sum_encoded(4), i ? 0 : truth.clips + truth.held);
+    }
+    forget();
+}
+
+/* One that is stopped stops all, and they are good for more. */
+static void test_stopped(void **state)
+{
+    (void)state;
+    world all;
+    run_way((way){false, 0, -1, 1}, 3, &all);
+    for (int r = 0; r < 3; r++) {
+        assert_int_equal(all.ranks[r].status, MGEN_E_CANCELLED);
+        assert_int_equal(all.ranks[r].later, MGEN_OK);
+        if (r != 1)
+            assert_says(&all.ranks[r], "rank 1: ");
+    }
+    end_ranks(&all);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    return remove_all(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shared), cmocka_unit_test(test_cache),
+                                       cmocka_unit_test(test_stopped)};
+    return cmocka_run_group_tests_name("latents", tests, make_folder, remove_folder);
+}
