@@ -21,6 +21,7 @@ typedef struct place {
 
 typedef struct sharded {
     mgi_module *module;
+    int64_t first; /* the number of its unit 0 among those of all modules */
     place *places; /* of each range */
     bool trained;
 } sharded;
@@ -49,8 +50,9 @@ struct mgi_fsdp {
     mgi_unit_hook hook;
     sharded modules[MODULES];
     int count;
-    slot slots[2 + MODULES]; /* of even and odd units; of what is lasting, of each module */
-    sum sums[SUMS];          /* a ring */
+    slot slots[2 +
+               MODULES]; /* of even and odd numbers of units; of what is lasting, of each module */
+    sum sums[SUMS];      /* a ring */
     int sum_first, sum_count;
     bool last;
 };
@@ -62,7 +64,7 @@ static int size_of(const mgi_mesh *mesh, mgi_axis axis)
 
 static slot *slot_of(mgi_fsdp *f, const sharded *s, int64_t unit, bool lasting)
 {
-    return &f->slots[lasting ? 2 + (s - f->modules) : unit % 2];
+    return &f->slots[lasting ? 2 + (s - f->modules) : (s->first + unit) % 2];
 }
 
 static bool lies_there(const mgi_range *r, int64_t unit, bool lasting)
@@ -216,6 +218,7 @@ mgen_status mgi_fsdp_create(mgen_context *ctx, const mgi_mesh *mesh, mgi_module 
                             int count, mgi_fsdp **out)
 {
     mgi_fsdp *f;
+    int64_t units = 0;
     *out = NULL;
     if (count > MODULES)
         return mgi_fail(ctx, MGEN_E_INTERNAL, "fsdp: %d modules; there is room for %d", count,
@@ -225,9 +228,12 @@ mgen_status mgi_fsdp_create(mgen_context *ctx, const mgi_mesh *mesh, mgi_module 
     f->mesh = mesh;
     f->hook = (mgi_unit_hook){on_unit, f};
     for (int i = 0; i < count; i++)
-        if (modules[i]->shard_size > 1)
-            f->modules[f->count++] =
-                (sharded){.module = modules[i], .trained = modules[i]->ranges[0].grad != NULL};
+        if (modules[i]->shard_size > 1) {
+            f->modules[f->count++] = (sharded){.module = modules[i],
+                                               .first = units,
+                                               .trained = modules[i]->ranges[0].grad != NULL};
+            units += modules[i]->units;
+        }
     mgen_status status = slots_make(f);
     for (int i = 0; i < f->count && status == MGEN_OK; i++)
         status = module_make(f, &f->modules[i]);
@@ -280,8 +286,6 @@ static void gathers_end(mgi_run *run, slot *at)
 static void fetch(mgi_fsdp *f, mgi_run *run, const sharded *s, int64_t unit, bool lasting)
 {
     mgi_comm *group = f->mesh->group[MGI_AXIS_SHARD];
-    if (unit < 0 || unit >= s->module->units)
-        return;
     slot *at = slot_of(f, s, unit, lasting);
     if (at->of == s && at->unit == unit)
         return;
@@ -372,6 +376,20 @@ static void grads_scatter(mgi_fsdp *f, mgi_run *run, const sharded *s, int64_t u
 
 /* -- the run ---------------------------------------------------------------------------------- */
 
+/* The unit that runs before or after, perhaps another module's. */
+static void fetch_next(mgi_fsdp *f, mgi_run *run, int64_t number, bool backward)
+{
+    for (int i = 0; i < f->count; i++) {
+        const sharded *s = &f->modules[i];
+        int64_t unit = number - s->first;
+        if (unit < 0 || unit >= s->module->units || (backward && !s->trained))
+            continue;
+        if (unit == 0)
+            fetch(f, run, s, unit, true);
+        fetch(f, run, s, unit, false);
+    }
+}
+
 static void enter(mgi_fsdp *f, mgi_run *run, const sharded *s, int64_t unit, bool backward)
 {
     if (unit == 0)
@@ -379,7 +397,7 @@ static void enter(mgi_fsdp *f, mgi_run *run, const sharded *s, int64_t unit, boo
     fetch(f, run, s, unit, false);
     gathers_end(run, slot_of(f, s, unit, false));
     gathers_end(run, slot_of(f, s, unit, true));
-    fetch(f, run, s, backward ? unit - 1 : unit + 1, false);
+    fetch_next(f, run, s->first + unit + (backward ? -1 : 1), backward);
     if (backward)
         grads_clear(f, run, s, unit, false);
 }

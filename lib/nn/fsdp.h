@@ -8,8 +8,9 @@
  *   forward of unit u     wait for u; begin to gather u + 1
  *   backward of unit u    wait for u; begin to gather u - 1; gradients of u + 2 into the shares; then u's are begun
  *
- * Two slots, each as large as the largest unit, take what is gathered, of units with even and odd numbers, and two more
- * their gradients: a unit's parameters stay at one place, to which the tape may point, and are gone when the slot is the
+ * Units are those of all modules, in the order in which they run: the first one of the transformer is gathered while the
+ * last one of a text encoder runs, and the other way round. Two slots, each as large as the largest unit of all, take what
+ * is gathered, of units with even and odd numbers, and two more their gradients: a unit's parameters stay at one place, to which the tape may point, and are gone when the slot is the
  * next but one's. What is `lasting` has a place of its own, from the first unit's forward to its backward. Operands are
  * gathered in the module's compute dtype, everything else and the gradients in f32: the bits that one rank has.
  *
@@ -24,8 +25,8 @@
 
 typedef struct mgi_fsdp mgi_fsdp;
 
-/* For modules of which those that are not sharded over the mesh are left alone; in their compute dtype, and those that
- * train after mgi_module_train(). They and the mesh outlive it. */
+/* For modules, in the order in which they run; those that are not sharded over the mesh are left alone. In their compute
+ * dtype, and those that train after mgi_module_train(). They and the mesh outlive it. */
 mgen_status mgi_fsdp_create(mgen_context *ctx, const mgi_mesh *mesh, mgi_module *const *modules,
                             int count, mgi_fsdp **out);
 void mgi_fsdp_destroy(mgi_fsdp *fsdp); /* NULL is fine */

@@ -407,6 +407,132 @@ static void test_counts(void **state)
     count_step((mgi_mesh_shape){7, 2, 4, 14});
 }
 
+/* ---- from one module to the next ---------------------------------------------------------------------- */
+
+static int64_t posted; /* gathers */
+
+static void on_call(void *user, const mgi_comm *group, const mgi_comm_work *work, mgi_comm_op op,
+                    int64_t sent, bool waited)
+{
+    (void)user;
+    (void)group;
+    (void)work;
+    (void)sent;
+    posted += op == MGI_COMM_ALL_GATHER && !waited;
+}
+
+/* Ranges of a unit and, of the first, those that last. */
+static int64_t ranges_of(const mgi_module *m, int64_t unit)
+{
+    int64_t n = 0;
+    for (int64_t k = 0; k < m->range_count; k++)
+        n += m->ranges[k].unit == unit;
+    return n;
+}
+
+static int64_t lasting_of(const mgi_module *m)
+{
+    int64_t n = 0;
+    for (int64_t k = 0; k < m->range_count; k++)
+        n += m->ranges[k].lasting;
+    return n;
+}
+
+/* Two slots, of even and odd numbers over both modules: the largest unit of each. */
+static void assert_slots(const mgi_device_counts *c, mgi_module *const m[2], int64_t shards)
+{
+    int64_t slot[2] = {0, 0}, largest = 0, lasting = 0, operands = 0, number = 0;
+    for (int i = 0; i < 2; i++)
+        for (int64_t u = 0; u < m[i]->units; u++, number++) {
+            int64_t bytes = 0;
+            for (int64_t k = 0; k < m[i]->range_count; k++) {
+                const mgi_range *r = &m[i]->ranges[k];
+                int64_t own = r->unit == u ? r->share * (r->compute ? 2 : 4) : 0;
+                bytes += r->lasting ? 0 : shards * own;
+                lasting += r->lasting ? shards * own : 0;
+                operands += r->compute ? own : 0;
+            }
+            slot[number % 2] = most(slot[number % 2], bytes);
+            largest = most(largest, bytes);
+        }
+    assert_int_equal(c->now[MGI_MEM_COMPUTE], operands + lasting + slot[0] + slot[1]);
+    assert_true(slot[0] + slot[1] <= 2 * largest);
+}
+
+static void walk_both(mgen_context *ctx, mgi_module *const m[2], mgi_fsdp *fsdp, bool learns_too)
+{
+    const int64_t units = m[0]->units + m[1]->units;
+    int64_t expected = 0;
+    mgi_run run;
+    posted = 0;
+    mgi_run_init(&run, ctx, true);
+    mgi_fsdp_begin(fsdp, &run, true);
+    for (int64_t n = 0; n < units; n++) { /* one ahead, whosever it is */
+        bool second = n >= m[0]->units, ends = n + 1 == units;
+        int64_t next = n + 1 >= m[0]->units ? n + 1 - m[0]->units : n + 1;
+        expected += n == 0 ? ranges_of(m[0], 0) : 0;
+        expected += ends ? 0 : ranges_of(m[n + 1 >= m[0]->units], next);
+        mgi_fsdp_unit(fsdp, &run, m[second], n - second * m[0]->units, MGI_ENTER_FORWARD);
+        assert_int_equal(posted, expected);
+    }
+    for (int64_t n = units - 1; n >= (learns_too ? 0 : m[0]->units); n--) {
+        bool second = n >= m[0]->units, before = n > m[0]->units;
+        int64_t previous = before ? n - 1 - m[0]->units : n - 1;
+        bool there = n == units - 1 || n == 0 || (!before && !learns_too);
+        expected += there ? 0 : ranges_of(m[before], previous);
+        expected -= !there && previous == 0 ? lasting_of(m[before]) : 0;
+        mgi_fsdp_unit(fsdp, &run, m[second], n - second * m[0]->units, MGI_ENTER_BACKWARD);
+        assert_int_equal(posted, expected);
+        mgi_fsdp_unit(fsdp, &run, m[second], n - second * m[0]->units, MGI_EXIT_BACKWARD);
+    }
+    mgi_fsdp_end(fsdp, &run);
+    assert_int_equal(run.status, MGEN_OK);
+    mgi_run_finish(&run);
+}
+
+/* A text encoder of 1 to 4 layers before the transformer: what comes next is on its way at the border, too. */
+static void test_across(void **state)
+{
+    (void)state;
+    const mgi_comm_watch watch = {on_call, NULL};
+    for (int layers = 1; layers <= 4; layers++)
+        for (int learns_too = 0; learns_too < 2; learns_too++) {
+            mgi_t5_config text = t5_config;
+            mgi_vt_config large;
+            mgi_comm *all;
+            mgi_mesh mesh;
+            mgi_t5 t5;
+            mgi_vt vt;
+            mgi_fsdp *fsdp;
+            mgi_module *const m[2] = {&t5.module, &vt.module};
+            mgen_context *ctx = make_context();
+            text.layers = layers;
+            assert_int_equal(mgi_device_create(ctx, NULL), MGEN_OK);
+            mgi_device_make_meta(ctx->device);
+            assert_int_equal(mgi_vt_preset(ctx, "30b", &large), MGEN_OK);
+            large.layers = COUNTED;
+            assert_int_equal(mgi_comm_counting_create(ctx, 3, 4, &all), MGEN_OK);
+            mgi_comm_counting_watch(all, &watch);
+            assert_int_equal(mgi_mesh_create(all, (mgi_mesh_shape){4, 1, 1, 4}, &mesh), MGEN_OK);
+            assert_int_equal(mgi_t5_init(&t5, ctx, &text, &mesh), MGEN_OK);
+            assert_int_equal(mgi_vt_init_mesh(&vt, ctx, &large, &mesh), MGEN_OK);
+            for (int i = 0; i < 2; i++) {
+                if (i || learns_too)
+                    assert_int_equal(mgi_module_train(m[i]), MGEN_OK);
+                assert_int_equal(mgi_module_compute(m[i], MGK_BF16), MGEN_OK);
+            }
+            assert_int_equal(mgi_fsdp_create(ctx, &mesh, m, 2, &fsdp), MGEN_OK);
+            assert_slots(&ctx->device->counts, m, 4);
+            walk_both(ctx, m, fsdp, learns_too);
+            assert_slots(&ctx->device->counts, m, 4);
+            mgi_fsdp_destroy(fsdp);
+            mgi_vt_finish(&vt);
+            mgi_t5_finish(&t5);
+            mgi_mesh_destroy(&mesh);
+            mgi_context_free(ctx);
+        }
+}
+
 /* ---- the plan ---------------------------------------------------------------------------------------- */
 
 static void test_plan(void **state)
@@ -439,11 +565,12 @@ static void test_processes(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parity), cmocka_unit_test(test_parity_dit),
-        cmocka_unit_test(test_ways),   cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_bugs),   cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_text),   cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_plan),   cmocka_unit_test(test_processes)};
+        cmocka_unit_test(test_parity),   cmocka_unit_test(test_parity_dit),
+        cmocka_unit_test(test_ways),     cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bugs),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_text),     cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_across),   cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_processes)};
     if (argc == 3 && !strcmp(argv[1], "--rank"))
         return process_main(argv[2]);
     return cmocka_run_group_tests_name("fsdp", tests, NULL, free_truth);
