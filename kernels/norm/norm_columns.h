@@ -12,7 +12,10 @@ static inline int64_t mgk_norm_column(int64_t dim)
     return mgk_pad16(dim) + 112;
 }
 
-enum { NORM_ROWS = 7 };
+enum {
+    NORM_ROWS = 7,
+    MGK_NORM_GRAD_ROOM = 2 /* columns a thread that the gradient of a sample's rows needs */
+};
 
 /* Floats for NORM_ROWS rows, which fall on different sets of the cache. */
 static inline int64_t mgk_norm_room(int64_t dim)

@@ -8,161 +8,280 @@
  * one; chunks leave A, B and G in the workspace, where they are combined in order.
  */
 enum { PART_DW, PART_DB, PART_A, PART_B, PART_G }; /* columns of a block; G only for gates */
-enum { COLUMNS_A_TASK = 256, GRAD_ROWS = 2 /* a group; more would crowd one set of the cache */ };
+enum { COLUMNS_A_TASK = 256, GRAD_ROWS = 2 /* a group; rows of f32 are taken singly: measured */ };
 
 typedef struct grad_job {
     const mgk_norm_args *a;
     mgk_row_split split;
     float *parts; /* NULL: no column sums are wanted */
+    float *room;  /* MGK_NORM_GRAD_ROOM columns a thread */
     int64_t column, columns;
     bool residual, sums; /* sums: A and B are wanted */
 } grad_job;
 
-/* Of a group of rows: what the gradient of a row needs, and where its buffers begin. */
+/* Of a group of rows: what the gradient of a row needs, and where its buffers begin. With q = dy rstd,
+ * p = x - mean and the sums g = sum(q f), s = sum(q f p) over a row, f what the rows of a sample share,
+ *   dx = q f - p pull - shift,   pull = rstd^2 s / dim,   shift = g / dim (layer only). */
 typedef struct grad_rows {
     v_real in, dy;
-    const float *weight, *scale;
-    float mean[GRAD_ROWS], rstd[GRAD_ROWS], mean_g[GRAD_ROWS], mean_gn[GRAD_ROWS];
+    int64_t dim;
+    const float *factor; /* in the order of v_read_two */
+    float mean[GRAD_ROWS], rstd[GRAD_ROWS], pull[GRAD_ROWS], shift[GRAD_ROWS];
 } grad_rows;
 
-/* dy * (1 + scale) * weight is what arrives at n. */
-MGK_INLINE vf factor_of(const grad_rows *g, int64_t i, int64_t lanes)
+/* Where a group's sums over rows go, in the order of v_read_two; each may be NULL. */
+typedef struct grad_columns {
+    float *a, *b, *g;
+} grad_columns;
+
+MGK_INLINE vf pull_of(const grad_rows *g, int k, vf x, bool layer)
 {
-    vf m = g->weight ? v_load_lanes(g->weight + i, lanes) : v_set(1);
-    return g->scale ? m + m * v_load_lanes(g->scale + i, lanes) : m;
+    return layer ? x - g->mean[k] : x;
 }
 
-/* Adds to A and B, and finds the rows' means of g and g n. */
-MGK_INLINE void grad_sums(const grad_job *job, grad_rows *g, int count, float *part)
+/* Adds to A and B, and finds the rows' pulls and shifts. */
+MGK_INLINE void grad_sums(grad_rows *g, int count, const grad_columns *to, bool layer)
 {
-    const int64_t dim = job->a->dim;
-    float *sum_a = part ? part + PART_A * job->column : NULL;
-    const bool shifted =
-        job->a->d_bias.p || job->a->d_shift.p || (job->a->d_scale.p && job->a->bias.p);
-    const bool layer = job->a->kind == MGK_NORM_LAYER;
-    float *sum_b = part && shifted ? part + PART_B * job->column : NULL;
-    vf sum_g[GRAD_ROWS], sum_gn[GRAD_ROWS];
+    const int64_t dim = g->dim;
+    v_two sum_g[GRAD_ROWS], sum_s[GRAD_ROWS];
     for (int k = 0; k < count; k++)
-        sum_g[k] = sum_gn[k] = v_set(0);
-    MGK_EACH_VECTOR(i, dim, {
-        vf factor = factor_of(g, i, v_lanes);
-        vf more_a = {0};
-        vf more_b = {0};
+        sum_g[k] = sum_s[k] = (v_two){v_set(0), v_set(0)};
+    int64_t i = 0;
+    for (; i + 2 * MGK_WIDTH <= dim; i += 2 * MGK_WIDTH) {
+        const v_two f = load_two(g->factor + i);
+        v_two a = {v_set(0), v_set(0)};
+        v_two b = a;
+        if (to->a)
+            a = load_two(to->a + i);
+        if (to->b)
+            b = load_two(to->b + i);
         MGK_UNROLL
         for (int k = 0; k < count; k++) {
-            vf n = (v_get(g->in, k * dim + i) - g->mean[k]) * g->rstd[k];
-            vf d = v_get(g->dy, k * dim + i);
-            more_a += d * n;
-            if (sum_b)
-                more_b += d;
-            d *= factor; /* lanes past the end are 0 */
+            const v_two x = v_read_two(g->in, k * dim + i), d = v_read_two(g->dy, k * dim + i);
+            const vf rstd = v_set(g->rstd[k]);
+            v_prefetch_two(g->in, (count + k) * dim + i, false); /* the next group's */
+            v_prefetch_two(g->dy, (count + k) * dim + i, false);
+            const v_two p = {pull_of(g, k, x.a, layer), pull_of(g, k, x.b, layer)};
+            const v_two q = {d.a * rstd, d.b * rstd};
+            const v_two t = {q.a * f.a, q.b * f.b};
+            if (to->a)
+                a = fma_two(q, p, a);
+            if (to->b)
+                b = (v_two){b.a + d.a, b.b + d.b};
             if (layer)
-                sum_g[k] += d;
-            sum_gn[k] += d * n;
+                sum_g[k] = (v_two){sum_g[k].a + t.a, sum_g[k].b + t.b};
+            sum_s[k] = fma_two(t, p, sum_s[k]);
         }
-        if (part)
-            v_out(sum_a + i, v_in(sum_a + i) + more_a);
-        if (sum_b)
-            v_out(sum_b + i, v_in(sum_b + i) + more_b);
+        if (to->a)
+            store_two(to->a + i, a);
+        if (to->b)
+            store_two(to->b + i, b);
+    }
+    MGK_EACH_VECTOR_FROM(i, j, dim, {
+        const vf f = v_in(g->factor + j);
+        vf a = {0};
+        vf b = {0};
+        for (int k = 0; k < count; k++) { /* lanes of d past the end are 0 */
+            const vf p = pull_of(g, k, v_get(g->in, k * dim + j), layer);
+            const vf d = v_get(g->dy, k * dim + j);
+            const vf q = d * g->rstd[k];
+            a = v_fma(q, p, a);
+            b += d;
+            sum_g[k].a += q * f;
+            sum_s[k].a = v_fma(q * f, p, sum_s[k].a);
+        }
+        if (to->a)
+            v_out(to->a + j, v_in(to->a + j) + a);
+        if (to->b)
+            v_out(to->b + j, v_in(to->b + j) + b);
     });
     for (int k = 0; k < count; k++) {
-        g->mean_g[k] = layer ? v_sum(sum_g[k]) / (float)dim : 0;
-        g->mean_gn[k] = v_sum(sum_gn[k]) / (float)dim;
+        const float mean = v_sum(sum_s[k].a + sum_s[k].b) / (float)dim;
+        g->pull[k] = g->rstd[k] * g->rstd[k] * mean;
+        g->shift[k] = layer ? v_sum(sum_g[k].a + sum_g[k].b) / (float)dim : 0;
     }
 }
 
-MGK_INLINE vf grad_of(const grad_rows *g, int k, int64_t at, vf factor, int64_t lanes)
+MGK_INLINE vf grad_of(const grad_rows *g, int k, vf x, vf d, vf f, bool layer)
 {
-    vf n = (v_read(g->in, at, lanes) - g->mean[k]) * g->rstd[k];
-    vf d = v_read(g->dy, at, lanes) * factor;
-    return (d - g->mean_g[k] - n * g->mean_gn[k]) * g->rstd[k];
+    vf rest = v_set(0);
+    if (layer)
+        rest = v_set(-g->shift[k]);
+    rest = v_fma(pull_of(g, k, x, layer), v_set(-g->pull[k]), rest);
+    return v_fma(d * g->rstd[k], f, rest);
+}
+
+MGK_INLINE v_two grad_of_two(const grad_rows *g, int k, int64_t at, v_two f, bool layer)
+{
+    const v_two x = v_read_two(g->in, at), d = v_read_two(g->dy, at);
+    return (v_two){grad_of(g, k, x.a, d.a, f.a, layer), grad_of(g, k, x.b, d.b, f.b, layer)};
+}
+
+MGK_INLINE v_two add_two(v_two a, v_two b)
+{
+    return (v_two){a.a + b.a, a.b + b.b};
 }
 
 /* dx of a norm. */
 MGK_INLINE void grad_write(const mgk_norm_args *a, const grad_rows *g, int64_t r, int count,
-                           int32_t type)
+                           bool layer, int32_t type)
 {
     const int64_t dim = a->dim;
     const bool add = a->accumulate_dx;
     v_real dx = v_from(a->dx, r * dim, type);
     dx.stream = !add && mgk_streams(a->dx, a->rows, dim);
-    MGK_EACH_VECTOR(i, dim, {
-        vf factor = factor_of(g, i, v_lanes);
+    int64_t i = 0;
+    for (; i + 2 * MGK_WIDTH <= dim; i += 2 * MGK_WIDTH) {
+        const v_two f = load_two(g->factor + i);
         MGK_UNROLL
         for (int k = 0; k < count; k++) {
-            vf d = grad_of(g, k, k * dim + i, factor, v_lanes);
-            v_prefetch(g->in, (count + k) * dim + i);
-            v_prefetch(g->dy, (count + k) * dim + i);
+            v_two d = grad_of_two(g, k, k * dim + i, f, layer);
             if (add)
-                d += v_get(dx, k * dim + i);
-            v_put(dx, k * dim + i, d);
+                d = add_two(d, v_read_two(dx, k * dim + i));
+            v_write_two(dx, k * dim + i, d);
+        }
+    }
+    MGK_EACH_VECTOR_FROM(i, j, dim, {
+        const vf f = v_in(g->factor + j);
+        for (int k = 0; k < count; k++) {
+            const int64_t at = k * dim + j;
+            vf d = grad_of(g, k, v_get(g->in, at), v_get(g->dy, at), f, layer);
+            if (add)
+                d += v_get(dx, at);
+            v_put(dx, at, d);
         }
     });
     v_stream_end(dx.stream);
 }
 
-/* dx, dh and G of a residual. */
-MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, int64_t r, int count,
-                               float *sum_h, int32_t type)
+/* dx, dh and G of a residual. gate: in the order of v_read_two, or NULL. */
+MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const float *gate,
+                               int64_t r, int count, float *sum_h, bool layer, int32_t type)
 {
     const int64_t dim = a->dim;
     const bool add = a->dr.p != NULL, want_dh = a->dh.p != NULL;
-    const float *gate = AT(a->gate, sample_of(a, r) * a->gate_stride);
     v_real dx = v_from(a->dx, r * dim, type), dr = v_from(add ? a->dr : a->dx, r * dim, type);
     v_real dh = v_from(want_dh ? a->dh : a->dx, r * dim, type);
     v_real h = v_from(sum_h ? a->h : a->dx, r * dim, type);
     dx.stream = mgk_streams(a->dx, a->rows, dim);
     dh.stream = want_dh && mgk_streams(a->dh, a->rows, dim);
-    MGK_EACH_VECTOR(i, dim, {
-        vf factor = factor_of(g, i, v_lanes);
-        vf times = gate ? v_in(gate + i) : v_set(1);
-        vf total = {0};
+    int64_t i = 0;
+    for (; i + 2 * MGK_WIDTH <= dim; i += 2 * MGK_WIDTH) {
+        const v_two f = load_two(g->factor + i);
+        const v_two one = {v_set(1), v_set(1)};
+        const v_two times = gate ? load_two(gate + i) : one;
+        v_two total = {v_set(0), v_set(0)};
+        MGK_UNROLL
         for (int k = 0; k < count; k++) {
-            vf d = grad_of(g, k, k * dim + i, factor, v_lanes);
-            v_prefetch(g->in, (count + k) * dim + i);
-            v_prefetch(g->dy, (count + k) * dim + i);
+            v_two d = grad_of_two(g, k, k * dim + i, f, layer);
             if (add)
-                d += v_get(dr, k * dim + i);
-            d = v_rounded(d, type);
-            v_put(dx, k * dim + i, d);
+                d = add_two(d, v_read_two(dr, k * dim + i));
+            d = (v_two){v_rounded(d.a, type), v_rounded(d.b, type)};
+            v_write_two(dx, k * dim + i, d);
             if (want_dh)
-                v_put(dh, k * dim + i, d * times);
+                v_write_two(dh, k * dim + i, (v_two){d.a * times.a, d.b * times.b});
             if (sum_h)
-                total += d * v_get(h, k * dim + i);
+                total = fma_two(d, v_read_two(h, k * dim + i), total);
         }
         if (sum_h)
-            v_out(sum_h + i, v_in(sum_h + i) + total);
+            store_two(sum_h + i, add_two(load_two(sum_h + i), total));
+    }
+    MGK_EACH_VECTOR_FROM(i, j, dim, {
+        const vf f = v_in(g->factor + j);
+        const vf times = gate ? v_in(gate + j) : v_set(1);
+        vf total = {0};
+        for (int k = 0; k < count; k++) {
+            const int64_t at = k * dim + j;
+            vf d = grad_of(g, k, v_get(g->in, at), v_get(g->dy, at), f, layer);
+            if (add)
+                d += v_get(dr, at);
+            d = v_rounded(d, type);
+            v_put(dx, at, d);
+            if (want_dh)
+                v_put(dh, at, d * times);
+            if (sum_h)
+                total += d * v_get(h, at);
+        }
+        if (sum_h)
+            v_out(sum_h + j, v_in(sum_h + j) + total);
     });
     v_stream_end(dx.stream | dh.stream);
 }
 
 /* `count` rows of one sample, 1 or GRAD_ROWS. */
-MGK_INLINE void grad_group(const grad_job *job, int64_t r, int count, float *part, bool residual,
-                           int32_t type)
+MGK_INLINE void grad_group(const grad_job *job, const common_row *c, int64_t r, int count,
+                           const grad_columns *to, bool residual, bool layer, int32_t type)
 {
     const mgk_norm_args *a = job->a;
     grad_rows g = {.in = v_from(residual ? a->r : a->x, r * a->dim, type),
                    .dy = v_from(a->dy, r * a->dim, type),
-                   .weight = MGK_F(a->weight),
-                   .scale = AT(a->scale, sample_of(a, r) * a->mod_stride)};
+                   .dim = a->dim,
+                   .factor = c->times};
     for (int k = 0; k < count; k++) {
-        g.mean[k] = a->kind == MGK_NORM_LAYER ? MGK_F(a->mean)[r + k] : 0;
+        g.mean[k] = layer ? MGK_F(a->mean)[r + k] : 0;
         g.rstd[k] = MGK_F(a->rstd)[r + k];
     }
-    grad_sums(job, &g, count, job->sums ? part : NULL);
+    grad_sums(&g, count, to, layer);
     if (residual)
-        residual_write(a, &g, r, count, a->d_gate.p ? part + PART_G * job->column : NULL, type);
+        residual_write(a, &g, c->gate, r, count, to->g, layer, type);
     else if (a->dx.p)
-        grad_write(a, &g, r, count, type);
+        grad_write(a, &g, r, count, layer, type);
 }
 
-MGK_INLINE void grad_range(const grad_job *job, int64_t r, int64_t end, float *part, bool residual,
-                           int32_t type)
+MGK_INLINE void grad_groups(const grad_job *job, const common_row *c, int64_t r, int64_t end,
+                            const grad_columns *to, bool residual, bool layer, int32_t type)
 {
-    for (; r + GRAD_ROWS <= end; r += GRAD_ROWS)
-        grad_group(job, r, GRAD_ROWS, part, residual, type);
+    for (; type == MGK_BF16 && r + GRAD_ROWS <= end; r += GRAD_ROWS)
+        grad_group(job, c, r, GRAD_ROWS, to, residual, layer, type);
     for (; r < end; r++)
-        grad_group(job, r, 1, part, residual, type);
+        grad_group(job, c, r, 1, to, residual, layer, type);
+}
+
+/* Back from the order of v_read_two of bf16. */
+MGK_INLINE v_two plain_order(v_two v)
+{
+#if MGK_WIDTH == 16 && defined(__AVX512BW__)
+    __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    return (v_two){(vf)_mm512_permutex2var_ps((__m512)v.a, low, (__m512)v.b),
+                   (vf)_mm512_permutex2var_ps((__m512)v.a, high, (__m512)v.b)};
+#else
+    return v;
+#endif
+}
+
+static void plain_column(float *column, int64_t dim)
+{
+    for (int64_t i = 0; column && i + 2 * MGK_WIDTH <= dim; i += 2 * MGK_WIDTH)
+        store_two(column + i, plain_order(load_two(column + i)));
+}
+
+/* Rows of one sample, whose sums in `part` are 0. */
+MGK_INLINE void grad_range(const grad_job *job, int64_t r, int64_t end, float *part, float *room,
+                           bool residual, int32_t type)
+{
+    const mgk_norm_args *a = job->a;
+    const bool shifted = a->d_bias.p || a->d_shift.p || (a->d_scale.p && a->bias.p);
+    grad_columns to = {NULL, NULL, NULL};
+    common_row c = {.times = room};
+    if (residual && a->gate.p)
+        c.gate = room + mgk_norm_column(a->dim);
+    make_common(a, sample_of(a, r), &c, type);
+    if (part && job->sums)
+        to.a = part + PART_A * job->column;
+    if (part && job->sums && shifted)
+        to.b = part + PART_B * job->column;
+    if (part && residual && a->d_gate.p)
+        to.g = part + PART_G * job->column;
+    if (a->kind == MGK_NORM_LAYER)
+        grad_groups(job, &c, r, end, &to, residual, true, type);
+    else
+        grad_groups(job, &c, r, end, &to, residual, false, type);
+    if (type == MGK_BF16) {
+        plain_column(to.a, a->dim);
+        plain_column(to.b, a->dim);
+        plain_column(to.g, a->dim);
+    }
 }
 
 /* After a sample's rows of a block: A and B to d_weight, d_bias of the block. */
@@ -220,8 +339,8 @@ static void grad_block(void *arg, int64_t block, int thread)
     const grad_job *job = arg;
     const mgk_norm_args *a = job->a;
     const mgk_row_split *s = &job->split;
-    (void)thread;
     int64_t r, end, size = job->columns * job->column;
+    float *room = job->room + thread * MGK_NORM_GRAD_ROOM * job->column;
     float *part = job->parts ? job->parts + block * size : NULL;
     mgk_split_range(s, block, &r, &end);
     if (part)
@@ -230,9 +349,9 @@ static void grad_block(void *arg, int64_t block, int thread)
         int64_t sample = (r + s->skip) / s->sample;
         int64_t last = mgk_min(end, (sample + 1) * s->sample - s->skip);
         if (job->residual)
-            V_BY_DTYPE(a->dy.dtype, grad_range, job, r, last, part, true);
+            V_BY_DTYPE(a->dy.dtype, grad_range, job, r, last, part, room, true);
         else
-            V_BY_DTYPE(a->dy.dtype, grad_range, job, r, last, part, false);
+            V_BY_DTYPE(a->dy.dtype, grad_range, job, r, last, part, room, false);
         r = last;
         if (!part)
             continue;
@@ -291,8 +410,9 @@ static void run_grad(const mgk_norm_args *a, mgk_exec *x, bool residual)
     job.split = mgk_split_rows_from(a->rows, a->row_offset, a->rows_per_sample, a->dim);
     job.sums = a->d_weight.p || a->d_bias.p || a->d_scale.p || a->d_shift.p;
     job.columns += residual && a->d_gate.p;
+    job.room = x->workspace;
     if (job.sums || job.columns > PART_G)
-        job.parts = x->workspace;
+        job.parts = job.room + mgi_pool_threads(x->pool) * MGK_NORM_GRAD_ROOM * job.column;
     mgk_for(x, job.split.blocks, 2 * a->rows * a->dim, grad_block, &job);
     int64_t work = job.split.blocks * a->dim;
     if (a->d_weight.p || a->d_bias.p)

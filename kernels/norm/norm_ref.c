@@ -128,25 +128,25 @@ size_t mgk_residual_norm_workspace(const void *args, int threads)
     return mgk_norm_workspace(args, threads);
 }
 
-static size_t columns_size(const mgk_norm_args *a, int64_t columns)
+static size_t columns_size(const mgk_norm_args *a, int64_t columns, int threads)
 {
     mgk_row_split s = mgk_split_rows_from(a->rows, a->row_offset, a->rows_per_sample, a->dim);
-    return sizeof(float) * (size_t)(columns * s.blocks * mgk_norm_column(a->dim));
+    int64_t all = columns * s.blocks + MGK_NORM_GRAD_ROOM * threads;
+    return sizeof(float) * (size_t)(all * mgk_norm_column(a->dim));
 }
 
 /* Column sums a block of rows: d_weight, d_bias, d_scale, d_shift, and d_gate if it is wanted. */
 size_t mgk_norm_grad_workspace(const void *args, int threads)
 {
     const mgk_norm_args *a = args;
-    (void)threads;
     bool sums = a->d_weight.p || a->d_bias.p || a->d_scale.p || a->d_shift.p;
-    return sums ? columns_size(a, 4) : 0;
+    return columns_size(a, sums ? 4 : 0, threads);
 }
 
 size_t mgk_residual_norm_grad_workspace(const void *args, int threads)
 {
     const mgk_norm_args *a = args;
-    return a->d_gate.p ? columns_size(a, 5) : mgk_norm_grad_workspace(args, threads);
+    return a->d_gate.p ? columns_size(a, 5, threads) : mgk_norm_grad_workspace(args, threads);
 }
 
 static double value_or(mgk_buf b, int64_t i, double otherwise)
