@@ -286,22 +286,60 @@ static T *some_samples(mgi_run *run, T *t, int64_t first, int64_t samples)
                : NULL;
 }
 
-static T *run_block(mgi_run *run, const mgi_vt *vt, int64_t index, T *x, T *shared, T *text,
-                    T *mask, const int64_t grid[3])
+void mgi_vt_see(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples,
+                mgi_vt_seen *seen)
 {
+    *seen = (mgi_vt_seen){NULL};
+    if (!mgi_require(run, !run->record && !vt->mesh,
+                     "video transformer: a text is seen once without a tape and a mesh only"))
+        return;
+    int64_t mark = mgi_scope_push(run);
+    T *mask, *view = NULL, *p = mgi_vt_text_forward(run, vt, text, samples, &mask);
+    if (p && !mgi_ok(run, mgi_tensor_view(mask, mask->rank, mask->dims, &view)))
+        p = NULL;
+    seen->p = mgi_scope_pop(run, mark, p);
+    seen->mask = mgi_scope_add(run, view);
+    for (int64_t i = 0; i < vt->config.layers && seen->p; i++)
+        seen->kv[i] = mgi_vt_block_kv(run, vt, &vt->block[i], seen->p);
+}
+
+void mgi_vt_seen_first(mgi_run *run, const mgi_vt *vt, const mgi_vt_seen *seen, int64_t samples,
+                       mgi_vt_seen *first)
+{
+    *first = (mgi_vt_seen){
+        some_samples(run, seen->p, 0, samples), some_samples(run, seen->mask, 0, samples), {NULL}};
+    for (int64_t i = 0; i < vt->config.layers; i++)
+        first->kv[i] = some_samples(run, seen->kv[i], 0, samples);
+}
+
+void mgi_vt_seen_drop(mgi_run *run, mgi_vt_seen *seen)
+{
+    mgi_drop(run, seen->p);
+    mgi_drop(run, seen->mask);
+    for (int i = 0; i < MGI_VT_LAYERS_MAX; i++)
+        mgi_drop(run, seen->kv[i]);
+    *seen = (mgi_vt_seen){NULL};
+}
+
+static T *run_block(mgi_run *run, const mgi_vt_block_of *of, T *const in[MGI_VT_INS])
+{
+    T *x = in[MGI_VT_IN_X];
     if (run->status != MGEN_OK || !x)
         return NULL;
-    int64_t all = x->dims[0], once = samples_at_once(run, vt, x);
+    int64_t all = x->dims[0], once = samples_at_once(run, of->vt, x);
     if (once >= all)
-        return mgi_vt_block_forward(run, vt, index, x, shared, text, mask, grid);
+        return mgi_vt_block_forward(run, of, in);
     T *y = mgi_new(run, x->dtype, x->rank, x->dims);
     mgi_weights_begin(run);
     for (int64_t first = 0; first < all && run->status == MGEN_OK; first += once) {
         int64_t n = all - first < once ? all - first : once, mark = mgi_scope_push(run);
-        T *part = mgi_vt_block_forward(
-            run, vt, index, some_samples(run, x, first, n), some_samples(run, shared, first, n),
-            some_samples(run, text, first, n), some_samples(run, mask, first, n), grid);
-        mgi_copy(run, y, first * (x->count / all), part, 0, n * (x->count / all));
+        mgi_vt_block_of part = *of;
+        T *some[MGI_VT_INS];
+        for (int i = 0; i < MGI_VT_INS; i++)
+            some[i] = some_samples(run, in[i], first, n);
+        part.kv = some_samples(run, of->kv, first, n);
+        T *z = mgi_vt_block_forward(run, &part, some);
+        mgi_copy(run, y, first * (x->count / all), z, 0, n * (x->count / all));
         mgi_scope_pop(run, mark, NULL);
     }
     mgi_weights_end(run);
@@ -331,14 +369,22 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
     time = linear(run, time, vt->time1_w, vt->time1_b);
     time = silu(run, linear(run, silu(run, time), vt->time2_w, vt->time2_b));
     T *shared = mgi_linear_as(run, time, mgi_value(vt->mod_w), mgi_value(vt->mod_b), MGK_F32);
-    T *mask, *p = mgi_vt_text_forward(run, vt, text, n, &mask);
+    const mgi_vt_seen *seen = text->seen;
+    T *mask = seen ? seen->mask : NULL, *p = seen ? seen->p : NULL;
+    if (!seen)
+        p = mgi_vt_text_forward(run, vt, text, n, &mask);
+    if (!mgi_require(run, !seen || (p && mask && p->dims[0] == n && !run->record),
+                     "video transformer: what was seen of the text is of other samples"))
+        return NULL;
     x = mgi_cast(run, own_tokens(run, vt, mgi_patchify(run, x, c->patch_t, c->patch_h, c->patch_w)),
                  dtype);
     x = linear(run, x, vt->patch, vt->patch_b);
     mgi_unit_exit(run, (void *)&vt->module, 0);
     for (int64_t i = 0; i < c->layers; i++) {
         mgi_unit_enter(run, (void *)&vt->module, i + 1);
-        T *y = run_block(run, vt, i, x, shared, p, mask, grid);
+        const mgi_vt_block_of of = {
+            vt, &vt->block[i], {grid[0], grid[1], grid[2]}, seen ? seen->kv[i] : NULL};
+        T *y = run_block(run, &of, (T *[]){x, shared, p, mask});
         mgi_unit_exit(run, (void *)&vt->module, i + 1);
         mgi_drop(run, x);
         x = y;

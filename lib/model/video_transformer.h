@@ -51,11 +51,18 @@ typedef struct mgi_vt_stream {
     mgi_param *proj, *norm_w, *norm_b; /* NULL: no such stream */
 } mgi_vt_stream;
 
+/* What the blocks read of a text, which is the same at every step of a sampler. Tensors of the run's scope. */
+typedef struct mgi_vt_seen {
+    T *p, *mask;              /* the streams, projected and put together */
+    T *kv[MGI_VT_LAYERS_MAX]; /* keys and values */
+} mgi_vt_seen;
+
 /* Encoded prompts, by role. */
 typedef struct mgi_vt_text {
     T *x[MGI_ROLES];                  /* (B,S,width); NULL: the stream is not there, or left out */
     const int64_t *tokens[MGI_ROLES]; /* of each sample, 1..S: the rest is padding; NULL: all S */
     T *mask, *places;                 /* of mgi_vt_text_places; NULL: forward makes them */
+    const mgi_vt_seen *seen;          /* of mgi_vt_see, of this text; NULL: made anew */
 } mgi_vt_text;
 
 /* How a block runs: as one node with a gradient written by hand, or as a chain of single ops, which is its
@@ -110,6 +117,14 @@ mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed);
  * (tensor/graph.h). */
 void mgi_vt_text_places(mgi_run *run, mgi_vt_text *text, int64_t samples,
                         const int64_t rows[MGI_ROLES]);
+/* Read the text of `samples` samples once for many calls of forward, without a tape and on one rank. Forward then gives
+ * the same bits as without. */
+void mgi_vt_see(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples,
+                mgi_vt_seen *seen);
+/* That of its first samples: views. */
+void mgi_vt_seen_first(mgi_run *run, const mgi_vt *vt, const mgi_vt_seen *seen, int64_t samples,
+                       mgi_vt_seen *first);
+void mgi_vt_seen_drop(mgi_run *run, mgi_vt_seen *seen);
 /* What the head means, at flow time t (B), of x (B,T,H,W,C), normalised latents. Of the streams of text one must be there. What a
  * sample gets depends neither on the other samples nor on padding. */
 T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text);

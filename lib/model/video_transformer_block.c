@@ -72,6 +72,18 @@ static T *attend(mgi_run *run, const mgi_vt *vt, T *qkv, float scale)
     return mgi_cross_attention(run, q, kv, NULL, scale);
 }
 
+T *mgi_vt_block_kv(mgi_run *run, const mgi_vt *vt, const mgi_vt_block *b, T *text)
+{
+    T *kv = linear(run, text, b->cross_kv, b->cross_kv_b), *seen;
+    int64_t heads = vt->config.heads / (vt->mesh ? vt->mesh->shape.tp : 1);
+    if (!kv)
+        return NULL;
+    seen =
+        mgi_reshape(run, kv, MGI_DIMS(kv->dims[0], kv->dims[1], 2, heads, kv->dims[2] / 2 / heads));
+    mgi_drop(run, kv);
+    return seen;
+}
+
 /* A mgi_block_fn. */
 static T *chained(mgi_run *run, const void *user, T *const *in)
 {
@@ -98,8 +110,7 @@ static T *chained(mgi_run *run, const void *user, T *const *in)
 
     T *q = column_linear(run, vt, x, b->cross_q, b->cross_q_b);
     q = mgi_reshape(run, q, MGI_DIMS(n, s, heads, dh));
-    T *kv = mgi_reshape(run, linear(run, text, b->cross_kv, b->cross_kv_b),
-                        MGI_DIMS(n, text->dims[1], 2, heads, dh));
+    T *kv = of->kv ? of->kv : mgi_vt_block_kv(run, vt, b, text);
     h = mgi_cross_attention(run, q, kv, mask, scale);
     x = mgi_add(run, x, row_linear(run, vt, h, b->cross_out, b->cross_out_b));
 
@@ -109,15 +120,13 @@ static T *chained(mgi_run *run, const void *user, T *const *in)
     return mgi_scope_pop(run, mark, mgi_gated_residual(run, x, h, mod, MGI_VT_GATE2));
 }
 
-T *mgi_vt_block_forward(mgi_run *run, const mgi_vt *vt, int64_t index, T *x, T *shared, T *text,
-                        T *mask, const int64_t grid[3])
+T *mgi_vt_block_forward(mgi_run *run, const mgi_vt_block_of *of, T *const in[MGI_VT_INS])
 {
-    mgi_vt_block_of of = {vt, &vt->block[index], {grid[0], grid[1], grid[2]}};
+    const mgi_vt *vt = of->vt;
     bool chain = vt->form == MGI_BLOCK_CHAINED || vt->config.block == MGI_VT_DIT;
     mgi_block_fn *fn = chain ? chained : mgi_vt_block_composite;
-    T *in[MGI_VT_INS] = {x, shared, text, mask};
     if (vt->recompute == MGI_RECOMPUTE_NONE)
-        return fn(run, &of, in);
-    return mgi_checkpoint(run, fn, &of, sizeof of, in, MGI_VT_INS,
+        return fn(run, of, in);
+    return mgi_checkpoint(run, fn, of, sizeof *of, in, MGI_VT_INS,
                           vt->recompute == MGI_RECOMPUTE_SELECTIVE ? MGI_SAVE_ATTENTION : 0);
 }

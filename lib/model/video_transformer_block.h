@@ -54,11 +54,14 @@ typedef struct mgi_vt_block_of {
     const mgi_vt *vt;
     const mgi_vt_block *b;
     int64_t grid[3]; /* tokens: frames, rows, columns */
+    T *kv;           /* keys and values of the text, if they are there; never with a tape */
 } mgi_vt_block_of;
 
-/* Block `index` as vt->form and vt->recompute say. */
-T *mgi_vt_block_forward(mgi_run *run, const mgi_vt *vt, int64_t index, T *x, T *shared, T *text,
-                        T *mask, const int64_t grid[3]);
+/* A block as vt->form and vt->recompute say. */
+T *mgi_vt_block_forward(mgi_run *run, const mgi_vt_block_of *of, T *const in[MGI_VT_INS]);
+
+/* What cross-attention reads of the text: keys and values (B,St,2,heads of this rank,Dh). */
+T *mgi_vt_block_kv(mgi_run *run, const mgi_vt *vt, const mgi_vt_block *b, T *text);
 
 /* mgi_block_fn: one node. */
 T *mgi_vt_block_composite(mgi_run *run, const void *user, T *const *in);

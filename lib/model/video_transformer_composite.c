@@ -270,7 +270,9 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
     kv = keys_values(run, vt, k[QKV]);
     k[QKV] = exchange_tokens(run, vt, k[QKV]);
     mgi_gather_begin(run, cp, kv, &w);
-    k[KV] = kv ? product_heads(run, text, b->cross_kv, 2, heads) : NULL;
+    k[KV] = of->kv ? mgi_scope_add(run, mgi_tensor_retain(of->kv))
+            : kv   ? mgi_vt_block_kv(run, vt, b, text)
+                   : NULL;
     all = mgi_rows_end(run, &w);
     if (!k[QKV])
         return;
@@ -290,7 +292,7 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
     k[Q] = product_heads(run, all, b->cross_q, 1, heads);
     drop_made(run, all, k[X1]);
     if (!k[KV])
-        k[KV] = product_heads(run, text, b->cross_kv, 2, heads);
+        k[KV] = mgi_vt_block_kv(run, vt, b, text);
     if (!k[Q] || !k[KV])
         return;
     a = mgi_cross_attention_args(k[Q], k[KV], k[MASK], attention_scale(vt));

@@ -13,6 +13,7 @@
 #include "kernels/random/random.h"
 #include "task/ranks.h"
 #include "tensor/graph.h"
+#include "tensor/weights.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -25,7 +26,8 @@ typedef struct batch {
     int64_t rows;
     T *in, *t;        /* latents and their time, */
     float time;       /* which is this */
-    mgi_vt_text text; /* prompts */
+    mgi_vt_text text; /* prompts, */
+    mgi_vt_seen seen; /* and what the network reads of them at every step */
     int64_t runs;     /* on the meta device: of the network so far, */
     double flops;     /* and what one of them takes */
 } batch;
@@ -202,6 +204,19 @@ static void make_places(mgi_run *run, batch *b)
         mgi_vt_text_places(run, &b->text, b->rows, rows);
 }
 
+/* What the network reads of the text is the same at every step. It is kept on the CPU, on one rank: there all rows of a
+ * batch are computed together, and no graph is captured. */
+static void see_text(sampler *s)
+{
+    mgi_run *run = s->run;
+    const mgi_vt *vt = s->n->video;
+    if ((run->dev->kernel[MGK_OP_matmul]->needs & MGK_NEEDS_CUDA) || vt->mesh)
+        return;
+    mgi_vt_see(run, vt, &s->all.text, s->rows, &s->all.seen);
+    if (s->prompted.in)
+        mgi_vt_seen_first(run, vt, &s->all.seen, s->prompted.rows, &s->prompted.seen);
+}
+
 static void make_captured(sampler *s)
 {
     mgi_run *run = s->run;
@@ -264,6 +279,7 @@ static T *evaluate(sampler *s, batch *b, T *x, int64_t window, int64_t first, in
         text.x[i] = some_rows(run, text.x[i], first, rows);
         text.tokens[i] = text.tokens[i] ? text.tokens[i] + first : NULL;
     }
+    text.seen = b->seen.p ? &b->seen : NULL;
     return mgi_vt_velocity(run, s->n->video, some_rows(run, b->in, 0, rows),
                            some_rows(run, b->t, 0, rows), b->time, &text);
 }
@@ -529,10 +545,16 @@ static mgen_status sample(sampler *s)
         make_buffers(s);
     if (status == MGEN_OK)
         make_captured(s);
+    if (s->run->status == MGEN_OK)
+        see_text(s);
     MGI_TRY(together(s, s->run->status));
+    mgi_weights_begin(s->run);
     if (s->run->dev->meta && partial(s) && r->solver == MGI_SOLVER_DOPRI5)
         count_both(s);
     status = mgi_solve(s->run, s->x, &solver);
+    mgi_weights_end(s->run);
+    mgi_vt_seen_drop(s->run, &s->prompted.seen);
+    mgi_vt_seen_drop(s->run, &s->all.seen);
     if (status == MGEN_OK)
         status = all_finite(s->run->ctx, s->x);
     if (s->ranks && !s->ended && s->run->status == MGEN_OK)

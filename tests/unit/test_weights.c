@@ -101,6 +101,35 @@ static void test_turns(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* From a text that was seen before: the same bits for fewer operations, also of some of the samples. */
+static void seen_once(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text,
+                      T *expected)
+{
+    double *flops = &run->dev->counts.flops, before = *flops, all;
+    int64_t mark = mgi_scope_push(run);
+    mgi_vt_seen seen, first;
+    mgi_vt_text with = *text;
+    T *two, *time;
+    mgi_vt_forward(run, vt, x, t, text);
+    all = *flops - before;
+    mgi_vt_see(run, vt, text, x->dims[0], &seen);
+    mgi_vt_seen_first(run, vt, &seen, 2, &first);
+    with.seen = &seen;
+    before = *flops;
+    same(mgi_vt_forward(run, vt, x, t, &with), expected);
+    assert_true(*flops - before < all);
+    assert_int_equal(mgi_tensor_rows(x, 0, 2, &two), MGEN_OK);
+    assert_int_equal(mgi_tensor_rows(t, 0, 2, &time), MGEN_OK);
+    with.seen = &first;
+    T *y = mgi_vt_forward(run, vt, mgi_scope_add(run, two), mgi_scope_add(run, time), &with);
+    assert_int_equal(run->status, MGEN_OK);
+    assert_memory_equal(mgi_f32(y), mgi_f32(expected), (size_t)y->count * sizeof(float));
+    mgi_vt_seen_drop(run, &first);
+    mgi_vt_seen_drop(run, &seen);
+    assert_null(seen.p);
+    mgi_scope_pop(run, mark, NULL);
+}
+
 /* A batch of which a block computes some samples at a time gives each sample what it gets alone. */
 static void parts_of(const mgi_vt_config *config, int32_t dtype)
 {
@@ -119,6 +148,7 @@ static void parts_of(const mgi_vt_config *config, int32_t dtype)
     const mgi_vt_text text = {{random_tensor(&run, 3, MGI_DIMS(SAMPLES, 6, 24))}, {tokens}};
     T *all = mgi_vt_forward(&run, &vt, x, t, &text);
     assert_int_equal(run.status, MGEN_OK);
+    seen_once(&run, &vt, x, t, &text, all);
     float sum = 0.0f;
     for (int i = 0; i < SAMPLES; i++) {
         T *one = mgi_new(&run, MGK_F32, MGI_DIMS(1, 8, 16, 16, 3)),
