@@ -106,9 +106,10 @@ mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config 
 void mgi_vt_finish(mgi_vt *vt);
 /* Whether so many tokens of a sample can be split as the mesh and vt->cp say. INVALID if not. */
 mgen_status mgi_vt_check_tokens(mgen_context *ctx, const mgi_vt *vt, int64_t tokens);
-/* The values of a model whose configuration is the same but for shorter position tables, which are stretched.
- * UNSUPPORTED where `to` is split. */
-mgen_status mgi_vt_grow(mgi_vt *to, const mgi_vt *from);
+/* The values in a file of a model whose configuration, `theirs`, is the same but for shorter position tables, which are
+ * stretched. As mgi_module_load(), `vt` split over a mesh or not. */
+mgen_status mgi_vt_load_grown(mgi_vt *vt, const mgi_vt_config *theirs, const mgi_st_file *st,
+                              const char *file);
 /* Initial values, with the gates of every block open. */
 mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed);
 

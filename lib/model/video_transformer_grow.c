@@ -4,6 +4,7 @@
 #include "model/video_transformer.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Rows of both tables divide the same length, each standing for the middle of its share; those of `to` lie on straight
  * lines between those of `from`, or, at the ends, are as the outermost. */
@@ -19,32 +20,48 @@ static void stretch_rows(const float *x, int64_t n, float *y, int64_t m, int64_t
     }
 }
 
-static mgen_status stretch(mgen_context *ctx, const mgi_param *from, mgi_param *to)
+/* The entry of a table that has fewer rows than the model's becomes one of as many: of `values`, to be freed. */
+static mgen_status stretch(const mgi_vt *vt, const mgi_param *table, int64_t rows, const char *file,
+                           mgi_st_entry *e, float **values)
 {
-    int64_t n = from->value->count, m = to->value->count;
-    float *x;
-    MGI_TRY(mgi_alloc(ctx, (size_t)(n + m) * sizeof *x, &x));
-    mgi_tensor_read(from->value, 0, x, n);
-    stretch_rows(x, from->dims[0], x + n, to->dims[0], to->dims[1]);
-    mgi_tensor_write(to->value, 0, x + n, m);
-    mgi_free(ctx, x);
+    mgen_context *ctx = vt->module.ctx;
+    int64_t d = table->dims[1], n = rows * d, m = table->dims[0] * d;
+    if (e->rank != 2 || e->dims[0] != rows || e->dims[1] != d)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "%s: tensor \"%s\" has another shape than its configuration asks for", file,
+                        table->name);
+    MGI_TRY(mgi_alloc(ctx, (size_t)(n + m) * sizeof **values, values));
+    MGI_TRY(mgi_st_read_f32(ctx, e, *values + m, n));
+    stretch_rows(*values + m, rows, *values, table->dims[0], d);
+    e->dtype = MGI_ST_F32;
+    e->dims[0] = table->dims[0];
+    e->data = *values;
+    e->bytes = (size_t)m * sizeof **values;
     return MGEN_OK;
 }
 
-mgen_status mgi_vt_grow(mgi_vt *to, const mgi_vt *from)
+mgen_status mgi_vt_load_grown(mgi_vt *vt, const mgi_vt_config *theirs, const mgi_st_file *st,
+                              const char *file)
 {
-    if (to->module.tp_size > 1 || to->module.shard_size > 1)
-        return mgi_fail(to->module.ctx, MGEN_E_UNSUPPORTED,
-                        "a model that is split over %d ranks cannot begin with one of shorter "
-                        "position tables; grow it on one rank first",
-                        to->mesh->shape.tp *
-                            (to->mesh->shape.shard > 1 ? to->mesh->shape.shard : 1));
-    for (int64_t i = 0; i < to->module.count; i++) {
-        const mgi_param *a = from->module.params[i];
-        mgi_param *b = to->module.params[i];
-        MGI_TRY(a->value->count == b->value->count ? mgi_tensor_copy(b->value, a->value)
-                                                   : stretch(to->module.ctx, a, b));
+    const mgi_param *const tables[] = {vt->pos_t, vt->pos_h, vt->pos_w};
+    const int64_t rows[] = {theirs->frames_max, theirs->rows_max, theirs->columns_max};
+    mgen_context *ctx = vt->module.ctx;
+    mgi_st_file grown = *st;
+    float *values[3] = {NULL, NULL, NULL};
+    size_t bytes = (size_t)st->count * sizeof *st->entries;
+    MGI_TRY(mgi_alloc(ctx, bytes, &grown.entries));
+    memcpy(grown.entries, st->entries, bytes);
+    mgen_status status = MGEN_OK;
+    for (int i = 0; i < 3 && status == MGEN_OK; i++) {
+        const mgi_st_entry *e = mgi_st_find(&grown, tables[i]->name);
+        if (e && rows[i] != tables[i]->dims[0])
+            status = stretch(vt, tables[i], rows[i], file, grown.entries + (e - grown.entries),
+                             &values[i]);
     }
-    mgi_module_refresh(&to->module);
-    return MGEN_OK;
+    if (status == MGEN_OK)
+        status = mgi_module_load(&vt->module, &grown, file, false);
+    for (int i = 0; i < 3; i++)
+        mgi_free(ctx, values[i]);
+    mgi_free(ctx, grown.entries);
+    return status;
 }

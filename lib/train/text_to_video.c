@@ -182,20 +182,6 @@ static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_co
                           r->stage.name, r->stage.start_from, name, difference);
 }
 
-/* Of a model that is the same but for shorter position tables. */
-static mgen_status load_smaller(struct mgi_stage_run *r, const mgi_model_file *file,
-                                const mgi_vt_config *theirs)
-{
-    mgi_vt smaller;
-    MGI_TRY(mgi_vt_init(&smaller, r->ctx, theirs));
-    mgen_status status =
-        mgi_module_load(&smaller.module, &file->weights, file->weights_name, false);
-    if (status == MGEN_OK)
-        status = mgi_vt_grow(&r->video, &smaller);
-    mgi_vt_finish(&smaller);
-    return status;
-}
-
 static mgen_status load_video(struct mgi_stage_run *r, const char *name, const mgi_model_file *file,
                               const mgi_vt_config *theirs)
 {
@@ -209,7 +195,7 @@ static mgen_status load_video(struct mgi_stage_run *r, const char *name, const m
     bool grows = grown.frames_max > theirs->frames_max || grown.rows_max > theirs->rows_max ||
                  grown.columns_max > theirs->columns_max;
     MGI_TRY(check_start(r, name, write_video, &grown, ours));
-    return grows ? load_smaller(r, file, theirs)
+    return grows ? mgi_vt_load_grown(&r->video, theirs, &file->weights, file->weights_name)
                  : mgi_module_load(&r->video.module, &file->weights, file->weights_name, false);
 }
 

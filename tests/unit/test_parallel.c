@@ -375,6 +375,44 @@ static void test_other_start(void **state)
     assert_int_equal(remove_all(other), 0);
 }
 
+/* Position tables that begin as shorter ones, stretched: over a mesh as on one rank. */
+static void test_grown(void **state)
+{
+    static const mgi_mesh_shape shapes[] = {{1, 1, 2}, {2, 1, 1, 2}, {2, 1, 2, 2}};
+    rank one, many[RANKS_MAX];
+    (void)state;
+    mgi_stage tae = tiny_autoencoder(1, 2), stage = tiny_text_to_video(1, 4);
+    begin_with(folder, tae, 1);
+    stage.images = -1.0;
+    stage.bucket_count = 1;
+    stage.bucket[0] = (mgi_bucket){.width = 64, .height = 64, .frames = 9, .weight = 1.0};
+    stage.optimizer.eps = 1e-2;
+    stage.optimizer.lr = 0.1; /* then the tables matter */
+    strcpy(stage.save_as, "short");
+    begin_with(folder, stage, 3);
+    stage.save_as[0] = 0;
+    strcpy(stage.start_from, "short");
+    run_mesh(&stage, 1, (mgi_mesh_shape){1, 1, 1}, false, &one);
+    assert_string_equal(one.error, "");
+    double before = one.loss;
+    ranks_free(&one, 1);
+    stage.video.frames_max += 1;
+    stage.video.columns_max += 3;
+    run_mesh(&stage, 1, (mgi_mesh_shape){1, 1, 1}, false, &one);
+    assert_string_equal(one.error, "");
+    assert_true(fabs(one.loss - before) > 1e-4 * before);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        int count = shapes[i].dp * shapes[i].cp * shapes[i].tp;
+        run_mesh(&stage, count, shapes[i], false, many);
+        for (int k = 0; k < count; k++) {
+            assert_string_equal(many[k].error, "");
+            assert_true(fabs(many[k].loss - one.loss) <= 1e-5 * one.loss);
+        }
+        ranks_free(many, count);
+    }
+    ranks_free(&one, 1);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -393,6 +431,6 @@ int main(void)
         cmocka_unit_test(test_autoencoder), cmocka_unit_test(test_discriminator),
         cmocka_unit_test(test_video),       cmocka_unit_test(test_small_bucket),
         cmocka_unit_test(test_mesh),        cmocka_unit_test(test_share),
-        cmocka_unit_test(test_other_start)};
+        cmocka_unit_test(test_other_start), cmocka_unit_test(test_grown)};
     return cmocka_run_group_tests_name("parallel", tests, make_folder, remove_folder);
 }
