@@ -25,6 +25,8 @@ typedef struct grad_task {
     unit *ds_rows;                      /* MGK_PAIRS: ds as a left factor over keys */
     float *term, *lse, *delta, *d_bias; /* lse in powers of two */
     int64_t i0, n;                      /* the tile of queries */
+    rows_ahead ahead;
+    bool first; /* tile of keys */
 } grad_task;
 
 static grad_task grad_task_at(const attention_job *job, int64_t task, int thread)
@@ -221,6 +223,8 @@ MGK_INLINE void grad_softmax_of(const grad_task *t, const scoring *first, bool t
     scoring c = *first;
     int64_t i = 0;
     for (; i + UNIT_VALUES <= t->n; i += UNIT_VALUES) {
+        for (int64_t r = i; t->first && r < i + UNIT_VALUES; r++)
+            fetch_ahead(&t->ahead, r);
         grad_rows(t, &c, i, UNIT_VALUES, terms, biased);
         c.bias = biased ? c.bias - UNIT_VALUES : NULL;
     }
@@ -260,6 +264,24 @@ static void grad_step(const grad_task *t, int64_t j0, const scoring *c, bool fir
             !first);
 }
 
+/* What the task after this one reads. */
+static rows_ahead grad_rows_after(const attention_job *job, int64_t task)
+{
+    const mgk_attention_args *a = job->a;
+    int64_t heads = mgk_attention_kv_heads(a), b = (task + 1) / heads, dim = a->head_dim;
+    int64_t at = (task + 1) % heads * dim, q = b * a->q_batch + at, o = b * a->o_batch + at;
+    if (a->q.dtype == MGK_BF16 || heads != a->heads || a->sq > MGK_ATT_GRAD || a->sk > 2 * KEYS ||
+        b >= a->batch)
+        return (rows_ahead){.dim = 0};
+    return (rows_ahead){.rows = {{a->q, q, a->q_row},
+                                 {a->k, b * a->k_batch + at, a->k_row},
+                                 {a->v, b * a->v_batch + at, a->v_row},
+                                 {a->o, o, a->o_row},
+                                 {a->d_o, o, a->o_row}},
+                        .n = {a->sq, a->sk, a->sk, a->sq, a->sq},
+                        .dim = dim};
+}
+
 static void grad_queries(grad_task *t, float *bias_part)
 {
     const mgk_attention_args *a = t->a;
@@ -278,6 +300,7 @@ static void grad_queries(grad_task *t, float *bias_part)
         if (c.bias)
             c.term = t->term;
         t->d_bias = bias_part ? bias_part + a->sq - 1 - t->i0 + j0 : NULL;
+        t->first = first;
         grad_step(t, j0, &c, first);
         first = false;
     }
@@ -292,6 +315,7 @@ static void attention_grad_task(void *arg, int64_t task, int thread)
     const mgk_attention_args *a = job->a;
     grad_task t = grad_task_at(job, task, thread);
     int64_t group = a->heads / mgk_attention_kv_heads(a);
+    t.ahead = grad_rows_after(job, task);
     pack_keys(&t);
     for (t.h = t.kv * group; t.h < (t.kv + 1) * group; t.h++) {
         float *bias_part = NULL;

@@ -22,6 +22,7 @@ typedef struct query_tile {
     float *s;          /* rows of KEYS: scores, then probabilities as a left factor */
     int64_t n, wide;
     bool first, bf16;
+    rows_ahead ahead;
 } query_tile;
 
 /* New maxima of some rows; rescales what came before. base is the maximum, or 0 as long as no key counted. */
@@ -127,6 +128,8 @@ MGK_INLINE void softmax_rows(const query_tile *t, const scoring *first, bool ter
     }
     c.bias = first->bias;
     for (i = 0; i < t->n; i++) {
+        if (t->first && i < KEYS)
+            fetch_ahead(&t->ahead, i);
         exponential_row(t, i, &c, terms, biased, whole);
         c.bias = biased ? c.bias - 1 : NULL;
     }
@@ -158,6 +161,21 @@ static void write_output(const mgk_attention_args *a, const query_tile *t, int64
     write_rows(o, t->o, t->n, a->head_dim, t->wide, 1, t->top);
 }
 
+/* What the task after this one reads. In bf16 asking costs as much as it saves. */
+static rows_ahead rows_after(const attention_job *job, int64_t task)
+{
+    const mgk_attention_args *a = job->a;
+    int64_t h = (task + 1) % a->heads, b = (task + 1) / a->heads, dim = a->head_dim;
+    int64_t kv = mgk_attention_kv_head(a, h) * dim;
+    if (a->q.dtype == MGK_BF16 || job->tiles.count > 1 || a->sk > 2 * KEYS || b >= a->batch)
+        return (rows_ahead){.dim = 0};
+    return (rows_ahead){.rows = {{a->q, b * a->q_batch + h * dim, a->q_row},
+                                 {a->k, b * a->k_batch + kv, a->k_row},
+                                 {a->v, b * a->v_batch + kv, a->v_row}},
+                        .n = {a->sq, a->sk, a->sk},
+                        .dim = dim};
+}
+
 static void attention_task(void *arg, int64_t task, int thread)
 {
     const attention_job *job = arg;
@@ -180,6 +198,7 @@ static void attention_task(void *arg, int64_t task, int thread)
     real_rows q_rows = {a->q, b * a->q_batch + i0 * a->q_row + h * dim, a->q_row};
     left_factor q = pack_left((unit *)q_room, q_rows, t.n, dim);
     key_list list = keys_of(a, i0);
+    t.ahead = rows_after(job, task);
     for (int64_t i = 0; i < t.n; i++)
         t.top[i] = -INFINITY;
     for (int64_t j0 = 0; j0 < a->sk; j0 += KEYS) {

@@ -176,6 +176,28 @@ static void prefetch_rows(real_rows from, int64_t n, int64_t dim)
             __builtin_prefetch(p + d);
 }
 
+/* The same of what the next task of short sequences reads, a little at a time while this one computes: it comes from
+ * memory, and a task is too short to wait for it. */
+enum { AHEAD = 5 };
+
+typedef struct rows_ahead {
+    real_rows rows[AHEAD];
+    int64_t n[AHEAD]; /* 0: none */
+    int64_t dim;
+} rows_ahead;
+
+/* The share of row i of KEYS. */
+MGK_INLINE void fetch_ahead(const rows_ahead *a, int64_t i)
+{
+    for (int b = 0; b < AHEAD; b++) {
+        int64_t size = a->rows[b].b.dtype == MGK_BF16 ? 2 : 4;
+        const uint8_t *p = (const uint8_t *)a->rows[b].b.p + a->rows[b].at * size;
+        for (int64_t r = i; r < a->n[b]; r += KEYS)
+            for (int64_t d = 0; d < a->dim * size; d += 64)
+                __builtin_prefetch(p + r * a->rows[b].row * size + d, 0, 2);
+    }
+}
+
 /* n rows of `dim` floats, padded with zeros to `wide`, from either dtype; rows that the mask leaves out become
  * 0, whatever they held. */
 MGK_INLINE void widen_rows_of(float *to, real_rows from, int32_t dtype, int64_t n, int64_t dim,
