@@ -249,7 +249,7 @@ suite_asan() {
 suite_emulated() {
     build build-emulated -Dcuda=emulated || return
     local name
-    for name in cuda graph; do
+    for name in cuda graph nccl; do
         tap "emulated-test_$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "build-emulated/tests/test_$name"
     done
     tap emulated-test_mesh_generate 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER='test_s*' MOVIEGEN_MESH_DEVICE=cuda \

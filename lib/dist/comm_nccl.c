@@ -236,10 +236,10 @@ static mgen_status look(nccl_handle *h, int times, bool *waits)
 }
 
 /* While the context waits for its GPU. */
-static bool poll(void *world, int times)
+static bool poll(void *world, int times, bool *busy)
 {
     nccl_world *w = world;
-    bool waits = false;
+    bool waits = false, whole = w->broken == MGEN_OK; /* else it was told, and all is aborted */
     if (times == 0)
         w->since = now_ms();
     for (nccl_handle *h = w->handles; h && w->broken == MGEN_OK; h = h->next)
@@ -247,9 +247,11 @@ static bool poll(void *world, int times)
             w->told = false; /* here nobody hears it */
     if (!waits)
         w->since = now_ms();
-    if (w->broken == MGEN_OK)
-        rest(times);
-    return w->broken == MGEN_OK;
+    *busy = *busy || waits;
+    if (whole && w->broken != MGEN_OK)
+        return false;
+    rest(times);
+    return true;
 }
 
 /* ---- calls ---- */

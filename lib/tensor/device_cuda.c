@@ -44,19 +44,20 @@ static void note(mgi_cuda *cuda, cudaError_t error)
     }
 }
 
-/* Until the event, NULL: all of the stream, is done. */
-static void await(mgi_cuda *cuda, cudaEvent_t event)
+/* Until the event, NULL: all of the stream, is done and, with `beside`, what runs beside it. */
+static void await(mgi_cuda *cuda, cudaEvent_t event, bool beside)
 {
-    bool whole = cuda->error == cudaSuccess;
-    for (int times = 0; cuda->watches && whole; times++) {
-        cudaError_t error = event ? cudaEventQuery(event) : cudaStreamQuery(cuda->stream);
-        if (error != cudaErrorNotReady)
-            break;
-        for (mgi_cuda_watch *w = cuda->watches; w && whole; w = w->next)
-            if (!w->poll(w->user, times)) {
+    bool whole = cuda->error == cudaSuccess, waits = true;
+    for (int times = 0; cuda->watches && whole && waits; times++) {
+        bool busy = false;
+        waits =
+            (event ? cudaEventQuery(event) : cudaStreamQuery(cuda->stream)) == cudaErrorNotReady;
+        for (mgi_cuda_watch *w = cuda->watches; w && whole && (waits || beside); w = w->next)
+            if (!w->poll(w->user, times, &busy)) {
                 cuda->failed = w;
                 whole = false;
             }
+        waits = waits || (beside && busy);
     }
     if (cuda->error == cudaSuccess)
         note(cuda, event ? cudaEventSynchronize(event) : cudaStreamSynchronize(cuda->stream));
@@ -198,8 +199,8 @@ void mgi_cuda_free(mgi_cuda *cuda, void *ptr)
 {
     cudaSetDevice(cuda->index);
     if (cuda->watches && !cuda->capturing)
-        await(cuda, NULL);
-    note(cuda, cudaFree(ptr)); /* waits for the work that uses it */
+        await(cuda, NULL, true);
+    note(cuda, cudaFree(ptr)); /* waits for all that the GPU does */
 }
 
 void mgi_cuda_write(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
@@ -214,7 +215,7 @@ void mgi_cuda_write(mgi_cuda *cuda, void *to, const void *from, size_t bytes)
         size_t part = bytes - done < STAGE_BYTES ? bytes - done : STAGE_BYTES;
         if (!cuda->stage[i])
             note(cuda, cudaMallocHost((void **)&cuda->stage[i], STAGE_BYTES));
-        await(cuda, cuda->copied[i]); /* done at once if never recorded */
+        await(cuda, cuda->copied[i], false); /* done at once if never recorded */
         if (cuda->error != cudaSuccess)
             return;
         memcpy(cuda->stage[i], (const char *)from + done, part);
@@ -248,7 +249,7 @@ void mgi_cuda_wait(mgi_cuda *cuda)
         return;
     }
     cudaSetDevice(cuda->index);
-    await(cuda, NULL);
+    await(cuda, NULL, false);
 }
 
 /* Whether the GPU takes more work from this process after the error. */

@@ -62,10 +62,10 @@ void mgi_cuda_side_join(mgi_cuda_side *side, uint64_t n);
 bool mgi_cuda_side_passed(mgi_cuda_side *side, uint64_t n);
 
 /* Work beside the context's own that others may never end. Before the host waits for the GPU it polls until there is
- * nothing to wait for; false: it has ended the work itself, and `check` says why. */
+ * nothing to wait for; false: it has ended the work itself, and `check` says why. *busy: there is some on the GPU. */
 typedef struct mgi_cuda_watch {
     struct mgi_cuda_watch *next;
-    bool (*poll)(void *user, int times);
+    bool (*poll)(void *user, int times, bool *busy);
     mgen_status (*check)(void *user);
     void *user;
 } mgi_cuda_watch;

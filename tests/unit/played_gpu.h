@@ -37,9 +37,9 @@ static void played_reset(void)
 /* As a context does; false: the work was given up. */
 static bool played_wait(played_gpu *gpu)
 {
-    bool whole = true;
+    bool whole = true, busy = false;
     for (int times = 0; whole && gpu->watch && !mgk_queue_done(gpu->compute); times++)
-        whole = gpu->watch->poll(gpu->watch->user, times);
+        whole = gpu->watch->poll(gpu->watch->user, times, &busy);
     mgk_queue_wait(gpu->compute);
     return whole;
 }
@@ -97,11 +97,11 @@ static bool played_passed(void *side, uint64_t n)
 static void played_join(void *side, uint64_t n)
 {
     played_side *s = side;
-    bool whole = true;
+    bool whole = true, busy = false;
     if (s->gpu->compute && planted != NO_JOIN)
         mgk_queue_follow(s->gpu->compute, s->marks[n % MGI_CUDA_MARKS]);
     for (int times = 0; whole && !s->gpu->compute && !played_passed(side, n); times++)
-        whole = s->gpu->watch->poll(s->gpu->watch->user, times);
+        whole = s->gpu->watch->poll(s->gpu->watch->user, times, &busy);
 }
 
 static void played_watch(void *gpu, mgi_cuda_watch *watch, bool on)

@@ -30,11 +30,13 @@ static bool nccl_is_there(void)
     return there;
 }
 
+static int64_t rank_timeout_ms = 60000;
+
 static void connect_rank(rank_state *s, mgi_nccl_options gpu)
 {
     mgi_comm *comm;
     gpu.file = fake_file;
-    s->status = mgi_comm_nccl_create_with(s->comm, &gpu, 60000, &comm);
+    s->status = mgi_comm_nccl_create_with(s->comm, &gpu, rank_timeout_ms, &comm);
     if (s->status == MGEN_OK)
         s->comm = comm;
 }

@@ -12,13 +12,17 @@
 #include "dist/nccl_api.h"
 #include "played_gpu.h"
 #include "rank_threads.h"
-#include "tensor/device.h"
+#include "tensor/tensor.h"
 
 #include <dlfcn.h>
 #include <sched.h>
 #include <stdio.h>
 
-#if __has_include(<nccl.h>)
+#ifdef MGK_CUDA_EMULATED
+#include "rank_device.h"
+#endif
+
+#if __has_include(<nccl.h>) && !defined(MGK_CUDA_EMULATED)
 #include <nccl.h>
 _Static_assert((int)ncclSuccess == MGI_NCCL_OK && (int)ncclRemoteError == MGI_NCCL_REMOTE, "");
 _Static_assert((int)ncclSystemError == MGI_NCCL_SYSTEM, "");
@@ -52,7 +56,7 @@ static void reset(void)
 }
 
 /* The rank's communicator becomes one over NCCL; false: s->status says why not. */
-static bool connect_rank(rank_state *s, played_gpu *gpu)
+static bool connect_played(rank_state *s, played_gpu *gpu)
 {
     const mgi_nccl_options options = played_options(gpu);
     mgi_comm *comm;
@@ -65,7 +69,7 @@ static bool connect_rank(rank_state *s, played_gpu *gpu)
 static void cases(rank_state *s)
 {
     played_gpu gpu = {0}; /* the host computes */
-    if (connect_rank(s, &gpu))
+    if (connect_played(s, &gpu))
         s->wrong = comm_cases(s->comm);
     CHECK(s->status == MGEN_OK);
     CHECK(atomic_load(&fake->blocks) == 16);
@@ -92,7 +96,7 @@ enum { CALLS = 70 }; /* more than are compared over the host's communicator */
 static void train(rank_state *s)
 {
     played_gpu gpu = {0};
-    if (!connect_rank(s, &gpu)) {
+    if (!connect_played(s, &gpu)) {
         ended++;
         return;
     }
@@ -267,7 +271,7 @@ static void overlap(rank_state *s)
     mgi_comm *group = NULL;
     begin_values(start, s->rank);
     memset(x, 0, sizeof x);
-    if (connect_rank(s, &gpu))
+    if (connect_played(s, &gpu))
         s->status = mgi_comm_split(s->comm, s->rank % 2, s->rank, &group);
     for (int i = 0; i < STEPS && s->status == MGEN_OK; i++) {
         mgi_comm_work *of_all = NULL, *of_half = NULL;
@@ -323,7 +327,7 @@ static void in_other_order(rank_state *s)
     float x[2] = {1.0f, 1.0f};
     mgi_comm *group = NULL;
     mgi_comm_work *works[2] = {NULL, NULL};
-    if (connect_rank(s, &gpu))
+    if (connect_played(s, &gpu))
         s->status = mgi_comm_split(s->comm, 0, s->rank, &group);
     for (int i = 0; i < 2 && s->status == MGEN_OK; i++)
         s->status = mgi_comm_all_reduce((i + s->rank) % 2 ? group : s->comm, MGK_F32, x + i, x + i,
@@ -354,7 +358,7 @@ static void left_alone(rank_state *s)
 {
     played_gpu gpu = {.compute = mgk_queue_new(0)};
     float x[WIDE] = {0}, sum[WIDE];
-    if (connect_rank(s, &gpu)) {
+    if (connect_played(s, &gpu)) {
         for (int i = 0; i < CALLS && s->status == MGEN_OK; i++)
             if (s->rank == 0 || i < CALLS - 1)
                 s->status = mgi_comm_all_reduce(s->comm, MGK_F32, x, sum, WIDE, NULL);
@@ -420,14 +424,85 @@ static void test_real(void **state)
     dlclose(there);
 }
 
+#ifdef MGK_CUDA_EMULATED
+
+/* The context of a GPU waits for its stream, and there for a rank that never comes: a read, a wait, memory given back to
+ * the driver all return, and it can be used afterwards. */
+static void lost_on_gpu(rank_state *s)
+{
+    const int64_t count = 100;
+    mgi_tensor *t = NULL, *u = NULL;
+    float values[100];
+    rank_device_open(s);
+    mgi_device *dev = s->ctx->device;
+    CHECK(s->status == MGEN_OK && !s->wrong);
+    CHECK(mgi_tensor_create(dev, MGK_F32, 1, &count, &t) == MGEN_OK);
+    CHECK(mgi_tensor_create(dev, MGK_F32, 1, &count, &u) == MGEN_OK);
+    memset(values, 0, sizeof values);
+    if (!s->wrong)
+        mgi_tensor_write(t, 0, values, count);
+    for (int i = 0; i < CALLS && s->status == MGEN_OK && !s->wrong; i++)
+        if (s->rank == 0 || i < CALLS - 1)
+            s->status =
+                mgi_comm_all_reduce(s->comm, MGK_F32, mgi_data(t), mgi_data(t), count, NULL);
+    while (s->rank && !ended)
+        sched_yield(); /* silent */
+    CHECK(s->status == MGEN_OK);
+    if (s->rank == 0 && !s->wrong) {
+        if (s->world->size == 2)
+            mgi_tensor_read(t, 0, values, count);
+        s->status = mgi_device_wait(dev);
+        snprintf(s->said, sizeof s->said, "%s", s->ctx->error_text);
+        s->later = mgi_comm_check(s->comm);
+        mgi_tensor_write(u, 0, values, count);
+        mgi_tensor_read(u, 0, values, count);
+        CHECK(mgi_device_wait(dev) == MGEN_OK);
+    }
+    ended++;
+    mgi_tensor_release(t);
+    mgi_tensor_release(u);
+    mgi_device_trim(dev);
+    rank_device_close(s);
+}
+
+static void test_lost_on_gpu(void **state)
+{
+    (void)state;
+    setenv("MOVIEGEN_MESH_DEVICE", "nccl", 1);
+    mgk_emulated_machine(RANKS, 9);
+    for (int size = 2; size <= 3; size++) {
+        world w;
+        reset();
+        fake->put = mgk_emulated_put;
+        fake->open = mgk_emulated_open;
+        fake->close = mgk_emulated_close;
+        ended = 0;
+        rank_timeout_ms = 100;
+        run_ranks(&w, size, 200, lost_on_gpu);
+        rank_timeout_ms = 60000;
+        assert_int_equal(w.ranks[0].status, MGEN_E_TIMEOUT);
+        assert_int_equal(w.ranks[0].later, MGEN_E_PEER_LOST);
+        assert_says(&w.ranks[0], size == 2 ? "rank(s) 1 did not arrive" : "did not arrive");
+        assert_int_equal(atomic_load(&fake->alive), 0);
+        end_ranks(&w);
+    }
+    mgk_emulated_machine(1, 9);
+    unsetenv("MOVIEGEN_MESH_DEVICE");
+}
+
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),      cmocka_unit_test(test_async_error),
-        cmocka_unit_test(test_silent),     cmocka_unit_test(test_start),
-        cmocka_unit_test(test_absent),     cmocka_unit_test(test_real),
-        cmocka_unit_test(test_overlap),    cmocka_unit_test(test_order),
+        cmocka_unit_test(test_cases),       cmocka_unit_test(test_async_error),
+        cmocka_unit_test(test_silent),      cmocka_unit_test(test_start),
+        cmocka_unit_test(test_absent),      cmocka_unit_test(test_real),
+        cmocka_unit_test(test_overlap),     cmocka_unit_test(test_order),
         cmocka_unit_test(test_left_alone),
+#ifdef MGK_CUDA_EMULATED
+        cmocka_unit_test(test_lost_on_gpu),
+#endif
     };
     return cmocka_run_group_tests_name("nccl", tests, open_fake, NULL);
 }
