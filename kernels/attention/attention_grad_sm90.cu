@@ -43,6 +43,7 @@ struct key_maps {
 
 /* D columns (head_dim or more), N queries a tile that passes. */
 template <int D_, int N_, int STAGES_> struct key_shape {
+    typedef mgk_register_shares<2, 24, 240> registers;
     enum {
         D = D_,
         N = N_,
@@ -58,15 +59,15 @@ template <int D_, int N_, int STAGES_> struct key_shape {
         LSE = D_O + STAGES * QUERY_BYTES,
         DELTA = LSE + STAGES * N * 4,
         KV_FULL = DELTA + STAGES * N * 4,
-        KV_EMPTY = KV_FULL + BARRIER_BYTES,
-        Q_FULL = KV_EMPTY + BARRIER_BYTES,
-        D_O_FULL = Q_FULL + STAGES * BARRIER_BYTES,
-        EMPTY = D_O_FULL + STAGES * BARRIER_BYTES,
-        BYTES = EMPTY + STAGES * BARRIER_BYTES + MGK_PANEL_ALIGN
+        KV_EMPTY = KV_FULL + MGK_BARRIER_BYTES,
+        Q_FULL = KV_EMPTY + MGK_BARRIER_BYTES,
+        D_O_FULL = Q_FULL + STAGES * MGK_BARRIER_BYTES,
+        EMPTY = D_O_FULL + STAGES * MGK_BARRIER_BYTES,
+        BYTES = EMPTY + STAGES * MGK_BARRIER_BYTES + MGK_PANEL_ALIGN
     };
 };
 
-template <typename S> struct key_work : block_memory {
+template <typename S> struct key_work : mgk_block_memory {
     const problem &p;
     const float *delta;
     float *lses, *deltas; /* of each stage's queries */
@@ -74,7 +75,7 @@ template <typename S> struct key_work : block_memory {
 
     __device__ __forceinline__ key_work(const problem &problem_, const float *delta_,
                                         unsigned char *memory)
-        : block_memory(memory), p(problem_), delta(delta_)
+        : mgk_block_memory(memory), p(problem_), delta(delta_)
     {
         lses = (float *)(void *)(bytes + S::LSE);
         deltas = (float *)(void *)(bytes + S::DELTA);
@@ -105,7 +106,6 @@ template <typename S> struct key_work : block_memory {
         make_barriers(S::Q_FULL, S::STAGES, 1);
         make_barriers(S::D_O_FULL, S::STAGES, 1);
         make_barriers(S::EMPTY, S::STAGES, warps);
-        mgk_barrier_fence();
     }
 
     /* The first warp's. */
@@ -159,7 +159,7 @@ template <typename S> struct key_work : block_memory {
 
 template <typename S> struct key_group {
     const key_work<S> &w;
-    const place_in_group me;
+    const mgk_place_in_group me;
     const float scale; /* for powers of two */
     float dk[S::D / 2], dv[S::D / 2], s[S::N / 2], ds[S::N / 2];
     uint32_t weights[S::N / MGK_WGMMA_DEPTH][4], d_scores[S::N / MGK_WGMMA_DEPTH][4];
@@ -279,21 +279,8 @@ MGK_KERNEL __launch_bounds__(S::THREADS, 1)
 {
 #if MGK_HOPPER
     MGK_DYNAMIC_SHARED(unsigned char, memory);
-    typedef register_shares<S::GROUPS> shares;
     const key_work<S> w(p, delta, memory);
-    const int warp = (int)threadIdx.x / MGK_WARP;
-    if (threadIdx.x == 0)
-        w.make_all_barriers();
-    __syncthreads();
-    if (warp < COPYING_WARPS) {
-        mgk_registers_fewer<shares::COPYING>();
-        if (warp == 0)
-            w.copy(maps);
-    } else {
-        mgk_registers_more<shares::COMPUTING>();
-        key_group<S> group(w);
-        group.run();
-    }
+    mgk_copy_and_compute<S, key_group<S>>(w, maps);
 #endif
 }
 
@@ -305,12 +292,14 @@ struct query_maps {
 
 /* D columns (head_dim or more), N keys a tile that passes. */
 template <int D_, int N_, int STAGES_> struct query_shape {
+    typedef mgk_register_shares<2, 24, 240> registers;
     enum {
         D = D_,
         N = N_,
         STAGES = STAGES_,
         GROUPS = 2,
         ROWS = GROUPS * MGK_WGMMA_ROWS,
+        KEPT = 2, /* tiles: q and d_o */
         THREADS = (GROUPS + 1) * MGK_WARPGROUP,
         WORDS = (N + 31) / 32, /* of bits for keys */
         Q = 0,                 /* where in shared memory */
@@ -319,103 +308,34 @@ template <int D_, int N_, int STAGES_> struct query_shape {
         KEYS = D_O + ROWS * D * 2,
         VALUES = KEYS + STAGES * KEY_BYTES,
         Q_FULL = VALUES + STAGES * KEY_BYTES,
-        Q_EMPTY = Q_FULL + BARRIER_BYTES,
-        K_FULL = Q_EMPTY + BARRIER_BYTES,
-        K_EMPTY = K_FULL + STAGES * BARRIER_BYTES,
-        V_FULL = K_EMPTY + STAGES * BARRIER_BYTES,
-        V_EMPTY = V_FULL + STAGES * BARRIER_BYTES,
-        BITS = V_EMPTY + STAGES * BARRIER_BYTES,
+        Q_EMPTY = Q_FULL + MGK_BARRIER_BYTES,
+        K_FULL = Q_EMPTY + MGK_BARRIER_BYTES,
+        K_EMPTY = K_FULL + STAGES * MGK_BARRIER_BYTES,
+        V_FULL = K_EMPTY + STAGES * MGK_BARRIER_BYTES,
+        V_EMPTY = V_FULL + STAGES * MGK_BARRIER_BYTES,
+        BITS = V_EMPTY + STAGES * MGK_BARRIER_BYTES,
         BYTES = BITS + STAGES * WORDS * 4 + MGK_PANEL_ALIGN
     };
 };
 
-template <typename S> struct query_work : block_memory {
-    const problem &p;
+template <typename S> struct query_work : passing_keys<S> {
     const float *delta;
-    uint32_t *bits; /* for each stage's keys: they count */
-    int64_t tiles, key_tiles;
 
     __device__ __forceinline__ query_work(const problem &problem_, const float *delta_,
                                           unsigned char *memory)
-        : block_memory(memory), p(problem_), delta(delta_)
+        : passing_keys<S>(problem_, memory), delta(delta_)
     {
-        bits = (uint32_t *)(void *)(bytes + S::BITS);
-        tiles = mgk_tiles_of(p.a.sq, S::ROWS);
-        key_tiles = mgk_tiles_of(p.a.sk, S::N);
     }
 
-    __device__ __forceinline__ int64_t tasks() const
-    {
-        return tiles * p.a.heads * p.a.batch;
-    }
-
-    __device__ __forceinline__ uint32_t keys(uint32_t stage) const
-    {
-        return begin + S::KEYS + stage * S::KEY_BYTES;
-    }
-
-    __device__ __forceinline__ uint32_t values(uint32_t stage) const
-    {
-        return begin + S::VALUES + stage * S::KEY_BYTES;
-    }
-
-    __device__ __forceinline__ void make_all_barriers() const
-    {
-        const uint32_t warps = S::GROUPS * MGK_WARPGROUP / MGK_WARP;
-        make_barriers(S::Q_FULL, 1, 2); /* once for each of q and d_o */
-        make_barriers(S::Q_EMPTY, 1, warps);
-        make_barriers(S::K_FULL, S::STAGES, 1);
-        make_barriers(S::K_EMPTY, S::STAGES, warps);
-        make_barriers(S::V_FULL, S::STAGES, 1);
-        make_barriers(S::V_EMPTY, S::STAGES, warps);
-        mgk_barrier_fence();
-    }
-
-    /* The first warp's. */
     __device__ __forceinline__ void copy(const query_maps &maps) const
     {
-        const mgk_attention_args &a = p.a;
-        mgk_stage s = {0, 0};
-        uint32_t parity = 0; /* of q and d_o */
-        for (int64_t task = blockIdx.x; task < tasks(); task += gridDim.x, parity ^= 1) {
-            const mgk_tile_place t = mgk_tile_place_of(task, tiles, a.heads);
-            const int64_t first = t.tile * S::ROWS;
-            mgk_barrier_wait(barrier(S::Q_EMPTY), parity ^ 1);
-            if (threadIdx.x == 0) {
-                load_tile<S::D>(begin + S::Q, &maps.q, barrier(S::Q_FULL), S::ROWS, t.head, first,
-                                t.batch);
-                load_tile<S::D>(begin + S::D_O, &maps.d_o, barrier(S::Q_FULL), S::ROWS, t.head,
-                                first, t.batch);
-            }
-            copy_keys(maps, &s, t.head / p.group, t.batch);
-        }
-    }
-
-    __device__ __forceinline__ void copy_keys(const query_maps &maps, mgk_stage *s, int64_t kv,
-                                              int64_t item) const
-    {
-        for (int64_t j = 0; j < key_tiles; j++, mgk_stage_next(s, S::STAGES)) {
-            uint32_t words[S::WORDS];
-            see_keys(words, p.a, item, j * S::N);
-            mgk_barrier_wait(barrier(S::K_EMPTY, s->index), s->parity ^ 1);
-            if (threadIdx.x == 0) {
-#pragma unroll
-                for (int w = 0; w < S::WORDS; w++)
-                    bits[s->index * S::WORDS + w] = words[w];
-                load_tile<S::D>(keys(s->index), &maps.k, barrier(S::K_FULL, s->index), S::N, kv,
-                                j * S::N, item);
-            }
-            mgk_barrier_wait(barrier(S::V_EMPTY, s->index), s->parity ^ 1);
-            if (threadIdx.x == 0)
-                load_tile<S::D>(values(s->index), &maps.v, barrier(S::V_FULL, s->index), S::N, kv,
-                                j * S::N, item);
-        }
+        this->copy_all({&maps.q, &maps.d_o}, &maps.k, &maps.v);
     }
 };
 
 template <typename S> struct query_group {
     const query_work<S> &w;
-    const place_in_group me;
+    const mgk_place_in_group me;
     const float scale; /* for powers of two */
     float dq[S::D / 2], s[S::N / 2], ds[S::N / 2], lse[2], delta[2];
     uint32_t d_scores[S::N / MGK_WGMMA_DEPTH][4];
@@ -500,21 +420,8 @@ MGK_KERNEL __launch_bounds__(S::THREADS, 1)
 {
 #if MGK_HOPPER
     MGK_DYNAMIC_SHARED(unsigned char, memory);
-    typedef register_shares<S::GROUPS> shares;
     const query_work<S> w(p, delta, memory);
-    const int warp = (int)threadIdx.x / MGK_WARP;
-    if (threadIdx.x == 0)
-        w.make_all_barriers();
-    __syncthreads();
-    if (warp < COPYING_WARPS) {
-        mgk_registers_fewer<shares::COPYING>();
-        if (warp == 0)
-            w.copy(maps);
-    } else {
-        mgk_registers_more<shares::COMPUTING>();
-        query_group<S> group(w);
-        group.run();
-    }
+    mgk_copy_and_compute<S, query_group<S>>(w, maps);
 #endif
 }
 

@@ -13,14 +13,22 @@ struct forward_maps {
     mgk_tensor_map q, k, v;
 };
 
+template <int GROUPS> struct forward_registers;
+template <> struct forward_registers<2> : mgk_register_shares<2, 24, 240> {
+};
+template <> struct forward_registers<3> : mgk_register_shares<3, 32, 160> {
+};
+
 /* D columns (head_dim or more), N keys a tile. */
 template <int D_, int GROUPS_, int N_, int STAGES_> struct forward_shape {
+    typedef forward_registers<GROUPS_> registers;
     enum {
         D = D_,
         GROUPS = GROUPS_,
         N = N_,
         STAGES = STAGES_,
         ROWS = GROUPS * MGK_WGMMA_ROWS,
+        KEPT = 1, /* tiles: q */
         THREADS = (GROUPS + 1) * MGK_WARPGROUP,
         WORDS = (N + 31) / 32, /* of bits for keys */
         Q = 0,                 /* where in shared memory */
@@ -29,93 +37,28 @@ template <int D_, int GROUPS_, int N_, int STAGES_> struct forward_shape {
         VALUES = KEYS + STAGES * KEY_BYTES,
         BARRIERS = VALUES + STAGES * KEY_BYTES,
         Q_FULL = BARRIERS,
-        Q_EMPTY = Q_FULL + BARRIER_BYTES,
-        K_FULL = Q_EMPTY + BARRIER_BYTES,
-        K_EMPTY = K_FULL + STAGES * BARRIER_BYTES,
-        V_FULL = K_EMPTY + STAGES * BARRIER_BYTES,
-        V_EMPTY = V_FULL + STAGES * BARRIER_BYTES,
-        BITS = V_EMPTY + STAGES * BARRIER_BYTES,
+        Q_EMPTY = Q_FULL + MGK_BARRIER_BYTES,
+        K_FULL = Q_EMPTY + MGK_BARRIER_BYTES,
+        K_EMPTY = K_FULL + STAGES * MGK_BARRIER_BYTES,
+        V_FULL = K_EMPTY + STAGES * MGK_BARRIER_BYTES,
+        V_EMPTY = V_FULL + STAGES * MGK_BARRIER_BYTES,
+        BITS = V_EMPTY + STAGES * MGK_BARRIER_BYTES,
         BYTES = BITS + STAGES * WORDS * 4 + MGK_PANEL_ALIGN
     };
 };
 
-template <typename S> struct forward_work : block_memory {
-    const problem &p;
-    uint32_t *bits; /* for each stage's keys: they count */
-    int64_t tiles, key_tiles;
+template <typename S> struct forward_work : passing_keys<S> {
+    using passing_keys<S>::passing_keys;
 
-    __device__ __forceinline__ forward_work(const problem &problem_, unsigned char *memory)
-        : block_memory(memory), p(problem_)
-    {
-        bits = (uint32_t *)(void *)(bytes + S::BITS);
-        tiles = mgk_tiles_of(p.a.sq, S::ROWS);
-        key_tiles = mgk_tiles_of(p.a.sk, S::N);
-    }
-
-    __device__ __forceinline__ int64_t tasks() const
-    {
-        return tiles * p.a.heads * p.a.batch;
-    }
-
-    __device__ __forceinline__ uint32_t keys(uint32_t stage) const
-    {
-        return begin + S::KEYS + stage * S::KEY_BYTES;
-    }
-
-    __device__ __forceinline__ uint32_t values(uint32_t stage) const
-    {
-        return begin + S::VALUES + stage * S::KEY_BYTES;
-    }
-
-    __device__ __forceinline__ void make_all_barriers() const
-    {
-        const uint32_t warps = S::GROUPS * MGK_WARPGROUP / MGK_WARP;
-        make_barriers(S::Q_FULL, 1, 1);
-        make_barriers(S::Q_EMPTY, 1, warps);
-        make_barriers(S::K_FULL, S::STAGES, 1);
-        make_barriers(S::K_EMPTY, S::STAGES, warps);
-        make_barriers(S::V_FULL, S::STAGES, 1);
-        make_barriers(S::V_EMPTY, S::STAGES, warps);
-        mgk_barrier_fence();
-    }
-
-    /* The first warp's: all its threads see which keys count, one starts the copies. */
     __device__ __forceinline__ void copy(const forward_maps &maps) const
     {
-        const mgk_attention_args &a = p.a;
-        const int lane = (int)threadIdx.x;
-        mgk_stage s = {0, 0};
-        uint32_t parity = 0; /* of q */
-        for (int64_t task = blockIdx.x; task < tasks(); task += gridDim.x, parity ^= 1) {
-            const mgk_tile_place t = mgk_tile_place_of(task, tiles, a.heads);
-            const int64_t kv = t.head / p.group;
-            mgk_barrier_wait(barrier(S::Q_EMPTY), parity ^ 1);
-            if (lane == 0)
-                load_tile<S::D>(begin + S::Q, &maps.q, barrier(S::Q_FULL), S::ROWS, t.head,
-                                t.tile * S::ROWS, t.batch);
-            for (int64_t j = 0; j < key_tiles; j++, mgk_stage_next(&s, S::STAGES)) {
-                uint32_t words[S::WORDS];
-                see_keys(words, a, t.batch, j * S::N);
-                mgk_barrier_wait(barrier(S::K_EMPTY, s.index), s.parity ^ 1);
-                if (lane == 0) {
-#pragma unroll
-                    for (int w = 0; w < S::WORDS; w++)
-                        bits[s.index * S::WORDS + w] = words[w];
-                    load_tile<S::D>(keys(s.index), &maps.k, barrier(S::K_FULL, s.index), S::N, kv,
-                                    j * S::N, t.batch);
-                }
-                mgk_barrier_wait(barrier(S::V_EMPTY, s.index), s.parity ^ 1);
-                if (lane == 0)
-                    load_tile<S::D>(values(s.index), &maps.v, barrier(S::V_FULL, s.index), S::N, kv,
-                                    j * S::N, t.batch);
-            }
-        }
+        this->copy_all({&maps.q}, &maps.k, &maps.v);
     }
 };
 
 template <typename S> struct forward_group {
     const forward_work<S> &w;
-    const place_in_group me;
+    const mgk_place_in_group me;
     const float scale; /* for powers of two */
     float o[S::D / 2], s[S::N / 2], top[2], total[2], shrink[2];
     uint32_t weights[S::N / MGK_WGMMA_DEPTH][4];
@@ -277,21 +220,8 @@ MGK_KERNEL __launch_bounds__(S::THREADS, 1)
 {
 #if MGK_HOPPER
     MGK_DYNAMIC_SHARED(unsigned char, memory);
-    typedef register_shares<S::GROUPS> shares;
     const forward_work<S> w(p, memory);
-    const int warp = (int)threadIdx.x / MGK_WARP;
-    if (threadIdx.x == 0)
-        w.make_all_barriers();
-    __syncthreads();
-    if (warp < COPYING_WARPS) {
-        mgk_registers_fewer<shares::COPYING>();
-        if (warp == 0)
-            w.copy(maps);
-    } else {
-        mgk_registers_more<shares::COMPUTING>();
-        forward_group<S> group(w);
-        group.run();
-    }
+    mgk_copy_and_compute<S, forward_group<S>>(w, maps);
 #endif
 }
 

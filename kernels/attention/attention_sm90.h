@@ -1,29 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * What attention and its gradient by warpgroups (sm_90a) share.
  *
- * A block has one warpgroup that copies tiles to shared memory and two or three that compute, each with 64 rows of the
- * block's tile. The tiles that a block keeps are on the left of its products, those that pass by on the right;
- * weights stay in registers, in which the sums of one product are the left factor of the next. Barriers say which tiles
- * are there (full) and which may be overwritten (empty). */
+ * The tiles that a block keeps are on the left of its products, those that pass by on the right; weights stay in
+ * registers, in which the sums of one product are the left factor of the next. */
 #ifndef MGK_ATTENTION_SM90_H
 #define MGK_ATTENTION_SM90_H
 
 #include "kernels/attention/attention_cuda.h"
-#include "kernels/common/cuda_hopper.h"
+#include "kernels/common/cuda_warpgroups.h"
 
 namespace
 {
-
-enum { COPYING_WARPS = MGK_WARPGROUP / MGK_WARP, BARRIER_BYTES = 8 };
-
-/* Registers of the threads that copy and of those that compute: together at most 64 Ki. */
-template <int GROUPS> struct register_shares;
-template <> struct register_shares<2> {
-    enum { COPYING = 24, COMPUTING = 240 };
-};
-template <> struct register_shares<3> {
-    enum { COPYING = 32, COMPUTING = 160 };
-};
 
 /* Arguments that these kernels take. Few queries and keys are left to "sm80". */
 inline bool sm90_takes(const problem &p)
@@ -70,31 +57,6 @@ inline bool map_values(mgk_tensor_map *map, const problem &p, uint32_t rows)
 
 /* ---- on the device ---- */
 
-/* A block's shared memory from the first multiple of 1024 on; what lies where is said in bytes from there. */
-struct block_memory {
-    unsigned char *bytes;
-    uint32_t begin;
-
-    __device__ __forceinline__ block_memory(unsigned char *memory)
-    {
-        const uint32_t address = mgk_shared_address(memory);
-        begin = (address + MGK_PANEL_ALIGN - 1) / MGK_PANEL_ALIGN * MGK_PANEL_ALIGN;
-        bytes = memory + (begin - address);
-    }
-
-    __device__ __forceinline__ uint32_t barrier(int where, uint32_t stage = 0) const
-    {
-        return begin + where + stage * BARRIER_BYTES;
-    }
-
-    /* By one thread, a row of barriers. */
-    __device__ __forceinline__ void make_barriers(int where, int stages, uint32_t count) const
-    {
-        for (int i = 0; i < stages; i++)
-            mgk_barrier_init(barrier(where, i), count);
-    }
-};
-
 /* By a warp: a bit for each of 32 WORDS keys from `first` on: it counts. */
 template <int WORDS>
 MGK_DEVICE void see_keys(uint32_t (&words)[WORDS], const mgk_attention_args &a, int64_t item,
@@ -134,28 +96,84 @@ MGK_DEVICE void load_tile(uint32_t to, const mgk_tensor_map *map, uint32_t barri
                      (int32_t)head, (int32_t)token, (int32_t)item);
 }
 
-/* A thread of a warpgroup that computes. */
-struct place_in_group {
-    int group, thread, lane; /* of those that compute; in its warpgroup; in its warp */
+/* The work of a block that keeps a tile of queries, and what belongs to them, while all keys and values pass. */
+template <typename S> struct passing_keys : mgk_block_memory {
+    const problem &p;
+    uint32_t *bits; /* for each stage's keys: they count */
+    int64_t tiles, key_tiles;
 
-    __device__ __forceinline__ place_in_group()
-        : group((int)threadIdx.x / MGK_WARPGROUP - 1), thread((int)threadIdx.x % MGK_WARPGROUP),
-          lane((int)threadIdx.x % MGK_WARP)
+    __device__ __forceinline__ passing_keys(const problem &problem_, unsigned char *memory)
+        : mgk_block_memory(memory), p(problem_)
     {
+        bits = (uint32_t *)(void *)(bytes + S::BITS);
+        tiles = mgk_tiles_of(p.a.sq, S::ROWS);
+        key_tiles = mgk_tiles_of(p.a.sk, S::N);
     }
 
-    /* Its first row of the block's tile; the other one is 8 further on. */
-    __device__ __forceinline__ int row() const
+    __device__ __forceinline__ int64_t tasks() const
     {
-        return group * MGK_WGMMA_ROWS + mgk_sum_row(thread, 0);
+        return tiles * p.a.heads * p.a.batch;
     }
 
-    /* One arrival for each warp, whose threads have read what they need. */
-    __device__ __forceinline__ void arrive(uint32_t barrier) const
+    __device__ __forceinline__ uint32_t keys(uint32_t stage) const
     {
-        __syncwarp();
-        if (lane == 0)
-            mgk_barrier_arrive(barrier);
+        return begin + S::KEYS + stage * S::KEY_BYTES;
+    }
+
+    __device__ __forceinline__ uint32_t values(uint32_t stage) const
+    {
+        return begin + S::VALUES + stage * S::KEY_BYTES;
+    }
+
+    __device__ __forceinline__ void make_all_barriers() const
+    {
+        const uint32_t warps = S::GROUPS * MGK_WARPGROUP / MGK_WARP;
+        make_barriers(S::Q_FULL, 1, S::KEPT);
+        make_barriers(S::Q_EMPTY, 1, warps);
+        make_barriers(S::K_FULL, S::STAGES, 1);
+        make_barriers(S::K_EMPTY, S::STAGES, warps);
+        make_barriers(S::V_FULL, S::STAGES, 1);
+        make_barriers(S::V_EMPTY, S::STAGES, warps);
+    }
+
+    /* By the first warp: all its threads see which keys count, one starts the copies. `kept`: S::KEPT maps of tiles
+     * that lie one after the other. */
+    __device__ __forceinline__ void copy_all(const mgk_tensor_map *const (&kept)[S::KEPT],
+                                             const mgk_tensor_map *k, const mgk_tensor_map *v) const
+    {
+        mgk_stage s = {0, 0};
+        uint32_t parity = 0; /* of what is kept */
+        for (int64_t task = blockIdx.x; task < tasks(); task += gridDim.x, parity ^= 1) {
+            const mgk_tile_place t = mgk_tile_place_of(task, tiles, p.a.heads);
+            mgk_barrier_wait(barrier(S::Q_EMPTY), parity ^ 1);
+            if (threadIdx.x == 0)
+#pragma unroll
+                for (int i = 0; i < S::KEPT; i++)
+                    load_tile<S::D>(begin + S::Q + i * S::ROWS * S::D * 2, kept[i],
+                                    barrier(S::Q_FULL), S::ROWS, t.head, t.tile * S::ROWS, t.batch);
+            copy_keys(k, v, &s, t.head / p.group, t.batch);
+        }
+    }
+
+    __device__ __forceinline__ void copy_keys(const mgk_tensor_map *k, const mgk_tensor_map *v,
+                                              mgk_stage *s, int64_t kv, int64_t item) const
+    {
+        for (int64_t j = 0; j < key_tiles; j++, mgk_stage_next(s, S::STAGES)) {
+            uint32_t words[S::WORDS];
+            see_keys(words, p.a, item, j * S::N);
+            mgk_barrier_wait(barrier(S::K_EMPTY, s->index), s->parity ^ 1);
+            if (threadIdx.x == 0) {
+#pragma unroll
+                for (int w = 0; w < S::WORDS; w++)
+                    bits[s->index * S::WORDS + w] = words[w];
+                load_tile<S::D>(keys(s->index), k, barrier(S::K_FULL, s->index), S::N, kv, j * S::N,
+                                item);
+            }
+            mgk_barrier_wait(barrier(S::V_EMPTY, s->index), s->parity ^ 1);
+            if (threadIdx.x == 0)
+                load_tile<S::D>(values(s->index), v, barrier(S::V_FULL, s->index), S::N, kv,
+                                j * S::N, item);
+        }
     }
 };
 

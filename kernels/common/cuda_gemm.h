@@ -306,18 +306,6 @@ MGK_DEVICE void mgk_gemm_each(const mgk_gemm_sums<Tile> &c, float *shared, const
     }
 }
 
-/* Which tile of a matrix of m x n tiles a block works on: groups of eight rows of tiles, for the cache. */
-struct mgk_gemm_place {
-    int64_t i, j;
-};
-
-MGK_DEVICE mgk_gemm_place mgk_gemm_order(int64_t block, int64_t m, int64_t n)
-{
-    const int64_t group = block / (8 * n), first = 8 * group, rows = m - first < 8 ? m - first : 8;
-    const int64_t in = block - first * n;
-    return {first + in % rows, in / rows};
-}
-
 /* How a sum over k is divided among blocks so that there are enough of them: from the sizes only. */
 struct mgk_gemm_split {
     int64_t k, count; /* values a part, a multiple of MGK_GEMM_K; parts */

@@ -46,7 +46,7 @@ template <typename K> static inline bool mgk_has_hopper_code(K *kernel)
 
 static inline int mgk_multiprocessors(void)
 {
-    return 3; /* few, so that a block has several tiles */
+    return 4; /* few, so that a block has several tiles */
 }
 #else
 /* false: the driver has no such function or does not take the layout. */
@@ -93,6 +93,29 @@ static inline int mgk_multiprocessors(void)
         cudaGetLastError();
     return count > 0 ? count : 1;
 }
+
+/* As MGK_LAUNCH, in clusters of blocks that follow each other in x. */
+template <typename... P, typename... A>
+static inline void mgk_launch_clusters(mgk_exec *x, void (*kernel)(P...), unsigned grid,
+                                       unsigned cluster, unsigned block, int shared, A... args)
+{
+    cudaLaunchConfig_t how;
+    cudaLaunchAttribute of[1];
+    memset(&how, 0, sizeof how);
+    memset(of, 0, sizeof of);
+    of[0].id = cudaLaunchAttributeClusterDimension;
+    of[0].val.clusterDim.x = cluster;
+    of[0].val.clusterDim.y = of[0].val.clusterDim.z = 1;
+    how.gridDim = dim3(grid);
+    how.blockDim = dim3(block);
+    how.dynamicSmemBytes = (size_t)shared;
+    how.stream = (cudaStream_t)x->stream;
+    how.attrs = of;
+    how.numAttrs = 1;
+    (void)cudaLaunchKernelEx(&how, kernel, args...);
+}
+#define MGK_LAUNCH_CLUSTERS(x, kernel, grid, cluster, block, shared, ...)                          \
+    mgk_launch_clusters((x), (kernel), (grid), (cluster), (block), (shared), __VA_ARGS__)
 #endif
 
 /* ---- shared memory and barriers ---- */
@@ -144,6 +167,22 @@ MGK_DEVICE void mgk_barrier_expect(uint32_t barrier, uint32_t bytes)
 #endif
 }
 
+/* At the barrier that block `rank` of the cluster has at this place. */
+MGK_DEVICE void mgk_barrier_arrive_at(uint32_t barrier, uint32_t rank)
+{
+#ifdef MGK_CUDA_EMULATED
+    mgk_emulated_barrier_arrive(mgk_emulated_address_of(barrier, rank), 0);
+#else
+    asm volatile("{\n"
+                 ".reg .b32 there;\n"
+                 "mapa.shared::cluster.u32 there, %0, %1;\n"
+                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n"
+                 "}" ::"r"(barrier),
+                 "r"(rank)
+                 : "memory");
+#endif
+}
+
 /* Until the phase of this parity has ended. */
 MGK_DEVICE void mgk_barrier_wait(uint32_t barrier, uint32_t parity)
 {
@@ -182,6 +221,30 @@ MGK_DEVICE void mgk_named_arrive(int id, int threads)
 #endif
 }
 
+/* All threads of the cluster, whose blocks are running from then on, or end together. */
+MGK_DEVICE void mgk_cluster_sync(void)
+{
+#ifdef MGK_CUDA_EMULATED
+    mgk_emulated_cluster_sync();
+#else
+    asm volatile("barrier.cluster.arrive.release;\n"
+                 "barrier.cluster.wait.acquire;" ::
+                     : "memory");
+#endif
+}
+
+/* Of the block in its cluster. */
+MGK_DEVICE uint32_t mgk_cluster_rank(void)
+{
+#ifdef MGK_CUDA_EMULATED
+    return (uint32_t)mgk_emulated_rank();
+#else
+    uint32_t rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+#endif
+}
+
 /* By one thread: a box to shared memory, from (column, head, token, batch item) on; zeros where the tensor has
  * none. All bytes of the box count at the barrier. `map` is a __grid_constant__ of the kernel. */
 MGK_DEVICE void mgk_tma_load(uint32_t to, const mgk_tensor_map *map, uint32_t barrier,
@@ -189,13 +252,30 @@ MGK_DEVICE void mgk_tma_load(uint32_t to, const mgk_tensor_map *map, uint32_t ba
 {
 #ifdef MGK_CUDA_EMULATED
     const int32_t at[] = {column, head, token, item};
-    mgk_emulated_tma_load(to, map, barrier, at);
+    mgk_emulated_tma_load(to, map, barrier, at, 0);
 #else
     asm volatile(
         "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], "
         "[%1, {%3, %4, %5, %6}], [%2];" ::"r"(to),
         "l"(map), "r"(barrier), "r"(column), "r"(head), "r"(token), "r"(item)
         : "memory");
+#endif
+}
+
+/* The same to this place in each block of the cluster whose bit is set, with the barrier of each. */
+MGK_DEVICE void mgk_tma_load_to(uint32_t blocks, uint32_t to, const mgk_tensor_map *map,
+                                uint32_t barrier, int32_t column, int32_t head, int32_t token,
+                                int32_t item)
+{
+#ifdef MGK_CUDA_EMULATED
+    const int32_t at[] = {column, head, token, item};
+    mgk_emulated_tma_load(to, map, barrier, at, blocks);
+#else
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                 ".multicast::cluster [%0], [%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(to),
+                 "l"(map), "r"(barrier), "r"(column), "r"(head), "r"(token), "r"(item),
+                 "h"((uint16_t)blocks)
+                 : "memory");
 #endif
 }
 
@@ -310,19 +390,19 @@ template <int MOST> MGK_DEVICE void mgk_wgmma_wait(void)
 }
 
 /* sums (64 x N) = left (64 x 16) right (16 x N), or += if `add`: factors by their descriptors or, the left one, in
- * registers. The left one is by rows, the right one by its columns' rows, too, or (COLUMNS) by rows of 16 values of
- * each. */
-template <int N, bool COLUMNS> struct mgk_wgmma;
+ * registers. The left one lies by rows, the right one by its columns' rows, too, or (COLUMNS, LEFT_COLUMNS) by 16 rows of
+ * a value of each. */
+template <int N, bool COLUMNS, bool LEFT_COLUMNS = false> struct mgk_wgmma;
 
 #ifdef MGK_CUDA_EMULATED
-template <int N, bool COLUMNS> struct mgk_wgmma {
+template <int N, bool COLUMNS, bool LEFT_COLUMNS> struct mgk_wgmma {
     static inline void run(float (&d)[N / 2], uint64_t left, uint64_t right, bool add)
     {
-        mgk_emulated_wgmma(d, N, left, NULL, right, !COLUMNS, add);
+        mgk_emulated_wgmma(d, N, left, !LEFT_COLUMNS, NULL, right, !COLUMNS, add);
     }
     static inline void run(float (&d)[N / 2], const uint32_t (&left)[4], uint64_t right, bool add)
     {
-        mgk_emulated_wgmma(d, N, 0, left, right, !COLUMNS, add);
+        mgk_emulated_wgmma(d, N, 0, true, left, right, !COLUMNS, add);
     }
 };
 #else
@@ -332,6 +412,9 @@ template <int N, bool COLUMNS> struct mgk_wgmma {
 #define MGK_SUMS_32 MGK_SUMS_8(0), MGK_SUMS_8(8), MGK_SUMS_8(16), MGK_SUMS_8(24)
 #define MGK_SUMS_40 MGK_SUMS_32, MGK_SUMS_8(32)
 #define MGK_SUMS_64 MGK_SUMS_40, MGK_SUMS_8(40), MGK_SUMS_8(48), MGK_SUMS_8(56)
+#define MGK_SUMS_128                                                                               \
+    MGK_SUMS_64, MGK_SUMS_8(64), MGK_SUMS_8(72), MGK_SUMS_8(80), MGK_SUMS_8(88), MGK_SUMS_8(96),   \
+        MGK_SUMS_8(104), MGK_SUMS_8(112), MGK_SUMS_8(120)
 #define MGK_NAMES_32                                                                               \
     "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                       \
     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
@@ -341,18 +424,27 @@ template <int N, bool COLUMNS> struct mgk_wgmma {
     ", "                                                                                           \
     "%40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, "             \
     "%56, %57, %58, %59, %60, %61, %62, %63"
+#define MGK_NAMES_128                                                                              \
+    MGK_NAMES_64                                                                                   \
+    ", "                                                                                           \
+    "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "             \
+    "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "             \
+    "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
+    "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, "   \
+    "%127"
 
 /* Names and constraints of the n / 2 sums; the names of what follows them. */
 #define MGK_WGMMA(n, names, sums, first, second, third, fourth, fifth, sixth, seventh)             \
-    template <bool COLUMNS> struct mgk_wgmma<n, COLUMNS> {                                         \
+    template <bool COLUMNS, bool LEFT_COLUMNS> struct mgk_wgmma<n, COLUMNS, LEFT_COLUMNS> {        \
         static __device__ __forceinline__ void run(float (&d)[n / 2], uint64_t left,               \
                                                    uint64_t right, bool add)                       \
         {                                                                                          \
             asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " third ", 0;\n"                        \
                          "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.bf16.bf16 {" names        \
-                         "}, " first ", " second ", p, 1, 1, 0, " fourth ";\n}"                    \
+                         "}, " first ", " second ", p, 1, 1, " fifth ", " fourth ";\n}"            \
                          : sums                                                                    \
-                         : "l"(left), "l"(right), "r"((int)add), "n"(COLUMNS ? 1 : 0));            \
+                         : "l"(left), "l"(right), "r"((int)add), "n"(COLUMNS ? 1 : 0),             \
+                           "n"(LEFT_COLUMNS ? 1 : 0));                                             \
         }                                                                                          \
         static __device__ __forceinline__ void run(float (&d)[n / 2], const uint32_t (&left)[4],   \
                                                    uint64_t right, bool add)                       \
@@ -369,10 +461,13 @@ template <int N, bool COLUMNS> struct mgk_wgmma {
 MGK_WGMMA(64, MGK_NAMES_32, MGK_SUMS_32, "%32", "%33", "%34", "%35", "%36", "%37", "%38")
 MGK_WGMMA(80, MGK_NAMES_40, MGK_SUMS_40, "%40", "%41", "%42", "%43", "%44", "%45", "%46")
 MGK_WGMMA(128, MGK_NAMES_64, MGK_SUMS_64, "%64", "%65", "%66", "%67", "%68", "%69", "%70")
+MGK_WGMMA(256, MGK_NAMES_128, MGK_SUMS_128, "%128", "%129", "%130", "%131", "%132", "%133", "%134")
 #undef MGK_WGMMA
+#undef MGK_NAMES_128
 #undef MGK_NAMES_64
 #undef MGK_NAMES_40
 #undef MGK_NAMES_32
+#undef MGK_SUMS_128
 #undef MGK_SUMS_64
 #undef MGK_SUMS_40
 #undef MGK_SUMS_32

@@ -9,14 +9,9 @@
 #ifndef MGK_COMMON_HOPPER_H
 #define MGK_COMMON_HOPPER_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "kernels/common/tiles.h"
 
-#ifdef __CUDACC__
-#define MGK_PURE static __host__ __device__ __forceinline__
-#else
-#define MGK_PURE __attribute__((unused)) static inline
-#endif
+#include <stdbool.h>
 
 enum {
     MGK_PANEL = 64,          /* columns */
@@ -147,6 +142,7 @@ MGK_PURE void mgk_stage_next(mgk_stage *s, uint32_t stages)
 typedef struct mgk_tensor_layout {
     uint64_t dims[MGK_TENSOR_MAP_DIMS], strides[MGK_TENSOR_MAP_DIMS - 1];
     uint32_t box[MGK_TENSOR_MAP_DIMS];
+    uint32_t value; /* bytes of one: 2, bf16 */
 } mgk_tensor_layout;
 
 /* (batch, tokens, heads, head_dim) of bf16 in boxes of one panel of `rows` tokens of a head. Strides in values.
@@ -173,30 +169,38 @@ MGK_PURE bool mgk_heads_layout(mgk_tensor_layout *t, int64_t batch, int64_t toke
     t->box[1] = 1;
     t->box[2] = rows;
     t->box[3] = 1;
+    t->value = 2;
+    return true;
+}
+
+/* (items, rows, columns) of bf16 in boxes of one panel of `box` rows; `row` and `item` values apart. false: bulk copies
+ * cannot read it. */
+MGK_PURE bool mgk_matrix_layout(mgk_tensor_layout *t, int64_t items, int64_t rows, int64_t columns,
+                                int64_t row, int64_t item, uint32_t box)
+{
+    const int64_t most = (int64_t)1 << 31;
+    if (items == 1)
+        item = 8; /* not used */
+    if (items < 1 || rows < 1 || columns < 1 || items >= most || rows >= most || columns >= most ||
+        row % 8 || item % 8 || row < columns || item < 1 || row >= (int64_t)1 << 38 ||
+        item >= (int64_t)1 << 38 || box < 1 || box > MGK_BOX_ROWS_MAX)
+        return false;
+    t->dims[0] = (uint64_t)columns;
+    t->dims[1] = 1;
+    t->dims[2] = (uint64_t)rows;
+    t->dims[3] = (uint64_t)items;
+    t->strides[0] = 16; /* not used */
+    t->strides[1] = (uint64_t)row * 2;
+    t->strides[2] = (uint64_t)item * 2;
+    t->box[0] = MGK_PANEL;
+    t->box[1] = 1;
+    t->box[2] = box;
+    t->box[3] = 1;
+    t->value = 2;
     return true;
 }
 
 /* ---- tiles ---- */
-
-/* Tiles of a kernel whose blocks each take every so-manieth: all tiles of a head follow one another, so that the blocks
- * at work at a time share what the head's tiles all read. */
-typedef struct mgk_tile_place {
-    int64_t tile, head, batch;
-} mgk_tile_place;
-
-MGK_PURE mgk_tile_place mgk_tile_place_of(int64_t task, int64_t tiles, int64_t heads)
-{
-    mgk_tile_place p;
-    p.tile = task % tiles;
-    p.head = task / tiles % heads;
-    p.batch = task / tiles / heads;
-    return p;
-}
-
-MGK_PURE int64_t mgk_tiles_of(int64_t count, int64_t rows)
-{
-    return (count + rows - 1) / rows;
-}
 
 /* Rows of a tile of queries: 192 unless that leaves much more of the last tile unused than 128 does. More rows share
  * each key and value that is read. */

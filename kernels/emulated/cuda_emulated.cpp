@@ -14,7 +14,13 @@
 
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized" /* getcontext takes what is not set yet */
 
-enum { THREADS_MAX = 1024, STACK_BYTES = 256 * 1024, SHARED_MAX = 227 * 1024, VALUE_MAX = 16 };
+enum {
+    THREADS_MAX = 1024,
+    BLOCKS_MAX = 8,
+    STACK_BYTES = 256 * 1024,
+    SHARED_MAX = 227 * 1024,
+    VALUE_MAX = 16
+};
 
 enum fibre_state { READY, IN_BLOCK_BARRIER, IN_WARP_BARRIER, IN_CONDITION, ENDED };
 
@@ -34,15 +40,19 @@ struct fibre {
     unsigned mask; /* of the warp barrier */
     bool (*done)(const void *);
     const void *what;
-    int number; /* of the thread that it plays */
+    int number; /* of the thread that it plays, in the cluster */
     unsigned char value[VALUE_MAX];
 };
 
+/* A cluster of blocks: mostly one. */
 struct block_state {
     fibre *fibres; /* THREADS_MAX of them: the first ones are made when they are needed */
     fibre *player[THREADS_MAX]; /* of each thread that has started */
     fibre *spare[THREADS_MAX];  /* that play nobody */
     int spare_count, made, threads, started, ended;
+    int blocks, block_threads, ended_of[BLOCKS_MAX]; /* of them, threads of each block */
+    unsigned char *shared;                           /* that of the first block */
+    size_t shared_stride;
     fibre *now;
     place scheduler;
     void *scheduler_fake_stack;
@@ -50,7 +60,7 @@ struct block_state {
     size_t scheduler_stack_bytes;
     void (*call)(const void *);
     const void *what;
-    dim3 block;
+    dim3 block, first;           /* first: the index of the cluster's first block */
     unsigned order[THREADS_MAX]; /* in which threads start and go on */
 };
 
@@ -102,6 +112,7 @@ static void enter_fibre(fibre *f)
 {
     state->now = f;
     mgk_emulated_now = &f->index;
+    mgk_emulated_shared = state->shared + f->number / state->block_threads * state->shared_stride;
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&state->scheduler_fake_stack, f->stack, STACK_BYTES);
 #endif
@@ -116,11 +127,14 @@ static bool next_thread(fibre *f)
 {
     if (state->started == state->threads)
         return false;
-    int t = (int)state->order[state->started++];
+    int t = (int)state->order[state->started++], rank = t / state->block_threads;
+    unsigned in_block = (unsigned)(t % state->block_threads);
     f->number = t;
-    f->index.thread =
-        dim3((unsigned)t % state->block.x, (unsigned)t / state->block.x % state->block.y,
-             (unsigned)t / (state->block.x * state->block.y));
+    f->index.thread = dim3(in_block % state->block.x, in_block / state->block.x % state->block.y,
+                           in_block / (state->block.x * state->block.y));
+    f->index.block = state->first;
+    f->index.block.x += (unsigned)rank;
+    mgk_emulated_shared = state->shared + rank * state->shared_stride;
     f->state = READY;
     state->player[t] = f;
     return true;
@@ -138,6 +152,7 @@ static void fibre_main(void)
             state->call(state->what);
             f->state = ENDED;
             state->ended++;
+            state->ended_of[f->number / state->block_threads]++;
         } while (next_thread(f));
         state->spare[state->spare_count++] = f;
         leave_fibre(f, false);
@@ -189,6 +204,25 @@ int mgk_emulated_thread(void)
     return state->now->number;
 }
 
+int mgk_emulated_rank(void)
+{
+    return state->now->number / state->block_threads;
+}
+
+int mgk_emulated_blocks(void)
+{
+    return state->blocks;
+}
+
+unsigned char *mgk_emulated_shared_of(int rank)
+{
+    if (rank >= state->blocks)
+        mgk_emulated_abort("a block that its cluster has not");
+    return state->ended_of[rank] == state->block_threads
+               ? NULL
+               : state->shared + rank * state->shared_stride;
+}
+
 unsigned mgk_emulated_launches(void)
 {
     return launches;
@@ -229,13 +263,21 @@ unsigned __ballot_sync(unsigned mask, int predicate)
     return votes;
 }
 
-/* All threads of the block wait at the barrier. (As on a GPU, those that ended count as having come.) */
-static bool block_barrier_done(void)
+/* Free the threads of a block if all wait at its barrier; false if not. (As on a GPU, those that ended count as having
+ * come.) */
+static bool release_block(int rank)
 {
-    for (int t = 0; t < state->threads; t++)
-        if (state->player[t]->state != IN_BLOCK_BARRIER && state->player[t]->state != ENDED)
+    fibre **of = state->player + rank * state->block_threads;
+    bool any = false;
+    for (int t = 0; t < state->block_threads; t++)
+        if (of[t]->state != IN_BLOCK_BARRIER && of[t]->state != ENDED)
             return false;
-    return true;
+    for (int t = 0; t < state->block_threads; t++)
+        if (of[t]->state == IN_BLOCK_BARRIER) {
+            of[t]->state = READY;
+            any = true;
+        }
+    return any;
 }
 
 static bool warp_barrier_done(int warp, unsigned mask)
@@ -271,12 +313,8 @@ static bool release(void)
                 state->player[t / 32 * 32 + i]->state = READY;
         any = true;
     }
-    if (!any && state->ended < state->threads && block_barrier_done())
-        for (int t = 0; t < state->threads; t++)
-            if (state->player[t]->state == IN_BLOCK_BARRIER) {
-                state->player[t]->state = READY;
-                any = true;
-            }
+    for (int rank = 0; !any && rank < state->blocks; rank++)
+        any = release_block(rank);
     return any || mgk_emulated_hopper_idle();
 }
 
@@ -295,14 +333,13 @@ static void choose_order(void)
     }
 }
 
-static void run_block(dim3 at)
+static void run_cluster(dim3 first)
 {
     state->started = state->ended = 0;
-    for (int i = 0; i < state->made; i++)
-        state->fibres[i].index.block = at;
+    memset(state->ended_of, 0, sizeof state->ended_of);
+    state->first = first;
     while (state->started < state->threads) {
         fibre *f = state->spare_count ? state->spare[--state->spare_count] : make_fibre();
-        f->index.block = at;
         if (next_thread(f))
             enter_fibre(f);
     }
@@ -340,6 +377,7 @@ static void free_state(void)
 /* What is kept of a launch; `what` lies behind it. */
 struct kept_launch {
     dim3 grid, block;
+    unsigned cluster;
     size_t shared;
     void (*call)(const void *);
 };
@@ -347,56 +385,64 @@ enum {
     KEPT_BYTES = (sizeof(kept_launch) + MGK_QUEUE_ALIGN - 1) / MGK_QUEUE_ALIGN * MGK_QUEUE_ALIGN
 };
 
-static void run_grid(dim3 grid, dim3 block, size_t shared, void (*call)(const void *),
-                     const void *what);
+static void run_grid(dim3 grid, unsigned cluster, dim3 block, size_t shared,
+                     void (*call)(const void *), const void *what);
 
 static bool run_kept(void *kept)
 {
     const kept_launch *k = (const kept_launch *)kept;
-    run_grid(k->grid, k->block, k->shared, k->call, (const unsigned char *)kept + KEPT_BYTES);
+    run_grid(k->grid, k->cluster, k->block, k->shared, k->call,
+             (const unsigned char *)kept + KEPT_BYTES);
     return true;
 }
 
-void mgk_emulated_run(void *stream, dim3 grid, dim3 block, size_t shared,
+void mgk_emulated_run(void *stream, dim3 grid, unsigned cluster, dim3 block, size_t shared,
                       void (*call)(const void *), const void *what, size_t bytes)
 {
     int threads = (int)(block.x * block.y * block.z);
     if (threads < 1 || threads > THREADS_MAX || !grid.x || !grid.y || !grid.z || grid.y > 65535 ||
         grid.z > 65535 || grid.x > 0x7fffffffu)
         mgk_emulated_abort("a launch with an impossible grid or block");
+    if (cluster < 1 || cluster > BLOCKS_MAX || grid.x % cluster ||
+        (int)cluster * threads > THREADS_MAX || (cluster > 1 && threads % 32))
+        mgk_emulated_abort("a launch with an impossible cluster");
     if (shared > SHARED_MAX)
         mgk_emulated_abort("more shared memory than a block can have");
     if (!mgk_emulated_may_launch())
         return;
     void *kept = mgk_queue_keep(run_kept, KEPT_BYTES + bytes);
-    const kept_launch k = {grid, block, shared, call};
+    const kept_launch k = {grid, block, cluster, shared, call};
     memcpy(kept, &k, sizeof k);
     memcpy((unsigned char *)kept + KEPT_BYTES, what, bytes);
     mgk_emulated_put(stream, kept);
 }
 
-static void run_grid(dim3 grid, dim3 block, size_t shared, void (*call)(const void *),
-                     const void *what)
+static void run_grid(dim3 grid, unsigned cluster, dim3 block, size_t shared,
+                     void (*call)(const void *), const void *what)
 {
     mgk_emulated_open();
     state = make_state();
-    state->threads = (int)(block.x * block.y * block.z);
+    state->blocks = (int)cluster;
+    state->block_threads = (int)(block.x * block.y * block.z);
+    state->threads = state->blocks * state->block_threads;
     state->block = block;
     state->call = call;
     state->what = what;
     mgk_emulated_block = block;
     mgk_emulated_grid = grid;
     mgk_emulated_shared_bytes = shared;
-    mgk_emulated_shared = (unsigned char *)aligned_alloc(64, (shared + 64) / 64 * 64);
+    state->shared_stride = (shared + 64) / 64 * 64;
+    state->shared = (unsigned char *)aligned_alloc(64, cluster * state->shared_stride);
     launches++;
     choose_order();
     for (unsigned z = 0; z < grid.z; z++)
         for (unsigned y = 0; y < grid.y; y++)
-            for (unsigned x = 0; x < grid.x; x++) {
-                memset(mgk_emulated_shared, 0xff, shared); /* as floats: not-a-number */
-                run_block(dim3(x, y, z));
+            for (unsigned x = 0; x < grid.x; x += cluster) {
+                /* as floats: not-a-number */
+                memset(state->shared, 0xff, cluster * state->shared_stride);
+                run_cluster(dim3(x, y, z));
             }
-    free(mgk_emulated_shared);
+    free(state->shared);
     free_state();
     mgk_emulated_close();
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Enough of CUDA C++ to compile the kernels for the host and run them there, for tests only.
  *
- * The blocks of a grid run one after the other; the threads of a block are fibres of the calling thread, which
- * change places only where they wait for each other (__syncthreads, __syncwarp, shuffles and votes). In which
+ * The blocks of a grid run one after the other, those of a cluster together; the threads of a block are fibres of the
+ * calling thread, which change places only where they wait for each other (__syncthreads, __syncwarp, shuffles and votes). In which
  * order those that can go on do so changes from launch to launch, so that a kernel which misses
  * a barrier gives other results. A barrier that some threads of the block never reach, a shuffle whose mask
  * names a thread that has ended, and a shared buffer larger than a GPU's end the program with a message.
@@ -76,8 +76,9 @@ extern thread_local size_t mgk_emulated_shared_bytes;
 #define MGK_DYNAMIC_SHARED(type, name)  type *name = (type *)mgk_emulated_shared
 #define MGK_ALLOW_SHARED(kernel, bytes) ((void)(bytes))
 
-/* `what`, of `bytes`, is copied. */
-void mgk_emulated_run(void *stream, dim3 grid, dim3 block, size_t shared,
+/* Clusters of `cluster` blocks that follow each other in x; these use dynamic shared memory only. `what`, of `bytes`, is
+ * copied. */
+void mgk_emulated_run(void *stream, dim3 grid, unsigned cluster, dim3 block, size_t shared,
                       void (*call)(const void *), const void *what, size_t bytes);
 
 /* The arguments of a kernel as they are when it is launched. */
@@ -121,17 +122,20 @@ static inline mgk_emulated_values<P, Rest...> mgk_emulated_take(mgk_emulated_val
 }
 
 template <typename... P, typename... A>
-static inline void mgk_emulated_launch(void *stream, dim3 grid, dim3 block, size_t shared,
-                                       void (*kernel)(P...), A... args)
+static inline void mgk_emulated_launch(void *stream, dim3 grid, unsigned cluster, dim3 block,
+                                       size_t shared, void (*kernel)(P...), A... args)
 {
     const mgk_emulated_work<P...> work = {
         kernel, mgk_emulated_take((mgk_emulated_values<P...> *)0, args...)};
     static_assert(__is_trivially_copyable(decltype(work)), "arguments of a kernel are values");
-    mgk_emulated_run(stream, grid, block, shared, mgk_emulated_call<P...>, &work, sizeof work);
+    mgk_emulated_run(stream, grid, cluster, block, shared, mgk_emulated_call<P...>, &work,
+                     sizeof work);
 }
 
 #define MGK_LAUNCH(x, kernel, grid, block, shared, ...)                                            \
-    mgk_emulated_launch((x)->stream, (grid), (block), (shared), (kernel), __VA_ARGS__)
+    mgk_emulated_launch((x)->stream, (grid), 1, (block), (shared), (kernel), __VA_ARGS__)
+#define MGK_LAUNCH_CLUSTERS(x, kernel, grid, cluster, block, shared, ...)                          \
+    mgk_emulated_launch((x)->stream, (grid), (cluster), (block), (shared), (kernel), __VA_ARGS__)
 
 void __syncthreads(void);
 void mgk_emulated_syncwarp(unsigned mask);
@@ -139,13 +143,17 @@ void mgk_emulated_syncwarp(unsigned mask);
 void mgk_emulated_exchange(unsigned mask, const void *value, void *out, size_t bytes, int from);
 unsigned __ballot_sync(unsigned mask, int predicate);
 int mgk_emulated_lane(void);
-int mgk_emulated_thread(void); /* its number in the block */
+int mgk_emulated_thread(void); /* its number in the cluster */
+int mgk_emulated_rank(void);   /* of its block in the cluster */
+int mgk_emulated_blocks(void); /* of the cluster */
+/* Of a block of the cluster; NULL: all its threads have ended. */
+unsigned char *mgk_emulated_shared_of(int rank);
 void mgk_emulated_abort(const char *why);
 /* Others go on until done(what). */
 void mgk_emulated_wait_until(bool (*done)(const void *), const void *what);
 unsigned mgk_emulated_launches(void); /* so far */
 
-/* hopper_emulated.cpp, of a block: when all its threads wait (false: nothing could be done), and when they have ended. */
+/* hopper_emulated.cpp, of a cluster: when all its threads wait (false: nothing could be done), and when they have ended. */
 bool mgk_emulated_hopper_idle(void);
 void mgk_emulated_hopper_end(int threads);
 

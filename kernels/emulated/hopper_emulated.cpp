@@ -10,9 +10,12 @@ namespace
 enum {
     THREADS_MAX = 1024,
     PRODUCTS_MAX = 64, /* of a thread, not waited for yet */
-    COPIES_MAX = 64,
+    COPIES_MAX = 256,
     NAMED_MAX = 16,
     SHARED_BEGIN = 64,
+    BLOCK_SHIFT = 24, /* an address in a block of the cluster: its rank + 1, the address there */
+    BLOCKS_MAX = 8,
+    COMMON = (1 << BLOCK_SHIFT) - 1,
     VALUES_MAX = 256,
     LOG = 256 /* products that the warps of a warpgroup may be apart */
 };
@@ -22,7 +25,7 @@ struct product {
     const uint32_t *left;
     uint64_t a, b;
     int n;
-    bool b_by_rows, add;
+    bool a_by_rows, b_by_rows, add;
 };
 
 struct thread_products {
@@ -53,7 +56,8 @@ struct model {
     thread_products threads[THREADS_MAX];
     copy copies[COPIES_MAX];
     int copy_count;
-    named_barrier named[NAMED_MAX];
+    named_barrier named[BLOCKS_MAX][NAMED_MAX];
+    named_barrier cluster;
     logged log[THREADS_MAX / MGK_WARPGROUP][LOG];
 };
 
@@ -64,7 +68,7 @@ struct barrier_word {
 };
 static_assert(sizeof(barrier_word) == 8, "a barrier has 8 bytes");
 
-thread_local model *m; /* of a block that uses it */
+thread_local model *m; /* of a cluster that uses it */
 
 model *need_model(void)
 {
@@ -88,11 +92,24 @@ bool this_time(unsigned what)
     return mgk_emulated_launches() * 2654435761u >> 11 & what;
 }
 
+/* The address, with the calling thread's block if it says none. */
+uint32_t with_block(uint32_t address)
+{
+    return address >> BLOCK_SHIFT ? address
+                                  : mgk_emulated_address_of(address, (uint32_t)mgk_emulated_rank());
+}
+
 unsigned char *shared_at(uint32_t address, uint32_t bytes)
 {
+    unsigned char *shared = address >> BLOCK_SHIFT
+                                ? mgk_emulated_shared_of((int)(address >> BLOCK_SHIFT) - 1)
+                                : mgk_emulated_shared;
+    if (!shared)
+        mgk_emulated_abort("an instruction reaches into a block that has ended");
+    address &= COMMON;
     if (address < SHARED_BEGIN || address - SHARED_BEGIN + bytes > mgk_emulated_shared_bytes)
         mgk_emulated_abort("an instruction reaches outside the block's shared memory");
-    return mgk_emulated_shared + (address - SHARED_BEGIN);
+    return shared + (address - SHARED_BEGIN);
 }
 
 float bf16_at(uint32_t address)
@@ -151,14 +168,14 @@ bool phase_ended(const void *what)
 void do_copy(const copy &c)
 {
     const mgk_tensor_layout &t = c.map.layout;
-    uint32_t row_bytes = t.box[0] * 2, bytes = 0;
+    uint32_t row_bytes = t.box[0] * t.value, bytes = 0;
     for (uint32_t b = 0; b < t.box[3]; b++)
         for (uint32_t r = 0; r < t.box[2]; r++)
             for (uint32_t h = 0; h < t.box[1]; h++)
-                for (uint32_t d = 0; d < t.box[0]; d++, bytes += 2) {
+                for (uint32_t d = 0; d < t.box[0]; d++, bytes += t.value) {
                     const int64_t at[] = {(int64_t)c.at[0] + d, (int64_t)c.at[1] + h,
                                           (int64_t)c.at[2] + r, (int64_t)c.at[3] + b};
-                    uint64_t offset = (uint64_t)at[0] * 2;
+                    uint64_t offset = (uint64_t)at[0] * t.value;
                     bool inside = true;
                     for (int i = 0; i < MGK_TENSOR_MAP_DIMS; i++) {
                         inside = inside && at[i] >= 0 && (uint64_t)at[i] < t.dims[i];
@@ -166,8 +183,8 @@ void do_copy(const copy &c)
                             offset += (uint64_t)at[i] * t.strides[i - 1];
                     }
                     static const uint16_t zero = 0;
-                    memcpy(shared_at(mgk_swizzle128(c.to + bytes), 2),
-                           inside ? (const void *)(c.map.base + offset) : &zero, 2);
+                    memcpy(shared_at(mgk_swizzle128(c.to + bytes), t.value),
+                           inside ? (const void *)(c.map.base + offset) : &zero, t.value);
                 }
     if (row_bytes != MGK_PANEL_ROW)
         mgk_emulated_abort("a box is not as wide as the swizzle");
@@ -186,8 +203,8 @@ void multiply(const product *const *of, int warp)
         sums[16][VALUES_MAX];
     for (int row = 0; row < 16 && !p.left; row++)
         for (int k = 0; k < MGK_WGMMA_DEPTH; k++)
-            a[row][k] =
-                bf16_at(mgk_wgmma_address(p.a, true, (uint32_t)(warp % 4 * 16 + row), (uint32_t)k));
+            a[row][k] = bf16_at(
+                mgk_wgmma_address(p.a, p.a_by_rows, (uint32_t)(warp % 4 * 16 + row), (uint32_t)k));
     for (int lane = 0; lane < 32 && p.left; lane++)
         for (int i = 0; i < 8; i++)
             a[mgk_left_row(lane, i)][mgk_left_column(lane, i)] =
@@ -209,8 +226,8 @@ void multiply(const product *const *of, int warp)
 
 bool same(const product &x, const product &y)
 {
-    return x.a == y.a && x.b == y.b && x.n == y.n && x.b_by_rows == y.b_by_rows && x.add == y.add &&
-           !x.left == !y.left;
+    return x.a == y.a && x.b == y.b && x.n == y.n && x.a_by_rows == y.a_by_rows &&
+           x.b_by_rows == y.b_by_rows && x.add == y.add && !x.left == !y.left;
 }
 
 /* All 4 warps take part in the same product. */
@@ -279,6 +296,11 @@ uint32_t mgk_emulated_shared_address(const void *p)
     return (uint32_t)((const unsigned char *)p - mgk_emulated_shared) + SHARED_BEGIN;
 }
 
+uint32_t mgk_emulated_address_of(uint32_t address, uint32_t rank)
+{
+    return (address & COMMON) | (rank + 1) << BLOCK_SHIFT;
+}
+
 void mgk_emulated_barrier_init(uint32_t barrier, uint32_t count)
 {
     barrier_word b;
@@ -300,41 +322,49 @@ void mgk_emulated_barrier_arrive(uint32_t barrier, uint32_t bytes)
 
 void mgk_emulated_barrier_wait(uint32_t barrier, uint32_t parity)
 {
-    phase p = {barrier, parity};
+    phase p = {with_block(barrier), parity};
     if (!phase_ended(&p))
         mgk_emulated_wait_until(phase_ended, &p);
 }
 
 void mgk_emulated_tma_load(uint32_t to, const mgk_emulated_map *map, uint32_t barrier,
-                           const int32_t *at)
+                           const int32_t *at, uint32_t blocks)
 {
-    copy c = {to, barrier, *map, {at[0], at[1], at[2], at[3]}};
     if (to % 128)
         mgk_emulated_abort("a bulk copy goes to an address that is not aligned");
-    if (!this_time(LATE_COPIES)) {
-        do_copy(c);
-        return;
+    if (!blocks)
+        blocks = 1u << mgk_emulated_rank();
+    for (uint32_t rank = 0; blocks >> rank; rank++) {
+        if (!(blocks >> rank & 1))
+            continue;
+        copy c = {mgk_emulated_address_of(to, rank),
+                  mgk_emulated_address_of(barrier, rank),
+                  *map,
+                  {at[0], at[1], at[2], at[3]}};
+        if (!this_time(LATE_COPIES)) {
+            do_copy(c);
+            continue;
+        }
+        if (need_model()->copy_count == COPIES_MAX)
+            mgk_emulated_abort("too many bulk copies at a time");
+        m->copies[m->copy_count++] = c;
     }
-    if (need_model()->copy_count == COPIES_MAX)
-        mgk_emulated_abort("too many bulk copies at a time");
-    m->copies[m->copy_count++] = c;
 }
 
 struct turn {
-    int id;
+    const named_barrier *of;
     uint64_t generation;
 };
 
 static bool turn_over(const void *what)
 {
     const turn *t = (const turn *)what;
-    return m->named[t->id].generation != t->generation;
+    return t->of->generation != t->generation;
 }
 
-void mgk_emulated_named_barrier(int id, int threads, bool wait)
+static void come_to(named_barrier *b, int threads, bool wait)
 {
-    named_barrier *b = &need_model()->named[id];
-    turn t = {id, b->generation};
+    turn t = {b, b->generation};
     if (b->arrived && b->threads != threads)
         mgk_emulated_abort("threads come to a named barrier with different counts");
     b->threads = threads;
@@ -346,13 +376,24 @@ void mgk_emulated_named_barrier(int id, int threads, bool wait)
     }
 }
 
+void mgk_emulated_named_barrier(int id, int threads, bool wait)
+{
+    come_to(&need_model()->named[mgk_emulated_rank()][id], threads, wait);
+}
+
+void mgk_emulated_cluster_sync(void)
+{
+    come_to(&need_model()->cluster,
+            (int)(blockDim.x * blockDim.y * blockDim.z) * mgk_emulated_blocks(), true);
+}
+
 void mgk_emulated_wgmma_fence(void)
 {
     products_of_thread()->fenced = true;
 }
 
-void mgk_emulated_wgmma(float *sums, int n, uint64_t a, const uint32_t *left, uint64_t b,
-                        bool b_by_rows, bool add)
+void mgk_emulated_wgmma(float *sums, int n, uint64_t a, bool a_by_rows, const uint32_t *left,
+                        uint64_t b, bool b_by_rows, bool add)
 {
     thread_products *t = products_of_thread();
     if (!t->fenced)
@@ -361,7 +402,7 @@ void mgk_emulated_wgmma(float *sums, int n, uint64_t a, const uint32_t *left, ui
         mgk_emulated_abort("too many products at a time");
     if (a >> 62 != (left ? 0 : 1) || b >> 62 != 1)
         mgk_emulated_abort("a factor is not of the 128-byte swizzle");
-    product p = {sums, left, a, b, n, b_by_rows, add};
+    product p = {sums, left, a, b, n, a_by_rows, b_by_rows, add};
     t->queue[t->count++] = p;
     t->issued++;
     for (int i = 0; i < n / 2 && !add; i++)

@@ -2,6 +2,7 @@
  * matmul on CUDA devices: "cuda" in f32 arithmetic, "sm80" bf16 by tensor cores. Where C has few tiles but k is long, k is divided among blocks,
  * whose sums a second kernel adds up in order. */
 #include "kernels/common/cuda_gemm.h"
+#include "kernels/common/tiles.h"
 #include "kernels/matmul/matmul_cuda.h"
 
 enum tile_kind { LARGE, SMALL, TALL, WIDE };
@@ -49,7 +50,7 @@ __launch_bounds__(MGK_GEMM_THREADS, 2) MGK_KERNEL
     __shared__ __align__(32) float shared[mgk_gemm_shared<Tile>::FLOATS];
     const int64_t tiles = p.m_tiles * p.n_tiles;
     const int64_t part = blockIdx.x / tiles % p.split.count, t = blockIdx.x / tiles / p.split.count;
-    const mgk_gemm_place place = mgk_gemm_order(blockIdx.x % tiles, p.m_tiles, p.n_tiles);
+    const mgk_matrix_place place = mgk_matrix_place_of(blockIdx.x % tiles, p.m_tiles, p.n_tiles);
     const int64_t i0 = place.i * Tile::M, j0 = place.j * Tile::N, k0 = part * p.split.k;
     const int64_t k1 = k0 + p.split.k < g.k ? k0 + p.split.k : g.k;
     mgk_gemm_matrix<T, Tile::M, V> a((const T *)g.a.p + t * g.stride_a, !g.trans_a, g.lda, i0, g.m,
