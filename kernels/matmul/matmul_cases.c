@@ -81,6 +81,16 @@ static const shape shapes[] = {
     {30, 96, 50, 1, 1, TB | GATE | BEFORE},
     {15, 45, 20, 1, 2, BIAS | GATE | SILU | BEFORE},
     {28, 40, 1030, 2, 1, GATE | BEFORE | WIDE},
+    /* tiles of 128 or 256 columns, 128 rows each, two of them together or one; all ways to store A and B */
+    {136, 136, 72, 2, 1, 0},
+    {200, 144, 136, 1, 1, TA | BIAS | GELU},
+    {136, 264, 200, 1, 0.5f, TB | BIAS | GATE | BEFORE | LONG},
+    {264, 72, 144, 1, 1, TA | TB | ACC},
+    {72, 236, 520, 1, 1, TB | RESIDUAL},
+    {388, 392, 136, 1, 1, TB | BIAS | GATE | LONG},
+    {456, 448, 24, 1, 1, 0},
+    {432, 456, 40, 1, 1, TA | RESIDUAL | BIAS | SILU},
+    {424, 448, 40, 1, 1, TA | TB | ACC},
 };
 
 static const char *const illegal[] = {

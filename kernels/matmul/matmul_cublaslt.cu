@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * matmul by cuBLASLt, and what its epilogues cannot do by a kernel behind it.
  *
+ * Where matmul_sm90.h says so, and the GPU has warpgroups, these do it instead.
+ *
  * cuBLASLt counts columns first: C = A B of ours is C^T = B^T A^T of its. The algorithm of a shape is the first
  * that its heuristic offers, and is kept. None of these adds in an order that depends on timing.
  */
 #include "kernels/matmul/matmul_cublaslt.h"
 #include "kernels/matmul/matmul_cuda.h"
+#include "kernels/matmul/matmul_sm90.h"
 
 #include <cublasLt.h>
 #include <dlfcn.h>
@@ -13,6 +16,7 @@
 
 extern "C" void mgk_matmul_cuda(const void *args, mgk_exec *x);
 extern "C" size_t mgk_matmul_cuda_workspace(const void *args, int threads);
+extern "C" bool mgk_matmul_by_warpgroups(const mgk_matmul_args *g, mgk_exec *x);
 
 namespace
 {
@@ -223,6 +227,8 @@ extern "C" void mgk_matmul_cublaslt(const void *args, mgk_exec *x)
     float beta = g->accumulate ? 1.0f : 0.0f;
     shape s;
     product p;
+    if (mgk_product_by_warpgroups(g) && mgk_matmul_by_warpgroups(g, x))
+        return;
     if (!l || g->m == 0 || g->n == 0 || g->k == 0 || g->batch == 0 || g->batch > 0x7fffffff) {
         mgk_matmul_cuda(args, x);
         return;

@@ -24,34 +24,26 @@ MGK_DEVICE float activate(int kind, float v)
     }
 }
 
-MGK_DEVICE void read(mgk_buf b, int64_t at, int count, float *v)
+/* COUNT values: 1, or as many as are aligned. */
+template <int COUNT> MGK_DEVICE void read(mgk_buf b, int64_t at, float *v)
 {
-    if (count == 4 && b.dtype == MGK_BF16)
-        mgk_load_vector<4>((const mgk_bf16 *)b.p + at, v);
-    else if (count == 4)
-        mgk_load_vector<4>((const float *)b.p + at, v);
+    if (b.dtype == MGK_BF16)
+        mgk_load_vector<COUNT>((const mgk_bf16 *)b.p + at, v);
     else
-        v[0] = b.dtype == MGK_BF16 ? mgk_load(((const mgk_bf16 *)b.p)[at]) : ((float *)b.p)[at];
+        mgk_load_vector<COUNT>((const float *)b.p + at, v);
 }
 
-MGK_DEVICE void write(mgk_buf b, int64_t at, int count, const float *v)
+template <int COUNT> MGK_DEVICE void write(mgk_buf b, int64_t at, const float *v)
 {
-    if (count == 4 && b.dtype == MGK_BF16)
-        mgk_store_vector<4>((mgk_bf16 *)b.p + at, v);
-    else if (count == 4)
-        mgk_store_vector<4>((float *)b.p + at, v);
-    else if (b.dtype == MGK_BF16)
-        mgk_store((mgk_bf16 *)b.p + at, v[0]);
+    if (b.dtype == MGK_BF16)
+        mgk_store_vector<COUNT>((mgk_bf16 *)b.p + at, v);
     else
-        ((float *)b.p)[at] = v[0];
+        mgk_store_vector<COUNT>((float *)b.p + at, v);
 }
 
-/* C at row i and columns j to j + COUNT - 1 of item t from the sums v. */
-template <int COUNT>
-MGK_DEVICE void finish(const mgk_matmul_args &g, float *v, int64_t t, int64_t i, int64_t j)
+/* What sums v of columns j to j + COUNT - 1 are before gates and residuals. */
+template <int COUNT> MGK_DEVICE void activate_all(const mgk_matmul_args &g, float *v, int64_t j)
 {
-    const int64_t at = t * g.stride_c + i * g.ldc + j;
-    float other[COUNT];
 #pragma unroll
     for (int e = 0; e < COUNT; e++)
         v[e] *= g.alpha;
@@ -59,21 +51,47 @@ MGK_DEVICE void finish(const mgk_matmul_args &g, float *v, int64_t t, int64_t i,
 #pragma unroll
         for (int e = 0; e < COUNT; e++)
             v[e] = activate(g.act, v[e] + (g.bias.p ? ((const float *)g.bias.p)[j + e] : 0));
+}
+
+/* What is added to the values of C, if anything is. */
+MGK_DEVICE mgk_buf added_to(const mgk_matmul_args &g)
+{
+    mgk_buf none = {NULL, 0};
+    return g.residual.p ? g.residual : g.accumulate ? g.c : none;
+}
+
+/* C at row i and columns j to j + COUNT - 1, `at` in memory, from v as activate_all left them and what added_to has
+ * there. */
+template <int COUNT>
+MGK_DEVICE void put(const mgk_matmul_args &g, float *v, const float *other, int64_t i, int64_t j,
+                    int64_t at)
+{
     if (g.before.p)
-        write(g.before, at, COUNT, v);
+        write<COUNT>(g.before, at, v);
     if (g.gate.p) {
         const float *gate = (const float *)g.gate.p + i / g.rows_per_sample * g.gate_stride + j;
 #pragma unroll
         for (int e = 0; e < COUNT; e++)
             v[e] *= gate[e];
     }
-    if (g.residual.p || g.accumulate) {
-        read(g.residual.p ? g.residual : g.c, at, COUNT, other);
+    if (g.residual.p || g.accumulate)
 #pragma unroll
         for (int e = 0; e < COUNT; e++)
             v[e] += other[e];
-    }
-    write(g.c, at, COUNT, v);
+    write<COUNT>(g.c, at, v);
+}
+
+/* C at row i and columns j to j + COUNT - 1 of item t from the sums v. */
+template <int COUNT>
+MGK_DEVICE void finish(const mgk_matmul_args &g, float *v, int64_t t, int64_t i, int64_t j)
+{
+    const int64_t at = t * g.stride_c + i * g.ldc + j;
+    const mgk_buf more = added_to(g);
+    float other[COUNT];
+    activate_all<COUNT>(g, v, j);
+    if (more.p)
+        read<COUNT>(more, at, other);
+    put<COUNT>(g, v, other, i, j, at);
 }
 
 #endif

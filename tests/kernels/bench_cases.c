@@ -23,13 +23,14 @@ static const char *dtype_name(int32_t dtype)
 /* ---- products ---- */
 
 static const struct {
-    int m, n, k, trans_a, trans_b, act;
+    int m, n, k, trans_a, trans_b, gated;
 } products[] = {
     {1024, 4096, 1024, 0, 0, 0}, {1024, 4096, 1024, 0, 1, 0}, {1024, 4096, 1024, 1, 0, 0},
     {1024, 4096, 1024, 1, 1, 0}, {4096, 576, 192, 0, 1, 0}, /* toybox: queries, keys and values of 64 clips of 64 tokens */
-    {4096, 192, 192, 0, 1, 0},   {4096, 1024, 192, 0, 1, 0}, /* its feed-forward layers */
-    {4096, 192, 512, 0, 1, 0},   {4096, 192, 1024, 0, 0, 0}, /* gradient of an input */
-    {1024, 192, 4096, 1, 0, 0},                              /* gradient of a weight */
+    {4096, 192, 192, 0, 1, 0},   {4096, 1024, 192, 0, 1, 0},  /* its feed-forward layers */
+    {4096, 192, 512, 0, 1, 0},   {4096, 192, 1024, 0, 0, 0},  /* gradient of an input */
+    {1024, 192, 4096, 1, 0, 0},                               /* gradient of a weight */
+    {4096, 192, 1024, 0, 1, 1},  {4096, 1024, 1024, 0, 1, 1}, /* ends of a residual branch */
 };
 enum { PRODUCTS = sizeof products / sizeof products[0] };
 
@@ -44,11 +45,18 @@ static void product(mgk_case *c, int i)
     a->ldc = a->n;
     a->stride_a = a->m * a->k, a->stride_b = a->k * a->n, a->stride_c = a->m * a->n;
     a->alpha = 1;
-    MGK_CASE_BEGIN(c, MGK_OP_matmul, "%ldx%ldx%ld %s%s %s", (long)a->m, (long)a->n, (long)a->k,
-                   a->trans_a ? "A'" : "A", a->trans_b ? "B'" : "B", dtype_name(c->real));
+    MGK_CASE_BEGIN(c, MGK_OP_matmul, "%ldx%ldx%ld %s%s %s%s", (long)a->m, (long)a->n, (long)a->k,
+                   a->trans_a ? "A'" : "A", a->trans_b ? "B'" : "B", dtype_name(c->real),
+                   products[i].gated ? " gated" : "");
     mgk_case_in(c, &a->a, a->m * a->k, 1);
     mgk_case_in(c, &a->b, a->k * a->n, 1);
     mgk_case_out(c, &a->c, a->m * a->n);
+    if (products[i].gated) {
+        a->rows_per_sample = 64;
+        a->gate_stride = a->n;
+        mgk_case_in(c, &a->residual, a->m * a->n, 1);
+        mgk_case_in_f32(c, &a->gate, a->m / a->rows_per_sample * a->n, 1);
+    }
 }
 
 /* ---- convolutions: 3x3, one pixel of padding, batch 16 ---- */

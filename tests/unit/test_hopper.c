@@ -2,6 +2,7 @@
  * The arithmetic of the kernels for sm_90a (kernels/common/hopper.h), all values of it: against what the instruction
  * set says of descriptors, fragments and swizzles, and against simple counting. */
 #include "kernels/common/hopper.h"
+#include "kernels/matmul/matmul_sm90.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -164,6 +165,123 @@ static void test_schedule(void **state)
     }
 }
 
+/* Each tile of a matrix once; those that a GPU works on at a time read few rows and columns. */
+static void test_matrix_order(void **state)
+{
+    (void)state;
+    static bool seen[100 * 100];
+    for (int64_t m = 1; m <= 100; m += m < 20 ? 1 : 13)
+        for (int64_t n = 1; n <= 100; n += n < 20 ? 1 : 17) {
+            memset(seen, 0, sizeof seen);
+            for (int64_t at = 0; at < m * n; at++) {
+                mgk_matrix_place p = mgk_matrix_place_of(at, m, n);
+                assert_true(p.i >= 0 && p.i < m && p.j >= 0 && p.j < n);
+                assert_false(seen[p.i * n + p.j]);
+                seen[p.i * n + p.j] = true;
+            }
+        }
+    for (int64_t first = 0; first + 66 <= 288 * 24; first++) { /* 73,728 x 6,144 in tiles of 256 */
+        bool rows[288] = {false}, columns[24] = {false};
+        int sides = 0;
+        for (int64_t at = first; at < first + 66; at++) {
+            mgk_matrix_place p = mgk_matrix_place_of(at, 288, 24);
+            sides += !rows[p.i] + !columns[p.j];
+            rows[p.i] = columns[p.j] = true;
+        }
+        assert_true(sides <= 8 + 24 + 8); /* as the next eight rows begin; 17 else */
+        assert_true(sides <= 18 || first % (8 * 24) + 66 > 8 * 24);
+    }
+}
+
+static void test_matrix_layout(void **state)
+{
+    (void)state;
+    mgk_tensor_layout t;
+    assert_true(mgk_matrix_layout(&t, 3, 100, 77, 80, 8000, 128));
+    assert_true(t.dims[0] == 77 && t.dims[1] == 1 && t.dims[2] == 100 && t.dims[3] == 3);
+    assert_true(t.strides[0] % 16 == 0 && t.strides[1] == 160 && t.strides[2] == 16000);
+    assert_true(t.box[0] == 64 && t.box[1] == 1 && t.box[2] == 128 && t.box[3] == 1);
+    assert_true(mgk_matrix_layout(&t, 1, 100, 77, 80, 7, 128)); /* no second item */
+    assert_true(t.strides[2] % 16 == 0 && t.strides[2] > 0);
+    assert_false(mgk_matrix_layout(&t, 3, 100, 77, 80, 7, 128));
+    assert_false(mgk_matrix_layout(&t, 3, 100, 77, 77, 8000, 128));
+    assert_false(mgk_matrix_layout(&t, 3, 100, 88, 80, 8000, 128)); /* rows would overlap */
+    assert_false(mgk_matrix_layout(&t, 3, 100, 77, 80, 0, 128));
+    assert_false(mgk_matrix_layout(&t, 3, 0, 77, 80, 8000, 128));
+    assert_false(mgk_matrix_layout(&t, 3, 100, 77, 80, 8000, 264));
+    assert_false(mgk_matrix_layout(&t, 3, 100, 77, (int64_t)1 << 38, 8000, 128));
+}
+
+/* The left factor of a product whose A is stored by columns: a panel of 64 of them for each warpgroup. */
+static void test_left_by_columns(void **state)
+{
+    (void)state;
+    enum { TILE = 1024, DEPTH = MGK_PRODUCT_DEPTH };
+    for (uint32_t group = 0; group < 2; group++)
+        for (uint32_t step = 0; step < DEPTH / 16; step++)
+            for (uint32_t row = 0; row < 64; row++)
+                for (uint32_t k = 0; k < 16; k++)
+                    assert_int_equal(
+                        mgk_wgmma_address(mgk_factor_by_columns(
+                                              TILE + group * DEPTH * MGK_PANEL_ROW, DEPTH, step),
+                                          false, row, k),
+                        TILE + mgk_tile_byte(DEPTH, 16 * step + k, 64 * group + row));
+}
+
+/* Every value of C belongs to one tile; tiles are small only where large ones leave multiprocessors without work. */
+static void test_product_tiles(void **state)
+{
+    (void)state;
+    for (int64_t m = 1; m < 3000; m += 61)
+        for (int64_t n = 1; n < 3000; n += 67)
+            for (int64_t batch = 1; batch < 4; batch++) {
+                mgk_product_tiles t = mgk_product_choose(m, n, batch, 132);
+                int64_t rows = (int64_t)MGK_PRODUCT_ROWS * t.cluster;
+                assert_true(t.m * rows >= m && (t.m - 1) * rows < m);
+                assert_true(t.n * t.columns >= n && (t.n - 1) * t.columns < n);
+                assert_int_equal(t.tasks, t.m * t.n * batch);
+            }
+    static const int64_t wide[][2] = {
+        {73728, 6144}, {73728, 16384}, {8192, 6144}, {6144, 16384}, {8192, 8192}};
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(mgk_product_choose(wide[i][0], wide[i][1], 1, 132).columns, 256);
+    static const int64_t narrow[][2] = {{512, 512}, {2048, 1024}, {100, 6144}, {4096, 128}};
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(mgk_product_choose(narrow[i][0], narrow[i][1], 1, 132).columns, 128);
+}
+
+static bool small(int64_t m, int64_t n, int64_t k)
+{
+    const mgk_matmul_args g = {.m = m, .n = n, .k = k, .batch = 1};
+    const mgk_product_tiles t = mgk_product_choose(m, n, 1, 132);
+    return mgk_product_is_small(&g, &t, 132);
+}
+
+static void test_small_products(void **state)
+{
+    (void)state;
+    assert_true(small(63, 6144, 6144) && small(8192, 63, 6144) && small(100, 100, 64));
+    assert_true(small(192, 192, 4096)); /* gradient of a weight: k is divided among blocks */
+    assert_false(small(128, 128, 512) || small(4096, 192, 192) || small(6144, 6144, 73728));
+}
+
+static void test_product_choice(void **state)
+{
+    (void)state;
+    int value = 0;
+    mgk_matmul_args g = {.m = 8192, .n = 6144, .k = 6144, .batch = 1};
+    g.a.p = g.b.p = g.c.p = &value;
+    g.a.dtype = g.b.dtype = g.c.dtype = MGK_BF16;
+    assert_false(mgk_product_by_warpgroups(&g)); /* cuBLASLt's */
+    g.residual = g.c;
+    assert_true(mgk_product_by_warpgroups(&g));
+    g.a.dtype = g.b.dtype = MGK_F32;
+    assert_false(mgk_product_by_warpgroups(&g));
+    g.a.dtype = g.b.dtype = MGK_BF16;
+    g.m = 64;
+    assert_false(mgk_product_by_warpgroups(&g));
+}
+
 static void test_query_rows(void **state)
 {
     (void)state;
@@ -187,7 +305,10 @@ int main(void)
         cmocka_unit_test(test_descriptor_bits), cmocka_unit_test(test_factors_meet_tiles),
         cmocka_unit_test(test_fragments),       cmocka_unit_test(test_stages),
         cmocka_unit_test(test_layout),          cmocka_unit_test(test_schedule),
-        cmocka_unit_test(test_query_rows),
+        cmocka_unit_test(test_query_rows),      cmocka_unit_test(test_matrix_order),
+        cmocka_unit_test(test_matrix_layout),   cmocka_unit_test(test_left_by_columns),
+        cmocka_unit_test(test_product_tiles),   cmocka_unit_test(test_product_choice),
+        cmocka_unit_test(test_small_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
