@@ -23,38 +23,34 @@
  *
  * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model); the pipeline,
  *                 a plain struct that names them; job; clip; dataset; trainer; mesh of ranks; report.
- * Ownership       The library frees what it allocated, through the destroy or release call of its kind;
- *                 each of these accepts NULL. The caller's memory is only read during the call unless a
- *                 function says "keeps". Model handles and datasets count their owners: retain adds one,
- *                 release removes one, and the last one frees. A context may be destroyed before the
- *                 handles, clips and reports made from it; jobs, then trainers, then meshes go before it.
- * Threads         One object: one thread at a time, and a context with its jobs, trainers and meshes
- *                 counts as one object. Different contexts: free. A model handle is immutable once
- *                 loaded: any number of contexts and threads may use it, retain it and release it at
- *                 once. Other exceptions are marked "any thread".
+ * Ownership       The library frees what it allocated, through the destroy or release call of its kind; each of these
+ *                 accepts NULL. The caller's memory is only read during the call unless a function says "keeps". Model
+ *                 handles and datasets count their owners: retain adds one, release removes one, and the last one frees.
+ *                 A context may be destroyed before the handles, clips and reports made from it; jobs, then trainers,
+ *                 then meshes go before it.
+ * Threads         One object: one thread at a time, and a context with its jobs, trainers and meshes counts as one
+ *                 object. Different contexts: free. A model handle is immutable once loaded: any number of contexts and
+ *                 threads may use it, retain it and release it at once. Other exceptions are marked "any thread".
  * Blocking        Calls marked "returns at once" do; the rest block until done.
- * Callbacks       Must return; must not call the library, but for calls marked "any thread" and
- *                 calls on another context. One that answers int32_t goes on with 0; anything else
- *                 ends the work with MGEN_E_CANCELLED.
- * Errors          Calls that can fail return mgen_status. Outputs are written only on MGEN_OK, but an
- *                 output handle is NULL after a failure. Three classes (mgen_status_class):
+ * Callbacks       Must return; must not call the library, but for calls marked "any thread" and calls on another context.
+ *                 One that answers int32_t goes on with 0; anything else ends the work with MGEN_E_CANCELLED.
+ * Errors          Calls that can fail return mgen_status. Outputs are written only on MGEN_OK, but an output handle is
+ *                 NULL after a failure. Three classes (mgen_status_class):
  *                 nothing changed (INVALID, STATE, UNSUPPORTED, VERSION): the caller's mistake;
- *                 this call failed and its object is usable (memory, files, NUMERIC, control): remove
- *                 the cause and call again;
+ *                 this call failed, its object is usable (memory, files, NUMERIC, control): remove the cause, call again;
  *                 the object failed (DEVICE_LOST, PEER_LOST, DESYNC): only destroy it.
- *                 mgen_last_error() has one sentence: what, where, and what to do. Calls without a
- *                 context answer by their status alone. Any call can return MGEN_E_INVALID for a NULL
- *                 that it does not allow, and MGEN_E_INTERNAL for a bug of this library.
- * Structs         Structs that may grow begin with struct_size, set by their INIT macro, which sets all
- *                 else to 0, the default. A shorter struct (of an older header) is read as if filled up
- *                 with 0; a longer one is taken if what this library does not know is 0, else VERSION.
- *                 Every call with such a struct can also return INVALID (struct_size is no size it ever
- *                 had) and VERSION.
- * Process demands None: no locale, no signal handlers, no writable globals, no printing, no exit. The
- *                 library may be unloaded when nothing made by it is left.
- * Compatibility   Before 1.0 the soname is libmoviegen.so.0 and may still change, said in
- *                 CHANGELOG.md. Status numbers, constants, field offsets and the meaning of a call
- *                 do not change within a soname; structs and the list of calls grow at the end.
+ *                 mgen_last_error() has one sentence: what, where, and what to do. Calls without a context answer by
+ *                 their status alone. Any call can return MGEN_E_INVALID for a NULL that it does not allow, and
+ *                 MGEN_E_INTERNAL for a bug of this library.
+ * Structs         Structs that may grow begin with struct_size, set by their INIT macro, which sets all else to 0, the
+ *                 default. A shorter struct (of an older header) is read as if filled up with 0; a longer one is taken if
+ *                 what this library does not know is 0, else VERSION. Every call with such a struct can also return
+ *                 INVALID (struct_size is no size it ever had) and VERSION.
+ * Process demands None: no locale, no signal handlers, no writable globals, no printing, no exit. The library may be
+ *                 unloaded when nothing made by it is left.
+ * Compatibility   Before 1.0 the soname is libmoviegen.so.0 and may still change, said in CHANGELOG.md. Status numbers,
+ *                 constants, field offsets and the meaning of a call do not change within a soname; structs and the list
+ *                 of calls grow at the end.
  */
 #ifndef MOVIEGEN_H
 #define MOVIEGEN_H
@@ -161,8 +157,7 @@ typedef struct mgen_context_params {
      *  with done <= total; a non-zero answer cancels. NULL = none. */
     int32_t (*progress)(void *user, const char *what, uint64_t done, uint64_t total);
     void *progress_user; /**< given to progress */
-    const char
-        *device; /**< "cpu", "cuda" (the first GPU), "cuda:N"; NULL = a usable GPU, else "cpu" */
+    const char *device; /**< "cpu", "cuda" (first GPU), "cuda:N"; NULL = a usable GPU, else "cpu" */
     const char *cache_dir;  /**< folder for encoded clips, made if missing; NULL = none */
     const char *plugin_dir; /**< folder of the FFmpeg plug-in; NULL = beside the library */
     const char *kernels;    /**< kernel variants allowed, "ref,avx2"; NULL = all. For tests */
@@ -218,21 +213,31 @@ MGEN_API mgen_status mgen_ranks_create(mgen_context *ctx, uint32_t size, int64_t
 /** Let nobody else join; meshes made of it keep what they need. NULL is fine. Since 0.1. */
 MGEN_API void mgen_ranks_destroy(mgen_ranks *ranks);
 
-/** How a rank meets the others. Fill with MGEN_MESH_PARAMS_INIT, then change. */
+/** How a rank meets the others: a thread by `ranks`, a process by `meet` or `exchange` or, without all three, by the MPI
+ *  plug-in, and then once in its life. Fill with MGEN_MESH_PARAMS_INIT, then change. */
 typedef struct mgen_mesh_params {
     uint32_t struct_size; /**< set by the INIT macro */
-    uint32_t rank;        /**< of this thread, 0 .. size - 1; processes are numbered by mpirun */
-    mgen_ranks *ranks;    /**< where threads meet; NULL = processes, by the MPI plug-in */
+    uint32_t rank;        /**< 0 .. size - 1; by MPI, mpirun numbers */
+    mgen_ranks *ranks;    /**< where threads meet; NULL = processes */
     const char *axes; /**< how ranks are divided, as "dp=2,cp=1,tp=2"; NULL = all of them over dp */
     int64_t timeout_ms; /**< processes: as of mgen_ranks_create(). Threads have that one */
     uint32_t by_host;   /**< GPUs exchange: 0 = by NCCL, 1 = by way of the host's memory */
     uint32_t reserved0; /**< must be 0 */
+    /** "tcp://host:port", where rank 0 listens; or "file:///path", of a file that rank 0 makes and removes. */
+    const char *meet;
+    const char *run; /**< the run's name: ranks that give another are refused; NULL = none */
+    /** Or the host's own way: `bytes` of each rank, in the order of ranks, go to `all` of each. 0 = done. Called once. */
+    int32_t (*exchange)(void *user, const void *mine, void *all, uint64_t bytes);
+    void *user;         /**< given to exchange */
+    uint32_t size;      /**< ranks in all, 1..65536, with `meet` or `exchange` */
+    uint32_t reserved1; /**< must be 0 */
 } mgen_mesh_params;
 
-/** Meet the other ranks: blocks until all are there. Processes meet once in their life. @return MGEN_OK, MGEN_E_INVALID (no
- *  mesh, or of another number of ranks), MGEN_E_VERSION, MGEN_E_STATE (the rank is taken, MPI has been used, or a job is
- *  running), MGEN_E_UNSUPPORTED (no MPI plug-in or no NCCL), MGEN_E_DESYNC, MGEN_E_TIMEOUT, MGEN_E_PEER_LOST,
- *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: destroy with mgen_mesh_destroy(), before `ctx`. Since 0.1. */
+/** Meet the other ranks: blocks until all are there. @return MGEN_OK, MGEN_E_INVALID (no mesh, or of another number of
+ *  ranks), MGEN_E_VERSION, MGEN_E_STATE (the rank is taken, MPI has been used, or a job is running), MGEN_E_NOT_FOUND (no
+ *  such host or folder), MGEN_E_IO (rank 0 cannot listen there), MGEN_E_UNSUPPORTED (no MPI plug-in or no NCCL),
+ *  MGEN_E_CANCELLED (by `exchange`), MGEN_E_DESYNC, MGEN_E_TIMEOUT, MGEN_E_PEER_LOST, MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
+ *  Ownership: destroy with mgen_mesh_destroy(), before `ctx`. Since 0.1. */
 MGEN_API mgen_status mgen_mesh_create(mgen_context *ctx, const mgen_mesh_params *params,
                                       mgen_mesh **out);
 /** Leave; trainers and jobs go first. Ranks that still wait for this one get PEER_LOST. NULL is fine. Since 0.1. */
@@ -356,8 +361,7 @@ typedef struct mgen_model_info {
                                videos that do not begin with "FPS-"; 0 = not */
 } mgen_model_info;
 
-/** Tell what a network is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread.
- *  Since 0.1. */
+/** Tell what a network is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_tae_get_info(const mgen_tae *tae, mgen_model_info *info);
 /** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_text_encoder_get_info(const mgen_text_encoder *encoder,
@@ -388,8 +392,7 @@ typedef struct mgen_pipeline {
  *  Ownership: the struct owns its handles; release them with mgen_pipeline_close(). Since 0.1. */
 MGEN_API mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline *pipe);
 
-/** Release every handle of `pipe` and set it to NULL. A running job keeps its own. NULL is fine.
- *  Since 0.1. */
+/** Release every handle of `pipe` and set it to NULL. A running job keeps its own. NULL is fine. Since 0.1. */
 MGEN_API void mgen_pipeline_close(mgen_pipeline *pipe);
 
 /** 64-bit identity of the weights of `pipe`, the same for the same files; 0 for NULL. Since 0.1. */
@@ -513,13 +516,11 @@ typedef struct mgen_job_info {
     uint64_t host_bytes;    /**< the estimate that it was started with */
 } mgen_job_info;
 
-/** Tell how far a job is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread.
- *  Since 0.1. */
+/** Tell how far a job is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_job_get_info(const mgen_job *job, mgen_job_info *info);
 
-/** Take the finished clip out of a job. @return MGEN_OK, MGEN_E_STATE (not waited for, failed, taken
- *  already, or its frames went to on_frames or into). Ownership: the caller's, mgen_clip_destroy().
- *  Since 0.1. */
+/** Take the finished clip out of a job. @return MGEN_OK, MGEN_E_STATE (not waited for, failed, taken already, or its
+ *  frames went to on_frames or into). Ownership: the caller's, mgen_clip_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_job_take_clip(mgen_job *job, mgen_clip **out);
 
 /** Cancel if running, wait, free. NULL is fine. Since 0.1. */
@@ -536,11 +537,10 @@ typedef struct mgen_text {
     float *data;          /**< tokens x width */
 } mgen_text;
 
-/** Encode a prompt (UTF-8, 0..4096 bytes; "" is what guidance leads away from), for role ByT5 what stands
- *  between quotation marks in it, several joined by newlines. `text` comes with the room
- *  that it has (tokens, width, data) and leaves with the tokens written; text_tokens of the encoder are
- *  always enough. @return MGEN_OK, MGEN_E_INVALID (the message says how many tokens there are),
- *  MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+/** Encode a prompt (UTF-8, 0..4096 bytes; "" is what guidance leads away from), for role ByT5 what stands between
+ *  quotation marks in it, several joined by newlines. `text` comes with the room that it has (tokens, width, data) and
+ *  leaves with the tokens written; text_tokens of the encoder are always enough. @return MGEN_OK, MGEN_E_INVALID (the
+ *  message says how many tokens there are), MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder *encoder,
                                       const char *prompt, mgen_text *text);
 
@@ -602,11 +602,10 @@ typedef struct mgen_sample {
 
 /** Where clips come from. Fill with MGEN_DATASET_PARAMS_INIT, then change. */
 typedef struct mgen_dataset_params {
-    uint32_t struct_size; /**< set by the INIT macro */
-    uint32_t width,
-        height; /**< pixels, multiples of 8, 8..4096; a folder's films are scaled and cropped */
-    uint32_t frames; /**< of a sample, 1..4096 */
-    uint64_t count;  /**< samples, for mgen_dataset_create() only */
+    uint32_t struct_size;   /**< set by the INIT macro */
+    uint32_t width, height; /**< pixels, multiples of 8, 8..4096; films are scaled and cropped */
+    uint32_t frames;        /**< of a sample, 1..4096 */
+    uint64_t count;         /**< samples, for mgen_dataset_create() only */
     /** Fill sample `index`. MGEN_OK, or a status that the call which needed the sample returns. Called by
      *  the thread of that call, one at a time. For mgen_dataset_create() only. */
     mgen_status (*read)(void *user, uint64_t index, mgen_sample *sample);
@@ -777,7 +776,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 
 /* clang-format off */
 #define MGEN_CONTEXT_PARAMS_INIT  {(uint32_t)sizeof(mgen_context_params), 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_MESH_PARAMS_INIT     {(uint32_t)sizeof(mgen_mesh_params), 0, 0, 0, 0, 0, 0}
+#define MGEN_MESH_PARAMS_INIT     {(uint32_t)sizeof(mgen_mesh_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
 #define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0}

@@ -150,12 +150,16 @@ void session_close(cli_session *s); /* also after a failed open */
 
 typedef struct cli_place {
     const char *mesh, *device;
-    uint32_t threads; /* of each rank; 0: the ranks of a machine share its processors */
+    const char *meet, *run; /* NULL: as the environment says */
+    uint32_t rank, ranks;   /* RANK_UNTOLD, 0: the same */
+    uint32_t threads;       /* of each rank; 0: the ranks of a machine share its processors */
 } cli_place;
+
+enum { RANK_UNTOLD = 1 << 20 };
 
 typedef int cli_work(cli_session *s, const void *options);
 
-/* Do the work of a command: as a process of an mpirun or srun; with a mesh and without those, in threads that are its
+/* Do the work of a command: as one of several processes; with a mesh and without those, in threads that are its
  * ranks; else alone. Each has a session of its own. Returns the status to exit with. */
 int ranks_run(const cli_command *command, const cli_place *place, cli_work *work,
               const void *options);
@@ -165,8 +169,30 @@ bool ranks_speaks(void);
 #define OPTION_MESH(out)                                                                           \
     {                                                                                              \
         "--mesh", NULL, OPTION_TEXT, (out), 0, 0, "AXES",                                          \
-            "how ranks are divided, such as dp=2,tp=2: the processes of mpirun or srun, else "     \
+            "how ranks are divided, such as dp=2,tp=2: the processes of a launcher, else "         \
             "threads (default: all over dp)"                                                       \
+    }
+#define OPTION_MEET(out)                                                                           \
+    {                                                                                              \
+        "--meet", NULL, OPTION_TEXT, (out), 0, 0, "ADDRESS",                                       \
+            "where processes meet without MPI: tcp://host:port, where rank 0 listens, or "         \
+            "file:///path (default: $MOVIEGEN_MEET, else torchrun's)"                              \
+    }
+#define OPTION_RANK(out)                                                                           \
+    {                                                                                              \
+        "--rank", NULL, OPTION_U32, (out), 0, 65535, "N",                                          \
+            "which of them this is (default: $MOVIEGEN_RANK, else what the launcher says)"         \
+    }
+#define OPTION_RANKS(out)                                                                          \
+    {                                                                                              \
+        "--ranks", NULL, OPTION_U32, (out), 1, 65536, "N",                                         \
+            "how many there are (default: $MOVIEGEN_RANKS, else what the launcher says)"           \
+    }
+#define OPTION_RUN(out)                                                                            \
+    {                                                                                              \
+        "--run-id", NULL, OPTION_TEXT, (out), 0, 0, "NAME",                                        \
+            "name of the run: processes that give another are refused (default: "                  \
+            "$MOVIEGEN_RUN_ID, else torchrun's)"                                                   \
     }
 
 void interrupt_catch(void); /* from now on Ctrl-C asks to stop; a second one kills */

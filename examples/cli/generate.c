@@ -225,7 +225,10 @@ static int generate(cli_session *s, const void *options)
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    generate_options o = {.out = "movie.mp4", .seed = DEFAULT_SEED, .steps = DEFAULT_STEPS};
+    generate_options o = {.place = {.rank = RANK_UNTOLD},
+                          .out = "movie.mp4",
+                          .seed = DEFAULT_SEED,
+                          .steps = DEFAULT_STEPS};
     const cli_option table[] = {
         {"--prompt", "-p", OPTION_TEXT, &o.prompt, 0, 0, "TEXT", "what the film shows, in UTF-8"},
         {"--out", "-o", OPTION_TEXT, &o.out, 0, 0, "FILE",
@@ -244,6 +247,10 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--negative", NULL, OPTION_TEXT, &o.negative, 0, 0, "TEXT",
          "what guidance leads away from (default: nothing)"},
         OPTION_MESH(&o.place.mesh),
+        OPTION_MEET(&o.place.meet),
+        OPTION_RANK(&o.place.rank),
+        OPTION_RANKS(&o.place.ranks),
+        OPTION_RUN(&o.place.run),
         OPTION_THREADS(&o.place.threads),
         OPTION_DEVICE(&o.place.device),
         OPTION_JSON(&o.json),

@@ -24,7 +24,7 @@ void complain(const cli_command *command, const char *format, ...)
 static bool speaks(const cli_session *s, mgen_status status, const char *text)
 {
     return s->rank == 0 || (status == MGEN_E_TIMEOUT && strstr(text, "rank(s) 0")) ||
-           (status == MGEN_E_PEER_LOST && strstr(text, "rank 0 has left, its process"));
+           (status == MGEN_E_PEER_LOST && strstr(text, "rank 0 has left, its "));
 }
 
 int complain_library(const cli_session *s, mgen_status status)

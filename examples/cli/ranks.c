@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A command as one of several ranks: the processes of an mpirun or srun, or threads of this process. */
+ * A command as one of several ranks: the processes of a launcher (mpirun, srun, torchrun, a script), or threads of this
+ * process. */
 #include "cli.h"
 
 #include <pthread.h>
@@ -13,14 +14,22 @@ enum { THREADS_MAX = 64 };
 /* Where launchers tell a process which one it is: its number and how many there are, in all and on its machine. */
 typedef struct launched {
     const char *rank, *size, *local_rank, *local_size;
+    const char *with; /* another variable, without which these mean nothing; or NULL */
 } launched;
 
+/* What starts processes of its own inside of another's comes first. */
 static const launched launchers[] = {
+    {"MOVIEGEN_RANK", "MOVIEGEN_RANKS", "MOVIEGEN_LOCAL_RANK", "MOVIEGEN_LOCAL_RANKS",
+     "MOVIEGEN_RANKS"},
+    {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR"},
     {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
-     "OMPI_COMM_WORLD_LOCAL_SIZE"},
-    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
-    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"},
+     "OMPI_COMM_WORLD_LOCAL_SIZE", NULL},
+    {"PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", NULL},
+    {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE", NULL},
+    {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE", "MOVIEGEN_MEET"},
 };
+
+static int own_rank = -1; /* as the options said; -1: they did not */
 
 static int number_of(const char *name, int otherwise)
 {
@@ -34,7 +43,8 @@ static int number_of(const char *name, int otherwise)
 static const launched *launcher(void)
 {
     for (size_t i = 0; i < sizeof launchers / sizeof *launchers; i++)
-        if (number_of(launchers[i].size, 1) > 1 && number_of(launchers[i].rank, -1) >= 0)
+        if (number_of(launchers[i].size, 1) > 1 && number_of(launchers[i].rank, -1) >= 0 &&
+            (!launchers[i].with || getenv(launchers[i].with)))
             return &launchers[i];
     return NULL;
 }
@@ -42,7 +52,64 @@ static const launched *launcher(void)
 bool ranks_speaks(void)
 {
     const launched *l = launcher();
-    return !l || number_of(l->rank, 0) == 0;
+    return own_rank >= 0 ? own_rank == 0 : !l || number_of(l->rank, 0) == 0;
+}
+
+/* One of several processes, and where it meets the others. */
+typedef struct self {
+    int rank, size, local, beside;
+    char meet[512], run[300]; /* "": by MPI; none */
+} self;
+
+/* Torchrun: where its rank 0 is. Its agent may listen at that port itself, and leaves the next one. */
+static void meet_as_torchrun(self *me)
+{
+    const char *host = getenv("MASTER_ADDR"), *agent = getenv("TORCHELASTIC_USE_AGENT_STORE");
+    int port = number_of("MASTER_PORT", 29500) + (agent && !strcmp(agent, "True"));
+    const char *run = getenv("TORCHELASTIC_RUN_ID");
+    bool colons = strchr(host, ':') != NULL;
+    snprintf(me->meet, sizeof me->meet, "tcp://%s%s%s:%d", colons ? "[" : "", host,
+             colons ? "]" : "", port);
+    if (run)
+        snprintf(me->run, sizeof me->run, "%.200s-%d", run,
+                 number_of("TORCHELASTIC_RESTART_COUNT", 0));
+}
+
+/* False: it was said what is missing. size 0: there is one process. */
+static bool find_self(const cli_command *command, const cli_place *place, self *me)
+{
+    const launched *l = launcher();
+    const char *meet = place->meet ? place->meet : getenv("MOVIEGEN_MEET");
+    const char *run = place->run ? place->run : getenv("MOVIEGEN_RUN_ID");
+    bool told = place->rank != RANK_UNTOLD || place->ranks;
+    *me = (self){.rank = l ? number_of(l->rank, 0) : -1,
+                 .size = l ? number_of(l->size, 1) : 0,
+                 .local = l ? number_of(l->local_rank, 0) : 0,
+                 .beside = l ? number_of(l->local_size, 1) : 1};
+    if (l && l->with && !strcmp(l->with, "MASTER_ADDR"))
+        meet_as_torchrun(me);
+    if (place->rank != RANK_UNTOLD)
+        own_rank = me->rank = (int)place->rank;
+    if (place->ranks)
+        me->size = (int)place->ranks;
+    if (meet)
+        snprintf(me->meet, sizeof me->meet, "%s", meet);
+    if (run)
+        snprintf(me->run, sizeof me->run, "%s", run);
+    if ((meet || told) && (me->rank < 0 || me->size < 1)) {
+        complain(command, "--rank and --ranks are needed, both, where no launcher tells them");
+        return false;
+    }
+    if (told && !me->meet[0]) {
+        complain(command, "--rank and --ranks need --meet ADDRESS");
+        return false;
+    }
+    if (me->size && me->rank >= me->size) {
+        complain(command, "there is no rank %d of %d: they are numbered from 0", me->rank,
+                 me->size);
+        return false;
+    }
+    return true;
 }
 
 /* Ranks of a mesh that are threads: as many as it has places. What is wrong with it, the library says. */
@@ -77,6 +144,7 @@ typedef struct rank {
     cli_work *work;
     const void *options;
     mgen_ranks *meeting; /* of threads */
+    const self *process; /* or NULL */
     int index, local, beside;
     int result;
 } rank;
@@ -98,8 +166,17 @@ static int work_as(rank *r, cli_session *s)
     p.ranks = r->meeting;
     p.rank = (uint32_t)r->index;
     p.axes = r->place->mesh;
+    if (r->process && r->process->meet[0]) {
+        p.meet = r->process->meet;
+        p.run = r->process->run[0] ? r->process->run : NULL;
+        p.size = (uint32_t)r->process->size;
+    }
     s->rank = r->index;
     mgen_status status = mgen_mesh_create(s->ctx, &p, &s->mesh);
+    if (status != MGEN_OK && status != MGEN_E_INVALID && p.meet) { /* not all may know */
+        complain(r->command, "rank %d: %s", r->index, mgen_last_error(s->ctx));
+        return STATUS_ERROR;
+    }
     if (status != MGEN_OK)
         return complain_library(s, status);
     return r->work(s, r->options);
@@ -151,20 +228,24 @@ static int run_threads(const rank *like, int count)
 int ranks_run(const cli_command *command, const cli_place *place, cli_work *work,
               const void *options)
 {
-    const launched *l = launcher();
     rank r = {.command = command, .place = place, .work = work, .options = options, .beside = 1};
     cli_session s;
+    self me;
+    if (!find_self(command, place, &me))
+        return STATUS_USAGE;
     interrupt_catch();
-    if (l) {
-        r.index = number_of(l->rank, 0);
-        r.local = number_of(l->local_rank, 0);
-        r.beside = number_of(l->local_size, 1);
+    if (me.size) {
+        r.process = &me;
+        r.index = me.rank;
+        r.local = me.local;
+        r.beside = me.beside;
         rank_main(&r);
         return r.result;
     }
     int places = place->mesh ? places_of(place->mesh) : 1;
     if (places > THREADS_MAX) {
-        complain(command, "a mesh of more than %d ranks needs mpirun or srun", THREADS_MAX);
+        complain(command, "a mesh of more than %d ranks needs processes: mpirun, srun, or --meet",
+                 THREADS_MAX);
         return STATUS_USAGE;
     }
     if (place->mesh)

@@ -172,7 +172,11 @@ static int train(cli_session *s, const void *options)
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    train_options o = {.seed = DEFAULT_SEED, .log_every = 10, .side = 64, .frames = 32};
+    train_options o = {.place = {.rank = RANK_UNTOLD},
+                       .seed = DEFAULT_SEED,
+                       .log_every = 10,
+                       .side = 64,
+                       .frames = 32};
     const cli_option table[] = {
         {"--recipe", NULL, OPTION_TEXT, &o.recipe, 0, 0, "FILE", "recipe, a JSON file (required)"},
         {"--stage", NULL, OPTION_TEXT, &o.stage, 0, 0, "NAME", "a stage of it (required)"},
@@ -199,6 +203,10 @@ static int run(const cli_command *self, int argc, char **argv)
          "save each N steps too (default: at the end only)"},
         OPTION_SEED(&o.seed),
         OPTION_MESH(&o.place.mesh),
+        OPTION_MEET(&o.place.meet),
+        OPTION_RANK(&o.place.rank),
+        OPTION_RANKS(&o.place.ranks),
+        OPTION_RUN(&o.place.run),
         OPTION_THREADS(&o.place.threads),
         OPTION_DEVICE(&o.place.device),
         OPTION_QUIET(&o.quiet),

@@ -63,6 +63,10 @@ void mgen_ranks_destroy(mgen_ranks *ranks)
 
 static mgen_status join(mgen_mesh *m, const mgen_mesh_params *p, mgi_comm **host)
 {
+    const mgi_comm_meeting how = {(int)p->rank, (int)p->size, p->meet,
+                                  p->run,       p->exchange,  p->user};
+    if (p->meet || p->exchange)
+        return mgi_comm_sockets_create(m->ctx, &how, timeout_of(p->timeout_ms), host);
     if (!p->ranks)
         return mgi_comm_mpi_create(m->ctx, timeout_of(p->timeout_ms), host);
     MGI_TRY(mgi_comm_join(p->ranks->group, p->rank > INT32_MAX ? -1 : (int)p->rank, m->ctx, host));
@@ -109,6 +113,30 @@ static mgen_status meet(mgen_mesh *m, const mgen_mesh_params *p)
     return status;
 }
 
+static mgen_status check(mgen_context *ctx, const mgen_mesh_params *p)
+{
+    bool ways = p->meet || p->exchange;
+    if (p->by_host > 1 || p->reserved0 || p->reserved1)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "mesh params: by_host must be 0 or 1, and what is reserved must be 0");
+    if ((p->ranks != NULL) + (p->meet != NULL) + (p->exchange != NULL) > 1)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "mesh params: ranks, meet and exchange are three ways to meet; choose one");
+    if (!ways && (p->size || p->run))
+        return mgi_fail(ctx, MGEN_E_INVALID, "mesh params: size and run go with meet or exchange");
+    if (ways && (p->size < 1 || p->size > MGI_COMM_RANKS_MAX || p->rank >= p->size))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "mesh params: rank %u of %u; size is 1..%d, and rank below it", p->rank,
+                        p->size, MGI_COMM_RANKS_MAX);
+    if (p->axes)
+        MGI_TRY(mgi_check_text(ctx, p->axes, "the mesh", 63));
+    if (p->meet)
+        MGI_TRY(mgi_check_text(ctx, p->meet, "the address to meet at", 4096));
+    if (p->run)
+        MGI_TRY(mgi_check_text(ctx, p->run, "the name of the run", 255));
+    return MGEN_OK;
+}
+
 mgen_status mgen_mesh_create(mgen_context *ctx, const mgen_mesh_params *params, mgen_mesh **out)
 {
     mgen_mesh_params p;
@@ -117,12 +145,9 @@ mgen_status mgen_mesh_create(mgen_context *ctx, const mgen_mesh_params *params, 
         return MGEN_E_INVALID;
     *out = NULL;
     MGI_TRY(mgi_context_idle(ctx));
-    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "mesh params"));
-    if (p.by_host > 1 || p.reserved0)
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "mesh params: by_host must be 0 or 1, and reserved0 must be 0");
-    if (p.axes)
-        MGI_TRY(mgi_check_text(ctx, p.axes, "the mesh", 63));
+    MGI_TRY(
+        mgi_struct_in(ctx, &p, sizeof p, offsetof(mgen_mesh_params, meet), params, "mesh params"));
+    MGI_TRY(check(ctx, &p));
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *m, &m));
     m->ctx = ctx;
     mgen_status status = meet(m, &p);

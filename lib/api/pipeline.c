@@ -38,7 +38,8 @@ static const char *missing(const mgen_pipeline *p)
     if (!p->tae || !p->video)
         return p->tae ? "video model" : "TAE";
     for (int i = 0; i < MGI_ROLES; i++)
-        if (p->video->net.config.text[i] && !p->text[i] && mgi_runs_text(p->video->net.mesh, i))
+        if (p->video->net.config.text[i] && !p->text[i] &&
+            mgi_runs_text(mgi_mesh_split(p->mesh), i))
             return encoder[i];
     return NULL;
 }
@@ -55,6 +56,11 @@ static mgi_networks networks_of(const mgen_pipeline *p)
 
 mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out)
 {
+    MGI_TRY(mgi_mesh_in(ctx, p->mesh));
+    if (p->video &&
+        p->video->net.mesh != mgi_mesh_split(p->mesh)) /* it may be gone: not looked at */
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "the pipeline's mesh is another than its video model was opened with");
     const char *what = missing(p);
     if (what)
         return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s", what);
@@ -63,10 +69,6 @@ mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi
                         "pipeline: width, height, frames and fps are the clip that the model was "
                         "trained on, each 1..65536; they are %u, %u, %u, %u",
                         p->width, p->height, p->frames, p->fps);
-    MGI_TRY(mgi_mesh_in(ctx, p->mesh));
-    if (p->video->net.mesh != mgi_mesh_split(p->mesh))
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "the pipeline's mesh is another than its video model was opened with");
     *out = networks_of(p);
     mgen_status status = mgi_networks_check(ctx, out);
     return status == MGEN_E_CORRUPT ? mgi_fail_context(ctx, MGEN_E_STATE, "the pipeline") : status;

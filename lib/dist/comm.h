@@ -35,6 +35,7 @@ typedef struct mgi_comm_group mgi_comm_group;
 typedef struct mgi_comm_work mgi_comm_work;
 
 enum { MGI_COMM_PENDING = 32 };
+#define MGI_COMM_RANKS_MAX 65536
 
 typedef enum mgi_comm_op {
     MGI_COMM_ALL_REDUCE,

@@ -12,8 +12,6 @@
 
 #include <time.h>
 
-#define MGI_COMM_RANKS_MAX 65536
-
 /* Already checked: count >= 0, and every buffer's bytes fit in an int64_t. */
 typedef struct mgi_comm_call {
     mgi_comm_op op;

@@ -197,6 +197,41 @@ def test_ranks_train_together(world):
         raises(mg.TimedOutError, context.join, ranks=ranks, holds="rank(s) 1 did not arrive")
 
 
+def test_ranks_meet(world):
+    """At an address, in a file, by an exchange of the host's own; and what that raises."""
+    mg, errors, barrier, table = world.moviegen, [], threading.Barrier(2), {}
+
+    def exchange(rank):
+        def swap(mine):
+            table[rank] = mine
+            barrier.wait()
+            return [table[0], table[1]]
+        return swap
+
+    def work(rank, how):
+        try:
+            with mg.Context(threads=1) as context:
+                context.join(rank=rank, size=2, **how(rank))
+                assert (context.rank, context.ranks) == (rank, 2)
+                context.barrier()
+        except BaseException as error:
+            errors.append(error)
+    for how in (lambda rank: {"meet": "file://" + world.path("meeting"), "run": "a"}, lambda rank: {"exchange": exchange(rank)}):
+        threads = [threading.Thread(target=work, args=(rank, how)) for rank in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not errors, errors
+    with mg.Context(threads=1) as context:
+        raises(mg.InvalidError, context.join, meet="nowhere", size=2, holds="tcp://host:port")
+        raises(mg.InvalidError, context.join, meet="tcp://localhost:1", holds="rank 0 of 0")
+        raises(mg.InvalidError, context.join, size=2, exchange=lambda mine: [mine], holds="2 ranks gave")
+        raises(ZeroDivisionError, context.join, size=2, exchange=lambda mine: [bytes(1 // 0)])
+        raises(mg.TimedOutError, context.join, meet="file://" + world.path("meeting"), size=2, timeout=0.05,
+               holds="rank(s) 1 did not arrive")
+
+
 def test_a_context_ends_its_trainers(world):
     context = world.moviegen.Context(threads=1)
     t = trainer(world, "ended", context=context)

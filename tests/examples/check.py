@@ -165,7 +165,7 @@ def test_failures_are_one_sentence(world):
         run = world.run(world.example("01"), *arguments)
         assert run.returncode == 1 and run.stderr.startswith(status) and run.stderr.count("\n") == 1, run.stderr
     assert not os.path.exists(world.path("x.y4m"))
-    for number in ("01", "02", "03", "04"):
+    for number in ("01", "02", "03", "04", "06"):
         run = world.run(world.example(number))
         assert run.returncode == 2 and run.stderr.startswith("usage: "), run.stderr
 
@@ -209,6 +209,15 @@ def test_memory_stays_flat(world):
     latents = (300 // 8 + 1) * 8 * 8 * 16 * 4 // 1024  # of 300 frames more; as a clip they are 3600 KiB
     assert first[1] - first[0] < 3 * latents, f"at frame 60 of 300 and of 600: {first} KiB"
     assert peaks[1] < peaks[0] * 1.2 and peaks[1] < 256 * 1024, f"peaks of 300 and 600 frames: {peaks} KiB"
+
+
+def test_ranks_of_a_host(world):
+    """Guidance shared by two processes, which leaves the bits alone; one that cannot go on ends all."""
+    good(world.run(world.example("01"), world.model, PROMPT, "by_one.y4m"))
+    assert good(world.run(world.example("06"), world.model, PROMPT, "by_two.y4m", "2")) == ""
+    assert world.read("by_two.y4m") == world.read("by_one.y4m")
+    run = world.run(world.example("06"), "nowhere", PROMPT, "x.y4m", "3")
+    assert run.returncode == 1 and run.stderr.count("MGEN_E_NOT_FOUND: ") == 3, run.stderr
 
 
 def test_limit_is_refused_beforehand(world):

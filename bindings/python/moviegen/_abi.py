@@ -62,6 +62,7 @@ LOG = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 PROGRESS = CFUNCTYPE(c_int32, c_void_p, c_char_p, c_uint64, c_uint64)
 DONE_TOTAL = CFUNCTYPE(c_int32, c_void_p, c_uint32, c_uint32)
 RELEASED = CFUNCTYPE(None, c_void_p)
+EXCHANGE = CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p, c_uint64)
 ON_STEP = CFUNCTYPE(c_int32, c_void_p, c_uint64, c_void_p)
 
 
@@ -86,7 +87,9 @@ class ContextParams(Struct):
 class MeshParams(Struct):
     NAME = "mgen_mesh_params"
     _fields_ = [("struct_size", c_uint32), ("rank", c_uint32), ("ranks", c_void_p), ("axes", c_char_p),
-                ("timeout_ms", c_int64), ("by_host", c_uint32), ("reserved0", c_uint32)]
+                ("timeout_ms", c_int64), ("by_host", c_uint32), ("reserved0", c_uint32), ("meet", c_char_p),
+                ("run", c_char_p), ("exchange", EXCHANGE), ("user", c_void_p), ("size", c_uint32),
+                ("reserved1", c_uint32)]
 
 
 class Frames(Struct):

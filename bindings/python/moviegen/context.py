@@ -4,16 +4,17 @@ import ctypes
 import itertools
 import os
 from ctypes import byref, c_uint64, c_void_p
-from typing import Any, Callable, Dict, NamedTuple, Optional, Union
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Union
 
 from . import errors
-from ._abi import LOG, OK, PROGRESS, ContextParams, MeshParams, callback, checked, lib
+from ._abi import EXCHANGE, LOG, OK, PROGRESS, ContextParams, MeshParams, callback, checked, lib
 from ._buffers import text_of
 from ._handles import Closing, ContextCore, FreedCore, answer, here
 
 Path = Union[str, "os.PathLike[str]"]
 LogCallback = Callable[[int, str], Any]
 ProgressCallback = Callable[[str, int, int], Any]
+Exchange = Callable[[bytes], Sequence[bytes]]
 
 _ERROR_SIZE = 1024
 
@@ -55,6 +56,15 @@ def _on_progress(user: int, what: bytes, done: int, total: int) -> int:
 
 def _nothing(*arguments: Any) -> None:
     pass
+
+
+def _exchange_by(exchange: Exchange, size: int) -> Any:
+    def fill(mine: int, everyone: int, count: int) -> None:
+        joined = b"".join(exchange(ctypes.string_at(mine, count)))
+        if len(joined) != size * count:
+            raise errors.InvalidError(f"exchange gave {len(joined)} bytes; {size} ranks gave {count} each")
+        ctypes.memmove(everyone, joined, len(joined))
+    return callback(EXCHANGE)(lambda _, mine, everyone, count: answer(fill, mine, everyone, count))
 
 
 class _Core(ContextCore):
@@ -116,14 +126,19 @@ class Context(Closing):
         core = _callbacks[key].core = _Core(out.value, key)
         self._own(core)
 
-    def join(self, axes: Optional[str] = None, *, ranks: Optional[Ranks] = None, rank: int = 0,
+    def join(self, axes: Optional[str] = None, *, ranks: Optional[Ranks] = None, rank: int = 0, size: int = 0,
+             meet: Optional[str] = None, exchange: Optional[Exchange] = None, run: Optional[str] = None,
              timeout: Optional[float] = 600.0, by_host: bool = False) -> None:
-        """Become a rank, until the end of the context: of the processes of an mpirun, or thread `rank` of `ranks`. From
-        then on trainers of this context train together with those of the other ranks, which make the same calls.
-        axes: how ranks are divided, such as "dp=2,tp=2"; None = all of them over dp. by_host: GPUs exchange by way of
-        the host's memory instead of by NCCL."""
+        """Become a rank, until the end of the context: thread `rank` of `ranks`; or process `rank` of `size`, which find
+        each other at the address `meet`, "tcp://host:port" (rank 0 listens there) or "file:///path", or by `exchange`,
+        given the bytes of this rank and answering with those of all in order; or, without these, of the processes of an
+        mpirun. From then on trainers of this context train together with those of the other ranks, which make the same
+        calls. axes: how ranks are divided, such as "dp=2,tp=2"; None = all of them over dp. run: its name, the same on
+        all ranks that meet. by_host: GPUs exchange by way of the host's memory instead of by NCCL."""
         params = MeshParams(rank=rank, axes=text_of(axes, "axes"), timeout_ms=_milliseconds(timeout),
-                            by_host=int(by_host))
+                            by_host=int(by_host), meet=text_of(meet, "meet"), run=text_of(run, "run"), size=size)
+        if exchange is not None:
+            params.exchange = _exchange_by(exchange, size)
         out = c_void_p()
         with self._core.turn() as call:
             if self._core.mesh:

@@ -312,6 +312,19 @@ pub struct mgen_mesh_params {
     pub timeout_ms: i64,
     pub by_host: u32,
     pub reserved0: u32,
+    pub meet: *const c_char,
+    pub run: *const c_char,
+    pub exchange: Option<
+        unsafe extern "C" fn(
+            user: *mut c_void,
+            mine: *const c_void,
+            all: *mut c_void,
+            bytes: u64,
+        ) -> i32,
+    >,
+    pub user: *mut c_void,
+    pub size: u32,
+    pub reserved1: u32,
 }
 
 /// A training step of a video transformer to be planned.

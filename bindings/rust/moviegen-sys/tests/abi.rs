@@ -46,7 +46,9 @@ fn ours() -> BTreeMap<String, i64> {
             struct_size threads host_memory_max device_memory_max allocator log log_user progress
             progress_user device cache_dir plugin_dir kernels error_text error_size
         }
-        mgen_mesh_params { struct_size rank ranks axes timeout_ms by_host reserved0 }
+        mgen_mesh_params {
+            struct_size rank ranks axes timeout_ms by_host reserved0 meet run exchange user size reserved1
+        }
         mgen_frames { struct_size format width height count reserved0 plane row_stride frame_stride }
         mgen_clip_info { struct_size width height frames fps_num fps_den }
         mgen_model_info {

@@ -333,8 +333,8 @@ impl Context {
         Err(Error::from_status(status, message))
     }
 
-    /// Become a rank, until the end of the context. From then on its trainers train together with
-    /// those of the other ranks, which make the same calls.
+    /// Become a rank, until the end of the context. From then on its trainers train, and pipelines
+    /// that it opens make films, together with those of the other ranks, which make the same calls.
     pub fn join(&mut self, params: &MeshParams<'_>) -> Result<()> {
         if !self.mesh.get().is_null() {
             return Err(Error::new(
@@ -343,7 +343,7 @@ impl Context {
             ));
         }
         let raw = self.enter();
-        let (mesh, status) = params.create(raw)?;
+        let (mesh, status) = params.create(raw, &self.panic)?;
         self.mesh = Arc::new(Shared::new(mesh));
         self.check(status)
     }

@@ -240,9 +240,10 @@ impl Pipeline {
         request.with_raw(|params| {
             let mut out = sys::mgen_estimate::default();
             let raw_ctx = ctx.enter();
+            let pipeline = self.to_raw(Some(ctx));
             // Safety: all pointers live during the call.
             let status =
-                unsafe { sys::mgen_generate_estimate(raw_ctx, &self.to_raw(), &params, &mut out) };
+                unsafe { sys::mgen_generate_estimate(raw_ctx, &pipeline, &params, &mut out) };
             ctx.check(status)?;
             Ok(Estimate {
                 width: out.width,
@@ -338,10 +339,10 @@ impl Pipeline {
             params.user = state as *mut c_void;
             params.into = into;
             let mut raw = ptr::null_mut();
+            let pipeline = self.to_raw(Some(ctx));
             // Safety: all pointers live during the call; hooks and memory until the job is
             // destroyed.
-            let status =
-                unsafe { sys::mgen_generate_start(raw_ctx, &self.to_raw(), &params, &mut raw) };
+            let status = unsafe { sys::mgen_generate_start(raw_ctx, &pipeline, &params, &mut raw) };
             if raw.is_null() {
                 // Safety: there is no job, so nobody else knows them.
                 drop(unsafe { Box::from_raw(state) });

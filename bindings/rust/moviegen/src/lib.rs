@@ -67,7 +67,7 @@ pub use measure::{
 };
 pub use model::{ModelInfo, Pipeline, Tae, TextEncoder, VideoModel};
 pub use parts::{noise, schedule, Latents, LatentsRef, Schedule, Solver, Text};
-pub use ranks::{MeshAborter, MeshParams, Ranks};
+pub use ranks::{Exchange, MeshAborter, MeshParams, Ranks};
 pub use report::Report;
 pub use stream::{Frame, FrameStream};
 pub use trainer::{Trainer, TrainerParams, TrainerStopper};

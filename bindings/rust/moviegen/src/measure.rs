@@ -254,7 +254,7 @@ impl Pipeline {
         };
         // Safety: all pointers live during the call; the report is ours.
         let (status, report) = unsafe {
-            let status = sys::mgen_evaluate(raw_ctx, &self.to_raw(), &params, &mut report);
+            let status = sys::mgen_evaluate(raw_ctx, &self.to_raw(Some(ctx)), &params, &mut report);
             (status, Report::take(report))
         };
         ctx.check(status).map(|()| report)

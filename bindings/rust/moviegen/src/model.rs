@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 //! Networks, and the pipeline that they make.
 
-use crate::raw::{c_path, c_text};
+use crate::raw::{c_path, c_text, Shared};
 use crate::{Context, Error, ErrorKind, Result};
 use moviegen_sys as sys;
 use std::fmt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+/// The ranks that a network is split over, of the context that opened it.
+type Mesh = Option<Arc<Shared<sys::mgen_mesh>>>;
 
 /// What a loaded network is; numbers that do not apply are 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,7 +44,7 @@ macro_rules! network {
         ///
         /// Immutable: any number of contexts and threads may use it at once. `Clone` adds an owner;
         /// the weights are freed with the last.
-        pub struct $name(NonNull<sys::$raw>);
+        pub struct $name(NonNull<sys::$raw>, Mesh);
 
         // Safety: a handle is immutable once loaded; retain and release are for any thread.
         unsafe impl Send for $name {}
@@ -54,14 +58,14 @@ macro_rules! network {
                 let (raw_ctx, mut raw) = (ctx.enter(), ptr::null_mut());
                 // Safety: all pointers live during the call.
                 let status = unsafe { sys::$open(raw_ctx, dir.as_ptr(), name.as_ptr(), &mut raw) };
-                let handle = Self::owned(raw);
+                let handle = Self::owned(raw, None);
                 ctx.check(status)?;
                 handle.ok_or_else(|| Error::new(ErrorKind::Internal, "the library gave no network"))
             }
 
             /// Take over an owner.
-            fn owned(raw: *mut sys::$raw) -> Option<Self> {
-                NonNull::new(raw).map($name)
+            fn owned(raw: *mut sys::$raw, mesh: Mesh) -> Option<Self> {
+                NonNull::new(raw).map(|raw| $name(raw, mesh))
             }
 
             pub(crate) fn as_raw(&self) -> *mut sys::$raw {
@@ -92,7 +96,7 @@ macro_rules! network {
             fn clone(&self) -> Self {
                 // Safety: any thread may add an owner.
                 unsafe { sys::$retain(self.0.as_ptr()) };
-                $name(self.0)
+                $name(self.0, self.1.clone())
             }
         }
 
@@ -147,10 +151,16 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Load a model folder: `pipeline.json` beside its networks.
+    /// Load a model folder: `pipeline.json` beside its networks. Where the context is one of several
+    /// ranks ([`Context::join`]), all of them open the folder and make each request together, each
+    /// with its own context; the first one gets the clip.
     pub fn open(ctx: &mut Context, dir: impl AsRef<Path>) -> Result<Pipeline> {
         let dir = c_path(dir.as_ref())?;
-        let mut raw = sys::mgen_pipeline::default();
+        let mut raw = sys::mgen_pipeline {
+            mesh: ctx.mesh.get(),
+            ..Default::default()
+        };
+        let mesh = (!raw.mesh.is_null()).then(|| ctx.mesh.clone());
         let raw_ctx = ctx.enter();
         // Safety: all pointers live during the call.
         let status = unsafe { sys::mgen_pipeline_open(raw_ctx, dir.as_ptr(), &mut raw) };
@@ -160,21 +170,25 @@ impl Pipeline {
             height: raw.height,
             frames: raw.frames,
             fps: raw.fps,
-            tae: Tae::owned(raw.tae),
-            text: raw.text.map(TextEncoder::owned),
-            video: VideoModel::owned(raw.video),
+            tae: Tae::owned(raw.tae, None),
+            text: raw.text.map(|raw| TextEncoder::owned(raw, None)),
+            video: VideoModel::owned(raw.video, mesh),
         };
         ctx.check(status).map(|()| pipeline)
     }
 
-    /// The struct of C, which borrows the handles.
-    pub(crate) fn to_raw(&self) -> sys::mgen_pipeline {
+    /// The struct of C, which borrows the handles, for a call on `ctx`; on another context than that
+    /// which opened it, the library refuses a network that is split over ranks.
+    pub(crate) fn to_raw(&self, ctx: Option<&Context>) -> sys::mgen_pipeline {
         let text = |role: usize| {
             self.text[role]
                 .as_ref()
                 .map_or(ptr::null_mut(), TextEncoder::as_raw)
         };
+        let mesh = self.video.as_ref().and_then(|video| video.1.as_ref());
+        let mesh = mesh.filter(|mesh| ctx.map_or(false, |ctx| Arc::ptr_eq(mesh, &ctx.mesh)));
         sys::mgen_pipeline {
+            mesh: mesh.map_or(ptr::null_mut(), |mesh| mesh.get()),
             width: self.width,
             height: self.height,
             frames: self.frames,
@@ -192,6 +206,6 @@ impl Pipeline {
     /// Identity of the weights, the same for the same files.
     pub fn weights_hash(&self) -> u64 {
         // Safety: the struct lives during the call, and its handles do not change.
-        unsafe { sys::mgen_pipeline_hash(&self.to_raw()) }
+        unsafe { sys::mgen_pipeline_hash(&self.to_raw(None)) }
     }
 }

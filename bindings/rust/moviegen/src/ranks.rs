@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 //! Ranks: contexts, in threads or processes, that work together.
 
-use crate::raw::{c_text, Shared};
+use crate::raw::{c_text, PanicSlot, Shared};
 use crate::{Context, Result};
 use moviegen_sys as sys;
 use std::fmt;
+use std::os::raw::c_void;
 use std::ptr;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,14 +70,72 @@ impl fmt::Debug for Ranks {
     }
 }
 
-/// How a context joins the other ranks.
+/// The host's own way for processes to meet: given the bytes of this rank, it answers with those of
+/// all ranks, one after the other, or with None to give up. Called once.
+#[derive(Clone, Copy)]
+pub struct Exchange<'a>(&'a dyn Fn(&[u8]) -> Option<Vec<u8>>);
+
+impl<'a> Exchange<'a> {
+    /// By this function.
+    pub fn new(f: &'a dyn Fn(&[u8]) -> Option<Vec<u8>>) -> Exchange<'a> {
+        Exchange(f)
+    }
+}
+
+impl fmt::Debug for Exchange<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").finish_non_exhaustive()
+    }
+}
+
+/// What the library gets as `user` of an exchange.
+struct Exchanging<'a> {
+    exchange: Exchange<'a>,
+    size: u32,
+    panic: &'a PanicSlot,
+}
+
+unsafe extern "C" fn on_exchange(
+    user: *mut c_void,
+    mine: *const c_void,
+    all: *mut c_void,
+    bytes: u64,
+) -> i32 {
+    // Safety: `user` lives during mgen_mesh_create(), which calls this.
+    let this = unsafe { &*(user as *const Exchanging<'_>) };
+    // Safety: so many bytes the library has there.
+    let (mine, all) = unsafe {
+        (
+            slice::from_raw_parts(mine.cast::<u8>(), bytes as usize),
+            slice::from_raw_parts_mut(all.cast::<u8>(), bytes as usize * this.size as usize),
+        )
+    };
+    this.panic.catch(1, || match (this.exchange.0)(mine) {
+        Some(theirs) if theirs.len() == all.len() => {
+            all.copy_from_slice(&theirs);
+            0
+        }
+        _ => 1,
+    })
+}
+
+/// How a context joins the other ranks: a thread by `ranks`, a process by `meet` or `exchange` or,
+/// without all three, as one of an mpirun, through the MPI plug-in.
 #[derive(Clone, Copy, Debug)]
 pub struct MeshParams<'a> {
     /// How ranks are divided, such as "dp=2,tp=2"; None = all of them over dp.
     pub axes: Option<&'a str>,
-    /// Where threads meet; None = the processes of an mpirun, through the MPI plug-in.
+    /// Where threads meet; None = processes.
     pub ranks: Option<&'a Ranks>,
-    /// Which of the threads this is.
+    /// Where processes meet: "tcp://host:port", where rank 0 listens, or "file:///path".
+    pub meet: Option<&'a str>,
+    /// Or how.
+    pub exchange: Option<Exchange<'a>>,
+    /// With either, the run's name: ranks that give another are refused.
+    pub run: Option<&'a str>,
+    /// And how many ranks there are.
+    pub size: u32,
+    /// Which of them this is; those of an mpirun know.
     pub rank: u32,
     /// For processes: how long calls wait for ranks that are late; None = no limit.
     pub timeout: Option<Duration>,
@@ -89,6 +149,10 @@ impl<'a> MeshParams<'a> {
         MeshParams {
             axes: None,
             ranks: None,
+            meet: None,
+            exchange: None,
+            run: None,
+            size: 0,
             rank: 0,
             timeout: Some(PATIENCE),
             by_host: false,
@@ -104,12 +168,50 @@ impl<'a> MeshParams<'a> {
         }
     }
 
+    /// One of `size` processes that meet at an address.
+    pub fn meeting(address: &'a str, rank: u32, size: u32) -> MeshParams<'a> {
+        MeshParams {
+            meet: Some(address),
+            rank,
+            size,
+            ..MeshParams::process()
+        }
+    }
+
+    /// One of `size` processes that meet in the host's own way.
+    pub fn exchanging(exchange: Exchange<'a>, rank: u32, size: u32) -> MeshParams<'a> {
+        MeshParams {
+            exchange: Some(exchange),
+            rank,
+            size,
+            ..MeshParams::process()
+        }
+    }
+
     pub(crate) fn create(
         &self,
         ctx: *mut sys::mgen_context,
+        panic: &PanicSlot,
     ) -> Result<(*mut sys::mgen_mesh, sys::mgen_status)> {
         let axes = self.axes.map(|axes| c_text("axes", axes)).transpose()?;
+        let meet = self.meet.map(|meet| c_text("meet", meet)).transpose()?;
+        let run = self.run.map(|run| c_text("run", run)).transpose()?;
+        let mut exchanging = self.exchange.map(|exchange| Exchanging {
+            exchange,
+            size: self.size,
+            panic,
+        });
         let params = sys::mgen_mesh_params {
+            meet: meet.as_ref().map_or(ptr::null(), |meet| meet.as_ptr()),
+            run: run.as_ref().map_or(ptr::null(), |run| run.as_ptr()),
+            exchange: match exchanging {
+                Some(_) => Some(on_exchange),
+                None => None,
+            },
+            user: exchanging
+                .as_mut()
+                .map_or(ptr::null_mut(), |e| (e as *mut Exchanging<'_>).cast()),
+            size: self.size,
             rank: self.rank,
             ranks: self.ranks.map_or(ptr::null_mut(), |ranks| ranks.0.get()),
             axes: axes.as_ref().map_or(ptr::null(), |axes| axes.as_ptr()),

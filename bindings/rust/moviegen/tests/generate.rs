@@ -8,9 +8,85 @@ use moviegen::*;
 use std::ops::ControlFlow::{Break, Continue};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+#[test]
+fn ranks_make_a_film_together() {
+    let mut ctx = context();
+    let one = pipeline(&mut ctx)
+        .start(&mut ctx, &short(7))
+        .unwrap()
+        .finish()
+        .unwrap();
+    let meeting =
+        std::env::temp_dir().join(format!("moviegen-rust-meeting-{}", std::process::id()));
+    let address = format!("file://{}", meeting.display());
+    let film = |rank| {
+        let mut ctx = context();
+        ctx.join(&MeshParams {
+            axes: Some("dp=2"),
+            run: Some("film"),
+            ..MeshParams::meeting(&address, rank, 2)
+        })
+        .unwrap();
+        let pipeline = pipeline(&mut ctx);
+        let mut other = context();
+        let error = pipeline.estimate(&mut other, &short(7)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        let clip = pipeline.start(&mut ctx, &short(7)).unwrap().finish();
+        drop(ctx);
+        let error = pipeline.start(&mut other, &short(7)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        clip
+    };
+    let many: Vec<_> = thread::scope(|scope| {
+        let film = &film;
+        let spawned: Vec<_> = (0..2).map(|rank| scope.spawn(move || film(rank))).collect();
+        spawned
+            .into_iter()
+            .map(|rank| rank.join().unwrap())
+            .collect()
+    });
+    let first = many[0].as_ref().unwrap();
+    assert_eq!(first.pixels().len(), one.pixels().len());
+    let mut pairs = first.pixels().iter().zip(one.pixels());
+    assert!(pairs.all(|(a, b)| a.abs_diff(*b) <= 2));
+    assert!(many[1].is_err(), "frames are rank 0's");
+}
+
+#[test]
+fn ranks_meet_in_the_hosts_own_way() {
+    let (barrier, table) = (Barrier::new(2), Mutex::new(vec![Vec::new(); 2]));
+    let meet = |rank: u32, short: usize| {
+        let swap = |mine: &[u8]| {
+            table.lock().unwrap()[rank as usize] = mine.to_vec();
+            barrier.wait();
+            let all = table.lock().unwrap().concat();
+            barrier.wait();
+            Some(all[..all.len() - short].to_vec())
+        };
+        let mut ctx = context();
+        let joined = ctx.join(&MeshParams::exchanging(Exchange::new(&swap), rank, 2));
+        joined.map(|()| (ctx.rank(), ctx.ranks()))
+    };
+    let both = |short| {
+        thread::scope(|scope| {
+            let meet = &meet;
+            let other = scope.spawn(move || meet(1, short));
+            (meet(0, short), other.join().unwrap())
+        })
+    };
+    let (first, second) = both(0);
+    assert_eq!((first.unwrap(), second.unwrap()), ((0, 2), (1, 2)));
+    assert_eq!(both(1).0.unwrap_err().kind(), ErrorKind::Cancelled);
+    let panics = |_: &[u8]| panic!("an exchange that panics");
+    let exchange = Exchange::new(&panics);
+    let mut ctx = context();
+    let joins = AssertUnwindSafe(|| ctx.join(&MeshParams::exchanging(exchange, 0, 2)));
+    assert!(catch_unwind(joins).is_err());
+}
 
 #[test]
 fn the_same_seed_gives_the_same_clip() {

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ * How ranks meet without MPI and without threads that know each other: at an address, in a file, by the host's own
+ * exchange. Each rank has a context of its own; that they are threads here, nothing of it knows. */
+#include "tiny.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { RANKS = 3 };
+
+typedef struct rank {
+    mgen_mesh_params how;
+    mgen_status made, waited;
+    uint32_t index, size;
+    char error[512];
+} rank;
+
+static void *rank_main(void *arg)
+{
+    rank *r = arg;
+    mgen_context *ctx = NULL;
+    mgen_mesh *mesh = NULL;
+    mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
+    p.threads = 1;
+    p.plugin_dir = "/nonexistent"; /* no MPI */
+    r->made = mgen_context_create(&p, &ctx);
+    if (r->made == MGEN_OK)
+        r->made = mgen_mesh_create(ctx, &r->how, &mesh);
+    if (r->made == MGEN_OK)
+        r->waited = mgen_mesh_barrier(mesh);
+    r->index = mgen_mesh_rank(mesh);
+    r->size = mgen_mesh_size(mesh);
+    snprintf(r->error, sizeof r->error, "%s", mgen_last_error(ctx));
+    mgen_mesh_destroy(mesh);
+    mgen_context_destroy(ctx);
+    return NULL;
+}
+
+static void run(rank *ranks, int count)
+{
+    pthread_t threads[RANKS];
+    for (int i = 0; i < count; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
+    for (int i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static rank rank_of(uint32_t index, uint32_t size, const char *meet)
+{
+    rank r = {.how = MGEN_MESH_PARAMS_INIT};
+    r.how.rank = index;
+    r.how.size = size;
+    r.how.meet = meet;
+    r.how.timeout_ms = 20000;
+    return r;
+}
+
+static void assert_met(const rank *ranks)
+{
+    for (uint32_t i = 0; i < RANKS; i++) {
+        if (ranks[i].made != MGEN_OK || ranks[i].waited != MGEN_OK)
+            fail_msg("rank %u: %s", i, ranks[i].error);
+        assert_int_equal(ranks[i].index, i);
+        assert_int_equal(ranks[i].size, RANKS);
+    }
+}
+
+static void expect(rank r, mgen_status status, const char *part)
+{
+    run(&r, 1);
+    if (r.made != status || !strstr(r.error, part))
+        fail_msg("%s: \"%s\"; expected %s: \"...%s...\"", mgen_status_name(r.made), r.error,
+                 mgen_status_name(status), part);
+}
+
+/* A port that is free; held: and somebody else's. */
+static uint16_t port_of(int *held)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t length = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, length), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &length), 0);
+    if (held)
+        *held = fd;
+    else
+        close(fd);
+    return ntohs(at.sin_port);
+}
+
+static void test_addresses(void **state)
+{
+    (void)state;
+    char meet[2][400];
+    snprintf(meet[0], sizeof meet[0], "tcp://127.0.0.1:%u", port_of(NULL));
+    snprintf(meet[1], sizeof meet[1], "file://%s/meeting", dir);
+    for (int i = 0; i < 2; i++) {
+        rank ranks[RANKS];
+        for (uint32_t r = 0; r < RANKS; r++) {
+            ranks[r] = rank_of(r, RANKS, meet[i]);
+            ranks[r].how.axes = "dp=3";
+            ranks[r].how.run = "this one";
+        }
+        run(ranks, RANKS);
+        assert_met(ranks);
+    }
+    rank alone = rank_of(0, 1, meet[0]);
+    run(&alone, 1);
+    assert_int_equal(alone.made, MGEN_OK);
+    assert_int_equal(alone.size, 1);
+}
+
+typedef struct table {
+    pthread_barrier_t all;
+    char bytes[RANKS][1024];
+} table;
+typedef struct seat {
+    table *table;
+    uint32_t rank;
+} seat;
+
+static int32_t exchange(void *user, const void *mine, void *all, uint64_t bytes)
+{
+    const seat *s = user;
+    memcpy(s->table->bytes[s->rank], mine, bytes);
+    pthread_barrier_wait(&s->table->all);
+    for (uint32_t r = 0; r < RANKS; r++)
+        memcpy((char *)all + r * bytes, s->table->bytes[r], bytes);
+    return 0;
+}
+
+static int32_t no_exchange(void *user, const void *mine, void *all, uint64_t bytes)
+{
+    (void)user, (void)mine, (void)all, (void)bytes;
+    return 1;
+}
+
+static void test_exchange(void **state)
+{
+    (void)state;
+    table t;
+    seat seats[RANKS];
+    rank ranks[RANKS];
+    pthread_barrier_init(&t.all, NULL, RANKS);
+    for (uint32_t r = 0; r < RANKS; r++) {
+        seats[r] = (seat){&t, r};
+        ranks[r] = rank_of(r, RANKS, NULL);
+        ranks[r].how.exchange = exchange;
+        ranks[r].how.user = &seats[r];
+    }
+    run(ranks, RANKS);
+    assert_met(ranks);
+    pthread_barrier_destroy(&t.all);
+    rank r = rank_of(0, 2, NULL);
+    r.how.exchange = no_exchange;
+    expect(r, MGEN_E_CANCELLED, "exchange answered 1");
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    rank r = rank_of(0, 2, "tcp://localhost:1");
+    r.how.exchange = no_exchange;
+    expect(r, MGEN_E_INVALID, "choose one");
+    r = rank_of(0, 0, "tcp://localhost:1");
+    expect(r, MGEN_E_INVALID, "rank 0 of 0");
+    r = rank_of(2, 2, "tcp://localhost:1");
+    expect(r, MGEN_E_INVALID, "rank 2 of 2");
+    r = rank_of(0, 65537, "tcp://localhost:1");
+    expect(r, MGEN_E_INVALID, "1..65536");
+    r = rank_of(0, 2, NULL);
+    expect(r, MGEN_E_INVALID, "go with meet or exchange");
+    r = rank_of(0, 2, "tcp://localhost:1");
+    r.how.reserved1 = 1;
+    expect(r, MGEN_E_INVALID, "reserved");
+    expect(rank_of(0, 2, "localhost:1"), MGEN_E_INVALID, "tcp://host:port");
+    r = rank_of(0, 2, "tcp://localhost:1");
+    r.how.run = "";
+    expect(r, MGEN_E_INVALID, "the name of the run");
+    r.how.struct_size = (uint32_t)offsetof(mgen_mesh_params, meet); /* of an older header */
+    r.how.size = 0;
+    expect(r, MGEN_E_UNSUPPORTED, "MPI");
+}
+
+static void test_failures(void **state)
+{
+    (void)state;
+    int held;
+    char meet[400];
+    snprintf(meet, sizeof meet, "tcp://localhost:%u", port_of(&held));
+    rank r = rank_of(0, 2, meet);
+    r.how.timeout_ms = 50;
+    expect(r, MGEN_E_IO, "choose another");
+    close(held);
+    expect(r, MGEN_E_TIMEOUT, "rank(s) 1 did not arrive within 50 ms");
+    expect(rank_of(0, 2, "file:///nonexistent/meeting"), MGEN_E_NOT_FOUND, "/nonexistent");
+    rank apart[2] = {rank_of(0, 2, meet), rank_of(1, 3, meet)};
+    run(apart, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(apart[i].made, MGEN_E_DESYNC);
+        assert_non_null(strstr(apart[i].error, "rank 0 has 2, rank 1 has 3"));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_addresses), cmocka_unit_test(test_exchange),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_failures)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
