@@ -631,6 +631,11 @@ def test_train_mesh(w):
     expect(train("no", "--mesh", "tp=3"), 1, "rank 0: ", "legal are 1, 2")
     expect(train("no", "--mesh", "dp=2,pp=2"), 1, "no mesh", "pp=2")
     expect(train("no", "--mesh", "dp=2000"), 2, "64 ranks", "mpirun")
+    expect(train("no", "--rank", "0", "--ranks", "2"), 2, "need --meet ADDRESS")
+    expect(train("no", "--meet", "tcp://localhost:1"), 2, "--rank and --ranks are needed")
+    expect(train("no", "--meet", "tcp://localhost:1", "--rank", "2", "--ranks", "2"), 2, "there is no rank 2 of 2")
+    expect(train("no", "--meet", "localhost:1", "--rank", "0", "--ranks", "2"), 1, "tcp://host:port")
+    expect(train("no", "--meet", "file:///none/x", "--rank", "0", "--ranks", "2"), 1, "rank 0: ", "/none/x")
     launched = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "MOVIEGEN_PLUGINS": w.path("none")}
     run = w.run("train", env=launched)
     assert run.returncode == 2 and run.stderr == b"", run  # the first rank says it

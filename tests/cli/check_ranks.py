@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""The moviegen program as ranks under mpirun: training goes the course of one process.
+"""The moviegen program as ranks, under mpirun and as a launcher like torchrun starts them: training goes the course of
+one process.
 
-    check_ranks.py PROGRAM      prints TAP
+    check_ranks.py PROGRAM                       prints TAP
+    check_ranks.py --launch RANKS COMMAND...     such a launcher
 """
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,9 +33,21 @@ MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
        "OMPI_MCA_mpi_yield_when_idle": "1"}
 
 
+def launch(ranks, command):
+    """Start a command as ranks, as torchrun does, and wait for all."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1",
+           "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+    processes = [subprocess.Popen(command, env={**env, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+                 for rank in range(ranks)]
+    return max(abs(process.wait()) for process in processes)
+
+
 class World:
-    def __init__(self, program, home):
-        self.program, self.home = os.path.abspath(program), home
+    def __init__(self, program, home, launcher):
+        self.program, self.home, self.launcher = os.path.abspath(program), home, launcher
         self.recipe, self.model = self.path("recipe.json"), self.path("model")
         with open(self.recipe, "w", encoding="utf-8") as f:
             json.dump(RECIPE, f)
@@ -41,9 +56,9 @@ class World:
         return os.path.join(self.home, name)
 
     def start(self, ranks, stage, *more):
-        launch = ["mpirun", "-np", str(ranks)] if ranks > 1 else []
+        launcher = [*self.launcher, str(ranks)] if ranks > 1 else []
         words = [self.program, "train", "--recipe", self.recipe, "--stage", stage, "--dir", self.model, "--threads", "1"]
-        return subprocess.Popen([*launch, *words, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        return subprocess.Popen([*launcher, *words, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 env={**os.environ, **MPI, "MOVIEGEN_CACHE": self.path("cache")})
 
     def train(self, ranks, stage, *more):
@@ -88,8 +103,8 @@ def test_a_film(w):
     """Of the model just trained, by two ranks and by one."""
     words = [w.program, "generate", "a ball", "--model", w.model, "--steps", "2", "--threads", "1", "--quiet", "--out"]
     films = []
-    for name, launch in (("one.y4m", []), ("two.y4m", ["mpirun", "-np", "2"])):
-        run = subprocess.run([*launch, *words, w.path(name)], capture_output=True, env={**os.environ, **MPI}, check=False)
+    for name, launcher in (("one.y4m", []), ("two.y4m", [*w.launcher, "2"])):
+        run = subprocess.run([*launcher, *words, w.path(name)], capture_output=True, env={**os.environ, **MPI}, check=False)
         assert run.returncode == 0, run.stderr.decode("utf-8", "replace")
         with open(w.path(name), "rb") as f:
             films.append(f.read())
@@ -126,30 +141,36 @@ def test_errors_are_told_by_one_rank(w):
     assert status == 1 and "as many places as there are ranks, 2" in error, (status, error)
 
 
-def main():
-    if not shutil.which("mpirun"):
-        print("ok 1 - ranks # SKIP no mpirun\n1..1")
-        return 0
-    plugin = os.path.join(os.path.dirname(os.path.abspath(sys.argv[1])), "../../lib/plugins/mgen_mpi.so")
-    if not os.path.exists(plugin):
-        print("ok 1 - ranks # SKIP no MPI plug-in in this build\n1..1")
-        return 0
-    os.environ["MOVIEGEN_PLUGINS"] = os.path.dirname(plugin)
-    tests = [(name[5:], test) for name, test in globals().items() if name.startswith("test_")]
+def run_tests(way, launcher, tests, first):
+    """How many of them fail."""
     failures = 0
     with tempfile.TemporaryDirectory(prefix="moviegen ranks ") as home:
-        world = World(sys.argv[1], home)
+        world = World(sys.argv[1], home, launcher)
         status, _, error = world.train(1, "tae", "-q")
         assert status == 0, error
-        for number, (name, test) in enumerate(tests, 1):
+        for number, (name, test) in enumerate(tests, first):
             try:
                 test(world)
-                print(f"ok {number} - {name}")
+                print(f"ok {number} - {way}: {name}")
             except (AssertionError, OSError, ValueError, KeyError, subprocess.SubprocessError) as found:
                 failures += 1
-                print(f"not ok {number} - {name}\n#   {type(found).__name__}: {found}")
+                print(f"not ok {number} - {way}: {name}\n#   {type(found).__name__}: {found}")
             sys.stdout.flush()
-    print(f"1..{len(tests)}")
+    return failures
+
+
+def main():
+    if sys.argv[1] == "--launch":
+        return launch(int(sys.argv[2]), sys.argv[3:])
+    plugin = os.path.join(os.path.dirname(os.path.abspath(sys.argv[1])), "../../lib/plugins/mgen_mpi.so")
+    os.environ["MOVIEGEN_PLUGINS"] = os.path.dirname(plugin)
+    tests = [(name[5:], test) for name, test in globals().items() if name.startswith("test_")]
+    failures = run_tests("sockets", [sys.executable, os.path.abspath(__file__), "--launch"], tests, 1)
+    if not shutil.which("mpirun") or not os.path.exists(plugin):
+        print(f"ok {len(tests) + 1} - mpirun # SKIP no mpirun, or no MPI plug-in in this build\n1..{len(tests) + 1}")
+        return failures > 0
+    failures += run_tests("mpirun", ["mpirun", "-np"], tests, len(tests) + 1)
+    print(f"1..{2 * len(tests)}")
     return failures > 0
 
 
