@@ -221,7 +221,7 @@ def our_times(checkkernel, op, folder):
 def run_round(torch, options, folder, driver, results, peaks):
     for op in options.op or OPS:
         ours = our_times(options.checkkernel, op, folder)
-        for name in ("f32", "bf16", "copy"):
+        for name in ("f32", "bf16", "copy", "read", "write"):
             peaks[name] = max(peaks.get(name, 0), ours[name])
         others = onednn_times(driver, op, [line["case"] for line in ours["times"]])
         for line in ours["times"]:
@@ -245,15 +245,17 @@ def milliseconds(times):
 
 
 def table(results, peaks):
-    yield "| op | case | variant | ms | rate | of peak | PyTorch ms | ratio | oneDNN ms | ratio |"
-    yield "|---|---|---|---:|---:|---:|---:|---:|---:|---:|"
+    yield "| op | case | variant | ms | rate | of peak | of streams | PyTorch ms | ratio | oneDNN ms | ratio |"
+    yield "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for (op, case), entry in results.items():
         line, best = entry["line"], min(entry["ours"])
         compute = line["flops"] / (peaks["bf16" if "bf16" in case and peaks["bf16"] else "f32"])
         copying = line["bytes"] / peaks["copy"]
+        streams = max(line["in"] / peaks["read"], (line["bytes"] - line["in"]) / peaks["write"])
         rate = f"{line['flops'] / best * 1e-9:.0f} GFLOP/s" if line["flops"] else f"{line['bytes'] / best * 1e-9:.1f} GB/s"
         yield (f"| {op} | {case} | {line['variant']} | {1e3 * best:.3f} | {rate} | "
-               f"{100 * max(compute, copying) / best:.0f} % | {milliseconds(entry['torch'])} | "
+               f"{100 * max(compute, copying) / best:.0f} % | "
+               f"{'' if line['flops'] else f'{100 * streams / best:.0f} %'} | {milliseconds(entry['torch'])} | "
                f"{median_ratio(entry['torch'], entry['ours'])} | {milliseconds(entry['onednn'])} | "
                f"{median_ratio(entry['onednn'], entry['ours'])} |")
 
@@ -288,7 +290,8 @@ def main():
     lines = [f"{processor()}, one core; {datetime.date.today()}; PyTorch {torch.__version__} (with oneDNN "
              f"{inside.group(1) if inside else '?'}); oneDNN {own}; {options.rounds} rounds.",
              f"Peaks of the core: {peaks['f32'] * 1e-9:.0f} GFLOP/s f32, {peaks['bf16'] * 1e-9:.0f} GFLOP/s bf16, "
-             f"{peaks['copy'] * 1e-9:.1f} GB/s copying.", ""] + list(table(results, peaks))
+             f"{peaks['copy'] * 1e-9:.1f} GB/s copying, {peaks['read'] * 1e-9:.1f} reading, "
+             f"{peaks['write'] * 1e-9:.1f} writing.", ""] + list(table(results, peaks))
     text = "\n".join(lines) + "\n"
     print(text, end="")
     if options.markdown:

@@ -49,12 +49,14 @@ static bool make(arena *a, mgk_case *c)
 }
 
 /* What must be read and written at least. */
-static double traffic(const mgk_case *c)
+static void traffic(const mgk_case *c, double *in, double *out)
 {
-    double bytes = 0;
-    for (int i = 0; i < c->buf_count; i++)
-        bytes += (double)buf_bytes(&c->bufs[i]) * (c->bufs[i].role == MGK_CASE_INOUT ? 2 : 1);
-    return bytes;
+    *in = *out = 0;
+    for (int i = 0; i < c->buf_count; i++) {
+        double bytes = (double)buf_bytes(&c->bufs[i]);
+        *in += c->bufs[i].role == MGK_CASE_OUT ? 0 : bytes;
+        *out += c->bufs[i].role == MGK_CASE_IN ? 0 : bytes;
+    }
 }
 
 static double best_time(const mgk_variant_info *v, mgk_case *c, arena *a)
@@ -78,18 +80,22 @@ static double best_time(const mgk_variant_info *v, mgk_case *c, arena *a)
 
 static void print_line(output *o, const mgk_variant_info *v, const mgk_case *c, double seconds)
 {
-    double flops = mgk_flops(c->op, c->args.bytes), bytes = traffic(c);
+    double flops = mgk_flops(c->op, c->args.bytes), in, out, bytes;
+    traffic(c, &in, &out);
+    bytes = in + out;
     double most = has_bf16(c) && o->peak.bf16 > 0 ? o->peak.bf16 : o->peak.f32;
     double compute = flops / most, copy = bytes / o->peak.copy;
-    printf("# %-20s %-10s %10.1f us %7.1f GB/s %7.1f GFLOP/s %4.0f%% of %-7s  %s\n",
-           mgk_ops[c->op].name, v->name, seconds * 1e6, bytes / seconds * 1e-9,
-           flops / seconds * 1e-9, 100 * fmax(compute, copy) / seconds,
-           compute > copy ? "compute" : "copying", c->label);
+    double streams = fmax(in / o->peak.read, out / o->peak.write);
+    printf(
+        "# %-20s %-10s %10.1f us %7.1f GB/s %7.1f GFLOP/s %4.0f%% of %-7s %4.0f%% of streams  %s\n",
+        mgk_ops[c->op].name, v->name, seconds * 1e6, bytes / seconds * 1e-9, flops / seconds * 1e-9,
+        100 * fmax(compute, copy) / seconds, compute > copy ? "compute" : "copying",
+        100 * streams / seconds, c->label);
     if (o->json)
         fprintf(o->json,
                 "%s    {\"op\": \"%s\", \"variant\": \"%s\", \"case\": \"%s\", \"seconds\": %.9g, "
-                "\"bytes\": %.0f, \"flops\": %.0f}",
-                o->lines++ ? ",\n" : "", mgk_ops[c->op].name, v->name, c->label, seconds, bytes,
+                "\"bytes\": %.0f, \"in\": %.0f, \"flops\": %.0f}",
+                o->lines++ ? ",\n" : "", mgk_ops[c->op].name, v->name, c->label, seconds, bytes, in,
                 flops);
 }
 
@@ -122,16 +128,20 @@ int bench_run(const char *only_op, const char *only_case, const char *json_path,
 {
     static mgk_case c;
     output o = {.peak = measure_peak(), .chosen_only = chosen_only};
-    printf("# one thread: %.1f GFLOP/s f32, %.1f GFLOP/s bf16, %.1f GB/s copying\n",
-           o.peak.f32 * 1e-9, o.peak.bf16 * 1e-9, o.peak.copy * 1e-9);
+    printf("# one thread: %.1f GFLOP/s f32, %.1f GFLOP/s bf16, %.1f GB/s copying, %.1f reading, "
+           "%.1f writing\n",
+           o.peak.f32 * 1e-9, o.peak.bf16 * 1e-9, o.peak.copy * 1e-9, o.peak.read * 1e-9,
+           o.peak.write * 1e-9);
     if (json_path) {
         o.json = fopen(json_path, "w");
         if (!o.json) {
             perror(json_path);
             return 1;
         }
-        fprintf(o.json, "{\"f32\": %.4g, \"bf16\": %.4g, \"copy\": %.4g, \"times\": [\n",
-                o.peak.f32, o.peak.bf16, o.peak.copy);
+        fprintf(o.json,
+                "{\"f32\": %.4g, \"bf16\": %.4g, \"copy\": %.4g, \"read\": %.4g, \"write\": %.4g, "
+                "\"times\": [\n",
+                o.peak.f32, o.peak.bf16, o.peak.copy, o.peak.read, o.peak.write);
     }
     for (int i = 0; bench_case(&c, i); i++)
         if ((!only_op || !strcmp(only_op, mgk_ops[c.op].name)) &&

@@ -110,34 +110,71 @@ static double flop_rate(flop_loop *loop)
     return best;
 }
 
-/* From one place to another, by the C library, and in place: whichever is faster. */
-static double copy_rate(void)
+static double read_rate(const uint64_t *from)
 {
-    double best = 0;
+    typedef uint64_t v2 __attribute__((vector_size(16)));
+    const v2 *p = (const void *)from;
+    double start = now_seconds();
+    v2 s0 = {0}, s1 = s0, s2 = s0, s3 = s0;
+    for (size_t j = 0; j < COPY_BYTES / sizeof *p; j += 4) {
+        s0 += p[j];
+        s1 += p[j + 1];
+        s2 += p[j + 2];
+        s3 += p[j + 3];
+    }
+    s0 += s1 + s2 + s3;
+    sink = (float)(s0[0] + s0[1]);
+    return (double)COPY_BYTES / (now_seconds() - start);
+}
+
+/* Past the caches, if the compiler knows how. */
+static double write_rate(uint64_t *to)
+{
+    double start = now_seconds();
+#if defined(__x86_64__)
+    for (float *f = (void *)to; f < (float *)(void *)to + COPY_BYTES / sizeof(float); f += 4)
+        _mm_stream_ps(f, _mm_set1_ps(1));
+    _mm_sfence();
+#else
+    memset(to, 3, COPY_BYTES);
+#endif
+    return (double)COPY_BYTES / (now_seconds() - start);
+}
+
+/* From one place to another, by the C library, and in place: whichever is faster. */
+static double copy_rate(uint64_t *to, uint64_t *from, uint64_t more)
+{
+    double start = now_seconds(), best;
+    memcpy(to, from, COPY_BYTES);
+    best = 2.0 * (double)COPY_BYTES / (now_seconds() - start);
+    start = now_seconds();
+    for (size_t j = 0; j < COPY_BYTES / sizeof *from; j++)
+        from[j] += more;
+    return fmax(best, 2.0 * (double)COPY_BYTES / (now_seconds() - start));
+}
+
+static void memory_rates(machine_peak *p)
+{
     const mgen_allocator *memory = &mgi_libc_allocator;
     uint64_t *from = memory->alloc(NULL, COPY_BYTES), *to = memory->alloc(NULL, COPY_BYTES);
     if (from && to) {
         memset(from, 1, COPY_BYTES);
         memset(to, 2, COPY_BYTES);
         for (int i = 0; i < 6; i++) {
-            double start = now_seconds();
-            memcpy(to, from, COPY_BYTES);
-            best = fmax(best, 2.0 * (double)COPY_BYTES / (now_seconds() - start));
-            start = now_seconds();
-            for (size_t j = 0; j < COPY_BYTES / sizeof *from; j++)
-                from[j] += (uint64_t)i + 1;
-            best = fmax(best, 2.0 * (double)COPY_BYTES / (now_seconds() - start));
+            p->copy = fmax(p->copy, copy_rate(to, from, (uint64_t)i + 1));
+            p->read = fmax(p->read, read_rate(from));
+            p->write = fmax(p->write, write_rate(to));
         }
         sink = (float)to[0];
     }
     memory->free(NULL, from, COPY_BYTES);
     memory->free(NULL, to, COPY_BYTES);
-    return best;
 }
 
 machine_peak measure_peak(void)
 {
-    machine_peak p = {.f32 = flop_rate(loop_portable), .copy = copy_rate()};
+    machine_peak p = {.f32 = flop_rate(loop_portable)};
+    memory_rates(&p);
 #if defined(__x86_64__)
     uint32_t cpu = mgi_cpu_features();
     if (cpu & MGI_CPU_AVX2)
