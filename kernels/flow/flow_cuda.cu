@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The flow ops. */
 #include "kernels/common/cuda_four.h"
-#include "kernels/flow/flow.h"
+#include "kernels/flow/diffusion_factors.h"
 
 enum { BATCH_MAX = 65535 };
 
@@ -30,14 +30,18 @@ template <typename T> MGK_KERNEL path_kernel(const mgk_flow_args a)
     }
 }
 
+static dim3 grid_of(const mgk_flow_args *a)
+{
+    return dim3((unsigned)mgk_grid4(a->dim, MGK_BLOCK),
+                (unsigned)(a->batch < BATCH_MAX ? a->batch : (int64_t)BATCH_MAX));
+}
+
 MGK_CUDA_LAUNCHER(flow_path)
 {
     const mgk_flow_args *a = (const mgk_flow_args *)args;
     if (a->batch * a->dim == 0)
         return;
-    dim3 grid((unsigned)mgk_grid4(a->dim, MGK_BLOCK),
-              (unsigned)(a->batch < BATCH_MAX ? a->batch : (int64_t)BATCH_MAX));
-    MGK_WITH_REAL(a->x0.dtype, MGK_LAUNCH(x, path_kernel<T>, grid, MGK_BLOCK, 0, *a));
+    MGK_WITH_REAL(a->x0.dtype, MGK_LAUNCH(x, path_kernel<T>, grid_of(a), MGK_BLOCK, 0, *a));
 }
 
 template <typename T>
@@ -90,4 +94,33 @@ MGK_CUDA_LAUNCHER(euler_step)
         return;
     MGK_WITH_REAL(a->xt.dtype, MGK_LAUNCH(x, euler_kernel<T>, mgk_grid4(count, MGK_BLOCK),
                                           MGK_BLOCK, 0, (T *)a->xt.p, a->v, MGK_F(a->dt), count));
+}
+
+template <typename T> MGK_KERNEL diffusion_kernel(const mgk_flow_args a)
+{
+    for (int64_t b = blockIdx.y; b < a.batch; b += gridDim.y) {
+        double f1, f0;
+        mgk_diffusion_factors(a.kind, (double)MGK_F(a.time)[b], &f1, &f0);
+        const float k1 = (float)f1, k0 = (float)f0;
+        MGK_FOR4(at, a.dim)
+        {
+            const int64_t i = b * a.dim + at, n = a.dim - at;
+            float x[4], y[4] = {0, 0, 0, 0};
+            mgk_load4((const T *)a.x1.p + i, n, x);
+            if (a.x0.p)
+                mgk_load4((const T *)a.x0.p + i, n, y);
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+                x[k] = fmaf(k1, x[k], k0 * y[k]);
+            mgk_store4((T *)a.xt.p + i, n, x);
+        }
+    }
+}
+
+MGK_CUDA_LAUNCHER(diffusion)
+{
+    const mgk_flow_args *a = (const mgk_flow_args *)args;
+    if (a->batch * a->dim == 0)
+        return;
+    MGK_WITH_REAL(a->x1.dtype, MGK_LAUNCH(x, diffusion_kernel<T>, grid_of(a), MGK_BLOCK, 0, *a));
 }

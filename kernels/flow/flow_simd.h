@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The flow ops on vectors; included once a variant. A task is a range of elements. */
 #include "kernels/common/real_simd.h"
-#include "kernels/flow/flow.h"
+#include "kernels/flow/diffusion_factors.h"
 
 static void run_elements(mgk_exec *x, const mgk_flow_args *a, mgi_pool_fn *fn)
 {
@@ -29,16 +29,28 @@ MGK_INLINE void path_loop(const mgk_flow_args *a, int64_t b, int64_t first, int6
     });
 }
 
-static void path_block(void *arg, int64_t block, int thread)
+typedef void item_loop(const mgk_flow_args *a, int64_t b, int64_t first, int64_t end);
+
+/* A task, in pieces of one batch item each. */
+static void by_items(const mgk_flow_args *a, int64_t block, item_loop *loop)
 {
-    const mgk_flow_args *a = arg;
     int64_t end = block_end(a, block);
-    (void)thread;
     for (int64_t i = block * MGK_BLOCK_ELEMENTS; i < end;) {
         int64_t b = i / a->dim, stop = mgk_min(end, (b + 1) * a->dim);
-        V_BY_DTYPE(a->x0.dtype, path_loop, a, b, i, stop);
+        loop(a, b, i, stop);
         i = stop;
     }
+}
+
+static void path_piece(const mgk_flow_args *a, int64_t b, int64_t first, int64_t end)
+{
+    V_BY_DTYPE(a->x0.dtype, path_loop, a, b, first, end);
+}
+
+static void path_block(void *arg, int64_t block, int thread)
+{
+    (void)thread;
+    by_items(arg, block, path_piece);
 }
 
 MGK_LAUNCH(flow_path)
@@ -91,4 +103,35 @@ static void euler_block(void *arg, int64_t block, int thread)
 MGK_LAUNCH(euler_step)
 {
     run_elements(x, args, euler_block);
+}
+
+MGK_INLINE void diffusion_loop(const mgk_flow_args *a, int64_t b, int64_t first, int64_t end,
+                               int32_t dtype)
+{
+    double f1, f0;
+    mgk_diffusion_factors(a->kind, MGK_F(a->time)[b], &f1, &f0);
+    const float k1 = (float)f1, k0 = (float)f0;
+    const v_real x1 = v_from(a->x1, first, dtype), xt = v_from(a->xt, first, dtype);
+    if (!a->x0.p) {
+        MGK_EACH_VECTOR(i, end - first, { v_put(xt, i, k1 * v_get(x1, i)); });
+        return;
+    }
+    const v_real x0 = v_from(a->x0, first, dtype);
+    MGK_EACH_VECTOR(i, end - first, { v_put(xt, i, k1 * v_get(x1, i) + k0 * v_get(x0, i)); });
+}
+
+static void diffusion_piece(const mgk_flow_args *a, int64_t b, int64_t first, int64_t end)
+{
+    V_BY_DTYPE(a->x1.dtype, diffusion_loop, a, b, first, end);
+}
+
+static void diffusion_block(void *arg, int64_t block, int thread)
+{
+    (void)thread;
+    by_items(arg, block, diffusion_piece);
+}
+
+MGK_LAUNCH(diffusion)
+{
+    run_elements(x, args, diffusion_block);
 }

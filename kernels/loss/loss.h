@@ -9,7 +9,10 @@
  *   HINGE_REAL       max(0, 1 - x)   the discriminator on real pictures
  *   HINGE_FAKE       max(0, 1 + x)   the discriminator on made ones; slope 0 at the bends
  *   HINGE_GENERATOR  -x              the generator
- * Dtypes: x and dx are T; target T or f32; out, upstream f32.
+ *   loss_balance  out[0] = weight * min(most, sqrt(x[0] / target[0])), 0 if target[0] is not above 0: by what
+ *                 the second of two losses counts, of the squares of whose gradients' norms x is the first
+ *                 one's and target the second one's
+ * Dtypes: x and dx are T; target T or f32; out, upstream, all of loss_balance f32.
  */
 #ifndef MGK_LOSS_H
 #define MGK_LOSS_H
@@ -29,10 +32,11 @@ typedef struct mgk_loss_args {
     mgk_buf x, target, out, upstream, dx; /* target: of MSE and L1 only */
     int64_t count;                        /* 0: nothing is added */
     int32_t kind, accumulate;
-    float weight;
+    float weight, most;
 } mgk_loss_args;
 
 MGK_DECLARE(loss);
 MGK_DECLARE(loss_grad);
+MGK_DECLARE(loss_balance);
 
 #endif

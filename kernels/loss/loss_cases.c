@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Test cases of the folder: loss and loss_grad here, then those of opl. */
+ * Test cases of the folder: loss, loss_grad and loss_balance here, then those of opl. */
 #include "kernels/common/case_tools.h"
 #include "kernels/loss/loss.h"
 #include "kernels/loss/opl_cases.h"
@@ -9,7 +9,8 @@ enum { F32, BF16, MIXED, DTYPES }; /* mixed: x bf16, target f32 */
 enum {
     COUNTS = sizeof counts / sizeof counts[0],
     LEGAL = COUNTS * MGK_LOSS_KINDS * DTYPES * 3,
-    ILLEGAL = 9
+    ILLEGAL = 9,
+    BALANCES = 4
 };
 
 static void add_buffers(mgk_case *c, mgk_loss_args *a, int form, int dtypes, int64_t n)
@@ -57,12 +58,30 @@ static bool illegal(mgk_case *c, mgk_loss_args *a, int bad)
     return true;
 }
 
+/* Of usual norms; of a second one that is 0, or so small that the limit counts; and without it. */
+static bool balance(mgk_case *c, mgk_loss_args *a, int form)
+{
+    static const char *const what[BALANCES] = {"usual", "second 0", "limit", "illegal: no second"};
+    MGK_CASE_BEGIN(c, MGK_OP_loss_balance, "%s", what[form]);
+    c->illegal = form == 3;
+    a->weight = 0.3f;
+    a->most = form == 2 ? 0.01f : 1e4f;
+    mgk_case_add(c, &a->x, MGK_CASE_IN, MGK_FILL_POSITIVE, MGK_F32, 1, 0, 2.0f);
+    if (form < 3)
+        mgk_case_add(c, &a->target, MGK_CASE_IN, MGK_FILL_POSITIVE, MGK_F32, 1, 0,
+                     form == 1 ? 0.0f : 1.0f);
+    mgk_case_add(c, &a->out, MGK_CASE_OUT, MGK_FILL_NORMAL, MGK_F32, 1, 0, 1.0f);
+    return true;
+}
+
 MGK_CASES(loss)
 {
     mgk_loss_args *a = (void *)&c->args;
     (void)seed;
+    if (index >= LEGAL + ILLEGAL + BALANCES)
+        return mgk_opl_case(c, index - LEGAL - ILLEGAL - BALANCES);
     if (index >= LEGAL + ILLEGAL)
-        return mgk_opl_case(c, index - LEGAL - ILLEGAL);
+        return balance(c, a, index - LEGAL - ILLEGAL);
     if (index >= LEGAL)
         return illegal(c, a, index - LEGAL);
     a->count = counts[mgk_case_take(&index, COUNTS)];

@@ -112,3 +112,17 @@ MGK_CUDA_LAUNCHER(loss_grad)
     MGK_WITH_REAL(a->x.dtype, MGK_LAUNCH(x, loss_grad_kernel<T>, mgk_grid4(a->count, MGK_BLOCK),
                                          MGK_BLOCK, 0, *a, (double)a->weight / (double)a->count));
 }
+
+MGK_KERNEL balance_kernel(const float *first, const float *second, float weight, float most,
+                          float *out)
+{
+    float ratio = *second > 0 ? sqrtf(*first / *second) : 0;
+    *out = weight * (ratio < most ? ratio : most);
+}
+
+MGK_CUDA_LAUNCHER(loss_balance)
+{
+    const mgk_loss_args *a = (const mgk_loss_args *)args;
+    MGK_LAUNCH(x, balance_kernel, 1, 1, 0, MGK_F(a->x), MGK_F(a->target), a->weight, a->most,
+               MGK_F(a->out));
+}

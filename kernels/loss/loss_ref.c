@@ -38,6 +38,14 @@ bool mgk_loss_grad_check(const void *args, const char **why)
     return true;
 }
 
+bool mgk_loss_balance_check(const void *args, const char **why)
+{
+    const mgk_loss_args *a = args;
+    MGK_RULE(mgk_is_f32(a->x) && mgk_is_f32(a->target) && mgk_is_f32(a->out),
+             "x, target, out: f32");
+    return true;
+}
+
 /* A sum for each block. */
 size_t mgk_loss_workspace(const void *args, int threads)
 {
@@ -47,6 +55,13 @@ size_t mgk_loss_workspace(const void *args, int threads)
 }
 
 size_t mgk_loss_grad_workspace(const void *args, int threads)
+{
+    (void)args;
+    (void)threads;
+    return 0;
+}
+
+size_t mgk_loss_balance_workspace(const void *args, int threads)
 {
     (void)args;
     (void)threads;
@@ -108,4 +123,13 @@ void mgk_loss_grad_ref(const void *args, mgk_exec *x)
         double g = slope(a, i) * MGK_F(a->upstream)[0] * a->weight / (double)a->count;
         mgk_real_set(a->dx, i, a->accumulate ? mgk_real_at(a->dx, i) + g : g);
     }
+}
+
+void mgk_loss_balance_ref(const void *args, mgk_exec *x)
+{
+    const mgk_loss_args *a = args;
+    float first = MGK_F(a->x)[0], second = MGK_F(a->target)[0];
+    float ratio = second > 0 ? sqrtf(first / second) : 0;
+    (void)x;
+    MGK_F(a->out)[0] = a->weight * (ratio < a->most ? ratio : a->most);
 }

@@ -2,7 +2,7 @@
 #include "flow/diffusion.h"
 
 #include "flow/schedule.h"
-#include "kernels/pointwise/pointwise.h"
+#include "kernels/flow/flow.h"
 
 #include <math.h>
 
@@ -42,78 +42,44 @@ void mgi_diffusion_schedule(int kind, int steps, float *times)
 
 /* -- points and velocities -------------------------------------------------------------------- */
 
-/* a and s at a time of the flow. */
-static void signal_noise(double t, double *a, double *s)
-{
-    double r = sqrt(t * t + (1.0 - t) * (1.0 - t));
-    *a = t / r;
-    *s = (1.0 - t) / r;
-}
-
-/* f[0] x + f[1] y of `count` elements from `first` on. */
-static void mix(mgi_run *run, T *out, const T *x, const T *y, int64_t first, int64_t count,
-                const double f[2])
-{
-    mgk_pointwise_args p = {.count = count, .alpha = (float)f[0], .beta = 0.0f};
-    p.x = (mgk_buf){mgi_f32(x) + first, MGK_F32};
-    p.y = (mgk_buf){mgi_f32(out) + first, MGK_F32};
-    mgi_run_launch(run, MGK_OP_axpby, &p);
-    if (!y)
-        return;
-    p.x = (mgk_buf){mgi_f32(y) + first, MGK_F32};
-    p.alpha = (float)f[1];
-    p.beta = 1.0f;
-    mgi_run_launch(run, MGK_OP_axpby, &p);
-}
-
-static T *result_like(mgi_run *run, const T *x, const T *y)
+static T *mix(mgi_run *run, int32_t kind, T *x1, T *x0, T *t)
 {
     if (run->status != MGEN_OK ||
-        !mgi_require(run, x && x->dtype == MGK_F32 && (!y || y->count == x->count),
+        !mgi_require(run, x1 && t && (x0 || kind == MGK_DIFFUSION_SCALED),
+                     "diffusion: an input is missing") ||
+        !mgi_require(run, t->count == x1->dims[0] && (!x0 || x0->count == x1->count),
                      "diffusion: the shapes differ"))
         return NULL;
-    return mgi_new(run, MGK_F32, x->rank, x->dims);
+    T *y = mgi_new(run, x1->dtype, x1->rank, x1->dims);
+    if (!y)
+        return NULL;
+    const mgk_flow_args a = {.x0 = mgi_buf(x0),
+                             .x1 = mgi_buf(x1),
+                             .xt = mgi_buf(y),
+                             .time = mgi_buf(t),
+                             .batch = t->count,
+                             .dim = t->count ? x1->count / t->count : 0,
+                             .kind = kind};
+    mgi_run_launch(run, MGK_OP_diffusion, &a);
+    return run->status == MGEN_OK ? y : NULL;
 }
 
-static T *of_data_and_noise(mgi_run *run, T *x1, T *x0, const float *times, bool v)
+T *mgi_diffusion_point(mgi_run *run, T *x1, T *x0, T *t)
 {
-    T *y = x0 && times ? result_like(run, x1, x0) : NULL;
-    for (int64_t b = 0; y && b < y->dims[0]; b++) {
-        double a, s, each[2];
-        signal_noise((double)times[b], &a, &s);
-        each[0] = v ? -s : a;
-        each[1] = v ? a : s;
-        mix(run, y, x1, x0, b * (y->count / y->dims[0]), y->count / y->dims[0], each);
-    }
-    return y;
+    return mix(run, MGK_DIFFUSION_POINT, x1, x0, t);
 }
 
-T *mgi_diffusion_point(mgi_run *run, T *x1, T *x0, const float *times)
+T *mgi_diffusion_v(mgi_run *run, T *x1, T *x0, T *t)
 {
-    return of_data_and_noise(run, x1, x0, times, false);
+    return mix(run, MGK_DIFFUSION_V, x1, x0, t);
 }
 
-T *mgi_diffusion_v(mgi_run *run, T *x1, T *x0, const float *times)
+T *mgi_diffusion_scaled(mgi_run *run, T *x, T *t)
 {
-    return of_data_and_noise(run, x1, x0, times, true);
+    return mix(run, MGK_DIFFUSION_SCALED, x, NULL, t);
 }
 
-T *mgi_diffusion_scaled(mgi_run *run, T *x, float time)
+T *mgi_diffusion_velocity(mgi_run *run, T *x, T *v, T *t)
 {
-    double a, s;
-    T *y = result_like(run, x, NULL);
-    signal_noise((double)time, &a, &s);
-    if (y)
-        mix(run, y, x, NULL, 0, y->count, (const double[2]){a + s, 0.0}); /* 1 / r */
-    return y;
-}
-
-T *mgi_diffusion_velocity(mgi_run *run, T *x, T *v, float time)
-{
-    double a, s;
-    T *y = v ? result_like(run, x, v) : NULL;
-    signal_noise((double)time, &a, &s);
-    if (y)
-        mix(run, y, x, v, 0, y->count, (const double[2]){(a - s) * (a + s), -(a + s)});
-    return y;
+    return mix(run, MGK_DIFFUSION_VELOCITY, x, v, t);
 }

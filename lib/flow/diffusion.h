@@ -23,11 +23,11 @@ void mgi_diffusion_times(float times[MGI_DIFFUSION_LEVELS + 1]);
 /* times[0..steps] of a kind (flow/schedule.h) over the levels: "linear" takes evenly spaced ones, from the last on. */
 void mgi_diffusion_schedule(int kind, int steps, float *times);
 
-/* Tensors (B, ...) f32 and B times; no gradient. z and v of data and noise: */
-T *mgi_diffusion_point(mgi_run *run, T *x1, T *x0, const float *times);
-T *mgi_diffusion_v(mgi_run *run, T *x1, T *x0, const float *times);
-/* z of the path's point x; the path's velocity of its point and v; at one time for all. */
-T *mgi_diffusion_scaled(mgi_run *run, T *x, float time);
-T *mgi_diffusion_velocity(mgi_run *run, T *x, T *v, float time);
+/* Tensors (B, ...) f32 and B times, f32; no gradient. z and v of data and noise: */
+T *mgi_diffusion_point(mgi_run *run, T *x1, T *x0, T *t);
+T *mgi_diffusion_v(mgi_run *run, T *x1, T *x0, T *t);
+/* z of the path's point x; the path's velocity of its point and v. */
+T *mgi_diffusion_scaled(mgi_run *run, T *x, T *t);
+T *mgi_diffusion_velocity(mgi_run *run, T *x, T *v, T *t);
 
 #endif

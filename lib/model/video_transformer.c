@@ -406,12 +406,12 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
     return mgi_scope_pop(run, mark, x);
 }
 
-T *mgi_vt_velocity(mgi_run *run, const mgi_vt *vt, T *x, T *t, float time, const mgi_vt_text *text)
+T *mgi_vt_velocity(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text)
 {
     if (vt->config.objective == MGI_VT_FLOW)
         return mgi_vt_forward(run, vt, x, t, text);
-    T *v = mgi_vt_forward(run, vt, mgi_diffusion_scaled(run, x, time), t, text);
-    return mgi_diffusion_velocity(run, x, v, time);
+    T *v = mgi_vt_forward(run, vt, mgi_diffusion_scaled(run, x, t), t, text);
+    return mgi_diffusion_velocity(run, x, v, t);
 }
 
 /* -- configuration ---------------------------------------------------------------------------- */

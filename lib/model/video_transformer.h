@@ -129,7 +129,7 @@ void mgi_vt_seen_drop(mgi_run *run, mgi_vt_seen *seen);
 /* What the head means, at flow time t (B), of x (B,T,H,W,C), normalised latents. Of the streams of text one must be there. What a
  * sample gets depends neither on the other samples nor on padding. */
 T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text);
-/* The same as the velocity of the flow at its point x, whatever the head means. time: that which fills t. */
-T *mgi_vt_velocity(mgi_run *run, const mgi_vt *vt, T *x, T *t, float time, const mgi_vt_text *text);
+/* The same as the velocity of the flow at its point x, whatever the head means. */
+T *mgi_vt_velocity(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text);
 
 #endif

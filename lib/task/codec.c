@@ -590,7 +590,7 @@ mgen_status mgi_velocity(mgen_context *ctx, const mgi_vt *vt, const float *laten
         mgi_tensor_write(x, 0, latents, x->count);
         mgi_tensor_write(t, 0, &time, 1);
     }
-    T *u = mgi_vt_velocity(&run, vt, x, t, time, &p);
+    T *u = mgi_vt_velocity(&run, vt, x, t, &p);
     if (u)
         mgi_tensor_read(u, 0, out, u->count);
     mgi_ok(&run, mgi_device_wait(run.dev));

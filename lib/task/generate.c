@@ -24,8 +24,7 @@ enum { FRAMES_MOST = 1 << 30, PIECE = 65536 };
 /* What one call of the network takes. */
 typedef struct batch {
     int64_t rows;
-    T *in, *t;        /* latents and their time, */
-    float time;       /* which is this */
+    T *in, *t;        /* latents and their time */
     mgi_vt_text text; /* prompts, */
     mgi_vt_seen seen; /* and what the network reads of them at every step */
     int64_t runs;     /* on the meta device: of the network so far, */
@@ -191,8 +190,7 @@ static bool partial(const sampler *s)
 static bool captures(const sampler *s)
 {
     const mgi_device *dev = s->run->dev;
-    return (dev->cuda || dev->meta) && s->n->video->config.objective == MGI_VT_FLOW &&
-           !s->n->video->mesh;
+    return (dev->cuda || dev->meta) && !s->n->video->mesh;
 }
 
 static void make_places(mgi_run *run, batch *b)
@@ -281,7 +279,7 @@ static T *evaluate(sampler *s, batch *b, T *x, int64_t window, int64_t first, in
     }
     text.seen = b->seen.p ? &b->seen : NULL;
     return mgi_vt_velocity(run, s->n->video, some_rows(run, b->in, 0, rows),
-                           some_rows(run, b->t, 0, rows), b->time, &text);
+                           some_rows(run, b->t, 0, rows), &text);
 }
 
 /* Windows whose rows are shared along dp at once: as few as give every rank the same number of rows. */
@@ -423,7 +421,6 @@ static T *velocity(void *user, T *x, float time)
     if (s->run->status != MGEN_OK)
         return NULL;
     mgi_fill(s->run, b->t, time);
-    b->time = time;
     T *u = s->run->dev->meta ? counted_velocity(s, b, x)
            : captures(s)     ? captured_velocity(s, b, x)
                              : batch_velocity(s, b, x);

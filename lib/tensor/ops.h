@@ -124,6 +124,8 @@ T *mgi_unpatchify(mgi_run *run, T *x, const int64_t dims[5], int64_t pt, int64_t
 T *mgi_loss(mgi_run *run, int32_t kind, float weight, T *x, T *target);
 /* weight * the outlier penalty of latents z (frames, ..., C), r standard deviations from the mean -> (1). */
 T *mgi_opl(mgi_run *run, float r, float weight, T *z);
+/* (1) weight times the square root of a / b (1), at most `most`; 0 if b is. No gradient. */
+T *mgi_loss_balance(mgi_run *run, float weight, float most, T *a, T *b);
 /* A loss that was differentiated already: `value` (1), whose gradient with respect to y is `grad`, like y. It counts
  * once in what is differentiated. */
 T *mgi_loss_known(mgi_run *run, T *y, T *value, T *grad);

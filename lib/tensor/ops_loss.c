@@ -44,6 +44,20 @@ T *mgi_loss(mgi_run *run, int32_t kind, float weight, T *x, T *target)
     return result(run, y);
 }
 
+T *mgi_loss_balance(mgi_run *run, float weight, float most, T *a, T *b)
+{
+    if (run->status != MGEN_OK || !mgi_require(run, a && b && a->count == 1 && b->count == 1,
+                                               "loss_balance: an input is missing or no scalar"))
+        return NULL;
+    T *y = mgi_new(run, MGK_F32, MGI_DIMS(1));
+    if (!y)
+        return NULL;
+    const mgk_loss_args args = {
+        .x = mgi_buf(a), .target = mgi_buf(b), .out = mgi_buf(y), .weight = weight, .most = most};
+    mgi_run_launch(run, MGK_OP_loss_balance, &args);
+    return result(run, y);
+}
+
 static void loss_known_backward(mgi_run *run, mgi_node *node)
 {
     mgi_grad_give(run, node, 0, node->saved[0]);

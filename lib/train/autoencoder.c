@@ -301,26 +301,43 @@ static T *take_clips(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64
     return mgi_scope_pop(run, mark, values_of(run, u8));
 }
 
-/* One pass, `weight` of a step. */
+/* One pass, `weight` of a step. One rank's begins it with the first one and ends it with the last one. */
 typedef struct pass_work {
     struct mgi_stage_run *r;
     int64_t index;
     float weight;
-    bool last;
+    bool last, begins, ends;
     T *x, *noise;
 } pass_work;
+
+static void clear_sums(mgi_run *run, struct mgi_stage_run *r, int64_t index)
+{
+    mgi_module_zero_grad(&r->tae.module, run);
+    mgi_fill(run, r->sums, 0.0f);
+    mgi_ae_loss_clear(&r->loss, run, index);
+}
+
+static void apply(mgi_run *run, struct mgi_stage_run *r, int64_t index)
+{
+    mgi_optimizer_apply(&r->optimizer, run);
+    mgi_ae_loss_apply(&r->loss, run, index);
+}
 
 static void learn(mgi_run *run, void *user)
 {
     const pass_work *w = user;
     struct mgi_stage_run *r = w->r;
     T *kl, *x = w->x;
+    if (w->begins)
+        clear_sums(run, r, w->index);
     T *h = mgi_tae_encode(run, &r->tae, x);
     T *z = mgi_posterior(run, h, w->noise, w->weight * (float)r->stage.kl, &kl);
     T *y = mgi_tae_decode(run, &r->tae, z);
     if (y && y->dims[1] > x->dims[1])
         y = mgi_slice(run, y, 1, 0, x->dims[1]);
     mgi_ae_loss_pass(&r->loss, run, w->index, w->weight, w->last, x, y, z, kl, r->sums);
+    if (w->ends)
+        apply(run, r, w->index);
 }
 
 /* Of the latents of x, whose first clip is number `row` of the step's. */
@@ -335,22 +352,35 @@ static T *posterior_noise(mgi_run *run, const struct mgi_stage_run *r, int64_t i
                       MGI_DIMS(x->dims[0] * each));
 }
 
+/* What a captured pass depends on besides its inputs. */
+static uint64_t pass_key(const pass_work *w)
+{
+    uint64_t kind = mgi_ae_loss_adversarial(&w->r->loss, w->index);
+    uint32_t bits;
+    memcpy(&bits, &w->weight, sizeof bits);
+    kind = kind << 2 | (uint64_t)w->begins << 1 | (uint64_t)w->ends;
+    return mgi_graph_key(mgi_graph_key(kind << 32 | bits, w->x), w->noise);
+}
+
 /* The gradients of pass `i` of the step, whose losses count `weight` in it and are added to r->sums. Captured, where it
- * is the same launches each time: ranks wait for each other, and a discriminator's weight is known to the host. */
+ * is the same launches each time: ranks wait for each other. */
 static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t i, float weight,
                  bool last)
 {
-    pass_work w = {.r = r, .index = index, .weight = weight, .last = last};
-    bool alone = !mgi_ae_loss_adversarial(&r->loss, index) && !r->parallel.comm;
+    bool alone = !r->parallel.comm;
+    pass_work w = {.r = r,
+                   .index = index,
+                   .weight = weight,
+                   .last = last,
+                   .begins = alone && i == 0,
+                   .ends = alone && last};
     int64_t row = 0;
-    uint32_t bits;
-    memcpy(&bits, &weight, sizeof bits);
     if (alone)
         mgi_graph_enter(&r->graph);
     w.x = take_clips(run, r, index, i, &row);
     w.noise = w.x ? posterior_noise(run, r, index, row, w.x) : NULL;
     if (alone && run->status == MGEN_OK)
-        mgi_graph_run(&r->graph, run, mgi_graph_key(mgi_graph_key(bits, w.x), w.noise), learn, &w);
+        mgi_graph_run(&r->graph, run, pass_key(&w), learn, &w);
     else
         learn(run, &w);
     mgi_graph_leave(&r->graph);
@@ -362,9 +392,10 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgi_run run;
     double flops = r->ctx->device->counts.flops;
     mgi_run_init(&run, r->ctx, true);
-    mgi_module_zero_grad(&r->tae.module, &run);
-    mgi_fill(&run, r->sums, 0.0f);
+    mgi_optimizer_begin(&r->optimizer, &run, index);
     mgi_ae_loss_begin(&r->loss, &run, index);
+    if (r->parallel.comm)
+        clear_sums(&run, r, index);
     for (int64_t i = 0; i < s->accumulate; i++) {
         int64_t mark = mgi_scope_push(&run);
         bool last = i == s->accumulate - 1;
@@ -373,10 +404,11 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
         pass(&run, r, index, i, mgi_dp_weight(&r->parallel) / (float)s->accumulate, last);
         mgi_scope_pop(&run, mark, NULL);
     }
-    mgi_dp_end(&r->parallel, &run, r->sums);
-    mgi_ae_loss_end(&r->loss, &run, index);
-    mgi_optimizer_step(&r->optimizer, &run, index);
-    mgi_ae_loss_step(&r->loss, &run, index);
+    if (r->parallel.comm) {
+        mgi_dp_end(&r->parallel, &run, r->sums);
+        mgi_ae_loss_end(&r->loss, &run, index);
+        apply(&run, r, index);
+    }
     mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
     if (status == MGEN_OK) {

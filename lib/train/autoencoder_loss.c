@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/autoencoder_loss.h"
 
+#include "dist/collective.h"
 #include "kernels/loss/loss.h"
-#include "kernels/pointwise/pointwise.h"
 
-#include <math.h>
 #include <string.h>
 
 /* Of the ratio of two gradients, as latent diffusion has it. */
@@ -99,16 +98,14 @@ static T *compare(const mgi_ae_loss *l, mgi_run *run, float weight, T *y, T *x, 
     return sum;
 }
 
-/* Squared norm over all ranks. The host reads it: a gradient's share depends on it. */
-static float norm2(mgi_ae_loss *l, mgi_run *run, T *grad)
+/* Mean square over all ranks, times their number. */
+static T *norm2(mgi_ae_loss *l, mgi_run *run, T *grad)
 {
     T *zero = grad ? mgi_new(run, MGK_F32, 1, &grad->count) : NULL;
-    if (!zero)
-        return 0.0f;
     mgi_fill(run, zero, 0.0f);
-    float value = mgi_stage_value(mgi_loss(run, MGK_LOSS_MSE, 1.0f, grad, zero));
-    if (l->parallel.comm && run->status == MGEN_OK)
-        mgi_ok(run, mgi_comm_all_reduce(l->parallel.comm, MGK_F32, &value, &value, 1, NULL));
+    T *value = zero ? mgi_loss(run, MGK_LOSS_MSE, 1.0f, grad, zero) : NULL;
+    if (value)
+        mgi_sum_ranks(run, l->parallel.comm, value);
     return value;
 }
 
@@ -117,7 +114,7 @@ static float norm2(mgi_ae_loss *l, mgi_run *run, T *grad)
 static T *compare_adversarial(mgi_ae_loss *l, mgi_run *run, float weight, T *y, T *x, T *sums)
 {
     mgi_run side;
-    T *grad = NULL, *value = NULL, *known = NULL;
+    T *grad = NULL, *known = NULL;
     mgi_run_init(&side, run->ctx, true);
     T *own = mgi_cut(&side, y), *judged = mgi_cut(&side, y);
     T *plain = compare(l, &side, weight, own, x, sums);
@@ -127,24 +124,18 @@ static T *compare_adversarial(mgi_ae_loss *l, mgi_run *run, float weight, T *y, 
         mgi_loss(&side, MGK_LOSS_HINGE_GENERATOR, weight, mgi_cast(&side, verdict, MGK_F32), NULL);
     mgi_backward(&side, fooled);
     if (side.status == MGEN_OK) {
-        float a = norm2(l, &side, own->var->grad), b = norm2(l, &side, judged->var->grad);
-        float ratio = b > 0.0f ? sqrtf(a / b) : 0.0f;
-        ratio = ratio < RATIO_MAX ? ratio : RATIO_MAX;
-        float share = ratio * (float)l->stage->gan;
-        mgk_pointwise_args sum = {.x = mgi_buf(judged->var->grad),
-                                  .y = mgi_buf(own->var->grad),
-                                  .count = y->count,
-                                  .alpha = share,
-                                  .beta = 1.0f};
-        mgi_run_launch(&side, MGK_OP_axpby, &sum);
-        value = mgi_add(&side, plain, mgi_convert(&side, fooled, MGK_F32, share, 0.0f));
-        T *part[] = {fooled, mgi_new(&side, MGK_F32, MGI_DIMS(1))};
-        mgi_fill(&side, part[1], weight * ratio);
+        const float gan = (float)l->stage->gan;
+        T *a = norm2(l, &side, own->var->grad), *b = norm2(l, &side, judged->var->grad);
+        T *ratio = mgi_loss_balance(&side, 1.0f, RATIO_MAX, a, b);
+        T *share = mgi_convert(&side, ratio, MGK_F32, gan, 0.0f);
+        mgi_euler_step(&side, own->var->grad, judged->var->grad, share);
+        mgi_euler_step(&side, plain, fooled, share);
+        T *part[] = {fooled, mgi_convert(&side, ratio, MGK_F32, weight, 0.0f)};
         mgi_stage_sum(&side, part, 2, sums, MGI_LOSS_GENERATOR);
         grad = own->var->grad;
     }
     if (mgi_ok(run, side.status))
-        known = mgi_loss_known(run, y, value, grad);
+        known = mgi_loss_known(run, y, plain, grad);
     mgi_run_finish(&side);
     return known;
 }
@@ -198,21 +189,25 @@ void mgi_ae_loss_pass(mgi_ae_loss *l, mgi_run *run, int64_t index, float weight,
 void mgi_ae_loss_begin(mgi_ae_loss *l, mgi_run *run, int64_t index)
 {
     if (mgi_ae_loss_adversarial(l, index))
+        mgi_optimizer_begin(&l->optimizer, run, index - l->stage->gan_start);
+}
+
+void mgi_ae_loss_clear(mgi_ae_loss *l, mgi_run *run, int64_t index)
+{
+    if (mgi_ae_loss_adversarial(l, index))
         mgi_module_zero_grad(&l->discriminator.module, run);
 }
 
 void mgi_ae_loss_end(mgi_ae_loss *l, mgi_run *run, int64_t index)
 {
-    if (!mgi_ae_loss_adversarial(l, index))
-        return;
-    mgi_dp_end(&l->parallel, run, NULL);
-    mgi_optimizer_prepare(&l->optimizer, run);
+    if (mgi_ae_loss_adversarial(l, index))
+        mgi_dp_end(&l->parallel, run, NULL);
 }
 
-void mgi_ae_loss_step(mgi_ae_loss *l, mgi_run *run, int64_t index)
+void mgi_ae_loss_apply(mgi_ae_loss *l, mgi_run *run, int64_t index)
 {
     if (mgi_ae_loss_adversarial(l, index))
-        mgi_optimizer_step(&l->optimizer, run, index - l->stage->gan_start);
+        mgi_optimizer_apply(&l->optimizer, run);
 }
 
 void mgi_ae_loss_report(const mgi_ae_loss *l, int64_t index, const float sums[MGI_LOSS_TERMS],

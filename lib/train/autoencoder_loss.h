@@ -52,10 +52,12 @@ bool mgi_ae_loss_adversarial(const mgi_ae_loss *l, int64_t index);
  * discriminator's gradients are complete then. */
 void mgi_ae_loss_pass(mgi_ae_loss *l, mgi_run *run, int64_t index, float weight, bool last, T *x,
                       T *y, T *z, T *kl, T *sums);
-/* Add the discriminator's gradients over the ranks; it steps once the autoencoder has stepped. */
+/* The discriminator's part of a step: what the host does for it; its gradients are cleared, and added over the ranks;
+ * it steps once the autoencoder has stepped. */
 void mgi_ae_loss_begin(mgi_ae_loss *l, mgi_run *run, int64_t index);
+void mgi_ae_loss_clear(mgi_ae_loss *l, mgi_run *run, int64_t index);
 void mgi_ae_loss_end(mgi_ae_loss *l, mgi_run *run, int64_t index);
-void mgi_ae_loss_step(mgi_ae_loss *l, mgi_run *run, int64_t index);
+void mgi_ae_loss_apply(mgi_ae_loss *l, mgi_run *run, int64_t index);
 
 /* The terms that the recipe has. */
 void mgi_ae_loss_report(const mgi_ae_loss *l, int64_t index, const float sums[MGI_LOSS_TERMS],

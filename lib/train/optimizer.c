@@ -130,9 +130,11 @@ static mgk_optimizer_args step_args(const mgi_optimizer *o)
                                 .fuse_ema = 1};
 }
 
-void mgi_optimizer_prepare(const mgi_optimizer *o, mgi_run *run)
+void mgi_optimizer_begin(mgi_optimizer *o, mgi_run *run, int64_t step)
 {
     mgk_optimizer_args a = step_args(o);
+    float lr = (float)mgi_optimizer_lr(o, step);
+    mgi_tensor_write(o->control, MGK_CONTROL_LR, &lr, 1);
     for (int i = 0; i < STEP_OPS && run->status == MGEN_OK; i++)
         mgi_ok(run, mgi_launch_prepare(run->dev, step_ops[i], &a));
 }
@@ -168,16 +170,19 @@ static void norm_of_all(const mgi_optimizer *o, mgi_run *run, mgk_optimizer_args
     mgi_drop(run, t);
 }
 
-void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step)
+void mgi_optimizer_apply(mgi_optimizer *o, mgi_run *run)
 {
     mgk_optimizer_args a = step_args(o);
-    float lr = (float)mgi_optimizer_lr(o, step);
-    mgi_tensor_write(o->control, MGK_CONTROL_LR, &lr, 1);
-    mgi_optimizer_prepare(o, run);
     for (int i = 0; i < STEP_OPS; i++) {
         if (step_ops[i] == MGK_OP_grad_norm && o->mesh)
             norm_of_all(o, run, a);
         else
             mgi_run_launch(run, step_ops[i], &a);
     }
+}
+
+void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step)
+{
+    mgi_optimizer_begin(o, run, step);
+    mgi_optimizer_apply(o, run);
 }

@@ -38,8 +38,10 @@ void mgi_optimizer_split(mgi_optimizer *o, const mgi_mesh *mesh);
 double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step); /* of step 0, 1, ... */
 /* The figure of a validation, the less the better: the plateau schedule follows it. */
 void mgi_optimizer_validated(mgi_optimizer *o, double figure);
-/* What can fail of a step, before it. Only for those who take several steps or none of them. */
-void mgi_optimizer_prepare(const mgi_optimizer *o, mgi_run *run);
+/* What the host does for a step, and what can fail of it. */
+void mgi_optimizer_begin(mgi_optimizer *o, mgi_run *run, int64_t step);
 /* Apply the gradients that are there: all of it or, after a failure, nothing. */
+void mgi_optimizer_apply(mgi_optimizer *o, mgi_run *run);
+/* Both. */
 void mgi_optimizer_step(mgi_optimizer *o, mgi_run *run, int64_t step);
 #endif

@@ -69,13 +69,12 @@ struct mgi_stage_run {
     char (*captions)[MGI_CAPTION_SIZE]; /* of one batch, of what is drawn */
     const char **prompts;
     int64_t *tokens; /* of each role and row */
-    float *times;    /* of each row, where the host knows them */
+    float *times;    /* of each row, where they are levels */
     taken_batch now;
     mgi_graph graph; /* of a pass */
 };
 
-/* What a loss is taken of, besides r->times, which must be known to the host unless `flow`: the velocity of the flow
- * is meant, whatever the model predicts. */
+/* What a loss is taken of. flow: the velocity of the flow is meant, whatever the model predicts. */
 typedef struct inputs {
     T *x1, *x0, *t;
     mgi_text_ids ids;
@@ -411,10 +410,10 @@ static T *batch_loss(mgi_run *run, struct mgi_stage_run *r, const inputs *b)
     text.places = b->places.places;
     if (b->flow) {
         mgi_flow_path(run, b->x1, b->x0, b->t, MGI_FLOW_SIGMA_MIN, &xt, &v);
-        u = mgi_vt_velocity(run, &r->video, xt, b->t, r->times[0], &text);
+        u = mgi_vt_velocity(run, &r->video, xt, b->t, &text);
     } else {
-        xt = mgi_diffusion_point(run, b->x1, b->x0, r->times);
-        v = mgi_diffusion_v(run, b->x1, b->x0, r->times);
+        xt = mgi_diffusion_point(run, b->x1, b->x0, b->t);
+        v = mgi_diffusion_v(run, b->x1, b->x0, b->t);
         u = mgi_vt_forward(run, &r->video, xt, b->t, &text);
     }
     return mgi_loss(run, MGK_LOSS_MSE, b->weight, u, v);
@@ -432,7 +431,6 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data
     if (!x0 || !t)
         return NULL;
     for (int64_t i = 0; i < rows; i++) {
-        r->times[i] = time;
         r->prompts[i] = l->captions ? l->captions[l->clips + first + i] : r->captions[i];
         if (!l->captions)
             mgi_dataset_held_caption(b->dataset, first + i, r->captions[i]);
@@ -586,27 +584,40 @@ static T *take_samples(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_d
     return x1;
 }
 
+/* One rank's pass begins the step with the first one and ends it with the last one. */
 typedef struct pass_work {
     struct mgi_stage_run *r;
     const inputs *in;
+    bool begins, ends;
 } pass_work;
+
+static void clear_sums(mgi_run *run, struct mgi_stage_run *r)
+{
+    for (int i = 0; i < r->trained_count; i++)
+        mgi_module_zero_grad(r->trained[i], run);
+    mgi_fill(run, r->loss, 0.0f);
+}
 
 static void learn(mgi_run *run, void *user)
 {
     const pass_work *w = user;
+    if (w->begins)
+        clear_sums(run, w->r);
     T *loss = batch_loss(run, w->r, w->in);
     mgi_backward(run, loss);
     mgi_stage_sum(run, &loss, 1, w->r->loss, 0);
+    if (w->ends)
+        mgi_optimizer_apply(&w->r->optimizer, run);
 }
 
-/* Captured, where it is the same launches each time: ranks wait for each other, and of levels the host takes part. */
-static void learn_captured(mgi_run *run, struct mgi_stage_run *r, const inputs *b)
+static void learn_captured(mgi_run *run, pass_work w)
 {
-    pass_work w = {r, b};
+    struct mgi_stage_run *r = w.r;
+    const inputs *b = w.in;
     T *const of[] = {b->x1, b->x0, b->t, b->places.mask, b->places.places};
     uint32_t bits;
     memcpy(&bits, &b->weight, sizeof bits);
-    uint64_t key = bits;
+    uint64_t key = bits | (uint64_t)w.begins << 32 | (uint64_t)w.ends << 33;
     if (run->status != MGEN_OK)
         return;
     for (int i = 0; i < 5; i++)
@@ -616,16 +627,22 @@ static void learn_captured(mgi_run *run, struct mgi_stage_run *r, const inputs *
     mgi_graph_run(&r->graph, run, key, learn, &w);
 }
 
-/* The gradients of elements first .. first + rows - 1 of a step that begins with `start`, whose loss counts `weight`
- * in the step's and is added to r->loss. A step's noise lies side by side, whoever computes which of its elements. */
-static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *data, uint64_t start,
-                 uint64_t first, int64_t rows, float weight)
+/* Several ranks wait for each other between the launches of a step, which are therefore not captured. */
+static bool alone(const struct mgi_stage_run *r)
+{
+    return !r->mesh && !r->parallel.comm;
+}
+
+/* Pass `i` of a step that begins with element `start`: the gradients of its elements first .. first + rows - 1, whose
+ * loss counts `weight` in the step's and is added to r->loss. A step's noise lies side by side, whoever computes which
+ * of its elements. */
+static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *data, int64_t i,
+                 uint64_t start, uint64_t first, int64_t rows, float weight)
 {
     uint64_t noise =
         start * (uint64_t)r->buckets.size + (first - start) * (uint64_t)data->latents.size;
-    bool alone = !predicts_v(r) && !r->mesh && !r->parallel.comm;
     inputs b = {.flow = !predicts_v(r), .weight = weight};
-    if (alone)
+    if (alone(r))
         mgi_graph_enter(&r->graph);
     b.x1 = take_samples(run, r, data, first, rows);
     if (b.x1)
@@ -635,10 +652,10 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *d
                               0.0f, 1, &rows)
                  : random_levels(run, r, first, rows);
     take_text(run, r, &b);
-    if (alone)
-        learn_captured(run, r, &b);
+    if (alone(r))
+        learn_captured(run, (pass_work){r, &b, i == 0, i == r->stage.accumulate - 1});
     else
-        learn(run, &(pass_work){r, &b});
+        learn(run, &(pass_work){r, &b, false, false});
     mgi_graph_leave(&r->graph);
 }
 
@@ -666,23 +683,25 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     mgi_run run;
     double flops = r->ctx->device->counts.flops;
     mgi_run_init(&run, r->ctx, true);
-    for (int i = 0; i < r->trained_count; i++)
-        mgi_module_zero_grad(r->trained[i], &run);
+    mgi_optimizer_begin(&r->optimizer, &run, index);
+    if (!alone(r))
+        clear_sums(&run, r);
     const mgi_bucket_data *b = mgi_buckets_draw(&r->buckets, r->seed, index);
     int64_t batch = b->bucket.batch, first = 0, rows = 0;
     uint64_t start = start_of(r, index);
-    mgi_fill(&run, r->loss, 0.0f);
     mgi_ok(&run, mgi_dp_share(&r->parallel, r->ctx, batch, &first, &rows));
     for (int64_t i = 0; i < s->accumulate; i++) {
         int64_t mark = mgi_scope_push(&run);
         mgi_dp_begin(&r->parallel, &run, i == s->accumulate - 1);
-        pass(&run, r, b, start, start + (uint64_t)(i * batch + first), rows,
+        pass(&run, r, b, i, start, start + (uint64_t)(i * batch + first), rows,
              mgi_dp_weight(&r->parallel) / (float)s->accumulate);
         mgi_scope_pop(&run, mark, NULL);
     }
-    mgi_dp_end(&r->parallel, &run, r->loss);
-    sum_model(&run, r);
-    mgi_optimizer_step(&r->optimizer, &run, index);
+    if (!alone(r)) {
+        mgi_dp_end(&r->parallel, &run, r->loss);
+        sum_model(&run, r);
+        mgi_optimizer_apply(&r->optimizer, &run);
+    }
     mgi_ok(&run, take_ahead(r, index));
     mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;

@@ -287,7 +287,7 @@ static mgen_status sample(rank_state *s, const mgi_vt *vt, mgi_fsdp *fsdp)
         T *t = mgi_new(&run, MGK_F32, MGI_DIMS(BATCH)), *dt = mgi_new(&run, MGK_F32, MGI_DIMS(1));
         mgi_fill(&run, t, 0.3f * (float)k);
         mgi_fill(&run, dt, 0.3f);
-        u = mgi_vt_velocity(&run, vt, x, t, 0.3f * (float)k, &text);
+        u = mgi_vt_velocity(&run, vt, x, t, &text);
         mgi_euler_step(&run, x, u, dt);
     }
     if (fsdp)

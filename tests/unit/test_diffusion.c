@@ -75,19 +75,23 @@ static T *toy_velocity(void *user, T *x, float time)
 {
     toy *m = user;
     double a, s;
-    T *z = mgi_diffusion_scaled(&m->run, x, time), *v = mgi_new(&m->run, MGK_F32, 1, x->dims);
-    assert_non_null(v);
+    T *t = mgi_new(&m->run, MGK_F32, MGI_DIMS(1)), *v = mgi_new(&m->run, MGK_F32, 2, x->dims);
+    mgi_fill(&m->run, t, time);
+    T *z = mgi_diffusion_scaled(&m->run, x, t);
+    assert_true(z && v);
     signal_noise((double)time, &a, &s);
     double z0 = (double)mgi_f32(z)[0], z1 = (double)mgi_f32(z)[1];
     mgi_f32(v)[0] = (float)(0.3 * z0 - 0.2 * z1 + 0.5 * a);
     mgi_f32(v)[1] = (float)(sin(z1) - 0.1 * z0);
-    return mgi_diffusion_velocity(&m->run, x, v, time);
+    return mgi_diffusion_velocity(&m->run, x, v, t);
 }
 
 static mgen_status toy_stepped(void *user, const mgi_solver_step *k)
 {
     toy *m = user;
-    T *z = mgi_diffusion_scaled(&m->run, m->x, k->time);
+    T *t = mgi_new(&m->run, MGK_F32, MGI_DIMS(1));
+    mgi_fill(&m->run, t, k->time);
+    T *z = mgi_diffusion_scaled(&m->run, m->x, t);
     for (int i = 0; i < 2; i++)
         m->z[k->done - 1][i] = (double)mgi_f32(z)[i];
     return MGEN_OK;
@@ -112,7 +116,7 @@ static void test_ddim(void **state)
                                .stepped = toy_stepped,
                                .user = &m};
     mgi_run_init(&m.run, ctx, false);
-    m.x = mgi_new(&m.run, MGK_F32, MGI_DIMS(2));
+    m.x = mgi_new(&m.run, MGK_F32, MGI_DIMS(1, 2));
     mgi_tensor_write(m.x, 0, (const float[]){0.7f, -1.3f}, 2);
     assert_int_equal(mgi_solve(&m.run, m.x, &solver), MGEN_OK);
     for (int i = 0; i < 20; i++)
@@ -131,21 +135,23 @@ static void test_exact(void **state)
     T *x1 = mgi_new(&run, MGK_F32, MGI_DIMS(2, 2)), *x0 = mgi_new(&run, MGK_F32, MGI_DIMS(2, 2));
     mgi_tensor_write(x1, 0, data, 4);
     mgi_tensor_write(x0, 0, noise, 4);
-    T *z = mgi_diffusion_point(&run, x1, x0, times), *v = mgi_diffusion_v(&run, x1, x0, times);
+    T *t = mgi_new(&run, MGK_F32, MGI_DIMS(2));
+    mgi_tensor_write(t, 0, times, 2);
+    T *z = mgi_diffusion_point(&run, x1, x0, t), *v = mgi_diffusion_v(&run, x1, x0, t);
     assert_non_null(v);
     for (int b = 0; b < 2; b++) {
-        double t = (double)times[b], r = sqrt(t * t + (1 - t) * (1 - t));
+        double at = (double)times[b], r = sqrt(at * at + (1 - at) * (1 - at));
         T *x = mgi_new(&run, MGK_F32, MGI_DIMS(2, 2));
         for (int i = 0; i < 4; i++) {
-            mgi_f32(x)[i] = (float)(t * (double)data[i] + (1 - t) * (double)noise[i]);
+            mgi_f32(x)[i] = (float)(at * (double)data[i] + (1 - at) * (double)noise[i]);
             if (i / 2 == b)
                 assert_true(fabs((double)mgi_f32(z)[i] - (double)mgi_f32(x)[i] / r) < 1e-6);
         }
-        T *u = mgi_diffusion_velocity(&run, x, v, times[b]);
+        T *u = mgi_diffusion_velocity(&run, x, v, t);
         for (int i = 2 * b; i < 2 * b + 2; i++)
             assert_true(fabsf(mgi_f32(u)[i] - (data[i] - noise[i])) < 1e-5f);
     }
-    assert_null(mgi_diffusion_velocity(&run, x1, NULL, 0.5f));
+    assert_null(mgi_diffusion_velocity(&run, x1, NULL, t));
     mgi_run_finish(&run);
 }
 

@@ -518,11 +518,40 @@ static mgen_status drop_frames(void *user, const mgi_frames_box *box, const floa
     return MGEN_OK;
 }
 
-/* A film of a small random pipeline: sums of its values. */
-static void make_film(mgen_context *ctx, int solver, int64_t frames, double *sum, mgi_tae *tae,
-                      mgi_text_encoder *text, mgi_vt *video)
+typedef struct models {
+    mgi_tae tae;
+    mgi_text_encoder text;
+    mgi_vt video;
+} models;
+
+static void models_make(models *m, mgen_context *ctx)
 {
-    const mgi_networks n = {tae, {text}, video, {32, 16, 32, 16}};
+    const mgi_stage stage = tiny_text_to_video(1, 1);
+    float head[64];
+    assert_int_equal(mgi_tae_init(&m->tae, ctx, &tae_config), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_init(&m->text, ctx, NULL, &stage.text[0].config, NULL),
+                     MGEN_OK);
+    assert_int_equal(mgi_vt_init(&m->video, ctx, &stage.video), MGEN_OK);
+    assert_int_equal(mgi_module_random(&m->tae.module, 1), MGEN_OK);
+    assert_int_equal(mgi_module_random(&m->text.t5.module, 1), MGEN_OK);
+    assert_int_equal(mgi_vt_random(&m->video, 1), MGEN_OK);
+    for (int i = 0; i < 64; i++) /* random weights make it 0, and nothing would move */
+        head[i] = 0.1f * (float)(i % 5 - 2);
+    mgi_tensor_write(m->video.head->value, 0, head, 64);
+}
+
+static void models_free(models *m)
+{
+    mgi_tae_finish(&m->tae);
+    mgi_text_encoder_finish(&m->text);
+    mgi_vt_finish(&m->video);
+}
+
+/* A film of a small random pipeline: sums of its values. */
+static mgen_status try_film(mgen_context *ctx, models *m, int solver, int64_t frames, double *sum,
+                            bool (*progress)(void *user, int done, int total))
+{
+    const mgi_networks n = {&m->tae, {&m->text}, &m->video, {32, 16, 32, 16}};
     const mgi_generate_request r = {.prompts = (const char *const[]){"a red ball"},
                                     .seeds = (const uint64_t[]){7},
                                     .count = 1,
@@ -531,10 +560,15 @@ static void make_film(mgen_context *ctx, int solver, int64_t frames, double *sum
                                     .guidance = 3.0f,
                                     .solver = solver,
                                     .guidance_from = solver == MGI_SOLVER_EULER ? 0.3f : 0.0f,
+                                    .progress = progress,
                                     .sink = drop_frames,
                                     .user = sum};
-    mgen_status status = mgi_generate(ctx, &n, &r);
-    if (status != MGEN_OK)
+    return mgi_generate(ctx, &n, &r);
+}
+
+static void make_film(mgen_context *ctx, models *m, int solver, int64_t frames, double *sum)
+{
+    if (try_film(ctx, m, solver, frames, sum, NULL) != MGEN_OK)
         fail_msg("%s", mgen_last_error(ctx));
 }
 
@@ -543,32 +577,22 @@ static void test_sampling(void **state)
     static const struct {
         int solver;
         int64_t frames;
-    } cases[] = {{MGI_SOLVER_EULER, 16}, {MGI_SOLVER_MIDPOINT, 48}};
-    mgi_tae tae;
-    mgi_text_encoder text;
-    mgi_vt video;
-    mgi_vt_config vt = tiny_text_to_video(1, 1).video;
+        int objective;
+    } cases[] = {{MGI_SOLVER_EULER, 16, MGI_VT_FLOW},
+                 {MGI_SOLVER_MIDPOINT, 48, MGI_VT_FLOW},
+                 {MGI_SOLVER_EULER, 16, MGI_VT_V_PREDICTION}};
+    models m;
     (void)state;
     mgen_context *ctx = open_gpu();
-    assert_int_equal(mgi_tae_init(&tae, ctx, &tae_config), MGEN_OK);
-    assert_int_equal(
-        mgi_text_encoder_init(&text, ctx, NULL, &tiny_text_to_video(1, 1).text[0].config, NULL),
-        MGEN_OK);
-    assert_int_equal(mgi_vt_init(&video, ctx, &vt), MGEN_OK);
-    assert_int_equal(mgi_module_random(&tae.module, 1), MGEN_OK);
-    assert_int_equal(mgi_module_random(&text.t5.module, 1), MGEN_OK);
-    assert_int_equal(mgi_vt_random(&video, 1), MGEN_OK);
-    float head[64];
-    for (int i = 0; i < 64; i++) /* random weights make it 0, and nothing would move */
-        head[i] = 0.1f * (float)(i % 5 - 2);
-    mgi_tensor_write(video.head->value, 0, head, 64);
-    for (int k = 0; k < 2; k++) {
+    models_make(&m, ctx);
+    for (int k = 0; k < 3; k++) {
         double sum[2][7] = {{0.0}};
         uint64_t launches[2];
+        m.video.config.objective = cases[k].objective;
         for (int plain = 0; plain < 2; plain++) {
             ctx->device->graphs_off = plain;
             uint64_t before = ctx->device->counts.launches;
-            make_film(ctx, cases[k].solver, cases[k].frames, sum[plain], &tae, &text, &video);
+            make_film(ctx, &m, cases[k].solver, cases[k].frames, sum[plain]);
             launches[plain] = ctx->device->counts.launches - before;
         }
         assert_memory_equal(sum[0], sum[1], sizeof sum[0]);
@@ -576,13 +600,58 @@ static void test_sampling(void **state)
         assert_in_range(launches[0], launches[1], launches[1] + 8); /* the velocity is moved */
     }
     assert_int_equal(warnings, 0);
-    mgi_tae_finish(&tae);
-    mgi_text_encoder_finish(&text);
-    mgi_vt_finish(&video);
+    models_free(&m);
     mgen_context_destroy(ctx);
 }
 
-enum { STEPS = 5, VALUES = 4000 };
+#ifdef MGK_CUDA_EMULATED
+
+static bool stop_after_three(void *user, int done, int total)
+{
+    (void)user;
+    (void)total;
+    return done == 3; /* a step was captured and replayed */
+}
+
+/* A job that is cancelled between replays, and one for which there is no memory: nothing of them stays, and the next one
+ * is as if they had not been. */
+static void test_broken_off(void **state)
+{
+    double sum[3][7] = {{0.0}};
+    models m;
+    (void)state;
+    mgen_context *ctx = open_gpu();
+    models_make(&m, ctx);
+    mgi_device_trim(ctx->device);
+    size_t used = mgk_emulated_used();
+    assert_int_equal(try_film(ctx, &m, MGI_SOLVER_EULER, 16, sum[0], stop_after_three),
+                     MGEN_E_CANCELLED);
+    assert_int_equal(mgk_emulated_graphs(), 0);
+    mgi_device_drop_workspace(ctx->device);
+    mgi_device_trim(ctx->device);
+    assert_int_equal(mgk_emulated_used(), used);
+    for (size_t more = 16 << 10; more < 256 << 10; more *= 2) {
+        mgk_emulated_memory(used + more);
+        assert_int_equal(try_film(ctx, &m, MGI_SOLVER_EULER, 16, sum[0], NULL), MGEN_E_NO_MEMORY);
+        assert_non_null(strstr(mgen_last_error(ctx), "on cuda:0"));
+        assert_int_equal(mgk_emulated_graphs(), 0);
+        mgk_emulated_memory((size_t)-1);
+        mgi_device_drop_workspace(ctx->device);
+        mgi_device_trim(ctx->device);
+        assert_int_equal(mgk_emulated_used(), used);
+    }
+    make_film(ctx, &m, MGI_SOLVER_EULER, 16, sum[1]);
+    ctx->device->graphs_off = true;
+    make_film(ctx, &m, MGI_SOLVER_EULER, 16, sum[2]);
+    assert_memory_equal(sum[1], sum[2], sizeof sum[1]);
+    models_free(&m);
+    mgen_context_destroy(ctx);
+    assert_int_equal(mgk_emulated_used(), 0);
+}
+
+#endif
+
+enum { STEPS = 5, VALUES = 8000 };
 
 /* What clips are encoded to stays in the folder. */
 static void encode_on_cpu(const mgi_stage *stage, const char *dir)
@@ -598,6 +667,16 @@ static void encode_on_cpu(const mgi_stage *stage, const char *dir)
     mgen_context_destroy(ctx);
 }
 
+/* What a step launched besides the captured pass with which it ends: its inputs. */
+static void assert_one_graph(const mgi_graph *g, uint64_t launches)
+{
+    const mgi_graph_entry *last = &g->entry[0];
+    for (int i = 0; i < MGI_GRAPH_ENTRIES; i++)
+        last = g->entry[i].used > last->used ? &g->entry[i] : last;
+    assert_non_null(last->exec);
+    assert_in_range(launches - last->launches, 0, 4);
+}
+
 /* Steps of a stage: the losses and the weights. */
 static void train(mgen_context *ctx, const mgi_stage *stage, const char *dir, bool plain,
                   float loss[STEPS], float *values)
@@ -606,12 +685,14 @@ static void train(mgen_context *ctx, const mgi_stage *stage, const char *dir, bo
     const struct mgi_stage_kind *kind = mgi_stage_kind_of(stage);
     struct mgi_stage_run *r;
     mgi_stage_state state;
+    uint64_t before = 0;
     ctx->device->graphs_off = plain;
     if (kind->create(ctx, &params, &r) != MGEN_OK)
         fail_msg("%s", mgen_last_error(ctx));
     for (int i = 0; i < STEPS; i++) {
         mgen_report *report;
         assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
+        before = ctx->device->counts.launches;
         if (kind->step(r, i, report) != MGEN_OK)
             fail_msg("%s", mgen_last_error(ctx));
         for (uint32_t k = 0; k < mgen_report_count(report); k++)
@@ -619,13 +700,16 @@ static void train(mgen_context *ctx, const mgi_stage *stage, const char *dir, bo
                 loss[i] = (float)mgen_report_value(report, k);
         mgen_report_destroy(report);
     }
+    if (!plain && stage->accumulate == 1)
+        assert_one_graph(ctx->device->graphs, ctx->device->counts.launches - before);
     kind->state(r, &state);
-    for (int64_t k = 0, at = 0; k < state.module[0]->count && at < VALUES; k++) {
-        T *value = state.module[0]->params[k]->value;
-        int64_t n = value->count < VALUES - at ? value->count : VALUES - at;
-        mgi_tensor_read(value, 0, values + at, n);
-        at += n;
-    }
+    for (int64_t i = 0, at = 0; i < state.modules; i++)
+        for (int64_t k = 0; k < state.module[i]->count && at < VALUES; k++) {
+            T *value = state.module[i]->params[k]->value;
+            int64_t n = value->count < VALUES - at ? value->count : VALUES - at;
+            mgi_tensor_read(value, 0, values + at, n);
+            at += n;
+        }
     assert_int_equal(mgi_device_wait(ctx->device), MGEN_OK);
     if (!plain)
         assert_true(ctx->device->graphs->captures > 0 &&
@@ -638,7 +722,8 @@ static void test_training(void **state)
     static float values[2][VALUES];
     char dir[] = "/tmp/mgen-graph-XXXXXX";
     mgi_stage tae = tiny_autoencoder(STEPS, 1), video = tiny_text_to_video(STEPS, 2);
-    const mgi_stage *stages[] = {&tae, &video};
+    mgi_stage gan, diffusion;
+    const mgi_stage *stages[] = {&tae, &gan, &video, &diffusion};
     (void)state;
     mgen_context *ctx = open_gpu();
     assert_non_null(mkdtemp(dir));
@@ -647,8 +732,17 @@ static void test_training(void **state)
     for (int i = 0; i < 4; i++)
         tae.tae.channels[i] = 2;
     video.world.frames = 8;
+    gan = tae; /* with a discriminator from the second step on */
+    gan.image_every = 0;
+    gan.gan = 0.5;
+    gan.gan_start = 1;
+    gan.gan_channels = 2;
+    gan.gan_optimizer = tiny_optimizer;
+    diffusion = video;
+    diffusion.video.objective = MGI_VT_V_PREDICTION;
+    diffusion.drop = 1.0; /* prompts of one length */
     video.accumulate = 2;
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < 4; k++) {
         float loss[2][STEPS];
         memset(values, 0, sizeof values);
         encode_on_cpu(stages[k], dir);
@@ -673,7 +767,7 @@ int main(void)
         cmocka_unit_test(test_training),
 #ifdef MGK_CUDA_EMULATED
         cmocka_unit_test(test_capture_fails),   cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_emulated_rules),
+        cmocka_unit_test(test_emulated_rules),  cmocka_unit_test(test_broken_off),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
