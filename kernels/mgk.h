@@ -36,8 +36,9 @@ typedef struct mgi_pool mgi_pool;
 #endif
 
 /* Beside the MGI_CPU_* bits of a variant's needs: it runs on a CUDA device, on memory of that device. */
-#define MGK_NEEDS_CUDA (1u << 30)
-#define MGK_NEEDS_SM90 (1u << 29) /* of compute capability 9.0 */
+#define MGK_NEEDS_CUDA  (1u << 30)
+#define MGK_NEEDS_SM90  (1u << 29) /* of compute capability 9.0 */
+#define MGK_NEEDS_CUDNN (1u << 28) /* which can be opened */
 
 enum { MGK_F32 = 0, MGK_BF16 = 1, MGK_I32 = 2, MGK_U8 = 3, MGK_U64 = 4 };
 
@@ -59,6 +60,7 @@ typedef struct mgk_exec {
     /* for variants that need CUDA */
     void *stream; /* cudaStream_t */
     void *blas;   /* see matmul_cublaslt.h; NULL: cuBLASLt is not there */
+    void *dnn;    /* see attention_cudnn.h; NULL: cuDNN is not open */
 } mgk_exec;
 
 typedef bool mgk_check_fn(const void *args,

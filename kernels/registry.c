@@ -50,8 +50,9 @@ const mgk_variant_info mgk_variants[] = {
 #define MGK_OP(name, folder)
 #define MGK_VARIANT(name, variant, needs)                                                          \
     {MGK_OP_##name, #variant, needs, mgk_##name##_##variant, NULL},
-#define MGK_CUDA_VARIANT(name, variant) CUDA_ROW(name, variant, MGK_NEEDS_CUDA)
-#define MGK_SM90_VARIANT(name, variant) CUDA_ROW(name, variant, MGK_NEEDS_CUDA | MGK_NEEDS_SM90)
+#define MGK_CUDA_VARIANT(name, variant)  CUDA_ROW(name, variant, MGK_NEEDS_CUDA)
+#define MGK_SM90_VARIANT(name, variant)  CUDA_ROW(name, variant, MGK_NEEDS_CUDA | MGK_NEEDS_SM90)
+#define MGK_CUDNN_VARIANT(name, variant) CUDA_ROW(name, variant, MGK_NEEDS_CUDA | MGK_NEEDS_CUDNN)
 #define CUDA_ROW(name, variant, needs)                                                             \
     {MGK_OP_##name, #variant, needs, mgk_##name##_##variant, mgk_##name##_##variant##_workspace},
 #include "kernels/ops.def"

@@ -186,7 +186,7 @@ static bool partial(const sampler *s)
            (r->guidance_from > 0.0f || (r->guidance_to > 0.0f && r->guidance_to < 1.0f));
 }
 
-/* Whether a velocity is always the same launches: of times other than the flow's the host takes part. */
+/* Whether a velocity is always the same launches: over a mesh ranks wait for each other. */
 static bool captures(const sampler *s)
 {
     const mgi_device *dev = s->run->dev;

@@ -324,9 +324,10 @@ static mgen_status describe(mgi_device *dev)
 }
 
 /* For each op the last variant that can run there and is allowed. */
-static mgen_status choose(mgi_device *dev, const char *kernels, const mgi_cuda *gpu)
+static uint32_t pick(mgi_device *dev, const char *kernels, bool gpu, uint32_t features)
 {
-    uint32_t features = gpu ? mgi_cuda_features(gpu) : mgi_cpu_features();
+    uint32_t needs = 0;
+    memset(dev->kernel, 0, sizeof dev->kernel);
     for (int i = 0; i < mgk_variant_count; i++) {
         const mgk_variant_info *v = &mgk_variants[i];
         bool usable = v->launch && (v->needs & ~features) == 0 &&
@@ -335,6 +336,18 @@ static mgen_status choose(mgi_device *dev, const char *kernels, const mgi_cuda *
         if (usable && allowed)
             dev->kernel[v->op] = v;
     }
+    for (int i = 0; i < MGK_OP_COUNT; i++)
+        needs |= dev->kernel[i] ? dev->kernel[i]->needs : 0;
+    return needs;
+}
+
+/* cuDNN is large: it is opened only if a variant that needs it would be the one. */
+static mgen_status choose(mgi_device *dev, const char *kernels, mgi_cuda *gpu)
+{
+    uint32_t features = gpu ? mgi_cuda_features(gpu) : mgi_cpu_features();
+    uint32_t needs = pick(dev, kernels, gpu, features | (gpu ? MGK_NEEDS_CUDNN : 0));
+    if ((needs & MGK_NEEDS_CUDNN) && !mgi_cuda_open_dnn(gpu))
+        pick(dev, kernels, gpu, features);
     for (int i = 0; i < MGK_OP_COUNT; i++)
         if (!dev->kernel[i])
             return mgi_fail(dev->ctx, MGEN_E_UNSUPPORTED, "op %s has no kernel for this device",
@@ -363,8 +376,7 @@ static mgen_status parse_name(mgen_context *ctx, const char *name, int *index)
     return MGEN_OK;
 }
 
-static mgen_status create(mgen_context *ctx, const mgi_cuda *gpu, const char *kernels,
-                          mgi_device **out)
+static mgen_status create(mgen_context *ctx, mgi_cuda *gpu, const char *kernels, mgi_device **out)
 {
     mgi_device *dev;
     if (kernels)
@@ -509,6 +521,7 @@ mgen_status mgi_launch(mgi_device *dev, int op, const void *args)
     if (dev->cuda) {
         x.stream = mgi_cuda_stream(dev->cuda);
         x.blas = mgi_cuda_blas(dev->cuda);
+        x.dnn = mgi_cuda_dnn(dev->cuda);
     }
     dev->kernel[op]->launch(args, &x);
     return dev->cuda ? mgi_cuda_status(dev->cuda) : MGEN_OK;

@@ -12,6 +12,7 @@
 #ifdef MGK_CUDA_EMULATED
 #include "kernels/emulated/cuda_runtime_emulated.h"
 #else
+#include "kernels/attention/attention_cudnn.h"
 #include "kernels/matmul/matmul_cublaslt.h"
 #include <cuda_runtime_api.h>
 #endif
@@ -27,7 +28,8 @@ struct mgi_cuda {
     unsigned char *stage[STAGES]; /* pinned; NULL until first used */
     cudaEvent_t copied[STAGES];
     int next;
-    void *blas;        /* NULL: not there */
+    void *blas, *dnn; /* NULL: not there */
+    bool dnn_asked;
     cudaError_t error; /* the first that was not told yet, or that lasts */
     bool capturing;
     const char *refused; /* what was asked for and cannot be captured; NULL: nothing */
@@ -104,6 +106,38 @@ static void close_blas(mgi_cuda *cuda)
     mgi_free(cuda->ctx, cuda->blas);
 }
 
+bool mgi_cuda_open_dnn(mgi_cuda *cuda)
+{
+#ifndef MGK_CUDA_EMULATED
+    const mgk_cudnn_options options = {NULL, NULL};
+    char why[256] = "no memory for it";
+    if (cuda->dnn_asked)
+        return cuda->dnn != NULL;
+    cuda->dnn_asked = true;
+    cudaSetDevice(cuda->index);
+    if (mgi_alloc_zero(cuda->ctx, 1, mgk_cudnn_bytes(), &cuda->dnn) == MGEN_OK &&
+        mgk_cudnn_open(cuda->dnn, &options, why, sizeof why))
+        return true;
+    mgi_log(cuda->ctx, MGEN_LOG_WARN,
+            "cuda:%d: %s; attention uses the library's own kernels, which are slower here",
+            cuda->index, why);
+    mgi_free(cuda->ctx, cuda->dnn);
+    cuda->dnn = NULL;
+#else
+    (void)cuda;
+#endif
+    return false;
+}
+
+static void close_dnn(mgi_cuda *cuda)
+{
+#ifndef MGK_CUDA_EMULATED
+    if (cuda->dnn)
+        mgk_cudnn_close(cuda->dnn);
+#endif
+    mgi_free(cuda->ctx, cuda->dnn);
+}
+
 static mgen_status make(mgi_cuda *cuda)
 {
     note(cuda, cudaSetDevice(cuda->index));
@@ -152,6 +186,7 @@ void mgi_cuda_close(mgi_cuda *cuda)
     cudaSetDevice(cuda->index);
     if (cuda->stream)
         cudaStreamSynchronize(cuda->stream);
+    close_dnn(cuda);
     close_blas(cuda);
     for (int i = 0; i < STAGES; i++) {
         if (cuda->stage[i])
@@ -172,7 +207,8 @@ int mgi_cuda_index(const mgi_cuda *cuda)
 
 uint32_t mgi_cuda_features(const mgi_cuda *cuda)
 {
-    return MGK_NEEDS_CUDA | (cuda->major == HOPPER_MAJOR ? MGK_NEEDS_SM90 : 0);
+    return MGK_NEEDS_CUDA | (cuda->major == HOPPER_MAJOR ? MGK_NEEDS_SM90 : 0) |
+           (cuda->dnn ? MGK_NEEDS_CUDNN : 0);
 }
 
 mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out)
@@ -462,6 +498,11 @@ void *mgi_cuda_blas(const mgi_cuda *cuda)
     return cuda->blas;
 }
 
+void *mgi_cuda_dnn(const mgi_cuda *cuda)
+{
+    return cuda->dnn;
+}
+
 #else
 
 mgen_status mgi_cuda_capture_begin(mgi_cuda *cuda)
@@ -647,6 +688,18 @@ int mgi_cuda_processors(const mgi_cuda *cuda)
 {
     (void)cuda;
     return 0;
+}
+
+void *mgi_cuda_dnn(const mgi_cuda *cuda)
+{
+    (void)cuda;
+    return NULL;
+}
+
+bool mgi_cuda_open_dnn(mgi_cuda *cuda)
+{
+    (void)cuda;
+    return false;
 }
 
 #endif

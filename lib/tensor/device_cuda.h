@@ -20,8 +20,10 @@ int mgi_cuda_count(char *why, size_t size);
 mgen_status mgi_cuda_open(mgen_context *ctx, int index, mgi_cuda **out);
 void mgi_cuda_close(mgi_cuda *cuda);
 int mgi_cuda_index(const mgi_cuda *cuda);
-/* MGK_NEEDS_* bits that it fulfils */
+/* MGK_NEEDS_* bits that it fulfils; MGK_NEEDS_CUDNN once that is open */
 uint32_t mgi_cuda_features(const mgi_cuda *cuda);
+/* Whether cuDNN is open: opened by the first call, which logs why if it cannot be. */
+bool mgi_cuda_open_dnn(mgi_cuda *cuda);
 
 /* NO_MEMORY if the GPU has no more. */
 mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out);
@@ -76,5 +78,6 @@ int mgi_cuda_processors(const mgi_cuda *cuda); /* multiprocessors */
 /* For mgk_exec. Makes the GPU the current one of the calling thread. */
 void *mgi_cuda_stream(mgi_cuda *cuda);
 void *mgi_cuda_blas(const mgi_cuda *cuda);
+void *mgi_cuda_dnn(const mgi_cuda *cuda);
 
 #endif

@@ -156,9 +156,10 @@ static void report_op(int op)
         t = &state.variants[i];
         if (!usable(v))
             report(true,
-                   v->needs & MGK_NEEDS_SM90   ? "needs a GPU of compute capability 9.0"
-                   : v->needs & MGK_NEEDS_CUDA ? "needs a GPU and a build with CUDA"
-                                               : "this processor cannot run it",
+                   v->needs & MGK_NEEDS_SM90    ? "needs a GPU of compute capability 9.0"
+                   : v->needs & MGK_NEEDS_CUDNN ? "needs a GPU and cuDNN"
+                   : v->needs & MGK_NEEDS_CUDA  ? "needs a GPU and a build with CUDA"
+                                                : "this processor cannot run it",
                    "%s %s", name, v->name);
         else
             report(t->failures == 0 && (t->cases > 0 || state.only_case), NULL,

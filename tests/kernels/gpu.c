@@ -6,6 +6,7 @@
 #include <string.h>
 
 #if defined(MGI_HAVE_CUDA) && !defined(MGK_CUDA_EMULATED)
+#include "kernels/attention/attention_cudnn.h"
 #include "kernels/matmul/matmul_cublaslt.h"
 #include <cuda_runtime_api.h>
 
@@ -18,7 +19,7 @@ static struct {
     size_t workspace_bytes;
     void *copy[MGK_CASE_BUFS];
     cudaEvent_t begin, end;
-    void *blas;
+    void *blas, *dnn;
 } gpu;
 
 bool gpu_present(void)
@@ -51,6 +52,23 @@ static void *open_blas(void)
     }
     tried = true;
     return gpu.blas;
+}
+
+void *gpu_dnn(void)
+{
+    static bool tried;
+    const mgk_cudnn_options options = {NULL, NULL};
+    char why[256];
+    if (!tried) {
+        gpu.dnn = calloc(1, mgk_cudnn_bytes());
+        if (gpu.dnn && !mgk_cudnn_open(gpu.dnn, &options, why, sizeof why)) {
+            printf("# %s\n", why);
+            free(gpu.dnn);
+            gpu.dnn = NULL;
+        }
+    }
+    tried = true;
+    return gpu.dnn;
 }
 
 static bool reserve(size_t bytes)
@@ -138,8 +156,10 @@ bool gpu_launch(const mgk_variant_info *v, mgk_case *c, size_t bytes)
 {
     if (!make_workspace(bytes))
         return false;
-    mgk_exec x = {
-        .workspace = gpu.workspace + ZONE_BYTES, .workspace_bytes = bytes, .blas = open_blas()};
+    mgk_exec x = {.workspace = gpu.workspace + ZONE_BYTES,
+                  .workspace_bytes = bytes,
+                  .blas = open_blas(),
+                  .dnn = v->needs & MGK_NEEDS_CUDNN ? gpu_dnn() : NULL};
     v->launch(c->args.bytes, &x);
     if (!good(v, c, cudaGetLastError()) || !good(v, c, cudaDeviceSynchronize()))
         return false;
@@ -176,7 +196,8 @@ double gpu_time(const mgk_variant_info *v, mgk_case *c, size_t workspace_bytes)
         return 1e30;
     mgk_exec x = {.workspace = gpu.workspace + ZONE_BYTES,
                   .workspace_bytes = workspace_bytes,
-                  .blas = open_blas()};
+                  .blas = open_blas(),
+                  .dnn = v->needs & MGK_NEEDS_CUDNN ? gpu_dnn() : NULL};
     for (int i = 0; i < RUNS; i++) {
         cudaEventRecord(gpu.begin, NULL);
         v->launch(c->args.bytes, &x);
@@ -198,6 +219,11 @@ bool gpu_present(void)
 bool gpu_is_hopper(void)
 {
     return false;
+}
+
+void *gpu_dnn(void)
+{
+    return NULL;
 }
 
 bool gpu_lend(mgk_case *c, const arena *a)

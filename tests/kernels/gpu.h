@@ -9,6 +9,7 @@
 /* A GPU is there and this build has kernels for it. */
 bool gpu_present(void);
 bool gpu_is_hopper(void); /* of compute capability 9.0 */
+void *gpu_dnn(void);      /* cuDNN, opened by the first call; NULL: it is not there */
 
 /* Let the case's arguments point to copies of `a`'s buffers; false: no memory. */
 bool gpu_lend(mgk_case *c, const arena *a);

@@ -213,14 +213,17 @@ static bool close_to(const mgk_case *c, const mgk_variant_info *v, const truth *
 bool usable(const mgk_variant_info *v)
 {
     uint32_t here = mgi_cpu_features();
+    if (!v->launch ||
+        (checker_state.only_variants && !mgi_kernel_listed(checker_state.only_variants, v->name)))
+        return false;
 #ifdef MGK_CUDA_EMULATED
     here |= MGK_NEEDS_CUDA | MGK_NEEDS_SM90;
 #endif
     if (gpu_present())
         here |= MGK_NEEDS_CUDA | (gpu_is_hopper() ? MGK_NEEDS_SM90 : 0);
-    if (checker_state.only_variants && !mgi_kernel_listed(checker_state.only_variants, v->name))
-        return false;
-    return v->launch && (here & v->needs) == v->needs;
+    if ((v->needs & MGK_NEEDS_CUDNN) && gpu_present() && gpu_dnn())
+        here |= MGK_NEEDS_CUDNN;
+    return (here & v->needs) == v->needs;
 }
 
 static bool run_variant(mgk_case *c, const mgk_variant_info *v, const truth *t)
