@@ -4,11 +4,14 @@
 #        tests/gpu.sh --pack DIR     builds the programs and puts what a GPU machine needs into DIR (under 60 MB)
 #
 #   check      checkkernel: the GPU's variants of every op against the references, on all processors
-#   models     films of the shipped model, and losses of 40 training steps, on the GPU and on the CPU
+#   models     films of the shipped model, and losses of 20 to 40 training steps of each kind, on the GPU and on the CPU
 #   memcheck   compute-sanitizer over some cases of every op, and its leak check over a short training
-#   bench-ops  times of the ops beside the ceilings that PyTorch reaches here (copy, matrix product)
-#   bench-model  a layer, a training step, attention and the decoder of the 30B model beside PyTorch (tests/gpu/bench_model.py)
+#   bench-ops  times of the ops, variant by variant, beside the ceilings that PyTorch reaches here (copy, matrix product)
+#   bench-model  attention, elementwise ops, products, layers, a training step and the decoder of the 30B model beside PyTorch,
+#              and the whole model (tests/gpu/bench_model.py); called again it goes on with what it had no time for
 #   train      stages of a recipe: RECIPE=file STAGES="name:seconds ...", from the models in FROM=dir, if any
+#
+# A group takes at most 8 minutes (GROUP_SECONDS).
 #
 # Needs a driver, bash and Python with PyTorch (for models, bench-ops and bench-model). Programs are taken from the folder of
 # this script if it was packed, else from build-gpu, which is built if it is missing (needs nvcc, meson, ninja).
@@ -73,17 +76,30 @@ else
     bench_models=$programs/tests/bench/bench_models
 fi
 export LD_LIBRARY_PATH=$programs:${LD_LIBRARY_PATH-}
-# cuBLASLt of the PyTorch that is installed, where the system has none.
-blas=$(python3 -c 'import nvidia, glob, os
-print(":".join(sorted({os.path.dirname(f) for d in nvidia.__path__ for f in glob.glob(d + "/**/libcublasLt.so*", recursive=True)})))' 2>/dev/null)
-export LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$blas
+# cuBLASLt and cuDNN of the PyTorch that is installed, where the system has none.
+theirs=$(python3 -c 'import nvidia, glob, os
+names = ("libcublasLt.so*", "libcudnn.so*")
+print(":".join(sorted({os.path.dirname(f) for d in nvidia.__path__ for n in names for f in glob.glob(d + "/**/" + n, recursive=True)})))' 2>/dev/null)
+export LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$theirs
 if [ -z "$dry" ]; then
-    [ -x "$checkkernel" ] || build_programs "$here/../build-gpu" || exit 1
+    if ! "$moviegen" --version >/dev/null 2>&1; then
+        if [ ! -f "$here/../meson.build" ]; then
+            echo "gpu.sh: $moviegen does not start here: $("$moviegen" --version 2>&1 | head -n 1); build a pack on a system like this one" >&2
+            exit 1
+        fi
+        build_programs "$here/../build-gpu" || exit 1
+    fi
     mkdir -p "$out"
 fi
 passed=0 failed=0 skipped=0
-variants=cuda,sm80,sm90,cublaslt
+variants=cuda,sm80,cudnn,sm90,cublaslt
 cores=$(nproc)
+
+group_end=0
+left() { # seconds of the group
+    local seconds=$((group_end - SECONDS))
+    echo $((seconds > 5 ? seconds : 5))
+}
 
 run() { # what to say, command...
     echo "+ $1"
@@ -123,14 +139,14 @@ group_check() {
 }
 
 group_models() {
-    local device
+    local device stage
     for device in cpu cuda; do
-        run "a film on $device" "$moviegen" generate "a red ball rolls left" --model "$models/toybox" --device "$device" \
+        run "a film on $device" timeout "$(left)" "$moviegen" generate "a red ball rolls left" --model "$models/toybox" --device "$device" \
             --steps 20 -o "$out/film-$device.y4m" --json -q
-        run "40 steps of training on $device" "$moviegen" train --recipe "${here}/gpu/recipe.json" --stage tae --dir "$out/train-$device" \
-            --device "$device" --log "$out/tae-$device.jsonl" --log-every 1 --quiet
-        run "40 steps of training on $device" "$moviegen" train --recipe "${here}/gpu/recipe.json" --stage video --dir "$out/train-$device" \
-            --device "$device" --log "$out/video-$device.jsonl" --log-every 1 --quiet
+        for stage in tae video gan diffusion; do
+            run "some steps of training on $device, stage $stage" timeout "$(left)" "$moviegen" train --recipe "${here}/gpu/recipe.json" \
+                --stage "$stage" --dir "$out/train-$device" --device "$device" --log "$out/$stage-$device.jsonl" --log-every 1 --quiet
+        done
     done
     check "films and losses agree" python3 "$here/gpu/compare.py" "$out"
 }
@@ -150,18 +166,19 @@ group_memcheck() {
     fi
     check "compute-sanitizer over checkkernel: $out/memcheck.log" logged "$out/memcheck.log" timeout 300 "$tool" --error-exitcode 9 \
         "$checkkernel" --variant "$variants" --cases 3
-    check "leak check over a short training: $out/leaks.log" logged "$out/leaks.log" timeout 120 "$tool" --leak-check full \
+    check "leak check over a short training: $out/leaks.log" logged "$out/leaks.log" timeout "$(left)" "$tool" --leak-check full \
         --error-exitcode 9 "$moviegen" train --recipe "$here/gpu/recipe.json" --stage tae --dir "$out/leaks" --device cuda --quiet
 }
 
 group_bench-ops() {
-    run "ceilings" python3 "$here/gpu/ceilings.py"
-    run "checkkernel --bench" "$checkkernel" --bench --variant "$variants" --json "$out/bench.json"
+    check "ceilings" timeout "$(left)" python3 "$here/gpu/ceilings.py" "$out/ceilings.json"
+    run "checkkernel --bench" logged "$out/bench.log" timeout "$(left)" "$checkkernel" --bench --variant "$variants" --json "$out/bench.json"
+    [ -n "$dry" ] || tail -n 3 "$out/bench.log"
 }
 
 group_bench-model() {
     [ -z "$dry" ] || python3 "$here/gpu/bench_model.py" "$bench_models" --dry-run | sed 's/^/  /'
-    check "bench_model.py: results agree, and times" python3 "$here/gpu/bench_model.py" "$bench_models" --seconds "${BENCH_SECONDS:-420}" \
+    check "bench_model.py: results agree, and times" timeout "$(left)" python3 "$here/gpu/bench_model.py" "$bench_models" --seconds "${BENCH_SECONDS:-300}" \
         --json "$out/bench-model.json" --markdown "$out/bench-model.md"
 }
 
@@ -172,14 +189,14 @@ group_train() {
     [ -n "$dry" ] || : "${STAGES:?set STAGES to name:seconds ...}"
     for word in ${STAGES:-STAGE:SECONDS}; do
         stage=${word%:*} seconds=${word#*:}
-        check "stage $stage, at most $seconds s" "$moviegen" train --recipe "${RECIPE-}" --stage "$stage" --dir "$out/model" --device cuda \
+        check "stage $stage, at most $seconds s" timeout "$(left)" "$moviegen" train --recipe "${RECIPE-}" --stage "$stage" --dir "$out/model" --device cuda \
             --max-seconds "$seconds" --log "$out/$stage.jsonl" --log-every "${LOG_EVERY:-20}" --quiet
         [ -n "$dry" ] || tail -n 1 "$out/$stage.jsonl"
     done
 }
 
 for g in "${groups[@]}"; do
-    start=$SECONDS
+    start=$SECONDS group_end=$((SECONDS + ${GROUP_SECONDS:-480}))
     "group_$g"
     echo "group $g: $((SECONDS - start)) s"
 done

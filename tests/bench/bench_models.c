@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: MIT
  * Parts of models as large as the report's on one device, a run at a time, for tests/gpu/bench_model.py to compare with.
- * Each line on stdin is a command, answered with one line: seconds, operations, a loss (0: none).
+ * Each line on stdin is a command, answered with one line: seconds, operations, a loss (0: none), and the most bytes of
+ * the device that were taken since the last model.
  *
  *   bench_models DEVICE FOLDER
  *
  *   video LAYERS DIM HEADS FF_DIM T H W TOKENS  a video transformer of bf16 with random weights, for latents of
  *                                       T x H x W; the weights go to FOLDER, from where inputs come (x, t, text,
  *                                       target: f32) and where results go to (result)
+ *   deep LAYERS DIM HEADS FF_DIM T H W TOKENS   the same, of which only the bf16 weights are kept, and not in a file
  *   forward | backward | step           a velocity; it and the gradients; and the optimizer
  *   tae C0 C1 C2 C3 T H W               a decoder of bf16, for latents of T x H x W (file: latents)
  *   decode
  *   attention TOKENS HEADS WIDTH        bf16; self-attention of random values (file: qkv, result),
  *   attention-grad TOKENS HEADS WIDTH   and both directions
+ *   product ROWS COLUMNS DEPTH          of bf16 (files: x, w)
  *   norm | gate | glu ROWS DIM          norm and modulation; gated residual; SwiGLU: of random bf16
  *   close                               gives memory back
+ *
+ * A file that is shorter than its tensor is read again and again; of a result the first values are written.
  */
 #include "core/alloc.h"
 #include "core/philox.h"
@@ -31,12 +36,13 @@
 #include <string.h>
 #include <time.h>
 
-enum { NUMBERS = 8, PIECE = 1 << 20, STEPS = 1 << 20 };
+enum { NUMBERS = 8, PIECE = 1 << 20, STEPS = 1 << 20, RESULT_MOST = 32 << 20, LAYERS_MOST = 64 };
 
 typedef struct bench {
     mgen_context *ctx;
     const char *folder;
     mgi_vt video;
+    mgi_vt layer[LAYERS_MOST]; /* deep: video's blocks are theirs */
     mgi_tae tae;
     mgi_optimizer optimizer;
     int64_t steps;
@@ -68,15 +74,19 @@ static mgen_status move(const bench *b, const char *name, T *t, bool in)
     if (!f)
         return mgi_fail(b->ctx, MGEN_E_IO, "%s cannot be opened", name);
     mgen_status status = mgi_alloc(b->ctx, PIECE * sizeof *piece, &piece);
-    for (int64_t at = 0; at < t->count && status == MGEN_OK; at += PIECE) {
-        size_t n = (size_t)(t->count - at < PIECE ? t->count - at : PIECE), moved;
+    int64_t count = in || t->count < RESULT_MOST ? t->count : RESULT_MOST, moved;
+    for (int64_t at = 0; at < count && status == MGEN_OK; at += moved) {
+        size_t n = (size_t)(count - at < PIECE ? count - at : PIECE);
         if (!in)
             mgi_tensor_read(t, at, piece, (int64_t)n);
-        moved = in ? fread(piece, sizeof *piece, n, f) : fwrite(piece, sizeof *piece, n, f);
-        if (in && moved == n)
-            mgi_tensor_write(t, at, piece, (int64_t)n);
-        if (moved != n)
-            status = mgi_fail(b->ctx, MGEN_E_IO, "%s is too short, or the disk is full", name);
+        moved =
+            (int64_t)(in ? fread(piece, sizeof *piece, n, f) : fwrite(piece, sizeof *piece, n, f));
+        if (in)
+            mgi_tensor_write(t, at, piece, moved);
+        if (moved == 0 && (!in || at == 0))
+            status = mgi_fail(b->ctx, MGEN_E_IO, "%s is empty, or the disk is full", name);
+        if (moved < (int64_t)n)
+            rewind(f);
     }
     mgi_free(b->ctx, piece);
     if (fclose(f) && status == MGEN_OK)
@@ -117,10 +127,15 @@ static void close_models(bench *b)
 {
     mgi_optimizer_finish(&b->optimizer);
     mgi_vt_finish(&b->video);
+    for (int i = 0; i < LAYERS_MOST; i++)
+        if (b->layer[i].block)
+            mgi_vt_finish(&b->layer[i]);
+    memset(b->layer, 0, sizeof b->layer);
     mgi_tae_finish(&b->tae);
     memset(&b->video, 0, sizeof b->video);
     memset(&b->tae, 0, sizeof b->tae);
     mgi_device_trim(b->ctx->device);
+    b->ctx->device->counts.held_peak = b->ctx->device->counts.held;
 }
 
 static void write_video(mgi_json_writer *w, const void *config)
@@ -155,25 +170,69 @@ static mgen_status open_head(bench *b)
     return mgi_device_wait(b->ctx->device);
 }
 
-static mgen_status open_video(bench *b, const int64_t n[NUMBERS])
+static mgi_vt_config begin_video(bench *b, const int64_t n[NUMBERS], int64_t layers)
 {
-    const mgi_vt_config config = {.layers = n[0],
-                                  .dim = n[1],
-                                  .heads = n[2],
-                                  .ff_dim = n[3],
-                                  .channels = 16,
-                                  .patch_t = 1,
-                                  .patch_h = 2,
-                                  .patch_w = 2,
-                                  .frames_max = n[4],
-                                  .rows_max = n[5] / 2,
-                                  .columns_max = n[6] / 2,
-                                  .text = {64},
-                                  .time_dim = 256};
-    mgi_module *m = &b->video.module;
     close_models(b);
     memcpy(b->grid, n + 4, sizeof b->grid);
     b->tokens = n[7];
+    return (mgi_vt_config){.layers = layers,
+                           .dim = n[1],
+                           .heads = n[2],
+                           .ff_dim = n[3],
+                           .channels = 16,
+                           .patch_t = 1,
+                           .patch_h = 2,
+                           .patch_w = 2,
+                           .frames_max = n[4],
+                           .rows_max = n[5] / 2,
+                           .columns_max = n[6] / 2,
+                           .text = {64},
+                           .time_dim = 256};
+}
+
+/* One model of one layer for each layer, whose masters go as soon as there are copies of bf16. */
+static mgen_status open_layer(bench *b, const mgi_vt_config *config, mgi_vt *vt, uint64_t seed)
+{
+    MGI_TRY(mgi_vt_init(vt, b->ctx, config));
+    MGI_TRY(mgi_vt_random(vt, seed));
+    MGI_TRY(mgi_module_compute(&vt->module, MGK_BF16));
+    for (int64_t i = 0; i < vt->module.count; i++) {
+        mgi_param *p = vt->module.params[i];
+        if (!p->compute)
+            continue;
+        mgi_tensor_release(p->value);
+        p->value = p->compute;
+        p->compute = NULL;
+    }
+    return MGEN_OK;
+}
+
+/* They have one after the other; what comes before and behind them is the first one's. */
+static mgen_status open_deep(bench *b, const int64_t n[NUMBERS])
+{
+    const mgi_vt_config config = begin_video(b, n, 1);
+    if (n[0] < 1 || n[0] > LAYERS_MOST)
+        return mgi_fail(b->ctx, MGEN_E_INVALID, "at most %d layers", LAYERS_MOST);
+    MGI_TRY(mgi_vt_init(&b->video, b->ctx, &config));
+    MGI_TRY(mgi_vt_random(&b->video, 1));
+    MGI_TRY(open_head(b));
+    MGI_TRY(mgi_module_compute(&b->video.module, MGK_BF16));
+    mgi_free(b->ctx, b->video.block);
+    b->video.block = NULL;
+    MGI_TRY(mgi_alloc_zero(b->ctx, (size_t)n[0], sizeof *b->video.block, &b->video.block));
+    b->video.config.layers = n[0];
+    for (int64_t i = 0; i < n[0]; i++) {
+        MGI_TRY(open_layer(b, &config, &b->layer[i], (uint64_t)i + 2));
+        b->video.block[i] = b->layer[i].block[0];
+    }
+    mgi_device_trim(b->ctx->device);
+    return mgi_device_wait(b->ctx->device);
+}
+
+static mgen_status open_video(bench *b, const int64_t n[NUMBERS])
+{
+    const mgi_vt_config config = begin_video(b, n, n[0]);
+    mgi_module *m = &b->video.module;
     MGI_TRY(mgi_vt_init(&b->video, b->ctx, &config));
     MGI_TRY(mgi_vt_random(&b->video, 1));
     MGI_TRY(open_head(b));
@@ -292,6 +351,21 @@ static mgen_status attention(bench *b, const int64_t n[NUMBERS], bool learns)
     return status;
 }
 
+static mgen_status product(bench *b, const int64_t n[NUMBERS])
+{
+    mgi_run run;
+    mgi_run_init(&run, b->ctx, false);
+    T *x = mgi_cast(&run, input(b, &run, "x", MGI_DIMS(1, n[0], n[2])), MGK_BF16);
+    T *w = mgi_cast(&run, input(b, &run, "w", MGI_DIMS(n[1], n[2])), MGK_BF16);
+    begin(b, &run);
+    T *y = mgi_linear(&run, x, w, NULL);
+    end(b, &run);
+    result(b, &run, y);
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}
+
 static T *elementwise(mgi_run *run, const char *what, T *x, T *h, T *mod)
 {
     if (!strcmp(what, "glu"))
@@ -324,6 +398,8 @@ static mgen_status obey(bench *b, const char *what, const int64_t n[NUMBERS])
 {
     if (!strcmp(what, "video"))
         return open_video(b, n);
+    if (!strcmp(what, "deep"))
+        return open_deep(b, n);
     if (!strcmp(what, "forward") || !strcmp(what, "backward") || !strcmp(what, "step"))
         return run_video(b, what[0] != 'f', what[0] == 's');
     if (!strcmp(what, "tae"))
@@ -332,6 +408,8 @@ static mgen_status obey(bench *b, const char *what, const int64_t n[NUMBERS])
         return decode(b);
     if (!strncmp(what, "attention", 9))
         return attention(b, n, what[9] != '\0');
+    if (!strcmp(what, "product"))
+        return product(b, n);
     if (!strcmp(what, "norm") || !strcmp(what, "gate") || !strcmp(what, "glu"))
         return rows(b, what, n);
     if (strcmp(what, "close"))
@@ -357,8 +435,8 @@ static bool answer(bench *b, const char *line)
         printf("failed %s\n", mgen_last_error(b->ctx));
         close_models(b);
     } else {
-        printf("%.9f %.0f %.9g\n", b->seconds, b->ctx->device->counts.flops - flops,
-               (double)b->value);
+        printf("%.9f %.0f %.9g %llu\n", b->seconds, b->ctx->device->counts.flops - flops,
+               (double)b->value, (unsigned long long)b->ctx->device->counts.held_peak);
     }
     return !fflush(stdout);
 }

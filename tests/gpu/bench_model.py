@@ -6,13 +6,15 @@
 
 PROGRAM is bench_models. Both sides get the same weights and random inputs; first their results are compared, then
 each is timed in alternation, and the medians are told: a ratio above 1 means that ours is faster. PyTorch's best form
-counts: eager or compiled (max-autotune), for attention by SDPA's default, by cuDNN and by FlexAttention. Cases that do not
-fit into the memory, or for which no time is left, are named and left out. --small: tiny sizes, on the CPU, to test this
-program where there is no GPU.
+counts: eager or compiled (max-autotune), for attention by SDPA's default, by cuDNN and by FlexAttention. The whole model has
+no other side, as two do not fit. Cases that do not fit into the memory, or for which no time is left, are named and left
+out. Every result is written to FILE as soon as it is there, and not measured again by a call that finds it there: a second
+call goes on where the first one ended. --small: tiny sizes, on the CPU, to test this program where there is no GPU.
 """
 import argparse
 import datetime
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -33,6 +35,13 @@ VIDEO = {
     "layer forward + backward, 73,728 tokens": (1, 6144, 48, 16384, 32, 96, 96, 512, "backward"),
     "training step of 4 layers, 8,192 tokens": (4, 6144, 48, 16384, 8, 64, 64, 512, "step"),
 }
+DEEP = {"30B model forward, 48 layers, 73,728 tokens": (48, 6144, 48, 16384, 32, 96, 96, 512)}
+DEEP_SMALL = {"deep model forward, small": (3, 64, 4, 96, 2, 8, 8, 16)}
+PRODUCTS = {f"product of a layer: {title}, {rows:,} x {columns:,} x {depth:,}": (rows, columns, depth)
+            for rows in (8192, 73728) for title, columns, depth in
+            (("queries, keys, values", 18432, 6144), ("output", 6144, 6144), ("feed-forward in", 32768, 6144),
+             ("feed-forward out", 6144, 16384))}
+PRODUCTS_SMALL = {"product, small": (40, 48, 32)}
 VIDEO_SMALL = {"layer forward, small": (1, 64, 4, 96, 2, 8, 8, 16, "forward"),
                "layer forward + backward, small": (1, 64, 4, 96, 2, 8, 8, 16, "backward"),
                "training step, small": (2, 64, 4, 96, 2, 8, 8, 16, "step")}
@@ -52,12 +61,12 @@ class Skipped(Exception):
 
 class Ours:
     def __init__(self, program, device, folder):
-        self.folder = folder
+        self.folder, self.bytes = folder, 0.0
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.child = subprocess.Popen([program, device, folder], **pipes)
 
     def ask(self, *words):
-        """Seconds, operations, loss."""
+        """Seconds, operations, loss, most bytes of the device so far."""
         self.child.stdin.write(" ".join(str(w) for w in words) + "\n")
         self.child.stdin.flush()
         line = self.child.stdout.readline()
@@ -65,10 +74,18 @@ class Ours:
             sys.exit("bench_model.py: bench_models ended: see what it said above")
         if line.startswith("failed"):
             raise Skipped(f"ours: {line[7:].strip()}")
-        return [float(word) for word in line.split()]
+        answer = [float(word) for word in line.split()]
+        self.bytes = answer[3]
+        return answer
 
     def give(self, name, value):
         value.float().cpu().contiguous().numpy().tofile(os.path.join(self.folder, name))
+
+    def give_rows(self, torch, name, rows, *shape):
+        """Random (1, rows, ...), of which the file has a part that is repeated: a whole one would have gigabytes."""
+        part = torch.randn(1, rows if rows < 4096 else rows // 16 + 1, *shape)
+        self.give(name, part)
+        return part.repeat(1, -(-rows // part.shape[1]), *(1 for _ in shape))[:, :rows]
 
     def result(self, torch, device):
         import numpy
@@ -121,7 +138,9 @@ def alternate(theirs, ours, call, rounds):
 
 
 def difference(a, b):
-    a, b = a.reshape(-1).float(), b.reshape(-1).float()
+    """Of a, which may be the beginning of b."""
+    a = a.reshape(-1).float()
+    b = b.reshape(-1)[:a.numel()].float()
     return float((a - b).abs().max() / b.abs().max())
 
 
@@ -175,6 +194,26 @@ def video_case(torch, device, ours, sizes):
     return apart, lambda: ours.ask(what)[0], first[1], [("eager", lambda: make(False)), ("compiled", lambda: make(True))]
 
 
+def deep_case(torch, device, ours, sizes):
+    *_, t, h, w, tokens = sizes
+    for name, shape in (("x", (1, t, h, w, 16)), ("target", (1, t, h, w, 16)), ("t", (1,)), ("text", (1, tokens, 64))):
+        ours.give(name, torch.randn(shape) if name != "t" else torch.rand(1))
+    ours.ask("deep", *sizes)
+    flops = ours.ask("forward")[1]
+    value = ours.result(torch, device)
+    apart = 0.0 if bool(torch.isfinite(value).all()) and float(value.std()) > 0 else math.inf
+    return apart, lambda: ours.ask("forward")[0], flops, None
+
+
+def product_case(torch, device, ours, sizes):
+    rows, columns, depth = sizes
+    x = ours.give_rows(torch, "x", rows, depth).to(device).bfloat16()
+    w = ours.give_rows(torch, "w", columns, depth).to(device).bfloat16()[0]
+    flops = ours.ask("product", *sizes)[1]
+    apart = difference(ours.result(torch, device), x @ w.t())
+    return apart, lambda: ours.ask("product", *sizes)[0], flops, [("matmul", lambda: lambda: x @ w.t())]
+
+
 def tae_case(torch, device, ours, sizes):
     import torch_compare
     *channels, t, h, w = sizes
@@ -209,8 +248,7 @@ def tae_case(torch, device, ours, sizes):
 
 def attention_case(torch, device, ours, sizes):
     tokens, heads, width, grad = sizes
-    qkv = torch.randn(1, tokens, 3, heads, width).bfloat16()
-    ours.give("qkv", qkv)
+    qkv = ours.give_rows(torch, "qkv", tokens, 3, heads, width).bfloat16()
     q, k, v = (x.contiguous() for x in qkv.to(device).permute(2, 0, 3, 1, 4))
     for x in (q, k, v):
         x.requires_grad_(grad)
@@ -252,11 +290,8 @@ def attention_case(torch, device, ours, sizes):
 def rows_case(torch, device, ours, sizes):
     what, rows, dim = sizes
     F = torch.nn.functional
-    data = {"x": torch.randn(1, rows, dim), "h": torch.randn(1, rows, dim), "mod": torch.randn(1, 2, dim)}
-    for name, value in data.items():
-        ours.give(name, value)
-    x, h = (data[n].to(device).bfloat16() for n in ("x", "h"))
-    a, b = data["mod"].to(device).split(1, 1)
+    x, h = (ours.give_rows(torch, n, rows, dim).to(device).bfloat16() for n in ("x", "h"))
+    a, b = ours.give_rows(torch, "mod", 2, dim).to(device).split(1, 1)
 
     def norm(x, h, a, b):
         return (F.rms_norm(x.float(), (dim,), eps=1e-5) * (1 + a) + b).bfloat16()
@@ -278,8 +313,9 @@ def rows_case(torch, device, ours, sizes):
 
 
 def all_cases(small):
-    for kind, large, tiny in ((video_case, VIDEO, VIDEO_SMALL), (attention_case, ATTENTION, ATTENTION_SMALL),
-                              (rows_case, ROWS, ROWS_SMALL), (tae_case, TAE, TAE_SMALL)):
+    for kind, large, tiny in ((attention_case, ATTENTION, ATTENTION_SMALL), (rows_case, ROWS, ROWS_SMALL),
+                              (product_case, PRODUCTS, PRODUCTS_SMALL), (deep_case, DEEP, DEEP_SMALL),
+                              (video_case, VIDEO, VIDEO_SMALL), (tae_case, TAE, TAE_SMALL)):
         for name, sizes in (tiny if small else large).items():
             yield name, kind, sizes
 
@@ -296,14 +332,15 @@ def machine(torch, cuda):
 
 def markdown(facts, results):
     lines = [", ".join(str(v) for v in facts.values()), "",
-             "| what | ours | PyTorch | form | ours is faster | TFLOP/s | apart |", "|---|---|---|---|---|---|---|"]
+             "| what | ours | PyTorch | form | ours is faster | TFLOP/s | apart | GB taken |", "|---|---|---|---|---|---|---|---|"]
     for r in results:
         if "skipped" in r:
-            lines.append(f"| {r['case']} | | | {r['skipped']} | | | |")
+            lines.append(f"| {r['case']} | | | {r['skipped']} | | | | |")
             continue
         rate = f"{r['flops'] / r['ours'] * 1e-12:.0f}" if r["flops"] else ""
-        lines.append(f"| {r['case']} | {r['ours'] * 1e3:.3f} ms | {r['torch'] * 1e3:.3f} ms | {r['form']} | "
-                     f"{r['torch'] / r['ours']:.2f} x | {rate} | {r['apart']:.1e} |")
+        theirs = f"{r['torch'] * 1e3:.3f} ms | {r['form']} | {r['torch'] / r['ours']:.2f} x" if "torch" in r else " | | "
+        lines.append(f"| {r['case']} | {r['ours'] * 1e3:.3f} ms | {theirs} | {rate} | {r['apart']:.1e} | "
+                     f"{r['bytes'] * 1e-9:.1f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -313,13 +350,37 @@ def compare(torch, device, options, ours, theirs, name, kind, sizes):
         apart, run, flops, forms = kind(torch, device, ours, sizes)
         if not apart <= TOLERANCE:
             return {"case": name, "skipped": f"WRONG: results are {apart:.2g} apart", "wrong": True}
-        form, call, times = theirs.best(forms if theirs.cuda else forms[:1])
-        mine, others = alternate(theirs, run, call, options.rounds)
+        result = {"case": name, "flops": flops, "apart": apart}
+        if forms is None:
+            result["ours"] = statistics.median(run() for _ in range(options.rounds))
+        else:
+            result["form"], call, result["forms"] = theirs.best(forms if theirs.cuda else forms[:1])
+            result["ours"], result["torch"] = alternate(theirs, run, call, options.rounds)
+        return {**result, "bytes": ours.bytes}
     except Skipped as reason:
         return {"case": name, "skipped": str(reason)}
     except torch.OutOfMemoryError:
         return {"case": name, "skipped": "PyTorch: no memory"}
-    return {"case": name, "ours": mine, "torch": others, "form": form, "forms": times, "flops": flops, "apart": apart}
+
+
+def known(options, facts):
+    """Results of an earlier call on this machine, by case."""
+    try:
+        with open(options.json, encoding="utf-8") as f:
+            old = json.load(f)
+    except (OSError, ValueError, TypeError):
+        return {}
+    same = all(old["machine"].get(key) == facts[key] for key in ("device", "PyTorch"))
+    return {r["case"]: r for r in old["results"] if "ours" in r} if same else {}
+
+
+def write(options, facts, results):
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as f:
+            json.dump({"machine": facts, "results": results}, f, indent=1)
+    if options.markdown:
+        with open(options.markdown, "w", encoding="utf-8") as f:
+            f.write(markdown(facts, results))
 
 
 def main():
@@ -329,7 +390,7 @@ def main():
     parser.add_argument("--markdown")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--case", action="append", default=[])
-    parser.add_argument("--seconds", type=float, default=420)
+    parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--dry-run", action="store_true")
     options = parser.parse_args()
@@ -348,25 +409,24 @@ def main():
     facts = {**machine(torch, cuda), "PyTorch": f"PyTorch {torch.__version__}", "date": str(datetime.date.today())}
     torch.set_default_device(device)  # of what torch_compare.py makes on the way
     with tempfile.TemporaryDirectory() as folder:
-        ours, theirs = Ours(options.program, device, folder), Theirs(torch, cuda)
+        ours, theirs, there = Ours(options.program, device, folder), Theirs(torch, cuda), known(options, facts)
         for name, kind, sizes in chosen:
+            if name in there:
+                results.append(there[name])
+                continue
             if time.monotonic() - begun > options.seconds:
                 results.append({"case": name, "skipped": "no time was left"})
                 continue
             results.append(compare(torch, device, options, ours, theirs, name, kind, sizes))
             print(json.dumps(results[-1]), flush=True)
+            write(options, facts, results + [there[c[0]] for c in chosen[len(results):] if c[0] in there])
             ours.ask("close")
             torch.compiler.reset()
             if cuda:
                 torch.cuda.empty_cache()
         ours.child.stdin.close()
         ours.child.wait()
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as f:
-            json.dump({"machine": facts, "results": results}, f, indent=1)
-    if options.markdown:
-        with open(options.markdown, "w", encoding="utf-8") as f:
-            f.write(markdown(facts, results))
+    write(options, facts, results)
     return any(r.get("wrong") for r in results)
 
 

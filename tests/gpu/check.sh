@@ -23,7 +23,11 @@ status=$?
 for group in $groups; do
     grep -q "^group $group: " <<<"$said" || status=1
 done
-grep -q "training step of 4 layers" <<<"$said" || status=1
+for case in "attention, 48 x 128, S = 73,728" "attention and gradient" "SwiGLU, 73,728" "product of a layer: output, 73,728" \
+    "30B model forward, 48 layers, 73,728 tokens" "layer forward + backward, 73,728 tokens" "training step of 4 layers" \
+    "TAE decode, 96 x 96 x 32"; do
+    grep -q "$case" <<<"$said" || status=1
+done
 [ ! -e "$folder/none" ] || status=1
 result "--dry-run names every group's work and does none of it" $status "$said"
 said=$(./gpu.sh no-such-group 2>&1)
@@ -40,8 +44,13 @@ fi
 echo '{"passed": 3, "failed": 0, "skipped": 1, "gpu": "a GPU"}' >"$folder/summary.json"
 echo '{"results": []}' >"$folder/bench-model.json"
 echo '| what |' >"$folder/bench-model.md"
+echo '{"device": "a GPU", "copy, GB/s": 4000.0}' >"$folder/ceilings.json"
+echo '{"f32": 1, "times": [
+{"op": "glu", "variant": "cuda", "case": "large", "seconds": 0.002, "bytes": 4e9, "flops": 0},
+{"op": "glu", "variant": "sm80", "case": "large", "seconds": 0.001, "bytes": 4e9, "flops": 0},' >"$folder/bench.json"
 said=$(python3 gpu/merge.py "$folder" 2>&1 && cat "$folder/summary.json" "$folder/RESULTS.md")
-grep -q '"bench-model"' <<<"$said" && grep -q "3 checks passed" <<<"$said" && grep -q "| what |" <<<"$said"
+grep -q '"bench-model"' <<<"$said" && grep -q "3 checks passed" <<<"$said" && grep -q "| what |" <<<"$said" &&
+    grep -q "| glu | large | sm80 1.000, cuda 2.000 | 4000 | 0.0 | 100 % |" <<<"$said"
 result "results are merged" $? "$said"
 echo "1..$count"
 [ $bad = 0 ]
