@@ -95,8 +95,9 @@ tap() { # name, seconds allowed, command...
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 }
 
-# Configure and build a folder once a run; says whether it is usable.
+# Configure and build a folder once a run, all of it or `targets`; says whether it is usable.
 declare -A built=()
+targets=()
 build() { # folder, meson options...
     local folder=$1 log=$logs/build-$1.log start=$SECONDS
     shift
@@ -106,7 +107,7 @@ build() { # folder, meson options...
             meson setup --reconfigure "$folder" "$@"
         else
             meson setup "$folder" "$@"
-        fi && ninja -C "$folder" -j "$jobs"; } >"$log" 2>&1 </dev/null; then
+        fi && ninja -C "$folder" -j "$jobs" "${targets[@]}"; } >"$log" 2>&1 </dev/null; then
             built[$folder]=yes
             pass
             echo "build $folder: $((SECONDS - start)) s"
@@ -246,11 +247,17 @@ suite_asan() {
     programs build-asan/tests asan-
     kernels build-asan asan- --cases 10
 }
+# cuDNN, as far as it goes without a GPU, where it is installed.
+cudnn=$(ldconfig -p 2>/dev/null | grep -o 'libcudnn\.so\.9' | head -n 1)
 suite_emulated() {
+    local name targets=(tests/kernels/checkkernel tests/fake_cudnn.so tests/fake_nccl.so)
+    for name in cuda graph nccl cudnn mesh_generate fsdp; do
+        targets+=("tests/test_$name")
+    done
     build build-emulated -Dcuda=emulated || return
-    local name
-    for name in cuda graph nccl; do
-        tap "emulated-test_$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "build-emulated/tests/test_$name"
+    for name in cuda graph nccl cudnn; do
+        tap "emulated-test_$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" ${cudnn:+MOVIEGEN_CUDNN=$cudnn} \
+            "build-emulated/tests/test_$name"
     done
     tap emulated-test_mesh_generate 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER='test_s*' MOVIEGEN_MESH_DEVICE=cuda \
         build-emulated/tests/test_mesh_generate
@@ -260,8 +267,10 @@ suite_emulated() {
     tap emulated-faults 900 "$python" tests/kernels/kernel_mutations.py "$root" build-emulated
 }
 suite_emulated-asan() {
+    local targets=(tests/kernels/checkkernel tests/test_cuda)
     export ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1:detect_stack_use_after_return=0
     build build-emulated-asan -Dcuda=emulated -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fno-sanitize-recover=all &&
+        tap emulated-asan-test_cuda 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" build-emulated-asan/tests/test_cuda &&
         kernels build-emulated-asan emulated-asan- --variant cuda,sm80,sm90 --cases 3
 }
 # Both take minutes of nvcc.
