@@ -223,7 +223,7 @@ MGK_INLINE void grad_softmax_of(const grad_task *t, const scoring *first, bool t
     scoring c = *first;
     int64_t i = 0;
     for (; i + UNIT_VALUES <= t->n; i += UNIT_VALUES) {
-        for (int64_t r = i; t->first && r < i + UNIT_VALUES; r++)
+        for (int64_t r = i; t->ahead.dim && t->first && r < i + UNIT_VALUES; r++)
             fetch_ahead(&t->ahead, r);
         grad_rows(t, &c, i, UNIT_VALUES, terms, biased);
         c.bias = biased ? c.bias - UNIT_VALUES : NULL;

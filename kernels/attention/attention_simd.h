@@ -128,7 +128,7 @@ MGK_INLINE void softmax_rows(const query_tile *t, const scoring *first, bool ter
     }
     c.bias = first->bias;
     for (i = 0; i < t->n; i++) {
-        if (t->first && i < KEYS)
+        if (t->ahead.dim && t->first && i < KEYS)
             fetch_ahead(&t->ahead, i);
         exponential_row(t, i, &c, terms, biased, whole);
         c.bias = biased ? c.bias - 1 : NULL;

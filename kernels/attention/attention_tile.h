@@ -182,12 +182,12 @@ enum { AHEAD = 5 };
 
 typedef struct rows_ahead {
     real_rows rows[AHEAD];
-    int64_t n[AHEAD]; /* 0: none */
-    int64_t dim;
+    int64_t n[AHEAD];
+    int64_t dim; /* 0: nothing */
 } rows_ahead;
 
 /* The share of row i of KEYS. */
-MGK_INLINE void fetch_ahead(const rows_ahead *a, int64_t i)
+static __attribute__((noinline)) void fetch_ahead(const rows_ahead *a, int64_t i)
 {
     for (int b = 0; b < AHEAD; b++) {
         int64_t size = a->rows[b].b.dtype == MGK_BF16 ? 2 : 4;
