@@ -89,7 +89,7 @@ static bool find_self(const cli_command *command, const cli_place *place, self *
     if (l && l->with && !strcmp(l->with, "MASTER_ADDR"))
         meet_as_torchrun(me);
     if (place->rank != RANK_UNTOLD)
-        own_rank = me->rank = (int)place->rank;
+        me->rank = (int)place->rank;
     if (place->ranks)
         me->size = (int)place->ranks;
     if (meet)
@@ -109,6 +109,7 @@ static bool find_self(const cli_command *command, const cli_place *place, self *
                  me->size);
         return false;
     }
+    own_rank = place->rank != RANK_UNTOLD ? me->rank : -1;
     return true;
 }
 
