@@ -73,7 +73,8 @@ MGK_INLINE vf activate_grad(vf v, int kind, bool brief)
     }
 }
 
-enum { AHEAD = 512 }; /* elements to fetch ahead: measured */
+/* Elements to fetch ahead: measured, as that the gradient's two inputs are read faster without. */
+enum { AHEAD = 512 };
 
 MGK_INLINE void unary_loop(const mgk_pointwise_args *a, int64_t at, int64_t n, int kind,
                            int32_t type)
@@ -122,8 +123,6 @@ MGK_INLINE void unary_grad_loop(const mgk_pointwise_args *a, int64_t at, int64_t
     int64_t done = 0;
     for (; done + 2 * MGK_WIDTH <= n; done += 2 * MGK_WIDTH) {
         v_two v = v_read_two(in, done), d = v_read_two(dy, done);
-        v_prefetch_two(in, done + AHEAD, true);
-        v_prefetch_two(dy, done + AHEAD, true);
         v = (v_two){activate_grad(v.a, kind, brief) * d.a, activate_grad(v.b, kind, brief) * d.b};
         v_write_two(dx, done, v);
     }
