@@ -46,7 +46,7 @@ template <typename K> static inline bool mgk_has_hopper_code(K *kernel)
 
 static inline int mgk_multiprocessors(void)
 {
-    return 4; /* few, so that a block has several tiles */
+    return 2; /* few, so that a block has several tiles, and so has a cluster of two */
 }
 #else
 /* false: the driver has no such function or does not take the layout. */

@@ -17,7 +17,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from tap import Report  # noqa: E402
 
-# (what, file, old, new, kernels to compile, checkkernel's op); a fault is put wherever `old` stands
+# (what, file, old, new, kernels to compile, checkkernel's op, its variant and more options: cuda and 12 cases); a fault is put wherever `old` stands
 KERNEL_FAULTS = [
     ("a write behind the end of a buffer", "kernels/common/cuda.h", "i < (count); ", "i <= (count);", ["kernels/glu/glu_cuda.cu"], "glu"),
     ("a read behind the end of a buffer", "kernels/common/cuda.h", "i < n; i += blockDim.x", "i <= n; i += blockDim.x", ["kernels/loss/loss_cuda.cu"],
@@ -30,6 +30,36 @@ KERNEL_FAULTS = [
      "scratch[threadIdx.x / MGK_WARP] = x;\n    if (lane == 0)\n        __syncwarp();\n    else\n        __syncthreads();", ["kernels/loss/loss_cuda.cu"],
      "loss"),
 ]
+HOPPER, WARPGROUPS = "kernels/common/hopper.h", "kernels/common/cuda_warpgroups.h"
+PRODUCT, ATTENTION = "kernels/matmul/matmul_sm90.cu", "kernels/attention/attention_sm90.cu"
+# (what, file, old, new) of kernels by warpgroups, with a case that has edges and several tiles a block
+PRODUCT_CASES = ["--case", "bf16 388x392x136"]
+PRODUCT_FAULTS = [
+    ("factors without a swizzle", HOPPER, "<< 32 | (uint64_t)1 << 62;", "<< 32;"),
+    ("groups of rows of a factor too close together", HOPPER, "mgk_wgmma_factor(tile, 16, 8 * MGK_PANEL_ROW)", "mgk_wgmma_factor(tile, 16, 4 * MGK_PANEL_ROW)"),
+    ("a stage that is not given back", PRODUCT, "mgk_wgmma_wait<1>();\n                give_back(last);", "mgk_wgmma_wait<1>();"),
+    ("a stage that is given back before it was read", PRODUCT, "mgk_wgmma_wait<1>();", ""),
+    ("a stage that is given back to one block of two", PRODUCT, "if (me.lane < S::CLUSTER)", "if (me.lane < 1)"),
+    ("columns that are copied to one block of two", PRODUCT, "(1u << S::CLUSTER) - 1", "1u"),
+    ("the parity of the phase before", PRODUCT, "w.barrier(S::FULL, stage->index), stage->parity", "w.barrier(S::FULL, stage->index), stage->parity ^ 1"),
+    ("a stage that is filled before it is empty", PRODUCT, "mgk_barrier_wait(barrier(S::EMPTY, s.index), s.parity ^ 1);", ""),
+    ("a product without a fence", PRODUCT, "mgk_wgmma_fence();", ""),
+    ("sums that are read before they are written", PRODUCT, "share(panel);\n            __syncwarp();", "share(panel);"),
+    ("a row written below the last one", PRODUCT, "if (i + 4 * r >= g.m)", "if (i + 4 * r > g.m)"),
+    ("barriers that are used before all blocks have made theirs", WARPGROUPS, "if (BLOCKS > 1)\n        mgk_cluster_sync();\n    else\n        __syncthreads();", ""),
+    ("blocks of a cluster that do not end together", WARPGROUPS, "if (BLOCKS > 1)\n        mgk_cluster_sync();\n}", "}"),
+]
+ATTENTION_CASES = ["--case", "bf16 batch 2 heads 1 dim 64 sq 193 sk 129 separate"]
+ATTENTION_FAULTS = [
+    ("scores that are read before they are there", ATTENTION, "mgk_wgmma_wait<1>();", ""),
+    ("values that are given back before they were read", ATTENTION, "mgk_wgmma_wait<0>();\n        mgk_wgmma_hold(o);", "mgk_wgmma_hold(o);"),
+    ("queries that are not given back", ATTENTION, "me.arrive(w.barrier(S::Q_EMPTY));", ""),
+    ("a turn that is not passed on", ATTENTION, "begin_values(last.index);\n            pass_turn();", "begin_values(last.index);"),
+    ("the parity of the values before", ATTENTION, "w.barrier(S::V_FULL, last.index), last.parity", "w.barrier(S::V_FULL, last.index), last.parity ^ 1"),
+    ("a row of queries written below the last one", "kernels/attention/attention_sm90.h", "8 * half >= rows_left", "8 * half > rows_left"),
+]
+KERNEL_FAULTS += [(*fault, [PRODUCT], "matmul", "sm90", PRODUCT_CASES) for fault in PRODUCT_FAULTS]
+KERNEL_FAULTS += [(*fault, [ATTENTION], "attention", "sm90", ATTENTION_CASES) for fault in ATTENTION_FAULTS]
 # (what, header, old, new, unit test)
 LAYOUT_FAULTS = [
     ("a wrong swizzle of shared memory", "kernels/common/hopper.h", r"(MGK_PURE uint32_t mgk_swizzle128\(uint32_t address\)\s*\{.*?return )(.*?);",
@@ -66,6 +96,9 @@ def compiled(root, build, folder, source):
     command[command.index("-MF") + 1] = os.path.join(folder, name + ".d")
     at = next(i for i, word in enumerate(command) if word.startswith("-I"))
     command.insert(at, f"-I{folder}")
+    edited = os.path.join(folder, source)
+    if os.path.exists(edited):
+        command[command.index("-c") + 1] = edited
     done = run([w for w in command if w != "-Werror"], cwd=build)
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -84,19 +117,20 @@ def linked(build, folder, objects):
     return program
 
 
-def check(program, op):
-    return run([program, "--op", op, "--variant", "cuda", "--cases", "12"])
+def check(program, op, variant="cuda", options=("--cases", "12")):
+    return run([program, "--op", op, "--variant", variant, *options])
 
 
 def kernel_fault(cases, root, build, fault, sound):
-    what, file, old, new, sources, op = fault
+    what, file, old, new, sources, *of = fault
+    op = of[0] + " " + "".join(of[1:2])
     if op not in sound:
-        sound[op] = check(os.path.join(build, "tests/kernels/checkkernel"), op).returncode == 0
+        sound[op] = check(os.path.join(build, "tests/kernels/checkkernel"), *of).returncode == 0
     with tempfile.TemporaryDirectory() as folder:
         overlay(root, folder, file, lambda text: text.replace(old, new))
         program = linked(build, folder, [compiled(root, build, folder, s) for s in sources])
-        done = check(program, op)
-        cases.result(f"{what}: caught by checkkernel of {op}",
+        done = check(program, *of)
+        cases.result(f"{what}: caught by checkkernel of {op.strip()}",
                      "it fails without the fault" if not sound[op] else "" if done.returncode else "nothing was noticed\n" + done.stdout[-2000:])
 
 
