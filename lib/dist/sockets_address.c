@@ -235,9 +235,11 @@ static bool is_connected(int fd)
 int mgi_meet_connect(const struct sockaddr *to, socklen_t length, int64_t end)
 {
     int64_t now = mgi_meet_now(), left = end - now < TRY_MS ? end - now : TRY_MS;
-    int fd = left > 0 ? make_socket(to->sa_family) : -1;
+    int fd = left > 0 ? make_socket(to->sa_family) : -1, on = 1;
+    const struct linger at_once = {.l_onoff = 1};
     if (fd < 0)
         return -1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (connect(fd, to, length) == 0 || errno == EINPROGRESS) {
         struct pollfd wait = {fd, POLLOUT, 0};
         if (poll(&wait, 1, (int)left) == 1 && is_connected(fd)) {
@@ -245,6 +247,8 @@ int mgi_meet_connect(const struct sockaddr *to, socklen_t length, int64_t end)
             return fd;
         }
     }
+    /* What was connected with itself must not keep the port from who is to listen there. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     close(fd);
     return -1;
 }

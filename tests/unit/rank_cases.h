@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -105,7 +106,12 @@ static mgen_status rank_lost(mgi_comm *comm, const char *way, double *took)
         kill(pid, SIGSTOP);
     if (me == 3 && !strcmp(way, "silent"))
         sleep_ms(TIMEOUT_MS + 1500);
-    if (me == 3 && !strcmp(way, "leaves")) {
+    if (me == 3 && !strcmp(way, "cut off")) {
+        for (int fd = 3; fd < 64; fd++)
+            (void)shutdown(fd, SHUT_RDWR); /* of what is a socket */
+        sleep_ms(TIMEOUT_MS + 500);
+    }
+    if (me == 3 && (!strcmp(way, "leaves") || !strcmp(way, "cut off"))) {
         mgi_comm_destroy(row);
         mgi_comm_destroy(column);
         return MGEN_E_PEER_LOST;
