@@ -732,6 +732,7 @@ static void test_training(void **state)
     for (int i = 0; i < 4; i++)
         tae.tae.channels[i] = 2;
     video.world.frames = 8;
+    video.drop = 1.0; /* prompts of one length */
     gan = tae; /* with a discriminator from the second step on */
     gan.image_every = 0;
     gan.gan = 0.5;
@@ -740,7 +741,6 @@ static void test_training(void **state)
     gan.gan_optimizer = tiny_optimizer;
     diffusion = video;
     diffusion.video.objective = MGI_VT_V_PREDICTION;
-    diffusion.drop = 1.0; /* prompts of one length */
     video.accumulate = 2;
     for (int k = 0; k < 4; k++) {
         float loss[2][STEPS];

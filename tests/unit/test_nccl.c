@@ -304,7 +304,12 @@ static void overlap(rank_state *s)
 static void test_overlap(void **state)
 {
     (void)state;
-    for (int what = NOTHING; what <= NO_JOIN; what++) {
+#if defined(__SANITIZE_THREAD__)
+    const int last = NOTHING; /* a wait that is left out is a race, and would be told */
+#else
+    const int last = NO_JOIN;
+#endif
+    for (int what = NOTHING; what <= last; what++) {
         differ = 0;
         for (int times = 0; times < (what == NOTHING ? 4 : 20); times++) {
             world w;
