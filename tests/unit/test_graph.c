@@ -733,7 +733,7 @@ static void test_training(void **state)
         tae.tae.channels[i] = 2;
     video.world.frames = 8;
     video.drop = 1.0; /* prompts of one length */
-    gan = tae; /* with a discriminator from the second step on */
+    gan = tae;        /* with a discriminator from the second step on */
     gan.image_every = 0;
     gan.gan = 0.5;
     gan.gan_start = 1;
