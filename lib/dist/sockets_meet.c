@@ -124,12 +124,13 @@ static mgen_status hear(door *d, guest *g)
     int size = m->how->size, me = m->how->rank, first = d->kind == KIND_JOIN ? 1 : me + 1,
         fd = g->fd;
     mgen_status status = MGEN_OK;
+    bool same = says->version == VERSION && says->order == ORDER;
     g->fd = -1;
-    if (memcmp(says->magic, magic, sizeof(magic)) != 0) {
+    if (memcmp(says->magic, magic, sizeof(magic)) != 0 ||
+        (same && says->card.count > MGI_CARD_ADDRESSES)) { /* no rank says that */
         close(fd);
         return MGEN_OK;
     }
-    bool same = says->version == VERSION && says->order == ORDER;
     bool anew = says->kind == KIND_JOIN && says->number == 0; /* it cannot know it */
     if (same && (says->kind != d->kind || (!anew && says->number != m->mine.number) ||
                  says->to != me || says->from < first)) {

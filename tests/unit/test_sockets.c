@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/hash.h"
 #include "dist/sockets.h"
 #include "rank_cases.h"
 
@@ -330,6 +331,19 @@ static int connect_to(uint16_t port)
     return fd;
 }
 
+/* Rank 1's greeting, but for the number of addresses, which are at most 8. */
+static void greet_badly(int fd)
+{
+    char text[224] = "mgenmeet";
+    const uint32_t head[6] = {1, 0x01020304, 1, 0, 2, 0}; /* version, order, from, to, size, kind */
+    const uint64_t run = mgi_hash64("", 0, 0);
+    const uint16_t count = 65535;
+    memcpy(text + 8, head, sizeof head);
+    memcpy(text + 32, &run, sizeof run);
+    memcpy(text + 58, &count, sizeof count);
+    assert_int_equal(send(fd, text, sizeof text, MSG_NOSIGNAL), sizeof text);
+}
+
 /* Whoever else comes to the port is no rank, and holds nobody up. */
 static void test_strangers(void **state)
 {
@@ -347,6 +361,7 @@ static void test_strangers(void **state)
     assert_true(send(fds[1], noise, sizeof noise, MSG_NOSIGNAL) > 0);
     assert_true(send(fds[2], "GET / HTTP/1.1\r\n\r\n", 18, MSG_NOSIGNAL) > 0);
     close(connect_to(port));
+    greet_badly(fds[3]);
     end_members(two, 2);
     assert_met(two, 2);
     assert_true(two[1].took < 3.0); /* less than strangers are heard */
