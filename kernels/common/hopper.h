@@ -145,6 +145,19 @@ typedef struct mgk_tensor_layout {
     uint32_t value; /* bytes of one: 2, bf16 */
 } mgk_tensor_layout;
 
+/* bf16 in boxes of one panel of `rows` of the third dimension. Distances in values, of the three outer dimensions. */
+MGK_PURE void mgk_panel_boxes(mgk_tensor_layout *t, const int64_t dims[MGK_TENSOR_MAP_DIMS],
+                              const int64_t apart[MGK_TENSOR_MAP_DIMS - 1], uint32_t rows)
+{
+    for (int i = 0; i < MGK_TENSOR_MAP_DIMS; i++) {
+        t->dims[i] = (uint64_t)dims[i];
+        t->box[i] = i == 0 ? MGK_PANEL : i == 2 ? rows : 1;
+    }
+    for (int i = 0; i < MGK_TENSOR_MAP_DIMS - 1; i++)
+        t->strides[i] = (uint64_t)apart[i] * 2;
+    t->value = 2;
+}
+
 /* (batch, tokens, heads, head_dim) of bf16 in boxes of one panel of `rows` tokens of a head. Strides in values.
  * Columns from head_dim on are zeros. false: bulk copies cannot read it. */
 MGK_PURE bool mgk_heads_layout(mgk_tensor_layout *t, int64_t batch, int64_t tokens, int64_t heads,
@@ -158,18 +171,9 @@ MGK_PURE bool mgk_heads_layout(mgk_tensor_layout *t, int64_t batch, int64_t toke
         batch_stride < 1 || row >= (int64_t)1 << 38 || batch_stride >= (int64_t)1 << 38 ||
         rows < 1 || rows > MGK_BOX_ROWS_MAX)
         return false;
-    t->dims[0] = (uint64_t)head_dim;
-    t->dims[1] = (uint64_t)heads;
-    t->dims[2] = (uint64_t)tokens;
-    t->dims[3] = (uint64_t)batch;
-    t->strides[0] = (uint64_t)head_dim * 2;
-    t->strides[1] = (uint64_t)row * 2;
-    t->strides[2] = (uint64_t)batch_stride * 2;
-    t->box[0] = MGK_PANEL;
-    t->box[1] = 1;
-    t->box[2] = rows;
-    t->box[3] = 1;
-    t->value = 2;
+    const int64_t dims[] = {head_dim, heads, tokens, batch},
+                  apart[] = {head_dim, row, batch_stride};
+    mgk_panel_boxes(t, dims, apart, rows);
     return true;
 }
 
@@ -185,18 +189,8 @@ MGK_PURE bool mgk_matrix_layout(mgk_tensor_layout *t, int64_t items, int64_t row
         row % 8 || item % 8 || row < columns || item < 1 || row >= (int64_t)1 << 38 ||
         item >= (int64_t)1 << 38 || box < 1 || box > MGK_BOX_ROWS_MAX)
         return false;
-    t->dims[0] = (uint64_t)columns;
-    t->dims[1] = 1;
-    t->dims[2] = (uint64_t)rows;
-    t->dims[3] = (uint64_t)items;
-    t->strides[0] = 16; /* not used */
-    t->strides[1] = (uint64_t)row * 2;
-    t->strides[2] = (uint64_t)item * 2;
-    t->box[0] = MGK_PANEL;
-    t->box[1] = 1;
-    t->box[2] = box;
-    t->box[3] = 1;
-    t->value = 2;
+    const int64_t dims[] = {columns, 1, rows, items}, apart[] = {8 /* not used */, row, item};
+    mgk_panel_boxes(t, dims, apart, box);
     return true;
 }
 

@@ -50,9 +50,8 @@ struct mgi_fsdp {
     mgi_unit_hook hook;
     sharded modules[MODULES];
     int count;
-    slot slots[2 +
-               MODULES]; /* of even and odd numbers of units; of what is lasting, of each module */
-    sum sums[SUMS];      /* a ring */
+    slot slots[2 + MODULES]; /* of units by even and odd number; of what is lasting, by module */
+    sum sums[SUMS];          /* a ring */
     int sum_first, sum_count;
     bool last;
 };

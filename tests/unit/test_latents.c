@@ -8,6 +8,7 @@
 
 #include "rank_threads.h"
 #include "tensor/device.h"
+#include "test_folder.h"
 #include "tiny_stages.h"
 #include "train/latents.h"
 
@@ -15,8 +16,6 @@
 #include <unistd.h>
 
 enum { FRAMES = 9, SIDE = 48, CLIPS = 29, HELD = 9 };
-
-static char folder[] = "/tmp/mgi-latents-XXXXXX";
 
 /* What is encoded, and how. */
 typedef struct way {
@@ -198,18 +197,6 @@ static void test_stopped(void **state)
             assert_says(&all.ranks[r], "rank 1: ");
     }
     end_ranks(&all);
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return remove_all(folder);
 }
 
 int main(void)

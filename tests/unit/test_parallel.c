@@ -3,6 +3,7 @@
  * as one rank with one pass does. */
 #include "core/alloc.h"
 #include "tensor/device.h"
+#include "test_folder.h"
 #include "tiny_stages.h"
 #include "train/stage.h"
 
@@ -20,7 +21,6 @@
 
 enum { RANKS_MAX = 4, STEPS = 2 };
 
-static char folder[] = "/tmp/mgi-parallel-XXXXXX";
 static const char *folders[RANKS_MAX] = {folder, folder, folder, folder}; /* of each rank */
 
 /* What one rank saw. */
@@ -411,18 +411,6 @@ static void test_grown(void **state)
         ranks_free(many, count);
     }
     ranks_free(&one, 1);
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return remove_all(folder);
 }
 
 int main(void)

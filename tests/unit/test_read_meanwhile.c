@@ -9,6 +9,7 @@
 #include "api/args.h"
 #include "core/alloc.h"
 #include "tensor/device.h"
+#include "test_folder.h"
 #include "tiny_stages.h"
 #include "train/stage.h"
 
@@ -18,7 +19,6 @@
 
 enum { READS = 40 };
 
-static char folder[] = "/tmp/mgi-meanwhile-XXXXXX";
 static _Atomic bool over;
 static _Atomic int saves;
 static _Atomic unsigned took = 2000; /* microseconds: what the last opening took, or more */
@@ -127,18 +127,6 @@ static void test_models(void **state)
     mgi_stage_text_to_video.destroy(run);
     mgi_context_free(other);
     mgi_context_free(ctx);
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return remove_all(folder);
 }
 
 int main(void)
