@@ -151,10 +151,12 @@ MGK_PURE void mgk_panel_boxes(mgk_tensor_layout *t, const int64_t dims[MGK_TENSO
 {
     for (int i = 0; i < MGK_TENSOR_MAP_DIMS; i++) {
         t->dims[i] = (uint64_t)dims[i];
-        t->box[i] = i == 0 ? MGK_PANEL : i == 2 ? rows : 1;
+        t->box[i] = 1;
     }
     for (int i = 0; i < MGK_TENSOR_MAP_DIMS - 1; i++)
         t->strides[i] = (uint64_t)apart[i] * 2;
+    t->box[0] = MGK_PANEL;
+    t->box[2] = rows;
     t->value = 2;
 }
 
