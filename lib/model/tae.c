@@ -89,9 +89,8 @@ static void attention_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_atten
 }
 
 static void middle_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_middle *middle,
-                        const char *side)
+                        int64_t channels, const char *side)
 {
-    int64_t channels = c->channels[c->levels - 1];
     char place[64];
     snprintf(place, sizeof place, "%s.middle.block0", side);
     block_make(m, c, &middle->first, channels, place);
@@ -112,21 +111,24 @@ static void side_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_side *side
     int last = c->levels - 1;
     int64_t first_in = encoder ? 3 : c->latent_channels;
     int64_t final_out = encoder ? 2 * c->latent_channels : 3;
+    int64_t width[MGI_TAE_LEVELS_MAX] = {0};
+    for (int k = 0; k <= last; k++)
+        width[k] = mgi_tae_width(c, encoder, k);
     snprintf(text, sizeof text, "%s.in", name);
-    conv_make(m, c, &side->in, first_in, c->channels[encoder ? 0 : last], 1.0f, text);
+    conv_make(m, c, &side->in, first_in, width[encoder ? 0 : last], 1.0f, text);
     if (c->attention && !encoder)
-        middle_make(m, c, &side->middle, name);
+        middle_make(m, c, &side->middle, width[last], name);
     for (int k = 0; k <= last; k++) {
         int level = encoder ? k : last - k;
         for (int i = 0; i < c->blocks; i++) {
             snprintf(text, sizeof text, "%s.level%d.block%d", name, level, i);
-            block_make(m, c, &side->block[level][i], c->channels[level], text);
+            block_make(m, c, &side->block[level][i], width[level], text);
         }
         if (k == last)
             break;
         int to = encoder ? level + 1 : level - 1;
         snprintf(text, sizeof text, "%s.level%d.%s", name, level, encoder ? "down" : "up");
-        conv_make(m, c, &side->change[level], c->channels[level], c->channels[to], 1.0f, text);
+        conv_make(m, c, &side->change[level], width[level], width[to], 1.0f, text);
         bool times = c->temporal && !c->keeps_time[encoder ? level : to];
         side->change[level].stride = encoder ? 2 : 1;
         side->change[level].time_stride = encoder && times ? 2 : 1;
@@ -134,13 +136,13 @@ static void side_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_side *side
         side->change[level].time_up = !encoder && times;
     }
     if (c->attention && encoder)
-        middle_make(m, c, &side->middle, name);
+        middle_make(m, c, &side->middle, width[last], name);
     if (c->groups) {
         snprintf(text, sizeof text, "%s.norm_out", name);
-        norm_make(m, &side->norm_out, c->channels[encoder ? last : 0], c->groups, text);
+        norm_make(m, &side->norm_out, width[encoder ? last : 0], c->groups, text);
     }
     snprintf(text, sizeof text, "%s.out", name);
-    conv_make(m, c, &side->out, c->channels[encoder ? last : 0], final_out, 1.0f, text);
+    conv_make(m, c, &side->out, width[encoder ? last : 0], final_out, 1.0f, text);
 }
 
 mgen_status mgi_tae_init(mgi_tae *tae, mgen_context *ctx, const mgi_tae_config *config)
@@ -167,6 +169,16 @@ mgen_status mgi_tae_init(mgi_tae *tae, mgen_context *ctx, const mgi_tae_config *
 void mgi_tae_finish(mgi_tae *tae)
 {
     mgi_module_finish(&tae->module);
+}
+
+mgen_status mgi_tae_fits(mgen_context *shapes, const void *config, const void *model)
+{
+    const mgi_model_file *file = model;
+    mgi_tae network;
+    MGI_TRY(mgi_tae_init(&network, shapes, config));
+    mgen_status status = mgi_module_fits(&network.module, &file->weights, file->weights_name);
+    mgi_tae_finish(&network);
+    return status;
 }
 
 /* -- forward ---------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
 #ifndef MGI_MODEL_TAE_H
 #define MGI_MODEL_TAE_H
 
-#include "nn/module.h"
+#include "model/model_file.h"
 
 #define MGI_TAE_LEVELS_MAX 6
 #define MGI_TAE_BLOCKS_MAX 8
@@ -17,6 +17,7 @@
 typedef struct mgi_tae_config {
     int levels;                           /* levels - 1 halvings of height, width and time */
     int64_t channels[MGI_TAE_LEVELS_MAX]; /* full resolution first */
+    int64_t decoder_channels[MGI_TAE_LEVELS_MAX]; /* the decoder's; 0: as `channels` */
     int64_t latent_channels;
     int blocks;                          /* residual blocks a level and side */
     bool temporal;                       /* false: 2D */
@@ -76,6 +77,19 @@ void mgi_tae_config_write(mgi_json_writer *w, const mgi_tae_config *config);
 
 mgen_status mgi_tae_init(mgi_tae *tae, mgen_context *ctx, const mgi_tae_config *config);
 void mgi_tae_finish(mgi_tae *tae);
+
+/* An mgi_fit_check of such a configuration and an mgi_model_file. */
+mgi_fit_check mgi_tae_fits;
+
+/* Channels of a level of either side. */
+int64_t mgi_tae_width(const mgi_tae_config *config, bool encoder, int level);
+
+/* Whether only the decoder of `to` is wider than that of `from` at some level, and narrower at none. The weights of such a model
+ * into the network, which has its random ones: what comes out is what came out of it, to rounding. STATE where that
+ * cannot be; CORRUPT as mgi_module_load(). An image autoencoder's are inflated. */
+bool mgi_tae_widens(const mgi_tae_config *from, const mgi_tae_config *to);
+mgen_status mgi_tae_load_widened(mgi_tae *tae, const mgi_tae_config *theirs,
+                                 const mgi_model_file *file);
 
 /* Pixels a latent's side, and frames a latent frame: 8 and 8 with four levels that all halve time. */
 int64_t mgi_tae_factor(const mgi_tae_config *config);

@@ -4,6 +4,12 @@
 
 #include <string.h>
 
+int64_t mgi_tae_width(const mgi_tae_config *c, bool encoder, int level)
+{
+    int64_t own = encoder ? 0 : c->decoder_channels[level];
+    return own ? own : c->channels[level];
+}
+
 int64_t mgi_tae_factor(const mgi_tae_config *c)
 {
     return (int64_t)1 << (c->levels - 1);
@@ -39,6 +45,22 @@ static mgen_status read_list(mgen_context *ctx, const mgi_json *json, const char
     return MGEN_OK;
 }
 
+static mgen_status read_decoder(mgen_context *ctx, const mgi_json *json, mgi_tae_config *c)
+{
+    int count = 0;
+    if (!mgi_json_find(json, "decoder_channels"))
+        return MGEN_OK;
+    MGI_TRY(read_list(ctx, json, "decoder_channels", MGI_TAE_LEVELS_MAX, 1, 65536,
+                      c->decoder_channels, &count));
+    if (count != c->levels)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"decoder_channels\" has %d entries; \"channels\" has %d", count,
+                        c->levels);
+    if (!memcmp(c->decoder_channels, c->channels, sizeof c->channels))
+        memset(c->decoder_channels, 0, sizeof c->decoder_channels);
+    return MGEN_OK;
+}
+
 static mgen_status read_time_strides(mgen_context *ctx, const mgi_json *json, mgi_tae_config *c)
 {
     int64_t stride[MGI_TAE_LEVELS_MAX];
@@ -68,11 +90,14 @@ static mgen_status read_norm(mgen_context *ctx, const mgi_json *json, mgi_tae_co
                    : MGEN_OK;
     c->groups = 32;
     MGI_TRY(mgi_json_get_int(ctx, json, "groups", false, 1, 65536, &c->groups));
-    for (int k = 0; k < c->levels; k++)
-        if (c->channels[k] % c->groups)
+    for (int k = 0; k < 2 * c->levels; k++) {
+        bool encoder = k < c->levels;
+        int64_t width = mgi_tae_width(c, encoder, k % c->levels);
+        if (width % c->groups)
             return mgi_fail(ctx, MGEN_E_CORRUPT,
-                            "\"channels\" has %lld, which %lld \"groups\" do not divide",
-                            (long long)c->channels[k], (long long)c->groups);
+                            "\"%schannels\" has %lld, which %lld \"groups\" do not divide",
+                            encoder ? "" : "decoder_", (long long)width, (long long)c->groups);
+    }
     return MGEN_OK;
 }
 
@@ -111,12 +136,13 @@ static mgen_status read_space_tile(mgen_context *ctx, const mgi_json *json, mgi_
 mgen_status mgi_tae_config_read(mgen_context *ctx, const mgi_json *json, mgi_tae_config *out)
 {
     static const char *const keys[] = {
-        "channels",  "latent_channels", "blocks",     "temporal", "time_strides", "norm", "groups",
-        "attention", "tiles",           "space_tile", NULL};
+        "channels", "decoder_channels", "latent_channels", "blocks", "temporal",   "time_strides",
+        "norm",     "groups",           "attention",       "tiles",  "space_tile", NULL};
     mgi_tae_config c = {.temporal = true};
     int64_t blocks = 0;
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
     MGI_TRY(read_list(ctx, json, "channels", MGI_TAE_LEVELS_MAX, 1, 65536, c.channels, &c.levels));
+    MGI_TRY(read_decoder(ctx, json, &c));
     MGI_TRY(mgi_json_get_int(ctx, json, "latent_channels", true, 1, 4096, &c.latent_channels));
     MGI_TRY(mgi_json_get_int(ctx, json, "blocks", true, 1, MGI_TAE_BLOCKS_MAX, &blocks));
     MGI_TRY(mgi_json_get_bool(ctx, json, "temporal", false, &c.temporal));
@@ -130,14 +156,21 @@ mgen_status mgi_tae_config_read(mgen_context *ctx, const mgi_json *json, mgi_tae
     return MGEN_OK;
 }
 
+static void write_list(mgi_json_writer *w, const char *key, const int64_t *list, int count)
+{
+    mgi_json_open(w, key, '[');
+    for (int i = 0; i < count; i++)
+        mgi_json_put_int(w, NULL, list[i]);
+    mgi_json_close(w, ']');
+}
+
 /* What is as it was before there was a choice is left out. */
 void mgi_tae_config_write(mgi_json_writer *w, const mgi_tae_config *c)
 {
     bool keeps = false;
-    mgi_json_open(w, "channels", '[');
-    for (int i = 0; i < c->levels; i++)
-        mgi_json_put_int(w, NULL, c->channels[i]);
-    mgi_json_close(w, ']');
+    write_list(w, "channels", c->channels, c->levels);
+    if (c->decoder_channels[0])
+        write_list(w, "decoder_channels", c->decoder_channels, c->levels);
     mgi_json_put_int(w, "latent_channels", c->latent_channels);
     mgi_json_put_int(w, "blocks", c->blocks);
     mgi_json_put_bool(w, "temporal", c->temporal);

@@ -13,7 +13,7 @@ typedef struct chain {
     const mgi_tae_conv *conv[CONVS_MAX];
     int convs;
     const mgi_tae_norm *norm[NORMS_MAX];
-    int64_t channels[NORMS_MAX], frames[NORMS_MAX]; /* that the norm sees */
+    int64_t frames[NORMS_MAX]; /* that the norm sees */
     int norms;
 } chain;
 
@@ -35,12 +35,11 @@ typedef struct spatial {
 
 /* -- the chain -------------------------------------------------------------------------------- */
 
-static void add_norm(chain *c, const mgi_tae_norm *n, int64_t channels, int64_t frames)
+static void add_norm(chain *c, const mgi_tae_norm *n, int64_t frames)
 {
     if (!n->w)
         return;
     c->norm[c->norms] = n;
-    c->channels[c->norms] = channels;
     c->frames[c->norms++] = frames;
 }
 
@@ -50,7 +49,7 @@ static void add_level(chain *c, const mgi_tae_config *config, const mgi_tae_side
     for (int i = 0; i < config->blocks; i++) {
         const mgi_tae_block *b = &side->block[level][i];
         for (int k = 0; k < 2; k++) {
-            add_norm(c, &b->norm[k], config->channels[level], frames);
+            add_norm(c, &b->norm[k], frames);
             c->conv[c->convs++] = k ? &b->second : &b->first;
         }
     }
@@ -81,7 +80,7 @@ static void make_chain(spatial *s)
     }
     if (encodes && s->part.bare)
         return;
-    add_norm(c, &side->norm_out, config->channels[encodes ? end : 0], frames);
+    add_norm(c, &side->norm_out, frames);
     c->conv[c->convs++] = &side->out;
 }
 
@@ -277,7 +276,7 @@ static void run_with_rest(spatial *s)
     void *user = s->user;
     T *x = mgi_new(run, MGK_F32,
                    MGI_DIMS(1, mgi_tae_latent_frames(c, s->film.frames), s->frame.side[0].all,
-                            s->frame.side[1].all, c->channels[c->levels - 1]));
+                            s->frame.side[1].all, mgi_tae_width(c, true, c->levels - 1)));
     if (!x)
         return;
     s->sink = gather;

@@ -470,7 +470,9 @@ mgen_status mgi_tae_stream_push(mgi_tae_stream *s, T *x, bool last)
     const mgi_tae_config *c = &s->tae->config;
     int64_t f = mgi_tae_factor(c), unit = encodes ? 0 : 1;
     bool begun = s->part && s->part->bare; /* by mgi_tae_head */
-    int64_t channels = encodes ? 3 : begun ? c->channels[c->levels - 1] : c->latent_channels;
+    int64_t channels = encodes ? 3
+                       : begun ? mgi_tae_width(c, false, c->levels - 1)
+                               : c->latent_channels;
     if (run->status != MGEN_OK ||
         !mgi_require(
             run, x && x->rank == 5 && x->dims[0] == 1 && x->dims[1] > 0 && x->dims[4] == channels,

@@ -116,16 +116,6 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const ch
 
 /* -- networks --------------------------------------------------------------------------------- */
 
-static mgen_status tae_fits(mgen_context *shapes, const void *config, const void *model)
-{
-    const mgi_model_file *file = model;
-    mgi_tae network;
-    MGI_TRY(mgi_tae_init(&network, shapes, config));
-    mgen_status status = mgi_module_fits(&network.module, &file->weights, file->weights_name);
-    mgi_tae_finish(&network);
-    return status;
-}
-
 mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, mgi_tae *out,
                          uint64_t *hash)
 {
@@ -136,7 +126,7 @@ mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, m
     mgen_status status = mgi_tae_config_read(ctx, f.config, &config);
     if (status != MGEN_OK)
         status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
-    else if ((status = mgi_model_file_fits(ctx, tae_fits, &config, &f)) == MGEN_OK &&
+    else if ((status = mgi_model_file_fits(ctx, mgi_tae_fits, &config, &f)) == MGEN_OK &&
              (status = mgi_tae_init(out, ctx, &config)) == MGEN_OK)
         status = mgi_module_load(&out->module, &f.weights, f.weights_name, false);
     *hash = f.hash;

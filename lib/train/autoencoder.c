@@ -60,12 +60,14 @@ static void write_config(mgi_json_writer *w, const void *config)
 }
 
 /* Weights that do not fit: which field of the configuration says so, if one does. */
-static mgen_status explain(struct mgi_stage_run *r, mgen_status status, const mgi_model_file *file)
+static mgen_status explain(struct mgi_stage_run *r, mgen_status status, const mgi_model_file *file,
+                           mgi_tae_config theirs)
 {
-    mgi_tae_config ours = r->stage.tae, theirs;
+    mgi_tae_config ours = r->stage.tae;
     char kept[512], difference[512];
     snprintf(kept, sizeof kept, "%s", mgen_last_error(r->ctx));
-    MGI_TRY(mgi_tae_config_read(r->ctx, file->config, &theirs));
+    if (mgi_tae_widens(&theirs, &ours))
+        memcpy(theirs.decoder_channels, ours.decoder_channels, sizeof theirs.decoder_channels);
     if (!theirs.temporal) { /* inflation may change these */
         theirs.temporal = ours.temporal;
         memcpy(theirs.keeps_time, ours.keeps_time, sizeof theirs.keeps_time);
@@ -81,14 +83,23 @@ static mgen_status explain(struct mgi_stage_run *r, mgen_status status, const mg
         r->stage.name, r->stage.start_from, file->json_name, difference);
 }
 
-/* Load start_from: the same network, or its 2D form, which leaves the temporal part as it is. */
+/* Load start_from: the same network, or one with a narrower decoder; or its 2D form, which leaves the temporal part as
+ * it is. */
 static mgen_status start_from(struct mgi_stage_run *r, uint64_t *hash)
 {
     mgi_model_file file;
+    mgi_tae_config theirs;
     MGI_TRY(mgi_model_file_open(r->ctx, r->dir, r->stage.start_from, "tae", &file));
-    mgen_status status = mgi_module_load(&r->tae.module, &file.weights, file.weights_name, true);
-    if (status == MGEN_E_CORRUPT)
-        status = explain(r, status, &file);
+    mgen_status status = mgi_tae_config_read(r->ctx, file.config, &theirs);
+    if (status != MGEN_OK)
+        status = mgi_fail_context(r->ctx, status, "%s", file.json_name);
+    else {
+        status = mgi_tae_widens(&theirs, &r->stage.tae)
+                     ? mgi_tae_load_widened(&r->tae, &theirs, &file)
+                     : mgi_module_load(&r->tae.module, &file.weights, file.weights_name, true);
+        if (status == MGEN_E_CORRUPT)
+            status = explain(r, status, &file, theirs);
+    }
     *hash = file.hash;
     mgi_model_file_close(r->ctx, &file);
     return status;

@@ -341,6 +341,16 @@ static void test_start_autoencoder(void **state)
     second.tae.channels[1] = 6;
     second.tae.latent_channels = 6;
     assert_refused(&params, "image.json is another", "\"latent_channels\": 4 and 6");
+    second.tae.latent_channels = 4;
+    /* a decoder may be wider than it was, not narrower */
+    memcpy(second.tae.decoder_channels, (int64_t[]){8, 6, 8, 12}, 4 * sizeof(int64_t));
+    kind->destroy(begin(kind, &second));
+    second.tae.decoder_channels[1] = 4;
+    assert_refused(&params, "image.json is another",
+                   "\"decoder_channels\": absent and [8, 4, 8, 12]");
+    second.tae.decoder_channels[1] = 6;
+    second.tae.latent_channels = 6;
+    assert_refused(&params, "image.json is another", "\"latent_channels\": 4 and 6");
 }
 
 static const mgi_tensor *find_value(struct mgi_stage_run *run, const char *name)

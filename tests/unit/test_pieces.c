@@ -170,6 +170,7 @@ static void test_norms(void **state)
 {
     mgi_tae_config config = {.levels = 4,
                              .channels = {4, 8, 8, 20},
+                             .decoder_channels = {8, 12, 8, 24},
                              .latent_channels = 3,
                              .blocks = 1,
                              .temporal = true,

@@ -201,10 +201,11 @@ static void test_frozen_encoder(void **state)
     int64_t moved = 0;
     OK(kind_of(&stage)->save(run));
     kind_of(&stage)->destroy(run);
-    strcpy(stage.name, "tae");
+    strcpy(stage.name, "wide");
     strcpy(stage.start_from, "first");
     stage.freeze_encoder = true;
-    straight_and_resumed(&stage, "tae.safetensors");
+    memcpy(stage.tae.decoder_channels, (int64_t[]){8, 8, 12, 16}, 4 * sizeof(int64_t)); /* wider */
+    straight_and_resumed(&stage, "wide.safetensors");
 
     run = begin(&stage, 9);
     struct mgi_stage_run *trained = begin(&stage, 9);

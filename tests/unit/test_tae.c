@@ -90,6 +90,7 @@ static void assert_written_as_read(mgen_context *ctx, const mgi_tae_config *conf
     }
     assert_true(c.groups == config->groups && c.attention == config->attention &&
                 c.tile_frames == config->tile_frames && c.tile_overlap == config->tile_overlap &&
+                !memcmp(c.decoder_channels, config->decoder_channels, sizeof c.decoder_channels) &&
                 mgi_tae_time_factor(&c) == mgi_tae_time_factor(config));
 }
 
@@ -103,6 +104,11 @@ static void test_config(void **state)
         {"\"norm\":\"group\"", "\"channels\" has 8, which 32 \"groups\" do not divide"},
         {"\"norm\":\"group\",\"groups\":0", "\"groups\""},
         {"\"attention\":1", "\"attention\""},
+        {"\"decoder_channels\":[8,16]", "\"decoder_channels\" has 2 entries; \"channels\" has 3"},
+        {"\"decoder_channels\":[8,0,16]", "\"decoder_channels\" has an entry that is not 1.."},
+        {"\"decoder_channels\":8", "\"decoder_channels\" must be a list"},
+        {"\"norm\":\"group\",\"groups\":4,\"decoder_channels\":[8,16,18]",
+         "\"decoder_channels\" has 18, which 4 \"groups\" do not divide"},
         {"\"time_strides\":[1]", "between 3 levels there are 2"},
         {"\"time_strides\":[1,3]", "\"time_strides\" has an entry that is not 1..2"},
         {"\"time_strides\":2", "\"time_strides\" must be a list"},
@@ -130,6 +136,11 @@ static void test_config(void **state)
     assert_int_equal(mgi_tae_time_factor(&c), 2);
     assert_int_equal(mgi_tae_latent_frames(&c, 5), 3);
     assert_written_as_read(ctx, &c);
+    assert_int_equal(read_config(ctx, "\"decoder_channels\":[12,16,20]", &c), MGEN_OK);
+    assert_true(mgi_tae_width(&c, true, 2) == 16 && mgi_tae_width(&c, false, 2) == 20);
+    assert_written_as_read(ctx, &c);
+    assert_int_equal(read_config(ctx, "\"decoder_channels\":[8,16,16]", &c), MGEN_OK);
+    assert_int_equal(c.decoder_channels[0], 0); /* what says nothing is not kept */
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         assert_int_equal(read_config(ctx, refused[i].members, &c), MGEN_E_CORRUPT);
         if (!strstr(mgen_last_error(ctx), refused[i].said))
@@ -247,6 +258,104 @@ static void test_inflation(void **state)
     mgi_tae_finish(&tae);
     mgen_context_destroy(ctx);
     unlink(path);
+}
+
+/* The weights of `from` into a network whose decoder may be wider. */
+static mgen_status load_widened(mgen_context *ctx, mgi_tae *from, mgi_tae *to)
+{
+    char path[] = "/tmp/mgi-tae-XXXXXX";
+    mgi_model_file file = {.weights_name = "narrow"};
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(mgi_module_save(&from->module, path, false, MGI_ST_F32), MGEN_OK);
+    assert_int_equal(mgi_st_open(ctx, NULL, path, &file.weights), MGEN_OK);
+    mgen_status status = mgi_tae_load_widened(to, &from->config, &file);
+    mgi_st_close(ctx, &file.weights);
+    unlink(path);
+    return status;
+}
+
+/* A wider decoder begins as the narrower one; its new channels are not the same, and all weights learn. */
+static void test_widening(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context();
+    for (int i = 0; i < 4; i++) {
+        mgi_tae narrow, wide;
+        mgi_run run;
+        mgi_tae_config config = full_config;
+        config.groups = 0;
+        config.attention = i == 2;
+        config.temporal = i != 1;
+        config.blocks = 1 + (i == 1);
+        make_tae(&narrow, ctx, &config, 0.05f);
+        const mgi_tae_config from = config;
+        memcpy(config.decoder_channels, (int64_t[]){9, 8, 11, i == 2 ? 12 : 21},
+               4 * sizeof(int64_t));
+        config.temporal = true; /* inflated too, where it was not */
+        assert_true(mgi_tae_widens(&from, &config));
+        assert_false(mgi_tae_widens(&config, &from));
+        assert_false(mgi_tae_widens(&from, &from));
+        assert_int_equal(mgi_tae_init(&wide, ctx, &config), MGEN_OK);
+        assert_int_equal(mgi_module_random(&wide.module, 5), MGEN_OK);
+        assert_int_equal(load_widened(ctx, &narrow, &wide), MGEN_OK);
+        assert_int_equal(mgi_module_train(&wide.module), MGEN_OK);
+        mgi_run_init(&run, ctx, true);
+        T *x = random_tensor(&run, 4, MGI_DIMS(1, from.temporal ? 9 : 1, 16, 24, 3));
+        T *h = mgi_tae_encode(&run, &wide, x);
+        assert_true(largest_difference(mgi_tae_encode(&run, &narrow, x), h) < 1e-6f);
+        T *z = mgi_posterior(&run, h, NULL, 0.0f, NULL);
+        T *y = mgi_tae_decode(&run, &wide, z), *want = mgi_tae_decode(&run, &narrow, z);
+        assert_true(largest_difference(want, mgi_slice(&run, y, 1, 0, want->dims[1])) < 2e-6f);
+        T *zero = mgi_new(&run, MGK_F32, 5, y->dims);
+        mgi_fill(&run, zero, 0.0f);
+        assert_int_equal(mgi_backward(&run, mgi_loss(&run, MGK_LOSS_MSE, 1.0f, y, zero)), MGEN_OK);
+        /* weights of new channels into old ones are 0, and not where they lead */
+        const mgi_param *out = wide.decoder.out.w;
+        const float *weight = mgi_f32(out->value), *slope = mgi_f32(out->value->var->grad);
+        float kept = 0.0f, learns = 0.0f;
+        for (int64_t k = 0; k < out->value->count; k++) {
+            if (k % 9 < 4) {
+                kept += fabsf(weight[k]);
+            } else {
+                assert_true(weight[k] == 0.0f);
+                learns += fabsf(slope[k]);
+            }
+        }
+        assert_true(kept > 0.0f && learns > 0.0f);
+        mgi_run_finish(&run);
+        mgi_tae_finish(&narrow);
+        mgi_tae_finish(&wide);
+    }
+    mgen_context_destroy(ctx);
+}
+
+/* What has no wider form that does the same. */
+static void test_widening_refused(void **state)
+{
+    static const char *const said[] = {"\"norm\": \"group\" cannot be widened",
+                                       "the last of \"decoder_channels\" must stay 12",
+                                       "has another shape"};
+    (void)state;
+    mgen_context *ctx = make_context();
+    for (int i = 0; i < 3; i++) {
+        mgi_tae narrow, wide;
+        mgi_tae_config config = full_config;
+        config.groups = i == 0 ? 2 : 0;
+        config.attention = i == 1;
+        make_tae(&narrow, ctx, &config, 0.05f);
+        memcpy(config.decoder_channels, (int64_t[]){8, 8, 12, 16}, 4 * sizeof(int64_t));
+        assert_int_equal(mgi_tae_init(&wide, ctx, &config), MGEN_OK);
+        if (i == 2) /* a file of another network than it says */
+            narrow.config.channels[0] = narrow.config.decoder_channels[0] = 6;
+        assert_int_equal(load_widened(ctx, &narrow, &wide), i == 2 ? MGEN_E_CORRUPT : MGEN_E_STATE);
+        if (!strstr(mgen_last_error(ctx), said[i]))
+            fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), said[i]);
+        mgi_tae_finish(&narrow);
+        mgi_tae_finish(&wide);
+    }
+    mgen_context_destroy(ctx);
 }
 
 /* Latent diffusion's widths: what a step of training takes, on the meta device. */
@@ -470,11 +579,17 @@ static void test_tiles_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config),       cmocka_unit_test(test_time_strides),
-        cmocka_unit_test(test_inflation),    cmocka_unit_test(test_large_preset),
-        cmocka_unit_test(test_gradients),    cmocka_unit_test(test_decode_tiles),
-        cmocka_unit_test(test_encode_tiles), cmocka_unit_test(test_tiles_memory),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_time_strides),
+        cmocka_unit_test(test_inflation),
+        cmocka_unit_test(test_large_preset),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_decode_tiles),
+        cmocka_unit_test(test_encode_tiles),
+        cmocka_unit_test(test_tiles_memory),
         cmocka_unit_test(test_up),
+        cmocka_unit_test(test_widening),
+        cmocka_unit_test(test_widening_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
