@@ -198,6 +198,9 @@ MGK_PURE bool mgk_matrix_layout(mgk_tensor_layout *t, int64_t items, int64_t row
 
 /* ---- tiles ---- */
 
+/* Of products, by two warpgroups. */
+enum { MGK_PRODUCT_ROWS = 128, MGK_PRODUCT_DEPTH = 64 /* values of k a stage */ };
+
 /* Rows of a tile of queries: 192 unless that leaves much more of the last tile unused than 128 does. More rows share
  * each key and value that is read. */
 MGK_PURE int mgk_query_rows(int64_t sq)

@@ -4,10 +4,8 @@
 #ifndef MGK_MATMUL_SM90_H
 #define MGK_MATMUL_SM90_H
 
-#include "kernels/common/tiles.h"
+#include "kernels/common/hopper.h"
 #include "kernels/matmul/matmul.h"
-
-enum { MGK_PRODUCT_ROWS = 128, MGK_PRODUCT_DEPTH = 64 /* values of k a stage */ };
 
 typedef struct mgk_product_tiles {
     int columns;   /* of a tile of MGK_PRODUCT_ROWS rows */

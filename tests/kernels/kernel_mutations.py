@@ -32,19 +32,21 @@ KERNEL_FAULTS = [
 ]
 HOPPER, WARPGROUPS = "kernels/common/hopper.h", "kernels/common/cuda_warpgroups.h"
 PRODUCT, ATTENTION = "kernels/matmul/matmul_sm90.cu", "kernels/attention/attention_sm90.cu"
+STAGES = "kernels/common/cuda_products.h"
 # (what, file, old, new) of kernels by warpgroups, with a case that has edges and several tiles a block
 PRODUCT_CASES = ["--case", "bf16 388x392x136"]
 PRODUCT_FAULTS = [
     ("factors without a swizzle", HOPPER, "<< 32 | (uint64_t)1 << 62;", "<< 32;"),
     ("groups of rows of a factor too close together", HOPPER, "mgk_wgmma_factor(tile, 16, 8 * MGK_PANEL_ROW)", "mgk_wgmma_factor(tile, 16, 4 * MGK_PANEL_ROW)"),
-    ("a stage that is not given back", PRODUCT, "mgk_wgmma_wait<1>();\n                give_back(last);", "mgk_wgmma_wait<1>();"),
-    ("a stage that is given back before it was read", PRODUCT, "mgk_wgmma_wait<1>();", ""),
-    ("a stage that is given back to one block of two", PRODUCT, "if (me.lane < S::CLUSTER)", "if (me.lane < 1)"),
-    ("columns that are copied to one block of two", PRODUCT, "(1u << S::CLUSTER) - 1", "1u"),
-    ("the parity of the phase before", PRODUCT, "w.barrier(S::FULL, stage->index), stage->parity", "w.barrier(S::FULL, stage->index), stage->parity ^ 1"),
-    ("a stage that is filled before it is empty", PRODUCT, "mgk_barrier_wait(barrier(S::EMPTY, s.index), s.parity ^ 1);", ""),
-    ("a product without a fence", PRODUCT, "mgk_wgmma_fence();", ""),
-    ("sums that are read before they are written", PRODUCT, "share(panel);\n            __syncwarp();", "share(panel);"),
+    ("a stage that is not given back", STAGES, "mgk_wgmma_wait<1>();\n                give_back(last);", "mgk_wgmma_wait<1>();"),
+    ("a stage that is given back before it was read", STAGES, "mgk_wgmma_wait<1>();", ""),
+    ("a stage that is given back to one block of two", STAGES, "if (me.lane < S::CLUSTER)", "if (me.lane < 1)"),
+    ("columns that are copied to one block of two", STAGES, "(1u << S::CLUSTER) - 1", "1u"),
+    ("the parity of the phase before", STAGES, "block.barrier(S::FULL, stage->index), stage->parity",
+     "block.barrier(S::FULL, stage->index), stage->parity ^ 1"),
+    ("a stage that is filled before it is empty", PRODUCT, "mgk_barrier_wait(this->barrier(S::EMPTY, s.index), s.parity ^ 1);", ""),
+    ("a product without a fence", STAGES, "mgk_wgmma_fence();", ""),
+    ("sums that are read before they are written", STAGES, "            }\n        __syncwarp();", "            }"),
     ("a row written below the last one", PRODUCT, "if (i + 4 * r >= g.m)", "if (i + 4 * r > g.m)"),
     ("barriers that are used before all blocks have made theirs", WARPGROUPS, "if (BLOCKS > 1)\n        mgk_cluster_sync();\n    else\n        __syncthreads();", ""),
     ("blocks of a cluster that do not end together", WARPGROUPS, "if (BLOCKS > 1)\n        mgk_cluster_sync();\n}", "}"),
