@@ -68,17 +68,6 @@ template <typename S> struct forward_group {
     {
     }
 
-    /* Warpgroups begin products in this order, over and over. */
-    __device__ __forceinline__ void wait_for_turn() const
-    {
-        mgk_named_sync(1 + me.group, 2 * MGK_WARPGROUP);
-    }
-
-    __device__ __forceinline__ void pass_turn() const
-    {
-        mgk_named_arrive(1 + (me.group + 1) % S::GROUPS, 2 * MGK_WARPGROUP);
-    }
-
     __device__ __forceinline__ void begin_scores(uint32_t stage)
     {
         mgk_wgmma_hold(s);
@@ -144,9 +133,9 @@ template <typename S> struct forward_group {
         top[0] = top[1] = -INFINITY;
         total[0] = total[1] = 0;
         mgk_barrier_wait(w.barrier(S::K_FULL, stage->index), stage->parity);
-        wait_for_turn();
+        me.wait_for_turn();
         begin_scores(stage->index);
-        pass_turn();
+        me.pass_turn(S::GROUPS);
         mgk_wgmma_wait<0>();
         take_scores(stage->index, 0);
         to_weights<S::N>(weights, s);
@@ -156,11 +145,11 @@ template <typename S> struct forward_group {
         mgk_stage_next(stage, S::STAGES);
         for (int64_t j = 1; j < w.key_tiles; j++) {
             mgk_barrier_wait(w.barrier(S::K_FULL, stage->index), stage->parity);
-            wait_for_turn();
+            me.wait_for_turn();
             begin_scores(stage->index);
             mgk_barrier_wait(w.barrier(S::V_FULL, last.index), last.parity);
             begin_values(last.index);
-            pass_turn();
+            me.pass_turn(S::GROUPS);
             mgk_wgmma_wait<1>();
             take_scores(stage->index, j);
             take_values(last.index);
@@ -203,14 +192,14 @@ template <typename S> struct forward_group {
         mgk_stage stage = {0, 0};
         uint32_t parity = 0;
         if (me.group == S::GROUPS - 1) /* the first one's turn */
-            pass_turn();
+            me.pass_turn(S::GROUPS);
         for (int64_t task = blockIdx.x; task < w.tasks(); task += gridDim.x, parity ^= 1) {
             mgk_barrier_wait(w.barrier(S::Q_FULL), parity);
             walk(&stage);
             finish(mgk_tile_place_of(task, w.tiles, w.p.a.heads));
         }
         if (me.group == 0) /* the turn that nobody needs */
-            wait_for_turn();
+            me.wait_for_turn();
     }
 };
 

@@ -69,8 +69,10 @@ static inline bool mgk_make_tensor_map(mgk_tensor_map *map, const void *p,
     for (int i = 0; i < MGK_TENSOR_MAP_DIMS - 1; i++)
         strides[i] = t->strides[i];
     return ((decltype(&cuTensorMapEncodeTiled))found)(
-               map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, MGK_TENSOR_MAP_DIMS, (void *)p, dims, strides,
-               t->box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+               map,
+               t->value == 2 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_UINT8,
+               MGK_TENSOR_MAP_DIMS, (void *)p, dims, strides, t->box, ones,
+               CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
@@ -394,7 +396,17 @@ template <int MOST> MGK_DEVICE void mgk_wgmma_wait(void)
  * a value of each. */
 template <int N, bool COLUMNS, bool LEFT_COLUMNS = false> struct mgk_wgmma;
 
+/* The same of 8-bit floats (E4M3): left 64 x 32, right 32 x N, both by rows. Their products and sums keep some 14 bits,
+ * counted from the largest of them. */
+template <int N> struct mgk_wgmma_codes;
+
 #ifdef MGK_CUDA_EMULATED
+template <int N> struct mgk_wgmma_codes {
+    static inline void run(float (&d)[N / 2], uint64_t left, uint64_t right, bool add)
+    {
+        mgk_emulated_wgmma_codes(d, N, left, right, add);
+    }
+};
 template <int N, bool COLUMNS, bool LEFT_COLUMNS> struct mgk_wgmma {
     static inline void run(float (&d)[N / 2], uint64_t left, uint64_t right, bool add)
     {
@@ -463,6 +475,18 @@ MGK_WGMMA(80, MGK_NAMES_40, MGK_SUMS_40, "%40", "%41", "%42", "%43", "%44", "%45
 MGK_WGMMA(128, MGK_NAMES_64, MGK_SUMS_64, "%64", "%65", "%66", "%67", "%68", "%69", "%70")
 MGK_WGMMA(256, MGK_NAMES_128, MGK_SUMS_128, "%128", "%129", "%130", "%131", "%132", "%133", "%134")
 #undef MGK_WGMMA
+
+template <> struct mgk_wgmma_codes<128> {
+    static __device__ __forceinline__ void run(float (&d)[64], uint64_t left, uint64_t right,
+                                               bool add)
+    {
+        asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+                     "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" MGK_NAMES_64
+                     "}, %64, %65, p, 1, 1;\n}"
+                     : MGK_SUMS_64
+                     : "l"(left), "l"(right), "r"((int)add));
+    }
+};
 #undef MGK_NAMES_128
 #undef MGK_NAMES_64
 #undef MGK_NAMES_40

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Tiles of products by warpgroups (sm_90a), bf16, sums in f32: what lies where in shared memory, which warps wait for
- * which stage, and the multiplying. A kernel adds what is copied to a stage, and what becomes of the sums.
+ * Tiles of products by warpgroups (sm_90a), sums in f32: what lies where in shared memory, which warps wait for which
+ * stage, and the multiplying of bf16. A kernel adds what is copied to a stage, and what becomes of the sums.
  *
  * Blocks stay, and take every so-manieth tile. Those of a cluster have tiles below each other: each copies its own rows,
  * and its part of their common columns to both. A stage is empty when the warpgroups of both blocks have read it. */
@@ -9,8 +9,9 @@
 
 #include "kernels/common/cuda_warpgroups.h"
 
-/* PIECES of 64 rows for each of two warpgroups; N columns; TA, TB: A lies by columns, B by rows of a column. */
-template <int N_, int CLUSTER_, int STAGES_, bool TA_, bool TB_, int PIECES_ = 1>
+/* PIECES of 64 rows for each of two warpgroups; N columns; TA, TB: A lies by columns, B by rows of a column. Values have
+ * so many bytes, and lie along k if that is 1. */
+template <int N_, int CLUSTER_, int STAGES_, bool TA_, bool TB_, int PIECES_ = 1, int VALUE_ = 2>
 struct mgk_product_shape {
     static constexpr bool TA = TA_, TB = TB_;
     typedef mgk_register_shares<2, 40, 232> registers;
@@ -20,15 +21,15 @@ struct mgk_product_shape {
         STAGES = STAGES_,
         PIECES = PIECES_,
         M = MGK_PRODUCT_ROWS * PIECES,
-        K = MGK_PRODUCT_DEPTH,
+        K = MGK_PANEL_ROW / VALUE_, /* values a stage */
         GROUPS = registers::GROUPS,
         THREADS = (GROUPS + 1) * MGK_WARPGROUP,
         WARPS = GROUPS * MGK_WARPGROUP / MGK_WARP, /* that compute */
         SHARE = N / CLUSTER,                       /* columns of B that a block copies */
         A_ROWS = TA ? K : M,                       /* of a panel */
         B_ROWS = TB ? SHARE : K,
-        A_BYTES = M * K * 2,
-        B_BYTES = N * K * 2,
+        A_BYTES = M * MGK_PANEL_ROW,
+        B_BYTES = N * MGK_PANEL_ROW,
         A = 0, /* where in shared memory */
         B = A + STAGES * A_BYTES,
         SUMS = B + STAGES * B_BYTES,
@@ -37,6 +38,7 @@ struct mgk_product_shape {
         EMPTY = FULL + STAGES * MGK_BARRIER_BYTES,
         BYTES = EMPTY + STAGES * MGK_BARRIER_BYTES + MGK_PANEL_ALIGN
     };
+    static_assert(VALUE_ == 2 || (VALUE_ == 1 && !TA && TB), "codes lie along k");
 };
 
 /* A block with its shared memory. */
@@ -106,7 +108,7 @@ template <typename S> struct mgk_product_block : mgk_block_memory {
 /* A thread of those that compute, with its sums. */
 template <typename S> struct mgk_product_sums {
     const mgk_product_block<S> &block;
-    const mgk_place_in_group me;
+    mgk_place_in_group me;
     float sums[S::PIECES][S::N / 2];
 
     __device__ __forceinline__ mgk_product_sums(const mgk_product_block<S> &b) : block(b)

@@ -59,6 +59,27 @@ struct mgk_place_in_group {
         return group * MGK_WGMMA_ROWS + mgk_sum_row(thread, 0);
     }
 
+    /* Warpgroups that begin products one after the other, over and over: the last one passes the first turn, and the
+     * first one waits for that which nobody needs. */
+    __device__ __forceinline__ void wait_for_turn() const
+    {
+        mgk_named_sync(1 + group, 2 * MGK_WARPGROUP);
+    }
+
+    __device__ __forceinline__ void pass_turn(int groups) const
+    {
+        mgk_named_arrive(1 + (group + 1) % groups, 2 * MGK_WARPGROUP);
+    }
+
+    /* Addresses that depend on the place are computed anew from here on: the compiler would keep those of a tile's end
+     * in registers that its products need. */
+    __device__ __forceinline__ void forget()
+    {
+#ifndef MGK_CUDA_EMULATED
+        asm volatile("" : "+r"(thread), "+r"(lane));
+#endif
+    }
+
     /* One arrival for each warp, whose threads have read what they need. */
     __device__ __forceinline__ void arrive(uint32_t barrier) const
     {

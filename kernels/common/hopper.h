@@ -3,9 +3,9 @@
  * values lie in shared memory, in descriptors and in registers, and which stage of a pipeline comes when. Nothing here
  * needs CUDA.
  *
- * A tile of `rows` rows of bf16 lies in shared memory as panels of 64 columns: rows of 128 bytes, whose pieces of 16
- * bytes are exchanged by the 128-byte swizzle, as bulk copies write them and wgmma reads them. Panels begin at
- * multiples of 1024 bytes. */
+ * A tile of `rows` rows of bf16 lies in shared memory as panels of 64 columns, one of 8-bit codes as panels of 128: rows
+ * of 128 bytes, whose pieces of 16 bytes are exchanged by the 128-byte swizzle, as bulk copies write them and wgmma
+ * reads them. Panels begin at multiples of 1024 bytes. */
 #ifndef MGK_COMMON_HOPPER_H
 #define MGK_COMMON_HOPPER_H
 
@@ -14,11 +14,12 @@
 #include <stdbool.h>
 
 enum {
-    MGK_PANEL = 64,          /* columns */
-    MGK_PANEL_ROW = 128,     /* bytes */
+    MGK_PANEL = 64,          /* columns of bf16 */
+    MGK_PANEL_ROW = 128,     /* bytes, and columns of 8-bit codes */
     MGK_PANEL_ALIGN = 1024,  /* bytes; a multiple of 8 rows */
     MGK_WGMMA_ROWS = 64,     /* of a product's left factor and sum */
     MGK_WGMMA_DEPTH = 16,    /* values of bf16 that one instruction multiplies and adds */
+    MGK_WGMMA_CODES = 32,    /* 8-bit codes, likewise: as many bytes */
     MGK_WARPGROUP = 128,     /* threads */
     MGK_TENSOR_MAP_DIMS = 4, /* of the maps used here */
     MGK_BOX_ROWS_MAX = 256
@@ -37,6 +38,12 @@ MGK_PURE uint32_t mgk_tile_byte(uint32_t rows, uint32_t row, uint32_t column)
 {
     return column / MGK_PANEL * rows * MGK_PANEL_ROW +
            mgk_swizzle128(row * MGK_PANEL_ROW + column % MGK_PANEL * 2);
+}
+
+MGK_PURE uint32_t mgk_code_tile_byte(uint32_t rows, uint32_t row, uint32_t column)
+{
+    return column / MGK_PANEL_ROW * rows * MGK_PANEL_ROW +
+           mgk_swizzle128(row * MGK_PANEL_ROW + column % MGK_PANEL_ROW);
 }
 
 MGK_PURE uint32_t mgk_tile_bytes(uint32_t rows, uint32_t columns)
@@ -81,7 +88,15 @@ MGK_PURE uint32_t mgk_wgmma_address(uint64_t factor, bool by_rows, uint32_t mn, 
     return mgk_swizzle128(mgk_factor_address(factor) + offset);
 }
 
-/* Factor whose rows are those of a tile from `row` on (a multiple of 8): its columns from 16 step on are added up. */
+/* The same of an 8-bit code, by rows, which is the only way for them. */
+MGK_PURE uint32_t mgk_wgmma_code_address(uint64_t factor, uint32_t mn, uint32_t k)
+{
+    return mgk_swizzle128(mgk_factor_address(factor) + mn / 8 * mgk_factor_stride(factor) +
+                          mn % 8 * MGK_PANEL_ROW + k % MGK_PANEL_ROW);
+}
+
+/* Factor whose rows are those of a tile from `row` on (a multiple of 8): its columns from 16 step on (codes: 32 step) are
+ * added up. */
 MGK_PURE uint64_t mgk_factor_by_rows(uint32_t tile, uint32_t rows, uint32_t row, uint32_t step)
 {
     uint32_t offset = (step / 4 * rows + row) * MGK_PANEL_ROW + step % 4 * 32;
@@ -142,11 +157,13 @@ MGK_PURE void mgk_stage_next(mgk_stage *s, uint32_t stages)
 typedef struct mgk_tensor_layout {
     uint64_t dims[MGK_TENSOR_MAP_DIMS], strides[MGK_TENSOR_MAP_DIMS - 1];
     uint32_t box[MGK_TENSOR_MAP_DIMS];
-    uint32_t value; /* bytes of one: 2, bf16 */
+    uint32_t value; /* bytes of one: 2, bf16; 1, a code */
 } mgk_tensor_layout;
 
-/* bf16 in boxes of one panel of `rows` of the third dimension. Distances in values, of the three outer dimensions. */
-MGK_PURE void mgk_panel_boxes(mgk_tensor_layout *t, const int64_t dims[MGK_TENSOR_MAP_DIMS],
+/* Values of so many bytes in boxes of one panel of `rows` of the third dimension. Distances in values, of the three outer
+ * dimensions. */
+MGK_PURE void mgk_panel_boxes(mgk_tensor_layout *t, uint32_t value,
+                              const int64_t dims[MGK_TENSOR_MAP_DIMS],
                               const int64_t apart[MGK_TENSOR_MAP_DIMS - 1], uint32_t rows)
 {
     for (int i = 0; i < MGK_TENSOR_MAP_DIMS; i++) {
@@ -154,10 +171,10 @@ MGK_PURE void mgk_panel_boxes(mgk_tensor_layout *t, const int64_t dims[MGK_TENSO
         t->box[i] = 1;
     }
     for (int i = 0; i < MGK_TENSOR_MAP_DIMS - 1; i++)
-        t->strides[i] = (uint64_t)apart[i] * 2;
-    t->box[0] = MGK_PANEL;
+        t->strides[i] = (uint64_t)apart[i] * value;
+    t->box[0] = MGK_PANEL_ROW / value;
     t->box[2] = rows;
-    t->value = 2;
+    t->value = value;
 }
 
 /* (batch, tokens, heads, head_dim) of bf16 in boxes of one panel of `rows` tokens of a head. Strides in values.
@@ -175,24 +192,24 @@ MGK_PURE bool mgk_heads_layout(mgk_tensor_layout *t, int64_t batch, int64_t toke
         return false;
     const int64_t dims[] = {head_dim, heads, tokens, batch},
                   apart[] = {head_dim, row, batch_stride};
-    mgk_panel_boxes(t, dims, apart, rows);
+    mgk_panel_boxes(t, 2, dims, apart, rows);
     return true;
 }
 
-/* (items, rows, columns) of bf16 in boxes of one panel of `box` rows; `row` and `item` values apart. false: bulk copies
- * cannot read it. */
-MGK_PURE bool mgk_matrix_layout(mgk_tensor_layout *t, int64_t items, int64_t rows, int64_t columns,
-                                int64_t row, int64_t item, uint32_t box)
+/* (items, rows, columns) of values of so many bytes in boxes of one panel of `box` rows; `row` and `item` values apart.
+ * false: bulk copies cannot read it. */
+MGK_PURE bool mgk_matrix_layout(mgk_tensor_layout *t, uint32_t value, int64_t items, int64_t rows,
+                                int64_t columns, int64_t row, int64_t item, uint32_t box)
 {
-    const int64_t most = (int64_t)1 << 31;
+    const int64_t most = (int64_t)1 << 31, piece = 16 / value;
     if (items == 1)
-        item = 8; /* not used */
+        item = piece; /* not used */
     if (items < 1 || rows < 1 || columns < 1 || items >= most || rows >= most || columns >= most ||
-        row % 8 || item % 8 || row < columns || item < 1 || row >= (int64_t)1 << 38 ||
+        row % piece || item % piece || row < columns || item < 1 || row >= (int64_t)1 << 38 ||
         item >= (int64_t)1 << 38 || box < 1 || box > MGK_BOX_ROWS_MAX)
         return false;
-    const int64_t dims[] = {columns, 1, rows, items}, apart[] = {8 /* not used */, row, item};
-    mgk_panel_boxes(t, dims, apart, box);
+    const int64_t dims[] = {columns, 1, rows, items}, apart[] = {piece /* not used */, row, item};
+    mgk_panel_boxes(t, value, dims, apart, box);
     return true;
 }
 

@@ -17,7 +17,8 @@ enum {
     BLOCKS_MAX = 8,
     COMMON = (1 << BLOCK_SHIFT) - 1,
     VALUES_MAX = 256,
-    LOG = 256 /* products that the warps of a warpgroup may be apart */
+    KEPT_BITS = 14, /* of the sums of codes */
+    LOG = 256       /* products that the warps of a warpgroup may be apart */
 };
 
 struct product {
@@ -25,7 +26,7 @@ struct product {
     const uint32_t *left;
     uint64_t a, b;
     int n;
-    bool a_by_rows, b_by_rows, add;
+    bool a_by_rows, b_by_rows, add, codes;
 };
 
 struct thread_products {
@@ -130,6 +131,18 @@ float bf16_half(uint32_t pair, int half)
     return value;
 }
 
+/* A float of 4 exponent bits and 3 of mantissa, without infinities. */
+float e4m3_at(uint32_t address)
+{
+    const uint8_t code = *shared_at(address, 1);
+    const int exponent = code >> 3 & 15, mantissa = code & 7;
+    if ((code & 0x7f) == 0x7f)
+        return NAN;
+    const float value =
+        exponent ? ldexpf((float)(8 + mantissa), exponent - 10) : ldexpf((float)mantissa, -9);
+    return code & 0x80 ? -value : value;
+}
+
 /* ---- barriers ---- */
 
 barrier_word barrier_at(uint32_t address)
@@ -195,12 +208,52 @@ void do_copy(const copy &c)
 
 /* ---- products ---- */
 
-/* Sums of the 16 rows of a warp. */
-void multiply(const product *const *of, int warp)
+/* sum + the products of codes, of which a tensor core keeps the bits down to KEPT_BITS of the largest of them; of the
+ * result it keeps as many. So published measurements explain the sums of Hopper's tensor cores (products aligned and cut
+ * off, accumulators of 22 bits); NVIDIA does not say. */
+float add_codes(float sum, const float *a, const float *b)
+{
+    double terms[MGK_WGMMA_CODES + 1], largest = 0, total = 0;
+    int exponent;
+    for (int i = 0; i <= MGK_WGMMA_CODES; i++) {
+        terms[i] = i < MGK_WGMMA_CODES ? (double)a[i] * (double)b[i] : (double)sum;
+        largest = fmax(largest, fabs(terms[i]));
+        total += terms[i];
+    }
+    if (!isfinite(total) || largest == 0)
+        return (float)total;
+    frexp(largest, &exponent);
+    const double units = ldexp(1, KEPT_BITS - exponent);
+    total = 0;
+    for (int i = 0; i <= MGK_WGMMA_CODES; i++)
+        total += (double)(int32_t)(terms[i] * units);
+    frexp(total, &exponent);
+    const double kept = exponent > KEPT_BITS ? ldexp(1, exponent - KEPT_BITS) : 1;
+    return (float)((double)(int32_t)(total / kept) * kept / units);
+}
+
+/* Of the 16 rows of a warp. */
+thread_local float sums[16][VALUES_MAX];
+
+void multiply_codes(const product &p, int warp)
+{
+    static thread_local float a[16][MGK_WGMMA_CODES], b[VALUES_MAX][MGK_WGMMA_CODES];
+    for (int row = 0; row < 16; row++)
+        for (int k = 0; k < MGK_WGMMA_CODES; k++)
+            a[row][k] =
+                e4m3_at(mgk_wgmma_code_address(p.a, (uint32_t)(warp % 4 * 16 + row), (uint32_t)k));
+    for (int n = 0; n < p.n; n++)
+        for (int k = 0; k < MGK_WGMMA_CODES; k++)
+            b[n][k] = e4m3_at(mgk_wgmma_code_address(p.b, (uint32_t)n, (uint32_t)k));
+    for (int row = 0; row < 16; row++)
+        for (int n = 0; n < p.n; n++)
+            sums[row][n] = add_codes(sums[row][n], a[row], b[n]);
+}
+
+void multiply_bf16(const product *const *of, int warp)
 {
     const product &p = *of[0];
-    static thread_local float a[16][MGK_WGMMA_DEPTH], b[MGK_WGMMA_DEPTH][VALUES_MAX],
-        sums[16][VALUES_MAX];
+    static thread_local float a[16][MGK_WGMMA_DEPTH], b[MGK_WGMMA_DEPTH][VALUES_MAX];
     for (int row = 0; row < 16 && !p.left; row++)
         for (int k = 0; k < MGK_WGMMA_DEPTH; k++)
             a[row][k] = bf16_at(
@@ -212,13 +265,22 @@ void multiply(const product *const *of, int warp)
     for (int k = 0; k < MGK_WGMMA_DEPTH; k++)
         for (int n = 0; n < p.n; n++)
             b[k][n] = bf16_at(mgk_wgmma_address(p.b, p.b_by_rows, (uint32_t)n, (uint32_t)k));
-    for (int lane = 0; lane < 32; lane++)
-        for (int i = 0; i < p.n / 2; i++)
-            sums[mgk_sum_row(lane, i)][mgk_sum_column(lane, i)] = p.add ? of[lane]->sums[i] : 0;
     for (int row = 0; row < 16; row++)
         for (int k = 0; k < MGK_WGMMA_DEPTH; k++)
             for (int n = 0; n < p.n; n++)
                 sums[row][n] += a[row][k] * b[k][n];
+}
+
+void multiply(const product *const *of, int warp)
+{
+    const product &p = *of[0];
+    for (int lane = 0; lane < 32; lane++)
+        for (int i = 0; i < p.n / 2; i++)
+            sums[mgk_sum_row(lane, i)][mgk_sum_column(lane, i)] = p.add ? of[lane]->sums[i] : 0;
+    if (p.codes)
+        multiply_codes(p, warp);
+    else
+        multiply_bf16(of, warp);
     for (int lane = 0; lane < 32; lane++)
         for (int i = 0; i < p.n / 2; i++)
             of[lane]->sums[i] = sums[mgk_sum_row(lane, i)][mgk_sum_column(lane, i)];
@@ -227,7 +289,7 @@ void multiply(const product *const *of, int warp)
 bool same(const product &x, const product &y)
 {
     return x.a == y.a && x.b == y.b && x.n == y.n && x.a_by_rows == y.a_by_rows &&
-           x.b_by_rows == y.b_by_rows && x.add == y.add && !x.left == !y.left;
+           x.b_by_rows == y.b_by_rows && x.add == y.add && x.codes == y.codes && !x.left == !y.left;
 }
 
 /* All 4 warps take part in the same product. */
@@ -392,21 +454,32 @@ void mgk_emulated_wgmma_fence(void)
     products_of_thread()->fenced = true;
 }
 
-void mgk_emulated_wgmma(float *sums, int n, uint64_t a, bool a_by_rows, const uint32_t *left,
-                        uint64_t b, bool b_by_rows, bool add)
+static void begin_product(const product &p)
 {
     thread_products *t = products_of_thread();
     if (!t->fenced)
         mgk_emulated_abort("a product without a fence before it");
     if (t->count == PRODUCTS_MAX)
         mgk_emulated_abort("too many products at a time");
-    if (a >> 62 != (left ? 0 : 1) || b >> 62 != 1)
+    if (p.a >> 62 != (p.left ? 0 : 1) || p.b >> 62 != 1)
         mgk_emulated_abort("a factor is not of the 128-byte swizzle");
-    product p = {sums, left, a, b, n, a_by_rows, b_by_rows, add};
     t->queue[t->count++] = p;
     t->issued++;
-    for (int i = 0; i < n / 2 && !add; i++)
-        sums[i] = NAN;
+    for (int i = 0; i < p.n / 2 && !p.add; i++)
+        p.sums[i] = NAN;
+}
+
+void mgk_emulated_wgmma(float *sums, int n, uint64_t a, bool a_by_rows, const uint32_t *left,
+                        uint64_t b, bool b_by_rows, bool add)
+{
+    const product p = {sums, left, a, b, n, a_by_rows, b_by_rows, add, false};
+    begin_product(p);
+}
+
+void mgk_emulated_wgmma_codes(float *sums, int n, uint64_t a, uint64_t b, bool add)
+{
+    const product p = {sums, NULL, a, b, n, true, true, add, true};
+    begin_product(p);
 }
 
 void mgk_emulated_wgmma_commit(void)

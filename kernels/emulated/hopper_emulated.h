@@ -40,6 +40,8 @@ void mgk_emulated_wgmma_fence(void);
 /* left NULL: `a` is the left factor's descriptor. The arrays are the calling thread's and stay where they are. */
 void mgk_emulated_wgmma(float *sums, int n, uint64_t a, bool a_by_rows, const uint32_t *left,
                         uint64_t b, bool b_by_rows, bool add);
+/* Of 8-bit floats (E4M3) by rows, with the bits that a tensor core keeps. */
+void mgk_emulated_wgmma_codes(float *sums, int n, uint64_t a, uint64_t b, bool add);
 void mgk_emulated_wgmma_commit(void);
 void mgk_emulated_wgmma_wait(int most);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What becomes of the sums of a product on CUDA devices, whoever added them up. Inside kernels/matmul only. */
+ * What becomes of the sums of a product on CUDA devices, whoever added them up. Inside kernels/matmul and
+ * kernels/fp8 only. */
 #ifndef MGK_MATMUL_CUDA_H
 #define MGK_MATMUL_CUDA_H
 

@@ -1,203 +1,32 @@
 /* SPDX-License-Identifier: MIT
- * matmul by warpgroups (sm_90a): bf16, sums in f32. Blocks stay, and take every so-manieth tile of C.
- *
- * One warp copies 64 values of k at a time of a tile's rows of A and columns of B, zeros where there are none; two
- * warpgroups multiply 64 rows each (cuda_products.h). While a tile is written, the next one's stages are filled.
- *
- * Sums go through shared memory, 16 x 64 of a warp at a time, so that its threads read and write whole rows. */
-#include "kernels/common/cuda_products.h"
-#include "kernels/matmul/matmul_cuda.h"
-#include "kernels/matmul/matmul_sm90.h"
+ * matmul by warpgroups (sm_90a): bf16, sums in f32. */
+#include "kernels/matmul/matmul_warpgroups.h"
 
 namespace
 {
 
-struct product_maps {
-    mgk_tensor_map a, b;
-};
-
-struct product {
-    mgk_matmul_args g;
-    mgk_product_tiles tiles;
-    int64_t steps; /* of k */
-    bool eights;   /* what is laid out like C can be read and written eight values at a time */
-};
-
-/* Where a block's tile begins. */
-struct tile_begin {
-    int64_t item, i, j;
-};
-
-template <typename S> struct product_work : mgk_product_block<S> {
-    const product &p;
-
-    __device__ __forceinline__ product_work(const product &problem, unsigned char *memory)
-        : mgk_product_block<S>(memory), p(problem)
+template <typename S> struct bf16_group : product_group<S> {
+    __device__ __forceinline__ bf16_group(const product_work<S> &work) : product_group<S>(work)
     {
-    }
-
-    __device__ __forceinline__ tile_begin begin_of(int64_t task) const
-    {
-        const int64_t tiles = p.tiles.m * p.tiles.n;
-        const mgk_matrix_place at = mgk_matrix_place_of(task % tiles, p.tiles.m, p.tiles.n);
-        return {task / tiles, (at.i * S::CLUSTER + this->rank) * S::M, at.j * S::N};
-    }
-
-    /* By one thread. */
-    __device__ __forceinline__ void load(const product_maps &maps, const tile_begin &t, int64_t k,
-                                         uint32_t stage) const
-    {
-        const uint32_t full = this->barrier(S::FULL, stage), to = this->a(stage);
-        const int32_t item_a = p.g.stride_a ? (int32_t)t.item : 0;
-        const int32_t item_b = p.g.stride_b ? (int32_t)t.item : 0;
-        mgk_barrier_expect(full, S::A_BYTES + S::B_BYTES);
-        if (S::TA)
-#pragma unroll
-            for (int panel = 0; panel < S::M / MGK_PANEL; panel++)
-                mgk_tma_load(to + panel * S::K * MGK_PANEL_ROW, &maps.a, full,
-                             (int32_t)t.i + panel * MGK_PANEL, 0, (int32_t)k, item_a);
-        else
-            mgk_tma_load(to, &maps.a, full, (int32_t)k, 0, (int32_t)t.i, item_a);
-        this->load_b(&maps.b, stage, (int32_t)t.j, (int32_t)k, 0, item_b);
-    }
-
-    __device__ __forceinline__ void copy(const product_maps &maps) const
-    {
-        mgk_stage s = {0, 0};
-        for (int64_t task = this->first_task(); task < p.tiles.tasks; task += this->task_step()) {
-            const tile_begin t = begin_of(task);
-            for (int64_t step = 0; step < p.steps; step++, mgk_stage_next(&s, S::STAGES)) {
-                mgk_barrier_wait(this->barrier(S::EMPTY, s.index), s.parity ^ 1);
-                if (threadIdx.x == 0)
-                    load(maps, t, step * S::K, s.index);
-            }
-        }
-    }
-};
-
-template <typename S> struct product_group : mgk_product_sums<S> {
-    const product_work<S> &w;
-
-    __device__ __forceinline__ product_group(const product_work<S> &work)
-        : mgk_product_sums<S>(work), w(work)
-    {
-    }
-
-    /* Four rows of a panel, 8 columns of each by this thread: bf16 that is added is read before all else. */
-    __device__ __forceinline__ void put_eights(const mgk_matmul_args &g, int64_t item, int64_t i,
-                                               int64_t j, int row, int column) const
-    {
-        const mgk_buf more = added_to(g);
-        const int64_t at = item * g.stride_c + i * g.ldc + j;
-        const bool early = more.p && more.dtype == MGK_BF16;
-        mgk_vector<mgk_bf16, 8> added[4];
-#pragma unroll
-        for (int r = 0; r < 4; r++)
-            if (early && i + 4 * r < g.m)
-                added[r] = *(const mgk_vector<mgk_bf16, 8> *)(const void *)((mgk_bf16 *)more.p +
-                                                                            at + 4 * r * g.ldc);
-#pragma unroll 1
-        for (int half = 0; half < 8; half++) {
-            float v[4], *from = this->shared_sums(row + half / 2 * 4, column) + half % 2 * 4;
-            mgk_load_vector<4>(from, v);
-            activate_all<4>(g, v, j + half % 2 * 4);
-            mgk_store_vector<4>(from, v);
-        }
-#pragma unroll
-        for (int r = 0; r < 4; r++) {
-            float v[8], other[8];
-            if (i + 4 * r >= g.m)
-                break;
-            mgk_load_vector<8>(this->shared_sums(row + 4 * r, column), v);
-            if (early)
-                mgk_load_vector<8>(added[r].v, other);
-            else if (more.p)
-                read<8>(more, at + 4 * r * g.ldc, other);
-            put<8>(g, v, other, i + 4 * r, j, at + 4 * r * g.ldc);
-        }
-    }
-
-    __device__ __forceinline__ void put_ones(const mgk_matmul_args &g, int64_t item, int64_t i,
-                                             int64_t j, int row, int column) const
-    {
-#pragma unroll 1
-        for (int e = 0; e < 32; e++) {
-            const int below = e / 8 * 4;
-            float v = *this->shared_sums(row + below, column + e % 8);
-            if (i + below < g.m && j + e % 8 < g.n)
-                finish<1>(g, &v, item, i + below, j + e % 8);
-        }
-    }
-
-    __device__ __forceinline__ void finish_tile(const tile_begin &t) const
-    {
-        const mgk_matmul_args &g = w.p.g;
-        const int row = this->me.lane / 8, column = this->me.lane % 8 * 8;
-        const int64_t i = t.i + this->first_row(0) + row;
-#pragma unroll 1
-        for (int panel = 0; panel < S::N / MGK_PANEL; panel++) {
-            const int64_t j = t.j + panel * MGK_PANEL + column;
-            this->share(0, panel);
-            if (w.p.eights && j + 8 <= g.n)
-                put_eights(g, t.item, i, j, row, column);
-            else
-                put_ones(g, t.item, i, j, row, column);
-        }
     }
 
     __device__ __forceinline__ void run()
     {
+        const product_work<S> &w = this->w;
         mgk_stage stage = {0, 0};
         for (int64_t task = w.first_task(); task < w.p.tiles.tasks; task += w.task_step()) {
             this->walk(&stage, w.p.steps);
-            finish_tile(w.begin_of(task));
+            this->finish_tile(w.begin_of(task));
         }
     }
 };
 
-template <typename S>
-MGK_KERNEL __launch_bounds__(S::THREADS, 1)
-    product_kernel(const __grid_constant__ product_maps maps, const __grid_constant__ product p)
+template <bool TA, bool TB> bool start_tiles(product *p, mgk_exec *x)
 {
-#if MGK_HOPPER
-    MGK_DYNAMIC_SHARED(unsigned char, memory);
-    const product_work<S> w(p, memory);
-    mgk_copy_and_compute<S, product_group<S>, S::CLUSTER>(w, maps);
-#endif
-}
-
-/* ---- the host's part ---- */
-
-/* The matrix in boxes of a panel. `rows` and `columns` as it is stored. */
-bool map_matrix(mgk_tensor_map *map, mgk_buf b, int64_t batch, int64_t stride, int64_t rows,
-                int64_t columns, int64_t ld, uint32_t box)
-{
-    mgk_tensor_layout t;
-    return mgk_matrix_layout(&t, stride ? batch : 1, rows, columns, ld, stride, box) &&
-           mgk_make_tensor_map(map, b.p, &t);
-}
-
-template <typename S> bool start(const product &p, mgk_exec *x)
-{
-    const mgk_matmul_args &g = p.g;
-    product_maps maps;
-    if (!mgk_has_hopper_code(product_kernel<S>) ||
-        !map_matrix(&maps.a, g.a, g.batch, g.stride_a, S::TA ? g.k : g.m, S::TA ? g.m : g.k, g.lda,
-                    S::A_ROWS) ||
-        !map_matrix(&maps.b, g.b, g.batch, g.stride_b, S::TB ? g.n : g.k, S::TB ? g.k : g.n, g.ldb,
-                    S::B_ROWS))
-        return false;
-    const int bytes = S::BYTES;
-    MGK_ALLOW_SHARED(product_kernel<S>, bytes);
-    MGK_LAUNCH_CLUSTERS(x, product_kernel<S>, mgk_product_grid<S>(p.tiles.tasks), S::CLUSTER,
-                        S::THREADS, bytes, maps, p);
-    return true;
-}
-
-template <bool TA, bool TB> bool start_tiles(const product &p, mgk_exec *x)
-{
-    return p.tiles.cluster == 2 ? start<mgk_product_shape<256, 2, 4, TA, TB>>(p, x)
-                                : start<mgk_product_shape<128, 1, 6, TA, TB>>(p, x);
+    typedef mgk_product_shape<256, 2, 4, TA, TB> wide;
+    typedef mgk_product_shape<128, 1, 6, TA, TB> narrow;
+    return p->tiles.cluster == 2 ? start_product<wide, bf16_group<wide>>(p, x)
+                                 : start_product<narrow, bf16_group<narrow>>(p, x);
 }
 
 } // namespace
@@ -208,23 +37,13 @@ extern "C" size_t mgk_matmul_sm80_workspace(const void *args, int threads);
 /* false: another variant must do it. */
 extern "C" bool mgk_matmul_by_warpgroups(const mgk_matmul_args *g, mgk_exec *x)
 {
-    const int64_t most = (int64_t)1 << 30;
-    if (g->a.dtype != MGK_BF16 || g->m < 1 || g->n < 1 || g->k < 1 || g->batch < 1 || g->m > most ||
-        g->n > most || g->k > most)
-        return false;
-    const int64_t multiprocessors = mgk_multiprocessors();
     product p;
-    memset(&p, 0, sizeof p);
-    p.g = *g;
-    p.tiles = mgk_product_choose(g->m, g->n, g->batch, multiprocessors);
-    if (mgk_product_is_small(g, &p.tiles, multiprocessors))
+    if (g->a.dtype != MGK_BF16 || !make_product(&p, *g))
         return false;
-    p.steps = mgk_tiles_of(g->k, MGK_PRODUCT_DEPTH);
-    p.eights = g->ldc % 8 == 0 && g->stride_c % 8 == 0 && mgk_is_aligned(g->c) &&
-               mgk_is_aligned(g->residual) && mgk_is_aligned(g->before);
-    return g->trans_a ? g->trans_b ? start_tiles<true, true>(p, x) : start_tiles<true, false>(p, x)
-           : g->trans_b ? start_tiles<false, true>(p, x)
-                        : start_tiles<false, false>(p, x);
+    return g->trans_a
+               ? g->trans_b ? start_tiles<true, true>(&p, x) : start_tiles<true, false>(&p, x)
+           : g->trans_b ? start_tiles<false, true>(&p, x)
+                        : start_tiles<false, false>(&p, x);
 }
 
 MGK_LAUNCHER(matmul, sm90)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Products by warpgroups: which take part, in what tiles, and where they are chosen. Pure functions. Inside
- * kernels/matmul only. */
+ * kernels/matmul and kernels/fp8 only. */
 #ifndef MGK_MATMUL_SM90_H
 #define MGK_MATMUL_SM90_H
 

@@ -32,7 +32,7 @@ KERNEL_FAULTS = [
 ]
 HOPPER, WARPGROUPS = "kernels/common/hopper.h", "kernels/common/cuda_warpgroups.h"
 PRODUCT, ATTENTION = "kernels/matmul/matmul_sm90.cu", "kernels/attention/attention_sm90.cu"
-STAGES = "kernels/common/cuda_products.h"
+STAGES, PRODUCTS = "kernels/common/cuda_products.h", "kernels/matmul/matmul_warpgroups.h"
 # (what, file, old, new) of kernels by warpgroups, with a case that has edges and several tiles a block
 PRODUCT_CASES = ["--case", "bf16 388x392x136"]
 PRODUCT_FAULTS = [
@@ -44,10 +44,10 @@ PRODUCT_FAULTS = [
     ("columns that are copied to one block of two", STAGES, "(1u << S::CLUSTER) - 1", "1u"),
     ("the parity of the phase before", STAGES, "block.barrier(S::FULL, stage->index), stage->parity",
      "block.barrier(S::FULL, stage->index), stage->parity ^ 1"),
-    ("a stage that is filled before it is empty", PRODUCT, "mgk_barrier_wait(this->barrier(S::EMPTY, s.index), s.parity ^ 1);", ""),
+    ("a stage that is filled before it is empty", PRODUCTS, "mgk_barrier_wait(this->barrier(S::EMPTY, s.index), s.parity ^ 1);", ""),
     ("a product without a fence", STAGES, "mgk_wgmma_fence();", ""),
     ("sums that are read before they are written", STAGES, "            }\n        __syncwarp();", "            }"),
-    ("a row written below the last one", PRODUCT, "if (i + 4 * r >= g.m)", "if (i + 4 * r > g.m)"),
+    ("a row written below the last one", PRODUCTS, "if (i + 4 * r >= g.m)", "if (i + 4 * r > g.m)"),
     ("barriers that are used before all blocks have made theirs", WARPGROUPS, "if (BLOCKS > 1)\n        mgk_cluster_sync();\n    else\n        __syncthreads();", ""),
     ("blocks of a cluster that do not end together", WARPGROUPS, "if (BLOCKS > 1)\n        mgk_cluster_sync();\n}", "}"),
 ]
@@ -56,7 +56,7 @@ ATTENTION_FAULTS = [
     ("scores that are read before they are there", ATTENTION, "mgk_wgmma_wait<1>();", ""),
     ("values that are given back before they were read", ATTENTION, "mgk_wgmma_wait<0>();\n        mgk_wgmma_hold(o);", "mgk_wgmma_hold(o);"),
     ("queries that are not given back", ATTENTION, "me.arrive(w.barrier(S::Q_EMPTY));", ""),
-    ("a turn that is not passed on", ATTENTION, "begin_values(last.index);\n            pass_turn();", "begin_values(last.index);"),
+    ("a turn that is not passed on", ATTENTION, "begin_values(last.index);\n            me.pass_turn(S::GROUPS);", "begin_values(last.index);"),
     ("the parity of the values before", ATTENTION, "w.barrier(S::V_FULL, last.index), last.parity", "w.barrier(S::V_FULL, last.index), last.parity ^ 1"),
     ("a row of queries written below the last one", "kernels/attention/attention_sm90.h", "8 * half >= rows_left", "8 * half > rows_left"),
 ]

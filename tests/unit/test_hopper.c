@@ -83,6 +83,30 @@ static void test_factors_meet_tiles(void **state)
             }
 }
 
+/* The same of 8-bit codes: a tile of panels of 128 of them is dense, and its factors read what lies there. */
+static void test_factors_of_codes(void **state)
+{
+    (void)state;
+    enum { TILE = 5 * 1024, ROWS = 256, COLUMNS = 256 };
+    static bool seen[ROWS * COLUMNS];
+    memset(seen, 0, sizeof seen);
+    for (uint32_t row = 0; row < ROWS; row++)
+        for (uint32_t column = 0; column < COLUMNS; column++) {
+            const uint32_t at = mgk_code_tile_byte(ROWS, row, column);
+            const uint64_t factor = mgk_factor_by_rows(TILE, ROWS, row / 8 * 8, column / 32);
+            assert_in_range(at, 0, ROWS * COLUMNS - 1);
+            assert_false(seen[at]);
+            seen[at] = true;
+            assert_int_equal(mgk_wgmma_code_address(factor, row % 8, column % 32), TILE + at);
+        }
+    for (uint32_t row = 0; row + 128 <= ROWS; row += 64)
+        for (uint32_t mn = 0; mn < 128; mn++)
+            for (uint32_t k = 0; k < 32; k++)
+                assert_int_equal(
+                    mgk_wgmma_code_address(mgk_factor_by_rows(TILE, ROWS, row, 3), mn, k),
+                    TILE + mgk_code_tile_byte(ROWS, row + mn, 96 + k));
+}
+
 /* Each sum belongs to one register; a warp has 16 rows, four threads a row, each two neighbours of eight columns. */
 static void test_fragments(void **state)
 {
@@ -197,19 +221,23 @@ static void test_matrix_layout(void **state)
 {
     (void)state;
     mgk_tensor_layout t;
-    assert_true(mgk_matrix_layout(&t, 3, 100, 77, 80, 8000, 128));
+    assert_true(mgk_matrix_layout(&t, 2, 3, 100, 77, 80, 8000, 128));
     assert_true(t.dims[0] == 77 && t.dims[1] == 1 && t.dims[2] == 100 && t.dims[3] == 3);
     assert_true(t.strides[0] % 16 == 0 && t.strides[1] == 160 && t.strides[2] == 16000);
     assert_true(t.box[0] == 64 && t.box[1] == 1 && t.box[2] == 128 && t.box[3] == 1);
-    assert_true(mgk_matrix_layout(&t, 1, 100, 77, 80, 7, 128)); /* no second item */
+    assert_true(mgk_matrix_layout(&t, 2, 1, 100, 77, 80, 7, 128)); /* no second item */
     assert_true(t.strides[2] % 16 == 0 && t.strides[2] > 0);
-    assert_false(mgk_matrix_layout(&t, 3, 100, 77, 80, 7, 128));
-    assert_false(mgk_matrix_layout(&t, 3, 100, 77, 77, 8000, 128));
-    assert_false(mgk_matrix_layout(&t, 3, 100, 88, 80, 8000, 128)); /* rows would overlap */
-    assert_false(mgk_matrix_layout(&t, 3, 100, 77, 80, 0, 128));
-    assert_false(mgk_matrix_layout(&t, 3, 0, 77, 80, 8000, 128));
-    assert_false(mgk_matrix_layout(&t, 3, 100, 77, 80, 8000, 264));
-    assert_false(mgk_matrix_layout(&t, 3, 100, 77, (int64_t)1 << 38, 8000, 128));
+    assert_true(mgk_matrix_layout(&t, 1, 1, 100, 77, 80, 0, 64)); /* codes */
+    assert_true(t.dims[0] == 77 && t.strides[1] == 80 && t.box[0] == 128 && t.box[2] == 64);
+    assert_true(t.strides[0] % 16 == 0 && t.strides[2] % 16 == 0 && t.value == 1);
+    assert_false(mgk_matrix_layout(&t, 1, 1, 100, 77, 88, 0, 64));
+    assert_false(mgk_matrix_layout(&t, 2, 3, 100, 77, 80, 7, 128));
+    assert_false(mgk_matrix_layout(&t, 2, 3, 100, 77, 77, 8000, 128));
+    assert_false(mgk_matrix_layout(&t, 2, 3, 100, 88, 80, 8000, 128)); /* rows would overlap */
+    assert_false(mgk_matrix_layout(&t, 2, 3, 100, 77, 80, 0, 128));
+    assert_false(mgk_matrix_layout(&t, 2, 3, 0, 77, 80, 8000, 128));
+    assert_false(mgk_matrix_layout(&t, 2, 3, 100, 77, 80, 8000, 264));
+    assert_false(mgk_matrix_layout(&t, 2, 3, 100, 77, (int64_t)1 << 38, 8000, 128));
 }
 
 /* The left factor of a product whose A is stored by columns: a panel of 64 of them for each warpgroup. */
@@ -301,14 +329,14 @@ static void test_query_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_swizzle),         cmocka_unit_test(test_tile_is_dense),
-        cmocka_unit_test(test_descriptor_bits), cmocka_unit_test(test_factors_meet_tiles),
-        cmocka_unit_test(test_fragments),       cmocka_unit_test(test_stages),
-        cmocka_unit_test(test_layout),          cmocka_unit_test(test_schedule),
-        cmocka_unit_test(test_query_rows),      cmocka_unit_test(test_matrix_order),
-        cmocka_unit_test(test_matrix_layout),   cmocka_unit_test(test_left_by_columns),
-        cmocka_unit_test(test_product_tiles),   cmocka_unit_test(test_product_choice),
-        cmocka_unit_test(test_small_products),
+        cmocka_unit_test(test_swizzle),          cmocka_unit_test(test_tile_is_dense),
+        cmocka_unit_test(test_descriptor_bits),  cmocka_unit_test(test_factors_meet_tiles),
+        cmocka_unit_test(test_factors_of_codes), cmocka_unit_test(test_fragments),
+        cmocka_unit_test(test_stages),           cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_schedule),         cmocka_unit_test(test_query_rows),
+        cmocka_unit_test(test_matrix_order),     cmocka_unit_test(test_matrix_layout),
+        cmocka_unit_test(test_left_by_columns),  cmocka_unit_test(test_product_tiles),
+        cmocka_unit_test(test_product_choice),   cmocka_unit_test(test_small_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
