@@ -100,6 +100,11 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
         "--drop-text", NULL, OPTION_TEXT, (out), 0, 0, "ROLES",                                    \
             "leave out what these text encoders say: of ul2,byt5,metaclip (default: none)"         \
     }
+#define OPTION_PRECISION(out)                                                                      \
+    {                                                                                              \
+        "--precision", NULL, OPTION_TEXT, (out), 0, 0, "NAME",                                     \
+            "weights and products in f32, bf16 or fp8 (default: as the model says, else f32)"      \
+    }
 #define OPTION_QUIET(out)                                                                          \
     {                                                                                              \
         "--quiet", "-q", OPTION_FLAG, (out), 0, 0, NULL, "no progress, no messages but errors"     \
@@ -120,23 +125,24 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
 /* ---- sampling.c: how generate and eval go along the flow ---- */
 
 typedef struct cli_sampling { /* of the options above; all 0: the defaults */
-    const char *solver, *schedule, *drop_text;
+    const char *solver, *schedule, *drop_text, *precision;
     double guidance_from, guidance_to;
 } cli_sampling;
 
-/* The names as MGEN_SOLVER_*, MGEN_SCHEDULE_* and bits of drop_text. False: explained. */
-bool sampling_numbers(const cli_command *command, const cli_sampling *s, uint32_t *solver,
+typedef struct cli_session cli_session;
+/* The names as MGEN_SOLVER_*, MGEN_SCHEDULE_* and bits of drop_text, and the session's precision. False: explained. */
+bool sampling_numbers(cli_session *session, const cli_sampling *s, uint32_t *solver,
                       uint32_t *schedule, uint32_t *drop_text);
 
 /* ---- session.c: context, model, interruption ---- */
 
-typedef struct cli_session {
+struct cli_session {
     const cli_command *command;
     mgen_context *ctx;
     mgen_pipeline pipe;
     mgen_mesh *mesh; /* NULL: one rank */
     int rank;
-} cli_session;
+};
 
 /* Create the context. False: explained. */
 bool session_open(cli_session *s, const cli_command *command, uint32_t threads, const char *device);

@@ -69,8 +69,7 @@ static int evaluate(cli_session *s, const eval_options *o)
     mgen_eval_params params = MGEN_EVAL_PARAMS_INIT;
     mgen_report *report;
     progress p;
-    if (!sampling_numbers(s->command, &o->sampling, &params.solver, &params.schedule,
-                          &params.drop_text))
+    if (!sampling_numbers(s, &o->sampling, &params.solver, &params.schedule, &params.drop_text))
         return STATUS_USAGE;
     if (!session_load(s, o->model))
         return STATUS_ERROR;
@@ -121,6 +120,7 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_GUIDANCE_FROM(&o.sampling.guidance_from),
         OPTION_GUIDANCE_TO(&o.sampling.guidance_to),
         OPTION_DROP_TEXT(&o.sampling.drop_text),
+        OPTION_PRECISION(&o.sampling.precision),
         OPTION_THREADS(&o.threads),
         OPTION_DEVICE(&o.device),
         OPTION_JSON(&o.json),

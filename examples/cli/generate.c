@@ -191,8 +191,7 @@ static int generate(cli_session *s, const void *options)
     bool fallback = false, first = s->rank == 0; /* who gets the film */
     progress p;
 
-    if (!sampling_numbers(s->command, &o->sampling, &params.solver, &params.schedule,
-                          &params.drop_text))
+    if (!sampling_numbers(s, &o->sampling, &params.solver, &params.schedule, &params.drop_text))
         return STATUS_USAGE;
     int result = first ? check_output(s, o->out, &fallback) : STATUS_DONE;
     if (result != STATUS_DONE)
@@ -244,6 +243,7 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_GUIDANCE_FROM(&o.sampling.guidance_from),
         OPTION_GUIDANCE_TO(&o.sampling.guidance_to),
         OPTION_DROP_TEXT(&o.sampling.drop_text),
+        OPTION_PRECISION(&o.sampling.precision),
         {"--negative", NULL, OPTION_TEXT, &o.negative, 0, 0, "TEXT",
          "what guidance leads away from (default: nothing)"},
         OPTION_MESH(&o.place.mesh),

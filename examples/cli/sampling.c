@@ -10,6 +10,9 @@ enum { NAMES = 3 };
 static const char *const solvers[NAMES] = {"euler", "midpoint", "dopri5"};
 static const char *const schedules[NAMES] = {"linear-quadratic", "linear", "linear-quadratic-1000"};
 
+/* Of MGEN_PRECISION_*, from F32 on. */
+static const char *const precisions[NAMES] = {"f32", "bf16", "fp8"};
+
 /* As bits of drop_text. */
 static const char *const roles[NAMES] = {"ul2", "byt5", "metaclip"};
 
@@ -49,10 +52,17 @@ static bool roles_of(const cli_command *command, const char *list, uint32_t *out
     return true;
 }
 
-bool sampling_numbers(const cli_command *command, const cli_sampling *s, uint32_t *solver,
+bool sampling_numbers(cli_session *session, const cli_sampling *s, uint32_t *solver,
                       uint32_t *schedule, uint32_t *drop_text)
 {
-    return roles_of(command, s->drop_text, drop_text) &&
-           number_of(command, "--solver", s->solver, solvers, solver) &&
-           number_of(command, "--schedule", s->schedule, schedules, schedule);
+    const cli_command *command = session->command;
+    uint32_t precision;
+    if (!roles_of(command, s->drop_text, drop_text) ||
+        !number_of(command, "--solver", s->solver, solvers, solver) ||
+        !number_of(command, "--schedule", s->schedule, schedules, schedule) ||
+        !number_of(command, "--precision", s->precision, precisions, &precision))
+        return false;
+    session->pipe.precision =
+        s->precision ? MGEN_PRECISION_F32 + precision : MGEN_PRECISION_DEFAULT;
+    return true;
 }

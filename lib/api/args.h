@@ -70,9 +70,16 @@ struct mgen_video_model {
     uint64_t text_hash[MGI_ROLES]; /* of encoders that other ranks run */
 };
 
-/* As mgen_video_model_open(), split over the mesh where there is one. */
-mgen_status mgi_video_model_open(mgen_context *ctx, const char *dir, const char *name,
-                                 const mgen_mesh *mesh, mgen_video_model **out);
+/* As the public calls, held as MGEN_PRECISION_* says; the video model split over the mesh where there is one. */
+mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                uint32_t precision, mgen_tae **out);
+mgen_status mgi_text_encoder_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                         uint32_t precision, mgen_text_encoder **out);
+mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                        uint32_t precision, const mgen_mesh *mesh,
+                                        mgen_video_model **out);
+/* The MGEN_PRECISION_* in which a video model is held. */
+uint32_t mgi_video_model_precision(const mgen_video_model *model);
 /* The mesh that a network may be split over: NULL, too, where there is one rank. */
 const mgi_mesh *mgi_mesh_split(const mgen_mesh *mesh);
 

@@ -49,8 +49,23 @@ static mgen_status load(mgen_context *home, int kind, const char *dir, const cha
     }
 }
 
+/* MGI_HOLD_* of a MGEN_PRECISION_*: only a video model's file says how it is held. */
+static int hold_of(int kind, uint32_t precision)
+{
+    switch (precision) {
+    case MGEN_PRECISION_BF16:
+        return MGI_HOLD_BF16;
+    case MGEN_PRECISION_FP8:
+        return MGI_HOLD_FP8;
+    case MGEN_PRECISION_F32:
+        return MGI_HOLD_F32;
+    default:
+        return kind == VIDEO_MODEL ? MGI_HOLD_AS_FILE : MGI_HOLD_F32;
+    }
+}
+
 static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, const char *name,
-                               const mgi_mesh *mesh, void **out)
+                               uint32_t precision, const mgi_mesh *mesh, void **out)
 {
     mgen_context *home;
     mgi_handle *h;
@@ -66,6 +81,7 @@ static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, con
                         "does not begin with a dot",
                         name);
     MGI_TRY(home_make(ctx, &home));
+    home->device->hold = hold_of(kind, precision);
     home->progress = ctx->progress;
     home->progress_user = ctx->progress_user;
     mgen_status status = mgi_alloc_zero(home, 1, handle_size[kind], &h);
@@ -90,25 +106,46 @@ static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, con
 
 mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name, mgen_tae **out)
 {
-    return open_handle(ctx, TAE, dir, name, NULL, (void **)out);
+    return mgi_tae_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, out);
+}
+
+mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                uint32_t precision, mgen_tae **out)
+{
+    return open_handle(ctx, TAE, dir, name, precision, NULL, (void **)out);
 }
 
 mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
                                    mgen_text_encoder **out)
 {
-    return open_handle(ctx, TEXT_ENCODER, dir, name, NULL, (void **)out);
+    return mgi_text_encoder_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, out);
+}
+
+mgen_status mgi_text_encoder_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                         uint32_t precision, mgen_text_encoder **out)
+{
+    return open_handle(ctx, TEXT_ENCODER, dir, name, precision, NULL, (void **)out);
 }
 
 mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgen_video_model **out)
 {
-    return open_handle(ctx, VIDEO_MODEL, dir, name, NULL, (void **)out);
+    return mgi_video_model_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, out);
 }
 
-mgen_status mgi_video_model_open(mgen_context *ctx, const char *dir, const char *name,
-                                 const mgen_mesh *mesh, mgen_video_model **out)
+mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                        uint32_t precision, const mgen_mesh *mesh,
+                                        mgen_video_model **out)
 {
-    return open_handle(ctx, VIDEO_MODEL, dir, name, mgi_mesh_split(mesh), (void **)out);
+    return open_handle(ctx, VIDEO_MODEL, dir, name, precision, mgi_mesh_split(mesh), (void **)out);
+}
+
+uint32_t mgi_video_model_precision(const mgen_video_model *model)
+{
+    static const uint32_t of[] = {[MGI_HOLD_F32] = MGEN_PRECISION_F32,
+                                  [MGI_HOLD_BF16] = MGEN_PRECISION_BF16,
+                                  [MGI_HOLD_FP8] = MGEN_PRECISION_FP8};
+    return of[model->net.module.hold];
 }
 
 /* -- owners --------------------------------------------------------------------------------------- */

@@ -10,12 +10,21 @@
 #include <stdio.h>
 #include <string.h>
 
+static mgen_status check_precision(mgen_context *ctx, const mgen_pipeline *p)
+{
+    return p->precision <= MGEN_PRECISION_FP8
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_INVALID,
+                          "pipeline: precision is %u; it must be one of MGEN_PRECISION_DEFAULT (0) "
+                          "to MGEN_PRECISION_FP8 (%d)",
+                          p->precision, MGEN_PRECISION_FP8);
+}
+
 mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen_pipeline *ours)
 {
     mgen_pipeline p; /* ours holds nothing until all is well: its owner releases what it holds */
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, theirs, "pipeline"));
-    if (p.reserved0)
-        return mgi_fail(ctx, MGEN_E_INVALID, "pipeline: reserved0 must be 0");
+    MGI_TRY(check_precision(ctx, &p));
     mgen_tae_retain(p.tae);
     mgen_video_model_retain(p.video);
     for (int i = 0; i < 3; i++)
@@ -83,17 +92,20 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
                               mgen_pipeline *p)
 {
     mgi_networks networks;
+    uint32_t precision = p->precision;
     p->width = (uint32_t)file->clip.width;
     p->height = (uint32_t)file->clip.height;
     p->frames = (uint32_t)file->clip.frames;
     p->fps = (uint32_t)file->clip.fps;
+    if (file->video[0]) { /* first: its file may say how all are held */
+        MGI_TRY(mgi_video_model_handle_open(ctx, dir, file->video, precision, p->mesh, &p->video));
+        precision = mgi_video_model_precision(p->video);
+    }
     if (file->tae[0])
-        MGI_TRY(mgen_tae_open(ctx, dir, file->tae, &p->tae));
+        MGI_TRY(mgi_tae_handle_open(ctx, dir, file->tae, precision, &p->tae));
     for (int i = 0; i < 3; i++)
         if (file->text[i][0] && mgi_runs_text(mgi_mesh_split(p->mesh), i))
-            MGI_TRY(mgen_text_encoder_open(ctx, dir, file->text[i], &p->text[i]));
-    if (file->video[0])
-        MGI_TRY(mgi_video_model_open(ctx, dir, file->video, p->mesh, &p->video));
+            MGI_TRY(mgi_text_encoder_handle_open(ctx, dir, file->text[i], precision, &p->text[i]));
     if (missing(p))
         return MGEN_OK;
     networks = networks_of(p);
@@ -129,7 +141,8 @@ static mgen_status share_hashes(mgen_context *ctx, const mgen_pipeline *p)
         MGI_TRY(
             mgi_ranks_share(ctx, mgi_ranks_of(mesh), MGK_U64, &hash[i], 1, mgi_text_rank(mesh, i)));
     }
-    snprintf(text, sizeof text, "%016" PRIx64, mgen_pipeline_hash(p));
+    snprintf(text, sizeof text, "%016" PRIx64 ", precision %u", mgen_pipeline_hash(p),
+             mgi_video_model_precision(p->video));
     return mgi_comm_agree(p->mesh->world, "weights (their hash)", text);
 }
 
@@ -146,7 +159,9 @@ mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline
                         "the pipeline holds models already; close it, or begin with "
                         "MGEN_PIPELINE_INIT");
     MGI_TRY(mgi_mesh_in(ctx, in.mesh));
+    MGI_TRY(check_precision(ctx, &in));
     p.mesh = in.mesh;
+    p.precision = in.precision;
     mgen_status status = MGEN_E_AGAIN;
     for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++) {
         mgen_pipeline_close(&p);

@@ -67,8 +67,9 @@ mgen_status mgi_clip_text_init(mgi_clip_text *clip, mgen_context *ctx,
     clip->config = *config;
     int64_t d = config->dim;
     m->status = mgi_alloc_zero(ctx, (size_t)config->layers, sizeof *clip->layer, &clip->layer);
-    clip->embedding = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = 0.02f},
-                                    MGI_DIMS(config->vocab, d), "embedding.weight");
+    clip->embedding =
+        mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = 0.02f, .table = true},
+                      MGI_DIMS(config->vocab, d), "embedding.weight");
     clip->position = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = 0.01f},
                                    MGI_DIMS(config->tokens_max, d), "position.weight");
     for (int64_t i = 0; i < config->layers && m->status == MGEN_OK; i++) {

@@ -50,8 +50,9 @@ mgen_status mgi_t5_init(mgi_t5 *t5, mgen_context *ctx, const mgi_t5_config *conf
     t5->config = *config;
     int64_t d = config->dim, inner = config->heads * config->head_dim, f = config->ff_dim;
     m->status = mgi_alloc_zero(ctx, (size_t)config->layers, sizeof *t5->layer, &t5->layer);
-    t5->embedding = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = 1.0f},
-                                  MGI_DIMS(config->vocab, d), "embedding.weight");
+    t5->embedding =
+        mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = 1.0f, .table = true},
+                      MGI_DIMS(config->vocab, d), "embedding.weight");
     t5->relative = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = 0.1f},
                                  MGI_DIMS(config->buckets, config->heads), "relative_bias.weight");
     for (int64_t i = 0; i < config->layers && m->status == MGEN_OK; i++) {

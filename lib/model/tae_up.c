@@ -32,10 +32,11 @@ static void add_taps(mgi_run *run, T *y, T *x, int64_t rows, int64_t dim)
     }
 }
 
-/* w (Cout,3,3,Cin), f32 -> (column, row, Cout, 2, 2, Cin), column and row: odd, then even ones. */
+/* w (Cout,3,3,Cin) -> (column, row, Cout, 2, 2, Cin), column and row: odd, then even ones. */
 static T *four_kernels(mgi_run *run, T *w, int32_t dtype)
 {
     int64_t cout = w->dims[0], cin = w->dims[3], mark = mgi_scope_push(run);
+    w = mgi_cast(run, w, MGK_F32);
     T *rows = mgi_new(run, MGK_F32, MGI_DIMS(2, cout, 2, 3, cin));
     T *both = mgi_new(run, MGK_F32, MGI_DIMS(4, cout, 2, 2, cin));
     if (both) {
@@ -106,6 +107,7 @@ T *mgi_tae_up_time(mgi_run *run, T *x, T *w, T *b, int64_t before, int64_t after
     int64_t batch = x->dims[0], pixels = x->dims[2], cout = w->dims[0], cin = w->dims[3];
     int64_t mark = mgi_scope_push(run);
     T *both = mgi_new(run, MGK_F32, MGI_DIMS(2 * cout, 2, 1, cin));
+    w = mgi_cast(run, w, MGK_F32);
     if (both)
         add_taps(run, both, w, cout, cin);
     T *y = mgi_conv2d(run, x, mgi_cast(run, both, x->dtype), mgi_concat(run, (T *[]){b, b}, 2),

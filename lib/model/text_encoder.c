@@ -169,9 +169,10 @@ mgen_status mgi_text_encoder_shadow(mgi_text_encoder *e, mgen_context *ctx,
     memset(e, 0, sizeof *e);
     e->config = of->config;
     e->tokenizer = of->tokenizer;
+    const mgi_module *as = is_clip(of) ? &of->clip.module : &of->t5.module, *m = mgi_text_module(e);
+    ctx->device->hold = as->hold;
     MGI_TRY(network_init(e, ctx, NULL));
-    int32_t dtype = is_clip(of) ? of->clip.module.dtype : of->t5.module.dtype;
-    return dtype == MGK_F32 ? MGEN_OK : mgi_module_compute(mgi_text_module(e), dtype);
+    return m->dtype == as->dtype ? MGEN_OK : mgi_module_compute(mgi_text_module(e), as->dtype);
 }
 
 /* Whether there is no <name>.json but a folder of that name. */

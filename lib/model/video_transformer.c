@@ -455,6 +455,8 @@ mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *ou
 static const char *const blocks[] = {[MGI_VT_LLAMA] = "llama", [MGI_VT_DIT] = "dit"};
 static const char *const objectives[] = {
     [MGI_VT_FLOW] = "flow", [MGI_VT_V_PREDICTION] = "v_prediction"};
+static const char *const precisions[] = {
+    [MGI_HOLD_F32] = "f32", [MGI_HOLD_BF16] = "bf16", [MGI_HOLD_FP8] = "fp8"};
 static const char *const activations[] = {[MGI_VT_GELU] = "gelu", [MGI_VT_SILU] = "silu"};
 
 static mgen_status read_preset(mgen_context *ctx, const mgi_json *json, mgi_vt_config *c)
@@ -486,7 +488,7 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     static const char *const keys[] = {
         "layers",     "dim",         "heads",  "ff_dim",   "channels",   "patch",    "frames_max",
         "rows_max",   "columns_max", "text",   "text_dim", "fps_prefix", "time_dim", "block",
-        "activation", "objective",   "preset", "guidance", NULL};
+        "activation", "objective",   "preset", "guidance", "precision",  NULL};
     mgi_vt_config c = {.time_dim = 256};
     double guidance = MGI_VT_GUIDANCE;
     bool all = mgi_json_find(json, "preset") == NULL; /* must be said */
@@ -508,6 +510,7 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     MGI_TRY(mgi_json_get_choice(ctx, json, "block", blocks, 2, &c.block));
     MGI_TRY(mgi_json_get_choice(ctx, json, "activation", activations, 2, &c.activation));
     MGI_TRY(mgi_json_get_choice(ctx, json, "objective", objectives, 2, &c.objective));
+    MGI_TRY(mgi_json_get_choice(ctx, json, "precision", precisions, 3, &c.precision));
     MGI_TRY(mgi_json_get_real(ctx, json, "guidance", false, 0.001, 100.0, &guidance));
     c.guidance = (float)guidance;
     if (c.block != MGI_VT_DIT && mgi_json_find(json, "activation"))
@@ -547,4 +550,6 @@ void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *c)
         mgi_json_put_string(w, "objective", objectives[c->objective]);
     if (c->guidance > 0.0f && c->guidance != MGI_VT_GUIDANCE)
         mgi_json_put_real(w, "guidance", (double)c->guidance);
+    if (c->precision != MGI_HOLD_F32)
+        mgi_json_put_string(w, "precision", precisions[c->precision]);
 }

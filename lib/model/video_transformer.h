@@ -20,6 +20,7 @@ typedef struct mgi_vt_config {
     int32_t block, activation; /* MGI_VT_*; the activation is DiT's */
     int32_t objective;         /* MGI_VT_FLOW or MGI_VT_V_PREDICTION: what the head means */
     float guidance;            /* of requests that ask for none; 0: MGI_VT_GUIDANCE */
+    int32_t precision; /* MGI_HOLD_*: how it is held for requests, unless the host says so */
 } mgi_vt_config;
 #define MGI_VT_GUIDANCE 7.5f /* the report's */
 

@@ -6,6 +6,7 @@
 #include "core/alloc.h"
 #include "core/hash.h"
 #include "core/philox.h"
+#include "kernels/common/bf16.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
 #include "nn/gather.h"
@@ -20,6 +21,10 @@ void mgi_module_init(mgi_module *m, mgen_context *ctx)
     memset(m, 0, sizeof *m);
     m->ctx = ctx;
     m->dev = ctx->device;
+    m->hold = m->dev->hold;
+    m->dtype = m->hold == MGI_HOLD_F32 ? MGK_F32 : MGK_BF16;
+    if (m->hold == MGI_HOLD_FP8)
+        m->status = mgi_fail(ctx, MGEN_E_UNSUPPORTED, "FP8 is not in this build");
 }
 
 static void param_free(mgi_module *m, mgi_param *p)
@@ -80,6 +85,11 @@ static mgen_status check_split(mgi_module *m, const mgi_param *p)
         (long long)(p->dims[axis] / p->parts));
 }
 
+static int32_t held_dtype(const mgi_module *m, const mgi_param *p)
+{
+    return p->narrow && m->hold != MGI_HOLD_F32 ? MGK_BF16 : MGK_F32;
+}
+
 mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int64_t *dims,
                          const char *format, ...)
 {
@@ -104,15 +114,17 @@ mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int
     memcpy(p->dims, dims, (size_t)rank * sizeof *dims);
     p->tp = spec.tp;
     p->parts = spec.parts ? spec.parts : 1;
+    p->operand = spec.operand;
+    p->narrow = spec.operand || spec.table;
     MGI_TRY_GOTO(m->status, check_split(m, p), failed);
     if (m->shard_size < 2)
-        MGI_TRY_GOTO(m->status, create(m, MGI_MEM_PARAMETER, MGK_F32, p, &p->value), failed);
+        MGI_TRY_GOTO(m->status, create(m, MGI_MEM_PARAMETER, held_dtype(m, p), p, &p->value),
+                     failed);
     p->init = spec.init;
     p->init_scale = spec.scale;
     p->decay = spec.decay;
     p->lr_scale = 1.0f;
     p->partial = spec.partial | m->partial;
-    p->operand = spec.operand;
     p->frozen = spec.frozen;
     p->lasting = spec.lasting;
     if (m->units == 0)
@@ -181,12 +193,16 @@ static mgen_status load_piece(mgi_tensor *t, const mgi_st_entry *entry, mgi_piec
     int64_t most = p.count < PIECE ? p.count : PIECE;
     mgen_status status = MGEN_OK;
     float *piece;
-    MGI_TRY(mgi_alloc(ctx, (size_t)most * sizeof *piece, &piece));
+    MGI_TRY(mgi_alloc(ctx, (size_t)most * (sizeof *piece + sizeof(uint16_t)), &piece));
+    uint16_t *narrow = (uint16_t *)(void *)(piece + most);
     for (int64_t at = 0; at < p.count && status == MGEN_OK; at += PIECE) {
         int64_t n = p.count - at < PIECE ? p.count - at : PIECE;
+        bool rounds = t->dtype == MGK_BF16;
         status = mgi_st_read_part(ctx, entry, p.whole + at, piece, n);
+        for (int64_t i = 0; i < n && rounds && status == MGEN_OK; i++)
+            narrow[i] = mgk_to_bf16(piece[i]);
         if (status == MGEN_OK)
-            mgi_tensor_write(t, p.own + at, piece, n);
+            mgi_tensor_write(t, p.own + at, rounds ? (void *)narrow : piece, n);
     }
     mgi_free(ctx, piece);
     return status;

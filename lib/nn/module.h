@@ -36,9 +36,11 @@ typedef struct mgi_param {
     int64_t first; /* its first element in the unit's flat range, a multiple of 16; or in `range` */
     int64_t range; /* of the module's, where it is sharded */
     bool operand;  /* of products: read in the module's compute dtype */
+    bool narrow;   /* an operand, or a table of rows: bf16 where weights are held so */
     bool lasting;  /* read by later units, too */
     bool frozen;
-    mgi_tensor *value;       /* f32 master; value->var->grad, a part of unit_grad, while training */
+    /* f32 master, or as the module holds it; value->var->grad, a part of unit_grad, while training */
+    mgi_tensor *value;
     mgi_tensor *compute;     /* copy in the compute dtype, with the same var; NULL: value serves */
     mgi_tensor *m, *v, *ema; /* optimizer state, while training */
     mgi_tensor
@@ -63,6 +65,7 @@ typedef struct mgi_module {
     mgi_param **params;
     int64_t count, capacity;
     int32_t dtype; /* of products and activations: f32 or bf16 */
+    int hold;      /* MGI_HOLD_*, as the device said; but for f32 it can only be loaded and run */
     int tp_rank,
         tp_size; /* set before parameters are added: this rank's share; 0, 0: all of everything */
     int shard_rank, shard_size; /* the same of sharding, which then takes mgi_module_divide() */
@@ -84,6 +87,7 @@ typedef struct mgi_param_spec {
     float scale, decay;
     int tp, parts, partial; /* parts 0: 1 */
     bool operand, frozen, lasting;
+    bool table; /* of rows that are looked up */
 } mgi_param_spec;
 
 /* What is added from now on belongs to a new unit. Returns its number. */
@@ -105,8 +109,8 @@ typedef struct mgi_piece {
 } mgi_piece;
 int64_t mgi_param_pieces(const mgi_module *m, const mgi_param *p);
 mgi_piece mgi_param_piece(const mgi_module *m, const mgi_param *p, int64_t index);
-/* Read an f32 tensor's values, as many as the entry has, or let a file's writer take them: a tensor's memory need
- * not be the host's. */
+/* Read a tensor's values (f32, or rounded to bf16), as many as the entry has, or let a file's writer take them (f32): a
+ * tensor's memory need not be the host's. */
 mgen_status mgi_tensor_load(mgi_tensor *t, const mgi_st_entry *entry);
 /* What the rank has of an entry's values, which are those from element `first` of the whole on. */
 mgen_status mgi_param_load(const mgi_module *m, const mgi_param *p, const mgi_st_entry *entry,

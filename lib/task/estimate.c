@@ -11,6 +11,7 @@ typedef struct shadow {
     mgi_vt video;
 } shadow;
 
+/* After init on a device that holds weights as they are held there. */
 static mgen_status same_dtype(mgi_module *m, const mgi_module *as)
 {
     return as->dtype == m->dtype ? MGEN_OK : mgi_module_compute(m, as->dtype);
@@ -31,9 +32,11 @@ static mgen_status same_mesh(mgen_context *meta, const mgi_mesh *as, mgi_mesh *o
 /* The networks without their values. What was made is to be finished, also after a failure. */
 static mgen_status make(mgen_context *meta, const mgi_networks *n, shadow *s)
 {
+    meta->device->hold = n->tae->module.hold;
     MGI_TRY(mgi_tae_init(&s->tae, meta, &n->tae->config));
     if (n->video->mesh)
         MGI_TRY(same_mesh(meta, n->video->mesh, &s->mesh));
+    meta->device->hold = n->video->module.hold;
     MGI_TRY(mgi_vt_init_mesh(&s->video, meta, &n->video->config, n->video->mesh ? &s->mesh : NULL));
     s->video.form = n->video->form;
     s->video.cp = n->video->cp;
@@ -208,6 +211,7 @@ mgen_status mgi_tae_tile(mgen_context *ctx, const mgi_tae *tae, const int64_t fi
     if (!ctx->heap->max && !ctx->device->memory_max)
         return MGEN_OK;
     MGI_TRY(open_meta(ctx, &meta));
+    meta->device->hold = tae->module.hold;
     mgen_status status = mgi_tae_init(&net, meta, &tae->config);
     if (status == MGEN_OK) {
         status = same_dtype(&net.module, &tae->module);

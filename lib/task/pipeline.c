@@ -162,9 +162,13 @@ mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *nam
     mgen_status status = mgi_vt_config_read(ctx, f.config, &config);
     if (status != MGEN_OK)
         status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
-    else if ((status = mgi_model_file_fits(ctx, vt_fits, &config, &f)) == MGEN_OK &&
-             (status = mgi_vt_init_mesh(out, ctx, &config, mesh)) == MGEN_OK)
-        status = mgi_module_load(&out->module, &f.weights, f.weights_name, false);
+    else if ((status = mgi_model_file_fits(ctx, vt_fits, &config, &f)) == MGEN_OK) {
+        if (ctx->device->hold == MGI_HOLD_AS_FILE)
+            ctx->device->hold = config.precision;
+        status = mgi_vt_init_mesh(out, ctx, &config, mesh);
+        if (status == MGEN_OK)
+            status = mgi_module_load(&out->module, &f.weights, f.weights_name, false);
+    }
     *hash = f.hash;
     if (status != MGEN_OK)
         mgi_vt_finish(out);

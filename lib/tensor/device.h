@@ -30,9 +30,14 @@ typedef struct mgi_blocks {
     int64_t out; /* in use */
 } mgi_blocks;
 
+/* How networks that are made on a device hold the weights of their products: f32, which may be trained; or for inference
+ * only, bf16; or E4M3 codes with a scale for each output, of the layers that allow it, and bf16. AS_FILE: who opens one
+ * decides by its configuration. */
+enum { MGI_HOLD_F32, MGI_HOLD_BF16, MGI_HOLD_FP8, MGI_HOLD_AS_FILE };
+
 /* What memory is for. */
 enum {
-    MGI_MEM_PARAMETER, /* f32 masters */
+    MGI_MEM_PARAMETER, /* f32 masters; or all that is held for inference */
     MGI_MEM_COMPUTE,   /* their copies in the dtype of the products */
     MGI_MEM_GRADIENT,  /* of parameters */
     MGI_MEM_OPTIMIZER, /* moments and averages */
@@ -84,6 +89,7 @@ typedef struct mgi_device {
     mgi_cuda *cuda;                /* NULL: not a GPU */
     uint64_t memory_max;           /* of a GPU, in bytes; 0 = no limit */
     int kind;                      /* MGI_MEM_* of what is allocated now; set by mgi_device_kind */
+    int hold;                      /* MGI_HOLD_*, of networks made from now on */
     mgi_device_counts counts;
     mgi_stream stream[MGI_STREAMS];
     mgi_held *waiting; /* released, but a stream may still use it */

@@ -191,6 +191,7 @@ static mgen_status load_video(struct mgi_stage_run *r, const char *name, const m
     grown.columns_max =
         ours->columns_max < grown.columns_max ? grown.columns_max : ours->columns_max;
     grown.guidance = ours->guidance;
+    grown.precision = ours->precision;
     bool grows = grown.frames_max > theirs->frames_max || grown.rows_max > theirs->rows_max ||
                  grown.columns_max > theirs->columns_max;
     MGI_TRY(check_start(r, name, write_video, &grown, ours));

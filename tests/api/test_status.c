@@ -114,7 +114,7 @@ static void test_structs(void **state)
         handmade.frames = 0;
         assert_int_equal(mgen_generate_start(t->ctx, &handmade, &request, &t->job), MGEN_E_INVALID);
         handmade = t->pipe;
-        handmade.reserved0 = 1;
+        handmade.precision = MGEN_PRECISION_FP8 + 1;
         assert_int_equal(mgen_generate_start(t->ctx, &handmade, &request, &t->job), MGEN_E_INVALID);
         handmade = (mgen_pipeline)MGEN_PIPELINE_INIT;
         handmade.struct_size = 4;

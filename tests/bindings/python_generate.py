@@ -78,6 +78,14 @@ def test_a_closed_pipeline_refuses(world):
     raises(world.moviegen.StateError, lambda: pipe.hash)
 
 
+def test_precision(world):
+    with world.moviegen.Pipeline(world.context, MODEL, precision="bf16") as pipe:
+        assert pipe.hash == world.pipeline.hash
+        assert pipe.video.info.bytes < 0.52 * world.pipeline.video.info.bytes
+        assert pipe.generate(PROMPT, steps=4, seed=1).pixels != world.clip.pixels
+    raises(world.moviegen.InvalidError, world.moviegen.Pipeline, world.context, MODEL, precision="half", holds="'half'")
+
+
 def test_a_running_job_keeps_what_it_needs(world):
     """Everything is let go but the job."""
     moviegen = world.moviegen

@@ -371,14 +371,16 @@ def test_generate_sampling(w):
     for name, words in (("plain", ()), ("all", ("--solver", "euler", "--schedule", "linear-quadratic", "--guidance-to", "1")),
                         ("midpoint", ("--solver", "midpoint")), ("dopri5", ("--solver", "dopri5", "--steps", "30")),
                         ("linear", ("--schedule", "linear")), ("other", ("--schedule", "linear-quadratic-1000")),
-                        ("early", ("--guidance-from", "0", "--guidance-to", "0.01"))):
+                        ("early", ("--guidance-from", "0", "--guidance-to", "0.01")), ("bf16", ("--precision", "bf16")),
+                        ("f32", ("--precision", "f32"))):
         expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path(name + ".y4m"), "-q", *FAST, *words), 0)
         films[name] = open(w.path(name + ".y4m"), "rb").read()
-    assert films["plain"] == films["all"], "the defaults are not the defaults"
-    assert len(set(films.values())) == len(films) - 1, "an option changes nothing"
+    assert films["plain"] == films["all"] == films["f32"], "the defaults are not the defaults"
+    assert len(set(films.values())) == len(films) - 2, "an option changes nothing"
     for command in (("generate", PROMPT), ("eval", "alignment")):
         expect(w.run(*command, "--model", w.need_model(), "--solver", "rk4"), 2, "--solver", "'rk4'", "dopri5")
         expect(w.run(*command, "--model", w.need_model(), "--schedule", "x"), 2, "--schedule", "'x'", "linear-quadratic")
+        expect(w.run(*command, "--model", w.need_model(), "--precision", "f16"), 2, "--precision", "'f16'", "bf16")
         expect(w.run(*command, "--model", w.need_model(), "--guidance-to", "2"), 2, "--guidance-to", "'2'")
         expect(w.run(*command, "--model", w.need_model(), "--drop-text", "byt5,t5"), 2, "--drop-text", "'byt5,t5'")
     expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path("x.y4m"), "--guidance-from", "0.6",

@@ -18,6 +18,7 @@ CONSTANTS: Dict[str, int] = {
     "MGEN_SCHEDULE_LINEAR_QUADRATIC": 0, "MGEN_SCHEDULE_LINEAR": 1,
     "MGEN_SCHEDULE_LINEAR_QUADRATIC_1000": 2,
     "MGEN_SOLVER_EULER": 0, "MGEN_SOLVER_MIDPOINT": 1, "MGEN_SOLVER_DOPRI5": 2,
+    "MGEN_PRECISION_DEFAULT": 0, "MGEN_PRECISION_F32": 1, "MGEN_PRECISION_BF16": 2, "MGEN_PRECISION_FP8": 3,
 }
 # These say which header a library was built from, not what its calls mean.
 VERSIONS = ("MGEN_VERSION_MAJOR", "MGEN_VERSION_MINOR", "MGEN_VERSION_PATCH")
@@ -116,7 +117,7 @@ class ModelInfo(Struct):
 class Pipeline(Struct):
     NAME = "mgen_pipeline"
     _fields_ = [("struct_size", c_uint32), ("width", c_uint32), ("height", c_uint32), ("frames", c_uint32),
-                ("fps", c_uint32), ("reserved0", c_uint32), ("tae", c_void_p), ("text", c_void_p * 3),
+                ("fps", c_uint32), ("precision", c_uint32), ("tae", c_void_p), ("text", c_void_p * 3),
                 ("video", c_void_p), ("mesh", c_void_p)]
 
 

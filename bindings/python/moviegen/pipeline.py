@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence
 
 from . import _abi, errors
 from ._abi import AGAIN, OK, TIMEOUT, GenerateParams, lib
-from ._buffers import FORMATS, SCHEDULES, SOLVERS, Buffer, FrameViews, frames_in, number_of, text_of
+from ._buffers import FORMATS, PRECISIONS, SCHEDULES, SOLVERS, Buffer, FrameViews, frames_in, number_of, text_of
 from ._handles import SLICE, ChildCore, Closing
 from ._jobs import OnFrames, Preview, Progress, Relay, Slot
 from ._progress import Bar, stderr_is_terminal
@@ -160,7 +160,8 @@ class Stream(Iterator[Tuple[int, FrameViews]]):
 class Pipeline(Closing):
     """A tae, up to three text encoders and a video model, and the clip that they were trained on.
 
-    Pipeline(context, "folder") loads a model folder, whose networks close() closes too; Pipeline.of() is put together
+    Pipeline(context, "folder") loads a model folder, whose networks close() closes too, and holds and runs them in
+    `precision`: "f32", "bf16", "fp8", or "default", which the video model's file says; Pipeline.of() is put together
     from networks of any context, which it leaves alone. Where the context is one of several ranks (Context.join), all of
     them open the folder and make each request together, and rank 0 gets the clip.
 
@@ -175,8 +176,8 @@ class Pipeline(Closing):
     text: Tuple[Optional[TextEncoder], ...]
     video: Optional[VideoModel]
 
-    def __init__(self, context: Context, directory: Path) -> None:
-        pipe = _abi.Pipeline(mesh=context._core.mesh)
+    def __init__(self, context: Context, directory: Path, *, precision: str = "default") -> None:
+        pipe = _abi.Pipeline(mesh=context._core.mesh, precision=number_of(PRECISIONS, precision, "precision"))
         try:
             context._core.call_long(lib.mgen_pipeline_open, path_of(directory), byref(pipe))
         except BaseException:

@@ -49,3 +49,8 @@ pub const MGEN_SCHEDULE_LINEAR_QUADRATIC_1000: u32 = 2;
 pub const MGEN_SOLVER_EULER: u32 = 0;
 pub const MGEN_SOLVER_MIDPOINT: u32 = 1;
 pub const MGEN_SOLVER_DOPRI5: u32 = 2;
+
+pub const MGEN_PRECISION_DEFAULT: u32 = 0;
+pub const MGEN_PRECISION_F32: u32 = 1;
+pub const MGEN_PRECISION_BF16: u32 = 2;
+pub const MGEN_PRECISION_FP8: u32 = 3;

@@ -160,7 +160,7 @@ pub struct mgen_pipeline {
     pub height: u32,
     pub frames: u32,
     pub fps: u32,
-    pub reserved0: u32,
+    pub precision: u32,
     pub tae: *mut mgen_tae,
     pub text: [*mut mgen_text_encoder; 3],
     pub video: *mut mgen_video_model,

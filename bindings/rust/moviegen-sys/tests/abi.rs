@@ -39,6 +39,7 @@ fn ours() -> BTreeMap<String, i64> {
         MGEN_FORMAT_RGB8 MGEN_FORMAT_RGBF32 MGEN_FORMAT_YUV420
         MGEN_SCHEDULE_LINEAR_QUADRATIC MGEN_SCHEDULE_LINEAR MGEN_SCHEDULE_LINEAR_QUADRATIC_1000
         MGEN_SOLVER_EULER MGEN_SOLVER_MIDPOINT MGEN_SOLVER_DOPRI5
+        MGEN_PRECISION_DEFAULT MGEN_PRECISION_F32 MGEN_PRECISION_BF16 MGEN_PRECISION_FP8
     }
     layout! { table,
         mgen_allocator { alloc free user }
@@ -55,7 +56,7 @@ fn ours() -> BTreeMap<String, i64> {
             struct_size channels spatial_factor temporal_factor text_width text_tokens parameters bytes hash
             guidance fps_prefix
         }
-        mgen_pipeline { struct_size width height frames fps reserved0 tae text video mesh }
+        mgen_pipeline { struct_size width height frames fps precision tae text video mesh }
         mgen_latents { struct_size frames height width channels reserved0 data }
         mgen_generate_params {
             struct_size steps prompt negative_prompt seed width height frames guidance schedule

@@ -2,7 +2,7 @@
 //! Networks, and the pipeline that they make.
 
 use crate::raw::{c_path, c_text, Shared};
-use crate::{Context, Error, ErrorKind, Result};
+use crate::{Context, Error, ErrorKind, Precision, Result};
 use moviegen_sys as sys;
 use std::fmt;
 use std::path::Path;
@@ -155,8 +155,18 @@ impl Pipeline {
     /// ranks ([`Context::join`]), all of them open the folder and make each request together, each
     /// with its own context; the first one gets the clip.
     pub fn open(ctx: &mut Context, dir: impl AsRef<Path>) -> Result<Pipeline> {
+        Pipeline::open_as(ctx, dir, Precision::Model)
+    }
+
+    /// The same, with all networks held and run in another precision than the model's own.
+    pub fn open_as(
+        ctx: &mut Context,
+        dir: impl AsRef<Path>,
+        precision: Precision,
+    ) -> Result<Pipeline> {
         let dir = c_path(dir.as_ref())?;
         let mut raw = sys::mgen_pipeline {
+            precision: precision.number(),
             mesh: ctx.mesh.get(),
             ..Default::default()
         };

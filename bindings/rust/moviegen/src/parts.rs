@@ -52,6 +52,32 @@ impl Solver {
     }
 }
 
+/// How weights are held and products computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As the video model's file says, else f32.
+    #[default]
+    Model,
+    /// f32.
+    F32,
+    /// bf16, all but vectors.
+    Bf16,
+    /// E4M3 in the linear layers of the video model's blocks, with a scale for each output and token,
+    /// and bf16 elsewhere.
+    Fp8,
+}
+
+impl Precision {
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Precision::Model => sys::MGEN_PRECISION_DEFAULT,
+            Precision::F32 => sys::MGEN_PRECISION_F32,
+            Precision::Bf16 => sys::MGEN_PRECISION_BF16,
+            Precision::Fp8 => sys::MGEN_PRECISION_FP8,
+        }
+    }
+}
+
 /// Latents in somebody's memory: frames x height x width x channels floats.
 #[derive(Clone, Copy, Debug)]
 pub struct LatentsRef<'a> {

@@ -165,21 +165,16 @@ typedef struct mgen_context_params {
     uint64_t error_size; /**< bytes of error_text */
 } mgen_context_params;
 
-/**
- * Create a context; params NULL = defaults. After a failure params->error_text has the sentence.
- *
- * @return MGEN_OK, MGEN_E_INVALID (a field is out of range), MGEN_E_VERSION, MGEN_E_UNSUPPORTED (there is no
- *         such device), MGEN_E_NO_MEMORY (memory or threads ran out), MGEN_E_LIMIT (host_memory_max is too
- *         small for the context itself)
- * Ownership: destroy with mgen_context_destroy().   Threads: any.   Since 0.1
- */
+/** Create a context; params NULL = defaults. After a failure params->error_text has the sentence. @return MGEN_OK,
+ *  MGEN_E_INVALID (a field is out of range), MGEN_E_VERSION, MGEN_E_UNSUPPORTED (there is no such device),
+ *  MGEN_E_NO_MEMORY (memory or threads ran out), MGEN_E_LIMIT (host_memory_max is too small for the context itself).
+ *  Ownership: destroy with mgen_context_destroy(). Threads: any. Since 0.1. */
 MGEN_API mgen_status mgen_context_create(const mgen_context_params *params, mgen_context **out);
 
 /** Destroy a context; its jobs, trainers and meshes go first. NULL is fine. Since 0.1. */
 MGEN_API void mgen_context_destroy(mgen_context *ctx);
 
-/** @return the sentence for the last call on `ctx` that failed, "" if none did. Valid until the next call on
- *  `ctx`. NULL is fine. Since 0.1. */
+/** @return the sentence for the last call on `ctx` that failed, else "", until the next. NULL is fine. Since 0.1. */
 MGEN_API const char *mgen_last_error(const mgen_context *ctx);
 
 /** @return the status that the sentence belongs to; MGEN_OK if none failed. Since 0.1. */
@@ -189,8 +184,7 @@ MGEN_API mgen_status mgen_last_status(const mgen_context *ctx);
  *  Any thread. Since 0.1. */
 MGEN_API void mgen_context_memory(const mgen_context *ctx, uint64_t *now, uint64_t *peak);
 
-/** Give memory that is kept for the next request back to the allocator. Nothing while a job runs.
- *  NULL is fine. Since 0.1. */
+/** Give memory kept for the next request back to the allocator. Nothing while a job runs. NULL is fine. Since 0.1. */
 MGEN_API void mgen_context_trim(mgen_context *ctx);
 
 /** @return one line per op: the kernel variant in use. Valid while `ctx` lives. Since 0.1. */
@@ -328,7 +322,7 @@ MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const cha
 /** As mgen_tae_open(); Hugging Face's folders too (docs/text.md). @return the same. Ownership: the same. Since 0.1. */
 MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
                                             mgen_text_encoder **out);
-/** As mgen_tae_open(). @return the same. Ownership: the same. Since 0.1. */
+/** As mgen_tae_open(), held as its file's "precision" says. @return the same. Ownership: the same. Since 0.1. */
 MGEN_API mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name,
                                            mgen_video_model **out);
 
@@ -354,7 +348,7 @@ typedef struct mgen_model_info {
     uint32_t text_width;  /**< text encoder: values of a token; video model: of its widest role */
     uint32_t text_tokens; /**< text encoder: tokens at most */
     uint64_t parameters;  /**< count */
-    uint64_t bytes;       /**< of host memory */
+    uint64_t bytes;       /**< of memory that its weights take */
     uint64_t hash;        /**< identity of the weights, the same for the same file */
     float guidance;       /**< video model: of requests that ask for none */
     uint32_t fps_prefix;  /**< video model: 1 = requests put the rate, "FPS-16 ", before prompts of
@@ -370,6 +364,13 @@ MGEN_API mgen_status mgen_text_encoder_get_info(const mgen_text_encoder *encoder
 MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model,
                                                mgen_model_info *info);
 
+/* How weights are held and products computed: in f32; in bf16, all but vectors; or as FP8: E4M3 in the linear layers of
+ * the video model's blocks, with a scale for each output and token, and bf16 elsewhere. A network runs as it is held. */
+#define MGEN_PRECISION_DEFAULT 0 /**< as "precision" in the video model's file says, else f32 */
+#define MGEN_PRECISION_F32     1
+#define MGEN_PRECISION_BF16    2
+#define MGEN_PRECISION_FP8     3
+
 /** What a pipeline is made of: a plain struct of handles, each optional, and the clip that the model was
  *  trained on. A host may fill it by hand, from handles of any context. */
 typedef struct mgen_pipeline {
@@ -377,7 +378,7 @@ typedef struct mgen_pipeline {
     uint32_t width, height;     /**< pixels */
     uint32_t frames;            /**< count; longer clips are made in windows of this length */
     uint32_t fps;               /**< frames per second */
-    uint32_t reserved0;         /**< must be 0 */
+    uint32_t precision;         /**< MGEN_PRECISION_*, of what is opened */
     mgen_tae *tae;              /**< needed for every request */
     mgen_text_encoder *text[3]; /**< roles UL2, ByT5, MetaCLIP; NULL where the model has none */
     mgen_video_model *video;    /**< needed to generate */
@@ -388,7 +389,7 @@ typedef struct mgen_pipeline {
 } mgen_pipeline;
 
 /** Load a model folder (pipeline.json beside its networks; a UTF-8 path) into `pipe`, initialised with
- *  MGEN_PIPELINE_INIT, its mesh set where there are ranks, and unchanged on failure. @return as mgen_tae_open().
+ *  MGEN_PIPELINE_INIT, its precision and mesh set where wanted, and unchanged on failure. @return as mgen_tae_open().
  *  Ownership: the struct owns its handles; release them with mgen_pipeline_close(). Since 0.1. */
 MGEN_API mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline *pipe);
 
@@ -728,13 +729,12 @@ typedef struct mgen_plan_params {
     uint32_t timeline;      /**< 1 = the text has the order of work in a block */
 } mgen_plan_params;
 
-/** Find out what one training step needs, by running it on shapes alone: nothing of the model's size is
- *  allocated, and it takes milliseconds a mesh. The report of one device holds: parameters, tokens (of a
- *  sample); forward_flops and step_flops, of all products, 2 for a multiply and add; bytes of master_ (f32
- *  parameters), compute_ (their bf16 copies), gradient_, optimizer_ (two moments, the average), and the
- *  highest ever of activation_ (kept for the gradient or in use), flow_ (gradients of activations) and
- *  peak_bytes, of all at one moment; of a mesh: its sizes, memory_per_rank_bytes, step_seconds, mfu ...
- *  @return MGEN_OK, MGEN_E_INVALID (last error names the field), MGEN_E_VERSION, MGEN_E_STATE,
+/** Find out what one training step needs, by running it on shapes alone: nothing of the model's size is allocated, and it
+ *  takes milliseconds a mesh. The report of one device holds: parameters, tokens (of a sample); forward_flops and
+ *  step_flops, of all products, 2 for a multiply and add; bytes of master_ (f32 parameters), compute_ (their bf16 copies),
+ *  gradient_, optimizer_ (two moments, the average), and the highest ever of activation_ (kept for the gradient or in use),
+ *  flow_ (gradients of activations) and peak_bytes, of all at one moment; of a mesh: its sizes, memory_per_rank_bytes,
+ *  step_seconds, mfu ... @return MGEN_OK, MGEN_E_INVALID (last error names the field), MGEN_E_VERSION, MGEN_E_STATE,
  *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: the caller's, mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params,
                                         mgen_report **out);

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT
+ * Networks held and run in f32, bf16 and FP8. */
+#include "tiny.h"
+
+#include <math.h>
+
+static const uint32_t precisions[] = {MGEN_PRECISION_F32, MGEN_PRECISION_BF16};
+enum { PRECISIONS = sizeof precisions / sizeof *precisions };
+
+static char shipped[4096];
+
+static mgen_context *open_as(const char *folder, uint32_t precision, mgen_pipeline *pipe)
+{
+    mgen_context *ctx = make_context(2);
+    *pipe = (mgen_pipeline)MGEN_PIPELINE_INIT;
+    pipe->precision = precision;
+    if (mgen_pipeline_open(ctx, folder, pipe) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    assert_int_equal(pipe->precision, precision);
+    return ctx;
+}
+
+static mgen_generate_params request(uint32_t frames)
+{
+    mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
+    p.prompt = "a red ball rolls left on grass";
+    p.steps = 2;
+    p.seed = 5;
+    p.frames = frames;
+    return p;
+}
+
+static mgen_model_info info_of(const mgen_video_model *video)
+{
+    mgen_model_info info = MGEN_MODEL_INFO_INIT;
+    assert_int_equal(mgen_video_model_get_info(video, &info), MGEN_OK);
+    return info;
+}
+
+/* -- memory ------------------------------------------------------------------------------------------ */
+
+/* No f32 of what is held narrower stays, and none of all of it is there while a model is opened. */
+static void test_bytes(void **state)
+{
+    static const double most[] = {1.0, 0.51};
+    uint64_t full = 0, hash = 0;
+    (void)state;
+    for (int i = 0; i < PRECISIONS; i++) {
+        mgen_pipeline pipe;
+        mgen_context *ctx = open_as(shipped, precisions[i], &pipe);
+        mgen_model_info video = info_of(pipe.video), tae = MGEN_MODEL_INFO_INIT,
+                        text = MGEN_MODEL_INFO_INIT;
+        uint64_t now, peak, said = video.bytes;
+        assert_int_equal(mgen_tae_get_info(pipe.tae, &tae), MGEN_OK);
+        said += tae.bytes;
+        for (int k = 0; k < 3; k++) {
+            assert_int_equal(mgen_text_encoder_get_info(pipe.text[k], &text), MGEN_OK);
+            said += text.bytes;
+            if (i)
+                assert_true((double)text.bytes < 0.55 * 4.0 * (double)text.parameters);
+        }
+        mgen_context_memory(ctx, &now, &peak);
+        if (!i) {
+            full = said;
+            hash = mgen_pipeline_hash(&pipe);
+            assert_int_equal(video.bytes, 4 * video.parameters);
+        } else {
+            assert_true((double)tae.bytes < 0.53 * 4.0 * (double)tae.parameters);
+            assert_true((double)video.bytes < most[i] * 4.0 * (double)video.parameters);
+            assert_true(said + full / 16 > now && peak < now + full / 8);
+        }
+        assert_true(said < now && mgen_pipeline_hash(&pipe) == hash);
+        mgen_pipeline_close(&pipe);
+        mgen_context_destroy(ctx);
+    }
+}
+
+static mgen_status run_job(mgen_context *ctx, const mgen_pipeline *pipe,
+                           const mgen_generate_params *p, mgen_clip **clip)
+{
+    mgen_job *job;
+    mgen_status status = mgen_generate_start(ctx, pipe, p, &job);
+    if (status == MGEN_OK)
+        status = mgen_job_wait(job, -1);
+    if (status == MGEN_OK && clip)
+        status = mgen_job_take_clip(job, clip);
+    mgen_job_destroy(job);
+    return status;
+}
+
+static void test_estimate(void **state)
+{
+    static const uint32_t lengths[] = {1, 32};
+    (void)state;
+    for (int i = 0; i < 2 * PRECISIONS; i++) {
+        mgen_pipeline pipe;
+        mgen_context *ctx = open_as(shipped, precisions[i / 2], &pipe);
+        mgen_generate_params p = request(lengths[i % 2]);
+        mgen_estimate e = MGEN_ESTIMATE_INIT;
+        uint64_t before, peak;
+        p.steps = 1;
+        assert_int_equal(mgen_generate_estimate(ctx, &pipe, &p, &e), MGEN_OK);
+        mgen_context_trim(ctx);
+        mgen_context_memory(ctx, &before, NULL);
+        assert_int_equal(run_job(ctx, &pipe, &p, NULL), MGEN_OK);
+        mgen_context_memory(ctx, NULL, &peak);
+        if (peak - before > e.host_bytes || e.host_bytes > 2 * (peak - before))
+            fail_msg("precision %u, %u frames: estimated %llu bytes, used %llu", pipe.precision,
+                     p.frames, (unsigned long long)e.host_bytes,
+                     (unsigned long long)(peak - before));
+        mgen_pipeline_close(&pipe);
+        mgen_context_destroy(ctx);
+    }
+}
+
+/* -- films ------------------------------------------------------------------------------------------- */
+
+static double psnr(const uint8_t *a, const uint8_t *b, size_t n)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++)
+        sum += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+    return 10.0 * log10(255.0 * 255.0 * (double)n / (sum + 1e-9));
+}
+
+static mgen_clip *film(uint32_t precision)
+{
+    mgen_pipeline pipe;
+    mgen_clip *clip = NULL;
+    mgen_context *ctx = open_as(shipped, precision, &pipe);
+    mgen_generate_params p = request(9);
+    p.steps = 4;
+    assert_int_equal(run_job(ctx, &pipe, &p, &clip), MGEN_OK);
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx);
+    return clip;
+}
+
+/* By how much a film differs from that in f32, in dB: measured 50; the default is f32 to the last bit. */
+static void test_films(void **state)
+{
+    static const double least[] = {150.0, 43.0};
+    (void)state;
+    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
+    mgen_clip *usual = film(MGEN_PRECISION_DEFAULT);
+    assert_int_equal(mgen_clip_get_info(usual, &info), MGEN_OK);
+    size_t bytes = (size_t)info.frames * info.height * info.width * 3;
+    for (int i = 0; i < PRECISIONS; i++) {
+        mgen_clip *clip = film(precisions[i]);
+        double dB = psnr(mgen_clip_pixels(usual), mgen_clip_pixels(clip), bytes);
+        if (dB < least[i] || (i && dB > 80.0))
+            fail_msg("precision %u: %.1f dB", precisions[i], dB);
+        mgen_clip_destroy(clip);
+    }
+    mgen_clip_destroy(usual);
+}
+
+/* -- who says what ----------------------------------------------------------------------------------- */
+
+static void test_mistakes(void **state)
+{
+    (void)state;
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT, bad = MGEN_PIPELINE_INIT;
+    mgen_context *ctx = make_context(1);
+    mgen_job *job;
+    mgen_generate_params p = request(1);
+    bad.precision = MGEN_PRECISION_FP8 + 1;
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &bad), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "precision is 4"));
+    assert_null(bad.video);
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+    pipe.precision = 77;
+    assert_int_equal(mgen_generate_start(ctx, &pipe, &p, &job), MGEN_E_INVALID);
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx);
+}
+
+/* The networks of a pipeline may be held in different ways: each runs as it is held. */
+static void test_mixed(void **state)
+{
+    (void)state;
+    mgen_pipeline wide, narrow, mixed;
+    mgen_context *ctx = open_as(dir, MGEN_PRECISION_F32, &wide),
+                 *other = open_as(dir, MGEN_PRECISION_BF16, &narrow);
+    mgen_generate_params p = request(9);
+    mixed = wide;
+    mixed.video = narrow.video;
+    assert_int_equal(run_job(ctx, &mixed, &p, NULL), MGEN_OK);
+    mixed = narrow;
+    mixed.video = wide.video;
+    mixed.tae = wide.tae;
+    assert_int_equal(run_job(ctx, &mixed, &p, NULL), MGEN_OK);
+    mgen_pipeline_close(&narrow);
+    mgen_pipeline_close(&wide);
+    mgen_context_destroy(other);
+    mgen_context_destroy(ctx);
+}
+
+/* "precision": `word` in the video model's file, in place of what it says. */
+static void say(const char *word)
+{
+    char command[900];
+    snprintf(command, sizeof command,
+             "sed -i -e '/\"precision\"/d' -e 's/^\\( *\\)\"layers\"/\\1\"precision\": \"%s\",\\n"
+             "\\1\"layers\"/' %s/video_model.json",
+             word, dir);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_file(void **state)
+{
+    static const char *const words[] = {"f32", "bf16"};
+    (void)state;
+    for (int i = 0; i < PRECISIONS; i++) {
+        mgen_pipeline said, asked, plain;
+        mgen_video_model *video;
+        say(words[i]);
+        mgen_context *ctx = open_as(dir, MGEN_PRECISION_DEFAULT, &said),
+                     *other = open_as(dir, precisions[i], &asked),
+                     *third = open_as(dir, MGEN_PRECISION_F32, &plain);
+        mgen_model_info a = MGEN_MODEL_INFO_INIT, b = MGEN_MODEL_INFO_INIT;
+        assert_int_equal(mgen_video_model_open(ctx, dir, "video_model", &video), MGEN_OK);
+        assert_int_equal(info_of(said.video).bytes, info_of(asked.video).bytes);
+        assert_int_equal(info_of(said.video).bytes, info_of(video).bytes);
+        assert_int_equal(info_of(plain.video).bytes, 4 * info_of(plain.video).parameters);
+        assert_int_equal(mgen_tae_get_info(said.tae, &a), MGEN_OK);
+        assert_int_equal(mgen_tae_get_info(asked.tae, &b), MGEN_OK);
+        assert_int_equal(a.bytes, b.bytes);
+        mgen_video_model_release(video);
+        mgen_pipeline_close(&said);
+        mgen_pipeline_close(&asked);
+        mgen_pipeline_close(&plain);
+        mgen_context_destroy(ctx);
+        mgen_context_destroy(other);
+        mgen_context_destroy(third);
+    }
+    say("half");
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_context *ctx = make_context(1);
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_E_CORRUPT);
+    assert_non_null(strstr(mgen_last_error(ctx), "\"precision\""));
+    mgen_context_destroy(ctx);
+    say("f32");
+}
+
+/* -- memory that fails ------------------------------------------------------------------------------- */
+
+static mgen_status open_and_run(mgen_context *ctx, uint32_t precision)
+{
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_generate_params p = request(1);
+    p.steps = 1;
+    pipe.precision = precision;
+    mgen_status status = mgen_pipeline_open(ctx, dir, &pipe);
+    if (status == MGEN_OK)
+        status = run_job(ctx, &pipe, &p, NULL);
+    mgen_pipeline_close(&pipe);
+    return status;
+}
+
+static void test_failures(void **state)
+{
+    enum { TRIES = 60 };
+    (void)state;
+    for (int i = 1; i < PRECISIONS; i++) {
+        counter c = {0};
+        mgen_context *ctx = counted_context(&c);
+        set_failure(&c, 0, false);
+        assert_int_equal(open_and_run(ctx, precisions[i]), MGEN_OK);
+        int64_t calls = atomic_load(&c.made), failed = 0;
+        for (int64_t k = 1; k <= calls; k += 1 + calls / TRIES) {
+            set_failure(&c, k, k % 2 == 0);
+            mgen_status status = open_and_run(ctx, precisions[i]);
+            assert_true(status == MGEN_OK || status == MGEN_E_NO_MEMORY);
+            failed += status != MGEN_OK;
+        }
+        assert_true(failed > TRIES / 2);
+        set_failure(&c, 0, false);
+        assert_int_equal(open_and_run(ctx, precisions[i]), MGEN_OK);
+        mgen_context_destroy(ctx);
+        assert_int_equal(atomic_load(&c.bytes), 0);
+    }
+}
+
+int main(void)
+{
+    const char *source = getenv("MOVIEGEN_SOURCE");
+    snprintf(shipped, sizeof shipped, "%s/examples/models/toybox", source ? source : ".");
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bytes),    cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_films),    cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_mixed),    cmocka_unit_test(test_file),
+        cmocka_unit_test(test_failures),
+    };
+    return cmocka_run_group_tests(tests, setup_trained, teardown);
+}
