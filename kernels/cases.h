@@ -20,7 +20,9 @@ enum {
     MGK_FILL_IDS,      /* integers 0..limit-1 */
     MGK_FILL_MASK,     /* 0 or 1, at least one 1 in each run of `limit` values */
     MGK_FILL_ZERO,
-    MGK_FILL_GIVEN /* the `count` values at `given`, which outlive the case */
+    MGK_FILL_E4M3,         /* codes of standard normal * scale */
+    MGK_FILL_POWER_OF_TWO, /* 2^-limit to 2^limit */
+    MGK_FILL_GIVEN         /* the `count` values at `given`, which outlive the case */
 };
 
 #define MGK_CASE_BUFS 32
@@ -48,7 +50,10 @@ typedef struct mgk_case {
     int buf_count;
     int32_t real;    /* dtype of the real buffers that case_tools.h declares; 0 = f32 */
     float tolerance; /* relative to the largest true value; 0 = exact, default 1e-5 */
-    bool illegal;    /* mgk_<op>_check must refuse it; nothing is run */
+    /* Allowed instead to the variants that `loose_variants` lists, divided by commas; NULL: to none. */
+    float loose;
+    const char *loose_variants;
+    bool illegal; /* mgk_<op>_check must refuse it; nothing is run */
     /* Called by the runner after it has set the buffers' pointers; NULL = not needed. */
     void (*finish)(struct mgk_case *c);
 } mgk_case;

@@ -3,11 +3,17 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/fp8/matmul_fp8.h"
 #include "kernels/matmul/matmul.h"
 
 static double matmul_flops(const mgk_matmul_args *a)
 {
     return 2.0 * (double)a->m * (double)a->n * (double)a->k * (double)a->batch;
+}
+
+static double matmul_fp8_flops(const mgk_matmul_fp8_args *a)
+{
+    return 2.0 * (double)a->m * (double)a->n * (double)a->k;
 }
 
 static double conv2d_flops(const mgk_conv2d_args *a)
@@ -28,6 +34,8 @@ double mgk_flops(int op, const void *args)
     switch (op) {
     case MGK_OP_matmul:
         return matmul_flops(args);
+    case MGK_OP_matmul_fp8:
+        return matmul_fp8_flops(args);
     case MGK_OP_conv2d:
     case MGK_OP_conv2d_grad_input:
     case MGK_OP_conv2d_grad_weight:

@@ -3,6 +3,8 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/fp8/matmul_fp8.h"
+#include "kernels/fp8/quantize_fp8.h"
 #include "kernels/glu/glu.h"
 #include "kernels/layout/layout.h"
 #include "kernels/layout/permute.h"
@@ -28,6 +30,19 @@ static double matmul_traffic(const mgk_matmul_args *a)
         of(a->c, m * n) * (a->accumulate ? 2 : 1) + of(a->residual, m * n) + of(a->before, m * n);
     return batch * c + of(a->bias, n) + of(a->a, m * k) * (a->stride_a ? batch : 1) +
            of(a->b, n * k) * (a->stride_b ? batch : 1);
+}
+
+static double matmul_fp8_traffic(const mgk_matmul_fp8_args *a)
+{
+    double m = (double)a->m, n = (double)a->n, k = (double)a->k;
+    return of(a->a, m * k) + of(a->a_scale, m) + of(a->b, n * k) + of(a->b_scale, n) +
+           of(a->c, m * n) + of(a->bias, n) + of(a->residual, m * n) + of(a->before, m * n);
+}
+
+static double quantize_fp8_traffic(const mgk_quantize_fp8_args *a)
+{
+    double rows = (double)a->rows, all = rows * (double)a->cols;
+    return of(a->x, all) + of(a->codes, all) + of(a->scale, rows);
 }
 
 static double attention_traffic(const mgk_attention_args *a)
@@ -121,6 +136,10 @@ double mgk_traffic(int op, const void *args)
     switch (op) {
     case MGK_OP_matmul:
         return matmul_traffic(args);
+    case MGK_OP_matmul_fp8:
+        return matmul_fp8_traffic(args);
+    case MGK_OP_quantize_fp8:
+        return quantize_fp8_traffic(args);
     case MGK_OP_attention:
     case MGK_OP_attention_grad:
         return attention_traffic(args);

@@ -6,6 +6,8 @@
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/flow/flow.h"
+#include "kernels/fp8/matmul_fp8.h"
+#include "kernels/fp8/quantize_fp8.h"
 #include "kernels/glu/glu.h"
 #include "kernels/group_norm/group_norm.h"
 #include "kernels/layout/layout.h"
@@ -36,6 +38,17 @@ static const field matmul_fields[] = {
                 F(accumulate, FLAG) F(act, ENUM) F(alpha, FLOAT) F(residual, BUF) F(gate, BUF)
                     F(before, BUF) F(rows_per_sample, DIVISOR) F(gate_stride, STRIDE)
                         F(kept, POINTER)};
+#undef ARGS
+#define ARGS mgk_matmul_fp8_args
+static const field matmul_fp8_fields[] = {
+    F(a, BUF) F(a_scale, BUF) F(b, BUF) F(b_scale, BUF) F(c, BUF) F(bias, BUF) F(m, EXTENT)
+        F(n, EXTENT) F(k, EXTENT) F(lda, STRIDE) F(ldb, STRIDE) F(ldc, STRIDE) F(act, ENUM)
+            F(residual, BUF) F(gate, BUF) F(before, BUF) F(rows_per_sample, DIVISOR)
+                F(gate_stride, STRIDE)};
+#undef ARGS
+#define ARGS mgk_quantize_fp8_args
+static const field quantize_fp8_fields[] = {F(x, BUF) F(codes, BUF) F(scale, BUF) F(rows, EXTENT)
+                                                F(cols, EXTENT) F(ldx, STRIDE) F(ldc, STRIDE)};
 #undef ARGS
 #define ARGS mgk_conv2d_args
 static const field conv2d_fields[] = {
@@ -157,6 +170,8 @@ static const field_list lists[] = {
             name##_fields                                                                          \
     }
     LIST(matmul, "matmul"),
+    LIST(matmul_fp8, "matmul_fp8"),
+    LIST(quantize_fp8, "quantize_fp8"),
     LIST(conv2d, "conv2d"),
     LIST(attention, "attention"),
     LIST(norm, "norm"),

@@ -4,6 +4,7 @@
 #error "define FOLDER(name) first"
 #endif
 FOLDER(matmul)
+FOLDER(fp8)
 FOLDER(conv2d)
 FOLDER(attention)
 FOLDER(norm)

@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "core/philox.h"
+#include "kernels/fp8/e4m3.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -145,9 +146,12 @@ bool is_poison(const void *data, int32_t dtype, int64_t i)
 void fill_values(void *data, const mgk_case_buf *b, uint64_t seed, uint64_t stream)
 {
     uint64_t limit = b->limit > 0 ? (uint64_t)b->limit : 1;
-    if (b->fill == MGK_FILL_GIVEN && b->count > 0)
+    const bool given = b->fill == MGK_FILL_GIVEN;
+    for (int64_t i = 0; i < b->count && given && b->widened; i++)
+        ((float *)data)[i] = (float)value_at(b->given, MGK_BF16, i);
+    if (given && !b->widened && b->count > 0)
         memcpy(data, b->given, (size_t)b->count * dtype_size(b->dtype));
-    for (int64_t i = 0; i < b->count && b->fill != MGK_FILL_GIVEN; i++) {
+    for (int64_t i = 0; i < b->count && !given; i++) {
         uint32_t bits = mgi_random_u32(seed, stream, (uint64_t)i);
         double value = 0;
         switch (b->fill) {
@@ -166,6 +170,12 @@ void fill_values(void *data, const mgk_case_buf *b, uint64_t seed, uint64_t stre
             value = (uint64_t)i % limit == sure || (bits >> 8 & 1);
             break;
         }
+        case MGK_FILL_E4M3:
+            value = mgk_to_e4m3(mgi_random_normal(seed, stream, (uint64_t)i) * b->scale);
+            break;
+        case MGK_FILL_POWER_OF_TWO:
+            value = (double)mgk_power_of_two((int)(bits % (2 * limit + 1)) - (int)limit);
+            break;
         default:
             break;
         }

@@ -177,11 +177,13 @@ static void measure_truth(truth *t, const mgk_case *c, mgk_case *wide, const are
 }
 
 /* Gradient ops sum more often and may be wrong by more. */
-static double error_limit(const mgk_case *c, const truth *t, int buf)
+static double error_limit(const mgk_case *c, const mgk_variant_info *v, const truth *t, int buf)
 {
+    const bool loose = c->loose_variants && mgi_kernel_listed(c->loose_variants, v->name);
     const char *grad = strstr(mgk_ops[c->op].name, "_grad");
     double factor = grad && (grad[5] == '_' || grad[5] == 0) ? 3 : 2;
-    return factor * t->reference_error[buf] + (double)c->tolerance * t->largest[buf];
+    return factor * t->reference_error[buf] +
+           (double)(loose ? c->loose : c->tolerance) * t->largest[buf];
 }
 
 static bool close_to(const mgk_case *c, const mgk_variant_info *v, const truth *t, const arena *got)
@@ -190,7 +192,7 @@ static bool close_to(const mgk_case *c, const mgk_variant_info *v, const truth *
     for (int i = 0; i < c->buf_count; i++) {
         const mgk_case_buf *b = &c->bufs[i];
         const void *w = t->values->bufs[i].data, *g = got->bufs[i].data;
-        double limit = error_limit(c, t, i);
+        double limit = error_limit(c, v, t, i);
         if (b->role == MGK_CASE_IN)
             continue;
         for (int64_t j = 0; j < b->count && wrong < ANSWERS_SHOWN; j++) {
