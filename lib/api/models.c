@@ -89,7 +89,9 @@ static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, con
         status = load(home, kind, dir, name, mesh, h);
     if (status == MGEN_OK)
         status = mgi_device_wait(home->device);
-    home->progress = NULL; /* the handle may outlive what the host gave */
+    home->progress = NULL;         /* the handle may outlive what the host gave */
+    mgi_device_trim(home->device); /* what it took to load it */
+    mgi_device_drop_workspace(home->device);
     if (status != MGEN_OK) {
         mgi_fail_from(ctx, status, home);
         mgi_free(home, h);

@@ -34,20 +34,20 @@
 /* A weight (out, in) with deviation gain / sqrt(in). Where tokens are split, each rank sees the gradient of
  * its own: all weights are partial over CP, and those that no tensor parallelism splits (their input is not
  * gathered) over SP. */
-static mgi_param *matrix(mgi_module *m, int64_t out, int64_t in, float gain, int tp, int parts,
+static mgi_param *weight(mgi_module *m, int64_t out, int64_t in, float gain, mgi_param_spec spec,
                          const char *name)
 {
-    return mgi_param_add(m,
-                         (mgi_param_spec){.init = gain > 0 ? MGI_INIT_NORMAL : MGI_INIT_ZERO,
-                                          .scale = gain / sqrtf((float)in),
-                                          .decay = 1.0f,
-                                          .tp = tp,
-                                          .parts = parts,
-                                          .partial = tp == MGI_TP_REPLICATED
-                                                         ? MGI_PARTIAL_SP | MGI_PARTIAL_CP
-                                                         : MGI_PARTIAL_CP,
-                                          .operand = true},
-                         MGI_DIMS(out, in), "%s", name);
+    spec.init = gain > 0 ? MGI_INIT_NORMAL : MGI_INIT_ZERO;
+    spec.scale = gain / sqrtf((float)in);
+    spec.decay = 1.0f;
+    spec.partial = spec.tp == MGI_TP_REPLICATED ? MGI_PARTIAL_SP | MGI_PARTIAL_CP : MGI_PARTIAL_CP;
+    spec.operand = true;
+    return mgi_param_add(m, spec, MGI_DIMS(out, in), "%s", name);
+}
+
+static mgi_param *matrix(mgi_module *m, int64_t out, int64_t in, float gain, const char *name)
+{
+    return weight(m, out, in, gain, (mgi_param_spec){.tp = MGI_TP_REPLICATED}, name);
 }
 
 /* Vectors and tables; their gradients are sums over tokens, partial where tokens are split. */
@@ -66,7 +66,8 @@ static void block_linear(mgi_vt *vt, int64_t index, mgi_component of, int64_t ou
     char text[96];
     tp = mgi_divided_by(of, MGI_BY_TP) ? tp : MGI_TP_REPLICATED;
     snprintf(text, sizeof text, "block%lld.%s.weight", (long long)index, name);
-    *w = matrix(&vt->module, out, in, gain, tp, parts, text);
+    *w = weight(&vt->module, out, in, gain,
+                (mgi_param_spec){.tp = tp, .parts = parts, .codes = true}, text);
     if (vt->config.block != MGI_VT_DIT)
         return;
     bool split = tp == MGI_TP_COLUMN;
@@ -161,25 +162,25 @@ mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config 
     bool dit = c->block == MGI_VT_DIT;
     int64_t d = c->dim, token = c->patch_t * c->patch_h * c->patch_w * c->channels;
     m->status = mgi_alloc_zero(ctx, (size_t)c->layers, sizeof *vt->block, &vt->block);
-    vt->patch = matrix(m, d, token, 1.0f, MGI_TP_REPLICATED, 1, "patch.weight");
+    vt->patch = matrix(m, d, token, 1.0f, "patch.weight");
     vt->patch_b = dit ? vector(m, zero, 1, &d, "patch.bias") : NULL;
     vt->pos_t = vector(m, table, MGI_DIMS(c->frames_max, d), "pos.frame");
     vt->pos_h = vector(m, table, MGI_DIMS(c->rows_max, d), "pos.row");
     vt->pos_w = vector(m, table, MGI_DIMS(c->columns_max, d), "pos.column");
     mgi_vt_text_init(vt);
-    vt->time1_w = matrix(m, d, c->time_dim, 1.0f, MGI_TP_REPLICATED, 1, "time.in.weight");
+    vt->time1_w = matrix(m, d, c->time_dim, 1.0f, "time.in.weight");
     vt->time1_b = vector(m, zero, 1, &d, "time.in.bias");
-    vt->time2_w = matrix(m, d, d, 1.0f, MGI_TP_REPLICATED, 1, "time.out.weight");
+    vt->time2_w = matrix(m, d, d, 1.0f, "time.out.weight");
     vt->time2_b = vector(m, zero, 1, &d, "time.out.bias");
-    vt->mod_w = matrix(m, MGI_VT_MODS * d, d, 0.0f, MGI_TP_REPLICATED, 1, "time.mod.weight");
+    vt->mod_w = matrix(m, MGI_VT_MODS * d, d, 0.0f, "time.mod.weight");
     vt->mod_b = vector(m, zero, MGI_DIMS(MGI_VT_MODS * d), "time.mod.bias");
     for (int64_t i = 0; i < c->layers && m->status == MGEN_OK; i++)
         block_make(vt, i);
     mgi_module_unit(m);
     vt->head_norm = dit ? NULL : vector(m, one, 1, &d, "head.norm.weight");
-    vt->head_mod_w = matrix(m, 2 * d, d, 0.0f, MGI_TP_REPLICATED, 1, "head.mod.weight");
+    vt->head_mod_w = matrix(m, 2 * d, d, 0.0f, "head.mod.weight");
     vt->head_mod_b = vector(m, zero, MGI_DIMS(2 * d), "head.mod.bias");
-    vt->head = matrix(m, token, d, 0.0f, MGI_TP_REPLICATED, 1, "head.weight");
+    vt->head = matrix(m, token, d, 0.0f, "head.weight");
     vt->head_b = dit ? vector(m, zero, 1, &token, "head.bias") : NULL;
     mgen_status status = mgi_module_divide(m);
     if (status != MGEN_OK)

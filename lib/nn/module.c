@@ -7,6 +7,7 @@
 #include "core/hash.h"
 #include "core/philox.h"
 #include "kernels/common/bf16.h"
+#include "kernels/fp8/quantize_fp8.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
 #include "nn/gather.h"
@@ -23,8 +24,6 @@ void mgi_module_init(mgi_module *m, mgen_context *ctx)
     m->dev = ctx->device;
     m->hold = m->dev->hold;
     m->dtype = m->hold == MGI_HOLD_F32 ? MGK_F32 : MGK_BF16;
-    if (m->hold == MGI_HOLD_FP8)
-        m->status = mgi_fail(ctx, MGEN_E_UNSUPPORTED, "FP8 is not in this build");
 }
 
 static void param_free(mgi_module *m, mgi_param *p)
@@ -85,9 +84,21 @@ static mgen_status check_split(mgi_module *m, const mgi_param *p)
         (long long)(p->dims[axis] / p->parts));
 }
 
-static int32_t held_dtype(const mgi_module *m, const mgi_param *p)
+/* The parameter's own memory, as the module holds it. */
+static mgen_status create_value(mgi_module *m, mgi_param *p)
 {
-    return p->narrow && m->hold != MGI_HOLD_F32 ? MGK_BF16 : MGK_F32;
+    bool codes = p->codes && m->hold == MGI_HOLD_FP8, narrow = p->narrow && m->hold != MGI_HOLD_F32;
+    MGI_TRY(create(m, MGI_MEM_PARAMETER,
+                   codes    ? MGK_U8
+                   : narrow ? MGK_BF16
+                            : MGK_F32,
+                   p, &p->value));
+    if (!codes)
+        return MGEN_OK;
+    int before = mgi_device_kind(m->dev, MGI_MEM_PARAMETER);
+    mgen_status status = mgi_tensor_create(m->dev, MGK_F32, 1, p->value->dims, &p->value->scale);
+    mgi_device_kind(m->dev, before);
+    return status;
 }
 
 mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int64_t *dims,
@@ -116,10 +127,10 @@ mgi_param *mgi_param_add(mgi_module *m, mgi_param_spec spec, int rank, const int
     p->parts = spec.parts ? spec.parts : 1;
     p->operand = spec.operand;
     p->narrow = spec.operand || spec.table;
+    p->codes = spec.codes;
     MGI_TRY_GOTO(m->status, check_split(m, p), failed);
     if (m->shard_size < 2)
-        MGI_TRY_GOTO(m->status, create(m, MGI_MEM_PARAMETER, held_dtype(m, p), p, &p->value),
-                     failed);
+        MGI_TRY_GOTO(m->status, create_value(m, p), failed);
     p->init = spec.init;
     p->init_scale = spec.scale;
     p->decay = spec.decay;
@@ -180,8 +191,17 @@ static mgen_status init_one(mgi_module *m, const mgi_param *p, uint64_t seed)
     return mgi_module_fill(m, p->value, p->init == MGI_INIT_ONE ? 1.0f : 0.0f);
 }
 
+/* What is held for inference is too narrow for anything but being loaded and run. */
+static mgen_status need_masters(const mgi_module *m)
+{
+    return m->hold == MGI_HOLD_F32
+               ? MGEN_OK
+               : mgi_fail(m->ctx, MGEN_E_INTERNAL, "a network for inference has no f32 masters");
+}
+
 mgen_status mgi_module_random(mgi_module *m, uint64_t seed)
 {
+    MGI_TRY(need_masters(m));
     for (int64_t k = 0; k < m->count && !m->dev->meta; k++)
         MGI_TRY(init_one(m, m->params[k], seed));
     return MGEN_OK;
@@ -213,8 +233,9 @@ mgen_status mgi_tensor_load(mgi_tensor *t, const mgi_st_entry *entry)
     return load_piece(t, entry, (mgi_piece){0, 0, t->count});
 }
 
-mgen_status mgi_param_load(const mgi_module *m, const mgi_param *p, const mgi_st_entry *entry,
-                           int64_t first)
+/* What this rank has of the entry's values, which are those from element `first` of the whole on. */
+static mgen_status load_own(const mgi_module *m, const mgi_param *p, const mgi_st_entry *entry,
+                            int64_t first, mgi_tensor *to)
 {
     int64_t end = first, count = 1;
     for (int k = 0; k < entry->rank; k++)
@@ -223,12 +244,38 @@ mgen_status mgi_param_load(const mgi_module *m, const mgi_param *p, const mgi_st
     for (int64_t i = 0; i < mgi_param_pieces(m, p); i++) {
         mgi_piece x = mgi_param_piece(m, p, i);
         int64_t from = x.whole > first ? x.whole : first;
-        int64_t to = x.whole + x.count < end ? x.whole + x.count : end;
-        if (from < to)
-            MGI_TRY(load_piece(p->value, entry,
-                               (mgi_piece){from - first, x.own + from - x.whole, to - from}));
+        int64_t until = x.whole + x.count < end ? x.whole + x.count : end;
+        if (from < until)
+            MGI_TRY(load_piece(to, entry,
+                               (mgi_piece){from - first, x.own + from - x.whole, until - from}));
     }
     return MGEN_OK;
+}
+
+/* The same as codes, of a whole parameter: its f32 values are there for the moment only. */
+static mgen_status load_codes(const mgi_module *m, const mgi_param *p, const mgi_st_entry *entry)
+{
+    mgi_tensor *value = p->value, *wide;
+    MGI_TRY(mgi_tensor_create(m->dev, MGK_F32, value->rank, value->dims, &wide));
+    mgen_status status = load_own(m, p, entry, 0, wide);
+    if (status == MGEN_OK) {
+        const mgk_quantize_fp8_args a = {.x = mgi_buf(wide),
+                                         .codes = mgi_buf(value),
+                                         .scale = mgi_buf(value->scale),
+                                         .rows = value->dims[0],
+                                         .cols = value->dims[1],
+                                         .ldx = value->dims[1],
+                                         .ldc = value->dims[1]};
+        status = mgi_launch(m->dev, MGK_OP_quantize_fp8, &a);
+    }
+    mgi_tensor_release(wide);
+    return status;
+}
+
+mgen_status mgi_param_load(const mgi_module *m, const mgi_param *p, const mgi_st_entry *entry,
+                           int64_t first)
+{
+    return p->value->scale ? load_codes(m, p, entry) : load_own(m, p, entry, first, p->value);
 }
 
 mgen_status mgi_tensor_copy(mgi_tensor *y, const mgi_tensor *x)
@@ -315,6 +362,7 @@ mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dt
 {
     mgi_st_source *list;
     saved *params;
+    MGI_TRY(need_masters(m));
     if (!m->gather && (m->tp_size > 1 || m->shard_size > 1))
         return mgi_fail(
             m->ctx, MGEN_E_UNSUPPORTED,
@@ -433,6 +481,7 @@ static mgen_status train_one(mgi_module *m, mgi_param *p)
 
 mgen_status mgi_module_train(mgi_module *m)
 {
+    MGI_TRY(need_masters(m));
     if (m->shard_size > 1)
         return mgi_shard_train(m);
     if (!m->unit_grad)

@@ -37,6 +37,7 @@ typedef struct mgi_param {
     int64_t range; /* of the module's, where it is sharded */
     bool operand;  /* of products: read in the module's compute dtype */
     bool narrow;   /* an operand, or a table of rows: bf16 where weights are held so */
+    bool codes;    /* an operand that may be E4M3 codes, with a scale for each of its rows */
     bool lasting;  /* read by later units, too */
     bool frozen;
     /* f32 master, or as the module holds it; value->var->grad, a part of unit_grad, while training */
@@ -88,6 +89,7 @@ typedef struct mgi_param_spec {
     int tp, parts, partial; /* parts 0: 1 */
     bool operand, frozen, lasting;
     bool table; /* of rows that are looked up */
+    bool codes;
 } mgi_param_spec;
 
 /* What is added from now on belongs to a new unit. Returns its number. */

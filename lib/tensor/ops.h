@@ -15,7 +15,8 @@ typedef mgi_tensor T;
 
 /* -- dense ------------------------------------------------------------------------------------ */
 
-/* x (..., K), w (N, K), b (N) or NULL -> (..., N). */
+/* x (..., K), w (N, K), b (N) or NULL -> (..., N). w of x's dtype, or E4M3 codes with their scales, for which the rows of x
+ * are quantised: then nothing is recorded. */
 T *mgi_linear(mgi_run *run, T *x, T *w, T *b);
 /* The same with a result in another dtype than that of the operands: f32 from bf16. */
 T *mgi_linear_as(mgi_run *run, T *x, T *w, T *b, int32_t dtype);

@@ -5,6 +5,8 @@
 #include "core/checked.h"
 #include "kernels/attention/attention.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/fp8/matmul_fp8.h"
+#include "kernels/fp8/quantize_fp8.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/resize/resize.h"
@@ -89,6 +91,58 @@ static mgk_matmul_args linear_args(const T *x, const T *w, const T *y, int64_t r
                              .alpha = 1.0f};
 }
 
+/* Whether rows of x can be multiplied by w. */
+static bool goes_with(const T *x, const T *w)
+{
+    return w->scale ? w->dtype == MGK_U8 && w->scale->count == w->dims[0] : x->dtype == w->dtype;
+}
+
+/* The same product of codes: those of w, and of x, whose rows are quantised for it. */
+static void launch_codes(mgi_run *run, T *x, T *w, const mgk_matmul_args *a)
+{
+    T *codes = mgi_new(run, MGK_U8, MGI_DIMS(a->m, a->k)), *scale = mgi_new(run, MGK_F32, 1, &a->m);
+    if (run->status == MGEN_OK) {
+        const mgk_quantize_fp8_args q = {.x = mgi_buf(x),
+                                         .codes = mgi_buf(codes),
+                                         .scale = mgi_buf(scale),
+                                         .rows = a->m,
+                                         .cols = a->k,
+                                         .ldx = a->k,
+                                         .ldc = a->k};
+        const mgk_matmul_fp8_args p = {.a = q.codes,
+                                       .a_scale = q.scale,
+                                       .b = a->b,
+                                       .b_scale = mgi_buf(w->scale),
+                                       .c = a->c,
+                                       .bias = a->bias,
+                                       .m = a->m,
+                                       .n = a->n,
+                                       .k = a->k,
+                                       .lda = a->k,
+                                       .ldb = a->ldb,
+                                       .ldc = a->ldc,
+                                       .residual = a->residual,
+                                       .gate = a->gate,
+                                       .before = a->before,
+                                       .rows_per_sample = a->rows_per_sample,
+                                       .gate_stride = a->gate_stride};
+        mgi_run_launch(run, MGK_OP_quantize_fp8, &q);
+        mgi_run_launch(run, MGK_OP_matmul_fp8, &p);
+    }
+    mgi_drop(run, codes);
+    mgi_drop(run, scale);
+}
+
+static void launch_linear(mgi_run *run, T *x, T *w, mgk_matmul_args *a)
+{
+    if (w->scale) {
+        launch_codes(run, x, w, a);
+        return;
+    }
+    a->kept = mgi_weights_kept(run, w, a);
+    mgi_run_launch(run, MGK_OP_matmul, a);
+}
+
 T *mgi_linear(mgi_run *run, T *x, T *w, T *b)
 {
     return mgi_linear_as(run, x, w, b, x ? x->dtype : MGK_F32);
@@ -100,7 +154,7 @@ T *mgi_linear_as(mgi_run *run, T *x, T *w, T *b, int32_t dtype)
     if (run->status != MGEN_OK || !mgi_require(run, x && w, "linear: an input is missing") ||
         !mgi_require(run, w->rank == 2 && x->dims[x->rank - 1] == w->dims[1],
                      "linear: the last dimension of x is not the weight's second") ||
-        !mgi_require(run, x->dtype == w->dtype, "linear: x and the weight differ in dtype") ||
+        !mgi_require(run, goes_with(x, w), "linear: x and the weight differ in dtype") ||
         !mgi_require(run, !b || b->count == w->dims[0], "linear: the bias has another length"))
         return NULL;
     memcpy(dims, x->dims, sizeof dims);
@@ -110,9 +164,9 @@ T *mgi_linear_as(mgi_run *run, T *x, T *w, T *b, int32_t dtype)
         return NULL;
     mgk_matmul_args a = linear_args(x, w, y, w->dims[0] ? y->count / w->dims[0] : 0);
     a.bias = mgi_buf(b);
-    a.kept = mgi_weights_kept(run, w, &a);
-    mgi_run_launch(run, MGK_OP_matmul, &a);
-    mgi_record(run, linear_backward, y, (T *[]){x, w, b}, 3, (T *[]){x, w}, 2, &a, sizeof a);
+    launch_linear(run, x, w, &a);
+    if (!w->scale)
+        mgi_record(run, linear_backward, y, (T *[]){x, w, b}, 3, (T *[]){x, w}, 2, &a, sizeof a);
     return run->status == MGEN_OK ? y : NULL;
 }
 
@@ -122,7 +176,7 @@ T *mgi_linear_gated(mgi_run *run, T *x, T *w, T *residual, T *mod, int64_t gate,
         !mgi_require(run, x && w && residual, "linear_gated: an input is missing"))
         return NULL;
     int64_t n = w->dims[0], k = w->dims[1], m = k ? x->count / k : 0, samples = residual->dims[0];
-    if (!mgi_require(run, x->dtype == w->dtype && x->dims[x->rank - 1] == k,
+    if (!mgi_require(run, goes_with(x, w) && x->dims[x->rank - 1] == k,
                      "linear_gated: x and the weight differ in dtype or length") ||
         !mgi_require(run, residual->count == m * n && residual->dtype == x->dtype,
                      "linear_gated: the residual has another size or dtype") ||
@@ -142,8 +196,7 @@ T *mgi_linear_gated(mgi_run *run, T *x, T *w, T *residual, T *mod, int64_t gate,
     a.gate = mod ? at(mgi_buf(mod), gate * n) : no_buf;
     a.rows_per_sample = samples ? m / samples : m;
     a.gate_stride = mod ? mod->dims[1] * n : 0;
-    a.kept = mgi_weights_kept(run, w, &a);
-    mgi_run_launch(run, MGK_OP_matmul, &a);
+    launch_linear(run, x, w, &a);
     return run->status == MGEN_OK ? y : NULL;
 }
 

@@ -89,6 +89,7 @@ void mgi_tensor_release(mgi_tensor *t)
         return;
     mgi_device *dev = t->storage->dev;
     mgi_var_release(dev, t->var);
+    mgi_tensor_release(t->scale);
     storage_release(t->storage);
     mgi_free(dev->ctx, t);
 }

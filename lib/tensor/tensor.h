@@ -30,8 +30,9 @@ typedef struct mgi_var {
 
 typedef struct mgi_tensor {
     mgi_storage *storage;
-    mgi_var *var;  /* NULL: no gradient flows here */
-    size_t offset; /* bytes */
+    mgi_var *var;             /* NULL: no gradient flows here */
+    struct mgi_tensor *scale; /* of E4M3 codes (N,K): (N) f32; else NULL. Owned; no view has it */
+    size_t offset;            /* bytes */
     int64_t dims[MGI_RANK_MAX], count;
     int32_t dtype; /* MGK_* */
     int rank;

@@ -427,17 +427,21 @@ static void test_adaptive(void **state)
     compare(w, 1e-3);
 }
 
-/* Weights in bf16 only: rows that are shared have the same bits, sums over ranks other roundings. */
+/* Weights in bf16, or in FP8, each rank with scales of its own share: rows that are shared have the same bits, sums over
+ * ranks other roundings. */
 static void test_held(void **state)
 {
     (void)state;
     static const mgi_mesh_shape shapes[] = {{2, 1, 1}, {1, 1, 2}, {1, 2, 2}};
-    way w = plain;
-    w.hold = MGI_HOLD_BF16;
-    make_truth(w);
-    for (int i = 0; i < 3; i++) {
-        w.shape = shapes[i];
-        compare(w, i ? 0.1 : 0.0);
+    static const double near[] = {[MGI_HOLD_BF16] = 0.1, [MGI_HOLD_FP8] = 0.5};
+    for (int hold = MGI_HOLD_BF16; hold <= MGI_HOLD_FP8; hold++) {
+        way w = plain;
+        w.hold = hold;
+        make_truth(w);
+        for (int i = 0; i < 3; i++) {
+            w.shape = shapes[i];
+            compare(w, i ? near[hold] : 0.0);
+        }
     }
 }
 
