@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What needs an NVIDIA GPU: tests/gpu.sh [--dry-run] [--out DIR] GROUP...
+# What needs an NVIDIA GPU: tests/gpu.sh [--dry-run] [--quick] [--out DIR] [GROUP...]
 #        tests/gpu.sh --pack DIR     builds the programs and puts what a GPU machine needs into DIR (under 60 MB)
 #
 #   check      checkkernel: the GPU's variants of every op against the references, on all processors
@@ -11,7 +11,10 @@
 #              and the whole model (tests/gpu/bench_model.py); called again it goes on with what it had no time for
 #   train      stages of a recipe: RECIPE=file STAGES="name:seconds ...", from the models in FROM=dir, if any
 #
-# A group takes at most 8 minutes (GROUP_SECONDS).
+# A group takes at most 8 minutes (GROUP_SECONDS). --quick: check, models, bench-ops and bench-model within 8 minutes in all,
+# for a machine that is lent for a quarter of an hour: after 2 minutes it is known whether every variant is right, in few
+# cases each; then films and losses; then attention and products of a large model, variant by variant and beside PyTorch.
+# What failed is told as soon as it is known. Called again with --out DIR, bench-model goes on.
 #
 # Needs a driver, bash and Python with PyTorch (for models, bench-ops and bench-model). Programs are taken from the folder of
 # this script if it was packed, else from build-gpu, which is built if it is missing (needs nvcc, meson, ninja).
@@ -21,11 +24,13 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 out=$PWD/gpu-results
 dry=
+quick=
 pack=
 groups=()
 while [ $# -gt 0 ]; do
     case $1 in
     --dry-run) dry=yes ;;
+    --quick) quick=yes ;;
     --out) out=$2 && shift ;;
     --pack) pack=$2 && shift ;;
     check | models | memcheck | bench-ops | bench-model | train) groups+=("$1") ;;
@@ -66,7 +71,18 @@ if [ -n "$pack" ]; then
     [ "$(du -sm "$pack" | cut -f1)" -lt 60 ] || echo "gpu.sh: that is more than 60 MB" >&2
     exit 0
 fi
-[ ${#groups[@]} -gt 0 ] || groups=(check models memcheck bench-ops bench-model)
+if [ ${#groups[@]} -eq 0 ]; then
+    groups=(check models memcheck bench-ops bench-model)
+    [ -z "$quick" ] || groups=(check models bench-ops bench-model)
+fi
+cases=${CASES:-40} bench_seconds=${BENCH_SECONDS:-300}
+declare -A limits=() # seconds, of a group
+bench_ops=() bench_model=()
+if [ -n "$quick" ]; then
+    cases=${CASES:-4} bench_seconds=${BENCH_SECONDS:-110}
+    limits=([check]=120 [models]=90 [bench-ops]=90 [bench-model]=170)
+    bench_ops=(--case 8192 --variant "sm80,cudnn,sm90,cublaslt") bench_model=(--case "8,192")
+fi
 
 if [ -x "$here/checkkernel" ]; then
     programs=$here checkkernel=$here/checkkernel moviegen=$here/moviegen bench_models=$here/bench_models models=$here/models
@@ -116,25 +132,46 @@ check() { # the same, and count whether it succeeds
     fi
 }
 
-# checkkernel in as many parts as there are processors; part P's output in check-P.log.
-check_parts() { # options...
-    local p
-    for p in $(seq "$cores"); do
-        timeout "${CHECK_SECONDS:-300}" "$checkkernel" --part "$p/$cores" "$@" >"$out/check-$p.log" 2>&1 || echo "# exit $?" >>"$out/check-$p.log" &
-    done
+# Each variant of each op by itself, as many at a time as there are processors, in the order of ops.def: products, convolutions
+# and attention, which take longest, first.
+one_variant() { # op, variant, seconds, cases
+    local log=$out/check-$1-$2.log status
+    timeout -k 5 "$3" "$checkkernel" --op "$1" --variant "$2" --cases "$4" >"$log" 2>&1
+    status=$?
+    case $status in
+    0 | 1) ;;
+    124 | 137) echo "not ok - $1 $2 takes more than $3 s: it hangs, or no time was left" >>"$log" ;;
+    *) echo "not ok - $1 $2 ended with status $status" >>"$log" ;;
+    esac
+    grep -hE "^not ok|^Bail|^# (ended|crashed)" "$log"
+}
+check_variants() {
+    local op variant
+    "$checkkernel" --list --variant "$variants" >"$out/variants.txt"
+    while read -r op variant; do
+        while [ "$(jobs -rp | wc -l)" -ge "$cores" ]; do
+            wait -n
+        done
+        one_variant "$op" "$variant" "$(left)" "$cases" &
+    done <"$out/variants.txt"
     wait
 }
 group_check() {
-    local bad good
-    run "checkkernel --variant $variants --cases ${CASES:-40} in $cores parts" check_parts --variant "$variants" --cases "${CASES:-40}"
+    local good bad variant
+    run "checkkernel --variant $variants --cases $cases, $cores at a time" check_variants
     [ -z "$dry" ] || return
     cat "$out"/check-*.log >"$out/check.log"
     rm -f "$out"/check-*.log
-    good=$(grep -cE "^ok .* (${variants//,/|}): " "$out/check.log")
-    bad=$(grep -cE "^not ok|^Bail|^# (exit|crashed)" "$out/check.log")
+    good=$(grep -E "^ok .* (${variants//,/|}): " "$out/check.log" | sed 's/^ok [0-9]* - //; s/:.*//' | sort -u | wc -l)
+    bad=$(grep -cE "^not ok|^Bail" "$out/check.log")
     passed=$((passed + good)) failed=$((failed + bad))
-    echo "check: $good good, $bad failures"
-    grep -E "^not ok|^Bail|^# (exit|crashed)" "$out/check.log" | head -n 40
+    for variant in ${variants//,/ }; do
+        grep -q " $variant\$" "$out/variants.txt" && continue
+        skipped=$((skipped + 1))
+        echo "skipped $variant: this machine cannot run it"
+    done
+    grep -hE "^# cu(BLASLt|DNN) " "$out/check.log" | sort -u
+    echo "check: $good of $(wc -l <"$out/variants.txt") variants good, $bad failures"
     grep -E "^# \w+ (${variants//,/|}), case" "$out/check.log" | awk '++seen[$2 $3] <= 3' | head -n 60
 }
 
@@ -172,13 +209,15 @@ group_memcheck() {
 
 group_bench-ops() {
     check "ceilings" timeout "$(left)" python3 "$here/gpu/ceilings.py" "$out/ceilings.json"
-    run "checkkernel --bench" logged "$out/bench.log" timeout "$(left)" "$checkkernel" --bench --variant "$variants" --json "$out/bench.json"
-    [ -n "$dry" ] || tail -n 3 "$out/bench.log"
+    run "checkkernel --bench ${bench_ops[*]}" logged "$out/bench.log" timeout "$(left)" "$checkkernel" --bench \
+        --variant "$variants" "${bench_ops[@]}" --json "$out/bench.json"
+    [ -n "$dry" ] || grep -h "^# [a-z]" "$out/bench.log" | tail -n 30
 }
 
 group_bench-model() {
-    [ -z "$dry" ] || python3 "$here/gpu/bench_model.py" "$bench_models" --dry-run | sed 's/^/  /'
-    check "bench_model.py: results agree, and times" timeout "$(left)" python3 "$here/gpu/bench_model.py" "$bench_models" --seconds "${BENCH_SECONDS:-300}" \
+    [ -z "$dry" ] || python3 "$here/gpu/bench_model.py" "$bench_models" "${bench_model[@]}" --dry-run | sed 's/^/  /'
+    check "bench_model.py: results agree, and times" timeout "$(left)" python3 "$here/gpu/bench_model.py" "$bench_models" "${bench_model[@]}" \
+        --seconds "$bench_seconds" \
         --json "$out/bench-model.json" --markdown "$out/bench-model.md"
 }
 
@@ -196,7 +235,7 @@ group_train() {
 }
 
 for g in "${groups[@]}"; do
-    start=$SECONDS group_end=$((SECONDS + ${GROUP_SECONDS:-480}))
+    start=$SECONDS group_end=$((SECONDS + ${GROUP_SECONDS:-${limits[$g]:-480}}))
     "group_$g"
     echo "group $g: $((SECONDS - start)) s"
 done

@@ -58,12 +58,15 @@ bool session_open(cli_session *s, const cli_command *command, uint32_t threads, 
     char why[256];
     const char *plugins = getenv("MOVIEGEN_PLUGINS"), *cache = getenv("MOVIEGEN_CACHE");
     const char *wanted = device ? device : getenv("MOVIEGEN_DEVICE");
+    const char *kernels = getenv("MOVIEGEN_KERNELS");
     if (wanted && *wanted)
         params.device = wanted;
     if (plugins && *plugins)
         params.plugin_dir = plugins;
     if (cache && *cache)
         params.cache_dir = cache;
+    if (kernels && *kernels)
+        params.kernels = kernels;
     params.error_text = why;
     params.error_size = sizeof why;
     mgen_status status = mgen_context_create(&params, &s->ctx);

@@ -3,7 +3,7 @@
  * Each line on stdin is a command, answered with one line: seconds, operations, a loss (0: none), and the most bytes of
  * the device that were taken since the last model.
  *
- *   bench_models DEVICE FOLDER
+ *   bench_models DEVICE FOLDER          MOVIEGEN_KERNELS: the variants that may be used
  *
  *   video LAYERS DIM HEADS FF_DIM T H W TOKENS  a video transformer of bf16 with random weights, for latents of
  *                                       T x H x W; the weights go to FOLDER, from where inputs come (x, t, text,
@@ -449,6 +449,7 @@ int main(int argc, char **argv)
     if (argc != 3)
         return 2;
     params.device = argv[1];
+    params.kernels = getenv("MOVIEGEN_KERNELS");
     params.error_text = why;
     params.error_size = sizeof why;
     b.folder = argv[2];

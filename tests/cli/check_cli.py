@@ -233,6 +233,8 @@ def test_model_missing(w):
     expect(w.run("generate", "x", "--model", w.path("no-model"), "--out", w.path("a.y4m")), 1, "no-model")
     expect(w.run("generate", "x", "--out", w.path("a.y4m"), env={"MOVIEGEN_MODEL": w.path("no-model-2")}), 1,
            "no-model-2")
+    expect(w.run("generate", "x", "--out", w.path("a.y4m"), env={"MOVIEGEN_KERNELS": "abacus"}), 1,
+           'no variant is named "abacus"')
 
 
 def test_model_not_json(w):

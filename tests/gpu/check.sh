@@ -30,6 +30,36 @@ for case in "attention, 48 x 128, S = 73,728" "attention and gradient" "SwiGLU, 
 done
 [ ! -e "$folder/none" ] || status=1
 result "--dry-run names every group's work and does none of it" $status "$said"
+said=$(./gpu.sh --dry-run --quick --out "$folder/none" 2>&1)
+status=$?
+for case in "group check" "group models" "--bench --case 8192 --variant sm80,cudnn,sm90,cublaslt" "attention, 48 x 128, S = 8,192"; do
+    grep -qe "$case" <<<"$said" || status=1
+done
+! grep -q "73,728" <<<"$said" || status=1
+result "--dry-run --quick names what is most wanted" $status "$said"
+
+# A machine without cuDNN, where products go right, a norm is wrong, a pad ends early and attention hangs.
+cp -r gpu.sh gpu "$folder"
+cat >"$folder/checkkernel" <<'END'
+#!/bin/sh
+[ "$1" != --list ] || exec printf '%s\n' 'matmul sm80' 'matmul sm90' 'norm cuda' 'pad cuda' 'attention sm90'
+[ "$2" != attention ] || exec sleep 60
+[ "$2" != pad ] || exit 3
+echo "ok 1 - $2 check: 9 illegal arguments and 9 kinds of changes refused"
+[ "$2" = norm ] || exec echo "ok 2 - $2 $4: $6 of $6 cases"
+echo "not ok 2 - $2 $4: 1 of $6 cases" && exit 1
+END
+printf '#!/bin/sh\n' >"$folder/moviegen"
+chmod +x "$folder/checkkernel" "$folder/moviegen"
+said=$(GROUP_SECONDS=1 "$folder/gpu.sh" --quick --out "$folder/out" check 2>&1)
+status=$((1 - $?))
+for line in "not ok - attention sm90 takes more than . s: it hangs" "not ok - pad cuda ended with status 3" \
+    "not ok 2 - norm cuda: 1 of 4" "skipped cudnn: this machine" "check: 2 of 5 variants good, 3 failures" \
+    "^2 passed, 3 failed, 2 skipped"; do
+    grep -qe "$line" <<<"$said" || status=1
+done
+result "check tells variants that are right, wrong, end or hang, and which cannot be run" $status "$said"
+
 said=$(./gpu.sh no-such-group 2>&1)
 [ $? = 2 ] && grep -q "groups are" <<<"$said"
 result "an unknown group is refused" $? "$said"

@@ -9,6 +9,7 @@
  * (gradients.c).
  *
  *   checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N] [--variant NAMES]   prints TAP; N cases of each op
+ *   checkkernel --list                   the variants that this machine can run (of those of --variant), one a line
  *   checkkernel --bench [--chosen] [--op NAME] [--case TEXT] [--variant NAMES] [--json FILE]   times instead (bench.c)
  */
 #include "bench.h"
@@ -45,7 +46,7 @@ enum { CASES_EACH = 80 }; /* enough for all fields and sizes to be seen */
 
 static struct {
     const char *only_op, *only_case, *json;
-    bool bench, chosen_only;
+    bool bench, chosen_only, list;
     uint64_t cases_each; /* of an op with more of them, some are drawn by the seed */
     tally variants[VARIANTS_MAX], refusals[MGK_OP_COUNT];
     int part, parts; /* folders part, part + parts, ... from 1 on are run */
@@ -167,11 +168,13 @@ static void report_op(int op)
     }
 }
 
-/* Says which case crashed, then lets the crash happen. */
+/* Says which case crashed or was ended, as one that hangs is, then lets it happen. */
 static void on_crash(int number)
 {
-    static const char text[] = "# crashed (touched a forbidden page? divided by 0?) in ";
-    if (write(STDOUT_FILENO, text, sizeof text - 1) < 0 ||
+    static const char crashed[] = "# crashed (touched a forbidden page? divided by 0?) in ";
+    static const char ended[] = "# ended in ";
+    const char *text = number == SIGTERM ? ended : crashed;
+    if (write(STDOUT_FILENO, text, strlen(text)) < 0 ||
         write(STDOUT_FILENO, checker_state.now, strlen(checker_state.now)) < 0 ||
         write(STDOUT_FILENO, "\n", 1) < 0)
         _exit(1);
@@ -187,6 +190,8 @@ static bool read_options(int argc, char **argv)
             state.bench = true;
         else if (!strcmp(argv[i], "--chosen"))
             state.chosen_only = true;
+        else if (!strcmp(argv[i], "--list"))
+            state.list = true;
         else if (!strcmp(argv[i], "--json") && more)
             state.json = argv[++i];
         else if (!strcmp(argv[i], "--op") && more)
@@ -207,6 +212,14 @@ static bool read_options(int argc, char **argv)
             return false;
     }
     return true;
+}
+
+static int list_variants(void)
+{
+    for (int i = 0; i < mgk_variant_count; i++)
+        if (usable(&mgk_variants[i]))
+            printf("%s %s\n", mgk_ops[mgk_variants[i].op].name, mgk_variants[i].name);
+    return 0;
 }
 
 static void run_folder(int folder)
@@ -238,12 +251,14 @@ int main(int argc, char **argv)
     mgen_context *ctx;
     if (!read_options(argc, argv) || mgk_variant_count > VARIANTS_MAX) {
         fprintf(stderr, "usage: checkkernel [--op NAME] [--case TEXT] [--seed N] [--cases N] "
-                        "[--variant NAMES] [--part K/N]\n"
+                        "[--variant NAMES] [--part K/N] [--list]\n"
                         "       checkkernel --bench [--chosen] [--op NAME] [--case TEXT] "
                         "[--variant NAMES] [--json FILE]\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0); /* what was found is printed before a crash */
+    if (state.list)
+        return list_variants();
     if (state.bench)
         return bench_run(state.only_op, state.only_case, state.json, state.chosen_only);
     params.threads = 1;
@@ -256,6 +271,7 @@ int main(int argc, char **argv)
     signal(SIGBUS, on_crash);
     signal(SIGFPE, on_crash);
     signal(SIGILL, on_crash);
+    signal(SIGTERM, on_crash);
     printf("# seed %llu\n", (unsigned long long)checker_state.seed);
     report(fields_complete(), NULL, "the fields of all argument structs are listed");
     for (int f = 0; f < FOLDERS; f++)
