@@ -66,7 +66,7 @@ pub use measure::{
     Protocol, Recompute,
 };
 pub use model::{ModelInfo, Pipeline, Tae, TextEncoder, VideoModel};
-pub use parts::{noise, schedule, Latents, LatentsRef, Precision, Schedule, Solver, Text};
+pub use parts::{noise, schedule, Hold, Latents, LatentsRef, Schedule, Solver, Text};
 pub use ranks::{Exchange, MeshAborter, MeshParams, Ranks};
 pub use report::Report;
 pub use stream::{Frame, FrameStream};

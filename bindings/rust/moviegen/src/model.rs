@@ -2,7 +2,7 @@
 //! Networks, and the pipeline that they make.
 
 use crate::raw::{c_path, c_text, Shared};
-use crate::{Context, Error, ErrorKind, Precision, Result};
+use crate::{Context, Error, ErrorKind, Hold, Result};
 use moviegen_sys as sys;
 use std::fmt;
 use std::path::Path;
@@ -155,18 +155,14 @@ impl Pipeline {
     /// ranks ([`Context::join`]), all of them open the folder and make each request together, each
     /// with its own context; the first one gets the clip.
     pub fn open(ctx: &mut Context, dir: impl AsRef<Path>) -> Result<Pipeline> {
-        Pipeline::open_as(ctx, dir, Precision::Model)
+        Pipeline::open_as(ctx, dir, Hold::Model)
     }
 
-    /// The same, with all networks held and run in another precision than the model's own.
-    pub fn open_as(
-        ctx: &mut Context,
-        dir: impl AsRef<Path>,
-        precision: Precision,
-    ) -> Result<Pipeline> {
+    /// The same, with all networks held and run in another way than the model's own.
+    pub fn open_as(ctx: &mut Context, dir: impl AsRef<Path>, hold: Hold) -> Result<Pipeline> {
         let dir = c_path(dir.as_ref())?;
         let mut raw = sys::mgen_pipeline {
-            precision: precision.number(),
+            precision: hold.number(),
             mesh: ctx.mesh.get(),
             ..Default::default()
         };

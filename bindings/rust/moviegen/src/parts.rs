@@ -54,7 +54,7 @@ impl Solver {
 
 /// How weights are held and products computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
+pub enum Hold {
     /// As the video model's file says, else f32.
     #[default]
     Model,
@@ -67,13 +67,13 @@ pub enum Precision {
     Fp8,
 }
 
-impl Precision {
+impl Hold {
     pub(crate) fn number(self) -> u32 {
         match self {
-            Precision::Model => sys::MGEN_PRECISION_DEFAULT,
-            Precision::F32 => sys::MGEN_PRECISION_F32,
-            Precision::Bf16 => sys::MGEN_PRECISION_BF16,
-            Precision::Fp8 => sys::MGEN_PRECISION_FP8,
+            Hold::Model => sys::MGEN_PRECISION_DEFAULT,
+            Hold::F32 => sys::MGEN_PRECISION_F32,
+            Hold::Bf16 => sys::MGEN_PRECISION_BF16,
+            Hold::Fp8 => sys::MGEN_PRECISION_FP8,
         }
     }
 }

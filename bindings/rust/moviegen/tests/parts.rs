@@ -156,7 +156,7 @@ fn a_mesh_is_planned() {
 fn a_pipeline_is_held_as_asked() {
     let mut ctx = context();
     let wide = pipeline(&mut ctx);
-    let narrow = Pipeline::open_as(&mut ctx, common::toybox(), Precision::Bf16).unwrap();
+    let narrow = Pipeline::open_as(&mut ctx, common::toybox(), Hold::Bf16).unwrap();
     assert_eq!(wide.weights_hash(), narrow.weights_hash());
     let bytes = |p: &Pipeline| p.video.as_ref().unwrap().info().bytes;
     assert!(bytes(&narrow) * 100 < bytes(&wide) * 52);
