@@ -158,6 +158,12 @@ mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *nam
     mgi_model_file f;
     mgi_vt_config config;
     memset(out, 0, sizeof *out);
+    if (mesh && mesh->shape.shard > 1)
+        return mgi_fail(
+            ctx, MGEN_E_UNSUPPORTED,
+            "the mesh divides parameters (shard=%d), which only training gathers again; "
+            "for films take a mesh without shards",
+            mesh->shape.shard);
     MGI_TRY(mgi_model_file_open(ctx, dir, name, "video-transformer", &f));
     mgen_status status = mgi_vt_config_read(ctx, f.config, &config);
     if (status != MGEN_OK)

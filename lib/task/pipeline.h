@@ -39,7 +39,8 @@ mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, m
                          uint64_t *hash);
 mgen_status mgi_vt_open(mgen_context *ctx, const char *dir, const char *name, mgi_vt *out,
                         uint64_t *hash);
-/* The same split over a mesh, as mgi_vt_init_mesh() does: of the file a rank reads its share. */
+/* The same split over a mesh, as mgi_vt_init_mesh() does: of the file a rank reads its share. UNSUPPORTED where it has
+ * shards. Held as the device says, MGI_HOLD_AS_FILE: as the configuration. */
 mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *name,
                              const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash);
 

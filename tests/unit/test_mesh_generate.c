@@ -542,6 +542,8 @@ static void test_refused(void **state)
     way w = plain;
     w.shape = (mgi_mesh_shape){1, 3, 1};
     run_bad(w, MGEN_E_INVALID, "32 tokens cannot be split", true);
+    w.shape = (mgi_mesh_shape){2, 1, 1, 2};
+    run_bad(w, MGEN_E_UNSUPPORTED, "shard=2", true);
     w.shape = (mgi_mesh_shape){2, 1, 1};
     w.clips = 2;
     w.other_request = true;
