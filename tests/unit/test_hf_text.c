@@ -157,6 +157,7 @@ static double worst_of(const mgi_st_file *golden, const char *name, const mgi_te
     double worst = 0.0;
     mgi_run_init(&run, ctx, false);
     T *x = mgi_text_batch(&run, e, (const char *const *)prompts, PROMPTS, tokens);
+    x = mgi_cast(&run, x, MGK_F32);
     if (!x)
         fail_msg("%s", mgen_last_error(ctx));
     for (int i = 0; i < PROMPTS; i++) {
@@ -205,6 +206,29 @@ static void test_goldens(void **state)
         mgi_text_encoder_finish(&e);
         OK(mgi_text_encoder_open(ctx, folder, encoders[i].name, &e, &again));
         assert_true(hash == again);
+        mgi_text_encoder_finish(&e);
+    }
+    mgi_st_close(ctx, &golden);
+}
+
+/* Held in bf16 alone, tables of tokens too. */
+static void test_held(void **state)
+{
+    mgi_st_file golden;
+    (void)state;
+    OK(mgi_st_open(ctx, folder, "golden.safetensors", &golden));
+    for (int i = 0; i < ENCODERS; i++) {
+        mgi_text_encoder e;
+        uint64_t hash;
+        ctx->device->hold = MGI_HOLD_BF16;
+        OK(mgi_text_encoder_open(ctx, folder, encoders[i].name, &e, &hash));
+        ctx->device->hold = MGI_HOLD_F32;
+        const mgi_module *m = mgi_text_module(&e);
+        for (int64_t k = 0; k < m->count; k++)
+            assert_int_equal(m->params[k]->value->dtype, m->params[k]->narrow ? MGK_BF16 : MGK_F32);
+        double worst = worst_of(&golden, encoders[i].name, &e);
+        if (!(worst > 1e-4 && worst < 0.15))
+            fail_msg("%s: within %.1e of transformers", encoders[i].name, worst);
         mgi_text_encoder_finish(&e);
     }
     mgi_st_close(ctx, &golden);
@@ -426,8 +450,9 @@ static void test_promises(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),     cmocka_unit_test(test_names),
-        cmocka_unit_test(test_training),    cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_promises)};
+        cmocka_unit_test(test_goldens),   cmocka_unit_test(test_held),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_training),
+        cmocka_unit_test(test_bad_files), cmocka_unit_test(test_bad_folders),
+        cmocka_unit_test(test_promises)};
     return cmocka_run_group_tests_name("hf_text", tests, set_up, tear_down);
 }
