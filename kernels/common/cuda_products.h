@@ -13,7 +13,7 @@
  * so many bytes, and lie along k if that is 1. */
 template <int N_, int CLUSTER_, int STAGES_, bool TA_, bool TB_, int PIECES_ = 1, int VALUE_ = 2>
 struct mgk_product_shape {
-    static constexpr bool TA = TA_, TB = TB_;
+    static constexpr bool TA = TA_, TB = TB_, CODES = VALUE_ == 1;
     typedef mgk_register_shares<2, 40, 232> registers;
     enum {
         N = N_,

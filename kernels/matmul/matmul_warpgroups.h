@@ -89,6 +89,16 @@ template <typename S> struct product_group : mgk_product_sums<S> {
     {
     }
 
+    /* Sums of codes, of row i: by one scale after the other, whose product may be no normal number. */
+    template <int COUNT> __device__ __forceinline__ void scale(float *v, int64_t i, int64_t j) const
+    {
+        const bool scaled = S::CODES && i < w.p.g.m;
+#pragma unroll
+        for (int e = 0; e < COUNT; e++)
+            if (scaled)
+                v[e] = v[e] * w.p.a_scale[i] * w.p.b_scale[j + e];
+    }
+
     /* Four rows of a panel, 8 columns of each by this thread: bf16 that is added is read before all else. */
     __device__ __forceinline__ void put_eights(const mgk_matmul_args &g, int64_t item, int64_t i,
                                                int64_t j, int row, int column) const
@@ -106,6 +116,7 @@ template <typename S> struct product_group : mgk_product_sums<S> {
         for (int half = 0; half < 8; half++) {
             float v[4], *from = this->shared_sums(row + half / 2 * 4, column) + half % 2 * 4;
             mgk_load_vector<4>(from, v);
+            scale<4>(v, i + half / 2 * 4, j + half % 2 * 4);
             activate_all<4>(g, v, j + half % 2 * 4);
             mgk_store_vector<4>(from, v);
         }
@@ -130,8 +141,10 @@ template <typename S> struct product_group : mgk_product_sums<S> {
         for (int e = 0; e < 32; e++) {
             const int below = e / 8 * 4;
             float v = *this->shared_sums(row + below, column + e % 8);
-            if (i + below < g.m && j + e % 8 < g.n)
+            if (i + below < g.m && j + e % 8 < g.n) {
+                scale<1>(&v, i + below, j + e % 8);
                 finish<1>(g, &v, item, i + below, j + e % 8);
+            }
         }
     }
 
@@ -188,11 +201,11 @@ inline bool make_product(product *p, const mgk_matmul_args &g)
     return !mgk_product_is_small(&g, &p->tiles, multiprocessors);
 }
 
-/* false: there is no code for this GPU, or bulk copies cannot read A or B. */
+/* false: there is no code for this GPU, or bulk copies cannot read A or B. x NULL: nothing is started. */
 template <typename S, typename Group> bool start_product(product *p, mgk_exec *x)
 {
     const mgk_matmul_args &g = p->g;
-    const uint32_t value = MGK_PANEL_ROW / S::K;
+    const uint32_t value = S::CODES ? 1 : 2;
     product_maps maps;
     p->steps = mgk_tiles_of(g.k, S::K);
     if (!mgk_has_hopper_code(product_kernel<S, Group>) ||
@@ -201,6 +214,8 @@ template <typename S, typename Group> bool start_product(product *p, mgk_exec *x
         !map_matrix(&maps.b, g.b, value, g.batch, g.stride_b, S::TB ? g.n : g.k, S::TB ? g.k : g.n,
                     g.ldb, S::B_ROWS))
         return false;
+    if (!x)
+        return true;
     const int bytes = S::BYTES;
     MGK_ALLOW_SHARED((product_kernel<S, Group>), bytes);
     MGK_LAUNCH_CLUSTERS(x, (product_kernel<S, Group>), mgk_product_grid<S>(p->tiles.tasks),

@@ -35,7 +35,8 @@ OPERATIONS = {
     "HMMA": (0x23c, r"\b(?:wmma\.mma|mma\.sync)"),  # tensor cores, by warps
     "LDSM": (0x83b, r"\b(?:ldmatrix|wmma\.load)"),  # matrices from shared memory
     "LDGSTS": (0xfae, r"\bcp\.async\.c[ag]\."),  # copies to shared memory that go on meanwhile
-    "HGMMA": (0x9f0, r"\bwgmma\.mma_async"),  # tensor cores, by groups of four warps
+    "HGMMA": (0x9f0, r"\bwgmma\.mma_async[\w.]*\.bf16\.bf16"),  # tensor cores, by groups of four warps
+    "QGMMA": (0x9f3, r"\bwgmma\.mma_async[\w.]*\.e4m3\.e4m3"),  # the same of 8-bit codes
     "UTMALDG": (0x5b4, r"\bcp\.async\.bulk\.tensor.*\.shared.*\.global"),  # tiles by the tensor memory accelerator
     "LDG": (0x981, None),
     "STG": (0x986, None),
@@ -208,6 +209,17 @@ __global__ void group_core(float *b)
     asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory");
     b[threadIdx.x] = d[0] + d[1] + d[2] + d[3];
 }
+__global__ void group_core_of_codes(float *b)
+{
+    __shared__ __align__(128) unsigned char s[16384];
+    float d[4] = {0, 0, 0, 0};
+    uint64_t desc = (uint64_t)((unsigned)__cvta_generic_to_shared(s) >> 4);
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+    asm volatile("wgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {%0,%1,%2,%3}, %4, %4, 1, 1, 1;"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "l"(desc));
+    asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory");
+    b[threadIdx.x] = d[0] + d[1] + d[2] + d[3];
+}
 __global__ void tile_copy(const void *map, float *b)
 {
     __shared__ __align__(128) float s[64];
@@ -231,6 +243,7 @@ def probe(nvcc, version, arch, cache):
                 "async_copy": {"LDGSTS": 1, "STG": 1}, "tensor_core": {"HMMA": 1, "LDSM": 1, "LDG": 1, "STG": 1}}
     if arch == "90a":
         expected["group_core"] = {"HGMMA": 1, "STG": 1}
+        expected["group_core_of_codes"] = {"QGMMA": 1, "STG": 1}
         expected["tile_copy"] = {"UTMALDG": 1, "STG": 1}
     problems = []
     for name, want in expected.items():

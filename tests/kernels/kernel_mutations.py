@@ -17,7 +17,8 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from tap import Report  # noqa: E402
 
-# (what, file, old, new, kernels to compile, checkkernel's op, its variant and more options: cuda and 12 cases); a fault is put wherever `old` stands
+# (what, file, old, new, kernels to compile, checkkernel's op, its variant and more options: cuda and 12 cases); a fault is put wherever `old` stands,
+# several edits as tuples
 KERNEL_FAULTS = [
     ("a write behind the end of a buffer", "kernels/common/cuda.h", "i < (count); ", "i <= (count);", ["kernels/glu/glu_cuda.cu"], "glu"),
     ("a read behind the end of a buffer", "kernels/common/cuda.h", "i < n; i += blockDim.x", "i <= n; i += blockDim.x", ["kernels/loss/loss_cuda.cu"],
@@ -60,6 +61,29 @@ ATTENTION_FAULTS = [
     ("the parity of the values before", ATTENTION, "w.barrier(S::V_FULL, last.index), last.parity", "w.barrier(S::V_FULL, last.index), last.parity ^ 1"),
     ("a row of queries written below the last one", "kernels/attention/attention_sm90.h", "8 * half >= rows_left", "8 * half > rows_left"),
 ]
+CODES = "kernels/fp8/matmul_fp8_sm90.cu"
+CODES_CASES = ["--case", "bf16 388x392x144"]
+CODES_FAULTS = [
+    ("codes of the instruction before", HOPPER, "step % 4 * 32;", "step % 4 * 16;"),
+    ("a stage of codes that is not given back", CODES, "this->give_back(stage->index);", "continue;"),
+    ("sums of codes that are added before they are there", CODES, "mgk_wgmma_wait<0>();", ""),
+    ("a turn to multiply codes that is not passed on", CODES, "p * COLUMNS);\n                me.pass_turn(S::GROUPS);", "p * COLUMNS);"),
+    ("codes of the phase before", CODES, "w.barrier(S::FULL, stage->index), stage->parity", "w.barrier(S::FULL, stage->index), stage->parity ^ 1"),
+    ("scales of rows taken for those of columns", CODES, "p.a_scale = (const float *)g->a_scale.p;", "p.a_scale = (const float *)g->b_scale.p;"),
+    ("a row's scale forgotten", PRODUCTS, "w.p.a_scale[i] * ", ""),
+]
+# with a case of long k, all of whose products are positive
+LONG_SUMS_CASES = ["--case", "f32 128x128x1008"]
+LONG_SUMS = ("sums of all of k left to the tensor core", CODES, ("float part[COLUMN_SUMS];", "step > 0);", "sums[p * COLUMN_SUMS + i] += part[i];"),
+             ("float(&part)[COLUMN_SUMS] = *(float(*)[COLUMN_SUMS])(sums + p * COLUMN_SUMS);", "true);", ";"))
+# with a case of narrow tiles
+CODES_GIVEN_BACK = (
+    "a stage of codes that is given back before it was read", CODES,
+    "mgk_wgmma_wait<0>();\n                mgk_wgmma_hold(part);\n                if (p == S::N / COLUMNS - 1)\n                    this->give_back(stage->index);",
+     "if (p == S::N / COLUMNS - 1)\n                    this->give_back(stage->index);\n                mgk_wgmma_wait<0>();\n                mgk_wgmma_hold(part);")
+KERNEL_FAULTS += [(*CODES_GIVEN_BACK, [CODES], "matmul_fp8", "sm90", ["--case", "bf16 264x264x144"])]
+KERNEL_FAULTS += [(*LONG_SUMS, [CODES], "matmul_fp8", "sm90", LONG_SUMS_CASES)]
+KERNEL_FAULTS += [(*fault, [CODES], "matmul_fp8", "sm90", CODES_CASES) for fault in CODES_FAULTS]
 KERNEL_FAULTS += [(*fault, [PRODUCT], "matmul", "sm90", PRODUCT_CASES) for fault in PRODUCT_FAULTS]
 KERNEL_FAULTS += [(*fault, [ATTENTION], "attention", "sm90", ATTENTION_CASES) for fault in ATTENTION_FAULTS]
 # (what, header, old, new, unit test)
@@ -123,13 +147,21 @@ def check(program, op, variant="cuda", options=("--cases", "12")):
     return run([program, "--op", op, "--variant", variant, *options])
 
 
+def replaced(text, old, new):
+    for before, after in zip(*([x] if isinstance(x, str) else x for x in (old, new))):
+        if before not in text:
+            raise RuntimeError(f"'{before}' is not there")
+        text = text.replace(before, after)
+    return text
+
+
 def kernel_fault(cases, root, build, fault, sound):
     what, file, old, new, sources, *of = fault
     op = of[0] + " " + "".join(of[1:2])
     if op not in sound:
         sound[op] = check(os.path.join(build, "tests/kernels/checkkernel"), *of).returncode == 0
     with tempfile.TemporaryDirectory() as folder:
-        overlay(root, folder, file, lambda text: text.replace(old, new))
+        overlay(root, folder, file, lambda text: replaced(text, old, new))
         program = linked(build, folder, [compiled(root, build, folder, s) for s in sources])
         done = check(program, *of)
         cases.result(f"{what}: caught by checkkernel of {op.strip()}",
