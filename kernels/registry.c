@@ -7,11 +7,12 @@
 __attribute__((weak)) void mgk_matmul_cublaslt(const void *args, mgk_exec *x);
 #endif
 
-/* Variants that were not compiled for this machine (AVX elsewhere than on x86) become NULL. */
+/* Variants that were not compiled for this machine (AVX elsewhere than on x86, or where a build leaves them out) become
+ * NULL. */
 #define MGK_OP(name, folder)                                                                       \
     bool mgk_##name##_check(const void *args, const char **why);                                   \
     size_t mgk_##name##_workspace(const void *args, int threads);
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(MGK_PORTABLE)
 #define MGK_VARIANT(name, variant, needs)                                                          \
     void mgk_##name##_##variant(const void *args, mgk_exec *x);
 #else

@@ -267,7 +267,7 @@ suite_emulated() {
     tap emulated-faults 900 "$python" tests/kernels/kernel_mutations.py "$root" build-emulated
 }
 suite_emulated-asan() {
-    local targets=(tests/kernels/checkkernel tests/test_cuda)
+    local targets=(tests/kernels/checkkernel tests/test_cuda tests/fake_cudnn.so)
     export ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1:detect_stack_use_after_return=0
     build build-emulated-asan -Dcuda=emulated -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fno-sanitize-recover=all &&
         tap emulated-asan-test_cuda 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" build-emulated-asan/tests/test_cuda &&

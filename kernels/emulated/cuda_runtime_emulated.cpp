@@ -36,6 +36,7 @@ unsigned char *range;
 block *blocks; /* in use, in rising order */
 size_t limit = RANGE, used, top;
 int opened, graphs, gpus = 1, major = 9;
+const char no_cudnn[] = "a cuDNN for the emulated GPU", *cudnn = no_cudnn;
 thread_local cudaError_t last, planned, planned_graph;
 thread_local cudaStream_t capturing; /* by this thread */
 thread_local int device;
@@ -157,6 +158,16 @@ void mgk_emulated_machine(int gpus_, int major_)
 {
     gpus = gpus_;
     major = major_;
+}
+
+void mgk_emulated_set_cudnn(const char *file)
+{
+    cudnn = file ? file : no_cudnn;
+}
+
+const char *mgk_emulated_cudnn(void)
+{
+    return cudnn;
 }
 
 void mgk_emulated_memory(size_t bytes)

@@ -84,6 +84,9 @@ void mgk_emulated_fail_graph(cudaError_t error);
 int mgk_emulated_graphs(void);
 /* GPUs, 0: there is no driver; and their compute capability. */
 void mgk_emulated_machine(int gpus, int major);
+/* The file of the cuDNN that contexts open, NULL: none is installed; and that file. */
+void mgk_emulated_set_cudnn(const char *file);
+const char *mgk_emulated_cudnn(void);
 /* Bytes that the GPU has, at most 16 GiB; the default is all of them. */
 void mgk_emulated_memory(size_t bytes);
 /* The GPU's memory that is in use. */

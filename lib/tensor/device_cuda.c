@@ -9,10 +9,10 @@
 
 #ifdef MGI_HAVE_CUDA
 
+#include "kernels/attention/attention_cudnn.h"
 #ifdef MGK_CUDA_EMULATED
 #include "kernels/emulated/cuda_runtime_emulated.h"
 #else
-#include "kernels/attention/attention_cudnn.h"
 #include "kernels/matmul/matmul_cublaslt.h"
 #include <cuda_runtime_api.h>
 #endif
@@ -108,8 +108,11 @@ static void close_blas(mgi_cuda *cuda)
 
 bool mgi_cuda_open_dnn(mgi_cuda *cuda)
 {
-#ifndef MGK_CUDA_EMULATED
+#ifdef MGK_CUDA_EMULATED
+    const mgk_cudnn_options options = {mgk_emulated_cudnn(), NULL};
+#else
     const mgk_cudnn_options options = {NULL, NULL};
+#endif
     char why[256] = "no memory for it";
     if (cuda->dnn_asked)
         return cuda->dnn != NULL;
@@ -123,18 +126,13 @@ bool mgi_cuda_open_dnn(mgi_cuda *cuda)
             cuda->index, why);
     mgi_free(cuda->ctx, cuda->dnn);
     cuda->dnn = NULL;
-#else
-    (void)cuda;
-#endif
     return false;
 }
 
 static void close_dnn(mgi_cuda *cuda)
 {
-#ifndef MGK_CUDA_EMULATED
     if (cuda->dnn)
         mgk_cudnn_close(cuda->dnn);
-#endif
     mgi_free(cuda->ctx, cuda->dnn);
 }
 

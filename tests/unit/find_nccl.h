@@ -1,26 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * The NCCL that the host plays lies beside the test program. */
+ * The NCCL that the host plays (fake_nccl.c). */
 #ifndef FIND_NCCL_H
 #define FIND_NCCL_H
 
 #include "fake_nccl.h"
+#include "find_beside.h"
 
-#include <dlfcn.h>
-#include <string.h>
-#include <unistd.h>
-
-static char fake_file[4096];
+static char fake_file[BESIDE_FILE];
 static fake_nccl *fake;
 
 static bool find_nccl(void)
 {
-    ssize_t length = readlink("/proc/self/exe", fake_file, sizeof fake_file - 32);
-    if (length <= 0)
-        return false;
-    fake_file[length] = 0;
-    strcpy(strrchr(fake_file, '/'), "/fake_nccl.so");
-    void *handle = dlopen(fake_file, RTLD_NOW | RTLD_LOCAL);
-    fake = handle ? dlsym(handle, "fake_nccl_state") : NULL;
+    fake = find_beside("fake_nccl.so", "fake_nccl_state", fake_file);
     return fake != NULL;
 }
 

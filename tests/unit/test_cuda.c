@@ -9,6 +9,7 @@
 #include "kernels/random/random.h"
 
 #ifdef MGK_CUDA_EMULATED
+#include "find_cudnn.h"
 #include "kernels/emulated/cuda_runtime_emulated.h"
 #endif
 
@@ -311,6 +312,77 @@ static void test_shared_weights(void **state)
     assert_int_equal(mgk_emulated_used(), 0);
 }
 
+static int warnings;
+
+static void count_warnings(void *user, int32_t level, const char *text)
+{
+    (void)user;
+    warnings += level <= MGEN_LOG_WARN && strstr(text, "attention uses the library's own kernels");
+}
+
+typedef struct described {
+    int major; /* of the GPU's compute capability */
+    enum { MISSING, BROKEN, THERE } cudnn;
+    const char *kernels;                                    /* allowed; NULL: all */
+    const char *attention, *attention_grad, *matmul, *conv; /* what is taken */
+    bool asked; /* whether cuDNN is opened, or tried to be */
+} described;
+
+static const char *taken(const described *d, int op)
+{
+    const char *name = mgk_ops[op].name;
+    return !strcmp(name, "attention")        ? d->attention
+           : !strcmp(name, "attention_grad") ? d->attention_grad
+           : !strcmp(name, "matmul")         ? d->matmul
+           : !strncmp(name, "conv2d", 6)     ? d->conv
+                                             : "cuda";
+}
+
+/* Which variant of each op a GPU gets, as docs/gpu.md has it. (cuBLASLt is not emulated.) */
+static void test_choice(void **state)
+{
+    static const described all[] = {
+        {8, MISSING, NULL, "sm80", "sm80", "sm80", "sm80", true},
+        {8, BROKEN, NULL, "sm80", "sm80", "sm80", "sm80", true},
+        {8, THERE, NULL, "cudnn", "sm80", "sm80", "sm80", true},
+        {8, THERE, "cuda,sm80,sm90", "sm80", "sm80", "sm80", "sm80", false},
+        {8, THERE, "sm90", "cuda", "cuda", "cuda", "cuda", false},
+        {9, MISSING, NULL, "sm90", "sm90", "sm90", "sm80", false},
+        {9, THERE, NULL, "sm90", "sm90", "sm90", "sm80", false},
+        {9, THERE, "cuda,sm80,cublaslt,cudnn", "cudnn", "sm80", "sm80", "sm80", true},
+        {9, MISSING, "cuda,sm80,cublaslt,cudnn", "sm80", "sm80", "sm80", "sm80", true},
+        {9, THERE, "cuda", "cuda", "cuda", "cuda", "cuda", false},
+        {10, MISSING, NULL, "sm80", "sm80", "sm80", "sm80", true},
+        {10, THERE, NULL, "cudnn", "sm80", "sm80", "sm80", true}};
+    (void)state;
+    assert_true(find_cudnn());
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        const described *d = &all[i];
+        mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+        mgen_context *ctx;
+        reset_cudnn();
+        fake->no_handle = d->cudnn == BROKEN;
+        warnings = 0;
+        mgk_emulated_machine(1, d->major);
+        mgk_emulated_set_cudnn(d->cudnn == MISSING ? NULL : fake_file);
+        params.device = "cuda:0";
+        params.threads = 2;
+        params.kernels = d->kernels;
+        params.log = count_warnings;
+        assert_int_equal(mgen_context_create(&params, &ctx), MGEN_OK);
+        for (int op = 0; op < MGK_OP_COUNT; op++)
+            if (strcmp(ctx->device->kernel[op]->name, taken(d, op)))
+                fail_msg("%d: %s is %s, not %s", (int)i, mgk_ops[op].name,
+                         ctx->device->kernel[op]->name, taken(d, op));
+        assert_int_equal(fake->handles, d->asked && d->cudnn == THERE);
+        assert_int_equal(warnings, d->asked && d->cudnn != THERE);
+        mgen_context_destroy(ctx);
+        assert_int_equal(fake->handles, 0);
+    }
+    mgk_emulated_machine(1, 9);
+    mgk_emulated_set_cudnn(NULL);
+}
+
 #endif
 
 int main(void)
@@ -322,6 +394,7 @@ int main(void)
 #ifdef MGK_CUDA_EMULATED
         cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_failed_launch),
         cmocka_unit_test(test_machines),      cmocka_unit_test(test_shared_weights),
+        cmocka_unit_test(test_choice),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,15 +13,13 @@
 #else
 #include "kernels/attention/attention_cudnn.c"
 #endif
-#include "fake_cudnn.h"
+#include "find_cudnn.h"
 #include "kernels/common/bf16.h"
 
-#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #if __has_include(<cudnn.h>)
 #include <cudnn.h>
@@ -91,22 +89,13 @@ void mgk_attention_sm80(const void *args, mgk_exec *x)
 }
 #endif
 
-static char fake_file[4096];
-static fake_cudnn *fake;
 static void *library_memory;
 
 static int open_fake(void **state)
 {
     (void)state;
-    ssize_t length = readlink("/proc/self/exe", fake_file, sizeof fake_file - 32);
-    if (length <= 0)
-        return -1;
-    fake_file[length] = 0;
-    strcpy(strrchr(fake_file, '/'), "/fake_cudnn.so");
-    void *handle = dlopen(fake_file, RTLD_NOW | RTLD_LOCAL);
-    fake = handle ? dlsym(handle, "fake_cudnn_state") : NULL;
     library_memory = calloc(1, mgk_cudnn_bytes());
-    return fake && library_memory ? 0 : -1;
+    return find_cudnn() && library_memory ? 0 : -1;
 }
 
 static int close_fake(void **state)
@@ -118,9 +107,7 @@ static int close_fake(void **state)
 
 static void reset(void)
 {
-    memset(fake, 0, sizeof *fake);
-    fake->version = MGK_CUDNN_OLDEST;
-    fake->configs = 2;
+    reset_cudnn();
     fallbacks = 0;
 }
 
