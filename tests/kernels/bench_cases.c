@@ -7,6 +7,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/common/case_tools.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/fp8/matmul_fp8.h"
 #include "kernels/glu/glu.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
@@ -271,16 +272,36 @@ static void adamw(mgk_case *c)
     mgk_case_add(c, &m->bufs[3], MGK_CASE_INOUT, MGK_FILL_POSITIVE, MGK_F32, n, 0, 1);
 }
 
-/* In bf16 alone, and where there is a GPU: a processor would take minutes. */
+/* Of the numbers of product(). */
+static void fp8_product(mgk_case *c, int i)
+{
+    mgk_matmul_fp8_args *a = (void *)&c->args;
+    a->m = products[i].m, a->n = products[i].n, a->k = products[i].k;
+    a->lda = a->ldb = a->k;
+    a->ldc = a->n;
+    a->a.dtype = a->b.dtype = MGK_U8, a->a_scale.dtype = a->b_scale.dtype = MGK_F32;
+    MGK_CASE_BEGIN(c, MGK_OP_matmul_fp8, "%ldx%ldx%ld FP8", (long)a->m, (long)a->n, (long)a->k);
+    mgk_case_add(c, &a->a, MGK_CASE_IN, MGK_FILL_E4M3, MGK_U8, a->m * a->k, 0, 1);
+    mgk_case_add(c, &a->a_scale, MGK_CASE_IN, MGK_FILL_POWER_OF_TWO, MGK_F32, a->m, 2, 1);
+    mgk_case_add(c, &a->b, MGK_CASE_IN, MGK_FILL_E4M3, MGK_U8, a->n * a->k, 0, 1);
+    mgk_case_add(c, &a->b_scale, MGK_CASE_IN, MGK_FILL_POWER_OF_TWO, MGK_F32, a->n, 2, 1);
+    mgk_case_out(c, &a->c, a->m * a->n);
+}
+
+/* In bf16 and FP8 alone, and where there is a GPU: a processor would take minutes. */
 static bool large(mgk_case *c, int i)
 {
     c->real = MGK_BF16;
-    if (!gpu_present() || i >= LARGE_PRODUCTS + 2 * LARGE_HEADS)
+    if (!gpu_present())
         return false;
     if (i < LARGE_PRODUCTS)
         product(c, PRODUCTS + i);
+    else if ((i -= LARGE_PRODUCTS) < LARGE_PRODUCTS)
+        fp8_product(c, PRODUCTS + i);
+    else if ((i -= LARGE_PRODUCTS) < 2 * LARGE_HEADS)
+        attention(c, 2 * HEADS + i);
     else
-        attention(c, 2 * HEADS + i - LARGE_PRODUCTS);
+        return false;
     return true;
 }
 

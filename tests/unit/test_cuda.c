@@ -334,6 +334,7 @@ static const char *taken(const described *d, int op)
     return !strcmp(name, "attention")        ? d->attention
            : !strcmp(name, "attention_grad") ? d->attention_grad
            : !strcmp(name, "matmul")         ? d->matmul
+           : !strcmp(name, "matmul_fp8")     ? (strcmp(d->matmul, "sm90") ? "cuda" : "sm90")
            : !strncmp(name, "conv2d", 6)     ? d->conv
                                              : "cuda";
 }
