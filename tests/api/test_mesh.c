@@ -330,6 +330,7 @@ typedef struct film {
     mgen_ranks *ranks;
     uint32_t index;
     const char *axes;
+    uint32_t precision;
     uint64_t seed;
     int32_t cancel_at; /* the step after which this rank wants no more */
     mgen_status opened, started, ended, taken;
@@ -408,6 +409,7 @@ static void *film_main(void *arg)
     m.ranks = f->ranks;
     m.rank = f->index;
     m.axes = f->axes;
+    pipe.precision = f->precision;
     f->opened = mgen_context_create(&cp, &ctx);
     if (f->opened == MGEN_OK && f->ranks)
         f->opened = mgen_mesh_create(ctx, &m, &pipe.mesh);
@@ -487,6 +489,24 @@ static void test_film_ends(void **state)
         assert_int_equal(apart[i].ended, MGEN_E_DESYNC);
         assert_non_null(strstr(apart[i].error, "request"));
     }
+}
+
+/* Weights that are held in bf16 or FP8 are split, too, if all ranks want them so. */
+static void test_film_precision(void **state)
+{
+    (void)state;
+    for (uint32_t p = MGEN_PRECISION_BF16; p <= MGEN_PRECISION_FP8; p++) {
+        film held[2] = {{.axes = "tp=2", .precision = p}, {.axes = "tp=2", .precision = p}};
+        run_films(held, 2);
+        for (int i = 0; i < 2; i++)
+            assert_true(held[i].opened == MGEN_OK && held[i].ended == MGEN_OK);
+        assert_int_equal(held[0].taken, MGEN_OK);
+        free(held[0].pixels);
+    }
+    film apart[2] = {{.precision = MGEN_PRECISION_F32}, {.precision = MGEN_PRECISION_BF16}};
+    run_films(apart, 2);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(apart[i].opened, MGEN_E_DESYNC);
 }
 
 /* -- what goes wrong --------------------------------------------------------------------------------- */
@@ -569,9 +589,10 @@ int main(void)
         cmocka_unit_test(test_one_rank),       cmocka_unit_test(test_no_plugin),
         cmocka_unit_test(test_axes),           cmocka_unit_test(test_late),
         cmocka_unit_test(test_curve),          cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_disagreement),   cmocka_unit_test(test_shared_failure),
-        cmocka_unit_test(test_film),           cmocka_unit_test(test_film_ends),
-        cmocka_unit_test(test_lonely_failure), cmocka_unit_test(test_other_context),
+        cmocka_unit_test(test_film_precision), cmocka_unit_test(test_disagreement),
+        cmocka_unit_test(test_shared_failure), cmocka_unit_test(test_film),
+        cmocka_unit_test(test_film_ends),      cmocka_unit_test(test_lonely_failure),
+        cmocka_unit_test(test_other_context),
     };
     return cmocka_run_group_tests(tests, setup_trained, teardown);
 }
