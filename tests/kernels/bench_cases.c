@@ -69,20 +69,30 @@ static const int pictures[][2] = {/* size, channels */
                                   {64, 16}, {64, 64}, {32, 32}, {32, 128}, {16, 64}, {16, 128}};
 enum { PICTURES = sizeof pictures / sizeof pictures[0], BATCH = 16 };
 
-static void convolution(mgk_case *c, int i)
+/* Of the report's autoencoder at 768 x 768, some frames: `large`. In time: frames, places, kernel 3x1. */
+static const int large_pictures[][5] =
+    {/* pictures, rows, columns, channels, columns of the kernel */
+     {2, 768, 768, 128, 3},     {8, 384, 384, 256, 3},     {8, 192, 192, 512, 3},
+     {32, 96, 96, 512, 3},      {1, 4, 768 * 768, 128, 1}, {1, 8, 384 * 384, 256, 1},
+     {1, 16, 192 * 192, 512, 1}};
+enum { LARGE_PICTURES = sizeof large_pictures / sizeof large_pictures[0] };
+
+/* which: 0 forward, 1 the gradient of x, 2 that of the weights */
+static void convolution_of(mgk_case *c, int which, int64_t count, int64_t h, int64_t w,
+                           int64_t channels, int64_t kw)
 {
     static const int ops[] = {MGK_OP_conv2d, MGK_OP_conv2d_grad_input, MGK_OP_conv2d_grad_weight};
     static const char *const names[] = {"forward", "input", "weight"};
     mgk_conv2d_args *a = (void *)&c->args;
-    int which = i % 3;
-    int64_t size = pictures[i / 3][0], channels = pictures[i / 3][1];
-    *a = (mgk_conv2d_args){.n = BATCH, .h = size, .w = size, .cin = channels};
-    a->ho = a->wo = size, a->cout = channels;
-    a->kh = a->kw = 3, a->stride_h = a->stride_w = 1;
-    a->pad_top = a->pad_bottom = a->pad_left = a->pad_right = 1;
-    MGK_CASE_BEGIN(c, ops[which], "%dx%ldx%ldx%ld %s %s", BATCH, (long)size, (long)size,
-                   (long)channels, names[which], dtype_name(c->real));
-    int64_t n = BATCH * size * size * channels, weights = 9 * channels * channels;
+    *a = (mgk_conv2d_args){.n = count, .h = h, .w = w, .cin = channels};
+    a->ho = h, a->wo = w, a->cout = channels;
+    a->kh = 3, a->kw = kw, a->stride_h = a->stride_w = 1;
+    a->pad_top = a->pad_bottom = 1;
+    a->pad_left = a->pad_right = kw / 2;
+    a->pad_mode = kw > 1 ? MGK_PAD_ZERO : MGK_PAD_REPLICATE;
+    MGK_CASE_BEGIN(c, ops[which], "%ldx%ldx%ldx%ld%s %s %s", (long)count, (long)h, (long)w,
+                   (long)channels, kw > 1 ? "" : " in time", names[which], dtype_name(c->real));
+    int64_t n = count * h * w * channels, weights = 3 * kw * channels * channels;
     if (which == 1)
         mgk_case_out(c, &a->x, n);
     else
@@ -97,6 +107,18 @@ static void convolution(mgk_case *c, int i)
     } else {
         mgk_case_in(c, &a->y, n, 1);
     }
+}
+
+static void convolution(mgk_case *c, int i)
+{
+    const int *p = pictures[i / 3];
+    convolution_of(c, i % 3, BATCH, p[0], p[0], p[1], 3);
+}
+
+static void large_convolution(mgk_case *c, int i)
+{
+    const int *p = large_pictures[i / 3];
+    convolution_of(c, i % 3, p[0], p[1], p[2], p[3], p[4]);
 }
 
 /* ---- attention ---- */
@@ -300,6 +322,8 @@ static bool large(mgk_case *c, int i)
         fp8_product(c, PRODUCTS + i);
     else if ((i -= LARGE_PRODUCTS) < 2 * LARGE_HEADS)
         attention(c, 2 * HEADS + i);
+    else if ((i -= 2 * LARGE_HEADS) < 3 * LARGE_PICTURES)
+        large_convolution(c, i);
     else
         return false;
     return true;
