@@ -55,7 +55,7 @@ static inline bool mgk_make_tensor_map(mgk_tensor_map *map, const void *p,
 {
     void *found = NULL;
     cudaDriverEntryPointQueryResult result;
-    const cuuint32_t ones[MGK_TENSOR_MAP_DIMS] = {1, 1, 1, 1};
+    cuuint32_t box[MGK_TENSOR_MAP_DIMS];
     cuuint64_t dims[MGK_TENSOR_MAP_DIMS], strides[MGK_TENSOR_MAP_DIMS - 1];
     if ((uintptr_t)p % 16 ||
         cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault,
@@ -64,14 +64,16 @@ static inline bool mgk_make_tensor_map(mgk_tensor_map *map, const void *p,
         cudaGetLastError();
         return false;
     }
-    for (int i = 0; i < MGK_TENSOR_MAP_DIMS; i++)
+    for (int i = 0; i < MGK_TENSOR_MAP_DIMS; i++) {
         dims[i] = t->dims[i];
+        box[i] = t->box[i] * t->step[i];
+    }
     for (int i = 0; i < MGK_TENSOR_MAP_DIMS - 1; i++)
         strides[i] = t->strides[i];
     return ((decltype(&cuTensorMapEncodeTiled))found)(
                map,
                t->value == 2 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_UINT8,
-               MGK_TENSOR_MAP_DIMS, (void *)p, dims, strides, t->box, ones,
+               MGK_TENSOR_MAP_DIMS, (void *)p, dims, strides, box, t->step,
                CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;

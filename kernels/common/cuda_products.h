@@ -111,6 +111,12 @@ template <typename S> struct mgk_product_sums {
     mgk_place_in_group me;
     float sums[S::PIECES][S::N / 2];
 
+    struct nothing {
+        __device__ __forceinline__ void operator()(uint32_t) const
+        {
+        }
+    };
+
     __device__ __forceinline__ mgk_product_sums(const mgk_product_block<S> &b) : block(b)
     {
     }
@@ -160,13 +166,21 @@ template <typename S> struct mgk_product_sums {
         mgk_wgmma_commit();
     }
 
-    /* So many stages: each is given back when the product behind it has begun. */
     __device__ __forceinline__ void walk(mgk_stage *stage, int64_t steps)
+    {
+        nothing more;
+        walk(stage, steps, more);
+    }
+
+    /* So many stages: each is given back when the product behind it has begun. `more` reads what a stage has meanwhile. */
+    template <typename More>
+    __device__ __forceinline__ void walk(mgk_stage *stage, int64_t steps, More &more)
     {
         uint32_t last = 0;
         for (int64_t step = 0; step < steps; step++, mgk_stage_next(stage, S::STAGES)) {
             mgk_barrier_wait(block.barrier(S::FULL, stage->index), stage->parity);
             multiply(stage->index, step > 0);
+            more(stage->index);
             if (step > 0) {
                 mgk_wgmma_wait<1>();
                 give_back(last);

@@ -22,7 +22,8 @@ enum {
     MGK_WGMMA_CODES = 32,    /* 8-bit codes, likewise: as many bytes */
     MGK_WARPGROUP = 128,     /* threads */
     MGK_TENSOR_MAP_DIMS = 4, /* of the maps used here */
-    MGK_BOX_ROWS_MAX = 256
+    MGK_BOX_ROWS_MAX = 256,
+    MGK_BOX_STEP_MAX = 8
 };
 
 /* ---- shared memory ---- */
@@ -153,10 +154,11 @@ MGK_PURE void mgk_stage_next(mgk_stage *s, uint32_t stages)
 
 /* ---- bulk copies ---- */
 
-/* What a tensor map says: 4 dimensions, the first of them dense; distances in bytes of the others. */
+/* What a tensor map says: 4 dimensions, the first of them dense; distances in bytes of the others. A box takes so many
+ * of each dimension, every `step`-th. */
 typedef struct mgk_tensor_layout {
     uint64_t dims[MGK_TENSOR_MAP_DIMS], strides[MGK_TENSOR_MAP_DIMS - 1];
-    uint32_t box[MGK_TENSOR_MAP_DIMS];
+    uint32_t box[MGK_TENSOR_MAP_DIMS], step[MGK_TENSOR_MAP_DIMS];
     uint32_t value; /* bytes of one: 2, bf16; 1, a code */
 } mgk_tensor_layout;
 
@@ -168,7 +170,7 @@ MGK_PURE void mgk_panel_boxes(mgk_tensor_layout *t, uint32_t value,
 {
     for (int i = 0; i < MGK_TENSOR_MAP_DIMS; i++) {
         t->dims[i] = (uint64_t)dims[i];
-        t->box[i] = 1;
+        t->box[i] = t->step[i] = 1;
     }
     for (int i = 0; i < MGK_TENSOR_MAP_DIMS - 1; i++)
         t->strides[i] = (uint64_t)apart[i] * value;
@@ -210,6 +212,30 @@ MGK_PURE bool mgk_matrix_layout(mgk_tensor_layout *t, uint32_t value, int64_t it
         return false;
     const int64_t dims[] = {columns, 1, rows, items}, apart[] = {piece /* not used */, row, item};
     mgk_panel_boxes(t, value, dims, apart, box);
+    return true;
+}
+
+/* Pictures (images, h, w, channels) of bf16 in boxes of one panel of box[0] columns and box[1] rows of box[2] images;
+ * columns and rows are step[0] and step[1] apart. false: bulk copies cannot read it. */
+MGK_PURE bool mgk_pictures_layout(mgk_tensor_layout *t, int64_t images, int64_t h, int64_t w,
+                                  int64_t channels, const int box[3], const int step[2])
+{
+    const int64_t most = (int64_t)1 << 30;
+    if (images < 1 || h < 1 || w < 1 || channels < 8 || channels % 8 || images >= most ||
+        h >= most || w >= most || channels >= most || w * channels >= (int64_t)1 << 38 ||
+        h >= ((int64_t)1 << 38) / (w * channels))
+        return false;
+    const int64_t dims[] = {channels, w, h, images},
+                  apart[] = {channels, w * channels, h * w * channels};
+    mgk_panel_boxes(t, 2, dims, apart, 1);
+    for (int i = 0; i < 3; i++) {
+        if (i < 2)
+            t->step[1 + i] = (uint32_t)step[i];
+        t->box[1 + i] = (uint32_t)box[i];
+        if (box[i] < 1 || t->step[1 + i] < 1 || t->step[1 + i] > MGK_BOX_STEP_MAX ||
+            t->box[1 + i] > MGK_BOX_ROWS_MAX / t->step[1 + i])
+            return false;
+    }
     return true;
 }
 

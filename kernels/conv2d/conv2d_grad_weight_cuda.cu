@@ -5,6 +5,7 @@
 #include "kernels/common/cuda_columns.h"
 #include "kernels/conv2d/conv2d_cuda.h"
 #include "kernels/conv2d/conv2d_grad_weight_direct.h"
+#include "kernels/conv2d/conv2d_grad_weight_sm90.h"
 
 struct task {
     mgk_conv2d_args g;
@@ -169,11 +170,16 @@ template <typename Tile, typename T> static void launch(const task &s, mgk_exec 
                    parts);
 }
 
+static size_t parts_bytes(const task &s)
+{
+    return (size_t)(s.split.count * s.g.cout * s.columns) * sizeof(float);
+}
+
 MGK_CUDA_WORKSPACE(conv2d_grad_weight)
 {
     const task s = make_task((const mgk_conv2d_args *)args);
     (void)threads;
-    return s.split.count > 1 ? (size_t)(s.split.count * s.g.cout * s.columns) * sizeof(float) : 0;
+    return s.split.count > 1 ? parts_bytes(s) : 0;
 }
 
 static void sum_parts(const task &s, mgk_exec *x)
@@ -210,7 +216,7 @@ MGK_WORKSPACE(conv2d_grad_weight, sm80)
 {
     task s = make_task((const mgk_conv2d_args *)args);
     if (takes_direct(&s))
-        return (size_t)(s.split.count * s.g.cout * s.columns) * sizeof(float);
+        return parts_bytes(s);
     return mgk_conv2d_grad_weight_cuda_workspace(args, threads);
 }
 
@@ -228,4 +234,26 @@ MGK_LAUNCHER(conv2d_grad_weight, sm80)
     }
     WITH_WIDE_TILE(mgk_wmma, s.g.cout, launch<Tile, mgk_bf16>(s, x));
     add_parts(s, x);
+}
+
+/* Where there is no code for sm_90a, "sm80" takes its place. */
+MGK_WORKSPACE(conv2d_grad_weight, sm90)
+{
+    task s = make_task((const mgk_conv2d_args *)args);
+    s.split.count = mgk_conv2d_grad_weight_warpgroups_parts(&s.g);
+    const size_t own = parts_bytes(s);
+    const size_t others = mgk_conv2d_grad_weight_sm80_workspace(args, threads);
+    return own > others ? own : others;
+}
+
+MGK_LAUNCHER(conv2d_grad_weight, sm90)
+{
+    task s = make_task((const mgk_conv2d_args *)args);
+    const int64_t parts = mgk_conv2d_grad_weight_warpgroups_parts(&s.g);
+    if (parts > 0 && mgk_conv2d_grad_weight_warpgroups(&s.g, (float *)x->workspace, x)) {
+        s.split.count = parts;
+        sum_parts(s, x);
+    } else {
+        mgk_conv2d_grad_weight_sm80(args, x);
+    }
 }

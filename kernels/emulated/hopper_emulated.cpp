@@ -186,8 +186,9 @@ void do_copy(const copy &c)
         for (uint32_t r = 0; r < t.box[2]; r++)
             for (uint32_t h = 0; h < t.box[1]; h++)
                 for (uint32_t d = 0; d < t.box[0]; d++, bytes += t.value) {
-                    const int64_t at[] = {(int64_t)c.at[0] + d, (int64_t)c.at[1] + h,
-                                          (int64_t)c.at[2] + r, (int64_t)c.at[3] + b};
+                    const int64_t at[] = {
+                        c.at[0] + (int64_t)d * t.step[0], c.at[1] + (int64_t)h * t.step[1],
+                        c.at[2] + (int64_t)r * t.step[2], c.at[3] + (int64_t)b * t.step[3]};
                     uint64_t offset = (uint64_t)at[0] * t.value;
                     bool inside = true;
                     for (int i = 0; i < MGK_TENSOR_MAP_DIMS; i++) {
