@@ -6,12 +6,14 @@
  * cuBLASLt counts columns first: C = A B of ours is C^T = B^T A^T of its. The algorithm of a shape is the first
  * that its heuristic offers, and is kept. None of these adds in an order that depends on timing.
  */
+#include "kernels/matmul/cublaslt_api.h"
 #include "kernels/matmul/matmul_cublaslt.h"
 #include "kernels/matmul/matmul_cuda.h"
 #include "kernels/matmul/matmul_sm90.h"
 
 #include <cublasLt.h>
 #include <dlfcn.h>
+#include <stddef.h>
 #include <stdio.h>
 
 extern "C" void mgk_matmul_cuda(const void *args, mgk_exec *x);
@@ -37,6 +39,7 @@ struct choice {
 };
 
 struct library {
+    mgk_cublaslt_api api; /* for products of codes: of them, what follows is known by other types */
     void *file;
     cublasLtHandle_t handle;
     decltype(&cublasLtCreate) create;
@@ -51,6 +54,8 @@ struct library {
     decltype(&cublasLtMatmulAlgoGetHeuristic) heuristic;
     choice kept[SHAPES];
 };
+
+static_assert(offsetof(library, api) == 0, "products of codes find it there");
 
 template <typename F> bool find(void *file, const char *name, F *out)
 {
@@ -71,6 +76,20 @@ bool find_all(library *l)
            find(l->file, "cublasLtMatmulPreferenceInit_internal", &l->preference_init) &&
            find(l->file, "cublasLtMatmulPreferenceSetAttribute", &l->preference_set) &&
            find(l->file, "cublasLtMatmulAlgoGetHeuristic", &l->heuristic);
+}
+
+void find_api(library *l)
+{
+    mgk_cublaslt_api *a = &l->api;
+    a->handle = l->handle;
+    find(l->file, "cublasLtGetVersion", &a->version);
+    find(l->file, "cublasLtMatmulDescInit_internal", &a->product_init);
+    find(l->file, "cublasLtMatmulDescSetAttribute", &a->product_set);
+    find(l->file, "cublasLtMatrixLayoutInit_internal", &a->layout_init);
+    find(l->file, "cublasLtMatmulPreferenceInit_internal", &a->wish_init);
+    find(l->file, "cublasLtMatmulPreferenceSetAttribute", &a->wish_set);
+    find(l->file, "cublasLtMatmulAlgoGetHeuristic", &a->heuristic);
+    find(l->file, "cublasLtMatmul", &a->matmul);
 }
 
 /* The power of two, at most 256, that divides an address. */
@@ -135,10 +154,7 @@ bool ask(library *l, product *p, const shape *s, cublasLtMatmulAlgo_t *out)
 /* The kept choice for a shape; asked for when it is new. NULL: cuBLASLt has none. */
 const cublasLtMatmulAlgo_t *choose(library *l, product *p, const shape *s)
 {
-    uint64_t hash = 1469598103934665603u;
-    for (size_t i = 0; i < sizeof *s; i++)
-        hash = (hash ^ ((const unsigned char *)s)[i]) * 1099511628211u;
-    choice *c = &l->kept[hash % SHAPES];
+    choice *c = &l->kept[mgk_cublaslt_place(s, sizeof *s, SHAPES)];
     if (memcmp(&c->of, s, sizeof *s) == 0)
         return &c->algo;
     memset(c, 0, sizeof *c);
@@ -190,8 +206,10 @@ extern "C" int mgk_cublaslt_open(void *memory, char *why, size_t size)
         snprintf(why, size, "cuBLASLt was not found: %.200s", dlerror());
     else if (!find_all(l) || l->create(&l->handle) != CUBLAS_STATUS_SUCCESS)
         snprintf(why, size, "cuBLASLt was found but does not start");
-    else
+    else {
+        find_api(l);
         return 1;
+    }
     l->handle = NULL;
     mgk_cublaslt_close(memory);
     return 0;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""ceilings.py FILE [--small]: what PyTorch reaches on this GPU: bytes copied a second, bf16 and f32 products of
+"""ceilings.py FILE [--small]: what PyTorch reaches on this GPU: bytes copied a second, bf16, f32 and FP8 products of
 16384 x 16384, and the convolutions that checkkernel --bench has for GPUs; printed, and as JSON in FILE. --small: tiny
 sizes, on the CPU, to test this program."""
 import json
@@ -44,6 +44,21 @@ def convolution(device, n, h, w, channels, kw):
     return forward, lambda: torch.nn.grad.conv2d_input(x.shape, weight, dy, padding=(1, kw // 2))
 
 
+def codes_product(device, n):
+    """A product of FP8 codes with a scale for each row of A and B, as matmul_fp8 has; None where PyTorch has none."""
+    a, b = (torch.randn(n, n, device=device).to(torch.float8_e4m3fn) for _ in range(2))
+    scale = torch.ones(n, 1, device=device)
+
+    def work():
+        return torch._scaled_mm(a, b.t(), scale_a=scale, scale_b=scale.t(), out_dtype=torch.bfloat16)
+    try:
+        work()
+    except (AttributeError, RuntimeError, NotImplementedError) as e:
+        print(f"# no FP8 product by PyTorch: {str(e).splitlines()[0]}")
+        return None
+    return work
+
+
 def main():
     cuda = "--small" not in sys.argv
     device, count, n = ("cuda", 1 << 30, 16384) if cuda else ("cpu", 1 << 20, 64)
@@ -56,6 +71,10 @@ def main():
         a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
         found[f"product, {str(dtype)[6:]}, TFLOP/s"] = 2 * n ** 3 / seconds(lambda: a @ b, cuda, 5) * 1e-12
         del a, b
+    codes = codes_product(device, n)
+    if codes:
+        found["product, FP8, TFLOP/s"] = 2 * n ** 3 / seconds(codes, cuda, 5) * 1e-12
+    del codes
     for n, h, w, channels, kw in CONVOLUTIONS if cuda else [(2, 6, 5, 8, 3), (1, 4, 9, 8, 1)]:
         flops = 2 * n * h * w * channels * channels * 3 * kw
         works = convolution(device, n, h, w, channels, kw)
