@@ -221,7 +221,7 @@ def our_times(checkkernel, op, folder):
 def run_round(torch, options, folder, driver, results, peaks):
     for op in options.op or OPS:
         ours = our_times(options.checkkernel, op, folder)
-        for name in ("f32", "bf16", "copy", "read", "write"):
+        for name in ("f32", "bf16", "copy", "in_place", "read", "write"):
             peaks[name] = max(peaks.get(name, 0), ours[name])
         others = onednn_times(driver, op, [line["case"] for line in ours["times"]])
         for line in ours["times"]:
@@ -250,7 +250,7 @@ def table(results, peaks):
     for (op, case), entry in results.items():
         line, best = entry["line"], min(entry["ours"])
         compute = line["flops"] / (peaks["bf16" if "bf16" in case and peaks["bf16"] else "f32"])
-        copying = line["bytes"] / peaks["copy"]
+        copying = line["bytes"] / peaks["in_place" if line["inside"] else "copy"]
         streams = max(line["in"] / peaks["read"], (line["bytes"] - line["in"]) / peaks["write"])
         rate = f"{line['flops'] / best * 1e-9:.0f} GFLOP/s" if line["flops"] else f"{line['bytes'] / best * 1e-9:.1f} GB/s"
         yield (f"| {op} | {case} | {line['variant']} | {1e3 * best:.3f} | {rate} | "
@@ -290,8 +290,8 @@ def main():
     lines = [f"{processor()}, one core; {datetime.date.today()}; PyTorch {torch.__version__} (with oneDNN "
              f"{inside.group(1) if inside else '?'}); oneDNN {own}; {options.rounds} rounds.",
              f"Peaks of the core: {peaks['f32'] * 1e-9:.0f} GFLOP/s f32, {peaks['bf16'] * 1e-9:.0f} GFLOP/s bf16, "
-             f"{peaks['copy'] * 1e-9:.1f} GB/s copying, {peaks['read'] * 1e-9:.1f} reading, "
-             f"{peaks['write'] * 1e-9:.1f} writing.", ""] + list(table(results, peaks))
+             f"{peaks['copy'] * 1e-9:.1f} GB/s copying, {peaks['in_place'] * 1e-9:.1f} in place, "
+             f"{peaks['read'] * 1e-9:.1f} reading, {peaks['write'] * 1e-9:.1f} writing.", ""] + list(table(results, peaks))
     text = "\n".join(lines) + "\n"
     print(text, end="")
     if options.markdown:

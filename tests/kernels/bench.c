@@ -59,6 +59,16 @@ static void traffic(const mgk_case *c, double *in, double *out)
     }
 }
 
+/* Whether most of what is written lies where it was read, as an optimizer's moments do. */
+static bool in_place(const mgk_case *c)
+{
+    double both = 0, in, out;
+    traffic(c, &in, &out);
+    for (int i = 0; i < c->buf_count; i++)
+        both += c->bufs[i].role == MGK_CASE_INOUT ? (double)buf_bytes(&c->bufs[i]) : 0;
+    return 2 * both > out;
+}
+
 static double best_time(const mgk_variant_info *v, mgk_case *c, arena *a)
 {
     double best = INFINITY, start = now_seconds();
@@ -84,19 +94,23 @@ static void print_line(output *o, const mgk_variant_info *v, const mgk_case *c, 
     traffic(c, &in, &out);
     bytes = in + out;
     double most = has_bf16(c) && o->peak.bf16 > 0 ? o->peak.bf16 : o->peak.f32;
-    double compute = flops / most, copy = bytes / o->peak.copy;
+    const bool inside = in_place(c);
+    double compute = flops / most, copy = bytes / (inside ? o->peak.in_place : o->peak.copy);
     double streams = fmax(in / o->peak.read, out / o->peak.write);
     printf(
-        "# %-20s %-10s %10.1f us %7.1f GB/s %7.1f GFLOP/s %4.0f%% of %-7s %4.0f%% of streams  %s\n",
+        "# %-20s %-10s %10.1f us %7.1f GB/s %7.1f GFLOP/s %4.0f%% of %-8s %4.0f%% of streams  %s\n",
         mgk_ops[c->op].name, v->name, seconds * 1e6, bytes / seconds * 1e-9, flops / seconds * 1e-9,
-        100 * fmax(compute, copy) / seconds, compute > copy ? "compute" : "copying",
+        100 * fmax(compute, copy) / seconds,
+        compute > copy ? "compute"
+        : inside       ? "in place"
+                       : "copying",
         100 * streams / seconds, c->label);
     if (o->json)
         fprintf(o->json,
                 "%s    {\"op\": \"%s\", \"variant\": \"%s\", \"case\": \"%s\", \"seconds\": %.9g, "
-                "\"bytes\": %.0f, \"in\": %.0f, \"flops\": %.0f}",
+                "\"bytes\": %.0f, \"in\": %.0f, \"flops\": %.0f, \"inside\": %s}",
                 o->lines++ ? ",\n" : "", mgk_ops[c->op].name, v->name, c->label, seconds, bytes, in,
-                flops);
+                flops, inside ? "true" : "false");
 }
 
 static void bench_one(output *o, mgk_case *c)
@@ -128,10 +142,10 @@ int bench_run(const char *only_op, const char *only_case, const char *json_path,
 {
     static mgk_case c;
     output o = {.peak = measure_peak(), .chosen_only = chosen_only};
-    printf("# one thread: %.1f GFLOP/s f32, %.1f GFLOP/s bf16, %.1f GB/s copying, %.1f reading, "
-           "%.1f writing\n",
-           o.peak.f32 * 1e-9, o.peak.bf16 * 1e-9, o.peak.copy * 1e-9, o.peak.read * 1e-9,
-           o.peak.write * 1e-9);
+    printf("# one thread: %.1f GFLOP/s f32, %.1f GFLOP/s bf16, %.1f GB/s copying, %.1f in place, "
+           "%.1f reading, %.1f writing\n",
+           o.peak.f32 * 1e-9, o.peak.bf16 * 1e-9, o.peak.copy * 1e-9, o.peak.in_place * 1e-9,
+           o.peak.read * 1e-9, o.peak.write * 1e-9);
     if (json_path) {
         o.json = fopen(json_path, "w");
         if (!o.json) {
@@ -139,9 +153,9 @@ int bench_run(const char *only_op, const char *only_case, const char *json_path,
             return 1;
         }
         fprintf(o.json,
-                "{\"f32\": %.4g, \"bf16\": %.4g, \"copy\": %.4g, \"read\": %.4g, \"write\": %.4g, "
-                "\"times\": [\n",
-                o.peak.f32, o.peak.bf16, o.peak.copy, o.peak.read, o.peak.write);
+                "{\"f32\": %.4g, \"bf16\": %.4g, \"copy\": %.4g, \"in_place\": %.4g, "
+                "\"read\": %.4g, \"write\": %.4g, \"times\": [\n",
+                o.peak.f32, o.peak.bf16, o.peak.copy, o.peak.in_place, o.peak.read, o.peak.write);
     }
     for (int i = 0; bench_case(&c, i); i++)
         if ((!only_op || !strcmp(only_op, mgk_ops[c.op].name)) &&
