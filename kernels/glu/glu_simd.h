@@ -77,12 +77,21 @@ MGK_LAUNCH(glu)
                 (void *)args);
 }
 
-MGK_INLINE void glu_grad_rows(const mgk_glu_args *a, int64_t first, int64_t end, int kind,
-                              int32_t type)
+enum {
+    PART = 1024,       /* values of a row at once; whole pairs of vectors */
+    FETCH_BYTES = 1024 /* how far ahead x is fetched: measured; its halves follow each other */
+};
+
+/* Past the caches parts of a row are worked on in two passes, so that one half of the row at a time is read and
+ * written: both in turns are slower in memory. */
+MGK_INLINE void glu_grad_loop(const mgk_glu_args *a, int64_t first, int64_t end,
+                              const int32_t stream, int kind, int32_t type)
 {
-    const int32_t stream = mgk_streams(a->dx, 2 * a->rows, a->dim);
-    const int64_t ahead = fetch_distance(a, type);
+    const int64_t ahead = FETCH_BYTES / mgk_real_size(type),
+                  pairs = a->dim / (2 * MGK_WIDTH) * 2 * MGK_WIDTH;
     const bool brief = type == MGK_BF16;
+    float slopes[PART]; /* times dy */
+    const v_real kept = {slopes, MGK_F32, 0};
     for (int64_t r = first; r < end; r++) {
         v_real left = v_from(a->x, 2 * r * a->dim, type);
         v_real right = v_from(a->x, (2 * r + 1) * a->dim, type);
@@ -90,26 +99,47 @@ MGK_INLINE void glu_grad_rows(const mgk_glu_args *a, int64_t first, int64_t end,
         v_real d_left = v_from(a->dx, 2 * r * a->dim, type);
         v_real d_right = v_from(a->dx, (2 * r + 1) * a->dim, type);
         d_left.stream = d_right.stream = stream;
-        int64_t done = 0;
-        for (; done + 2 * MGK_WIDTH <= a->dim; done += 2 * MGK_WIDTH) {
-            v_two act, slope, l = v_read_two(left, done), d = v_read_two(dy, done);
-            v_two m = v_read_two(right, done);
-            v_prefetch_two(left, ahead + done, false);
-            v_prefetch_two(right, ahead + done, false);
-            slope.a = activate_grad(l.a, &act.a, kind, brief);
-            slope.b = activate_grad(l.b, &act.b, kind, brief);
-            v_write_two(d_left, done, (v_two){d.a * m.a * slope.a, d.b * m.b * slope.b});
-            v_write_two(d_right, done, (v_two){d.a * act.a, d.b * act.b});
+        for (int64_t at = 0; at < pairs; at += PART) {
+            const int64_t to = mgk_min(pairs, at + PART);
+            for (int64_t i = at; i < to; i += 2 * MGK_WIDTH) {
+                v_two act, slope, l = v_read_two(left, i), d = v_read_two(dy, i);
+                v_prefetch_two(left, ahead + i, false);
+                slope.a = activate_grad(l.a, &act.a, kind, brief);
+                slope.b = activate_grad(l.b, &act.b, kind, brief);
+                slope = (v_two){d.a * slope.a, d.b * slope.b};
+                if (stream) {
+                    v_write_two(kept, i - at, slope);
+                } else {
+                    v_two m = v_read_two(right, i);
+                    v_prefetch_two(right, ahead + i, false);
+                    v_write_two(d_left, i, (v_two){slope.a * m.a, slope.b * m.b});
+                }
+                v_write_two(d_right, i, (v_two){d.a * act.a, d.b * act.b});
+            }
+            for (int64_t i = at; stream && i < to; i += 2 * MGK_WIDTH) {
+                v_two slope = v_read_two(kept, i - at), m = v_read_two(right, i);
+                v_prefetch_two(right, ahead + i, false);
+                v_write_two(d_left, i, (v_two){slope.a * m.a, slope.b * m.b});
+            }
         }
-        MGK_EACH_VECTOR_FROM(done, i, a->dim, {
+        MGK_EACH_VECTOR_FROM(pairs, i, a->dim, {
             vf act;
             vf slope = activate_grad(v_get(left, i), &act, kind, brief);
             vf d = v_get(dy, i);
-            v_put(d_left, i, d * v_get(right, i) * slope);
+            v_put(d_left, i, d * slope * v_get(right, i));
             v_put(d_right, i, d * act);
         });
     }
     v_stream_end(stream);
+}
+
+MGK_INLINE void glu_grad_rows(const mgk_glu_args *a, int64_t first, int64_t end, int kind,
+                              int32_t type)
+{
+    if (mgk_streams(a->dx, 2 * a->rows, a->dim))
+        glu_grad_loop(a, first, end, 1, kind, type);
+    else
+        glu_grad_loop(a, first, end, 0, kind, type);
 }
 
 static void glu_grad_block(void *arg, int64_t block, int thread)

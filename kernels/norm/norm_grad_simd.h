@@ -8,7 +8,10 @@
  * one; chunks leave A, B and G in the workspace, where they are combined in order.
  */
 enum { PART_DW, PART_DB, PART_A, PART_B, PART_G }; /* columns of a block; G only for gates */
-enum { COLUMNS_A_TASK = 256, GRAD_ROWS = 2 /* a group; rows of f32 are taken singly: measured */ };
+enum {
+    COLUMNS_A_TASK = 256,
+    GRAD_ROWS = 2 /* a group; rows of f32 are taken singly: measured */
+};
 
 typedef struct grad_job {
     const mgk_norm_args *a;
@@ -25,6 +28,7 @@ typedef struct grad_job {
 typedef struct grad_rows {
     v_real in, dy;
     int64_t dim;
+    int64_t fetch;       /* groups from one to that which is fetched meanwhile: measured */
     const float *factor; /* in the order of v_read_two */
     float mean[GRAD_ROWS], rstd[GRAD_ROWS], pull[GRAD_ROWS], shift[GRAD_ROWS];
 } grad_rows;
@@ -39,44 +43,57 @@ MGK_INLINE vf pull_of(const grad_rows *g, int k, vf x, bool layer)
     return layer ? x - g->mean[k] : x;
 }
 
-/* Adds to A and B, and finds the rows' pulls and shifts. */
-MGK_INLINE void grad_sums(grad_rows *g, int count, const grad_columns *to, bool layer)
+/* Sums over each row of a group, of q f and q f p. */
+typedef struct grad_totals {
+    v_two g[GRAD_ROWS], s[GRAD_ROWS];
+} grad_totals;
+
+MGK_INLINE grad_totals no_totals(int count)
+{
+    grad_totals t;
+    for (int k = 0; k < count; k++)
+        t.g[k] = t.s[k] = (v_two){v_set(0), v_set(0)};
+    return t;
+}
+
+/* Adds two vectors of each row to the rows' totals, and to A and B. */
+MGK_INLINE void sums_two(const grad_rows *g, grad_totals *t, int count, const grad_columns *to,
+                         int64_t i, v_two f, bool layer)
+{
+    v_two a = {v_set(0), v_set(0)};
+    v_two b = a;
+    if (to->a)
+        a = load_two(to->a + i);
+    if (to->b)
+        b = load_two(to->b + i);
+    MGK_UNROLL
+    for (int k = 0; k < count; k++) {
+        const v_two x = v_read_two(g->in, k * g->dim + i), d = v_read_two(g->dy, k * g->dim + i);
+        const vf rstd = v_set(g->rstd[k]);
+        v_prefetch_two(g->in, (g->fetch * count + k) * g->dim + i, false);
+        v_prefetch_two(g->dy, (g->fetch * count + k) * g->dim + i, false);
+        const v_two p = {pull_of(g, k, x.a, layer), pull_of(g, k, x.b, layer)};
+        const v_two q = {d.a * rstd, d.b * rstd};
+        const v_two qf = {q.a * f.a, q.b * f.b};
+        if (to->a)
+            a = fma_two(q, p, a);
+        if (to->b)
+            b = (v_two){b.a + d.a, b.b + d.b};
+        if (layer)
+            t->g[k] = (v_two){t->g[k].a + qf.a, t->g[k].b + qf.b};
+        t->s[k] = fma_two(qf, p, t->s[k]);
+    }
+    if (to->a)
+        store_two(to->a + i, a);
+    if (to->b)
+        store_two(to->b + i, b);
+}
+
+/* The values from i on that are no whole pair of vectors, and the rows' pulls and shifts. */
+MGK_INLINE void sums_end(grad_rows *g, grad_totals *t, int count, const grad_columns *to, int64_t i,
+                         bool layer)
 {
     const int64_t dim = g->dim;
-    v_two sum_g[GRAD_ROWS], sum_s[GRAD_ROWS];
-    for (int k = 0; k < count; k++)
-        sum_g[k] = sum_s[k] = (v_two){v_set(0), v_set(0)};
-    int64_t i = 0;
-    for (; i + 2 * MGK_WIDTH <= dim; i += 2 * MGK_WIDTH) {
-        const v_two f = load_two(g->factor + i);
-        v_two a = {v_set(0), v_set(0)};
-        v_two b = a;
-        if (to->a)
-            a = load_two(to->a + i);
-        if (to->b)
-            b = load_two(to->b + i);
-        MGK_UNROLL
-        for (int k = 0; k < count; k++) {
-            const v_two x = v_read_two(g->in, k * dim + i), d = v_read_two(g->dy, k * dim + i);
-            const vf rstd = v_set(g->rstd[k]);
-            v_prefetch_two(g->in, (count + k) * dim + i, false); /* the next group's */
-            v_prefetch_two(g->dy, (count + k) * dim + i, false);
-            const v_two p = {pull_of(g, k, x.a, layer), pull_of(g, k, x.b, layer)};
-            const v_two q = {d.a * rstd, d.b * rstd};
-            const v_two t = {q.a * f.a, q.b * f.b};
-            if (to->a)
-                a = fma_two(q, p, a);
-            if (to->b)
-                b = (v_two){b.a + d.a, b.b + d.b};
-            if (layer)
-                sum_g[k] = (v_two){sum_g[k].a + t.a, sum_g[k].b + t.b};
-            sum_s[k] = fma_two(t, p, sum_s[k]);
-        }
-        if (to->a)
-            store_two(to->a + i, a);
-        if (to->b)
-            store_two(to->b + i, b);
-    }
     MGK_EACH_VECTOR_FROM(i, j, dim, {
         const vf f = v_in(g->factor + j);
         vf a = {0};
@@ -87,8 +104,8 @@ MGK_INLINE void grad_sums(grad_rows *g, int count, const grad_columns *to, bool 
             const vf q = d * g->rstd[k];
             a = v_fma(q, p, a);
             b += d;
-            sum_g[k].a += q * f;
-            sum_s[k].a = v_fma(q * f, p, sum_s[k].a);
+            t->g[k].a += q * f;
+            t->s[k].a = v_fma(q * f, p, t->s[k].a);
         }
         if (to->a)
             v_out(to->a + j, v_in(to->a + j) + a);
@@ -96,10 +113,19 @@ MGK_INLINE void grad_sums(grad_rows *g, int count, const grad_columns *to, bool 
             v_out(to->b + j, v_in(to->b + j) + b);
     });
     for (int k = 0; k < count; k++) {
-        const float mean = v_sum(sum_s[k].a + sum_s[k].b) / (float)dim;
+        const float mean = v_sum(t->s[k].a + t->s[k].b) / (float)dim;
         g->pull[k] = g->rstd[k] * g->rstd[k] * mean;
-        g->shift[k] = layer ? v_sum(sum_g[k].a + sum_g[k].b) / (float)dim : 0;
+        g->shift[k] = layer ? v_sum(t->g[k].a + t->g[k].b) / (float)dim : 0;
     }
+}
+
+MGK_INLINE void grad_sums(grad_rows *g, int count, const grad_columns *to, bool layer)
+{
+    grad_totals t = no_totals(count);
+    int64_t i = 0;
+    for (; i + 2 * MGK_WIDTH <= g->dim; i += 2 * MGK_WIDTH)
+        sums_two(g, &t, count, to, i, load_two(g->factor + i), layer);
+    sums_end(g, &t, count, to, i, layer);
 }
 
 MGK_INLINE vf grad_of(const grad_rows *g, int k, vf x, vf d, vf f, bool layer)
@@ -122,17 +148,21 @@ MGK_INLINE v_two add_two(v_two a, v_two b)
     return (v_two){a.a + b.a, a.b + b.b};
 }
 
-/* dx of a norm. */
+/* dx of a norm, and meanwhile the sums of the group that comes next, if there is one: so memory is read and
+ * written at the same time. */
 MGK_INLINE void grad_write(const mgk_norm_args *a, const grad_rows *g, int64_t r, int count,
-                           bool layer, int32_t type)
+                           grad_rows *next, const grad_columns *to, bool layer, int32_t type)
 {
     const int64_t dim = a->dim;
     const bool add = a->accumulate_dx;
+    grad_totals t = no_totals(count);
     v_real dx = v_from(a->dx, r * dim, type);
     dx.stream = !add && mgk_streams(a->dx, a->rows, dim);
     int64_t i = 0;
     for (; i + 2 * MGK_WIDTH <= dim; i += 2 * MGK_WIDTH) {
         const v_two f = load_two(g->factor + i);
+        if (next)
+            sums_two(next, &t, count, to, i, f, layer);
         MGK_UNROLL
         for (int k = 0; k < count; k++) {
             v_two d = grad_of_two(g, k, k * dim + i, f, layer);
@@ -151,7 +181,8 @@ MGK_INLINE void grad_write(const mgk_norm_args *a, const grad_rows *g, int64_t r
             v_put(dx, at, d);
         }
     });
-    v_stream_end(dx.stream);
+    if (next)
+        sums_end(next, &t, count, to, i, layer);
 }
 
 /* dx, dh and G of a residual. gate: in the order of v_read_two, or NULL. */
@@ -208,33 +239,56 @@ MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const
     v_stream_end(dx.stream | dh.stream);
 }
 
-/* `count` rows of one sample, 1 or GRAD_ROWS. */
-MGK_INLINE void grad_group(const grad_job *job, const common_row *c, int64_t r, int count,
-                           const grad_columns *to, bool residual, bool layer, int32_t type)
+MGK_INLINE grad_rows rows_from(const mgk_norm_args *a, const common_row *c, int64_t r, int count,
+                               bool residual, bool layer, int32_t type)
 {
-    const mgk_norm_args *a = job->a;
     grad_rows g = {.in = v_from(residual ? a->r : a->x, r * a->dim, type),
                    .dy = v_from(a->dy, r * a->dim, type),
                    .dim = a->dim,
+                   .fetch = residual ? 1 : 2,
                    .factor = c->times};
     for (int k = 0; k < count; k++) {
         g.mean[k] = layer ? MGK_F(a->mean)[r + k] : 0;
         g.rstd[k] = MGK_F(a->rstd)[r + k];
     }
-    grad_sums(&g, count, to, layer);
-    if (residual)
-        residual_write(a, &g, c->gate, r, count, to->g, layer, type);
-    else if (a->dx.p)
-        grad_write(a, &g, r, count, layer, type);
+    return g;
 }
 
-MGK_INLINE void grad_groups(const grad_job *job, const common_row *c, int64_t r, int64_t end,
+/* Rows r.. of one sample in groups of `count`, as many as are whole. Returns the first row that is left. */
+MGK_INLINE int64_t grad_groups(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
+                               int count, const grad_columns *to, bool residual, bool layer,
+                               int32_t type)
+{
+    if (r + count > end)
+        return r;
+    grad_rows g = rows_from(a, c, r, count, residual, layer, type);
+    grad_sums(&g, count, to, layer);
+    for (; r + count <= end; r += count) {
+        grad_rows next = g;
+        const bool more = r + 2 * count <= end;
+        if (more)
+            next = rows_from(a, c, r + count, count, residual, layer, type);
+        if (!residual && a->dx.p && more) {
+            grad_write(a, &g, r, count, &next, to, layer, type);
+        } else {
+            if (residual)
+                residual_write(a, &g, c->gate, r, count, to->g, layer, type);
+            else if (a->dx.p)
+                grad_write(a, &g, r, count, NULL, to, layer, type);
+            if (more)
+                grad_sums(&next, count, to, layer);
+        }
+        g = next;
+    }
+    return r;
+}
+
+MGK_INLINE void grad_sample(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
                             const grad_columns *to, bool residual, bool layer, int32_t type)
 {
-    for (; type == MGK_BF16 && r + GRAD_ROWS <= end; r += GRAD_ROWS)
-        grad_group(job, c, r, GRAD_ROWS, to, residual, layer, type);
-    for (; r < end; r++)
-        grad_group(job, c, r, 1, to, residual, layer, type);
+    if (type == MGK_BF16)
+        r = grad_groups(a, c, r, end, GRAD_ROWS, to, residual, layer, type);
+    grad_groups(a, c, r, end, 1, to, residual, layer, type);
 }
 
 /* Back from the order of v_read_two of bf16. */
@@ -274,9 +328,10 @@ MGK_INLINE void grad_range(const grad_job *job, int64_t r, int64_t end, float *p
     if (part && residual && a->d_gate.p)
         to.g = part + PART_G * job->column;
     if (a->kind == MGK_NORM_LAYER)
-        grad_groups(job, &c, r, end, &to, residual, true, type);
+        grad_sample(a, &c, r, end, &to, residual, true, type);
     else
-        grad_groups(job, &c, r, end, &to, residual, false, type);
+        grad_sample(a, &c, r, end, &to, residual, false, type);
+    v_stream_end(!residual && a->dx.p && mgk_streams(a->dx, a->rows, a->dim));
     if (type == MGK_BF16) {
         plain_column(to.a, a->dim);
         plain_column(to.b, a->dim);

@@ -74,7 +74,6 @@ MGK_INLINE void gate_grad_rows(const mgk_pointwise_args *a, int64_t r, int count
         for (int k = 0; k < count && want_dh; k++)
             v_put(dh, k * dim + i, d[k] * v_in(gate + i));
     });
-    v_stream_end(dh.stream);
 }
 
 /* Rows of one sample. */
@@ -85,6 +84,7 @@ MGK_INLINE void gate_grad_sample(const mgk_pointwise_args *a, int64_t r, int64_t
         gate_grad_rows(a, r, GATE_ROWS, sum, type);
     for (; r < end; r++)
         gate_grad_rows(a, r, 1, sum, type);
+    v_stream_end(a->dh.p && mgk_streams(a->dh, a->rows, a->dim)); /* after each row it would wait */
 }
 
 static void gate_grad_block(void *arg, int64_t block, int thread)
