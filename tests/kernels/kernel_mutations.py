@@ -89,30 +89,30 @@ KERNEL_FAULTS += [(*fault, [ATTENTION], "attention", "sm90", ATTENTION_CASES) fo
 CONV, CONV_TILES = "kernels/conv2d/conv2d_sm90.cu", "kernels/conv2d/conv2d_sm90.h"
 # (what, file, old, new, op, case)
 CONV_FAULTS = [
-    ("a pixel written beside the picture", CONV, "to.j >= c.form.out_w", "to.j > c.form.out_w", "conv2d", "forward bf16 1x9x15x56"),
-    ("places of the kernel that are not turned round", CONV, "S::TB ? place : places - 1 - place", "place", "conv2d_grad_input", "grad_input bf16 1x9x15x56"),
-    ("rows outside that are not the nearest", CONV_TILES, "return i < 0 ? 0 : i >= f->in_h ? (int32_t)f->in_h - 1 : i;", "return i;", "conv2d", "forward bf16 2x3x35x64"),
+    ("a pixel written beside the picture", CONV, "to.j >= c.form.out_w", "to.j > c.form.out_w", "conv2d", "forward bf16 1x5x7x56"),
+    ("places of the kernel that are not turned round", CONV, "S::TB ? place : places - 1 - place", "place", "conv2d_grad_input", "grad_input bf16 1x5x7x56"),
+    ("rows outside that are not the nearest", CONV_TILES, "return i < 0 ? 0 : i >= f->in_h ? (int32_t)f->in_h - 1 : i;", "return i;", "conv2d", "forward bf16 2x3x15x64"),
     ("a first row that does not stand for padding", CONV_TILES, "r.first -= f->above;\n            r.count += f->above;", "", "conv2d_grad_input",
-     "grad_input bf16 2x3x35x64"),
+     "grad_input bf16 2x3x15x64"),
     ("blocks of a cluster that make different numbers of steps", CONV, "rank < S::CLUSTER; rank++", "rank < 1; rank++", "conv2d_grad_input",
-     "grad_input bf16 2x4x7x248"),
+     "grad_input bf16 1x4x5x176"),
     ("rows of the other block that are not zeros", CONV, "row < own.count ? to.image : (int32_t)f.images", "to.image", "conv2d_grad_input",
-     "grad_input bf16 2x4x7x248"),
-    ("columns that are not a stride apart", CONV, "step[] = {f->step_w, f->step_h}", "step[] = {1, f->step_h}", "conv2d", "forward bf16 1x9x11x64"),
-    ("pictures beside each other in the wrong order", CONV_TILES, "row >> (p->log_w + p->log_h)", "row >> p->log_w", "conv2d", "forward bf16 3x3x4x64"),
+     "grad_input bf16 1x4x5x176"),
+    ("columns that are not a stride apart", CONV, "step[] = {f->step_w, f->step_h}", "step[] = {1, f->step_h}", "conv2d", "forward bf16 1x7x9x64"),
+    ("pictures beside each other in the wrong order", CONV_TILES, "row >> (p->log_w + p->log_h)", "row >> p->log_w", "conv2d", "forward bf16 3x2x3x64"),
     ("rows of a warpgroup that the other one has", STAGES, "const int part = me.group * S::PIECES + piece;", "const int part = me.group + piece;", "conv2d",
-     "forward bf16 3x3x4x64"),
+     "forward bf16 3x2x3x64"),
 ]
 WEIGHTS = "kernels/conv2d/conv2d_grad_weight_sm90.cu"
 # (what, file, old, new, case) of the gradient of the weights
 WEIGHT_FAULTS = [
-    ("patches that do not go on", CONV_TILES, "first->j += 1 << p->log_w;", "", "grad_weight bf16 1x4x66x120"),
-    ("a part that begins where the one before does", WEIGHTS, "t.first = t.part * patches;", "t.first = 0;", "grad_weight bf16 1x4x66x120"),
-    ("the bias of the other warpgroup", WEIGHTS, "of.me.group * S::K * MGK_PANEL_ROW", "0", "grad_weight bf16 1x4x66x120"),
+    ("patches that do not go on", CONV_TILES, "first->j += 1 << p->log_w;", "", "grad_weight bf16 1x3x66x112"),
+    ("a part that begins where the one before does", WEIGHTS, "t.first = t.part * patches;", "t.first = 0;", "grad_weight bf16 1x3x66x112"),
+    ("the bias of the other warpgroup", WEIGHTS, "of.me.group * S::K * MGK_PANEL_ROW", "0", "grad_weight bf16 1x3x66x112"),
     ("the bias from a stage that was given back", STAGES, "more(stage->index);\n            if (step > 0) {\n                mgk_wgmma_wait<1>();\n                give_back(last);",
-     "if (step > 0) {\n                mgk_wgmma_wait<1>();\n                give_back(last);\n                more(last);", "grad_weight bf16 1x4x66x120"),
-    ("channels of y that the other block has", WEIGHTS, "S::CLUSTER + (int32_t)this->rank", "S::CLUSTER", "grad_weight bf16 1x2x35x200"),
-    ("rows of x that are not a stride apart", WEIGHTS, "patch.i * f.step_h + p", "patch.i + p", "grad_weight bf16 2x3x9x120"),
+     "if (step > 0) {\n                mgk_wgmma_wait<1>();\n                give_back(last);\n                more(last);", "grad_weight bf16 1x3x66x112"),
+    ("channels of y that the other block has", WEIGHTS, "S::CLUSTER + (int32_t)this->rank", "S::CLUSTER", "grad_weight bf16 1x1x40x192"),
+    ("rows of x that are not a stride apart", WEIGHTS, "patch.i * f.step_h + p", "patch.i + p", "grad_weight bf16 1x3x5x112"),
 ]
 KERNEL_FAULTS += [(*fault, [CONV], op, "sm90", ["--case", case]) for *fault, op, case in CONV_FAULTS]
 KERNEL_FAULTS += [(*fault, [WEIGHTS], "conv2d_grad_weight", "sm90", ["--case", case]) for *fault, case in WEIGHT_FAULTS]
