@@ -24,7 +24,30 @@ MGK_INLINE void put_codes(uint8_t *p, int64_t lanes, vu codes)
 #endif
 }
 
-/* As mgk_to_e4m3 has it. */
+/* As mgk_to_e4m3 has it, once with the masks that the compilers do not find. */
+#if MGK_WIDTH == 16 && defined(__AVX512BW__)
+MGK_INLINE vu codes_of(vf v)
+{
+    const __m512i all = (__m512i)v, size = _mm512_and_si512(all, _mm512_set1_epi32(INT32_MAX));
+    const __m512i bits = _mm512_min_epi32(size, _mm512_set1_epi32(MGK_E4M3_MAX_BITS));
+    const vu steps = (vu)((vf)bits + v_set(16384.0f)) - MGK_E4M3_STEPS_BITS;
+    const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(1 << 20));
+    const __m512i half = _mm512_set1_epi32(0x7ffff - (MGK_E4M3_REBIAS << 23));
+    __m512i code = _mm512_add_epi32(bits, half);
+    code = _mm512_srli_epi32(_mm512_mask_sub_epi32(code, odd, code, _mm512_set1_epi32(-1)), 20);
+    const __m512i first = _mm512_set1_epi32((MGK_E4M3_REBIAS + 1) << 23); /* normal one */
+    code = _mm512_mask_mov_epi32(code, _mm512_cmplt_epi32_mask(bits, first), (__m512i)steps);
+    code = (__m512i)((vu)code | ((vu)all >> 24 & 0x80));
+    return (vu)_mm512_mask_mov_epi32(code,
+                                     _mm512_cmpge_epi32_mask(size, _mm512_set1_epi32(0x7f800000)),
+                                     _mm512_set1_epi32(MGK_E4M3_NAN));
+}
+
+MGK_INLINE vf larger(vf size, vf largest)
+{
+    return (vf)_mm512_max_epi32((__m512i)size, (__m512i)largest);
+}
+#else
 MGK_INLINE vu codes_of(vf v)
 {
     const vf size = v_abs(v), bounded = v_min(size, v_set(448.0f));
@@ -37,18 +60,41 @@ MGK_INLINE vu codes_of(vf v)
     return (vu)v_select(size < v_set(INFINITY), number, none);
 }
 
+MGK_INLINE vf larger(vf size, vf largest)
+{
+    return v_select((vi)size > (vi)largest, size, largest);
+}
+#endif
+
+/* The largest size in a row. As integers sizes have the same order, and what is not finite comes last: that is seen
+ * behind the loop, and left out in another. */
+MGK_INLINE float largest_of(v_real x, int64_t cols)
+{
+    float lanes[MGK_WIDTH], highest = 0;
+    vf largest = v_set(0.0f), finite = largest;
+    MGK_EACH_VECTOR(i, cols, { largest = larger(v_abs(v_get(x, i)), largest); });
+    v_store(lanes, largest);
+    bool all_finite = true;
+    for (int i = 0; i < MGK_WIDTH; i++) {
+        all_finite = all_finite && lanes[i] < INFINITY;
+        highest = lanes[i] > highest ? lanes[i] : highest;
+    }
+    if (all_finite)
+        return highest;
+    MGK_EACH_VECTOR(i, cols, {
+        const vf size = v_abs(v_get(x, i));
+        finite = v_max(v_select(size < v_set(INFINITY), size, v_set(0.0f)), finite);
+    });
+    return v_highest(finite);
+}
+
 MGK_INLINE void quantize_rows(const mgk_quantize_fp8_args *a, int64_t first, int64_t end,
                               int32_t type)
 {
     for (int64_t r = first; r < end; r++) {
         const v_real x = v_from(a->x, r * a->ldx, type);
         uint8_t *codes = MGK_B(a->codes) + r * a->ldc;
-        vf largest = v_set(0.0f);
-        MGK_EACH_VECTOR(i, a->cols, {
-            const vf size = v_abs(v_get(x, i));
-            largest = v_max(v_select(size < v_set(INFINITY), size, v_set(0.0f)), largest);
-        });
-        const int e = mgk_e4m3_exponent(v_highest(largest));
+        const int e = mgk_e4m3_exponent(largest_of(x, a->cols));
         const vf inverse = v_set(mgk_power_of_two(-e));
         MGK_F(a->scale)[r] = mgk_power_of_two(e);
         MGK_EACH_VECTOR(i, a->cols,

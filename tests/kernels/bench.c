@@ -93,7 +93,8 @@ static void print_line(output *o, const mgk_variant_info *v, const mgk_case *c, 
     double flops = mgk_flops(c->op, c->args.bytes), in, out, bytes;
     traffic(c, &in, &out);
     bytes = in + out;
-    double most = has_bf16(c) && o->peak.bf16 > 0 ? o->peak.bf16 : o->peak.f32;
+    bool narrow = has_bf16(c) || c->op == MGK_OP_matmul_fp8;
+    double most = narrow && o->peak.bf16 > 0 ? o->peak.bf16 : o->peak.f32;
     const bool inside = in_place(c);
     double compute = flops / most, copy = bytes / (inside ? o->peak.in_place : o->peak.copy);
     double streams = fmax(in / o->peak.read, out / o->peak.write);

@@ -8,6 +8,7 @@
 #include "kernels/common/case_tools.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/fp8/matmul_fp8.h"
+#include "kernels/fp8/quantize_fp8.h"
 #include "kernels/glu/glu.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
@@ -294,6 +295,21 @@ static void adamw(mgk_case *c)
     mgk_case_add(c, &m->bufs[3], MGK_CASE_INOUT, MGK_FILL_POSITIVE, MGK_F32, n, 0, 1);
 }
 
+static void quantization(mgk_case *c)
+{
+    mgk_quantize_fp8_args *a = (void *)&c->args;
+    a->rows = ROWS, a->cols = a->ldx = a->ldc = DIM;
+    MGK_CASE_BEGIN(c, MGK_OP_quantize_fp8, "%dx%d %s", ROWS, DIM, dtype_name(c->real));
+    mgk_case_in(c, &a->x, (int64_t)ROWS * DIM, 1);
+    a->codes.dtype = MGK_U8;
+    mgk_case_add(c, &a->codes, MGK_CASE_OUT, MGK_FILL_ZERO, MGK_U8, (int64_t)ROWS * DIM, 0, 1);
+    mgk_case_out_f32(c, &a->scale, ROWS);
+}
+
+/* Those of the products above whose B is transposed, and small. */
+static const int fp8_products[] = {1, 4, 6, 7};
+enum { FP8_PRODUCTS = sizeof fp8_products / sizeof fp8_products[0] };
+
 /* Of the numbers of product(). */
 static void fp8_product(mgk_case *c, int i)
 {
@@ -302,7 +318,8 @@ static void fp8_product(mgk_case *c, int i)
     a->lda = a->ldb = a->k;
     a->ldc = a->n;
     a->a.dtype = a->b.dtype = MGK_U8, a->a_scale.dtype = a->b_scale.dtype = MGK_F32;
-    MGK_CASE_BEGIN(c, MGK_OP_matmul_fp8, "%ldx%ldx%ld FP8", (long)a->m, (long)a->n, (long)a->k);
+    MGK_CASE_BEGIN(c, MGK_OP_matmul_fp8, "%ldx%ldx%ld FP8%s", (long)a->m, (long)a->n, (long)a->k,
+                   c->real == MGK_F32 ? " to f32" : "");
     mgk_case_add(c, &a->a, MGK_CASE_IN, MGK_FILL_E4M3, MGK_U8, a->m * a->k, 0, 1);
     mgk_case_add(c, &a->a_scale, MGK_CASE_IN, MGK_FILL_POWER_OF_TWO, MGK_F32, a->m, 2, 1);
     mgk_case_add(c, &a->b, MGK_CASE_IN, MGK_FILL_E4M3, MGK_U8, a->n * a->k, 0, 1);
@@ -335,7 +352,7 @@ bool bench_case(mgk_case *c, int index)
     enum {
         CONVOLUTIONS = 3 * PICTURES,
         ATTENTIONS = 2 * HEADS,
-        SMALL = 2 * (PRODUCTS + CONVOLUTIONS + ATTENTIONS + STREAMS + 1) + 1
+        SMALL = 2 * (PRODUCTS + FP8_PRODUCTS + CONVOLUTIONS + ATTENTIONS + STREAMS + 2) + 1
     };
     int i = index / 2;
     if (index >= SMALL)
@@ -343,13 +360,17 @@ bool bench_case(mgk_case *c, int index)
     c->real = index % 2 ? MGK_BF16 : MGK_F32;
     if (i < PRODUCTS)
         product(c, i);
-    else if ((i -= PRODUCTS) < CONVOLUTIONS)
+    else if ((i -= PRODUCTS) < FP8_PRODUCTS)
+        fp8_product(c, fp8_products[i]);
+    else if ((i -= FP8_PRODUCTS) < CONVOLUTIONS)
         convolution(c, i);
     else if ((i -= CONVOLUTIONS) < ATTENTIONS)
         attention(c, i);
     else if ((i -= ATTENTIONS) < STREAMS)
         stream(c, i);
     else if ((i -= STREAMS) == 0)
+        quantization(c);
+    else if (i == 1)
         conversion(c, index % 2);
     else
         adamw(c);
