@@ -279,7 +279,7 @@ static int64_t samples_at_once(const mgi_run *run, const mgi_vt *vt, const T *x)
     return part < 1 ? 1 : part;
 }
 
-static T *some_samples(mgi_run *run, T *t, int64_t first, int64_t samples)
+T *mgi_vt_samples(mgi_run *run, T *t, int64_t first, int64_t samples)
 {
     T *view;
     return t && run->status == MGEN_OK && mgi_ok(run, mgi_tensor_rows(t, first, samples, &view))
@@ -307,10 +307,11 @@ void mgi_vt_see(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t
 void mgi_vt_seen_first(mgi_run *run, const mgi_vt *vt, const mgi_vt_seen *seen, int64_t samples,
                        mgi_vt_seen *first)
 {
-    *first = (mgi_vt_seen){
-        some_samples(run, seen->p, 0, samples), some_samples(run, seen->mask, 0, samples), {NULL}};
+    *first = (mgi_vt_seen){mgi_vt_samples(run, seen->p, 0, samples),
+                           mgi_vt_samples(run, seen->mask, 0, samples),
+                           {NULL}};
     for (int64_t i = 0; i < vt->config.layers; i++)
-        first->kv[i] = some_samples(run, seen->kv[i], 0, samples);
+        first->kv[i] = mgi_vt_samples(run, seen->kv[i], 0, samples);
 }
 
 void mgi_vt_seen_drop(mgi_run *run, mgi_vt_seen *seen)
@@ -337,8 +338,8 @@ static T *run_block(mgi_run *run, const mgi_vt_block_of *of, T *const in[MGI_VT_
         mgi_vt_block_of part = *of;
         T *some[MGI_VT_INS];
         for (int i = 0; i < MGI_VT_INS; i++)
-            some[i] = some_samples(run, in[i], first, n);
-        part.kv = some_samples(run, of->kv, first, n);
+            some[i] = mgi_vt_samples(run, in[i], first, n);
+        part.kv = mgi_vt_samples(run, of->kv, first, n);
         T *z = mgi_vt_block_forward(run, &part, some);
         mgi_copy(run, y, first * (x->count / all), z, 0, n * (x->count / all));
         mgi_scope_pop(run, mark, NULL);

@@ -88,6 +88,8 @@ typedef struct mgi_vt {
     mgi_param *head_norm, *head_mod_w, *head_mod_b, *head, *head_b; /* head_norm: NULL with DiT */
     mgi_vt_block *block;
     int recompute, form, cp; /* MGI_RECOMPUTE_*, MGI_BLOCK_*, MGI_CP_*; no part of the model */
+    int64_t
+        part_tokens; /* tokens that a block with a tape computes at a time, on a CPU; 0: as measured */
 } mgi_vt;
 
 /* The report's sizes: "1b", "5b", "30b", with its three text encoders; and "toybox". INVALID, with a list, for another

@@ -63,6 +63,9 @@ T *mgi_vt_block_forward(mgi_run *run, const mgi_vt_block_of *of, T *const in[MGI
 /* What cross-attention reads of the text: keys and values (B,St,2,heads of this rank,Dh). */
 T *mgi_vt_block_kv(mgi_run *run, const mgi_vt *vt, const mgi_vt_block *b, T *text);
 
+/* `samples` rows of t from `first` on; NULL for NULL. */
+T *mgi_vt_samples(mgi_run *run, T *t, int64_t first, int64_t samples);
+
 /* mgi_block_fn: one node. */
 T *mgi_vt_block_composite(mgi_run *run, const void *user, T *const *in);
 

@@ -11,6 +11,10 @@
  * of the norms and of q are added to it where it stands, nothing is copied, and what the tape kept is let go
  * as soon as it has been used.
  *
+ * On a CPU and one rank both directions run on parts of whole samples, so that what arises stays in the caches and
+ * weights are packed once for all parts. A part is of the same size on any number of threads: gradients of weights are
+ * summed over the parts in their order.
+ *
  * Over a mesh each rank has S of the tokens (SP in its TP group, whose ranks together have G; CP) and a share of the
  * heads and of F. What is kept is kept so: x0, n1, h1, x1, x2, n2, h2, y of S tokens; qkv, a, q, c, u, f of G tokens, for
  * the rank's share. Collectives, and what runs meanwhile:
@@ -26,6 +30,7 @@
  */
 #include "model/video_transformer_block.h"
 
+#include "core/alloc.h"
 #include "dist/collective.h"
 
 #include "kernels/glu/glu.h"
@@ -34,6 +39,7 @@
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/position/position.h"
+#include "tensor/weights.h"
 
 #include <math.h>
 
@@ -80,7 +86,9 @@ enum {
     MASK,
     KEPT
 };
-_Static_assert(INS <= MGI_NODE_INPUTS && KEPT <= MGI_NODE_SAVED, "a node holds a block");
+_Static_assert(INS <= MGI_NODE_INPUTS, "a node holds a block");
+
+enum { PART_TOKENS = 1024 };
 
 /* -- arguments that both directions share ------------------------------------------------------ */
 
@@ -323,8 +331,10 @@ typedef struct frame {
     T **k; /* what was kept */
     T *dx; /* (B,S,D): gradient of the residual stream */
     mgi_comm *tp, *cp;
-    int64_t rows; /* tokens of the TP group: B G */
-    mgk_buf dm;   /* (B,6,D) f32: gradient of the modulation */
+    int64_t rows;    /* tokens of the TP group: B G */
+    mgk_buf dm;      /* (B,6,D) f32: gradient of the modulation */
+    mgk_buf d_text;  /* gradient of the text, or none */
+    int32_t text_is; /* something is there */
 } frame;
 
 static T *like(frame *f, int kept)
@@ -343,7 +353,7 @@ static void let_go(frame *f, int kept)
 static void input_grad(frame *f, const mgi_param *w, mgk_buf d_out, int64_t rows, mgk_buf d_in,
                        bool add)
 {
-    const T *value = mgi_value(w);
+    T *value = mgi_value(w);
     int64_t n = value->dims[0], k = value->dims[1];
     mgk_matmul_args a = {.a = d_out,
                          .b = mgi_buf(value),
@@ -357,6 +367,7 @@ static void input_grad(frame *f, const mgi_param *w, mgk_buf d_out, int64_t rows
                          .ldc = k,
                          .accumulate = add,
                          .alpha = 1.0f};
+    a.kept = mgi_weights_kept(f->run, value, &a);
     if (d_in.p && d_out.p)
         mgi_run_launch(f->run, MGK_OP_matmul, &a);
 }
@@ -526,10 +537,8 @@ static void cross_backward(frame *f)
     let_go(f, Q);
     query_backward(f, &x_all, dq);
     let_go(f, X1);
-    int32_t accumulate;
     int64_t tokens = text->dims[0] * text->dims[1];
-    mgk_buf d_text = mgi_grad_out(run, f->node, MGI_VT_IN_TEXT, &accumulate);
-    input_grad(f, b->cross_kv, mgi_buf(dkv), tokens, d_text, accumulate);
+    input_grad(f, b->cross_kv, mgi_buf(dkv), tokens, f->d_text, f->text_is);
     weight_grad(f, IN_CROSS_KV, b->cross_kv, mgi_buf(text), mgi_buf(dkv), tokens);
     let_go(f, KV);
     mgi_scope_pop(run, mark, NULL);
@@ -617,31 +626,57 @@ static void mod_backward(frame *f, T *dm)
     mgi_grad_give(f->run, f->node, MGI_VT_IN_SHARED, dm);
 }
 
+/* The samples from `first` on, whose tensors f->k are; of all samples are dx, dm and the text's gradient. */
+static void part_backward(const frame *all, int64_t first, T *dx, T *dm)
+{
+    frame f = *all;
+    int64_t mark = mgi_scope_push(f.run), n = f.k[X0]->dims[0];
+    const T *text = f.k[TEXT];
+    f.dx = mgi_vt_samples(f.run, dx, first, n);
+    dm = mgi_vt_samples(f.run, dm, first, n);
+    f.dm = mgi_buf(dm);
+    f.rows = n * f.k[X0]->dims[1] * (f.tp ? mgi_comm_size(f.tp) : 1);
+    if (f.d_text.p)
+        f.d_text.p = (char *)f.d_text.p + first * (text->count / text->dims[0]) *
+                                              (int64_t)mgi_dtype_size(f.d_text.dtype);
+    if (f.run->status == MGEN_OK)
+        ffn_backward(&f);
+    if (f.run->status == MGEN_OK)
+        cross_backward(&f);
+    if (f.run->status == MGEN_OK)
+        self_backward(&f);
+    mgi_scope_pop(f.run, mark, NULL);
+}
+
 static void backward(mgi_run *run, mgi_node *node)
 {
-    frame f = {.run = run,
-               .node = node,
-               .of = (const void *)node->args.bytes,
-               .k = node->saved,
-               .dx = mgi_grad_take(run, node)};
-    const T *x0 = f.k[X0];
-    int64_t n = x0->dims[0], s = x0->dims[1], dim = x0->dims[2];
-    T *dm = mgi_new(run, MGK_F32, MGI_DIMS(n, MGI_VT_MODS, dim)), *flat = f.dx;
-    f.dx = flat ? mgi_reshape(run, flat, MGI_DIMS(n, s, dim)) : NULL;
+    frame f = {.run = run, .node = node, .of = (const void *)node->args.bytes};
+    T **kept = node->keep->list, *flat = mgi_grad_take(run, node);
+    const T *x0 = kept[X0];
+    int64_t s = x0->dims[1], dim = x0->dims[2], n = flat ? flat->count / (s * dim) : 0, first = 0;
+    T *dm = mgi_new(run, MGK_F32, MGI_DIMS(n, MGI_VT_MODS, dim));
+    T *dx = flat ? mgi_reshape(run, flat, MGI_DIMS(n, s, dim)) : NULL;
     if (run->status != MGEN_OK)
         return;
     mgi_fill(run, dm, 0.0f);
-    f.dm = mgi_buf(dm);
+    f.d_text = mgi_grad_out(run, node, MGI_VT_IN_TEXT, &f.text_is);
     f.tp = mgi_vt_group(f.of->vt, MGI_AXIS_TP);
     f.cp = mgi_vt_group(f.of->vt, MGI_AXIS_CP);
-    f.rows = n * s * (f.tp ? mgi_comm_size(f.tp) : 1);
-    ffn_backward(&f);
-    if (run->status == MGEN_OK)
-        cross_backward(&f);
-    if (run->status == MGEN_OK)
-        self_backward(&f);
+    bool record = run->record, parts = node->keep->count > KEPT;
+    run->record = false;
+    if (parts)
+        mgi_weights_begin(run);
+    for (int64_t i = 0; i < node->keep->count && run->status == MGEN_OK; i += KEPT) {
+        int64_t samples = kept[i + X0]->dims[0];
+        f.k = kept + i;
+        part_backward(&f, first, dx, dm);
+        first += samples;
+    }
+    if (parts)
+        mgi_weights_end(run);
+    run->record = record;
     mgk_position_args p = position_args(f.of, n, s);
-    p.dy = mgi_buf(f.dx);
+    p.dy = mgi_buf(dx);
     p.d_frame = mgi_grad_add(run, node, IN_POS_T);
     p.d_row = mgi_grad_add(run, node, IN_POS_H);
     p.d_column = mgi_grad_add(run, node, IN_POS_W);
@@ -652,17 +687,60 @@ static void backward(mgi_run *run, mgi_node *node)
 
 /* -- the node --------------------------------------------------------------------------------- */
 
+/* Samples of a part; the same for a block that runs again as when it ran first. */
+static int64_t part_samples(const mgi_run *run, const mgi_vt *vt, const T *x)
+{
+    int64_t tokens = vt->part_tokens ? vt->part_tokens : PART_TOKENS;
+    bool host = !(run->dev->kernel[MGK_OP_matmul]->needs & MGK_NEEDS_CUDA);
+    if ((!run->record && !run->keep) || run->hook || vt->mesh || !host || x->count == 0)
+        return x->dims[0];
+    return tokens > x->dims[1] ? tokens / x->dims[1] : 1;
+}
+
+/* Forward, part by part; kept: KEPT tensors of each. */
+static T *forward_parts(mgi_run *run, const mgi_vt_block_of *of, T *const *in, int64_t samples,
+                        bool record, T **kept)
+{
+    T *x = in[MGI_VT_IN_X], *y = mgi_new(run, x->dtype, x->rank, x->dims);
+    int64_t all = x->dims[0], each = x->count / all;
+    mgi_weights_begin(run);
+    for (int64_t first = 0; first < all && run->status == MGEN_OK; first += samples) {
+        int64_t n = all - first < samples ? all - first : samples, mark = mgi_scope_push(run);
+        T *some[MGI_VT_INS], *z = NULL;
+        for (int i = 0; i < MGI_VT_INS; i++)
+            some[i] = mgi_vt_samples(run, in[i], first, n);
+        if (run->status == MGEN_OK)
+            forward(run, of, some, record, kept, &z);
+        mgi_copy(run, y, first * each, z, 0, n * each);
+        if (record)
+            mgi_drop(run, z);
+        else
+            mgi_scope_pop(run, mark, NULL);
+        kept += KEPT;
+    }
+    mgi_weights_end(run);
+    return run->status == MGEN_OK ? y : NULL;
+}
+
 T *mgi_vt_block_composite(mgi_run *run, const void *user, T *const *in)
 {
     const mgi_vt_block_of *of = user;
     const mgi_vt_block *b = of->b;
-    T *kept[KEPT] = {0}, *y = NULL;
-    if (run->status != MGEN_OK || !in[MGI_VT_IN_X] || !in[MGI_VT_IN_TEXT])
+    T *x = in[MGI_VT_IN_X], **kept, *y = NULL;
+    if (run->status != MGEN_OK || !x || !in[MGI_VT_IN_TEXT])
+        return NULL;
+    int64_t samples = part_samples(run, of->vt, x), parts = 1;
+    if (x->dims[0] > samples)
+        parts = (x->dims[0] - 1) / samples + 1;
+    if (!mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)parts * KEPT, sizeof *kept, &kept)))
         return NULL;
     bool record = run->record;
     int64_t mark = mgi_scope_push(run);
     run->record = false;
-    forward(run, of, in, record, kept, &y);
+    if (parts > 1)
+        y = forward_parts(run, of, in, samples, record, kept);
+    else
+        forward(run, of, in, record, kept, &y);
     run->record = record;
     const mgi_param *params[] = {b->mod,        b->norm1,      b->qkv,       b->out, b->cross_q,
                                  b->cross_kv,   b->cross_out,  b->norm2,     b->up,  b->down,
@@ -672,6 +750,8 @@ T *mgi_vt_block_composite(mgi_run *run, const void *user, T *const *in)
         inputs[i] = in[i];
     for (int i = IN_MOD; i < INS; i++)
         inputs[i] = mgi_value(params[i - IN_MOD]);
-    mgi_record(run, backward, y, inputs, INS, kept, KEPT, of, sizeof *of);
+    mgi_node_keep(run, mgi_record(run, backward, y, inputs, INS, NULL, 0, of, sizeof *of), kept,
+                  parts * KEPT);
+    mgi_free(run->ctx, kept);
     return mgi_scope_pop(run, mark, run->status == MGEN_OK ? y : NULL);
 }

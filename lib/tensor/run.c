@@ -179,6 +179,16 @@ mgi_node *mgi_record(mgi_run *run, mgi_backward_fn *rule, mgi_tensor *out,
     return push(run, rule, out, inputs, input_count, saved, saved_count, args, args_size);
 }
 
+void mgi_node_keep(mgi_run *run, mgi_node *node, mgi_tensor *const *list, int64_t count)
+{
+    if (!node || !mgi_ok(run, mgi_alloc_zero(run->ctx, 1, sizeof *node->keep, &node->keep)) ||
+        !mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)count, sizeof *list, &node->keep->list)))
+        return;
+    for (int64_t i = 0; i < count; i++)
+        node->keep->list[i] = mgi_tensor_retain(list[i]);
+    node->keep->count = count;
+}
+
 static void clear(mgi_run *run, mgi_tensor *t, float value)
 {
     mgk_pointwise_args a = {.y = mgi_buf(t), .count = t->count, .alpha = value};

@@ -39,7 +39,7 @@ typedef struct mgi_node {
     mgi_var *out;                 /* its gradient is there when the rule runs; NULL: always run */
     mgi_var *in[MGI_NODE_INPUTS]; /* NULL: that input wants no gradient */
     mgi_tensor *saved[MGI_NODE_SAVED]; /* keeps what args points to alive */
-    mgi_keep *keep;                    /* of a checkpointed block, else NULL */
+    mgi_keep *keep;                    /* of a checkpointed block, or what saved has no room for */
     union {
         uint8_t bytes[MGI_NODE_ARGS]; /* the forward kernel's arguments */
         int64_t align;
@@ -102,6 +102,9 @@ void mgi_run_launch(mgi_run *run, int op, const void *args);
 mgi_node *mgi_record(mgi_run *run, mgi_backward_fn *rule, mgi_tensor *out,
                      mgi_tensor *const *inputs, int input_count, mgi_tensor *const *saved,
                      int saved_count, const void *args, size_t args_size);
+
+/* What a recorded node needs besides, in node->keep; NULL entries are allowed. Nothing for a node of NULL. */
+void mgi_node_keep(mgi_run *run, mgi_node *node, mgi_tensor *const *list, int64_t count);
 
 /* Inside rules: the buffer that the gradient of node->in[i] goes to. *accumulate says whether to add
  * to it (something is there) or to write. A NULL p: not wanted. */

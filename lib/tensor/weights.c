@@ -5,6 +5,7 @@
 
 typedef struct kept_weight {
     mgi_tensor *w, *space;
+    int32_t trans;
     mgk_matmul_kept kept;
 } kept_weight;
 
@@ -33,11 +34,11 @@ void mgi_weights_end(mgi_run *run)
     run->weights = NULL;
 }
 
-static kept_weight *found(struct mgi_weights *all, const mgi_tensor *w)
+static kept_weight *found(struct mgi_weights *all, const mgi_tensor *w, int32_t trans)
 {
     for (int64_t i = 0; i < all->count; i++) {
         int64_t at = (all->next + i) % all->count;
-        if (all->list[at].w != w)
+        if (all->list[at].w != w || all->list[at].trans != trans)
             continue;
         all->next = at + 1;
         return &all->list[at];
@@ -59,6 +60,7 @@ static mgen_status add(mgi_run *run, mgi_tensor *w, const mgk_matmul_args *args)
     mgen_status status = mgi_tensor_create(run->dev, MGK_U8, 1, &bytes, &k->space);
     mgi_device_kind(run->dev, kind);
     MGI_TRY(status);
+    k->trans = args->trans_b;
     k->w = mgi_tensor_retain(w); /* no other tensor gets its address */
     k->kept = (mgk_matmul_kept){.space = mgi_data(k->space)};
     all->next = ++all->count;
@@ -74,7 +76,7 @@ mgk_matmul_kept *mgi_weights_kept(mgi_run *run, mgi_tensor *w, const mgk_matmul_
     if (!run->weights &&
         !mgi_ok(run, mgi_alloc_zero(run->ctx, 1, sizeof *run->weights, &run->weights)))
         return NULL;
-    kept_weight *k = found(run->weights, w);
+    kept_weight *k = found(run->weights, w, args->trans_b);
     if (!k && mgi_ok(run, add(run, w, args)))
         k = &run->weights->list[run->weights->count - 1];
     return k ? &k->kept : NULL;

@@ -11,9 +11,9 @@
  * memory once more. */
 enum { MGI_WEIGHTS_ROWS = 1024 };
 
-/* From here to the matching end the second operands of mgi_linear() and mgi_linear_gated() do not change. Nested; the
- * outermost end lets go of what was kept. Nothing is kept where the tape records, where parameters are gathered from
- * other ranks, and on GPUs. */
+/* From here to the matching end the second operands of mgi_linear(), mgi_linear_gated() and of products that ask for
+ * what is kept do not change. Nested; the outermost end lets go of what was kept. Nothing is kept where the tape
+ * records, where parameters are gathered from other ranks, and on GPUs. */
 void mgi_weights_begin(mgi_run *run);
 void mgi_weights_end(mgi_run *run);
 

@@ -319,17 +319,25 @@ static double slice_distance(const slice *s, const float *a, const float *b)
     return worst;
 }
 
+enum { TWO_SAMPLES = 2 * 4 * 4 * 4 }; /* tokens; of the three that one_step has */
+
 /* Checkpointed blocks: the same loss and gradients, bit for bit, and no more memory than the save list. */
 static void test_recompute(void **state)
 {
     (void)state;
     mgen_context *ctx = make_context();
-    for (int form = MGI_BLOCK_COMPOSITE; form <= MGI_BLOCK_CHAINED; form++) {
+    static const struct {
+        int form;
+        int64_t part_tokens;
+    } ways[] = {
+        {MGI_BLOCK_COMPOSITE, 0}, {MGI_BLOCK_COMPOSITE, TWO_SAMPLES}, {MGI_BLOCK_CHAINED, 0}};
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         slice s;
         float loss[3], *first = NULL;
         uint64_t held[3];
         slice_make(&s, ctx, MGK_F32);
-        s.vt.form = form;
+        s.vt.form = ways[i].form;
+        s.vt.part_tokens = ways[i].part_tokens;
         for (int mode = MGI_RECOMPUTE_NONE; mode <= MGI_RECOMPUTE_FULL; mode++) {
             s.vt.recompute = mode;
             held[mode] = one_step(ctx, &s.t5, &s.vt, &loss[mode]);
@@ -353,29 +361,32 @@ static void test_recompute(void **state)
     mgen_context_destroy(ctx);
 }
 
-/* The block written by hand is the chain of single ops: to rounding in f32. In bf16 both are as far from
- * the f32 gradients, the hand-written one at most three times as far. */
+/* The block written by hand is the chain of single ops: to rounding in f32, whole or in parts. In bf16 both are as
+ * far from the f32 gradients, the hand-written one at most three times as far. */
 static void test_composite(void **state)
 {
     (void)state;
     mgen_context *ctx = make_context();
-    float loss[4], *g[4];
+    float loss[5], *g[5];
     slice s;
-    for (int i = 0; i < 4; i++) {
-        slice_make(&s, ctx, i < 2 ? MGK_F32 : MGK_BF16);
-        s.vt.form = i % 2 ? MGI_BLOCK_COMPOSITE : MGI_BLOCK_CHAINED;
+    for (int i = 0; i < 5; i++) {
+        slice_make(&s, ctx, i % 4 < 2 ? MGK_F32 : MGK_BF16);
+        s.vt.form = i % 2 || i == 4 ? MGI_BLOCK_COMPOSITE : MGI_BLOCK_CHAINED;
+        s.vt.part_tokens = i == 4 ? TWO_SAMPLES : 0;
         one_step(ctx, &s.t5, &s.vt, &loss[i]);
         g[i] = slice_gradients(&s);
-        if (i < 3)
+        if (i < 4)
             slice_free(&s);
     }
     assert_true(fabsf(loss[1] - loss[0]) <= 1e-5f * loss[0]);
     assert_true(slice_distance(&s, g[0], g[1]) < 2e-5);
+    assert_true(loss[4] == loss[1]);
+    assert_true(slice_distance(&s, g[1], g[4]) < 2e-6);
     double chained = slice_distance(&s, g[0], g[2]), composite = slice_distance(&s, g[0], g[3]);
     print_message("bf16 gradients: chained %.3g, composite %.3g from f32\n", chained, composite);
     assert_true(chained > 1e-4 && composite <= 3.0 * chained && chained < 0.1);
     assert_true(fabsf(loss[3] - loss[0]) <= 0.02f * loss[0]);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         test_free(g[i]);
     slice_free(&s);
     mgen_context_destroy(ctx);
