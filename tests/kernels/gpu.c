@@ -10,7 +10,8 @@
 #include "kernels/matmul/matmul_cublaslt.h"
 #include <cuda_runtime_api.h>
 
-enum { RUNS = 21, ZONE_BYTES = 512, ZONE_VALUE = 0x5a };
+/* Timed at most so often, and not more than RUNS_LEAST times if that takes RUNS_MS. */
+enum { RUNS = 21, RUNS_LEAST = 3, RUNS_MS = 500, ZONE_BYTES = 512, ZONE_VALUE = 0x5a };
 
 static struct {
     unsigned char *memory; /* of the GPU, one piece */
@@ -198,15 +199,16 @@ double gpu_time(const mgk_variant_info *v, mgk_case *c, size_t workspace_bytes)
                   .workspace_bytes = workspace_bytes,
                   .blas = open_blas(),
                   .dnn = v->needs & MGK_NEEDS_CUDNN ? gpu_dnn() : NULL};
-    for (int i = 0; i < RUNS; i++) {
+    int runs = 0;
+    for (float sum = 0; runs < RUNS && (runs < RUNS_LEAST || sum < RUNS_MS); sum += ms[runs++]) {
         cudaEventRecord(gpu.begin, NULL);
         v->launch(c->args.bytes, &x);
         cudaEventRecord(gpu.end, NULL);
         cudaEventSynchronize(gpu.end);
-        cudaEventElapsedTime(&ms[i], gpu.begin, gpu.end);
+        cudaEventElapsedTime(&ms[runs], gpu.begin, gpu.end);
     }
-    qsort(ms, RUNS, sizeof *ms, by_size);
-    return (double)ms[RUNS / 2] * 1e-3;
+    qsort(ms, (size_t)runs, sizeof *ms, by_size);
+    return (double)ms[runs / 2] * 1e-3;
 }
 
 #else
