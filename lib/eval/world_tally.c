@@ -33,9 +33,14 @@ void mgi_world_tally_add(mgi_world_tally *t, const mgi_world_said *asked,
         all &=
             score(t, MGI_TALLY_SHAPE, found && seen->objects[k].shape == asked->objects[i].shape);
         all &= score(t, MGI_TALLY_SIZE, found && seen->objects[k].size == asked->objects[i].size);
-        all &= score(t, MGI_TALLY_MOTION,
-                     found && seen->objects[k].motion == asked->objects[i].motion);
-        moving = moving || asked->objects[i].motion != MGI_WORLD_STILL;
+        int motion = asked->objects[i].motion;
+        bool moves = score(t, MGI_TALLY_MOTION, found && seen->objects[k].motion == motion);
+        if (motion >= 0) { /* not of an image */
+            t->motion_asked[motion]++;
+            t->motion_right[motion] += moves;
+        }
+        all &= moves;
+        moving = moving || motion != MGI_WORLD_STILL;
     }
     score(t, MGI_TALLY_CAMERA, camera == seen->camera);
     if (moving)
@@ -64,11 +69,25 @@ double mgi_world_tally_share(const mgi_world_tally *t)
             prefix "all_two", prefix "all_three"                                                   \
     }
 
+#define MOTIONS(prefix)                                                                            \
+    {                                                                                              \
+        prefix "motion_bounces", prefix "motion_rolls_left", prefix "motion_rolls_right",          \
+            prefix "motion_rises", prefix "motion_falls", prefix "motion_orbits",                  \
+            prefix "motion_spins", prefix "motion_stays_still"                                     \
+    }
+
 void mgi_world_tally_report(const mgi_world_tally *t, int kind, mgen_report *report)
 {
     static const char *const names[][MGI_TALLY_ENTRIES] = {NAMES(""), NAMES("ceiling_"),
                                                            NAMES("control_"), NAMES("checker_")};
+    static const char *const motions[][MGI_WORLD_MOTIONS] = {MOTIONS(""), MOTIONS("checker_")};
     for (int i = 0; i < MGI_TALLY_ENTRIES; i++)
         if (t->asked[i])
             mgi_report_add(report, names[kind][i], (double)t->right[i] / (double)t->asked[i]);
+    if (kind != MGI_TALLY_FILMS && kind != MGI_TALLY_CHECKER)
+        return;
+    for (int i = 0; i < MGI_WORLD_MOTIONS; i++)
+        if (t->motion_asked[i])
+            mgi_report_add(report, motions[kind == MGI_TALLY_CHECKER][i],
+                           (double)t->motion_right[i] / (double)t->motion_asked[i]);
 }

@@ -25,6 +25,7 @@ enum {
 
 typedef struct mgi_world_tally {
     int64_t asked[MGI_TALLY_ENTRIES], right[MGI_TALLY_ENTRIES];
+    int64_t motion_asked[MGI_WORLD_MOTIONS], motion_right[MGI_WORLD_MOTIONS]; /* of each motion */
 } mgi_world_tally;
 
 /* Objects are compared with those seen in the same colour. The rate is asked for only where something should move, a
@@ -34,7 +35,7 @@ void mgi_world_tally_add(mgi_world_tally *t, const mgi_world_said *asked,
 /* Share of the single attributes that were right, all of them together. */
 double mgi_world_tally_share(const mgi_world_tally *t);
 /* Rates as colour, background, ..., all_three, behind no prefix, "ceiling_", "control_" or "checker_". What was never
- * asked for is left out. */
+ * asked for is left out. Of films and of what the checker is shown also each motion, as motion_bounces. */
 enum { MGI_TALLY_FILMS, MGI_TALLY_CEILING, MGI_TALLY_CONTROL, MGI_TALLY_CHECKER };
 void mgi_world_tally_report(const mgi_world_tally *t, int kind, mgen_report *report);
 

@@ -370,9 +370,24 @@ static void test_tally(void **state)
     t = tally_of(two, "FPS-16 zoom in. a small blue cube bounces and a green ball spins on sand");
     assert_tally(&t, some);
     assert_true(fabs(mgi_world_tally_share(&t) - 4.0 / 13.0) < 1e-12);
+    for (int i = 0; i < MGI_WORLD_MOTIONS; i++) {
+        bool bounces = i == MGI_WORLD_BOUNCE;
+        assert_int_equal(t.motion_asked[i], bounces || i == MGI_WORLD_SPIN);
+        assert_int_equal(t.motion_right[i], bounces);
+    }
     t = tally_of("FPS-8 a red ball stays still on snow",
                  "FPS-8 static shot. a red ball stays still on snow");
     assert_tally(&t, still);
+    mgen_report *report;
+    assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
+    mgi_world_tally_report(&t, MGI_TALLY_CHECKER, report);
+    assert_string_equal(report->entry[report->count - 1].name, "checker_motion_stays_still");
+    assert_true(report->entry[report->count - 1].value == 1.0);
+    uint32_t count = report->count;
+    mgi_world_tally_report(&t, MGI_TALLY_CONTROL, report);
+    assert_string_equal(report->entry[report->count - 1].name, "control_all_one");
+    assert_int_equal(report->count, 2 * count - 1);
+    mgen_report_destroy(report);
 }
 
 int main(void)
