@@ -292,6 +292,16 @@ MGK_DEVICE void mgk_tma_prefetch(const mgk_tensor_map *map)
 #endif
 }
 
+/* The line of global memory that p lies in, to the second-level cache. */
+MGK_DEVICE void mgk_prefetch(const void *p)
+{
+#ifdef MGK_CUDA_EMULATED
+    (void)*(const volatile char *)p;
+#else
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(p)));
+#endif
+}
+
 /* ---- registers ---- */
 
 /* All warps of a warpgroup: from now on so many registers a thread. */

@@ -45,6 +45,16 @@ MGK_PURE mgk_product_tiles mgk_product_choose(int64_t m, int64_t n, int64_t batc
     return of_wide <= of_narrow + of_narrow / 4 ? wide : narrow;
 }
 
+/* What is added to a tile when it is written is fetched to the cache before, a line by each thread of a warp in the last
+ * steps along k: which of the tile's lines, counted along its rows; negative: none. */
+enum { MGK_LINE = 128 /* bytes */ };
+
+MGK_PURE int mgk_added_line(int steps_left, int lines, int thread)
+{
+    const int at = lines - steps_left * 32 + thread;
+    return at < lines ? at : -1;
+}
+
 /* Left to "sm80", which has smaller tiles and divides k among blocks: few values of C, and few tiles of long k. */
 MGK_PURE bool mgk_product_is_small(const mgk_matmul_args *g, const mgk_product_tiles *t,
                                    int64_t multiprocessors)

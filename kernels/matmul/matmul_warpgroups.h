@@ -66,6 +66,23 @@ template <typename S> struct product_work : mgk_product_block<S> {
         this->load_b(&maps.b, stage, (int32_t)t.j, (int32_t)k, 0, item_b);
     }
 
+    /* By all threads of the warp. (Not of codes: their kernel's have too few registers.) */
+    __device__ __forceinline__ void fetch_added(const tile_begin &t, int steps_left) const
+    {
+        const mgk_buf more = added_to(p.g);
+        /* logarithms: bytes of a value, lines of a row */
+        const int size = more.dtype == MGK_BF16 ? 1 : 2;
+        const int across = (S::N == 256 ? 1 : 0) + size;
+        const int line = mgk_added_line(steps_left, S::M << across, (int)threadIdx.x);
+        if (!more.p || line < 0)
+            return;
+        const int64_t i = t.i + (line >> across);
+        const int64_t j = t.j + ((line & ((1 << across) - 1)) * MGK_LINE >> size);
+        if (i < p.g.m && j < p.g.n)
+            mgk_prefetch((const char *)more.p +
+                         ((t.item * p.g.stride_c + i * p.g.ldc + j) << size));
+    }
+
     __device__ __forceinline__ void copy(const product_maps &maps) const
     {
         mgk_stage s = {0, 0};
@@ -75,6 +92,8 @@ template <typename S> struct product_work : mgk_product_block<S> {
                 mgk_barrier_wait(this->barrier(S::EMPTY, s.index), s.parity ^ 1);
                 if (threadIdx.x == 0)
                     load(maps, t, step * S::K, s.index);
+                if (!S::CODES)
+                    fetch_added(t, (int)(p.steps - step));
             }
         }
     }

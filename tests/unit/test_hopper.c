@@ -278,6 +278,26 @@ static void test_product_tiles(void **state)
         assert_int_equal(mgk_product_choose(narrow[i][0], narrow[i][1], 1, 132).columns, 128);
 }
 
+/* Every line once, in the last steps; of a short k the last lines only. */
+static void test_added_lines(void **state)
+{
+    (void)state;
+    for (int lines = 256; lines <= 1024; lines *= 2)
+        for (int steps = 1; steps <= 100; steps++) {
+            static int fetched[1024];
+            memset(fetched, 0, sizeof fetched);
+            for (int left = steps; left > 0; left--)
+                for (int thread = 0; thread < 32; thread++) {
+                    const int line = mgk_added_line(left, lines, thread);
+                    assert_true(line < lines);
+                    if (line >= 0)
+                        fetched[line]++;
+                }
+            for (int line = 0; line < lines; line++)
+                assert_int_equal(fetched[line], line >= lines - steps * 32);
+        }
+}
+
 static bool small(int64_t m, int64_t n, int64_t k)
 {
     const mgk_matmul_args g = {.m = m, .n = n, .k = k, .batch = 1};
@@ -337,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_matrix_order),     cmocka_unit_test(test_matrix_layout),
         cmocka_unit_test(test_left_by_columns),  cmocka_unit_test(test_product_tiles),
         cmocka_unit_test(test_product_choice),   cmocka_unit_test(test_small_products),
+        cmocka_unit_test(test_added_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
