@@ -271,7 +271,7 @@ suite_emulated-asan() {
     export ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1:detect_stack_use_after_return=0
     build build-emulated-asan -Dcuda=emulated -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fno-sanitize-recover=all &&
         tap emulated-asan-test_cuda 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" build-emulated-asan/tests/test_cuda &&
-        kernels build-emulated-asan emulated-asan- --variant cuda,sm80,sm90 --cases 3
+        kernels build-emulated-asan emulated-asan- --variant cuda,sm80,sm90 --cases 1
 }
 # Both take minutes of nvcc.
 suite_binaries() {
