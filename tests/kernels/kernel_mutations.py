@@ -89,8 +89,8 @@ KERNEL_FAULTS += [(*fault, [ATTENTION], "attention", "sm90", ATTENTION_CASES) fo
 CONV, CONV_TILES = "kernels/conv2d/conv2d_sm90.cu", "kernels/conv2d/conv2d_sm90.h"
 # (what, file, old, new, op, case)
 CONV_FAULTS = [
-    ("a pixel written beside the picture", CONV, "to.j >= c.form.out_w", "to.j > c.form.out_w", "conv2d", "forward bf16 1x5x7x56"),
-    ("places of the kernel that are not turned round", CONV, "S::TB ? place : places - 1 - place", "place", "conv2d_grad_input", "grad_input bf16 1x5x7x56"),
+    ("a pixel written beside the picture", CONV, "to.j >= c.form.out_w", "to.j > c.form.out_w", "conv2d", "forward bf16 3x2x3x64"),
+    ("places of the kernel that are not turned round", CONV, "S::TB ? place : places - 1 - place", "place", "conv2d_grad_input", "grad_input bf16 3x2x3x64"),
     ("rows outside that are not the nearest", CONV_TILES, "return i < 0 ? 0 : i >= f->in_h ? (int32_t)f->in_h - 1 : i;", "return i;", "conv2d", "forward bf16 2x3x15x64"),
     ("a first row that does not stand for padding", CONV_TILES, "r.first -= f->above;\n            r.count += f->above;", "", "conv2d_grad_input",
      "grad_input bf16 2x3x15x64"),
