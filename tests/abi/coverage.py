@@ -17,8 +17,8 @@ from run import Report
 EXEMPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "exempt.txt")
 
 
-# What is made on a mesh: its calls can lose their peers.
-MESHED = ("mgen_mesh", "mgen_trainer", "mgen_trainer_params", "mgen_job", "mgen_generate_params")
+# What has a mesh, or is made on one: its calls can lose their peers.
+MESHED = ("mgen_mesh", "mgen_pipeline", "mgen_trainer", "mgen_trainer_params", "mgen_job", "mgen_generate_params")
 
 
 def status_values(header):
