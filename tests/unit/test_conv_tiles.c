@@ -69,7 +69,7 @@ static void each_pixel_once(const mgk_conv_form *f, int log_rows)
 static void test_patches(void **state)
 {
     (void)state;
-    mgk_conv_form f;
+    mgk_conv_form f = {0};
     for (int64_t n = 1; n < 6; n += 2)
         for (int64_t h = 1; h < 40; h += 7)
             for (int64_t w = 1; w < 70; w += 11)
@@ -89,7 +89,7 @@ static void test_patches(void **state)
 static void test_rows_are_boxes(void **state)
 {
     (void)state;
-    mgk_conv_form f;
+    mgk_conv_form f = {0};
     const mgk_conv2d_args g = picture(9, 5, 6, 64, 64, 3, 1);
     assert_true(mgk_conv_form_of(&f, &g, false));
     const mgk_conv_patches p = mgk_conv_patches_of(&f, 7);
@@ -134,7 +134,7 @@ static bool by_definition(const mgk_conv2d_args *g, bool gradient, int64_t i, in
 
 static void check_rows(const mgk_conv2d_args *g, bool gradient)
 {
-    mgk_conv_form f;
+    mgk_conv_form f = {0};
     assert_true(mgk_conv_form_of(&f, g, gradient));
     for (int32_t i = 0; i < f.out_h; i++) {
         const mgk_conv_rows rows = mgk_conv_rows_of(&f, i);
@@ -174,7 +174,7 @@ static void test_rows(void **state)
 
 static bool taken(const mgk_conv2d_args *g, bool gradient, int columns)
 {
-    mgk_conv_form f;
+    mgk_conv_form f = {0};
     if (!mgk_conv_form_of(&f, g, gradient))
         return false;
     const mgk_conv_tiles t = mgk_conv_tiles_of(&f);
@@ -225,7 +225,7 @@ static void test_weights(void **state)
     for (int i = 0; i < 9; i++) {
         const int64_t *k = cases[i];
         const mgk_conv2d_args g = picture(8, k[2], k[2], k[0], k[1], 3, 1);
-        mgk_conv_form f;
+        mgk_conv_form f = {0};
         assert_true(mgk_conv_form_of(&f, &g, false));
         const mgk_conv_weight_tiles t = mgk_conv_weight_tiles_of(&f);
         assert_int_equal(mgk_conv_weights_by_warpgroups(&f, &t), k[4]);
@@ -248,7 +248,7 @@ static void test_full_tiles(void **state)
         const mgk_conv2d_args g[] = {picture(32, side, side, channels, channels, 3, 1),
                                      in_time(1, 32, side * side, channels, 1, 1)};
         for (int k = 0; k < 2; k++) {
-            mgk_conv_form f;
+            mgk_conv_form f = {0};
             assert_true(mgk_conv_form_of(&f, &g[k], false));
             const mgk_conv_tiles t = mgk_conv_tiles_of(&f);
             const int rows = 1 << (t.patches.log_w + t.patches.log_h + t.patches.log_n);
