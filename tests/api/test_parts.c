@@ -11,27 +11,6 @@ static mgen_context *open_tiny(mgen_pipeline *pipe)
     return ctx;
 }
 
-static mgen_generate_params request(uint32_t frames)
-{
-    mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
-    p.prompt = "a red ball rolls left on grass";
-    p.steps = 2;
-    p.seed = 5;
-    p.frames = frames;
-    return p;
-}
-
-static mgen_status run_job(mgen_context *ctx, const mgen_pipeline *pipe,
-                           const mgen_generate_params *p)
-{
-    mgen_job *job = NULL;
-    mgen_status status = mgen_generate_start(ctx, pipe, p, &job);
-    if (status == MGEN_OK)
-        status = mgen_job_wait(job, -1);
-    mgen_job_destroy(job);
-    return status;
-}
-
 /* -- where frames go --------------------------------------------------------------------------------- */
 
 typedef struct seen {
@@ -78,7 +57,7 @@ static int32_t see(void *user, uint64_t first, const mgen_frames *f)
 static void check_frames(mgen_context *ctx, const mgen_pipeline *pipe, uint32_t frames)
 {
     static const size_t bytes[] = {64 * 64 * 3, 64 * 64 * 3 * sizeof(float), 64 * 64 * 3 / 2};
-    mgen_generate_params p = request(frames);
+    mgen_generate_params p = film_request(frames);
     mgen_clip *clip;
     mgen_clip_info info = MGEN_CLIP_INFO_INIT;
     if (generate(ctx, pipe, &p, &clip) != MGEN_OK)
@@ -119,7 +98,7 @@ static void check_frames(mgen_context *ctx, const mgen_pipeline *pipe, uint32_t 
     into.plane[0] = memory;
     into.row_stride[0] = ROW;
     into.frame_stride[0] = FRAME;
-    p = request(frames);
+    p = film_request(frames);
     p.into = &into;
     assert_int_equal(run_job(ctx, pipe, &p), MGEN_OK);
     for (uint32_t f = 0; f < frames; f++)
@@ -144,7 +123,7 @@ static void test_frames(void **state)
     check_frames(ctx, &pipe, 75);
     /* a stop in the middle, and what excludes each other */
     seen s = {.frame_bytes = 64 * 64 * 3, .stop_at = 9};
-    mgen_generate_params p = request(40);
+    mgen_generate_params p = film_request(40);
     mgen_frames into = MGEN_FRAMES_INIT;
     mgen_job *job = NULL;
     mgen_clip *clip;
@@ -196,7 +175,7 @@ static void test_variations(void **state)
     mgen_context *ctx = open_tiny(&pipe);
     mgen_clip *clip[4];
     for (int i = 0; i < 4; i++) {
-        mgen_generate_params p = request(8);
+        mgen_generate_params p = film_request(8);
         p.negative_prompt = i == 1 ? "a blue cube" : i == 2 ? "" : NULL;
         p.schedule = i == 3 ? MGEN_SCHEDULE_LINEAR : MGEN_SCHEDULE_LINEAR_QUADRATIC;
         assert_int_equal(generate(ctx, &pipe, &p, &clip[i]), MGEN_OK);
@@ -234,7 +213,7 @@ static void test_sampling(void **state)
     double flops[HOW];
     size_t bytes = 8 * 64 * 64 * 3;
     for (int i = 0; i < HOW; i++) {
-        mgen_generate_params p = request(8);
+        mgen_generate_params p = film_request(8);
         mgen_estimate e = MGEN_ESTIMATE_INIT;
         p.steps = 30;
         p.schedule = how[i].schedule;
@@ -276,7 +255,7 @@ static void test_sampling_mistakes(void **state)
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_context *ctx = open_tiny(&pipe);
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        mgen_generate_params p = request(8);
+        mgen_generate_params p = film_request(8);
         mgen_eval_params v = MGEN_EVAL_PARAMS_INIT;
         mgen_report *report;
         p.solver = wrong[i].solver;
@@ -293,7 +272,7 @@ static void test_sampling_mistakes(void **state)
         assert_int_equal(mgen_evaluate(ctx, &pipe, &v, &report), MGEN_E_INVALID);
         assert_non_null(strstr(mgen_last_error(ctx), wrong[i].said));
     }
-    mgen_generate_params p = request(8);
+    mgen_generate_params p = film_request(8);
     mgen_eval_params v = MGEN_EVAL_PARAMS_INIT;
     mgen_report *report;
     v.protocol = "alignment";
@@ -319,7 +298,7 @@ static void test_estimate(void **state)
     for (int i = 0; i < 4; i++) {
         mgen_pipeline pipe = MGEN_PIPELINE_INIT;
         mgen_context *ctx = open_tiny(&pipe); /* a fresh one: nothing is kept from before */
-        mgen_generate_params p = request(lengths[i]);
+        mgen_generate_params p = film_request(lengths[i]);
         mgen_estimate e = MGEN_ESTIMATE_INIT;
         seen s = {.frame_bytes = 64 * 64 * 3};
         uint64_t before, peak;
@@ -353,7 +332,7 @@ static void test_limit(void **state)
     mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_estimate e = MGEN_ESTIMATE_INIT;
-    mgen_generate_params p = request(300);
+    mgen_generate_params p = film_request(300);
     seen s = {.frame_bytes = 64 * 64 * 3};
     uint64_t before, peak;
     cp.threads = 1;
@@ -438,7 +417,7 @@ static void test_tiles(void **state)
     char wide[300];
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_estimate whole = MGEN_ESTIMATE_INIT, tiled = MGEN_ESTIMATE_INIT;
-    mgen_generate_params p = request(WIDE_FRAMES);
+    mgen_generate_params p = film_request(WIDE_FRAMES);
     mgen_context *ctx = make_context(1);
     mgen_frames into = MGEN_FRAMES_INIT;
     uint64_t now, peak;
@@ -529,7 +508,7 @@ static void test_own_loop(void **state)
     enum { STEPS = 3 };
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_context *ctx = open_tiny(&pipe);
-    mgen_generate_params p = request(32);
+    mgen_generate_params p = film_request(32);
     mgen_clip *clip;
     previews seen_latents = {0};
     float times[STEPS + 1];

@@ -20,16 +20,6 @@ static mgen_context *open_as(const char *folder, uint32_t precision, mgen_pipeli
     return ctx;
 }
 
-static mgen_generate_params request(uint32_t frames)
-{
-    mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
-    p.prompt = "a red ball rolls left on grass";
-    p.steps = 2;
-    p.seed = 5;
-    p.frames = frames;
-    return p;
-}
-
 static mgen_model_info info_of(const mgen_video_model *video)
 {
     mgen_model_info info = MGEN_MODEL_INFO_INIT;
@@ -78,19 +68,6 @@ static void test_bytes(void **state)
     }
 }
 
-static mgen_status run_job(mgen_context *ctx, const mgen_pipeline *pipe,
-                           const mgen_generate_params *p, mgen_clip **clip)
-{
-    mgen_job *job;
-    mgen_status status = mgen_generate_start(ctx, pipe, p, &job);
-    if (status == MGEN_OK)
-        status = mgen_job_wait(job, -1);
-    if (status == MGEN_OK && clip)
-        status = mgen_job_take_clip(job, clip);
-    mgen_job_destroy(job);
-    return status;
-}
-
 static void test_estimate(void **state)
 {
     static const uint32_t lengths[] = {1, 32};
@@ -98,14 +75,14 @@ static void test_estimate(void **state)
     for (int i = 0; i < 2 * PRECISIONS; i++) {
         mgen_pipeline pipe;
         mgen_context *ctx = open_as(shipped, precisions[i / 2], &pipe);
-        mgen_generate_params p = request(lengths[i % 2]);
+        mgen_generate_params p = film_request(lengths[i % 2]);
         mgen_estimate e = MGEN_ESTIMATE_INIT;
         uint64_t before, peak;
         p.steps = 1;
         assert_int_equal(mgen_generate_estimate(ctx, &pipe, &p, &e), MGEN_OK);
         mgen_context_trim(ctx);
         mgen_context_memory(ctx, &before, NULL);
-        assert_int_equal(run_job(ctx, &pipe, &p, NULL), MGEN_OK);
+        assert_int_equal(run_job(ctx, &pipe, &p), MGEN_OK);
         mgen_context_memory(ctx, NULL, &peak);
         if (peak - before > e.host_bytes || e.host_bytes > 2 * (peak - before))
             fail_msg("precision %u, %u frames: estimated %llu bytes, used %llu", pipe.precision,
@@ -131,9 +108,9 @@ static mgen_clip *film(uint32_t precision)
     mgen_pipeline pipe;
     mgen_clip *clip = NULL;
     mgen_context *ctx = open_as(shipped, precision, &pipe);
-    mgen_generate_params p = request(9);
+    mgen_generate_params p = film_request(9);
     p.steps = 4;
-    assert_int_equal(run_job(ctx, &pipe, &p, &clip), MGEN_OK);
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_OK);
     mgen_pipeline_close(&pipe);
     mgen_context_destroy(ctx);
     return clip;
@@ -166,7 +143,7 @@ static void test_mistakes(void **state)
     mgen_pipeline pipe = MGEN_PIPELINE_INIT, bad = MGEN_PIPELINE_INIT;
     mgen_context *ctx = make_context(1);
     mgen_job *job;
-    mgen_generate_params p = request(1);
+    mgen_generate_params p = film_request(1);
     bad.precision = MGEN_PRECISION_FP8 + 1;
     assert_int_equal(mgen_pipeline_open(ctx, dir, &bad), MGEN_E_INVALID);
     assert_non_null(strstr(mgen_last_error(ctx), "precision is 4"));
@@ -185,14 +162,14 @@ static void test_mixed(void **state)
     mgen_pipeline wide, narrow, mixed;
     mgen_context *ctx = open_as(dir, MGEN_PRECISION_F32, &wide),
                  *other = open_as(dir, MGEN_PRECISION_BF16, &narrow);
-    mgen_generate_params p = request(9);
+    mgen_generate_params p = film_request(9);
     mixed = wide;
     mixed.video = narrow.video;
-    assert_int_equal(run_job(ctx, &mixed, &p, NULL), MGEN_OK);
+    assert_int_equal(run_job(ctx, &mixed, &p), MGEN_OK);
     mixed = narrow;
     mixed.video = wide.video;
     mixed.tae = wide.tae;
-    assert_int_equal(run_job(ctx, &mixed, &p, NULL), MGEN_OK);
+    assert_int_equal(run_job(ctx, &mixed, &p), MGEN_OK);
     mgen_pipeline_close(&narrow);
     mgen_pipeline_close(&wide);
     mgen_context_destroy(other);
@@ -251,12 +228,12 @@ static void test_file(void **state)
 static mgen_status open_and_run(mgen_context *ctx, uint32_t precision)
 {
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
-    mgen_generate_params p = request(1);
+    mgen_generate_params p = film_request(1);
     p.steps = 1;
     pipe.precision = precision;
     mgen_status status = mgen_pipeline_open(ctx, dir, &pipe);
     if (status == MGEN_OK)
-        status = run_job(ctx, &pipe, &p, NULL);
+        status = run_job(ctx, &pipe, &p);
     mgen_pipeline_close(&pipe);
     return status;
 }

@@ -156,6 +156,28 @@ SHARED mgen_context *counted_context(counter *c)
     return ctx;
 }
 
+SHARED mgen_generate_params film_request(uint32_t frames)
+{
+    mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
+    p.prompt = "a red ball rolls left on grass";
+    p.steps = 2;
+    p.seed = 5;
+    p.frames = frames;
+    return p;
+}
+
+/* Frames go where the request says, or nowhere. */
+SHARED mgen_status run_job(mgen_context *ctx, const mgen_pipeline *pipe,
+                           const mgen_generate_params *p)
+{
+    mgen_job *job = NULL;
+    mgen_status status = mgen_generate_start(ctx, pipe, p, &job);
+    if (status == MGEN_OK)
+        status = mgen_job_wait(job, -1);
+    mgen_job_destroy(job);
+    return status;
+}
+
 SHARED mgen_status generate(mgen_context *ctx, const mgen_pipeline *pipe,
                             const mgen_generate_params *p, mgen_clip **clip)
 {
