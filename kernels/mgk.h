@@ -77,7 +77,7 @@ typedef struct mgk_op_info {
 typedef struct mgk_variant_info {
     int op;
     const char *name;            /* "ref", "avx2", ... */
-    uint32_t needs;              /* MGI_CPU_* bits */
+    uint32_t needs;              /* MGI_CPU_* bits; without MGI_CPU_BF16_DOTS it runs, if named */
     mgk_launch_fn *launch;       /* NULL: not built for this machine */
     mgk_workspace_fn *workspace; /* NULL: the op's */
 } mgk_variant_info;

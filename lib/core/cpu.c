@@ -4,9 +4,30 @@
 
 #include <sched.h>
 #include <stddef.h>
+#include <string.h>
+
+/* A dot product does two products a lane where a multiply-add does one; what counts is how many of them start in a cycle.
+ * AMD's Zen 4, one core: 236 GFLOP/s by dot products (vdpbf16ps) beside 118 by multiply-adds in f32. Intel's Emerald
+ * Rapids: 115 beside 217, and whole products in bf16 86 to 108 beside 140 to 177 of widened values. Intel's other
+ * processors with that instruction were not measured; their cores are the same (Sapphire Rapids) or near kin, and
+ * Intel's fast way to multiply bf16 is another one, AMX. */
+bool mgi_cpu_dots_pay(const char *maker)
+{
+    return strcmp(maker, "GenuineIntel") != 0;
+}
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
+
+static bool dots_pay_here(void)
+{
+    unsigned most, word[3]; /* the name in the order ebx, edx, ecx */
+    char maker[sizeof word + 1] = {0};
+    if (!__get_cpuid(0, &most, &word[0], &word[2], &word[1]))
+        return true;
+    memcpy(maker, word, sizeof word);
+    return mgi_cpu_dots_pay(maker);
+}
 
 uint32_t mgi_cpu_features(void)
 {
@@ -21,7 +42,7 @@ uint32_t mgi_cpu_features(void)
         __builtin_cpu_supports("avx512vl")) {
         features |= MGI_CPU_AVX512;
         if (__builtin_cpu_supports("avx512bf16"))
-            features |= MGI_CPU_AVX512BF16;
+            features |= MGI_CPU_AVX512BF16 | (dots_pay_here() ? MGI_CPU_BF16_DOTS : 0);
     }
     return features;
 }

@@ -323,21 +323,21 @@ static mgen_status describe(mgi_device *dev)
     return MGEN_OK;
 }
 
-/* For each op the last variant that can run there and is allowed. */
-static uint32_t pick(mgi_device *dev, const char *kernels, bool gpu, uint32_t features)
+uint32_t mgi_kernels_pick(const mgk_variant_info **kernel, const char *kernels, uint32_t features)
 {
     uint32_t needs = 0;
-    memset(dev->kernel, 0, sizeof dev->kernel);
+    memset(kernel, 0, MGK_OP_COUNT * sizeof(const mgk_variant_info *));
     for (int i = 0; i < mgk_variant_count; i++) {
         const mgk_variant_info *v = &mgk_variants[i];
-        bool usable = v->launch && (v->needs & ~features) == 0 &&
-                      (v->needs & MGK_NEEDS_CUDA) == (gpu ? MGK_NEEDS_CUDA : 0);
-        bool allowed = !kernels || !dev->kernel[v->op] || mgi_kernel_listed(kernels, v->name);
-        if (usable && allowed)
-            dev->kernel[v->op] = v;
+        uint32_t missing = v->needs & ~features;
+        bool usable = v->launch && (missing & ~MGI_CPU_BF16_DOTS) == 0 &&
+                      (v->needs & MGK_NEEDS_CUDA) == (features & MGK_NEEDS_CUDA);
+        bool allowed = kernels ? mgi_kernel_listed(kernels, v->name) : missing == 0;
+        if (usable && (allowed || !kernel[v->op]))
+            kernel[v->op] = v;
     }
     for (int i = 0; i < MGK_OP_COUNT; i++)
-        needs |= dev->kernel[i] ? dev->kernel[i]->needs : 0;
+        needs |= kernel[i] ? kernel[i]->needs : 0;
     return needs;
 }
 
@@ -345,9 +345,9 @@ static uint32_t pick(mgi_device *dev, const char *kernels, bool gpu, uint32_t fe
 static mgen_status choose(mgi_device *dev, const char *kernels, mgi_cuda *gpu)
 {
     uint32_t features = gpu ? mgi_cuda_features(gpu) : mgi_cpu_features();
-    uint32_t needs = pick(dev, kernels, gpu, features | (gpu ? MGK_NEEDS_CUDNN : 0));
+    uint32_t needs = mgi_kernels_pick(dev->kernel, kernels, features | (gpu ? MGK_NEEDS_CUDNN : 0));
     if ((needs & MGK_NEEDS_CUDNN) && !mgi_cuda_open_dnn(gpu))
-        pick(dev, kernels, gpu, features);
+        mgi_kernels_pick(dev->kernel, kernels, features);
     for (int i = 0; i < MGK_OP_COUNT; i++)
         if (!dev->kernel[i])
             return mgi_fail(dev->ctx, MGEN_E_UNSUPPORTED, "op %s has no kernel for this device",

@@ -117,6 +117,10 @@ mgen_status mgi_device_create_like(mgen_context *ctx, const mgi_device *like);
 
 /* Is the variant `name` one of the comma-separated names in `list`? */
 bool mgi_kernel_listed(const char *list, const char *name);
+/* For each op the last variant that runs where there is what `features` says, and is allowed: listed in
+ * `kernels`, or with NULL faster than those before it there. The first that runs is always allowed; NULL if none does.
+ * The needs of all of them. */
+uint32_t mgi_kernels_pick(const mgk_variant_info **kernel, const char *kernels, uint32_t features);
 
 /* Make the device, which must be unused, the meta device. Memory there has addresses that nobody may
  * follow. */

@@ -3,7 +3,7 @@
  * DTYPE" or "WHAT DTYPE FILE", is one run, answered with its seconds of the processor, its operations and, for
  * training, its loss. FILE receives the result.
  *
- *   bench_networks MODEL INPUTS
+ *   bench_networks MODEL INPUTS         MOVIEGEN_KERNELS: the variants that may be used
  *
  * WHAT: velocity (of a batch), train (one step of the video transformer on it), or the file of a film's latents to
  * decode. INPUTS: the folder of x, t, text, target and latents, each f32 of the shapes below. One thread. */
@@ -191,6 +191,7 @@ int main(int argc, char **argv)
     b.model = argv[1];
     b.inputs = argv[2];
     params.threads = 1;
+    params.kernels = getenv("MOVIEGEN_KERNELS");
     if (mgen_context_create(&params, &b.ctx) != MGEN_OK)
         return 1;
     bool good = open_all(&b, MGK_F32) == MGEN_OK && open_all(&b, MGK_BF16) == MGEN_OK;

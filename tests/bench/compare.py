@@ -249,7 +249,7 @@ def table(results, peaks):
     yield "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for (op, case), entry in results.items():
         line, best = entry["line"], min(entry["ours"])
-        compute = line["flops"] / (peaks["bf16" if "bf16" in case and peaks["bf16"] else "f32"])
+        compute = line["flops"] / (max(peaks["f32"], peaks["bf16"]) if "bf16" in case else peaks["f32"])
         copying = line["bytes"] / peaks["in_place" if line["inside"] else "copy"]
         streams = max(line["in"] / peaks["read"], (line["bytes"] - line["in"]) / peaks["write"])
         rate = f"{line['flops'] / best * 1e-9:.0f} GFLOP/s" if line["flops"] else f"{line['bytes'] / best * 1e-9:.1f} GB/s"

@@ -364,10 +364,11 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         inputs = make_inputs(torch, folder)
         peaks = our_times(os.path.join(options.build, "tests", "kernels", "checkkernel"), "adamw", folder)
+        most = {"f32": peaks["f32"], "bf16": max(peaks["f32"], peaks["bf16"])}
         ours = Ours(options.build, folder)
         for case in options.case or CASES:
             for precision in PRECISIONS:
-                rows.append(compare_case(torch, options, ours, case, precision, inputs, peaks[precision]))
+                rows.append(compare_case(torch, options, ours, case, precision, inputs, most[precision]))
                 print(rows[-1], flush=True)
     note = (f"One core; {datetime.date.today()}; PyTorch {torch.__version__}; {options.rounds} rounds; peaks "
             f"{peaks['f32'] * 1e-9:.0f} GFLOP/s f32, {peaks['bf16'] * 1e-9:.0f} bf16.")

@@ -3,6 +3,7 @@
 #include "bench.h"
 #include "gpu.h"
 
+#include "core/cpu.h"
 #include "kernels/flops.h"
 #include "run.h"
 
@@ -94,7 +95,7 @@ static void print_line(output *o, const mgk_variant_info *v, const mgk_case *c, 
     traffic(c, &in, &out);
     bytes = in + out;
     bool narrow = has_bf16(c) || c->op == MGK_OP_matmul_fp8;
-    double most = narrow && o->peak.bf16 > 0 ? o->peak.bf16 : o->peak.f32;
+    double most = narrow ? fmax(o->peak.bf16, o->peak.f32) : o->peak.f32;
     const bool inside = in_place(c);
     double compute = flops / most, copy = bytes / (inside ? o->peak.in_place : o->peak.copy);
     double streams = fmax(in / o->peak.read, out / o->peak.write);
@@ -114,6 +115,13 @@ static void print_line(output *o, const mgk_variant_info *v, const mgk_case *c, 
                 flops, inside ? "true" : "false");
 }
 
+/* Usable, and no variant that the library would pass by. */
+static bool chosen(const mgk_variant_info *v)
+{
+    return usable(v) &&
+           (checker_state.only_variants || !(v->needs & MGI_CPU_BF16_DOTS & ~mgi_cpu_features()));
+}
+
 static void bench_one(output *o, mgk_case *c)
 {
     arena a;
@@ -128,7 +136,7 @@ static void bench_one(output *o, mgk_case *c)
     if (mgk_ops[c->op].check(c->args.bytes, &why)) {
         /* References are slow, and nobody's choice where there is another variant. */
         int from = end > first + 1 ? first + 1 : first, last = end - 1;
-        while (last > first && !usable(&mgk_variants[last]))
+        while (last > first && !(o->chosen_only ? chosen : usable)(&mgk_variants[last]))
             last--;
         for (int i = o->chosen_only ? last : from; i <= last; i++)
             if (usable(&mgk_variants[i]))

@@ -214,7 +214,7 @@ static bool close_to(const mgk_case *c, const mgk_variant_info *v, const truth *
 
 bool usable(const mgk_variant_info *v)
 {
-    uint32_t here = mgi_cpu_features();
+    uint32_t here = mgi_cpu_features() | MGI_CPU_BF16_DOTS; /* whether they pay or not */
     if (!v->launch ||
         (checker_state.only_variants && !mgi_kernel_listed(checker_state.only_variants, v->name)))
         return false;

@@ -141,7 +141,8 @@ static void test_bits(void **state)
 /* No variant's results may depend on how many rows it is given. */
 static void test_every_variant(void **state)
 {
-    static const char *const kernels[] = {"ref", "portable", "packed", "avx2", "avx512"};
+    static const char *const kernels[] = {"ref",  "portable", "packed",
+                                          "avx2", "avx512",   "avx512bf16"};
     (void)state;
     for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
         mgen_context *ctx = make_context_of(2, kernels[i]);

@@ -73,8 +73,8 @@ static void kept_in(const char *kernels, int32_t dtype)
 static void test_kept(void **state)
 {
     (void)state;
-    static const char *const kernels[] = {NULL, "ref", "packed", "avx2", "avx512"};
-    for (int i = 0; i < 5; i++) {
+    static const char *const kernels[] = {NULL, "ref", "packed", "avx2", "avx512", "avx512bf16"};
+    for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
         kept_in(kernels[i], MGK_F32);
         kept_in(kernels[i], MGK_BF16);
     }
