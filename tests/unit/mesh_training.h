@@ -13,26 +13,15 @@
 #include "nn/fsdp.h"
 #include "nn/partial.h"
 #include "rank_device.h"
+#include "tiny_networks.h"
 #include "train/optimizer.h"
 
 #include <math.h>
 #include <unistd.h>
 
-enum { BATCH = 4, TEXT = 5, LAYERS = 2 };
+enum { BATCH = 4, TEXT = 5 };
 
-static const mgi_vt_config config = {.layers = LAYERS,
-                                     .dim = 32,
-                                     .heads = 4,
-                                     .ff_dim = 24,
-                                     .channels = 3,
-                                     .patch_t = 1,
-                                     .patch_h = 2,
-                                     .patch_w = 2,
-                                     .frames_max = 4,
-                                     .rows_max = 3,
-                                     .columns_max = 5,
-                                     .text = {12, 8, 0},
-                                     .time_dim = 16};
+static const mgi_vt_config config = {TINY_MESH_VT};
 
 /* What is run, and how it differs. */
 typedef struct way {

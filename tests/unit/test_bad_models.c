@@ -5,7 +5,6 @@
 #include "model/model_file.h"
 #include "task/pipeline.h"
 #include "text/byte_tokenizer.h"
-#include "tiny_stages.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +15,8 @@
 #include <cmocka.h>
 
 #include "networks.h"
+
+#include "folder_context.h"
 
 #define VALID "{\"format\":\"moviegen-model\",\"version\":1,"
 #define TAE   "{\"channels\":[4],\"latent_channels\":2,\"blocks\":1,\"temporal\":false}"
@@ -28,9 +29,6 @@
 #define CLIP(heads, more)                                                                          \
     "{\"vocab\":600,\"dim\":8,\"layers\":1,\"heads\":" heads                                       \
     ",\"ff_dim\":8,\"tokens_max\":16" more "}"
-
-static char folder[] = "/tmp/mgi-bad-XXXXXX";
-static mgen_context *ctx;
 
 static void put_bytes(const char *name, const void *data, size_t size)
 {
@@ -364,21 +362,6 @@ static void test_together(void **state)
     assert_non_null(strstr(ctx->error_text, "80 x 64 x 4 frames do not fit"));
 }
 
-static int open_all(void **state)
-{
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    (void)state;
-    return !mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
-           mgi_device_create(ctx, NULL) != MGEN_OK;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    mgi_context_free(ctx);
-    return remove_all(folder);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,5 +370,6 @@ int main(void)
         cmocka_unit_test(test_weights),    cmocka_unit_test(test_pipeline),
         cmocka_unit_test(test_together),
     };
-    return cmocka_run_group_tests_name("bad models", tests, open_all, close_all);
+    return cmocka_run_group_tests_name("bad models", tests, make_folder_context,
+                                       remove_folder_context);
 }

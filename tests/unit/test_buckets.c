@@ -3,7 +3,6 @@
 #include "core/philox.h"
 #include "core/report.h"
 #include "tensor/device.h"
-#include "tiny_stages.h"
 #include "train/buckets.h"
 #include "train/stage.h"
 
@@ -16,10 +15,9 @@
 
 #include <cmocka.h>
 
-enum { STEPS = 8, DRAWS = 20000 };
+#include "folder_context.h"
 
-static char folder[] = "/tmp/mgi-buckets-XXXXXX";
-static mgen_context *ctx;
+enum { STEPS = 8, DRAWS = 20000 };
 
 /* Videos of two lengths and images. */
 static mgi_stage stage_of(double images)
@@ -484,21 +482,6 @@ static void test_tiles(void **state)
     mgi_dataset_release(ds);
 }
 
-static int open_all(void **state)
-{
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    (void)state;
-    return !mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
-           mgi_device_create(ctx, NULL) != MGEN_OK;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    mgi_context_free(ctx);
-    return remove_all(folder);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_shares),
@@ -510,5 +493,6 @@ int main(void)
                                        cmocka_unit_test(test_start_autoencoder),
                                        cmocka_unit_test(test_growth),
                                        cmocka_unit_test(test_tiles)};
-    return cmocka_run_group_tests_name("buckets", tests, open_all, close_all);
+    return cmocka_run_group_tests_name("buckets", tests, make_folder_context,
+                                       remove_folder_context);
 }

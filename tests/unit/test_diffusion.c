@@ -5,7 +5,6 @@
 #include "flow/schedule.h"
 #include "flow/solver.h"
 #include "tensor/device.h"
-#include "tiny_stages.h"
 #include "train/stage.h"
 
 #include <math.h>
@@ -17,8 +16,7 @@
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/mgi-diffusion-XXXXXX";
-static mgen_context *ctx;
+#include "folder_context.h"
 
 static void signal_noise(double t, double *a, double *s)
 {
@@ -198,24 +196,10 @@ static void test_stage(void **state)
     mgi_stage_text_to_video.destroy(run);
 }
 
-static int open_all(void **state)
-{
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    (void)state;
-    return !mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
-           mgi_device_create(ctx, NULL) != MGEN_OK;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    mgi_context_free(ctx);
-    return remove_all(folder);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_ddim),
                                        cmocka_unit_test(test_exact), cmocka_unit_test(test_stage)};
-    return cmocka_run_group_tests_name("diffusion", tests, open_all, close_all);
+    return cmocka_run_group_tests_name("diffusion", tests, make_folder_context,
+                                       remove_folder_context);
 }

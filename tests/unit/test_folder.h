@@ -9,13 +9,13 @@
 
 static char folder[] = "/tmp/mgi-test-XXXXXX";
 
-static int make_folder(void **state)
+static inline int make_folder(void **state)
 {
     (void)state;
     return mkdtemp(folder) ? 0 : -1;
 }
 
-static int remove_folder(void **state)
+static inline int remove_folder(void **state)
 {
     (void)state;
     return remove_all(folder);

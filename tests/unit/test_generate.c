@@ -6,6 +6,7 @@
 #include "host_frames.h"
 #include "random_values.h"
 #include "task/generate.h"
+#include "tiny_networks.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -17,31 +18,9 @@
 
 #include <cmocka.h>
 
-static const mgi_tae_config tae_config = {
-    .levels = 4, .channels = {4, 6, 8, 8}, .latent_channels = 3, .blocks = 1, .temporal = true};
-static const mgi_text_config text_config = {.t5 = {.vocab = 259,
-                                                   .dim = 24,
-                                                   .layers = 2,
-                                                   .heads = 2,
-                                                   .head_dim = 12,
-                                                   .ff_dim = 32,
-                                                   .buckets = 8,
-                                                   .max_distance = 16,
-                                                   .tokens_max = 40,
-                                                   .eps = 1e-6f}};
-static const mgi_vt_config vt_config = {.layers = 2,
-                                        .dim = 24,
-                                        .heads = 2,
-                                        .ff_dim = 40,
-                                        .channels = 3,
-                                        .patch_t = 1,
-                                        .patch_h = 2,
-                                        .patch_w = 2,
-                                        .frames_max = 4,
-                                        .rows_max = 3,
-                                        .columns_max = 2,
-                                        .text = {24},
-                                        .time_dim = 16};
+static const mgi_tae_config tae_config = {TINY_TAE};
+static const mgi_text_config text_config = {.t5 = {TINY_T5, .tokens_max = 40}};
+static const mgi_vt_config vt_config = {TINY_VT, .frames_max = 4, .rows_max = 3, .columns_max = 2};
 
 /* A pipeline of small random networks for clips of 32 x 16 x 32 frames. */
 typedef struct world {

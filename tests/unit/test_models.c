@@ -24,32 +24,11 @@
 #include <cmocka.h>
 
 #include "networks.h"
+#include "tiny_networks.h"
 
-static const mgi_tae_config small_tae = {
-    .levels = 4, .channels = {4, 6, 8, 8}, .latent_channels = 3, .blocks = 1, .temporal = true};
-static const mgi_text_config small_text = {.t5 = {.vocab = MGI_BYTE_VOCAB,
-                                                  .dim = 24,
-                                                  .layers = 2,
-                                                  .heads = 2,
-                                                  .head_dim = 12,
-                                                  .ff_dim = 32,
-                                                  .buckets = 8,
-                                                  .max_distance = 16,
-                                                  .tokens_max = 64,
-                                                  .eps = 1e-6f}};
-static const mgi_vt_config small_vt = {.layers = 2,
-                                       .dim = 24,
-                                       .heads = 2,
-                                       .ff_dim = 40,
-                                       .channels = 3,
-                                       .patch_t = 1,
-                                       .patch_h = 2,
-                                       .patch_w = 2,
-                                       .frames_max = 4,
-                                       .rows_max = 4,
-                                       .columns_max = 4,
-                                       .text = {24},
-                                       .time_dim = 16};
+static const mgi_tae_config small_tae = {TINY_TAE};
+static const mgi_text_config small_text = {.t5 = {TINY_T5, .tokens_max = 64}};
+static const mgi_vt_config small_vt = {TINY_VT, .frames_max = 4, .rows_max = 4, .columns_max = 4};
 
 /* -- TAE ------------------------------------------------------------------------------------------ */
 

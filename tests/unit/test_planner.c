@@ -16,6 +16,7 @@
 #include "kernels/traffic.h"
 #include "rank_threads.h"
 #include "tensor/device.h"
+#include "tiny_networks.h"
 #include "train/plan_text.h"
 
 #include <math.h>
@@ -490,19 +491,7 @@ static void test_ranking(void **state)
 
 /* ---- what is planned, and what is done ---- */
 
-static const mgi_vt_config tiny = {.layers = 2,
-                                   .dim = 32,
-                                   .heads = 4,
-                                   .ff_dim = 24,
-                                   .channels = 3,
-                                   .patch_t = 1,
-                                   .patch_h = 2,
-                                   .patch_w = 2,
-                                   .frames_max = 4,
-                                   .rows_max = 3,
-                                   .columns_max = 5,
-                                   .text = {12, 8, 0},
-                                   .time_dim = 16};
+static const mgi_vt_config tiny = {TINY_MESH_VT};
 
 /* A step, on a device that computes or on the meta device, and what the rank sent. */
 typedef struct taken {

@@ -19,26 +19,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-typedef struct failing {
-    int64_t blocks;
-    int calls, fail_at; /* this call and all later ones fail; 0 = none */
-} failing;
-
-static void *failing_alloc(void *user, size_t size)
-{
-    failing *f = user;
-    if (f->fail_at && ++f->calls >= f->fail_at)
-        return NULL;
-    f->blocks++;
-    return malloc(size);
-}
-
-static void failing_free(void *user, void *ptr, size_t size)
-{
-    (void)size;
-    ((failing *)user)->blocks--;
-    free(ptr);
-}
+#include "failing_memory.h"
 
 static failing memory;
 static mgen_context *ctx;

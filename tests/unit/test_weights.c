@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "networks.h"
+#include "tiny_networks.h"
 
 static T *product_of(mgi_run *run, T *x, T *w, int32_t dtype)
 {
@@ -172,19 +173,7 @@ static void parts_of(const mgi_vt_config *config, int32_t dtype)
 static void test_parts(void **state)
 {
     (void)state;
-    mgi_vt_config config = {.layers = 2,
-                            .dim = 24,
-                            .heads = 2,
-                            .ff_dim = 40,
-                            .channels = 3,
-                            .patch_t = 1,
-                            .patch_h = 2,
-                            .patch_w = 2,
-                            .frames_max = 8,
-                            .rows_max = 8,
-                            .columns_max = 8,
-                            .text = {24},
-                            .time_dim = 16};
+    mgi_vt_config config = {TINY_VT, .frames_max = 8, .rows_max = 8, .columns_max = 8};
     parts_of(&config, MGK_F32);
     parts_of(&config, MGK_BF16);
     config.block = MGI_VT_DIT;
