@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * moviegen.h - the whole public interface of libmoviegen, and its manual.
  *
- * What it does    Text in, video out: a temporal autoencoder (TAE), a text encoder and a
- *                 flow-matching video transformer, composed through a pipeline, trained and run by
- *                 this one library after Meta's Movie Gen report (October 2024).
+ * What it does    Text in, video out: a temporal autoencoder (TAE), a text encoder and a flow-matching video transformer,
+ *                 composed through a pipeline, trained and run by this library after Meta's Movie Gen report (October 2024).
  *
  * Smallest program
  *
@@ -119,9 +118,8 @@ MGEN_API int32_t mgen_status_class(mgen_status status);
 /** @return "major.minor.patch" of the library that runs. Any thread. Since 0.1. */
 MGEN_API const char *mgen_version(void);
 
-/** The numbers of this header as the library was built with them, for bindings that declare them
- *  again: "MGEN_E_INVALID", "sizeof mgen_frames", "offsetof mgen_frames.format", ...
- *  @return the name of entry i, NULL past the end. Any thread. Since 0.1. */
+/** The library's numbers of this header, for bindings that declare them again: "MGEN_E_INVALID", "sizeof mgen_frames",
+ *  "offsetof mgen_frames.format", ... @return the name of entry i, NULL past the end. Any thread. Since 0.1. */
 MGEN_API const char *mgen_abi_name(uint32_t i);
 /** @return the value of entry i; 0 past the end. Any thread. Since 0.1. */
 MGEN_API int64_t mgen_abi_value(uint32_t i);
@@ -153,16 +151,21 @@ typedef struct mgen_context_params {
     /** One line of text without newline; NULL = silent. May come from any thread. */
     void (*log)(void *user, int32_t level, const char *text);
     void *log_user; /**< given to log */
-    /** By blocking calls that take long (opening models, encoding a dataset), from the calling thread,
-     *  with done <= total; a non-zero answer cancels. NULL = none. */
+    /** By long blocking calls (opening models, encoding a dataset), from the calling thread, with done <= total; a
+     *  non-zero answer cancels. NULL = none. */
     int32_t (*progress)(void *user, const char *what, uint64_t done, uint64_t total);
     void *progress_user; /**< given to progress */
     const char *device; /**< "cpu", "cuda" (first GPU), "cuda:N"; NULL = a usable GPU, else "cpu" */
-    const char *cache_dir;  /**< folder for encoded clips, made if missing; NULL = none */
+    const char *cache_dir;  /**< folder of encoded clips, autotune; made if missing; NULL = none */
     const char *plugin_dir; /**< folder of the FFmpeg plug-in; NULL = beside the library */
     const char *kernels;    /**< kernel variants allowed, "ref,avx2"; NULL = all. For tests */
     char *error_text;    /**< receives the sentence if mgen_context_create() fails; may be NULL */
     uint64_t error_size; /**< bytes of error_text */
+    /** GPUs: 0 = cuBLASLt's own choice for each shape of product: one GPU and cuBLASLt, the same bits in every run. 1 = the
+     *  fastest of some that are timed when a shape is new, outside of captured steps and meshes with cp or tp: from run to
+     *  run results may differ in rounding, unless cache_dir keeps what was chosen ("products-*", may be deleted). */
+    uint32_t autotune;
+    uint32_t reserved0; /**< must be 0 */
 } mgen_context_params;
 
 /** Create a context; params NULL = defaults. After a failure params->error_text has the sentence. @return MGEN_OK,
@@ -180,8 +183,7 @@ MGEN_API const char *mgen_last_error(const mgen_context *ctx);
 /** @return the status that the sentence belongs to; MGEN_OK if none failed. Since 0.1. */
 MGEN_API mgen_status mgen_last_status(const mgen_context *ctx);
 
-/** Host bytes held by `ctx` and all made from it, now and at most so far. Either pointer may be NULL.
- *  Any thread. Since 0.1. */
+/** Host bytes held by `ctx` and all made from it, now and at most so far. Either may be NULL. Any thread. Since 0.1. */
 MGEN_API void mgen_context_memory(const mgen_context *ctx, uint64_t *now, uint64_t *peak);
 
 /** Give memory kept for the next request back to the allocator. Nothing while a job runs. NULL is fine. Since 0.1. */
@@ -752,13 +754,13 @@ typedef struct mgen_eval_params {
     uint64_t seed;  /**< of scenes and noise */
     uint32_t steps; /**< as in mgen_generate_params */
     float guidance; /**< as in mgen_generate_params */
-    int32_t (*on_progress)(void *user, uint32_t done,
-                           uint32_t total); /**< after each batch; NULL = none */
-    void *user;                             /**< given to on_progress */
-    uint32_t schedule, solver;              /**< as in mgen_generate_params */
-    float guidance_from, guidance_to;       /**< as in mgen_generate_params */
-    uint32_t drop_text;                     /**< as in mgen_generate_params */
-    uint32_t reserved0;                     /**< must be 0 */
+    /** After each batch; NULL = none. */
+    int32_t (*on_progress)(void *user, uint32_t done, uint32_t total);
+    void *user;                       /**< given to on_progress */
+    uint32_t schedule, solver;        /**< as in mgen_generate_params */
+    float guidance_from, guidance_to; /**< as in mgen_generate_params */
+    uint32_t drop_text;               /**< as in mgen_generate_params */
+    uint32_t reserved0;               /**< must be 0 */
     mgen_dataset *dataset; /**< "tae": its samples (0 = all) instead of the toybox's; NULL = none */
 } mgen_eval_params;
 
@@ -775,7 +777,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 /* ---- how structs begin ---------------------------------------------------------------------- */
 
 /* clang-format off */
-#define MGEN_CONTEXT_PARAMS_INIT  {(uint32_t)sizeof(mgen_context_params), 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_CONTEXT_PARAMS_INIT  {(uint32_t)sizeof(mgen_context_params), 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_MESH_PARAMS_INIT     {(uint32_t)sizeof(mgen_mesh_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}

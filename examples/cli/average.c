@@ -63,7 +63,7 @@ static int run(const cli_command *self, int argc, char **argv)
     }
     cli_session s;
     interrupt_catch();
-    result = session_open(&s, self, threads, device)
+    result = session_open(&s, self, threads, device, false)
                  ? average(&s, words, count, text ? weights : NULL, quiet)
                  : STATUS_ERROR;
     session_close(&s);

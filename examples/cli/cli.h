@@ -55,6 +55,12 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
         "--device", NULL, OPTION_TEXT, (out), 0, 0, "NAME",                                        \
             "cpu, cuda or cuda:N (default: $MOVIEGEN_DEVICE, else a GPU if there is one)"          \
     }
+#define OPTION_AUTOTUNE(out)                                                                       \
+    {                                                                                              \
+        "--autotune", NULL, OPTION_FLAG, (out), 0, 0, NULL,                                        \
+            "on GPUs, time ways to do each product and take the fastest: results may round "       \
+            "differently from run to run, unless $MOVIEGEN_CACHE keeps what was chosen"            \
+    }
 #define OPTION_MODEL(out)                                                                          \
     {                                                                                              \
         "--model", NULL, OPTION_TEXT, (out), 0, 0, "DIR",                                          \
@@ -145,7 +151,8 @@ struct cli_session {
 };
 
 /* Create the context. False: explained. */
-bool session_open(cli_session *s, const cli_command *command, uint32_t threads, const char *device);
+bool session_open(cli_session *s, const cli_command *command, uint32_t threads, const char *device,
+                  bool autotune);
 /* Whether one was opened yet: before, all ranks meet the same mistakes. */
 bool session_begun(void);
 /* Load a model folder; dir NULL = the default one. False: explained. */
@@ -159,6 +166,7 @@ typedef struct cli_place {
     const char *meet, *run; /* NULL: as the environment says */
     uint32_t rank, ranks;   /* RANK_UNTOLD, 0: the same */
     uint32_t threads;       /* of each rank; 0: the ranks of a machine share its processors */
+    bool autotune;
 } cli_place;
 
 enum { RANK_UNTOLD = 1 << 20 };

@@ -9,6 +9,7 @@ typedef struct eval_options {
     uint64_t seed;
     uint32_t n, steps, threads, side, frames;
     const char *device;
+    bool autotune;
     double guidance;
     cli_sampling sampling;
     bool json, quiet;
@@ -123,6 +124,7 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_PRECISION(&o.sampling.precision),
         OPTION_THREADS(&o.threads),
         OPTION_DEVICE(&o.device),
+        OPTION_AUTOTUNE(&o.autotune),
         OPTION_JSON(&o.json),
         OPTION_QUIET(&o.quiet),
         OPTION_END,
@@ -141,7 +143,8 @@ static int run(const cli_command *self, int argc, char **argv)
     o.protocol = word;
     cli_session s;
     interrupt_catch();
-    result = session_open(&s, self, o.threads, o.device) ? evaluate(&s, &o) : STATUS_ERROR;
+    result =
+        session_open(&s, self, o.threads, o.device, o.autotune) ? evaluate(&s, &o) : STATUS_ERROR;
     session_close(&s);
     return result;
 }

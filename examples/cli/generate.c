@@ -253,6 +253,7 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_RUN(&o.place.run),
         OPTION_THREADS(&o.place.threads),
         OPTION_DEVICE(&o.place.device),
+        OPTION_AUTOTUNE(&o.place.autotune),
         OPTION_JSON(&o.json),
         OPTION_QUIET(&o.quiet),
         OPTION_END,

@@ -18,7 +18,7 @@ static int run(const cli_command *self, int argc, char **argv)
         return result;
     cli_session s;
     result = STATUS_ERROR;
-    if (session_open(&s, self, threads, device) && (!model || session_load(&s, model))) {
+    if (session_open(&s, self, threads, device, false) && (!model || session_load(&s, model))) {
         uint64_t peak;
         printf("moviegen %s\n", mgen_version());
         if (model) {

@@ -118,7 +118,7 @@ static int run(const cli_command *self, int argc, char **argv)
         return STATUS_USAGE;
     cli_session s;
     interrupt_catch();
-    result = session_open(&s, self, 1, "cpu") ? plan(&s, &p, json) : STATUS_ERROR;
+    result = session_open(&s, self, 1, "cpu", false) ? plan(&s, &p, json) : STATUS_ERROR;
     session_close(&s);
     return result;
 }

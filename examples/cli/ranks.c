@@ -158,7 +158,7 @@ static bool open_session(cli_session *s, const rank *r)
     snprintf(device, sizeof device, "cuda:%d", r->local);
     bool own = wanted && !strcmp(wanted, "cuda");
     return session_open(s, r->command, threads_of(r->place->threads, r->beside),
-                        own ? device : r->place->device);
+                        own ? device : r->place->device, r->place->autotune);
 }
 
 static int work_as(rank *r, cli_session *s)
@@ -200,7 +200,7 @@ static int run_threads(const rank *like, int count)
     cli_session s;
     int started = 0, result = STATUS_DONE;
     mgen_status status = MGEN_E_INTERNAL;
-    if (session_open(&s, like->command, 1, "cpu"))
+    if (session_open(&s, like->command, 1, "cpu", false))
         status = mgen_ranks_create(s.ctx, (uint32_t)count, 0, &meeting);
     if (status != MGEN_OK && s.ctx)
         complain_library(&s, status);
@@ -251,8 +251,9 @@ int ranks_run(const cli_command *command, const cli_place *place, cli_work *work
     }
     if (place->mesh)
         return run_threads(&r, places);
-    r.result =
-        session_open(&s, command, place->threads, place->device) ? work(&s, options) : STATUS_ERROR;
+    r.result = session_open(&s, command, place->threads, place->device, place->autotune)
+                   ? work(&s, options)
+                   : STATUS_ERROR;
     session_close(&s);
     return r.result;
 }

@@ -47,12 +47,14 @@ bool session_begun(void)
     return begun;
 }
 
-bool session_open(cli_session *s, const cli_command *command, uint32_t threads, const char *device)
+bool session_open(cli_session *s, const cli_command *command, uint32_t threads, const char *device,
+                  bool autotune)
 {
     begun = true;
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     *s = (cli_session){.command = command, .pipe = MGEN_PIPELINE_INIT};
     params.threads = threads;
+    params.autotune = autotune;
     params.log = on_log;
     params.log_user = (void *)command;
     char why[256];

@@ -88,6 +88,7 @@ typedef struct sheet_options {
     uint64_t seed;
     uint32_t steps, threads;
     const char *device;
+    bool autotune;
     double guidance;
     bool quiet;
 } sheet_options;
@@ -158,6 +159,7 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_GUIDANCE(&o.guidance),
         OPTION_THREADS(&o.threads),
         OPTION_DEVICE(&o.device),
+        OPTION_AUTOTUNE(&o.autotune),
         OPTION_QUIET(&o.quiet),
         OPTION_END,
     };
@@ -172,7 +174,7 @@ static int run(const cli_command *self, int argc, char **argv)
     }
     cli_session s;
     interrupt_catch();
-    result = session_open(&s, self, o.threads, o.device) ? draw(&s, &o) : STATUS_ERROR;
+    result = session_open(&s, self, o.threads, o.device, o.autotune) ? draw(&s, &o) : STATUS_ERROR;
     session_close(&s);
     return result;
 }

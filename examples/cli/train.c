@@ -209,6 +209,7 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_RUN(&o.place.run),
         OPTION_THREADS(&o.place.threads),
         OPTION_DEVICE(&o.place.device),
+        OPTION_AUTOTUNE(&o.place.autotune),
         OPTION_QUIET(&o.quiet),
         OPTION_END,
     };
@@ -230,5 +231,5 @@ static int run(const cli_command *self, int argc, char **argv)
 const cli_command command_train = {
     "train", "train one stage of a recipe", "--recipe FILE --stage NAME --dir DIR [options]",
     "Ctrl-C saves what was learned and stops with status 130. Clips that are encoded for training\n"
-    "are kept in the folder $MOVIEGEN_CACHE, if that is set.",
+    "are kept in the folder $MOVIEGEN_CACHE, if that is set, and with --autotune what was chosen.",
     run};

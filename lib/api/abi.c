@@ -75,6 +75,8 @@ static const struct {
     {FIELD(mgen_context_params, kernels)},
     {FIELD(mgen_context_params, error_text)},
     {FIELD(mgen_context_params, error_size)},
+    {FIELD(mgen_context_params, autotune)},
+    {FIELD(mgen_context_params, reserved0)},
     {SIZE(mgen_mesh_params)},
     {FIELD(mgen_mesh_params, struct_size)},
     {FIELD(mgen_mesh_params, rank)},

@@ -110,6 +110,9 @@ static mgen_status check_params(const mgen_context_params *p)
         return refuse(p, MGEN_E_INVALID, "context params: the allocator needs both functions");
     if (p->cache_dir && !p->cache_dir[0])
         return refuse(p, MGEN_E_INVALID, "context params: cache_dir is empty; NULL means none");
+    if (p->autotune > 1 || p->reserved0)
+        return refuse(p, MGEN_E_INVALID,
+                      "context params: autotune must be 0 or 1, and what is reserved must be 0");
     return MGEN_OK;
 }
 
@@ -121,8 +124,8 @@ mgen_status mgen_context_create(const mgen_context_params *params, mgen_context 
     if (!out)
         return MGEN_E_INVALID;
     *out = NULL;
-    MGI_TRY(
-        mgi_struct_in(NULL, &p, sizeof p, sizeof p, params ? params : &defaults, "context params"));
+    MGI_TRY(mgi_struct_in(NULL, &p, sizeof p, offsetof(mgen_context_params, autotune),
+                          params ? params : &defaults, "context params"));
     refuse(&p, MGEN_OK, "");
     MGI_TRY(check_params(&p));
     mgen_status status = mgi_context_init(&ctx, &p);

@@ -43,6 +43,7 @@ mgen_status mgi_context_init(mgen_context **out, const mgen_context_params *para
     ctx->log_user = params->log_user;
     ctx->progress = params->progress;
     ctx->progress_user = params->progress_user;
+    ctx->autotune = params->autotune != 0;
     if (params->plugin_dir)
         MGI_TRY_GOTO(status, mgi_strdup(ctx, params->plugin_dir, &ctx->plugin_dir), fail);
     if (params->cache_dir)

@@ -31,6 +31,7 @@ struct mgen_context {
     void (*device_destroy)(struct mgi_device *device);
     char *plugin_dir;      /* NULL = installed place */
     char *cache_dir;       /* NULL = no cache */
+    bool autotune;         /* products on a GPU: see moviegen.h */
     _Atomic int busy;      /* 1 while a job's thread uses the context */
     _Atomic int error_set; /* 1: error_* below are valid; 2: being written */
     mgen_status error_code;

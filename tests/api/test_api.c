@@ -86,6 +86,19 @@ static void test_context(void **state)
     p.threads = 257;
     assert_int_equal(mgen_context_create(&p, &ctx), MGEN_E_INVALID);
     p.threads = 1;
+    p.autotune = 2;
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_E_INVALID);
+    p.autotune = 0;
+    p.reserved0 = 1;
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_E_INVALID);
+    p.struct_size = offsetof(mgen_context_params, autotune); /* as it was at first */
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_OK);
+    mgen_context_destroy(ctx);
+    p = (mgen_context_params)MGEN_CONTEXT_PARAMS_INIT;
+    p.threads = p.autotune = 1; /* on the CPU it means nothing */
+    p.device = "cpu";
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_OK);
+    mgen_context_destroy(ctx);
     p.kernels = "avx3";
     assert_int_equal(mgen_context_create(&p, &ctx), MGEN_E_INVALID);
     p.kernels = "ref";

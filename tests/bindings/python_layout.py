@@ -194,6 +194,8 @@ def test_the_message_is_the_librarys(world):
     assert world.context.last_error == str(error) and error.errno == 2
     raises(world.moviegen.InvalidError, world.moviegen.Context, threads=5000, holds="threads")
     raises(world.moviegen.UnsupportedError, world.moviegen.Context, device="abacus", holds="device")
+    raises(world.moviegen.InvalidError, world.moviegen.Context, autotune=2, holds="autotune")
+    world.moviegen.Context(device="cpu", threads=1, autotune=True).close()
 
 
 def test_numbers_that_do_not_fit_are_refused(world):

@@ -368,6 +368,18 @@ def test_generate_threads(w):
     assert open(w.path("t1.y4m"), "rb").read() == open(w.path("t3.y4m"), "rb").read(), "threads change the film"
 
 
+def test_generate_autotune(w):
+    """There is nothing to choose on the CPU: the same film, and nothing is kept. Every command that multiplies has it."""
+    for name, more in (("plain", []), ("tuned", ["--autotune"])):
+        expect(w.run("generate", PROMPT, "--model", w.need_model(), "--device", "cpu", "--out", w.path(name + ".y4m"),
+                     "-q", *more, *FAST, env={"MOVIEGEN_CACHE": w.path("choices")}), 0)
+    assert open(w.path("plain.y4m"), "rb").read() == open(w.path("tuned.y4m"), "rb").read(), "another film"
+    assert not os.path.exists(w.path("choices"))
+    for command in ("generate", "train", "eval", "sheet"):
+        assert b"--autotune" in w.run(command, "--help").stdout, command
+    expect(w.run("generate", "x", "--autotune=2"), 2, "--autotune")
+
+
 def test_generate_sampling(w):
     films = {}
     for name, words in (("plain", ()), ("all", ("--solver", "euler", "--schedule", "linear-quadratic", "--guidance-to", "1")),

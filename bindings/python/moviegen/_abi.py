@@ -82,7 +82,8 @@ class ContextParams(Struct):
     _fields_ = [("struct_size", c_uint32), ("threads", c_uint32), ("host_memory_max", c_uint64),
                 ("device_memory_max", c_uint64), ("allocator", Allocator), ("log", LOG), ("log_user", c_void_p),
                 ("progress", PROGRESS), ("progress_user", c_void_p), ("device", c_char_p), ("cache_dir", c_char_p),
-                ("plugin_dir", c_char_p), ("kernels", c_char_p), ("error_text", c_char_p), ("error_size", c_uint64)]
+                ("plugin_dir", c_char_p), ("kernels", c_char_p), ("error_text", c_char_p), ("error_size", c_uint64),
+                ("autotune", c_uint32), ("reserved0", c_uint32)]
 
 
 class MeshParams(Struct):

@@ -95,8 +95,9 @@ class Context(Closing):
     threads: compute threads, 0 = one a processor. host_memory_max, device_memory_max: bytes, 0 = no limit.
     log(level, text) gets lines (levels LOG_ERROR..LOG_DEBUG), from any thread. progress(what, done, total) is called
     by calls that take long; an exception that it raises, or control-C, ends them. device: "cpu" or None, the best that
-    there is. cache_dir: folder for encoded training clips. plugin_dir: folder of the FFmpeg plug-in. kernels: variants
-    allowed, for tests.
+    there is. cache_dir: folder of encoded training clips and of what autotune chose. plugin_dir: folder of the FFmpeg
+    plug-in. kernels: variants allowed, for tests. autotune: on GPUs, time some ways to do each shape of product and take
+    the fastest; results may then round differently from run to run, unless cache_dir keeps what was chosen.
 
     close() also ends the jobs and trainers made from it; models and clips live on.
     """
@@ -106,13 +107,13 @@ class Context(Closing):
     def __init__(self, *, threads: int = 0, host_memory_max: int = 0, device_memory_max: int = 0,
                  log: Optional[LogCallback] = None, progress: Optional[ProgressCallback] = None,
                  device: Optional[str] = None, cache_dir: Optional[Path] = None, plugin_dir: Optional[Path] = None,
-                 kernels: Optional[str] = None) -> None:
+                 kernels: Optional[str] = None, autotune: bool = False) -> None:
         key = next(_keys)
         text = ctypes.create_string_buffer(_ERROR_SIZE)
         params = ContextParams(threads=threads, host_memory_max=host_memory_max, device_memory_max=device_memory_max,
                                progress=_on_progress, progress_user=key, device=text_of(device, "device"),
                                cache_dir=path_of(cache_dir), plugin_dir=path_of(plugin_dir),
-                               kernels=text_of(kernels, "kernels"), error_size=_ERROR_SIZE)
+                               kernels=text_of(kernels, "kernels"), error_size=_ERROR_SIZE, autotune=int(autotune))
         params.error_text = ctypes.cast(text, ctypes.c_char_p)
         if log is not None:
             params.log, params.log_user = _on_log, key

@@ -105,6 +105,8 @@ pub struct mgen_context_params {
     pub kernels: *const c_char,
     pub error_text: *mut c_char,
     pub error_size: u64,
+    pub autotune: u32,
+    pub reserved0: u32,
 }
 
 /// Frames in somebody's memory: a view, which owns nothing.

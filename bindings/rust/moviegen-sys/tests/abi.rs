@@ -46,6 +46,7 @@ fn ours() -> BTreeMap<String, i64> {
         mgen_context_params {
             struct_size threads host_memory_max device_memory_max allocator log log_user progress
             progress_user device cache_dir plugin_dir kernels error_text error_size
+            autotune reserved0
         }
         mgen_mesh_params {
             struct_size rank ranks axes timeout_ms by_host reserved0 meet run exchange user size reserved1

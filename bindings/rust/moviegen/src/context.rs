@@ -161,7 +161,15 @@ impl ContextBuilder {
         self
     }
 
-    /// Folder for encoded training clips, made if missing; no cache if not called.
+    /// On GPUs, time some ways to do each shape of product and take the fastest: results may then
+    /// round differently from run to run, unless `cache_dir` keeps what was chosen.
+    pub fn autotune(mut self, on: bool) -> Self {
+        self.params.autotune = on.into();
+        self
+    }
+
+    /// Folder of encoded training clips and of what `autotune` chose, made if missing; no cache if
+    /// not called.
     pub fn cache_dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.cache_dir = Some(dir.as_ref().into());
         self

@@ -78,6 +78,7 @@ fn settings_are_checked() {
     let mut plain = Context::builder()
         .threads(1)
         .device("cpu")
+        .autotune(true)
         .kernels("ref")
         .build()
         .unwrap();
