@@ -176,7 +176,11 @@ group_check() {
 }
 
 group_models() {
-    local device stage
+    local device stage name
+    for name in tuned again; do # the second by what the first has chosen
+        run "a film on cuda, products timed: $name" env MOVIEGEN_CACHE="$out/choices" timeout "$(left)" "$moviegen" generate \
+            "a red ball rolls left" --model "$models/toybox" --device cuda --autotune --steps 20 -o "$out/film-$name.y4m" --json -q
+    done
     for device in cpu cuda; do
         run "a film on $device" timeout "$(left)" "$moviegen" generate "a red ball rolls left" --model "$models/toybox" --device "$device" \
             --steps 20 -o "$out/film-$device.y4m" --json -q

@@ -36,7 +36,10 @@ unsigned char *range;
 block *blocks; /* in use, in rising order */
 size_t limit = RANGE, used, top;
 int opened, graphs, gpus = 1, major = 9;
-const char no_cudnn[] = "a cuDNN for the emulated GPU", *cudnn = no_cudnn;
+const char no_cudnn[] = "a cuDNN for the emulated GPU", *cudnn = no_cudnn, *cublaslt;
+const char *name = "Emulated GPU";
+const double UNTIMED = -1; /* of an event */
+double now;                /* milliseconds that all work takes which was put onto streams so far */
 thread_local cudaError_t last, planned, planned_graph;
 thread_local cudaStream_t capturing; /* by this thread */
 thread_local int device;
@@ -170,6 +173,28 @@ const char *mgk_emulated_cudnn(void)
     return cudnn;
 }
 
+void mgk_emulated_set_cublaslt(const char *file)
+{
+    cublaslt = file;
+}
+
+const char *mgk_emulated_cublaslt(void)
+{
+    return cublaslt;
+}
+
+void mgk_emulated_name(const char *name_)
+{
+    name = name_;
+}
+
+void mgk_emulated_spend(double milliseconds)
+{
+    pthread_mutex_lock(&lock);
+    now += milliseconds;
+    pthread_mutex_unlock(&lock);
+}
+
 void mgk_emulated_memory(size_t bytes)
 {
     limit = bytes < RANGE ? bytes : RANGE;
@@ -268,6 +293,17 @@ cudaError_t cudaGetDeviceCount(int *count)
 {
     *count = gpus;
     return gpus > 0 ? cudaSuccess : fail(cudaErrorInsufficientDriver);
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int index)
+{
+    if (index < 0 || index >= gpus)
+        return fail(cudaErrorInvalidDevice);
+    memset(out, 0, sizeof *out);
+    strncpy(out->name, name, sizeof out->name - 1);
+    out->major = major;
+    out->multiProcessorCount = 132;
+    return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int index)
@@ -420,15 +456,35 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph)
     return cudaSuccess;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags)
 {
     *out = mgk_queue_event_new();
-    return *out ? cudaSuccess : fail(cudaErrorMemoryAllocation);
+    if (!*out)
+        return fail(cudaErrorMemoryAllocation);
+    if (flags & cudaEventDisableTiming)
+        *mgk_queue_event_time(*out) = UNTIMED;
+    return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
+    double *time = mgk_queue_event_time(event);
+    pthread_mutex_lock(&lock);
+    if (*time != UNTIMED)
+        *time = now;
+    pthread_mutex_unlock(&lock);
     mgk_queue_record(stream->queue, event);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to)
+{
+    const double begin = *mgk_queue_event_time(from), end = *mgk_queue_event_time(to);
+    if (begin == UNTIMED || end == UNTIMED)
+        return fail(cudaErrorInvalidResourceHandle);
+    if (!mgk_queue_event_done(from) || !mgk_queue_event_done(to))
+        return fail(cudaErrorNotReady);
+    *milliseconds = (float)(end - begin);
     return cudaSuccess;
 }
 

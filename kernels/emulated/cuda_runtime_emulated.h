@@ -22,6 +22,7 @@ typedef enum cudaError {
     cudaErrorInsufficientDriver = 35,
     cudaErrorInvalidDevice = 101,
     cudaErrorNoKernelImageForDevice = 209,
+    cudaErrorInvalidResourceHandle = 400,
     cudaErrorNotReady = 600,
     cudaErrorIllegalAddress = 700,
     cudaErrorLaunchOutOfResources = 701,
@@ -40,7 +41,13 @@ enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 enum { cudaStreamCaptureModeThreadLocal = 1 };
 enum { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrComputeCapabilityMajor = 75 };
 
+struct cudaDeviceProp { /* what the library asks for of it */
+    char name[256];
+    int major, minor, multiProcessorCount;
+};
+
 cudaError_t cudaGetDeviceCount(int *count);
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int index);
 cudaError_t cudaSetDevice(int index);
 cudaError_t cudaDeviceGetAttribute(int *value, int attribute, int index);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags);
@@ -54,6 +61,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventQuery(cudaEvent_t event);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaMalloc(void **out, size_t bytes);
 cudaError_t cudaFree(void *ptr);
@@ -87,6 +95,13 @@ void mgk_emulated_machine(int gpus, int major);
 /* The file of the cuDNN that contexts open, NULL: none is installed; and that file. */
 void mgk_emulated_set_cudnn(const char *file);
 const char *mgk_emulated_cudnn(void);
+/* The same of cuBLASLt; contexts of an emulated GPU do without, and say nothing, if there is none. */
+void mgk_emulated_set_cublaslt(const char *file);
+const char *mgk_emulated_cublaslt(void);
+/* Of GPUs, "Emulated GPU" at first. */
+void mgk_emulated_name(const char *name);
+/* What is put onto a stream now takes so long, of which events tell. */
+void mgk_emulated_spend(double milliseconds);
 /* Bytes that the GPU has, at most 16 GiB; the default is all of them. */
 void mgk_emulated_memory(size_t bytes);
 /* The GPU's memory that is in use. */

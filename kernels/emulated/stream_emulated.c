@@ -26,6 +26,7 @@ struct mgk_queue {
 struct mgk_queue_event {
     uint64_t recorded, passed;
     mgk_queue *on; /* recorded there last */
+    double time;
     int owners;
 };
 
@@ -228,6 +229,11 @@ mgk_queue_event *mgk_queue_event_new(void)
     if (event)
         event->owners = 1;
     return event;
+}
+
+double *mgk_queue_event_time(mgk_queue_event *event)
+{
+    return &event->time;
 }
 
 /* With the lock. */

@@ -33,6 +33,8 @@ mgk_queue *mgk_queue_new(int device);
 void mgk_queue_free(mgk_queue *queue);
 mgk_queue_event *mgk_queue_event_new(void);
 void mgk_queue_event_free(mgk_queue_event *event);
+double *
+mgk_queue_event_time(mgk_queue_event *event); /* whatever who records it writes there; 0 at first */
 
 void mgk_queue_record(mgk_queue *queue, mgk_queue_event *event);
 void mgk_queue_follow(mgk_queue *queue, mgk_queue_event *event); /* as it was recorded last */

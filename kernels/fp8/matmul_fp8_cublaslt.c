@@ -7,19 +7,12 @@
 #include "kernels/fp8/matmul_fp8.h"
 #include "kernels/matmul/cublaslt_api.h"
 
-#include <string.h>
-
-enum { ROOM = 32 << 20 /* of the workspace */, ALIGNMENT = 16 };
+enum { ALIGNMENT = 16 };
 
 void mgk_matmul_fp8_cublaslt(const void *args, mgk_exec *x);
 size_t mgk_matmul_fp8_cublaslt_workspace(const void *args, int threads);
 void mgk_matmul_fp8_sm90(const void *args, mgk_exec *x);
 size_t mgk_matmul_fp8_sm90_workspace(const void *args, int threads);
-
-typedef struct described {
-    mgk_cublaslt_product product;
-    mgk_cublaslt_words a, b, c;
-} described;
 
 static bool in_sixteens(mgk_buf b)
 {
@@ -35,85 +28,68 @@ static bool takes(const mgk_matmul_fp8_args *g)
            g->ldc % ALIGNMENT == 0 && in_sixteens(g->a) && in_sixteens(g->b) && in_sixteens(g->c);
 }
 
-static bool set_product(const mgk_cublaslt_api *l, described *d, int attribute, int32_t value)
+static bool set_product(const mgk_cublaslt_api *l, mgk_cublaslt_call *c, int attribute,
+                        int32_t value)
 {
-    return !l->product_set(&d->product, attribute, &value, sizeof value);
+    return !l->product_set(&c->product, attribute, &value, sizeof value);
 }
 
-static bool set_scale(const mgk_cublaslt_api *l, described *d, int attribute, const void *scale)
+static bool set_scale(const mgk_cublaslt_api *l, mgk_cublaslt_call *c, int attribute,
+                      const void *scale)
 {
-    return !l->product_set(&d->product, attribute, &scale, sizeof scale);
+    return !l->product_set(&c->product, attribute, &scale, sizeof scale);
 }
 
-static bool describe(const mgk_cublaslt_api *l, described *d, const mgk_matmul_fp8_args *g)
+static bool describe(const mgk_cublaslt_api *l, mgk_cublaslt_call *c, const mgk_matmul_fp8_args *g,
+                     int out)
 {
-    const int out = g->c.dtype == MGK_BF16 ? MGK_CUBLASLT_BF16 : MGK_CUBLASLT_F32;
-    return !l->product_init(&d->product, sizeof d->product, MGK_CUBLASLT_COMPUTE_F32,
+    return !l->product_init(&c->product, sizeof c->product, MGK_CUBLASLT_COMPUTE_F32,
                             MGK_CUBLASLT_F32) &&
-           set_product(l, d, MGK_CUBLASLT_TRANS_A, MGK_CUBLASLT_TRANSPOSE) &&
-           set_product(l, d, MGK_CUBLASLT_A_SCALE_MODE, MGK_CUBLASLT_SCALE_OUTER) &&
-           set_product(l, d, MGK_CUBLASLT_B_SCALE_MODE, MGK_CUBLASLT_SCALE_OUTER) &&
-           set_scale(l, d, MGK_CUBLASLT_A_SCALE, g->b_scale.p) &&
-           set_scale(l, d, MGK_CUBLASLT_B_SCALE, g->a_scale.p) &&
-           !l->layout_init(&d->a, sizeof d->a, MGK_CUBLASLT_E4M3, (uint64_t)g->k, (uint64_t)g->n,
-                           g->ldb) &&
-           !l->layout_init(&d->b, sizeof d->b, MGK_CUBLASLT_E4M3, (uint64_t)g->k, (uint64_t)g->m,
-                           g->lda) &&
-           !l->layout_init(&d->c, sizeof d->c, out, (uint64_t)g->n, (uint64_t)g->m, g->ldc);
-}
-
-static bool ask(const mgk_cublaslt_api *l, described *d, mgk_cublaslt_words *algorithm)
-{
-    mgk_cublaslt_words wish;
-    mgk_cublaslt_found found;
-    const size_t room = ROOM;
-    const uint32_t aligned = ALIGNMENT;
-    int count = 0;
-    if (l->wish_init(&wish, sizeof wish) ||
-        l->wish_set(&wish, MGK_CUBLASLT_WORKSPACE, &room, sizeof room))
-        return false;
-    for (int matrix = 0; matrix < 4; matrix++)
-        if (l->wish_set(&wish, MGK_CUBLASLT_ALIGNMENT_A + matrix, &aligned, sizeof aligned))
-            return false;
-    if (l->heuristic(l->handle, &d->product, &d->a, &d->b, &d->c, &d->c, &wish, 1, &found,
-                     &count) ||
-        count < 1 || found.state)
-        return false;
-    *algorithm = found.algorithm;
-    return true;
-}
-
-/* The kept algorithm of a shape; asked for when it is new. NULL: cuBLASLt has none. */
-static const mgk_cublaslt_words *choose(mgk_cublaslt_api *l, described *d,
-                                        const mgk_matmul_fp8_args *g)
-{
-    const mgk_cublaslt_codes shape = {g->m, g->n, g->k, g->lda, g->ldb, g->ldc, g->c.dtype, 1};
-    mgk_cublaslt_kept *kept = &l->kept[mgk_cublaslt_place(&shape, sizeof shape, MGK_CUBLASLT_KEPT)];
-    if (memcmp(&kept->of, &shape, sizeof shape)) {
-        kept->of = shape;
-        kept->good = ask(l, d, &kept->algorithm);
-    }
-    return kept->good ? &kept->algorithm : NULL;
+           set_product(l, c, MGK_CUBLASLT_TRANS_A, MGK_CUBLASLT_TRANSPOSE) &&
+           set_product(l, c, MGK_CUBLASLT_A_SCALE_MODE, MGK_CUBLASLT_SCALE_OUTER) &&
+           set_product(l, c, MGK_CUBLASLT_B_SCALE_MODE, MGK_CUBLASLT_SCALE_OUTER) &&
+           set_scale(l, c, MGK_CUBLASLT_A_SCALE, g->b_scale.p) &&
+           set_scale(l, c, MGK_CUBLASLT_B_SCALE, g->a_scale.p) &&
+           !l->layout_init(&c->layout_a, sizeof c->layout_a, MGK_CUBLASLT_E4M3, (uint64_t)g->k,
+                           (uint64_t)g->n, g->ldb) &&
+           !l->layout_init(&c->layout_b, sizeof c->layout_b, MGK_CUBLASLT_E4M3, (uint64_t)g->k,
+                           (uint64_t)g->m, g->lda) &&
+           !l->layout_init(&c->layout_c, sizeof c->layout_c, out, (uint64_t)g->n, (uint64_t)g->m,
+                           g->ldc);
 }
 
 static bool multiply(const mgk_matmul_fp8_args *g, mgk_exec *x)
 {
     mgk_cublaslt_api *l = x->blas;
-    const float one = 1, zero = 0;
-    described d;
-    if (!takes(g) || !l || !l->version || l->version() < MGK_CUBLASLT_OUTER_SCALES ||
-        !describe(l, &d, g))
-        return false;
-    const mgk_cublaslt_words *algorithm = choose(l, &d, g);
-    return algorithm &&
-           !l->matmul(l->handle, &d.product, &one, g->b.p, &d.a, g->a.p, &d.b, &zero, g->c.p, &d.c,
-                      g->c.p, &d.c, algorithm, x->workspace, ROOM, x->stream);
+    const int out = g->c.dtype == MGK_BF16 ? MGK_CUBLASLT_BF16 : MGK_CUBLASLT_F32;
+    const mgk_cublaslt_shape s = {.m = g->m,
+                                  .n = g->n,
+                                  .k = g->k,
+                                  .batch = 1,
+                                  .lda = g->lda,
+                                  .ldb = g->ldb,
+                                  .ldc = g->ldc,
+                                  .trans_b = 1,
+                                  .in = MGK_CUBLASLT_E4M3,
+                                  .out = out,
+                                  .align_a = ALIGNMENT,
+                                  .align_b = ALIGNMENT,
+                                  .align_c = ALIGNMENT,
+                                  .used = 1};
+    mgk_cublaslt_call call = {.a = g->b.p,
+                              .b = g->a.p,
+                              .c = g->c.p,
+                              .alpha = 1,
+                              .workspace = x->workspace,
+                              .stream = x->stream};
+    return takes(g) && l && l->version && l->version() >= MGK_CUBLASLT_OUTER_SCALES &&
+           describe(l, &call, g, out) && mgk_cublaslt_multiply(l, &s, &call);
 }
 
 size_t mgk_matmul_fp8_cublaslt_workspace(const void *args, int threads)
 {
     const size_t behind = mgk_matmul_fp8_sm90_workspace(args, threads);
-    return takes(args) && behind < ROOM ? ROOM : behind;
+    return takes(args) && behind < MGK_CUBLASLT_ROOM ? MGK_CUBLASLT_ROOM : behind;
 }
 
 void mgk_matmul_fp8_cublaslt(const void *args, mgk_exec *x)

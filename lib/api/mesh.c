@@ -82,6 +82,8 @@ static mgen_status divide(mgen_mesh *m, const mgen_mesh_params *p, mgi_comm *wor
     snprintf(all, sizeof all, "dp=%d", mgi_comm_size(world));
     mgen_status status = mgi_mesh_parse(m->ctx, p->axes ? p->axes : all, &shape);
     MGI_TRY(mgi_mesh_together(m, status));
+    if (m->ctx->device->cuda && shape.cp * shape.tp > 1) /* what all compute is the same on all */
+        mgi_cuda_settle(m->ctx->device->cuda);
     return mgi_mesh_create(world, shape, &m->mesh);
 }
 

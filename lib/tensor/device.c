@@ -457,9 +457,10 @@ void mgi_device_write(mgi_device *dev, void *to, const void *from, size_t bytes)
 
 void mgi_device_read(mgi_device *dev, void *to, const void *from, size_t bytes)
 {
-    if (dev->cuda)
+    if (dev->cuda) {
+        mgi_cuda_keep_choices(dev->cuda); /* the host waits anyway */
         mgi_cuda_read(dev->cuda, to, from, bytes);
-    else if (dev->meta)
+    } else if (dev->meta)
         memset(to, 0, bytes);
     else
         memcpy(to, from, bytes);

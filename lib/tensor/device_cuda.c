@@ -10,10 +10,10 @@
 #ifdef MGI_HAVE_CUDA
 
 #include "kernels/attention/attention_cudnn.h"
+#include "tensor/device_blas.h"
 #ifdef MGK_CUDA_EMULATED
 #include "kernels/emulated/cuda_runtime_emulated.h"
 #else
-#include "kernels/matmul/matmul_cublaslt.h"
 #include <cuda_runtime_api.h>
 #endif
 
@@ -28,7 +28,8 @@ struct mgi_cuda {
     unsigned char *stage[STAGES]; /* pinned; NULL until first used */
     cudaEvent_t copied[STAGES];
     int next;
-    void *blas, *dnn; /* NULL: not there */
+    mgi_blas *blas; /* NULL: not there */
+    void *dnn;      /* likewise */
     bool dnn_asked;
     cudaError_t error; /* the first that was not told yet, or that lasts */
     bool capturing;
@@ -80,32 +81,6 @@ int mgi_cuda_count(char *why, size_t size)
     return 0;
 }
 
-/* Products are slower without it. */
-static mgen_status open_blas(mgi_cuda *cuda)
-{
-#ifndef MGK_CUDA_EMULATED
-    char why[256];
-    MGI_TRY(mgi_alloc_zero(cuda->ctx, 1, mgk_cublaslt_bytes(), &cuda->blas));
-    if (!mgk_cublaslt_open(cuda->blas, why, sizeof why)) {
-        mgi_log(cuda->ctx, MGEN_LOG_WARN,
-                "cuda:%d: %s; products use the library's own kernels, which are slower",
-                cuda->index, why);
-        mgi_free(cuda->ctx, cuda->blas);
-        cuda->blas = NULL;
-    }
-#endif
-    return mgi_cuda_status(cuda);
-}
-
-static void close_blas(mgi_cuda *cuda)
-{
-#ifndef MGK_CUDA_EMULATED
-    if (cuda->blas)
-        mgk_cublaslt_close(cuda->blas);
-#endif
-    mgi_free(cuda->ctx, cuda->blas);
-}
-
 bool mgi_cuda_open_dnn(mgi_cuda *cuda)
 {
 #ifdef MGK_CUDA_EMULATED
@@ -150,7 +125,9 @@ static mgen_status make(mgi_cuda *cuda)
     note(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
     for (int i = 0; i < STAGES; i++)
         note(cuda, cudaEventCreateWithFlags(&cuda->copied[i], cudaEventDisableTiming));
-    return open_blas(cuda);
+    MGI_TRY(mgi_cuda_status(cuda));
+    MGI_TRY(mgi_blas_open(cuda->ctx, cuda, &cuda->blas));
+    return mgi_cuda_status(cuda);
 }
 
 mgen_status mgi_cuda_open(mgen_context *ctx, int index, mgi_cuda **out)
@@ -185,7 +162,7 @@ void mgi_cuda_close(mgi_cuda *cuda)
     if (cuda->stream)
         cudaStreamSynchronize(cuda->stream);
     close_dnn(cuda);
-    close_blas(cuda);
+    mgi_blas_close(cuda->blas);
     for (int i = 0; i < STAGES; i++) {
         if (cuda->stage[i])
             cudaFreeHost(cuda->stage[i]);
@@ -493,7 +470,17 @@ void *mgi_cuda_stream(mgi_cuda *cuda)
 
 void *mgi_cuda_blas(const mgi_cuda *cuda)
 {
-    return cuda->blas;
+    return mgi_blas_library(cuda->blas);
+}
+
+void mgi_cuda_keep_choices(mgi_cuda *cuda)
+{
+    mgi_blas_keep(cuda->blas);
+}
+
+void mgi_cuda_settle(mgi_cuda *cuda)
+{
+    mgi_blas_settle(cuda->blas);
 }
 
 void *mgi_cuda_dnn(const mgi_cuda *cuda)
@@ -692,6 +679,16 @@ void *mgi_cuda_dnn(const mgi_cuda *cuda)
 {
     (void)cuda;
     return NULL;
+}
+
+void mgi_cuda_keep_choices(mgi_cuda *cuda)
+{
+    (void)cuda;
+}
+
+void mgi_cuda_settle(mgi_cuda *cuda)
+{
+    (void)cuda;
 }
 
 bool mgi_cuda_open_dnn(mgi_cuda *cuda)

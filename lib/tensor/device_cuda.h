@@ -75,6 +75,11 @@ void mgi_cuda_watch_add(mgi_cuda *cuda, mgi_cuda_watch *watch);
 void mgi_cuda_watch_remove(mgi_cuda *cuda, mgi_cuda_watch *watch);
 int mgi_cuda_processors(const mgi_cuda *cuda); /* multiprocessors */
 
+/* What autotune has chosen for products, if anything new: to the context's cache folder. */
+void mgi_cuda_keep_choices(mgi_cuda *cuda);
+/* No autotune from now on: products on ranks that must round alike. */
+void mgi_cuda_settle(mgi_cuda *cuda);
+
 /* For mgk_exec. Makes the GPU the current one of the calling thread. */
 void *mgi_cuda_stream(mgi_cuda *cuda);
 void *mgi_cuda_blas(const mgi_cuda *cuda);

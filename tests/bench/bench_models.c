@@ -450,6 +450,7 @@ int main(int argc, char **argv)
         return 2;
     params.device = argv[1];
     params.kernels = getenv("MOVIEGEN_KERNELS");
+    params.autotune = getenv("MOVIEGEN_AUTOTUNE") != NULL;
     params.error_text = why;
     params.error_size = sizeof why;
     b.folder = argv[2];

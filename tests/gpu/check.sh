@@ -23,7 +23,7 @@ status=$?
 for group in $groups; do
     grep -q "^group $group: " <<<"$said" || status=1
 done
-for case in "attention, 48 x 128, S = 73,728" "attention and gradient" "SwiGLU, 73,728" "product of a layer: output, 73,728" \
+for case in "products timed: again" "attention, 48 x 128, S = 73,728" "attention and gradient" "SwiGLU, 73,728" "product of a layer: output, 73,728" \
     "30B model forward, 48 layers, 73,728 tokens" "layer forward + backward, 73,728 tokens" "training step of 4 layers" \
     "TAE decode, 96 x 96 x 32"; do
     grep -q "$case" <<<"$said" || status=1

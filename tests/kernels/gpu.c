@@ -45,7 +45,7 @@ static void *open_blas(void)
     char why[256];
     if (!tried) {
         gpu.blas = calloc(1, mgk_cublaslt_bytes());
-        if (gpu.blas && !mgk_cublaslt_open(gpu.blas, why, sizeof why)) {
+        if (gpu.blas && !mgk_cublaslt_open(gpu.blas, NULL, why, sizeof why)) {
             printf("# %s\n", why);
             free(gpu.blas);
             gpu.blas = NULL;
