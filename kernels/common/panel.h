@@ -53,6 +53,11 @@ typedef struct mgk_panel_job {
     void *before;         /* takes act(P), dtype and ldc of C; or NULL */
     const float *gate;    /* row i reads gate[(gate_row + i) / gate_rows * gate_stride]; or NULL */
     int64_t gate_row, gate_rows, gate_stride;
+    /* What is read after this job and asked for meanwhile: pairs of lines, and `next_bytes` from `next` on, or NULL */
+    const void *const *ahead;
+    int64_t ahead_count;
+    const void *next;
+    int64_t next_bytes;
 } mgk_panel_job;
 
 typedef struct mgk_panel {

@@ -29,11 +29,19 @@ MGK_INLINE void zip_two(float *dst, const uint16_t *lo, const uint16_t *hi, int6
 }
 #endif
 
-/* dst[k * width + j] = unit k of row j of src, 4 x 4 units; rows are ld bytes apart */
-MGK_INLINE void transpose4(float *dst, int64_t width, const char *src, int64_t ld)
+/* Four units in a row; `wide`: of bf16, as floats. */
+MGK_INLINE v4 four(const char *src, const bool wide)
 {
-    const v4 r0 = *(const v4u *)src, r1 = *(const v4u *)(src + ld);
-    const v4 r2 = *(const v4u *)(src + 2 * ld), r3 = *(const v4u *)(src + 3 * ld);
+    if (!wide)
+        return *(const v4u *)src;
+    return (v4)(__builtin_convertvector(*(const h4u *)src, i4) << 16);
+}
+
+/* dst[k * width + j] = unit k of row j of src, 4 x 4 units; rows are ld bytes apart */
+MGK_INLINE void transpose4(float *dst, int64_t width, const char *src, int64_t ld, const bool wide)
+{
+    const v4 r0 = four(src, wide), r1 = four(src + ld, wide);
+    const v4 r2 = four(src + 2 * ld, wide), r3 = four(src + 3 * ld, wide);
     const v4 a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
     const v4 b = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
     const v4 c = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
@@ -58,11 +66,25 @@ static void pack_across(float *dst, const value *src, int64_t ld, int64_t k, int
     for (int64_t r = 0; r < whole; r += 4)
         for (int64_t j = 0; j < n4; j += 4)
             transpose4(dst + r * width + j, width, (const char *)(src + r * UNIT) + j * bytes,
-                       bytes);
+                       bytes, false);
     for (int64_t r = 0; r < units; r++)
         for (int64_t j = r < whole ? n4 : 0; j < width; j++)
             dst[r * width + j] = j < n ? unit_of(src + j * ld, r * UNIT, k) : 0.0f;
 }
+
+#if !PANEL_PAIRS
+static void widen_across(float *dst, const uint16_t *src, int64_t ld, int64_t k, int64_t n,
+                         int64_t width)
+{
+    const int64_t k4 = k & ~(int64_t)3, n4 = n & ~(int64_t)3;
+    for (int64_t r = 0; r < k4; r += 4)
+        for (int64_t j = 0; j < n4; j += 4)
+            transpose4(dst + r * width + j, width, (const char *)(src + j * ld + r), ld * 2, true);
+    for (int64_t r = 0; r < k; r++)
+        for (int64_t j = r < k4 ? n4 : 0; j < width; j++)
+            dst[r * width + j] = j < n ? mgk_from_bf16(src[j * ld + r]) : 0.0f;
+}
+#endif
 
 static void widen(float *dst, const uint16_t *src, int64_t count)
 {
@@ -87,12 +109,12 @@ MGK_INLINE void pack_row(float *dst, mgk_buf src, int64_t ld, int64_t k, int64_t
 static void pack(float *dst, mgk_buf src, int64_t ld, bool trans, int64_t k, int64_t n,
                  int64_t width)
 {
-    if (!PANEL_PAIRS && trans && src.dtype == MGK_BF16) {
-        for (int64_t r = 0; r < k; r++)
-            for (int64_t j = 0; j < width; j++)
-                dst[r * width + j] = j < n ? mgk_from_bf16(MGK_H(src)[j * ld + r]) : 0.0f;
+#if !PANEL_PAIRS
+    if (trans && src.dtype == MGK_BF16) {
+        widen_across(dst, src.p, ld, k, n, width);
         return;
     }
+#endif
     if (trans) {
         pack_across(dst, src.p, ld, k, n, width);
         return;

@@ -23,6 +23,8 @@
 
 typedef float v4 __attribute__((vector_size(16)));
 typedef float v4u __attribute__((vector_size(16), aligned(2), may_alias));
+typedef uint16_t h4u __attribute__((vector_size(8), aligned(2), may_alias));
+typedef int32_t i4 __attribute__((vector_size(16)));
 typedef float unit_any
     __attribute__((aligned(2), may_alias)); /* its bits are moved, nothing more */
 
@@ -243,6 +245,19 @@ static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int6
         ahead += fetch_row;                                                                        \
     }
 
+/* Asks for some of what is read after the job, into the second-level cache: a line and a pair of lines every 4 units. All
+ * at once would take the places that loads wait in. */
+#define PANEL_ASK                                                                                  \
+    do {                                                                                           \
+        __builtin_prefetch(next, 0, 2);                                                            \
+        next += next_step;                                                                         \
+        if (pair != pairs_end) {                                                                   \
+            __builtin_prefetch(*pair, 0, 2);                                                       \
+            __builtin_prefetch((const char *)*pair + 64, 0, 2);                                    \
+            pair++;                                                                                \
+        }                                                                                          \
+    } while (0)
+
 /* Whether all rows of the tile have one gate. */
 static bool one_gate(const mgk_panel_job *job, int64_t row, int64_t m)
 {
@@ -267,6 +282,18 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
         PANEL_ROWS(PANEL_FETCH)
     }
     const int64_t len = job->len, ldb = job->ldb, a_row = job->a_row, a_col = job->a_col;
+    /* This tile's part of what is read after the job. Where there is nothing, a line that is in the cache anyway. */
+    const void *const *pair = NULL, *const *pairs_end = NULL;
+    if (job->ahead_count > 0) {
+        pair = job->ahead + job->ahead_count * row / job->m;
+        pairs_end = job->ahead + job->ahead_count * (row + mr) / job->m;
+    }
+    const char *next = (const char *)job;
+    int64_t next_step = 0;
+    if (job->next) {
+        next = (const char *)job->next + job->next_bytes * row / job->m;
+        next_step = job->next_bytes * mr / job->m * (4 * UNIT) / (job->segs * len + 1);
+    }
     for (int64_t s = 0; s < job->segs; s++) {
         const float *b = job->b ? job->b[s] : job->b0 + s * job->b_step;
         if (!job->a[s] || !b)
@@ -296,6 +323,7 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
                 PANEL_OPAQUE(p7);
             int64_t k = 0;
             for (; k + 4 * UNIT <= len; k += 4 * UNIT) {
+                PANEL_ASK;
                 PANEL_STEP(false);
                 PANEL_STEP(false);
                 PANEL_STEP(false);
@@ -311,7 +339,10 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
             const float *a = (const float *)job->a[s] + job->a_off;
             a += job->a_tile ? row / PANEL_MR2 * job->a_tile : row;
             int64_t k = 0;
-            for (; k + 2 * UNIT <= len; k += 2 * UNIT) {
+            for (; k + 4 * UNIT <= len; k += 4 * UNIT) {
+                PANEL_ASK;
+                PANEL_STEP(false);
+                PANEL_STEP(false);
                 PANEL_STEP(false);
                 PANEL_STEP(false);
             }
@@ -320,7 +351,7 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
         }
     }
     const vf alpha = v_set(job->alpha);
-    const bool narrow = PANEL_PAIRS && job->c_dtype == MGK_BF16;
+    const bool narrow = PANEL_VL == 16 && job->c_dtype == MGK_BF16;
     const bool add = job->load || job->residual;
     if (n == nv * PANEL_VL && job->act == MGK_ACT_NONE && !job->sums &&
         (narrow || job->c_dtype == MGK_F32) && !(job->load && job->residual) &&

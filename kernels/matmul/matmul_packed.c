@@ -93,9 +93,25 @@ static void take_epilogue(const product *w, const block *t, mgk_panel_job *job)
     job->gate_stride = g->gate_stride;
 }
 
+enum { PAIR = 128, AHEAD = 1024 }; /* as many as the tiles of a whole block get to ask for */
+
+/* Pairs of lines of memory that are asked for while a panel is multiplied. */
+typedef struct {
+    const void *pair[AHEAD];
+    int64_t count;
+} ahead_list;
+
+static void ask_for(ahead_list *list, const char *from, int64_t bytes)
+{
+    const char *p = from - (uintptr_t)from % PAIR;
+    for (; p < from + bytes && list->count < AHEAD; p += PAIR)
+        list->pair[list->count++] = p;
+}
+
 /* The part `index` of `parts` of the A that is read after block kb of k: the next block of k, or the next
  * rows. */
-static void fetch_next_a(const product *w, const block *t, int64_t kb, int64_t index, int64_t parts)
+static void ask_for_a(ahead_list *list, const product *w, const block *t, int64_t kb, int64_t index,
+                      int64_t parts)
 {
     const mgk_matmul_args *g = w->g;
     int64_t k0 = (kb + 1) * w->p.kc, i0 = t->i0;
@@ -109,12 +125,22 @@ static void fetch_next_a(const product *w, const block *t, int64_t kb, int64_t i
     const int64_t rows = g->trans_a ? kc : m, at = g->trans_a ? k0 * g->lda + i0 : i0 * g->lda + k0;
     const mgk_buf from = mgk_buf_at(g->a, t->item * g->stride_a + at);
     const int64_t bytes = (g->trans_a ? m : kc) * (from.dtype == MGK_BF16 ? 2 : 4);
-    for (int64_t r = rows * index / parts; r < rows * (index + 1) / parts; r++) {
-        const char *row = mgk_buf_at(from, r * g->lda).p;
-        for (int64_t b = 0; b < bytes; b += 64)
-            __builtin_prefetch(row + b, 0, 2);
-        __builtin_prefetch(row + bytes - 1, 0, 2);
+    for (int64_t r = rows * index / parts; r < rows * (index + 1) / parts; r++)
+        ask_for(list, mgk_buf_at(from, r * g->lda).p, bytes);
+}
+
+/* The panel of B after `j` of block kb of k. */
+static void take_next_b(const product *w, const block *t, int64_t kb, int64_t j, mgk_panel_job *job)
+{
+    j += w->engine->nr;
+    if (j >= t->j1) {
+        j = t->j0;
+        kb = (kb + 1) % w->p.k_blocks;
     }
+    const int64_t kc = mgk_min64(w->p.kc, w->g->k - kb * w->p.kc);
+    const int64_t width = mgk_panel_width(w->engine, mgk_min64(w->engine->nr, t->j1 - j));
+    job->next = t->b + panel_at(w, kb, j);
+    job->next_bytes = mgk_panel_units(w->engine, kc) * width * (int64_t)sizeof(float);
 }
 
 static void multiply_block(const product *w, const block *t)
@@ -123,6 +149,7 @@ static void multiply_block(const product *w, const block *t)
     const mgk_matmul_plan *p = &w->p;
     const int64_t c_at = t->item * g->stride_c + t->i0 * g->ldc;
     const int64_t panels = mgk_ceil_div(t->j1 - t->j0, w->engine->nr);
+    ahead_list list;
     for (int64_t kb = 0; kb < p->k_blocks; kb++) {
         const int64_t k0 = kb * p->kc, kc = mgk_min64(p->kc, g->k - k0);
         const bool last = kb == p->k_blocks - 1, apart = p->c_floats > 0;
@@ -159,7 +186,11 @@ static void multiply_block(const product *w, const block *t)
                 job.before = mgk_buf_at(g->before, c_at + j).p;
             if (job.gate)
                 job.gate += j;
-            fetch_next_a(w, t, kb, (j - t->j0) / w->engine->nr, panels);
+            list.count = 0;
+            ask_for_a(&list, w, t, kb, (j - t->j0) / w->engine->nr, panels);
+            take_next_b(w, t, kb, j, &job);
+            job.ahead = list.pair;
+            job.ahead_count = list.count;
             w->engine->run(&job);
         }
     }
