@@ -77,11 +77,11 @@ if [ ${#groups[@]} -eq 0 ]; then
 fi
 cases=${CASES:-40} bench_seconds=${BENCH_SECONDS:-300}
 declare -A limits=() # seconds, of a group
-bench_ops=() bench_model=()
+bench_ops=() bench_case=() bench_model=()
 if [ -n "$quick" ]; then
     cases=${CASES:-4} bench_seconds=${BENCH_SECONDS:-110}
     limits=([check]=120 [models]=90 [bench-ops]=90 [bench-model]=170)
-    bench_ops=(--case 8192 --variant "sm80,cudnn,sm90,cublaslt") bench_model=(--case "8,192")
+    bench_ops=(--case 8192 --variant "sm80,cudnn,sm90,cublaslt") bench_case=(--case 8192) bench_model=(--case "8,192")
 fi
 
 if [ -x "$here/checkkernel" ]; then
@@ -157,7 +157,7 @@ check_variants() {
     wait
 }
 group_check() {
-    local good bad variant
+    local good bad variant op
     run "checkkernel --variant $variants --cases $cases, $cores at a time" check_variants
     [ -z "$dry" ] || return
     cat "$out"/check-*.log >"$out/check.log"
@@ -171,6 +171,11 @@ group_check() {
         echo "skipped $variant: this machine cannot run it"
     done
     grep -hE "^# cu(BLASLt|DNN) " "$out/check.log" | sort -u
+    for op in matmul matmul_fp8; do # whichever algorithm is the fastest must be right
+        grep -q "^$op cublaslt\$" "$out/variants.txt" || continue
+        check "$op cublaslt, products timed" logged "$out/check-$op-tuned.txt" env MOVIEGEN_AUTOTUNE=1 timeout "$(left)" \
+            "$checkkernel" --op "$op" --variant cublaslt --cases "$cases"
+    done
     echo "check: $good of $(wc -l <"$out/variants.txt") variants good, $bad failures"
     grep -E "^# \w+ (${variants//,/|}), case" "$out/check.log" | awk '++seen[$2 $3] <= 3' | head -n 60
 }
@@ -212,10 +217,16 @@ group_memcheck() {
 }
 
 group_bench-ops() {
+    local op
     check "ceilings" timeout "$(left)" python3 "$here/gpu/ceilings.py" "$out/ceilings.json"
     run "checkkernel --bench ${bench_ops[*]}" logged "$out/bench.log" timeout "$(left)" "$checkkernel" --bench \
         --variant "$variants" "${bench_ops[@]}" --json "$out/bench.json"
     [ -n "$dry" ] || grep -h "^# [a-z]" "$out/bench.log" | tail -n 30
+    for op in matmul matmul_fp8; do # what is gained by timing cuBLASLt's algorithms
+        run "checkkernel --bench --op $op --variant cublaslt, products timed" logged "$out/bench-$op-tuned.log" \
+            env MOVIEGEN_AUTOTUNE=1 timeout "$(left)" "$checkkernel" --bench --op "$op" --variant cublaslt "${bench_case[@]}"
+        [ -n "$dry" ] || grep -h "^# [a-z]" "$out/bench-$op-tuned.log" | sed 's/^# /# timed: /'
+    done
 }
 
 group_bench-model() {

@@ -25,7 +25,7 @@ struct mgi_blas {
     cudaEvent_t begun, ended; /* NULL: nothing is timed */
     uint64_t kept;            /* of mgk_cublaslt_chosen */
     bool keeps;               /* in the cache folder */
-    char machine[MGI_TUNED_MACHINE];
+    char machine[MGI_TUNED_MACHINE], path[MGI_PATH_MAX + 1];
 };
 
 /* -- timing ----------------------------------------------------------------------------------- */
@@ -105,11 +105,13 @@ static void tell(mgi_blas *b, const mgen_context *quiet, const char *what)
 static mgen_status write(mgi_blas *b, mgen_context *quiet)
 {
     void *rows;
-    mgi_tuned_read(quiet, b->ctx->cache_dir, b->machine, learn, b);
+    mgi_tuned_read(quiet, b->path, b->machine, learn, b);
     size_t count = mgk_cublaslt_rows(b->library, NULL);
     MGI_TRY(mgi_alloc_zero(quiet, count, MGK_CUBLASLT_ROW, &rows));
     mgk_cublaslt_rows(b->library, rows);
-    mgen_status status = mgi_tuned_write(quiet, b->ctx->cache_dir, b->machine, rows, count);
+    mgen_status status = mgi_dir_make(quiet, b->ctx->cache_dir);
+    if (status == MGEN_OK)
+        status = mgi_tuned_write(quiet, b->path, b->machine, rows, count);
     mgi_free(quiet, rows);
     return status;
 }
@@ -135,11 +137,13 @@ static mgen_status recall(mgi_blas *b)
     if (!b->ctx->cache_dir || !describe(b))
         return MGEN_OK;
     MGI_TRY(mgi_context_private(b->ctx, &quiet));
-    mgen_status status = mgi_tuned_read(quiet, b->ctx->cache_dir, b->machine, learn, b);
+    mgen_status status = mgi_tuned_path(quiet, b->ctx->cache_dir, b->machine, b->path);
+    b->keeps = status == MGEN_OK;
+    if (b->keeps)
+        status = mgi_tuned_read(quiet, b->path, b->machine, learn, b);
     if (status != MGEN_OK && status != MGEN_E_NOT_FOUND)
         tell(b, quiet, "products are timed again");
     mgi_context_free(quiet);
-    b->keeps = true;
     return MGEN_OK;
 }
 
@@ -217,7 +221,6 @@ void mgi_blas_settle(mgi_blas *b)
     if (!b || !b->begun)
         return;
     mgi_blas_keep(b);
-    b->keeps = false;
     mgk_cublaslt_time_by(b->library, NULL);
 }
 

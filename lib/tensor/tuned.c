@@ -3,7 +3,6 @@
 
 #include "core/checked.h"
 #include "core/hash.h"
-#include "io/path.h"
 #include "kernels/matmul/matmul_cublaslt.h"
 
 #include <inttypes.h>
@@ -33,13 +32,15 @@ static uint64_t check_of(const head *h, const void *rows)
                       mgi_hash64(h, offsetof(head, check), FORMAT));
 }
 
-static mgen_status find_path(mgen_context *ctx, const char *dir, const head *h, char *out,
-                             size_t size)
+mgen_status mgi_tuned_path(mgen_context *ctx, const char *dir, const char *machine,
+                           char out[MGI_PATH_MAX + 1])
 {
     char name[64];
+    head h;
+    name_machine(&h, machine);
     snprintf(name, sizeof name, "products-%016" PRIx64 ".bin",
-             mgi_hash64(h->machine, sizeof h->machine, FORMAT));
-    return mgi_path_join(ctx, dir, name, out, size);
+             mgi_hash64(h.machine, sizeof h.machine, FORMAT));
+    return mgi_path_join(ctx, dir, name, out, MGI_PATH_MAX + 1);
 }
 
 /* The rows of the file, NULL: it is not as it was written for this machine. */
@@ -57,14 +58,12 @@ static const uint8_t *rows_of(const mgi_file *file, const head *ours, head *h)
     return fits && h->check == check_of(h, rows) ? rows : NULL;
 }
 
-mgen_status mgi_tuned_read(mgen_context *ctx, const char *dir, const char *machine,
+mgen_status mgi_tuned_read(mgen_context *ctx, const char *path, const char *machine,
                            void (*tell)(void *user, const void *row), void *user)
 {
-    char path[MGI_PATH_MAX + 1];
     mgi_file file;
     head ours, h;
     name_machine(&ours, machine);
-    MGI_TRY(find_path(ctx, dir, &ours, path, sizeof path));
     MGI_TRY(mgi_file_open(ctx, path, &file));
     const uint8_t *rows = rows_of(&file, &ours, &h);
     for (size_t i = 0; rows && i < h.rows; i++)
@@ -74,10 +73,9 @@ mgen_status mgi_tuned_read(mgen_context *ctx, const char *dir, const char *machi
                 : mgi_fail(ctx, MGEN_E_CORRUPT, "'%s' is damaged, or of another machine", path);
 }
 
-mgen_status mgi_tuned_write(mgen_context *ctx, const char *dir, const char *machine,
+mgen_status mgi_tuned_write(mgen_context *ctx, const char *path, const char *machine,
                             const void *rows, size_t count)
 {
-    char path[MGI_PATH_MAX + 1];
     mgi_writer w;
     head h;
     name_machine(&h, machine);
@@ -85,8 +83,6 @@ mgen_status mgi_tuned_write(mgen_context *ctx, const char *dir, const char *mach
     h.format = FORMAT;
     h.rows = (uint32_t)count;
     h.check = check_of(&h, rows);
-    MGI_TRY(find_path(ctx, dir, &h, path, sizeof path));
-    MGI_TRY(mgi_dir_make(ctx, dir));
     MGI_TRY(mgi_writer_open(ctx, path, &w));
     mgen_status status = mgi_writer_write(&w, &h, sizeof h);
     if (status == MGEN_OK)

@@ -8,15 +8,18 @@
 #ifndef MGI_TENSOR_TUNED_H
 #define MGI_TENSOR_TUNED_H
 
-#include "core/context.h"
+#include "io/path.h"
 
 enum { MGI_TUNED_MACHINE = 352 /* bytes with the 0 at the end */ };
 
+/* Where it is kept in the folder `dir`. INVALID: too long. */
+mgen_status mgi_tuned_path(mgen_context *ctx, const char *dir, const char *machine,
+                           char out[MGI_PATH_MAX + 1]);
 /* Tells each row. NOT_FOUND: there is no such file. CORRUPT, IO, INVALID, NO_MEMORY, LIMIT: it cannot be used. */
-mgen_status mgi_tuned_read(mgen_context *ctx, const char *dir, const char *machine,
+mgen_status mgi_tuned_read(mgen_context *ctx, const char *path, const char *machine,
                            void (*tell)(void *user, const void *row), void *user);
-/* Makes the folder if it is missing. At most MGK_CUBLASLT_KEPT rows. */
-mgen_status mgi_tuned_write(mgen_context *ctx, const char *dir, const char *machine,
+/* At most MGK_CUBLASLT_KEPT rows. */
+mgen_status mgi_tuned_write(mgen_context *ctx, const char *path, const char *machine,
                             const void *rows, size_t count);
 
 #endif

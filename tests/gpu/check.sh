@@ -42,7 +42,7 @@ result "--dry-run --quick names what is most wanted" $status "$said"
 cp -r gpu.sh gpu "$folder"
 cat >"$folder/checkkernel" <<'END'
 #!/bin/sh
-[ "$1" != --list ] || exec printf '%s\n' 'matmul sm80' 'matmul sm90' 'norm cuda' 'pad cuda' 'attention sm90'
+[ "$1" != --list ] || exec printf '%s\n' 'matmul sm80' 'matmul sm90' 'matmul cublaslt' 'norm cuda' 'pad cuda' 'attention sm90'
 [ "$2" != attention ] || exec sleep 60
 [ "$2" != pad ] || exit 3
 echo "ok 1 - $2 check: 9 illegal arguments and 9 kinds of changes refused"
@@ -54,8 +54,8 @@ chmod +x "$folder/checkkernel" "$folder/moviegen"
 said=$(GROUP_SECONDS=1 "$folder/gpu.sh" --quick --out "$folder/out" check 2>&1)
 status=$((1 - $?))
 for line in "not ok - attention sm90 takes more than . s: it hangs" "not ok - pad cuda ended with status 3" \
-    "not ok 2 - norm cuda: 1 of 4" "skipped cudnn: this machine" "check: 2 of 5 variants good, 3 failures" \
-    "^2 passed, 3 failed, 2 skipped"; do
+    "not ok 2 - norm cuda: 1 of 4" "skipped cudnn: this machine" "check: 3 of 6 variants good, 3 failures" \
+    "+ matmul cublaslt, products timed" "^4 passed, 3 failed, 1 skipped"; do
     grep -qe "$line" <<<"$said" || status=1
 done
 result "check tells variants that are right, wrong, end or hang, and which cannot be run" $status "$said"

@@ -39,6 +39,58 @@ bool gpu_is_hopper(void)
            major == 9;
 }
 
+/* With $MOVIEGEN_AUTOTUNE cuBLASLt's algorithms are timed, as a context does that is asked to. */
+static struct {
+    cudaEvent_t begin, end;
+} tuning;
+
+static bool tune_ready(void *user)
+{
+    (void)user;
+    return true;
+}
+
+static void tune_start(void *user)
+{
+    (void)user;
+    cudaEventRecord(tuning.begin, NULL);
+}
+
+static bool tune_stop(void *user, bool good, float *milliseconds)
+{
+    (void)user;
+    if (!good)
+        cudaGetLastError();
+    cudaEventRecord(tuning.end, NULL);
+    cudaEventSynchronize(tuning.end);
+    return cudaEventElapsedTime(milliseconds, tuning.begin, tuning.end) == cudaSuccess && good;
+}
+
+static void *tune_take(void *user, size_t bytes)
+{
+    void *memory = NULL;
+    (void)user;
+    if (cudaMalloc(&memory, bytes) == cudaSuccess)
+        return memory;
+    cudaGetLastError();
+    return NULL;
+}
+
+static void tune_give(void *user, void *memory)
+{
+    (void)user;
+    cudaFree(memory);
+}
+
+static void tune(void)
+{
+    static const mgk_cublaslt_timer timer = {NULL,      tune_ready, tune_start,
+                                             tune_stop, tune_take,  tune_give};
+    if (getenv("MOVIEGEN_AUTOTUNE") && cudaEventCreate(&tuning.begin) == cudaSuccess &&
+        cudaEventCreate(&tuning.end) == cudaSuccess)
+        mgk_cublaslt_time_by(gpu.blas, &timer);
+}
+
 static void *open_blas(void)
 {
     static bool tried;
@@ -50,6 +102,8 @@ static void *open_blas(void)
             free(gpu.blas);
             gpu.blas = NULL;
         }
+        if (gpu.blas)
+            tune();
     }
     tried = true;
     return gpu.blas;

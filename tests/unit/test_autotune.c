@@ -44,10 +44,24 @@ static void tell(void *user, const void *row)
     memcpy(told + told_count++ * ROW, row, ROW);
 }
 
+static mgen_status read_in(const char *dir, const char *machine)
+{
+    char path[MGI_PATH_MAX + 1];
+    told_count = 0;
+    assert_int_equal(mgi_tuned_path(ctx, dir, machine, path), MGEN_OK);
+    return mgi_tuned_read(ctx, path, machine, tell, told);
+}
+
 static mgen_status read_rows(const char *machine)
 {
-    told_count = 0;
-    return mgi_tuned_read(ctx, folder, machine, tell, told);
+    return read_in(folder, machine);
+}
+
+static mgen_status write_rows(const char *machine, const void *values, size_t count)
+{
+    char path[MGI_PATH_MAX + 1];
+    assert_int_equal(mgi_tuned_path(ctx, folder, machine, path), MGEN_OK);
+    return mgi_tuned_write(ctx, path, machine, values, count);
 }
 
 /* Files that are kept; the path of the first. */
@@ -95,14 +109,14 @@ static void test_kept(void **state)
     (void)state;
     assert_int_equal(read_rows(MACHINE), MGEN_E_NOT_FOUND);
     for (size_t count = 0; count < 4; count++) {
-        assert_int_equal(mgi_tuned_write(ctx, folder, MACHINE, rows + count, count), MGEN_OK);
+        assert_int_equal(write_rows(MACHINE, rows + count, count), MGEN_OK);
         assert_int_equal(read_rows(MACHINE), MGEN_OK);
         assert_int_equal(told_count, count);
         assert_memory_equal(told, rows + count, count * ROW);
     }
     assert_int_equal(kept_files(path), 1);
     assert_int_equal(read_rows(MACHINE "0"), MGEN_E_NOT_FOUND);
-    assert_int_equal(mgi_tuned_write(ctx, folder, MACHINE "0", rows, 1), MGEN_OK);
+    assert_int_equal(write_rows(MACHINE "0", rows, 1), MGEN_OK);
     assert_int_equal(kept_files(path), 2);
     clear();
 }
@@ -138,7 +152,7 @@ static void test_damaged(void **state)
     static unsigned char whole[4096], bad[4096];
     char path[512];
     (void)state;
-    assert_int_equal(mgi_tuned_write(ctx, folder, MACHINE, rows, 3), MGEN_OK);
+    assert_int_equal(write_rows(MACHINE, rows, 3), MGEN_OK);
     assert_int_equal(kept_files(path), 1);
     const size_t size = slurp(path, whole, sizeof whole);
     assert_true(size > 3 * ROW);
@@ -167,17 +181,17 @@ static void test_foreign(void **state)
 {
     char path[512], other[512];
     (void)state;
-    assert_int_equal(mgi_tuned_write(ctx, folder, MACHINE, rows, 1), MGEN_OK);
+    assert_int_equal(write_rows(MACHINE, rows, 1), MGEN_OK);
     assert_int_equal(kept_files(path), 1);
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(mgi_tuned_write(ctx, folder, "Another GPU", rows, 1), MGEN_OK);
+    assert_int_equal(write_rows("Another GPU", rows, 1), MGEN_OK);
     assert_int_equal(kept_files(other), 1);
     assert_int_equal(rename(other, path), 0);
     refused(MACHINE, "another machine's", 0);
     clear();
 }
 
-/* A sound file of more rows than are ever kept. */
+/* A sound file of more rows than are ever kept, and one of another format. */
 static void test_too_many(void **state)
 {
     const size_t head = sizeof(char[8]) + 2 * sizeof(uint32_t) + MGI_TUNED_MACHINE, most = 8192;
@@ -185,7 +199,7 @@ static void test_too_many(void **state)
     (void)state;
     unsigned char *file = calloc(1, head + 8 + most * ROW);
     assert_non_null(file);
-    assert_int_equal(mgi_tuned_write(ctx, folder, MACHINE, rows, 0), MGEN_OK);
+    assert_int_equal(write_rows(MACHINE, rows, 0), MGEN_OK);
     assert_int_equal(kept_files(path), 1);
     for (int i = 0; i < 2; i++) {
         const uint32_t count = i ? (uint32_t)most : 2;
@@ -199,6 +213,12 @@ static void test_too_many(void **state)
         else
             assert_int_equal(read_rows(MACHINE), MGEN_OK); /* so these are the bytes that count */
     }
+    const uint32_t other[2] = {2, 2}; /* format, rows */
+    memcpy(file + 8, other, sizeof other);
+    const uint64_t check = mgi_hash64(file + head + 8, 2 * ROW, mgi_hash64(file, head, 1));
+    memcpy(file + head, &check, sizeof check);
+    spill(path, file, head + 8 + 2 * ROW);
+    refused(MACHINE, "format", 2);
     free(file);
     clear();
 }
@@ -207,16 +227,20 @@ static void test_no_file(void **state)
 {
     char path[512];
     (void)state;
-    assert_int_equal(mgi_tuned_write(ctx, folder, MACHINE, rows, 1), MGEN_OK);
+    assert_int_equal(write_rows(MACHINE, rows, 1), MGEN_OK);
     assert_int_equal(kept_files(path), 1);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_int_equal(read_rows(MACHINE), MGEN_E_INVALID);
-    assert_int_not_equal(mgi_tuned_write(ctx, folder, MACHINE, rows, 1), MGEN_OK);
+    assert_int_not_equal(write_rows(MACHINE, rows, 1), MGEN_OK);
     assert_int_equal(unlink(path), 0);
-    assert_int_not_equal(mgi_tuned_write(ctx, "/nonexistent/folder", MACHINE, rows, 1), MGEN_OK);
-    assert_int_equal(mgi_tuned_read(ctx, "/nonexistent/folder", MACHINE, tell, told),
+    assert_int_equal(read_in("/nonexistent/folder", MACHINE), MGEN_E_NOT_FOUND);
+    assert_int_equal(mgi_tuned_write(ctx, "/nonexistent/folder/a", MACHINE, rows, 1),
                      MGEN_E_NOT_FOUND);
+    char long_dir[MGI_PATH_MAX], long_path[MGI_PATH_MAX + 1];
+    memset(long_dir, 'a', sizeof long_dir);
+    long_dir[sizeof long_dir - 1] = 0;
+    assert_int_equal(mgi_tuned_path(ctx, long_dir, MACHINE, long_path), MGEN_E_INVALID);
     clear();
 }
 
@@ -233,7 +257,7 @@ static void test_together(void **state)
         if (pids[w] == 0) {
             mgen_status status = MGEN_OK;
             for (int i = 0; i < TIMES && status == MGEN_OK; i++)
-                status = mgi_tuned_write(ctx, folder, MACHINE, rows + w, (size_t)(w + 1) * 3);
+                status = write_rows(MACHINE, rows + w, (size_t)(w + 1) * 3);
             _exit(status != MGEN_OK);
         }
     }
@@ -386,7 +410,16 @@ static void check(mgen_context *gpu, product *p)
         }
 }
 
-/* Products of 1 .. `shapes` rows, each right. */
+/* A product, whose result nobody reads. */
+static void launch(mgen_context *gpu, int m)
+{
+    product p;
+    make(gpu->device, &p, m);
+    assert_int_equal(mgi_launch(gpu->device, MGK_OP_matmul_fp8, &p.g), MGEN_OK);
+    drop(&p);
+}
+
+/* Products of `first` to `last` rows, each right. */
 static void multiply(mgen_context *gpu, int first, int last)
 {
     for (int m = first; m <= last; m++) {
@@ -507,6 +540,31 @@ static void test_cache(void **state)
     assert_int_equal(fake->asked, asked + 6);
     assert_int_equal(kept_files(path), 3);
     assert_int_equal(warnings, 0);
+}
+
+/* Written when there is something new, and only then: by reads, at the end, and before autotune is given up. */
+static void test_when_kept(void **state)
+{
+    char path[512];
+    (void)state;
+    mgen_context *gpu = open_on(true, folder);
+    launch(gpu, 1);
+    assert_int_equal(kept_files(path), 0);
+    multiply(gpu, 1, 1);
+    assert_int_equal(kept_files(path), 1);
+    clear();
+    multiply(gpu, 1, 1);
+    assert_int_equal(kept_files(path), 0);
+    launch(gpu, 2);
+    mgi_cuda_settle(gpu->device->cuda);
+    assert_int_equal(kept_files(path), 1);
+    clear();
+    mgen_context_destroy(gpu);
+    assert_int_equal(kept_files(path), 0);
+    gpu = open_on(true, folder);
+    launch(gpu, 1);
+    mgen_context_destroy(gpu);
+    assert_int_equal(kept_files(path), 1);
 }
 
 /* What others have kept meanwhile stays, and a process that is killed loses little. */
@@ -680,6 +738,7 @@ int main(void)
         TEST(test_capture),
         TEST(test_failing_algorithm),
         TEST(test_cache),
+        TEST(test_when_kept),
         TEST(test_merged),
         TEST(test_damaged_cache),
         TEST(test_no_folder),
