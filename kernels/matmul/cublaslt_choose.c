@@ -35,26 +35,31 @@ static uint64_t hash(const mgk_cublaslt_shape *shape)
     return hash ^ hash >> 32;
 }
 
-/* Where the shape is kept, or the first free place; or else what lies in its first is forgotten. */
-static mgk_cublaslt_kept *place(mgk_cublaslt_api *l, const mgk_cublaslt_shape *shape)
+/* Where the shape is kept, or the first of its places that is free; NULL: all are others'. */
+static mgk_cublaslt_kept *find(mgk_cublaslt_api *l, const mgk_cublaslt_shape *shape)
 {
     const uint64_t at = hash(shape);
-    mgk_cublaslt_kept *k = NULL;
     for (uint64_t i = 0; i < PROBES; i++) {
-        k = &l->kept[(at + i) % MGK_CUBLASLT_KEPT];
+        mgk_cublaslt_kept *k = &l->kept[(at + i) % MGK_CUBLASLT_KEPT];
         if (!k->of.used || memcmp(&k->of, shape, sizeof *shape) == 0)
-            break;
-        k = NULL;
+            return k;
     }
-    if (!k) {
-        k = &l->kept[at % MGK_CUBLASLT_KEPT];
-        k->of.used = 0;
-    }
-    if (!k->of.used) {
-        k->of = *shape;
-        k->state = MGK_CUBLASLT_NEW;
-    }
-    return k;
+    return NULL;
+}
+
+static void begin(mgk_cublaslt_kept *k, const mgk_cublaslt_shape *shape)
+{
+    k->of = *shape;
+    k->state = MGK_CUBLASLT_NEW;
+}
+
+/* Where the shape is kept from now on: if there is no place, what lies in its first is forgotten. */
+static mgk_cublaslt_kept *place(mgk_cublaslt_api *l, const mgk_cublaslt_shape *shape)
+{
+    mgk_cublaslt_kept *k = find(l, shape), *first = &l->kept[hash(shape) % MGK_CUBLASLT_KEPT];
+    if (!k || !k->of.used)
+        begin(k ? k : first, shape);
+    return k ? k : first;
 }
 
 size_t mgk_cublaslt_rows(const void *memory, void *rows)
@@ -82,9 +87,10 @@ void mgk_cublaslt_learn(void *memory, const void *row)
     memcpy(&shape, row, sizeof shape);
     if (!shape.used)
         return;
-    mgk_cublaslt_kept *k = place(memory, &shape);
-    if (k->state != MGK_CUBLASLT_NEW)
+    mgk_cublaslt_kept *k = find(memory, &shape);
+    if (!k || (k->of.used && k->state >= MGK_CUBLASLT_TOLD))
         return;
+    begin(k, &shape);
     memcpy(&k->algorithm, (const unsigned char *)row + sizeof shape, sizeof k->algorithm);
     k->state = MGK_CUBLASLT_TOLD;
 }

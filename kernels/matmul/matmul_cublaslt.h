@@ -21,7 +21,7 @@ uint64_t mgk_cublaslt_chosen(const void *memory);
 enum { MGK_CUBLASLT_ROW = 176 /* bytes */ };
 /* Returns the number of rows, at most MGK_CUBLASLT_KEPT, and writes them; `rows` NULL: only that. */
 size_t mgk_cublaslt_rows(const void *memory, void *rows);
-/* A row of anybody's: it is taken for a shape of which nothing is known yet, if cuBLASLt allows it there. */
+/* A row of anybody's: it is taken for a shape that was not timed here, if there is room, and cuBLASLt allows it there. */
 void mgk_cublaslt_learn(void *memory, const void *row);
 
 #endif

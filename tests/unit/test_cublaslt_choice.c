@@ -230,6 +230,42 @@ static void test_told(void **state)
     problem.g.m = M;
 }
 
+/* What others have timed is better than what could not be timed here; and it pushes nothing out. */
+static void test_told_later(void **state)
+{
+    unsigned char row[MGK_CUBLASLT_ROW], other[MGK_CUBLASLT_ROW];
+    mgk_cublaslt_shape shape;
+    (void)state;
+    mgk_cublaslt_time_by(library, &timer);
+    fake->algorithms = 2;
+    fake->ms[1] = 0.5;
+    run();
+    assert_int_equal(mgk_cublaslt_rows(library, row), 1);
+    mgk_cublaslt_time_by(library, NULL);
+    mgk_cublaslt_time_by(library, &timer);
+    clock_of.captures = true;
+    run();
+    mgk_cublaslt_learn(library, row);
+    const int by = fake->by[1];
+    run();
+    assert_int_equal(fake->by[1], by + 1);
+    clock_of.captures = false;
+    memcpy(&shape, row, sizeof shape);
+    for (int i = 0; i < 2 * MGK_CUBLASLT_KEPT; i++) {
+        shape.m = 1000 + i;
+        memcpy(other, row, sizeof other);
+        memcpy(other, &shape, sizeof shape);
+        mgk_cublaslt_learn(library, other);
+    }
+    assert_true(mgk_cublaslt_rows(library, NULL) > MGK_CUBLASLT_KEPT / 2);
+    assert_true(mgk_cublaslt_rows(library, NULL) <= MGK_CUBLASLT_KEPT);
+    const int checked = fake->checked, asked = fake->asked;
+    run();
+    assert_int_equal(fake->by[1], by + 2);
+    assert_int_equal(fake->checked, checked);
+    assert_int_equal(fake->asked, asked);
+}
+
 /* An algorithm that nobody made. */
 static void test_told_nonsense(void **state)
 {
@@ -275,11 +311,12 @@ static void test_many_shapes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_fastest),  TEST(test_default),       TEST(test_captured),
-        TEST(test_noise),    TEST(test_short),         TEST(test_left_out),
-        TEST(test_told),     TEST(test_told_nonsense), TEST(test_many_shapes),
+        TEST(test_fastest),     TEST(test_default),    TEST(test_captured),
+        TEST(test_noise),       TEST(test_short),      TEST(test_left_out),
+        TEST(test_told),        TEST(test_told_later), TEST(test_told_nonsense),
+        TEST(test_many_shapes),
 #ifndef MGI_HAVE_CUDA
-        TEST(test_all_fail), TEST(test_added_to),
+        TEST(test_all_fail),    TEST(test_added_to),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
