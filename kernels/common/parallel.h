@@ -78,10 +78,12 @@ typedef struct mgk_row_split {
 static inline mgk_row_split mgk_split_rows_from(int64_t rows, int64_t row_offset,
                                                 int64_t rows_per_sample, int64_t dim)
 {
+    enum { MANY_ROWS = 65536, ROWS_MAX = 256 };
     mgk_row_split s = {.rows = rows, .sample = rows_per_sample, .group = 1};
-    /* Many rows, as each block leaves sums as long as a row; not too many, which bounds the rounding
-     * error of its sums. */
-    int64_t target = mgk_min(mgk_max(64, 2 * mgk_rows_a_block(dim)), 256);
+    /* Many rows, as each block leaves sums as long as a row, which go through memory if there are many of
+     * them; not too many, which bounds the rounding error of its sums. */
+    int64_t least = rows >= MANY_ROWS ? ROWS_MAX : 64;
+    int64_t target = mgk_min(mgk_max(least, 2 * mgk_rows_a_block(dim)), ROWS_MAX);
     if (s.sample > 0) {
         s.skip = row_offset % s.sample;
         s.first_sample = row_offset / s.sample;

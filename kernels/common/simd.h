@@ -473,6 +473,19 @@ MGK_INLINE v_two v_two_order(v_two v)
 #endif
 }
 
+/* Back from the order of v_read_two of bf16. */
+MGK_INLINE v_two v_two_plain(v_two v)
+{
+#if MGK_WIDTH == 16 && defined(__AVX512BW__)
+    __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    return (v_two){(vf)_mm512_permutex2var_ps((__m512)v.a, low, (__m512)v.b),
+                   (vf)_mm512_permutex2var_ps((__m512)v.a, high, (__m512)v.b)};
+#else
+    return v;
+#endif
+}
+
 MGK_INLINE v_two v_read_two(v_real b, int64_t at)
 {
 #if MGK_WIDTH == 16 && defined(__AVX512BW__)
@@ -498,6 +511,29 @@ MGK_INLINE void v_write_two(v_real b, int64_t at, v_two v)
     v_write(b, at + MGK_WIDTH, MGK_WIDTH, v.b);
 }
 
+/* Two vectors that follow each other, whatever the dtype. */
+MGK_INLINE void v_write_plain(v_real b, int64_t at, v_two v)
+{
+#if MGK_WIDTH == 16 && defined(__AVX512BW__)
+    if (b.dtype == MGK_BF16) {
+        __m512i *to = (void *)((uint16_t *)b.p + at);
+#if defined(__AVX512BF16__)
+        __m512i h = (__m512i)_mm512_cvtne2ps_pbh((__m512)v.b, (__m512)v.a);
+#else
+        __m512i h = _mm512_castsi256_si512(v_narrow(v.a));
+        h = _mm512_inserti64x4(h, v_narrow(v.b), 1);
+#endif
+        if (b.stream)
+            _mm512_stream_si512(to, h);
+        else
+            _mm512_storeu_si512(to, h);
+        return;
+    }
+#endif
+    v_write(b, at, MGK_WIDTH, v.a);
+    v_write(b, at + MGK_WIDTH, MGK_WIDTH, v.b);
+}
+
 /* What v_read_two reads there, to the second-level cache, or with near to the first. */
 MGK_INLINE void v_prefetch_two(v_real b, int64_t at, bool near)
 {
@@ -509,6 +545,27 @@ MGK_INLINE void v_prefetch_two(v_real b, int64_t at, bool near)
         else
             __builtin_prefetch(p + i, 0, 2);
     }
+}
+
+/* How many elements ahead a loop that writes past the caches fetches what it reads, to the second-level cache; 0: the
+ * processor sees to that. Intel's does not look past a page of 4096 bytes: on an Emerald Rapids two streams into a
+ * third gain 5 to 30 %, most in bf16, about the same with 2 to 16 KB. On AMD's Zen 4 such loops were faster without, or
+ * have distances of their own. */
+MGK_INLINE int64_t v_far(int32_t stream)
+{
+#if defined(__x86_64__)
+    if (stream && __builtin_cpu_is("intel"))
+        return 2048;
+#endif
+    (void)stream;
+    return 0;
+}
+
+/* What v_read_two reads `far` elements behind `at`, if that is not 0. */
+MGK_INLINE void v_fetch_two(v_real b, int64_t at, int64_t far)
+{
+    if (far)
+        v_prefetch_two(b, at + far, false);
 }
 
 #endif

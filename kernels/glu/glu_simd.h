@@ -38,7 +38,7 @@ MGK_INLINE int64_t fetch_distance(const mgk_glu_args *a, int32_t type)
 MGK_INLINE void glu_rows(const mgk_glu_args *a, int64_t first, int64_t end, int kind, int32_t type)
 {
     const int32_t stream = mgk_streams(a->y, a->rows, a->dim);
-    const int64_t ahead = fetch_distance(a, type);
+    const int64_t far = v_far(stream), ahead = fetch_distance(a, type);
     const bool brief = type == MGK_BF16;
     for (int64_t r = first; r < end; r++) {
         v_real left = v_from(a->x, 2 * r * a->dim, type);
@@ -48,8 +48,10 @@ MGK_INLINE void glu_rows(const mgk_glu_args *a, int64_t first, int64_t end, int 
         int64_t done = 0;
         for (; done + 2 * MGK_WIDTH <= a->dim; done += 2 * MGK_WIDTH) {
             v_two l = v_read_two(left, done), m = v_read_two(right, done);
-            v_prefetch_two(left, ahead + done, false);
-            v_prefetch_two(right, ahead + done, false);
+            /* far: in the order of memory, both halves being in one page */
+            v_prefetch_two(left, far ? far + 2 * done : ahead + done, false);
+            v_prefetch_two(far ? left : right, far ? far + 2 * (done + MGK_WIDTH) : ahead + done,
+                           false);
             v_write_two(
                 out, done,
                 (v_two){activate(l.a, kind, brief) * m.a, activate(l.b, kind, brief) * m.b});
@@ -87,8 +89,8 @@ enum {
 MGK_INLINE void glu_grad_loop(const mgk_glu_args *a, int64_t first, int64_t end,
                               const int32_t stream, int kind, int32_t type)
 {
-    const int64_t ahead = FETCH_BYTES / mgk_real_size(type),
-                  pairs = a->dim / (2 * MGK_WIDTH) * 2 * MGK_WIDTH;
+    const int64_t far = v_far(stream), ahead = far ? far : FETCH_BYTES / mgk_real_size(type);
+    const int64_t pairs = a->dim / (2 * MGK_WIDTH) * 2 * MGK_WIDTH;
     const bool brief = type == MGK_BF16;
     float slopes[PART]; /* times dy */
     const v_real kept = {slopes, MGK_F32, 0};
@@ -104,6 +106,7 @@ MGK_INLINE void glu_grad_loop(const mgk_glu_args *a, int64_t first, int64_t end,
             for (int64_t i = at; i < to; i += 2 * MGK_WIDTH) {
                 v_two act, slope, l = v_read_two(left, i), d = v_read_two(dy, i);
                 v_prefetch_two(left, ahead + i, false);
+                v_fetch_two(dy, i, far);
                 slope.a = activate_grad(l.a, &act.a, kind, brief);
                 slope.b = activate_grad(l.b, &act.b, kind, brief);
                 slope = (v_two){d.a * slope.a, d.b * slope.b};

@@ -14,7 +14,8 @@ static inline int64_t mgk_norm_column(int64_t dim)
 
 enum {
     NORM_ROWS = 7,
-    MGK_NORM_GRAD_ROOM = 2 /* columns a thread that the gradient of a sample's rows needs */
+    MGK_NORM_GRAD_ROOM =
+        5 /* columns a thread: what a sample's rows share, and sums that nothing reads later */
 };
 
 /* Floats for NORM_ROWS rows, which fall on different sets of the cache. */

@@ -5,12 +5,14 @@
  * one sample, A = sum(dy n) and B = sum(dy):
  *   d_scale += weight A + bias B   d_shift += B   d_weight += (1 + scale) A   d_bias += (1 + scale) B
  * and that of a gate is a third one, G = sum(dx h). A block of rows holds whole samples, or a chunk of
- * one; chunks leave A, B and G in the workspace, where they are combined in order.
+ * one; chunks leave A, B and G in the workspace, where they are combined in order. What nobody reads after the block
+ * stays in the thread's part of it, and in the cache.
  */
 enum { PART_DW, PART_DB, PART_A, PART_B, PART_G }; /* columns of a block; G only for gates */
 enum {
     COLUMNS_A_TASK = 256,
-    GRAD_ROWS = 2 /* a group; rows of f32 are taken singly: measured */
+    SUMS = 3,     /* A, B and G */
+    GRAD_ROWS = 2 /* a group; rows of f32, or fetched far ahead, are taken singly: measured */
 };
 
 typedef struct grad_job {
@@ -20,6 +22,7 @@ typedef struct grad_job {
     float *room;  /* MGK_NORM_GRAD_ROOM columns a thread */
     int64_t column, columns;
     bool residual, sums; /* sums: A and B are wanted */
+    bool kept;           /* A, B and G of a block are read after it */
 } grad_job;
 
 /* Of a group of rows: what the gradient of a row needs, and where its buffers begin. With q = dy rstd,
@@ -28,7 +31,7 @@ typedef struct grad_job {
 typedef struct grad_rows {
     v_real in, dy;
     int64_t dim;
-    int64_t fetch;       /* groups from one to that which is fetched meanwhile: measured */
+    int64_t ahead; /* elements from those that are summed to those that are fetched meanwhile */
     const float *factor; /* in the order of v_read_two */
     float mean[GRAD_ROWS], rstd[GRAD_ROWS], pull[GRAD_ROWS], shift[GRAD_ROWS];
 } grad_rows;
@@ -70,18 +73,17 @@ MGK_INLINE void sums_two(const grad_rows *g, grad_totals *t, int count, const gr
     for (int k = 0; k < count; k++) {
         const v_two x = v_read_two(g->in, k * g->dim + i), d = v_read_two(g->dy, k * g->dim + i);
         const vf rstd = v_set(g->rstd[k]);
-        v_prefetch_two(g->in, (g->fetch * count + k) * g->dim + i, false);
-        v_prefetch_two(g->dy, (g->fetch * count + k) * g->dim + i, false);
+        v_prefetch_two(g->in, g->ahead + k * g->dim + i, false);
+        v_prefetch_two(g->dy, g->ahead + k * g->dim + i, false);
         const v_two p = {pull_of(g, k, x.a, layer), pull_of(g, k, x.b, layer)};
-        const v_two q = {d.a * rstd, d.b * rstd};
-        const v_two qf = {q.a * f.a, q.b * f.b};
+        const v_two e = {d.a * p.a, d.b * p.b};
         if (to->a)
-            a = fma_two(q, p, a);
+            a = fma_two(e, (v_two){rstd, rstd}, a);
         if (to->b)
             b = (v_two){b.a + d.a, b.b + d.b};
         if (layer)
-            t->g[k] = (v_two){t->g[k].a + qf.a, t->g[k].b + qf.b};
-        t->s[k] = fma_two(qf, p, t->s[k]);
+            t->g[k] = fma_two(d, f, t->g[k]);
+        t->s[k] = fma_two(e, f, t->s[k]);
     }
     if (to->a)
         store_two(to->a + i, a);
@@ -101,11 +103,11 @@ MGK_INLINE void sums_end(grad_rows *g, grad_totals *t, int count, const grad_col
         for (int k = 0; k < count; k++) { /* lanes of d past the end are 0 */
             const vf p = pull_of(g, k, v_get(g->in, k * dim + j), layer);
             const vf d = v_get(g->dy, k * dim + j);
-            const vf q = d * g->rstd[k];
-            a = v_fma(q, p, a);
+            const vf e = d * p;
+            a = v_fma(e, v_set(g->rstd[k]), a);
             b += d;
-            t->g[k].a += q * f;
-            t->s[k].a = v_fma(q * f, p, t->s[k].a);
+            t->g[k].a = v_fma(d, f, t->g[k].a);
+            t->s[k].a = v_fma(e, f, t->s[k].a);
         }
         if (to->a)
             v_out(to->a + j, v_in(to->a + j) + a);
@@ -113,9 +115,9 @@ MGK_INLINE void sums_end(grad_rows *g, grad_totals *t, int count, const grad_col
             v_out(to->b + j, v_in(to->b + j) + b);
     });
     for (int k = 0; k < count; k++) {
-        const float mean = v_sum(t->s[k].a + t->s[k].b) / (float)dim;
-        g->pull[k] = g->rstd[k] * g->rstd[k] * mean;
-        g->shift[k] = layer ? v_sum(t->g[k].a + t->g[k].b) / (float)dim : 0;
+        const float rstd = g->rstd[k], mean = rstd * v_sum(t->s[k].a + t->s[k].b) / (float)dim;
+        g->pull[k] = rstd * rstd * mean;
+        g->shift[k] = layer ? rstd * v_sum(t->g[k].a + t->g[k].b) / (float)dim : 0;
     }
 }
 
@@ -240,12 +242,12 @@ MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const
 }
 
 MGK_INLINE grad_rows rows_from(const mgk_norm_args *a, const common_row *c, int64_t r, int count,
-                               bool residual, bool layer, int32_t type)
+                               int64_t far, bool residual, bool layer, int32_t type)
 {
     grad_rows g = {.in = v_from(residual ? a->r : a->x, r * a->dim, type),
                    .dy = v_from(a->dy, r * a->dim, type),
                    .dim = a->dim,
-                   .fetch = residual ? 1 : 2,
+                   .ahead = far ? far : (residual ? 1 : 2) * count * a->dim, /* measured */
                    .factor = c->times};
     for (int k = 0; k < count; k++) {
         g.mean[k] = layer ? MGK_F(a->mean)[r + k] : 0;
@@ -256,18 +258,18 @@ MGK_INLINE grad_rows rows_from(const mgk_norm_args *a, const common_row *c, int6
 
 /* Rows r.. of one sample in groups of `count`, as many as are whole. Returns the first row that is left. */
 MGK_INLINE int64_t grad_groups(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
-                               int count, const grad_columns *to, bool residual, bool layer,
-                               int32_t type)
+                               int count, int64_t far, const grad_columns *to, bool residual,
+                               bool layer, int32_t type)
 {
     if (r + count > end)
         return r;
-    grad_rows g = rows_from(a, c, r, count, residual, layer, type);
+    grad_rows g = rows_from(a, c, r, count, far, residual, layer, type);
     grad_sums(&g, count, to, layer);
     for (; r + count <= end; r += count) {
         grad_rows next = g;
         const bool more = r + 2 * count <= end;
         if (more)
-            next = rows_from(a, c, r + count, count, residual, layer, type);
+            next = rows_from(a, c, r + count, count, far, residual, layer, type);
         if (!residual && a->dx.p && more) {
             grad_write(a, &g, r, count, &next, to, layer, type);
         } else {
@@ -286,32 +288,20 @@ MGK_INLINE int64_t grad_groups(const mgk_norm_args *a, const common_row *c, int6
 MGK_INLINE void grad_sample(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
                             const grad_columns *to, bool residual, bool layer, int32_t type)
 {
-    if (type == MGK_BF16)
-        r = grad_groups(a, c, r, end, GRAD_ROWS, to, residual, layer, type);
-    grad_groups(a, c, r, end, 1, to, residual, layer, type);
-}
-
-/* Back from the order of v_read_two of bf16. */
-MGK_INLINE v_two plain_order(v_two v)
-{
-#if MGK_WIDTH == 16 && defined(__AVX512BW__)
-    __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
-    return (v_two){(vf)_mm512_permutex2var_ps((__m512)v.a, low, (__m512)v.b),
-                   (vf)_mm512_permutex2var_ps((__m512)v.a, high, (__m512)v.b)};
-#else
-    return v;
-#endif
+    const int64_t far = v_far(a->dx.p && mgk_streams(a->dx, a->rows, a->dim));
+    if (type == MGK_BF16 && !far)
+        r = grad_groups(a, c, r, end, GRAD_ROWS, 0, to, residual, layer, type);
+    grad_groups(a, c, r, end, 1, far, to, residual, layer, type);
 }
 
 static void plain_column(float *column, int64_t dim)
 {
     for (int64_t i = 0; column && i + 2 * MGK_WIDTH <= dim; i += 2 * MGK_WIDTH)
-        store_two(column + i, plain_order(load_two(column + i)));
+        store_two(column + i, v_two_plain(load_two(column + i)));
 }
 
-/* Rows of one sample, whose sums in `part` are 0. */
-MGK_INLINE void grad_range(const grad_job *job, int64_t r, int64_t end, float *part, float *room,
+/* Rows of one sample, whose sums A, B and G are 0 at `sums`, if that is there. */
+MGK_INLINE void grad_range(const grad_job *job, int64_t r, int64_t end, float *sums, float *room,
                            bool residual, int32_t type)
 {
     const mgk_norm_args *a = job->a;
@@ -321,12 +311,12 @@ MGK_INLINE void grad_range(const grad_job *job, int64_t r, int64_t end, float *p
     if (residual && a->gate.p)
         c.gate = room + mgk_norm_column(a->dim);
     make_common(a, sample_of(a, r), &c, type);
-    if (part && job->sums)
-        to.a = part + PART_A * job->column;
-    if (part && job->sums && shifted)
-        to.b = part + PART_B * job->column;
-    if (part && residual && a->d_gate.p)
-        to.g = part + PART_G * job->column;
+    if (sums && job->sums)
+        to.a = sums;
+    if (sums && job->sums && shifted)
+        to.b = sums + (PART_B - PART_A) * job->column;
+    if (sums && residual && a->d_gate.p)
+        to.g = sums + (PART_G - PART_A) * job->column;
     if (a->kind == MGK_NORM_LAYER)
         grad_sample(a, &c, r, end, &to, residual, true, type);
     else
@@ -339,13 +329,13 @@ MGK_INLINE void grad_range(const grad_job *job, int64_t r, int64_t end, float *p
     }
 }
 
-/* After a sample's rows of a block: A and B to d_weight, d_bias of the block. */
-static void add_sample(const grad_job *job, int64_t sample, float *part)
+/* After a sample's rows of a block: A and B, which begin at sum_a, to d_weight, d_bias of the block. */
+static void add_sample(const grad_job *job, int64_t sample, float *part, const float *sum_a)
 {
     const mgk_norm_args *a = job->a;
     const float *scale = AT(a->scale, sample * a->mod_stride);
     float *dw = part + PART_DW * job->column, *db = part + PART_DB * job->column;
-    const float *sum_a = part + PART_A * job->column, *sum_b = part + PART_B * job->column;
+    const float *sum_b = sum_a + (PART_B - PART_A) * job->column;
     MGK_EACH_VECTOR(i, a->dim, {
         vf va = v_in(sum_a + i);
         vf vb = v_in(sum_b + i);
@@ -353,8 +343,10 @@ static void add_sample(const grad_job *job, int64_t sample, float *part)
             va += va * v_in(scale + i);
             vb += vb * v_in(scale + i);
         }
-        v_out(dw + i, v_in(dw + i) + va);
-        v_out(db + i, v_in(db + i) + vb);
+        if (a->d_weight.p)
+            v_out(dw + i, v_in(dw + i) + va);
+        if (a->d_bias.p)
+            v_out(db + i, v_in(db + i) + vb);
     });
 }
 
@@ -389,6 +381,11 @@ static bool of_samples(const grad_job *job)
     return a->d_scale.p || a->d_shift.p || (job->residual && a->d_gate.p);
 }
 
+static void zero(float *p, int64_t count)
+{
+    memset(p, 0, sizeof *p * (size_t)count);
+}
+
 static void grad_block(void *arg, int64_t block, int thread)
 {
     const grad_job *job = arg;
@@ -396,28 +393,35 @@ static void grad_block(void *arg, int64_t block, int thread)
     const mgk_row_split *s = &job->split;
     int64_t r, end, size = job->columns * job->column;
     float *room = job->room + thread * MGK_NORM_GRAD_ROOM * job->column;
-    float *part = job->parts ? job->parts + block * size : NULL;
+    float *part = job->parts ? job->parts + block * size : NULL, *sums = NULL;
+    const int64_t sums_size = size - PART_A * job->column;
     mgk_split_range(s, block, &r, &end);
-    if (part)
-        memset(part, 0, sizeof(float) * (size_t)size);
+    if (part) {
+        sums = job->kept ? part + PART_A * job->column
+                         : room + (MGK_NORM_GRAD_ROOM - SUMS) * job->column;
+        zero(sums, sums_size);
+        if (a->d_weight.p)
+            zero(part + PART_DW * job->column, a->dim);
+        if (a->d_bias.p)
+            zero(part + PART_DB * job->column, a->dim);
+    }
     while (r < end) {
         int64_t sample = (r + s->skip) / s->sample;
         int64_t last = mgk_min(end, (sample + 1) * s->sample - s->skip);
         if (job->residual)
-            V_BY_DTYPE(a->dy.dtype, grad_range, job, r, last, part, room, true);
+            V_BY_DTYPE(a->dy.dtype, grad_range, job, r, last, sums, room, true);
         else
-            V_BY_DTYPE(a->dy.dtype, grad_range, job, r, last, part, room, false);
+            V_BY_DTYPE(a->dy.dtype, grad_range, job, r, last, sums, room, false);
         r = last;
         if (!part)
             continue;
         if (a->d_weight.p || a->d_bias.p)
-            add_sample(job, s->first_sample + sample, part);
+            add_sample(job, s->first_sample + sample, part, sums);
         if (s->chunks > 1)
             continue; /* one sample in this block: the sums stay for sample_combine */
         if (of_samples(job))
-            add_modulation(job, s->first_sample + sample, part + PART_A * job->column);
-        memset(part + PART_A * job->column, 0,
-               sizeof(float) * (size_t)((job->columns - PART_A) * job->column));
+            add_modulation(job, s->first_sample + sample, sums);
+        zero(sums, sums_size);
     }
 }
 
@@ -430,10 +434,10 @@ static void weight_combine(void *arg, int64_t task, int thread)
     double dw[COLUMNS_A_TASK] = {0}, db[COLUMNS_A_TASK] = {0};
     for (int64_t b = 0; b < job->split.blocks; b++) {
         const float *part = job->parts + b * job->columns * job->column + c;
-        for (int64_t i = 0; i < n; i++) {
+        for (int64_t i = 0; i < n && a->d_weight.p; i++)
             dw[i] += part[i];
+        for (int64_t i = 0; i < n && a->d_bias.p; i++)
             db[i] += part[job->column + i];
-        }
     }
     for (int64_t i = 0; i < n && a->d_weight.p; i++)
         MGK_F(a->d_weight)[c + i] += (float)dw[i];
@@ -465,6 +469,7 @@ static void run_grad(const mgk_norm_args *a, mgk_exec *x, bool residual)
     job.split = mgk_split_rows_from(a->rows, a->row_offset, a->rows_per_sample, a->dim);
     job.sums = a->d_weight.p || a->d_bias.p || a->d_scale.p || a->d_shift.p;
     job.columns += residual && a->d_gate.p;
+    job.kept = of_samples(&job) && job.split.chunks > 1;
     job.room = x->workspace;
     if (job.sums || job.columns > PART_G)
         job.parts = job.room + mgi_pool_threads(x->pool) * MGK_NORM_GRAD_ROOM * job.column;

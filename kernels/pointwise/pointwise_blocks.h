@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: MIT
- * How reduce_rows is cut into blocks. */
+ * How reduce_rows is cut into blocks, and the workspace of gated_residual_grad. */
 #ifndef MGK_POINTWISE_BLOCKS_H
 #define MGK_POINTWISE_BLOCKS_H
 
 #include "kernels/common/parallel.h"
 #include "kernels/pointwise/pointwise.h"
+
+/* Of gated_residual_grad: columns that a thread needs, and the floats of one: `dim`, and as many cache lines more as
+ * keep columns of 4096 bytes out of each other's sets. */
+enum { GATE_COLUMNS = 2 };
+
+static inline int64_t mgk_gate_column(int64_t dim)
+{
+    return mgk_pad16(dim) + 112;
+}
 
 /* x is seen as `lines` lines of `width` = period * dim values, of which the first `skip` values (rows
  * that came before) and those past `end` are not there. A task sums a block of lines over a block of

@@ -85,8 +85,15 @@ MGK_INLINE void convert_loop(const mgk_pointwise_args *a, int64_t at, int64_t n,
     vf alpha = v_set(a->alpha), beta = v_set(a->beta);
     if (to != MGK_U8)
         out.stream = mgk_streams_flat(a->y, a->count);
-    MGK_EACH_VECTOR(i, n,
-                    { any_write(out, i, v_lanes, v_fma(any_read(in, i, v_lanes), alpha, beta)); });
+    const int64_t far = from == MGK_U8 ? 0 : v_far(out.stream);
+    int64_t done = 0;
+    for (; to != MGK_U8 && done + 2 * MGK_WIDTH <= n; done += 2 * MGK_WIDTH) {
+        v_two v = {any_read(in, done, MGK_WIDTH), any_read(in, done + MGK_WIDTH, MGK_WIDTH)};
+        v_fetch_two(in, done, far);
+        v_write_plain(out, done, (v_two){v_fma(v.a, alpha, beta), v_fma(v.b, alpha, beta)});
+    }
+    MGK_EACH_VECTOR_FROM(
+        done, i, n, { any_write(out, i, v_lanes, v_fma(any_read(in, i, v_lanes), alpha, beta)); });
     v_stream_end(out.stream);
 }
 

@@ -182,9 +182,10 @@ NO_WORKSPACE(fill)
 size_t mgk_gated_residual_grad_workspace(const void *args, int threads)
 {
     const mgk_pointwise_args *a = args;
-    (void)threads;
     mgk_row_split s = mgk_split_rows_from(a->rows, a->row_offset, a->rows_per_sample, a->dim);
-    return s.chunks > 1 && a->d_gate.p ? sizeof(float) * (size_t)(s.blocks * mgk_pad16(a->dim)) : 0;
+    const int64_t room = threads * GATE_COLUMNS * mgk_gate_column(a->dim);
+    const int64_t parts = s.chunks > 1 && a->d_gate.p ? s.blocks * mgk_pad16(a->dim) : 0;
+    return sizeof(float) * (size_t)(room + parts);
 }
 
 size_t mgk_reduce_rows_workspace(const void *args, int threads)

@@ -3,16 +3,33 @@
 
 /* -- gated residual --------------------------------------------------------------------------- */
 
+/* Two vectors of a gate, from plain order to that of v_read_two. */
+MGK_INLINE v_two gate_two(const float *gate, int32_t type)
+{
+    v_two v = {v_load(gate), v_load(gate + MGK_WIDTH)};
+    return type == MGK_BF16 ? v_two_order(v) : v;
+}
+
 MGK_INLINE void gated_rows(const mgk_pointwise_args *a, int64_t first, int64_t end, int32_t type)
 {
-    int32_t stream = mgk_streams(a->y, a->rows, a->dim);
+    const int32_t stream = mgk_streams(a->y, a->rows, a->dim);
+    const int64_t far = v_far(stream);
     for (int64_t r = first; r < end; r++) {
         int64_t sample = (r + a->row_offset) / a->rows_per_sample;
         const float *gate = MGK_F(a->gate) + sample * a->gate_stride;
         v_real in = v_from(a->x, r * a->dim, type), h = v_from(a->h, r * a->dim, type);
         v_real out = v_from(a->y, r * a->dim, type);
         out.stream = stream;
-        MGK_EACH_VECTOR(i, a->dim, { v_put(out, i, v_get(in, i) + v_in(gate + i) * v_get(h, i)); });
+        int64_t done = 0;
+        for (; done + 2 * MGK_WIDTH <= a->dim; done += 2 * MGK_WIDTH) {
+            v_two v = v_read_two(in, done), w = v_read_two(h, done);
+            v_two g = gate_two(gate + done, type);
+            v_fetch_two(in, done, far);
+            v_fetch_two(h, done, far);
+            v_write_two(out, done, (v_two){v_fma(g.a, w.a, v.a), v_fma(g.b, w.b, v.b)});
+        }
+        MGK_EACH_VECTOR_FROM(done, i, a->dim,
+                             { v_put(out, i, v_fma(v_in(gate + i), v_get(h, i), v_get(in, i))); });
     }
     v_stream_end(stream);
 }
@@ -38,53 +55,99 @@ MGK_LAUNCH(gated_residual)
 typedef struct gate_job {
     const mgk_pointwise_args *a;
     mgk_row_split split;
+    float *room; /* GATE_COLUMNS columns a thread */
     float *parts;
-    int64_t part;
+    int64_t part, column;
 } gate_job;
 
 /* `count` rows of one sample, 1 or GATE_ROWS: their products are summed before they go to memory. Rows of
- * f32 are taken singly: measured faster, with rows of 4096 bytes. */
+ * f32 are taken singly: measured faster, with rows of 4096 bytes; and so are those that are fetched far ahead. */
 enum { GATE_ROWS = 2 };
 
-MGK_INLINE void gate_grad_rows(const mgk_pointwise_args *a, int64_t r, int count, float *sum,
-                               int32_t type)
+/* So many rows of bf16 and one sample pay for bringing its gate and sum in the order of v_read_two. */
+enum { ORDERED_ROWS = 4 };
+
+/* paired: gate and sum have the order of v_read_two; else all goes by single vectors. */
+MGK_INLINE void gate_grad_rows(const mgk_pointwise_args *a, int64_t r, int count, const float *gate,
+                               float *sum, int64_t far, bool paired, int32_t type)
 {
-    int64_t sample = (r + a->row_offset) / a->rows_per_sample, dim = a->dim;
-    const float *gate = MGK_F(a->gate) + sample * a->gate_stride;
-    v_real dy = v_from(a->dy, r * dim, type), h = v_from(a->h, r * dim, type);
+    const int64_t dim = a->dim;
+    const v_real dy = v_from(a->dy, r * dim, type), h = v_from(a->h, r * dim, type);
     const bool want_dh = a->dh.p != NULL;
     v_real dh = v_from(want_dh ? a->dh : a->dy, r * dim, type);
     dh.stream = want_dh && mgk_streams(a->dh, a->rows, dim);
-    MGK_EACH_VECTOR(i, dim, {
-        vf d[GATE_ROWS];
-        vf total = {0};
+    const int64_t ahead = far ? far : count * dim;
+    int64_t done = 0;
+    for (; paired && done + 2 * MGK_WIDTH <= dim; done += 2 * MGK_WIDTH) {
+        v_two d[GATE_ROWS], total = {v_set(0), v_set(0)};
+        if (sum)
+            total = (v_two){v_load(sum + done), v_load(sum + done + MGK_WIDTH)};
         MGK_UNROLL
         for (int k = 0; k < count; k++) {
-            d[k] = v_get(dy, k * dim + i);
-            if (type == MGK_BF16) { /* f32 is read faster without */
-                v_prefetch(dy, (count + k) * dim + i);
-                v_prefetch(h, (count + k) * dim + i);
+            d[k] = v_read_two(dy, k * dim + done);
+            if (far || type == MGK_BF16) { /* without far, f32 is read faster without */
+                v_prefetch_two(dy, ahead + k * dim + done, false);
+                v_prefetch_two(h, ahead + k * dim + done, false);
             }
-            if (sum)
-                total += d[k] * v_get(h, k * dim + i);
+            if (sum) {
+                v_two w = v_read_two(h, k * dim + done);
+                total = (v_two){v_fma(d[k].a, w.a, total.a), v_fma(d[k].b, w.b, total.b)};
+            }
         }
-        if (sum)
-            v_out(sum + i, v_in(sum + i) + total);
+        if (sum) {
+            v_store(sum + done, total.a);
+            v_store(sum + done + MGK_WIDTH, total.b);
+        }
+        const v_two g = {v_load(gate + done), v_load(gate + done + MGK_WIDTH)};
         MGK_UNROLL
         for (int k = 0; k < count && want_dh; k++)
-            v_put(dh, k * dim + i, d[k] * v_in(gate + i));
+            v_write_two(dh, k * dim + done, (v_two){d[k].a * g.a, d[k].b * g.b});
+    }
+    MGK_EACH_VECTOR_FROM(done, i, dim, {
+        for (int k = 0; k < count; k++) {
+            vf d = v_get(dy, k * dim + i);
+            if (sum)
+                v_out(sum + i, v_fma(d, v_get(h, k * dim + i), v_in(sum + i)));
+            if (want_dh)
+                v_put(dh, k * dim + i, d * v_in(gate + i));
+        }
     });
 }
 
-/* Rows of one sample. */
+/* Rows of one sample. room: two columns, for gate and sum in the order of v_read_two. */
 MGK_INLINE void gate_grad_sample(const mgk_pointwise_args *a, int64_t r, int64_t end, float *sum,
-                                 int32_t type)
+                                 float *room, int64_t column, int32_t type)
 {
-    for (; type == MGK_BF16 && r + GATE_ROWS <= end; r += GATE_ROWS)
-        gate_grad_rows(a, r, GATE_ROWS, sum, type);
+    const int64_t dim = a->dim, pairs = dim / (2 * MGK_WIDTH) * 2 * MGK_WIDTH;
+    const float *gate = MGK_F(a->gate) + (r + a->row_offset) / a->rows_per_sample * a->gate_stride;
+    const int32_t stream = a->dh.p && mgk_streams(a->dh, a->rows, dim);
+    const int64_t far = v_far(stream);
+    const bool ordered = type == MGK_BF16 && end - r >= ORDERED_ROWS;
+    if (ordered) {
+        float *own = sum ? room + column : NULL;
+        for (int64_t i = 0; i < pairs; i += 2 * MGK_WIDTH) {
+            const v_two g = gate_two(gate + i, type);
+            v_store(room + i, g.a);
+            v_store(room + i + MGK_WIDTH, g.b);
+        }
+        MGK_EACH_VECTOR_FROM(pairs, i, dim, { v_out(room + i, v_in(gate + i)); });
+        if (own)
+            memset(own, 0, sizeof *own * (size_t)dim);
+        for (; !far && r + GATE_ROWS <= end; r += GATE_ROWS)
+            gate_grad_rows(a, r, GATE_ROWS, room, own, 0, true, type);
+        for (; r < end; r++)
+            gate_grad_rows(a, r, 1, room, own, far, true, type);
+        for (int64_t i = 0; own && i < pairs; i += 2 * MGK_WIDTH) {
+            const v_two t = v_two_plain((v_two){v_load(own + i), v_load(own + i + MGK_WIDTH)});
+            v_store(sum + i, v_load(sum + i) + t.a);
+            v_store(sum + i + MGK_WIDTH, v_load(sum + i + MGK_WIDTH) + t.b);
+        }
+        if (own)
+            MGK_EACH_VECTOR_FROM(pairs, i, dim, { v_out(sum + i, v_in(sum + i) + v_in(own + i)); });
+    }
     for (; r < end; r++)
-        gate_grad_rows(a, r, 1, sum, type);
-    v_stream_end(a->dh.p && mgk_streams(a->dh, a->rows, a->dim)); /* after each row it would wait */
+        gate_grad_rows(a, r, 1, gate, sum, far, type == MGK_F32, type);
+    v_stream_end(stream); /* after each row it would wait */
 }
 
 static void gate_grad_block(void *arg, int64_t block, int thread)
@@ -92,10 +155,10 @@ static void gate_grad_block(void *arg, int64_t block, int thread)
     const gate_job *job = arg;
     const mgk_pointwise_args *a = job->a;
     const mgk_row_split *s = &job->split;
-    (void)thread;
     int64_t r, end;
     mgk_split_range(s, block, &r, &end);
     float *part = job->parts ? job->parts + block * job->part : NULL;
+    float *room = job->room + thread * GATE_COLUMNS * job->column;
     if (part)
         memset(part, 0, sizeof(float) * (size_t)a->dim);
     while (r < end) {
@@ -104,7 +167,7 @@ static void gate_grad_block(void *arg, int64_t block, int thread)
         last = mgk_min(end, last);
         if (!part && a->d_gate.p)
             sum = MGK_F(a->d_gate) + (s->first_sample + sample) * a->d_gate_stride;
-        V_BY_DTYPE(a->dy.dtype, gate_grad_sample, a, r, last, sum);
+        V_BY_DTYPE(a->dy.dtype, gate_grad_sample, a, r, last, sum, room, job->column);
         r = last;
     }
 }
@@ -129,8 +192,10 @@ MGK_LAUNCH(gated_residual_grad)
         return;
     job.split = mgk_split_rows_from(a->rows, a->row_offset, a->rows_per_sample, a->dim);
     job.part = mgk_pad16(a->dim);
+    job.column = mgk_gate_column(a->dim);
+    job.room = x->workspace;
     if (job.split.chunks > 1 && a->d_gate.p)
-        job.parts = x->workspace;
+        job.parts = job.room + mgi_pool_threads(x->pool) * GATE_COLUMNS * job.column;
     mgk_for(x, job.split.blocks, a->rows * a->dim, gate_grad_block, &job);
     if (job.parts)
         mgk_for(x, job.split.blocks / job.split.chunks, job.split.blocks * a->dim,

@@ -73,7 +73,8 @@ MGK_INLINE vf activate_grad(vf v, int kind, bool brief)
     }
 }
 
-/* Elements to fetch ahead: measured, as that the gradient's two inputs are read faster without. */
+/* Elements to fetch ahead where v_far gives no distance: measured, as that the gradient's two inputs are then read
+ * faster without. */
 enum { AHEAD = 512 };
 
 MGK_INLINE void unary_loop(const mgk_pointwise_args *a, int64_t at, int64_t n, int kind,
@@ -83,9 +84,13 @@ MGK_INLINE void unary_loop(const mgk_pointwise_args *a, int64_t at, int64_t n, i
     out.stream = mgk_streams_flat(a->y, a->count);
     const bool brief = type == MGK_BF16;
     int64_t done = 0;
+    const int64_t far = v_far(out.stream);
     for (; done + 2 * MGK_WIDTH <= n; done += 2 * MGK_WIDTH) {
         v_two v = v_read_two(in, done);
-        v_prefetch_two(in, done + AHEAD, true);
+        if (far)
+            v_fetch_two(in, done, far);
+        else
+            v_prefetch_two(in, done + AHEAD, true);
         v = (v_two){activate(v.a, kind, brief), activate(v.b, kind, brief)};
         v_write_two(out, done, v);
     }
@@ -121,8 +126,11 @@ MGK_INLINE void unary_grad_loop(const mgk_pointwise_args *a, int64_t at, int64_t
     }
     dx.stream = mgk_streams_flat(a->dx, a->count);
     int64_t done = 0;
+    const int64_t far = v_far(dx.stream);
     for (; done + 2 * MGK_WIDTH <= n; done += 2 * MGK_WIDTH) {
         v_two v = v_read_two(in, done), d = v_read_two(dy, done);
+        v_fetch_two(in, done, far);
+        v_fetch_two(dy, done, far);
         v = (v_two){activate_grad(v.a, kind, brief) * d.a, activate_grad(v.b, kind, brief) * d.b};
         v_write_two(dx, done, v);
     }
@@ -181,7 +189,15 @@ MGK_INLINE void add_loop(const mgk_pointwise_args *a, int64_t at, int64_t n, int
     v_real left = v_from(a->x, at, type), right = v_from(a->h, at, type);
     v_real out = v_from(a->y, at, type);
     out.stream = mgk_streams_flat(a->y, a->count);
-    MGK_EACH_VECTOR(i, n, { v_put(out, i, v_get(left, i) + v_get(right, i)); });
+    const int64_t far = v_far(out.stream);
+    int64_t done = 0;
+    for (; done + 2 * MGK_WIDTH <= n; done += 2 * MGK_WIDTH) {
+        v_two l = v_read_two(left, done), r = v_read_two(right, done);
+        v_fetch_two(left, done, far);
+        v_fetch_two(right, done, far);
+        v_write_two(out, done, (v_two){l.a + r.a, l.b + r.b});
+    }
+    MGK_EACH_VECTOR_FROM(done, i, n, { v_put(out, i, v_get(left, i) + v_get(right, i)); });
     v_stream_end(out.stream);
 }
 

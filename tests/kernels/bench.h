@@ -6,10 +6,10 @@
 #include "kernels/cases.h"
 
 /* Measured on one thread: FLOP/s of f32 multiply-adds and of bf16 products (0: no instruction for
- * them), bytes/s where no cache holds them: read at one place and written at another, read and written
- * at the same place, only read, only written. */
+ * them), bytes/s where no cache holds them: read at one place and written at another, the same fetching far ahead (0:
+ * not measured), read and written at the same place, only read, only written. */
 typedef struct machine_peak {
-    double f32, bf16, copy, in_place, read, write;
+    double f32, bf16, copy, copy_far, in_place, read, write;
 } machine_peak;
 
 machine_peak measure_peak(void);

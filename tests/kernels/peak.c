@@ -110,13 +110,19 @@ static double flop_rate(flop_loop *loop)
     return best;
 }
 
-static double read_rate(const uint64_t *from)
+/* Bytes to fetch ahead, for processors that do not look past a page by themselves: without, one core of an Emerald
+ * Rapids reads 11 GB/s instead of 16. */
+enum { FAR_BYTES = 8192 };
+
+static double read_rate(const uint64_t *from, bool far)
 {
     typedef uint64_t v2 __attribute__((vector_size(16)));
     const v2 *p = (const void *)from;
     double start = now_seconds();
     v2 s0 = {0}, s1 = s0, s2 = s0, s3 = s0;
     for (size_t j = 0; j < COPY_BYTES / sizeof *p; j += 4) {
+        if (far)
+            __builtin_prefetch((const char *)(p + j) + FAR_BYTES, 0, 2);
         s0 += p[j];
         s1 += p[j + 1];
         s2 += p[j + 2];
@@ -150,13 +156,15 @@ static double copy_rate(uint64_t *to, const uint64_t *from)
 }
 
 /* The same past the caches, which saves reading the lines that are written. */
-static double stream_rate(uint64_t *to, const uint64_t *from)
+static double stream_rate(uint64_t *to, const uint64_t *from, bool far)
 {
 #if defined(__x86_64__)
     const float *in = (const void *)from;
     float *out = (void *)to;
     double start = now_seconds();
     for (size_t j = 0; j < COPY_BYTES / sizeof *in; j += 16) {
+        if (far)
+            __builtin_prefetch((const char *)(in + j) + FAR_BYTES, 0, 2);
         __m128 a = _mm_load_ps(in + j), b = _mm_load_ps(in + j + 4);
         __m128 c = _mm_load_ps(in + j + 8), d = _mm_load_ps(in + j + 12);
         _mm_stream_ps(out + j, a);
@@ -167,7 +175,7 @@ static double stream_rate(uint64_t *to, const uint64_t *from)
     _mm_sfence();
     return 2.0 * (double)COPY_BYTES / (now_seconds() - start);
 #else
-    (void)to, (void)from;
+    (void)to, (void)from, (void)far;
     return 0;
 #endif
 }
@@ -189,9 +197,10 @@ static void memory_rates(machine_peak *p)
         memset(from, 1, COPY_BYTES);
         memset(to, 2, COPY_BYTES);
         for (int i = 0; i < 6; i++) {
-            p->copy = fmax(p->copy, fmax(copy_rate(to, from), stream_rate(to, from)));
+            p->copy = fmax(p->copy, fmax(copy_rate(to, from), stream_rate(to, from, false)));
+            p->copy_far = fmax(p->copy_far, stream_rate(to, from, true));
             p->in_place = fmax(p->in_place, in_place_rate(from, (uint64_t)i + 1));
-            p->read = fmax(p->read, read_rate(from));
+            p->read = fmax(p->read, fmax(read_rate(from, false), read_rate(from, true)));
             p->write = fmax(p->write, write_rate(to));
         }
         sink = (float)to[0];
