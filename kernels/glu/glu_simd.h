@@ -38,7 +38,7 @@ MGK_INLINE int64_t fetch_distance(const mgk_glu_args *a, int32_t type)
 MGK_INLINE void glu_rows(const mgk_glu_args *a, int64_t first, int64_t end, int kind, int32_t type)
 {
     const int32_t stream = mgk_streams(a->y, a->rows, a->dim);
-    const int64_t far = v_far(stream), ahead = fetch_distance(a, type);
+    const int64_t ahead = fetch_distance(a, type);
     const bool brief = type == MGK_BF16;
     for (int64_t r = first; r < end; r++) {
         v_real left = v_from(a->x, 2 * r * a->dim, type);
@@ -48,10 +48,8 @@ MGK_INLINE void glu_rows(const mgk_glu_args *a, int64_t first, int64_t end, int 
         int64_t done = 0;
         for (; done + 2 * MGK_WIDTH <= a->dim; done += 2 * MGK_WIDTH) {
             v_two l = v_read_two(left, done), m = v_read_two(right, done);
-            /* far: in the order of memory, both halves being in one page */
-            v_prefetch_two(left, far ? far + 2 * done : ahead + done, false);
-            v_prefetch_two(far ? left : right, far ? far + 2 * (done + MGK_WIDTH) : ahead + done,
-                           false);
+            v_prefetch_two(left, ahead + done, false);
+            v_prefetch_two(right, ahead + done, false);
             v_write_two(
                 out, done,
                 (v_two){activate(l.a, kind, brief) * m.a, activate(l.b, kind, brief) * m.b});
