@@ -52,6 +52,9 @@ static const shape shapes[] = {
     {33, 33, 2000, 1, 1, TA | ACC},
     {192, 192, 512, 1, 1, TA},
     {64, 192, 1152, 1, 1, TB | BIAS | SILU},
+    /* few rows of a large B */
+    {100, 523, 1100, 1, 1, TA | ACC},
+    {60, 400, 700, 1, 0.5f, TB | BIAS | GATE | SILU},
     /* batches */
     {17, 19, 23, 3, 1, 0},
     {17, 19, 23, 3, 1, TA | TB | WIDE},

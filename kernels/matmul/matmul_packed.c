@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * matmul on the panel engine: packs B, cuts C into blocks, and runs the engine's strips.
  *
- * B is packed once into panels (all blocks of k), in parallel. A unit of work is a block of C: for
+ * B is packed once into panels (all blocks of k), in parallel; where few rows make one block, each panel when its turn
+ * comes, in the cache. A unit of work is a block of C: for
  * each block of k it multiplies its rows of A with each panel, which meanwhile stays near. The rows are
  * read where they lie, or copied close together first, transposed ones as tiles; meanwhile the rows that
  * come next are fetched. Small items of a batch are units instead, each packing its own B. */
@@ -26,13 +27,13 @@ static int64_t panel_at(const product *w, int64_t kb, int64_t j0)
            j0 * mgk_panel_units(w->engine, kc);
 }
 
-static void pack_panel(const product *w, float *space, int64_t item, int64_t kb, int64_t j0)
+static void pack_panel(const product *w, float *to, int64_t item, int64_t kb, int64_t j0)
 {
     const mgk_matmul_args *g = w->g;
     const int64_t k0 = kb * w->p.kc, kc = mgk_min64(w->p.kc, g->k - k0);
     const int64_t n = mgk_min64(w->engine->nr, g->n - j0);
     const int64_t at = item * g->stride_b + (g->trans_b ? j0 * g->ldb + k0 : k0 * g->ldb + j0);
-    w->engine->pack(space + panel_at(w, kb, j0), mgk_buf_at(g->b, at), g->ldb, g->trans_b, kc, n,
+    w->engine->pack(to, mgk_buf_at(g->b, at), g->ldb, g->trans_b, kc, n,
                     mgk_panel_width(w->engine, n));
 }
 
@@ -44,14 +45,14 @@ static void pack_block(void *arg, int64_t block, int thread)
     const int64_t j0 = block % groups * MGK_PANEL_NR_MAX;
     (void)thread;
     for (int64_t j = j0; j < mgk_min64(j0 + MGK_PANEL_NR_MAX, w->g->n); j += w->engine->nr)
-        pack_panel(w, w->b_space, w->item, kb, j);
+        pack_panel(w, w->b_space + panel_at(w, kb, j), w->item, kb, j);
 }
 
 /* A block of C. */
 typedef struct {
     int64_t item, i0, m, j0, j1;
     float *a_copy, *sums; /* the thread's spaces */
-    const float *b;       /* B packed */
+    float *b;             /* B packed, or (panels_apart) room for a panel */
 } block;
 
 /* A of one block of k, copied close together or where it lies. */
@@ -129,16 +130,27 @@ static void ask_for_a(ahead_list *list, const product *w, const block *t, int64_
         ask_for(list, mgk_buf_at(from, r * g->lda).p, bytes);
 }
 
-/* The panel of B after `j` of block kb of k. */
-static void take_next_b(const product *w, const block *t, int64_t kb, int64_t j, mgk_panel_job *job)
+/* The panel of B after `j` of block kb of k, packed or as it will be packed from. */
+static void ask_for_b(ahead_list *list, const product *w, const block *t, int64_t kb, int64_t j,
+                      mgk_panel_job *job)
 {
+    const mgk_matmul_args *g = w->g;
     j += w->engine->nr;
     if (j >= t->j1) {
         j = t->j0;
         kb = (kb + 1) % w->p.k_blocks;
     }
-    const int64_t kc = mgk_min64(w->p.kc, w->g->k - kb * w->p.kc);
-    const int64_t width = mgk_panel_width(w->engine, mgk_min64(w->engine->nr, t->j1 - j));
+    const int64_t k0 = kb * w->p.kc, kc = mgk_min64(w->p.kc, g->k - k0);
+    const int64_t n = mgk_min64(w->engine->nr, t->j1 - j), width = mgk_panel_width(w->engine, n);
+    if (w->p.panels_apart && kb == 0 && j == t->j0)
+        return;
+    if (w->p.panels_apart) {
+        const mgk_buf from = mgk_buf_at(g->b, g->trans_b ? j * g->ldb + k0 : k0 * g->ldb + j);
+        const int64_t bytes = (g->trans_b ? kc : n) * (from.dtype == MGK_BF16 ? 2 : 4);
+        for (int64_t r = 0; r < (g->trans_b ? n : kc); r++)
+            ask_for(list, mgk_buf_at(from, r * g->ldb).p, bytes);
+        return;
+    }
     job->next = t->b + panel_at(w, kb, j);
     job->next_bytes = mgk_panel_units(w->engine, kc) * width * (int64_t)sizeof(float);
 }
@@ -174,7 +186,9 @@ static void multiply_block(const product *w, const block *t)
             float *sums = t->sums + (j - t->j0);
             job.n = mgk_min64(w->engine->nr, t->j1 - j);
             job.ldb = mgk_panel_width(w->engine, job.n);
-            job.b0 = t->b + panel_at(w, kb, j);
+            if (p->panels_apart && kc > 0)
+                pack_panel(w, t->b, t->item, kb, j);
+            job.b0 = p->panels_apart ? t->b : t->b + panel_at(w, kb, j);
             job.c = apart && !last ? sums : mgk_buf_at(g->c, c_at + j).p;
             if (apart && last)
                 job.sums = sums;
@@ -188,7 +202,8 @@ static void multiply_block(const product *w, const block *t)
                 job.gate += j;
             list.count = 0;
             ask_for_a(&list, w, t, kb, (j - t->j0) / w->engine->nr, panels);
-            take_next_b(w, t, kb, j, &job);
+            if (g->k > 0)
+                ask_for_b(&list, w, t, kb, j, &job);
             job.ahead = list.pair;
             job.ahead_count = list.count;
             w->engine->run(&job);
@@ -196,8 +211,7 @@ static void multiply_block(const product *w, const block *t)
     }
 }
 
-static void run_part(const product *w, int64_t item, int64_t i0, int64_t j0, const float *b,
-                     int thread)
+static void run_part(const product *w, int64_t item, int64_t i0, int64_t j0, float *b, int thread)
 {
     const block t = {.item = item,
                      .i0 = i0,
@@ -216,7 +230,8 @@ static void run_block(void *arg, int64_t index, int thread)
     const product *w = arg;
     const int64_t mb = index % w->p.m_blocks, rest = index / w->p.m_blocks;
     const int64_t nb = rest % w->p.n_blocks, item = w->item + rest / w->p.n_blocks;
-    run_part(w, item, mb * w->p.mc, nb * w->p.nc, w->b_space, thread);
+    float *b = w->b_space + (w->p.panels_apart ? thread * w->p.panel_floats : 0);
+    run_part(w, item, mb * w->p.mc, nb * w->p.nc, b, thread);
 }
 
 static void run_item(void *arg, int64_t item, int thread)
@@ -225,7 +240,7 @@ static void run_item(void *arg, int64_t item, int thread)
     float *b = w->b_space + thread * w->p.b_floats;
     for (int64_t kb = 0; kb < w->p.k_blocks && w->g->k > 0; kb++)
         for (int64_t j = 0; j < w->g->n; j += w->engine->nr)
-            pack_panel(w, b, item, kb, j);
+            pack_panel(w, b + panel_at(w, kb, j), item, kb, j);
     for (int64_t j0 = 0; j0 < w->g->n; j0 += w->p.nc)
         for (int64_t i0 = 0; i0 < w->p.m; i0 += w->p.mc)
             run_part(w, item, i0, j0, b, thread);
@@ -238,7 +253,7 @@ void mgk_matmul_run(const mgk_matmul_args *g, mgk_exec *x, const mgk_panel *engi
         return;
     const int64_t threads = mgi_pool_threads(x->pool);
     w.b_space = x->workspace;
-    w.a_space = w.b_space + (w.p.item_a_unit ? w.p.b_floats * threads : w.p.b_floats);
+    w.a_space = w.b_space + mgk_matmul_b_space(&w.p, threads);
     w.c_space = w.a_space + w.p.a_floats * threads;
     if (w.p.item_a_unit) {
         mgi_pool_run(x->pool, w.p.batch, run_item, &w);
@@ -250,7 +265,7 @@ void mgk_matmul_run(const mgk_matmul_args *g, mgk_exec *x, const mgk_panel *engi
     const bool shared = w.p.batch == 1 || g->stride_b == 0;
     const int64_t blocks = w.p.m_blocks * w.p.n_blocks;
     for (; w.item < (shared ? 1 : w.p.batch); w.item++) {
-        if (g->k > 0 && !(g->kept && g->kept->ready))
+        if (g->k > 0 && !w.p.panels_apart && !(g->kept && g->kept->ready))
             mgi_pool_run(x->pool, w.p.k_blocks * panels, pack_block, &w);
         mgi_pool_run(x->pool, shared ? w.p.batch * blocks : blocks, run_block, &w);
     }

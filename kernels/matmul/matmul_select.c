@@ -6,6 +6,8 @@ enum {
     KC = 512,     /* values of k a block: fewer would read and write C too often */
     MC = 112,     /* rows of A a block: MC x KC floats are a quarter of a second-level cache */
     MC_STEP = 14, /* tallest tile */
+    MC_ALL = 224, /* up to so many rows are one block, if B is large: no other would use packed B */
+    B_LARGE = 1 << 18, /* floats: packed, it would go through a second-level cache */
     MC_GOOD =
         56,      /* to have more units of work rows are cut down to this, then columns, then rows */
     MC_MIN = 28, /* down to this */
@@ -13,6 +15,7 @@ enum {
     NC_SUMS = 384,    /* the same when its sums are kept apart */
     NC_MIN = 64,      /* columns are not cut below this in order to have more units of work */
     UNITS = 4,        /* units of work a thread to aim for */
+    UNITS_APART = 2,  /* the same where each of them copies all rows of A */
     SMALL = 1 << 21,  /* multiply-adds of an item below which items are units */
     ITEM_UNITS = 64,  /* items that are enough units of work if ... */
     ITEM_B = 1 << 18, /* ... a thread packs no more floats of B than this for each */
@@ -45,14 +48,20 @@ mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g, int threads)
     p.item_a_unit = p.batch > 1 && g->stride_b != 0 &&
                     ((double)p.m * (double)g->n * (double)g->k < SMALL ||
                      (p.batch >= ITEM_UNITS && p.b_floats <= ITEM_B));
-    cut(p.m, mgk_ceil_div(p.m, MC), MC_STEP, &p.mc, &p.m_blocks);
+    /* Columns are units of work then, so they must be enough for all threads. */
+    p.panels_apart = p.batch == 1 && !g->kept && p.m <= MC_ALL && p.b_floats >= B_LARGE &&
+                     (threads == 1 || g->n >= (int64_t)2 * threads * NC_MIN);
+    p.panel_floats = mgk_round_up(p.kc * MGK_PANEL_NR_MAX, 16);
+    cut(p.m, p.panels_apart ? 1 : mgk_ceil_div(p.m, MC), MC_STEP, &p.mc, &p.m_blocks);
     const bool sums = p.k_blocks > 1 && g->c.dtype == MGK_BF16;
     cut(g->n, p.k_blocks > 1 ? mgk_ceil_div(g->n, sums ? NC_SUMS : NC) : 1, MGK_PANEL_NR_MAX, &p.nc,
         &p.n_blocks);
     /* Too few blocks: halve rows first, because a block copies its rows of A. */
-    const int64_t units = threads > 1 ? UNITS * threads : 1;
-    while (!p.item_a_unit && p.m_blocks * p.n_blocks < units && (p.mc > MC_MIN || p.nc > NC_MIN)) {
-        if (p.mc > MC_GOOD || p.nc <= NC_MIN)
+    const int64_t each = p.panels_apart ? UNITS_APART : UNITS;
+    const int64_t units = threads > 1 ? each * threads : 1;
+    while (!p.item_a_unit && p.m_blocks * p.n_blocks < units &&
+           ((p.mc > MC_MIN && !p.panels_apart) || p.nc > NC_MIN)) {
+        if (!p.panels_apart && (p.mc > MC_GOOD || p.nc <= NC_MIN))
             cut(p.m, 2 * p.m_blocks, MC_STEP, &p.mc, &p.m_blocks);
         else
             cut(g->n, 2 * p.n_blocks, MGK_PANEL_NR_MAX, &p.nc, &p.n_blocks);
@@ -72,14 +81,20 @@ mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g, int threads)
     return p;
 }
 
+int64_t mgk_matmul_b_space(const mgk_matmul_plan *p, int64_t threads)
+{
+    return p->panels_apart  ? p->panel_floats * threads
+           : p->item_a_unit ? p->b_floats * threads
+                            : p->b_floats;
+}
+
 size_t mgk_matmul_workspace(const void *args, int threads)
 {
     const mgk_matmul_plan p = mgk_matmul_make_plan(args, threads);
     const double need = (double)(p.a_floats + p.b_floats + p.c_floats) * threads * 4;
     if (need > 0x1p62)
         return SIZE_MAX;
-    return (size_t)((p.a_floats + p.c_floats) * threads +
-                    (p.item_a_unit ? p.b_floats * threads : p.b_floats)) *
+    return (size_t)((p.a_floats + p.c_floats) * threads + mgk_matmul_b_space(&p, threads)) *
            sizeof(float);
 }
 
