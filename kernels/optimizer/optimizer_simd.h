@@ -43,20 +43,36 @@ static int64_t run_blocks(mgk_exec *x, optimizer_job *job, mgi_pool_fn *fn)
     return blocks;
 }
 
+/* As of v_far: large items do not stay in a cache until the next step. */
+MGK_INLINE int64_t far_of(const mgk_optimizer_item *item)
+{
+    return v_far(item->count * (int64_t)sizeof(float) >= MGK_STREAM_BYTES);
+}
+
+MGK_INLINE void fetch(const void *p)
+{
+    __builtin_prefetch(p, 0, 2);
+}
+
 enum { LANES = 32 }; /* independent sums */
 
 /* The loop over lanes is a vector loop for the compiler. */
-MGK_INLINE double sum_of_squares(const void *grad, int64_t n, int32_t dtype)
+MGK_INLINE double sum_of_squares(const void *grad, int64_t n, int64_t far, int32_t dtype)
 {
     const float *f = grad;
     const uint16_t *h = grad;
     double lane[LANES] = {0}, sum = 0;
     int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
+    for (; i + LANES <= n; i += LANES) {
+        if (far && dtype == MGK_BF16)
+            fetch(h + i + far);
+        for (int j = 0; far && dtype == MGK_F32 && j < LANES; j += 16)
+            fetch(f + i + far + j);
         MGK_UNROLL
-    for (int j = 0; j < LANES; j++) {
-        double g = dtype == MGK_BF16 ? mgk_from_bf16(h[i + j]) : f[i + j];
-        lane[j] += g * g;
+        for (int j = 0; j < LANES; j++) {
+            double g = dtype == MGK_BF16 ? mgk_from_bf16(h[i + j]) : f[i + j];
+            lane[j] += g * g;
+        }
     }
     for (; i < n; i++) {
         double g = dtype == MGK_BF16 ? mgk_from_bf16(h[i]) : f[i];
@@ -70,9 +86,10 @@ MGK_INLINE double sum_of_squares(const void *grad, int64_t n, int32_t dtype)
 static void norm_piece(const optimizer_job *job, const mgk_optimizer_item *item, int64_t at,
                        int64_t n, int64_t block)
 {
-    job->sums[block] += item->grad_dtype == MGK_BF16
-                            ? sum_of_squares((const uint16_t *)item->grad + at, n, MGK_BF16)
-                            : sum_of_squares((const float *)item->grad + at, n, MGK_F32);
+    job->sums[block] +=
+        item->grad_dtype == MGK_BF16
+            ? sum_of_squares((const uint16_t *)item->grad + at, n, far_of(item), MGK_BF16)
+            : sum_of_squares((const float *)item->grad + at, n, far_of(item), MGK_F32);
 }
 
 static void norm_block(void *arg, int64_t block, int thread)
@@ -119,7 +136,16 @@ MGK_INLINE void adamw_loop(const optimizer_job *job, const mgk_optimizer_item *i
     float *wide = item->compute && item->compute_f32 ? (float *)item->compute + at : NULL;
     const float lr = t.lr * item->lr_scale, decay = lr * t.decay * item->decay, keep = job->keep;
     const float rate = lr * t.correct1;
+    const int64_t far = far_of(item);
     MGK_EACH_VECTOR(i, n, {
+        if (far) {
+            v_prefetch(grad, i + far);
+            fetch(weight + i + far);
+            fetch(m + i + far);
+            fetch(v + i + far);
+            if (ema)
+                fetch(ema + i + far);
+        }
         vf g = t.scale * v_get(grad, i), w = v_in(weight + i);
         vf next_m = t.beta1 * v_in(m + i) + (1 - t.beta1) * g;
         vf next_v = t.beta2 * v_in(v + i) + (1 - t.beta2) * g * g;
