@@ -19,27 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An allocator whose call number fail_at and all later ones fail; 0: none. */
-typedef struct failing {
-    int64_t blocks;
-    int calls, fail_at;
-} failing;
-
-static inline void *failing_alloc(void *user, size_t size)
-{
-    failing *f = user;
-    if (f->fail_at && ++f->calls >= f->fail_at)
-        return NULL;
-    f->blocks++;
-    return malloc(size);
-}
-
-static inline void failing_free(void *user, void *ptr, size_t size)
-{
-    (void)size;
-    ((failing *)user)->blocks--;
-    free(ptr);
-}
+#include "../failing_memory.h"
 
 static failing memory;
 static mgen_context *ctx;
