@@ -95,10 +95,17 @@ static void write_places(mgi_run *run, const mgi_vt_text *text, const int64_t ro
     mgi_free(run->ctx, row);
 }
 
+int64_t mgi_text_padded(int64_t size, int64_t multiple, int64_t most)
+{
+    int64_t padded = (size + multiple - 1) / multiple * multiple;
+    padded = padded < most ? padded : most;
+    return padded > size ? padded : size;
+}
+
 /* One stream is what it is; of several, the padding of all goes to the end: what is attended to does not depend on
  * the other samples of the batch. */
 void mgi_vt_text_places(mgi_run *run, mgi_vt_text *text, int64_t samples,
-                        const int64_t rows[MGI_ROLES])
+                        const int64_t rows[MGI_ROLES], int64_t multiple)
 {
     int64_t size = 0;
     int count = 0;
@@ -107,7 +114,7 @@ void mgi_vt_text_places(mgi_run *run, mgi_vt_text *text, int64_t samples,
         count += rows[i] > 0;
     }
     if (count > 1)
-        size = longest(text, samples, rows);
+        size = mgi_text_padded(longest(text, samples, rows), multiple, size);
     text->places = count > 1 ? mgi_new(run, MGK_I32, MGI_DIMS(samples, size)) : NULL;
     text->mask = mgi_new(run, MGK_U8, MGI_DIMS(samples, size));
     if (run->status == MGEN_OK)
@@ -155,7 +162,7 @@ T *mgi_vt_text_forward(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, 
         if (text->x[i])
             part[n++] = project(run, &vt->stream[i], text->x[i], dtype);
     if (!written.mask)
-        mgi_vt_text_places(run, &written, samples, rows);
+        mgi_vt_text_places(run, &written, samples, rows, 1);
     if (run->status != MGEN_OK ||
         !mgi_require(run,
                      written.mask->dims[0] == samples && (count > 1) == (written.places != NULL),

@@ -447,11 +447,11 @@ static void make_rows(mgi_run *run, const mgi_text_encoder *e, const mgi_tokens 
 }
 
 static void make_ids(mgi_run *run, const mgi_text_encoder *e, const char *const *prompts,
-                     int64_t count, int64_t *tokens, T **ids, T **mask)
+                     int64_t count, int64_t multiple, int64_t *tokens, T **ids, T **mask)
 {
     mgen_context *ctx = run->ctx;
     mgi_tokens *rows;
-    int64_t size = 1;
+    int64_t size = 1, most = mgi_text_tokens_max(e);
     *ids = *mask = NULL;
     if (run->status != MGEN_OK ||
         !mgi_ok(run, mgi_alloc_zero(ctx, (size_t)count, sizeof *rows, &rows)))
@@ -460,9 +460,10 @@ static void make_ids(mgi_run *run, const mgi_text_encoder *e, const char *const 
     mgi_pool_run(ctx->pool, (count + SPLIT_ROWS - 1) / SPLIT_ROWS, split_rows, &work);
     mgi_ok(run, work.status);
     for (int64_t i = 0; i < count && run->status == MGEN_OK; i++) {
-        int64_t own = mgi_tokenizer_length(e->tokenizer, &rows[i], mgi_text_tokens_max(e));
+        int64_t own = mgi_tokenizer_length(e->tokenizer, &rows[i], most);
         size = own > size ? own : size;
     }
+    size = mgi_text_padded(size, multiple, most);
     if (run->status == MGEN_OK)
         make_rows(run, e, rows, count, size, tokens, ids, mask);
     free_rows(ctx, rows, count);
@@ -473,19 +474,19 @@ T *mgi_text_batch(mgi_run *run, const mgi_text_encoder *e, const char *const *pr
 {
     int64_t mark = mgi_scope_push(run);
     T *ids, *mask;
-    make_ids(run, e, prompts, count, tokens, &ids, &mask);
+    make_ids(run, e, prompts, count, 1, tokens, &ids, &mask);
     return mgi_scope_pop(
         run, mark, run->status == MGEN_OK ? mgi_text_encoder_forward(run, e, ids, mask) : NULL);
 }
 
 /* What the encoder of a role gets of the prompts. */
 static void make_role(mgi_run *run, const mgi_text_encoder *e, int role, const char *const *prompts,
-                      int64_t count, int64_t *tokens, mgi_text_ids *out)
+                      int64_t count, int64_t multiple, int64_t *tokens, mgi_text_ids *out)
 {
     char **parts;
     T **ids = &out->ids[role], **mask = &out->mask[role];
     if (role != MGI_ROLE_BYT5) {
-        make_ids(run, e, prompts, count, tokens, ids, mask);
+        make_ids(run, e, prompts, count, multiple, tokens, ids, mask);
         return;
     }
     if (!mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)count, sizeof *parts, &parts)))
@@ -493,21 +494,21 @@ static void make_role(mgi_run *run, const mgi_text_encoder *e, int role, const c
     for (int64_t i = 0; i < count && run->status == MGEN_OK; i++)
         mgi_ok(run, mgi_prompt_quoted(run->ctx, prompts[i], &parts[i]));
     if (run->status == MGEN_OK)
-        make_ids(run, e, (const char *const *)parts, count, tokens, ids, mask);
+        make_ids(run, e, (const char *const *)parts, count, multiple, tokens, ids, mask);
     for (int64_t i = 0; i < count; i++)
         mgi_free(run->ctx, parts[i]);
     mgi_free(run->ctx, parts);
 }
 
 void mgi_text_ids_make(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES], uint32_t drop,
-                       const char *const *prompts, int64_t count, int64_t *tokens,
+                       const char *const *prompts, int64_t count, int64_t multiple, int64_t *tokens,
                        mgi_text_ids *out)
 {
     *out = (mgi_text_ids){{NULL}, {NULL}, {NULL}};
     for (int i = 0; i < MGI_ROLES && run->status == MGEN_OK; i++) {
         if (!text[i] || (drop >> i & 1))
             continue;
-        make_role(run, text[i], i, prompts, count, tokens + i * count, out);
+        make_role(run, text[i], i, prompts, count, multiple, tokens + i * count, out);
         out->tokens[i] = tokens + i * count;
     }
 }
@@ -528,7 +529,7 @@ void mgi_text_streams(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES
                       const char *const *prompts, int64_t count, int64_t *tokens, mgi_vt_text *out)
 {
     mgi_text_ids ids;
-    mgi_text_ids_make(run, text, drop, prompts, count, tokens, &ids);
+    mgi_text_ids_make(run, text, drop, prompts, count, 1, tokens, &ids);
     mgi_text_ids_encode(run, text, &ids, out);
 }
 

@@ -57,17 +57,18 @@ bool mgi_decodes_parts(const mgi_tae *tae, int64_t height, int64_t width, int64_
 /* Prompts (count) -> vectors (count,S,width), padded to the longest, at most tokens_max; tokens[i] of row i count. */
 T *mgi_text_batch(mgi_run *run, const mgi_text_encoder *e, const char *const *prompts,
                   int64_t count, int64_t *tokens);
-/* The tokens of prompts for each role, padded to the longest: (count,S); NULL: there is no such encoder, or it is
- * dropped. */
+/* The tokens of prompts for each role, padded to the longest or to a multiple: (count,S); NULL: there is no such
+ * encoder, or it is dropped. */
 typedef struct mgi_text_ids {
     T *ids[MGI_ROLES], *mask[MGI_ROLES];
     const int64_t *tokens[MGI_ROLES];
 } mgi_text_ids;
 /* The same by all encoders that are there but those in `drop` (bit i: role i), each with what its role gets of a
- * prompt. `tokens` has room for MGI_ROLES x count and is kept in *out. First the host's share: tokens, written; then the
+ * prompt. S is rounded up to a `multiple`, within what an encoder takes, so that the shapes are few where each costs
+ * something (tensor/graph.h); 1: as it is. `tokens` has room for MGI_ROLES x count and is kept in *out. First the host's share: tokens, written; then the
  * encoders', which writes nothing. */
 void mgi_text_ids_make(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES], uint32_t drop,
-                       const char *const *prompts, int64_t count, int64_t *tokens,
+                       const char *const *prompts, int64_t count, int64_t multiple, int64_t *tokens,
                        mgi_text_ids *out);
 void mgi_text_ids_encode(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES],
                          const mgi_text_ids *ids, mgi_vt_text *out);

@@ -199,7 +199,7 @@ static void make_places(mgi_run *run, batch *b)
     for (int i = 0; i < MGI_ROLES; i++)
         rows[i] = b->text.x[i] ? b->text.x[i]->dims[1] : 0;
     if (run->status == MGEN_OK)
-        mgi_vt_text_places(run, &b->text, b->rows, rows);
+        mgi_vt_text_places(run, &b->text, b->rows, rows, 1);
 }
 
 /* What the network reads of the text is the same at every step. It is kept on the CPU, on one rank: there all rows of a

@@ -26,7 +26,8 @@
 
 #include "tensor/run.h"
 
-enum { MGI_GRAPH_ENTRIES = 16 };
+/* As many as a recipe may have kinds of clips, times lengths of text. */
+enum { MGI_GRAPH_ENTRIES = 128 };
 
 /* What is known of one key. */
 typedef struct mgi_graph_entry {

@@ -387,18 +387,28 @@ static bool predicts_v(const struct mgi_stage_run *r)
     return r->stage.video.objective == MGI_VT_V_PREDICTION;
 }
 
+/* Several ranks wait for each other between the launches of a step, which are therefore not captured. */
+static bool alone(const struct mgi_stage_run *r)
+{
+    return !r->mesh && !r->parallel.comm;
+}
+
+/* On a GPU each length of text is another graph, and they differ from batch to batch. */
+enum { TEXT_MULTIPLE = 32 };
+
 /* The prompts of r->prompts. */
 static void take_text(mgi_run *run, struct mgi_stage_run *r, inputs *b)
 {
     const mgi_networks n = networks_of(r);
     int64_t samples = b->x1 ? b->x1->dims[0] : 0, rows[MGI_ROLES] = {0};
-    mgi_text_ids_make(run, n.text, 0, r->prompts, samples, r->tokens, &b->ids);
+    int64_t multiple = run->dev->cuda && alone(r) ? TEXT_MULTIPLE : 1;
+    mgi_text_ids_make(run, n.text, 0, r->prompts, samples, multiple, r->tokens, &b->ids);
     for (int i = 0; i < MGI_ROLES; i++) {
         rows[i] = b->ids.ids[i] ? b->ids.ids[i]->dims[1] : 0;
         b->places.tokens[i] = b->ids.tokens[i];
     }
     if (run->status == MGEN_OK)
-        mgi_vt_text_places(run, &b->places, samples, rows);
+        mgi_vt_text_places(run, &b->places, samples, rows, multiple);
 }
 
 static T *batch_loss(mgi_run *run, struct mgi_stage_run *r, const inputs *b)
@@ -626,12 +636,6 @@ static void learn_captured(mgi_run *run, pass_work w)
     for (int i = 0; i < MGI_ROLES; i++)
         key = mgi_graph_key(mgi_graph_key(key, b->ids.ids[i]), b->ids.mask[i]);
     mgi_graph_run(&r->graph, run, key, learn, &w);
-}
-
-/* Several ranks wait for each other between the launches of a step, which are therefore not captured. */
-static bool alone(const struct mgi_stage_run *r)
-{
-    return !r->mesh && !r->parallel.comm;
 }
 
 /* Pass `i` of a step that begins with element `start`: the gradients of its elements first .. first + rows - 1, whose

@@ -194,7 +194,7 @@ static void answer(mgen_context *ctx, const mgi_vt *vt, float *out, int64_t coun
     q.t = mgi_new(&run, MGK_F32, MGI_DIMS(2));
     q.u = mgi_new(&run, MGK_F32, MGI_DIMS(2, 3, 4, 8, 3));
     q.text.x[0] = values(&run, 2, MGI_DIMS(2, 5, 24));
-    mgi_vt_text_places(&run, &q.text, 2, (const int64_t[]){5, 0, 0});
+    mgi_vt_text_places(&run, &q.text, 2, (const int64_t[]){5, 0, 0}, 1);
     for (int i = 0; i < 3; i++) {
         mgi_fill(&run, q.t, 0.2f * (float)i);
         mgi_graph_enter(&graph);
