@@ -391,7 +391,7 @@ mgen_status mgi_decode_film(mgen_context *ctx, const mgi_tae *tae, const float *
 /* The tokens of prompts, by row. */
 static void free_rows(mgen_context *ctx, mgi_tokens *rows, int64_t count)
 {
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; rows && i < count; i++)
         mgi_tokens_free(ctx, &rows[i]);
     mgi_free(ctx, rows);
 }
@@ -436,80 +436,96 @@ static void split_rows(void *arg, int64_t block, int thread)
     }
 }
 
-/* All padded to `size` tokens. */
-static void make_rows(mgi_run *run, const mgi_text_encoder *e, const mgi_tokens *rows,
-                      int64_t count, int64_t size, int64_t *tokens, T **ids, T **mask)
+/* The tokens of `count` prompts for one encoder. */
+static mgen_status split(mgen_context *ctx, const mgi_text_encoder *e, const char *const *prompts,
+                         int64_t count, mgi_tokens **out)
 {
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof **out, out));
+    split_work work = {ctx, e, prompts, count, *out, MGEN_OK};
+    mgi_pool_run(ctx->pool, (count + SPLIT_ROWS - 1) / SPLIT_ROWS, split_rows, &work);
+    return work.status;
+}
+
+static void make_ids(mgi_run *run, const mgi_text_encoder *e, const mgi_tokens *rows, int64_t count,
+                     int64_t multiple, int64_t *tokens, T **ids, T **mask)
+{
+    int64_t size = 1, most = mgi_text_tokens_max(e);
+    *ids = *mask = NULL;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t own = mgi_tokenizer_length(e->tokenizer, &rows[i], most);
+        size = own > size ? own : size;
+    }
+    size = mgi_text_padded(size, multiple, most);
     *ids = mgi_new(run, MGK_I32, MGI_DIMS(count, size));
     *mask = mgi_new(run, MGK_U8, MGI_DIMS(count, size));
     if (run->status == MGEN_OK)
         write_rows(run, e, rows, tokens, *ids, *mask);
 }
 
-static void make_ids(mgi_run *run, const mgi_text_encoder *e, const char *const *prompts,
-                     int64_t count, int64_t multiple, int64_t *tokens, T **ids, T **mask)
-{
-    mgen_context *ctx = run->ctx;
-    mgi_tokens *rows;
-    int64_t size = 1, most = mgi_text_tokens_max(e);
-    *ids = *mask = NULL;
-    if (run->status != MGEN_OK ||
-        !mgi_ok(run, mgi_alloc_zero(ctx, (size_t)count, sizeof *rows, &rows)))
-        return;
-    split_work work = {ctx, e, prompts, count, rows, MGEN_OK};
-    mgi_pool_run(ctx->pool, (count + SPLIT_ROWS - 1) / SPLIT_ROWS, split_rows, &work);
-    mgi_ok(run, work.status);
-    for (int64_t i = 0; i < count && run->status == MGEN_OK; i++) {
-        int64_t own = mgi_tokenizer_length(e->tokenizer, &rows[i], most);
-        size = own > size ? own : size;
-    }
-    size = mgi_text_padded(size, multiple, most);
-    if (run->status == MGEN_OK)
-        make_rows(run, e, rows, count, size, tokens, ids, mask);
-    free_rows(ctx, rows, count);
-}
-
 T *mgi_text_batch(mgi_run *run, const mgi_text_encoder *e, const char *const *prompts,
                   int64_t count, int64_t *tokens)
 {
     int64_t mark = mgi_scope_push(run);
-    T *ids, *mask;
-    make_ids(run, e, prompts, count, 1, tokens, &ids, &mask);
+    T *ids = NULL, *mask = NULL;
+    mgi_tokens *rows = NULL;
+    if (mgi_ok(run, split(run->ctx, e, prompts, count, &rows)))
+        make_ids(run, e, rows, count, 1, tokens, &ids, &mask);
+    free_rows(run->ctx, rows, count);
     return mgi_scope_pop(
         run, mark, run->status == MGEN_OK ? mgi_text_encoder_forward(run, e, ids, mask) : NULL);
 }
 
-/* What the encoder of a role gets of the prompts. */
-static void make_role(mgi_run *run, const mgi_text_encoder *e, int role, const char *const *prompts,
-                      int64_t count, int64_t multiple, int64_t *tokens, mgi_text_ids *out)
+/* What ByT5 gets of the prompts: what stands in quotation marks. */
+static mgen_status split_quoted(mgen_context *ctx, const mgi_text_encoder *e,
+                                const char *const *prompts, int64_t count, mgi_tokens **out)
 {
     char **parts;
-    T **ids = &out->ids[role], **mask = &out->mask[role];
-    if (role != MGI_ROLE_BYT5) {
-        make_ids(run, e, prompts, count, multiple, tokens, ids, mask);
-        return;
-    }
-    if (!mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)count, sizeof *parts, &parts)))
-        return;
-    for (int64_t i = 0; i < count && run->status == MGEN_OK; i++)
-        mgi_ok(run, mgi_prompt_quoted(run->ctx, prompts[i], &parts[i]));
-    if (run->status == MGEN_OK)
-        make_ids(run, e, (const char *const *)parts, count, multiple, tokens, ids, mask);
+    mgen_status status = MGEN_OK;
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof *parts, &parts));
+    for (int64_t i = 0; i < count && status == MGEN_OK; i++)
+        status = mgi_prompt_quoted(ctx, prompts[i], &parts[i]);
+    if (status == MGEN_OK)
+        status = split(ctx, e, (const char *const *)parts, count, out);
     for (int64_t i = 0; i < count; i++)
-        mgi_free(run->ctx, parts[i]);
-    mgi_free(run->ctx, parts);
+        mgi_free(ctx, parts[i]);
+    mgi_free(ctx, parts);
+    return status;
 }
 
-void mgi_text_ids_make(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES], uint32_t drop,
-                       const char *const *prompts, int64_t count, int64_t multiple, int64_t *tokens,
+mgen_status mgi_text_rows_make(mgen_context *ctx, const mgi_text_encoder *const text[MGI_ROLES],
+                               uint32_t drop, const char *const *prompts, int64_t count,
+                               mgi_text_rows *out)
+{
+    mgen_status status = MGEN_OK;
+    mgi_text_rows_free(ctx, out);
+    out->count = count;
+    for (int i = 0; i < MGI_ROLES && status == MGEN_OK; i++)
+        if (text[i] && !(drop >> i & 1))
+            status = (i == MGI_ROLE_BYT5 ? split_quoted : split)(ctx, text[i], prompts, count,
+                                                                 &out->rows[i]);
+    if (status != MGEN_OK)
+        mgi_text_rows_free(ctx, out);
+    return status;
+}
+
+void mgi_text_rows_free(mgen_context *ctx, mgi_text_rows *rows)
+{
+    for (int i = 0; i < MGI_ROLES; i++)
+        free_rows(ctx, rows->rows[i], rows->count);
+    *rows = (mgi_text_rows){0, {NULL}};
+}
+
+void mgi_text_ids_make(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES],
+                       const mgi_text_rows *rows, int64_t multiple, int64_t *tokens,
                        mgi_text_ids *out)
 {
     *out = (mgi_text_ids){{NULL}, {NULL}, {NULL}};
     for (int i = 0; i < MGI_ROLES && run->status == MGEN_OK; i++) {
-        if (!text[i] || (drop >> i & 1))
+        if (!rows->rows[i])
             continue;
-        make_role(run, text[i], i, prompts, count, multiple, tokens + i * count, out);
-        out->tokens[i] = tokens + i * count;
+        out->tokens[i] = tokens + i * rows->count;
+        make_ids(run, text[i], rows->rows[i], rows->count, multiple, tokens + i * rows->count,
+                 &out->ids[i], &out->mask[i]);
     }
 }
 
@@ -529,7 +545,10 @@ void mgi_text_streams(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES
                       const char *const *prompts, int64_t count, int64_t *tokens, mgi_vt_text *out)
 {
     mgi_text_ids ids;
-    mgi_text_ids_make(run, text, drop, prompts, count, 1, tokens, &ids);
+    mgi_text_rows rows = {0, {NULL}};
+    mgi_ok(run, mgi_text_rows_make(run->ctx, text, drop, prompts, count, &rows));
+    mgi_text_ids_make(run, text, &rows, 1, tokens, &ids);
+    mgi_text_rows_free(run->ctx, &rows);
     mgi_text_ids_encode(run, text, &ids, out);
 }
 

@@ -57,22 +57,31 @@ bool mgi_decodes_parts(const mgi_tae *tae, int64_t height, int64_t width, int64_
 /* Prompts (count) -> vectors (count,S,width), padded to the longest, at most tokens_max; tokens[i] of row i count. */
 T *mgi_text_batch(mgi_run *run, const mgi_text_encoder *e, const char *const *prompts,
                   int64_t count, int64_t *tokens);
-/* The tokens of prompts for each role, padded to the longest or to a multiple: (count,S); NULL: there is no such
- * encoder, or it is dropped. */
+/* The tokens of `count` prompts for each role; NULL: there is no such encoder, or it is dropped. */
+typedef struct mgi_text_rows {
+    int64_t count;
+    mgi_tokens *rows[MGI_ROLES];
+} mgi_text_rows;
+/* Of prompts, for all encoders that are there but those in `drop` (bit i: role i), each of what its role gets of a prompt.
+ * What *out held is freed. */
+mgen_status mgi_text_rows_make(mgen_context *ctx, const mgi_text_encoder *const text[MGI_ROLES],
+                               uint32_t drop, const char *const *prompts, int64_t count,
+                               mgi_text_rows *out);
+void mgi_text_rows_free(mgen_context *ctx, mgi_text_rows *rows);
+/* The same on the device: (count,S). */
 typedef struct mgi_text_ids {
     T *ids[MGI_ROLES], *mask[MGI_ROLES];
     const int64_t *tokens[MGI_ROLES];
 } mgi_text_ids;
-/* The same by all encoders that are there but those in `drop` (bit i: role i), each with what its role gets of a
- * prompt. S is rounded up to a `multiple`, within what an encoder takes, so that the shapes are few where each costs
- * something (tensor/graph.h); 1: as it is. `tokens` has room for MGI_ROLES x count and is kept in *out. First the host's share: tokens, written; then the
- * encoders', which writes nothing. */
-void mgi_text_ids_make(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES], uint32_t drop,
-                       const char *const *prompts, int64_t count, int64_t multiple, int64_t *tokens,
+/* S is that of the longest, rounded up to a `multiple`, within what an encoder takes, so that the shapes are few where each
+ * costs something (tensor/graph.h); 1: as it is. `tokens` has room for MGI_ROLES x count and is kept in *out. First
+ * the host's share: tokens, written; then the encoders', which writes nothing. */
+void mgi_text_ids_make(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES],
+                       const mgi_text_rows *rows, int64_t multiple, int64_t *tokens,
                        mgi_text_ids *out);
 void mgi_text_ids_encode(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES],
                          const mgi_text_ids *ids, mgi_vt_text *out);
-/* Both. */
+/* All three. */
 void mgi_text_streams(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES], uint32_t drop,
                       const char *const *prompts, int64_t count, int64_t *tokens, mgi_vt_text *out);
 /* Tokens of a prompt, those around it included, at most tokens_max. */

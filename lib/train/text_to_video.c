@@ -33,13 +33,14 @@ enum { VALIDATION_CLIPS = 64, VALIDATION_BATCH = 32, TIMES = 10 };
 static const double quantiles[TIMES / 2] = {-1.6448536270, -1.0364333895, -0.6744897502,
                                             -0.3853204664, -0.1256613469};
 
-/* The batch whose prompts and latents the host holds; rows 0: none. */
+/* The batch whose text and latents the host holds; rows 0: none. */
 typedef struct taken_batch {
     const mgi_bucket_data *bucket;
     uint64_t first; /* element */
     int64_t rows;
     float *latents;
     size_t room; /* values */
+    mgi_text_rows text;
 } taken_batch;
 
 struct mgi_stage_run {
@@ -99,6 +100,7 @@ static void destroy(struct mgi_stage_run *r)
     mgi_free(ctx, r->tokens);
     mgi_free(ctx, r->times);
     mgi_free(ctx, r->now.latents);
+    mgi_text_rows_free(ctx, &r->now.text);
     mgi_tensor_release(r->loss);
     mgi_graph_finish(&r->graph);
     mgi_free(ctx, r);
@@ -396,13 +398,18 @@ static bool alone(const struct mgi_stage_run *r)
 /* On a GPU each length of text is another graph, and they differ from batch to batch. */
 enum { TEXT_MULTIPLE = 32 };
 
-/* The prompts of r->prompts. */
+/* Of r->prompts. */
+static mgen_status split_text(struct mgi_stage_run *r, int64_t rows)
+{
+    return mgi_text_rows_make(r->ctx, networks_of(r).text, 0, r->prompts, rows, &r->now.text);
+}
+
 static void take_text(mgi_run *run, struct mgi_stage_run *r, inputs *b)
 {
     const mgi_networks n = networks_of(r);
     int64_t samples = b->x1 ? b->x1->dims[0] : 0, rows[MGI_ROLES] = {0};
     int64_t multiple = run->dev->cuda && alone(r) ? TEXT_MULTIPLE : 1;
-    mgi_text_ids_make(run, n.text, 0, r->prompts, samples, multiple, r->tokens, &b->ids);
+    mgi_text_ids_make(run, n.text, &r->now.text, multiple, r->tokens, &b->ids);
     for (int i = 0; i < MGI_ROLES; i++) {
         rows[i] = b->ids.ids[i] ? b->ids.ids[i]->dims[1] : 0;
         b->places.tokens[i] = b->ids.tokens[i];
@@ -449,6 +456,7 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data
     mgi_fill(run, t, time);
     mgi_tensor_write(x1, 0, l->values + (l->clips + first) * l->size, x1->count);
     inputs all = {.x1 = x1, .x0 = x0, .t = t, .flow = flow, .weight = 1.0f};
+    mgi_ok(run, split_text(r, rows));
     take_text(run, r, &all);
     return batch_loss(run, r, &all);
 }
@@ -488,7 +496,7 @@ static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
     mgi_run run;
     double sum[2] = {0.0}, shares[2] = {0.0}; /* videos, images */
     double as_flow = 0.0;
-    r->now.rows = 0; /* the prompts are used */
+    r->now.rows = 0; /* the text is another then */
     mgi_run_init(&run, r->ctx, false);
     for (int i = 0; i < r->trained_count; i++)
         mgi_module_swap_ema(r->trained[i]);
@@ -565,7 +573,9 @@ static mgen_status take_batch(struct mgi_stage_run *r, const mgi_bucket_data *b,
     now->first = first;
     now->rows = rows;
     mgi_pool_run(r->ctx->pool, (rows + TAKEN_TOGETHER - 1) / TAKEN_TOGETHER, take_rows, r);
-    return MGEN_OK;
+    mgen_status status = split_text(r, rows);
+    now->rows = status == MGEN_OK ? rows : 0;
+    return status;
 }
 
 /* The number of the first element of a step. */
