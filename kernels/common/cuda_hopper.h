@@ -171,7 +171,9 @@ MGK_DEVICE void mgk_barrier_expect(uint32_t barrier, uint32_t bytes)
 #endif
 }
 
-/* At the barrier that block `rank` of the cluster has at this place. */
+/* At the barrier that block `rank` of the cluster has at this place. It says that something was read, not that anything
+ * was written: a release in the cluster's scope would be a fence of all memory of the GPU, which takes longer than the
+ * products of a stage. */
 MGK_DEVICE void mgk_barrier_arrive_at(uint32_t barrier, uint32_t rank)
 {
 #ifdef MGK_CUDA_EMULATED
@@ -180,7 +182,7 @@ MGK_DEVICE void mgk_barrier_arrive_at(uint32_t barrier, uint32_t rank)
     asm volatile("{\n"
                  ".reg .b32 there;\n"
                  "mapa.shared::cluster.u32 there, %0, %1;\n"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n"
+                 "mbarrier.arrive.shared::cluster.b64 _, [there];\n"
                  "}" ::"r"(barrier),
                  "r"(rank)
                  : "memory");

@@ -11,11 +11,19 @@ enum {
     MGK_BARRIER_BYTES = 8
 };
 
-/* Registers of the threads that copy and of those that compute, in so many warpgroups: together at most 64 Ki. */
+/* Registers of the threads that copy and of those that compute, in so many warpgroups: together no more than a block has
+ * when it begins, the same for all its threads and a multiple of 8. What is more than that never comes: a warpgroup
+ * that asks for it waits for ever. */
 template <int GROUPS_, int COPYING_, int COMPUTING_> struct mgk_register_shares {
-    enum { GROUPS = GROUPS_, COPYING = COPYING_, COMPUTING = COMPUTING_ };
-    static_assert((int)MGK_WARPGROUP * (COPYING + GROUPS * COMPUTING) <= 65536,
-                  "too many registers");
+    enum {
+        GROUPS = GROUPS_,
+        COPYING = COPYING_,
+        COMPUTING = COMPUTING_,
+        AT_FIRST = 65536 / (MGK_WARPGROUP * (GROUPS + 1)) / 8 * 8
+    };
+    static_assert(COPYING + GROUPS * COMPUTING <= (GROUPS + 1) * AT_FIRST, "too many registers");
+    static_assert(COPYING % 8 == 0 && COMPUTING % 8 == 0 && COPYING >= 24 && COMPUTING <= 256,
+                  "not what setmaxnreg takes");
 };
 
 /* A block's shared memory from the first multiple of 1024 on; what lies where is said in bytes from there. */

@@ -13,9 +13,7 @@ namespace
 enum { COLUMNS = 128, COLUMN_SUMS = COLUMNS / 2 /* of a thread, of a product */ };
 
 template <int N, int CLUSTER, int STAGES>
-struct codes_shape : mgk_product_shape<N, CLUSTER, STAGES, false, true, 1, 1> {
-    typedef mgk_register_shares<2, 32, 240> registers; /* two sets of sums */
-};
+using codes_shape = mgk_product_shape<N, CLUSTER, STAGES, false, true, 1, 1>;
 
 template <typename S> struct codes_group : product_group<S> {
     typedef product_group<S> group;
