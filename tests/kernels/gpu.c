@@ -91,6 +91,11 @@ static void tune(void)
         mgk_cublaslt_time_by(gpu.blas, &timer);
 }
 
+bool gpu_times(const mgk_variant_info *v)
+{
+    return tuning.begin && !strcmp(v->name, "cublaslt");
+}
+
 static void *open_blas(void)
 {
     static bool tried;
@@ -274,6 +279,12 @@ bool gpu_present(void)
 
 bool gpu_is_hopper(void)
 {
+    return false;
+}
+
+bool gpu_times(const mgk_variant_info *v)
+{
+    (void)v;
     return false;
 }
 

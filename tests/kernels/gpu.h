@@ -9,7 +9,9 @@
 /* A GPU is there and this build has kernels for it. */
 bool gpu_present(void);
 bool gpu_is_hopper(void); /* of compute capability 9.0 */
-void *gpu_dnn(void);      /* cuDNN, opened by the first call; NULL: it is not there */
+/* Whether the variant takes what was the fastest: with another alignment that may be another algorithm. */
+bool gpu_times(const mgk_variant_info *v);
+void *gpu_dnn(void); /* cuDNN, opened by the first call; NULL: it is not there */
 
 /* Let the case's arguments point to copies of `a`'s buffers; false: no memory. */
 bool gpu_lend(mgk_case *c, const arena *a);
