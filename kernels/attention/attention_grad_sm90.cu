@@ -427,6 +427,52 @@ MGK_KERNEL __launch_bounds__(S::THREADS, 1)
 
 /* ---- the host's part ---- */
 
+/* d_o . o by (batch item, head, query), as delta_kernel does, but 8 values by a lane at a time: so many LANES together have
+ * all of a head, and neighbours neighbouring heads. */
+template <int LANES> MGK_KERNEL delta_by_eights_kernel(problem p, float *delta)
+{
+    const mgk_attention_args &a = p.a;
+    const int64_t heads = a.batch * a.sq * a.heads;
+    const int64_t step = (int64_t)gridDim.x * blockDim.x / LANES;
+    const int at = (int)threadIdx.x % LANES * 8;
+    int64_t r = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) / LANES;
+    /* A warp goes on as long as its first lane has something to do. */
+    for (; r - (int)threadIdx.x % MGK_WARP / LANES < heads; r += step) {
+        const int64_t row = r / a.heads, h = r - row * a.heads, b = row / a.sq, i = row - b * a.sq;
+        float sum = 0, of[8], d_of[8];
+        if (r < heads && at < a.head_dim) {
+            mgk_load_vector<8>(out_rows<mgk_bf16>(a, a.o, b, h, i, 1).p + at, of);
+            mgk_load_vector<8>(out_rows<mgk_bf16>(a, a.d_o, b, h, i, 1).p + at, d_of);
+#pragma unroll
+            for (int e = 0; e < 8; e++)
+                sum += of[e] * d_of[e];
+        }
+#pragma unroll
+        for (int apart = LANES / 2; apart > 0; apart /= 2)
+            sum += __shfl_xor_sync(0xffffffffu, sum, apart);
+        if (r < heads && at == 0)
+            delta[(b * a.heads + h) * a.sq + i] = sum;
+    }
+}
+
+/* Strides and heads are multiples of 8 values: d_o is read by bulk copies. */
+void start_delta(const problem &p, float *delta, mgk_exec *x)
+{
+    const int64_t heads = p.a.batch * p.a.sq * p.a.heads;
+    if (!mgk_is_aligned(p.a.o))
+        MGK_LAUNCH(x, delta_kernel<mgk_bf16>, mgk_grid(heads * MGK_WARP, MGK_BLOCK), MGK_BLOCK, 0,
+                   p, delta);
+    else if (p.a.head_dim <= 32)
+        MGK_LAUNCH(x, delta_by_eights_kernel<4>, mgk_grid(heads * 4, MGK_BLOCK), MGK_BLOCK, 0, p,
+                   delta);
+    else if (p.a.head_dim <= 64)
+        MGK_LAUNCH(x, delta_by_eights_kernel<8>, mgk_grid(heads * 8, MGK_BLOCK), MGK_BLOCK, 0, p,
+                   delta);
+    else
+        MGK_LAUNCH(x, delta_by_eights_kernel<16>, mgk_grid(heads * 16, MGK_BLOCK), MGK_BLOCK, 0, p,
+                   delta);
+}
+
 template <typename K, typename Q> bool start(const problem &p, float *delta, mgk_exec *x)
 {
     key_maps of_keys;
@@ -443,9 +489,7 @@ template <typename K, typename Q> bool start(const problem &p, float *delta, mgk
     const int64_t of_sk = mgk_tiles_of(p.a.sk, K::ROWS) * p.kv_heads * p.a.batch;
     const int64_t of_sq = mgk_tiles_of(p.a.sq, Q::ROWS) * p.a.heads * p.a.batch;
     const int key_bytes = K::BYTES, query_bytes = Q::BYTES;
-    MGK_LAUNCH(x, delta_kernel<mgk_bf16>,
-               mgk_grid(p.a.batch * p.a.sq * p.a.heads * MGK_WARP, MGK_BLOCK), MGK_BLOCK, 0, p,
-               delta);
+    start_delta(p, delta, x);
     MGK_ALLOW_SHARED(keys_kernel<K>, key_bytes);
     MGK_LAUNCH(x, keys_kernel<K>, (unsigned)(of_sk < blocks ? of_sk : blocks), K::THREADS,
                key_bytes, of_keys, p, delta);
