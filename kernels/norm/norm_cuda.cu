@@ -8,7 +8,11 @@
 namespace
 {
 
-enum { FORWARD_THREADS = 1024, GRAD_THREADS = 768 /* which leaves 80 registers each */ };
+enum {
+    FORWARD_THREADS = 1024,
+    FORWARD_BLOCKS = 1024,
+    GRAD_THREADS = 768 /* which leaves 80 registers each */
+};
 
 struct norm_plan {
     int lanes, teams; /* threads a row, rows of a block at once */
@@ -185,8 +189,9 @@ template <bool RESIDUAL> void run_norm(const mgk_norm_args *a, mgk_exec *x)
     norm_plan p = plan_of(a, FORWARD_THREADS, MGK_BLOCK);
     p.whole = p.whole && mgk_is_aligned(a->x) && mgk_is_aligned(a->y) &&
               (!RESIDUAL || (mgk_is_aligned(a->r) && mgk_is_aligned(a->h)));
-    /* Few enough rows a block to occupy a large GPU, more of them to load their vectors less often. */
-    int64_t steps = a->rows / ((int64_t)MGK_GRID_MAX * p.teams);
+    /* Few enough rows a block to occupy a large GPU, more of them to load their vectors less often: those of a short row
+     * are six times its own bytes. */
+    int64_t steps = a->rows / (FORWARD_BLOCKS * (int64_t)p.teams);
     p.rows = p.teams * (steps < 1 ? 1 : steps > 16 ? 16 : steps);
     int64_t blocks = mgk_cuda_div_up(a->rows, p.rows);
     if (p.wide)
@@ -221,7 +226,8 @@ mgk_row_chunks chunks_of(const mgk_norm_args *a, const norm_plan &p, bool residu
 
 norm_plan grad_plan(const mgk_norm_args *a)
 {
-    return plan_of(a, GRAD_THREADS, 2 * MGK_BLOCK);
+    return plan_of(a, GRAD_THREADS,
+                   MGK_BLOCK); /* three blocks a multiprocessor, of these registers */
 }
 
 /* n and g = dy * (1 + scale) * weight of a row, dy. */
