@@ -131,8 +131,9 @@ template <typename S> struct product_group : mgk_product_sums<S> {
             if (early && i + 4 * r < g.m)
                 added[r] = *(const mgk_vector<mgk_bf16, 8> *)(const void *)((mgk_bf16 *)more.p +
                                                                             at + 4 * r * g.ldc);
+        const bool changed = S::CODES || g.alpha != 1 || g.bias.p || g.act != MGK_ACT_NONE;
 #pragma unroll 1
-        for (int half = 0; half < 8; half++) {
+        for (int half = 0; changed && half < 8; half++) {
             float v[4], *from = this->shared_sums(row + half / 2 * 4, column) + half % 2 * 4;
             mgk_load_vector<4>(from, v);
             scale<4>(v, i + half / 2 * 4, j + half % 2 * 4);
