@@ -9,6 +9,7 @@
 #   bench-ops  times of the ops, variant by variant, beside the ceilings that PyTorch reaches here (copy, matrix product)
 #   bench-model  attention, elementwise ops, products, layers, a training step and the decoder of the 30B model beside PyTorch,
 #              and the whole model (tests/gpu/bench_model.py); called again it goes on with what it had no time for
+#   errors     what goes wrong is told and harms nothing: no such device, memory that others took, Ctrl-C (tests/gpu/errors.sh)
 #   train      stages of a recipe: RECIPE=file STAGES="name:seconds ...", from the models in FROM=dir, if any
 #
 # A group takes at most 8 minutes (GROUP_SECONDS). --quick: check, models, bench-ops and bench-model within 8 minutes in all,
@@ -33,13 +34,13 @@ while [ $# -gt 0 ]; do
     --quick) quick=yes ;;
     --out) out=$2 && shift ;;
     --pack) pack=$2 && shift ;;
-    check | models | memcheck | bench-ops | bench-model | train) groups+=("$1") ;;
+    check | models | memcheck | bench-ops | bench-model | errors | train) groups+=("$1") ;;
     -h | --help)
         sed -n '3,/^set /s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)
-        echo "gpu.sh: unknown word '$1'; groups are check, models, memcheck, bench-ops, bench-model and train" >&2
+        echo "gpu.sh: unknown word '$1'; groups are check, models, memcheck, bench-ops, bench-model, errors and train" >&2
         exit 2
         ;;
     esac
@@ -72,7 +73,7 @@ if [ -n "$pack" ]; then
     exit 0
 fi
 if [ ${#groups[@]} -eq 0 ]; then
-    groups=(check models memcheck bench-ops bench-model)
+    groups=(check models memcheck bench-ops bench-model errors)
     [ -z "$quick" ] || groups=(check models bench-ops bench-model)
 fi
 cases=${CASES:-40} bench_seconds=${BENCH_SECONDS:-300}
@@ -194,7 +195,7 @@ group_models() {
                 --stage "$stage" --dir "$out/train-$device" --device "$device" --log "$out/$stage-$device.jsonl" --log-every 1 --quiet
         done
     done
-    check "films and losses agree" python3 "$here/gpu/compare.py" "$out"
+    check "films and losses agree" python3 "$here/gpu/films_and_losses.py" "$out"
 }
 
 logged() { # file, command...
@@ -234,6 +235,21 @@ group_bench-model() {
     check "bench_model.py: results agree, and times" timeout "$(left)" python3 "$here/gpu/bench_model.py" "$bench_models" "${bench_model[@]}" \
         --seconds "$bench_seconds" \
         --json "$out/bench-model.json" --markdown "$out/bench-model.md"
+}
+
+group_errors() {
+    run "errors.sh: no such device, no memory, Ctrl-C" logged "$out/errors.log" timeout "$(left)" "$here/gpu/errors.sh" "$moviegen" \
+        "$models" "$out/errors"
+    local status=$?
+    [ -z "$dry" ] || return
+    cat "$out/errors.log"
+    passed=$((passed + $(grep -c "^ok - " "$out/errors.log"))) failed=$((failed + $(grep -c "^not ok - " "$out/errors.log")))
+    # One that ends before its time has failed, whatever it said until then.
+    case $status in
+    0) ;;
+    1) grep -q "^not ok - " "$out/errors.log" || failed=$((failed + 1)) ;;
+    *) failed=$((failed + 1)) && echo "FAILED errors.sh: status $status" ;;
+    esac
 }
 
 # FROM (a model folder, may be empty) is copied to $out/model, where the stages save.

@@ -16,7 +16,7 @@ result() { # name, whether it is good, what was said
         echo "$3" | head -n 10 | sed 's/^/#   /'
     fi
 }
-groups="check models memcheck bench-ops bench-model train"
+groups="check models memcheck bench-ops bench-model errors train"
 # shellcheck disable=SC2086 # words
 said=$(./gpu.sh --dry-run --out "$folder/none" $groups 2>&1)
 status=$?
@@ -59,6 +59,19 @@ for line in "not ok - attention sm90 takes more than . s: it hangs" "not ok - pa
     grep -qe "$line" <<<"$said" || status=1
 done
 result "check tells variants that are right, wrong, end or hang, and which cannot be run" $status "$said"
+
+# errors.sh is played: two things are right, one is wrong, and then it is ended.
+printf '#!/bin/sh\nprintf "ok - a\\nnot ok - b: why\\nok - c\\n# more\\n"\nexit $STATUS\n' >"$folder/gpu/errors.sh"
+said=$(for status in 1 3; do STATUS=$status "$folder/gpu.sh" --out "$folder/out" errors 2>&1 || echo "status $?"; done)
+grep -q "^2 passed, 1 failed, 0 skipped" <<<"$said" && grep -q "^2 passed, 2 failed, 0 skipped" <<<"$said" &&
+    [ "$(grep -c "^status 1" <<<"$said")" = 2 ]
+result "errors: each line is counted, and an early end" $? "$said"
+
+# A pack has the files of this folder and some of bench/ side by side.
+beside=$(sed -n 's/^ *cp \(.*\) "$pack\/gpu"$/\1/p' gpu.sh | tr ' ' '\n' | sed 's/"$//; s/.*\///')
+twice=$({ ls gpu && echo "$beside"; } | sort | uniq -d)
+grep -q "^compare.py" <<<"$beside" && [ -z "$twice" ]
+result "no two files of a pack have one name" $? "twice: $twice; beside: $beside"
 
 said=$(./gpu.sh no-such-group 2>&1)
 [ $? = 2 ] && grep -q "groups are" <<<"$said"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""compare.py DIR: whether the GPU's films and losses in DIR are those of the CPU. Exit status 1 if they are not."""
+"""films_and_losses.py DIR: whether the GPU's films and losses in DIR are those of the CPU. Exit status 1 if they are not."""
 import json
 import math
 import sys
