@@ -239,18 +239,6 @@ MGK_DEVICE void mgk_cluster_sync(void)
 #endif
 }
 
-/* Of the block in its cluster. */
-MGK_DEVICE uint32_t mgk_cluster_rank(void)
-{
-#ifdef MGK_CUDA_EMULATED
-    return (uint32_t)mgk_emulated_rank();
-#else
-    uint32_t rank;
-    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-    return rank;
-#endif
-}
-
 /* By one thread: a box to shared memory, from (column, head, token, batch item) on; zeros where the tensor has
  * none. All bytes of the box count at the barrier. `map` is a __grid_constant__ of the kernel. */
 MGK_DEVICE void mgk_tma_load(uint32_t to, const mgk_tensor_map *map, uint32_t barrier,

@@ -43,10 +43,10 @@ struct mgk_product_shape {
 
 /* A block with its shared memory. */
 template <typename S> struct mgk_product_block : mgk_block_memory {
-    uint32_t rank;
+    uint32_t rank; /* in the cluster, whose blocks follow each other */
 
     __device__ __forceinline__ mgk_product_block(unsigned char *memory)
-        : mgk_block_memory(memory), rank(S::CLUSTER > 1 ? mgk_cluster_rank() : 0)
+        : mgk_block_memory(memory), rank(blockIdx.x % S::CLUSTER)
     {
     }
 

@@ -70,6 +70,8 @@ CODES_FAULTS = [
     ("a turn to multiply codes that is not passed on", CODES, "p * COLUMNS);\n                me.pass_turn(S::GROUPS);", "p * COLUMNS);"),
     ("codes of the phase before", CODES, "w.barrier(S::FULL, stage->index), stage->parity", "w.barrier(S::FULL, stage->index), stage->parity ^ 1"),
     ("scales of rows taken for those of columns", CODES, "p.a_scale = (const float *)g->a_scale.p;", "p.a_scale = (const float *)g->b_scale.p;"),
+    ("bytes of codes that nobody waits for", PRODUCTS, "S::A_BYTES + S::B_BYTES);", "S::B_BYTES);"),
+    ("bytes of codes that never come", PRODUCTS, "S::A_BYTES + S::B_BYTES);", "S::A_BYTES + 2 * S::B_BYTES);"),
     ("a row's scale forgotten", PRODUCTS, "w.p.a_scale[i] * ", ""),
 ]
 # with a case of long k, all of whose products are positive
