@@ -42,6 +42,7 @@ OPERATIONS = {
     "STG": (0x986, None),
     "LDG128": (0x981, None),  # of them those of 16 bytes
     "STG128": (0x986, None),
+    "MEMBAR_GPU": (0x992, None),  # fences of all memory of the GPU, or of more
 }
 
 
@@ -77,9 +78,9 @@ def count_operations(code):
     counts = dict.fromkeys(OPERATIONS, 0)
     for at in range(0, len(code) - 15, 16):
         low, high = struct.unpack_from("<QQ", code, at)
-        operation, wide = low & 0xfff, high >> 9 & 7 == 6
+        operation, wide, scope = low & 0xfff, high >> 9 & 7 == 6, high >> 12 & 7
         for name, (number, _) in OPERATIONS.items():
-            if operation == number and (wide or not name.endswith("128")):
+            if operation == number and (wide or not name.endswith("128")) and (scope >= 2 or not name.endswith("_GPU")):
                 counts[name] += 1
     return counts
 
@@ -220,6 +221,12 @@ __global__ void group_core_of_codes(float *b)
     asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;" ::: "memory");
     b[threadIdx.x] = d[0] + d[1] + d[2] + d[3];
 }
+__global__ void fences(float *b)
+{
+    __threadfence_block();
+    b[threadIdx.x] = 1;
+    __threadfence();
+}
 __global__ void tile_copy(const void *map, float *b)
 {
     __shared__ __align__(128) float s[64];
@@ -245,6 +252,7 @@ def probe(nvcc, version, arch, cache):
         expected["group_core"] = {"HGMMA": 1, "STG": 1}
         expected["group_core_of_codes"] = {"QGMMA": 1, "STG": 1}
         expected["tile_copy"] = {"UTMALDG": 1, "STG": 1}
+        expected["fences"] = {"MEMBAR_GPU": 1, "STG": 1}
     problems = []
     for name, want in expected.items():
         got = kernels[name]["instances"][0]["count"] if name in kernels else {}
@@ -272,6 +280,13 @@ def check_claims(claims, kernels):
             if not found:
                 problems.append(f"{file} for {arch}: there is no kernel {kernel}")
             for word in words:
+                op, limit, allowed = word.partition("<=")
+                for name, k in found.items() if limit else ():
+                    most = max(i["count"][op] for i in k["instances"])
+                    if most > int(allowed):
+                        problems.append(f"{file} for {arch}: {name} has {most} {op}, {allowed} at most are claimed")
+                if limit:
+                    continue
                 op, least = (word.split(">=") + ["1"])[:2]
                 for name, k in found.items():
                     # A share of the instances may be for dtypes or widths that have no such instruction.
@@ -336,6 +351,9 @@ def check_checks(kernels, table):
     bare = {"count": dict.fromkeys(OPERATIONS, 0), "ptx": {}}
     if not check_claims([[file, name, arch, "HMMA"]], {(file, arch): {name: {**k, "instances": [bare]}}}):
         problems.append("an instruction that is not there is not noticed")
+    fenced = {(file, arch): {name: {**k, "instances": [bare, {**bare, "count": {**bare["count"], "MEMBAR_GPU": 3}}]}}}
+    if check_claims([[file, name, arch, "MEMBAR_GPU<=3"]], fenced) or not check_claims([[file, name, arch, "MEMBAR_GPU<=2"]], fenced):
+        problems.append("one fence more is not noticed")
     if not check_claims([[file, "no_such_kernel", arch, "HMMA"]], one):
         problems.append("a claim about no kernel is not noticed")
     return problems
