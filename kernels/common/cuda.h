@@ -105,9 +105,28 @@ MGK_DEVICE float mgk_load(mgk_bf16 x)
 /* To the nearest, a tie to the even one; a NaN stays one. */
 MGK_DEVICE void mgk_store(mgk_bf16 *p, float x)
 {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(p->bits) : "f"(x));
+#else
     uint32_t u = mgk_float_to_bits(x);
     uint32_t rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16;
     p->bits = (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? (u >> 16 | 0x40) : rounded);
+#endif
+}
+
+/* The same of two values, the first in the lower half. */
+MGK_DEVICE uint32_t mgk_two_bf16(float first, float second)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    uint32_t both;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(second), "f"(first));
+    return both;
+#else
+    mgk_bf16 x, y;
+    mgk_store(&x, first);
+    mgk_store(&y, second);
+    return x.bits | (uint32_t)y.bits << 16;
+#endif
 }
 
 MGK_DEVICE void mgk_store(float *p, float x)

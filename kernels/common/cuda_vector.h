@@ -38,6 +38,33 @@ template <int N, typename T> MGK_DEVICE void mgk_store_vector(T *p, const float 
     *(mgk_vector<T, N> *)p = raw;
 }
 
+/* To global memory where N is a multiple of 8, by an instruction that is named: compilers store the members of what
+ * they have put together word by word, or even halves, if they find it the same. */
+template <int N> MGK_DEVICE void mgk_store_vector(mgk_bf16 *p, const float *in)
+{
+    if constexpr (N % 8 == 0) {
+#pragma unroll
+        for (int i = 0; i < N; i += 8) {
+            const uint4 raw =
+                make_uint4(mgk_two_bf16(in[i], in[i + 1]), mgk_two_bf16(in[i + 2], in[i + 3]),
+                           mgk_two_bf16(in[i + 4], in[i + 5]), mgk_two_bf16(in[i + 6], in[i + 7]));
+#ifdef __CUDA_ARCH__
+            asm volatile(
+                "st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(p + i)),
+                "r"(raw.x), "r"(raw.y), "r"(raw.z), "r"(raw.w)
+                : "memory");
+#else
+            *(uint4 *)(void *)(p + i) = raw;
+#endif
+        }
+    } else {
+        mgk_vector<mgk_bf16, N> raw;
+        for (int i = 0; i < N; i++)
+            mgk_store(&raw.v[i], in[i]);
+        *(mgk_vector<mgk_bf16, N> *)p = raw;
+    }
+}
+
 /* MGK_VECTOR values, of which `count` are there; `whole`: all are, and p is aligned. The others are read
  * as 0 and not written. */
 template <typename T>
