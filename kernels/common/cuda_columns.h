@@ -20,6 +20,30 @@ static inline int mgk_power_of_two(int64_t n, int most)
     return p;
 }
 
+/* MGK_VECTOR values as they lie in memory: read while the row before is computed, as one row's bytes at a time are too
+ * few to occupy the memory of a large GPU. */
+struct mgk_ahead {
+    mgk_vector<uint32_t, MGK_VECTOR / 2> pairs;
+
+    __device__ __forceinline__ void begin(const mgk_bf16 *p)
+    {
+        pairs = *(const mgk_vector<uint32_t, MGK_VECTOR / 2> *)(const void *)p;
+    }
+
+    __device__ __forceinline__ void begin(const float *)
+    {
+    }
+
+    __device__ __forceinline__ void take(float *out) const
+    {
+#pragma unroll
+        for (int i = 0; i < MGK_VECTOR / 2; i++) {
+            out[2 * i] = mgk_bits_to_float(pairs.v[i] << 16);
+            out[2 * i + 1] = mgk_bits_to_float(pairs.v[i] & 0xffff0000u);
+        }
+    }
+};
+
 /* How a block of MGK_BLOCK threads sums: `lanes` vectors of a row, so a `tiles`-th of it, and
  * MGK_BLOCK / lanes rows at once. */
 struct mgk_tiling {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * norm, residual_norm and their gradients: a team of threads a row, each with MGK_VECTOR of its values, which
  * stay in registers between the statistics and what is made of them. Rows that are too long for that
- * (WIDE) are read again. */
+ * (WIDE) are read again; the next one of a team whose rows are short is read while one is computed (EARLY). */
 #include "kernels/common/cuda_columns.h"
 #include "kernels/norm/norm.h"
 
@@ -13,6 +13,8 @@ enum {
     FORWARD_BLOCKS = 1024,
     GRAD_THREADS = 768 /* which leaves 80 registers each */
 };
+
+enum { PLAIN, WIDE, EARLY };
 
 struct norm_plan {
     int lanes, teams; /* threads a row, rows of a block at once */
@@ -40,6 +42,12 @@ norm_plan plan_of(const mgk_norm_args *a, int most, int wanted)
                       mgk_is_aligned(a->scale) && mgk_is_aligned(a->shift) &&
                       mgk_is_aligned(a->gate) && a->mod_stride % 4 == 0 && a->gate_stride % 4 == 0;
     return p;
+}
+
+/* f32 would take the registers of too many threads. */
+bool is_early(const norm_plan &p, int dtype)
+{
+    return dtype == MGK_BF16 && p.whole && p.whole_vectors && p.lanes * p.teams <= MGK_BLOCK;
 }
 
 /* A thread's place. All threads of a block sum together. */
@@ -118,62 +126,94 @@ MGK_DEVICE void load_affine(const mgk_norm_args &a, int64_t sample, int64_t c, b
         plus[i] = fmaf(plus[i], scale[i], plus[i]) + shift[i];
 }
 
-template <typename T, bool WIDE, bool RESIDUAL>
-MGK_KERNEL __launch_bounds__(FORWARD_THREADS) norm_kernel(mgk_norm_args a, norm_plan p)
+/* A thread's next column: it has one only where rows are WIDE, which the compiler should know. */
+template <int HOW> MGK_DEVICE int64_t after(int64_t column, int64_t stride)
+{
+    return HOW == WIDE ? column + stride : INT64_MAX;
+}
+
+template <typename T, int HOW, bool RESIDUAL>
+MGK_KERNEL __launch_bounds__(HOW == EARLY ? (int)MGK_BLOCK : (int)FORWARD_THREADS,
+                             HOW == EARLY ? (RESIDUAL ? 3 : 4) : 1)
+    norm_kernel(mgk_norm_args a, norm_plan p)
 {
     __shared__ float scratch[2][2 * MGK_WARP];
     team team(p.lanes, scratch);
+    const bool whole = HOW == EARLY || p.whole, vectors = HOW == EARLY || p.whole_vectors;
     const int64_t dim = a.dim, stride = (int64_t)p.lanes * MGK_VECTOR;
     const T *in = RESIDUAL ? (const T *)a.r.p : (const T *)a.x.p, *h = (const T *)a.h.p;
     const bool modulated = a.scale.p || a.shift.p || (RESIDUAL && a.gate.p);
     int64_t known = -1, begin = blockIdx.x * p.rows; /* known: sample whose vectors are loaded */
     int64_t end = begin + p.rows < a.rows ? begin + p.rows : a.rows;
     float v[MGK_VECTOR], times[MGK_VECTOR], plus[MGK_VECTOR], gate[MGK_VECTOR];
+    const bool there = team.lane * MGK_VECTOR < dim;
+    mgk_ahead next_x, next_h;
+    auto begin_row = [&](int64_t r) {
+        if (HOW != EARLY || !there || r >= end)
+            return;
+        next_x.begin((const T *)a.x.p + r * dim + team.lane * MGK_VECTOR);
+        if (RESIDUAL && h)
+            next_h.begin(h + r * dim + team.lane * MGK_VECTOR);
+    };
+    begin_row(begin + team.number);
     for (int64_t first = begin; first < end; first += p.teams) {
         int64_t r = first + team.number, from = r < end ? team.lane * MGK_VECTOR : dim;
         int64_t sample = modulated ? (r + a.row_offset) / a.rows_per_sample : 0;
         float sum = 0, mean = 0;
-        for (int64_t c = from; c < dim; c += stride) {
-            if (WIDE || sample != known) {
-                if (!WIDE)
-                    load_affine(a, sample, c, p.whole_vectors, times, plus);
+        for (int64_t c = from; c < dim; c = after<HOW>(c, stride)) {
+            if (HOW == WIDE || sample != known) {
+                if (HOW != WIDE)
+                    load_affine(a, sample, c, vectors, times, plus);
                 if (RESIDUAL)
-                    load_or(a.gate, sample * a.gate_stride + c, 1, gate, p.whole_vectors, dim - c);
+                    load_or(a.gate, sample * a.gate_stride + c, 1, gate, vectors, dim - c);
             }
-            mgk_load_part((const T *)a.x.p + r * dim + c, v, p.whole, dim - c);
+            float more[MGK_VECTOR];
+            if (HOW == EARLY) {
+                next_x.take(v);
+                if (RESIDUAL && h)
+                    next_h.take(more);
+                begin_row(r + p.teams);
+            } else {
+                mgk_load_part((const T *)a.x.p + r * dim + c, v, whole, dim - c);
+                if (RESIDUAL && h)
+                    mgk_load_part(h + r * dim + c, more, whole, dim - c);
+            }
             if (RESIDUAL && h) {
-                float more[MGK_VECTOR];
-                mgk_load_part(h + r * dim + c, more, p.whole, dim - c);
                 for (int i = 0; i < MGK_VECTOR; i++)
                     v[i] = mgk_round<T>(fmaf(gate[i], more[i], v[i]));
             }
             if (RESIDUAL)
-                mgk_store_part((T *)a.r.p + r * dim + c, v, p.whole, dim - c);
-            for (int i = 0; i < MGK_VECTOR; i++)
-                sum = p.layer ? sum + v[i] : fmaf(v[i], v[i], sum);
+                mgk_store_part((T *)a.r.p + r * dim + c, v, whole, dim - c);
+            if (p.layer)
+                for (int i = 0; i < MGK_VECTOR; i++)
+                    sum += v[i];
+            else
+                for (int i = 0; i < MGK_VECTOR; i++)
+                    sum = fmaf(v[i], v[i], sum);
         }
         known = sample;
         sum = team.sum(sum);
         if (p.layer) {
             mean = sum / (float)dim;
             sum = 0;
-            for (int64_t c = from; c < dim; c += stride) {
-                if (WIDE)
-                    mgk_load_part(in + r * dim + c, v, p.whole, dim - c);
+            for (int64_t c = from; c < dim; c = after<HOW>(c, stride)) {
+                if (HOW == WIDE)
+                    mgk_load_part(in + r * dim + c, v, whole, dim - c);
+                const int left = dim - c < MGK_VECTOR ? (int)(dim - c) : (int)MGK_VECTOR;
                 for (int i = 0; i < MGK_VECTOR; i++)
-                    sum += c + i < dim ? (v[i] - mean) * (v[i] - mean) : 0;
+                    sum += i < left ? (v[i] - mean) * (v[i] - mean) : 0;
             }
             sum = team.sum(sum);
         }
         float rstd = 1 / sqrtf(sum / (float)dim + a.eps);
-        for (int64_t c = from; c < dim; c += stride) {
-            if (WIDE) {
-                mgk_load_part(in + r * dim + c, v, p.whole, dim - c);
-                load_affine(a, sample, c, p.whole_vectors, times, plus);
+        for (int64_t c = from; c < dim; c = after<HOW>(c, stride)) {
+            if (HOW == WIDE) {
+                mgk_load_part(in + r * dim + c, v, whole, dim - c);
+                load_affine(a, sample, c, vectors, times, plus);
             }
             for (int i = 0; i < MGK_VECTOR; i++)
                 v[i] = fmaf((v[i] - mean) * rstd, times[i], plus[i]);
-            mgk_store_part((T *)a.y.p + r * dim + c, v, p.whole, dim - c);
+            mgk_store_part((T *)a.y.p + r * dim + c, v, whole, dim - c);
         }
         if (r < end && team.lane == 0 && a.rstd.p)
             MGK_F(a.rstd)[r] = rstd;
@@ -195,10 +235,13 @@ template <bool RESIDUAL> void run_norm(const mgk_norm_args *a, mgk_exec *x)
     p.rows = p.teams * (steps < 1 ? 1 : steps > 16 ? 16 : steps);
     int64_t blocks = mgk_cuda_div_up(a->rows, p.rows);
     if (p.wide)
-        MGK_WITH_REAL(a->x.dtype, MGK_LAUNCH(x, (norm_kernel<T, true, RESIDUAL>), (int)blocks,
+        MGK_WITH_REAL(a->x.dtype, MGK_LAUNCH(x, (norm_kernel<T, WIDE, RESIDUAL>), (int)blocks,
                                              p.lanes * p.teams, 0, *a, p));
+    else if (is_early(p, a->x.dtype))
+        MGK_LAUNCH(x, (norm_kernel<mgk_bf16, EARLY, RESIDUAL>), (int)blocks, p.lanes * p.teams, 0,
+                   *a, p);
     else
-        MGK_WITH_REAL(a->x.dtype, MGK_LAUNCH(x, (norm_kernel<T, false, RESIDUAL>), (int)blocks,
+        MGK_WITH_REAL(a->x.dtype, MGK_LAUNCH(x, (norm_kernel<T, PLAIN, RESIDUAL>), (int)blocks,
                                              p.lanes * p.teams, 0, *a, p));
 }
 
@@ -230,17 +273,23 @@ norm_plan grad_plan(const mgk_norm_args *a)
                    MGK_BLOCK); /* three blocks a multiprocessor, of these registers */
 }
 
-/* n and g = dy * (1 + scale) * weight of a row, dy. */
+/* n, from the values of a row, and g = dy * (1 + scale) * weight, of d = dy. */
+MGK_DEVICE void take_grad(float mean, float rstd, const float *factor, float *n, float *g,
+                          const float *d)
+{
+    for (int i = 0; i < MGK_VECTOR; i++) {
+        n[i] = (n[i] - mean) * rstd;
+        g[i] = d[i] * factor[i];
+    }
+}
+
 template <typename T>
 MGK_DEVICE void load_grad(const T *in, const T *dy, float mean, float rstd, const float *factor,
                           bool whole, int64_t count, float *n, float *g, float *d)
 {
     mgk_load_part(in, n, whole, count);
     mgk_load_part(dy, d, whole, count);
-    for (int i = 0; i < MGK_VECTOR; i++) {
-        n[i] = (n[i] - mean) * rstd;
-        g[i] = d[i] * factor[i];
-    }
+    take_grad(mean, rstd, factor, n, g, d);
 }
 
 /* Adds to what a chunk has left in the workspace; its columns from c on belong to this thread. */
@@ -252,12 +301,14 @@ MGK_DEVICE void add_part(float *part, const float *more, int64_t count)
 }
 
 /* A block: a chunk of rows. parts NULL: no sums are wanted. */
-template <typename T, bool WIDE, bool RESIDUAL>
-MGK_KERNEL __launch_bounds__(GRAD_THREADS)
+template <typename T, int HOW, bool RESIDUAL>
+MGK_KERNEL __launch_bounds__(HOW == EARLY ? (int)MGK_BLOCK : (int)GRAD_THREADS,
+                             HOW == EARLY ? (RESIDUAL ? 2 : 3) : 1)
     norm_grad_kernel(mgk_norm_args a, mgk_row_chunks k, norm_plan p, float *parts)
 {
     __shared__ float scratch[2][2 * MGK_WARP], columns[MGK_VECTOR * 2 * MGK_BLOCK];
     team team(p.lanes, scratch);
+    const bool whole = HOW == EARLY || p.whole, vectors = HOW == EARLY || p.whole_vectors;
     const int64_t dim = a.dim, stride = (int64_t)p.lanes * MGK_VECTOR;
     const T *in = RESIDUAL ? (const T *)a.r.p : (const T *)a.x.p, *dy = (const T *)a.dy.p;
     const T *add = RESIDUAL ? (const T *)a.dr.p : a.accumulate_dx ? (const T *)a.dx.p : NULL;
@@ -268,28 +319,52 @@ MGK_KERNEL __launch_bounds__(GRAD_THREADS)
     float sum_a[MGK_VECTOR] = {0}, sum_b[MGK_VECTOR] = {0}, sum_h[MGK_VECTOR] = {0};
     k.range(blockIdx.x, &begin, &end);
     float *part = parts ? parts + (int64_t)blockIdx.x * PARTS * dim : NULL;
-    for (int64_t c = team.lane * MGK_VECTOR; c < dim; c += stride) {
-        load_factor(a, sample, c, p.whole_vectors, factor);
-        for (int i = 0; WIDE && part && i < PARTS * MGK_VECTOR; i++)
+    for (int64_t c = team.lane * MGK_VECTOR; c < dim; c = after<HOW>(c, stride)) {
+        load_factor(a, sample, c, vectors, factor);
+        for (int i = 0; HOW == WIDE && part && i < PARTS * MGK_VECTOR; i++)
             if (c + i % MGK_VECTOR < dim)
                 part[i / MGK_VECTOR * dim + c + i % MGK_VECTOR] = 0;
     }
+    const bool there = team.lane * MGK_VECTOR < dim;
+    mgk_ahead next_in, next_dy, added;
+    float next_mean = 0, next_rstd = 0;
+    auto begin_row = [&](int64_t r) {
+        if (r >= end)
+            return;
+        next_mean = p.layer ? MGK_F(a.mean)[r] : 0;
+        next_rstd = MGK_F(a.rstd)[r];
+        if (HOW != EARLY || !there)
+            return;
+        next_in.begin(in + r * dim + team.lane * MGK_VECTOR);
+        next_dy.begin(dy + r * dim + team.lane * MGK_VECTOR);
+    };
+    begin_row(begin + team.number);
     for (int64_t first = begin; first < end; first += p.teams) {
         int64_t r = first + team.number, from = r < end ? team.lane * MGK_VECTOR : dim;
-        float mean = p.layer && r < end ? MGK_F(a.mean)[r] : 0;
-        float rstd = r < end ? MGK_F(a.rstd)[r] : 0, mean_g = 0, mean_gn = 0;
-        for (int64_t c = from; c < dim; c += stride) {
-            if (WIDE)
-                load_factor(a, sample, c, p.whole_vectors, factor);
-            load_grad(in + r * dim + c, dy + r * dim + c, mean, rstd, factor, p.whole, dim - c, n,
-                      g, d);
+        const float mean = next_mean, rstd = next_rstd;
+        float mean_g = 0, mean_gn = 0;
+        if (HOW == EARLY && there && r < end) {
+            next_in.take(n);
+            next_dy.take(d);
+            if (add)
+                added.begin(add + r * dim + team.lane * MGK_VECTOR);
+        }
+        begin_row(r + p.teams);
+        for (int64_t c = from; c < dim; c = after<HOW>(c, stride)) {
+            if (HOW == WIDE)
+                load_factor(a, sample, c, vectors, factor);
+            if (HOW == EARLY)
+                take_grad(mean, rstd, factor, n, g, d);
+            else
+                load_grad(in + r * dim + c, dy + r * dim + c, mean, rstd, factor, whole, dim - c, n,
+                          g, d);
             for (int i = 0; i < MGK_VECTOR; i++) {
                 mean_g += g[i];
                 mean_gn = fmaf(g[i], n[i], mean_gn);
-                sum_a[i] = WIDE ? d[i] * n[i] : fmaf(d[i], n[i], sum_a[i]);
-                sum_b[i] = WIDE ? d[i] : sum_b[i] + d[i];
+                sum_a[i] = HOW == WIDE ? d[i] * n[i] : fmaf(d[i], n[i], sum_a[i]);
+                sum_b[i] = HOW == WIDE ? d[i] : sum_b[i] + d[i];
             }
-            if (WIDE && part) {
+            if (HOW == WIDE && part) {
                 add_part(part + PART_A * dim + c, sum_a, dim - c);
                 add_part(part + PART_B * dim + c, sum_b, dim - c);
             }
@@ -299,38 +374,42 @@ MGK_KERNEL __launch_bounds__(GRAD_THREADS)
         team.sum(&mean_g, &mean_gn);
         mean_g = p.layer ? mean_g / (float)dim : 0;
         mean_gn /= (float)dim;
-        for (int64_t c = from; c < dim; c += stride) {
-            if (WIDE) {
-                load_factor(a, sample, c, p.whole_vectors, factor);
-                load_grad(in + r * dim + c, dy + r * dim + c, mean, rstd, factor, p.whole, dim - c,
-                          n, g, d);
+        for (int64_t c = from; c < dim; c = after<HOW>(c, stride)) {
+            if (HOW == WIDE) {
+                load_factor(a, sample, c, vectors, factor);
+                load_grad(in + r * dim + c, dy + r * dim + c, mean, rstd, factor, whole, dim - c, n,
+                          g, d);
             }
             for (int i = 0; i < MGK_VECTOR; i++)
                 g[i] = (g[i] - mean_g - n[i] * mean_gn) * rstd;
             if (add) {
-                mgk_load_part(add + r * dim + c, n, p.whole, dim - c);
+                float more[MGK_VECTOR];
+                if (HOW == EARLY)
+                    added.take(more);
+                else
+                    mgk_load_part(add + r * dim + c, more, whole, dim - c);
                 for (int i = 0; i < MGK_VECTOR; i++)
-                    g[i] += n[i];
+                    g[i] += more[i];
             }
-            mgk_store_part(dx + r * dim + c, g, p.whole, dim - c);
+            mgk_store_part(dx + r * dim + c, g, whole, dim - c);
             for (int i = 0; i < MGK_VECTOR; i++)
                 g[i] = mgk_round<T>(g[i]);
             if (h) {
-                mgk_load_part(h + r * dim + c, n, p.whole, dim - c);
+                mgk_load_part(h + r * dim + c, n, whole, dim - c);
                 for (int i = 0; i < MGK_VECTOR; i++)
-                    sum_h[i] = fmaf(g[i], n[i], WIDE ? 0 : sum_h[i]);
+                    sum_h[i] = fmaf(g[i], n[i], HOW == WIDE ? 0 : sum_h[i]);
             }
             if (dh) {
-                load_or(a.gate, sample * a.gate_stride + c, 1, n, p.whole_vectors, dim - c);
+                load_or(a.gate, sample * a.gate_stride + c, 1, n, vectors, dim - c);
                 for (int i = 0; i < MGK_VECTOR; i++)
                     g[i] *= n[i];
-                mgk_store_part(dh + r * dim + c, g, p.whole, dim - c);
+                mgk_store_part(dh + r * dim + c, g, whole, dim - c);
             }
-            if (WIDE && h)
+            if (HOW == WIDE && h)
                 add_part(part + PART_G * dim + c, sum_h, dim - c);
         }
     }
-    if (WIDE || !part)
+    if (HOW == WIDE || !part)
         return;
     mgk_group_columns<mgk_plus>(sum_a, columns, p.lanes);
     mgk_group_columns<mgk_plus>(sum_b, columns, p.lanes);
@@ -339,11 +418,11 @@ MGK_KERNEL __launch_bounds__(GRAD_THREADS)
     int64_t c = team.lane * MGK_VECTOR;
     if (team.number > 0 || c >= dim)
         return;
-    bool whole = dim % MGK_VECTOR == 0;
-    mgk_store_part(part + PART_A * dim + c, sum_a, whole, dim - c);
-    mgk_store_part(part + PART_B * dim + c, sum_b, whole, dim - c);
+    const bool all = dim % MGK_VECTOR == 0;
+    mgk_store_part(part + PART_A * dim + c, sum_a, all, dim - c);
+    mgk_store_part(part + PART_B * dim + c, sum_b, all, dim - c);
     if (h)
-        mgk_store_part(part + PART_G * dim + c, sum_h, whole, dim - c);
+        mgk_store_part(part + PART_G * dim + c, sum_h, all, dim - c);
 }
 
 /* A block: 32 columns of a sample. Its (1 + scale) A and B take the place of its first chunk's. */
@@ -413,11 +492,14 @@ template <bool RESIDUAL> void run_grad(const mgk_norm_args *a, mgk_exec *x)
         p.whole = p.whole && mgk_is_aligned(a->x);
     if (p.wide)
         MGK_WITH_REAL(a->dy.dtype,
-                      MGK_LAUNCH(x, (norm_grad_kernel<T, true, RESIDUAL>), (int)k.count(),
+                      MGK_LAUNCH(x, (norm_grad_kernel<T, WIDE, RESIDUAL>), (int)k.count(),
                                  p.lanes * p.teams, 0, *a, k, p, parts));
+    else if (is_early(p, a->dy.dtype))
+        MGK_LAUNCH(x, (norm_grad_kernel<mgk_bf16, EARLY, RESIDUAL>), (int)k.count(),
+                   p.lanes * p.teams, 0, *a, k, p, parts);
     else
         MGK_WITH_REAL(a->dy.dtype,
-                      MGK_LAUNCH(x, (norm_grad_kernel<T, false, RESIDUAL>), (int)k.count(),
+                      MGK_LAUNCH(x, (norm_grad_kernel<T, PLAIN, RESIDUAL>), (int)k.count(),
                                  p.lanes * p.teams, 0, *a, k, p, parts));
     if (!parts)
         return;

@@ -15,16 +15,20 @@ mgk_row_chunks gated_chunks(const mgk_pointwise_args *a, mgk_tiling *t)
                           t->tiles);
 }
 
-/* A block: a chunk's rows of a tile. parts NULL: each sample is one chunk. */
-template <typename T>
-MGK_KERNEL gated_grad_kernel(mgk_pointwise_args a, mgk_row_chunks k, mgk_tiling t, bool whole,
-                             bool whole_gate, float *parts)
+/* A block: a chunk's rows of a tile. parts NULL: each sample is one chunk. EARLY: rows of bf16 that can be taken as
+ * vectors; each is read while the one before is computed. */
+template <typename T, bool EARLY>
+MGK_KERNEL __launch_bounds__(MGK_BLOCK, EARLY ? 4 : 3)
+    gated_grad_kernel(mgk_pointwise_args a, mgk_row_chunks k, mgk_tiling t, bool whole_rows,
+                      bool whole_gate, float *parts)
 {
     __shared__ float scratch[MGK_VECTOR * MGK_BLOCK];
     const int lane = (int)threadIdx.x % t.lanes, group = (int)threadIdx.x / t.lanes;
     const T *dy = (const T *)a.dy.p, *h = (const T *)a.h.p;
     T *dh = (T *)a.dh.p;
     float *d_gate = (float *)a.d_gate.p;
+    const bool whole = EARLY || whole_rows;
+    const int groups = MGK_BLOCK / t.lanes;
     for (int64_t b = blockIdx.x; b < k.samples * k.chunks * t.tiles; b += gridDim.x) {
         int64_t part = b / t.tiles, sample = k.first_sample + part / k.chunks, r, end;
         int64_t c = (b % t.tiles * t.lanes + lane) * MGK_VECTOR, count = a.dim - c;
@@ -32,10 +36,27 @@ MGK_KERNEL gated_grad_kernel(mgk_pointwise_args a, mgk_row_chunks k, mgk_tiling 
         k.range(part, &r, &end);
         if (count > 0)
             mgk_load_part(MGK_F(a.gate) + sample * a.gate_stride + c, gate, whole_gate, count);
-        for (r += group; r < end && count > 0; r += MGK_BLOCK / t.lanes) {
-            mgk_load_part(dy + r * a.dim + c, d, whole, count);
+        mgk_ahead next_dy, next_h;
+        auto begin_row = [&](int64_t row) {
+            if (!EARLY || row >= end || count <= 0)
+                return;
+            next_dy.begin(dy + row * a.dim + c);
             if (d_gate)
-                mgk_load_part(h + r * a.dim + c, v, whole, count);
+                next_h.begin(h + row * a.dim + c);
+        };
+        r += group;
+        begin_row(r);
+        for (; r < end && count > 0; r += groups) {
+            if (EARLY) {
+                next_dy.take(d);
+                if (d_gate)
+                    next_h.take(v);
+                begin_row(r + groups);
+            } else {
+                mgk_load_part(dy + r * a.dim + c, d, whole, count);
+                if (d_gate)
+                    mgk_load_part(h + r * a.dim + c, v, whole, count);
+            }
             for (int i = 0; i < MGK_VECTOR; i++) {
                 sum[i] = d_gate ? fmaf(d[i], v[i], sum[i]) : 0;
                 d[i] *= gate[i];
@@ -204,8 +225,13 @@ MGK_CUDA_LAUNCHER(gated_residual_grad)
     bool vectors = a->dim % MGK_VECTOR == 0;
     bool whole = vectors && mgk_is_aligned(a->dy) && mgk_is_aligned(a->h) && mgk_is_aligned(a->dh);
     bool whole_gate = vectors && mgk_is_aligned(a->gate) && a->gate_stride % 4 == 0;
-    MGK_WITH_REAL(a->dy.dtype, MGK_LAUNCH(x, gated_grad_kernel<T>, mgk_blocks(k.count() * t.tiles),
-                                          MGK_BLOCK, 0, *a, k, t, whole, whole_gate, parts));
+    const int blocks = mgk_blocks(k.count() * t.tiles);
+    if (whole && a->dy.dtype == MGK_BF16)
+        MGK_LAUNCH(x, (gated_grad_kernel<mgk_bf16, true>), blocks, MGK_BLOCK, 0, *a, k, t, whole,
+                   whole_gate, parts);
+    else
+        MGK_WITH_REAL(a->dy.dtype, MGK_LAUNCH(x, (gated_grad_kernel<T, false>), blocks, MGK_BLOCK,
+                                              0, *a, k, t, whole, whole_gate, parts));
     if (parts)
         MGK_LAUNCH(x, gated_total_kernel, mgk_blocks(k.samples * mgk_cuda_div_up(a->dim, MGK_WARP)),
                    mgk_total_block(k.chunks), 0, *a, k, parts);
