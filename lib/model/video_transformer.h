@@ -109,8 +109,11 @@ mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config 
 void mgi_vt_finish(mgi_vt *vt);
 /* Whether so many tokens of a sample can be split as the mesh and vt->cp say. INVALID if not. */
 mgen_status mgi_vt_check_tokens(mgen_context *ctx, const mgi_vt *vt, int64_t tokens);
+/* Whether patches of one configuration consist of whole ones of the other. */
+bool mgi_vt_patch_divides(const mgi_vt_config *large, const mgi_vt_config *small);
 /* The values in a file of a model whose configuration, `theirs`, is the same but for shorter position tables, which are
- * stretched. As mgi_module_load(), `vt` split over a mesh or not. */
+ * stretched, and for larger patches, which consist of whole ones of the model's: these begin with sums of their weights, and
+ * predict the mean of what they predict. As mgi_module_load(), `vt` split over a mesh or not. */
 mgen_status mgi_vt_load_grown(mgi_vt *vt, const mgi_vt_config *theirs, const mgi_st_file *st,
                               const char *file);
 /* Initial values, with the gates of every block open. */

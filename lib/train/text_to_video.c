@@ -192,13 +192,15 @@ static mgen_status load_video(struct mgi_stage_run *r, const char *name, const m
     grown.rows_max = ours->rows_max < grown.rows_max ? grown.rows_max : ours->rows_max;
     grown.columns_max =
         ours->columns_max < grown.columns_max ? grown.columns_max : ours->columns_max;
+    if (mgi_vt_patch_divides(theirs, ours)) {
+        grown.patch_t = ours->patch_t;
+        grown.patch_h = ours->patch_h;
+        grown.patch_w = ours->patch_w;
+    }
     grown.guidance = ours->guidance;
     grown.precision = ours->precision;
-    bool grows = grown.frames_max > theirs->frames_max || grown.rows_max > theirs->rows_max ||
-                 grown.columns_max > theirs->columns_max;
     MGI_TRY(check_start(r, name, write_video, &grown, ours));
-    return grows ? mgi_vt_load_grown(&r->video, theirs, &file->weights, file->weights_name)
-                 : mgi_module_load(&r->video.module, &file->weights, file->weights_name, false);
+    return mgi_vt_load_grown(&r->video, theirs, &file->weights, file->weights_name);
 }
 
 static mgen_status start_video(struct mgi_stage_run *r)

@@ -420,6 +420,48 @@ static void test_growth(void **state)
     kind->destroy(b);
 }
 
+/* Smaller patches begin with the sum of what their places weighed, and with the mean of what was predicted for them. */
+static void test_finer_patches(void **state)
+{
+    mgi_stage coarse = tiny_text_to_video(STEPS, 2);
+    const struct mgi_stage_kind *kind = &mgi_stage_text_to_video;
+    (void)state;
+    strcpy(coarse.save_as, "coarse");
+    struct mgi_stage_run *a = begin(kind, &coarse);
+    for (int64_t i = 0; i < 2; i++) { /* the head begins as zeros */
+        mgen_report *report;
+        assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
+        assert_int_equal(kind->step(a, i, report), MGEN_OK);
+        mgen_report_destroy(report);
+    }
+    assert_int_equal(kind->save(a), MGEN_OK);
+    kind->destroy(a);
+    strcpy(coarse.start_from, "coarse"); /* rounded to bf16 */
+    a = begin(kind, &coarse);
+    mgi_stage fine = coarse;
+    fine.video.patch_h = 1;
+    fine.video.rows_max *= 2;
+    struct mgi_stage_run *b = begin(kind, &fine);
+    assert_stretched(find_value(a, "pos.row"), find_value(b, "pos.row"), 2);
+    const mgi_tensor *in = find_value(a, "patch.weight"), *fine_in = find_value(b, "patch.weight");
+    const mgi_tensor *out = find_value(a, "head.weight"), *fine_out = find_value(b, "head.weight");
+    const int64_t d = in->dims[0], c = coarse.video.channels, half = 2 * c;
+    double largest = 0.0;
+    assert_int_equal(fine_in->dims[1], half);
+    assert_int_equal(fine_out->dims[0], half);
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t k = 0; k < half; k++) { /* places of a patch: row, column, channel */
+            const float *x = mgi_f32(in) + i * 2 * half;
+            assert_near(mgi_f32(fine_in)[i * half + k], x[k] + x[half + k], 1e-6);
+            const float upper = mgi_f32(out)[k * d + i], lower = mgi_f32(out)[(half + k) * d + i];
+            assert_near(mgi_f32(fine_out)[k * d + i], (upper + lower) / 2, 1e-6);
+            largest = fmax(largest, fabs((double)upper));
+        }
+    assert_true(largest > 1e-4);
+    kind->destroy(b);
+    kind->destroy(a);
+}
+
 /* Clips longer than the TAE's tiles are encoded as films are: tile by tile. */
 static void test_tiles(void **state)
 {
@@ -492,6 +534,7 @@ int main(void)
                                        cmocka_unit_test(test_start_from),
                                        cmocka_unit_test(test_start_autoencoder),
                                        cmocka_unit_test(test_growth),
+                                       cmocka_unit_test(test_finer_patches),
                                        cmocka_unit_test(test_tiles)};
     return cmocka_run_group_tests_name("buckets", tests, make_folder_context,
                                        remove_folder_context);
