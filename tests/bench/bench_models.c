@@ -6,8 +6,8 @@
  *   bench_models DEVICE FOLDER          MOVIEGEN_KERNELS: the variants that may be used
  *
  *   video LAYERS DIM HEADS FF_DIM T H W TOKENS  a video transformer of bf16 with random weights, for latents of
- *                                       T x H x W; the weights go to FOLDER, from where inputs come (x, t, text,
- *                                       target: f32) and where results go to (result)
+ *                                       T x H x W; the weights go to FOLDER (names, weights), from where
+ *                                       inputs come (x, t, text, target: f32) and where results go to (result)
  *   deep LAYERS DIM HEADS FF_DIM T H W TOKENS   the same, of which only the bf16 weights are kept, and not in a file
  *   forward | backward | step           a velocity; it and the gradients; and the optimizer
  *   tae C0 C1 C2 C3 T H W               a decoder of bf16, for latents of T x H x W (file: latents)
@@ -18,13 +18,16 @@
  *   norm | gate | glu ROWS DIM          norm and modulation; gated residual; SwiGLU: of random bf16
  *   close                               gives memory back
  *
- * A file that is shorter than its tensor is read again and again; of a result the first values are written.
+ * What passes through files is short, as these sizes would take longer to write and read than to compute: a file that is
+ * shorter than its tensor is repeated in it, on the device; of a result the first values are written; and of a
+ * weight of more than PATTERN values the first ones, which are repeated in it.
  */
 #include "core/alloc.h"
 #include "core/philox.h"
 #include "kernels/glu/glu.h"
 #include "kernels/loss/loss.h"
 #include "kernels/norm/norm.h"
+#include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
 #include "model/model_file.h"
 #include "task/codec.h"
@@ -37,6 +40,8 @@
 #include <time.h>
 
 enum { NUMBERS = 8, PIECE = 1 << 20, STEPS = 1 << 20, RESULT_MOST = 32 << 20, LAYERS_MOST = 64 };
+/* A prime, so that no two rows of a weight are alike. */
+enum { PATTERN = 1048573 };
 
 typedef struct bench {
     mgen_context *ctx;
@@ -67,44 +72,64 @@ static FILE *open_file(const bench *b, const char *name, const char *mode)
     return fopen(path, mode);
 }
 
-static mgen_status move(const bench *b, const char *name, T *t, bool in)
+/* Its first `have` values again and again: twice, four times as many, ... */
+static mgen_status repeat(T *t, int64_t have)
+{
+    for (int64_t n; have < t->count; have += n) {
+        n = have < t->count - have ? have : t->count - have;
+        mgk_pointwise_args copy = {
+            .x = mgi_buf(t), .y = mgi_buf_from(mgi_buf(t), have), .count = n, .alpha = 1.0f};
+        MGI_TRY(mgi_launch(t->storage->dev, MGK_OP_axpby, &copy));
+    }
+    return MGEN_OK;
+}
+
+/* The first `count` values of a tensor f32 from a file or to one; how many there were. */
+static int64_t move(T *t, FILE *f, int64_t count, float *piece, bool in)
+{
+    int64_t at = 0, moved = 1;
+    for (; at < count && moved > 0; at += moved) {
+        size_t n = (size_t)(count - at < PIECE ? count - at : PIECE);
+        if (!in)
+            mgi_tensor_read(t, at, piece, (int64_t)n);
+        moved =
+            (int64_t)(in ? fread(piece, sizeof *piece, n, f) : fwrite(piece, sizeof *piece, n, f));
+        if (in && moved > 0)
+            mgi_tensor_write(t, at, piece, moved);
+    }
+    return at;
+}
+
+static mgen_status move_file(const bench *b, const char *name, T *t, bool in)
 {
     float *piece;
     FILE *f = open_file(b, name, in ? "rb" : "wb");
     if (!f)
         return mgi_fail(b->ctx, MGEN_E_IO, "%s cannot be opened", name);
     mgen_status status = mgi_alloc(b->ctx, PIECE * sizeof *piece, &piece);
-    int64_t count = in || t->count < RESULT_MOST ? t->count : RESULT_MOST, moved;
-    for (int64_t at = 0; at < count && status == MGEN_OK; at += moved) {
-        size_t n = (size_t)(count - at < PIECE ? count - at : PIECE);
-        if (!in)
-            mgi_tensor_read(t, at, piece, (int64_t)n);
-        moved =
-            (int64_t)(in ? fread(piece, sizeof *piece, n, f) : fwrite(piece, sizeof *piece, n, f));
-        if (in)
-            mgi_tensor_write(t, at, piece, moved);
-        if (moved == 0 && (!in || at == 0))
-            status = mgi_fail(b->ctx, MGEN_E_IO, "%s is empty, or the disk is full", name);
-        if (moved < (int64_t)n)
-            rewind(f);
-    }
+    int64_t count = in || t->count < RESULT_MOST ? t->count : RESULT_MOST;
+    int64_t moved = status == MGEN_OK ? move(t, f, count, piece, in) : 0;
     mgi_free(b->ctx, piece);
+    if (status == MGEN_OK && (in ? moved == 0 : moved < count))
+        status = mgi_fail(b->ctx, MGEN_E_IO, "%s is empty, or the disk is full", name);
     if (fclose(f) && status == MGEN_OK)
         status = mgi_fail(b->ctx, MGEN_E_IO, "%s cannot be written", name);
+    if (status == MGEN_OK && in)
+        status = repeat(t, moved);
     return status == MGEN_OK ? mgi_device_wait(b->ctx->device) : status;
 }
 
 static T *input(const bench *b, mgi_run *run, const char *name, int rank, const int64_t *dims)
 {
     T *x = mgi_new(run, MGK_F32, rank, dims);
-    return x && mgi_ok(run, move(b, name, x, true)) ? x : NULL;
+    return x && mgi_ok(run, move_file(b, name, x, true)) ? x : NULL;
 }
 
 static void result(const bench *b, mgi_run *run, T *y)
 {
     T *values = mgi_cast(run, y, MGK_F32);
     if (values)
-        mgi_ok(run, move(b, "result", values, false));
+        mgi_ok(run, move_file(b, "result", values, false));
 }
 
 /* -- timing ----------------------------------------------------------------------------------- */
@@ -136,11 +161,6 @@ static void close_models(bench *b)
     memset(&b->tae, 0, sizeof b->tae);
     mgi_device_trim(b->ctx->device);
     b->ctx->device->counts.held_peak = b->ctx->device->counts.held;
-}
-
-static void write_video(mgi_json_writer *w, const void *config)
-{
-    mgi_vt_config_write(w, config);
 }
 
 static void write_tae(mgi_json_writer *w, const void *config)
@@ -190,20 +210,30 @@ static mgi_vt_config begin_video(bench *b, const int64_t n[NUMBERS], int64_t lay
                            .time_dim = 256};
 }
 
+/* Of a model whose products read bf16 copies: the masters, and all that is in its block, or all that is not. */
+static void keep_copies(mgi_vt *vt, bool of_block)
+{
+    for (int64_t i = 0; i < vt->module.count; i++) {
+        mgi_param *p = vt->module.params[i];
+        if (!strncmp(p->name, "block", 5) != of_block) {
+            mgi_tensor_release(p->value);
+            mgi_tensor_release(p->compute);
+            p->value = p->compute = NULL;
+        } else if (p->compute) {
+            mgi_tensor_release(p->value);
+            p->value = p->compute;
+            p->compute = NULL;
+        }
+    }
+}
+
 /* One model of one layer for each layer, whose masters go as soon as there are copies of bf16. */
 static mgen_status open_layer(bench *b, const mgi_vt_config *config, mgi_vt *vt, uint64_t seed)
 {
     MGI_TRY(mgi_vt_init(vt, b->ctx, config));
     MGI_TRY(mgi_vt_random(vt, seed));
     MGI_TRY(mgi_module_compute(&vt->module, MGK_BF16));
-    for (int64_t i = 0; i < vt->module.count; i++) {
-        mgi_param *p = vt->module.params[i];
-        if (!p->compute)
-            continue;
-        mgi_tensor_release(p->value);
-        p->value = p->compute;
-        p->compute = NULL;
-    }
+    keep_copies(vt, true);
     return MGEN_OK;
 }
 
@@ -217,6 +247,7 @@ static mgen_status open_deep(bench *b, const int64_t n[NUMBERS])
     MGI_TRY(mgi_vt_random(&b->video, 1));
     MGI_TRY(open_head(b));
     MGI_TRY(mgi_module_compute(&b->video.module, MGK_BF16));
+    keep_copies(&b->video, false);
     mgi_free(b->ctx, b->video.block);
     b->video.block = NULL;
     MGI_TRY(mgi_alloc_zero(b->ctx, (size_t)n[0], sizeof *b->video.block, &b->video.block));
@@ -225,8 +256,37 @@ static mgen_status open_deep(bench *b, const int64_t n[NUMBERS])
         MGI_TRY(open_layer(b, &config, &b->layer[i], (uint64_t)i + 2));
         b->video.block[i] = b->layer[i].block[0];
     }
+    /* What the masters took is not counted: a model that is loaded for requests has none. */
     mgi_device_trim(b->ctx->device);
+    b->ctx->device->counts.held_peak = b->ctx->device->counts.held;
     return mgi_device_wait(b->ctx->device);
+}
+
+/* Names and shapes, and in `weights` the first values of each. */
+static mgen_status give_weights(bench *b, mgi_module *m, const char *list)
+{
+    FILE *names = open_file(b, list, "w"), *values = open_file(b, "weights", "wb");
+    float *piece;
+    mgen_status status = mgi_alloc(b->ctx, PIECE * sizeof *piece, &piece);
+    if (status == MGEN_OK && (!names || !values))
+        status = mgi_fail(b->ctx, MGEN_E_IO, "the weights' files cannot be opened");
+    for (int64_t i = 0; i < m->count && status == MGEN_OK; i++) {
+        const mgi_param *p = m->params[i];
+        int64_t count = p->value->count < PATTERN ? p->value->count : PATTERN;
+        status = repeat(p->value, count);
+        if (status == MGEN_OK && move(p->value, values, count, piece, false) < count)
+            status = mgi_fail(b->ctx, MGEN_E_IO, "the disk is full");
+        fprintf(names, "%s %lld", p->name, (long long)count);
+        for (int k = 0; k < p->rank; k++)
+            fprintf(names, " %lld", (long long)p->dims[k]);
+        fprintf(names, "\n");
+    }
+    mgi_free(b->ctx, piece);
+    if (names)
+        fclose(names);
+    if (values && fclose(values) && status == MGEN_OK)
+        status = mgi_fail(b->ctx, MGEN_E_IO, "the weights cannot be written");
+    return status;
 }
 
 static mgen_status open_video(bench *b, const int64_t n[NUMBERS])
@@ -236,8 +296,7 @@ static mgen_status open_video(bench *b, const int64_t n[NUMBERS])
     MGI_TRY(mgi_vt_init(&b->video, b->ctx, &config));
     MGI_TRY(mgi_vt_random(&b->video, 1));
     MGI_TRY(open_head(b));
-    MGI_TRY(mgi_model_file_save(b->ctx, b->folder, "video_model", "video-transformer", write_video,
-                                &config, m, MGI_ST_BF16));
+    MGI_TRY(give_weights(b, m, "names"));
     MGI_TRY(mgi_module_train(m));
     MGI_TRY(mgi_module_compute(m, MGK_BF16));
     return mgi_optimizer_init(&b->optimizer, b->ctx, &recipe, STEPS, &m, 1);
@@ -288,9 +347,12 @@ static mgen_status open_tae(bench *b, const int64_t n[NUMBERS])
     return mgi_module_compute(&b->tae.module, MGK_BF16);
 }
 
+/* The first values go into the result: a whole film has gigabytes, and writing them is no part of decoding. */
 static mgen_status take_frames(void *user, const mgi_frames_box *box, const float *rgb)
 {
     size_t n = (size_t)(box->count * box->height * box->width * 3);
+    if (ftell(user) >= (long)RESULT_MOST)
+        return MGEN_OK;
     return fwrite(rgb, sizeof *rgb, n, user) == n ? MGEN_OK : MGEN_E_IO;
 }
 

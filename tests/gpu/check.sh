@@ -32,10 +32,11 @@ done
 result "--dry-run names every group's work and does none of it" $status "$said"
 said=$(./gpu.sh --dry-run --quick --out "$folder/none" 2>&1)
 status=$?
-for case in "group check" "group models" "--bench --case 8192 --variant sm80,cudnn,sm90,cublaslt" "attention, 48 x 128, S = 8,192"; do
+for case in "group check" "group models" "--bench --op attention_grad --case 8192 --variant sm80,cudnn,sm90,cublaslt" \
+    "^  attention, 48 x 128, S = 73,728" "^  30B model forward" "^  SwiGLU, 73,728"; do
     grep -qe "$case" <<<"$said" || status=1
 done
-! grep -q "73,728" <<<"$said" || status=1
+! grep -q "8,192 x" <<<"$said" || status=1
 result "--dry-run --quick names what is most wanted" $status "$said"
 
 # A machine without cuDNN, where products go right, a norm is wrong, a pad ends early and attention hangs.

@@ -47,6 +47,11 @@ def main():
              f"{summary.get('skipped')} skipped.", ""]
     for group in ("ceilings", "bench", "bench-model"):
         summary[group] = load(os.path.join(folder, group + ".json"))
+    for name in sorted(os.listdir(folder)):  # of --quick: an op by itself
+        if name.startswith("ops-") and name.endswith(".json"):
+            times = (load(os.path.join(folder, name)) or {}).get("times", [])
+            summary["bench"] = summary["bench"] or {"times": []}
+            summary["bench"]["times"] += times
     if summary["ceilings"]:
         lines += ["Ceilings: " + ceilings_text(summary["ceilings"]) + ".", ""]
     table = os.path.join(folder, "bench-model.md")

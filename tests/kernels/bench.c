@@ -18,7 +18,7 @@ static const double seconds_each = 0.12;
 typedef struct output {
     FILE *json;
     int lines;
-    machine_peak peak;
+    machine_peak peak; /* all 0: not measured */
     bool chosen_only;
 } output;
 
@@ -70,14 +70,26 @@ static bool in_place(const mgk_case *c)
     return 2 * both > out;
 }
 
-static double best_time(const mgk_variant_info *v, mgk_case *c, arena *a)
+static bool on_gpu(const mgk_variant_info *v)
+{
+    return (v->needs & MGK_NEEDS_CUDA) && gpu_present();
+}
+
+/* The case's buffers stay lent from one variant of the GPU to the next: what they hold does not matter. */
+static double best_time(const mgk_variant_info *v, mgk_case *c, arena *a, bool *lent)
 {
     double best = INFINITY, start = now_seconds();
-    if ((v->needs & MGK_NEEDS_CUDA) && gpu_present()) {
-        double seconds = gpu_lend(c, a) ? gpu_time(v, c, workspace_bytes(v, c, 1)) : INFINITY;
-        gpu_return(c, a);
-        return seconds;
+    if (on_gpu(v)) {
+        if (!*lent && !gpu_lend(c, a)) {
+            gpu_return(c, a);
+            return INFINITY;
+        }
+        *lent = true;
+        return gpu_time(v, c, workspace_bytes(v, c, 1));
     }
+    if (*lent)
+        gpu_return(c, a);
+    *lent = false;
     launch(v, c, a, NULL);
     mgk_exec x = {.workspace = a->workspace.data, .workspace_bytes = a->workspace.bytes};
     for (int i = 0; i < RUNS_MAX && (i < RUNS_MIN || now_seconds() - start < seconds_each); i++) {
@@ -94,25 +106,29 @@ static void print_line(output *o, const mgk_variant_info *v, const mgk_case *c, 
     double flops = mgk_flops(c->op, c->args.bytes), in, out, bytes;
     traffic(c, &in, &out);
     bytes = in + out;
+    char shares[80] = ""; /* of this processor's peaks: of no meaning for a GPU */
     bool narrow = has_bf16(c) || c->op == MGK_OP_matmul_fp8;
     double most = narrow ? fmax(o->peak.bf16, o->peak.f32) : o->peak.f32;
     const bool inside = in_place(c);
     double compute = flops / most, copy = bytes / (inside ? o->peak.in_place : o->peak.copy);
     double streams = fmax(in / o->peak.read, out / o->peak.write);
-    printf(
-        "# %-20s %-10s %10.1f us %7.1f GB/s %7.1f GFLOP/s %4.0f%% of %-8s %4.0f%% of streams  %s\n",
-        mgk_ops[c->op].name, v->name, seconds * 1e6, bytes / seconds * 1e-9, flops / seconds * 1e-9,
-        100 * fmax(compute, copy) / seconds,
-        compute > copy ? "compute"
-        : inside       ? "in place"
-                       : "copying",
-        100 * streams / seconds, c->label);
-    if (o->json)
+    if (o->peak.f32 > 0 && !on_gpu(v))
+        snprintf(shares, sizeof shares, "%4.0f%% of %-8s %4.0f%% of streams  ",
+                 100 * fmax(compute, copy) / seconds,
+                 compute > copy ? "compute"
+                 : inside       ? "in place"
+                                : "copying",
+                 100 * streams / seconds);
+    printf("# %-20s %-10s %10.1f us %7.1f GB/s %7.1f GFLOP/s %s%s\n", mgk_ops[c->op].name, v->name,
+           seconds * 1e6, bytes / seconds * 1e-9, flops / seconds * 1e-9, shares, c->label);
+    if (o->json) {
         fprintf(o->json,
                 "%s    {\"op\": \"%s\", \"variant\": \"%s\", \"case\": \"%s\", \"seconds\": %.9g, "
                 "\"bytes\": %.0f, \"in\": %.0f, \"flops\": %.0f, \"inside\": %s}",
                 o->lines++ ? ",\n" : "", mgk_ops[c->op].name, v->name, c->label, seconds, bytes, in,
                 flops, inside ? "true" : "false");
+        fflush(o->json); /* what was timed stays, if the next one hangs and is ended */
+    }
 }
 
 /* Usable, and no variant that the library would pass by. */
@@ -122,9 +138,21 @@ static bool chosen(const mgk_variant_info *v)
            (checker_state.only_variants || !(v->needs & MGI_CPU_BF16_DOTS & ~mgi_cpu_features()));
 }
 
+/* Whether no variant but the GPU's, and references, which are not timed, can be asked for. */
+static bool gpu_only(const char *only_op)
+{
+    int others = 0;
+    for (int i = 0; i < mgk_variant_count; i++)
+        others += (!only_op || !strcmp(only_op, mgk_ops[mgk_variants[i].op].name)) &&
+                  usable(&mgk_variants[i]) && first_variant(mgk_variants[i].op) != i &&
+                  !on_gpu(&mgk_variants[i]);
+    return gpu_present() && others == 0;
+}
+
 static void bench_one(output *o, mgk_case *c)
 {
     arena a;
+    bool lent = false;
     const char *why = "no memory";
     int first = first_variant(c->op), end = first;
     while (end < mgk_variant_count && mgk_variants[end].op == c->op)
@@ -140,7 +168,7 @@ static void bench_one(output *o, mgk_case *c)
             last--;
         for (int i = o->chosen_only ? last : from; i <= last; i++)
             if (usable(&mgk_variants[i]))
-                print_line(o, &mgk_variants[i], c, best_time(&mgk_variants[i], c, &a));
+                print_line(o, &mgk_variants[i], c, best_time(&mgk_variants[i], c, &a, &lent));
     } else {
         printf("# %-20s refuses %s: %s\n", mgk_ops[c->op].name, c->label, why);
     }
@@ -150,12 +178,15 @@ static void bench_one(output *o, mgk_case *c)
 int bench_run(const char *only_op, const char *only_case, const char *json_path, bool chosen_only)
 {
     static mgk_case c;
-    output o = {.peak = measure_peak(), .chosen_only = chosen_only};
-    printf(
-        "# one thread: %.1f GFLOP/s f32, %.1f GFLOP/s bf16, %.1f GB/s copying, %.1f fetching far "
-        "ahead, %.1f in place, %.1f reading, %.1f writing\n",
-        o.peak.f32 * 1e-9, o.peak.bf16 * 1e-9, o.peak.copy * 1e-9, o.peak.copy_far * 1e-9,
-        o.peak.in_place * 1e-9, o.peak.read * 1e-9, o.peak.write * 1e-9);
+    output o = {.chosen_only = chosen_only};
+    if (!gpu_only(only_op))
+        o.peak = measure_peak();
+    if (o.peak.f32 > 0)
+        printf("# one thread: %.1f GFLOP/s f32, %.1f GFLOP/s bf16, %.1f GB/s copying, %.1f "
+               "fetching far "
+               "ahead, %.1f in place, %.1f reading, %.1f writing\n",
+               o.peak.f32 * 1e-9, o.peak.bf16 * 1e-9, o.peak.copy * 1e-9, o.peak.copy_far * 1e-9,
+               o.peak.in_place * 1e-9, o.peak.read * 1e-9, o.peak.write * 1e-9);
     if (json_path) {
         o.json = fopen(json_path, "w");
         if (!o.json) {
