@@ -206,7 +206,7 @@ MGK_DEVICE void to_weights(uint32_t (&weights)[N / MGK_WGMMA_DEPTH][4], const fl
     for (int step = 0; step < N / MGK_WGMMA_DEPTH; step++)
 #pragma unroll
         for (int i = 0; i < 4; i++)
-            weights[step][i] = mgk_pair(sums[8 * step + 2 * i], sums[8 * step + 2 * i + 1]);
+            weights[step][i] = mgk_two_bf16(sums[8 * step + 2 * i], sums[8 * step + 2 * i + 1]);
 }
 
 /* Two rows of a thread, times their factors; those that are not there are left out. */
@@ -224,7 +224,7 @@ MGK_DEVICE void put_rows(mgk_bf16 *to, int64_t row_stride, int64_t rows_left, in
             int column = mgk_sum_column(lane, i);
             if (column < head_dim)
                 *(uint32_t *)(void *)(row + column) =
-                    mgk_pair(sums[i] * factor[half], sums[i + 1] * factor[half]);
+                    mgk_two_bf16(sums[i] * factor[half], sums[i + 1] * factor[half]);
         }
     }
 }

@@ -321,21 +321,6 @@ MGK_DEVICE float mgk_power_of_two(float x)
 #endif
 }
 
-/* Two values as bf16, the first in the lower half. */
-MGK_DEVICE uint32_t mgk_pair(float first, float second)
-{
-#ifdef MGK_CUDA_EMULATED
-    mgk_bf16 x, y;
-    mgk_store(&x, first);
-    mgk_store(&y, second);
-    return x.bits | (uint32_t)y.bits << 16;
-#else
-    uint32_t pair;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
-    return pair;
-#endif
-}
-
 /* ---- products of a warpgroup ---- */
 
 /* The compiler does not know that products go on beside a thread: what changes or uses their registers stays on its
