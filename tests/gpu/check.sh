@@ -62,6 +62,7 @@ done
 result "check tells variants that are right, wrong, end or hang, and which cannot be run" $status "$said"
 
 # errors.sh is played: two things are right, one is wrong, and then it is ended.
+# shellcheck disable=SC2016 # of the script, not of this one
 printf '#!/bin/sh\nprintf "ok - a\\nnot ok - b: why\\nok - c\\n# more\\n"\nexit $STATUS\n' >"$folder/gpu/errors.sh"
 said=$(for status in 1 3; do STATUS=$status "$folder/gpu.sh" --out "$folder/out" errors 2>&1 || echo "status $?"; done)
 grep -q "^2 passed, 1 failed, 0 skipped" <<<"$said" && grep -q "^2 passed, 2 failed, 0 skipped" <<<"$said" &&
@@ -69,6 +70,7 @@ grep -q "^2 passed, 1 failed, 0 skipped" <<<"$said" && grep -q "^2 passed, 2 fai
 result "errors: each line is counted, and an early end" $? "$said"
 
 # A pack has the files of this folder and some of bench/ side by side.
+# shellcheck disable=SC2016
 beside=$(sed -n 's/^ *cp \(.*\) "$pack\/gpu"$/\1/p' gpu.sh | tr ' ' '\n' | sed 's/"$//; s/.*\///')
 twice=$({ ls gpu && echo "$beside"; } | sort | uniq -d)
 grep -q "^compare.py" <<<"$beside" && [ -z "$twice" ]
