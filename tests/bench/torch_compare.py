@@ -104,7 +104,8 @@ class Transformer:
     def forward(self, x, t, text):
         """x (B,T,H,W,C), t (B), text (B,tokens,width)."""
         torch, F, w, c = self.torch, self.F, self.w, self.config
-        n, (frames, rows, columns), d = len(x), (GRID[0], GRID[1] // 2, GRID[2] // 2), c["dim"]
+        _, high, wide = c["patch"]
+        n, (frames, rows, columns), d = len(x), (GRID[0], GRID[1] // high, GRID[2] // wide), c["dim"]
         half, dtype = c["time_dim"] // 2, w["time.in.bias"].dtype
         angle = 1000 * t[:, None] * torch.exp(torch.arange(half) * (-math.log(10000) / half))
         e = torch.cat((angle.cos(), angle.sin()), -1).to(dtype)
@@ -114,7 +115,7 @@ class Transformer:
         shared = F.linear(e, w["time.mod.weight"], w["time.mod.bias"]).view(n, 6, d)
         text = F.layer_norm(self.linear(text.to(dtype), w["text.proj.weight"]), (d,), w["text.norm.weight"],
                             w["text.norm.bias"])
-        x = x.to(dtype).view(n, frames, rows, 2, columns, 2, -1).permute(0, 1, 2, 4, 3, 5, 6)
+        x = x.to(dtype).view(n, frames, rows, high, columns, wide, -1).permute(0, 1, 2, 4, 3, 5, 6)
         x = self.linear(x.reshape(n, frames * rows * columns, -1), w["patch.weight"])
         position = (w["pos.frame"][:frames, None, None] + w["pos.row"][:rows, None] + w["pos.column"][:columns])
         position = position.view(1, -1, d)
@@ -122,7 +123,7 @@ class Transformer:
             x = self.run_block(x, shared, text, position, self.block_weights(i))
         a, b = F.linear(e, w["head.mod.weight"], w["head.mod.bias"]).view(n, 2, d).split(1, 1)
         x = self.linear(self.norm(x, w["head.norm.weight"], a, b), w["head.weight"])
-        x = x.view(n, frames, rows, columns, 2, 2, -1).permute(0, 1, 2, 4, 3, 5, 6)
+        x = x.view(n, frames, rows, columns, high, wide, -1).permute(0, 1, 2, 4, 3, 5, 6)
         return x.reshape(n, *GRID, -1).float()
 
 
