@@ -20,7 +20,7 @@ from tap import Report  # noqa: E402
 # (what, file, old, new, kernels to compile, checkkernel's op, its variant and more options: cuda and 12 cases); a fault is put wherever `old` stands,
 # several edits as tuples
 KERNEL_FAULTS = [
-    ("a write behind the end of a buffer", "kernels/common/cuda.h", "i < (count); ", "i <= (count);", ["kernels/glu/glu_cuda.cu"], "glu"),
+    ("a write behind the end of a buffer", "kernels/common/cuda.h", "i < (count); ", "i <= (count);", ["kernels/layout/pad_cuda.cu"], "pad"),
     ("a read behind the end of a buffer", "kernels/common/cuda.h", "i < n; i += blockDim.x", "i <= n; i += blockDim.x", ["kernels/loss/loss_cuda.cu"],
      "loss"),
     ("a barrier missing after a warp's sum", "kernels/common/cuda.h", "scratch[threadIdx.x / MGK_WARP] = x;\n    __syncthreads();",
