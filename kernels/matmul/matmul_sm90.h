@@ -63,8 +63,8 @@ MGK_PURE bool mgk_product_is_small(const mgk_matmul_args *g, const mgk_product_t
            (g->k >= 1024 && t->tasks * t->cluster * 4 < multiprocessors);
 }
 
-/* Where these kernels are taken although there is cuBLASLt. No GPU has measured both as they are now (docs/products.md), so
- * only where it cannot do all of the product at once:
+/* Where these kernels are taken although there is cuBLASLt. It is the faster one on an H200 (docs/products.md) but
+ * where it cannot do all of the product at once:
  *
  *   what                               cuBLASLt                                            by warpgroups
  *   C, or C += ...                     one kernel                                          -

@@ -122,8 +122,8 @@ mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed);
 /* Rows of padded text: a multiple, but at most `most`, and at least `size`. */
 int64_t mgi_text_padded(int64_t size, int64_t multiple, int64_t most);
 /* What the host writes for the text of `samples` samples, streams of rows[role] rows each, 0: not there; together padded
- * to a `multiple`. Forward makes it where text->mask is NULL, with multiple 1; only with it does forward write nothing of its own, so that it can be captured
- * (tensor/graph.h). */
+ * to a `multiple`. Forward makes it where text->mask is NULL, with multiple 1; only with it does forward write nothing of
+ * its own, so that it can be captured (tensor/graph.h). */
 void mgi_vt_text_places(mgi_run *run, mgi_vt_text *text, int64_t samples,
                         const int64_t rows[MGI_ROLES], int64_t multiple);
 /* Read the text of `samples` samples once for many calls of forward, without a tape and on one rank. Forward then gives

@@ -254,7 +254,7 @@ def video_case(torch, device, ours, sizes):
         ours.give(name, value)
     ours.ask("video", layers, dim, heads, ff, t, h, w, tokens)
     with open(os.path.join(ours.folder, "video_model.json"), "w", encoding="utf-8") as f:
-        json.dump({"config": {"layers": layers, "dim": dim, "heads": heads, "time_dim": 256}}, f)
+        json.dump({"config": {"layers": layers, "dim": dim, "heads": heads, "time_dim": 256, "patch": [1, 2, 2]}}, f)
     data = {name: value.to(device) for name, value in data.items()}
     grads = what != "forward"
     weights = {name: value.to(device, torch.float32 if grads else torch.bfloat16).requires_grad_(grads)
