@@ -62,10 +62,12 @@ typedef struct meter {
     double flops;
 } meter;
 
-/* Tensors' memory is only counted; their handles and all else are really there. */
+/* Tensors' memory is only counted; their handles and all else are really there. What lies idle, left by the making of
+ * networks, would serve the request uncounted. */
 static meter meter_start(mgen_context *meta)
 {
     mgi_device_counts *c = &meta->device->counts;
+    mgi_device_trim(meta->device);
     meter m = {atomic_load(&meta->heap->now), c->held, c->flops};
     atomic_store(&meta->heap->peak, m.host);
     c->held_peak = m.held;

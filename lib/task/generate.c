@@ -51,7 +51,7 @@ typedef struct sampler {
     batch prompted;   /* and without: its first rows, for times without guidance */
     float scale;      /* of guidance */
     T *guidance, *dt; /* one value each */
-    int64_t previews;
+    bool counted;    /* on the meta device: a velocity since the last step was run, not stood for */
     mgi_graph graph; /* of a velocity, */
     T *u;            /* which is left here */
 } sampler;
@@ -379,6 +379,7 @@ static T *counted_velocity(sampler *s, batch *b, T *x)
     T *u = batch_velocity(s, b, x);
     b->flops = *flops - before;
     b->runs++;
+    s->counted = true;
     return u;
 }
 
@@ -463,8 +464,9 @@ static mgen_status preview(sampler *s, const mgi_solver_step *k)
 static mgen_status ask(sampler *s, const mgi_solver_step *k)
 {
     const mgi_generate_request *r = s->r;
-    bool meta = s->run->dev->meta;
-    if (r->preview && k->u && first_rank(s) && (!meta || s->previews++ < 2))
+    bool meta = s->run->dev->meta, counted = s->counted;
+    s->counted = false;
+    if (r->preview && k->u && first_rank(s) && (!meta || counted))
         MGI_TRY(preview(s, k));
     if (r->progress && !meta && r->progress(r->user, k->done, r->steps))
         return mgi_fail(s->run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", k->done,

@@ -710,7 +710,8 @@ static uint64_t estimated(uint32_t threads, int64_t frames, int64_t side, bool o
 
 static void test_estimate_of_solvers(void **state)
 {
-    static const int64_t lengths[] = {1, 24, 48};
+    /* at 48 x 48 a preview beside guidance decides the highest of midpoint, from step 2 on only */
+    static const int64_t lengths[] = {1, 24, 48}, sides[] = {0, 48, 0};
     static const float from[] = {0.0f, 0.3f, 0.0f, 0.999f}, to[] = {0.0f, 0.7f, 0.5f, 0.0f};
     (void)state;
     for (int solver = MGI_SOLVER_EULER; solver <= MGI_SOLVER_DOPRI5; solver++)
@@ -718,7 +719,7 @@ static void test_estimate_of_solvers(void **state)
             for (int k = 0; k < (solver == MGI_SOLVER_DOPRI5 ? 2 : 3); k++) /* that is long */
                 if (k == 0 || i == solver)
                     estimated_by(
-                        2, lengths[k], 0, false, MGK_F32,
+                        2, lengths[k], sides[k], false, MGK_F32,
                         (mgi_generate_request){.steps = solver == MGI_SOLVER_DOPRI5 ? 40 : 4,
                                                .solver = solver,
                                                .guidance_from = from[i],
