@@ -178,6 +178,48 @@ mgen_status mgi_average_models(mgen_context *ctx, const mgi_average_request *req
     return average(ctx, request, dir, name);
 }
 
+/* ---- sets of models ----------------------------------------------------------------------------- */
+
+/* What is averaged, and the stamps of its files, since when they must not have changed: parts of one set are of one
+ * save. */
+typedef struct sets {
+    mgi_pipeline_file set[MGI_AVERAGE_MAX];
+    uint64_t stamp[MGI_AVERAGE_MAX];
+} sets;
+
+static mgen_status replaced(mgen_context *ctx, const char *dir, const char *name)
+{
+    return mgi_fail(ctx, MGEN_E_AGAIN, "%s/%s.json: the models were replaced while they were read",
+                    dir, name);
+}
+
+/* As same_set(). */
+static mgen_status read_set(mgen_context *ctx, sets *s, int64_t i, const char *dir,
+                            const char *name)
+{
+    mgi_pipeline_file again;
+    MGI_TRY(mgi_pipeline_file_read(ctx, dir, name, &s->set[i]));
+    s->stamp[i] = mgi_pipeline_stamp(dir, name, &s->set[i]);
+    MGI_TRY(mgi_pipeline_file_read(ctx, dir, name, &again));
+    return memcmp(&again, &s->set[i], sizeof again) ? replaced(ctx, dir, name) : MGEN_OK;
+}
+
+/* AGAIN if another one was saved since. */
+static mgen_status same_set(mgen_context *ctx, const sets *s, int64_t i, const char *dir,
+                            const char *name)
+{
+    return s->stamp[i] == mgi_pipeline_stamp(dir, name, &s->set[i]) ? MGEN_OK
+                                                                    : replaced(ctx, dir, name);
+}
+
+/* What remains when it was tried often enough. */
+static mgen_status not_again(mgen_context *ctx, mgen_status status)
+{
+    if (status != MGEN_E_AGAIN)
+        return status;
+    return mgi_fail_context(ctx, MGEN_E_IO, "others keep saving them");
+}
+
 /* ---- model folders ------------------------------------------------------------------------------ */
 
 typedef struct folders {
@@ -185,7 +227,7 @@ typedef struct folders {
     const char *const *dirs;
     const double *weights;
     int64_t count;
-    mgi_pipeline_file set[MGI_AVERAGE_MAX];
+    sets in;
 } folders;
 
 static mgen_status differ(const folders *f, int64_t i, const char *what)
@@ -198,7 +240,7 @@ static mgen_status differ(const folders *f, int64_t i, const char *what)
 static mgen_status tae_hash(const folders *f, int64_t i, uint64_t *hash)
 {
     mgi_model_file file;
-    MGI_TRY(mgi_model_file_open(f->ctx, f->dirs[i], f->set[i].tae, "tae", &file));
+    MGI_TRY(mgi_model_file_open(f->ctx, f->dirs[i], f->in.set[i].tae, "tae", &file));
     *hash = file.hash;
     mgi_model_file_close(f->ctx, &file);
     return MGEN_OK;
@@ -208,7 +250,7 @@ static mgen_status tae_hash(const folders *f, int64_t i, uint64_t *hash)
 static mgen_status check_tae(const folders *f, int64_t i)
 {
     uint64_t first = 0, hash = 0;
-    bool one = f->set[0].tae[0], other = f->set[i].tae[0];
+    bool one = f->in.set[0].tae[0], other = f->in.set[i].tae[0];
     if (one && other) {
         MGI_TRY(tae_hash(f, 0, &first));
         MGI_TRY(tae_hash(f, i, &hash));
@@ -219,8 +261,8 @@ static mgen_status check_tae(const folders *f, int64_t i)
 static mgen_status read_folders(folders *f)
 {
     for (int64_t i = 0; i < f->count; i++) {
-        const mgi_pipeline_file *a = &f->set[0], *b = &f->set[i];
-        MGI_TRY(mgi_pipeline_file_read(f->ctx, f->dirs[i], "pipeline", &f->set[i]));
+        const mgi_pipeline_file *a = &f->in.set[0], *b = &f->in.set[i];
+        MGI_TRY(read_set(f->ctx, &f->in, i, f->dirs[i], "pipeline"));
         if (!b->video[0])
             return mgi_fail(f->ctx, MGEN_E_INVALID, "there is no video model in '%s'", f->dirs[i]);
         if (memcmp(&a->clip, &b->clip, sizeof a->clip))
@@ -240,7 +282,7 @@ static mgen_status average_part(const folders *f, size_t offset, const char *dir
     const mgi_average_request q = {
         .dirs = f->dirs, .names = names, .weights = f->weights, .count = f->count};
     for (int64_t i = 0; i < f->count; i++)
-        names[i] = (const char *)&f->set[i] + offset;
+        names[i] = (const char *)&f->in.set[i] + offset;
     return mgi_average_models(f->ctx, &q, dir, names[0]);
 }
 
@@ -248,8 +290,8 @@ static mgen_status copy_tae(const folders *f, const char *dir)
 {
     static const char *const endings[] = {"json", "safetensors"};
     char name[MGI_NAME_MAX + 1], path[MGI_PATH_MAX + 1];
-    for (int i = 0; i < 2 && f->set[0].tae[0]; i++) {
-        snprintf(name, sizeof name, "%.200s.%s", f->set[0].tae, endings[i]);
+    for (int i = 0; i < 2 && f->in.set[0].tae[0]; i++) {
+        snprintf(name, sizeof name, "%.200s.%s", f->in.set[0].tae, endings[i]);
         MGI_TRY(mgi_path_join(f->ctx, dir, name, path, sizeof path));
         MGI_TRY(copy_file(f->ctx, f->dirs[0], name, path));
     }
@@ -263,7 +305,7 @@ static mgen_status copy_tokenizer(const folders *f, int role, const char *dir)
     for (int64_t i = 0; i < f->count; i++) {
         mgi_text_encoder e;
         uint64_t hash, own;
-        MGI_TRY(mgi_text_encoder_open(f->ctx, f->dirs[i], f->set[i].text[role], &e, &hash));
+        MGI_TRY(mgi_text_encoder_open(f->ctx, f->dirs[i], f->in.set[i].text[role], &e, &hash));
         own = mgi_tokenizer_hash(e.tokenizer);
         mgen_status status = i ? MGEN_OK : mgi_tokenizer_save(f->ctx, e.tokenizer, dir);
         mgi_text_encoder_finish(&e);
@@ -279,13 +321,15 @@ static mgen_status write_folder(const folders *f, const char *dir)
 {
     MGI_TRY(copy_tae(f, dir));
     for (int k = 0; k < MGI_ROLES; k++) {
-        if (!f->set[0].text[k][0])
+        if (!f->in.set[0].text[k][0])
             continue;
         MGI_TRY(copy_tokenizer(f, k, dir));
         MGI_TRY(average_part(f, offsetof(mgi_pipeline_file, text[k]), dir));
     }
     MGI_TRY(average_part(f, offsetof(mgi_pipeline_file, video), dir));
-    return mgi_pipeline_file_write(f->ctx, dir, "pipeline", &f->set[0]);
+    for (int64_t i = 0; i < f->count; i++)
+        MGI_TRY(same_set(f->ctx, &f->in, i, f->dirs[i], "pipeline"));
+    return mgi_pipeline_file_write(f->ctx, dir, "pipeline", &f->in.set[0]);
 }
 
 mgen_status mgi_average_folders(mgen_context *ctx, const char *const *dirs, const double *weights,
@@ -293,18 +337,21 @@ mgen_status mgi_average_folders(mgen_context *ctx, const char *const *dirs, cons
 {
     folders *f;
     mgi_save s;
+    mgen_status status = MGEN_E_AGAIN;
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *f, &f));
     f->ctx = ctx;
     f->dirs = dirs;
     f->weights = weights;
     f->count = count;
-    mgen_status status = read_folders(f);
-    if (status == MGEN_OK)
-        status = mgi_save_begin(ctx, out, &s);
-    if (status == MGEN_OK)
-        status = mgi_save_end(&s, write_folder(f, s.staging));
+    for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++) {
+        status = read_folders(f);
+        if (status == MGEN_OK)
+            status = mgi_save_begin(ctx, out, &s);
+        if (status == MGEN_OK)
+            status = mgi_save_end(&s, write_folder(f, s.staging));
+    }
     mgi_free(ctx, f);
-    return status;
+    return not_again(ctx, status);
 }
 
 /* ---- the stage ------------------------------------------------------------------------------------ */
@@ -317,7 +364,7 @@ struct mgi_stage_run {
     uint64_t seed;
     mgi_optimizer optimizer; /* of nothing: a checkpoint has one */
     int64_t updated;
-    mgi_pipeline_file set[MGI_AVERAGE_MAX];
+    sets in;
 };
 
 static void destroy(struct mgi_stage_run *r)
@@ -331,10 +378,10 @@ static mgen_status read_sets(struct mgi_stage_run *r)
 {
     const mgi_stage *s = &r->stage;
     for (int64_t i = 0; i < s->average_count; i++) {
-        const mgi_pipeline_file *a = &r->set[0], *b = &r->set[i];
+        const mgi_pipeline_file *a = &r->in.set[0], *b = &r->in.set[i];
         char name[MGI_NAME_MAX + 1];
         mgi_model_name(name, s->average[i], "pipeline");
-        MGI_TRY(mgi_pipeline_file_read(r->ctx, r->dir, name, &r->set[i]));
+        MGI_TRY(read_set(r->ctx, &r->in, i, r->dir, name));
         bool same = !strcmp(a->tae, b->tae) && !memcmp(&a->clip, &b->clip, sizeof a->clip);
         for (size_t k = 0; k < sizeof a->text / sizeof a->text[0]; k++)
             same = same && !a->text[k][0] == !b->text[k][0];
@@ -356,7 +403,10 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     r->stage = *params->stage;
     r->seed = params->seed;
     strcpy(r->dir, params->dir);
-    mgen_status status = mgi_stage_needs(ctx, &r->stage, read_sets(r));
+    mgen_status status = MGEN_E_AGAIN;
+    for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++)
+        status = read_sets(r);
+    status = mgi_stage_needs(ctx, &r->stage, not_again(ctx, status));
     if (status == MGEN_OK)
         status = mgi_optimizer_init(&r->optimizer, ctx, &r->stage.optimizer, 1, NULL, 0);
     if (status != MGEN_OK)
@@ -379,7 +429,7 @@ static mgen_status each_network(struct mgi_stage_run *r, size_t offset, const ch
     bool own = false;
     for (int64_t i = 0; i < q.count; i++) {
         dirs[i] = r->dir;
-        names[i] = (const char *)&r->set[i] + offset;
+        names[i] = (const char *)&r->in.set[i] + offset;
         own = own || strcmp(names[i], names[0]) != 0;
     }
     if (!names[0][0] || (!own && q.count > 1)) /* a frozen network that all of them share */
@@ -397,7 +447,7 @@ static mgen_status each_network(struct mgi_stage_run *r, size_t offset, const ch
 
 static mgen_status all_networks(struct mgi_stage_run *r, const char *dir, mgi_pipeline_file *result)
 {
-    for (size_t k = 0; k < sizeof r->set[0].text / sizeof r->set[0].text[0]; k++)
+    for (size_t k = 0; k < sizeof r->in.set[0].text / sizeof r->in.set[0].text[0]; k++)
         MGI_TRY(each_network(r, offsetof(mgi_pipeline_file, text[k]), dir, result));
     return each_network(r, offsetof(mgi_pipeline_file, video), dir, result);
 }
@@ -413,8 +463,14 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
 
 static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
 {
-    mgi_pipeline_file result = r->set[0];
+    MGI_TRY(read_sets(r));
+    mgi_pipeline_file result = r->in.set[0];
     MGI_TRY(all_networks(r, dir, &result));
+    for (int64_t i = 0; i < r->stage.average_count; i++) {
+        char name[MGI_NAME_MAX + 1];
+        mgi_model_name(name, r->stage.average[i], "pipeline");
+        MGI_TRY(same_set(r->ctx, &r->in, i, r->dir, name));
+    }
     return mgi_stage_save_set(r->ctx, dir, r->stage.save_as, &result);
 }
 
@@ -428,8 +484,11 @@ static void state(struct mgi_stage_run *r, mgi_stage_state *out)
 static mgen_status save(struct mgi_stage_run *r)
 {
     mgi_stage_state s;
+    mgen_status status = MGEN_E_AGAIN;
     state(r, &s);
-    return mgi_stage_save(r->ctx, &s, r->dir, write_models, r);
+    for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++)
+        status = mgi_stage_save(r->ctx, &s, r->dir, write_models, r);
+    return not_again(r->ctx, status);
 }
 
 const struct mgi_stage_kind mgi_stage_average = {create, step, save, state, destroy};

@@ -241,6 +241,69 @@ static void test_average(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* An allocator that publishes another model at its `left`-th block: once. */
+typedef struct publication {
+    mgen_context *ctx; /* another one, which does it */
+    const char *from, *to;
+    int left;
+    mgen_status status;
+} publication;
+
+static void *publishing_alloc(void *user, size_t size)
+{
+    publication *p = user;
+    if (p->left-- == 0)
+        p->status = mgen_pipeline_average(p->ctx, &p->from, NULL, 1, p->to);
+    return malloc(size);
+}
+
+static void publishing_free(void *user, void *ptr, size_t size)
+{
+    (void)user;
+    (void)size;
+    free(ptr);
+}
+
+/* An average of what is replaced meanwhile, wherever: all of the one or all of the other. */
+static void test_average_of_one_save(void **state)
+{
+    (void)state;
+    mgen_context *other = make_context(1), *ctx;
+    char from[80], to[80], out[80];
+    int replaced = 0;
+    snprintf(from, sizeof from, "%.50s/from", dir);
+    snprintf(to, sizeof to, "%.50s/to", dir);
+    snprintf(out, sizeof out, "%.50s/average", dir);
+    fresh_copy();
+    const char *const originals[] = {dir}, *const trained[] = {copy}, *const live[] = {to};
+    assert_int_equal(mgen_pipeline_average(other, originals, NULL, 1, out), MGEN_OK);
+    uint64_t a = hash_of(other, out);
+    train_other(other);
+    assert_int_equal(mgen_pipeline_average(other, trained, NULL, 1, from), MGEN_OK);
+    uint64_t b = hash_of(other, from);
+    for (int at = 0;; at += 3) {
+        publication p = {.ctx = other, .from = from, .to = to, .left = at, .status = MGEN_E_AGAIN};
+        mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+        params.threads = 1;
+        params.allocator = (mgen_allocator){publishing_alloc, publishing_free, &p};
+        assert_int_equal(mgen_pipeline_average(other, originals, NULL, 1, to), MGEN_OK);
+        assert_int_equal(mgen_context_create(&params, &ctx), MGEN_OK);
+        mgen_status status = mgen_pipeline_average(ctx, live, NULL, 1, out);
+        if (status != MGEN_OK)
+            fail_msg("%s", mgen_last_error(ctx));
+        mgen_context_destroy(ctx);
+        if (p.left >= 0)
+            break;
+        assert_int_equal(p.status, MGEN_OK);
+        uint64_t hash = hash_of(other, out);
+        if (hash != a && hash != b)
+            fail_msg("replaced at block %d, the average is of two saves", at);
+        replaced += hash == b;
+    }
+    assert_true(replaced > 10);
+    mgen_context_destroy(other);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -356,9 +419,13 @@ static void test_abi_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_opens),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_busy),      cmocka_unit_test(test_model_info),
-        cmocka_unit_test(test_abi_table), cmocka_unit_test(test_average),
+        cmocka_unit_test(test_opens),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_model_info),
+        cmocka_unit_test(test_abi_table),
+        cmocka_unit_test(test_average),
+        cmocka_unit_test(test_average_of_one_save),
     };
     return cmocka_run_group_tests(tests, setup_trained, teardown);
 }
