@@ -5,7 +5,8 @@
  *            act, conv out to 2C channels
  *   decoder  conv in; middle; per level from the smallest: residual blocks, then (but for the last)
  *            nearest x2 and a conv (in one where no gradient is asked for: tae_up.h); act, conv out to 3 channels
- *   block    x + conv(act(conv(act(x)))), the second conv starting small
+ *   block    x + conv(act(conv(act(x)))), the second conv starting small; latent diffusion's first one of a
+ *            level changes the width, with a 1x1 around it, which here the convs between levels do
  *   act      SiLU, after a group norm if there is one, over each frame
  *   conv     3x3 in space, then (temporal) 3 in time with replicated edge frames, which starts as the
  *            identity and carries the stride in time
@@ -56,19 +57,26 @@ static void norm_make(mgi_module *m, mgi_tae_norm *norm, int64_t channels, int64
                             "%s.bias", name);
 }
 
-static void block_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_block *block,
+static void block_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_block *block, int64_t cin,
                        int64_t channels, const char *place)
 {
     char name[64];
     for (int i = 0; i < 2; i++) {
+        int64_t from = i ? channels : cin;
         if (c->groups) {
             snprintf(name, sizeof name, "%s.norm%d", place, i + 1);
-            norm_make(m, &block->norm[i], channels, c->groups, name);
+            norm_make(m, &block->norm[i], from, c->groups, name);
         }
         snprintf(name, sizeof name, "%s.conv%d", place, i + 1);
-        conv_make(m, c, i ? &block->second : &block->first, channels, channels, i ? 0.1f : 1.4f,
-                  name);
+        conv_make(m, c, i ? &block->second : &block->first, from, channels, i ? 0.1f : 1.4f, name);
     }
+    if (cin == channels)
+        return;
+    const mgi_param_spec spec = {
+        .init = MGI_INIT_NORMAL, .scale = 1.0f / sqrtf((float)cin), .decay = 1.0f, .operand = true};
+    block->around_w = mgi_param_add(m, spec, MGI_DIMS(channels, cin), "%s.around.weight", place);
+    block->around_b = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ZERO}, MGI_DIMS(channels),
+                                    "%s.around.bias", place);
 }
 
 static void attention_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_attention *a,
@@ -93,7 +101,7 @@ static void middle_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_middle *
 {
     char place[64];
     snprintf(place, sizeof place, "%s.middle.block0", side);
-    block_make(m, c, &middle->first, channels, place);
+    block_make(m, c, &middle->first, channels, channels, place);
     snprintf(place, sizeof place, "%s.middle.attention", side);
     attention_make(m, c, &middle->space, channels, 0.1f, place);
     if (c->temporal) {
@@ -101,7 +109,7 @@ static void middle_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_middle *
         attention_make(m, c, &middle->time, channels, 0.0f, place);
     }
     snprintf(place, sizeof place, "%s.middle.block1", side);
-    block_make(m, c, &middle->second, channels, place);
+    block_make(m, c, &middle->second, channels, channels, place);
 }
 
 static void side_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_side *side, bool encoder)
@@ -114,21 +122,23 @@ static void side_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_side *side
     int64_t width[MGI_TAE_LEVELS_MAX] = {0};
     for (int k = 0; k <= last; k++)
         width[k] = mgi_tae_width(c, encoder, k);
+    int64_t before = width[encoder ? 0 : last];
     snprintf(text, sizeof text, "%s.in", name);
-    conv_make(m, c, &side->in, first_in, width[encoder ? 0 : last], 1.0f, text);
+    conv_make(m, c, &side->in, first_in, before, 1.0f, text);
     if (c->attention && !encoder)
         middle_make(m, c, &side->middle, width[last], name);
     for (int k = 0; k <= last; k++) {
         int level = encoder ? k : last - k;
-        for (int i = 0; i < c->blocks; i++) {
+        for (int i = 0; i < mgi_tae_blocks(c, encoder); i++) {
             snprintf(text, sizeof text, "%s.level%d.block%d", name, level, i);
-            block_make(m, c, &side->block[level][i], width[level], text);
+            block_make(m, c, &side->block[level][i], i ? width[level] : before, width[level], text);
         }
         if (k == last)
             break;
         int to = encoder ? level + 1 : level - 1;
+        before = width[c->ldm ? level : to]; /* what the next level begins with */
         snprintf(text, sizeof text, "%s.level%d.%s", name, level, encoder ? "down" : "up");
-        conv_make(m, c, &side->change[level], width[level], width[to], 1.0f, text);
+        conv_make(m, c, &side->change[level], width[level], before, 1.0f, text);
         bool times = c->temporal && !c->keeps_time[encoder ? level : to];
         side->change[level].stride = encoder ? 2 : 1;
         side->change[level].time_stride = encoder && times ? 2 : 1;
@@ -345,12 +355,18 @@ static T *act(mgi_run *run, const mgi_tae_norm *n, T *x)
     return y ? mgi_reshape(run, y, 5, x->dims) : NULL;
 }
 
+T *mgi_tae_around(mgi_run *run, const mgi_tae_block *b, T *x)
+{
+    return b->around_w && x ? mgi_linear(run, x, mgi_value(b->around_w), mgi_value(b->around_b))
+                            : x;
+}
+
 static T *block(mgi_run *run, const mgi_tae_block *b, T *x)
 {
     int64_t mark = mgi_scope_push(run);
     T *h = conv(run, &b->first, act(run, &b->norm[0], x));
     h = conv(run, &b->second, act(run, &b->norm[1], h));
-    return mgi_scope_pop(run, mark, mgi_add(run, x, h));
+    return mgi_scope_pop(run, mark, mgi_add(run, mgi_tae_around(run, b, x), h));
 }
 
 /* Heads as few as the kernel's widest allows. */
@@ -452,7 +468,7 @@ static T *side(mgi_run *run, const mgi_tae *tae, const mgi_tae_side *s, bool enc
                 : mgi_tae_head(run, tae, x);
     for (int k = 0; k <= last; k++) {
         int level = encoder ? k : last - k;
-        for (int i = 0; i < tae->config.blocks; i++) {
+        for (int i = 0; i < mgi_tae_blocks(&tae->config, encoder); i++) {
             T *y = block(run, &s->block[level][i], x);
             mgi_drop(run, x);
             x = y;

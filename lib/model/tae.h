@@ -12,14 +12,16 @@
 #include "model/model_file.h"
 
 #define MGI_TAE_LEVELS_MAX 6
-#define MGI_TAE_BLOCKS_MAX 8
+#define MGI_TAE_BLOCKS_MAX 8 /* of one side */
 
 typedef struct mgi_tae_config {
     int levels;                           /* levels - 1 halvings of height, width and time */
     int64_t channels[MGI_TAE_LEVELS_MAX]; /* full resolution first */
     int64_t decoder_channels[MGI_TAE_LEVELS_MAX]; /* the decoder's; 0: as `channels` */
     int64_t latent_channels;
-    int blocks;                          /* residual blocks a level and side */
+    int blocks; /* residual blocks a level and side, but see: */
+    bool
+        ldm; /* latent diffusion's: a level's first block changes the width, and decoders have a block more */
     bool temporal;                       /* false: 2D */
     bool keeps_time[MGI_TAE_LEVELS_MAX]; /* what follows level k halves space only */
     int64_t groups;                      /* of the group norm before each activation; 0: none */
@@ -44,6 +46,8 @@ typedef struct mgi_tae_norm {
 typedef struct mgi_tae_block {
     mgi_tae_norm norm[2];
     mgi_tae_conv first, second;
+    mgi_param *around_w,
+        *around_b; /* 1x1, of what the block is added to; NULL: it keeps the width */
 } mgi_tae_block;
 
 /* x + out(attention(qkv(norm(x)))). In time it starts as the identity. */
@@ -81,8 +85,9 @@ void mgi_tae_finish(mgi_tae *tae);
 /* An mgi_fit_check of such a configuration and an mgi_model_file. */
 mgi_fit_check mgi_tae_fits;
 
-/* Channels of a level of either side. */
+/* Channels of a level of either side, and its residual blocks. */
 int64_t mgi_tae_width(const mgi_tae_config *config, bool encoder, int level);
+int mgi_tae_blocks(const mgi_tae_config *config, bool encoder);
 
 /* Whether only the decoder of `to` is wider than that of `from` at some level, and narrower at none. The weights of such a model
  * into the network, which has its random ones: what comes out is what came out of it, to rounding. STATE where that
@@ -131,6 +136,8 @@ T *mgi_tae_activate(mgi_run *run, const mgi_tae_norm *n, T *x);
 T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *to, T *x, const mgi_tae_place *place);
 T *mgi_tae_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64_t after);
 T *mgi_tae_attend(mgi_run *run, const mgi_tae_attention *a, T *x);
+/* What a block adds to: x itself where it keeps the width. */
+T *mgi_tae_around(mgi_run *run, const mgi_tae_block *b, T *x);
 /* The activation of a part of each frame, by statistics of the whole: frames `first` and following of the table. */
 T *mgi_tae_activate_part(mgi_run *run, const mgi_tae_norm *n, T *x, const mgi_norm_table *table,
                          int64_t first);

@@ -4,10 +4,17 @@
 
 #include <string.h>
 
+static const char ldm_structure[] = "latent-diffusion";
+
 int64_t mgi_tae_width(const mgi_tae_config *c, bool encoder, int level)
 {
     int64_t own = encoder ? 0 : c->decoder_channels[level];
     return own ? own : c->channels[level];
+}
+
+int mgi_tae_blocks(const mgi_tae_config *c, bool encoder)
+{
+    return c->blocks + (c->ldm && !encoder);
 }
 
 int64_t mgi_tae_factor(const mgi_tae_config *c)
@@ -133,18 +140,32 @@ static mgen_status read_space_tile(mgen_context *ctx, const mgi_json *json, mgi_
     return MGEN_OK;
 }
 
+static mgen_status read_structure(mgen_context *ctx, const mgi_json *json, mgi_tae_config *c)
+{
+    const char *structure = "plain";
+    MGI_TRY(mgi_json_get_string(ctx, json, "structure", false, &structure));
+    c->ldm = !strcmp(structure, ldm_structure);
+    if (!c->ldm && strcmp(structure, "plain"))
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"structure\" is \"%.40s\"; known are \"plain\" and \"%s\"", structure,
+                        ldm_structure);
+    return MGEN_OK;
+}
+
 mgen_status mgi_tae_config_read(mgen_context *ctx, const mgi_json *json, mgi_tae_config *out)
 {
     static const char *const keys[] = {
         "channels", "decoder_channels", "latent_channels", "blocks", "temporal",   "time_strides",
-        "norm",     "groups",           "attention",       "tiles",  "space_tile", NULL};
+        "norm",     "groups",           "attention",       "tiles",  "space_tile", "structure",
+        NULL};
     mgi_tae_config c = {.temporal = true};
     int64_t blocks = 0;
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
     MGI_TRY(read_list(ctx, json, "channels", MGI_TAE_LEVELS_MAX, 1, 65536, c.channels, &c.levels));
     MGI_TRY(read_decoder(ctx, json, &c));
     MGI_TRY(mgi_json_get_int(ctx, json, "latent_channels", true, 1, 4096, &c.latent_channels));
-    MGI_TRY(mgi_json_get_int(ctx, json, "blocks", true, 1, MGI_TAE_BLOCKS_MAX, &blocks));
+    MGI_TRY(read_structure(ctx, json, &c));
+    MGI_TRY(mgi_json_get_int(ctx, json, "blocks", true, 1, MGI_TAE_BLOCKS_MAX - c.ldm, &blocks));
     MGI_TRY(mgi_json_get_bool(ctx, json, "temporal", false, &c.temporal));
     MGI_TRY(read_time_strides(ctx, json, &c));
     MGI_TRY(read_norm(ctx, json, &c));
@@ -173,6 +194,8 @@ void mgi_tae_config_write(mgi_json_writer *w, const mgi_tae_config *c)
         write_list(w, "decoder_channels", c->decoder_channels, c->levels);
     mgi_json_put_int(w, "latent_channels", c->latent_channels);
     mgi_json_put_int(w, "blocks", c->blocks);
+    if (c->ldm)
+        mgi_json_put_string(w, "structure", ldm_structure);
     mgi_json_put_bool(w, "temporal", c->temporal);
     for (int k = 0; k < c->levels - 1; k++)
         keeps = keeps || c->keeps_time[k];

@@ -43,10 +43,9 @@ static void add_norm(chain *c, const mgi_tae_norm *n, int64_t frames)
     c->frames[c->norms++] = frames;
 }
 
-static void add_level(chain *c, const mgi_tae_config *config, const mgi_tae_side *side, int level,
-                      int64_t frames)
+static void add_level(chain *c, const mgi_tae_side *side, int blocks, int level, int64_t frames)
 {
-    for (int i = 0; i < config->blocks; i++) {
+    for (int i = 0; i < blocks; i++) {
         const mgi_tae_block *b = &side->block[level][i];
         for (int k = 0; k < 2; k++) {
             add_norm(c, &b->norm[k], frames);
@@ -72,7 +71,7 @@ static void make_chain(spatial *s)
         c->conv[c->convs++] = &side->in;
     for (int k = 0; k <= end; k++) {
         int level = encodes ? k : end - k;
-        add_level(c, config, side, level, frames);
+        add_level(c, side, mgi_tae_blocks(config, encodes), level, frames);
         if (k == end)
             break;
         c->conv[c->convs++] = &side->change[level];

@@ -282,6 +282,11 @@ static T *block(mgi_tae_stream *s, const mgi_tae_block *b, mgi_tae_block_memory 
     h = mgi_tae_crop(run, x, &whole, place);
     if (h != x)
         mgi_drop(run, x);
+    if (b->around_w && h) {
+        x = h;
+        h = mgi_tae_around(run, b, x);
+        mgi_drop(run, x);
+    }
     T *waited = mgi_tae_recall(run, &m->waiting);
     int64_t late = waited ? waited->dims[0] : 0, ready = residual ? residual->dims[0] : 0;
     if (late > ready) { /* none of h is asked for */
@@ -371,7 +376,8 @@ static void run_levels(mgi_tae_stream *s, int k, T *x, mgi_tae_place place, bool
     s->halted = false;
     if (attends && !encodes && k == 0)
         x = middle(s, &side->middle, x, &place, last);
-    for (int i = 0; i < s->tae->config.blocks && run->status == MGEN_OK && !s->halted; i++)
+    for (int i = 0;
+         i < mgi_tae_blocks(&s->tae->config, encodes) && run->status == MGEN_OK && !s->halted; i++)
         x = block(s, &side->block[level][i], &s->block[level][i], x, &place, last);
     if (attends && encodes && k == end)
         x = middle(s, &side->middle, x, &place, last);
@@ -523,7 +529,7 @@ static void reach_through_side(const mgi_tae *tae, bool encodes, int64_t span[2]
     reach_through(&side->out, span);
     for (int k = 0; k < levels; k++) {
         int level = encodes ? levels - 1 - k : k;
-        for (int i = 0; i < 2 * tae->config.blocks; i++)
+        for (int i = 0; i < 2 * mgi_tae_blocks(&tae->config, encodes); i++)
             reach_through(&side->block[level][i / 2].first, span);
         if (k + 1 < levels)
             reach_through(&side->change[encodes ? level - 1 : level + 1], span);

@@ -11,7 +11,7 @@
 bool mgi_tae_widens(const mgi_tae_config *from, const mgi_tae_config *to)
 {
     bool wider = false;
-    if (from->levels != to->levels ||
+    if (from->levels != to->levels || from->ldm != to->ldm ||
         memcmp(from->channels, to->channels, sizeof to->channels) != 0)
         return false;
     for (int k = 0; k < to->levels; k++) {
@@ -28,6 +28,11 @@ static mgen_status check_norms(mgen_context *ctx, const mgi_tae_config *from,
                                const mgi_tae_config *to)
 {
     int last = to->levels - 1;
+    if (to->ldm)
+        return mgi_fail(
+            ctx, MGEN_E_STATE,
+            "a decoder of \"structure\": \"latent-diffusion\" cannot be widened; give it the "
+            "\"decoder_channels\" of the model it starts from");
     if (to->groups)
         return mgi_fail(ctx, MGEN_E_STATE,
                         "a decoder with \"norm\": \"group\" cannot be widened: its groups would "

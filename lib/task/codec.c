@@ -291,7 +291,7 @@ enum { FRAMES_MORE = 8 };
  * left over at the end. */
 static int64_t decode_walked(const mgi_run *run, const mgi_tae_config *c, int64_t frames)
 {
-    int64_t some = 16 + 8 * c->blocks;
+    int64_t some = 16 + 8 * mgi_tae_blocks(c, false);
     return run->dev->meta && frames > some + FRAMES_MORE ? some + frames % FRAMES_MORE : frames;
 }
 

@@ -174,7 +174,7 @@ static mgen_status walk_film(mgen_context *meta, const mgi_tae *net, const int64
                              int direction, int64_t tile)
 {
     const mgi_tae_config *c = &net->config;
-    int64_t dims[4], some = (32 + 8 * c->blocks) * mgi_tae_time_factor(c);
+    int64_t dims[4], some = (32 + 8 * mgi_tae_blocks(c, false)) * mgi_tae_time_factor(c);
     const int64_t part[3] = {film[0] < some ? film[0] : some, film[1], film[2]};
     if (direction == MGI_TAE_ENCODES)
         return mgi_encode_film(meta, net, part, tile, NULL, NULL, NULL);

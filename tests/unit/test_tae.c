@@ -89,7 +89,8 @@ static void assert_written_as_read(mgen_context *ctx, const mgi_tae_config *conf
         mgi_json_writer_free(&w);
     }
     assert_true(c.groups == config->groups && c.attention == config->attention &&
-                c.tile_frames == config->tile_frames && c.tile_overlap == config->tile_overlap &&
+                c.ldm == config->ldm && c.tile_frames == config->tile_frames &&
+                c.tile_overlap == config->tile_overlap &&
                 !memcmp(c.decoder_channels, config->decoder_channels, sizeof c.decoder_channels) &&
                 mgi_tae_time_factor(&c) == mgi_tae_time_factor(config));
 }
@@ -104,6 +105,7 @@ static void test_config(void **state)
         {"\"norm\":\"group\"", "\"channels\" has 8, which 32 \"groups\" do not divide"},
         {"\"norm\":\"group\",\"groups\":0", "\"groups\""},
         {"\"attention\":1", "\"attention\""},
+        {"\"structure\":\"unet\"", "known are \"plain\" and \"latent-diffusion\""},
         {"\"decoder_channels\":[8,16]", "\"decoder_channels\" has 2 entries; \"channels\" has 3"},
         {"\"decoder_channels\":[8,0,16]", "\"decoder_channels\" has an entry that is not 1.."},
         {"\"decoder_channels\":8", "\"decoder_channels\" must be a list"},
@@ -128,10 +130,12 @@ static void test_config(void **state)
     assert_written_as_read(ctx, &c);
     assert_int_equal(read_config(ctx,
                                  "\"norm\":\"group\",\"groups\":4,\"attention\":true,"
+                                 "\"structure\":\"latent-diffusion\","
                                  "\"time_strides\":[1,2],\"tiles\":{\"frames\":32,\"overlap\":8}",
                                  &c),
                      MGEN_OK);
     assert_int_equal(c.groups, 4);
+    assert_true(mgi_tae_blocks(&c, true) == 1 && mgi_tae_blocks(&c, false) == 2);
     assert_int_equal(mgi_tae_factor(&c), 4);
     assert_int_equal(mgi_tae_time_factor(&c), 2);
     assert_int_equal(mgi_tae_latent_frames(&c, 5), 3);
@@ -222,11 +226,11 @@ static void test_up(void **state)
     mgen_context_destroy(ctx);
 }
 
-/* On images the inflated autoencoder equals the 2D one, with norms and attention too. */
+/* On images the inflated autoencoder equals the 2D one, with norms and attention too; latent diffusion's if there is a
+ * state. */
 static void test_inflation(void **state)
 {
     char path[] = "/tmp/mgi-tae-XXXXXX";
-    (void)state;
     mgen_context *ctx = make_context();
     mgi_tae flat, tae;
     mgi_tae_config config = full_config;
@@ -235,10 +239,12 @@ static void test_inflation(void **state)
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
+    config.ldm = *state != NULL;
+    const mgi_tae_config inflated = config;
     config.temporal = false;
     make_tae(&flat, ctx, &config, 0.05f);
     assert_int_equal(mgi_module_save(&flat.module, path, false, MGI_ST_F32), MGEN_OK);
-    assert_int_equal(mgi_tae_init(&tae, ctx, &full_config), MGEN_OK);
+    assert_int_equal(mgi_tae_init(&tae, ctx, &inflated), MGEN_OK);
     assert_int_equal(mgi_module_random(&tae.module, 99), MGEN_OK);
     assert_int_equal(mgi_st_open(ctx, NULL, path, &st), MGEN_OK);
     assert_int_equal(mgi_module_load(&tae.module, &st, "flat", true), MGEN_OK);
@@ -334,16 +340,17 @@ static void test_widening(void **state)
 /* What has no wider form that does the same. */
 static void test_widening_refused(void **state)
 {
-    static const char *const said[] = {"\"norm\": \"group\" cannot be widened",
-                                       "the last of \"decoder_channels\" must stay 12",
-                                       "has another shape"};
+    static const char *const said[] = {
+        "\"norm\": \"group\" cannot be widened", "the last of \"decoder_channels\" must stay 12",
+        "has another shape", "\"latent-diffusion\" cannot be widened"};
     (void)state;
     mgen_context *ctx = make_context();
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         mgi_tae narrow, wide;
         mgi_tae_config config = full_config;
         config.groups = i == 0 ? 2 : 0;
         config.attention = i == 1;
+        config.ldm = i == 3;
         make_tae(&narrow, ctx, &config, 0.05f);
         memcpy(config.decoder_channels, (int64_t[]){8, 8, 12, 16}, 4 * sizeof(int64_t));
         assert_int_equal(mgi_tae_init(&wide, ctx, &config), MGEN_OK);
@@ -407,14 +414,16 @@ static double loss_of(mgi_run *run, const mgi_tae *tae, T *x)
     return mgi_f32(loss)[0];
 }
 
-/* Every parameter's gradient along a random direction, against finite differences. */
+/* Every parameter's gradient along a random direction, against finite differences; latent diffusion's if there is a
+ * state. */
 static void test_gradients(void **state)
 {
-    (void)state;
     mgen_context *ctx = make_context();
     mgi_tae tae;
     mgi_run run;
-    make_tae(&tae, ctx, &full_config, 0.1f);
+    mgi_tae_config config = full_config;
+    config.ldm = *state != NULL;
+    make_tae(&tae, ctx, &config, 0.1f);
     assert_int_equal(mgi_module_train(&tae.module), MGEN_OK);
     mgi_run_init(&run, ctx, true);
     mgi_module_zero_grad(&tae.module, &run);
@@ -582,8 +591,10 @@ int main(void)
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_time_strides),
         cmocka_unit_test(test_inflation),
+        {"test_inflation_ldm", test_inflation, NULL, NULL, (void *)&full_config},
         cmocka_unit_test(test_large_preset),
         cmocka_unit_test(test_gradients),
+        {"test_gradients_ldm", test_gradients, NULL, NULL, (void *)&full_config},
         cmocka_unit_test(test_decode_tiles),
         cmocka_unit_test(test_encode_tiles),
         cmocka_unit_test(test_tiles_memory),
