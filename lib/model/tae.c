@@ -26,7 +26,10 @@
 #include <string.h>
 
 #define NORM_EPS 1e-6f
-enum { HEAD_MAX = 256 };
+enum {
+    HEAD_MAX = 256,
+    SCORES_MAX = 1 << 22 /* of a head wider than that, held at a time */
+};
 
 static void conv_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_conv *conv, int64_t cin,
                       int64_t cout, float gain, const char *name)
@@ -79,12 +82,22 @@ static void block_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_block *bl
                                     "%s.around.bias", place);
 }
 
+/* Heads as few as the kernel's widest allows. */
+static int64_t head_count(int64_t channels)
+{
+    int64_t heads = (channels + HEAD_MAX - 1) / HEAD_MAX;
+    while (channels % heads)
+        heads++;
+    return heads;
+}
+
 static void attention_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_attention *a,
-                           int64_t channels, float gain, const char *place)
+                           int64_t channels, int64_t heads, float gain, const char *place)
 {
     mgi_param_spec spec = {.init = MGI_INIT_NORMAL, .decay = 1.0f, .operand = true};
     char name[64];
     spec.scale = 1.0f / sqrtf((float)channels);
+    a->heads = heads;
     snprintf(name, sizeof name, "%s.norm", place);
     norm_make(m, &a->norm, channels, c->groups ? c->groups : 1, name);
     a->qkv_w = mgi_param_add(m, spec, MGI_DIMS(3 * channels, channels), "%s.qkv.weight", place);
@@ -103,10 +116,10 @@ static void middle_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_middle *
     snprintf(place, sizeof place, "%s.middle.block0", side);
     block_make(m, c, &middle->first, channels, channels, place);
     snprintf(place, sizeof place, "%s.middle.attention", side);
-    attention_make(m, c, &middle->space, channels, 0.1f, place);
+    attention_make(m, c, &middle->space, channels, c->ldm ? 1 : head_count(channels), 0.1f, place);
     if (c->temporal) {
         snprintf(place, sizeof place, "%s.middle.attention.time", side);
-        attention_make(m, c, &middle->time, channels, 0.0f, place);
+        attention_make(m, c, &middle->time, channels, head_count(channels), 0.0f, place);
     }
     snprintf(place, sizeof place, "%s.middle.block1", side);
     block_make(m, c, &middle->second, channels, channels, place);
@@ -369,13 +382,47 @@ static T *block(mgi_run *run, const mgi_tae_block *b, T *x)
     return mgi_scope_pop(run, mark, mgi_add(run, mgi_tae_around(run, b, x), h));
 }
 
-/* Heads as few as the kernel's widest allows. */
-static int64_t head_count(int64_t channels)
+/* Rows first .. first + count - 1 of softmax(q k^T) v, with q, k (S,C) and the columns of v (C,S): as many at a time as
+ * have some room for their scores. */
+static T *rows_attended(mgi_run *run, T *q, T *k, T *v, int64_t first, int64_t count)
 {
-    int64_t heads = (channels + HEAD_MAX - 1) / HEAD_MAX;
-    while (channels % heads)
-        heads++;
-    return heads;
+    int64_t mark = mgi_scope_push(run), half = count / 2;
+    if (count > 1 && count * k->dims[0] > SCORES_MAX) {
+        T *const parts[] = {rows_attended(run, q, k, v, first, half),
+                            rows_attended(run, q, k, v, first + half, count - half)};
+        return mgi_scope_pop(run, mark, mgi_concat(run, parts, 2));
+    }
+    T *p = mgi_linear_as(run, mgi_slice(run, q, 0, first, count), k, NULL, MGK_F32);
+    p = mgi_cast(run, mgi_softmax(run, p), q->dtype);
+    return mgi_scope_pop(run, mark, mgi_linear(run, p, v, NULL));
+}
+
+/* Attention with one head, wider than the kernel's, of sequences first .. first + count - 1 of qkv (N,S,3C):
+ * (count,S,C). */
+static T *wide_attended(mgi_run *run, T *qkv, int64_t first, int64_t count)
+{
+    static const int32_t swap[] = {0, 2, 1};
+    int64_t mark = mgi_scope_push(run), half = count / 2, s = qkv->dims[1], c = qkv->dims[2] / 3;
+    if (count > 1) {
+        T *const parts[] = {wide_attended(run, qkv, first, half),
+                            wide_attended(run, qkv, first + half, count - half)};
+        return mgi_scope_pop(run, mark, mgi_concat(run, parts, 2));
+    }
+    T *part[3], *one = mgi_slice(run, qkv, 0, first, 1), *scale = mgi_new(run, MGK_F32, 1, &c);
+    T *zero = mgi_new(run, MGK_F32, 1, &c), *y = NULL;
+    if (run->status != MGEN_OK)
+        return NULL;
+    mgi_fill(run, scale, 1.0f / sqrtf((float)c));
+    mgi_fill(run, zero, 0.0f);
+    for (int i = 0; i < 3; i++)
+        part[i] = mgi_slice(run, one, 2, i * c, c);
+    part[0] = mgi_channel_affine(run, part[0], scale, zero);
+    part[2] = mgi_permute(run, part[2], swap);
+    for (int i = 0; i < 3 && part[i]; i++)
+        part[i] = mgi_reshape(run, part[i], MGI_DIMS(i < 2 ? s : c, i < 2 ? c : s));
+    if (run->status == MGEN_OK)
+        y = rows_attended(run, part[0], part[1], part[2], 0, s);
+    return mgi_scope_pop(run, mark, y ? mgi_reshape(run, y, MGI_DIMS(1, s, c)) : NULL);
 }
 
 /* What attention adds, from normalised sequences (N,S,C). */
@@ -384,7 +431,10 @@ static T *attended(mgi_run *run, const mgi_tae_attention *a, T *x)
     T *qkv = mgi_linear(run, x, mgi_value(a->qkv_w), mgi_value(a->qkv_b));
     if (!qkv)
         return NULL;
-    int64_t c = x->dims[2], heads = head_count(c), width = c / heads;
+    int64_t c = x->dims[2], heads = a->heads, width = c / heads;
+    if (width > HEAD_MAX)
+        return mgi_linear(run, wide_attended(run, qkv, 0, x->dims[0]), mgi_value(a->out_w),
+                          mgi_value(a->out_b));
     qkv = mgi_reshape(run, qkv, MGI_DIMS(x->dims[0], x->dims[1], 3, heads, width));
     T *y = mgi_self_attention(run, qkv, NULL, NULL, 1.0f / sqrtf((float)width));
     return mgi_linear(run, y, mgi_value(a->out_w), mgi_value(a->out_b));

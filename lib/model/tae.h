@@ -53,6 +53,7 @@ typedef struct mgi_tae_block {
 /* x + out(attention(qkv(norm(x)))). In time it starts as the identity. */
 typedef struct mgi_tae_attention {
     mgi_tae_norm norm;
+    int64_t heads;
     mgi_param *qkv_w, *qkv_b, *out_w, *out_b; /* NULL: no attention */
 } mgi_tae_attention;
 

@@ -401,6 +401,129 @@ static void test_large_preset(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* -- attention ---------------------------------------------------------------------------------- */
+
+enum { WIDE = 260, PLACES = 6, PICTURES = 3 };
+
+static double product_of(const mgi_param *w, const mgi_param *b, int64_t row, const double *x)
+{
+    const float *values = mgi_f32(w->value) + row * WIDE;
+    double sum = mgi_f32(b->value)[row];
+    for (int k = 0; k < WIDE; k++)
+        sum += values[k] * x[k];
+    return sum;
+}
+
+/* Place `at` of x + out(softmax(q k^T / sqrt(WIDE)) v) of one picture, from q, k and v (places,3,WIDE). */
+static void attend_plainly(const mgi_tae_attention *a, const double *qkv, int places, int at,
+                           const float *x, double *out)
+{
+    const double *q = qkv + (ptrdiff_t)at * 3 * WIDE;
+    double row[WIDE] = {0}, sum = 0.0;
+    for (int j = 0; j < places; j++) {
+        const double *k = qkv + ((ptrdiff_t)j * 3 + 1) * WIDE;
+        double score = 0.0;
+        for (int c = 0; c < WIDE; c++)
+            score += q[c] * k[c];
+        double p = exp(score / sqrt((double)WIDE));
+        sum += p;
+        for (int c = 0; c < WIDE; c++)
+            row[c] += p * k[WIDE + c];
+    }
+    for (int c = 0; c < WIDE; c++)
+        row[c] /= sum;
+    for (int c = 0; c < WIDE; c++)
+        out[c] = x[(ptrdiff_t)at * WIDE + c] + product_of(a->out_w, a->out_b, c, row);
+}
+
+/* Of `count` pictures of 2 x columns places, each step-th place. */
+static void check_attention(mgen_context *ctx, const mgi_tae_attention *a, int count, int columns,
+                            int step)
+{
+    mgi_run run;
+    int places = 2 * columns;
+    double *qkv = test_malloc((size_t)places * 3 * WIDE * sizeof *qkv), row[WIDE];
+    mgi_run_init(&run, ctx, false);
+    T *x = random_tensor(&run, 4, MGI_DIMS(count, 2, columns, WIDE));
+    T *n = mgi_group_norm(&run, x, 4, 1e-6f, a->norm.w->value, a->norm.b->value, false);
+    T *y = mgi_tae_attend(&run, a, x);
+    assert_non_null(y);
+    for (int i = 0; i < count; i++) {
+        ptrdiff_t first = (ptrdiff_t)i * places * WIDE;
+        for (int k = 0; k < places; k++) {
+            for (int c = 0; c < WIDE; c++)
+                row[c] = mgi_f32(n)[first + k * WIDE + c];
+            for (int c = 0; c < 3 * WIDE; c++)
+                qkv[(ptrdiff_t)k * 3 * WIDE + c] = product_of(a->qkv_w, a->qkv_b, c, row);
+        }
+        for (int k = 0; k < places; k += step) {
+            attend_plainly(a, qkv, places, k, mgi_f32(x) + first, row);
+            for (int c = 0; c < WIDE; c++)
+                assert_float_equal(mgi_f32(y)[first + k * WIDE + c], row[c], 1e-4);
+        }
+    }
+    mgi_run_finish(&run);
+    test_free(qkv);
+}
+
+static double attention_loss(mgi_run *run, const mgi_tae_attention *a)
+{
+    T *x = random_tensor(run, 4, MGI_DIMS(PICTURES, 2, PLACES / 2, WIDE));
+    T *to = random_tensor(run, 5, MGI_DIMS(PICTURES, 2, PLACES / 2, WIDE));
+    T *loss = mgi_loss(run, MGK_LOSS_MSE, 1.0f, mgi_tae_attend(run, a, x), to);
+    assert_non_null(loss);
+    if (run->record)
+        assert_int_equal(mgi_backward(run, loss), MGEN_OK);
+    return mgi_f32(loss)[0];
+}
+
+/* Latent diffusion's attention has one head, which may be wider than the kernel's: the same by products. */
+static void test_wide_head(void **state)
+{
+    const mgi_tae_config config = {.levels = 1,
+                                   .channels = {WIDE},
+                                   .latent_channels = 3,
+                                   .blocks = 1,
+                                   .ldm = true,
+                                   .groups = 4,
+                                   .attention = true};
+    (void)state;
+    mgen_context *ctx = make_context();
+    mgi_tae tae;
+    mgi_run run;
+    make_tae(&tae, ctx, &config, 0.05f);
+    const mgi_tae_attention *a = &tae.encoder.middle.space;
+    check_attention(ctx, a, PICTURES, PLACES / 2, 1);
+    check_attention(ctx, a, 1, 1030, 257); /* more scores than are held at a time */
+
+    assert_int_equal(mgi_module_train(&tae.module), MGEN_OK);
+    mgi_run_init(&run, ctx, true);
+    mgi_module_zero_grad(&tae.module, &run);
+    attention_loss(&run, a);
+    mgi_run_finish(&run);
+    const mgi_param *params[] = {a->norm.w, a->norm.b, a->qkv_w, a->qkv_b, a->out_w, a->out_b};
+    for (uint64_t k = 0; k < sizeof params / sizeof *params; k++) {
+        T *p = params[k]->value;
+        double slope = 0.0, sum[2], e = 1e-3;
+        for (int64_t i = 0; i < p->count; i++)
+            slope += (double)mgi_random_normal(5, k, (uint64_t)i) * mgi_f32(p->var->grad)[i];
+        for (int side = 0; side < 2; side++) {
+            for (int64_t i = 0; i < p->count; i++)
+                mgi_f32(p)[i] += (float)(side ? -2 * e : e) * mgi_random_normal(5, k, (uint64_t)i);
+            mgi_run_init(&run, ctx, false);
+            sum[side] = attention_loss(&run, a);
+            mgi_run_finish(&run);
+        }
+        for (int64_t i = 0; i < p->count; i++)
+            mgi_f32(p)[i] += (float)e * mgi_random_normal(5, k, (uint64_t)i);
+        double measured = (sum[0] - sum[1]) / (2 * e);
+        if (fabs(measured - slope) > 1e-3 + 0.02 * fabs(slope))
+            fail_msg("%s: %g, but by differences %g", params[k]->name, slope, measured);
+    }
+    mgi_tae_finish(&tae);
+    mgen_context_destroy(ctx);
+}
+
 /* -- gradients ---------------------------------------------------------------------------------- */
 
 static double loss_of(mgi_run *run, const mgi_tae *tae, T *x)
@@ -593,6 +716,7 @@ int main(void)
         cmocka_unit_test(test_inflation),
         {"test_inflation_ldm", test_inflation, NULL, NULL, (void *)&full_config},
         cmocka_unit_test(test_large_preset),
+        cmocka_unit_test(test_wide_head),
         cmocka_unit_test(test_gradients),
         {"test_gradients_ldm", test_gradients, NULL, NULL, (void *)&full_config},
         cmocka_unit_test(test_decode_tiles),
