@@ -315,13 +315,13 @@ typedef struct mgen_tae mgen_tae;                   /**< temporal autoencoder: p
 typedef struct mgen_text_encoder mgen_text_encoder; /**< prompt -> vectors */
 typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video transformer */
 
-/** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8). @return MGEN_OK, MGEN_E_STATE (a
- *  job is running), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message names the file and the rule it breaks),
- *  MGEN_E_UNSUPPORTED (a tensor type that is not read), MGEN_E_VERSION (a newer file), MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
- *  MGEN_E_CANCELLED. Ownership: one owner, the caller; its memory counts on `ctx`. Since 0.1. */
+/** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8), or diffusers' folder <name> in it
+ *  (docs/autoencoder.md). @return MGEN_OK, MGEN_E_STATE (a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT
+ *  (the message names file and rule), MGEN_E_UNSUPPORTED (a network or tensor type that is not read), MGEN_E_VERSION,
+ *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED. Ownership: the caller's; its memory counts on `ctx`. Since 0.1. */
 MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name,
                                    mgen_tae **out);
-/** As mgen_tae_open(); Hugging Face's folders too (docs/text.md). @return the same. Ownership: the same. Since 0.1. */
+/** As mgen_tae_open(); folders of transformers (docs/text.md). @return the same. Ownership: the same. Since 0.1. */
 MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
                                             mgen_text_encoder **out);
 /** As mgen_tae_open(), held as its file's "precision" says. @return the same. Ownership: the same. Since 0.1. */

@@ -3,12 +3,15 @@
 
 #include "core/alloc.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char single[] = "model.safetensors", index_name[] = "model.safetensors.index.json";
-
-enum { QUOTE_MAX = 100 /* bytes of a name that a message shows */ };
+enum {
+    QUOTE_MAX = 100, /* bytes of a name that a message shows */
+    STEM_MAX = 64,
+    ENDING_MAX = 32
+};
 
 static int compare_names(const void *a, const void *b)
 {
@@ -77,16 +80,19 @@ static mgen_status open_indexed(mgen_context *ctx, const char *dir, const mgi_js
     return check_map(ctx, map, names, set);
 }
 
-static mgen_status open_index(mgen_context *ctx, const char *dir, mgi_st_set *set)
+static mgen_status open_index(mgen_context *ctx, const char *dir, const char *stem, mgi_st_set *set)
 {
+    char index_name[STEM_MAX + ENDING_MAX];
     mgi_file text;
     mgi_json *root = NULL;
     const char **names = NULL;
+    snprintf(index_name, sizeof index_name, "%.*s.safetensors.index.json", STEM_MAX, stem);
     mgen_status status = mgi_file_open_in(ctx, dir, index_name, &text);
     if (status == MGEN_E_NOT_FOUND)
         return mgi_fail(ctx, status,
-                        "'%s' has neither %s nor %s; weights in other formats are not read", dir,
-                        single, index_name);
+                        "'%s' has neither %s.safetensors nor %s; weights in other formats are not "
+                        "read",
+                        dir, stem, index_name);
     MGI_TRY(status);
     status = mgi_json_parse(ctx, index_name, (const char *)text.data, text.size, &root);
     mgi_file_close(ctx, &text);
@@ -100,8 +106,10 @@ static mgen_status open_index(mgen_context *ctx, const char *dir, mgi_st_set *se
     return status == MGEN_OK ? MGEN_OK : mgi_fail_context(ctx, status, "%s", index_name);
 }
 
-static mgen_status open_files(mgen_context *ctx, const char *dir, mgi_st_set *set)
+static mgen_status open_files(mgen_context *ctx, const char *dir, const char *stem, mgi_st_set *set)
 {
+    char single[STEM_MAX + ENDING_MAX];
+    snprintf(single, sizeof single, "%.*s.safetensors", STEM_MAX, stem);
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *set->files, &set->files));
     mgen_status status = mgi_st_open(ctx, dir, single, set->files);
     if (status == MGEN_OK) {
@@ -110,7 +118,7 @@ static mgen_status open_files(mgen_context *ctx, const char *dir, mgi_st_set *se
     }
     mgi_free(ctx, set->files);
     set->files = NULL;
-    return status == MGEN_E_NOT_FOUND ? open_index(ctx, dir, set) : status;
+    return status == MGEN_E_NOT_FOUND ? open_index(ctx, dir, stem, set) : status;
 }
 
 static mgen_status collect(mgen_context *ctx, mgi_st_set *set)
@@ -127,10 +135,10 @@ static mgen_status collect(mgen_context *ctx, mgi_st_set *set)
     return MGEN_OK;
 }
 
-mgen_status mgi_st_set_open(mgen_context *ctx, const char *dir, mgi_st_set *out)
+mgen_status mgi_st_set_open(mgen_context *ctx, const char *dir, const char *stem, mgi_st_set *out)
 {
     memset(out, 0, sizeof *out);
-    mgen_status status = open_files(ctx, dir, out);
+    mgen_status status = open_files(ctx, dir, stem, out);
     if (status == MGEN_OK)
         status = collect(ctx, out);
     if (status != MGEN_OK)

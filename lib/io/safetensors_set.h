@@ -15,9 +15,10 @@ typedef struct mgi_st_set {
     int64_t count;
 } mgi_st_set;
 
-/* model.safetensors of a folder; where that is not there, the files of model.safetensors.index.json, whose
- * "weight_map" must name each tensor of each file once. CORRUPT, NOT_FOUND, UNSUPPORTED and what opening says. */
-mgen_status mgi_st_set_open(mgen_context *ctx, const char *dir, mgi_st_set *out);
+/* <stem>.safetensors of a folder; where that is not there, the files of <stem>.safetensors.index.json, whose
+ * "weight_map" must name each tensor of each file once. The stem: "model" as transformers has it,
+ * "diffusion_pytorch_model" as diffusers. CORRUPT, NOT_FOUND, UNSUPPORTED and what opening says. */
+mgen_status mgi_st_set_open(mgen_context *ctx, const char *dir, const char *stem, mgi_st_set *out);
 void mgi_st_set_close(mgen_context *ctx, mgi_st_set *set);
 const mgi_st_entry *mgi_st_set_find(const mgi_st_set *set, const char *name); /* NULL: absent */
 

@@ -89,6 +89,18 @@ void mgi_model_file_close(mgen_context *ctx, mgi_model_file *file)
     memset(file, 0, sizeof *file);
 }
 
+bool mgi_model_is_folder(mgen_context *ctx, const char *dir, const char *name)
+{
+    char file[MGI_NAME_MAX + 1], folder[MGI_PATH_MAX + 1];
+    mgi_file text;
+    snprintf(file, sizeof file, "%.240s.json", name);
+    mgen_status status = mgi_file_open_in(ctx, dir, file, &text);
+    if (status == MGEN_OK)
+        mgi_file_close(ctx, &text);
+    return status == MGEN_E_NOT_FOUND &&
+           mgi_folder_in(ctx, dir, name, folder, sizeof folder) != MGEN_E_NOT_FOUND;
+}
+
 mgen_status mgi_model_file_fits(mgen_context *ctx, mgi_fit_check *check, const void *config,
                                 const void *file)
 {

@@ -175,19 +175,6 @@ mgen_status mgi_text_encoder_shadow(mgi_text_encoder *e, mgen_context *ctx,
     return m->dtype == as->dtype ? MGEN_OK : mgi_module_compute(mgi_text_module(e), as->dtype);
 }
 
-/* Whether there is no <name>.json but a folder of that name. */
-static bool is_folder(mgen_context *ctx, const char *dir, const char *name)
-{
-    char file[MGI_NAME_MAX + 1], folder[MGI_PATH_MAX + 1];
-    mgi_file text;
-    snprintf(file, sizeof file, "%.240s.json", name);
-    mgen_status status = mgi_file_open_in(ctx, dir, file, &text);
-    if (status == MGEN_OK)
-        mgi_file_close(ctx, &text);
-    return status == MGEN_E_NOT_FOUND &&
-           mgi_folder_in(ctx, dir, name, folder, sizeof folder) != MGEN_E_NOT_FOUND;
-}
-
 mgen_status mgi_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgi_text_encoder *out, uint64_t *hash)
 {
@@ -197,7 +184,7 @@ mgen_status mgi_text_encoder_open(mgen_context *ctx, const char *dir, const char
 mgen_status mgi_text_encoder_open_mesh(mgen_context *ctx, const char *dir, const char *name,
                                        const mgi_mesh *mesh, mgi_text_encoder *out, uint64_t *hash)
 {
-    if (is_folder(ctx, dir, name))
+    if (mgi_model_is_folder(ctx, dir, name))
         return mgi_hf_text_encoder_open(ctx, dir, name, mesh, out, hash);
     mgi_model_file f;
     mgi_text_config config;

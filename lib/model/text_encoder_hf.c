@@ -376,7 +376,7 @@ mgen_status mgi_hf_text_encoder_open(mgen_context *ctx, const char *dir, const c
     MGI_TRY(mgi_folder_in(ctx, dir, name, folder, sizeof folder));
     mgen_status status = read_config(ctx, folder, &config, hash);
     if (status == MGEN_OK)
-        status = mgi_st_set_open(ctx, folder, &set);
+        status = mgi_st_set_open(ctx, folder, "model", &set);
     if (status == MGEN_OK)
         status = mgi_model_file_fits(ctx, fits, &config, &set);
     if (status == MGEN_OK)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "task/pipeline.h"
 
+#include "model/tae_diffusers.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -121,6 +123,8 @@ mgen_status mgi_tae_open(mgen_context *ctx, const char *dir, const char *name, m
 {
     mgi_model_file f;
     mgi_tae_config config;
+    if (mgi_model_is_folder(ctx, dir, name))
+        return mgi_tae_diffusers_network(ctx, dir, name, out, hash);
     memset(out, 0, sizeof *out);
     MGI_TRY(mgi_model_file_open(ctx, dir, name, "tae", &f));
     mgen_status status = mgi_tae_config_read(ctx, f.config, &config);

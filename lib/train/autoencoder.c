@@ -10,7 +10,7 @@
 #include "core/philox.h"
 #include "kernels/loss/loss.h"
 #include "kernels/random/random.h"
-#include "model/model_file.h"
+#include "model/tae_diffusers.h"
 #include "tensor/graph.h"
 #include "train/autoencoder_loss.h"
 #include "train/buckets.h"
@@ -59,13 +59,11 @@ static void write_config(mgi_json_writer *w, const void *config)
     mgi_tae_config_write(w, config);
 }
 
-/* Weights that do not fit: which field of the configuration says so, if one does. */
-static mgen_status explain(struct mgi_stage_run *r, mgen_status status, const mgi_model_file *file,
-                           mgi_tae_config theirs)
+/* Which field of the configuration is not as `file` has it, if one is not. */
+static mgen_status compare(struct mgi_stage_run *r, const char *file, mgi_tae_config theirs)
 {
     mgi_tae_config ours = r->stage.tae;
-    char kept[512], difference[512];
-    snprintf(kept, sizeof kept, "%s", mgen_last_error(r->ctx));
+    char difference[512];
     if (mgi_tae_widens(&theirs, &ours))
         memcpy(theirs.decoder_channels, ours.decoder_channels, sizeof theirs.decoder_channels);
     if (!theirs.temporal) { /* inflation may change these */
@@ -75,12 +73,39 @@ static mgen_status explain(struct mgi_stage_run *r, mgen_status status, const mg
     MGI_TRY(
         mgi_config_difference(r->ctx, write_config, &theirs, &ours, difference, sizeof difference));
     if (!*difference)
-        return mgi_fail(r->ctx, status, "%s", kept);
+        return MGEN_OK;
     return mgi_fail(
         r->ctx, MGEN_E_STATE,
         "stage \"%s\" cannot start from \"%s\": the configuration in %s is another than "
         "the recipe's: %s",
-        r->stage.name, r->stage.start_from, file->json_name, difference);
+        r->stage.name, r->stage.start_from, file, difference);
+}
+
+/* Weights that do not fit: as the configurations say, if they do. */
+static mgen_status explain(struct mgi_stage_run *r, mgen_status status, const mgi_model_file *file,
+                           const mgi_tae_config *theirs)
+{
+    char kept[512];
+    snprintf(kept, sizeof kept, "%s", mgen_last_error(r->ctx));
+    MGI_TRY(compare(r, file->json_name, *theirs));
+    return mgi_fail(r->ctx, status, "%s", kept);
+}
+
+/* An open autoencoder of images; tiles are the recipe's. */
+static mgen_status start_from_diffusers(struct mgi_stage_run *r, uint64_t *hash)
+{
+    mgi_tae_diffusers d;
+    const mgi_tae_config *ours = &r->stage.tae;
+    MGI_TRY(mgi_tae_diffusers_open(r->ctx, r->dir, r->stage.start_from, &d));
+    d.config.tile_frames = ours->tile_frames;
+    d.config.tile_overlap = ours->tile_overlap;
+    d.config.space_tile = ours->space_tile;
+    mgen_status status = compare(r, "its config.json", d.config);
+    if (status == MGEN_OK)
+        status = mgi_tae_diffusers_load(&r->tae, &d);
+    *hash = d.hash;
+    mgi_tae_diffusers_close(r->ctx, &d);
+    return status;
 }
 
 /* Load start_from: the same network, or one with a narrower decoder; or its 2D form, which leaves the temporal part as
@@ -89,6 +114,8 @@ static mgen_status start_from(struct mgi_stage_run *r, uint64_t *hash)
 {
     mgi_model_file file;
     mgi_tae_config theirs;
+    if (mgi_model_is_folder(r->ctx, r->dir, r->stage.start_from))
+        return start_from_diffusers(r, hash);
     MGI_TRY(mgi_model_file_open(r->ctx, r->dir, r->stage.start_from, "tae", &file));
     mgen_status status = mgi_tae_config_read(r->ctx, file.config, &theirs);
     if (status != MGEN_OK)
@@ -98,7 +125,7 @@ static mgen_status start_from(struct mgi_stage_run *r, uint64_t *hash)
                      ? mgi_tae_load_widened(&r->tae, &theirs, &file)
                      : mgi_module_load(&r->tae.module, &file.weights, file.weights_name, true);
         if (status == MGEN_E_CORRUPT)
-            status = explain(r, status, &file, theirs);
+            status = explain(r, status, &file, &theirs);
     }
     *hash = file.hash;
     mgi_model_file_close(r->ctx, &file);

@@ -3,7 +3,7 @@
  * and read again, to the same text. */
 #include "fuzz.h"
 
-#include "model/tae.h"
+#include "model/tae_diffusers.h"
 #include "model/text_encoder_hf.h"
 #include "model/video_transformer.h"
 #include "task/pipeline.h"
@@ -57,7 +57,7 @@ static const struct {
     void (*write)(mgi_json_writer *w, const config *c);
 } kinds[] = {
     {read_tae, write_tae}, {read_video, write_video}, {read_t5, write_t5}, {read_clip, write_clip}};
-enum { T5 = 2, CLIP = 3 };
+enum { TAE = 0, T5 = 2, CLIP = 3 };
 
 /* The writer holds the text. */
 static bool write_object(mgen_context *ctx, int kind, const config *c, mgi_json_writer *w,
@@ -111,6 +111,11 @@ static bool read_config(mgen_context *ctx, const uint8_t *data, size_t size, con
             FUZZ_CHECK(!strcmp(mgi_text_kind(&text), mgi_json_find(root, "kind")->s));
             good = true;
         }
+        mgi_tae_diffusers vae;
+        if (fuzz_ok(ctx, mgi_tae_diffusers_config_read(ctx, root, &vae))) {
+            check_again(ctx, TAE, &(config){.tae = vae.config});
+            good = true;
+        }
         for (int bytes = 0; bytes < 2; bytes++)
             if (fuzz_ok(ctx, mgi_hf_text_config_read(ctx, root, bytes, &text))) {
                 config c = {.clip = text.clip};
@@ -126,6 +131,7 @@ static bool read_config(mgen_context *ctx, const uint8_t *data, size_t size, con
 
 static const fuzz_seed configs[] = {
     {.file = "examples/models/toybox/tae.json"},
+    {.file = "tests/unit/vae/vae/config.json"},
     {.file = "examples/models/toybox/ul2.json"},
     {.file = "examples/models/toybox/byt5.json"},
     {.file = "examples/models/toybox/metaclip.json"},

@@ -119,7 +119,7 @@ static bool read_index(mgen_context *ctx, const uint8_t *data, size_t size, cons
     }
     FUZZ_CHECK(link(path, file) == 0);
     in_folder(path, "", file);
-    if (!fuzz_ok(ctx, mgi_st_set_open(ctx, file, &set)))
+    if (!fuzz_ok(ctx, mgi_st_set_open(ctx, file, "model", &set)))
         return false;
     for (int64_t i = 0; i < set.count; i++)
         FUZZ_CHECK(mgi_st_set_find(&set, set.entries[i].name) == &set.entries[i]);
