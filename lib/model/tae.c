@@ -10,6 +10,7 @@
  *   act      SiLU, after a group norm if there is one, over each frame
  *   conv     3x3 in space, then (temporal) 3 in time with replicated edge frames, which starts as the
  *            identity and carries the stride in time
+ *   mix      if configured: a 1x1 conv behind the encoder, one before the decoder, over their latents' channels
  *   middle   nothing or, with attention: block, attention in space, (temporal) in time, block
  *
  * The toybox's model has no group norm: flat colour lives in the mean that it removes.
@@ -166,6 +167,16 @@ static void side_make(mgi_module *m, const mgi_tae_config *c, mgi_tae_side *side
     }
     snprintf(text, sizeof text, "%s.out", name);
     conv_make(m, c, &side->out, width[encoder ? last : 0], final_out, 1.0f, text);
+    if (!c->mixes)
+        return;
+    int64_t mixed = encoder ? final_out : first_in;
+    const mgi_param_spec spec = {.init = MGI_INIT_NORMAL,
+                                 .scale = 1.0f / sqrtf((float)mixed),
+                                 .decay = 1.0f,
+                                 .operand = true};
+    side->mix_w = mgi_param_add(m, spec, MGI_DIMS(mixed, mixed), "%s.mix.weight", name);
+    side->mix_b = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ZERO}, MGI_DIMS(mixed),
+                                "%s.mix.bias", name);
 }
 
 mgen_status mgi_tae_init(mgi_tae *tae, mgen_context *ctx, const mgi_tae_config *config)
@@ -368,6 +379,11 @@ static T *act(mgi_run *run, const mgi_tae_norm *n, T *x)
     return y ? mgi_reshape(run, y, 5, x->dims) : NULL;
 }
 
+T *mgi_tae_mix(mgi_run *run, const mgi_tae_side *s, T *x)
+{
+    return s->mix_w && x ? mgi_linear(run, x, mgi_value(s->mix_w), mgi_value(s->mix_b)) : x;
+}
+
 T *mgi_tae_around(mgi_run *run, const mgi_tae_block *b, T *x)
 {
     return b->around_w && x ? mgi_linear(run, x, mgi_value(b->around_w), mgi_value(b->around_b))
@@ -495,7 +511,8 @@ static T *step(mgi_run *run, const mgi_tae_conv *c, T *x)
 
 T *mgi_tae_head(mgi_run *run, const mgi_tae *tae, T *z)
 {
-    T *x = step(run, &tae->decoder.in, mgi_cast(run, z, tae->module.dtype));
+    T *x = mgi_tae_mix(run, &tae->decoder, mgi_cast(run, z, tae->module.dtype));
+    x = step(run, &tae->decoder.in, x);
     return tae->config.attention ? middle(run, &tae->decoder.middle, x) : x;
 }
 
@@ -504,7 +521,7 @@ T *mgi_tae_rest(mgi_run *run, const mgi_tae *tae, T *x)
     const mgi_tae_side *s = &tae->encoder;
     if (tae->config.attention)
         x = middle(run, &s->middle, x);
-    return step(run, &s->out, act(run, &s->norm_out, x));
+    return mgi_tae_mix(run, s, step(run, &s->out, act(run, &s->norm_out, x)));
 }
 
 enum { ENCODER, DECODER }; /* units */

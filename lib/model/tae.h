@@ -25,6 +25,8 @@ typedef struct mgi_tae_config {
     bool temporal;                       /* false: 2D */
     bool keeps_time[MGI_TAE_LEVELS_MAX]; /* what follows level k halves space only */
     int64_t groups;                      /* of the group norm before each activation; 0: none */
+    bool
+        mixes; /* latents' channels by a 1x1 convolution behind the encoder and one before the decoder */
     bool attention; /* in the middle of each side, between two blocks: in space, then in time */
     int64_t tile_frames,
         tile_overlap; /* films longer than a tile run in tiles; 0: piece by piece (tae_stream.h) */
@@ -68,6 +70,7 @@ typedef struct mgi_tae_side {
     mgi_tae_block block[MGI_TAE_LEVELS_MAX][MGI_TAE_BLOCKS_MAX];
     mgi_tae_conv change[MGI_TAE_LEVELS_MAX]; /* between levels */
     mgi_tae_middle middle;                   /* at the smallest level, if config.attention */
+    mgi_param *mix_w, *mix_b;                /* if config.mixes */
 } mgi_tae_side;
 
 typedef struct mgi_tae {
@@ -137,6 +140,8 @@ T *mgi_tae_activate(mgi_run *run, const mgi_tae_norm *n, T *x);
 T *mgi_tae_space(mgi_run *run, const mgi_tae_conv *c, T *to, T *x, const mgi_tae_place *place);
 T *mgi_tae_time(mgi_run *run, const mgi_tae_conv *c, T *x, int64_t before, int64_t after);
 T *mgi_tae_attend(mgi_run *run, const mgi_tae_attention *a, T *x);
+/* Latents before the decoder, or moments behind the encoder: x itself without config.mixes. */
+T *mgi_tae_mix(mgi_run *run, const mgi_tae_side *side, T *x);
 /* What a block adds to: x itself where it keeps the width. */
 T *mgi_tae_around(mgi_run *run, const mgi_tae_block *b, T *x);
 /* The activation of a part of each frame, by statistics of the whole: frames `first` and following of the table. */

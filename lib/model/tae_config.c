@@ -154,10 +154,20 @@ static mgen_status read_structure(mgen_context *ctx, const mgi_json *json, mgi_t
 
 mgen_status mgi_tae_config_read(mgen_context *ctx, const mgi_json *json, mgi_tae_config *out)
 {
-    static const char *const keys[] = {
-        "channels", "decoder_channels", "latent_channels", "blocks", "temporal",   "time_strides",
-        "norm",     "groups",           "attention",       "tiles",  "space_tile", "structure",
-        NULL};
+    static const char *const keys[] = {"channels",
+                                       "decoder_channels",
+                                       "latent_channels",
+                                       "blocks",
+                                       "temporal",
+                                       "time_strides",
+                                       "norm",
+                                       "groups",
+                                       "attention",
+                                       "tiles",
+                                       "space_tile",
+                                       "structure",
+                                       "mixes",
+                                       NULL};
     mgi_tae_config c = {.temporal = true};
     int64_t blocks = 0;
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
@@ -169,6 +179,7 @@ mgen_status mgi_tae_config_read(mgen_context *ctx, const mgi_json *json, mgi_tae
     MGI_TRY(mgi_json_get_bool(ctx, json, "temporal", false, &c.temporal));
     MGI_TRY(read_time_strides(ctx, json, &c));
     MGI_TRY(read_norm(ctx, json, &c));
+    MGI_TRY(mgi_json_get_bool(ctx, json, "mixes", false, &c.mixes));
     MGI_TRY(mgi_json_get_bool(ctx, json, "attention", false, &c.attention));
     MGI_TRY(read_tiles(ctx, json, &c));
     MGI_TRY(read_space_tile(ctx, json, &c));
@@ -209,6 +220,8 @@ void mgi_tae_config_write(mgi_json_writer *w, const mgi_tae_config *c)
         mgi_json_put_string(w, "norm", "group");
         mgi_json_put_int(w, "groups", c->groups);
     }
+    if (c->mixes)
+        mgi_json_put_bool(w, "mixes", true);
     if (c->attention)
         mgi_json_put_bool(w, "attention", true);
     if (c->tile_frames) {

@@ -46,16 +46,19 @@ static mgen_status read_channels(mgen_context *ctx, const mgi_json *root, mgi_ta
     return MGEN_OK;
 }
 
-/* A switch that diffusers has on unless it says otherwise; `want` is the only state that is read. */
-static mgen_status check_switch(mgen_context *ctx, const mgi_json *root, const char *key, bool want)
+/* Convolutions around the latents, which diffusers has unless it says otherwise. */
+static mgen_status read_mixes(mgen_context *ctx, const mgi_json *root, mgi_tae_config *c)
 {
-    bool is = true;
-    MGI_TRY(mgi_json_get_bool(ctx, root, key, false, &is));
-    return is == want ? MGEN_OK
-                      : mgi_fail(ctx, MGEN_E_UNSUPPORTED,
-                                 "\"%s\" is %s (true where nothing is said); only autoencoders "
-                                 "where it is %s are read",
-                                 key, is ? "true" : "false", want ? "true" : "false");
+    bool before = true, after = true;
+    MGI_TRY(mgi_json_get_bool(ctx, root, "use_post_quant_conv", false, &before));
+    MGI_TRY(mgi_json_get_bool(ctx, root, "use_quant_conv", false, &after));
+    c->mixes = before;
+    return before == after
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_UNSUPPORTED,
+                          "\"use_quant_conv\" is %s and \"use_post_quant_conv\" %s; only "
+                          "both or none are read",
+                          after ? "true" : "false", before ? "true" : "false");
 }
 
 /* A number, or null where there is none. */
@@ -85,6 +88,7 @@ mgen_status mgi_tae_diffusers_config_read(mgen_context *ctx, const mgi_json *roo
     mgi_tae_config *c = &d->config;
     const char *class = "", *act = "silu";
     int64_t blocks = 1, in = 3, out = 3;
+    bool attends = true;
     *c = (mgi_tae_config){.ldm = true, .attention = true, .latent_channels = 4, .groups = 32};
     d->latent_scale = 0.18215f;
     d->latent_shift = 0.0f;
@@ -110,9 +114,12 @@ mgen_status mgi_tae_diffusers_config_read(mgen_context *ctx, const mgi_json *roo
                         (long long)in, (long long)out, act);
     MGI_TRY(check_types(ctx, root, "down_block_types", "DownEncoderBlock2D", c->levels));
     MGI_TRY(check_types(ctx, root, "up_block_types", "UpDecoderBlock2D", c->levels));
-    MGI_TRY(check_switch(ctx, root, "mid_block_add_attention", true));
-    MGI_TRY(check_switch(ctx, root, "use_quant_conv", false));
-    MGI_TRY(check_switch(ctx, root, "use_post_quant_conv", false));
+    MGI_TRY(mgi_json_get_bool(ctx, root, "mid_block_add_attention", false, &attends));
+    if (!attends)
+        return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
+                        "\"mid_block_add_attention\" is false; only autoencoders with attention "
+                        "are read");
+    MGI_TRY(read_mixes(ctx, root, c));
     MGI_TRY(check_null(ctx, root, "latents_mean"));
     MGI_TRY(check_null(ctx, root, "latents_std"));
     MGI_TRY(read_number(ctx, root, "scaling_factor", &d->latent_scale));
@@ -200,14 +207,15 @@ static mgen_status copy(reader *r, const mgi_param *p, const mgi_st_entry *const
     return status;
 }
 
-/* A parameter from the tensors `place`.`name`.`kind`, one behind the other. */
+/* A parameter from the tensors `place`.`name`.`kind` (place NULL: `name`.`kind`), one behind the other. */
 static void take(reader *r, const mgi_param *p, const char *place, const char *const *names,
                  int parts, const char *kind)
 {
     const mgi_st_entry *part[3];
     for (int i = 0; i < parts && r->status == MGEN_OK; i++) {
         char name[256];
-        snprintf(name, sizeof name, "%s.%s.%s", place, names[i], kind);
+        snprintf(name, sizeof name, "%s%s%s.%s", place ? place : "", place ? "." : "", names[i],
+                 kind);
         part[i] = mgi_st_set_find(r->set, name);
         if (!part[i])
             r->status = mgi_fail(r->ctx, MGEN_E_CORRUPT, "tensor \"%s\" is missing", name);
@@ -277,6 +285,11 @@ static void take_side(reader *r, const mgi_tae_side *side, bool encoder)
     take_block(r, &side->middle.second, place);
     take_pair(r, side->norm_out.w, side->norm_out.b, name, "conv_norm_out");
     take_pair(r, side->out.w, side->out.b, name, "conv_out");
+    if (side->mix_w) { /* named without a side */
+        const char *mix = encoder ? "quant_conv" : "post_quant_conv";
+        take(r, side->mix_w, NULL, &mix, 1, "weight");
+        take(r, side->mix_b, NULL, &mix, 1, "bias");
+    }
 }
 
 static mgen_status read_weights(mgen_context *ctx, const mgi_tae *tae, const mgi_st_set *set,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Autoencoders of images in folders as Hugging Face's diffusers writes them (AutoencoderKL), such as those of Stable
- * Diffusion 3.5 and Flux: 2D TAEs of latent diffusion's structure. Tier 5. */
+ * Diffusion and Flux: 2D TAEs of latent diffusion's structure. Tier 5. */
 #ifndef MGI_MODEL_TAE_DIFFUSERS_H
 #define MGI_MODEL_TAE_DIFFUSERS_H
 
@@ -15,8 +15,7 @@ typedef struct mgi_tae_diffusers {
     char folder[MGI_PATH_MAX + 1];
 } mgi_tae_diffusers;
 
-/* config.json: the configuration and the latents' scale and shift. CORRUPT names the field; UNSUPPORTED: another network,
- * or one with convolutions around its latents ("use_quant_conv", "use_post_quant_conv"). */
+/* config.json: the configuration and the latents' scale and shift. CORRUPT names the field; UNSUPPORTED: another network. */
 mgen_status mgi_tae_diffusers_config_read(mgen_context *ctx, const mgi_json *root,
                                           mgi_tae_diffusers *out);
 

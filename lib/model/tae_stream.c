@@ -349,6 +349,8 @@ static void run_out(mgi_tae_stream *s, T *x, mgi_tae_place place, bool last)
         s->direction == MGI_TAE_ENCODES ? &s->tae->encoder : &s->tae->decoder;
     bool bare = s->part && s->part->bare && s->direction == MGI_TAE_ENCODES;
     T *y = bare ? x : activated(s, &side->norm_out, &side->out, &s->out, x, &place, last);
+    if (!bare && s->direction == MGI_TAE_ENCODES)
+        y = mgi_tae_mix(s->run, side, y);
     if (!bare)
         mgi_drop(s->run, x);
     if (s->part) {
@@ -462,6 +464,8 @@ static void push_piece(mgi_tae_stream *s, T *x, bool last)
     }
     int64_t mark = mgi_scope_push(run);
     x = mgi_cast(run, x, s->tae->module.dtype);
+    if (s->direction != MGI_TAE_ENCODES && !(part && part->bare))
+        x = mgi_tae_mix(run, side, x);
     if (!part || !part->bare || s->direction == MGI_TAE_ENCODES)
         x = convolve(s, &side->in, &s->in, x, &place, last);
     if (run->status == MGEN_OK && (x || last))

@@ -131,7 +131,7 @@ static void test_films(void **state)
     tiles.tile_overlap = 8;
     overlaps.tile_overlap = 16; /* a tile's end is that of two tiles before it */
     flat.temporal = false;
-    norm.ldm = flat.ldm = true;
+    norm.ldm = flat.ldm = norm.mixes = flat.mixes = true;
     const struct {
         const mgi_tae_config *tae;
         int64_t frames, height, tile;

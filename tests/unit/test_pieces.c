@@ -180,7 +180,7 @@ static void test_norms(void **state)
     mgen_context *ctx = make_context(2);
     for (int i = 0; i < 3; i++) {
         mgi_tae tae;
-        config.keeps_time[1] = config.ldm = i == 1;
+        config.keeps_time[1] = config.ldm = config.mixes = i == 1;
         config.temporal = i < 2;
         config.attention = i == 2;
         fill_tae(&tae, ctx, &config, i == 1 ? MGK_BF16 : MGK_F32);

@@ -106,7 +106,7 @@ static void test_plain(void **state)
         mgi_tae_config c = plain;
         c.blocks = 1 + (i == 1);
         c.temporal = i != 2;
-        c.ldm = i > 0;
+        c.ldm = c.mixes = i > 0;
         if (i == 1)
             memcpy(c.decoder_channels, wider, sizeof wider);
         make_tae(&tae, ctx, &c, MGK_F32);
@@ -130,7 +130,7 @@ static void test_norms(void **state)
         c.temporal = i != 2;
         c.keeps_time[1] = i == 1;
         c.attention = i > 1;
-        c.ldm = i > 1;
+        c.ldm = c.mixes = i > 1;
         if (i == 0 || i == 3)
             memcpy(c.decoder_channels, wider, sizeof wider);
         make_tae(&tae, ctx, &c, MGK_F32);

@@ -89,8 +89,8 @@ static void assert_written_as_read(mgen_context *ctx, const mgi_tae_config *conf
         mgi_json_writer_free(&w);
     }
     assert_true(c.groups == config->groups && c.attention == config->attention &&
-                c.ldm == config->ldm && c.tile_frames == config->tile_frames &&
-                c.tile_overlap == config->tile_overlap &&
+                c.ldm == config->ldm && c.mixes == config->mixes &&
+                c.tile_frames == config->tile_frames && c.tile_overlap == config->tile_overlap &&
                 !memcmp(c.decoder_channels, config->decoder_channels, sizeof c.decoder_channels) &&
                 mgi_tae_time_factor(&c) == mgi_tae_time_factor(config));
 }
@@ -130,12 +130,12 @@ static void test_config(void **state)
     assert_written_as_read(ctx, &c);
     assert_int_equal(read_config(ctx,
                                  "\"norm\":\"group\",\"groups\":4,\"attention\":true,"
-                                 "\"structure\":\"latent-diffusion\","
+                                 "\"structure\":\"latent-diffusion\",\"mixes\":true,"
                                  "\"time_strides\":[1,2],\"tiles\":{\"frames\":32,\"overlap\":8}",
                                  &c),
                      MGEN_OK);
     assert_int_equal(c.groups, 4);
-    assert_true(mgi_tae_blocks(&c, true) == 1 && mgi_tae_blocks(&c, false) == 2);
+    assert_true(c.mixes && mgi_tae_blocks(&c, true) == 1 && mgi_tae_blocks(&c, false) == 2);
     assert_int_equal(mgi_tae_factor(&c), 4);
     assert_int_equal(mgi_tae_time_factor(&c), 2);
     assert_int_equal(mgi_tae_latent_frames(&c, 5), 3);
@@ -239,7 +239,7 @@ static void test_inflation(void **state)
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
-    config.ldm = *state != NULL;
+    config.ldm = config.mixes = *state != NULL;
     const mgi_tae_config inflated = config;
     config.temporal = false;
     make_tae(&flat, ctx, &config, 0.05f);
@@ -545,7 +545,7 @@ static void test_gradients(void **state)
     mgi_tae tae;
     mgi_run run;
     mgi_tae_config config = full_config;
-    config.ldm = *state != NULL;
+    config.ldm = config.mixes = *state != NULL;
     make_tae(&tae, ctx, &config, 0.1f);
     assert_int_equal(mgi_module_train(&tae.module), MGEN_OK);
     mgi_run_init(&run, ctx, true);

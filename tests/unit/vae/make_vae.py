@@ -7,8 +7,8 @@ golden.safetensors, what diffusers makes of a picture with them.
 Weights are random. They are rounded to the dtype they are stored in, saved, loaded again by diffusers and run in f32.
 
     vae     AutoencoderKL, three levels, two of them of one width; f16
-    early   the same with other widths, two blocks a level and attention's names as early versions had them; bf16, in
-            several files with an index
+    early   the same with other widths, two blocks a level, convolutions around the latents and attention's names as
+            early versions had them; bf16, in several files with an index
 """
 import json
 import os
@@ -22,11 +22,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 EARLY = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
-def make(channels, layers, seed, **more):
+def make(channels, layers, seed, mixes, **more):
     levels = len(channels)
     model = AutoencoderKL(block_out_channels=channels, layers_per_block=layers, norm_num_groups=2, latent_channels=3,
                           down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels,
-                          use_quant_conv=False, use_post_quant_conv=False, **more)
+                          use_quant_conv=mixes, use_post_quant_conv=mixes, **more)
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -74,9 +74,9 @@ def rename(folder):
 
 def main():
     golden = {}
-    folder = save(make((4, 8, 8), 1, 1, scaling_factor=1.5305, shift_factor=0.0609), "vae", torch.float16)
+    folder = save(make((4, 8, 8), 1, 1, False, scaling_factor=1.5305, shift_factor=0.0609), "vae", torch.float16)
     run("vae", folder, golden)
-    folder = save(make((6, 4, 8), 2, 2), "early", torch.bfloat16, max_shard_size="10KB")
+    folder = save(make((6, 4, 8), 2, 2, True), "early", torch.bfloat16, max_shard_size="10KB")
     run("early", folder, golden)
     rename(folder)
     save_file(golden, os.path.join(HERE, "golden.safetensors"))
