@@ -19,14 +19,13 @@ typedef struct mgi_tae_config {
     int64_t channels[MGI_TAE_LEVELS_MAX]; /* full resolution first */
     int64_t decoder_channels[MGI_TAE_LEVELS_MAX]; /* the decoder's; 0: as `channels` */
     int64_t latent_channels;
-    int blocks; /* residual blocks a level and side, but see: */
-    bool
-        ldm; /* latent diffusion's: a level's first block changes the width, and decoders have a block more */
+    int blocks; /* residual blocks a level and side */
+    /* Latent diffusion's structure: a level's first block changes the width, decoders have a block more. */
+    bool ldm;
     bool temporal;                       /* false: 2D */
     bool keeps_time[MGI_TAE_LEVELS_MAX]; /* what follows level k halves space only */
     int64_t groups;                      /* of the group norm before each activation; 0: none */
-    bool
-        mixes; /* latents' channels by a 1x1 convolution behind the encoder and one before the decoder */
+    bool mixes;     /* 1x1 convolutions behind the encoder and before the decoder */
     bool attention; /* in the middle of each side, between two blocks: in space, then in time */
     int64_t tile_frames,
         tile_overlap; /* films longer than a tile run in tiles; 0: piece by piece (tae_stream.h) */
@@ -48,8 +47,7 @@ typedef struct mgi_tae_norm {
 typedef struct mgi_tae_block {
     mgi_tae_norm norm[2];
     mgi_tae_conv first, second;
-    mgi_param *around_w,
-        *around_b; /* 1x1, of what the block is added to; NULL: it keeps the width */
+    mgi_param *around_w, *around_b; /* 1x1, of what it is added to; NULL: it keeps the width */
 } mgi_tae_block;
 
 /* x + out(attention(qkv(norm(x)))). In time it starts as the identity. */

@@ -101,6 +101,12 @@ static mgen_status start_from_diffusers(struct mgi_stage_run *r, uint64_t *hash)
     d.config.tile_overlap = ours->tile_overlap;
     d.config.space_tile = ours->space_tile;
     mgen_status status = compare(r, "its config.json", d.config);
+    if (status == MGEN_OK && mgi_tae_widens(&d.config, ours))
+        status =
+            mgi_fail(r->ctx, MGEN_E_STATE,
+                     "stage \"%s\" cannot start from \"%s\" with other \"decoder_channels\": a "
+                     "decoder of latent diffusion's structure cannot be widened",
+                     r->stage.name, r->stage.start_from);
     if (status == MGEN_OK)
         status = mgi_tae_diffusers_load(&r->tae, &d);
     *hash = d.hash;

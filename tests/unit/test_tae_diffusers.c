@@ -241,6 +241,10 @@ static void test_other_configuration(void **state)
     assert_int_equal(begin(&stage, &run), MGEN_E_STATE);
     assert_non_null(strstr(mgen_last_error(ctx), "config.json is another than the recipe's"));
     assert_non_null(strstr(mgen_last_error(ctx), "channels"));
+    stage = inflating("vae");
+    memcpy(stage.tae.decoder_channels, (const int64_t[]){8, 8, 8}, 3 * sizeof(int64_t));
+    assert_int_equal(begin(&stage, &run), MGEN_E_STATE);
+    assert_non_null(strstr(mgen_last_error(ctx), "cannot be widened"));
     strcpy(stage.start_from, "nowhere");
     assert_int_equal(begin(&stage, &run), MGEN_E_STATE);
 }
