@@ -317,12 +317,36 @@ static mgen_status copy_tokenizer(const folders *f, int role, const char *dir)
     return MGEN_OK;
 }
 
+/* A text encoder that is a folder of another library was not trained: it must be one, and is saved in this library's
+ * form. */
+static mgen_status copy_foreign(const folders *f, int role, const char *dir)
+{
+    uint64_t first = 0, hash;
+    for (int64_t i = 0; i < f->count; i++) {
+        mgi_text_encoder e;
+        MGI_TRY(mgi_text_encoder_open(f->ctx, f->dirs[i], f->in.set[i].text[role], &e, &hash));
+        mgen_status status =
+            i ? MGEN_OK : mgi_text_encoder_save(&e, dir, f->in.set[0].text[role], MGI_ST_F32);
+        mgi_text_encoder_finish(&e);
+        MGI_TRY(status);
+        first = i ? first : hash;
+        if (hash != first)
+            return differ(f, i, "text encoders");
+    }
+    return MGEN_OK;
+}
+
 static mgen_status write_folder(const folders *f, const char *dir)
 {
     MGI_TRY(copy_tae(f, dir));
     for (int k = 0; k < MGI_ROLES; k++) {
-        if (!f->in.set[0].text[k][0])
+        const char *name = f->in.set[0].text[k];
+        if (!*name)
             continue;
+        if (mgi_model_is_folder(f->ctx, f->dirs[0], name)) {
+            MGI_TRY(copy_foreign(f, k, dir));
+            continue;
+        }
         MGI_TRY(copy_tokenizer(f, k, dir));
         MGI_TRY(average_part(f, offsetof(mgi_pipeline_file, text[k]), dir));
     }

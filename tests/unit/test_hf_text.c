@@ -6,6 +6,7 @@
 #include "model/text_encoder_hf.h"
 #include "task/codec.h"
 #include "task/pipeline.h"
+#include "train/average.h"
 #include "train/stage.h"
 
 #include <math.h>
@@ -303,6 +304,26 @@ static void test_training(void **state)
     assert_string_equal(e.config.files.name[0], "long_vocab.json");
     assert_true(e.config.clip.eps == 1e-3f);
     mgi_text_encoder_finish(&e);
+
+    /* averaged, the frozen one is saved in this library's form; another one is refused */
+    char out[300], other[300];
+    snprintf(out, sizeof out, "%s/average", folder);
+    snprintf(other, sizeof other, "%s/other", folder);
+    shell("mkdir %s && cp -r %s/*.json %s/*.safetensors %s/*.txt %s/ul2 %s", other, folder, folder,
+          folder, folder, other);
+    const char *const dirs[] = {folder, other};
+    OK(mgi_average_folders(ctx, dirs, (const double[]){1.0, 3.0}, 2, out));
+    mgi_st_file golden;
+    OK(mgi_st_open(ctx, folder, "golden.safetensors", &golden));
+    OK(mgi_text_encoder_open(ctx, out, "ul2", &e, &hash));
+    assert_true(worst_of(&golden, "ul2", &e) <= 1e-5);
+    mgi_text_encoder_finish(&e);
+    mgi_st_close(ctx, &golden);
+    OK(mgen_pipeline_open(ctx, out, &pipeline));
+    mgen_pipeline_close(&pipeline);
+    shell("cp %s/flan/config.json %s/ul2", folder, other);
+    REFUSED(mgi_average_folders(ctx, dirs, (const double[]){1.0, 3.0}, 2, out), MGEN_E_INVALID,
+            "different text encoders");
 }
 
 /* -- bad folders ------------------------------------------------------------------------------ */
