@@ -156,7 +156,8 @@ static mgen_status encode_prompts(sampler *s)
     mgen_context *ctx = s->run->ctx;
     char **prompts;
     bool rate = s->n->video->config.fps_prefix && s->frames > 1;
-    MGI_TRY(mgi_alloc_zero(ctx, (size_t)s->rows, sizeof *prompts, &prompts));
+    if (!mgi_ok(s->run, mgi_alloc_zero(ctx, (size_t)s->rows, sizeof *prompts, &prompts)))
+        return s->run->status;
     for (int64_t i = 0; i < s->rows && s->run->status == MGEN_OK; i++) {
         const char *text = prompt_of(s->r, i);
         mgi_ok(s->run, rate ? mgi_prompt_at_rate(ctx, text, s->n->clip.fps, &prompts[i])
