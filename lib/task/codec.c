@@ -546,7 +546,8 @@ void mgi_text_streams(mgi_run *run, const mgi_text_encoder *const text[MGI_ROLES
 {
     mgi_text_ids ids;
     mgi_text_rows rows = {0, {NULL}};
-    mgi_ok(run, mgi_text_rows_make(run->ctx, text, drop, prompts, count, &rows));
+    if (run->status == MGEN_OK) /* else a prompt may be missing */
+        mgi_ok(run, mgi_text_rows_make(run->ctx, text, drop, prompts, count, &rows));
     mgi_text_ids_make(run, text, &rows, 1, tokens, &ids);
     mgi_text_rows_free(run->ctx, &rows);
     mgi_text_ids_encode(run, text, &ids, out);
