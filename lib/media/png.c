@@ -129,8 +129,11 @@ static voidpf zlib_alloc(voidpf user, uInt count, uInt size)
 {
     png *p = user;
     void *ptr;
-    p->memory = mgi_alloc_zero(p->ctx, count, size, &ptr);
-    return p->memory == MGEN_OK ? ptr : Z_NULL;
+    mgen_status status = mgi_alloc_zero(p->ctx, count, size, &ptr);
+    if (status == MGEN_OK)
+        return ptr;
+    p->memory = status; /* zlib asks for more before it gives up */
+    return Z_NULL;
 }
 
 static void zlib_free(voidpf user, voidpf ptr)
