@@ -103,36 +103,51 @@ static double psnr(const uint8_t *a, const uint8_t *b, size_t n)
     return 10.0 * log10(255.0 * 255.0 * (double)n / (sum + 1e-9));
 }
 
-static mgen_clip *film(uint32_t precision)
+static mgen_clip *film(uint32_t precision, uint64_t seed)
 {
     mgen_pipeline pipe;
     mgen_clip *clip = NULL;
     mgen_context *ctx = open_as(shipped, precision, &pipe);
     mgen_generate_params p = film_request(9);
     p.steps = 4;
+    p.seed = seed;
     assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_OK);
     mgen_pipeline_close(&pipe);
     mgen_context_destroy(ctx);
     return clip;
 }
 
-/* By how much a film differs from that in f32, in dB: measured 50; the default is f32 to the last bit. */
-static void test_films(void **state)
+/* By how much a film differs from the one that nobody asked a precision for, in dB. */
+static double difference(uint32_t precision, uint64_t seed)
 {
-    static const double least[] = {150.0, 43.0, 30.0};
-    (void)state;
     mgen_clip_info info = MGEN_CLIP_INFO_INIT;
-    mgen_clip *usual = film(MGEN_PRECISION_DEFAULT);
+    mgen_clip *usual = film(MGEN_PRECISION_DEFAULT, seed), *clip = film(precision, seed);
     assert_int_equal(mgen_clip_get_info(usual, &info), MGEN_OK);
     size_t bytes = (size_t)info.frames * info.height * info.width * 3;
-    for (int i = 0; i < PRECISIONS; i++) {
-        mgen_clip *clip = film(precisions[i]);
-        double dB = psnr(mgen_clip_pixels(usual), mgen_clip_pixels(clip), bytes);
-        if (dB < least[i] || (i && dB > 80.0))
-            fail_msg("precision %u: %.1f dB", precisions[i], dB);
-        mgen_clip_destroy(clip);
-    }
+    double dB = psnr(mgen_clip_pixels(usual), mgen_clip_pixels(clip), bytes);
     mgen_clip_destroy(usual);
+    mgen_clip_destroy(clip);
+    return dB;
+}
+
+/* The default is f32 to the last bit. Of the others the mean of some films: one in FP8 has 29 to 39 dB, and another number
+ * where the compiler rounds otherwise; twelve had 47.7 in bf16 and 35.2 in FP8. */
+static void test_films(void **state)
+{
+    static const double least[] = {150.0, 45.0, 32.0};
+    enum { FILMS = 4 };
+    (void)state;
+    for (int i = 0; i < PRECISIONS; i++) {
+        double mean = 0.0;
+        for (uint64_t seed = 5; seed < 5 + FILMS; seed++) {
+            double dB = difference(precisions[i], seed);
+            if (i ? dB > 80.0 : dB < least[0])
+                fail_msg("precision %u, seed %d: %.1f dB", precisions[i], (int)seed, dB);
+            mean += dB / FILMS;
+        }
+        if (mean < least[i])
+            fail_msg("precision %u: %.1f dB", precisions[i], mean);
+    }
 }
 
 /* -- who says what ----------------------------------------------------------------------------------- */
@@ -258,7 +273,7 @@ static void test_failures(void **state)
                          mgen_last_error(ctx));
             failed += status != MGEN_OK;
         }
-        assert_true(failed > TRIES / 4);
+        assert_true(failed > TRIES / 2);
         set_failure(&c, 0, false);
         assert_int_equal(open_and_run(ctx, precisions[i]), MGEN_OK);
         mgen_context_destroy(ctx);
