@@ -520,9 +520,24 @@ static void test_limit(void **state)
     assert_int_equal(mgen_context_create(&p, &ctx), MGEN_E_LIMIT);
 }
 
-/* Every allocation of every call fails, the first ones each and then a sample. */
+/* Whether call i did with allocation k failing, and all after it if that is lasting; `over`: it makes fewer. */
+static bool fails(bench *b, counter *c, int i, int64_t k, bool lasting, bool *over)
+{
+    ready(b);
+    mgen_context_trim(b->ctx);
+    set_failure(c, k, lasting);
+    mgen_status status = calls[i].call(b);
+    *over = atomic_load(&c->made) < k;
+    set_failure(c, 0, false);
+    if (status != MGEN_OK && status != MGEN_E_NO_MEMORY)
+        fail_msg("%s, allocation %d: %s", calls[i].name, (int)k, mgen_last_error(b->ctx));
+    return status != MGEN_OK;
+}
+
+/* Every allocation of every call fails: the first ones each, with all after it and alone, and then a sample. */
 static void test_memory(void **state)
 {
+    enum { DENSE = 20 };
     (void)state;
     bench b;
     counter c = {0};
@@ -535,17 +550,9 @@ static void test_memory(void **state)
     for (int i = 0; i < CALLS; i++) {
         int failed = 0;
         bool over = false;
-        for (int64_t k = 1; !over; k += k < 20 ? 1 : k) {
-            ready(&b);
-            mgen_context_trim(ctx);
-            set_failure(&c, k, k % 2 == 0 || k > 40); /* alone, too */
-            mgen_status status = calls[i].call(&b);
-            over = atomic_load(&c.made) < k;
-            set_failure(&c, 0, false);
-            if (status != MGEN_OK && status != MGEN_E_NO_MEMORY)
-                fail_msg("%s, allocation %d: %s", calls[i].name, (int)k, mgen_last_error(ctx));
-            failed += status != MGEN_OK;
-        }
+        for (int64_t k = 1; !over; k += k < DENSE ? 1 : k)
+            for (int alone = 0; alone <= (k < DENSE) && !over; alone++)
+                failed += fails(&b, &c, i, k, !alone, &over);
         if (!failed && calls[i].needs & (MEMORY | HEAP))
             fail_msg("%s never failed", calls[i].name);
         expect(&b, i, MGEN_OK, "with memory");
