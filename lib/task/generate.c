@@ -151,13 +151,13 @@ static const char *prompt_of(const mgi_generate_request *r, int64_t row)
 }
 
 /* As the captions of the training were. */
-static mgen_status encode_prompts(sampler *s)
+static void encode_prompts(sampler *s)
 {
     mgen_context *ctx = s->run->ctx;
     char **prompts;
     bool rate = s->n->video->config.fps_prefix && s->frames > 1;
     if (!mgi_ok(s->run, mgi_alloc_zero(ctx, (size_t)s->rows, sizeof *prompts, &prompts)))
-        return s->run->status;
+        return;
     for (int64_t i = 0; i < s->rows && s->run->status == MGEN_OK; i++) {
         const char *text = prompt_of(s->r, i);
         mgi_ok(s->run, rate ? mgi_prompt_at_rate(ctx, text, s->n->clip.fps, &prompts[i])
@@ -168,7 +168,6 @@ static mgen_status encode_prompts(sampler *s)
     for (int64_t i = 0; i < s->rows; i++)
         mgi_free(ctx, prompts[i]);
     mgi_free(ctx, prompts);
-    return s->run->status;
 }
 
 static T *first_rows(mgi_run *run, T *t, int64_t rows)
@@ -540,10 +539,10 @@ static mgen_status sample(sampler *s)
                                .norms = same_norms,
                                .user = s};
     make_noise(s);
-    mgen_status status = encode_prompts(s);
-    if (status == MGEN_OK)
+    encode_prompts(s);
+    if (s->run->status == MGEN_OK)
         make_buffers(s);
-    if (status == MGEN_OK)
+    if (s->run->status == MGEN_OK)
         make_captured(s);
     if (s->run->status == MGEN_OK)
         see_text(s);
@@ -551,7 +550,7 @@ static mgen_status sample(sampler *s)
     mgi_weights_begin(s->run);
     if (s->run->dev->meta && partial(s) && r->solver == MGI_SOLVER_DOPRI5)
         count_both(s);
-    status = mgi_solve(s->run, s->x, &solver);
+    mgen_status status = mgi_solve(s->run, s->x, &solver);
     mgi_weights_end(s->run);
     mgi_vt_seen_drop(s->run, &s->prompted.seen);
     mgi_vt_seen_drop(s->run, &s->all.seen);
