@@ -298,40 +298,26 @@ static mgen_status copy_tae(const folders *f, const char *dir)
     return MGEN_OK;
 }
 
-/* The tokenizers of a role must be one, which is saved with the rest. */
-static mgen_status copy_tokenizer(const folders *f, int role, const char *dir)
+/* What must be one in all folders, and is saved with the rest: the tokenizer of a role or, where the text encoder is a folder
+ * of another library, which nobody trained, all of it, in this library's form. */
+static mgen_status copy_text(const folders *f, int role, bool foreign, const char *dir)
 {
     uint64_t first = 0;
     for (int64_t i = 0; i < f->count; i++) {
         mgi_text_encoder e;
-        uint64_t hash, own;
+        uint64_t hash;
+        mgen_status status = MGEN_OK;
         MGI_TRY(mgi_text_encoder_open(f->ctx, f->dirs[i], f->in.set[i].text[role], &e, &hash));
-        own = mgi_tokenizer_hash(e.tokenizer);
-        mgen_status status = i ? MGEN_OK : mgi_tokenizer_save(f->ctx, e.tokenizer, dir);
-        mgi_text_encoder_finish(&e);
-        MGI_TRY(status);
-        first = i ? first : own;
-        if (own != first)
-            return differ(f, i, "tokenizers");
-    }
-    return MGEN_OK;
-}
-
-/* A text encoder that is a folder of another library was not trained: it must be one, and is saved in this library's
- * form. */
-static mgen_status copy_foreign(const folders *f, int role, const char *dir)
-{
-    uint64_t first = 0, hash;
-    for (int64_t i = 0; i < f->count; i++) {
-        mgi_text_encoder e;
-        MGI_TRY(mgi_text_encoder_open(f->ctx, f->dirs[i], f->in.set[i].text[role], &e, &hash));
-        mgen_status status =
-            i ? MGEN_OK : mgi_text_encoder_save(&e, dir, f->in.set[0].text[role], MGI_ST_F32);
+        if (!foreign)
+            hash = mgi_tokenizer_hash(e.tokenizer);
+        if (i == 0)
+            status = foreign ? mgi_text_encoder_save(&e, dir, f->in.set[0].text[role], MGI_ST_F32)
+                             : mgi_tokenizer_save(f->ctx, e.tokenizer, dir);
         mgi_text_encoder_finish(&e);
         MGI_TRY(status);
         first = i ? first : hash;
         if (hash != first)
-            return differ(f, i, "text encoders");
+            return differ(f, i, foreign ? "text encoders" : "tokenizers");
     }
     return MGEN_OK;
 }
@@ -343,12 +329,10 @@ static mgen_status write_folder(const folders *f, const char *dir)
         const char *name = f->in.set[0].text[k];
         if (!*name)
             continue;
-        if (mgi_model_is_folder(f->ctx, f->dirs[0], name)) {
-            MGI_TRY(copy_foreign(f, k, dir));
-            continue;
-        }
-        MGI_TRY(copy_tokenizer(f, k, dir));
-        MGI_TRY(average_part(f, offsetof(mgi_pipeline_file, text[k]), dir));
+        bool foreign = mgi_model_is_folder(f->ctx, f->dirs[0], name);
+        MGI_TRY(copy_text(f, k, foreign, dir));
+        if (!foreign)
+            MGI_TRY(average_part(f, offsetof(mgi_pipeline_file, text[k]), dir));
     }
     MGI_TRY(average_part(f, offsetof(mgi_pipeline_file, video), dir));
     for (int64_t i = 0; i < f->count; i++)
