@@ -101,6 +101,18 @@ bool mgi_model_is_folder(mgen_context *ctx, const char *dir, const char *name)
            mgi_folder_in(ctx, dir, name, folder, sizeof folder) != MGEN_E_NOT_FOUND;
 }
 
+mgen_status mgi_model_json(mgen_context *ctx, const char *dir, const char *name, mgi_json **root,
+                           uint64_t *hash)
+{
+    mgi_file text;
+    MGI_TRY(mgi_file_open_in(ctx, dir, name, &text));
+    mgen_status status = mgi_json_parse(ctx, name, (const char *)text.data, text.size, root);
+    if (status == MGEN_OK)
+        *hash = mgi_hash64(text.data, text.size, *hash);
+    mgi_file_close(ctx, &text);
+    return status;
+}
+
 mgen_status mgi_model_file_fits(mgen_context *ctx, mgi_fit_check *check, const void *config,
                                 const void *file)
 {

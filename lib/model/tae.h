@@ -12,7 +12,7 @@
 #include "model/model_file.h"
 
 #define MGI_TAE_LEVELS_MAX 6
-#define MGI_TAE_BLOCKS_MAX 8 /* of one side */
+#define MGI_TAE_BLOCKS_MAX 8 /* of a level of one side */
 
 typedef struct mgi_tae_config {
     int levels;                           /* levels - 1 halvings of height, width and time */

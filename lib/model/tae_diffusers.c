@@ -130,18 +130,11 @@ mgen_status mgi_tae_diffusers_config_read(mgen_context *ctx, const mgi_json *roo
     return MGEN_OK;
 }
 
-static mgen_status read_config_file(mgen_context *ctx, mgi_tae_diffusers *d)
+static mgen_status read_config_file(mgen_context *ctx, const char *folder, mgi_tae_diffusers *d)
 {
-    mgi_file text;
     mgi_json *root;
-    MGI_TRY(mgi_file_open_in(ctx, d->folder, config_name, &text));
-    mgen_status status =
-        mgi_json_parse(ctx, config_name, (const char *)text.data, text.size, &root);
-    d->hash = mgi_hash64(text.data, text.size, 0);
-    mgi_file_close(ctx, &text);
-    if (status != MGEN_OK)
-        return status;
-    status = mgi_tae_diffusers_config_read(ctx, root, d);
+    MGI_TRY(mgi_model_json(ctx, folder, config_name, &root, &d->hash));
+    mgen_status status = mgi_tae_diffusers_config_read(ctx, root, d);
     mgi_json_free(ctx, root);
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", config_name);
 }
@@ -159,7 +152,7 @@ typedef struct reader {
     mgen_status status;
 } reader;
 
-/* Values of an entry (O,I,3,3), or (O,I) or (O) as they are, as ours: (O,3,3,I). */
+/* Weights (O,I,3,3) as (O,3,3,I). */
 static void reorder(float *to, const float *from, const mgi_param *p)
 {
     int64_t out = p->dims[0], in = p->dims[3], taps = p->dims[1] * p->dims[2];
@@ -169,19 +162,19 @@ static void reorder(float *to, const float *from, const mgi_param *p)
                 to[(o * taps + t) * in + i] = from[(o * in + i) * taps + t];
 }
 
-/* 1x1 convolutions are matrices here. */
+/* Whether an entry has so many rows of the parameter; 1x1 convolutions are matrices here. */
 static bool has_shape(const mgi_st_entry *e, const mgi_param *p, int64_t rows)
 {
-    bool conv = p->rank == 4;
-    int64_t want[4] = {rows,
-                       conv          ? p->dims[3]
-                       : p->rank > 1 ? p->dims[1]
-                                     : 1,
-                       conv ? p->dims[1] : 1, conv ? p->dims[2] : 1};
+    int64_t want[4] = {rows, 1, 1, 1};
+    if (p->rank == 2)
+        want[1] = p->dims[1];
+    if (p->rank == 4) {
+        want[1] = p->dims[3];
+        want[2] = p->dims[1];
+        want[3] = p->dims[2];
+    }
     bool same = e->rank == p->rank || (p->rank == 2 && e->rank == 4);
-    for (int k = 0; same && k < e->rank; k++)
-        same = e->dims[k] == want[k];
-    return same;
+    return same && !memcmp(e->dims, want, (size_t)e->rank * sizeof *want);
 }
 
 static mgen_status copy(reader *r, const mgi_param *p, const mgi_st_entry *const *part, int parts)
@@ -322,11 +315,12 @@ static mgen_status fits(mgen_context *shapes, const void *config, const void *se
 mgen_status mgi_tae_diffusers_open(mgen_context *ctx, const char *dir, const char *name,
                                    mgi_tae_diffusers *out)
 {
+    char folder[MGI_PATH_MAX + 1];
     memset(out, 0, sizeof *out);
-    MGI_TRY(mgi_folder_in(ctx, dir, name, out->folder, sizeof out->folder));
-    mgen_status status = read_config_file(ctx, out);
+    MGI_TRY(mgi_folder_in(ctx, dir, name, folder, sizeof folder));
+    mgen_status status = read_config_file(ctx, folder, out);
     if (status == MGEN_OK)
-        status = mgi_st_set_open(ctx, out->folder, stem, &out->weights);
+        status = mgi_st_set_open(ctx, folder, stem, &out->weights);
     if (status == MGEN_OK)
         status = mgi_model_file_fits(ctx, fits, &out->config, &out->weights);
     for (int64_t i = 0; i < out->weights.file_count; i++)
@@ -334,7 +328,7 @@ mgen_status mgi_tae_diffusers_open(mgen_context *ctx, const char *dir, const cha
                                    out->hash);
     if (status == MGEN_OK)
         return status;
-    status = mgi_fail_context(ctx, status, "%s", out->folder);
+    status = mgi_fail_context(ctx, status, "%s", folder);
     mgi_tae_diffusers_close(ctx, out);
     return status;
 }

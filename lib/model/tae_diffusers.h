@@ -12,7 +12,6 @@ typedef struct mgi_tae_diffusers {
     float latent_scale, latent_shift; /* of all channels: normalised = (z - shift) * scale */
     mgi_st_set weights;
     uint64_t hash;
-    char folder[MGI_PATH_MAX + 1];
 } mgi_tae_diffusers;
 
 /* config.json: the configuration and the latents' scale and shift. CORRUPT names the field; UNSUPPORTED: another network. */

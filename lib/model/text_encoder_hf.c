@@ -284,18 +284,6 @@ static mgen_status fits(mgen_context *shapes, const void *config, const void *se
 
 /* -- the folder ------------------------------------------------------------------------------- */
 
-static mgen_status parse(mgen_context *ctx, const char *dir, const char *name, mgi_json **root,
-                         uint64_t *hash)
-{
-    mgi_file text;
-    MGI_TRY(mgi_file_open_in(ctx, dir, name, &text));
-    mgen_status status = mgi_json_parse(ctx, name, (const char *)text.data, text.size, root);
-    if (status == MGEN_OK)
-        *hash = mgi_hash64(text.data, text.size, *hash);
-    mgi_file_close(ctx, &text);
-    return status;
-}
-
 static bool says_bytes(const mgi_json *root)
 {
     const mgi_json *class =
@@ -312,7 +300,7 @@ static mgen_status find_bytes(mgen_context *ctx, const char *dir, const mgi_json
     *bytes = says_bytes(config);
     if (*bytes)
         return MGEN_OK;
-    mgen_status status = parse(ctx, dir, tokenizer_name, &root, &unused);
+    mgen_status status = mgi_model_json(ctx, dir, tokenizer_name, &root, &unused);
     if (status == MGEN_E_NOT_FOUND)
         return MGEN_OK;
     MGI_TRY(status);
@@ -326,7 +314,7 @@ static mgen_status read_config(mgen_context *ctx, const char *dir, mgi_text_conf
 {
     mgi_json *root;
     bool bytes;
-    MGI_TRY(parse(ctx, dir, config_name, &root, hash));
+    MGI_TRY(mgi_model_json(ctx, dir, config_name, &root, hash));
     mgen_status status = find_bytes(ctx, dir, root, &bytes);
     if (status == MGEN_OK) {
         status = mgi_hf_text_config_read(ctx, root, bytes, out);

@@ -20,28 +20,12 @@
 
 #include "tiny_stages.h"
 
-static char folder[] = "/tmp/mgi-vae-XXXXXX";
-static mgen_context *ctx;
+#include "failing_memory.h"
+#include "foreign_folders.h"
+
 static mgi_st_file golden;
 
 static const char *const names[] = {"vae", "early"};
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
-
-static void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void shell(const char *format, ...)
-{
-    char command[1000];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(command, sizeof command, format, list);
-    va_end(list);
-    assert_int_equal(system(command), 0);
-}
 
 static void fresh_folders(void)
 {
@@ -251,28 +235,6 @@ static void test_other_configuration(void **state)
 
 /* -- bad folders ------------------------------------------------------------------------------ */
 
-/* Replace the first `old` of a file by `new`; in a safetensors file of the same length. */
-static void edit(const char *path, const char *old, const char *new)
-{
-    static char data[1 << 17];
-    char name[300];
-    snprintf(name, sizeof name, "%s/%s", folder, path);
-    FILE *f = fopen(name, "rb");
-    assert_non_null(f);
-    size_t size = fread(data, 1, sizeof data / 2, f), cut = strlen(old), put = strlen(new), at = 0;
-    fclose(f);
-    while (at + cut <= size && memcmp(data + at, old, cut))
-        at++;
-    if (at + cut > size)
-        fail_msg("%s does not hold %s", path, old);
-    memmove(data + at + put, data + at + cut, size - at - cut);
-    memcpy(data + at, new, put);
-    f = fopen(name, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, size + put - cut, f), size + put - cut);
-    fclose(f);
-}
-
 static void test_bad_folders(void **state)
 {
 #define CONFIG  "vae/config.json"
@@ -350,45 +312,29 @@ static void test_more_tensors(void **state)
     fresh_folders();
 }
 
-/* Every allocation fails in turn. */
-static size_t allocations_left;
-
-static void *failing_alloc(void *user, size_t size)
-{
-    (void)user;
-    if (allocations_left == 0)
-        return NULL;
-    allocations_left--;
-    return malloc(size);
-}
-
-static void failing_free(void *user, void *ptr, size_t size)
-{
-    (void)user;
-    (void)size;
-    free(ptr);
-}
-
+/* Every allocation fails in turn, with all after it. */
 static void test_no_memory(void **state)
 {
-    (void)state;
+    failing memory = {0};
+    mgen_status status = MGEN_E_NO_MEMORY;
+    mgen_context *own;
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    (void)state;
     params.threads = 1;
-    params.allocator = (mgen_allocator){failing_alloc, failing_free, NULL};
-    for (size_t most = 0;; most++) {
-        mgen_context *own;
+    params.allocator = (mgen_allocator){failing_alloc, failing_free, &memory};
+    for (int k = 1; status == MGEN_E_NO_MEMORY; k++) {
         mgen_tae *tae = NULL;
-        allocations_left = SIZE_MAX;
+        memory.fail_at = 0;
         OK(mgen_context_create(&params, &own));
-        allocations_left = most;
-        mgen_status status = mgen_tae_open(own, folder, "vae", &tae);
-        allocations_left = SIZE_MAX;
-        assert_true(status == MGEN_E_NO_MEMORY ? !tae : status == MGEN_OK && tae);
+        memory = (failing){.blocks = memory.blocks, .fail_at = k};
+        status = mgen_tae_open(own, folder, "vae", &tae);
+        assert_true(!tae == (status != MGEN_OK));
+        assert_true(k > 20 || status != MGEN_OK);
         mgen_tae_release(tae);
         mgen_context_destroy(own);
-        if (status == MGEN_OK)
-            break;
+        assert_int_equal(memory.blocks, 0);
     }
+    assert_int_equal(status, MGEN_OK);
 }
 
 int main(void)
