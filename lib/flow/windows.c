@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "flow/windows.h"
 
-mgi_windows mgi_windows_make(int64_t frames, int64_t length)
+mgi_windows mgi_windows_make(int64_t frames, int64_t length, int64_t overlap)
 {
     mgi_windows w = {.frames = frames, .length = length < frames ? length : frames, .count = 1};
-    w.step = w.length - w.length / 2;
+    w.step = w.length - (overlap < w.length / 2 ? overlap : w.length / 2);
     if (frames > w.length)
         w.count += (frames - w.length - 1) / w.step + 1;
     return w;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- *   tokens  x = Linear(patchify(latents)), patches of 1 x 2 x 2
+ *   tokens  x = Linear(patchify(latents)), patches of 1 x 2 x 2, the channels of a condition, if any, behind those of
+ *           the latents: two matrices whose results add up
  *   text    P = LayerNorm(Linear(text)), of each encoder's own, one behind the other
  *   time    e = Linear(SiLU(Linear(sinusoid(1000 t))));  m = Linear(SiLU(e)), six vectors, shared
  *   block   (a1,b1,g1,a2,b2,g2) = m + the block's own six
@@ -164,6 +165,9 @@ mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config 
     m->status = mgi_alloc_zero(ctx, (size_t)c->layers, sizeof *vt->block, &vt->block);
     vt->patch = matrix(m, d, token, 1.0f, "patch.weight");
     vt->patch_b = dit ? vector(m, zero, 1, &d, "patch.bias") : NULL;
+    if (c->condition)
+        vt->patch_condition = matrix(m, d, c->patch_t * c->patch_h * c->patch_w * c->condition,
+                                     0.0f, "patch_condition.weight");
     vt->pos_t = vector(m, table, MGI_DIMS(c->frames_max, d), "pos.frame");
     vt->pos_h = vector(m, table, MGI_DIMS(c->rows_max, d), "pos.row");
     vt->pos_w = vector(m, table, MGI_DIMS(c->columns_max, d), "pos.column");
@@ -348,6 +352,27 @@ static T *run_block(mgi_run *run, const mgi_vt_block_of *of, T *const in[MGI_VT_
     return run->status == MGEN_OK ? y : NULL;
 }
 
+/* This rank's patches of a video (B,T,H,W,C), through a matrix. */
+static T *patches(mgi_run *run, const mgi_vt *vt, T *video, const mgi_param *w, const mgi_param *b)
+{
+    const mgi_vt_config *c = &vt->config;
+    T *x = own_tokens(run, vt, mgi_patchify(run, video, c->patch_t, c->patch_h, c->patch_w));
+    return linear(run, mgi_cast(run, x, vt->module.dtype), w, b);
+}
+
+static bool condition_fits(mgi_run *run, const mgi_vt_config *c, const T *x, const T *condition)
+{
+    if (!c->condition || !condition)
+        return mgi_require(run, !c->condition == !condition,
+                           "video transformer: it has channels of a condition and gets none, or "
+                           "the other way round");
+    return mgi_require(run,
+                       condition->rank == 5 &&
+                           !memcmp(condition->dims, x->dims, 4 * sizeof *x->dims) &&
+                           condition->dims[4] == c->condition,
+                       "video transformer: the condition has another shape than x");
+}
+
 T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text)
 {
     const mgi_vt_config *c = &vt->config;
@@ -355,7 +380,8 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
         !mgi_require(run, x && x->rank == 5 && x->dims[4] == c->channels,
                      "video transformer: x is not (B,T,H,W,C)") ||
         !mgi_require(run, t && t->count == x->dims[0],
-                     "video transformer: x and t differ in batch"))
+                     "video transformer: x and t differ in batch") ||
+        !condition_fits(run, c, x, text->condition))
         return NULL;
     int64_t video[5], n = x->dims[0], d = c->dim, mark = mgi_scope_push(run);
     memcpy(video, x->dims, sizeof video);
@@ -378,9 +404,9 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
     if (!mgi_require(run, !seen || (p && mask && p->dims[0] == n && !run->record),
                      "video transformer: what was seen of the text is of other samples"))
         return NULL;
-    x = mgi_cast(run, own_tokens(run, vt, mgi_patchify(run, x, c->patch_t, c->patch_h, c->patch_w)),
-                 dtype);
-    x = linear(run, x, vt->patch, vt->patch_b);
+    x = patches(run, vt, x, vt->patch, vt->patch_b);
+    if (text->condition)
+        x = mgi_add(run, x, patches(run, vt, text->condition, vt->patch_condition, NULL));
     mgi_unit_exit(run, (void *)&vt->module, 0);
     for (int64_t i = 0; i < c->layers; i++) {
         mgi_unit_enter(run, (void *)&vt->module, i + 1);
@@ -488,9 +514,11 @@ static mgen_status read_patch(mgen_context *ctx, const mgi_json *json, mgi_vt_co
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
 {
     static const char *const keys[] = {
-        "layers",     "dim",         "heads",  "ff_dim",   "channels",   "patch",    "frames_max",
-        "rows_max",   "columns_max", "text",   "text_dim", "fps_prefix", "time_dim", "block",
-        "activation", "objective",   "preset", "guidance", "precision",  NULL};
+        "layers",    "dim",        "heads",    "ff_dim",      "channels",
+        "patch",     "frames_max", "rows_max", "columns_max", "text",
+        "text_dim",  "fps_prefix", "time_dim", "block",       "activation",
+        "objective", "preset",     "guidance", "precision",   "condition_channels",
+        NULL};
     mgi_vt_config c = {.time_dim = 256};
     double guidance = MGI_VT_GUIDANCE;
     bool all = mgi_json_find(json, "preset") == NULL; /* must be said */
@@ -502,6 +530,7 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     MGI_TRY(mgi_json_get_int(ctx, json, "heads", all, 1, 1024, &c.heads));
     MGI_TRY(mgi_json_get_int(ctx, json, "ff_dim", all, 1, 1 << 20, &c.ff_dim));
     MGI_TRY(mgi_json_get_int(ctx, json, "channels", all, 1, 4096, &c.channels));
+    MGI_TRY(mgi_json_get_int(ctx, json, "condition_channels", false, 0, 4096, &c.condition));
     MGI_TRY(mgi_json_get_int(ctx, json, "frames_max", all, 1, 65536, &c.frames_max));
     MGI_TRY(mgi_json_get_int(ctx, json, "rows_max", all, 1, 65536, &c.rows_max));
     MGI_TRY(mgi_json_get_int(ctx, json, "columns_max", all, 1, 65536, &c.columns_max));
@@ -534,6 +563,8 @@ void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *c)
     mgi_json_put_int(w, "heads", c->heads);
     mgi_json_put_int(w, "ff_dim", c->ff_dim);
     mgi_json_put_int(w, "channels", c->channels);
+    if (c->condition)
+        mgi_json_put_int(w, "condition_channels", c->condition);
     mgi_json_open(w, "patch", '[');
     mgi_json_put_int(w, NULL, c->patch_t);
     mgi_json_put_int(w, NULL, c->patch_h);

@@ -11,7 +11,8 @@
 
 typedef struct mgi_vt_config {
     int64_t layers, dim, heads, ff_dim;
-    int64_t channels;                          /* of the latents */
+    int64_t channels;  /* of the latents */
+    int64_t condition; /* of latents that it sees beside them: to be upsampled, edited; 0: none */
     int64_t patch_t, patch_h, patch_w;         /* 1, 2, 2 */
     int64_t frames_max, rows_max, columns_max; /* sizes of the position tables, in patches */
     int64_t text[MGI_ROLES];                   /* widths of the text encoders; 0: no such stream */
@@ -58,12 +59,13 @@ typedef struct mgi_vt_seen {
     T *kv[MGI_VT_LAYERS_MAX]; /* keys and values */
 } mgi_vt_seen;
 
-/* Encoded prompts, by role. */
+/* Encoded prompts, by role; and what else a point is seen beside. */
 typedef struct mgi_vt_text {
     T *x[MGI_ROLES];                  /* (B,S,width); NULL: the stream is not there, or left out */
     const int64_t *tokens[MGI_ROLES]; /* of each sample, 1..S: the rest is padding; NULL: all S */
     T *mask, *places;                 /* of mgi_vt_text_places; NULL: forward makes them */
     const mgi_vt_seen *seen;          /* of mgi_vt_see, of this text; NULL: made anew */
+    T *condition; /* (B,T,H,W,config.condition), normalised latents; NULL without such channels */
 } mgi_vt_text;
 
 /* How a block runs: as one node with a gradient written by hand, or as a chain of single ops, which is its
@@ -83,6 +85,7 @@ typedef struct mgi_vt {
     mgi_vt_config config;
     const mgi_mesh *mesh;                               /* NULL: one rank */
     mgi_param *patch, *patch_b, *pos_t, *pos_h, *pos_w; /* biases: DiT, else NULL */
+    mgi_param *patch_condition; /* its weights for those channels, zero at first; or NULL */
     mgi_vt_stream stream[MGI_ROLES];
     mgi_param *time1_w, *time1_b, *time2_w, *time2_b, *mod_w, *mod_b;
     mgi_param *head_norm, *head_mod_w, *head_mod_b, *head, *head_b; /* head_norm: NULL with DiT */
@@ -112,8 +115,8 @@ mgen_status mgi_vt_check_tokens(mgen_context *ctx, const mgi_vt *vt, int64_t tok
 /* Whether patches of one configuration consist of whole ones of the other. */
 bool mgi_vt_patch_divides(const mgi_vt_config *large, const mgi_vt_config *small);
 /* The values in a file of a model whose configuration, `theirs`, is the same but for shorter position tables, which are
- * stretched, and for larger patches, which consist of whole ones of the model's: these begin with sums of their weights, and
- * predict the mean of what they predict. As mgi_module_load(), `vt` split over a mesh or not. */
+ * stretched, for larger patches, which consist of whole ones of the model's: these begin with sums of their weights, and
+ * predict the mean of what they predict, and for channels of a condition, which begin unseen. As mgi_module_load(), `vt` split over a mesh or not. */
 mgen_status mgi_vt_load_grown(mgi_vt *vt, const mgi_vt_config *theirs, const mgi_st_file *st,
                               const char *file);
 /* Initial values, with the gates of every block open. */

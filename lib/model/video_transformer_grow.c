@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Longer position tables for a model that was trained with shorter ones, report section 3.2; smaller patches for one
- * that was trained with larger ones. */
+ * that was trained with larger ones; channels of a condition for one that was trained without. */
 #include "core/alloc.h"
 #include "model/video_transformer.h"
 
@@ -70,7 +70,7 @@ static mgen_status fold(const mgi_vt *vt, const mgi_param *param, int axis,
     const int64_t large[] = {theirs->patch_t, theirs->patch_h, theirs->patch_w};
     const int64_t small[] = {c->patch_t, c->patch_h, c->patch_w};
     const int64_t times = large[0] * large[1] * large[2] / (small[0] * small[1] * small[2]);
-    int64_t m = 1, outer = 1, inner = c->channels;
+    int64_t m = 1, outer = 1, inner = param->dims[axis] / (small[0] * small[1] * small[2]);
     bool same = e->rank == param->rank;
     for (int i = 0; i < param->rank && same; i++) {
         same = e->dims[i] == param->dims[i] * (i == axis ? times : 1);
@@ -99,37 +99,63 @@ bool mgi_vt_patch_divides(const mgi_vt_config *large, const mgi_vt_config *small
            large->patch_w % small->patch_w == 0;
 }
 
+/* A condition that the file knows nothing of: an entry of zeros, at its place in the order of names. */
+static mgen_status add_unseen(const mgi_vt *vt, mgi_st_file *st, float **values)
+{
+    mgen_context *ctx = vt->module.ctx;
+    const mgi_param *p = vt->patch_condition;
+    const int64_t count = p->dims[0] * p->dims[1];
+    int64_t at = 0;
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof **values, values));
+    while (at < st->count && strcmp(st->entries[at].name, p->name) < 0)
+        at++;
+    memmove(st->entries + at + 1, st->entries + at, (size_t)(st->count - at) * sizeof *st->entries);
+    st->entries[at] = (mgi_st_entry){.name = p->name,
+                                     .dtype = MGI_ST_F32,
+                                     .rank = 2,
+                                     .dims = {p->dims[0], p->dims[1]},
+                                     .data = *values,
+                                     .bytes = (size_t)count * sizeof **values};
+    st->count++;
+    return MGEN_OK;
+}
+
 mgen_status mgi_vt_load_grown(mgi_vt *vt, const mgi_vt_config *theirs, const mgi_st_file *st,
                               const char *file)
 {
-    const mgi_param *const tables[] = {vt->pos_t, vt->pos_h, vt->pos_w};
-    const int64_t rows[] = {theirs->frames_max, theirs->rows_max, theirs->columns_max};
+    enum { TABLES = 3, PATCHES = 4, ALL = TABLES + PATCHES };
+    const mgi_param *const tables[TABLES] = {vt->pos_t, vt->pos_h, vt->pos_w};
+    const int64_t rows[TABLES] = {theirs->frames_max, theirs->rows_max, theirs->columns_max};
     mgen_context *ctx = vt->module.ctx;
     mgi_st_file grown = *st;
-    const mgi_param *const patches[] = {vt->patch, vt->head, vt->head_b};
+    const mgi_param *const patches[PATCHES] = {vt->patch, vt->patch_condition, vt->head,
+                                               vt->head_b};
     const bool finer = theirs->patch_t != vt->config.patch_t ||
                        theirs->patch_h != vt->config.patch_h ||
                        theirs->patch_w != vt->config.patch_w;
-    float *values[6] = {NULL};
+    const bool unseen = vt->config.condition && !theirs->condition;
+    float *values[ALL] = {NULL};
     size_t bytes = (size_t)st->count * sizeof *st->entries;
-    MGI_TRY(mgi_alloc(ctx, bytes, &grown.entries));
+    MGI_TRY(mgi_alloc(ctx, bytes + sizeof *st->entries, &grown.entries));
     memcpy(grown.entries, st->entries, bytes);
     mgen_status status = MGEN_OK;
-    for (int i = 0; i < 3 && status == MGEN_OK; i++) {
+    for (int i = 0; i < TABLES && status == MGEN_OK; i++) {
         const mgi_st_entry *e = mgi_st_find(&grown, tables[i]->name);
         if (e && rows[i] != tables[i]->dims[0])
             status = stretch(vt, tables[i], rows[i], file, grown.entries + (e - grown.entries),
                              &values[i]);
     }
-    for (int i = 0; i < 3 && finer && status == MGEN_OK; i++) {
+    for (int i = 0; i < PATCHES && finer && status == MGEN_OK; i++) {
         const mgi_st_entry *e = patches[i] ? mgi_st_find(&grown, patches[i]->name) : NULL;
         if (e)
-            status = fold(vt, patches[i], i == 0, theirs, file, grown.entries + (e - grown.entries),
-                          &values[3 + i]);
+            status = fold(vt, patches[i], i < 2, theirs, file, grown.entries + (e - grown.entries),
+                          &values[TABLES + i]);
     }
+    if (status == MGEN_OK && unseen && !mgi_st_find(&grown, vt->patch_condition->name))
+        status = add_unseen(vt, &grown, &values[TABLES + 1]);
     if (status == MGEN_OK)
         status = mgi_module_load(&vt->module, &grown, file, false);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < ALL; i++)
         mgi_free(ctx, values[i]);
     mgi_free(ctx, grown.entries);
     return status;

@@ -115,12 +115,13 @@ static mgen_status take_shape(mgen_context *ctx, sampler *s)
                         (long long)column, (long long)(column * v->columns_max), (long long)row,
                         (long long)(row * v->rows_max), (long long)own->width,
                         (long long)own->height, (long long)width, (long long)height);
-    int64_t t = mgi_tae_latent_frames(a, s->frames);
+    int64_t t = mgi_networks_latents(s->n, s->frames), overlap;
+    int64_t window = mgi_networks_window(s->n, &overlap);
     t = (t + v->patch_t - 1) / v->patch_t * v->patch_t;
     const int64_t dims[5] = {r->count, t, height / f, width / f, v->channels};
     for (int i = 0; i < 5; i++)
         s->dims[i] = dims[i];
-    s->windows = mgi_windows_make(t, mgi_tae_latent_frames(a, own->frames));
+    s->windows = mgi_windows_make(t, window, overlap);
     s->scale = mgi_vt_guidance(v, r->guidance);
     s->rows = s->scale != 1.0f ? 2 * r->count : r->count;
     int64_t tokens =

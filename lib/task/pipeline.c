@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "task/pipeline.h"
 
+#include "core/hash.h"
 #include "model/tae_diffusers.h"
 
 #include <stdio.h>
@@ -22,8 +23,8 @@ static mgen_status read_name(mgen_context *ctx, const mgi_json *object, const ch
 
 static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeline_file *out)
 {
-    static const char *const keys[] = {"format", "version", "tae",    "text", "video",
-                                       "width",  "height",  "frames", "fps",  NULL};
+    static const char *const keys[] = {"format", "version", "tae", "text",      "video", "width",
+                                       "height", "frames",  "fps", "upsampler", NULL};
     static const char *const text_keys[] = {"ul2", "byt5", "metaclip", NULL};
     const char *format = NULL;
     int64_t version = 0;
@@ -40,6 +41,7 @@ static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeli
                         (long long)version);
     MGI_TRY(read_name(ctx, root, "tae", out->tae));
     MGI_TRY(read_name(ctx, root, "video", out->video));
+    MGI_TRY(read_name(ctx, root, "upsampler", out->upsampler));
     const mgi_json *text = mgi_json_find(root, "text");
     if (text && text->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text\" must be an object of roles");
@@ -72,12 +74,12 @@ mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const cha
 
 uint64_t mgi_pipeline_stamp(const char *dir, const char *name, const mgi_pipeline_file *file)
 {
-    enum { MODELS = 2 + MGI_ROLES, FILES = 1 + 2 * MODELS };
-    const char *models[MODELS] = {file->tae, file->video}, *names[FILES];
+    enum { MODELS = 3 + MGI_ROLES, FILES = 1 + 2 * MODELS };
+    const char *models[MODELS] = {file->tae, file->video, file->upsampler}, *names[FILES];
     char text[FILES][MGI_NAME_MAX + 16];
     int count = 0;
     for (int i = 0; i < MGI_ROLES; i++)
-        models[2 + i] = file->text[i];
+        models[3 + i] = file->text[i];
     snprintf(text[count++], sizeof text[0], "%.200s.json", name);
     for (int i = 0; i < MODELS; i++) {
         if (!models[i][0])
@@ -108,6 +110,8 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const ch
             mgi_json_put_string(&w, mgi_role_key[i], p->text[i]);
     mgi_json_close(&w, '}');
     mgi_json_put_string(&w, "video", p->video);
+    if (p->upsampler[0])
+        mgi_json_put_string(&w, "upsampler", p->upsampler);
     mgi_json_put_int(&w, "width", p->clip.width);
     mgi_json_put_int(&w, "height", p->clip.height);
     mgi_json_put_int(&w, "frames", p->clip.frames);
@@ -156,6 +160,17 @@ mgen_status mgi_vt_open(mgen_context *ctx, const char *dir, const char *name, mg
     return mgi_vt_open_mesh(ctx, dir, name, NULL, out, hash);
 }
 
+/* The network of a configuration, with the weights of its file. */
+static mgen_status load_vt(mgen_context *ctx, const mgi_model_file *f, const mgi_vt_config *config,
+                           const mgi_mesh *mesh, mgi_vt *out)
+{
+    MGI_TRY(mgi_model_file_fits(ctx, vt_fits, config, f));
+    if (ctx->device->hold == MGI_HOLD_AS_FILE)
+        ctx->device->hold = config->precision;
+    MGI_TRY(mgi_vt_init_mesh(out, ctx, config, mesh));
+    return mgi_module_load(&out->module, &f->weights, f->weights_name, false);
+}
+
 mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *name,
                              const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash)
 {
@@ -172,18 +187,67 @@ mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *nam
     mgen_status status = mgi_vt_config_read(ctx, f.config, &config);
     if (status != MGEN_OK)
         status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
-    else if ((status = mgi_model_file_fits(ctx, vt_fits, &config, &f)) == MGEN_OK) {
-        if (ctx->device->hold == MGI_HOLD_AS_FILE)
-            ctx->device->hold = config.precision;
-        status = mgi_vt_init_mesh(out, ctx, &config, mesh);
-        if (status == MGEN_OK)
-            status = mgi_module_load(&out->module, &f.weights, f.weights_name, false);
-    }
+    else
+        status = load_vt(ctx, &f, &config, mesh, out);
     *hash = f.hash;
     if (status != MGEN_OK)
         mgi_vt_finish(out);
     mgi_model_file_close(ctx, &f);
     return status;
+}
+
+static mgen_status open_upsampler(mgen_context *ctx, const char *dir, const char *name,
+                                  mgi_upsampler *out, uint64_t *hash)
+{
+    mgi_model_file f;
+    uint64_t tae = 0;
+    MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_UPSAMPLER_KIND, &f));
+    mgen_status status = mgi_upsampler_config_read(ctx, f.config, &out->config);
+    if (status != MGEN_OK)
+        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
+    else
+        status = load_vt(ctx, &f, &out->config.video, NULL, &out->video);
+    *hash = f.hash;
+    mgi_model_file_close(ctx, &f);
+    if (status == MGEN_OK)
+        status = mgi_tae_open(ctx, dir, out->config.tae, &out->tae, &tae);
+    *hash = mgi_hash64(&tae, sizeof tae, *hash);
+    if (status == MGEN_OK && out->tae.config.latent_channels != out->config.video.channels)
+        status = mgi_fail(ctx, MGEN_E_CORRUPT,
+                          "%s/%s.json: the autoencoder \"%s\" has %lld latent channels, but the "
+                          "upsampler takes %lld",
+                          dir, name, out->config.tae, (long long)out->tae.config.latent_channels,
+                          (long long)out->config.video.channels);
+    return status;
+}
+
+mgen_status mgi_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
+                               mgi_upsampler *out, uint64_t *hash)
+{
+    char json[MGI_NAME_MAX + 16], weights[MGI_NAME_MAX + 16];
+    const char *const names[] = {json, weights};
+    const int hold = ctx->device->hold;
+    mgen_status status = MGEN_OK;
+    memset(out, 0, sizeof *out);
+    snprintf(json, sizeof json, "%.240s.json", name);
+    snprintf(weights, sizeof weights, "%.240s.safetensors", name);
+    for (int i = 0; i < MGI_READ_TRIES; i++) { /* with the autoencoder of the same save */
+        mgi_upsampler_finish(out);
+        ctx->device->hold = hold;
+        uint64_t stamp = mgi_files_stamp(dir, names, 2);
+        status = open_upsampler(ctx, dir, name, out, hash);
+        if (stamp == mgi_files_stamp(dir, names, 2))
+            break;
+    }
+    if (status != MGEN_OK)
+        mgi_upsampler_finish(out);
+    return status;
+}
+
+void mgi_upsampler_finish(mgi_upsampler *u)
+{
+    mgi_vt_finish(&u->video);
+    mgi_tae_finish(&u->tae);
 }
 
 int mgi_text_rank(const mgi_mesh *mesh, int role)
@@ -196,11 +260,23 @@ bool mgi_runs_text(const mgi_mesh *mesh, int role)
     return !mesh || mgi_comm_rank(mesh->group[MGI_AXIS_WORLD]) == mgi_text_rank(mesh, role);
 }
 
+int64_t mgi_networks_latents(const mgi_networks *n, int64_t frames)
+{
+    return n->upsampler ? frames : mgi_tae_latent_frames(&n->tae->config, frames);
+}
+
+int64_t mgi_networks_window(const mgi_networks *n, int64_t *overlap)
+{
+    int64_t frames = n->upsampler ? n->upsampler->frames : mgi_networks_latents(n, n->clip.frames);
+    *overlap = n->upsampler ? n->upsampler->overlap : frames / 2;
+    return frames;
+}
+
 mgen_status mgi_networks_check(mgen_context *ctx, const mgi_networks *n)
 {
     const mgi_tae_config *a = &n->tae->config;
     const mgi_vt_config *v = &n->video->config;
-    int64_t f = mgi_tae_factor(a), t = mgi_tae_latent_frames(a, n->clip.frames);
+    int64_t f = mgi_tae_factor(a), t = mgi_networks_latents(n, n->clip.frames);
     if (a->latent_channels != v->channels)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "the TAE has %lld latent channels, but the video model takes %lld",

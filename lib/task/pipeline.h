@@ -6,6 +6,7 @@
 #include "model/model_file.h"
 #include "model/tae.h"
 #include "model/text_encoder.h"
+#include "model/upsampler.h"
 #include "model/video_transformer.h"
 
 /* The clip that the model makes by default. */
@@ -19,11 +20,18 @@ typedef struct mgi_networks {
                                                 a rank that does not run it (mgi_runs_text) */
     const mgi_vt *video; /* over a mesh: what runs it is run by all ranks alike (generate.h) */
     mgi_clip_shape clip;
+    /* Of an upsampler, which `video` then is: the TAE codes each frame by itself. NULL: of a video model. */
+    const mgi_upsampler_config *upsampler;
 } mgi_networks;
+
+/* Latent frames of so many frames; of a window, and of them those that the next one shares. */
+int64_t mgi_networks_latents(const mgi_networks *n, int64_t frames);
+int64_t mgi_networks_window(const mgi_networks *n, int64_t *overlap);
 
 /* <name>.json, that of the folder being "pipeline": names of the parts ("" = none) and the clip's shape. */
 typedef struct mgi_pipeline_file {
     char tae[MGI_NAME_MAX + 1], text[MGI_ROLES][MGI_NAME_MAX + 1], video[MGI_NAME_MAX + 1];
+    char upsampler[MGI_NAME_MAX + 1];
     mgi_clip_shape clip;
 } mgi_pipeline_file;
 mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const char *name,
@@ -43,6 +51,17 @@ mgen_status mgi_vt_open(mgen_context *ctx, const char *dir, const char *name, mg
  * shards. Held as the device says, MGI_HOLD_AS_FILE: as the configuration. */
 mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *name,
                              const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash);
+
+/* An upsampler with its autoencoder; of what it is opened on, both are held as that says, MGI_HOLD_AS_FILE: as the
+ * transformer's configuration. */
+typedef struct mgi_upsampler {
+    mgi_upsampler_config config;
+    mgi_vt video;
+    mgi_tae tae;
+} mgi_upsampler;
+mgen_status mgi_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
+                               mgi_upsampler *out, uint64_t *hash);
+void mgi_upsampler_finish(mgi_upsampler *upsampler);
 
 /* The rank of a mesh that runs the text encoder of a role and tells the others its vectors: nobody else need load it.
  * Whether that is this one; mesh NULL: one rank. */

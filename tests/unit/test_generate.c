@@ -202,7 +202,7 @@ static void test_windows(void **state)
     assert_int_equal(tokens, TOKENS);
     assert_int_equal(mgi_text_encode(w.ctx, &w.text, one_prompt[0], TOKENS, text), MGEN_OK);
     memcpy(want, noise.latents, sizeof want);
-    mgi_windows windows = mgi_windows_make(LATENTS, 4);
+    mgi_windows windows = mgi_windows_make(LATENTS, 4, 2);
     assert_int_equal(windows.count, 4);
     for (int64_t k = 0; k < windows.count; k++) {
         int64_t first = mgi_window_first(&windows, k);
