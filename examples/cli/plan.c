@@ -47,13 +47,26 @@ static int plan(cli_session *s, const mgen_plan_params *p, bool json)
     return STATUS_DONE;
 }
 
+/* What a sample is unless it is said: the report's long training clips; of its upsampler, a window. */
+static void fill_sample(mgen_plan_params *p)
+{
+    bool upsampler = !strcmp(p->preset, "7b");
+    if (!p->width)
+        p->width = upsampler ? 1920 : 768;
+    if (!p->height)
+        p->height = upsampler ? 1088 : 768;
+    if (!p->frames)
+        p->frames = upsampler ? 14 : 256;
+}
+
 /* What a plan of one device and one of a mesh have of their own. */
 static bool complete(const cli_command *self, mgen_plan_params *p, bool timeline, bool json)
 {
     if (!p->preset) {
-        complain(self, "no model given; presets are toybox, 1b, 5b and 30b");
+        complain(self, "no model given; presets are toybox, 1b, 5b, 7b and 30b");
         return false;
     }
+    fill_sample(p);
     if (!p->gpus) {
         if (p->gpu || p->mesh || p->global_batch || timeline) {
             complain(self, "--gpu, --mesh, --global-batch and --timeline need --gpus N");
@@ -75,15 +88,13 @@ static int run(const cli_command *self, int argc, char **argv)
     mgen_plan_params p = MGEN_PLAN_PARAMS_INIT;
     bool json = false, timeline = false;
     const char *word = NULL;
-    p.width = p.height = 768;
-    p.frames = 256;
     p.batch = 1;
     p.precision = "bf16";
     const cli_option table[] = {
         {"--preset", NULL, OPTION_TEXT, &p.preset, 0, 0, "NAME", "the same as NAME alone"},
-        {"--width", "-W", OPTION_U32, &p.width, 16, 65536, "N", "pixels (default 768)"},
-        {"--height", "-H", OPTION_U32, &p.height, 16, 65536, "N", "pixels (default 768)"},
-        {"--frames", "-f", OPTION_U32, &p.frames, 1, 65536, "N", "frames (default 256)"},
+        {"--width", "-W", OPTION_U32, &p.width, 16, 65536, "N", "pixels (default 768; 7b: 1920)"},
+        {"--height", "-H", OPTION_U32, &p.height, 16, 65536, "N", "pixels (default 768; 7b: 1088)"},
+        {"--frames", "-f", OPTION_U32, &p.frames, 1, 65536, "N", "frames (default 256; 7b: 14)"},
         {"--batch", NULL, OPTION_U32, &p.batch, 1, 65536, "N",
          "samples; on a mesh, of each dp rank in a pass (default 1)"},
         {"--text-tokens", NULL, OPTION_U32, &p.text_tokens, 1, 65536, "N",
@@ -124,7 +135,7 @@ static int run(const cli_command *self, int argc, char **argv)
 }
 
 const cli_command command_plan = {
-    "plan", "what a training step of a large model needs", "toybox|1b|5b|30b [options]",
+    "plan", "what a training step of a large model needs", "toybox|1b|5b|7b|30b [options]",
     "Runs the step on shapes alone: memory by what it is for, and floating point operations.\n"
     "Bytes of activations and of gradients that flow are the highest during the step.\n"
     "With --gpus: memory, time and communication of each rank of a mesh (docs/planning.md).",

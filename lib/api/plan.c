@@ -46,7 +46,8 @@ static mgen_status request_of(mgen_context *ctx, const mgen_plan_params *p, mgi_
                         "width and height must be multiples of 16; they are %u x %u", p->width,
                         p->height);
     r->batch = p->batch ? p->batch : 1;
-    r->latent_frames = (p->frames + TEMPORAL - 1) / TEMPORAL;
+    /* Of the presets only the upsampler sees a condition; its autoencoder codes each frame by itself. */
+    r->latent_frames = r->config.condition ? p->frames : (p->frames + TEMPORAL - 1) / TEMPORAL;
     r->latent_height = p->height / SPATIAL;
     r->latent_width = p->width / SPATIAL;
     r->text_tokens = p->text_tokens ? p->text_tokens : 1024;

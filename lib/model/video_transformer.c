@@ -448,14 +448,16 @@ mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *ou
 {
     /* Tables: 768 x 768 is 48 x 48 tokens a frame and 1024 x 576 is 64 x 36; 96 leaves the same room that
      * the report's threefold growth does. 256 frames are 32 latent ones. The toybox's
-     * clips have 128 x 128 pixels and 64 frames. */
+     * clips have 128 x 128 pixels and 64 frames. The upsampler's have 1920 x 1088 and 14, each of which is coded by
+     * itself; the report gives its size, 7B, and not its layers. */
     static const struct {
         const char *name;
-        int64_t layers, dim, heads, ff_dim, frames, side, text[MGI_ROLES];
-    } presets[] = {{"toybox", 8, 256, 8, 704, 8, 8, {128, 96, 128}},
-                   {"1b", 24, 1536, 16, 4096, 32, 96, {4096, 1472, 1280}},
-                   {"5b", 32, 3072, 24, 8192, 32, 96, {4096, 1472, 1280}},
-                   {"30b", 48, 6144, 48, 16384, 32, 96, {4096, 1472, 1280}}};
+        int64_t layers, dim, heads, ff_dim, condition, frames, rows, columns, text[MGI_ROLES];
+    } presets[] = {{"toybox", 8, 256, 8, 704, 0, 8, 8, 8, {128, 96, 128}},
+                   {"1b", 24, 1536, 16, 4096, 0, 32, 96, 96, {4096, 1472, 1280}},
+                   {"5b", 32, 3072, 24, 8192, 0, 32, 96, 96, {4096, 1472, 1280}},
+                   {"7b", 26, 4096, 32, 11008, 16, 14, 68, 120, {4096, 1472, 1280}},
+                   {"30b", 48, 6144, 48, 16384, 0, 32, 96, 96, {4096, 1472, 1280}}};
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
         if (strcmp(presets[i].name, name))
             continue;
@@ -464,12 +466,13 @@ mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *ou
                                .heads = presets[i].heads,
                                .ff_dim = presets[i].ff_dim,
                                .channels = 16,
+                               .condition = presets[i].condition,
                                .patch_t = 1,
                                .patch_h = 2,
                                .patch_w = 2,
                                .frames_max = presets[i].frames,
-                               .rows_max = presets[i].side,
-                               .columns_max = presets[i].side,
+                               .rows_max = presets[i].rows,
+                               .columns_max = presets[i].columns,
                                .fps_prefix = true,
                                .time_dim = 256};
         memcpy(out->text, presets[i].text, sizeof out->text);
@@ -477,7 +480,8 @@ mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *ou
     }
     return mgi_fail(
         ctx, MGEN_E_INVALID,
-        "no video transformer preset is named \"%.40s\"; there are toybox, 1b, 5b and 30b", name);
+        "no video transformer preset is named \"%.40s\"; there are toybox, 1b, 5b, 7b and 30b",
+        name);
 }
 
 static const char *const blocks[] = {[MGI_VT_LLAMA] = "llama", [MGI_VT_DIT] = "dit"};

@@ -75,6 +75,9 @@ static void pass(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, boo
     T *t = mgi_new(run, MGK_F32, MGI_DIMS(r->batch));
     mgi_vt_text text;
     make_text(run, r, &text);
+    if (r->config.condition)
+        text.condition = mgi_new(run, MGK_F32,
+                                 MGI_DIMS(dims[0], dims[1], dims[2], dims[3], r->config.condition));
     T *u = mgi_vt_forward(run, &s->vt, x, t, &text);
     out->forward = run->dev->counts;
     at(w, run, MGI_PLAN_FORWARD);

@@ -482,7 +482,7 @@ def test_generate_cancel(w):
 
 
 def test_plan(w):
-    expect(w.run("plan"), 2, "toybox, 1b, 5b and 30b")
+    expect(w.run("plan"), 2, "toybox, 1b, 5b, 7b and 30b")
     expect(w.run("plan", "70b"), 1, '"70b"', "30b")
     expect(w.run("plan", "5b", "--recompute", "some"), 1, '"some"', "selective")
     expect(w.run("plan", "5b", "--width", "770"), 1, "multiples of 16", "770")
@@ -493,9 +493,13 @@ def test_plan(w):
     assert 4.8e9 < plan["parameters"] < 5.2e9, plan
     assert plan["master_bytes"] == 4 * plan["parameters"], plan
     assert plan["step_flops"] > 3 * plan["forward_flops"], plan
+    for more, tokens in ((), 114240), (("-W", "256", "-H", "128", "-f", "3"), 3 * 8 * 16), (("--gpus", "2"), 114240):
+        run = w.run("plan", "7b", "--json", *more)  # an upsampler: as many latent frames
+        assert run.returncode == 0 and json.loads(run.stdout)["tokens"] == tokens, run
+    expect(w.run("plan", "7b", "--frames", "15"), 1, "15 x 136 x 240", "14 x 136 x 240")
     run = w.run("plan", "5b", "--width", "352", "--height", "192")
     expect(run, 0)
-    assert b"optimizer" in run.stdout and b"GB" in run.stdout, run.stdout
+    assert all(word in run.stdout for word in (b"optimizer", b"GB", b"352 x 192 pixels, 256 frames")), run.stdout
 
 
 def test_plan_mesh(w):

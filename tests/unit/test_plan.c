@@ -100,14 +100,15 @@ static int64_t closed_formula(const mgi_vt_config *c)
     int64_t block = 4 * d * d + 4 * d * d + 3 * d * c->ff_dim + 2 * d + 6 * d;
     int64_t time = c->time_dim * d + d + d * d + d, modulation = 6 * d * d + 6 * d;
     int64_t tables = (c->frames_max + c->rows_max + c->columns_max) * d;
-    int64_t head = d + 2 * d * d + 2 * d + token * d;
+    int64_t head = d + 2 * d * d + 2 * d + token * d, seen = 4 * c->condition * d;
     for (int i = 0; i < MGI_ROLES; i++)
         text += c->text[i] * d + 2 * d;
-    return c->layers * block + time + modulation + tables + text + token * d + head;
+    return c->layers * block + time + modulation + tables + text + token * d + seen + head;
 }
 
 /* The report's table 1 and what follows from it: 604.0 million weights a layer and 28.99 billion in 48, 226 million of
- * the shared modulation; 4.83 and 0.06 billion of the 5B model; heads of 128 (1B: 96). */
+ * the shared modulation; 4.83 and 0.06 billion of the 5B model; heads of 128 (1B: 96). Of its upsampler the report gives
+ * 7B alone. */
 static void test_presets(void **state)
 {
     static const struct {
@@ -117,6 +118,7 @@ static void test_presets(void **state)
     } want[] = {{"toybox", 8, 256, 8, 704, 1.065, 0.00852, 0.000393},
                 {"1b", 24, 1536, 16, 4096, 37.75, 0.906, 0.01416},
                 {"5b", 32, 3072, 24, 8192, 151.0, 4.83, 0.0566},
+                {"7b", 26, 4096, 32, 11008, 269.5, 7.007, 0.1007},
                 {"30b", 48, 6144, 48, 16384, 604.0, 28.99, 0.2265}};
     mgen_context *ctx = make_context();
     (void)state;
@@ -143,6 +145,64 @@ static void test_presets(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* The upsampler's window: 14 frames of 1920 x 1088, each latent of itself: 14 x 68 x 120 tokens. */
+static mgi_plan_request request_7b(mgen_context *ctx)
+{
+    mgi_plan_request r = {.batch = 1,
+                          .latent_frames = 14,
+                          .latent_height = 136,
+                          .latent_width = 240,
+                          .text_tokens = 1024,
+                          .recompute = MGI_RECOMPUTE_NONE,
+                          .dtype = MGK_BF16};
+    assert_int_equal(mgi_vt_preset(ctx, "7b", &r.config), MGEN_OK);
+    return r;
+}
+
+/* Operations of the forward pass of one sample of s tokens and p = 1024 of text, half of them UL2's: every product, with 2
+ * for a multiply and add. */
+static double forward_formula(const mgi_vt_config *c, double s)
+{
+    double d = (double)c->dim, f = (double)c->ff_dim, p = 1024.0, time = (double)c->time_dim;
+    double in = 4.0 * (double)(c->channels + c->condition), out = 4.0 * (double)c->channels;
+    double self = 2 * s * d * 4 * d + 2 * s * s * d * 2;
+    double cross = 2 * s * d * 2 * d + 2 * p * d * 2 * d + 2 * s * p * d * 2;
+    double ffn = 2 * s * d * f * 3;
+    double text =
+        2 * d *
+        (p / 2 * (double)c->text[0] + p / 4 * (double)c->text[1] + p / 4 * (double)c->text[2]);
+    double of_time = 2 * d * (time + d + 6 * d + 2 * d);
+    return (double)c->layers * (self + cross + ffn) + text + of_time + 2 * s * d * (in + out);
+}
+
+/* The report's sizes in whole samples; an upsampler that is blind to its condition has one product less. */
+static void test_flops(void **state)
+{
+    mgen_context *ctx = make_context();
+    mgi_plan_request r = request_30b(ctx, MGI_RECOMPUTE_NONE);
+    mgi_plan p, blind;
+    (void)state;
+    assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_OK);
+    assert_true(within(p.forward_flops, forward_formula(&r.config, 73728), 1e-9));
+    r = request_7b(ctx);
+    assert_int_equal(r.config.condition, 16);
+    assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_OK);
+    assert_int_equal(p.tokens, 114240);
+    assert_true(within(p.forward_flops, forward_formula(&r.config, 114240), 1e-9));
+    print_message("7b: %.4f billion parameters, %lld tokens, forward %.4g FLOPs\n",
+                  (double)p.parameters * 1e-9, (long long)p.tokens, p.forward_flops);
+    r.config.condition = 0;
+    assert_int_equal(mgi_plan_step(ctx, &r, &blind), MGEN_OK);
+    assert_true(p.forward_flops - blind.forward_flops == 2.0 * 114240 * 4096 * 64);
+    /* neither latents want a gradient: the weights' alone */
+    assert_true(p.step_flops - blind.step_flops == 2 * (2.0 * 114240 * 4096 * 64));
+    assert_true(p.parameters - blind.parameters == 4096 * 64);
+    r.latent_height = 137;
+    assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "at most 14 x 136 x 240"));
+    mgen_context_destroy(ctx);
+}
+
 static void write_video(mgi_json_writer *w, const void *config)
 {
     mgi_vt_config_write(w, config);
@@ -153,7 +213,7 @@ static void test_preset_in_json(void **state)
 {
     static const struct {
         const char *text, *said;
-    } bad[] = {{"{\"preset\": \"2b\"}", "toybox, 1b, 5b and 30b"},
+    } bad[] = {{"{\"preset\": \"2b\"}", "toybox, 1b, 5b, 7b and 30b"},
                {"{\"preset\": 1}", "preset"},
                {"{\"preset\": \"1b\", \"heads\": 5}", "\"heads\" (5)"},
                {"{\"preset\": \"1b\", \"patch\": [1]}", "patch"},
@@ -201,8 +261,8 @@ static void test_refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_30b), cmocka_unit_test(test_presets),
-                                       cmocka_unit_test(test_preset_in_json),
-                                       cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_30b), cmocka_unit_test(test_presets), cmocka_unit_test(test_flops),
+        cmocka_unit_test(test_preset_in_json), cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

@@ -93,7 +93,8 @@ static unit_sizes first_unit(const mgi_vt_config *c)
     int64_t d = c->dim, text = 0;
     for (int i = 0; i < MGI_ROLES; i++)
         text += c->text[i] * d;
-    return (unit_sizes){.operand = 64 * d + text + 256 * d + d * d + 6 * d * d,
+    return (unit_sizes){.operand =
+                            64 * d + 4 * c->condition * d + text + 256 * d + d * d + 6 * d * d,
                         .other = 6 * d + d + d + 6 * d,
                         .lasting = (c->frames_max + c->rows_max + c->columns_max) * d};
 }
@@ -130,17 +131,28 @@ static double lasting(unit_sizes u, int64_t n)
     return 4.0 * (double)range(u.lasting, n) * (double)(n - 1) / (double)n;
 }
 
-/* What a rank sends in a step of `layers` blocks without recomputation, gathering keys and values. */
-static void count_mesh(mgen_context *ctx, mgi_mesh_shape s, int64_t layers)
+/* A window of the upsampler: 1920 x 1088 pixels, 14 frames, each a latent one. */
+static mgi_mesh_request upsampler_request(mgen_context *ctx, mgi_mesh_shape mesh)
 {
-    mgi_mesh_request r = request(ctx, 768, 32, s);
+    mgi_mesh_request r = request(ctx, 768, 14, mesh);
+    r.step.latent_height = 136;
+    r.step.latent_width = 240;
+    assert_int_equal(mgi_vt_preset(ctx, "7b", &r.step.config), MGEN_OK);
+    return r;
+}
+
+/* What a rank sends in a step of `layers` blocks without recomputation, gathering keys and values. */
+static void count_request(mgen_context *ctx, mgi_mesh_request r, int64_t tokens, int64_t layers)
+{
+    mgi_mesh_shape s = r.mesh;
     r.any_recompute = r.any_cp = false;
     r.step.recompute = MGI_RECOMPUTE_NONE;
     r.step.cp = MGI_CP_GATHER;
     r.step.config.layers = layers;
     mgi_mesh_plan p = plan_of(ctx, &r);
     const mgi_vt_config *c = &r.step.config;
-    int64_t n = (int64_t)s.dp * s.cp, tokens = 73728;
+    int64_t n = (int64_t)s.dp * s.cp;
+    assert_int_equal(tokens % (s.cp * s.tp), 0);
     double own = (double)tokens / s.cp / s.tp * (double)c->dim * 2;
     double keys = (double)tokens / s.cp * 2 * (double)c->dim / s.tp * 2;
     double head = (double)tokens / s.cp / s.tp * 64 * 4;
@@ -163,6 +175,11 @@ static void count_mesh(mgen_context *ctx, mgi_mesh_shape s, int64_t layers)
                  s.tp, sent_gather, gather, sent_scatter, scatter);
 }
 
+static void count_mesh(mgen_context *ctx, mgi_mesh_shape s, int64_t layers)
+{
+    count_request(ctx, request(ctx, 768, 32, s), 73728, layers);
+}
+
 static void test_bytes(void **state)
 {
     mgen_context *ctx = small_context();
@@ -174,6 +191,13 @@ static void test_bytes(void **state)
                     count_mesh(ctx, (mgi_mesh_shape){dp, cp, tp, dp * cp}, 2);
     count_mesh(ctx, (mgi_mesh_shape){4, 2, 4, 8}, 5);
     count_mesh(ctx, (mgi_mesh_shape){3, 1, 2, 3}, 3); /* shares that are padded */
+    for (int dp = 1; dp <= 16; dp *= 4)
+        for (int cp = 1; cp <= 8; cp *= 2)
+            for (int tp = 1; tp <= 8; tp *= 2)
+                if (dp * cp * tp > 1)
+                    count_request(ctx,
+                                  upsampler_request(ctx, (mgi_mesh_shape){dp, cp, tp, dp * cp}),
+                                  114240, 2);
     mgen_context_destroy(ctx);
 }
 
@@ -353,6 +377,33 @@ static void test_table_3(void **state)
                       rows[i].side, rows[i].tp, rows[i].cp, rows[i].gpus, p.memory_bytes * 1e-9,
                       p.seconds, 100 * p.mfu);
     }
+    mgen_context_destroy(ctx);
+}
+
+/* The upsampler's step on meshes: its operations are three times those of one device's forward pass; parameters are divided over
+ * eight, but for the little that tensor parallelism does not divide; and a window fits where a second GPU shares it. */
+static void test_upsampler(void **state)
+{
+    static const mgi_mesh_shape meshes[] = {{8, 1, 1, 0}, {2, 4, 1, 0}, {4, 1, 2, 0}, {2, 2, 2, 0}};
+    mgen_context *ctx = small_context();
+    mgi_plan one;
+    (void)state;
+    mgi_mesh_request r = upsampler_request(ctx, meshes[0]);
+    assert_int_equal(mgi_plan_step(ctx, &r.step, &one), MGEN_OK);
+    for (size_t i = 0; i < sizeof meshes / sizeof meshes[0]; i++) {
+        r = upsampler_request(ctx, meshes[i]);
+        mgi_mesh_plan p = plan_of(ctx, &r);
+        assert_near(p.model_flops, 3.0 * one.forward_flops * meshes[i].dp, 1e-12);
+        assert_near(p.memory[MGI_PLAN_WEIGHTS], 4.0 * (double)one.parameters / 8, 0.03);
+        assert_near(p.memory[MGI_PLAN_MOMENTS], 12.0 * (double)one.parameters / 8, 0.03);
+        print_message("7b, dp=%d,cp=%d,tp=%d: %.1f GB, %.2f s a step, MFU %.1f %%\n", meshes[i].dp,
+                      meshes[i].cp, meshes[i].tp, p.memory_bytes * 1e-9, p.seconds, 100 * p.mfu);
+        assert_true(p.fits == (meshes[i].cp * meshes[i].tp > 1) && p.mfu < 0.63);
+    }
+    r = upsampler_request(ctx, (mgi_mesh_shape){1, 9, 1, 0});
+    mgi_mesh_plans plans;
+    assert_int_equal(mgi_mesh_plan_make(ctx, &r, &plans), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "114240 tokens cannot be split over cp=9"));
     mgen_context_destroy(ctx);
 }
 
@@ -568,10 +619,11 @@ static void test_done(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes),   cmocka_unit_test(test_blocks),
-        cmocka_unit_test(test_gpu),     cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_traffic), cmocka_unit_test(test_table_3),
-        cmocka_unit_test(test_order),   cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_ranking), cmocka_unit_test(test_done)};
+        cmocka_unit_test(test_bytes),    cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_gpu),      cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_traffic),  cmocka_unit_test(test_table_3),
+        cmocka_unit_test(test_order),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_ranking),  cmocka_unit_test(test_done),
+        cmocka_unit_test(test_upsampler)};
     return cmocka_run_group_tests_name("planner", tests, NULL, NULL);
 }

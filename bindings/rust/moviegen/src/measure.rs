@@ -18,6 +18,8 @@ pub enum Preset {
     B1,
     /// 5 billion.
     B5,
+    /// The spatial upsampler, 7 billion; its frames are latent frames.
+    B7,
     /// 30 billion.
     B30,
 }
@@ -85,6 +87,7 @@ fn params_of(plan: &Plan) -> sys::mgen_plan_params {
         Preset::Toybox => "toybox\0",
         Preset::B1 => "1b\0",
         Preset::B5 => "5b\0",
+        Preset::B7 => "7b\0",
         Preset::B30 => "30b\0",
     };
     let recompute = match plan.recompute {
