@@ -100,12 +100,16 @@ bool mgi_vt_patch_divides(const mgi_vt_config *large, const mgi_vt_config *small
 }
 
 /* A condition that the file knows nothing of: an entry of zeros, at its place in the order of names. */
-static mgen_status add_unseen(const mgi_vt *vt, mgi_st_file *st, float **values)
+static mgen_status add_unseen(const mgi_vt *vt, const char *file, mgi_st_file *st, float **values)
 {
     mgen_context *ctx = vt->module.ctx;
     const mgi_param *p = vt->patch_condition;
     const int64_t count = p->dims[0] * p->dims[1];
     int64_t at = 0;
+    if (mgi_st_find(st, p->name))
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "%s: has tensor \"%s\", but its configuration no channels of a condition",
+                        file, p->name);
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof **values, values));
     while (at < st->count && strcmp(st->entries[at].name, p->name) < 0)
         at++;
@@ -151,8 +155,8 @@ mgen_status mgi_vt_load_grown(mgi_vt *vt, const mgi_vt_config *theirs, const mgi
             status = fold(vt, patches[i], i < 2, theirs, file, grown.entries + (e - grown.entries),
                           &values[TABLES + i]);
     }
-    if (status == MGEN_OK && unseen && !mgi_st_find(&grown, vt->patch_condition->name))
-        status = add_unseen(vt, &grown, &values[TABLES + 1]);
+    if (status == MGEN_OK && unseen)
+        status = add_unseen(vt, file, &grown, &values[TABLES + 1]);
     if (status == MGEN_OK)
         status = mgi_module_load(&vt->module, &grown, file, false);
     for (int i = 0; i < ALL; i++)

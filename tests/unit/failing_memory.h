@@ -3,18 +3,20 @@
 #ifndef TESTS_UNIT_FAILING_MEMORY_H
 #define TESTS_UNIT_FAILING_MEMORY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 typedef struct failing {
     int64_t blocks;
     int calls, fail_at; /* this call and all later ones fail; 0 = none */
+    bool alone;         /* this call only */
 } failing;
 
 static inline void *failing_alloc(void *user, size_t size)
 {
     failing *f = user;
-    if (f->fail_at && ++f->calls >= f->fail_at)
+    if (f->fail_at && ++f->calls >= f->fail_at && (!f->alone || f->calls == f->fail_at))
         return NULL;
     f->blocks++;
     return malloc(size);

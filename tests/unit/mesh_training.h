@@ -110,6 +110,13 @@ static T *batch_rows(mgi_run *run, uint64_t stream, int64_t first, int rank, con
 
 /* ---- one rank ---------------------------------------------------------------------------------------- */
 
+/* Latents that the model sees beside its own; NULL: it sees none. */
+static T *condition_rows(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows)
+{
+    int64_t channels = vt->config.condition;
+    return channels ? batch_rows(run, 7, first, MGI_DIMS(rows, 4, 4, 8, channels)) : NULL;
+}
+
 /* Rows first .. first + rows - 1 of the batch, whose loss counts `weight`. */
 static T *pass(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows, float weight)
 {
@@ -124,7 +131,8 @@ static T *pass(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows, floa
     const int64_t tokens[BATCH] = {5, 3, 4, 1};
     mgi_vt_text text = {{batch_rows(run, 4, first, MGI_DIMS(rows, TEXT, 12)),
                          batch_rows(run, 5, first, MGI_DIMS(rows, TEXT, 8))},
-                        {tokens + first}};
+                        {tokens + first},
+                        .condition = condition_rows(run, vt, first, rows)};
     T *u = mgi_vt_forward(run, vt, x, t, &text);
     T *loss = mgi_loss(run, MGK_LOSS_MSE, weight, u, v);
     mgi_backward(run, loss);
@@ -271,7 +279,9 @@ static mgen_status sample(rank_state *s, const mgi_vt *vt, mgi_fsdp *fsdp)
     if (fsdp)
         mgi_fsdp_begin(fsdp, &run, false);
     T *x = batch_rows(&run, 6, 0, MGI_DIMS(BATCH, 4, 4, 8, 3)), *u = NULL;
-    mgi_vt_text text = {{batch_rows(&run, 4, 0, MGI_DIMS(BATCH, TEXT, 12))}, {NULL}};
+    mgi_vt_text text = {{batch_rows(&run, 4, 0, MGI_DIMS(BATCH, TEXT, 12))},
+                        {NULL},
+                        .condition = condition_rows(&run, vt, 0, BATCH)};
     for (int k = 0; k < 3; k++) {
         T *t = mgi_new(&run, MGK_F32, MGI_DIMS(BATCH)), *dt = mgi_new(&run, MGK_F32, MGI_DIMS(1));
         mgi_fill(&run, t, 0.3f * (float)k);

@@ -56,12 +56,14 @@ static void test_parity_dit(void **state)
         assert_as_one((way){.shape = shapes[i], .config = dit});
 }
 
-/* Tokens exchanged for heads; blocks that run again; a batch in two passes; three layers: another slot is the last. */
+/* Tokens exchanged for heads; blocks that run again; a batch in two passes; three layers: another slot is the last; a
+ * condition. */
 static void test_ways(void **state)
 {
     (void)state;
-    mgi_vt_config odd = config;
+    mgi_vt_config odd = config, seeing = config;
     odd.layers = 3;
+    seeing.condition = 2;
     run_way((way){.shape = {1, 1, 1}});
     assert_as_one((way){.shape = {1, 2, 2, 2}, .cp = MGI_CP_EXCHANGE});
     assert_as_one((way){.shape = {2, 2, 1, 4}, .recompute = MGI_RECOMPUTE_FULL});
@@ -76,6 +78,9 @@ static void test_ways(void **state)
     }
     run_way((way){.shape = {1, 1, 1}, .config = odd});
     assert_as_one((way){.shape = {2, 1, 1, 2}, .config = odd});
+    run_way((way){.shape = {1, 1, 1}, .config = seeing});
+    for (int i = all_of_it() ? 0 : SHORT - 1; i < (all_of_it() ? SHAPES : SHORT); i++)
+        assert_as_one((way){.shape = shapes[i], .config = seeing});
 }
 
 /* As far from the truth as one rank is that computes in bf16, and not more than twice that; the loss is the same bits. */

@@ -39,6 +39,18 @@ static void test_parity_dit(void **state)
     compare_all(dit, MGI_BLOCK_CHAINED);
 }
 
+/* Channels of a condition: each rank sees those of its own tokens. */
+static void test_condition(void **state)
+{
+    (void)state;
+    mgi_vt_config seeing = config;
+    seeing.condition = 2;
+    compare_all(seeing, MGI_BLOCK_COMPOSITE);
+    static const char name[] = "patch_condition.weight";
+    assert_true(run_way((way){.shape = {1, 1, 2}, .config = seeing, .forget = name}) > 0.01);
+    assert_true(run_way((way){.shape = {1, 2, 1}, .config = seeing, .forget = name}) > 0.01);
+}
+
 /* Tokens exchanged for heads. */
 static void test_exchange(void **state)
 {
@@ -288,10 +300,11 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shares),     cmocka_unit_test(test_parity),
-        cmocka_unit_test(test_parity_dit), cmocka_unit_test(test_exchange),
-        cmocka_unit_test(test_bf16),       cmocka_unit_test(test_recompute),
-        cmocka_unit_test(test_forgotten),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_counts),     cmocka_unit_test(test_processes)};
+        cmocka_unit_test(test_parity_dit), cmocka_unit_test(test_condition),
+        cmocka_unit_test(test_exchange),   cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_recompute),  cmocka_unit_test(test_forgotten),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_processes)};
     if (argc == 3 && !strcmp(argv[1], "--rank"))
         return process_main(argv[2]);
     return cmocka_run_group_tests_name("mesh", tests, NULL, free_truth);

@@ -551,18 +551,20 @@ typedef struct taken {
 } taken;
 
 static mgi_mesh_shape shape;
+static int64_t condition;
 static taken done[RANKS];
 
 static mgen_status take(mgen_context *ctx, mgi_comm *all, taken *out)
 {
-    const mgi_plan_request r = {.config = tiny,
-                                .batch = 2,
-                                .latent_frames = 4,
-                                .latent_height = 4,
-                                .latent_width = 8,
-                                .text_tokens = 8,
-                                .recompute = MGI_RECOMPUTE_SELECTIVE,
-                                .dtype = MGK_BF16};
+    mgi_plan_request r = {.config = tiny,
+                          .batch = 2,
+                          .latent_frames = 4,
+                          .latent_height = 4,
+                          .latent_width = 8,
+                          .text_tokens = 8,
+                          .recompute = MGI_RECOMPUTE_SELECTIVE,
+                          .dtype = MGK_BF16};
+    r.config.condition = condition;
     mgi_mesh mesh;
     MGI_TRY(mgi_mesh_create(all, shape, &mesh));
     mgen_status status =
@@ -584,15 +586,17 @@ static void do_rank(rank_state *s)
 }
 
 /* Ranks that are threads and compute, on whatever their memory holds, take the memory, the launches and the bytes that are
- * planned. */
+ * planned; of a model that sees a condition, too. */
 static void test_done(void **state)
 {
     static const mgi_mesh_shape shapes[] = {{4, 1, 1, 4}, {4, 1, 1, 2}, {1, 2, 2, 1},
                                             {2, 1, 2, 2}, {2, 2, 1, 4}, {1, 2, 2, 2}};
+    enum { SHAPES = sizeof shapes / sizeof shapes[0] };
     (void)state;
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+    for (int i = 0; i < SHAPES + 2; i++) {
         world all;
-        shape = shapes[i];
+        shape = shapes[i % SHAPES];
+        condition = i < SHAPES ? 0 : 2;
         run_ranks(&all, 4, 60000, do_rank);
         for (int r = 0; r < 4; r++) {
             mgen_context *ctx = small_context();
