@@ -7,13 +7,24 @@
 #include <math.h>
 #include <string.h>
 
-/* Weights of a triangle as wide as one output pixel, or one input pixel where the frame grows. Outputs
- * cover the inputs [begin, begin + span). */
+/* Of an input pixel whose centre is `far` from that of an output pixel, which is `scale` wide: how much of
+ * it is covered; or the height of a triangle. */
+static double weight_at(mgi_resize_kind kind, double far, double scale, double reach)
+{
+    double covered = reach - far, most = scale < 1.0 ? scale : 1.0;
+    if (kind == MGI_RESIZE_LINEAR)
+        return far < reach ? 1.0 - far / reach : 0.0;
+    return covered < 0.0 ? 0.0 : covered < most ? covered : most;
+}
+
+/* Outputs cover the inputs [begin, begin + span). */
 static mgen_status side_init(mgi_resize_side *s, mgen_context *ctx, int64_t from, int64_t to,
-                             double begin, double span)
+                             double begin, double span, mgi_resize_kind kind)
 {
     double scale = span / (double)to, reach = scale > 1.0 ? scale : 1.0;
     int64_t count;
+    if (kind == MGI_RESIZE_AREA)
+        reach = 0.5 + 0.5 * scale;
     s->from = from;
     s->to = to;
     s->taps = (int64_t)(2.0 * reach) + 2;
@@ -30,8 +41,7 @@ static mgen_status side_init(mgi_resize_side *s, mgen_context *ctx, int64_t from
         first = first > from - s->taps ? from - s->taps : first;
         float *w = s->weight + i * s->taps;
         for (int64_t k = 0; k < s->taps; k++) {
-            double far = fabs((double)(first + k) - centre) / reach;
-            w[k] = far < 1.0 ? (float)(1.0 - far) : 0.0f;
+            w[k] = (float)weight_at(kind, fabs((double)(first + k) - centre), scale, reach);
             sum += w[k];
         }
         for (int64_t k = 0; k < s->taps; k++)
@@ -39,6 +49,23 @@ static mgen_status side_init(mgi_resize_side *s, mgen_context *ctx, int64_t from
         s->first[i] = (int32_t)first;
     }
     return MGEN_OK;
+}
+
+mgen_status mgi_resize_side_init(mgi_resize_side *s, mgen_context *ctx, int64_t from, int64_t to,
+                                 mgi_resize_kind kind)
+{
+    *s = (mgi_resize_side){.first = NULL};
+    mgen_status status = side_init(s, ctx, from, to, 0.0, (double)from, kind);
+    if (status != MGEN_OK)
+        mgi_resize_side_finish(s, ctx);
+    return status;
+}
+
+void mgi_resize_side_finish(mgi_resize_side *s, mgen_context *ctx)
+{
+    mgi_free(ctx, s->first);
+    mgi_free(ctx, s->weight);
+    *s = (mgi_resize_side){.first = NULL};
 }
 
 mgen_status mgi_resize_init(mgi_resize *r, mgen_context *ctx, int64_t from_width,
@@ -50,10 +77,11 @@ mgen_status mgi_resize_init(mgi_resize *r, mgen_context *ctx, int64_t from_width
     double w = scale * (double)width, h = scale * (double)height;
     int64_t count = 0;
     *r = (mgi_resize){.ctx = ctx};
-    mgen_status status =
-        side_init(&r->x, ctx, from_width, width, 0.5 * ((double)from_width - w), w);
+    mgen_status status = side_init(&r->x, ctx, from_width, width, 0.5 * ((double)from_width - w), w,
+                                   MGI_RESIZE_LINEAR);
     if (status == MGEN_OK)
-        status = side_init(&r->y, ctx, from_height, height, 0.5 * ((double)from_height - h), h);
+        status = side_init(&r->y, ctx, from_height, height, 0.5 * ((double)from_height - h), h,
+                           MGI_RESIZE_LINEAR);
     if (status == MGEN_OK && !mgi_dims_count(dims, 3, &count))
         status = mgi_fail(ctx, MGEN_E_INVALID, "frames of %lld rows are too large",
                           (long long)from_height);
@@ -68,10 +96,8 @@ void mgi_resize_finish(mgi_resize *r)
 {
     if (!r->ctx)
         return;
-    mgi_free(r->ctx, r->x.first);
-    mgi_free(r->ctx, r->x.weight);
-    mgi_free(r->ctx, r->y.first);
-    mgi_free(r->ctx, r->y.weight);
+    mgi_resize_side_finish(&r->x, r->ctx);
+    mgi_resize_side_finish(&r->y, r->ctx);
     mgi_free(r->ctx, r->rows);
     *r = (mgi_resize){.ctx = NULL};
 }
@@ -105,6 +131,30 @@ void mgi_resize_frame(mgi_resize *r, const uint8_t *from, uint8_t *to)
             for (int64_t k = 0; k < s->taps; k++)
                 sum += w[k] * above[k * row + i];
             to[y * row + i] = (uint8_t)(sum < 255.0f ? sum : 255.0f);
+        }
+    }
+}
+
+void mgi_resize_floats(const mgi_resize_side *x, const mgi_resize_side *y, const float *from,
+                       float *rows, float *to)
+{
+    int64_t row = 3 * x->to;
+    for (int64_t j = 0; j < y->from; j++)
+        for (int64_t i = 0; i < x->to; i++) {
+            const float *p = from + 3 * (j * x->from + x->first[i]), *w = x->weight + i * x->taps;
+            float sum[3] = {0.0f, 0.0f, 0.0f};
+            for (int64_t k = 0; k < x->taps; k++, p += 3)
+                for (int c = 0; c < 3; c++)
+                    sum[c] += w[k] * p[c];
+            memcpy(rows + j * row + 3 * i, sum, sizeof(sum));
+        }
+    for (int64_t j = 0; j < y->to; j++) {
+        const float *above = rows + (int64_t)y->first[j] * row, *w = y->weight + j * y->taps;
+        for (int64_t i = 0; i < row; i++) {
+            float sum = 0.0f;
+            for (int64_t k = 0; k < y->taps; k++)
+                sum += w[k] * above[k * row + i];
+            to[j * row + i] = sum;
         }
     }
 }

@@ -6,6 +6,12 @@
 
 #include "core/context.h"
 
+/* How pixels that lie along a side are weighted. */
+typedef enum mgi_resize_kind {
+    MGI_RESIZE_LINEAR, /* a triangle that ends at the next pixel: of the coarser of both sides */
+    MGI_RESIZE_AREA    /* the mean over what an output pixel covers */
+} mgi_resize_kind;
+
 /* Along one side: output i is the sum over k of weight[i * taps + k] x input[first[i] + k]. */
 typedef struct mgi_resize_side {
     int64_t from, to, taps;
@@ -25,5 +31,13 @@ mgen_status mgi_resize_init(mgi_resize *r, mgen_context *ctx, int64_t from_width
 /* RGB8, rows without gaps. The same size: the same bytes. */
 void mgi_resize_frame(mgi_resize *r, const uint8_t *from, uint8_t *to);
 void mgi_resize_finish(mgi_resize *r);
+
+/* One whole side, nothing cut off; sides as above. On failure there is nothing to finish. */
+mgen_status mgi_resize_side_init(mgi_resize_side *s, mgen_context *ctx, int64_t from, int64_t to,
+                                 mgi_resize_kind kind);
+void mgi_resize_side_finish(mgi_resize_side *s, mgen_context *ctx); /* cleared memory is fine */
+/* RGB in floats, not rounded. `rows`: 3 * y->from * x->to floats of the caller's. */
+void mgi_resize_floats(const mgi_resize_side *x, const mgi_resize_side *y, const float *from,
+                       float *rows, float *to);
 
 #endif
