@@ -61,5 +61,7 @@ void mgi_upsampler_config_write(mgi_json_writer *w, const mgi_upsampler_config *
     mgi_json_put_int(w, "steps", c->steps);
     mgi_json_open(w, "transformer", '{');
     mgi_vt_config_write(w, &c->video);
+    if (c->video.guidance == MGI_VT_GUIDANCE) /* which a video model need not say */
+        mgi_json_put_real(w, "guidance", (double)c->video.guidance);
     mgi_json_close(w, '}');
 }

@@ -85,6 +85,16 @@ static mgen_status open_text(const char *name)
     return status;
 }
 
+static mgen_status open_upsampler(const char *name)
+{
+    mgi_upsampler upsampler;
+    uint64_t hash;
+    mgen_status status = mgi_upsampler_open(ctx, folder, name, &upsampler, &hash);
+    if (status == MGEN_OK)
+        mgi_upsampler_finish(&upsampler);
+    return status;
+}
+
 static mgen_status open_pipeline(const char *name)
 {
     mgi_pipeline_file p;
@@ -192,6 +202,8 @@ static void test_configs(void **state)
         {open_video, VT_OF(VT("8", "[1,2,2]", ",\"time_dim\":3")), MGEN_E_CORRUPT, "even"},
         {open_video, VT_OF(VT("8", "[1,2,2]", ",\"activation\":\"silu\"")), MGEN_E_CORRUPT,
          "needs \"block\""},
+        {open_video, VT_OF(VT("8", "[1,2,2]", ",\"condition_channels\":-1")), MGEN_E_CORRUPT,
+         "\"condition_channels\" is -1"},
         {open_video, VT_OF(VT("8", "[1,2,2]", ",\"objective\":\"edm\"")), MGEN_E_CORRUPT,
          "known are \"flow\" and \"v_prediction\""},
         {open_text, T5_OF("bytes", T5("3", "")), MGEN_E_CORRUPT, "\"vocab\" is 3"},
@@ -213,6 +225,72 @@ static void test_configs(void **state)
     };
     (void)state;
     REFUSE_ALL(list);
+}
+
+#define UPSAMPLER_OF(members, video)                                                               \
+    VALID "\"kind\":\"upsampler\",\"config\":{" members "\"transformer\":" video "}}"
+#define SEEING(patch, channels) VT("8", patch, ",\"condition_channels\":" channels)
+#define UPSAMPLER(members)      UPSAMPLER_OF("\"tae\":\"t\"," members, SEEING("[1,2,2]", "2"))
+#define WINDOW                  "\"tae\":\"t\",\"frames\":2,\"overlap\":1,"
+
+/* Each rule of an upsampler; its transformer has two channels, and two frames at most. */
+static void test_upsamplers(void **state)
+{
+    static const bad list[] = {
+        {open_upsampler, VT_OF(SEEING("[1,2,2]", "2")), MGEN_E_CORRUPT,
+         "\"kind\" is \"video-transformer\", not \"upsampler\""},
+        {open_video, UPSAMPLER(""), MGEN_E_CORRUPT, "\"kind\" is \"upsampler\", not"},
+        {open_upsampler, UPSAMPLER_OF("", SEEING("[1,2,2]", "2")), MGEN_E_CORRUPT,
+         "m.json: the key \"tae\" is missing"},
+        {open_upsampler, UPSAMPLER_OF("\"tae\":7,", "{}"), MGEN_E_CORRUPT, "\"tae\" is 7"},
+        {open_upsampler, UPSAMPLER_OF("\"tae\":\"../t\",", "{}"), MGEN_E_CORRUPT,
+         "\"tae\" is \"../t\"; it must name a model of the same folder"},
+        {open_upsampler, UPSAMPLER_OF("\"tae\":\"\",", "{}"), MGEN_E_CORRUPT,
+         "\"tae\" is \"\"; it must name"},
+        {open_upsampler, UPSAMPLER("\"windows\":2,"), MGEN_E_CORRUPT, "unknown key \"windows\""},
+        {open_upsampler, UPSAMPLER("\"factor\":0,"), MGEN_E_CORRUPT, "\"factor\" is 0"},
+        {open_upsampler, UPSAMPLER("\"factor\":65,"), MGEN_E_CORRUPT, "\"factor\" is 65"},
+        {open_upsampler, UPSAMPLER("\"factor\":1.5,"), MGEN_E_CORRUPT, "\"factor\" is 1.5"},
+        {open_upsampler, UPSAMPLER("\"frames\":0,"), MGEN_E_CORRUPT, "\"frames\" is 0"},
+        {open_upsampler, UPSAMPLER("\"frames\":4097,"), MGEN_E_CORRUPT, "\"frames\" is 4097"},
+        {open_upsampler, UPSAMPLER("\"overlap\":-1,"), MGEN_E_CORRUPT, "\"overlap\" is -1"},
+        {open_upsampler, UPSAMPLER("\"steps\":0,"), MGEN_E_CORRUPT, "\"steps\" is 0"},
+        {open_upsampler, UPSAMPLER("\"steps\":1001,"), MGEN_E_CORRUPT, "\"steps\" is 1001"},
+        {open_upsampler, UPSAMPLER("\"frames\":2,\"overlap\":2,"), MGEN_E_CORRUPT,
+         "\"overlap\" is 2, more than half of a window's \"frames\" (2)"},
+        {open_upsampler, VALID "\"kind\":\"upsampler\",\"config\":{\"tae\":\"t\"}}", MGEN_E_CORRUPT,
+         "\"transformer\" must be an object"},
+        {open_upsampler, UPSAMPLER_OF(WINDOW, "[]"), MGEN_E_CORRUPT,
+         "\"transformer\" must be an object"},
+        {open_upsampler, UPSAMPLER_OF(WINDOW, VT("7", "[1,2,2]", "")), MGEN_E_CORRUPT,
+         "m.json: \"transformer\": \"dim\" (7)"},
+        {open_upsampler, UPSAMPLER_OF(WINDOW, VT("8", "[1,2,2]", "")), MGEN_E_CORRUPT,
+         "sees as many channels as it makes: \"condition_channels\" is 0 and \"channels\" 2"},
+        {open_upsampler, UPSAMPLER_OF(WINDOW, SEEING("[1,2,2]", "3")), MGEN_E_CORRUPT,
+         "\"condition_channels\" is 3 and \"channels\" 2"},
+        {open_upsampler, UPSAMPLER(""), MGEN_E_CORRUPT,
+         "windows of 14 \"frames\", 4 of them shared, do not fit a transformer of 2 x 1 frames"},
+        {open_upsampler, UPSAMPLER("\"frames\":3,\"overlap\":0,"), MGEN_E_CORRUPT,
+         "windows of 3 \"frames\""},
+        {open_upsampler,
+         UPSAMPLER_OF("\"tae\":\"t\",\"frames\":3,\"overlap\":0,", SEEING("[2,2,2]", "2")),
+         MGEN_E_CORRUPT, "windows of 3 \"frames\", 0 of them shared, do not fit"},
+        {open_upsampler,
+         UPSAMPLER_OF("\"tae\":\"t\",\"frames\":4,\"overlap\":1,", SEEING("[2,2,2]", "2")),
+         MGEN_E_CORRUPT, "windows of 4 \"frames\", 1 of them shared, do not fit"},
+        /* and one that is whole, whose weights are none of it */
+        {open_upsampler, UPSAMPLER_OF(WINDOW, SEEING("[1,2,2]", "2")), MGEN_E_CORRUPT,
+         "m.safetensors: tensor \"patch.weight\" is missing"},
+    };
+    char text[1024], name[MGI_NAME_MAX + 1];
+    (void)state;
+    REFUSE_ALL(list);
+    memset(name, 'n', sizeof name);
+    name[MGI_NAME_MAX - 15] = '\0';
+    snprintf(text, sizeof text,
+             VALID "\"kind\":\"upsampler\",\"config\":{\"tae\":\"%s\",\"transformer\":{}}}", name);
+    put_text("m.json", text);
+    refuse(open_upsampler, "m", MGEN_E_CORRUPT, "it must name a model of the same folder");
 }
 
 /* A tokenizer's file that is too large, and one that is fine but has no end of a text. */
@@ -312,6 +390,7 @@ static void test_pipeline(void **state)
          "\"version\" is 2"},
         {open_pipeline, PIPE("\"audio\":\"a\""), MGEN_E_CORRUPT, "unknown key \"audio\""},
         {open_pipeline, PIPE("\"tae\":7"), MGEN_E_CORRUPT, "\"tae\" is 7"},
+        {open_pipeline, PIPE("\"upsampler\":7"), MGEN_E_CORRUPT, "\"upsampler\" is 7"},
         {open_pipeline, PIPE("\"text\":\"a\""), MGEN_E_CORRUPT, "\"text\" must be an object"},
         {open_pipeline, PIPE("\"text\":{\"clip\":\"a\"}"), MGEN_E_CORRUPT, "unknown key \"clip\""},
         {open_pipeline, PIPE("\"video\":\"v\",\"video\":\"w\""), MGEN_E_CORRUPT, "twice the key"},
@@ -366,9 +445,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model_root), cmocka_unit_test(test_configs),
-        cmocka_unit_test(test_tokenizer),  cmocka_unit_test(test_promises),
-        cmocka_unit_test(test_weights),    cmocka_unit_test(test_pipeline),
-        cmocka_unit_test(test_together),
+        cmocka_unit_test(test_upsamplers), cmocka_unit_test(test_tokenizer),
+        cmocka_unit_test(test_promises),   cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_pipeline),   cmocka_unit_test(test_together),
     };
     return cmocka_run_group_tests_name("bad models", tests, make_folder_context,
                                        remove_folder_context);
