@@ -30,7 +30,7 @@ void mgi_degrade_blur(mgi_degrade_kernel *k, const float sigma[2], float angle)
     double weight[MGI_DEGRADE_KERNEL_MAX], c = cos((double)angle), d = sin((double)angle);
     float widest = sigma[0] > sigma[1] ? sigma[0] : sigma[1];
     int n = 0;
-    k->radius = (int)ceilf(3.0f * widest);
+    k->radius = (int)ceil(3.0 * (double)widest);
     for (int y = -k->radius; y <= k->radius; y++)
         for (int x = -k->radius; x <= k->radius; x++) {
             double along = (c * x + d * y) / (double)sigma[0];
