@@ -9,19 +9,14 @@
  *   V = a X_0 - s X_1, a and s of one of its levels, each as likely as the others.
  */
 #include "core/alloc.h"
-#include "core/hash.h"
 #include "core/philox.h"
 #include "dist/collective.h"
-#include "dist/sharding_plan.h"
-#include "flow/diffusion.h"
 #include "flow/schedule.h"
 #include "kernels/loss/loss.h"
 #include "kernels/random/random.h"
 #include "nn/partial.h"
 #include "task/generate.h"
-#include "tensor/graph.h"
-#include "train/buckets.h"
-#include "train/stage.h"
+#include "train/video_stage.h"
 
 #include <math.h>
 #include <string.h>
@@ -32,48 +27,6 @@ enum { VALIDATION_CLIPS = 64, VALIDATION_BATCH = 32, TIMES = 10 };
  * Normal quantiles 0.05, 0.15, ... 0.45; the others are their mirror images. */
 static const double quantiles[TIMES / 2] = {-1.6448536270, -1.0364333895, -0.6744897502,
                                             -0.3853204664, -0.1256613469};
-
-/* The batch whose text and latents the host holds; rows 0: none. */
-typedef struct taken_batch {
-    const mgi_bucket_data *bucket;
-    uint64_t first; /* element */
-    int64_t rows;
-    float *latents;
-    size_t room; /* values */
-    mgi_text_rows text;
-} taken_batch;
-
-struct mgi_stage_run {
-    mgen_context *ctx;
-    mgi_stage stage;
-    char dir[MGI_PATH_MAX + 1];
-    uint64_t seed;
-    mgi_tae tae;
-    uint64_t tae_hash; /* of its weights */
-    uint64_t start;    /* of those that start_from names */
-    uint64_t parent;   /* of them, of frozen text encoders and of tokenizers */
-    mgi_text_encoder text[MGI_ROLES];
-    mgi_vt video;
-    mgi_module *trained[MGI_DP_MODULES]; /* of text and video */
-    int trained_count;
-    float levels[MGI_DIFFUSION_LEVELS + 1]; /* flow/diffusion.h; where v is predicted */
-    mgi_optimizer optimizer;
-    mgi_data_parallel parallel;
-    mgi_fsdp *fsdp;       /* of the sharded ones among all modules, or NULL */
-    const mgi_mesh *mesh; /* NULL: each rank has whole samples */
-    double flops;         /* of the last step */
-    int64_t updated;      /* steps whose update is in the weights */
-    T *loss;              /* of the last of them: one value */
-    mgi_dataset *dataset;
-    mgi_buckets buckets;
-    const mgi_bucket_data *taken;       /* by the last step */
-    char (*captions)[MGI_CAPTION_SIZE]; /* of one batch, of what is drawn */
-    const char **prompts;
-    int64_t *tokens; /* of each role and row */
-    float *times;    /* of each row, where they are levels */
-    taken_batch now;
-    mgi_graph graph; /* of a pass */
-};
 
 /* What a loss is taken of. flow: the velocity of the flow is meant, whatever the model predicts. */
 typedef struct inputs {
@@ -106,19 +59,6 @@ static void destroy(struct mgi_stage_run *r)
     mgi_free(ctx, r);
 }
 
-static bool has_text(const struct mgi_stage_run *r, int role)
-{
-    return r->stage.text[role].name[0] != '\0';
-}
-
-static mgi_networks networks_of(const struct mgi_stage_run *r)
-{
-    mgi_networks n = {.tae = &r->tae, .video = &r->video};
-    for (int i = 0; i < MGI_ROLES; i++)
-        n.text[i] = has_text(r, i) ? &r->text[i] : NULL;
-    return n;
-}
-
 static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *params)
 {
     mgi_stage_state ranks;
@@ -132,167 +72,6 @@ static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *p
     return mgi_buckets_encode(r->ctx, &r->buckets, &q);
 }
 
-/* The clip that the pipeline makes: of the first bucket. */
-static mgi_clip_shape clip_shape(const struct mgi_stage_run *r, int64_t bucket)
-{
-    const mgi_bucket *b = &r->buckets.list[bucket].bucket;
-    return (mgi_clip_shape){b->width, b->height, b->frames, b->fps ? b->fps : MGI_DATASET_FPS};
-}
-
-/* The parts must fit each other as they will in the pipeline. */
-static mgen_status check_parts(struct mgi_stage_run *r)
-{
-    mgi_networks n = networks_of(r);
-    mgen_status status = MGEN_OK;
-    if (!r->tae.config.temporal)
-        return mgi_fail(r->ctx, MGEN_E_STATE,
-                        "model \"%s\" is an image autoencoder; inflate it first",
-                        r->stage.tae_name);
-    for (int64_t i = 0; i < r->buckets.count && status == MGEN_OK; i++) {
-        n.clip = clip_shape(r, i);
-        status = mgi_networks_check(r->ctx, &n);
-    }
-    return status == MGEN_OK || mgi_dataset_drawn(r->dataset)
-               ? status
-               : mgi_fail_context(r->ctx, MGEN_E_INVALID,
-                                  "the dataset's clips or the networks of stage \"%s\"",
-                                  r->stage.name);
-}
-
-static void write_text(mgi_json_writer *w, const void *config)
-{
-    mgi_text_config_write(w, config);
-}
-
-static void write_video(mgi_json_writer *w, const void *config)
-{
-    mgi_vt_config_write(w, config);
-}
-
-/* The model `name` of the stage that this one starts from must be the same network. */
-static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_config_writer *write,
-                               const void *theirs, const void *ours)
-{
-    char difference[512];
-    MGI_TRY(mgi_config_difference(r->ctx, write, theirs, ours, difference, sizeof difference));
-    return !*difference
-               ? MGEN_OK
-               : mgi_fail(r->ctx, MGEN_E_STATE,
-                          "stage \"%s\" cannot start from \"%s\": the configuration in %s.json is "
-                          "another than the recipe's: %s",
-                          r->stage.name, r->stage.start_from, name, difference);
-}
-
-static mgen_status load_video(struct mgi_stage_run *r, const char *name, const mgi_model_file *file,
-                              const mgi_vt_config *theirs)
-{
-    const mgi_vt_config *ours = &r->stage.video;
-    mgi_vt_config grown = *theirs;
-    grown.frames_max = ours->frames_max < grown.frames_max ? grown.frames_max : ours->frames_max;
-    grown.rows_max = ours->rows_max < grown.rows_max ? grown.rows_max : ours->rows_max;
-    grown.columns_max =
-        ours->columns_max < grown.columns_max ? grown.columns_max : ours->columns_max;
-    if (mgi_vt_patch_divides(theirs, ours)) {
-        grown.patch_t = ours->patch_t;
-        grown.patch_h = ours->patch_h;
-        grown.patch_w = ours->patch_w;
-    }
-    grown.guidance = ours->guidance;
-    grown.precision = ours->precision;
-    MGI_TRY(check_start(r, name, write_video, &grown, ours));
-    return mgi_vt_load_grown(&r->video, theirs, &file->weights, file->weights_name);
-}
-
-static mgen_status start_video(struct mgi_stage_run *r)
-{
-    mgi_model_file file;
-    mgi_vt_config theirs;
-    char name[MGI_NAME_MAX + 1];
-    mgi_model_name(name, r->stage.start_from, "video_model");
-    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, "video-transformer", &file));
-    mgen_status status = mgi_vt_config_read(r->ctx, file.config, &theirs);
-    if (status == MGEN_OK)
-        status = load_video(r, name, &file, &theirs);
-    r->start = mgi_hash64(&file.hash, sizeof file.hash, r->start);
-    mgi_model_file_close(r->ctx, &file);
-    return status;
-}
-
-/* -- text encoders ---------------------------------------------------------------------------- */
-
-_Static_assert((int)MGI_COMPONENT_UL2 == MGI_ROLE_UL2 &&
-                   (int)MGI_COMPONENT_METACLIP == MGI_ROLE_METACLIP,
-               "roles of text encoders are the first components of the plan");
-
-/* A model that is there already, or a new one. *hash: of its tokenizer and, if it is frozen, its values. */
-static mgen_status make_text(struct mgi_stage_run *r, int role, uint64_t *hash)
-{
-    const mgi_stage *s = &r->stage;
-    mgi_text_recipe *recipe = &r->stage.text[role];
-    mgi_text_encoder *e = &r->text[role];
-    const mgi_mesh *mesh = mgi_divided_by((mgi_component)role, MGI_BY_FSDP) ? r->mesh : NULL;
-    char name[MGI_NAME_MAX + 1];
-    bool starts = s->start_from[0] && !recipe->from[0];
-    if (!starts && !recipe->from[0]) {
-        MGI_TRY(mgi_text_encoder_init(e, r->ctx, s->folder[0] ? s->folder : r->dir, &recipe->config,
-                                      mesh));
-        MGI_TRY(mgi_module_random(mgi_text_module(e), r->seed));
-    } else {
-        mgi_model_name(name, starts ? s->start_from : "", starts ? recipe->name : recipe->from);
-        MGI_TRY(mgi_stage_needs(r->ctx, s,
-                                mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, hash)));
-        if (starts) {
-            MGI_TRY(check_start(r, name, write_text, &e->config, &recipe->config));
-            r->start = mgi_hash64(hash, sizeof *hash, r->start);
-        }
-        recipe->config = e->config;
-    }
-    if (!recipe->frozen)
-        *hash = mgi_tokenizer_hash(e->tokenizer);
-    return MGEN_OK;
-}
-
-static mgen_status open_text(struct mgi_stage_run *r, int role)
-{
-    mgi_text_encoder *e = &r->text[role];
-    uint64_t hash = 0;
-    MGI_TRY(make_text(r, role, &hash));
-    if (hash)
-        r->parent = mgi_hash64(&hash, sizeof hash, r->parent);
-    if (!r->stage.text[role].frozen) {
-        MGI_TRY(mgi_module_train(mgi_text_module(e)));
-        r->trained[r->trained_count++] = mgi_text_module(e);
-    }
-    return mgi_module_compute(mgi_text_module(e), r->stage.dtype);
-}
-
-static mgen_status open_texts(struct mgi_stage_run *r)
-{
-    for (int i = 0; i < MGI_ROLES; i++) {
-        mgen_status status = has_text(r, i) ? open_text(r, i) : MGEN_OK;
-        if (status != MGEN_OK)
-            return mgi_fail_context(r->ctx, status, "the text encoder of role %s",
-                                    mgi_role_title[i]);
-    }
-    return MGEN_OK;
-}
-
-/* Of the sharded modules in the order in which they run. */
-static mgen_status make_fsdp(struct mgi_stage_run *r)
-{
-    mgi_module *all[MGI_ROLES + 1];
-    int count = 0;
-    if (!r->mesh || r->mesh->shape.shard < 2)
-        return MGEN_OK;
-    for (int i = 0; i < MGI_ROLES; i++)
-        if (has_text(r, i))
-            all[count++] = mgi_text_module(&r->text[i]);
-    all[count++] = &r->video.module;
-    return mgi_fsdp_create(r->ctx, r->mesh, all, count, &r->fsdp);
-}
-
-/* -- life ------------------------------------------------------------------------------------- */
-
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                           struct mgi_stage_run **out)
 {
@@ -305,35 +84,15 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     r->seed = params->seed;
     mgi_graph_init(&r->graph, ctx->device);
     strcpy(r->dir, params->dir);
-    status = mgi_tae_open(ctx, r->dir, stage->tae_name, &r->tae, &r->tae_hash);
-    MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, status), failed);
-    r->stage.tae = r->tae.config;
-    r->parent = r->tae_hash;
+    r->mesh = params->mesh;
+    mgi_diffusion_times(r->levels);
+    MGI_TRY_GOTO(status, mgi_video_open_tae(r), failed);
     MGI_TRY_GOTO(status,
                  mgi_stage_dataset(ctx, params, 1, mgi_tae_factor(&r->stage.tae), &r->dataset),
                  failed);
     MGI_TRY_GOTO(status, mgi_buckets_init(ctx, stage, r->dataset, VALIDATION_CLIPS, &r->buckets),
                  failed);
-    r->mesh = params->mesh;
-    MGI_TRY_GOTO(status, open_texts(r), failed);
-    MGI_TRY_GOTO(status, mgi_vt_init_mesh(&r->video, ctx, &stage->video, r->mesh), failed);
-    r->video.recompute = stage->recompute;
-    mgi_diffusion_times(r->levels);
-    MGI_TRY_GOTO(status, check_parts(r), failed);
-    MGI_TRY_GOTO(status, mgi_vt_random(&r->video, r->seed), failed);
-    if (stage->start_from[0])
-        MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_video(r)), failed);
-    MGI_TRY_GOTO(status, mgi_stage_agree(params, r->start), failed);
-    MGI_TRY_GOTO(status, mgi_module_train(&r->video.module), failed);
-    MGI_TRY_GOTO(status, mgi_module_compute(&r->tae.module, stage->dtype), failed);
-    MGI_TRY_GOTO(status, mgi_module_compute(&r->video.module, stage->dtype), failed);
-    r->trained[r->trained_count++] = &r->video.module;
-    MGI_TRY_GOTO(status,
-                 mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps, r->trained,
-                                    r->trained_count),
-                 failed);
-    mgi_optimizer_split(&r->optimizer, r->mesh);
-    MGI_TRY_GOTO(status, make_fsdp(r), failed);
+    MGI_TRY_GOTO(status, mgi_video_open_models(r, params), failed);
     size_t rows =
         (size_t)(r->buckets.batch > VALIDATION_BATCH ? r->buckets.batch : VALIDATION_BATCH);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->captions, &r->captions), failed);
@@ -403,12 +162,13 @@ enum { TEXT_MULTIPLE = 32 };
 /* Of r->prompts. */
 static mgen_status split_text(struct mgi_stage_run *r, int64_t rows)
 {
-    return mgi_text_rows_make(r->ctx, networks_of(r).text, 0, r->prompts, rows, &r->now.text);
+    return mgi_text_rows_make(r->ctx, mgi_video_networks(r).text, 0, r->prompts, rows,
+                              &r->now.text);
 }
 
 static void take_text(mgi_run *run, struct mgi_stage_run *r, inputs *b)
 {
-    const mgi_networks n = networks_of(r);
+    const mgi_networks n = mgi_video_networks(r);
     int64_t samples = b->x1 ? b->x1->dims[0] : 0, rows[MGI_ROLES] = {0};
     int64_t multiple = run->dev->cuda && alone(r) ? TEXT_MULTIPLE : 1;
     mgi_text_ids_make(run, n.text, &r->now.text, multiple, r->tokens, &b->ids);
@@ -424,7 +184,7 @@ static T *batch_loss(mgi_run *run, struct mgi_stage_run *r, const inputs *b)
 {
     T *xt, *v, *u;
     mgi_vt_text text;
-    const mgi_networks n = networks_of(r);
+    const mgi_networks n = mgi_video_networks(r);
     mgi_text_ids_encode(run, n.text, &b->ids, &text);
     text.mask = b->places.mask;
     text.places = b->places.places;
@@ -744,41 +504,5 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
     return mgi_stage_validates(&r->stage, index) ? validate(r, report) : MGEN_OK;
 }
 
-static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
-{
-    mgi_pipeline_file p = {.clip = clip_shape(r, 0)};
-    strcpy(p.tae, r->stage.tae_name);
-    mgi_model_name(p.video, r->stage.save_as, "video_model");
-    for (int i = 0; i < MGI_ROLES; i++) {
-        const mgi_text_recipe *t = &r->stage.text[i];
-        if (!has_text(r, i))
-            continue;
-        mgi_model_name(p.text[i], t->frozen ? "" : r->stage.save_as, t->name);
-        if (!t->frozen)
-            MGI_TRY(mgi_text_encoder_save(&r->text[i], dir, p.text[i], MGI_ST_BF16));
-    }
-    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.video, "video-transformer", write_video,
-                                &r->stage.video, &r->video.module, MGI_ST_BF16));
-    return mgi_stage_save_set(r->ctx, dir, r->stage.save_as, &p);
-}
-
-static void state(struct mgi_stage_run *r, mgi_stage_state *out)
-{
-    *out = (mgi_stage_state){.stage = &r->stage,
-                             .seed = r->seed,
-                             .parent = r->parent,
-                             .modules = r->trained_count,
-                             .optimizer = &r->optimizer,
-                             .position = &r->updated};
-    memcpy(out->module, r->trained, sizeof out->module);
-    mgi_stage_ranks(out, r->mesh, r->parallel.comm);
-}
-
-static mgen_status save(struct mgi_stage_run *r)
-{
-    mgi_stage_state s;
-    state(r, &s);
-    return mgi_stage_save(r->ctx, &s, r->dir, write_models, r);
-}
-
-const struct mgi_stage_kind mgi_stage_text_to_video = {create, step, save, state, destroy};
+const struct mgi_stage_kind mgi_stage_text_to_video = {create, step, mgi_video_save,
+                                                       mgi_video_state, destroy};

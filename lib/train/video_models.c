@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT
+ * The models of a stage that trains a video transformer: opened, checked against each other, saved. */
+#include "core/hash.h"
+#include "dist/sharding_plan.h"
+#include "train/video_stage.h"
+
+#include <string.h>
+
+static bool has_text(const struct mgi_stage_run *r, int role)
+{
+    return r->stage.text[role].name[0] != '\0';
+}
+
+mgi_networks mgi_video_networks(const struct mgi_stage_run *r)
+{
+    mgi_networks n = {.tae = &r->tae, .video = &r->video};
+    for (int i = 0; i < MGI_ROLES; i++)
+        n.text[i] = has_text(r, i) ? &r->text[i] : NULL;
+    return n;
+}
+
+/* The clip that the pipeline makes: of the first bucket. */
+static mgi_clip_shape clip_shape(const struct mgi_stage_run *r, int64_t bucket)
+{
+    const mgi_bucket *b = &r->buckets.list[bucket].bucket;
+    return (mgi_clip_shape){b->width, b->height, b->frames, b->fps ? b->fps : MGI_DATASET_FPS};
+}
+
+/* The parts must fit each other as they will in the pipeline. */
+static mgen_status check_parts(struct mgi_stage_run *r)
+{
+    mgi_networks n = mgi_video_networks(r);
+    mgen_status status = MGEN_OK;
+    if (!r->tae.config.temporal)
+        return mgi_fail(r->ctx, MGEN_E_STATE,
+                        "model \"%s\" is an image autoencoder; inflate it first",
+                        r->stage.tae_name);
+    for (int64_t i = 0; i < r->buckets.count && status == MGEN_OK; i++) {
+        n.clip = clip_shape(r, i);
+        status = mgi_networks_check(r->ctx, &n);
+    }
+    return status == MGEN_OK || mgi_dataset_drawn(r->dataset)
+               ? status
+               : mgi_fail_context(r->ctx, MGEN_E_INVALID,
+                                  "the dataset's clips or the networks of stage \"%s\"",
+                                  r->stage.name);
+}
+
+static void write_text(mgi_json_writer *w, const void *config)
+{
+    mgi_text_config_write(w, config);
+}
+
+static void write_video(mgi_json_writer *w, const void *config)
+{
+    mgi_vt_config_write(w, config);
+}
+
+/* The model `name` of the stage that this one starts from must be the same network. */
+static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_config_writer *write,
+                               const void *theirs, const void *ours)
+{
+    char difference[512];
+    MGI_TRY(mgi_config_difference(r->ctx, write, theirs, ours, difference, sizeof difference));
+    return !*difference
+               ? MGEN_OK
+               : mgi_fail(r->ctx, MGEN_E_STATE,
+                          "stage \"%s\" cannot start from \"%s\": the configuration in %s.json is "
+                          "another than the recipe's: %s",
+                          r->stage.name, r->stage.start_from, name, difference);
+}
+
+static mgen_status load_video(struct mgi_stage_run *r, const char *name, const mgi_model_file *file,
+                              const mgi_vt_config *theirs)
+{
+    const mgi_vt_config *ours = &r->stage.video;
+    mgi_vt_config grown = *theirs;
+    grown.frames_max = ours->frames_max < grown.frames_max ? grown.frames_max : ours->frames_max;
+    grown.rows_max = ours->rows_max < grown.rows_max ? grown.rows_max : ours->rows_max;
+    grown.columns_max =
+        ours->columns_max < grown.columns_max ? grown.columns_max : ours->columns_max;
+    if (mgi_vt_patch_divides(theirs, ours)) {
+        grown.patch_t = ours->patch_t;
+        grown.patch_h = ours->patch_h;
+        grown.patch_w = ours->patch_w;
+    }
+    grown.guidance = ours->guidance;
+    grown.precision = ours->precision;
+    MGI_TRY(check_start(r, name, write_video, &grown, ours));
+    return mgi_vt_load_grown(&r->video, theirs, &file->weights, file->weights_name);
+}
+
+static mgen_status start_video(struct mgi_stage_run *r)
+{
+    mgi_model_file file;
+    mgi_vt_config theirs;
+    char name[MGI_NAME_MAX + 1];
+    mgi_model_name(name, r->stage.start_from, "video_model");
+    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, "video-transformer", &file));
+    mgen_status status = mgi_vt_config_read(r->ctx, file.config, &theirs);
+    if (status == MGEN_OK)
+        status = load_video(r, name, &file, &theirs);
+    r->start = mgi_hash64(&file.hash, sizeof file.hash, r->start);
+    mgi_model_file_close(r->ctx, &file);
+    return status;
+}
+
+/* -- text encoders ---------------------------------------------------------------------------- */
+
+_Static_assert((int)MGI_COMPONENT_UL2 == MGI_ROLE_UL2 &&
+                   (int)MGI_COMPONENT_METACLIP == MGI_ROLE_METACLIP,
+               "roles of text encoders are the first components of the plan");
+
+/* A model that is there already, or a new one. *hash: of its tokenizer and, if it is frozen, its values. */
+static mgen_status make_text(struct mgi_stage_run *r, int role, uint64_t *hash)
+{
+    const mgi_stage *s = &r->stage;
+    mgi_text_recipe *recipe = &r->stage.text[role];
+    mgi_text_encoder *e = &r->text[role];
+    const mgi_mesh *mesh = mgi_divided_by((mgi_component)role, MGI_BY_FSDP) ? r->mesh : NULL;
+    char name[MGI_NAME_MAX + 1];
+    bool starts = s->start_from[0] && !recipe->from[0];
+    if (!starts && !recipe->from[0]) {
+        MGI_TRY(mgi_text_encoder_init(e, r->ctx, s->folder[0] ? s->folder : r->dir, &recipe->config,
+                                      mesh));
+        MGI_TRY(mgi_module_random(mgi_text_module(e), r->seed));
+    } else {
+        mgi_model_name(name, starts ? s->start_from : "", starts ? recipe->name : recipe->from);
+        MGI_TRY(mgi_stage_needs(r->ctx, s,
+                                mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, hash)));
+        if (starts) {
+            MGI_TRY(check_start(r, name, write_text, &e->config, &recipe->config));
+            r->start = mgi_hash64(hash, sizeof *hash, r->start);
+        }
+        recipe->config = e->config;
+    }
+    if (!recipe->frozen)
+        *hash = mgi_tokenizer_hash(e->tokenizer);
+    return MGEN_OK;
+}
+
+static mgen_status open_text(struct mgi_stage_run *r, int role)
+{
+    mgi_text_encoder *e = &r->text[role];
+    uint64_t hash = 0;
+    MGI_TRY(make_text(r, role, &hash));
+    if (hash)
+        r->parent = mgi_hash64(&hash, sizeof hash, r->parent);
+    if (!r->stage.text[role].frozen) {
+        MGI_TRY(mgi_module_train(mgi_text_module(e)));
+        r->trained[r->trained_count++] = mgi_text_module(e);
+    }
+    return mgi_module_compute(mgi_text_module(e), r->stage.dtype);
+}
+
+static mgen_status open_texts(struct mgi_stage_run *r)
+{
+    for (int i = 0; i < MGI_ROLES; i++) {
+        mgen_status status = has_text(r, i) ? open_text(r, i) : MGEN_OK;
+        if (status != MGEN_OK)
+            return mgi_fail_context(r->ctx, status, "the text encoder of role %s",
+                                    mgi_role_title[i]);
+    }
+    return MGEN_OK;
+}
+
+/* Of the sharded modules in the order in which they run. */
+static mgen_status make_fsdp(struct mgi_stage_run *r)
+{
+    mgi_module *all[MGI_ROLES + 1];
+    int count = 0;
+    if (!r->mesh || r->mesh->shape.shard < 2)
+        return MGEN_OK;
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (has_text(r, i))
+            all[count++] = mgi_text_module(&r->text[i]);
+    all[count++] = &r->video.module;
+    return mgi_fsdp_create(r->ctx, r->mesh, all, count, &r->fsdp);
+}
+
+mgen_status mgi_video_open_tae(struct mgi_stage_run *r)
+{
+    mgen_status status = mgi_tae_open(r->ctx, r->dir, r->stage.tae_name, &r->tae, &r->tae_hash);
+    MGI_TRY(mgi_stage_needs(r->ctx, &r->stage, status));
+    r->stage.tae = r->tae.config;
+    r->parent = r->tae_hash;
+    return mgi_module_compute(&r->tae.module, r->stage.dtype);
+}
+
+mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_params *params)
+{
+    const mgi_stage *stage = &r->stage;
+    MGI_TRY(open_texts(r));
+    MGI_TRY(mgi_vt_init_mesh(&r->video, r->ctx, &stage->video, r->mesh));
+    r->video.recompute = stage->recompute;
+    MGI_TRY(check_parts(r));
+    MGI_TRY(mgi_vt_random(&r->video, r->seed));
+    if (stage->start_from[0])
+        MGI_TRY(mgi_stage_needs(r->ctx, stage, start_video(r)));
+    MGI_TRY(mgi_stage_agree(params, r->start));
+    MGI_TRY(mgi_module_train(&r->video.module));
+    MGI_TRY(mgi_module_compute(&r->video.module, stage->dtype));
+    r->trained[r->trained_count++] = &r->video.module;
+    MGI_TRY(mgi_optimizer_init(&r->optimizer, r->ctx, &stage->optimizer, stage->steps, r->trained,
+                               r->trained_count));
+    mgi_optimizer_split(&r->optimizer, r->mesh);
+    return make_fsdp(r);
+}
+
+/* -- saving ----------------------------------------------------------------------------------- */
+
+static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
+{
+    mgi_pipeline_file p = {.clip = clip_shape(r, 0)};
+    strcpy(p.tae, r->stage.tae_name);
+    mgi_model_name(p.video, r->stage.save_as, "video_model");
+    for (int i = 0; i < MGI_ROLES; i++) {
+        const mgi_text_recipe *t = &r->stage.text[i];
+        if (!has_text(r, i))
+            continue;
+        mgi_model_name(p.text[i], t->frozen ? "" : r->stage.save_as, t->name);
+        if (!t->frozen)
+            MGI_TRY(mgi_text_encoder_save(&r->text[i], dir, p.text[i], MGI_ST_BF16));
+    }
+    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.video, "video-transformer", write_video,
+                                &r->stage.video, &r->video.module, MGI_ST_BF16));
+    return mgi_stage_save_set(r->ctx, dir, r->stage.save_as, &p);
+}
+
+void mgi_video_state(struct mgi_stage_run *r, mgi_stage_state *out)
+{
+    *out = (mgi_stage_state){.stage = &r->stage,
+                             .seed = r->seed,
+                             .parent = r->parent,
+                             .modules = r->trained_count,
+                             .optimizer = &r->optimizer,
+                             .position = &r->updated};
+    memcpy(out->module, r->trained, sizeof out->module);
+    mgi_stage_ranks(out, r->mesh, r->parallel.comm);
+}
+
+mgen_status mgi_video_save(struct mgi_stage_run *r)
+{
+    mgi_stage_state s;
+    mgi_video_state(r, &s);
+    return mgi_stage_save(r->ctx, &s, r->dir, write_models, r);
+}

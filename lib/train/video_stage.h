@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ * A stage that trains a video transformer, under way: text_to_video.c, which steps, and video_models.c, which opens,
+ * checks and saves its models. Only these two look inside. Tier 7. */
+#ifndef MGI_TRAIN_VIDEO_STAGE_H
+#define MGI_TRAIN_VIDEO_STAGE_H
+
+#include "flow/diffusion.h"
+#include "task/codec.h"
+#include "tensor/graph.h"
+#include "train/buckets.h"
+#include "train/stage.h"
+
+/* The batch whose text and latents the host holds; rows 0: none. */
+typedef struct taken_batch {
+    const mgi_bucket_data *bucket;
+    uint64_t first; /* element */
+    int64_t rows;
+    float *latents;
+    size_t room; /* values */
+    mgi_text_rows text;
+} taken_batch;
+
+struct mgi_stage_run {
+    mgen_context *ctx;
+    mgi_stage stage;
+    char dir[MGI_PATH_MAX + 1];
+    uint64_t seed;
+    mgi_tae tae;
+    uint64_t tae_hash; /* of its weights */
+    uint64_t start;    /* of those that start_from names */
+    uint64_t parent;   /* of them, of frozen text encoders and of tokenizers */
+    mgi_text_encoder text[MGI_ROLES];
+    mgi_vt video;
+    mgi_module *trained[MGI_DP_MODULES]; /* of text and video */
+    int trained_count;
+    float levels[MGI_DIFFUSION_LEVELS + 1]; /* flow/diffusion.h; where v is predicted */
+    mgi_optimizer optimizer;
+    mgi_data_parallel parallel;
+    mgi_fsdp *fsdp;       /* of the sharded ones among all modules, or NULL */
+    const mgi_mesh *mesh; /* NULL: each rank has whole samples */
+    double flops;         /* of the last step */
+    int64_t updated;      /* steps whose update is in the weights */
+    T *loss;              /* of the last of them: one value */
+    mgi_dataset *dataset;
+    mgi_buckets buckets;
+    const mgi_bucket_data *taken;       /* by the last step */
+    char (*captions)[MGI_CAPTION_SIZE]; /* of one batch, of what is drawn */
+    const char **prompts;
+    int64_t *tokens; /* of each role and row */
+    float *times;    /* of each row, where they are levels */
+    taken_batch now;
+    mgi_graph graph; /* of a pass */
+};
+
+/* The autoencoder; then, when the buckets are known, all others: new ones, or those that the stage starts from, checked
+ * against each other, with their optimizer. */
+mgen_status mgi_video_open_tae(struct mgi_stage_run *r);
+mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_params *params);
+mgi_networks mgi_video_networks(const struct mgi_stage_run *r);
+mgen_status mgi_video_save(struct mgi_stage_run *r);
+void mgi_video_state(struct mgi_stage_run *r, mgi_stage_state *out);
+
+#endif
