@@ -106,7 +106,7 @@ static mgen_status begin(mgen_trainer *t, const mgi_stage *stage, const mgen_tra
                            .seed = p->seed,
                            .dataset = p->dataset,
                            .cache_dir = t->ctx->cache_dir};
-    if (mesh && stage->kind == MGI_STAGE_TEXT_TO_VIDEO)
+    if (mesh && t->kind == &mgi_stage_text_to_video)
         sp.mesh = mesh;
     if (mesh) /* autoencoders are whole on every rank */
         sp.comm = mesh->group[sp.mesh ? MGI_AXIS_DP : MGI_AXIS_WORLD];

@@ -18,7 +18,8 @@ enum {
     MGI_STREAM_DROP = 6,      /* caption dropout */
     MGI_STREAM_POSTERIOR = 7, /* TAE posterior noise */
     MGI_STREAM_BUCKET = 8,    /* which bucket a step takes */
-    MGI_STREAM_DEGRADE = 9    /* flaws of a clip, and their noise */
+    MGI_STREAM_DEGRADE = 9,   /* flaws of a clip, and their noise */
+    MGI_STREAM_ARTIFACTS = 10 /* whether a clip has those of an autoencoder */
 };
 
 /* CUDA kernels take these functions from here. */

@@ -3,16 +3,14 @@
 
 #include <string.h>
 
-mgen_status mgi_upsampler_config_read(mgen_context *ctx, const mgi_json *json,
-                                      mgi_upsampler_config *out)
+static const char *const keys[] = {"factor",      "frames", "overlap", "steps",
+                                   "transformer", "tae",    NULL};
+
+static mgen_status read_members(mgen_context *ctx, const mgi_json *json, const char *tae,
+                                mgi_upsampler_config *out)
 {
-    static const char *const keys[] = {"tae",   "factor",      "frames", "overlap",
-                                       "steps", "transformer", NULL};
     mgi_upsampler_config c = {.factor = 2, .frames = 14, .overlap = 4, .steps = 20};
     const mgi_json *video = mgi_json_find(json, "transformer");
-    const char *tae = "";
-    MGI_TRY(mgi_json_only_keys(ctx, json, keys));
-    MGI_TRY(mgi_json_get_string(ctx, json, "tae", true, &tae));
     if (strlen(tae) > MGI_NAME_MAX - 16 || !mgi_name_ok(tae))
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"tae\" is \"%.40s\"; it must name a model of the same folder", tae);
@@ -31,6 +29,25 @@ mgen_status mgi_upsampler_config_read(mgen_context *ctx, const mgi_json *json,
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "\"transformer\"");
     return mgi_upsampler_config_check(ctx, &c, out);
+}
+
+mgen_status mgi_upsampler_config_read(mgen_context *ctx, const mgi_json *json,
+                                      mgi_upsampler_config *out)
+{
+    const char *tae = "";
+    MGI_TRY(mgi_json_only_keys(ctx, json, keys));
+    MGI_TRY(mgi_json_get_string(ctx, json, "tae", true, &tae));
+    return read_members(ctx, json, tae, out);
+}
+
+mgen_status mgi_upsampler_config_read_with(mgen_context *ctx, const mgi_json *json, const char *tae,
+                                           mgi_upsampler_config *out)
+{
+    enum { MEMBERS = sizeof keys / sizeof keys[0] - 2 };
+    const char *without[MEMBERS + 1] = {NULL};
+    memcpy(without, keys, MEMBERS * sizeof *keys);
+    MGI_TRY(mgi_json_only_keys(ctx, json, without));
+    return read_members(ctx, json, tae, out);
 }
 
 mgen_status mgi_upsampler_config_check(mgen_context *ctx, const mgi_upsampler_config *c,

@@ -21,6 +21,9 @@ typedef struct mgi_upsampler_config {
 
 mgen_status mgi_upsampler_config_read(mgen_context *ctx, const mgi_json *json,
                                       mgi_upsampler_config *out);
+/* The same without "tae", which stands elsewhere. */
+mgen_status mgi_upsampler_config_read_with(mgen_context *ctx, const mgi_json *json, const char *tae,
+                                           mgi_upsampler_config *out);
 /* CORRUPT unless windows and condition fit the transformer. */
 mgen_status mgi_upsampler_config_check(mgen_context *ctx, const mgi_upsampler_config *config,
                                        mgi_upsampler_config *out);

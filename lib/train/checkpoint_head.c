@@ -109,6 +109,20 @@ static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
     put_buckets(w, s);
 }
 
+static void put_upsampler(mgi_json_writer *w, const mgi_stage *s)
+{
+    const mgi_upsampler_config *u = &s->upsampler;
+    mgi_json_put_int(w, "factor", u->factor);
+    mgi_json_put_int(w, "window", u->frames);
+    mgi_json_put_int(w, "overlap", u->overlap);
+    mgi_json_put_int(w, "sampler_steps", u->steps);
+    if (s->artifacts[0]) {
+        mgi_json_put_string(w, "artifacts", s->artifacts);
+        put_exact(w, "artifacts_share", s->artifacts_share);
+    }
+    put_text_to_video(w, s);
+}
+
 static void put_world(mgi_json_writer *w, const mgi_world_options *o)
 {
     const int32_t numbers[] = {o->width,       o->height, o->frames, o->fps,   o->objects_min,
@@ -158,6 +172,8 @@ mgen_status mgi_stage_hash(mgen_context *ctx, const mgi_stage *s, char out[MGI_H
         put_autoencoder(&w, s);
     else if (s->kind == MGI_STAGE_TEXT_TO_VIDEO)
         put_text_to_video(&w, s);
+    else if (s->kind == MGI_STAGE_UPSAMPLER)
+        put_upsampler(&w, s);
     else
         put_average(&w, s);
     mgi_json_close(&w, '}');

@@ -84,22 +84,63 @@ static mgen_status read_clips(const work *w, const some *s, uint8_t *room, const
     return MGEN_OK;
 }
 
-static void encode_some(mgi_run *run, const work *w, const some *s)
+/* Frames of each clip and behind them those of its condition. */
+static mgen_status make_pairs(const work *w, const some *s, const uint8_t *clips, uint8_t *both)
 {
     const mgi_dataset *ds = w->q->dataset;
-    T *z = NULL, *u8 = mgi_new(run, MGK_U8, MGI_DIMS(s->n, w->q->frames, ds->height, ds->width, 3));
-    uint8_t *room = NULL;
-    const uint8_t *pixels;
-    if (!u8 || (!is_drawn(w, s) && !mgi_ok(run, mgi_alloc(w->ctx, (size_t)u8->count, &room))))
-        return;
-    if (mgi_ok(run, read_clips(w, s, room, &pixels))) {
+    int64_t size = w->q->frames * ds->height * ds->width * 3;
+    for (int64_t k = 0; k < s->n; k++) {
+        const int64_t i = s->first + k, held = i - w->l->clips;
+        uint64_t seed = held < 0 ? w->q->seed : MGI_VALIDATION_SEED;
+        uint64_t element = held < 0 ? w->q->first + (uint64_t)i : (uint64_t)held;
+        uint8_t *pair = both + 2 * k * size;
+        memcpy(pair, clips + k * size, (size_t)size);
+        MGI_TRY(mgi_pairs_make(w->ctx, w->q->pairs, seed, element, pair, w->q->frames, ds->width,
+                               ds->height, pair + size));
+    }
+    return MGEN_OK;
+}
+
+/* What is encoded, as it lies in memory: (films, frames, height, width, 3). */
+static void film_dims(const work *w, int64_t clips, int64_t dims[5])
+{
+    const mgi_dataset *ds = w->q->dataset;
+    const bool pairs = w->q->pairs != NULL;
+    dims[0] = pairs ? clips * 2 * w->q->frames : clips;
+    dims[1] = pairs ? 1 : w->q->frames;
+    dims[2] = ds->height;
+    dims[3] = ds->width;
+    dims[4] = 3;
+}
+
+static void encode_some(mgi_run *run, const work *w, const some *s)
+{
+    int64_t dims[5], count = 0;
+    uint8_t *room = NULL, *both = NULL;
+    const uint8_t *pixels = NULL;
+    T *z = NULL;
+    film_dims(w, s->n, dims);
+    if (!mgi_dims_count(dims, 5, &count))
+        mgi_ok(run, mgi_fail(w->ctx, MGEN_E_INVALID, "clips of this size are too large"));
+    if (run->status == MGEN_OK && !is_drawn(w, s)) /* of pairs, more than is needed */
+        mgi_ok(run, mgi_alloc(w->ctx, (size_t)count, &room));
+    if (run->status == MGEN_OK)
+        mgi_ok(run, read_clips(w, s, room, &pixels));
+    if (run->status == MGEN_OK && w->q->pairs &&
+        mgi_ok(run, mgi_alloc(w->ctx, (size_t)count, &both))) {
+        mgi_ok(run, make_pairs(w, s, pixels, both));
+        pixels = both;
+    }
+    T *u8 = run->status == MGEN_OK ? mgi_new(run, MGK_U8, 5, dims) : NULL;
+    if (u8) {
         mgi_tensor_write(u8, 0, pixels, u8->count);
         T *x = mgi_convert(run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
         z = mgi_posterior(run, mgi_tae_encode(run, w->q->tae, x), NULL, 0.0f, NULL);
     }
     mgi_free(w->ctx, room);
+    mgi_free(w->ctx, both);
     if (z)
-        mgi_ok(run, mgi_tae_normalised(w->q->tae, z, w->l->values + s->first * w->l->size));
+        mgi_ok(run, mgi_tae_normalised(w->q->tae, z, w->l->values + s->first * w->l->step));
 }
 
 static mgen_status encoded(work *w, int64_t clips)
@@ -136,7 +177,7 @@ static mgen_status encode_tiled(work *w, int64_t first, int64_t count)
         status = read_clips(w, &(some){i, 1, first + count - i - 1}, room, &p.data);
         if (status == MGEN_OK)
             status = mgi_encode_film(w->ctx, w->q->tae, film, 0, read_values, &p,
-                                     w->l->values + i * w->l->size);
+                                     w->l->values + i * w->l->step);
         if (status == MGEN_OK)
             status = encoded(w, 1);
     }
@@ -155,14 +196,15 @@ static int64_t find_tile(mgen_context *ctx, const mgi_latents_request *q)
     int64_t tile = s.tile;
     mgi_tae_stream_finish(&s);
     mgi_run_finish(&run);
-    return tile < q->frames ? tile : 0;
+    return tile < q->frames && !q->pairs ? tile : 0;
 }
 
 /* Clips that are encoded at once. */
 static int64_t batch_of(const work *w)
 {
     int64_t most = w->ctx->device->cuda ? ENCODE_FRAMES_GPU : ENCODE_FRAMES;
-    return !w->tile && w->q->frames < most ? most / w->q->frames : 1;
+    int64_t frames = w->q->pairs ? 2 * w->q->frames : w->q->frames;
+    return !w->tile && frames < most ? most / frames : 1;
 }
 
 /* Clips first .. first + count - 1 of all. */
@@ -175,7 +217,8 @@ static mgen_status encode(work *w, int64_t first, int64_t count)
     mgi_run_init(&run, w->ctx, false);
     for (int64_t i = 0; i < count && run.status == MGEN_OK; i += batch) {
         int64_t mark = mgi_scope_push(&run), n = count - i < batch ? count - i : batch;
-        encode_some(&run, w, &(some){first + i, n, count - i - n});
+        int64_t after = w->q->pairs ? 0 : count - i - n; /* the pool makes pairs meanwhile */
+        encode_some(&run, w, &(some){first + i, n, after});
         mgi_scope_pop(&run, mark, NULL);
         if (run.status == MGEN_OK)
             mgi_ok(&run, encoded(w, n));
@@ -199,12 +242,14 @@ static uint64_t key_of(const work *w)
     uint64_t hash = mgi_hash64(numbers, sizeof numbers, 1);
     if (w->tile)
         hash = mgi_hash64(&w->tile, sizeof w->tile, hash);
+    if (w->q->pairs)
+        hash = mgi_pairs_hash(w->q->pairs, hash);
     return kernels ? mgi_hash64(kernels, strlen(kernels), hash) : hash;
 }
 
 static uint64_t check_of(const mgi_latents *l, const void *train, const void *held)
 {
-    size_t each = (size_t)l->size * sizeof(float);
+    size_t each = (size_t)l->step * sizeof(float);
     return mgi_hash64(held, (size_t)l->held * each, mgi_hash64(train, (size_t)l->clips * each, 0));
 }
 
@@ -221,14 +266,14 @@ static mgen_status load(const work *w)
     MGI_TRY(mgi_st_open(w->cache, NULL, w->path, &st));
     const mgi_st_entry *train = mgi_st_find(&st, "train"), *held = mgi_st_find(&st, "held");
     const mgi_json *said = st.metadata ? mgi_json_find(st.metadata, "check") : NULL;
-    bool good = said && fits(train, l->clips, l->size) && fits(held, l->held, l->size);
+    bool good = said && fits(train, l->clips, l->step) && fits(held, l->held, l->step);
     if (good) {
         snprintf(check, sizeof check, "%016" PRIx64, check_of(l, train->data, held->data));
         good = !strcmp(check, said->s);
     }
     if (good) {
         memcpy(l->values, train->data, train->bytes);
-        memcpy(l->values + l->clips * l->size, held->data, held->bytes);
+        memcpy(l->values + l->clips * l->step, held->data, held->bytes);
     }
     mgi_st_close(w->cache, &st);
     return good ? MGEN_OK
@@ -238,11 +283,11 @@ static mgen_status load(const work *w)
 static mgen_status store(const work *w)
 {
     const mgi_latents *l = w->l;
-    const float *held = l->values + l->clips * l->size;
+    const float *held = l->values + l->clips * l->step;
     char check[32];
     const mgi_st_source sources[] = {
-        {"train", MGI_ST_F32, 2, {l->clips, l->size}, l->values},
-        {"held", MGI_ST_F32, 2, {l->held, l->size}, held},
+        {"train", MGI_ST_F32, 2, {l->clips, l->step}, l->values},
+        {"held", MGI_ST_F32, 2, {l->held, l->step}, held},
     };
     const char *const metadata[] = {"format", "moviegen-latents", "check", check};
     snprintf(check, sizeof check, "%016" PRIx64, check_of(l, l->values, held));
@@ -304,8 +349,8 @@ static mgen_status send(const work *w, const some *all, int root, char *room)
 {
     for (int64_t i = 0; i < all->n; i += SHARED) {
         const some s = {all->first + i, all->n - i < SHARED ? all->n - i : SHARED, 0};
-        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, w->l->values + s.first * w->l->size,
-                                s.n * w->l->size, root));
+        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, w->l->values + s.first * w->l->step,
+                                s.n * w->l->step, root));
         if (room)
             MGI_TRY(send_captions(w, &s, root, room));
     }
@@ -388,11 +433,12 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
     int64_t f = mgi_tae_factor(c), count;
     *out = (mgi_latents){.clips = all < (uint64_t)q->clips ? (int64_t)all : q->clips,
                          .held = mgi_dataset_held_count(ds, q->held),
-                         .dims = {mgi_tae_latent_frames(c, q->frames), ds->height / f,
-                                  ds->width / f, c->latent_channels}};
+                         .dims = {q->pairs ? q->frames : mgi_tae_latent_frames(c, q->frames),
+                                  ds->height / f, ds->width / f, c->latent_channels}};
     mgen_status status = MGEN_OK;
     if (!mgi_dims_count(out->dims, 4, &out->size) ||
-        !mgi_i64_mul(out->clips + out->held, out->size, &count))
+        !mgi_i64_mul(out->size, q->pairs ? 2 : 1, &out->step) ||
+        !mgi_i64_mul(out->clips + out->held, out->step, &count))
         return mgi_fail(ctx, MGEN_E_INVALID, "%lld clips of this size are too many",
                         (long long)q->clips);
     status = mgi_alloc_zero(ctx, (size_t)count, sizeof(float), &out->values);

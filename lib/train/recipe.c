@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const mgi_stage_kind_name[MGI_STAGE_KINDS] = {"autoencoder", "text_to_video",
-                                                          "average"};
+const char *const mgi_stage_kind_name[MGI_STAGE_KINDS] = {"autoencoder", "text_to_video", "average",
+                                                          "upsampler"};
 
 void mgi_model_name(char out[MGI_NAME_MAX + 1], const char *set, const char *part)
 {
@@ -246,6 +246,21 @@ static mgen_status read_text_encoders(mgen_context *ctx, const mgi_json *o, mgi_
     return MGEN_OK;
 }
 
+/* What text to video and the upsampler have in common. */
+static mgen_status read_flow(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const recompute[] = {"none", "selective", "full"};
+    s->drop = 0.1;
+    MGI_TRY(get_name(ctx, o, "tae", true, s->tae_name));
+    MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
+    MGI_TRY(get_name(ctx, o, "save_as", false, s->save_as));
+    MGI_TRY(read_buckets(ctx, o, s));
+    MGI_TRY(read_text_encoders(ctx, o, s));
+    MGI_TRY(mgi_json_get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
+    MGI_TRY(mgi_json_get_int(ctx, o, "clips", true, 1, 1 << 20, &s->clips));
+    return mgi_json_get_real(ctx, o, "drop", false, 0.0, 1.0, &s->drop);
+}
+
 static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
@@ -253,20 +268,66 @@ static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_
         "optimizer", "world",     "tae",        "text_encoder", "text_encoders", "video_model",
         "clips",     "drop",      "start_from", "save_as",      "buckets",       "images",
         "recompute", "precision", NULL};
-    static const char *const recompute[] = {"none", "selective", "full"};
     const mgi_json *part;
-    s->drop = 0.1;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
-    MGI_TRY(get_name(ctx, o, "tae", true, s->tae_name));
-    MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
-    MGI_TRY(get_name(ctx, o, "save_as", false, s->save_as));
-    MGI_TRY(read_buckets(ctx, o, s));
-    MGI_TRY(read_text_encoders(ctx, o, s));
+    MGI_TRY(read_flow(ctx, o, s));
     MGI_TRY(get_object(ctx, o, "video_model", &part));
     MGI_TRY(mgi_vt_config_read(ctx, part, &s->video));
-    MGI_TRY(mgi_json_get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
-    MGI_TRY(mgi_json_get_int(ctx, o, "clips", true, 1, 1 << 20, &s->clips));
-    return mgi_json_get_real(ctx, o, "drop", false, 0.0, 1.0, &s->drop);
+    return !s->video.condition
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_CORRUPT,
+                          "\"video_model\" has \"condition_channels\", for which nothing is seen "
+                          "here; a stage of the kind \"upsampler\" has a condition");
+}
+
+/* "artifacts": an object that may be absent. */
+static mgen_status read_artifacts(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {"tae", "share", NULL};
+    const mgi_json *part;
+    if (!mgi_json_find(o, "artifacts"))
+        return MGEN_OK;
+    s->artifacts_share = 0.5;
+    MGI_TRY(get_object(ctx, o, "artifacts", &part));
+    MGI_TRY(mgi_json_only_keys(ctx, part, keys));
+    MGI_TRY(get_name(ctx, part, "tae", true, s->artifacts));
+    MGI_TRY(mgi_json_get_real(ctx, part, "share", false, 0.0, 1.0, &s->artifacts_share));
+    return s->artifacts[0] ? MGEN_OK
+                           : mgi_fail(ctx, MGEN_E_CORRUPT, "\"tae\" of \"artifacts\" is empty");
+}
+
+/* The text encoders are those of the folder's pipeline: it has no room for others. */
+static mgen_status only_frozen(mgen_context *ctx, const mgi_stage *s)
+{
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (s->text[i].name[0] && !s->text[i].frozen)
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "\"%s\": an upsampler takes text encoders of the folder as they are: "
+                            "{\"from\": NAME, \"frozen\": true}",
+                            mgi_role_key[i]);
+    return MGEN_OK;
+}
+
+static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {
+        "name",      "kind",      "steps",      "batch",     "accumulate", "validate_every",
+        "optimizer", "world",     "tae",        "upsampler", "artifacts",  "text_encoders",
+        "clips",     "drop",      "start_from", "save_as",   "buckets",    "images",
+        "recompute", "precision", NULL};
+    const mgi_json *part;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    if (!mgi_json_find(o, "text_encoders"))
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text_encoders\" is missing");
+    MGI_TRY(read_flow(ctx, o, s));
+    MGI_TRY(only_frozen(ctx, s));
+    MGI_TRY(read_artifacts(ctx, o, s));
+    MGI_TRY(get_object(ctx, o, "upsampler", &part));
+    mgen_status status = mgi_upsampler_config_read_with(ctx, part, s->tae_name, &s->upsampler);
+    if (status != MGEN_OK)
+        return mgi_fail_context(ctx, status, "\"upsampler\"");
+    s->video = s->upsampler.video;
+    return MGEN_OK;
 }
 
 static mgen_status read_average(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
@@ -323,6 +384,7 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "the \"schedule\" \"plateau\" needs \"validate_every\"");
     return s->kind == MGI_STAGE_AUTOENCODER ? read_autoencoder(ctx, o, s)
+           : s->kind == MGI_STAGE_UPSAMPLER ? read_upsampler(ctx, o, s)
                                             : read_text_to_video(ctx, o, s);
 }
 

@@ -6,10 +6,16 @@
 #include "model/tae.h"
 #include "data/world_options.h"
 #include "model/text_encoder.h"
-#include "model/video_transformer.h"
+#include "model/upsampler.h"
 #include "train/average.h"
 
-enum { MGI_STAGE_AUTOENCODER, MGI_STAGE_TEXT_TO_VIDEO, MGI_STAGE_AVERAGE, MGI_STAGE_KINDS };
+enum {
+    MGI_STAGE_AUTOENCODER,
+    MGI_STAGE_TEXT_TO_VIDEO,
+    MGI_STAGE_AVERAGE,
+    MGI_STAGE_UPSAMPLER,
+    MGI_STAGE_KINDS
+};
 extern const char *const mgi_stage_kind_name[MGI_STAGE_KINDS];
 
 /* What follows the warm-up: a flat part and a cosine to the end; the peak; the peak, halved whenever the
@@ -63,7 +69,7 @@ typedef struct mgi_stage {
     double gan;                                 /* the discriminator's weight; 0: there is none */
     int64_t gan_start, gan_channels;            /* step from which on; of its first layer */
     mgi_optimizer_recipe gan_optimizer;
-    /* text to video */
+    /* text to video, upsampler */
     char tae_name[64];
     mgi_text_recipe text[MGI_ROLES];
     char folder[MGI_PATH_MAX + 1]; /* of the recipe, and its tokenizers; "" = of the models */
@@ -74,6 +80,10 @@ typedef struct mgi_stage {
     double images;     /* share of the steps that take images; below 0: as the weights say */
     int32_t recompute; /* MGI_RECOMPUTE_* of the video model: "none", "selective" or "full" */
     double drop;       /* share of captions replaced by nothing */
+    /* upsampler: its autoencoder is tae_name's, its transformer `video`; clips have the size that it makes */
+    mgi_upsampler_config upsampler;
+    char artifacts[64];     /* the autoencoder through which small clips went; "" = none */
+    double artifacts_share; /* of the clips; the others are degraded */
     /* average */
     char average[MGI_AVERAGE_MAX][64]; /* what the models were saved as */
     double average_weight[MGI_AVERAGE_MAX];

@@ -14,6 +14,7 @@ const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage)
         [MGI_STAGE_AUTOENCODER] = &mgi_stage_autoencoder,
         [MGI_STAGE_TEXT_TO_VIDEO] = &mgi_stage_text_to_video,
         [MGI_STAGE_AVERAGE] = &mgi_stage_average,
+        [MGI_STAGE_UPSAMPLER] = &mgi_stage_text_to_video, /* the same, of pairs of clips */
     };
     return kinds[stage->kind];
 }

@@ -5,6 +5,8 @@
  *   X_t = t X_1 + (1 - (1 - sigma) t) X_0,  V = X_1 - (1 - sigma) X_0,  t = sigmoid(normal)
  *   loss = mean (u(X_t, text, t) - V)^2; a share of the captions is replaced by nothing.
  *
+ * An upsampler sees another clip's latents, its condition, beside X_t (train/pairs.h): u(X_t, condition, text, t).
+ *
  * Or, of a model with "objective": "v_prediction", by diffusion (flow/diffusion.h): X_t = a X_1 + s X_0,
  *   V = a X_0 - s X_1, a and s of one of its levels, each as likely as the others.
  */
@@ -30,7 +32,7 @@ static const double quantiles[TIMES / 2] = {-1.6448536270, -1.0364333895, -0.674
 
 /* What a loss is taken of. flow: the velocity of the flow is meant, whatever the model predicts. */
 typedef struct inputs {
-    T *x1, *x0, *t;
+    T *x1, *x0, *t, *condition; /* condition: of an upsampler, else NULL */
     mgi_text_ids ids;
     mgi_vt_text places; /* no streams yet */
     bool flow;
@@ -46,6 +48,7 @@ static void destroy(struct mgi_stage_run *r)
     for (int i = 0; i < MGI_ROLES; i++)
         mgi_text_encoder_finish(&r->text[i]);
     mgi_tae_finish(&r->tae);
+    mgi_tae_finish(&r->artifacts);
     mgi_buckets_free(ctx, &r->buckets);
     mgi_dataset_release(r->dataset);
     mgi_free(ctx, r->captions);
@@ -68,6 +71,7 @@ static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *p
                                    .dataset = r->dataset,
                                    .seed = r->seed,
                                    .cache_dir = params->cache_dir,
+                                   .pairs = mgi_trains_upsampler(r) ? &r->pairs : NULL,
                                    .ranks = ranks.world};
     return mgi_buckets_encode(r->ctx, &r->buckets, &q);
 }
@@ -86,7 +90,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     strcpy(r->dir, params->dir);
     r->mesh = params->mesh;
     mgi_diffusion_times(r->levels);
-    MGI_TRY_GOTO(status, mgi_video_open_tae(r), failed);
+    MGI_TRY_GOTO(status, mgi_video_open_taes(r), failed);
     MGI_TRY_GOTO(status,
                  mgi_stage_dataset(ctx, params, 1, mgi_tae_factor(&r->stage.tae), &r->dataset),
                  failed);
@@ -111,10 +115,14 @@ failed:
     return status;
 }
 
-static T *latent_batch(mgi_run *run, const mgi_latents *l, int64_t rows)
+/* Room for clips and, where there are such, for conditions. */
+static bool latent_batch(mgi_run *run, const mgi_latents *l, int64_t rows, inputs *b)
 {
-    const int64_t *d = l->dims;
-    return mgi_new(run, MGK_F32, MGI_DIMS(rows, d[0], d[1], d[2], d[3]));
+    const int64_t *d = l->dims, dims[] = {rows, d[0], d[1], d[2], d[3]};
+    b->x1 = mgi_new(run, MGK_F32, 5, dims);
+    if (l->step > l->size)
+        b->condition = mgi_new(run, MGK_F32, 5, dims);
+    return run->status == MGEN_OK;
 }
 
 /* The prompt of row i: of what is drawn, in a wording drawn anew each time. */
@@ -138,8 +146,9 @@ static void take_sample(struct mgi_stage_run *r, int64_t i)
     uint32_t pick[4];
     mgi_philox(r->seed, MGI_STREAM_SAMPLE, (UINT64_C(1) << 40) + element, pick);
     int64_t clip = (int64_t)(((uint64_t)pick[0] * (uint64_t)l->clips) >> 32);
-    memcpy(r->now.latents + i * l->size, l->values + clip * l->size,
-           (size_t)l->size * sizeof(float));
+    for (int64_t at = 0; at < l->step; at += l->size) /* clips, then their conditions */
+        memcpy(r->now.latents + at * r->now.rows + i * l->size, l->values + clip * l->step + at,
+               (size_t)l->size * sizeof(float));
     take_prompt(r, b, clip, i, pick);
     if (mgi_random_unit(r->seed, MGI_STREAM_DROP, element) < (float)r->stage.drop)
         r->prompts[i] = "";
@@ -188,6 +197,7 @@ static T *batch_loss(mgi_run *run, struct mgi_stage_run *r, const inputs *b)
     mgi_text_ids_encode(run, n.text, &b->ids, &text);
     text.mask = b->places.mask;
     text.places = b->places.places;
+    text.condition = b->condition;
     if (b->flow) {
         mgi_flow_path(run, b->x1, b->x0, b->t, MGI_FLOW_SIGMA_MIN, &xt, &v);
         u = mgi_vt_velocity(run, &r->video, xt, b->t, &text);
@@ -204,20 +214,23 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data
                     int64_t rows, bool flow, float time)
 {
     const mgi_latents *l = &b->latents;
-    T *x1 = latent_batch(run, l, rows), *t = mgi_new(run, MGK_F32, 1, &rows);
-    T *x0 = x1 ? mgi_random(run, MGK_RANDOM_NORMAL, MGI_VALIDATION_SEED, MGI_STREAM_NOISE,
-                            (uint64_t)(first * l->size), 1.0f, 0.0f, x1->rank, x1->dims)
-               : NULL;
-    if (!x0 || !t)
+    inputs all = {.t = mgi_new(run, MGK_F32, 1, &rows), .flow = flow, .weight = 1.0f};
+    if (!latent_batch(run, l, rows, &all))
+        return NULL;
+    all.x0 = mgi_random(run, MGK_RANDOM_NORMAL, MGI_VALIDATION_SEED, MGI_STREAM_NOISE,
+                        (uint64_t)(first * l->size), 1.0f, 0.0f, all.x1->rank, all.x1->dims);
+    if (!all.x0)
         return NULL;
     for (int64_t i = 0; i < rows; i++) {
+        const float *values = l->values + (l->clips + first + i) * l->step;
+        mgi_tensor_write(all.x1, i * l->size, values, l->size);
+        if (all.condition)
+            mgi_tensor_write(all.condition, i * l->size, values + l->size, l->size);
         r->prompts[i] = l->captions ? l->captions[l->clips + first + i] : r->captions[i];
         if (!l->captions)
             mgi_dataset_held_caption(b->dataset, first + i, r->captions[i]);
     }
-    mgi_fill(run, t, time);
-    mgi_tensor_write(x1, 0, l->values + (l->clips + first) * l->size, x1->count);
-    inputs all = {.x1 = x1, .x0 = x0, .t = t, .flow = flow, .weight = 1.0f};
+    mgi_fill(run, all.t, time);
     mgi_ok(run, split_text(r, rows));
     take_text(run, r, &all);
     return batch_loss(run, r, &all);
@@ -320,7 +333,7 @@ static mgen_status take_batch(struct mgi_stage_run *r, const mgi_bucket_data *b,
                               int64_t rows)
 {
     taken_batch *now = &r->now;
-    size_t need = (size_t)(rows * b->latents.size);
+    size_t need = (size_t)(rows * b->latents.step);
     if (now->bucket == b && now->first == first && now->rows == rows)
         return MGEN_OK;
     now->rows = 0;
@@ -357,14 +370,14 @@ static mgen_status take_ahead(struct mgi_stage_run *r, int64_t index)
     return take_batch(r, b, start_of(r, index + 1) + (uint64_t)first, rows);
 }
 
-static T *take_samples(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b,
-                       uint64_t first, int64_t rows)
+static void take_samples(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *b,
+                         uint64_t first, int64_t rows, inputs *to)
 {
-    T *x1 = latent_batch(run, &b->latents, rows);
-    if (!x1 || !mgi_ok(run, take_batch(r, b, first, rows)))
-        return NULL;
-    mgi_tensor_write(x1, 0, r->now.latents, x1->count);
-    return x1;
+    if (!latent_batch(run, &b->latents, rows, to) || !mgi_ok(run, take_batch(r, b, first, rows)))
+        return;
+    mgi_tensor_write(to->x1, 0, r->now.latents, to->x1->count);
+    if (to->condition)
+        mgi_tensor_write(to->condition, 0, r->now.latents + to->x1->count, to->x1->count);
 }
 
 /* One rank's pass begins the step with the first one and ends it with the last one. */
@@ -397,13 +410,13 @@ static void learn_captured(mgi_run *run, pass_work w)
 {
     struct mgi_stage_run *r = w.r;
     const inputs *b = w.in;
-    T *const of[] = {b->x1, b->x0, b->t, b->places.mask, b->places.places};
+    T *const of[] = {b->x1, b->x0, b->t, b->places.mask, b->places.places, b->condition};
     uint32_t bits;
     memcpy(&bits, &b->weight, sizeof bits);
     uint64_t key = bits | (uint64_t)w.begins << 32 | (uint64_t)w.ends << 33;
     if (run->status != MGEN_OK)
         return;
-    for (int i = 0; i < 5; i++)
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++)
         key = mgi_graph_key(key, of[i]);
     for (int i = 0; i < MGI_ROLES; i++)
         key = mgi_graph_key(mgi_graph_key(key, b->ids.ids[i]), b->ids.mask[i]);
@@ -421,8 +434,8 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *d
     inputs b = {.flow = !predicts_v(r), .weight = weight};
     if (alone(r))
         mgi_graph_enter(&r->graph);
-    b.x1 = take_samples(run, r, data, first, rows);
-    if (b.x1)
+    take_samples(run, r, data, first, rows, &b);
+    if (run->status == MGEN_OK)
         b.x0 = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE, noise, 1.0f, 0.0f,
                           b.x1->rank, b.x1->dims);
     b.t = b.flow ? mgi_random(run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, first, 1.0f,

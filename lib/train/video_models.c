@@ -14,6 +14,7 @@ static bool has_text(const struct mgi_stage_run *r, int role)
 mgi_networks mgi_video_networks(const struct mgi_stage_run *r)
 {
     mgi_networks n = {.tae = &r->tae, .video = &r->video};
+    n.upsampler = mgi_trains_upsampler(r) ? &r->stage.upsampler : NULL;
     for (int i = 0; i < MGI_ROLES; i++)
         n.text[i] = has_text(r, i) ? &r->text[i] : NULL;
     return n;
@@ -26,18 +27,48 @@ static mgi_clip_shape clip_shape(const struct mgi_stage_run *r, int64_t bucket)
     return (mgi_clip_shape){b->width, b->height, b->frames, b->fps ? b->fps : MGI_DATASET_FPS};
 }
 
+/* The folder's pipeline, to which an upsampler is added. */
+static mgen_status read_pipeline(const struct mgi_stage_run *r, mgi_pipeline_file *out)
+{
+    mgen_status status = mgi_pipeline_file_read(r->ctx, r->dir, "pipeline", out);
+    return status != MGEN_E_NOT_FOUND
+               ? status
+               : mgi_fail(
+                     r->ctx, MGEN_E_STATE,
+                     "stage \"%s\" adds an upsampler to the models that pipeline.json names, and "
+                     "\"%s\" has no such file; train the video model first",
+                     r->stage.name, r->dir);
+}
+
+/* An upsampler is given the text of the pipeline's encoders. */
+static mgen_status check_pipeline(const struct mgi_stage_run *r)
+{
+    mgi_pipeline_file p;
+    MGI_TRY(read_pipeline(r, &p));
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (has_text(r, i) && strcmp(p.text[i], r->stage.text[i].name))
+            return mgi_fail(
+                r->ctx, MGEN_E_STATE,
+                "stage \"%s\" has the text encoder \"%s\" of role %s, but pipeline.json "
+                "names \"%s\"; take the same, or leave the role out",
+                r->stage.name, r->stage.text[i].name, mgi_role_title[i], p.text[i]);
+    return MGEN_OK;
+}
+
 /* The parts must fit each other as they will in the pipeline. */
 static mgen_status check_parts(struct mgi_stage_run *r)
 {
     mgi_networks n = mgi_video_networks(r);
-    mgen_status status = MGEN_OK;
-    if (!r->tae.config.temporal)
+    mgen_status status = mgi_trains_upsampler(r) ? check_pipeline(r) : MGEN_OK;
+    if (!r->tae.config.temporal && !mgi_trains_upsampler(r))
         return mgi_fail(r->ctx, MGEN_E_STATE,
                         "model \"%s\" is an image autoencoder; inflate it first",
                         r->stage.tae_name);
     for (int64_t i = 0; i < r->buckets.count && status == MGEN_OK; i++) {
         n.clip = clip_shape(r, i);
         status = mgi_networks_check(r->ctx, &n);
+        if (status == MGEN_OK && mgi_trains_upsampler(r))
+            status = mgi_pairs_check(r->ctx, &r->pairs, n.clip.width, n.clip.height);
     }
     return status == MGEN_OK || mgi_dataset_drawn(r->dataset)
                ? status
@@ -54,6 +85,11 @@ static void write_text(mgi_json_writer *w, const void *config)
 static void write_video(mgi_json_writer *w, const void *config)
 {
     mgi_vt_config_write(w, config);
+}
+
+static void write_upsampler(mgi_json_writer *w, const void *config)
+{
+    mgi_upsampler_config_write(w, config);
 }
 
 /* The model `name` of the stage that this one starts from must be the same network. */
@@ -84,10 +120,45 @@ static mgen_status load_video(struct mgi_stage_run *r, const char *name, const m
         grown.patch_h = ours->patch_h;
         grown.patch_w = ours->patch_w;
     }
+    if (!theirs->condition && mgi_trains_upsampler(r))
+        grown.condition = ours->condition;
     grown.guidance = ours->guidance;
     grown.precision = ours->precision;
     MGI_TRY(check_start(r, name, write_video, &grown, ours));
     return mgi_vt_load_grown(&r->video, theirs, &file->weights, file->weights_name);
+}
+
+/* The transformer of a model's file. */
+static mgen_status read_config(struct mgi_stage_run *r, const char *name,
+                               const mgi_model_file *file, mgi_vt_config *out)
+{
+    mgi_upsampler_config u;
+    const char *kind = mgi_json_find(file->root, "kind")->s;
+    if (!strcmp(kind, "video-transformer"))
+        return mgi_vt_config_read(r->ctx, file->config, out);
+    if (strcmp(kind, MGI_UPSAMPLER_KIND))
+        return mgi_fail(
+            r->ctx, MGEN_E_STATE,
+            "stage \"%s\" cannot start from \"%s\": an upsampler begins as a video model "
+            "or as an upsampler, and %s.json is a %.40s",
+            r->stage.name, r->stage.start_from, name, kind);
+    MGI_TRY(mgi_upsampler_config_read(r->ctx, file->config, &u));
+    *out = u.video;
+    return MGEN_OK;
+}
+
+/* A set's video model; of an upsampler's stage, before that, the model of that very name. */
+static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
+                              mgi_model_file *file)
+{
+    if (mgi_trains_upsampler(r)) {
+        mgi_model_name(name, "", r->stage.start_from);
+        mgen_status status = mgi_model_file_open(r->ctx, r->dir, name, NULL, file);
+        if (status != MGEN_E_NOT_FOUND)
+            return status;
+    }
+    mgi_model_name(name, r->stage.start_from, "video_model");
+    return mgi_model_file_open(r->ctx, r->dir, name, "video-transformer", file);
 }
 
 static mgen_status start_video(struct mgi_stage_run *r)
@@ -95,9 +166,8 @@ static mgen_status start_video(struct mgi_stage_run *r)
     mgi_model_file file;
     mgi_vt_config theirs;
     char name[MGI_NAME_MAX + 1];
-    mgi_model_name(name, r->stage.start_from, "video_model");
-    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, "video-transformer", &file));
-    mgen_status status = mgi_vt_config_read(r->ctx, file.config, &theirs);
+    MGI_TRY(open_start(r, name, &file));
+    mgen_status status = read_config(r, name, &file, &theirs);
     if (status == MGEN_OK)
         status = load_video(r, name, &file, &theirs);
     r->start = mgi_hash64(&file.hash, sizeof file.hash, r->start);
@@ -119,7 +189,7 @@ static mgen_status make_text(struct mgi_stage_run *r, int role, uint64_t *hash)
     mgi_text_encoder *e = &r->text[role];
     const mgi_mesh *mesh = mgi_divided_by((mgi_component)role, MGI_BY_FSDP) ? r->mesh : NULL;
     char name[MGI_NAME_MAX + 1];
-    bool starts = s->start_from[0] && !recipe->from[0];
+    bool starts = s->start_from[0] && !recipe->from[0]; /* never an upsampler's */
     if (!starts && !recipe->from[0]) {
         MGI_TRY(mgi_text_encoder_init(e, r->ctx, s->folder[0] ? s->folder : r->dir, &recipe->config,
                                       mesh));
@@ -178,13 +248,29 @@ static mgen_status make_fsdp(struct mgi_stage_run *r)
     return mgi_fsdp_create(r->ctx, r->mesh, all, count, &r->fsdp);
 }
 
-mgen_status mgi_video_open_tae(struct mgi_stage_run *r)
+static mgen_status open_artifacts(struct mgi_stage_run *r)
+{
+    const mgi_stage *s = &r->stage;
+    mgi_pairs *p = &r->pairs;
+    *p = (mgi_pairs){.factor = s->upsampler.factor, .share = s->artifacts_share};
+    if (!s->artifacts[0])
+        return MGEN_OK;
+    mgen_status status =
+        mgi_tae_open(r->ctx, r->dir, s->artifacts, &r->artifacts, &p->artifacts_hash);
+    MGI_TRY(mgi_stage_needs(r->ctx, s, status));
+    p->artifacts = &r->artifacts;
+    r->parent = mgi_hash64(&p->artifacts_hash, sizeof p->artifacts_hash, r->parent);
+    return mgi_module_compute(&r->artifacts.module, s->dtype);
+}
+
+mgen_status mgi_video_open_taes(struct mgi_stage_run *r)
 {
     mgen_status status = mgi_tae_open(r->ctx, r->dir, r->stage.tae_name, &r->tae, &r->tae_hash);
     MGI_TRY(mgi_stage_needs(r->ctx, &r->stage, status));
     r->stage.tae = r->tae.config;
     r->parent = r->tae_hash;
-    return mgi_module_compute(&r->tae.module, r->stage.dtype);
+    MGI_TRY(mgi_module_compute(&r->tae.module, r->stage.dtype));
+    return mgi_trains_upsampler(r) ? open_artifacts(r) : MGEN_OK;
 }
 
 mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_params *params)
@@ -209,8 +295,23 @@ mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_param
 
 /* -- saving ----------------------------------------------------------------------------------- */
 
+static mgen_status write_upsampled(struct mgi_stage_run *r, const char *dir)
+{
+    mgi_upsampler_config config = r->stage.upsampler;
+    mgi_pipeline_file p;
+    config.video = r->stage.video;
+    strcpy(config.tae, r->stage.tae_name);
+    MGI_TRY(read_pipeline(r, &p));
+    mgi_model_name(p.upsampler, r->stage.save_as, "upsampler");
+    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.upsampler, MGI_UPSAMPLER_KIND, write_upsampler,
+                                &config, &r->video.module, MGI_ST_BF16));
+    return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
+}
+
 static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
 {
+    if (mgi_trains_upsampler(r))
+        return write_upsampled(r, dir);
     mgi_pipeline_file p = {.clip = clip_shape(r, 0)};
     strcpy(p.tae, r->stage.tae_name);
     mgi_model_name(p.video, r->stage.save_as, "video_model");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A stage that trains a video transformer, under way: text_to_video.c, which steps, and video_models.c, which opens,
- * checks and saves its models. Only these two look inside. Tier 7. */
+ * A stage that trains a video transformer, from text or as an upsampler, under way: text_to_video.c, which steps, and
+ * video_models.c, which opens, checks and saves its models. Only these two look inside. Tier 7. */
 #ifndef MGI_TRAIN_VIDEO_STAGE_H
 #define MGI_TRAIN_VIDEO_STAGE_H
 
@@ -27,8 +27,10 @@ struct mgi_stage_run {
     uint64_t seed;
     mgi_tae tae;
     uint64_t tae_hash; /* of its weights */
-    uint64_t start;    /* of those that start_from names */
-    uint64_t parent;   /* of them, of frozen text encoders and of tokenizers */
+    mgi_tae artifacts; /* of an upsampler's stage, if that has them */
+    mgi_pairs pairs;
+    uint64_t start;  /* of those that start_from names */
+    uint64_t parent; /* of them, of frozen text encoders and of tokenizers */
     mgi_text_encoder text[MGI_ROLES];
     mgi_vt video;
     mgi_module *trained[MGI_DP_MODULES]; /* of text and video */
@@ -52,9 +54,14 @@ struct mgi_stage_run {
     mgi_graph graph; /* of a pass */
 };
 
-/* The autoencoder; then, when the buckets are known, all others: new ones, or those that the stage starts from, checked
+static inline bool mgi_trains_upsampler(const struct mgi_stage_run *r)
+{
+    return r->stage.kind == MGI_STAGE_UPSAMPLER;
+}
+
+/* The autoencoders; then, when the buckets are known, all others: new ones, or those that the stage starts from, checked
  * against each other, with their optimizer. */
-mgen_status mgi_video_open_tae(struct mgi_stage_run *r);
+mgen_status mgi_video_open_taes(struct mgi_stage_run *r);
 mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_params *params);
 mgi_networks mgi_video_networks(const struct mgi_stage_run *r);
 mgen_status mgi_video_save(struct mgi_stage_run *r);

@@ -256,6 +256,38 @@ static void test_video(void **state)
     compare(&stage);
 }
 
+/* After both, whose models it needs: pairs and their noise are where they are with one rank. */
+static void test_upsampler(void **state)
+{
+    static const mgi_mesh_shape shapes[] = {{1, 2, 1}, {1, 1, 2}, {2, 1, 2, 2}};
+    rank one, many[RANKS_MAX];
+    (void)state;
+    mgi_stage stage = tiny_text_to_video(1, 2);
+    run_ranks(&stage, 1, true, &one);
+    assert_string_equal(one.error, "");
+    ranks_free(&one, 1);
+    stage = tiny_upsampler(STEPS, 8);
+    compare(&stage);
+
+    stage = tiny_upsampler(3, 4);
+    stage.optimizer.lr = 0.1; /* the head is 0 at first, and what sees the condition */
+    stage.optimizer.eps = 1e-2;
+    stage.validate_every = 3;
+    run_mesh(&stage, 1, (mgi_mesh_shape){1, 1, 1}, false, &one);
+    assert_string_equal(one.error, "");
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        int count = shapes[i].dp * shapes[i].cp * shapes[i].tp;
+        run_mesh(&stage, count, shapes[i], false, many);
+        for (int k = 0; k < count; k++) {
+            assert_string_equal(many[k].error, "");
+            assert_true(fabs(many[k].last_loss - one.last_loss) <= 2e-5 * one.last_loss);
+            assert_true(fabs(many[k].held_loss - one.held_loss) <= 2e-5 * one.held_loss);
+        }
+        ranks_free(many, count);
+    }
+    ranks_free(&one, 1);
+}
+
 /* Clips that are smaller than the largest: the step that is looked at takes the second bucket. */
 static void test_small_bucket(void **state)
 {
@@ -416,9 +448,10 @@ static void test_grown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_autoencoder), cmocka_unit_test(test_discriminator),
-        cmocka_unit_test(test_video),       cmocka_unit_test(test_small_bucket),
-        cmocka_unit_test(test_mesh),        cmocka_unit_test(test_share),
-        cmocka_unit_test(test_other_start), cmocka_unit_test(test_grown)};
+        cmocka_unit_test(test_autoencoder),  cmocka_unit_test(test_discriminator),
+        cmocka_unit_test(test_video),        cmocka_unit_test(test_upsampler),
+        cmocka_unit_test(test_small_bucket), cmocka_unit_test(test_mesh),
+        cmocka_unit_test(test_share),        cmocka_unit_test(test_other_start),
+        cmocka_unit_test(test_grown)};
     return cmocka_run_group_tests_name("parallel", tests, make_folder, remove_folder);
 }

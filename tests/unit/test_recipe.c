@@ -194,6 +194,86 @@ static void test_average(void **state)
     assert_true(s.average_weight[0] == 1.0 && s.average_weight[1] == 3.0);
 }
 
+#define TEXTS "\"text_encoders\":{\"ul2\":{\"from\":\"ul2\",\"frozen\":true}}"
+#define UPSAMPLER(condition, members)                                                              \
+    "\"upsampler\":{\"transformer\":{\"layers\":1,\"dim\":16,\"heads\":2,\"ff_dim\":32,"           \
+    "\"channels\":4,\"condition_channels\":" condition ",\"patch\":[1,2,2],\"frames_max\":14,"     \
+    "\"rows_max\":8,\"columns_max\":8,\"text\":{\"ul2\":16},\"time_dim\":16}" members "}"
+
+static mgen_status read_upsampler(const char *members, mgi_stage *out)
+{
+    FILE *f = open_recipe();
+    fprintf(f,
+            "\"kind\":\"upsampler\",\"steps\":100,\"batch\":2,\"tae\":\"tae\",\"clips\":4,"
+            "\"optimizer\":{\"lr\":0.5},%s}]}",
+            members);
+    fclose(f);
+    return mgi_recipe_stage(ctx, file, "one", out);
+}
+
+static void test_upsampler(void **state)
+{
+    static const struct {
+        const char *members, *said;
+    } bad[] = {
+        {TEXTS, "\"upsampler\" must be an object"},
+        {UPSAMPLER("4", ""), "\"text_encoders\" is missing"},
+        {TEXTS "," UPSAMPLER("4", ",\"tae\":\"tae\""), "\"tae\""},
+        {TEXTS "," UPSAMPLER("4", "") ",\"video_model\":{}", "\"video_model\""},
+        {TEXTS "," UPSAMPLER("0", ""), "\"condition_channels\" is 0 and \"channels\" 4"},
+        {TEXTS "," UPSAMPLER("4", ",\"overlap\":8"), "more than half of a window"},
+        {TEXTS "," UPSAMPLER("4", ",\"frames\":16"), "do not fit a transformer of 14"},
+        {TEXTS "," UPSAMPLER("4", "") ",\"artifacts\":\"tae\"", "\"artifacts\" must be an object"},
+        {TEXTS "," UPSAMPLER("4", "") ",\"artifacts\":{\"share\":1}", "\"tae\""},
+        {TEXTS "," UPSAMPLER("4", "") ",\"artifacts\":{\"tae\":\"\"}", "is empty"},
+        {TEXTS "," UPSAMPLER("4", "") ",\"artifacts\":{\"tae\":\"a\",\"share\":1.5}", "\"share\""},
+        {"\"text_encoders\":{\"ul2\":{\"from\":\"ul2\"}}," UPSAMPLER("4", ""),
+         "\"ul2\": an upsampler takes text encoders of the folder as they are"},
+    };
+    mgi_stage s;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(read_upsampler(bad[i].members, &s), MGEN_E_CORRUPT);
+        if (!strstr(mgen_last_error(ctx), bad[i].said))
+            fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), bad[i].said);
+    }
+    assert_int_equal(read_upsampler(TEXTS "," UPSAMPLER("4", ""), &s), MGEN_OK);
+    assert_int_equal(s.kind, MGI_STAGE_UPSAMPLER);
+    assert_string_equal(s.tae_name, "tae");
+    assert_true(s.upsampler.factor == 2 && s.upsampler.frames == 14 && s.upsampler.overlap == 4);
+    assert_int_equal(s.upsampler.steps, 20);
+    assert_int_equal(s.video.condition, 4);
+    assert_true(s.text[MGI_ROLE_UL2].frozen && !s.artifacts[0]);
+    assert_int_equal(
+        read_upsampler(TEXTS "," UPSAMPLER(
+                           "4", ",\"factor\":3") ",\"artifacts\":{\"tae\":\"t\"},\"save_as\":\"x\"",
+                       &s),
+        MGEN_OK);
+    assert_int_equal(s.upsampler.factor, 3);
+    assert_string_equal(s.artifacts, "t");
+    assert_true(s.artifacts_share == 0.5);
+}
+
+/* A model that is given nothing to see beside its latents cannot be trained to see it. */
+static void test_condition(void **state)
+{
+    mgi_stage s;
+    char text[2048];
+    (void)state;
+    assert_int_equal(read_video("", &s), MGEN_OK);
+    FILE *f = fopen(file, "r");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    char *at = strstr(text, "\"channels\"");
+    assert_non_null(at);
+    f = fopen(file, "w");
+    fprintf(f, "%.*s\"condition_channels\":4,%s", (int)(at - text), text, at);
+    fclose(f);
+    assert_int_equal(mgi_recipe_stage(ctx, file, "one", &s), MGEN_E_CORRUPT);
+    assert_non_null(strstr(mgen_last_error(ctx), "kind \"upsampler\""));
+}
+
 /* What a file is before its stage "one" is looked at, and numbers that no stage may have. */
 static void test_root(void **state)
 {
@@ -369,6 +449,7 @@ int main(void)
         cmocka_unit_test(test_defaults),   cmocka_unit_test(test_losses),
         cmocka_unit_test(test_refused),    cmocka_unit_test(test_buckets),
         cmocka_unit_test(test_average),    cmocka_unit_test(test_root),
+        cmocka_unit_test(test_upsampler),  cmocka_unit_test(test_condition),
         cmocka_unit_test(test_long_lists), cmocka_unit_test(test_rates),
         cmocka_unit_test(test_plateau),    cmocka_unit_test(test_delivered)};
     return cmocka_run_group_tests_name("recipe", tests, begin, end);

@@ -255,6 +255,19 @@ static void test_video(void **state)
     straight_and_resumed(&stage, "video_model.safetensors");
 }
 
+/* After both, whose models it needs. */
+static void test_upsampler(void **state)
+{
+    (void)state;
+    mgi_stage stage = changed(tiny_upsampler(STEPS, 4), MGK_F32);
+    straight_and_resumed(&stage, "upsampler.safetensors");
+    stage = changed(tiny_upsampler(STEPS, 2), MGK_BF16);
+    stage.accumulate = 2;
+    stage.bucket_count = 2;
+    stage.bucket[1] = (mgi_bucket){.width = 48, .height = 48, .frames = 1, .weight = 1.0};
+    straight_and_resumed(&stage, "upsampler.safetensors");
+}
+
 /* A hundred steps, each in a run of its own that goes on from the checkpoint of the one before: after every step the
  * same checkpoint as without a break. */
 static void test_every_step(void **state)
@@ -325,6 +338,28 @@ static void test_other(void **state)
     OK(kind_of(&earlier)->save(run));
     kind_of(&earlier)->destroy(run);
     assert_refused(&stage, 5, MGEN_E_STATE, "earlier stage's model");
+}
+
+/* What the recipe says of an upsampler is of its recipe. */
+static void test_other_upsampler(void **state)
+{
+    (void)state;
+    mgi_stage stage = changed(tiny_upsampler(STEPS, 4), MGK_F32);
+    stage.bucket[0].width = stage.bucket[0].height = 64;
+    struct mgi_stage_run *run = begin(&stage, 5);
+    OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("half")));
+    OK(mgi_checkpoint_load(ctx, kind_of(&stage), run, in_folder("half")));
+    kind_of(&stage)->destroy(run);
+    for (int i = 0; i < 6; i++) {
+        mgi_stage other = stage;
+        other.upsampler.factor += 2 * (i == 0);
+        other.upsampler.frames += i == 1;
+        other.upsampler.overlap -= i == 2;
+        other.upsampler.steps += i == 3;
+        other.artifacts_share *= i == 4 ? 0.5 : 1.0;
+        other.artifacts[0] = i == 5 ? '\0' : other.artifacts[0];
+        assert_refused(&other, 5, MGEN_E_STATE, "recipe");
+    }
 }
 
 /* The statuses that a damaged file may give; the run is as it was. */
@@ -566,9 +601,10 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_autoencoder), cmocka_unit_test(test_frozen_encoder),
-        cmocka_unit_test(test_video),       cmocka_unit_test(test_every_step),
-        cmocka_unit_test(test_other),       cmocka_unit_test(test_hand_made),
+        cmocka_unit_test(test_autoencoder),     cmocka_unit_test(test_frozen_encoder),
+        cmocka_unit_test(test_video),           cmocka_unit_test(test_upsampler),
+        cmocka_unit_test(test_every_step),      cmocka_unit_test(test_other),
+        cmocka_unit_test(test_other_upsampler), cmocka_unit_test(test_hand_made),
         cmocka_unit_test(test_damaged)};
     return cmocka_run_group_tests_name("resume", tests, make_folder, remove_folder);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The two kinds of training stages, as small as they can be: what tests that train begin with and change. */
+ * The kinds of training stages, as small as they can be: what tests that train begin with and change. */
 #ifndef TESTS_UNIT_TINY_STAGES_H
 #define TESTS_UNIT_TINY_STAGES_H
 
@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static const mgi_optimizer_recipe tiny_optimizer = {.lr = 0.001,
@@ -87,6 +88,24 @@ static inline mgi_stage tiny_text_to_video(int64_t steps, int64_t batch)
                        .clips = 4,
                        .recompute = MGI_RECOMPUTE_SELECTIVE,
                        .drop = 0.2};
+}
+
+/* After the two others, whose models it takes. */
+static inline mgi_stage tiny_upsampler(int64_t steps, int64_t batch)
+{
+    mgi_stage stage = tiny_text_to_video(steps, batch);
+    strcpy(stage.name, "upsampler");
+    stage.kind = MGI_STAGE_UPSAMPLER;
+    strcpy(stage.text[0].from, "text_encoder");
+    stage.text[0].frozen = true;
+    stage.video.condition = stage.video.channels;
+    stage.upsampler = (mgi_upsampler_config){.factor = 2, .frames = 4, .overlap = 2, .steps = 3};
+    stage.bucket_count = 1;
+    stage.bucket[0] = (mgi_bucket){.width = 64, .height = 48, .frames = 4, .weight = 1.0};
+    stage.images = -1.0;
+    strcpy(stage.artifacts, "tae");
+    stage.artifacts_share = 0.5;
+    return stage;
 }
 
 /* A folder of files, and these. */
