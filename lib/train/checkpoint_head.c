@@ -111,7 +111,10 @@ static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
 
 static void put_upsampler(mgi_json_writer *w, const mgi_stage *s)
 {
+    static const mgi_degrade_options none;
     const mgi_upsampler_config *u = &s->upsampler;
+    char hash[32]; /* of floats without gaps */
+    snprintf(hash, sizeof hash, "%016" PRIx64, mgi_hash64(&s->degrade, sizeof s->degrade, 0));
     mgi_json_put_int(w, "factor", u->factor);
     mgi_json_put_int(w, "window", u->frames);
     mgi_json_put_int(w, "overlap", u->overlap);
@@ -120,6 +123,8 @@ static void put_upsampler(mgi_json_writer *w, const mgi_stage *s)
         mgi_json_put_string(w, "artifacts", s->artifacts);
         put_exact(w, "artifacts_share", s->artifacts_share);
     }
+    if (memcmp(&s->degrade, &none, sizeof none))
+        mgi_json_put_string(w, "degrade", hash);
     put_text_to_video(w, s);
 }
 

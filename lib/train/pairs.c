@@ -94,7 +94,10 @@ mgen_status mgi_pairs_make(mgen_context *ctx, const mgi_pairs *p, uint64_t seed,
     bool recoded =
         p->artifacts && mgi_random_unit(seed, MGI_STREAM_ARTIFACTS, element) < (float)p->share;
     MGI_TRY(mgi_alloc(ctx, (size_t)bytes, &low.data));
-    mgen_status status = resize(ctx, clip, frames, width, height, low.width, low.height, low.data);
+    mgen_status status =
+        recoded ? resize(ctx, clip, frames, width, height, low.width, low.height, low.data)
+                : mgi_degrade_clip(ctx, &p->degrade, seed, element, clip, frames, width, height,
+                                   low.width, low.height, low.data);
     if (status == MGEN_OK && recoded)
         status = recode(ctx, p->artifacts, &low, frames);
     if (status == MGEN_OK)
@@ -110,5 +113,6 @@ uint64_t mgi_pairs_hash(const mgi_pairs *p, uint64_t seed)
         numbers[2] = p->artifacts_hash;
         memcpy(&numbers[3], &p->share, sizeof p->share);
     }
+    seed = mgi_hash64(&p->degrade, sizeof p->degrade, seed); /* floats without gaps */
     return mgi_hash64(numbers, sizeof numbers, seed);
 }

@@ -2,18 +2,20 @@
  * What an upsampler learns from, report section 7: a clip beside what it is to be made of, the same at a part of its
  * size, spoiled, and enlarged again as films are. Tier 7.
  *
- * Small clips are spoiled by an autoencoder, encoded and decoded, as those that are made by a video model are; or by
- * other means. Which of the two is a function of (seed, element). */
+ * Small clips are spoiled by an autoencoder, encoded and decoded, as those that are made by a video model are; or as
+ * data/degrade.h does. Which of the two is a function of (seed, element). */
 #ifndef MGI_TRAIN_PAIRS_H
 #define MGI_TRAIN_PAIRS_H
 
+#include "data/degrade.h"
 #include "model/tae.h"
 
 typedef struct mgi_pairs {
     int64_t factor;           /* of the sides */
     const mgi_tae *artifacts; /* NULL: none */
     uint64_t artifacts_hash;  /* of its weights */
-    double share;             /* of the clips that go through it */
+    double share;             /* of the clips that go through it; the others are degraded */
+    mgi_degrade_options degrade;
 } mgi_pairs;
 
 /* INVALID if clips of this size cannot become smaller so. */

@@ -296,6 +296,17 @@ static mgen_status read_artifacts(mgen_context *ctx, const mgi_json *o, mgi_stag
                            : mgi_fail(ctx, MGEN_E_CORRUPT, "\"tae\" of \"artifacts\" is empty");
 }
 
+/* "degrade": an object that may be absent. */
+static mgen_status read_degrade(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    const mgi_json *part;
+    if (!mgi_json_find(o, "degrade"))
+        return MGEN_OK;
+    MGI_TRY(get_object(ctx, o, "degrade", &part));
+    mgen_status status = mgi_degrade_options_read(ctx, part, &s->degrade);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "\"degrade\"");
+}
+
 /* The text encoders are those of the folder's pipeline: it has no room for others. */
 static mgen_status only_frozen(mgen_context *ctx, const mgi_stage *s)
 {
@@ -311,10 +322,10 @@ static mgen_status only_frozen(mgen_context *ctx, const mgi_stage *s)
 static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",      "kind",      "steps",      "batch",     "accumulate", "validate_every",
-        "optimizer", "world",     "tae",        "upsampler", "artifacts",  "text_encoders",
-        "clips",     "drop",      "start_from", "save_as",   "buckets",    "images",
-        "recompute", "precision", NULL};
+        "name",          "kind",      "steps",     "batch",      "accumulate", "validate_every",
+        "optimizer",     "world",     "tae",       "upsampler",  "artifacts",  "degrade",
+        "text_encoders", "clips",     "drop",      "start_from", "save_as",    "buckets",
+        "images",        "recompute", "precision", NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     if (!mgi_json_find(o, "text_encoders"))
@@ -322,6 +333,7 @@ static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stag
     MGI_TRY(read_flow(ctx, o, s));
     MGI_TRY(only_frozen(ctx, s));
     MGI_TRY(read_artifacts(ctx, o, s));
+    MGI_TRY(read_degrade(ctx, o, s));
     MGI_TRY(get_object(ctx, o, "upsampler", &part));
     mgen_status status = mgi_upsampler_config_read_with(ctx, part, s->tae_name, &s->upsampler);
     if (status != MGEN_OK)

@@ -4,6 +4,7 @@
 #define MGI_TRAIN_RECIPE_H
 
 #include "model/tae.h"
+#include "data/degrade_options.h"
 #include "data/world_options.h"
 #include "model/text_encoder.h"
 #include "model/upsampler.h"
@@ -84,6 +85,7 @@ typedef struct mgi_stage {
     mgi_upsampler_config upsampler;
     char artifacts[64];     /* the autoencoder through which small clips went; "" = none */
     double artifacts_share; /* of the clips; the others are degraded */
+    mgi_degrade_options degrade;
     /* average */
     char average[MGI_AVERAGE_MAX][64]; /* what the models were saved as */
     double average_weight[MGI_AVERAGE_MAX];

@@ -252,7 +252,8 @@ static mgen_status open_artifacts(struct mgi_stage_run *r)
 {
     const mgi_stage *s = &r->stage;
     mgi_pairs *p = &r->pairs;
-    *p = (mgi_pairs){.factor = s->upsampler.factor, .share = s->artifacts_share};
+    *p = (mgi_pairs){
+        .factor = s->upsampler.factor, .share = s->artifacts_share, .degrade = s->degrade};
     if (!s->artifacts[0])
         return MGEN_OK;
     mgen_status status =

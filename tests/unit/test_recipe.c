@@ -200,6 +200,8 @@ static void test_average(void **state)
     "\"channels\":4,\"condition_channels\":" condition ",\"patch\":[1,2,2],\"frames_max\":14,"     \
     "\"rows_max\":8,\"columns_max\":8,\"text\":{\"ul2\":16},\"time_dim\":16}" members "}"
 
+#define DEGRADE(text) TEXTS "," UPSAMPLER("4", "") ",\"degrade\":" text
+
 static mgen_status read_upsampler(const char *members, mgi_stage *out)
 {
     FILE *f = open_recipe();
@@ -227,6 +229,18 @@ static void test_upsampler(void **state)
         {TEXTS "," UPSAMPLER("4", "") ",\"artifacts\":{\"share\":1}", "\"tae\""},
         {TEXTS "," UPSAMPLER("4", "") ",\"artifacts\":{\"tae\":\"\"}", "is empty"},
         {TEXTS "," UPSAMPLER("4", "") ",\"artifacts\":{\"tae\":\"a\",\"share\":1.5}", "\"share\""},
+        {DEGRADE("3"), "\"degrade\" must be an object"},
+        {DEGRADE("{\"blur\":1}"), "\"blur\""},
+        {DEGRADE("{\"clean\":-1}"), "\"clean\" is -1"},
+        {DEGRADE("{\"clean\":1.5}"), "\"clean\" is 1.5"},
+        {DEGRADE("{\"first\":[1]}"), "\"first\" must be an object"},
+        {DEGRADE("{\"second\":{\"clean\":1}}"), "\"clean\""},
+        {DEGRADE("{\"second\":{\"sigma\":1}}"), "\"second\": \"sigma\" must be a list of two"},
+        {DEGRADE("{\"second\":{\"sigma\":[1,2,3]}}"), "\"sigma\" must be a list of two"},
+        {DEGRADE("{\"first\":{\"sigma\":[1,\"2\"]}}"), "\"sigma\" must be a list of two"},
+        {DEGRADE("{\"first\":{\"deviation\":[0,0]}}"), "\"deviation\" must be a list of two"},
+        {DEGRADE("{\"first\":{\"sigma\":[1,0.5]}}"), "'sigma' is 1 to 0.5"},
+        {DEGRADE("{\"cutoff\":[0.5,1.5]}"), "'cutoff' is 0.5 to 1.5"},
         {"\"text_encoders\":{\"ul2\":{\"from\":\"ul2\"}}," UPSAMPLER("4", ""),
          "\"ul2\": an upsampler takes text encoders of the folder as they are"},
     };
@@ -252,6 +266,48 @@ static void test_upsampler(void **state)
     assert_int_equal(s.upsampler.factor, 3);
     assert_string_equal(s.artifacts, "t");
     assert_true(s.artifacts_share == 0.5);
+    assert_true(s.degrade.clean == 0.0f && s.degrade.pass[1].sigma.high == 0.0f);
+    assert_int_equal(
+        read_upsampler(DEGRADE("{\"clean\":0,\"cutoff\":[0.5,0.75],\"first\":{\"blur\":1},"
+                               "\"second\":{\"quality\":[40,80],\"jpeg\":0}}"),
+                       &s),
+        MGEN_OK);
+    assert_true(s.degrade.clean < 0.0f && s.degrade.ringing == 0.0f); /* never; the default */
+    assert_true(s.degrade.cutoff.low == 0.5f && s.degrade.cutoff.high == 0.75f);
+    assert_true(s.degrade.pass[0].blur == 1.0f && s.degrade.pass[1].blur == 0.0f);
+    assert_true(s.degrade.pass[1].quality.low == 40.0f && s.degrade.pass[1].quality.high == 80.0f);
+    assert_true(s.degrade.pass[1].jpeg < 0.0f && s.degrade.pass[0].jpeg == 0.0f);
+}
+
+/* Each name is that of its member. */
+static void test_degrade_names(void **state)
+{
+    static const char *const chances[] = {"blur", "anisotropic", "resize", "area",  "noise",
+                                          "shot", "grey",        "jpeg",   "halved"};
+    static const char *const ranges[] = {"sigma", "factor", "deviation", "photons", "quality"};
+    mgi_stage s;
+    char text[2048];
+    (void)state;
+    for (int pass = 0; pass < 2; pass++) {
+        const char *name = pass ? "second" : "first";
+        const mgi_degrade_pass *p = &s.degrade.pass[pass];
+        for (int i = 0; i < 9; i++) {
+            snprintf(text, sizeof text, DEGRADE("{\"%s\":{\"%s\":0.25}}"), name, chances[i]);
+            assert_int_equal(read_upsampler(text, &s), MGEN_OK);
+            const float *all[] = {&p->blur, &p->anisotropic, &p->resize, &p->area,  &p->noise,
+                                  &p->shot, &p->grey,        &p->jpeg,   &p->halved};
+            for (int k = 0; k < 9; k++)
+                assert_true(*all[k] == (k == i ? 0.25f : 0.0f));
+        }
+        for (int i = 0; i < 5; i++) {
+            snprintf(text, sizeof text, DEGRADE("{\"%s\":{\"%s\":[1,2]}}"), name, ranges[i]);
+            assert_int_equal(read_upsampler(text, &s), MGEN_OK);
+            const mgi_degrade_range *all[] = {&p->sigma, &p->factor, &p->deviation, &p->photons,
+                                              &p->quality};
+            for (int k = 0; k < 5; k++)
+                assert_true(all[k]->low == (k == i) && all[k]->high == 2 * (k == i));
+        }
+    }
 }
 
 /* A model that is given nothing to see beside its latents cannot be trained to see it. */
@@ -446,11 +502,12 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_buckets),
-        cmocka_unit_test(test_average),    cmocka_unit_test(test_root),
-        cmocka_unit_test(test_upsampler),  cmocka_unit_test(test_condition),
-        cmocka_unit_test(test_long_lists), cmocka_unit_test(test_rates),
-        cmocka_unit_test(test_plateau),    cmocka_unit_test(test_delivered)};
+        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_buckets),
+        cmocka_unit_test(test_average),       cmocka_unit_test(test_root),
+        cmocka_unit_test(test_upsampler),     cmocka_unit_test(test_condition),
+        cmocka_unit_test(test_degrade_names), cmocka_unit_test(test_long_lists),
+        cmocka_unit_test(test_rates),         cmocka_unit_test(test_plateau),
+        cmocka_unit_test(test_delivered)};
     return cmocka_run_group_tests_name("recipe", tests, begin, end);
 }

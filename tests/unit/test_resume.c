@@ -350,8 +350,9 @@ static void test_other_upsampler(void **state)
     OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("half")));
     OK(mgi_checkpoint_load(ctx, kind_of(&stage), run, in_folder("half")));
     kind_of(&stage)->destroy(run);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         mgi_stage other = stage;
+        other.degrade.pass[1].noise = i == 6 ? 0.3f : 0.0f;
         other.upsampler.factor += 2 * (i == 0);
         other.upsampler.frames += i == 1;
         other.upsampler.overlap -= i == 2;

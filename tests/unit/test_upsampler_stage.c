@@ -246,6 +246,42 @@ static void test_share(void **state)
     free(out);
 }
 
+/* The small clip is that of data/degrade.h, enlarged as films are; or, through an autoencoder, the same whether that takes
+ * frames whole or in tiles. */
+static void test_small(void **state)
+{
+    enum { BYTES = FRAMES * WIDTH * HEIGHT * 3, LOW = BYTES / 4 };
+    models m;
+    mgi_resize up;
+    uint8_t *clip = malloc(BYTES), *low = malloc(LOW), *ours = malloc(BYTES), *out = malloc(BYTES);
+    (void)state;
+    assert_true(clip && low && ours && out);
+    open_models(&m);
+    OK(mgi_dataset_clips(ctx, m.data, 3, 0, 1, FRAMES, clip));
+    m.pairs.share = 0.0;
+    m.pairs.degrade.clean = -1.0f;
+    OK(mgi_pairs_make(ctx, &m.pairs, 3, 8, clip, FRAMES, WIDTH, HEIGHT, out));
+    OK(mgi_degrade_clip(ctx, &m.pairs.degrade, 3, 8, clip, FRAMES, WIDTH, HEIGHT, WIDTH / 2,
+                        HEIGHT / 2, low));
+    OK(mgi_resize_init(&up, ctx, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT));
+    for (int i = 0; i < FRAMES; i++)
+        mgi_resize_frame(&up, low + i * (LOW / FRAMES), ours + i * (BYTES / FRAMES));
+    mgi_resize_finish(&up);
+    assert_memory_equal(out, ours, BYTES);
+
+    m.pairs.share = 1.0;
+    OK(mgi_pairs_make(ctx, &m.pairs, 3, 8, clip, FRAMES, WIDTH, HEIGHT, ours));
+    m.other.config.space_tile = 16;
+    OK(mgi_pairs_make(ctx, &m.pairs, 3, 8, clip, FRAMES, WIDTH, HEIGHT, out));
+    for (int64_t i = 0; i < BYTES; i++)
+        assert_in_range(out[i], ours[i] > 1 ? ours[i] - 1 : 0, ours[i] + 1);
+    close_models(&m);
+    free(clip);
+    free(low);
+    free(ours);
+    free(out);
+}
+
 /* Found again, and not taken for those of other pairs, or of none. */
 static void test_cache(void **state)
 {
@@ -257,16 +293,18 @@ static void test_cache(void **state)
     q.cache_dir = folder;
     ctx->progress = count_clips;
     OK(mgi_latents_make(ctx, &q, &l));
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 9; i++) {
         mgi_pairs pairs = m.pairs;
         mgi_latents_request other = q;
-        bool found = i == 0 || i == 7;
+        bool found = i == 0 || i == 8;
         other.pairs = i == 1 ? NULL : &pairs;
         pairs.factor -= i == 2;
         pairs.artifacts_hash += i == 3;
         pairs.share += 0.25 * (i == 4);
         pairs.artifacts = i == 5 ? NULL : pairs.artifacts;
         other.tae_hash += i == 6;
+        if (i == 7)
+            pairs.degrade.pass[1].quality = (mgi_degrade_range){60.0f, 70.0f};
         encoded = 0;
         OK(mgi_latents_make(ctx, &other, &again));
         assert_int_equal(encoded, found ? 0 : CLIPS + HELD);
@@ -377,9 +415,9 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pairs), cmocka_unit_test(test_share),
-        cmocka_unit_test(test_cache), cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_start), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pairs),  cmocka_unit_test(test_share),
+                                       cmocka_unit_test(test_small),  cmocka_unit_test(test_cache),
+                                       cmocka_unit_test(test_learns), cmocka_unit_test(test_start),
+                                       cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests_name("upsampler_stage", tests, make_models, free_models);
 }
