@@ -324,6 +324,8 @@ static mgen_status copy_text(const folders *f, int role, bool foreign, const cha
 
 static mgen_status write_folder(const folders *f, const char *dir)
 {
+    mgi_pipeline_file result = f->in.set[0];
+    result.upsampler[0] = '\0'; /* it learned with other text encoders than those that come out */
     MGI_TRY(copy_tae(f, dir));
     for (int k = 0; k < MGI_ROLES; k++) {
         const char *name = f->in.set[0].text[k];
@@ -337,7 +339,7 @@ static mgen_status write_folder(const folders *f, const char *dir)
     MGI_TRY(average_part(f, offsetof(mgi_pipeline_file, video), dir));
     for (int64_t i = 0; i < f->count; i++)
         MGI_TRY(same_set(f->ctx, &f->in, i, f->dirs[i], "pipeline"));
-    return mgi_pipeline_file_write(f->ctx, dir, "pipeline", &f->in.set[0]);
+    return mgi_pipeline_file_write(f->ctx, dir, "pipeline", &result);
 }
 
 mgen_status mgi_average_folders(mgen_context *ctx, const char *const *dirs, const double *weights,

@@ -386,6 +386,22 @@ static void test_start(void **state)
     assert_refused(&stage, MGEN_E_STATE, "\"layers\"");
 }
 
+/* A folder of averages has none, and its pipeline names none. */
+static void test_average(void **state)
+{
+    const char *const dirs[] = {folder, folder};
+    mgi_pipeline_file p;
+    char out[128];
+    (void)state;
+    assert_names("upsampler");
+    snprintf(out, sizeof out, "%s/average", folder);
+    OK(mgi_average_folders(ctx, dirs, (const double[]){1.0, 1.0}, 2, out));
+    OK(mgi_pipeline_file_read(ctx, out, "pipeline", &p));
+    assert_string_equal(p.upsampler, "");
+    assert_string_equal(p.video, "video_model");
+    assert_int_equal(remove_all(out), 0);
+}
+
 static void test_refused(void **state)
 {
     mgi_pipeline_file p;
@@ -415,9 +431,9 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pairs),  cmocka_unit_test(test_share),
-                                       cmocka_unit_test(test_small),  cmocka_unit_test(test_cache),
-                                       cmocka_unit_test(test_learns), cmocka_unit_test(test_start),
-                                       cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pairs),   cmocka_unit_test(test_share),  cmocka_unit_test(test_small),
+        cmocka_unit_test(test_cache),   cmocka_unit_test(test_learns), cmocka_unit_test(test_start),
+        cmocka_unit_test(test_average), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests_name("upsampler_stage", tests, make_models, free_models);
 }
