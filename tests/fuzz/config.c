@@ -168,7 +168,7 @@ const fuzz_target fuzz_config = {
 
 /* ---- recipes ---------------------------------------------------------------------------------------- */
 
-enum { STAGES_MAX = 8, NAME_SIZE = 256 };
+enum { STAGES_MAX = 12, NAME_SIZE = 256 };
 
 /* Names of stages, as far as the input is JSON. */
 static int stage_names(mgen_context *ctx, const uint8_t *data, size_t size,
@@ -209,6 +209,17 @@ static const fuzz_seed recipes[] = {
          "\"kind\": "
          "\"average\", \"save_as\": \"m\", \"models\": [{\"start_from\": \"a\", \"weight\": 2}, "
          "{\"start_from\": \"b\"}]}]}"},
+    {.text =
+         "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": [{\"name\": \"up\", "
+         "\"kind\": \"upsampler\", \"steps\": 9, \"batch\": 2, \"clips\": 8, \"tae\": \"t\", "
+         "\"optimizer\": {\"lr\": 0.1}, \"text_encoders\": {\"ul2\": {\"from\": \"u\", "
+         "\"frozen\": true}}, \"artifacts\": {\"tae\": \"t\", \"share\": 0.25}, \"degrade\": "
+         "{\"clean\": 0, \"ringing\": 0.5, \"cutoff\": [0.5, 0.75], \"first\": {\"blur\": 1, "
+         "\"sigma\": [0.5, 2], \"factor\": [0.5, 1]}, \"second\": {\"noise\": 0.5, "
+         "\"deviation\": [0.5, 3], \"quality\": [40, 90]}}, \"upsampler\": {\"factor\": 2, "
+         "\"transformer\": {\"layers\": 1, \"dim\": 16, \"heads\": 2, \"ff_dim\": 32, "
+         "\"channels\": 4, \"condition_channels\": 4, \"patch\": [1, 2, 2], \"frames_max\": 14, "
+         "\"rows_max\": 8, \"columns_max\": 8, \"text\": {\"ul2\": 16}, \"time_dim\": 16}}}]}"},
 };
 
 const fuzz_target fuzz_recipe = {
