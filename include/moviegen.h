@@ -20,13 +20,12 @@
  *         fprintf(stderr, "%s\n", mgen_last_error(ctx));
  * @endcode
  *
- * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model); the pipeline,
+ * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model, mgen_upsampler); the pipeline,
  *                 a plain struct that names them; job; clip; dataset; trainer; mesh of ranks; report.
  * Ownership       The library frees what it allocated, through the destroy or release call of its kind; each of these
  *                 accepts NULL. The caller's memory is only read during the call unless a function says "keeps". Model
  *                 handles and datasets count their owners: retain adds one, release removes one, and the last one frees.
- *                 A context may be destroyed before the handles, clips and reports made from it; jobs, then trainers,
- *                 then meshes go before it.
+ *                 A context may go before handles, clips and reports made from it; jobs, trainers, then meshes go before it.
  * Threads         One object: one thread at a time, and a context with its jobs, trainers and meshes counts as one
  *                 object. Different contexts: free. A model handle is immutable once loaded: any number of contexts and
  *                 threads may use it, retain it and release it at once. Other exceptions are marked "any thread".
@@ -47,9 +46,8 @@
  *                 INVALID (struct_size is no size it ever had) and VERSION.
  * Process demands None: no locale, no signal handlers, no writable globals, no printing, no exit. The library may be
  *                 unloaded when nothing made by it is left.
- * Compatibility   Before 1.0 the soname is libmoviegen.so.0 and may still change, said in CHANGELOG.md. Status numbers,
- *                 constants, field offsets and the meaning of a call do not change within a soname; structs and the list
- *                 of calls grow at the end.
+ * Compatibility   Before 1.0 the soname, libmoviegen.so.0, may change, said in CHANGELOG.md. Within one, numbers, field
+ *                 offsets and the meaning of calls stay; structs and the list of calls grow at the end.
  */
 #ifndef MOVIEGEN_H
 #define MOVIEGEN_H
@@ -151,8 +149,7 @@ typedef struct mgen_context_params {
     /** One line of text without newline; NULL = silent. May come from any thread. */
     void (*log)(void *user, int32_t level, const char *text);
     void *log_user; /**< given to log */
-    /** By long blocking calls (opening models, encoding a dataset), from the calling thread, with done <= total; a
-     *  non-zero answer cancels. NULL = none. */
+    /** By long blocking calls (opening models, encoding a dataset), on their thread, done <= total; not 0 cancels. */
     int32_t (*progress)(void *user, const char *what, uint64_t done, uint64_t total);
     void *progress_user; /**< given to progress */
     const char *device; /**< "cpu", "cuda" (first GPU), "cuda:N"; NULL = a usable GPU, else "cpu" */
@@ -254,8 +251,7 @@ MGEN_API void mgen_mesh_abort(mgen_mesh *mesh);
 /** Planes Y, U, V of bytes; BT.601, limited range, U and V half size, rounded up, amid their four pixels. */
 #define MGEN_FORMAT_YUV420 2
 
-/** Frames in somebody's memory: a view, which owns nothing. Frame f, row y of plane p begins at
- *  plane[p] + f * frame_stride[p] + y * row_stride[p]. */
+/** A view of somebody's frames: row y of frame f at plane[p] + f * frame_stride[p] + y * row_stride[p]. */
 typedef struct mgen_frames {
     uint32_t struct_size;     /**< set by MGEN_FRAMES_INIT */
     uint32_t format;          /**< MGEN_FORMAT_* */
@@ -297,16 +293,14 @@ MGEN_API void mgen_clip_destroy(mgen_clip *clip);
 /** Tell what a clip holds; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Since 0.1. */
 MGEN_API mgen_status mgen_clip_get_info(const mgen_clip *clip, mgen_clip_info *info);
 
-/** @return frames x height x width x 3 bytes, RGB, rows without gaps, which may be written to; they live
- *  as long as `clip`. NULL for NULL. Since 0.1. */
+/** @return frames x height x width x 3 bytes, RGB, to read and write while `clip` lives; or NULL. Since 0.1. */
 MGEN_API uint8_t *mgen_clip_pixels(mgen_clip *clip);
 
-/** Write a clip. The name's ending chooses the format: .y4m (YUV 4:2:0); .png (one frame: a picture; more: up to 8
- *  frames spread over the clip, side by side; a name with one %d or %0Nd: each frame its own file); everything else
- *  (.mp4, .mkv, .webm, ...) goes through the FFmpeg plug-in. A file is written beside its final name and renamed when
- *  complete. @return MGEN_OK, MGEN_E_INVALID (no known ending), MGEN_E_UNSUPPORTED (the plug-in is missing: the message
- *  says how to get it), MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_STATE (a job is running),
- *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+/** Write a clip, in the format of the name's ending: .y4m (YUV 4:2:0); .png (one frame: a picture; more: up to 8 frames
+ *  spread over the clip, side by side; a name with one %d or %0Nd: a file a frame); all else (.mp4, .mkv, .webm, ...)
+ *  by the FFmpeg plug-in. A file is renamed to its name when complete. @return MGEN_OK, MGEN_E_INVALID (no known
+ *  ending), MGEN_E_UNSUPPORTED (no plug-in: the message says how to get it), MGEN_E_NOT_FOUND (no such folder),
+ *  MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_clip_write(mgen_context *ctx, const mgen_clip *clip, const char *path);
 
 /* ---- models ------------------------------------------------------------------------------- */
@@ -314,6 +308,7 @@ MGEN_API mgen_status mgen_clip_write(mgen_context *ctx, const mgen_clip *clip, c
 typedef struct mgen_tae mgen_tae;                   /**< temporal autoencoder: pixels <-> latents */
 typedef struct mgen_text_encoder mgen_text_encoder; /**< prompt -> vectors */
 typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video transformer */
+typedef struct mgen_upsampler mgen_upsampler;       /**< clip -> larger clip */
 
 /** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8), or diffusers' folder <name> in it
  *  (docs/autoencoder.md). @return MGEN_OK, MGEN_E_STATE (a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT
@@ -327,6 +322,9 @@ MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, 
 /** As mgen_tae_open(), held as its file's "precision" says. @return the same. Ownership: the same. Since 0.1. */
 MGEN_API mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name,
                                            mgen_video_model **out);
+/** As mgen_video_model_open(), with the autoencoder that its file names. @return the same. Ownership: the same. Since 0.1. */
+MGEN_API mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
+                                         mgen_upsampler **out);
 
 /** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_tae *mgen_tae_retain(mgen_tae *tae);
@@ -340,6 +338,10 @@ MGEN_API void mgen_text_encoder_release(mgen_text_encoder *encoder);
 MGEN_API mgen_video_model *mgen_video_model_retain(mgen_video_model *model);
 /** Remove an owner. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_video_model_release(mgen_video_model *model);
+/** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
+MGEN_API mgen_upsampler *mgen_upsampler_retain(mgen_upsampler *upsampler);
+/** Remove an owner. Any thread. NULL is fine. Since 0.1. */
+MGEN_API void mgen_upsampler_release(mgen_upsampler *upsampler);
 
 /** What a loaded network is. Of any kind; fields that do not apply are 0. */
 typedef struct mgen_model_info {
@@ -355,6 +357,8 @@ typedef struct mgen_model_info {
     float guidance;       /**< video model: of requests that ask for none */
     uint32_t fps_prefix;  /**< video model: 1 = requests put the rate, "FPS-16 ", before prompts of
                                videos that do not begin with "FPS-"; 0 = not */
+    uint32_t upsampling;  /**< upsampler: of width and height, as it was trained */
+    uint32_t reserved0;   /**< 0 */
 } mgen_model_info;
 
 /** Tell what a network is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
@@ -365,6 +369,9 @@ MGEN_API mgen_status mgen_text_encoder_get_info(const mgen_text_encoder *encoder
 /** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model,
                                                mgen_model_info *info);
+/** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
+MGEN_API mgen_status mgen_upsampler_get_info(const mgen_upsampler *upsampler,
+                                             mgen_model_info *info);
 
 /* How weights are held and products computed: in f32; in bf16, all but vectors; or as FP8: E4M3 in the linear layers of
  * the video model's blocks, with a scale for each output and token, and bf16 elsewhere. A network runs as it is held. */
@@ -373,8 +380,7 @@ MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model,
 #define MGEN_PRECISION_BF16    2
 #define MGEN_PRECISION_FP8     3
 
-/** What a pipeline is made of: a plain struct of handles, each optional, and the clip that the model was
- *  trained on. A host may fill it by hand, from handles of any context. */
+/** What a pipeline is made of: handles, each optional, of any context, and the clip that its model was trained on. */
 typedef struct mgen_pipeline {
     uint32_t struct_size;       /**< set by MGEN_PIPELINE_INIT */
     uint32_t width, height;     /**< pixels */
@@ -388,6 +394,7 @@ typedef struct mgen_pipeline {
      *  Each rank opens, asks for the same and waits; it holds its part of the video model and the text encoders that
      *  it runs. Frames, clip and previews are rank 0's; a job cancelled on one rank is so on all. NULL = one rank. */
     mgen_mesh *mesh;
+    mgen_upsampler *upsampler; /**< needed to upsample; reads `text`; NULL on a mesh */
 } mgen_pipeline;
 
 /** Load a model folder (pipeline.json beside its networks; a UTF-8 path) into `pipe`, initialised with
@@ -401,9 +408,8 @@ MGEN_API void mgen_pipeline_close(mgen_pipeline *pipe);
 /** 64-bit identity of the weights of `pipe`, the same for the same files; 0 for NULL. Since 0.1. */
 MGEN_API uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe);
 
-/** Average video models and text encoders of `count` folders (1..16) that share TAE and tokenizers into the folder `out`,
- *  made if missing. `weights`: above 0, one a folder; NULL = all the same. @return as mgen_pipeline_open(), and
- *  MGEN_E_INVALID, with what differs; MGEN_E_NO_SPACE. Since 0.1. */
+/** Average video models and text encoders of `count` folders (1..16) of one TAE into the folder `out`, made if missing.
+ *  `weights`: above 0; NULL = alike. @return as mgen_pipeline_open(), MGEN_E_INVALID, MGEN_E_NO_SPACE. Since 0.1. */
 MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs,
                                            const double *weights, uint32_t count, const char *out);
 
@@ -423,12 +429,11 @@ MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const 
 
 /** Latents in somebody's memory: a view of frames x height x width x channels floats. */
 typedef struct mgen_latents {
-    uint32_t struct_size; /**< set by MGEN_LATENTS_INIT */
-    uint32_t frames, height,
-        width;          /**< of latents; a video frame has height x spatial_factor rows */
-    uint32_t channels;  /**< count */
-    uint32_t reserved0; /**< must be 0 */
-    float *data;        /**< mean 0, deviation 1 for each channel, as trained */
+    uint32_t struct_size;           /**< set by MGEN_LATENTS_INIT */
+    uint32_t frames, height, width; /**< of latents */
+    uint32_t channels;              /**< count */
+    uint32_t reserved0;             /**< must be 0 */
+    float *data;                    /**< mean 0, deviation 1 for each channel, as trained */
 } mgen_latents;
 
 /** One request. Fill with MGEN_GENERATE_PARAMS_INIT, then change. */
@@ -448,16 +453,13 @@ typedef struct mgen_generate_params {
     int32_t (*on_progress)(void *user, uint32_t done, uint32_t total);
     /** After solver step 0, 1, ...: the clip that the flow leads to if it goes straight on. NULL = none. */
     int32_t (*on_preview)(void *user, uint32_t step, const mgen_latents *latents);
-    /** Frames first .. first + frames->count - 1 as soon as they are decoded, in order, in memory that is
-     *  valid during the callback; the job then keeps no clip. NULL = none. */
+    /** Frames from `first` on once decoded, in order, in memory valid meanwhile; the job then keeps no clip. */
     int32_t (*on_frames)(void *user, uint64_t first, const mgen_frames *frames);
     void *user; /**< given to the three callbacks, which come from the job's thread */
-    /** The whole clip is written here, and the job keeps none; the struct is read during the call, its planes are
-     *  kept until the end. NULL = no. */
+    /** The whole clip is written here, none is kept; the struct is read now, its planes at the end. NULL = no. */
     const mgen_frames *into;
     uint32_t solver; /**< MGEN_SOLVER_* */
-    /** Guidance is for times (0 = noise, 1 = data) from the first to the second, both included; to: 0 = 1. Other
-     *  times take half the work. */
+    /** Guidance is for times (0 = noise, 1 = data) from .. to, both included; to: 0 = 1. Others take half the work. */
     float guidance_from, guidance_to;
     /** Streams of text left out: bit i is text[i] of the pipeline; 0 = none. One that the model has must stay. */
     uint32_t drop_text;
@@ -475,30 +477,37 @@ typedef struct mgen_estimate {
     double flops;          /**< floating point operations of the products; with DOPRI5 at most */
 } mgen_estimate;
 
-/** Find out what a request needs without starting it. `out` as its INIT macro made it. @return as
- *  mgen_generate_start(): MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED,
- *  MGEN_E_NO_MEMORY. Since 0.1. */
+/** What a request needs, found without starting it. `out` as its INIT macro made it. @return as mgen_generate_start():
+ *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY. Since 0.1. */
 MGEN_API mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                             const mgen_generate_params *params, mgen_estimate *out);
 
-/**
- * Start generating a video (frames > 1) or a picture. Returns at once; the work runs on the job's own
- * thread, and until mgen_job_wait() or mgen_job_poll() has told the end no other call may use `ctx`
- * except those on this job. The pipeline's handles are kept until the job is destroyed.
- *
- * @return MGEN_OK, MGEN_E_VERSION, MGEN_E_INVALID (a field is out of range, or a prompt is empty, too long or
- *         not UTF-8), MGEN_E_STATE (the pipeline lacks a part, its parts do not fit, or a job is running),
- *         MGEN_E_UNSUPPORTED (the model makes no such size: the message says which), MGEN_E_LIMIT (the estimate
- *         is over the context's limit; nothing was allocated), MGEN_E_NO_MEMORY (memory or threads ran out)
- * Ownership: destroy with mgen_job_destroy().   Since 0.1
- */
+/** Start generating a video (frames > 1) or a picture. Returns at once; the work runs on the job's own thread, and
+ *  until mgen_job_wait() or mgen_job_poll() has told the end no other call may use `ctx` except those on this job. The
+ *  pipeline's handles are kept until the job is destroyed. @return MGEN_OK, MGEN_E_VERSION, MGEN_E_INVALID (a field is
+ *  out of range, or a prompt is empty, too long or not UTF-8), MGEN_E_STATE (the pipeline lacks a part, its parts do
+ *  not fit, or a job is running), MGEN_E_UNSUPPORTED (the model makes no such size: the message says which),
+ *  MGEN_E_LIMIT (the estimate is over the context's limit; nothing was allocated), MGEN_E_NO_MEMORY (memory or threads
+ *  ran out). Ownership: destroy with mgen_job_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline,
                                          const mgen_generate_params *params, mgen_job **out);
 
-/** Wait up to timeout_ms milliseconds (negative = no limit) for the end of a job; it may be asked again, with the same
- *  answer. @return MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else the job's own end: MGEN_E_CANCELLED,
- *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC (damaged weights, or DOPRI5 was not at the end after `steps`
- *  attempts). Since 0.1. */
+/** Start enlarging a clip (section "Spatial Upsampling" of the report) as mgen_generate_start() makes one, with its fps. The
+ *  clip must stay, unchanged, until the job has ended. In params the prompt may be NULL or "", which say nothing; 0 means of
+ *  steps and guidance: as the upsampler's file says; of width and height: the clip's times its factor; frames is 0 or the
+ *  clip's. Of another aspect the middle is taken. Long clips are made in windows. @return as mgen_generate_start();
+ *  MGEN_E_UNSUPPORTED also on a mesh. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_upsample_start(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                         const mgen_clip *clip, const mgen_generate_params *params,
+                                         mgen_job **out);
+/** What that needs, as mgen_generate_estimate() tells it. @return as mgen_upsample_start(). Since 0.1. */
+MGEN_API mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                            const mgen_clip *clip,
+                                            const mgen_generate_params *params, mgen_estimate *out);
+
+/** Wait up to timeout_ms milliseconds (negative = no limit) for a job's end; asked again, the same answer. @return
+ *  MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else its own end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
+ *  MGEN_E_NUMERIC (damaged weights, or DOPRI5 was not at the end after `steps` attempts). Since 0.1. */
 MGEN_API mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms);
 
 /** Look whether a job has ended; returns at once. @return MGEN_OK when done; MGEN_E_AGAIN while it runs;
@@ -547,10 +556,9 @@ typedef struct mgen_text {
 MGEN_API mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder *encoder,
                                       const char *prompt, mgen_text *text);
 
-/** Video to latents (the posterior's mean), in flat memory however long it is. Latent frames are
- *  ceil(count / temporal_factor); width and height are multiples of spatial_factor. `latents` has its shape
- *  filled in. @return MGEN_OK, MGEN_E_INVALID (the message has the shape wanted), MGEN_E_VERSION,
- *  MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+/** Video to latents (the posterior's mean), in flat memory. Latent frames are ceil(count / temporal_factor); width and
+ *  height multiples of spatial_factor. `latents` has its shape filled in. @return MGEN_OK, MGEN_E_INVALID (and the
+ *  shape wanted), MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae,
                                      const mgen_frames *frames, const mgen_latents *latents);
 
@@ -558,16 +566,14 @@ MGEN_API mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae,
 MGEN_API mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae,
                                      const mgen_latents *latents, const mgen_frames *frames);
 
-/** Velocity of the flow at `x` and `time` (0 = noise, 1 = data), given text for each of the three roles
- *  (NULL where the model has none, or to leave one out; not all). `out` has the shape of x and may be x. @return MGEN_OK, MGEN_E_INVALID,
- *  MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED (a size that the model cannot take), MGEN_E_NO_MEMORY,
- *  MGEN_E_LIMIT. Since 0.1. */
+/** Velocity of the flow at `x` and `time` (0 = noise, 1 = data), given text of the three roles (NULL: none, or left
+ *  out; not all). `out` has the shape of x and may be x. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
+ *  MGEN_E_UNSUPPORTED (not this size), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model,
                                          const mgen_latents *x, float time,
                                          const mgen_text *const text[3], const mgen_latents *out);
 
-/** Times of a schedule: times[0] = 0 to times[steps] = 1. steps 1..1000. @return MGEN_OK, MGEN_E_INVALID.
- *  Any thread. Since 0.1. */
+/** times[0] = 0 .. times[steps] = 1; steps 1..1000. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_schedule(uint32_t schedule, uint32_t steps, float *times);
 
 /** Fill latents with the noise that a request with `seed` starts from. @return MGEN_OK, MGEN_E_INVALID,
@@ -625,10 +631,9 @@ MGEN_API mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_
 MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params,
                                          mgen_dataset **out);
 
-/** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), each beside a caption in <name>.txt or without one;
- *  sorted by name. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder, or no film
- *  in it), MGEN_E_IO, MGEN_E_CORRUPT (a caption is no text), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
- *  Ownership: one owner, the caller. Since 0.1. */
+/** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), perhaps with captions in <name>.txt, by name. @return
+ *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (a
+ *  caption), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir,
                                        const mgen_dataset_params *params, mgen_dataset **out);
 
@@ -639,10 +644,9 @@ MGEN_API void mgen_dataset_release(mgen_dataset *dataset);
 /** @return samples; UINT64_MAX where there is no end; 0 for NULL. Any thread. Since 0.1. */
 MGEN_API uint64_t mgen_dataset_count(const mgen_dataset *dataset);
 
-/** Read one sample: the clip and, if `caption` is not NULL, its caption in caption_size bytes, cut where
- *  they end. @return MGEN_OK, MGEN_E_INVALID (no such sample), MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO,
- *  MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or what the host's callback answered.
- *  Ownership: the caller's, mgen_clip_destroy(). Since 0.1. */
+/** Read a sample: its clip and, in `caption` (or NULL), caption_size bytes of its caption. @return MGEN_OK,
+ *  MGEN_E_INVALID (there is none), MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED,
+ *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or the callback's. Ownership: mgen_clip_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t index,
                                        char *caption, uint64_t caption_size, mgen_clip **out);
 
@@ -661,8 +665,7 @@ typedef struct mgen_trainer_params {
     uint64_t seed;         /**< of initial weights, noise and the order of the data */
     mgen_dataset *dataset; /**< kept; NULL = the toybox of `seed` */
     const char *resume;    /**< what mgen_trainer_checkpoint() wrote; NULL = from the beginning */
-    /** After each step of mgen_trainer_run(), from its thread; the report is the library's and valid during
-     *  the callback. NULL = none. */
+    /** After each step of mgen_trainer_run(), on its thread; the report is valid meanwhile. NULL = none. */
     int32_t (*on_step)(void *user, uint64_t step, const mgen_report *report);
     void *user; /**< given to on_step */
     /** Ranks that train together, of this context; it stays until the trainer is gone. Each rank has its trainer, made
@@ -689,9 +692,8 @@ MGEN_API uint64_t mgen_trainer_position(const mgen_trainer *trainer);
  *  again after a failure. Ownership: the report is the caller's, mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_step(mgen_trainer *trainer, mgen_report **report);
 
-/** Take up to `steps` steps (0 = all that are left), calling on_step after each. @return MGEN_OK;
- *  MGEN_E_CANCELLED after mgen_trainer_stop() or a non-zero answer of on_step: all steps begun are taken, and
- *  the next run goes on; else as mgen_trainer_step(). Since 0.1. */
+/** Take up to `steps` steps (0 = all), on_step after each. @return MGEN_OK; MGEN_E_CANCELLED by mgen_trainer_stop() or
+ *  on_step: steps begun are taken, the next run goes on; else as mgen_trainer_step(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_run(mgen_trainer *trainer, uint64_t steps);
 
 /** Let mgen_trainer_run() end after the step under way, or the next after its first. Any thread. NULL is fine. Since 0.1. */
@@ -702,9 +704,8 @@ MGEN_API void mgen_trainer_stop(mgen_trainer *trainer);
  *  folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_checkpoint(mgen_trainer *trainer, const char *path);
 
-/** Write the averaged (EMA) weights and their configuration to the model folder: whatever happens, all files
- *  of it are then the new ones or none is. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO,
- *  MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+/** Write the averaged (EMA) weights and their configuration to the model folder, all files or none. @return MGEN_OK,
+ *  MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_save(mgen_trainer *trainer);
 
 /** Free a trainer; what was not saved is lost. NULL is fine. Since 0.1. */
@@ -716,12 +717,12 @@ MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
 typedef struct mgen_plan_params {
     uint32_t struct_size;   /**< set by the INIT macro */
     uint32_t batch;         /**< samples; on a mesh, of each dp rank in a pass; 0 = 1 */
-    const char *preset;     /**< "1b", "5b", "30b": the report's sizes; "7b": its upsampler; "toybox"; required */
+    const char *preset;     /**< "1b", "5b", "30b", "7b" (the upsampler); "toybox"; required */
     const char *recompute;  /**< what is done again for the gradient, not kept: "none", "selective"
                                 (all but self-attention) or "full"; NULL = the second, on a mesh the first that fits */
     const char *precision;  /**< of products and activations: "bf16" (NULL means it) or "f32" */
     uint32_t width, height; /**< pixels, multiples of 16 */
-    uint32_t frames;        /**< 1..256; the TAE makes one latent frame of 8, that of "7b" (1..14) of each */
+    uint32_t frames;        /**< 1..256; a latent frame is 8 of them; "7b": 1..14, of one */
     uint32_t text_tokens;   /**< of all text encoders together; 0 = 1024 */
     uint32_t gpus;          /**< of a mesh, at most 65536; 0 = one device, the rest must be 0 */
     uint32_t global_batch;  /**< samples of a step, in as many passes as it takes; 0 = one pass */
@@ -749,7 +750,8 @@ typedef struct mgen_eval_params {
     uint32_t n;           /**< clips to measure, at most 1000000; 0 = the protocol's own number */
     /** "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of what the pixel checker reads in
      *  them); "alignment": prompts of combinations that no training clip has against what the checker reads in the
-     *  generated clips: rates 0..1; behind "ceiling_" in reproduced true clips, behind "control_" of wrong prompts. */
+     *  generated clips: rates 0..1; behind "ceiling_" in reproduced true clips, behind "control_" of wrong prompts;
+     *  "upsample": psnr, ssim of enlarged clips; "bilinear_": of such a resize; "ceiling_": of the true ones, coded. */
     const char *protocol;
     uint64_t seed;  /**< of scenes and noise */
     uint32_t steps; /**< as in mgen_generate_params */
@@ -764,14 +766,12 @@ typedef struct mgen_eval_params {
     mgen_dataset *dataset; /**< "tae": its samples (0 = all) instead of the toybox's; NULL = none */
 } mgen_eval_params;
 
-/** Measure a pipeline in the toybox. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
- *  MGEN_E_CANCELLED, MGEN_E_NUMERIC, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, what reading the dataset returned.
- *  Ownership: the caller's, mgen_report_destroy(). Since 0.1. */
+/** Measure a pipeline in the toybox. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_CANCELLED,
+ *  MGEN_E_NUMERIC, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or of the dataset. Ownership: mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                    const mgen_eval_params *params, mgen_report **out);
 
-/** The prompts that the alignment protocol asks first of a model of 64 x 64 pixels and 32 frames, in order.
- *  @return the i-th of 36, NULL past the end. Any thread. Since 0.1. */
+/** @return prompt i of "alignment" for 64 x 64 pixels, 32 frames; NULL from 36 on. Any thread. Since 0.1. */
 MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 
 /* ---- how structs begin ---------------------------------------------------------------------- */
@@ -781,8 +781,8 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_MESH_PARAMS_INIT     {(uint32_t)sizeof(mgen_mesh_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
-#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0}
-#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0}
+#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0}
+#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0}
 #define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
 #define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0}
 #define MGEN_ESTIMATE_INIT        {(uint32_t)sizeof(mgen_estimate), 0, 0, 0, 0, 0, 0.0}

@@ -70,6 +70,11 @@ struct mgen_video_model {
     uint64_t text_hash[MGI_ROLES]; /* of encoders that other ranks run */
 };
 
+struct mgen_upsampler {
+    mgi_handle handle;
+    mgi_upsampler net;
+};
+
 /* As the public calls, held as MGEN_PRECISION_* says; the video model split over the mesh where there is one. */
 mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                 uint32_t precision, mgen_tae **out);
@@ -78,6 +83,8 @@ mgen_status mgi_text_encoder_handle_open(mgen_context *ctx, const char *dir, con
 mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                         uint32_t precision, const mgen_mesh *mesh,
                                         mgen_video_model **out);
+mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                      uint32_t precision, mgen_upsampler **out);
 /* The MGEN_PRECISION_* in which a video model is held. */
 uint32_t mgi_video_model_precision(const mgen_video_model *model);
 /* The mesh that a network may be split over: NULL, too, where there is one rank. */
@@ -93,6 +100,10 @@ struct mgen_clip {
 mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen_pipeline *ours);
 /* The networks of a whole pipeline: STATE naming the part that is missing or does not fit. */
 mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out);
+
+/* The networks that upsample such a clip; their `clip` has the largest sides that they take. STATE as above. */
+mgen_status mgi_pipeline_upsampler(mgen_context *ctx, const mgen_pipeline *p,
+                                   const mgen_clip_info *clip, mgi_networks *out);
 
 enum { MGI_SIDE_MAX = 65536 }; /* width, height and count of frames and latents */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A generate job: one thread that runs task/generate.c, and where its frames go. */
-#include "api/args.h"
+ * A job, generating or upsampling: one thread that runs task/generate.c, and where its frames go. */
+#include "api/enlarge.h"
 
 #include "core/alloc.h"
 #include "core/checked.h"
@@ -23,6 +23,8 @@ struct mgen_job {
     mgi_networks networks;
     mgen_generate_params params;
     mgi_generate_request request;
+    const mgen_clip *source; /* the caller's film to upsample; NULL: none */
+    mgi_enlarge enlarge;     /* it, enlarged; on the heap only */
     char *prompt, *negative;
     mgen_estimate estimate;
     mgi_pixels into;      /* where the frames go: the caller's, */
@@ -143,7 +145,15 @@ static mgen_status on_frames(void *user, const mgi_frames_box *box, const float 
     return MGEN_OK;
 }
 
-/* On a mesh, beside frames that go to the first rank. */
+static mgen_status on_source(void *user, int64_t first, int64_t count, float *rgb)
+{
+    mgen_job *job = user;
+    for (int64_t i = 0; i < count; i++)
+        mgi_enlarge_read(&job->enlarge, first + i, rgb + i * job->enlarge.size);
+    return MGEN_OK;
+}
+
+/* Before frames to upsample; on a mesh, beside frames that go to the first rank. */
 static bool on_stop(void *user)
 {
     return atomic_load(&((mgen_job *)user)->cancel);
@@ -169,14 +179,15 @@ static void *work(void *arg)
 
 /* -- checking a request ------------------------------------------------------------------------------ */
 
-static mgen_status check_params(mgen_context *ctx, mgen_generate_params *p)
+static mgen_status check_params(mgen_context *ctx, bool upsamples, mgen_generate_params *p)
 {
-    if (!p->prompt || !p->prompt[0])
+    if (upsamples && !p->prompt)
+        p->prompt = "";
+    if (!p->prompt || (!p->prompt[0] && !upsamples))
         return mgi_fail(ctx, MGEN_E_INVALID, "the prompt is missing or empty");
     MGI_TRY(mgi_check_prompt(ctx, p->prompt, "the prompt"));
     if (p->negative_prompt)
         MGI_TRY(mgi_check_prompt(ctx, p->negative_prompt, "the negative prompt"));
-    p->steps = p->steps ? p->steps : STEPS_DEFAULT;
     if (p->steps > STEPS_MAX)
         return mgi_fail(ctx, MGEN_E_INVALID, "steps is %u; it must be 1..%d", p->steps, STEPS_MAX);
     if (!(p->guidance >= 0.0f && p->guidance <= guidance_max))
@@ -238,6 +249,8 @@ static mgen_status estimate(mgen_job *job)
     e->flops = needs.flops;
     e->host_bytes = needs.host_bytes + (uint64_t)job->frames_bytes + sizeof(mgen_job) +
                     2 * 4096; /* and the prompts */
+    if (job->source)
+        e->host_bytes += (uint64_t)mgi_enlarge_bytes(job->source, e->width, e->height);
     return MGEN_OK;
 }
 
@@ -260,6 +273,45 @@ static mgen_status try_tiles(mgen_job *job)
     return estimate(job);
 }
 
+/* The networks and what the pipeline and they say where the request says nothing. */
+static mgen_status take_networks(mgen_job *job)
+{
+    mgen_context *ctx = job->ctx;
+    mgen_generate_params *p = &job->params;
+    mgen_estimate *e = &job->estimate;
+    const mgen_pipeline *pipe = &job->pipeline;
+    MGI_TRY(mgi_pipeline_networks(ctx, pipe, &job->networks));
+    p->steps = p->steps ? p->steps : STEPS_DEFAULT;
+    e->width = p->width ? p->width : pipe->width;
+    e->height = p->height ? p->height : pipe->height;
+    e->frames = p->frames ? p->frames : pipe->frames;
+    return MGEN_OK;
+}
+
+/* The same of a film to upsample. */
+static mgen_status take_upsampler(mgen_job *job)
+{
+    mgen_context *ctx = job->ctx;
+    mgen_generate_params *p = &job->params;
+    mgen_estimate *e = &job->estimate;
+    const mgen_clip_info *clip = &job->source->info;
+    MGI_TRY(mgi_pipeline_upsampler(ctx, &job->pipeline, clip, &job->networks));
+    const mgi_upsampler_config *u = job->networks.upsampler;
+    if (p->frames && p->frames != clip->frames)
+        return mgi_fail(ctx, MGEN_E_INVALID, "frames is %u, but the clip has %u (0 = as many)",
+                        p->frames, clip->frames);
+    p->steps = p->steps ? p->steps : (uint32_t)u->steps;
+    int64_t width = p->width ? p->width : clip->width * u->factor;
+    int64_t height = p->height ? p->height : clip->height * u->factor;
+    if (width > MGI_SIDE_MAX || height > MGI_SIDE_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "%lld x %lld pixels; sides are 1..%d",
+                        (long long)width, (long long)height, MGI_SIDE_MAX);
+    e->width = (uint32_t)width;
+    e->height = (uint32_t)height;
+    e->frames = clip->frames;
+    return MGEN_OK;
+}
+
 /* All that can be refused is refused here, before anything of the request's size is allocated. The job
  * may be on the caller's stack. */
 static mgen_status prepare(mgen_job *job, const mgen_pipeline *pipeline,
@@ -270,12 +322,9 @@ static mgen_status prepare(mgen_job *job, const mgen_pipeline *pipeline,
     mgi_generate_request *r = &job->request;
     mgen_estimate *e = &job->estimate;
     MGI_TRY(mgi_struct_in(ctx, p, sizeof *p, sizeof *p, params, "generate params"));
-    MGI_TRY(check_params(ctx, p));
+    MGI_TRY(check_params(ctx, job->source != NULL, p));
     MGI_TRY(mgi_pipeline_in(ctx, pipeline, &job->pipeline));
-    MGI_TRY(mgi_pipeline_networks(ctx, &job->pipeline, &job->networks));
-    e->width = p->width ? p->width : job->pipeline.width;
-    e->height = p->height ? p->height : job->pipeline.height;
-    e->frames = p->frames ? p->frames : job->pipeline.frames;
+    MGI_TRY(job->source ? take_upsampler(job) : take_networks(job));
     *r = (mgi_generate_request){.prompts = (const char *const *)&job->prompt,
                                 .negatives = (const char *const *)&job->negative,
                                 .count = 1,
@@ -292,6 +341,7 @@ static mgen_status prepare(mgen_job *job, const mgen_pipeline *pipeline,
                                 .frames = e->frames,
                                 .progress = on_progress,
                                 .preview = p->on_preview ? on_preview : NULL,
+                                .source = job->source ? on_source : NULL,
                                 .stop = on_stop,
                                 .sink = on_frames,
                                 .user = job};
@@ -345,20 +395,38 @@ static mgen_status check_limit(const mgen_job *job)
                     atomic_load(&heap->now), heap->max);
 }
 
-mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
-                                   const mgen_generate_params *params, mgen_estimate *out)
+/* Of a request, or of upsampling `source`. */
+static mgen_status tell(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *source,
+                        const mgen_generate_params *params, mgen_estimate *out)
 {
     mgen_estimate theirs;
-    if (!ctx)
-        return MGEN_E_INVALID;
-    MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_struct_in(ctx, &theirs, sizeof theirs, sizeof theirs, out, "estimate"));
-    mgen_job job = {.ctx = ctx};
+    mgen_job job = {.ctx = ctx, .source = source};
     mgen_status status = prepare(&job, pipeline, params);
     mgen_pipeline_close(&job.pipeline);
     return status == MGEN_OK
                ? mgi_struct_out(out, &job.estimate, sizeof job.estimate, sizeof job.estimate)
                : status;
+}
+
+mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                   const mgen_generate_params *params, mgen_estimate *out)
+{
+    if (!ctx)
+        return MGEN_E_INVALID;
+    MGI_TRY(mgi_context_idle(ctx));
+    return tell(ctx, pipeline, NULL, params, out);
+}
+
+mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                   const mgen_clip *clip, const mgen_generate_params *params,
+                                   mgen_estimate *out)
+{
+    if (!ctx)
+        return MGEN_E_INVALID;
+    MGI_TRY(mgi_context_idle(ctx));
+    return clip ? tell(ctx, pipeline, clip, params, out)
+                : mgi_fail(ctx, MGEN_E_INVALID, "the clip is NULL");
 }
 
 /* -- life -------------------------------------------------------------------------------------------- */
@@ -368,6 +436,7 @@ static void job_free(mgen_job *job)
     mgen_context *ctx = job->ctx;
     mgen_pipeline_close(&job->pipeline);
     mgen_clip_destroy(job->clip);
+    mgi_enlarge_finish(&job->enlarge);
     mgi_free(ctx, job->kept);
     mgi_free(ctx, job->prompt);
     mgi_free(ctx, job->negative);
@@ -408,11 +477,15 @@ static mgen_status make(mgen_job *prepared, mgen_job **out)
     MGI_TRY_GOTO(status, mgi_strdup(ctx, job->params.prompt, &job->prompt), failed);
     if (negative)
         MGI_TRY_GOTO(status, mgi_strdup(ctx, negative, &job->negative), failed);
+    if (job->source)
+        MGI_TRY_GOTO(status, mgi_enlarge_init(&job->enlarge, ctx, job->source, e->width, e->height),
+                     failed);
     if (!job->params.into && !job->params.on_frames && takes_frames(job))
-        MGI_TRY_GOTO(
-            status,
-            mgi_clip_make(ctx, e->width, e->height, e->frames, job->pipeline.fps, 1, &job->clip),
-            failed);
+        MGI_TRY_GOTO(status,
+                     mgi_clip_make(ctx, e->width, e->height, e->frames,
+                                   job->source ? job->source->info.fps_num : job->pipeline.fps,
+                                   job->source ? job->source->info.fps_den : 1, &job->clip),
+                     failed);
     if (job->clip) {
         job->into = (mgi_pixels){
             .format = MGI_PIXELS_RGB8, .width = e->width, .height = e->height, .frames = e->frames};
@@ -443,19 +516,14 @@ static mgen_status start_thread(mgen_job *job)
 /* The mesh of a pipeline that may be wrong otherwise. */
 static mgen_mesh *pipeline_mesh(mgen_context *ctx, const mgen_pipeline *theirs)
 {
-    bool whole = theirs && theirs->struct_size >= sizeof *theirs;
+    bool whole = theirs && theirs->struct_size >= offsetof(mgen_pipeline, upsampler);
     return whole && mgi_mesh_in(ctx, theirs->mesh) == MGEN_OK ? theirs->mesh : NULL;
 }
 
-mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline,
-                                const mgen_generate_params *params, mgen_job **out)
+static mgen_status start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *source,
+                         const mgen_generate_params *params, mgen_job **out)
 {
-    mgen_job *job;
-    if (!ctx || !out)
-        return MGEN_E_INVALID;
-    *out = NULL;
-    MGI_TRY(mgi_context_idle(ctx));
-    mgen_job prepared = {.ctx = ctx};
+    mgen_job *job, prepared = {.ctx = ctx, .source = source};
     mgen_status status = prepare(&prepared, pipeline, params);
     mgen_mesh *mesh = pipeline_mesh(ctx, pipeline);
     status = mgi_mesh_together(mesh, status);
@@ -480,6 +548,28 @@ mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline
     }
     *out = job;
     return MGEN_OK;
+}
+
+mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                const mgen_generate_params *params, mgen_job **out)
+{
+    if (!ctx || !out)
+        return MGEN_E_INVALID;
+    *out = NULL;
+    MGI_TRY(mgi_context_idle(ctx));
+    return start(ctx, pipeline, NULL, params, out);
+}
+
+mgen_status mgen_upsample_start(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                const mgen_clip *clip, const mgen_generate_params *params,
+                                mgen_job **out)
+{
+    if (!ctx || !out)
+        return MGEN_E_INVALID;
+    *out = NULL;
+    MGI_TRY(mgi_context_idle(ctx));
+    return clip ? start(ctx, pipeline, clip, params, out)
+                : mgi_fail(ctx, MGEN_E_INVALID, "the clip is NULL");
 }
 
 static bool wait_end(mgen_job *job, int64_t timeout_ms)

@@ -19,10 +19,10 @@ static bool owners_remove(mgi_handle *h)
 
 /* -- opening -------------------------------------------------------------------------------------- */
 
-enum { TAE, TEXT_ENCODER, VIDEO_MODEL };
+enum { TAE, TEXT_ENCODER, VIDEO_MODEL, UPSAMPLER };
 
 static const size_t handle_size[] = {sizeof(mgen_tae), sizeof(mgen_text_encoder),
-                                     sizeof(mgen_video_model)};
+                                     sizeof(mgen_video_model), sizeof(mgen_upsampler)};
 
 static mgen_status home_make(mgen_context *ctx, mgen_context **home)
 {
@@ -44,12 +44,14 @@ static mgen_status load(mgen_context *home, int kind, const char *dir, const cha
         return mgi_tae_open(home, dir, name, &((mgen_tae *)h)->net, &h->hash);
     case TEXT_ENCODER:
         return mgi_text_encoder_open(home, dir, name, &((mgen_text_encoder *)h)->net, &h->hash);
+    case UPSAMPLER:
+        return mgi_upsampler_open(home, dir, name, &((mgen_upsampler *)h)->net, &h->hash);
     default:
         return mgi_vt_open_mesh(home, dir, name, mesh, &((mgen_video_model *)h)->net, &h->hash);
     }
 }
 
-/* MGI_HOLD_* of a MGEN_PRECISION_*: only a video model's file says how it is held. */
+/* MGI_HOLD_* of a MGEN_PRECISION_*: only the files of a video model and an upsampler say how they are held. */
 static int hold_of(int kind, uint32_t precision)
 {
     switch (precision) {
@@ -60,7 +62,7 @@ static int hold_of(int kind, uint32_t precision)
     case MGEN_PRECISION_F32:
         return MGI_HOLD_F32;
     default:
-        return kind == VIDEO_MODEL ? MGI_HOLD_AS_FILE : MGI_HOLD_F32;
+        return kind == VIDEO_MODEL || kind == UPSAMPLER ? MGI_HOLD_AS_FILE : MGI_HOLD_F32;
     }
 }
 
@@ -142,6 +144,18 @@ mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, cons
     return open_handle(ctx, VIDEO_MODEL, dir, name, precision, mgi_mesh_split(mesh), (void **)out);
 }
 
+mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
+                                mgen_upsampler **out)
+{
+    return mgi_upsampler_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, out);
+}
+
+mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                      uint32_t precision, mgen_upsampler **out)
+{
+    return open_handle(ctx, UPSAMPLER, dir, name, precision, NULL, (void **)out);
+}
+
 uint32_t mgi_video_model_precision(const mgen_video_model *model)
 {
     static const uint32_t of[] = {[MGI_HOLD_F32] = MGEN_PRECISION_F32,
@@ -205,6 +219,21 @@ void mgen_video_model_release(mgen_video_model *model)
     handle_free(&model->handle);
 }
 
+mgen_upsampler *mgen_upsampler_retain(mgen_upsampler *upsampler)
+{
+    if (upsampler)
+        owners_add(&upsampler->handle);
+    return upsampler;
+}
+
+void mgen_upsampler_release(mgen_upsampler *upsampler)
+{
+    if (!upsampler || !owners_remove(&upsampler->handle))
+        return;
+    mgi_upsampler_finish(&upsampler->net);
+    handle_free(&upsampler->handle);
+}
+
 /* -- what they are -------------------------------------------------------------------------------- */
 
 static mgen_status info_out(const mgi_handle *h, const mgi_module *m, mgen_model_info *ours,
@@ -251,4 +280,22 @@ mgen_status mgen_video_model_get_info(const mgen_video_model *model, mgen_model_
         if (c->text[i] > ours.text_width)
             ours.text_width = (uint32_t)c->text[i];
     return info_out(&model->handle, &model->net.module, &ours, info);
+}
+
+mgen_status mgen_upsampler_get_info(const mgen_upsampler *upsampler, mgen_model_info *info)
+{
+    if (!upsampler)
+        return MGEN_E_INVALID;
+    const mgi_upsampler *u = &upsampler->net;
+    const mgi_vt_config *c = &u->config.video;
+    mgen_model_info ours = {.channels = (uint32_t)c->channels,
+                            .spatial_factor = (uint32_t)mgi_tae_factor(&u->tae.config),
+                            .temporal_factor = 1,
+                            .guidance = mgi_vt_guidance(c, 0.0f),
+                            .fps_prefix = c->fps_prefix,
+                            .upsampling = (uint32_t)u->config.factor};
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (c->text[i] > ours.text_width)
+            ours.text_width = (uint32_t)c->text[i];
+    return info_out(&upsampler->handle, &u->video.module, &ours, info);
 }

@@ -10,6 +10,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What a pipeline had in its first headers. */
+#define PIPELINE_LEAST offsetof(mgen_pipeline, upsampler)
+
+/* A shorter struct of a host has no room for it. */
+static mgen_upsampler **upsampler_of(mgen_pipeline *p)
+{
+    return p->struct_size > PIPELINE_LEAST ? &p->upsampler : NULL;
+}
+
 static mgen_status check_precision(mgen_context *ctx, const mgen_pipeline *p)
 {
     return p->precision <= MGEN_PRECISION_FP8
@@ -23,10 +32,12 @@ static mgen_status check_precision(mgen_context *ctx, const mgen_pipeline *p)
 mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen_pipeline *ours)
 {
     mgen_pipeline p; /* ours holds nothing until all is well: its owner releases what it holds */
-    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, theirs, "pipeline"));
+    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, PIPELINE_LEAST, theirs, "pipeline"));
     MGI_TRY(check_precision(ctx, &p));
+    p.struct_size = sizeof p;
     mgen_tae_retain(p.tae);
     mgen_video_model_retain(p.video);
+    mgen_upsampler_retain(p.upsampler);
     for (int i = 0; i < 3; i++)
         mgen_text_encoder_retain(p.text[i]);
     *ours = p;
@@ -83,9 +94,43 @@ mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi
     return status == MGEN_E_CORRUPT ? mgi_fail_context(ctx, MGEN_E_STATE, "the pipeline") : status;
 }
 
+/* What guides the upsampler: of its own roles, the pipeline's encoders. */
+static mgen_status upsampler_texts(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *n)
+{
+    for (int i = 0; i < MGI_ROLES; i++) {
+        bool reads = n->video->config.text[i] > 0;
+        if (reads && !p->text[i])
+            return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its text encoder of role %s",
+                            mgi_role_title[i]);
+        n->text[i] = reads ? &p->text[i]->net : NULL;
+    }
+    return MGEN_OK;
+}
+
+mgen_status mgi_pipeline_upsampler(mgen_context *ctx, const mgen_pipeline *p,
+                                   const mgen_clip_info *clip, mgi_networks *out)
+{
+    if (mgi_mesh_split(p->mesh))
+        return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
+                        "films are upsampled by one rank; open the pipeline without a mesh");
+    if (!p->upsampler)
+        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its upsampler");
+    const mgi_upsampler *u = &p->upsampler->net;
+    const mgi_vt_config *v = &u->config.video;
+    const int64_t f = mgi_tae_factor(&u->tae.config);
+    int64_t fps = (clip->fps_num + clip->fps_den / 2) / clip->fps_den;
+    mgi_networks n = {.tae = &u->tae, .video = &u->video, .upsampler = &u->config};
+    n.clip = (mgi_clip_shape){v->columns_max * v->patch_w * f, v->rows_max * v->patch_h * f,
+                              u->config.frames, fps > 0 ? fps : 1};
+    MGI_TRY(upsampler_texts(ctx, p, &n));
+    *out = n;
+    mgen_status status = mgi_networks_check(ctx, out);
+    return status == MGEN_E_CORRUPT ? mgi_fail_context(ctx, MGEN_E_STATE, "the pipeline") : status;
+}
+
 static bool holds_nothing(const mgen_pipeline *p)
 {
-    return !p->tae && !p->video && !p->text[0] && !p->text[1] && !p->text[2];
+    return !p->tae && !p->video && !p->upsampler && !p->text[0] && !p->text[1] && !p->text[2];
 }
 
 static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipeline_file *file,
@@ -106,6 +151,8 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
     for (int i = 0; i < 3; i++)
         if (file->text[i][0] && mgi_runs_text(mgi_mesh_split(p->mesh), i))
             MGI_TRY(mgi_text_encoder_handle_open(ctx, dir, file->text[i], precision, &p->text[i]));
+    if (file->upsampler[0] && upsampler_of(p) && !mgi_mesh_split(p->mesh))
+        MGI_TRY(mgi_upsampler_handle_open(ctx, dir, file->upsampler, precision, &p->upsampler));
     if (missing(p))
         return MGEN_OK;
     networks = networks_of(p);
@@ -153,13 +200,14 @@ mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline
         return MGEN_E_INVALID;
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, dir, "the model folder", MGI_PATH_MAX));
-    MGI_TRY(mgi_struct_in(ctx, &in, sizeof in, sizeof in, pipe, "pipeline"));
+    MGI_TRY(mgi_struct_in(ctx, &in, sizeof in, PIPELINE_LEAST, pipe, "pipeline"));
     if (!holds_nothing(&in))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "the pipeline holds models already; close it, or begin with "
                         "MGEN_PIPELINE_INIT");
     MGI_TRY(mgi_mesh_in(ctx, in.mesh));
     MGI_TRY(check_precision(ctx, &in));
+    p.struct_size = in.struct_size;
     p.mesh = in.mesh;
     p.precision = in.precision;
     mgen_status status = MGEN_E_AGAIN;
@@ -173,7 +221,7 @@ mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline
     if (status == MGEN_OK)
         status = share_hashes(ctx, &p);
     if (status == MGEN_OK)
-        status = mgi_struct_out(pipe, &p, sizeof p, sizeof p);
+        status = mgi_struct_out(pipe, &p, sizeof p, PIPELINE_LEAST);
     if (status != MGEN_OK)
         mgen_pipeline_close(&p);
     return status;
@@ -185,6 +233,10 @@ void mgen_pipeline_close(mgen_pipeline *pipe)
         return;
     mgen_tae_release(pipe->tae);
     mgen_video_model_release(pipe->video);
+    mgen_upsampler **upsampler = upsampler_of(pipe);
+    mgen_upsampler_release(upsampler ? *upsampler : NULL);
+    if (upsampler)
+        *upsampler = NULL;
     for (int i = 0; i < 3; i++)
         mgen_text_encoder_release(pipe->text[i]);
     pipe->tae = NULL;
@@ -202,7 +254,9 @@ uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe)
         h = h * mix + (pipe->text[i] ? pipe->text[i]->handle.hash
                        : pipe->video ? pipe->video->text_hash[i]
                                      : 0);
-    return h * mix + (pipe->video ? pipe->video->handle.hash : 0);
+    h = h * mix + (pipe->video ? pipe->video->handle.hash : 0);
+    const mgen_upsampler *upsampler = pipe->struct_size > PIPELINE_LEAST ? pipe->upsampler : NULL;
+    return upsampler ? h * mix + upsampler->handle.hash : h;
 }
 
 mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, const double *weights,

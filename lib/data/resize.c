@@ -92,6 +92,19 @@ mgen_status mgi_resize_init(mgi_resize *r, mgen_context *ctx, int64_t from_width
     return status;
 }
 
+/* A side's weights reach two inputs for each output, or twice the shrinking. */
+static int64_t side_bytes(int64_t from, int64_t to)
+{
+    int64_t taps = 2 * (from / to + 1) + 2;
+    return to * ((taps < from ? taps : from) * (int64_t)sizeof(float) + (int64_t)sizeof(int32_t));
+}
+
+int64_t mgi_resize_bytes(int64_t from_width, int64_t from_height, int64_t width, int64_t height)
+{
+    return side_bytes(from_width, width) + side_bytes(from_height, height) +
+           from_height * width * 3 * (int64_t)sizeof(float);
+}
+
 void mgi_resize_finish(mgi_resize *r)
 {
     if (!r->ctx)

@@ -28,6 +28,8 @@ static mgen_status read_members(mgen_context *ctx, const mgi_json *json, const c
     mgen_status status = mgi_vt_config_read(ctx, video, &c.video);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "\"transformer\"");
+    if (!mgi_json_find(video, "guidance"))
+        c.video.guidance = 1.0f; /* none: the film says nearly all */
     return mgi_upsampler_config_check(ctx, &c, out);
 }
 

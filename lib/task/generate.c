@@ -12,6 +12,7 @@
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
 #include "task/ranks.h"
+#include "task/upsample.h"
 #include "tensor/graph.h"
 #include "tensor/weights.h"
 
@@ -24,7 +25,8 @@ enum { FRAMES_MOST = 1 << 30, PIECE = 65536 };
 /* What one call of the network takes. */
 typedef struct batch {
     int64_t rows;
-    T *in, *t;        /* latents and their time */
+    T *in, *t;        /* latents and their time, */
+    T *beside;        /* and what an upsampler sees beside them */
     mgi_vt_text text; /* prompts, */
     mgi_vt_seen seen; /* and what the network reads of them at every step */
     int64_t runs;     /* on the meta device: of the network so far, */
@@ -44,6 +46,7 @@ typedef struct sampler {
     mgi_windows windows;
     float *times;
     T *x;             /* the latents */
+    T *beside;        /* an upsampler's: those of its source; else NULL */
     T *total;         /* their velocity, where windows are blended */
     mgi_vt_text text; /* of all rows */
     int64_t *tokens;  /* of each role and row */
@@ -92,6 +95,18 @@ static mgen_status check_streams(mgen_context *ctx, const mgi_vt_config *v, uint
                     "all streams of text that the model has would be left out; one must stay");
 }
 
+/* An upsampler makes one film of a given one. */
+static mgen_status check_source(mgen_context *ctx, const sampler *s)
+{
+    const bool upsamples = s->n->upsampler != NULL;
+    if (!s->n->video->config.condition == !upsamples && !s->r->source == !upsamples &&
+        (!upsamples || (s->r->count == 1 && !s->ranks && s->r->width > 0 && s->r->height > 0)))
+        return MGEN_OK;
+    return mgi_fail(ctx, MGEN_E_INVALID,
+                    upsamples ? "an upsampler makes one film of a given one, on one rank"
+                              : "the model sees another film: it is an upsampler's");
+}
+
 static mgen_status take_shape(mgen_context *ctx, sampler *s)
 {
     const mgi_generate_request *r = s->r;
@@ -101,6 +116,9 @@ static mgen_status take_shape(mgen_context *ctx, sampler *s)
     int64_t f = mgi_tae_factor(a), column = f * v->patch_w, row = f * v->patch_h;
     int64_t width = r->width ? r->width : own->width, height = r->height ? r->height : own->height;
     s->frames = r->frames ? r->frames : own->frames;
+    MGI_TRY(check_source(ctx, s));
+    if (s->n->upsampler)
+        mgi_upsample_sides(s->n, &width, &height);
     if (r->count < 1 || r->steps < 1 || s->frames < 1 || s->frames > FRAMES_MOST)
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "%lld clips of %lld frames in %d steps: each must be 1 or more, frames at "
@@ -237,6 +255,9 @@ static void make_buffers(sampler *s)
     *all = (batch){.rows = s->rows, .text = s->text};
     all->t = mgi_new(run, MGK_F32, 1, &s->rows);
     all->in = mgi_new(run, MGK_F32, MGI_DIMS(s->rows, s->windows.length, d[2], d[3], d[4]));
+    if (s->beside)
+        all->beside =
+            mgi_new(run, MGK_F32, all->in ? all->in->rank : 0, all->in ? all->in->dims : NULL);
     if (s->windows.count > 1)
         s->total = mgi_new(run, MGK_F32, 5, d);
     if (s->rows > s->r->count) {
@@ -248,6 +269,7 @@ static void make_buffers(sampler *s)
     s->prompted = (batch){.rows = s->r->count,
                           .in = first_rows(run, all->in, s->r->count),
                           .t = first_rows(run, all->t, s->r->count),
+                          .beside = all->beside ? first_rows(run, all->beside, s->r->count) : NULL,
                           .text = all->text};
     for (int i = 0; i < MGI_ROLES; i++)
         if (all->text.x[i])
@@ -272,13 +294,18 @@ static T *evaluate(sampler *s, batch *b, T *x, int64_t window, int64_t first, in
     int64_t clips = s->r->count, frame = s->dims[2] * s->dims[3] * s->dims[4];
     int64_t each = s->windows.length * frame, from = mgi_window_first(&s->windows, window) * frame;
     mgi_vt_text text = b->text;
-    for (int64_t i = 0; i < rows; i++)
-        mgi_copy(run, b->in, i * each, x, (first + i) % clips * s->dims[1] * frame + from, each);
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t at = (first + i) % clips * s->dims[1] * frame + from;
+        mgi_copy(run, b->in, i * each, x, at, each);
+        if (b->beside)
+            mgi_copy(run, b->beside, i * each, s->beside, at, each);
+    }
     for (int i = 0; i < MGI_ROLES; i++) {
         text.x[i] = some_rows(run, text.x[i], first, rows);
         text.tokens[i] = text.tokens[i] ? text.tokens[i] + first : NULL;
     }
     text.seen = b->seen.p ? &b->seen : NULL;
+    text.condition = some_rows(run, b->beside, 0, rows);
     return mgi_vt_velocity(run, s->n->video, some_rows(run, b->in, 0, rows),
                            some_rows(run, b->t, 0, rows), &text);
 }
@@ -539,6 +566,8 @@ static mgen_status sample(sampler *s)
                                .stepped = stepped,
                                .norms = same_norms,
                                .user = s};
+    if (s->n->upsampler)
+        s->beside = mgi_upsample_see(s->run, s->n, r, s->dims);
     make_noise(s);
     encode_prompts(s);
     if (s->run->status == MGEN_OK)
@@ -569,7 +598,9 @@ static mgen_status sample(sampler *s)
 static void decode_clip(sampler *s, T *z, int64_t first)
 {
     const mgi_generate_request *r = s->r;
-    if (s->ranks)
+    if (s->n->upsampler)
+        mgi_upsample_show(s->run, s->n, r, z);
+    else if (s->ranks)
         mgi_decode_ranks(s->run, s->ranks, s->n->tae, z, s->frames, first, r->tile, r->sink,
                          r->stop, r->user);
     else

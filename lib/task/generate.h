@@ -21,13 +21,17 @@ typedef struct mgi_generate_request {
     float guidance_from, guidance_to; /* times of the flow with guidance; to = 0: 1 */
     int64_t width, height, frames;    /* 0: the model's own */
     uint32_t drop_text;               /* bit i: the stream of role i is left out; one stays */
+    mgi_frames_source
+        *source;  /* an upsampler's: the film in the clip's size, one frame at a time */
     int64_t tile; /* pixels: larger frames are decoded in tiles; 0: as the TAE is configured */
     /* All of these may be NULL. true asks to stop: CANCELLED. On a mesh any rank may ask. */
     bool (*progress)(void *user, int done, int total); /* after each step, and attempt */
     /* After each step (taken, not refused), before progress: the clip that the flow now leads to, as normalised latents of
      * dims (frames, rows, columns, channels); of the first clip. */
     bool (*preview)(void *user, int done, const float *latents, const int64_t dims[4]);
-    bool (*stop)(void *user); /* on a mesh, between pieces of what a rank decodes */
+    bool (*stop)(
+        void *
+            user); /* between frames of the source; on a mesh, between pieces of what a rank decodes */
     /* The frames, or tiles of them, as soon as they are decoded; those of the second clip follow on those of the first. */
     mgi_frames_sink *sink;
     void *user;

@@ -281,6 +281,10 @@ mgen_status mgi_networks_check(mgen_context *ctx, const mgi_networks *n)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "the TAE has %lld latent channels, but the video model takes %lld",
                         (long long)a->latent_channels, (long long)v->channels);
+    if (!v->condition != !n->upsampler)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "the video model sees %lld channels of another film: it is an upsampler's",
+                        (long long)v->condition);
     for (int i = 0; i < MGI_ROLES; i++) {
         if (!n->text[i] && !mgi_runs_text(n->video->mesh, i))
             continue;

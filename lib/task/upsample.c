@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+#include "task/upsample.h"
+
+#include "core/alloc.h"
+
+#include <string.h>
+
+static int64_t round_up(int64_t size, int64_t to)
+{
+    return (size + to - 1) / to * to;
+}
+
+void mgi_upsample_sides(const mgi_networks *n, int64_t *width, int64_t *height)
+{
+    const mgi_vt_config *v = &n->video->config;
+    int64_t f = mgi_tae_factor(&n->tae->config);
+    *width = round_up(*width, f * v->patch_w);
+    *height = round_up(*height, f * v->patch_h);
+}
+
+/* -- what is seen ------------------------------------------------------------------------------- */
+
+/* One frame of a source, and the sides to which it is extended. */
+typedef struct extended {
+    const mgi_generate_request *r;
+    int64_t frame, width, height;
+} extended;
+
+/* The rows that came, each behind its place in the longer ones, last first. */
+static void spread_rows(float *rgb, int64_t from_width, int64_t rows, int64_t width)
+{
+    for (int64_t y = rows - 1; y >= 0 && width > from_width; y--) {
+        float *row = rgb + y * width * 3;
+        memmove(row, rgb + y * from_width * 3, (size_t)from_width * 3 * sizeof *row);
+        for (int64_t x = from_width; x < width; x++)
+            memcpy(row + x * 3, row + (from_width - 1) * 3, 3 * sizeof *row);
+    }
+}
+
+static mgen_status read_extended(void *user, int64_t first, int64_t count, float *rgb)
+{
+    const extended *e = user;
+    int64_t row = e->width * 3;
+    (void)first; /* a film of one frame */
+    (void)count;
+    MGI_TRY(e->r->source(e->r->user, e->frame, 1, rgb));
+    spread_rows(rgb, e->r->width, e->r->height, e->width);
+    for (int64_t y = e->r->height; y < e->height; y++)
+        memcpy(rgb + y * row, rgb + (e->r->height - 1) * row, (size_t)row * sizeof *rgb);
+    return MGEN_OK;
+}
+
+static mgen_status encode_frames(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
+                                 const int64_t dims[5], float *latents)
+{
+    const int64_t f = mgi_tae_factor(&n->tae->config), each = dims[2] * dims[3] * dims[4];
+    const int64_t film[3] = {1, dims[2] * f, dims[3] * f};
+    /* On the meta device one frame stands for all. */
+    const int64_t frames = run->dev->meta ? 1 : dims[1];
+    double *flops = &run->dev->counts.flops, before = *flops;
+    for (int64_t i = 0; i < frames; i++) {
+        extended e = {r, i, film[2], film[1]};
+        if (!run->dev->meta && r->stop && r->stop(r->user))
+            return mgi_fail(run->ctx, MGEN_E_CANCELLED, "cancelled before frame %lld was seen",
+                            (long long)i);
+        MGI_TRY(mgi_encode_film(run->ctx, n->tae, film, r->tile, read_extended, &e,
+                                latents + i * each));
+    }
+    *flops += (*flops - before) * (double)(dims[1] - frames);
+    return MGEN_OK;
+}
+
+T *mgi_upsample_see(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
+                    const int64_t dims[5])
+{
+    T *seen = NULL;
+    float *latents;
+    const int64_t count = dims[1] * dims[2] * dims[3] * dims[4];
+    if (run->status != MGEN_OK ||
+        !mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)count, sizeof *latents, &latents)))
+        return NULL;
+    if (mgi_ok(run, encode_frames(run, n, r, dims, latents))) {
+        mgi_device_trim(run->dev); /* the encoder's tensors have other sizes than the sampler's */
+        seen = mgi_new(run, MGK_F32, 5, dims);
+    }
+    if (seen)
+        mgi_tensor_write(seen, 0, latents, count);
+    mgi_ok(run, mgi_device_wait(run->dev));
+    mgi_free(run->ctx, latents);
+    return seen;
+}
+
+/* -- what is shown ------------------------------------------------------------------------------ */
+
+typedef struct cropped {
+    mgen_context *ctx;
+    const mgi_generate_request *r;
+} cropped;
+
+/* Those of the box's pixels that the request has. */
+static mgen_status show_part(void *user, const mgi_frames_box *box, const float *rgb)
+{
+    const cropped *c = user;
+    const mgi_generate_request *r = c->r;
+    mgi_frames_box part = *box;
+    float *own;
+    part.height = r->height - box->top < box->height ? r->height - box->top : box->height;
+    part.width = r->width - box->left < box->width ? r->width - box->left : box->width;
+    if (part.height < 1 || part.width < 1)
+        return MGEN_OK;
+    part.last = part.top + part.height == r->height && part.left + part.width == r->width;
+    if (part.height == box->height && part.width == box->width)
+        return r->sink(r->user, &part, rgb);
+    const int64_t rows = part.count * part.height, row = part.width * 3;
+    MGI_TRY(mgi_alloc(c->ctx, (size_t)(rows * row) * sizeof *own, &own));
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t from = i / part.height * box->height + i % part.height;
+        memcpy(own + i * row, rgb + from * box->width * 3, (size_t)row * sizeof *own);
+    }
+    mgen_status status = r->sink(r->user, &part, own);
+    mgi_free(c->ctx, own);
+    return status;
+}
+
+void mgi_upsample_show(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r, T *z)
+{
+    const int64_t frames = z ? run->dev->meta ? 1 : z->dims[1] : 0;
+    cropped c = {run->ctx, r};
+    double *flops = &run->dev->counts.flops, before = *flops;
+    for (int64_t i = 0; i < frames && run->status == MGEN_OK; i++) {
+        int64_t mark = mgi_scope_push(run);
+        T *one = mgi_slice(run, z, 1, i, 1);
+        mgi_decode_run(run, n->tae, one, 1, i, r->tile, r->sink ? show_part : NULL, &c);
+        mgi_scope_pop(run, mark, NULL);
+    }
+    if (z)
+        *flops += (*flops - before) * (double)(z->dims[1] - frames);
+}
