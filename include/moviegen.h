@@ -748,10 +748,10 @@ MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_param
 typedef struct mgen_eval_params {
     uint32_t struct_size; /**< set by the INIT macro */
     uint32_t n;           /**< clips to measure, at most 1000000; 0 = the protocol's own number */
-    /** "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of what the pixel checker reads in
-     *  them); "alignment": prompts of combinations that no training clip has against what the checker reads in the
-     *  generated clips: rates 0..1; behind "ceiling_" in reproduced true clips, behind "control_" of wrong prompts;
-     *  "upsample": psnr, ssim of enlarged clips; "bilinear_": of such a resize; "ceiling_": of the true ones, coded. */
+    /** "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of what the pixel checker reads in them);
+     *  "alignment": what it reads in clips generated for combinations that no training clip has: rates 0..1; behind
+     *  "ceiling_" in reproduced true clips, "control_" of wrong prompts; "upsample": psnr, ssim, sharpness of enlarged
+     *  clips; "bilinear_" of a resize; "clean_" of clips not coded before; "ceiling_" of the true ones, coded. */
     const char *protocol;
     uint64_t seed;  /**< of scenes and noise */
     uint32_t steps; /**< as in mgen_generate_params */

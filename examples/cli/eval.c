@@ -28,6 +28,12 @@ static uint32_t measured(const mgen_report *report, uint32_t asked)
     return n >= 0 && n <= 4e9 ? (uint32_t)n : asked;
 }
 
+/* Of generating; the upsampler's own number stands in the report. */
+static uint32_t steps_of(const eval_options *o)
+{
+    return o->steps || strcmp(o->protocol, "alignment") ? o->steps : DEFAULT_STEPS;
+}
+
 static void print_json(const cli_session *s, const eval_options *o, const mgen_report *report)
 {
     printf("{\"protocol\":");
@@ -35,7 +41,7 @@ static void print_json(const cli_session *s, const eval_options *o, const mgen_r
     printf(",\"n\":%u,\"seed\":%llu,\"model_hash\":\"%016llx\"", measured(report, o->n),
            (unsigned long long)o->seed, (unsigned long long)mgen_pipeline_hash(&s->pipe));
     if (strcmp(o->protocol, "alignment") == 0)
-        printf(",\"steps\":%u", o->steps);
+        printf(",\"steps\":%u", steps_of(o));
     for (uint32_t i = 0; i < mgen_report_count(report); i++) {
         const char *name = mgen_report_name(report, i);
         if (!strcmp(name, "n") || !strcmp(name, "seed"))
@@ -54,7 +60,7 @@ static void print_table(const cli_session *s, const eval_options *o, const mgen_
            (unsigned long long)o->seed, (unsigned long long)mgen_pipeline_hash(&s->pipe));
     for (uint32_t i = 0; i < mgen_report_count(report); i++)
         if (strcmp(mgen_report_name(report, i), "n"))
-            printf("  %-18s %10.4f\n", mgen_report_name(report, i), mgen_report_value(report, i));
+            printf("  %-24s %10.4f\n", mgen_report_name(report, i), mgen_report_value(report, i));
 }
 
 static mgen_status open_data(cli_session *s, const eval_options *o, mgen_dataset **data)
@@ -77,7 +83,7 @@ static int evaluate(cli_session *s, const eval_options *o)
     params.protocol = o->protocol;
     params.n = o->n;
     params.seed = o->seed;
-    params.steps = o->steps;
+    params.steps = steps_of(o);
     params.guidance = (float)o->guidance;
     params.guidance_from = (float)o->sampling.guidance_from;
     params.guidance_to = (float)o->sampling.guidance_to;
@@ -102,7 +108,7 @@ static int evaluate(cli_session *s, const eval_options *o)
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    eval_options o = {.seed = DEFAULT_SEED, .steps = DEFAULT_STEPS, .side = 64, .frames = 32};
+    eval_options o = {.seed = DEFAULT_SEED, .side = 64, .frames = 32};
     const cli_option table[] = {
         OPTION_MODEL(&o.model),
         {"--clips", "-n", OPTION_U32, &o.n, 1, 1000000, "N",
@@ -114,7 +120,8 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--frames", NULL, OPTION_U32, &o.frames, 1, 4096, "N",
          "frames that are taken of each (default: 32)"},
         OPTION_SEED(&o.seed),
-        OPTION_STEPS(&o.steps),
+        {"--steps", NULL, OPTION_U32, &o.steps, 1, 1000, "N",
+         "solver steps (default: 50; upsample: the upsampler's)"},
         OPTION_GUIDANCE(&o.guidance),
         OPTION_SOLVER(&o.sampling.solver),
         OPTION_SCHEDULE(&o.sampling.schedule),
@@ -134,8 +141,8 @@ static int run(const cli_command *self, int argc, char **argv)
     int result = options_parse(self, table, argc, argv, &word, 1, &words);
     if (result != OPTIONS_OK)
         return result;
-    if (!words || (strcmp(word, "tae") && strcmp(word, "alignment"))) {
-        complain(self, "%s%s%s; protocols are tae and alignment",
+    if (!words || (strcmp(word, "tae") && strcmp(word, "alignment") && strcmp(word, "upsample"))) {
+        complain(self, "%s%s%s; protocols are tae, alignment and upsample",
                  words ? "unknown protocol '" : "no protocol given", words ? word : "",
                  words ? "'" : "");
         return STATUS_USAGE;
@@ -150,7 +157,7 @@ static int run(const cli_command *self, int argc, char **argv)
 }
 
 const cli_command command_eval = {
-    "eval", "measure a model in the toybox", "tae|alignment [options]",
+    "eval", "measure a model in the toybox", "tae|alignment|upsample [options]",
     "tae: how well the autoencoder reproduces clips that it has not seen, what a program that "
     "looks "
     "at\n"
@@ -158,5 +165,11 @@ const cli_command command_eval = {
     "alignment: whether that program finds in the generated films what the prompts asked for, on\n"
     "combinations that no training has; with what is found in reproduced true films (ceiling), and "
     "what\n"
-    "another prompt would have scored (control).",
+    "another prompt would have scored (control).\n"
+    "upsample: how near small films, reproduced and upsampled, come to the same scenes drawn "
+    "large; "
+    "with\n"
+    "what a bilinear resize makes of them, with films that were not reproduced before (clean), and "
+    "with\n"
+    "the large ones reproduced by the upsampler's autoencoder (ceiling).",
     run};

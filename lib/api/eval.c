@@ -4,6 +4,7 @@
 #include "eval/alignment.h"
 #include "eval/clips_eval.h"
 #include "eval/tae_eval.h"
+#include "eval/upsample_eval.h"
 
 #include <string.h>
 
@@ -13,14 +14,56 @@ static bool forward_progress(void *user, int done, int total)
     return p->on_progress && p->on_progress(p->user, (uint32_t)done, (uint32_t)total) != 0;
 }
 
+typedef enum protocol { TAE, ALIGNMENT, UPSAMPLE, PROTOCOLS } protocol;
+
+/* PROTOCOLS: none of that name. */
+static protocol find_protocol(const char *name)
+{
+    static const char *const names[PROTOCOLS] = {"tae", "alignment", "upsample"};
+    protocol found = TAE;
+    while (found < PROTOCOLS && strcmp(name, names[found]) != 0)
+        found++;
+    return found;
+}
+
+/* Whatever frame rate the scenes have. */
+static mgen_status run_upsample(mgen_context *ctx, const mgen_pipeline *pipe, mgi_eval_request *r,
+                                mgen_report *report)
+{
+    const mgen_clip_info any_rate = {.fps_num = 1, .fps_den = 1};
+    const mgi_clip_shape clip = {pipe->width, pipe->height, pipe->frames, pipe->fps};
+    mgi_networks upsampler;
+    MGI_TRY(mgi_pipeline_upsampler(ctx, pipe, &any_rate, &upsampler));
+    if (!pipe->tae)
+        return mgi_fail(ctx, MGEN_E_STATE,
+                        "the pipeline lacks its TAE, through which the films to upsample go");
+    r->steps = r->steps ? r->steps : (int)upsampler.upsampler->steps;
+    r->guidance = mgi_vt_guidance(&upsampler.video->config, r->guidance);
+    mgi_report_add(report, "steps", (double)r->steps);
+    mgi_report_add(report, "guidance", (double)r->guidance);
+    return mgi_eval_upsample(ctx, &pipe->tae->net, &upsampler, &clip, r, report);
+}
+
+static mgen_status run_alignment(mgen_context *ctx, const mgen_pipeline *pipe, mgi_eval_request *r,
+                                 mgen_report *report)
+{
+    mgi_networks networks;
+    MGI_TRY(mgi_pipeline_networks(ctx, pipe, &networks));
+    r->steps = r->steps ? r->steps : 50;
+    r->guidance = mgi_vt_guidance(&networks.video->config, r->guidance);
+    mgi_report_add(report, "guidance", (double)r->guidance);
+    return mgi_eval_alignment(ctx, &networks, r, report);
+}
+
 static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mgen_eval_params *p,
                                 mgen_report *report)
 {
-    bool tae = !strcmp(p->protocol, "tae");
-    mgi_networks networks;
-    if (!tae && strcmp(p->protocol, "alignment"))
+    static const int64_t own_number[PROTOCOLS] = {64, 2 * MGI_ALIGNMENT_PROMPTS, 8};
+    const protocol which = find_protocol(p->protocol);
+    if (which == PROTOCOLS)
         return mgi_fail(ctx, MGEN_E_INVALID,
-                        "protocol is \"%.40s\"; known are \"tae\" and \"alignment\"", p->protocol);
+                        "protocol is \"%.40s\"; known are \"tae\", \"alignment\" and \"upsample\"",
+                        p->protocol);
     if (p->n > 1000000 || p->steps > 1000 || !(p->guidance >= 0.0f && p->guidance <= 100.0f))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "n is at most 1000000, steps at most 1000, guidance 0..100");
@@ -28,11 +71,9 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
                                p->drop_text));
     if (p->reserved0)
         return mgi_fail(ctx, MGEN_E_INVALID, "reserved0 is %u; it must be 0", p->reserved0);
-    mgi_eval_request r = {.n = p->n  ? p->n
-                               : tae ? 64
-                                     : 2 * MGI_ALIGNMENT_PROMPTS,
+    mgi_eval_request r = {.n = p->n ? p->n : own_number[which],
                           .seed = p->seed,
-                          .steps = p->steps ? (int)p->steps : 50,
+                          .steps = (int)p->steps,
                           .guidance = p->guidance,
                           .schedule = (int)p->schedule,
                           .solver = (int)p->solver,
@@ -44,9 +85,9 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
     if (mgi_mesh_split(pipe->mesh))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "a pipeline of several ranks is not measured; open it on one of them");
-    if (p->dataset && strcmp(p->protocol, "tae"))
+    if (p->dataset && which != TAE)
         return mgi_fail(ctx, MGEN_E_INVALID, "a dataset can be measured by protocol \"tae\" only");
-    if (tae && !pipe->tae)
+    if (which == TAE && !pipe->tae)
         return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its TAE");
     if (p->dataset) {
         bool endless = p->dataset->count == UINT64_MAX;
@@ -54,12 +95,10 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
         return mgi_eval_tae_clips(ctx, &pipe->tae->net, p->dataset, &r, report);
     }
     mgi_report_add(report, "n", (double)r.n);
-    if (tae)
+    if (which == TAE)
         return mgi_eval_tae(ctx, &pipe->tae->net, &r, report);
-    MGI_TRY(mgi_pipeline_networks(ctx, pipe, &networks));
-    r.guidance = mgi_vt_guidance(&networks.video->config, r.guidance);
-    mgi_report_add(report, "guidance", (double)r.guidance);
-    return mgi_eval_alignment(ctx, &networks, &r, report);
+    return which == ALIGNMENT ? run_alignment(ctx, pipe, &r, report)
+                              : run_upsample(ctx, pipe, &r, report);
 }
 
 mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,

@@ -58,3 +58,19 @@ double mgi_ssim_clip(const uint8_t *a, const uint8_t *b, int64_t frames, int64_t
     }
     return n ? sum / (double)n : 0.0;
 }
+
+double mgi_gradient_energy(const uint8_t *rgb, int64_t frames, int64_t height, int64_t width)
+{
+    double sum = 0.0;
+    for (int64_t t = 0; t < frames; t++) {
+        for (int64_t i = 0; i + 1 < height; i++) {
+            for (int64_t j = 0; j + 1 < width; j++) {
+                const uint8_t *p = rgb + ((t * height + i) * width + j) * 3;
+                double here = luma(p), right = luma(p + 3) - here,
+                       below = luma(p + width * 3) - here;
+                sum += right * right + below * below;
+            }
+        }
+    }
+    return sum / (double)(frames * (height - 1) * (width - 1));
+}

@@ -13,4 +13,8 @@ double mgi_psnr(const uint8_t *a, const uint8_t *b, size_t count);
 double mgi_ssim_clip(const uint8_t *a, const uint8_t *b, int64_t frames, int64_t height,
                      int64_t width);
 
+/* Mean squared difference of the luma of RGB8 frames, 0..255, from the pixels to the right and below. Sides of at
+ * least 2. */
+double mgi_gradient_energy(const uint8_t *rgb, int64_t frames, int64_t height, int64_t width);
+
 #endif

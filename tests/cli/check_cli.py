@@ -151,8 +151,8 @@ def test_two_prompts(w):
 
 
 def test_eval_protocol(w):
-    expect(w.run("eval"), 2, "no protocol given", "tae", "alignment")
-    expect(w.run("eval", "beauty"), 2, "unknown protocol 'beauty'", "tae", "alignment")
+    expect(w.run("eval"), 2, "no protocol given", "tae", "alignment", "upsample")
+    expect(w.run("eval", "beauty"), 2, "unknown protocol 'beauty'", "tae", "upsample")
 
 
 def test_train_required(w):

@@ -174,6 +174,8 @@ pub enum Protocol {
     /// Prompts of combinations that no training clip has against what the checker reads in the
     /// generated clips: rates 0..1.
     Alignment,
+    /// Enlarged clips against scenes drawn that large: psnr, ssim, sharpness.
+    Upsample,
 }
 
 /// A measurement. Numbers that are 0 mean the default.
@@ -239,6 +241,7 @@ impl Pipeline {
         let protocol = match evaluation.protocol {
             Protocol::Tae => "tae\0",
             Protocol::Alignment => "alignment\0",
+            Protocol::Upsample => "upsample\0",
         };
         let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());
         let mut state = EvalState {
