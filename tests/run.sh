@@ -224,6 +224,8 @@ suite_kernels() {
 suite_cli() {
     build_plain || return
     tap cli 600 "$python" tests/cli/check_cli.py build-test/examples/cli/moviegen
+    tap upsample 600 "$python" tests/cli/check_upsample.py build-test/examples/cli/moviegen
+    tap eval-upsample 600 "$python" tests/cli/check_eval_upsample.py build-test/examples/cli/moviegen
     tap kills 600 "$python" tests/cli/check_kills.py build-test/examples/cli/moviegen
 }
 suite_bindings() {

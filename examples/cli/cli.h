@@ -23,7 +23,7 @@ struct cli_command {
 };
 
 extern const cli_command command_generate, command_train, command_eval, command_sheet, command_plot,
-    command_info, command_plan, command_average;
+    command_info, command_plan, command_average, command_upsample;
 
 /* ---- options.c: what the user wrote ---- */
 
@@ -110,6 +110,11 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
     {                                                                                              \
         "--precision", NULL, OPTION_TEXT, (out), 0, 0, "NAME",                                     \
             "weights and products in f32, bf16 or fp8 (default: as the model says, else f32)"      \
+    }
+#define OPTION_NEGATIVE(out)                                                                       \
+    {                                                                                              \
+        "--negative", NULL, OPTION_TEXT, (out), 0, 0, "TEXT",                                      \
+            "what guidance leads away from (default: nothing)"                                     \
     }
 #define OPTION_QUIET(out)                                                                          \
     {                                                                                              \
@@ -248,10 +253,38 @@ void progress_end(progress *p); /* removes the bar */
  * been explained. */
 int generate_clip(cli_session *s, const mgen_generate_params *params, progress *p, mgen_clip **out);
 
+/* ---- film.c: the job that makes a film, and the files that it goes to ---- */
+
+/* Wait for a job, drawing p (NULL: nothing), and destroy it. Returns 0 and, on the first rank, the clip, or a status
+ * that has been explained. */
+int film_finish(cli_session *s, mgen_job *job, progress *p, mgen_clip **out);
+/* The same of a job that enlarges `clip`. */
+int film_upsample(cli_session *s, const mgen_clip *clip, const mgen_generate_params *params,
+                  bool quiet, mgen_clip **out);
+/* Says that the model has no upsampler; the status to exit with. */
+int film_no_upsampler(const cli_session *s);
+
 /* Learn now, not after the work, whether `path` can be written: tries a tiny clip beside it. On
  * failure `why` has the reason. */
 enum { OUTPUT_WHY_SIZE = 2048 };
 mgen_status output_probe(cli_session *s, const char *path, char why[OUTPUT_WHY_SIZE]);
+
+enum { FILM_FILES_MAX = 2 };
+
+typedef struct film_files {
+    const char *path;
+    bool fallback; /* its format is not available: the film goes to .y4m and .png instead */
+    char *name[FILM_FILES_MAX]; /* what was written, allocated */
+    int count;
+} film_files;
+
+/* Says before the work starts what would go wrong after it: a status, explained unless it is 0. */
+int film_check(cli_session *s, const char *path, bool quiet, film_files *f);
+int film_write(cli_session *s, const mgen_clip *clip, film_files *f); /* likewise */
+void film_files_free(film_files *f);
+void film_tell(const film_files *f, const mgen_clip *clip, double seconds); /* a line a file */
+/* The end of a line of JSON: size, seconds and files of a film. */
+void json_film(FILE *out, const film_files *f, const mgen_clip *clip, double seconds);
 
 /* ---- font.c: labels on contact sheets ---- */
 

@@ -7,9 +7,9 @@
 
 #include <string.h>
 
-static const cli_command *const commands[] = {&command_generate, &command_train,  &command_eval,
-                                              &command_sheet,    &command_plot,   &command_info,
-                                              &command_plan,     &command_average};
+static const cli_command *const commands[] = {
+    &command_generate, &command_upsample, &command_train, &command_eval,   &command_sheet,
+    &command_plot,     &command_info,     &command_plan,  &command_average};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void print_help(void)

@@ -124,6 +124,12 @@ static mgen_status take_shape(mgen_context *ctx, sampler *s)
                         "%lld clips of %lld frames in %d steps: each must be 1 or more, frames at "
                         "most %d",
                         (long long)r->count, (long long)s->frames, r->steps, FRAMES_MOST);
+    if (s->n->upsampler && (width / column > v->columns_max || height / row > v->rows_max))
+        return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
+                        "this upsampler makes films of up to %lld x %lld pixels, not %lld x %lld; "
+                        "give a smaller width and height",
+                        (long long)(column * v->columns_max), (long long)(row * v->rows_max),
+                        (long long)r->width, (long long)r->height);
     if (width < 1 || height < 1 || width % column || height % row ||
         width / column > v->columns_max || height / row > v->rows_max)
         return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
