@@ -41,10 +41,11 @@ typedef struct world {
     mgi_networks n;
 } world;
 
-static void world_make(world *w)
+static void world_make_on(world *w, const char *device)
 {
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     params.threads = 2;
+    params.device = device;
     assert_int_equal(mgen_context_create(&params, &w->ctx), MGEN_OK);
     assert_int_equal(mgi_tae_init(&w->tae, w->ctx, &tae_config), MGEN_OK);
     assert_int_equal(mgi_text_encoder_init(&w->text, w->ctx, NULL, &text_config, NULL), MGEN_OK);
@@ -52,12 +53,19 @@ static void world_make(world *w)
     assert_int_equal(mgi_module_random(&w->tae.module, 1), MGEN_OK);
     assert_int_equal(mgi_module_random(&w->text.t5.module, 1), MGEN_OK);
     assert_int_equal(mgi_vt_random(&w->video, 1), MGEN_OK);
-    randomise(&w->tae.module, 0.05f);
-    randomise(&w->video.module, 0.1f);
+    if (!w->ctx->device->cuda) {
+        randomise(&w->tae.module, 0.05f);
+        randomise(&w->video.module, 0.1f);
+    }
     w->n = (mgi_networks){
         .tae = &w->tae, .text = {&w->text}, .video = &w->video, .upsampler = &config};
     w->n.clip = (mgi_clip_shape){64, 48, WINDOW, 16};
     assert_int_equal(mgi_networks_check(w->ctx, &w->n), MGEN_OK);
+}
+
+static void world_make(world *w)
+{
+    world_make_on(w, "cpu");
 }
 
 static void world_free(world *w)
@@ -302,6 +310,45 @@ static void test_sees(void **state)
     world_free(&w);
 }
 
+static void copy_values(const mgi_module *from, mgi_module *to)
+{
+    for (int64_t i = 0; i < from->count; i++) {
+        const T *x = from->params[i]->value;
+        mgi_tensor_write(to->params[i]->value, 0, mgi_f32(x), x->count);
+    }
+}
+
+/* On a GPU as on the CPU, to rounding; there captured as not captured, to the bit. */
+static void test_gpu(void **state)
+{
+    (void)state;
+    world cpu, gpu;
+    film f[3];
+    if (mgi_cuda_count(NULL, 0) == 0)
+        skip();
+    world_make(&cpu);
+    world_make_on(&gpu, "cuda:0");
+    copy_values(&cpu.tae.module, &gpu.tae.module);
+    copy_values(&cpu.text.t5.module, &gpu.text.t5.module);
+    copy_values(&cpu.video.module, &gpu.video.module);
+    const int64_t count = FRAMES * 49 * 40 * 3;
+    for (int i = 0; i < 3; i++) {
+        f[i] = film_of(49, 40, FRAMES);
+        mgi_generate_request r = request(&f[i]);
+        r.prompts = one_prompt;
+        r.guidance = 2.0f;
+        gpu.ctx->device->graphs_off = i == 2;
+        upsample(i ? &gpu : &cpu, &f[i], &r);
+    }
+    float size = largest(f[0].rgb, NULL, count);
+    assert_true(size > 0.1f && largest(f[0].rgb, f[1].rgb, count) < 1e-3f * size);
+    assert_memory_equal(f[1].rgb, f[2].rgb, (size_t)count * sizeof(float));
+    for (int i = 0; i < 3; i++)
+        test_free(f[i].rgb);
+    world_free(&cpu);
+    world_free(&gpu);
+}
+
 /* -- sides ------------------------------------------------------------------------------------------ */
 
 /* The film is what is left of one whose edge repeats up to the grid: to the bit. */
@@ -452,7 +499,7 @@ int main(void)
         cmocka_unit_test(test_definition), cmocka_unit_test(test_sees),
         cmocka_unit_test(test_sides),      cmocka_unit_test(test_tiles),
         cmocka_unit_test(test_estimate),   cmocka_unit_test(test_stops),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_gpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
