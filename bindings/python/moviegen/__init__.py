@@ -17,7 +17,7 @@ from .errors import (AgainError, CancelledError, ControlError, CorruptError, Des
                      NotFoundError, NumericError, PeerError, PeerLostError, ReadWriteError, ResourceError, StateError,
                      TimedOutError, UnsupportedError, UsageError, VersionError)
 from .measure import Report, evaluate, plan, plan_mesh, toybox_prompts, version
-from .models import ROLES, ModelInfo, Tae, TextEncoder, VideoModel, noise, schedule
+from .models import ROLES, ModelInfo, Tae, TextEncoder, Upsampler, VideoModel, noise, schedule
 from .pipeline import Estimate, Job, JobInfo, Pipeline, Stream
 from .training import Dataset, Trainer
 
@@ -32,6 +32,6 @@ __all__ = [
     "JobInfo", "LOG_DEBUG", "LOG_ERROR", "LOG_INFO", "LOG_WARN", "LimitError", "Memory", "ModelInfo", "NoMemoryError",
     "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Pipeline", "ROLES", "Ranks",
     "ReadWriteError", "Report", "ResourceError", "StateError", "Stream", "Tae", "TextEncoder", "TimedOutError",
-    "Trainer", "UnsupportedError", "UsageError", "VersionError", "VideoModel", "__version__", "evaluate", "noise",
+    "Trainer", "UnsupportedError", "Upsampler", "UsageError", "VersionError", "VideoModel", "__version__", "evaluate", "noise",
     "plan", "plan_mesh", "schedule", "toybox_prompts", "version",
 ]

@@ -112,14 +112,14 @@ class ModelInfo(Struct):
     _fields_ = [("struct_size", c_uint32), ("channels", c_uint32), ("spatial_factor", c_uint32),
                 ("temporal_factor", c_uint32), ("text_width", c_uint32), ("text_tokens", c_uint32),
                 ("parameters", c_uint64), ("bytes", c_uint64), ("hash", c_uint64), ("guidance", c_float),
-                ("fps_prefix", c_uint32)]
+                ("fps_prefix", c_uint32), ("upsampling", c_uint32), ("reserved0", c_uint32)]
 
 
 class Pipeline(Struct):
     NAME = "mgen_pipeline"
     _fields_ = [("struct_size", c_uint32), ("width", c_uint32), ("height", c_uint32), ("frames", c_uint32),
                 ("fps", c_uint32), ("precision", c_uint32), ("tae", c_void_p), ("text", c_void_p * 3),
-                ("video", c_void_p), ("mesh", c_void_p)]
+                ("video", c_void_p), ("mesh", c_void_p), ("upsampler", c_void_p)]
 
 
 class Latents(Struct):
@@ -226,6 +226,8 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_clip_get_info": (_STATUS, c_void_p, POINTER(ClipInfo)), "mgen_clip_pixels": (c_void_p, c_void_p),
     "mgen_clip_write": (_STATUS, c_void_p, c_void_p, c_char_p),
     "mgen_tae_open": _OPEN, "mgen_text_encoder_open": _OPEN, "mgen_video_model_open": _OPEN,
+    "mgen_upsampler_open": _OPEN, "mgen_upsampler_retain": _SAME, "mgen_upsampler_release": _END,
+    "mgen_upsampler_get_info": _INFO,
     "mgen_tae_retain": _SAME, "mgen_text_encoder_retain": _SAME, "mgen_video_model_retain": _SAME,
     "mgen_tae_release": _END, "mgen_text_encoder_release": _END, "mgen_video_model_release": _END,
     "mgen_tae_get_info": _INFO, "mgen_text_encoder_get_info": _INFO, "mgen_video_model_get_info": _INFO,
@@ -234,6 +236,8 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_pipeline_average": (_STATUS, c_void_p, _OUT, c_void_p, c_uint32, c_char_p),
     "mgen_generate_estimate": (_STATUS, c_void_p, POINTER(Pipeline), POINTER(GenerateParams), POINTER(Estimate)),
     "mgen_generate_start": (_STATUS, c_void_p, POINTER(Pipeline), POINTER(GenerateParams), _OUT),
+    "mgen_upsample_estimate": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), POINTER(Estimate)),
+    "mgen_upsample_start": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), _OUT),
     "mgen_job_wait": (_STATUS, c_void_p, c_int64), "mgen_job_poll": (_STATUS, c_void_p), "mgen_job_cancel": _END,
     "mgen_job_get_info": (_STATUS, c_void_p, POINTER(JobInfo)), "mgen_job_take_clip": (_STATUS, c_void_p, _OUT),
     "mgen_job_destroy": _END,

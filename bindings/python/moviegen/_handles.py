@@ -210,9 +210,10 @@ class ChildCore(Core):
     """A job or a trainer: ends before its context."""
 
     def __init__(self, context: ContextCore, pointer: Any, kind: str, destroy: Callable[[Any], None],
-                 ended: Callable[[], None]) -> None:
+                 ended: Callable[[], Any]) -> None:
         super().__init__(pointer, kind)
         self.context, self._destroy, self._ended = context, destroy, ended
+        self._kept: Any = None  # what its thread may use until it is gone
         context.children.add(self)
 
     def call(self, function: Callable[..., int], *arguments: Any) -> None:
@@ -232,8 +233,9 @@ class ChildCore(Core):
         self.context.children.discard(self)
         try:
             if pointer:
-                self._ended()
+                self._kept = self._ended()
                 self._destroy(pointer)
+                self._kept = None
         finally:
             if self.context.running is self:
                 self.context.running = None

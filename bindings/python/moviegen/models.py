@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The three networks, and the mathematics between them, for hosts that build their own loops.
+"""The networks, and the mathematics between them, for hosts that build their own loops.
 
 Latents are (frames, height, width, channels) and text is (tokens, width), both float32, in anything with the buffer
 protocol. What is returned is a memoryview of that shape (numpy.asarray() of it makes no copy), or the `out` given.
@@ -35,6 +35,7 @@ class ModelInfo(NamedTuple):
     hash: int
     guidance: float
     fps_prefix: int
+    upsampling: int
 
 
 class Part(Closing):
@@ -157,6 +158,13 @@ class VideoModel(Part):
                                                  byref(target))
         del keep, kept, texts
         return out
+
+
+class Upsampler(Part):
+    """Clip to larger clip: the transformer, and the autoencoder that its file names. Pipeline.upsample() uses it."""
+
+    KIND = "upsampler"
+    NAME = "upsampler"
 
 
 def schedule(steps: int, kind: str = "linear_quadratic") -> List[float]:

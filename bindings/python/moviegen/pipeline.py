@@ -13,7 +13,7 @@ from ._jobs import OnFrames, Preview, Progress, Relay, Slot
 from ._progress import Bar, stderr_is_terminal
 from .clip import Clip, wrap
 from .context import Context, Path, path_of
-from .models import ROLES, Tae, TextEncoder, VideoModel, adopt, hold_all
+from .models import ROLES, Tae, TextEncoder, Upsampler, VideoModel, adopt, hold_all
 
 Into = Union[Buffer, Sequence[Buffer]]
 
@@ -45,7 +45,7 @@ class Job(Closing):
 
     _core: ChildCore
 
-    def __init__(self, context: Context, pointer: Any, relay: Relay, ended: Callable[[], None]) -> None:
+    def __init__(self, context: Context, pointer: Any, relay: Relay, ended: Callable[[], Any]) -> None:
         self._context, self._relay = context, relay
         core = ChildCore(context._core, pointer, "job", lib.mgen_job_destroy, ended)
         context._core.running = core
@@ -158,7 +158,7 @@ class Stream(Iterator[Tuple[int, FrameViews]]):
 
 
 class Pipeline(Closing):
-    """A tae, up to three text encoders and a video model, and the clip that they were trained on.
+    """A tae, up to three text encoders, a video model and an upsampler, and the clip that they were trained on.
 
     Pipeline(context, "folder") loads a model folder, whose networks close() closes too, and holds and runs them in
     `precision`: "f32", "bf16", "fp8", or "default", which the video model's file says; Pipeline.of() is put together
@@ -175,6 +175,7 @@ class Pipeline(Closing):
     tae: Optional[Tae]
     text: Tuple[Optional[TextEncoder], ...]
     video: Optional[VideoModel]
+    upsampler: Optional[Upsampler]
 
     def __init__(self, context: Context, directory: Path, *, precision: str = "default") -> None:
         pipe = _abi.Pipeline(mesh=context._core.mesh, precision=number_of(PRECISIONS, precision, "precision"))
@@ -186,22 +187,25 @@ class Pipeline(Closing):
         self._set(context, adopt(Tae, context, pipe.tae) if pipe.tae else None,
                   [adopt(TextEncoder, context, handle) if handle else None for handle in pipe.text],
                   adopt(VideoModel, context, pipe.video) if pipe.video else None,
+                  adopt(Upsampler, context, pipe.upsampler) if pipe.upsampler else None,
                   pipe.width, pipe.height, pipe.frames, pipe.fps, True)
         self._mesh = pipe.mesh
 
     @classmethod
     def of(cls, context: Context, *, tae: Optional[Tae] = None, text: Sequence[Optional[TextEncoder]] = (),
-           video: Optional[VideoModel] = None, width: int, height: int, frames: int, fps: int = 16) -> "Pipeline":
+           video: Optional[VideoModel] = None, upsampler: Optional[Upsampler] = None, width: int, height: int,
+           frames: int, fps: int = 16) -> "Pipeline":
         """Put together from networks; `text` in the order of ROLES."""
         if len(text) > len(ROLES):
             raise errors.InvalidError(f"text: {len(text)} encoders; there are {len(ROLES)} roles")
         self = cls.__new__(cls)
-        self._set(context, tae, text, video, width, height, frames, fps, False)
+        self._set(context, tae, text, video, upsampler, width, height, frames, fps, False)
         return self
 
     def _set(self, context: Context, tae: Optional[Tae], text: Sequence[Optional[TextEncoder]],
-             video: Optional[VideoModel], width: int, height: int, frames: int, fps: int, owns: bool) -> None:
-        self.context, self.tae, self.video = context, tae, video
+             video: Optional[VideoModel], upsampler: Optional[Upsampler], width: int, height: int, frames: int,
+             fps: int, owns: bool) -> None:
+        self.context, self.tae, self.video, self.upsampler = context, tae, video, upsampler
         self.text = tuple(text) + (None,) * (len(ROLES) - len(text))
         self.width, self.height, self.frames, self.fps = width, height, frames, fps
         self._owns, self._closed, self._mesh = owns, False, None
@@ -215,7 +219,7 @@ class Pipeline(Closing):
         """Close the networks that it loaded. A running job keeps them. Calling it again is harmless."""
         self._closed = True
         if self._owns:
-            for part in (self.tae, *self.text, self.video):
+            for part in (self.tae, *self.text, self.video, self.upsampler):
                 if part is not None:
                     part.close()
 
@@ -225,9 +229,9 @@ class Pipeline(Closing):
         if self._closed:
             raise errors.StateError("this pipeline was closed")
         with ExitStack() as stack:
-            tae, *text, video = hold_all(stack, (self.tae, *self.text, self.video))
+            tae, *text, video, upsampler = hold_all(stack, (self.tae, *self.text, self.video, self.upsampler))
             pipe = _abi.Pipeline(width=self.width, height=self.height, frames=self.frames, fps=self.fps, tae=tae,
-                                 video=video, mesh=self._mesh)
+                                 video=video, mesh=self._mesh, upsampler=upsampler)
             for i, handle in enumerate(text):
                 pipe.text[i] = handle
             yield byref(pipe)
@@ -263,18 +267,24 @@ class Pipeline(Closing):
         return self._start(params, Relay(self.context._core, progress, preview, on_frames), into)
 
     def _start(self, params: GenerateParams, relay: Relay, into: Optional[Into] = None,
-               ended: Callable[[], None] = lambda: None) -> Job:
-        def end() -> None:
-            relay.end()
+               ended: Callable[[], None] = lambda: None, source: Optional[Clip] = None) -> Job:
+        def end() -> Any:
+            kept = relay.end()
             ended()
+            return kept
 
         out = c_void_p()
         try:
             relay.attach(params)
             if into is not None:
                 relay.into(params, *frames_in(into, "into", writable=True))
+            if source is not None:
+                relay.keep.append(source)
             with self._held() as pipe:
-                self.context._core.call(lib.mgen_generate_start, pipe, byref(params), byref(out))
+                if source is None:
+                    self.context._core.call(lib.mgen_generate_start, pipe, byref(params), byref(out))
+                else:
+                    self.context._core.call(lib.mgen_upsample_start, pipe, source._live(), byref(params), byref(out))
         except BaseException:
             relay.end()
             raise
@@ -327,6 +337,47 @@ class Pipeline(Closing):
         slot = Slot()
         job = self._start(params, Relay(self.context._core, report, preview, slot.put), None, slot.abandon)
         return Stream(job, slot, bar)
+
+    def estimate_upsample(self, clip: Clip, prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
+                          steps: int = 0, width: int = 0, height: int = 0, guidance: float = 0.0,
+                          schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
+                          guidance_to: float = 0.0, format: str = "rgb8") -> Estimate:
+        """What upsample() needs, without starting it."""
+        params = _params(prompt, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
+                         guidance_from, guidance_to)
+        estimate = _abi.Estimate()
+        with self._held() as pipe:
+            self.context._core.call(lib.mgen_upsample_estimate, pipe, clip._live(), byref(params), byref(estimate))
+        return Estimate(*(getattr(estimate, name) for name in Estimate._fields))
+
+    def start_upsample(self, clip: Clip, prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
+                       steps: int = 0, width: int = 0, height: int = 0, guidance: float = 0.0,
+                       schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
+                       guidance_to: float = 0.0, progress: Optional[Progress] = None, preview: Optional[Preview] = None,
+                       on_frames: Optional[OnFrames] = None, format: str = "rgb8", into: Optional[Into] = None) -> Job:
+        """Start upsample(), with what start() has beside it. The job keeps the clip; leave its pixels alone meanwhile."""
+        params = _params(prompt, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
+                         guidance_from, guidance_to)
+        return self._start(params, Relay(self.context._core, progress, preview, on_frames), into, source=clip)
+
+    def upsample(self, clip: Clip, prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
+                 steps: int = 0, width: int = 0, height: int = 0, guidance: float = 0.0,
+                 schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
+                 guidance_to: float = 0.0, progress: Union[bool, Progress] = False,
+                 preview: Optional[Preview] = None) -> Clip:
+        """Make a clip larger and wait: to `width` and `height`, 0 = as many times its own as the upsampler was trained
+        for. `prompt` says what it shows, if anything does; 0 steps and 0 guidance are the upsampler's."""
+        report, bar = _reporter(progress, prompt or "upsampling")
+        job = self.start_upsample(clip, prompt, negative_prompt=negative_prompt, seed=seed, steps=steps, width=width,
+                                  height=height, guidance=guidance, schedule=schedule, solver=solver,
+                                  guidance_from=guidance_from, guidance_to=guidance_to, progress=report, preview=preview)
+        try:
+            with job:
+                job.wait()
+                return job.clip()
+        finally:
+            if bar is not None:
+                bar.finish()
 
 
 def _params(prompt: str, negative_prompt: Optional[str], seed: int, steps: int, width: int, height: int, frames: int,

@@ -32,6 +32,8 @@ handles! {
     mgen_text_encoder;
     /// Flow-matching video transformer.
     mgen_video_model;
+    /// Clip to larger clip.
+    mgen_upsampler;
     /// One request under way.
     mgen_job;
     /// A list of named numbers.
@@ -151,6 +153,8 @@ pub struct mgen_model_info {
     pub hash: u64,
     pub guidance: f32,
     pub fps_prefix: u32,
+    pub upsampling: u32,
+    pub reserved0: u32,
 }
 
 /// What a pipeline is made of: handles, each optional.
@@ -167,6 +171,7 @@ pub struct mgen_pipeline {
     pub text: [*mut mgen_text_encoder; 3],
     pub video: *mut mgen_video_model,
     pub mesh: *mut mgen_mesh,
+    pub upsampler: *mut mgen_upsampler,
 }
 
 /// Latents in somebody's memory: a view of frames x height x width x channels floats.

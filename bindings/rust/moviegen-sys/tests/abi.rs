@@ -55,9 +55,9 @@ fn ours() -> BTreeMap<String, i64> {
         mgen_clip_info { struct_size width height frames fps_num fps_den }
         mgen_model_info {
             struct_size channels spatial_factor temporal_factor text_width text_tokens parameters bytes hash
-            guidance fps_prefix
+            guidance fps_prefix upsampling reserved0
         }
-        mgen_pipeline { struct_size width height frames fps precision tae text video mesh }
+        mgen_pipeline { struct_size width height frames fps precision tae text video mesh upsampler }
         mgen_latents { struct_size frames height width channels reserved0 data }
         mgen_generate_params {
             struct_size steps prompt negative_prompt seed width height frames guidance schedule

@@ -112,6 +112,10 @@ impl Clip {
         Some(clip)
     }
 
+    pub(crate) fn as_raw(&self) -> *const sys::mgen_clip {
+        self.raw.as_ptr()
+    }
+
     /// Size, length and rate.
     pub fn info(&self) -> ClipInfo {
         self.info

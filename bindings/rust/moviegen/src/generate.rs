@@ -6,7 +6,7 @@ use crate::job::{Job, JobState};
 use crate::parts::{LatentsRef, Schedule, Solver};
 use crate::raw::{answer, c_text, PanicSlot};
 use crate::stream::FrameStream;
-use crate::{Context, FramesMut, FramesRef, Pipeline, Result};
+use crate::{Clip, Context, FramesMut, FramesRef, Pipeline, Result};
 use moviegen_sys as sys;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -23,13 +23,13 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
-    /// 1..4096 bytes.
+    /// 1..4096 bytes; to upsample it may be empty.
     pub prompt: String,
     /// What guidance leads away from, up to 4096 bytes; None = nothing.
     pub negative_prompt: Option<String>,
     /// Same seed, same result.
     pub seed: u64,
-    /// Solver steps, 1..1000; 0 = 50.
+    /// Solver steps, 1..1000; 0 = 50, or the upsampler's.
     pub steps: u32,
     /// Pixels; 0 = the pipeline's.
     pub width: u32,
@@ -237,13 +237,39 @@ pub struct Estimate {
 impl Pipeline {
     /// Find out what a request needs without starting it.
     pub fn estimate(&self, ctx: &mut Context, request: &Request) -> Result<Estimate> {
+        self.tell(ctx, request, None)
+    }
+
+    /// Find out what it needs to upsample a clip, without starting it.
+    pub fn estimate_upsample(
+        &self,
+        ctx: &mut Context,
+        clip: &Clip,
+        request: &Request,
+    ) -> Result<Estimate> {
+        self.tell(ctx, request, Some(clip))
+    }
+
+    fn tell(
+        &self,
+        ctx: &mut Context,
+        request: &Request,
+        source: Option<&Clip>,
+    ) -> Result<Estimate> {
         request.with_raw(|params| {
             let mut out = sys::mgen_estimate::default();
             let raw_ctx = ctx.enter();
             let pipeline = self.to_raw(Some(ctx));
             // Safety: all pointers live during the call.
-            let status =
-                unsafe { sys::mgen_generate_estimate(raw_ctx, &pipeline, &params, &mut out) };
+            let status = unsafe {
+                match source {
+                    None => sys::mgen_generate_estimate(raw_ctx, &pipeline, &params, &mut out),
+                    Some(clip) => {
+                        let clip = clip.as_raw();
+                        sys::mgen_upsample_estimate(raw_ctx, &pipeline, clip, &params, &mut out)
+                    }
+                }
+            };
             ctx.check(status)?;
             Ok(Estimate {
                 width: out.width,
@@ -279,7 +305,7 @@ impl Pipeline {
         hooks: Hooks,
     ) -> Result<Job<'ctx>> {
         // Safety: there is no memory to keep.
-        unsafe { self.begin(ctx, request, hooks, ptr::null()) }
+        unsafe { self.begin(ctx, request, hooks, ptr::null(), ptr::null()) }
     }
 
     /// Generate a clip, frame by frame: an iterator of decoded frames, of which at most `ahead`
@@ -303,17 +329,47 @@ impl Pipeline {
     ) -> Result<()> {
         // Safety: whatever happens, the job is dropped before this call ends, and with it the
         // borrowed memory.
-        unsafe { self.begin(ctx, request, hooks, into.as_raw()) }?.wait()
+        unsafe { self.begin(ctx, request, hooks, into.as_raw(), ptr::null()) }?.wait()
+    }
+
+    /// Make a clip larger; returns when it is complete. Of the request, width and height 0 mean
+    /// the clip's, times the factor that the upsampler was trained for; the prompt may be empty.
+    pub fn upsample(
+        &self,
+        ctx: &mut Context,
+        clip: &Clip,
+        request: &Request,
+        hooks: Hooks,
+    ) -> Result<Clip> {
+        // Safety: whatever happens, the job is dropped before this call ends, in which the clip is
+        // borrowed; hooks cannot have it, as it is not Sync.
+        unsafe { self.begin(ctx, request, hooks, ptr::null(), clip.as_raw()) }?.finish()
+    }
+
+    /// Start making a clip larger, which moves into the job. Returns at once.
+    pub fn start_upsample<'ctx>(
+        &self,
+        ctx: &'ctx mut Context,
+        clip: Clip,
+        request: &Request,
+        hooks: Hooks,
+    ) -> Result<Job<'ctx>> {
+        // Safety: the clip is dropped after the job.
+        let mut job = unsafe { self.begin(ctx, request, hooks, ptr::null(), clip.as_raw()) }?;
+        job.state().source = Some(clip);
+        Ok(job)
     }
 
     /// # Safety
-    /// `into` is NULL or memory that lives until the job is destroyed.
+    /// `into` and `source` are NULL or live, unchanged but for what is written into the first,
+    /// until the job is destroyed.
     unsafe fn begin<'ctx>(
         &self,
         ctx: &'ctx mut Context,
         request: &Request,
         hooks: Hooks,
         into: *const sys::mgen_frames,
+        source: *const sys::mgen_clip,
     ) -> Result<Job<'ctx>> {
         request.with_raw(|mut params| {
             let raw_ctx = ctx.enter();
@@ -342,7 +398,13 @@ impl Pipeline {
             let pipeline = self.to_raw(Some(ctx));
             // Safety: all pointers live during the call; hooks and memory until the job is
             // destroyed.
-            let status = unsafe { sys::mgen_generate_start(raw_ctx, &pipeline, &params, &mut raw) };
+            let status = unsafe {
+                if source.is_null() {
+                    sys::mgen_generate_start(raw_ctx, &pipeline, &params, &mut raw)
+                } else {
+                    sys::mgen_upsample_start(raw_ctx, &pipeline, source, &params, &mut raw)
+                }
+            };
             if raw.is_null() {
                 // Safety: there is no job, so nobody else knows them.
                 drop(unsafe { Box::from_raw(state) });

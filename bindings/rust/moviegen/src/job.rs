@@ -52,6 +52,7 @@ pub(crate) struct JobState {
     raw: Arc<Shared<sys::mgen_job>>,
     hooks: *mut HookState,
     pub(crate) frames: Option<Arc<Channel<Frame>>>,
+    pub(crate) source: Option<Clip>,
     ended: bool,
 }
 
@@ -62,6 +63,7 @@ impl JobState {
             raw: Arc::new(Shared::new(raw)),
             hooks,
             frames: None,
+            source: None,
             ended: false,
         }
     }
@@ -74,7 +76,8 @@ impl Drop for JobState {
             frames.close();
         }
         let raw = self.raw.take();
-        // Safety: the job is ours and waits for its thread; nobody calls the hooks after it.
+        // Safety: the job is ours and waits for its thread; nobody calls the hooks after it,
+        // nor reads the source.
         unsafe {
             sys::mgen_job_destroy(raw);
             drop(Box::from_raw(self.hooks));

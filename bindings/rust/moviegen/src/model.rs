@@ -36,6 +36,8 @@ pub struct ModelInfo {
     /// Video model: whether requests put the rate, "FPS-16 ", before prompts of videos that do not
     /// begin with "FPS-".
     pub fps_prefix: bool,
+    /// Upsampler: of width and height, as it was trained.
+    pub upsampling: u32,
 }
 
 macro_rules! network {
@@ -88,6 +90,7 @@ macro_rules! network {
                     hash: info.hash,
                     guidance: info.guidance,
                     fps_prefix: info.fps_prefix != 0,
+                    upsampling: info.upsampling,
                 }
             }
         }
@@ -130,6 +133,12 @@ network! {
     mgen_video_model_get_info
 }
 
+network! {
+    /// Clip to larger clip: the transformer, and the autoencoder that its file names.
+    Upsampler, mgen_upsampler, mgen_upsampler_open, mgen_upsampler_retain, mgen_upsampler_release,
+    mgen_upsampler_get_info
+}
+
 /// What a pipeline is made of: networks, each optional, and the clip that the model was trained on.
 /// It may be filled by hand, with networks of any context.
 #[derive(Clone, Debug, Default)]
@@ -148,6 +157,8 @@ pub struct Pipeline {
     pub text: [Option<TextEncoder>; 3],
     /// Needed to generate.
     pub video: Option<VideoModel>,
+    /// Needed to upsample; it reads `text`. None over ranks.
+    pub upsampler: Option<Upsampler>,
 }
 
 impl Pipeline {
@@ -179,6 +190,7 @@ impl Pipeline {
             tae: Tae::owned(raw.tae, None),
             text: raw.text.map(|raw| TextEncoder::owned(raw, None)),
             video: VideoModel::owned(raw.video, mesh),
+            upsampler: Upsampler::owned(raw.upsampler, None),
         };
         ctx.check(status).map(|()| pipeline)
     }
@@ -205,6 +217,10 @@ impl Pipeline {
                 .video
                 .as_ref()
                 .map_or(ptr::null_mut(), VideoModel::as_raw),
+            upsampler: self
+                .upsampler
+                .as_ref()
+                .map_or(ptr::null_mut(), Upsampler::as_raw),
             ..Default::default()
         }
     }
