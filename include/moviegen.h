@@ -500,7 +500,7 @@ MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline 
 MGEN_API mgen_status mgen_upsample_start(mgen_context *ctx, const mgen_pipeline *pipeline,
                                          const mgen_clip *clip, const mgen_generate_params *params,
                                          mgen_job **out);
-/** What that needs, as mgen_generate_estimate() tells it. @return as mgen_upsample_start(). Since 0.1. */
+/** What that needs, as mgen_generate_estimate() tells it. @return the same as that. Since 0.1. */
 MGEN_API mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                             const mgen_clip *clip,
                                             const mgen_generate_params *params, mgen_estimate *out);

@@ -175,6 +175,14 @@ static mgen_status call_open_video(bench *b)
     return status;
 }
 
+static mgen_status call_open_upsampler(bench *b)
+{
+    mgen_upsampler *h;
+    mgen_status status = mgen_upsampler_open(b->ctx, dir, "upsampler", &h);
+    mgen_upsampler_release(h);
+    return status;
+}
+
 static mgen_generate_params request(void)
 {
     mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
@@ -196,6 +204,25 @@ static mgen_status call_generate(bench *b)
     mgen_generate_params p = request();
     mgen_status status = generate(b->ctx, &b->pipe, &p, &clip);
     mgen_clip_destroy(clip);
+    return status;
+}
+
+static mgen_status call_upsample_estimate(bench *b)
+{
+    mgen_estimate e = MGEN_ESTIMATE_INIT;
+    mgen_generate_params p = request();
+    return mgen_upsample_estimate(b->ctx, &b->pipe, b->clip, &p, &e);
+}
+
+static mgen_status call_upsample(bench *b)
+{
+    mgen_job *job;
+    mgen_generate_params p = request();
+    mgen_status status = mgen_upsample_start(b->ctx, &b->pipe, b->clip, &p, &job);
+    assert_true((status == MGEN_OK) == (job != NULL));
+    if (status == MGEN_OK)
+        status = mgen_job_wait(job, -1);
+    mgen_job_destroy(job);
     return status;
 }
 
@@ -394,8 +421,11 @@ static const struct {
     {"mgen_tae_open", call_open_tae, BUSY | MEMORY | FILES},
     {"mgen_text_encoder_open", call_open_text, BUSY | MEMORY | FILES},
     {"mgen_video_model_open", call_open_video, BUSY | MEMORY | FILES},
+    {"mgen_upsampler_open", call_open_upsampler, BUSY | MEMORY | FILES},
     {"mgen_generate_estimate", call_estimate, BUSY | HEAP},
     {"mgen_generate_start", call_generate, BUSY | MEMORY},
+    {"mgen_upsample_estimate", call_upsample_estimate, BUSY | HEAP},
+    {"mgen_upsample_start", call_upsample, BUSY | MEMORY},
     {"mgen_text_encode", call_text, BUSY | MEMORY},
     {"mgen_tae_encode", call_encode, BUSY | MEMORY},
     {"mgen_tae_decode", call_decode, BUSY | MEMORY},
@@ -719,5 +749,5 @@ int main(void)
         cmocka_unit_test(test_no_plugin), cmocka_unit_test(test_job_limit),
         cmocka_unit_test(test_numeric),
     };
-    return cmocka_run_group_tests(tests, setup_trained, teardown);
+    return cmocka_run_group_tests(tests, setup_upsampler, teardown);
 }

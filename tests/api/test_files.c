@@ -7,8 +7,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-enum { TAE, TEXT, VIDEO, PIPELINE, KINDS };
-static const char *const names[] = {"tae", "text_encoder", "video_model"};
+enum { TAE, TEXT, VIDEO, UPSAMPLER, PIPELINE, KINDS };
+static const char *const names[] = {"tae", "text_encoder", "video_model", "upsampler"};
 static char copy[64];
 
 /* The tiny model again, in a folder of its own that may be damaged. */
@@ -27,19 +27,24 @@ static mgen_status open_kind(mgen_context *ctx, int kind)
     mgen_tae *tae = NULL;
     mgen_text_encoder *text = NULL;
     mgen_video_model *video = NULL;
+    mgen_upsampler *upsampler = NULL;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_status status = kind == TAE     ? mgen_tae_open(ctx, copy, names[TAE], &tae)
                          : kind == TEXT  ? mgen_text_encoder_open(ctx, copy, names[TEXT], &text)
                          : kind == VIDEO ? mgen_video_model_open(ctx, copy, names[VIDEO], &video)
-                                         : mgen_pipeline_open(ctx, copy, &pipe);
+                         : kind == UPSAMPLER
+                             ? mgen_upsampler_open(ctx, copy, names[UPSAMPLER], &upsampler)
+                             : mgen_pipeline_open(ctx, copy, &pipe);
     if (status != MGEN_OK) {
-        assert_true(!tae && !text && !video && !pipe.tae && !pipe.video && !pipe.text[0]);
+        assert_true(!tae && !text && !video && !upsampler && !pipe.upsampler && !pipe.tae &&
+                    !pipe.video && !pipe.text[0]);
         assert_int_equal(mgen_last_status(ctx), status);
         assert_true(strlen(mgen_last_error(ctx)) > 10);
     }
     mgen_tae_release(tae);
     mgen_text_encoder_release(text);
     mgen_video_model_release(video);
+    mgen_upsampler_release(upsampler);
     mgen_pipeline_close(&pipe);
     return status;
 }
@@ -427,5 +432,5 @@ int main(void)
         cmocka_unit_test(test_average),
         cmocka_unit_test(test_average_of_one_save),
     };
-    return cmocka_run_group_tests(tests, setup_trained, teardown);
+    return cmocka_run_group_tests(tests, setup_upsampler, teardown);
 }

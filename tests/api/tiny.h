@@ -43,7 +43,17 @@ SHARED const char recipe_text[] =
     " \"video_model\": {\"layers\": 1, \"dim\": 16, \"heads\": 2, \"ff_dim\": 32, \"channels\": 4,"
     " \"patch\": [1, 2, 2], \"frames_max\": 4, \"rows_max\": 4, \"columns_max\": 4, \"text_dim\": "
     "16},"
-    " \"optimizer\": {\"lr\": 0.01}}]}";
+    " \"optimizer\": {\"lr\": 0.01}},"
+    "{\"name\": \"upsampler\", \"kind\": \"upsampler\", \"steps\": 4, \"batch\": 1, \"clips\": 2,"
+    " \"tae\": \"tae\", \"world\": {\"scale\": 2},"
+    " \"buckets\": [{\"width\": 128, \"height\": 128, \"frames\": 2}],"
+    " \"text_encoders\": {\"ul2\": {\"from\": \"text_encoder\", \"frozen\": true}},"
+    " \"upsampler\": {\"factor\": 2, \"frames\": 6, \"overlap\": 2, \"steps\": 3, \"transformer\": "
+    "{"
+    "\"layers\": 1, \"dim\": 16, \"heads\": 2, \"ff_dim\": 32, \"channels\": 4,"
+    " \"condition_channels\": 4, \"patch\": [1, 2, 2], \"frames_max\": 6, \"rows_max\": 8,"
+    " \"columns_max\": 8, \"text_dim\": 16, \"guidance\": 2}},"
+    " \"optimizer\": {\"lr\": 0.02, \"ema\": 0.5}}]}";
 
 SHARED mgen_context *make_context(uint32_t threads)
 {
@@ -102,6 +112,19 @@ SHARED int setup_trained(void **state)
         return failed;
     mgen_context *ctx = make_context(2);
     train_tiny(ctx, stages, 3);
+    mgen_context_destroy(ctx);
+    return 0;
+}
+
+/* The same, with an upsampler. */
+SHARED int setup_upsampler(void **state)
+{
+    static const char *const stages[] = {"upsampler"};
+    int failed = setup_trained(state);
+    if (failed)
+        return failed;
+    mgen_context *ctx = make_context(2);
+    train_tiny(ctx, stages, 1);
     mgen_context_destroy(ctx);
     return 0;
 }

@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: MIT
+ * Upsampling from outside: what the header promises of the handle, the pipeline's field, the job and its estimate. */
+#include "tiny.h"
+
+#include <pthread.h>
+
+enum { WIDTH = 24, HEIGHT = 16, FRAMES = 9, LARGE = FRAMES * 2 * WIDTH * 2 * HEIGHT * 3 };
+
+static mgen_clip *source(mgen_context *ctx, uint32_t width, uint32_t height, uint32_t frames)
+{
+    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
+    mgen_clip *clip;
+    info.width = width;
+    info.height = height;
+    info.frames = frames;
+    info.fps_num = 25;
+    info.fps_den = 2;
+    if (mgen_clip_create(ctx, &info, &clip) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    uint8_t *pixels = mgen_clip_pixels(clip);
+    for (uint32_t i = 0; i < frames * height * width * 3; i++)
+        pixels[i] = (uint8_t)(i * 7 % 200);
+    return clip;
+}
+
+typedef struct bench {
+    mgen_context *ctx;
+    mgen_pipeline pipe;
+    mgen_clip *clip;
+} bench;
+
+static bench bench_on(mgen_context *ctx)
+{
+    bench b = {.ctx = ctx, .pipe = MGEN_PIPELINE_INIT};
+    if (mgen_pipeline_open(ctx, dir, &b.pipe) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    b.clip = source(ctx, WIDTH, HEIGHT, FRAMES);
+    return b;
+}
+
+static void bench_close(bench *b)
+{
+    mgen_clip_destroy(b->clip);
+    mgen_pipeline_close(&b->pipe);
+    mgen_context_destroy(b->ctx);
+}
+
+static mgen_generate_params request(void)
+{
+    return (mgen_generate_params)MGEN_GENERATE_PARAMS_INIT;
+}
+
+/* To the job's end; *clip: NULL where it has none. */
+static mgen_status upsample(bench *b, const mgen_generate_params *p, mgen_clip **clip)
+{
+    mgen_job *job = NULL;
+    *clip = NULL;
+    mgen_status status = mgen_upsample_start(b->ctx, &b->pipe, b->clip, p, &job);
+    assert_true((status == MGEN_OK) == (job != NULL));
+    if (status == MGEN_OK)
+        status = mgen_job_wait(job, -1);
+    if (status == MGEN_OK && !p->on_frames && !p->into)
+        assert_int_equal(mgen_job_take_clip(job, clip), MGEN_OK);
+    mgen_job_destroy(job);
+    return status;
+}
+
+static mgen_clip *film(bench *b, const mgen_generate_params *p)
+{
+    mgen_clip *clip;
+    if (upsample(b, p, &clip) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(b->ctx));
+    return clip;
+}
+
+/* Whether the request gives these bytes, which are LARGE. */
+static bool gives(bench *b, const mgen_generate_params *p, const mgen_clip *wanted)
+{
+    mgen_clip *clip = film(b, p);
+    bool same = !memcmp(mgen_clip_pixels(clip), mgen_clip_pixels((mgen_clip *)wanted), LARGE);
+    mgen_clip_destroy(clip);
+    return same;
+}
+
+static void assert_shape(const mgen_clip *clip, uint32_t width, uint32_t height, uint32_t frames)
+{
+    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
+    assert_int_equal(mgen_clip_get_info(clip, &info), MGEN_OK);
+    assert_int_equal(info.width, width);
+    assert_int_equal(info.height, height);
+    assert_int_equal(info.frames, frames);
+    assert_true(info.fps_num == 25 && info.fps_den == 2);
+}
+
+/* -- the handle ------------------------------------------------------------------------------------- */
+
+static void test_handle(void **state)
+{
+    (void)state;
+    bench b = bench_on(make_context(1));
+    mgen_upsampler *u;
+    mgen_model_info info = MGEN_MODEL_INFO_INIT, other = MGEN_MODEL_INFO_INIT;
+    assert_non_null(b.pipe.upsampler);
+    assert_int_equal(mgen_upsampler_open(b.ctx, dir, "upsampler", &u), MGEN_OK);
+    assert_ptr_equal(mgen_upsampler_retain(u), u);
+    mgen_upsampler_release(u);
+    assert_int_equal(mgen_upsampler_get_info(u, &info), MGEN_OK);
+    assert_int_equal(mgen_upsampler_get_info(b.pipe.upsampler, &other), MGEN_OK);
+    assert_memory_equal(&info, &other, sizeof info);
+    assert_true(info.channels == 4 && info.spatial_factor == 8 && info.temporal_factor == 1);
+    assert_true(info.upsampling == 2 && info.text_width == 16 && info.guidance == 2.0f);
+    assert_true(info.parameters > 1000 && info.bytes >= 4 * info.parameters && info.hash != 0);
+    assert_int_equal(mgen_video_model_get_info(b.pipe.video, &other), MGEN_OK);
+    assert_true(other.upsampling == 0 && other.hash != info.hash);
+    assert_int_equal(mgen_upsampler_get_info(NULL, &info), MGEN_E_INVALID);
+    assert_int_equal(mgen_upsampler_get_info(u, NULL), MGEN_E_INVALID);
+    other.struct_size = 4;
+    assert_int_equal(mgen_upsampler_get_info(u, &other), MGEN_E_INVALID);
+    /* as it was before the factor was told */
+    memset(&other, 0x5A, sizeof other);
+    other.struct_size = offsetof(mgen_model_info, upsampling);
+    assert_int_equal(mgen_upsampler_get_info(u, &other), MGEN_OK);
+    assert_true(other.hash == info.hash && other.upsampling == 0x5A5A5A5A);
+    mgen_upsampler_release(u);
+    mgen_upsampler_release(NULL);
+    assert_null(mgen_upsampler_retain(NULL));
+    assert_int_equal(mgen_upsampler_open(b.ctx, dir, "video_model", &u), MGEN_E_CORRUPT);
+    assert_null(u);
+    assert_int_equal(mgen_upsampler_open(b.ctx, dir, "../upsampler", &u), MGEN_E_INVALID);
+    assert_int_equal(mgen_upsampler_open(b.ctx, dir, "upsampler", NULL), MGEN_E_INVALID);
+    bench_close(&b);
+}
+
+/* A host whose header had no upsampler: its struct ends before that field. */
+static void test_old_struct(void **state)
+{
+    (void)state;
+    counter c = {0};
+    mgen_context *ctx = counted_context(&c);
+    mgen_pipeline now = MGEN_PIPELINE_INIT, old = MGEN_PIPELINE_INIT;
+    mgen_upsampler *const mark = (mgen_upsampler *)&c;
+    mgen_generate_params p = film_request(1);
+    mgen_estimate e = MGEN_ESTIMATE_INIT;
+    mgen_clip *clip = source(ctx, WIDTH, HEIGHT, 1);
+    mgen_job *job = NULL;
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &now), MGEN_OK);
+    old.struct_size = offsetof(mgen_pipeline, upsampler);
+    old.upsampler = mark;
+    assert_int_equal(run_job(ctx, &now, &p), MGEN_OK); /* what a context keeps for the next one */
+    assert_int_equal(mgen_upsample_estimate(ctx, &now, clip, &p, &e), MGEN_OK);
+    mgen_context_trim(ctx);
+    int64_t blocks = atomic_load(&c.blocks);
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &old), MGEN_OK);
+    assert_ptr_equal(old.upsampler, mark);
+    assert_int_equal(old.struct_size, offsetof(mgen_pipeline, upsampler));
+    mgen_pipeline bare = now;
+    bare.upsampler = NULL;
+    assert_true(mgen_pipeline_hash(&old) == mgen_pipeline_hash(&bare));
+    assert_true(mgen_pipeline_hash(&old) != mgen_pipeline_hash(&now));
+    assert_int_equal(run_job(ctx, &old, &p), MGEN_OK);
+    assert_int_equal(mgen_upsample_estimate(ctx, &old, clip, &p, &e), MGEN_E_STATE);
+    assert_int_equal(mgen_upsample_start(ctx, &old, clip, &p, &job), MGEN_E_STATE);
+    assert_ptr_equal(old.upsampler, mark);
+    mgen_pipeline_close(&old);
+    assert_true(!old.tae && !old.video && !old.text[0]);
+    assert_ptr_equal(old.upsampler, mark);
+    mgen_context_trim(ctx);
+    assert_int_equal(atomic_load(&c.blocks), blocks);
+    mgen_pipeline_close(&now);
+    assert_null(now.upsampler);
+    mgen_pipeline_close(&now);
+    mgen_clip_destroy(clip);
+    mgen_context_destroy(ctx);
+    assert_int_equal(atomic_load(&c.blocks), 0);
+}
+
+/* -- what is made ----------------------------------------------------------------------------------- */
+
+static void test_clip(void **state)
+{
+    (void)state;
+    bench b = bench_on(make_context(2));
+    mgen_generate_params p = request();
+    mgen_estimate e = MGEN_ESTIMATE_INIT;
+    mgen_clip *plain = film(&b, &p);
+    assert_shape(plain, 2 * WIDTH, 2 * HEIGHT, FRAMES);
+    assert_int_equal(mgen_upsample_estimate(b.ctx, &b.pipe, b.clip, &p, &e), MGEN_OK);
+    assert_true(e.width == 2 * WIDTH && e.height == 2 * HEIGHT && e.frames == FRAMES);
+    assert_true(e.device_bytes == 0 && e.flops > 0.0);
+    p.prompt = "";
+    assert_true(gives(&b, &p, plain));
+    p.steps = 3;
+    p.guidance = 2.0f;
+    p.width = 2 * WIDTH;
+    p.height = 2 * HEIGHT;
+    p.frames = FRAMES;
+    assert_true(gives(&b, &p, plain));
+    p.prompt = "a red ball";
+    assert_false(gives(&b, &p, plain));
+    p = request();
+    p.seed = 1;
+    assert_false(gives(&b, &p, plain));
+    p = request();
+    p.steps = 2;
+    assert_false(gives(&b, &p, plain));
+    /* the networks that it needs, by themselves */
+    mgen_pipeline parts = MGEN_PIPELINE_INIT, whole = b.pipe;
+    parts.text[0] = b.pipe.text[0];
+    parts.upsampler = b.pipe.upsampler;
+    p = request();
+    b.pipe = parts;
+    assert_true(gives(&b, &p, plain));
+    b.pipe = whole;
+    mgen_clip_destroy(plain);
+    bench_close(&b);
+}
+
+typedef struct taken {
+    uint64_t next, stop_at;
+    uint8_t bytes[LARGE];
+} taken;
+
+static int32_t take(void *user, uint64_t first, const mgen_frames *frames)
+{
+    taken *t = user;
+    const size_t row = 2 * WIDTH * 3;
+    assert_int_equal(first, t->next);
+    assert_true(frames->width == 2 * WIDTH && frames->height == 2 * HEIGHT);
+    for (uint32_t i = 0; i < frames->count; i++, t->next++)
+        for (uint32_t y = 0; y < frames->height; y++)
+            memcpy(t->bytes + (t->next * frames->height + y) * row,
+                   (const uint8_t *)frames->plane[0] + i * frames->frame_stride[0] +
+                       y * frames->row_stride[0],
+                   row);
+    return t->stop_at && t->next >= t->stop_at;
+}
+
+static void test_ways(void **state)
+{
+    (void)state;
+    bench b = bench_on(make_context(2));
+    mgen_generate_params p = request();
+    mgen_clip *plain = film(&b, &p), *none;
+    taken *t = test_calloc(1, sizeof *t);
+    p.on_frames = take;
+    p.user = t;
+    assert_int_equal(upsample(&b, &p, &none), MGEN_OK);
+    assert_int_equal(t->next, FRAMES);
+    assert_memory_equal(t->bytes, mgen_clip_pixels(plain), LARGE);
+    mgen_frames into = MGEN_FRAMES_INIT;
+    into.width = 2 * WIDTH;
+    into.height = 2 * HEIGHT;
+    into.count = FRAMES;
+    into.plane[0] = t->bytes;
+    memset(t->bytes, 0, LARGE);
+    p = request();
+    p.into = &into;
+    assert_int_equal(upsample(&b, &p, &none), MGEN_OK);
+    assert_memory_equal(t->bytes, mgen_clip_pixels(plain), LARGE);
+    for (uint32_t threads = 1; threads <= 3; threads += 2) {
+        bench other = bench_on(make_context(threads));
+        p = request();
+        assert_true(gives(&other, &p, plain));
+        bench_close(&other);
+    }
+    test_free(t);
+    mgen_clip_destroy(plain);
+    bench_close(&b);
+}
+
+static void test_sides(void **state)
+{
+    static const uint32_t sides[][4] = {
+        {41, 25, 0, 0}, {1, 1, 0, 0}, {64, 64, 0, 0}, {41, 25, 33, 31}, {24, 16, 128, 1}};
+    (void)state;
+    bench b = bench_on(make_context(2));
+    for (size_t i = 0; i < sizeof sides / sizeof sides[0]; i++) {
+        const uint32_t *s = sides[i];
+        mgen_generate_params p = request();
+        p.steps = 1;
+        p.width = s[2];
+        p.height = s[3];
+        mgen_clip_destroy(b.clip);
+        b.clip = source(b.ctx, s[0], s[1], 2);
+        mgen_clip *large = film(&b, &p);
+        assert_shape(large, s[2] ? s[2] : 2 * s[0], s[3] ? s[3] : 2 * s[1], 2);
+        mgen_clip_destroy(large);
+    }
+    bench_close(&b);
+}
+
+/* -- what is refused -------------------------------------------------------------------------------- */
+
+static void refused(bench *b, const mgen_generate_params *p, mgen_status want, const char *said)
+{
+    mgen_estimate e = MGEN_ESTIMATE_INIT;
+    for (int start = 0; start < 2; start++) {
+        mgen_job *job = (mgen_job *)&e;
+        mgen_status got = start ? mgen_upsample_start(b->ctx, &b->pipe, b->clip, p, &job)
+                                : mgen_upsample_estimate(b->ctx, &b->pipe, b->clip, p, &e);
+        if (got != want || !strstr(mgen_last_error(b->ctx), said))
+            fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(b->ctx),
+                     said);
+        assert_true(!start || !job);
+    }
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    bench b = bench_on(make_context(1));
+    mgen_clip *clip = b.clip;
+    mgen_pipeline whole = b.pipe;
+    mgen_estimate e = MGEN_ESTIMATE_INIT;
+    mgen_job *job;
+    mgen_generate_params p = request();
+    assert_int_equal(mgen_upsample_start(NULL, &b.pipe, clip, &p, &job), MGEN_E_INVALID);
+    assert_int_equal(mgen_upsample_start(b.ctx, &b.pipe, clip, &p, NULL), MGEN_E_INVALID);
+    assert_int_equal(mgen_upsample_estimate(NULL, &b.pipe, clip, &p, &e), MGEN_E_INVALID);
+    assert_int_equal(mgen_upsample_estimate(b.ctx, &b.pipe, clip, &p, NULL), MGEN_E_INVALID);
+    b.clip = NULL;
+    refused(&b, &p, MGEN_E_INVALID, "the clip is NULL");
+    b.clip = clip;
+    refused(&b, NULL, MGEN_E_INVALID, "NULL");
+    p.frames = FRAMES + 1;
+    refused(&b, &p, MGEN_E_INVALID, "frames is 10, but the clip has 9");
+    p = request();
+    p.steps = 1001;
+    refused(&b, &p, MGEN_E_INVALID, "steps is 1001");
+    p = request();
+    p.prompt = "\xff";
+    refused(&b, &p, MGEN_E_INVALID, "the prompt");
+    p = request();
+    p.width = 65537;
+    refused(&b, &p, MGEN_E_INVALID, "65537 x 32");
+    p.width = 129;
+    refused(&b, &p, MGEN_E_UNSUPPORTED, "up to 128 x 128 pixels, not 129 x 32");
+    p = request();
+    p.drop_text = 1;
+    refused(&b, &p, MGEN_E_INVALID, "one must stay");
+    struct {
+        mgen_generate_params ours;
+        uint64_t tail;
+    } longer = {MGEN_GENERATE_PARAMS_INIT, 1};
+    longer.ours.struct_size = sizeof longer;
+    refused(&b, &longer.ours, MGEN_E_VERSION, "");
+    p = request();
+    b.pipe.upsampler = NULL;
+    refused(&b, &p, MGEN_E_STATE, "lacks its upsampler");
+    b.pipe = whole;
+    b.pipe.text[0] = NULL;
+    refused(&b, &p, MGEN_E_STATE, "lacks its text encoder of role UL2");
+    b.pipe = whole;
+    bench_close(&b);
+}
+
+typedef struct rank {
+    mgen_ranks *ranks;
+    uint32_t index;
+    mgen_status status[2];
+    bool without;
+    char said[256];
+} rank;
+
+static void *rank_main(void *arg)
+{
+    rank *r = arg;
+    mgen_context *ctx = make_context(1);
+    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    mgen_generate_params p = request();
+    mgen_estimate e = MGEN_ESTIMATE_INIT;
+    mgen_job *job;
+    m.ranks = r->ranks;
+    m.rank = r->index;
+    assert_int_equal(mgen_mesh_create(ctx, &m, &pipe.mesh), MGEN_OK);
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+    r->without = !pipe.upsampler;
+    mgen_clip *clip = source(ctx, WIDTH, HEIGHT, 1);
+    r->status[0] = mgen_upsample_estimate(ctx, &pipe, clip, &p, &e);
+    r->status[1] = mgen_upsample_start(ctx, &pipe, clip, &p, &job);
+    snprintf(r->said, sizeof r->said, "%s", mgen_last_error(ctx));
+    mgen_job_destroy(job);
+    mgen_clip_destroy(clip);
+    mgen_mesh *mesh = pipe.mesh;
+    mgen_pipeline_close(&pipe);
+    mgen_mesh_destroy(mesh);
+    mgen_context_destroy(ctx);
+    return NULL;
+}
+
+static void test_mesh(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context(1);
+    rank ranks[2] = {{.index = 0}, {.index = 1}};
+    pthread_t threads[2];
+    mgen_ranks *meeting;
+    assert_int_equal(mgen_ranks_create(ctx, 2, 20000, &meeting), MGEN_OK);
+    for (int i = 0; i < 2; i++) {
+        ranks[i].ranks = meeting;
+        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_true(ranks[i].without);
+        assert_int_equal(ranks[i].status[0], MGEN_E_UNSUPPORTED);
+        assert_int_equal(ranks[i].status[1], MGEN_E_UNSUPPORTED);
+        assert_non_null(strstr(ranks[i].said, "one rank; open the pipeline without a mesh"));
+    }
+    mgen_ranks_destroy(meeting);
+    mgen_context_destroy(ctx);
+}
+
+/* -- ends ------------------------------------------------------------------------------------------- */
+
+static int32_t stop_at_two(void *user, uint32_t done, uint32_t total)
+{
+    (void)user;
+    assert_true(done <= total && total == 3);
+    return done == 2;
+}
+
+static void test_cancelled(void **state)
+{
+    (void)state;
+    bench b = bench_on(make_context(2));
+    mgen_generate_params p = request();
+    mgen_clip *plain = film(&b, &p), *none;
+    taken *t = test_calloc(1, sizeof *t);
+    mgen_job *job;
+    p.on_progress = stop_at_two;
+    assert_int_equal(upsample(&b, &p, &none), MGEN_E_CANCELLED);
+    p = request();
+    t->stop_at = 4;
+    p.on_frames = take;
+    p.user = t;
+    assert_int_equal(upsample(&b, &p, &none), MGEN_E_CANCELLED);
+    assert_true(t->next >= 4 && t->next < FRAMES);
+    p = request();
+    p.steps = 1000;
+    assert_int_equal(mgen_upsample_start(b.ctx, &b.pipe, b.clip, &p, &job), MGEN_OK);
+    assert_int_equal(mgen_job_wait(job, 0), MGEN_E_TIMEOUT);
+    mgen_estimate e = MGEN_ESTIMATE_INIT;
+    mgen_job *second;
+    assert_int_equal(mgen_upsample_estimate(b.ctx, &b.pipe, b.clip, &p, &e), MGEN_E_STATE);
+    assert_int_equal(mgen_upsample_start(b.ctx, &b.pipe, b.clip, &p, &second), MGEN_E_STATE);
+    mgen_job_cancel(job);
+    assert_int_equal(mgen_job_wait(job, -1), MGEN_E_CANCELLED);
+    mgen_job_destroy(job);
+    assert_int_equal(mgen_upsample_start(b.ctx, &b.pipe, b.clip, &p, &job), MGEN_OK);
+    mgen_job_destroy(job); /* while it runs */
+    p = request();
+    assert_true(gives(&b, &p, plain));
+    test_free(t);
+    mgen_clip_destroy(plain);
+    bench_close(&b);
+}
+
+/* What is held with all open, and the estimate; with a limit, how the job ends. */
+static mgen_status under(uint64_t limit, uint64_t *held, uint64_t *need, uint64_t *peak)
+{
+    mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_generate_params p = request();
+    mgen_estimate e = MGEN_ESTIMATE_INIT;
+    mgen_context *ctx = NULL;
+    mgen_clip *large;
+    cp.threads = 1;
+    cp.host_memory_max = limit;
+    assert_int_equal(mgen_context_create(&cp, &ctx), MGEN_OK);
+    bench b = bench_on(ctx);
+    mgen_context_trim(ctx);
+    mgen_context_memory(ctx, held, NULL);
+    assert_int_equal(mgen_upsample_estimate(ctx, &b.pipe, b.clip, &p, &e), MGEN_OK);
+    *need = e.host_bytes;
+    mgen_context_memory(ctx, peak, NULL);
+    assert_true(*peak == *held); /* nothing stays of an estimate */
+    mgen_status status = upsample(&b, &p, &large);
+    if (status != MGEN_OK)
+        assert_non_null(strstr(mgen_last_error(ctx), "host_memory_max"));
+    mgen_clip_destroy(large);
+    mgen_context_memory(ctx, NULL, peak);
+    bench_close(&b);
+    return status;
+}
+
+static void test_estimate(void **state)
+{
+    (void)state;
+    uint64_t held, need, peak, again[3];
+    assert_int_equal(under(0, &held, &need, &peak), MGEN_OK);
+    assert_true(peak <= held + need);
+    assert_int_equal(under(held + need, &again[0], &again[1], &again[2]), MGEN_OK);
+    assert_true(again[0] == held && again[1] == need && again[2] <= held + need);
+    assert_int_equal(under(held + need - 1, &again[0], &again[1], &again[2]), MGEN_E_LIMIT);
+    assert_true(again[0] == held && again[1] == need);
+}
+
+/* Every allocation of a job fails, with all after it or alone: it ends with NO_MEMORY, or has done without it. */
+static void test_failing_memory(void **state)
+{
+    enum { SMALL = 2 * 16 * 16 * 3 };
+    (void)state;
+    counter c = {0};
+    bench b = bench_on(counted_context(&c));
+    mgen_generate_params p = request();
+    mgen_clip_destroy(b.clip);
+    b.clip = source(b.ctx, 8, 8, 2);
+    p.steps = 1;
+    mgen_clip *plain = film(&b, &p);
+    mgen_context_trim(b.ctx);
+    int64_t blocks = atomic_load(&c.blocks);
+    for (int lasting = 0; lasting < 2; lasting++) {
+        int failures = 0;
+        bool over = false;
+        for (int64_t k = 1; !over; k++) {
+            mgen_clip *clip;
+            set_failure(&c, k, lasting);
+            mgen_status status = upsample(&b, &p, &clip);
+            over = atomic_load(&c.made) < k;
+            set_failure(&c, 0, false);
+            if (status != MGEN_OK && status != MGEN_E_NO_MEMORY)
+                fail_msg("allocation %d: %s", (int)k, mgen_last_error(b.ctx));
+            assert_true((status == MGEN_OK) == (clip != NULL));
+            assert_true(status == MGEN_OK || strlen(mgen_last_error(b.ctx)) > 10);
+            if (clip)
+                assert_memory_equal(mgen_clip_pixels(clip), mgen_clip_pixels(plain), SMALL);
+            failures += !clip;
+            mgen_clip_destroy(clip);
+            mgen_context_trim(b.ctx);
+            assert_int_equal(atomic_load(&c.blocks), blocks);
+        }
+        assert_true(failures > 20);
+    }
+    mgen_clip_destroy(plain);
+    bench_close(&b);
+    assert_int_equal(atomic_load(&c.blocks), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_handle),   cmocka_unit_test(test_old_struct),
+        cmocka_unit_test(test_clip),     cmocka_unit_test(test_ways),
+        cmocka_unit_test(test_sides),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_mesh),     cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_estimate), cmocka_unit_test(test_failing_memory),
+    };
+    return cmocka_run_group_tests(tests, setup_upsampler, teardown);
+}
