@@ -6,6 +6,7 @@
 The library is installed into a scratch folder. Programs are compiled in another one with what pkg-config says of the
 installed copy and nothing else, and run on a copy of the toybox model.
 """
+import json
 import os
 import re
 import shutil
@@ -252,6 +253,27 @@ def test_training(world):
     again = world.run(program, "05_recipe.json", "again", "again.png")
     assert good(again).replace("again", "trained") == out, "trained anew, it is another model"
     assert world.read("trained/video_model.safetensors") == world.read("again/video_model.safetensors")
+
+
+def test_upsampling(world):
+    """With the tiny upsampler of the program's tests."""
+    sys.path.insert(0, os.path.join(ROOT, "tests", "cli"))
+    from check_cli import TINY_RECIPE
+    from check_upsample import UPSAMPLER, write_film
+    recipe = {**TINY_RECIPE, "stages": [*TINY_RECIPE["stages"], UPSAMPLER]}
+    with open(world.path("upsampler.json"), "w", encoding="utf-8") as f:
+        json.dump(recipe, f)
+    for stage in recipe["stages"]:
+        good(world.run(os.path.join(world.prefix, "bin", "moviegen"), "train", "--recipe", "upsampler.json", "--stage",
+                       stage["name"], "--dir", "upsampler", "-q"))
+    program = world.example("07")
+    write_film(world, "small.y4m")
+    out = good(world.run(program, "upsampler", "small.y4m", "large.y4m"))
+    assert re.match(r"80 x 48 pixels will need up to [\d.]+ MB\nstep 1 of 3\n", out), out
+    assert out.endswith("step 3 of 3\nlarge.y4m: 9 frames of 80 x 48\n"), out
+    assert world.read("large.y4m").startswith(b"YUV4MPEG2 W80 H48 F25:1 ")
+    run = world.run(program, "upsampler", "none.y4m", "large.y4m")
+    assert run.returncode == 1 and run.stderr.startswith("MGEN_E_NOT_FOUND: ") and "none.y4m" in run.stderr, run.stderr
 
 
 # -- hosts -------------------------------------------------------------------------------------------------------
