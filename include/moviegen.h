@@ -477,7 +477,7 @@ typedef struct mgen_estimate {
     double flops;          /**< floating point operations of the products; with DOPRI5 at most */
 } mgen_estimate;
 
-/** What a request needs, found without starting it. `out` as its INIT macro made it. @return as mgen_generate_start():
+/** What a request needs, found without starting it. `out` as its INIT macro made it. @return of mgen_generate_start()'s:
  *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY. Since 0.1. */
 MGEN_API mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                             const mgen_generate_params *params, mgen_estimate *out);
