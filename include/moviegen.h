@@ -5,7 +5,6 @@
  *                 composed through a pipeline, trained and run by this library after Meta's Movie Gen report (October 2024).
  *
  * Smallest program
- *
  * @code
  *     mgen_context *ctx;
  *     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
@@ -51,7 +50,6 @@
  */
 #ifndef MOVIEGEN_H
 #define MOVIEGEN_H
-
 #include <stddef.h>
 #include <stdint.h>
 
@@ -70,9 +68,7 @@ extern "C" {
 #endif
 
 /* ---- status ------------------------------------------------------------------------------- */
-
-/** Result of a call: 0 or one of the negative values below, whose numbers never change. */
-typedef int32_t mgen_status;
+typedef int32_t mgen_status; /**< of a call: 0 or a negative value below; numbers never change */
 
 #define MGEN_OK 0
 /* the caller's mistake: nothing changed */
@@ -109,13 +105,10 @@ typedef int32_t mgen_status;
 
 /** @return the constant's name, such as "MGEN_E_INVALID"; never NULL. Any thread. Since 0.1. */
 MGEN_API const char *mgen_status_name(mgen_status status);
-
 /** @return the MGEN_CLASS_* of a status; unknown ones count as FAILED. Any thread. Since 0.1. */
 MGEN_API int32_t mgen_status_class(mgen_status status);
-
 /** @return "major.minor.patch" of the library that runs. Any thread. Since 0.1. */
 MGEN_API const char *mgen_version(void);
-
 /** The library's numbers of this header, for bindings that declare them again: "MGEN_E_INVALID", "sizeof mgen_frames",
  *  "offsetof mgen_frames.format", ... @return the name of entry i, NULL past the end. Any thread. Since 0.1. */
 MGEN_API const char *mgen_abi_name(uint32_t i);
@@ -123,7 +116,6 @@ MGEN_API const char *mgen_abi_name(uint32_t i);
 MGEN_API int64_t mgen_abi_value(uint32_t i);
 
 /* ---- context ------------------------------------------------------------------------------ */
-
 /** Where calls happen: device, threads, memory, callbacks, last error. */
 typedef struct mgen_context mgen_context;
 
@@ -170,27 +162,20 @@ typedef struct mgen_context_params {
  *  MGEN_E_NO_MEMORY (memory or threads ran out), MGEN_E_LIMIT (host_memory_max is too small for the context itself).
  *  Ownership: destroy with mgen_context_destroy(). Threads: any. Since 0.1. */
 MGEN_API mgen_status mgen_context_create(const mgen_context_params *params, mgen_context **out);
-
 /** Destroy a context; its jobs, trainers and meshes go first. NULL is fine. Since 0.1. */
 MGEN_API void mgen_context_destroy(mgen_context *ctx);
-
 /** @return the sentence for the last call on `ctx` that failed, else "", until the next. NULL is fine. Since 0.1. */
 MGEN_API const char *mgen_last_error(const mgen_context *ctx);
-
 /** @return the status that the sentence belongs to; MGEN_OK if none failed. Since 0.1. */
 MGEN_API mgen_status mgen_last_status(const mgen_context *ctx);
-
 /** Host bytes held by `ctx` and all made from it, now and at most so far. Either may be NULL. Any thread. Since 0.1. */
 MGEN_API void mgen_context_memory(const mgen_context *ctx, uint64_t *now, uint64_t *peak);
-
 /** Give memory kept for the next request back to the allocator. Nothing while a job runs. NULL is fine. Since 0.1. */
 MGEN_API void mgen_context_trim(mgen_context *ctx);
-
 /** @return one line per op: the kernel variant in use. Valid while `ctx` lives. Since 0.1. */
 MGEN_API const char *mgen_context_kernels(const mgen_context *ctx);
 
 /* ---- ranks -------------------------------------------------------------------------------- */
-
 /* Ranks share one run (docs/parallel.md): each has a context and a mesh of its own, and all make the same calls with it
  * and what is made of it. These can also return PEER_LOST (a rank is gone, aborted, or failed for its own reason, which is
  * told), TIMEOUT (a rank, which is named, is late) and DESYNC (ranks disagree: on what, is told). Then only destroy it. */
@@ -245,7 +230,6 @@ MGEN_API mgen_status mgen_mesh_barrier(mgen_mesh *mesh);
 MGEN_API void mgen_mesh_abort(mgen_mesh *mesh);
 
 /* ---- frames and clips --------------------------------------------------------------------- */
-
 #define MGEN_FORMAT_RGB8   0 /**< one plane, 3 bytes a pixel, 0..255 */
 #define MGEN_FORMAT_RGBF32 1 /**< one plane, 3 floats a pixel, 0..1 */
 /** Planes Y, U, V of bytes; BT.601, limited range, U and V half size, rounded up, amid their four pixels. */
@@ -279,23 +263,18 @@ typedef struct mgen_clip_info {
 MGEN_API mgen_status mgen_clip_create(mgen_context *ctx, const mgen_clip_info *info,
                                       mgen_clip **out);
 
-/** Read frames of a film or picture: .y4m and .png by the library itself, all else by the FFmpeg plug-in. `count`
- *  of them from `first` on, 0 = all; a film that ends earlier gives fewer. @return MGEN_OK, MGEN_E_INVALID (nothing
- *  to read from `first` on), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED (the plug-in is missing,
- *  or it cannot read this file), MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
- *  Ownership: destroy with mgen_clip_destroy(). Since 0.1. */
+/** Read frames of a film or picture: .y4m and .png by the library, all else by the FFmpeg plug-in. `count` of them from
+ *  `first` on, 0 = all; fewer where the film ends earlier. @return MGEN_OK, MGEN_E_INVALID (none from `first` on),
+ *  MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED (no plug-in, or it cannot read this file),
+ *  MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: mgen_clip_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_clip_read(mgen_context *ctx, const char *path, uint64_t first,
                                     uint64_t count, mgen_clip **out);
-
 /** Free a clip. NULL is fine. Since 0.1. */
 MGEN_API void mgen_clip_destroy(mgen_clip *clip);
-
 /** Tell what a clip holds; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Since 0.1. */
 MGEN_API mgen_status mgen_clip_get_info(const mgen_clip *clip, mgen_clip_info *info);
-
 /** @return frames x height x width x 3 bytes, RGB, to read and write while `clip` lives; or NULL. Since 0.1. */
 MGEN_API uint8_t *mgen_clip_pixels(mgen_clip *clip);
-
 /** Write a clip, in the format of the name's ending: .y4m (YUV 4:2:0); .png (one frame: a picture; more: up to 8 frames
  *  spread over the clip, side by side; a name with one %d or %0Nd: a file a frame); all else (.mp4, .mkv, .webm, ...)
  *  by the FFmpeg plug-in. A file is renamed to its name when complete. @return MGEN_OK, MGEN_E_INVALID (no known
@@ -304,7 +283,6 @@ MGEN_API uint8_t *mgen_clip_pixels(mgen_clip *clip);
 MGEN_API mgen_status mgen_clip_write(mgen_context *ctx, const mgen_clip *clip, const char *path);
 
 /* ---- models ------------------------------------------------------------------------------- */
-
 typedef struct mgen_tae mgen_tae;                   /**< temporal autoencoder: pixels <-> latents */
 typedef struct mgen_text_encoder mgen_text_encoder; /**< prompt -> vectors */
 typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video transformer */
@@ -384,7 +362,7 @@ MGEN_API mgen_status mgen_upsampler_get_info(const mgen_upsampler *upsampler,
 typedef struct mgen_pipeline {
     uint32_t struct_size;       /**< set by MGEN_PIPELINE_INIT */
     uint32_t width, height;     /**< pixels */
-    uint32_t frames;            /**< count; longer clips are made in windows of this length */
+    uint32_t frames;            /**< count; longer: windows of this length, blended in time */
     uint32_t fps;               /**< frames per second */
     uint32_t precision;         /**< MGEN_PRECISION_*, of what is opened */
     mgen_tae *tae;              /**< needed for every request */
@@ -401,20 +379,16 @@ typedef struct mgen_pipeline {
  *  MGEN_PIPELINE_INIT, its precision and mesh set where wanted, and unchanged on failure. @return as mgen_tae_open().
  *  Ownership: the struct owns its handles; release them with mgen_pipeline_close(). Since 0.1. */
 MGEN_API mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline *pipe);
-
 /** Release every handle of `pipe` and set it to NULL. A running job keeps its own. NULL is fine. Since 0.1. */
 MGEN_API void mgen_pipeline_close(mgen_pipeline *pipe);
-
 /** 64-bit identity of the weights of `pipe`, the same for the same files; 0 for NULL. Since 0.1. */
 MGEN_API uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe);
-
 /** Average video models and text encoders of `count` folders (1..16) of one TAE into the folder `out`, made if missing.
  *  `weights`: above 0; NULL = alike. @return as mgen_pipeline_open(), MGEN_E_INVALID, MGEN_E_NO_SPACE. Since 0.1. */
 MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs,
                                            const double *weights, uint32_t count, const char *out);
 
 /* ---- generate ----------------------------------------------------------------------------- */
-
 #define MGEN_SCHEDULE_LINEAR_QUADRATIC 0 /**< the report's: 50 steps follow the first of 250 */
 #define MGEN_SCHEDULE_LINEAR           1 /**< even steps */
 /** The report's other: 50 steps follow the first of 1000. */
@@ -444,9 +418,8 @@ typedef struct mgen_generate_params {
     const char *negative_prompt; /**< what guidance leads away from, 0..4096 bytes; or NULL */
     uint64_t seed;               /**< same seed, same result */
     uint32_t width, height;      /**< pixels; 0 = the pipeline's */
-    /** Count, 1..65536; 1 = a picture; 0 = the pipeline's. More: windows of its length, blended in time. */
-    uint32_t frames;
-    float guidance; /**< classifier-free guidance, 0 < g <= 100; 0 = the video model's; 1 = off */
+    uint32_t frames; /**< 1..65536; 1 = a picture; 0 = the pipeline's; more is made in windows */
+    float guidance;  /**< classifier-free guidance, 0 < g <= 100; 0 = the video model's; 1 = off */
     uint32_t schedule;      /**< MGEN_SCHEDULE_* */
     uint32_t frames_format; /**< MGEN_FORMAT_* of what on_frames gets */
     /** After each solver step; done = 1 .. total. NULL = none. */
@@ -481,14 +454,12 @@ typedef struct mgen_estimate {
  *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY. Since 0.1. */
 MGEN_API mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                             const mgen_generate_params *params, mgen_estimate *out);
-
-/** Start generating a video (frames > 1) or a picture. Returns at once; the work runs on the job's own thread, and
- *  until mgen_job_wait() or mgen_job_poll() has told the end no other call may use `ctx` except those on this job. The
- *  pipeline's handles are kept until the job is destroyed. @return MGEN_OK, MGEN_E_VERSION, MGEN_E_INVALID (a field is
- *  out of range, or a prompt is empty, too long or not UTF-8), MGEN_E_STATE (the pipeline lacks a part, its parts do
- *  not fit, or a job is running), MGEN_E_UNSUPPORTED (the model makes no such size: the message says which),
- *  MGEN_E_LIMIT (the estimate is over the context's limit; nothing was allocated), MGEN_E_NO_MEMORY (memory or threads
- *  ran out). Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+/** Start generating a video (frames > 1) or a picture. Returns at once; the work runs on the job's own thread; until
+ *  mgen_job_wait() or mgen_job_poll() has told the end only calls on this job may use `ctx`. The job keeps the
+ *  pipeline's handles until destroyed. @return MGEN_OK, MGEN_E_VERSION, MGEN_E_INVALID (a field is out of range, or a
+ *  prompt is empty, too long or not UTF-8), MGEN_E_STATE (the pipeline lacks a part, its parts do not fit, or a job is
+ *  running), MGEN_E_UNSUPPORTED (not this size: the message says which), MGEN_E_LIMIT (the estimate is over the limit;
+ *  nothing was allocated), MGEN_E_NO_MEMORY (or no threads). Ownership: destroy with mgen_job_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline,
                                          const mgen_generate_params *params, mgen_job **out);
 
@@ -509,11 +480,9 @@ MGEN_API mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeli
  *  MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else its own end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
  *  MGEN_E_NUMERIC (damaged weights, or DOPRI5 was not at the end after `steps` attempts). Since 0.1. */
 MGEN_API mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms);
-
 /** Look whether a job has ended; returns at once. @return MGEN_OK when done; MGEN_E_AGAIN while it runs;
  *  else its own end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC. Since 0.1. */
 MGEN_API mgen_status mgen_job_poll(mgen_job *job);
-
 /** Ask a job to stop; it ends within one step, or one piece of frames. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_job_cancel(mgen_job *job);
 
@@ -530,16 +499,13 @@ typedef struct mgen_job_info {
 
 /** Tell how far a job is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_job_get_info(const mgen_job *job, mgen_job_info *info);
-
 /** Take the finished clip out of a job. @return MGEN_OK, MGEN_E_STATE (not waited for, failed, taken already, or its
  *  frames went to on_frames or into). Ownership: the caller's, mgen_clip_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_job_take_clip(mgen_job *job, mgen_clip **out);
-
 /** Cancel if running, wait, free. NULL is fine. Since 0.1. */
 MGEN_API void mgen_job_destroy(mgen_job *job);
 
 /* ---- the parts, for hosts that build their own loops ---------------------------------------- */
-
 /** Encoded text in somebody's memory: a view of tokens x width floats. */
 typedef struct mgen_text {
     uint32_t struct_size; /**< set by MGEN_TEXT_INIT */
@@ -561,27 +527,22 @@ MGEN_API mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder
  *  shape wanted), MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae,
                                      const mgen_frames *frames, const mgen_latents *latents);
-
 /** Latents to video, the first frames->count frames of it, in flat memory. @return as mgen_tae_encode(). Since 0.1. */
 MGEN_API mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae,
                                      const mgen_latents *latents, const mgen_frames *frames);
-
 /** Velocity of the flow at `x` and `time` (0 = noise, 1 = data), given text of the three roles (NULL: none, or left
  *  out; not all). `out` has the shape of x and may be x. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
  *  MGEN_E_UNSUPPORTED (not this size), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model,
                                          const mgen_latents *x, float time,
                                          const mgen_text *const text[3], const mgen_latents *out);
-
 /** times[0] = 0 .. times[steps] = 1; steps 1..1000. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_schedule(uint32_t schedule, uint32_t steps, float *times);
-
 /** Fill latents with the noise that a request with `seed` starts from. @return MGEN_OK, MGEN_E_INVALID,
  *  MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_noise(mgen_context *ctx, uint64_t seed, const mgen_latents *latents);
 
 /* ---- report ------------------------------------------------------------------------------- */
-
 typedef struct mgen_report mgen_report; /**< a list of named numbers */
 
 /** @return entries of a report; 0 for NULL. Since 0.1. */
@@ -596,7 +557,6 @@ MGEN_API const char *mgen_report_text(const mgen_report *report);
 MGEN_API void mgen_report_destroy(mgen_report *report);
 
 /* ---- datasets ----------------------------------------------------------------------------- */
-
 typedef struct mgen_dataset mgen_dataset; /**< captioned clips of one size, by number */
 
 /** Room for one sample, which a host's callback fills. */
@@ -625,25 +585,21 @@ typedef struct mgen_dataset_params {
 /** The toybox: endless drawn clips of 64 x 64 pixels and 32 frames, the same for the same seed. @return
  *  MGEN_OK, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out);
-
 /** Samples that the host reads. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY,
  *  MGEN_E_LIMIT. Ownership: one owner, the caller; the callbacks and `user` are kept. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params,
                                          mgen_dataset **out);
-
 /** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), perhaps with captions in <name>.txt, by name. @return
  *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (a
  *  caption), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir,
                                        const mgen_dataset_params *params, mgen_dataset **out);
-
 /** Add an owner. @return the dataset. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_dataset *mgen_dataset_retain(mgen_dataset *dataset);
 /** Remove an owner. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_dataset_release(mgen_dataset *dataset);
 /** @return samples; UINT64_MAX where there is no end; 0 for NULL. Any thread. Since 0.1. */
 MGEN_API uint64_t mgen_dataset_count(const mgen_dataset *dataset);
-
 /** Read a sample: its clip and, in `caption` (or NULL), caption_size bytes of its caption. @return MGEN_OK,
  *  MGEN_E_INVALID (there is none), MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED,
  *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or the callback's. Ownership: mgen_clip_destroy(). Since 0.1. */
@@ -651,7 +607,6 @@ MGEN_API mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset,
                                        char *caption, uint64_t caption_size, mgen_clip **out);
 
 /* ---- training ----------------------------------------------------------------------------- */
-
 typedef struct mgen_trainer mgen_trainer; /**< one stage of a recipe under way */
 
 /** Settings of a trainer. Fill with MGEN_TRAINER_PARAMS_INIT, then change. */
@@ -679,40 +634,32 @@ typedef struct mgen_trainer_params {
  *  answered. Ownership: destroy with mgen_trainer_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *params,
                                          mgen_trainer **out);
-
 /** @return steps that the stage takes in all; 0 for NULL. Since 0.1. */
 MGEN_API uint64_t mgen_trainer_steps(const mgen_trainer *trainer);
 /** @return steps taken so far; 0 for NULL. Any thread. Since 0.1. */
 MGEN_API uint64_t mgen_trainer_position(const mgen_trainer *trainer);
-
 /** Take one optimizer step. `report` (NULL = not wanted) receives step, loss and its parts, gradient norm,
  *  learning rate, (now and then) validation figures, and flops, the floating point operations of the step's products on
  *  all ranks, validation apart. @return MGEN_OK; MGEN_E_STATE after the last step; MGEN_E_NUMERIC if the loss is not
  *  finite; MGEN_E_NO_MEMORY, MGEN_E_LIMIT; what reading the dataset returned. On one rank the same step can be taken
  *  again after a failure. Ownership: the report is the caller's, mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_step(mgen_trainer *trainer, mgen_report **report);
-
 /** Take up to `steps` steps (0 = all), on_step after each. @return MGEN_OK; MGEN_E_CANCELLED by mgen_trainer_stop() or
  *  on_step: steps begun are taken, the next run goes on; else as mgen_trainer_step(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_run(mgen_trainer *trainer, uint64_t steps);
-
 /** Let mgen_trainer_run() end after the step under way, or the next after its first. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_trainer_stop(mgen_trainer *trainer);
-
 /** Write all that is needed to go on from here, with the same bits as without a break, to the file `path`,
  *  of several ranks to the folder, complete or not at all. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND (no such
  *  folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_checkpoint(mgen_trainer *trainer, const char *path);
-
 /** Write the averaged (EMA) weights and their configuration to the model folder, all files or none. @return MGEN_OK,
  *  MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_save(mgen_trainer *trainer);
-
 /** Free a trainer; what was not saved is lost. NULL is fine. Since 0.1. */
 MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
 
 /* ---- planning ----------------------------------------------------------------------------- */
-
 /** A training step of a video transformer to be planned. Fill with MGEN_PLAN_PARAMS_INIT, then change. */
 typedef struct mgen_plan_params {
     uint32_t struct_size;   /**< set by the INIT macro */
@@ -743,7 +690,6 @@ MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_param
                                         mgen_report **out);
 
 /* ---- evaluation --------------------------------------------------------------------------- */
-
 /** A measurement. Fill with MGEN_EVAL_PARAMS_INIT, then change. */
 typedef struct mgen_eval_params {
     uint32_t struct_size; /**< set by the INIT macro */
@@ -770,12 +716,10 @@ typedef struct mgen_eval_params {
  *  MGEN_E_NUMERIC, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or of the dataset. Ownership: mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                    const mgen_eval_params *params, mgen_report **out);
-
 /** @return prompt i of "alignment" for 64 x 64 pixels, 32 frames; NULL from 36 on. Any thread. Since 0.1. */
 MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 
 /* ---- how structs begin ---------------------------------------------------------------------- */
-
 /* clang-format off */
 #define MGEN_CONTEXT_PARAMS_INIT  {(uint32_t)sizeof(mgen_context_params), 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_MESH_PARAMS_INIT     {(uint32_t)sizeof(mgen_mesh_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
