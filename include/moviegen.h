@@ -329,7 +329,7 @@ typedef struct mgen_model_info {
     uint32_t temporal_factor; /**< TAE: frames of a latent frame */
     uint32_t text_width;  /**< text encoder: values of a token; video model: of its widest role */
     uint32_t text_tokens; /**< text encoder: tokens at most */
-    uint64_t parameters;  /**< count */
+    uint64_t parameters;  /**< count; of an upsampler, its transformer's */
     uint64_t bytes;       /**< of memory that its weights take */
     uint64_t hash;        /**< identity of the weights, the same for the same file */
     float guidance;       /**< video model: of requests that ask for none */

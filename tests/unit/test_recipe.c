@@ -463,9 +463,9 @@ static void test_plateau(void **state)
 /* Every stage of the recipes that are delivered. */
 static void test_delivered(void **state)
 {
-    static const char *const stages[][10] = {
+    static const char *const stages[][11] = {
         {"examples/models/toybox/recipe.json", "image_autoencoder", "tae", "images", "joint",
-         "larger", "tune_a", "tune_b", "average", "upsampler"},
+         "larger", "tune_a", "tune_b", "average", "upsampler", "upsampler_finish"},
         {"examples/models/toybox/recipe_gpu.json", "tae", "images", "joint", "longer"},
         {"examples/05_recipe.json", "tae", "video"},
     };
@@ -477,7 +477,7 @@ static void test_delivered(void **state)
         skip();
     for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
         snprintf(path, sizeof path, "%.300s/%s", source, stages[i][0]);
-        for (int k = 1; k < 10 && stages[i][k]; k++)
+        for (int k = 1; k < 11 && stages[i][k]; k++)
             if (mgi_recipe_stage(ctx, path, stages[i][k], &s) != MGEN_OK)
                 fail_msg("%s", mgen_last_error(ctx));
     }
