@@ -127,9 +127,9 @@ static int run(const cli_command *self, int argc, char **argv)
 const cli_command command_upsample = {
     "upsample", "enlarge a film", "INPUT [options]",
     "INPUT and FILE are films or pictures; the ending of a name is its format: .y4m and .png "
-    "always "
-    "work,\n"
-    "others need the FFmpeg plug-in, without which FILE becomes a .y4m and a .png file. Where "
+    "always\n"
+    "work, others need the FFmpeg plug-in, without which FILE becomes a .y4m and a .png file. "
+    "Where "
     "--width and\n"
     "--height make another aspect, the middle of the film is taken. The film's sound is not kept.\n"
     "Ctrl-C cancels.",
