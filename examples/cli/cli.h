@@ -111,6 +111,11 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
         "--precision", NULL, OPTION_TEXT, (out), 0, 0, "NAME",                                     \
             "weights and products in f32, bf16 or fp8 (default: as the model says, else f32)"      \
     }
+/* All of a cli_sampling. */
+#define OPTIONS_SAMPLING(s)                                                                        \
+    OPTION_SOLVER(&(s)->solver), OPTION_SCHEDULE(&(s)->schedule),                                  \
+        OPTION_GUIDANCE_FROM(&(s)->guidance_from), OPTION_GUIDANCE_TO(&(s)->guidance_to),          \
+        OPTION_DROP_TEXT(&(s)->drop_text), OPTION_PRECISION(&(s)->precision)
 #define OPTION_NEGATIVE(out)                                                                       \
     {                                                                                              \
         "--negative", NULL, OPTION_TEXT, (out), 0, 0, "TEXT",                                      \
