@@ -41,20 +41,6 @@ mgen_status mgi_eval_generate(mgen_context *ctx, const mgi_networks *n, const mg
 mgen_status mgi_eval_reconstruct(mgen_context *ctx, const mgi_tae *tae, int64_t frames,
                                  int64_t height, int64_t width, const uint8_t *in, uint8_t *out)
 {
-    mgi_run run;
-    mgi_run_init(&run, ctx, false);
-    T *u8 = mgi_new(&run, MGK_U8, MGI_DIMS(1, frames, height, width, 3));
-    if (u8)
-        mgi_tensor_write(u8, 0, in, u8->count);
-    T *x = mgi_convert(&run, u8, MGK_F32, 1.0f / 127.5f, -1.0f);
-    T *z = mgi_posterior(&run, mgi_tae_encode(&run, tae, x), NULL, 0.0f, NULL);
-    T *y = mgi_tae_decode(&run, tae, z);
-    if (y)
-        y = mgi_convert(&run, mgi_slice(&run, y, 1, 0, frames), MGK_U8, 127.5f, 127.5f);
-    if (y)
-        mgi_tensor_read(y, 0, out, y->count);
-    mgi_ok(&run, mgi_device_wait(run.dev));
-    mgen_status status = run.status;
-    mgi_run_finish(&run);
-    return status;
+    const int64_t film[3] = {frames, height, width};
+    return mgi_recode_film(ctx, tae, film, in, out);
 }

@@ -2,8 +2,8 @@
 #include "eval/upsample_eval.h"
 
 #include "core/alloc.h"
-#include "core/checked.h"
 #include "data/resize.h"
+#include "eval/films.h"
 #include "eval/image_quality.h"
 #include "eval/world_check.h"
 #include "eval/world_tally.h"
@@ -88,26 +88,6 @@ static mgen_status take(void *user, const mgi_frames_box *box, const float *rgb)
     for (int64_t i = 0; i < box->count; i++)
         mgi_pixels_put_floats(&p, box->first + i, rgb + i * box->height * box->width * 3);
     return MGEN_OK;
-}
-
-/* The small film as it would come out of the pipeline, in its place. */
-static mgen_status recode(measurement *m)
-{
-    const int64_t film[3] = {m->frames, m->height, m->width};
-    passage p = {.in = film_of(m->frames, m->width, m->height, m->small)};
-    int64_t dims[4], count;
-    float *latents;
-    p.out = p.in;
-    MGI_TRY(mgi_latent_dims(m->ctx, m->tae, film, dims));
-    if (!mgi_dims_count(dims, 4, &count))
-        return mgi_fail(m->ctx, MGEN_E_INVALID, "films of %lld frames are too long",
-                        (long long)m->frames);
-    MGI_TRY(mgi_alloc_zero(m->ctx, (size_t)count, sizeof *latents, &latents));
-    mgen_status status = mgi_encode_film(m->ctx, m->tae, film, 0, give, &p, latents);
-    if (status == MGEN_OK)
-        status = mgi_decode_film(m->ctx, m->tae, latents, dims, m->frames, 0, take, &p);
-    mgi_free(m->ctx, latents);
-    return status;
 }
 
 static void enlarge(measurement *m)
@@ -219,7 +199,8 @@ static mgen_status measure(measurement *m, const mgi_clip_shape *clip, int64_t i
         mgi_world_tally_add(&m->told, &asked, &seen);
     }
     MGI_TRY(upsample(m, CLEAN_BILINEAR, CLEAN, i, caption, &asked));
-    MGI_TRY(recode(m));
+    MGI_TRY(mgi_eval_reconstruct(m->ctx, m->tae, m->frames, m->height, m->width, m->small,
+                                 m->small)); /* as it would come out of the pipeline */
     MGI_TRY(upsample(m, BILINEAR, UPSAMPLED, i, caption, &asked));
     MGI_TRY(code_truth(m));
     return judge(m, CEILING, m->made, &asked);

@@ -51,6 +51,9 @@ mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frame
  * pieces. z is whole. Collective. */
 mgen_status mgi_decode_rows(mgi_run *run, const mgi_tae *tae, T *z, const mgi_tae_rows *rows,
                             int64_t frames, int64_t first, mgi_frames_sink *sink, void *user);
+/* Both, encoding and decoding, for frames of RGB8 without gaps: what a film becomes that goes through the autoencoder. out may be in. */
+mgen_status mgi_recode_film(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
+                            const uint8_t *in, uint8_t *out);
 /* Whether a sink of mgi_decode_run() then gets parts of frames. */
 bool mgi_decodes_parts(const mgi_tae *tae, int64_t height, int64_t width, int64_t tile);
 

@@ -6,7 +6,6 @@
 #include "core/hash.h"
 #include "core/philox.h"
 #include "data/resize.h"
-#include "media/pixels.h"
 #include "task/codec.h"
 
 #include <string.h>
@@ -36,73 +35,27 @@ static mgen_status resize(mgen_context *ctx, const uint8_t *from, int64_t frames
     return MGEN_OK;
 }
 
-/* ---- through an autoencoder ------------------------------------------------------------------------ */
-
-typedef struct film {
-    uint8_t *data;
-    int64_t height, width;
-} film;
-
-static mgen_status read_film(void *user, int64_t first, int64_t count, float *rgb)
-{
-    const film *f = user;
-    int64_t frame = f->height * f->width * 3;
-    mgi_floats_from_bytes(rgb, f->data + first * frame, count * frame);
-    return MGEN_OK;
-}
-
-static mgen_status write_film(void *user, const mgi_frames_box *box, const float *rgb)
-{
-    const film *f = user;
-    int64_t row = box->width * 3;
-    for (int64_t i = 0; i < box->count * box->height; i++) {
-        int64_t y = (box->first + i / box->height) * f->height + box->top + i % box->height;
-        mgi_bytes_from_floats(f->data + (y * f->width + box->left) * 3, rgb + i * row, row);
-    }
-    return MGEN_OK;
-}
-
-/* A whole film, encoded and decoded, in its place. */
-static mgen_status recode(mgen_context *ctx, const mgi_tae *tae, film *f, int64_t frames)
-{
-    const int64_t size[3] = {frames, f->height, f->width};
-    int64_t dims[4], count;
-    float *latents;
-    MGI_TRY(mgi_latent_dims(ctx, tae, size, dims));
-    if (!mgi_dims_count(dims, 4, &count))
-        return mgi_fail(ctx, MGEN_E_INVALID, "films of %lld frames are too long",
-                        (long long)frames);
-    MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof *latents, &latents));
-    mgen_status status = mgi_encode_film(ctx, tae, size, 0, read_film, f, latents);
-    if (status == MGEN_OK)
-        status = mgi_decode_film(ctx, tae, latents, dims, frames, 0, write_film, f);
-    mgi_free(ctx, latents);
-    return status;
-}
-
-/* ---- all of it -------------------------------------------------------------------------------------- */
-
 mgen_status mgi_pairs_make(mgen_context *ctx, const mgi_pairs *p, uint64_t seed, uint64_t element,
                            const uint8_t *clip, int64_t frames, int64_t width, int64_t height,
                            uint8_t *out)
 {
-    film low = {NULL, height / p->factor, width / p->factor};
+    const int64_t low[3] = {frames, height / p->factor, width / p->factor};
+    uint8_t *small;
     int64_t bytes;
-    if (!mgi_dims_count((const int64_t[]){frames, low.height, low.width, 3}, 4, &bytes))
+    if (!mgi_dims_count((const int64_t[]){frames, low[1], low[2], 3}, 4, &bytes))
         return mgi_fail(ctx, MGEN_E_INVALID, "clips of %lld frames are too large",
                         (long long)frames);
     bool recoded =
         p->artifacts && mgi_random_unit(seed, MGI_STREAM_ARTIFACTS, element) < (float)p->share;
-    MGI_TRY(mgi_alloc(ctx, (size_t)bytes, &low.data));
-    mgen_status status =
-        recoded ? resize(ctx, clip, frames, width, height, low.width, low.height, low.data)
-                : mgi_degrade_clip(ctx, &p->degrade, seed, element, clip, frames, width, height,
-                                   low.width, low.height, low.data);
+    MGI_TRY(mgi_alloc(ctx, (size_t)bytes, &small));
+    mgen_status status = recoded ? resize(ctx, clip, frames, width, height, low[2], low[1], small)
+                                 : mgi_degrade_clip(ctx, &p->degrade, seed, element, clip, frames,
+                                                    width, height, low[2], low[1], small);
     if (status == MGEN_OK && recoded)
-        status = recode(ctx, p->artifacts, &low, frames);
+        status = mgi_recode_film(ctx, p->artifacts, low, small, small);
     if (status == MGEN_OK)
-        status = resize(ctx, low.data, frames, low.width, low.height, width, height, out);
-    mgi_free(ctx, low.data);
+        status = resize(ctx, small, frames, low[2], low[1], width, height, out);
+    mgi_free(ctx, small);
     return status;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What an upsampler learns from, report section 7: a clip beside what it is to be made of, the same at a part of its
+ * What an upsampler learns from, of the report's spatial upsampling: a clip beside what it is to be made of, the same at a part of its
  * size, spoiled, and enlarged again as films are. Tier 7.
  *
  * Small clips are spoiled by an autoencoder, encoded and decoded, as those that are made by a video model are; or as
