@@ -3,6 +3,7 @@
  *   tokens  x = Linear(patchify(latents)), patches of 1 x 2 x 2, the channels of a condition, if any, behind those of
  *           the latents: two matrices whose results add up
  *   text    P = LayerNorm(Linear(text)), of each encoder's own, one behind the other
+ *   task    four vectors beside those of P, and one added to e, each a matrix times the task's own vector (an editor's)
  *   time    e = Linear(SiLU(Linear(sinusoid(1000 t))));  m = Linear(SiLU(e)), six vectors, shared
  *   block   (a1,b1,g1,a2,b2,g2) = m + the block's own six
  *           x <- x + positions
@@ -385,17 +386,22 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
         return NULL;
     int64_t video[5], n = x->dims[0], d = c->dim, mark = mgi_scope_push(run);
     memcpy(video, x->dims, sizeof video);
-    int64_t grid[3] = {video[1] / c->patch_t, video[2] / c->patch_h, video[3] / c->patch_w};
-    if (!mgi_require(
-            run, grid[0] <= c->frames_max && grid[1] <= c->rows_max && grid[2] <= c->columns_max,
-            "video transformer: the video is larger than the position tables"))
+    int64_t grid[3] = {text->first_frame + video[1] / c->patch_t, video[2] / c->patch_h,
+                       video[3] / c->patch_w};
+    if (!mgi_require(run,
+                     text->first_frame >= 0 && grid[0] <= c->frames_max && grid[1] <= c->rows_max &&
+                         grid[2] <= c->columns_max,
+                     "video transformer: the video is larger than the position tables"))
         return NULL;
 
     int32_t dtype = vt->module.dtype;
     mgi_unit_enter(run, (void *)&vt->module, 0);
     T *time = mgi_cast(run, mgi_timestep_embed(run, t, c->time_dim), dtype);
     time = linear(run, time, vt->time1_w, vt->time1_b);
-    time = silu(run, linear(run, silu(run, time), vt->time2_w, vt->time2_b));
+    time = linear(run, silu(run, time), vt->time2_w, vt->time2_b);
+    if (text->task)
+        time = mgi_add(run, time, mgi_vt_task(run, vt, text, vt->task_time));
+    time = silu(run, time);
     T *shared = mgi_linear_as(run, time, mgi_value(vt->mod_w), mgi_value(vt->mod_b), MGK_F32);
     const mgi_vt_seen *seen = text->seen;
     T *mask = seen ? seen->mask : NULL, *p = seen ? seen->p : NULL;
@@ -410,8 +416,11 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
     mgi_unit_exit(run, (void *)&vt->module, 0);
     for (int64_t i = 0; i < c->layers; i++) {
         mgi_unit_enter(run, (void *)&vt->module, i + 1);
-        const mgi_vt_block_of of = {
-            vt, &vt->block[i], {grid[0], grid[1], grid[2]}, seen ? seen->kv[i] : NULL};
+        const mgi_vt_block_of of = {vt,
+                                    &vt->block[i],
+                                    {grid[0], grid[1], grid[2]},
+                                    text->first_frame * grid[1] * grid[2],
+                                    seen ? seen->kv[i] : NULL};
         T *y = run_block(run, &of, (T *[]){x, shared, p, mask});
         mgi_unit_exit(run, (void *)&vt->module, i + 1);
         mgi_drop(run, x);
@@ -522,7 +531,7 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
         "patch",     "frames_max", "rows_max", "columns_max", "text",
         "text_dim",  "fps_prefix", "time_dim", "block",       "activation",
         "objective", "preset",     "guidance", "precision",   "condition_channels",
-        NULL};
+        "tasks",     "task_dim",   NULL};
     mgi_vt_config c = {.time_dim = 256};
     double guidance = MGI_VT_GUIDANCE;
     bool all = mgi_json_find(json, "preset") == NULL; /* must be said */
@@ -535,6 +544,11 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     MGI_TRY(mgi_json_get_int(ctx, json, "ff_dim", all, 1, 1 << 20, &c.ff_dim));
     MGI_TRY(mgi_json_get_int(ctx, json, "channels", all, 1, 4096, &c.channels));
     MGI_TRY(mgi_json_get_int(ctx, json, "condition_channels", false, 0, 4096, &c.condition));
+    MGI_TRY(mgi_json_get_int(ctx, json, "tasks", false, 0, 4096, &c.tasks));
+    c.task_dim = c.tasks ? 1024 : 0;
+    MGI_TRY(mgi_json_get_int(ctx, json, "task_dim", false, 1, 65536, &c.task_dim));
+    if (!c.tasks && c.task_dim)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"task_dim\" needs \"tasks\"");
     MGI_TRY(mgi_json_get_int(ctx, json, "frames_max", all, 1, 65536, &c.frames_max));
     MGI_TRY(mgi_json_get_int(ctx, json, "rows_max", all, 1, 65536, &c.rows_max));
     MGI_TRY(mgi_json_get_int(ctx, json, "columns_max", all, 1, 65536, &c.columns_max));
@@ -569,6 +583,10 @@ void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *c)
     mgi_json_put_int(w, "channels", c->channels);
     if (c->condition)
         mgi_json_put_int(w, "condition_channels", c->condition);
+    if (c->tasks) {
+        mgi_json_put_int(w, "tasks", c->tasks);
+        mgi_json_put_int(w, "task_dim", c->task_dim);
+    }
     mgi_json_open(w, "patch", '[');
     mgi_json_put_int(w, NULL, c->patch_t);
     mgi_json_put_int(w, NULL, c->patch_h);

@@ -13,6 +13,8 @@ typedef struct mgi_vt_config {
     int64_t layers, dim, heads, ff_dim;
     int64_t channels;  /* of the latents */
     int64_t condition; /* of latents that it sees beside them: to be upsampled, edited; 0: none */
+    int64_t tasks,
+        task_dim; /* that it is told (text/edit_task.h), and the width of their vectors; 0: none */
     int64_t patch_t, patch_h, patch_w;         /* 1, 2, 2 */
     int64_t frames_max, rows_max, columns_max; /* sizes of the position tables, in patches */
     int64_t text[MGI_ROLES];                   /* widths of the text encoders; 0: no such stream */
@@ -48,6 +50,9 @@ typedef struct mgi_vt_block {
     mgi_param *up_b, *down_b;
 } mgi_vt_block;
 
+/* A task is told by so many vectors beside those of the text, and by one beside that of the time (report 5.1.1). */
+enum { MGI_VT_TASK_TOKENS = 4 };
+
 /* How a text encoder's vectors become what is attended to. */
 typedef struct mgi_vt_stream {
     mgi_param *proj, *norm_w, *norm_b; /* NULL: no such stream */
@@ -63,9 +68,11 @@ typedef struct mgi_vt_seen {
 typedef struct mgi_vt_text {
     T *x[MGI_ROLES];                  /* (B,S,width); NULL: the stream is not there, or left out */
     const int64_t *tokens[MGI_ROLES]; /* of each sample, 1..S: the rest is padding; NULL: all S */
+    T *task;                          /* (B) i32, below config.tasks; NULL without tasks */
     T *mask, *places;                 /* of mgi_vt_text_places; NULL: forward makes them */
     const mgi_vt_seen *seen;          /* of mgi_vt_see, of this text; NULL: made anew */
     T *condition; /* (B,T,H,W,config.condition), normalised latents; NULL without such channels */
+    int64_t first_frame; /* the place in time of the first frame of patches */
 } mgi_vt_text;
 
 /* How a block runs: as one node with a gradient written by hand, or as a chain of single ops, which is its
@@ -87,6 +94,8 @@ typedef struct mgi_vt {
     mgi_param *patch, *patch_b, *pos_t, *pos_h, *pos_w; /* biases: DiT, else NULL */
     mgi_param *patch_condition; /* its weights for those channels, zero at first; or NULL */
     mgi_vt_stream stream[MGI_ROLES];
+    mgi_param *task, *task_text,
+        *task_time; /* vectors (tasks, task_dim), what they become; or NULL */
     mgi_param *time1_w, *time1_b, *time2_w, *time2_b, *mod_w, *mod_b;
     mgi_param *head_norm, *head_mod_w, *head_mod_b, *head, *head_b; /* head_norm: NULL with DiT */
     mgi_vt_block *block;
@@ -116,7 +125,8 @@ mgen_status mgi_vt_check_tokens(mgen_context *ctx, const mgi_vt *vt, int64_t tok
 bool mgi_vt_patch_divides(const mgi_vt_config *large, const mgi_vt_config *small);
 /* The values in a file of a model whose configuration, `theirs`, is the same but for shorter position tables, which are
  * stretched, for larger patches, which consist of whole ones of the model's: these begin with sums of their weights, and
- * predict the mean of what they predict, and for channels of a condition, which begin unseen. As mgi_module_load(), `vt` split over a mesh or not. */
+ * predict the mean of what they predict, for channels of a condition, which begin unseen, for tasks, which begin without effect,
+ * and for more blocks, of which those are taken that lie evenly. As mgi_module_load(), `vt` split over a mesh or not. */
 mgen_status mgi_vt_load_grown(mgi_vt *vt, const mgi_vt_config *theirs, const mgi_st_file *st,
                               const char *file);
 /* Initial values, with the gates of every block open. */
@@ -125,7 +135,7 @@ mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed);
 /* Rows of padded text: a multiple, but at most `most`, and at least `size`. */
 int64_t mgi_text_padded(int64_t size, int64_t multiple, int64_t most);
 /* What the host writes for the text of `samples` samples, streams of rows[role] rows each, 0: not there; together padded
- * to a `multiple`. Forward makes it where text->mask is NULL, with multiple 1; only with it does forward write nothing of
+ * to a `multiple`; text->task is there already, if there is one. Forward makes it where text->mask is NULL, with multiple 1; only with it does forward write nothing of
  * its own, so that it can be captured (tensor/graph.h). */
 void mgi_vt_text_places(mgi_run *run, mgi_vt_text *text, int64_t samples,
                         const int64_t rows[MGI_ROLES], int64_t multiple);

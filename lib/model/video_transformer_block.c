@@ -100,7 +100,7 @@ static T *chained(mgi_run *run, const void *user, T *const *in)
     T *mod = mgi_add_rows(run, in[MGI_VT_IN_SHARED], mgi_value(b->mod));
     mod = mgi_reshape(run, mod, MGI_DIMS(n, MGI_VT_MODS, dim));
     x = mgi_position_add(run, x, mgi_value(vt->pos_t), mgi_value(vt->pos_h), mgi_value(vt->pos_w),
-                         of->grid, mgi_vt_first_token(vt, own));
+                         of->grid, of->before + mgi_vt_first_token(vt, own));
 
     T *h = norm_modulate(run, vt, x, b->norm1, mod, MGI_VT_SCALE1, MGI_VT_SHIFT1);
     h = column_linear(run, vt, h, b->qkv, b->qkv_b);

@@ -53,7 +53,8 @@ enum { MGI_VT_IN_X, MGI_VT_IN_SHARED, MGI_VT_IN_TEXT, MGI_VT_IN_MASK, MGI_VT_INS
 typedef struct mgi_vt_block_of {
     const mgi_vt *vt;
     const mgi_vt_block *b;
-    int64_t grid[3]; /* tokens: frames, rows, columns */
+    int64_t grid[3]; /* tokens: frames, rows, columns; */
+    int64_t before;  /* of them, those of frames before the first one that is there */
     T *kv;           /* keys and values of the text, if they are there; never with a tape */
 } mgi_vt_block_of;
 
@@ -72,6 +73,8 @@ T *mgi_vt_block_composite(mgi_run *run, const void *user, T *const *in);
 /* video_transformer_text.c: the streams' parameters; all of them as (B,S,D), with their mask; what a
  * configuration says of text. */
 void mgi_vt_text_init(mgi_vt *vt);
+/* Through the matrix `w`, what tells the task of each sample: (B, rows of w). */
+T *mgi_vt_task(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, const mgi_param *w);
 T *mgi_vt_text_forward(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples,
                        T **mask);
 mgen_status mgi_vt_text_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out);

@@ -133,7 +133,7 @@ static mgk_position_args position_args(const mgi_vt_block_of *of, int64_t batch,
                                .grid_t = of->grid[0],
                                .grid_h = of->grid[1],
                                .grid_w = of->grid[2],
-                               .token_offset = mgi_vt_first_token(of->vt, tokens)};
+                               .token_offset = of->before + mgi_vt_first_token(of->vt, tokens)};
 }
 
 static float attention_scale(const mgi_vt *vt)
@@ -268,8 +268,9 @@ static void forward(mgi_run *run, const mgi_vt_block_of *of, T *const *in, bool 
     k[MASK] = in[MGI_VT_IN_MASK];
     k[MOD] = mgi_reshape(run, mgi_add_rows(run, in[MGI_VT_IN_SHARED], mgi_value(b->mod)),
                          MGI_DIMS(x->dims[0], MGI_VT_MODS, dim));
-    k[X0] = mgi_position_add(run, x, mgi_value(vt->pos_t), mgi_value(vt->pos_h),
-                             mgi_value(vt->pos_w), of->grid, mgi_vt_first_token(vt, x->dims[1]));
+    k[X0] =
+        mgi_position_add(run, x, mgi_value(vt->pos_t), mgi_value(vt->pos_h), mgi_value(vt->pos_w),
+                         of->grid, of->before + mgi_vt_first_token(vt, x->dims[1]));
     k[N1] = norm(run, k[X0], b->norm1, k[MOD], MGI_VT_SCALE1, MGI_VT_SHIFT1, &k[RSTD1]);
     all = mgi_gather_rows(run, tp, k[N1]);
     k[QKV] = product_heads(run, all, b->qkv, 3, heads);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Longer position tables for a model that was trained with shorter ones, report section 3.2; smaller patches for one
- * that was trained with larger ones; channels of a condition for one that was trained without. */
+ * that was trained with larger ones; channels of a condition and tasks for one that was trained without; fewer blocks. */
 #include "core/alloc.h"
+#include "core/philox.h"
 #include "model/video_transformer.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Rows of both tables divide the same length, each standing for the middle of its share; those of `to` lie on straight
@@ -99,68 +102,145 @@ bool mgi_vt_patch_divides(const mgi_vt_config *large, const mgi_vt_config *small
            large->patch_w % small->patch_w == 0;
 }
 
-/* A condition that the file knows nothing of: an entry of zeros, at its place in the order of names. */
-static mgen_status add_unseen(const mgi_vt *vt, const char *file, mgi_st_file *st, float **values)
+/* Parameters that a file knows nothing of: what a condition and tasks begin with. */
+enum { NEW_MOST = 4 };
+
+static int new_parameters(const mgi_vt *vt, const mgi_vt_config *theirs,
+                          const mgi_param *out[NEW_MOST])
+{
+    int n = 0;
+    if (vt->config.condition && !theirs->condition)
+        out[n++] = vt->patch_condition;
+    if (vt->config.tasks && !theirs->tasks) {
+        out[n++] = vt->task;
+        out[n++] = vt->task_text;
+        out[n++] = vt->task_time;
+    }
+    return n;
+}
+
+/* Zeros: neither a condition nor a task has an effect yet. The tasks' own vectors differ, or they would stay alike: +1 or -1. */
+static void begin(const mgi_vt *vt, const mgi_param *p, int64_t count, float *values)
+{
+    for (int64_t i = 0; p == vt->task && i < count; i++)
+        values[i] = mgi_random_unit(0, MGI_STREAM_INIT, (uint64_t)i) < 0.5f ? -1.0f : 1.0f;
+}
+
+/* An entry of what it begins with. */
+static mgen_status add_new(const mgi_vt *vt, const mgi_param *p, const char *file, mgi_st_file *st,
+                           float **values)
 {
     mgen_context *ctx = vt->module.ctx;
-    const mgi_param *p = vt->patch_condition;
     const int64_t count = p->dims[0] * p->dims[1];
-    int64_t at = 0;
     if (mgi_st_find(st, p->name))
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "%s: has tensor \"%s\", but its configuration no channels of a condition",
-                        file, p->name);
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "%s: has tensor \"%s\", but its configuration %s",
+                        file, p->name,
+                        p == vt->patch_condition ? "no channels of a condition" : "no tasks");
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof **values, values));
-    while (at < st->count && strcmp(st->entries[at].name, p->name) < 0)
-        at++;
-    memmove(st->entries + at + 1, st->entries + at, (size_t)(st->count - at) * sizeof *st->entries);
-    st->entries[at] = (mgi_st_entry){.name = p->name,
-                                     .dtype = MGI_ST_F32,
-                                     .rank = 2,
-                                     .dims = {p->dims[0], p->dims[1]},
-                                     .data = *values,
-                                     .bytes = (size_t)count * sizeof **values};
-    st->count++;
+    begin(vt, p, count, *values);
+    st->entries[st->count++] = (mgi_st_entry){.name = p->name,
+                                              .dtype = MGI_ST_F32,
+                                              .rank = 2,
+                                              .dims = {p->dims[0], p->dims[1]},
+                                              .data = *values,
+                                              .bytes = (size_t)count * sizeof **values};
+    return MGEN_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const mgi_st_entry *)a)->name, ((const mgi_st_entry *)b)->name);
+}
+
+/* The block of a deeper model that block `i` begins as: the first, the last, and those evenly between. */
+static int64_t deeper(int64_t i, int64_t layers, int64_t theirs)
+{
+    return layers > 1 ? (2 * i * (theirs - 1) + layers - 1) / (2 * (layers - 1)) : 0;
+}
+
+/* Entries of blocks that are taken get the model's names, in `names`; the others go. */
+static void thin_blocks(const mgi_vt *vt, const mgi_vt_config *theirs, mgi_st_file *st,
+                        char (*names)[MGI_ST_NAME_MAX + 1])
+{
+    static const char prefix[] = "block";
+    int64_t kept = 0;
+    for (int64_t k = 0; k < st->count; k++) {
+        mgi_st_entry e = st->entries[k];
+        char *rest;
+        int64_t own = -1;
+        if (strncmp(e.name, prefix, sizeof prefix - 1)) {
+            st->entries[kept++] = e;
+            continue;
+        }
+        int64_t block = strtoll(e.name + sizeof prefix - 1, &rest, 10);
+        for (int64_t i = 0; i < vt->config.layers; i++)
+            own = deeper(i, vt->config.layers, theirs->layers) == block ? i : own;
+        if (own < 0)
+            continue;
+        snprintf(names[kept], sizeof *names, "%s%lld%s", prefix, (long long)own, rest);
+        e.name = names[kept];
+        st->entries[kept++] = e;
+    }
+    st->count = kept;
+}
+
+/* All entries as the model has them: `grown` has room for its new ones. */
+static mgen_status grow(mgi_vt *vt, const mgi_vt_config *theirs, const char *file,
+                        mgi_st_file *grown, float **values)
+{
+    enum { TABLES = 3, PATCHES = 4 };
+    const mgi_param *const tables[TABLES] = {vt->pos_t, vt->pos_h, vt->pos_w};
+    const int64_t rows[TABLES] = {theirs->frames_max, theirs->rows_max, theirs->columns_max};
+    const mgi_param *const patches[PATCHES] = {vt->patch, vt->patch_condition, vt->head,
+                                               vt->head_b};
+    const mgi_param *added[NEW_MOST];
+    const bool finer = theirs->patch_t != vt->config.patch_t ||
+                       theirs->patch_h != vt->config.patch_h ||
+                       theirs->patch_w != vt->config.patch_w;
+    const int count = new_parameters(vt, theirs, added);
+    for (int i = 0; i < TABLES; i++) {
+        const mgi_st_entry *e = mgi_st_find(grown, tables[i]->name);
+        if (e && rows[i] != tables[i]->dims[0])
+            MGI_TRY(stretch(vt, tables[i], rows[i], file, grown->entries + (e - grown->entries),
+                            values++));
+    }
+    for (int i = 0; i < PATCHES && finer; i++) {
+        const mgi_st_entry *e = patches[i] ? mgi_st_find(grown, patches[i]->name) : NULL;
+        if (e)
+            MGI_TRY(fold(vt, patches[i], i < 2, theirs, file, grown->entries + (e - grown->entries),
+                         values++));
+    }
+    for (int i = 0; i < count; i++) {
+        MGI_TRY(add_new(vt, added[i], file, grown, values++));
+        qsort(grown->entries, (size_t)grown->count, sizeof *grown->entries, by_name);
+    }
     return MGEN_OK;
 }
 
 mgen_status mgi_vt_load_grown(mgi_vt *vt, const mgi_vt_config *theirs, const mgi_st_file *st,
                               const char *file)
 {
-    enum { TABLES = 3, PATCHES = 4, ALL = TABLES + PATCHES };
-    const mgi_param *const tables[TABLES] = {vt->pos_t, vt->pos_h, vt->pos_w};
-    const int64_t rows[TABLES] = {theirs->frames_max, theirs->rows_max, theirs->columns_max};
+    enum { VALUES = 3 + 4 + NEW_MOST };
     mgen_context *ctx = vt->module.ctx;
     mgi_st_file grown = *st;
-    const mgi_param *const patches[PATCHES] = {vt->patch, vt->patch_condition, vt->head,
-                                               vt->head_b};
-    const bool finer = theirs->patch_t != vt->config.patch_t ||
-                       theirs->patch_h != vt->config.patch_h ||
-                       theirs->patch_w != vt->config.patch_w;
-    const bool unseen = vt->config.condition && !theirs->condition;
-    float *values[ALL] = {NULL};
-    size_t bytes = (size_t)st->count * sizeof *st->entries;
-    MGI_TRY(mgi_alloc(ctx, bytes + sizeof *st->entries, &grown.entries));
-    memcpy(grown.entries, st->entries, bytes);
+    char(*names)[MGI_ST_NAME_MAX + 1] = NULL;
+    float *values[VALUES] = {NULL};
+    MGI_TRY(mgi_alloc(ctx, ((size_t)st->count + NEW_MOST) * sizeof *st->entries, &grown.entries));
+    memcpy(grown.entries, st->entries, (size_t)st->count * sizeof *st->entries);
     mgen_status status = MGEN_OK;
-    for (int i = 0; i < TABLES && status == MGEN_OK; i++) {
-        const mgi_st_entry *e = mgi_st_find(&grown, tables[i]->name);
-        if (e && rows[i] != tables[i]->dims[0])
-            status = stretch(vt, tables[i], rows[i], file, grown.entries + (e - grown.entries),
-                             &values[i]);
+    if (theirs->layers > vt->config.layers)
+        status = mgi_alloc_zero(ctx, (size_t)st->count, sizeof *names, &names);
+    if (names) {
+        thin_blocks(vt, theirs, &grown, names);
+        qsort(grown.entries, (size_t)grown.count, sizeof *grown.entries, by_name);
     }
-    for (int i = 0; i < PATCHES && finer && status == MGEN_OK; i++) {
-        const mgi_st_entry *e = patches[i] ? mgi_st_find(&grown, patches[i]->name) : NULL;
-        if (e)
-            status = fold(vt, patches[i], i < 2, theirs, file, grown.entries + (e - grown.entries),
-                          &values[TABLES + i]);
-    }
-    if (status == MGEN_OK && unseen)
-        status = add_unseen(vt, file, &grown, &values[TABLES + 1]);
+    if (status == MGEN_OK)
+        status = grow(vt, theirs, file, &grown, values);
     if (status == MGEN_OK)
         status = mgi_module_load(&vt->module, &grown, file, false);
-    for (int i = 0; i < ALL; i++)
+    for (int i = 0; i < VALUES; i++)
         mgi_free(ctx, values[i]);
+    mgi_free(ctx, names);
     mgi_free(ctx, grown.entries);
     return status;
 }

@@ -36,6 +36,18 @@ void mgi_vt_text_init(mgi_vt *vt)
         s->norm_b = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ZERO, .partial = partial}, 1,
                                   &d, "%s.norm.bias", prefix[i]);
     }
+    if (!vt->config.tasks)
+        return;
+    const int64_t width_of_task = vt->config.task_dim;
+    const mgi_param_spec zero = {
+        .init = MGI_INIT_ZERO, .decay = 1.0f, .partial = partial, .operand = true};
+    vt->task = mgi_param_add(
+        m,
+        (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = 1.0f, .partial = partial, .table = true},
+        MGI_DIMS(vt->config.tasks, width_of_task), "task.embedding.weight");
+    vt->task_text =
+        mgi_param_add(m, zero, MGI_DIMS(MGI_VT_TASK_TOKENS * d, width_of_task), "task.text.weight");
+    vt->task_time = mgi_param_add(m, zero, MGI_DIMS(d, width_of_task), "task.time.weight");
 }
 
 /* -- forward ---------------------------------------------------------------------------------- */
@@ -55,12 +67,25 @@ static int64_t tokens_of(const mgi_vt_text *text, const int64_t rows[MGI_ROLES],
     return rows[role] && text->tokens[role] ? text->tokens[role][sample] : rows[role];
 }
 
+/* Tokens that tell the task of a sample, before those of its text. */
+static int64_t task_tokens(const mgi_vt_text *text)
+{
+    return text->task ? MGI_VT_TASK_TOKENS : 0;
+}
+
+T *mgi_vt_task(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, const mgi_param *w)
+{
+    T *vectors =
+        mgi_cast(run, mgi_embedding(run, text->task, mgi_value(vt->task)), vt->module.dtype);
+    return mgi_linear(run, vectors, mgi_value(w), NULL);
+}
+
 /* Tokens of the longest sample, all its streams together. */
 static int64_t longest(const mgi_vt_text *text, int64_t samples, const int64_t rows[MGI_ROLES])
 {
     int64_t most = 0;
     for (int64_t b = 0; b < samples; b++) {
-        int64_t own = 0;
+        int64_t own = task_tokens(text);
         for (int i = 0; i < MGI_ROLES; i++)
             own += tokens_of(text, rows, i, b);
         most = own > most ? own : most;
@@ -79,7 +104,11 @@ static void write_places(mgi_run *run, const mgi_vt_text *text, const int64_t ro
         return;
     uint8_t *is = (uint8_t *)(row + mask->count);
     for (int64_t b = 0; b < samples; b++) {
-        int64_t at = b * size, first = 0;
+        int64_t at = b * size, told = task_tokens(text), first = samples * told;
+        for (int64_t k = 0; k < told; k++, at++) {
+            row[at] = (int32_t)(b * told + k);
+            is[at] = 1;
+        }
         for (int i = 0; i < MGI_ROLES; i++) {
             int64_t n = tokens_of(text, rows, i, b);
             for (int64_t k = 0; k < n; k++, at++) {
@@ -102,13 +131,13 @@ int64_t mgi_text_padded(int64_t size, int64_t multiple, int64_t most)
     return padded > size ? padded : size;
 }
 
-/* One stream is what it is; of several, the padding of all goes to the end: what is attended to does not depend on
+/* A stream alone is what it is; of several, or beside a task, the padding of all goes to the end: what is attended to does not depend on
  * the other samples of the batch. */
 void mgi_vt_text_places(mgi_run *run, mgi_vt_text *text, int64_t samples,
                         const int64_t rows[MGI_ROLES], int64_t multiple)
 {
-    int64_t size = 0;
-    int count = 0;
+    int64_t size = task_tokens(text);
+    int count = size > 0;
     for (int i = 0; i < MGI_ROLES; i++) {
         size += rows[i];
         count += rows[i] > 0;
@@ -124,8 +153,13 @@ void mgi_vt_text_places(mgi_run *run, mgi_vt_text *text, int64_t samples,
 static bool streams_fit(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples,
                         int64_t rows[MGI_ROLES], int *count)
 {
-    int64_t all = 0;
-    *count = 0;
+    int64_t all = samples * task_tokens(text);
+    *count = text->task != NULL;
+    if (!mgi_require(run, !vt->config.tasks == !text->task,
+                     "video transformer: it has tasks and is told none, or the other way round") ||
+        !mgi_require(run, !text->task || text->task->count == samples,
+                     "video transformer: there is not a task for each sample"))
+        return false;
     for (int i = 0; i < MGI_ROLES; i++) {
         const T *x = text->x[i];
         rows[i] = x && x->rank == 3 ? x->dims[1] : 0;
@@ -143,7 +177,7 @@ static bool streams_fit(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text,
         all += x->dims[0] * x->dims[1];
         (*count)++;
     }
-    return mgi_require(run, *count > 0, "video transformer: there is no text") &&
+    return mgi_require(run, *count > (text->task != NULL), "video transformer: there is no text") &&
            mgi_require(run, all <= INT32_MAX, "video transformer: there is too much text");
 }
 
@@ -153,11 +187,13 @@ T *mgi_vt_text_forward(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, 
     int64_t d = vt->config.dim, rows[MGI_ROLES];
     mgi_vt_text written = *text;
     int32_t dtype = vt->module.dtype;
-    T *part[MGI_ROLES];
+    T *part[1 + MGI_ROLES];
     int count, n = 0;
     *mask = NULL;
     if (run->status != MGEN_OK || !streams_fit(run, vt, text, samples, rows, &count))
         return NULL;
+    if (text->task)
+        part[n++] = mgi_vt_task(run, vt, text, vt->task_text);
     for (int i = 0; i < MGI_ROLES; i++)
         if (text->x[i])
             part[n++] = project(run, &vt->stream[i], text->x[i], dtype);

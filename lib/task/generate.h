@@ -21,8 +21,12 @@ typedef struct mgi_generate_request {
     float guidance_from, guidance_to; /* times of the flow with guidance; to = 0: 1 */
     int64_t width, height, frames;    /* 0: the model's own */
     uint32_t drop_text;               /* bit i: the stream of role i is left out; one stays */
-    mgi_frames_source
-        *source;  /* an upsampler's: the film in the clip's size, one frame at a time */
+    /* An upsampler's or an editor's: the film in the clip's size. Of a model that sees none: where the flow begins (SDEdit). */
+    mgi_frames_source *source;
+    int task;              /* MGI_EDIT_*, an editor's */
+    float source_guidance; /* an editor's; 1: none; 0: as it is configured */
+    float
+        skip; /* with a source that the model does not see: share of the steps that are left out, 0 < skip < 1 */
     int64_t tile; /* pixels: larger frames are decoded in tiles; 0: as the TAE is configured */
     /* All of these may be NULL. true asks to stop: CANCELLED. On a mesh any rank may ask. */
     bool (*progress)(void *user, int done, int total); /* after each step, and attempt */

@@ -23,8 +23,8 @@ static mgen_status read_name(mgen_context *ctx, const mgi_json *object, const ch
 
 static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeline_file *out)
 {
-    static const char *const keys[] = {"format", "version", "tae", "text",      "video", "width",
-                                       "height", "frames",  "fps", "upsampler", NULL};
+    static const char *const keys[] = {"format", "version", "tae", "text",      "video",  "width",
+                                       "height", "frames",  "fps", "upsampler", "editor", NULL};
     static const char *const text_keys[] = {"ul2", "byt5", "metaclip", NULL};
     const char *format = NULL;
     int64_t version = 0;
@@ -42,6 +42,7 @@ static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeli
     MGI_TRY(read_name(ctx, root, "tae", out->tae));
     MGI_TRY(read_name(ctx, root, "video", out->video));
     MGI_TRY(read_name(ctx, root, "upsampler", out->upsampler));
+    MGI_TRY(read_name(ctx, root, "editor", out->editor));
     const mgi_json *text = mgi_json_find(root, "text");
     if (text && text->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text\" must be an object of roles");
@@ -74,12 +75,13 @@ mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const cha
 
 uint64_t mgi_pipeline_stamp(const char *dir, const char *name, const mgi_pipeline_file *file)
 {
-    enum { MODELS = 3 + MGI_ROLES, FILES = 1 + 2 * MODELS };
-    const char *models[MODELS] = {file->tae, file->video, file->upsampler}, *names[FILES];
+    enum { OTHERS = 4, MODELS = OTHERS + MGI_ROLES, FILES = 1 + 2 * MODELS };
+    const char *models[MODELS] = {file->tae, file->video, file->upsampler, file->editor};
+    const char *names[FILES];
     char text[FILES][MGI_NAME_MAX + 16];
     int count = 0;
     for (int i = 0; i < MGI_ROLES; i++)
-        models[3 + i] = file->text[i];
+        models[OTHERS + i] = file->text[i];
     snprintf(text[count++], sizeof text[0], "%.200s.json", name);
     for (int i = 0; i < MODELS; i++) {
         if (!models[i][0])
@@ -112,6 +114,8 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const ch
     mgi_json_put_string(&w, "video", p->video);
     if (p->upsampler[0])
         mgi_json_put_string(&w, "upsampler", p->upsampler);
+    if (p->editor[0])
+        mgi_json_put_string(&w, "editor", p->editor);
     mgi_json_put_int(&w, "width", p->clip.width);
     mgi_json_put_int(&w, "height", p->clip.height);
     mgi_json_put_int(&w, "frames", p->clip.frames);
@@ -250,6 +254,29 @@ void mgi_upsampler_finish(mgi_upsampler *u)
     mgi_tae_finish(&u->tae);
 }
 
+mgen_status mgi_editor_open(mgen_context *ctx, const char *dir, const char *name, mgi_editor *out,
+                            uint64_t *hash)
+{
+    mgi_model_file f;
+    memset(out, 0, sizeof *out);
+    MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_EDITOR_KIND, &f));
+    mgen_status status = mgi_editor_config_read(ctx, f.config, &out->config);
+    if (status != MGEN_OK)
+        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
+    else
+        status = load_vt(ctx, &f, &out->config.video, NULL, &out->video);
+    *hash = f.hash;
+    mgi_model_file_close(ctx, &f);
+    if (status != MGEN_OK)
+        mgi_editor_finish(out);
+    return status;
+}
+
+void mgi_editor_finish(mgi_editor *editor)
+{
+    mgi_vt_finish(&editor->video);
+}
+
 int mgi_text_rank(const mgi_mesh *mesh, int role)
 {
     return role % mgi_comm_size(mesh->group[MGI_AXIS_WORLD]);
@@ -281,10 +308,12 @@ mgen_status mgi_networks_check(mgen_context *ctx, const mgi_networks *n)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "the TAE has %lld latent channels, but the video model takes %lld",
                         (long long)a->latent_channels, (long long)v->channels);
-    if (!v->condition != !n->upsampler)
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "the video model sees %lld channels of another film: it is an upsampler's",
-                        (long long)v->condition);
+    if (!v->condition != !(n->upsampler || n->editor) || !v->tasks != !n->editor)
+        return mgi_fail(
+            ctx, MGEN_E_CORRUPT,
+            "the video model sees %lld channels of another film and is told %lld tasks: "
+            "it is that of an upsampler or an editor",
+            (long long)v->condition, (long long)v->tasks);
     for (int i = 0; i < MGI_ROLES; i++) {
         if (!n->text[i] && !mgi_runs_text(n->video->mesh, i))
             continue;

@@ -3,6 +3,7 @@
 #ifndef MGI_TASK_PIPELINE_H
 #define MGI_TASK_PIPELINE_H
 
+#include "model/editor.h"
 #include "model/model_file.h"
 #include "model/tae.h"
 #include "model/text_encoder.h"
@@ -22,6 +23,7 @@ typedef struct mgi_networks {
     mgi_clip_shape clip;
     /* Of an upsampler, which `video` then is: the TAE codes each frame by itself. NULL: of a video model. */
     const mgi_upsampler_config *upsampler;
+    const mgi_editor_config *editor; /* of an editor, which `video` then is; else NULL */
 } mgi_networks;
 
 /* Latent frames of so many frames; of a window, and of them those that the next one shares. */
@@ -31,7 +33,7 @@ int64_t mgi_networks_window(const mgi_networks *n, int64_t *overlap);
 /* <name>.json, that of the folder being "pipeline": names of the parts ("" = none) and the clip's shape. */
 typedef struct mgi_pipeline_file {
     char tae[MGI_NAME_MAX + 1], text[MGI_ROLES][MGI_NAME_MAX + 1], video[MGI_NAME_MAX + 1];
-    char upsampler[MGI_NAME_MAX + 1];
+    char upsampler[MGI_NAME_MAX + 1], editor[MGI_NAME_MAX + 1];
     mgi_clip_shape clip;
 } mgi_pipeline_file;
 mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const char *name,
@@ -62,6 +64,15 @@ typedef struct mgi_upsampler {
 mgen_status mgi_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
                                mgi_upsampler *out, uint64_t *hash);
 void mgi_upsampler_finish(mgi_upsampler *upsampler);
+
+/* An editor, held as an upsampler's transformer is; the other networks are the pipeline's. */
+typedef struct mgi_editor {
+    mgi_editor_config config;
+    mgi_vt video;
+} mgi_editor;
+mgen_status mgi_editor_open(mgen_context *ctx, const char *dir, const char *name, mgi_editor *out,
+                            uint64_t *hash);
+void mgi_editor_finish(mgi_editor *editor);
 
 /* The rank of a mesh that runs the text encoder of a role and tells the others its vectors: nobody else need load it.
  * Whether that is this one; mesh NULL: one rank. */
