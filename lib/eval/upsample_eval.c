@@ -8,7 +8,7 @@
 #include "eval/world_check.h"
 #include "eval/world_tally.h"
 #include "media/pixels.h"
-#include "task/upsample.h"
+#include "task/source.h"
 
 #include <math.h>
 
@@ -140,10 +140,10 @@ static mgen_status code_truth(measurement *m)
                  film_of(m->frames, width, height, m->made)};
     const mgi_generate_request g = request_of(m, NULL, NULL, &p);
     mgi_run run;
-    mgi_upsample_sides(&m->n, &width, &height);
+    mgi_source_sides(&m->n, &width, &height);
     const int64_t dims[5] = {1, m->frames, height / f, width / f, m->n.tae->config.latent_channels};
     mgi_run_init(&run, m->ctx, false);
-    mgi_upsample_show(&run, &m->n, &g, mgi_upsample_see(&run, &m->n, &g, dims));
+    mgi_source_show(&run, &m->n, &g, m->frames, mgi_source_see(&run, &m->n, &g, m->frames, dims));
     mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
     mgi_run_finish(&run);
@@ -250,7 +250,7 @@ static mgen_status check_sides(const measurement *m)
 {
     const mgi_clip_shape *most = &m->n.clip;
     int64_t width = m->large_width, height = m->large_height;
-    mgi_upsample_sides(&m->n, &width, &height);
+    mgi_source_sides(&m->n, &width, &height);
     if (width <= most->width && height <= most->height)
         return MGEN_OK;
     return mgi_fail(m->ctx, MGEN_E_STATE,

@@ -210,7 +210,7 @@ static int steps_done(const mgi_solver *s, double time)
 static mgen_status adaptive(mgi_run *run, T *x, const mgi_solver *s)
 {
     dopri5 d = {.run = run, .s = s, .x = x};
-    double time = 0.0, length = (double)s->times[1];
+    double time = (double)s->times[0], length = (double)s->times[1] - time;
     bool meta = run->dev->meta, refused = false;
     make(&d);
     if (run->status == MGEN_OK)

@@ -24,7 +24,8 @@ typedef struct mgi_solver_step {
 typedef struct mgi_solver {
     int kind;
     int steps;
-    const float *times; /* steps + 1 of them, from 0 to 1; of DOPRI5 only the first step counts */
+    const float
+        *times; /* steps + 1 of them, from 0 or later to 1; of DOPRI5 only the first step counts */
     /* The velocity at x, an f32 tensor of the run's innermost scope or one that lives longer; x is not to
      * be changed. NULL after a failure. */
     T *(*velocity)(void *user, T *x, float time);
@@ -41,7 +42,7 @@ typedef struct mgi_solver {
  * than solver.steps. */
 int64_t mgi_solver_evaluations(const mgi_solver *solver);
 
-/* Carry x (f32) from time 0 to 1. NUMERIC if DOPRI5 is not there after solver.steps attempts, or its error
+/* Carry x (f32) from the first time to 1. NUMERIC if DOPRI5 is not there after solver.steps attempts, or its error
  * is no number; else what `stepped` or the run answers. On the meta device DOPRI5 makes every attempt. */
 mgen_status mgi_solve(mgi_run *run, T *x, const mgi_solver *solver);
 

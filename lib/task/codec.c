@@ -633,7 +633,8 @@ mgen_status mgi_velocity(mgen_context *ctx, const mgi_vt *vt, const float *laten
     MGI_TRY(check_dims(ctx, dims, c->channels));
     if (c->condition)
         return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
-                        "the model sees another film beside its latents: it is an upsampler's");
+                        "the model sees another film beside its latents: it is that of an "
+                        "upsampler or an editor");
     if (dims[0] % c->patch_t || dims[1] % c->patch_h || dims[2] % c->patch_w ||
         dims[0] / c->patch_t > c->frames_max || dims[1] / c->patch_h > c->rows_max ||
         dims[2] / c->patch_w > c->columns_max)

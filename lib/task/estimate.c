@@ -88,8 +88,11 @@ static mgen_status walk(mgen_context *meta, bool gpu, const mgi_networks *n,
     shadow s = {0};
     mgen_status status = make(meta, n, &s);
     if (status == MGEN_OK) {
-        mgi_networks networks = {
-            .tae = &s.tae, .video = &s.video, .clip = n->clip, .upsampler = n->upsampler};
+        mgi_networks networks = {.tae = &s.tae,
+                                 .video = &s.video,
+                                 .clip = n->clip,
+                                 .upsampler = n->upsampler,
+                                 .editor = n->editor};
         for (int i = 0; i < MGI_ROLES; i++)
             networks.text[i] = n->text[i] ? &s.text[i] : NULL;
         const meter m = meter_start(meta);

@@ -12,7 +12,7 @@
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
 #include "task/ranks.h"
-#include "task/upsample.h"
+#include "task/source.h"
 #include "tensor/graph.h"
 #include "tensor/weights.h"
 
@@ -26,8 +26,8 @@ enum { FRAMES_MOST = 1 << 30, PIECE = 65536 };
 typedef struct batch {
     int64_t rows;
     T *in, *t;        /* latents and their time, */
-    T *beside;        /* and what an upsampler sees beside them */
-    mgi_vt_text text; /* prompts, */
+    T *beside;        /* and what is seen beside them */
+    mgi_vt_text text; /* prompts, with tasks, */
     mgi_vt_seen seen; /* and what the network reads of them at every step */
     int64_t runs;     /* on the meta device: of the network so far, */
     double flops;     /* and what one of them takes */
@@ -42,18 +42,21 @@ typedef struct sampler {
     bool ended;      /* the ranks have agreed that they fail */
     int64_t frames;  /* of a clip */
     int64_t dims[5]; /* of the latents: clips, frames, rows, columns, channels */
-    int64_t rows;    /* of a batch: the prompts of all clips, then what guidance leads away from */
+    int64_t rows;    /* of a batch: the prompts of all clips, then what guidance leads away from; an
+                     editor's last ones have neither a prompt nor a source */
     mgi_windows windows;
     float *times;
-    T *x;             /* the latents */
-    T *beside;        /* an upsampler's: those of its source; else NULL */
-    T *total;         /* their velocity, where windows are blended */
-    mgi_vt_text text; /* of all rows */
-    int64_t *tokens;  /* of each role and row */
-    batch all;        /* with what guidance leads away from, */
-    batch prompted;   /* and without: its first rows, for times without guidance */
-    float scale;      /* of guidance */
-    T *guidance, *dt; /* one value each */
+    int skipped, steps; /* of the times: steps that are left out, and those that are taken */
+    T *x;               /* the latents */
+    T *beside,
+        *black; /* those of the source that is seen, and of none, where that is guided from; or NULL */
+    T *total;                  /* their velocity, where windows are blended */
+    mgi_vt_text text;          /* of all rows */
+    int64_t *tokens;           /* of each role and row */
+    batch all;                 /* with what guidance leads away from, */
+    batch prompted;            /* and without: its first rows, for times without guidance */
+    float scale, source_scale; /* of guidance */
+    T *guidance, *source_guidance, *dt; /* one value each */
     bool counted;    /* on the meta device: a velocity since the last step was run, not stood for */
     mgi_graph graph; /* of a velocity, */
     T *u;            /* which is left here */
@@ -95,16 +98,22 @@ static mgen_status check_streams(mgen_context *ctx, const mgi_vt_config *v, uint
                     "all streams of text that the model has would be left out; one must stay");
 }
 
-/* An upsampler makes one film of a given one. */
+/* An upsampler and an editor make one film of a given one, which any other model may begin with. */
 static mgen_status check_source(mgen_context *ctx, const sampler *s)
 {
-    const bool upsamples = s->n->upsampler != NULL;
-    if (!s->n->video->config.condition == !upsamples && !s->r->source == !upsamples &&
-        (!upsamples || (s->r->count == 1 && !s->ranks && s->r->width > 0 && s->r->height > 0)))
+    const mgi_generate_request *r = s->r;
+    const bool sees = s->n->upsampler || s->n->editor;
+    const bool begins = r->source && !sees && r->skip > 0.0f && r->skip < 1.0f;
+    if (!s->n->video->config.condition == !sees && !s->n->video->config.tasks == !s->n->editor &&
+        !r->source == !(sees || begins) && (begins || r->skip == 0.0f) &&
+        (!s->n->editor || (r->task >= 0 && r->task < MGI_EDIT_TASKS)) &&
+        (!r->source || (r->count == 1 && !s->ranks && r->width > 0 && r->height > 0)))
         return MGEN_OK;
-    return mgi_fail(ctx, MGEN_E_INVALID,
-                    upsamples ? "an upsampler makes one film of a given one, on one rank"
-                              : "the model sees another film: it is an upsampler's");
+    return mgi_fail(
+        ctx, MGEN_E_INVALID,
+        r->source ? "an upsampler, an editor, or a video model that begins with a film makes one "
+                    "film of a given one, on one rank"
+                  : "the model sees another film: it is that of an upsampler or an editor");
 }
 
 static mgen_status take_shape(mgen_context *ctx, sampler *s)
@@ -117,16 +126,16 @@ static mgen_status take_shape(mgen_context *ctx, sampler *s)
     int64_t width = r->width ? r->width : own->width, height = r->height ? r->height : own->height;
     s->frames = r->frames ? r->frames : own->frames;
     MGI_TRY(check_source(ctx, s));
-    if (s->n->upsampler)
-        mgi_upsample_sides(s->n, &width, &height);
+    if (r->source)
+        mgi_source_sides(s->n, &width, &height);
     if (r->count < 1 || r->steps < 1 || s->frames < 1 || s->frames > FRAMES_MOST)
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "%lld clips of %lld frames in %d steps: each must be 1 or more, frames at "
                         "most %d",
                         (long long)r->count, (long long)s->frames, r->steps, FRAMES_MOST);
-    if (s->n->upsampler && (width / column > v->columns_max || height / row > v->rows_max))
+    if (r->source && (width / column > v->columns_max || height / row > v->rows_max))
         return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
-                        "this upsampler makes films of up to %lld x %lld pixels, not %lld x %lld; "
+                        "this model makes films of up to %lld x %lld pixels, not %lld x %lld; "
                         "give a smaller width and height",
                         (long long)(column * v->columns_max), (long long)(row * v->rows_max),
                         (long long)r->width, (long long)r->height);
@@ -147,7 +156,10 @@ static mgen_status take_shape(mgen_context *ctx, sampler *s)
         s->dims[i] = dims[i];
     s->windows = mgi_windows_make(t, window, overlap);
     s->scale = mgi_vt_guidance(v, r->guidance);
-    s->rows = s->scale != 1.0f ? 2 * r->count : r->count;
+    s->source_scale = !s->n->editor               ? 1.0f
+                      : r->source_guidance > 0.0f ? r->source_guidance
+                                                  : s->n->editor->source_guidance;
+    s->rows = (s->source_scale != 1.0f ? 3 : s->scale != 1.0f ? 2 : 1) * r->count;
     int64_t tokens =
         s->windows.length / v->patch_t * (dims[2] / v->patch_h) * (dims[3] / v->patch_w);
     MGI_TRY(mgi_vt_check_tokens(ctx, s->n->video, tokens));
@@ -169,10 +181,51 @@ static void make_noise(sampler *s)
     }
 }
 
+/* From a film on. */
+static void begin_at(sampler *s, T *film)
+{
+    mgi_run *run = s->run;
+    T *t = mgi_new(run, MGK_F32, MGI_DIMS(1)), *point, *v;
+    mgi_fill(run, t, s->times[s->skipped]);
+    if (run->status == MGEN_OK && film)
+        mgi_flow_path(run, film, s->x, t, MGI_FLOW_SIGMA_MIN, &point, &v);
+    if (run->status == MGEN_OK && film) {
+        mgi_drop(run, s->x);
+        mgi_drop(run, v);
+        s->x = point;
+    }
+    mgi_drop(run, t);
+    mgi_drop(run, film);
+}
+
+/* What the film that is given is for. */
+static void take_source(sampler *s)
+{
+    const mgi_generate_request *r = s->r;
+    T *film = r->source ? mgi_source_see(s->run, s->n, r, s->frames, s->dims) : NULL;
+    if (s->rows > 2 * r->count)
+        s->black = mgi_source_black(s->run, s->n, r, s->frames, s->dims);
+    make_noise(s);
+    if (s->n->upsampler || s->n->editor)
+        s->beside = film;
+    else if (r->source)
+        begin_at(s, film);
+}
+
 static const char *prompt_of(const mgi_generate_request *r, int64_t row)
 {
-    const char *negative = row >= r->count && r->negatives ? r->negatives[row - r->count] : NULL;
+    const char *negative =
+        row >= r->count && row < 2 * r->count && r->negatives ? r->negatives[row - r->count] : NULL;
     return row < r->count ? r->prompts[row] : negative ? negative : "";
+}
+
+static void tell_task(sampler *s)
+{
+    const int32_t task = s->r->task;
+    T *t = s->n->editor ? mgi_new(s->run, MGK_I32, 1, &s->rows) : NULL;
+    for (int64_t i = 0; t && i < s->rows; i++)
+        mgi_tensor_write(t, i, &task, 1);
+    s->text.task = t;
 }
 
 /* As the captions of the training were. */
@@ -193,6 +246,7 @@ static void encode_prompts(sampler *s)
     for (int64_t i = 0; i < s->rows; i++)
         mgi_free(ctx, prompts[i]);
     mgi_free(ctx, prompts);
+    tell_task(s);
 }
 
 static T *first_rows(mgi_run *run, T *t, int64_t rows)
@@ -270,6 +324,10 @@ static void make_buffers(sampler *s)
         s->guidance = mgi_new(run, MGK_F32, MGI_DIMS(1));
         mgi_fill(run, s->guidance, s->scale);
     }
+    if (s->black) {
+        s->source_guidance = mgi_new(run, MGK_F32, MGI_DIMS(1));
+        mgi_fill(run, s->source_guidance, s->source_scale);
+    }
     if (!partial(s))
         return;
     s->prompted = (batch){.rows = s->r->count,
@@ -277,6 +335,8 @@ static void make_buffers(sampler *s)
                           .t = first_rows(run, all->t, s->r->count),
                           .beside = all->beside ? first_rows(run, all->beside, s->r->count) : NULL,
                           .text = all->text};
+    if (all->text.task)
+        s->prompted.text.task = first_rows(run, all->text.task, s->r->count);
     for (int i = 0; i < MGI_ROLES; i++)
         if (all->text.x[i])
             s->prompted.text.x[i] = first_rows(run, all->text.x[i], s->r->count);
@@ -304,12 +364,14 @@ static T *evaluate(sampler *s, batch *b, T *x, int64_t window, int64_t first, in
         int64_t at = (first + i) % clips * s->dims[1] * frame + from;
         mgi_copy(run, b->in, i * each, x, at, each);
         if (b->beside)
-            mgi_copy(run, b->beside, i * each, s->beside, at, each);
+            mgi_copy(run, b->beside, i * each, first + i < 2 * clips ? s->beside : s->black, at,
+                     each);
     }
     for (int i = 0; i < MGI_ROLES; i++) {
         text.x[i] = some_rows(run, text.x[i], first, rows);
         text.tokens[i] = text.tokens[i] ? text.tokens[i] + first : NULL;
     }
+    text.task = some_rows(run, text.task, first, rows);
     text.seen = b->seen.p ? &b->seen : NULL;
     text.condition = some_rows(run, b->beside, 0, rows);
     return mgi_vt_velocity(run, s->n->video, some_rows(run, b->in, 0, rows),
@@ -358,16 +420,36 @@ static T *windows_velocity(sampler *s, batch *b, T *x, int64_t window, int64_t w
                                           : evaluate(s, b, x, window, 0, b->rows);
 }
 
-/* The velocity of all clips from rows `first` and following, with classifier-free guidance if the batch has both
- * halves. */
+/* From neither a source nor a prompt to the source, and from there to the prompt:
+ *   u(0,0) + g_source (u(source,0) - u(0,0)) + g (u(source,prompt) - u(source,0)) */
+static T *guided_twice(sampler *s, T *prompted, T *seen, T *nothing)
+{
+    mgi_run *run = s->run;
+    T *text = mgi_cfg_combine(run, prompted, seen, s->guidance); /* u(source,0) + its last term */
+    T *source = mgi_cfg_combine(run, seen, nothing, s->source_guidance);
+    T *u = mgi_add(run, text, source);
+    mgk_pointwise_args a = {.count = u ? u->count : 0, .alpha = -1.0f, .beta = 1.0f};
+    if (!u || run->status != MGEN_OK)
+        return NULL;
+    a.x = (mgk_buf){mgi_f32(seen), MGK_F32};
+    a.y = (mgk_buf){mgi_f32(u), MGK_F32};
+    mgi_run_launch(run, MGK_OP_axpby, &a);
+    return u;
+}
+
+/* The velocity of all clips from rows `first` and following, with classifier-free guidance if the batch has what that
+ * leads away from. */
 static T *guided(sampler *s, const batch *b, T *u, int64_t first)
 {
     mgi_run *run = s->run;
     int64_t clips = s->r->count;
+    T *part[3];
     if (b->rows == clips)
         return u && first == 0 && u->dims[0] == clips ? u : mgi_slice(run, u, 0, first, clips);
-    return mgi_cfg_combine(run, mgi_slice(run, u, 0, first, clips),
-                           mgi_slice(run, u, 0, first + clips, clips), s->guidance);
+    for (int i = 0; i < b->rows / clips; i++)
+        part[i] = mgi_slice(run, u, 0, first + i * clips, clips);
+    return b->rows == 2 * clips ? mgi_cfg_combine(run, part[0], part[1], s->guidance)
+                                : guided_twice(s, part[0], part[1], part[2]);
 }
 
 /* total += the window's share of its velocity u, frame by frame. */
@@ -490,7 +572,7 @@ static mgen_status preview(sampler *s, const mgi_solver_step *k)
     mgi_free(run->ctx, latents);
     mgi_scope_pop(run, mark, NULL);
     return stop ? mgi_fail(run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", k->done,
-                           s->r->steps)
+                           s->steps)
                 : run->status;
 }
 
@@ -502,9 +584,9 @@ static mgen_status ask(sampler *s, const mgi_solver_step *k)
     s->counted = false;
     if (r->preview && k->u && first_rank(s) && (!meta || counted))
         MGI_TRY(preview(s, k));
-    if (r->progress && !meta && r->progress(r->user, k->done, r->steps))
+    if (r->progress && !meta && r->progress(r->user, k->done, s->steps))
         return mgi_fail(s->run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", k->done,
-                        r->steps);
+                        s->steps);
     return MGEN_OK;
 }
 
@@ -566,15 +648,13 @@ static mgen_status sample(sampler *s)
 {
     const mgi_generate_request *r = s->r;
     const mgi_solver solver = {.kind = r->solver,
-                               .steps = r->steps,
-                               .times = s->times,
+                               .steps = s->steps,
+                               .times = s->times + s->skipped,
                                .velocity = velocity,
                                .stepped = stepped,
                                .norms = same_norms,
                                .user = s};
-    if (s->n->upsampler)
-        s->beside = mgi_upsample_see(s->run, s->n, r, s->dims);
-    make_noise(s);
+    take_source(s);
     encode_prompts(s);
     if (s->run->status == MGEN_OK)
         make_buffers(s);
@@ -604,8 +684,8 @@ static mgen_status sample(sampler *s)
 static void decode_clip(sampler *s, T *z, int64_t first)
 {
     const mgi_generate_request *r = s->r;
-    if (s->n->upsampler)
-        mgi_upsample_show(s->run, s->n, r, z);
+    if (r->source)
+        mgi_source_show(s->run, s->n, r, s->frames, z);
     else if (s->ranks)
         mgi_decode_ranks(s->run, s->ranks, s->n->tae, z, s->frames, first, r->tile, r->sink,
                          r->stop, r->user);
@@ -663,6 +743,9 @@ static mgen_status prepare(sampler *s)
     const mgi_generate_request *r = s->r;
     MGI_TRY(take_shape(ctx, s));
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->steps + 1, sizeof *s->times, &s->times));
+    s->skipped = (int)(r->skip * (float)r->steps + 0.5f);
+    s->skipped = s->skipped < r->steps ? s->skipped : r->steps - 1;
+    s->steps = r->steps - s->skipped;
     if (s->n->video->config.objective == MGI_VT_FLOW)
         mgi_schedule(r->schedule, r->steps, s->times);
     else

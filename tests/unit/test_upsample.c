@@ -5,7 +5,7 @@
 #include "core/philox.h"
 #include "flow/windows.h"
 #include "random_values.h"
-#include "task/upsample.h"
+#include "task/source.h"
 #include "tiny_networks.h"
 
 #include <math.h>
@@ -483,7 +483,7 @@ static void test_refused(void **state)
     refused(&w, &r, MGEN_E_UNSUPPORTED, "up to 64");
     r = request(&f);
     w.n.upsampler = NULL; /* as if its transformer were a video model */
-    refused(&w, &r, MGEN_E_INVALID, "it is an upsampler's");
+    refused(&w, &r, MGEN_E_INVALID, "it is that of an upsampler");
     assert_int_equal(mgi_networks_check(w.ctx, &w.n), MGEN_E_CORRUPT);
     const int64_t dims[4] = {1, 2, 2, CHANNELS};
     float x[2 * 2 * CHANNELS] = {0};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "task/upsample.h"
+#include "task/source.h"
 
 #include "core/alloc.h"
 
@@ -10,7 +10,7 @@ static int64_t round_up(int64_t size, int64_t to)
     return (size + to - 1) / to * to;
 }
 
-void mgi_upsample_sides(const mgi_networks *n, int64_t *width, int64_t *height)
+void mgi_source_sides(const mgi_networks *n, int64_t *width, int64_t *height)
 {
     const mgi_vt_config *v = &n->video->config;
     int64_t f = mgi_tae_factor(&n->tae->config);
@@ -20,7 +20,7 @@ void mgi_upsample_sides(const mgi_networks *n, int64_t *width, int64_t *height)
 
 /* -- what is seen ------------------------------------------------------------------------------- */
 
-/* One frame of a source, and the sides to which it is extended. */
+/* A source from `frame` on, and the sides to which it is extended. */
 typedef struct extended {
     const mgi_generate_request *r;
     int64_t frame, width, height;
@@ -41,12 +41,37 @@ static mgen_status read_extended(void *user, int64_t first, int64_t count, float
 {
     const extended *e = user;
     int64_t row = e->width * 3;
-    (void)first; /* a film of one frame */
-    (void)count;
-    MGI_TRY(e->r->source(e->r->user, e->frame, 1, rgb));
-    spread_rows(rgb, e->r->width, e->r->height, e->width);
-    for (int64_t y = e->r->height; y < e->height; y++)
-        memcpy(rgb + y * row, rgb + (e->r->height - 1) * row, (size_t)row * sizeof *rgb);
+    for (int64_t i = 0; i < count; i++, rgb += e->height * row) {
+        MGI_TRY(e->r->source(e->r->user, e->frame + first + i, 1, rgb));
+        spread_rows(rgb, e->r->width, e->r->height, e->width);
+        for (int64_t y = e->r->height; y < e->height; y++)
+            memcpy(rgb + y * row, rgb + (e->r->height - 1) * row, (size_t)row * sizeof *rgb);
+    }
+    return MGEN_OK;
+}
+
+static mgen_status read_black(void *user, int64_t first, int64_t count, float *rgb)
+{
+    const extended *e = user;
+    (void)first;
+    for (int64_t i = 0; i < count * e->height * e->width * 3; i++)
+        rgb[i] = -1.0f;
+    return MGEN_OK;
+}
+
+/* As a whole: to its latents, the last of which fill a patch. */
+static mgen_status encode_film(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
+                               mgi_frames_source *source, int64_t frames, const int64_t dims[5],
+                               float *latents)
+{
+    const int64_t f = mgi_tae_factor(&n->tae->config), each = dims[2] * dims[3] * dims[4];
+    const int64_t film[3] = {frames, dims[2] * f, dims[3] * f};
+    extended e = {r, 0, film[2], film[1]};
+    if (!run->dev->meta && r->stop && r->stop(r->user))
+        return mgi_fail(run->ctx, MGEN_E_CANCELLED, "cancelled before the film was seen");
+    MGI_TRY(mgi_encode_film(run->ctx, n->tae, film, r->tile, source, &e, latents));
+    for (int64_t i = mgi_networks_latents(n, frames); i < dims[1]; i++)
+        memcpy(latents + i * each, latents + (i - 1) * each, (size_t)each * sizeof *latents);
     return MGEN_OK;
 }
 
@@ -70,8 +95,8 @@ static mgen_status encode_frames(mgi_run *run, const mgi_networks *n, const mgi_
     return MGEN_OK;
 }
 
-T *mgi_upsample_see(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
-                    const int64_t dims[5])
+static T *see(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
+              mgi_frames_source *source, int64_t frames, const int64_t dims[5])
 {
     T *seen = NULL;
     float *latents;
@@ -79,7 +104,8 @@ T *mgi_upsample_see(mgi_run *run, const mgi_networks *n, const mgi_generate_requ
     if (run->status != MGEN_OK ||
         !mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)count, sizeof *latents, &latents)))
         return NULL;
-    if (mgi_ok(run, encode_frames(run, n, r, dims, latents))) {
+    if (mgi_ok(run, n->upsampler ? encode_frames(run, n, r, dims, latents)
+                                 : encode_film(run, n, r, source, frames, dims, latents))) {
         mgi_device_trim(run->dev); /* the encoder's tensors have other sizes than the sampler's */
         seen = mgi_new(run, MGK_F32, 5, dims);
     }
@@ -88,6 +114,18 @@ T *mgi_upsample_see(mgi_run *run, const mgi_networks *n, const mgi_generate_requ
     mgi_ok(run, mgi_device_wait(run->dev));
     mgi_free(run->ctx, latents);
     return seen;
+}
+
+T *mgi_source_see(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
+                  int64_t frames, const int64_t dims[5])
+{
+    return see(run, n, r, read_extended, frames, dims);
+}
+
+T *mgi_source_black(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
+                    int64_t frames, const int64_t dims[5])
+{
+    return see(run, n, r, read_black, frames, dims);
 }
 
 /* -- what is shown ------------------------------------------------------------------------------ */
@@ -122,17 +160,27 @@ static mgen_status show_part(void *user, const mgi_frames_box *box, const float 
     return status;
 }
 
-void mgi_upsample_show(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r, T *z)
+static void show_frames(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r, T *z,
+                        cropped *c)
 {
     const int64_t frames = z ? run->dev->meta ? 1 : z->dims[1] : 0;
-    cropped c = {run->ctx, r};
     double *flops = &run->dev->counts.flops, before = *flops;
     for (int64_t i = 0; i < frames && run->status == MGEN_OK; i++) {
         int64_t mark = mgi_scope_push(run);
         T *one = mgi_slice(run, z, 1, i, 1);
-        mgi_decode_run(run, n->tae, one, 1, i, r->tile, r->sink ? show_part : NULL, &c);
+        mgi_decode_run(run, n->tae, one, 1, i, r->tile, r->sink ? show_part : NULL, c);
         mgi_scope_pop(run, mark, NULL);
     }
     if (z)
         *flops += (*flops - before) * (double)(z->dims[1] - frames);
+}
+
+void mgi_source_show(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
+                     int64_t frames, T *z)
+{
+    cropped c = {run->ctx, r};
+    if (n->upsampler)
+        show_frames(run, n, r, z, &c);
+    else
+        mgi_decode_run(run, n->tae, z, frames, 0, r->tile, r->sink ? show_part : NULL, &c);
 }
