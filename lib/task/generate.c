@@ -109,11 +109,11 @@ static mgen_status check_source(mgen_context *ctx, const sampler *s)
         (!s->n->editor || (r->task >= 0 && r->task < MGI_EDIT_TASKS)) &&
         (!r->source || (r->count == 1 && !s->ranks && r->width > 0 && r->height > 0)))
         return MGEN_OK;
-    return mgi_fail(
-        ctx, MGEN_E_INVALID,
-        r->source ? "an upsampler, an editor, or a video model that begins with a film makes one "
-                    "film of a given one, on one rank"
-                  : "the model sees another film: it is that of an upsampler or an editor");
+    return mgi_fail(ctx, MGEN_E_INVALID,
+                    sees || r->source
+                        ? "an upsampler, an editor, or a video model that begins with a film makes "
+                          "one film of a given one, on one rank"
+                        : "the model sees another film: it is that of an upsampler or an editor");
 }
 
 static mgen_status take_shape(mgen_context *ctx, sampler *s)
