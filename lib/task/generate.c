@@ -110,7 +110,7 @@ static mgen_status check_source(mgen_context *ctx, const sampler *s)
         (!r->source || (r->count == 1 && !s->ranks && r->width > 0 && r->height > 0)))
         return MGEN_OK;
     return mgi_fail(ctx, MGEN_E_INVALID,
-                    sees || r->source
+                    sees || !s->n->video->config.condition
                         ? "an upsampler, an editor, or a video model that begins with a film makes "
                           "one film of a given one, on one rank"
                         : "the model sees another film: it is that of an upsampler or an editor");
