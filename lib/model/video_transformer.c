@@ -382,7 +382,7 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
                      "video transformer: x is not (B,T,H,W,C)") ||
         !mgi_require(run, t && t->count == x->dims[0],
                      "video transformer: x and t differ in batch") ||
-        !condition_fits(run, c, x, text->condition))
+        !condition_fits(run, c, x, text->condition) || !mgi_vt_task_fits(run, vt, text, x->dims[0]))
         return NULL;
     int64_t video[5], n = x->dims[0], d = c->dim, mark = mgi_scope_push(run);
     memcpy(video, x->dims, sizeof video);

@@ -73,6 +73,7 @@ T *mgi_vt_block_composite(mgi_run *run, const void *user, T *const *in);
 /* video_transformer_text.c: the streams' parameters; all of them as (B,S,D), with their mask; what a
  * configuration says of text. */
 void mgi_vt_text_init(mgi_vt *vt);
+bool mgi_vt_task_fits(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples);
 /* Through the matrix `w`, what tells the task of each sample: (B, rows of w). */
 T *mgi_vt_task(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, const mgi_param *w);
 T *mgi_vt_text_forward(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples,

@@ -80,6 +80,15 @@ T *mgi_vt_task(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, const mg
     return mgi_linear(run, vectors, mgi_value(w), NULL);
 }
 
+bool mgi_vt_task_fits(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples)
+{
+    return mgi_require(
+               run, !vt->config.tasks == !text->task,
+               "video transformer: it has tasks and is told none, or the other way round") &&
+           mgi_require(run, !text->task || text->task->count == samples,
+                       "video transformer: there is not a task for each sample");
+}
+
 /* Tokens of the longest sample, all its streams together. */
 static int64_t longest(const mgi_vt_text *text, int64_t samples, const int64_t rows[MGI_ROLES])
 {
@@ -155,10 +164,7 @@ static bool streams_fit(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text,
 {
     int64_t all = samples * task_tokens(text);
     *count = text->task != NULL;
-    if (!mgi_require(run, !vt->config.tasks == !text->task,
-                     "video transformer: it has tasks and is told none, or the other way round") ||
-        !mgi_require(run, !text->task || text->task->count == samples,
-                     "video transformer: there is not a task for each sample"))
+    if (!mgi_vt_task_fits(run, vt, text, samples))
         return false;
     for (int i = 0; i < MGI_ROLES; i++) {
         const T *x = text->x[i];
