@@ -117,6 +117,17 @@ static T *condition_rows(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t 
     return channels ? batch_rows(run, 7, first, MGI_DIMS(rows, 4, 4, 8, channels)) : NULL;
 }
 
+/* What the model is told of each sample; NULL: it has no tasks. */
+static T *task_rows(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows)
+{
+    T *t = vt->config.tasks ? mgi_new(run, MGK_I32, 1, &rows) : NULL;
+    for (int64_t i = 0; t && i < rows; i++) {
+        int32_t task = (int32_t)((first + i) % vt->config.tasks);
+        mgi_tensor_write(t, i, &task, 1);
+    }
+    return t;
+}
+
 /* Rows first .. first + rows - 1 of the batch, whose loss counts `weight`. */
 static T *pass(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows, float weight)
 {
@@ -132,6 +143,7 @@ static T *pass(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows, floa
     mgi_vt_text text = {{batch_rows(run, 4, first, MGI_DIMS(rows, TEXT, 12)),
                          batch_rows(run, 5, first, MGI_DIMS(rows, TEXT, 8))},
                         {tokens + first},
+                        .task = task_rows(run, vt, first, rows),
                         .condition = condition_rows(run, vt, first, rows)};
     T *u = mgi_vt_forward(run, vt, x, t, &text);
     T *loss = mgi_loss(run, MGK_LOSS_MSE, weight, u, v);
@@ -281,6 +293,7 @@ static mgen_status sample(rank_state *s, const mgi_vt *vt, mgi_fsdp *fsdp)
     T *x = batch_rows(&run, 6, 0, MGI_DIMS(BATCH, 4, 4, 8, 3)), *u = NULL;
     mgi_vt_text text = {{batch_rows(&run, 4, 0, MGI_DIMS(BATCH, TEXT, 12))},
                         {NULL},
+                        .task = task_rows(&run, vt, 0, BATCH),
                         .condition = condition_rows(&run, vt, 0, BATCH)};
     for (int k = 0; k < 3; k++) {
         T *t = mgi_new(&run, MGK_F32, MGI_DIMS(BATCH)), *dt = mgi_new(&run, MGK_F32, MGI_DIMS(1));

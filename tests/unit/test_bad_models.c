@@ -95,6 +95,16 @@ static mgen_status open_upsampler(const char *name)
     return status;
 }
 
+static mgen_status open_editor(const char *name)
+{
+    mgi_editor editor;
+    uint64_t hash;
+    mgen_status status = mgi_editor_open(ctx, folder, name, &editor, &hash);
+    if (status == MGEN_OK)
+        mgi_editor_finish(&editor);
+    return status;
+}
+
 static mgen_status open_pipeline(const char *name)
 {
     mgi_pipeline_file p;
@@ -204,6 +214,13 @@ static void test_configs(void **state)
          "needs \"block\""},
         {open_video, VT_OF(VT("8", "[1,2,2]", ",\"condition_channels\":-1")), MGEN_E_CORRUPT,
          "\"condition_channels\" is -1"},
+        {open_video, VT_OF(VT("8", "[1,2,2]", ",\"tasks\":-1")), MGEN_E_CORRUPT, "\"tasks\" is -1"},
+        {open_video, VT_OF(VT("8", "[1,2,2]", ",\"tasks\":4097")), MGEN_E_CORRUPT,
+         "\"tasks\" is 4097"},
+        {open_video, VT_OF(VT("8", "[1,2,2]", ",\"tasks\":2,\"task_dim\":0")), MGEN_E_CORRUPT,
+         "\"task_dim\" is 0"},
+        {open_video, VT_OF(VT("8", "[1,2,2]", ",\"task_dim\":6")), MGEN_E_CORRUPT,
+         "\"task_dim\" needs \"tasks\""},
         {open_video, VT_OF(VT("8", "[1,2,2]", ",\"objective\":\"edm\"")), MGEN_E_CORRUPT,
          "known are \"flow\" and \"v_prediction\""},
         {open_text, T5_OF("bytes", T5("3", "")), MGEN_E_CORRUPT, "\"vocab\" is 3"},
@@ -291,6 +308,44 @@ static void test_upsamplers(void **state)
              VALID "\"kind\":\"upsampler\",\"config\":{\"tae\":\"%s\",\"transformer\":{}}}", name);
     put_text("m.json", text);
     refuse(open_upsampler, "m", MGEN_E_CORRUPT, "it must name a model of the same folder");
+}
+
+#define EDITOR_OF(members, video)                                                                  \
+    VALID "\"kind\":\"editor\",\"config\":{" members "\"transformer\":" video "}}"
+#define TOLD(tasks)     VT("8", "[1,2,2]", ",\"condition_channels\":2,\"task_dim\":3,\"tasks\":" tasks)
+#define EDITOR(members) EDITOR_OF(members, TOLD("8"))
+
+/* Each rule of an editor; its transformer has two channels. */
+static void test_editors(void **state)
+{
+    static const bad list[] = {
+        {open_editor, UPSAMPLER_OF(WINDOW, SEEING("[1,2,2]", "2")), MGEN_E_CORRUPT,
+         "\"kind\" is \"upsampler\", not \"editor\""},
+        {open_video, EDITOR(""), MGEN_E_CORRUPT, "\"kind\" is \"editor\", not"},
+        {open_editor, EDITOR("\"tae\":\"t\","), MGEN_E_CORRUPT, "unknown key \"tae\""},
+        {open_editor, EDITOR("\"steps\":0,"), MGEN_E_CORRUPT, "\"steps\" is 0"},
+        {open_editor, EDITOR("\"steps\":1001,"), MGEN_E_CORRUPT, "\"steps\" is 1001"},
+        {open_editor, EDITOR("\"source_guidance\":0,"), MGEN_E_CORRUPT, "\"source_guidance\" is 0"},
+        {open_editor, EDITOR("\"source_guidance\":101,"), MGEN_E_CORRUPT,
+         "\"source_guidance\" is 101"},
+        {open_editor, EDITOR("\"source_guidance\":\"1\","), MGEN_E_CORRUPT,
+         "\"source_guidance\" is "},
+        {open_editor, VALID "\"kind\":\"editor\",\"config\":{}}", MGEN_E_CORRUPT,
+         "\"transformer\" must be an object"},
+        {open_editor, EDITOR_OF("", "7"), MGEN_E_CORRUPT, "\"transformer\" must be an object"},
+        {open_editor, EDITOR_OF("", VT("7", "[1,2,2]", "")), MGEN_E_CORRUPT,
+         "m.json: \"transformer\": \"dim\" (7)"},
+        {open_editor, EDITOR_OF("", VT("8", "[1,2,2]", ",\"tasks\":8")), MGEN_E_CORRUPT,
+         "sees as many channels as it makes: \"condition_channels\" is 0 and \"channels\" 2"},
+        {open_editor, EDITOR_OF("", SEEING("[1,2,2]", "2")), MGEN_E_CORRUPT,
+         "an editor has 8 \"tasks\", not 0"},
+        {open_editor, EDITOR_OF("", TOLD("7")), MGEN_E_CORRUPT, "an editor has 8 \"tasks\", not 7"},
+        /* and one that is whole, whose weights are none of it */
+        {open_editor, EDITOR("\"steps\":7,\"source_guidance\":1.25,"), MGEN_E_CORRUPT,
+         "m.safetensors: tensor \"patch.weight\" is missing"},
+    };
+    (void)state;
+    REFUSE_ALL(list);
 }
 
 /* A tokenizer's file that is too large, and one that is fine but has no end of a text. */
@@ -445,9 +500,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model_root), cmocka_unit_test(test_configs),
-        cmocka_unit_test(test_upsamplers), cmocka_unit_test(test_tokenizer),
-        cmocka_unit_test(test_promises),   cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_pipeline),   cmocka_unit_test(test_together),
+        cmocka_unit_test(test_upsamplers), cmocka_unit_test(test_editors),
+        cmocka_unit_test(test_tokenizer),  cmocka_unit_test(test_promises),
+        cmocka_unit_test(test_weights),    cmocka_unit_test(test_pipeline),
+        cmocka_unit_test(test_together),
     };
     return cmocka_run_group_tests_name("bad models", tests, make_folder_context,
                                        remove_folder_context);

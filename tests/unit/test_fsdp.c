@@ -57,13 +57,15 @@ static void test_parity_dit(void **state)
 }
 
 /* Tokens exchanged for heads; blocks that run again; a batch in two passes; three layers: another slot is the last; a
- * condition. */
+ * condition and tasks. */
 static void test_ways(void **state)
 {
     (void)state;
     mgi_vt_config odd = config, seeing = config;
     odd.layers = 3;
     seeing.condition = 2;
+    seeing.tasks = 3;
+    seeing.task_dim = 6;
     run_way((way){.shape = {1, 1, 1}});
     assert_as_one((way){.shape = {1, 2, 2, 2}, .cp = MGI_CP_EXCHANGE});
     assert_as_one((way){.shape = {2, 2, 1, 4}, .recompute = MGI_RECOMPUTE_FULL});

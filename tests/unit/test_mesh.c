@@ -51,6 +51,23 @@ static void test_condition(void **state)
     assert_true(run_way((way){.shape = {1, 2, 1}, .config = seeing, .forget = name}) > 0.01);
 }
 
+/* Tasks: what tells them is read by all tokens, and moves the time of all. */
+static void test_tasks(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"task.embedding.weight", "task.text.weight",
+                                        "task.time.weight"};
+    mgi_vt_config told = config;
+    told.tasks = 3;
+    told.task_dim = 6;
+    compare_all(told, MGI_BLOCK_COMPOSITE);
+    compare_all(told, MGI_BLOCK_CHAINED);
+    for (int i = 0; i < 3; i++) {
+        assert_true(run_way((way){.shape = {1, 1, 2}, .config = told, .forget = names[i]}) > 1e-3);
+        assert_true(run_way((way){.shape = {1, 2, 1}, .config = told, .forget = names[i]}) > 1e-3);
+    }
+}
+
 /* Tokens exchanged for heads. */
 static void test_exchange(void **state)
 {
@@ -301,10 +318,10 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shares),     cmocka_unit_test(test_parity),
         cmocka_unit_test(test_parity_dit), cmocka_unit_test(test_condition),
-        cmocka_unit_test(test_exchange),   cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_recompute),  cmocka_unit_test(test_forgotten),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_processes)};
+        cmocka_unit_test(test_tasks),      cmocka_unit_test(test_exchange),
+        cmocka_unit_test(test_bf16),       cmocka_unit_test(test_recompute),
+        cmocka_unit_test(test_forgotten),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_counts),     cmocka_unit_test(test_processes)};
     if (argc == 3 && !strcmp(argv[1], "--rank"))
         return process_main(argv[2]);
     return cmocka_run_group_tests_name("mesh", tests, NULL, free_truth);
