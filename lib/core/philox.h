@@ -10,16 +10,18 @@
 #include <stdint.h>
 
 enum {
-    MGI_STREAM_INIT = 1,      /* initial weights; index = parameter hash + element */
-    MGI_STREAM_DATA = 2,      /* scenes of the world */
-    MGI_STREAM_SAMPLE = 3,    /* which sample a batch takes */
-    MGI_STREAM_NOISE = 4,     /* X_0 of the flow */
-    MGI_STREAM_TIME = 5,      /* t of the flow */
-    MGI_STREAM_DROP = 6,      /* caption dropout */
-    MGI_STREAM_POSTERIOR = 7, /* TAE posterior noise */
-    MGI_STREAM_BUCKET = 8,    /* which bucket a step takes */
-    MGI_STREAM_DEGRADE = 9,   /* flaws of a clip, and their noise */
-    MGI_STREAM_ARTIFACTS = 10 /* whether a clip has those of an autoencoder */
+    MGI_STREAM_INIT = 1,       /* initial weights; index = parameter hash + element */
+    MGI_STREAM_DATA = 2,       /* scenes of the world */
+    MGI_STREAM_SAMPLE = 3,     /* which sample a batch takes */
+    MGI_STREAM_NOISE = 4,      /* X_0 of the flow */
+    MGI_STREAM_TIME = 5,       /* t of the flow */
+    MGI_STREAM_DROP = 6,       /* caption dropout */
+    MGI_STREAM_POSTERIOR = 7,  /* TAE posterior noise */
+    MGI_STREAM_BUCKET = 8,     /* which bucket a step takes */
+    MGI_STREAM_DEGRADE = 9,    /* flaws of a clip, and their noise */
+    MGI_STREAM_ARTIFACTS = 10, /* whether a clip has those of an autoencoder */
+    MGI_STREAM_EDIT = 11,      /* what of a scene of the world is edited */
+    MGI_STREAM_ANIMATE = 12    /* how a frame that becomes a film is moved */
 };
 
 /* CUDA kernels take these functions from here. */

@@ -75,6 +75,8 @@ enum {
     MGI_WORLD_HANDHELD,
     MGI_WORLD_CAMERAS
 };
+/* Darker patterns on an object, fixed to it. Scenes at random have plain objects; edits give them one. */
+enum { MGI_WORLD_PLAIN, MGI_WORLD_STRIPES, MGI_WORLD_DOTS, MGI_WORLD_CHECKS, MGI_WORLD_TEXTURES };
 
 enum {
     MGI_WORLD_OBJECTS = 3,       /* in a scene, at most */
@@ -114,6 +116,8 @@ typedef struct mgi_world_object {
     float phase;   /* 0..1, of what bounces or orbits */
     float turn;    /* +1 or -1: which way it orbits or spins */
     float pace;    /* around 1: how fast it moves */
+    int texture;
+    int paint; /* 0, or 1 + the colour that all of it is flatly drawn in, whatever the light */
 } mgi_world_object;
 
 typedef struct mgi_world_scene {
@@ -151,6 +155,11 @@ void mgi_world_scene_random(mgi_world_scene *scene, uint64_t seed, uint64_t inde
                             const mgi_world_options *options);
 /* Whether no training scene has an object of this combination: one in eleven. */
 bool mgi_world_held_out(int shape, int colour, int motion, int background);
+/* Whether everything can be seen all the time: objects keep apart from each other, the sign and the edges. Almost all
+ * random scenes are laid out so. */
+bool mgi_world_clear(const mgi_world_scene *scene);
+/* The radius that those of objects of a size spread around, in units. */
+float mgi_world_radius(int size);
 
 /* The caption in a wording (scene->wording is the scene's own). 0 is the plain one:
  *     FPS-16 zoom in. a red ball rolls left and a small blue cube spins on snow, with a sign that reads "AB3"

@@ -76,15 +76,19 @@ static float slope_at(float distance)
     return 0.9f * (1.0f - inside) * (1.0f - 0.4f * inside);
 }
 
-static void make_sprite(sprite *s, int shape)
+/* A texture, darker than marks are, takes their place. */
+static const float texture_depth = 1.5f;
+
+static void make_sprite(sprite *s, const mgi_world_object *o)
 {
-    const int middle = SIDE / 2;
+    const int middle = SIDE / 2, shape = o->shape;
     for (int j = 0; j < SIDE; j++)
         for (int i = 0; i < SIDE; i++) {
             cell *c = &s->cells[j * SIDE + i];
             float x = (float)(i - middle) / (float)CELLS, y = (float)(j - middle) / (float)CELLS;
             c->distance = mgi_world_shape_distance(shape, x, y);
-            c->mark = mgi_world_shape_mark(shape, x, y);
+            c->mark = o->texture ? texture_depth * mgi_world_texture(o->texture, x, y)
+                                 : mgi_world_shape_mark(shape, x, y);
         }
     for (int j = 0; j < SIDE; j++)
         for (int i = 0; i < SIDE; i++) {
@@ -155,12 +159,14 @@ static void draw_shadow(const canvas *c, const mgi_world_object *o, const mgi_wo
 }
 
 static void draw_object(const canvas *c, const mgi_world_object *o, const mgi_world_pose *p,
-                        const sprite *s)
+                        const sprite *s, float brightness)
 {
     float radius = o->radius * p->scale, reach = 1.4f * radius, colour[3], rgb[3];
     float cosine = mgi_world_sine(p->angle + 0.25f), sine = mgi_world_sine(p->angle);
     box area = box_around(c, p->x, p->y, reach, reach);
-    mgi_world_colour_rgb(o->colour, colour);
+    mgi_world_colour_rgb(o->paint ? o->paint - 1 : o->colour, colour);
+    for (int k = 0; k < 3; k++)
+        rgb[k] = o->paint ? colour[k] / brightness : 0.0f;
     for (int y = area.y0; y < area.y1; y++)
         for (int x = area.x0; x < area.x1; x++) {
             float dx = (((float)x + 0.5f) / c->scale - p->x) / radius;
@@ -169,11 +175,12 @@ static void draw_object(const canvas *c, const mgi_world_object *o, const mgi_wo
                 continue;
             cell at = read_sprite(s, cosine * dx + sine * dy, cosine * dy - sine * dx);
             float cover = clamp01(0.5f - at.distance * radius * c->scale);
-            if (cover > 0.0f) {
+            if (cover <= 0.0f)
+                continue;
+            if (!o->paint)
                 shade(colour, cosine * at.nx - sine * at.ny, cosine * at.ny + sine * at.nx, at.mark,
                       rgb);
-                blend(pixel_at(c, x, y), rgb, cover);
-            }
+            blend(pixel_at(c, x, y), rgb, cover);
         }
 }
 
@@ -241,7 +248,7 @@ static void draw_things(const canvas *c, const mgi_world_scene *s, float seconds
     for (int k = 0; k < s->count; k++)
         draw_shadow(c, &s->objects[order[k]], &pose[order[k]]);
     for (int k = 0; k < s->count; k++)
-        draw_object(c, &s->objects[order[k]], &pose[order[k]], &sprites[order[k]]);
+        draw_object(c, &s->objects[order[k]], &pose[order[k]], &sprites[order[k]], s->light);
 }
 
 static void store(const float *image, float light, int count, uint8_t *out)
@@ -264,7 +271,7 @@ void mgi_world_draw(const mgi_world_scene *s, int width, int height, int first, 
     int most = BAND / (3 * width);
     mgi_world_place_init(&place, s->background);
     for (int i = 0; i < s->count; i++)
-        make_sprite(&sprites[i], s->objects[i].shape);
+        make_sprite(&sprites[i], &s->objects[i]);
     for (int top = 0; top < height; top += most) {
         int rows = height - top < most ? height - top : most, values = 3 * width * rows;
         canvas c = {image, width, top, rows, (float)width / (float)s->width};

@@ -29,6 +29,8 @@ void mgi_world_colour_rgb(int colour, float rgb[3]);
 float mgi_world_shape_distance(int shape, float x, float y);
 /* How dark the surface of a ball or ring is marked there, 0..1, that its turning can be seen. */
 float mgi_world_shape_mark(int shape, float x, float y);
+/* How much of a texture's dark part is there, 0..1; (x, y) in radii from the object's middle, in its own frame. */
+float mgi_world_texture(int texture, float x, float y);
 
 /* Distance from the nearest stroke of a character, in units; (x, y) from its middle. Strokes are this wide.
  * Characters stand MGI_WORLD_GLYPH_STEP apart. */

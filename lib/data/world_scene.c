@@ -12,6 +12,11 @@ enum { LOTS = 1 << 17, LAYOUTS = 800, COMBINATIONS = 4000, MOMENTS = 9 };
 static const float radii[MGI_WORLD_SIZES] = {8.0f, 11.0f, 14.0f}; /* +- radius_spread */
 static const float radius_spread = 0.5f;
 
+float mgi_world_radius(int size)
+{
+    return radii[(unsigned)size % MGI_WORLD_SIZES];
+}
+
 /* ---- where things are --------------------------------------------------------------------------- */
 
 float mgi_world_sine(float turns)
@@ -385,7 +390,7 @@ static bool has_room(const mgi_world_object *o, float seconds)
     return (o->motion != MGI_WORLD_RISE && o->motion != MGI_WORLD_FALL) || way >= least;
 }
 
-static bool clear(const mgi_world_scene *s)
+bool mgi_world_clear(const mgi_world_scene *s)
 {
     float seconds = (float)(s->frames - 1) / (float)s->fps;
     seconds = seconds > MGI_WORLD_CAMERA_SECONDS ? MGI_WORLD_CAMERA_SECONDS : seconds;
@@ -413,7 +418,7 @@ static void draw_objects(lots *l, mgi_world_scene *s, const mgi_world_options *o
             draw_place(l, s, i);
         float half = mgi_world_sign_half_width((int)strlen(s->sign));
         s->sign_x = floorf(between(l, half, (float)s->width - half + 1.0f));
-        if (clear(s))
+        if (mgi_world_clear(s))
             return;
     }
 }

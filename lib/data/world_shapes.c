@@ -103,6 +103,40 @@ float mgi_world_shape_mark(int shape, float x, float y)
     return edge < -0.5f ? 0.0f : edge > 0.5f ? 1.0f : edge + 0.5f;
 }
 
+/* How far x is inside of a stripe, of those half a period wide around every multiple of it. */
+static float inside_stripe(float x, float period)
+{
+    x = x / period;
+    return period * (0.25f - fabsf(x - floorf(x + 0.5f)));
+}
+
+float mgi_world_texture(int texture, float x, float y)
+{
+    float a, b, inside;
+    switch (texture) {
+    case MGI_WORLD_STRIPES:
+        inside = inside_stripe(x, 0.8f);
+        break;
+    case MGI_WORLD_DOTS:
+        a = x / 0.8f;
+        b = y / 0.8f;
+        a = 0.8f * (a - floorf(a + 0.5f));
+        b = 0.8f * (b - floorf(b + 0.5f));
+        inside = 0.26f - sqrtf(a * a + b * b);
+        break;
+    case MGI_WORLD_CHECKS:
+        a = inside_stripe(x - 0.25f, 1.0f);
+        b = inside_stripe(y - 0.25f, 1.0f);
+        inside = fabsf(a) < fabsf(b) ? fabsf(a) : fabsf(b);
+        inside = (a > 0.0f) == (b > 0.0f) ? inside : -inside;
+        break;
+    default:
+        return 0.0f;
+    }
+    inside = 0.5f + 16.0f * inside; /* the edge as wide as a cell of what shapes are drawn from */
+    return inside > 0.0f ? inside < 1.0f ? inside : 1.0f : 0.0f;
+}
+
 float mgi_world_shape_width(int shape)
 {
     static const float half[MGI_WORLD_SHAPES] = {1.0f, 0.88f, 1.17f, 1.19f, 1.06f, 1.06f};
