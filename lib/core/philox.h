@@ -21,7 +21,9 @@ enum {
     MGI_STREAM_DEGRADE = 9,    /* flaws of a clip, and their noise */
     MGI_STREAM_ARTIFACTS = 10, /* whether a clip has those of an autoencoder */
     MGI_STREAM_EDIT = 11,      /* what of a scene of the world is edited */
-    MGI_STREAM_ANIMATE = 12    /* how a frame that becomes a film is moved */
+    MGI_STREAM_ANIMATE = 12,   /* how a frame that becomes a film is moved */
+    MGI_STREAM_EDITS = 13,     /* where a sample of an editor comes from */
+    MGI_STREAM_PLACE = 14      /* where in time its images are */
 };
 
 /* CUDA kernels take these functions from here. */

@@ -128,6 +128,17 @@ static void put_upsampler(mgi_json_writer *w, const mgi_stage *s)
     put_text_to_video(w, s);
 }
 
+static void put_editor(mgi_json_writer *w, const mgi_stage *s)
+{
+    put_exact(w, "source_guidance", (double)s->editor.source_guidance);
+    mgi_json_put_int(w, "sampler_steps", s->editor.steps);
+    for (int i = 0; i < MGI_EDITS_KINDS; i++)
+        put_exact(w, mgi_edits_kind_name[i], s->edits[i]);
+    put_exact(w, "drop_source", s->drop_source);
+    put_exact(w, "drop_both", s->drop_both);
+    put_text_to_video(w, s);
+}
+
 static void put_world(mgi_json_writer *w, const mgi_world_options *o)
 {
     const int32_t numbers[] = {o->width,       o->height, o->frames, o->fps,   o->objects_min,
@@ -179,6 +190,8 @@ mgen_status mgi_stage_hash(mgen_context *ctx, const mgi_stage *s, char out[MGI_H
         put_text_to_video(&w, s);
     else if (s->kind == MGI_STAGE_UPSAMPLER)
         put_upsampler(&w, s);
+    else if (s->kind == MGI_STAGE_EDITOR)
+        put_editor(&w, s);
     else
         put_average(&w, s);
     mgi_json_close(&w, '}');

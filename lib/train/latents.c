@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 #include "core/checked.h"
 #include "core/hash.h"
+#include "core/pool.h"
 #include "io/safetensors.h"
 #include "model/tae_tiles.h"
 #include "task/ranks.h"
@@ -34,11 +35,19 @@ void mgi_latents_free(mgen_context *ctx, mgi_latents *l)
     for (int64_t i = 0; l->captions && i < l->clips + l->held; i++)
         mgi_free(ctx, l->captions[i]);
     mgi_free(ctx, l->captions);
+    mgi_free(ctx, l->tasks);
+    mgi_free(ctx, l->black);
     mgi_free(ctx, l->values);
     memset(l, 0, sizeof *l);
 }
 
 /* ---- encoding ------------------------------------------------------------------------------------- */
+
+/* Clips of a pair and films of an edit. */
+static int64_t films_of(const mgi_latents_request *q)
+{
+    return q->pairs || q->edits ? 2 : 1;
+}
 
 /* The sample of training clip i. */
 static uint64_t element_of(const work *w, int64_t i)
@@ -63,12 +72,38 @@ typedef struct some {
     int64_t first, n, after;
 } some;
 
+/* Clip i as an edit. */
+static void edit_of(const work *w, int64_t i, mgi_edits_sample *out)
+{
+    const int64_t held = i - w->l->clips;
+    mgi_edits_sample_of(w->q->edits, w->q->dataset,
+                        held < 0 ? w->q->dataset->seed : MGI_VALIDATION_SEED,
+                        held < 0 ? element_of(w, i) : (uint64_t)held, w->q->frames, out);
+}
+
+typedef struct drawing {
+    const work *w;
+    int64_t first;
+    uint8_t *out;
+} drawing;
+
+static void draw_edit(void *arg, int64_t k, int thread)
+{
+    const drawing *d = arg;
+    const mgi_dataset *ds = d->w->q->dataset;
+    mgi_edits_sample s;
+    (void)thread;
+    edit_of(d->w, d->first + k, &s);
+    mgi_edits_draw(&s, ds, d->w->q->frames,
+                   d->out + k * 2 * d->w->q->frames * ds->height * ds->width * 3);
+}
+
 static bool is_drawn(const work *w, const some *s)
 {
     return !w->l->captions && s->first < w->l->clips;
 }
 
-/* What is drawn comes in memory of w->drawn; the rest is read into `room`. */
+/* What is drawn comes in memory of w->drawn; the rest is read into `room`, of edits both films of each. */
 static mgen_status read_clips(const work *w, const some *s, uint8_t *room, const uint8_t **out)
 {
     const mgi_dataset *ds = w->q->dataset;
@@ -77,6 +112,10 @@ static mgen_status read_clips(const work *w, const some *s, uint8_t *room, const
     next.first += (uint64_t)s->n;
     next.count = s->after < s->n ? s->after : s->n;
     *out = room;
+    if (w->q->edits) {
+        mgi_pool_run(w->ctx->pool, s->n, draw_edit, &(drawing){w, s->first, room});
+        return MGEN_OK;
+    }
     if (is_drawn(w, s))
         return mgi_prefetch_take(w->drawn, now, next, out);
     for (int64_t k = 0; k < s->n; k++)
@@ -106,7 +145,7 @@ static void film_dims(const work *w, int64_t clips, int64_t dims[5])
 {
     const mgi_dataset *ds = w->q->dataset;
     const bool pairs = w->q->pairs != NULL;
-    dims[0] = pairs ? clips * 2 * w->q->frames : clips;
+    dims[0] = films_of(w->q) * (pairs ? clips * w->q->frames : clips);
     dims[1] = pairs ? 1 : w->q->frames;
     dims[2] = ds->height;
     dims[3] = ds->width;
@@ -172,12 +211,15 @@ static mgen_status encode_tiled(work *w, int64_t first, int64_t count)
     pixels p = {.frame = ds->height * ds->width * 3};
     mgen_status status = MGEN_OK;
     uint8_t *room;
-    MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)w->q->frames, (size_t)p.frame, &room));
+    MGI_TRY(
+        mgi_alloc_zero(w->ctx, (size_t)(films_of(w->q) * w->q->frames), (size_t)p.frame, &room));
     for (int64_t i = first; i < first + count && status == MGEN_OK; i++) {
         status = read_clips(w, &(some){i, 1, first + count - i - 1}, room, &p.data);
-        if (status == MGEN_OK)
+        for (int64_t at = 0; at < w->l->step && status == MGEN_OK; at += w->l->size) {
             status = mgi_encode_film(w->ctx, w->q->tae, film, 0, read_values, &p,
-                                     w->l->values + i * w->l->step);
+                                     w->l->values + i * w->l->step + at);
+            p.data += film[0] * p.frame;
+        }
         if (status == MGEN_OK)
             status = encoded(w, 1);
     }
@@ -203,7 +245,7 @@ static int64_t find_tile(mgen_context *ctx, const mgi_latents_request *q)
 static int64_t batch_of(const work *w)
 {
     int64_t most = w->ctx->device->cuda ? ENCODE_FRAMES_GPU : ENCODE_FRAMES;
-    int64_t frames = w->q->pairs ? 2 * w->q->frames : w->q->frames;
+    int64_t frames = films_of(w->q) * w->q->frames;
     return !w->tile && frames < most ? most / frames : 1;
 }
 
@@ -244,6 +286,8 @@ static uint64_t key_of(const work *w)
         hash = mgi_hash64(&w->tile, sizeof w->tile, hash);
     if (w->q->pairs)
         hash = mgi_pairs_hash(w->q->pairs, hash);
+    if (w->q->edits)
+        hash = mgi_edits_hash(w->q->edits, hash ^ 1);
     return kernels ? mgi_hash64(kernels, strlen(kernels), hash) : hash;
 }
 
@@ -295,6 +339,19 @@ static mgen_status store(const work *w)
     return mgi_st_write(w->cache, w->path, sources, 2, metadata, 2);
 }
 
+/* Instructions and tasks, which cost nothing to draw again. */
+static mgen_status take_edits(const work *w)
+{
+    mgi_latents *l = w->l;
+    mgi_edits_sample s;
+    for (int64_t i = 0; i < l->clips + l->held; i++) {
+        edit_of(w, i, &s);
+        l->tasks[i] = s.task;
+        MGI_TRY(mgi_strdup(w->ctx, s.text, &l->captions[i]));
+    }
+    return MGEN_OK;
+}
+
 static mgen_status take_captions(const work *w)
 {
     const mgi_dataset *ds = w->q->dataset;
@@ -327,7 +384,7 @@ static mgen_status encode_share(work *w, char **room)
 {
     const some train = share_of(w, false, w->rank), held = share_of(w, true, w->rank);
     w->own = train.n + held.n;
-    if (w->ranks > 1 && w->l->captions)
+    if (w->ranks > 1 && w->l->captions && !w->q->edits)
         MGI_TRY(mgi_alloc_zero(w->ctx, SHARED, MGI_CAPTION_SIZE, room));
     MGI_TRY(encode(w, train.first, train.n));
     return encode(w, held.first, held.n);
@@ -407,6 +464,30 @@ static bool load_cached(const work *w)
     return status == MGEN_OK;
 }
 
+static mgen_status read_black(void *user, int64_t first, int64_t count, float *rgb)
+{
+    const pixels *p = user;
+    (void)first;
+    for (int64_t i = 0; i < count * p->frame; i++)
+        rgb[i] = -1.0f;
+    return MGEN_OK;
+}
+
+/* What edits have beside their latents: each rank by itself, but the black film's, whose bits are the first one's. */
+static mgen_status finish_edits(const work *w)
+{
+    const mgi_dataset *ds = w->q->dataset;
+    const int64_t film[3] = {w->q->frames, ds->height, ds->width};
+    pixels p = {.frame = ds->height * ds->width * 3};
+    mgen_status status = take_edits(w);
+    if (status == MGEN_OK)
+        status = mgi_encode_film(w->ctx, w->q->tae, film, 0, read_black, &p, w->l->black);
+    status = mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL);
+    return status == MGEN_OK && w->ranks > 1
+               ? mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, w->l->black, w->l->size, 0)
+               : status;
+}
+
 static mgen_status make(work *w)
 {
     int source;
@@ -416,10 +497,12 @@ static mgen_status make(work *w)
         const some clips = {0, w->l->clips + w->l->held, 0};
         if (!all)
             MGI_TRY(send(w, &clips, source, NULL));
-        MGI_TRY(take_captions(w));
+        MGI_TRY(w->q->edits ? MGEN_OK : take_captions(w));
     } else {
         MGI_TRY(encode_all(w));
     }
+    if (w->q->edits)
+        MGI_TRY(finish_edits(w));
     if (w->cache && !there && w->rank == 0 && store(w) != MGEN_OK)
         mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded clips are not kept", w->cache->error_text);
     return MGEN_OK;
@@ -437,14 +520,18 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
                                   ds->height / f, ds->width / f, c->latent_channels}};
     mgen_status status = MGEN_OK;
     if (!mgi_dims_count(out->dims, 4, &out->size) ||
-        !mgi_i64_mul(out->size, q->pairs ? 2 : 1, &out->step) ||
+        !mgi_i64_mul(out->size, films_of(q), &out->step) ||
         !mgi_i64_mul(out->clips + out->held, out->step, &count))
         return mgi_fail(ctx, MGEN_E_INVALID, "%lld clips of this size are too many",
                         (long long)q->clips);
     status = mgi_alloc_zero(ctx, (size_t)count, sizeof(float), &out->values);
-    if (status == MGEN_OK && !mgi_dataset_drawn(ds))
-        status = mgi_alloc_zero(ctx, (size_t)(out->clips + out->held), sizeof *out->captions,
-                                &out->captions);
+    const size_t clips = (size_t)(out->clips + out->held);
+    if (status == MGEN_OK && (q->edits || !mgi_dataset_drawn(ds)))
+        status = mgi_alloc_zero(ctx, clips, sizeof *out->captions, &out->captions);
+    if (status == MGEN_OK && q->edits)
+        status = mgi_alloc_zero(ctx, clips, sizeof *out->tasks, &out->tasks);
+    if (status == MGEN_OK && q->edits)
+        status = mgi_alloc_zero(ctx, (size_t)out->size, sizeof *out->black, &out->black);
     work w = {.ctx = ctx, .q = q, .l = out, .tile = find_tile(ctx, q), .ranks = 1};
     if (q->ranks) {
         w.rank = mgi_comm_rank(q->ranks);

@@ -2,7 +2,8 @@
  * Clips of a dataset, encoded once by a trained TAE. Tier 7.
  *
  * Posterior means, normalised per channel, of clips encoded as films are: at once, or in the TAE's tiles where these are
- * shorter. Of pairs, each frame is encoded by itself, of the clip and then of its condition. With a cache folder they are kept as
+ * shorter. Of pairs, each frame is encoded by itself, of the clip and then of its condition. Of edits, the film that is to come
+ * out and then the one that is edited. With a cache folder they are kept as
  * latents-<key>.safetensors, the key being a hash of the TAE's weights, of what the dataset is, of which
  * clips are taken and how, of the precision and of the kernels in use, whose last bits may differ between processors.
  * What the host reads is never kept: only it knows when that changes. A cache that cannot be read or written
@@ -15,6 +16,7 @@
 
 #include "data/dataset.h"
 #include "dist/comm.h"
+#include "train/edits.h"
 #include "train/pairs.h"
 
 typedef struct mgi_latents_request {
@@ -26,7 +28,8 @@ typedef struct mgi_latents_request {
     int64_t frames;         /* of a clip: the first ones of a sample */
     int64_t clips, held;    /* at most so many to train on and to validate with */
     const char *cache_dir;  /* NULL = none */
-    const mgi_pairs *pairs; /* NULL: clips alone */
+    const mgi_pairs *pairs; /* one of these, or NULL, NULL: clips alone */
+    const mgi_edits *edits; /* instead of the dataset's clips */
     mgi_comm *ranks; /* all that make the same request, of which each encodes its part; NULL: one */
 } mgi_latents_request;
 
@@ -36,6 +39,8 @@ typedef struct mgi_latents {
     int64_t step;    /* from a clip to the next: of pairs, those of its condition are between */
     float *values;   /* those to train on, then those held out */
     char **captions; /* one for each; NULL for what is drawn, which has many */
+    int32_t *tasks;  /* of edits, whose instructions the captions are: one for each; else NULL */
+    float *black;    /* of edits: a film without a picture; else NULL */
 } mgi_latents;
 
 /* What reading the data answers; CANCELLED by the context's progress callback. Collective: the first rank's failure is

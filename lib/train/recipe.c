@@ -5,7 +5,7 @@
 #include <string.h>
 
 const char *const mgi_stage_kind_name[MGI_STAGE_KINDS] = {"autoencoder", "text_to_video", "average",
-                                                          "upsampler"};
+                                                          "upsampler", "editor"};
 
 void mgi_model_name(char out[MGI_NAME_MAX + 1], const char *set, const char *part)
 {
@@ -246,7 +246,7 @@ static mgen_status read_text_encoders(mgen_context *ctx, const mgi_json *o, mgi_
     return MGEN_OK;
 }
 
-/* What text to video and the upsampler have in common. */
+/* What text to video, the upsampler and the editor have in common. */
 static mgen_status read_flow(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const recompute[] = {"none", "selective", "full"};
@@ -277,7 +277,7 @@ static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_
                ? MGEN_OK
                : mgi_fail(ctx, MGEN_E_CORRUPT,
                           "\"video_model\" has \"condition_channels\", for which nothing is seen "
-                          "here; a stage of the kind \"upsampler\" has a condition");
+                          "here; a stage of the kind \"upsampler\" or \"editor\" has a condition");
 }
 
 /* "artifacts": an object that may be absent. */
@@ -307,15 +307,18 @@ static mgen_status read_degrade(mgen_context *ctx, const mgi_json *o, mgi_stage 
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "\"degrade\"");
 }
 
-/* The text encoders are those of the folder's pipeline: it has no room for others. */
-static mgen_status only_frozen(mgen_context *ctx, const mgi_stage *s)
+/* The same, with the text encoders of the folder's pipeline: it has no room for others. */
+static mgen_status read_frozen(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
+    if (!mgi_json_find(o, "text_encoders"))
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text_encoders\" is missing");
+    MGI_TRY(read_flow(ctx, o, s));
     for (int i = 0; i < MGI_ROLES; i++)
         if (s->text[i].name[0] && !s->text[i].frozen)
             return mgi_fail(ctx, MGEN_E_CORRUPT,
-                            "\"%s\": an upsampler takes text encoders of the folder as they are: "
+                            "\"%s\": an %s takes text encoders of the folder as they are: "
                             "{\"from\": NAME, \"frozen\": true}",
-                            mgi_role_key[i]);
+                            mgi_role_key[i], mgi_stage_kind_name[s->kind]);
     return MGEN_OK;
 }
 
@@ -328,10 +331,7 @@ static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stag
         "images",        "recompute", "precision", NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
-    if (!mgi_json_find(o, "text_encoders"))
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text_encoders\" is missing");
-    MGI_TRY(read_flow(ctx, o, s));
-    MGI_TRY(only_frozen(ctx, s));
+    MGI_TRY(read_frozen(ctx, o, s));
     MGI_TRY(read_artifacts(ctx, o, s));
     MGI_TRY(read_degrade(ctx, o, s));
     MGI_TRY(get_object(ctx, o, "upsampler", &part));
@@ -339,6 +339,56 @@ static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stag
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "\"upsampler\"");
     s->video = s->upsampler.video;
+    return MGEN_OK;
+}
+
+/* "edits": an object that may be absent, and so may each of its kinds. */
+static mgen_status read_edits(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    const char *keys[MGI_EDITS_KINDS + 1] = {NULL};
+    const mgi_json *part;
+    double all = 0.0;
+    s->edits[MGI_EDITS_PAIRS] = 3.0;
+    s->edits[MGI_EDITS_SEGMENTATION] = s->edits[MGI_EDITS_TEXT] = 1.0;
+    if (!mgi_json_find(o, "edits"))
+        return MGEN_OK;
+    for (int i = 0; i < MGI_EDITS_KINDS; i++)
+        keys[i] = mgi_edits_kind_name[i];
+    MGI_TRY(get_object(ctx, o, "edits", &part));
+    MGI_TRY(mgi_json_only_keys(ctx, part, keys));
+    for (int i = 0; i < MGI_EDITS_KINDS; i++) {
+        MGI_TRY(mgi_json_get_real(ctx, part, keys[i], false, 0.0, 1e6, &s->edits[i]));
+        all += s->edits[i];
+    }
+    return all > 0.0 ? MGEN_OK
+                     : mgi_fail(ctx, MGEN_E_CORRUPT,
+                                "\"edits\" are all 0; at least one kind must have a share");
+}
+
+static mgen_status read_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {
+        "name",      "kind",   "steps",     "batch",       "accumulate", "validate_every",
+        "optimizer", "world",  "tae",       "editor",      "edits",      "text_encoders",
+        "clips",     "drop",   "drop_both", "drop_source", "start_from", "save_as",
+        "buckets",   "images", "recompute", "precision",   NULL};
+    const mgi_json *part;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(read_frozen(ctx, o, s));
+    s->drop = mgi_json_find(o, "drop") ? s->drop : 0.05;
+    s->drop_source = s->drop_both = 0.05;
+    MGI_TRY(mgi_json_get_real(ctx, o, "drop_source", false, 0.0, 1.0, &s->drop_source));
+    MGI_TRY(mgi_json_get_real(ctx, o, "drop_both", false, 0.0, 1.0, &s->drop_both));
+    if (s->drop + s->drop_source + s->drop_both > 1.0)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"drop\", \"drop_source\" and \"drop_both\" are shares of the same clips "
+                        "and cannot be more than 1 together");
+    MGI_TRY(read_edits(ctx, o, s));
+    MGI_TRY(get_object(ctx, o, "editor", &part));
+    mgen_status status = mgi_editor_config_read(ctx, part, &s->editor);
+    if (status != MGEN_OK)
+        return mgi_fail_context(ctx, status, "\"editor\"");
+    s->video = s->editor.video;
     return MGEN_OK;
 }
 
@@ -397,6 +447,7 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
                         "the \"schedule\" \"plateau\" needs \"validate_every\"");
     return s->kind == MGI_STAGE_AUTOENCODER ? read_autoencoder(ctx, o, s)
            : s->kind == MGI_STAGE_UPSAMPLER ? read_upsampler(ctx, o, s)
+           : s->kind == MGI_STAGE_EDITOR    ? read_editor(ctx, o, s)
                                             : read_text_to_video(ctx, o, s);
 }
 

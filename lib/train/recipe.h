@@ -6,15 +6,18 @@
 #include "model/tae.h"
 #include "data/degrade_options.h"
 #include "data/world_options.h"
+#include "model/editor.h"
 #include "model/text_encoder.h"
 #include "model/upsampler.h"
 #include "train/average.h"
+#include "train/edits.h"
 
 enum {
     MGI_STAGE_AUTOENCODER,
     MGI_STAGE_TEXT_TO_VIDEO,
     MGI_STAGE_AVERAGE,
     MGI_STAGE_UPSAMPLER,
+    MGI_STAGE_EDITOR,
     MGI_STAGE_KINDS
 };
 extern const char *const mgi_stage_kind_name[MGI_STAGE_KINDS];
@@ -70,7 +73,7 @@ typedef struct mgi_stage {
     double gan;                                 /* the discriminator's weight; 0: there is none */
     int64_t gan_start, gan_channels;            /* step from which on; of its first layer */
     mgi_optimizer_recipe gan_optimizer;
-    /* text to video, upsampler */
+    /* text to video, upsampler, editor */
     char tae_name[64];
     mgi_text_recipe text[MGI_ROLES];
     char folder[MGI_PATH_MAX + 1]; /* of the recipe, and its tokenizers; "" = of the models */
@@ -86,6 +89,11 @@ typedef struct mgi_stage {
     char artifacts[64];     /* the autoencoder through which small clips went; "" = none */
     double artifacts_share; /* of the clips; the others are degraded */
     mgi_degrade_options degrade;
+    /* editor: its transformer is `video`, too */
+    mgi_editor_config editor;
+    double edits[MGI_EDITS_KINDS]; /* shares of the clips, to each other */
+    double drop_source,
+        drop_both; /* shares of the clips: the source alone becomes black; and the text nothing */
     /* average */
     char average[MGI_AVERAGE_MAX][64]; /* what the models were saved as */
     double average_weight[MGI_AVERAGE_MAX];

@@ -15,6 +15,7 @@ const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage)
         [MGI_STAGE_TEXT_TO_VIDEO] = &mgi_stage_text_to_video,
         [MGI_STAGE_AVERAGE] = &mgi_stage_average,
         [MGI_STAGE_UPSAMPLER] = &mgi_stage_text_to_video, /* the same, of pairs of clips */
+        [MGI_STAGE_EDITOR] = &mgi_stage_text_to_video,    /* of films, edited and to be edited */
     };
     return kinds[stage->kind];
 }

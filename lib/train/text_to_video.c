@@ -5,7 +5,9 @@
  *   X_t = t X_1 + (1 - (1 - sigma) t) X_0,  V = X_1 - (1 - sigma) X_0,  t = sigmoid(normal)
  *   loss = mean (u(X_t, text, t) - V)^2; a share of the captions is replaced by nothing.
  *
- * An upsampler sees another clip's latents, its condition, beside X_t (train/pairs.h): u(X_t, condition, text, t).
+ * An upsampler sees another clip's latents, its condition, beside X_t (train/pairs.h): u(X_t, condition, text, t). So does
+ * an editor (train/edits.h), which is told a task, too; text, condition or both are left out of some samples, where the
+ * condition becomes a black film.
  *
  * Or, of a model with "objective": "v_prediction", by diffusion (flow/diffusion.h): X_t = a X_1 + s X_0,
  *   V = a X_0 - s X_1, a and s of one of its levels, each as likely as the others.
@@ -32,9 +34,9 @@ static const double quantiles[TIMES / 2] = {-1.6448536270, -1.0364333895, -0.674
 
 /* What a loss is taken of. flow: the velocity of the flow is meant, whatever the model predicts. */
 typedef struct inputs {
-    T *x1, *x0, *t, *condition; /* condition: of an upsampler, else NULL */
+    T *x1, *x0, *t, *condition; /* condition: of an upsampler or an editor, else NULL */
     mgi_text_ids ids;
-    mgi_vt_text places; /* no streams yet */
+    mgi_vt_text places; /* no streams yet; with the task */
     bool flow;
     float weight;
 } inputs;
@@ -55,6 +57,7 @@ static void destroy(struct mgi_stage_run *r)
     mgi_free(ctx, (void *)r->prompts);
     mgi_free(ctx, r->tokens);
     mgi_free(ctx, r->times);
+    mgi_free(ctx, r->tasks);
     mgi_free(ctx, r->now.latents);
     mgi_text_rows_free(ctx, &r->now.text);
     mgi_tensor_release(r->loss);
@@ -72,6 +75,7 @@ static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *p
                                    .seed = r->seed,
                                    .cache_dir = params->cache_dir,
                                    .pairs = mgi_trains_upsampler(r) ? &r->pairs : NULL,
+                                   .edits = mgi_trains_editor(r) ? &r->edits : NULL,
                                    .ranks = ranks.world};
     return mgi_buckets_encode(r->ctx, &r->buckets, &q);
 }
@@ -104,6 +108,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, MGI_ROLES * sizeof *r->tokens, &r->tokens),
                  failed);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->times, &r->times), failed);
+    MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->tasks, &r->tasks), failed);
     MGI_TRY_GOTO(status, mgi_tensor_create(ctx->device, MGK_F32, MGI_DIMS(1), &r->loss), failed);
     MGI_TRY_GOTO(status, encode_all(r, params), failed);
     mgi_dp_init(&r->parallel, params->comm, r->trained, r->trained_count);
@@ -137,6 +142,18 @@ static void take_prompt(struct mgi_stage_run *r, const mgi_bucket_data *b, int64
     r->prompts[i] = r->captions[i];
 }
 
+/* Of row i some parts are left out: the text, its condition or both. */
+static void drop_parts(struct mgi_stage_run *r, const mgi_latents *l, int64_t i)
+{
+    const mgi_stage *s = &r->stage;
+    float lot = mgi_random_unit(r->seed, MGI_STREAM_DROP, r->now.first + (uint64_t)i);
+    if (lot < (float)(s->drop + s->drop_both))
+        r->prompts[i] = "";
+    if (lot >= (float)s->drop && lot < (float)(s->drop + s->drop_both + s->drop_source))
+        memcpy(r->now.latents + (r->now.rows + i) * l->size, l->black,
+               (size_t)l->size * sizeof(float));
+}
+
 /* Row i of latents and of the prompts: the clip of a global element. */
 static void take_sample(struct mgi_stage_run *r, int64_t i)
 {
@@ -150,8 +167,9 @@ static void take_sample(struct mgi_stage_run *r, int64_t i)
         memcpy(r->now.latents + at * r->now.rows + i * l->size, l->values + clip * l->step + at,
                (size_t)l->size * sizeof(float));
     take_prompt(r, b, clip, i, pick);
-    if (mgi_random_unit(r->seed, MGI_STREAM_DROP, element) < (float)r->stage.drop)
-        r->prompts[i] = "";
+    if (l->tasks)
+        r->tasks[i] = l->tasks[clip];
+    drop_parts(r, l, i);
 }
 
 static bool predicts_v(const struct mgi_stage_run *r)
@@ -185,6 +203,10 @@ static void take_text(mgi_run *run, struct mgi_stage_run *r, inputs *b)
         rows[i] = b->ids.ids[i] ? b->ids.ids[i]->dims[1] : 0;
         b->places.tokens[i] = b->ids.tokens[i];
     }
+    if (mgi_trains_editor(r))
+        b->places.task = mgi_new(run, MGK_I32, 1, &samples);
+    if (b->places.task)
+        mgi_tensor_write(b->places.task, 0, r->tasks, samples);
     if (run->status == MGEN_OK)
         mgi_vt_text_places(run, &b->places, samples, rows, multiple);
 }
@@ -195,8 +217,10 @@ static T *batch_loss(mgi_run *run, struct mgi_stage_run *r, const inputs *b)
     mgi_vt_text text;
     const mgi_networks n = mgi_video_networks(r);
     mgi_text_ids_encode(run, n.text, &b->ids, &text);
+    text.task = b->places.task;
     text.mask = b->places.mask;
     text.places = b->places.places;
+    text.first_frame = b->places.first_frame;
     text.condition = b->condition;
     if (b->flow) {
         mgi_flow_path(run, b->x1, b->x0, b->t, MGI_FLOW_SIGMA_MIN, &xt, &v);
@@ -226,6 +250,8 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data
         mgi_tensor_write(all.x1, i * l->size, values, l->size);
         if (all.condition)
             mgi_tensor_write(all.condition, i * l->size, values + l->size, l->size);
+        if (l->tasks)
+            r->tasks[i] = l->tasks[l->clips + first + i];
         r->prompts[i] = l->captions ? l->captions[l->clips + first + i] : r->captions[i];
         if (!l->captions)
             mgi_dataset_held_caption(b->dataset, first + i, r->captions[i]);
@@ -410,10 +436,12 @@ static void learn_captured(mgi_run *run, pass_work w)
 {
     struct mgi_stage_run *r = w.r;
     const inputs *b = w.in;
-    T *const of[] = {b->x1, b->x0, b->t, b->places.mask, b->places.places, b->condition};
+    T *const of[] = {b->x1,        b->x0,         b->t, b->places.mask, b->places.places,
+                     b->condition, b->places.task};
     uint32_t bits;
     memcpy(&bits, &b->weight, sizeof bits);
-    uint64_t key = bits | (uint64_t)w.begins << 32 | (uint64_t)w.ends << 33;
+    uint64_t key = bits | (uint64_t)w.begins << 32 | (uint64_t)w.ends << 33 |
+                   (uint64_t)b->places.first_frame << 34;
     if (run->status != MGEN_OK)
         return;
     for (size_t i = 0; i < sizeof of / sizeof of[0]; i++)
@@ -421,6 +449,18 @@ static void learn_captured(mgi_run *run, pass_work w)
     for (int i = 0; i < MGI_ROLES; i++)
         key = mgi_graph_key(mgi_graph_key(key, b->ids.ids[i]), b->ids.mask[i]);
     mgi_graph_run(&r->graph, run, key, learn, &w);
+}
+
+/* The place in time of an editor's images, of the step that begins with element `start`: any that the model knows. What is
+ * learnt of images that are always the first frame spoils the editing of films (report). */
+static int64_t place_of(const struct mgi_stage_run *r, const mgi_bucket_data *b, uint64_t start)
+{
+    int64_t places = r->stage.video.frames_max;
+    if (!mgi_trains_editor(r) || b->bucket.frames > 1)
+        return 0;
+    return (
+        int64_t)(((uint64_t)mgi_random_u32(r->seed, MGI_STREAM_PLACE, start) * (uint64_t)places) >>
+                 32);
 }
 
 /* Pass `i` of a step that begins with element `start`: the gradients of its elements first .. first + rows - 1, whose
@@ -431,7 +471,8 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *d
 {
     uint64_t noise =
         start * (uint64_t)r->buckets.size + (first - start) * (uint64_t)data->latents.size;
-    inputs b = {.flow = !predicts_v(r), .weight = weight};
+    inputs b = {
+        .flow = !predicts_v(r), .places.first_frame = place_of(r, data, start), .weight = weight};
     if (alone(r))
         mgi_graph_enter(&r->graph);
     take_samples(run, r, data, first, rows, &b);

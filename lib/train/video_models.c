@@ -15,6 +15,7 @@ mgi_networks mgi_video_networks(const struct mgi_stage_run *r)
 {
     mgi_networks n = {.tae = &r->tae, .video = &r->video};
     n.upsampler = mgi_trains_upsampler(r) ? &r->stage.upsampler : NULL;
+    n.editor = mgi_trains_editor(r) ? &r->stage.editor : NULL;
     for (int i = 0; i < MGI_ROLES; i++)
         n.text[i] = has_text(r, i) ? &r->text[i] : NULL;
     return n;
@@ -27,20 +28,20 @@ static mgi_clip_shape clip_shape(const struct mgi_stage_run *r, int64_t bucket)
     return (mgi_clip_shape){b->width, b->height, b->frames, b->fps ? b->fps : MGI_DATASET_FPS};
 }
 
-/* The folder's pipeline, to which an upsampler is added. */
+/* The folder's pipeline, to which an upsampler or an editor is added. */
 static mgen_status read_pipeline(const struct mgi_stage_run *r, mgi_pipeline_file *out)
 {
     mgen_status status = mgi_pipeline_file_read(r->ctx, r->dir, "pipeline", out);
     return status != MGEN_E_NOT_FOUND
                ? status
-               : mgi_fail(
-                     r->ctx, MGEN_E_STATE,
-                     "stage \"%s\" adds an upsampler to the models that pipeline.json names, and "
-                     "\"%s\" has no such file; train the video model first",
-                     r->stage.name, r->dir);
+               : mgi_fail(r->ctx, MGEN_E_STATE,
+                          "stage \"%s\" adds an %s to the models that pipeline.json names, and "
+                          "\"%s\" has no such file; train the video model first",
+                          r->stage.name, mgi_stage_kind_name[r->stage.kind], r->dir);
 }
 
-/* An upsampler is given the text of the pipeline's encoders. */
+/* An upsampler and an editor are given the text of the pipeline's encoders; an editor works in the latents of its
+ * autoencoder. */
 static mgen_status check_pipeline(const struct mgi_stage_run *r)
 {
     mgi_pipeline_file p;
@@ -52,14 +53,23 @@ static mgen_status check_pipeline(const struct mgi_stage_run *r)
                 "stage \"%s\" has the text encoder \"%s\" of role %s, but pipeline.json "
                 "names \"%s\"; take the same, or leave the role out",
                 r->stage.name, r->stage.text[i].name, mgi_role_title[i], p.text[i]);
-    return MGEN_OK;
+    return mgi_trains_upsampler(r) || !strcmp(p.tae, r->stage.tae_name)
+               ? MGEN_OK
+               : mgi_fail(
+                     r->ctx, MGEN_E_STATE,
+                     "stage \"%s\" has the autoencoder \"%s\", but pipeline.json names \"%s\"; "
+                     "an editor takes the same",
+                     r->stage.name, r->stage.tae_name, p.tae);
 }
 
 /* The parts must fit each other as they will in the pipeline. */
 static mgen_status check_parts(struct mgi_stage_run *r)
 {
     mgi_networks n = mgi_video_networks(r);
-    mgen_status status = mgi_trains_upsampler(r) ? check_pipeline(r) : MGEN_OK;
+    mgen_status status = mgi_trains_more(r) ? check_pipeline(r) : MGEN_OK;
+    if (status == MGEN_OK && mgi_trains_editor(r))
+        status = mgi_edits_check(r->ctx, r->dataset);
+    MGI_TRY(status);
     if (!r->tae.config.temporal && !mgi_trains_upsampler(r))
         return mgi_fail(r->ctx, MGEN_E_STATE,
                         "model \"%s\" is an image autoencoder; inflate it first",
@@ -92,6 +102,11 @@ static void write_upsampler(mgi_json_writer *w, const void *config)
     mgi_upsampler_config_write(w, config);
 }
 
+static void write_editor(mgi_json_writer *w, const void *config)
+{
+    mgi_editor_config_write(w, config);
+}
+
 /* The model `name` of the stage that this one starts from must be the same network. */
 static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_config_writer *write,
                                const void *theirs, const void *ours)
@@ -120,8 +135,14 @@ static mgen_status load_video(struct mgi_stage_run *r, const char *name, const m
         grown.patch_h = ours->patch_h;
         grown.patch_w = ours->patch_w;
     }
-    if (!theirs->condition && mgi_trains_upsampler(r))
+    if (!theirs->condition && mgi_trains_more(r))
         grown.condition = ours->condition;
+    if (!theirs->tasks && mgi_trains_editor(r)) {
+        grown.tasks = ours->tasks;
+        grown.task_dim = ours->task_dim;
+    }
+    if (theirs->layers > ours->layers && mgi_trains_editor(r))
+        grown.layers = ours->layers;
     grown.guidance = ours->guidance;
     grown.precision = ours->precision;
     MGI_TRY(check_start(r, name, write_video, &grown, ours));
@@ -133,25 +154,31 @@ static mgen_status read_config(struct mgi_stage_run *r, const char *name,
                                const mgi_model_file *file, mgi_vt_config *out)
 {
     mgi_upsampler_config u;
+    mgi_editor_config e;
     const char *kind = mgi_json_find(file->root, "kind")->s;
+    const char *own = mgi_trains_editor(r) ? MGI_EDITOR_KIND : MGI_UPSAMPLER_KIND;
     if (!strcmp(kind, "video-transformer"))
         return mgi_vt_config_read(r->ctx, file->config, out);
-    if (strcmp(kind, MGI_UPSAMPLER_KIND))
-        return mgi_fail(
-            r->ctx, MGEN_E_STATE,
-            "stage \"%s\" cannot start from \"%s\": an upsampler begins as a video model "
-            "or as an upsampler, and %s.json is a %.40s",
-            r->stage.name, r->stage.start_from, name, kind);
+    if (strcmp(kind, own))
+        return mgi_fail(r->ctx, MGEN_E_STATE,
+                        "stage \"%s\" cannot start from \"%s\": an %s begins as a video model "
+                        "or as an %s, and %s.json is a %.40s",
+                        r->stage.name, r->stage.start_from, own, own, name, kind);
+    if (mgi_trains_editor(r)) {
+        MGI_TRY(mgi_editor_config_read(r->ctx, file->config, &e));
+        *out = e.video;
+        return MGEN_OK;
+    }
     MGI_TRY(mgi_upsampler_config_read(r->ctx, file->config, &u));
     *out = u.video;
     return MGEN_OK;
 }
 
-/* A set's video model; of an upsampler's stage, before that, the model of that very name. */
+/* A set's video model; of an upsampler's or an editor's stage, before that, the model of that very name. */
 static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
                               mgi_model_file *file)
 {
-    if (mgi_trains_upsampler(r)) {
+    if (mgi_trains_more(r)) {
         mgi_model_name(name, "", r->stage.start_from);
         mgen_status status = mgi_model_file_open(r->ctx, r->dir, name, NULL, file);
         if (status != MGEN_E_NOT_FOUND)
@@ -189,7 +216,7 @@ static mgen_status make_text(struct mgi_stage_run *r, int role, uint64_t *hash)
     mgi_text_encoder *e = &r->text[role];
     const mgi_mesh *mesh = mgi_divided_by((mgi_component)role, MGI_BY_FSDP) ? r->mesh : NULL;
     char name[MGI_NAME_MAX + 1];
-    bool starts = s->start_from[0] && !recipe->from[0]; /* never an upsampler's */
+    bool starts = s->start_from[0] && !recipe->from[0]; /* never an upsampler's or an editor's */
     if (!starts && !recipe->from[0]) {
         MGI_TRY(mgi_text_encoder_init(e, r->ctx, s->folder[0] ? s->folder : r->dir, &recipe->config,
                                       mesh));
@@ -269,6 +296,8 @@ mgen_status mgi_video_open_taes(struct mgi_stage_run *r)
     mgen_status status = mgi_tae_open(r->ctx, r->dir, r->stage.tae_name, &r->tae, &r->tae_hash);
     MGI_TRY(mgi_stage_needs(r->ctx, &r->stage, status));
     r->stage.tae = r->tae.config;
+    r->edits.fps_prefix = r->stage.video.fps_prefix;
+    memcpy(r->edits.share, r->stage.edits, sizeof r->edits.share);
     r->parent = r->tae_hash;
     MGI_TRY(mgi_module_compute(&r->tae.module, r->stage.dtype));
     return mgi_trains_upsampler(r) ? open_artifacts(r) : MGEN_OK;
@@ -309,10 +338,24 @@ static mgen_status write_upsampled(struct mgi_stage_run *r, const char *dir)
     return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
 }
 
+static mgen_status write_edited(struct mgi_stage_run *r, const char *dir)
+{
+    mgi_editor_config config = r->stage.editor;
+    mgi_pipeline_file p;
+    config.video = r->stage.video;
+    MGI_TRY(read_pipeline(r, &p));
+    mgi_model_name(p.editor, r->stage.save_as, "editor");
+    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.editor, MGI_EDITOR_KIND, write_editor, &config,
+                                &r->video.module, MGI_ST_BF16));
+    return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
+}
+
 static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
 {
     if (mgi_trains_upsampler(r))
         return write_upsampled(r, dir);
+    if (mgi_trains_editor(r))
+        return write_edited(r, dir);
     mgi_pipeline_file p = {.clip = clip_shape(r, 0)};
     strcpy(p.tae, r->stage.tae_name);
     mgi_model_name(p.video, r->stage.save_as, "video_model");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A stage that trains a video transformer, from text or as an upsampler, under way: text_to_video.c, which steps, and
+ * A stage that trains a video transformer, from text, as an upsampler or as an editor, under way: text_to_video.c, which steps, and
  * video_models.c, which opens, checks and saves its models. Only these two look inside. Tier 7. */
 #ifndef MGI_TRAIN_VIDEO_STAGE_H
 #define MGI_TRAIN_VIDEO_STAGE_H
@@ -29,6 +29,7 @@ struct mgi_stage_run {
     uint64_t tae_hash; /* of its weights */
     mgi_tae artifacts; /* of an upsampler's stage, if that has them */
     mgi_pairs pairs;
+    mgi_edits edits; /* of an editor's stage */
     uint64_t start;  /* of those that start_from names */
     uint64_t parent; /* of them, of frozen text encoders and of tokenizers */
     mgi_text_encoder text[MGI_ROLES];
@@ -50,6 +51,7 @@ struct mgi_stage_run {
     const char **prompts;
     int64_t *tokens; /* of each role and row */
     float *times;    /* of each row, where they are levels */
+    int32_t *tasks;  /* of each row, where it is told one */
     taken_batch now;
     mgi_graph graph; /* of a pass */
 };
@@ -57,6 +59,17 @@ struct mgi_stage_run {
 static inline bool mgi_trains_upsampler(const struct mgi_stage_run *r)
 {
     return r->stage.kind == MGI_STAGE_UPSAMPLER;
+}
+
+static inline bool mgi_trains_editor(const struct mgi_stage_run *r)
+{
+    return r->stage.kind == MGI_STAGE_EDITOR;
+}
+
+/* Its model is one more of the folder's pipeline, which is there. */
+static inline bool mgi_trains_more(const struct mgi_stage_run *r)
+{
+    return mgi_trains_upsampler(r) || mgi_trains_editor(r);
 }
 
 /* The autoencoders; then, when the buckets are known, all others: new ones, or those that the stage starts from, checked

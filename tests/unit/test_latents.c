@@ -23,6 +23,7 @@ typedef struct way {
     int64_t tile;  /* frames of the TAE's tiles */
     int has_cache; /* the rank that has a cache folder; -1: none, RANKS: all */
     int stopped;   /* the rank whose progress callback stops it; -1: none */
+    bool edits;    /* instead of clips */
 } way;
 
 static way now;
@@ -61,18 +62,29 @@ static void compare(rank_state *s, const mgi_latents *l)
 {
     const int64_t all = l->clips + l->held;
     CHECK(l->clips == truth.clips && l->held == truth.held && l->size == truth.size);
-    CHECK(!memcmp(l->values, truth.values, (size_t)(all * l->size) * sizeof *l->values));
-    CHECK(!l->captions == !now.host);
+    CHECK(l->step == (now.edits ? 2 : 1) * l->size);
+    CHECK(!memcmp(l->values, truth.values, (size_t)(all * l->step) * sizeof *l->values));
+    CHECK(!l->captions == !(now.host || now.edits) && !l->tasks == !now.edits);
+    CHECK(!l->black == !now.edits);
     for (int64_t i = 0; l->captions && i < all; i++)
         CHECK(!strcmp(l->captions[i], truth.captions[i]));
+    for (int64_t i = 0; l->tasks && i < all; i++)
+        CHECK(l->tasks[i] == truth.tasks[i]);
+    CHECK(!l->black || !memcmp(l->black, truth.black, (size_t)l->size * sizeof *l->black));
 }
 
 static void keep(const mgi_latents *l)
 {
     const int64_t all = l->clips + l->held;
     truth = *l;
-    truth.values = malloc((size_t)(all * l->size) * sizeof *l->values);
-    memcpy(truth.values, l->values, (size_t)(all * l->size) * sizeof *l->values);
+    truth.values = malloc((size_t)(all * l->step) * sizeof *l->values);
+    memcpy(truth.values, l->values, (size_t)(all * l->step) * sizeof *l->values);
+    if (l->tasks) {
+        truth.tasks = malloc((size_t)all * sizeof *l->tasks);
+        memcpy(truth.tasks, l->tasks, (size_t)all * sizeof *l->tasks);
+        truth.black = malloc((size_t)l->size * sizeof *l->black);
+        memcpy(truth.black, l->black, (size_t)l->size * sizeof *l->black);
+    }
     truth.captions = l->captions ? calloc((size_t)all, sizeof *truth.captions) : NULL;
     for (int64_t i = 0; truth.captions && i < all; i++)
         truth.captions[i] = strdup(l->captions[i]);
@@ -84,6 +96,8 @@ static void forget(void)
         free(truth.captions[i]);
     free(truth.captions);
     free(truth.values);
+    free(truth.tasks);
+    free(truth.black);
 }
 
 static void encode_rank(rank_state *s)
@@ -101,11 +115,13 @@ static void encode_rank(rank_state *s)
     CHECK(make_dataset(s->ctx, &ds) == MGEN_OK);
     CHECK(mgi_tae_init(&tae, s->ctx, &config) == MGEN_OK);
     CHECK(mgi_module_random(&tae.module, 1) == MGEN_OK);
+    const mgi_edits edits = {.share = {1.0, 1.0, 1.0, 1.0}, .fps_prefix = true};
     const mgi_latents_request q = {
         .tae = &tae,
         .dataset = ds,
         .seed = 3,
         .frames = FRAMES,
+        .edits = now.edits ? &edits : NULL,
         .clips = CLIPS,
         .held = HELD,
         .cache_dir = now.has_cache == RANKS || now.has_cache == s->rank ? folder : NULL,
@@ -141,11 +157,15 @@ static int64_t sum_encoded(int size)
     return sum;
 }
 
-/* Drawn; read from the host, with captions; in tiles, one by one. */
+/* Drawn; read from the host, with captions; in tiles, one by one; edits, and in tiles. */
 static void test_shared(void **state)
 {
     (void)state;
-    static const way ways[] = {{false, 0, -1, -1}, {true, 0, -1, -1}, {false, 8, -1, -1}};
+    static const way ways[] = {{false, 0, -1, -1},
+                               {true, 0, -1, -1},
+                               {false, 8, -1, -1},
+                               {false, 0, -1, -1, true},
+                               {false, 8, -1, -1, true}};
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         world all;
         run_way(ways[i], 1, &all);
@@ -172,16 +192,18 @@ static void test_cache(void **state)
     (void)state;
     world all;
     static const int has[] = {RANKS, RANKS, 2, 0};
-    run_way((way){false, 0, -1, -1}, 1, &all);
-    end_ranks(&all);
-    for (size_t i = 0; i < sizeof has / sizeof has[0]; i++) {
-        run_way((way){false, 0, has[i], -1}, 4, &all);
-        for (int r = 0; r < 4; r++)
-            assert_int_equal(all.ranks[r].status, MGEN_OK);
+    for (int edits = 0; edits < 2; edits++) {
+        run_way((way){false, 0, -1, -1, edits}, 1, &all);
         end_ranks(&all);
-        assert_int_equal(sum_encoded(4), i ? 0 : truth.clips + truth.held);
+        for (size_t i = 0; i < sizeof has / sizeof has[0]; i++) {
+            run_way((way){false, 0, has[i], -1, edits}, 4, &all);
+            for (int r = 0; r < 4; r++)
+                assert_int_equal(all.ranks[r].status, MGEN_OK);
+            end_ranks(&all);
+            assert_int_equal(sum_encoded(4), i ? 0 : truth.clips + truth.held);
+        }
+        forget();
     }
-    forget();
 }
 
 /* One that is stopped stops all, and they are good for more. */

@@ -256,20 +256,11 @@ static void test_video(void **state)
     compare(&stage);
 }
 
-/* After both, whose models it needs: pairs and their noise are where they are with one rank. */
-static void test_upsampler(void **state)
+/* Losses over meshes are those of one rank, as those of held-out clips are. */
+static void compare_meshes(mgi_stage stage)
 {
     static const mgi_mesh_shape shapes[] = {{1, 2, 1}, {1, 1, 2}, {2, 1, 2, 2}};
     rank one, many[RANKS_MAX];
-    (void)state;
-    mgi_stage stage = tiny_text_to_video(1, 2);
-    run_ranks(&stage, 1, true, &one);
-    assert_string_equal(one.error, "");
-    ranks_free(&one, 1);
-    stage = tiny_upsampler(STEPS, 8);
-    compare(&stage);
-
-    stage = tiny_upsampler(3, 4);
     stage.optimizer.lr = 0.1; /* the head is 0 at first, and what sees the condition */
     stage.optimizer.eps = 1e-2;
     stage.validate_every = 3;
@@ -286,6 +277,37 @@ static void test_upsampler(void **state)
         ranks_free(many, count);
     }
     ranks_free(&one, 1);
+}
+
+/* After both, whose models it needs: pairs and their noise are where they are with one rank. */
+static void test_upsampler(void **state)
+{
+    rank one;
+    (void)state;
+    mgi_stage stage = tiny_text_to_video(1, 2);
+    run_ranks(&stage, 1, true, &one);
+    assert_string_equal(one.error, "");
+    ranks_free(&one, 1);
+    stage = tiny_upsampler(STEPS, 8);
+    compare(&stage);
+
+    compare_meshes(tiny_upsampler(3, 4));
+}
+
+/* So are edits, what is left out of them, and the places of images. */
+static void test_editor(void **state)
+{
+    (void)state;
+    mgi_stage stage = tiny_editor(STEPS, 8);
+    compare(&stage);
+    for (int images = 0; images < 2; images++) {
+        stage = tiny_editor(3, 4);
+        stage.bucket_count = 1;
+        stage.bucket[0] = (mgi_bucket){.width = 64, .height = 64, .frames = 9, .weight = 1.0};
+        if (images)
+            stage.bucket[0].frames = 1;
+        compare_meshes(stage);
+    }
 }
 
 /* Clips that are smaller than the largest: the step that is looked at takes the second bucket. */
@@ -448,10 +470,10 @@ static void test_grown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_autoencoder),  cmocka_unit_test(test_discriminator),
-        cmocka_unit_test(test_video),        cmocka_unit_test(test_upsampler),
-        cmocka_unit_test(test_small_bucket), cmocka_unit_test(test_mesh),
-        cmocka_unit_test(test_share),        cmocka_unit_test(test_other_start),
-        cmocka_unit_test(test_grown)};
+        cmocka_unit_test(test_autoencoder), cmocka_unit_test(test_discriminator),
+        cmocka_unit_test(test_video),       cmocka_unit_test(test_upsampler),
+        cmocka_unit_test(test_editor),      cmocka_unit_test(test_small_bucket),
+        cmocka_unit_test(test_mesh),        cmocka_unit_test(test_share),
+        cmocka_unit_test(test_other_start), cmocka_unit_test(test_grown)};
     return cmocka_run_group_tests_name("parallel", tests, make_folder, remove_folder);
 }

@@ -279,6 +279,67 @@ static void test_upsampler(void **state)
     assert_true(s.degrade.pass[1].jpeg < 0.0f && s.degrade.pass[0].jpeg == 0.0f);
 }
 
+#define EDITOR(tasks)                                                                              \
+    "\"editor\":{\"transformer\":{\"layers\":1,\"dim\":16,\"heads\":2,\"ff_dim\":32,"              \
+    "\"channels\":4,\"condition_channels\":4,\"tasks\":" tasks ",\"patch\":[1,2,2],"               \
+    "\"frames_max\":14,\"rows_max\":8,\"columns_max\":8,\"text\":{\"ul2\":16},\"time_dim\":16}}"
+#define EDITED TEXTS "," EDITOR("8")
+
+static mgen_status read_editor(const char *members, mgi_stage *out)
+{
+    FILE *f = open_recipe();
+    fprintf(f,
+            "\"kind\":\"editor\",\"steps\":100,\"batch\":2,\"tae\":\"tae\",\"clips\":4,"
+            "\"optimizer\":{\"lr\":0.5},%s}]}",
+            members);
+    fclose(f);
+    return mgi_recipe_stage(ctx, file, "one", out);
+}
+
+static void test_editor(void **state)
+{
+    static const struct {
+        const char *members, *said;
+    } bad[] = {
+        {TEXTS, "\"editor\" must be an object"},
+        {EDITOR("8"), "\"text_encoders\" is missing"},
+        {TEXTS "," EDITOR("3"), "\"editor\": an editor has 8 \"tasks\", not 3"},
+        {EDITED ",\"video_model\":{}", "\"video_model\""},
+        {EDITED ",\"artifacts\":{}", "\"artifacts\""},
+        {EDITED ",\"edits\":3", "\"edits\" must be an object"},
+        {EDITED ",\"edits\":{\"styles\":1}", "\"styles\""},
+        {EDITED ",\"edits\":{\"pairs\":-1}", "\"pairs\" is -1"},
+        {EDITED ",\"edits\":{\"pairs\":0,\"segmentation\":0,\"text\":0}", "are all 0"},
+        {EDITED ",\"drop\":0.5,\"drop_source\":0.5", "cannot be more than 1 together"},
+        {EDITED ",\"drop_both\":1.5", "\"drop_both\" is 1.5"},
+        {EDITED ",\"drop_source\":-0.5", "\"drop_source\" is -0.5"},
+        {"\"text_encoders\":{\"ul2\":{\"from\":\"ul2\"}}," EDITOR("8"),
+         "\"ul2\": an editor takes text encoders of the folder as they are"},
+    };
+    mgi_stage s;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(read_editor(bad[i].members, &s), MGEN_E_CORRUPT);
+        if (!strstr(mgen_last_error(ctx), bad[i].said))
+            fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), bad[i].said);
+    }
+    assert_int_equal(read_editor(EDITED, &s), MGEN_OK);
+    assert_int_equal(s.kind, MGI_STAGE_EDITOR);
+    assert_int_equal(s.video.tasks, MGI_EDIT_TASKS);
+    assert_true(s.video.task_dim == 1024 && s.video.guidance == 5.0f);
+    assert_true(s.editor.steps == 50 && s.editor.source_guidance == 1.5f);
+    assert_true(s.drop == 0.05 && s.drop_source == 0.05 && s.drop_both == 0.05);
+    assert_true(s.edits[MGI_EDITS_PAIRS] == 3.0 && s.edits[MGI_EDITS_ANIMATED] == 0.0);
+    assert_true(s.edits[MGI_EDITS_SEGMENTATION] == 1.0 && s.edits[MGI_EDITS_TEXT] == 1.0);
+    assert_int_equal(read_editor(EDITED ",\"edits\":{\"pairs\":0,\"animated\":5,\"text\":2},"
+                                        "\"drop\":0.25,\"drop_source\":0.5,\"drop_both\":0",
+                                 &s),
+                     MGEN_OK);
+    assert_true(s.drop == 0.25 && s.drop_source == 0.5 && s.drop_both == 0.0);
+    assert_true(s.edits[MGI_EDITS_PAIRS] == 0.0 && s.edits[MGI_EDITS_ANIMATED] == 5.0);
+    assert_true(s.edits[MGI_EDITS_SEGMENTATION] == 1.0 && s.edits[MGI_EDITS_TEXT] == 2.0);
+}
+
 /* Each name is that of its member. */
 static void test_degrade_names(void **state)
 {
@@ -502,12 +563,12 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_buckets),
-        cmocka_unit_test(test_average),       cmocka_unit_test(test_root),
-        cmocka_unit_test(test_upsampler),     cmocka_unit_test(test_condition),
-        cmocka_unit_test(test_degrade_names), cmocka_unit_test(test_long_lists),
-        cmocka_unit_test(test_rates),         cmocka_unit_test(test_plateau),
-        cmocka_unit_test(test_delivered)};
+        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_buckets),
+        cmocka_unit_test(test_average),    cmocka_unit_test(test_root),
+        cmocka_unit_test(test_upsampler),  cmocka_unit_test(test_condition),
+        cmocka_unit_test(test_editor),     cmocka_unit_test(test_degrade_names),
+        cmocka_unit_test(test_long_lists), cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_plateau),    cmocka_unit_test(test_delivered)};
     return cmocka_run_group_tests_name("recipe", tests, begin, end);
 }

@@ -268,6 +268,17 @@ static void test_upsampler(void **state)
     straight_and_resumed(&stage, "upsampler.safetensors");
 }
 
+static void test_editor(void **state)
+{
+    (void)state;
+    mgi_stage stage = changed(tiny_editor(STEPS, 4), MGK_F32);
+    straight_and_resumed(&stage, "editor.safetensors");
+    stage = changed(tiny_editor(STEPS, 2), MGK_BF16);
+    stage.accumulate = 2;
+    stage.recompute = MGI_RECOMPUTE_FULL;
+    straight_and_resumed(&stage, "editor.safetensors");
+}
+
 /* A hundred steps, each in a run of its own that goes on from the checkpoint of the one before: after every step the
  * same checkpoint as without a break. */
 static void test_every_step(void **state)
@@ -359,6 +370,26 @@ static void test_other_upsampler(void **state)
         other.upsampler.steps += i == 3;
         other.artifacts_share *= i == 4 ? 0.5 : 1.0;
         other.artifacts[0] = i == 5 ? '\0' : other.artifacts[0];
+        assert_refused(&other, 5, MGEN_E_STATE, "recipe");
+    }
+}
+
+static void test_other_editor(void **state)
+{
+    (void)state;
+    mgi_stage stage = changed(tiny_editor(STEPS, 4), MGK_F32);
+    struct mgi_stage_run *run = begin(&stage, 5);
+    OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("half")));
+    OK(mgi_checkpoint_load(ctx, kind_of(&stage), run, in_folder("half")));
+    kind_of(&stage)->destroy(run);
+    for (int i = 0; i < 4 + MGI_EDITS_KINDS; i++) {
+        mgi_stage other = stage;
+        other.drop_source *= i == 0 ? 0.5 : 1.0;
+        other.drop_both *= i == 1 ? 0.5 : 1.0;
+        other.editor.steps += i == 2;
+        other.editor.source_guidance += i == 3 ? 0.5f : 0.0f;
+        if (i > 3)
+            other.edits[i - 4] = 2.0;
         assert_refused(&other, 5, MGEN_E_STATE, "recipe");
     }
 }
@@ -604,6 +635,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_autoencoder),     cmocka_unit_test(test_frozen_encoder),
         cmocka_unit_test(test_video),           cmocka_unit_test(test_upsampler),
+        cmocka_unit_test(test_editor),          cmocka_unit_test(test_other_editor),
         cmocka_unit_test(test_every_step),      cmocka_unit_test(test_other),
         cmocka_unit_test(test_other_upsampler), cmocka_unit_test(test_hand_made),
         cmocka_unit_test(test_damaged)};

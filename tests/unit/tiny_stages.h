@@ -108,6 +108,29 @@ static inline mgi_stage tiny_upsampler(int64_t steps, int64_t batch)
     return stage;
 }
 
+/* As an upsampler's. Of films and of images, all kinds of edits. */
+static inline mgi_stage tiny_editor(int64_t steps, int64_t batch)
+{
+    mgi_stage stage = tiny_text_to_video(steps, batch);
+    strcpy(stage.name, "editor");
+    stage.kind = MGI_STAGE_EDITOR;
+    strcpy(stage.text[0].from, "text_encoder");
+    stage.text[0].frozen = true;
+    stage.video.condition = stage.video.channels;
+    stage.video.tasks = MGI_EDIT_TASKS;
+    stage.video.task_dim = 12;
+    stage.editor = (mgi_editor_config){.source_guidance = 1.5f, .steps = 3};
+    stage.bucket_count = 2;
+    stage.bucket[0] = (mgi_bucket){.width = 48, .height = 48, .frames = 16, .weight = 1.0};
+    stage.bucket[1] = (mgi_bucket){.width = 48, .height = 48, .frames = 1, .weight = 1.0};
+    stage.images = -1.0;
+    stage.clips = 8;
+    for (int i = 0; i < MGI_EDITS_KINDS; i++)
+        stage.edits[i] = 1.0;
+    stage.drop = stage.drop_source = stage.drop_both = 0.1;
+    return stage;
+}
+
 /* A folder of files, and these. */
 static inline int remove_all(const char *folder)
 {
