@@ -172,7 +172,7 @@ static void thin_blocks(const mgi_vt *vt, const mgi_vt_config *theirs, mgi_st_fi
             st->entries[kept++] = e;
             continue;
         }
-        int64_t block = strtoll(e.name + sizeof prefix - 1, &rest, 10);
+        int64_t block = strtol(e.name + sizeof prefix - 1, &rest, 10);
         for (int64_t i = 0; i < vt->config.layers; i++)
             own = deeper(i, vt->config.layers, theirs->layers) == block ? i : own;
         if (own < 0)
