@@ -19,8 +19,8 @@
  *         fprintf(stderr, "%s\n", mgen_last_error(ctx));
  * @endcode
  *
- * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model, mgen_upsampler); the pipeline,
- *                 a plain struct that names them; job; clip; dataset; trainer; mesh of ranks; report.
+ * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model, mgen_upsampler, mgen_editor);
+ *                 the pipeline, a plain struct that names them; job; clip; dataset; trainer; mesh of ranks; report.
  * Ownership       The library frees what it allocated, through the destroy or release call of its kind; each of these
  *                 accepts NULL. The caller's memory is only read during the call unless a function says "keeps". Model
  *                 handles and datasets count their owners: retain adds one, release removes one, and the last one frees.
@@ -287,6 +287,7 @@ typedef struct mgen_tae mgen_tae;                   /**< temporal autoencoder: p
 typedef struct mgen_text_encoder mgen_text_encoder; /**< prompt -> vectors */
 typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video transformer */
 typedef struct mgen_upsampler mgen_upsampler;       /**< clip -> larger clip */
+typedef struct mgen_editor mgen_editor;             /**< clip + instruction -> clip */
 
 /** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8), or diffusers' folder <name> in it
  *  (docs/autoencoder.md). @return MGEN_OK, MGEN_E_STATE (a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT
@@ -303,6 +304,9 @@ MGEN_API mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, c
 /** As mgen_video_model_open(), with the autoencoder that its file names. @return the same. Ownership: the same. Since 0.1. */
 MGEN_API mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
                                          mgen_upsampler **out);
+/** As mgen_video_model_open(). @return the same. Ownership: the same. Since 0.1. */
+MGEN_API mgen_status mgen_editor_open(mgen_context *ctx, const char *dir, const char *name,
+                                      mgen_editor **out);
 
 /** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_tae *mgen_tae_retain(mgen_tae *tae);
@@ -320,6 +324,10 @@ MGEN_API void mgen_video_model_release(mgen_video_model *model);
 MGEN_API mgen_upsampler *mgen_upsampler_retain(mgen_upsampler *upsampler);
 /** Remove an owner. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_upsampler_release(mgen_upsampler *upsampler);
+/** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
+MGEN_API mgen_editor *mgen_editor_retain(mgen_editor *editor);
+/** Remove an owner. Any thread. NULL is fine. Since 0.1. */
+MGEN_API void mgen_editor_release(mgen_editor *editor);
 
 /** What a loaded network is. Of any kind; fields that do not apply are 0. */
 typedef struct mgen_model_info {
@@ -337,6 +345,8 @@ typedef struct mgen_model_info {
                                videos that do not begin with "FPS-"; 0 = not */
     uint32_t upsampling;  /**< upsampler: of width and height, as it was trained */
     uint32_t reserved0;   /**< 0 */
+    uint32_t tasks; /**< editor: kinds of edits in its file; those of requests are MGEN_EDIT_* */
+    float source_guidance; /**< editor: of requests that ask for none */
 } mgen_model_info;
 
 /** Tell what a network is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
@@ -350,6 +360,8 @@ MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model,
 /** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_upsampler_get_info(const mgen_upsampler *upsampler,
                                              mgen_model_info *info);
+/** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
+MGEN_API mgen_status mgen_editor_get_info(const mgen_editor *editor, mgen_model_info *info);
 
 /* How weights are held and products computed: in f32; in bf16, all but vectors; or as FP8: E4M3 in the linear layers of
  * the video model's blocks, with a scale for each output and token, and bf16 elsewhere. A network runs as it is held. */
@@ -373,6 +385,7 @@ typedef struct mgen_pipeline {
      *  it runs. Frames, clip and previews are rank 0's; a job cancelled on one rank is so on all. NULL = one rank. */
     mgen_mesh *mesh;
     mgen_upsampler *upsampler; /**< needed to upsample; reads `text`; NULL on a mesh */
+    mgen_editor *editor;       /**< needed to edit; reads `tae` and `text`; NULL on a mesh */
 } mgen_pipeline;
 
 /** Load a model folder (pipeline.json beside its networks; a UTF-8 path) into `pipe`, initialised with
@@ -400,6 +413,16 @@ MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const 
  *  it may make, of six evaluations each; the schedule gives the first one's length. Progress and previews tell the
  *  share of `steps` that its time has reached: numbers come again or are left out. */
 #define MGEN_SOLVER_DOPRI5 2
+
+/* What an instruction to edit is about. */
+#define MGEN_EDIT_AUTO         0 /**< found by its words: LOCAL where none tells */
+#define MGEN_EDIT_LOCAL        1 /**< an object becomes another, or another in colour or size */
+#define MGEN_EDIT_STYLE        2 /**< how all of it is drawn */
+#define MGEN_EDIT_BACKGROUND   3 /**< what is behind */
+#define MGEN_EDIT_REMOVAL      4 /**< an object goes */
+#define MGEN_EDIT_ADDITION     5 /**< one comes */
+#define MGEN_EDIT_TEXTURE      6 /**< what an object is made of */
+#define MGEN_EDIT_SEGMENTATION 7 /**< an object is marked in a colour */
 
 /** Latents in somebody's memory: a view of frames x height x width x channels floats. */
 typedef struct mgen_latents {
@@ -436,6 +459,13 @@ typedef struct mgen_generate_params {
     float guidance_from, guidance_to;
     /** Streams of text left out: bit i is text[i] of the pipeline; 0 = none. One that the model has must stay. */
     uint32_t drop_text;
+    /* Of mgen_edit_start(); 0 in other requests. */
+    uint32_t edit_task;    /**< MGEN_EDIT_* */
+    float source_guidance; /**< towards the clip, 0 < g <= 100; 0 = the editor's; 1 = off */
+    /** 0 = by the editor. 0 < s < 1: without one, by the video model (SDEdit): the share of the steps that are taken, the
+     *  last ones, from the noised clip on. Then the prompt is what the result shows, and the two above are 0. */
+    float strength;
+    uint32_t reserved0; /**< must be 0 */
 } mgen_generate_params;
 
 typedef struct mgen_job mgen_job; /**< one request under way */
@@ -475,6 +505,19 @@ MGEN_API mgen_status mgen_upsample_start(mgen_context *ctx, const mgen_pipeline 
 MGEN_API mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                             const mgen_clip *clip,
                                             const mgen_generate_params *params, mgen_estimate *out);
+
+/** Start editing a clip (section "Movie Gen Edit" of the report) as mgen_generate_start() makes one: the prompt is the
+ *  instruction, as "make the ball blue". The clip must stay, unchanged, until the job has ended; the result has its frames and
+ *  fps. In params 0 means of steps (with a strength: 50) and guidance: as the model's file says; of width and height: the
+ *  clip's, else it is resized, and of another aspect the middle is taken; frames is 0 or the clip's. @return as
+ *  mgen_generate_start(); MGEN_E_UNSUPPORTED also on a mesh. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_edit_start(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                     const mgen_clip *clip, const mgen_generate_params *params,
+                                     mgen_job **out);
+/** What that needs, as mgen_generate_estimate() tells it. @return the same as that. Since 0.1. */
+MGEN_API mgen_status mgen_edit_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                        const mgen_clip *clip, const mgen_generate_params *params,
+                                        mgen_estimate *out);
 
 /** Wait up to timeout_ms milliseconds (negative = no limit) for a job's end; asked again, the same answer. @return
  *  MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else its own end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
@@ -697,7 +740,9 @@ typedef struct mgen_eval_params {
     /** "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of what the pixel checker reads in them);
      *  "alignment": what it reads in clips generated for combinations that no training clip has: rates 0..1; behind
      *  "ceiling_" in reproduced true clips, "control_" of wrong prompts; "upsample": psnr, ssim, sharpness of enlarged
-     *  clips; "bilinear_" of a resize; "clean_" of clips not coded before; "ceiling_" of the true ones, coded. */
+     *  clips; "bilinear_" of a resize; "clean_" of clips not coded before; "ceiling_" of the true ones, coded; "edit": psnr,
+     *  ssim, kept_psnr and changed_psnr (of what the edit keeps and changes), applied (what the checker reads, a rate) of
+     *  edited clips, also of each task; "copy_" of clips left as they were, "sdedit_" of the video model, "ceiling_". */
     const char *protocol;
     uint64_t seed;  /**< of scenes and noise */
     uint32_t steps; /**< as in mgen_generate_params */
@@ -725,10 +770,10 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_MESH_PARAMS_INIT     {(uint32_t)sizeof(mgen_mesh_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
-#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0}
-#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0}
+#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f}
+#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0}
 #define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
-#define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0}
+#define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0.0f, 0.0f, 0}
 #define MGEN_ESTIMATE_INIT        {(uint32_t)sizeof(mgen_estimate), 0, 0, 0, 0, 0, 0.0}
 #define MGEN_JOB_INFO_INIT        {(uint32_t)sizeof(mgen_job_info), 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_TEXT_INIT            {(uint32_t)sizeof(mgen_text), 0, 0, 0, 0}

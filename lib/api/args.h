@@ -75,6 +75,11 @@ struct mgen_upsampler {
     mgi_upsampler net;
 };
 
+struct mgen_editor {
+    mgi_handle handle;
+    mgi_editor net;
+};
+
 /* As the public calls, held as MGEN_PRECISION_* says; the video model split over the mesh where there is one. */
 mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                 uint32_t precision, mgen_tae **out);
@@ -85,6 +90,8 @@ mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, cons
                                         mgen_video_model **out);
 mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                       uint32_t precision, mgen_upsampler **out);
+mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                   uint32_t precision, mgen_editor **out);
 /* The MGEN_PRECISION_* in which a video model is held. */
 uint32_t mgi_video_model_precision(const mgen_video_model *model);
 /* The mesh that a network may be split over: NULL, too, where there is one rank. */
@@ -104,6 +111,11 @@ mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi
 /* The networks that upsample such a clip; their `clip` has the largest sides that they take. STATE as above. */
 mgen_status mgi_pipeline_upsampler(mgen_context *ctx, const mgen_pipeline *p,
                                    const mgen_clip_info *clip, mgi_networks *out);
+/* The networks that edit such a clip, and those that begin with it (SDEdit): their `clip` has its frame rate. */
+mgen_status mgi_pipeline_editor(mgen_context *ctx, const mgen_pipeline *p,
+                                const mgen_clip_info *clip, mgi_networks *out);
+mgen_status mgi_pipeline_begins(mgen_context *ctx, const mgen_pipeline *p,
+                                const mgen_clip_info *clip, mgi_networks *out);
 
 enum { MGI_SIDE_MAX = 65536 }; /* width, height and count of frames and latents */
 

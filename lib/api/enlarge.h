@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The film that an upsampler is given: a clip in the size wanted. Tier 8. */
+ * The film that an upsampler or an editor is given: a clip in the size wanted. Tier 8. */
 #ifndef MGI_API_ENLARGE_H
 #define MGI_API_ENLARGE_H
 

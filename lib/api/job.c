@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A job, generating or upsampling: one thread that runs task/generate.c, and where its frames go. */
+ * A job, generating, upsampling or editing: one thread that runs task/generate.c, and where its frames go. */
 #include "api/enlarge.h"
 
 #include "core/alloc.h"
@@ -14,17 +14,24 @@
 #include <string.h>
 #include <time.h>
 
+/* What requests had in their first headers. */
+#define PARAMS_LEAST offsetof(mgen_generate_params, edit_task)
+
 enum { STEPS_DEFAULT = 50, STEPS_MAX = 1000, FRAMES_MAX = 65536 };
-static const float guidance_max = 100.0f;
+static const float guidance_max = 100.0f, skip_max = 0.999f;
+
+/* What a job does: of nothing, or of a film. */
+typedef enum work_kind { GENERATES, UPSAMPLES, EDITS } work_kind;
 
 struct mgen_job {
     mgen_context *ctx;
+    work_kind kind;
     mgen_pipeline pipeline; /* retained */
     mgi_networks networks;
     mgen_generate_params params;
     mgi_generate_request request;
-    const mgen_clip *source; /* the caller's film to upsample; NULL: none */
-    mgi_enlarge enlarge;     /* it, enlarged; on the heap only */
+    const mgen_clip *source; /* the caller's film to upsample or edit; NULL: none */
+    mgi_enlarge enlarge;     /* it, in the size wanted; on the heap only */
     char *prompt, *negative;
     mgen_estimate estimate;
     mgi_pixels into;      /* where the frames go: the caller's, */
@@ -153,7 +160,7 @@ static mgen_status on_source(void *user, int64_t first, int64_t count, float *rg
     return MGEN_OK;
 }
 
-/* Before frames to upsample; on a mesh, beside frames that go to the first rank. */
+/* Before frames of the source; on a mesh, beside frames that go to the first rank. */
 static bool on_stop(void *user)
 {
     return atomic_load(&((mgen_job *)user)->cancel);
@@ -179,12 +186,41 @@ static void *work(void *arg)
 
 /* -- checking a request ------------------------------------------------------------------------------ */
 
-static mgen_status check_params(mgen_context *ctx, bool upsamples, mgen_generate_params *p)
+static mgen_status check_edit(mgen_context *ctx, work_kind kind, const mgen_generate_params *p)
 {
-    if (upsamples && !p->prompt)
+    const bool tells = p->edit_task || p->source_guidance != 0.0f;
+    if (p->reserved0)
+        return mgi_fail(ctx, MGEN_E_INVALID, "reserved0 is %u; it must be 0", p->reserved0);
+    if (kind != EDITS && (tells || p->strength != 0.0f))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "edit_task, source_guidance and strength are of edits; they must be 0");
+    if (p->edit_task > MGEN_EDIT_SEGMENTATION)
+        return mgi_fail(ctx, MGEN_E_INVALID, "edit_task is %u; it must be a MGEN_EDIT_*",
+                        p->edit_task);
+    if (!(p->source_guidance >= 0.0f && p->source_guidance <= guidance_max))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "source_guidance is %g; it must be 0 (the editor's) to %g",
+                        (double)p->source_guidance, (double)guidance_max);
+    if (!(p->strength >= 0.0f && p->strength < 1.0f))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "strength is %g; it must be 0 (by the editor) or more, and below 1",
+                        (double)p->strength);
+    if (p->strength > 0.0f && tells)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "with a strength the video model edits, which is told neither edit_task "
+                        "nor source_guidance; they must be 0");
+    return MGEN_OK;
+}
+
+static mgen_status check_params(mgen_context *ctx, work_kind kind, mgen_generate_params *p)
+{
+    if (kind == UPSAMPLES && !p->prompt)
         p->prompt = "";
-    if (!p->prompt || (!p->prompt[0] && !upsamples))
-        return mgi_fail(ctx, MGEN_E_INVALID, "the prompt is missing or empty");
+    if (!p->prompt || (!p->prompt[0] && kind != UPSAMPLES))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        kind == EDITS ? "the prompt, which is what to edit, is missing "
+                                        "or empty"
+                                      : "the prompt is missing or empty");
     MGI_TRY(mgi_check_prompt(ctx, p->prompt, "the prompt"));
     if (p->negative_prompt)
         MGI_TRY(mgi_check_prompt(ctx, p->negative_prompt, "the negative prompt"));
@@ -203,7 +239,7 @@ static mgen_status check_params(mgen_context *ctx, bool upsamples, mgen_generate
                         p->frames_format);
     if (p->on_frames && p->into)
         return mgi_fail(ctx, MGEN_E_INVALID, "on_frames and into exclude each other");
-    return MGEN_OK;
+    return check_edit(ctx, kind, p);
 }
 
 /* The caller's frames: room for the clip, in its size. */
@@ -288,21 +324,19 @@ static mgen_status take_networks(mgen_job *job)
     return MGEN_OK;
 }
 
-/* The same of a film to upsample. */
-static mgen_status take_upsampler(mgen_job *job)
+/* The size and the steps of what is made of a film, which is `factor` times as large unless the request says otherwise. */
+static mgen_status take_film(mgen_job *job, int64_t factor, int64_t steps)
 {
     mgen_context *ctx = job->ctx;
     mgen_generate_params *p = &job->params;
     mgen_estimate *e = &job->estimate;
     const mgen_clip_info *clip = &job->source->info;
-    MGI_TRY(mgi_pipeline_upsampler(ctx, &job->pipeline, clip, &job->networks));
-    const mgi_upsampler_config *u = job->networks.upsampler;
     if (p->frames && p->frames != clip->frames)
         return mgi_fail(ctx, MGEN_E_INVALID, "frames is %u, but the clip has %u (0 = as many)",
                         p->frames, clip->frames);
-    p->steps = p->steps ? p->steps : (uint32_t)u->steps;
-    int64_t width = p->width ? p->width : clip->width * u->factor;
-    int64_t height = p->height ? p->height : clip->height * u->factor;
+    p->steps = p->steps ? p->steps : (uint32_t)steps;
+    int64_t width = p->width ? p->width : clip->width * factor;
+    int64_t height = p->height ? p->height : clip->height * factor;
     if (width > MGI_SIDE_MAX || height > MGI_SIDE_MAX)
         return mgi_fail(ctx, MGEN_E_INVALID, "%lld x %lld pixels; sides are 1..%d",
                         (long long)width, (long long)height, MGI_SIDE_MAX);
@@ -310,6 +344,36 @@ static mgen_status take_upsampler(mgen_job *job)
     e->height = (uint32_t)height;
     e->frames = clip->frames;
     return MGEN_OK;
+}
+
+static mgen_status take_upsampler(mgen_job *job)
+{
+    mgi_networks *n = &job->networks;
+    MGI_TRY(mgi_pipeline_upsampler(job->ctx, &job->pipeline, &job->source->info, n));
+    return take_film(job, n->upsampler->factor, n->upsampler->steps);
+}
+
+static mgen_status take_editor(mgen_job *job)
+{
+    mgi_networks *n = &job->networks;
+    const mgen_clip_info *clip = &job->source->info;
+    MGI_TRY(job->params.strength > 0.0f ? mgi_pipeline_begins(job->ctx, &job->pipeline, clip, n)
+                                        : mgi_pipeline_editor(job->ctx, &job->pipeline, clip, n));
+    return take_film(job, 1, n->editor ? n->editor->steps : STEPS_DEFAULT);
+}
+
+/* What the request says of an edit. */
+static void tell_edit(mgen_job *job)
+{
+    const mgen_generate_params *p = &job->params;
+    mgi_generate_request *r = &job->request;
+    if (p->strength > 0.0f) { /* of at most 1000 steps one is taken in any case */
+        r->skip = 1.0f - p->strength < skip_max ? 1.0f - p->strength : skip_max;
+        return;
+    }
+    r->task = p->edit_task ? (int)p->edit_task - MGEN_EDIT_LOCAL + MGI_EDIT_LOCAL
+                           : mgi_edit_task_guess(p->prompt);
+    r->source_guidance = p->source_guidance;
 }
 
 /* All that can be refused is refused here, before anything of the request's size is allocated. The job
@@ -321,10 +385,12 @@ static mgen_status prepare(mgen_job *job, const mgen_pipeline *pipeline,
     mgen_generate_params *p = &job->params;
     mgi_generate_request *r = &job->request;
     mgen_estimate *e = &job->estimate;
-    MGI_TRY(mgi_struct_in(ctx, p, sizeof *p, sizeof *p, params, "generate params"));
-    MGI_TRY(check_params(ctx, job->source != NULL, p));
+    MGI_TRY(mgi_struct_in(ctx, p, sizeof *p, PARAMS_LEAST, params, "generate params"));
+    MGI_TRY(check_params(ctx, job->kind, p));
     MGI_TRY(mgi_pipeline_in(ctx, pipeline, &job->pipeline));
-    MGI_TRY(job->source ? take_upsampler(job) : take_networks(job));
+    MGI_TRY(job->kind == UPSAMPLES ? take_upsampler(job)
+            : job->kind == EDITS   ? take_editor(job)
+                                   : take_networks(job));
     *r = (mgi_generate_request){.prompts = (const char *const *)&job->prompt,
                                 .negatives = (const char *const *)&job->negative,
                                 .count = 1,
@@ -345,6 +411,8 @@ static mgen_status prepare(mgen_job *job, const mgen_pipeline *pipeline,
                                 .stop = on_stop,
                                 .sink = on_frames,
                                 .user = job};
+    if (job->kind == EDITS)
+        tell_edit(job);
     job->prompt = (char *)p->prompt; /* until the job has its own */
     job->negative = (char *)p->negative_prompt;
     MGI_TRY(estimate(job));
@@ -395,13 +463,23 @@ static mgen_status check_limit(const mgen_job *job)
                     atomic_load(&heap->now), heap->max);
 }
 
-/* Of a request, or of upsampling `source`. */
-static mgen_status tell(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *source,
-                        const mgen_generate_params *params, mgen_estimate *out)
+static mgen_status check_call(mgen_context *ctx, work_kind kind, const mgen_clip *source)
+{
+    MGI_TRY(mgi_context_idle(ctx));
+    return source || kind == GENERATES ? MGEN_OK
+                                       : mgi_fail(ctx, MGEN_E_INVALID, "the clip is NULL");
+}
+
+static mgen_status tell(mgen_context *ctx, const mgen_pipeline *pipeline, work_kind kind,
+                        const mgen_clip *source, const mgen_generate_params *params,
+                        mgen_estimate *out)
 {
     mgen_estimate theirs;
+    if (!ctx)
+        return MGEN_E_INVALID;
+    MGI_TRY(check_call(ctx, kind, source));
     MGI_TRY(mgi_struct_in(ctx, &theirs, sizeof theirs, sizeof theirs, out, "estimate"));
-    mgen_job job = {.ctx = ctx, .source = source};
+    mgen_job job = {.ctx = ctx, .kind = kind, .source = source};
     mgen_status status = prepare(&job, pipeline, params);
     mgen_pipeline_close(&job.pipeline);
     return status == MGEN_OK
@@ -412,21 +490,21 @@ static mgen_status tell(mgen_context *ctx, const mgen_pipeline *pipeline, const 
 mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                    const mgen_generate_params *params, mgen_estimate *out)
 {
-    if (!ctx)
-        return MGEN_E_INVALID;
-    MGI_TRY(mgi_context_idle(ctx));
-    return tell(ctx, pipeline, NULL, params, out);
+    return tell(ctx, pipeline, GENERATES, NULL, params, out);
 }
 
 mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                    const mgen_clip *clip, const mgen_generate_params *params,
                                    mgen_estimate *out)
 {
-    if (!ctx)
-        return MGEN_E_INVALID;
-    MGI_TRY(mgi_context_idle(ctx));
-    return clip ? tell(ctx, pipeline, clip, params, out)
-                : mgi_fail(ctx, MGEN_E_INVALID, "the clip is NULL");
+    return tell(ctx, pipeline, UPSAMPLES, clip, params, out);
+}
+
+mgen_status mgen_edit_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                               const mgen_clip *clip, const mgen_generate_params *params,
+                               mgen_estimate *out)
+{
+    return tell(ctx, pipeline, EDITS, clip, params, out);
 }
 
 /* -- life -------------------------------------------------------------------------------------------- */
@@ -491,7 +569,7 @@ static mgen_status make(mgen_job *prepared, mgen_job **out)
             .format = MGI_PIXELS_RGB8, .width = e->width, .height = e->height, .frames = e->frames};
         mgi_pixels_pack(&job->into, job->clip->pixels);
     }
-    atomic_init(&job->total, job->params.steps);
+    atomic_init(&job->total, (uint32_t)mgi_generate_steps(&job->request));
     *out = job;
     return MGEN_OK;
 failed:
@@ -520,10 +598,15 @@ static mgen_mesh *pipeline_mesh(mgen_context *ctx, const mgen_pipeline *theirs)
     return whole && mgi_mesh_in(ctx, theirs->mesh) == MGEN_OK ? theirs->mesh : NULL;
 }
 
-static mgen_status start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *source,
-                         const mgen_generate_params *params, mgen_job **out)
+static mgen_status start(mgen_context *ctx, const mgen_pipeline *pipeline, work_kind kind,
+                         const mgen_clip *source, const mgen_generate_params *params,
+                         mgen_job **out)
 {
-    mgen_job *job, prepared = {.ctx = ctx, .source = source};
+    mgen_job *job, prepared = {.ctx = ctx, .kind = kind, .source = source};
+    if (!ctx || !out)
+        return MGEN_E_INVALID;
+    *out = NULL;
+    MGI_TRY(check_call(ctx, kind, source));
     mgen_status status = prepare(&prepared, pipeline, params);
     mgen_mesh *mesh = pipeline_mesh(ctx, pipeline);
     status = mgi_mesh_together(mesh, status);
@@ -553,23 +636,20 @@ static mgen_status start(mgen_context *ctx, const mgen_pipeline *pipeline, const
 mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline,
                                 const mgen_generate_params *params, mgen_job **out)
 {
-    if (!ctx || !out)
-        return MGEN_E_INVALID;
-    *out = NULL;
-    MGI_TRY(mgi_context_idle(ctx));
-    return start(ctx, pipeline, NULL, params, out);
+    return start(ctx, pipeline, GENERATES, NULL, params, out);
 }
 
 mgen_status mgen_upsample_start(mgen_context *ctx, const mgen_pipeline *pipeline,
                                 const mgen_clip *clip, const mgen_generate_params *params,
                                 mgen_job **out)
 {
-    if (!ctx || !out)
-        return MGEN_E_INVALID;
-    *out = NULL;
-    MGI_TRY(mgi_context_idle(ctx));
-    return clip ? start(ctx, pipeline, clip, params, out)
-                : mgi_fail(ctx, MGEN_E_INVALID, "the clip is NULL");
+    return start(ctx, pipeline, UPSAMPLES, clip, params, out);
+}
+
+mgen_status mgen_edit_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
+                            const mgen_generate_params *params, mgen_job **out)
+{
+    return start(ctx, pipeline, EDITS, clip, params, out);
 }
 
 static bool wait_end(mgen_job *job, int64_t timeout_ms)

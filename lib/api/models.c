@@ -19,10 +19,11 @@ static bool owners_remove(mgi_handle *h)
 
 /* -- opening -------------------------------------------------------------------------------------- */
 
-enum { TAE, TEXT_ENCODER, VIDEO_MODEL, UPSAMPLER };
+enum { TAE, TEXT_ENCODER, VIDEO_MODEL, UPSAMPLER, EDITOR };
 
 static const size_t handle_size[] = {sizeof(mgen_tae), sizeof(mgen_text_encoder),
-                                     sizeof(mgen_video_model), sizeof(mgen_upsampler)};
+                                     sizeof(mgen_video_model), sizeof(mgen_upsampler),
+                                     sizeof(mgen_editor)};
 
 static mgen_status home_make(mgen_context *ctx, mgen_context **home)
 {
@@ -46,12 +47,14 @@ static mgen_status load(mgen_context *home, int kind, const char *dir, const cha
         return mgi_text_encoder_open(home, dir, name, &((mgen_text_encoder *)h)->net, &h->hash);
     case UPSAMPLER:
         return mgi_upsampler_open(home, dir, name, &((mgen_upsampler *)h)->net, &h->hash);
+    case EDITOR:
+        return mgi_editor_open(home, dir, name, &((mgen_editor *)h)->net, &h->hash);
     default:
         return mgi_vt_open_mesh(home, dir, name, mesh, &((mgen_video_model *)h)->net, &h->hash);
     }
 }
 
-/* MGI_HOLD_* of a MGEN_PRECISION_*: only the files of a video model and an upsampler say how they are held. */
+/* MGI_HOLD_* of a MGEN_PRECISION_*: only the files of transformers of video say how they are held. */
 static int hold_of(int kind, uint32_t precision)
 {
     switch (precision) {
@@ -62,7 +65,7 @@ static int hold_of(int kind, uint32_t precision)
     case MGEN_PRECISION_F32:
         return MGI_HOLD_F32;
     default:
-        return kind == VIDEO_MODEL || kind == UPSAMPLER ? MGI_HOLD_AS_FILE : MGI_HOLD_F32;
+        return kind == TAE || kind == TEXT_ENCODER ? MGI_HOLD_F32 : MGI_HOLD_AS_FILE;
     }
 }
 
@@ -156,6 +159,18 @@ mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const 
     return open_handle(ctx, UPSAMPLER, dir, name, precision, NULL, (void **)out);
 }
 
+mgen_status mgen_editor_open(mgen_context *ctx, const char *dir, const char *name,
+                             mgen_editor **out)
+{
+    return mgi_editor_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, out);
+}
+
+mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                   uint32_t precision, mgen_editor **out)
+{
+    return open_handle(ctx, EDITOR, dir, name, precision, NULL, (void **)out);
+}
+
 uint32_t mgi_video_model_precision(const mgen_video_model *model)
 {
     static const uint32_t of[] = {[MGI_HOLD_F32] = MGEN_PRECISION_F32,
@@ -234,6 +249,21 @@ void mgen_upsampler_release(mgen_upsampler *upsampler)
     handle_free(&upsampler->handle);
 }
 
+mgen_editor *mgen_editor_retain(mgen_editor *editor)
+{
+    if (editor)
+        owners_add(&editor->handle);
+    return editor;
+}
+
+void mgen_editor_release(mgen_editor *editor)
+{
+    if (!editor || !owners_remove(&editor->handle))
+        return;
+    mgi_editor_finish(&editor->net);
+    handle_free(&editor->handle);
+}
+
 /* -- what they are -------------------------------------------------------------------------------- */
 
 static mgen_status info_out(const mgi_handle *h, const mgi_module *m, mgen_model_info *ours,
@@ -268,17 +298,23 @@ mgen_status mgen_text_encoder_get_info(const mgen_text_encoder *encoder, mgen_mo
     return info_out(&encoder->handle, mgi_text_module((mgi_text_encoder *)e), &ours, info);
 }
 
+/* What all transformers of video tell. */
+static mgen_model_info transformer_info(const mgi_vt_config *c)
+{
+    mgen_model_info info = {.channels = (uint32_t)c->channels,
+                            .guidance = mgi_vt_guidance(c, 0.0f),
+                            .fps_prefix = c->fps_prefix};
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (c->text[i] > info.text_width)
+            info.text_width = (uint32_t)c->text[i];
+    return info;
+}
+
 mgen_status mgen_video_model_get_info(const mgen_video_model *model, mgen_model_info *info)
 {
     if (!model)
         return MGEN_E_INVALID;
-    const mgi_vt_config *c = &model->net.config;
-    mgen_model_info ours = {.channels = (uint32_t)c->channels,
-                            .guidance = mgi_vt_guidance(c, 0.0f),
-                            .fps_prefix = c->fps_prefix};
-    for (int i = 0; i < MGI_ROLES; i++)
-        if (c->text[i] > ours.text_width)
-            ours.text_width = (uint32_t)c->text[i];
+    mgen_model_info ours = transformer_info(&model->net.config);
     return info_out(&model->handle, &model->net.module, &ours, info);
 }
 
@@ -287,15 +323,20 @@ mgen_status mgen_upsampler_get_info(const mgen_upsampler *upsampler, mgen_model_
     if (!upsampler)
         return MGEN_E_INVALID;
     const mgi_upsampler *u = &upsampler->net;
-    const mgi_vt_config *c = &u->config.video;
-    mgen_model_info ours = {.channels = (uint32_t)c->channels,
-                            .spatial_factor = (uint32_t)mgi_tae_factor(&u->tae.config),
-                            .temporal_factor = 1,
-                            .guidance = mgi_vt_guidance(c, 0.0f),
-                            .fps_prefix = c->fps_prefix,
-                            .upsampling = (uint32_t)u->config.factor};
-    for (int i = 0; i < MGI_ROLES; i++)
-        if (c->text[i] > ours.text_width)
-            ours.text_width = (uint32_t)c->text[i];
+    mgen_model_info ours = transformer_info(&u->config.video);
+    ours.spatial_factor = (uint32_t)mgi_tae_factor(&u->tae.config);
+    ours.temporal_factor = 1;
+    ours.upsampling = (uint32_t)u->config.factor;
     return info_out(&upsampler->handle, &u->video.module, &ours, info);
+}
+
+mgen_status mgen_editor_get_info(const mgen_editor *editor, mgen_model_info *info)
+{
+    if (!editor)
+        return MGEN_E_INVALID;
+    const mgi_editor *e = &editor->net;
+    mgen_model_info ours = transformer_info(&e->config.video);
+    ours.tasks = (uint32_t)e->config.video.tasks;
+    ours.source_guidance = e->config.source_guidance;
+    return info_out(&editor->handle, &e->video.module, &ours, info);
 }

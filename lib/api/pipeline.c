@@ -13,10 +13,15 @@
 /* What a pipeline had in its first headers. */
 #define PIPELINE_LEAST offsetof(mgen_pipeline, upsampler)
 
-/* A shorter struct of a host has no room for it. */
+/* A shorter struct of a host has no room for them. */
 static mgen_upsampler **upsampler_of(mgen_pipeline *p)
 {
     return p->struct_size > PIPELINE_LEAST ? &p->upsampler : NULL;
+}
+
+static mgen_editor **editor_of(mgen_pipeline *p)
+{
+    return p->struct_size > offsetof(mgen_pipeline, editor) ? &p->editor : NULL;
 }
 
 static mgen_status check_precision(mgen_context *ctx, const mgen_pipeline *p)
@@ -38,6 +43,7 @@ mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen
     mgen_tae_retain(p.tae);
     mgen_video_model_retain(p.video);
     mgen_upsampler_retain(p.upsampler);
+    mgen_editor_retain(p.editor);
     for (int i = 0; i < 3; i++)
         mgen_text_encoder_retain(p.text[i]);
     *ours = p;
@@ -74,6 +80,23 @@ static mgi_networks networks_of(const mgen_pipeline *p)
     return n;
 }
 
+/* Do they fit together? */
+static mgen_status check_networks(mgen_context *ctx, const mgi_networks *n)
+{
+    mgen_status status = mgi_networks_check(ctx, n);
+    return status == MGEN_E_CORRUPT ? mgi_fail_context(ctx, MGEN_E_STATE, "the pipeline") : status;
+}
+
+static mgen_status check_size(mgen_context *ctx, const mgen_pipeline *p)
+{
+    return size_given(p)
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_INVALID,
+                          "pipeline: width, height, frames and fps are the clip that the model was "
+                          "trained on, each 1..65536; they are %u, %u, %u, %u",
+                          p->width, p->height, p->frames, p->fps);
+}
+
 mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out)
 {
     MGI_TRY(mgi_mesh_in(ctx, p->mesh));
@@ -84,18 +107,13 @@ mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi
     const char *what = missing(p);
     if (what)
         return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s", what);
-    if (!size_given(p))
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "pipeline: width, height, frames and fps are the clip that the model was "
-                        "trained on, each 1..65536; they are %u, %u, %u, %u",
-                        p->width, p->height, p->frames, p->fps);
+    MGI_TRY(check_size(ctx, p));
     *out = networks_of(p);
-    mgen_status status = mgi_networks_check(ctx, out);
-    return status == MGEN_E_CORRUPT ? mgi_fail_context(ctx, MGEN_E_STATE, "the pipeline") : status;
+    return check_networks(ctx, out);
 }
 
-/* What guides the upsampler: of its own roles, the pipeline's encoders. */
-static mgen_status upsampler_texts(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *n)
+/* What guides an upsampler and an editor: of its own roles, the pipeline's encoders. */
+static mgen_status own_texts(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *n)
 {
     for (int i = 0; i < MGI_ROLES; i++) {
         bool reads = n->video->config.text[i] > 0;
@@ -107,30 +125,69 @@ static mgen_status upsampler_texts(mgen_context *ctx, const mgen_pipeline *p, mg
     return MGEN_OK;
 }
 
+static mgen_status check_one_rank(mgen_context *ctx, const mgen_pipeline *p, const char *what)
+{
+    return mgi_mesh_split(p->mesh)
+               ? mgi_fail(ctx, MGEN_E_UNSUPPORTED,
+                          "films are %s by one rank; open the pipeline without a mesh", what)
+               : MGEN_OK;
+}
+
+/* Frames per second of a clip, of which prompts tell a whole number. */
+static int64_t rate_of(const mgen_clip_info *clip)
+{
+    int64_t fps = (clip->fps_num + clip->fps_den / 2) / clip->fps_den;
+    return fps > 0 ? fps : 1;
+}
+
 mgen_status mgi_pipeline_upsampler(mgen_context *ctx, const mgen_pipeline *p,
                                    const mgen_clip_info *clip, mgi_networks *out)
 {
-    if (mgi_mesh_split(p->mesh))
-        return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
-                        "films are upsampled by one rank; open the pipeline without a mesh");
+    MGI_TRY(check_one_rank(ctx, p, "upsampled"));
     if (!p->upsampler)
         return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its upsampler");
     const mgi_upsampler *u = &p->upsampler->net;
     const mgi_vt_config *v = &u->config.video;
     const int64_t f = mgi_tae_factor(&u->tae.config);
-    int64_t fps = (clip->fps_num + clip->fps_den / 2) / clip->fps_den;
     mgi_networks n = {.tae = &u->tae, .video = &u->video, .upsampler = &u->config};
     n.clip = (mgi_clip_shape){v->columns_max * v->patch_w * f, v->rows_max * v->patch_h * f,
-                              u->config.frames, fps > 0 ? fps : 1};
-    MGI_TRY(upsampler_texts(ctx, p, &n));
+                              u->config.frames, rate_of(clip)};
+    MGI_TRY(own_texts(ctx, p, &n));
     *out = n;
-    mgen_status status = mgi_networks_check(ctx, out);
-    return status == MGEN_E_CORRUPT ? mgi_fail_context(ctx, MGEN_E_STATE, "the pipeline") : status;
+    return check_networks(ctx, out);
+}
+
+mgen_status mgi_pipeline_editor(mgen_context *ctx, const mgen_pipeline *p,
+                                const mgen_clip_info *clip, mgi_networks *out)
+{
+    MGI_TRY(check_one_rank(ctx, p, "edited"));
+    if (!p->editor || !p->tae)
+        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s",
+                        p->editor ? "TAE" : "editor");
+    MGI_TRY(check_size(ctx, p));
+    const mgi_editor *e = &p->editor->net;
+    mgi_networks n = {.tae = &p->tae->net,
+                      .video = &e->video,
+                      .clip = {p->width, p->height, p->frames, rate_of(clip)},
+                      .editor = &e->config};
+    MGI_TRY(own_texts(ctx, p, &n));
+    *out = n;
+    return check_networks(ctx, out);
+}
+
+mgen_status mgi_pipeline_begins(mgen_context *ctx, const mgen_pipeline *p,
+                                const mgen_clip_info *clip, mgi_networks *out)
+{
+    MGI_TRY(check_one_rank(ctx, p, "edited"));
+    MGI_TRY(mgi_pipeline_networks(ctx, p, out));
+    out->clip.fps = rate_of(clip);
+    return MGEN_OK;
 }
 
 static bool holds_nothing(const mgen_pipeline *p)
 {
-    return !p->tae && !p->video && !p->upsampler && !p->text[0] && !p->text[1] && !p->text[2];
+    return !p->tae && !p->video && !p->upsampler && !p->editor && !p->text[0] && !p->text[1] &&
+           !p->text[2];
 }
 
 static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipeline_file *file,
@@ -153,6 +210,8 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
             MGI_TRY(mgi_text_encoder_handle_open(ctx, dir, file->text[i], precision, &p->text[i]));
     if (file->upsampler[0] && upsampler_of(p) && !mgi_mesh_split(p->mesh))
         MGI_TRY(mgi_upsampler_handle_open(ctx, dir, file->upsampler, precision, &p->upsampler));
+    if (file->editor[0] && editor_of(p) && !mgi_mesh_split(p->mesh))
+        MGI_TRY(mgi_editor_handle_open(ctx, dir, file->editor, precision, &p->editor));
     if (missing(p))
         return MGEN_OK;
     networks = networks_of(p);
@@ -237,6 +296,10 @@ void mgen_pipeline_close(mgen_pipeline *pipe)
     mgen_upsampler_release(upsampler ? *upsampler : NULL);
     if (upsampler)
         *upsampler = NULL;
+    mgen_editor **editor = editor_of(pipe);
+    mgen_editor_release(editor ? *editor : NULL);
+    if (editor)
+        *editor = NULL;
     for (int i = 0; i < 3; i++)
         mgen_text_encoder_release(pipe->text[i]);
     pipe->tae = NULL;
@@ -256,7 +319,10 @@ uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe)
                                      : 0);
     h = h * mix + (pipe->video ? pipe->video->handle.hash : 0);
     const mgen_upsampler *upsampler = pipe->struct_size > PIPELINE_LEAST ? pipe->upsampler : NULL;
-    return upsampler ? h * mix + upsampler->handle.hash : h;
+    const mgen_editor *editor =
+        pipe->struct_size > offsetof(mgen_pipeline, editor) ? pipe->editor : NULL;
+    h = upsampler ? h * mix + upsampler->handle.hash : h;
+    return editor ? h * mix + editor->handle.hash : h;
 }
 
 mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, const double *weights,

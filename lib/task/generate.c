@@ -736,6 +736,12 @@ static mgen_status same_request(sampler *s)
     return mgi_comm_agree(s->ranks, "request", text);
 }
 
+int mgi_generate_steps(const mgi_generate_request *r)
+{
+    int skipped = (int)(r->skip * (float)r->steps + 0.5f);
+    return skipped < r->steps ? r->steps - skipped : 1;
+}
+
 /* Nothing of the request's size yet. */
 static mgen_status prepare(sampler *s)
 {
@@ -743,9 +749,8 @@ static mgen_status prepare(sampler *s)
     const mgi_generate_request *r = s->r;
     MGI_TRY(take_shape(ctx, s));
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->steps + 1, sizeof *s->times, &s->times));
-    s->skipped = (int)(r->skip * (float)r->steps + 0.5f);
-    s->skipped = s->skipped < r->steps ? s->skipped : r->steps - 1;
-    s->steps = r->steps - s->skipped;
+    s->steps = mgi_generate_steps(r);
+    s->skipped = r->steps - s->steps;
     if (s->n->video->config.objective == MGI_VT_FLOW)
         mgi_schedule(r->schedule, r->steps, s->times);
     else

@@ -54,6 +54,9 @@ typedef struct mgi_generate_request {
 mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n,
                          const mgi_generate_request *request);
 
+/* Of the request's steps those that are taken: one at least. */
+int mgi_generate_steps(const mgi_generate_request *request);
+
 /* What a request needs beyond the weights: bytes at the most, on a context that keeps nothing from earlier work,
  * of the host and of a GPU; floating point operations of products, with DOPRI5 at the most too. On a mesh it is
  * this rank's, without the copies that a communicator for the host's memory makes of what a GPU has; text that comes from

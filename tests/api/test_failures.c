@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Each call on a context that is busy, out of memory, at its limit, without disk or without files: the status
  * that moviegen.h promises, and afterwards the same call works. */
-#include "tiny.h"
+#include "tiny_editor.h"
 
 #include <math.h>
 #include <signal.h>
@@ -183,6 +183,14 @@ static mgen_status call_open_upsampler(bench *b)
     return status;
 }
 
+static mgen_status call_open_editor(bench *b)
+{
+    mgen_editor *h;
+    mgen_status status = mgen_editor_open(b->ctx, dir, "editor", &h);
+    mgen_editor_release(h);
+    return status;
+}
+
 static mgen_generate_params request(void)
 {
     mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
@@ -219,6 +227,25 @@ static mgen_status call_upsample(bench *b)
     mgen_job *job;
     mgen_generate_params p = request();
     mgen_status status = mgen_upsample_start(b->ctx, &b->pipe, b->clip, &p, &job);
+    assert_true((status == MGEN_OK) == (job != NULL));
+    if (status == MGEN_OK)
+        status = mgen_job_wait(job, -1);
+    mgen_job_destroy(job);
+    return status;
+}
+
+static mgen_status call_edit_estimate(bench *b)
+{
+    mgen_estimate e = MGEN_ESTIMATE_INIT;
+    mgen_generate_params p = request();
+    return mgen_edit_estimate(b->ctx, &b->pipe, b->clip, &p, &e);
+}
+
+static mgen_status call_edit(bench *b)
+{
+    mgen_job *job;
+    mgen_generate_params p = request();
+    mgen_status status = mgen_edit_start(b->ctx, &b->pipe, b->clip, &p, &job);
     assert_true((status == MGEN_OK) == (job != NULL));
     if (status == MGEN_OK)
         status = mgen_job_wait(job, -1);
@@ -422,10 +449,13 @@ static const struct {
     {"mgen_text_encoder_open", call_open_text, BUSY | MEMORY | FILES},
     {"mgen_video_model_open", call_open_video, BUSY | MEMORY | FILES},
     {"mgen_upsampler_open", call_open_upsampler, BUSY | MEMORY | FILES},
+    {"mgen_editor_open", call_open_editor, BUSY | MEMORY | FILES},
     {"mgen_generate_estimate", call_estimate, BUSY | HEAP},
     {"mgen_generate_start", call_generate, BUSY | MEMORY},
     {"mgen_upsample_estimate", call_upsample_estimate, BUSY | HEAP},
     {"mgen_upsample_start", call_upsample, BUSY | MEMORY},
+    {"mgen_edit_estimate", call_edit_estimate, BUSY | HEAP},
+    {"mgen_edit_start", call_edit, BUSY | MEMORY},
     {"mgen_text_encode", call_text, BUSY | MEMORY},
     {"mgen_tae_encode", call_encode, BUSY | MEMORY},
     {"mgen_tae_decode", call_decode, BUSY | MEMORY},
@@ -749,5 +779,5 @@ int main(void)
         cmocka_unit_test(test_no_plugin), cmocka_unit_test(test_job_limit),
         cmocka_unit_test(test_numeric),
     };
-    return cmocka_run_group_tests(tests, setup_upsampler, teardown);
+    return cmocka_run_group_tests(tests, setup_upsampler_and_editor, teardown);
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * Every way in which opening a model fails, for each kind of handle and for the pipeline. */
-#include "tiny.h"
+#include "tiny_editor.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-enum { TAE, TEXT, VIDEO, UPSAMPLER, PIPELINE, KINDS };
-static const char *const names[] = {"tae", "text_encoder", "video_model", "upsampler"};
+enum { TAE, TEXT, VIDEO, UPSAMPLER, EDITOR, PIPELINE, KINDS };
+static const char *const names[] = {"tae", "text_encoder", "video_model", "upsampler", "editor"};
 static char copy[64];
 
 /* The tiny model again, in a folder of its own that may be damaged. */
@@ -28,16 +28,18 @@ static mgen_status open_kind(mgen_context *ctx, int kind)
     mgen_text_encoder *text = NULL;
     mgen_video_model *video = NULL;
     mgen_upsampler *upsampler = NULL;
+    mgen_editor *editor = NULL;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_status status = kind == TAE     ? mgen_tae_open(ctx, copy, names[TAE], &tae)
                          : kind == TEXT  ? mgen_text_encoder_open(ctx, copy, names[TEXT], &text)
                          : kind == VIDEO ? mgen_video_model_open(ctx, copy, names[VIDEO], &video)
                          : kind == UPSAMPLER
                              ? mgen_upsampler_open(ctx, copy, names[UPSAMPLER], &upsampler)
-                             : mgen_pipeline_open(ctx, copy, &pipe);
+                         : kind == EDITOR ? mgen_editor_open(ctx, copy, names[EDITOR], &editor)
+                                          : mgen_pipeline_open(ctx, copy, &pipe);
     if (status != MGEN_OK) {
-        assert_true(!tae && !text && !video && !upsampler && !pipe.upsampler && !pipe.tae &&
-                    !pipe.video && !pipe.text[0]);
+        assert_true(!tae && !text && !video && !upsampler && !editor && !pipe.upsampler &&
+                    !pipe.editor && !pipe.tae && !pipe.video && !pipe.text[0]);
         assert_int_equal(mgen_last_status(ctx), status);
         assert_true(strlen(mgen_last_error(ctx)) > 10);
     }
@@ -45,6 +47,7 @@ static mgen_status open_kind(mgen_context *ctx, int kind)
     mgen_text_encoder_release(text);
     mgen_video_model_release(video);
     mgen_upsampler_release(upsampler);
+    mgen_editor_release(editor);
     mgen_pipeline_close(&pipe);
     return status;
 }
@@ -432,5 +435,5 @@ int main(void)
         cmocka_unit_test(test_average),
         cmocka_unit_test(test_average_of_one_save),
     };
-    return cmocka_run_group_tests(tests, setup_upsampler, teardown);
+    return cmocka_run_group_tests(tests, setup_upsampler_and_editor, teardown);
 }
