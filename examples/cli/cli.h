@@ -23,7 +23,7 @@ struct cli_command {
 };
 
 extern const cli_command command_generate, command_train, command_eval, command_sheet, command_plot,
-    command_info, command_plan, command_average, command_upsample;
+    command_info, command_plan, command_average, command_upsample, command_edit;
 
 /* ---- options.c: what the user wrote ---- */
 
@@ -138,7 +138,7 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
 #define DEFAULT_SEED  1
 #define DEFAULT_STEPS 50
 
-/* ---- sampling.c: how generate and eval go along the flow ---- */
+/* ---- sampling.c: how films go along the flow ---- */
 
 typedef struct cli_sampling { /* of the options above; all 0: the defaults */
     const char *solver, *schedule, *drop_text, *precision;
@@ -149,6 +149,9 @@ typedef struct cli_session cli_session;
 /* The names as MGEN_SOLVER_*, MGEN_SCHEDULE_* and bits of drop_text, and the session's precision. False: explained. */
 bool sampling_numbers(cli_session *session, const cli_sampling *s, uint32_t *solver,
                       uint32_t *schedule, uint32_t *drop_text);
+/* The place of a name among others; NULL: the first. False: explained. */
+bool name_number(const cli_command *command, const char *option, const char *name,
+                 const char *const *names, uint32_t count, uint32_t *out);
 
 /* ---- session.c: context, model, interruption ---- */
 
@@ -263,9 +266,11 @@ int generate_clip(cli_session *s, const mgen_generate_params *params, progress *
 /* Wait for a job, drawing p (NULL: nothing), and destroy it. Returns 0 and, on the first rank, the clip, or a status
  * that has been explained. */
 int film_finish(cli_session *s, mgen_job *job, progress *p, mgen_clip **out);
-/* The same of a job that enlarges `clip`. */
+/* The same of a job that enlarges `clip`, or edits it. */
 int film_upsample(cli_session *s, const mgen_clip *clip, const mgen_generate_params *params,
                   bool quiet, mgen_clip **out);
+int film_edit(cli_session *s, const mgen_clip *clip, const mgen_generate_params *params, bool quiet,
+              mgen_clip **out);
 /* Says that the model has no upsampler; the status to exit with. */
 int film_no_upsampler(const cli_session *s);
 
@@ -290,6 +295,42 @@ void film_files_free(film_files *f);
 void film_tell(const film_files *f, const mgen_clip *clip, double seconds); /* a line a file */
 /* The end of a line of JSON: size, seconds and files of a film. */
 void json_film(FILE *out, const film_files *f, const mgen_clip *clip, double seconds);
+
+/* ---- remake.c: a film that becomes another ---- */
+
+typedef struct cli_remake {
+    const char *input, *model, *negative, *out, *device;
+    uint64_t seed, first;
+    uint32_t steps, frames, width, height, threads;
+    double guidance;
+    cli_sampling sampling;
+    bool autotune, json, quiet;
+    /* What makes it, as film_upsample(); the model that does; and what of it JSON has beside the rest (NULL: nothing). */
+    int (*make)(cli_session *s, const mgen_clip *clip, const mgen_generate_params *params,
+                bool quiet, mgen_clip **out);
+    void (*model_of)(const cli_session *s, const mgen_generate_params *params,
+                     mgen_model_info *out);
+    void (*tell)(const mgen_generate_params *params, const mgen_model_info *model);
+} cli_remake;
+
+#define OPTIONS_FRAMES(r)                                                                          \
+    {                                                                                              \
+        "--first",  NULL,                                                                          \
+        OPTION_U64, &(r)->first,                                                                   \
+        0,          0,                                                                             \
+        "N",        "the first frame that is taken; they count from 0 (default: 0)"},              \
+    {                                                                                              \
+        "--frames", NULL, OPTION_U32, &(r)->frames, 1, 65536, "N",                                 \
+            "frames that are taken (default: all)"                                                 \
+    }
+#define OPTIONS_REMAKE(r)                                                                          \
+    OPTION_GUIDANCE(&(r)->guidance), OPTIONS_SAMPLING(&(r)->sampling),                             \
+        OPTION_NEGATIVE(&(r)->negative), OPTION_THREADS(&(r)->threads),                            \
+        OPTION_DEVICE(&(r)->device), OPTION_AUTOTUNE(&(r)->autotune), OPTION_JSON(&(r)->json),     \
+        OPTION_QUIET(&(r)->quiet)
+
+/* Read the film, make the other and write it; `params` has what the command itself sets. The status to exit with. */
+int remake_run(const cli_command *self, const cli_remake *r, mgen_generate_params *params);
 
 /* ---- font.c: labels on contact sheets ---- */
 

@@ -28,7 +28,7 @@ static uint32_t measured(const mgen_report *report, uint32_t asked)
     return n >= 0 && n <= 4e9 ? (uint32_t)n : asked;
 }
 
-/* Of generating; the upsampler's own number stands in the report. */
+/* Of generating; an upsampler's and an editor's own number stands in the report. */
 static uint32_t steps_of(const eval_options *o)
 {
     return o->steps || strcmp(o->protocol, "alignment") ? o->steps : DEFAULT_STEPS;
@@ -121,7 +121,7 @@ static int run(const cli_command *self, int argc, char **argv)
          "frames that are taken of each (default: 32)"},
         OPTION_SEED(&o.seed),
         {"--steps", NULL, OPTION_U32, &o.steps, 1, 1000, "N",
-         "solver steps (default: 50; upsample: the upsampler's)"},
+         "solver steps (default: 50; upsample, edit: as their models say)"},
         OPTION_GUIDANCE(&o.guidance),
         OPTIONS_SAMPLING(&o.sampling),
         OPTION_THREADS(&o.threads),
@@ -136,8 +136,9 @@ static int run(const cli_command *self, int argc, char **argv)
     int result = options_parse(self, table, argc, argv, &word, 1, &words);
     if (result != OPTIONS_OK)
         return result;
-    if (!words || (strcmp(word, "tae") && strcmp(word, "alignment") && strcmp(word, "upsample"))) {
-        complain(self, "%s%s%s; protocols are tae, alignment and upsample",
+    if (!words || (strcmp(word, "tae") && strcmp(word, "alignment") && strcmp(word, "upsample") &&
+                   strcmp(word, "edit"))) {
+        complain(self, "%s%s%s; protocols are tae, alignment, upsample and edit",
                  words ? "unknown protocol '" : "no protocol given", words ? word : "",
                  words ? "'" : "");
         return STATUS_USAGE;
@@ -152,7 +153,7 @@ static int run(const cli_command *self, int argc, char **argv)
 }
 
 const cli_command command_eval = {
-    "eval", "measure a model in the toybox", "tae|alignment|upsample [options]",
+    "eval", "measure a model in the toybox", "tae|alignment|upsample|edit [options]",
     "tae: how well the autoencoder reproduces clips that it has not seen, what a program that "
     "looks "
     "at\n"
@@ -166,5 +167,12 @@ const cli_command command_eval = {
     "with\n"
     "what a bilinear resize makes of them, with films that were not reproduced before (clean), and "
     "with\n"
-    "the large ones reproduced by the upsampler's autoencoder (ceiling).",
+    "the large ones reproduced by the upsampler's autoencoder (ceiling).\n"
+    "edit: how near edited films come to the same scenes drawn as the instruction says (psnr, "
+    "ssim), in\n"
+    "what is to stay and what is to change (kept, changed), and whether that program finds the "
+    "edit in them\n"
+    "(applied), of all and of each task; with films left as they were (copy), edited by the video "
+    "model\n"
+    "alone (sdedit), and with the true ones reproduced (ceiling).",
     run};

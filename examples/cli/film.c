@@ -38,19 +38,41 @@ int film_no_upsampler(const cli_session *s)
     return STATUS_ERROR;
 }
 
+/* To the end of a job that was started or not. */
+static int film_started(cli_session *s, mgen_status status, mgen_job *job, const char *what,
+                        bool quiet, mgen_clip **out)
+{
+    progress p;
+    if (status != MGEN_OK)
+        return complain_library(s, status);
+    progress_start(&p, what, quiet);
+    return film_finish(s, job, &p, out);
+}
+
 int film_upsample(cli_session *s, const mgen_clip *clip, const mgen_generate_params *params,
                   bool quiet, mgen_clip **out)
 {
     mgen_job *job;
-    progress p;
     *out = NULL;
     if (!s->pipe.upsampler)
         return film_no_upsampler(s);
     mgen_status status = mgen_upsample_start(s->ctx, &s->pipe, clip, params, &job);
-    if (status != MGEN_OK)
-        return complain_library(s, status);
-    progress_start(&p, "upsampling", quiet);
-    return film_finish(s, job, &p, out);
+    return film_started(s, status, job, "upsampling", quiet, out);
+}
+
+int film_edit(cli_session *s, const mgen_clip *clip, const mgen_generate_params *params, bool quiet,
+              mgen_clip **out)
+{
+    mgen_job *job;
+    *out = NULL;
+    if (!s->pipe.editor && !(params->strength > 0)) {
+        complain(s->command, "the model has no editor: its pipeline.json names none; take a model "
+                             "that has one, train one (docs/editing.md), or let the video model "
+                             "edit by --strength");
+        return STATUS_ERROR;
+    }
+    mgen_status status = mgen_edit_start(s->ctx, &s->pipe, clip, params, &job);
+    return film_started(s, status, job, "editing", quiet, out);
 }
 
 /* The ending of a path's last component, with its dot; NULL if there is none. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Solver and schedule by name. */
+ * Solver, schedule and others by name. */
 #include "cli.h"
 
 #include <string.h>
@@ -16,19 +16,24 @@ static const char *const precisions[NAMES] = {"f32", "bf16", "fp8"};
 /* As bits of drop_text. */
 static const char *const roles[NAMES] = {"ul2", "byt5", "metaclip"};
 
-static bool number_of(const cli_command *command, const char *option, const char *name,
-                      const char *const names[NAMES], uint32_t *out)
+bool name_number(const cli_command *command, const char *option, const char *name,
+                 const char *const *names, uint32_t count, uint32_t *out)
 {
+    char list[256] = "";
+    size_t used = 0;
     *out = 0;
-    if (!name)
-        return true;
-    for (uint32_t i = 0; i < NAMES; i++)
-        if (!strcmp(name, names[i])) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (!name || !strcmp(name, names[i])) {
             *out = i;
             return true;
         }
-    complain(command, "%s is '%s'; it must be %s, %s or %s", option, name, names[0], names[1],
-             names[2]);
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s",
+                                 !i              ? ""
+                                 : i < count - 1 ? ", "
+                                                 : " or ",
+                                 names[i]);
+    }
+    complain(command, "%s is '%s'; it must be %s", option, name, list);
     return false;
 }
 
@@ -58,9 +63,9 @@ bool sampling_numbers(cli_session *session, const cli_sampling *s, uint32_t *sol
     const cli_command *command = session->command;
     uint32_t precision;
     if (!roles_of(command, s->drop_text, drop_text) ||
-        !number_of(command, "--solver", s->solver, solvers, solver) ||
-        !number_of(command, "--schedule", s->schedule, schedules, schedule) ||
-        !number_of(command, "--precision", s->precision, precisions, &precision))
+        !name_number(command, "--solver", s->solver, solvers, NAMES, solver) ||
+        !name_number(command, "--schedule", s->schedule, schedules, NAMES, schedule) ||
+        !name_number(command, "--precision", s->precision, precisions, NAMES, &precision))
         return false;
     session->pipe.precision =
         s->precision ? MGEN_PRECISION_F32 + precision : MGEN_PRECISION_DEFAULT;

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: MIT
+"""The moviegen program edits films: moviegen edit, by an editor and by the video model alone.
+
+    check_edit.py PROGRAM        prints TAP
+
+On a tiny model with an editor, which the program trains here first, in seconds.
+"""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True  # beside the sources
+import check_cli
+from check_cli import PROMPT, expect, read_png_size, read_y4m
+from check_upsample import write_film
+
+EDITOR = {
+    "name": "editor", "kind": "editor", "steps": 6, "batch": 2, "clips": 2, "tae": "tae",
+    "text_encoders": {"ul2": {"from": "text_encoder", "frozen": True}},
+    "editor": {"steps": 3, "source_guidance": 2,
+               "transformer": {"layers": 1, "dim": 16, "heads": 2, "ff_dim": 32, "channels": 4, "condition_channels": 4,
+                               "tasks": 8, "task_dim": 8, "patch": [1, 2, 2], "frames_max": 4, "rows_max": 4,
+                               "columns_max": 4, "text": {"ul2": 16}, "guidance": 3}},
+    "optimizer": {"lr": 0.05, "ema": 0.5}}
+INSTRUCTION = "make the red ball blue"
+TASKS = ("local", "style", "background", "removal", "addition", "texture", "segmentation")
+
+
+def edit(w, film, name, *more, instruction=INSTRUCTION):
+    """The file that it makes, whole."""
+    run = w.run("edit", film, instruction, "--model", w.need_model(), "--out", w.path(name), "-q", "--threads", "2", *more)
+    expect(run, 0)
+    with open(w.path(name), "rb") as f:
+        return f.read()
+
+
+def line_of(w, film, *more):
+    run = w.run("edit", film, INSTRUCTION, "--model", w.need_model(), "--out", w.path("j.y4m"), "--json", "-q", *more)
+    expect(run, 0)
+    assert run.stdout.count(b"\n") == 1, run.stdout
+    return json.loads(run.stdout)
+
+
+# ---- the command line ----
+
+def test_no_words(w):
+    expect(w.run("edit"), 2, "no film given", "edit INPUT \"INSTRUCTION\"")
+    expect(w.run("edit", "a.y4m"), 2, "no instruction given", "edit INPUT \"INSTRUCTION\"")
+    expect(w.run("edit", "a.y4m", "make", "it", "blue"), 2, "unexpected 'it'")
+
+
+def test_help(w):
+    run = w.run("--help")
+    expect(run, 0)
+    assert re.search(rb"(?m)^  edit +edit a film by an instruction$", run.stdout), run.stdout
+    run = w.run("edit", "--help")
+    expect(run, 0)
+    for name in (b"usage: moviegen edit INPUT", b"--task", b"--strength", b"--source-guidance", *(t.encode() for t in TASKS)):
+        assert name in run.stdout, name
+
+
+def test_bad_options(w):
+    words = ("edit", "x", "y")
+    expect(w.run(*words, "--stepz", "3"), 2, "unknown option '--stepz'", "--steps", "--task")
+    expect(w.run(*words, "--mesh", "dp=2"), 2, "unknown option '--mesh'")
+    for option, value in (("--steps", "0"), ("--steps", "1001"), ("--frames", "0"), ("--width", "0"),
+                          ("--height", "65537"), ("--threads", "257")):
+        expect(w.run(*words, option, value), 2, option + " needs a whole number from 1", f"'{value}'")
+    for option, value in (("--guidance", "101"), ("--source-guidance", "0"), ("--source-guidance", "101"), ("--strength", "0"),
+                          ("--strength", "1"), ("--strength", "nan")):
+        expect(w.run(*words, option, value), 2, option + " needs a number from", f"'{value}'")
+    expect(w.run(*words, "--task", "text_to_video"), 2, "--task is 'text_to_video'",
+           "auto, local, style, background, removal, addition, texture or segmentation")
+    expect(w.run(*words, "--solver", "rk4"), 2, "--solver is 'rk4'; it must be euler, midpoint or dopri5")
+    for more in (("--task", "style"), ("--source-guidance", "2")):
+        expect(w.run(*words, "--strength", "0.5", *more), 2, "with --strength the video model edits", more[0])
+    expect(w.run(*words, "--out", w.path("movie")), 2, "--out needs a file name with an ending")
+
+
+def test_bad_files(w):
+    film = write_film(w, "film.y4m")
+    out = ("--model", w.need_model(), "--out", w.path("new.y4m"))
+    expect(w.run("edit", film, INSTRUCTION, "--out", w.path("nowhere/new.y4m")), 1, "nowhere/new.y4m")
+    expect(w.run("edit", w.path("none.y4m"), INSTRUCTION, *out), 1, "none.y4m")
+    expect(w.run("edit", film, INSTRUCTION, "--first", "9", *out), 1, "film.y4m")
+    assert os.listdir(w.folder) == ["film.y4m"], os.listdir(w.folder)
+
+
+def test_no_editor(w):
+    film, out = write_film(w, "film.y4m"), ("--out", w.path("new.y4m"))
+    plain = w.copy_model("plain")
+    pipeline = os.path.join(plain, "pipeline.json")
+    with open(pipeline, encoding="utf-8") as f:
+        parts = json.load(f)
+    assert parts["editor"] == "editor", parts
+    with open(pipeline, "w", encoding="utf-8") as f:
+        json.dump({key: value for key, value in parts.items() if key != "editor"}, f)
+    run = w.run("edit", film, INSTRUCTION, "--model", plain, *out)
+    expect(run, 1, "the model has no editor", "docs/editing.md", "--strength")
+    expect(w.run("edit", film, PROMPT, "--model", plain, "--strength", "0.6", "--steps", "5", "-q", *out), 0)
+    assert read_y4m(w.path("new.y4m")) == (40, 24, 9)
+    broken = w.copy_model("broken")
+    os.truncate(os.path.join(broken, "editor.safetensors"), 100)
+    expect(w.run("edit", film, INSTRUCTION, "--model", broken, *out), 1, "editor.safetensors")
+
+
+def test_bad_request(w):
+    film = write_film(w, "film.y4m")
+    out = ("--model", w.need_model(), "--out", w.path("new.y4m"))
+    for more in ((), ("--strength", "0.5")):
+        expect(w.run("edit", film, INSTRUCTION, "--width", "400", *out, *more), 1, "up to 64 x 64 pixels, not 400 x 24")
+        expect(w.run("edit", film, "", *out, *more), 1, "the prompt, which is what to edit, is missing or empty")
+        expect(w.run("edit", film, "a" * 4097, *out, *more), 1, "prompt", "4096")
+        expect(w.run("edit", film, INSTRUCTION, "--drop-text", "ul2", *out, *more), 1, "must stay")
+    assert not os.path.exists(w.path("new.y4m"))
+
+
+# ---- films ----
+
+def test_edit(w):
+    film = write_film(w, "film.y4m")
+    run = w.run("edit", film, INSTRUCTION, "--model", w.need_model(), "--out", w.path("new.y4m"), "--threads", "2")
+    expect(run, 0)
+    assert b"wrote" in run.stdout and b"9 frames of 40 x 24, 25 frames per second" in run.stdout, run.stdout
+    assert b"editing" in run.stderr, run.stderr
+    assert read_y4m(w.path("new.y4m")) == (40, 24, 9)
+    with open(w.path("new.y4m"), "rb") as f:
+        assert b"F25:1" in f.readline()
+
+
+def test_size(w):
+    film = write_film(w, "film.y4m", 41, 25, 3)  # sides off every grid
+    for size, words in (((41, 25), ()), ((50, 25), ("--width", "50")), ((33, 31), ("-W", "33", "-H", "31")),
+                        ((41, 25), ("--strength", "0.5"))):
+        edit(w, film, "new.y4m", *words)
+        assert read_y4m(w.path("new.y4m")) == (*size, 3)
+
+
+def test_picture(w):
+    edit(w, write_film(w, "film.y4m", frames=1), "new.png")
+    assert read_png_size(w.path("new.png")) == (40, 24)
+
+
+def test_frames(w):
+    """Frames that are taken are those of a film of them alone."""
+    film = write_film(w, "film.y4m")
+    part = edit(w, film, "part.y4m", "--first", "2", "--frames", "3")
+    with open(film, "rb") as f:
+        header, _, body = f.read().partition(b"\n")
+    size = len(body) // 9
+    with open(w.path("three.y4m"), "wb") as f:
+        f.write(header + b"\n" + body[2 * size:5 * size])
+    assert part == edit(w, w.path("three.y4m"), "whole.y4m")
+
+
+def differ(w, alike, other, base=()):
+    """Films with these options are the plain one; with those, each another."""
+    film = write_film(w, "film.y4m", 24, 24, 7)
+    plain = edit(w, film, "plain.y4m", *base)
+    for words in alike:
+        assert edit(w, film, "new.y4m", *base, *words) == plain, f"{words} change something"
+    found = [plain]
+    for words in other:
+        found.append(edit(w, film, "new.y4m", *base, *words))
+        assert found.count(found[-1]) == 1, f"{words} change nothing"
+
+
+def test_options(w):
+    differ(w, (("--steps", "3", "--guidance", "3", "--source-guidance", "2", "--seed", "1"), ("--task", "auto"),
+               ("--task", "local"), ("--threads", "1"), ("--device", "cpu", "--autotune"), ("-W", "24", "-H", "24")),
+           (("--seed", "2"), ("--steps", "2"), ("--guidance", "1"), ("--source-guidance", "1"), ("--task", "style"),
+            ("--task", "removal"), ("--negative", "a green cube"), ("--solver", "midpoint"), ("--schedule", "linear"),
+            ("--precision", "bf16"), ("--strength", "0.5", "--steps", "3")))
+
+
+def test_strength(w):
+    differ(w, (("--seed", "1"), ("--threads", "1"), ("--strength", "0.62")),  # of 5 steps three, too
+           (("--seed", "2"), ("--strength", "0.4"), ("--steps", "4"), ("--schedule", "linear-quadratic")),
+           ("--strength", "0.6", "--steps", "5", "--schedule", "linear"))
+
+
+def test_tasks(w):
+    """An instruction's words tell the task; another task, another film."""
+    film = write_film(w, "film.y4m", 24, 24, 3)
+    words = "remove the ball"
+    found = edit(w, film, "new.y4m", "--steps", "1", instruction=words)
+    for task in TASKS:
+        same = edit(w, film, "task.y4m", "--steps", "1", "--task", task, instruction=words) == found
+        assert same == (task == "removal"), task
+
+
+def test_json(w):
+    film = write_film(w, "film.y4m")
+    line = line_of(w, film, "--seed", "4")
+    assert line["n"] == 1 and line["seed"] == 4 and re.fullmatch("[0-9a-f]{16}", line["model_hash"]), line
+    assert line["input"] == film and line["prompt"] == INSTRUCTION and line["guidance"] == 3, line
+    assert line["task"] == "auto" and line["source_guidance"] == 2 and "strength" not in line, line
+    assert (line["width"], line["height"], line["frames"], line["fps"]) == (40, 24, 9, 25), line
+    assert line["files"] == [w.path("j.y4m")] and line["seconds"] > 0, line
+    line = line_of(w, film, "--task", "style", "--source-guidance", "1.5", "--steps", "2", "--guidance", "4")
+    assert (line["task"], line["source_guidance"], line["steps"], line["guidance"]) == ("style", 1.5, 2, 4), line
+    line = line_of(w, film, "--strength", "0.02")
+    assert line["steps"] == 50 and abs(line["strength"] - 0.02) < 1e-6 and line["guidance"] == 7.5, line
+    assert "task" not in line and "source_guidance" not in line, line
+
+
+def test_fallback(w):
+    empty = w.path("no plugins")
+    os.makedirs(empty)
+    run = w.run("edit", write_film(w, "film.y4m"), INSTRUCTION, "--model", w.need_model(), cwd=w.folder,
+                env={"MOVIEGEN_PLUGINS": empty})
+    expect(run, 0, "plug-in", ".y4m and a .png")
+    assert read_y4m(w.path("edited.y4m")) == (40, 24, 9)
+    assert not os.path.exists(w.path("edited.mp4"))
+
+
+def test_cancel(w):
+    out = w.path("cancelled.y4m")
+    with subprocess.Popen([w.program, "edit", write_film(w, "film.y4m", 64, 64, 60), INSTRUCTION, "--model", w.need_model(),
+                           "--out", out, "--steps", "1000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 130, (process.returncode, first, error)
+    assert b"cancel" in error.lower(), error
+    assert os.listdir(w.folder) == ["film.y4m"], os.listdir(w.folder)
+
+
+if __name__ == "__main__":
+    check_cli.TINY_RECIPE["stages"].append(EDITOR)
+    sys.exit(check_cli.main(globals()))
