@@ -19,6 +19,8 @@ CONSTANTS: Dict[str, int] = {
     "MGEN_SCHEDULE_LINEAR_QUADRATIC_1000": 2,
     "MGEN_SOLVER_EULER": 0, "MGEN_SOLVER_MIDPOINT": 1, "MGEN_SOLVER_DOPRI5": 2,
     "MGEN_PRECISION_DEFAULT": 0, "MGEN_PRECISION_F32": 1, "MGEN_PRECISION_BF16": 2, "MGEN_PRECISION_FP8": 3,
+    "MGEN_EDIT_AUTO": 0, "MGEN_EDIT_LOCAL": 1, "MGEN_EDIT_STYLE": 2, "MGEN_EDIT_BACKGROUND": 3, "MGEN_EDIT_REMOVAL": 4,
+    "MGEN_EDIT_ADDITION": 5, "MGEN_EDIT_TEXTURE": 6, "MGEN_EDIT_SEGMENTATION": 7,
 }
 # These say which header a library was built from, not what its calls mean.
 VERSIONS = ("MGEN_VERSION_MAJOR", "MGEN_VERSION_MINOR", "MGEN_VERSION_PATCH")
@@ -112,14 +114,15 @@ class ModelInfo(Struct):
     _fields_ = [("struct_size", c_uint32), ("channels", c_uint32), ("spatial_factor", c_uint32),
                 ("temporal_factor", c_uint32), ("text_width", c_uint32), ("text_tokens", c_uint32),
                 ("parameters", c_uint64), ("bytes", c_uint64), ("hash", c_uint64), ("guidance", c_float),
-                ("fps_prefix", c_uint32), ("upsampling", c_uint32), ("reserved0", c_uint32)]
+                ("fps_prefix", c_uint32), ("upsampling", c_uint32), ("reserved0", c_uint32),
+                ("tasks", c_uint32), ("source_guidance", c_float)]
 
 
 class Pipeline(Struct):
     NAME = "mgen_pipeline"
     _fields_ = [("struct_size", c_uint32), ("width", c_uint32), ("height", c_uint32), ("frames", c_uint32),
                 ("fps", c_uint32), ("precision", c_uint32), ("tae", c_void_p), ("text", c_void_p * 3),
-                ("video", c_void_p), ("mesh", c_void_p), ("upsampler", c_void_p)]
+                ("video", c_void_p), ("mesh", c_void_p), ("upsampler", c_void_p), ("editor", c_void_p)]
 
 
 class Latents(Struct):
@@ -139,7 +142,8 @@ class GenerateParams(Struct):
                 ("guidance", c_float), ("schedule", c_uint32), ("frames_format", c_uint32),
                 ("on_progress", DONE_TOTAL), ("on_preview", ON_PREVIEW), ("on_frames", ON_FRAMES), ("user", c_void_p),
                 ("into", POINTER(Frames)), ("solver", c_uint32), ("guidance_from", c_float),
-                ("guidance_to", c_float), ("drop_text", c_uint32)]
+                ("guidance_to", c_float), ("drop_text", c_uint32), ("edit_task", c_uint32), ("source_guidance", c_float),
+                ("strength", c_float), ("reserved0", c_uint32)]
 
 
 class Estimate(Struct):
@@ -228,6 +232,7 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_tae_open": _OPEN, "mgen_text_encoder_open": _OPEN, "mgen_video_model_open": _OPEN,
     "mgen_upsampler_open": _OPEN, "mgen_upsampler_retain": _SAME, "mgen_upsampler_release": _END,
     "mgen_upsampler_get_info": _INFO,
+    "mgen_editor_open": _OPEN, "mgen_editor_retain": _SAME, "mgen_editor_release": _END, "mgen_editor_get_info": _INFO,
     "mgen_tae_retain": _SAME, "mgen_text_encoder_retain": _SAME, "mgen_video_model_retain": _SAME,
     "mgen_tae_release": _END, "mgen_text_encoder_release": _END, "mgen_video_model_release": _END,
     "mgen_tae_get_info": _INFO, "mgen_text_encoder_get_info": _INFO, "mgen_video_model_get_info": _INFO,
@@ -238,6 +243,8 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_generate_start": (_STATUS, c_void_p, POINTER(Pipeline), POINTER(GenerateParams), _OUT),
     "mgen_upsample_estimate": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), POINTER(Estimate)),
     "mgen_upsample_start": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), _OUT),
+    "mgen_edit_estimate": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), POINTER(Estimate)),
+    "mgen_edit_start": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), _OUT),
     "mgen_job_wait": (_STATUS, c_void_p, c_int64), "mgen_job_poll": (_STATUS, c_void_p), "mgen_job_cancel": _END,
     "mgen_job_get_info": (_STATUS, c_void_p, POINTER(JobInfo)), "mgen_job_take_clip": (_STATUS, c_void_p, _OUT),
     "mgen_job_destroy": _END,

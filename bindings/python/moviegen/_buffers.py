@@ -20,6 +20,8 @@ SOLVERS = {"euler": CONSTANTS["MGEN_SOLVER_EULER"], "midpoint": CONSTANTS["MGEN_
            "dopri5": CONSTANTS["MGEN_SOLVER_DOPRI5"]}
 PRECISIONS = {"default": CONSTANTS["MGEN_PRECISION_DEFAULT"], "f32": CONSTANTS["MGEN_PRECISION_F32"],
               "bf16": CONSTANTS["MGEN_PRECISION_BF16"], "fp8": CONSTANTS["MGEN_PRECISION_FP8"]}
+TASKS = {name: CONSTANTS[f"MGEN_EDIT_{name.upper()}"] for name in (
+    "auto", "local", "style", "background", "removal", "addition", "texture", "segmentation")}
 _WORDS = {"f": "float32", "B": "bytes"}
 
 

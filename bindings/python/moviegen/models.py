@@ -36,6 +36,8 @@ class ModelInfo(NamedTuple):
     guidance: float
     fps_prefix: int
     upsampling: int
+    tasks: int
+    source_guidance: float
 
 
 class Part(Closing):
@@ -165,6 +167,13 @@ class Upsampler(Part):
 
     KIND = "upsampler"
     NAME = "upsampler"
+
+
+class Editor(Part):
+    """Clip and instruction to clip: the transformer; the other networks are the pipeline's. Pipeline.edit() uses it."""
+
+    KIND = "editor"
+    NAME = "editor"
 
 
 def schedule(steps: int, kind: str = "linear_quadratic") -> List[float]:

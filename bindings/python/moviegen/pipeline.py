@@ -7,13 +7,13 @@ from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence
 
 from . import _abi, errors
 from ._abi import AGAIN, OK, TIMEOUT, GenerateParams, lib
-from ._buffers import FORMATS, PRECISIONS, SCHEDULES, SOLVERS, Buffer, FrameViews, frames_in, number_of, text_of
+from ._buffers import FORMATS, PRECISIONS, SCHEDULES, SOLVERS, TASKS, Buffer, FrameViews, frames_in, number_of, text_of
 from ._handles import SLICE, ChildCore, Closing
 from ._jobs import OnFrames, Preview, Progress, Relay, Slot
 from ._progress import Bar, stderr_is_terminal
 from .clip import Clip, wrap
 from .context import Context, Path, path_of
-from .models import ROLES, Tae, TextEncoder, Upsampler, VideoModel, adopt, hold_all
+from .models import ROLES, Editor, Tae, TextEncoder, Upsampler, VideoModel, adopt, hold_all
 
 Into = Union[Buffer, Sequence[Buffer]]
 
@@ -158,7 +158,7 @@ class Stream(Iterator[Tuple[int, FrameViews]]):
 
 
 class Pipeline(Closing):
-    """A tae, up to three text encoders, a video model and an upsampler, and the clip that they were trained on.
+    """A tae, up to three text encoders, a video model, an upsampler and an editor, and the clip that they were trained on.
 
     Pipeline(context, "folder") loads a model folder, whose networks close() closes too, and holds and runs them in
     `precision`: "f32", "bf16", "fp8", or "default", which the video model's file says; Pipeline.of() is put together
@@ -176,6 +176,7 @@ class Pipeline(Closing):
     text: Tuple[Optional[TextEncoder], ...]
     video: Optional[VideoModel]
     upsampler: Optional[Upsampler]
+    editor: Optional[Editor]
 
     def __init__(self, context: Context, directory: Path, *, precision: str = "default") -> None:
         pipe = _abi.Pipeline(mesh=context._core.mesh, precision=number_of(PRECISIONS, precision, "precision"))
@@ -188,24 +189,25 @@ class Pipeline(Closing):
                   [adopt(TextEncoder, context, handle) if handle else None for handle in pipe.text],
                   adopt(VideoModel, context, pipe.video) if pipe.video else None,
                   adopt(Upsampler, context, pipe.upsampler) if pipe.upsampler else None,
+                  adopt(Editor, context, pipe.editor) if pipe.editor else None,
                   pipe.width, pipe.height, pipe.frames, pipe.fps, True)
         self._mesh = pipe.mesh
 
     @classmethod
     def of(cls, context: Context, *, tae: Optional[Tae] = None, text: Sequence[Optional[TextEncoder]] = (),
-           video: Optional[VideoModel] = None, upsampler: Optional[Upsampler] = None, width: int, height: int,
-           frames: int, fps: int = 16) -> "Pipeline":
+           video: Optional[VideoModel] = None, upsampler: Optional[Upsampler] = None, editor: Optional[Editor] = None,
+           width: int, height: int, frames: int, fps: int = 16) -> "Pipeline":
         """Put together from networks; `text` in the order of ROLES."""
         if len(text) > len(ROLES):
             raise errors.InvalidError(f"text: {len(text)} encoders; there are {len(ROLES)} roles")
         self = cls.__new__(cls)
-        self._set(context, tae, text, video, upsampler, width, height, frames, fps, False)
+        self._set(context, tae, text, video, upsampler, editor, width, height, frames, fps, False)
         return self
 
     def _set(self, context: Context, tae: Optional[Tae], text: Sequence[Optional[TextEncoder]],
-             video: Optional[VideoModel], upsampler: Optional[Upsampler], width: int, height: int, frames: int,
-             fps: int, owns: bool) -> None:
-        self.context, self.tae, self.video, self.upsampler = context, tae, video, upsampler
+             video: Optional[VideoModel], upsampler: Optional[Upsampler], editor: Optional[Editor], width: int,
+             height: int, frames: int, fps: int, owns: bool) -> None:
+        self.context, self.tae, self.video, self.upsampler, self.editor = context, tae, video, upsampler, editor
         self.text = tuple(text) + (None,) * (len(ROLES) - len(text))
         self.width, self.height, self.frames, self.fps = width, height, frames, fps
         self._owns, self._closed, self._mesh = owns, False, None
@@ -219,7 +221,7 @@ class Pipeline(Closing):
         """Close the networks that it loaded. A running job keeps them. Calling it again is harmless."""
         self._closed = True
         if self._owns:
-            for part in (self.tae, *self.text, self.video, self.upsampler):
+            for part in (self.tae, *self.text, self.video, self.upsampler, self.editor):
                 if part is not None:
                     part.close()
 
@@ -229,9 +231,10 @@ class Pipeline(Closing):
         if self._closed:
             raise errors.StateError("this pipeline was closed")
         with ExitStack() as stack:
-            tae, *text, video, upsampler = hold_all(stack, (self.tae, *self.text, self.video, self.upsampler))
+            tae, *text, video, upsampler, editor = hold_all(
+                stack, (self.tae, *self.text, self.video, self.upsampler, self.editor))
             pipe = _abi.Pipeline(width=self.width, height=self.height, frames=self.frames, fps=self.fps, tae=tae,
-                                 video=video, mesh=self._mesh, upsampler=upsampler)
+                                 video=video, mesh=self._mesh, upsampler=upsampler, editor=editor)
             for i, handle in enumerate(text):
                 pipe.text[i] = handle
             yield byref(pipe)
@@ -267,7 +270,8 @@ class Pipeline(Closing):
         return self._start(params, Relay(self.context._core, progress, preview, on_frames), into)
 
     def _start(self, params: GenerateParams, relay: Relay, into: Optional[Into] = None,
-               ended: Callable[[], None] = lambda: None, source: Optional[Clip] = None) -> Job:
+               ended: Callable[[], None] = lambda: None, source: Optional[Clip] = None,
+               begin: Callable[..., int] = lib.mgen_upsample_start) -> Job:
         def end() -> Any:
             kept = relay.end()
             ended()
@@ -284,7 +288,7 @@ class Pipeline(Closing):
                 if source is None:
                     self.context._core.call(lib.mgen_generate_start, pipe, byref(params), byref(out))
                 else:
-                    self.context._core.call(lib.mgen_upsample_start, pipe, source._live(), byref(params), byref(out))
+                    self.context._core.call(begin, pipe, source._live(), byref(params), byref(out))
         except BaseException:
             relay.end()
             raise
@@ -345,9 +349,12 @@ class Pipeline(Closing):
         """What upsample() needs, without starting it."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
                          guidance_from, guidance_to)
+        return self._estimate_of(lib.mgen_upsample_estimate, clip, params)
+
+    def _estimate_of(self, ask: Callable[..., int], clip: Clip, params: GenerateParams) -> Estimate:
         estimate = _abi.Estimate()
         with self._held() as pipe:
-            self.context._core.call(lib.mgen_upsample_estimate, pipe, clip._live(), byref(params), byref(estimate))
+            self.context._core.call(ask, pipe, clip._live(), byref(params), byref(estimate))
         return Estimate(*(getattr(estimate, name) for name in Estimate._fields))
 
     def start_upsample(self, clip: Clip, prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
@@ -371,13 +378,63 @@ class Pipeline(Closing):
         job = self.start_upsample(clip, prompt, negative_prompt=negative_prompt, seed=seed, steps=steps, width=width,
                                   height=height, guidance=guidance, schedule=schedule, solver=solver,
                                   guidance_from=guidance_from, guidance_to=guidance_to, progress=report, preview=preview)
-        try:
-            with job:
-                job.wait()
-                return job.clip()
-        finally:
-            if bar is not None:
-                bar.finish()
+        return _clip_of(job, bar)
+
+    def estimate_edit(self, clip: Clip, instruction: str, *, task: str = "auto", strength: float = 0.0,
+                      source_guidance: float = 0.0, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
+                      width: int = 0, height: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
+                      solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+                      format: str = "rgb8") -> Estimate:
+        """What edit() needs, without starting it."""
+        params = _params(instruction, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
+                         guidance_from, guidance_to)
+        return self._estimate_of(lib.mgen_edit_estimate, clip, _edits(params, task, strength, source_guidance))
+
+    def start_edit(self, clip: Clip, instruction: str, *, task: str = "auto", strength: float = 0.0,
+                   source_guidance: float = 0.0, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
+                   width: int = 0, height: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
+                   solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+                   progress: Optional[Progress] = None, preview: Optional[Preview] = None,
+                   on_frames: Optional[OnFrames] = None, format: str = "rgb8", into: Optional[Into] = None) -> Job:
+        """Start edit(), with what start() has beside it. The job keeps the clip; leave its pixels alone meanwhile."""
+        params = _params(instruction, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
+                         guidance_from, guidance_to)
+        return self._start(_edits(params, task, strength, source_guidance),
+                           Relay(self.context._core, progress, preview, on_frames), into, source=clip,
+                           begin=lib.mgen_edit_start)
+
+    def edit(self, clip: Clip, instruction: str, *, task: str = "auto", strength: float = 0.0,
+             source_guidance: float = 0.0, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
+             width: int = 0, height: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
+             solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+             progress: Union[bool, Progress] = False, preview: Optional[Preview] = None) -> Clip:
+        """Edit a clip as an instruction says ("make the ball blue") and wait; width and height resize it first. `task`:
+        what the instruction is about, "local", "style", "background", "removal", "addition", "texture" or
+        "segmentation"; "auto" finds it by its words. 0 steps and guidances are the editor's; source_guidance is the one
+        towards the clip. A strength between 0 and 1 edits without an editor, by the video model: the share of the steps
+        that are taken, from the noised clip on; `instruction` then says what the result shows."""
+        report, bar = _reporter(progress, instruction)
+        job = self.start_edit(clip, instruction, task=task, strength=strength, source_guidance=source_guidance,
+                              negative_prompt=negative_prompt, seed=seed, steps=steps, width=width, height=height,
+                              guidance=guidance, schedule=schedule, solver=solver, guidance_from=guidance_from,
+                              guidance_to=guidance_to, progress=report, preview=preview)
+        return _clip_of(job, bar)
+
+
+def _clip_of(job: Job, bar: Optional[Bar]) -> Clip:
+    try:
+        with job:
+            job.wait()
+            return job.clip()
+    finally:
+        if bar is not None:
+            bar.finish()
+
+
+def _edits(params: GenerateParams, task: str, strength: float, source_guidance: float) -> GenerateParams:
+    params.edit_task = number_of(TASKS, task, "task")
+    params.strength, params.source_guidance = strength, source_guidance
+    return params
 
 
 def _params(prompt: str, negative_prompt: Optional[str], seed: int, steps: int, width: int, height: int, frames: int,
