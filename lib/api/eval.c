@@ -3,6 +3,7 @@
 
 #include "eval/alignment.h"
 #include "eval/clips_eval.h"
+#include "eval/edit_eval.h"
 #include "eval/tae_eval.h"
 #include "eval/upsample_eval.h"
 
@@ -14,12 +15,12 @@ static bool forward_progress(void *user, int done, int total)
     return p->on_progress && p->on_progress(p->user, (uint32_t)done, (uint32_t)total) != 0;
 }
 
-typedef enum protocol { TAE, ALIGNMENT, UPSAMPLE, PROTOCOLS } protocol;
+typedef enum protocol { TAE, ALIGNMENT, UPSAMPLE, EDIT, PROTOCOLS } protocol;
 
 /* PROTOCOLS: none of that name. */
 static protocol find_protocol(const char *name)
 {
-    static const char *const names[PROTOCOLS] = {"tae", "alignment", "upsample"};
+    static const char *const names[PROTOCOLS] = {"tae", "alignment", "upsample", "edit"};
     protocol found = TAE;
     while (found < PROTOCOLS && strcmp(name, names[found]) != 0)
         found++;
@@ -44,6 +45,22 @@ static mgen_status run_upsample(mgen_context *ctx, const mgen_pipeline *pipe, mg
     return mgi_eval_upsample(ctx, &pipe->tae->net, &upsampler, &clip, r, report);
 }
 
+/* Beside the pipeline's video model, if it has one. */
+static mgen_status run_edit(mgen_context *ctx, const mgen_pipeline *pipe, mgi_eval_request *r,
+                            mgen_report *report)
+{
+    const mgen_clip_info any_rate = {.fps_num = 1, .fps_den = 1};
+    mgi_networks editor, plain;
+    MGI_TRY(mgi_pipeline_editor(ctx, pipe, &any_rate, &editor));
+    if (pipe->video)
+        MGI_TRY(mgi_pipeline_begins(ctx, pipe, &any_rate, &plain));
+    r->steps = r->steps ? r->steps : (int)editor.editor->steps;
+    mgi_report_add(report, "steps", (double)r->steps);
+    mgi_report_add(report, "guidance", (double)mgi_vt_guidance(&editor.video->config, r->guidance));
+    mgi_report_add(report, "source_guidance", (double)editor.editor->source_guidance);
+    return mgi_eval_edit(ctx, &editor, pipe->video ? &plain : NULL, r, report);
+}
+
 static mgen_status run_alignment(mgen_context *ctx, const mgen_pipeline *pipe, mgi_eval_request *r,
                                  mgen_report *report)
 {
@@ -58,12 +75,13 @@ static mgen_status run_alignment(mgen_context *ctx, const mgen_pipeline *pipe, m
 static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mgen_eval_params *p,
                                 mgen_report *report)
 {
-    static const int64_t own_number[PROTOCOLS] = {64, 2 * MGI_ALIGNMENT_PROMPTS, 8};
+    static const int64_t own_number[PROTOCOLS] = {64, 2 * MGI_ALIGNMENT_PROMPTS, 8, 28};
     const protocol which = find_protocol(p->protocol);
     if (which == PROTOCOLS)
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "protocol is \"%.40s\"; known are \"tae\", \"alignment\" and \"upsample\"",
-                        p->protocol);
+        return mgi_fail(
+            ctx, MGEN_E_INVALID,
+            "protocol is \"%.40s\"; known are \"tae\", \"alignment\", \"upsample\" and \"edit\"",
+            p->protocol);
     if (p->n > 1000000 || p->steps > 1000 || !(p->guidance >= 0.0f && p->guidance <= 100.0f))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "n is at most 1000000, steps at most 1000, guidance 0..100");
@@ -97,6 +115,8 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
     mgi_report_add(report, "n", (double)r.n);
     if (which == TAE)
         return mgi_eval_tae(ctx, &pipe->tae->net, &r, report);
+    if (which == EDIT)
+        return run_edit(ctx, pipe, &r, report);
     return which == ALIGNMENT ? run_alignment(ctx, pipe, &r, report)
                               : run_upsample(ctx, pipe, &r, report);
 }

@@ -5,7 +5,7 @@
 
 #include "core/context.h"
 
-#define MGI_REPORT_ENTRIES_MAX 48
+#define MGI_REPORT_ENTRIES_MAX 192
 
 struct mgen_report {
     struct mgi_heap *heap; /* a report may outlive its context */

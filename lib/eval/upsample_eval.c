@@ -7,7 +7,6 @@
 #include "eval/image_quality.h"
 #include "eval/world_check.h"
 #include "eval/world_tally.h"
-#include "media/pixels.h"
 #include "task/source.h"
 
 #include <math.h>
@@ -61,35 +60,6 @@ void mgi_upsample_scene(const mgi_clip_shape *clip, uint64_t seed, int64_t i,
 
 /* -- films ------------------------------------------------------------------------------------- */
 
-/* From where frames come and where they go: RGB8. */
-typedef struct passage {
-    mgi_pixels in, out;
-} passage;
-
-static mgi_pixels film_of(int64_t frames, int64_t width, int64_t height, uint8_t *pixels)
-{
-    mgi_pixels p = {.format = MGI_PIXELS_RGB8, .width = width, .height = height, .frames = frames};
-    mgi_pixels_pack(&p, pixels);
-    return p;
-}
-
-static mgen_status give(void *user, int64_t first, int64_t count, float *rgb)
-{
-    const mgi_pixels *p = &((passage *)user)->in;
-    for (int64_t i = 0; i < count; i++)
-        mgi_pixels_get_floats(p, first + i, rgb + i * p->height * p->width * 3);
-    return MGEN_OK;
-}
-
-static mgen_status take(void *user, const mgi_frames_box *box, const float *rgb)
-{
-    const mgi_pixels p =
-        mgi_pixels_part(&((passage *)user)->out, box->top, box->left, box->height, box->width);
-    for (int64_t i = 0; i < box->count; i++)
-        mgi_pixels_put_floats(&p, box->first + i, rgb + i * box->height * box->width * 3);
-    return MGEN_OK;
-}
-
 static void enlarge(measurement *m)
 {
     int64_t from = m->width * m->height * 3, to = m->large_width * m->large_height * 3;
@@ -110,7 +80,7 @@ static void shrink(measurement *m, const uint8_t *large, uint8_t *small)
 }
 
 static mgi_generate_request request_of(const measurement *m, const char *const *prompt,
-                                       const uint64_t *seed, passage *p)
+                                       const uint64_t *seed, mgi_eval_passage *p)
 {
     const mgi_eval_request *r = m->r;
     return (mgi_generate_request){.prompts = prompt,
@@ -126,8 +96,8 @@ static mgi_generate_request request_of(const measurement *m, const char *const *
                                   .width = m->large_width,
                                   .height = m->large_height,
                                   .frames = m->frames,
-                                  .source = give,
-                                  .sink = take,
+                                  .source = mgi_eval_give,
+                                  .sink = mgi_eval_take,
                                   .user = p};
 }
 
@@ -136,8 +106,8 @@ static mgen_status code_truth(measurement *m)
 {
     const int64_t f = mgi_tae_factor(&m->n.tae->config);
     int64_t width = m->large_width, height = m->large_height;
-    passage p = {film_of(m->frames, width, height, m->truth),
-                 film_of(m->frames, width, height, m->made)};
+    mgi_eval_passage p = {mgi_eval_pixels(m->frames, width, height, m->truth),
+                          mgi_eval_pixels(m->frames, width, height, m->made)};
     const mgi_generate_request g = request_of(m, NULL, NULL, &p);
     mgi_run run;
     mgi_source_sides(&m->n, &width, &height);
@@ -172,8 +142,8 @@ static mgen_status upsample(measurement *m, int bilinear, int upsampled, int64_t
                             const char *caption, const mgi_world_said *asked)
 {
     const uint64_t seed = m->r->seed + (uint64_t)i;
-    passage p = {film_of(m->frames, m->large_width, m->large_height, m->enlarged),
-                 film_of(m->frames, m->large_width, m->large_height, m->made)};
+    mgi_eval_passage p = {mgi_eval_pixels(m->frames, m->large_width, m->large_height, m->enlarged),
+                          mgi_eval_pixels(m->frames, m->large_width, m->large_height, m->made)};
     const mgi_generate_request g = request_of(m, &caption, &seed, &p);
     enlarge(m);
     MGI_TRY(judge(m, bilinear, m->enlarged, asked));
