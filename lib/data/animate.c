@@ -78,7 +78,8 @@ void mgi_animate(const uint8_t *frame, int width, int height, int count, uint64_
     affine m = {1.0f, 0.0f, 0.0f, 0.0f, 1.0f, 0.0f};
     for (int i = 0; i < count; i++) {
         if (i == 0) {
-            memcpy(out, frame, (size_t)width * (size_t)height * 3);
+            if (out != frame)
+                memcpy(out, frame, (size_t)width * (size_t)height * 3);
             out += (size_t)width * (size_t)height * 3;
             continue;
         }

@@ -13,9 +13,10 @@
  * by 0.5 % of each side. How fast each of them goes changes smoothly, over this many frames. */
 enum { MGI_ANIMATE_KNOT = 8 };
 
-/* frame (height x width x 3, RGB8) as a film of `count` frames of that size, the first of them the frame itself. What
- * comes in from outside repeats the edges. The motion is a function of (seed, element) alone: frame and edited frame
- * move alike; element is below 2^48. Only + - * / are used, which round the same on every machine. */
+/* frame (height x width x 3, RGB8) as a film of `count` frames of that size, the first of them the frame itself, which
+ * may be there already. What comes in from outside repeats the edges. The motion is a function of (seed, element) alone:
+ * frame and edited frame move alike; element is below 2^48. Only + - * / are used, which round the same on every
+ * machine. */
 void mgi_animate(const uint8_t *frame, int width, int height, int count, uint64_t seed,
                  uint64_t element, uint8_t *out);
 

@@ -81,9 +81,8 @@ static void draw_film(const mgi_edits_sample *s, bool after, int width, int heig
         mgi_world_edit_draw(&s->edit, after, width, height, 0, frames, out);
         return;
     }
-    uint8_t *frame = out + (ptrdiff_t)(frames - 1) * height * width * 3; /* written last */
-    mgi_world_edit_draw(&s->edit, after, width, height, s->moment, 1, frame);
-    mgi_animate(frame, width, height, frames, s->seed, s->element, out);
+    mgi_world_edit_draw(&s->edit, after, width, height, s->moment, 1, out);
+    mgi_animate(out, width, height, frames, s->seed, s->element, out);
 }
 
 void mgi_edits_draw(const mgi_edits_sample *s, const mgi_dataset *ds, int64_t frames, uint8_t *out)
