@@ -133,7 +133,12 @@ static void put_editor(mgi_json_writer *w, const mgi_stage *s)
     put_exact(w, "source_guidance", (double)s->editor.source_guidance);
     mgi_json_put_int(w, "sampler_steps", s->editor.steps);
     for (int i = 0; i < MGI_EDITS_KINDS; i++)
-        put_exact(w, mgi_edits_kind_name[i], s->edits[i]);
+        if (i != MGI_EDITS_BACK || s->edits[i] > 0.0)
+            put_exact(w, mgi_edits_kind_name[i], s->edits[i]);
+    if (s->back_from[0]) {
+        mgi_json_put_string(w, "back_from", s->back_from);
+        mgi_json_put_int(w, "back_steps", s->back_steps);
+    }
     put_exact(w, "drop_source", s->drop_source);
     put_exact(w, "drop_both", s->drop_both);
     put_text_to_video(w, s);

@@ -8,8 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { TRIES = 8 };
+#define ELEMENTS (UINT64_C(1) << 40) /* more than any training takes */
+
 const char *const mgi_edits_kind_name[MGI_EDITS_KINDS] = {"pairs", "animated", "segmentation",
-                                                          "text"};
+                                                          "text", "backtranslated"};
 
 mgen_status mgi_edits_check(mgen_context *ctx, const mgi_dataset *ds)
 {
@@ -46,6 +49,17 @@ static void tell(const mgi_edits *e, const mgi_world_scene *scene, const char *m
     snprintf(out, MGI_CAPTION_SIZE, "%s%s%s", rate, make, end ? end + 1 : what);
 }
 
+/* The first of several edits that words can undo; a local one if none of them can be. */
+static void undo(mgi_edits_sample *s, const mgi_world_options *options)
+{
+    for (uint64_t k = 0;; k++) {
+        mgi_world_edit_random(&s->forth, s->seed, s->element + k * ELEMENTS,
+                              k < TRIES ? -1 : MGI_EDIT_LOCAL, options);
+        if (mgi_world_edit_reverse(&s->forth, &s->edit))
+            return;
+    }
+}
+
 void mgi_edits_sample_of(const mgi_edits *edits, const mgi_dataset *ds, uint64_t seed,
                          uint64_t element, int64_t frames, mgi_edits_sample *out)
 {
@@ -65,9 +79,12 @@ void mgi_edits_sample_of(const mgi_edits *edits, const mgi_dataset *ds, uint64_t
         tell(edits, scene, "make ", text, out->text);
         return;
     }
-    mgi_world_edit_random(&out->edit, seed, element,
-                          out->kind == MGI_EDITS_SEGMENTATION ? MGI_EDIT_SEGMENTATION : -1,
-                          &ds->world);
+    if (out->kind == MGI_EDITS_BACK)
+        undo(out, &ds->world);
+    else
+        mgi_world_edit_random(&out->edit, seed, element,
+                              out->kind == MGI_EDITS_SEGMENTATION ? MGI_EDIT_SEGMENTATION : -1,
+                              &ds->world);
     out->task = out->edit.task;
     mgi_world_edit_text(&out->edit, text);
     tell(edits, &out->edit.before, "", text, out->text);
@@ -100,5 +117,8 @@ void mgi_edits_draw(const mgi_edits_sample *s, const mgi_dataset *ds, int64_t fr
 
 uint64_t mgi_edits_hash(const mgi_edits *e, uint64_t seed)
 {
-    return mgi_hash64(e->share, sizeof e->share, seed);
+    seed = mgi_hash64(e->share, MGI_EDITS_BACK * sizeof e->share[0], seed);
+    return e->share[MGI_EDITS_BACK] > 0.0
+               ? mgi_hash64(&e->share[MGI_EDITS_BACK], sizeof e->share[0], seed)
+               : seed; /* as before there was this kind */
 }

@@ -15,6 +15,7 @@ enum {
     MGI_EDITS_ANIMATED, /* a frame of each at the same moment, both moved alike (data/animate.h) */
     MGI_EDITS_SEGMENTATION, /* an object is marked */
     MGI_EDITS_TEXT,         /* a black film, and a caption as the instruction */
+    MGI_EDITS_BACK, /* an edit undone: of what an editor has made of a film, the film again (train/back.h) */
     MGI_EDITS_KINDS
 };
 extern const char *const mgi_edits_kind_name[MGI_EDITS_KINDS];
@@ -22,14 +23,16 @@ extern const char *const mgi_edits_kind_name[MGI_EDITS_KINDS];
 typedef struct mgi_edits {
     double share[MGI_EDITS_KINDS]; /* of the samples, to each other; not all 0 */
     bool fps_prefix;               /* instructions of films begin with the frame rate */
+    struct mgi_back *back;         /* that makes those of MGI_EDITS_BACK; NULL: none have a share */
 } mgi_edits;
 
 typedef struct mgi_edits_sample {
     int kind;
     int32_t task; /* MGI_EDIT_* */
     uint64_t seed, element;
-    int moment;          /* the frame that is animated */
-    mgi_world_edit edit; /* of a text, the scene before is the film */
+    int moment;           /* the frame that is animated */
+    mgi_world_edit edit;  /* of a text, the scene before is the film */
+    mgi_world_edit forth; /* of MGI_EDITS_BACK: the one that is undone */
     char text[MGI_CAPTION_SIZE];
 } mgi_edits_sample;
 
@@ -39,11 +42,11 @@ mgen_status mgi_edits_check(mgen_context *ctx, const mgi_dataset *ds);
 /* Sample `element` of the world `seed` that the dataset is, whose films have `frames` frames. */
 void mgi_edits_sample_of(const mgi_edits *edits, const mgi_dataset *ds, uint64_t seed,
                          uint64_t element, int64_t frames, mgi_edits_sample *out);
-/* Its films, frames x height x width x 3 RGB8: the one to come and, behind it, the one that is edited. */
+/* Its films, frames x height x width x 3 RGB8: the one to come and, behind it, the one that is edited, as it is drawn. */
 void mgi_edits_draw(const mgi_edits_sample *sample, const mgi_dataset *ds, int64_t frames,
                     uint8_t *out);
 
-/* Of all that decides on the films. */
+/* Of all that decides on the films, but for the editor. */
 uint64_t mgi_edits_hash(const mgi_edits *edits, uint64_t seed);
 
 #endif

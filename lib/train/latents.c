@@ -9,6 +9,7 @@
 #include "model/tae_tiles.h"
 #include "task/ranks.h"
 #include "tensor/device.h"
+#include "train/back.h"
 #include "train/prefetch.h"
 
 #include <inttypes.h>
@@ -98,6 +99,21 @@ static void draw_edit(void *arg, int64_t k, int thread)
                    d->out + k * 2 * d->w->q->frames * ds->height * ds->width * 3);
 }
 
+/* Both films of each; on all threads, and then, one by one, those that an editor makes. */
+static mgen_status draw_edits(const work *w, const some *s, uint8_t *room)
+{
+    const mgi_dataset *ds = w->q->dataset;
+    mgi_edits_sample one;
+    mgi_pool_run(w->ctx->pool, s->n, draw_edit, &(drawing){w, s->first, room});
+    for (int64_t k = 0; w->q->edits->back && k < s->n; k++) {
+        edit_of(w, s->first + k, &one);
+        if (one.kind == MGI_EDITS_BACK)
+            MGI_TRY(mgi_back_make(w->ctx, w->q->edits->back, &one, ds, w->q->frames,
+                                  room + k * 2 * w->q->frames * ds->height * ds->width * 3));
+    }
+    return MGEN_OK;
+}
+
 static bool is_drawn(const work *w, const some *s)
 {
     return !w->l->captions && s->first < w->l->clips;
@@ -112,10 +128,8 @@ static mgen_status read_clips(const work *w, const some *s, uint8_t *room, const
     next.first += (uint64_t)s->n;
     next.count = s->after < s->n ? s->after : s->n;
     *out = room;
-    if (w->q->edits) {
-        mgi_pool_run(w->ctx->pool, s->n, draw_edit, &(drawing){w, s->first, room});
-        return MGEN_OK;
-    }
+    if (w->q->edits)
+        return draw_edits(w, s, room);
     if (is_drawn(w, s))
         return mgi_prefetch_take(w->drawn, now, next, out);
     for (int64_t k = 0; k < s->n; k++)
@@ -288,6 +302,8 @@ static uint64_t key_of(const work *w)
         hash = mgi_pairs_hash(w->q->pairs, hash);
     if (w->q->edits)
         hash = mgi_edits_hash(w->q->edits, hash ^ 1);
+    if (w->q->edits && w->q->edits->back)
+        hash = mgi_hash64(&w->q->edits->back->hash, sizeof w->q->edits->back->hash, hash);
     return kernels ? mgi_hash64(kernels, strlen(kernels), hash) : hash;
 }
 

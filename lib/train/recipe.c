@@ -345,7 +345,7 @@ static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stag
 /* "edits": an object that may be absent, and so may each of its kinds. */
 static mgen_status read_edits(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    const char *keys[MGI_EDITS_KINDS + 1] = {NULL};
+    const char *keys[MGI_EDITS_KINDS + 3] = {NULL};
     const mgi_json *part;
     double all = 0.0;
     s->edits[MGI_EDITS_PAIRS] = 3.0;
@@ -354,12 +354,21 @@ static mgen_status read_edits(mgen_context *ctx, const mgi_json *o, mgi_stage *s
         return MGEN_OK;
     for (int i = 0; i < MGI_EDITS_KINDS; i++)
         keys[i] = mgi_edits_kind_name[i];
+    keys[MGI_EDITS_KINDS] = "back_from";
+    keys[MGI_EDITS_KINDS + 1] = "back_steps";
     MGI_TRY(get_object(ctx, o, "edits", &part));
     MGI_TRY(mgi_json_only_keys(ctx, part, keys));
     for (int i = 0; i < MGI_EDITS_KINDS; i++) {
         MGI_TRY(mgi_json_get_real(ctx, part, keys[i], false, 0.0, 1e6, &s->edits[i]));
         all += s->edits[i];
     }
+    s->back_steps = 20;
+    MGI_TRY(get_name(ctx, part, "back_from", false, s->back_from));
+    MGI_TRY(mgi_json_get_int(ctx, part, "back_steps", false, 1, 1000, &s->back_steps));
+    if ((s->edits[MGI_EDITS_BACK] > 0.0) != (s->back_from[0] != '\0'))
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"edits\": \"backtranslated\" has a share where \"back_from\" names an "
+                        "editor, and only there");
     return all > 0.0 ? MGEN_OK
                      : mgi_fail(ctx, MGEN_E_CORRUPT,
                                 "\"edits\" are all 0; at least one kind must have a share");

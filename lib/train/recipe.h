@@ -92,6 +92,8 @@ typedef struct mgi_stage {
     /* editor: its transformer is `video`, too */
     mgi_editor_config editor;
     double edits[MGI_EDITS_KINDS]; /* shares of the clips, to each other */
+    char back_from[64];            /* the editor of MGI_EDITS_BACK; "" = none */
+    int64_t back_steps;            /* that it takes for a film */
     double drop_source,
         drop_both; /* shares of the clips: the source alone becomes black; and the text nothing */
     /* average */

@@ -51,6 +51,7 @@ static void destroy(struct mgi_stage_run *r)
         mgi_text_encoder_finish(&r->text[i]);
     mgi_tae_finish(&r->tae);
     mgi_tae_finish(&r->artifacts);
+    mgi_back_finish(&r->back);
     mgi_buckets_free(ctx, &r->buckets);
     mgi_dataset_release(r->dataset);
     mgi_free(ctx, r->captions);
@@ -77,7 +78,15 @@ static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *p
                                    .pairs = mgi_trains_upsampler(r) ? &r->pairs : NULL,
                                    .edits = mgi_trains_editor(r) ? &r->edits : NULL,
                                    .ranks = ranks.world};
-    return mgi_buckets_encode(r->ctx, &r->buckets, &q);
+    mgen_status status = mgi_buckets_encode(r->ctx, &r->buckets, &q);
+    if (r->back.made)
+        mgi_log(r->ctx, MGEN_LOG_INFO,
+                "of %lld films that \"%s\" made, %lld are what they were to become; the others "
+                "gave way to true ones",
+                (long long)r->back.made, r->stage.back_from, (long long)r->back.kept);
+    r->edits.back = NULL;
+    mgi_back_finish(&r->back); /* its memory is the training's */
+    return status;
 }
 
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,

@@ -62,6 +62,17 @@ static mgen_status check_pipeline(const struct mgi_stage_run *r)
                      r->stage.name, r->stage.tae_name, p.tae);
 }
 
+/* The editor that makes films makes them as long and as large as this one's. */
+static mgen_status check_back(const struct mgi_stage_run *r, mgi_clip_shape clip)
+{
+    mgi_networks n = r->back.networks;
+    n.clip = clip;
+    mgen_status status = mgi_networks_check(r->ctx, &n);
+    return status == MGEN_OK
+               ? status
+               : mgi_fail_context(r->ctx, status, "the editor \"%s\"", r->stage.back_from);
+}
+
 /* The parts must fit each other as they will in the pipeline. */
 static mgen_status check_parts(struct mgi_stage_run *r)
 {
@@ -77,6 +88,8 @@ static mgen_status check_parts(struct mgi_stage_run *r)
     for (int64_t i = 0; i < r->buckets.count && status == MGEN_OK; i++) {
         n.clip = clip_shape(r, i);
         status = mgi_networks_check(r->ctx, &n);
+        if (status == MGEN_OK && r->edits.back)
+            status = check_back(r, n.clip);
         if (status == MGEN_OK && mgi_trains_upsampler(r))
             status = mgi_pairs_check(r->ctx, &r->pairs, n.clip.width, n.clip.height);
     }
@@ -291,16 +304,33 @@ static mgen_status open_artifacts(struct mgi_stage_run *r)
     return mgi_module_compute(&r->artifacts.module, s->dtype);
 }
 
+static mgen_status open_back(struct mgi_stage_run *r)
+{
+    const mgi_stage *s = &r->stage;
+    mgi_pipeline_file p;
+    r->edits.fps_prefix = s->video.fps_prefix;
+    memcpy(r->edits.share, s->edits, sizeof r->edits.share);
+    if (!s->back_from[0])
+        return MGEN_OK;
+    MGI_TRY(read_pipeline(r, &p));
+    MGI_TRY(mgi_stage_needs(r->ctx, s,
+                            mgi_back_open(r->ctx, r->dir, s->back_from, &p, &r->tae, s->dtype,
+                                          s->back_steps, &r->back)));
+    r->edits.back = &r->back;
+    r->parent = mgi_hash64(&r->back.hash, sizeof r->back.hash, r->parent);
+    return MGEN_OK;
+}
+
 mgen_status mgi_video_open_taes(struct mgi_stage_run *r)
 {
     mgen_status status = mgi_tae_open(r->ctx, r->dir, r->stage.tae_name, &r->tae, &r->tae_hash);
     MGI_TRY(mgi_stage_needs(r->ctx, &r->stage, status));
     r->stage.tae = r->tae.config;
-    r->edits.fps_prefix = r->stage.video.fps_prefix;
-    memcpy(r->edits.share, r->stage.edits, sizeof r->edits.share);
     r->parent = r->tae_hash;
     MGI_TRY(mgi_module_compute(&r->tae.module, r->stage.dtype));
-    return mgi_trains_upsampler(r) ? open_artifacts(r) : MGEN_OK;
+    return mgi_trains_upsampler(r) ? open_artifacts(r)
+           : mgi_trains_editor(r)  ? open_back(r)
+                                   : MGEN_OK;
 }
 
 mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_params *params)

@@ -7,6 +7,7 @@
 #include "flow/diffusion.h"
 #include "task/codec.h"
 #include "tensor/graph.h"
+#include "train/back.h"
 #include "train/buckets.h"
 #include "train/stage.h"
 
@@ -30,6 +31,7 @@ struct mgi_stage_run {
     mgi_tae artifacts; /* of an upsampler's stage, if that has them */
     mgi_pairs pairs;
     mgi_edits edits; /* of an editor's stage */
+    mgi_back back;   /* that makes some of their films, while clips are encoded; or nothing */
     uint64_t start;  /* of those that start_from names */
     uint64_t parent; /* of them, of frozen text encoders and of tokenizers */
     mgi_text_encoder text[MGI_ROLES];

@@ -310,6 +310,10 @@ static void test_editor(void **state)
         {EDITED ",\"edits\":{\"styles\":1}", "\"styles\""},
         {EDITED ",\"edits\":{\"pairs\":-1}", "\"pairs\" is -1"},
         {EDITED ",\"edits\":{\"pairs\":0,\"segmentation\":0,\"text\":0}", "are all 0"},
+        {EDITED ",\"edits\":{\"backtranslated\":1}", "names an editor, and only there"},
+        {EDITED ",\"edits\":{\"back_from\":\"e\"}", "names an editor, and only there"},
+        {EDITED ",\"edits\":{\"back_from\":\"../e\"}", "\"back_from\" is \"../e\""},
+        {EDITED ",\"edits\":{\"back_steps\":0}", "\"back_steps\" is 0"},
         {EDITED ",\"drop\":0.5,\"drop_source\":0.5", "cannot be more than 1 together"},
         {EDITED ",\"drop_both\":1.5", "\"drop_both\" is 1.5"},
         {EDITED ",\"drop_source\":-0.5", "\"drop_source\" is -0.5"},
@@ -338,6 +342,16 @@ static void test_editor(void **state)
     assert_true(s.drop == 0.25 && s.drop_source == 0.5 && s.drop_both == 0.0);
     assert_true(s.edits[MGI_EDITS_PAIRS] == 0.0 && s.edits[MGI_EDITS_ANIMATED] == 5.0);
     assert_true(s.edits[MGI_EDITS_SEGMENTATION] == 1.0 && s.edits[MGI_EDITS_TEXT] == 2.0);
+    assert_true(s.edits[MGI_EDITS_BACK] == 0.0 && !s.back_from[0]);
+    assert_int_equal(
+        read_editor(EDITED ",\"edits\":{\"backtranslated\":2,\"back_from\":\"ed\"}", &s), MGEN_OK);
+    assert_true(s.edits[MGI_EDITS_BACK] == 2.0 && s.back_steps == 20);
+    assert_string_equal(s.back_from, "ed");
+    assert_int_equal(read_editor(EDITED ",\"edits\":{\"backtranslated\":2,\"back_from\":\"ed\","
+                                        "\"back_steps\":7}",
+                                 &s),
+                     MGEN_OK);
+    assert_int_equal(s.back_steps, 7);
 }
 
 /* Each name is that of its member. */

@@ -276,6 +276,12 @@ static void test_editor(void **state)
     stage = changed(tiny_editor(STEPS, 2), MGK_BF16);
     stage.accumulate = 2;
     stage.recompute = MGI_RECOMPUTE_FULL;
+    strcpy(stage.save_as, "maker");
+    straight_and_resumed(&stage, "maker_editor.safetensors");
+    stage = changed(tiny_editor(STEPS, 2), MGK_F32);
+    stage.edits[MGI_EDITS_BACK] = 4.0;
+    stage.back_steps = 2;
+    strcpy(stage.back_from, "maker_editor");
     straight_and_resumed(&stage, "editor.safetensors");
 }
 
@@ -378,18 +384,24 @@ static void test_other_editor(void **state)
 {
     (void)state;
     mgi_stage stage = changed(tiny_editor(STEPS, 4), MGK_F32);
+    stage.edits[MGI_EDITS_BACK] = 4.0;
+    stage.back_steps = 2;
+    strcpy(stage.back_from, "maker_editor");
     struct mgi_stage_run *run = begin(&stage, 5);
     OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("half")));
     OK(mgi_checkpoint_load(ctx, kind_of(&stage), run, in_folder("half")));
     kind_of(&stage)->destroy(run);
-    for (int i = 0; i < 4 + MGI_EDITS_KINDS; i++) {
+    for (int i = 0; i < 6 + MGI_EDITS_KINDS; i++) {
         mgi_stage other = stage;
         other.drop_source *= i == 0 ? 0.5 : 1.0;
         other.drop_both *= i == 1 ? 0.5 : 1.0;
         other.editor.steps += i == 2;
         other.editor.source_guidance += i == 3 ? 0.5f : 0.0f;
-        if (i > 3)
-            other.edits[i - 4] = 2.0;
+        other.back_steps += i == 4;
+        if (i == 5)
+            strcpy(other.back_from, "editor");
+        if (i > 5)
+            other.edits[i - 6] = 2.0;
         assert_refused(&other, 5, MGEN_E_STATE, "recipe");
     }
 }

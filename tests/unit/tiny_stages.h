@@ -108,7 +108,7 @@ static inline mgi_stage tiny_upsampler(int64_t steps, int64_t batch)
     return stage;
 }
 
-/* As an upsampler's. Of films and of images, all kinds of edits. */
+/* As an upsampler's. Of films and of images, all kinds of edits but those that an editor makes. */
 static inline mgi_stage tiny_editor(int64_t steps, int64_t batch)
 {
     mgi_stage stage = tiny_text_to_video(steps, batch);
@@ -125,7 +125,7 @@ static inline mgi_stage tiny_editor(int64_t steps, int64_t batch)
     stage.bucket[1] = (mgi_bucket){.width = 48, .height = 48, .frames = 1, .weight = 1.0};
     stage.images = -1.0;
     stage.clips = 8;
-    for (int i = 0; i < MGI_EDITS_KINDS; i++)
+    for (int i = 0; i < MGI_EDITS_BACK; i++)
         stage.edits[i] = 1.0;
     stage.drop = stage.drop_source = stage.drop_both = 0.1;
     return stage;

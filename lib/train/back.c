@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/back.h"
+
+#include "core/alloc.h"
+#include "core/hash.h"
+#include "media/pixels.h"
+#include "task/generate.h"
+
+#include <string.h>
+
+void mgi_back_finish(mgi_back *b)
+{
+    mgi_editor_finish(&b->editor);
+    for (int i = 0; i < MGI_ROLES; i++)
+        mgi_text_encoder_finish(&b->text[i]);
+    memset(b, 0, sizeof *b);
+}
+
+static mgen_status open_text(mgen_context *ctx, const char *dir, const mgi_pipeline_file *p,
+                             int role, int32_t dtype, mgi_back *out)
+{
+    uint64_t hash = 0;
+    if (!out->editor.config.video.text[role])
+        return MGEN_OK;
+    if (!p->text[role][0])
+        return mgi_fail(ctx, MGEN_E_STATE,
+                        "the editor of \"back_from\" reads the text of role %s, of which "
+                        "pipeline.json names no encoder",
+                        mgi_role_title[role]);
+    MGI_TRY(mgi_text_encoder_open(ctx, dir, p->text[role], &out->text[role], &hash));
+    out->hash = mgi_hash64(&hash, sizeof hash, out->hash);
+    out->networks.text[role] = &out->text[role];
+    return mgi_module_compute(mgi_text_module(&out->text[role]), dtype);
+}
+
+mgen_status mgi_back_open(mgen_context *ctx, const char *dir, const char *name,
+                          const mgi_pipeline_file *pipeline, const mgi_tae *tae, int32_t dtype,
+                          int64_t steps, mgi_back *out)
+{
+    uint64_t hash;
+    memset(out, 0, sizeof *out);
+    MGI_TRY(mgi_editor_open(ctx, dir, name, &out->editor, &hash));
+    out->hash = mgi_hash64(&steps, sizeof steps, hash);
+    out->steps = steps;
+    out->networks =
+        (mgi_networks){.tae = tae, .video = &out->editor.video, .editor = &out->editor.config};
+    mgen_status status = mgi_module_compute(&out->editor.video.module, dtype);
+    for (int i = 0; i < MGI_ROLES && status == MGEN_OK; i++)
+        status = open_text(ctx, dir, pipeline, i, dtype, out);
+    if (status != MGEN_OK)
+        mgi_back_finish(out);
+    return status;
+}
+
+/* A request's film and its result, frame after frame. */
+typedef struct films {
+    const uint8_t *in;
+    uint8_t *out;
+    int64_t height, width;
+} films;
+
+static mgen_status read_film(void *user, int64_t first, int64_t count, float *rgb)
+{
+    const films *f = user;
+    int64_t frame = f->height * f->width * 3;
+    mgi_floats_from_bytes(rgb, f->in + first * frame, count * frame);
+    return MGEN_OK;
+}
+
+static mgen_status keep_film(void *user, const mgi_frames_box *box, const float *rgb)
+{
+    const films *f = user;
+    int64_t row = box->width * 3;
+    for (int64_t i = 0; i < box->count * box->height; i++) {
+        int64_t y = (box->first + i / box->height) * f->height + box->top + i % box->height;
+        mgi_bytes_from_floats(f->out + (y * f->width + box->left) * 3, rgb + i * row, row);
+    }
+    return MGEN_OK;
+}
+
+bool mgi_back_passes(const uint8_t *made, const uint8_t *wanted, const uint8_t *was, int64_t count)
+{
+    int64_t to = 0, from = 0;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t a = made[i] - wanted[i], b = made[i] - was[i];
+        if (wanted[i] == was[i])
+            continue;
+        to += a * a;
+        from += b * b;
+    }
+    return to < from;
+}
+
+mgen_status mgi_back_make(mgen_context *ctx, mgi_back *b, const mgi_edits_sample *s,
+                          const mgi_dataset *ds, int64_t frames, uint8_t *both)
+{
+    const int64_t size = frames * ds->height * ds->width * 3;
+    const uint64_t numbers[] = {s->seed, s->element}, seed = mgi_hash64(numbers, sizeof numbers, 1);
+    char text[MGI_WORLD_CAPTION_MAX];
+    const char *prompt = text;
+    films f = {.in = both, .height = ds->height, .width = ds->width};
+    mgi_networks n = b->networks;
+    n.clip = (mgi_clip_shape){ds->width, ds->height, frames, s->forth.before.fps};
+    mgi_world_edit_text(&s->forth, text);
+    const mgi_generate_request request = {.prompts = &prompt,
+                                          .count = 1,
+                                          .seeds = &seed,
+                                          .steps = (int)b->steps,
+                                          .width = ds->width,
+                                          .height = ds->height,
+                                          .frames = frames,
+                                          .source = read_film,
+                                          .task = s->forth.task,
+                                          .sink = keep_film,
+                                          .user = &f};
+    MGI_TRY(mgi_alloc(ctx, (size_t)size, &f.out));
+    mgen_status status = mgi_generate(ctx, &n, &request);
+    b->made += status == MGEN_OK;
+    if (status == MGEN_OK && mgi_back_passes(f.out, both + size, both, size)) {
+        memcpy(both + size, f.out, (size_t)size);
+        b->kept++;
+    }
+    mgi_free(ctx, f.out);
+    return status;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT
+ * What the tests of an editor's training have in common: models to begin with, in a folder, and small clips. */
+#ifndef EDITOR_STAGES_H
+#define EDITOR_STAGES_H
+
+#include "tensor/device.h"
+#include "test_folder.h"
+#include "tiny_stages.h"
+#include "train/latents.h"
+#include "train/video_stage.h"
+
+#include <math.h>
+
+static mgen_context *ctx;
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        if ((call) != MGEN_OK)                                                                     \
+            fail_msg("%s", mgen_last_error(ctx));                                                  \
+    } while (0)
+
+static mgen_status create_on(const mgi_stage *stage, mgi_dataset *data, struct mgi_stage_run **run)
+{
+    const mgi_stage_params params = {.stage = stage, .dir = folder, .seed = 5, .dataset = data};
+    return mgi_stage_kind_of(stage)->create(ctx, &params, run);
+}
+
+static struct mgi_stage_run *begin(const mgi_stage *stage)
+{
+    struct mgi_stage_run *run;
+    OK(create_on(stage, NULL, &run));
+    return run;
+}
+
+static void end(struct mgi_stage_run *run)
+{
+    mgi_stage_text_to_video.destroy(run);
+}
+
+/* Trains and saves; *first and *last: the loss of the first and the last validation. */
+static void train(const mgi_stage *stage, double *first, double *last)
+{
+    const struct mgi_stage_kind *kind = mgi_stage_kind_of(stage);
+    struct mgi_stage_run *run = begin(stage);
+    *first = 0.0;
+    for (int64_t i = 0; i < stage->steps; i++) {
+        mgen_report *report;
+        OK(mgi_report_create(ctx, &report));
+        OK(kind->step(run, i, report));
+        for (uint32_t k = 0; k < mgen_report_count(report); k++)
+            if (!strcmp(mgen_report_name(report, k), "val_loss")) {
+                *last = mgen_report_value(report, k);
+                *first = *first == 0.0 ? *last : *first;
+            }
+        mgen_report_destroy(report);
+    }
+    OK(kind->save(run));
+    kind->destroy(run);
+}
+
+static void save_new(mgi_stage stage)
+{
+    double first, last;
+    stage.steps = 1;
+    train(&stage, &first, &last);
+}
+
+static int make_models(void **state)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    if (make_folder(state) != 0)
+        return -1;
+    params.threads = 2;
+    assert_int_equal(mgi_context_init(&ctx, &params), MGEN_OK);
+    assert_int_equal(mgi_device_create(ctx, NULL), MGEN_OK);
+    save_new(tiny_autoencoder(1, 2));
+    mgi_stage video = tiny_text_to_video(1, 2);
+    strcpy(video.save_as, "deep");
+    video.video.layers = 5;
+    save_new(video);
+    video.video.layers = 2;
+    strcpy(video.save_as, "set");
+    save_new(video);
+    strcpy(video.save_as, "");
+    save_new(video); /* the folder's pipeline has its plain names again */
+    mgi_stage maker = tiny_editor(1, 2);
+    strcpy(maker.save_as, "maker");
+    save_new(maker);
+    return 0;
+}
+
+static int free_models(void **state)
+{
+    mgi_context_free(ctx);
+    return remove_folder(state);
+}
+
+static void assert_refused_on(const mgi_stage *stage, mgi_dataset *data, mgen_status status,
+                              const char *said)
+{
+    struct mgi_stage_run *run = NULL;
+    mgen_status got = create_on(stage, data, &run);
+    if (got == MGEN_OK)
+        end(run);
+    if (got != status || !strstr(mgen_last_error(ctx), said))
+        fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(ctx), said);
+}
+
+static void assert_refused(const mgi_stage *stage, mgen_status status, const char *said)
+{
+    assert_refused_on(stage, NULL, status, said);
+}
+
+enum { FRAMES = 9, SIDE = 48, FRAME = SIDE * SIDE * 3, MOST = FRAMES * FRAME, CLIPS = 7, HELD = 5 };
+
+static mgi_edits only(int kind)
+{
+    mgi_edits e = {.fps_prefix = true};
+    e.share[kind] = 2.5;
+    return e;
+}
+
+static mgi_dataset *world_of(int frames, int objects)
+{
+    mgi_world_options options = tiny_world;
+    mgi_dataset *ds;
+    options.frames = frames;
+    options.objects_max = objects;
+    OK(mgi_dataset_world(ctx, 3, &options, &ds));
+    return ds;
+}
+
+/* A film as a whole. */
+static void assert_encoded(const mgi_tae *tae, const uint8_t *film, const float *latents,
+                           int64_t size)
+{
+    float *rgb = malloc(MOST * sizeof *rgb), *one = malloc((size_t)size * sizeof *one);
+    mgi_run run;
+    assert_true(rgb && one);
+    for (int64_t i = 0; i < MOST; i++)
+        rgb[i] = (float)film[i] * (1.0f / 127.5f) - 1.0f;
+    mgi_run_init(&run, ctx, false);
+    T *x = mgi_new(&run, MGK_F32, MGI_DIMS(1, FRAMES, SIDE, SIDE, 3));
+    mgi_tensor_write(x, 0, rgb, x->count);
+    T *z = mgi_posterior(&run, mgi_tae_encode(&run, tae, x), NULL, 0.0f, NULL);
+    OK(run.status);
+    assert_int_equal(z->count, size);
+    OK(mgi_tae_normalised(tae, z, one));
+    mgi_run_finish(&run);
+    for (int64_t i = 0; i < size; i++)
+        assert_true(fabs((double)one[i] - (double)latents[i]) < 1e-4);
+    free(rgb);
+    free(one);
+}
+
+typedef struct models {
+    mgi_tae tae;
+    mgi_dataset *data;
+    mgi_edits edits;
+} models;
+
+static void open_models(models *m)
+{
+    const mgi_tae_config config = tiny_autoencoder(1, 1).tae;
+    m->data = world_of(FRAMES, 2);
+    m->edits = (mgi_edits){.share = {1.0, 1.0, 1.0, 1.0}, .fps_prefix = true};
+    OK(mgi_tae_init(&m->tae, ctx, &config));
+    OK(mgi_module_random(&m->tae.module, 1));
+}
+
+static void close_models(models *m)
+{
+    mgi_tae_finish(&m->tae);
+    mgi_dataset_release(m->data);
+}
+
+static mgi_latents_request request_of(const models *m)
+{
+    return (mgi_latents_request){.tae = &m->tae,
+                                 .tae_hash = 1,
+                                 .dataset = m->data,
+                                 .seed = 4,
+                                 .first = 2,
+                                 .frames = FRAMES,
+                                 .clips = CLIPS,
+                                 .held = HELD,
+                                 .edits = &m->edits};
+}
+
+#endif
