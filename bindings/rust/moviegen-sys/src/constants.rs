@@ -54,3 +54,12 @@ pub const MGEN_PRECISION_DEFAULT: u32 = 0;
 pub const MGEN_PRECISION_F32: u32 = 1;
 pub const MGEN_PRECISION_BF16: u32 = 2;
 pub const MGEN_PRECISION_FP8: u32 = 3;
+
+pub const MGEN_EDIT_AUTO: u32 = 0;
+pub const MGEN_EDIT_LOCAL: u32 = 1;
+pub const MGEN_EDIT_STYLE: u32 = 2;
+pub const MGEN_EDIT_BACKGROUND: u32 = 3;
+pub const MGEN_EDIT_REMOVAL: u32 = 4;
+pub const MGEN_EDIT_ADDITION: u32 = 5;
+pub const MGEN_EDIT_TEXTURE: u32 = 6;
+pub const MGEN_EDIT_SEGMENTATION: u32 = 7;

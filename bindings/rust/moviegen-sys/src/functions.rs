@@ -68,6 +68,12 @@ extern "C" {
         name: *const c_char,
         out: *mut *mut mgen_upsampler,
     ) -> mgen_status;
+    pub fn mgen_editor_open(
+        ctx: *mut mgen_context,
+        dir: *const c_char,
+        name: *const c_char,
+        out: *mut *mut mgen_editor,
+    ) -> mgen_status;
     pub fn mgen_tae_retain(tae: *mut mgen_tae) -> *mut mgen_tae;
     pub fn mgen_tae_release(tae: *mut mgen_tae);
     pub fn mgen_text_encoder_retain(encoder: *mut mgen_text_encoder) -> *mut mgen_text_encoder;
@@ -76,6 +82,8 @@ extern "C" {
     pub fn mgen_video_model_release(model: *mut mgen_video_model);
     pub fn mgen_upsampler_retain(upsampler: *mut mgen_upsampler) -> *mut mgen_upsampler;
     pub fn mgen_upsampler_release(upsampler: *mut mgen_upsampler);
+    pub fn mgen_editor_retain(editor: *mut mgen_editor) -> *mut mgen_editor;
+    pub fn mgen_editor_release(editor: *mut mgen_editor);
     pub fn mgen_tae_get_info(tae: *const mgen_tae, info: *mut mgen_model_info) -> mgen_status;
     pub fn mgen_text_encoder_get_info(
         encoder: *const mgen_text_encoder,
@@ -87,6 +95,10 @@ extern "C" {
     ) -> mgen_status;
     pub fn mgen_upsampler_get_info(
         upsampler: *const mgen_upsampler,
+        info: *mut mgen_model_info,
+    ) -> mgen_status;
+    pub fn mgen_editor_get_info(
+        editor: *const mgen_editor,
         info: *mut mgen_model_info,
     ) -> mgen_status;
     pub fn mgen_pipeline_open(
@@ -124,6 +136,20 @@ extern "C" {
         out: *mut *mut mgen_job,
     ) -> mgen_status;
     pub fn mgen_upsample_estimate(
+        ctx: *mut mgen_context,
+        pipeline: *const mgen_pipeline,
+        clip: *const mgen_clip,
+        params: *const mgen_generate_params,
+        out: *mut mgen_estimate,
+    ) -> mgen_status;
+    pub fn mgen_edit_start(
+        ctx: *mut mgen_context,
+        pipeline: *const mgen_pipeline,
+        clip: *const mgen_clip,
+        params: *const mgen_generate_params,
+        out: *mut *mut mgen_job,
+    ) -> mgen_status;
+    pub fn mgen_edit_estimate(
         ctx: *mut mgen_context,
         pipeline: *const mgen_pipeline,
         clip: *const mgen_clip,

@@ -34,6 +34,8 @@ handles! {
     mgen_video_model;
     /// Clip to larger clip.
     mgen_upsampler;
+    /// Clip and instruction to clip.
+    mgen_editor;
     /// One request under way.
     mgen_job;
     /// A list of named numbers.
@@ -155,6 +157,8 @@ pub struct mgen_model_info {
     pub fps_prefix: u32,
     pub upsampling: u32,
     pub reserved0: u32,
+    pub tasks: u32,
+    pub source_guidance: f32,
 }
 
 /// What a pipeline is made of: handles, each optional.
@@ -172,6 +176,7 @@ pub struct mgen_pipeline {
     pub video: *mut mgen_video_model,
     pub mesh: *mut mgen_mesh,
     pub upsampler: *mut mgen_upsampler,
+    pub editor: *mut mgen_editor,
 }
 
 /// Latents in somebody's memory: a view of frames x height x width x channels floats.
@@ -215,6 +220,10 @@ pub struct mgen_generate_params {
     pub guidance_from: f32,
     pub guidance_to: f32,
     pub drop_text: u32,
+    pub edit_task: u32,
+    pub source_guidance: f32,
+    pub strength: f32,
+    pub reserved0: u32,
 }
 
 /// What a request needs.

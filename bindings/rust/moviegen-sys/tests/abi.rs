@@ -40,6 +40,8 @@ fn ours() -> BTreeMap<String, i64> {
         MGEN_SCHEDULE_LINEAR_QUADRATIC MGEN_SCHEDULE_LINEAR MGEN_SCHEDULE_LINEAR_QUADRATIC_1000
         MGEN_SOLVER_EULER MGEN_SOLVER_MIDPOINT MGEN_SOLVER_DOPRI5
         MGEN_PRECISION_DEFAULT MGEN_PRECISION_F32 MGEN_PRECISION_BF16 MGEN_PRECISION_FP8
+        MGEN_EDIT_AUTO MGEN_EDIT_LOCAL MGEN_EDIT_STYLE MGEN_EDIT_BACKGROUND MGEN_EDIT_REMOVAL
+        MGEN_EDIT_ADDITION MGEN_EDIT_TEXTURE MGEN_EDIT_SEGMENTATION
     }
     layout! { table,
         mgen_allocator { alloc free user }
@@ -55,14 +57,14 @@ fn ours() -> BTreeMap<String, i64> {
         mgen_clip_info { struct_size width height frames fps_num fps_den }
         mgen_model_info {
             struct_size channels spatial_factor temporal_factor text_width text_tokens parameters bytes hash
-            guidance fps_prefix upsampling reserved0
+            guidance fps_prefix upsampling reserved0 tasks source_guidance
         }
-        mgen_pipeline { struct_size width height frames fps precision tae text video mesh upsampler }
+        mgen_pipeline { struct_size width height frames fps precision tae text video mesh upsampler editor }
         mgen_latents { struct_size frames height width channels reserved0 data }
         mgen_generate_params {
             struct_size steps prompt negative_prompt seed width height frames guidance schedule
             frames_format on_progress on_preview on_frames user into solver guidance_from guidance_to
-            drop_text
+            drop_text edit_task source_guidance strength reserved0
         }
         mgen_estimate { struct_size width height frames host_bytes device_bytes flops }
         mgen_job_info { struct_size done total width height frames frames_done reserved0 host_bytes }

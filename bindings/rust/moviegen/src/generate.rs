@@ -14,6 +14,43 @@ use std::os::raw::c_void;
 use std::ptr;
 use std::sync::Arc;
 
+/// What an instruction to edit is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EditTask {
+    /// Found by its words: local where none tells.
+    #[default]
+    Auto,
+    /// An object becomes another, or another in colour or size.
+    Local,
+    /// How all of it is drawn.
+    Style,
+    /// What is behind.
+    Background,
+    /// An object goes.
+    Removal,
+    /// One comes.
+    Addition,
+    /// What an object is made of.
+    Texture,
+    /// An object is marked in a colour.
+    Segmentation,
+}
+
+impl EditTask {
+    fn number(self) -> u32 {
+        match self {
+            EditTask::Auto => sys::MGEN_EDIT_AUTO,
+            EditTask::Local => sys::MGEN_EDIT_LOCAL,
+            EditTask::Style => sys::MGEN_EDIT_STYLE,
+            EditTask::Background => sys::MGEN_EDIT_BACKGROUND,
+            EditTask::Removal => sys::MGEN_EDIT_REMOVAL,
+            EditTask::Addition => sys::MGEN_EDIT_ADDITION,
+            EditTask::Texture => sys::MGEN_EDIT_TEXTURE,
+            EditTask::Segmentation => sys::MGEN_EDIT_SEGMENTATION,
+        }
+    }
+}
+
 /// One request. Numbers that are 0 mean the default.
 ///
 /// ```
@@ -23,13 +60,13 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
-    /// 1..4096 bytes; to upsample it may be empty.
+    /// 1..4096 bytes; to upsample it may be empty, to edit it is the instruction.
     pub prompt: String,
     /// What guidance leads away from, up to 4096 bytes; None = nothing.
     pub negative_prompt: Option<String>,
     /// Same seed, same result.
     pub seed: u64,
-    /// Solver steps, 1..1000; 0 = 50, or the upsampler's.
+    /// Solver steps, 1..1000; 0 = 50, or the upsampler's or the editor's.
     pub steps: u32,
     /// Pixels; 0 = the pipeline's.
     pub width: u32,
@@ -50,6 +87,13 @@ pub struct Request {
     pub guidance_from: f32,
     /// to here; 0 = 1. Other times take half the work.
     pub guidance_to: f32,
+    /// To edit: what the instruction is about.
+    pub task: EditTask,
+    /// To edit: guidance towards the clip, 0 < g <= 100; 0 = the editor's; 1 = off.
+    pub source_guidance: f32,
+    /// To edit: 0 = by the editor; 0 < s < 1: without one, by the video model: the share of the
+    /// steps that are taken, from the noised clip on. The prompt then says what the result shows.
+    pub strength: f32,
 }
 
 impl Request {
@@ -82,6 +126,9 @@ impl Request {
             solver: self.solver.number(),
             guidance_from: self.guidance_from,
             guidance_to: self.guidance_to,
+            edit_task: self.task.number(),
+            source_guidance: self.source_guidance,
+            strength: self.strength,
             ..Default::default()
         })
     }
@@ -234,6 +281,27 @@ pub struct Estimate {
     pub flops: f64,
 }
 
+/// mgen_upsample_estimate or mgen_edit_estimate.
+type EstimateOfClip = unsafe extern "C" fn(
+    *mut sys::mgen_context,
+    *const sys::mgen_pipeline,
+    *const sys::mgen_clip,
+    *const sys::mgen_generate_params,
+    *mut sys::mgen_estimate,
+) -> sys::mgen_status;
+
+/// mgen_upsample_start or mgen_edit_start.
+type StartOfClip = unsafe extern "C" fn(
+    *mut sys::mgen_context,
+    *const sys::mgen_pipeline,
+    *const sys::mgen_clip,
+    *const sys::mgen_generate_params,
+    *mut *mut sys::mgen_job,
+) -> sys::mgen_status;
+
+/// A clip that another is made of, and how.
+type Source = (*const sys::mgen_clip, StartOfClip);
+
 impl Pipeline {
     /// Find out what a request needs without starting it.
     pub fn estimate(&self, ctx: &mut Context, request: &Request) -> Result<Estimate> {
@@ -247,14 +315,24 @@ impl Pipeline {
         clip: &Clip,
         request: &Request,
     ) -> Result<Estimate> {
-        self.tell(ctx, request, Some(clip))
+        self.tell(ctx, request, Some((clip, sys::mgen_upsample_estimate)))
+    }
+
+    /// Find out what it needs to edit a clip, without starting it.
+    pub fn estimate_edit(
+        &self,
+        ctx: &mut Context,
+        clip: &Clip,
+        request: &Request,
+    ) -> Result<Estimate> {
+        self.tell(ctx, request, Some((clip, sys::mgen_edit_estimate)))
     }
 
     fn tell(
         &self,
         ctx: &mut Context,
         request: &Request,
-        source: Option<&Clip>,
+        source: Option<(&Clip, EstimateOfClip)>,
     ) -> Result<Estimate> {
         request.with_raw(|params| {
             let mut out = sys::mgen_estimate::default();
@@ -264,9 +342,8 @@ impl Pipeline {
             let status = unsafe {
                 match source {
                     None => sys::mgen_generate_estimate(raw_ctx, &pipeline, &params, &mut out),
-                    Some(clip) => {
-                        let clip = clip.as_raw();
-                        sys::mgen_upsample_estimate(raw_ctx, &pipeline, clip, &params, &mut out)
+                    Some((clip, estimate)) => {
+                        estimate(raw_ctx, &pipeline, clip.as_raw(), &params, &mut out)
                     }
                 }
             };
@@ -305,7 +382,7 @@ impl Pipeline {
         hooks: Hooks,
     ) -> Result<Job<'ctx>> {
         // Safety: there is no memory to keep.
-        unsafe { self.begin(ctx, request, hooks, ptr::null(), ptr::null()) }
+        unsafe { self.begin(ctx, request, hooks, ptr::null(), None) }
     }
 
     /// Generate a clip, frame by frame: an iterator of decoded frames, of which at most `ahead`
@@ -329,7 +406,7 @@ impl Pipeline {
     ) -> Result<()> {
         // Safety: whatever happens, the job is dropped before this call ends, and with it the
         // borrowed memory.
-        unsafe { self.begin(ctx, request, hooks, into.as_raw(), ptr::null()) }?.wait()
+        unsafe { self.begin(ctx, request, hooks, into.as_raw(), None) }?.wait()
     }
 
     /// Make a clip larger; returns when it is complete. Of the request, width and height 0 mean
@@ -341,9 +418,41 @@ impl Pipeline {
         request: &Request,
         hooks: Hooks,
     ) -> Result<Clip> {
+        self.remake(ctx, clip, request, hooks, sys::mgen_upsample_start)
+    }
+
+    /// Edit a clip as the request's prompt says; returns when it is complete. Of the request, width
+    /// and height 0 mean the clip's.
+    ///
+    /// ```no_run
+    /// # use moviegen::*;
+    /// # fn f(ctx: &mut Context, pipeline: &Pipeline, clip: &Clip) -> Result<()> {
+    /// let edited = pipeline.edit(ctx, clip, &Request::new("make the ball blue"), Hooks::new())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn edit(
+        &self,
+        ctx: &mut Context,
+        clip: &Clip,
+        request: &Request,
+        hooks: Hooks,
+    ) -> Result<Clip> {
+        self.remake(ctx, clip, request, hooks, sys::mgen_edit_start)
+    }
+
+    fn remake(
+        &self,
+        ctx: &mut Context,
+        clip: &Clip,
+        request: &Request,
+        hooks: Hooks,
+        start: StartOfClip,
+    ) -> Result<Clip> {
+        let source = Some((clip.as_raw(), start));
         // Safety: whatever happens, the job is dropped before this call ends, in which the clip is
         // borrowed; hooks cannot have it, as it is not Sync.
-        unsafe { self.begin(ctx, request, hooks, ptr::null(), clip.as_raw()) }?.finish()
+        unsafe { self.begin(ctx, request, hooks, ptr::null(), source) }?.finish()
     }
 
     /// Start making a clip larger, which moves into the job. Returns at once.
@@ -354,22 +463,45 @@ impl Pipeline {
         request: &Request,
         hooks: Hooks,
     ) -> Result<Job<'ctx>> {
+        self.start_remake(ctx, clip, request, hooks, sys::mgen_upsample_start)
+    }
+
+    /// Start editing a clip, which moves into the job. Returns at once.
+    pub fn start_edit<'ctx>(
+        &self,
+        ctx: &'ctx mut Context,
+        clip: Clip,
+        request: &Request,
+        hooks: Hooks,
+    ) -> Result<Job<'ctx>> {
+        self.start_remake(ctx, clip, request, hooks, sys::mgen_edit_start)
+    }
+
+    fn start_remake<'ctx>(
+        &self,
+        ctx: &'ctx mut Context,
+        clip: Clip,
+        request: &Request,
+        hooks: Hooks,
+        start: StartOfClip,
+    ) -> Result<Job<'ctx>> {
+        let source = Some((clip.as_raw(), start));
         // Safety: the clip is dropped after the job.
-        let mut job = unsafe { self.begin(ctx, request, hooks, ptr::null(), clip.as_raw()) }?;
+        let mut job = unsafe { self.begin(ctx, request, hooks, ptr::null(), source) }?;
         job.state().source = Some(clip);
         Ok(job)
     }
 
     /// # Safety
-    /// `into` and `source` are NULL or live, unchanged but for what is written into the first,
-    /// until the job is destroyed.
+    /// `into` is NULL or, like the source's clip, lives, unchanged but for what is written into the
+    /// first, until the job is destroyed.
     unsafe fn begin<'ctx>(
         &self,
         ctx: &'ctx mut Context,
         request: &Request,
         hooks: Hooks,
         into: *const sys::mgen_frames,
-        source: *const sys::mgen_clip,
+        source: Option<Source>,
     ) -> Result<Job<'ctx>> {
         request.with_raw(|mut params| {
             let raw_ctx = ctx.enter();
@@ -399,10 +531,9 @@ impl Pipeline {
             // Safety: all pointers live during the call; hooks and memory until the job is
             // destroyed.
             let status = unsafe {
-                if source.is_null() {
-                    sys::mgen_generate_start(raw_ctx, &pipeline, &params, &mut raw)
-                } else {
-                    sys::mgen_upsample_start(raw_ctx, &pipeline, source, &params, &mut raw)
+                match source {
+                    None => sys::mgen_generate_start(raw_ctx, &pipeline, &params, &mut raw),
+                    Some((clip, start)) => start(raw_ctx, &pipeline, clip, &params, &mut raw),
                 }
             };
             if raw.is_null() {

@@ -20,13 +20,13 @@
 //! - *A context with its jobs and trainers is one object.* [`Job`], [`FrameStream`] and [`Trainer`]
 //!   borrow the context mutably until they are dropped. Use a second context to do two things at
 //!   once: models may be shared by both.
-//! - *Models never change.* [`Tae`], [`TextEncoder`], [`VideoModel`], [`Upsampler`] and [`Pipeline`] are
-//!   `Send` and `Sync`, and `Clone` adds an owner.
+//! - *Models never change.* [`Tae`], [`TextEncoder`], [`VideoModel`], [`Upsampler`], [`Editor`] and
+//!   [`Pipeline`] are `Send` and `Sync`, and `Clone` adds an owner.
 //! - *Calls marked "any thread"* are on [`JobCanceller`] and [`TrainerStopper`], which may outlive
 //!   what they stop.
 //! - *Memory that work on another thread uses* belongs to it: callbacks of a job are `'static`,
-//!   and the clip to upsample moves into it. The blocking [`Pipeline::generate_into`] and
-//!   [`Pipeline::upsample`] take what is borrowed.
+//!   and the clip to upsample or edit moves into it. The blocking [`Pipeline::generate_into`],
+//!   [`Pipeline::upsample`] and [`Pipeline::edit`] take what is borrowed.
 //!
 //! Nothing here relies on destructors for safety: a job or trainer that was leaked
 //! ([`std::mem::forget`]) is ended by the next call on its context, or when the context is dropped.
@@ -60,13 +60,13 @@ pub use context::{Context, ContextBuilder, HostAllocator, LogLevel, Memory};
 pub use dataset::{Dataset, DatasetParams, Sample, SampleError};
 pub use error::{Error, ErrorClass, ErrorKind, Result};
 pub use frames::{Format, FramesMut, FramesRef};
-pub use generate::{Estimate, Hooks, Request};
+pub use generate::{EditTask, Estimate, Hooks, Request};
 pub use job::{Job, JobCanceller, JobInfo};
 pub use measure::{
     plan_mesh, plan_training, toybox_prompts, Evaluation, MeshPlan, Plan, Precision, Preset,
     Protocol, Recompute,
 };
-pub use model::{ModelInfo, Pipeline, Tae, TextEncoder, Upsampler, VideoModel};
+pub use model::{Editor, ModelInfo, Pipeline, Tae, TextEncoder, Upsampler, VideoModel};
 pub use parts::{noise, schedule, Hold, Latents, LatentsRef, Schedule, Solver, Text};
 pub use ranks::{Exchange, MeshAborter, MeshParams, Ranks};
 pub use report::Report;

@@ -176,6 +176,9 @@ pub enum Protocol {
     Alignment,
     /// Enlarged clips against scenes drawn that large: psnr, ssim, sharpness.
     Upsample,
+    /// Edited clips against scenes drawn as the instruction says: psnr, ssim, of what stays and what
+    /// changes, and the rate at which the checker reads the edit.
+    Edit,
 }
 
 /// A measurement. Numbers that are 0 mean the default.
@@ -242,6 +245,7 @@ impl Pipeline {
             Protocol::Tae => "tae\0",
             Protocol::Alignment => "alignment\0",
             Protocol::Upsample => "upsample\0",
+            Protocol::Edit => "edit\0",
         };
         let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());
         let mut state = EvalState {

@@ -38,6 +38,10 @@ pub struct ModelInfo {
     pub fps_prefix: bool,
     /// Upsampler: of width and height, as it was trained.
     pub upsampling: u32,
+    /// Editor: kinds of edits in its file.
+    pub tasks: u32,
+    /// Editor: source guidance of requests that ask for none.
+    pub source_guidance: f32,
 }
 
 macro_rules! network {
@@ -91,6 +95,8 @@ macro_rules! network {
                     guidance: info.guidance,
                     fps_prefix: info.fps_prefix != 0,
                     upsampling: info.upsampling,
+                    tasks: info.tasks,
+                    source_guidance: info.source_guidance,
                 }
             }
         }
@@ -139,6 +145,11 @@ network! {
     mgen_upsampler_get_info
 }
 
+network! {
+    /// Clip and instruction to clip: the transformer; the other networks are the pipeline's.
+    Editor, mgen_editor, mgen_editor_open, mgen_editor_retain, mgen_editor_release, mgen_editor_get_info
+}
+
 /// What a pipeline is made of: networks, each optional, and the clip that the model was trained on.
 /// It may be filled by hand, with networks of any context.
 #[derive(Clone, Debug, Default)]
@@ -159,6 +170,8 @@ pub struct Pipeline {
     pub video: Option<VideoModel>,
     /// Needed to upsample; it reads `text`. None over ranks.
     pub upsampler: Option<Upsampler>,
+    /// Needed to edit; it reads `tae` and `text`. None over ranks.
+    pub editor: Option<Editor>,
 }
 
 impl Pipeline {
@@ -191,6 +204,7 @@ impl Pipeline {
             text: raw.text.map(|raw| TextEncoder::owned(raw, None)),
             video: VideoModel::owned(raw.video, mesh),
             upsampler: Upsampler::owned(raw.upsampler, None),
+            editor: Editor::owned(raw.editor, None),
         };
         ctx.check(status).map(|()| pipeline)
     }
@@ -221,6 +235,7 @@ impl Pipeline {
                 .upsampler
                 .as_ref()
                 .map_or(ptr::null_mut(), Upsampler::as_raw),
+            editor: self.editor.as_ref().map_or(ptr::null_mut(), Editor::as_raw),
             ..Default::default()
         }
     }
