@@ -255,17 +255,21 @@ def test_training(world):
     assert world.read("trained/video_model.safetensors") == world.read("again/video_model.safetensors")
 
 
+def train(world, name, *stages):
+    """A model of these stages in the folder `name`."""
+    with open(world.path(name + ".json"), "w", encoding="utf-8") as f:
+        json.dump({"format": "moviegen-recipe", "version": 1, "stages": stages}, f)
+    for stage in stages:
+        good(world.run(os.path.join(world.prefix, "bin", "moviegen"), "train", "--recipe", name + ".json", "--stage",
+                       stage["name"], "--dir", name, "-q"))
+
+
 def test_upsampling(world):
     """With the tiny upsampler of the program's tests."""
     sys.path.insert(0, os.path.join(ROOT, "tests", "cli"))
     from check_cli import TINY_RECIPE
     from check_upsample import UPSAMPLER, write_film
-    recipe = {**TINY_RECIPE, "stages": [*TINY_RECIPE["stages"], UPSAMPLER]}
-    with open(world.path("upsampler.json"), "w", encoding="utf-8") as f:
-        json.dump(recipe, f)
-    for stage in recipe["stages"]:
-        good(world.run(os.path.join(world.prefix, "bin", "moviegen"), "train", "--recipe", "upsampler.json", "--stage",
-                       stage["name"], "--dir", "upsampler", "-q"))
+    train(world, "upsampler", *TINY_RECIPE["stages"], UPSAMPLER)
     program = world.example("07")
     write_film(world, "small.y4m")
     out = good(world.run(program, "upsampler", "small.y4m", "large.y4m"))
@@ -273,6 +277,29 @@ def test_upsampling(world):
     assert out.endswith("step 3 of 3\nlarge.y4m: 9 frames of 80 x 48\n"), out
     assert world.read("large.y4m").startswith(b"YUV4MPEG2 W80 H48 F25:1 ")
     run = world.run(program, "upsampler", "none.y4m", "large.y4m")
+    assert run.returncode == 1 and run.stderr.startswith("MGEN_E_NOT_FOUND: ") and "none.y4m" in run.stderr, run.stderr
+
+
+def test_editing(world):
+    """With the tiny editor of the program's tests, and without it."""
+    sys.path.insert(0, os.path.join(ROOT, "tests", "cli"))
+    from check_cli import TINY_RECIPE
+    from check_edit import EDITOR, INSTRUCTION
+    from check_upsample import write_film
+    program = world.example("08")
+    write_film(world, "film.y4m")
+    train(world, "editor", *TINY_RECIPE["stages"])
+    out = good(world.run(program, "editor", "film.y4m", PROMPT, "begun.y4m"))
+    assert re.match(r"without an editor\n9 frames of 40 x 24 pixels will need up to [\d.]+ MB\nstep 1 of 30\n", out), out
+    assert out.endswith("step 30 of 30\nbegun.y4m was written\n"), out
+    train(world, "editor", *TINY_RECIPE["stages"], EDITOR)
+    out = good(world.run(program, "editor", "film.y4m", INSTRUCTION, "edited.y4m"))
+    assert re.match(r"9 frames of 40 x 24 pixels will need up to [\d.]+ MB\nstep 1 of 3\n", out), out
+    assert out.endswith("step 3 of 3\nedited.y4m was written\n"), out
+    for name in ("begun.y4m", "edited.y4m"):
+        assert world.read(name).startswith(b"YUV4MPEG2 W40 H24 F25:1 ")
+    assert world.read("begun.y4m") != world.read("edited.y4m")
+    run = world.run(program, "editor", "none.y4m", INSTRUCTION, "edited.y4m")
     assert run.returncode == 1 and run.stderr.startswith("MGEN_E_NOT_FOUND: ") and "none.y4m" in run.stderr, run.stderr
 
 
