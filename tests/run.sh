@@ -11,9 +11,10 @@
 #   cli      the moviegen program: messages, exit statuses, outputs
 #   bindings the library from other languages
 #   examples the examples and the programs of README.md, from an installed copy
-#   asan     unit and kernels again, with AddressSanitizer and UBSan
+#   asan     unit again, with AddressSanitizer and UBSan in all but the kernels
 #   emulated the kernels for GPUs and a context on one, played by the host; faults planted in them  (--medium)
 #   emulated-asan  these kernels with AddressSanitizer and UBSan  (--medium)
+#   asan-full  unit and kernels again, with them in the kernels, too  (--medium)
 #   binaries the code for GPUs: registers, spills, instructions; a build for GPUs where there is none (--medium)
 #   asan-api api again, with them                                (--medium)
 #   clang    unit, api and kernels again, built by clang         (--medium)
@@ -23,7 +24,7 @@
 #   kills    training killed 1000 times at random moments        (--medium)
 #   seeds    kernels again, with other random numbers           (--long)
 #
-# Without names: format to asan; --medium adds emulated, emulated-asan, binaries, asan-api, clang, tsan, large, dist and kills, --long seeds too. Installs
+# Without names: format to asan; --medium adds emulated, emulated-asan, asan-full, binaries, asan-api, clang, tsan, large, dist and kills, --long seeds too. Installs
 # what is missing with apt. The last line counts test cases: "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -33,7 +34,7 @@ jobs=$(nproc)
 suites=()
 export CC=gcc
 short=(format arch unit api abi kernels cli bindings examples asan)
-medium=("${short[@]}" emulated emulated-asan binaries asan-api clang tsan large dist kills)
+medium=("${short[@]}" emulated emulated-asan asan-full binaries asan-api clang tsan large dist kills)
 long=("${medium[@]}" seeds)
 
 usage() {
@@ -47,7 +48,7 @@ for word in "$@"; do
         usage
         exit 0
         ;;
-    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | emulated | emulated-asan | binaries | asan-api | clang | tsan | large | dist | kills | seeds) suites+=("$word") ;;
+    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | emulated | emulated-asan | asan-full | binaries | asan-api | clang | tsan | large | dist | kills | seeds) suites+=("$word") ;;
     *)
         echo "run.sh: unknown suite '$word'; suites are ${long[*]}, options --medium and --long" >&2
         exit 2
@@ -238,17 +239,22 @@ suite_bindings() {
 suite_examples() {
     build_plain && tap examples 900 "$python" tests/examples/check.py build-test
 }
-build_asan() {
+build_asan() { # folder, meson options...
+    local folder=$1
+    shift
     # What the library is told not to do (abort, print) the sanitizers do for it.
     export ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1
     export UBSAN_OPTIONS=print_stacktrace=1
-    build build-asan -Db_sanitize=address,undefined -Db_lundef=false \
-        -Dc_args=-fno-sanitize-recover=all
+    build "$folder" -Db_sanitize=address,undefined -Db_lundef=false \
+        -Dc_args=-fno-sanitize-recover=all "$@"
 }
 suite_asan() {
-    build_asan || return
-    programs build-asan/tests asan-
-    kernels build-asan asan- --cases 10
+    build_asan build-asan -Dsanitize_kernels=false && programs build-asan/tests asan-
+}
+suite_asan-full() {
+    build_asan build-asan-full || return
+    programs build-asan-full/tests asan-full-
+    kernels build-asan-full asan-full- --cases 10
 }
 # cuDNN, as far as it goes without a GPU, where it is installed.
 cudnn=$(ldconfig -p 2>/dev/null | grep -o 'libcudnn\.so\.9' | head -n 1)
@@ -286,7 +292,7 @@ suite_binaries() {
     fi
 }
 suite_asan-api() {
-    build_asan && programs build-asan/tests/api asan-
+    build_asan build-asan -Dsanitize_kernels=false && programs build-asan/tests/api asan-
 }
 suite_clang() {
     if ! scripts/install-deps.sh clang; then
