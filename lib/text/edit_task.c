@@ -64,13 +64,15 @@ static bool in_word(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c & 0x80) || c == '_';
 }
 
-/* As whole words. */
+/* As whole words, outside of quotation marks: what a sign reads tells nothing. */
 static bool says(const char *text, const char *words)
 {
     size_t n = strlen(words);
+    bool quoted = false;
     for (const char *p = text; *p; p++) {
         size_t k = 0;
-        if (p > text && in_word(p[-1]))
+        quoted ^= *p == '"';
+        if (quoted || (p > text && in_word(p[-1])))
             continue;
         while (k < n && lower(p[k]) == words[k])
             k++;

@@ -440,6 +440,9 @@ static void test_words(void **state)
         {"turn it into a black and white film", MGI_EDIT_STYLE},
         {"mark the red ball in green", MGI_EDIT_SEGMENTATION},
         {"a remarkable ball", MGI_EDIT_LOCAL},
+        {"add a sign that reads \"MARK\"", MGI_EDIT_ADDITION},
+        {"make the sign \"PUT\" yellow", MGI_EDIT_LOCAL},
+        {"\"add", MGI_EDIT_LOCAL},
         {"ajoute une balle \xc3\xa0 add\xc3\xa9", MGI_EDIT_LOCAL},
     };
     (void)state;
