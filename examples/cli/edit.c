@@ -56,7 +56,8 @@ static int run(const cli_command *self, int argc, char **argv)
          "guidance scale towards the film; 1 = off (default: the editor's)"},
         {"--strength", NULL, OPTION_REAL, &strength, 0.001, 0.999, "S",
          "edit without an editor, by the video model: the share of the steps that are taken, from "
-         "the noised film on; the instruction is then what the edited film shows"},
+         "the noised film on (of the way, too, with --schedule linear: the default's first steps "
+         "are short); the instruction is then what the edited film shows"},
         OPTIONS_REMAKE(&r),
         OPTION_END,
     };

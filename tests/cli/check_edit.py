@@ -229,6 +229,41 @@ def test_cancel(w):
     assert os.listdir(w.folder) == ["film.y4m"], os.listdir(w.folder)
 
 
+# ---- moviegen eval edit ----
+
+def evaluate(w, *options, model=None):
+    return w.run("eval", "edit", "--model", model or w.need_model(), "-n", "1", "--seed", "2", "--threads", "2", "-q", *options)
+
+
+def test_eval(w):
+    run = evaluate(w, "--json")
+    expect(run, 0)
+    line = json.loads(run.stdout)
+    assert line["protocol"] == "edit" and line["n"] == 1 and line["seed"] == 2 and len(line["model_hash"]) == 16, line
+    assert (line["steps"], line["guidance"], line["source_guidance"]) == (3, 3, 2), line
+    for way in ("", "copy_", "ceiling_", "sdedit_"):
+        assert 0 <= line[way + "applied"] <= 1 and -1 < line[way + "ssim"] < 1.001, (way, line)
+        for name in ("psnr", "kept_psnr", "changed_psnr"):
+            assert 1 < line[way + name] < 100, (way + name, line)
+    assert line["copy_kept_psnr"] > line["copy_changed_psnr"], line
+    assert evaluate(w, "--json").stdout == run.stdout, "another result"
+    other = json.loads(evaluate(w, "--json", "--steps", "2").stdout)
+    assert other["steps"] == 2 and other["psnr"] != line["psnr"] and other["copy_psnr"] == line["copy_psnr"], other
+    run = evaluate(w)
+    expect(run, 0)
+    assert run.stdout.startswith(b"edit, 1 clips, seed 2, model ") and b"  changed_psnr" in run.stdout, run.stdout
+
+
+def test_eval_without_editor(w):
+    plain = w.copy_model("plain")
+    pipeline = os.path.join(plain, "pipeline.json")
+    with open(pipeline, encoding="utf-8") as f:
+        parts = json.load(f)
+    with open(pipeline, "w", encoding="utf-8") as f:
+        json.dump({key: value for key, value in parts.items() if key != "editor"}, f)
+    expect(evaluate(w, "--json", model=plain), 1, "lacks its editor")
+
+
 if __name__ == "__main__":
     check_cli.TINY_RECIPE["stages"].append(EDITOR)
     sys.exit(check_cli.main(globals()))
