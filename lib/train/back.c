@@ -81,10 +81,8 @@ static mgen_status keep_film(void *user, const mgi_frames_box *box, const float 
 bool mgi_back_passes(const uint8_t *made, const uint8_t *wanted, const uint8_t *was, int64_t count)
 {
     int64_t to = 0, from = 0;
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < count; i++) { /* where these are the same, both are as far */
         int64_t a = made[i] - wanted[i], b = made[i] - was[i];
-        if (wanted[i] == was[i])
-            continue;
         to += a * a;
         from += b * b;
     }
