@@ -130,45 +130,34 @@ T *mgi_source_black(mgi_run *run, const mgi_networks *n, const mgi_generate_requ
 
 /* -- what is shown ------------------------------------------------------------------------------ */
 
-typedef struct cropped {
-    mgen_context *ctx;
-    const mgi_generate_request *r;
-} cropped;
-
-/* Those of the box's pixels that the request has. */
+/* Those of the box's pixels that the request has, moved together in what the decoder gave away with the call: a copy would
+ * be memory that the estimate, for which nothing is shown, does not see. */
 static mgen_status show_part(void *user, const mgi_frames_box *box, const float *rgb)
 {
-    const cropped *c = user;
-    const mgi_generate_request *r = c->r;
+    const mgi_generate_request *r = user;
     mgi_frames_box part = *box;
-    float *own;
+    float *own = (float *)rgb;
     part.height = r->height - box->top < box->height ? r->height - box->top : box->height;
     part.width = r->width - box->left < box->width ? r->width - box->left : box->width;
     if (part.height < 1 || part.width < 1)
         return MGEN_OK;
     part.last = part.top + part.height == r->height && part.left + part.width == r->width;
-    if (part.height == box->height && part.width == box->width)
-        return r->sink(r->user, &part, rgb);
     const int64_t rows = part.count * part.height, row = part.width * 3;
-    MGI_TRY(mgi_alloc(c->ctx, (size_t)(rows * row) * sizeof *own, &own));
     for (int64_t i = 0; i < rows; i++) {
         int64_t from = i / part.height * box->height + i % part.height;
-        memcpy(own + i * row, rgb + from * box->width * 3, (size_t)row * sizeof *own);
+        memmove(own + i * row, rgb + from * box->width * 3, (size_t)row * sizeof *own);
     }
-    mgen_status status = r->sink(r->user, &part, own);
-    mgi_free(c->ctx, own);
-    return status;
+    return r->sink(r->user, &part, own);
 }
 
-static void show_frames(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r, T *z,
-                        cropped *c)
+static void show_frames(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r, T *z)
 {
     const int64_t frames = z ? run->dev->meta ? 1 : z->dims[1] : 0;
     double *flops = &run->dev->counts.flops, before = *flops;
     for (int64_t i = 0; i < frames && run->status == MGEN_OK; i++) {
         int64_t mark = mgi_scope_push(run);
         T *one = mgi_slice(run, z, 1, i, 1);
-        mgi_decode_run(run, n->tae, one, 1, i, r->tile, r->sink ? show_part : NULL, c);
+        mgi_decode_run(run, n->tae, one, 1, i, r->tile, r->sink ? show_part : NULL, (void *)r);
         mgi_scope_pop(run, mark, NULL);
     }
     if (z)
@@ -178,9 +167,8 @@ static void show_frames(mgi_run *run, const mgi_networks *n, const mgi_generate_
 void mgi_source_show(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
                      int64_t frames, T *z)
 {
-    cropped c = {run->ctx, r};
     if (n->upsampler)
-        show_frames(run, n, r, z, &c);
+        show_frames(run, n, r, z);
     else
-        mgi_decode_run(run, n->tae, z, frames, 0, r->tile, r->sink ? show_part : NULL, &c);
+        mgi_decode_run(run, n->tae, z, frames, 0, r->tile, r->sink ? show_part : NULL, (void *)r);
 }

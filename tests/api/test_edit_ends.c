@@ -302,6 +302,50 @@ static void test_estimate(void **state)
     }
 }
 
+/* Under a limit that whole frames would break, they are coded in tiles: the film and what is made of it. Its sides are off
+ * the grid. */
+static void test_tiles(void **state)
+{
+    enum { WIDE = 250, HIGH = 121, LONG = 12 };
+    (void)state;
+    mgi_editor_config config = tiny_editor;
+    mgen_generate_params p = request();
+    mgen_estimate whole = MGEN_ESTIMATE_INIT, tiled = MGEN_ESTIMATE_INIT;
+    mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_clip *made[2];
+    uint64_t peak;
+    config.video.rows_max = 8;
+    config.video.columns_max = 16;
+    save_editor_as("wide", &config);
+    p.steps = 1;
+    cp.threads = 1;
+    for (int i = 0; i < 2; i++) {
+        mgen_context *ctx;
+        assert_int_equal(mgen_context_create(&cp, &ctx), MGEN_OK);
+        bench b = bench_on(ctx);
+        mgen_editor_release(b.pipe.editor);
+        assert_int_equal(mgen_editor_open(ctx, dir, "wide", &b.pipe.editor), MGEN_OK);
+        mgen_clip_destroy(b.clip);
+        b.clip = source(ctx, WIDE, HIGH, LONG);
+        mgen_context_trim(ctx);
+        mgen_context_memory(ctx, &peak, NULL);
+        assert_int_equal(mgen_edit_estimate(ctx, &b.pipe, b.clip, &p, i ? &tiled : &whole),
+                         MGEN_OK);
+        const uint64_t most = peak + (i ? tiled : whole).host_bytes;
+        cp.host_memory_max = i ? cp.host_memory_max : peak + whole.host_bytes * 3 / 4;
+        made[i] = film(&b, &p);
+        mgen_context_memory(ctx, NULL, &peak);
+        assert_true(peak <= most);
+        bench_close(&b);
+    }
+    assert_true(tiled.host_bytes < whole.host_bytes * 3 / 4 && tiled.flops > whole.flops);
+    assert_true(peak <= cp.host_memory_max);
+    for (int k = 0; k < LONG * HIGH * WIDE * 3; k++)
+        assert_true(abs(mgen_clip_pixels(made[0])[k] - mgen_clip_pixels(made[1])[k]) <= 1);
+    mgen_clip_destroy(made[0]);
+    mgen_clip_destroy(made[1]);
+}
+
 /* The estimate of a part of the steps is that of so many steps, up to the clip's encoding. */
 static void test_flops(void **state)
 {
@@ -363,10 +407,11 @@ static void test_failing_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_refused_fields),
-        cmocka_unit_test(test_lacks),     cmocka_unit_test(test_mesh),
-        cmocka_unit_test(test_cancelled), cmocka_unit_test(test_estimate),
-        cmocka_unit_test(test_flops),     cmocka_unit_test(test_failing_memory),
+        cmocka_unit_test(test_refused),        cmocka_unit_test(test_refused_fields),
+        cmocka_unit_test(test_lacks),          cmocka_unit_test(test_mesh),
+        cmocka_unit_test(test_cancelled),      cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_tiles),          cmocka_unit_test(test_flops),
+        cmocka_unit_test(test_failing_memory),
     };
     return cmocka_run_group_tests(tests, setup_editor, teardown);
 }

@@ -33,23 +33,31 @@ SHARED void write_editor_config(mgi_json_writer *w, const void *config)
     mgi_editor_config_write(w, config);
 }
 
-/* Saved as "editor" in the folder of the trained models, and named by its pipeline. */
-SHARED void save_editor(void)
+/* Saved in the folder of the trained models. */
+SHARED void save_editor_as(const char *name, const mgi_editor_config *config)
 {
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    mgi_pipeline_file file;
     mgen_context *ctx;
     mgi_vt video;
     params.device = "cpu";
     assert_int_equal(mgen_context_create(&params, &ctx), MGEN_OK);
-    assert_int_equal(mgi_editor_config_check(ctx, &tiny_editor), MGEN_OK);
-    assert_int_equal(mgi_vt_init(&video, ctx, &tiny_editor.video), MGEN_OK);
+    assert_int_equal(mgi_editor_config_check(ctx, config), MGEN_OK);
+    assert_int_equal(mgi_vt_init(&video, ctx, &config->video), MGEN_OK);
     assert_int_equal(mgi_vt_random(&video, 3), MGEN_OK);
     randomise(&video.module, 0.1f);
-    assert_int_equal(mgi_model_file_save(ctx, dir, "editor", MGI_EDITOR_KIND, write_editor_config,
-                                         &tiny_editor, &video.module, MGI_ST_BF16),
+    assert_int_equal(mgi_model_file_save(ctx, dir, name, MGI_EDITOR_KIND, write_editor_config,
+                                         config, &video.module, MGI_ST_BF16),
                      MGEN_OK);
     mgi_vt_finish(&video);
+    mgen_context_destroy(ctx);
+}
+
+/* As "editor", which the pipeline names. */
+SHARED void save_editor(void)
+{
+    mgi_pipeline_file file;
+    mgen_context *ctx = make_context(1);
+    save_editor_as("editor", &tiny_editor);
     assert_int_equal(mgi_pipeline_file_read(ctx, dir, "pipeline", &file), MGEN_OK);
     strcpy(file.editor, "editor");
     assert_int_equal(mgi_pipeline_file_write(ctx, dir, "pipeline", &file), MGEN_OK);
