@@ -2,6 +2,7 @@
  * Edits that are refused, end early or have too little memory; and what their estimates say. */
 #include "edit_bench.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
 
@@ -302,6 +303,32 @@ static void test_estimate(void **state)
     }
 }
 
+/* Films of all kinds, one of windows among them: none takes more than its estimate says. */
+static void test_estimates_of_sizes(void **state)
+{
+    static const uint32_t sizes[][3] = {{1, 1, 1},   {64, 64, 1},  {41, 25, 7},
+                                        {64, 33, 9}, {64, 64, 32}, {17, 64, 70}};
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof sizes[0]; i++) {
+        const uint32_t *size = sizes[i / 2];
+        mgen_generate_params p = i % 2 ? begun() : request();
+        mgen_estimate e = MGEN_ESTIMATE_INIT;
+        uint64_t held, peak;
+        bench b = bench_on(make_context(2));
+        mgen_clip_destroy(b.clip);
+        b.clip = source(b.ctx, size[0], size[1], size[2]);
+        mgen_context_trim(b.ctx);
+        mgen_context_memory(b.ctx, &held, NULL);
+        assert_int_equal(mgen_edit_estimate(b.ctx, &b.pipe, b.clip, &p, &e), MGEN_OK);
+        mgen_clip_destroy(film(&b, &p));
+        mgen_context_memory(b.ctx, NULL, &peak);
+        if (peak > held + e.host_bytes)
+            fail_msg("%u x %u, %u frames: %" PRIu64 " bytes more", size[0], size[1], size[2],
+                     peak - held - e.host_bytes);
+        bench_close(&b);
+    }
+}
+
 /* Under a limit that whole frames would break, they are coded in tiles: the film and what is made of it. Its sides are off
  * the grid. */
 static void test_tiles(void **state)
@@ -407,11 +434,11 @@ static void test_failing_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),        cmocka_unit_test(test_refused_fields),
-        cmocka_unit_test(test_lacks),          cmocka_unit_test(test_mesh),
-        cmocka_unit_test(test_cancelled),      cmocka_unit_test(test_estimate),
-        cmocka_unit_test(test_tiles),          cmocka_unit_test(test_flops),
-        cmocka_unit_test(test_failing_memory),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_refused_fields),
+        cmocka_unit_test(test_lacks),     cmocka_unit_test(test_mesh),
+        cmocka_unit_test(test_cancelled), cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_tiles),     cmocka_unit_test(test_estimates_of_sizes),
+        cmocka_unit_test(test_flops),     cmocka_unit_test(test_failing_memory),
     };
     return cmocka_run_group_tests(tests, setup_editor, teardown);
 }
