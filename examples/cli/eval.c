@@ -58,9 +58,15 @@ static void print_table(const cli_session *s, const eval_options *o, const mgen_
 {
     printf("%s, %u clips, seed %llu, model %016llx\n", o->protocol, measured(report, o->n),
            (unsigned long long)o->seed, (unsigned long long)mgen_pipeline_hash(&s->pipe));
+    int width = 24;
+    for (uint32_t i = 0; i < mgen_report_count(report); i++) {
+        int own = (int)strlen(mgen_report_name(report, i));
+        width = own > width ? own : width;
+    }
     for (uint32_t i = 0; i < mgen_report_count(report); i++)
         if (strcmp(mgen_report_name(report, i), "n"))
-            printf("  %-24s %10.4f\n", mgen_report_name(report, i), mgen_report_value(report, i));
+            printf("  %-*s %10.4f\n", width, mgen_report_name(report, i),
+                   mgen_report_value(report, i));
 }
 
 static mgen_status open_data(cli_session *s, const eval_options *o, mgen_dataset **data)
