@@ -191,7 +191,12 @@ group_models() {
     for device in cpu cuda; do
         run "a film on $device" timeout "$(left)" "$moviegen" generate "a red ball rolls left" --model "$models/toybox" --device "$device" \
             --steps 20 -o "$out/film-$device.y4m" --json -q
-        for stage in tae video gan diffusion; do
+        # Both of the CPU's film, which is there by now.
+        run "it edited on $device" timeout "$(left)" "$moviegen" edit "$out/film-cpu.y4m" "make the red ball blue" --model "$models/toybox" \
+            --device "$device" -o "$out/edit-$device.y4m" --json -q
+        run "it enlarged on $device" timeout "$(left)" "$moviegen" upsample "$out/film-cpu.y4m" --model "$models/toybox" \
+            --device "$device" -o "$out/upsample-$device.y4m" --json -q
+        for stage in tae video gan diffusion editor; do
             run "some steps of training on $device, stage $stage" timeout "$(left)" "$moviegen" train --recipe "${here}/gpu/recipe.json" \
                 --stage "$stage" --dir "$out/train-$device" --device "$device" --log "$out/$stage-$device.jsonl" --log-every 1 --quiet
         done

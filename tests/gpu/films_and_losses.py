@@ -17,8 +17,8 @@ def luma(path):
     return header, size, data
 
 
-def film_psnr(folder, one, other):
-    (h1, _, a), (h2, _, b) = luma(f"{folder}/film-{one}.y4m"), luma(f"{folder}/film-{other}.y4m")
+def film_psnr(folder, one, other, kind="film"):
+    (h1, _, a), (h2, _, b) = luma(f"{folder}/{kind}-{one}.y4m"), luma(f"{folder}/{kind}-{other}.y4m")
     if h1 != h2 or len(a) != len(b):
         return 0.0
     error = sum((x - y) ** 2 for x, y in zip(a, b)) / max(len(a), 1)
@@ -37,10 +37,14 @@ def main():
         psnr = film_psnr(folder, film, "cpu")
         print(f"film: {what} and CPU are {psnr:.1f} dB apart (at least {FILM_PSNR})")
         bad += not psnr >= FILM_PSNR
+    for kind in ("edit", "upsample"):
+        psnr = film_psnr(folder, "cuda", "cpu", kind)
+        print(f"{kind}: GPU and CPU are {psnr:.1f} dB apart (at least {FILM_PSNR})")
+        bad += not psnr >= FILM_PSNR
     same = film_psnr(folder, "tuned", "again") == math.inf
     print(f"film: by what was chosen and kept {'the same bits' if same else 'OTHER BITS'}")
     bad += not same
-    for stage in ("tae", "video", "gan", "diffusion"):
+    for stage in ("tae", "video", "gan", "diffusion", "editor"):
         cpu, gpu = losses(f"{folder}/{stage}-cpu.jsonl"), losses(f"{folder}/{stage}-cuda.jsonl")
         worst = max(abs(gpu.get(i, math.inf) - x) / x for i, x in cpu.items())
         first = abs(gpu[min(gpu)] - cpu[min(cpu)]) / cpu[min(cpu)]

@@ -541,7 +541,9 @@ static void test_delivered(void **state)
     static const char *const stages[][11] = {
         {"examples/models/toybox/recipe.json", "image_autoencoder", "tae", "images", "joint",
          "larger", "tune_a", "tune_b", "average", "upsampler", "upsampler_finish"},
-        {"examples/models/toybox/recipe_gpu.json", "tae", "images", "joint", "longer"},
+        {"examples/models/toybox/recipe_gpu.json", "tae", "images", "joint", "longer", "finer"},
+        {"examples/models/toybox/recipe_edit.json", "editor_images", "editor", "editor_finish",
+         "editor_last"},
         {"examples/05_recipe.json", "tae", "video"},
     };
     const char *source = getenv("MOVIEGEN_SOURCE");
