@@ -39,11 +39,14 @@ static void test_bytes(void **state)
         mgen_pipeline pipe;
         mgen_context *ctx = open_as(shipped, precisions[i], &pipe);
         mgen_model_info video = info_of(pipe.video), tae = MGEN_MODEL_INFO_INIT,
-                        text = MGEN_MODEL_INFO_INIT, upsampler = MGEN_MODEL_INFO_INIT;
+                        text = MGEN_MODEL_INFO_INIT, upsampler = MGEN_MODEL_INFO_INIT,
+                        editor = MGEN_MODEL_INFO_INIT;
         uint64_t now, peak, said = video.bytes;
         assert_int_equal(mgen_tae_get_info(pipe.tae, &tae), MGEN_OK);
         assert_int_equal(mgen_upsampler_get_info(pipe.upsampler, &upsampler), MGEN_OK);
-        said += tae.bytes + upsampler.bytes; /* which has the TAE once more */
+        assert_int_equal(mgen_editor_get_info(pipe.editor, &editor), MGEN_OK);
+        said +=
+            tae.bytes + upsampler.bytes + editor.bytes; /* the upsampler has the TAE once more */
         for (int k = 0; k < 3; k++) {
             assert_int_equal(mgen_text_encoder_get_info(pipe.text[k], &text), MGEN_OK);
             said += text.bytes;
@@ -59,6 +62,7 @@ static void test_bytes(void **state)
             assert_true((double)tae.bytes < 0.53 * 4.0 * (double)tae.parameters);
             assert_true((double)(upsampler.bytes - tae.bytes) <
                         (most[i] + 0.05) * 4.0 * (double)upsampler.parameters);
+            assert_true((double)editor.bytes < (most[i] + 0.05) * 4.0 * (double)editor.parameters);
             assert_true((double)video.bytes < most[i] * 4.0 * (double)video.parameters);
             if (now > said + full / 16 || peak > now + full / 16)
                 fail_msg("precision %u: %llu bytes of weights, %llu held, %llu at most",
