@@ -4,7 +4,7 @@
 #        tests/gpu.sh --pack DIR     builds the programs and puts what a GPU machine needs into DIR (under 60 MB)
 #
 #   check      checkkernel: the GPU's variants of every op against the references, on all processors
-#   models     films of the shipped model, and losses of 20 to 40 training steps of each kind, on the GPU and on the CPU
+#   models     films of the shipped model, one of them edited and enlarged, and losses of 20 to 40 training steps of each kind, on the GPU and on the CPU
 #   memcheck   compute-sanitizer over some cases of every op, and its leak check over a short training
 #   bench-ops  times of the ops, variant by variant, beside the ceilings that PyTorch reaches here (copy, matrix product)
 #   bench-model  attention, elementwise ops, products, layers, a training step and the decoder of the 30B model beside PyTorch,
