@@ -50,7 +50,7 @@ typedef struct mgi_vt_block {
     mgi_param *up_b, *down_b;
 } mgi_vt_block;
 
-/* A task is told by so many vectors beside those of the text, and by one beside that of the time (report 5.1.1). */
+/* A task is told by so many vectors beside those of the text, and by one beside that of the time (the report's Movie Gen Edit). */
 enum { MGI_VT_TASK_TOKENS = 4 };
 
 /* How a text encoder's vectors become what is attended to. */
