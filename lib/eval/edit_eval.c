@@ -168,8 +168,7 @@ static mgen_status generate(measurement *m, const mgi_networks *n, int64_t i, in
 {
     const mgi_eval_request *r = m->r;
     const uint64_t seed = r->seed + (uint64_t)i;
-    mgi_eval_passage p = {mgi_eval_pixels(m->frames, m->width, m->height, m->before),
-                          mgi_eval_pixels(m->frames, m->width, m->height, m->made)};
+    mgi_film_bytes film = {m->before, m->made, m->height, m->width};
     const mgi_generate_request g = {.prompts = &text,
                                     .count = 1,
                                     .seeds = &seed,
@@ -183,11 +182,11 @@ static mgen_status generate(measurement *m, const mgi_networks *n, int64_t i, in
                                     .width = m->width,
                                     .height = m->height,
                                     .frames = m->frames,
-                                    .source = mgi_eval_give,
+                                    .source = mgi_film_give,
                                     .task = n->editor ? task : 0,
                                     .skip = n->editor ? 0.0f : 1.0f - MGI_EDIT_SDEDIT,
-                                    .sink = mgi_eval_take,
-                                    .user = &p};
+                                    .sink = mgi_film_take,
+                                    .user = &film};
     return mgi_generate(m->ctx, n, &g);
 }
 

@@ -4,7 +4,6 @@
 #define MGI_EVAL_FILMS_H
 
 #include "eval/evaluate.h"
-#include "media/pixels.h"
 
 /* Clips of the model's shape for `count` prompts, one behind the other in pixels (RGB8), as the request asks; clip i
  * has the seed request->seed + first + i. count is at most MGI_EVAL_BATCH. */
@@ -16,13 +15,5 @@ mgen_status mgi_eval_generate(mgen_context *ctx, const mgi_networks *n,
 /* One clip (frames x height x width x 3, RGB8) through the TAE, by the mean of its latents; out may be in. */
 mgen_status mgi_eval_reconstruct(mgen_context *ctx, const mgi_tae *tae, int64_t frames,
                                  int64_t height, int64_t width, const uint8_t *in, uint8_t *out);
-
-/* From where a request's frames come and where they go, as its user, source and sink: two films of RGB8. */
-typedef struct mgi_eval_passage {
-    mgi_pixels in, out;
-} mgi_eval_passage;
-mgi_pixels mgi_eval_pixels(int64_t frames, int64_t width, int64_t height, uint8_t *film);
-mgen_status mgi_eval_give(void *user, int64_t first, int64_t count, float *rgb);
-mgen_status mgi_eval_take(void *user, const mgi_frames_box *box, const float *rgb);
 
 #endif

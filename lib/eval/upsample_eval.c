@@ -7,6 +7,7 @@
 #include "eval/image_quality.h"
 #include "eval/world_check.h"
 #include "eval/world_tally.h"
+#include "media/pixels.h"
 #include "task/source.h"
 
 #include <math.h>
@@ -80,7 +81,7 @@ static void shrink(measurement *m, const uint8_t *large, uint8_t *small)
 }
 
 static mgi_generate_request request_of(const measurement *m, const char *const *prompt,
-                                       const uint64_t *seed, mgi_eval_passage *p)
+                                       const uint64_t *seed, mgi_film_bytes *film)
 {
     const mgi_eval_request *r = m->r;
     return (mgi_generate_request){.prompts = prompt,
@@ -96,9 +97,9 @@ static mgi_generate_request request_of(const measurement *m, const char *const *
                                   .width = m->large_width,
                                   .height = m->large_height,
                                   .frames = m->frames,
-                                  .source = mgi_eval_give,
-                                  .sink = mgi_eval_take,
-                                  .user = p};
+                                  .source = mgi_film_give,
+                                  .sink = mgi_film_take,
+                                  .user = film};
 }
 
 /* The truth through the upsampler's autoencoder alone. */
@@ -106,9 +107,8 @@ static mgen_status code_truth(measurement *m)
 {
     const int64_t f = mgi_tae_factor(&m->n.tae->config);
     int64_t width = m->large_width, height = m->large_height;
-    mgi_eval_passage p = {mgi_eval_pixels(m->frames, width, height, m->truth),
-                          mgi_eval_pixels(m->frames, width, height, m->made)};
-    const mgi_generate_request g = request_of(m, NULL, NULL, &p);
+    mgi_film_bytes film = {m->truth, m->made, height, width};
+    const mgi_generate_request g = request_of(m, NULL, NULL, &film);
     mgi_run run;
     mgi_source_sides(&m->n, &width, &height);
     const int64_t dims[5] = {1, m->frames, height / f, width / f, m->n.tae->config.latent_channels};
@@ -142,9 +142,8 @@ static mgen_status upsample(measurement *m, int bilinear, int upsampled, int64_t
                             const char *caption, const mgi_world_said *asked)
 {
     const uint64_t seed = m->r->seed + (uint64_t)i;
-    mgi_eval_passage p = {mgi_eval_pixels(m->frames, m->large_width, m->large_height, m->enlarged),
-                          mgi_eval_pixels(m->frames, m->large_width, m->large_height, m->made)};
-    const mgi_generate_request g = request_of(m, &caption, &seed, &p);
+    mgi_film_bytes film = {m->enlarged, m->made, m->large_height, m->large_width};
+    const mgi_generate_request g = request_of(m, &caption, &seed, &film);
     enlarge(m);
     MGI_TRY(judge(m, bilinear, m->enlarged, asked));
     MGI_TRY(mgi_generate(m->ctx, &m->n, &g));

@@ -387,35 +387,38 @@ mgen_status mgi_decode_film(mgen_context *ctx, const mgi_tae *tae, const float *
     return status;
 }
 
-typedef struct recoding {
-    const uint8_t *in;
-    uint8_t *out;
-    int64_t height, width;
-} recoding;
-
-static mgen_status read_bytes(void *user, int64_t first, int64_t count, float *rgb)
+mgen_status mgi_film_give(void *user, int64_t first, int64_t count, float *rgb)
 {
-    const recoding *r = user;
-    int64_t frame = r->height * r->width * 3;
-    mgi_floats_from_bytes(rgb, r->in + first * frame, count * frame);
+    const mgi_film_bytes *f = user;
+    int64_t frame = f->height * f->width * 3;
+    mgi_floats_from_bytes(rgb, f->in + first * frame, count * frame);
     return MGEN_OK;
 }
 
-static mgen_status write_bytes(void *user, const mgi_frames_box *box, const float *rgb)
+mgen_status mgi_film_take(void *user, const mgi_frames_box *box, const float *rgb)
 {
-    const recoding *r = user;
+    const mgi_film_bytes *f = user;
     int64_t row = box->width * 3;
     for (int64_t i = 0; i < box->count * box->height; i++) {
-        int64_t y = (box->first + i / box->height) * r->height + box->top + i % box->height;
-        mgi_bytes_from_floats(r->out + (y * r->width + box->left) * 3, rgb + i * row, row);
+        int64_t y = (box->first + i / box->height) * f->height + box->top + i % box->height;
+        mgi_bytes_from_floats(f->out + (y * f->width + box->left) * 3, rgb + i * row, row);
     }
+    return MGEN_OK;
+}
+
+mgen_status mgi_film_black(void *user, int64_t first, int64_t count, float *rgb)
+{
+    const mgi_film_bytes *f = user;
+    (void)first;
+    for (int64_t i = 0; i < count * f->height * f->width * 3; i++)
+        rgb[i] = -1.0f;
     return MGEN_OK;
 }
 
 mgen_status mgi_recode_film(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
                             const uint8_t *in, uint8_t *out)
 {
-    recoding r = {in, out, film[1], film[2]};
+    mgi_film_bytes f = {in, out, film[1], film[2]};
     int64_t dims[4], count;
     float *latents;
     MGI_TRY(mgi_latent_dims(ctx, tae, film, dims));
@@ -423,9 +426,9 @@ mgen_status mgi_recode_film(mgen_context *ctx, const mgi_tae *tae, const int64_t
         return mgi_fail(ctx, MGEN_E_INVALID, "films of %lld frames are too long",
                         (long long)film[0]);
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof *latents, &latents));
-    mgen_status status = mgi_encode_film(ctx, tae, film, 0, read_bytes, &r, latents);
+    mgen_status status = mgi_encode_film(ctx, tae, film, 0, mgi_film_give, &f, latents);
     if (status == MGEN_OK)
-        status = mgi_decode_film(ctx, tae, latents, dims, film[0], 0, write_bytes, &r);
+        status = mgi_decode_film(ctx, tae, latents, dims, film[0], 0, mgi_film_take, &f);
     mgi_free(ctx, latents);
     return status;
 }

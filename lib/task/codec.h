@@ -51,6 +51,16 @@ mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frame
  * pieces. z is whole. Collective. */
 mgen_status mgi_decode_rows(mgi_run *run, const mgi_tae *tae, T *z, const mgi_tae_rows *rows,
                             int64_t frames, int64_t first, mgi_frames_sink *sink, void *user);
+/* Films of RGB8 without gaps, as user of the source and the sink below: where frames come from, and where they go. */
+typedef struct mgi_film_bytes {
+    const uint8_t *in;
+    uint8_t *out;
+    int64_t height, width;
+} mgi_film_bytes;
+mgi_frames_source mgi_film_give;
+mgi_frames_sink mgi_film_take;
+mgi_frames_source mgi_film_black; /* black frames, of that height and width */
+
 /* Both, encoding and decoding, for frames of RGB8 without gaps: what a film becomes that goes through the autoencoder. out may be in. */
 mgen_status mgi_recode_film(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
                             const uint8_t *in, uint8_t *out);

@@ -50,26 +50,18 @@ static mgen_status read_extended(void *user, int64_t first, int64_t count, float
     return MGEN_OK;
 }
 
-static mgen_status read_black(void *user, int64_t first, int64_t count, float *rgb)
-{
-    const extended *e = user;
-    (void)first;
-    for (int64_t i = 0; i < count * e->height * e->width * 3; i++)
-        rgb[i] = -1.0f;
-    return MGEN_OK;
-}
-
 /* As a whole: to its latents, the last of which fill a patch. */
 static mgen_status encode_film(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
-                               mgi_frames_source *source, int64_t frames, const int64_t dims[5],
-                               float *latents)
+                               bool black, int64_t frames, const int64_t dims[5], float *latents)
 {
     const int64_t f = mgi_tae_factor(&n->tae->config), each = dims[2] * dims[3] * dims[4];
     const int64_t film[3] = {frames, dims[2] * f, dims[3] * f};
     extended e = {r, 0, film[2], film[1]};
+    mgi_film_bytes size = {.height = film[1], .width = film[2]};
     if (!run->dev->meta && r->stop && r->stop(r->user))
         return mgi_fail(run->ctx, MGEN_E_CANCELLED, "cancelled before the film was seen");
-    MGI_TRY(mgi_encode_film(run->ctx, n->tae, film, r->tile, source, &e, latents));
+    MGI_TRY(mgi_encode_film(run->ctx, n->tae, film, r->tile, black ? mgi_film_black : read_extended,
+                            black ? (void *)&size : &e, latents));
     for (int64_t i = mgi_networks_latents(n, frames); i < dims[1]; i++)
         memcpy(latents + i * each, latents + (i - 1) * each, (size_t)each * sizeof *latents);
     return MGEN_OK;
@@ -95,8 +87,8 @@ static mgen_status encode_frames(mgi_run *run, const mgi_networks *n, const mgi_
     return MGEN_OK;
 }
 
-static T *see(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
-              mgi_frames_source *source, int64_t frames, const int64_t dims[5])
+static T *see(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r, bool black,
+              int64_t frames, const int64_t dims[5])
 {
     T *seen = NULL;
     float *latents;
@@ -105,7 +97,7 @@ static T *see(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r
         !mgi_ok(run, mgi_alloc_zero(run->ctx, (size_t)count, sizeof *latents, &latents)))
         return NULL;
     if (mgi_ok(run, n->upsampler ? encode_frames(run, n, r, dims, latents)
-                                 : encode_film(run, n, r, source, frames, dims, latents))) {
+                                 : encode_film(run, n, r, black, frames, dims, latents))) {
         mgi_device_trim(run->dev); /* the encoder's tensors have other sizes than the sampler's */
         seen = mgi_new(run, MGK_F32, 5, dims);
     }
@@ -119,13 +111,13 @@ static T *see(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r
 T *mgi_source_see(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
                   int64_t frames, const int64_t dims[5])
 {
-    return see(run, n, r, read_extended, frames, dims);
+    return see(run, n, r, false, frames, dims);
 }
 
 T *mgi_source_black(mgi_run *run, const mgi_networks *n, const mgi_generate_request *r,
                     int64_t frames, const int64_t dims[5])
 {
-    return see(run, n, r, read_black, frames, dims);
+    return see(run, n, r, true, frames, dims);
 }
 
 /* -- what is shown ------------------------------------------------------------------------------ */

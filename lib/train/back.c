@@ -3,7 +3,6 @@
 
 #include "core/alloc.h"
 #include "core/hash.h"
-#include "media/pixels.h"
 #include "task/generate.h"
 
 #include <string.h>
@@ -52,32 +51,6 @@ mgen_status mgi_back_open(mgen_context *ctx, const char *dir, const char *name,
     return status;
 }
 
-/* A request's film and its result, frame after frame. */
-typedef struct films {
-    const uint8_t *in;
-    uint8_t *out;
-    int64_t height, width;
-} films;
-
-static mgen_status read_film(void *user, int64_t first, int64_t count, float *rgb)
-{
-    const films *f = user;
-    int64_t frame = f->height * f->width * 3;
-    mgi_floats_from_bytes(rgb, f->in + first * frame, count * frame);
-    return MGEN_OK;
-}
-
-static mgen_status keep_film(void *user, const mgi_frames_box *box, const float *rgb)
-{
-    const films *f = user;
-    int64_t row = box->width * 3;
-    for (int64_t i = 0; i < box->count * box->height; i++) {
-        int64_t y = (box->first + i / box->height) * f->height + box->top + i % box->height;
-        mgi_bytes_from_floats(f->out + (y * f->width + box->left) * 3, rgb + i * row, row);
-    }
-    return MGEN_OK;
-}
-
 bool mgi_back_passes(const uint8_t *made, const uint8_t *wanted, const uint8_t *was, int64_t count)
 {
     int64_t to = 0, from = 0;
@@ -96,7 +69,7 @@ mgen_status mgi_back_make(mgen_context *ctx, mgi_back *b, const mgi_edits_sample
     const uint64_t numbers[] = {s->seed, s->element}, seed = mgi_hash64(numbers, sizeof numbers, 1);
     char text[MGI_WORLD_CAPTION_MAX];
     const char *prompt = text;
-    films f = {.in = both, .height = ds->height, .width = ds->width};
+    mgi_film_bytes f = {.in = both, .height = ds->height, .width = ds->width};
     mgi_networks n = b->networks;
     n.clip = (mgi_clip_shape){ds->width, ds->height, frames, s->forth.before.fps};
     mgi_world_edit_text(&s->forth, text);
@@ -107,9 +80,9 @@ mgen_status mgi_back_make(mgen_context *ctx, mgi_back *b, const mgi_edits_sample
                                           .width = ds->width,
                                           .height = ds->height,
                                           .frames = frames,
-                                          .source = read_film,
+                                          .source = mgi_film_give,
                                           .task = s->forth.task,
-                                          .sink = keep_film,
+                                          .sink = mgi_film_take,
                                           .user = &f};
     MGI_TRY(mgi_alloc(ctx, (size_t)size, &f.out));
     mgen_status status = mgi_generate(ctx, &n, &request);

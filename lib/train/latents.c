@@ -480,24 +480,15 @@ static bool load_cached(const work *w)
     return status == MGEN_OK;
 }
 
-static mgen_status read_black(void *user, int64_t first, int64_t count, float *rgb)
-{
-    const pixels *p = user;
-    (void)first;
-    for (int64_t i = 0; i < count * p->frame; i++)
-        rgb[i] = -1.0f;
-    return MGEN_OK;
-}
-
 /* What edits have beside their latents: each rank by itself, but the black film's, whose bits are the first one's. */
 static mgen_status finish_edits(const work *w)
 {
     const mgi_dataset *ds = w->q->dataset;
     const int64_t film[3] = {w->q->frames, ds->height, ds->width};
-    pixels p = {.frame = ds->height * ds->width * 3};
+    mgi_film_bytes size = {.height = ds->height, .width = ds->width};
     mgen_status status = take_edits(w);
     if (status == MGEN_OK)
-        status = mgi_encode_film(w->ctx, w->q->tae, film, 0, read_black, &p, w->l->black);
+        status = mgi_encode_film(w->ctx, w->q->tae, film, 0, mgi_film_black, &size, w->l->black);
     status = mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL);
     return status == MGEN_OK && w->ranks > 1
                ? mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, w->l->black, w->l->size, 0)
