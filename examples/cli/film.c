@@ -66,9 +66,10 @@ int film_edit(cli_session *s, const mgen_clip *clip, const mgen_generate_params 
     mgen_job *job;
     *out = NULL;
     if (!s->pipe.editor && !(params->strength > 0)) {
-        complain(s->command, "the model has no editor: its pipeline.json names none; take a model "
-                             "that has one, train one (docs/editing.md), or let the video model "
-                             "edit by --strength");
+        complain(s->command,
+                 "the model has no editor: its pipeline.json names none; take a model "
+                 "that has one, train one (docs/recipes.md#editor), or let the video model "
+                 "edit by --strength");
         return STATUS_ERROR;
     }
     mgen_status status = mgen_edit_start(s->ctx, &s->pipe, clip, params, &job);

@@ -99,7 +99,7 @@ def test_no_editor(w):
     with open(pipeline, "w", encoding="utf-8") as f:
         json.dump({key: value for key, value in parts.items() if key != "editor"}, f)
     run = w.run("edit", film, INSTRUCTION, "--model", plain, *out)
-    expect(run, 1, "the model has no editor", "docs/editing.md", "--strength")
+    expect(run, 1, "the model has no editor", "docs/recipes.md#editor", "--strength")
     expect(w.run("edit", film, PROMPT, "--model", plain, "--strength", "0.6", "--steps", "5", "-q", *out), 0)
     assert read_y4m(w.path("new.y4m")) == (40, 24, 9)
     broken = w.copy_model("broken")
