@@ -2,11 +2,7 @@
  * Training an upsampler: the pairs that it learns from, what it is saved as, what it starts from, what is refused. */
 #include "core/alloc.h"
 #include "data/resize.h"
-#include "tensor/device.h"
-#include "test_folder.h"
-#include "tiny_stages.h"
 #include "train/latents.h"
-#include "train/stage.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -19,57 +15,12 @@
 
 #include <cmocka.h>
 
-static mgen_context *ctx;
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
-
-static mgen_status create(const mgi_stage *stage, struct mgi_stage_run **run)
-{
-    const mgi_stage_params params = {.stage = stage, .dir = folder, .seed = 5};
-    return mgi_stage_kind_of(stage)->create(ctx, &params, run);
-}
-
-/* Trains and saves; *first and *last: the loss of the first and the last validation. */
-static void train(const mgi_stage *stage, double *first, double *last)
-{
-    const struct mgi_stage_kind *kind = mgi_stage_kind_of(stage);
-    struct mgi_stage_run *run;
-    *first = 0.0;
-    OK(create(stage, &run));
-    for (int64_t i = 0; i < stage->steps; i++) {
-        mgen_report *report;
-        OK(mgi_report_create(ctx, &report));
-        OK(kind->step(run, i, report));
-        for (uint32_t k = 0; k < mgen_report_count(report); k++)
-            if (!strcmp(mgen_report_name(report, k), "val_loss")) {
-                *last = mgen_report_value(report, k);
-                *first = *first == 0.0 ? *last : *first;
-            }
-        mgen_report_destroy(report);
-    }
-    OK(kind->save(run));
-    kind->destroy(run);
-}
-
-static void save_new(mgi_stage stage)
-{
-    double first, last;
-    stage.steps = 1;
-    train(&stage, &first, &last);
-}
+#include "stage_runs.h"
 
 static int make_models(void **state)
 {
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    if (make_folder(state) != 0)
+    if (make_context_and_folder(state) != 0)
         return -1;
-    params.threads = 2;
-    assert_int_equal(mgi_context_init(&ctx, &params), MGEN_OK);
-    assert_int_equal(mgi_device_create(ctx, NULL), MGEN_OK);
     save_new(tiny_autoencoder(1, 2));
     mgi_stage video = tiny_text_to_video(1, 2);
     save_new(video);
@@ -89,7 +40,7 @@ static int free_models(void **state)
 static void assert_refused(const mgi_stage *stage, mgen_status status, const char *said)
 {
     struct mgi_stage_run *run = NULL;
-    mgen_status got = create(stage, &run);
+    mgen_status got = create_on(stage, NULL, &run);
     if (got == MGEN_OK)
         mgi_stage_kind_of(stage)->destroy(run);
     if (got != status || !strstr(mgen_last_error(ctx), said))
