@@ -18,6 +18,8 @@
 
 #include <cmocka.h>
 
+#include "given_film.h"
+
 enum { STEPS = 4, CHANNELS = 3, W = 64, H = 48, WINDOW_FRAMES = 16, TASK = MGI_EDIT_TEXTURE };
 #define SOURCE_GUIDANCE 1.5f
 #define GUIDANCE        3.0f
@@ -83,35 +85,6 @@ static void world_free(world *w)
     mgen_context_destroy(w->ctx);
 }
 
-/* A film to edit, and what became of it. */
-typedef struct film {
-    int64_t width, height, frames;
-    int64_t edge_width, edge_height; /* beyond these pixels the edge repeats; 0: nowhere */
-    int64_t came;
-    int asked, steps, total, stop_asked, stop_step;
-    float *rgb;
-} film;
-
-static float pixel(int64_t frame, int64_t y, int64_t x, int64_t c)
-{
-    return sinf(0.3f * (float)x + 0.2f * (float)y + 0.7f * (float)frame + (float)c);
-}
-
-static mgen_status source(void *user, int64_t first, int64_t count, float *rgb)
-{
-    film *f = user;
-    assert_true(first >= 0 && count == 1 && first < f->frames);
-    for (int64_t y = 0; y < f->height; y++)
-        for (int64_t x = 0; x < f->width; x++)
-            for (int64_t c = 0; c < 3; c++, rgb++) {
-                bool right = f->edge_width && x >= f->edge_width;
-                bool below = f->edge_height && y >= f->edge_height;
-                *rgb =
-                    pixel(first, below ? f->edge_height - 1 : y, right ? f->edge_width - 1 : x, c);
-            }
-    return MGEN_OK;
-}
-
 static mgen_status sink(void *user, const mgi_frames_box *box, const float *rgb)
 {
     film *f = user;
@@ -130,19 +103,6 @@ static bool progress(void *user, int done, int total)
     f->total = total;
     assert_int_equal(done, ++f->steps);
     return f->stop_step == done;
-}
-
-static bool stop(void *user)
-{
-    film *f = user;
-    return ++f->asked == f->stop_asked;
-}
-
-static film film_of(int64_t width, int64_t height, int64_t frames)
-{
-    film f = {.width = width, .height = height, .frames = frames};
-    f.rgb = test_calloc((size_t)(width * height * frames), 3 * sizeof *f.rgb);
-    return f;
 }
 
 static mgi_generate_request request(film *f)
@@ -169,14 +129,6 @@ static void make_film(world *w, film *f, const mgi_generate_request *r)
     if (mgi_generate(w->ctx, &w->n, r) != MGEN_OK)
         fail_msg("%s", mgen_last_error(w->ctx));
     assert_int_equal(f->came, f->frames);
-}
-
-static float largest(const float *a, const float *b, int64_t count)
-{
-    float most = 0.0f;
-    for (int64_t i = 0; i < count; i++)
-        most = fmaxf(most, b ? fabsf(a[i] - b[i]) : fabsf(a[i]));
-    return most;
 }
 
 /* -- the definition --------------------------------------------------------------------------------- */
@@ -402,14 +354,6 @@ static void test_sees(void **state)
     for (int i = 0; i < 4; i++)
         test_free(f[i].rgb);
     world_free(&w);
-}
-
-static void copy_values(const mgi_module *from, mgi_module *to)
-{
-    for (int64_t i = 0; i < from->count; i++) {
-        const T *x = from->params[i]->value;
-        mgi_tensor_write(to->params[i]->value, 0, mgi_f32(x), x->count);
-    }
 }
 
 /* On a GPU as on the CPU, to rounding; there captured as not captured, to the bit. */
