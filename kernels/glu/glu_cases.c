@@ -5,7 +5,7 @@
 
 static const int64_t shapes[][2] = {{0, 8},  {3, 0},   {1, 1},     {5, 7},    {9, 16},
                                     {9, 33}, {64, 48}, {300, 100}, {20, 1500}};
-enum { SHAPES = sizeof shapes / sizeof shapes[0], LEGAL = SHAPES * 2 * 3 * 2, ILLEGAL = 6 };
+enum { SHAPES = sizeof shapes / sizeof shapes[0], LEGAL = SHAPES * 2 * 4 * 2, ILLEGAL = 6 };
 
 MGK_CASES(glu)
 {
@@ -16,7 +16,7 @@ MGK_CASES(glu)
     int bad = index - LEGAL; /* 4: x and y, 5: x and dx differ in dtype */
     int shape = index < LEGAL ? mgk_case_take(&index, SHAPES) : 3;
     bool grad = bad < 0 ? mgk_case_take(&index, 2) : bad == 3 || bad == 5;
-    a->kind = bad < 0 ? mgk_case_take(&index, 3) : bad == 2 ? 7 : 0;
+    a->kind = bad < 0 ? mgk_case_take(&index, 4) : bad == 2 ? 7 : 0;
     a->rows = bad == 0 ? -5 : shapes[shape][0];
     a->dim = bad == 1 ? INT64_MAX / 8 : shapes[shape][1];
     c->real = bad < 0 && index > 0 ? MGK_BF16 : MGK_F32;

@@ -19,7 +19,8 @@ template <int KIND> MGK_DEVICE float activation(float v)
 {
     return KIND == MGK_GLU_SILU        ? v * sigmoid(v)
            : KIND == MGK_GLU_GELU_TANH ? mgk_cuda_gelu(v)
-                                       : mgk_cuda_gelu_erf(v);
+           : KIND == MGK_GLU_GELU_ERF  ? mgk_cuda_gelu_erf(v)
+                                       : sigmoid(v);
 }
 
 template <int KIND> MGK_DEVICE float activation_slope(float v)
@@ -28,6 +29,8 @@ template <int KIND> MGK_DEVICE float activation_slope(float v)
         float s = sigmoid(v);
         return s * (1.0f + v * (1.0f - s));
     }
+    if (KIND == MGK_GLU_SIGMOID)
+        return sigmoid(v) * sigmoid(-v);
     return KIND == MGK_GLU_GELU_TANH ? mgk_cuda_gelu_grad(v) : mgk_cuda_gelu_erf_grad(v);
 }
 
@@ -113,8 +116,11 @@ template <typename T, typename I, int KIND> static void run_grad(const mgk_glu_a
         } else if ((kind) == MGK_GLU_GELU_TANH) {                                                  \
             enum { KIND = MGK_GLU_GELU_TANH };                                                     \
             __VA_ARGS__;                                                                           \
-        } else {                                                                                   \
+        } else if ((kind) == MGK_GLU_GELU_ERF) {                                                   \
             enum { KIND = MGK_GLU_GELU_ERF };                                                      \
+            __VA_ARGS__;                                                                           \
+        } else {                                                                                   \
+            enum { KIND = MGK_GLU_SIGMOID };                                                       \
             __VA_ARGS__;                                                                           \
         }                                                                                          \
     } while (0)

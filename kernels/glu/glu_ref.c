@@ -8,7 +8,7 @@
 static bool common_check(const mgk_glu_args *a, const char **why)
 {
     MGK_RULE(MGK_EXTENTS_OK(a->rows, a->dim, 2), "rows, dim out of range");
-    MGK_RULE(a->kind >= MGK_GLU_SILU && a->kind <= MGK_GLU_GELU_ERF, "unknown kind");
+    MGK_RULE(a->kind >= MGK_GLU_SILU && a->kind <= MGK_GLU_SIGMOID, "unknown kind");
     MGK_RULE(mgk_is_real_of(a->x, a->rows * a->dim), "x: f32 or bf16");
     return true;
 }
@@ -52,11 +52,16 @@ static double activation(int kind, double v)
 {
     return kind == MGK_GLU_SILU        ? mgk_silu(v)
            : kind == MGK_GLU_GELU_TANH ? mgk_gelu(v)
-                                       : mgk_gelu_erf(v);
+           : kind == MGK_GLU_GELU_ERF  ? mgk_gelu_erf(v)
+                                       : 1.0 / (1.0 + exp(-v));
 }
 
 static double activation_slope(int kind, double v)
 {
+    if (kind == MGK_GLU_SIGMOID) {
+        double s = activation(kind, v);
+        return s * (1.0 - s);
+    }
     return kind == MGK_GLU_SILU        ? mgk_silu_grad(v)
            : kind == MGK_GLU_GELU_TANH ? mgk_gelu_grad(v)
                                        : mgk_gelu_erf_grad(v);

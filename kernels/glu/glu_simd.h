@@ -10,19 +10,26 @@
             V_BY_DTYPE(type, body, __VA_ARGS__, MGK_GLU_SILU);                                     \
         else if ((op_kind) == MGK_GLU_GELU_TANH)                                                   \
             V_BY_DTYPE(type, body, __VA_ARGS__, MGK_GLU_GELU_TANH);                                \
-        else                                                                                       \
+        else if ((op_kind) == MGK_GLU_GELU_ERF)                                                    \
             V_BY_DTYPE(type, body, __VA_ARGS__, MGK_GLU_GELU_ERF);                                 \
+        else                                                                                       \
+            V_BY_DTYPE(type, body, __VA_ARGS__, MGK_GLU_SIGMOID);                                  \
     } while (0)
 
 MGK_INLINE vf activate(vf v, int kind, bool brief)
 {
     return kind == MGK_GLU_SILU        ? v_silu(v, brief)
            : kind == MGK_GLU_GELU_TANH ? v_gelu(v, brief)
-                                       : v_gelu_erf(v, brief);
+           : kind == MGK_GLU_GELU_ERF  ? v_gelu_erf(v, brief)
+                                       : v_sigmoid(v, brief);
 }
 
 MGK_INLINE vf activate_grad(vf v, vf *y, int kind, bool brief)
 {
+    if (kind == MGK_GLU_SIGMOID) {
+        *y = v_sigmoid(v, brief);
+        return *y * v_sigmoid(-v, brief);
+    }
     return kind == MGK_GLU_SILU        ? v_silu_grad(v, y, brief)
            : kind == MGK_GLU_GELU_TANH ? v_gelu_grad(v, y, brief)
                                        : v_gelu_erf_grad(v, y, brief);

@@ -2,6 +2,7 @@
  *
  *   tokens  x = Linear(patchify(latents)), patches of 1 x 2 x 2, the channels of a condition, if any, behind those of
  *           the latents: two matrices whose results add up
+ *           features of frames, if any, are added to what becomes of them: sigmoid(W1 f) W2 f
  *   text    P = LayerNorm(Linear(text)), of each encoder's own, one behind the other
  *   task    four vectors beside those of P, and one added to e, each a matrix times the task's own vector (an editor's)
  *   time    e = Linear(SiLU(Linear(sinusoid(1000 t))));  m = Linear(SiLU(e)), six vectors, shared
@@ -23,6 +24,7 @@
 #include "dist/collective.h"
 #include "dist/sharding_plan.h"
 #include "flow/diffusion.h"
+#include "kernels/glu/glu.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
 #include "tensor/weights.h"
@@ -169,6 +171,8 @@ mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config 
     if (c->condition)
         vt->patch_condition = matrix(m, d, c->patch_t * c->patch_h * c->patch_w * c->condition,
                                      0.0f, "patch_condition.weight");
+    if (c->features)
+        vt->feature = matrix(m, 2 * d, c->features, 1.0f, "feature.weight");
     vt->pos_t = vector(m, table, MGI_DIMS(c->frames_max, d), "pos.frame");
     vt->pos_h = vector(m, table, MGI_DIMS(c->rows_max, d), "pos.row");
     vt->pos_w = vector(m, table, MGI_DIMS(c->columns_max, d), "pos.column");
@@ -374,6 +378,26 @@ static bool condition_fits(mgi_run *run, const mgi_vt_config *c, const T *x, con
                        "video transformer: the condition has another shape than x");
 }
 
+static bool features_fit(mgi_run *run, const mgi_vt_config *c, const T *x, const T *f)
+{
+    if (!c->features || !f)
+        return mgi_require(run, !c->features == !f,
+                           "video transformer: it has features of frames and gets none, or the "
+                           "other way round");
+    return mgi_require(run,
+                       f->rank == 3 && f->dims[0] == x->dims[0] &&
+                           f->dims[1] == x->dims[1] / c->patch_t && f->dims[2] == c->features &&
+                           x->dims[2] == c->patch_h && x->dims[3] == c->patch_w,
+                       "video transformer: the features are not one vector for each token");
+}
+
+/* What the features of this rank's frames add to them. */
+static T *gated_features(mgi_run *run, const mgi_vt *vt, T *f)
+{
+    f = mgi_cast(run, own_tokens(run, vt, f), vt->module.dtype);
+    return mgi_glu(run, linear(run, f, vt->feature, NULL), MGK_GLU_SIGMOID);
+}
+
 T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text *text)
 {
     const mgi_vt_config *c = &vt->config;
@@ -382,7 +406,8 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
                      "video transformer: x is not (B,T,H,W,C)") ||
         !mgi_require(run, t && t->count == x->dims[0],
                      "video transformer: x and t differ in batch") ||
-        !condition_fits(run, c, x, text->condition) || !mgi_vt_task_fits(run, vt, text, x->dims[0]))
+        !condition_fits(run, c, x, text->condition) || !features_fit(run, c, x, text->features) ||
+        !mgi_vt_task_fits(run, vt, text, x->dims[0]))
         return NULL;
     int64_t video[5], n = x->dims[0], d = c->dim, mark = mgi_scope_push(run);
     memcpy(video, x->dims, sizeof video);
@@ -413,6 +438,8 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
     x = patches(run, vt, x, vt->patch, vt->patch_b);
     if (text->condition)
         x = mgi_add(run, x, patches(run, vt, text->condition, vt->patch_condition, NULL));
+    if (text->features)
+        x = mgi_add(run, x, gated_features(run, vt, text->features));
     mgi_unit_exit(run, (void *)&vt->module, 0);
     for (int64_t i = 0; i < c->layers; i++) {
         mgi_unit_enter(run, (void *)&vt->module, i + 1);
@@ -527,11 +554,11 @@ static mgen_status read_patch(mgen_context *ctx, const mgi_json *json, mgi_vt_co
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
 {
     static const char *const keys[] = {
-        "layers",    "dim",        "heads",    "ff_dim",      "channels",
-        "patch",     "frames_max", "rows_max", "columns_max", "text",
-        "text_dim",  "fps_prefix", "time_dim", "block",       "activation",
-        "objective", "preset",     "guidance", "precision",   "condition_channels",
-        "tasks",     "task_dim",   NULL};
+        "layers",    "dim",        "heads",          "ff_dim",      "channels",
+        "patch",     "frames_max", "rows_max",       "columns_max", "text",
+        "text_dim",  "fps_prefix", "time_dim",       "block",       "activation",
+        "objective", "preset",     "guidance",       "precision",   "condition_channels",
+        "tasks",     "task_dim",   "frame_features", NULL};
     mgi_vt_config c = {.time_dim = 256};
     double guidance = MGI_VT_GUIDANCE;
     bool all = mgi_json_find(json, "preset") == NULL; /* must be said */
@@ -544,6 +571,7 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     MGI_TRY(mgi_json_get_int(ctx, json, "ff_dim", all, 1, 1 << 20, &c.ff_dim));
     MGI_TRY(mgi_json_get_int(ctx, json, "channels", all, 1, 4096, &c.channels));
     MGI_TRY(mgi_json_get_int(ctx, json, "condition_channels", false, 0, 4096, &c.condition));
+    MGI_TRY(mgi_json_get_int(ctx, json, "frame_features", false, 0, 65536, &c.features));
     MGI_TRY(mgi_json_get_int(ctx, json, "tasks", false, 0, 4096, &c.tasks));
     c.task_dim = c.tasks ? 1024 : 0;
     MGI_TRY(mgi_json_get_int(ctx, json, "task_dim", false, 1, 65536, &c.task_dim));
@@ -562,6 +590,10 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     MGI_TRY(mgi_json_get_choice(ctx, json, "precision", precisions, 3, &c.precision));
     MGI_TRY(mgi_json_get_real(ctx, json, "guidance", false, 0.001, 100.0, &guidance));
     c.guidance = (float)guidance;
+    if (c.features && (c.rows_max != 1 || c.columns_max != 1))
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"frame_features\" are for frames of one patch: \"rows_max\" and "
+                        "\"columns_max\" must be 1");
     if (c.block != MGI_VT_DIT && mgi_json_find(json, "activation"))
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"activation\" needs \"block\": \"dit\"");
     if (c.dim % c.heads || c.dim / c.heads > 256 || c.time_dim % 2)
@@ -583,6 +615,8 @@ void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *c)
     mgi_json_put_int(w, "channels", c->channels);
     if (c->condition)
         mgi_json_put_int(w, "condition_channels", c->condition);
+    if (c->features)
+        mgi_json_put_int(w, "frame_features", c->features);
     if (c->tasks) {
         mgi_json_put_int(w, "tasks", c->tasks);
         mgi_json_put_int(w, "task_dim", c->task_dim);

@@ -13,6 +13,8 @@ typedef struct mgi_vt_config {
     int64_t layers, dim, heads, ff_dim;
     int64_t channels;  /* of the latents */
     int64_t condition; /* of latents that it sees beside them: to be upsampled, edited; 0: none */
+    int64_t
+        features; /* of each frame, that are seen beside it; 0: none. Frames are one patch then */
     int64_t tasks,
         task_dim; /* that it is told (text/edit_task.h), and the width of their vectors; 0: none */
     int64_t patch_t, patch_h, patch_w;         /* 1, 2, 2 */
@@ -72,6 +74,7 @@ typedef struct mgi_vt_text {
     T *mask, *places;                 /* of mgi_vt_text_places; NULL: forward makes them */
     const mgi_vt_seen *seen;          /* of mgi_vt_see, of this text; NULL: made anew */
     T *condition; /* (B,T,H,W,config.condition), normalised latents; NULL without such channels */
+    T *features;  /* (B,T / patch_t,config.features) f32; NULL without such */
     int64_t first_frame; /* the place in time of the first frame of patches */
 } mgi_vt_text;
 
@@ -93,6 +96,7 @@ typedef struct mgi_vt {
     const mgi_mesh *mesh;                               /* NULL: one rank */
     mgi_param *patch, *patch_b, *pos_t, *pos_h, *pos_w; /* biases: DiT, else NULL */
     mgi_param *patch_condition; /* its weights for those channels, zero at first; or NULL */
+    mgi_param *feature;         /* (2 dim, features): the gate, and what it weighs; or NULL */
     mgi_vt_stream stream[MGI_ROLES];
     mgi_param *task, *task_text,
         *task_time; /* vectors (tasks, task_dim), what they become; or NULL */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Longer position tables for a model that was trained with shorter ones, report section 3.2; smaller patches for one
- * that was trained with larger ones; channels of a condition and tasks for one that was trained without; fewer blocks. */
+ * that was trained with larger ones; channels of a condition,
+ * features of frames and tasks for one that was trained without; fewer blocks. */
 #include "core/alloc.h"
 #include "core/philox.h"
 #include "model/video_transformer.h"
@@ -102,8 +103,8 @@ bool mgi_vt_patch_divides(const mgi_vt_config *large, const mgi_vt_config *small
            large->patch_w % small->patch_w == 0;
 }
 
-/* Parameters that a file knows nothing of: what a condition and tasks begin with. */
-enum { NEW_MOST = 4 };
+/* Parameters that a file knows nothing of: what a condition, features and tasks begin with. */
+enum { NEW_MOST = 5 };
 
 static int new_parameters(const mgi_vt *vt, const mgi_vt_config *theirs,
                           const mgi_param *out[NEW_MOST])
@@ -111,6 +112,8 @@ static int new_parameters(const mgi_vt *vt, const mgi_vt_config *theirs,
     int n = 0;
     if (vt->config.condition && !theirs->condition)
         out[n++] = vt->patch_condition;
+    if (vt->config.features && !theirs->features)
+        out[n++] = vt->feature;
     if (vt->config.tasks && !theirs->tasks) {
         out[n++] = vt->task;
         out[n++] = vt->task_text;
@@ -119,7 +122,7 @@ static int new_parameters(const mgi_vt *vt, const mgi_vt_config *theirs,
     return n;
 }
 
-/* Zeros: neither a condition nor a task has an effect yet. The tasks' own vectors differ, or they would stay alike: +1 or -1. */
+/* Zeros: none of them has an effect yet; of features the gate alone is open. The tasks' own vectors differ, or they would stay alike: +1 or -1. */
 static void begin(const mgi_vt *vt, const mgi_param *p, int64_t count, float *values)
 {
     for (int64_t i = 0; p == vt->task && i < count; i++)
@@ -135,7 +138,9 @@ static mgen_status add_new(const mgi_vt *vt, const mgi_param *p, const char *fil
     if (mgi_st_find(st, p->name))
         return mgi_fail(ctx, MGEN_E_CORRUPT, "%s: has tensor \"%s\", but its configuration %s",
                         file, p->name,
-                        p == vt->patch_condition ? "no channels of a condition" : "no tasks");
+                        p == vt->patch_condition ? "no channels of a condition"
+                        : p == vt->feature       ? "no features of frames"
+                                                 : "no tasks");
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof **values, values));
     begin(vt, p, count, *values);
     st->entries[st->count++] = (mgi_st_entry){.name = p->name,

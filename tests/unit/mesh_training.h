@@ -117,6 +117,13 @@ static T *condition_rows(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t 
     return channels ? batch_rows(run, 7, first, MGI_DIMS(rows, 4, 4, 8, channels)) : NULL;
 }
 
+/* Features of the frames, which are a token each; NULL: it sees none. */
+static T *feature_rows(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows)
+{
+    int64_t features = vt->config.features;
+    return features ? batch_rows(run, 8, first, MGI_DIMS(rows, 4, features)) : NULL;
+}
+
 /* What the model is told of each sample; NULL: it has no tasks. */
 static T *task_rows(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows)
 {
@@ -144,7 +151,8 @@ static T *pass(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows, floa
                          batch_rows(run, 5, first, MGI_DIMS(rows, TEXT, 8))},
                         {tokens + first},
                         .task = task_rows(run, vt, first, rows),
-                        .condition = condition_rows(run, vt, first, rows)};
+                        .condition = condition_rows(run, vt, first, rows),
+                        .features = feature_rows(run, vt, first, rows)};
     T *u = mgi_vt_forward(run, vt, x, t, &text);
     T *loss = mgi_loss(run, MGK_LOSS_MSE, weight, u, v);
     mgi_backward(run, loss);
@@ -294,7 +302,8 @@ static mgen_status sample(rank_state *s, const mgi_vt *vt, mgi_fsdp *fsdp)
     mgi_vt_text text = {{batch_rows(&run, 4, 0, MGI_DIMS(BATCH, TEXT, 12))},
                         {NULL},
                         .task = task_rows(&run, vt, 0, BATCH),
-                        .condition = condition_rows(&run, vt, 0, BATCH)};
+                        .condition = condition_rows(&run, vt, 0, BATCH),
+                        .features = feature_rows(&run, vt, 0, BATCH)};
     for (int k = 0; k < 3; k++) {
         T *t = mgi_new(&run, MGK_F32, MGI_DIMS(BATCH)), *dt = mgi_new(&run, MGK_F32, MGI_DIMS(1));
         mgi_fill(&run, t, 0.3f * (float)k);

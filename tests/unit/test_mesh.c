@@ -51,6 +51,22 @@ static void test_condition(void **state)
     assert_true(run_way((way){.shape = {1, 2, 1}, .config = seeing, .forget = name}) > 0.01);
 }
 
+/* Features of frames: each rank sees those of its own. */
+static void test_features(void **state)
+{
+    (void)state;
+    static const char name[] = "feature.weight";
+    mgi_vt_config seeing = config;
+    seeing.features = 5;
+    seeing.block = MGI_VT_DIT;
+    seeing.patch_h = 4;
+    seeing.patch_w = 8;
+    seeing.rows_max = seeing.columns_max = 1;
+    compare_all(seeing, MGI_BLOCK_CHAINED);
+    assert_true(run_way((way){.shape = {1, 1, 2}, .config = seeing, .forget = name}) > 0.01);
+    assert_true(run_way((way){.shape = {1, 2, 1}, .config = seeing, .forget = name}) > 0.01);
+}
+
 /* Tasks: what tells them is read by all tokens, and moves the time of all. */
 static void test_tasks(void **state)
 {
@@ -318,10 +334,11 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shares),     cmocka_unit_test(test_parity),
         cmocka_unit_test(test_parity_dit), cmocka_unit_test(test_condition),
-        cmocka_unit_test(test_tasks),      cmocka_unit_test(test_exchange),
-        cmocka_unit_test(test_bf16),       cmocka_unit_test(test_recompute),
-        cmocka_unit_test(test_forgotten),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_counts),     cmocka_unit_test(test_processes)};
+        cmocka_unit_test(test_features),   cmocka_unit_test(test_tasks),
+        cmocka_unit_test(test_exchange),   cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_recompute),  cmocka_unit_test(test_forgotten),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_processes)};
     if (argc == 3 && !strcmp(argv[1], "--rank"))
         return process_main(argv[2]);
     return cmocka_run_group_tests_name("mesh", tests, NULL, free_truth);
