@@ -3,6 +3,9 @@
 #ifndef MGI_TASK_PIPELINE_H
 #define MGI_TASK_PIPELINE_H
 
+#include "model/audio.h"
+#include "model/audio_codec.h"
+#include "model/clip_vision.h"
 #include "model/editor.h"
 #include "model/model_file.h"
 #include "model/tae.h"
@@ -33,7 +36,7 @@ int64_t mgi_networks_window(const mgi_networks *n, int64_t *overlap);
 /* <name>.json, that of the folder being "pipeline": names of the parts ("" = none) and the clip's shape. */
 typedef struct mgi_pipeline_file {
     char tae[MGI_NAME_MAX + 1], text[MGI_ROLES][MGI_NAME_MAX + 1], video[MGI_NAME_MAX + 1];
-    char upsampler[MGI_NAME_MAX + 1], editor[MGI_NAME_MAX + 1];
+    char upsampler[MGI_NAME_MAX + 1], editor[MGI_NAME_MAX + 1], audio[MGI_NAME_MAX + 1];
     mgi_clip_shape clip;
 } mgi_pipeline_file;
 mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const char *name,
@@ -73,6 +76,21 @@ typedef struct mgi_editor {
 mgen_status mgi_editor_open(mgen_context *ctx, const char *dir, const char *name, mgi_editor *out,
                             uint64_t *hash);
 void mgi_editor_finish(mgi_editor *editor);
+
+/* An audio model with the networks that its file names. */
+typedef struct mgi_audio {
+    mgi_audio_config config;
+    mgi_vt transformer;
+    mgi_audio_codec codec;
+    mgi_text_encoder text;
+    mgi_clip_vision vision; /* unless config.vision is "" */
+} mgi_audio;
+/* *hash receives the identity of all. Held as an upsampler is. */
+mgen_status mgi_audio_open(mgen_context *ctx, const char *dir, const char *name, mgi_audio *out,
+                           uint64_t *hash);
+void mgi_audio_finish(mgi_audio *audio);
+/* Whether the parts fit together. CORRUPT with what does not. */
+mgen_status mgi_audio_check(mgen_context *ctx, const mgi_audio *audio);
 
 /* The rank of a mesh that runs the text encoder of a role and tells the others its vectors: nobody else need load it.
  * Whether that is this one; mesh NULL: one rank. */
