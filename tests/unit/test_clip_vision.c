@@ -2,7 +2,7 @@
  * CLIP's image tower: against a plain reference, gradients, the frames it is given, files. */
 #include "kernels/pointwise/pointwise.h"
 #include "model/clip_vision.h"
-#include "model/model_file.h"
+#include "task/film_features.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -323,6 +323,75 @@ static void test_frames(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* -- films ------------------------------------------------------------------------------------------ */
+
+enum { FRAMES = 19, HIGH = 20, WIDE = 26 };
+
+typedef struct filmed {
+    int64_t next;    /* frame that must be asked for */
+    int64_t fail_at; /* the frame that cannot be read; -1: none */
+} filmed;
+
+static uint8_t byte_at(int64_t frame, int64_t i)
+{
+    return (uint8_t)(11 * frame + 7 * i + i * i / 9);
+}
+
+static mgen_status give(void *user, int64_t first, int64_t count, float *rgb)
+{
+    filmed *f = user;
+    assert_true(first == f->next && count > 0 && first + count <= FRAMES);
+    if (f->fail_at >= first && f->fail_at < first + count)
+        return MGEN_E_IO;
+    f->next += count;
+    for (int64_t i = 0; i < count * HIGH * WIDE * 3; i++) {
+        int64_t frame = HIGH * WIDE * 3;
+        rgb[i] = (float)byte_at(first + i / frame, i % frame) / 127.5f - 1.0f;
+    }
+    return MGEN_OK;
+}
+
+/* Each frame's vector is what the network makes of that frame alone; what the source says ends it. */
+static void test_film(void **state)
+{
+    static const int64_t film[3] = {FRAMES, HIGH, WIDE};
+    mgen_context *ctx = make_context();
+    mgi_clip_vision clip;
+    (void)state;
+    make_clip(&clip, ctx, &small);
+    for (int half = 0; half < 2; half++) {
+        float features[FRAMES][OUT];
+        mgi_run run;
+        assert_int_equal(mgi_module_compute(&clip.module, half ? MGK_BF16 : MGK_F32), MGEN_OK);
+        assert_int_equal(mgi_film_features(ctx, &clip, film, give, &(filmed){0, -1}, features[0]),
+                         MGEN_OK);
+        mgi_run_init(&run, ctx, false);
+        for (int64_t n = 0; n < FRAMES; n++) {
+            T *frame = mgi_new(&run, MGK_U8, MGI_DIMS(1, HIGH, WIDE, 3));
+            for (int64_t i = 0; i < frame->count; i++)
+                ((uint8_t *)mgi_data(frame))[i] = byte_at(n, i);
+            T *y = mgi_clip_vision_forward(&run, &clip, mgi_clip_vision_frames(&run, &clip, frame));
+            y = mgi_cast(&run, y, MGK_F32);
+            assert_non_null(y);
+            assert_memory_equal(features[n], mgi_f32(y), sizeof features[n]);
+        }
+        mgi_run_finish(&run);
+        assert_int_equal(
+            mgi_film_features(ctx, &clip, film, give, &(filmed){0, FRAMES - 1}, features[0]),
+            MGEN_E_IO);
+    }
+    for (int k = 0; k < 3; k++) {
+        int64_t bad[3] = {FRAMES, HIGH, WIDE};
+        bad[k] = 0;
+        assert_int_equal(mgi_film_features(ctx, &clip, bad, give, NULL, NULL), MGEN_E_INVALID);
+    }
+    assert_int_equal(
+        mgi_film_features(ctx, &clip, (int64_t[]){1, INT64_MAX / 2, 9}, give, NULL, NULL),
+        MGEN_E_INVALID);
+    mgi_clip_vision_finish(&clip);
+    mgen_context_destroy(ctx);
+}
+
 /* -- files ------------------------------------------------------------------------------------------ */
 
 static void test_files(void **state)
@@ -407,9 +476,10 @@ static void test_bad_config(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference), cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_gradients), cmocka_unit_test(test_frames),
-        cmocka_unit_test(test_files),     cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_reference),  cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_gradients),  cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_film),       cmocka_unit_test(test_files),
+        cmocka_unit_test(test_bad_config),
     };
     return cmocka_run_group_tests_name("clip_vision", tests, NULL, NULL);
 }
