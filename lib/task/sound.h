@@ -2,8 +2,9 @@
  * Sound for a film or of a caption alone, report section "Movie Gen Audio": caption, film, sound that is there already, flow,
  * audio model, codec, samples. Tier 7.
  *
- * Sounds longer than the model's window are made in overlapping windows, whose velocities are blended at every step by
- * triangles (multi-diffusion, the report's way); only latents grow with the length. */
+ * Sounds longer than the model's window are made in overlapping windows: all at once, their velocities blended at every step
+ * by triangles (multi-diffusion, the report's choice), or one after the other, each hearing the last of the one before and held
+ * to the path that it took (context conditioning and trajectory regularisation). Only latents grow with the length. */
 #ifndef MGI_TASK_SOUND_H
 #define MGI_TASK_SOUND_H
 
@@ -11,6 +12,7 @@
 #include "task/generate.h"
 
 enum { MGI_SOUND_CANDIDATES = 64 };
+enum { MGI_SOUND_BLENDED, MGI_SOUND_ONE_BY_ONE };
 
 typedef struct mgi_sound_request {
     const char *caption;  /* the whole of it (text/audio_caption.h), checked UTF-8 */
@@ -25,7 +27,8 @@ typedef struct mgi_sound_request {
     const float
         *before; /* samples that are heard before, of which the last are listened to; NULL: none */
     int64_t before_count;
-    int candidates; /* of which the one is taken that the model finds the best; 0: 1 */
+    int extension; /* MGI_SOUND_*, of what is longer than a window; one by one not with DOPRI5 */
+    int candidates; /* of which the one is taken that the model finds the best, of windows one by one each time; 0: 1 */
     /* After each step; all of these may be NULL. true asks to stop: CANCELLED. */
     bool (*progress)(void *user, int done, int total);
     mgi_sound_sink *sink; /* the samples, in order */
@@ -36,7 +39,7 @@ typedef struct mgi_sound_request {
 mgen_status mgi_sound_make(mgen_context *ctx, const mgi_audio *audio,
                            const mgi_sound_request *request);
 /* Steps that `progress` is told. */
-int mgi_sound_steps(const mgi_sound_request *request);
+int mgi_sound_steps(const mgi_audio *audio, const mgi_sound_request *request);
 /* As mgi_generate_estimate(). */
 mgen_status mgi_sound_estimate(mgen_context *ctx, const mgi_audio *audio,
                                const mgi_sound_request *request, mgi_generate_needs *out);
