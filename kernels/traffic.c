@@ -14,6 +14,7 @@
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/position/position.h"
+#include "kernels/snake/snake.h"
 
 /* Bytes of `count` values of b; 0 where it is not given. */
 static double of(mgk_buf b, double count)
@@ -65,6 +66,13 @@ static double glu_traffic(const mgk_glu_args *a)
 {
     double all = (double)a->rows * (double)a->dim;
     return of(a->x, 2 * all) + of(a->y, all) + of(a->dy, all) + of(a->dx, 2 * all);
+}
+
+static double snake_traffic(const mgk_snake_args *a)
+{
+    double all = (double)a->rows * (double)a->dim;
+    return of(a->x, all) + of(a->y, all) + of(a->dy, all) +
+           of(a->dx, all) * (a->accumulate ? 2 : 1);
 }
 
 static double pointwise_traffic(int op, const mgk_pointwise_args *a)
@@ -149,6 +157,9 @@ double mgk_traffic(int op, const void *args)
     case MGK_OP_glu:
     case MGK_OP_glu_grad:
         return glu_traffic(args);
+    case MGK_OP_snake:
+    case MGK_OP_snake_grad:
+        return snake_traffic(args);
     case MGK_OP_unary:
     case MGK_OP_unary_grad:
     case MGK_OP_axpby:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * exp, tanh, the sigmoid and the activations on vectors. Errors are about 1 unit in the last
+ * exp, log, tanh, sine and cosine, the sigmoid and the activations on vectors. Errors are about 1 unit in the last
  * place for exp and 2 for the others, NaN gives NaN, and the ends behave: exp(-inf) = 0, exp overflows to inf,
  * subnormal results are right.
  *
@@ -140,6 +140,61 @@ MGK_INLINE vf v_tanh(vf x)
     p = p * u + 0.133330852f;
     p = p * u - 0.333333313f;
     return v_select(a < 0.55f, p * u * x + x, large);
+}
+
+/* log(1 + x) for x >= 0: of 1 + x = m 2^e, m in sqrt(1/2)..sqrt(2), and of what the sum lost to rounding. The fit is off
+ * by 2^-27 of (m - 1)^2. */
+MGK_INLINE vf v_log1p(vf x)
+{
+    const int32_t lowest = 0x3f3504f3; /* sqrt(1/2) */
+    vf u = 1.0f + x, lost = v_select(x < 1.0f, x - (u - 1.0f), 1.0f - (u - x));
+    vi e = ((vi)u - lowest) >> 23, down = 127 - e; /* -1 for the largest x */
+    vf scale = (vf)((vu)(down & ~(down >> 31)) << 23), m = (vf)((vu)u - ((vu)e << 23));
+    vf f = (m - 1.0f) + lost * scale, n = __builtin_convertvector(e, vf);
+    vf p = -0.0786095663f * f + 0.128834958f;
+    p = p * f - 0.13129095f;
+    p = p * f + 0.141809563f;
+    p = p * f - 0.166244994f;
+    p = p * f + 0.200022951f;
+    p = p * f - 0.25000812f;
+    p = p * f + 0.333333166f;
+    vf r = p * f * (f * f) - 0.5f * (f * f) + n * -2.12194440e-4f + f + n * 0.693359375f;
+    return v_select(x <= 3.40282347e38f, r, x); /* infinity and NaN */
+}
+
+/* sin(a - n pi) and cos(a - n pi), a - n pi within +-pi / 2: the square of the sine and the product of both do not depend
+ * on n. pi is subtracted in three parts, for n up to 2^16; beyond, results are within +-1 but otherwise meaningless.
+ * The fits are off by 2^-27 of the angle's square and less. */
+MGK_INLINE vf v_half_turn(vf a)
+{
+    vf n = v_whole(a * 0.318309886f);
+    vf r = a - n * 3.140625f - n * 9.67502594e-4f - n * 1.50995799e-7f;
+    return v_max(v_set(-1.5715f), v_min(v_set(1.5715f), r));
+}
+
+MGK_INLINE vf v_half_turn_sin(vf r, vf u)
+{
+    vf p = 2.60879339e-6f * u - 1.98110554e-4f;
+    p = p * u + 0.00833308747f;
+    p = p * u - 0.166666604f;
+    return p * u * r + r;
+}
+
+MGK_INLINE vf v_sin_half(vf a)
+{
+    vf r = v_half_turn(a);
+    return v_half_turn_sin(r, r * r);
+}
+
+MGK_INLINE vf v_sin_cos_half(vf a, vf *c)
+{
+    vf r = v_half_turn(a), u = r * r;
+    vf p = -2.60757036e-7f * u + 2.47618108e-5f;
+    p = p * u - 0.00138884021f;
+    p = p * u + 0.0416666406f;
+    p = p * u - 0.499999995f;
+    *c = p * u + 1.0f;
+    return v_half_turn_sin(r, u);
 }
 
 /* The distribution function of the normal distribution, (1 + erf(x / sqrt(2))) / 2, by

@@ -36,7 +36,10 @@ enum {
     MGK_UNARY_GELU_TANH,
     MGK_UNARY_RELU,
     MGK_UNARY_GELU_ERF,
-    MGK_UNARY_QUICK_GELU /* x * sigmoid(1.702 x) */
+    MGK_UNARY_QUICK_GELU, /* x * sigmoid(1.702 x) */
+    MGK_UNARY_SQUARE,
+    MGK_UNARY_LOG1P, /* log(1 + max(x, 0)) */
+    MGK_UNARY_TANH
 };
 
 enum { MGK_REDUCE_SUM, MGK_REDUCE_MEAN, MGK_REDUCE_MAX };

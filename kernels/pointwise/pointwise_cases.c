@@ -4,7 +4,7 @@
 #include "kernels/pointwise/pointwise.h"
 
 static const int64_t counts[] = {0, 1, 3, 16, 17, 63, 1000, 16384, 40001};
-enum { COUNTS = sizeof counts / sizeof counts[0], KINDS = MGK_UNARY_QUICK_GELU + 1 };
+enum { COUNTS = sizeof counts / sizeof counts[0], KINDS = MGK_UNARY_TANH + 1 };
 
 static const struct {
     int64_t rows, dim, sample;
@@ -135,6 +135,23 @@ static void large(mgk_case *c, mgk_pointwise_args *a, int index)
     mgk_case_in_f32(c, &a->table, a->period * a->dim, 1);
 }
 
+/* The smallest and the largest values of both signs that the logarithm and the tangent meet. */
+static void ends(mgk_case *c, mgk_pointwise_args *a, int index)
+{
+    static const float values[] = {0,        -0.0f,        1e-45f,  1e-40f, 1e-30f,   1e-8f,  6e-8f,
+                                   1e-4f,    0.41f,        0.42f,   1,      1e7f,     1.7e7f, 1e30f,
+                                   1.7e38f,  3.40282e+38f, -1e-45f, -1e-8f, -1,       -1e30f, -10,
+                                   -1.0001f, -0.41f,       88,      -88,    3.40e+38f};
+    a->count = sizeof values / sizeof values[0];
+    a->kind = index % 2 ? MGK_UNARY_TANH : MGK_UNARY_LOG1P;
+    MGK_CASE_BEGIN(c, index < 2 ? MGK_OP_unary : MGK_OP_unary_grad, "ends, kind %d", a->kind);
+    a->x.dtype = MGK_F32;
+    mgk_case_given(c, &a->x, MGK_F32, a->count, values);
+    if (index >= 2)
+        mgk_case_in(c, &a->dy, a->count, 1);
+    mgk_case_out(c, index < 2 ? &a->y : &a->dx, a->count);
+}
+
 static void convert(mgk_case *c, mgk_pointwise_args *a, int index)
 {
     static const int32_t types[] = {MGK_F32, MGK_BF16, MGK_U8};
@@ -237,7 +254,7 @@ MGK_CASES(pointwise)
     mgk_pointwise_args *a = (void *)&c->args;
     (void)seed;
     enum { ACTIVATION = COUNTS * KINDS * 2 * 4, SUMS = COUNTS * 2 * 6 };
-    enum { ROWS = SHAPES * ROW_OPS * ROW_FORMS * 2, CONVERT = COUNTS * 9, LARGE = 2 };
+    enum { ROWS = SHAPES * ROW_OPS * ROW_FORMS * 2, CONVERT = COUNTS * 9, LARGE = 2, ENDS = 4 };
     if (index < ACTIVATION)
         activation(c, a, index);
     else if ((index -= ACTIVATION) < SUMS)
@@ -248,7 +265,9 @@ MGK_CASES(pointwise)
         convert(c, a, index);
     else if ((index -= CONVERT) < LARGE)
         large(c, a, index);
-    else if ((index -= LARGE) < ILLEGAL)
+    else if ((index -= LARGE) < ENDS)
+        ends(c, a, index);
+    else if ((index -= ENDS) < ILLEGAL)
         illegal(c, a, index);
     else
         return false;

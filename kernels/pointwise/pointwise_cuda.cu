@@ -17,6 +17,12 @@ template <int KIND> MGK_DEVICE float activation(float v)
         return mgk_cuda_gelu_erf(v);
     case MGK_UNARY_QUICK_GELU:
         return mgk_cuda_quick_gelu(v);
+    case MGK_UNARY_SQUARE:
+        return v * v;
+    case MGK_UNARY_LOG1P:
+        return v < 0 ? 0 : log1pf(v);
+    case MGK_UNARY_TANH:
+        return tanhf(v);
     default:
         return v < 0 ? 0 : v;
     }
@@ -33,6 +39,12 @@ template <int KIND> MGK_DEVICE float activation_slope(float v)
         return mgk_cuda_gelu_erf_grad(v);
     case MGK_UNARY_QUICK_GELU:
         return mgk_cuda_quick_gelu_grad(v);
+    case MGK_UNARY_SQUARE:
+        return 2 * v;
+    case MGK_UNARY_LOG1P:
+        return v < 0 ? 0 : 1 / (1 + v);
+    case MGK_UNARY_TANH:
+        return (1 - tanhf(v)) * (1 + tanhf(v));
     default:
         return v > 0;
     }
@@ -52,6 +64,15 @@ template <int KIND> MGK_DEVICE float activation_slope(float v)
             __VA_ARGS__;                                                                           \
         } else if ((kind) == MGK_UNARY_QUICK_GELU) {                                               \
             enum { KIND = MGK_UNARY_QUICK_GELU };                                                  \
+            __VA_ARGS__;                                                                           \
+        } else if ((kind) == MGK_UNARY_SQUARE) {                                                   \
+            enum { KIND = MGK_UNARY_SQUARE };                                                      \
+            __VA_ARGS__;                                                                           \
+        } else if ((kind) == MGK_UNARY_LOG1P) {                                                    \
+            enum { KIND = MGK_UNARY_LOG1P };                                                       \
+            __VA_ARGS__;                                                                           \
+        } else if ((kind) == MGK_UNARY_TANH) {                                                     \
+            enum { KIND = MGK_UNARY_TANH };                                                        \
             __VA_ARGS__;                                                                           \
         } else {                                                                                   \
             enum { KIND = MGK_UNARY_RELU };                                                        \

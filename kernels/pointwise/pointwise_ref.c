@@ -14,7 +14,7 @@ static bool is_of(mgk_buf b, int64_t count, mgk_buf type)
 
 static bool kind_ok(const mgk_pointwise_args *a)
 {
-    return a->kind >= MGK_UNARY_SILU && a->kind <= MGK_UNARY_QUICK_GELU;
+    return a->kind >= MGK_UNARY_SILU && a->kind <= MGK_UNARY_TANH;
 }
 
 static bool offset_ok(const mgk_pointwise_args *a)
@@ -206,6 +206,12 @@ static double activation(int kind, double v)
         return mgk_gelu_erf(v);
     case MGK_UNARY_QUICK_GELU:
         return mgk_quick_gelu(v);
+    case MGK_UNARY_SQUARE:
+        return v * v;
+    case MGK_UNARY_LOG1P:
+        return v < 0 ? 0 : log1p(v);
+    case MGK_UNARY_TANH:
+        return tanh(v);
     default:
         return v < 0 ? 0 : v;
     }
@@ -222,6 +228,12 @@ static double activation_slope(int kind, double v)
         return mgk_gelu_erf_grad(v);
     case MGK_UNARY_QUICK_GELU:
         return mgk_quick_gelu_grad(v);
+    case MGK_UNARY_SQUARE:
+        return 2 * v;
+    case MGK_UNARY_LOG1P:
+        return v < 0 ? 0 : 1 / (1 + v);
+    case MGK_UNARY_TANH:
+        return 1 / (cosh(v) * cosh(v));
     default:
         return v > 0;
     }

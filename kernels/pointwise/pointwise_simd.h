@@ -35,6 +35,15 @@ static void run_elements(mgk_exec *x, int64_t count, int64_t cost, mgi_pool_fn *
         case MGK_UNARY_QUICK_GELU:                                                                 \
             V_BY_DTYPE(type, body, __VA_ARGS__, MGK_UNARY_QUICK_GELU);                             \
             break;                                                                                 \
+        case MGK_UNARY_SQUARE:                                                                     \
+            V_BY_DTYPE(type, body, __VA_ARGS__, MGK_UNARY_SQUARE);                                 \
+            break;                                                                                 \
+        case MGK_UNARY_LOG1P:                                                                      \
+            V_BY_DTYPE(type, body, __VA_ARGS__, MGK_UNARY_LOG1P);                                  \
+            break;                                                                                 \
+        case MGK_UNARY_TANH:                                                                       \
+            V_BY_DTYPE(type, body, __VA_ARGS__, MGK_UNARY_TANH);                                   \
+            break;                                                                                 \
         default:                                                                                   \
             V_BY_DTYPE(type, body, __VA_ARGS__, MGK_UNARY_RELU);                                   \
         }                                                                                          \
@@ -51,6 +60,12 @@ MGK_INLINE vf activate(vf v, int kind, bool brief)
         return v_gelu_erf(v, brief);
     case MGK_UNARY_QUICK_GELU:
         return v_quick_gelu(v, brief);
+    case MGK_UNARY_SQUARE:
+        return v * v;
+    case MGK_UNARY_LOG1P:
+        return v_log1p(v_select(v < 0, v_set(0), v));
+    case MGK_UNARY_TANH:
+        return v_tanh(v);
     default:
         return v_select(v < 0, v_set(0), v);
     }
@@ -58,7 +73,7 @@ MGK_INLINE vf activate(vf v, int kind, bool brief)
 
 MGK_INLINE vf activate_grad(vf v, int kind, bool brief)
 {
-    vf y;
+    vf y, rest;
     switch (kind) {
     case MGK_UNARY_SILU:
         return v_silu_grad(v, &y, brief);
@@ -68,6 +83,13 @@ MGK_INLINE vf activate_grad(vf v, int kind, bool brief)
         return v_gelu_erf_grad(v, &y, brief);
     case MGK_UNARY_QUICK_GELU:
         return v_quick_gelu_grad(v, &y, brief);
+    case MGK_UNARY_SQUARE:
+        return v + v;
+    case MGK_UNARY_LOG1P:
+        return v_select(v < 0, v_set(0), 1.0f / (1.0f + v));
+    case MGK_UNARY_TANH: /* (1 - tanh(v)) (1 + tanh(v)) */
+        y = v_sigmoid_both(v_max(v_set(-40.0f), v + v), &rest, brief);
+        return 4.0f * y * rest;
     default:
         return v_select(v > 0, v_set(1), v_set(0));
     }

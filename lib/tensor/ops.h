@@ -81,6 +81,8 @@ T *mgi_gated_residual(mgi_run *run, T *x, T *h, T *mod, int64_t gate);
 /* x (..., 2F) -> (..., F). */
 T *mgi_glu(mgi_run *run, T *x, int32_t kind);
 T *mgi_unary(mgi_run *run, T *x, int32_t kind);
+/* x + sin(alpha x)^2 / (alpha + 1e-9); x (..., C), alpha (C) f32. */
+T *mgi_snake(mgi_run *run, T *x, T *alpha);
 T *mgi_softmax(mgi_run *run, T *x); /* over the last dimension */
 T *mgi_add(mgi_run *run, T *a, T *b);
 /* x (..., D) + table (P, D) repeated along the rows. */

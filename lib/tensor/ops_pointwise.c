@@ -7,6 +7,7 @@
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/reduce/reduce.h"
+#include "kernels/snake/snake.h"
 
 #include <string.h>
 
@@ -273,6 +274,38 @@ T *mgi_unary(mgi_run *run, T *x, int32_t kind)
     mgk_pointwise_args a = {.x = mgi_buf(x), .y = mgi_buf(y), .count = x->count, .kind = kind};
     mgi_run_launch(run, MGK_OP_unary, &a);
     mgi_record(run, unary_backward, y, &x, 1, &x, 1, &a, sizeof a);
+    return result(run, y);
+}
+
+/* in: 0 = x, 1 = alpha */
+static void snake_backward(mgi_run *run, mgi_node *node)
+{
+    mgk_snake_args a = *(const mgk_snake_args *)(const void *)node->args.bytes;
+    a.dy = mgi_grad_in(node);
+    a.dx = mgi_grad_out(run, node, 0, &a.accumulate);
+    a.d_alpha = mgi_grad_add(run, node, 1);
+    if (!a.dx.p && run->status == MGEN_OK) /* x is data: the kernel needs room all the same */
+        a.dx = mgi_buf(mgi_new(run, a.x.dtype, MGI_DIMS(a.rows * a.dim)));
+    mgi_run_launch(run, MGK_OP_snake_grad, &a);
+}
+
+T *mgi_snake(mgi_run *run, T *x, T *alpha)
+{
+    if (run->status != MGEN_OK || !mgi_require(run, x && alpha, "snake: an input is missing"))
+        return NULL;
+    int64_t dim = x->dims[x->rank - 1];
+    if (!mgi_require(run, alpha->count == dim, "snake: alpha has another length"))
+        return NULL;
+    T *y = like(run, x);
+    if (!y)
+        return NULL;
+    mgk_snake_args a = {.x = mgi_buf(x),
+                        .y = mgi_buf(y),
+                        .alpha = mgi_buf(alpha),
+                        .rows = dim ? x->count / dim : 0,
+                        .dim = dim};
+    mgi_run_launch(run, MGK_OP_snake, &a);
+    mgi_record(run, snake_backward, y, (T *[]){x, alpha}, 2, (T *[]){x, alpha}, 2, &a, sizeof a);
     return result(run, y);
 }
 

@@ -14,6 +14,7 @@
 #include "kernels/norm/norm.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pointwise/pointwise.h"
+#include "kernels/snake/snake.h"
 
 #include <math.h>
 #include <string.h>
@@ -245,6 +246,31 @@ static void stream(mgk_case *c, int which)
         pointwise_stream(c, which);
 }
 
+/* ---- snake: a second of the toybox's sound, 16 at a time, and a stream ---- */
+
+static const int64_t sounds[][2] = {/* samples, channels */
+                                    {16 * 48000, 16},
+                                    {16 * 1200, 128},
+                                    {ROWS, DIM}};
+enum { SOUNDS = sizeof sounds / sizeof sounds[0] };
+
+static void snake(mgk_case *c, int i)
+{
+    mgk_snake_args *a = (void *)&c->args;
+    const bool grad = i >= SOUNDS;
+    a->rows = sounds[i % SOUNDS][0], a->dim = sounds[i % SOUNDS][1];
+    const int64_t n = a->rows * a->dim;
+    MGK_CASE_BEGIN(c, grad ? MGK_OP_snake_grad : MGK_OP_snake, "%ldx%ld %s", (long)a->rows,
+                   (long)a->dim, dtype_name(c->real));
+    mgk_case_in(c, &a->x, n, 1);
+    mgk_case_in_f32(c, &a->alpha, a->dim, 1);
+    if (grad) {
+        mgk_case_in(c, &a->dy, n, 1);
+        mgk_case_both_f32(c, &a->d_alpha, a->dim);
+    }
+    mgk_case_out(c, grad ? &a->dx : &a->y, n);
+}
+
 /* ---- ops with dtypes of their own ---- */
 
 static void conversion(mgk_case *c, int to_bf16)
@@ -352,7 +378,8 @@ bool bench_case(mgk_case *c, int index)
     enum {
         CONVOLUTIONS = 3 * PICTURES,
         ATTENTIONS = 2 * HEADS,
-        SMALL = 2 * (PRODUCTS + FP8_PRODUCTS + CONVOLUTIONS + ATTENTIONS + STREAMS + 2) + 1
+        SNAKES = 2 * SOUNDS,
+        SMALL = 2 * (PRODUCTS + FP8_PRODUCTS + CONVOLUTIONS + ATTENTIONS + STREAMS + SNAKES + 2) + 1
     };
     int i = index / 2;
     if (index >= SMALL)
@@ -368,7 +395,9 @@ bool bench_case(mgk_case *c, int index)
         attention(c, i);
     else if ((i -= ATTENTIONS) < STREAMS)
         stream(c, i);
-    else if ((i -= STREAMS) == 0)
+    else if ((i -= STREAMS) < SNAKES)
+        snake(c, i);
+    else if ((i -= SNAKES) == 0)
         quantization(c);
     else if (i == 1)
         conversion(c, index % 2);

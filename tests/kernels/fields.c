@@ -24,6 +24,7 @@
 #include "kernels/random/random.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/resize/resize.h"
+#include "kernels/snake/snake.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -87,6 +88,10 @@ static const field group_norm_fields[] = {
 #define ARGS mgk_glu_args
 static const field glu_fields[] = {F(x, BUF) F(y, BUF) F(dy, BUF) F(dx, BUF) F(rows, EXTENT)
                                        F(dim, EXTENT) F(kind, ENUM)};
+#undef ARGS
+#define ARGS mgk_snake_args
+static const field snake_fields[] = {F(x, BUF) F(y, BUF) F(alpha, BUF) F(dy, BUF) F(dx, BUF) F(
+    d_alpha, BUF) F(rows, EXTENT) F(dim, EXTENT) F(accumulate, FLAG)};
 #undef ARGS
 #define ARGS mgk_pointwise_args
 static const field pointwise_fields[] = {
@@ -177,6 +182,7 @@ static const field_list lists[] = {
     LIST(norm, "norm"),
     LIST(group_norm, "group_norm"),
     LIST(glu, "glu"),
+    LIST(snake, "snake"),
     LIST(pointwise, "pointwise"),
     LIST(embedding, "embedding"),
     LIST(position, "position"),

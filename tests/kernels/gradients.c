@@ -24,6 +24,7 @@
 #include "kernels/posterior/posterior.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/resize/resize.h"
+#include "kernels/snake/snake.h"
 #include "run.h"
 
 #include "core/philox.h"
@@ -59,6 +60,13 @@ static bool smooth_unary(void *forward, void *backward)
     (void)forward;
     ((mgk_pointwise_args *)backward)->accumulate = 0;
     return true;
+}
+
+/* Where alpha is 0, what keeps the quotient finite makes the slope 0, too, which no step is short enough to see. */
+static bool snake_turns(void *forward, void *backward)
+{
+    ((mgk_snake_args *)backward)->accumulate = 0;
+    return fabsf(*MGK_F(((mgk_snake_args *)forward)->alpha)) > 0.0f;
 }
 
 static bool plain_sum(void *forward, void *backward)
@@ -144,6 +152,8 @@ static const rule rules[] = {
     {OPS(softmax, softmax_grad), INPUTS(1, PAIR(reduce, x, dx)), OUTPUTS(1, PAIR(reduce, y, dy)),
      .prepare = overwrite_softmax},
     {OPS(glu, glu_grad), INPUTS(1, PAIR(glu, x, dx)), OUTPUTS(1, PAIR(glu, y, dy))},
+    {OPS(snake, snake_grad), INPUTS(2, PAIR(snake, x, dx), PAIR(snake, alpha, d_alpha)),
+     OUTPUTS(1, PAIR(snake, y, dy)), .prepare = snake_turns},
     {OPS(loss, loss_grad), INPUTS(1, PAIR(loss, x, dx)), OUTPUTS(1, PAIR(loss, out, upstream))},
     {OPS(opl, opl_grad), INPUTS(1, PAIR(opl, x, dx)), OUTPUTS(1, PAIR(opl, out, upstream)),
      .prepare = through_opl},

@@ -172,6 +172,32 @@ static T *f_relu(mgi_run *run, T **in)
     return mgi_unary(run, in[0], MGK_UNARY_RELU);
 }
 
+static T *f_square(mgi_run *run, T **in)
+{
+    return mgi_unary(run, in[0], MGK_UNARY_SQUARE);
+}
+
+static T *f_log1p(mgi_run *run, T **in)
+{
+    return mgi_unary(run, mgi_unary(run, in[0], MGK_UNARY_SQUARE), MGK_UNARY_LOG1P);
+}
+
+static T *f_tanh(mgi_run *run, T **in)
+{
+    return mgi_unary(run, in[0], MGK_UNARY_TANH);
+}
+
+static T *f_snake(mgi_run *run, T **in)
+{
+    return mgi_snake(run, in[0], in[1]);
+}
+
+/* The input's gradient is added to another one. */
+static T *f_snake_residual(mgi_run *run, T **in)
+{
+    return mgi_add(run, in[0], mgi_snake(run, in[0], in[1]));
+}
+
 /* one input used twice: its gradients add up */
 static T *f_add(mgi_run *run, T **in)
 {
@@ -291,6 +317,11 @@ static const problem problems[] = {
     {"silu", f_silu, 1, {2}, {{3, 11}}, {3}},
     {"gelu", f_gelu, 1, {2}, {{3, 11}}, {2}},
     {"relu", f_relu, 1, {2}, {{3, 11}}, {50}},
+    {"square", f_square, 1, {2}, {{3, 11}}, {2}},
+    {"log1p", f_log1p, 1, {2}, {{3, 11}}, {2}},
+    {"tanh", f_tanh, 1, {2}, {{3, 11}}, {1}},
+    {"snake", f_snake, 2, {3, 1}, {{2, 5, 7}, {7}}, {0}},
+    {"snake, residual", f_snake_residual, 2, {2, 1}, {{70, 80}, {80}}, {0}},
     {"add, used twice", f_add, 2, {2, 2}, {{3, 5}, {3, 5}}, {0}},
     {"add_rows", f_add_rows, 2, {3, 2}, {{2, 4, 5}, {4, 5}}, {0}},
     {"slice", f_slice, 1, {3}, {{2, 4, 3}}, {0}},

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT
+ * Test cases of snake and snake_grad. */
+#include "kernels/common/case_tools.h"
+#include "kernels/snake/snake.h"
+
+static const int64_t shapes[][2] = {{0, 8},    {3, 0},    {1, 1},     {5, 7},     {9, 16},
+                                    {9, 33},   {130, 63}, {67, 64},   {300, 100}, {20, 1500},
+                                    {2100, 3}, {9000, 1}, {5000, 16}, {700, 64}};
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
+/* Whether of the gradient, and what else: PLAIN; ADD: dx and d_alpha are added to, or d_alpha is not wanted; NONE: alpha
+ * is 0; WIDE: angles of hundreds, whose rounding is what the sine is off by. */
+enum { PLAIN, ADD, NONE, WIDE, FORMS };
+enum { LEGAL = SHAPES * 2 * FORMS * 2, LARGE = 2, ILLEGAL = 8 };
+
+static void legal(mgk_case *c, mgk_snake_args *a, int index)
+{
+    const int shape = mgk_case_take(&index, SHAPES), grad = mgk_case_take(&index, 2);
+    const int form = mgk_case_take(&index, FORMS);
+    const float scale = form == WIDE ? 30 : 1;
+    c->real = index ? MGK_BF16 : MGK_F32;
+    a->rows = shapes[shape][0];
+    a->dim = shapes[shape][1];
+    const int64_t n = a->rows * a->dim;
+    MGK_CASE_BEGIN(c, grad ? MGK_OP_snake_grad : MGK_OP_snake, "rows %ld dim %ld form %d %s",
+                   (long)a->rows, (long)a->dim, form, c->real == MGK_BF16 ? "bf16" : "f32");
+    if (form == WIDE)
+        c->tolerance = 1e-4f;
+    mgk_case_in(c, &a->x, n, scale);
+    if (form == NONE) {
+        a->alpha.dtype = MGK_F32;
+        mgk_case_add(c, &a->alpha, MGK_CASE_IN, MGK_FILL_ZERO, MGK_F32, a->dim, 0, 1);
+    } else {
+        mgk_case_in_f32(c, &a->alpha, a->dim, form == WIDE ? 3 : 1);
+    }
+    if (!grad) {
+        mgk_case_out(c, &a->y, n);
+        return;
+    }
+    a->accumulate = form == ADD;
+    mgk_case_in(c, &a->dy, n, 1);
+    mgk_case_out_or_both(c, &a->dx, n, form == ADD);
+    if (form != ADD || shape % 2)
+        mgk_case_both_f32(c, &a->d_alpha, a->dim);
+}
+
+/* Outputs so large that they are written past the caches. */
+static void large(mgk_case *c, mgk_snake_args *a, int grad)
+{
+    enum { BYTES = 16 << 20 };
+    a->dim = grad ? 16 : 96;
+    a->rows = BYTES / (4 * a->dim) + 5;
+    const int64_t n = a->rows * a->dim;
+    MGK_CASE_BEGIN(c, grad ? MGK_OP_snake_grad : MGK_OP_snake, "large f32");
+    mgk_case_in(c, &a->x, n, 1);
+    mgk_case_in_f32(c, &a->alpha, a->dim, 1);
+    if (grad) {
+        mgk_case_in(c, &a->dy, n, 1);
+        mgk_case_both_f32(c, &a->d_alpha, a->dim);
+    }
+    mgk_case_out(c, grad ? &a->dx : &a->y, n);
+}
+
+enum { BAD_ROWS, BAD_DIM, NO_ALPHA, MIXED_Y, MIXED_DX, MIXED_DY, NO_X, NO_DY };
+
+static void illegal(mgk_case *c, mgk_snake_args *a, int bad)
+{
+    const bool grad = bad == MIXED_DX || bad == MIXED_DY || bad == NO_DY;
+    MGK_CASE_BEGIN(c, grad ? MGK_OP_snake_grad : MGK_OP_snake, "illegal %d", bad);
+    c->illegal = true;
+    a->rows = bad == BAD_ROWS ? -1 : 4;
+    a->dim = bad == BAD_DIM ? INT64_MAX / 8 : 4;
+    if (bad != NO_X)
+        mgk_case_in(c, &a->x, 16, 1);
+    if (bad != NO_ALPHA)
+        mgk_case_in_f32(c, &a->alpha, 4, 1);
+    c->real = bad == MIXED_DY ? MGK_BF16 : MGK_F32;
+    if (grad && bad != NO_DY)
+        mgk_case_in(c, &a->dy, 16, 1);
+    c->real = bad == MIXED_Y || bad == MIXED_DX ? MGK_BF16 : MGK_F32;
+    mgk_case_out(c, grad ? &a->dx : &a->y, 16);
+    if (grad)
+        mgk_case_both_f32(c, &a->d_alpha, 4);
+}
+
+MGK_CASES(snake)
+{
+    mgk_snake_args *a = (void *)&c->args;
+    (void)seed;
+    if (index < LEGAL)
+        legal(c, a, index);
+    else if ((index -= LEGAL) < LARGE)
+        large(c, a, index);
+    else if ((index -= LARGE) < ILLEGAL)
+        illegal(c, a, index);
+    else
+        return false;
+    return true;
+}
