@@ -23,7 +23,8 @@ enum {
     MGI_STREAM_EDIT = 11,      /* what of a scene of the world is edited */
     MGI_STREAM_ANIMATE = 12,   /* how a frame that becomes a film is moved */
     MGI_STREAM_EDITS = 13,     /* where a sample of an editor comes from */
-    MGI_STREAM_PLACE = 14      /* where in time its images are */
+    MGI_STREAM_PLACE = 14,     /* where in time its images are */
+    MGI_STREAM_SOUND = 15      /* what a scene of the world sounds like, and its noises */
 };
 
 /* CUDA kernels take these functions from here. */
