@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/text_encoder_hf.h"
 
-#include "core/alloc.h"
-#include "core/hash.h"
-#include "io/safetensors_set.h"
+#include "model/hf_weights.h"
 #include "model/model_file.h"
 
 #include <stdio.h>
@@ -111,164 +109,82 @@ mgen_status mgi_hf_text_config_read(mgen_context *ctx, const mgi_json *root, boo
 
 /* -- weights ---------------------------------------------------------------------------------- */
 
-/* The first failure stays; after it nothing is done. */
-typedef struct reader {
-    mgen_context *ctx;
-    bool check; /* that all is there, without reading it */
-    const mgi_module *module;
-    const mgi_st_set *set;
-    const char *prefix; /* of every name */
-    uint8_t *used;      /* of each entry */
-    int64_t done, count;
-    mgen_status status;
-} reader;
-
-static void shape_text(char out[128], int rank, const int64_t *dims)
-{
-    size_t n = 0;
-    out[0] = '\0';
-    for (int i = 0; i < rank && n < 100; i++)
-        n += (size_t)snprintf(out + n, 128 - n, "%s%lld", i ? " x " : "", (long long)dims[i]);
-}
-
-static mgen_status copy_rows(reader *r, mgi_param *p, int64_t first, int64_t rows,
-                             const mgi_st_entry *e)
-{
-    int64_t want[MGI_RANK_MAX], row = 1;
-    memcpy(want, p->dims, sizeof want);
-    want[0] = rows;
-    if (e->rank != p->rank || memcmp(e->dims, want, (size_t)p->rank * sizeof *want)) {
-        char is[128], asked[128];
-        shape_text(is, e->rank, e->dims);
-        shape_text(asked, p->rank, want);
-        return mgi_fail(r->ctx, MGEN_E_CORRUPT, "tensor \"%s\" is %s; %s asks for %s", e->name, is,
-                        config_name, asked);
-    }
-    if (r->check)
-        return MGEN_OK;
-    for (int k = 1; k < p->rank; k++)
-        row *= p->dims[k];
-    return mgi_param_load(r->module, p, e, first * row);
-}
-
-/* Part `part` of `parts` of a parameter's rows. */
-static void take(reader *r, mgi_param *p, int64_t part, int64_t parts, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
-static void take(reader *r, mgi_param *p, int64_t part, int64_t parts, const char *format, ...)
-{
-    char name[256];
-    va_list list;
-    if (r->status != MGEN_OK)
-        return;
-    size_t n = strlen(r->prefix);
-    memcpy(name, r->prefix, n);
-    va_start(list, format);
-    vsnprintf(name + n, sizeof name - n, format, list);
-    va_end(list);
-    const mgi_st_entry *e = mgi_st_set_find(r->set, name);
-    if (!e) {
-        r->status = mgi_fail(r->ctx, MGEN_E_CORRUPT, "tensor \"%s\" is missing", name);
-        return;
-    }
-    r->used[e - r->set->entries] = 1;
-    r->status = copy_rows(r, p, part * (p->dims[0] / parts), p->dims[0] / parts, e);
-    if (r->status == MGEN_OK && part + 1 == parts && !r->check)
-        r->status =
-            mgi_progress(r->ctx, "reading weights", (uint64_t)++r->done, (uint64_t)r->count);
-}
-
-static void read_t5_weights(reader *r, const mgi_t5 *t5)
+static void read_t5_weights(mgi_hf_weights *r, const mgi_t5 *t5)
 {
     static const char *const qkv[] = {"q", "k", "v"};
     static const char shared[] = "shared.weight", tied[] = "encoder.embed_tokens.weight";
-    const mgi_st_entry *copy = mgi_st_set_find(r->set, tied);
-    bool both = mgi_st_set_find(r->set, shared) != NULL;
-    take(r, t5->embedding, 0, 1, "%s", both || !copy ? shared : tied);
-    if (both && copy) /* the same again */
-        r->used[copy - r->set->entries] = 1;
-    take(r, t5->relative, 0, 1,
-         "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
+    bool copy = mgi_hf_pass(r, tied); /* the same again, or alone */
+    mgi_hf_take(r, t5->embedding, 0, 1, "%s",
+                copy && !mgi_st_set_find(r->set, shared) ? tied : shared);
+    mgi_hf_take(r, t5->relative, 0, 1,
+                "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
     for (long long i = 0; i < t5->config.layers; i++) {
         const mgi_t5_layer *l = &t5->layer[i];
-        take(r, l->norm1, 0, 1, "encoder.block.%lld.layer.0.layer_norm.weight", i);
+        mgi_hf_take(r, l->norm1, 0, 1, "encoder.block.%lld.layer.0.layer_norm.weight", i);
         for (int k = 0; k < 3; k++)
-            take(r, l->qkv, k, 3, "encoder.block.%lld.layer.0.SelfAttention.%s.weight", i, qkv[k]);
-        take(r, l->out, 0, 1, "encoder.block.%lld.layer.0.SelfAttention.o.weight", i);
-        take(r, l->norm2, 0, 1, "encoder.block.%lld.layer.1.layer_norm.weight", i);
+            mgi_hf_take(r, l->qkv, k, 3, "encoder.block.%lld.layer.0.SelfAttention.%s.weight", i,
+                        qkv[k]);
+        mgi_hf_take(r, l->out, 0, 1, "encoder.block.%lld.layer.0.SelfAttention.o.weight", i);
+        mgi_hf_take(r, l->norm2, 0, 1, "encoder.block.%lld.layer.1.layer_norm.weight", i);
         if (t5->config.ffn == MGI_T5_RELU)
-            take(r, l->wi, 0, 1, "encoder.block.%lld.layer.1.DenseReluDense.wi.weight", i);
+            mgi_hf_take(r, l->wi, 0, 1, "encoder.block.%lld.layer.1.DenseReluDense.wi.weight", i);
         for (int k = 0; k < 2 && t5->config.ffn != MGI_T5_RELU; k++)
-            take(r, l->wi, k, 2, "encoder.block.%lld.layer.1.DenseReluDense.wi_%d.weight", i, k);
-        take(r, l->wo, 0, 1, "encoder.block.%lld.layer.1.DenseReluDense.wo.weight", i);
+            mgi_hf_take(r, l->wi, k, 2, "encoder.block.%lld.layer.1.DenseReluDense.wi_%d.weight", i,
+                        k);
+        mgi_hf_take(r, l->wo, 0, 1, "encoder.block.%lld.layer.1.DenseReluDense.wo.weight", i);
     }
-    take(r, t5->norm, 0, 1, "encoder.final_layer_norm.weight");
+    mgi_hf_take(r, t5->norm, 0, 1, "encoder.final_layer_norm.weight");
 }
 
-static void take_pair(reader *r, mgi_param *weight, mgi_param *bias, long long layer,
+static void take_pair(mgi_hf_weights *r, mgi_param *weight, mgi_param *bias, long long layer,
                       const char *name)
 {
-    take(r, weight, 0, 1, "encoder.layers.%lld.%s.weight", layer, name);
-    take(r, bias, 0, 1, "encoder.layers.%lld.%s.bias", layer, name);
+    mgi_hf_take(r, weight, 0, 1, "encoder.layers.%lld.%s.weight", layer, name);
+    mgi_hf_take(r, bias, 0, 1, "encoder.layers.%lld.%s.bias", layer, name);
 }
 
-static void read_clip_weights(reader *r, const mgi_clip_text *clip)
+static void read_clip_weights(mgi_hf_weights *r, const mgi_clip_text *clip)
 {
     static const char *const qkv[] = {"q", "k", "v"};
     if (mgi_st_set_find(r->set, "text_model.embeddings.token_embedding.weight"))
         r->prefix = "text_model.";
-    take(r, clip->embedding, 0, 1, "embeddings.token_embedding.weight");
-    take(r, clip->position, 0, 1, "embeddings.position_embedding.weight");
+    mgi_hf_take(r, clip->embedding, 0, 1, "embeddings.token_embedding.weight");
+    mgi_hf_take(r, clip->position, 0, 1, "embeddings.position_embedding.weight");
     for (long long i = 0; i < clip->config.layers; i++) {
         const mgi_clip_text_layer *l = &clip->layer[i];
         take_pair(r, l->norm1, l->norm1_bias, i, "layer_norm1");
         for (int k = 0; k < 3; k++) {
-            take(r, l->qkv, k, 3, "encoder.layers.%lld.self_attn.%s_proj.weight", i, qkv[k]);
-            take(r, l->qkv_bias, k, 3, "encoder.layers.%lld.self_attn.%s_proj.bias", i, qkv[k]);
+            mgi_hf_take(r, l->qkv, k, 3, "encoder.layers.%lld.self_attn.%s_proj.weight", i, qkv[k]);
+            mgi_hf_take(r, l->qkv_bias, k, 3, "encoder.layers.%lld.self_attn.%s_proj.bias", i,
+                        qkv[k]);
         }
         take_pair(r, l->out, l->out_bias, i, "self_attn.out_proj");
         take_pair(r, l->norm2, l->norm2_bias, i, "layer_norm2");
         take_pair(r, l->up, l->up_bias, i, "mlp.fc1");
         take_pair(r, l->down, l->down_bias, i, "mlp.fc2");
     }
-    take(r, clip->norm, 0, 1, "final_layer_norm.weight");
-    take(r, clip->norm_bias, 0, 1, "final_layer_norm.bias");
+    mgi_hf_take(r, clip->norm, 0, 1, "final_layer_norm.weight");
+    mgi_hf_take(r, clip->norm_bias, 0, 1, "final_layer_norm.bias");
 }
 
 /* What the folders hold beside the encoder: T5's decoder; CLIP's other tower, and what only compares the two; the
  * numbers 0, 1, 2, ... of positions. A name that ends in a dot is a beginning. */
-static bool passed_over(const char *name, bool clip)
-{
-    static const char *const names[2][8] = {
-        {"decoder.", "lm_head.weight"},
-        {"vision_model.", "visual_projection.weight", "text_projection.weight", "logit_scale",
-         "embeddings.position_ids", "text_model.embeddings.position_ids"}};
-    for (const char *const *n = names[clip]; *n; n++) {
-        size_t size = strlen(*n);
-        if (!strncmp(name, *n, size) && ((*n)[size - 1] == '.' || !name[size]))
-            return true;
-    }
-    return false;
-}
+static const char *const passed_over[2][8] = {
+    {"decoder.", "lm_head.weight"},
+    {"vision_model.", "visual_projection.weight", "text_projection.weight", "logit_scale",
+     "embeddings.position_ids", "text_model.embeddings.position_ids"}};
 
 static mgen_status read_weights(mgi_text_encoder *e, mgen_context *ctx, const mgi_st_set *set,
                                 bool check)
 {
     bool clip = e->config.kind == MGI_TEXT_CLIP_BPE;
-    reader r = {.ctx = ctx, .check = check, .module = mgi_text_module(e), .set = set, .prefix = ""};
-    r.count = r.module->count;
-    MGI_TRY(mgi_alloc_zero(ctx, (size_t)set->count, 1, &r.used));
+    mgi_hf_weights r;
+    mgi_hf_weights_init(&r, ctx, mgi_text_module(e), set, check);
     if (clip)
         read_clip_weights(&r, &e->clip);
     else
         read_t5_weights(&r, &e->t5);
-    for (int64_t i = 0; i < set->count && r.status == MGEN_OK; i++)
-        if (!r.used[i] && !passed_over(set->entries[i].name, clip))
-            r.status =
-                mgi_fail(ctx, MGEN_E_CORRUPT,
-                         "tensor \"%.100s\" is no part of the text encoder that %s describes",
-                         set->entries[i].name, config_name);
-    mgi_free(ctx, r.used);
-    return r.status;
+    return mgi_hf_weights_finish(&r, passed_over[clip], "text encoder");
 }
 
 static mgen_status fits(mgen_context *shapes, const void *config, const void *set)
@@ -372,9 +288,7 @@ mgen_status mgi_hf_text_encoder_open(mgen_context *ctx, const char *dir, const c
     if (status == MGEN_OK)
         status = read_weights(out, ctx, &set, false);
     if (status == MGEN_OK) {
-        for (int64_t i = 0; i < set.file_count; i++)
-            *hash = mgi_hash_large(set.files[i].file.data, set.files[i].file.size, *hash);
-        *hash ^= mgi_tokenizer_hash(out->tokenizer);
+        *hash = mgi_hf_hash(&set, *hash) ^ mgi_tokenizer_hash(out->tokenizer);
         rename_files(out, name);
     } else {
         status = mgi_fail_context(ctx, status, "%s", folder);
