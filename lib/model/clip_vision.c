@@ -10,6 +10,7 @@
 #include "core/alloc.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
+#include "model/clip_vision_hf.h"
 #include "model/model_file.h"
 
 #include <math.h>
@@ -78,8 +79,8 @@ mgen_status mgi_clip_vision_init(mgi_clip_vision *clip, mgen_context *ctx,
     float small = 1.0f / sqrtf((float)d);
     m->status = mgi_alloc_zero(ctx, (size_t)c->layers, sizeof *clip->layer, &clip->layer);
     clip->patch = matrix(m, d, pixels, 1.0f / sqrtf((float)pixels), "patch");
-    clip->first = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = small},
-                                MGI_DIMS(1, d), "first.weight");
+    clip->first =
+        mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = small}, 1, &d, "first");
     clip->position = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = small},
                                    MGI_DIMS(tokens(c), d), "position.weight");
     norm(m, d, "pre", &clip->pre, &clip->pre_bias);
@@ -128,6 +129,8 @@ mgen_status mgi_clip_vision_open(mgen_context *ctx, const char *dir, const char 
     mgi_clip_vision_config config;
     mgi_model_file f;
     memset(out, 0, sizeof *out);
+    if (mgi_model_is_folder(ctx, dir, name))
+        return mgi_hf_clip_vision_open(ctx, dir, name, out, hash);
     MGI_TRY(mgi_model_file_open(ctx, dir, name, kind, &f));
     mgen_status status = mgi_clip_vision_config_read(ctx, f.config, &config);
     if (status == MGEN_OK)

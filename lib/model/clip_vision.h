@@ -52,7 +52,8 @@ int64_t mgi_clip_vision_width(const mgi_clip_vision_config *config); /* of a pic
 mgen_status mgi_clip_vision_init(mgi_clip_vision *clip, mgen_context *ctx,
                                  const mgi_clip_vision_config *config);
 void mgi_clip_vision_finish(mgi_clip_vision *clip);
-/* <name>.json (kind "clip-vision") and <name>.safetensors in `dir`; *hash receives their identity. */
+/* <name>.json (kind "clip-vision") and <name>.safetensors in `dir`, or the folder `name` there, as Hugging Face has them
+ * (clip_vision_hf.h); *hash receives their identity. */
 mgen_status mgi_clip_vision_open(mgen_context *ctx, const char *dir, const char *name,
                                  mgi_clip_vision *out, uint64_t *hash);
 mgen_status mgi_clip_vision_save(mgi_clip_vision *clip, const char *dir, const char *name,

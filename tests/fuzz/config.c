@@ -3,6 +3,7 @@
  * and read again, to the same text. */
 #include "fuzz.h"
 
+#include "model/clip_vision_hf.h"
 #include "model/tae_diffusers.h"
 #include "model/text_encoder_hf.h"
 #include "model/video_transformer.h"
@@ -17,6 +18,7 @@ typedef union config {
     mgi_vt_config video;
     mgi_t5_config t5;
     mgi_clip_text_config clip;
+    mgi_clip_vision_config vision;
 } config;
 
 static mgen_status read_tae(mgen_context *ctx, const mgi_json *o, config *out)
@@ -52,12 +54,24 @@ static void write_clip(mgi_json_writer *w, const config *c)
     mgi_clip_text_config_write(w, &c->clip);
 }
 
+static mgen_status read_vision(mgen_context *ctx, const mgi_json *o, config *out)
+{
+    return mgi_clip_vision_config_read(ctx, o, &out->vision);
+}
+static void write_vision(mgi_json_writer *w, const config *c)
+{
+    mgi_clip_vision_config_write(w, &c->vision);
+}
+
 static const struct {
     mgen_status (*read)(mgen_context *ctx, const mgi_json *o, config *out);
     void (*write)(mgi_json_writer *w, const config *c);
-} kinds[] = {
-    {read_tae, write_tae}, {read_video, write_video}, {read_t5, write_t5}, {read_clip, write_clip}};
-enum { TAE = 0, T5 = 2, CLIP = 3 };
+} kinds[] = {{read_tae, write_tae},
+             {read_video, write_video},
+             {read_t5, write_t5},
+             {read_clip, write_clip},
+             {read_vision, write_vision}};
+enum { TAE = 0, T5 = 2, CLIP = 3, VISION = 4 };
 
 /* The writer holds the text. */
 static bool write_object(mgen_context *ctx, int kind, const config *c, mgi_json_writer *w,
@@ -88,6 +102,20 @@ static void check_again(mgen_context *ctx, int kind, const config *c)
     mgi_json_writer_free(&w);
 }
 
+/* A folder's config.json, or how its pictures are prepared. */
+static bool read_hf_vision(mgen_context *ctx, const mgi_json *root)
+{
+    config c, d = {.vision = {.image = 12, .patch = 4, .dim = 8, .layers = 2, .heads = 2}};
+    d.vision.ff_dim = 20;
+    mgi_clip_vision_usual(&d.vision);
+    bool tower = fuzz_ok(ctx, mgi_hf_clip_vision_config_read(ctx, root, &c.vision));
+    bool frames = fuzz_ok(ctx, mgi_hf_clip_vision_frames_read(ctx, root, &d.vision));
+    if (tower)
+        check_again(ctx, VISION, &c);
+    check_again(ctx, VISION, &d);
+    return tower || (frames && mgi_json_find(root, "image_mean"));
+}
+
 /* By every reader: one of them may take it. */
 static bool read_config(mgen_context *ctx, const uint8_t *data, size_t size, const char *path)
 {
@@ -116,6 +144,7 @@ static bool read_config(mgen_context *ctx, const uint8_t *data, size_t size, con
             check_again(ctx, TAE, &(config){.tae = vae.config});
             good = true;
         }
+        good = read_hf_vision(ctx, root) || good;
         for (int bytes = 0; bytes < 2; bytes++)
             if (fuzz_ok(ctx, mgi_hf_text_config_read(ctx, root, bytes, &text))) {
                 config c = {.clip = text.clip};
@@ -156,6 +185,11 @@ static const fuzz_seed configs[] = {
              "\"text.model\", \"ffn\": \"relu\", \"norm_eps\": 1e-05}}"},
     {.file = "tests/unit/text/hf/ul2/config.json"},
     {.file = "tests/unit/text/hf/clip/config.json"},
+    {.file = "tests/unit/vision/tower/config.json"},
+    {.file = "tests/unit/vision/clip/preprocessor_config.json"},
+    {.text = "{\"image\": 24, \"patch\": 8, \"dim\": 64, \"layers\": 2, \"heads\": 4, \"ff_dim\": "
+             "128, \"projection\": 32, \"activation\": \"quick_gelu\", \"mean\": [0.5, 0.4, 0.25], "
+             "\"deviation\": [0.25, 0.3, 0.5], \"norm_eps\": 0.001}"},
 };
 
 const fuzz_target fuzz_config = {
