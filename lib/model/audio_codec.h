@@ -62,6 +62,8 @@ void mgi_audio_codec_config_write(mgi_json_writer *w, const mgi_audio_codec_conf
 
 mgen_status mgi_audio_codec_init(mgi_audio_codec *codec, mgen_context *ctx,
                                  const mgi_audio_codec_config *config);
+/* Initial weights, of a module that is whole. */
+mgen_status mgi_audio_codec_random(mgi_audio_codec *codec, uint64_t seed);
 void mgi_audio_codec_finish(mgi_audio_codec *codec);
 /* The model <name>, kind "audio-codec". *hash: of its weights. On failure *out is finished. */
 mgen_status mgi_audio_codec_open(mgen_context *ctx, const char *dir, const char *name,
