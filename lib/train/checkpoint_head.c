@@ -84,6 +84,42 @@ static void put_autoencoder(mgi_json_writer *w, const mgi_stage *s)
     }
 }
 
+static void put_windows(mgi_json_writer *w, const char *key, const int64_t *window, int count)
+{
+    mgi_json_open(w, key, '[');
+    for (int i = 0; i < count; i++)
+        mgi_json_put_int(w, NULL, window[i]);
+    mgi_json_close(w, ']');
+}
+
+static void put_audio_codec(mgi_json_writer *w, const mgi_stage *s)
+{
+    const mgi_audio_codec_recipe *r = &s->sound;
+    mgi_json_open(w, "codec", '{');
+    mgi_audio_codec_config_write(w, &r->codec);
+    mgi_json_close(w, '}');
+    mgi_json_put_string(w, "start_from", s->start_from);
+    mgi_json_put_int(w, "frames", s->frames);
+    put_exact(w, "l1", s->l1);
+    put_exact(w, "mse", s->mse);
+    put_exact(w, "kl", s->kl);
+    mgi_json_put_bool(w, "freeze_encoder", s->freeze_encoder);
+    put_exact(w, "mel", r->mel);
+    put_exact(w, "highest", r->mel_highest);
+    put_exact(w, "floor", r->mel_floor);
+    put_windows(w, "windows", r->mel_window, r->mel_windows);
+    if (s->gan > 0.0) {
+        put_exact(w, "gan", s->gan);
+        put_exact(w, "features", r->features);
+        mgi_json_put_int(w, "gan_start", s->gan_start);
+        mgi_json_put_int(w, "gan_channels", s->gan_channels);
+        put_windows(w, "gan_windows", r->gan_window, r->gan_windows);
+        mgi_json_open(w, "gan_optimizer", '{');
+        put_optimizer(w, &s->gan_optimizer);
+        mgi_json_close(w, '}');
+    }
+}
+
 static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
 {
     mgi_json_put_string(w, "tae_name", s->tae_name);
@@ -197,6 +233,8 @@ mgen_status mgi_stage_hash(mgen_context *ctx, const mgi_stage *s, char out[MGI_H
         put_upsampler(&w, s);
     else if (s->kind == MGI_STAGE_EDITOR)
         put_editor(&w, s);
+    else if (s->kind == MGI_STAGE_AUDIO_CODEC)
+        put_audio_codec(&w, s);
     else
         put_average(&w, s);
     mgi_json_close(&w, '}');

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const mgi_stage_kind_name[MGI_STAGE_KINDS] = {"autoencoder", "text_to_video", "average",
-                                                          "upsampler", "editor"};
+const char *const mgi_stage_kind_name[MGI_STAGE_KINDS] = {
+    "autoencoder", "text_to_video", "average", "upsampler", "editor", "audio_codec"};
 
 void mgi_model_name(char out[MGI_NAME_MAX + 1], const char *set, const char *part)
 {
@@ -196,6 +196,129 @@ static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_st
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"freeze_encoder\" needs \"start_from\": a random encoder would stay so");
     return MGEN_OK;
+}
+
+/* A list of windows of samples, each a multiple of what they overlap by. */
+static mgen_status read_windows(mgen_context *ctx, const mgi_json *o, int most, int64_t *out,
+                                int *count)
+{
+    const mgi_json *list = mgi_json_find(o, "windows");
+    if (!list)
+        return MGEN_OK;
+    if (list->kind != MGI_JSON_ARRAY || list->i < 1 || list->i > most)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"windows\" must be a list of 1 to %d numbers", most);
+    *count = 0;
+    for (const mgi_json *e = list->child; e; e = e->next) {
+        if (e->kind != MGI_JSON_INT || e->i < MGI_SPECTRUM_WINDOW_MIN ||
+            e->i > MGI_SPECTRUM_WINDOW_MAX || e->i % MGI_SPECTRUM_OVERLAP)
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "\"windows\" has an entry that is no multiple of %d from %d to %d",
+                            MGI_SPECTRUM_OVERLAP, MGI_SPECTRUM_WINDOW_MIN, MGI_SPECTRUM_WINDOW_MAX);
+        out[(*count)++] = e->i;
+    }
+    return MGEN_OK;
+}
+
+/* A piece must have a frame of each window. */
+static mgen_status check_windows(mgen_context *ctx, const mgi_stage *s, const int64_t *window,
+                                 int count)
+{
+    int64_t samples = s->frames * mgi_audio_codec_hop(&s->sound.codec);
+    for (int i = 0; i < count; i++)
+        if (window[i] / MGI_SPECTRUM_OVERLAP > samples)
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "\"windows\" has %lld, more than %d times the %lld samples of a piece "
+                            "(\"frames\")",
+                            (long long)window[i], MGI_SPECTRUM_OVERLAP, (long long)samples);
+    return MGEN_OK;
+}
+
+/* "mel" and "discriminator": objects that may be absent. */
+static mgen_status read_sound_losses(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const mel_keys[] = {"weight", "windows", "highest", "floor", NULL};
+    static const char *const gan_keys[] = {"weight",  "features",  "start", "channels",
+                                           "windows", "optimizer", NULL};
+    static const int64_t mel_window[] = {2048, 1024, 512, 256, 128, 64},
+                         gan_window[] = {2048, 1024, 512};
+    mgi_audio_codec_recipe *r = &s->sound;
+    const mgi_json *part, *optimizer;
+    memcpy(r->mel_window, mel_window, sizeof mel_window);
+    memcpy(r->gan_window, gan_window, sizeof gan_window);
+    r->mel_windows = sizeof mel_window / sizeof *mel_window;
+    r->gan_windows = sizeof gan_window / sizeof *gan_window;
+    r->mel_highest = 0.5 * (double)r->codec.rate;
+    r->mel_floor = 1e-7;
+    s->gan_channels = 32;
+    if (mgi_json_find(o, "mel")) {
+        MGI_TRY(get_object(ctx, o, "mel", &part));
+        MGI_TRY(mgi_json_only_keys(ctx, part, mel_keys));
+        MGI_TRY(mgi_json_get_real(ctx, part, "weight", true, 0.0, 1e6, &r->mel));
+        MGI_TRY(read_windows(ctx, part, MGI_SOUND_WINDOWS_MAX, r->mel_window, &r->mel_windows));
+        MGI_TRY(mgi_json_get_real(ctx, part, "highest", false, 100.0, 1e6, &r->mel_highest));
+        MGI_TRY(mgi_json_get_real(ctx, part, "floor", false, 1e-20, 1.0, &r->mel_floor));
+        MGI_TRY(check_windows(ctx, s, r->mel_window, r->mel_windows));
+    }
+    if (!mgi_json_find(o, "discriminator"))
+        return MGEN_OK;
+    MGI_TRY(get_object(ctx, o, "discriminator", &part));
+    MGI_TRY(mgi_json_only_keys(ctx, part, gan_keys));
+    MGI_TRY(mgi_json_get_real(ctx, part, "weight", true, 0.0, 1e6, &s->gan));
+    MGI_TRY(mgi_json_get_real(ctx, part, "features", false, 0.0, 1e6, &r->features));
+    MGI_TRY(mgi_json_get_int(ctx, part, "start", true, 0, 100000000, &s->gan_start));
+    MGI_TRY(mgi_json_get_int(ctx, part, "channels", false, 1, 1024, &s->gan_channels));
+    MGI_TRY(read_windows(ctx, part, MGI_SOUND_SCALES_MAX, r->gan_window, &r->gan_windows));
+    MGI_TRY(check_windows(ctx, s, r->gan_window, r->gan_windows));
+    MGI_TRY(get_object(ctx, part, "optimizer", &optimizer));
+    MGI_TRY(read_optimizer(ctx, optimizer, &s->gan_optimizer));
+    return s->gan_optimizer.schedule != MGI_LR_PLATEAU
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_CORRUPT,
+                          "the \"discriminator\" has no validation for the \"schedule\" "
+                          "\"plateau\"");
+}
+
+static mgen_status read_audio_codec(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {"name",
+                                       "kind",
+                                       "steps",
+                                       "batch",
+                                       "accumulate",
+                                       "precision",
+                                       "validate_every",
+                                       "optimizer",
+                                       "world",
+                                       "codec",
+                                       "start_from",
+                                       "frames",
+                                       "l1",
+                                       "mse",
+                                       "mel",
+                                       "kl",
+                                       "discriminator",
+                                       "freeze_encoder",
+                                       NULL};
+    const mgi_json *codec;
+    s->l1 = 1.0;
+    s->frames = 24;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(get_object(ctx, o, "codec", &codec));
+    mgen_status status = mgi_audio_codec_config_read(ctx, codec, &s->sound.codec);
+    if (status != MGEN_OK)
+        return mgi_fail_context(ctx, status, "\"codec\"");
+    MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
+    MGI_TRY(mgi_json_get_int(ctx, o, "frames", false, 1, 65536, &s->frames));
+    MGI_TRY(mgi_json_get_real(ctx, o, "l1", false, 0.0, 1e6, &s->l1));
+    MGI_TRY(mgi_json_get_real(ctx, o, "mse", false, 0.0, 1e6, &s->mse));
+    MGI_TRY(mgi_json_get_real(ctx, o, "kl", false, 0.0, 1e6, &s->kl));
+    MGI_TRY(read_sound_losses(ctx, o, s));
+    MGI_TRY(mgi_json_get_bool(ctx, o, "freeze_encoder", false, &s->freeze_encoder));
+    return !s->freeze_encoder || s->start_from[0]
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_CORRUPT,
+                          "\"freeze_encoder\" needs \"start_from\": a random encoder would stay "
+                          "so");
 }
 
 /* A new encoder, or a model that is there already. */
@@ -454,10 +577,11 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     if (s->optimizer.schedule == MGI_LR_PLATEAU && !s->validate_every)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "the \"schedule\" \"plateau\" needs \"validate_every\"");
-    return s->kind == MGI_STAGE_AUTOENCODER ? read_autoencoder(ctx, o, s)
-           : s->kind == MGI_STAGE_UPSAMPLER ? read_upsampler(ctx, o, s)
-           : s->kind == MGI_STAGE_EDITOR    ? read_editor(ctx, o, s)
-                                            : read_text_to_video(ctx, o, s);
+    return s->kind == MGI_STAGE_AUTOENCODER   ? read_autoencoder(ctx, o, s)
+           : s->kind == MGI_STAGE_UPSAMPLER   ? read_upsampler(ctx, o, s)
+           : s->kind == MGI_STAGE_EDITOR      ? read_editor(ctx, o, s)
+           : s->kind == MGI_STAGE_AUDIO_CODEC ? read_audio_codec(ctx, o, s)
+                                              : read_text_to_video(ctx, o, s);
 }
 
 static mgen_status find_stage(mgen_context *ctx, const mgi_json *root, const char *name,

@@ -6,7 +6,9 @@
 #include "model/tae.h"
 #include "data/degrade_options.h"
 #include "data/world_options.h"
+#include "model/audio_codec.h"
 #include "model/editor.h"
+#include "model/sound_discriminator.h"
 #include "model/text_encoder.h"
 #include "model/upsampler.h"
 #include "train/average.h"
@@ -18,6 +20,7 @@ enum {
     MGI_STAGE_AVERAGE,
     MGI_STAGE_UPSAMPLER,
     MGI_STAGE_EDITOR,
+    MGI_STAGE_AUDIO_CODEC,
     MGI_STAGE_KINDS
 };
 extern const char *const mgi_stage_kind_name[MGI_STAGE_KINDS];
@@ -53,6 +56,20 @@ typedef struct mgi_text_recipe {
     mgi_text_config config;
 } mgi_text_recipe;
 
+#define MGI_SOUND_WINDOWS_MAX 8
+
+/* What an audio codec's stage has beside an autoencoder's. */
+typedef struct mgi_audio_codec_recipe {
+    mgi_audio_codec_config codec;
+    double mel;                                /* weight; 0: there is none */
+    int64_t mel_window[MGI_SOUND_WINDOWS_MAX]; /* samples */
+    int mel_windows;
+    double mel_highest, mel_floor; /* Hz; power that counts as 1 */
+    double features;               /* weight of what the discriminators see, beside `gan` */
+    int64_t gan_window[MGI_SOUND_SCALES_MAX];
+    int gan_windows;
+} mgi_audio_codec_recipe;
+
 typedef struct mgi_stage {
     char name[64];
     int32_t kind;                         /* MGI_STAGE_* */
@@ -73,6 +90,8 @@ typedef struct mgi_stage {
     double gan;                                 /* the discriminator's weight; 0: there is none */
     int64_t gan_start, gan_channels;            /* step from which on; of its first layer */
     mgi_optimizer_recipe gan_optimizer;
+    /* audio codec: `frames` are the latents of a piece; l1, mse, kl, freeze_encoder and gan are above */
+    mgi_audio_codec_recipe sound;
     /* text to video, upsampler, editor */
     char tae_name[64];
     mgi_text_recipe text[MGI_ROLES];

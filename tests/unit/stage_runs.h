@@ -30,7 +30,7 @@ static struct mgi_stage_run *begin(const mgi_stage *stage)
 }
 
 /* Trains and saves; *first and *last: the loss of the first and the last validation. */
-static void train(const mgi_stage *stage, double *first, double *last)
+static inline void train(const mgi_stage *stage, double *first, double *last)
 {
     const struct mgi_stage_kind *kind = mgi_stage_kind_of(stage);
     struct mgi_stage_run *run = begin(stage);
@@ -50,7 +50,7 @@ static void train(const mgi_stage *stage, double *first, double *last)
     kind->destroy(run);
 }
 
-static void save_new(mgi_stage stage)
+static inline void save_new(mgi_stage stage)
 {
     double first, last;
     stage.steps = 1;

@@ -64,8 +64,7 @@ static float *gather(struct mgi_stage_run *run, const struct mgi_stage_kind *kin
 
 static mgen_status train(rank *r, mgen_context *ctx, mgi_comm *comm, const mgi_mesh *mesh)
 {
-    const struct mgi_stage_kind *kind =
-        r->stage->kind == MGI_STAGE_AUTOENCODER ? &mgi_stage_autoencoder : &mgi_stage_text_to_video;
+    const struct mgi_stage_kind *kind = mgi_stage_kind_of(r->stage);
     struct mgi_stage_run *run;
     MGI_TRY(kind->create(ctx,
                          &(mgi_stage_params){.stage = r->stage,
@@ -246,6 +245,20 @@ static void test_discriminator(void **state)
     assert_string_equal(one.error, "");
     assert_as_one(&one, &stage, 2);
     ranks_free(&one, 1);
+}
+
+/* With and without discriminators. */
+static void test_audio_codec(void **state)
+{
+    (void)state;
+    mgi_stage stage = tiny_audio_codec(STEPS, 4);
+    for (stage.gan_start = 0; stage.gan_start <= STEPS; stage.gan_start += STEPS) {
+        rank one;
+        run_ranks(&stage, 1, false, &one);
+        assert_string_equal(one.error, "");
+        assert_as_one(&one, &stage, 2);
+        ranks_free(&one, 1);
+    }
 }
 
 /* After the autoencoder, whose model it needs. */
@@ -470,10 +483,11 @@ static void test_grown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_autoencoder), cmocka_unit_test(test_discriminator),
-        cmocka_unit_test(test_video),       cmocka_unit_test(test_upsampler),
-        cmocka_unit_test(test_editor),      cmocka_unit_test(test_small_bucket),
-        cmocka_unit_test(test_mesh),        cmocka_unit_test(test_share),
-        cmocka_unit_test(test_other_start), cmocka_unit_test(test_grown)};
+        cmocka_unit_test(test_autoencoder),  cmocka_unit_test(test_discriminator),
+        cmocka_unit_test(test_audio_codec),  cmocka_unit_test(test_video),
+        cmocka_unit_test(test_upsampler),    cmocka_unit_test(test_editor),
+        cmocka_unit_test(test_small_bucket), cmocka_unit_test(test_mesh),
+        cmocka_unit_test(test_share),        cmocka_unit_test(test_other_start),
+        cmocka_unit_test(test_grown)};
     return cmocka_run_group_tests_name("parallel", tests, make_folder, remove_folder);
 }

@@ -46,7 +46,7 @@ static mgi_stage video_stage(int32_t dtype)
 
 static const struct mgi_stage_kind *kind_of(const mgi_stage *stage)
 {
-    return stage->kind == MGI_STAGE_AUTOENCODER ? &mgi_stage_autoencoder : &mgi_stage_text_to_video;
+    return mgi_stage_kind_of(stage);
 }
 
 #define OK(call)                                                                                   \
@@ -188,6 +188,17 @@ static void test_autoencoder(void **state)
     stage.gan_channels = 4;
     stage.gan_optimizer = stage.optimizer;
     straight_and_resumed(&stage, "tae.safetensors");
+}
+
+static void test_audio_codec(void **state)
+{
+    (void)state;
+    mgi_stage stage = changed(tiny_audio_codec(STEPS, 4), MGK_F32);
+    straight_and_resumed(&stage, "codec.safetensors");
+    stage = changed(tiny_audio_codec(STEPS, 2), MGK_BF16);
+    stage.accumulate = 2;
+    stage.gan = 0.0;
+    straight_and_resumed(&stage, "codec.safetensors");
 }
 
 /* A decoder that learns alone: what its encoder makes of a clip does not change, with or without a break. */
@@ -645,11 +656,11 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_autoencoder),     cmocka_unit_test(test_frozen_encoder),
-        cmocka_unit_test(test_video),           cmocka_unit_test(test_upsampler),
-        cmocka_unit_test(test_editor),          cmocka_unit_test(test_other_editor),
-        cmocka_unit_test(test_every_step),      cmocka_unit_test(test_other),
-        cmocka_unit_test(test_other_upsampler), cmocka_unit_test(test_hand_made),
-        cmocka_unit_test(test_damaged)};
+        cmocka_unit_test(test_autoencoder),    cmocka_unit_test(test_audio_codec),
+        cmocka_unit_test(test_frozen_encoder), cmocka_unit_test(test_video),
+        cmocka_unit_test(test_upsampler),      cmocka_unit_test(test_editor),
+        cmocka_unit_test(test_other_editor),   cmocka_unit_test(test_every_step),
+        cmocka_unit_test(test_other),          cmocka_unit_test(test_other_upsampler),
+        cmocka_unit_test(test_hand_made),      cmocka_unit_test(test_damaged)};
     return cmocka_run_group_tests_name("resume", tests, make_folder, remove_folder);
 }

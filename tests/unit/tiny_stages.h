@@ -51,6 +51,42 @@ static inline mgi_stage tiny_autoencoder(int64_t steps, int64_t batch)
                        .kl = 0.001};
 }
 
+/* With discriminators, from the third step on. */
+static inline mgi_stage tiny_audio_codec(int64_t steps, int64_t batch)
+{
+    return (mgi_stage){.name = "codec",
+                       .kind = MGI_STAGE_AUDIO_CODEC,
+                       .steps = steps,
+                       .batch = batch,
+                       .accumulate = 1,
+                       .optimizer = tiny_optimizer,
+                       .world = tiny_world,
+                       .sound = {.codec = {.levels = 2,
+                                           .strides = {8, 6},
+                                           .dim = 4,
+                                           .decoder_dim = 16,
+                                           .latent_channels = 4,
+                                           .dilations = 2,
+                                           .dilation = {1, 3},
+                                           .hidden = 8,
+                                           .rate = 48000},
+                                 .mel = 1,
+                                 .mel_window = {512, 64},
+                                 .mel_windows = 2,
+                                 .mel_highest = 12000,
+                                 .mel_floor = 1e-6,
+                                 .features = 1,
+                                 .gan_window = {256, 128},
+                                 .gan_windows = 2},
+                       .frames = 40,
+                       .l1 = 1,
+                       .kl = 0.001,
+                       .gan = 0.1,
+                       .gan_start = 2,
+                       .gan_channels = 4,
+                       .gan_optimizer = tiny_optimizer};
+}
+
 static inline mgi_stage tiny_text_to_video(int64_t steps, int64_t batch)
 {
     return (mgi_stage){.name = "video",

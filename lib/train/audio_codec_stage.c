@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT
+ * Training the audio codec.
+ *
+ *   y = decode(sample(encode(x))), compared with x as sound_loss.h says
+ * x are pieces of the sounds of a dataset's training walk (data/dataset.h): element i is heard from a place that is
+ * drawn by (seed, i). A step is `accumulate` passes of a batch each: the gradient is that of all their pieces in one batch.
+ */
+#include "core/alloc.h"
+#include "core/philox.h"
+#include "data/dataset_sound.h"
+#include "data/world_sound.h"
+#include "kernels/loss/loss.h"
+#include "kernels/random/random.h"
+#include "tensor/graph.h"
+#include "train/sound_loss.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { VALIDATION_PIECES = 16, LATENT_PIECES = 64 };
+
+/* Elements' places, apart from what else is drawn by that stream. */
+#define PLACES (UINT64_C(1) << 62)
+
+struct mgi_stage_run {
+    mgen_context *ctx;
+    mgi_stage stage;
+    char dir[MGI_PATH_MAX + 1];
+    uint64_t seed;
+    mgi_dataset *dataset;
+    int64_t samples; /* of a piece */
+    mgi_audio_codec codec;
+    mgi_optimizer optimizer;
+    mgi_data_parallel parallel;
+    mgi_sound_loss loss;
+    double flops;    /* of the last step */
+    int64_t updated; /* steps whose update is in the weights */
+    T *sums;         /* f32[MGI_SOUND_LOSS_TERMS] of the last of them */
+    mgi_graph graph; /* of a pass */
+};
+
+static void destroy(struct mgi_stage_run *r)
+{
+    mgi_optimizer_finish(&r->optimizer);
+    mgi_sound_loss_finish(&r->loss);
+    mgi_audio_codec_finish(&r->codec);
+    mgi_tensor_release(r->sums);
+    mgi_graph_finish(&r->graph);
+    mgi_dataset_release(r->dataset);
+    mgi_free(r->ctx, r);
+}
+
+static void write_config(mgi_json_writer *w, const void *config)
+{
+    mgi_audio_codec_config_write(w, config);
+}
+
+/* Weights that do not fit: as the configurations say, if they do. */
+static mgen_status explain(struct mgi_stage_run *r, mgen_status status, const mgi_model_file *file)
+{
+    mgi_audio_codec_config theirs;
+    char kept[512], difference[512];
+    snprintf(kept, sizeof kept, "%s", mgen_last_error(r->ctx));
+    MGI_TRY(mgi_audio_codec_config_read(r->ctx, file->config, &theirs));
+    MGI_TRY(mgi_config_difference(r->ctx, write_config, &theirs, &r->stage.sound.codec, difference,
+                                  sizeof difference));
+    if (!*difference)
+        return mgi_fail(r->ctx, status, "%s", kept);
+    return mgi_fail(r->ctx, MGEN_E_STATE,
+                    "stage \"%s\" cannot start from \"%s\": the configuration in %s is another "
+                    "than the recipe's: %s",
+                    r->stage.name, r->stage.start_from, file->json_name, difference);
+}
+
+static mgen_status start_from(struct mgi_stage_run *r, uint64_t *hash)
+{
+    mgi_model_file file;
+    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, r->stage.start_from, "audio-codec", &file));
+    mgen_status status = mgi_module_load(&r->codec.module, &file.weights, file.weights_name, false);
+    if (status == MGEN_E_CORRUPT)
+        status = explain(r, status, &file);
+    *hash = file.hash;
+    mgi_model_file_close(r->ctx, &file);
+    return status;
+}
+
+static void freeze_encoder(mgi_module *m)
+{
+    for (int64_t k = 0; k < m->count; k++)
+        if (!strncmp(m->params[k]->name, "encoder.", 8))
+            m->params[k]->frozen = true;
+}
+
+static mgen_status open_data(struct mgi_stage_run *r, const mgi_stage_params *params)
+{
+    const mgi_stage *s = &r->stage;
+    MGI_TRY(mgi_stage_dataset(r->ctx, params, 1, 1, &r->dataset));
+    if (!mgi_dataset_sounds(r->dataset))
+        return mgi_fail(r->ctx, MGEN_E_INVALID,
+                        "stage \"%s\" learns from sound, and the dataset's clips have none; train "
+                        "it on the toybox's world",
+                        s->name);
+    if (s->sound.codec.rate != MGI_WORLD_SOUND_RATE)
+        return mgi_fail(r->ctx, MGEN_E_INVALID,
+                        "stage \"%s\": the \"rate\" of the codec is %lld; datasets are heard at "
+                        "%d samples a second",
+                        s->name, (long long)s->sound.codec.rate, MGI_WORLD_SOUND_RATE);
+    return MGEN_OK;
+}
+
+static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
+                          struct mgi_stage_run **out)
+{
+    const mgi_stage *stage = params->stage;
+    struct mgi_stage_run *r;
+    mgen_status status;
+    uint64_t start = 0;
+    mgi_module *m;
+    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *r, &r));
+    m = &r->codec.module;
+    r->ctx = ctx;
+    r->stage = *stage;
+    r->seed = params->seed;
+    r->samples = stage->frames * mgi_audio_codec_hop(&stage->sound.codec);
+    mgi_graph_init(&r->graph, ctx->device);
+    strcpy(r->dir, params->dir);
+    MGI_TRY_GOTO(status, mgi_sound_loss_init(&r->loss, params, &r->stage, ctx), failed);
+    MGI_TRY_GOTO(status, open_data(r, params), failed);
+    MGI_TRY_GOTO(status,
+                 mgi_tensor_create(ctx->device, MGK_F32, MGI_DIMS(MGI_SOUND_LOSS_TERMS), &r->sums),
+                 failed);
+    MGI_TRY_GOTO(status, mgi_audio_codec_init(&r->codec, ctx, &stage->sound.codec), failed);
+    MGI_TRY_GOTO(status, mgi_audio_codec_random(&r->codec, r->seed), failed);
+    if (stage->start_from[0])
+        MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_from(r, &start)), failed);
+    MGI_TRY_GOTO(status, mgi_stage_agree(params, start), failed);
+    if (stage->freeze_encoder)
+        freeze_encoder(m);
+    MGI_TRY_GOTO(status, mgi_module_train(m), failed);
+    MGI_TRY_GOTO(status, mgi_module_compute(m, stage->dtype), failed);
+    MGI_TRY_GOTO(status,
+                 mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps, &m, 1),
+                 failed);
+    mgi_dp_init(&r->parallel, params->comm, &m, 1);
+    *out = r;
+    return MGEN_OK;
+failed:
+    destroy(r);
+    return status;
+}
+
+/* -- sounds ------------------------------------------------------------------------------------- */
+
+/* Where in its sound an element is heard: anywhere within the film or, where that is shorter, at its beginning. */
+static int64_t place_of(const struct mgi_stage_run *r, uint64_t element, uint64_t index)
+{
+    int64_t room = mgi_dataset_sound_length(r->dataset, index) - r->samples;
+    return room > 0
+               ? (int64_t)((double)mgi_random_unit(r->seed, MGI_STREAM_SAMPLE, PLACES + element) *
+                           (double)(room + 1))
+               : 0;
+}
+
+/* `count` elements of the training walk, one behind the other. */
+static mgen_status hear(const struct mgi_stage_run *r, uint64_t first, int64_t count, float *out)
+{
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t element = first + (uint64_t)i;
+        uint64_t index = mgi_dataset_element(r->dataset, r->seed, element);
+        MGI_TRY(mgi_dataset_hear(r->ctx, r->dataset, index, place_of(r, element, index), r->samples,
+                                 out + i * r->samples));
+    }
+    return MGEN_OK;
+}
+
+/* Elements of the training walk as (B,N,1). */
+static T *take_sounds(mgi_run *run, const struct mgi_stage_run *r, uint64_t first, int64_t count)
+{
+    float *values;
+    T *x = mgi_new(run, MGK_F32, MGI_DIMS(count, r->samples, 1));
+    if (!x || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)x->count * sizeof *values, &values)))
+        return NULL;
+    if (mgi_ok(run, hear(r, first, count, values)))
+        mgi_tensor_write(x, 0, values, x->count);
+    mgi_free(run->ctx, values);
+    return run->status == MGEN_OK ? x : NULL;
+}
+
+/* The beginning of a sound that is held out. */
+static T *held_sound(mgi_run *run, const struct mgi_stage_run *r, int64_t i)
+{
+    float *values;
+    T *x = mgi_new(run, MGK_F32, MGI_DIMS(1, r->samples, 1));
+    if (!x || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)x->count * sizeof *values, &values)))
+        return NULL;
+    if (mgi_ok(run, mgi_dataset_held_hear(r->ctx, r->dataset, i, 0, r->samples, values)))
+        mgi_tensor_write(x, 0, values, x->count);
+    mgi_free(run->ctx, values);
+    return run->status == MGEN_OK ? x : NULL;
+}
+
+/* -- validation --------------------------------------------------------------------------------- */
+
+/* The posterior's mean. */
+static T *latents_of(mgi_run *run, const struct mgi_stage_run *r, T *x)
+{
+    return mgi_posterior(run, mgi_audio_codec_encode(run, &r->codec, x), NULL, 0.0f, NULL);
+}
+
+typedef struct figures {
+    double snr, mel; /* dB of reconstructions; |M(y) - M(x)|: means */
+} figures;
+
+static void validate_piece(mgi_run *run, const struct mgi_stage_run *r, T *x, double share,
+                           figures *f)
+{
+    T *y = mgi_audio_codec_decode(run, &r->codec, latents_of(run, r, x));
+    T *zero = y ? mgi_new(run, MGK_F32, 3, y->dims) : NULL;
+    mgi_fill(run, zero, 0.0f);
+    T *error = mgi_loss(run, MGK_LOSS_MSE, 1.0f, y, x);
+    T *power = mgi_loss(run, MGK_LOSS_MSE, 1.0f, x, zero);
+    T *mel = r->loss.mels ? mgi_sound_loss_mel(&r->loss, run, 1.0f, y, x) : NULL;
+    if (run->status != MGEN_OK)
+        return;
+    f->snr += share * 10.0 *
+              log10(fmax((double)mgi_stage_value(power), 1e-10) /
+                    fmax((double)mgi_stage_value(error), 1e-10));
+    f->mel += share * (double)mgi_stage_value(mel);
+}
+
+static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
+{
+    const int64_t count = mgi_dataset_held_count(r->dataset, VALIDATION_PIECES);
+    figures f = {0};
+    mgi_run run;
+    mgi_run_init(&run, r->ctx, false);
+    mgi_module_swap_ema(&r->codec.module);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t mark = mgi_scope_push(&run);
+        T *x = held_sound(&run, r, i);
+        validate_piece(&run, r, x, 1.0 / (double)count, &f);
+        mgi_scope_pop(&run, mark, NULL);
+    }
+    mgi_module_swap_ema(&r->codec.module);
+    mgi_ok(&run, mgi_device_wait(run.dev));
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    if (status == MGEN_OK) {
+        mgi_report_add(report, "val_snr", f.snr);
+        if (r->loss.mels)
+            mgi_report_add(report, "val_mel", f.mel);
+        mgi_optimizer_validated(&r->optimizer, r->loss.mels ? f.mel : -f.snr);
+    }
+    return status;
+}
+
+/* -- steps -------------------------------------------------------------------------------------- */
+
+/* One pass, `weight` of a step. One rank's begins it with the first one and ends it with the last one. */
+typedef struct pass_work {
+    struct mgi_stage_run *r;
+    int64_t index;
+    float weight;
+    bool last, begins, ends;
+    T *x, *noise;
+} pass_work;
+
+static void clear_sums(mgi_run *run, struct mgi_stage_run *r, int64_t index)
+{
+    mgi_module_zero_grad(&r->codec.module, run);
+    mgi_fill(run, r->sums, 0.0f);
+    mgi_sound_loss_clear(&r->loss, run, index);
+}
+
+static void apply(mgi_run *run, struct mgi_stage_run *r, int64_t index)
+{
+    mgi_optimizer_apply(&r->optimizer, run);
+    mgi_sound_loss_apply(&r->loss, run, index);
+}
+
+static void learn(mgi_run *run, void *user)
+{
+    const pass_work *w = user;
+    struct mgi_stage_run *r = w->r;
+    T *kl;
+    if (w->begins)
+        clear_sums(run, r, w->index);
+    T *h = mgi_audio_codec_encode(run, &r->codec, w->x);
+    T *z = mgi_posterior(run, h, w->noise, w->weight * (float)r->stage.kl, &kl);
+    T *y = mgi_audio_codec_decode(run, &r->codec, z);
+    mgi_sound_loss_pass(&r->loss, run, w->index, w->weight, w->last, w->x, y, kl, r->sums);
+    if (w->ends)
+        apply(run, r, w->index);
+}
+
+/* What a captured pass depends on besides its inputs. */
+static uint64_t pass_key(const pass_work *w)
+{
+    uint64_t kind = mgi_sound_loss_adversarial(&w->r->loss, w->index);
+    uint32_t bits;
+    memcpy(&bits, &w->weight, sizeof bits);
+    kind = kind << 2 | (uint64_t)w->begins << 1 | (uint64_t)w->ends;
+    return mgi_graph_key(mgi_graph_key(kind << 32 | bits, w->x), w->noise);
+}
+
+/* Of the latents of x, whose first piece is number `row` of the step's. */
+static T *posterior_noise(mgi_run *run, const struct mgi_stage_run *r, int64_t index, int64_t row,
+                          const T *x)
+{
+    int64_t each = r->stage.frames * r->stage.sound.codec.latent_channels;
+    return mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_POSTERIOR,
+                      ((uint64_t)index << 32) + (uint64_t)(row * each), 1.0f, 0.0f,
+                      MGI_DIMS(x->dims[0] * each));
+}
+
+/* The gradients of pass `i` of the step, whose losses count `weight` in it and are added to r->sums. Captured, where it
+ * is the same launches each time: ranks wait for each other. */
+static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t i, float weight,
+                 bool last)
+{
+    const mgi_stage *s = &r->stage;
+    bool alone = !r->parallel.comm;
+    int64_t first, count;
+    pass_work w = {.r = r,
+                   .index = index,
+                   .weight = weight,
+                   .last = last,
+                   .begins = alone && i == 0,
+                   .ends = alone && last};
+    if (!mgi_ok(run, mgi_dp_share(&r->parallel, r->ctx, s->batch, &first, &count)))
+        return;
+    if (alone)
+        mgi_graph_enter(&r->graph);
+    int64_t row = i * s->batch + first;
+    w.x = take_sounds(run, r, (uint64_t)(index * s->accumulate * s->batch + row), count);
+    w.noise = w.x ? posterior_noise(run, r, index, row, w.x) : NULL;
+    if (alone && run->status == MGEN_OK)
+        mgi_graph_run(&r->graph, run, pass_key(&w), learn, &w);
+    else
+        learn(run, &w);
+    mgi_graph_leave(&r->graph);
+}
+
+static mgen_status update(struct mgi_stage_run *r, int64_t index)
+{
+    const mgi_stage *s = &r->stage;
+    mgi_run run;
+    double flops = r->ctx->device->counts.flops;
+    mgi_run_init(&run, r->ctx, true);
+    mgi_optimizer_begin(&r->optimizer, &run, index);
+    mgi_sound_loss_begin(&r->loss, &run, index);
+    if (r->parallel.comm)
+        clear_sums(&run, r, index);
+    for (int64_t i = 0; i < s->accumulate; i++) {
+        int64_t mark = mgi_scope_push(&run);
+        bool last = i == s->accumulate - 1;
+        if (last)
+            mgi_dp_begin(&r->parallel, &run, true);
+        pass(&run, r, index, i, mgi_dp_weight(&r->parallel) / (float)s->accumulate, last);
+        mgi_scope_pop(&run, mark, NULL);
+    }
+    if (r->parallel.comm) {
+        mgi_dp_end(&r->parallel, &run, r->sums);
+        mgi_sound_loss_end(&r->loss, &run, index);
+        apply(&run, r, index);
+    }
+    mgi_ok(&run, mgi_device_wait(run.dev));
+    mgen_status status = run.status;
+    if (status == MGEN_OK) {
+        r->updated = index + 1;
+        r->flops = r->ctx->device->counts.flops - flops;
+    }
+    mgi_run_finish(&run);
+    return status;
+}
+
+static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *report)
+{
+    float sums[MGI_SOUND_LOSS_TERMS];
+    if (r->updated <= index)
+        MGI_TRY(update(r, index));
+    mgi_tensor_read(r->sums, 0, sums, MGI_SOUND_LOSS_TERMS);
+    mgi_stage_report(&r->optimizer, index, sums[MGI_SOUND_LOSS_TOTAL], report);
+    mgi_sound_loss_report(&r->loss, index, sums, report);
+    mgi_report_add(report, "flops", r->flops);
+    MGI_TRY(mgi_stage_check_loss(r->ctx, index, sums[MGI_SOUND_LOSS_TOTAL]));
+    return mgi_stage_validates(&r->stage, index) ? validate(r, report) : MGEN_OK;
+}
+
+/* -- what is saved ------------------------------------------------------------------------------ */
+
+/* sum: of c channels' values, then of their squares. */
+static void add_latents(mgi_run *run, const T *z, int64_t c, double *sum)
+{
+    float *values;
+    if (!z || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)z->count * sizeof *values, &values)))
+        return;
+    mgi_tensor_read(z, 0, values, z->count);
+    for (int64_t k = 0; k < z->count; k++) {
+        double v = values[k];
+        sum[k % c] += v;
+        sum[c + k % c] += v * v;
+    }
+    mgi_free(run->ctx, values);
+}
+
+/* Of held-out sounds where there is no end of them, else of the first ones that are trained on; by the averaged
+ * weights. n: how many values of each channel. */
+static mgen_status sum_latents(struct mgi_stage_run *r, double *sum, int64_t *n)
+{
+    const bool endless = r->dataset->count == UINT64_MAX;
+    const int64_t c = r->stage.sound.codec.latent_channels;
+    mgi_run run;
+    mgi_run_init(&run, r->ctx, false);
+    mgi_module_swap_ema(&r->codec.module);
+    for (int64_t i = 0; i < LATENT_PIECES && run.status == MGEN_OK; i++) {
+        int64_t mark = mgi_scope_push(&run);
+        T *x = endless ? held_sound(&run, r, i) : take_sounds(&run, r, (uint64_t)i, 1);
+        T *z = latents_of(&run, r, x);
+        add_latents(&run, z, c, sum);
+        *n += z ? z->count / c : 0;
+        mgi_scope_pop(&run, mark, NULL);
+    }
+    mgi_module_swap_ema(&r->codec.module);
+    mgi_ok(&run, mgi_device_wait(run.dev));
+    mgen_status status = run.status;
+    mgi_run_finish(&run);
+    return status;
+}
+
+/* Per-channel mean and deviation of latents. */
+static mgen_status measure_latents(struct mgi_stage_run *r)
+{
+    const int64_t c = r->stage.sound.codec.latent_channels;
+    int64_t n = 0;
+    double *sum;
+    float *shift = NULL;
+    MGI_TRY(mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *sum, &sum));
+    mgen_status status = mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *shift, &shift);
+    if (status == MGEN_OK)
+        status = sum_latents(r, sum, &n);
+    for (int64_t k = 0; status == MGEN_OK && k < c; k++) {
+        double mean = sum[k] / (double)n, var = sum[c + k] / (double)n - mean * mean;
+        shift[k] = (float)mean;
+        shift[c + k] = (float)(1.0 / sqrt(fmax(var, 1e-8)));
+    }
+    if (status == MGEN_OK) {
+        mgi_tensor_write(r->codec.latent_shift->value, 0, shift, c);
+        mgi_tensor_write(r->codec.latent_scale->value, 0, shift + c, c);
+    }
+    mgi_free(r->ctx, shift);
+    mgi_free(r->ctx, sum);
+    return status;
+}
+
+static mgen_status write_model(struct mgi_stage_run *r, const char *dir)
+{
+    return mgi_model_file_save(r->ctx, dir, r->stage.name, "audio-codec", write_config,
+                               &r->stage.sound.codec, &r->codec.module, MGI_ST_BF16);
+}
+
+static void state(struct mgi_stage_run *r, mgi_stage_state *out)
+{
+    bool adversarial = r->stage.gan > 0.0;
+    *out = (mgi_stage_state){.stage = &r->stage,
+                             .seed = r->seed,
+                             .module = {&r->codec.module, &r->loss.discriminator.module},
+                             .modules = adversarial ? 2 : 1,
+                             .optimizer = &r->optimizer,
+                             .second = adversarial ? &r->loss.optimizer : NULL,
+                             .position = &r->updated};
+    mgi_stage_ranks(out, NULL, r->parallel.comm);
+}
+
+static mgen_status save(struct mgi_stage_run *r)
+{
+    mgi_stage_state s;
+    state(r, &s);
+    if (!r->stage.freeze_encoder)
+        MGI_TRY(mgi_comm_together(s.world, measure_latents(r)));
+    return mgi_stage_save(r->ctx, &s, r->dir, write_model, r);
+}
+
+const struct mgi_stage_kind mgi_stage_audio_codec = {create, step, save, state, destroy};
