@@ -3,6 +3,7 @@
 #include "core/alloc.h"
 #include "model/tae_stream.h"
 #include "task/generate.h"
+#include "task/sound.h"
 
 typedef struct shadow {
     mgi_tae tae;
@@ -126,6 +127,45 @@ mgen_status mgi_generate_estimate(mgen_context *ctx, const mgi_networks *n,
     *out = (mgi_generate_needs){0};
     MGI_TRY(open_meta(ctx, &meta));
     mgen_status status = walk(meta, ctx->device->cuda != NULL, n, r, out);
+    if (status != MGEN_OK)
+        mgi_fail_from(ctx, status, meta);
+    mgi_context_free(meta);
+    return status;
+}
+
+/* An audio model without its values. */
+static mgen_status make_audio(mgen_context *meta, const mgi_audio *a, mgi_audio *out)
+{
+    *out = (mgi_audio){.config = a->config};
+    meta->device->hold = a->transformer.module.hold;
+    MGI_TRY(mgi_vt_init(&out->transformer, meta, &a->transformer.config));
+    out->transformer.form = a->transformer.form;
+    MGI_TRY(same_dtype(&out->transformer.module, &a->transformer.module));
+    meta->device->hold = a->codec.module.hold;
+    MGI_TRY(mgi_audio_codec_init(&out->codec, meta, &a->codec.config));
+    MGI_TRY(same_dtype(&out->codec.module, &a->codec.module));
+    if (a->config.vision[0]) {
+        meta->device->hold = a->vision.module.hold;
+        MGI_TRY(mgi_clip_vision_init(&out->vision, meta, &a->vision.config));
+        MGI_TRY(same_dtype(&out->vision.module, &a->vision.module));
+    }
+    return mgi_text_encoder_shadow(&out->text, meta, &a->text);
+}
+
+mgen_status mgi_sound_estimate(mgen_context *ctx, const mgi_audio *a, const mgi_sound_request *r,
+                               mgi_generate_needs *out)
+{
+    mgen_context *meta;
+    mgi_audio net;
+    *out = (mgi_generate_needs){0};
+    MGI_TRY(open_meta(ctx, &meta));
+    mgen_status status = make_audio(meta, a, &net);
+    if (status == MGEN_OK) {
+        const meter m = meter_start(meta);
+        status = mgi_sound_make(meta, &net, r);
+        meter_read(&m, meta, ctx->device->cuda != NULL, out);
+    }
+    mgi_audio_finish(&net);
     if (status != MGEN_OK)
         mgi_fail_from(ctx, status, meta);
     mgi_context_free(meta);

@@ -23,8 +23,9 @@ static mgen_status read_name(mgen_context *ctx, const mgi_json *object, const ch
 
 static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeline_file *out)
 {
-    static const char *const keys[] = {"format", "version", "tae", "text",      "video",  "width",
-                                       "height", "frames",  "fps", "upsampler", "editor", NULL};
+    static const char *const keys[] = {"format", "version", "tae",    "text", "video",
+                                       "width",  "height",  "frames", "fps",  "upsampler",
+                                       "editor", "audio",   NULL};
     static const char *const text_keys[] = {"ul2", "byt5", "metaclip", NULL};
     const char *format = NULL;
     int64_t version = 0;
@@ -43,6 +44,7 @@ static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeli
     MGI_TRY(read_name(ctx, root, "video", out->video));
     MGI_TRY(read_name(ctx, root, "upsampler", out->upsampler));
     MGI_TRY(read_name(ctx, root, "editor", out->editor));
+    MGI_TRY(read_name(ctx, root, "audio", out->audio));
     const mgi_json *text = mgi_json_find(root, "text");
     if (text && text->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text\" must be an object of roles");
@@ -75,8 +77,9 @@ mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const cha
 
 uint64_t mgi_pipeline_stamp(const char *dir, const char *name, const mgi_pipeline_file *file)
 {
-    enum { OTHERS = 4, MODELS = OTHERS + MGI_ROLES, FILES = 1 + 2 * MODELS };
-    const char *models[MODELS] = {file->tae, file->video, file->upsampler, file->editor};
+    enum { OTHERS = 5, MODELS = OTHERS + MGI_ROLES, FILES = 1 + 2 * MODELS };
+    const char *models[MODELS] = {file->tae, file->video, file->upsampler, file->editor,
+                                  file->audio};
     const char *names[FILES];
     char text[FILES][MGI_NAME_MAX + 16];
     int count = 0;
@@ -116,6 +119,8 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const ch
         mgi_json_put_string(&w, "upsampler", p->upsampler);
     if (p->editor[0])
         mgi_json_put_string(&w, "editor", p->editor);
+    if (p->audio[0])
+        mgi_json_put_string(&w, "audio", p->audio);
     mgi_json_put_int(&w, "width", p->clip.width);
     mgi_json_put_int(&w, "height", p->clip.height);
     mgi_json_put_int(&w, "frames", p->clip.frames);
@@ -275,6 +280,83 @@ mgen_status mgi_editor_open(mgen_context *ctx, const char *dir, const char *name
 void mgi_editor_finish(mgi_editor *editor)
 {
     mgi_vt_finish(&editor->video);
+}
+
+/* -- the audio model ---------------------------------------------------------------------------- */
+
+mgen_status mgi_audio_check(mgen_context *ctx, const mgi_audio *a)
+{
+    const mgi_vt_config *v = &a->config.transformer;
+    const int64_t channels = a->codec.config.latent_channels, text = mgi_text_width(&a->text);
+    const int64_t seen = v->features ? mgi_clip_vision_width(&a->vision.config) : 0;
+    if (channels != v->channels)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "the codec \"%s\" has %lld latent channels, but the transformer takes %lld",
+                        a->config.codec, (long long)channels, (long long)v->channels);
+    if (text != v->text[MGI_ROLE_UL2])
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "the text encoder \"%s\" is %lld wide, but the transformer takes %lld",
+                        a->config.text, (long long)text, (long long)v->text[MGI_ROLE_UL2]);
+    return seen == v->features
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_CORRUPT,
+                          "the image encoder \"%s\" is %lld wide, but the transformer takes %lld "
+                          "(\"frame_features\")",
+                          a->config.vision, (long long)seen, (long long)v->features);
+}
+
+static mgen_status open_audio(mgen_context *ctx, const char *dir, const char *name, mgi_audio *out,
+                              uint64_t *hash)
+{
+    mgi_model_file f;
+    uint64_t parts[3] = {0};
+    MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_AUDIO_KIND, &f));
+    mgen_status status = mgi_audio_config_read(ctx, f.config, &out->config);
+    if (status != MGEN_OK)
+        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
+    else
+        status = load_vt(ctx, &f, &out->config.transformer, NULL, &out->transformer);
+    *hash = f.hash;
+    mgi_model_file_close(ctx, &f);
+    MGI_TRY(status);
+    MGI_TRY(mgi_audio_codec_open(ctx, dir, out->config.codec, &out->codec, &parts[0]));
+    MGI_TRY(mgi_text_encoder_open(ctx, dir, out->config.text, &out->text, &parts[1]));
+    if (out->config.vision[0])
+        MGI_TRY(mgi_clip_vision_open(ctx, dir, out->config.vision, &out->vision, &parts[2]));
+    *hash = mgi_hash64(parts, sizeof parts, *hash);
+    status = mgi_audio_check(ctx, out);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s/%s.json", dir, name);
+}
+
+mgen_status mgi_audio_open(mgen_context *ctx, const char *dir, const char *name, mgi_audio *out,
+                           uint64_t *hash)
+{
+    char json[MGI_NAME_MAX + 16], weights[MGI_NAME_MAX + 16];
+    const char *const names[] = {json, weights};
+    const int hold = ctx->device->hold;
+    mgen_status status = MGEN_OK;
+    memset(out, 0, sizeof *out);
+    snprintf(json, sizeof json, "%.240s.json", name);
+    snprintf(weights, sizeof weights, "%.240s.safetensors", name);
+    for (int i = 0; i < MGI_READ_TRIES; i++) { /* with the others of the same save */
+        mgi_audio_finish(out);
+        ctx->device->hold = hold;
+        uint64_t stamp = mgi_files_stamp(dir, names, 2);
+        status = open_audio(ctx, dir, name, out, hash);
+        if (stamp == mgi_files_stamp(dir, names, 2))
+            break;
+    }
+    if (status != MGEN_OK)
+        mgi_audio_finish(out);
+    return status;
+}
+
+void mgi_audio_finish(mgi_audio *a)
+{
+    mgi_vt_finish(&a->transformer);
+    mgi_audio_codec_finish(&a->codec);
+    mgi_text_encoder_finish(&a->text);
+    mgi_clip_vision_finish(&a->vision);
 }
 
 int mgi_text_rank(const mgi_mesh *mesh, int role)

@@ -120,9 +120,8 @@ static void put_audio_codec(mgi_json_writer *w, const mgi_stage *s)
     }
 }
 
-static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
+static void put_texts(mgi_json_writer *w, const mgi_stage *s)
 {
-    mgi_json_put_string(w, "tae_name", s->tae_name);
     for (int i = 0; i < MGI_ROLES; i++) {
         const mgi_text_recipe *t = &s->text[i];
         if (!t->name[0])
@@ -135,6 +134,12 @@ static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
         mgi_text_config_write(w, &t->config);
         mgi_json_close(w, '}');
     }
+}
+
+static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
+{
+    mgi_json_put_string(w, "tae_name", s->tae_name);
+    put_texts(w, s);
     mgi_json_open(w, "video", '{');
     mgi_vt_config_write(w, &s->video);
     mgi_json_close(w, '}');
@@ -178,6 +183,34 @@ static void put_editor(mgi_json_writer *w, const mgi_stage *s)
     put_exact(w, "drop_source", s->drop_source);
     put_exact(w, "drop_both", s->drop_both);
     put_text_to_video(w, s);
+}
+
+static void put_audio(mgi_json_writer *w, const mgi_stage *s)
+{
+    mgi_json_put_string(w, "codec", s->codec);
+    put_texts(w, s);
+    mgi_json_open(w, "audio", '{');
+    mgi_audio_config_write(w, &s->audio);
+    mgi_json_close(w, '}');
+    if (s->audio.vision[0]) {
+        mgi_json_put_string(w, "vision_from", s->vision.from);
+        mgi_json_put_bool(w, "vision_frozen", s->vision.frozen);
+        mgi_json_open(w, "vision", '{');
+        mgi_clip_vision_config_write(w, &s->vision.config);
+        mgi_json_close(w, '}');
+    }
+    for (int64_t i = 0; i < s->lengths; i++) {
+        put_exact(w, "seconds", s->length[i].seconds);
+        mgi_json_put_int(w, "fps", s->length[i].fps);
+        put_exact(w, "weight", s->length[i].weight);
+    }
+    mgi_json_put_int(w, "clips", s->clips);
+    put_exact(w, "drop", s->drop);
+    put_exact(w, "drop_film", s->drop_film);
+    put_exact(w, "drop_text", s->drop_text);
+    put_exact(w, "nothing_heard", s->nothing_heard);
+    if (s->start_from[0])
+        mgi_json_put_string(w, "start_from", s->start_from);
 }
 
 static void put_world(mgi_json_writer *w, const mgi_world_options *o)
@@ -235,6 +268,8 @@ mgen_status mgi_stage_hash(mgen_context *ctx, const mgi_stage *s, char out[MGI_H
         put_editor(&w, s);
     else if (s->kind == MGI_STAGE_AUDIO_CODEC)
         put_audio_codec(&w, s);
+    else if (s->kind == MGI_STAGE_AUDIO)
+        put_audio(&w, s);
     else
         put_average(&w, s);
     mgi_json_close(&w, '}');

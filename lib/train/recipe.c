@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/recipe.h"
 
+#include "data/dataset.h"
+
 #include <stdio.h>
 #include <string.h>
 
 const char *const mgi_stage_kind_name[MGI_STAGE_KINDS] = {
-    "autoencoder", "text_to_video", "average", "upsampler", "editor", "audio_codec"};
+    "autoencoder", "text_to_video", "average", "upsampler", "editor", "audio_codec", "audio"};
 
 void mgi_model_name(char out[MGI_NAME_MAX + 1], const char *set, const char *part)
 {
@@ -524,6 +526,86 @@ static mgen_status read_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *
     return MGEN_OK;
 }
 
+/* The image encoder: a new one, or a model that is there. */
+static mgen_status read_vision(mgen_context *ctx, const mgi_json *o, mgi_vision_recipe *r)
+{
+    static const char *const new_keys[] = {"config", NULL};
+    static const char *const from_keys[] = {"from", "frozen", NULL};
+    bool from = mgi_json_find(o, "from") != NULL;
+    const mgi_json *part;
+    MGI_TRY(mgi_json_only_keys(ctx, o, from ? from_keys : new_keys));
+    if (!from) {
+        MGI_TRY(get_object(ctx, o, "config", &part));
+        return mgi_clip_vision_config_read(ctx, part, &r->config);
+    }
+    MGI_TRY(get_name(ctx, o, "from", true, r->from));
+    MGI_TRY(mgi_json_get_bool(ctx, o, "frozen", false, &r->frozen));
+    return r->from[0]
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_CORRUPT, "\"from\" is empty; it names a model of the folder");
+}
+
+static mgen_status read_lengths(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {"seconds", "fps", "weight", NULL};
+    const mgi_json *list = mgi_json_find(o, "lengths");
+    if (!list || list->kind != MGI_JSON_ARRAY || !list->child)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"lengths\" must be a list of objects");
+    for (const mgi_json *e = list->child; e; e = e->next) {
+        if (s->lengths == MGI_AUDIO_LENGTHS_MAX || e->kind != MGI_JSON_OBJECT)
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"lengths\" must be at most %d objects",
+                            MGI_AUDIO_LENGTHS_MAX);
+        mgi_audio_length *l = &s->length[s->lengths++];
+        *l = (mgi_audio_length){.fps = MGI_DATASET_FPS, .weight = 1.0};
+        MGI_TRY(mgi_json_only_keys(ctx, e, keys));
+        MGI_TRY(mgi_json_get_real(ctx, e, "seconds", true, 0.01, 3600.0, &l->seconds));
+        MGI_TRY(mgi_json_get_int(ctx, e, "fps", false, 1, 240, &l->fps));
+        MGI_TRY(mgi_json_get_real(ctx, e, "weight", false, 1e-6, 1e6, &l->weight));
+    }
+    return MGEN_OK;
+}
+
+static mgen_status read_audio(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {
+        "name",       "kind",    "steps",     "batch",     "accumulate", "validate_every",
+        "optimizer",  "world",   "codec",     "audio",     "text",       "vision",
+        "lengths",    "clips",   "drop",      "drop_film", "drop_text",  "nothing_heard",
+        "start_from", "save_as", "recompute", "precision", NULL};
+    static const char *const recompute[] = {"none", "selective", "full"};
+    const mgi_json *part;
+    mgen_status status;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(get_name(ctx, o, "codec", true, s->codec));
+    MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
+    MGI_TRY(get_name(ctx, o, "save_as", false, s->save_as));
+    MGI_TRY(mgi_json_get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
+    MGI_TRY(mgi_json_get_int(ctx, o, "clips", true, 1, 1 << 20, &s->clips));
+    MGI_TRY(read_lengths(ctx, o, s));
+    s->drop = 0.2; /* the report's shares */
+    s->drop_film = s->drop_text = 0.1;
+    s->nothing_heard = 0.5;
+    MGI_TRY(mgi_json_get_real(ctx, o, "drop", false, 0.0, 1.0, &s->drop));
+    MGI_TRY(mgi_json_get_real(ctx, o, "drop_film", false, 0.0, 1.0, &s->drop_film));
+    MGI_TRY(mgi_json_get_real(ctx, o, "drop_text", false, 0.0, 1.0, &s->drop_text));
+    MGI_TRY(mgi_json_get_real(ctx, o, "nothing_heard", false, 0.0, 1.0, &s->nothing_heard));
+    MGI_TRY(get_object(ctx, o, "text", &part));
+    strcpy(s->text[MGI_ROLE_UL2].name, "audio_text");
+    status = read_text_encoder(ctx, part, &s->text[MGI_ROLE_UL2]);
+    if (status != MGEN_OK)
+        return mgi_fail_context(ctx, status, "\"text\"");
+    if (mgi_json_find(o, "vision")) {
+        MGI_TRY(get_object(ctx, o, "vision", &part));
+        status = read_vision(ctx, part, &s->vision);
+        if (status != MGEN_OK)
+            return mgi_fail_context(ctx, status, "\"vision\"");
+        strcpy(s->audio.vision, s->vision.frozen ? s->vision.from : "audio_vision");
+    }
+    MGI_TRY(get_object(ctx, o, "audio", &part));
+    status = mgi_audio_config_read_with(ctx, part, &s->audio);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "\"audio\"");
+}
+
 static mgen_status read_average(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {"name", "kind", "models", "save_as", NULL};
@@ -581,6 +663,7 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
            : s->kind == MGI_STAGE_UPSAMPLER   ? read_upsampler(ctx, o, s)
            : s->kind == MGI_STAGE_EDITOR      ? read_editor(ctx, o, s)
            : s->kind == MGI_STAGE_AUDIO_CODEC ? read_audio_codec(ctx, o, s)
+           : s->kind == MGI_STAGE_AUDIO       ? read_audio(ctx, o, s)
                                               : read_text_to_video(ctx, o, s);
 }
 

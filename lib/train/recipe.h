@@ -6,7 +6,9 @@
 #include "model/tae.h"
 #include "data/degrade_options.h"
 #include "data/world_options.h"
+#include "model/audio.h"
 #include "model/audio_codec.h"
+#include "model/clip_vision.h"
 #include "model/editor.h"
 #include "model/sound_discriminator.h"
 #include "model/text_encoder.h"
@@ -21,6 +23,7 @@ enum {
     MGI_STAGE_UPSAMPLER,
     MGI_STAGE_EDITOR,
     MGI_STAGE_AUDIO_CODEC,
+    MGI_STAGE_AUDIO,
     MGI_STAGE_KINDS
 };
 extern const char *const mgi_stage_kind_name[MGI_STAGE_KINDS];
@@ -70,6 +73,21 @@ typedef struct mgi_audio_codec_recipe {
     int gan_windows;
 } mgi_audio_codec_recipe;
 
+/* The image encoder of an audio model. */
+typedef struct mgi_vision_recipe {
+    char from[64]; /* a model of the same folder; "" = random, by the configuration */
+    bool frozen;   /* as it is in `from` */
+    mgi_clip_vision_config config;
+} mgi_vision_recipe;
+
+/* A length of sounds. */
+typedef struct mgi_audio_length {
+    double seconds;
+    int64_t fps;   /* of the films that they are of */
+    double weight; /* in the choice of a step's length */
+} mgi_audio_length;
+#define MGI_AUDIO_LENGTHS_MAX 8
+
 typedef struct mgi_stage {
     char name[64];
     int32_t kind;                         /* MGI_STAGE_* */
@@ -115,6 +133,15 @@ typedef struct mgi_stage {
     int64_t back_steps;            /* that it takes for a film */
     double drop_source,
         drop_both; /* shares of the clips: the source alone becomes black; and the text nothing */
+    /* audio: its text encoder is the first of `text` */
+    char codec[64]; /* the model of its codec */
+    mgi_audio_config audio;
+    mgi_vision_recipe vision;
+    int64_t lengths;
+    mgi_audio_length length[MGI_AUDIO_LENGTHS_MAX];
+    double drop_film,
+        drop_text;        /* shares of the clips without them, beside `drop`, without anything */
+    double nothing_heard; /* share of those that hear nothing of what is there */
     /* average */
     char average[MGI_AVERAGE_MAX][64]; /* what the models were saved as */
     double average_weight[MGI_AVERAGE_MAX];

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/audio_clips.h"
+
+#include "core/alloc.h"
+#include "core/checked.h"
+#include "core/hash.h"
+#include "data/dataset_sound.h"
+#include "task/film_features.h"
+#include "task/ranks.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SENT = 256 }; /* clips at a time */
+
+typedef struct work {
+    mgen_context *ctx, *cache; /* cache: for what may fail without harm; NULL: there is none */
+    const mgi_audio_clips_request *q;
+    mgi_audio_clips *c;
+    int rank, ranks;
+    int64_t own, done;
+    char path[MGI_PATH_MAX + 1];
+} work;
+
+static int64_t size_of(const mgi_audio_clips *c)
+{
+    return c->latents * c->channels;
+}
+
+static int64_t features_of(const mgi_audio_clips *c)
+{
+    return c->features ? c->frames * c->width : 0;
+}
+
+void mgi_audio_clips_free(mgen_context *ctx, mgi_audio_clips *c)
+{
+    mgi_free(ctx, c->values);
+    mgi_free(ctx, c->features);
+    mgi_dataset_release(c->dataset);
+    *c = (mgi_audio_clips){.values = NULL};
+}
+
+/* -- a clip ------------------------------------------------------------------------------------- */
+
+uint64_t mgi_audio_clip_index(const mgi_audio_clips *c, uint64_t seed, int64_t i)
+{
+    return i < c->clips ? mgi_dataset_element(c->dataset, seed, c->first + (uint64_t)i)
+                        : (uint64_t)(i - c->clips);
+}
+
+mgen_status mgi_audio_clip_frames(mgen_context *ctx, const mgi_audio_clips *c, uint64_t seed,
+                                  int64_t i, uint8_t *pixels)
+{
+    const uint64_t index = mgi_audio_clip_index(c, seed, i);
+    char caption[MGI_CAPTION_SIZE];
+    return i < c->clips
+               ? mgi_dataset_piece(ctx, c->dataset, index, 0, c->frames, pixels, caption)
+               : mgi_dataset_held(ctx, c->dataset, (int64_t)index, c->frames, pixels, caption);
+}
+
+void mgi_audio_clip_caption(const mgi_audio_clips *c, uint64_t seed, int64_t i, uint32_t pick,
+                            char caption[MGI_CAPTION_SIZE])
+{
+    const uint64_t index = mgi_audio_clip_index(c, seed, i);
+    if (i < c->clips)
+        mgi_dataset_sound_caption(c->dataset, index, pick, caption);
+    else
+        mgi_dataset_held_sound_caption(c->dataset, (int64_t)index, caption);
+}
+
+/* What a clip is encoded from, as codec and image encoder ask for it. */
+typedef struct source {
+    const work *w;
+    uint64_t index;
+    bool held;
+    const uint8_t *pixels;
+} source;
+
+static mgen_status hear(void *user, int64_t first, int64_t count, float *samples)
+{
+    const source *s = user;
+    mgi_dataset *ds = s->w->c->dataset;
+    return s->held ? mgi_dataset_held_hear(s->w->ctx, ds, (int64_t)s->index, first, count, samples)
+                   : mgi_dataset_hear(s->w->ctx, ds, s->index, first, count, samples);
+}
+
+static mgen_status see(const work *w, int64_t i, uint8_t *room)
+{
+    const mgi_audio_clips *c = w->c;
+    mgi_film_bytes film = {.in = room, .height = c->dataset->height, .width = c->dataset->width};
+    const int64_t dims[3] = {c->frames, film.height, film.width};
+    MGI_TRY(mgi_audio_clip_frames(w->ctx, c, w->q->seed, i, room));
+    return mgi_film_features(w->ctx, w->q->vision, dims, mgi_film_give, &film,
+                             c->features + i * features_of(c));
+}
+
+static mgen_status encode(work *w, int64_t first, int64_t count)
+{
+    const mgi_audio_clips *c = w->c;
+    const int64_t bytes = c->frames * c->dataset->height * c->dataset->width * 3;
+    uint8_t *room = NULL;
+    mgen_status status = c->features ? mgi_alloc(w->ctx, (size_t)bytes, &room) : MGEN_OK;
+    for (int64_t i = first; i < first + count && status == MGEN_OK; i++) {
+        source s = {w, mgi_audio_clip_index(c, w->q->seed, i), i >= c->clips, NULL};
+        status = mgi_audio_encode_sound(w->ctx, w->q->codec, c->samples, hear, &s,
+                                        c->values + i * size_of(c));
+        if (status == MGEN_OK && c->features)
+            status = see(w, i, room);
+        w->done++;
+        if (status == MGEN_OK)
+            status = mgi_progress(w->ctx, "encoding sounds", (uint64_t)w->done, (uint64_t)w->own);
+    }
+    mgi_free(w->ctx, room);
+    return status;
+}
+
+/* -- the cache ---------------------------------------------------------------------------------- */
+
+static uint64_t key_of(const work *w)
+{
+    const mgi_audio_clips *c = w->c;
+    const uint64_t numbers[] = {w->q->codec_hash,
+                                w->q->vision_hash,
+                                c->dataset->identity,
+                                w->q->seed,
+                                c->first,
+                                (uint64_t)c->samples,
+                                (uint64_t)c->frames,
+                                (uint64_t)c->clips,
+                                (uint64_t)c->held,
+                                (uint64_t)features_of(c),
+                                (uint64_t)w->q->codec->module.dtype};
+    const char *kernels = w->ctx->device->kernels_text;
+    uint64_t hash = mgi_hash64(numbers, sizeof numbers, 2);
+    return kernels ? mgi_hash64(kernels, strlen(kernels), hash) : hash;
+}
+
+static uint64_t check_of(const mgi_audio_clips *c, const void *values, const void *features)
+{
+    const size_t all = (size_t)(c->clips + c->held) * sizeof(float);
+    uint64_t hash = mgi_hash64(values, all * (size_t)size_of(c), 0);
+    return features ? mgi_hash64(features, all * (size_t)features_of(c), hash) : hash;
+}
+
+static bool fits(const mgi_st_entry *e, int64_t clips, int64_t size)
+{
+    return e && e->dtype == MGI_ST_F32 && e->rank == 2 && e->dims[0] == clips && e->dims[1] == size;
+}
+
+static mgen_status load(const work *w)
+{
+    const mgi_audio_clips *c = w->c;
+    const int64_t all = c->clips + c->held;
+    char check[32];
+    mgi_st_file st;
+    MGI_TRY(mgi_st_open(w->cache, NULL, w->path, &st));
+    const mgi_st_entry *values = mgi_st_find(&st, "latents");
+    const mgi_st_entry *features = c->features ? mgi_st_find(&st, "features") : NULL;
+    const mgi_json *said = st.metadata ? mgi_json_find(st.metadata, "check") : NULL;
+    bool good = said && fits(values, all, size_of(c)) &&
+                (!c->features || fits(features, all, features_of(c)));
+    if (good) {
+        snprintf(check, sizeof check, "%016" PRIx64,
+                 check_of(c, values->data, features ? features->data : NULL));
+        good = !strcmp(check, said->s);
+    }
+    if (good) {
+        memcpy(c->values, values->data, values->bytes);
+        if (features)
+            memcpy(c->features, features->data, features->bytes);
+    }
+    mgi_st_close(w->cache, &st);
+    return good
+               ? MGEN_OK
+               : mgi_fail(w->cache, MGEN_E_CORRUPT, "the encoded sounds '%s' are damaged", w->path);
+}
+
+static mgen_status store(const work *w)
+{
+    const mgi_audio_clips *c = w->c;
+    const int64_t all = c->clips + c->held;
+    char check[32];
+    const mgi_st_source sources[] = {
+        {"latents", MGI_ST_F32, 2, {all, size_of(c)}, c->values},
+        {"features", MGI_ST_F32, 2, {all, features_of(c)}, c->features},
+    };
+    const char *const metadata[] = {"format", "moviegen-audio", "check", check};
+    snprintf(check, sizeof check, "%016" PRIx64, check_of(c, c->values, c->features));
+    MGI_TRY(mgi_dir_make(w->cache, w->q->cache_dir));
+    return mgi_st_write(w->cache, w->path, sources, c->features ? 2 : 1, metadata, 2);
+}
+
+static bool load_cached(const work *w)
+{
+    mgen_status status = w->cache ? load(w) : MGEN_E_NOT_FOUND;
+    if (status != MGEN_OK && status != MGEN_E_NOT_FOUND)
+        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; they are made again", w->cache->error_text);
+    return status == MGEN_OK;
+}
+
+/* -- ranks -------------------------------------------------------------------------------------- */
+
+static int64_t share_first(const work *w, int rank)
+{
+    return (w->c->clips + w->c->held) * rank / w->ranks;
+}
+
+static mgen_status send(const work *w, int root)
+{
+    const mgi_audio_clips *c = w->c;
+    const int64_t end = share_first(w, root + 1);
+    for (int64_t i = share_first(w, root); i < end; i += SENT) {
+        const int64_t n = end - i < SENT ? end - i : SENT;
+        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, c->values + i * size_of(c),
+                                n * size_of(c), root));
+        if (c->features)
+            MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, c->features + i * features_of(c),
+                                    n * features_of(c), root));
+    }
+    return MGEN_OK;
+}
+
+/* What a rank found in its cache it does not encode; it is sent like the rest. */
+static mgen_status make(work *w)
+{
+    const bool there = load_cached(w);
+    const int64_t first = share_first(w, w->rank);
+    mgen_status status = MGEN_OK;
+    w->own = share_first(w, w->rank + 1) - first;
+    if (!there)
+        status = encode(w, first, w->own);
+    status = mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL);
+    for (int root = 0; root < w->ranks && w->ranks > 1 && status == MGEN_OK; root++)
+        status = send(w, root);
+    if (status == MGEN_OK && w->cache && !there && w->rank == 0 && store(w) != MGEN_OK)
+        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded sounds are not kept", w->cache->error_text);
+    return status;
+}
+
+/* -- all of it ---------------------------------------------------------------------------------- */
+
+static mgen_status make_room(work *w)
+{
+    mgi_audio_clips *c = w->c;
+    const bool seen = w->q->vision && c->frames;
+    int64_t values, features = 0;
+    if (!mgi_i64_mul(size_of(c), c->clips + c->held, &values) ||
+        (seen && !mgi_i64_mul(c->frames * c->width, c->clips + c->held, &features)))
+        return mgi_fail(w->ctx, MGEN_E_INVALID, "%lld clips of this length are too many",
+                        (long long)c->clips);
+    MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)values, sizeof *c->values, &c->values));
+    return seen ? mgi_alloc_zero(w->ctx, (size_t)features, sizeof *c->features, &c->features)
+                : MGEN_OK;
+}
+
+static mgen_status begin(work *w)
+{
+    const mgi_audio_clips_request *q = w->q;
+    char name[64];
+    MGI_TRY(make_room(w));
+    if (!q->cache_dir || !w->c->dataset->identity)
+        return MGEN_OK;
+    MGI_TRY(mgi_context_private(w->ctx, &w->cache));
+    snprintf(name, sizeof name, "audio-%016" PRIx64 ".safetensors", key_of(w));
+    return mgi_path_join(w->ctx, q->cache_dir, name, w->path, sizeof w->path);
+}
+
+mgen_status mgi_audio_clips_make(mgen_context *ctx, const mgi_audio_clips_request *q,
+                                 mgi_audio_clips *clips)
+{
+    work w = {.ctx = ctx, .q = q, .c = clips, .ranks = 1};
+    if (q->ranks) {
+        w.rank = mgi_comm_rank(q->ranks);
+        w.ranks = mgi_comm_size(q->ranks);
+    }
+    mgen_status status = mgi_comm_together_in(ctx, q->ranks, begin(&w), NULL);
+    if (status == MGEN_OK)
+        status = make(&w);
+    mgi_context_free(w.cache);
+    return status;
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT
+ * The models of a stage that trains an audio model: opened, checked against each other, saved. */
+#include "train/audio_stage.h"
+
+#include "core/hash.h"
+#include "data/world_sound.h"
+#include "dist/sharding_plan.h"
+
+#include <string.h>
+
+static const char audio_name[] = "audio", text_name[] = "audio_text",
+                  vision_name[] = "audio_vision";
+
+static void write_text(mgi_json_writer *w, const void *config)
+{
+    mgi_text_config_write(w, config);
+}
+
+static void write_vision(mgi_json_writer *w, const void *config)
+{
+    mgi_clip_vision_config_write(w, config);
+}
+
+static void write_transformer(mgi_json_writer *w, const void *config)
+{
+    mgi_vt_config_write(w, config);
+}
+
+static void write_audio(mgi_json_writer *w, const void *config)
+{
+    mgi_audio_config_write(w, config);
+}
+
+static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_config_writer *write,
+                               const void *theirs, const void *ours)
+{
+    char difference[512];
+    MGI_TRY(mgi_config_difference(r->ctx, write, theirs, ours, difference, sizeof difference));
+    return !*difference
+               ? MGEN_OK
+               : mgi_fail(r->ctx, MGEN_E_STATE,
+                          "stage \"%s\" cannot start from \"%s\": the configuration in %s.json is "
+                          "another than the recipe's: %s",
+                          r->stage.name, r->stage.start_from, name, difference);
+}
+
+mgen_status mgi_audio_open_codec(struct mgi_stage_run *r)
+{
+    mgen_status status =
+        mgi_audio_codec_open(r->ctx, r->dir, r->stage.codec, &r->models.codec, &r->codec_hash);
+    MGI_TRY(mgi_stage_needs(r->ctx, &r->stage, status));
+    r->parent = r->codec_hash;
+    strcpy(r->stage.audio.codec, r->stage.codec);
+    if (r->models.codec.config.rate != MGI_WORLD_SOUND_RATE)
+        return mgi_fail(r->ctx, MGEN_E_STATE,
+                        "stage \"%s\": the codec \"%s\" takes %lld samples a second; datasets give "
+                        "%d",
+                        r->stage.name, r->stage.codec, (long long)r->models.codec.config.rate,
+                        MGI_WORLD_SOUND_RATE);
+    return mgi_module_compute(&r->models.codec.module, r->stage.dtype);
+}
+
+/* A part that learns, or not. `hash`: of what of it comes from outside; 0: nothing. */
+static mgen_status take_part(struct mgi_stage_run *r, mgi_module *m, bool frozen, uint64_t hash)
+{
+    if (hash)
+        r->parent = mgi_hash64(&hash, sizeof hash, r->parent);
+    if (!frozen) {
+        MGI_TRY(mgi_module_train(m));
+        r->trained[r->trained_count++] = m;
+    }
+    return mgi_module_compute(m, r->stage.dtype);
+}
+
+static mgen_status open_text(struct mgi_stage_run *r)
+{
+    const mgi_stage *s = &r->stage;
+    mgi_text_recipe *recipe = &r->stage.text[MGI_ROLE_UL2];
+    mgi_text_encoder *e = &r->models.text;
+    const mgi_mesh *mesh = mgi_divided_by(MGI_COMPONENT_UL2, MGI_BY_FSDP) ? r->mesh : NULL;
+    char name[MGI_NAME_MAX + 1];
+    bool starts = s->start_from[0] && !recipe->from[0];
+    uint64_t hash = 0;
+    if (!starts && !recipe->from[0]) {
+        MGI_TRY(mgi_text_encoder_init(e, r->ctx, s->folder[0] ? s->folder : r->dir, &recipe->config,
+                                      mesh));
+        MGI_TRY(mgi_module_random(mgi_text_module(e), r->seed));
+    } else {
+        mgi_model_name(name, starts ? s->start_from : "", starts ? text_name : recipe->from);
+        MGI_TRY(mgi_stage_needs(r->ctx, s,
+                                mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, &hash)));
+        if (starts)
+            MGI_TRY(check_start(r, name, write_text, &e->config, &recipe->config));
+        if (!recipe->frozen)
+            r->start = mgi_hash64(&hash, sizeof hash, r->start);
+        recipe->config = e->config;
+    }
+    if (!recipe->frozen)
+        hash = mgi_tokenizer_hash(e->tokenizer);
+    return take_part(r, mgi_text_module(e), recipe->frozen, hash);
+}
+
+static mgen_status open_vision(struct mgi_stage_run *r)
+{
+    const mgi_stage *s = &r->stage;
+    mgi_vision_recipe *recipe = &r->stage.vision;
+    mgi_clip_vision *v = &r->models.vision;
+    char name[MGI_NAME_MAX + 1];
+    bool starts = s->start_from[0] && !recipe->from[0];
+    uint64_t hash = 0;
+    if (!starts && !recipe->from[0]) {
+        MGI_TRY(mgi_clip_vision_init(v, r->ctx, &recipe->config));
+        MGI_TRY(mgi_module_random(&v->module, r->seed));
+    } else {
+        mgi_model_name(name, starts ? s->start_from : "", starts ? vision_name : recipe->from);
+        MGI_TRY(mgi_stage_needs(r->ctx, s, mgi_clip_vision_open(r->ctx, r->dir, name, v, &hash)));
+        if (starts)
+            MGI_TRY(check_start(r, name, write_vision, &v->config, &recipe->config));
+        recipe->config = v->config;
+    }
+    r->vision_hash = hash;
+    if (!recipe->frozen) {
+        r->start = hash ? mgi_hash64(&hash, sizeof hash, r->start) : r->start;
+        hash = 0;
+    }
+    return take_part(r, &v->module, recipe->frozen, hash);
+}
+
+/* Shorter tables are stretched; who has seen no films begins to. */
+static mgen_status start_transformer(struct mgi_stage_run *r)
+{
+    const mgi_vt_config *ours = &r->stage.audio.transformer;
+    mgi_model_file file;
+    mgi_audio_config theirs;
+    char name[MGI_NAME_MAX + 1];
+    mgi_model_name(name, r->stage.start_from, audio_name);
+    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, MGI_AUDIO_KIND, &file));
+    mgen_status status = mgi_audio_config_read(r->ctx, file.config, &theirs);
+    if (status == MGEN_OK) {
+        mgi_vt_config grown = theirs.transformer;
+        if (grown.frames_max < ours->frames_max)
+            grown.frames_max = ours->frames_max;
+        grown.features = grown.features ? grown.features : ours->features;
+        grown.guidance = ours->guidance;
+        grown.precision = ours->precision;
+        status = check_start(r, name, write_transformer, &grown, ours);
+    }
+    if (status == MGEN_OK)
+        status = mgi_vt_load_grown(&r->models.transformer, &theirs.transformer, &file.weights,
+                                   file.weights_name);
+    r->start = mgi_hash64(&file.hash, sizeof file.hash, r->start);
+    mgi_model_file_close(r->ctx, &file);
+    return status;
+}
+
+/* Of the sharded modules in the order in which they run. */
+static mgen_status make_fsdp(struct mgi_stage_run *r)
+{
+    mgi_module *all[] = {mgi_text_module(&r->models.text), &r->models.transformer.module};
+    return r->mesh && r->mesh->shape.shard > 1 ? mgi_fsdp_create(r->ctx, r->mesh, all, 2, &r->fsdp)
+                                               : MGEN_OK;
+}
+
+mgen_status mgi_audio_open_models(struct mgi_stage_run *r, const mgi_stage_params *params)
+{
+    const mgi_stage *s = &r->stage;
+    mgi_vt *vt = &r->models.transformer;
+    mgen_status status = open_text(r);
+    if (status != MGEN_OK)
+        return mgi_fail_context(r->ctx, status, "the text encoder");
+    if (s->audio.vision[0])
+        status = open_vision(r);
+    if (status != MGEN_OK)
+        return mgi_fail_context(r->ctx, status, "the image encoder");
+    MGI_TRY(mgi_vt_init_mesh(vt, r->ctx, &s->audio.transformer, r->mesh));
+    vt->recompute = s->recompute;
+    r->models.config = s->audio;
+    status = mgi_audio_check(r->ctx, &r->models);
+    if (status != MGEN_OK)
+        return mgi_fail_context(r->ctx, MGEN_E_INVALID, "the networks of stage \"%s\"", s->name);
+    MGI_TRY(mgi_vt_random(vt, r->seed));
+    if (s->start_from[0])
+        MGI_TRY(mgi_stage_needs(r->ctx, s, start_transformer(r)));
+    MGI_TRY(mgi_stage_agree(params, r->start));
+    MGI_TRY(take_part(r, &vt->module, false, 0));
+    MGI_TRY(mgi_optimizer_init(&r->optimizer, r->ctx, &s->optimizer, s->steps, r->trained,
+                               r->trained_count));
+    mgi_optimizer_split(&r->optimizer, r->mesh);
+    return make_fsdp(r);
+}
+
+/* -- saving ------------------------------------------------------------------------------------- */
+
+/* The folder's pipeline names it, if there is one. */
+static mgen_status add_to_pipeline(struct mgi_stage_run *r, const char *dir, const char *name)
+{
+    mgi_pipeline_file p;
+    mgen_status status = mgi_pipeline_file_read(r->ctx, r->dir, "pipeline", &p);
+    if (status == MGEN_E_NOT_FOUND)
+        return MGEN_OK;
+    MGI_TRY(status);
+    strcpy(p.audio, name);
+    return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
+}
+
+static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
+{
+    const mgi_stage *s = &r->stage;
+    const mgi_text_recipe *text = &s->text[MGI_ROLE_UL2];
+    mgi_audio_config config = s->audio;
+    char name[MGI_NAME_MAX + 1];
+    mgi_model_name(name, s->save_as, audio_name);
+    mgi_model_name(config.text, text->frozen ? "" : s->save_as, text->name);
+    if (!text->frozen)
+        MGI_TRY(mgi_text_encoder_save(&r->models.text, dir, config.text, MGI_ST_BF16));
+    if (mgi_audio_looks(r)) {
+        mgi_model_name(config.vision, s->save_as, vision_name);
+        MGI_TRY(mgi_clip_vision_save(&r->models.vision, dir, config.vision, MGI_ST_BF16));
+    }
+    MGI_TRY(mgi_model_file_save(r->ctx, dir, name, MGI_AUDIO_KIND, write_audio, &config,
+                                &r->models.transformer.module, MGI_ST_BF16));
+    return add_to_pipeline(r, dir, name);
+}
+
+void mgi_audio_stage_state(struct mgi_stage_run *r, mgi_stage_state *out)
+{
+    *out = (mgi_stage_state){.stage = &r->stage,
+                             .seed = r->seed,
+                             .parent = r->parent,
+                             .modules = r->trained_count,
+                             .optimizer = &r->optimizer,
+                             .position = &r->updated};
+    memcpy(out->module, r->trained, sizeof out->module);
+    mgi_stage_ranks(out, r->mesh, r->parallel.comm);
+}
+
+mgen_status mgi_audio_stage_save(struct mgi_stage_run *r)
+{
+    mgi_stage_state s;
+    mgi_audio_stage_state(r, &s);
+    return mgi_stage_save(r->ctx, &s, r->dir, write_models, r);
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT
+ * Training an audio model: what it learns from, that it learns, what is left out of its samples; what it is saved as and starts
+ * from; the same bits after a checkpoint, and over ranks the same to rounding; what is refused. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "data/dataset_sound.h"
+#include "data/world_sound.h"
+#include "stage_runs.h"
+#include "tiny_networks.h"
+#include "train/audio_stage.h"
+#include "train/checkpoint.h"
+
+enum { C = 4, LATENTS = 8, LONG = 12, WIDTH = 5 };
+
+static const mgi_audio_codec_config codec_config = {.levels = 2,
+                                                    .strides = {40, 48},
+                                                    .dim = 4,
+                                                    .decoder_dim = 8,
+                                                    .latent_channels = C,
+                                                    .dilations = 1,
+                                                    .dilation = {1},
+                                                    .rate = MGI_WORLD_SOUND_RATE};
+
+/* Sounds of 0.32 s and of 0.48 s, and films of them of 6 and 8 frames. */
+static mgi_stage tiny_stage(int64_t steps, int64_t batch)
+{
+    mgi_stage s = {
+        .name = "sound",
+        .kind = MGI_STAGE_AUDIO,
+        .steps = steps,
+        .batch = batch,
+        .accumulate = 1,
+        .optimizer = tiny_optimizer,
+        .world = tiny_world,
+        .codec = "codec",
+        .text = {{.name = "audio_text",
+                  .config = {.kind = MGI_TEXT_T5_BYTES, .t5 = {TINY_T5, .tokens_max = 48}}}},
+        .vision.config = {.image = 12,
+                          .patch = 6,
+                          .dim = 8,
+                          .layers = 1,
+                          .heads = 2,
+                          .ff_dim = 12,
+                          .projection = WIDTH,
+                          .activation = 0,
+                          .mean = {0.5f, 0.5f, 0.5f},
+                          .deviation = {0.25f, 0.25f, 0.25f},
+                          .eps = 1e-5f},
+        .audio = {.transformer = {.layers = 2,
+                                  .dim = 24,
+                                  .heads = 2,
+                                  .ff_dim = 40,
+                                  .channels = C,
+                                  .condition = C,
+                                  .features = WIDTH,
+                                  .patch_t = 1,
+                                  .patch_h = 1,
+                                  .patch_w = 1,
+                                  .frames_max = 16,
+                                  .rows_max = 1,
+                                  .columns_max = 1,
+                                  .text = {24},
+                                  .time_dim = 16,
+                                  .block = MGI_VT_DIT,
+                                  .guidance = 3.0f},
+                  .vision = "audio_vision",
+                  .window = 12,
+                  .overlap = 4,
+                  .steps = 8},
+        .lengths = 2,
+        .length = {{0.32, 16, 3.0}, {0.48, 16, 1.0}},
+        .clips = 8,
+        .drop = 0.2,
+        .drop_film = 0.1,
+        .drop_text = 0.1,
+        .nothing_heard = 0.5};
+    s.optimizer.lr = 0.003;
+    return s;
+}
+
+static void write_codec(mgi_json_writer *w, const void *config)
+{
+    mgi_audio_codec_config_write(w, config);
+}
+
+static int make_codec(void **state)
+{
+    mgi_audio_codec codec;
+    if (make_context_and_folder(state) != 0)
+        return -1;
+    OK(mgi_audio_codec_init(&codec, ctx, &codec_config));
+    OK(mgi_module_random(&codec.module, 2));
+    OK(mgi_model_file_save(ctx, folder, "codec", "audio-codec", write_codec, &codec_config,
+                           &codec.module, MGI_ST_F32));
+    mgi_audio_codec_finish(&codec);
+    return 0;
+}
+
+static int free_codec(void **state)
+{
+    mgi_context_free(ctx);
+    return remove_folder(state);
+}
+
+static void end(struct mgi_stage_run *r)
+{
+    mgi_stage_audio.destroy(r);
+}
+
+/* -- clips -------------------------------------------------------------------------------------- */
+
+/* Latents of clip i, by the codec alone. */
+static void assert_latents(const struct mgi_stage_run *r, const mgi_audio_clips *c, int64_t i)
+{
+    float *x = malloc((size_t)c->samples * sizeof *x), want[LONG * C];
+    mgi_run run;
+    const uint64_t index = mgi_audio_clip_index(c, r->seed, i);
+    assert_non_null(x);
+    if (i < c->clips)
+        OK(mgi_dataset_hear(ctx, c->dataset, index, 0, c->samples, x));
+    else
+        OK(mgi_dataset_held_hear(ctx, c->dataset, (int64_t)index, 0, c->samples, x));
+    mgi_run_init(&run, ctx, false);
+    T *t = mgi_new(&run, MGK_F32, MGI_DIMS(1, c->samples, 1));
+    memcpy(mgi_f32(t), x, (size_t)c->samples * sizeof *x);
+    T *z = mgi_posterior(&run, mgi_audio_codec_encode(&run, &r->models.codec, t), NULL, 0.0f, NULL);
+    OK(mgi_audio_codec_normalised(&r->models.codec, z, want));
+    mgi_run_finish(&run);
+    free(x);
+    for (int64_t k = 0; k < c->latents * C; k++)
+        assert_true(fabsf(want[k] - c->values[i * c->latents * C + k]) < 1e-4f);
+}
+
+static void test_clips(void **state)
+{
+    mgi_stage s = tiny_stage(1, 2);
+    struct mgi_stage_run *r = begin(&s);
+    (void)state;
+    assert_int_equal(r->lengths, 2);
+    assert_int_equal(r->length[0].latents, LATENTS);
+    assert_int_equal(r->length[1].latents, LONG);
+    assert_int_equal(r->length[0].frames, 5);
+    assert_int_equal(r->length[1].frames, 8);
+    assert_int_equal(r->length[0].clips, 6);
+    assert_int_equal(r->length[1].clips, 2);
+    assert_int_equal(r->length[1].first, 6); /* other clips than those before */
+    for (int k = 0; k < 2; k++) {
+        const mgi_audio_clips *c = &r->length[k];
+        assert_latents(r, c, 0);
+        assert_latents(r, c, c->clips - 1);
+        assert_latents(r, c, c->clips);
+        assert_null(c->features);
+    }
+    end(r);
+}
+
+/* -- learning ----------------------------------------------------------------------------------- */
+
+static void test_learns(void **state)
+{
+    mgi_stage s = tiny_stage(24, 4);
+    mgi_audio a;
+    uint64_t hash;
+    double first, last;
+    (void)state;
+    s.validate_every = 8;
+    train(&s, &first, &last);
+    if (!(last < 0.9 * first))
+        fail_msg("validation loss %g, then %g", first, last);
+    OK(mgi_audio_open(ctx, folder, "audio", &a, &hash));
+    assert_string_equal(a.config.codec, "codec");
+    assert_string_equal(a.config.text, "audio_text");
+    assert_string_equal(a.config.vision, "audio_vision");
+    mgi_audio_finish(&a);
+    /* what it starts from */
+    strcpy(s.start_from, "");
+    strcpy(s.save_as, "set");
+    save_new(s);
+    strcpy(s.start_from, "set");
+    strcpy(s.save_as, "");
+    s.audio.transformer.frames_max = 20;
+    struct mgi_stage_run *r = begin(&s);
+    end(r);
+    /* frozen encoders: their features are kept */
+    s = tiny_stage(2, 2);
+    strcpy(s.text[0].from, "audio_text");
+    strcpy(s.text[0].name, "audio_text");
+    s.text[0].frozen = true;
+    strcpy(s.vision.from, "audio_vision");
+    s.vision.frozen = true;
+    s.validate_every = 2;
+    train(&s, &first, &last);
+    r = begin(&s);
+    assert_non_null(r->length[0].features);
+    assert_int_equal(r->trained_count, 1);
+    end(r);
+}
+
+/* All parts have a gradient. */
+static void test_gradients(void **state)
+{
+    mgi_stage s = tiny_stage(4, 12);
+    struct mgi_stage_run *r;
+    (void)state;
+    s.drop = s.drop_film = s.drop_text = s.nothing_heard = 0.0;
+    r = begin(&s);
+    for (int64_t i = 0; i < 4; i++) { /* the first ones open what begins closed */
+        mgen_report *report;
+        OK(mgi_report_create(ctx, &report));
+        OK(mgi_stage_audio.step(r, i, report));
+        mgen_report_destroy(report);
+    }
+    assert_int_equal(r->trained_count, 3);
+    for (int m = 0; m < 3; m++)
+        for (int64_t k = 0; k < r->trained[m]->count; k++) {
+            const mgi_param *p = r->trained[m]->params[k];
+            double sum = 0.0;
+            for (int64_t i = 0; i < p->value->count; i++)
+                sum += fabs((double)mgi_f32(p->value->var->grad)[i]);
+            if (!(sum > 0.0))
+                fail_msg("%s has no gradient", p->name);
+        }
+    end(r);
+}
+
+/* -- what is left out --------------------------------------------------------------------------- */
+
+/* Over many samples: rows of zeros where nothing is heard, one span elsewhere; films and captions that are gone. */
+static void test_left_out(void **state)
+{
+    enum { STEPS = 60, BATCH = 4, ALL = STEPS * BATCH };
+    mgi_stage s = tiny_stage(STEPS, BATCH);
+    int blind = 0, mute = 0, both = 0, deaf = 0;
+    (void)state;
+    s.lengths = 1;
+    s.text[0].config.t5.layers = 1;
+    s.audio.transformer.layers = 1;
+    struct mgi_stage_run *r = begin(&s);
+    const mgi_audio_clips *c = &r->length[0];
+    for (int64_t i = 0; i < STEPS; i++) {
+        mgen_report *report;
+        OK(mgi_report_create(ctx, &report));
+        OK(mgi_stage_audio.step(r, i, report));
+        mgen_report_destroy(report);
+        for (int64_t row = 0; row < BATCH; row++) {
+            const mgi_audio_rows *rows = &r->rows;
+            const bool film = rows->pictures[row * c->latents] < BATCH * c->frames;
+            const bool text = rows->prompts[row][0] != '\0';
+            int64_t from = c->latents, to = 0, zeros = 0;
+            for (int64_t k = 0; k < c->latents; k++) {
+                const float *heard = rows->condition + (row * c->latents + k) * C;
+                const float *is = rows->latents + (row * c->latents + k) * C;
+                assert_true(film == (rows->pictures[row * c->latents + k] < BATCH * c->frames));
+                if (film)
+                    assert_int_equal(rows->pictures[row * c->latents + k] - row * c->frames,
+                                     (2 * k + 1) * c->frames / (2 * c->latents));
+                if (heard[0] == 0.0f) {
+                    from = k < from ? k : from;
+                    to = k + 1;
+                    zeros++;
+                } else {
+                    assert_memory_equal(heard, is, C * sizeof *is);
+                }
+            }
+            assert_int_equal(zeros, to - from);
+            assert_true(4 * zeros >= 3 * c->latents);
+            both += !film && !text;
+            blind += !film && text;
+            mute += film && !text;
+            deaf += zeros == c->latents;
+            assert_true(film || text || zeros == c->latents || both);
+        }
+    }
+    end(r);
+    /* 0.2 + 0.8 * 0.01; 0.8 * 0.09; of three standard deviations */
+    assert_in_range(both, ALL * 0.208 - 19, ALL * 0.208 + 19);
+    assert_in_range(blind, ALL * 0.072 - 12, ALL * 0.072 + 12);
+    assert_in_range(mute, ALL * 0.072 - 12, ALL * 0.072 + 12);
+    assert_in_range(deaf, ALL / 2, ALL * 0.85);
+}
+
+/* -- going on ----------------------------------------------------------------------------------- */
+
+static double loss_of(struct mgi_stage_run *r, int64_t step)
+{
+    mgen_report *report;
+    double loss = -1.0;
+    OK(mgi_report_create(ctx, &report));
+    OK(mgi_stage_audio.step(r, step, report));
+    for (uint32_t k = 0; k < mgen_report_count(report); k++)
+        if (!strcmp(mgen_report_name(report, k), "loss"))
+            loss = mgen_report_value(report, k);
+    mgen_report_destroy(report);
+    return loss;
+}
+
+static void test_resumes(void **state)
+{
+    mgi_stage s = tiny_stage(6, 2);
+    struct mgi_stage_run *a = begin(&s), *b = begin(&s);
+    char path[512];
+    (void)state;
+    snprintf(path, sizeof path, "%.400s/checkpoint", folder);
+    for (int64_t i = 0; i < 3; i++)
+        loss_of(a, i);
+    OK(mgi_checkpoint_save(ctx, &mgi_stage_audio, a, path));
+    OK(mgi_checkpoint_load(ctx, &mgi_stage_audio, b, path));
+    for (int64_t i = 3; i < 6; i++)
+        assert_true(loss_of(a, i) == loss_of(b, i));
+    unlink(path);
+    end(a);
+    end(b);
+}
+
+/* -- refused ------------------------------------------------------------------------------------ */
+
+static void assert_refused(const mgi_stage *stage, mgen_status status, const char *said)
+{
+    struct mgi_stage_run *run = NULL;
+    mgen_status got = create_on(stage, NULL, &run);
+    if (got == MGEN_OK)
+        end(run);
+    if (got != status || !strstr(mgen_last_error(ctx), said))
+        fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(ctx), said);
+}
+
+static void test_refused(void **state)
+{
+    mgi_stage s = tiny_stage(1, 2);
+    (void)state;
+    strcpy(s.codec, "other");
+    assert_refused(&s, MGEN_E_STATE, "other");
+    s = tiny_stage(1, 2);
+    s.length[0].seconds = 1.0;
+    assert_refused(&s, MGEN_E_INVALID, "\"frames_max\"");
+    s = tiny_stage(1, 2);
+    s.audio.transformer.channels = s.audio.transformer.condition = C + 1;
+    assert_refused(&s, MGEN_E_INVALID, "latent channels");
+    s = tiny_stage(1, 2);
+    s.audio.transformer.features = WIDTH + 1;
+    assert_refused(&s, MGEN_E_INVALID, "image encoder");
+    s = tiny_stage(1, 2);
+    s.audio.transformer.text[0] = 20;
+    assert_refused(&s, MGEN_E_INVALID, "text encoder");
+    s = tiny_stage(1, 2);
+    strcpy(s.start_from, "nothing");
+    assert_refused(&s, MGEN_E_STATE, "nothing");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_clips),    cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_left_out), cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_resumes),  cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, make_codec, free_codec);
+}

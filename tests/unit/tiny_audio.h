@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ * An audio model as small as it can be with all its parts: configurations, and one with random values. */
+#ifndef TESTS_UNIT_TINY_AUDIO_H
+#define TESTS_UNIT_TINY_AUDIO_H
+
+#include "kernels/pointwise/pointwise.h"
+#include "networks.h"
+#include "task/sound.h"
+#include "tiny_networks.h"
+
+/* A latent is 6 samples, and 25 of them a second. */
+static const mgi_audio_codec_config tiny_codec = {.levels = 2,
+                                                  .strides = {2, 3},
+                                                  .dim = 4,
+                                                  .decoder_dim = 8,
+                                                  .latent_channels = 3,
+                                                  .dilations = 1,
+                                                  .dilation = {1},
+                                                  .rate = 150};
+
+static const mgi_clip_vision_config tiny_vision = {.image = 8,
+                                                   .patch = 4,
+                                                   .dim = 8,
+                                                   .layers = 1,
+                                                   .heads = 2,
+                                                   .ff_dim = 12,
+                                                   .projection = 5,
+                                                   .activation = MGK_UNARY_QUICK_GELU,
+                                                   .mean = {0.5f, 0.4f, 0.3f},
+                                                   .deviation = {0.25f, 0.3f, 0.2f},
+                                                   .eps = 1e-5f};
+
+static const mgi_text_config tiny_audio_text = {.kind = MGI_TEXT_T5_BYTES,
+                                                .t5 = {TINY_T5, .tokens_max = 64}};
+
+/* Windows of 8 latents, 3 of them shared. */
+static const mgi_audio_config tiny_audio = {.transformer = {.layers = 2,
+                                                            .dim = 24,
+                                                            .heads = 2,
+                                                            .ff_dim = 40,
+                                                            .channels = 3,
+                                                            .condition = 3,
+                                                            .features = 5,
+                                                            .patch_t = 1,
+                                                            .patch_h = 1,
+                                                            .patch_w = 1,
+                                                            .frames_max = 10,
+                                                            .rows_max = 1,
+                                                            .columns_max = 1,
+                                                            .text = {24},
+                                                            .time_dim = 16,
+                                                            .block = MGI_VT_DIT,
+                                                            .guidance = 3.0f},
+                                            .codec = "codec",
+                                            .text = "audio_text",
+                                            .vision = "audio_vision",
+                                            .window = 8,
+                                            .overlap = 3,
+                                            .steps = 4};
+
+static inline void make_audio(mgi_audio *a, mgen_context *ctx)
+{
+    *a = (mgi_audio){.config = tiny_audio};
+    assert_int_equal(mgi_audio_codec_init(&a->codec, ctx, &tiny_codec), MGEN_OK);
+    assert_int_equal(mgi_module_random(&a->codec.module, 2), MGEN_OK);
+    assert_int_equal(mgi_clip_vision_init(&a->vision, ctx, &tiny_vision), MGEN_OK);
+    assert_int_equal(mgi_module_random(&a->vision.module, 3), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_init(&a->text, ctx, ".", &tiny_audio_text, NULL), MGEN_OK);
+    assert_int_equal(mgi_module_random(mgi_text_module(&a->text), 4), MGEN_OK);
+    assert_int_equal(mgi_vt_init(&a->transformer, ctx, &tiny_audio.transformer), MGEN_OK);
+    assert_int_equal(mgi_vt_random(&a->transformer, 1), MGEN_OK);
+    randomise(&a->transformer.module, 0.1f);
+    assert_int_equal(mgi_audio_check(ctx, a), MGEN_OK);
+}
+
+#endif
