@@ -44,7 +44,8 @@ template <int KIND> MGK_DEVICE float activation_slope(float v)
     case MGK_UNARY_LOG1P:
         return v < 0 ? 0 : 1 / (1 + v);
     case MGK_UNARY_TANH:
-        return (1 - tanhf(v)) * (1 + tanhf(v));
+        return 4 * mgk_sigmoid(2 * v) *
+               mgk_sigmoid(-2 * v); /* not 1 - tanh(v)^2, of which little is left */
     default:
         return v > 0;
     }

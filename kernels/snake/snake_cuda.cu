@@ -5,12 +5,32 @@
 namespace
 {
 
-/* sin(a) and, with `c`, cos(a): the precise ones, as angles are not small. */
-MGK_DEVICE float sine(float a, float *c)
+/* Sine and cosine of the angle less the whole half turns in it, as v_sin_half and v_sin_cos_half in simd_math.h have
+ * them: without the branch and the local memory that sinf has for angles of any size. */
+MGK_DEVICE float half_turn(float a)
 {
-    float s;
-    sincosf(a, &s, c);
-    return s;
+    const float n = rintf(a * 0.318309886f);
+    const float r = fmaf(n, -1.50995799e-7f, fmaf(n, -9.67502594e-4f, fmaf(n, -3.140625f, a)));
+    return r > 1.5715f ? 1.5715f : r < -1.5715f ? -1.5715f : r;
+}
+
+MGK_DEVICE float sine(float r)
+{
+    const float u = r * r;
+    float p = fmaf(u, 2.60879339e-6f, -1.98110554e-4f);
+    p = fmaf(p, u, 0.00833308747f);
+    p = fmaf(p, u, -0.166666604f);
+    return fmaf(p * u, r, r);
+}
+
+MGK_DEVICE float cosine(float r)
+{
+    const float u = r * r;
+    float p = fmaf(u, -2.60757036e-7f, 2.47618108e-5f);
+    p = fmaf(p, u, -0.00138884021f);
+    p = fmaf(p, u, 0.0416666406f);
+    p = fmaf(p, u, -0.499999995f);
+    return fmaf(p, u, 1.0f);
 }
 
 template <typename T> struct snake_of {
@@ -25,7 +45,7 @@ template <typename T> struct snake_of {
         mgk_load_vector<N>(x + i, v);
         mgk_load_vector<N>(alpha + i % dim, a);
         for (int n = 0; n < N; n++) {
-            float s = sinf(a[n] * v[n]);
+            const float s = sine(half_turn(a[n] * v[n]));
             v[n] = fmaf(s * s, 1.0f / (a[n] + MGK_SNAKE_EPS), v[n]);
         }
         mgk_store_vector<N>(y + i, v);
@@ -73,8 +93,9 @@ MGK_KERNEL snake_grad_kernel(mgk_snake_args a, snake_chunks s, bool whole, bool 
             if (a.accumulate)
                 mgk_load_part(dx + at, old, whole, count);
             for (int i = 0; i < MGK_VECTOR; i++) {
-                float cosine, sn = sine(alpha[i] * v[i], &cosine), two = 2.0f * sn * cosine;
-                float to_alpha = fmaf(v[i], two, -(sn * sn * times[i])) * times[i];
+                const float turn = half_turn(alpha[i] * v[i]), sn = sine(turn);
+                const float two = 2.0f * sn * cosine(turn);
+                const float to_alpha = fmaf(v[i], two, -(sn * sn * times[i])) * times[i];
                 sum[i] = fmaf(to_alpha, d[i], sum[i]);
                 d[i] = fmaf(fmaf(two, alpha[i] * times[i], 1.0f), d[i], old[i]);
             }

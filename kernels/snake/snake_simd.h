@@ -30,11 +30,14 @@ static snake_job begin(const mgk_snake_args *a, mgk_exec *x)
 MGK_INLINE void forward_lines(const snake_job *job, int64_t line, int64_t end, int32_t type)
 {
     const mgk_snake_plan *p = &job->plan;
+    const int64_t far = v_far(job->stream);
     for (; line < end; line++) {
         const int64_t at = line * p->width, n = mgk_min(p->width, p->count - at);
         v_real in = v_from(job->a->x, at, type), out = v_from(job->a->y, at, type);
         out.stream = job->stream;
         MGK_EACH_VECTOR(i, n, {
+            if (far)
+                v_prefetch(in, i + far);
             vf v = v_get(in, i), s = v_sin_half(v * v_in(job->alpha + i));
             v_put(out, i, v_fma(s * s, v_in(job->times + i), v));
         });
@@ -65,12 +68,17 @@ MGK_INLINE void gradient_lines(const snake_job *job, int64_t line, int64_t end, 
                                bool accumulate, int32_t type)
 {
     const mgk_snake_plan *p = &job->plan;
+    const int64_t far = v_far(job->stream);
     for (; line < end; line++) {
         const int64_t at = line * p->width, n = mgk_min(p->width, p->count - at);
         v_real in = v_from(job->a->x, at, type), dy = v_from(job->a->dy, at, type);
         v_real out = v_from(job->a->dx, at, type);
         out.stream = job->stream;
         MGK_EACH_VECTOR(i, n, {
+            if (far) {
+                v_prefetch(in, i + far);
+                v_prefetch(dy, i + far);
+            }
             vf v = v_get(in, i), d = v_get(dy, i), alpha = v_in(job->alpha + i), c;
             vf times = v_in(job->times + i), s = v_sin_cos_half(v * alpha, &c);
             vf two = 2.0f * s * c, slope = v_fma(two, alpha * times, v_set(1));
