@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Make the toybox's tokenizers from captions of its world: captions.model, vocab.json, merges.txt.
+"""Make the toybox's tokenizers from captions of its world: captions.model, vocab.json, merges.txt; and of its sound: sounds.model.
 
     python3 scripts/make_tokenizers.py BUILD OUT   BUILD: a build folder, whose libmgi.a tells the captions
                                                    needs spm_train (Debian: sentencepiece) and a C compiler
 
 Signs are left out of what is learned from: their characters stay single ones in both. Any byte can be told:
-captions.model falls back to bytes, and each byte has its two tokens in vocab.json.
+Both .model files fall back to bytes, and each byte has its two tokens in vocab.json.
 """
 import collections
 import json
@@ -17,28 +17,28 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SEED, COUNT, PIECES, MERGES = 1, 14000, 448, 260
+SEED, COUNT, PIECES, SOUND_PIECES, MERGES = 1, 14000, 448, 512, 260
 CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789\"'.,;:!?-"
 
 
-def captions(build, folder):
+def captions(build, folder, *what):
     program = os.path.join(folder, "captions")
     subprocess.run(["cc", "-O1", "-I", ROOT, "-I", f"{ROOT}/lib", "-I", f"{ROOT}/include", f"{ROOT}/scripts/world_captions.c",
                     f"{build}/libmgi.a", "-o", program, "-lm", "-lz", "-lpthread", "-ldl"], check=True)
-    text = subprocess.run([program, str(SEED), str(COUNT)], check=True, capture_output=True, text=True).stdout
-    return [re.sub(r' ?"[^"]*"', "", line) for line in text.splitlines()]
+    text = subprocess.run([program, str(SEED), str(COUNT), *what], check=True, capture_output=True, text=True).stdout
+    return text.splitlines()
 
 
-def sentencepiece(lines, folder, out):
+def sentencepiece(lines, pieces, folder, path):
     # The learner thinks only of pieces that two different characters follow somewhere: each word gets them.
     words = sorted(set(re.findall(r"[A-Za-z]+-?", " ".join(lines))))
     with open(os.path.join(folder, "corpus.txt"), "w", encoding="utf-8") as f:
         f.write("\n".join(lines + [f"{word}. {word}, {word};" for word in words]) + "\n")
-    subprocess.run(["spm_train", "--input=corpus.txt", "--model_prefix=captions", "--model_type=unigram", f"--vocab_size={PIECES}",
+    subprocess.run(["spm_train", "--input=corpus.txt", "--model_prefix=captions", "--model_type=unigram", f"--vocab_size={pieces}",
                     "--byte_fallback=true", "--normalization_rule_name=identity", "--split_digits=true", f"--required_chars={CHARACTERS}",
                     "--pad_id=0", "--eos_id=1", "--unk_id=2", "--bos_id=-1",
                     "--num_threads=1", "--hard_vocab_limit=false", "--minloglevel=1"], check=True, cwd=folder)
-    os.replace(f"{folder}/captions.model", f"{out}/captions.model")
+    os.replace(f"{folder}/captions.model", path)
 
 
 def letters():
@@ -83,8 +83,9 @@ def byte_pairs(lines, out):
 
 def main(build, out):
     with tempfile.TemporaryDirectory() as folder:
-        lines = captions(build, folder)
-        sentencepiece(lines, folder, out)
+        lines = [re.sub(r' ?"[^"]*"', "", line) for line in captions(build, folder)]
+        sentencepiece(lines, PIECES, folder, f"{out}/captions.model")
+        sentencepiece(captions(build, folder, "sound"), SOUND_PIECES, folder, f"{out}/sounds.model")
     byte_pairs(lines, out)
 
 
