@@ -44,7 +44,7 @@ def main():
     same = film_psnr(folder, "tuned", "again") == math.inf
     print(f"film: by what was chosen and kept {'the same bits' if same else 'OTHER BITS'}")
     bad += not same
-    for stage in ("tae", "video", "gan", "diffusion", "editor"):
+    for stage in ("tae", "video", "gan", "diffusion", "editor", "codec", "sound"):
         cpu, gpu = losses(f"{folder}/{stage}-cpu.jsonl"), losses(f"{folder}/{stage}-cuda.jsonl")
         worst = max(abs(gpu.get(i, math.inf) - x) / x for i, x in cpu.items())
         first = abs(gpu[min(gpu)] - cpu[min(cpu)]) / cpu[min(cpu)]
