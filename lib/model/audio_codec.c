@@ -92,6 +92,21 @@ static mgen_status read_list(mgen_context *ctx, const mgi_json *json, const char
     return MGEN_OK;
 }
 
+mgen_status mgi_audio_codec_config_check(mgen_context *ctx, const mgi_audio_codec_config *c)
+{
+    if (c->decoder_dim >> c->levels == 0 ||
+        (c->decoder_dim >> c->levels) << c->levels != c->decoder_dim)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"decoder_dim\" is %lld; it is halved at each of %d strides and must be a "
+                        "multiple of %d",
+                        (long long)c->decoder_dim, c->levels, 1 << c->levels);
+    if (mgi_audio_codec_hop(c) > 1 << 20)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"strides\" make %lld samples one latent; %d is the most",
+                        (long long)mgi_audio_codec_hop(c), 1 << 20);
+    return MGEN_OK;
+}
+
 mgen_status mgi_audio_codec_config_read(mgen_context *ctx, const mgi_json *json,
                                         mgi_audio_codec_config *out)
 {
@@ -109,15 +124,7 @@ mgen_status mgi_audio_codec_config_read(mgen_context *ctx, const mgi_json *json,
     MGI_TRY(mgi_json_get_int(ctx, json, "latent_channels", true, 1, 4096, &c.latent_channels));
     MGI_TRY(mgi_json_get_int(ctx, json, "hidden", false, 0, 65536, &c.hidden));
     MGI_TRY(mgi_json_get_int(ctx, json, "rate", false, 1, 768000, &c.rate));
-    if (c.decoder_dim >> c.levels == 0 || (c.decoder_dim >> c.levels) << c.levels != c.decoder_dim)
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "\"decoder_dim\" is %lld; it is halved at each of %d strides and must be a "
-                        "multiple of %d",
-                        (long long)c.decoder_dim, c.levels, 1 << c.levels);
-    if (mgi_audio_codec_hop(&c) > 1 << 20)
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "\"strides\" make %lld samples one latent; %d is the most",
-                        (long long)mgi_audio_codec_hop(&c), 1 << 20);
+    MGI_TRY(mgi_audio_codec_config_check(ctx, &c));
     *out = c;
     return MGEN_OK;
 }

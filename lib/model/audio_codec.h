@@ -57,6 +57,8 @@ typedef struct mgi_audio_codec {
 
 mgen_status mgi_audio_codec_config_read(mgen_context *ctx, const mgi_json *json,
                                         mgi_audio_codec_config *out);
+/* CORRUPT unless its numbers go together. */
+mgen_status mgi_audio_codec_config_check(mgen_context *ctx, const mgi_audio_codec_config *config);
 /* A mgi_config_writer, but for the type. */
 void mgi_audio_codec_config_write(mgi_json_writer *w, const mgi_audio_codec_config *config);
 

@@ -73,11 +73,11 @@ void mgi_hf_take(mgi_hf_weights *r, mgi_param *p, int64_t part, int64_t parts, c
         one_more(r);
 }
 
-void mgi_hf_take_turned(mgi_hf_weights *r, mgi_param *p, int rank, const int64_t *dims, int64_t b,
-                        int64_t c, const char *name)
+void mgi_hf_take_placed(mgi_hf_weights *r, mgi_param *p, int rank, const int64_t *dims,
+                        mgi_hf_place *place, const void *user, const char *name)
 {
     char whole[256];
-    int64_t count = p->value->count;
+    int64_t count = p->value->count, theirs = 1;
     mgi_st_entry own = {.name = p->name, .dtype = MGI_ST_F32, .rank = p->rank};
     float *values;
     if (r->status != MGEN_OK)
@@ -86,19 +86,34 @@ void mgi_hf_take_turned(mgi_hf_weights *r, mgi_param *p, int rank, const int64_t
     const mgi_st_entry *e = find(r, whole, rank, dims);
     if (!e || r->check)
         return;
-    r->status = mgi_alloc(r->ctx, 2 * (size_t)count * sizeof *values, &values);
+    for (int i = 0; i < rank; i++)
+        theirs *= dims[i];
+    r->status = mgi_alloc(r->ctx, (size_t)(count + theirs) * sizeof *values, &values);
     if (r->status != MGEN_OK)
         return;
-    r->status = mgi_st_read_f32(r->ctx, e, values, count);
+    r->status = mgi_st_read_f32(r->ctx, e, values + count, theirs);
     for (int64_t i = 0; r->status == MGEN_OK && i < count; i++)
-        values[count + (i / (b * c) * c + i % c) * b + i / c % b] = values[i];
+        values[i] = values[count + place(user, i)];
     memcpy(own.dims, p->dims, sizeof p->dims[0] * (size_t)p->rank);
-    own.data = (const void *)(values + count);
+    own.data = (const void *)values;
     own.bytes = (size_t)count * sizeof *values;
     if (r->status == MGEN_OK)
         r->status = mgi_param_load(r->module, p, &own, 0);
     one_more(r);
     mgi_free(r->ctx, values);
+}
+
+/* [..][c][b] here, [..][b][c] there; sides: b, c. */
+static int64_t turned(const void *user, int64_t i)
+{
+    const int64_t *sides = user, b = sides[0], c = sides[1];
+    return (i / (b * c) * b + i % b) * c + i / b % c;
+}
+
+void mgi_hf_take_turned(mgi_hf_weights *r, mgi_param *p, int rank, const int64_t *dims, int64_t b,
+                        int64_t c, const char *name)
+{
+    mgi_hf_take_placed(r, p, rank, dims, turned, (const int64_t[]){b, c}, name);
 }
 
 bool mgi_hf_pass(mgi_hf_weights *r, const char *name)

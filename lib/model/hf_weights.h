@@ -28,6 +28,10 @@ void mgi_hf_take(mgi_hf_weights *r, mgi_param *p, int64_t part, int64_t parts, c
 /* A parameter from one tensor of another shape, `rank` and `dims`: what is [..][b][c] in the file is [..][c][b] here. */
 void mgi_hf_take_turned(mgi_hf_weights *r, mgi_param *p, int rank, const int64_t *dims, int64_t b,
                         int64_t c, const char *name);
+/* A parameter from one tensor of another shape: element i is element place(user, i) of the file's. */
+typedef int64_t mgi_hf_place(const void *user, int64_t i);
+void mgi_hf_take_placed(mgi_hf_weights *r, mgi_param *p, int rank, const int64_t *dims,
+                        mgi_hf_place *place, const void *user, const char *name);
 /* A tensor that is not looked at; false: it is not there. */
 bool mgi_hf_pass(mgi_hf_weights *r, const char *name);
 /* Frees what init made. CORRUPT if a tensor was neither taken nor is in `passed`, a list that ends in NULL, where a name

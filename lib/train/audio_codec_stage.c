@@ -11,6 +11,7 @@
 #include "data/world_sound.h"
 #include "kernels/loss/loss.h"
 #include "kernels/random/random.h"
+#include "model/audio_codec_dac.h"
 #include "tensor/graph.h"
 #include "train/sound_loss.h"
 
@@ -56,26 +57,52 @@ static void write_config(mgi_json_writer *w, const void *config)
     mgi_audio_codec_config_write(w, config);
 }
 
+/* Which field of the configuration is not as `file` has it, if one is not. */
+static mgen_status compare(struct mgi_stage_run *r, const char *file,
+                           const mgi_audio_codec_config *theirs)
+{
+    char difference[512];
+    MGI_TRY(mgi_config_difference(r->ctx, write_config, theirs, &r->stage.sound.codec, difference,
+                                  sizeof difference));
+    if (!*difference)
+        return MGEN_OK;
+    return mgi_fail(r->ctx, MGEN_E_STATE,
+                    "stage \"%s\" cannot start from \"%s\": the configuration in %s is another "
+                    "than the recipe's: %s",
+                    r->stage.name, r->stage.start_from, file, difference);
+}
+
 /* Weights that do not fit: as the configurations say, if they do. */
 static mgen_status explain(struct mgi_stage_run *r, mgen_status status, const mgi_model_file *file)
 {
     mgi_audio_codec_config theirs;
-    char kept[512], difference[512];
+    char kept[512];
     snprintf(kept, sizeof kept, "%s", mgen_last_error(r->ctx));
     MGI_TRY(mgi_audio_codec_config_read(r->ctx, file->config, &theirs));
-    MGI_TRY(mgi_config_difference(r->ctx, write_config, &theirs, &r->stage.sound.codec, difference,
-                                  sizeof difference));
-    if (!*difference)
-        return mgi_fail(r->ctx, status, "%s", kept);
-    return mgi_fail(r->ctx, MGEN_E_STATE,
-                    "stage \"%s\" cannot start from \"%s\": the configuration in %s is another "
-                    "than the recipe's: %s",
-                    r->stage.name, r->stage.start_from, file->json_name, difference);
+    MGI_TRY(compare(r, file->json_name, &theirs));
+    return mgi_fail(r->ctx, status, "%s", kept);
+}
+
+/* A Descript Audio Codec, of any rate; what stands at the latents begins anew. */
+static mgen_status start_from_dac(struct mgi_stage_run *r, uint64_t *hash)
+{
+    mgi_audio_codec_dac d;
+    MGI_TRY(mgi_audio_codec_dac_open(r->ctx, r->dir, r->stage.start_from, &d));
+    d.config.latent_channels = r->stage.sound.codec.latent_channels;
+    d.config.rate = r->stage.sound.codec.rate;
+    mgen_status status = compare(r, "its config.json", &d.config);
+    if (status == MGEN_OK)
+        status = mgi_audio_codec_dac_load(&r->codec, &d);
+    *hash = d.hash;
+    mgi_audio_codec_dac_close(r->ctx, &d);
+    return status;
 }
 
 static mgen_status start_from(struct mgi_stage_run *r, uint64_t *hash)
 {
     mgi_model_file file;
+    if (mgi_model_is_folder(r->ctx, r->dir, r->stage.start_from))
+        return start_from_dac(r, hash);
     MGI_TRY(mgi_model_file_open(r->ctx, r->dir, r->stage.start_from, "audio-codec", &file));
     mgen_status status = mgi_module_load(&r->codec.module, &file.weights, file.weights_name, false);
     if (status == MGEN_E_CORRUPT)

@@ -3,6 +3,7 @@
  * and read again, to the same text. */
 #include "fuzz.h"
 
+#include "model/audio_codec_dac.h"
 #include "model/clip_vision_hf.h"
 #include "model/tae_diffusers.h"
 #include "model/text_encoder_hf.h"
@@ -19,6 +20,7 @@ typedef union config {
     mgi_t5_config t5;
     mgi_clip_text_config clip;
     mgi_clip_vision_config vision;
+    mgi_audio_codec_config codec;
 } config;
 
 static mgen_status read_tae(mgen_context *ctx, const mgi_json *o, config *out)
@@ -63,15 +65,21 @@ static void write_vision(mgi_json_writer *w, const config *c)
     mgi_clip_vision_config_write(w, &c->vision);
 }
 
+static mgen_status read_codec(mgen_context *ctx, const mgi_json *o, config *out)
+{
+    return mgi_audio_codec_config_read(ctx, o, &out->codec);
+}
+static void write_codec(mgi_json_writer *w, const config *c)
+{
+    mgi_audio_codec_config_write(w, &c->codec);
+}
+
 static const struct {
     mgen_status (*read)(mgen_context *ctx, const mgi_json *o, config *out);
     void (*write)(mgi_json_writer *w, const config *c);
-} kinds[] = {{read_tae, write_tae},
-             {read_video, write_video},
-             {read_t5, write_t5},
-             {read_clip, write_clip},
-             {read_vision, write_vision}};
-enum { TAE = 0, T5 = 2, CLIP = 3, VISION = 4 };
+} kinds[] = {{read_tae, write_tae},   {read_video, write_video},   {read_t5, write_t5},
+             {read_clip, write_clip}, {read_vision, write_vision}, {read_codec, write_codec}};
+enum { TAE = 0, T5 = 2, CLIP = 3, VISION = 4, CODEC = 5 };
 
 /* The writer holds the text. */
 static bool write_object(mgen_context *ctx, int kind, const config *c, mgi_json_writer *w,
@@ -144,6 +152,11 @@ static bool read_config(mgen_context *ctx, const uint8_t *data, size_t size, con
             check_again(ctx, TAE, &(config){.tae = vae.config});
             good = true;
         }
+        mgi_audio_codec_config codec;
+        if (fuzz_ok(ctx, mgi_audio_codec_dac_config_read(ctx, root, &codec))) {
+            check_again(ctx, CODEC, &(config){.codec = codec});
+            good = true;
+        }
         good = read_hf_vision(ctx, root) || good;
         for (int bytes = 0; bytes < 2; bytes++)
             if (fuzz_ok(ctx, mgi_hf_text_config_read(ctx, root, bytes, &text))) {
@@ -183,6 +196,9 @@ static const fuzz_seed configs[] = {
              "\"layers\": 2, "
              "\"heads\": 4, \"head_dim\": 16, \"ff_dim\": 128, \"tokens_max\": 64, \"tokenizer\": "
              "\"text.model\", \"ffn\": \"relu\", \"norm_eps\": 1e-05}}"},
+    {.text = "{\"strides\": [4, 6, 8, 10], \"dim\": 8, \"decoder_dim\": 128, \"widest\": 96, "
+             "\"latent_channels\": 32, \"dilations\": [1, 3], \"hidden\": 64, \"rate\": 48000}"},
+    {.file = "tests/unit/dac/dac/config.json"},
     {.file = "tests/unit/text/hf/ul2/config.json"},
     {.file = "tests/unit/text/hf/clip/config.json"},
     {.file = "tests/unit/vision/tower/config.json"},
