@@ -6,8 +6,12 @@
 
 static void print_table(const mgen_plan_params *p, const mgen_report *report)
 {
-    printf("%s, %u x %u pixels, %u frames, batch %u, %s, recompute %s\n", p->preset, p->width,
-           p->height, p->frames, p->batch, p->precision, p->recompute);
+    printf("%s, ", p->preset);
+    if (p->width)
+        printf("%u x %u pixels, %u frames", p->width, p->height, p->frames);
+    else
+        printf("%u latents of sound", p->frames);
+    printf(", batch %u, %s, recompute %s\n", p->batch, p->precision, p->recompute);
     for (uint32_t i = 0; i < mgen_report_count(report); i++) {
         const char *name = mgen_report_name(report, i);
         double value = mgen_report_value(report, i);
@@ -47,23 +51,27 @@ static int plan(cli_session *s, const mgen_plan_params *p, bool json)
     return STATUS_DONE;
 }
 
-/* What a sample is unless it is said: the report's long training clips; of its upsampler, a window. */
+/* What a sample is unless it is said: the report's long training clips; of its upsampler, a window; of its audio model, 30
+ * seconds, which have no size. */
 static void fill_sample(mgen_plan_params *p)
 {
-    bool upsampler = !strcmp(p->preset, "7b");
-    if (!p->width)
-        p->width = upsampler ? 1920 : 768;
-    if (!p->height)
-        p->height = upsampler ? 1088 : 768;
-    if (!p->frames)
-        p->frames = upsampler ? 14 : 256;
+    static const struct {
+        const char *preset;
+        uint32_t width, height, frames;
+    } samples[] = {{"7b", 1920, 1088, 14}, {"13b", 0, 0, 750}, {"", 768, 768, 256}};
+    size_t i = 0;
+    while (*samples[i].preset && strcmp(samples[i].preset, p->preset))
+        i++;
+    p->width = p->width ? p->width : samples[i].width;
+    p->height = p->height ? p->height : samples[i].height;
+    p->frames = p->frames ? p->frames : samples[i].frames;
 }
 
 /* What a plan of one device and one of a mesh have of their own. */
 static bool complete(const cli_command *self, mgen_plan_params *p, bool timeline, bool json)
 {
     if (!p->preset) {
-        complain(self, "no model given; presets are toybox, 1b, 5b, 7b and 30b");
+        complain(self, "no model given; presets are toybox, 1b, 5b, 7b, 13b and 30b");
         return false;
     }
     fill_sample(p);
@@ -92,13 +100,16 @@ static int run(const cli_command *self, int argc, char **argv)
     p.precision = "bf16";
     const cli_option table[] = {
         {"--preset", NULL, OPTION_TEXT, &p.preset, 0, 0, "NAME", "the same as NAME alone"},
-        {"--width", "-W", OPTION_U32, &p.width, 16, 65536, "N", "pixels (default 768; 7b: 1920)"},
-        {"--height", "-H", OPTION_U32, &p.height, 16, 65536, "N", "pixels (default 768; 7b: 1088)"},
-        {"--frames", "-f", OPTION_U32, &p.frames, 1, 65536, "N", "frames (default 256; 7b: 14)"},
+        {"--width", "-W", OPTION_U32, &p.width, 16, 65536, "N",
+         "pixels (default 768; 7b: 1920; not of 13b)"},
+        {"--height", "-H", OPTION_U32, &p.height, 16, 65536, "N",
+         "pixels (default 768; 7b: 1088; not of 13b)"},
+        {"--frames", "-f", OPTION_U32, &p.frames, 1, 65536, "N",
+         "frames (default 256; 7b: 14); of 13b latents of sound (750)"},
         {"--batch", NULL, OPTION_U32, &p.batch, 1, 65536, "N",
          "samples; on a mesh, of each dp rank in a pass (default 1)"},
         {"--text-tokens", NULL, OPTION_U32, &p.text_tokens, 1, 65536, "N",
-         "of all text encoders together (default 1024)"},
+         "of all text encoders together (default 1024; 13b: 512)"},
         {"--recompute", NULL, OPTION_TEXT, &p.recompute, 0, 0, "WHAT",
          "none, selective or full: what is computed again for the gradient (default: selective; on "
          "a "
@@ -135,7 +146,7 @@ static int run(const cli_command *self, int argc, char **argv)
 }
 
 const cli_command command_plan = {
-    "plan", "what a training step of a large model needs", "toybox|1b|5b|7b|30b [options]",
+    "plan", "what a training step of a large model needs", "toybox|1b|5b|7b|13b|30b [options]",
     "Runs the step on shapes alone: memory by what it is for, and floating point operations.\n"
     "Bytes of activations and of gradients that flow are the highest during the step.\n"
     "With --gpus: memory, time and communication of each rank of a mesh (docs/planning.md).",

@@ -22,6 +22,35 @@ static int choice(mgen_context *ctx, const char *field, const char *text, const 
     return -1;
 }
 
+/* A sample of the presets that make videos. */
+static mgen_status video_of(mgen_context *ctx, const mgen_plan_params *p, mgi_plan_request *r)
+{
+    if (!p->width || !p->height || p->width % SPATIAL || p->height % SPATIAL)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "width and height must be multiples of 16; they are %u x %u", p->width,
+                        p->height);
+    /* Of these presets only the upsampler sees a condition; its autoencoder codes each frame by itself. */
+    r->latent_frames = r->config.condition ? p->frames : (p->frames + TEMPORAL - 1) / TEMPORAL;
+    r->latent_height = p->height / SPATIAL;
+    r->latent_width = p->width / SPATIAL;
+    r->text_tokens = p->text_tokens ? p->text_tokens : 1024;
+    return MGEN_OK;
+}
+
+/* Of the one that makes sound, as it alone sees features of frames: T5-base has the report's 512 tokens. */
+static mgen_status sound_of(mgen_context *ctx, const mgen_plan_params *p, mgi_plan_request *r)
+{
+    if (p->width || p->height)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "preset \"%s\" makes sound: frames are its latents, 25 a second, and "
+                        "width and height must be 0; they are %u x %u",
+                        p->preset, p->width, p->height);
+    r->latent_frames = p->frames;
+    r->latent_height = r->latent_width = 1;
+    r->text_tokens = p->text_tokens ? p->text_tokens : 512;
+    return MGEN_OK;
+}
+
 static mgen_status request_of(mgen_context *ctx, const mgen_plan_params *p, mgi_plan_request *r)
 {
     static const char *const recompute[] = {[MGI_RECOMPUTE_NONE] = "none",
@@ -34,24 +63,14 @@ static mgen_status request_of(mgen_context *ctx, const mgen_plan_params *p, mgi_
     r->dtype = choice(ctx, "precision", p->precision, precision, 2, MGK_BF16);
     if (r->recompute < 0 || r->dtype < 0)
         return MGEN_E_INVALID;
-    if (!p->width || !p->height || !p->frames || p->width > 65536 || p->height > 65536 ||
-        p->frames > 65536 || p->batch > 65536 || p->text_tokens > 65536)
-        return mgi_fail(
-            ctx, MGEN_E_INVALID,
-            "width, height and frames are 1..65536, batch and text_tokens at most 65536; "
-            "they are %u, %u, %u, %u, %u",
-            p->width, p->height, p->frames, p->batch, p->text_tokens);
-    if (p->width % SPATIAL || p->height % SPATIAL)
+    if (!p->frames || p->width > 65536 || p->height > 65536 || p->frames > 65536 ||
+        p->batch > 65536 || p->text_tokens > 65536)
         return mgi_fail(ctx, MGEN_E_INVALID,
-                        "width and height must be multiples of 16; they are %u x %u", p->width,
-                        p->height);
+                        "frames is 1..65536, width, height, batch and text_tokens at most 65536; "
+                        "they are %u, %u, %u, %u, %u",
+                        p->frames, p->width, p->height, p->batch, p->text_tokens);
     r->batch = p->batch ? p->batch : 1;
-    /* Of the presets only the upsampler sees a condition; its autoencoder codes each frame by itself. */
-    r->latent_frames = r->config.condition ? p->frames : (p->frames + TEMPORAL - 1) / TEMPORAL;
-    r->latent_height = p->height / SPATIAL;
-    r->latent_width = p->width / SPATIAL;
-    r->text_tokens = p->text_tokens ? p->text_tokens : 1024;
-    return MGEN_OK;
+    return r->config.features ? sound_of(ctx, p, r) : video_of(ctx, p, r);
 }
 
 static void fill(mgen_report *report, const mgi_plan *p)

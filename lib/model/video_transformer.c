@@ -485,38 +485,46 @@ mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *ou
     /* Tables: 768 x 768 is 48 x 48 tokens a frame and 1024 x 576 is 64 x 36; 96 leaves the same room that
      * the report's threefold growth does. 256 frames are 32 latent ones. The toybox's
      * clips have 128 x 128 pixels and 64 frames. The upsampler's have 1920 x 1088 and 14, each of which is coded by
-     * itself; the report gives its size, 7B, and not its layers. */
+     * itself; the report gives its size, 7B, and not its layers. The audio model's latents are 25 a second: 1,024 are 41
+     * seconds, where the report trains on 30; its text is T5-base's, in the place of the report's UL2. */
     static const struct {
         const char *name;
-        int64_t layers, dim, heads, ff_dim, condition, frames, rows, columns, text[MGI_ROLES];
-    } presets[] = {{"toybox", 8, 256, 8, 704, 0, 8, 8, 8, {128, 96, 128}},
-                   {"1b", 24, 1536, 16, 4096, 0, 32, 96, 96, {4096, 1472, 1280}},
-                   {"5b", 32, 3072, 24, 8192, 0, 32, 96, 96, {4096, 1472, 1280}},
-                   {"7b", 26, 4096, 32, 11008, 16, 14, 68, 120, {4096, 1472, 1280}},
-                   {"30b", 48, 6144, 48, 16384, 0, 32, 96, 96, {4096, 1472, 1280}}};
+        int64_t layers, dim, heads, ff_dim, channels, condition, features, patch;
+        int64_t frames, rows, columns, text[MGI_ROLES];
+    } presets[] = {{"toybox", 8, 256, 8, 704, 16, 0, 0, 2, 8, 8, 8, {128, 96, 128}},
+                   {"1b", 24, 1536, 16, 4096, 16, 0, 0, 2, 32, 96, 96, {4096, 1472, 1280}},
+                   {"5b", 32, 3072, 24, 8192, 16, 0, 0, 2, 32, 96, 96, {4096, 1472, 1280}},
+                   {"7b", 26, 4096, 32, 11008, 16, 16, 0, 2, 14, 68, 120, {4096, 1472, 1280}},
+                   {"13b", 36, 4608, 36, 18432, 128, 128, 1024, 1, 1024, 1, 1, {768, 0, 0}},
+                   {"30b", 48, 6144, 48, 16384, 16, 0, 0, 2, 32, 96, 96, {4096, 1472, 1280}}};
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
         if (strcmp(presets[i].name, name))
             continue;
+        bool sound = presets[i].features > 0;
         *out = (mgi_vt_config){.layers = presets[i].layers,
                                .dim = presets[i].dim,
                                .heads = presets[i].heads,
                                .ff_dim = presets[i].ff_dim,
-                               .channels = 16,
+                               .channels = presets[i].channels,
                                .condition = presets[i].condition,
+                               .features = presets[i].features,
                                .patch_t = 1,
-                               .patch_h = 2,
-                               .patch_w = 2,
+                               .patch_h = presets[i].patch,
+                               .patch_w = presets[i].patch,
                                .frames_max = presets[i].frames,
                                .rows_max = presets[i].rows,
                                .columns_max = presets[i].columns,
-                               .fps_prefix = true,
-                               .time_dim = 256};
+                               .fps_prefix = !sound,
+                               .time_dim = 256,
+                               .block = sound ? MGI_VT_DIT : MGI_VT_LLAMA,
+                               .activation = MGI_VT_GELU,
+                               .guidance = sound ? 3.0f : 0.0f};
         memcpy(out->text, presets[i].text, sizeof out->text);
         return MGEN_OK;
     }
     return mgi_fail(
         ctx, MGEN_E_INVALID,
-        "no video transformer preset is named \"%.40s\"; there are toybox, 1b, 5b, 7b and 30b",
+        "no video transformer preset is named \"%.40s\"; there are toybox, 1b, 5b, 7b, 13b and 30b",
         name);
 }
 
@@ -551,6 +559,14 @@ static mgen_status read_patch(mgen_context *ctx, const mgi_json *json, mgi_vt_co
     return MGEN_OK;
 }
 
+/* One of `count` names; if the key is absent, what a preset says stays, or the first. */
+static mgen_status read_choice(mgen_context *ctx, const mgi_json *json, const char *key,
+                               const char *const *names, int count, int32_t *out)
+{
+    return mgi_json_find(json, key) ? mgi_json_get_choice(ctx, json, key, names, count, out)
+                                    : MGEN_OK;
+}
+
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
 {
     static const char *const keys[] = {
@@ -560,11 +576,11 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
         "objective", "preset",     "guidance",       "precision",   "condition_channels",
         "tasks",     "task_dim",   "frame_features", NULL};
     mgi_vt_config c = {.time_dim = 256};
-    double guidance = MGI_VT_GUIDANCE;
     bool all = mgi_json_find(json, "preset") == NULL; /* must be said */
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
     if (!all)
         MGI_TRY(read_preset(ctx, json, &c));
+    double guidance = (double)mgi_vt_guidance(&c, 0.0f);
     MGI_TRY(mgi_json_get_int(ctx, json, "layers", all, 1, MGI_VT_LAYERS_MAX, &c.layers));
     MGI_TRY(mgi_json_get_int(ctx, json, "dim", all, 1, 65536, &c.dim));
     MGI_TRY(mgi_json_get_int(ctx, json, "heads", all, 1, 1024, &c.heads));
@@ -584,10 +600,10 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
         MGI_TRY(read_patch(ctx, json, &c));
     MGI_TRY(mgi_vt_text_read(ctx, json, &c));
     MGI_TRY(mgi_json_get_int(ctx, json, "time_dim", false, 2, 65536, &c.time_dim));
-    MGI_TRY(mgi_json_get_choice(ctx, json, "block", blocks, 2, &c.block));
-    MGI_TRY(mgi_json_get_choice(ctx, json, "activation", activations, 2, &c.activation));
-    MGI_TRY(mgi_json_get_choice(ctx, json, "objective", objectives, 2, &c.objective));
-    MGI_TRY(mgi_json_get_choice(ctx, json, "precision", precisions, 3, &c.precision));
+    MGI_TRY(read_choice(ctx, json, "block", blocks, 2, &c.block));
+    MGI_TRY(read_choice(ctx, json, "activation", activations, 2, &c.activation));
+    MGI_TRY(read_choice(ctx, json, "objective", objectives, 2, &c.objective));
+    MGI_TRY(read_choice(ctx, json, "precision", precisions, 3, &c.precision));
     MGI_TRY(mgi_json_get_real(ctx, json, "guidance", false, 0.001, 100.0, &guidance));
     c.guidance = (float)guidance;
     if (c.features && (c.rows_max != 1 || c.columns_max != 1))

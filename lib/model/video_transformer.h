@@ -108,8 +108,8 @@ typedef struct mgi_vt {
         part_tokens; /* tokens that a block with a tape computes at a time, on a CPU; 0: as measured */
 } mgi_vt;
 
-/* The report's sizes: "1b", "5b", "30b", with its three text encoders, and "7b", its upsampler, which sees a condition; and
- * "toybox". INVALID, with a list, for another name. */
+/* The report's sizes: "1b", "5b", "30b", with its three text encoders, "7b", its upsampler, which sees a condition, and "13b",
+ * the transformer of its audio model, which sees features of frames; and "toybox". INVALID, with a list, for another name. */
 mgen_status mgi_vt_preset(mgen_context *ctx, const char *name, mgi_vt_config *out);
 
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out);

@@ -7,13 +7,22 @@
 
 #include "kernels/loss/loss.h"
 
-/* Half of the tokens are UL2's, the rest is divided between the others. */
+/* Of the tokens UL2 has two shares and the others one each, of those encoders that are there: with all three half is UL2's. The
+ * first of them has what is left over, too. */
 static void make_text(mgi_run *run, const mgi_plan_request *r, mgi_vt_text *text)
 {
+    int64_t shares = 0, left = r->text_tokens;
     *text = (mgi_vt_text){{NULL}, {NULL}};
-    for (int i = 0; i < MGI_ROLES; i++) {
-        int64_t part = r->text_tokens / 4, n = i ? part : r->text_tokens - 2 * part;
-        if (n && r->config.text[i])
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (r->config.text[i])
+            shares += i == MGI_ROLE_UL2 ? 2 : 1;
+    for (int64_t i = MGI_ROLES - 1, before = shares; i >= 0; i--) {
+        if (!r->config.text[i])
+            continue;
+        before -= i == MGI_ROLE_UL2 ? 2 : 1;
+        int64_t n = before ? r->text_tokens / shares : left;
+        left -= n;
+        if (n)
             text->x[i] = mgi_new(run, r->dtype, MGI_DIMS(r->batch, n, r->config.text[i]));
     }
 }
@@ -78,6 +87,9 @@ static void pass(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, boo
     if (r->config.condition)
         text.condition = mgi_new(run, MGK_F32,
                                  MGI_DIMS(dims[0], dims[1], dims[2], dims[3], r->config.condition));
+    if (r->config.features)
+        text.features = mgi_new(run, MGK_F32,
+                                MGI_DIMS(dims[0], dims[1] / r->config.patch_t, r->config.features));
     T *u = mgi_vt_forward(run, &s->vt, x, t, &text);
     out->forward = run->dev->counts;
     at(w, run, MGI_PLAN_FORWARD);

@@ -250,6 +250,7 @@ def test_a_training_step_is_planned(world):
     assert 5e8 < small["parameters"] < 2e9 < 2e10 < large["parameters"] < 4e10
     assert plan(world.context, "1b", width=256, height=256, frames=64, recompute="full")["activation_bytes"] < \
         small["activation_bytes"]
+    assert plan(world.context, "13b", width=0, height=0, frames=750)["tokens"] == 750
     raises(world.moviegen.InvalidError, plan, world.context, "2b", width=256, height=256, frames=64, holds="2b")
     mesh = world.moviegen.plan_mesh(world.context, "1b", gpus=4, mesh="dp=2,tp=2", width=256, height=256, frames=64)
     assert mesh["mesh"] == {"dp": 2, "cp": 1, "tp": 2, "shard": 2} and mesh["step_seconds"] > 0

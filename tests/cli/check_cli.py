@@ -480,9 +480,8 @@ def test_generate_cancel(w):
 
 # ---- plan ----
 
-
 def test_plan(w):
-    expect(w.run("plan"), 2, "toybox, 1b, 5b, 7b and 30b")
+    expect(w.run("plan"), 2, "toybox, 1b, 5b, 7b, 13b and 30b")
     expect(w.run("plan", "70b"), 1, '"70b"', "30b")
     expect(w.run("plan", "5b", "--recompute", "some"), 1, '"some"', "selective")
     expect(w.run("plan", "5b", "--width", "770"), 1, "multiples of 16", "770")
@@ -491,12 +490,14 @@ def test_plan(w):
     plan = json.loads(run.stdout)
     assert plan["tokens"] == 16 * 24 * 44 // 4, plan
     assert 4.8e9 < plan["parameters"] < 5.2e9, plan
-    assert plan["master_bytes"] == 4 * plan["parameters"], plan
-    assert plan["step_flops"] > 3 * plan["forward_flops"], plan
-    for more, tokens in ((), 114240), (("-W", "256", "-H", "128", "-f", "3"), 3 * 8 * 16), (("--gpus", "2"), 114240):
-        run = w.run("plan", "7b", "--json", *more)  # an upsampler: as many latent frames
-        assert run.returncode == 0 and json.loads(run.stdout)["tokens"] == tokens, run
+    assert plan["master_bytes"] == 4 * plan["parameters"] and plan["step_flops"] > 3 * plan["forward_flops"], plan
+    for what in ("7b = 114240", "7b -W 256 -H 128 -f 3 = 384", "7b --gpus 2 = 114240", "13b = 750", "13b --gpus 2 = 750"):
+        *words, _, tokens = what.split()  # of an upsampler as many latent frames; of an audio model latents
+        run = w.run("plan", "--json", *words)
+        assert run.returncode == 0 and json.loads(run.stdout)["tokens"] == int(tokens), run
     expect(w.run("plan", "7b", "--frames", "15"), 1, "15 x 136 x 240", "14 x 136 x 240")
+    expect(w.run("plan", "13b", "-W", "64"), 1, "width and height must be 0", "64 x 0")
+    assert b"13b, 750 latents of sound, batch 1" in w.run("plan", "13b").stdout
     run = w.run("plan", "5b", "--width", "352", "--height", "192")
     expect(run, 0)
     assert all(word in run.stdout for word in (b"optimizer", b"GB", b"352 x 192 pixels, 256 frames")), run.stdout

@@ -93,22 +93,27 @@ static void test_30b(void **state)
 }
 
 /* Of a transformer as the report describes it, with shared modulation: what is left open there is as in
- * video_transformer.c (a norm before the head, which is modulated too; biases in the time network only). */
+ * video_transformer.c (a norm before the head, which is modulated too; biases in the time network only). DiT's blocks have
+ * two matrices for three, and biases for the weights of norms; features are seen through two matrices. */
 static int64_t closed_formula(const mgi_vt_config *c)
 {
-    int64_t d = c->dim, token = 4 * c->channels, text = 0;
-    int64_t block = 4 * d * d + 4 * d * d + 3 * d * c->ff_dim + 2 * d + 6 * d;
+    bool dit = c->block == MGI_VT_DIT;
+    int64_t d = c->dim, f = c->ff_dim, patch = c->patch_t * c->patch_h * c->patch_w;
+    int64_t token = patch * c->channels, text = 0;
+    int64_t block = 4 * d * d + 4 * d * d + (dit ? 2 : 3) * d * f + 6 * d;
+    block += dit ? 3 * d + d + d + 2 * d + d + f + d : 2 * d;
     int64_t time = c->time_dim * d + d + d * d + d, modulation = 6 * d * d + 6 * d;
     int64_t tables = (c->frames_max + c->rows_max + c->columns_max) * d;
-    int64_t head = d + 2 * d * d + 2 * d + token * d, seen = 4 * c->condition * d;
+    int64_t head = (dit ? token : d) + 2 * d * d + 2 * d + token * d;
+    int64_t in = token * d + (dit ? d : 0), seen = patch * c->condition * d + 2 * c->features * d;
     for (int i = 0; i < MGI_ROLES; i++)
-        text += c->text[i] * d + 2 * d;
-    return c->layers * block + time + modulation + tables + text + token * d + seen + head;
+        text += c->text[i] ? c->text[i] * d + 2 * d : 0;
+    return c->layers * block + time + modulation + tables + text + in + seen + head;
 }
 
 /* The report's table 1 and what follows from it: 604.0 million weights a layer and 28.99 billion in 48, 226 million of
  * the shared modulation; 4.83 and 0.06 billion of the 5B model; heads of 128 (1B: 96). Of its upsampler the report gives
- * 7B alone. */
+ * 7B alone; of its audio model (11.2), 13B, layers, width and FFN, of which 12.23 billion weights follow. */
 static void test_presets(void **state)
 {
     static const struct {
@@ -119,22 +124,21 @@ static void test_presets(void **state)
                 {"1b", 24, 1536, 16, 4096, 37.75, 0.906, 0.01416},
                 {"5b", 32, 3072, 24, 8192, 151.0, 4.83, 0.0566},
                 {"7b", 26, 4096, 32, 11008, 269.5, 7.007, 0.1007},
+                {"13b", 36, 4608, 36, 18432, 339.7, 12.23, 0.1274},
                 {"30b", 48, 6144, 48, 16384, 604.0, 28.99, 0.2265}};
     mgen_context *ctx = make_context();
     (void)state;
     for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
-        mgi_plan_request r = {.batch = 1,
-                              .latent_frames = 1,
-                              .latent_height = 2,
-                              .latent_width = 2,
-                              .text_tokens = 4,
-                              .dtype = MGK_BF16};
+        mgi_plan_request r = {.batch = 1, .latent_frames = 1, .text_tokens = 4, .dtype = MGK_BF16};
         mgi_plan p;
         assert_int_equal(mgi_vt_preset(ctx, want[i].name, &r.config), MGEN_OK);
         const mgi_vt_config *c = &r.config;
+        r.latent_height = c->patch_h;
+        r.latent_width = c->patch_w;
         assert_true(c->layers == want[i].layers && c->dim == want[i].dim &&
                     c->heads == want[i].heads && c->ff_dim == want[i].ff_dim);
-        double d = (double)c->dim, layer = 8 * d * d + 3 * d * (double)c->ff_dim;
+        double d = (double)c->dim, matrices = c->block == MGI_VT_DIT ? 2 : 3;
+        double layer = 8 * d * d + matrices * d * (double)c->ff_dim;
         assert_true(within(layer * 1e-6, want[i].layer, 0.001));
         assert_true(within((double)c->layers * layer * 1e-9, want[i].all, 0.001));
         assert_true(within(6 * d * d * 1e-9, want[i].modulation, 0.001));
@@ -159,20 +163,38 @@ static mgi_plan_request request_7b(mgen_context *ctx)
     return r;
 }
 
-/* Operations of the forward pass of one sample of s tokens and p = 1024 of text, half of them UL2's: every product, with 2
- * for a multiply and add. */
-static double forward_formula(const mgi_vt_config *c, double s)
+/* 30 seconds of sound: 750 latents. */
+static mgi_plan_request request_13b(mgen_context *ctx, int recompute)
 {
-    double d = (double)c->dim, f = (double)c->ff_dim, p = 1024.0, time = (double)c->time_dim;
-    double in = 4.0 * (double)(c->channels + c->condition), out = 4.0 * (double)c->channels;
+    mgi_plan_request r = {.batch = 1,
+                          .latent_frames = 750,
+                          .latent_height = 1,
+                          .latent_width = 1,
+                          .text_tokens = 512,
+                          .recompute = recompute,
+                          .dtype = MGK_BF16};
+    assert_int_equal(mgi_vt_preset(ctx, "13b", &r.config), MGEN_OK);
+    return r;
+}
+
+/* Operations of the forward pass of one sample of s tokens and p of text, which of three encoders half are UL2's: every
+ * product, with 2 for a multiply and add. */
+static double forward_formula(const mgi_vt_config *c, double s, double p)
+{
+    double d = (double)c->dim, f = (double)c->ff_dim, time = (double)c->time_dim;
+    double patch = (double)(c->patch_t * c->patch_h * c->patch_w);
+    double in = patch * (double)(c->channels + c->condition), out = patch * (double)c->channels;
     double self = 2 * s * d * 4 * d + 2 * s * s * d * 2;
     double cross = 2 * s * d * 2 * d + 2 * p * d * 2 * d + 2 * s * p * d * 2;
-    double ffn = 2 * s * d * f * 3;
-    double text =
-        2 * d *
-        (p / 2 * (double)c->text[0] + p / 4 * (double)c->text[1] + p / 4 * (double)c->text[2]);
+    double ffn = 2 * s * d * f * (c->block == MGI_VT_DIT ? 2 : 3);
+    double text = 2 * d * p * (double)c->text[0];
+    if (c->text[1])
+        text =
+            2 * d *
+            (p / 2 * (double)c->text[0] + p / 4 * (double)c->text[1] + p / 4 * (double)c->text[2]);
     double of_time = 2 * d * (time + d + 6 * d + 2 * d);
-    return (double)c->layers * (self + cross + ffn) + text + of_time + 2 * s * d * (in + out);
+    return (double)c->layers * (self + cross + ffn) + text + of_time + 2 * s * d * (in + out) +
+           2 * s * 2 * d * (double)c->features;
 }
 
 /* The report's sizes in whole samples; an upsampler that is blind to its condition has one product less. */
@@ -183,12 +205,12 @@ static void test_flops(void **state)
     mgi_plan p, blind;
     (void)state;
     assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_OK);
-    assert_true(within(p.forward_flops, forward_formula(&r.config, 73728), 1e-9));
+    assert_true(within(p.forward_flops, forward_formula(&r.config, 73728, 1024), 1e-9));
     r = request_7b(ctx);
     assert_int_equal(r.config.condition, 16);
     assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_OK);
     assert_int_equal(p.tokens, 114240);
-    assert_true(within(p.forward_flops, forward_formula(&r.config, 114240), 1e-9));
+    assert_true(within(p.forward_flops, forward_formula(&r.config, 114240, 1024), 1e-9));
     print_message("7b: %.4f billion parameters, %lld tokens, forward %.4g FLOPs\n",
                   (double)p.parameters * 1e-9, (long long)p.tokens, p.forward_flops);
     r.config.condition = 0;
@@ -203,6 +225,71 @@ static void test_flops(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* The audio model: a step of 30 seconds with each recomputation, what its features add, and the tables' end. */
+static void test_sound(void **state)
+{
+    mgen_context *ctx = make_context();
+    mgi_plan p, blind, kept = {0};
+    (void)state;
+    for (int mode = MGI_RECOMPUTE_NONE; mode <= MGI_RECOMPUTE_FULL; mode++) {
+        mgi_plan_request r = request_13b(ctx, mode);
+        assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_OK);
+        assert_int_equal(p.tokens, 750);
+        assert_true(within(p.forward_flops, forward_formula(&r.config, 750, 512), 1e-9));
+        /* three times the forward pass but for what the latents' own gradients would take; and what is done again */
+        double step = 3 * p.forward_flops;
+        if (mode != MGI_RECOMPUTE_NONE)
+            step += p.forward_flops;
+        if (mode == MGI_RECOMPUTE_SELECTIVE)
+            step -= 36 * 4.0 * 750 * 750 * 4608;
+        assert_true(within(p.step_flops, step, 0.005));
+        print_message("13b, recompute %d: %.4f billion parameters, forward %.4g, step %.4g FLOPs, "
+                      "activations %.2f GB, peak %.1f GB\n",
+                      mode, (double)p.parameters * 1e-9, p.forward_flops, p.step_flops,
+                      gigabytes(p.end.peak[MGI_MEM_ACTIVATION]), gigabytes(p.end.total_peak));
+        if (mode != MGI_RECOMPUTE_NONE)
+            assert_true(p.end.peak[MGI_MEM_ACTIVATION] < kept.end.peak[MGI_MEM_ACTIVATION]);
+        kept = p;
+    }
+    mgi_plan_request r = request_13b(ctx, MGI_RECOMPUTE_FULL);
+    r.config.features = 0;
+    assert_int_equal(mgi_plan_step(ctx, &r, &blind), MGEN_OK);
+    assert_true(p.forward_flops - blind.forward_flops == 2.0 * 750 * 9216 * 1024);
+    assert_true(p.parameters - blind.parameters == 9216 * 1024);
+    r.latent_frames = 1025;
+    assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "at most 1024 x 1 x 1"));
+    mgen_context_destroy(ctx);
+}
+
+/* Text of an encoder that is not there is the others'; odd numbers of tokens are all there. */
+static void test_text(void **state)
+{
+    static const struct {
+        int64_t width[MGI_ROLES], tokens[MGI_ROLES];
+    } cases[] = {{{4096, 1472, 1280}, {7, 3, 3}}, {{4096, 0, 0}, {13, 0, 0}},
+                 {{0, 1472, 1280}, {0, 7, 6}},    {{4096, 1472, 0}, {9, 4, 0}},
+                 {{4096, 0, 1280}, {9, 0, 4}},    {{0, 0, 1280}, {0, 0, 13}}};
+    mgen_context *ctx = make_context();
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mgi_plan_request r = request_30b(ctx, MGI_RECOMPUTE_FULL);
+        mgi_plan once, twice;
+        r.config.layers = 1;
+        r.text_tokens = 13;
+        double d = (double)r.config.dim, each = 0.0;
+        memcpy(r.config.text, cases[i].width, sizeof r.config.text);
+        for (int k = 0; k < MGI_ROLES; k++)
+            each += 2 * d * (double)(cases[i].tokens[k] * cases[i].width[k]);
+        assert_int_equal(mgi_plan_step(ctx, &r, &once), MGEN_OK);
+        for (int k = 0; k < MGI_ROLES; k++)
+            r.config.text[k] *= 2; /* the projections alone have twice as much to do */
+        assert_int_equal(mgi_plan_step(ctx, &r, &twice), MGEN_OK);
+        assert_true(twice.forward_flops - once.forward_flops == each);
+    }
+    mgen_context_destroy(ctx);
+}
+
 static void write_video(mgi_json_writer *w, const void *config)
 {
     mgi_vt_config_write(w, config);
@@ -213,7 +300,7 @@ static void test_preset_in_json(void **state)
 {
     static const struct {
         const char *text, *said;
-    } bad[] = {{"{\"preset\": \"2b\"}", "toybox, 1b, 5b, 7b and 30b"},
+    } bad[] = {{"{\"preset\": \"2b\"}", "toybox, 1b, 5b, 7b, 13b and 30b"},
                {"{\"preset\": 1}", "preset"},
                {"{\"preset\": \"1b\", \"heads\": 5}", "\"heads\" (5)"},
                {"{\"preset\": \"1b\", \"patch\": [1]}", "patch"},
@@ -236,6 +323,23 @@ static void test_preset_in_json(void **state)
         mgi_config_difference(ctx, write_video, &c, &preset, difference, sizeof difference),
         MGEN_OK);
     assert_string_equal(difference, "");
+    /* the audio model's guidance is its preset's, unless the recipe says another */
+    for (int said = 0; said < 2; said++) {
+        const char *text =
+            said ? "{\"preset\": \"13b\", \"guidance\": 5}" : "{\"preset\": \"13b\"}";
+        assert_int_equal(mgi_vt_preset(ctx, "13b", &preset), MGEN_OK);
+        assert_true(preset.guidance == 3.0f && preset.features == 1024 &&
+                    preset.condition == preset.channels && !preset.fps_prefix &&
+                    preset.block == MGI_VT_DIT && preset.activation == MGI_VT_GELU);
+        assert_int_equal(mgi_json_parse(ctx, "13b", text, strlen(text), &root), MGEN_OK);
+        assert_int_equal(mgi_vt_config_read(ctx, root, &c), MGEN_OK);
+        mgi_json_free(ctx, root);
+        preset.guidance = said ? 5.0f : 3.0f;
+        assert_int_equal(
+            mgi_config_difference(ctx, write_video, &c, &preset, difference, sizeof difference),
+            MGEN_OK);
+        assert_string_equal(difference, "");
+    }
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(mgi_json_parse(ctx, "bad", bad[i].text, strlen(bad[i].text), &root),
                          MGEN_OK);
@@ -262,7 +366,9 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_30b), cmocka_unit_test(test_presets), cmocka_unit_test(test_flops),
-        cmocka_unit_test(test_preset_in_json), cmocka_unit_test(test_refusals)};
+        cmocka_unit_test(test_30b),     cmocka_unit_test(test_presets),
+        cmocka_unit_test(test_flops),   cmocka_unit_test(test_sound),
+        cmocka_unit_test(test_text),    cmocka_unit_test(test_preset_in_json),
+        cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

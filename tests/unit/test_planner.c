@@ -77,32 +77,44 @@ static int64_t padded(int64_t count, int64_t to)
 }
 
 /* Elements of the ranges of a unit (nn/module.h): operands and others, those whose gradients are partial over TP, and what
- * lasts. `block` or the unit before or behind the blocks. */
+ * lasts. `block` or the unit before or behind the blocks. Of DiT's blocks the biases of what is split are split, too. */
 typedef struct unit_sizes {
-    int64_t split, operand, other, lasting; /* split operands; whole ones; vectors; tables */
+    int64_t split, operand, split_other, other, lasting; /* operands; vectors; tables */
 } unit_sizes;
+
+static int64_t patch_of(const mgi_vt_config *c)
+{
+    return c->patch_t * c->patch_h * c->patch_w;
+}
 
 static unit_sizes block_unit(const mgi_vt_config *c, int64_t tp)
 {
-    int64_t d = c->dim;
-    return (unit_sizes){.split = (8 * d * d + 3 * d * c->ff_dim) / tp, .other = 8 * d};
+    int64_t d = c->dim, f = c->ff_dim;
+    if (c->block == MGI_VT_DIT)
+        return (unit_sizes){.split = (8 * d * d + 2 * d * f) / tp,
+                            .split_other = (6 * d + f) / tp,
+                            .other = 6 * d + 3 * d};
+    return (unit_sizes){.split = (8 * d * d + 3 * d * f) / tp, .other = 8 * d};
 }
 
 static unit_sizes first_unit(const mgi_vt_config *c)
 {
-    int64_t d = c->dim, text = 0;
-    for (int i = 0; i < MGI_ROLES; i++)
+    int64_t d = c->dim, text = 0, seen = patch_of(c) * (c->channels + c->condition);
+    unit_sizes u = {.other = d + d + 6 * d + (c->block == MGI_VT_DIT ? d : 0),
+                    .lasting = (c->frames_max + c->rows_max + c->columns_max) * d};
+    for (int i = 0; i < MGI_ROLES; i++) {
         text += c->text[i] * d;
-    return (unit_sizes){.operand =
-                            64 * d + 4 * c->condition * d + text + 256 * d + d * d + 6 * d * d,
-                        .other = 6 * d + d + d + 6 * d,
-                        .lasting = (c->frames_max + c->rows_max + c->columns_max) * d};
+        u.other += c->text[i] ? 2 * d : 0;
+    }
+    u.operand = seen * d + 2 * c->features * d + text + 256 * d + d * d + 6 * d * d;
+    return u;
 }
 
 static unit_sizes last_unit(const mgi_vt_config *c)
 {
-    int64_t d = c->dim;
-    return (unit_sizes){.operand = 2 * d * d + 64 * d, .other = d + 2 * d};
+    int64_t d = c->dim, token = patch_of(c) * c->channels;
+    return (unit_sizes){.operand = 2 * d * d + token * d,
+                        .other = (c->block == MGI_VT_DIT ? token : d) + 2 * d};
 }
 
 /* Elements of a range, padded to n shares of multiples of 32. */
@@ -114,15 +126,15 @@ static int64_t range(int64_t size, int64_t n)
 /* Bytes that gathering a unit makes a rank of n send, and scattering its gradients. */
 static double gathered(unit_sizes u, int64_t n)
 {
-    double all =
-        2.0 * (double)(range(u.split, n) + range(u.operand, n)) + 4.0 * (double)range(u.other, n);
+    double all = 2.0 * (double)(range(u.split, n) + range(u.operand, n)) +
+                 4.0 * (double)(range(u.split_other, n) + range(u.other, n));
     return all * (double)(n - 1) / (double)n;
 }
 
 static double scattered(unit_sizes u, int64_t n)
 {
-    double all = 4.0 * (double)(range(u.split, n) + range(u.operand, n) + range(u.other, n) +
-                                range(u.lasting, n));
+    double all = 4.0 * (double)(range(u.split, n) + range(u.operand, n) + range(u.split_other, n) +
+                                range(u.other, n) + range(u.lasting, n));
     return all * (double)(n - 1) / (double)n;
 }
 
@@ -141,7 +153,18 @@ static mgi_mesh_request upsampler_request(mgen_context *ctx, mgi_mesh_shape mesh
     return r;
 }
 
-/* What a rank sends in a step of `layers` blocks without recomputation, gathering keys and values. */
+/* Two of the audio model's samples: 30 seconds of sound are 750 latents. */
+static mgi_mesh_request audio_request(mgen_context *ctx, mgi_mesh_shape mesh)
+{
+    mgi_mesh_request r = request(ctx, 8, 750, mesh);
+    r.step.batch = 2;
+    r.step.text_tokens = 512;
+    assert_int_equal(mgi_vt_preset(ctx, "13b", &r.step.config), MGEN_OK);
+    return r;
+}
+
+/* What a rank sends in a step of `layers` blocks without recomputation, gathering keys and values. The chain of single ops,
+ * which DiT's blocks are, keeps what it has gathered; the composite node gathers it again for the gradient. */
 static void count_request(mgen_context *ctx, mgi_mesh_request r, int64_t tokens, int64_t layers)
 {
     mgi_mesh_shape s = r.mesh;
@@ -153,13 +176,15 @@ static void count_request(mgen_context *ctx, mgi_mesh_request r, int64_t tokens,
     const mgi_vt_config *c = &r.step.config;
     int64_t n = (int64_t)s.dp * s.cp;
     assert_int_equal(tokens % (s.cp * s.tp), 0);
-    double own = (double)tokens / s.cp / s.tp * (double)c->dim * 2;
-    double keys = (double)tokens / s.cp * 2 * (double)c->dim / s.tp * 2;
-    double head = (double)tokens / s.cp / s.tp * 64 * 4;
+    int often = c->block == MGI_VT_DIT ? 6 : 9, keys_often = c->block == MGI_VT_DIT ? 1 : 2;
+    double all = (double)(tokens * r.step.batch);
+    double own = all / s.cp / s.tp * (double)c->dim * 2;
+    double keys = all / s.cp * 2 * (double)c->dim / s.tp * 2;
+    double head = all / s.cp / s.tp * (double)(patch_of(c) * c->channels) * 4;
     unit_sizes first = first_unit(c), block = block_unit(c, s.tp), last = last_unit(c);
     double blocks = (double)layers;
-    double gather =
-        blocks * (9 * own * (s.tp - 1) + 2 * keys * (s.cp - 1)) + head * (s.cp * s.tp - 1);
+    double gather = blocks * (often * own * (s.tp - 1) + keys_often * keys * (s.cp - 1)) +
+                    head * (s.cp * s.tp - 1);
     double scatter = blocks * (6 * own * (s.tp - 1) + keys * (s.cp - 1));
     /* forward and backward; the last unit and the one before it are still there */
     double again = s.dp * s.cp > 1 ? 2 * blocks - 1 : 0;
@@ -198,6 +223,13 @@ static void test_bytes(void **state)
                     count_request(ctx,
                                   upsampler_request(ctx, (mgi_mesh_shape){dp, cp, tp, dp * cp}),
                                   114240, 2);
+    for (int dp = 1; dp <= 16;
+         dp *= 4) /* of sound's tokens and heads 2 x 3 x 5 and 2 x 2 x 3 x 3 can be split */
+        for (int cp = 1; cp <= 5; cp += 2)
+            for (int tp = 1; tp <= 6; tp++)
+                if (dp * cp * tp > 1 && 750 % (cp * tp) == 0 && 36 % tp == 0)
+                    count_request(ctx, audio_request(ctx, (mgi_mesh_shape){dp, cp, tp, dp * cp}),
+                                  750, 2);
     mgen_context_destroy(ctx);
 }
 
@@ -407,6 +439,42 @@ static void test_upsampler(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* The audio model's, on the report's 384 GPUs with its 1,536 samples of 30 seconds a step, which it does in 2.42 s (500,000
+ * in 14 days): that is possible; and on small meshes, as above. */
+static void test_audio(void **state)
+{
+    static const mgi_mesh_shape meshes[] = {{8, 1, 1, 0}, {4, 2, 1, 0}, {2, 5, 1, 0}, {4, 1, 2, 0}};
+    mgen_context *ctx = small_context();
+    mgi_plan one;
+    (void)state;
+    mgi_mesh_request r = audio_request(ctx, (mgi_mesh_shape){384, 1, 1, 64});
+    mgi_plan_request sample = r.step;
+    sample.batch = 1;
+    assert_int_equal(mgi_plan_step(ctx, &sample, &one), MGEN_OK);
+    r.step.batch = 4;
+    mgi_mesh_plan p = plan_of(ctx, &r);
+    assert_int_equal(p.global_batch, 1536);
+    assert_near(p.model_flops, 3.0 * one.forward_flops * 1536, 1e-12);
+    assert_true(p.fits && p.recompute == MGI_RECOMPUTE_NONE);
+    assert_true(p.seconds < 14 * 86400.0 / 500000 && p.mfu < 0.63);
+    print_message("13b, 384 GPUs: %.1f GB, %.3f s a step, MFU %.1f %%\n", p.memory_bytes * 1e-9,
+                  p.seconds, 100 * p.mfu);
+    for (size_t i = 0; i < sizeof meshes / sizeof meshes[0]; i++) {
+        double ranks = meshes[i].dp * meshes[i].cp * meshes[i].tp;
+        r = audio_request(ctx, meshes[i]);
+        p = plan_of(ctx, &r);
+        assert_near(p.model_flops, 3.0 * one.forward_flops * 2 * meshes[i].dp, 1e-12);
+        assert_near(p.memory[MGI_PLAN_WEIGHTS], 4.0 * (double)one.parameters / ranks, 0.03);
+        assert_near(p.memory[MGI_PLAN_MOMENTS], 12.0 * (double)one.parameters / ranks, 0.03);
+        assert_true(p.fits && p.mfu < 0.63);
+    }
+    r = audio_request(ctx, (mgi_mesh_shape){1, 4, 1, 0});
+    mgi_mesh_plans plans;
+    assert_int_equal(mgi_mesh_plan_make(ctx, &r, &plans), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "750 tokens cannot be split over cp=4"));
+    mgen_context_destroy(ctx);
+}
+
 /* More ranks of a kind need less memory of that kind; faster links wait less, and what has none waits not at all. */
 static void test_order(void **state)
 {
@@ -543,6 +611,24 @@ static void test_ranking(void **state)
 /* ---- what is planned, and what is done ---- */
 
 static const mgi_vt_config tiny = {TINY_MESH_VT};
+static const mgi_vt_config seeing = {TINY_MESH_VT, .condition = 2};
+/* DiT's blocks over 8 frames of one patch, which have features; text of one encoder. */
+static const mgi_vt_config sound = {.layers = 2,
+                                    .dim = 32,
+                                    .heads = 4,
+                                    .ff_dim = 24,
+                                    .channels = 3,
+                                    .condition = 3,
+                                    .features = 5,
+                                    .patch_t = 1,
+                                    .patch_h = 1,
+                                    .patch_w = 1,
+                                    .frames_max = 9,
+                                    .rows_max = 1,
+                                    .columns_max = 1,
+                                    .text = {12, 0, 0},
+                                    .time_dim = 16,
+                                    .block = MGI_VT_DIT};
 
 /* A step, on a device that computes or on the meta device, and what the rank sent. */
 typedef struct taken {
@@ -551,20 +637,20 @@ typedef struct taken {
 } taken;
 
 static mgi_mesh_shape shape;
-static int64_t condition;
+static const mgi_vt_config *config; /* of what is planned, and done */
 static taken done[RANKS];
 
 static mgen_status take(mgen_context *ctx, mgi_comm *all, taken *out)
 {
-    mgi_plan_request r = {.config = tiny,
+    bool one = config->features > 0;
+    mgi_plan_request r = {.config = *config,
                           .batch = 2,
-                          .latent_frames = 4,
-                          .latent_height = 4,
-                          .latent_width = 8,
+                          .latent_frames = one ? 8 : 4,
+                          .latent_height = one ? 1 : 4,
+                          .latent_width = one ? 1 : 8,
                           .text_tokens = 8,
                           .recompute = MGI_RECOMPUTE_SELECTIVE,
                           .dtype = MGK_BF16};
-    r.config.condition = condition;
     mgi_mesh mesh;
     MGI_TRY(mgi_mesh_create(all, shape, &mesh));
     mgen_status status =
@@ -586,17 +672,22 @@ static void do_rank(rank_state *s)
 }
 
 /* Ranks that are threads and compute, on whatever their memory holds, take the memory, the launches and the bytes that are
- * planned; of a model that sees a condition, too. */
+ * planned; of a model that sees a condition, and of one as the audio model is, too. */
 static void test_done(void **state)
 {
     static const mgi_mesh_shape shapes[] = {{4, 1, 1, 4}, {4, 1, 1, 2}, {1, 2, 2, 1},
                                             {2, 1, 2, 2}, {2, 2, 1, 4}, {1, 2, 2, 2}};
     enum { SHAPES = sizeof shapes / sizeof shapes[0] };
     (void)state;
-    for (int i = 0; i < SHAPES + 2; i++) {
+    static const struct {
+        const mgi_vt_config *config;
+        int shape;
+    } more[] = {{&seeing, 0}, {&seeing, 1}, {&sound, 0}, {&sound, 4}, {&sound, 5}};
+    enum { ALL = SHAPES + sizeof more / sizeof more[0] };
+    for (int i = 0; i < ALL; i++) {
         world all;
-        shape = shapes[i % SHAPES];
-        condition = i < SHAPES ? 0 : 2;
+        shape = shapes[i < SHAPES ? i : more[i - SHAPES].shape];
+        config = i < SHAPES ? &tiny : more[i - SHAPES].config;
         run_ranks(&all, 4, 60000, do_rank);
         for (int r = 0; r < 4; r++) {
             mgen_context *ctx = small_context();
@@ -623,11 +714,11 @@ static void test_done(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes),    cmocka_unit_test(test_blocks),
-        cmocka_unit_test(test_gpu),      cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_traffic),  cmocka_unit_test(test_table_3),
-        cmocka_unit_test(test_order),    cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_ranking),  cmocka_unit_test(test_done),
-        cmocka_unit_test(test_upsampler)};
+        cmocka_unit_test(test_bytes),     cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_gpu),       cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_traffic),   cmocka_unit_test(test_table_3),
+        cmocka_unit_test(test_order),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_ranking),   cmocka_unit_test(test_done),
+        cmocka_unit_test(test_upsampler), cmocka_unit_test(test_audio)};
     return cmocka_run_group_tests_name("planner", tests, NULL, NULL);
 }

@@ -35,7 +35,8 @@ def report_taken(handle: Any) -> Report:
 def plan(context: Context, preset: str, *, width: int, height: int, frames: int, batch: int = 0,
          recompute: Optional[str] = None, precision: Optional[str] = None, text_tokens: int = 0) -> Report:
     """What one training step of a video transformer of the report's sizes ("1b", "5b", "30b"; "7b": its upsampler,
-    whose frames are latent frames) needs. recompute: "none", "selective" or "full"; precision: "bf16" or "f32"."""
+    whose frames are latent frames; "13b": its audio model, whose frames are latents of sound and whose width and height
+    are 0) needs. recompute: "none", "selective" or "full"; precision: "bf16" or "f32"."""
     params = PlanParams(preset=text_of(preset, "preset"), recompute=text_of(recompute, "recompute"),
                         precision=text_of(precision, "precision"), batch=batch, width=width, height=height,
                         frames=frames, text_tokens=text_tokens)

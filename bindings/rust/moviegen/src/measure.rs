@@ -20,6 +20,9 @@ pub enum Preset {
     B5,
     /// The spatial upsampler, 7 billion; its frames are latent frames.
     B7,
+    /// The transformer of the audio model, 13 billion; its frames are latents of sound, its width and
+    /// height 0.
+    B13,
     /// 30 billion.
     B30,
 }
@@ -55,13 +58,13 @@ pub struct Plan {
     pub recompute: Recompute,
     /// Of products and activations.
     pub precision: Precision,
-    /// Pixels, a multiple of 16.
+    /// Pixels, a multiple of 16; of [`Preset::B13`] 0.
     pub width: u32,
-    /// Pixels, a multiple of 16.
+    /// Pixels, a multiple of 16; of [`Preset::B13`] 0.
     pub height: u32,
-    /// 1..256.
+    /// 1..256; latents of sound at most 1024.
     pub frames: u32,
-    /// Of all text encoders together; 0 = 1024.
+    /// Of all text encoders together; 0 = 1024; of [`Preset::B13`] 512.
     pub text_tokens: u32,
 }
 
@@ -88,6 +91,7 @@ fn params_of(plan: &Plan) -> sys::mgen_plan_params {
         Preset::B1 => "1b\0",
         Preset::B5 => "5b\0",
         Preset::B7 => "7b\0",
+        Preset::B13 => "13b\0",
         Preset::B30 => "30b\0",
     };
     let recompute = match plan.recompute {

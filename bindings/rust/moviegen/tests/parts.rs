@@ -124,6 +124,8 @@ fn a_step_is_planned() {
     let mut ctx = context();
     let report = plan_training(&mut ctx, &Plan::new(Preset::B1, 256, 256, 16)).unwrap();
     assert!(report.get("parameters").unwrap() > 0.5e9 && report.get("peak_bytes").unwrap() > 1e9);
+    let sound = plan_training(&mut ctx, &Plan::new(Preset::B13, 0, 0, 750)).unwrap();
+    assert_eq!(sound.get("tokens"), Some(750.0));
     let error = plan_training(&mut ctx, &Plan::new(Preset::B1, 250, 256, 16)).unwrap_err();
     assert!(
         error.kind() == ErrorKind::Invalid && error.message().contains("width"),
