@@ -238,7 +238,7 @@ static mgen_status check_windows(mgen_context *ctx, const mgi_stage *s, const in
 /* "mel" and "discriminator": objects that may be absent. */
 static mgen_status read_sound_losses(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const mel_keys[] = {"weight", "windows", "highest", "floor", NULL};
+    static const char *const mel_keys[] = {"weight", "windows", "bands", "highest", "floor", NULL};
     static const char *const gan_keys[] = {"weight",  "features",  "start", "channels",
                                            "windows", "optimizer", NULL};
     static const int64_t mel_window[] = {2048, 1024, 512, 256, 128, 64},
@@ -249,6 +249,7 @@ static mgen_status read_sound_losses(mgen_context *ctx, const mgi_json *o, mgi_s
     memcpy(r->gan_window, gan_window, sizeof gan_window);
     r->mel_windows = sizeof mel_window / sizeof *mel_window;
     r->gan_windows = sizeof gan_window / sizeof *gan_window;
+    r->mel_bands = 320;
     r->mel_highest = 0.5 * (double)r->codec.rate;
     r->mel_floor = 1e-7;
     s->gan_channels = 32;
@@ -257,6 +258,7 @@ static mgen_status read_sound_losses(mgen_context *ctx, const mgi_json *o, mgi_s
         MGI_TRY(mgi_json_only_keys(ctx, part, mel_keys));
         MGI_TRY(mgi_json_get_real(ctx, part, "weight", true, 0.0, 1e6, &r->mel));
         MGI_TRY(read_windows(ctx, part, MGI_SOUND_WINDOWS_MAX, r->mel_window, &r->mel_windows));
+        MGI_TRY(mgi_json_get_int(ctx, part, "bands", false, 1, MGI_MEL_WINDOW, &r->mel_bands));
         MGI_TRY(mgi_json_get_real(ctx, part, "highest", false, 100.0, 1e6, &r->mel_highest));
         MGI_TRY(mgi_json_get_real(ctx, part, "floor", false, 1e-20, 1.0, &r->mel_floor));
         MGI_TRY(check_windows(ctx, s, r->mel_window, r->mel_windows));

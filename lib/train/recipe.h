@@ -59,7 +59,7 @@ typedef struct mgi_text_recipe {
     mgi_text_config config;
 } mgi_text_recipe;
 
-#define MGI_SOUND_WINDOWS_MAX 8
+enum { MGI_SOUND_WINDOWS_MAX = 8, MGI_MEL_WINDOW = 2048 };
 
 /* What an audio codec's stage has beside an autoencoder's. */
 typedef struct mgi_audio_codec_recipe {
@@ -67,6 +67,7 @@ typedef struct mgi_audio_codec_recipe {
     double mel;                                /* weight; 0: there is none */
     int64_t mel_window[MGI_SOUND_WINDOWS_MAX]; /* samples */
     int mel_windows;
+    int64_t mel_bands; /* of a window of MGI_MEL_WINDOW samples; of others in proportion */
     double mel_highest, mel_floor; /* Hz; power that counts as 1 */
     double features;               /* weight of what the discriminators see, beside `gan` */
     int64_t gan_window[MGI_SOUND_SCALES_MAX];

@@ -8,10 +8,10 @@
 
 enum { LAYERS = MGI_SOUND_DISCRIMINATOR_LAYERS, VERDICT = LAYERS - 1 };
 
-/* Mel bands of a window: DAC has 320 of 2048 samples, of all frequencies. */
-static int64_t bands_of(int64_t window)
+/* Mel bands of a window. */
+static int64_t bands_of(const mgi_audio_codec_recipe *s, int64_t window)
 {
-    int64_t bands = window * 10 / 64;
+    int64_t bands = window * s->mel_bands / MGI_MEL_WINDOW;
     return bands < 2 ? 2 : bands;
 }
 
@@ -21,7 +21,7 @@ static mgen_status make_mel(mgi_sound_loss *l)
     for (; s->mel > 0.0 && l->mels < s->mel_windows; l->mels++)
         MGI_TRY(mgi_spectrum_init(&l->mel[l->mels], l->ctx, s->mel_window[l->mels],
                                   (double)s->codec.rate, s->mel_highest,
-                                  bands_of(s->mel_window[l->mels]), s->mel_floor));
+                                  bands_of(s, s->mel_window[l->mels]), s->mel_floor));
     return MGEN_OK;
 }
 

@@ -219,6 +219,7 @@ static void test_recipe(void **state)
     assert_int_equal(s.kind, MGI_STAGE_AUDIO_CODEC);
     assert_int_equal(s.frames, 24);
     assert_int_equal(s.sound.mel_windows, 6);
+    assert_int_equal(s.sound.mel_bands, 320);
     assert_int_equal(s.sound.mel_window[0], 2048);
     assert_true(s.sound.mel == 3.0 && s.sound.features == 2.0 && s.gan == 1.0);
     assert_true(s.sound.gan_windows == 1 && s.sound.gan_window[0] == 512 && s.gan_start == 9);

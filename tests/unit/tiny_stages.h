@@ -73,6 +73,7 @@ static inline mgi_stage tiny_audio_codec(int64_t steps, int64_t batch)
                                  .mel = 1,
                                  .mel_window = {512, 64},
                                  .mel_windows = 2,
+                                 .mel_bands = 320,
                                  .mel_highest = 12000,
                                  .mel_floor = 1e-6,
                                  .features = 1,
