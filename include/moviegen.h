@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * moviegen.h - the whole public interface of libmoviegen, and its manual.
+ * moviegen.h - the whole public interface of libmoviegen, and its manual. A comment is of all calls below it up to the next.
  *
  * What it does    Text in, video out: a temporal autoencoder (TAE), a text encoder and a flow-matching video transformer,
  *                 composed through a pipeline, trained and run by this library after Meta's Movie Gen report (October 2024).
@@ -52,24 +52,20 @@
 #define MOVIEGEN_H
 #include <stddef.h>
 #include <stdint.h>
-
 #define MGEN_VERSION_MAJOR 0
 #define MGEN_VERSION_MINOR 1
 #define MGEN_VERSION_PATCH 0
-
 #if defined(__GNUC__)
 #define MGEN_API __attribute__((visibility("default")))
 #else
 #define MGEN_API
 #endif
-
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* ---- status ------------------------------------------------------------------------------- */
 typedef int32_t mgen_status; /**< of a call: 0 or a negative value below; numbers never change */
-
 #define MGEN_OK 0
 /* the caller's mistake: nothing changed */
 #define MGEN_E_INVALID     (-10) /**< an argument is NULL, out of range or malformed */
@@ -116,16 +112,13 @@ MGEN_API const char *mgen_abi_name(uint32_t i);
 MGEN_API int64_t mgen_abi_value(uint32_t i);
 
 /* ---- context ------------------------------------------------------------------------------ */
-/** Where calls happen: device, threads, memory, callbacks, last error. */
-typedef struct mgen_context mgen_context;
-
+typedef struct mgen_context mgen_context; /**< where calls happen: device, threads, memory, callbacks, last error */
 /** Host memory callbacks, both or neither; from any thread, for as long as anything made from the context lives. */
 typedef struct mgen_allocator {
-    void *(*alloc)(void *user, size_t size); /**< memory aligned to 16 bytes or more, or NULL */
+    void *(*alloc)(void *user, size_t size);          /**< memory aligned to 16 bytes or more, or NULL */
     void (*free)(void *user, void *ptr, size_t size); /**< `size` is what was asked for */
     void *user;                                       /**< given to both */
 } mgen_allocator;
-
 #define MGEN_LOG_ERROR 0
 #define MGEN_LOG_WARN  1
 #define MGEN_LOG_INFO  2
@@ -133,30 +126,28 @@ typedef struct mgen_allocator {
 
 /** Settings of a context. Fill with MGEN_CONTEXT_PARAMS_INIT, then change. */
 typedef struct mgen_context_params {
-    uint32_t struct_size;       /**< set by the INIT macro */
-    uint32_t threads;           /**< compute threads, 1..256; 0 = one per available processor */
-    uint64_t host_memory_max;   /**< bytes on the host, models included; 0 = no limit */
-    uint64_t device_memory_max; /**< bytes on the device; 0 = no limit; unused by "cpu" */
-    mgen_allocator allocator;   /**< all NULL = the C library's */
-    /** One line of text without newline; NULL = silent. May come from any thread. */
-    void (*log)(void *user, int32_t level, const char *text);
-    void *log_user; /**< given to log */
+    uint32_t struct_size;                                     /**< set by the INIT macro */
+    uint32_t threads;                                         /**< compute threads, 1..256; 0 = one per available processor */
+    uint64_t host_memory_max;                                 /**< bytes on the host, models included; 0 = no limit */
+    uint64_t device_memory_max;                               /**< bytes on the device; 0 = no limit; unused by "cpu" */
+    mgen_allocator allocator;                                 /**< all NULL = the C library's */
+    void (*log)(void *user, int32_t level, const char *text); /**< a line, from any thread; NULL = silent */
+    void *log_user;                                           /**< given to log */
     /** By long blocking calls (opening models, encoding a dataset), on their thread, done <= total; not 0 cancels. */
     int32_t (*progress)(void *user, const char *what, uint64_t done, uint64_t total);
-    void *progress_user; /**< given to progress */
-    const char *device; /**< "cpu", "cuda" (first GPU), "cuda:N"; NULL = a usable GPU, else "cpu" */
+    void *progress_user;    /**< given to progress */
+    const char *device;     /**< "cpu", "cuda" (first GPU), "cuda:N"; NULL = a usable GPU, else "cpu" */
     const char *cache_dir;  /**< folder of encoded clips, autotune; made if missing; NULL = none */
     const char *plugin_dir; /**< folder of the FFmpeg plug-in; NULL = beside the library */
     const char *kernels;    /**< kernel variants allowed, "ref,avx2"; NULL = all. For tests */
-    char *error_text;    /**< receives the sentence if mgen_context_create() fails; may be NULL */
-    uint64_t error_size; /**< bytes of error_text */
+    char *error_text;       /**< receives the sentence if mgen_context_create() fails; may be NULL */
+    uint64_t error_size;    /**< bytes of error_text */
     /** GPUs: 0 = cuBLASLt's own choice for each shape of product: one GPU and cuBLASLt, the same bits in every run. 1 = the
      *  fastest of some that are timed when a shape is new, outside of captured steps and meshes with cp or tp: from run to
      *  run results may differ in rounding, unless cache_dir keeps what was chosen ("products-*", may be deleted). */
     uint32_t autotune;
     uint32_t reserved0; /**< must be 0 */
 } mgen_context_params;
-
 /** Create a context; params NULL = defaults. After a failure params->error_text has the sentence. @return MGEN_OK,
  *  MGEN_E_INVALID (a field is out of range), MGEN_E_VERSION, MGEN_E_UNSUPPORTED (there is no such device),
  *  MGEN_E_NO_MEMORY (memory or threads ran out), MGEN_E_LIMIT (host_memory_max is too small for the context itself).
@@ -182,42 +173,36 @@ MGEN_API const char *mgen_context_kernels(const mgen_context *ctx);
 
 typedef struct mgen_ranks mgen_ranks; /**< where threads of one process meet as ranks */
 typedef struct mgen_mesh mgen_mesh;   /**< one rank's place among all ranks of a run */
-
 /** Let `size` threads (1..1024) meet. Their calls wait up to timeout_ms milliseconds for each other; 0 = 10 minutes,
  *  negative = no limit. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY,
  *  MGEN_E_LIMIT. Ownership: destroy with mgen_ranks_destroy(); `ctx` may go before. Since 0.1. */
-MGEN_API mgen_status mgen_ranks_create(mgen_context *ctx, uint32_t size, int64_t timeout_ms,
-                                       mgen_ranks **out);
+MGEN_API mgen_status mgen_ranks_create(mgen_context *ctx, uint32_t size, int64_t timeout_ms, mgen_ranks **out);
 /** Let nobody else join; meshes made of it keep what they need. NULL is fine. Since 0.1. */
 MGEN_API void mgen_ranks_destroy(mgen_ranks *ranks);
-
 /** How a rank meets the others: a thread by `ranks`, a process by `meet` or `exchange` or, without all three, by the MPI
  *  plug-in, and then once in its life. Fill with MGEN_MESH_PARAMS_INIT, then change. */
 typedef struct mgen_mesh_params {
     uint32_t struct_size; /**< set by the INIT macro */
     uint32_t rank;        /**< 0 .. size - 1; by MPI, mpirun numbers */
     mgen_ranks *ranks;    /**< where threads meet; NULL = processes */
-    const char *axes; /**< how ranks are divided, as "dp=2,cp=1,tp=2"; NULL = all of them over dp */
-    int64_t timeout_ms; /**< processes: as of mgen_ranks_create(). Threads have that one */
-    uint32_t by_host;   /**< GPUs exchange: 0 = by NCCL, 1 = by way of the host's memory */
-    uint32_t reserved0; /**< must be 0 */
-    /** "tcp://host:port", where rank 0 listens; or "file:///path", of a file that rank 0 makes and removes. */
-    const char *meet;
-    const char *run; /**< the run's name: ranks that give another are refused; NULL = none */
+    const char *axes;     /**< how ranks are divided, as "dp=2,cp=1,tp=2"; NULL = all of them over dp */
+    int64_t timeout_ms;   /**< processes: as of mgen_ranks_create(). Threads have that one */
+    uint32_t by_host;     /**< GPUs exchange: 0 = by NCCL, 1 = by way of the host's memory */
+    uint32_t reserved0;   /**< must be 0 */
+    const char *meet;     /**< "tcp://host:port", where rank 0 listens; "file:///path", of a file that it makes and removes */
+    const char *run;      /**< the run's name: ranks that give another are refused; NULL = none */
     /** Or the host's own way: `bytes` of each rank, in the order of ranks, go to `all` of each. 0 = done. Called once. */
     int32_t (*exchange)(void *user, const void *mine, void *all, uint64_t bytes);
     void *user;         /**< given to exchange */
     uint32_t size;      /**< ranks in all, 1..65536, with `meet` or `exchange` */
     uint32_t reserved1; /**< must be 0 */
 } mgen_mesh_params;
-
 /** Meet the other ranks: blocks until all are there. @return MGEN_OK, MGEN_E_INVALID (no mesh, or of another number of
  *  ranks), MGEN_E_VERSION, MGEN_E_STATE (the rank is taken, MPI has been used, or a job is running), MGEN_E_NOT_FOUND (no
  *  such host or folder), MGEN_E_IO (rank 0 cannot listen there), MGEN_E_UNSUPPORTED (no MPI plug-in or no NCCL),
  *  MGEN_E_CANCELLED (by `exchange`), MGEN_E_DESYNC, MGEN_E_TIMEOUT, MGEN_E_PEER_LOST, MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
  *  Ownership: destroy with mgen_mesh_destroy(), before `ctx`. Since 0.1. */
-MGEN_API mgen_status mgen_mesh_create(mgen_context *ctx, const mgen_mesh_params *params,
-                                      mgen_mesh **out);
+MGEN_API mgen_status mgen_mesh_create(mgen_context *ctx, const mgen_mesh_params *params, mgen_mesh **out);
 /** Leave; trainers and jobs go first. Ranks that still wait for this one get PEER_LOST. NULL is fine. Since 0.1. */
 MGEN_API void mgen_mesh_destroy(mgen_mesh *mesh);
 /** @return this rank, 0 .. size - 1; 0 for NULL. Any thread. Since 0.1. */
@@ -232,8 +217,7 @@ MGEN_API void mgen_mesh_abort(mgen_mesh *mesh);
 /* ---- frames and clips --------------------------------------------------------------------- */
 #define MGEN_FORMAT_RGB8   0 /**< one plane, 3 bytes a pixel, 0..255 */
 #define MGEN_FORMAT_RGBF32 1 /**< one plane, 3 floats a pixel, 0..1 */
-/** Planes Y, U, V of bytes; BT.601, limited range, U and V half size, rounded up, amid their four pixels. */
-#define MGEN_FORMAT_YUV420 2
+#define MGEN_FORMAT_YUV420 2 /**< planes Y, U, V; BT.601, limited range, U and V half size, rounded up, amid 4 pixels */
 
 /** A view of somebody's frames: row y of frame f at plane[p] + f * frame_stride[p] + y * row_stride[p]. */
 typedef struct mgen_frames {
@@ -248,7 +232,6 @@ typedef struct mgen_frames {
 } mgen_frames;
 
 typedef struct mgen_clip mgen_clip; /**< frames of RGB8 on the host */
-
 /** What a clip holds. */
 typedef struct mgen_clip_info {
     uint32_t struct_size;   /**< set by MGEN_CLIP_INFO_INIT */
@@ -257,18 +240,14 @@ typedef struct mgen_clip_info {
     uint32_t fps_num;       /**< frames per second are fps_num / fps_den, neither 0 */
     uint32_t fps_den;       /**< see fps_num */
 } mgen_clip_info;
-
 /** Make a black clip. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
  *  Ownership: destroy with mgen_clip_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_clip_create(mgen_context *ctx, const mgen_clip_info *info,
-                                      mgen_clip **out);
-
+MGEN_API mgen_status mgen_clip_create(mgen_context *ctx, const mgen_clip_info *info, mgen_clip **out);
 /** Read frames of a film or picture: .y4m and .png by the library, all else by the FFmpeg plug-in. `count` of them from
  *  `first` on, 0 = all; fewer where the film ends earlier. @return MGEN_OK, MGEN_E_INVALID (none from `first` on),
  *  MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED (no plug-in, or it cannot read this file),
  *  MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: mgen_clip_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_clip_read(mgen_context *ctx, const char *path, uint64_t first,
-                                    uint64_t count, mgen_clip **out);
+MGEN_API mgen_status mgen_clip_read(mgen_context *ctx, const char *path, uint64_t first, uint64_t count, mgen_clip **out);
 /** Free a clip. NULL is fine. Since 0.1. */
 MGEN_API void mgen_clip_destroy(mgen_clip *clip);
 /** Tell what a clip holds; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Since 0.1. */
@@ -288,45 +267,28 @@ typedef struct mgen_text_encoder mgen_text_encoder; /**< prompt -> vectors */
 typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video transformer */
 typedef struct mgen_upsampler mgen_upsampler;       /**< clip -> larger clip */
 typedef struct mgen_editor mgen_editor;             /**< clip + instruction -> clip */
-
-/** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8), or diffusers' folder <name> in it
- *  (docs/autoencoder.md). @return MGEN_OK, MGEN_E_STATE (a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT
- *  (the message names file and rule), MGEN_E_UNSUPPORTED (a network or tensor type that is not read), MGEN_E_VERSION,
- *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED. Ownership: the caller's; its memory counts on `ctx`. Since 0.1. */
-MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name,
-                                   mgen_tae **out);
-/** As mgen_tae_open(); folders of transformers (docs/text.md). @return the same. Ownership: the same. Since 0.1. */
-MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
-                                            mgen_text_encoder **out);
-/** As mgen_tae_open(), held as its file's "precision" says. @return the same. Ownership: the same. Since 0.1. */
-MGEN_API mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name,
-                                           mgen_video_model **out);
-/** As mgen_video_model_open(), with the autoencoder that its file names. @return the same. Ownership: the same. Since 0.1. */
-MGEN_API mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
-                                         mgen_upsampler **out);
-/** As mgen_video_model_open(). @return the same. Ownership: the same. Since 0.1. */
-MGEN_API mgen_status mgen_editor_open(mgen_context *ctx, const char *dir, const char *name,
-                                      mgen_editor **out);
-
+/** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8), or a folder <name> in it of diffusers
+ *  (docs/autoencoder.md) or transformers (docs/text.md). Transformers of video are held as "precision" in their file says,
+ *  and an upsampler has the autoencoder that its file names. @return MGEN_OK, MGEN_E_STATE (a job is running),
+ *  MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message names file and rule), MGEN_E_UNSUPPORTED (a network or tensor
+ *  type that is not read), MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED. Ownership: the caller's; its
+ *  memory counts on `ctx`. Since 0.1. */
+MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name, mgen_tae **out);
+MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name, mgen_text_encoder **out);
+MGEN_API mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name, mgen_video_model **out);
+MGEN_API mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, const char *name, mgen_upsampler **out);
+MGEN_API mgen_status mgen_editor_open(mgen_context *ctx, const char *dir, const char *name, mgen_editor **out);
 /** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_tae *mgen_tae_retain(mgen_tae *tae);
-/** Remove an owner. Any thread. NULL is fine. Since 0.1. */
-MGEN_API void mgen_tae_release(mgen_tae *tae);
-/** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_text_encoder *mgen_text_encoder_retain(mgen_text_encoder *encoder);
-/** Remove an owner. Any thread. NULL is fine. Since 0.1. */
-MGEN_API void mgen_text_encoder_release(mgen_text_encoder *encoder);
-/** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_video_model *mgen_video_model_retain(mgen_video_model *model);
-/** Remove an owner. Any thread. NULL is fine. Since 0.1. */
-MGEN_API void mgen_video_model_release(mgen_video_model *model);
-/** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_upsampler *mgen_upsampler_retain(mgen_upsampler *upsampler);
-/** Remove an owner. Any thread. NULL is fine. Since 0.1. */
-MGEN_API void mgen_upsampler_release(mgen_upsampler *upsampler);
-/** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_editor *mgen_editor_retain(mgen_editor *editor);
 /** Remove an owner. Any thread. NULL is fine. Since 0.1. */
+MGEN_API void mgen_tae_release(mgen_tae *tae);
+MGEN_API void mgen_text_encoder_release(mgen_text_encoder *encoder);
+MGEN_API void mgen_video_model_release(mgen_video_model *model);
+MGEN_API void mgen_upsampler_release(mgen_upsampler *upsampler);
 MGEN_API void mgen_editor_release(mgen_editor *editor);
 
 /** What a loaded network is. Of any kind; fields that do not apply are 0. */
@@ -335,32 +297,23 @@ typedef struct mgen_model_info {
     uint32_t channels;        /**< TAE, video model: of the latents */
     uint32_t spatial_factor;  /**< TAE: pixels of a latent, along height and width */
     uint32_t temporal_factor; /**< TAE: frames of a latent frame */
-    uint32_t text_width;  /**< text encoder: values of a token; video model: of its widest role */
-    uint32_t text_tokens; /**< text encoder: tokens at most */
-    uint64_t parameters;  /**< count; of an upsampler, its transformer's */
-    uint64_t bytes;       /**< of memory that its weights take */
-    uint64_t hash;        /**< identity of the weights, the same for the same file */
-    float guidance;       /**< video model: of requests that ask for none */
-    uint32_t fps_prefix;  /**< video model: 1 = requests put the rate, "FPS-16 ", before prompts of
-                               videos that do not begin with "FPS-"; 0 = not */
-    uint32_t upsampling;  /**< upsampler: of width and height, as it was trained */
-    uint32_t reserved0;   /**< 0 */
-    uint32_t tasks; /**< editor: kinds of edits in its file; those of requests are MGEN_EDIT_* */
-    float source_guidance; /**< editor: of requests that ask for none */
+    uint32_t text_width;      /**< text encoder: values of a token; video model: of its widest role */
+    uint32_t text_tokens;     /**< text encoder: tokens at most */
+    uint64_t parameters;      /**< count; of an upsampler, its transformer's */
+    uint64_t bytes;           /**< of memory that its weights take */
+    uint64_t hash;            /**< identity of the weights, the same for the same file */
+    float guidance;           /**< video model: of requests that ask for none */
+    uint32_t fps_prefix;      /**< video model: 1 = "FPS-16 ", the rate, stands before prompts that do not begin with "FPS-" */
+    uint32_t upsampling;      /**< upsampler: of width and height, as it was trained */
+    uint32_t reserved0;       /**< 0 */
+    uint32_t tasks;           /**< editor: kinds of edits in its file; those of requests are MGEN_EDIT_* */
+    float source_guidance;    /**< editor: of requests that ask for none */
 } mgen_model_info;
-
 /** Tell what a network is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_tae_get_info(const mgen_tae *tae, mgen_model_info *info);
-/** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
-MGEN_API mgen_status mgen_text_encoder_get_info(const mgen_text_encoder *encoder,
-                                                mgen_model_info *info);
-/** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
-MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model,
-                                               mgen_model_info *info);
-/** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
-MGEN_API mgen_status mgen_upsampler_get_info(const mgen_upsampler *upsampler,
-                                             mgen_model_info *info);
-/** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
+MGEN_API mgen_status mgen_text_encoder_get_info(const mgen_text_encoder *encoder, mgen_model_info *info);
+MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model, mgen_model_info *info);
+MGEN_API mgen_status mgen_upsampler_get_info(const mgen_upsampler *upsampler, mgen_model_info *info);
 MGEN_API mgen_status mgen_editor_get_info(const mgen_editor *editor, mgen_model_info *info);
 
 /* How weights are held and products computed: in f32; in bf16, all but vectors; or as FP8: E4M3 in the linear layers of
@@ -398,14 +351,13 @@ MGEN_API void mgen_pipeline_close(mgen_pipeline *pipe);
 MGEN_API uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe);
 /** Average video models and text encoders of `count` folders (1..16) of one TAE into the folder `out`, made if missing.
  *  `weights`: above 0; NULL = alike. @return as mgen_pipeline_open(), MGEN_E_INVALID, MGEN_E_NO_SPACE. Since 0.1. */
-MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs,
-                                           const double *weights, uint32_t count, const char *out);
+MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, const double *weights, uint32_t count,
+                                           const char *out);
 
 /* ---- generate ----------------------------------------------------------------------------- */
-#define MGEN_SCHEDULE_LINEAR_QUADRATIC 0 /**< the report's: 50 steps follow the first of 250 */
-#define MGEN_SCHEDULE_LINEAR           1 /**< even steps */
-/** The report's other: 50 steps follow the first of 1000. */
-#define MGEN_SCHEDULE_LINEAR_QUADRATIC_1000 2
+#define MGEN_SCHEDULE_LINEAR_QUADRATIC      0 /**< the report's: 50 steps follow the first of 250 */
+#define MGEN_SCHEDULE_LINEAR                1 /**< even steps */
+#define MGEN_SCHEDULE_LINEAR_QUADRATIC_1000 2 /**< the report's other: 50 steps follow the first of 1000 */
 
 #define MGEN_SOLVER_EULER    0 /**< the report's: first order, one evaluation of the model a step */
 #define MGEN_SOLVER_MIDPOINT 1 /**< second order, two evaluations a step */
@@ -432,7 +384,6 @@ typedef struct mgen_latents {
     uint32_t reserved0;             /**< must be 0 */
     float *data;                    /**< mean 0, deviation 1 for each channel, as trained */
 } mgen_latents;
-
 /** One request. Fill with MGEN_GENERATE_PARAMS_INIT, then change. */
 typedef struct mgen_generate_params {
     uint32_t struct_size;        /**< set by the INIT macro */
@@ -441,24 +392,21 @@ typedef struct mgen_generate_params {
     const char *negative_prompt; /**< what guidance leads away from, 0..4096 bytes; or NULL */
     uint64_t seed;               /**< same seed, same result */
     uint32_t width, height;      /**< pixels; 0 = the pipeline's */
-    uint32_t frames; /**< 1..65536; 1 = a picture; 0 = the pipeline's; more is made in windows */
-    float guidance;  /**< classifier-free guidance, 0 < g <= 100; 0 = the video model's; 1 = off */
-    uint32_t schedule;      /**< MGEN_SCHEDULE_* */
-    uint32_t frames_format; /**< MGEN_FORMAT_* of what on_frames gets */
-    /** After each solver step; done = 1 .. total. NULL = none. */
-    int32_t (*on_progress)(void *user, uint32_t done, uint32_t total);
+    uint32_t frames;             /**< 1..65536; 1 = a picture; 0 = the pipeline's; more is made in windows */
+    float guidance;              /**< classifier-free guidance, 0 < g <= 100; 0 = the video model's; 1 = off */
+    uint32_t schedule;           /**< MGEN_SCHEDULE_* */
+    uint32_t frames_format;      /**< MGEN_FORMAT_* of what on_frames gets */
+    int32_t (*on_progress)(void *user, uint32_t done, uint32_t total); /**< after each step: 1 .. total; NULL = none */
     /** After solver step 0, 1, ...: the clip that the flow leads to if it goes straight on. NULL = none. */
     int32_t (*on_preview)(void *user, uint32_t step, const mgen_latents *latents);
     /** Frames from `first` on once decoded, in order, in memory valid meanwhile; the job then keeps no clip. */
     int32_t (*on_frames)(void *user, uint64_t first, const mgen_frames *frames);
-    void *user; /**< given to the three callbacks, which come from the job's thread */
-    /** The whole clip is written here, none is kept; the struct is read now, its planes at the end. NULL = no. */
-    const mgen_frames *into;
-    uint32_t solver; /**< MGEN_SOLVER_* */
+    void *user;              /**< given to the three callbacks, which come from the job's thread */
+    const mgen_frames *into; /**< the clip goes here, none is kept; read now, its planes at the end; NULL = no */
+    uint32_t solver;         /**< MGEN_SOLVER_* */
     /** Guidance is for times (0 = noise, 1 = data) from .. to, both included; to: 0 = 1. Others take half the work. */
     float guidance_from, guidance_to;
-    /** Streams of text left out: bit i is text[i] of the pipeline; 0 = none. One that the model has must stay. */
-    uint32_t drop_text;
+    uint32_t drop_text; /**< text left out: bit i is text[i] of the pipeline; 0 = none. One that the model has must stay */
     /* Of mgen_edit_start(); 0 in other requests. */
     uint32_t edit_task;    /**< MGEN_EDIT_* */
     float source_guidance; /**< towards the clip, 0 < g <= 100; 0 = the editor's; 1 = off */
@@ -469,17 +417,15 @@ typedef struct mgen_generate_params {
 } mgen_generate_params;
 
 typedef struct mgen_job mgen_job; /**< one request under way */
-
 /** What a request needs; with frames decoded in tiles where whole ones would break the context's limit. */
 typedef struct mgen_estimate {
     uint32_t struct_size;   /**< set by MGEN_ESTIMATE_INIT */
     uint32_t width, height; /**< of the clip, pixels */
     uint32_t frames;        /**< of the clip */
-    uint64_t host_bytes; /**< beyond what is held now: what the job adds at its highest, at most */
-    uint64_t device_bytes; /**< the same on the device; 0 on the CPU */
-    double flops;          /**< floating point operations of the products; with DOPRI5 at most */
+    uint64_t host_bytes;    /**< beyond what is held now: what the job adds at its highest, at most */
+    uint64_t device_bytes;  /**< the same on the device; 0 on the CPU */
+    double flops;           /**< floating point operations of the products; with DOPRI5 at most */
 } mgen_estimate;
-
 /** What a request needs, found without starting it. `out` as its INIT macro made it. @return of mgen_generate_start()'s:
  *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY. Since 0.1. */
 MGEN_API mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
@@ -490,20 +436,18 @@ MGEN_API mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeli
  *  prompt is empty, too long or not UTF-8), MGEN_E_STATE (the pipeline lacks a part, its parts do not fit, or a job is
  *  running), MGEN_E_UNSUPPORTED (not this size: the message says which), MGEN_E_LIMIT (the estimate is over the limit;
  *  nothing was allocated), MGEN_E_NO_MEMORY (or no threads). Ownership: destroy with mgen_job_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline,
-                                         const mgen_generate_params *params, mgen_job **out);
+MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_generate_params *params,
+                                         mgen_job **out);
 
 /** Start enlarging a clip (section "Spatial Upsampling" of the report) as mgen_generate_start() makes one, with its fps. The
  *  clip must stay, unchanged, until the job has ended. In params the prompt may be NULL or "", which say nothing; 0 means of
  *  steps and guidance: as the upsampler's file says; of width and height: the clip's times its factor; frames is 0 or the
  *  clip's. Of another aspect the middle is taken. Long clips are made in windows. @return as mgen_generate_start();
  *  MGEN_E_UNSUPPORTED also on a mesh. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_upsample_start(mgen_context *ctx, const mgen_pipeline *pipeline,
-                                         const mgen_clip *clip, const mgen_generate_params *params,
-                                         mgen_job **out);
+MGEN_API mgen_status mgen_upsample_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
+                                         const mgen_generate_params *params, mgen_job **out);
 /** What that needs, as mgen_generate_estimate() tells it. @return the same as that. Since 0.1. */
-MGEN_API mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
-                                            const mgen_clip *clip,
+MGEN_API mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                             const mgen_generate_params *params, mgen_estimate *out);
 
 /** Start editing a clip (section "Movie Gen Edit" of the report) as mgen_generate_start() makes one: the prompt is the
@@ -511,13 +455,11 @@ MGEN_API mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeli
  *  fps. In params 0 means of steps (with a strength: 50) and guidance: as the model's file says; of width and height: the
  *  clip's, else it is resized, and of another aspect the middle is taken; frames is 0 or the clip's. @return as
  *  mgen_generate_start(); MGEN_E_UNSUPPORTED also on a mesh. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_edit_start(mgen_context *ctx, const mgen_pipeline *pipeline,
-                                     const mgen_clip *clip, const mgen_generate_params *params,
-                                     mgen_job **out);
+MGEN_API mgen_status mgen_edit_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
+                                     const mgen_generate_params *params, mgen_job **out);
 /** What that needs, as mgen_generate_estimate() tells it. @return the same as that. Since 0.1. */
-MGEN_API mgen_status mgen_edit_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
-                                        const mgen_clip *clip, const mgen_generate_params *params,
-                                        mgen_estimate *out);
+MGEN_API mgen_status mgen_edit_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
+                                        const mgen_generate_params *params, mgen_estimate *out);
 
 /** Wait up to timeout_ms milliseconds (negative = no limit) for a job's end; asked again, the same answer. @return
  *  MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else its own end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
@@ -528,7 +470,6 @@ MGEN_API mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms);
 MGEN_API mgen_status mgen_job_poll(mgen_job *job);
 /** Ask a job to stop; it ends within one step, or one piece of frames. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_job_cancel(mgen_job *job);
-
 /** How far a job is. */
 typedef struct mgen_job_info {
     uint32_t struct_size;   /**< set by MGEN_JOB_INFO_INIT */
@@ -539,7 +480,6 @@ typedef struct mgen_job_info {
     uint32_t reserved0;     /**< 0 */
     uint64_t host_bytes;    /**< the estimate that it was started with */
 } mgen_job_info;
-
 /** Tell how far a job is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_job_get_info(const mgen_job *job, mgen_job_info *info);
 /** Take the finished clip out of a job. @return MGEN_OK, MGEN_E_STATE (not waited for, failed, taken already, or its
@@ -557,27 +497,24 @@ typedef struct mgen_text {
     uint32_t reserved0;   /**< must be 0 */
     float *data;          /**< tokens x width */
 } mgen_text;
-
 /** Encode a prompt (UTF-8, 0..4096 bytes; "" is what guidance leads away from), for role ByT5 what stands between
  *  quotation marks in it, several joined by newlines. `text` comes with the room that it has (tokens, width, data) and
  *  leaves with the tokens written; text_tokens of the encoder are always enough. @return MGEN_OK, MGEN_E_INVALID (the
  *  message says how many tokens there are), MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
-MGEN_API mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder *encoder,
-                                      const char *prompt, mgen_text *text);
+MGEN_API mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder *encoder, const char *prompt, mgen_text *text);
 
 /** Video to latents (the posterior's mean), in flat memory. Latent frames are ceil(count / temporal_factor); width and
  *  height multiples of spatial_factor. `latents` has its shape filled in. @return MGEN_OK, MGEN_E_INVALID (and the
  *  shape wanted), MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
-MGEN_API mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae,
-                                     const mgen_frames *frames, const mgen_latents *latents);
+MGEN_API mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae, const mgen_frames *frames,
+                                     const mgen_latents *latents);
 /** Latents to video, the first frames->count frames of it, in flat memory. @return as mgen_tae_encode(). Since 0.1. */
-MGEN_API mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae,
-                                     const mgen_latents *latents, const mgen_frames *frames);
+MGEN_API mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae, const mgen_latents *latents,
+                                     const mgen_frames *frames);
 /** Velocity of the flow at `x` and `time` (0 = noise, 1 = data), given text of the three roles (NULL: none, or left
  *  out; not all). `out` has the shape of x and may be x. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
  *  MGEN_E_UNSUPPORTED (not this size), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
-MGEN_API mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model,
-                                         const mgen_latents *x, float time,
+MGEN_API mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model, const mgen_latents *x, float time,
                                          const mgen_text *const text[3], const mgen_latents *out);
 /** times[0] = 0 .. times[steps] = 1; steps 1..1000. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_schedule(uint32_t schedule, uint32_t steps, float *times);
@@ -587,7 +524,6 @@ MGEN_API mgen_status mgen_noise(mgen_context *ctx, uint64_t seed, const mgen_lat
 
 /* ---- report ------------------------------------------------------------------------------- */
 typedef struct mgen_report mgen_report; /**< a list of named numbers */
-
 /** @return entries of a report; 0 for NULL. Since 0.1. */
 MGEN_API uint32_t mgen_report_count(const mgen_report *report);
 /** @return the name of entry i, or NULL past the end; lives as long as the report. Since 0.1. */
@@ -601,7 +537,6 @@ MGEN_API void mgen_report_destroy(mgen_report *report);
 
 /* ---- datasets ----------------------------------------------------------------------------- */
 typedef struct mgen_dataset mgen_dataset; /**< captioned clips of one size, by number */
-
 /** Room for one sample, which a host's callback fills. */
 typedef struct mgen_sample {
     uint32_t struct_size;   /**< set by the library */
@@ -611,7 +546,6 @@ typedef struct mgen_sample {
     char *caption;          /**< UTF-8, ends with a NUL; "" when the callback is called */
     uint64_t caption_size;  /**< bytes of caption */
 } mgen_sample;
-
 /** Where clips come from. Fill with MGEN_DATASET_PARAMS_INIT, then change. */
 typedef struct mgen_dataset_params {
     uint32_t struct_size;   /**< set by the INIT macro */
@@ -624,19 +558,17 @@ typedef struct mgen_dataset_params {
     void (*released)(void *user); /**< called once, when the last owner is gone; may be NULL */
     void *user;                   /**< given to both */
 } mgen_dataset_params;
-
 /** The toybox: endless drawn clips of 64 x 64 pixels and 32 frames, the same for the same seed. @return
  *  MGEN_OK, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out);
 /** Samples that the host reads. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY,
  *  MGEN_E_LIMIT. Ownership: one owner, the caller; the callbacks and `user` are kept. Since 0.1. */
-MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params,
-                                         mgen_dataset **out);
+MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params, mgen_dataset **out);
 /** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), perhaps with captions in <name>.txt, by name. @return
  *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (a
  *  caption), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
-MGEN_API mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir,
-                                       const mgen_dataset_params *params, mgen_dataset **out);
+MGEN_API mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir, const mgen_dataset_params *params,
+                                       mgen_dataset **out);
 /** Add an owner. @return the dataset. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_dataset *mgen_dataset_retain(mgen_dataset *dataset);
 /** Remove an owner. Any thread. NULL is fine. Since 0.1. */
@@ -646,20 +578,18 @@ MGEN_API uint64_t mgen_dataset_count(const mgen_dataset *dataset);
 /** Read a sample: its clip and, in `caption` (or NULL), caption_size bytes of its caption. @return MGEN_OK,
  *  MGEN_E_INVALID (there is none), MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED,
  *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or the callback's. Ownership: mgen_clip_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t index,
-                                       char *caption, uint64_t caption_size, mgen_clip **out);
+MGEN_API mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t index, char *caption,
+                                       uint64_t caption_size, mgen_clip **out);
 
 /* ---- training ----------------------------------------------------------------------------- */
 typedef struct mgen_trainer mgen_trainer; /**< one stage of a recipe under way */
-
 /** Settings of a trainer. Fill with MGEN_TRAINER_PARAMS_INIT, then change. */
 typedef struct mgen_trainer_params {
-    uint32_t struct_size; /**< set by the INIT macro */
-    uint32_t reserved0;   /**< must be 0 */
-    const char *recipe;   /**< path of the recipe, a JSON file; required */
-    const char *stage;    /**< name of one of its stages; required */
-    /** Model folder: earlier stages are read from it, this one is saved to it; made if missing; required. */
-    const char *dir;
+    uint32_t struct_size;  /**< set by the INIT macro */
+    uint32_t reserved0;    /**< must be 0 */
+    const char *recipe;    /**< path of the recipe, a JSON file; required */
+    const char *stage;     /**< name of one of its stages; required */
+    const char *dir;       /**< model folder: earlier stages are read, this one is saved; made if missing; required */
     uint64_t seed;         /**< of initial weights, noise and the order of the data */
     mgen_dataset *dataset; /**< kept; NULL = the toybox of `seed` */
     const char *resume;    /**< what mgen_trainer_checkpoint() wrote; NULL = from the beginning */
@@ -670,13 +600,11 @@ typedef struct mgen_trainer_params {
      *  alike; files are written by rank 0; a stop on one rank, or its on_step's, is one on all. NULL = one rank. */
     mgen_mesh *mesh;
 } mgen_trainer_params;
-
 /** Begin a stage, or go on with it. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE (an earlier stage's model
  *  is missing, the checkpoint is of another stage or recipe, or a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO,
  *  MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED, or what a dataset's callback
  *  answered. Ownership: destroy with mgen_trainer_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *params,
-                                         mgen_trainer **out);
+MGEN_API mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *params, mgen_trainer **out);
 /** @return steps that the stage takes in all; 0 for NULL. Since 0.1. */
 MGEN_API uint64_t mgen_trainer_steps(const mgen_trainer *trainer);
 /** @return steps taken so far; 0 for NULL. Any thread. Since 0.1. */
@@ -705,11 +633,12 @@ MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
 /* ---- planning ----------------------------------------------------------------------------- */
 /** A training step of a video transformer to be planned. Fill with MGEN_PLAN_PARAMS_INIT, then change. */
 typedef struct mgen_plan_params {
-    uint32_t struct_size;   /**< set by the INIT macro */
-    uint32_t batch;         /**< samples; on a mesh, of each dp rank in a pass; 0 = 1 */
-    const char *preset;     /**< "1b", "5b", "30b", "7b" (the upsampler); "toybox"; required */
-    const char *recompute;  /**< what is done again for the gradient, not kept: "none", "selective"
-                                (all but self-attention) or "full"; NULL = the second, on a mesh the first that fits */
+    uint32_t struct_size; /**< set by the INIT macro */
+    uint32_t batch;       /**< samples; on a mesh, of each dp rank in a pass; 0 = 1 */
+    const char *preset;   /**< "1b", "5b", "30b", "7b" (the upsampler); "toybox"; required */
+    /** What is done again for the gradient, not kept: "none", "selective" (all but self-attention) or "full"; NULL = the
+     *  second, on a mesh the first that fits. */
+    const char *recompute;
     const char *precision;  /**< of products and activations: "bf16" (NULL means it) or "f32" */
     uint32_t width, height; /**< pixels, multiples of 16 */
     uint32_t frames;        /**< 1..256; a latent frame is 8 of them; "7b": 1..14, of one */
@@ -721,7 +650,6 @@ typedef struct mgen_plan_params {
     uint32_t text;          /**< of mgen_report_text(): 0 = none, 1 = a line of JSON, 2 = tables */
     uint32_t timeline;      /**< 1 = the text has the order of work in a block */
 } mgen_plan_params;
-
 /** Find out what one training step needs, by running it on shapes alone: nothing of the model's size is allocated, and it
  *  takes milliseconds a mesh. The report of one device holds: parameters, tokens (of a sample); forward_flops and
  *  step_flops, of all products, 2 for a multiply and add; bytes of master_ (f32 parameters), compute_ (their bf16 copies),
@@ -729,8 +657,7 @@ typedef struct mgen_plan_params {
  *  flow_ (gradients of activations) and peak_bytes, of all at one moment; of a mesh: its sizes, memory_per_rank_bytes,
  *  step_seconds, mfu ... @return MGEN_OK, MGEN_E_INVALID (last error names the field), MGEN_E_VERSION, MGEN_E_STATE,
  *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: the caller's, mgen_report_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params,
-                                        mgen_report **out);
+MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params, mgen_report **out);
 
 /* ---- evaluation --------------------------------------------------------------------------- */
 /** A measurement. Fill with MGEN_EVAL_PARAMS_INIT, then change. */
@@ -744,23 +671,21 @@ typedef struct mgen_eval_params {
      *  ssim, kept_psnr and changed_psnr (of what the edit keeps and changes), applied (what the checker reads, a rate) of
      *  edited clips, also of each task; "copy_" of clips left as they were, "sdedit_" of the video model, "ceiling_". */
     const char *protocol;
-    uint64_t seed;  /**< of scenes and noise */
-    uint32_t steps; /**< as in mgen_generate_params */
-    float guidance; /**< as in mgen_generate_params */
-    /** After each batch; NULL = none. */
-    int32_t (*on_progress)(void *user, uint32_t done, uint32_t total);
-    void *user;                       /**< given to on_progress */
-    uint32_t schedule, solver;        /**< as in mgen_generate_params */
-    float guidance_from, guidance_to; /**< as in mgen_generate_params */
-    uint32_t drop_text;               /**< as in mgen_generate_params */
-    uint32_t reserved0;               /**< must be 0 */
+    uint64_t seed;                                                     /**< of scenes and noise */
+    uint32_t steps;                                                    /**< as in mgen_generate_params */
+    float guidance;                                                    /**< as in mgen_generate_params */
+    int32_t (*on_progress)(void *user, uint32_t done, uint32_t total); /**< after each batch; NULL = none */
+    void *user;                                                        /**< given to on_progress */
+    uint32_t schedule, solver;                                         /**< as in mgen_generate_params */
+    float guidance_from, guidance_to;                                  /**< as in mgen_generate_params */
+    uint32_t drop_text;                                                /**< as in mgen_generate_params */
+    uint32_t reserved0;                                                /**< must be 0 */
     mgen_dataset *dataset; /**< "tae": its samples (0 = all) instead of the toybox's; NULL = none */
 } mgen_eval_params;
-
 /** Measure a pipeline in the toybox. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_CANCELLED,
  *  MGEN_E_NUMERIC, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or of the dataset. Ownership: mgen_report_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
-                                   const mgen_eval_params *params, mgen_report **out);
+MGEN_API mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_eval_params *params,
+                                   mgen_report **out);
 /** @return prompt i of "alignment" for 64 x 64 pixels, 32 frames; NULL from 36 on. Any thread. Since 0.1. */
 MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 

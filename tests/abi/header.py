@@ -199,8 +199,16 @@ class Header:
 
     def read_functions(self):
         pattern = re.compile(r"(?:(/\*\*(?!<)(?:(?!\*/).)*\*/)\s*\n)?^MGEN_API\s+([^;(]*?)\b(\w+)\(([^;]*)\);", re.S | re.M)
-        return [Function(match.group(3), read_type(match.group(2)), read_parameters(match.group(4)),
-                         plain(match.group(1) or "")) for match in pattern.finditer(self.text)]
+        functions, end = [], None
+        for match in pattern.finditer(self.text):
+            comment, result, name, parameters = match.groups()
+            # Of the comment above is what follows at once and does the same to another kind: mgen_tae_open, mgen_editor_open.
+            follows = (end is not None and self.text[end:match.start()] == "\n"
+                       and functions[-1].name.split("_")[-1] == name.split("_")[-1])
+            comment = functions[-1].comment if not comment and follows else plain(comment or "")
+            functions.append(Function(name, read_type(result), read_parameters(parameters), comment))
+            end = match.end()
+        return functions
 
     def function(self, name):
         return next((f for f in self.functions if f.name == name), None)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * moviegen.h - the whole public interface of libmoviegen, and its manual.
+ * moviegen.h - the whole public interface of libmoviegen, and its manual. A comment is of all calls below it up to the next.
  *
  * What it does    Text in, video out: a temporal autoencoder (TAE), a text encoder and a flow-matching video transformer,
  *                 composed through a pipeline, trained and run by this library after Meta's Movie Gen report (October 2024).
  *
  * Smallest program
- *
  * @code
  *     mgen_context *ctx;
  *     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
@@ -20,13 +19,12 @@
  *         fprintf(stderr, "%s\n", mgen_last_error(ctx));
  * @endcode
  *
- * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model); the pipeline,
- *                 a plain struct that names them; job; clip; dataset; trainer; mesh of ranks; report.
+ * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model, mgen_upsampler, mgen_editor);
+ *                 the pipeline, a plain struct that names them; job; clip; dataset; trainer; mesh of ranks; report.
  * Ownership       The library frees what it allocated, through the destroy or release call of its kind; each of these
  *                 accepts NULL. The caller's memory is only read during the call unless a function says "keeps". Model
  *                 handles and datasets count their owners: retain adds one, release removes one, and the last one frees.
- *                 A context may be destroyed before the handles, clips and reports made from it; jobs, then trainers,
- *                 then meshes go before it.
+ *                 A context may go before handles, clips and reports made from it; jobs, trainers, then meshes go before it.
  * Threads         One object: one thread at a time, and a context with its jobs, trainers and meshes counts as one
  *                 object. Different contexts: free. A model handle is immutable once loaded: any number of contexts and
  *                 threads may use it, retain it and release it at once. Other exceptions are marked "any thread".
@@ -47,35 +45,27 @@
  *                 INVALID (struct_size is no size it ever had) and VERSION.
  * Process demands None: no locale, no signal handlers, no writable globals, no printing, no exit. The library may be
  *                 unloaded when nothing made by it is left.
- * Compatibility   Before 1.0 the soname is libmoviegen.so.0 and may still change, said in CHANGELOG.md. Status numbers,
- *                 constants, field offsets and the meaning of a call do not change within a soname; structs and the list
- *                 of calls grow at the end.
+ * Compatibility   Before 1.0 the soname, libmoviegen.so.0, may change, said in CHANGELOG.md. Within one, numbers, field
+ *                 offsets and the meaning of calls stay; structs and the list of calls grow at the end.
  */
 #ifndef MOVIEGEN_H
 #define MOVIEGEN_H
-
 #include <stddef.h>
 #include <stdint.h>
-
 #define MGEN_VERSION_MAJOR 0
 #define MGEN_VERSION_MINOR 1
 #define MGEN_VERSION_PATCH 0
-
 #if defined(__GNUC__)
 #define MGEN_API __attribute__((visibility("default")))
 #else
 #define MGEN_API
 #endif
-
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* ---- status ------------------------------------------------------------------------------- */
-
-/** Result of a call: 0 or one of the negative values below, whose numbers never change. */
-typedef int32_t mgen_status;
-
+typedef int32_t mgen_status; /**< of a call: 0 or a negative value below; numbers never change */
 #define MGEN_OK 0
 /* the caller's mistake: nothing changed */
 #define MGEN_E_INVALID     (-10) /**< an argument is NULL, out of range or malformed */
@@ -111,13 +101,10 @@ typedef int32_t mgen_status;
 
 /** @return the constant's name, such as "MGEN_E_INVALID"; never NULL. Any thread. Since 0.1. */
 MGEN_API const char *mgen_status_name(mgen_status status);
-
 /** @return the MGEN_CLASS_* of a status; unknown ones count as FAILED. Any thread. Since 0.1. */
 MGEN_API int32_t mgen_status_class(mgen_status status);
-
 /** @return "major.minor.patch" of the library that runs. Any thread. Since 0.1. */
 MGEN_API const char *mgen_version(void);
-
 /** The library's numbers of this header, for bindings that declare them again: "MGEN_E_INVALID", "sizeof mgen_frames",
  *  "offsetof mgen_frames.format", ... @return the name of entry i, NULL past the end. Any thread. Since 0.1. */
 MGEN_API const char *mgen_abi_name(uint32_t i);
@@ -125,17 +112,13 @@ MGEN_API const char *mgen_abi_name(uint32_t i);
 MGEN_API int64_t mgen_abi_value(uint32_t i);
 
 /* ---- context ------------------------------------------------------------------------------ */
-
-/** Where calls happen: device, threads, memory, callbacks, last error. */
-typedef struct mgen_context mgen_context;
-
+typedef struct mgen_context mgen_context; /**< where calls happen: device, threads, memory, callbacks, last error */
 /** Host memory callbacks, both or neither; from any thread, for as long as anything made from the context lives. */
 typedef struct mgen_allocator {
-    void *(*alloc)(void *user, size_t size); /**< memory aligned to 16 bytes or more, or NULL */
+    void *(*alloc)(void *user, size_t size);          /**< memory aligned to 16 bytes or more, or NULL */
     void (*free)(void *user, void *ptr, size_t size); /**< `size` is what was asked for */
     void *user;                                       /**< given to both */
 } mgen_allocator;
-
 #define MGEN_LOG_ERROR 0
 #define MGEN_LOG_WARN  1
 #define MGEN_LOG_INFO  2
@@ -143,99 +126,83 @@ typedef struct mgen_allocator {
 
 /** Settings of a context. Fill with MGEN_CONTEXT_PARAMS_INIT, then change. */
 typedef struct mgen_context_params {
-    uint32_t struct_size;       /**< set by the INIT macro */
-    uint32_t threads;           /**< compute threads, 1..256; 0 = one per available processor */
-    uint64_t host_memory_max;   /**< bytes on the host, models included; 0 = no limit */
-    uint64_t device_memory_max; /**< bytes on the device; 0 = no limit; unused by "cpu" */
-    mgen_allocator allocator;   /**< all NULL = the C library's */
-    /** One line of text without newline; NULL = silent. May come from any thread. */
-    void (*log)(void *user, int32_t level, const char *text);
-    void *log_user; /**< given to log */
-    /** By long blocking calls (opening models, encoding a dataset), from the calling thread, with done <= total; a
-     *  non-zero answer cancels. NULL = none. */
+    uint32_t struct_size;                                     /**< set by the INIT macro */
+    uint32_t threads;                                         /**< compute threads, 1..256; 0 = one per available processor */
+    uint64_t host_memory_max;                                 /**< bytes on the host, models included; 0 = no limit */
+    uint64_t device_memory_max;                               /**< bytes on the device; 0 = no limit; unused by "cpu" */
+    mgen_allocator allocator;                                 /**< all NULL = the C library's */
+    void (*log)(void *user, int32_t level, const char *text); /**< a line, from any thread; NULL = silent */
+    void *log_user;                                           /**< given to log */
+    /** By long blocking calls (opening models, encoding a dataset), on their thread, done <= total; not 0 cancels. */
     int32_t (*progress)(void *user, const char *what, uint64_t done, uint64_t total);
-    void *progress_user; /**< given to progress */
-    const char *device; /**< "cpu", "cuda" (first GPU), "cuda:N"; NULL = a usable GPU, else "cpu" */
+    void *progress_user;    /**< given to progress */
+    const char *device;     /**< "cpu", "cuda" (first GPU), "cuda:N"; NULL = a usable GPU, else "cpu" */
     const char *cache_dir;  /**< folder of encoded clips, autotune; made if missing; NULL = none */
     const char *plugin_dir; /**< folder of the FFmpeg plug-in; NULL = beside the library */
     const char *kernels;    /**< kernel variants allowed, "ref,avx2"; NULL = all. For tests */
-    char *error_text;    /**< receives the sentence if mgen_context_create() fails; may be NULL */
-    uint64_t error_size; /**< bytes of error_text */
+    char *error_text;       /**< receives the sentence if mgen_context_create() fails; may be NULL */
+    uint64_t error_size;    /**< bytes of error_text */
     /** GPUs: 0 = cuBLASLt's own choice for each shape of product: one GPU and cuBLASLt, the same bits in every run. 1 = the
      *  fastest of some that are timed when a shape is new, outside of captured steps and meshes with cp or tp: from run to
      *  run results may differ in rounding, unless cache_dir keeps what was chosen ("products-*", may be deleted). */
     uint32_t autotune;
     uint32_t reserved0; /**< must be 0 */
 } mgen_context_params;
-
 /** Create a context; params NULL = defaults. After a failure params->error_text has the sentence. @return MGEN_OK,
  *  MGEN_E_INVALID (a field is out of range), MGEN_E_VERSION, MGEN_E_UNSUPPORTED (there is no such device),
  *  MGEN_E_NO_MEMORY (memory or threads ran out), MGEN_E_LIMIT (host_memory_max is too small for the context itself).
  *  Ownership: destroy with mgen_context_destroy(). Threads: any. Since 0.1. */
 MGEN_API mgen_status mgen_context_create(const mgen_context_params *params, mgen_context **out);
-
 /** Destroy a context; its jobs, trainers and meshes go first. NULL is fine. Since 0.1. */
 MGEN_API void mgen_context_destroy(mgen_context *ctx);
-
 /** @return the sentence for the last call on `ctx` that failed, else "", until the next. NULL is fine. Since 0.1. */
 MGEN_API const char *mgen_last_error(const mgen_context *ctx);
-
 /** @return the status that the sentence belongs to; MGEN_OK if none failed. Since 0.1. */
 MGEN_API mgen_status mgen_last_status(const mgen_context *ctx);
-
 /** Host bytes held by `ctx` and all made from it, now and at most so far. Either may be NULL. Any thread. Since 0.1. */
 MGEN_API void mgen_context_memory(const mgen_context *ctx, uint64_t *now, uint64_t *peak);
-
 /** Give memory kept for the next request back to the allocator. Nothing while a job runs. NULL is fine. Since 0.1. */
 MGEN_API void mgen_context_trim(mgen_context *ctx);
-
 /** @return one line per op: the kernel variant in use. Valid while `ctx` lives. Since 0.1. */
 MGEN_API const char *mgen_context_kernels(const mgen_context *ctx);
 
 /* ---- ranks -------------------------------------------------------------------------------- */
-
 /* Ranks share one run (docs/parallel.md): each has a context and a mesh of its own, and all make the same calls with it
  * and what is made of it. These can also return PEER_LOST (a rank is gone, aborted, or failed for its own reason, which is
  * told), TIMEOUT (a rank, which is named, is late) and DESYNC (ranks disagree: on what, is told). Then only destroy it. */
 
 typedef struct mgen_ranks mgen_ranks; /**< where threads of one process meet as ranks */
 typedef struct mgen_mesh mgen_mesh;   /**< one rank's place among all ranks of a run */
-
 /** Let `size` threads (1..1024) meet. Their calls wait up to timeout_ms milliseconds for each other; 0 = 10 minutes,
  *  negative = no limit. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY,
  *  MGEN_E_LIMIT. Ownership: destroy with mgen_ranks_destroy(); `ctx` may go before. Since 0.1. */
-MGEN_API mgen_status mgen_ranks_create(mgen_context *ctx, uint32_t size, int64_t timeout_ms,
-                                       mgen_ranks **out);
+MGEN_API mgen_status mgen_ranks_create(mgen_context *ctx, uint32_t size, int64_t timeout_ms, mgen_ranks **out);
 /** Let nobody else join; meshes made of it keep what they need. NULL is fine. Since 0.1. */
 MGEN_API void mgen_ranks_destroy(mgen_ranks *ranks);
-
 /** How a rank meets the others: a thread by `ranks`, a process by `meet` or `exchange` or, without all three, by the MPI
  *  plug-in, and then once in its life. Fill with MGEN_MESH_PARAMS_INIT, then change. */
 typedef struct mgen_mesh_params {
     uint32_t struct_size; /**< set by the INIT macro */
     uint32_t rank;        /**< 0 .. size - 1; by MPI, mpirun numbers */
     mgen_ranks *ranks;    /**< where threads meet; NULL = processes */
-    const char *axes; /**< how ranks are divided, as "dp=2,cp=1,tp=2"; NULL = all of them over dp */
-    int64_t timeout_ms; /**< processes: as of mgen_ranks_create(). Threads have that one */
-    uint32_t by_host;   /**< GPUs exchange: 0 = by NCCL, 1 = by way of the host's memory */
-    uint32_t reserved0; /**< must be 0 */
-    /** "tcp://host:port", where rank 0 listens; or "file:///path", of a file that rank 0 makes and removes. */
-    const char *meet;
-    const char *run; /**< the run's name: ranks that give another are refused; NULL = none */
+    const char *axes;     /**< how ranks are divided, as "dp=2,cp=1,tp=2"; NULL = all of them over dp */
+    int64_t timeout_ms;   /**< processes: as of mgen_ranks_create(). Threads have that one */
+    uint32_t by_host;     /**< GPUs exchange: 0 = by NCCL, 1 = by way of the host's memory */
+    uint32_t reserved0;   /**< must be 0 */
+    const char *meet;     /**< "tcp://host:port", where rank 0 listens; "file:///path", of a file that it makes and removes */
+    const char *run;      /**< the run's name: ranks that give another are refused; NULL = none */
     /** Or the host's own way: `bytes` of each rank, in the order of ranks, go to `all` of each. 0 = done. Called once. */
     int32_t (*exchange)(void *user, const void *mine, void *all, uint64_t bytes);
     void *user;         /**< given to exchange */
     uint32_t size;      /**< ranks in all, 1..65536, with `meet` or `exchange` */
     uint32_t reserved1; /**< must be 0 */
 } mgen_mesh_params;
-
 /** Meet the other ranks: blocks until all are there. @return MGEN_OK, MGEN_E_INVALID (no mesh, or of another number of
  *  ranks), MGEN_E_VERSION, MGEN_E_STATE (the rank is taken, MPI has been used, or a job is running), MGEN_E_NOT_FOUND (no
  *  such host or folder), MGEN_E_IO (rank 0 cannot listen there), MGEN_E_UNSUPPORTED (no MPI plug-in or no NCCL),
  *  MGEN_E_CANCELLED (by `exchange`), MGEN_E_DESYNC, MGEN_E_TIMEOUT, MGEN_E_PEER_LOST, MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
  *  Ownership: destroy with mgen_mesh_destroy(), before `ctx`. Since 0.1. */
-MGEN_API mgen_status mgen_mesh_create(mgen_context *ctx, const mgen_mesh_params *params,
-                                      mgen_mesh **out);
+MGEN_API mgen_status mgen_mesh_create(mgen_context *ctx, const mgen_mesh_params *params, mgen_mesh **out);
 /** Leave; trainers and jobs go first. Ranks that still wait for this one get PEER_LOST. NULL is fine. Since 0.1. */
 MGEN_API void mgen_mesh_destroy(mgen_mesh *mesh);
 /** @return this rank, 0 .. size - 1; 0 for NULL. Any thread. Since 0.1. */
@@ -248,14 +215,11 @@ MGEN_API mgen_status mgen_mesh_barrier(mgen_mesh *mesh);
 MGEN_API void mgen_mesh_abort(mgen_mesh *mesh);
 
 /* ---- frames and clips --------------------------------------------------------------------- */
-
 #define MGEN_FORMAT_RGB8   0 /**< one plane, 3 bytes a pixel, 0..255 */
 #define MGEN_FORMAT_RGBF32 1 /**< one plane, 3 floats a pixel, 0..1 */
-/** Planes Y, U, V of bytes; BT.601, limited range, U and V half size, rounded up, amid their four pixels. */
-#define MGEN_FORMAT_YUV420 2
+#define MGEN_FORMAT_YUV420 2 /**< planes Y, U, V; BT.601, limited range, U and V half size, rounded up, amid 4 pixels */
 
-/** Frames in somebody's memory: a view, which owns nothing. Frame f, row y of plane p begins at
- *  plane[p] + f * frame_stride[p] + y * row_stride[p]. */
+/** A view of somebody's frames: row y of frame f at plane[p] + f * frame_stride[p] + y * row_stride[p]. */
 typedef struct mgen_frames {
     uint32_t struct_size;     /**< set by MGEN_FRAMES_INIT */
     uint32_t format;          /**< MGEN_FORMAT_* */
@@ -268,7 +232,6 @@ typedef struct mgen_frames {
 } mgen_frames;
 
 typedef struct mgen_clip mgen_clip; /**< frames of RGB8 on the host */
-
 /** What a clip holds. */
 typedef struct mgen_clip_info {
     uint32_t struct_size;   /**< set by MGEN_CLIP_INFO_INIT */
@@ -277,69 +240,56 @@ typedef struct mgen_clip_info {
     uint32_t fps_num;       /**< frames per second are fps_num / fps_den, neither 0 */
     uint32_t fps_den;       /**< see fps_num */
 } mgen_clip_info;
-
 /** Make a black clip. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
  *  Ownership: destroy with mgen_clip_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_clip_create(mgen_context *ctx, const mgen_clip_info *info,
-                                      mgen_clip **out);
-
-/** Read frames of a film or picture: .y4m and .png by the library itself, all else by the FFmpeg plug-in. `count`
- *  of them from `first` on, 0 = all; a film that ends earlier gives fewer. @return MGEN_OK, MGEN_E_INVALID (nothing
- *  to read from `first` on), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED (the plug-in is missing,
- *  or it cannot read this file), MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
- *  Ownership: destroy with mgen_clip_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_clip_read(mgen_context *ctx, const char *path, uint64_t first,
-                                    uint64_t count, mgen_clip **out);
-
+MGEN_API mgen_status mgen_clip_create(mgen_context *ctx, const mgen_clip_info *info, mgen_clip **out);
+/** Read frames of a film or picture: .y4m and .png by the library, all else by the FFmpeg plug-in. `count` of them from
+ *  `first` on, 0 = all; fewer where the film ends earlier. @return MGEN_OK, MGEN_E_INVALID (none from `first` on),
+ *  MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED (no plug-in, or it cannot read this file),
+ *  MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: mgen_clip_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_clip_read(mgen_context *ctx, const char *path, uint64_t first, uint64_t count, mgen_clip **out);
 /** Free a clip. NULL is fine. Since 0.1. */
 MGEN_API void mgen_clip_destroy(mgen_clip *clip);
-
 /** Tell what a clip holds; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Since 0.1. */
 MGEN_API mgen_status mgen_clip_get_info(const mgen_clip *clip, mgen_clip_info *info);
-
-/** @return frames x height x width x 3 bytes, RGB, rows without gaps, which may be written to; they live
- *  as long as `clip`. NULL for NULL. Since 0.1. */
+/** @return frames x height x width x 3 bytes, RGB, to read and write while `clip` lives; or NULL. Since 0.1. */
 MGEN_API uint8_t *mgen_clip_pixels(mgen_clip *clip);
-
-/** Write a clip. The name's ending chooses the format: .y4m (YUV 4:2:0); .png (one frame: a picture; more: up to 8
- *  frames spread over the clip, side by side; a name with one %d or %0Nd: each frame its own file); everything else
- *  (.mp4, .mkv, .webm, ...) goes through the FFmpeg plug-in. A file is written beside its final name and renamed when
- *  complete. @return MGEN_OK, MGEN_E_INVALID (no known ending), MGEN_E_UNSUPPORTED (the plug-in is missing: the message
- *  says how to get it), MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_STATE (a job is running),
- *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+/** Write a clip, in the format of the name's ending: .y4m (YUV 4:2:0); .png (one frame: a picture; more: up to 8 frames
+ *  spread over the clip, side by side; a name with one %d or %0Nd: a file a frame); all else (.mp4, .mkv, .webm, ...)
+ *  by the FFmpeg plug-in. A file is renamed to its name when complete. @return MGEN_OK, MGEN_E_INVALID (no known
+ *  ending), MGEN_E_UNSUPPORTED (no plug-in: the message says how to get it), MGEN_E_NOT_FOUND (no such folder),
+ *  MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_clip_write(mgen_context *ctx, const mgen_clip *clip, const char *path);
 
 /* ---- models ------------------------------------------------------------------------------- */
-
 typedef struct mgen_tae mgen_tae;                   /**< temporal autoencoder: pixels <-> latents */
 typedef struct mgen_text_encoder mgen_text_encoder; /**< prompt -> vectors */
 typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video transformer */
-
-/** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8). @return MGEN_OK, MGEN_E_STATE (a
- *  job is running), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message names the file and the rule it breaks),
- *  MGEN_E_UNSUPPORTED (a tensor type that is not read), MGEN_E_VERSION (a newer file), MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
- *  MGEN_E_CANCELLED. Ownership: one owner, the caller; its memory counts on `ctx`. Since 0.1. */
-MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name,
-                                   mgen_tae **out);
-/** As mgen_tae_open(); Hugging Face's folders too (docs/text.md). @return the same. Ownership: the same. Since 0.1. */
-MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
-                                            mgen_text_encoder **out);
-/** As mgen_tae_open(), held as its file's "precision" says. @return the same. Ownership: the same. Since 0.1. */
-MGEN_API mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name,
-                                           mgen_video_model **out);
-
+typedef struct mgen_upsampler mgen_upsampler;       /**< clip -> larger clip */
+typedef struct mgen_editor mgen_editor;             /**< clip + instruction -> clip */
+/** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8), or a folder <name> in it of diffusers
+ *  (docs/autoencoder.md) or transformers (docs/text.md). Transformers of video are held as "precision" in their file says,
+ *  and an upsampler has the autoencoder that its file names. @return MGEN_OK, MGEN_E_STATE (a job is running),
+ *  MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message names file and rule), MGEN_E_UNSUPPORTED (a network or tensor
+ *  type that is not read), MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED. Ownership: the caller's; its
+ *  memory counts on `ctx`. Since 0.1. */
+MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name, mgen_tae **out);
+MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name, mgen_text_encoder **out);
+MGEN_API mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name, mgen_video_model **out);
+MGEN_API mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, const char *name, mgen_upsampler **out);
+MGEN_API mgen_status mgen_editor_open(mgen_context *ctx, const char *dir, const char *name, mgen_editor **out);
 /** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_tae *mgen_tae_retain(mgen_tae *tae);
+MGEN_API mgen_text_encoder *mgen_text_encoder_retain(mgen_text_encoder *encoder);
+MGEN_API mgen_video_model *mgen_video_model_retain(mgen_video_model *model);
+MGEN_API mgen_upsampler *mgen_upsampler_retain(mgen_upsampler *upsampler);
+MGEN_API mgen_editor *mgen_editor_retain(mgen_editor *editor);
 /** Remove an owner. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_tae_release(mgen_tae *tae);
-/** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
-MGEN_API mgen_text_encoder *mgen_text_encoder_retain(mgen_text_encoder *encoder);
-/** Remove an owner. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_text_encoder_release(mgen_text_encoder *encoder);
-/** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
-MGEN_API mgen_video_model *mgen_video_model_retain(mgen_video_model *model);
-/** Remove an owner. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_video_model_release(mgen_video_model *model);
+MGEN_API void mgen_upsampler_release(mgen_upsampler *upsampler);
+MGEN_API void mgen_editor_release(mgen_editor *editor);
 
 /** What a loaded network is. Of any kind; fields that do not apply are 0. */
 typedef struct mgen_model_info {
@@ -347,24 +297,24 @@ typedef struct mgen_model_info {
     uint32_t channels;        /**< TAE, video model: of the latents */
     uint32_t spatial_factor;  /**< TAE: pixels of a latent, along height and width */
     uint32_t temporal_factor; /**< TAE: frames of a latent frame */
-    uint32_t text_width;  /**< text encoder: values of a token; video model: of its widest role */
-    uint32_t text_tokens; /**< text encoder: tokens at most */
-    uint64_t parameters;  /**< count */
-    uint64_t bytes;       /**< of memory that its weights take */
-    uint64_t hash;        /**< identity of the weights, the same for the same file */
-    float guidance;       /**< video model: of requests that ask for none */
-    uint32_t fps_prefix;  /**< video model: 1 = requests put the rate, "FPS-16 ", before prompts of
-                               videos that do not begin with "FPS-"; 0 = not */
+    uint32_t text_width;      /**< text encoder: values of a token; video model: of its widest role */
+    uint32_t text_tokens;     /**< text encoder: tokens at most */
+    uint64_t parameters;      /**< count; of an upsampler, its transformer's */
+    uint64_t bytes;           /**< of memory that its weights take */
+    uint64_t hash;            /**< identity of the weights, the same for the same file */
+    float guidance;           /**< video model: of requests that ask for none */
+    uint32_t fps_prefix;      /**< video model: 1 = "FPS-16 ", the rate, stands before prompts that do not begin with "FPS-" */
+    uint32_t upsampling;      /**< upsampler: of width and height, as it was trained */
+    uint32_t reserved0;       /**< 0 */
+    uint32_t tasks;           /**< editor: kinds of edits in its file; those of requests are MGEN_EDIT_* */
+    float source_guidance;    /**< editor: of requests that ask for none */
 } mgen_model_info;
-
 /** Tell what a network is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_tae_get_info(const mgen_tae *tae, mgen_model_info *info);
-/** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
-MGEN_API mgen_status mgen_text_encoder_get_info(const mgen_text_encoder *encoder,
-                                                mgen_model_info *info);
-/** As mgen_tae_get_info(). @return the same. Any thread. Since 0.1. */
-MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model,
-                                               mgen_model_info *info);
+MGEN_API mgen_status mgen_text_encoder_get_info(const mgen_text_encoder *encoder, mgen_model_info *info);
+MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model, mgen_model_info *info);
+MGEN_API mgen_status mgen_upsampler_get_info(const mgen_upsampler *upsampler, mgen_model_info *info);
+MGEN_API mgen_status mgen_editor_get_info(const mgen_editor *editor, mgen_model_info *info);
 
 /* How weights are held and products computed: in f32; in bf16, all but vectors; or as FP8: E4M3 in the linear layers of
  * the video model's blocks, with a scale for each output and token, and bf16 elsewhere. A network runs as it is held. */
@@ -373,12 +323,11 @@ MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model,
 #define MGEN_PRECISION_BF16    2
 #define MGEN_PRECISION_FP8     3
 
-/** What a pipeline is made of: a plain struct of handles, each optional, and the clip that the model was
- *  trained on. A host may fill it by hand, from handles of any context. */
+/** What a pipeline is made of: handles, each optional, of any context, and the clip that its model was trained on. */
 typedef struct mgen_pipeline {
     uint32_t struct_size;       /**< set by MGEN_PIPELINE_INIT */
     uint32_t width, height;     /**< pixels */
-    uint32_t frames;            /**< count; longer clips are made in windows of this length */
+    uint32_t frames;            /**< count; longer: windows of this length, blended in time */
     uint32_t fps;               /**< frames per second */
     uint32_t precision;         /**< MGEN_PRECISION_*, of what is opened */
     mgen_tae *tae;              /**< needed for every request */
@@ -388,31 +337,27 @@ typedef struct mgen_pipeline {
      *  Each rank opens, asks for the same and waits; it holds its part of the video model and the text encoders that
      *  it runs. Frames, clip and previews are rank 0's; a job cancelled on one rank is so on all. NULL = one rank. */
     mgen_mesh *mesh;
+    mgen_upsampler *upsampler; /**< needed to upsample; reads `text`; NULL on a mesh */
+    mgen_editor *editor;       /**< needed to edit; reads `tae` and `text`; NULL on a mesh */
 } mgen_pipeline;
 
 /** Load a model folder (pipeline.json beside its networks; a UTF-8 path) into `pipe`, initialised with
  *  MGEN_PIPELINE_INIT, its precision and mesh set where wanted, and unchanged on failure. @return as mgen_tae_open().
  *  Ownership: the struct owns its handles; release them with mgen_pipeline_close(). Since 0.1. */
 MGEN_API mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline *pipe);
-
 /** Release every handle of `pipe` and set it to NULL. A running job keeps its own. NULL is fine. Since 0.1. */
 MGEN_API void mgen_pipeline_close(mgen_pipeline *pipe);
-
 /** 64-bit identity of the weights of `pipe`, the same for the same files; 0 for NULL. Since 0.1. */
 MGEN_API uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe);
-
-/** Average video models and text encoders of `count` folders (1..16) that share TAE and tokenizers into the folder `out`,
- *  made if missing. `weights`: above 0, one a folder; NULL = all the same. @return as mgen_pipeline_open(), and
- *  MGEN_E_INVALID, with what differs; MGEN_E_NO_SPACE. Since 0.1. */
-MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs,
-                                           const double *weights, uint32_t count, const char *out);
+/** Average video models and text encoders of `count` folders (1..16) of one TAE into the folder `out`, made if missing.
+ *  `weights`: above 0; NULL = alike. @return as mgen_pipeline_open(), MGEN_E_INVALID, MGEN_E_NO_SPACE. Since 0.1. */
+MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, const double *weights, uint32_t count,
+                                           const char *out);
 
 /* ---- generate ----------------------------------------------------------------------------- */
-
-#define MGEN_SCHEDULE_LINEAR_QUADRATIC 0 /**< the report's: 50 steps follow the first of 250 */
-#define MGEN_SCHEDULE_LINEAR           1 /**< even steps */
-/** The report's other: 50 steps follow the first of 1000. */
-#define MGEN_SCHEDULE_LINEAR_QUADRATIC_1000 2
+#define MGEN_SCHEDULE_LINEAR_QUADRATIC      0 /**< the report's: 50 steps follow the first of 250 */
+#define MGEN_SCHEDULE_LINEAR                1 /**< even steps */
+#define MGEN_SCHEDULE_LINEAR_QUADRATIC_1000 2 /**< the report's other: 50 steps follow the first of 1000 */
 
 #define MGEN_SOLVER_EULER    0 /**< the report's: first order, one evaluation of the model a step */
 #define MGEN_SOLVER_MIDPOINT 1 /**< second order, two evaluations a step */
@@ -421,16 +366,24 @@ MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const 
  *  share of `steps` that its time has reached: numbers come again or are left out. */
 #define MGEN_SOLVER_DOPRI5 2
 
+/* What an instruction to edit is about. */
+#define MGEN_EDIT_AUTO         0 /**< found by its words: LOCAL where none tells */
+#define MGEN_EDIT_LOCAL        1 /**< an object becomes another, or another in colour or size */
+#define MGEN_EDIT_STYLE        2 /**< how all of it is drawn */
+#define MGEN_EDIT_BACKGROUND   3 /**< what is behind */
+#define MGEN_EDIT_REMOVAL      4 /**< an object goes */
+#define MGEN_EDIT_ADDITION     5 /**< one comes */
+#define MGEN_EDIT_TEXTURE      6 /**< what an object is made of */
+#define MGEN_EDIT_SEGMENTATION 7 /**< an object is marked in a colour */
+
 /** Latents in somebody's memory: a view of frames x height x width x channels floats. */
 typedef struct mgen_latents {
-    uint32_t struct_size; /**< set by MGEN_LATENTS_INIT */
-    uint32_t frames, height,
-        width;          /**< of latents; a video frame has height x spatial_factor rows */
-    uint32_t channels;  /**< count */
-    uint32_t reserved0; /**< must be 0 */
-    float *data;        /**< mean 0, deviation 1 for each channel, as trained */
+    uint32_t struct_size;           /**< set by MGEN_LATENTS_INIT */
+    uint32_t frames, height, width; /**< of latents */
+    uint32_t channels;              /**< count */
+    uint32_t reserved0;             /**< must be 0 */
+    float *data;                    /**< mean 0, deviation 1 for each channel, as trained */
 } mgen_latents;
-
 /** One request. Fill with MGEN_GENERATE_PARAMS_INIT, then change. */
 typedef struct mgen_generate_params {
     uint32_t struct_size;        /**< set by the INIT macro */
@@ -439,75 +392,84 @@ typedef struct mgen_generate_params {
     const char *negative_prompt; /**< what guidance leads away from, 0..4096 bytes; or NULL */
     uint64_t seed;               /**< same seed, same result */
     uint32_t width, height;      /**< pixels; 0 = the pipeline's */
-    /** Count, 1..65536; 1 = a picture; 0 = the pipeline's. More: windows of its length, blended in time. */
-    uint32_t frames;
-    float guidance; /**< classifier-free guidance, 0 < g <= 100; 0 = the video model's; 1 = off */
-    uint32_t schedule;      /**< MGEN_SCHEDULE_* */
-    uint32_t frames_format; /**< MGEN_FORMAT_* of what on_frames gets */
-    /** After each solver step; done = 1 .. total. NULL = none. */
-    int32_t (*on_progress)(void *user, uint32_t done, uint32_t total);
+    uint32_t frames;             /**< 1..65536; 1 = a picture; 0 = the pipeline's; more is made in windows */
+    float guidance;              /**< classifier-free guidance, 0 < g <= 100; 0 = the video model's; 1 = off */
+    uint32_t schedule;           /**< MGEN_SCHEDULE_* */
+    uint32_t frames_format;      /**< MGEN_FORMAT_* of what on_frames gets */
+    int32_t (*on_progress)(void *user, uint32_t done, uint32_t total); /**< after each step: 1 .. total; NULL = none */
     /** After solver step 0, 1, ...: the clip that the flow leads to if it goes straight on. NULL = none. */
     int32_t (*on_preview)(void *user, uint32_t step, const mgen_latents *latents);
-    /** Frames first .. first + frames->count - 1 as soon as they are decoded, in order, in memory that is
-     *  valid during the callback; the job then keeps no clip. NULL = none. */
+    /** Frames from `first` on once decoded, in order, in memory valid meanwhile; the job then keeps no clip. */
     int32_t (*on_frames)(void *user, uint64_t first, const mgen_frames *frames);
-    void *user; /**< given to the three callbacks, which come from the job's thread */
-    /** The whole clip is written here, and the job keeps none; the struct is read during the call, its planes are
-     *  kept until the end. NULL = no. */
-    const mgen_frames *into;
-    uint32_t solver; /**< MGEN_SOLVER_* */
-    /** Guidance is for times (0 = noise, 1 = data) from the first to the second, both included; to: 0 = 1. Other
-     *  times take half the work. */
+    void *user;              /**< given to the three callbacks, which come from the job's thread */
+    const mgen_frames *into; /**< the clip goes here, none is kept; read now, its planes at the end; NULL = no */
+    uint32_t solver;         /**< MGEN_SOLVER_* */
+    /** Guidance is for times (0 = noise, 1 = data) from .. to, both included; to: 0 = 1. Others take half the work. */
     float guidance_from, guidance_to;
-    /** Streams of text left out: bit i is text[i] of the pipeline; 0 = none. One that the model has must stay. */
-    uint32_t drop_text;
+    uint32_t drop_text; /**< text left out: bit i is text[i] of the pipeline; 0 = none. One that the model has must stay */
+    /* Of mgen_edit_start(); 0 in other requests. */
+    uint32_t edit_task;    /**< MGEN_EDIT_* */
+    float source_guidance; /**< towards the clip, 0 < g <= 100; 0 = the editor's; 1 = off */
+    /** 0 = by the editor. 0 < s < 1: without one, by the video model (SDEdit): the share of the steps that are taken, the
+     *  last ones, from the noised clip on. Then the prompt is what the result shows, and the two above are 0. */
+    float strength;
+    uint32_t reserved0; /**< must be 0 */
 } mgen_generate_params;
 
 typedef struct mgen_job mgen_job; /**< one request under way */
-
 /** What a request needs; with frames decoded in tiles where whole ones would break the context's limit. */
 typedef struct mgen_estimate {
     uint32_t struct_size;   /**< set by MGEN_ESTIMATE_INIT */
     uint32_t width, height; /**< of the clip, pixels */
     uint32_t frames;        /**< of the clip */
-    uint64_t host_bytes; /**< beyond what is held now: what the job adds at its highest, at most */
-    uint64_t device_bytes; /**< the same on the device; 0 on the CPU */
-    double flops;          /**< floating point operations of the products; with DOPRI5 at most */
+    uint64_t host_bytes;    /**< beyond what is held now: what the job adds at its highest, at most */
+    uint64_t device_bytes;  /**< the same on the device; 0 on the CPU */
+    double flops;           /**< floating point operations of the products; with DOPRI5 at most */
 } mgen_estimate;
-
-/** Find out what a request needs without starting it. `out` as its INIT macro made it. @return as
- *  mgen_generate_start(): MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED,
- *  MGEN_E_NO_MEMORY. Since 0.1. */
+/** What a request needs, found without starting it. `out` as its INIT macro made it. @return of mgen_generate_start()'s:
+ *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY. Since 0.1. */
 MGEN_API mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                             const mgen_generate_params *params, mgen_estimate *out);
+/** Start generating a video (frames > 1) or a picture. Returns at once; the work runs on the job's own thread; until
+ *  mgen_job_wait() or mgen_job_poll() has told the end only calls on this job may use `ctx`. The job keeps the
+ *  pipeline's handles until destroyed. @return MGEN_OK, MGEN_E_VERSION, MGEN_E_INVALID (a field is out of range, or a
+ *  prompt is empty, too long or not UTF-8), MGEN_E_STATE (the pipeline lacks a part, its parts do not fit, or a job is
+ *  running), MGEN_E_UNSUPPORTED (not this size: the message says which), MGEN_E_LIMIT (the estimate is over the limit;
+ *  nothing was allocated), MGEN_E_NO_MEMORY (or no threads). Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_generate_params *params,
+                                         mgen_job **out);
 
-/**
- * Start generating a video (frames > 1) or a picture. Returns at once; the work runs on the job's own
- * thread, and until mgen_job_wait() or mgen_job_poll() has told the end no other call may use `ctx`
- * except those on this job. The pipeline's handles are kept until the job is destroyed.
- *
- * @return MGEN_OK, MGEN_E_VERSION, MGEN_E_INVALID (a field is out of range, or a prompt is empty, too long or
- *         not UTF-8), MGEN_E_STATE (the pipeline lacks a part, its parts do not fit, or a job is running),
- *         MGEN_E_UNSUPPORTED (the model makes no such size: the message says which), MGEN_E_LIMIT (the estimate
- *         is over the context's limit; nothing was allocated), MGEN_E_NO_MEMORY (memory or threads ran out)
- * Ownership: destroy with mgen_job_destroy().   Since 0.1
- */
-MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline,
+/** Start enlarging a clip (section "Spatial Upsampling" of the report) as mgen_generate_start() makes one, with its fps. The
+ *  clip must stay, unchanged, until the job has ended. In params the prompt may be NULL or "", which say nothing; 0 means of
+ *  steps and guidance: as the upsampler's file says; of width and height: the clip's times its factor; frames is 0 or the
+ *  clip's. Of another aspect the middle is taken. Long clips are made in windows. @return as mgen_generate_start();
+ *  MGEN_E_UNSUPPORTED also on a mesh. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_upsample_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                          const mgen_generate_params *params, mgen_job **out);
+/** What that needs, as mgen_generate_estimate() tells it. @return the same as that. Since 0.1. */
+MGEN_API mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
+                                            const mgen_generate_params *params, mgen_estimate *out);
 
-/** Wait up to timeout_ms milliseconds (negative = no limit) for the end of a job; it may be asked again, with the same
- *  answer. @return MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else the job's own end: MGEN_E_CANCELLED,
- *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC (damaged weights, or DOPRI5 was not at the end after `steps`
- *  attempts). Since 0.1. */
+/** Start editing a clip (section "Movie Gen Edit" of the report) as mgen_generate_start() makes one: the prompt is the
+ *  instruction, as "make the ball blue". The clip must stay, unchanged, until the job has ended; the result has its frames and
+ *  fps. In params 0 means of steps (with a strength: 50) and guidance: as the model's file says; of width and height: the
+ *  clip's, else it is resized, and of another aspect the middle is taken; frames is 0 or the clip's. @return as
+ *  mgen_generate_start(); MGEN_E_UNSUPPORTED also on a mesh. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_edit_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
+                                     const mgen_generate_params *params, mgen_job **out);
+/** What that needs, as mgen_generate_estimate() tells it. @return the same as that. Since 0.1. */
+MGEN_API mgen_status mgen_edit_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
+                                        const mgen_generate_params *params, mgen_estimate *out);
+
+/** Wait up to timeout_ms milliseconds (negative = no limit) for a job's end; asked again, the same answer. @return
+ *  MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else its own end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
+ *  MGEN_E_NUMERIC (damaged weights, or DOPRI5 was not at the end after `steps` attempts). Since 0.1. */
 MGEN_API mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms);
-
 /** Look whether a job has ended; returns at once. @return MGEN_OK when done; MGEN_E_AGAIN while it runs;
  *  else its own end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC. Since 0.1. */
 MGEN_API mgen_status mgen_job_poll(mgen_job *job);
-
 /** Ask a job to stop; it ends within one step, or one piece of frames. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_job_cancel(mgen_job *job);
-
 /** How far a job is. */
 typedef struct mgen_job_info {
     uint32_t struct_size;   /**< set by MGEN_JOB_INFO_INIT */
@@ -518,19 +480,15 @@ typedef struct mgen_job_info {
     uint32_t reserved0;     /**< 0 */
     uint64_t host_bytes;    /**< the estimate that it was started with */
 } mgen_job_info;
-
 /** Tell how far a job is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_job_get_info(const mgen_job *job, mgen_job_info *info);
-
 /** Take the finished clip out of a job. @return MGEN_OK, MGEN_E_STATE (not waited for, failed, taken already, or its
  *  frames went to on_frames or into). Ownership: the caller's, mgen_clip_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_job_take_clip(mgen_job *job, mgen_clip **out);
-
 /** Cancel if running, wait, free. NULL is fine. Since 0.1. */
 MGEN_API void mgen_job_destroy(mgen_job *job);
 
 /* ---- the parts, for hosts that build their own loops ---------------------------------------- */
-
 /** Encoded text in somebody's memory: a view of tokens x width floats. */
 typedef struct mgen_text {
     uint32_t struct_size; /**< set by MGEN_TEXT_INIT */
@@ -539,45 +497,33 @@ typedef struct mgen_text {
     uint32_t reserved0;   /**< must be 0 */
     float *data;          /**< tokens x width */
 } mgen_text;
-
 /** Encode a prompt (UTF-8, 0..4096 bytes; "" is what guidance leads away from), for role ByT5 what stands between
  *  quotation marks in it, several joined by newlines. `text` comes with the room that it has (tokens, width, data) and
  *  leaves with the tokens written; text_tokens of the encoder are always enough. @return MGEN_OK, MGEN_E_INVALID (the
  *  message says how many tokens there are), MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
-MGEN_API mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder *encoder,
-                                      const char *prompt, mgen_text *text);
+MGEN_API mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder *encoder, const char *prompt, mgen_text *text);
 
-/** Video to latents (the posterior's mean), in flat memory however long it is. Latent frames are
- *  ceil(count / temporal_factor); width and height are multiples of spatial_factor. `latents` has its shape
- *  filled in. @return MGEN_OK, MGEN_E_INVALID (the message has the shape wanted), MGEN_E_VERSION,
- *  MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
-MGEN_API mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae,
-                                     const mgen_frames *frames, const mgen_latents *latents);
-
+/** Video to latents (the posterior's mean), in flat memory. Latent frames are ceil(count / temporal_factor); width and
+ *  height multiples of spatial_factor. `latents` has its shape filled in. @return MGEN_OK, MGEN_E_INVALID (and the
+ *  shape wanted), MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+MGEN_API mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae, const mgen_frames *frames,
+                                     const mgen_latents *latents);
 /** Latents to video, the first frames->count frames of it, in flat memory. @return as mgen_tae_encode(). Since 0.1. */
-MGEN_API mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae,
-                                     const mgen_latents *latents, const mgen_frames *frames);
-
-/** Velocity of the flow at `x` and `time` (0 = noise, 1 = data), given text for each of the three roles
- *  (NULL where the model has none, or to leave one out; not all). `out` has the shape of x and may be x. @return MGEN_OK, MGEN_E_INVALID,
- *  MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED (a size that the model cannot take), MGEN_E_NO_MEMORY,
- *  MGEN_E_LIMIT. Since 0.1. */
-MGEN_API mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model,
-                                         const mgen_latents *x, float time,
+MGEN_API mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae, const mgen_latents *latents,
+                                     const mgen_frames *frames);
+/** Velocity of the flow at `x` and `time` (0 = noise, 1 = data), given text of the three roles (NULL: none, or left
+ *  out; not all). `out` has the shape of x and may be x. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
+ *  MGEN_E_UNSUPPORTED (not this size), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+MGEN_API mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model, const mgen_latents *x, float time,
                                          const mgen_text *const text[3], const mgen_latents *out);
-
-/** Times of a schedule: times[0] = 0 to times[steps] = 1. steps 1..1000. @return MGEN_OK, MGEN_E_INVALID.
- *  Any thread. Since 0.1. */
+/** times[0] = 0 .. times[steps] = 1; steps 1..1000. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_schedule(uint32_t schedule, uint32_t steps, float *times);
-
 /** Fill latents with the noise that a request with `seed` starts from. @return MGEN_OK, MGEN_E_INVALID,
  *  MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_noise(mgen_context *ctx, uint64_t seed, const mgen_latents *latents);
 
 /* ---- report ------------------------------------------------------------------------------- */
-
 typedef struct mgen_report mgen_report; /**< a list of named numbers */
-
 /** @return entries of a report; 0 for NULL. Since 0.1. */
 MGEN_API uint32_t mgen_report_count(const mgen_report *report);
 /** @return the name of entry i, or NULL past the end; lives as long as the report. Since 0.1. */
@@ -590,9 +536,7 @@ MGEN_API const char *mgen_report_text(const mgen_report *report);
 MGEN_API void mgen_report_destroy(mgen_report *report);
 
 /* ---- datasets ----------------------------------------------------------------------------- */
-
 typedef struct mgen_dataset mgen_dataset; /**< captioned clips of one size, by number */
-
 /** Room for one sample, which a host's callback fills. */
 typedef struct mgen_sample {
     uint32_t struct_size;   /**< set by the library */
@@ -602,7 +546,6 @@ typedef struct mgen_sample {
     char *caption;          /**< UTF-8, ends with a NUL; "" when the callback is called */
     uint64_t caption_size;  /**< bytes of caption */
 } mgen_sample;
-
 /** Where clips come from. Fill with MGEN_DATASET_PARAMS_INIT, then change. */
 typedef struct mgen_dataset_params {
     uint32_t struct_size;   /**< set by the INIT macro */
@@ -615,113 +558,90 @@ typedef struct mgen_dataset_params {
     void (*released)(void *user); /**< called once, when the last owner is gone; may be NULL */
     void *user;                   /**< given to both */
 } mgen_dataset_params;
-
 /** The toybox: endless drawn clips of 64 x 64 pixels and 32 frames, the same for the same seed. @return
  *  MGEN_OK, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out);
-
 /** Samples that the host reads. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY,
  *  MGEN_E_LIMIT. Ownership: one owner, the caller; the callbacks and `user` are kept. Since 0.1. */
-MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params,
-                                         mgen_dataset **out);
-
-/** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), each beside a caption in <name>.txt or without one;
- *  sorted by name. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder, or no film
- *  in it), MGEN_E_IO, MGEN_E_CORRUPT (a caption is no text), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
- *  Ownership: one owner, the caller. Since 0.1. */
-MGEN_API mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir,
-                                       const mgen_dataset_params *params, mgen_dataset **out);
-
+MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params, mgen_dataset **out);
+/** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), perhaps with captions in <name>.txt, by name. @return
+ *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (a
+ *  caption), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
+MGEN_API mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir, const mgen_dataset_params *params,
+                                       mgen_dataset **out);
 /** Add an owner. @return the dataset. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_dataset *mgen_dataset_retain(mgen_dataset *dataset);
 /** Remove an owner. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_dataset_release(mgen_dataset *dataset);
 /** @return samples; UINT64_MAX where there is no end; 0 for NULL. Any thread. Since 0.1. */
 MGEN_API uint64_t mgen_dataset_count(const mgen_dataset *dataset);
-
-/** Read one sample: the clip and, if `caption` is not NULL, its caption in caption_size bytes, cut where
- *  they end. @return MGEN_OK, MGEN_E_INVALID (no such sample), MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO,
- *  MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or what the host's callback answered.
- *  Ownership: the caller's, mgen_clip_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t index,
-                                       char *caption, uint64_t caption_size, mgen_clip **out);
+/** Read a sample: its clip and, in `caption` (or NULL), caption_size bytes of its caption. @return MGEN_OK,
+ *  MGEN_E_INVALID (there is none), MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED,
+ *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or the callback's. Ownership: mgen_clip_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t index, char *caption,
+                                       uint64_t caption_size, mgen_clip **out);
 
 /* ---- training ----------------------------------------------------------------------------- */
-
 typedef struct mgen_trainer mgen_trainer; /**< one stage of a recipe under way */
-
 /** Settings of a trainer. Fill with MGEN_TRAINER_PARAMS_INIT, then change. */
 typedef struct mgen_trainer_params {
-    uint32_t struct_size; /**< set by the INIT macro */
-    uint32_t reserved0;   /**< must be 0 */
-    const char *recipe;   /**< path of the recipe, a JSON file; required */
-    const char *stage;    /**< name of one of its stages; required */
-    /** Model folder: earlier stages are read from it, this one is saved to it; made if missing; required. */
-    const char *dir;
+    uint32_t struct_size;  /**< set by the INIT macro */
+    uint32_t reserved0;    /**< must be 0 */
+    const char *recipe;    /**< path of the recipe, a JSON file; required */
+    const char *stage;     /**< name of one of its stages; required */
+    const char *dir;       /**< model folder: earlier stages are read, this one is saved; made if missing; required */
     uint64_t seed;         /**< of initial weights, noise and the order of the data */
     mgen_dataset *dataset; /**< kept; NULL = the toybox of `seed` */
     const char *resume;    /**< what mgen_trainer_checkpoint() wrote; NULL = from the beginning */
-    /** After each step of mgen_trainer_run(), from its thread; the report is the library's and valid during
-     *  the callback. NULL = none. */
+    /** After each step of mgen_trainer_run(), on its thread; the report is valid meanwhile. NULL = none. */
     int32_t (*on_step)(void *user, uint64_t step, const mgen_report *report);
     void *user; /**< given to on_step */
     /** Ranks that train together, of this context; it stays until the trainer is gone. Each rank has its trainer, made
      *  alike; files are written by rank 0; a stop on one rank, or its on_step's, is one on all. NULL = one rank. */
     mgen_mesh *mesh;
 } mgen_trainer_params;
-
 /** Begin a stage, or go on with it. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE (an earlier stage's model
  *  is missing, the checkpoint is of another stage or recipe, or a job is running), MGEN_E_NOT_FOUND, MGEN_E_IO,
  *  MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED, or what a dataset's callback
  *  answered. Ownership: destroy with mgen_trainer_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *params,
-                                         mgen_trainer **out);
-
+MGEN_API mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *params, mgen_trainer **out);
 /** @return steps that the stage takes in all; 0 for NULL. Since 0.1. */
 MGEN_API uint64_t mgen_trainer_steps(const mgen_trainer *trainer);
 /** @return steps taken so far; 0 for NULL. Any thread. Since 0.1. */
 MGEN_API uint64_t mgen_trainer_position(const mgen_trainer *trainer);
-
 /** Take one optimizer step. `report` (NULL = not wanted) receives step, loss and its parts, gradient norm,
  *  learning rate, (now and then) validation figures, and flops, the floating point operations of the step's products on
  *  all ranks, validation apart. @return MGEN_OK; MGEN_E_STATE after the last step; MGEN_E_NUMERIC if the loss is not
  *  finite; MGEN_E_NO_MEMORY, MGEN_E_LIMIT; what reading the dataset returned. On one rank the same step can be taken
  *  again after a failure. Ownership: the report is the caller's, mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_step(mgen_trainer *trainer, mgen_report **report);
-
-/** Take up to `steps` steps (0 = all that are left), calling on_step after each. @return MGEN_OK;
- *  MGEN_E_CANCELLED after mgen_trainer_stop() or a non-zero answer of on_step: all steps begun are taken, and
- *  the next run goes on; else as mgen_trainer_step(). Since 0.1. */
+/** Take up to `steps` steps (0 = all), on_step after each. @return MGEN_OK; MGEN_E_CANCELLED by mgen_trainer_stop() or
+ *  on_step: steps begun are taken, the next run goes on; else as mgen_trainer_step(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_run(mgen_trainer *trainer, uint64_t steps);
-
 /** Let mgen_trainer_run() end after the step under way, or the next after its first. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_trainer_stop(mgen_trainer *trainer);
-
 /** Write all that is needed to go on from here, with the same bits as without a break, to the file `path`,
  *  of several ranks to the folder, complete or not at all. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND (no such
  *  folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_checkpoint(mgen_trainer *trainer, const char *path);
-
-/** Write the averaged (EMA) weights and their configuration to the model folder: whatever happens, all files
- *  of it are then the new ones or none is. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO,
- *  MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+/** Write the averaged (EMA) weights and their configuration to the model folder, all files or none. @return MGEN_OK,
+ *  MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_save(mgen_trainer *trainer);
-
 /** Free a trainer; what was not saved is lost. NULL is fine. Since 0.1. */
 MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
 
 /* ---- planning ----------------------------------------------------------------------------- */
-
 /** A training step of a video transformer to be planned. Fill with MGEN_PLAN_PARAMS_INIT, then change. */
 typedef struct mgen_plan_params {
-    uint32_t struct_size;   /**< set by the INIT macro */
-    uint32_t batch;         /**< samples; on a mesh, of each dp rank in a pass; 0 = 1 */
-    const char *preset;     /**< "1b", "5b", "30b": the report's sizes; "toybox"; required */
-    const char *recompute;  /**< what is done again for the gradient, not kept: "none", "selective"
-                                (all but self-attention) or "full"; NULL = the second, on a mesh the first that fits */
+    uint32_t struct_size; /**< set by the INIT macro */
+    uint32_t batch;       /**< samples; on a mesh, of each dp rank in a pass; 0 = 1 */
+    const char *preset;   /**< "1b", "5b", "30b", "7b" (the upsampler); "toybox"; required */
+    /** What is done again for the gradient, not kept: "none", "selective" (all but self-attention) or "full"; NULL = the
+     *  second, on a mesh the first that fits. */
+    const char *recompute;
     const char *precision;  /**< of products and activations: "bf16" (NULL means it) or "f32" */
     uint32_t width, height; /**< pixels, multiples of 16 */
-    uint32_t frames;        /**< 1..256; the TAE makes one latent frame of 8 */
+    uint32_t frames;        /**< 1..256; a latent frame is 8 of them; "7b": 1..14, of one */
     uint32_t text_tokens;   /**< of all text encoders together; 0 = 1024 */
     uint32_t gpus;          /**< of a mesh, at most 65536; 0 = one device, the rest must be 0 */
     uint32_t global_batch;  /**< samples of a step, in as many passes as it takes; 0 = one pass */
@@ -730,7 +650,6 @@ typedef struct mgen_plan_params {
     uint32_t text;          /**< of mgen_report_text(): 0 = none, 1 = a line of JSON, 2 = tables */
     uint32_t timeline;      /**< 1 = the text has the order of work in a block */
 } mgen_plan_params;
-
 /** Find out what one training step needs, by running it on shapes alone: nothing of the model's size is allocated, and it
  *  takes milliseconds a mesh. The report of one device holds: parameters, tokens (of a sample); forward_flops and
  *  step_flops, of all products, 2 for a multiply and add; bytes of master_ (f32 parameters), compute_ (their bf16 copies),
@@ -738,53 +657,48 @@ typedef struct mgen_plan_params {
  *  flow_ (gradients of activations) and peak_bytes, of all at one moment; of a mesh: its sizes, memory_per_rank_bytes,
  *  step_seconds, mfu ... @return MGEN_OK, MGEN_E_INVALID (last error names the field), MGEN_E_VERSION, MGEN_E_STATE,
  *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: the caller's, mgen_report_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params,
-                                        mgen_report **out);
+MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params, mgen_report **out);
 
 /* ---- evaluation --------------------------------------------------------------------------- */
-
 /** A measurement. Fill with MGEN_EVAL_PARAMS_INIT, then change. */
 typedef struct mgen_eval_params {
     uint32_t struct_size; /**< set by the INIT macro */
     uint32_t n;           /**< clips to measure, at most 1000000; 0 = the protocol's own number */
-    /** "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of what the pixel checker reads in
-     *  them); "alignment": prompts of combinations that no training clip has against what the checker reads in the
-     *  generated clips: rates 0..1; behind "ceiling_" in reproduced true clips, behind "control_" of wrong prompts. */
+    /** "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of what the pixel checker reads in them);
+     *  "alignment": what it reads in clips generated for combinations that no training clip has: rates 0..1; behind
+     *  "ceiling_" in reproduced true clips, "control_" of wrong prompts; "upsample": psnr, ssim, sharpness of enlarged
+     *  clips; "bilinear_" of a resize; "clean_" of clips not coded before; "ceiling_" of the true ones, coded; "edit": psnr,
+     *  ssim, kept_psnr and changed_psnr (of what the edit keeps and changes), applied (what the checker reads, a rate) of
+     *  edited clips, also of each task; "copy_" of clips left as they were, "sdedit_" of the video model, "ceiling_". */
     const char *protocol;
-    uint64_t seed;  /**< of scenes and noise */
-    uint32_t steps; /**< as in mgen_generate_params */
-    float guidance; /**< as in mgen_generate_params */
-    /** After each batch; NULL = none. */
-    int32_t (*on_progress)(void *user, uint32_t done, uint32_t total);
-    void *user;                       /**< given to on_progress */
-    uint32_t schedule, solver;        /**< as in mgen_generate_params */
-    float guidance_from, guidance_to; /**< as in mgen_generate_params */
-    uint32_t drop_text;               /**< as in mgen_generate_params */
-    uint32_t reserved0;               /**< must be 0 */
+    uint64_t seed;                                                     /**< of scenes and noise */
+    uint32_t steps;                                                    /**< as in mgen_generate_params */
+    float guidance;                                                    /**< as in mgen_generate_params */
+    int32_t (*on_progress)(void *user, uint32_t done, uint32_t total); /**< after each batch; NULL = none */
+    void *user;                                                        /**< given to on_progress */
+    uint32_t schedule, solver;                                         /**< as in mgen_generate_params */
+    float guidance_from, guidance_to;                                  /**< as in mgen_generate_params */
+    uint32_t drop_text;                                                /**< as in mgen_generate_params */
+    uint32_t reserved0;                                                /**< must be 0 */
     mgen_dataset *dataset; /**< "tae": its samples (0 = all) instead of the toybox's; NULL = none */
 } mgen_eval_params;
-
-/** Measure a pipeline in the toybox. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
- *  MGEN_E_CANCELLED, MGEN_E_NUMERIC, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, what reading the dataset returned.
- *  Ownership: the caller's, mgen_report_destroy(). Since 0.1. */
-MGEN_API mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
-                                   const mgen_eval_params *params, mgen_report **out);
-
-/** The prompts that the alignment protocol asks first of a model of 64 x 64 pixels and 32 frames, in order.
- *  @return the i-th of 36, NULL past the end. Any thread. Since 0.1. */
+/** Measure a pipeline in the toybox. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_CANCELLED,
+ *  MGEN_E_NUMERIC, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or of the dataset. Ownership: mgen_report_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_eval_params *params,
+                                   mgen_report **out);
+/** @return prompt i of "alignment" for 64 x 64 pixels, 32 frames; NULL from 36 on. Any thread. Since 0.1. */
 MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 
 /* ---- how structs begin ---------------------------------------------------------------------- */
-
 /* clang-format off */
 #define MGEN_CONTEXT_PARAMS_INIT  {(uint32_t)sizeof(mgen_context_params), 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_MESH_PARAMS_INIT     {(uint32_t)sizeof(mgen_mesh_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
-#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0}
-#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0}
+#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f}
+#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0}
 #define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
-#define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0}
+#define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0.0f, 0.0f, 0}
 #define MGEN_ESTIMATE_INIT        {(uint32_t)sizeof(mgen_estimate), 0, 0, 0, 0, 0, 0.0}
 #define MGEN_JOB_INFO_INIT        {(uint32_t)sizeof(mgen_job_info), 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_TEXT_INIT            {(uint32_t)sizeof(mgen_text), 0, 0, 0, 0}
