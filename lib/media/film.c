@@ -14,11 +14,10 @@ mgen_status mgi_plugin_load(mgen_context *ctx, mgi_plugin *out)
         .file = "mgen_ffmpeg.so",
         .symbol = "mgi_ffmpeg_plugin",
         .version = MGI_FFMPEG_PLUGIN_VERSION,
-        .if_absent =
-            "build libmoviegen with -Dffmpeg=enabled (Debian: libavformat-dev "
-            "libavcodec-dev libavutil-dev libswscale-dev), or use .y4m or .png, which need "
-            "no plug-in",
-        .if_bad = "install FFmpeg's libraries, or use .y4m or .png, which need no plug-in"};
+        .if_absent = "build libmoviegen with -Dffmpeg=enabled (Debian: libavformat-dev "
+                     "libavcodec-dev libavutil-dev libswscale-dev), or use .y4m, .png or .wav, "
+                     "which need no plug-in",
+        .if_bad = "install FFmpeg's libraries, or use .y4m, .png or .wav, which need no plug-in"};
     const void *table = NULL;
     out->handle = NULL;
     MGI_TRY(mgi_plugin_open(ctx, &kind, &out->handle, &table));
@@ -43,9 +42,9 @@ mgen_status mgi_film_write(mgen_context *ctx, const char *path, const mgi_frames
         return mgi_fail_context(ctx, status, "cannot write '%s'", path);
     mgi_path_tidy(ctx, path);
     MGI_TRY_GOTO(status, mgi_path_temp(ctx, path, temp, sizeof(temp)), unload);
-    status =
-        ffmpeg.table->write(temp, path, frames->pixels, frames->width, frames->height,
-                            frames->frames, frames->fps_num, frames->fps_den, error, sizeof(error));
+    const mgi_ffmpeg_film film = {frames->pixels, frames->width,   frames->height,
+                                  frames->frames, frames->fps_num, frames->fps_den};
+    status = ffmpeg.table->write(temp, path, &film, NULL, error, sizeof(error));
     if (status != MGEN_OK) {
         mgi_path_discard(temp);
         error[sizeof(error) - 1] = 0;

@@ -1,65 +1,35 @@
 /* SPDX-License-Identifier: MIT
- * The FFmpeg plug-in: RGB frames into any container and codec that FFmpeg writes.
+ * The FFmpeg plug-in: RGB frames and sound into any container and codec that FFmpeg writes.
  *
  * FFmpeg's log level and callback are the host's: they are left alone. Our objects are silenced one
  * by one, by log_level_offset, and x264 by its own option. */
 #include "plugins/ffmpeg.h"
 
-#include "moviegen.h"
+#include "plugins/ffmpeg_common.h"
 #include "plugins/ffmpeg_read.h"
 
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
 #include <libavutil/avstring.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Added to the level of each message: beyond any level a host may ask for, below 256, where FFmpeg's
- * levels end. */
-enum { QUIET = 128 };
-
 typedef struct film {
-    const char *name; /* the final name, for messages and for its ending */
-    const uint8_t *rgb;
-    int width, height; /* of the frames given */
+    const char *name;          /* the final name, for messages and for its ending */
+    const mgi_ffmpeg_film *of; /* NULL: sound alone */
+    int width, height;         /* of the frames given */
     AVRational rate;
     AVFormatContext *format;
+    AVClass quiet;
     AVCodecContext *codec;
     AVStream *stream; /* owned by format */
+    mgi_voice voice;  /* codec NULL: silent */
     struct SwsContext *scaler;
     AVFrame *padded, *frame; /* RGB with even sides, and what the encoder takes */
     AVPacket *packet;
-    char *error;
-    size_t error_size;
+    mgi_told told;
 } film;
-
-static int32_t fail(film *f, int32_t status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int32_t fail(film *f, int32_t status, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(f->error, f->error_size, format, args);
-    va_end(args);
-    return status;
-}
-
-/* An FFmpeg error while doing `what`. */
-static int32_t fail_av(film *f, int code, const char *what)
-{
-    char text[AV_ERROR_MAX_STRING_SIZE] = "";
-    av_strerror(code, text, sizeof(text));
-    int32_t status = code == AVERROR(ENOMEM)   ? MGEN_E_NO_MEMORY
-                     : code == AVERROR(ENOSPC) ? MGEN_E_NO_SPACE
-                     : code == AVERROR(ENOENT) ? MGEN_E_NOT_FOUND
-                                               : MGEN_E_IO;
-    return fail(f, status, "%s: %s", what, text);
-}
 
 /* ---- codec --------------------------------------------------------------------------------- */
 
@@ -131,16 +101,17 @@ static int32_t open_codec(film *f)
 {
     const AVCodec *encoder = choose_encoder(f->format->oformat);
     if (!encoder)
-        return fail(f, MGEN_E_UNSUPPORTED,
-                    "this FFmpeg has no video encoder for the format '%s'; try .mkv or .avi",
-                    f->format->oformat->name);
+        return mgi_told_fail(
+            &f->told, MGEN_E_UNSUPPORTED,
+            "this FFmpeg has no video encoder for the format '%s'; try .mkv or .avi",
+            f->format->oformat->name);
     f->codec = avcodec_alloc_context3(encoder);
     f->stream = avformat_new_stream(f->format, NULL);
     if (!f->codec || !f->stream)
-        return fail_av(f, AVERROR(ENOMEM), "no memory for the encoder");
+        return mgi_told_av(&f->told, AVERROR(ENOMEM), "no memory for the encoder");
 
     AVCodecContext *c = f->codec;
-    c->log_level_offset = QUIET;
+    c->log_level_offset = MGI_FFMPEG_QUIET;
     c->pix_fmt = choose_pixels(encoder);
     c->width = f->width;
     c->height = f->height;
@@ -168,7 +139,7 @@ static int32_t open_codec(film *f)
         snprintf(what, sizeof(what),
                  "the encoder %s refuses %d x %d pixels at %d/%d frames a second", encoder->name,
                  c->width, c->height, f->rate.num, f->rate.den);
-        int32_t status = fail_av(f, code, what);
+        int32_t status = mgi_told_av(&f->told, code, what);
         return status == MGEN_E_IO ? MGEN_E_UNSUPPORTED : status;
     }
     f->stream->time_base = c->time_base;
@@ -176,7 +147,8 @@ static int32_t open_codec(film *f)
     f->stream->r_frame_rate = f->rate;
     f->stream->sample_aspect_ratio = c->sample_aspect_ratio;
     code = avcodec_parameters_from_context(f->stream->codecpar, c);
-    return code < 0 ? fail_av(f, code, "the encoder's settings do not fit the container") : 0;
+    return code < 0 ? mgi_told_av(&f->told, code, "the encoder's settings do not fit the container")
+                    : 0;
 }
 
 /* ---- frames -------------------------------------------------------------------------------- */
@@ -192,7 +164,7 @@ static int32_t make_frame(film *f, enum AVPixelFormat format, AVFrame **out)
         frame->colorspace = f->codec->colorspace;
     }
     int code = frame ? av_frame_get_buffer(frame, 0) : AVERROR(ENOMEM);
-    return code < 0 ? fail_av(f, code, "no memory for a frame") : 0;
+    return code < 0 ? mgi_told_av(&f->told, code, "no memory for a frame") : 0;
 }
 
 static int32_t open_scaler(film *f)
@@ -206,7 +178,9 @@ static int32_t open_scaler(film *f)
     f->scaler =
         sws_getContext(c->width, c->height, AV_PIX_FMT_RGB24, c->width, c->height, c->pix_fmt,
                        SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP, NULL, NULL, NULL);
-    return f->scaler ? 0 : fail(f, MGEN_E_UNSUPPORTED, "this FFmpeg cannot convert RGB frames");
+    return f->scaler ? 0
+                     : mgi_told_fail(&f->told, MGEN_E_UNSUPPORTED,
+                                     "this FFmpeg cannot convert RGB frames");
 }
 
 /* Copy frame `index`, its last column and row twice where a side is odd, and convert it. */
@@ -214,10 +188,10 @@ static int32_t load_frame(film *f, int64_t index)
 {
     int code = av_frame_make_writable(f->frame);
     if (code < 0)
-        return fail_av(f, code, "no memory for a frame");
+        return mgi_told_av(&f->told, code, "no memory for a frame");
     AVFrame *to = f->padded;
     size_t row = 3 * (size_t)f->width;
-    const uint8_t *from = f->rgb + (size_t)index * row * (size_t)f->height;
+    const uint8_t *from = f->of->rgb + (size_t)index * row * (size_t)f->height;
     for (int y = 0; y < to->height; y++) {
         uint8_t *line = to->data[0] + (ptrdiff_t)y * to->linesize[0];
         memcpy(line, from + (size_t)(y < f->height ? y : f->height - 1) * row, row);
@@ -237,111 +211,145 @@ static int32_t encode(film *f, const AVFrame *frame)
 {
     int code = avcodec_send_frame(f->codec, frame);
     if (code < 0)
-        return fail_av(f, code, "the encoder fails");
-    while ((code = avcodec_receive_packet(f->codec, f->packet)) >= 0) {
-        if (f->packet->duration == 0)
-            f->packet->duration = 1;
-        av_packet_rescale_ts(f->packet, f->codec->time_base, f->stream->time_base);
-        f->packet->stream_index = f->stream->index;
-        code = av_interleaved_write_frame(f->format, f->packet);
-        if (code < 0)
-            return fail_av(f, code, "writing fails");
-    }
-    return code == AVERROR(EAGAIN) || code == AVERROR_EOF ? 0
-                                                          : fail_av(f, code, "the encoder fails");
+        return mgi_told_av(&f->told, code, "the encoder fails");
+    return mgi_drain(f->codec, f->format, f->stream, f->packet, &f->told);
 }
 
 /* ---- file ---------------------------------------------------------------------------------- */
 
 static int32_t open_file(film *f, const char *path)
 {
-    const AVOutputFormat *container = av_guess_format(NULL, f->name, NULL);
-    const char *slash = strrchr(f->name, '/');
-    const char *dot = strrchr(slash ? slash : f->name, '.');
-    if (!container || container->video_codec == AV_CODEC_ID_NONE)
-        return fail(f, MGEN_E_INVALID, "FFmpeg knows no film format with the ending '%s'",
-                    dot ? dot : "");
-    if (container->flags & (AVFMT_NOFILE | AVFMT_NEEDNUMBER))
-        return fail(f, MGEN_E_INVALID,
-                    "'%s' is no film format; use .png for pictures and .mp4 for films",
-                    dot ? dot : "");
+    const AVOutputFormat *any = av_guess_format(NULL, f->name, NULL);
+    const AVOutputFormat *container = mgi_container_of(f->name);
+    const char *slash = strrchr(f->name, '/'), *dot = strrchr(slash ? slash : f->name, '.');
+    const char *ending = dot ? dot : "";
+    if (!any || !(f->of ? mgi_holds_film(any) : any->audio_codec != AV_CODEC_ID_NONE))
+        return mgi_told_fail(&f->told, MGEN_E_INVALID,
+                             "FFmpeg knows no %s format with the ending '%s'",
+                             f->of ? "film" : "sound", ending);
+    if (!container)
+        return mgi_told_fail(&f->told, MGEN_E_INVALID,
+                             "'%s' is no film format; use .png for pictures and .mp4 for films",
+                             ending);
     char *url = av_asprintf("file:%s", path); /* a name such as "rtp:x" is a file, too */
     if (!url)
-        return fail_av(f, AVERROR(ENOMEM), "no memory");
+        return mgi_told_av(&f->told, AVERROR(ENOMEM), "no memory");
     int code = avformat_alloc_output_context2(&f->format, container, NULL, url);
     if (code >= 0) {
+        mgi_silence(f->format, &f->quiet);
         f->format->flags |= AVFMT_FLAG_BITEXACT;
         code = avio_open(&f->format->pb, url, AVIO_FLAG_WRITE);
     }
     av_free(url);
-    return code < 0 ? fail_av(f, code, "the file does not open") : 0;
+    return code < 0 ? mgi_told_av(&f->told, code, "the file does not open") : 0;
 }
 
-static int32_t write_header(film *f, int64_t frames)
+static int32_t write_header(film *f, const mgi_ffmpeg_sound *sound)
 {
     AVDictionary *options = NULL;
+    int64_t frames = f->of ? f->of->frames : 0;
     /* .mp4, .mov: the index goes first, so that the film plays while it loads. The room for it is
      * an upper limit: at most 45 bytes a frame. (+faststart would move it, but prints that it does.) */
-    av_dict_set_int(&options, "moov_size", 4096 + 48 * frames, 0);
+    av_dict_set_int(&options, "moov_size", 8192 + 48 * (frames + mgi_voice_packets(&f->voice)), 0);
+    if (sound) /* in which they say, too, where the sound begins and ends */
+        av_dict_set_int(&options, "movie_timescale", sound->rate, 0);
     int code = avformat_write_header(f->format, &options);
     av_dict_free(&options);
     if (code < 0)
-        return fail_av(f, code, "the container does not take this film");
+        return mgi_told_av(&f->told, code, "the container does not take this film");
     return 0;
 }
 
-static int32_t write_all(film *f, const char *path, int64_t frames)
+/* Where the sound is when frame `i` begins. */
+static int64_t sound_at(const film *f, const mgi_ffmpeg_sound *sound, int64_t i)
 {
-    int32_t status = open_file(f, path);
-    if (status == 0)
+    return av_rescale(i, (int64_t)sound->rate * f->rate.den, f->rate.num);
+}
+
+static int32_t open_parts(film *f, const mgi_ffmpeg_sound *sound)
+{
+    int32_t status = 0;
+    if (f->of)
         status = open_codec(f);
-    if (status == 0)
+    if (status == 0 && f->of)
         status = open_scaler(f);
+    if (status == 0 && sound)
+        status = mgi_voice_open(&f->voice, f->format, sound,
+                                f->of ? sound_at(f, sound, f->of->frames) : sound->count, &f->told);
     if (status == 0 && !(f->packet = av_packet_alloc()))
-        status = fail_av(f, AVERROR(ENOMEM), "no memory for a packet");
-    if (status == 0)
-        status = write_header(f, frames);
-    for (int64_t i = 0; i < frames && status == 0; i++) {
+        status = mgi_told_av(&f->told, AVERROR(ENOMEM), "no memory for a packet");
+    return status;
+}
+
+/* Each frame, and the sound as far as it lasts. */
+static int32_t write_film(film *f, const mgi_ffmpeg_sound *sound)
+{
+    int32_t status = 0;
+    for (int64_t i = 0; i < f->of->frames && status == 0; i++) {
         status = load_frame(f, i);
         if (status == 0)
             status = encode(f, f->frame);
+        if (status == 0 && sound && i + 1 < f->of->frames)
+            status = mgi_voice_write(&f->voice, f->format, f->packet, sound_at(f, sound, i + 1),
+                                     &f->told);
     }
+    return status == 0 ? encode(f, NULL) : status;
+}
+
+static int32_t write_all(film *f, const char *path, const mgi_ffmpeg_sound *sound)
+{
+    int32_t status = open_file(f, path);
     if (status == 0)
-        status = encode(f, NULL);
+        status = open_parts(f, sound);
+    if (status == 0)
+        status = write_header(f, sound);
+    if (status == 0 && f->of)
+        status = write_film(f, sound);
+    if (status == 0 && sound)
+        status = mgi_voice_write(&f->voice, f->format, f->packet, f->voice.length, &f->told);
     if (status == 0) {
         int code = av_write_trailer(f->format);
         if (code < 0)
-            status = fail_av(f, code, "finishing the file fails");
+            status = mgi_told_av(&f->told, code, "finishing the file fails");
     }
     return status;
 }
 
-static int32_t write_film(const char *path, const char *format_name_hint, const uint8_t *rgb,
-                          int64_t width, int64_t height, int64_t frames, uint32_t fps_num,
-                          uint32_t fps_den, char *error, size_t error_size)
+static int32_t check_film(film *f)
 {
-    film f = {.name = format_name_hint, .rgb = rgb, .error = error, .error_size = error_size};
-    if (width < 1 || height < 1 || frames < 1 || width > 65536 || height > 65536)
-        return fail(&f, MGEN_E_INVALID, "%lld x %lld pixels is not a film's size", (long long)width,
-                    (long long)height);
-    if (fps_num == 0 || fps_den == 0 || fps_num > INT_MAX || fps_den > INT_MAX)
-        return fail(&f, MGEN_E_INVALID, "%u/%u frames a second is not a rate", (unsigned)fps_num,
-                    (unsigned)fps_den);
-    f.width = (int)width;
-    f.height = (int)height;
-    av_reduce(&f.rate.num, &f.rate.den, fps_num, fps_den, INT_MAX);
+    const mgi_ffmpeg_film *of = f->of;
+    if (of->width < 1 || of->height < 1 || of->frames < 1 || of->width > 65536 ||
+        of->height > 65536)
+        return mgi_told_fail(&f->told, MGEN_E_INVALID, "%lld x %lld pixels is not a film's size",
+                             (long long)of->width, (long long)of->height);
+    if (of->fps_num == 0 || of->fps_den == 0 || of->fps_num > INT_MAX || of->fps_den > INT_MAX)
+        return mgi_told_fail(&f->told, MGEN_E_INVALID, "%u/%u frames a second is not a rate",
+                             (unsigned)of->fps_num, (unsigned)of->fps_den);
+    f->width = (int)of->width;
+    f->height = (int)of->height;
+    av_reduce(&f->rate.num, &f->rate.den, of->fps_num, of->fps_den, INT_MAX);
+    return 0;
+}
 
-    int32_t status = write_all(&f, path, frames);
+static int32_t write_file(const char *path, const char *format_name_hint, const mgi_ffmpeg_film *of,
+                          const mgi_ffmpeg_sound *sound, char *error, size_t error_size)
+{
+    film f = {.name = format_name_hint, .of = of, .told = {error, error_size, MGEN_E_IO}};
+    int32_t status = of ? check_film(&f) : 0;
+    if (status == 0)
+        status = write_all(&f, path, sound);
     av_packet_free(&f.packet);
     av_frame_free(&f.frame);
     av_frame_free(&f.padded);
     sws_freeContext(f.scaler);
     avcodec_free_context(&f.codec);
+    mgi_voice_close(&f.voice);
     if (f.format) {
         int code =
             f.format->pb ? avio_closep(&f.format->pb) : 0; /* flushes: the disk may be full */
         if (code < 0 && status == 0)
-            status = fail_av(&f, code, "closing the file fails");
+            status = mgi_told_av(&f.told, code, "closing the file fails");
+        f.format->opaque = NULL;
         avformat_free_context(f.format);
     }
     return status;
@@ -349,4 +357,6 @@ static int32_t write_film(const char *path, const char *format_name_hint, const 
 
 extern const mgi_ffmpeg_table mgi_ffmpeg_plugin;
 MGEN_API const mgi_ffmpeg_table mgi_ffmpeg_plugin = {
-    MGI_FFMPEG_PLUGIN_VERSION, write_film, mgi_ffmpeg_open, mgi_ffmpeg_next, mgi_ffmpeg_close};
+    MGI_FFMPEG_PLUGIN_VERSION, write_file,           mgi_ffmpeg_sound_rate,
+    mgi_ffmpeg_open,           mgi_ffmpeg_next,      mgi_ffmpeg_close,
+    mgi_ffmpeg_hear_open,      mgi_ffmpeg_hear_next, mgi_ffmpeg_hear_close};

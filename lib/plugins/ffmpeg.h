@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MGI_FFMPEG_PLUGIN_VERSION 2
+#define MGI_FFMPEG_PLUGIN_VERSION 3
 
 /* What a film says of itself and, of its size, what its first frame is. */
 typedef struct mgi_ffmpeg_info {
@@ -16,14 +16,34 @@ typedef struct mgi_ffmpeg_info {
     uint32_t fps_num, fps_den;
 } mgi_ffmpeg_info;
 
+/* What is written: RGB8 frames, and samples x channels floats. */
+typedef struct mgi_ffmpeg_film {
+    const uint8_t *rgb;
+    int64_t width, height, frames;
+    uint32_t fps_num, fps_den;
+} mgi_ffmpeg_film;
+
+typedef struct mgi_ffmpeg_sound {
+    const float *samples;
+    int64_t count;
+    uint32_t rate, channels;
+} mgi_ffmpeg_sound;
+
+/* What a sound that is read is. */
+typedef struct mgi_ffmpeg_hearing {
+    uint32_t rate, channels;
+} mgi_ffmpeg_hearing;
+
 /* Calls answer 0, or a negative mgen_status with a sentence in error[0..error_size). */
 typedef struct mgi_ffmpeg_table {
     uint32_t version; /* MGI_FFMPEG_PLUGIN_VERSION; the library refuses another */
-    /* Encode RGB8 frames into `path` with the container guessed from `format_name_hint` (a file
-     * name). */
-    int32_t (*write)(const char *path, const char *format_name_hint, const uint8_t *rgb,
-                     int64_t width, int64_t height, int64_t frames, uint32_t fps_num,
-                     uint32_t fps_den, char *error, size_t error_size);
+    /* Encode a film, a sound, or a film with a sound that is cut to its length or goes on in silence (NULL: it has none),
+     * into `path` with the container guessed from `format_name_hint` (a file name). */
+    int32_t (*write)(const char *path, const char *format_name_hint, const mgi_ffmpeg_film *film,
+                     const mgi_ffmpeg_sound *sound, char *error, size_t error_size);
+    /* Make *rate the nearest that such a file can have. */
+    int32_t (*sound_rate)(const char *format_name_hint, int32_t with_film, uint32_t *rate,
+                          char *error, size_t error_size);
     /* Open the first video of a file's bytes, which stay as they are until it is closed, with frames
      * of at most so many pixels. */
     int32_t (*read_open)(const uint8_t *data, size_t size, int64_t pixels_max, void **film,
@@ -31,6 +51,13 @@ typedef struct mgi_ffmpeg_table {
     /* The next frame into height x width x 3 bytes; NULL skips it. *end = 1 after the last one. */
     int32_t (*read_next)(void *film, uint8_t *rgb, int32_t *end, char *error, size_t error_size);
     void (*read_close)(void *film);
+    /* The first sound of a file's bytes, likewise. */
+    int32_t (*hear_open)(const uint8_t *data, size_t size, void **sound, mgi_ffmpeg_hearing *info,
+                         char *error, size_t error_size);
+    /* The next samples, in memory that is good until the next call; *count = 0 after the last ones. */
+    int32_t (*hear_next)(void *sound, const float **samples, int64_t *count, char *error,
+                         size_t error_size);
+    void (*hear_close)(void *sound);
 } mgi_ffmpeg_table;
 
 #endif

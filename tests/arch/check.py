@@ -31,6 +31,8 @@ BOUNDED = (
     ("lib/media/frames.c", "3 * (size_t)f->width, strip_row = row * (size_t)count",
      "a row of some of the frames that mgi_frames_check measured"),
     ("lib/media/png_read.c", "(size_t)film->info.width * (size_t)p->channels", "at most 65536 x 4"),
+    ("lib/media/wav.c", "w->bits / 8, block = each * w->channels", "at most 8 bytes x 8 channels"),
+    ("lib/media/wav.c", "(uint32_t)(2 * values)", "compared with 4 GiB before"),
     ("lib/media/y4m_read.c", "(size_t)(row >> y->shift_y) * y->row", "a place in a plane that was measured"),
     ("lib/plugins/ffmpeg_read.c", "3 * (size_t)f->width", "a row of a frame that FFmpeg holds"),
     ("lib/plugins/ffmpeg.c", "3 * (size_t)f->width", "a row of frames that the caller holds"),
