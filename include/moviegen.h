@@ -261,6 +261,36 @@ MGEN_API uint8_t *mgen_clip_pixels(mgen_clip *clip);
  *  MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_clip_write(mgen_context *ctx, const mgen_clip *clip, const char *path);
 
+/* ---- sound -------------------------------------------------------------------------------- */
+typedef struct mgen_sound mgen_sound; /**< samples on the host, floats in [-1,1] */
+/** What a sound holds. */
+typedef struct mgen_sound_info {
+    uint32_t struct_size; /**< set by MGEN_SOUND_INFO_INIT */
+    uint32_t rate;        /**< samples a second, 1..768000 */
+    uint32_t channels;    /**< 1..8 */
+    uint32_t reserved0;   /**< must be 0 */
+    uint64_t samples;     /**< of each channel, 1..2^31 - 1 */
+} mgen_sound_info;
+/** Make a silent sound. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: destroy
+ *  with mgen_sound_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_sound_create(mgen_context *ctx, const mgen_sound_info *info, mgen_sound **out);
+/** Read a sound, or that of a film: .wav by the library, all else by the FFmpeg plug-in. `rate` and `channels`: as in
+ *  mgen_sound_info, to which it is converted; 0 = as it is. @return as mgen_clip_read(); MGEN_E_INVALID: too long; no sound in
+ *  the film is MGEN_E_UNSUPPORTED. Ownership: mgen_sound_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_sound_read(mgen_context *ctx, const char *path, uint32_t rate, uint32_t channels, mgen_sound **out);
+/** Free a sound. NULL is fine. Since 0.1. */
+MGEN_API void mgen_sound_destroy(mgen_sound *sound);
+/** Tell what a sound holds; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Since 0.1. */
+MGEN_API mgen_status mgen_sound_get_info(const mgen_sound *sound, mgen_sound_info *info);
+/** @return samples x channels floats, to read and write while `sound` lives; or NULL. Since 0.1. */
+MGEN_API float *mgen_sound_samples(mgen_sound *sound);
+/** Write a sound, in the format of the name's ending: .wav (16 bits); all else (.m4a, .mp3, .ogg, .flac, ...) by the FFmpeg
+ *  plug-in, at the nearest rate that the format has. @return as mgen_clip_write(). Since 0.1. */
+MGEN_API mgen_status mgen_sound_write(mgen_context *ctx, const mgen_sound *sound, const char *path);
+/** Write a clip with its sound, which is cut to the clip's length or goes on in silence, by the FFmpeg plug-in (.mp4, .mov,
+ *  .mkv, .webm, ...). @return as mgen_clip_write(); a format without sound is MGEN_E_INVALID. Since 0.1. */
+MGEN_API mgen_status mgen_movie_write(mgen_context *ctx, const mgen_clip *clip, const mgen_sound *sound, const char *path);
+
 /* ---- models ------------------------------------------------------------------------------- */
 typedef struct mgen_tae mgen_tae;                   /**< temporal autoencoder: pixels <-> latents */
 typedef struct mgen_text_encoder mgen_text_encoder; /**< prompt -> vectors */
@@ -695,6 +725,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_MESH_PARAMS_INIT     {(uint32_t)sizeof(mgen_mesh_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
+#define MGEN_SOUND_INFO_INIT      {(uint32_t)sizeof(mgen_sound_info), 0, 0, 0, 0}
 #define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f}
 #define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0}
 #define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}

@@ -6,6 +6,7 @@
 #include "core/report.h"
 #include "dist/mesh.h"
 #include "media/pixels.h"
+#include "media/track.h"
 #include "task/generate.h"
 
 /* Copy a caller's struct that begins with struct_size: shorter than ours, the rest becomes 0; longer, its
@@ -103,6 +104,11 @@ struct mgen_clip {
     uint8_t *pixels;
 };
 
+struct mgen_sound {
+    struct mgi_heap *heap;
+    mgi_track track;
+};
+
 /* Copy a pipeline struct in and retain its handles; mgen_pipeline_close releases them. */
 mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen_pipeline *ours);
 /* The networks of a whole pipeline: STATE naming the part that is missing or does not fit. */
@@ -126,6 +132,10 @@ void mgi_frames_view(const mgi_pixels *p, mgen_frames *out);
 /* The caller's latents, checked; `name` is the argument's. */
 mgen_status mgi_latents_in(mgen_context *ctx, const mgen_latents *theirs, const char *name,
                            mgen_latents *ours);
+
+/* A silent sound. */
+mgen_status mgi_sound_new(mgen_context *ctx, int64_t samples, uint32_t rate, uint32_t channels,
+                          mgen_sound **out);
 
 mgen_status mgi_clip_make(mgen_context *ctx, int64_t width, int64_t height, int64_t frames,
                           uint32_t fps_num, uint32_t fps_den, mgen_clip **out);
