@@ -19,6 +19,7 @@ from .errors import (AgainError, CancelledError, ControlError, CorruptError, Des
 from .measure import Report, evaluate, plan, plan_mesh, toybox_prompts, version
 from .models import ROLES, Editor, ModelInfo, Tae, TextEncoder, Upsampler, VideoModel, noise, schedule
 from .pipeline import Estimate, Job, JobInfo, Pipeline, Stream
+from .sound import Sound
 from .training import Dataset, Trainer
 
 LOG_ERROR: int = _CONSTANTS["MGEN_LOG_ERROR"]
@@ -31,7 +32,7 @@ __all__ = [
     "DeviceError", "DeviceLostError", "Editor", "Error", "Estimate", "FileError", "InternalError", "InvalidError", "Job",
     "JobInfo", "LOG_DEBUG", "LOG_ERROR", "LOG_INFO", "LOG_WARN", "LimitError", "Memory", "ModelInfo", "NoMemoryError",
     "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Pipeline", "ROLES", "Ranks",
-    "ReadWriteError", "Report", "ResourceError", "StateError", "Stream", "Tae", "TextEncoder", "TimedOutError",
+    "ReadWriteError", "Report", "ResourceError", "Sound", "StateError", "Stream", "Tae", "TextEncoder", "TimedOutError",
     "Trainer", "UnsupportedError", "Upsampler", "UsageError", "VersionError", "VideoModel", "__version__", "evaluate", "noise",
     "plan", "plan_mesh", "schedule", "toybox_prompts", "version",
 ]

@@ -109,6 +109,12 @@ class ClipInfo(Struct):
                 ("fps_num", c_uint32), ("fps_den", c_uint32)]
 
 
+class SoundInfo(Struct):
+    NAME = "mgen_sound_info"
+    _fields_ = [("struct_size", c_uint32), ("rate", c_uint32), ("channels", c_uint32), ("reserved0", c_uint32),
+                ("samples", c_uint64)]
+
+
 class ModelInfo(Struct):
     NAME = "mgen_model_info"
     _fields_ = [("struct_size", c_uint32), ("channels", c_uint32), ("spatial_factor", c_uint32),
@@ -203,8 +209,8 @@ class EvalParams(Struct):
                 ("drop_text", c_uint32), ("reserved0", c_uint32), ("dataset", c_void_p)]
 
 
-STRUCTS = (Allocator, ContextParams, MeshParams, Frames, ClipInfo, ModelInfo, Pipeline, Latents, GenerateParams, Estimate, JobInfo,
-           Text, Sample, DatasetParams, TrainerParams, PlanParams, EvalParams)
+STRUCTS = (Allocator, ContextParams, MeshParams, Frames, ClipInfo, SoundInfo, ModelInfo, Pipeline, Latents, GenerateParams,
+           Estimate, JobInfo, Text, Sample, DatasetParams, TrainerParams, PlanParams, EvalParams)
 
 _STATUS = c_int32
 _OUT = POINTER(c_void_p)
@@ -229,6 +235,11 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_clip_read": (_STATUS, c_void_p, c_char_p, c_uint64, c_uint64, _OUT), "mgen_clip_destroy": _END,
     "mgen_clip_get_info": (_STATUS, c_void_p, POINTER(ClipInfo)), "mgen_clip_pixels": (c_void_p, c_void_p),
     "mgen_clip_write": (_STATUS, c_void_p, c_void_p, c_char_p),
+    "mgen_sound_create": (_STATUS, c_void_p, POINTER(SoundInfo), _OUT),
+    "mgen_sound_read": (_STATUS, c_void_p, c_char_p, c_uint32, c_uint32, _OUT), "mgen_sound_destroy": _END,
+    "mgen_sound_get_info": (_STATUS, c_void_p, POINTER(SoundInfo)), "mgen_sound_samples": (c_void_p, c_void_p),
+    "mgen_sound_write": (_STATUS, c_void_p, c_void_p, c_char_p),
+    "mgen_movie_write": (_STATUS, c_void_p, c_void_p, c_void_p, c_char_p),
     "mgen_tae_open": _OPEN, "mgen_text_encoder_open": _OPEN, "mgen_video_model_open": _OPEN,
     "mgen_upsampler_open": _OPEN, "mgen_upsampler_retain": _SAME, "mgen_upsampler_release": _END,
     "mgen_upsampler_get_info": _INFO,

@@ -12,7 +12,7 @@ from .context import Context, Path, path_of
 from .errors import InvalidError, StateError
 
 
-class _Byte(ctypes.Union):
+class Byte(ctypes.Union):
     """A byte whose buffer format is "B", which memoryview can index; that of c_uint8 is "<B", which it cannot."""
     _fields_ = [("value", ctypes.c_uint8)]
 
@@ -140,7 +140,7 @@ class Clip(Closing):
 # ctypes types have a buffer; so a clip is an instance of an array type, one for each shape, on the C memory.
 @functools.lru_cache(maxsize=32)
 def _class_of(frames: int, height: int, width: int) -> Type[Any]:
-    element = _Byte * 3 * width * height
+    element = Byte * 3 * width * height
     return type("Clip", (Clip, ctypes.Array), {"_type_": element, "_length_": frames, "__module__": __name__})
 
 

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Sounds: samples, floats in [-1, 1], seen without a copy; and films with them."""
+import ctypes
+import functools
+from ctypes import byref, c_void_p
+from typing import Any, Optional, Tuple, Type, cast
+
+from ._abi import SoundInfo, checked, lib
+from ._handles import Closing, FreedCore
+from .clip import Byte, Clip
+from .context import Context, Path, path_of
+from .errors import StateError
+
+
+class Sound(Closing):
+    """Samples on the host. Made by Sound.create() and Sound.read().
+
+    sound.samples is a view of them, writable, of the shape (samples, channels), float32; sound.numpy() too. A view keeps
+    the memory alive: close() only ends what can be done with the object by name.
+    """
+
+    _core: FreedCore
+    _context: Context
+    _rate: int
+    _channels: int
+    _closed = False
+
+    @classmethod
+    def create(cls, context: Context, *, samples: int, rate: int = 48000, channels: int = 1) -> "Sound":
+        """A silent sound."""
+        info = SoundInfo(samples=samples, rate=rate, channels=channels)
+        return wrap(context, context._core.make(lib.mgen_sound_destroy, lib.mgen_sound_create, byref(info)))
+
+    @classmethod
+    def read(cls, context: Context, path: Path, rate: int = 0, channels: int = 0) -> "Sound":
+        """A sound, or that of a film, converted to a rate and a number of channels; 0 = as it is. .wav without the FFmpeg
+        plug-in."""
+        return wrap(context, context._core.make(
+            lib.mgen_sound_destroy, lib.mgen_sound_read, path_of(path), checked(rate, 2**32 - 1, "rate"),
+            checked(channels, 2**32 - 1, "channels")))
+
+    def write(self, path: Path, *, context: Optional[Context] = None) -> None:
+        """Write to a file, in the format that its name ends with: .wav, or .m4a, .flac, ... (FFmpeg plug-in)."""
+        (context or self._context)._core.call(lib.mgen_sound_write, self._live(), path_of(path))
+
+    def write_movie(self, clip: Clip, path: Path, *, context: Optional[Context] = None) -> None:
+        """Write a clip with this sound, which is cut to its length or goes on in silence: .mp4, .mkv, .webm, ..."""
+        (context or self._context)._core.call(lib.mgen_movie_write, clip._live(), self._live(), path_of(path))
+
+    @property
+    def shape(self) -> Tuple[int, int]:
+        """(samples, channels)"""
+        return cast(Tuple[int, int], self.samples.shape)
+
+    @property
+    def rate(self) -> int:
+        """Samples a second."""
+        return self._rate
+
+    @property
+    def channels(self) -> int:
+        """Count of channels."""
+        return self._channels
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.shape[0] / self._rate
+
+    @property
+    def samples(self) -> memoryview:
+        """The samples themselves, (samples, channels), float32."""
+        self._live()
+        view = memoryview(cast(Any, self))
+        return view.cast("f", [len(view) // (4 * self._channels), self._channels])
+
+    def numpy(self) -> Any:
+        """The samples as a NumPy array, without a copy. ImportError without NumPy."""
+        import numpy  # pylint: disable=import-outside-toplevel
+        return numpy.asarray(self.samples)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<moviegen.Sound, closed>"
+        samples, channels = self.shape
+        return f"<moviegen.Sound of {samples} samples, {channels} channels, {self._rate} per second>"
+
+    def _live(self) -> Any:
+        if self._closed:
+            raise StateError("this sound was closed")
+        return self._core.pointer
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """No more use by name. Calling it again is harmless."""
+        self._closed = True
+
+    def __new__(cls, *arguments: Any) -> "Sound":
+        raise StateError("sounds are made by Sound.create(), Sound.read() and the calls that answer with one")
+
+
+# As clips: an instance of an array type, one for each size, on the C memory. Of bytes: memoryview cannot index what ctypes
+# calls a float, but can look at bytes as floats.
+@functools.lru_cache(maxsize=32)
+def _class_of(size: int) -> Type[Any]:
+    return type("Sound", (Sound, ctypes.Array), {"_type_": Byte, "_length_": size, "__module__": __name__})
+
+
+def wrap(context: Context, pointer: Any) -> Sound:
+    """The object for an mgen_sound, which becomes its own."""
+    info = SoundInfo()
+    lib.mgen_sound_get_info(pointer, byref(info))
+    kind = _class_of(4 * info.samples * info.channels)
+    sound = kind.from_address(lib.mgen_sound_samples(c_void_p(pointer)))
+    sound._context = context
+    sound._rate, sound._channels = info.rate, info.channels
+    sound._own(FreedCore(pointer, "sound", lib.mgen_sound_destroy))
+    return cast(Sound, sound)
