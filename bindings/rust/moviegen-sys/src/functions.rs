@@ -44,6 +44,34 @@ extern "C" {
         path: *const c_char,
     ) -> mgen_status;
 
+    pub fn mgen_sound_create(
+        ctx: *mut mgen_context,
+        info: *const mgen_sound_info,
+        out: *mut *mut mgen_sound,
+    ) -> mgen_status;
+    pub fn mgen_sound_read(
+        ctx: *mut mgen_context,
+        path: *const c_char,
+        rate: u32,
+        channels: u32,
+        out: *mut *mut mgen_sound,
+    ) -> mgen_status;
+    pub fn mgen_sound_destroy(sound: *mut mgen_sound);
+    pub fn mgen_sound_get_info(sound: *const mgen_sound, info: *mut mgen_sound_info)
+        -> mgen_status;
+    pub fn mgen_sound_samples(sound: *mut mgen_sound) -> *mut f32;
+    pub fn mgen_sound_write(
+        ctx: *mut mgen_context,
+        sound: *const mgen_sound,
+        path: *const c_char,
+    ) -> mgen_status;
+    pub fn mgen_movie_write(
+        ctx: *mut mgen_context,
+        clip: *const mgen_clip,
+        sound: *const mgen_sound,
+        path: *const c_char,
+    ) -> mgen_status;
+
     pub fn mgen_tae_open(
         ctx: *mut mgen_context,
         dir: *const c_char,

@@ -26,6 +26,8 @@ handles! {
     mgen_context;
     /// Frames of RGB8 on the host.
     mgen_clip;
+    /// Samples on the host.
+    mgen_sound;
     /// Temporal autoencoder: pixels from and to latents.
     mgen_tae;
     /// Prompt to vectors.
@@ -64,8 +66,8 @@ macro_rules! sized {
 }
 
 sized! {
-    mgen_context_params mgen_mesh_params mgen_frames mgen_clip_info mgen_model_info mgen_pipeline mgen_latents
-    mgen_generate_params mgen_estimate mgen_job_info mgen_text mgen_dataset_params mgen_trainer_params
+    mgen_context_params mgen_mesh_params mgen_frames mgen_clip_info mgen_sound_info mgen_model_info mgen_pipeline
+    mgen_latents mgen_generate_params mgen_estimate mgen_job_info mgen_text mgen_dataset_params mgen_trainer_params
     mgen_plan_params mgen_eval_params
 }
 
@@ -138,6 +140,17 @@ pub struct mgen_clip_info {
     pub frames: u32,
     pub fps_num: u32,
     pub fps_den: u32,
+}
+
+/// What a sound holds.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct mgen_sound_info {
+    pub struct_size: u32,
+    pub rate: u32,
+    pub channels: u32,
+    pub reserved0: u32,
+    pub samples: u64,
 }
 
 /// What a loaded network is.

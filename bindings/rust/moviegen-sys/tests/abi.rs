@@ -55,6 +55,7 @@ fn ours() -> BTreeMap<String, i64> {
         }
         mgen_frames { struct_size format width height count reserved0 plane row_stride frame_stride }
         mgen_clip_info { struct_size width height frames fps_num fps_den }
+        mgen_sound_info { struct_size rate channels reserved0 samples }
         mgen_model_info {
             struct_size channels spatial_factor temporal_factor text_width text_tokens parameters bytes hash
             guidance fps_prefix upsampling reserved0 tasks source_guidance

@@ -52,6 +52,7 @@ mod parts;
 mod ranks;
 mod raw;
 mod report;
+mod sound;
 mod stream;
 mod trainer;
 
@@ -70,6 +71,7 @@ pub use model::{Editor, ModelInfo, Pipeline, Tae, TextEncoder, Upsampler, VideoM
 pub use parts::{noise, schedule, Hold, Latents, LatentsRef, Schedule, Solver, Text};
 pub use ranks::{Exchange, MeshAborter, MeshParams, Ranks};
 pub use report::Report;
+pub use sound::{Sound, SoundInfo};
 pub use stream::{Frame, FrameStream};
 pub use trainer::{Trainer, TrainerParams, TrainerStopper};
 
