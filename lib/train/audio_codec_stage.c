@@ -247,7 +247,7 @@ static void validate_piece(mgi_run *run, const struct mgi_stage_run *r, T *x, do
     mgi_fill(run, zero, 0.0f);
     T *error = mgi_loss(run, MGK_LOSS_MSE, 1.0f, y, x);
     T *power = mgi_loss(run, MGK_LOSS_MSE, 1.0f, x, zero);
-    T *mel = r->loss.mels ? mgi_sound_loss_mel(&r->loss, run, 1.0f, y, x) : NULL;
+    T *mel = r->loss.mels ? mgi_sound_loss_mel(&r->loss, run, 1.0f, 0.0f, y, x) : NULL;
     if (run->status != MGEN_OK)
         return;
     f->snr += share * 10.0 *

@@ -105,6 +105,7 @@ static void put_audio_codec(mgi_json_writer *w, const mgi_stage *s)
     put_exact(w, "kl", s->kl);
     mgi_json_put_bool(w, "freeze_encoder", s->freeze_encoder);
     put_exact(w, "mel", r->mel);
+    put_exact(w, "squares", r->mel_squares);
     mgi_json_put_int(w, "bands", r->mel_bands);
     put_exact(w, "highest", r->mel_highest);
     put_exact(w, "floor", r->mel_floor);

@@ -238,7 +238,8 @@ static mgen_status check_windows(mgen_context *ctx, const mgi_stage *s, const in
 /* "mel" and "discriminator": objects that may be absent. */
 static mgen_status read_sound_losses(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const mel_keys[] = {"weight", "windows", "bands", "highest", "floor", NULL};
+    static const char *const mel_keys[] = {"weight",  "squares", "windows", "bands",
+                                           "highest", "floor",   NULL};
     static const char *const gan_keys[] = {"weight",  "features",  "start", "channels",
                                            "windows", "optimizer", NULL};
     static const int64_t mel_window[] = {2048, 1024, 512, 256, 128, 64},
@@ -257,6 +258,7 @@ static mgen_status read_sound_losses(mgen_context *ctx, const mgi_json *o, mgi_s
         MGI_TRY(get_object(ctx, o, "mel", &part));
         MGI_TRY(mgi_json_only_keys(ctx, part, mel_keys));
         MGI_TRY(mgi_json_get_real(ctx, part, "weight", true, 0.0, 1e6, &r->mel));
+        MGI_TRY(mgi_json_get_real(ctx, part, "squares", false, 0.0, 1e6, &r->mel_squares));
         MGI_TRY(read_windows(ctx, part, MGI_SOUND_WINDOWS_MAX, r->mel_window, &r->mel_windows));
         MGI_TRY(mgi_json_get_int(ctx, part, "bands", false, 1, MGI_MEL_WINDOW, &r->mel_bands));
         MGI_TRY(mgi_json_get_real(ctx, part, "highest", false, 100.0, 1e6, &r->mel_highest));

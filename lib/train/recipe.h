@@ -64,7 +64,8 @@ enum { MGI_SOUND_WINDOWS_MAX = 8, MGI_MEL_WINDOW = 2048 };
 /* What an audio codec's stage has beside an autoencoder's. */
 typedef struct mgi_audio_codec_recipe {
     mgi_audio_codec_config codec;
-    double mel;                                /* weight; 0: there is none */
+    double mel,
+        mel_squares; /* weights of differences and of their squares; mel 0: there is neither */
     int64_t mel_window[MGI_SOUND_WINDOWS_MAX]; /* samples */
     int mel_windows;
     int64_t mel_bands; /* of a window of MGI_MEL_WINDOW samples; of others in proportion */

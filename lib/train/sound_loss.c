@@ -73,13 +73,17 @@ static T *plus(mgi_run *run, T *a, T *b)
     return a && b ? mgi_add(run, a, b) : a ? a : b;
 }
 
-T *mgi_sound_loss_mel(const mgi_sound_loss *l, mgi_run *run, float weight, T *y, T *x)
+T *mgi_sound_loss_mel(const mgi_sound_loss *l, mgi_run *run, float weight, float squares, T *y,
+                      T *x)
 {
+    const float each = 1.0f / (float)l->mels;
     T *sum = NULL;
     for (int i = 0; i < l->mels; i++) {
         T *made = mgi_spectrum_mel(run, &l->mel[i], y),
           *real = mgi_spectrum_mel(run, &l->mel[i], x);
-        sum = plus(run, sum, mgi_loss(run, MGK_LOSS_L1, weight / (float)l->mels, made, real));
+        sum = plus(run, sum, mgi_loss(run, MGK_LOSS_L1, each * weight, made, real));
+        if (squares > 0.0f)
+            sum = plus(run, sum, mgi_loss(run, MGK_LOSS_MSE, each * squares, made, real));
     }
     return run->status == MGEN_OK ? sum : NULL;
 }
@@ -90,7 +94,8 @@ static T *compare(const mgi_sound_loss *l, mgi_run *run, float weight, T *y, T *
     const mgi_stage *s = l->stage;
     T *part[] = {mgi_loss(run, MGK_LOSS_L1, weight * (float)s->l1, y, x),
                  mgi_loss(run, MGK_LOSS_MSE, weight * (float)s->mse, y, x),
-                 mgi_sound_loss_mel(l, run, weight * (float)s->sound.mel, y, x)};
+                 mgi_sound_loss_mel(l, run, weight * (float)s->sound.mel,
+                                    weight * (float)s->sound.mel_squares, y, x)};
     mgi_stage_sum(run, part, l->mels ? 3 : 2, sums, MGI_SOUND_LOSS_L1);
     return plus(run, mgi_add(run, part[0], part[1]), part[2]);
 }

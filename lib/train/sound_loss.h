@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What an audio codec is trained by (report section 11, Descript Audio Codec), all of it means over values:
  *
- *   loss = l1 |y - x| + mse (y - x)^2 + kl KL + mel |M(y) - M(x)|
+ *   loss = l1 |y - x| + mse (y - x)^2 + kl KL + mel |M(y) - M(x)| + squares (M(y) - M(x))^2
  *        + discriminator * -D(y) + features |F(y) - F(x)|
  *
  * M: log powers of mel bands for several windows (model/sound_spectrum.h), F: what comes out of the discriminators'
@@ -44,8 +44,9 @@ void mgi_sound_loss_finish(mgi_sound_loss *l);
 /* Whether the discriminators take part in step `index`. */
 bool mgi_sound_loss_adversarial(const mgi_sound_loss *l, int64_t index);
 
-/* weight * |M(y) - M(x)|, of sounds (B,N,1): (1). */
-T *mgi_sound_loss_mel(const mgi_sound_loss *l, mgi_run *run, float weight, T *y, T *x);
+/* weight * |M(y) - M(x)| + squares * (M(y) - M(x))^2, of sounds (B,N,1): (1). */
+T *mgi_sound_loss_mel(const mgi_sound_loss *l, mgi_run *run, float weight, float squares, T *y,
+                      T *x);
 /* Of a pass: sounds x, what became of them y, the latents' KL. Goes back through the tape, then trains the
  * discriminators; what counts `weight` in the step is added to sums. last: their gradients are complete then. */
 void mgi_sound_loss_pass(mgi_sound_loss *l, mgi_run *run, int64_t index, float weight, bool last,

@@ -131,6 +131,8 @@ static void test_stage(void **state)
         stage.l1 = 30.0;
         if (!adversarial)
             stage.gan = 0.0;
+        else
+            stage.sound.mel_squares = 0.5;
         train_reported(&stage, first, last);
         if (!(last[0] < 0.9 * first[0] && last[1] > first[1]))
             fail_msg("mel %g -> %g, snr %g -> %g", first[0], last[0], first[1], last[1]);
@@ -213,15 +215,17 @@ static void test_recipe(void **state)
     };
     (void)state;
     mgi_stage s;
-    OK(read_recipe(",\"mel\":{\"weight\":3},\"discriminator\":{\"weight\":1,\"features\":2,"
-                   "\"start\":9,\"windows\":[512],\"optimizer\":{\"lr\":0.002}}",
-                   &s));
+    OK(read_recipe(
+        ",\"mel\":{\"weight\":3,\"squares\":4},\"discriminator\":{\"weight\":1,\"features\":2,"
+        "\"start\":9,\"windows\":[512],\"optimizer\":{\"lr\":0.002}}",
+        &s));
     assert_int_equal(s.kind, MGI_STAGE_AUDIO_CODEC);
     assert_int_equal(s.frames, 24);
     assert_int_equal(s.sound.mel_windows, 6);
     assert_int_equal(s.sound.mel_bands, 320);
     assert_int_equal(s.sound.mel_window[0], 2048);
-    assert_true(s.sound.mel == 3.0 && s.sound.features == 2.0 && s.gan == 1.0);
+    assert_true(s.sound.mel == 3.0 && s.sound.mel_squares == 4.0 && s.sound.features == 2.0 &&
+                s.gan == 1.0);
     assert_true(s.sound.gan_windows == 1 && s.sound.gan_window[0] == 512 && s.gan_start == 9);
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         assert_int_equal(read_recipe(refused[i].members, &s), MGEN_E_CORRUPT);
