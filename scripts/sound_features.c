@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Prints what the checker of sounds measures of toybox's, a line a sound: sound_features SEED COUNT [FOLDER CODEC]. For
- * sound_weights.py: place, mood, tempo, seconds, which way, the best tempo of each mood, features. Ways in turn: as drawn; made
- * louder or softer, noisier or duller; through the codec, if there is one. */
+ * What the checker of sounds measures of the toybox's, for sound_weights.py: sound_features OUT SEED COUNT [FOLDER CODEC]. Rows
+ * of f32. OUT.sounds, one a sound: place, mood, tempo, seconds, way, the best tempo of each mood, features. OUT.frames, some a
+ * sound: whether an impact is there, way, features. Ways in turn: as drawn; made louder or softer, noisier or duller; through
+ * the codec, if there is one. */
+#include "core/alloc.h"
 #include "core/philox.h"
 #include "eval/sound_look.h"
 #include "task/audio_codec_run.h"
@@ -11,10 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 4 * MGI_WORLD_SOUND_RATE };
+enum { MOST = 4 * MGI_WORLD_SOUND_RATE, KNOWN = 5 + MGI_WORLD_MOODS };
 enum { DRAWN, SPOILED, CODED, WAYS };
 
 static float drawn[MOST], heard[MOST], latents[MOST];
+
+typedef struct output {
+    FILE *sounds, *frames;
+} output;
 
 static mgen_status give(void *user, int64_t first, int64_t count, float *samples)
 {
@@ -49,37 +55,83 @@ static void spoil(uint64_t seed, uint64_t i, int64_t count)
     }
 }
 
-static int print(mgen_context *ctx, const mgi_audio_codec *codec, uint64_t seed, uint64_t i)
+/* How far the nearest impact is from there, seconds. */
+static double nearest(const mgi_world_event *e, int n, double seconds)
 {
+    double least = 1e9;
+    for (int i = 0; i < n; i++)
+        if (mgi_world_event_sharp(e[i].kind) && fabs((double)e[i].seconds - seconds) < least)
+            least = fabs((double)e[i].seconds - seconds);
+    return least;
+}
+
+/* Those at impacts, and every eighth of those that are well apart. */
+static mgen_status put_frames(mgen_context *ctx, const mgi_world_scene *scene, int64_t count,
+                              int way, FILE *out)
+{
+    mgi_world_event e[256];
+    float *features, row[2 + MGI_LOOK_ONSET_FEATURES];
+    int64_t frames;
+    int n = mgi_world_sound_events(scene, 0.0, 5.0, e, 256);
+    MGI_TRY(mgi_look_onset_features(ctx, heard, count, &features, &frames));
+    for (int64_t f = 8; f < frames - 8; f++) {
+        double far = nearest(e, n, (double)(f * MGI_LOOK_HOP) / MGI_WORLD_SOUND_RATE);
+        if (far > 0.004 && (far < 0.03 || f % 8))
+            continue;
+        row[0] = far <= 0.004;
+        row[1] = (float)way;
+        memcpy(row + 2, features + f * MGI_LOOK_ONSET_FEATURES,
+               MGI_LOOK_ONSET_FEATURES * sizeof *row);
+        fwrite(row, sizeof row, 1, out);
+    }
+    mgi_free(ctx, features);
+    return MGEN_OK;
+}
+
+static mgen_status put_sound(mgen_context *ctx, const mgi_world_scene *scene,
+                             const mgi_world_sound *sound, int64_t count, int way, FILE *out)
+{
+    float onsets[MGI_LOOK_ONSETS], row[KNOWN + MGI_LOOK_FEATURES];
+    const float known[5] = {(float)scene->background, (float)sound->mood, sound->tempo,
+                            (float)count / MGI_WORLD_SOUND_RATE, (float)way};
+    int found;
+    MGI_TRY(mgi_look_onsets(ctx, heard, count, onsets, &found));
+    MGI_TRY(mgi_look_features(ctx, heard, count, onsets, found, row + KNOWN, row + 5));
+    memcpy(row, known, sizeof known);
+    fwrite(row, sizeof row, 1, out);
+    return MGEN_OK;
+}
+
+static mgen_status put(mgen_context *ctx, const mgi_audio_codec *codec, uint64_t seed, uint64_t i,
+                       const output *out)
+{
+    /* Impacts are rare: more of what makes them. */
+    const mgi_world_options o = {.motion_weight = {3, 1, 1, 1, 2, 1, 1, 1}};
     static const int64_t lengths[5] = {65280, 96000, 96000, 144000, MOST};
     int64_t count = lengths[(int)(5.0f * mgi_random_unit(seed, MGI_STREAM_BUCKET, i))];
     const int way = (int)(i % (codec ? WAYS : CODED));
-    float features[MGI_LOOK_FEATURES], tempo[MGI_WORLD_MOODS], onsets[MGI_LOOK_ONSETS];
     mgi_world_scene scene;
     mgi_world_sound sound;
-    int found;
-    mgi_world_scene_random(&scene, seed, i, NULL);
+    mgi_world_scene_random(&scene, seed, i, &o);
     mgi_world_sound_random(&sound, &scene, seed, i);
     mgi_world_sound_draw(&scene, &sound, 0, count, drawn);
     memcpy(heard, drawn, (size_t)count * sizeof *heard);
     if (way == SPOILED)
         spoil(seed, i, count);
-    if (way == CODED &&
-        (mgi_audio_encode_sound(ctx, codec, count, give, NULL, latents) != MGEN_OK ||
-         mgi_audio_decode_sound(ctx, codec, latents, mgi_audio_frames(codec, count), take,
-                                &count) != MGEN_OK))
-        return 1;
-    if (mgi_look_onsets(ctx, heard, count, onsets, &found) != MGEN_OK ||
-        mgi_look_features(ctx, heard, count, onsets, found, features, tempo) != MGEN_OK)
-        return 1;
-    printf("%d %d %g %g %d", scene.background, sound.mood, (double)sound.tempo,
-           (double)count / MGI_WORLD_SOUND_RATE, way);
-    for (int k = 0; k < MGI_WORLD_MOODS; k++)
-        printf(" %g", (double)tempo[k]);
-    for (int k = 0; k < MGI_LOOK_FEATURES; k++)
-        printf(" %g", (double)features[k]);
-    printf("\n");
-    return 0;
+    if (way == CODED) {
+        MGI_TRY(mgi_audio_encode_sound(ctx, codec, count, give, NULL, latents));
+        MGI_TRY(mgi_audio_decode_sound(ctx, codec, latents, mgi_audio_frames(codec, count), take,
+                                       &count));
+    }
+    MGI_TRY(put_frames(ctx, &scene, count, way, out->frames));
+    return put_sound(ctx, &scene, &sound, count, way, out->sounds);
+}
+
+static FILE *open_output(const char *name, const char *what)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s.%s", name, what);
+    return fopen(path, "wb");
 }
 
 int main(int argc, char **argv)
@@ -88,18 +140,20 @@ int main(int argc, char **argv)
     mgi_audio_codec codec = {0};
     mgen_context *ctx;
     uint64_t hash;
-    if (argc != 3 && argc != 5)
-        return fprintf(stderr, "usage: sound_features SEED COUNT [FOLDER CODEC]\n"), 2;
+    if (argc != 4 && argc != 6)
+        return fprintf(stderr, "usage: sound_features OUT SEED COUNT [FOLDER CODEC]\n"), 2;
+    const output out = {open_output(argv[1], "sounds"), open_output(argv[1], "frames")};
     params.threads = 1;
-    if (mgen_context_create(&params, &ctx) != MGEN_OK)
-        return 1;
-    int failed = argc == 5 && mgi_audio_codec_open(ctx, argv[3], argv[4], &codec, &hash) != MGEN_OK;
-    for (uint64_t i = 0, count = strtoull(argv[2], NULL, 10); i < count && !failed; i++)
-        failed = print(ctx, argc == 5 ? &codec : NULL, strtoull(argv[1], NULL, 10), i);
+    if (!out.sounds || !out.frames || mgen_context_create(&params, &ctx) != MGEN_OK)
+        return fprintf(stderr, "%s: cannot be written\n", argv[1]), 1;
+    const bool coded = argc == 6;
+    bool failed = coded && mgi_audio_codec_open(ctx, argv[4], argv[5], &codec, &hash) != MGEN_OK;
+    for (uint64_t i = 0, count = strtoull(argv[3], NULL, 10); i < count && !failed; i++)
+        failed = put(ctx, coded ? &codec : NULL, strtoull(argv[2], NULL, 10), i, &out) != MGEN_OK;
     if (failed)
         fprintf(stderr, "%s\n", mgen_last_error(ctx));
-    if (argc == 5)
+    if (coded)
         mgi_audio_codec_finish(&codec);
     mgen_context_destroy(ctx);
-    return failed;
+    return fclose(out.sounds) || fclose(out.frames) || failed;
 }

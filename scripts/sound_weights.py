@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Fits the weights of the checker of sounds and writes lib/eval/sound_weights.h.
+"""Fits the weights of the checker of sounds and writes lib/eval/sound_weights.h and sound_onset_weights.h.
 
     sound_weights.py BUILD [--codec FOLDER NAME] [--count N] [--print-only]
 
 BUILD is a build folder with libmgi.a. Needs numpy and a C compiler. With a codec, a third of the sounds goes through it, so
-that the checker hears what comes out of one as well. What is printed are rates of sounds that are not fitted to.
+that the checker hears what comes out of one as well. Impacts are fitted first: run it again for places and music that do not
+hear them as notes. What is printed are rates of sounds that are not fitted to.
 """
 import argparse
 import os
@@ -15,28 +16,34 @@ import tempfile
 import numpy
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PLACES, MOODS, DECAY, STEPS = 6, 5, 3e-4, 1500
+# As in lib/eval/sound_look.h.
+PLACES, MOODS, FEATURES, ONSET_FEATURES = 6, 5, 108, 82
+STEPS = 1500
 WAYS = ("as drawn", "spoiled", "through the codec")
 # Features that hardly vary get no larger weights than those that vary by so much.
 LEAST_DEVIATION = 0.15
 
 
-def sounds(program, seed, count, codec):
-    out = subprocess.run([program, str(seed), str(count)] + codec, check=True, capture_output=True, text=True).stdout
-    return numpy.array([line.split() for line in out.splitlines()], dtype=float)
+def measure(program, scratch, seed, count, codec):
+    """Rows of sounds, and rows of frames."""
+    out = os.path.join(scratch, str(seed))
+    subprocess.run([program, out, str(seed), str(count)] + codec, check=True)
+    return tuple(numpy.fromfile(f"{out}.{kind}", dtype=numpy.float32).reshape(-1, width)
+                 for kind, width in (("sounds", 5 + MOODS + FEATURES), ("frames", 2 + ONSET_FEATURES)))
 
 
-def fit(x, y, classes):
+def fit(x, y, classes, decay):
     """Multinomial logistic regression by Adam over all samples at once."""
+    x = x.astype(numpy.float64)
     mean, deviation = x.mean(0), numpy.maximum(x.std(0), LEAST_DEVIATION)
-    z = numpy.c_[(x - mean) / deviation, numpy.ones(len(x))]
+    z = numpy.c_[(x - mean) / deviation, numpy.ones(len(x))].astype(numpy.float32)
     w = numpy.zeros((classes, z.shape[1]))
-    m, v, target = numpy.zeros_like(w), numpy.zeros_like(w), numpy.eye(classes)[y]
+    m, v, target = numpy.zeros_like(w), numpy.zeros_like(w), numpy.eye(classes, dtype=numpy.float32)[y]
     for t in range(1, STEPS + 1):
-        p = z @ w.T
+        p = z @ w.T.astype(numpy.float32)
         p = numpy.exp(p - p.max(1, keepdims=True))
         p /= p.sum(1, keepdims=True)
-        g = (p - target).T @ z / len(x) + DECAY * numpy.c_[w[:, :-1], numpy.zeros(classes)]
+        g = (p - target).T @ z / len(x) + decay * numpy.c_[w[:, :-1], numpy.zeros(classes)]
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         w -= 0.05 * (m / (1 - 0.9**t)) / (numpy.sqrt(v / (1 - 0.999**t)) + 1e-8)
     return numpy.c_[w[:, :-1] / deviation, w[:, -1] - (w[:, :-1] / deviation) @ mean]
@@ -51,20 +58,20 @@ def number(value):
     return (text if "." in text or "e" in text else text + ".0") + "f"
 
 
-def write(path, place, mood):
-    with open(path, "w", encoding="utf-8") as f:
+def write(name, tables):
+    guard = f"MGI_EVAL_{name.upper()}_H"
+    with open(f"{ROOT}/lib/eval/{name}.h", "w", encoding="utf-8") as f:
         f.write("/* SPDX-License-Identifier: MIT\n"
                 " * Written by scripts/sound_weights.py: do not edit. What the checker of sounds weighs its features with\n"
-                " * (sound_look.h): a class is the one whose sum is the largest. The last weight of each is added as it is.\n"
-                " * Tier 7. */\n"
-                "#ifndef MGI_EVAL_SOUND_WEIGHTS_H\n#define MGI_EVAL_SOUND_WEIGHTS_H\n\n"
-                '#include "eval/sound_look.h"\n\n/* clang-format off */\n')
-        for name, count, rows in (("place", "BACKGROUNDS", place), ("mood", "MOODS", mood)):
-            f.write(f"static const float {name}_weights[MGI_WORLD_{count}][MGI_LOOK_FEATURES + 1] = {{\n")
-            for row in rows:
+                " * (sound_look.h). The last weight of each row is added as it is. Tier 7. */\n"
+                f'#ifndef {guard}\n#define {guard}\n\n#include "eval/sound_look.h"\n\n/* clang-format off */\n')
+        for declared, rows in tables:
+            f.write(f"static const float {declared} = {{\n")
+            for row in numpy.atleast_2d(rows):
                 words = [number(value) for value in row]
                 lines = [", ".join(words[i:i + 12]) for i in range(0, len(words), 12)]
-                f.write("    {" + ",\n     ".join(lines) + "},\n")
+                one = rows.ndim == 1
+                f.write(("     " if one else "    {") + ",\n     ".join(lines) + ("\n" if one else "},\n"))
             f.write("};\n")
         f.write("/* clang-format on */\n\n#endif\n")
 
@@ -96,14 +103,17 @@ def main():
         subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-I", ROOT, "-I", f"{ROOT}/lib", "-I", f"{ROOT}/include",
                         f"{ROOT}/scripts/sound_features.c", f"{options.build}/libmgi.a", "-lm", "-lz", "-lpthread", "-ldl",
                         "-o", program], check=True)
-        train = sounds(program, 101, options.count, options.codec)
-        test = sounds(program, 102, options.count // 3, options.codec)
+        train, frames = measure(program, scratch, 101, options.count, options.codec)
+        test, _ = measure(program, scratch, 102, options.count // 3, options.codec)
     known = 5 + MOODS
-    place = fit(train[:, known:], train[:, 0].astype(int), PLACES)
-    mood = fit(train[:, known:], train[:, 1].astype(int), MOODS)
+    place = fit(train[:, known:], train[:, 0].astype(int), PLACES, 3e-4)
+    mood = fit(train[:, known:], train[:, 1].astype(int), MOODS, 3e-4)
+    onset = fit(frames[:, 2:], frames[:, 0].astype(int), 2, 1e-5)
     rates(test[:, known:], test[:, :known], place, mood)
     if not options.print_only:
-        write(f"{ROOT}/lib/eval/sound_weights.h", place, mood)
+        write("sound_weights", (("place_weights[MGI_WORLD_BACKGROUNDS][MGI_LOOK_FEATURES + 1]", place),
+                                ("mood_weights[MGI_WORLD_MOODS][MGI_LOOK_FEATURES + 1]", mood)))
+        write("sound_onset_weights", (("onset_weights[MGI_LOOK_ONSET_FEATURES + 1]", onset[1] - onset[0]),))
 
 
 if __name__ == "__main__":

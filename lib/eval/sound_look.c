@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What is measured of a sound: impacts, bands, beats. */
+ * What is measured of a sound: bands and beats. */
 #include "eval/sound_look.h"
 
 #include "core/alloc.h"
@@ -9,63 +9,6 @@
 #include <string.h>
 
 static const double rate = MGI_WORLD_SOUND_RATE;
-
-/* ---- impacts ------------------------------------------------------------------------------------ */
-
-/* An impact's click is a noise in a band that tones and places leave alone: there nearly every bin rises at once. */
-enum {
-    ONSET_WIDTH = 1024,
-    ONSET_HOP = 240,
-    ONSET_LOW = 15,  /* bins: 700 Hz */
-    ONSET_HIGH = 49, /* 2.3 kHz */
-    ONSET_PAST = 9,  /* frames that a rise is measured against */
-    ONSET_REST = 10, /* from one impact to the next, frames */
-    ONSET_EDGE = 5   /* frames at both ends, which see the sound go back there */
-};
-/* Logarithms of power. Of true sounds impacts rise by 1.25 at least, nearly all by 1.7, and reach -9.6; what rises by
- * 1.2 and is none stays below -10.6. */
-static const float onset_rise = 1.2f;
-static const float onset_level = -10.1f;
-static const float onset_silence = 1e-6f; /* of a bin: less is none */
-/* The window sees an impact so much before its middle reaches it. */
-static const double onset_early = 0.0027;
-
-/* The mean of the bins' logarithms; how much more than in the frames before. */
-static void level_at(const mgi_sound_spectrum *s, int64_t frame, float *level, float *rise)
-{
-    const float *now = s->power + frame * s->bins;
-    int64_t first = frame - 1 - ONSET_PAST;
-    first = first < 0 ? 0 : first;
-    *level = *rise = 0.0f;
-    for (int k = ONSET_LOW; k < ONSET_HIGH; k++) {
-        float past = 0.0f;
-        for (int64_t f = first; f < frame - 1; f++)
-            past += s->power[f * s->bins + k];
-        past /= (float)(frame - 1 - first);
-        *level += logf(now[k] + onset_silence) / (float)(ONSET_HIGH - ONSET_LOW);
-        *rise += logf((now[k] + onset_silence) / (past + onset_silence)) /
-                 (float)(ONSET_HIGH - ONSET_LOW);
-    }
-}
-
-mgen_status mgi_look_onsets(mgen_context *ctx, const float *samples, int64_t count,
-                            float onsets[MGI_LOOK_ONSETS], int *found)
-{
-    mgi_sound_spectrum s;
-    int64_t last = -ONSET_REST;
-    *found = 0;
-    MGI_TRY(mgi_sound_spectrum_make(ctx, samples, count, ONSET_WIDTH, ONSET_HOP, &s));
-    for (int64_t f = ONSET_EDGE; f < s.frames - ONSET_EDGE && *found < MGI_LOOK_ONSETS; f++) {
-        float level, rise;
-        level_at(&s, f, &level, &rise);
-        if (f - last < ONSET_REST || level < onset_level || rise < onset_rise)
-            continue;
-        last = f;
-        onsets[(*found)++] = (float)((double)(f * ONSET_HOP) / rate + onset_early);
-    }
-    mgi_sound_spectrum_free(ctx, &s);
-    return MGEN_OK;
-}
 
 static float band_power(const mgi_sound_spectrum *s, int64_t frame, int64_t from, int64_t to)
 {
