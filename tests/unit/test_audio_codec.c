@@ -349,6 +349,37 @@ static void test_pieces(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* Of a sound of so many latents: what the device took at most. */
+static uint64_t memory_of(int64_t frames)
+{
+    mgen_context *ctx = make_context();
+    mgi_audio_codec codec;
+    make_codec(&codec, ctx);
+    const int64_t samples = frames * HOP;
+    host_sound s = {calloc((size_t)samples, sizeof(float)), samples, 0, 0, 1000};
+    float *latents = calloc((size_t)(frames * config.latent_channels), sizeof *latents);
+    assert_non_null(s.v);
+    assert_non_null(latents);
+    assert_int_equal(mgi_audio_encode_sound(ctx, &codec, samples, give, &s, latents), MGEN_OK);
+    assert_int_equal(mgi_audio_decode_sound(ctx, &codec, latents, frames, take, &s), MGEN_OK);
+    const uint64_t peak = ctx->device->counts.total_peak;
+    free(latents);
+    free(s.v);
+    mgi_audio_codec_finish(&codec);
+    mgen_context_destroy(ctx);
+    return peak;
+}
+
+/* It does not grow with the sound, but for some workspace. */
+static void test_memory(void **state)
+{
+    (void)state;
+    const uint64_t of_short = memory_of(200), of_long = memory_of(2000);
+    if (of_long > of_short + of_short / 10)
+        fail_msg("%llu bytes, and of ten times as long a sound %llu", (unsigned long long)of_short,
+                 (unsigned long long)of_long);
+}
+
 /* What lies further from a latent than the reach does not count, and the reach is no longer than it must be (a latent
  * more, for rounding up). */
 static void test_reach(void **state)
@@ -483,7 +514,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_definition), cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_pieces),     cmocka_unit_test(test_reach),
-        cmocka_unit_test(test_config),     cmocka_unit_test(test_files),
+        cmocka_unit_test(test_memory),     cmocka_unit_test(test_config),
+        cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
