@@ -18,7 +18,7 @@ import numpy
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # As in lib/eval/sound_look.h.
 PLACES, MOODS, FEATURES, ONSET_FEATURES = 6, 5, 108, 82
-STEPS = 1500
+STEPS = 1000
 WAYS = ("as drawn", "spoiled", "through the codec")
 # Features that hardly vary get no larger weights than those that vary by so much.
 LEAST_DEVIATION = 0.15
@@ -95,7 +95,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build")
     parser.add_argument("--codec", nargs=2, default=[], metavar=("FOLDER", "NAME"))
-    parser.add_argument("--count", type=int, default=6000)
+    parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--print-only", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -106,8 +106,8 @@ def main():
         train, frames = measure(program, scratch, 101, options.count, options.codec)
         test, _ = measure(program, scratch, 102, options.count // 3, options.codec)
     known = 5 + MOODS
-    place = fit(train[:, known:], train[:, 0].astype(int), PLACES, 3e-4)
-    mood = fit(train[:, known:], train[:, 1].astype(int), MOODS, 3e-4)
+    place = fit(train[:, known:], train[:, 0].astype(int), PLACES, 1e-3)
+    mood = fit(train[:, known:], train[:, 1].astype(int), MOODS, 1e-3)
     onset = fit(frames[:, 2:], frames[:, 0].astype(int), 2, 1e-5)
     rates(test[:, known:], test[:, :known], place, mood)
     if not options.print_only:

@@ -103,7 +103,8 @@ static float comb(const float *rises, int64_t frames, double apart)
             float part = (float)(at - (double)f);
             sum += rises[f] + part * (rises[f + 1] - rises[f]);
         }
-        best = n > 1 && sum / (float)n > best ? sum / (float)n : best;
+        if (n > 1 && sum / sqrtf((float)n) > best)
+            best = sum / sqrtf((float)n);
     }
     return best;
 }

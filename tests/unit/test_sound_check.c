@@ -66,8 +66,9 @@ static void test_spectrum(void **state)
     mgi_sound_spectrum_free(ctx, &s);
 }
 
-/* The checker's own rates. Of 300 such sounds of 2 s it hears all 269 impacts and 2 that are none, 1.4 ms off in the mean;
- * the place of 99.7 %, whether there is music of 99 %, its mood of 98 %, its tempo of 86 %. */
+/* The checker's own rates. Of 500 sounds of 2 s in which more bounces and falls than here it hears all 439 impacts and 5 that are
+ * none, 1.4 ms off in the mean; the place of 99.4 %, whether there is music of 98.6 %, its mood of 97.2 %, its tempo of 88.5 %.
+ * Through the toybox's codec, of 200: 93 % of the impacts, 95 % of what it hears being some, 3.3 ms off; 99, 95.5, 92.5 and 75 %. */
 static void test_rates(void **state)
 {
     (void)state;
