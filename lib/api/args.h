@@ -81,6 +81,11 @@ struct mgen_editor {
     mgi_editor net;
 };
 
+struct mgen_audio_model {
+    mgi_handle handle;
+    mgi_audio net;
+};
+
 /* As the public calls, held as MGEN_PRECISION_* says; the video model split over the mesh where there is one. */
 mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                 uint32_t precision, mgen_tae **out);
@@ -93,6 +98,8 @@ mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const 
                                       uint32_t precision, mgen_upsampler **out);
 mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                    uint32_t precision, mgen_editor **out);
+mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                        uint32_t precision, mgen_audio_model **out);
 /* The MGEN_PRECISION_* in which a video model is held. */
 uint32_t mgi_video_model_precision(const mgen_video_model *model);
 /* The mesh that a network may be split over: NULL, too, where there is one rank. */
@@ -122,6 +129,9 @@ mgen_status mgi_pipeline_editor(mgen_context *ctx, const mgen_pipeline *p,
                                 const mgen_clip_info *clip, mgi_networks *out);
 mgen_status mgi_pipeline_begins(mgen_context *ctx, const mgen_pipeline *p,
                                 const mgen_clip_info *clip, mgi_networks *out);
+
+/* STATE or UNSUPPORTED unless it makes sound. */
+mgen_status mgi_pipeline_audio(mgen_context *ctx, const mgen_pipeline *p);
 
 enum { MGI_SIDE_MAX = 65536 }; /* width, height and count of frames and latents */
 

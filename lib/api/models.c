@@ -19,11 +19,11 @@ static bool owners_remove(mgi_handle *h)
 
 /* -- opening -------------------------------------------------------------------------------------- */
 
-enum { TAE, TEXT_ENCODER, VIDEO_MODEL, UPSAMPLER, EDITOR };
+enum { TAE, TEXT_ENCODER, VIDEO_MODEL, UPSAMPLER, EDITOR, AUDIO_MODEL };
 
-static const size_t handle_size[] = {sizeof(mgen_tae), sizeof(mgen_text_encoder),
+static const size_t handle_size[] = {sizeof(mgen_tae),         sizeof(mgen_text_encoder),
                                      sizeof(mgen_video_model), sizeof(mgen_upsampler),
-                                     sizeof(mgen_editor)};
+                                     sizeof(mgen_editor),      sizeof(mgen_audio_model)};
 
 static mgen_status home_make(mgen_context *ctx, mgen_context **home)
 {
@@ -49,6 +49,8 @@ static mgen_status load(mgen_context *home, int kind, const char *dir, const cha
         return mgi_upsampler_open(home, dir, name, &((mgen_upsampler *)h)->net, &h->hash);
     case EDITOR:
         return mgi_editor_open(home, dir, name, &((mgen_editor *)h)->net, &h->hash);
+    case AUDIO_MODEL:
+        return mgi_audio_open(home, dir, name, &((mgen_audio_model *)h)->net, &h->hash);
     default:
         return mgi_vt_open_mesh(home, dir, name, mesh, &((mgen_video_model *)h)->net, &h->hash);
     }
@@ -171,6 +173,18 @@ mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const cha
     return open_handle(ctx, EDITOR, dir, name, precision, NULL, (void **)out);
 }
 
+mgen_status mgen_audio_model_open(mgen_context *ctx, const char *dir, const char *name,
+                                  mgen_audio_model **out)
+{
+    return mgi_audio_model_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, out);
+}
+
+mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                        uint32_t precision, mgen_audio_model **out)
+{
+    return open_handle(ctx, AUDIO_MODEL, dir, name, precision, NULL, (void **)out);
+}
+
 uint32_t mgi_video_model_precision(const mgen_video_model *model)
 {
     static const uint32_t of[] = {[MGI_HOLD_F32] = MGEN_PRECISION_F32,
@@ -264,6 +278,21 @@ void mgen_editor_release(mgen_editor *editor)
     handle_free(&editor->handle);
 }
 
+mgen_audio_model *mgen_audio_model_retain(mgen_audio_model *model)
+{
+    if (model)
+        owners_add(&model->handle);
+    return model;
+}
+
+void mgen_audio_model_release(mgen_audio_model *model)
+{
+    if (!model || !owners_remove(&model->handle))
+        return;
+    mgi_audio_finish(&model->net);
+    handle_free(&model->handle);
+}
+
 /* -- what they are -------------------------------------------------------------------------------- */
 
 static mgen_status info_out(const mgi_handle *h, const mgi_module *m, mgen_model_info *ours,
@@ -339,4 +368,15 @@ mgen_status mgen_editor_get_info(const mgen_editor *editor, mgen_model_info *inf
     ours.tasks = (uint32_t)e->config.video.tasks;
     ours.source_guidance = e->config.source_guidance;
     return info_out(&editor->handle, &e->video.module, &ours, info);
+}
+
+mgen_status mgen_audio_model_get_info(const mgen_audio_model *model, mgen_model_info *info)
+{
+    if (!model)
+        return MGEN_E_INVALID;
+    const mgi_audio *a = &model->net;
+    mgen_model_info ours = transformer_info(&a->config.transformer);
+    ours.rate = (uint32_t)a->codec.config.rate;
+    ours.sees_clips = a->config.vision[0] != '\0';
+    return info_out(&model->handle, &a->transformer.module, &ours, info);
 }

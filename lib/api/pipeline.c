@@ -24,6 +24,11 @@ static mgen_editor **editor_of(mgen_pipeline *p)
     return p->struct_size > offsetof(mgen_pipeline, editor) ? &p->editor : NULL;
 }
 
+static mgen_audio_model **audio_of(mgen_pipeline *p)
+{
+    return p->struct_size > offsetof(mgen_pipeline, audio) ? &p->audio : NULL;
+}
+
 static mgen_status check_precision(mgen_context *ctx, const mgen_pipeline *p)
 {
     return p->precision <= MGEN_PRECISION_FP8
@@ -44,6 +49,7 @@ mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen
     mgen_video_model_retain(p.video);
     mgen_upsampler_retain(p.upsampler);
     mgen_editor_retain(p.editor);
+    mgen_audio_model_retain(p.audio);
     for (int i = 0; i < 3; i++)
         mgen_text_encoder_retain(p.text[i]);
     *ours = p;
@@ -184,10 +190,18 @@ mgen_status mgi_pipeline_begins(mgen_context *ctx, const mgen_pipeline *p,
     return MGEN_OK;
 }
 
+mgen_status mgi_pipeline_audio(mgen_context *ctx, const mgen_pipeline *p)
+{
+    if (mgi_mesh_split(p->mesh))
+        return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
+                        "sound is made by one rank; open the pipeline without a mesh");
+    return p->audio ? MGEN_OK : mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its audio model");
+}
+
 static bool holds_nothing(const mgen_pipeline *p)
 {
-    return !p->tae && !p->video && !p->upsampler && !p->editor && !p->text[0] && !p->text[1] &&
-           !p->text[2];
+    return !p->tae && !p->video && !p->upsampler && !p->editor && !p->audio && !p->text[0] &&
+           !p->text[1] && !p->text[2];
 }
 
 static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipeline_file *file,
@@ -212,6 +226,8 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
         MGI_TRY(mgi_upsampler_handle_open(ctx, dir, file->upsampler, precision, &p->upsampler));
     if (file->editor[0] && editor_of(p) && !mgi_mesh_split(p->mesh))
         MGI_TRY(mgi_editor_handle_open(ctx, dir, file->editor, precision, &p->editor));
+    if (file->audio[0] && audio_of(p) && !mgi_mesh_split(p->mesh))
+        MGI_TRY(mgi_audio_model_handle_open(ctx, dir, file->audio, precision, &p->audio));
     if (missing(p))
         return MGEN_OK;
     networks = networks_of(p);
@@ -300,6 +316,10 @@ void mgen_pipeline_close(mgen_pipeline *pipe)
     mgen_editor_release(editor ? *editor : NULL);
     if (editor)
         *editor = NULL;
+    mgen_audio_model **audio = audio_of(pipe);
+    mgen_audio_model_release(audio ? *audio : NULL);
+    if (audio)
+        *audio = NULL;
     for (int i = 0; i < 3; i++)
         mgen_text_encoder_release(pipe->text[i]);
     pipe->tae = NULL;
@@ -322,7 +342,10 @@ uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe)
     const mgen_editor *editor =
         pipe->struct_size > offsetof(mgen_pipeline, editor) ? pipe->editor : NULL;
     h = upsampler ? h * mix + upsampler->handle.hash : h;
-    return editor ? h * mix + editor->handle.hash : h;
+    const mgen_audio_model *audio =
+        pipe->struct_size > offsetof(mgen_pipeline, audio) ? pipe->audio : NULL;
+    h = editor ? h * mix + editor->handle.hash : h;
+    return audio ? h * mix + audio->handle.hash : h;
 }
 
 mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, const double *weights,

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Every way in which opening a model fails, for each kind of handle and for the pipeline. */
 #include "tiny_editor.h"
+#include "tiny_audio.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-enum { TAE, TEXT, VIDEO, UPSAMPLER, EDITOR, PIPELINE, KINDS };
-static const char *const names[] = {"tae", "text_encoder", "video_model", "upsampler", "editor"};
+enum { TAE, TEXT, VIDEO, UPSAMPLER, EDITOR, AUDIO, PIPELINE, KINDS };
+static const char *const names[] = {"tae",       "text_encoder", "video_model",
+                                    "upsampler", "editor",       "audio"};
 static char copy[64];
 
 /* The tiny model again, in a folder of its own that may be damaged. */
@@ -29,6 +31,7 @@ static mgen_status open_kind(mgen_context *ctx, int kind)
     mgen_video_model *video = NULL;
     mgen_upsampler *upsampler = NULL;
     mgen_editor *editor = NULL;
+    mgen_audio_model *audio = NULL;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_status status = kind == TAE     ? mgen_tae_open(ctx, copy, names[TAE], &tae)
                          : kind == TEXT  ? mgen_text_encoder_open(ctx, copy, names[TEXT], &text)
@@ -36,10 +39,11 @@ static mgen_status open_kind(mgen_context *ctx, int kind)
                          : kind == UPSAMPLER
                              ? mgen_upsampler_open(ctx, copy, names[UPSAMPLER], &upsampler)
                          : kind == EDITOR ? mgen_editor_open(ctx, copy, names[EDITOR], &editor)
+                         : kind == AUDIO  ? mgen_audio_model_open(ctx, copy, names[AUDIO], &audio)
                                           : mgen_pipeline_open(ctx, copy, &pipe);
     if (status != MGEN_OK) {
-        assert_true(!tae && !text && !video && !upsampler && !editor && !pipe.upsampler &&
-                    !pipe.editor && !pipe.tae && !pipe.video && !pipe.text[0]);
+        assert_true(!tae && !text && !video && !upsampler && !editor && !audio && !pipe.audio &&
+                    !pipe.upsampler && !pipe.editor && !pipe.tae && !pipe.video && !pipe.text[0]);
         assert_int_equal(mgen_last_status(ctx), status);
         assert_true(strlen(mgen_last_error(ctx)) > 10);
     }
@@ -48,6 +52,7 @@ static mgen_status open_kind(mgen_context *ctx, int kind)
     mgen_video_model_release(video);
     mgen_upsampler_release(upsampler);
     mgen_editor_release(editor);
+    mgen_audio_model_release(audio);
     mgen_pipeline_close(&pipe);
     return status;
 }
@@ -424,6 +429,17 @@ static void test_abi_table(void **state)
     assert_int_equal(mgen_status_class(-77), MGEN_CLASS_FAILED);
 }
 
+static int setup_all(void **state)
+{
+    int failed = setup_upsampler_and_editor(state);
+    if (failed)
+        return failed;
+    mgen_context *ctx = make_context(2);
+    train_audio(ctx);
+    mgen_context_destroy(ctx);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -435,5 +451,5 @@ int main(void)
         cmocka_unit_test(test_average),
         cmocka_unit_test(test_average_of_one_save),
     };
-    return cmocka_run_group_tests(tests, setup_upsampler_and_editor, teardown);
+    return cmocka_run_group_tests(tests, setup_all, teardown);
 }

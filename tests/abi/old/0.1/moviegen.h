@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * moviegen.h - the whole public interface of libmoviegen, and its manual. A comment is of all calls below it up to the next.
  *
- * What it does    Text in, video out: a temporal autoencoder (TAE), a text encoder and a flow-matching video transformer,
- *                 composed through a pipeline, trained and run by this library after Meta's Movie Gen report (October 2024).
+ * What it does    Text in, video and sound out: autoencoders, text encoders and flow-matching transformers, composed through
+ *                 a pipeline, trained and run by this library after Meta's Movie Gen report (October 2024).
  *
  * Smallest program
  * @code
@@ -19,12 +19,13 @@
  *         fprintf(stderr, "%s\n", mgen_last_error(ctx));
  * @endcode
  *
- * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model, mgen_upsampler, mgen_editor);
- *                 the pipeline, a plain struct that names them; job; clip; dataset; trainer; mesh of ranks; report.
+ * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model, mgen_upsampler, mgen_editor,
+ *                 mgen_audio_model); the pipeline, a plain struct that names them; job; clip; sound; dataset; trainer; mesh of
+ *                 ranks; report.
  * Ownership       The library frees what it allocated, through the destroy or release call of its kind; each of these
  *                 accepts NULL. The caller's memory is only read during the call unless a function says "keeps". Model
  *                 handles and datasets count their owners: retain adds one, release removes one, and the last one frees.
- *                 A context may go before handles, clips and reports made from it; jobs, trainers, then meshes go before it.
+ *                 A context may go before handles, clips, sounds and reports of it; jobs, trainers, then meshes go before it.
  * Threads         One object: one thread at a time, and a context with its jobs, trainers and meshes counts as one
  *                 object. Different contexts: free. A model handle is immutable once loaded: any number of contexts and
  *                 threads may use it, retain it and release it at once. Other exceptions are marked "any thread".
@@ -297,47 +298,53 @@ typedef struct mgen_text_encoder mgen_text_encoder; /**< prompt -> vectors */
 typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video transformer */
 typedef struct mgen_upsampler mgen_upsampler;       /**< clip -> larger clip */
 typedef struct mgen_editor mgen_editor;             /**< clip + instruction -> clip */
+typedef struct mgen_audio_model mgen_audio_model;   /**< clip or text -> sound */
 /** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8), or a folder <name> in it of diffusers
- *  (docs/autoencoder.md) or transformers (docs/text.md). Transformers of video are held as "precision" in their file says,
- *  and an upsampler has the autoencoder that its file names. @return MGEN_OK, MGEN_E_STATE (a job is running),
- *  MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message names file and rule), MGEN_E_UNSUPPORTED (a network or tensor
- *  type that is not read), MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED. Ownership: the caller's; its
- *  memory counts on `ctx`. Since 0.1. */
+ *  (docs/autoencoder.md) or transformers (docs/text.md). Transformers of video and sound are held as "precision" in their
+ *  file says; upsamplers and audio models have the networks that their files name. @return MGEN_OK, MGEN_E_STATE (a job is
+ *  running), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message names file and rule), MGEN_E_UNSUPPORTED (a network or
+ *  tensor type that is not read), MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED. Ownership: the caller's;
+ *  its memory counts on `ctx`. Since 0.1. */
 MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name, mgen_tae **out);
 MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name, mgen_text_encoder **out);
 MGEN_API mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name, mgen_video_model **out);
 MGEN_API mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, const char *name, mgen_upsampler **out);
 MGEN_API mgen_status mgen_editor_open(mgen_context *ctx, const char *dir, const char *name, mgen_editor **out);
+MGEN_API mgen_status mgen_audio_model_open(mgen_context *ctx, const char *dir, const char *name, mgen_audio_model **out);
 /** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_tae *mgen_tae_retain(mgen_tae *tae);
 MGEN_API mgen_text_encoder *mgen_text_encoder_retain(mgen_text_encoder *encoder);
 MGEN_API mgen_video_model *mgen_video_model_retain(mgen_video_model *model);
 MGEN_API mgen_upsampler *mgen_upsampler_retain(mgen_upsampler *upsampler);
 MGEN_API mgen_editor *mgen_editor_retain(mgen_editor *editor);
+MGEN_API mgen_audio_model *mgen_audio_model_retain(mgen_audio_model *model);
 /** Remove an owner. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_tae_release(mgen_tae *tae);
 MGEN_API void mgen_text_encoder_release(mgen_text_encoder *encoder);
 MGEN_API void mgen_video_model_release(mgen_video_model *model);
 MGEN_API void mgen_upsampler_release(mgen_upsampler *upsampler);
 MGEN_API void mgen_editor_release(mgen_editor *editor);
+MGEN_API void mgen_audio_model_release(mgen_audio_model *model);
 
 /** What a loaded network is. Of any kind; fields that do not apply are 0. */
 typedef struct mgen_model_info {
     uint32_t struct_size;     /**< set by MGEN_MODEL_INFO_INIT */
-    uint32_t channels;        /**< TAE, video model: of the latents */
+    uint32_t channels;        /**< TAE, video and audio model: of the latents */
     uint32_t spatial_factor;  /**< TAE: pixels of a latent, along height and width */
     uint32_t temporal_factor; /**< TAE: frames of a latent frame */
     uint32_t text_width;      /**< text encoder: values of a token; video model: of its widest role */
     uint32_t text_tokens;     /**< text encoder: tokens at most */
-    uint64_t parameters;      /**< count; of an upsampler, its transformer's */
+    uint64_t parameters;      /**< count; of an upsampler and an audio model, its transformer's */
     uint64_t bytes;           /**< of memory that its weights take */
     uint64_t hash;            /**< identity of the weights, the same for the same file */
-    float guidance;           /**< video model: of requests that ask for none */
+    float guidance;           /**< video and audio model: of requests that ask for none */
     uint32_t fps_prefix;      /**< video model: 1 = "FPS-16 ", the rate, stands before prompts that do not begin with "FPS-" */
     uint32_t upsampling;      /**< upsampler: of width and height, as it was trained */
     uint32_t reserved0;       /**< 0 */
     uint32_t tasks;           /**< editor: kinds of edits in its file; those of requests are MGEN_EDIT_* */
     float source_guidance;    /**< editor: of requests that ask for none */
+    uint32_t rate;            /**< audio model: samples a second; of one channel */
+    uint32_t sees_clips;      /**< audio model: 1 = it makes the sound of clips, 0 = of texts only */
 } mgen_model_info;
 /** Tell what a network is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_tae_get_info(const mgen_tae *tae, mgen_model_info *info);
@@ -345,6 +352,7 @@ MGEN_API mgen_status mgen_text_encoder_get_info(const mgen_text_encoder *encoder
 MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model, mgen_model_info *info);
 MGEN_API mgen_status mgen_upsampler_get_info(const mgen_upsampler *upsampler, mgen_model_info *info);
 MGEN_API mgen_status mgen_editor_get_info(const mgen_editor *editor, mgen_model_info *info);
+MGEN_API mgen_status mgen_audio_model_get_info(const mgen_audio_model *model, mgen_model_info *info);
 
 /* How weights are held and products computed: in f32; in bf16, all but vectors; or as FP8: E4M3 in the linear layers of
  * the video model's blocks, with a scale for each output and token, and bf16 elsewhere. A network runs as it is held. */
@@ -369,6 +377,7 @@ typedef struct mgen_pipeline {
     mgen_mesh *mesh;
     mgen_upsampler *upsampler; /**< needed to upsample; reads `text`; NULL on a mesh */
     mgen_editor *editor;       /**< needed to edit; reads `tae` and `text`; NULL on a mesh */
+    mgen_audio_model *audio;   /**< needed for sound; NULL on a mesh */
 } mgen_pipeline;
 
 /** Load a model folder (pipeline.json beside its networks; a UTF-8 path) into `pipe`, initialised with
@@ -446,6 +455,30 @@ typedef struct mgen_generate_params {
     uint32_t reserved0; /**< must be 0 */
 } mgen_generate_params;
 
+/* How sounds longer than the audio model's window are made. */
+#define MGEN_SOUND_BLENDED    0 /**< the report's: windows all at once, their velocities blended */
+#define MGEN_SOUND_ONE_BY_ONE 1 /**< window after window, each going on with the one before; not with DOPRI5 */
+
+/** One request for sound. Fill with MGEN_SOUND_PARAMS_INIT, then change. */
+typedef struct mgen_sound_params {
+    uint32_t struct_size;      /**< set by the INIT macro */
+    uint32_t steps;            /**< solver steps, 1..1000; 0 = as the audio model's file says */
+    const char *prompt;        /**< what is heard, UTF-8, 0..4096 bytes; NULL or "" = that is not said */
+    const char *music;         /**< what the music is like, likewise; "" = that is not said; NULL = no music is wanted */
+    const char *negative;      /**< what is heard in what guidance leads away from; NULL = nothing is said of that */
+    uint64_t seed;             /**< same seed, same result */
+    double seconds;            /**< length, at most 65536; with a clip 0 = as long as that */
+    float guidance;            /**< classifier-free guidance, 0 < g <= 100; 0 = the audio model's; 1 = off */
+    float quality;             /**< as captions give it, 1..10; 0 = the report's 7, with music 8 */
+    uint32_t solver;           /**< MGEN_SOLVER_*; steps are even */
+    uint32_t extension;        /**< MGEN_SOUND_* */
+    uint32_t candidates;       /**< sounds that are made, 1..64, of which the model chooses the one that fits best; 0 = 1 */
+    uint32_t reserved0;        /**< must be 0 */
+    const mgen_sound *context; /**< what is heard before, and gone on with; only read during the call; NULL = nothing */
+    int32_t (*on_progress)(void *user, uint32_t done, uint32_t total); /**< as in mgen_generate_params */
+    void *user;                                                        /**< given to on_progress */
+} mgen_sound_params;
+
 typedef struct mgen_job mgen_job; /**< one request under way */
 /** What a request needs; with frames decoded in tiles where whole ones would break the context's limit. */
 typedef struct mgen_estimate {
@@ -491,6 +524,14 @@ MGEN_API mgen_status mgen_edit_start(mgen_context *ctx, const mgen_pipeline *pip
 MGEN_API mgen_status mgen_edit_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                         const mgen_generate_params *params, mgen_estimate *out);
 
+/** Start making sound (section "Movie Gen Audio" of the report) for a clip or, with clip NULL, of the texts alone: one channel
+ *  at the audio model's rate. The clip must stay, unchanged, until the job has ended. @return as mgen_generate_start();
+ *  MGEN_E_UNSUPPORTED: on a mesh, or the model sees no clips. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_sound_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
+                                      const mgen_sound_params *params, mgen_job **out);
+/** What that needs, as mgen_generate_estimate() tells it; of a clip it says 0. @return the same as that. Since 0.1. */
+MGEN_API mgen_status mgen_sound_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
+                                         const mgen_sound_params *params, mgen_estimate *out);
 /** Wait up to timeout_ms milliseconds (negative = no limit) for a job's end; asked again, the same answer. @return
  *  MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else its own end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
  *  MGEN_E_NUMERIC (damaged weights, or DOPRI5 was not at the end after `steps` attempts). Since 0.1. */
@@ -515,6 +556,9 @@ MGEN_API mgen_status mgen_job_get_info(const mgen_job *job, mgen_job_info *info)
 /** Take the finished clip out of a job. @return MGEN_OK, MGEN_E_STATE (not waited for, failed, taken already, or its
  *  frames went to on_frames or into). Ownership: the caller's, mgen_clip_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_job_take_clip(mgen_job *job, mgen_clip **out);
+/** Take the finished sound out of a job of mgen_sound_start(). @return MGEN_OK, MGEN_E_STATE (not waited for, failed, taken
+ *  already, or it made a clip). Ownership: the caller's, mgen_sound_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_job_take_sound(mgen_job *job, mgen_sound **out);
 /** Cancel if running, wait, free. NULL is fine. Since 0.1. */
 MGEN_API void mgen_job_destroy(mgen_job *job);
 
@@ -699,7 +743,9 @@ typedef struct mgen_eval_params {
      *  "ceiling_" in reproduced true clips, "control_" of wrong prompts; "upsample": psnr, ssim, sharpness of enlarged
      *  clips; "bilinear_" of a resize; "clean_" of clips not coded before; "ceiling_" of the true ones, coded; "edit": psnr,
      *  ssim, kept_psnr and changed_psnr (of what the edit keeps and changes), applied (what the checker reads, a rate) of
-     *  edited clips, also of each task; "copy_" of clips left as they were, "sdedit_" of the video model, "ceiling_". */
+     *  edited clips, also of each task; "copy_" of clips left as they were, "sdedit_" of the video model, "ceiling_"; "sound":
+     *  what a checker hears in sounds made for clips: place, music, mood, tempo, onsets (rates; error_ms); "ceiling_" of true
+     *  ones, coded (snr in dB), "control_" against another clip, "unseen_" of captions alone. */
     const char *protocol;
     uint64_t seed;                                                     /**< of scenes and noise */
     uint32_t steps;                                                    /**< as in mgen_generate_params */
@@ -726,10 +772,11 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
 #define MGEN_SOUND_INFO_INIT      {(uint32_t)sizeof(mgen_sound_info), 0, 0, 0, 0}
-#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f}
-#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0}
+#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0, 0}
+#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0}
 #define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
 #define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0.0f, 0.0f, 0}
+#define MGEN_SOUND_PARAMS_INIT    {(uint32_t)sizeof(mgen_sound_params), 0, 0, 0, 0, 0, 0.0, 0.0f, 0.0f, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_ESTIMATE_INIT        {(uint32_t)sizeof(mgen_estimate), 0, 0, 0, 0, 0, 0.0}
 #define MGEN_JOB_INFO_INIT        {(uint32_t)sizeof(mgen_job_info), 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_TEXT_INIT            {(uint32_t)sizeof(mgen_text), 0, 0, 0, 0}

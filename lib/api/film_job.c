@@ -1,0 +1,612 @@
+/* SPDX-License-Identifier: MIT
+ * Jobs that make films, generating, upsampling or editing: what runs task/generate.c, and where its frames go. */
+#include "api/enlarge.h"
+#include "api/job.h"
+
+#include "core/alloc.h"
+#include "core/checked.h"
+#include "kernels/mgk.h"
+#include "model/tae_stream.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* What requests had in their first headers. */
+#define PARAMS_LEAST offsetof(mgen_generate_params, edit_task)
+
+enum { STEPS_DEFAULT = 50, STEPS_MAX = 1000, FRAMES_MAX = 65536 };
+static const float guidance_max = 100.0f, skip_max = 0.999f;
+
+/* What a job does: of nothing, or of a film. */
+typedef enum work_kind { GENERATES, UPSAMPLES, EDITS } work_kind;
+
+typedef struct film_job {
+    mgen_job job; /* first */
+    work_kind kind;
+    mgi_networks networks;
+    mgen_generate_params params;
+    mgi_generate_request request;
+    const mgen_clip *source; /* the caller's film to upsample or edit; NULL: none */
+    mgi_enlarge enlarge;     /* it, in the size wanted; on the heap only */
+    char *prompt, *negative;
+    mgi_pixels into;      /* where the frames go: the caller's, */
+    uint8_t *kept;        /* or the job's clip, or these, to be seen by on_frames */
+    int64_t frames_bytes; /* of what the library makes for frames */
+    bool in_parts;        /* frames come in tiles */
+} film_job;
+
+/* -- callbacks of the work --------------------------------------------------------------------------- */
+
+static bool on_progress(void *user, int done, int total)
+{
+    film_job *f = user;
+    const mgen_generate_params *p = &f->params;
+    atomic_store(&f->job.total, (uint32_t)total);
+    atomic_store(&f->job.done, (uint32_t)done);
+    bool stop = p->on_progress && p->on_progress(p->user, (uint32_t)done, (uint32_t)total) != 0;
+    return stop || atomic_load(&f->job.cancel);
+}
+
+static bool on_preview(void *user, int done, const float *values, const int64_t dims[4])
+{
+    const film_job *f = user;
+    mgen_latents latents = MGEN_LATENTS_INIT;
+    latents.frames = (uint32_t)dims[0];
+    latents.height = (uint32_t)dims[1];
+    latents.width = (uint32_t)dims[2];
+    latents.channels = (uint32_t)dims[3];
+    latents.data = (float *)values;
+    return f->params.on_preview(f->params.user, (uint32_t)done - 1, &latents) != 0;
+}
+
+/* Frames that on_frames gets at once, at most. */
+static int64_t piece_frames(const film_job *f)
+{
+    return mgi_tae_piece(f->job.estimate.height, f->job.estimate.width);
+}
+
+/* Frames for on_frames that are kept: all, where they come in tiles, else those that it gets at once. */
+static int64_t kept_frames(const film_job *f)
+{
+    return f->in_parts ? f->job.estimate.frames : piece_frames(f);
+}
+
+static mgen_status keep_frames(film_job *f)
+{
+    f->into = (mgi_pixels){.format = (int)f->params.frames_format,
+                           .width = f->job.estimate.width,
+                           .height = f->job.estimate.height,
+                           .frames = kept_frames(f)};
+    if (!f->kept)
+        MGI_TRY(mgi_alloc(f->job.ctx, (size_t)f->frames_bytes, &f->kept));
+    mgi_pixels_pack(&f->into, f->kept);
+    return MGEN_OK;
+}
+
+/* Kept frames `at` and following, which are the clip's from `first` on. */
+static mgen_status show(film_job *f, int64_t at, int64_t count, int64_t first)
+{
+    mgi_pixels piece = f->into;
+    mgen_frames view;
+    piece.frames = count;
+    for (int k = 0; k < mgi_pixels_planes(piece.format); k++)
+        piece.plane[k] = (uint8_t *)piece.plane[k] + at * piece.frame[k];
+    mgi_frames_view(&piece, &view);
+    if (f->params.on_frames(f->params.user, (uint64_t)first, &view) != 0)
+        return mgi_fail(f->job.ctx, MGEN_E_CANCELLED, "cancelled by on_frames at frame %lld",
+                        (long long)first);
+    return MGEN_OK;
+}
+
+/* The box's frames i .. i + count - 1, as the frames of `into` from `to` on. */
+static void put(film_job *f, const mgi_frames_box *box, int64_t i, int64_t count, int64_t to,
+                const float *rgb)
+{
+    const mgi_pixels part = mgi_pixels_part(&f->into, box->top, box->left, box->height, box->width);
+    for (int64_t k = 0; k < count; k++)
+        mgi_pixels_put_floats(&part, to + k, rgb + (i + k) * box->height * box->width * 3);
+}
+
+static mgen_status put_and_show(film_job *f, const mgi_frames_box *box, const float *rgb)
+{
+    int64_t most = piece_frames(f);
+    for (int64_t i = 0; i < box->count; i += most) {
+        int64_t n = box->count - i < most ? box->count - i : most, first = box->first + i;
+        put(f, box, i, n, f->in_parts ? first : 0, rgb);
+        if (box->last)
+            MGI_TRY(show(f, f->in_parts ? first : 0, n, first));
+    }
+    return MGEN_OK;
+}
+
+static mgen_status on_frames(void *user, const mgi_frames_box *box, const float *rgb)
+{
+    film_job *f = user;
+    int64_t done = box->first + box->count;
+    if (f->params.on_frames) {
+        MGI_TRY(keep_frames(f));
+        MGI_TRY(put_and_show(f, box, rgb));
+    } else {
+        put(f, box, 0, box->count, box->first, rgb);
+    }
+    if (box->last)
+        atomic_store(&f->job.frames_done, (uint32_t)done);
+    if (atomic_load(&f->job.cancel))
+        return mgi_fail(f->job.ctx, MGEN_E_CANCELLED, "cancelled after frame %lld%s",
+                        (long long)done, box->last ? "" : " of a tile");
+    return MGEN_OK;
+}
+
+static mgen_status on_source(void *user, int64_t first, int64_t count, float *rgb)
+{
+    film_job *f = user;
+    for (int64_t i = 0; i < count; i++)
+        mgi_enlarge_read(&f->enlarge, first + i, rgb + i * f->enlarge.size);
+    return MGEN_OK;
+}
+
+/* Before frames of the source; on a mesh, beside frames that go to the first rank. */
+static bool on_stop(void *user)
+{
+    return atomic_load(&((mgen_job *)user)->cancel);
+}
+
+/* Whether this rank gets the frames. */
+static bool takes_frames(const film_job *f)
+{
+    return mgen_mesh_rank(f->job.pipeline.mesh) == 0;
+}
+
+static mgen_status work(mgen_job *job)
+{
+    film_job *f = (film_job *)job;
+    return mgi_generate(job->ctx, &f->networks, &f->request);
+}
+
+/* -- checking a request ------------------------------------------------------------------------------ */
+
+static mgen_status check_edit(mgen_context *ctx, work_kind kind, const mgen_generate_params *p)
+{
+    const bool tells = p->edit_task || p->source_guidance != 0.0f;
+    if (p->reserved0)
+        return mgi_fail(ctx, MGEN_E_INVALID, "reserved0 is %u; it must be 0", p->reserved0);
+    if (kind != EDITS && (tells || p->strength != 0.0f))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "edit_task, source_guidance and strength are of edits; they must be 0");
+    if (p->edit_task > MGEN_EDIT_SEGMENTATION)
+        return mgi_fail(ctx, MGEN_E_INVALID, "edit_task is %u; it must be a MGEN_EDIT_*",
+                        p->edit_task);
+    if (!(p->source_guidance >= 0.0f && p->source_guidance <= guidance_max))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "source_guidance is %g; it must be 0 (the editor's) to %g",
+                        (double)p->source_guidance, (double)guidance_max);
+    if (!(p->strength >= 0.0f && p->strength < 1.0f))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "strength is %g; it must be 0 (by the editor) or more, and below 1",
+                        (double)p->strength);
+    if (p->strength > 0.0f && tells)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "with a strength the video model edits, which is told neither edit_task "
+                        "nor source_guidance; they must be 0");
+    return MGEN_OK;
+}
+
+static mgen_status check_params(mgen_context *ctx, work_kind kind, mgen_generate_params *p)
+{
+    if (kind == UPSAMPLES && !p->prompt)
+        p->prompt = "";
+    if (!p->prompt || (!p->prompt[0] && kind != UPSAMPLES))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        kind == EDITS ? "the prompt, which is what to edit, is missing "
+                                        "or empty"
+                                      : "the prompt is missing or empty");
+    MGI_TRY(mgi_check_prompt(ctx, p->prompt, "the prompt"));
+    if (p->negative_prompt)
+        MGI_TRY(mgi_check_prompt(ctx, p->negative_prompt, "the negative prompt"));
+    if (p->steps > STEPS_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "steps is %u; it must be 1..%d", p->steps, STEPS_MAX);
+    if (!(p->guidance >= 0.0f && p->guidance <= guidance_max))
+        return mgi_fail(ctx, MGEN_E_INVALID, "guidance is %g; it must be 0 (the model's) to %g",
+                        (double)p->guidance, (double)guidance_max);
+    MGI_TRY(mgi_check_sampling(ctx, p->schedule, p->solver, p->guidance_from, p->guidance_to,
+                               p->drop_text));
+    if (p->frames > FRAMES_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "frames is %u; it must be 1..%d", p->frames,
+                        FRAMES_MAX);
+    if (p->frames_format > MGEN_FORMAT_YUV420)
+        return mgi_fail(ctx, MGEN_E_INVALID, "frames_format is %u; it must be a MGEN_FORMAT_*",
+                        p->frames_format);
+    if (p->on_frames && p->into)
+        return mgi_fail(ctx, MGEN_E_INVALID, "on_frames and into exclude each other");
+    return check_edit(ctx, kind, p);
+}
+
+/* The caller's frames: room for the clip, in its size. */
+static mgen_status check_into(film_job *f)
+{
+    const mgen_estimate *e = &f->job.estimate;
+    const mgi_pixels *p = &f->into;
+    MGI_TRY(mgi_frames_in(f->job.ctx, f->params.into, &f->into));
+    if (p->width == e->width && p->height == e->height && p->frames >= e->frames)
+        return MGEN_OK;
+    return mgi_fail(f->job.ctx, MGEN_E_INVALID,
+                    "into has %lld frames of %lld x %lld; the clip has %u of %u x %u",
+                    (long long)p->frames, (long long)p->width, (long long)p->height, e->frames,
+                    e->width, e->height);
+}
+
+/* What the frames need where they go, beyond what the work itself does. */
+static mgen_status count_frames(film_job *f)
+{
+    const mgen_generate_params *p = &f->params;
+    const mgen_estimate *e = &f->job.estimate;
+    int64_t count = p->into || !takes_frames(f) ? 0 : p->on_frames ? kept_frames(f) : e->frames;
+    mgi_pixels view = {.format = p->on_frames ? (int)p->frames_format : MGI_PIXELS_RGB8,
+                       .width = e->width,
+                       .height = e->height,
+                       .frames = count};
+    int64_t values;
+    if (!mgi_dims_count((int64_t[]){e->height, e->width, 3}, 3, &values) ||
+        !mgi_dims_count((int64_t[]){mgi_pixels_frame_bytes(&view), count}, 2, &f->frames_bytes))
+        return mgi_fail(f->job.ctx, MGEN_E_NO_MEMORY, "the clip is too large");
+    return MGEN_OK;
+}
+
+/* What the request needs, with frames in such tiles as it says. */
+static mgen_status estimate(film_job *f)
+{
+    mgen_estimate *e = &f->job.estimate;
+    mgi_generate_needs needs;
+    f->in_parts = mgi_decodes_parts(f->networks.tae, e->height, e->width, f->request.tile);
+    MGI_TRY(mgi_generate_estimate(f->job.ctx, &f->networks, &f->request, &needs));
+    MGI_TRY(count_frames(f));
+    e->device_bytes = needs.device_bytes;
+    e->flops = needs.flops;
+    e->host_bytes = needs.host_bytes + (uint64_t)f->frames_bytes + sizeof(film_job) +
+                    2 * 4096; /* and the prompts */
+    if (f->source)
+        e->host_bytes += (uint64_t)mgi_enlarge_bytes(f->source, e->width, e->height);
+    return MGEN_OK;
+}
+
+static bool fits(const film_job *f)
+{
+    return mgi_fits_host(f->job.ctx, f->job.estimate.host_bytes) &&
+           mgi_fits_device(f->job.ctx, f->job.estimate.device_bytes);
+}
+
+/* Decode in tiles, as large as the context's limits allow. If none are small enough, the request is as it was. */
+static mgen_status try_tiles(film_job *f)
+{
+    const mgen_estimate *e = &f->job.estimate;
+    int64_t *tile = &f->request.tile;
+    while ((*tile = mgi_tile_after(f->networks.tae, e->height, e->width, *tile))) {
+        MGI_TRY(estimate(f));
+        if (fits(f))
+            return MGEN_OK;
+    }
+    return estimate(f);
+}
+
+/* The networks and what the pipeline and they say where the request says nothing. */
+static mgen_status take_networks(film_job *f)
+{
+    mgen_context *ctx = f->job.ctx;
+    mgen_generate_params *p = &f->params;
+    mgen_estimate *e = &f->job.estimate;
+    const mgen_pipeline *pipe = &f->job.pipeline;
+    MGI_TRY(mgi_pipeline_networks(ctx, pipe, &f->networks));
+    p->steps = p->steps ? p->steps : STEPS_DEFAULT;
+    e->width = p->width ? p->width : pipe->width;
+    e->height = p->height ? p->height : pipe->height;
+    e->frames = p->frames ? p->frames : pipe->frames;
+    return MGEN_OK;
+}
+
+/* The size and the steps of what is made of a film, which is `factor` times as large unless the request says otherwise. */
+static mgen_status take_film(film_job *f, int64_t factor, int64_t steps)
+{
+    mgen_context *ctx = f->job.ctx;
+    mgen_generate_params *p = &f->params;
+    mgen_estimate *e = &f->job.estimate;
+    const mgen_clip_info *clip = &f->source->info;
+    if (p->frames && p->frames != clip->frames)
+        return mgi_fail(ctx, MGEN_E_INVALID, "frames is %u, but the clip has %u (0 = as many)",
+                        p->frames, clip->frames);
+    p->steps = p->steps ? p->steps : (uint32_t)steps;
+    int64_t width = p->width ? p->width : clip->width * factor;
+    int64_t height = p->height ? p->height : clip->height * factor;
+    if (width > MGI_SIDE_MAX || height > MGI_SIDE_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "%lld x %lld pixels; sides are 1..%d",
+                        (long long)width, (long long)height, MGI_SIDE_MAX);
+    e->width = (uint32_t)width;
+    e->height = (uint32_t)height;
+    e->frames = clip->frames;
+    return MGEN_OK;
+}
+
+static mgen_status take_upsampler(film_job *f)
+{
+    mgi_networks *n = &f->networks;
+    MGI_TRY(mgi_pipeline_upsampler(f->job.ctx, &f->job.pipeline, &f->source->info, n));
+    return take_film(f, n->upsampler->factor, n->upsampler->steps);
+}
+
+static mgen_status take_editor(film_job *f)
+{
+    mgi_networks *n = &f->networks;
+    const mgen_clip_info *clip = &f->source->info;
+    MGI_TRY(f->params.strength > 0.0f ? mgi_pipeline_begins(f->job.ctx, &f->job.pipeline, clip, n)
+                                      : mgi_pipeline_editor(f->job.ctx, &f->job.pipeline, clip, n));
+    return take_film(f, 1, n->editor ? n->editor->steps : STEPS_DEFAULT);
+}
+
+/* What the request says of an edit. */
+static void tell_edit(film_job *f)
+{
+    const mgen_generate_params *p = &f->params;
+    mgi_generate_request *r = &f->request;
+    if (p->strength > 0.0f) { /* of at most 1000 steps one is taken in any case */
+        r->skip = 1.0f - p->strength < skip_max ? 1.0f - p->strength : skip_max;
+        return;
+    }
+    r->task = p->edit_task ? (int)p->edit_task - MGEN_EDIT_LOCAL + MGI_EDIT_LOCAL
+                           : mgi_edit_task_guess(p->prompt);
+    r->source_guidance = p->source_guidance;
+}
+
+/* All that can be refused is refused here, before anything of the request's size is allocated. The job
+ * may be on the caller's stack. */
+static mgen_status prepare(film_job *f, const mgen_pipeline *pipeline,
+                           const mgen_generate_params *params)
+{
+    mgen_context *ctx = f->job.ctx;
+    mgen_generate_params *p = &f->params;
+    mgi_generate_request *r = &f->request;
+    mgen_estimate *e = &f->job.estimate;
+    MGI_TRY(mgi_struct_in(ctx, p, sizeof *p, PARAMS_LEAST, params, "generate params"));
+    MGI_TRY(check_params(ctx, f->kind, p));
+    MGI_TRY(mgi_pipeline_in(ctx, pipeline, &f->job.pipeline));
+    MGI_TRY(f->kind == UPSAMPLES ? take_upsampler(f)
+            : f->kind == EDITS   ? take_editor(f)
+                                 : take_networks(f));
+    *r = (mgi_generate_request){.prompts = (const char *const *)&f->prompt,
+                                .negatives = (const char *const *)&f->negative,
+                                .count = 1,
+                                .seeds = &p->seed,
+                                .steps = (int)p->steps,
+                                .guidance = p->guidance,
+                                .schedule = (int)p->schedule,
+                                .solver = (int)p->solver,
+                                .guidance_from = p->guidance_from,
+                                .guidance_to = p->guidance_to,
+                                .drop_text = p->drop_text,
+                                .width = e->width,
+                                .height = e->height,
+                                .frames = e->frames,
+                                .progress = on_progress,
+                                .preview = p->on_preview ? on_preview : NULL,
+                                .source = f->source ? on_source : NULL,
+                                .stop = on_stop,
+                                .sink = on_frames,
+                                .user = f};
+    if (f->kind == EDITS)
+        tell_edit(f);
+    f->prompt = (char *)p->prompt; /* until the job has its own */
+    f->negative = (char *)p->negative_prompt;
+    MGI_TRY(estimate(f));
+    if (p->into)
+        MGI_TRY(check_into(f));
+    return fits(f) ? MGEN_OK : try_tiles(f);
+}
+
+/* Ranks decode in the smallest tiles that one of them needs. */
+static mgen_status share_tile(film_job *f)
+{
+    mgen_mesh *mesh = f->job.pipeline.mesh;
+    uint64_t own = (uint64_t)f->request.tile, least = 0, *all;
+    if (!mgi_mesh_split(mesh))
+        return MGEN_OK;
+    mgen_status status = mgi_alloc_zero(f->job.ctx, mgen_mesh_size(mesh), sizeof *all, &all);
+    MGI_TRY(mgi_mesh_together(mesh, status));
+    mgi_comm_note(mesh->world, "tiles", 0);
+    status = mgi_comm_all_gather(mesh->world, MGK_U64, &own, all, 1, NULL);
+    for (uint32_t r = 0; r < mgen_mesh_size(mesh); r++)
+        least = all[r] && (!least || all[r] < least) ? all[r] : least;
+    mgi_free(f->job.ctx, all);
+    if (status != MGEN_OK || least == own)
+        return status;
+    f->request.tile = (int64_t)least;
+    return estimate(f);
+}
+
+static mgen_status check_limit(const film_job *f)
+{
+    const mgi_heap *heap = f->job.ctx->heap;
+    mgi_device *dev = f->job.ctx->device;
+    uint64_t need = f->job.estimate.host_bytes, device = f->job.estimate.device_bytes;
+    if (!mgi_fits_device(f->job.ctx, device))
+        return mgi_fail(f->job.ctx, MGEN_E_LIMIT,
+                        "%u frames of %u x %u need up to %" PRIu64
+                        " bytes of the device beside the %" PRIu64
+                        " in use; device_memory_max is %" PRIu64 ": raise it or ask for less",
+                        f->job.estimate.frames, f->job.estimate.width, f->job.estimate.height,
+                        device, dev->counts.held, dev->memory_max);
+    if (mgi_fits_host(f->job.ctx, need))
+        return MGEN_OK;
+    return mgi_fail(f->job.ctx, MGEN_E_LIMIT,
+                    "%u frames of %u x %u need up to %" PRIu64 " bytes beside the %" PRIu64
+                    " in use; host_memory_max is %" PRIu64
+                    ": raise it, ask for less, or take the frames by on_frames",
+                    f->job.estimate.frames, f->job.estimate.width, f->job.estimate.height, need,
+                    atomic_load(&heap->now), heap->max);
+}
+
+static mgen_status check_call(mgen_context *ctx, work_kind kind, const mgen_clip *source)
+{
+    MGI_TRY(mgi_context_idle(ctx));
+    return source || kind == GENERATES ? MGEN_OK
+                                       : mgi_fail(ctx, MGEN_E_INVALID, "the clip is NULL");
+}
+
+static mgen_status tell(mgen_context *ctx, const mgen_pipeline *pipeline, work_kind kind,
+                        const mgen_clip *source, const mgen_generate_params *params,
+                        mgen_estimate *out)
+{
+    mgen_estimate theirs;
+    if (!ctx)
+        return MGEN_E_INVALID;
+    MGI_TRY(check_call(ctx, kind, source));
+    MGI_TRY(mgi_struct_in(ctx, &theirs, sizeof theirs, sizeof theirs, out, "estimate"));
+    film_job f = {.job = {.ctx = ctx}, .kind = kind, .source = source};
+    mgen_status status = prepare(&f, pipeline, params);
+    mgen_pipeline_close(&f.job.pipeline);
+    const mgen_estimate *e = &f.job.estimate;
+    return status == MGEN_OK ? mgi_struct_out(out, e, sizeof *e, sizeof *e) : status;
+}
+
+mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                   const mgen_generate_params *params, mgen_estimate *out)
+{
+    return tell(ctx, pipeline, GENERATES, NULL, params, out);
+}
+
+mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                   const mgen_clip *clip, const mgen_generate_params *params,
+                                   mgen_estimate *out)
+{
+    return tell(ctx, pipeline, UPSAMPLES, clip, params, out);
+}
+
+mgen_status mgen_edit_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                               const mgen_clip *clip, const mgen_generate_params *params,
+                               mgen_estimate *out)
+{
+    return tell(ctx, pipeline, EDITS, clip, params, out);
+}
+
+/* -- life -------------------------------------------------------------------------------------------- */
+
+static void finish(mgen_job *job)
+{
+    film_job *f = (film_job *)job;
+    mgi_enlarge_finish(&f->enlarge);
+    mgi_free(job->ctx, f->kept);
+    mgi_free(job->ctx, f->prompt);
+    mgi_free(job->ctx, f->negative);
+}
+
+/* What the job gives its frames to, if not to the host. */
+static mgen_status make_clip(film_job *f)
+{
+    const mgen_estimate *e = &f->job.estimate;
+    const mgen_clip *source = f->source;
+    f->job.soundless = "made no sound";
+    f->job.clipless = !takes_frames(f)                        ? "gave its clip to rank 0"
+                      : f->params.into || f->params.on_frames ? "gave its frames elsewhere"
+                                                              : NULL;
+    if (f->job.clipless)
+        return MGEN_OK;
+    MGI_TRY(mgi_clip_make(f->job.ctx, e->width, e->height, e->frames,
+                          source ? source->info.fps_num : f->job.pipeline.fps,
+                          source ? source->info.fps_den : 1, &f->job.clip));
+    f->into = (mgi_pixels){
+        .format = MGI_PIXELS_RGB8, .width = e->width, .height = e->height, .frames = e->frames};
+    mgi_pixels_pack(&f->into, f->job.clip->pixels);
+    return MGEN_OK;
+}
+
+/* Move a prepared job to the heap, with copies of what the caller keeps. Takes over its handles. */
+static mgen_status make(film_job *prepared, film_job **out)
+{
+    mgen_context *ctx = prepared->job.ctx;
+    const mgen_estimate *e = &prepared->job.estimate;
+    film_job *f;
+    mgen_status status = mgi_alloc_zero(ctx, 1, sizeof *f, &f);
+    if (status != MGEN_OK) {
+        mgen_pipeline_close(&prepared->job.pipeline);
+        return status;
+    }
+    memcpy(f, prepared, sizeof *f);
+    f->job.work = work;
+    f->job.finish = finish;
+    mgi_job_init(&f->job);
+    const char *negative = f->negative;
+    f->prompt = f->negative = NULL;
+    f->request.prompts = (const char *const *)&f->prompt;
+    f->request.negatives = (const char *const *)&f->negative;
+    f->request.seeds = &f->params.seed;
+    f->request.user = f;
+    MGI_TRY_GOTO(status, mgi_strdup(ctx, f->params.prompt, &f->prompt), failed);
+    if (negative)
+        MGI_TRY_GOTO(status, mgi_strdup(ctx, negative, &f->negative), failed);
+    if (f->source)
+        MGI_TRY_GOTO(status, mgi_enlarge_init(&f->enlarge, ctx, f->source, e->width, e->height),
+                     failed);
+    MGI_TRY_GOTO(status, make_clip(f), failed);
+    atomic_init(&f->job.total, (uint32_t)mgi_generate_steps(&f->request));
+    *out = f;
+    return MGEN_OK;
+failed:
+    mgi_job_free(&f->job);
+    return status;
+}
+
+/* The mesh of a pipeline that may be wrong otherwise. */
+static mgen_mesh *pipeline_mesh(mgen_context *ctx, const mgen_pipeline *theirs)
+{
+    bool whole = theirs && theirs->struct_size >= offsetof(mgen_pipeline, upsampler);
+    return whole && mgi_mesh_in(ctx, theirs->mesh) == MGEN_OK ? theirs->mesh : NULL;
+}
+
+static mgen_status start(mgen_context *ctx, const mgen_pipeline *pipeline, work_kind kind,
+                         const mgen_clip *source, const mgen_generate_params *params,
+                         mgen_job **out)
+{
+    film_job *f, prepared = {.job = {.ctx = ctx}, .kind = kind, .source = source};
+    if (!ctx || !out)
+        return MGEN_E_INVALID;
+    *out = NULL;
+    MGI_TRY(check_call(ctx, kind, source));
+    mgen_status status = prepare(&prepared, pipeline, params);
+    mgen_mesh *mesh = pipeline_mesh(ctx, pipeline);
+    status = mgi_mesh_together(mesh, status);
+    if (status == MGEN_OK)
+        status = share_tile(&prepared);
+    if (status == MGEN_OK)
+        status = mgi_mesh_together(mesh, check_limit(&prepared));
+    if (status != MGEN_OK) {
+        mgen_pipeline_close(&prepared.job.pipeline);
+        return status;
+    }
+    status = make(&prepared, &f);
+    if (status != MGEN_OK)
+        return mgi_mesh_end(mesh, status);
+    status = mgi_job_begin(&f->job);
+    if (status != MGEN_OK) {
+        (void)mgi_mesh_end(mesh, status);
+        mgi_job_free(&f->job);
+        return status;
+    }
+    *out = &f->job;
+    return MGEN_OK;
+}
+
+mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                const mgen_generate_params *params, mgen_job **out)
+{
+    return start(ctx, pipeline, GENERATES, NULL, params, out);
+}
+
+mgen_status mgen_upsample_start(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                const mgen_clip *clip, const mgen_generate_params *params,
+                                mgen_job **out)
+{
+    return start(ctx, pipeline, UPSAMPLES, clip, params, out);
+}
+
+mgen_status mgen_edit_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
+                            const mgen_generate_params *params, mgen_job **out)
+{
+    return start(ctx, pipeline, EDITS, clip, params, out);
+}
