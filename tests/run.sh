@@ -227,6 +227,7 @@ suite_cli() {
     tap cli 600 "$python" tests/cli/check_cli.py build-test/examples/cli/moviegen
     tap upsample 600 "$python" tests/cli/check_upsample.py build-test/examples/cli/moviegen
     tap edit 600 "$python" tests/cli/check_edit.py build-test/examples/cli/moviegen
+    tap sound 600 "$python" tests/cli/check_sound.py build-test/examples/cli/moviegen
     tap eval-upsample 600 "$python" tests/cli/check_eval_upsample.py build-test/examples/cli/moviegen
     tap kills 600 "$python" tests/cli/check_kills.py build-test/examples/cli/moviegen
 }

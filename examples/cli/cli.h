@@ -23,7 +23,7 @@ struct cli_command {
 };
 
 extern const cli_command command_generate, command_train, command_eval, command_sheet, command_plot,
-    command_info, command_plan, command_average, command_upsample, command_edit;
+    command_info, command_plan, command_average, command_upsample, command_edit, command_sound;
 
 /* ---- options.c: what the user wrote ---- */
 
@@ -263,6 +263,8 @@ int generate_clip(cli_session *s, const mgen_generate_params *params, progress *
 
 /* ---- film.c: the job that makes a film, and the files that it goes to ---- */
 
+/* Wait for a job, drawing p (NULL: nothing), which Ctrl-C cancels. */
+mgen_status job_wait(mgen_job *job, progress *p);
 /* Wait for a job, drawing p (NULL: nothing), and destroy it. Returns 0 and, on the first rank, the clip, or a status
  * that has been explained. */
 int film_finish(cli_session *s, mgen_job *job, progress *p, mgen_clip **out);
@@ -279,7 +281,7 @@ int film_no_upsampler(const cli_session *s);
 enum { OUTPUT_WHY_SIZE = 2048 };
 mgen_status output_probe(cli_session *s, const char *path, char why[OUTPUT_WHY_SIZE]);
 
-enum { FILM_FILES_MAX = 2 };
+enum { FILM_FILES_MAX = 3 };
 
 typedef struct film_files {
     const char *path;
@@ -291,10 +293,21 @@ typedef struct film_files {
 /* Says before the work starts what would go wrong after it: a status, explained unless it is 0. */
 int film_check(cli_session *s, const char *path, bool quiet, film_files *f);
 int film_write(cli_session *s, const mgen_clip *clip, film_files *f); /* likewise */
+/* The same of a film, a film with sound, or a sound. */
+int files_check(cli_session *s, const char *path, bool film, bool sound, bool quiet, film_files *f);
+int files_write(cli_session *s, const mgen_clip *clip, const mgen_sound *sound, film_files *f);
 void film_files_free(film_files *f);
 void film_tell(const film_files *f, const mgen_clip *clip, double seconds); /* a line a file */
 /* The end of a line of JSON: size, seconds and files of a film. */
 void json_film(FILE *out, const film_files *f, const mgen_clip *clip, double seconds);
+
+/* ---- sound.c: the sound of a film, or of a text ---- */
+
+/* Of a clip, or NULL. Returns 0 and the sound, or a status that has been explained. */
+int sound_make(cli_session *s, const mgen_clip *clip, const mgen_sound_params *params, bool quiet,
+               mgen_sound **out);
+/* Says that the model has no audio model; the status to exit with. */
+int sound_no_model(const cli_session *s);
 
 /* ---- remake.c: a film that becomes another ---- */
 

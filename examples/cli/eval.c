@@ -127,7 +127,7 @@ static int run(const cli_command *self, int argc, char **argv)
          "frames that are taken of each (default: 32)"},
         OPTION_SEED(&o.seed),
         {"--steps", NULL, OPTION_U32, &o.steps, 1, 1000, "N",
-         "solver steps (default: 50; upsample, edit: as their models say)"},
+         "solver steps (default: 50; upsample, edit, sound: as their models say)"},
         OPTION_GUIDANCE(&o.guidance),
         OPTIONS_SAMPLING(&o.sampling),
         OPTION_THREADS(&o.threads),
@@ -143,8 +143,8 @@ static int run(const cli_command *self, int argc, char **argv)
     if (result != OPTIONS_OK)
         return result;
     if (!words || (strcmp(word, "tae") && strcmp(word, "alignment") && strcmp(word, "upsample") &&
-                   strcmp(word, "edit"))) {
-        complain(self, "%s%s%s; protocols are tae, alignment, upsample and edit",
+                   strcmp(word, "edit") && strcmp(word, "sound"))) {
+        complain(self, "%s%s%s; protocols are tae, alignment, upsample, edit and sound",
                  words ? "unknown protocol '" : "no protocol given", words ? word : "",
                  words ? "'" : "");
         return STATUS_USAGE;
@@ -159,7 +159,7 @@ static int run(const cli_command *self, int argc, char **argv)
 }
 
 const cli_command command_eval = {
-    "eval", "measure a model in the toybox", "tae|alignment|upsample|edit [options]",
+    "eval", "measure a model in the toybox", "tae|alignment|upsample|edit|sound [options]",
     "tae: how well the autoencoder reproduces clips that it has not seen, what a program that "
     "looks "
     "at\n"
@@ -180,5 +180,12 @@ const cli_command command_eval = {
     "edit in them\n"
     "(applied), of all and of each task; with films left as they were (copy), edited by the video "
     "model\n"
-    "alone (sdedit), and with the true ones reproduced (ceiling).",
+    "alone (sdedit), and with the true ones reproduced (ceiling).\n"
+    "sound: whether a program that listens finds in sounds made for films what is heard there "
+    "(place, "
+    "music,\n"
+    "mood, tempo, impacts in time); with what it finds in the true ones, reproduced (ceiling), "
+    "what "
+    "another\n"
+    "film would have scored (control), and sounds made of captions alone (unseen).",
     run};

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * moviegen generate: a prompt becomes a film. */
+ * moviegen generate: a prompt becomes a film, perhaps with sound. */
 #include "cli.h"
 
 typedef struct generate_options {
-    const char *model, *prompt, *negative, *out;
+    const char *model, *prompt, *negative, *out, *sound, *music;
     uint64_t seed;
     uint32_t steps, frames;
     cli_place place;
@@ -30,6 +30,14 @@ static void print_json(const cli_session *s, const generate_options *o, const mg
     json_string(stdout, o->prompt);
     printf(",\"steps\":%u,\"guidance\":", o->steps);
     json_number(stdout, o->guidance > 0 ? o->guidance : (double)model.guidance);
+    if (o->sound) {
+        printf(",\"sound\":");
+        json_string(stdout, o->sound);
+    }
+    if (o->music) {
+        printf(",\"music\":");
+        json_string(stdout, o->music);
+    }
     json_film(stdout, files, clip, seconds);
 }
 
@@ -49,16 +57,36 @@ static int enlarge(cli_session *s, const generate_options *o, mgen_clip **clip)
     return result;
 }
 
-/* Before minutes of work. */
-static int check_upsampling(const cli_session *s)
+static bool heard(const generate_options *o)
 {
-    if (s->mesh && mgen_mesh_size(s->mesh) > 1) {
+    return o->sound || o->music;
+}
+
+/* What is heard in the film, made with the audio model's own steps and guidance. */
+static int hear(cli_session *s, const generate_options *o, const mgen_clip *clip, mgen_sound **out)
+{
+    mgen_sound_params params = MGEN_SOUND_PARAMS_INIT;
+    params.prompt = o->sound;
+    params.music = o->music;
+    params.seed = o->seed;
+    params.solver = MGEN_SOLVER_MIDPOINT;
+    return sound_make(s, clip, &params, o->quiet, out);
+}
+
+/* Before minutes of work. */
+static int check_more(const cli_session *s, const generate_options *o)
+{
+    if ((o->upsample || heard(o)) && s->mesh && mgen_mesh_size(s->mesh) > 1) {
         if (s->rank == 0)
-            complain(s->command, "--upsample works alone: generate the film by ranks, then enlarge "
-                                 "it with 'moviegen upsample'");
+            complain(s->command,
+                     "%s works alone: generate the film by ranks, then go on with it "
+                     "by 'moviegen %s'",
+                     o->upsample ? "--upsample" : "--sound", o->upsample ? "upsample" : "sound");
         return STATUS_USAGE;
     }
-    return s->pipe.upsampler ? STATUS_DONE : film_no_upsampler(s);
+    if (o->upsample && !s->pipe.upsampler)
+        return film_no_upsampler(s);
+    return heard(o) && !s->pipe.audio ? sound_no_model(s) : STATUS_DONE;
 }
 
 static int generate(cli_session *s, const void *options)
@@ -66,18 +94,19 @@ static int generate(cli_session *s, const void *options)
     const generate_options *o = options;
     mgen_generate_params params = MGEN_GENERATE_PARAMS_INIT;
     mgen_clip *clip = NULL;
+    mgen_sound *sound = NULL;
     bool first = s->rank == 0; /* who gets the film */
     film_files files = {.count = 0};
     progress p;
 
     if (!sampling_numbers(s, &o->sampling, &params.solver, &params.schedule, &params.drop_text))
         return STATUS_USAGE;
-    int result = first ? film_check(s, o->out, o->quiet, &files) : STATUS_DONE;
+    int result = first ? files_check(s, o->out, true, heard(o), o->quiet, &files) : STATUS_DONE;
     if (result != STATUS_DONE)
         return result;
     if (!session_load(s, o->model))
         return STATUS_ERROR;
-    result = o->upsample ? check_upsampling(s) : STATUS_DONE;
+    result = check_more(s, o);
     if (result != STATUS_DONE)
         return result;
     params.prompt = o->prompt;
@@ -93,14 +122,17 @@ static int generate(cli_session *s, const void *options)
     result = generate_clip(s, &params, &p, &clip);
     if (result == STATUS_DONE && o->upsample)
         result = enlarge(s, o, &clip);
+    if (result == STATUS_DONE && heard(o))
+        result = hear(s, o, clip, &sound);
     if (result == STATUS_DONE && first)
-        result = film_write(s, clip, &files);
+        result = files_write(s, clip, sound, &files);
     if (result == STATUS_DONE && first && o->json)
         print_json(s, o, clip, &files, seconds_now() - start);
     else if (result == STATUS_DONE && first && !o->quiet)
         film_tell(&files, clip, seconds_now() - start);
     film_files_free(&files);
     mgen_clip_destroy(clip);
+    mgen_sound_destroy(sound);
     return result;
 }
 
@@ -124,6 +156,10 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_NEGATIVE(&o.negative),
         {"--upsample", NULL, OPTION_FLAG, &o.upsample, 0, 0, NULL,
          "enlarge the film by the model's upsampler, as 'moviegen upsample' does by itself"},
+        {"--sound", NULL, OPTION_TEXT, &o.sound, 0, 0, "TEXT",
+         "make its sound, too, in which this is heard, as 'moviegen sound' does (\"\": not said)"},
+        {"--music", NULL, OPTION_TEXT, &o.music, 0, 0, "TEXT",
+         "the same, with music that is like this (\"\": any)"},
         OPTION_MESH(&o.place.mesh),
         OPTION_MEET(&o.place.meet),
         OPTION_RANK(&o.place.rank),

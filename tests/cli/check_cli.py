@@ -86,7 +86,7 @@ def expect(run, status, *texts):
 # ---- the command line ----
 
 def test_no_command(w):
-    expect(w.run(), 2, "no command given", "generate", "upsample", "train", "eval", "sheet", "plot", "info", "plan", "average")
+    expect(w.run(), 2, "no command given", "generate", "upsample", "sound", "train", "eval", "sheet", "plot", "info", "plan", "average")
 
 
 def test_unknown_command(w):
@@ -103,7 +103,7 @@ def wait_for(condition, seconds=120):
 def test_help(w):
     run = w.run("--help")
     expect(run, 0)
-    for command in ("generate", "upsample", "train", "eval", "sheet", "plot", "info", "plan", "average"):
+    for command in ("generate", "upsample", "sound", "train", "eval", "sheet", "plot", "info", "plan", "average"):
         assert command.encode() in run.stdout
         one = w.run(command, "--help")
         expect(one, 0)
