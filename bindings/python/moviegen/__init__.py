@@ -17,7 +17,7 @@ from .errors import (AgainError, CancelledError, ControlError, CorruptError, Des
                      NotFoundError, NumericError, PeerError, PeerLostError, ReadWriteError, ResourceError, StateError,
                      TimedOutError, UnsupportedError, UsageError, VersionError)
 from .measure import Report, evaluate, plan, plan_mesh, toybox_prompts, version
-from .models import ROLES, Editor, ModelInfo, Tae, TextEncoder, Upsampler, VideoModel, noise, schedule
+from .models import ROLES, AudioModel, Editor, ModelInfo, Tae, TextEncoder, Upsampler, VideoModel, noise, schedule
 from .pipeline import Estimate, Job, JobInfo, Pipeline, Stream
 from .sound import Sound
 from .training import Dataset, Trainer
@@ -28,7 +28,7 @@ LOG_INFO: int = _CONSTANTS["MGEN_LOG_INFO"]
 LOG_DEBUG: int = _CONSTANTS["MGEN_LOG_DEBUG"]
 
 __all__ = [
-    "AgainError", "CancelledError", "Clip", "Context", "ControlError", "CorruptError", "Dataset", "DesyncError",
+    "AgainError", "AudioModel", "CancelledError", "Clip", "Context", "ControlError", "CorruptError", "Dataset", "DesyncError",
     "DeviceError", "DeviceLostError", "Editor", "Error", "Estimate", "FileError", "InternalError", "InvalidError", "Job",
     "JobInfo", "LOG_DEBUG", "LOG_ERROR", "LOG_INFO", "LOG_WARN", "LimitError", "Memory", "ModelInfo", "NoMemoryError",
     "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Pipeline", "ROLES", "Ranks",

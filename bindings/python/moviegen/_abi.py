@@ -21,6 +21,7 @@ CONSTANTS: Dict[str, int] = {
     "MGEN_PRECISION_DEFAULT": 0, "MGEN_PRECISION_F32": 1, "MGEN_PRECISION_BF16": 2, "MGEN_PRECISION_FP8": 3,
     "MGEN_EDIT_AUTO": 0, "MGEN_EDIT_LOCAL": 1, "MGEN_EDIT_STYLE": 2, "MGEN_EDIT_BACKGROUND": 3, "MGEN_EDIT_REMOVAL": 4,
     "MGEN_EDIT_ADDITION": 5, "MGEN_EDIT_TEXTURE": 6, "MGEN_EDIT_SEGMENTATION": 7,
+    "MGEN_SOUND_BLENDED": 0, "MGEN_SOUND_ONE_BY_ONE": 1,
 }
 # These say which header a library was built from, not what its calls mean.
 VERSIONS = ("MGEN_VERSION_MAJOR", "MGEN_VERSION_MINOR", "MGEN_VERSION_PATCH")
@@ -121,14 +122,15 @@ class ModelInfo(Struct):
                 ("temporal_factor", c_uint32), ("text_width", c_uint32), ("text_tokens", c_uint32),
                 ("parameters", c_uint64), ("bytes", c_uint64), ("hash", c_uint64), ("guidance", c_float),
                 ("fps_prefix", c_uint32), ("upsampling", c_uint32), ("reserved0", c_uint32),
-                ("tasks", c_uint32), ("source_guidance", c_float)]
+                ("tasks", c_uint32), ("source_guidance", c_float), ("rate", c_uint32), ("sees_clips", c_uint32)]
 
 
 class Pipeline(Struct):
     NAME = "mgen_pipeline"
     _fields_ = [("struct_size", c_uint32), ("width", c_uint32), ("height", c_uint32), ("frames", c_uint32),
                 ("fps", c_uint32), ("precision", c_uint32), ("tae", c_void_p), ("text", c_void_p * 3),
-                ("video", c_void_p), ("mesh", c_void_p), ("upsampler", c_void_p), ("editor", c_void_p)]
+                ("video", c_void_p), ("mesh", c_void_p), ("upsampler", c_void_p), ("editor", c_void_p),
+                ("audio", c_void_p)]
 
 
 class Latents(Struct):
@@ -150,6 +152,14 @@ class GenerateParams(Struct):
                 ("into", POINTER(Frames)), ("solver", c_uint32), ("guidance_from", c_float),
                 ("guidance_to", c_float), ("drop_text", c_uint32), ("edit_task", c_uint32), ("source_guidance", c_float),
                 ("strength", c_float), ("reserved0", c_uint32)]
+
+
+class SoundParams(Struct):
+    NAME = "mgen_sound_params"
+    _fields_ = [("struct_size", c_uint32), ("steps", c_uint32), ("prompt", c_char_p), ("music", c_char_p),
+                ("negative", c_char_p), ("seed", c_uint64), ("seconds", c_double), ("guidance", c_float),
+                ("quality", c_float), ("solver", c_uint32), ("extension", c_uint32), ("candidates", c_uint32),
+                ("reserved0", c_uint32), ("context", c_void_p), ("on_progress", DONE_TOTAL), ("user", c_void_p)]
 
 
 class Estimate(Struct):
@@ -210,7 +220,7 @@ class EvalParams(Struct):
 
 
 STRUCTS = (Allocator, ContextParams, MeshParams, Frames, ClipInfo, SoundInfo, ModelInfo, Pipeline, Latents, GenerateParams,
-           Estimate, JobInfo, Text, Sample, DatasetParams, TrainerParams, PlanParams, EvalParams)
+           SoundParams, Estimate, JobInfo, Text, Sample, DatasetParams, TrainerParams, PlanParams, EvalParams)
 
 _STATUS = c_int32
 _OUT = POINTER(c_void_p)
@@ -244,6 +254,8 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_upsampler_open": _OPEN, "mgen_upsampler_retain": _SAME, "mgen_upsampler_release": _END,
     "mgen_upsampler_get_info": _INFO,
     "mgen_editor_open": _OPEN, "mgen_editor_retain": _SAME, "mgen_editor_release": _END, "mgen_editor_get_info": _INFO,
+    "mgen_audio_model_open": _OPEN, "mgen_audio_model_retain": _SAME, "mgen_audio_model_release": _END,
+    "mgen_audio_model_get_info": _INFO,
     "mgen_tae_retain": _SAME, "mgen_text_encoder_retain": _SAME, "mgen_video_model_retain": _SAME,
     "mgen_tae_release": _END, "mgen_text_encoder_release": _END, "mgen_video_model_release": _END,
     "mgen_tae_get_info": _INFO, "mgen_text_encoder_get_info": _INFO, "mgen_video_model_get_info": _INFO,
@@ -256,6 +268,9 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_upsample_start": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), _OUT),
     "mgen_edit_estimate": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), POINTER(Estimate)),
     "mgen_edit_start": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), _OUT),
+    "mgen_sound_estimate": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(SoundParams), POINTER(Estimate)),
+    "mgen_sound_start": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(SoundParams), _OUT),
+    "mgen_job_take_sound": (_STATUS, c_void_p, _OUT),
     "mgen_job_wait": (_STATUS, c_void_p, c_int64), "mgen_job_poll": (_STATUS, c_void_p), "mgen_job_cancel": _END,
     "mgen_job_get_info": (_STATUS, c_void_p, POINTER(JobInfo)), "mgen_job_take_clip": (_STATUS, c_void_p, _OUT),
     "mgen_job_destroy": _END,

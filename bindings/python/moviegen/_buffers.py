@@ -22,6 +22,7 @@ PRECISIONS = {"default": CONSTANTS["MGEN_PRECISION_DEFAULT"], "f32": CONSTANTS["
               "bf16": CONSTANTS["MGEN_PRECISION_BF16"], "fp8": CONSTANTS["MGEN_PRECISION_FP8"]}
 TASKS = {name: CONSTANTS[f"MGEN_EDIT_{name.upper()}"] for name in (
     "auto", "local", "style", "background", "removal", "addition", "texture", "segmentation")}
+EXTENSIONS = {"blended": CONSTANTS["MGEN_SOUND_BLENDED"], "one_by_one": CONSTANTS["MGEN_SOUND_ONE_BY_ONE"]}
 _WORDS = {"f": "float32", "B": "bytes"}
 
 

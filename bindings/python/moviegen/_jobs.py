@@ -2,9 +2,9 @@
 """Callbacks of jobs. They come from the job's own thread; what they raise is kept for whoever waits."""
 import itertools
 import threading
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
-from ._abi import DONE_TOTAL, ON_FRAMES, ON_PREVIEW, Frames, GenerateParams, callback
+from ._abi import DONE_TOTAL, ON_FRAMES, ON_PREVIEW, Frames, GenerateParams, SoundParams, callback
 from ._buffers import FrameViews, frames_out, latents_out
 from ._handles import ContextCore, here
 
@@ -29,7 +29,7 @@ class Relay:
         self.key = next(_keys)
         _relays[self.key] = self
 
-    def attach(self, params: GenerateParams) -> None:
+    def attach(self, params: Union[GenerateParams, SoundParams]) -> None:
         params.user = self.key
         if self.progress is not None:
             params.on_progress = _on_progress

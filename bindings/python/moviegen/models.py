@@ -38,6 +38,8 @@ class ModelInfo(NamedTuple):
     upsampling: int
     tasks: int
     source_guidance: float
+    rate: int
+    sees_clips: int
 
 
 class Part(Closing):
@@ -174,6 +176,13 @@ class Editor(Part):
 
     KIND = "editor"
     NAME = "editor"
+
+
+class AudioModel(Part):
+    """Clip or text to sound: the transformer, and the networks that its file names. Pipeline.sound() uses it."""
+
+    KIND = "audio_model"
+    NAME = "audio"
 
 
 def schedule(steps: int, kind: str = "linear_quadratic") -> List[float]:

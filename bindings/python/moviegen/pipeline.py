@@ -6,14 +6,17 @@ from ctypes import byref, c_void_p
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union, overload
 
 from . import _abi, errors
-from ._abi import AGAIN, OK, TIMEOUT, GenerateParams, lib
-from ._buffers import FORMATS, PRECISIONS, SCHEDULES, SOLVERS, TASKS, Buffer, FrameViews, frames_in, number_of, text_of
+from ._abi import AGAIN, OK, TIMEOUT, GenerateParams, SoundParams, checked, lib
+from ._buffers import (EXTENSIONS, FORMATS, PRECISIONS, SCHEDULES, SOLVERS, TASKS, Buffer, FrameViews, frames_in, number_of,
+                       text_of)
 from ._handles import SLICE, ChildCore, Closing
 from ._jobs import OnFrames, Preview, Progress, Relay, Slot
 from ._progress import Bar, stderr_is_terminal
 from .clip import Clip, wrap
 from .context import Context, Path, path_of
-from .models import ROLES, Editor, Tae, TextEncoder, Upsampler, VideoModel, adopt, hold_all
+from .models import ROLES, AudioModel, Editor, Tae, TextEncoder, Upsampler, VideoModel, adopt, hold_all
+from .sound import Sound
+from .sound import wrap as wrap_sound
 
 Into = Union[Buffer, Sequence[Buffer]]
 
@@ -112,6 +115,12 @@ class Job(Closing):
         self._core.call(lib.mgen_job_take_clip, byref(out))
         return wrap(self._context, out.value)
 
+    def sound(self) -> Sound:
+        """Take the finished sound of a job of start_sound(); once, after wait()."""
+        out = c_void_p()
+        self._core.call(lib.mgen_job_take_sound, byref(out))
+        return wrap_sound(self._context, out.value)
+
     def close(self) -> None:
         """Cancel it if it runs, wait, free. Calling it again is harmless."""
         self._core.close()
@@ -158,7 +167,8 @@ class Stream(Iterator[Tuple[int, FrameViews]]):
 
 
 class Pipeline(Closing):
-    """A tae, up to three text encoders, a video model, an upsampler and an editor, and the clip that they were trained on.
+    """A tae, up to three text encoders, a video model, an upsampler, an editor and an audio model, and the clip that they were
+    trained on.
 
     Pipeline(context, "folder") loads a model folder, whose networks close() closes too, and holds and runs them in
     `precision`: "f32", "bf16", "fp8", or "default", which the video model's file says; Pipeline.of() is put together
@@ -177,6 +187,7 @@ class Pipeline(Closing):
     video: Optional[VideoModel]
     upsampler: Optional[Upsampler]
     editor: Optional[Editor]
+    audio: Optional[AudioModel]
 
     def __init__(self, context: Context, directory: Path, *, precision: str = "default") -> None:
         pipe = _abi.Pipeline(mesh=context._core.mesh, precision=number_of(PRECISIONS, precision, "precision"))
@@ -190,24 +201,26 @@ class Pipeline(Closing):
                   adopt(VideoModel, context, pipe.video) if pipe.video else None,
                   adopt(Upsampler, context, pipe.upsampler) if pipe.upsampler else None,
                   adopt(Editor, context, pipe.editor) if pipe.editor else None,
+                  adopt(AudioModel, context, pipe.audio) if pipe.audio else None,
                   pipe.width, pipe.height, pipe.frames, pipe.fps, True)
         self._mesh = pipe.mesh
 
     @classmethod
     def of(cls, context: Context, *, tae: Optional[Tae] = None, text: Sequence[Optional[TextEncoder]] = (),
            video: Optional[VideoModel] = None, upsampler: Optional[Upsampler] = None, editor: Optional[Editor] = None,
-           width: int, height: int, frames: int, fps: int = 16) -> "Pipeline":
+           audio: Optional[AudioModel] = None, width: int, height: int, frames: int, fps: int = 16) -> "Pipeline":
         """Put together from networks; `text` in the order of ROLES."""
         if len(text) > len(ROLES):
             raise errors.InvalidError(f"text: {len(text)} encoders; there are {len(ROLES)} roles")
         self = cls.__new__(cls)
-        self._set(context, tae, text, video, upsampler, editor, width, height, frames, fps, False)
+        self._set(context, tae, text, video, upsampler, editor, audio, width, height, frames, fps, False)
         return self
 
     def _set(self, context: Context, tae: Optional[Tae], text: Sequence[Optional[TextEncoder]],
-             video: Optional[VideoModel], upsampler: Optional[Upsampler], editor: Optional[Editor], width: int,
-             height: int, frames: int, fps: int, owns: bool) -> None:
+             video: Optional[VideoModel], upsampler: Optional[Upsampler], editor: Optional[Editor],
+             audio: Optional[AudioModel], width: int, height: int, frames: int, fps: int, owns: bool) -> None:
         self.context, self.tae, self.video, self.upsampler, self.editor = context, tae, video, upsampler, editor
+        self.audio = audio
         self.text = tuple(text) + (None,) * (len(ROLES) - len(text))
         self.width, self.height, self.frames, self.fps = width, height, frames, fps
         self._owns, self._closed, self._mesh = owns, False, None
@@ -221,7 +234,7 @@ class Pipeline(Closing):
         """Close the networks that it loaded. A running job keeps them. Calling it again is harmless."""
         self._closed = True
         if self._owns:
-            for part in (self.tae, *self.text, self.video, self.upsampler, self.editor):
+            for part in (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio):
                 if part is not None:
                     part.close()
 
@@ -231,10 +244,10 @@ class Pipeline(Closing):
         if self._closed:
             raise errors.StateError("this pipeline was closed")
         with ExitStack() as stack:
-            tae, *text, video, upsampler, editor = hold_all(
-                stack, (self.tae, *self.text, self.video, self.upsampler, self.editor))
+            tae, *text, video, upsampler, editor, audio = hold_all(
+                stack, (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio))
             pipe = _abi.Pipeline(width=self.width, height=self.height, frames=self.frames, fps=self.fps, tae=tae,
-                                 video=video, mesh=self._mesh, upsampler=upsampler, editor=editor)
+                                 video=video, mesh=self._mesh, upsampler=upsampler, editor=editor, audio=audio)
             for i, handle in enumerate(text):
                 pipe.text[i] = handle
             yield byref(pipe)
@@ -419,6 +432,73 @@ class Pipeline(Closing):
                               guidance=guidance, schedule=schedule, solver=solver, guidance_from=guidance_from,
                               guidance_to=guidance_to, progress=report, preview=preview)
         return _clip_of(job, bar)
+
+    def estimate_sound(self, clip: Optional[Clip] = None, prompt: str = "", *, music: Optional[str] = None,
+                       negative: Optional[str] = None, seed: int = 0, seconds: float = 0.0, steps: int = 0,
+                       guidance: float = 0.0, quality: float = 0.0, solver: str = "midpoint", extension: str = "blended",
+                       candidates: int = 0, context_sound: Optional[Sound] = None) -> Estimate:
+        """What sound() needs, without starting it."""
+        params = _sound_params(prompt, music, negative, seed, seconds, steps, guidance, quality, solver, extension,
+                               candidates, context_sound)
+        estimate = _abi.Estimate()
+        with self._held() as pipe:
+            self.context._core.call(lib.mgen_sound_estimate, pipe, None if clip is None else clip._live(), byref(params),
+                                    byref(estimate))
+        return Estimate(*(getattr(estimate, name) for name in Estimate._fields))
+
+    def start_sound(self, clip: Optional[Clip] = None, prompt: str = "", *, music: Optional[str] = None,
+                    negative: Optional[str] = None, seed: int = 0, seconds: float = 0.0, steps: int = 0,
+                    guidance: float = 0.0, quality: float = 0.0, solver: str = "midpoint", extension: str = "blended",
+                    candidates: int = 0, context_sound: Optional[Sound] = None,
+                    progress: Optional[Progress] = None) -> Job:
+        """Start sound(); take it by Job.sound(). The job keeps the clip; leave its pixels alone meanwhile."""
+        params = _sound_params(prompt, music, negative, seed, seconds, steps, guidance, quality, solver, extension,
+                               candidates, context_sound)
+        relay = Relay(self.context._core, progress, None, None)
+        out = c_void_p()
+        try:
+            relay.attach(params)
+            if clip is not None:
+                relay.keep.append(clip)
+            with self._held() as pipe:
+                self.context._core.call(lib.mgen_sound_start, pipe, None if clip is None else clip._live(), byref(params),
+                                        byref(out))
+        except BaseException:
+            relay.end()
+            raise
+        return Job(self.context, out.value, relay, relay.end)
+
+    def sound(self, clip: Optional[Clip] = None, prompt: str = "", *, music: Optional[str] = None,
+              negative: Optional[str] = None, seed: int = 0, seconds: float = 0.0, steps: int = 0,
+              guidance: float = 0.0, quality: float = 0.0, solver: str = "midpoint", extension: str = "blended",
+              candidates: int = 0, context_sound: Optional[Sound] = None,
+              progress: Union[bool, Progress] = False) -> Sound:
+        """Make the sound of a clip, or without one of the texts alone, and wait. `prompt` says what is heard, `music` what
+        the music is like ("" = any, None = no music), `negative` what is heard in what guidance leads away from. `seconds`:
+        its length, 0 = the clip's. `quality`: 1..10 as captions give it, 0 = the report's. Of `candidates` the model chooses
+        the one that fits best. What is longer than its window is made by `extension`, "blended" or "one_by_one". The sound
+        goes on with `context_sound`. 0 steps and guidance are the audio model's. Sound.write_movie() joins it to the clip."""
+        report, bar = _reporter(progress, prompt or "making sound")
+        job = self.start_sound(clip, prompt, music=music, negative=negative, seed=seed, seconds=seconds, steps=steps,
+                               guidance=guidance, quality=quality, solver=solver, extension=extension,
+                               candidates=candidates, context_sound=context_sound, progress=report)
+        try:
+            with job:
+                job.wait()
+                return job.sound()
+        finally:
+            if bar is not None:
+                bar.finish()
+
+
+def _sound_params(prompt: str, music: Optional[str], negative: Optional[str], seed: int, seconds: float, steps: int,
+                  guidance: float, quality: float, solver: str, extension: str, candidates: int,
+                  context_sound: Optional[Sound]) -> SoundParams:
+    return SoundParams(prompt=text_of(prompt, "prompt"), music=text_of(music, "music"),
+                       negative=text_of(negative, "negative"), seed=checked(seed, 2**64 - 1, "seed"), seconds=seconds,
+                       steps=steps, guidance=guidance, quality=quality, solver=number_of(SOLVERS, solver, "solver"),
+                       extension=number_of(EXTENSIONS, extension, "extension"), candidates=candidates,
+                       context=None if context_sound is None else context_sound._live())
 
 
 def _clip_of(job: Job, bar: Optional[Bar]) -> Clip:
