@@ -63,3 +63,5 @@ pub const MGEN_EDIT_REMOVAL: u32 = 4;
 pub const MGEN_EDIT_ADDITION: u32 = 5;
 pub const MGEN_EDIT_TEXTURE: u32 = 6;
 pub const MGEN_EDIT_SEGMENTATION: u32 = 7;
+pub const MGEN_SOUND_BLENDED: u32 = 0;
+pub const MGEN_SOUND_ONE_BY_ONE: u32 = 1;

@@ -102,6 +102,12 @@ extern "C" {
         name: *const c_char,
         out: *mut *mut mgen_editor,
     ) -> mgen_status;
+    pub fn mgen_audio_model_open(
+        ctx: *mut mgen_context,
+        dir: *const c_char,
+        name: *const c_char,
+        out: *mut *mut mgen_audio_model,
+    ) -> mgen_status;
     pub fn mgen_tae_retain(tae: *mut mgen_tae) -> *mut mgen_tae;
     pub fn mgen_tae_release(tae: *mut mgen_tae);
     pub fn mgen_text_encoder_retain(encoder: *mut mgen_text_encoder) -> *mut mgen_text_encoder;
@@ -112,6 +118,8 @@ extern "C" {
     pub fn mgen_upsampler_release(upsampler: *mut mgen_upsampler);
     pub fn mgen_editor_retain(editor: *mut mgen_editor) -> *mut mgen_editor;
     pub fn mgen_editor_release(editor: *mut mgen_editor);
+    pub fn mgen_audio_model_retain(model: *mut mgen_audio_model) -> *mut mgen_audio_model;
+    pub fn mgen_audio_model_release(model: *mut mgen_audio_model);
     pub fn mgen_tae_get_info(tae: *const mgen_tae, info: *mut mgen_model_info) -> mgen_status;
     pub fn mgen_text_encoder_get_info(
         encoder: *const mgen_text_encoder,
@@ -127,6 +135,10 @@ extern "C" {
     ) -> mgen_status;
     pub fn mgen_editor_get_info(
         editor: *const mgen_editor,
+        info: *mut mgen_model_info,
+    ) -> mgen_status;
+    pub fn mgen_audio_model_get_info(
+        model: *const mgen_audio_model,
         info: *mut mgen_model_info,
     ) -> mgen_status;
     pub fn mgen_pipeline_open(
@@ -184,11 +196,26 @@ extern "C" {
         params: *const mgen_generate_params,
         out: *mut mgen_estimate,
     ) -> mgen_status;
+    pub fn mgen_sound_start(
+        ctx: *mut mgen_context,
+        pipeline: *const mgen_pipeline,
+        clip: *const mgen_clip,
+        params: *const mgen_sound_params,
+        out: *mut *mut mgen_job,
+    ) -> mgen_status;
+    pub fn mgen_sound_estimate(
+        ctx: *mut mgen_context,
+        pipeline: *const mgen_pipeline,
+        clip: *const mgen_clip,
+        params: *const mgen_sound_params,
+        out: *mut mgen_estimate,
+    ) -> mgen_status;
     pub fn mgen_job_wait(job: *mut mgen_job, timeout_ms: i64) -> mgen_status;
     pub fn mgen_job_poll(job: *mut mgen_job) -> mgen_status;
     pub fn mgen_job_cancel(job: *mut mgen_job);
     pub fn mgen_job_get_info(job: *const mgen_job, info: *mut mgen_job_info) -> mgen_status;
     pub fn mgen_job_take_clip(job: *mut mgen_job, out: *mut *mut mgen_clip) -> mgen_status;
+    pub fn mgen_job_take_sound(job: *mut mgen_job, out: *mut *mut mgen_sound) -> mgen_status;
     pub fn mgen_job_destroy(job: *mut mgen_job);
 
     pub fn mgen_text_encode(

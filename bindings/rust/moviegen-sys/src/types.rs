@@ -38,6 +38,8 @@ handles! {
     mgen_upsampler;
     /// Clip and instruction to clip.
     mgen_editor;
+    /// Clip or text to sound.
+    mgen_audio_model;
     /// One request under way.
     mgen_job;
     /// A list of named numbers.
@@ -67,7 +69,7 @@ macro_rules! sized {
 
 sized! {
     mgen_context_params mgen_mesh_params mgen_frames mgen_clip_info mgen_sound_info mgen_model_info mgen_pipeline
-    mgen_latents mgen_generate_params mgen_estimate mgen_job_info mgen_text mgen_dataset_params mgen_trainer_params
+    mgen_latents mgen_generate_params mgen_sound_params mgen_estimate mgen_job_info mgen_text mgen_dataset_params mgen_trainer_params
     mgen_plan_params mgen_eval_params
 }
 
@@ -172,6 +174,8 @@ pub struct mgen_model_info {
     pub reserved0: u32,
     pub tasks: u32,
     pub source_guidance: f32,
+    pub rate: u32,
+    pub sees_clips: u32,
 }
 
 /// What a pipeline is made of: handles, each optional.
@@ -190,6 +194,7 @@ pub struct mgen_pipeline {
     pub mesh: *mut mgen_mesh,
     pub upsampler: *mut mgen_upsampler,
     pub editor: *mut mgen_editor,
+    pub audio: *mut mgen_audio_model,
 }
 
 /// Latents in somebody's memory: a view of frames x height x width x channels floats.
@@ -237,6 +242,28 @@ pub struct mgen_generate_params {
     pub source_guidance: f32,
     pub strength: f32,
     pub reserved0: u32,
+}
+
+/// One request for sound.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct mgen_sound_params {
+    pub struct_size: u32,
+    pub steps: u32,
+    pub prompt: *const c_char,
+    pub music: *const c_char,
+    pub negative: *const c_char,
+    pub seed: u64,
+    pub seconds: f64,
+    pub guidance: f32,
+    pub quality: f32,
+    pub solver: u32,
+    pub extension: u32,
+    pub candidates: u32,
+    pub reserved0: u32,
+    pub context: *const mgen_sound,
+    pub on_progress: Option<unsafe extern "C" fn(user: *mut c_void, done: u32, total: u32) -> i32>,
+    pub user: *mut c_void,
 }
 
 /// What a request needs.

@@ -42,6 +42,7 @@ fn ours() -> BTreeMap<String, i64> {
         MGEN_PRECISION_DEFAULT MGEN_PRECISION_F32 MGEN_PRECISION_BF16 MGEN_PRECISION_FP8
         MGEN_EDIT_AUTO MGEN_EDIT_LOCAL MGEN_EDIT_STYLE MGEN_EDIT_BACKGROUND MGEN_EDIT_REMOVAL
         MGEN_EDIT_ADDITION MGEN_EDIT_TEXTURE MGEN_EDIT_SEGMENTATION
+        MGEN_SOUND_BLENDED MGEN_SOUND_ONE_BY_ONE
     }
     layout! { table,
         mgen_allocator { alloc free user }
@@ -58,14 +59,18 @@ fn ours() -> BTreeMap<String, i64> {
         mgen_sound_info { struct_size rate channels reserved0 samples }
         mgen_model_info {
             struct_size channels spatial_factor temporal_factor text_width text_tokens parameters bytes hash
-            guidance fps_prefix upsampling reserved0 tasks source_guidance
+            guidance fps_prefix upsampling reserved0 tasks source_guidance rate sees_clips
         }
-        mgen_pipeline { struct_size width height frames fps precision tae text video mesh upsampler editor }
+        mgen_pipeline { struct_size width height frames fps precision tae text video mesh upsampler editor audio }
         mgen_latents { struct_size frames height width channels reserved0 data }
         mgen_generate_params {
             struct_size steps prompt negative_prompt seed width height frames guidance schedule
             frames_format on_progress on_preview on_frames user into solver guidance_from guidance_to
             drop_text edit_task source_guidance strength reserved0
+        }
+        mgen_sound_params {
+            struct_size steps prompt music negative seed seconds guidance quality solver extension
+            candidates reserved0 context on_progress user
         }
         mgen_estimate { struct_size width height frames host_bytes device_bytes flops }
         mgen_job_info { struct_size done total width height frames frames_done reserved0 host_bytes }

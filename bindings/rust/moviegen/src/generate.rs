@@ -159,7 +159,7 @@ type OnFrames = Box<dyn FnMut(u64, FramesRef<'_>) -> ControlFlow<()> + Send>;
 /// ```
 #[derive(Default)]
 pub struct Hooks {
-    progress: Option<OnProgress>,
+    pub(crate) progress: Option<OnProgress>,
     preview: Option<OnPreview>,
     frames: Option<OnFrames>,
 }
@@ -208,8 +208,8 @@ impl fmt::Debug for Hooks {
 
 /// Hooks as the library gets them.
 pub(crate) struct HookState {
-    hooks: Hooks,
-    panic: Arc<PanicSlot>,
+    pub(crate) hooks: Hooks,
+    pub(crate) panic: Arc<PanicSlot>,
 }
 
 /// Call one hook, if it is set, with what it gets.
@@ -226,7 +226,7 @@ unsafe fn call<F>(
     panic.catch(1, || hook(hooks).as_mut().map_or(0, |hook| answer(f(hook))))
 }
 
-unsafe extern "C" fn on_progress(user: *mut c_void, done: u32, total: u32) -> i32 {
+pub(crate) unsafe extern "C" fn on_progress(user: *mut c_void, done: u32, total: u32) -> i32 {
     // Safety: called by the library with what it was given.
     unsafe { call(user, |hooks| &mut hooks.progress, |hook| hook(done, total)) }
 }
@@ -279,6 +279,19 @@ pub struct Estimate {
     pub device_bytes: u64,
     /// Floating point operations of the products.
     pub flops: f64,
+}
+
+impl Estimate {
+    pub(crate) fn of(raw: &sys::mgen_estimate) -> Estimate {
+        Estimate {
+            width: raw.width,
+            height: raw.height,
+            frames: raw.frames,
+            host_bytes: raw.host_bytes,
+            device_bytes: raw.device_bytes,
+            flops: raw.flops,
+        }
+    }
 }
 
 /// mgen_upsample_estimate or mgen_edit_estimate.
@@ -348,14 +361,7 @@ impl Pipeline {
                 }
             };
             ctx.check(status)?;
-            Ok(Estimate {
-                width: out.width,
-                height: out.height,
-                frames: out.frames,
-                host_bytes: out.host_bytes,
-                device_bytes: out.device_bytes,
-                flops: out.flops,
-            })
+            Ok(Estimate::of(&out))
         })
     }
 

@@ -6,7 +6,7 @@ use crate::context::Child;
 use crate::generate::HookState;
 use crate::raw::Shared;
 use crate::stream::Frame;
-use crate::{Clip, Context, Error, ErrorKind, Memory, Result};
+use crate::{Clip, Context, Error, ErrorKind, Memory, Result, Sound};
 use moviegen_sys as sys;
 use std::fmt;
 use std::ptr;
@@ -166,6 +166,15 @@ impl<'ctx> Job<'ctx> {
         // Safety: the job lives.
         let status = unsafe { sys::mgen_job_take_clip(self.shared().get(), &mut raw) };
         Clip::finish(self.ctx, status, raw)
+    }
+
+    /// Wait for the end and take the sound.
+    pub(crate) fn finish_sound(mut self) -> Result<Sound> {
+        self.wait()?;
+        let mut raw = ptr::null_mut();
+        // Safety: the job lives.
+        let status = unsafe { sys::mgen_job_take_sound(self.shared().get(), &mut raw) };
+        Sound::finish(self.ctx, status, raw)
     }
 
     /// Wait for the end and take the clip.

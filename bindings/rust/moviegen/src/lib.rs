@@ -20,8 +20,8 @@
 //! - *A context with its jobs and trainers is one object.* [`Job`], [`FrameStream`] and [`Trainer`]
 //!   borrow the context mutably until they are dropped. Use a second context to do two things at
 //!   once: models may be shared by both.
-//! - *Models never change.* [`Tae`], [`TextEncoder`], [`VideoModel`], [`Upsampler`], [`Editor`] and
-//!   [`Pipeline`] are `Send` and `Sync`, and `Clone` adds an owner.
+//! - *Models never change.* [`Tae`], [`TextEncoder`], [`VideoModel`], [`Upsampler`], [`Editor`],
+//!   [`AudioModel`] and [`Pipeline`] are `Send` and `Sync`, and `Clone` adds an owner.
 //! - *Calls marked "any thread"* are on [`JobCanceller`] and [`TrainerStopper`], which may outlive
 //!   what they stop.
 //! - *Memory that work on another thread uses* belongs to it: callbacks of a job are `'static`,
@@ -67,11 +67,11 @@ pub use measure::{
     plan_mesh, plan_training, toybox_prompts, Evaluation, MeshPlan, Plan, Precision, Preset,
     Protocol, Recompute,
 };
-pub use model::{Editor, ModelInfo, Pipeline, Tae, TextEncoder, Upsampler, VideoModel};
+pub use model::{AudioModel, Editor, ModelInfo, Pipeline, Tae, TextEncoder, Upsampler, VideoModel};
 pub use parts::{noise, schedule, Hold, Latents, LatentsRef, Schedule, Solver, Text};
 pub use ranks::{Exchange, MeshAborter, MeshParams, Ranks};
 pub use report::Report;
-pub use sound::{Sound, SoundInfo};
+pub use sound::{Extension, Sound, SoundInfo, SoundRequest};
 pub use stream::{Frame, FrameStream};
 pub use trainer::{Trainer, TrainerParams, TrainerStopper};
 

@@ -42,6 +42,10 @@ pub struct ModelInfo {
     pub tasks: u32,
     /// Editor: source guidance of requests that ask for none.
     pub source_guidance: f32,
+    /// Audio model: samples a second.
+    pub rate: u32,
+    /// Audio model: whether it makes the sound of clips, or of texts only.
+    pub sees_clips: bool,
 }
 
 macro_rules! network {
@@ -97,6 +101,8 @@ macro_rules! network {
                     upsampling: info.upsampling,
                     tasks: info.tasks,
                     source_guidance: info.source_guidance,
+                    rate: info.rate,
+                    sees_clips: info.sees_clips != 0,
                 }
             }
         }
@@ -150,6 +156,12 @@ network! {
     Editor, mgen_editor, mgen_editor_open, mgen_editor_retain, mgen_editor_release, mgen_editor_get_info
 }
 
+network! {
+    /// Clip or text to sound: the transformer, and the networks that its file names.
+    AudioModel, mgen_audio_model, mgen_audio_model_open, mgen_audio_model_retain, mgen_audio_model_release,
+    mgen_audio_model_get_info
+}
+
 /// What a pipeline is made of: networks, each optional, and the clip that the model was trained on.
 /// It may be filled by hand, with networks of any context.
 #[derive(Clone, Debug, Default)]
@@ -172,6 +184,8 @@ pub struct Pipeline {
     pub upsampler: Option<Upsampler>,
     /// Needed to edit; it reads `tae` and `text`. None over ranks.
     pub editor: Option<Editor>,
+    /// Needed for sound. None over ranks.
+    pub audio: Option<AudioModel>,
 }
 
 impl Pipeline {
@@ -205,6 +219,7 @@ impl Pipeline {
             video: VideoModel::owned(raw.video, mesh),
             upsampler: Upsampler::owned(raw.upsampler, None),
             editor: Editor::owned(raw.editor, None),
+            audio: AudioModel::owned(raw.audio, None),
         };
         ctx.check(status).map(|()| pipeline)
     }
@@ -236,6 +251,10 @@ impl Pipeline {
                 .as_ref()
                 .map_or(ptr::null_mut(), Upsampler::as_raw),
             editor: self.editor.as_ref().map_or(ptr::null_mut(), Editor::as_raw),
+            audio: self
+                .audio
+                .as_ref()
+                .map_or(ptr::null_mut(), AudioModel::as_raw),
             ..Default::default()
         }
     }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 //! Sounds: samples that the library holds, and films with them.
 
-use crate::raw::c_path;
-use crate::{Clip, Context, Error, Result};
+use crate::generate::{on_progress, HookState};
+use crate::job::{Job, JobState};
+use crate::raw::{c_path, c_text};
+use crate::{Clip, Context, Error, Estimate, Hooks, Pipeline, Result, Solver};
 use moviegen_sys as sys;
+use std::ffi::CString;
 use std::fmt;
+use std::os::raw::c_void;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -153,5 +157,145 @@ impl fmt::Debug for Sound {
         f.debug_struct("Sound")
             .field("info", &self.info)
             .finish_non_exhaustive()
+    }
+}
+
+/// How sounds longer than the audio model's window are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Extension {
+    /// Windows all at once, their velocities blended: the report's.
+    #[default]
+    Blended,
+    /// Window after window, each going on with the one before; not with [`Solver::Dopri5`].
+    OneByOne,
+}
+
+/// One request for sound. Numbers that are 0 mean the default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SoundRequest {
+    /// What is heard, up to 4096 bytes; "" = that is not said.
+    pub prompt: String,
+    /// What the music is like; "" = that is not said; None = no music is wanted.
+    pub music: Option<String>,
+    /// What is heard in what guidance leads away from.
+    pub negative: Option<String>,
+    /// Same seed, same result.
+    pub seed: u64,
+    /// Length; 0 = as long as the clip.
+    pub seconds: f64,
+    /// Solver steps, 1..1000; 0 = the audio model's.
+    pub steps: u32,
+    /// Classifier-free guidance scale, 0 < g <= 100; 0 = the audio model's; 1 = off.
+    pub guidance: f32,
+    /// Of the sound, as captions give it, 1..10; 0 = the report's.
+    pub quality: f32,
+    /// How it goes along the flow, in even steps.
+    pub solver: Solver,
+    /// Of what is longer than the model's window.
+    pub extension: Extension,
+    /// Sounds that are made, 1..64, of which the model chooses the one that fits best; 0 = 1.
+    pub candidates: u32,
+}
+
+/// The texts of a request, as C has them.
+struct Texts(CString, Option<CString>, Option<CString>);
+
+impl SoundRequest {
+    /// A request with the defaults.
+    pub fn new(prompt: impl Into<String>) -> SoundRequest {
+        SoundRequest {
+            prompt: prompt.into(),
+            ..Default::default()
+        }
+    }
+
+    fn texts(&self) -> Result<Texts> {
+        let other = |what, text: &Option<String>| {
+            let text = text.as_ref();
+            text.map(|text| c_text(what, text)).transpose()
+        };
+        Ok(Texts(
+            c_text("the prompt", &self.prompt)?,
+            other("what the music is like", &self.music)?,
+            other("the negative prompt", &self.negative)?,
+        ))
+    }
+
+    fn raw(&self, texts: &Texts, context: Option<&Sound>) -> sys::mgen_sound_params {
+        let or_null = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |t| t.as_ptr());
+        sys::mgen_sound_params {
+            steps: self.steps,
+            prompt: texts.0.as_ptr(),
+            music: or_null(&texts.1),
+            negative: or_null(&texts.2),
+            seed: self.seed,
+            seconds: self.seconds,
+            guidance: self.guidance,
+            quality: self.quality,
+            solver: self.solver.number(),
+            extension: match self.extension {
+                Extension::Blended => sys::MGEN_SOUND_BLENDED,
+                Extension::OneByOne => sys::MGEN_SOUND_ONE_BY_ONE,
+            },
+            candidates: self.candidates,
+            context: context.map_or(ptr::null(), |sound| sound.raw.as_ptr() as *const _),
+            ..Default::default()
+        }
+    }
+}
+
+impl Pipeline {
+    /// Find out what [`Pipeline::sound`] needs, without starting it.
+    pub fn estimate_sound(
+        &self,
+        ctx: &mut Context,
+        clip: Option<&Clip>,
+        request: &SoundRequest,
+    ) -> Result<Estimate> {
+        let texts = request.texts()?;
+        let params = request.raw(&texts, None);
+        let (raw_ctx, pipeline) = (ctx.enter(), self.to_raw(Some(ctx)));
+        let mut out = sys::mgen_estimate::default();
+        let clip = clip.map_or(ptr::null(), Clip::as_raw);
+        // Safety: all pointers live during the call.
+        let status =
+            unsafe { sys::mgen_sound_estimate(raw_ctx, &pipeline, clip, &params, &mut out) };
+        ctx.check(status).map(|()| Estimate::of(&out))
+    }
+
+    /// Make the sound of a clip, or of texts alone; returns when it is complete. It goes on with
+    /// `before`, if there is such a sound. [`Sound::write_movie`] joins it to the clip. Of the hooks
+    /// only that of progress is called.
+    pub fn sound(
+        &self,
+        ctx: &mut Context,
+        clip: Option<&Clip>,
+        request: &SoundRequest,
+        before: Option<&Sound>,
+        hooks: Hooks,
+    ) -> Result<Sound> {
+        let texts = request.texts()?;
+        let mut params = request.raw(&texts, before);
+        let raw_ctx = ctx.enter();
+        if hooks.progress.is_some() {
+            params.on_progress = Some(on_progress);
+        }
+        let state = Box::into_raw(Box::new(HookState {
+            hooks,
+            panic: ctx.panic.clone(),
+        }));
+        params.user = state as *mut c_void;
+        let mut raw = ptr::null_mut();
+        let pipeline = self.to_raw(Some(ctx));
+        let clip = clip.map_or(ptr::null(), Clip::as_raw);
+        // Safety: all pointers live during the call; the clip, which is borrowed, and the hooks until
+        // the job is gone, at the end of this function.
+        let status = unsafe { sys::mgen_sound_start(raw_ctx, &pipeline, clip, &params, &mut raw) };
+        if raw.is_null() {
+            // Safety: there is no job, so nobody else knows them.
+            drop(unsafe { Box::from_raw(state) });
+            ctx.check(status)?;
+        }
+        Job::new(ctx, JobState::new(raw, state)).finish_sound()
     }
 }

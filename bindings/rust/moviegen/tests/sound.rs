@@ -4,7 +4,11 @@
 mod common;
 
 use common::context;
-use moviegen::{Clip, ClipInfo, ErrorKind, Sound, SoundInfo};
+use moviegen::{
+    AudioModel, Clip, ClipInfo, ErrorKind, Extension, Hooks, Pipeline, Sound, SoundInfo,
+    SoundRequest, Trainer, TrainerParams,
+};
+use std::ops::ControlFlow;
 
 fn tone(ctx: &mut moviegen::Context) -> Sound {
     let info = SoundInfo {
@@ -68,5 +72,105 @@ fn a_sound_goes_to_a_file_and_back() {
         }
         Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported), // no plug-in
     }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+const RECIPE: &str = r#"{"format": "moviegen-recipe", "version": 1, "stages": [
+{"name": "codec", "kind": "audio_codec", "steps": 2, "batch": 1, "frames": 8, "l1": 1,
+ "mel": {"weight": 1, "windows": [64], "bands": 8},
+ "codec": {"strides": [40, 48], "dim": 4, "decoder_dim": 8, "latent_channels": 4, "dilations": [1]},
+ "optimizer": {"lr": 0.001}},
+{"name": "audio", "kind": "audio", "steps": 2, "batch": 2, "clips": 4, "codec": "codec",
+ "text": {"kind": "t5-bytes", "config": {"vocab": 259, "dim": 16, "layers": 1, "heads": 2, "head_dim": 8,
+  "ff_dim": 16, "tokens_max": 320}},
+ "vision": {"config": {"image": 12, "patch": 6, "dim": 8, "layers": 1, "heads": 2, "ff_dim": 12,
+  "projection": 5}},
+ "lengths": [{"seconds": 0.32}], "audio": {"window": 12, "overlap": 4, "steps": 3, "transformer": {
+  "block": "dit", "layers": 1, "dim": 24, "heads": 2, "ff_dim": 40, "channels": 4,
+  "condition_channels": 4, "frame_features": 5, "patch": [1, 1, 1], "frames_max": 12, "rows_max": 1,
+  "columns_max": 1, "text": {"ul2": 16}, "guidance": 3}},
+ "optimizer": {"lr": 0.05, "ema": 0.5}}]}"#;
+
+#[test]
+fn films_and_texts_get_sound() {
+    let mut ctx = context();
+    let dir = std::env::temp_dir().join(format!("moviegen-audio-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("recipe.json"), RECIPE).unwrap();
+    for stage in ["codec", "audio"] {
+        let params = TrainerParams::new(dir.join("recipe.json"), stage, &dir);
+        let mut trainer = Trainer::new(&mut ctx, &params).unwrap();
+        trainer.run(0).unwrap();
+        trainer.save().unwrap();
+    }
+    let audio = AudioModel::open(&mut ctx, &dir, "audio").unwrap();
+    let info = audio.info();
+    assert_eq!(
+        (info.rate, info.sees_clips, info.guidance),
+        (48000, true, 3.0)
+    );
+    let clip = Clip::new(
+        &mut ctx,
+        &ClipInfo {
+            width: 24,
+            height: 16,
+            frames: 8,
+            fps_num: 25,
+            fps_den: 1,
+        },
+    )
+    .unwrap();
+    let pipeline = Pipeline {
+        audio: Some(audio),
+        ..Default::default()
+    };
+    let request = SoundRequest::new("a ball bounces");
+    let need = pipeline
+        .estimate_sound(&mut ctx, Some(&clip), &request)
+        .unwrap();
+    assert!(need.host_bytes > 0 && need.flops > 0.0 && need.width == 0);
+    let steps = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let seen = steps.clone();
+    let hooks = Hooks::new().progress(move |_, total| {
+        seen.fetch_add(total, std::sync::atomic::Ordering::SeqCst);
+        ControlFlow::Continue(())
+    });
+    let sound = pipeline
+        .sound(&mut ctx, Some(&clip), &request, None, hooks)
+        .unwrap();
+    assert_eq!(steps.load(std::sync::atomic::Ordering::SeqCst), 9);
+    assert_eq!(
+        sound.info(),
+        SoundInfo {
+            rate: 48000,
+            channels: 1,
+            samples: 15360
+        }
+    );
+    let other = SoundRequest {
+        music: Some("sad".into()),
+        seconds: 0.7,
+        extension: Extension::OneByOne,
+        candidates: 2,
+        ..request.clone()
+    };
+    let longer = pipeline
+        .sound(&mut ctx, None, &other, Some(&sound), Hooks::new())
+        .unwrap();
+    assert_eq!(longer.info().samples, 33600);
+    let none = pipeline
+        .sound(&mut ctx, None, &request, None, Hooks::new())
+        .unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::Invalid);
+    let stopped = pipeline
+        .sound(
+            &mut ctx,
+            Some(&clip),
+            &request,
+            None,
+            Hooks::new().progress(|_, _| ControlFlow::Break(())),
+        )
+        .unwrap_err();
+    assert_eq!(stopped.kind(), ErrorKind::Cancelled);
     std::fs::remove_dir_all(&dir).unwrap();
 }
