@@ -303,6 +303,25 @@ def test_editing(world):
     assert run.returncode == 1 and run.stderr.startswith("MGEN_E_NOT_FOUND: ") and "none.y4m" in run.stderr, run.stderr
 
 
+def test_sound(world):
+    """With the tiny audio model of the program's tests."""
+    sys.path.insert(0, os.path.join(ROOT, "tests", "cli"))
+    from check_cli import TINY_RECIPE
+    from check_sound import AUDIO, CODEC, read_wav
+    from check_upsample import write_film
+    program = world.example("09")
+    write_film(world, "film.y4m")
+    train(world, "audio", *TINY_RECIPE["stages"], CODEC, AUDIO)
+    out = good(world.run(program, "audio", "film.y4m", "a ball bounces", "film.wav"))
+    assert re.match(r"this will need up to [\d.]+ MB\nstep 1 of 3\n", out), out
+    assert re.search(r"step 3 of 3\n0\.36 s of sound, the loudest at 0\.\d\d s\nfilm\.wav was written\n$", out), out
+    assert len(read_wav(world.path("film.wav"))[1]) == 48000 * 9 // 25
+    out = good(world.run(program, "audio", "-", "waves of surf", "text.wav"))
+    assert "2.00 s of sound" in out and len(read_wav(world.path("text.wav"))[1]) == 96000, out
+    run = world.run(program, "audio", "none.y4m", "a ball bounces", "film.wav")
+    assert run.returncode == 1 and run.stderr.startswith("MGEN_E_NOT_FOUND: ") and "none.y4m" in run.stderr, run.stderr
+
+
 # -- hosts -------------------------------------------------------------------------------------------------------
 
 def test_hosts_in_c_and_cplusplus(world):
