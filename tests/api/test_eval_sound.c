@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT
+ * The protocol "sound": what it needs, what it refuses, what it reports. */
+#include "tiny_audio.h"
+
+enum { CLIPS = 2 };
+
+/* The tiny audio recipe with windows of 26 latents, 1.04 s: the checker needs a second. */
+static void write_long_recipe(void)
+{
+    static const char *const longer[][2] = {{"\"window\": 12", "\"window\": 26"},
+                                            {"\"frames_max\": 12", "\"frames_max\": 26"}};
+    static char text[sizeof audio_recipe];
+    memcpy(text, audio_recipe, sizeof text);
+    for (int i = 0; i < 2; i++)
+        for (char *at = text; (at = strstr(at, longer[i][0]));)
+            memcpy(at, longer[i][1], strlen(longer[i][1]));
+    FILE *f = fopen(recipe, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static mgen_audio_model *seeing, *blind;
+
+/* One that sees films, and one that is told of them alone. */
+static int begin(void **state)
+{
+    static const char *const stages[] = {"codec", "blind", "audio"};
+    if (setup(state))
+        return 1;
+    write_long_recipe();
+    mgen_context *ctx = make_context(2);
+    train_tiny(ctx, stages, 3);
+    if (mgen_audio_model_open(ctx, dir, "audio", &seeing) != MGEN_OK ||
+        mgen_audio_model_open(ctx, dir, "blind_audio", &blind) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    mgen_context_destroy(ctx);
+    return 0;
+}
+
+static int end(void **state)
+{
+    mgen_audio_model_release(seeing);
+    mgen_audio_model_release(blind);
+    return teardown(state);
+}
+
+static mgen_pipeline pipeline_of(mgen_audio_model *model)
+{
+    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+    pipe.audio = model;
+    return pipe;
+}
+
+static mgen_eval_params sounds(void)
+{
+    mgen_eval_params p = MGEN_EVAL_PARAMS_INIT;
+    p.protocol = "sound";
+    p.n = CLIPS;
+    p.seed = 5;
+    return p;
+}
+
+/* -1: not there. */
+static double value_of(const mgen_report *report, const char *name)
+{
+    for (uint32_t i = 0; i < mgen_report_count(report); i++)
+        if (!strcmp(mgen_report_name(report, i), name))
+            return mgen_report_value(report, i);
+    return -1.0;
+}
+
+static int32_t count_calls(void *user, uint32_t done, uint32_t total)
+{
+    assert_int_equal(done, ++*(uint32_t *)user);
+    assert_int_equal(total, CLIPS);
+    return 0;
+}
+
+static int32_t stop_now(void *user, uint32_t done, uint32_t total)
+{
+    (void)user;
+    (void)done;
+    (void)total;
+    return 1;
+}
+
+/* Of each way, the rates that are always asked for; what cannot be told without a film is not. */
+static void measured(mgen_context *ctx, mgen_audio_model *model, uint32_t steps, double steps_told)
+{
+    static const char *const ways[] = {"", "ceiling_", "control_", "unseen_"};
+    static const char *const rates[] = {"place", "music", "mood"};
+    mgen_pipeline pipe = pipeline_of(model);
+    mgen_eval_params p = sounds();
+    mgen_report *report;
+    uint32_t calls = 0;
+    p.steps = steps;
+    p.on_progress = count_calls;
+    p.user = &calls;
+    if (mgen_evaluate(ctx, &pipe, &p, &report) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    assert_int_equal(calls, CLIPS);
+    assert_string_equal(mgen_report_name(report, 0), "n");
+    assert_true(value_of(report, "n") == CLIPS && value_of(report, "steps") == steps_told);
+    assert_true(value_of(report, "guidance") == 3.0);
+    for (int way = 0; way < 4; way++)
+        for (int i = 0; i < 3; i++) {
+            char name[64];
+            snprintf(name, sizeof name, "%s%s", ways[way], rates[i]);
+            double value = value_of(report, name);
+            if (way == 3 && model == blind)
+                assert_true(value == -1.0);
+            else
+                assert_true(value >= 0.0 && value <= 1.0);
+        }
+    assert_true(value_of(report, "ceiling_snr") > -60.0 && value_of(report, "ceiling_snr") < 60.0);
+    mgen_report_destroy(report);
+}
+
+static void test_report(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context(2);
+    measured(ctx, seeing, 0, 3.0); /* steps: the model's own */
+    measured(ctx, blind, 2, 2.0);
+    mgen_context_destroy(ctx);
+}
+
+static void refused(mgen_context *ctx, const mgen_pipeline *pipe, const mgen_eval_params *p,
+                    mgen_status want, const char *said)
+{
+    mgen_report *report = NULL;
+    mgen_status got = mgen_evaluate(ctx, pipe, p, &report);
+    if (got != want || !strstr(mgen_last_error(ctx), said))
+        fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(ctx), said);
+    assert_null(report);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context(1);
+    mgen_pipeline pipe = pipeline_of(NULL);
+    mgen_eval_params p = sounds();
+    refused(ctx, &pipe, &p, MGEN_E_STATE, "audio model");
+    pipe = pipeline_of(seeing);
+    pipe.width = 32;
+    pipe.height = 64;
+    refused(ctx, &pipe, &p, MGEN_E_STATE, "even sides of 48");
+    pipe = pipeline_of(seeing);
+    p.protocol = "sounds";
+    refused(ctx, &pipe, &p, MGEN_E_INVALID, "\"sound\"");
+    p = sounds();
+    p.on_progress = stop_now;
+    refused(ctx, &pipe, &p, MGEN_E_CANCELLED, "stopped");
+    mgen_context_destroy(ctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_report),
+                                       cmocka_unit_test(test_refused)};
+    return cmocka_run_group_tests(tests, begin, end);
+}
