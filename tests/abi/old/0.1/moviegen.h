@@ -709,14 +709,14 @@ MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
 typedef struct mgen_plan_params {
     uint32_t struct_size; /**< set by the INIT macro */
     uint32_t batch;       /**< samples; on a mesh, of each dp rank in a pass; 0 = 1 */
-    const char *preset;   /**< "1b", "5b", "30b", "7b" (the upsampler); "toybox"; required */
+    const char *preset;   /**< "1b", "5b", "30b", "7b" (the upsampler), "13b" (the audio model); "toybox"; required */
     /** What is done again for the gradient, not kept: "none", "selective" (all but self-attention) or "full"; NULL = the
      *  second, on a mesh the first that fits. */
     const char *recompute;
     const char *precision;  /**< of products and activations: "bf16" (NULL means it) or "f32" */
-    uint32_t width, height; /**< pixels, multiples of 16 */
-    uint32_t frames;        /**< 1..256; a latent frame is 8 of them; "7b": 1..14, of one */
-    uint32_t text_tokens;   /**< of all text encoders together; 0 = 1024 */
+    uint32_t width, height; /**< pixels, multiples of 16; "13b": 0 */
+    uint32_t frames;        /**< 1..256; a latent frame is 8 of them; "7b": 1..14, of one; "13b": 1..1024 latents of sound */
+    uint32_t text_tokens;   /**< of all text encoders together; 0 = 1024; "13b": 512 */
     uint32_t gpus;          /**< of a mesh, at most 65536; 0 = one device, the rest must be 0 */
     uint32_t global_batch;  /**< samples of a step, in as many passes as it takes; 0 = one pass */
     const char *gpu;        /**< "h100-80gb", "h100-80gb,attention=0.5"; docs/planning.md */
