@@ -354,6 +354,23 @@ static void test_refuses(void **state)
     assert_int_equal(mgen_sound_estimate(ctx, &pipe_, clip, &newer.p, &e), MGEN_OK);
 }
 
+/* The listener of the toybox's protocol needs windows of a second. */
+static void test_evaluate(void **state)
+{
+    (void)state;
+    mgen_eval_params p = MGEN_EVAL_PARAMS_INIT;
+    mgen_pipeline without = pipe_;
+    mgen_report *report;
+    p.protocol = "sound";
+    p.n = 1;
+    assert_int_equal(mgen_evaluate(ctx, &pipe_, &p, &report), MGEN_E_STATE);
+    assert_non_null(strstr(mgen_last_error(ctx), "windows of a second"));
+    without.audio = NULL;
+    assert_int_equal(mgen_evaluate(ctx, &without, &p, &report), MGEN_E_STATE);
+    assert_non_null(strstr(mgen_last_error(ctx), "lacks its audio model"));
+    assert_null(report);
+}
+
 /* A model that sees no films has sound for texts only. */
 static void test_blind(void **state)
 {
@@ -458,7 +475,7 @@ int main(void)
         cmocka_unit_test(test_long),   cmocka_unit_test(test_estimate),
         cmocka_unit_test(test_jobs),   cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_memory), cmocka_unit_test(test_older_pipeline),
-        cmocka_unit_test(test_blind),
+        cmocka_unit_test(test_blind),  cmocka_unit_test(test_evaluate),
     };
     return cmocka_run_group_tests_name("sound jobs", tests, begin, end);
 }

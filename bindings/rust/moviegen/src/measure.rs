@@ -183,6 +183,9 @@ pub enum Protocol {
     /// Edited clips against scenes drawn as the instruction says: psnr, ssim, of what stays and what
     /// changes, and the rate at which the checker reads the edit.
     Edit,
+    /// What a program that listens finds in the sound made for films: impacts in time, place, music,
+    /// mood, tempo.
+    Sound,
 }
 
 /// A measurement. Numbers that are 0 mean the default.
@@ -250,6 +253,7 @@ impl Pipeline {
             Protocol::Alignment => "alignment\0",
             Protocol::Upsample => "upsample\0",
             Protocol::Edit => "edit\0",
+            Protocol::Sound => "sound\0",
         };
         let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());
         let mut state = EvalState {
