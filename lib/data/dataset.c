@@ -6,6 +6,7 @@
 #include "core/hash.h"
 #include "core/philox.h"
 #include "data/folder.h"
+#include "data/folder_sound.h"
 #include "data/loader.h"
 #include "data/world_options.h"
 #include "text/byte_tokenizer.h"
@@ -172,7 +173,10 @@ void mgi_dataset_release(mgi_dataset *ds)
     for (uint64_t i = 0; ds->films && i < ds->count; i++) {
         give_back(heap, ds->films[i].name);
         give_back(heap, ds->films[i].caption);
+        give_back(heap, ds->films[i].sound);
+        give_back(heap, ds->films[i].sound_caption);
     }
+    mgi_folder_sounds_destroy(heap, ds->sounds);
     give_back(heap, ds->films);
     give_back(heap, ds->dir);
     give_back(heap, ds);
@@ -302,15 +306,14 @@ int64_t mgi_dataset_held_count(const mgi_dataset *ds, int64_t most)
     return ds->count == UINT64_MAX || held > (uint64_t)most ? most : (int64_t)held;
 }
 
-/* The first of those held out. */
-static uint64_t held_first(const mgi_dataset *ds)
+uint64_t mgi_dataset_held_first(const mgi_dataset *ds)
 {
     return ds->count - (uint64_t)mgi_dataset_held_count(ds, MGI_HELD_OUT_MAX);
 }
 
 uint64_t mgi_dataset_train_count(const mgi_dataset *ds)
 {
-    return ds->count == UINT64_MAX || ds->count == 1 ? ds->count : held_first(ds);
+    return ds->count == UINT64_MAX || ds->count == 1 ? ds->count : mgi_dataset_held_first(ds);
 }
 
 /* A permutation of 0..n-1: a Feistel network on the smallest square of a power of two that holds n, walked
@@ -364,14 +367,15 @@ void mgi_dataset_held_caption(const mgi_dataset *ds, int64_t i, char caption[MGI
     if (mgi_dataset_drawn(ds))
         tell(ds, MGI_VALIDATION_SEED, (uint64_t)i, 0, caption);
     else
-        mgi_dataset_caption(ds, held_first(ds) + (uint64_t)i, caption);
+        mgi_dataset_caption(ds, mgi_dataset_held_first(ds) + (uint64_t)i, caption);
 }
 
 mgen_status mgi_dataset_held(mgen_context *ctx, mgi_dataset *ds, int64_t i, int64_t frames,
                              uint8_t *pixels, char caption[MGI_CAPTION_SIZE])
 {
     if (!mgi_dataset_drawn(ds))
-        return mgi_dataset_piece(ctx, ds, held_first(ds) + (uint64_t)i, 0, frames, pixels, caption);
+        return mgi_dataset_piece(ctx, ds, mgi_dataset_held_first(ds) + (uint64_t)i, 0, frames,
+                                 pixels, caption);
     draw_world(ds, MGI_VALIDATION_SEED, (uint64_t)i, 0, (int)frames, pixels);
     if (caption)
         mgi_dataset_held_caption(ds, i, caption);

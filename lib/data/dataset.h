@@ -25,6 +25,8 @@ enum { MGI_DATASET_WORLD = 1, MGI_DATASET_HOST, MGI_DATASET_FOLDER }; /* part of
 
 typedef struct mgi_dataset_film {
     char *name, *caption;
+    char *sound;         /* <name>.wav, or NULL: there is none */
+    char *sound_caption; /* of <name>.sound.txt, or NULL: there is none */
 } mgi_dataset_film;
 
 typedef struct mgen_dataset {
@@ -42,6 +44,8 @@ typedef struct mgen_dataset {
     void *user;
     char *dir; /* folder */
     mgi_dataset_film *films;
+    bool heard; /* films, or files beside them, may have sound */
+    struct mgi_folder_sounds *sounds;
 } mgi_dataset;
 
 /* `params` as in moviegen.h, complete. Each returns one owner. */
@@ -81,8 +85,10 @@ uint64_t mgi_dataset_element(const mgi_dataset *ds, uint64_t seed, uint64_t elem
 mgen_status mgi_dataset_clips(mgen_context *ctx, mgi_dataset *ds, uint64_t seed, uint64_t first,
                               int64_t count, int64_t frames, uint8_t *pixels);
 
-/* Validation: how many are held out, at most `most`; piece i of them, with a caption that may be NULL. */
+/* Validation: how many are held out, at most `most`; of a finite set, which sample is the first of them; piece i
+ * of them, with a caption that may be NULL. */
 int64_t mgi_dataset_held_count(const mgi_dataset *ds, int64_t most);
+uint64_t mgi_dataset_held_first(const mgi_dataset *ds);
 mgen_status mgi_dataset_held(mgen_context *ctx, mgi_dataset *ds, int64_t i, int64_t frames,
                              uint8_t *pixels, char caption[MGI_CAPTION_SIZE]);
 void mgi_dataset_held_caption(const mgi_dataset *ds, int64_t i, char caption[MGI_CAPTION_SIZE]);

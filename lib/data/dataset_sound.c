@@ -1,13 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 #include "data/dataset_sound.h"
 
+#include "data/folder.h"
+#include "data/folder_sound.h"
 #include "data/world_sound.h"
 
 #define SAMPLES_MAX (INT64_C(1) << 40) /* of a clip: eight months */
 
 bool mgi_dataset_sounds(const mgi_dataset *ds)
 {
-    return ds->kind == MGI_DATASET_WORLD;
+    return ds->kind == MGI_DATASET_WORLD || (ds->kind == MGI_DATASET_FOLDER && ds->heard);
+}
+
+/* Whether there is a sound of sample `index`. */
+static mgen_status check_sample(mgen_context *ctx, const mgi_dataset *ds, uint64_t index)
+{
+    if (!mgi_dataset_sounds(ds))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "the clips of this dataset have no sound; those of the toybox's world "
+                        "have, and films of a folder may");
+    if (index >= ds->count)
+        return mgi_fail(ctx, MGEN_E_INVALID, "sample %llu of a dataset that has %llu",
+                        (unsigned long long)index, (unsigned long long)ds->count);
+    return MGEN_OK;
 }
 
 /* Scene `index` of world `seed`, and its sound. */
@@ -22,17 +37,17 @@ static void draw(const mgi_dataset *ds, uint64_t seed, uint64_t index, sounding 
     mgi_world_sound_random(&out->sound, &out->scene, seed, index);
 }
 
-static mgen_status hear(mgen_context *ctx, const mgi_dataset *ds, uint64_t seed, uint64_t index,
+/* `seed` is the world's alone, here and below. */
+static mgen_status hear(mgen_context *ctx, mgi_dataset *ds, uint64_t seed, uint64_t index,
                         int64_t first, int64_t count, float *samples)
 {
     sounding s;
-    if (!mgi_dataset_sounds(ds))
-        return mgi_fail(
-            ctx, MGEN_E_INVALID,
-            "the clips of this dataset have no sound; those of the toybox's world have");
+    MGI_TRY(check_sample(ctx, ds, index));
     if (first < 0 || count < 1 || first > SAMPLES_MAX - count)
         return mgi_fail(ctx, MGEN_E_INVALID, "%lld samples of sound from %lld on", (long long)count,
                         (long long)first);
+    if (ds->kind == MGI_DATASET_FOLDER)
+        return mgi_folder_hear(ctx, ds, index, first, count, samples);
     draw(ds, seed, index, &s);
     mgi_world_sound_draw(&s.scene, &s.sound, first, count, samples);
     return MGEN_OK;
@@ -46,6 +61,10 @@ static void tell(const mgi_dataset *ds, uint64_t seed, uint64_t index, int wordi
     caption[0] = '\0';
     if (!mgi_dataset_sounds(ds))
         return;
+    if (ds->kind == MGI_DATASET_FOLDER) {
+        mgi_folder_sound_caption(ds, index, caption);
+        return;
+    }
     draw(ds, seed, index, &s);
     mgi_world_sound_caption(&s.scene, &s.sound, wording, caption);
 }
@@ -53,7 +72,7 @@ static void tell(const mgi_dataset *ds, uint64_t seed, uint64_t index, int wordi
 static int fps_of(const mgi_dataset *ds, uint64_t seed, uint64_t index)
 {
     mgi_world_scene scene;
-    if (!mgi_dataset_sounds(ds))
+    if (ds->kind != MGI_DATASET_WORLD)
         return MGI_DATASET_FPS;
     mgi_world_scene_random(&scene, seed, index, &ds->world);
     return scene.fps;
@@ -64,10 +83,15 @@ int mgi_dataset_sound_fps(const mgi_dataset *ds, uint64_t index)
     return fps_of(ds, ds->seed, index);
 }
 
-int64_t mgi_dataset_sound_length(const mgi_dataset *ds, uint64_t index)
+mgen_status mgi_dataset_sound_length(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
+                                     int64_t *length)
 {
     int64_t fps = mgi_dataset_sound_fps(ds, index);
-    return (ds->frames * MGI_WORLD_SOUND_RATE + fps / 2) / fps;
+    MGI_TRY(check_sample(ctx, ds, index));
+    if (ds->kind == MGI_DATASET_FOLDER)
+        return mgi_folder_sound_length(ctx, ds, index, length);
+    *length = (ds->frames * MGI_WORLD_SOUND_RATE + fps / 2) / fps;
+    return MGEN_OK;
 }
 
 mgen_status mgi_dataset_hear(mgen_context *ctx, mgi_dataset *ds, uint64_t index, int64_t first,
@@ -76,25 +100,54 @@ mgen_status mgi_dataset_hear(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
     return hear(ctx, ds, ds->seed, index, first, count, samples);
 }
 
+mgen_status mgi_dataset_watch(mgen_context *ctx, mgi_dataset *ds, uint64_t index, double fps,
+                              int64_t frames, uint8_t *pixels)
+{
+    if (ds->kind != MGI_DATASET_FOLDER)
+        return mgi_dataset_piece(ctx, ds, index, 0, frames, pixels, NULL);
+    if (index >= ds->count || frames < 1 || frames > ds->frames || !(fps > 0.0))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "%lld frames, %g a second, of sample %llu; there are %llu of up to %lld",
+                        (long long)frames, fps, (unsigned long long)index,
+                        (unsigned long long)ds->count, (long long)ds->frames);
+    return mgi_folder_watch(ctx, ds, index, fps, frames, pixels);
+}
+
 void mgi_dataset_sound_caption(const mgi_dataset *ds, uint64_t index, uint32_t pick,
                                char caption[MGI_CAPTION_SIZE])
 {
     tell(ds, ds->seed, index, pick & 1 ? 0 : (int)(pick >> 1 & 0xFFFF), caption);
 }
 
+/* ---- held out ------------------------------------------------------------------------------------- */
+
+/* Its number among those of the world of held-out scenes, or among the samples. */
+static uint64_t held(const mgi_dataset *ds, int64_t i)
+{
+    return (uint64_t)i + (ds->kind == MGI_DATASET_WORLD ? 0 : mgi_dataset_held_first(ds));
+}
+
 int mgi_dataset_held_sound_fps(const mgi_dataset *ds, int64_t i)
 {
-    return fps_of(ds, MGI_VALIDATION_SEED, (uint64_t)i);
+    return fps_of(ds, MGI_VALIDATION_SEED, held(ds, i));
 }
 
 mgen_status mgi_dataset_held_hear(mgen_context *ctx, mgi_dataset *ds, int64_t i, int64_t first,
                                   int64_t count, float *samples)
 {
-    return hear(ctx, ds, MGI_VALIDATION_SEED, (uint64_t)i, first, count, samples);
+    return hear(ctx, ds, MGI_VALIDATION_SEED, held(ds, i), first, count, samples);
 }
 
 void mgi_dataset_held_sound_caption(const mgi_dataset *ds, int64_t i,
                                     char caption[MGI_CAPTION_SIZE])
 {
-    tell(ds, MGI_VALIDATION_SEED, (uint64_t)i, 0, caption);
+    tell(ds, MGI_VALIDATION_SEED, held(ds, i), 0, caption);
+}
+
+mgen_status mgi_dataset_held_watch(mgen_context *ctx, mgi_dataset *ds, int64_t i, double fps,
+                                   int64_t frames, uint8_t *pixels)
+{
+    if (ds->kind == MGI_DATASET_FOLDER)
+        return mgi_dataset_watch(ctx, ds, held(ds, i), fps, frames, pixels);
+    return mgi_dataset_held(ctx, ds, i, frames, pixels, NULL);
 }

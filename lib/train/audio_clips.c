@@ -53,10 +53,9 @@ mgen_status mgi_audio_clip_frames(mgen_context *ctx, const mgi_audio_clips *c, u
                                   int64_t i, uint8_t *pixels)
 {
     const uint64_t index = mgi_audio_clip_index(c, seed, i);
-    char caption[MGI_CAPTION_SIZE];
     return i < c->clips
-               ? mgi_dataset_piece(ctx, c->dataset, index, 0, c->frames, pixels, caption)
-               : mgi_dataset_held(ctx, c->dataset, (int64_t)index, c->frames, pixels, caption);
+               ? mgi_dataset_watch(ctx, c->dataset, index, c->fps, c->frames, pixels)
+               : mgi_dataset_held_watch(ctx, c->dataset, (int64_t)index, c->fps, c->frames, pixels);
 }
 
 void mgi_audio_clip_caption(const mgi_audio_clips *c, uint64_t seed, int64_t i, uint32_t pick,
@@ -133,6 +132,8 @@ static uint64_t key_of(const work *w)
                                 (uint64_t)w->q->codec->module.dtype};
     const char *kernels = w->ctx->device->kernels_text;
     uint64_t hash = mgi_hash64(numbers, sizeof numbers, 2);
+    if (c->dataset->kind == MGI_DATASET_FOLDER) /* whose films are the same at any rate */
+        hash = mgi_hash64(&c->fps, sizeof c->fps, hash);
     return kernels ? mgi_hash64(kernels, strlen(kernels), hash) : hash;
 }
 

@@ -36,7 +36,7 @@ typedef struct mgi_audio_clips_request {
 
 /* Clip i's place among the dataset's samples; of one that is held out, which of these it is. */
 uint64_t mgi_audio_clip_index(const mgi_audio_clips *c, uint64_t seed, int64_t i);
-/* frames x height x width x 3, RGB8. */
+/* What is seen of it in the length's time: frames x height x width x 3, RGB8. */
 mgen_status mgi_audio_clip_frames(mgen_context *ctx, const mgi_audio_clips *c, uint64_t seed,
                                   int64_t i, uint8_t *pixels);
 /* In a wording that `pick` says. */

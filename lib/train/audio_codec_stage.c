@@ -126,7 +126,7 @@ static mgen_status open_data(struct mgi_stage_run *r, const mgi_stage_params *pa
     if (!mgi_dataset_sounds(r->dataset))
         return mgi_fail(r->ctx, MGEN_E_INVALID,
                         "stage \"%s\" learns from sound, and the dataset's clips have none; train "
-                        "it on the toybox's world",
+                        "it on the toybox's world or a folder of films with sound",
                         s->name);
     if (s->sound.codec.rate != MGI_WORLD_SOUND_RATE)
         return mgi_fail(r->ctx, MGEN_E_INVALID,
@@ -180,13 +180,16 @@ failed:
 /* -- sounds ------------------------------------------------------------------------------------- */
 
 /* Where in its sound an element is heard: anywhere within the film or, where that is shorter, at its beginning. */
-static int64_t place_of(const struct mgi_stage_run *r, uint64_t element, uint64_t index)
+static mgen_status place_of(const struct mgi_stage_run *r, uint64_t element, uint64_t index,
+                            int64_t *place)
 {
-    int64_t room = mgi_dataset_sound_length(r->dataset, index) - r->samples;
-    return room > 0
-               ? (int64_t)((double)mgi_random_unit(r->seed, MGI_STREAM_SAMPLE, PLACES + element) *
-                           (double)(room + 1))
-               : 0;
+    const double lot = (double)mgi_random_unit(r->seed, MGI_STREAM_SAMPLE, PLACES + element);
+    int64_t length;
+    *place = 0;
+    MGI_TRY(mgi_dataset_sound_length(r->ctx, r->dataset, index, &length));
+    if (length > r->samples)
+        *place = (int64_t)(lot * (double)(length - r->samples + 1));
+    return MGEN_OK;
 }
 
 /* `count` elements of the training walk, one behind the other. */
@@ -195,8 +198,10 @@ static mgen_status hear(const struct mgi_stage_run *r, uint64_t first, int64_t c
     for (int64_t i = 0; i < count; i++) {
         uint64_t element = first + (uint64_t)i;
         uint64_t index = mgi_dataset_element(r->dataset, r->seed, element);
-        MGI_TRY(mgi_dataset_hear(r->ctx, r->dataset, index, place_of(r, element, index), r->samples,
-                                 out + i * r->samples));
+        int64_t place;
+        MGI_TRY(place_of(r, element, index, &place));
+        MGI_TRY(
+            mgi_dataset_hear(r->ctx, r->dataset, index, place, r->samples, out + i * r->samples));
     }
     return MGEN_OK;
 }

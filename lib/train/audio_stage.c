@@ -97,7 +97,8 @@ static mgen_status open_lengths(struct mgi_stage_run *r)
     double weights = 0.0;
     if (!mgi_dataset_sounds(r->dataset))
         return mgi_fail(r->ctx, MGEN_E_INVALID,
-                        "stage \"%s\" needs a dataset with sound, and this one has none",
+                        "stage \"%s\" needs a dataset with sound, and this one has none; the "
+                        "toybox's world has, and folders of films with sound",
                         r->stage.name);
     for (int64_t i = 0; i < r->stage.lengths; i++)
         weights += r->stage.length[i].weight;
