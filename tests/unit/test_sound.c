@@ -14,6 +14,7 @@
 #include "core/alloc.h"
 #include "flow/windows.h"
 #include "task/film_features.h"
+#include "tensor/device_cuda.h"
 #include "tiny_audio.h"
 
 enum { HOP = 6, C = 3, F = 5, SIDE = 10, FRAMES = 7, MOST = 40, SAMPLES = MOST * HOP };
@@ -21,6 +22,16 @@ enum { HOP = 6, C = 3, F = 5, SIDE = 10, FRAMES = 7, MOST = 40, SAMPLES = MOST *
 
 static mgen_context *ctx;
 static mgi_audio audio;
+
+static mgen_context *context_on(const char *device)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *c;
+    params.threads = 2;
+    params.device = device;
+    assert_int_equal(mgen_context_create(&params, &c), MGEN_OK);
+    return c;
+}
 
 /* A film without end, each of whose pixels is another. */
 static mgen_status film(void *user, int64_t first, int64_t count, float *rgb)
@@ -421,10 +432,47 @@ static void test_estimate(void **state)
         }
 }
 
+/* On a GPU what it is on the processor, windows, sound before, candidates and all. */
+static void test_gpu(void **state)
+{
+    float before[4 * HOP] = {0.2f, -0.1f};
+    mgen_context *cpu = ctx;
+    mgi_audio own = audio;
+    heard h[2];
+    (void)state;
+    if (mgi_cuda_count(NULL, 0) == 0)
+        skip();
+    for (int way = 0; way < 2; way++) {
+        for (int i = 0; i < 2; i++) {
+            mgi_sound_request r = request(20, &h[i]);
+            r.before = before;
+            r.before_count = 4 * HOP;
+            r.extension = way;
+            r.candidates = 2;
+            if (i) {
+                ctx = context_on("cuda:0");
+                make_audio_like(&audio, ctx, &own);
+            }
+            make(&r);
+        }
+        double far = 0.0, most = 0.0;
+        for (int64_t i = 0; i < h[0].count; i++) {
+            far = fmax(far, fabs((double)h[0].samples[i] - (double)h[1].samples[i]));
+            most = fmax(most, fabs((double)h[0].samples[i]));
+        }
+        mgi_audio_finish(&audio);
+        mgen_context_destroy(ctx);
+        audio = own;
+        ctx = cpu;
+        assert_int_equal(h[0].count, h[1].count);
+        assert_true(most > 0.01 && far < 1e-3 * most);
+    }
+}
+
 static int begin(void **state)
 {
     (void)state;
-    ctx = make_context();
+    ctx = context_on("cpu");
     make_audio(&audio, ctx);
     return 0;
 }
@@ -443,7 +491,7 @@ int main(void)
         cmocka_unit_test(test_loop),       cmocka_unit_test(test_before),
         cmocka_unit_test(test_one_by_one), cmocka_unit_test(test_candidates),
         cmocka_unit_test(test_seeds),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_estimate),   cmocka_unit_test(test_gpu),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -58,7 +58,7 @@ static const mgi_audio_config tiny_audio = {.transformer = {.layers = 2,
                                             .overlap = 3,
                                             .steps = 4};
 
-static inline void make_audio(mgi_audio *a, mgen_context *ctx)
+static inline void init_audio(mgi_audio *a, mgen_context *ctx)
 {
     *a = (mgi_audio){.config = tiny_audio};
     assert_int_equal(mgi_audio_codec_init(&a->codec, ctx, &tiny_codec), MGEN_OK);
@@ -69,8 +69,30 @@ static inline void make_audio(mgi_audio *a, mgen_context *ctx)
     assert_int_equal(mgi_module_random(mgi_text_module(&a->text), 4), MGEN_OK);
     assert_int_equal(mgi_vt_init(&a->transformer, ctx, &tiny_audio.transformer), MGEN_OK);
     assert_int_equal(mgi_vt_random(&a->transformer, 1), MGEN_OK);
+}
+
+/* In the host's memory. */
+static inline void make_audio(mgi_audio *a, mgen_context *ctx)
+{
+    init_audio(a, ctx);
     randomise(&a->transformer.module, 0.1f);
     assert_int_equal(mgi_audio_check(ctx, a), MGEN_OK);
+}
+
+/* With the values of one in the host's memory. */
+static inline void make_audio_like(mgi_audio *a, mgen_context *ctx, const mgi_audio *as)
+{
+    init_audio(a, ctx);
+    const mgi_module *const from[] = {&as->transformer.module, &as->codec.module,
+                                      &as->text.t5.module, &as->vision.module};
+    const mgi_module *const to[] = {&a->transformer.module, &a->codec.module, &a->text.t5.module,
+                                    &a->vision.module};
+    for (int i = 0; i < 4; i++)
+        for (int64_t k = 0; k < to[i]->count; k++) {
+            const mgi_tensor *values = from[i]->params[k]->value;
+            mgi_tensor_write(to[i]->params[k]->value, 0, mgi_f32(values), values->count);
+        }
+    assert_int_equal(mgi_device_wait(ctx->device), MGEN_OK);
 }
 
 #endif
