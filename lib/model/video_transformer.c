@@ -54,6 +54,18 @@ static mgi_param *matrix(mgi_module *m, int64_t out, int64_t in, float gain, con
     return weight(m, out, in, gain, (mgi_param_spec){.tp = MGI_TP_REPLICATED}, name);
 }
 
+/* Learning rate of what features go through, to that of the rest. Much of a feature vector is the same for all pictures,
+ * and all weights move along it together: at the full rate, gates are shut for good before the pictures tell anything. */
+#define FEATURE_RATE 0.1f
+
+static mgi_param *feature_matrix(mgi_module *m, int64_t out, int64_t in)
+{
+    mgi_param *p = matrix(m, out, in, 0.3f, "feature.weight");
+    if (p)
+        p->lr_scale = FEATURE_RATE;
+    return p;
+}
+
 /* Vectors and tables; their gradients are sums over tokens, partial where tokens are split. */
 static mgi_param *vector(mgi_module *m, mgi_param_spec spec, int rank, const int64_t *dims,
                          const char *name)
@@ -172,7 +184,7 @@ mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config 
         vt->patch_condition = matrix(m, d, c->patch_t * c->patch_h * c->patch_w * c->condition,
                                      0.0f, "patch_condition.weight");
     if (c->features)
-        vt->feature = matrix(m, 2 * d, c->features, 1.0f, "feature.weight");
+        vt->feature = feature_matrix(m, 2 * d, c->features);
     vt->pos_t = vector(m, table, MGI_DIMS(c->frames_max, d), "pos.frame");
     vt->pos_h = vector(m, table, MGI_DIMS(c->rows_max, d), "pos.row");
     vt->pos_w = vector(m, table, MGI_DIMS(c->columns_max, d), "pos.column");
