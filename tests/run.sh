@@ -100,16 +100,16 @@ tap() { # name, seconds allowed, command...
 declare -A built=()
 targets=()
 build() { # folder, meson options...
-    local folder=$1 log=$logs/build-$1.log start=$SECONDS
+    local folder=$1 log=$logs/build-$1.log start=$SECONDS key="$1 ${targets[*]}"
     shift
-    if [ -z "${built[$folder]-}" ]; then
-        built[$folder]=no
+    if [ -z "${built[$key]-}" ]; then
+        built[$key]=no
         if { if [ -f "$folder/build.ninja" ]; then
             meson setup --reconfigure "$folder" "$@"
         else
             meson setup "$folder" "$@"
         fi && ninja -C "$folder" -j "$jobs" "${targets[@]}"; } >"$log" 2>&1 </dev/null; then
-            built[$folder]=yes
+            built[$key]=yes
             pass
             echo "build $folder: $((SECONDS - start)) s"
         else
@@ -117,7 +117,7 @@ build() { # folder, meson options...
             fail "build $folder" "$log"
         fi
     fi
-    [ "${built[$folder]}" = yes ]
+    [ "${built[$key]}" = yes ]
 }
 build_plain() {
     build build-test
@@ -249,8 +249,15 @@ build_asan() { # folder, meson options...
     build "$folder" -Db_sanitize=address,undefined -Db_lundef=false \
         -Dc_args=-fno-sanitize-recover=all "$@"
 }
+# What is not watched, kernels for single processors, is taken from build-test.
+build_asan_plain() { # targets...
+    local targets=()
+    build_plain || return
+    targets=("$@")
+    build_asan build-asan -Dsanitize_kernels=false -Dplain_kernels="$root/build-test"
+}
 suite_asan() {
-    build_asan build-asan -Dsanitize_kernels=false && programs build-asan/tests asan-
+    build_asan_plain unit && programs build-asan/tests asan-
 }
 suite_asan-full() {
     build_asan build-asan-full || return
@@ -293,7 +300,7 @@ suite_binaries() {
     fi
 }
 suite_asan-api() {
-    build_asan build-asan -Dsanitize_kernels=false && programs build-asan/tests/api asan-
+    build_asan_plain && programs build-asan/tests/api asan-
 }
 suite_clang() {
     if ! scripts/install-deps.sh clang; then
