@@ -100,6 +100,32 @@ static mgen_status open_text(struct mgi_stage_run *r)
     return take_part(r, mgi_text_module(e), recipe->frozen, hash);
 }
 
+/* The model of the set that the stage starts from. */
+static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
+                              mgi_model_file *file, mgi_audio_config *theirs)
+{
+    mgi_model_name(name, r->stage.start_from, audio_name);
+    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, MGI_AUDIO_KIND, file));
+    mgen_status status = mgi_audio_config_read(r->ctx, file->config, theirs);
+    if (status != MGEN_OK) {
+        mgi_model_file_close(r->ctx, file);
+        status = mgi_fail_context(r->ctx, status, "%s.json", name);
+    }
+    return status;
+}
+
+/* Whether that has an image encoder. */
+static mgen_status start_sees(struct mgi_stage_run *r, bool *sees)
+{
+    mgi_model_file file;
+    mgi_audio_config theirs;
+    char name[MGI_NAME_MAX + 1];
+    MGI_TRY(open_start(r, name, &file, &theirs));
+    *sees = theirs.vision[0] != '\0';
+    mgi_model_file_close(r->ctx, &file);
+    return MGEN_OK;
+}
+
 static mgen_status open_vision(struct mgi_stage_run *r)
 {
     const mgi_stage *s = &r->stage;
@@ -108,6 +134,8 @@ static mgen_status open_vision(struct mgi_stage_run *r)
     char name[MGI_NAME_MAX + 1];
     bool starts = s->start_from[0] && !recipe->from[0];
     uint64_t hash = 0;
+    if (starts)
+        MGI_TRY(mgi_stage_needs(r->ctx, s, start_sees(r, &starts)));
     if (!starts && !recipe->from[0]) {
         MGI_TRY(mgi_clip_vision_init(v, r->ctx, &recipe->config));
         MGI_TRY(mgi_module_random(&v->module, r->seed));
@@ -133,18 +161,14 @@ static mgen_status start_transformer(struct mgi_stage_run *r)
     mgi_model_file file;
     mgi_audio_config theirs;
     char name[MGI_NAME_MAX + 1];
-    mgi_model_name(name, r->stage.start_from, audio_name);
-    MGI_TRY(mgi_model_file_open(r->ctx, r->dir, name, MGI_AUDIO_KIND, &file));
-    mgen_status status = mgi_audio_config_read(r->ctx, file.config, &theirs);
-    if (status == MGEN_OK) {
-        mgi_vt_config grown = theirs.transformer;
-        if (grown.frames_max < ours->frames_max)
-            grown.frames_max = ours->frames_max;
-        grown.features = grown.features ? grown.features : ours->features;
-        grown.guidance = ours->guidance;
-        grown.precision = ours->precision;
-        status = check_start(r, name, write_transformer, &grown, ours);
-    }
+    MGI_TRY(open_start(r, name, &file, &theirs));
+    mgi_vt_config grown = theirs.transformer;
+    if (grown.frames_max < ours->frames_max)
+        grown.frames_max = ours->frames_max;
+    grown.features = grown.features ? grown.features : ours->features;
+    grown.guidance = ours->guidance;
+    grown.precision = ours->precision;
+    mgen_status status = check_start(r, name, write_transformer, &grown, ours);
     if (status == MGEN_OK)
         status = mgi_vt_load_grown(&r->models.transformer, &theirs.transformer, &file.weights,
                                    file.weights_name);

@@ -190,6 +190,19 @@ static void test_learns(void **state)
     s.audio.transformer.frames_max = 20;
     struct mgi_stage_run *r = begin(&s);
     end(r);
+    s.start_from[0] = '\0'; /* one that has seen no films begins to */
+    s.audio.vision[0] = '\0';
+    s.audio.transformer.features = 0;
+    strcpy(s.save_as, "blind");
+    save_new(s);
+    mgi_stage seeing = tiny_stage(2, 2);
+    strcpy(seeing.start_from, "blind");
+    seeing.audio.transformer.frames_max = s.audio.transformer.frames_max;
+    r = begin(&seeing);
+    assert_int_equal(r->trained_count, 3);
+    for (int64_t i = 0; i < r->models.transformer.feature->value->count; i++)
+        assert_true(mgi_f32(r->models.transformer.feature->value)[i] == 0.0f);
+    end(r);
     /* frozen encoders: their features are kept */
     s = tiny_stage(2, 2);
     strcpy(s.text[0].from, "audio_text");
