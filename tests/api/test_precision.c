@@ -40,13 +40,14 @@ static void test_bytes(void **state)
         mgen_context *ctx = open_as(shipped, precisions[i], &pipe);
         mgen_model_info video = info_of(pipe.video), tae = MGEN_MODEL_INFO_INIT,
                         text = MGEN_MODEL_INFO_INIT, upsampler = MGEN_MODEL_INFO_INIT,
-                        editor = MGEN_MODEL_INFO_INIT;
+                        editor = MGEN_MODEL_INFO_INIT, audio = MGEN_MODEL_INFO_INIT;
         uint64_t now, peak, said = video.bytes;
         assert_int_equal(mgen_tae_get_info(pipe.tae, &tae), MGEN_OK);
         assert_int_equal(mgen_upsampler_get_info(pipe.upsampler, &upsampler), MGEN_OK);
         assert_int_equal(mgen_editor_get_info(pipe.editor, &editor), MGEN_OK);
-        said +=
-            tae.bytes + upsampler.bytes + editor.bytes; /* the upsampler has the TAE once more */
+        assert_int_equal(mgen_audio_model_get_info(pipe.audio, &audio), MGEN_OK);
+        said += tae.bytes + upsampler.bytes + editor.bytes +
+                audio.bytes; /* the upsampler has the TAE once more */
         for (int k = 0; k < 3; k++) {
             assert_int_equal(mgen_text_encoder_get_info(pipe.text[k], &text), MGEN_OK);
             said += text.bytes;
