@@ -13,6 +13,7 @@
 #include "kernels/random/random.h"
 #include "model/audio_codec_dac.h"
 #include "tensor/graph.h"
+#include "train/moments.h"
 #include "train/sound_loss.h"
 
 #include <math.h>
@@ -61,15 +62,7 @@ static void write_config(mgi_json_writer *w, const void *config)
 static mgen_status compare(struct mgi_stage_run *r, const char *file,
                            const mgi_audio_codec_config *theirs)
 {
-    char difference[512];
-    MGI_TRY(mgi_config_difference(r->ctx, write_config, theirs, &r->stage.sound.codec, difference,
-                                  sizeof difference));
-    if (!*difference)
-        return MGEN_OK;
-    return mgi_fail(r->ctx, MGEN_E_STATE,
-                    "stage \"%s\" cannot start from \"%s\": the configuration in %s is another "
-                    "than the recipe's: %s",
-                    r->stage.name, r->stage.start_from, file, difference);
+    return mgi_stage_same(r->ctx, &r->stage, file, write_config, theirs, &r->stage.sound.codec);
 }
 
 /* Weights that do not fit: as the configurations say, if they do. */
@@ -110,13 +103,6 @@ static mgen_status start_from(struct mgi_stage_run *r, uint64_t *hash)
     *hash = file.hash;
     mgi_model_file_close(r->ctx, &file);
     return status;
-}
-
-static void freeze_encoder(mgi_module *m)
-{
-    for (int64_t k = 0; k < m->count; k++)
-        if (!strncmp(m->params[k]->name, "encoder.", 8))
-            m->params[k]->frozen = true;
 }
 
 static mgen_status open_data(struct mgi_stage_run *r, const mgi_stage_params *params)
@@ -163,7 +149,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
         MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_from(r, &start)), failed);
     MGI_TRY_GOTO(status, mgi_stage_agree(params, start), failed);
     if (stage->freeze_encoder)
-        freeze_encoder(m);
+        mgi_stage_freeze_encoder(m);
     MGI_TRY_GOTO(status, mgi_module_train(m), failed);
     MGI_TRY_GOTO(status, mgi_module_compute(m, stage->dtype), failed);
     MGI_TRY_GOTO(status,
@@ -422,36 +408,18 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
 
 /* -- what is saved ------------------------------------------------------------------------------ */
 
-/* sum: of c channels' values, then of their squares. */
-static void add_latents(mgi_run *run, const T *z, int64_t c, double *sum)
-{
-    float *values;
-    if (!z || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)z->count * sizeof *values, &values)))
-        return;
-    mgi_tensor_read(z, 0, values, z->count);
-    for (int64_t k = 0; k < z->count; k++) {
-        double v = values[k];
-        sum[k % c] += v;
-        sum[c + k % c] += v * v;
-    }
-    mgi_free(run->ctx, values);
-}
-
 /* Of held-out sounds where there is no end of them, else of the first ones that are trained on; by the averaged
- * weights. n: how many values of each channel. */
-static mgen_status sum_latents(struct mgi_stage_run *r, double *sum, int64_t *n)
+ * weights. */
+static mgen_status add_latents(struct mgi_stage_run *r, mgi_moments *m)
 {
     const bool endless = r->dataset->count == UINT64_MAX;
-    const int64_t c = r->stage.sound.codec.latent_channels;
     mgi_run run;
     mgi_run_init(&run, r->ctx, false);
     mgi_module_swap_ema(&r->codec.module);
     for (int64_t i = 0; i < LATENT_PIECES && run.status == MGEN_OK; i++) {
         int64_t mark = mgi_scope_push(&run);
         T *x = endless ? held_sound(&run, r, i) : take_sounds(&run, r, (uint64_t)i, 1);
-        T *z = latents_of(&run, r, x);
-        add_latents(&run, z, c, sum);
-        *n += z ? z->count / c : 0;
+        mgi_moments_add(&run, m, latents_of(&run, r, x));
         mgi_scope_pop(&run, mark, NULL);
     }
     mgi_module_swap_ema(&r->codec.module);
@@ -461,28 +429,15 @@ static mgen_status sum_latents(struct mgi_stage_run *r, double *sum, int64_t *n)
     return status;
 }
 
-/* Per-channel mean and deviation of latents. */
 static mgen_status measure_latents(struct mgi_stage_run *r)
 {
-    const int64_t c = r->stage.sound.codec.latent_channels;
-    int64_t n = 0;
-    double *sum;
-    float *shift = NULL;
-    MGI_TRY(mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *sum, &sum));
-    mgen_status status = mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *shift, &shift);
+    mgi_moments m;
+    MGI_TRY(mgi_moments_init(r->ctx, r->stage.sound.codec.latent_channels, &m));
+    mgen_status status = add_latents(r, &m);
     if (status == MGEN_OK)
-        status = sum_latents(r, sum, &n);
-    for (int64_t k = 0; status == MGEN_OK && k < c; k++) {
-        double mean = sum[k] / (double)n, var = sum[c + k] / (double)n - mean * mean;
-        shift[k] = (float)mean;
-        shift[c + k] = (float)(1.0 / sqrt(fmax(var, 1e-8)));
-    }
-    if (status == MGEN_OK) {
-        mgi_tensor_write(r->codec.latent_shift->value, 0, shift, c);
-        mgi_tensor_write(r->codec.latent_scale->value, 0, shift + c, c);
-    }
-    mgi_free(r->ctx, shift);
-    mgi_free(r->ctx, sum);
+        status = mgi_moments_write(r->ctx, &m, r->codec.latent_shift->value,
+                                   r->codec.latent_scale->value);
+    mgi_moments_free(r->ctx, &m);
     return status;
 }
 

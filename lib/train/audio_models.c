@@ -6,6 +6,7 @@
 #include "data/world_sound.h"
 #include "dist/sharding_plan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char audio_name[] = "audio", text_name[] = "audio_text",
@@ -34,14 +35,9 @@ static void write_audio(mgi_json_writer *w, const void *config)
 static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_config_writer *write,
                                const void *theirs, const void *ours)
 {
-    char difference[512];
-    MGI_TRY(mgi_config_difference(r->ctx, write, theirs, ours, difference, sizeof difference));
-    return !*difference
-               ? MGEN_OK
-               : mgi_fail(r->ctx, MGEN_E_STATE,
-                          "stage \"%s\" cannot start from \"%s\": the configuration in %s.json is "
-                          "another than the recipe's: %s",
-                          r->stage.name, r->stage.start_from, name, difference);
+    char file[MGI_NAME_MAX + 16];
+    snprintf(file, sizeof file, "%s.json", name);
+    return mgi_stage_same(r->ctx, &r->stage, file, write, theirs, ours);
 }
 
 mgen_status mgi_audio_open_codec(struct mgi_stage_run *r)

@@ -14,6 +14,7 @@
 #include "tensor/graph.h"
 #include "train/autoencoder_loss.h"
 #include "train/buckets.h"
+#include "train/moments.h"
 #include "train/prefetch.h"
 
 #include <math.h>
@@ -63,22 +64,13 @@ static void write_config(mgi_json_writer *w, const void *config)
 static mgen_status compare(struct mgi_stage_run *r, const char *file, mgi_tae_config theirs)
 {
     mgi_tae_config ours = r->stage.tae;
-    char difference[512];
     if (mgi_tae_widens(&theirs, &ours))
         memcpy(theirs.decoder_channels, ours.decoder_channels, sizeof theirs.decoder_channels);
     if (!theirs.temporal) { /* inflation may change these */
         theirs.temporal = ours.temporal;
         memcpy(theirs.keeps_time, ours.keeps_time, sizeof theirs.keeps_time);
     }
-    MGI_TRY(
-        mgi_config_difference(r->ctx, write_config, &theirs, &ours, difference, sizeof difference));
-    if (!*difference)
-        return MGEN_OK;
-    return mgi_fail(
-        r->ctx, MGEN_E_STATE,
-        "stage \"%s\" cannot start from \"%s\": the configuration in %s is another than "
-        "the recipe's: %s",
-        r->stage.name, r->stage.start_from, file, difference);
+    return mgi_stage_same(r->ctx, &r->stage, file, write_config, &theirs, &ours);
 }
 
 /* Weights that do not fit: as the configurations say, if they do. */
@@ -136,13 +128,6 @@ static mgen_status start_from(struct mgi_stage_run *r, uint64_t *hash)
     *hash = file.hash;
     mgi_model_file_close(r->ctx, &file);
     return status;
-}
-
-static void freeze_encoder(mgi_module *m)
-{
-    for (int64_t k = 0; k < m->count; k++)
-        if (!strncmp(m->params[k]->name, "encoder.", 8))
-            m->params[k]->frozen = true;
 }
 
 /* What a step may take: clips of one size. */
@@ -215,7 +200,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
         MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_from(r, &start)), failed);
     MGI_TRY_GOTO(status, mgi_stage_agree(params, start), failed);
     if (stage->freeze_encoder)
-        freeze_encoder(&r->tae.module);
+        mgi_stage_freeze_encoder(&r->tae.module);
     MGI_TRY_GOTO(status, mgi_module_train(&r->tae.module), failed);
     MGI_TRY_GOTO(status, mgi_module_compute(&r->tae.module, stage->dtype), failed);
     MGI_TRY_GOTO(status,
@@ -495,46 +480,29 @@ static T *measured_clip(mgi_run *run, struct mgi_stage_run *r, clip_kind kind, i
     return mgi_scope_pop(run, mark, as_values(run, pixels, u8));
 }
 
-/* sum: of c channels' values, then of their squares. */
-static void add_latents(mgi_run *run, const T *z, int64_t c, double *sum)
+/* Those of one kind. */
+static void add_kind(mgi_run *run, struct mgi_stage_run *r, clip_kind kind, mgi_moments *m)
 {
-    float *values;
-    if (!z || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)z->count * sizeof *values, &values)))
-        return;
-    mgi_tensor_read(z, 0, values, z->count);
-    for (int64_t k = 0; k < z->count; k++) {
-        double v = values[k];
-        sum[k % c] += v;
-        sum[c + k % c] += v * v;
-    }
-    mgi_free(run->ctx, values);
-}
-
-/* Those of one kind; n: how many values of each channel. */
-static void sum_kind(mgi_run *run, struct mgi_stage_run *r, clip_kind kind, double *sum, int64_t *n)
-{
-    int64_t c = r->stage.tae.latent_channels;
     int64_t most = (LATENT_CLIPS + kind_count(r) - 1) / kind_count(r);
     int64_t count = kind.dataset->count < (uint64_t)most ? (int64_t)kind.dataset->count : most;
     for (int64_t i = 0; i < count; i++) {
         int64_t mark = mgi_scope_push(run);
         T *x = measured_clip(run, r, kind, i, count);
-        T *z = mgi_posterior(run, mgi_tae_encode(run, &r->tae, x), NULL, 0.0f, NULL);
-        add_latents(run, z, c, sum);
-        *n += z ? z->count / c : 0;
+        mgi_moments_add(run, m,
+                        mgi_posterior(run, mgi_tae_encode(run, &r->tae, x), NULL, 0.0f, NULL));
         mgi_scope_pop(run, mark, NULL);
     }
 }
 
 /* By the averaged weights. */
-static mgen_status sum_latents(struct mgi_stage_run *r, double *sum, int64_t *n)
+static mgen_status add_latents(struct mgi_stage_run *r, mgi_moments *m)
 {
     mgi_run run;
     mgi_run_init(&run, r->ctx, false);
     mgi_module_swap_ema(&r->tae.module);
     mgi_prefetch_rest(r->prefetch);
     for (int64_t i = 0; i < kind_count(r); i++)
-        sum_kind(&run, r, kind_at(r, i), sum, n);
+        add_kind(&run, r, kind_at(r, i), m);
     mgi_module_swap_ema(&r->tae.module);
     mgi_ok(&run, mgi_device_wait(run.dev));
     mgen_status status = run.status;
@@ -542,27 +510,15 @@ static mgen_status sum_latents(struct mgi_stage_run *r, double *sum, int64_t *n)
     return status;
 }
 
-/* Per-channel mean and deviation of latents. */
 static mgen_status measure_latents(struct mgi_stage_run *r)
 {
-    int64_t c = r->stage.tae.latent_channels, n = 0;
-    double *sum;
-    float *shift = NULL;
-    MGI_TRY(mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *sum, &sum));
-    mgen_status status = mgi_alloc_zero(r->ctx, 2 * (size_t)c, sizeof *shift, &shift);
+    mgi_moments m;
+    MGI_TRY(mgi_moments_init(r->ctx, r->stage.tae.latent_channels, &m));
+    mgen_status status = add_latents(r, &m);
     if (status == MGEN_OK)
-        status = sum_latents(r, sum, &n);
-    for (int64_t k = 0; status == MGEN_OK && k < c; k++) {
-        double mean = sum[k] / (double)n, var = sum[c + k] / (double)n - mean * mean;
-        shift[k] = (float)mean;
-        shift[c + k] = (float)(1.0 / sqrt(fmax(var, 1e-8)));
-    }
-    if (status == MGEN_OK) {
-        mgi_tensor_write(r->tae.latent_shift->value, 0, shift, c);
-        mgi_tensor_write(r->tae.latent_scale->value, 0, shift + c, c);
-    }
-    mgi_free(r->ctx, shift);
-    mgi_free(r->ctx, sum);
+        status =
+            mgi_moments_write(r->ctx, &m, r->tae.latent_shift->value, r->tae.latent_scale->value);
+    mgi_moments_free(r->ctx, &m);
     return status;
 }
 

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage)
 {
@@ -164,6 +165,26 @@ mgen_status mgi_stage_dataset(mgen_context *ctx, const mgi_stage_params *params,
     }
     *out = ds;
     return MGEN_OK;
+}
+
+mgen_status mgi_stage_same(mgen_context *ctx, const mgi_stage *stage, const char *file,
+                           mgi_config_writer *write, const void *theirs, const void *ours)
+{
+    char difference[512];
+    MGI_TRY(mgi_config_difference(ctx, write, theirs, ours, difference, sizeof difference));
+    return !*difference
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_STATE,
+                          "stage \"%s\" cannot start from \"%s\": the configuration in %s is "
+                          "another than the recipe's: %s",
+                          stage->name, stage->start_from, file, difference);
+}
+
+void mgi_stage_freeze_encoder(mgi_module *m)
+{
+    for (int64_t k = 0; k < m->count; k++)
+        if (!strncmp(m->params[k]->name, "encoder.", 8))
+            m->params[k]->frozen = true;
 }
 
 mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_status status)

@@ -76,6 +76,12 @@ mgen_status mgi_stage_sides(mgen_context *ctx, const mgi_stage *stage, const mgi
 /* A missing model is the caller's mistake in the order of stages. */
 mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_status status);
 
+/* STATE, with where they differ, unless the configuration that `file` has of what the stage starts from is its own. */
+mgen_status mgi_stage_same(mgen_context *ctx, const mgi_stage *stage, const char *file,
+                           mgi_config_writer *write, const void *theirs, const void *ours);
+/* Of an autoencoder only the decoder learns. */
+void mgi_stage_freeze_encoder(mgi_module *m);
+
 /* A stage's models as a pipeline: the folder's, and one that stays when a later stage takes that place, by which the
  * set is found. */
 mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *set,

@@ -4,6 +4,7 @@
 #include "dist/sharding_plan.h"
 #include "train/video_stage.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool has_text(const struct mgi_stage_run *r, int role)
@@ -124,14 +125,9 @@ static void write_editor(mgi_json_writer *w, const void *config)
 static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_config_writer *write,
                                const void *theirs, const void *ours)
 {
-    char difference[512];
-    MGI_TRY(mgi_config_difference(r->ctx, write, theirs, ours, difference, sizeof difference));
-    return !*difference
-               ? MGEN_OK
-               : mgi_fail(r->ctx, MGEN_E_STATE,
-                          "stage \"%s\" cannot start from \"%s\": the configuration in %s.json is "
-                          "another than the recipe's: %s",
-                          r->stage.name, r->stage.start_from, name, difference);
+    char file[MGI_NAME_MAX + 16];
+    snprintf(file, sizeof file, "%s.json", name);
+    return mgi_stage_same(r->ctx, &r->stage, file, write, theirs, ours);
 }
 
 static mgen_status load_video(struct mgi_stage_run *r, const char *name, const mgi_model_file *file,

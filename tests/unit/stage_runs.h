@@ -34,7 +34,7 @@ static inline void train(const mgi_stage *stage, double *first, double *last)
 {
     const struct mgi_stage_kind *kind = mgi_stage_kind_of(stage);
     struct mgi_stage_run *run = begin(stage);
-    *first = 0.0;
+    *first = *last = 0.0;
     for (int64_t i = 0; i < stage->steps; i++) {
         mgen_report *report;
         OK(mgi_report_create(ctx, &report));

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/moments.h"
+
+#include "core/alloc.h"
+
+#include <math.h>
+
+mgen_status mgi_moments_init(mgen_context *ctx, int64_t channels, mgi_moments *out)
+{
+    *out = (mgi_moments){.channels = channels};
+    return mgi_alloc_zero(ctx, 2 * (size_t)channels, sizeof *out->sum, &out->sum);
+}
+
+void mgi_moments_free(mgen_context *ctx, mgi_moments *m)
+{
+    mgi_free(ctx, m->sum);
+    m->sum = NULL;
+}
+
+void mgi_moments_add(mgi_run *run, mgi_moments *m, const T *z)
+{
+    const int64_t c = m->channels;
+    float *values;
+    if (!z || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)z->count * sizeof *values, &values)))
+        return;
+    mgi_tensor_read(z, 0, values, z->count);
+    for (int64_t k = 0; k < z->count; k++) {
+        double v = values[k];
+        m->sum[k % c] += v;
+        m->sum[c + k % c] += v * v;
+    }
+    m->count += z->count / c;
+    mgi_free(run->ctx, values);
+}
+
+mgen_status mgi_moments_write(mgen_context *ctx, const mgi_moments *m, T *shift, T *scale)
+{
+    const int64_t c = m->channels;
+    float *values;
+    MGI_TRY(mgi_alloc_zero(ctx, 2 * (size_t)c, sizeof *values, &values));
+    for (int64_t k = 0; k < c; k++) {
+        double mean = m->sum[k] / (double)m->count;
+        double var = m->sum[c + k] / (double)m->count - mean * mean;
+        values[k] = (float)mean;
+        values[c + k] = (float)(1.0 / sqrt(fmax(var, 1e-8)));
+    }
+    mgi_tensor_write(shift, 0, values, c);
+    mgi_tensor_write(scale, 0, values + c, c);
+    mgi_free(ctx, values);
+    return MGEN_OK;
+}
