@@ -205,9 +205,10 @@ mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *nam
     return status;
 }
 
-static mgen_status open_upsampler(mgen_context *ctx, const char *dir, const char *name,
-                                  mgi_upsampler *out, uint64_t *hash)
+static mgen_status open_upsampler(mgen_context *ctx, const char *dir, const char *name, void *to,
+                                  uint64_t *hash)
 {
+    mgi_upsampler *out = to;
     mgi_model_file f;
     uint64_t tae = 0;
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_UPSAMPLER_KIND, &f));
@@ -230,27 +231,45 @@ static mgen_status open_upsampler(mgen_context *ctx, const char *dir, const char
     return status;
 }
 
-mgen_status mgi_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
-                               mgi_upsampler *out, uint64_t *hash)
+/* A model of several files as those of one save: opened again when its own were replaced meanwhile. */
+typedef struct several {
+    mgen_status (*open)(mgen_context *ctx, const char *dir, const char *name, void *out,
+                        uint64_t *hash);
+    void (*finish)(void *out);
+} several;
+
+static mgen_status open_of_one_save(mgen_context *ctx, const char *dir, const char *name,
+                                    several of, void *out, uint64_t *hash)
 {
     char json[MGI_NAME_MAX + 16], weights[MGI_NAME_MAX + 16];
     const char *const names[] = {json, weights};
     const int hold = ctx->device->hold;
     mgen_status status = MGEN_OK;
-    memset(out, 0, sizeof *out);
     snprintf(json, sizeof json, "%.240s.json", name);
     snprintf(weights, sizeof weights, "%.240s.safetensors", name);
-    for (int i = 0; i < MGI_READ_TRIES; i++) { /* with the autoencoder of the same save */
-        mgi_upsampler_finish(out);
+    for (int i = 0; i < MGI_READ_TRIES; i++) {
+        of.finish(out);
         ctx->device->hold = hold;
         uint64_t stamp = mgi_files_stamp(dir, names, 2);
-        status = open_upsampler(ctx, dir, name, out, hash);
+        status = of.open(ctx, dir, name, out, hash);
         if (stamp == mgi_files_stamp(dir, names, 2))
             break;
     }
     if (status != MGEN_OK)
-        mgi_upsampler_finish(out);
+        of.finish(out);
     return status;
+}
+
+static void finish_upsampler(void *upsampler)
+{
+    mgi_upsampler_finish(upsampler);
+}
+
+mgen_status mgi_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
+                               mgi_upsampler *out, uint64_t *hash)
+{
+    memset(out, 0, sizeof *out);
+    return open_of_one_save(ctx, dir, name, (several){open_upsampler, finish_upsampler}, out, hash);
 }
 
 void mgi_upsampler_finish(mgi_upsampler *u)
@@ -305,9 +324,10 @@ mgen_status mgi_audio_check(mgen_context *ctx, const mgi_audio *a)
                           a->config.vision, (long long)seen, (long long)v->features);
 }
 
-static mgen_status open_audio(mgen_context *ctx, const char *dir, const char *name, mgi_audio *out,
+static mgen_status open_audio(mgen_context *ctx, const char *dir, const char *name, void *to,
                               uint64_t *hash)
 {
+    mgi_audio *out = to;
     mgi_model_file f;
     uint64_t parts[3] = {0};
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_AUDIO_KIND, &f));
@@ -328,27 +348,16 @@ static mgen_status open_audio(mgen_context *ctx, const char *dir, const char *na
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s/%s.json", dir, name);
 }
 
+static void finish_audio(void *audio)
+{
+    mgi_audio_finish(audio);
+}
+
 mgen_status mgi_audio_open(mgen_context *ctx, const char *dir, const char *name, mgi_audio *out,
                            uint64_t *hash)
 {
-    char json[MGI_NAME_MAX + 16], weights[MGI_NAME_MAX + 16];
-    const char *const names[] = {json, weights};
-    const int hold = ctx->device->hold;
-    mgen_status status = MGEN_OK;
     memset(out, 0, sizeof *out);
-    snprintf(json, sizeof json, "%.240s.json", name);
-    snprintf(weights, sizeof weights, "%.240s.safetensors", name);
-    for (int i = 0; i < MGI_READ_TRIES; i++) { /* with the others of the same save */
-        mgi_audio_finish(out);
-        ctx->device->hold = hold;
-        uint64_t stamp = mgi_files_stamp(dir, names, 2);
-        status = open_audio(ctx, dir, name, out, hash);
-        if (stamp == mgi_files_stamp(dir, names, 2))
-            break;
-    }
-    if (status != MGEN_OK)
-        mgi_audio_finish(out);
-    return status;
+    return open_of_one_save(ctx, dir, name, (several){open_audio, finish_audio}, out, hash);
 }
 
 void mgi_audio_finish(mgi_audio *a)
