@@ -233,7 +233,7 @@ static mgen_status open_upsampler(mgen_context *ctx, const char *dir, const char
 
 /* A model of several files as those of one save: opened again when its own were replaced meanwhile. */
 typedef struct several {
-    mgen_status (*open)(mgen_context *ctx, const char *dir, const char *name, void *out,
+    mgen_status (*load)(mgen_context *ctx, const char *dir, const char *name, void *out,
                         uint64_t *hash);
     void (*finish)(void *out);
 } several;
@@ -251,7 +251,7 @@ static mgen_status open_of_one_save(mgen_context *ctx, const char *dir, const ch
         of.finish(out);
         ctx->device->hold = hold;
         uint64_t stamp = mgi_files_stamp(dir, names, 2);
-        status = of.open(ctx, dir, name, out, hash);
+        status = of.load(ctx, dir, name, out, hash);
         if (stamp == mgi_files_stamp(dir, names, 2))
             break;
     }
