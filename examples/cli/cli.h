@@ -153,6 +153,22 @@ bool sampling_numbers(cli_session *session, const cli_sampling *s, uint32_t *sol
 bool name_number(const cli_command *command, const char *option, const char *name,
                  const char *const *names, uint32_t count, uint32_t *out);
 
+/* ---- progress.c: how far a long command is ---- */
+
+typedef struct progress {
+    const char *what;
+    bool quiet, terminal;
+    double started, drawn;
+    uint64_t drawn_done;
+} progress;
+
+double seconds_now(void); /* of a steady clock */
+
+/* A bar on stderr if that is a terminal, else a line now and then. */
+void progress_start(progress *p, const char *what, bool quiet);
+void progress_update(progress *p, uint64_t done, uint64_t total, const char *note);
+void progress_end(progress *p); /* removes the bar */
+
 /* ---- session.c: context, model, interruption ---- */
 
 struct cli_session {
@@ -161,6 +177,8 @@ struct cli_session {
     mgen_pipeline pipe;
     mgen_mesh *mesh; /* NULL: one rank */
     int rank;
+    bool shows; /* set by a command: draw what the library does for long before a call comes back */
+    progress waiting; /* of that */
 };
 
 /* Create the context. False: explained. */
@@ -170,7 +188,8 @@ bool session_open(cli_session *s, const cli_command *command, uint32_t threads, 
 bool session_begun(void);
 /* Load a model folder; dir NULL = the default one. False: explained. */
 bool session_load(cli_session *s, const char *dir);
-void session_close(cli_session *s); /* also after a failed open */
+void session_waited(cli_session *s); /* what the library did is over: remove its bar */
+void session_close(cli_session *s);  /* also after a failed open */
 
 /* ---- ranks.c: a command as one of several ranks ---- */
 
@@ -238,22 +257,6 @@ void json_string(FILE *f, const char *text);          /* quoted, escaped, always
 void json_number(FILE *f, double value);              /* not finite: null */
 void json_report(FILE *f, const mgen_report *report); /* ,"name":value for every entry */
 double report_find(const mgen_report *report, const char *name); /* NaN if absent */
-
-/* ---- progress.c: how far a long command is ---- */
-
-typedef struct progress {
-    const char *what;
-    bool quiet, terminal;
-    double started, drawn;
-    uint64_t drawn_done;
-} progress;
-
-double seconds_now(void); /* of a steady clock */
-
-/* A bar on stderr if that is a terminal, else a line now and then. */
-void progress_start(progress *p, const char *what, bool quiet);
-void progress_update(progress *p, uint64_t done, uint64_t total, const char *note);
-void progress_end(progress *p); /* removes the bar */
 
 /* ---- generate.c: one clip from one prompt, for the commands that need it ---- */
 

@@ -12,6 +12,8 @@
 #define CLI_DATA_DIR "/usr/local/share/moviegen"
 #endif
 
+#define WAITS 1.0 /* seconds of work in the library of which nothing is drawn */
+
 static volatile sig_atomic_t interrupt_seen;
 
 static void on_interrupt(int number)
@@ -40,6 +42,27 @@ static void on_log(void *user, int32_t level, const char *text)
         complain(user, "warning: %s", text);
 }
 
+/* Clips that are encoded, weights that are read: drawn when it takes long, and ended by Ctrl-C. */
+static int32_t on_progress(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    cli_session *s = user;
+    progress *p = &s->waiting;
+    if (!p->what || strcmp(p->what, what) != 0 || done < p->drawn_done) {
+        session_waited(s);
+        progress_start(p, what, !s->shows);
+    }
+    if (seconds_now() - p->started > WAITS)
+        progress_update(p, done, total, NULL);
+    return interrupted();
+}
+
+void session_waited(cli_session *s)
+{
+    if (s->waiting.what)
+        progress_end(&s->waiting);
+    s->waiting = (progress){.what = NULL};
+}
+
 static atomic_bool begun;
 
 bool session_begun(void)
@@ -57,6 +80,8 @@ bool session_open(cli_session *s, const cli_command *command, uint32_t threads, 
     params.autotune = autotune;
     params.log = on_log;
     params.log_user = (void *)command;
+    params.progress = on_progress;
+    params.progress_user = s;
     char why[256];
     const char *plugins = getenv("MOVIEGEN_PLUGINS"), *cache = getenv("MOVIEGEN_CACHE");
     const char *wanted = device ? device : getenv("MOVIEGEN_DEVICE");

@@ -127,7 +127,9 @@ static mgen_status open_trainer(cli_session *s, const train_options *o, train_st
     params.on_step = on_step;
     params.user = t;
     params.mesh = s->mesh;
+    s->shows = !o->quiet && s->rank == 0;
     status = mgen_trainer_create(s->ctx, &params, trainer);
+    session_waited(s);
     mgen_dataset_release(params.dataset); /* the trainer keeps it */
     return status;
 }
@@ -230,6 +232,7 @@ static int run(const cli_command *self, int argc, char **argv)
 
 const cli_command command_train = {
     "train", "train one stage of a recipe", "--recipe FILE --stage NAME --dir DIR [options]",
-    "Ctrl-C saves what was learned and stops with status 130. Clips that are encoded for training\n"
+    "Ctrl-C saves what was learned, if steps were taken, and stops with status 130. Clips that are "
+    "encoded for training\n"
     "are kept in the folder $MOVIEGEN_CACHE, if that is set, and with --autotune what was chosen.",
     run};

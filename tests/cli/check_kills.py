@@ -48,6 +48,16 @@ class Training:
         return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                 env={**os.environ, "MOVIEGEN_CACHE": os.path.join(self.home, "cache")})
 
+    def start_encoding(self):
+        """A stage with clips enough to be met while it encodes them; it shows how far it is."""
+        recipe = json.loads(json.dumps(RECIPE))
+        recipe["stages"][1]["clips"] = 20000
+        path = os.path.join(self.home, "long.json")
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(recipe, f)
+        return subprocess.Popen([self.program, "train", "--recipe", path, "--stage", "video", "--dir", self.model,
+                                 "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
     def end(self, process):
         error = process.communicate(timeout=120)[1].decode("utf-8", "replace")
         assert process.returncode in (0, -signal.SIGKILL), f"exit status {process.returncode}: {error}"
@@ -102,6 +112,18 @@ def check_limit(t, expected, _):
     assert runs > 1, "it was not stopped"
 
 
+def check_encoding(t, expected, _):
+    """Ctrl-C before the first step, while clips are encoded."""
+    with t.start_encoding() as process:
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=120)
+    assert "encoding clips" in first, first + error
+    assert process.returncode == 130 and "encoding clips: cancelled" in error and not out, (process.returncode, out, error)
+    t.end(t.start("video"))
+    assert_same(t, expected)
+
+
 def check_kills(t, expected, duration):
     """SIGKILL at random moments of a training that saves after each step."""
     dice = random.Random(int(os.environ.get("MOVIEGEN_SEED", "1")))
@@ -137,7 +159,7 @@ def main():
         assert t.end(t.start("video", "--save-every", "1"))
         duration = time.monotonic() - begun
         assert_same(t, expected)
-        for number, check in enumerate((check_limit, check_kills), 1):
+        for number, check in enumerate((check_limit, check_encoding, check_kills), 1):
             t.again()
             try:
                 check(t, expected, duration)
@@ -146,7 +168,7 @@ def main():
                 failures += 1
                 print(f"not ok {number} - {check.__name__[6:]}\n#   {found}")
             sys.stdout.flush()
-    print("1..2")
+    print("1..3")
     return failures > 0
 
 
