@@ -75,11 +75,12 @@ mgen_status mgi_audio_config_check(mgen_context *ctx, const mgi_audio_config *c)
                         "an audio model sees as many channels as it makes: \"condition_channels\" "
                         "is %lld and \"channels\" %lld",
                         (long long)v->condition, (long long)v->channels);
-    if (v->tasks || v->patch_t != 1 || v->patch_h != 1 || v->patch_w != 1 || v->rows_max != 1 ||
-        v->columns_max != 1)
+    if (v->tasks || v->reference || v->patch_t != 1 || v->patch_h != 1 || v->patch_w != 1 ||
+        v->rows_max != 1 || v->columns_max != 1)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "an audio model's frames are one patch of 1 x 1 x 1 (\"patch\", "
-                        "\"rows_max\", \"columns_max\"), and it is told no \"tasks\"");
+                        "\"rows_max\", \"columns_max\"), and it has no \"tasks\" and no "
+                        "\"reference_width\"");
     if (!v->text[MGI_ROLE_UL2] || v->text[MGI_ROLE_BYT5] || v->text[MGI_ROLE_METACLIP])
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "an audio model reads one text encoder, a T5, which stands under \"text\" "

@@ -62,12 +62,6 @@ static void add_layer(mgi_module *m, const mgi_clip_vision_config *c, int64_t i,
     linear(m, c->dim, c->ff_dim, deep, i, "down", &l->down, &l->down_bias);
 }
 
-static int64_t tokens(const mgi_clip_vision_config *c)
-{
-    int64_t side = c->image / c->patch;
-    return side * side + 1;
-}
-
 mgen_status mgi_clip_vision_init(mgi_clip_vision *clip, mgen_context *ctx,
                                  const mgi_clip_vision_config *c)
 {
@@ -82,7 +76,7 @@ mgen_status mgi_clip_vision_init(mgi_clip_vision *clip, mgen_context *ctx,
     clip->first =
         mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = small}, 1, &d, "first");
     clip->position = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_NORMAL, .scale = small},
-                                   MGI_DIMS(tokens(c), d), "position.weight");
+                                   MGI_DIMS(mgi_clip_vision_token_count(c), d), "position.weight");
     norm(m, d, "pre", &clip->pre, &clip->pre_bias);
     for (int64_t i = 0; i < c->layers && m->status == MGEN_OK; i++) {
         mgi_module_unit(m);
@@ -217,21 +211,23 @@ static T *pool(mgi_run *run, const mgi_clip_vision *clip, T *x)
     return clip->projection ? mgi_linear(run, x, mgi_value(clip->projection), NULL) : x;
 }
 
-T *mgi_clip_vision_forward(mgi_run *run, const mgi_clip_vision *clip, T *x)
+static bool fits_tower(mgi_run *run, const mgi_clip_vision_config *c, const T *x)
 {
-    const mgi_clip_vision_config *c = &clip->config;
-    if (run->status != MGEN_OK ||
-        !mgi_require(run,
-                     x && x->rank == 4 && x->dtype == MGK_F32 && x->dims[1] == c->image &&
-                         x->dims[2] == c->image && x->dims[3] == 3,
-                     "clip_vision: x is not (N,image,image,3) of f32"))
-        return NULL;
-    int64_t mark = mgi_scope_push(run);
+    return run->status == MGEN_OK &&
+           mgi_require(run,
+                       x && x->rank == 4 && x->dtype == MGK_F32 && x->dims[1] == c->image &&
+                           x->dims[2] == c->image && x->dims[3] == 3,
+                       "clip_vision: x is not (N,image,image,3) of f32");
+}
+
+/* As far as the first `layers` layers. */
+static T *climb(mgi_run *run, const mgi_clip_vision *clip, T *x, int64_t layers)
+{
     mgi_module *module = (mgi_module *)&clip->module;
     mgi_unit_enter(run, module, 0);
     x = embed(run, clip, x);
     mgi_unit_exit(run, module, 0);
-    for (int64_t i = 0; i < c->layers && run->status == MGEN_OK; i++) {
+    for (int64_t i = 0; i < layers && run->status == MGEN_OK; i++) {
         int64_t inside = mgi_scope_push(run);
         mgi_unit_enter(run, module, i + 1);
         T *y = run_layer(run, clip, &clip->layer[i], x);
@@ -240,10 +236,35 @@ T *mgi_clip_vision_forward(mgi_run *run, const mgi_clip_vision *clip, T *x)
         mgi_drop(run, x);
         x = y;
     }
-    mgi_unit_enter(run, module, c->layers + 1);
+    return x;
+}
+
+T *mgi_clip_vision_forward(mgi_run *run, const mgi_clip_vision *clip, T *x)
+{
+    const int64_t layers = clip->config.layers;
+    if (!fits_tower(run, &clip->config, x))
+        return NULL;
+    int64_t mark = mgi_scope_push(run);
+    x = climb(run, clip, x, layers);
+    mgi_unit_enter(run, (mgi_module *)&clip->module, layers + 1);
     x = pool(run, clip, x);
-    mgi_unit_exit(run, module, c->layers + 1);
+    mgi_unit_exit(run, (mgi_module *)&clip->module, layers + 1);
     return mgi_scope_pop(run, mark, x);
+}
+
+T *mgi_clip_vision_tokens(mgi_run *run, const mgi_clip_vision *clip, T *x)
+{
+    if (!fits_tower(run, &clip->config, x))
+        return NULL;
+    int64_t mark = mgi_scope_push(run);
+    return mgi_scope_pop(run, mark, climb(run, clip, x, clip->config.layers - 1));
+}
+
+void mgi_clip_vision_train_tokens(mgi_clip_vision *clip)
+{
+    for (int64_t k = 0; k < clip->module.count; k++)
+        if (clip->module.params[k]->unit >= clip->config.layers) /* unit i + 1 is layer i */
+            clip->module.params[k]->frozen = true;
 }
 
 /* -- configuration -------------------------------------------------------------------------------- */
@@ -258,6 +279,12 @@ void mgi_clip_vision_usual(mgi_clip_vision_config *config)
 int64_t mgi_clip_vision_width(const mgi_clip_vision_config *config)
 {
     return config->projection ? config->projection : config->dim;
+}
+
+int64_t mgi_clip_vision_token_count(const mgi_clip_vision_config *config)
+{
+    int64_t side = config->image / config->patch;
+    return side * side + 1;
 }
 
 mgen_status mgi_clip_vision_channels(mgen_context *ctx, const mgi_json *json, const char *key,

@@ -47,6 +47,7 @@ mgen_status mgi_clip_vision_channels(mgen_context *ctx, const mgi_json *json, co
 /* CLIP's own means and deviations of photographs, and eps. */
 void mgi_clip_vision_usual(mgi_clip_vision_config *config);
 int64_t mgi_clip_vision_width(const mgi_clip_vision_config *config); /* of a picture's vector */
+int64_t mgi_clip_vision_token_count(const mgi_clip_vision_config *config); /* of a picture */
 
 /* Without values; mgi_module_random() has them new. */
 mgen_status mgi_clip_vision_init(mgi_clip_vision *clip, mgen_context *ctx,
@@ -61,6 +62,12 @@ mgen_status mgi_clip_vision_save(mgi_clip_vision *clip, const char *dir, const c
 
 /* x (N,image,image,3) f32, normalised -> (N,width) in the module's dtype. */
 T *mgi_clip_vision_forward(mgi_run *run, const mgi_clip_vision *clip, T *x);
+
+/* Of the same: what the last layer would be given, of the token before the patches and of each patch, rows of them from the
+ * top (transformers' hidden_states[-2]) -> (N,token count,dim) in the module's dtype. */
+T *mgi_clip_vision_tokens(mgi_run *run, const mgi_clip_vision *clip, T *x);
+/* What the tokens do not depend on, the last layer and what is behind it, does not train. */
+void mgi_clip_vision_train_tokens(mgi_clip_vision *clip);
 
 /* Frames (N,H,W,3) of any size, u8, or f32 in [-1,1], which is rounded to bytes -> (N,image,image,3) f32 as the above
  * takes them: the shorter side becomes `image` and the middle of the longer one is kept. As in CLIP's own preparation

@@ -4,6 +4,7 @@
  *           the latents: two matrices whose results add up
  *           features of frames, if any, are added to what becomes of them: sigmoid(W1 f) W2 f
  *   text    P = LayerNorm(Linear(text)), of each encoder's own, one behind the other
+ *   photo   LayerNorm(Linear(its tokens)), beside those of P (a personalizer's)
  *   task    four vectors beside those of P, and one added to e, each a matrix times the task's own vector (an editor's)
  *   time    e = Linear(SiLU(Linear(sinusoid(1000 t))));  m = Linear(SiLU(e)), six vectors, shared
  *   block   (a1,b1,g1,a2,b2,g2) = m + the block's own six
@@ -582,11 +583,11 @@ static mgen_status read_choice(mgen_context *ctx, const mgi_json *json, const ch
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
 {
     static const char *const keys[] = {
-        "layers",    "dim",        "heads",          "ff_dim",      "channels",
-        "patch",     "frames_max", "rows_max",       "columns_max", "text",
-        "text_dim",  "fps_prefix", "time_dim",       "block",       "activation",
-        "objective", "preset",     "guidance",       "precision",   "condition_channels",
-        "tasks",     "task_dim",   "frame_features", NULL};
+        "layers",    "dim",        "heads",          "ff_dim",          "channels",
+        "patch",     "frames_max", "rows_max",       "columns_max",     "text",
+        "text_dim",  "fps_prefix", "time_dim",       "block",           "activation",
+        "objective", "preset",     "guidance",       "precision",       "condition_channels",
+        "tasks",     "task_dim",   "frame_features", "reference_width", NULL};
     mgi_vt_config c = {.time_dim = 256};
     bool all = mgi_json_find(json, "preset") == NULL; /* must be said */
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
@@ -600,6 +601,7 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     MGI_TRY(mgi_json_get_int(ctx, json, "channels", all, 1, 4096, &c.channels));
     MGI_TRY(mgi_json_get_int(ctx, json, "condition_channels", false, 0, 4096, &c.condition));
     MGI_TRY(mgi_json_get_int(ctx, json, "frame_features", false, 0, 65536, &c.features));
+    MGI_TRY(mgi_json_get_int(ctx, json, "reference_width", false, 0, 65536, &c.reference));
     MGI_TRY(mgi_json_get_int(ctx, json, "tasks", false, 0, 4096, &c.tasks));
     c.task_dim = c.tasks ? 1024 : 0;
     MGI_TRY(mgi_json_get_int(ctx, json, "task_dim", false, 1, 65536, &c.task_dim));
@@ -645,6 +647,8 @@ void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *c)
         mgi_json_put_int(w, "condition_channels", c->condition);
     if (c->features)
         mgi_json_put_int(w, "frame_features", c->features);
+    if (c->reference)
+        mgi_json_put_int(w, "reference_width", c->reference);
     if (c->tasks) {
         mgi_json_put_int(w, "tasks", c->tasks);
         mgi_json_put_int(w, "task_dim", c->task_dim);

@@ -17,6 +17,8 @@ typedef struct mgi_vt_config {
         features; /* of each frame, that are seen beside it; 0: none. Frames are one patch then */
     int64_t tasks,
         task_dim; /* that it is told (text/edit_task.h), and the width of their vectors; 0: none */
+    int64_t
+        reference; /* width of a photo's tokens, that are attended to beside a text's; 0: none */
     int64_t patch_t, patch_h, patch_w;         /* 1, 2, 2 */
     int64_t frames_max, rows_max, columns_max; /* sizes of the position tables, in patches */
     int64_t text[MGI_ROLES];                   /* widths of the text encoders; 0: no such stream */
@@ -70,9 +72,14 @@ typedef struct mgi_vt_seen {
 typedef struct mgi_vt_text {
     T *x[MGI_ROLES];                  /* (B,S,width); NULL: the stream is not there, or left out */
     const int64_t *tokens[MGI_ROLES]; /* of each sample, 1..S: the rest is padding; NULL: all S */
-    T *task;                          /* (B) i32, below config.tasks; NULL without tasks */
-    T *mask, *places;                 /* of mgi_vt_text_places; NULL: forward makes them */
-    const mgi_vt_seen *seen;          /* of mgi_vt_see, of this text; NULL: made anew */
+    /* (B,N,config.reference): tokens of photos; NULL: nobody has one. Who has none gets what a model without them gives of
+     * the same text. */
+    T *reference;
+    const int64_t *references; /* of each sample, 0..N of them, the first ones; NULL: all N */
+    int64_t reference_rows;    /* N, where places are made before the tokens are there; else 0 */
+    T *task;                   /* (B) i32, below config.tasks; NULL without tasks */
+    T *mask, *places;          /* of mgi_vt_text_places; NULL: forward makes them */
+    const mgi_vt_seen *seen;   /* of mgi_vt_see, of this text; NULL: made anew */
     T *condition; /* (B,T,H,W,config.condition), normalised latents; NULL without such channels */
     T *features;  /* (B,T / patch_t,config.features) f32; NULL without such */
     int64_t first_frame; /* the place in time of the first frame of patches */
@@ -97,7 +104,7 @@ typedef struct mgi_vt {
     mgi_param *patch, *patch_b, *pos_t, *pos_h, *pos_w; /* biases: DiT, else NULL */
     mgi_param *patch_condition; /* its weights for those channels, zero at first; or NULL */
     mgi_param *feature;         /* (2 dim, features): the gate, and what it weighs; or NULL */
-    mgi_vt_stream stream[MGI_ROLES];
+    mgi_vt_stream stream[MGI_ROLES], reference;
     mgi_param *task, *task_text,
         *task_time; /* vectors (tasks, task_dim), what they become; or NULL */
     mgi_param *time1_w, *time1_b, *time2_w, *time2_b, *mod_w, *mod_b;
@@ -130,7 +137,7 @@ bool mgi_vt_patch_divides(const mgi_vt_config *large, const mgi_vt_config *small
 /* The values in a file of a model whose configuration, `theirs`, is the same but for shorter position tables, which are
  * stretched, for larger patches, which consist of whole ones of the model's: these begin with sums of their weights, and
  * predict the mean of what they predict, for channels of a condition, which begin unseen, for tasks, which begin without effect,
- * and for more blocks, of which those are taken that lie evenly. As mgi_module_load(), `vt` split over a mesh or not. */
+ * for tokens of photos, which begin weak, and for more blocks, of which those are taken that lie evenly. As mgi_module_load(), `vt` split over a mesh or not. */
 mgen_status mgi_vt_load_grown(mgi_vt *vt, const mgi_vt_config *theirs, const mgi_st_file *st,
                               const char *file);
 /* Initial values, with the gates of every block open. */
@@ -139,7 +146,7 @@ mgen_status mgi_vt_random(mgi_vt *vt, uint64_t seed);
 /* Rows of padded text: a multiple, but at most `most`, and at least `size`. */
 int64_t mgi_text_padded(int64_t size, int64_t multiple, int64_t most);
 /* What the host writes for the text of `samples` samples, streams of rows[role] rows each, 0: not there; together padded
- * to a `multiple`; text->task is there already, if there is one. Forward makes it where text->mask is NULL, with multiple 1; only with it does forward write nothing of
+ * to a `multiple`; text->task is there already, if there is one, and so are text->reference or text->reference_rows. Forward makes it where text->mask is NULL, with multiple 1; only with it does forward write nothing of
  * its own, so that it can be captured (tensor/graph.h). */
 void mgi_vt_text_places(mgi_run *run, mgi_vt_text *text, int64_t samples,
                         const int64_t rows[MGI_ROLES], int64_t multiple);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Longer position tables for a model that was trained with shorter ones, report section 3.2; smaller patches for one
  * that was trained with larger ones; channels of a condition,
- * features of frames and tasks for one that was trained without; fewer blocks. */
+ * features of frames, tasks and tokens of photos for one that was trained without; fewer blocks. */
 #include "core/alloc.h"
 #include "core/philox.h"
 #include "model/video_transformer.h"
@@ -103,8 +103,11 @@ bool mgi_vt_patch_divides(const mgi_vt_config *large, const mgi_vt_config *small
            large->patch_w % small->patch_w == 0;
 }
 
-/* Parameters that a file knows nothing of: what a condition, features and tasks begin with. */
-enum { NEW_MOST = 5 };
+/* Of a photo's tokens, to those of the text. */
+#define PHOTO_LENGTH 0.25f
+
+/* Parameters that a file knows nothing of: what a condition, features, tasks and photos begin with. */
+enum { NEW_MOST = 8 };
 
 static int new_parameters(const mgi_vt *vt, const mgi_vt_config *theirs,
                           const mgi_param *out[NEW_MOST])
@@ -119,14 +122,25 @@ static int new_parameters(const mgi_vt *vt, const mgi_vt_config *theirs,
         out[n++] = vt->task_text;
         out[n++] = vt->task_time;
     }
+    if (vt->config.reference && !theirs->reference) {
+        out[n++] = vt->reference.proj;
+        out[n++] = vt->reference.norm_w;
+        out[n++] = vt->reference.norm_b;
+    }
     return n;
 }
 
-/* Zeros: none of them has an effect yet; of features the gate alone is open. The tasks' own vectors differ, or they would stay alike: +1 or -1. */
+/* Zeros: none of them has an effect yet; of features the gate alone is open. The tasks' own vectors differ, or they would stay alike: +1 or -1.
+ * Tokens of photos are random vectors that are short beside those of the text: seen, and told apart, they change little. */
 static void begin(const mgi_vt *vt, const mgi_param *p, int64_t count, float *values)
 {
+    const float deviation = 1.0f / sqrtf((float)p->dims[p->rank - 1]);
     for (int64_t i = 0; p == vt->task && i < count; i++)
         values[i] = mgi_random_unit(0, MGI_STREAM_INIT, (uint64_t)i) < 0.5f ? -1.0f : 1.0f;
+    for (int64_t i = 0; p == vt->reference.proj && i < count; i++)
+        values[i] = deviation * mgi_random_normal(0, MGI_STREAM_INIT, (uint64_t)i);
+    for (int64_t i = 0; p == vt->reference.norm_w && i < count; i++)
+        values[i] = PHOTO_LENGTH;
 }
 
 /* An entry of what it begins with. */
@@ -134,19 +148,20 @@ static mgen_status add_new(const mgi_vt *vt, const mgi_param *p, const char *fil
                            float **values)
 {
     mgen_context *ctx = vt->module.ctx;
-    const int64_t count = p->dims[0] * p->dims[1];
+    const int64_t count = p->dims[0] * (p->rank > 1 ? p->dims[1] : 1);
     if (mgi_st_find(st, p->name))
         return mgi_fail(ctx, MGEN_E_CORRUPT, "%s: has tensor \"%s\", but its configuration %s",
                         file, p->name,
                         p == vt->patch_condition ? "no channels of a condition"
                         : p == vt->feature       ? "no features of frames"
+                        : p->name[0] == 'r'      ? "no photos" /* reference.* */
                                                  : "no tasks");
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof **values, values));
     begin(vt, p, count, *values);
     st->entries[st->count++] = (mgi_st_entry){.name = p->name,
                                               .dtype = MGI_ST_F32,
-                                              .rank = 2,
-                                              .dims = {p->dims[0], p->dims[1]},
+                                              .rank = p->rank,
+                                              .dims = {p->dims[0], p->rank > 1 ? p->dims[1] : 0},
                                               .data = *values,
                                               .bytes = (size_t)count * sizeof **values};
     return MGEN_OK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What the video transformer's cross-attention reads: the streams of text encoders, each by its own projection and
- * LayerNorm, one behind the other (report 3.1.3). */
+ * LayerNorm, one behind the other (report 3.1.3); and tokens of a photo, likewise (section on personalization). */
 #include "model/video_transformer_block.h"
 
 #include "core/alloc.h"
@@ -15,27 +15,34 @@ static const char *const prefix[MGI_ROLES] = {"text", "text.byt5", "text.metacli
 
 /* -- parameters ------------------------------------------------------------------------------- */
 
+static void stream_init(mgi_vt *vt, mgi_vt_stream *s, int64_t width, const char *name)
+{
+    mgi_module *m = &vt->module;
+    const int64_t d = vt->config.dim;
+    const int partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP;
+    if (!width)
+        return;
+    s->proj = mgi_param_add(m,
+                            (mgi_param_spec){.init = MGI_INIT_NORMAL,
+                                             .scale = 1.0f / sqrtf((float)width),
+                                             .decay = 1.0f,
+                                             .partial = partial,
+                                             .operand = true},
+                            MGI_DIMS(d, width), "%s.proj.weight", name);
+    s->norm_w = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ONE, .partial = partial}, 1, &d,
+                              "%s.norm.weight", name);
+    s->norm_b = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ZERO, .partial = partial}, 1, &d,
+                              "%s.norm.bias", name);
+}
+
 void mgi_vt_text_init(mgi_vt *vt)
 {
     mgi_module *m = &vt->module;
-    const int64_t *width = vt->config.text, d = vt->config.dim;
+    const int64_t d = vt->config.dim;
     const int partial = MGI_PARTIAL_SP | MGI_PARTIAL_CP;
-    for (int i = 0; i < MGI_ROLES; i++) {
-        mgi_vt_stream *s = &vt->stream[i];
-        if (!width[i])
-            continue;
-        s->proj = mgi_param_add(m,
-                                (mgi_param_spec){.init = MGI_INIT_NORMAL,
-                                                 .scale = 1.0f / sqrtf((float)width[i]),
-                                                 .decay = 1.0f,
-                                                 .partial = partial,
-                                                 .operand = true},
-                                MGI_DIMS(d, width[i]), "%s.proj.weight", prefix[i]);
-        s->norm_w = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ONE, .partial = partial}, 1,
-                                  &d, "%s.norm.weight", prefix[i]);
-        s->norm_b = mgi_param_add(m, (mgi_param_spec){.init = MGI_INIT_ZERO, .partial = partial}, 1,
-                                  &d, "%s.norm.bias", prefix[i]);
-    }
+    for (int i = 0; i < MGI_ROLES; i++)
+        stream_init(vt, &vt->stream[i], vt->config.text[i], prefix[i]);
+    stream_init(vt, &vt->reference, vt->config.reference, "reference");
     if (!vt->config.tasks)
         return;
     const int64_t width_of_task = vt->config.task_dim;
@@ -89,12 +96,24 @@ bool mgi_vt_task_fits(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, i
                        "video transformer: there is not a task for each sample");
 }
 
+/* Rows of photos' tokens; of them, a sample's. */
+static int64_t reference_rows(const mgi_vt_text *text)
+{
+    return text->reference ? text->reference->dims[1] : text->reference_rows;
+}
+
+static int64_t references_of(const mgi_vt_text *text, int64_t sample)
+{
+    int64_t rows = reference_rows(text);
+    return rows && text->references ? text->references[sample] : rows;
+}
+
 /* Tokens of the longest sample, all its streams together. */
 static int64_t longest(const mgi_vt_text *text, int64_t samples, const int64_t rows[MGI_ROLES])
 {
     int64_t most = 0;
     for (int64_t b = 0; b < samples; b++) {
-        int64_t own = task_tokens(text);
+        int64_t own = task_tokens(text) + references_of(text, b);
         for (int i = 0; i < MGI_ROLES; i++)
             own += tokens_of(text, rows, i, b);
         most = own > most ? own : most;
@@ -126,6 +145,10 @@ static void write_places(mgi_run *run, const mgi_vt_text *text, const int64_t ro
             }
             first += samples * rows[i];
         }
+        for (int64_t k = 0; k < references_of(text, b); k++, at++) {
+            row[at] = (int32_t)(first + b * reference_rows(text) + k);
+            is[at] = 1;
+        }
     }
     if (text->places)
         mgi_tensor_write(text->places, 0, row, text->places->count);
@@ -140,13 +163,13 @@ int64_t mgi_text_padded(int64_t size, int64_t multiple, int64_t most)
     return padded > size ? padded : size;
 }
 
-/* A stream alone is what it is; of several, or beside a task, the padding of all goes to the end: what is attended to does not depend on
+/* A stream alone is what it is; of several, or beside a task or a photo, the padding of all goes to the end: what is attended to does not depend on
  * the other samples of the batch. */
 void mgi_vt_text_places(mgi_run *run, mgi_vt_text *text, int64_t samples,
                         const int64_t rows[MGI_ROLES], int64_t multiple)
 {
-    int64_t size = task_tokens(text);
-    int count = size > 0;
+    int64_t size = task_tokens(text) + reference_rows(text);
+    int count = (task_tokens(text) > 0) + (reference_rows(text) > 0);
     for (int i = 0; i < MGI_ROLES; i++) {
         size += rows[i];
         count += rows[i] > 0;
@@ -159,13 +182,31 @@ void mgi_vt_text_places(mgi_run *run, mgi_vt_text *text, int64_t samples,
         write_places(run, text, rows);
 }
 
+static bool references_fit(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples)
+{
+    const T *x = text->reference;
+    if (x &&
+        !mgi_require(run,
+                     vt->config.reference && x->rank == 3 && x->dims[0] == samples &&
+                         x->dims[1] > 0 && x->dims[2] == vt->config.reference,
+                     "video transformer: tokens of photos are not (B,N,width), or it has none"))
+        return false;
+    for (int64_t b = 0; x && b < samples; b++)
+        if (!mgi_require(run, references_of(text, b) >= 0 && references_of(text, b) <= x->dims[1],
+                         "video transformer: a photo has more tokens than rows"))
+            return false;
+    return mgi_require(run, x || !text->reference_rows,
+                       "video transformer: there are places for photos, but no photos");
+}
+
 static bool streams_fit(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, int64_t samples,
                         int64_t rows[MGI_ROLES], int *count)
 {
-    int64_t all = samples * task_tokens(text);
-    *count = text->task != NULL;
-    if (!mgi_vt_task_fits(run, vt, text, samples))
+    int64_t all = samples * (task_tokens(text) + reference_rows(text));
+    const int beside = (text->task != NULL) + (text->reference != NULL);
+    if (!mgi_vt_task_fits(run, vt, text, samples) || !references_fit(run, vt, text, samples))
         return false;
+    *count = beside;
     for (int i = 0; i < MGI_ROLES; i++) {
         const T *x = text->x[i];
         rows[i] = x && x->rank == 3 ? x->dims[1] : 0;
@@ -183,7 +224,7 @@ static bool streams_fit(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text,
         all += x->dims[0] * x->dims[1];
         (*count)++;
     }
-    return mgi_require(run, *count > (text->task != NULL), "video transformer: there is no text") &&
+    return mgi_require(run, *count > beside, "video transformer: there is no text") &&
            mgi_require(run, all <= INT32_MAX, "video transformer: there is too much text");
 }
 
@@ -193,7 +234,7 @@ T *mgi_vt_text_forward(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, 
     int64_t d = vt->config.dim, rows[MGI_ROLES];
     mgi_vt_text written = *text;
     int32_t dtype = vt->module.dtype;
-    T *part[1 + MGI_ROLES];
+    T *part[2 + MGI_ROLES];
     int count, n = 0;
     *mask = NULL;
     if (run->status != MGEN_OK || !streams_fit(run, vt, text, samples, rows, &count))
@@ -203,6 +244,8 @@ T *mgi_vt_text_forward(mgi_run *run, const mgi_vt *vt, const mgi_vt_text *text, 
     for (int i = 0; i < MGI_ROLES; i++)
         if (text->x[i])
             part[n++] = project(run, &vt->stream[i], text->x[i], dtype);
+    if (text->reference)
+        part[n++] = project(run, &vt->reference, text->reference, dtype);
     if (!written.mask)
         mgi_vt_text_places(run, &written, samples, rows, 1);
     if (run->status != MGEN_OK ||

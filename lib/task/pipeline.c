@@ -23,9 +23,9 @@ static mgen_status read_name(mgen_context *ctx, const mgi_json *object, const ch
 
 static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeline_file *out)
 {
-    static const char *const keys[] = {"format", "version", "tae",    "text", "video",
-                                       "width",  "height",  "frames", "fps",  "upsampler",
-                                       "editor", "audio",   NULL};
+    static const char *const keys[] = {"format", "version", "tae",          "text", "video",
+                                       "width",  "height",  "frames",       "fps",  "upsampler",
+                                       "editor", "audio",   "personalizer", NULL};
     static const char *const text_keys[] = {"ul2", "byt5", "metaclip", NULL};
     const char *format = NULL;
     int64_t version = 0;
@@ -45,6 +45,7 @@ static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeli
     MGI_TRY(read_name(ctx, root, "upsampler", out->upsampler));
     MGI_TRY(read_name(ctx, root, "editor", out->editor));
     MGI_TRY(read_name(ctx, root, "audio", out->audio));
+    MGI_TRY(read_name(ctx, root, "personalizer", out->personalizer));
     const mgi_json *text = mgi_json_find(root, "text");
     if (text && text->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text\" must be an object of roles");
@@ -77,9 +78,9 @@ mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const cha
 
 uint64_t mgi_pipeline_stamp(const char *dir, const char *name, const mgi_pipeline_file *file)
 {
-    enum { OTHERS = 5, MODELS = OTHERS + MGI_ROLES, FILES = 1 + 2 * MODELS };
-    const char *models[MODELS] = {file->tae, file->video, file->upsampler, file->editor,
-                                  file->audio};
+    enum { OTHERS = 6, MODELS = OTHERS + MGI_ROLES, FILES = 1 + 2 * MODELS };
+    const char *models[MODELS] = {file->tae,    file->video, file->upsampler,
+                                  file->editor, file->audio, file->personalizer};
     const char *names[FILES];
     char text[FILES][MGI_NAME_MAX + 16];
     int count = 0;
@@ -121,6 +122,8 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const ch
         mgi_json_put_string(&w, "editor", p->editor);
     if (p->audio[0])
         mgi_json_put_string(&w, "audio", p->audio);
+    if (p->personalizer[0])
+        mgi_json_put_string(&w, "personalizer", p->personalizer);
     mgi_json_put_int(&w, "width", p->clip.width);
     mgi_json_put_int(&w, "height", p->clip.height);
     mgi_json_put_int(&w, "frames", p->clip.frames);
@@ -301,6 +304,61 @@ void mgi_editor_finish(mgi_editor *editor)
     mgi_vt_finish(&editor->video);
 }
 
+/* -- the personalizer --------------------------------------------------------------------------- */
+
+/* `name`: of the encoder. */
+static mgen_status check_vision(mgen_context *ctx, const char *name, const mgi_vt_config *v,
+                                const mgi_clip_vision *vision)
+{
+    return vision->config.dim == v->reference
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_CORRUPT,
+                          "the image encoder \"%s\" is %lld wide (\"dim\"), but the transformer "
+                          "takes %lld (\"reference_width\")",
+                          name, (long long)vision->config.dim, (long long)v->reference);
+}
+
+static mgen_status open_personalizer(mgen_context *ctx, const char *dir, const char *name, void *to,
+                                     uint64_t *hash)
+{
+    mgi_personalizer *out = to;
+    mgi_model_file f;
+    uint64_t vision = 0;
+    MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_PERSONALIZER_KIND, &f));
+    mgen_status status = mgi_personalizer_config_read(ctx, f.config, &out->config);
+    if (status != MGEN_OK)
+        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
+    else
+        status = load_vt(ctx, &f, &out->config.video, NULL, &out->video);
+    *hash = f.hash;
+    mgi_model_file_close(ctx, &f);
+    if (status == MGEN_OK)
+        status = mgi_clip_vision_open(ctx, dir, out->config.vision, &out->vision, &vision);
+    *hash = mgi_hash64(&vision, sizeof vision, *hash);
+    MGI_TRY(status);
+    status = check_vision(ctx, out->config.vision, &out->config.video, &out->vision);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s/%s.json", dir, name);
+}
+
+static void finish_personalizer(void *personalizer)
+{
+    mgi_personalizer_finish(personalizer);
+}
+
+mgen_status mgi_personalizer_open(mgen_context *ctx, const char *dir, const char *name,
+                                  mgi_personalizer *out, uint64_t *hash)
+{
+    memset(out, 0, sizeof *out);
+    return open_of_one_save(ctx, dir, name, (several){open_personalizer, finish_personalizer}, out,
+                            hash);
+}
+
+void mgi_personalizer_finish(mgi_personalizer *p)
+{
+    mgi_vt_finish(&p->video);
+    mgi_clip_vision_finish(&p->vision);
+}
+
 /* -- the audio model ---------------------------------------------------------------------------- */
 
 mgen_status mgi_audio_check(mgen_context *ctx, const mgi_audio *a)
@@ -405,6 +463,13 @@ mgen_status mgi_networks_check(mgen_context *ctx, const mgi_networks *n)
             "the video model sees %lld channels of another film and is told %lld tasks: "
             "it is that of an upsampler or an editor",
             (long long)v->condition, (long long)v->tasks);
+    if (v->reference && !n->personalizer)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "the video model sees photos, whose tokens are %lld wide: it is that of "
+                        "a personalizer",
+                        (long long)v->reference);
+    if (n->personalizer)
+        MGI_TRY(check_vision(ctx, n->personalizer->vision, v, n->vision));
     for (int i = 0; i < MGI_ROLES; i++) {
         if (!n->text[i] && !mgi_runs_text(n->video->mesh, i))
             continue;

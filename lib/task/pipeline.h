@@ -8,6 +8,7 @@
 #include "model/clip_vision.h"
 #include "model/editor.h"
 #include "model/model_file.h"
+#include "model/personalizer.h"
 #include "model/tae.h"
 #include "model/text_encoder.h"
 #include "model/upsampler.h"
@@ -27,6 +28,9 @@ typedef struct mgi_networks {
     /* Of an upsampler, which `video` then is: the TAE codes each frame by itself. NULL: of a video model. */
     const mgi_upsampler_config *upsampler;
     const mgi_editor_config *editor; /* of an editor, which `video` then is; else NULL */
+    /* Of a personalizer, which `video` then is, with the encoder of its photos; else NULL, both. */
+    const mgi_personalizer_config *personalizer;
+    const mgi_clip_vision *vision;
 } mgi_networks;
 
 /* Latent frames of so many frames; of a window, and of them those that the next one shares. */
@@ -37,6 +41,7 @@ int64_t mgi_networks_window(const mgi_networks *n, int64_t *overlap);
 typedef struct mgi_pipeline_file {
     char tae[MGI_NAME_MAX + 1], text[MGI_ROLES][MGI_NAME_MAX + 1], video[MGI_NAME_MAX + 1];
     char upsampler[MGI_NAME_MAX + 1], editor[MGI_NAME_MAX + 1], audio[MGI_NAME_MAX + 1];
+    char personalizer[MGI_NAME_MAX + 1];
     mgi_clip_shape clip;
 } mgi_pipeline_file;
 mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const char *name,
@@ -76,6 +81,16 @@ typedef struct mgi_editor {
 mgen_status mgi_editor_open(mgen_context *ctx, const char *dir, const char *name, mgi_editor *out,
                             uint64_t *hash);
 void mgi_editor_finish(mgi_editor *editor);
+
+/* A personalizer with its image encoder, held as an upsampler's autoencoder is; the other networks are the pipeline's. */
+typedef struct mgi_personalizer {
+    mgi_personalizer_config config;
+    mgi_vt video;
+    mgi_clip_vision vision;
+} mgi_personalizer;
+mgen_status mgi_personalizer_open(mgen_context *ctx, const char *dir, const char *name,
+                                  mgi_personalizer *out, uint64_t *hash);
+void mgi_personalizer_finish(mgi_personalizer *personalizer);
 
 /* An audio model with the networks that its file names. */
 typedef struct mgi_audio {

@@ -135,6 +135,16 @@ static T *task_rows(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows)
     return t;
 }
 
+/* Tokens of photos; NULL: it sees none. */
+enum { PHOTO = 2 };
+static const int64_t photo_tokens[BATCH] = {2, 0, 1, 2};
+
+static T *reference_rows(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows)
+{
+    int64_t width = vt->config.reference;
+    return width ? batch_rows(run, 9, first, MGI_DIMS(rows, PHOTO, width)) : NULL;
+}
+
 /* Rows first .. first + rows - 1 of the batch, whose loss counts `weight`. */
 static T *pass(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows, float weight)
 {
@@ -150,6 +160,8 @@ static T *pass(mgi_run *run, const mgi_vt *vt, int64_t first, int64_t rows, floa
     mgi_vt_text text = {{batch_rows(run, 4, first, MGI_DIMS(rows, TEXT, 12)),
                          batch_rows(run, 5, first, MGI_DIMS(rows, TEXT, 8))},
                         {tokens + first},
+                        .reference = reference_rows(run, vt, first, rows),
+                        .references = photo_tokens + first,
                         .task = task_rows(run, vt, first, rows),
                         .condition = condition_rows(run, vt, first, rows),
                         .features = feature_rows(run, vt, first, rows)};
@@ -301,6 +313,8 @@ static mgen_status sample(rank_state *s, const mgi_vt *vt, mgi_fsdp *fsdp)
     T *x = batch_rows(&run, 6, 0, MGI_DIMS(BATCH, 4, 4, 8, 3)), *u = NULL;
     mgi_vt_text text = {{batch_rows(&run, 4, 0, MGI_DIMS(BATCH, TEXT, 12))},
                         {NULL},
+                        .reference = reference_rows(&run, vt, 0, BATCH),
+                        .references = photo_tokens,
                         .task = task_rows(&run, vt, 0, BATCH),
                         .condition = condition_rows(&run, vt, 0, BATCH),
                         .features = feature_rows(&run, vt, 0, BATCH)};

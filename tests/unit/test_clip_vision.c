@@ -116,10 +116,11 @@ static void ref_layer(const mgi_clip_vision *clip, const mgi_clip_vision_layer *
     }
 }
 
-/* Of one picture (IMAGE,IMAGE,3); out has room for DIM. */
-static void reference(const mgi_clip_vision *clip, const float *picture, double *out)
+/* Of one picture (IMAGE,IMAGE,3), behind so many layers. */
+static void ref_tower(const mgi_clip_vision *clip, const float *picture, int64_t layers,
+                      double x[S][DIM])
 {
-    double x[S][DIM], pixels[PIXELS], n[DIM];
+    double pixels[PIXELS], n[DIM];
     for (int s = 0; s < S; s++) {
         int top = s ? (s - 1) / SIDE * PATCH : 0, left = s ? (s - 1) % SIDE * PATCH : 0;
         for (int i = 0; i < PIXELS; i++)
@@ -131,8 +132,15 @@ static void reference(const mgi_clip_vision *clip, const float *picture, double 
                    (double)values(clip->position)[s * DIM + i];
         ref_norm(n, clip->pre, clip->pre_bias, x[s]);
     }
-    for (int64_t k = 0; k < clip->config.layers; k++)
+    for (int64_t k = 0; k < layers; k++)
         ref_layer(clip, &clip->layer[k], x);
+}
+
+/* Its vector; out has room for DIM. */
+static void reference(const mgi_clip_vision *clip, const float *picture, double *out)
+{
+    double x[S][DIM], n[DIM];
+    ref_tower(clip, picture, clip->config.layers, x);
     ref_norm(x[0], clip->norm, clip->norm_bias, n);
     if (clip->projection)
         ref_linear(n, clip->projection, NULL, OUT, DIM, out);
@@ -184,6 +192,51 @@ static void test_reference(void **state)
     }
     config.projection = 0;
     compare(&config, MGK_F32, 2e-5);
+}
+
+/* Tokens are what the last layer would be given; it and what is behind it does not learn from them. */
+static void test_tokens(void **state)
+{
+    mgen_context *ctx = make_context();
+    mgi_clip_vision_config config = small;
+    (void)state;
+    for (config.layers = 1; config.layers < 4; config.layers++) {
+        mgi_clip_vision clip;
+        mgi_run run;
+        double worst = 0.0, want[S][DIM];
+        make_clip(&clip, ctx, &config);
+        mgi_clip_vision_train_tokens(&clip);
+        assert_int_equal(mgi_module_train(&clip.module), MGEN_OK);
+        mgi_run_init(&run, ctx, true);
+        T *x = random_tensor(&run, 1, MGI_DIMS(N, IMAGE, IMAGE, 3)),
+          *y = mgi_clip_vision_tokens(&run, &clip, x);
+        assert_non_null(y);
+        assert_true(y->rank == 3 && y->dims[0] == N && y->dims[2] == DIM);
+        assert_int_equal(y->dims[1], mgi_clip_vision_token_count(&config));
+        for (int64_t b = 0; b < N; b++) {
+            ref_tower(&clip, mgi_f32(x) + b * IMAGE * IMAGE * 3, config.layers - 1, want);
+            for (int64_t i = 0; i < S * DIM; i++)
+                worst =
+                    fmax(worst, fabs(want[i / DIM][i % DIM] - (double)mgi_f32(y)[b * S * DIM + i]));
+        }
+        assert_true(worst > 0.0 && worst < 2e-5);
+        T *target = mgi_new(&run, MGK_F32, 3, y->dims);
+        mgi_fill(&run, target, 0.5f);
+        assert_int_equal(mgi_backward(&run, mgi_loss(&run, 0, 1.0f, y, target)), MGEN_OK);
+        for (int64_t k = 0; k < clip.module.count; k++) {
+            const mgi_param *p = clip.module.params[k];
+            double sum = 0.0;
+            for (int64_t i = 0; !p->frozen && i < p->value->count; i++)
+                sum += fabs((double)mgi_f32(p->value->var->grad)[i]);
+            bool last = p->unit >= config.layers; /* its last layer, norm and projection */
+            if (p->frozen != last || (sum > 0.0) == last)
+                fail_msg("%s of %d layers: %s, gradient %g", p->name, (int)config.layers,
+                         p->frozen ? "frozen" : "learns", sum);
+        }
+        mgi_run_finish(&run);
+        mgi_clip_vision_finish(&clip);
+    }
+    mgen_context_destroy(ctx);
 }
 
 /* A picture's vector is the same bits whatever is beside it; pictures of another size are refused. */
@@ -476,10 +529,10 @@ static void test_bad_config(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reference),  cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_gradients),  cmocka_unit_test(test_frames),
-        cmocka_unit_test(test_film),       cmocka_unit_test(test_files),
-        cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_reference), cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_batch),     cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_frames),    cmocka_unit_test(test_film),
+        cmocka_unit_test(test_files),     cmocka_unit_test(test_bad_config),
     };
     return cmocka_run_group_tests_name("clip_vision", tests, NULL, NULL);
 }

@@ -84,6 +84,18 @@ static void test_tasks(void **state)
     }
 }
 
+/* Tokens of photos are read by all tokens, too; some samples have none. */
+static void test_references(void **state)
+{
+    (void)state;
+    static const char name[] = "reference.proj.weight";
+    mgi_vt_config seeing = config;
+    seeing.reference = 6;
+    compare_all(seeing, MGI_BLOCK_COMPOSITE);
+    assert_true(run_way((way){.shape = {1, 1, 2}, .config = seeing, .forget = name}) > 1e-3);
+    assert_true(run_way((way){.shape = {1, 2, 1}, .config = seeing, .forget = name}) > 1e-3);
+}
+
 /* Tokens exchanged for heads. */
 static void test_exchange(void **state)
 {
@@ -335,10 +347,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_shares),     cmocka_unit_test(test_parity),
         cmocka_unit_test(test_parity_dit), cmocka_unit_test(test_condition),
         cmocka_unit_test(test_features),   cmocka_unit_test(test_tasks),
-        cmocka_unit_test(test_exchange),   cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_recompute),  cmocka_unit_test(test_forgotten),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_processes)};
+        cmocka_unit_test(test_references), cmocka_unit_test(test_exchange),
+        cmocka_unit_test(test_bf16),       cmocka_unit_test(test_recompute),
+        cmocka_unit_test(test_forgotten),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_counts),     cmocka_unit_test(test_processes)};
     if (argc == 3 && !strcmp(argv[1], "--rank"))
         return process_main(argv[2]);
     return cmocka_run_group_tests_name("mesh", tests, NULL, free_truth);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Tasks: what a video transformer that is told one reads beside its text, and adds to its time, is what its parameters say;
  * their gradients; what it begins with; fewer blocks than the model it begins as; a place in time; the words of a task. */
-#include "core/hash.h"
 #include "kernels/loss/loss.h"
 #include "model/video_transformer_block.h"
 #include "text/edit_task.h"
@@ -13,13 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "networks.h"
+#include "told_models.h"
 
-enum { N = 2, FRAMES = 2, SIDE = 4, C = 3, TASKS = 3, TASK_DIM = 5, WIDTH = 12, OTHER = 8, D = 24 };
+enum { FRAMES = 2, SIDE = 4, C = 3, TASKS = 3, TASK_DIM = 5, WIDTH = 12, OTHER = 8, D = 24 };
 enum { VALUES = FRAMES * SIDE * SIDE * C, TOLD = MGI_VT_TASK_TOKENS };
 
 static const mgi_vt_config told = {.layers = 2,
@@ -45,46 +43,12 @@ static mgi_vt_config untold(void)
     return c;
 }
 
-/* Values by name: parameters that two models share have the same in both. */
-static void fill(mgi_vt *vt)
-{
-    mgi_module *m = &vt->module;
-    assert_int_equal(mgi_vt_random(vt, 1), MGEN_OK);
-    for (int64_t k = 0; k < m->count; k++) {
-        mgi_param *p = m->params[k];
-        uint64_t stream = mgi_hash64(p->name, strlen(p->name), 7);
-        for (int64_t i = 0; i < p->value->count; i++)
-            mgi_f32(p->value)[i] += 0.1f * mgi_random_normal(5, stream, (uint64_t)i);
-    }
-}
-
-static void make(mgi_vt *vt, mgen_context *ctx, mgi_vt_config config)
-{
-    assert_int_equal(mgi_vt_init(vt, ctx, &config), MGEN_OK);
-    fill(vt);
-}
-
 /* What a model is asked, of some samples from `first` on: tasks 2 and 1, texts of different lengths. */
 typedef struct asked {
     T *x, *t;
     int64_t tokens[MGI_ROLES][N];
     mgi_vt_text text;
 } asked;
-
-static T *some(mgi_run *run, uint64_t stream, int rank, const int64_t *dims, int first, int n)
-{
-    int64_t all[5], each = 1;
-    memcpy(all, dims, (size_t)rank * sizeof *dims);
-    for (int i = 1; i < rank; i++)
-        each *= all[i];
-    all[0] = N;
-    T *whole = random_tensor(run, stream, rank, all);
-    all[0] = n;
-    T *part = mgi_new(run, MGK_F32, rank, all);
-    assert_non_null(part);
-    memcpy(mgi_f32(part), mgi_f32(whole) + first * each, (size_t)(n * each) * sizeof(float));
-    return part;
-}
 
 static void ask(mgi_run *run, asked *a, bool streams, int first, int n)
 {
@@ -109,16 +73,6 @@ static T *answer(mgi_run *run, const mgi_vt *vt, const asked *a)
     if (!u)
         fail_msg("%s", mgen_last_error(run->ctx));
     return u;
-}
-
-static double apart(const float *a, const float *b, int64_t count)
-{
-    double most = 0.0, largest = 1e-30;
-    for (int64_t i = 0; i < count; i++) {
-        most = fmax(most, fabs((double)a[i] - (double)b[i]));
-        largest = fmax(largest, fabs((double)b[i]));
-    }
-    return most / largest;
 }
 
 /* -- the definition --------------------------------------------------------------------------------- */
@@ -279,31 +233,6 @@ static void test_gradients(void **state)
 
 /* -- beginnings ------------------------------------------------------------------------------------- */
 
-static char folder[] = "/tmp/moviegen-tasks-XXXXXX", path[64];
-
-static void save(const mgi_vt *vt)
-{
-    mgi_module *m = (mgi_module *)&vt->module;
-    mgi_st_source sources[128];
-    assert_true(m->count <= 128);
-    for (int64_t k = 0; k < m->count; k++) {
-        const mgi_param *p = m->params[k];
-        sources[k] = (mgi_st_source){p->name, MGI_ST_F32, p->rank, {0}, mgi_f32(p->value)};
-        memcpy(sources[k].dims, p->dims, (size_t)p->rank * sizeof *p->dims);
-    }
-    assert_int_equal(mgi_st_write(m->ctx, path, sources, m->count, NULL, 0), MGEN_OK);
-}
-
-static void grow(mgi_vt *vt, const mgi_vt *from)
-{
-    mgi_st_file st;
-    save(from);
-    assert_int_equal(mgi_st_open(vt->module.ctx, NULL, path, &st), MGEN_OK);
-    if (mgi_vt_load_grown(vt, &from->config, &st, "file") != MGEN_OK)
-        fail_msg("%s", mgen_last_error(vt->module.ctx));
-    mgi_st_close(vt->module.ctx, &st);
-}
-
 static mgi_param *param(const mgi_vt *vt, const char *format, int64_t block)
 {
     char name[96];
@@ -452,22 +381,6 @@ static void test_words(void **state)
                      mgi_edit_task_name[mgi_edit_task_guess(cases[i].text)]);
     for (int i = 0; i < MGI_EDIT_TASKS; i++)
         assert_true(mgi_edit_task_name[i] && mgi_edit_task_name[i][0]);
-}
-
-static int begin(void **state)
-{
-    (void)state;
-    if (!mkdtemp(folder))
-        return 1;
-    snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    unlink(path);
-    return rmdir(folder);
 }
 
 int main(void)
