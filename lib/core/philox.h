@@ -24,7 +24,8 @@ enum {
     MGI_STREAM_ANIMATE = 12,   /* how a frame that becomes a film is moved */
     MGI_STREAM_EDITS = 13,     /* where a sample of an editor comes from */
     MGI_STREAM_PLACE = 14,     /* where in time its images are */
-    MGI_STREAM_SOUND = 15      /* what a scene of the world sounds like, and its noises */
+    MGI_STREAM_SOUND = 15,     /* what a scene of the world sounds like, and its noises */
+    MGI_STREAM_PHOTO = 16      /* portraits of people of the world */
 };
 
 /* CUDA kernels take these functions from here. */

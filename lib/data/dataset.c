@@ -9,13 +9,15 @@
 #include "data/folder_sound.h"
 #include "data/loader.h"
 #include "data/world_options.h"
+#include "data/world_person.h"
 #include "text/byte_tokenizer.h"
 
 #include <math.h>
 #include <string.h>
 
 enum { SIDE_MIN = 8, SIDE_MAX = 4096, FRAMES_MAX = 4096, ROUNDS = 6 };
-#define COUNT_MAX (UINT64_C(1) << 48) /* samples of a finite set */
+enum { PHOTO_MIN = 8, PHOTO_MAX = 1024 }; /* pixels a side */
+#define COUNT_MAX (UINT64_C(1) << 48)     /* samples of a finite set */
 
 /* ---- making ------------------------------------------------------------------------------------- */
 
@@ -78,6 +80,8 @@ mgen_status mgi_dataset_world(mgen_context *ctx, uint64_t seed, const mgi_world_
     (*out)->seed = seed;
     (*out)->count = UINT64_MAX;
     uint64_t hash = mgi_hash64(what, sizeof(what), seed);
+    if (o.people > 0.0f)
+        hash = mgi_hash64(&o.people, sizeof(o.people), hash);
     (*out)->identity = mgi_hash64(o.motion_weight, sizeof(o.motion_weight), hash) | 1;
     return MGEN_OK;
 }
@@ -380,4 +384,43 @@ mgen_status mgi_dataset_held(mgen_context *ctx, mgi_dataset *ds, int64_t i, int6
     if (caption)
         mgi_dataset_held_caption(ds, i, caption);
     return MGEN_OK;
+}
+
+/* ---- photos ------------------------------------------------------------------------------------- */
+
+bool mgi_dataset_has_photos(const mgi_dataset *ds)
+{
+    return mgi_dataset_drawn(ds) && ds->world.people >= 1.0f;
+}
+
+static mgen_status photo(mgen_context *ctx, const mgi_dataset *ds, uint64_t seed, uint64_t index,
+                         uint32_t pick, bool cross, int64_t side, uint8_t *rgb)
+{
+    const uint64_t key[] = {seed, index, pick};
+    mgi_world_scene scene;
+    if (side < PHOTO_MIN || side > PHOTO_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "photos of %lld pixels a side; they have %d to %d",
+                        (long long)side, PHOTO_MIN, PHOTO_MAX);
+    if (mgi_dataset_drawn(ds))
+        mgi_world_scene_random(&scene, seed, index, &ds->world);
+    if (!mgi_dataset_drawn(ds) || !scene.person)
+        return mgi_fail(ctx, MGEN_E_INVALID, "sample %llu of the dataset has no photo of a person",
+                        (unsigned long long)index);
+    mgi_world_photo(&scene, mgi_hash64(key, sizeof(key), 0), cross, (int)side, rgb);
+    return MGEN_OK;
+}
+
+mgen_status mgi_dataset_photo(mgen_context *ctx, mgi_dataset *ds, uint64_t index, uint32_t pick,
+                              bool cross, int64_t side, uint8_t *rgb)
+{
+    return photo(ctx, ds, ds->seed, index, pick, cross, side, rgb);
+}
+
+mgen_status mgi_dataset_held_photo(mgen_context *ctx, mgi_dataset *ds, int64_t i, uint32_t pick,
+                                   bool cross, int64_t side, uint8_t *rgb)
+{
+    if (!mgi_dataset_drawn(ds))
+        return mgi_dataset_photo(ctx, ds, mgi_dataset_held_first(ds) + (uint64_t)i, pick, cross,
+                                 side, rgb);
+    return photo(ctx, ds, MGI_VALIDATION_SEED, (uint64_t)i, pick, cross, side, rgb);
 }

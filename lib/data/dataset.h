@@ -93,4 +93,14 @@ mgen_status mgi_dataset_held(mgen_context *ctx, mgi_dataset *ds, int64_t i, int6
                              uint8_t *pixels, char caption[MGI_CAPTION_SIZE]);
 void mgi_dataset_held_caption(const mgi_dataset *ds, int64_t i, char caption[MGI_CAPTION_SIZE]);
 
+/* Whether all samples have photos of the person in them: those of the world do, if people are all it shows. */
+bool mgi_dataset_has_photos(const mgi_dataset *ds);
+/* A photo of the person of sample `index`, or of piece i of what is held out: side x side x 3, the face, around it grey
+ * (128). `pick` says which; cross: with another expression, view and light than the film's, else as in a frame of it
+ * (mgi_world_photo). INVALID if the sample has none. */
+mgen_status mgi_dataset_photo(mgen_context *ctx, mgi_dataset *ds, uint64_t index, uint32_t pick,
+                              bool cross, int64_t side, uint8_t *rgb);
+mgen_status mgi_dataset_held_photo(mgen_context *ctx, mgi_dataset *ds, int64_t i, uint32_t pick,
+                                   bool cross, int64_t side, uint8_t *rgb);
+
 #endif

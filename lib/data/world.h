@@ -20,7 +20,9 @@ enum {
     MGI_WORLD_STAR,
     MGI_WORLD_RING,
     MGI_WORLD_CROSS,
-    MGI_WORLD_SHAPES
+    MGI_WORLD_SHAPES,
+    MGI_WORLD_PERSON =
+        MGI_WORLD_SHAPES /* never drawn by lot among shapes: people have scenes of their own */
 };
 enum {
     MGI_WORLD_RED,
@@ -54,6 +56,8 @@ enum {
     MGI_WORLD_STILL,
     MGI_WORLD_MOTIONS
 };
+/* How people look. They walk as others roll, jump as others bounce, look around where others spin, or stay still. */
+enum { MGI_FACE_NEUTRAL, MGI_FACE_SMILING, MGI_FACE_SAD, MGI_FACE_SURPRISED, MGI_FACES };
 /* The report's classes. Zoom changes the lens, push moves the camera; pan and tilt turn it, truck and pedestal
  * move it; arc circles the objects; tracking follows the first object, which rolls. */
 enum {
@@ -106,6 +110,7 @@ typedef struct mgi_world_options {
     float motion_weight[MGI_WORLD_MOTIONS]; /* how often each is drawn before what fits is chosen;
                                                all 0 = equally */
     float scale;                            /* of a dataset's clips, pixels a unit; 0 = 1 */
+    float people; /* share of scenes that are of a person; of such, held out are also identities */
 } mgi_world_options;
 
 typedef struct mgi_world_object {
@@ -130,6 +135,10 @@ typedef struct mgi_world_scene {
     float camera_pace, camera_phase, camera_turn;
     float light; /* brightness, around 1 */
     int wording;
+    /* Where object 0, the only one, is a person, its shirt the object's colour. */
+    int person; /* 0, or 1 + its identity: world_person.h */
+    int expression;
+    float yaw; /* of its head, -1..1 to the right */
 } mgi_world_scene;
 
 /* What a text says about a scene; -1, 0 or "" = nothing. No word about size means medium. */
@@ -140,6 +149,7 @@ typedef struct mgi_world_said {
     } objects[MGI_WORLD_OBJECTS];
     int background, camera, fps;
     char sign[MGI_WORLD_SIGN + 1];
+    int expression; /* 0, or 1 + how a person looks */
 } mgi_world_said;
 
 /* Names as captions use them: "ball", "red", "small", "grass", "rolls left", "zoom in". */
@@ -149,6 +159,7 @@ const char *mgi_world_size_name(int size);
 const char *mgi_world_background_name(int background);
 const char *mgi_world_motion_name(int motion);
 const char *mgi_world_camera_name(int camera);
+const char *mgi_world_expression_name(int expression);
 
 /* Scene `index` of world `seed`: all of it at random. NULL options are {0}. */
 void mgi_world_scene_random(mgi_world_scene *scene, uint64_t seed, uint64_t index,
@@ -174,6 +185,7 @@ void mgi_world_parse(const char *caption, mgi_world_said *out);
 #define MGI_WORLD_ROLL_SPEED    8.0f
 #define MGI_WORLD_RISE_SPEED    8.0f
 #define MGI_WORLD_BOUNCE_HEIGHT 11.0f
+#define MGI_WORLD_JUMP          0.7f /* of that, people */
 #define MGI_WORLD_BOUNCE_PERIOD 1.3f /* seconds */
 #define MGI_WORLD_ORBIT_PERIOD  2.4f
 #define MGI_WORLD_ORBIT_WIDTH   9.0f /* half axes */

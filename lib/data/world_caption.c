@@ -22,6 +22,14 @@ static const char *const cameras[MGI_WORLD_CAMERAS] = {
     "truck right", "truck left",    "tilt up",     "tilt down",    "pedestal up", "pedestal down",
     "arc shot",    "tracking shot", "static shot", "handheld shot"};
 
+static const char *const expressions[MGI_FACES] = {"neutral", "smiling", "sad", "surprised"};
+/* What people do where objects do what stands above; NULL: nothing of the kind. */
+static const char *const deeds[MGI_WORLD_MOTIONS] = {
+    "jumps", "walks left", "walks right", NULL, NULL, NULL, "looks around", "stays still"};
+static const char *const doing[MGI_WORLD_MOTIONS] = {
+    "jumping", "walking left", "walking right",  NULL,
+    NULL,      NULL,           "looking around", "staying still"};
+
 static const char *name_of(const char *const *names, int count, int i)
 {
     return i >= 0 && i < count ? names[i] : "unknown";
@@ -29,7 +37,7 @@ static const char *name_of(const char *const *names, int count, int i)
 
 const char *mgi_world_shape_name(int shape)
 {
-    return name_of(shapes, MGI_WORLD_SHAPES, shape);
+    return shape == MGI_WORLD_PERSON ? "person" : name_of(shapes, MGI_WORLD_SHAPES, shape);
 }
 
 const char *mgi_world_colour_name(int colour)
@@ -55,6 +63,11 @@ const char *mgi_world_motion_name(int motion)
 const char *mgi_world_camera_name(int camera)
 {
     return name_of(cameras, MGI_WORLD_CAMERAS, camera);
+}
+
+const char *mgi_world_expression_name(int expression)
+{
+    return name_of(expressions, MGI_FACES, expression);
 }
 
 /* ---- telling ------------------------------------------------------------------------------------ */
@@ -180,6 +193,66 @@ static void say_dense(text *t, const mgi_world_scene *s, int wording)
     say_sign(t, s, listed ? " There is a sign with the text " : " A sign reads ", ".");
 }
 
+/* ---- people ------------------------------------------------------------------------------------- */
+
+/* "a smiling person in a red shirt" */
+static void say_person(text *t, const mgi_world_scene *s, const char *article, bool colour_last)
+{
+    const char *colour = mgi_world_colour_name(s->objects[0].colour);
+    bool the = article[0] == 't';
+    say(t, article);
+    say(t, " ");
+    say(t, mgi_world_expression_name(s->expression));
+    say(t, " person in ");
+    say(t, the ? "the " : colour[0] == 'o' && !colour_last ? "an " : "a ");
+    if (!colour_last) {
+        say(t, colour);
+        say(t, " ");
+    }
+    say(t, "shirt");
+    if (colour_last) {
+        say(t, " that is ");
+        say(t, colour);
+    }
+}
+
+static void say_deed(text *t, const mgi_world_scene *s, const char *before,
+                     const char *const *verbs)
+{
+    const char *verb = verbs[(unsigned)s->objects[0].motion % MGI_WORLD_MOTIONS];
+    if (s->frames == 1 || !verb)
+        return;
+    say(t, before);
+    say(t, verb);
+}
+
+static void say_person_short(text *t, const mgi_world_scene *s, int wording)
+{
+    if (wording == 1) {
+        say(t, "on ");
+        say_background(t, s);
+        say(t, ", ");
+    }
+    say_person(t, s, wording == 4 ? "the" : "a", wording == 3);
+    say_deed(t, s, " ", wording == 2 ? doing : deeds);
+    if (wording != 1) {
+        say(t, wording == 4 ? "; the background is " : " on ");
+        say_background(t, s);
+    }
+}
+
+static void say_person_dense(text *t, const mgi_world_scene *s, int wording)
+{
+    bool listed = wording == MGI_WORLD_DENSE + 1;
+    say(t, listed ? "The background is " : "There is somebody on ");
+    say_background(t, s);
+    say(t, listed ? ". " : ": ");
+    say_person(t, s, listed ? "A" : "a", false);
+    say(t, listed ? " can be seen." : ".");
+    say_deed(t, s, " The person ", deeds);
+    say(t, s->frames > 1 ? "." : "");
+}
+
 void mgi_world_caption(const mgi_world_scene *s, int wording, char out[MGI_WORLD_CAPTION_MAX])
 {
     text t = {out, 0};
@@ -194,7 +267,11 @@ void mgi_world_caption(const mgi_world_scene *s, int wording, char out[MGI_WORLD
             say(&t, ". ");
         }
     }
-    if (wording < MGI_WORLD_DENSE)
+    if (s->person && wording < MGI_WORLD_DENSE)
+        say_person_short(&t, s, wording);
+    else if (s->person)
+        say_person_dense(&t, s, wording);
+    else if (wording < MGI_WORLD_DENSE)
         say_short(&t, s, wording);
     else
         say_dense(&t, s, wording);
@@ -224,7 +301,7 @@ static size_t begins(const char *p, const char *phrase)
 static size_t look_up(const char *p, const char *const *names, int count, int *value)
 {
     for (int i = 0; i < count; i++) {
-        size_t n = begins(p, names[i]);
+        size_t n = names[i] ? begins(p, names[i]) : 0;
         if (n) {
             *value = i;
             return n;
@@ -251,6 +328,7 @@ static size_t read_quoted(const char *p, char sign[MGI_WORLD_SIGN + 1])
 typedef struct reader {
     mgi_world_said *said;
     int colours, motions, size;
+    bool person;
 } reader;
 
 static size_t read_word(reader *r, const char *p)
@@ -269,8 +347,16 @@ static size_t read_word(reader *r, const char *p)
             s->objects[s->count++].size = r->size;
         }
         r->size = MGI_WORLD_MEDIUM;
+    } else if ((n = begins(p, "person"))) {
+        if (s->count < MGI_WORLD_OBJECTS && !r->person) /* however often one is mentioned */
+            s->objects[s->count++].shape = MGI_WORLD_PERSON;
+        r->person = true;
+    } else if ((n = look_up(p, expressions, MGI_FACES, &value))) {
+        s->expression = 1 + value;
     } else if ((n = look_up(p, motions, MGI_WORLD_MOTIONS, &value)) ||
-               (n = look_up(p, participles, MGI_WORLD_MOTIONS, &value))) {
+               (n = look_up(p, participles, MGI_WORLD_MOTIONS, &value)) ||
+               (n = look_up(p, deeds, MGI_WORLD_MOTIONS, &value)) ||
+               (n = look_up(p, doing, MGI_WORLD_MOTIONS, &value))) {
         if (r->motions < MGI_WORLD_OBJECTS)
             s->objects[r->motions++].motion = value;
     } else if ((n = look_up(p, backgrounds, MGI_WORLD_BACKGROUNDS, &value))) {

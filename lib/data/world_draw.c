@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * How a scene of the world looks: the background, the sign, shadows, objects. */
 #include "data/world_parts.h"
+#include "data/world_person.h"
 
 #include <math.h>
 #include <string.h>
@@ -229,6 +230,21 @@ static void draw_sign(const canvas *c, const mgi_world_scene *s, const mgi_world
         }
 }
 
+static void draw_person(const canvas *c, const mgi_world_scene *s, float seconds,
+                        const mgi_world_pose *p)
+{
+    const mgi_world_pen pen = {.image = c->image,
+                               .width = c->width,
+                               .first = c->first,
+                               .rows = c->rows,
+                               .x = p->x * c->scale,
+                               .y = p->y * c->scale,
+                               .unit = s->objects[0].radius * p->scale * c->scale};
+    mgi_world_face face;
+    mgi_world_face_at(s, seconds, &face);
+    mgi_world_draw_person(&pen, &face);
+}
+
 /* ---- a frame ------------------------------------------------------------------------------------ */
 
 static void draw_things(const canvas *c, const mgi_world_scene *s, float seconds,
@@ -247,6 +263,10 @@ static void draw_things(const canvas *c, const mgi_world_scene *s, float seconds
         draw_sign(c, s, camera);
     for (int k = 0; k < s->count; k++)
         draw_shadow(c, &s->objects[order[k]], &pose[order[k]]);
+    if (s->person) {
+        draw_person(c, s, seconds, &pose[0]);
+        return;
+    }
     for (int k = 0; k < s->count; k++)
         draw_object(c, &s->objects[order[k]], &pose[order[k]], &sprites[order[k]], s->light);
 }
@@ -270,7 +290,7 @@ void mgi_world_draw(const mgi_world_scene *s, int width, int height, int first, 
     ptrdiff_t row = 3 * width, frame = row * height;
     int most = BAND / (3 * width);
     mgi_world_place_init(&place, s->background);
-    for (int i = 0; i < s->count; i++)
+    for (int i = 0; i < s->count && !s->person; i++)
         make_sprite(&sprites[i], &s->objects[i]);
     for (int top = 0; top < height; top += most) {
         int rows = height - top < most ? height - top : most, values = 3 * width * rows;

@@ -204,9 +204,10 @@ void mgi_world_edit_random(mgi_world_edit *e, uint64_t seed, uint64_t index, int
 {
     static const int tasks[] = {MGI_EDIT_LOCAL,   MGI_EDIT_STYLE,    MGI_EDIT_BACKGROUND,
                                 MGI_EDIT_REMOVAL, MGI_EDIT_ADDITION, MGI_EDIT_TEXTURE};
-    const mgi_world_options o = options ? *options : (mgi_world_options){0};
+    mgi_world_options o = options ? *options : (mgi_world_options){0};
     lots l = {seed, index * LOTS};
     int any = tasks[choose(&l, (int)(sizeof tasks / sizeof tasks[0]))];
+    o.people = 0.0f; /* edits are of objects */
     memset(e, 0, sizeof *e);
     e->task = task < 0 ? any : task;
     e->wording = choose(&l, MGI_WORLD_EDIT_WORDINGS);

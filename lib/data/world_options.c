@@ -36,6 +36,8 @@ mgen_status mgi_world_options_complete(mgen_context *ctx, mgi_world_options *o)
         return mgi_fail(ctx, MGEN_E_INVALID, "fps is %d; it must be 8, 16 or 24", o->fps);
     if (!(o->scale >= 0.25f && o->scale <= 4.0f))
         return mgi_fail(ctx, MGEN_E_INVALID, "scale is %g; it must be 0.25 to 4", (double)o->scale);
+    if (!(o->people >= 0.0f && o->people <= 1.0f))
+        return mgi_fail(ctx, MGEN_E_INVALID, "people is %g; it must be 0 to 1", (double)o->people);
     return MGEN_OK;
 }
 
@@ -90,10 +92,10 @@ mgen_status mgi_world_options_read(mgen_context *ctx, const mgi_json *o, mgi_wor
 {
     static const char *const keys[] = {"width",       "height",         "scale",  "frames", "fps",
                                        "objects_min", "objects_max",    "camera", "sign",   "sizes",
-                                       "split",       "motion_weights", NULL};
+                                       "split",       "motion_weights", "people", NULL};
     static const char *const when[3] = {"sometimes", "never", "always"};
     static const char *const split[3] = {"train", "held_out", "all"};
-    double scale = 1.0;
+    double scale = 1.0, people = 0.0;
     if (o->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"world\" must be an object");
     *out = (mgi_world_options){0};
@@ -101,6 +103,7 @@ mgen_status mgi_world_options_read(mgen_context *ctx, const mgi_json *o, mgi_wor
     MGI_TRY(read_int(ctx, o, "width", &out->width));
     MGI_TRY(read_int(ctx, o, "height", &out->height));
     MGI_TRY(mgi_json_get_real(ctx, o, "scale", false, 0.25, 4.0, &scale));
+    MGI_TRY(mgi_json_get_real(ctx, o, "people", false, 0.0, 1.0, &people));
     MGI_TRY(read_int(ctx, o, "frames", &out->frames));
     MGI_TRY(read_int(ctx, o, "fps", &out->fps));
     MGI_TRY(read_int(ctx, o, "objects_min", &out->objects_min));
@@ -111,6 +114,7 @@ mgen_status mgi_world_options_read(mgen_context *ctx, const mgi_json *o, mgi_wor
     MGI_TRY(read_word(ctx, o, "split", split, &out->split));
     MGI_TRY(read_motion_weights(ctx, o, out->motion_weight));
     out->scale = (float)scale;
+    out->people = (float)people;
     mgen_status status = mgi_world_options_complete(ctx, out);
     return status == MGEN_OK ? status : mgi_fail_context(ctx, MGEN_E_CORRUPT, "\"world\"");
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What happens in a scene of the world: what is drawn by lot, and where things are at a time. */
-#include "data/world.h"
+#include "data/world_person.h"
 
 #include "core/philox.h"
 
@@ -173,11 +173,14 @@ void mgi_world_object_at(const mgi_world_scene *s, int i, float seconds, mgi_wor
         float u = t / MGI_WORLD_BOUNCE_PERIOD + o->phase;
         u -= floorf(u);
         above = 4.0f * MGI_WORLD_BOUNCE_HEIGHT * u * (1.0f - u);
+        above *= o->shape == MGI_WORLD_PERSON ? MGI_WORLD_JUMP : 1.0f;
         break;
     }
     case MGI_WORLD_ROLL_LEFT:
     case MGI_WORLD_ROLL_RIGHT:
         x = wrapped(s, x + track_of(o, seconds), camera.truck);
+        if (o->shape == MGI_WORLD_PERSON)
+            above += mgi_world_person_bob(o, seconds);
         if (o->shape == MGI_WORLD_BALL || o->shape == MGI_WORLD_RING) /* the others slide */
             angle = track_of(o, seconds) / (6.2831853f * o->radius);
         break;
@@ -367,8 +370,14 @@ static bool clear_at(const mgi_world_scene *s, float seconds)
         const mgi_world_object *o = &s->objects[i];
         mgi_world_object_at(s, i, seconds, &pose[i]);
         reach[i] = mgi_world_shape_top(o->shape) * o->radius * pose[i].scale;
-        float edge = inside * reach[i], x = pose[i].x, y = pose[i].y;
-        if (x < edge || x > (float)s->width - edge || y < edge || y > (float)s->height - edge)
+        float edge = inside * reach[i], x = pose[i].x, y = pose[i].y, beside = edge;
+        if (s->person) { /* a face is always seen, the hair on top, and all from near */
+            edge = 0.9f * reach[i];
+            beside = 0.6f * reach[i];
+            if (pose[i].scale < 0.85f)
+                return false;
+        }
+        if (x < beside || x > (float)s->width - beside || y < edge || y > (float)s->height - edge)
             return false;
         if (s->sign[0] && sign_distance(s, seconds, x, y) < 1.05f * reach[i])
             return false;
@@ -423,6 +432,85 @@ static void draw_objects(lots *l, mgi_world_scene *s, const mgi_world_options *o
     }
 }
 
+/* ---- people ------------------------------------------------------------------------------------- */
+
+static const int person_motions[] = {MGI_WORLD_ROLL_LEFT, MGI_WORLD_ROLL_RIGHT, MGI_WORLD_BOUNCE,
+                                     MGI_WORLD_SPIN, MGI_WORLD_STILL};
+enum { PERSON_MOTIONS = sizeof person_motions / sizeof person_motions[0] };
+
+/* Whether a scene is of a person: a lot of its own, behind all that a scene takes. */
+static bool is_person(uint64_t seed, uint64_t index, float people)
+{
+    return people > 0.0f &&
+           mgi_random_unit(seed, MGI_STREAM_DATA, index * LOTS + LOTS - 1) < people;
+}
+
+static void draw_person_attributes(lots *l, mgi_world_scene *s, const mgi_world_options *options)
+{
+    mgi_world_object *o = &s->objects[0];
+    const int split = options->split;
+    memset(o, 0, sizeof *o);
+    o->shape = MGI_WORLD_PERSON;
+    o->size = MGI_WORLD_MEDIUM;
+    for (int k = 0; k < COMBINATIONS; k++) {
+        s->person = 1 + choose(l, (int)mgi_world_identities());
+        if (split == MGI_WORLD_ALL ||
+            mgi_world_identity_held_out((uint32_t)s->person - 1) == (split == MGI_WORLD_HELD_OUT))
+            break;
+    }
+    for (int k = 0; k < COMBINATIONS; k++) {
+        if (k == COMBINATIONS / 8) /* on some backgrounds no walk is held out */
+            s->camera = MGI_WORLD_STATIC;
+        o->colour = choose(l, MGI_WORLD_COLOURS);
+        o->motion = s->frames > 1 ? person_motions[choose(l, PERSON_MOTIONS)] : MGI_WORLD_STILL;
+        if (wanted(s, o, 0, split))
+            break;
+    }
+}
+
+/* It stands below the middle, so large that jumps keep it in the view. */
+static void draw_person_place(lots *l, mgi_world_scene *s)
+{
+    mgi_world_object *o = &s->objects[0];
+    float height = (float)s->height, width = (float)s->width;
+    float unit = (height < width ? height : width) / 64.0f;
+    float half = 0.5f * MGI_WORLD_ROLL_SPEED * (float)(s->frames - 1) / (float)s->fps;
+    o->radius = unit * between(l, 15.0f, 16.0f);
+    o->base = between(l, 0.94f, 0.965f) * height;
+    o->phase = draw(l);
+    o->turn = draw(l) < 0.5f ? -1.0f : 1.0f;
+    o->pace = 1.0f + MGI_WORLD_PACE * (2.0f * draw(l) - 1.0f);
+    s->yaw = between(l, -0.7f, 0.7f);
+    o->x = between(l, o->radius, width - o->radius);
+    half = half < 0.5f * width - o->radius ? half : 0.5f * width - o->radius;
+    if (o->motion == MGI_WORLD_ROLL_LEFT || o->motion == MGI_WORLD_ROLL_RIGHT) {
+        float way = o->motion == MGI_WORLD_ROLL_LEFT ? -1.0f : 1.0f;
+        o->x = 0.5f * width - way * half + between(l, -6.0f, 6.0f) * unit;
+        s->yaw = way * between(l, 0.2f, 0.8f);
+    }
+    if (s->camera == MGI_WORLD_TRACKING)
+        o->base = mgi_world_near(s->height);
+    if (o->motion == MGI_WORLD_BOUNCE)
+        o->phase = 0.60f + 0.35f * o->phase; /* it soon meets the ground */
+}
+
+/* As draw_objects. */
+static void draw_person(lots *l, mgi_world_scene *s, const mgi_world_options *options)
+{
+    s->count = 1;
+    memset(s->sign, 0, sizeof s->sign);
+    s->expression = choose(l, MGI_FACES);
+    for (int k = 0; k < LAYOUTS; k++) {
+        if (k % 60 == 0)
+            draw_person_attributes(l, s, options);
+        if (k == LAYOUTS / 2 && s->camera != MGI_WORLD_TRACKING)
+            s->camera = MGI_WORLD_STATIC;
+        draw_person_place(l, s);
+        if (mgi_world_clear(s))
+            return;
+    }
+}
+
 void mgi_world_scene_random(mgi_world_scene *s, uint64_t seed, uint64_t index,
                             const mgi_world_options *options)
 {
@@ -449,5 +537,8 @@ void mgi_world_scene_random(mgi_world_scene *s, uint64_t seed, uint64_t index,
                             : MGI_WORLD_DENSE + choose(&l, MGI_WORLD_WORDINGS - MGI_WORLD_DENSE);
     if (happens(&l, o.sign, 0.25f))
         draw_sign(&l, s);
-    draw_objects(&l, s, &o);
+    if (is_person(seed, index, o.people))
+        draw_person(&l, s, &o);
+    else
+        draw_objects(&l, s, &o);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The outlines of the world's objects and letters, as distances. */
 #include "data/world_parts.h"
+#include "data/world_person.h"
 
 #include <math.h>
 #include <string.h>
@@ -140,18 +141,24 @@ float mgi_world_texture(int texture, float x, float y)
 float mgi_world_shape_width(int shape)
 {
     static const float half[MGI_WORLD_SHAPES] = {1.0f, 0.88f, 1.17f, 1.19f, 1.06f, 1.06f};
+    if (shape == MGI_WORLD_PERSON)
+        return MGI_WORLD_PERSON_WIDTH;
     return half[(unsigned)shape % MGI_WORLD_SHAPES];
 }
 
 float mgi_world_shape_foot(int shape)
 {
     static const float foot[MGI_WORLD_SHAPES] = {1.0f, 0.88f, 0.675f, 1.01f, 1.06f, 1.06f};
+    if (shape == MGI_WORLD_PERSON)
+        return MGI_WORLD_PERSON_FOOT;
     return foot[(unsigned)shape % MGI_WORLD_SHAPES];
 }
 
 float mgi_world_shape_top(int shape)
 {
     static const float top[MGI_WORLD_SHAPES] = {1.0f, 0.88f, 1.35f, 1.25f, 1.06f, 1.06f};
+    if (shape == MGI_WORLD_PERSON)
+        return MGI_WORLD_PERSON_TOP;
     return top[(unsigned)shape % MGI_WORLD_SHAPES];
 }
 

@@ -224,6 +224,8 @@ static void put_world(mgi_json_writer *w, const mgi_world_options *o)
         mgi_json_put_int(w, NULL, numbers[i]);
     mgi_json_close(w, ']');
     put_exact(w, "scale", (double)o->scale);
+    if (o->people > 0.0f)
+        put_exact(w, "people", (double)o->people);
     for (int i = 0; i < MGI_WORLD_MOTIONS; i++)
         if (o->motion_weight[i] > 0.0f)
             put_exact(w, mgi_world_motion_name(i), (double)o->motion_weight[i]);
