@@ -187,6 +187,28 @@ static void put_editor(mgi_json_writer *w, const mgi_stage *s)
     put_text_to_video(w, s);
 }
 
+static void put_vision(mgi_json_writer *w, const mgi_vision_recipe *v)
+{
+    mgi_json_put_string(w, "vision_from", v->from);
+    mgi_json_put_bool(w, "vision_frozen", v->frozen);
+    mgi_json_open(w, "vision", '{');
+    mgi_clip_vision_config_write(w, &v->config);
+    mgi_json_close(w, '}');
+}
+
+static void put_personalizer(mgi_json_writer *w, const mgi_stage *s)
+{
+    put_exact(w, "source_guidance", (double)s->personalizer.source_guidance);
+    mgi_json_put_int(w, "sampler_steps", s->personalizer.steps);
+    put_vision(w, &s->vision);
+    put_exact(w, "vision_lr_scale", s->vision.lr_scale);
+    put_exact(w, "paired", s->photos[0]);
+    put_exact(w, "cross", s->photos[1]);
+    put_exact(w, "drop_source", s->drop_source);
+    put_exact(w, "drop_both", s->drop_both);
+    put_text_to_video(w, s);
+}
+
 static void put_audio(mgi_json_writer *w, const mgi_stage *s)
 {
     mgi_json_put_string(w, "codec", s->codec);
@@ -194,13 +216,8 @@ static void put_audio(mgi_json_writer *w, const mgi_stage *s)
     mgi_json_open(w, "audio", '{');
     mgi_audio_config_write(w, &s->audio);
     mgi_json_close(w, '}');
-    if (s->audio.vision[0]) {
-        mgi_json_put_string(w, "vision_from", s->vision.from);
-        mgi_json_put_bool(w, "vision_frozen", s->vision.frozen);
-        mgi_json_open(w, "vision", '{');
-        mgi_clip_vision_config_write(w, &s->vision.config);
-        mgi_json_close(w, '}');
-    }
+    if (s->audio.vision[0])
+        put_vision(w, &s->vision);
     for (int64_t i = 0; i < s->lengths; i++) {
         put_exact(w, "seconds", s->length[i].seconds);
         mgi_json_put_int(w, "fps", s->length[i].fps);
@@ -270,6 +287,8 @@ mgen_status mgi_stage_hash(mgen_context *ctx, const mgi_stage *s, char out[MGI_H
         put_upsampler(&w, s);
     else if (s->kind == MGI_STAGE_EDITOR)
         put_editor(&w, s);
+    else if (s->kind == MGI_STAGE_PERSONALIZER)
+        put_personalizer(&w, s);
     else if (s->kind == MGI_STAGE_AUDIO_CODEC)
         put_audio_codec(&w, s);
     else if (s->kind == MGI_STAGE_AUDIO)

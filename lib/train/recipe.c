@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "train/recipe.h"
+#include "train/recipe_parts.h"
 
 #include "data/dataset.h"
 
@@ -7,14 +7,20 @@
 #include <string.h>
 
 const char *const mgi_stage_kind_name[MGI_STAGE_KINDS] = {
-    "autoencoder", "text_to_video", "average", "upsampler", "editor", "audio_codec", "audio"};
+    "autoencoder", "text_to_video", "average", "upsampler",
+    "editor",      "audio_codec",   "audio",   "personalizer"};
+
+const char *mgi_stage_kind_article(int32_t kind)
+{
+    return strchr("aeiou", mgi_stage_kind_name[kind][0]) ? "an" : "a";
+}
 
 void mgi_model_name(char out[MGI_NAME_MAX + 1], const char *set, const char *part)
 {
     snprintf(out, MGI_NAME_MAX + 1, "%.63s%s%.63s", set, *set ? "_" : "", part);
 }
 
-static mgen_status get_name(mgen_context *ctx, const mgi_json *o, const char *key, bool required,
+mgen_status mgi_recipe_name(mgen_context *ctx, const mgi_json *o, const char *key, bool required,
                             char out[64])
 {
     const char *text = "";
@@ -29,7 +35,7 @@ static mgen_status get_name(mgen_context *ctx, const mgi_json *o, const char *ke
     return MGEN_OK;
 }
 
-static mgen_status get_object(mgen_context *ctx, const mgi_json *o, const char *key,
+mgen_status mgi_recipe_object(mgen_context *ctx, const mgi_json *o, const char *key,
                               const mgi_json **out)
 {
     *out = mgi_json_find(o, key);
@@ -79,25 +85,25 @@ static mgen_status read_losses(mgen_context *ctx, const mgi_json *o, mgi_stage *
     s->opl_r = 3.0;
     s->gan_channels = 64;
     if (mgi_json_find(o, "opl")) {
-        MGI_TRY(get_object(ctx, o, "opl", &part));
+        MGI_TRY(mgi_recipe_object(ctx, o, "opl", &part));
         MGI_TRY(mgi_json_only_keys(ctx, part, opl_keys));
         MGI_TRY(mgi_json_get_real(ctx, part, "weight", true, 0.0, 1e6, &s->opl));
         MGI_TRY(mgi_json_get_real(ctx, part, "r", false, 0.0, 1e3, &s->opl_r));
     }
     if (mgi_json_find(o, "perceptual")) {
-        MGI_TRY(get_object(ctx, o, "perceptual", &part));
+        MGI_TRY(mgi_recipe_object(ctx, o, "perceptual", &part));
         MGI_TRY(mgi_json_only_keys(ctx, part, perceptual_keys));
         MGI_TRY(mgi_json_get_real(ctx, part, "weight", true, 0.0, 1e6, &s->perceptual));
-        MGI_TRY(get_name(ctx, part, "weights", false, s->perceptual_file));
+        MGI_TRY(mgi_recipe_name(ctx, part, "weights", false, s->perceptual_file));
     }
     if (!mgi_json_find(o, "discriminator"))
         return MGEN_OK;
-    MGI_TRY(get_object(ctx, o, "discriminator", &part));
+    MGI_TRY(mgi_recipe_object(ctx, o, "discriminator", &part));
     MGI_TRY(mgi_json_only_keys(ctx, part, gan_keys));
     MGI_TRY(mgi_json_get_real(ctx, part, "weight", true, 0.0, 1e6, &s->gan));
     MGI_TRY(mgi_json_get_int(ctx, part, "start", true, 0, 100000000, &s->gan_start));
     MGI_TRY(mgi_json_get_int(ctx, part, "channels", false, 4, 1024, &s->gan_channels));
-    MGI_TRY(get_object(ctx, part, "optimizer", &optimizer));
+    MGI_TRY(mgi_recipe_object(ctx, part, "optimizer", &optimizer));
     MGI_TRY(read_optimizer(ctx, optimizer, &s->gan_optimizer));
     if (s->gan_channels % 4)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
@@ -183,9 +189,9 @@ static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_st
             return mgi_fail(ctx, MGEN_E_CORRUPT,
                             "\"%s\" stands beside \"buckets\", which say how long clips are",
                             without[i]);
-    MGI_TRY(get_object(ctx, o, "tae", &tae));
+    MGI_TRY(mgi_recipe_object(ctx, o, "tae", &tae));
     MGI_TRY(mgi_tae_config_read(ctx, tae, &s->tae));
-    MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
+    MGI_TRY(mgi_recipe_name(ctx, o, "start_from", false, s->start_from));
     MGI_TRY(mgi_json_get_int(ctx, o, "frames", false, 1, 4096, &s->frames));
     MGI_TRY(mgi_json_get_int(ctx, o, "image_every", false, 0, 1000000, &s->image_every));
     MGI_TRY(mgi_json_get_int(ctx, o, "image_batch", s->image_every > 0, 1, 4096, &s->image_batch));
@@ -255,7 +261,7 @@ static mgen_status read_sound_losses(mgen_context *ctx, const mgi_json *o, mgi_s
     r->mel_floor = 1e-7;
     s->gan_channels = 32;
     if (mgi_json_find(o, "mel")) {
-        MGI_TRY(get_object(ctx, o, "mel", &part));
+        MGI_TRY(mgi_recipe_object(ctx, o, "mel", &part));
         MGI_TRY(mgi_json_only_keys(ctx, part, mel_keys));
         MGI_TRY(mgi_json_get_real(ctx, part, "weight", true, 0.0, 1e6, &r->mel));
         MGI_TRY(mgi_json_get_real(ctx, part, "squares", false, 0.0, 1e6, &r->mel_squares));
@@ -267,7 +273,7 @@ static mgen_status read_sound_losses(mgen_context *ctx, const mgi_json *o, mgi_s
     }
     if (!mgi_json_find(o, "discriminator"))
         return MGEN_OK;
-    MGI_TRY(get_object(ctx, o, "discriminator", &part));
+    MGI_TRY(mgi_recipe_object(ctx, o, "discriminator", &part));
     MGI_TRY(mgi_json_only_keys(ctx, part, gan_keys));
     MGI_TRY(mgi_json_get_real(ctx, part, "weight", true, 0.0, 1e6, &s->gan));
     MGI_TRY(mgi_json_get_real(ctx, part, "features", false, 0.0, 1e6, &r->features));
@@ -275,7 +281,7 @@ static mgen_status read_sound_losses(mgen_context *ctx, const mgi_json *o, mgi_s
     MGI_TRY(mgi_json_get_int(ctx, part, "channels", false, 1, 1024, &s->gan_channels));
     MGI_TRY(read_windows(ctx, part, MGI_SOUND_SCALES_MAX, r->gan_window, &r->gan_windows));
     MGI_TRY(check_windows(ctx, s, r->gan_window, r->gan_windows));
-    MGI_TRY(get_object(ctx, part, "optimizer", &optimizer));
+    MGI_TRY(mgi_recipe_object(ctx, part, "optimizer", &optimizer));
     MGI_TRY(read_optimizer(ctx, optimizer, &s->gan_optimizer));
     return s->gan_optimizer.schedule != MGI_LR_PLATEAU
                ? MGEN_OK
@@ -309,11 +315,11 @@ static mgen_status read_audio_codec(mgen_context *ctx, const mgi_json *o, mgi_st
     s->l1 = 1.0;
     s->frames = 24;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
-    MGI_TRY(get_object(ctx, o, "codec", &codec));
+    MGI_TRY(mgi_recipe_object(ctx, o, "codec", &codec));
     mgen_status status = mgi_audio_codec_config_read(ctx, codec, &s->sound.codec);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "\"codec\"");
-    MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
+    MGI_TRY(mgi_recipe_name(ctx, o, "start_from", false, s->start_from));
     MGI_TRY(mgi_json_get_int(ctx, o, "frames", false, 1, 65536, &s->frames));
     MGI_TRY(mgi_json_get_real(ctx, o, "l1", false, 0.0, 1e6, &s->l1));
     MGI_TRY(mgi_json_get_real(ctx, o, "mse", false, 0.0, 1e6, &s->mse));
@@ -336,7 +342,7 @@ static mgen_status read_text_encoder(mgen_context *ctx, const mgi_json *o, mgi_t
     MGI_TRY(mgi_json_only_keys(ctx, o, from ? from_keys : new_keys));
     if (!from)
         return mgi_text_config_read(ctx, o, &r->config);
-    MGI_TRY(get_name(ctx, o, "from", true, r->from));
+    MGI_TRY(mgi_recipe_name(ctx, o, "from", true, r->from));
     MGI_TRY(mgi_json_get_bool(ctx, o, "frozen", false, &r->frozen));
     if (!r->from[0])
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"from\" is empty; it names a model of the folder");
@@ -352,7 +358,7 @@ static mgen_status read_text_encoders(mgen_context *ctx, const mgi_json *o, mgi_
     const mgi_json *all = mgi_json_find(o, "text_encoders"), *one;
     if (!all) {
         strcpy(s->text[MGI_ROLE_UL2].name, "text_encoder");
-        MGI_TRY(get_object(ctx, o, "text_encoder", &one));
+        MGI_TRY(mgi_recipe_object(ctx, o, "text_encoder", &one));
         if (mgi_json_find(one, "tokenizer"))
             return mgi_fail(ctx, MGEN_E_CORRUPT,
                             "\"text_encoder\" takes bytes; \"text_encoders\" may have a tokenizer");
@@ -367,7 +373,7 @@ static mgen_status read_text_encoders(mgen_context *ctx, const mgi_json *o, mgi_
         if (!mgi_json_find(all, keys[i]))
             continue;
         strcpy(s->text[i].name, keys[i]);
-        MGI_TRY(get_object(ctx, all, keys[i], &one));
+        MGI_TRY(mgi_recipe_object(ctx, all, keys[i], &one));
         mgen_status status = read_text_encoder(ctx, one, &s->text[i]);
         if (status != MGEN_OK)
             return mgi_fail_context(ctx, status, "\"%s\"", keys[i]);
@@ -375,14 +381,14 @@ static mgen_status read_text_encoders(mgen_context *ctx, const mgi_json *o, mgi_
     return MGEN_OK;
 }
 
-/* What text to video, the upsampler and the editor have in common. */
+/* What text to video, the upsampler, the editor and the personalizer have in common. */
 static mgen_status read_flow(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const recompute[] = {"none", "selective", "full"};
     s->drop = 0.1;
-    MGI_TRY(get_name(ctx, o, "tae", true, s->tae_name));
-    MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
-    MGI_TRY(get_name(ctx, o, "save_as", false, s->save_as));
+    MGI_TRY(mgi_recipe_name(ctx, o, "tae", true, s->tae_name));
+    MGI_TRY(mgi_recipe_name(ctx, o, "start_from", false, s->start_from));
+    MGI_TRY(mgi_recipe_name(ctx, o, "save_as", false, s->save_as));
     MGI_TRY(read_buckets(ctx, o, s));
     MGI_TRY(read_text_encoders(ctx, o, s));
     MGI_TRY(mgi_json_get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
@@ -400,13 +406,15 @@ static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(read_flow(ctx, o, s));
-    MGI_TRY(get_object(ctx, o, "video_model", &part));
+    MGI_TRY(mgi_recipe_object(ctx, o, "video_model", &part));
     MGI_TRY(mgi_vt_config_read(ctx, part, &s->video));
-    return !s->video.condition
+    return !s->video.condition && !s->video.reference
                ? MGEN_OK
-               : mgi_fail(ctx, MGEN_E_CORRUPT,
-                          "\"video_model\" has \"condition_channels\", for which nothing is seen "
-                          "here; a stage of the kind \"upsampler\" or \"editor\" has a condition");
+               : mgi_fail(
+                     ctx, MGEN_E_CORRUPT,
+                     "\"video_model\" has \"condition_channels\" or \"reference_width\", for "
+                     "which nothing is seen here; a stage of the kind \"upsampler\" or "
+                     "\"editor\" has a condition, and one of the kind \"personalizer\" photos");
 }
 
 /* "artifacts": an object that may be absent. */
@@ -417,9 +425,9 @@ static mgen_status read_artifacts(mgen_context *ctx, const mgi_json *o, mgi_stag
     if (!mgi_json_find(o, "artifacts"))
         return MGEN_OK;
     s->artifacts_share = 0.5;
-    MGI_TRY(get_object(ctx, o, "artifacts", &part));
+    MGI_TRY(mgi_recipe_object(ctx, o, "artifacts", &part));
     MGI_TRY(mgi_json_only_keys(ctx, part, keys));
-    MGI_TRY(get_name(ctx, part, "tae", true, s->artifacts));
+    MGI_TRY(mgi_recipe_name(ctx, part, "tae", true, s->artifacts));
     MGI_TRY(mgi_json_get_real(ctx, part, "share", false, 0.0, 1.0, &s->artifacts_share));
     return s->artifacts[0] ? MGEN_OK
                            : mgi_fail(ctx, MGEN_E_CORRUPT, "\"tae\" of \"artifacts\" is empty");
@@ -431,13 +439,13 @@ static mgen_status read_degrade(mgen_context *ctx, const mgi_json *o, mgi_stage 
     const mgi_json *part;
     if (!mgi_json_find(o, "degrade"))
         return MGEN_OK;
-    MGI_TRY(get_object(ctx, o, "degrade", &part));
+    MGI_TRY(mgi_recipe_object(ctx, o, "degrade", &part));
     mgen_status status = mgi_degrade_options_read(ctx, part, &s->degrade);
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "\"degrade\"");
 }
 
 /* The same, with the text encoders of the folder's pipeline: it has no room for others. */
-static mgen_status read_frozen(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+mgen_status mgi_recipe_frozen(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     if (!mgi_json_find(o, "text_encoders"))
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text_encoders\" is missing");
@@ -445,9 +453,10 @@ static mgen_status read_frozen(mgen_context *ctx, const mgi_json *o, mgi_stage *
     for (int i = 0; i < MGI_ROLES; i++)
         if (s->text[i].name[0] && !s->text[i].frozen)
             return mgi_fail(ctx, MGEN_E_CORRUPT,
-                            "\"%s\": an %s takes text encoders of the folder as they are: "
+                            "\"%s\": %s %s takes text encoders of the folder as they are: "
                             "{\"from\": NAME, \"frozen\": true}",
-                            mgi_role_key[i], mgi_stage_kind_name[s->kind]);
+                            mgi_role_key[i], mgi_stage_kind_article(s->kind),
+                            mgi_stage_kind_name[s->kind]);
     return MGEN_OK;
 }
 
@@ -460,10 +469,10 @@ static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stag
         "images",        "recompute", "precision", NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
-    MGI_TRY(read_frozen(ctx, o, s));
+    MGI_TRY(mgi_recipe_frozen(ctx, o, s));
     MGI_TRY(read_artifacts(ctx, o, s));
     MGI_TRY(read_degrade(ctx, o, s));
-    MGI_TRY(get_object(ctx, o, "upsampler", &part));
+    MGI_TRY(mgi_recipe_object(ctx, o, "upsampler", &part));
     mgen_status status = mgi_upsampler_config_read_with(ctx, part, s->tae_name, &s->upsampler);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "\"upsampler\"");
@@ -485,14 +494,14 @@ static mgen_status read_edits(mgen_context *ctx, const mgi_json *o, mgi_stage *s
         keys[i] = mgi_edits_kind_name[i];
     keys[MGI_EDITS_KINDS] = "back_from";
     keys[MGI_EDITS_KINDS + 1] = "back_steps";
-    MGI_TRY(get_object(ctx, o, "edits", &part));
+    MGI_TRY(mgi_recipe_object(ctx, o, "edits", &part));
     MGI_TRY(mgi_json_only_keys(ctx, part, keys));
     for (int i = 0; i < MGI_EDITS_KINDS; i++) {
         MGI_TRY(mgi_json_get_real(ctx, part, keys[i], false, 0.0, 1e6, &s->edits[i]));
         all += s->edits[i];
     }
     s->back_steps = 20;
-    MGI_TRY(get_name(ctx, part, "back_from", false, s->back_from));
+    MGI_TRY(mgi_recipe_name(ctx, part, "back_from", false, s->back_from));
     MGI_TRY(mgi_json_get_int(ctx, part, "back_steps", false, 1, 1000, &s->back_steps));
     if ((s->edits[MGI_EDITS_BACK] > 0.0) != (s->back_from[0] != '\0'))
         return mgi_fail(ctx, MGEN_E_CORRUPT,
@@ -501,6 +510,20 @@ static mgen_status read_edits(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     return all > 0.0 ? MGEN_OK
                      : mgi_fail(ctx, MGEN_E_CORRUPT,
                                 "\"edits\" are all 0; at least one kind must have a share");
+}
+
+mgen_status mgi_recipe_drops(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    s->drop = mgi_json_find(o, "drop") ? s->drop : 0.05;
+    s->drop_source = s->drop_both = 0.05;
+    MGI_TRY(mgi_json_get_real(ctx, o, "drop_source", false, 0.0, 1.0, &s->drop_source));
+    MGI_TRY(mgi_json_get_real(ctx, o, "drop_both", false, 0.0, 1.0, &s->drop_both));
+    return s->drop + s->drop_source + s->drop_both <= 1.0
+               ? MGEN_OK
+               : mgi_fail(
+                     ctx, MGEN_E_CORRUPT,
+                     "\"drop\", \"drop_source\" and \"drop_both\" are shares of the same clips "
+                     "and cannot be more than 1 together");
 }
 
 static mgen_status read_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
@@ -512,41 +535,15 @@ static mgen_status read_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *
         "buckets",   "images", "recompute", "precision",   NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
-    MGI_TRY(read_frozen(ctx, o, s));
-    s->drop = mgi_json_find(o, "drop") ? s->drop : 0.05;
-    s->drop_source = s->drop_both = 0.05;
-    MGI_TRY(mgi_json_get_real(ctx, o, "drop_source", false, 0.0, 1.0, &s->drop_source));
-    MGI_TRY(mgi_json_get_real(ctx, o, "drop_both", false, 0.0, 1.0, &s->drop_both));
-    if (s->drop + s->drop_source + s->drop_both > 1.0)
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "\"drop\", \"drop_source\" and \"drop_both\" are shares of the same clips "
-                        "and cannot be more than 1 together");
+    MGI_TRY(mgi_recipe_frozen(ctx, o, s));
+    MGI_TRY(mgi_recipe_drops(ctx, o, s));
     MGI_TRY(read_edits(ctx, o, s));
-    MGI_TRY(get_object(ctx, o, "editor", &part));
+    MGI_TRY(mgi_recipe_object(ctx, o, "editor", &part));
     mgen_status status = mgi_editor_config_read(ctx, part, &s->editor);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "\"editor\"");
     s->video = s->editor.video;
     return MGEN_OK;
-}
-
-/* The image encoder: a new one, or a model that is there. */
-static mgen_status read_vision(mgen_context *ctx, const mgi_json *o, mgi_vision_recipe *r)
-{
-    static const char *const new_keys[] = {"config", NULL};
-    static const char *const from_keys[] = {"from", "frozen", NULL};
-    bool from = mgi_json_find(o, "from") != NULL;
-    const mgi_json *part;
-    MGI_TRY(mgi_json_only_keys(ctx, o, from ? from_keys : new_keys));
-    if (!from) {
-        MGI_TRY(get_object(ctx, o, "config", &part));
-        return mgi_clip_vision_config_read(ctx, part, &r->config);
-    }
-    MGI_TRY(get_name(ctx, o, "from", true, r->from));
-    MGI_TRY(mgi_json_get_bool(ctx, o, "frozen", false, &r->frozen));
-    return r->from[0]
-               ? MGEN_OK
-               : mgi_fail(ctx, MGEN_E_CORRUPT, "\"from\" is empty; it names a model of the folder");
 }
 
 static mgen_status read_lengths(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
@@ -580,9 +577,9 @@ static mgen_status read_audio(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     const mgi_json *part;
     mgen_status status;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
-    MGI_TRY(get_name(ctx, o, "codec", true, s->codec));
-    MGI_TRY(get_name(ctx, o, "start_from", false, s->start_from));
-    MGI_TRY(get_name(ctx, o, "save_as", false, s->save_as));
+    MGI_TRY(mgi_recipe_name(ctx, o, "codec", true, s->codec));
+    MGI_TRY(mgi_recipe_name(ctx, o, "start_from", false, s->start_from));
+    MGI_TRY(mgi_recipe_name(ctx, o, "save_as", false, s->save_as));
     MGI_TRY(mgi_json_get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
     MGI_TRY(mgi_json_get_int(ctx, o, "clips", true, 1, 1 << 20, &s->clips));
     MGI_TRY(read_lengths(ctx, o, s));
@@ -593,19 +590,19 @@ static mgen_status read_audio(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(mgi_json_get_real(ctx, o, "drop_film", false, 0.0, 1.0, &s->drop_film));
     MGI_TRY(mgi_json_get_real(ctx, o, "drop_text", false, 0.0, 1.0, &s->drop_text));
     MGI_TRY(mgi_json_get_real(ctx, o, "nothing_heard", false, 0.0, 1.0, &s->nothing_heard));
-    MGI_TRY(get_object(ctx, o, "text", &part));
+    MGI_TRY(mgi_recipe_object(ctx, o, "text", &part));
     strcpy(s->text[MGI_ROLE_UL2].name, "audio_text");
     status = read_text_encoder(ctx, part, &s->text[MGI_ROLE_UL2]);
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "\"text\"");
     if (mgi_json_find(o, "vision")) {
-        MGI_TRY(get_object(ctx, o, "vision", &part));
-        status = read_vision(ctx, part, &s->vision);
+        MGI_TRY(mgi_recipe_object(ctx, o, "vision", &part));
+        status = mgi_recipe_vision(ctx, part, false, &s->vision);
         if (status != MGEN_OK)
             return mgi_fail_context(ctx, status, "\"vision\"");
         strcpy(s->audio.vision, s->vision.frozen ? s->vision.from : "audio_vision");
     }
-    MGI_TRY(get_object(ctx, o, "audio", &part));
+    MGI_TRY(mgi_recipe_object(ctx, o, "audio", &part));
     status = mgi_audio_config_read_with(ctx, part, &s->audio);
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "\"audio\"");
 }
@@ -617,7 +614,7 @@ static mgen_status read_average(mgen_context *ctx, const mgi_json *o, mgi_stage 
     const mgi_json *list = mgi_json_find(o, "models");
     s->steps = 1;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
-    MGI_TRY(get_name(ctx, o, "save_as", false, s->save_as));
+    MGI_TRY(mgi_recipe_name(ctx, o, "save_as", false, s->save_as));
     if (!list || list->kind != MGI_JSON_ARRAY || !list->child)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"models\" must be a list of objects");
     for (const mgi_json *e = list->child; e; e = e->next) {
@@ -629,7 +626,7 @@ static mgen_status read_average(mgen_context *ctx, const mgi_json *o, mgi_stage 
             return mgi_fail(ctx, MGEN_E_CORRUPT, "\"models\" has an entry that is not an object");
         s->average_weight[i] = 1.0;
         MGI_TRY(mgi_json_only_keys(ctx, e, model_keys));
-        MGI_TRY(get_name(ctx, e, "start_from", true, s->average[i]));
+        MGI_TRY(mgi_recipe_name(ctx, e, "start_from", true, s->average[i]));
         MGI_TRY(mgi_json_get_real(ctx, e, "weight", false, 1e-6, 1e6, &s->average_weight[i]));
         if (!s->average[i][0])
             return mgi_fail(ctx, MGEN_E_CORRUPT, "\"start_from\" is empty");
@@ -643,7 +640,7 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     const char *kind = NULL;
     const mgi_json *optimizer, *world;
     memset(s, 0, sizeof *s);
-    MGI_TRY(get_name(ctx, o, "name", true, s->name));
+    MGI_TRY(mgi_recipe_name(ctx, o, "name", true, s->name));
     MGI_TRY(mgi_json_get_string(ctx, o, "kind", true, &kind));
     MGI_TRY(mgi_json_get_choice(ctx, o, "kind", mgi_stage_kind_name, MGI_STAGE_KINDS, &s->kind));
     if (s->kind == MGI_STAGE_AVERAGE)
@@ -654,21 +651,22 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(mgi_json_get_int(ctx, o, "accumulate", false, 1, 65536, &s->accumulate));
     MGI_TRY(mgi_json_get_int(ctx, o, "validate_every", false, 0, 100000000, &s->validate_every));
     MGI_TRY(mgi_json_get_choice(ctx, o, "precision", precision, 2, &s->dtype));
-    MGI_TRY(get_object(ctx, o, "optimizer", &optimizer));
+    MGI_TRY(mgi_recipe_object(ctx, o, "optimizer", &optimizer));
     MGI_TRY(read_optimizer(ctx, optimizer, &s->optimizer));
     if (mgi_json_find(o, "world")) {
-        MGI_TRY(get_object(ctx, o, "world", &world));
+        MGI_TRY(mgi_recipe_object(ctx, o, "world", &world));
         MGI_TRY(mgi_world_options_read(ctx, world, &s->world));
     }
     if (s->optimizer.schedule == MGI_LR_PLATEAU && !s->validate_every)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "the \"schedule\" \"plateau\" needs \"validate_every\"");
-    return s->kind == MGI_STAGE_AUTOENCODER   ? read_autoencoder(ctx, o, s)
-           : s->kind == MGI_STAGE_UPSAMPLER   ? read_upsampler(ctx, o, s)
-           : s->kind == MGI_STAGE_EDITOR      ? read_editor(ctx, o, s)
-           : s->kind == MGI_STAGE_AUDIO_CODEC ? read_audio_codec(ctx, o, s)
-           : s->kind == MGI_STAGE_AUDIO       ? read_audio(ctx, o, s)
-                                              : read_text_to_video(ctx, o, s);
+    return s->kind == MGI_STAGE_AUTOENCODER    ? read_autoencoder(ctx, o, s)
+           : s->kind == MGI_STAGE_UPSAMPLER    ? read_upsampler(ctx, o, s)
+           : s->kind == MGI_STAGE_EDITOR       ? read_editor(ctx, o, s)
+           : s->kind == MGI_STAGE_AUDIO_CODEC  ? read_audio_codec(ctx, o, s)
+           : s->kind == MGI_STAGE_AUDIO        ? read_audio(ctx, o, s)
+           : s->kind == MGI_STAGE_PERSONALIZER ? mgi_recipe_personalizer(ctx, o, s)
+                                               : read_text_to_video(ctx, o, s);
 }
 
 static mgen_status find_stage(mgen_context *ctx, const mgi_json *root, const char *name,

@@ -10,6 +10,7 @@
 #include "model/audio_codec.h"
 #include "model/clip_vision.h"
 #include "model/editor.h"
+#include "model/personalizer.h"
 #include "model/sound_discriminator.h"
 #include "model/text_encoder.h"
 #include "model/upsampler.h"
@@ -24,9 +25,11 @@ enum {
     MGI_STAGE_EDITOR,
     MGI_STAGE_AUDIO_CODEC,
     MGI_STAGE_AUDIO,
+    MGI_STAGE_PERSONALIZER,
     MGI_STAGE_KINDS
 };
 extern const char *const mgi_stage_kind_name[MGI_STAGE_KINDS];
+const char *mgi_stage_kind_article(int32_t kind); /* before its name: "a" or "an" */
 
 /* What follows the warm-up: a flat part and a cosine to the end; the peak; the peak, halved whenever the
  * validation has not become better `patience` times in a row. */
@@ -75,10 +78,11 @@ typedef struct mgi_audio_codec_recipe {
     int gan_windows;
 } mgi_audio_codec_recipe;
 
-/* The image encoder of an audio model. */
+/* The image encoder of an audio model or of a personalizer. */
 typedef struct mgi_vision_recipe {
-    char from[64]; /* a model of the same folder; "" = random, by the configuration */
-    bool frozen;   /* as it is in `from` */
+    char from[64];   /* a model of the same folder; "" = random, by the configuration */
+    bool frozen;     /* as it is in `from` */
+    double lr_scale; /* factor on the learning rate; a personalizer's */
     mgi_clip_vision_config config;
 } mgi_vision_recipe;
 
@@ -112,7 +116,7 @@ typedef struct mgi_stage {
     mgi_optimizer_recipe gan_optimizer;
     /* audio codec: `frames` are the latents of a piece; l1, mse, kl, freeze_encoder and gan are above */
     mgi_audio_codec_recipe sound;
-    /* text to video, upsampler, editor */
+    /* text to video, upsampler, editor, personalizer */
     char tae_name[64];
     mgi_text_recipe text[MGI_ROLES];
     char folder[MGI_PATH_MAX + 1]; /* of the recipe, and its tokenizers; "" = of the models */
@@ -135,6 +139,10 @@ typedef struct mgi_stage {
     int64_t back_steps;            /* that it takes for a film */
     double drop_source,
         drop_both; /* shares of the clips: the source alone becomes black; and the text nothing */
+    /* personalizer: its transformer is `video`, its image encoder `vision`; of the shares above, the photo's */
+    mgi_personalizer_config personalizer;
+    double photos
+        [2]; /* shares of what is shown, to each other: a frame of the film; another picture of the person */
     /* audio: its text encoder is the first of `text` */
     char codec[64]; /* the model of its codec */
     mgi_audio_config audio;

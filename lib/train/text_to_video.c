@@ -7,7 +7,8 @@
  *
  * An upsampler sees another clip's latents, its condition, beside X_t (train/pairs.h): u(X_t, condition, text, t). So does
  * an editor (train/edits.h), which is told a task, too; text, condition or both are left out of some samples, where the
- * condition becomes a black film.
+ * condition becomes a black film. A personalizer sees a photo (train/photos.c): u(X_t, tokens of it, text, t), which is left
+ * out likewise; along with it, its image encoder may learn.
  *
  * Or, of a model with "objective": "v_prediction", by diffusion (flow/diffusion.h): X_t = a X_1 + s X_0,
  *   V = a X_0 - s X_1, a and s of one of its levels, each as likely as the others.
@@ -35,8 +36,9 @@ static const double quantiles[TIMES / 2] = {-1.6448536270, -1.0364333895, -0.674
 /* What a loss is taken of. flow: the velocity of the flow is meant, whatever the model predicts. */
 typedef struct inputs {
     T *x1, *x0, *t, *condition; /* condition: of an upsampler or an editor, else NULL */
+    T *photos;                  /* of a personalizer */
     mgi_text_ids ids;
-    mgi_vt_text places; /* no streams yet; with the task */
+    mgi_vt_text places; /* no streams yet; with the task, and so many rows of photos' tokens */
     bool flow;
     float weight;
 } inputs;
@@ -47,6 +49,7 @@ static void destroy(struct mgi_stage_run *r)
     mgi_fsdp_destroy(r->fsdp);
     mgi_optimizer_finish(&r->optimizer);
     mgi_vt_finish(&r->video);
+    mgi_clip_vision_finish(&r->vision);
     for (int i = 0; i < MGI_ROLES; i++)
         mgi_text_encoder_finish(&r->text[i]);
     mgi_tae_finish(&r->tae);
@@ -59,6 +62,8 @@ static void destroy(struct mgi_stage_run *r)
     mgi_free(ctx, r->tokens);
     mgi_free(ctx, r->times);
     mgi_free(ctx, r->tasks);
+    mgi_free(ctx, r->photos);
+    mgi_free(ctx, r->references);
     mgi_free(ctx, r->now.latents);
     mgi_text_rows_free(ctx, &r->now.text);
     mgi_tensor_release(r->loss);
@@ -118,6 +123,8 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                  failed);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->times, &r->times), failed);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->tasks, &r->tasks), failed);
+    if (mgi_trains_personalizer(r))
+        MGI_TRY_GOTO(status, mgi_photos_alloc(r, rows), failed);
     MGI_TRY_GOTO(status, mgi_tensor_create(ctx->device, MGK_F32, MGI_DIMS(1), &r->loss), failed);
     MGI_TRY_GOTO(status, encode_all(r, params), failed);
     mgi_dp_init(&r->parallel, params->comm, r->trained, r->trained_count);
@@ -151,14 +158,18 @@ static void take_prompt(struct mgi_stage_run *r, const mgi_bucket_data *b, int64
     r->prompts[i] = r->captions[i];
 }
 
-/* Of row i some parts are left out: the text, its condition or both. */
+/* Of row i some parts are left out: the text, what is seen or both. */
 static void drop_parts(struct mgi_stage_run *r, const mgi_latents *l, int64_t i)
 {
     const mgi_stage *s = &r->stage;
     float lot = mgi_random_unit(r->seed, MGI_STREAM_DROP, r->now.first + (uint64_t)i);
     if (lot < (float)(s->drop + s->drop_both))
         r->prompts[i] = "";
-    if (lot >= (float)s->drop && lot < (float)(s->drop + s->drop_both + s->drop_source))
+    if (lot < (float)s->drop || lot >= (float)(s->drop + s->drop_both + s->drop_source))
+        return;
+    if (mgi_trains_personalizer(r))
+        r->references[i] = 0;
+    else
         memcpy(r->now.latents + (r->now.rows + i) * l->size, l->black,
                (size_t)l->size * sizeof(float));
 }
@@ -178,6 +189,8 @@ static void take_sample(struct mgi_stage_run *r, int64_t i)
     take_prompt(r, b, clip, i, pick);
     if (l->tasks)
         r->tasks[i] = l->tasks[clip];
+    if (mgi_trains_personalizer(r))
+        mgi_photos_take(r, b, clip, i, pick + 2);
     drop_parts(r, l, i);
 }
 
@@ -214,6 +227,11 @@ static void take_text(mgi_run *run, struct mgi_stage_run *r, inputs *b)
     }
     if (mgi_trains_editor(r))
         b->places.task = mgi_new(run, MGK_I32, 1, &samples);
+    if (mgi_trains_personalizer(r)) {
+        b->photos = mgi_photos_write(run, r, samples);
+        b->places.references = r->references;
+        b->places.reference_rows = mgi_clip_vision_token_count(&r->vision.config);
+    }
     if (b->places.task)
         mgi_tensor_write(b->places.task, 0, r->tasks, samples);
     if (run->status == MGEN_OK)
@@ -231,6 +249,10 @@ static T *batch_loss(mgi_run *run, struct mgi_stage_run *r, const inputs *b)
     text.places = b->places.places;
     text.first_frame = b->places.first_frame;
     text.condition = b->condition;
+    if (b->photos) {
+        text.reference = mgi_clip_vision_tokens(run, &r->vision, b->photos);
+        text.references = b->places.references;
+    }
     if (b->flow) {
         mgi_flow_path(run, b->x1, b->x0, b->t, MGI_FLOW_SIGMA_MIN, &xt, &v);
         u = mgi_vt_velocity(run, &r->video, xt, b->t, &text);
@@ -240,6 +262,14 @@ static T *batch_loss(mgi_run *run, struct mgi_stage_run *r, const inputs *b)
         u = mgi_vt_forward(run, &r->video, xt, b->t, &text);
     }
     return mgi_loss(run, MGK_LOSS_MSE, b->weight, u, v);
+}
+
+/* What reading the rows of a batch answered. */
+static mgen_status taken(struct mgi_stage_run *r)
+{
+    mgen_status status = r->failed;
+    r->failed = MGEN_OK;
+    return status;
 }
 
 /* The loss of held-out clips first .. first + rows - 1 of a bucket at a time of the flow. */
@@ -264,8 +294,11 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data
         r->prompts[i] = l->captions ? l->captions[l->clips + first + i] : r->captions[i];
         if (!l->captions)
             mgi_dataset_held_caption(b->dataset, first + i, r->captions[i]);
+        if (mgi_trains_personalizer(r))
+            mgi_photos_hold(r, b, first + i, i);
     }
     mgi_fill(run, all.t, time);
+    mgi_ok(run, taken(r));
     mgi_ok(run, split_text(r, rows));
     take_text(run, r, &all);
     return batch_loss(run, r, &all);
@@ -382,8 +415,15 @@ static mgen_status take_batch(struct mgi_stage_run *r, const mgi_bucket_data *b,
     now->bucket = b;
     now->first = first;
     now->rows = rows;
-    mgi_pool_run(r->ctx->pool, (rows + TAKEN_TOGETHER - 1) / TAKEN_TOGETHER, take_rows, r);
-    mgen_status status = split_text(r, rows);
+    const int64_t blocks = (rows + TAKEN_TOGETHER - 1) / TAKEN_TOGETHER;
+    const bool files = mgi_trains_personalizer(r) && !mgi_dataset_drawn(b->dataset); /* photos */
+    if (!files)
+        mgi_pool_run(r->ctx->pool, blocks, take_rows, r);
+    for (int64_t i = 0; i < blocks && files; i++)
+        take_rows(r, i, 0);
+    mgen_status status = taken(r);
+    if (status == MGEN_OK)
+        status = split_text(r, rows);
     now->rows = status == MGEN_OK ? rows : 0;
     return status;
 }
@@ -445,8 +485,8 @@ static void learn_captured(mgi_run *run, pass_work w)
 {
     struct mgi_stage_run *r = w.r;
     const inputs *b = w.in;
-    T *const of[] = {b->x1,        b->x0,         b->t, b->places.mask, b->places.places,
-                     b->condition, b->places.task};
+    T *const of[] = {b->x1,        b->x0,          b->t,     b->places.mask, b->places.places,
+                     b->condition, b->places.task, b->photos};
     uint32_t bits;
     memcpy(&bits, &b->weight, sizeof bits);
     uint64_t key = bits | (uint64_t)w.begins << 32 | (uint64_t)w.ends << 33 |

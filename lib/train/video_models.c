@@ -17,6 +17,8 @@ mgi_networks mgi_video_networks(const struct mgi_stage_run *r)
     mgi_networks n = {.tae = &r->tae, .video = &r->video};
     n.upsampler = mgi_trains_upsampler(r) ? &r->stage.upsampler : NULL;
     n.editor = mgi_trains_editor(r) ? &r->stage.editor : NULL;
+    n.personalizer = mgi_trains_personalizer(r) ? &r->stage.personalizer : NULL;
+    n.vision = mgi_trains_personalizer(r) ? &r->vision : NULL;
     for (int i = 0; i < MGI_ROLES; i++)
         n.text[i] = has_text(r, i) ? &r->text[i] : NULL;
     return n;
@@ -29,19 +31,33 @@ static mgi_clip_shape clip_shape(const struct mgi_stage_run *r, int64_t bucket)
     return (mgi_clip_shape){b->width, b->height, b->frames, b->fps ? b->fps : MGI_DATASET_FPS};
 }
 
-/* The folder's pipeline, to which an upsampler or an editor is added. */
+/* What the stage trains, with its article: "an editor". */
+typedef struct title {
+    char text[32];
+} title;
+
+static title title_of(const struct mgi_stage_run *r)
+{
+    title t;
+    const int32_t kind = r->stage.kind;
+    snprintf(t.text, sizeof t.text, "%s %s", mgi_stage_kind_article(kind),
+             mgi_stage_kind_name[kind]);
+    return t;
+}
+
+/* The folder's pipeline, to which an upsampler, an editor or a personalizer is added. */
 static mgen_status read_pipeline(const struct mgi_stage_run *r, mgi_pipeline_file *out)
 {
     mgen_status status = mgi_pipeline_file_read(r->ctx, r->dir, "pipeline", out);
     return status != MGEN_E_NOT_FOUND
                ? status
                : mgi_fail(r->ctx, MGEN_E_STATE,
-                          "stage \"%s\" adds an %s to the models that pipeline.json names, and "
+                          "stage \"%s\" adds %s to the models that pipeline.json names, and "
                           "\"%s\" has no such file; train the video model first",
-                          r->stage.name, mgi_stage_kind_name[r->stage.kind], r->dir);
+                          r->stage.name, title_of(r).text, r->dir);
 }
 
-/* An upsampler and an editor are given the text of the pipeline's encoders; an editor works in the latents of its
+/* All of them are given the text of the pipeline's encoders; an editor and a personalizer work in the latents of its
  * autoencoder. */
 static mgen_status check_pipeline(const struct mgi_stage_run *r)
 {
@@ -59,8 +75,8 @@ static mgen_status check_pipeline(const struct mgi_stage_run *r)
                : mgi_fail(
                      r->ctx, MGEN_E_STATE,
                      "stage \"%s\" has the autoencoder \"%s\", but pipeline.json names \"%s\"; "
-                     "an editor takes the same",
-                     r->stage.name, r->stage.tae_name, p.tae);
+                     "%s takes the same",
+                     r->stage.name, r->stage.tae_name, p.tae, title_of(r).text);
 }
 
 /* The editor that makes films makes them as long and as large as this one's. */
@@ -81,6 +97,8 @@ static mgen_status check_parts(struct mgi_stage_run *r)
     mgen_status status = mgi_trains_more(r) ? check_pipeline(r) : MGEN_OK;
     if (status == MGEN_OK && mgi_trains_editor(r))
         status = mgi_edits_check(r->ctx, r->dataset);
+    if (status == MGEN_OK && mgi_trains_personalizer(r))
+        status = mgi_photos_check(r);
     MGI_TRY(status);
     if (!r->tae.config.temporal && !mgi_trains_upsampler(r))
         return mgi_fail(r->ctx, MGEN_E_STATE,
@@ -121,6 +139,16 @@ static void write_editor(mgi_json_writer *w, const void *config)
     mgi_editor_config_write(w, config);
 }
 
+static void write_personalizer(mgi_json_writer *w, const void *config)
+{
+    mgi_personalizer_config_write(w, config);
+}
+
+static void write_vision(mgi_json_writer *w, const void *config)
+{
+    mgi_clip_vision_config_write(w, config);
+}
+
 /* The model `name` of the stage that this one starts from must be the same network. */
 static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_config_writer *write,
                                const void *theirs, const void *ours)
@@ -150,7 +178,9 @@ static mgen_status load_video(struct mgi_stage_run *r, const char *name, const m
         grown.tasks = ours->tasks;
         grown.task_dim = ours->task_dim;
     }
-    if (theirs->layers > ours->layers && mgi_trains_editor(r))
+    if (!theirs->reference && mgi_trains_personalizer(r))
+        grown.reference = ours->reference;
+    if (theirs->layers > ours->layers && (mgi_trains_editor(r) || mgi_trains_personalizer(r)))
         grown.layers = ours->layers;
     grown.guidance = ours->guidance;
     grown.precision = ours->precision;
@@ -158,32 +188,38 @@ static mgen_status load_video(struct mgi_stage_run *r, const char *name, const m
     return mgi_vt_load_grown(&r->video, theirs, &file->weights, file->weights_name);
 }
 
-/* The transformer of a model's file. */
+/* The transformer of a model's file; of a personalizer, the name of its image encoder goes to `vision`. */
 static mgen_status read_config(struct mgi_stage_run *r, const char *name,
-                               const mgi_model_file *file, mgi_vt_config *out)
+                               const mgi_model_file *file, mgi_vt_config *out,
+                               char vision[MGI_NAME_MAX + 1])
 {
     mgi_upsampler_config u;
     mgi_editor_config e;
+    mgi_personalizer_config p;
     const char *kind = mgi_json_find(file->root, "kind")->s;
-    const char *own = mgi_trains_editor(r) ? MGI_EDITOR_KIND : MGI_UPSAMPLER_KIND;
+    vision[0] = '\0';
     if (!strcmp(kind, "video-transformer"))
         return mgi_vt_config_read(r->ctx, file->config, out);
-    if (strcmp(kind, own))
+    if (strcmp(kind, mgi_stage_kind_name[r->stage.kind])) /* which their models' are called, too */
         return mgi_fail(r->ctx, MGEN_E_STATE,
-                        "stage \"%s\" cannot start from \"%s\": an %s begins as a video model "
-                        "or as an %s, and %s.json is a %.40s",
-                        r->stage.name, r->stage.start_from, own, own, name, kind);
+                        "stage \"%s\" cannot start from \"%s\": it begins as a video model or as "
+                        "%s, and %s.json is a %.40s",
+                        r->stage.name, r->stage.start_from, title_of(r).text, name, kind);
     if (mgi_trains_editor(r)) {
         MGI_TRY(mgi_editor_config_read(r->ctx, file->config, &e));
         *out = e.video;
-        return MGEN_OK;
+    } else if (mgi_trains_personalizer(r)) {
+        MGI_TRY(mgi_personalizer_config_read(r->ctx, file->config, &p));
+        *out = p.video;
+        strcpy(vision, p.vision);
+    } else {
+        MGI_TRY(mgi_upsampler_config_read(r->ctx, file->config, &u));
+        *out = u.video;
     }
-    MGI_TRY(mgi_upsampler_config_read(r->ctx, file->config, &u));
-    *out = u.video;
     return MGEN_OK;
 }
 
-/* A set's video model; of an upsampler's or an editor's stage, before that, the model of that very name. */
+/* A set's video model; of a stage that adds to a pipeline, before that, the model of that very name. */
 static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
                               mgi_model_file *file)
 {
@@ -201,9 +237,9 @@ static mgen_status start_video(struct mgi_stage_run *r)
 {
     mgi_model_file file;
     mgi_vt_config theirs;
-    char name[MGI_NAME_MAX + 1];
+    char name[MGI_NAME_MAX + 1], vision[MGI_NAME_MAX + 1];
     MGI_TRY(open_start(r, name, &file));
-    mgen_status status = read_config(r, name, &file, &theirs);
+    mgen_status status = read_config(r, name, &file, &theirs, vision);
     if (status == MGEN_OK)
         status = load_video(r, name, &file, &theirs);
     r->start = mgi_hash64(&file.hash, sizeof file.hash, r->start);
@@ -270,6 +306,64 @@ static mgen_status open_texts(struct mgi_stage_run *r)
     return MGEN_OK;
 }
 
+/* -- the image encoder ------------------------------------------------------------------------ */
+
+/* That of the personalizer that the stage starts from; "": there is none. */
+static mgen_status vision_of_start(struct mgi_stage_run *r, char vision[MGI_NAME_MAX + 1])
+{
+    mgi_model_file file;
+    mgi_vt_config theirs;
+    char name[MGI_NAME_MAX + 1];
+    vision[0] = '\0';
+    if (!r->stage.start_from[0])
+        return MGEN_OK;
+    MGI_TRY(open_start(r, name, &file));
+    mgen_status status = read_config(r, name, &file, &theirs, vision);
+    mgi_model_file_close(r->ctx, &file);
+    return status;
+}
+
+/* A new one, or one that is there already: what the recipe names, or else what the stage starts from has. */
+static mgen_status make_vision(struct mgi_stage_run *r, uint64_t *hash)
+{
+    mgi_vision_recipe *recipe = &r->stage.vision;
+    char name[MGI_NAME_MAX + 1];
+    bool named = recipe->from[0];
+    if (named)
+        strcpy(name, recipe->from);
+    else
+        MGI_TRY(vision_of_start(r, name));
+    if (!name[0]) {
+        MGI_TRY(mgi_clip_vision_init(&r->vision, r->ctx, &recipe->config));
+        return mgi_module_random(&r->vision.module, r->seed);
+    }
+    MGI_TRY(mgi_clip_vision_open(r->ctx, r->dir, name, &r->vision, hash));
+    if (!named)
+        MGI_TRY(check_start(r, name, write_vision, &r->vision.config, &recipe->config));
+    recipe->config = r->vision.config;
+    return MGEN_OK;
+}
+
+static mgen_status open_vision(struct mgi_stage_run *r)
+{
+    const mgi_vision_recipe *recipe = &r->stage.vision;
+    mgi_module *m = &r->vision.module;
+    uint64_t hash = 0, *of = recipe->frozen ? &r->parent : &r->start;
+    mgen_status status = mgi_stage_needs(r->ctx, &r->stage, make_vision(r, &hash));
+    if (status != MGEN_OK)
+        return mgi_fail_context(r->ctx, status, "the image encoder");
+    if (hash)
+        *of = mgi_hash64(&hash, sizeof hash, *of);
+    if (!recipe->frozen) {
+        mgi_clip_vision_train_tokens(&r->vision);
+        for (int64_t i = 0; i < m->count; i++)
+            m->params[i]->lr_scale *= (float)recipe->lr_scale;
+        MGI_TRY(mgi_module_train(m));
+        r->trained[r->trained_count++] = m;
+    }
+    return mgi_module_compute(m, r->stage.dtype);
+}
+
 /* Of the sharded modules in the order in which they run. */
 static mgen_status make_fsdp(struct mgi_stage_run *r)
 {
@@ -333,6 +427,8 @@ mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_param
 {
     const mgi_stage *stage = &r->stage;
     MGI_TRY(open_texts(r));
+    if (mgi_trains_personalizer(r))
+        MGI_TRY(open_vision(r));
     MGI_TRY(mgi_vt_init_mesh(&r->video, r->ctx, &stage->video, r->mesh));
     r->video.recompute = stage->recompute;
     MGI_TRY(check_parts(r));
@@ -376,12 +472,28 @@ static mgen_status write_edited(struct mgi_stage_run *r, const char *dir)
     return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
 }
 
+static mgen_status write_personalized(struct mgi_stage_run *r, const char *dir)
+{
+    mgi_personalizer_config config = r->stage.personalizer; /* which names the encoder */
+    mgi_pipeline_file p;
+    config.video = r->stage.video;
+    MGI_TRY(read_pipeline(r, &p));
+    mgi_model_name(p.personalizer, r->stage.save_as, "personalizer");
+    if (!r->stage.vision.frozen)
+        MGI_TRY(mgi_clip_vision_save(&r->vision, dir, config.vision, MGI_ST_BF16));
+    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.personalizer, MGI_PERSONALIZER_KIND,
+                                write_personalizer, &config, &r->video.module, MGI_ST_BF16));
+    return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
+}
+
 static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
 {
     if (mgi_trains_upsampler(r))
         return write_upsampled(r, dir);
     if (mgi_trains_editor(r))
         return write_edited(r, dir);
+    if (mgi_trains_personalizer(r))
+        return write_personalized(r, dir);
     mgi_pipeline_file p = {.clip = clip_shape(r, 0)};
     strcpy(p.tae, r->stage.tae_name);
     mgi_model_name(p.video, r->stage.save_as, "video_model");

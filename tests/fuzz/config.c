@@ -281,6 +281,17 @@ static const fuzz_seed recipes[] = {
          "\"heads\": 2, \"ff_dim\": 32, \"channels\": 4, \"condition_channels\": 4, \"tasks\": 8, "
          "\"task_dim\": 16, \"patch\": [1, 2, 2], \"frames_max\": 14, \"rows_max\": 8, "
          "\"columns_max\": 8, \"text\": {\"ul2\": 16}, \"time_dim\": 16}}}]}"},
+    {.text =
+         "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": [{\"name\": \"pe\", "
+         "\"kind\": \"personalizer\", \"steps\": 9, \"batch\": 2, \"clips\": 8, \"tae\": \"t\", "
+         "\"world\": {\"people\": 1}, \"optimizer\": {\"lr\": 0.1}, \"text_encoders\": {\"ul2\": "
+         "{\"from\": \"u\", \"frozen\": true}}, \"photos\": {\"paired\": 1, \"cross\": 0.5}, "
+         "\"vision\": {\"config\": {\"image\": 16, \"patch\": 8, \"dim\": 12, \"layers\": 2, "
+         "\"heads\": 2, \"ff_dim\": 16}, \"lr_scale\": 0.5}, \"drop\": 0.1, \"drop_source\": 0.2, "
+         "\"drop_both\": 0, \"personalizer\": {\"steps\": 8, \"source_guidance\": 1.25, "
+         "\"transformer\": {\"layers\": 1, \"dim\": 16, \"heads\": 2, \"ff_dim\": 32, "
+         "\"channels\": 4, \"reference_width\": 12, \"patch\": [1, 2, 2], \"frames_max\": 14, "
+         "\"rows_max\": 8, \"columns_max\": 8, \"text\": {\"ul2\": 16}, \"time_dim\": 16}}}]}"},
 };
 
 const fuzz_target fuzz_recipe = {

@@ -1,60 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * What the tests of an editor's training have in common: models to begin with, in a folder, and small clips. */
+ * What the tests of an editor's training have in common: small clips, and what they are encoded to. */
 #ifndef EDITOR_STAGES_H
 #define EDITOR_STAGES_H
 
-#include "stage_runs.h"
+#include "begun_models.h"
 #include "train/latents.h"
-#include "train/video_stage.h"
 
 #include <math.h>
-
-static void end(struct mgi_stage_run *run)
-{
-    mgi_stage_text_to_video.destroy(run);
-}
-
-static int make_models(void **state)
-{
-    if (make_context_and_folder(state) != 0)
-        return -1;
-    save_new(tiny_autoencoder(1, 2));
-    mgi_stage video = tiny_text_to_video(1, 2);
-    strcpy(video.save_as, "deep");
-    video.video.layers = 5;
-    save_new(video);
-    video.video.layers = 2;
-    strcpy(video.save_as, "set");
-    save_new(video);
-    strcpy(video.save_as, "");
-    save_new(video); /* the folder's pipeline has its plain names again */
-    mgi_stage maker = tiny_editor(1, 2);
-    strcpy(maker.save_as, "maker");
-    save_new(maker);
-    return 0;
-}
-
-static int free_models(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
-static void assert_refused_on(const mgi_stage *stage, mgi_dataset *data, mgen_status status,
-                              const char *said)
-{
-    struct mgi_stage_run *run = NULL;
-    mgen_status got = create_on(stage, data, &run);
-    if (got == MGEN_OK)
-        end(run);
-    if (got != status || !strstr(mgen_last_error(ctx), said))
-        fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(ctx), said);
-}
-
-static void assert_refused(const mgi_stage *stage, mgen_status status, const char *said)
-{
-    assert_refused_on(stage, NULL, status, said);
-}
 
 enum { FRAMES = 9, SIDE = 48, FRAME = SIDE * SIDE * 3, MOST = FRAMES * FRAME, CLIPS = 7, HELD = 5 };
 

@@ -286,6 +286,8 @@ static void compare_meshes(mgi_stage stage)
             assert_string_equal(many[k].error, "");
             assert_true(fabs(many[k].last_loss - one.last_loss) <= 2e-5 * one.last_loss);
             assert_true(fabs(many[k].held_loss - one.held_loss) <= 2e-5 * one.held_loss);
+            if (stage.kind == MGI_STAGE_PERSONALIZER)
+                assert_true(distance(one.gradients, many[k].gradients, one.text_size) < 1e-4);
         }
         ranks_free(many, count);
     }
@@ -321,6 +323,20 @@ static void test_editor(void **state)
             stage.bucket[0].frames = 1;
         compare_meshes(stage);
     }
+}
+
+/* So are photos. The image encoder, which is trained along, is whole on each rank, and so is its gradient. */
+static void test_personalizer(void **state)
+{
+    (void)state;
+    mgi_stage stage = tiny_personalizer(STEPS, 4);
+    stage.bucket_count = 1;
+    stage.bucket[0].frames = 1;
+    compare(&stage);
+    stage = tiny_personalizer(3, 4);
+    stage.bucket_count = 1;
+    stage.bucket[0] = (mgi_bucket){.width = 64, .height = 64, .frames = 9, .weight = 1.0};
+    compare_meshes(stage);
 }
 
 /* Clips that are smaller than the largest: the step that is looked at takes the second bucket. */
@@ -486,8 +502,8 @@ int main(void)
         cmocka_unit_test(test_autoencoder),  cmocka_unit_test(test_discriminator),
         cmocka_unit_test(test_audio_codec),  cmocka_unit_test(test_video),
         cmocka_unit_test(test_upsampler),    cmocka_unit_test(test_editor),
-        cmocka_unit_test(test_small_bucket), cmocka_unit_test(test_mesh),
-        cmocka_unit_test(test_share),        cmocka_unit_test(test_other_start),
-        cmocka_unit_test(test_grown)};
+        cmocka_unit_test(test_personalizer), cmocka_unit_test(test_small_bucket),
+        cmocka_unit_test(test_mesh),         cmocka_unit_test(test_share),
+        cmocka_unit_test(test_other_start),  cmocka_unit_test(test_grown)};
     return cmocka_run_group_tests_name("parallel", tests, make_folder, remove_folder);
 }

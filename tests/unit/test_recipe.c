@@ -354,6 +354,77 @@ static void test_editor(void **state)
     assert_int_equal(s.back_steps, 7);
 }
 
+#define PERSONALIZER(width)                                                                        \
+    "\"personalizer\":{\"transformer\":{\"layers\":1,\"dim\":16,\"heads\":2,\"ff_dim\":32,"        \
+    "\"channels\":4" width ",\"patch\":[1,2,2],\"frames_max\":14,\"rows_max\":8,"                  \
+    "\"columns_max\":8,\"text\":{\"ul2\":16},\"time_dim\":16}}"
+#define VISION                                                                                     \
+    "\"vision\":{\"config\":{\"image\":16,\"patch\":8,\"dim\":12,\"layers\":2,\"heads\":2,"        \
+    "\"ff_dim\":16}}"
+#define SEEN         TEXTS "," PERSONALIZER(",\"reference_width\":12")
+#define PERSONALIZED SEEN "," VISION
+
+static mgen_status read_personalizer(const char *members, mgi_stage *out)
+{
+    FILE *f = open_recipe();
+    fprintf(f,
+            "\"kind\":\"personalizer\",\"steps\":100,\"batch\":2,\"tae\":\"tae\",\"clips\":4,"
+            "\"optimizer\":{\"lr\":0.5},%s}]}",
+            members);
+    fclose(f);
+    return mgi_recipe_stage(ctx, file, "one", out);
+}
+
+static void test_personalizer(void **state)
+{
+    static const struct {
+        const char *members, *said;
+    } bad[] = {
+        {TEXTS "," VISION, "\"personalizer\" must be an object"},
+        {SEEN, "\"vision\" must be an object"},
+        {PERSONALIZER("") "," VISION, "\"text_encoders\" is missing"},
+        {TEXTS "," PERSONALIZER("") "," VISION, "\"reference_width\" must be the width"},
+        {PERSONALIZED ",\"edits\":{}", "\"edits\""},
+        {PERSONALIZED ",\"photos\":3", "\"photos\" must be an object"},
+        {PERSONALIZED ",\"photos\":{\"crossed\":1}", "\"crossed\""},
+        {PERSONALIZED ",\"photos\":{\"paired\":0}", "are all 0"},
+        {PERSONALIZED ",\"photos\":{\"cross\":-1}", "\"cross\" is -1"},
+        {PERSONALIZED ",\"drop\":0.5,\"drop_source\":0.5", "cannot be more than 1 together"},
+        {SEEN ",\"vision\":{\"config\":3}", "\"config\" must be an object"},
+        {SEEN ",\"vision\":{\"from\":\"\"}", "\"from\" is empty"},
+        {SEEN ",\"vision\":{\"from\":\"c\",\"frozen\":true,\"lr_scale\":0.1}", "has no rate"},
+        {SEEN ",\"vision\":{\"from\":\"c\",\"lr_scale\":0}", "\"lr_scale\" is 0"},
+        {SEEN ",\"vision\":{\"from\":\"c\",\"config\":{}}", "\"config\""},
+        {"\"text_encoders\":{\"ul2\":{\"from\":\"ul2\"}}," PERSONALIZER("") "," VISION,
+         "\"ul2\": a personalizer takes text encoders of the folder as they are"},
+    };
+    mgi_stage s;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(read_personalizer(bad[i].members, &s), MGEN_E_CORRUPT);
+        if (!strstr(mgen_last_error(ctx), bad[i].said))
+            fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), bad[i].said);
+    }
+    assert_int_equal(read_personalizer(PERSONALIZED ",\"save_as\":\"a\"", &s), MGEN_OK);
+    assert_int_equal(s.kind, MGI_STAGE_PERSONALIZER);
+    assert_true(s.video.reference == 12 && s.personalizer.steps == 50);
+    assert_true(s.drop == 0.05 && s.drop_source == 0.05 && s.drop_both == 0.05);
+    assert_true(s.photos[0] == 1.0 && s.photos[1] == 1.0);
+    assert_true(!s.vision.frozen && s.vision.lr_scale == 1.0 && s.vision.config.image == 16);
+    assert_string_equal(s.personalizer.vision, "a_personalizer_vision");
+    assert_int_equal(read_personalizer(SEEN ",\"photos\":{\"cross\":2},\"vision\":{\"from\":"
+                                            "\"clip\",\"lr_scale\":0.005}",
+                                       &s),
+                     MGEN_OK);
+    assert_true(s.photos[0] == 0.0 && s.photos[1] == 2.0 && s.vision.lr_scale == 0.005);
+    assert_string_equal(s.vision.from, "clip");
+    assert_string_equal(s.personalizer.vision, "personalizer_vision");
+    assert_int_equal(read_personalizer(SEEN ",\"vision\":{\"from\":\"clip\",\"frozen\":true}", &s),
+                     MGEN_OK);
+    assert_true(s.vision.frozen);
+    assert_string_equal(s.personalizer.vision, "clip");
+}
+
 /* Each name is that of its member. */
 static void test_degrade_names(void **state)
 {
@@ -581,12 +652,13 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_buckets),
-        cmocka_unit_test(test_average),    cmocka_unit_test(test_root),
-        cmocka_unit_test(test_upsampler),  cmocka_unit_test(test_condition),
-        cmocka_unit_test(test_editor),     cmocka_unit_test(test_degrade_names),
-        cmocka_unit_test(test_long_lists), cmocka_unit_test(test_rates),
-        cmocka_unit_test(test_plateau),    cmocka_unit_test(test_delivered)};
+        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_buckets),
+        cmocka_unit_test(test_average),       cmocka_unit_test(test_root),
+        cmocka_unit_test(test_upsampler),     cmocka_unit_test(test_condition),
+        cmocka_unit_test(test_editor),        cmocka_unit_test(test_personalizer),
+        cmocka_unit_test(test_degrade_names), cmocka_unit_test(test_long_lists),
+        cmocka_unit_test(test_rates),         cmocka_unit_test(test_plateau),
+        cmocka_unit_test(test_delivered)};
     return cmocka_run_group_tests_name("recipe", tests, begin, end);
 }

@@ -296,6 +296,20 @@ static void test_editor(void **state)
     straight_and_resumed(&stage, "editor.safetensors");
 }
 
+/* Photos are drawn by (seed, element), whoever goes on. */
+static void test_personalizer(void **state)
+{
+    (void)state;
+    mgi_stage stage = changed(tiny_personalizer(STEPS, 2), MGK_BF16);
+    stage.accumulate = 2;
+    stage.vision.lr_scale = 0.5;
+    straight_and_resumed(&stage, "personalizer_vision.safetensors");
+    stage = changed(tiny_personalizer(STEPS, 4), MGK_F32);
+    strcpy(stage.vision.from, stage.personalizer.vision);
+    stage.vision.frozen = true;
+    straight_and_resumed(&stage, "personalizer.safetensors");
+}
+
 /* A hundred steps, each in a run of its own that goes on from the checkpoint of the one before: after every step the
  * same checkpoint as without a break. */
 static void test_every_step(void **state)
@@ -413,6 +427,29 @@ static void test_other_editor(void **state)
             strcpy(other.back_from, "editor");
         if (i > 5)
             other.edits[i - 6] = 2.0;
+        assert_refused(&other, 5, MGEN_E_STATE, "recipe");
+    }
+}
+
+static void test_other_personalizer(void **state)
+{
+    (void)state;
+    mgi_stage stage = changed(tiny_personalizer(STEPS, 4), MGK_F32);
+    struct mgi_stage_run *run = begin(&stage, 5);
+    OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("half")));
+    OK(mgi_checkpoint_load(ctx, kind_of(&stage), run, in_folder("half")));
+    kind_of(&stage)->destroy(run);
+    for (int i = 0; i < 9; i++) {
+        mgi_stage other = stage;
+        other.drop_source *= i == 0 ? 0.5 : 1.0;
+        other.drop_both *= i == 1 ? 0.5 : 1.0;
+        other.personalizer.steps += i == 2;
+        other.personalizer.source_guidance += i == 3 ? 0.5f : 0.0f;
+        other.photos[0] *= i == 4 ? 0.5 : 1.0;
+        other.photos[1] *= i == 5 ? 0.5 : 1.0;
+        other.vision.lr_scale *= i == 6 ? 0.5 : 1.0;
+        other.vision.config.ff_dim += i == 7;
+        other.vision.config.mean[1] += i == 8 ? 0.25f : 0.0f;
         assert_refused(&other, 5, MGEN_E_STATE, "recipe");
     }
 }
@@ -655,12 +692,19 @@ static int remove_folder(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_autoencoder),    cmocka_unit_test(test_audio_codec),
-        cmocka_unit_test(test_frozen_encoder), cmocka_unit_test(test_video),
-        cmocka_unit_test(test_upsampler),      cmocka_unit_test(test_editor),
-        cmocka_unit_test(test_other_editor),   cmocka_unit_test(test_every_step),
-        cmocka_unit_test(test_other),          cmocka_unit_test(test_other_upsampler),
-        cmocka_unit_test(test_hand_made),      cmocka_unit_test(test_damaged)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_autoencoder),
+                                       cmocka_unit_test(test_audio_codec),
+                                       cmocka_unit_test(test_frozen_encoder),
+                                       cmocka_unit_test(test_video),
+                                       cmocka_unit_test(test_upsampler),
+                                       cmocka_unit_test(test_editor),
+                                       cmocka_unit_test(test_personalizer),
+                                       cmocka_unit_test(test_other_editor),
+                                       cmocka_unit_test(test_other_personalizer),
+                                       cmocka_unit_test(test_every_step),
+                                       cmocka_unit_test(test_other),
+                                       cmocka_unit_test(test_other_upsampler),
+                                       cmocka_unit_test(test_hand_made),
+                                       cmocka_unit_test(test_damaged)};
     return cmocka_run_group_tests_name("resume", tests, make_folder, remove_folder);
 }

@@ -3,6 +3,7 @@
 #ifndef TESTS_UNIT_TINY_STAGES_H
 #define TESTS_UNIT_TINY_STAGES_H
 
+#include "kernels/pointwise/pointwise.h"
 #include "text/byte_tokenizer.h"
 #include "train/recipe.h"
 
@@ -164,6 +165,39 @@ static inline mgi_stage tiny_editor(int64_t steps, int64_t batch)
     stage.clips = 8;
     for (int i = 0; i < MGI_EDITS_BACK; i++)
         stage.edits[i] = 1.0;
+    stage.drop = stage.drop_source = stage.drop_both = 0.1;
+    return stage;
+}
+
+/* As an upsampler's, of people. Its image encoder is new, and has 5 tokens. */
+static inline mgi_stage tiny_personalizer(int64_t steps, int64_t batch)
+{
+    mgi_stage stage = tiny_text_to_video(steps, batch);
+    strcpy(stage.name, "personalizer");
+    stage.kind = MGI_STAGE_PERSONALIZER;
+    strcpy(stage.text[0].from, "text_encoder");
+    stage.text[0].frozen = true;
+    stage.world.people = 1.0f;
+    stage.video.reference = 12;
+    stage.personalizer = (mgi_personalizer_config){
+        .vision = "personalizer_vision", .source_guidance = 1.5f, .steps = 3};
+    stage.vision = (mgi_vision_recipe){.lr_scale = 1.0,
+                                       .config = {.image = 16,
+                                                  .patch = 8,
+                                                  .dim = 12,
+                                                  .layers = 3,
+                                                  .heads = 2,
+                                                  .ff_dim = 16,
+                                                  .activation = MGK_UNARY_GELU_ERF,
+                                                  .mean = {0.5f, 0.5f, 0.5f},
+                                                  .deviation = {0.25f, 0.25f, 0.25f},
+                                                  .eps = 1e-5f}};
+    stage.bucket_count = 2;
+    stage.bucket[0] = (mgi_bucket){.width = 48, .height = 48, .frames = 16, .weight = 1.0};
+    stage.bucket[1] = (mgi_bucket){.width = 48, .height = 48, .frames = 1, .weight = 1.0};
+    stage.images = -1.0;
+    stage.clips = 8;
+    stage.photos[0] = stage.photos[1] = 1.0;
     stage.drop = stage.drop_source = stage.drop_both = 0.1;
     return stage;
 }

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ * What the readers of a recipe's kinds of stages share: recipe.c and recipe_personalizer.c. Tier 7. */
+#ifndef MGI_TRAIN_RECIPE_PARTS_H
+#define MGI_TRAIN_RECIPE_PARTS_H
+
+#include "train/recipe.h"
+
+/* A name of a model; an object, which must be there. CORRUPT. */
+mgen_status mgi_recipe_name(mgen_context *ctx, const mgi_json *o, const char *key, bool required,
+                            char out[64]);
+mgen_status mgi_recipe_object(mgen_context *ctx, const mgi_json *o, const char *key,
+                              const mgi_json **out);
+/* What stages of video models have in common, where their text encoders are the pipeline's. */
+mgen_status mgi_recipe_frozen(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
+/* Of them, those that leave out what is seen, too: an editor's film, a personalizer's photo. */
+mgen_status mgi_recipe_drops(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
+/* An image encoder; `scaled`: that may learn at a rate of its own. */
+mgen_status mgi_recipe_vision(mgen_context *ctx, const mgi_json *o, bool scaled,
+                              mgi_vision_recipe *r);
+mgen_status mgi_recipe_personalizer(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
+
+#endif
