@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+#include "data/curate_groups.h"
+
+#include "core/alloc.h"
+#include "core/philox.h"
+#include "data/curate.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+enum { ROUNDS = 32, CLUSTERS_MAX = 4096 };
+
+/* ---- duplicates --------------------------------------------------------------------------------- */
+
+static double frame_alike(const mgi_curate_view *a, const mgi_curate_view *b, int frame)
+{
+    enum { N = MGI_LIKE_SIZE / MGI_LIKE_FRAMES };
+    const float *p = a->like + frame * N, *q = b->like + frame * N;
+    float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (int i = 0; i < N; i += 4)
+        for (int k = 0; k < 4; k++)
+            sum[k] += p[i + k] * q[i + k];
+    return (double)((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+double mgi_curate_alike(const mgi_curate_view *a, const mgi_curate_view *b)
+{
+    double sum = 0.0;
+    for (int k = 0; k < MGI_LIKE_FRAMES; k++)
+        sum += frame_alike(a, b, k);
+    return sum / MGI_LIKE_FRAMES;
+}
+
+/* Frames are of length 1: as soon as the rest could not make up for what is missing, the answer is known. */
+static bool alike(const mgi_curate_view *a, const mgi_curate_view *b, double least)
+{
+    double sum = 0.0;
+    for (int k = 0; k < MGI_LIKE_FRAMES; k++) {
+        sum += frame_alike(a, b, k);
+        if (sum + (double)(MGI_LIKE_FRAMES - 1 - k) < least * MGI_LIKE_FRAMES)
+            return false;
+    }
+    return true;
+}
+
+void mgi_curate_find_duplicates(const mgi_curate_rules *rules, mgi_curate_member *members,
+                                int64_t *count)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < *count; i++) {
+        mgi_curate_clip *c = members[i].clip;
+        for (int64_t k = 0; k < kept && c->same < 0; k++)
+            if (alike(members[k].clip->view, c->view, rules->duplicate_min))
+                c->same = members[k].order;
+        if (c->same >= 0)
+            c->fails |= UINT32_C(1) << MGI_CURATE_DUPLICATE;
+        else
+            members[kept++] = members[i];
+    }
+    *count = kept;
+}
+
+/* ---- clusters ----------------------------------------------------------------------------------- */
+
+typedef struct centre {
+    double at[MGI_THEME_SIZE];
+} centre;
+
+typedef struct clustering {
+    mgi_curate_member *members;
+    int64_t count, clusters;
+    centre *centre;  /* of each cluster */
+    double *nearest; /* of each member: squared distance to its centre */
+    int64_t *size;
+} clustering;
+
+static double distance(const float *theme, const centre *c)
+{
+    double sum = 0.0;
+    for (int i = 0; i < MGI_THEME_SIZE; i++)
+        sum += ((double)theme[i] - c->at[i]) * ((double)theme[i] - c->at[i]);
+    return sum;
+}
+
+static void put_centre(clustering *g, int64_t cluster, int64_t member)
+{
+    for (int i = 0; i < MGI_THEME_SIZE; i++)
+        g->centre[cluster].at[i] = (double)g->members[member].clip->view->theme[i];
+}
+
+/* k-means++: a clip becomes a centre by a lot that its distance to those before weighs. */
+static void begin(clustering *g, uint64_t seed)
+{
+    for (int64_t i = 0; i < g->count; i++)
+        g->nearest[i] = DBL_MAX;
+    for (int64_t k = 0; k < g->clusters; k++) {
+        const double lot = (double)mgi_random_unit(seed, MGI_STREAM_CURATE, (uint64_t)k);
+        double all = 0.0, passed = 0.0;
+        int64_t at = k ? 0 : (int64_t)(lot * (double)g->count);
+        for (int64_t i = 0; k && i < g->count; i++)
+            all += g->nearest[i];
+        for (int64_t i = 0; k && i < g->count; i++) {
+            passed += g->nearest[i];
+            at = i;
+            if (passed > lot * all)
+                break;
+        }
+        put_centre(g, k, at);
+        for (int64_t i = 0; i < g->count; i++) {
+            const double d = distance(g->members[i].clip->view->theme, &g->centre[k]);
+            g->nearest[i] = d < g->nearest[i] ? d : g->nearest[i];
+        }
+    }
+}
+
+static bool assign(clustering *g)
+{
+    bool changed = false;
+    memset(g->size, 0, (size_t)g->clusters * sizeof *g->size);
+    for (int64_t i = 0; i < g->count; i++) {
+        mgi_curate_clip *c = g->members[i].clip;
+        int64_t best = 0;
+        double least = DBL_MAX;
+        for (int64_t k = 0; k < g->clusters; k++) {
+            const double d = distance(c->view->theme, &g->centre[k]);
+            if (d < least) {
+                least = d;
+                best = k;
+            }
+        }
+        changed = changed || c->cluster != best;
+        c->cluster = best;
+        g->size[best]++;
+    }
+    return changed;
+}
+
+static void move_centres(clustering *g)
+{
+    for (int64_t k = 0; k < g->clusters; k++)
+        if (g->size[k])
+            g->centre[k] = (centre){{0.0}};
+    for (int64_t i = 0; i < g->count; i++) {
+        const mgi_curate_clip *c = g->members[i].clip;
+        for (int j = 0; j < MGI_THEME_SIZE; j++)
+            g->centre[c->cluster].at[j] += (double)c->view->theme[j] / (double)g->size[c->cluster];
+    }
+}
+
+static void weigh(clustering *g, const mgi_curate_rules *r)
+{
+    int64_t largest = 1, smallest = g->count;
+    for (int64_t k = 0; k < g->clusters; k++) {
+        largest = g->size[k] > largest ? g->size[k] : largest;
+        smallest = g->size[k] && g->size[k] < smallest ? g->size[k] : smallest;
+    }
+    for (int64_t i = 0; i < g->count; i++) {
+        mgi_curate_clip *c = g->members[i].clip;
+        const double size = (double)g->size[c->cluster];
+        const double lot =
+            (double)mgi_random_unit((uint64_t)r->seed, MGI_STREAM_CURATE,
+                                    (UINT64_C(1) << 32) + (uint64_t)g->members[i].order);
+        c->weight = 1.0;
+        if (r->resample == MGI_RESAMPLE_WEIGHT)
+            c->weight = fmin(sqrt((double)largest / size), r->weight_max);
+        else if (r->resample == MGI_RESAMPLE_DROP && lot >= sqrt((double)smallest / size))
+            c->fails |= UINT32_C(1) << MGI_CURATE_RESAMPLE;
+    }
+}
+
+mgen_status mgi_curate_resample(mgen_context *ctx, const mgi_curate_rules *rules,
+                                mgi_curate_member *members, int64_t count, int64_t *clusters)
+{
+    clustering g = {.members = members, .count = count};
+    mgen_status status;
+    *clusters = 0;
+    if (!count)
+        return MGEN_OK;
+    g.clusters = rules->clusters >= 1.0 ? (int64_t)rules->clusters
+                                        : (int64_t)ceil(sqrt(0.5 * (double)count));
+    g.clusters = g.clusters > CLUSTERS_MAX ? CLUSTERS_MAX : g.clusters;
+    g.clusters = g.clusters > count ? count : g.clusters;
+    MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, (size_t)g.clusters, sizeof *g.centre, &g.centre), end);
+    MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, (size_t)count, sizeof *g.nearest, &g.nearest), end);
+    MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, (size_t)g.clusters, sizeof *g.size, &g.size), end);
+    begin(&g, (uint64_t)rules->seed);
+    for (int i = 0; i < ROUNDS && assign(&g); i++)
+        move_centres(&g);
+    weigh(&g, rules);
+    for (int64_t k = 0; k < g.clusters; k++)
+        *clusters += g.size[k] > 0;
+end:
+    mgi_free(ctx, g.centre);
+    mgi_free(ctx, g.nearest);
+    mgi_free(ctx, g.size);
+    return status;
+}
