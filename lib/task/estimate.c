@@ -10,6 +10,7 @@ typedef struct shadow {
     mgi_text_encoder text[MGI_ROLES];
     mgi_mesh mesh; /* counting */
     mgi_vt video;
+    mgi_clip_vision vision;
 } shadow;
 
 /* After init on a device that holds weights as they are held there. */
@@ -30,6 +31,13 @@ static mgen_status same_mesh(mgen_context *meta, const mgi_mesh *as, mgi_mesh *o
     return status;
 }
 
+static mgen_status make_vision(mgen_context *meta, const mgi_clip_vision *as, mgi_clip_vision *out)
+{
+    meta->device->hold = as->module.hold;
+    MGI_TRY(mgi_clip_vision_init(out, meta, &as->config));
+    return same_dtype(&out->module, &as->module);
+}
+
 /* The networks without their values. What was made is to be finished, also after a failure. */
 static mgen_status make(mgen_context *meta, const mgi_networks *n, shadow *s)
 {
@@ -45,6 +53,8 @@ static mgen_status make(mgen_context *meta, const mgi_networks *n, shadow *s)
     for (int i = 0; i < MGI_ROLES; i++)
         if (n->text[i])
             MGI_TRY(mgi_text_encoder_shadow(&s->text[i], meta, n->text[i]));
+    if (n->vision)
+        MGI_TRY(make_vision(meta, n->vision, &s->vision));
     return same_dtype(&s->video.module, &n->video->module);
 }
 
@@ -54,6 +64,7 @@ static void finish(shadow *s)
     for (int i = 0; i < MGI_ROLES; i++)
         mgi_text_encoder_finish(&s->text[i]);
     mgi_vt_finish(&s->video);
+    mgi_clip_vision_finish(&s->vision);
     mgi_mesh_destroy(&s->mesh);
 }
 
@@ -93,7 +104,9 @@ static mgen_status walk(mgen_context *meta, bool gpu, const mgi_networks *n,
                                  .video = &s.video,
                                  .clip = n->clip,
                                  .upsampler = n->upsampler,
-                                 .editor = n->editor};
+                                 .editor = n->editor,
+                                 .personalizer = n->personalizer,
+                                 .vision = n->vision ? &s.vision : NULL};
         for (int i = 0; i < MGI_ROLES; i++)
             networks.text[i] = n->text[i] ? &s.text[i] : NULL;
         const meter m = meter_start(meta);
@@ -144,11 +157,8 @@ static mgen_status make_audio(mgen_context *meta, const mgi_audio *a, mgi_audio 
     meta->device->hold = a->codec.module.hold;
     MGI_TRY(mgi_audio_codec_init(&out->codec, meta, &a->codec.config));
     MGI_TRY(same_dtype(&out->codec.module, &a->codec.module));
-    if (a->config.vision[0]) {
-        meta->device->hold = a->vision.module.hold;
-        MGI_TRY(mgi_clip_vision_init(&out->vision, meta, &a->vision.config));
-        MGI_TRY(same_dtype(&out->vision.module, &a->vision.module));
-    }
+    if (a->config.vision[0])
+        MGI_TRY(make_vision(meta, &a->vision, &out->vision));
     return mgi_text_encoder_shadow(&out->text, meta, &a->text);
 }
 

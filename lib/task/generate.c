@@ -8,10 +8,11 @@
 #include "flow/diffusion.h"
 #include "flow/schedule.h"
 #include "flow/solver.h"
-#include "flow/windows.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
+#include "task/guidance.h"
 #include "task/ranks.h"
+#include "task/shape.h"
 #include "task/source.h"
 #include "tensor/graph.h"
 #include "tensor/weights.h"
@@ -20,7 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FRAMES_MOST = 1 << 30, PIECE = 65536 };
+enum { PIECE = 65536 };
 
 /* What one call of the network takes. */
 typedef struct batch {
@@ -42,21 +43,21 @@ typedef struct sampler {
     bool ended;      /* the ranks have agreed that they fail */
     int64_t frames;  /* of a clip */
     int64_t dims[5]; /* of the latents: clips, frames, rows, columns, channels */
-    int64_t rows;    /* of a batch: the prompts of all clips, then what guidance leads away from; an
-                     editor's last ones have neither a prompt nor a source */
+    int64_t rows;    /* of a batch: one a clip and part (task/guidance.h) */
     mgi_windows windows;
     float *times;
     int skipped, steps; /* of the times: steps that are left out, and those that are taken */
     T *x;               /* the latents */
     T *beside,
         *black; /* those of the source that is seen, and of none, where that is guided from; or NULL */
-    T *total;                  /* their velocity, where windows are blended */
-    mgi_vt_text text;          /* of all rows */
-    int64_t *tokens;           /* of each role and row */
-    batch all;                 /* with what guidance leads away from, */
-    batch prompted;            /* and without: its first rows, for times without guidance */
-    float scale, source_scale; /* of guidance */
-    T *guidance, *source_guidance, *dt; /* one value each */
+    T *total;            /* their velocity, where windows are blended */
+    mgi_vt_text text;    /* of all rows */
+    int64_t *tokens;     /* of each role and row, */
+    int64_t *references; /* and of a photo, of each row */
+    batch all;           /* with what guidance leads away from, */
+    batch prompted;      /* and without: its first rows, for times without guidance */
+    mgi_guidance guidance;
+    T *dt;           /* one value */
     bool counted;    /* on the meta device: a velocity since the last step was run, not stood for */
     mgi_graph graph; /* of a velocity, */
     T *u;            /* which is left here */
@@ -87,84 +88,6 @@ static bool next_round(const mgi_run *run, rounds *r)
 }
 
 /* -- the request ------------------------------------------------------------------------------ */
-
-/* Something must be left to attend to. */
-static mgen_status check_streams(mgen_context *ctx, const mgi_vt_config *v, uint32_t drop)
-{
-    for (int i = 0; i < MGI_ROLES; i++)
-        if (v->text[i] && !(drop >> i & 1))
-            return MGEN_OK;
-    return mgi_fail(ctx, MGEN_E_INVALID,
-                    "all streams of text that the model has would be left out; one must stay");
-}
-
-/* An upsampler and an editor make one film of a given one, which any other model may begin with. */
-static mgen_status check_source(mgen_context *ctx, const sampler *s)
-{
-    const mgi_generate_request *r = s->r;
-    const bool sees = s->n->upsampler || s->n->editor;
-    const bool begins = r->source && !sees && r->skip > 0.0f && r->skip < 1.0f;
-    if (!s->n->video->config.condition == !sees && !s->n->video->config.tasks == !s->n->editor &&
-        !r->source == !(sees || begins) && (begins || r->skip == 0.0f) &&
-        (!s->n->editor || (r->task >= 0 && r->task < MGI_EDIT_TASKS)) &&
-        (!r->source || (r->count == 1 && !s->ranks && r->width > 0 && r->height > 0)))
-        return MGEN_OK;
-    return mgi_fail(ctx, MGEN_E_INVALID,
-                    sees || !s->n->video->config.condition
-                        ? "an upsampler, an editor, or a video model that begins with a film makes "
-                          "one film of a given one, on one rank"
-                        : "the model sees another film: it is that of an upsampler or an editor");
-}
-
-static mgen_status take_shape(mgen_context *ctx, sampler *s)
-{
-    const mgi_generate_request *r = s->r;
-    const mgi_vt_config *v = &s->n->video->config;
-    const mgi_tae_config *a = &s->n->tae->config;
-    const mgi_clip_shape *own = &s->n->clip;
-    int64_t f = mgi_tae_factor(a), column = f * v->patch_w, row = f * v->patch_h;
-    int64_t width = r->width ? r->width : own->width, height = r->height ? r->height : own->height;
-    s->frames = r->frames ? r->frames : own->frames;
-    MGI_TRY(check_source(ctx, s));
-    if (r->source)
-        mgi_source_sides(s->n, &width, &height);
-    if (r->count < 1 || r->steps < 1 || s->frames < 1 || s->frames > FRAMES_MOST)
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "%lld clips of %lld frames in %d steps: each must be 1 or more, frames at "
-                        "most %d",
-                        (long long)r->count, (long long)s->frames, r->steps, FRAMES_MOST);
-    if (r->source && (width / column > v->columns_max || height / row > v->rows_max))
-        return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
-                        "this model makes films of up to %lld x %lld pixels, not %lld x %lld; "
-                        "give a smaller width and height",
-                        (long long)(column * v->columns_max), (long long)(row * v->rows_max),
-                        (long long)r->width, (long long)r->height);
-    if (width < 1 || height < 1 || width % column || height % row ||
-        width / column > v->columns_max || height / row > v->rows_max)
-        return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
-                        "this model makes clips whose width is a multiple of %lld up to %lld and "
-                        "whose height is a multiple of %lld up to %lld, at its best %lld x %lld; "
-                        "not %lld x %lld",
-                        (long long)column, (long long)(column * v->columns_max), (long long)row,
-                        (long long)(row * v->rows_max), (long long)own->width,
-                        (long long)own->height, (long long)width, (long long)height);
-    int64_t t = mgi_networks_latents(s->n, s->frames), overlap;
-    int64_t window = mgi_networks_window(s->n, &overlap);
-    t = (t + v->patch_t - 1) / v->patch_t * v->patch_t;
-    const int64_t dims[5] = {r->count, t, height / f, width / f, v->channels};
-    for (int i = 0; i < 5; i++)
-        s->dims[i] = dims[i];
-    s->windows = mgi_windows_make(t, window, overlap);
-    s->scale = mgi_vt_guidance(v, r->guidance);
-    s->source_scale = !s->n->editor               ? 1.0f
-                      : r->source_guidance > 0.0f ? r->source_guidance
-                                                  : s->n->editor->source_guidance;
-    s->rows = (s->source_scale != 1.0f ? 3 : s->scale != 1.0f ? 2 : 1) * r->count;
-    int64_t tokens =
-        s->windows.length / v->patch_t * (dims[2] / v->patch_h) * (dims[3] / v->patch_w);
-    MGI_TRY(mgi_vt_check_tokens(ctx, s->n->video, tokens));
-    return check_streams(ctx, v, r->drop_text);
-}
 
 /* Noise of each clip from its own seed and of each frame from its place: the same whatever is made beside
  * it, and however long the clip is. */
@@ -203,7 +126,7 @@ static void take_source(sampler *s)
 {
     const mgi_generate_request *r = s->r;
     T *film = r->source ? mgi_source_see(s->run, s->n, r, s->frames, s->dims) : NULL;
-    if (s->rows > 2 * r->count)
+    if (s->n->editor && s->guidance.parts > 2)
         s->black = mgi_source_black(s->run, s->n, r, s->frames, s->dims);
     make_noise(s);
     if (s->n->upsampler || s->n->editor)
@@ -228,6 +151,25 @@ static void tell_task(sampler *s)
     s->text.task = t;
 }
 
+/* Of each clip in every part but the third, which is of none. */
+static void see_photos(sampler *s)
+{
+    mgi_run *run = s->run;
+    const mgi_generate_request *r = s->r;
+    if (!r->photos || run->status != MGEN_OK)
+        return;
+    T *one = mgi_photo_tokens(run, s->n->vision, r->photos, r->count);
+    T *all = one ? mgi_new(run, MGK_F32, MGI_DIMS(s->rows, one->dims[1], one->dims[2])) : NULL;
+    for (int64_t part = 0; all && part < s->guidance.parts; part++)
+        mgi_copy(run, all, part * one->count, one, 0, one->count);
+    for (int64_t i = 0; all && i < s->rows; i++)
+        s->references[i] = i < 2 * r->count ? one->dims[1] : 0;
+    mgi_drop(run, one);
+    mgi_device_trim(run->dev); /* the image encoder's tensors have other sizes than the sampler's */
+    s->text.reference = all;
+    s->text.references = s->references;
+}
+
 /* As the captions of the training were. */
 static void encode_prompts(sampler *s)
 {
@@ -247,6 +189,7 @@ static void encode_prompts(sampler *s)
         mgi_free(ctx, prompts[i]);
     mgi_free(ctx, prompts);
     tell_task(s);
+    see_photos(s);
 }
 
 static T *first_rows(mgi_run *run, T *t, int64_t rows)
@@ -255,14 +198,6 @@ static T *first_rows(mgi_run *run, T *t, int64_t rows)
     return run->status == MGEN_OK && mgi_ok(run, mgi_tensor_rows(t, 0, rows, &view))
                ? mgi_scope_add(run, view)
                : NULL;
-}
-
-/* Guidance is for a part of the times only. */
-static bool partial(const sampler *s)
-{
-    const mgi_generate_request *r = s->r;
-    return s->guidance &&
-           (r->guidance_from > 0.0f || (r->guidance_to > 0.0f && r->guidance_to < 1.0f));
 }
 
 /* Whether a velocity is always the same launches: over a mesh ranks wait for each other. */
@@ -320,15 +255,8 @@ static void make_buffers(sampler *s)
             mgi_new(run, MGK_F32, all->in ? all->in->rank : 0, all->in ? all->in->dims : NULL);
     if (s->windows.count > 1)
         s->total = mgi_new(run, MGK_F32, 5, d);
-    if (s->rows > s->r->count) {
-        s->guidance = mgi_new(run, MGK_F32, MGI_DIMS(1));
-        mgi_fill(run, s->guidance, s->scale);
-    }
-    if (s->black) {
-        s->source_guidance = mgi_new(run, MGK_F32, MGI_DIMS(1));
-        mgi_fill(run, s->source_guidance, s->source_scale);
-    }
-    if (!partial(s))
+    mgi_guidance_make(run, &s->guidance);
+    if (!mgi_guidance_partial(&s->guidance))
         return;
     s->prompted = (batch){.rows = s->r->count,
                           .in = first_rows(run, all->in, s->r->count),
@@ -337,6 +265,8 @@ static void make_buffers(sampler *s)
                           .text = all->text};
     if (all->text.task)
         s->prompted.text.task = first_rows(run, all->text.task, s->r->count);
+    if (all->text.reference)
+        s->prompted.text.reference = first_rows(run, all->text.reference, s->r->count);
     for (int i = 0; i < MGI_ROLES; i++)
         if (all->text.x[i])
             s->prompted.text.x[i] = first_rows(run, all->text.x[i], s->r->count);
@@ -371,6 +301,8 @@ static T *evaluate(sampler *s, batch *b, T *x, int64_t window, int64_t first, in
         text.x[i] = some_rows(run, text.x[i], first, rows);
         text.tokens[i] = text.tokens[i] ? text.tokens[i] + first : NULL;
     }
+    text.reference = some_rows(run, text.reference, first, rows);
+    text.references = text.references ? text.references + first : NULL;
     text.task = some_rows(run, text.task, first, rows);
     text.seen = b->seen.p ? &b->seen : NULL;
     text.condition = some_rows(run, b->beside, 0, rows);
@@ -420,38 +352,6 @@ static T *windows_velocity(sampler *s, batch *b, T *x, int64_t window, int64_t w
                                           : evaluate(s, b, x, window, 0, b->rows);
 }
 
-/* From neither a source nor a prompt to the source, and from there to the prompt:
- *   u(0,0) + g_source (u(source,0) - u(0,0)) + g (u(source,prompt) - u(source,0)) */
-static T *guided_twice(sampler *s, T *prompted, T *seen, T *nothing)
-{
-    mgi_run *run = s->run;
-    T *text = mgi_cfg_combine(run, prompted, seen, s->guidance); /* u(source,0) + its last term */
-    T *source = mgi_cfg_combine(run, seen, nothing, s->source_guidance);
-    T *u = mgi_add(run, text, source);
-    mgk_pointwise_args a = {.count = u ? u->count : 0, .alpha = -1.0f, .beta = 1.0f};
-    if (!u || run->status != MGEN_OK)
-        return NULL;
-    a.x = (mgk_buf){mgi_f32(seen), MGK_F32};
-    a.y = (mgk_buf){mgi_f32(u), MGK_F32};
-    mgi_run_launch(run, MGK_OP_axpby, &a);
-    return u;
-}
-
-/* The velocity of all clips from rows `first` and following, with classifier-free guidance if the batch has what that
- * leads away from. */
-static T *guided(sampler *s, const batch *b, T *u, int64_t first)
-{
-    mgi_run *run = s->run;
-    int64_t clips = s->r->count;
-    T *part[3];
-    if (b->rows == clips)
-        return u && first == 0 && u->dims[0] == clips ? u : mgi_slice(run, u, 0, first, clips);
-    for (int i = 0; i < b->rows / clips; i++)
-        part[i] = mgi_slice(run, u, 0, first + i * clips, clips);
-    return b->rows == 2 * clips ? mgi_cfg_combine(run, part[0], part[1], s->guidance)
-                                : guided_twice(s, part[0], part[1], part[2]);
-}
-
 /* total += the window's share of its velocity u, frame by frame. */
 static void blend(sampler *s, int64_t window, const T *u)
 {
@@ -465,6 +365,13 @@ static void blend(sampler *s, int64_t window, const T *u)
         a.y = (mgk_buf){mgi_f32(s->total) + (clip * s->dims[1] + at) * frame, MGK_F32};
         mgi_run_launch(s->run, MGK_OP_axpby, &a);
     }
+}
+
+/* The velocity of all clips from rows `first` and following, with guidance if the batch has its parts. */
+static T *guided(sampler *s, const batch *b, T *u, int64_t first)
+{
+    const int64_t clips = s->r->count;
+    return mgi_guided(s->run, &s->guidance, u, first, clips, (int)(b->rows / clips));
 }
 
 static T *batch_velocity(sampler *s, batch *b, T *x)
@@ -503,9 +410,8 @@ static batch *batch_at(sampler *s, float time)
 {
     const mgi_generate_request *r = s->r;
     bool chosen_later = s->run->dev->meta && r->solver == MGI_SOLVER_DOPRI5;
-    float to = r->guidance_to > 0.0f ? r->guidance_to : 1.0f;
-    return !partial(s) || chosen_later || (time >= r->guidance_from && time <= to) ? &s->all
-                                                                                   : &s->prompted;
+    bool guides = !mgi_guidance_partial(&s->guidance) || mgi_guidance_at(&s->guidance, time);
+    return guides || chosen_later ? &s->all : &s->prompted;
 }
 
 typedef struct evaluation {
@@ -664,7 +570,7 @@ static mgen_status sample(sampler *s)
         see_text(s);
     MGI_TRY(together(s, s->run->status));
     mgi_weights_begin(s->run);
-    if (s->run->dev->meta && partial(s) && r->solver == MGI_SOLVER_DOPRI5)
+    if (s->run->dev->meta && mgi_guidance_partial(&s->guidance) && r->solver == MGI_SOLVER_DOPRI5)
         count_both(s);
     mgen_status status = mgi_solve(s->run, s->x, &solver);
     mgi_weights_end(s->run);
@@ -730,7 +636,7 @@ static mgen_status same_request(sampler *s)
              "%lldx%lldx%lldx%lld, %d steps, guidance %g %g..%g, schedule %d, solver %d, drop %u, "
              "tile %lld, texts and seeds %llx",
              (long long)s->dims[0], (long long)s->frames, (long long)s->dims[2],
-             (long long)s->dims[3], r->steps, (double)s->scale, (double)r->guidance_from,
+             (long long)s->dims[3], r->steps, (double)s->guidance.scale, (double)r->guidance_from,
              (double)r->guidance_to, r->schedule, r->solver, r->drop_text, (long long)r->tile,
              (unsigned long long)hash);
     return mgi_comm_agree(s->ranks, "request", text);
@@ -747,7 +653,13 @@ static mgen_status prepare(sampler *s)
 {
     mgen_context *ctx = s->run->ctx;
     const mgi_generate_request *r = s->r;
-    MGI_TRY(take_shape(ctx, s));
+    mgi_request_shape shape;
+    MGI_TRY(mgi_request_shape_of(ctx, s->n, r, s->ranks != NULL, &shape));
+    s->frames = shape.frames;
+    s->windows = shape.windows;
+    memcpy(s->dims, shape.dims, sizeof s->dims);
+    s->guidance = mgi_guidance_of(s->n, r);
+    s->rows = s->guidance.parts * r->count;
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->steps + 1, sizeof *s->times, &s->times));
     s->steps = mgi_generate_steps(r);
     s->skipped = r->steps - s->steps;
@@ -755,6 +667,7 @@ static mgen_status prepare(sampler *s)
         mgi_schedule(r->schedule, r->steps, s->times);
     else
         mgi_diffusion_schedule(r->schedule, r->steps, s->times);
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)s->rows, sizeof *s->references, &s->references));
     return mgi_alloc_zero(ctx, (size_t)s->rows, MGI_ROLES * sizeof *s->tokens, &s->tokens);
 }
 
@@ -774,6 +687,7 @@ mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n, const mgi_gen
         status = decode(&s);
     mgi_run_finish(&run);
     mgi_graph_finish(&s.graph);
+    mgi_free(ctx, s.references);
     mgi_free(ctx, s.tokens);
     mgi_free(ctx, s.times);
     if (s.ranks && mgi_comm_context(s.ranks) != ctx &&

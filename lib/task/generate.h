@@ -6,6 +6,7 @@
 #include "flow/schedule.h"
 #include "flow/solver.h"
 #include "task/codec.h"
+#include "task/photo.h"
 #include "task/pipeline.h"
 
 typedef struct mgi_generate_request {
@@ -23,8 +24,9 @@ typedef struct mgi_generate_request {
     uint32_t drop_text;               /* bit i: the stream of role i is left out; one stays */
     /* An upsampler's or an editor's: the film in the clip's size. Of a model that sees none: where the flow begins (SDEdit). */
     mgi_frames_source *source;
-    int task;              /* MGI_EDIT_*, an editor's */
-    float source_guidance; /* an editor's; 1: none; 0: as it is configured */
+    int task;                /* MGI_EDIT_*, an editor's */
+    const mgi_photo *photos; /* a personalizer's: one a clip; NULL: none */
+    float source_guidance;   /* towards the film or the photos; 1: none; 0: as is configured */
     float
         skip; /* with a source that the model does not see: share of the steps that are left out, 0 < skip < 1 */
     int64_t tile; /* pixels: larger frames are decoded in tiles; 0: as the TAE is configured */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Films that requests of upsampling and editing are given, and what came of them. */
+ * Films that requests are given, and what came of them. */
 #ifndef GIVEN_FILM_H
 #define GIVEN_FILM_H
 
@@ -7,6 +7,7 @@
 #include "task/generate.h"
 
 #include <math.h>
+#include <string.h>
 
 /* A film that a request is given, and what became of it. */
 typedef struct film {
@@ -37,10 +38,31 @@ static mgen_status source(void *user, int64_t first, int64_t count, float *rgb)
     return MGEN_OK;
 }
 
-static bool stop(void *user)
+static inline bool stop(void *user)
 {
     film *f = user;
     return ++f->asked == f->stop_asked;
+}
+
+/* Whole frames, in order. */
+static inline mgen_status take_frames(void *user, const mgi_frames_box *box, const float *rgb)
+{
+    film *f = user;
+    assert_int_equal(box->width, f->width);
+    assert_int_equal(box->height, f->height);
+    assert_int_equal(box->first, f->came);
+    memcpy(f->rgb + box->first * f->height * f->width * 3, rgb,
+           (size_t)(box->count * f->height * f->width * 3) * sizeof *rgb);
+    f->came += box->count;
+    return MGEN_OK;
+}
+
+static inline bool count_step(void *user, int done, int total)
+{
+    film *f = user;
+    f->total = total;
+    assert_int_equal(done, ++f->steps);
+    return f->stop_step == done;
 }
 
 static film film_of(int64_t width, int64_t height, int64_t frames)
@@ -58,7 +80,7 @@ static float largest(const float *a, const float *b, int64_t count)
     return most;
 }
 
-static void copy_values(const mgi_module *from, mgi_module *to)
+static inline void copy_values(const mgi_module *from, mgi_module *to)
 {
     for (int64_t i = 0; i < from->count; i++) {
         const T *x = from->params[i]->value;

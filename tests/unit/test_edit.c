@@ -85,26 +85,6 @@ static void world_free(world *w)
     mgen_context_destroy(w->ctx);
 }
 
-static mgen_status sink(void *user, const mgi_frames_box *box, const float *rgb)
-{
-    film *f = user;
-    assert_int_equal(box->width, f->width);
-    assert_int_equal(box->height, f->height);
-    assert_int_equal(box->first, f->came);
-    memcpy(f->rgb + box->first * f->height * f->width * 3, rgb,
-           (size_t)(box->count * f->height * f->width * 3) * sizeof *rgb);
-    f->came += box->count;
-    return MGEN_OK;
-}
-
-static bool progress(void *user, int done, int total)
-{
-    film *f = user;
-    f->total = total;
-    assert_int_equal(done, ++f->steps);
-    return f->stop_step == done;
-}
-
 static mgi_generate_request request(film *f)
 {
     return (mgi_generate_request){.prompts = instruction,
@@ -117,9 +97,9 @@ static mgi_generate_request request(film *f)
                                   .frames = f->frames,
                                   .source = source,
                                   .task = TASK,
-                                  .progress = progress,
+                                  .progress = count_step,
                                   .stop = stop,
-                                  .sink = sink,
+                                  .sink = take_frames,
                                   .user = f};
 }
 
@@ -231,8 +211,8 @@ static void define(world *w, int64_t frames, scales g, int skipped, float *rgb)
     }
     film made = film_of(W, H, frames);
     assert_int_equal(mgi_decode_film(w->ctx, &w->tae, x,
-                                     (int64_t[]){latents, H / 8, W / 8, CHANNELS}, frames, 0, sink,
-                                     &made),
+                                     (int64_t[]){latents, H / 8, W / 8, CHANNELS}, frames, 0,
+                                     take_frames, &made),
                      MGEN_OK);
     memcpy(rgb, made.rgb, (size_t)(frames * H * W * 3) * sizeof *rgb);
     test_free(made.rgb);
