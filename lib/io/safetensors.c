@@ -5,7 +5,9 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "kernels/fp8/e4m3.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,8 @@
 #define QUOTE_MAX    100   /* bytes of a name that a message shows */
 #define CONVERT      2048  /* bf16 values converted at a time when writing */
 #define PIECE        65536 /* values that a reader gives at a time */
+#define SCALE_SUFFIX "_scale"
+#define SCALE_NAME   (MGI_ST_NAME_MAX + sizeof SCALE_SUFFIX) /* bytes */
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little-endian, read in place");
 
@@ -23,11 +27,11 @@ static const struct {
     mgi_st_dtype dtype;
     int bytes;
 } dtypes[] = {
-    {"F32", MGI_ST_F32, 4},    {"BF16", MGI_ST_BF16, 2},     {"F16", MGI_ST_F16, 2},
-    {"I32", MGI_ST_I32, 4},    {"U8", MGI_ST_U8, 1},         {"F64", MGI_ST_OTHER, 8},
-    {"I64", MGI_ST_OTHER, 8},  {"U64", MGI_ST_OTHER, 8},     {"U32", MGI_ST_OTHER, 4},
-    {"I16", MGI_ST_OTHER, 2},  {"U16", MGI_ST_OTHER, 2},     {"I8", MGI_ST_OTHER, 1},
-    {"BOOL", MGI_ST_OTHER, 1}, {"F8_E4M3", MGI_ST_OTHER, 1}, {"F8_E5M2", MGI_ST_OTHER, 1},
+    {"F32", MGI_ST_F32, 4},    {"BF16", MGI_ST_BF16, 2},  {"F16", MGI_ST_F16, 2},
+    {"I32", MGI_ST_I32, 4},    {"U8", MGI_ST_U8, 1},      {"F64", MGI_ST_OTHER, 8},
+    {"I64", MGI_ST_OTHER, 8},  {"U64", MGI_ST_OTHER, 8},  {"U32", MGI_ST_OTHER, 4},
+    {"I16", MGI_ST_OTHER, 2},  {"U16", MGI_ST_OTHER, 2},  {"I8", MGI_ST_OTHER, 1},
+    {"BOOL", MGI_ST_OTHER, 1}, {"F8_E4M3", MGI_ST_F8, 1}, {"F8_E5M2", MGI_ST_OTHER, 1},
 };
 
 /* ---- reading ---------------------------------------------------------------------------------- */
@@ -163,6 +167,29 @@ static mgen_status check_places(mgen_context *ctx, mgi_st_file *st, const uint8_
     return MGEN_OK;
 }
 
+/* Matrices of codes take their scales, which are no entries of their own then. The entries are sorted by name. */
+static void pair_scales(mgi_st_file *st)
+{
+    char name[SCALE_NAME];
+    int64_t kept = 0;
+    for (int64_t i = 0; i < st->count; i++) {
+        mgi_st_entry *e = &st->entries[i];
+        if (e->dtype != MGI_ST_F8 || e->rank != 2)
+            continue;
+        snprintf(name, sizeof name, "%s" SCALE_SUFFIX, e->name);
+        mgi_st_entry *scale = (mgi_st_entry *)(uintptr_t)mgi_st_find(st, name);
+        if (!scale || scale->dtype != MGI_ST_F32 || scale->rank != 2 ||
+            scale->dims[0] != e->dims[0] || scale->dims[1] != 1)
+            continue;
+        e->scale = scale->data;
+        scale->rank = -1; /* goes */
+    }
+    for (int64_t i = 0; i < st->count; i++)
+        if (st->entries[i].rank >= 0)
+            st->entries[kept++] = st->entries[i];
+    st->count = kept;
+}
+
 static mgen_status check_metadata(mgen_context *ctx, const mgi_json *metadata)
 {
     if (metadata->kind != MGI_JSON_OBJECT)
@@ -221,6 +248,7 @@ static mgen_status read_header(mgen_context *ctx, const char *what, mgi_st_file 
     MGI_TRY_GOTO(status, check_places(ctx, st, data, data_size), fail);
     if (st->count > 0)
         qsort(st->entries, (size_t)st->count, sizeof(*st->entries), compare_names);
+    pair_scales(st);
     return MGEN_OK;
 fail:
     return mgi_fail_context(ctx, status, "%s", what);
@@ -288,6 +316,60 @@ static uint16_t to_bf16(float value)
     return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
 }
 
+mgen_status mgi_st_read_scale(mgen_context *ctx, const mgi_st_entry *entry, int64_t row, float *out)
+{
+    uint32_t bits;
+    if (!entry->scale)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "tensor '%.*s' is F8_E4M3, which is read as a matrix with a tensor of that "
+                        "name and " SCALE_SUFFIX " beside it, F32 of (rows, 1)",
+                        QUOTE_MAX, entry->name);
+    memcpy(&bits, (const uint8_t *)entry->scale + 4 * row, sizeof bits);
+    *out = from_bits(bits);
+    if ((bits & 0x7FFFFFu) == 0 && *out >= mgk_power_of_two(-MGK_E4M3_SCALE_LOG2) &&
+        *out <= mgk_power_of_two(MGK_E4M3_SCALE_LOG2))
+        return MGEN_OK;
+    return mgi_fail(ctx, MGEN_E_CORRUPT,
+                    "tensor '%.*s': the scale of row %" PRId64
+                    " is %g; it must be a power of two from 2^-%d to 2^%d",
+                    QUOTE_MAX, entry->name, row, (double)*out, MGK_E4M3_SCALE_LOG2,
+                    MGK_E4M3_SCALE_LOG2);
+}
+
+mgen_status mgi_st_read_codes(mgen_context *ctx, const mgi_st_entry *entry, int64_t first,
+                              uint8_t *out, int64_t n)
+{
+    const uint8_t *from = (const uint8_t *)entry->data + first;
+    for (int64_t i = 0; i < n; i++) {
+        if ((from[i] & 0x7F) == MGK_E4M3_NAN)
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "tensor '%.*s': value %" PRId64 " is the code of no number", QUOTE_MAX,
+                            entry->name, first + i);
+        out[i] = from[i];
+    }
+    return MGEN_OK;
+}
+
+/* Row by row, each with its scale. */
+static mgen_status read_f8(mgen_context *ctx, const mgi_st_entry *entry, int64_t first, float *out,
+                           int64_t n)
+{
+    uint8_t codes[CONVERT];
+    int64_t some;
+    for (int64_t done = 0; done < n; done += some) {
+        const int64_t at = first + done, cols = entry->rank == 2 ? entry->dims[1] : n;
+        const int64_t left = cols - at % cols;
+        float scale;
+        some = left < n - done ? left : n - done;
+        some = some < CONVERT ? some : CONVERT;
+        MGI_TRY(mgi_st_read_scale(ctx, entry, at / cols, &scale));
+        MGI_TRY(mgi_st_read_codes(ctx, entry, at, codes, some));
+        for (int64_t i = 0; i < some; i++)
+            out[done + i] = mgk_from_e4m3(codes[i]) * scale;
+    }
+    return MGEN_OK;
+}
+
 mgen_status mgi_st_read_f32(mgen_context *ctx, const mgi_st_entry *entry, float *out, int64_t n)
 {
     int64_t count;
@@ -322,26 +404,37 @@ mgen_status mgi_st_read_part(mgen_context *ctx, const mgi_st_entry *entry, int64
             out[i] = from_f16(half);
         }
         return MGEN_OK;
+    case MGI_ST_F8:
+        return read_f8(ctx, entry, first, out, n);
     default:
         return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
-                        "tensor '%.*s' is not F32, BF16 or F16, so it cannot be read as numbers",
+                        "tensor '%.*s' is not F32, BF16 or F16, nor F8_E4M3, so it cannot be read "
+                        "as numbers",
                         QUOTE_MAX, entry->name);
     }
 }
 
 /* ---- writing ---------------------------------------------------------------------------------- */
 
+/* Bytes of a value. */
+static int size_of(mgi_st_dtype store)
+{
+    return store == MGI_ST_F32 ? 4 : store == MGI_ST_BF16 ? 2 : 1;
+}
+
 static mgen_status check_source(mgen_context *ctx, const mgi_st_source *source, int64_t *bytes)
 {
     MGI_TRY(check_name(ctx, source->name, MGEN_E_INVALID));
     if (strcmp(source->name, "__metadata__") == 0)
         return mgi_fail(ctx, MGEN_E_INVALID, "a tensor cannot be named __metadata__");
-    if (source->store != MGI_ST_F32 && source->store != MGI_ST_BF16)
-        return mgi_fail(ctx, MGEN_E_INVALID, "tensor '%.*s' can be stored as F32 or BF16 only",
+    if (source->store != MGI_ST_F32 && source->store != MGI_ST_BF16 &&
+        (source->store != MGI_ST_F8 || source->rank != 2))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "tensor '%.*s' can be stored as F32 or BF16 or, a matrix, as F8_E4M3 only",
                         QUOTE_MAX, source->name);
     if (source->rank < 0 || source->rank > MGI_ST_RANK_MAX ||
         !mgi_dims_count(source->dims, source->rank, bytes) ||
-        !mgi_i64_mul(*bytes, source->store == MGI_ST_F32 ? 4 : 2, bytes))
+        !mgi_i64_mul(*bytes, size_of(source->store), bytes))
         return mgi_fail(ctx, MGEN_E_INVALID, "tensor '%.*s' has an impossible shape", QUOTE_MAX,
                         source->name);
     if (!source->data && *bytes > 0)
@@ -364,6 +457,20 @@ static mgen_status refuse_same(mgen_context *ctx, const char **names, int64_t co
         if (strcmp(names[i - 1], names[i]) == 0)
             return mgi_fail(ctx, MGEN_E_INVALID, "two %s are named '%.*s'", what, QUOTE_MAX,
                             names[i]);
+    return MGEN_OK;
+}
+
+/* Nothing else has the name that the scales of a tensor get; `names` are sorted. */
+static mgen_status check_scale_name(mgen_context *ctx, const char **names, int64_t count,
+                                    const char *tensor)
+{
+    char name[SCALE_NAME];
+    const char *key = name;
+    snprintf(name, sizeof name, "%s" SCALE_SUFFIX, tensor);
+    MGI_TRY(check_name(ctx, name, MGEN_E_INVALID));
+    if (bsearch((const void *)&key, (const void *)names, (size_t)count, sizeof *names,
+                compare_texts))
+        return mgi_fail(ctx, MGEN_E_INVALID, "two tensors are named '%.*s'", QUOTE_MAX, name);
     return MGEN_OK;
 }
 
@@ -390,16 +497,42 @@ static mgen_status check_sources(mgen_context *ctx, const mgi_st_source *tensors
         MGI_TRY_GOTO(status, check_source(ctx, &tensors[i], &bytes), end);
         names[i] = tensors[i].name;
     }
-    status = refuse_same(ctx, names, count, "tensors");
+    MGI_TRY_GOTO(status, refuse_same(ctx, names, count, "tensors"), end);
+    for (int64_t i = 0; i < count && status == MGEN_OK; i++)
+        if (tensors[i].store == MGI_ST_F8)
+            status = check_scale_name(ctx, names, count, tensors[i].name);
 end:
     mgi_free(ctx, names);
     return status;
+}
+
+static const char *dtype_name(mgi_st_dtype store)
+{
+    return store == MGI_ST_F32 ? "F32" : store == MGI_ST_BF16 ? "BF16" : "F8_E4M3";
+}
+
+/* A tensor of the header, whose bytes are at [begin, end) of the data. */
+static void put_tensor(mgi_json_writer *w, const char *name, const char *dtype, const int64_t *dims,
+                       int rank, int64_t begin, int64_t end)
+{
+    mgi_json_open(w, name, '{');
+    mgi_json_put_string(w, "dtype", dtype);
+    mgi_json_open(w, "shape", '[');
+    for (int d = 0; d < rank; d++)
+        mgi_json_put_int(w, NULL, dims[d]);
+    mgi_json_close(w, ']');
+    mgi_json_open(w, "data_offsets", '[');
+    mgi_json_put_int(w, NULL, begin);
+    mgi_json_put_int(w, NULL, end);
+    mgi_json_close(w, ']');
+    mgi_json_close(w, '}');
 }
 
 /* The header of checked sources, without padding. */
 static mgen_status make_header(mgi_json_writer *w, const mgi_st_source *tensors, int64_t count,
                                const char *const *metadata, int metadata_pairs)
 {
+    char name[SCALE_NAME];
     int64_t at = 0;
     mgi_json_open(w, NULL, '{');
     if (metadata_pairs > 0) {
@@ -413,17 +546,16 @@ static mgen_status make_header(mgi_json_writer *w, const mgi_st_source *tensors,
         MGI_TRY(check_source(w->ctx, &tensors[i], &bytes));
         if (!mgi_i64_add(at, bytes, &end))
             return mgi_fail(w->ctx, MGEN_E_INVALID, "the tensors are too large for one file");
-        mgi_json_open(w, tensors[i].name, '{');
-        mgi_json_put_string(w, "dtype", tensors[i].store == MGI_ST_F32 ? "F32" : "BF16");
-        mgi_json_open(w, "shape", '[');
-        for (int d = 0; d < tensors[i].rank; d++)
-            mgi_json_put_int(w, NULL, tensors[i].dims[d]);
-        mgi_json_close(w, ']');
-        mgi_json_open(w, "data_offsets", '[');
-        mgi_json_put_int(w, NULL, at);
-        mgi_json_put_int(w, NULL, end);
-        mgi_json_close(w, ']');
-        mgi_json_close(w, '}');
+        put_tensor(w, tensors[i].name, dtype_name(tensors[i].store), tensors[i].dims,
+                   tensors[i].rank, at, end);
+        at = end;
+        if (tensors[i].store != MGI_ST_F8)
+            continue;
+        const int64_t dims[] = {tensors[i].dims[0], 1};
+        snprintf(name, sizeof name, "%s" SCALE_SUFFIX, tensors[i].name);
+        if (!mgi_i64_mul(dims[0], 4, &bytes) || !mgi_i64_add(at, bytes, &end))
+            return mgi_fail(w->ctx, MGEN_E_INVALID, "the tensors are too large for one file");
+        put_tensor(w, name, "F32", dims, 2, at, end);
         at = end;
     }
     mgi_json_close(w, '}');
@@ -459,13 +591,78 @@ static mgen_status write_values(mgi_writer *file, mgi_st_dtype store, const floa
     return MGEN_OK;
 }
 
+/* A row as the op quantize_fp8 has it. */
+static mgen_status quantise(mgen_context *ctx, const mgi_st_source *source, const float *row,
+                            uint8_t *codes, float *scale)
+{
+    float largest = 0.0f;
+    bool finite = true;
+    for (int64_t i = 0; i < source->dims[1]; i++) {
+        const float size = row[i] < 0 ? -row[i] : row[i];
+        finite = finite && size <= FLT_MAX; /* a NaN is not */
+        largest = size > largest ? size : largest;
+    }
+    if (!finite)
+        return mgi_fail(ctx, MGEN_E_NUMERIC,
+                        "tensor '%.*s' has values that are not finite, which FP8 cannot store",
+                        QUOTE_MAX, source->name);
+    const int e = mgk_e4m3_exponent(largest);
+    const float down = mgk_power_of_two(-e);
+    *scale = mgk_power_of_two(e);
+    for (int64_t i = 0; i < source->dims[1]; i++)
+        codes[i] = mgk_to_e4m3(row[i] * down);
+    return MGEN_OK;
+}
+
+/* `piece` has room for `most` rows, `codes` for one, `scale` for a value of each. */
+static mgen_status write_rows(mgi_writer *file, const mgi_st_source *source, mgi_st_reader *read,
+                              float *piece, int64_t most, uint8_t *codes, float *scale)
+{
+    const int64_t rows = source->dims[0], cols = source->dims[1];
+    for (int64_t first = 0; first < rows; first += most) {
+        const int64_t n = rows - first < most ? rows - first : most;
+        const float *values = piece;
+        if (read)
+            MGI_TRY(read(source->data, first * cols, piece, n * cols));
+        else
+            values = (const float *)source->data + first * cols;
+        for (int64_t i = 0; i < n; i++) {
+            MGI_TRY(quantise(file->ctx, source, values + i * cols, codes, &scale[first + i]));
+            MGI_TRY(mgi_writer_write(file, codes, (size_t)cols));
+        }
+    }
+    return mgi_writer_write(file, scale, (size_t)rows * sizeof *scale);
+}
+
+static mgen_status write_f8(mgi_writer *file, const mgi_st_source *source, mgi_st_reader *read)
+{
+    const int64_t rows = source->dims[0], cols = source->dims[1];
+    const int64_t most = cols < 1 || cols > PIECE ? 1 : PIECE / cols;
+    const size_t room = (size_t)(cols > PIECE ? cols : PIECE);
+    float *scale = NULL, *piece = NULL;
+    uint8_t *codes = NULL;
+    mgen_status status = mgi_alloc_zero(file->ctx, (size_t)rows, sizeof *scale, &scale);
+    if (status == MGEN_OK)
+        status = mgi_alloc_zero(file->ctx, room, sizeof *piece, &piece);
+    if (status == MGEN_OK)
+        status = mgi_alloc_zero(file->ctx, (size_t)cols, sizeof *codes, &codes);
+    if (status == MGEN_OK)
+        status = write_rows(file, source, read, piece, most, codes, scale);
+    mgi_free(file->ctx, codes);
+    mgi_free(file->ctx, piece);
+    mgi_free(file->ctx, scale);
+    return status;
+}
+
 /* `piece` has room for PIECE values; NULL: the source's values can be read where they are. */
 static mgen_status write_data(mgi_writer *file, const mgi_st_source *source, mgi_st_reader *read,
                               float *piece)
 {
     int64_t bytes, count;
     MGI_TRY(check_source(file->ctx, source, &bytes));
-    count = bytes / (source->store == MGI_ST_F32 ? 4 : 2);
+    if (source->store == MGI_ST_F8)
+        return write_f8(file, source, read);
+    count = bytes / size_of(source->store);
     if (!piece)
         return write_values(file, source->store, source->data, count);
     for (int64_t done = 0; done < count; done += PIECE) {

@@ -17,6 +17,7 @@ typedef enum {
     MGI_ST_F16,
     MGI_ST_I32,
     MGI_ST_U8,
+    MGI_ST_F8, /* E4M3 codes */
     MGI_ST_OTHER
 } mgi_st_dtype;
 
@@ -27,6 +28,7 @@ typedef struct mgi_st_entry {
     int64_t dims[MGI_ST_RANK_MAX];
     const void *data; /* inside the file; no alignment promised */
     size_t bytes;
+    const void *scale; /* of F8: dims[0] values f32, a row's each; NULL: the file has none for it */
 } mgi_st_entry;
 
 typedef struct mgi_st_file {
@@ -38,20 +40,31 @@ typedef struct mgi_st_file {
 } mgi_st_file;
 
 /* Opens and validates everything: range, holes, overlaps, sizes against shapes, file end. Memory is
- * bounded by the header's real size. `dir` NULL: `name` is the host's own path. */
+ * bounded by the header's real size. `dir` NULL: `name` is the host's own path.
+ *
+ * A matrix of F8_E4M3 with a tensor <name>_scale, F32 of (rows, 1), is one entry: its values are codes times the scale of
+ * their row, as public FP8 checkpoints have it. Scales must be powers of two, 2^-100 to 2^100, with which values are numbers
+ * of bf16 and codes can be multiplied as they are (kernels/fp8); they, and codes that are no numbers, are refused
+ * when they are read. */
 mgen_status mgi_st_open(mgen_context *ctx, const char *dir, const char *name, mgi_st_file *out);
 void mgi_st_close(mgen_context *ctx, mgi_st_file *st);
 const mgi_st_entry *mgi_st_find(const mgi_st_file *st, const char *name); /* binary search */
-/* Convert an entry (F32, BF16, F16) into n floats; n must be its element count. */
+/* Convert an entry (F32, BF16, F16, F8) into n floats; n must be its element count. CORRUPT: codes or scales of F8. */
 mgen_status mgi_st_read_f32(mgen_context *ctx, const mgi_st_entry *entry, float *out, int64_t n);
 /* The same of elements first .. first + n - 1, which it must have. */
 mgen_status mgi_st_read_part(mgen_context *ctx, const mgi_st_entry *entry, int64_t first,
                              float *out, int64_t n);
+/* Codes of F8 as they are, and the scale of a row. CORRUPT as above. */
+mgen_status mgi_st_read_codes(mgen_context *ctx, const mgi_st_entry *entry, int64_t first,
+                              uint8_t *out, int64_t n);
+mgen_status mgi_st_read_scale(mgen_context *ctx, const mgi_st_entry *entry, int64_t row,
+                              float *out);
 
-/* One tensor to write; F32 source, stored as F32 or BF16 (round to nearest even). */
+/* One tensor to write; F32 source, stored as F32, BF16 (round to nearest even) or, a matrix, F8: codes and, behind them,
+ * <name>_scale, to the bits of the op quantize_fp8. Values that are not finite are NUMERIC then. */
 typedef struct mgi_st_source {
     const char *name;
-    mgi_st_dtype store; /* MGI_ST_F32 or MGI_ST_BF16 */
+    mgi_st_dtype store; /* MGI_ST_F32, MGI_ST_BF16 or MGI_ST_F8 */
     int rank;
     int64_t dims[MGI_ST_RANK_MAX];
     const void *data; /* floats, or what a reader takes them from */

@@ -272,10 +272,45 @@ static mgen_status load_codes(const mgi_module *m, const mgi_param *p, const mgi
     return status;
 }
 
+/* One of the parameter's pieces of an entry's codes, as they are, and the scales of their rows; `codes` has room for
+ * PIECE. */
+static mgen_status load_coded(const mgi_module *m, const mgi_param *p, const mgi_st_entry *entry,
+                              mgi_piece x, uint8_t *codes, float *scale)
+{
+    const int64_t own = p->value->dims[1], whole = entry->dims[1];
+    for (int64_t at = 0; at < x.count; at += PIECE) {
+        const int64_t n = x.count - at < PIECE ? x.count - at : PIECE;
+        MGI_TRY(mgi_st_read_codes(m->ctx, entry, x.whole + at, codes, n));
+        mgi_tensor_write(p->value, x.own + at, codes, n);
+    }
+    const int64_t first = x.own / own, last = (x.own + x.count - 1) / own;
+    for (int64_t row = first; row <= last; row++)
+        MGI_TRY(mgi_st_read_scale(m->ctx, entry, x.whole / whole + row - first, &scale[row]));
+    return MGEN_OK;
+}
+
+/* A file's codes as codes: nothing is rounded again, and all shares of a row have the row's scale. */
+static mgen_status keep_codes(const mgi_module *m, const mgi_param *p, const mgi_st_entry *entry)
+{
+    const int64_t rows = p->value->dims[0];
+    float *scale;
+    MGI_TRY(mgi_alloc_zero(m->ctx, (size_t)rows * sizeof *scale + PIECE, 1, &scale));
+    uint8_t *codes = (uint8_t *)(scale + rows);
+    mgen_status status = MGEN_OK;
+    for (int64_t i = 0; i < mgi_param_pieces(m, p) && status == MGEN_OK; i++)
+        status = load_coded(m, p, entry, mgi_param_piece(m, p, i), codes, scale);
+    if (status == MGEN_OK)
+        mgi_tensor_write(p->value->scale, 0, scale, rows);
+    mgi_free(m->ctx, scale);
+    return status;
+}
+
 mgen_status mgi_param_load(const mgi_module *m, const mgi_param *p, const mgi_st_entry *entry,
                            int64_t first)
 {
-    return p->value->scale ? load_codes(m, p, entry) : load_own(m, p, entry, first, p->value);
+    return !p->value->scale            ? load_own(m, p, entry, first, p->value)
+           : entry->dtype == MGI_ST_F8 ? keep_codes(m, p, entry)
+                                       : load_codes(m, p, entry);
 }
 
 mgen_status mgi_tensor_copy(mgi_tensor *y, const mgi_tensor *x)
@@ -374,7 +409,7 @@ mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dt
         const mgi_param *p = m->params[k];
         params[k] = (saved){m, p, ema};
         list[k].name = p->name;
-        list[k].store = store;
+        list[k].store = store == MGI_ST_F8 && !p->codes ? MGI_ST_BF16 : store;
         list[k].rank = p->rank;
         memcpy(list[k].dims, p->dims, (size_t)p->rank * sizeof *p->dims);
         list[k].data = &params[k];

@@ -128,7 +128,8 @@ mgen_status mgi_module_random(mgi_module *m, uint64_t seed);
 mgen_status mgi_module_load(mgi_module *m, const mgi_st_file *st, const char *file, bool partial);
 /* Whether the file has exactly the parameters: CORRUPT as in loading, with no need of memory for them. */
 mgen_status mgi_module_fits(const mgi_module *m, const mgi_st_file *st, const char *file);
-/* Write all parameters, or their EMA, as bf16 or f32. UNSUPPORTED where they are split or sharded, and nothing gathers
+/* Write all parameters, or their EMA, as bf16 or f32, or those that may be codes as F8 and the others as bf16, to the bits
+ * of what would be held of the values. UNSUPPORTED where they are split or sharded, and nothing gathers
  * them. */
 mgen_status mgi_module_save(mgi_module *m, const char *path, bool ema, mgi_st_dtype store);
 int64_t mgi_module_size(const mgi_module *m); /* this rank's parameters, in elements */

@@ -238,7 +238,7 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
         MGI_TRY(mgi_clip_vision_save(&r->models.vision, dir, config.vision, MGI_ST_BF16));
     }
     MGI_TRY(mgi_model_file_save(r->ctx, dir, name, MGI_AUDIO_KIND, write_audio, &config,
-                                &r->models.transformer.module, MGI_ST_BF16));
+                                &r->models.transformer.module, mgi_stage_store(s)));
     return add_to_pipeline(r, dir, name);
 }
 

@@ -399,10 +399,11 @@ static mgen_status read_flow(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",      "kind",      "steps",      "batch",        "accumulate",    "validate_every",
-        "optimizer", "world",     "tae",        "text_encoder", "text_encoders", "video_model",
-        "clips",     "drop",      "start_from", "save_as",      "buckets",       "images",
-        "recompute", "precision", NULL};
+        "name",           "kind",        "steps",  "batch",     "accumulate",
+        "validate_every", "optimizer",   "world",  "tae",       "text_encoder",
+        "text_encoders",  "video_model", "clips",  "drop",      "start_from",
+        "save_as",        "buckets",     "images", "recompute", "precision",
+        "store",          NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(read_flow(ctx, o, s));
@@ -466,7 +467,7 @@ static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stag
         "name",          "kind",      "steps",     "batch",      "accumulate", "validate_every",
         "optimizer",     "world",     "tae",       "upsampler",  "artifacts",  "degrade",
         "text_encoders", "clips",     "drop",      "start_from", "save_as",    "buckets",
-        "images",        "recompute", "precision", NULL};
+        "images",        "recompute", "precision", "store",      NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
@@ -532,7 +533,7 @@ static mgen_status read_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *
         "name",      "kind",   "steps",     "batch",       "accumulate", "validate_every",
         "optimizer", "world",  "tae",       "editor",      "edits",      "text_encoders",
         "clips",     "drop",   "drop_both", "drop_source", "start_from", "save_as",
-        "buckets",   "images", "recompute", "precision",   NULL};
+        "buckets",   "images", "recompute", "precision",   "store",      NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
@@ -572,7 +573,7 @@ static mgen_status read_audio(mgen_context *ctx, const mgi_json *o, mgi_stage *s
         "name",       "kind",    "steps",     "batch",     "accumulate", "validate_every",
         "optimizer",  "world",   "codec",     "audio",     "text",       "vision",
         "lengths",    "clips",   "drop",      "drop_film", "drop_text",  "nothing_heard",
-        "start_from", "save_as", "recompute", "precision", NULL};
+        "start_from", "save_as", "recompute", "precision", "store",      NULL};
     static const char *const recompute[] = {"none", "selective", "full"};
     const mgi_json *part;
     mgen_status status;
@@ -637,6 +638,7 @@ static mgen_status read_average(mgen_context *ctx, const mgi_json *o, mgi_stage 
 static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const precision[] = {[MGK_F32] = "f32", [MGK_BF16] = "bf16"};
+    static const char *const store[] = {"bf16", "fp8"};
     const char *kind = NULL;
     const mgi_json *optimizer, *world;
     memset(s, 0, sizeof *s);
@@ -651,6 +653,7 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(mgi_json_get_int(ctx, o, "accumulate", false, 1, 65536, &s->accumulate));
     MGI_TRY(mgi_json_get_int(ctx, o, "validate_every", false, 0, 100000000, &s->validate_every));
     MGI_TRY(mgi_json_get_choice(ctx, o, "precision", precision, 2, &s->dtype));
+    MGI_TRY(mgi_json_get_choice(ctx, o, "store", store, 2, &s->fp8));
     MGI_TRY(mgi_recipe_object(ctx, o, "optimizer", &optimizer));
     MGI_TRY(read_optimizer(ctx, optimizer, &s->optimizer));
     if (mgi_json_find(o, "world")) {

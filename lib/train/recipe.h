@@ -100,6 +100,7 @@ typedef struct mgi_stage {
     int64_t steps, batch, validate_every; /* validate_every 0 = never */
     int64_t accumulate; /* passes whose gradients make one update, each of a batch of its own */
     int32_t dtype; /* of products and activations: "precision", "f32" or "bf16"; weights are f32 */
+    int32_t fp8;   /* "store": 1 = its transformer is saved as "fp8", 0 = in "bf16" */
     mgi_optimizer_recipe optimizer;
     mgi_world_options world; /* what is trained on where no dataset is given */
     /* A model of the same folder to start from (or, of an autoencoder, to inflate); "" = random. */
@@ -157,6 +158,12 @@ typedef struct mgi_stage {
     double average_weight[MGI_AVERAGE_MAX];
     int64_t average_count;
 } mgi_stage;
+
+/* How a stage's transformer is saved. */
+static inline mgi_st_dtype mgi_stage_store(const mgi_stage *s)
+{
+    return s->fp8 ? MGI_ST_F8 : MGI_ST_BF16;
+}
 
 /* Under which name a stage saves a model or finds that of an earlier one: `part`, or "<set>_<part>". */
 void mgi_model_name(char out[MGI_NAME_MAX + 1], const char *set, const char *part);

@@ -456,7 +456,7 @@ static mgen_status write_upsampled(struct mgi_stage_run *r, const char *dir)
     MGI_TRY(read_pipeline(r, &p));
     mgi_model_name(p.upsampler, r->stage.save_as, "upsampler");
     MGI_TRY(mgi_model_file_save(r->ctx, dir, p.upsampler, MGI_UPSAMPLER_KIND, write_upsampler,
-                                &config, &r->video.module, MGI_ST_BF16));
+                                &config, &r->video.module, mgi_stage_store(&r->stage)));
     return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
 }
 
@@ -468,7 +468,7 @@ static mgen_status write_edited(struct mgi_stage_run *r, const char *dir)
     MGI_TRY(read_pipeline(r, &p));
     mgi_model_name(p.editor, r->stage.save_as, "editor");
     MGI_TRY(mgi_model_file_save(r->ctx, dir, p.editor, MGI_EDITOR_KIND, write_editor, &config,
-                                &r->video.module, MGI_ST_BF16));
+                                &r->video.module, mgi_stage_store(&r->stage)));
     return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
 }
 
@@ -482,7 +482,8 @@ static mgen_status write_personalized(struct mgi_stage_run *r, const char *dir)
     if (!r->stage.vision.frozen)
         MGI_TRY(mgi_clip_vision_save(&r->vision, dir, config.vision, MGI_ST_BF16));
     MGI_TRY(mgi_model_file_save(r->ctx, dir, p.personalizer, MGI_PERSONALIZER_KIND,
-                                write_personalizer, &config, &r->video.module, MGI_ST_BF16));
+                                write_personalizer, &config, &r->video.module,
+                                mgi_stage_store(&r->stage)));
     return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
 }
 
@@ -506,7 +507,7 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
             MGI_TRY(mgi_text_encoder_save(&r->text[i], dir, p.text[i], MGI_ST_BF16));
     }
     MGI_TRY(mgi_model_file_save(r->ctx, dir, p.video, "video-transformer", write_video,
-                                &r->stage.video, &r->video.module, MGI_ST_BF16));
+                                &r->stage.video, &r->video.module, mgi_stage_store(&r->stage)));
     return mgi_stage_save_set(r->ctx, dir, r->stage.save_as, &p);
 }
 

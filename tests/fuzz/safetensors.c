@@ -4,6 +4,7 @@
 
 #include "io/safetensors_set.h"
 
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,13 +15,22 @@ static void check_entry(mgen_context *ctx, const mgi_st_file *st, const mgi_st_e
     FUZZ_CHECK(mgi_st_find(st, e->name) == e);
     FUZZ_CHECK(data >= st->file.data && data + e->bytes <= st->file.data + st->file.size);
     FUZZ_CHECK(e->rank >= 0 && e->rank <= MGI_ST_RANK_MAX);
-    if (e->dtype != MGI_ST_F32 && e->dtype != MGI_ST_BF16 && e->dtype != MGI_ST_F16)
-        return;
     for (int i = 0; i < e->rank; i++)
         count *= e->dims[i]; /* what is as large as the file cannot be more */
+    if (e->scale) {
+        const uint8_t *scale = e->scale;
+        FUZZ_CHECK(e->dtype == MGI_ST_F8 && e->rank == 2);
+        FUZZ_CHECK(scale >= st->file.data &&
+                   scale + 4 * e->dims[0] <= st->file.data + st->file.size);
+    }
+    if (e->dtype != MGI_ST_F32 && e->dtype != MGI_ST_BF16 && e->dtype != MGI_ST_F16 && !e->scale)
+        return;
     float *out = malloc((size_t)count * sizeof *out + 1);
     FUZZ_CHECK(out);
-    FUZZ_CHECK(mgi_st_read_f32(ctx, e, out, count) == MGEN_OK);
+    mgen_status status = mgi_st_read_f32(ctx, e, out, count);
+    FUZZ_CHECK(status == MGEN_OK || (e->scale && status == MGEN_E_CORRUPT));
+    for (int64_t i = 0; e->scale && status == MGEN_OK && i < count; i++)
+        FUZZ_CHECK(isfinite(out[i]));
     free(out);
 }
 
@@ -34,6 +44,7 @@ static bool read_safetensors(mgen_context *ctx, const uint8_t *data, size_t size
     for (int64_t i = 0; i < st.count; i++) {
         check_entry(ctx, &st, &st.entries[i]);
         tensors += st.entries[i].bytes;
+        tensors += st.entries[i].scale ? 4 * (uint64_t)st.entries[i].dims[0] : 0;
     }
     FUZZ_CHECK(sizeof header + header + tensors == size);
     mgi_st_close(ctx, &st);
@@ -70,12 +81,24 @@ static uint8_t *make_kinds(size_t *size)
                 13, size);
 }
 
+/* The scales 2^-3 and 1 of two rows of codes. */
+static uint8_t *make_codes(size_t *size)
+{
+    uint8_t *out = make("{\"w\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,3],\"data_offsets\":[0,6]},"
+                        "\"w_scale\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[6,14]}}",
+                        14, size);
+    const float scale[] = {0.125f, 1.0f};
+    memcpy(out + *size - sizeof scale, scale, sizeof scale);
+    return out;
+}
+
 static uint8_t *make_empty(size_t *size)
 {
     return make("{}", 0, size);
 }
 
-static const fuzz_seed seeds[] = {{.make = make_two}, {.make = make_kinds}, {.make = make_empty}};
+static const fuzz_seed seeds[] = {
+    {.make = make_two}, {.make = make_kinds}, {.make = make_codes}, {.make = make_empty}};
 
 const fuzz_target fuzz_safetensors = {
     .name = "safetensors",

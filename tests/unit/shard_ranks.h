@@ -59,8 +59,10 @@ static void add_params(mgi_module *m, int count)
         if (i % 3 == 2)
             mgi_module_unit(m);
         mgi_param_add(m,
-                      (mgi_param_spec){
-                          .tp = params[i].tp, .parts = params[i].parts, .frozen = params[i].frozen},
+                      (mgi_param_spec){.tp = params[i].tp,
+                                       .parts = params[i].parts,
+                                       .frozen = params[i].frozen,
+                                       .codes = params[i].rank == 2},
                       params[i].rank, params[i].dims, "layer.%d.weight", i);
     }
 }
@@ -99,11 +101,12 @@ static mgen_status fake_make(mgen_context *ctx, mgi_comm *world, const mgi_mesh 
                               (mgi_module *[]){&r->module[0], &r->module[1]}, 2);
 }
 
-/* Any bits, minus zero among them. */
-static uint32_t value_of(uint64_t seed, int64_t element)
+/* Any bits, minus zero among them; of parameters and averages, which models are, no infinities or NaN. */
+static uint32_t value_of(uint64_t seed, int64_t element, bool finite)
 {
-    uint64_t bits = (seed + (uint64_t)element) * 0x9E3779B97F4A7C15u;
-    return element % 7 == 3 ? 0x80000000u : (uint32_t)(bits >> 32);
+    uint64_t mixed = (seed + (uint64_t)element) * 0x9E3779B97F4A7C15u;
+    uint32_t bits = element % 7 == 3 ? 0x80000000u : (uint32_t)(mixed >> 32);
+    return finite && (bits & 0x7f800000u) == 0x7f800000u ? bits ^ 0x800000u : bits;
 }
 
 /* Own elements of a tensor: set, or how many are not those of the save. */
@@ -119,7 +122,8 @@ static int64_t visit_tensor(mgi_tensor *t, const mgi_layout *own, int64_t save, 
     for (int64_t i = 0; i < own->ranges; i++) {
         const mgi_layout_range *r = &own->range[i];
         for (int64_t k = 0; k < r->times * r->count; k++, at++) {
-            uint32_t is = value_of(seed, r->whole + k / r->count * r->stride + k % r->count);
+            uint32_t is =
+                value_of(seed, r->whole + k / r->count * r->stride + k % r->count, kind % 3 == 0);
             wrong += *at != is;
             if (set)
                 *at = is;

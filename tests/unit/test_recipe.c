@@ -79,6 +79,7 @@ static void test_refused(void **state)
 {
     (void)state;
     assert_refused("\"accumulate\":0", "", "\"accumulate\"");
+    assert_refused("\"store\":\"fp8\"", "", "\"store\""); /* transformers only */
     assert_refused("\"freeze_encoder\":true", "", "needs \"start_from\"");
     assert_refused("\"buckets\":[{\"width\":64,\"height\":64,\"frames\":9}],\"image_every\":2", "",
                    "\"image_every\" stands beside \"buckets\"");
@@ -202,6 +203,20 @@ static void test_average(void **state)
 
 #define DEGRADE(text) TEXTS "," UPSAMPLER("4", "") ",\"degrade\":" text
 
+static void test_store(void **state)
+{
+    mgi_stage s;
+    (void)state;
+    assert_int_equal(read_video("", &s), MGEN_OK);
+    assert_int_equal(mgi_stage_store(&s), MGI_ST_BF16);
+    assert_int_equal(read_video("\"store\":\"bf16\"", &s), MGEN_OK);
+    assert_int_equal(mgi_stage_store(&s), MGI_ST_BF16);
+    assert_int_equal(read_video("\"store\":\"fp8\"", &s), MGEN_OK);
+    assert_int_equal(mgi_stage_store(&s), MGI_ST_F8);
+    assert_int_equal(read_video("\"store\":\"f32\"", &s), MGEN_E_CORRUPT);
+    assert_non_null(strstr(mgen_last_error(ctx), "\"bf16\" and \"fp8\""));
+}
+
 static mgen_status read_upsampler(const char *members, mgi_stage *out)
 {
     FILE *f = open_recipe();
@@ -258,12 +273,13 @@ static void test_upsampler(void **state)
     assert_int_equal(s.upsampler.steps, 20);
     assert_int_equal(s.video.condition, 4);
     assert_true(s.text[MGI_ROLE_UL2].frozen && !s.artifacts[0]);
-    assert_int_equal(
-        read_upsampler(TEXTS "," UPSAMPLER(
-                           "4", ",\"factor\":3") ",\"artifacts\":{\"tae\":\"t\"},\"save_as\":\"x\"",
-                       &s),
-        MGEN_OK);
+    assert_int_equal(read_upsampler(TEXTS "," UPSAMPLER(
+                                        "4", ",\"factor\":3") ",\"artifacts\":{\"tae\":\"t\"},"
+                                                              "\"save_as\":\"x\",\"store\":\"fp8\"",
+                                    &s),
+                     MGEN_OK);
     assert_int_equal(s.upsampler.factor, 3);
+    assert_int_equal(mgi_stage_store(&s), MGI_ST_F8);
     assert_string_equal(s.artifacts, "t");
     assert_true(s.artifacts_share == 0.5);
     assert_true(s.degrade.clean == 0.0f && s.degrade.pass[1].sigma.high == 0.0f);
@@ -653,13 +669,13 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_buckets),
-        cmocka_unit_test(test_average),       cmocka_unit_test(test_root),
-        cmocka_unit_test(test_upsampler),     cmocka_unit_test(test_condition),
-        cmocka_unit_test(test_editor),        cmocka_unit_test(test_personalizer),
-        cmocka_unit_test(test_degrade_names), cmocka_unit_test(test_long_lists),
-        cmocka_unit_test(test_rates),         cmocka_unit_test(test_plateau),
-        cmocka_unit_test(test_delivered)};
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_buckets),
+        cmocka_unit_test(test_average),      cmocka_unit_test(test_root),
+        cmocka_unit_test(test_store),        cmocka_unit_test(test_upsampler),
+        cmocka_unit_test(test_condition),    cmocka_unit_test(test_editor),
+        cmocka_unit_test(test_personalizer), cmocka_unit_test(test_degrade_names),
+        cmocka_unit_test(test_long_lists),   cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_plateau),      cmocka_unit_test(test_delivered)};
     return cmocka_run_group_tests_name("recipe", tests, begin, end);
 }

@@ -201,12 +201,15 @@ static void test_refused(void **state)
 
 /* ---- models --------------------------------------------------------------------------------------- */
 
+enum { EXPORTED = 3 }; /* files: the first module, the other, the first again */
+
 static mgen_status write_fake(struct mgi_stage_run *run, const char *dir)
 {
     char path[512];
-    for (int i = 0; i < 2; i++) {
+    static const mgi_st_dtype store[] = {MGI_ST_BF16, MGI_ST_F32, MGI_ST_F8};
+    for (int i = 0; i < EXPORTED; i++) {
         snprintf(path, sizeof path, "%s/%d", dir, i);
-        MGI_TRY(mgi_module_save(&run->module[i], path, i == 0, i ? MGI_ST_F32 : MGI_ST_BF16));
+        MGI_TRY(mgi_module_save(&run->module[i % 2], path, i % 2 == 0, store[i]));
     }
     return MGEN_OK;
 }
@@ -224,16 +227,16 @@ static void test_export(void **state)
 {
     static const mgi_mesh_shape shapes[] = {{1, 1, 1},    {1, 1, 8},    {2, 1, 2},
                                             {4, 1, 1, 4}, {2, 2, 2, 2}, {2, 1, 2, 2}};
-    char name[48], *first[2] = {0}, *next;
-    size_t sizes[2], size;
+    char name[48], *first[EXPORTED] = {0}, *next;
+    size_t sizes[EXPORTED], size;
     (void)state;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         snprintf(name, sizeof name, "export-%zu", i);
         const char *path = in_folder(name);
         assert_all_well(
             &(shard_job){.shape = shapes[i], .body = shard_export, .save = 9, .to = path});
-        assert_int_equal(count_files(path), 2);
-        for (int k = 0; k < 2; k++) {
+        assert_int_equal(count_files(path), EXPORTED);
+        for (int k = 0; k < EXPORTED; k++) {
             snprintf(name, sizeof name, "export-%zu/%d", i, k);
             next = read_file(in_folder(name), &size);
             if (i == 0) {
@@ -246,8 +249,8 @@ static void test_export(void **state)
             free(next);
         }
     }
-    free(first[0]);
-    free(first[1]);
+    for (int k = 0; k < EXPORTED; k++)
+        free(first[k]);
 }
 
 /* ---- ranks that fail ------------------------------------------------------------------------------ */
@@ -313,7 +316,7 @@ static void test_faults(void **state)
         }
         job = (shard_job){.shape = job.shape, .body = shard_export, .save = 1, .to = models};
         fail_everywhere(job, faults[0], rank, 0);
-        assert_int_equal(count_files(models), 2);
+        assert_int_equal(count_files(models), EXPORTED);
         job =
             (shard_job){.shape = job.shape, .body = shard_pass_on, .save = job.save, .from = path};
         job.save = number_there(path);
