@@ -92,8 +92,7 @@ mgen_status mgi_curate_watch_begin(mgen_context *ctx, const mgi_curate_rules *ru
     const mgi_film_info *info = &film->info;
     mgi_curate_watch *w;
     *out = NULL;
-    film->fps =
-        info->fps_num && info->fps_den ? (double)info->fps_num / (double)info->fps_den : 25.0;
+    film->fps = mgi_film_rate(info);
     film->shots = 1;
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *w, &w));
     w->ctx = ctx;

@@ -182,6 +182,7 @@ void mgi_dataset_release(mgi_dataset *ds)
     }
     mgi_folder_sounds_destroy(heap, ds->sounds);
     give_back(heap, ds->films);
+    give_back(heap, ds->walk);
     give_back(heap, ds->dir);
     give_back(heap, ds);
     mgi_heap_release(heap);
@@ -343,8 +344,11 @@ static uint64_t permute(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n)
 
 uint64_t mgi_dataset_element(const mgi_dataset *ds, uint64_t seed, uint64_t element)
 {
-    uint64_t n = mgi_dataset_train_count(ds);
-    return n == UINT64_MAX ? element : permute(seed, element / n, element % n, n);
+    uint64_t n = ds->walk ? ds->walks : mgi_dataset_train_count(ds);
+    if (n == UINT64_MAX)
+        return element;
+    uint64_t at = permute(seed, element / n, element % n, n);
+    return ds->walk ? ds->walk[at] : at;
 }
 
 mgen_status mgi_dataset_clips(mgen_context *ctx, mgi_dataset *ds, uint64_t seed, uint64_t first,

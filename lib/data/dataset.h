@@ -25,8 +25,9 @@ enum { MGI_DATASET_WORLD = 1, MGI_DATASET_HOST, MGI_DATASET_FOLDER }; /* part of
 
 typedef struct mgi_dataset_film {
     char *name, *caption;
-    char *sound;         /* <name>.wav, or NULL: there is none */
-    char *sound_caption; /* of <name>.sound.txt, or NULL: there is none */
+    char *sound;           /* <name>.wav, or NULL: there is none */
+    char *sound_caption;   /* of <name>.sound.txt, or NULL: there is none */
+    int64_t first, frames; /* of a clip of it; frames 0: the whole film */
 } mgi_dataset_film;
 
 typedef struct mgen_dataset {
@@ -44,6 +45,8 @@ typedef struct mgen_dataset {
     void *user;
     char *dir; /* folder */
     mgi_dataset_film *films;
+    uint64_t *walk,
+        walks;  /* samples to train on, as often as each comes in an epoch; NULL: each once */
     bool heard; /* films, or files beside them, may have sound */
     struct mgi_folder_sounds *sounds;
 } mgi_dataset;

@@ -4,6 +4,8 @@
 #include "core/alloc.h"
 #include "core/checked.h"
 #include "core/hash.h"
+#include "core/philox.h"
+#include "data/clip_list.h"
 #include "data/folder_sound.h"
 #include "data/resize.h"
 #include "io/path.h"
@@ -16,7 +18,7 @@
 
 /* ---- opening -------------------------------------------------------------------------------------- */
 
-static bool is_film(const char *name)
+bool mgi_folder_is_film(const char *name)
 {
     static const char *const endings[] = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m"};
     const char *dot = strrchr(name, '.');
@@ -26,7 +28,13 @@ static bool is_film(const char *name)
     return false;
 }
 
-/* Text of a caption file: lines become one, blanks around it go. */
+mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir)
+{
+    return mgi_fail(ctx, MGEN_E_NOT_FOUND,
+                    "no film in '%s': files that end in .mp4, .mkv, .webm, .mov, .avi or .y4m",
+                    dir);
+}
+
 static mgen_status clean_caption(mgen_context *ctx, const char *path, const mgi_file *file,
                                  char out[MGI_CAPTION_SIZE])
 {
@@ -52,13 +60,10 @@ static mgen_status clean_caption(mgen_context *ctx, const char *path, const mgi_
     return MGEN_OK;
 }
 
-/* <name without ending><ending>, if it is in the folder; else NULL. */
-static const mgi_dir_file *beside(const char *film, const char *ending, const mgi_dir_file *files,
-                                  int64_t count)
+/* The file of that name, or NULL. */
+static const mgi_dir_file *find_file(const char *name, const mgi_dir_file *files, int64_t count)
 {
-    char name[MGI_NAME_MAX + 16];
     int64_t low = 0, high = count;
-    snprintf(name, sizeof(name), "%.*s%s", (int)(strrchr(film, '.') - film), film, ending);
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
         if (strcmp(files[middle].name, name) < 0)
@@ -69,8 +74,16 @@ static const mgi_dir_file *beside(const char *film, const char *ending, const mg
     return low < count && strcmp(files[low].name, name) == 0 ? &files[low] : NULL;
 }
 
-static mgen_status read_caption(mgen_context *ctx, const char *dir, const mgi_dir_file *from,
-                                char **out)
+const mgi_dir_file *mgi_folder_beside(const char *film, const char *ending,
+                                      const mgi_dir_file *files, int64_t count)
+{
+    char name[MGI_NAME_MAX + 16];
+    snprintf(name, sizeof(name), "%.*s%s", (int)(strrchr(film, '.') - film), film, ending);
+    return find_file(name, files, count);
+}
+
+mgen_status mgi_folder_caption(mgen_context *ctx, const char *dir, const mgi_dir_file *from,
+                               char **out)
 {
     char path[MGI_PATH_MAX + 1], text[MGI_CAPTION_SIZE] = "";
     mgi_file file;
@@ -94,14 +107,14 @@ static mgen_status take_film(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
                              int64_t count, const char *name, uint64_t *hash)
 {
     mgi_dataset_film *film = &ds->films[ds->count++];
-    const mgi_dir_file *text = beside(name, ".txt", files, count);
-    const mgi_dir_file *sound_text = beside(name, ".sound.txt", files, count);
-    const mgi_dir_file *sound = beside(name, ".wav", files, count);
+    const mgi_dir_file *text = mgi_folder_beside(name, ".txt", files, count);
+    const mgi_dir_file *sound_text = mgi_folder_beside(name, ".sound.txt", files, count);
+    const mgi_dir_file *sound = mgi_folder_beside(name, ".wav", files, count);
     MGI_TRY(mgi_strdup(ctx, name, &film->name));
-    MGI_TRY(text ? read_caption(ctx, ds->dir, text, &film->caption)
+    MGI_TRY(text ? mgi_folder_caption(ctx, ds->dir, text, &film->caption)
                  : mgi_strdup(ctx, "", &film->caption));
     if (sound_text)
-        MGI_TRY(read_caption(ctx, ds->dir, sound_text, &film->sound_caption));
+        MGI_TRY(mgi_folder_caption(ctx, ds->dir, sound_text, &film->sound_caption));
     if (sound) {
         MGI_TRY(mgi_strdup(ctx, sound->name, &film->sound));
         *hash = identify(*hash, sound);
@@ -110,46 +123,145 @@ static mgen_status take_film(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
     return MGEN_OK;
 }
 
-static mgen_status take_films(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_file *files,
-                              int64_t count)
+static mgen_status make_films(mgen_context *ctx, mgi_dataset *ds, int64_t count)
 {
-    const int64_t size[] = {MGI_DATASET_FOLDER, ds->width, ds->height, ds->frames};
-    uint64_t n = 0, hash = mgi_hash64(size, sizeof(size), 0);
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof(*ds->films), &ds->films));
+    return mgi_folder_sounds_create(ctx, (uint64_t)count, &ds->sounds);
+}
+
+static mgen_status take_films(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_file *files,
+                              int64_t count, uint64_t *hash)
+{
+    int64_t n = 0;
     for (int64_t i = 0; i < count; i++)
-        n += is_film(files[i].name);
+        n += mgi_folder_is_film(files[i].name);
     if (n == 0)
-        return mgi_fail(ctx, MGEN_E_NOT_FOUND,
-                        "no film in '%s': files that end in .mp4, .mkv, .webm, .mov, .avi or .y4m",
-                        ds->dir);
-    MGI_TRY(mgi_alloc_zero(ctx, (size_t)n, sizeof(*ds->films), &ds->films));
+        return mgi_folder_no_film(ctx, ds->dir);
+    MGI_TRY(make_films(ctx, ds, n));
     for (int64_t i = 0; i < count; i++) {
-        if (!is_film(files[i].name))
+        if (!mgi_folder_is_film(files[i].name))
             continue;
-        MGI_TRY(take_film(ctx, ds, files, count, files[i].name, &hash));
-        hash = identify(hash, &files[i]);
+        MGI_TRY(take_film(ctx, ds, files, count, files[i].name, hash));
+        *hash = identify(*hash, &files[i]);
     }
-    ds->identity = hash ? hash : 1;
-    return mgi_folder_sounds_create(ctx, n, &ds->sounds);
+    return MGEN_OK;
+}
+
+/* ---- a list of clips ------------------------------------------------------------------------------ */
+
+static mgen_status take_clip(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_file *files,
+                             int64_t count, mgi_clip_line *line, uint64_t *hash)
+{
+    const mgi_dir_file *file = find_file(line->file, files, count);
+    const int64_t place[] = {line->first, line->frames};
+    if (!file || !mgi_folder_is_film(line->file))
+        return mgi_fail(ctx, MGEN_E_NOT_FOUND,
+                        "'%s' in '%s' keeps a clip of '%.200s', which is no film there; curate "
+                        "again, or take the list away",
+                        MGI_CLIP_LIST, ds->dir, line->file);
+    if (line->frames < ds->frames)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "'%s' in '%s' keeps a clip of %lld frames of '%.200s', fewer than the %lld "
+                        "of a sample; make samples shorter, or curate with a higher clip_min",
+                        MGI_CLIP_LIST, ds->dir, (long long)line->frames, line->file,
+                        (long long)ds->frames);
+    MGI_TRY(take_film(ctx, ds, files, count, line->file, hash));
+    mgi_dataset_film *film = &ds->films[ds->count - 1];
+    film->first = line->first;
+    film->frames = line->frames;
+    if (line->caption) {
+        mgi_free(ctx, film->caption);
+        film->caption = line->caption;
+        line->caption = NULL;
+    }
+    *hash = identify(mgi_hash64(place, sizeof(place), *hash), file);
+    return MGEN_OK;
+}
+
+/* A clip of weight 1.5 comes once or, by a lot of its own, twice in an epoch. */
+static uint64_t times_of(const mgi_clip_line *line, uint64_t index)
+{
+    return (uint64_t)(line->weight +
+                      (double)mgi_random_unit(0, MGI_STREAM_CURATE, (UINT64_C(2) << 32) + index));
+}
+
+/* In which order training meets clips, as their weights say; those held out come once, whatever they weigh. */
+static mgen_status repeat_clips(mgen_context *ctx, mgi_dataset *ds, const mgi_clip_line *lines)
+{
+    const uint64_t train = mgi_dataset_train_count(ds);
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < train; i++)
+        n += times_of(&lines[i], i);
+    if (n == 0)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "'%s' in '%s': its weights leave no clip to train on",
+                        MGI_CLIP_LIST, ds->dir);
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)n, sizeof(*ds->walk), &ds->walk));
+    for (uint64_t i = 0; i < train; i++)
+        for (uint64_t k = times_of(&lines[i], i); k > 0; k--)
+            ds->walk[ds->walks++] = i;
+    return MGEN_OK;
+}
+
+static mgen_status take_clips(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_file *files,
+                              int64_t count, const mgi_file *list, uint64_t *hash)
+{
+    mgi_clip_line *lines;
+    int64_t n;
+    mgen_status status;
+    MGI_TRY(
+        mgi_clip_list_read(ctx, MGI_CLIP_LIST, (const char *)list->data, list->size, &lines, &n));
+    if (n == 0)
+        MGI_TRY_GOTO(status,
+                     mgi_fail(ctx, MGEN_E_NOT_FOUND,
+                              "'%s' in '%s' keeps no clip; curate with other rules, or take the "
+                              "list away",
+                              MGI_CLIP_LIST, ds->dir),
+                     end);
+    MGI_TRY_GOTO(status, make_films(ctx, ds, n), end);
+    for (int64_t i = 0; i < n; i++)
+        MGI_TRY_GOTO(status, take_clip(ctx, ds, files, count, &lines[i], hash), end);
+    status = repeat_clips(ctx, ds, lines);
+    *hash = mgi_hash64(list->data, list->size, *hash);
+end:
+    mgi_clip_list_free(ctx, lines, n);
+    return status;
+}
+
+static mgen_status take_list(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_file *files,
+                             int64_t count, uint64_t *hash)
+{
+    char path[MGI_PATH_MAX + 1];
+    mgi_file list;
+    MGI_TRY(mgi_path_join(ctx, ds->dir, MGI_CLIP_LIST, path, sizeof(path)));
+    MGI_TRY(mgi_file_open(ctx, path, &list));
+    mgen_status status = take_clips(ctx, ds, files, count, &list, hash);
+    mgi_file_close(ctx, &list);
+    return status;
 }
 
 mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
 {
+    const int64_t size[] = {MGI_DATASET_FOLDER, ds->width, ds->height, ds->frames};
+    uint64_t hash = mgi_hash64(size, sizeof(size), 0);
     mgi_dir_file *files;
     int64_t count;
     MGI_TRY(mgi_dir_list(ctx, dir, &files, &count));
     mgen_status status = mgi_strdup(ctx, dir, &ds->dir);
     if (status == MGEN_OK)
-        status = take_films(ctx, ds, files, count);
+        status = find_file(MGI_CLIP_LIST, files, count) ? take_list(ctx, ds, files, count, &hash)
+                                                        : take_films(ctx, ds, files, count, &hash);
+    ds->identity = hash ? hash : 1;
     mgi_dir_free(ctx, files, count);
     return status;
 }
 
 /* ---- reading -------------------------------------------------------------------------------------- */
 
-/* Which frames of a film are asked for: those from `first` on, or, at a rate, what is seen then from the beginning on. */
+/* Which frames of a film are asked for: those from `first` on; or, at a rate, what is seen then from there on. */
 typedef struct wanted {
     int64_t first, frames;
-    double fps; /* 0: the film's own */
+    int64_t end; /* of the clip; 0: the film's */
+    double fps;  /* 0: the film's own */
 } wanted;
 
 static int64_t place_of(const mgi_film *film, const wanted *w, int64_t i)
@@ -157,7 +269,8 @@ static int64_t place_of(const mgi_film *film, const wanted *w, int64_t i)
     const mgi_film_info *info = mgi_film_about(film);
     if (w->fps == 0.0 || !info->fps_num || !info->fps_den)
         return w->first + i;
-    return (int64_t)(((double)i + 0.5) * (double)info->fps_num / ((double)info->fps_den * w->fps));
+    return w->first +
+           (int64_t)(((double)i + 0.5) * (double)info->fps_num / ((double)info->fps_den * w->fps));
 }
 
 /* Each of the frames, by way of `whole` in the film's own size. */
@@ -165,7 +278,12 @@ static mgen_status scale_frames(mgi_film *film, const mgi_dataset *ds, mgi_resiz
                                 const wanted *w, uint8_t *whole, uint8_t *pixels)
 {
     const int64_t each = ds->bytes / ds->frames;
-    const int64_t needed = w->fps == 0.0 ? ds->frames : place_of(film, w, w->frames - 1) + 1;
+    const int64_t needed = place_of(film, w, w->fps == 0.0 ? ds->frames - 1 : w->frames - 1) + 1;
+    if (w->end && place_of(film, w, w->frames - 1) >= w->end)
+        return mgi_fail(film->ctx, MGEN_E_INVALID,
+                        "the clip of the film '%s' ends at frame %lld, before the %lld that are "
+                        "needed; make samples shorter, or curate with a higher clip_min",
+                        film->path, (long long)w->end, (long long)needed);
     for (int64_t i = 0, next = 0; i < w->frames; i++) {
         const int64_t at = place_of(film, w, i);
         uint8_t *out = pixels + i * each;
@@ -216,16 +334,23 @@ end:
     return status;
 }
 
+static int64_t end_of(const mgi_dataset_film *film)
+{
+    return film->frames ? film->first + film->frames : 0;
+}
+
 mgen_status mgi_folder_read(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, int64_t first,
                             int64_t frames, uint8_t *pixels)
 {
-    const wanted w = {first, frames, 0.0};
+    const mgi_dataset_film *film = &ds->films[index];
+    const wanted w = {film->first + first, frames, end_of(film), 0.0};
     return read_frames(ctx, ds, index, &w, pixels);
 }
 
 mgen_status mgi_folder_watch(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, double fps,
                              int64_t frames, uint8_t *pixels)
 {
-    const wanted w = {0, frames, fps};
+    const mgi_dataset_film *film = &ds->films[index];
+    const wanted w = {film->first, frames, end_of(film), fps};
     return read_frames(ctx, ds, index, &w, pixels);
 }

@@ -4,8 +4,20 @@
 #define MGI_DATA_FOLDER_H
 
 #include "data/dataset.h"
+#include "io/path.h"
 
-/* List the films and what is beside them, read the captions; fills dir, films, count, identity and what is for sound. */
+bool mgi_folder_is_film(const char *name);
+/* NOT_FOUND, with the endings that films have. */
+mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir);
+/* <name without ending><ending>, if it is among these files of the folder; else NULL. */
+const mgi_dir_file *mgi_folder_beside(const char *film, const char *ending,
+                                      const mgi_dir_file *files, int64_t count);
+/* Text of a caption file: lines become one, blanks around it go. */
+mgen_status mgi_folder_caption(mgen_context *ctx, const char *dir, const mgi_dir_file *from,
+                               char **out);
+
+/* Where there is a clips.jsonl (clip_list.h), samples are the clips that it keeps, in its order; else films, by name.
+ * List them and what is beside them, read the captions; fills dir, films, count, identity and what is for sound. */
 mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir);
 /* Frames first .. first + frames - 1 of a film, scaled. */
 mgen_status mgi_folder_read(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, int64_t first,

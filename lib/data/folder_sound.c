@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 #include "data/world_sound.h"
 #include "io/path.h"
+#include "media/film_read.h"
 #include "media/track.h"
 #include "text/audio_caption.h"
 
@@ -98,6 +99,27 @@ static void keep(mgen_context *ctx, struct mgi_folder_sounds *s, kept *k, const 
     }
 }
 
+/* What of a film's sound belongs to its clip. */
+static mgen_status cut_track(mgen_context *ctx, const mgi_dataset *ds, const mgi_dataset_film *film,
+                             mgi_track *track)
+{
+    char path[MGI_PATH_MAX + 1];
+    mgi_film *read;
+    if (!film->frames)
+        return MGEN_OK;
+    MGI_TRY(mgi_path_join(ctx, ds->dir, film->name, path, sizeof path));
+    MGI_TRY(mgi_film_open(ctx, path, &read));
+    const double fps = mgi_film_rate(mgi_film_about(read));
+    mgi_film_close(read);
+    const double first = (double)film->first / fps * MGI_WORLD_SOUND_RATE;
+    const double count = (double)film->frames / fps * MGI_WORLD_SOUND_RATE;
+    const int64_t from = first < (double)track->count ? (int64_t)first : track->count;
+    const int64_t rest = track->count - from;
+    track->count = count < (double)rest ? (int64_t)count : rest;
+    memmove(track->samples, track->samples + from, (size_t)track->count * sizeof *track->samples);
+    return MGEN_OK;
+}
+
 /* ---- reading -------------------------------------------------------------------------------------- */
 
 static mgen_status read_track(mgen_context *ctx, const mgi_dataset *ds,
@@ -117,6 +139,8 @@ static mgen_status read_track(mgen_context *ctx, const mgi_dataset *ds,
                                 film->name, stem, film->name);
     if (status == MGEN_OK)
         status = mgi_track_convert(ctx, track, MGI_WORLD_SOUND_RATE, 1);
+    if (status == MGEN_OK)
+        status = cut_track(ctx, ds, film, track);
     if (status != MGEN_OK)
         mgi_free(ctx, track->samples);
     return status;

@@ -80,6 +80,11 @@ mgen_status mgi_plugin_film_open(mgi_film *film)
     return mgi_film_check_size(film, info.width, info.height);
 }
 
+double mgi_film_rate(const mgi_film_info *info)
+{
+    return info->fps_num && info->fps_den ? (double)info->fps_num / (double)info->fps_den : 25.0;
+}
+
 /* ---- any film ------------------------------------------------------------------------------------ */
 
 static bool ends_with(const char *path, const char *ending)

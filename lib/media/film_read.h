@@ -18,6 +18,9 @@ typedef struct mgi_film_info {
     uint32_t fps_num, fps_den;
 } mgi_film_info;
 
+/* Frames a second; 25 if the file does not say. */
+double mgi_film_rate(const mgi_film_info *info);
+
 typedef struct mgi_film mgi_film;
 
 /* NOT_FOUND, IO, INVALID (no regular file), CORRUPT (what and where), UNSUPPORTED (a kind that is not

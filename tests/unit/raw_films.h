@@ -21,7 +21,7 @@ static inline uint8_t *raw_frames(const mgi_world_raw *raw)
 }
 
 /* What curation finds in it; mgi_curate_film_free() frees. */
-static inline mgen_status watch_raw(mgen_context *ctx, const mgi_curate_rules *rules,
+static inline mgen_status watch_raw(mgen_context *context, const mgi_curate_rules *rules,
                                     const mgi_world_raw *raw, mgi_curate_film *film)
 {
     const size_t each = (size_t)raw->width * (size_t)raw->height * 3;
@@ -30,7 +30,7 @@ static inline mgen_status watch_raw(mgen_context *ctx, const mgi_curate_rules *r
     *film = (mgi_curate_film){.aesthetic = NAN};
     film->info = (mgi_film_info){raw->width, raw->height, 0, MGI_RAW_FPS, 1};
     uint8_t *frames = raw_frames(raw);
-    mgen_status status = mgi_curate_watch_begin(ctx, rules, film, &watch);
+    mgen_status status = mgi_curate_watch_begin(context, rules, film, &watch);
     for (int i = 0; status == MGEN_OK && i < raw->frames && !enough; i++)
         status = mgi_curate_watch_frame(watch, frames + each * (size_t)i, &enough);
     if (status == MGEN_OK)
