@@ -27,7 +27,7 @@ void mgi_curate_rules_report(mgi_curate_rules *r)
                             .vector_min = 0.5,
                             .vector_max = 7.0,
                             .shots_max = 0.85,
-                            .shake_max = 2.0,
+                            .shake_max = 6.0,
                             .duplicate_min = 0.9,
                             .clusters = 0.0,
                             .weight_max = 8.0,

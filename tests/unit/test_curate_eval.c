@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ * The protocol that measures curation on the toybox's raw films. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "eval/curate_eval.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static mgen_context *ctx;
+
+static int setup(void **state)
+{
+    (void)state;
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    params.threads = 1;
+    return mgi_context_init(&ctx, &params) == MGEN_OK ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    mgi_context_free(ctx);
+    return 0;
+}
+
+static double value_of(const mgen_report *report, const char *name)
+{
+    for (uint32_t i = 0; i < mgen_report_count(report); i++)
+        if (!strcmp(mgen_report_name(report, i), name))
+            return mgen_report_value(report, i);
+    fail_msg("no %s", name);
+    return 0.0;
+}
+
+static bool stop_at_two(void *user, int done, int total)
+{
+    *(int *)user = done;
+    return done == 2 && total == 15;
+}
+
+/* A round of all kinds of films: what filters find in it is what is there. */
+static void test_round(void **state)
+{
+    (void)state;
+    static const char *const rates[] = {"text",   "border",    "still", "motion",
+                                        "jitter", "duplicate", "scene", "kept"};
+    const mgi_eval_request r = {.n = 15, .seed = 3};
+    mgen_report *report;
+    char name[64];
+    assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
+    assert_int_equal(mgi_eval_curate(ctx, &r, report), MGEN_OK);
+    assert_true(value_of(report, "films") == 15.0);
+    for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
+        snprintf(name, sizeof name, "%s_precision", rates[i]);
+        assert_true(value_of(report, name) >= (strcmp(rates[i], "kept") ? 0.9 : 0.5));
+        snprintf(name, sizeof name, "%s_recall", rates[i]);
+        assert_true(value_of(report, name) >= (strcmp(rates[i], "scene") ? 0.99 : 0.8));
+    }
+    assert_true(value_of(report, "kept") >= 1.0 && value_of(report, "clips") >= 10.0);
+    mgen_report_destroy(report);
+}
+
+/* Films without a duplicate or anything to find have no such rates. */
+static void test_few(void **state)
+{
+    (void)state;
+    int done = 0;
+    mgi_eval_request r = {.n = 1, .seed = 3};
+    mgen_report *report;
+    assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
+    assert_int_equal(mgi_eval_curate(ctx, &r, report), MGEN_OK);
+    for (uint32_t i = 0; i < mgen_report_count(report); i++)
+        assert_true(!strstr(mgen_report_name(report, i), "text_") &&
+                    !strstr(mgen_report_name(report, i), "duplicate_"));
+    assert_true(value_of(report, "kept_recall") == 1.0);
+    r = (mgi_eval_request){.n = 15, .progress = stop_at_two, .user = &done};
+    assert_int_equal(mgi_eval_curate(ctx, &r, report), MGEN_E_CANCELLED);
+    assert_int_equal(done, 2);
+    mgen_report_destroy(report);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round), cmocka_unit_test(test_few)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
