@@ -367,6 +367,10 @@ MGEN_API uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe);
  *  `weights` above 0, or NULL: alike. @return as mgen_pipeline_open(), MGEN_E_INVALID, MGEN_E_NO_SPACE. Since 0.1. */
 MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, const double *weights, uint32_t count,
                                            const char *out);
+/** Store the transformers of the networks that a model folder names (video model, upsampler, editor, ...) anew, in their
+ *  places: as FP8 in half the space of bf16, which rounds their weights, or in bf16. `precision`: MGEN_PRECISION_FP8 or
+ *  _BF16. @return as mgen_pipeline_average(), all or none; MGEN_E_NUMERIC: a weight is not finite. Since 0.1. */
+MGEN_API mgen_status mgen_pipeline_convert(mgen_context *ctx, const char *dir, uint32_t precision);
 
 /* ---- generate ----------------------------------------------------------------------------- */
 #define MGEN_SCHEDULE_LINEAR_QUADRATIC      0 /**< the report's: 50 steps follow the first of 250 */

@@ -225,6 +225,7 @@ suite_kernels() {
 suite_cli() {
     build_plain || return
     tap cli 600 "$python" tests/cli/check_cli.py build-test/examples/cli/moviegen
+    tap folders 600 "$python" tests/cli/check_folders.py build-test/examples/cli/moviegen
     tap upsample 600 "$python" tests/cli/check_upsample.py build-test/examples/cli/moviegen
     tap edit 600 "$python" tests/cli/check_edit.py build-test/examples/cli/moviegen
     tap sound 600 "$python" tests/cli/check_sound.py build-test/examples/cli/moviegen

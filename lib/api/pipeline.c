@@ -5,6 +5,7 @@
 #include "kernels/mgk.h"
 #include "task/ranks.h"
 #include "train/average.h"
+#include "train/convert.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -367,4 +368,18 @@ mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, co
                             shares[i]);
     }
     return mgi_average_folders(ctx, dirs, shares, count, out);
+}
+
+mgen_status mgen_pipeline_convert(mgen_context *ctx, const char *dir, uint32_t precision)
+{
+    if (!ctx)
+        return MGEN_E_INVALID;
+    MGI_TRY(mgi_context_idle(ctx));
+    if (precision != MGEN_PRECISION_FP8 && precision != MGEN_PRECISION_BF16)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "precision is %u; models are stored in MGEN_PRECISION_BF16 (%d) or "
+                        "MGEN_PRECISION_FP8 (%d)",
+                        precision, MGEN_PRECISION_BF16, MGEN_PRECISION_FP8);
+    MGI_TRY(mgi_check_text(ctx, dir, "a model folder", MGI_PATH_MAX - MGI_NAME_MAX - 1));
+    return mgi_convert_folder(ctx, dir, precision == MGEN_PRECISION_FP8 ? MGI_ST_F8 : MGI_ST_BF16);
 }

@@ -11,6 +11,7 @@
 typedef struct source {
     mgen_context *ctx;
     const mgi_st_entry *entry;
+    int64_t index, count; /* of those of its file */
 } source;
 
 /* A model's file, and its tensors on their way into another, in the order of parameters. */
@@ -33,7 +34,7 @@ static mgen_status choose(mgen_context *shapes, const void *config, const void *
     for (int64_t k = 0; k < network.module.count && status == MGEN_OK; k++) {
         const mgi_param *p = network.module.params[k];
         const mgi_st_entry *e = mgi_st_find(st, p->name);
-        c->from[k] = (source){c->ctx, e};
+        c->from[k] = (source){c->ctx, e, k, network.module.count};
         c->list[k] = (mgi_st_source){.name = e->name,
                                      .store = p->codes ? c->store : MGI_ST_BF16,
                                      .rank = e->rank,
@@ -47,6 +48,8 @@ static mgen_status choose(mgen_context *shapes, const void *config, const void *
 static mgen_status values(const void *data, int64_t first, float *out, int64_t n)
 {
     const source *of = data;
+    if (first == 0)
+        MGI_TRY(mgi_progress(of->ctx, "storing weights", (uint64_t)of->index, (uint64_t)of->count));
     return mgi_st_read_part(of->ctx, of->entry, first, out, n);
 }
 

@@ -387,6 +387,11 @@ static mgen_status call_average(bench *b)
     return mgen_pipeline_average(b->ctx, dirs, NULL, 2, out);
 }
 
+static mgen_status call_convert(bench *b)
+{
+    return mgen_pipeline_convert(b->ctx, dir, MGEN_PRECISION_BF16); /* as it was */
+}
+
 static mgen_status call_plan(bench *b)
 {
     mgen_report *report;
@@ -474,6 +479,7 @@ static const struct {
     {"mgen_mesh_create", call_mesh, BUSY | MEMORY},
     {"mgen_mesh_barrier", call_barrier, BUSY},
     {"mgen_pipeline_average", call_average, BUSY | MEMORY | FILES | DISK},
+    {"mgen_pipeline_convert", call_convert, BUSY | MEMORY | FILES | DISK},
     {"mgen_plan_training", call_plan, BUSY | MEMORY},
     {"mgen_plan_training", call_plan_mesh, BUSY | MEMORY},
     {"mgen_evaluate", call_evaluate, BUSY | MEMORY},

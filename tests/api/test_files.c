@@ -254,6 +254,85 @@ static void test_average(void **state)
     mgen_context_destroy(ctx);
 }
 
+static mgen_status convert(mgen_context *ctx, uint32_t precision, const char *said)
+{
+    mgen_status status = mgen_pipeline_convert(ctx, copy, precision);
+    if (status != MGEN_OK && (!*said || !strstr(mgen_last_error(ctx), said)))
+        fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), said);
+    return status;
+}
+
+/* All values of the video model are no numbers. */
+static void spoil_values(void)
+{
+    char path[400];
+    uint64_t header;
+    struct stat info;
+    FILE *f = fopen(path_of(VIDEO, ".safetensors", path), "r+b");
+    assert_non_null(f);
+    assert_int_equal(fread(&header, sizeof header, 1, f), 1);
+    assert_int_equal(fseek(f, (long)header, SEEK_CUR), 0);
+    assert_int_equal(fstat(fileno(f), &info), 0);
+    for (uint64_t i = 8 + header; i < (uint64_t)info.st_size; i++)
+        assert_true(fputc(0xff, f) != EOF);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void test_convert(void **state)
+{
+    (void)state;
+    char path[400];
+    mgen_context *ctx = make_context(1);
+    struct stat wide, narrow;
+    fresh_copy();
+    uint64_t before = hash_of(ctx, copy);
+    assert_int_equal(convert(ctx, MGEN_PRECISION_BF16, ""), MGEN_OK);
+    assert_int_equal(hash_of(ctx, copy), before); /* as it was */
+    assert_int_equal(stat(path_of(VIDEO, ".safetensors", path), &wide), 0);
+    assert_int_equal(convert(ctx, MGEN_PRECISION_FP8, ""), MGEN_OK);
+    assert_int_equal(stat(path, &narrow), 0);
+    assert_true(narrow.st_size < wide.st_size);
+    assert_true(hash_of(ctx, copy) != before);
+    for (int kind = 0; kind < KINDS; kind++)
+        assert_int_equal(open_kind(ctx, kind), MGEN_OK);
+
+    assert_int_equal(mgen_pipeline_convert(NULL, copy, MGEN_PRECISION_FP8), MGEN_E_INVALID);
+    assert_int_equal(mgen_pipeline_convert(ctx, NULL, MGEN_PRECISION_FP8), MGEN_E_INVALID);
+    assert_int_equal(mgen_pipeline_convert(ctx, "", MGEN_PRECISION_FP8), MGEN_E_INVALID);
+    static const uint32_t none[] = {MGEN_PRECISION_DEFAULT, MGEN_PRECISION_F32, 4, UINT32_MAX};
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(convert(ctx, none[i], "models are stored in MGEN_PRECISION_BF16"),
+                         MGEN_E_INVALID);
+    fresh_copy();
+    struct rlimit files = stop_files();
+    mgen_status status = mgen_pipeline_convert(ctx, copy, MGEN_PRECISION_FP8);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    assert_int_equal(status, MGEN_E_IO);
+    spoil_values();
+    assert_int_equal(convert(ctx, MGEN_PRECISION_FP8, "not finite"), MGEN_E_NUMERIC);
+    fresh_copy();
+    edit(path_of(VIDEO, ".json", path), "\"version\": 1", "\"version\": 99");
+    assert_int_equal(convert(ctx, MGEN_PRECISION_FP8, "version"), MGEN_E_VERSION);
+    fresh_copy();
+    edit(path_of(VIDEO, ".safetensors", path), "BF16", "F4_E2M1");
+    assert_int_equal(convert(ctx, MGEN_PRECISION_FP8, "F4_E2M1"), MGEN_E_UNSUPPORTED);
+    fresh_copy();
+    assert_int_equal(truncate(path_of(VIDEO, ".safetensors", path), 50), 0);
+    assert_int_equal(convert(ctx, MGEN_PRECISION_FP8, "video_model.safetensors"), MGEN_E_CORRUPT);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(convert(ctx, MGEN_PRECISION_FP8, "video_model.safetensors"), MGEN_E_NOT_FOUND);
+    fresh_copy();
+    mgen_context_destroy(ctx);
+    mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
+    p.progress = refuse;
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_OK);
+    assert_int_equal(convert(ctx, MGEN_PRECISION_FP8, "storing weights"), MGEN_E_CANCELLED);
+    mgen_context_destroy(ctx);
+    ctx = make_context(1);
+    assert_int_equal(hash_of(ctx, copy), before); /* nothing was replaced */
+    mgen_context_destroy(ctx);
+}
+
 /* An allocator that publishes another model at its `left`-th block: once. */
 typedef struct publication {
     mgen_context *ctx; /* another one, which does it */
@@ -443,13 +522,10 @@ static int setup_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_opens),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_model_info),
-        cmocka_unit_test(test_abi_table),
-        cmocka_unit_test(test_average),
-        cmocka_unit_test(test_average_of_one_save),
+        cmocka_unit_test(test_opens),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_busy),      cmocka_unit_test(test_model_info),
+        cmocka_unit_test(test_abi_table), cmocka_unit_test(test_average),
+        cmocka_unit_test(test_convert),   cmocka_unit_test(test_average_of_one_save),
     };
     return cmocka_run_group_tests(tests, setup_all, teardown);
 }

@@ -86,7 +86,8 @@ def expect(run, status, *texts):
 # ---- the command line ----
 
 def test_no_command(w):
-    expect(w.run(), 2, "no command given", "generate", "upsample", "sound", "train", "eval", "sheet", "plot", "info", "plan", "average")
+    expect(w.run(), 2, "no command given", "generate", "upsample", "sound", "train", "eval", "sheet", "plot", "info", "plan", "average",
+           "convert")
 
 
 def test_unknown_command(w):
@@ -103,7 +104,8 @@ def wait_for(condition, seconds=120):
 def test_help(w):
     run = w.run("--help")
     expect(run, 0)
-    for command in ("generate", "upsample", "sound", "train", "eval", "sheet", "plot", "info", "plan", "average"):
+    for command in ("generate", "upsample", "sound", "train", "eval", "sheet", "plot", "info", "plan", "average",
+                    "convert"):
         assert command.encode() in run.stdout
         one = w.run(command, "--help")
         expect(one, 0)
@@ -179,19 +181,6 @@ def test_info(w):
 
 
 # ---- output, before any model is needed ----
-
-def test_average(w):
-    expect(w.run("average"), 2, "OUT is missing")
-    expect(w.run("average", w.path("mean")), 2, "IN is missing")
-    for text in ("1", "1,2,3", "1,-1", "1,0", "1,x", "1,nan", ""):
-        expect(w.run("average", w.path("mean"), "a", "b", "--weights", text), 2, "--weights needs 2 numbers above 0")
-    expect(w.run("average", w.path("mean"), "none"), 1, "cannot open the folder 'none'")
-    w.need_model()
-    run = w.run("average", w.path("mean"), w.model, w.model, "--weights", "1,0.5")
-    expect(run, 0)
-    assert b"the average of 2 models is in" in run.stdout, run.stdout
-    expect(w.run("info", "--model", w.path("mean")), 0)
-
 
 def test_output_folder_missing(w):
     expect(w.run("generate", "x", "--out", w.path("nowhere/movie.y4m")), 1, "nowhere/movie.y4m")

@@ -262,6 +262,7 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_pipeline_open": (_STATUS, c_void_p, c_char_p, POINTER(Pipeline)),
     "mgen_pipeline_close": (None, POINTER(Pipeline)), "mgen_pipeline_hash": (c_uint64, POINTER(Pipeline)),
     "mgen_pipeline_average": (_STATUS, c_void_p, _OUT, c_void_p, c_uint32, c_char_p),
+    "mgen_pipeline_convert": (_STATUS, c_void_p, c_char_p, c_uint32),
     "mgen_generate_estimate": (_STATUS, c_void_p, POINTER(Pipeline), POINTER(GenerateParams), POINTER(Estimate)),
     "mgen_generate_start": (_STATUS, c_void_p, POINTER(Pipeline), POINTER(GenerateParams), _OUT),
     "mgen_upsample_estimate": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), POINTER(Estimate)),

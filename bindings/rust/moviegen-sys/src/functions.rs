@@ -155,6 +155,11 @@ extern "C" {
         count: u32,
         out: *const c_char,
     ) -> mgen_status;
+    pub fn mgen_pipeline_convert(
+        ctx: *mut mgen_context,
+        dir: *const c_char,
+        precision: u32,
+    ) -> mgen_status;
 
     pub fn mgen_generate_estimate(
         ctx: *mut mgen_context,

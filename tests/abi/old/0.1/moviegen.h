@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * moviegen.h - the whole public interface of libmoviegen, and its manual. A comment is of all calls below it up to the next.
  *
- * What it does    Text in, video and sound out: autoencoders, text encoders and flow-matching transformers, composed through
- *                 a pipeline, trained and run by this library after Meta's Movie Gen report (October 2024).
+ * What it does: text in, video and sound out: autoencoders, text encoders and flow-matching transformers, composed through a
+ *     pipeline, trained and run by this library after Meta's Movie Gen report (October 2024).
  *
- * Smallest program
+ * Smallest program:
  * @code
  *     mgen_context *ctx;
  *     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
@@ -19,35 +19,31 @@
  *         fprintf(stderr, "%s\n", mgen_last_error(ctx));
  * @endcode
  *
- * Objects         context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model, mgen_upsampler, mgen_editor,
- *                 mgen_audio_model); the pipeline, a plain struct that names them; job; clip; sound; dataset; trainer; mesh of
- *                 ranks; report.
- * Ownership       The library frees what it allocated, through the destroy or release call of its kind; each of these
- *                 accepts NULL. The caller's memory is only read during the call unless a function says "keeps". Model
- *                 handles and datasets count their owners: retain adds one, release removes one, and the last one frees.
- *                 A context may go before handles, clips, sounds and reports of it; jobs, trainers, then meshes go before it.
- * Threads         One object: one thread at a time, and a context with its jobs, trainers and meshes counts as one
- *                 object. Different contexts: free. A model handle is immutable once loaded: any number of contexts and
- *                 threads may use it, retain it and release it at once. Other exceptions are marked "any thread".
- * Blocking        Calls marked "returns at once" do; the rest block until done.
- * Callbacks       Must return; must not call the library, but for calls marked "any thread" and calls on another context.
- *                 One that answers int32_t goes on with 0; anything else ends the work with MGEN_E_CANCELLED.
- * Errors          Calls that can fail return mgen_status. Outputs are written only on MGEN_OK, but an output handle is
- *                 NULL after a failure. Three classes (mgen_status_class):
- *                 nothing changed (INVALID, STATE, UNSUPPORTED, VERSION): the caller's mistake;
- *                 this call failed, its object is usable (memory, files, NUMERIC, control): remove the cause, call again;
- *                 the object failed (DEVICE_LOST, PEER_LOST, DESYNC): only destroy it.
- *                 mgen_last_error() has one sentence: what, where, and what to do. Calls without a context answer by
- *                 their status alone. Any call can return MGEN_E_INVALID for a NULL that it does not allow, and
- *                 MGEN_E_INTERNAL for a bug of this library.
- * Structs         Structs that may grow begin with struct_size, set by their INIT macro, which sets all else to 0, the
- *                 default. A shorter struct (of an older header) is read as if filled up with 0; a longer one is taken if
- *                 what this library does not know is 0, else VERSION. Every call with such a struct can also return
- *                 INVALID (struct_size is no size it ever had) and VERSION.
- * Process demands None: no locale, no signal handlers, no writable globals, no printing, no exit. The library may be
- *                 unloaded when nothing made by it is left.
- * Compatibility   Before 1.0 the soname, libmoviegen.so.0, may change, said in CHANGELOG.md. Within one, numbers, field
- *                 offsets and the meaning of calls stay; structs and the list of calls grow at the end.
+ * Objects: context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model, mgen_upsampler, mgen_editor,
+ *     mgen_audio_model); the pipeline, a plain struct that names them; job; clip; sound; dataset; trainer; mesh; report.
+ * Ownership: the library frees what it allocated, through the destroy or release call of its kind; each accepts NULL. The
+ *     caller's memory is only read during the call unless a function says "keeps". Model handles and datasets count their
+ *     owners: retain adds one, release removes one, and the last one frees. A context may go before handles, clips, sounds
+ *     and reports of it; jobs, trainers, then meshes go before it.
+ * Threads: one object, one thread at a time, and a context with its jobs, trainers and meshes counts as one object. Different
+ *     contexts: free. A model handle is immutable once loaded: any number of contexts and threads may use it, retain it and
+ *     release it at once. Other exceptions are marked "any thread".
+ * Blocking: calls marked "returns at once" do; the rest block until done.
+ * Callbacks must return, and must not call the library, but for calls marked "any thread" and calls on another context. One
+ *     that answers int32_t goes on with 0; anything else ends the work with MGEN_E_CANCELLED.
+ * Errors: calls that can fail return mgen_status. Outputs are written only on MGEN_OK, but an output handle is NULL after a
+ *     failure. Three classes (mgen_status_class):
+ *     nothing changed (INVALID, STATE, UNSUPPORTED, VERSION): the caller's mistake;
+ *     this call failed, its object is usable (memory, files, NUMERIC, control): remove the cause, call again;
+ *     the object failed (DEVICE_LOST, PEER_LOST, DESYNC): only destroy it.
+ *     mgen_last_error() has one sentence: what, where, and what to do. Calls without a context answer by their status alone.
+ *     Any call can return MGEN_E_INVALID for a NULL that it does not allow, and MGEN_E_INTERNAL for a bug of this library.
+ * Structs that may grow begin with struct_size, set by their INIT macro, which sets all else to 0, the default. A shorter one
+ *     (of an older header) is read as if filled up with 0; a longer one is taken if what this library does not know is 0, else
+ *     VERSION. Every call with such a struct can also return INVALID (struct_size is no size it ever had) and VERSION.
+ * Process: no locale, signal handlers, writable globals, printing or exit; it may be unloaded when nothing made by it is left.
+ * Compatibility: before 1.0 the soname, libmoviegen.so.0, may change, said in CHANGELOG.md. Within one, numbers, field offsets
+ *     and the meaning of calls stay; structs and the list of calls grow at the end.
  */
 #ifndef MOVIEGEN_H
 #define MOVIEGEN_H
@@ -68,46 +64,39 @@ extern "C" {
 /* ---- status ------------------------------------------------------------------------------- */
 typedef int32_t mgen_status; /**< of a call: 0 or a negative value below; numbers never change */
 #define MGEN_OK 0
-/* the caller's mistake: nothing changed */
+/* by tens: the caller's mistake (nothing changed), resources, files, device, peers, control */
 #define MGEN_E_INVALID     (-10) /**< an argument is NULL, out of range or malformed */
 #define MGEN_E_STATE       (-11) /**< not now: the object is busy, failed, or lacks a part */
 #define MGEN_E_UNSUPPORTED (-12) /**< legal, but not by this build, machine or model */
 #define MGEN_E_VERSION     (-13) /**< the struct or file is newer than this library */
-/* resources */
-#define MGEN_E_NO_MEMORY (-20) /**< the allocator or the system gave none */
-#define MGEN_E_LIMIT     (-21) /**< would pass a limit that the context set */
-/* files */
-#define MGEN_E_NOT_FOUND (-30) /**< no such file or folder */
-#define MGEN_E_IO        (-31) /**< the system reported an error while reading or writing */
-#define MGEN_E_CORRUPT   (-32) /**< the file breaks the rules of its format */
-#define MGEN_E_NO_SPACE  (-33) /**< the disk is full */
-/* device */
+#define MGEN_E_NO_MEMORY   (-20) /**< the allocator or the system gave none */
+#define MGEN_E_LIMIT       (-21) /**< would pass a limit that the context set */
+#define MGEN_E_NOT_FOUND   (-30) /**< no such file or folder */
+#define MGEN_E_IO          (-31) /**< the system reported an error while reading or writing */
+#define MGEN_E_CORRUPT     (-32) /**< the file breaks the rules of its format */
+#define MGEN_E_NO_SPACE    (-33) /**< the disk is full */
 #define MGEN_E_DEVICE      (-40) /**< a device call failed; the context is usable */
 #define MGEN_E_DEVICE_LOST (-41) /**< the device is gone: destroy the context */
 #define MGEN_E_NUMERIC     (-42) /**< not-a-number or infinity where none may be */
-/* peers */
-#define MGEN_E_PEER_LOST (-50) /**< another rank is gone */
-#define MGEN_E_TIMEOUT   (-51) /**< the time given ran out; the work goes on */
-#define MGEN_E_DESYNC    (-52) /**< ranks made different calls */
-/* control */
-#define MGEN_E_CANCELLED (-60) /**< a cancel, a stop or a callback asked to end */
-#define MGEN_E_AGAIN     (-61) /**< not finished yet */
-#define MGEN_E_INTERNAL  (-90) /**< a bug in this library; please report the message */
-
+#define MGEN_E_PEER_LOST   (-50) /**< another rank is gone */
+#define MGEN_E_TIMEOUT     (-51) /**< the time given ran out; the work goes on */
+#define MGEN_E_DESYNC      (-52) /**< ranks made different calls */
+#define MGEN_E_CANCELLED   (-60) /**< a cancel, a stop or a callback asked to end */
+#define MGEN_E_AGAIN       (-61) /**< not finished yet */
+#define MGEN_E_INTERNAL    (-90) /**< a bug in this library; please report the message */
 /* What a status says about the object; see "Errors" above. */
 #define MGEN_CLASS_OK        0
 #define MGEN_CLASS_UNCHANGED 1 /**< nothing changed */
 #define MGEN_CLASS_FAILED    2 /**< this call failed, the object is usable */
 #define MGEN_CLASS_DEAD      3 /**< the object failed: only destroy it */
-
 /** @return the constant's name, such as "MGEN_E_INVALID"; never NULL. Any thread. Since 0.1. */
 MGEN_API const char *mgen_status_name(mgen_status status);
 /** @return the MGEN_CLASS_* of a status; unknown ones count as FAILED. Any thread. Since 0.1. */
 MGEN_API int32_t mgen_status_class(mgen_status status);
 /** @return "major.minor.patch" of the library that runs. Any thread. Since 0.1. */
 MGEN_API const char *mgen_version(void);
-/** The library's numbers of this header, for bindings that declare them again: "MGEN_E_INVALID", "sizeof mgen_frames",
- *  "offsetof mgen_frames.format", ... @return the name of entry i, NULL past the end. Any thread. Since 0.1. */
+/** The library's numbers of this header, for bindings: "MGEN_E_INVALID", "sizeof mgen_frames", "offsetof mgen_frames.format",
+ *  ... @return the name of entry i, NULL past the end. Any thread. Since 0.1. */
 MGEN_API const char *mgen_abi_name(uint32_t i);
 /** @return the value of entry i; 0 past the end. Any thread. Since 0.1. */
 MGEN_API int64_t mgen_abi_value(uint32_t i);
@@ -124,7 +113,6 @@ typedef struct mgen_allocator {
 #define MGEN_LOG_WARN  1
 #define MGEN_LOG_INFO  2
 #define MGEN_LOG_DEBUG 3
-
 /** Settings of a context. Fill with MGEN_CONTEXT_PARAMS_INIT, then change. */
 typedef struct mgen_context_params {
     uint32_t struct_size;                                     /**< set by the INIT macro */
@@ -145,14 +133,13 @@ typedef struct mgen_context_params {
     uint64_t error_size;    /**< bytes of error_text */
     /** GPUs: 0 = cuBLASLt's own choice for each shape of product: one GPU and cuBLASLt, the same bits in every run. 1 = the
      *  fastest of some that are timed when a shape is new, outside of captured steps and meshes with cp or tp: from run to
-     *  run results may differ in rounding, unless cache_dir keeps what was chosen ("products-*", may be deleted). */
+     *  run rounding may differ, unless cache_dir keeps what was chosen ("products-*", may be deleted). */
     uint32_t autotune;
     uint32_t reserved0; /**< must be 0 */
 } mgen_context_params;
-/** Create a context; params NULL = defaults. After a failure params->error_text has the sentence. @return MGEN_OK,
- *  MGEN_E_INVALID (a field is out of range), MGEN_E_VERSION, MGEN_E_UNSUPPORTED (there is no such device),
- *  MGEN_E_NO_MEMORY (memory or threads ran out), MGEN_E_LIMIT (host_memory_max is too small for the context itself).
- *  Ownership: destroy with mgen_context_destroy(). Threads: any. Since 0.1. */
+/** Create a context; params NULL = defaults. @return MGEN_OK, MGEN_E_INVALID (a field is out of range), MGEN_E_VERSION,
+ *  MGEN_E_UNSUPPORTED (there is no such device), MGEN_E_NO_MEMORY (memory or threads ran out), MGEN_E_LIMIT (host_memory_max
+ *  is too small for the context itself). Ownership: destroy with mgen_context_destroy(). Threads: any. Since 0.1. */
 MGEN_API mgen_status mgen_context_create(const mgen_context_params *params, mgen_context **out);
 /** Destroy a context; its jobs, trainers and meshes go first. NULL is fine. Since 0.1. */
 MGEN_API void mgen_context_destroy(mgen_context *ctx);
@@ -171,12 +158,11 @@ MGEN_API const char *mgen_context_kernels(const mgen_context *ctx);
 /* Ranks share one run (docs/parallel.md): each has a context and a mesh of its own, and all make the same calls with it
  * and what is made of it. These can also return PEER_LOST (a rank is gone, aborted, or failed for its own reason, which is
  * told), TIMEOUT (a rank, which is named, is late) and DESYNC (ranks disagree: on what, is told). Then only destroy it. */
-
 typedef struct mgen_ranks mgen_ranks; /**< where threads of one process meet as ranks */
 typedef struct mgen_mesh mgen_mesh;   /**< one rank's place among all ranks of a run */
-/** Let `size` threads (1..1024) meet. Their calls wait up to timeout_ms milliseconds for each other; 0 = 10 minutes,
- *  negative = no limit. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY,
- *  MGEN_E_LIMIT. Ownership: destroy with mgen_ranks_destroy(); `ctx` may go before. Since 0.1. */
+/** Let `size` threads (1..1024) meet. Their calls wait up to timeout_ms milliseconds for each other; 0 = 10 minutes, negative:
+ *  no limit. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership:
+ *  destroy with mgen_ranks_destroy(); `ctx` may go before. Since 0.1. */
 MGEN_API mgen_status mgen_ranks_create(mgen_context *ctx, uint32_t size, int64_t timeout_ms, mgen_ranks **out);
 /** Let nobody else join; meshes made of it keep what they need. NULL is fine. Since 0.1. */
 MGEN_API void mgen_ranks_destroy(mgen_ranks *ranks);
@@ -198,11 +184,10 @@ typedef struct mgen_mesh_params {
     uint32_t size;      /**< ranks in all, 1..65536, with `meet` or `exchange` */
     uint32_t reserved1; /**< must be 0 */
 } mgen_mesh_params;
-/** Meet the other ranks: blocks until all are there. @return MGEN_OK, MGEN_E_INVALID (no mesh, or of another number of
- *  ranks), MGEN_E_VERSION, MGEN_E_STATE (the rank is taken, MPI has been used, or a job is running), MGEN_E_NOT_FOUND (no
- *  such host or folder), MGEN_E_IO (rank 0 cannot listen there), MGEN_E_UNSUPPORTED (no MPI plug-in or no NCCL),
- *  MGEN_E_CANCELLED (by `exchange`), MGEN_E_DESYNC, MGEN_E_TIMEOUT, MGEN_E_PEER_LOST, MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
- *  Ownership: destroy with mgen_mesh_destroy(), before `ctx`. Since 0.1. */
+/** Meet the other ranks: blocks until all are there. @return MGEN_OK, MGEN_E_INVALID (no mesh, or of another number of ranks),
+ *  MGEN_E_VERSION, MGEN_E_STATE (the rank is taken, MPI has been used, or a job runs), MGEN_E_NOT_FOUND (no such host, folder),
+ *  MGEN_E_IO (rank 0 cannot listen), MGEN_E_UNSUPPORTED (no MPI, NCCL), MGEN_E_CANCELLED, MGEN_E_DESYNC, MGEN_E_TIMEOUT,
+ *  MGEN_E_PEER_LOST, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: mgen_mesh_destroy(), before `ctx`. Since 0.1. */
 MGEN_API mgen_status mgen_mesh_create(mgen_context *ctx, const mgen_mesh_params *params, mgen_mesh **out);
 /** Leave; trainers and jobs go first. Ranks that still wait for this one get PEER_LOST. NULL is fine. Since 0.1. */
 MGEN_API void mgen_mesh_destroy(mgen_mesh *mesh);
@@ -219,7 +204,6 @@ MGEN_API void mgen_mesh_abort(mgen_mesh *mesh);
 #define MGEN_FORMAT_RGB8   0 /**< one plane, 3 bytes a pixel, 0..255 */
 #define MGEN_FORMAT_RGBF32 1 /**< one plane, 3 floats a pixel, 0..1 */
 #define MGEN_FORMAT_YUV420 2 /**< planes Y, U, V; BT.601, limited range, U and V half size, rounded up, amid 4 pixels */
-
 /** A view of somebody's frames: row y of frame f at plane[p] + f * frame_stride[p] + y * row_stride[p]. */
 typedef struct mgen_frames {
     uint32_t struct_size;     /**< set by MGEN_FRAMES_INIT */
@@ -231,23 +215,21 @@ typedef struct mgen_frames {
     uint64_t row_stride[3];   /**< bytes from row to row; 0 = without gaps */
     uint64_t frame_stride[3]; /**< bytes from frame to frame; 0 = height rows */
 } mgen_frames;
-
 typedef struct mgen_clip mgen_clip; /**< frames of RGB8 on the host */
 /** What a clip holds. */
 typedef struct mgen_clip_info {
-    uint32_t struct_size;   /**< set by MGEN_CLIP_INFO_INIT */
-    uint32_t width, height; /**< pixels, each 1..65536 */
-    uint32_t frames;        /**< count, 1..65536 */
-    uint32_t fps_num;       /**< frames per second are fps_num / fps_den, neither 0 */
-    uint32_t fps_den;       /**< see fps_num */
+    uint32_t struct_size;      /**< set by MGEN_CLIP_INFO_INIT */
+    uint32_t width, height;    /**< pixels, each 1..65536 */
+    uint32_t frames;           /**< count, 1..65536 */
+    uint32_t fps_num, fps_den; /**< frames per second are fps_num / fps_den, neither 0 */
 } mgen_clip_info;
 /** Make a black clip. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT.
  *  Ownership: destroy with mgen_clip_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_clip_create(mgen_context *ctx, const mgen_clip_info *info, mgen_clip **out);
-/** Read frames of a film or picture: .y4m and .png by the library, all else by the FFmpeg plug-in. `count` of them from
- *  `first` on, 0 = all; fewer where the film ends earlier. @return MGEN_OK, MGEN_E_INVALID (none from `first` on),
- *  MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED (no plug-in, or it cannot read this file),
- *  MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: mgen_clip_destroy(). Since 0.1. */
+/** Read frames of a film or picture: .y4m and .png by the library, all else by the FFmpeg plug-in. `count` of them from `first`
+ *  on, 0 = all; fewer where it ends earlier. @return MGEN_OK, MGEN_E_INVALID (none from `first` on), MGEN_E_NOT_FOUND,
+ *  MGEN_E_IO, MGEN_E_CORRUPT, MGEN_E_UNSUPPORTED (no plug-in, or not read by it), MGEN_E_STATE (a job is running),
+ *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: mgen_clip_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_clip_read(mgen_context *ctx, const char *path, uint64_t first, uint64_t count, mgen_clip **out);
 /** Free a clip. NULL is fine. Since 0.1. */
 MGEN_API void mgen_clip_destroy(mgen_clip *clip);
@@ -255,11 +237,11 @@ MGEN_API void mgen_clip_destroy(mgen_clip *clip);
 MGEN_API mgen_status mgen_clip_get_info(const mgen_clip *clip, mgen_clip_info *info);
 /** @return frames x height x width x 3 bytes, RGB, to read and write while `clip` lives; or NULL. Since 0.1. */
 MGEN_API uint8_t *mgen_clip_pixels(mgen_clip *clip);
-/** Write a clip, in the format of the name's ending: .y4m (YUV 4:2:0); .png (one frame: a picture; more: up to 8 frames
- *  spread over the clip, side by side; a name with one %d or %0Nd: a file a frame); all else (.mp4, .mkv, .webm, ...)
- *  by the FFmpeg plug-in. A file is renamed to its name when complete. @return MGEN_OK, MGEN_E_INVALID (no known
- *  ending), MGEN_E_UNSUPPORTED (no plug-in: the message says how to get it), MGEN_E_NOT_FOUND (no such folder),
- *  MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_STATE (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+/** Write a clip, in the format of the name's ending: .y4m (YUV 4:2:0); .png (one frame: a picture; more: up to 8 frames spread
+ *  over the clip, side by side; a name with one %d or %0Nd: a file a frame); all else (.mp4, .mkv, .webm, ...) by the FFmpeg
+ *  plug-in. A file is renamed to its name when complete. @return MGEN_OK, MGEN_E_INVALID (no known ending), MGEN_E_UNSUPPORTED
+ *  (no plug-in: the message says how to get it), MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_STATE
+ *  (a job is running), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_clip_write(mgen_context *ctx, const mgen_clip *clip, const char *path);
 
 /* ---- sound -------------------------------------------------------------------------------- */
@@ -272,8 +254,7 @@ typedef struct mgen_sound_info {
     uint32_t reserved0;   /**< must be 0 */
     uint64_t samples;     /**< of each channel, 1..2^31 - 1 */
 } mgen_sound_info;
-/** Make a silent sound. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: destroy
- *  with mgen_sound_destroy(). Since 0.1. */
+/** Make a silent sound. @return as mgen_clip_create(). Ownership: destroy with mgen_sound_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_sound_create(mgen_context *ctx, const mgen_sound_info *info, mgen_sound **out);
 /** Read a sound, or that of a film: .wav by the library, all else by the FFmpeg plug-in. `rate` and `channels`: as in
  *  mgen_sound_info, to which it is converted; 0 = as it is. @return as mgen_clip_read(); MGEN_E_INVALID: too long; no sound in
@@ -288,8 +269,8 @@ MGEN_API float *mgen_sound_samples(mgen_sound *sound);
 /** Write a sound, in the format of the name's ending: .wav (16 bits); all else (.m4a, .mp3, .ogg, .flac, ...) by the FFmpeg
  *  plug-in, at the nearest rate that the format has. @return as mgen_clip_write(). Since 0.1. */
 MGEN_API mgen_status mgen_sound_write(mgen_context *ctx, const mgen_sound *sound, const char *path);
-/** Write a clip with its sound, which is cut to the clip's length or goes on in silence, by the FFmpeg plug-in (.mp4, .mov,
- *  .mkv, .webm, ...). @return as mgen_clip_write(); a format without sound is MGEN_E_INVALID. Since 0.1. */
+/** Write a clip with its sound, cut to its length or going on in silence, by the FFmpeg plug-in (.mp4, .mov, .mkv, .webm, ...).
+ *  @return as mgen_clip_write(); a format without sound is MGEN_E_INVALID. Since 0.1. */
 MGEN_API mgen_status mgen_movie_write(mgen_context *ctx, const mgen_clip *clip, const mgen_sound *sound, const char *path);
 
 /* ---- models ------------------------------------------------------------------------------- */
@@ -300,11 +281,10 @@ typedef struct mgen_upsampler mgen_upsampler;       /**< clip -> larger clip */
 typedef struct mgen_editor mgen_editor;             /**< clip + instruction -> clip */
 typedef struct mgen_audio_model mgen_audio_model;   /**< clip or text -> sound */
 /** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8), or a folder <name> in it of diffusers
- *  (docs/autoencoder.md) or transformers (docs/text.md). Transformers of video and sound are held as "precision" in their
- *  file says; upsamplers and audio models have the networks that their files name. @return MGEN_OK, MGEN_E_STATE (a job is
- *  running), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message names file and rule), MGEN_E_UNSUPPORTED (a network or
- *  tensor type that is not read), MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED. Ownership: the caller's;
- *  its memory counts on `ctx`. Since 0.1. */
+ *  (docs/autoencoder.md) or transformers (docs/text.md). Transformers of video and sound are held as "precision" in their file
+ *  says; upsamplers and audio models have the networks that their files name. @return MGEN_OK, MGEN_E_STATE (a job is running),
+ *  MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message names file and rule), MGEN_E_UNSUPPORTED (a network or tensor type
+ *  that is not read), MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED. Ownership: the caller's. Since 0.1. */
 MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name, mgen_tae **out);
 MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name, mgen_text_encoder **out);
 MGEN_API mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name, mgen_video_model **out);
@@ -325,26 +305,24 @@ MGEN_API void mgen_video_model_release(mgen_video_model *model);
 MGEN_API void mgen_upsampler_release(mgen_upsampler *upsampler);
 MGEN_API void mgen_editor_release(mgen_editor *editor);
 MGEN_API void mgen_audio_model_release(mgen_audio_model *model);
-
 /** What a loaded network is. Of any kind; fields that do not apply are 0. */
 typedef struct mgen_model_info {
-    uint32_t struct_size;     /**< set by MGEN_MODEL_INFO_INIT */
-    uint32_t channels;        /**< TAE, video and audio model: of the latents */
-    uint32_t spatial_factor;  /**< TAE: pixels of a latent, along height and width */
-    uint32_t temporal_factor; /**< TAE: frames of a latent frame */
-    uint32_t text_width;      /**< text encoder: values of a token; video model: of its widest role */
-    uint32_t text_tokens;     /**< text encoder: tokens at most */
-    uint64_t parameters;      /**< count; of an upsampler and an audio model, its transformer's */
-    uint64_t bytes;           /**< of memory that its weights take */
-    uint64_t hash;            /**< identity of the weights, the same for the same file */
-    float guidance;           /**< video and audio model: of requests that ask for none */
-    uint32_t fps_prefix;      /**< video model: 1 = "FPS-16 ", the rate, stands before prompts that do not begin with "FPS-" */
-    uint32_t upsampling;      /**< upsampler: of width and height, as it was trained */
-    uint32_t reserved0;       /**< 0 */
-    uint32_t tasks;           /**< editor: kinds of edits in its file; those of requests are MGEN_EDIT_* */
-    float source_guidance;    /**< editor: of requests that ask for none */
-    uint32_t rate;            /**< audio model: samples a second; of one channel */
-    uint32_t sees_clips;      /**< audio model: 1 = it makes the sound of clips, 0 = of texts only */
+    uint32_t struct_size;                     /**< set by MGEN_MODEL_INFO_INIT */
+    uint32_t channels;                        /**< TAE, video and audio model: of the latents */
+    uint32_t spatial_factor, temporal_factor; /**< TAE: pixels of a latent along height and width, frames of a latent frame */
+    uint32_t text_width;                      /**< text encoder: values of a token; video model: of its widest role */
+    uint32_t text_tokens;                     /**< text encoder: tokens at most */
+    uint64_t parameters;                      /**< count; of an upsampler and an audio model, its transformer's */
+    uint64_t bytes;                           /**< of memory that its weights take */
+    uint64_t hash;                            /**< identity of the weights, the same for the same file */
+    float guidance;                           /**< video and audio model: of requests that ask for none */
+    uint32_t fps_prefix;   /**< video model: 1 = "FPS-16 ", the rate, stands before prompts that do not begin with "FPS-" */
+    uint32_t upsampling;   /**< upsampler: of width and height, as it was trained */
+    uint32_t reserved0;    /**< 0 */
+    uint32_t tasks;        /**< editor: kinds of edits in its file; those of requests are MGEN_EDIT_* */
+    float source_guidance; /**< editor: of requests that ask for none */
+    uint32_t rate;         /**< audio model: samples a second; of one channel */
+    uint32_t sees_clips;   /**< audio model: 1 = it makes the sound of clips, 0 = of texts only */
 } mgen_model_info;
 /** Tell what a network is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_tae_get_info(const mgen_tae *tae, mgen_model_info *info);
@@ -353,14 +331,12 @@ MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model, mg
 MGEN_API mgen_status mgen_upsampler_get_info(const mgen_upsampler *upsampler, mgen_model_info *info);
 MGEN_API mgen_status mgen_editor_get_info(const mgen_editor *editor, mgen_model_info *info);
 MGEN_API mgen_status mgen_audio_model_get_info(const mgen_audio_model *model, mgen_model_info *info);
-
 /* How weights are held and products computed: in f32; in bf16, all but vectors; or as FP8: E4M3 in the linear layers of
  * the video model's blocks, with a scale for each output and token, and bf16 elsewhere. A network runs as it is held. */
 #define MGEN_PRECISION_DEFAULT 0 /**< as "precision" in the video model's file says, else f32 */
 #define MGEN_PRECISION_F32     1
 #define MGEN_PRECISION_BF16    2
 #define MGEN_PRECISION_FP8     3
-
 /** What a pipeline is made of: handles, each optional, of any context, and the clip that its model was trained on. */
 typedef struct mgen_pipeline {
     uint32_t struct_size;       /**< set by MGEN_PIPELINE_INIT */
@@ -371,15 +347,14 @@ typedef struct mgen_pipeline {
     mgen_tae *tae;              /**< needed for every request */
     mgen_text_encoder *text[3]; /**< roles UL2, ByT5, MetaCLIP; NULL where the model has none */
     mgen_video_model *video;    /**< needed to generate */
-    /** Ranks that make each request together, of the context that opens it; it stays until pipelines and jobs are gone.
-     *  Each rank opens, asks for the same and waits; it holds its part of the video model and the text encoders that
-     *  it runs. Frames, clip and previews are rank 0's; a job cancelled on one rank is so on all. NULL = one rank. */
+    /** Ranks that make each request together, of the context that opens it; it stays until pipelines and jobs are gone. Each
+     *  opens, asks for the same and waits; it holds its part of the video model and the text encoders that it runs. Frames,
+     *  clip and previews are rank 0's; a job cancelled on one rank is so on all. NULL = one rank. */
     mgen_mesh *mesh;
     mgen_upsampler *upsampler; /**< needed to upsample; reads `text`; NULL on a mesh */
     mgen_editor *editor;       /**< needed to edit; reads `tae` and `text`; NULL on a mesh */
     mgen_audio_model *audio;   /**< needed for sound; NULL on a mesh */
 } mgen_pipeline;
-
 /** Load a model folder (pipeline.json beside its networks; a UTF-8 path) into `pipe`, initialised with
  *  MGEN_PIPELINE_INIT, its precision and mesh set where wanted, and unchanged on failure. @return as mgen_tae_open().
  *  Ownership: the struct owns its handles; release them with mgen_pipeline_close(). Since 0.1. */
@@ -388,23 +363,25 @@ MGEN_API mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen
 MGEN_API void mgen_pipeline_close(mgen_pipeline *pipe);
 /** 64-bit identity of the weights of `pipe`, the same for the same files; 0 for NULL. Since 0.1. */
 MGEN_API uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe);
-/** Average video models and text encoders of `count` folders (1..16) of one TAE into the folder `out`, made if missing.
- *  `weights`: above 0; NULL = alike. @return as mgen_pipeline_open(), MGEN_E_INVALID, MGEN_E_NO_SPACE. Since 0.1. */
+/** Average video models and text encoders of `count` folders (1..16) of one TAE into the folder `out`, made if missing, with
+ *  `weights` above 0, or NULL: alike. @return as mgen_pipeline_open(), MGEN_E_INVALID, MGEN_E_NO_SPACE. Since 0.1. */
 MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, const double *weights, uint32_t count,
                                            const char *out);
+/** Store the transformers of the networks that a model folder names (video model, upsampler, editor, ...) anew, in their
+ *  places: as FP8 in half the space of bf16, which rounds their weights, or in bf16. `precision`: MGEN_PRECISION_FP8 or
+ *  _BF16. @return as mgen_pipeline_average(), all or none; MGEN_E_NUMERIC: a weight is not finite. Since 0.1. */
+MGEN_API mgen_status mgen_pipeline_convert(mgen_context *ctx, const char *dir, uint32_t precision);
 
 /* ---- generate ----------------------------------------------------------------------------- */
 #define MGEN_SCHEDULE_LINEAR_QUADRATIC      0 /**< the report's: 50 steps follow the first of 250 */
 #define MGEN_SCHEDULE_LINEAR                1 /**< even steps */
 #define MGEN_SCHEDULE_LINEAR_QUADRATIC_1000 2 /**< the report's other: 50 steps follow the first of 1000 */
-
-#define MGEN_SOLVER_EULER    0 /**< the report's: first order, one evaluation of the model a step */
-#define MGEN_SOLVER_MIDPOINT 1 /**< second order, two evaluations a step */
+#define MGEN_SOLVER_EULER                   0 /**< the report's: first order, one evaluation of the model a step */
+#define MGEN_SOLVER_MIDPOINT                1 /**< second order, two evaluations a step */
 /** Dormand and Prince's 5(4): steps as long as a relative and absolute error of 1e-3 allows. `steps` are the attempts
  *  it may make, of six evaluations each; the schedule gives the first one's length. Progress and previews tell the
  *  share of `steps` that its time has reached: numbers come again or are left out. */
 #define MGEN_SOLVER_DOPRI5 2
-
 /* What an instruction to edit is about. */
 #define MGEN_EDIT_AUTO         0 /**< found by its words: LOCAL where none tells */
 #define MGEN_EDIT_LOCAL        1 /**< an object becomes another, or another in colour or size */
@@ -414,14 +391,12 @@ MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const 
 #define MGEN_EDIT_ADDITION     5 /**< one comes */
 #define MGEN_EDIT_TEXTURE      6 /**< what an object is made of */
 #define MGEN_EDIT_SEGMENTATION 7 /**< an object is marked in a colour */
-
 /** Latents in somebody's memory: a view of frames x height x width x channels floats. */
 typedef struct mgen_latents {
-    uint32_t struct_size;           /**< set by MGEN_LATENTS_INIT */
-    uint32_t frames, height, width; /**< of latents */
-    uint32_t channels;              /**< count */
-    uint32_t reserved0;             /**< must be 0 */
-    float *data;                    /**< mean 0, deviation 1 for each channel, as trained */
+    uint32_t struct_size;                     /**< set by MGEN_LATENTS_INIT */
+    uint32_t frames, height, width, channels; /**< of latents */
+    uint32_t reserved0;                       /**< must be 0 */
+    float *data;                              /**< mean 0, deviation 1 for each channel, as trained */
 } mgen_latents;
 /** One request. Fill with MGEN_GENERATE_PARAMS_INIT, then change. */
 typedef struct mgen_generate_params {
@@ -449,16 +424,14 @@ typedef struct mgen_generate_params {
     /* Of mgen_edit_start(); 0 in other requests. */
     uint32_t edit_task;    /**< MGEN_EDIT_* */
     float source_guidance; /**< towards the clip, 0 < g <= 100; 0 = the editor's; 1 = off */
-    /** 0 = by the editor. 0 < s < 1: without one, by the video model (SDEdit): the share of the steps that are taken, the
-     *  last ones, from the noised clip on. Then the prompt is what the result shows, and the two above are 0. */
+    /** 0 = by the editor. 0 < s < 1: by the video model (SDEdit): the share of the steps that are taken, the last ones, from
+     *  the noised clip on. Then the prompt is what the result shows, and the two above are 0. */
     float strength;
     uint32_t reserved0; /**< must be 0 */
 } mgen_generate_params;
-
 /* How sounds longer than the audio model's window are made. */
 #define MGEN_SOUND_BLENDED    0 /**< the report's: windows all at once, their velocities blended */
 #define MGEN_SOUND_ONE_BY_ONE 1 /**< window after window, each going on with the one before; not with DOPRI5 */
-
 /** One request for sound. Fill with MGEN_SOUND_PARAMS_INIT, then change. */
 typedef struct mgen_sound_params {
     uint32_t struct_size;      /**< set by the INIT macro */
@@ -478,30 +451,27 @@ typedef struct mgen_sound_params {
     int32_t (*on_progress)(void *user, uint32_t done, uint32_t total); /**< as in mgen_generate_params */
     void *user;                                                        /**< given to on_progress */
 } mgen_sound_params;
-
 typedef struct mgen_job mgen_job; /**< one request under way */
 /** What a request needs; with frames decoded in tiles where whole ones would break the context's limit. */
 typedef struct mgen_estimate {
-    uint32_t struct_size;   /**< set by MGEN_ESTIMATE_INIT */
-    uint32_t width, height; /**< of the clip, pixels */
-    uint32_t frames;        /**< of the clip */
-    uint64_t host_bytes;    /**< beyond what is held now: what the job adds at its highest, at most */
-    uint64_t device_bytes;  /**< the same on the device; 0 on the CPU */
-    double flops;           /**< floating point operations of the products; with DOPRI5 at most */
+    uint32_t struct_size;           /**< set by MGEN_ESTIMATE_INIT */
+    uint32_t width, height, frames; /**< of the clip, in pixels, and count */
+    uint64_t host_bytes;            /**< beyond what is held now: what the job adds at its highest, at most */
+    uint64_t device_bytes;          /**< the same on the device; 0 on the CPU */
+    double flops;                   /**< floating point operations of the products; with DOPRI5 at most */
 } mgen_estimate;
 /** What a request needs, found without starting it. `out` as its INIT macro made it. @return of mgen_generate_start()'s:
  *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_UNSUPPORTED, MGEN_E_NO_MEMORY. Since 0.1. */
 MGEN_API mgen_status mgen_generate_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                             const mgen_generate_params *params, mgen_estimate *out);
 /** Start generating a video (frames > 1) or a picture. Returns at once; the work runs on the job's own thread; until
- *  mgen_job_wait() or mgen_job_poll() has told the end only calls on this job may use `ctx`. The job keeps the
- *  pipeline's handles until destroyed. @return MGEN_OK, MGEN_E_VERSION, MGEN_E_INVALID (a field is out of range, or a
- *  prompt is empty, too long or not UTF-8), MGEN_E_STATE (the pipeline lacks a part, its parts do not fit, or a job is
- *  running), MGEN_E_UNSUPPORTED (not this size: the message says which), MGEN_E_LIMIT (the estimate is over the limit;
- *  nothing was allocated), MGEN_E_NO_MEMORY (or no threads). Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+ *  mgen_job_wait() or mgen_job_poll() has told the end only calls on this job may use `ctx`. The job keeps the pipeline's
+ *  handles until destroyed. @return MGEN_OK, MGEN_E_VERSION, MGEN_E_INVALID (a field is out of range, or a prompt is empty, too
+ *  long or not UTF-8), MGEN_E_STATE (the pipeline lacks a part, its parts do not fit, or a job is running), MGEN_E_UNSUPPORTED
+ *  (not this size: the message says which), MGEN_E_LIMIT (the estimate is over the limit; nothing was allocated),
+ *  MGEN_E_NO_MEMORY (or no threads). Ownership: destroy with mgen_job_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_generate_params *params,
                                          mgen_job **out);
-
 /** Start enlarging a clip (section "Spatial Upsampling" of the report) as mgen_generate_start() makes one, with its fps. The
  *  clip must stay, unchanged, until the job has ended. In params the prompt may be NULL or "", which say nothing; 0 means of
  *  steps and guidance: as the upsampler's file says; of width and height: the clip's times its factor; frames is 0 or the
@@ -509,32 +479,26 @@ MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline 
  *  MGEN_E_UNSUPPORTED also on a mesh. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_upsample_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                          const mgen_generate_params *params, mgen_job **out);
-/** What that needs, as mgen_generate_estimate() tells it. @return the same as that. Since 0.1. */
-MGEN_API mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
-                                            const mgen_generate_params *params, mgen_estimate *out);
-
-/** Start editing a clip (section "Movie Gen Edit" of the report) as mgen_generate_start() makes one: the prompt is the
- *  instruction, as "make the ball blue". The clip must stay, unchanged, until the job has ended; the result has its frames and
- *  fps. In params 0 means of steps (with a strength: 50) and guidance: as the model's file says; of width and height: the
- *  clip's, else it is resized, and of another aspect the middle is taken; frames is 0 or the clip's. @return as
- *  mgen_generate_start(); MGEN_E_UNSUPPORTED also on a mesh. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+/** Start editing a clip (section "Movie Gen Edit" of the report), likewise: the prompt is the instruction, as "make the ball
+ *  blue"; the result has the clip's frames and fps. In params 0 means of steps (with a strength: 50) and guidance: as the
+ *  model's file says; of width and height: the clip's size. @return as mgen_upsample_start(). Ownership: as that. Since 0.1. */
 MGEN_API mgen_status mgen_edit_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                      const mgen_generate_params *params, mgen_job **out);
-/** What that needs, as mgen_generate_estimate() tells it. @return the same as that. Since 0.1. */
-MGEN_API mgen_status mgen_edit_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
-                                        const mgen_generate_params *params, mgen_estimate *out);
-
 /** Start making sound (section "Movie Gen Audio" of the report) for a clip or, with clip NULL, of the texts alone: one channel
  *  at the audio model's rate. The clip must stay, unchanged, until the job has ended. @return as mgen_generate_start();
  *  MGEN_E_UNSUPPORTED: on a mesh, or the model sees no clips. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_sound_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                       const mgen_sound_params *params, mgen_job **out);
-/** What that needs, as mgen_generate_estimate() tells it; of a clip it says 0. @return the same as that. Since 0.1. */
+/** What these need, as mgen_generate_estimate() tells it; of a clip that of sound says 0. @return as that. Since 0.1. */
+MGEN_API mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
+                                            const mgen_generate_params *params, mgen_estimate *out);
+MGEN_API mgen_status mgen_edit_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
+                                        const mgen_generate_params *params, mgen_estimate *out);
 MGEN_API mgen_status mgen_sound_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                          const mgen_sound_params *params, mgen_estimate *out);
-/** Wait up to timeout_ms milliseconds (negative = no limit) for a job's end; asked again, the same answer. @return
- *  MGEN_OK when done; MGEN_E_TIMEOUT while it runs; else its own end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT,
- *  MGEN_E_NUMERIC (damaged weights, or DOPRI5 was not at the end after `steps` attempts). Since 0.1. */
+/** Wait up to timeout_ms milliseconds (negative = no limit) for a job's end; asked again, the same answer. @return MGEN_OK when
+ *  done; MGEN_E_TIMEOUT while it runs; else its end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC (damaged
+ *  weights, or DOPRI5 was not at the end after `steps` attempts). Since 0.1. */
 MGEN_API mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms);
 /** Look whether a job has ended; returns at once. @return MGEN_OK when done; MGEN_E_AGAIN while it runs;
  *  else its own end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC. Since 0.1. */
@@ -543,13 +507,12 @@ MGEN_API mgen_status mgen_job_poll(mgen_job *job);
 MGEN_API void mgen_job_cancel(mgen_job *job);
 /** How far a job is. */
 typedef struct mgen_job_info {
-    uint32_t struct_size;   /**< set by MGEN_JOB_INFO_INIT */
-    uint32_t done, total;   /**< solver steps; decoding follows them */
-    uint32_t width, height; /**< of the clip, pixels */
-    uint32_t frames;        /**< of the clip */
-    uint32_t frames_done;   /**< decoded so far */
-    uint32_t reserved0;     /**< 0 */
-    uint64_t host_bytes;    /**< the estimate that it was started with */
+    uint32_t struct_size;           /**< set by MGEN_JOB_INFO_INIT */
+    uint32_t done, total;           /**< solver steps; decoding follows them */
+    uint32_t width, height, frames; /**< of the clip, in pixels, and count */
+    uint32_t frames_done;           /**< decoded so far */
+    uint32_t reserved0;             /**< 0 */
+    uint64_t host_bytes;            /**< the estimate that it was started with */
 } mgen_job_info;
 /** Tell how far a job is; `info` as its INIT macro made it. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_job_get_info(const mgen_job *job, mgen_job_info *info);
@@ -576,7 +539,6 @@ typedef struct mgen_text {
  *  leaves with the tokens written; text_tokens of the encoder are always enough. @return MGEN_OK, MGEN_E_INVALID (the
  *  message says how many tokens there are), MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_text_encode(mgen_context *ctx, const mgen_text_encoder *encoder, const char *prompt, mgen_text *text);
-
 /** Video to latents (the posterior's mean), in flat memory. Latent frames are ceil(count / temporal_factor); width and
  *  height multiples of spatial_factor. `latents` has its shape filled in. @return MGEN_OK, MGEN_E_INVALID (and the
  *  shape wanted), MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
@@ -613,12 +575,11 @@ MGEN_API void mgen_report_destroy(mgen_report *report);
 typedef struct mgen_dataset mgen_dataset; /**< captioned clips of one size, by number */
 /** Room for one sample, which a host's callback fills. */
 typedef struct mgen_sample {
-    uint32_t struct_size;   /**< set by the library */
-    uint32_t width, height; /**< pixels */
-    uint32_t frames;        /**< count */
-    uint8_t *pixels;        /**< frames x height x width x 3, RGB */
-    char *caption;          /**< UTF-8, ends with a NUL; "" when the callback is called */
-    uint64_t caption_size;  /**< bytes of caption */
+    uint32_t struct_size;           /**< set by the library */
+    uint32_t width, height, frames; /**< pixels, and count */
+    uint8_t *pixels;                /**< frames x height x width x 3, RGB */
+    char *caption;                  /**< UTF-8, ends with a NUL; "" when the callback is called */
+    uint64_t caption_size;          /**< bytes of caption */
 } mgen_sample;
 /** Where clips come from. Fill with MGEN_DATASET_PARAMS_INIT, then change. */
 typedef struct mgen_dataset_params {
@@ -632,11 +593,10 @@ typedef struct mgen_dataset_params {
     void (*released)(void *user); /**< called once, when the last owner is gone; may be NULL */
     void *user;                   /**< given to both */
 } mgen_dataset_params;
-/** The toybox: endless drawn clips of 64 x 64 pixels and 32 frames, the same for the same seed. @return
- *  MGEN_OK, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
+/** The toybox: endless drawn clips of 64 x 64 pixels and 32 frames, the same for the same seed. @return MGEN_OK,
+ *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out);
-/** Samples that the host reads. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NO_MEMORY,
- *  MGEN_E_LIMIT. Ownership: one owner, the caller; the callbacks and `user` are kept. Since 0.1. */
+/** Samples that the host reads; keeps callbacks and `user`. @return as mgen_clip_create(). Ownership: the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params, mgen_dataset **out);
 /** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), perhaps with captions in <name>.txt, by name. @return
  *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (a
@@ -698,8 +658,7 @@ MGEN_API void mgen_trainer_stop(mgen_trainer *trainer);
  *  of several ranks to the folder, complete or not at all. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND (no such
  *  folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_checkpoint(mgen_trainer *trainer, const char *path);
-/** Write the averaged (EMA) weights and their configuration to the model folder, all files or none. @return MGEN_OK,
- *  MGEN_E_STATE, MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+/** Write the averaged (EMA) weights to the model folder, all files or none. @return as mgen_trainer_checkpoint(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_save(mgen_trainer *trainer);
 /** Free a trainer; what was not saved is lost. NULL is fine. Since 0.1. */
 MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
@@ -710,8 +669,8 @@ typedef struct mgen_plan_params {
     uint32_t struct_size; /**< set by the INIT macro */
     uint32_t batch;       /**< samples; on a mesh, of each dp rank in a pass; 0 = 1 */
     const char *preset;   /**< "1b", "5b", "30b", "7b" (the upsampler), "13b" (the audio model); "toybox"; required */
-    /** What is done again for the gradient, not kept: "none", "selective" (all but self-attention) or "full"; NULL = the
-     *  second, on a mesh the first that fits. */
+    /** What is done again for the gradient: "none", "selective" (all but self-attention) or "full"; NULL = the second, on a
+     *  mesh the first that fits. */
     const char *recompute;
     const char *precision;  /**< of products and activations: "bf16" (NULL means it) or "f32" */
     uint32_t width, height; /**< pixels, multiples of 16; "13b": 0 */

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""The moviegen program makes model folders of model folders: moviegen average, moviegen convert.
+
+    check_folders.py PROGRAM        prints TAP
+
+On a tiny model that the program trains here first, in seconds.
+"""
+import os
+import shutil
+import sys
+
+sys.dont_write_bytecode = True  # beside the sources
+import check_cli
+from check_cli import FAST, PROMPT, expect
+
+
+def test_average(w):
+    expect(w.run("average"), 2, "OUT is missing")
+    expect(w.run("average", w.path("mean")), 2, "IN is missing")
+    for text in ("1", "1,2,3", "1,-1", "1,0", "1,x", "1,nan", ""):
+        expect(w.run("average", w.path("mean"), "a", "b", "--weights", text), 2, "--weights needs 2 numbers above 0")
+    expect(w.run("average", w.path("mean"), "none"), 1, "cannot open the folder 'none'")
+    w.need_model()
+    run = w.run("average", w.path("mean"), w.model, w.model, "--weights", "1,0.5")
+    expect(run, 0)
+    assert b"the average of 2 models is in" in run.stdout, run.stdout
+    expect(w.run("info", "--model", w.path("mean")), 0)
+
+
+def film_of(w, model, name, *options):
+    path = w.path(name)
+    expect(w.run("generate", PROMPT, *FAST, "--model", model, "-o", path, "-q", *options), 0)
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def weights_of(folder):
+    with open(os.path.join(folder, "video_model.safetensors"), "rb") as f:
+        return f.read()
+
+
+def test_convert(w):
+    expect(w.run("convert"), 2, "DIR is missing")
+    expect(w.run("convert", "none"), 2, "--store needs fp8 or bf16")
+    expect(w.run("convert", "none", "--store", "f32"), 2, "--store needs fp8 or bf16, not 'f32'")
+    expect(w.run("convert", "none", "more", "--store", "fp8"), 2)
+    expect(w.run("convert", w.path("none"), "--store", "fp8"), 1, "none")
+    folder = shutil.copytree(w.need_model(), w.path("model"))
+    before = weights_of(folder)
+    run = w.run("convert", folder, "--store", "fp8")
+    expect(run, 0)
+    assert b"are stored in fp8" in run.stdout, run.stdout
+    coded = weights_of(folder)
+    assert len(coded) < len(before) and b"F8_E4M3" in coded and b"F8_E4M3" not in before
+    # the very codes that would be held of the other file
+    assert film_of(w, folder, "a.y4m", "--precision", "fp8") == film_of(w, w.model, "b.y4m", "--precision", "fp8")
+    assert film_of(w, folder, "c.y4m") != film_of(w, w.model, "d.y4m")
+    run = w.run("convert", folder, "--store", "bf16", "-q")
+    expect(run, 0)
+    assert not run.stdout, run.stdout
+    assert film_of(w, folder, "e.y4m") == film_of(w, folder, "f.y4m") and len(weights_of(folder)) == len(before)
+
+
+if __name__ == "__main__":
+    sys.exit(check_cli.main(globals()))
