@@ -631,15 +631,16 @@ static void test_no_memory(void **state)
         assert_int_equal(ctx->heap->now, empty_bytes);
     }
     float value = 1;
-    mgi_st_source source = {"x", MGI_ST_F32, 1, {1}, &value};
+    const mgi_st_source sources[] = {{"x", MGI_ST_F32, 1, {1}, &value},
+                                     {"y", MGI_ST_F8, 2, {1, 1}, &value}};
     for (int k = 1;; k++) {
         memory.calls = 0;
         memory.fail_at = k;
-        mgen_status status = mgi_st_write(ctx, path, &source, 1, NULL, 0);
+        mgen_status status = mgi_st_write(ctx, path, sources, 2, NULL, 0);
         memory.fail_at = 0;
         assert_int_equal(ctx->heap->now, empty_bytes);
         if (status == MGEN_OK) {
-            assert_true(k > 1);
+            assert_true(k > 4);
             break;
         }
         assert_int_equal(status, MGEN_E_NO_MEMORY);
