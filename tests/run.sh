@@ -228,6 +228,7 @@ suite_cli() {
     tap folders 600 "$python" tests/cli/check_folders.py build-test/examples/cli/moviegen
     tap upsample 600 "$python" tests/cli/check_upsample.py build-test/examples/cli/moviegen
     tap edit 600 "$python" tests/cli/check_edit.py build-test/examples/cli/moviegen
+    tap personalize 600 "$python" tests/cli/check_personalize.py build-test/examples/cli/moviegen
     tap sound 600 "$python" tests/cli/check_sound.py build-test/examples/cli/moviegen
     tap eval-upsample 600 "$python" tests/cli/check_eval_upsample.py build-test/examples/cli/moviegen
     tap kills 600 "$python" tests/cli/check_kills.py build-test/examples/cli/moviegen
@@ -269,11 +270,11 @@ suite_asan-full() {
 cudnn=$(ldconfig -p 2>/dev/null | grep -o 'libcudnn\.so\.9' | head -n 1)
 suite_emulated() {
     local name targets=(tests/kernels/checkkernel tests/fake_cudnn.so tests/fake_nccl.so tests/fake_cublaslt.so)
-    for name in cuda graph nccl cudnn autotune upsample edit sound mesh_generate fsdp; do
+    for name in cuda graph nccl cudnn autotune upsample edit personalize sound mesh_generate fsdp; do
         targets+=("tests/test_$name")
     done
     build build-emulated -Dcuda=emulated || return
-    for name in cuda graph nccl cudnn autotune upsample edit sound; do
+    for name in cuda graph nccl cudnn autotune upsample edit personalize sound; do
         tap "emulated-test_$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" ${cudnn:+MOVIEGEN_CUDNN=$cudnn} \
             "build-emulated/tests/test_$name"
     done

@@ -24,7 +24,7 @@ struct cli_command {
 
 extern const cli_command command_generate, command_train, command_eval, command_sheet, command_plot,
     command_info, command_plan, command_average, command_convert, command_upsample, command_edit,
-    command_sound;
+    command_personalize, command_sound;
 
 /* ---- options.c: what the user wrote ---- */
 
@@ -272,11 +272,13 @@ mgen_status job_wait(mgen_job *job, progress *p);
 /* Wait for a job, drawing p (NULL: nothing), and destroy it. Returns 0 and, on the first rank, the clip, or a status
  * that has been explained. */
 int film_finish(cli_session *s, mgen_job *job, progress *p, mgen_clip **out);
-/* The same of a job that enlarges `clip`, or edits it. */
+/* The same of a job that enlarges `clip`, edits it, or makes a film of the person in its first frame. */
 int film_upsample(cli_session *s, const mgen_clip *clip, const mgen_generate_params *params,
                   bool quiet, mgen_clip **out);
 int film_edit(cli_session *s, const mgen_clip *clip, const mgen_generate_params *params, bool quiet,
               mgen_clip **out);
+int film_personalize(cli_session *s, const mgen_clip *photo, const mgen_generate_params *params,
+                     bool quiet, mgen_clip **out);
 /* Says that the model has no upsampler; the status to exit with. */
 int film_no_upsampler(const cli_session *s);
 
@@ -313,7 +315,7 @@ int sound_make(cli_session *s, const mgen_clip *clip, const mgen_sound_params *p
 /* Says that the model has no audio model; the status to exit with. */
 int sound_no_model(const cli_session *s);
 
-/* ---- remake.c: a film that becomes another ---- */
+/* ---- remake.c: a film that becomes another, or a photo that becomes one ---- */
 
 typedef struct cli_remake {
     const char *input, *model, *negative, *out, *device;

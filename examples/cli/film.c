@@ -83,6 +83,21 @@ int film_edit(cli_session *s, const mgen_clip *clip, const mgen_generate_params 
     return film_started(s, status, job, "editing", quiet, out);
 }
 
+int film_personalize(cli_session *s, const mgen_clip *photo, const mgen_generate_params *params,
+                     bool quiet, mgen_clip **out)
+{
+    mgen_job *job;
+    *out = NULL;
+    if (!s->pipe.personalizer) {
+        complain(s->command,
+                 "the model has no personalizer: its pipeline.json names none; take a model that "
+                 "has one, or train one (docs/recipes.md#personalizer)");
+        return STATUS_ERROR;
+    }
+    mgen_status status = mgen_personalize_start(s->ctx, &s->pipe, photo, params, &job);
+    return film_started(s, status, job, "generating", quiet, out);
+}
+
 /* The ending of a path's last component, with its dot; NULL if there is none. */
 static const char *ending_of(const char *path)
 {

@@ -8,16 +8,16 @@
 #include <string.h>
 
 static const cli_command *const commands[] = {
-    &command_generate, &command_upsample, &command_edit,    &command_sound,
-    &command_train,    &command_eval,     &command_sheet,   &command_plot,
-    &command_info,     &command_plan,     &command_average, &command_convert};
+    &command_generate, &command_upsample, &command_edit,   &command_personalize, &command_sound,
+    &command_train,    &command_eval,     &command_sheet,  &command_plot,        &command_info,
+    &command_plan,     &command_average,  &command_convert};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void print_help(void)
 {
     printf("usage: moviegen COMMAND [options]\n\n");
     for (int i = 0; i < COMMANDS; i++)
-        printf("  %-9s  %s\n", commands[i]->name, commands[i]->summary);
+        printf("  %-11s  %s\n", commands[i]->name, commands[i]->summary);
     printf("\nmoviegen COMMAND --help explains one; moviegen --version prints %s.\n",
            mgen_version());
 }

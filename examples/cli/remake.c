@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A film that becomes another: what upsample and edit share. */
+ * A film that becomes another: what upsample, edit and, with a photo, personalize share. */
 #include "cli.h"
 
 static void print_json(const cli_session *s, const cli_remake *r,

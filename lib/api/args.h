@@ -86,6 +86,11 @@ struct mgen_audio_model {
     mgi_audio net;
 };
 
+struct mgen_personalizer {
+    mgi_handle handle;
+    mgi_personalizer net;
+};
+
 /* As the public calls, held as MGEN_PRECISION_* says; the video model split over the mesh where there is one. */
 mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                 uint32_t precision, mgen_tae **out);
@@ -100,6 +105,8 @@ mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const cha
                                    uint32_t precision, mgen_editor **out);
 mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                         uint32_t precision, mgen_audio_model **out);
+mgen_status mgi_personalizer_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                         uint32_t precision, mgen_personalizer **out);
 /* The MGEN_PRECISION_* in which a video model is held. */
 uint32_t mgi_video_model_precision(const mgen_video_model *model);
 /* The mesh that a network may be split over: NULL, too, where there is one rank. */
@@ -129,6 +136,9 @@ mgen_status mgi_pipeline_editor(mgen_context *ctx, const mgen_pipeline *p,
                                 const mgen_clip_info *clip, mgi_networks *out);
 mgen_status mgi_pipeline_begins(mgen_context *ctx, const mgen_pipeline *p,
                                 const mgen_clip_info *clip, mgi_networks *out);
+
+/* The networks that make films of the person in a photo; STATE as above. */
+mgen_status mgi_pipeline_personalizer(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out);
 
 /* STATE or UNSUPPORTED unless it makes sound. */
 mgen_status mgi_pipeline_audio(mgen_context *ctx, const mgen_pipeline *p);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Jobs that make films, generating, upsampling or editing: what runs task/generate.c, and where its frames go. */
+ * Jobs that make films, generating, upsampling, editing or personalizing: what runs task/generate.c, and where its frames go. */
 #include "api/enlarge.h"
 #include "api/job.h"
 
@@ -17,8 +17,8 @@
 enum { STEPS_DEFAULT = 50, STEPS_MAX = 1000, FRAMES_MAX = 65536 };
 static const float guidance_max = 100.0f, skip_max = 0.999f;
 
-/* What a job does: of nothing, or of a film. */
-typedef enum work_kind { GENERATES, UPSAMPLES, EDITS } work_kind;
+/* What a job does: of nothing, of a film, or of a photo. */
+typedef enum work_kind { GENERATES, UPSAMPLES, EDITS, PERSONALIZES } work_kind;
 
 typedef struct film_job {
     mgen_job job; /* first */
@@ -28,6 +28,7 @@ typedef struct film_job {
     mgi_generate_request request;
     const mgen_clip *source; /* the caller's film to upsample or edit; NULL: none */
     mgi_enlarge enlarge;     /* it, in the size wanted; on the heap only */
+    mgi_photo photo;         /* the caller's */
     char *prompt, *negative;
     mgi_pixels into;      /* where the frames go: the caller's, */
     uint8_t *kept;        /* or the job's clip, or these, to be seen by on_frames */
@@ -170,16 +171,18 @@ static mgen_status check_edit(mgen_context *ctx, work_kind kind, const mgen_gene
     const bool tells = p->edit_task || p->source_guidance != 0.0f;
     if (p->reserved0)
         return mgi_fail(ctx, MGEN_E_INVALID, "reserved0 is %u; it must be 0", p->reserved0);
-    if (kind != EDITS && (tells || p->strength != 0.0f))
+    if (kind == PERSONALIZES && (p->edit_task || p->strength != 0.0f))
+        return mgi_fail(ctx, MGEN_E_INVALID, "edit_task and strength are of edits; they must be 0");
+    if (kind < EDITS && (tells || p->strength != 0.0f))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "edit_task, source_guidance and strength are of edits; they must be 0");
     if (p->edit_task > MGEN_EDIT_SEGMENTATION)
         return mgi_fail(ctx, MGEN_E_INVALID, "edit_task is %u; it must be a MGEN_EDIT_*",
                         p->edit_task);
     if (!(p->source_guidance >= 0.0f && p->source_guidance <= guidance_max))
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "source_guidance is %g; it must be 0 (the editor's) to %g",
-                        (double)p->source_guidance, (double)guidance_max);
+        return mgi_fail(ctx, MGEN_E_INVALID, "source_guidance is %g; it must be 0 (the %s's) to %g",
+                        (double)p->source_guidance, kind == EDITS ? "editor" : "personalizer",
+                        (double)guidance_max);
     if (!(p->strength >= 0.0f && p->strength < 1.0f))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "strength is %g; it must be 0 (by the editor) or more, and below 1",
@@ -288,18 +291,29 @@ static mgen_status try_tiles(film_job *f)
     return estimate(f);
 }
 
-/* The networks and what the pipeline and they say where the request says nothing. */
-static mgen_status take_networks(film_job *f)
+/* What the pipeline and the model say where the request says nothing. */
+static void take_pipeline(film_job *f, int64_t steps)
 {
-    mgen_context *ctx = f->job.ctx;
     mgen_generate_params *p = &f->params;
     mgen_estimate *e = &f->job.estimate;
     const mgen_pipeline *pipe = &f->job.pipeline;
-    MGI_TRY(mgi_pipeline_networks(ctx, pipe, &f->networks));
-    p->steps = p->steps ? p->steps : STEPS_DEFAULT;
+    p->steps = p->steps ? p->steps : (uint32_t)steps;
     e->width = p->width ? p->width : pipe->width;
     e->height = p->height ? p->height : pipe->height;
     e->frames = p->frames ? p->frames : pipe->frames;
+}
+
+static mgen_status take_networks(film_job *f)
+{
+    MGI_TRY(mgi_pipeline_networks(f->job.ctx, &f->job.pipeline, &f->networks));
+    take_pipeline(f, STEPS_DEFAULT);
+    return MGEN_OK;
+}
+
+static mgen_status take_personalizer(film_job *f)
+{
+    MGI_TRY(mgi_pipeline_personalizer(f->job.ctx, &f->job.pipeline, &f->networks));
+    take_pipeline(f, f->networks.personalizer->steps);
     return MGEN_OK;
 }
 
@@ -367,9 +381,10 @@ static mgen_status prepare(film_job *f, const mgen_pipeline *pipeline,
     MGI_TRY(mgi_struct_in(ctx, p, sizeof *p, PARAMS_LEAST, params, "generate params"));
     MGI_TRY(check_params(ctx, f->kind, p));
     MGI_TRY(mgi_pipeline_in(ctx, pipeline, &f->job.pipeline));
-    MGI_TRY(f->kind == UPSAMPLES ? take_upsampler(f)
-            : f->kind == EDITS   ? take_editor(f)
-                                 : take_networks(f));
+    MGI_TRY(f->kind == UPSAMPLES      ? take_upsampler(f)
+            : f->kind == EDITS        ? take_editor(f)
+            : f->kind == PERSONALIZES ? take_personalizer(f)
+                                      : take_networks(f));
     *r = (mgi_generate_request){.prompts = (const char *const *)&f->prompt,
                                 .negatives = (const char *const *)&f->negative,
                                 .count = 1,
@@ -387,11 +402,14 @@ static mgen_status prepare(film_job *f, const mgen_pipeline *pipeline,
                                 .progress = on_progress,
                                 .preview = p->on_preview ? on_preview : NULL,
                                 .source = f->source ? on_source : NULL,
+                                .photos = f->photo.rgb ? &f->photo : NULL,
                                 .stop = on_stop,
                                 .sink = on_frames,
                                 .user = f};
     if (f->kind == EDITS)
         tell_edit(f);
+    else
+        r->source_guidance = p->source_guidance;
     f->prompt = (char *)p->prompt; /* until the job has its own */
     f->negative = (char *)p->negative_prompt;
     MGI_TRY(estimate(f));
@@ -442,23 +460,35 @@ static mgen_status check_limit(const film_job *f)
                     atomic_load(&heap->now), heap->max);
 }
 
-static mgen_status check_call(mgen_context *ctx, work_kind kind, const mgen_clip *source)
+static mgen_status check_call(mgen_context *ctx, work_kind kind, const mgen_clip *given)
 {
     MGI_TRY(mgi_context_idle(ctx));
-    return source || kind == GENERATES ? MGEN_OK
-                                       : mgi_fail(ctx, MGEN_E_INVALID, "the clip is NULL");
+    return given || kind == GENERATES ? MGEN_OK
+                                      : mgi_fail(ctx, MGEN_E_INVALID, "the %s is NULL",
+                                                 kind == PERSONALIZES ? "photo" : "clip");
+}
+
+/* Before it is prepared. `given`: a film, or a photo. */
+static film_job job_of(mgen_context *ctx, work_kind kind, const mgen_clip *given)
+{
+    film_job f = {.job = {.ctx = ctx}, .kind = kind};
+    if (kind == PERSONALIZES)
+        f.photo = (mgi_photo){given->pixels, given->info.height, given->info.width};
+    else
+        f.source = given;
+    return f;
 }
 
 static mgen_status tell(mgen_context *ctx, const mgen_pipeline *pipeline, work_kind kind,
-                        const mgen_clip *source, const mgen_generate_params *params,
+                        const mgen_clip *given, const mgen_generate_params *params,
                         mgen_estimate *out)
 {
     mgen_estimate theirs;
     if (!ctx)
         return MGEN_E_INVALID;
-    MGI_TRY(check_call(ctx, kind, source));
+    MGI_TRY(check_call(ctx, kind, given));
     MGI_TRY(mgi_struct_in(ctx, &theirs, sizeof theirs, sizeof theirs, out, "estimate"));
-    film_job f = {.job = {.ctx = ctx}, .kind = kind, .source = source};
+    film_job f = job_of(ctx, kind, given);
     mgen_status status = prepare(&f, pipeline, params);
     mgen_pipeline_close(&f.job.pipeline);
     const mgen_estimate *e = &f.job.estimate;
@@ -483,6 +513,13 @@ mgen_status mgen_edit_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
                                mgen_estimate *out)
 {
     return tell(ctx, pipeline, EDITS, clip, params, out);
+}
+
+mgen_status mgen_personalize_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                      const mgen_clip *photo, const mgen_generate_params *params,
+                                      mgen_estimate *out)
+{
+    return tell(ctx, pipeline, PERSONALIZES, photo, params, out);
 }
 
 /* -- life -------------------------------------------------------------------------------------------- */
@@ -536,6 +573,7 @@ static mgen_status make(film_job *prepared, film_job **out)
     f->request.prompts = (const char *const *)&f->prompt;
     f->request.negatives = (const char *const *)&f->negative;
     f->request.seeds = &f->params.seed;
+    f->request.photos = f->photo.rgb ? &f->photo : NULL;
     f->request.user = f;
     MGI_TRY_GOTO(status, mgi_strdup(ctx, f->params.prompt, &f->prompt), failed);
     if (negative)
@@ -560,14 +598,14 @@ static mgen_mesh *pipeline_mesh(mgen_context *ctx, const mgen_pipeline *theirs)
 }
 
 static mgen_status start(mgen_context *ctx, const mgen_pipeline *pipeline, work_kind kind,
-                         const mgen_clip *source, const mgen_generate_params *params,
-                         mgen_job **out)
+                         const mgen_clip *given, const mgen_generate_params *params, mgen_job **out)
 {
-    film_job *f, prepared = {.job = {.ctx = ctx}, .kind = kind, .source = source};
+    film_job *f;
     if (!ctx || !out)
         return MGEN_E_INVALID;
     *out = NULL;
-    MGI_TRY(check_call(ctx, kind, source));
+    MGI_TRY(check_call(ctx, kind, given));
+    film_job prepared = job_of(ctx, kind, given);
     mgen_status status = prepare(&prepared, pipeline, params);
     mgen_mesh *mesh = pipeline_mesh(ctx, pipeline);
     status = mgi_mesh_together(mesh, status);
@@ -609,4 +647,11 @@ mgen_status mgen_edit_start(mgen_context *ctx, const mgen_pipeline *pipeline, co
                             const mgen_generate_params *params, mgen_job **out)
 {
     return start(ctx, pipeline, EDITS, clip, params, out);
+}
+
+mgen_status mgen_personalize_start(mgen_context *ctx, const mgen_pipeline *pipeline,
+                                   const mgen_clip *photo, const mgen_generate_params *params,
+                                   mgen_job **out)
+{
+    return start(ctx, pipeline, PERSONALIZES, photo, params, out);
 }

@@ -19,11 +19,12 @@ static bool owners_remove(mgi_handle *h)
 
 /* -- opening -------------------------------------------------------------------------------------- */
 
-enum { TAE, TEXT_ENCODER, VIDEO_MODEL, UPSAMPLER, EDITOR, AUDIO_MODEL };
+enum { TAE, TEXT_ENCODER, VIDEO_MODEL, UPSAMPLER, EDITOR, AUDIO_MODEL, PERSONALIZER };
 
 static const size_t handle_size[] = {sizeof(mgen_tae),         sizeof(mgen_text_encoder),
                                      sizeof(mgen_video_model), sizeof(mgen_upsampler),
-                                     sizeof(mgen_editor),      sizeof(mgen_audio_model)};
+                                     sizeof(mgen_editor),      sizeof(mgen_audio_model),
+                                     sizeof(mgen_personalizer)};
 
 static mgen_status home_make(mgen_context *ctx, mgen_context **home)
 {
@@ -51,6 +52,8 @@ static mgen_status load(mgen_context *home, int kind, const char *dir, const cha
         return mgi_editor_open(home, dir, name, &((mgen_editor *)h)->net, &h->hash);
     case AUDIO_MODEL:
         return mgi_audio_open(home, dir, name, &((mgen_audio_model *)h)->net, &h->hash);
+    case PERSONALIZER:
+        return mgi_personalizer_open(home, dir, name, &((mgen_personalizer *)h)->net, &h->hash);
     default:
         return mgi_vt_open_mesh(home, dir, name, mesh, &((mgen_video_model *)h)->net, &h->hash);
     }
@@ -185,6 +188,18 @@ mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, cons
     return open_handle(ctx, AUDIO_MODEL, dir, name, precision, NULL, (void **)out);
 }
 
+mgen_status mgen_personalizer_open(mgen_context *ctx, const char *dir, const char *name,
+                                   mgen_personalizer **out)
+{
+    return mgi_personalizer_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, out);
+}
+
+mgen_status mgi_personalizer_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                         uint32_t precision, mgen_personalizer **out)
+{
+    return open_handle(ctx, PERSONALIZER, dir, name, precision, NULL, (void **)out);
+}
+
 uint32_t mgi_video_model_precision(const mgen_video_model *model)
 {
     static const uint32_t of[] = {[MGI_HOLD_F32] = MGEN_PRECISION_F32,
@@ -293,6 +308,21 @@ void mgen_audio_model_release(mgen_audio_model *model)
     handle_free(&model->handle);
 }
 
+mgen_personalizer *mgen_personalizer_retain(mgen_personalizer *personalizer)
+{
+    if (personalizer)
+        owners_add(&personalizer->handle);
+    return personalizer;
+}
+
+void mgen_personalizer_release(mgen_personalizer *personalizer)
+{
+    if (!personalizer || !owners_remove(&personalizer->handle))
+        return;
+    mgi_personalizer_finish(&personalizer->net);
+    handle_free(&personalizer->handle);
+}
+
 /* -- what they are -------------------------------------------------------------------------------- */
 
 static mgen_status info_out(const mgi_handle *h, const mgi_module *m, mgen_model_info *ours,
@@ -379,4 +409,14 @@ mgen_status mgen_audio_model_get_info(const mgen_audio_model *model, mgen_model_
     ours.rate = (uint32_t)a->codec.config.rate;
     ours.sees_clips = a->config.vision[0] != '\0';
     return info_out(&model->handle, &a->transformer.module, &ours, info);
+}
+
+mgen_status mgen_personalizer_get_info(const mgen_personalizer *personalizer, mgen_model_info *info)
+{
+    if (!personalizer)
+        return MGEN_E_INVALID;
+    const mgi_personalizer *p = &personalizer->net;
+    mgen_model_info ours = transformer_info(&p->config.video);
+    ours.source_guidance = p->config.source_guidance;
+    return info_out(&personalizer->handle, &p->video.module, &ours, info);
 }

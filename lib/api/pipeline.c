@@ -30,6 +30,11 @@ static mgen_audio_model **audio_of(mgen_pipeline *p)
     return p->struct_size > offsetof(mgen_pipeline, audio) ? &p->audio : NULL;
 }
 
+static mgen_personalizer **personalizer_of(mgen_pipeline *p)
+{
+    return p->struct_size > offsetof(mgen_pipeline, personalizer) ? &p->personalizer : NULL;
+}
+
 static mgen_status check_precision(mgen_context *ctx, const mgen_pipeline *p)
 {
     return p->precision <= MGEN_PRECISION_FP8
@@ -51,6 +56,7 @@ mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen
     mgen_upsampler_retain(p.upsampler);
     mgen_editor_retain(p.editor);
     mgen_audio_model_retain(p.audio);
+    mgen_personalizer_retain(p.personalizer);
     for (int i = 0; i < 3; i++)
         mgen_text_encoder_retain(p.text[i]);
     *ours = p;
@@ -119,7 +125,7 @@ mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi
     return check_networks(ctx, out);
 }
 
-/* What guides an upsampler and an editor: of its own roles, the pipeline's encoders. */
+/* What guides a model beside the video model: of its own roles, the pipeline's encoders. */
 static mgen_status own_texts(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *n)
 {
     for (int i = 0; i < MGI_ROLES; i++) {
@@ -182,6 +188,24 @@ mgen_status mgi_pipeline_editor(mgen_context *ctx, const mgen_pipeline *p,
     return check_networks(ctx, out);
 }
 
+mgen_status mgi_pipeline_personalizer(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out)
+{
+    MGI_TRY(check_one_rank(ctx, p, "personalized"));
+    if (!p->personalizer || !p->tae)
+        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s",
+                        p->personalizer ? "TAE" : "personalizer");
+    MGI_TRY(check_size(ctx, p));
+    const mgi_personalizer *own = &p->personalizer->net;
+    mgi_networks n = {.tae = &p->tae->net,
+                      .video = &own->video,
+                      .clip = {p->width, p->height, p->frames, p->fps},
+                      .personalizer = &own->config,
+                      .vision = &own->vision};
+    MGI_TRY(own_texts(ctx, p, &n));
+    *out = n;
+    return check_networks(ctx, out);
+}
+
 mgen_status mgi_pipeline_begins(mgen_context *ctx, const mgen_pipeline *p,
                                 const mgen_clip_info *clip, mgi_networks *out)
 {
@@ -201,8 +225,8 @@ mgen_status mgi_pipeline_audio(mgen_context *ctx, const mgen_pipeline *p)
 
 static bool holds_nothing(const mgen_pipeline *p)
 {
-    return !p->tae && !p->video && !p->upsampler && !p->editor && !p->audio && !p->text[0] &&
-           !p->text[1] && !p->text[2];
+    return !p->tae && !p->video && !p->upsampler && !p->editor && !p->audio && !p->personalizer &&
+           !p->text[0] && !p->text[1] && !p->text[2];
 }
 
 static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipeline_file *file,
@@ -229,6 +253,9 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
         MGI_TRY(mgi_editor_handle_open(ctx, dir, file->editor, precision, &p->editor));
     if (file->audio[0] && audio_of(p) && !mgi_mesh_split(p->mesh))
         MGI_TRY(mgi_audio_model_handle_open(ctx, dir, file->audio, precision, &p->audio));
+    if (file->personalizer[0] && personalizer_of(p) && !mgi_mesh_split(p->mesh))
+        MGI_TRY(mgi_personalizer_handle_open(ctx, dir, file->personalizer, precision,
+                                             &p->personalizer));
     if (missing(p))
         return MGEN_OK;
     networks = networks_of(p);
@@ -321,6 +348,10 @@ void mgen_pipeline_close(mgen_pipeline *pipe)
     mgen_audio_model_release(audio ? *audio : NULL);
     if (audio)
         *audio = NULL;
+    mgen_personalizer **personalizer = personalizer_of(pipe);
+    mgen_personalizer_release(personalizer ? *personalizer : NULL);
+    if (personalizer)
+        *personalizer = NULL;
     for (int i = 0; i < 3; i++)
         mgen_text_encoder_release(pipe->text[i]);
     pipe->tae = NULL;
@@ -346,7 +377,10 @@ uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe)
     const mgen_audio_model *audio =
         pipe->struct_size > offsetof(mgen_pipeline, audio) ? pipe->audio : NULL;
     h = editor ? h * mix + editor->handle.hash : h;
-    return audio ? h * mix + audio->handle.hash : h;
+    const mgen_personalizer *personalizer =
+        pipe->struct_size > offsetof(mgen_pipeline, personalizer) ? pipe->personalizer : NULL;
+    h = audio ? h * mix + audio->handle.hash : h;
+    return personalizer ? h * mix + personalizer->handle.hash : h;
 }
 
 mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, const double *weights,

@@ -326,7 +326,7 @@ static mgen_status write_folder(const folders *f, const char *dir)
 {
     mgi_pipeline_file result = f->in.set[0];
     /* they learned with other text encoders than those that come out, or have parts that are not copied */
-    result.upsampler[0] = result.editor[0] = result.audio[0] = '\0';
+    result.upsampler[0] = result.editor[0] = result.audio[0] = result.personalizer[0] = '\0';
     MGI_TRY(copy_tae(f, dir));
     for (int k = 0; k < MGI_ROLES; k++) {
         const char *name = f->in.set[0].text[k];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Each call on a context that is busy, out of memory, at its limit, without disk or without files: the status
  * that moviegen.h promises, and afterwards the same call works. */
-#include "tiny_editor.h"
+#include "tiny_personalizer.h"
 
 #include <math.h>
 #include <signal.h>
@@ -151,45 +151,20 @@ static mgen_status call_open(bench *b)
     return status;
 }
 
-static mgen_status call_open_tae(bench *b)
-{
-    mgen_tae *h;
-    mgen_status status = mgen_tae_open(b->ctx, dir, "tae", &h);
-    mgen_tae_release(h);
-    return status;
-}
-
-static mgen_status call_open_text(bench *b)
-{
-    mgen_text_encoder *h;
-    mgen_status status = mgen_text_encoder_open(b->ctx, dir, "text_encoder", &h);
-    mgen_text_encoder_release(h);
-    return status;
-}
-
-static mgen_status call_open_video(bench *b)
-{
-    mgen_video_model *h;
-    mgen_status status = mgen_video_model_open(b->ctx, dir, "video_model", &h);
-    mgen_video_model_release(h);
-    return status;
-}
-
-static mgen_status call_open_upsampler(bench *b)
-{
-    mgen_upsampler *h;
-    mgen_status status = mgen_upsampler_open(b->ctx, dir, "upsampler", &h);
-    mgen_upsampler_release(h);
-    return status;
-}
-
-static mgen_status call_open_editor(bench *b)
-{
-    mgen_editor *h;
-    mgen_status status = mgen_editor_open(b->ctx, dir, "editor", &h);
-    mgen_editor_release(h);
-    return status;
-}
+#define OPENS(kind)                                                                                \
+    static mgen_status call_open_##kind(bench *b)                                                  \
+    {                                                                                              \
+        mgen_##kind *h;                                                                            \
+        mgen_status status = mgen_##kind##_open(b->ctx, dir, #kind, &h);                           \
+        mgen_##kind##_release(h);                                                                  \
+        return status;                                                                             \
+    }
+OPENS(tae)
+OPENS(text_encoder)
+OPENS(video_model)
+OPENS(upsampler)
+OPENS(editor)
+OPENS(personalizer)
 
 static mgen_generate_params request(void)
 {
@@ -215,6 +190,16 @@ static mgen_status call_generate(bench *b)
     return status;
 }
 
+/* To the end of a job that was started or not. */
+static mgen_status ended(mgen_status status, mgen_job **job)
+{
+    assert_true((status == MGEN_OK) == (*job != NULL));
+    if (status == MGEN_OK)
+        status = mgen_job_wait(*job, -1);
+    mgen_job_destroy(*job);
+    return status;
+}
+
 static mgen_status call_upsample_estimate(bench *b)
 {
     mgen_estimate e = MGEN_ESTIMATE_INIT;
@@ -226,12 +211,7 @@ static mgen_status call_upsample(bench *b)
 {
     mgen_job *job;
     mgen_generate_params p = request();
-    mgen_status status = mgen_upsample_start(b->ctx, &b->pipe, b->clip, &p, &job);
-    assert_true((status == MGEN_OK) == (job != NULL));
-    if (status == MGEN_OK)
-        status = mgen_job_wait(job, -1);
-    mgen_job_destroy(job);
-    return status;
+    return ended(mgen_upsample_start(b->ctx, &b->pipe, b->clip, &p, &job), &job);
 }
 
 static mgen_status call_edit_estimate(bench *b)
@@ -245,12 +225,21 @@ static mgen_status call_edit(bench *b)
 {
     mgen_job *job;
     mgen_generate_params p = request();
-    mgen_status status = mgen_edit_start(b->ctx, &b->pipe, b->clip, &p, &job);
-    assert_true((status == MGEN_OK) == (job != NULL));
-    if (status == MGEN_OK)
-        status = mgen_job_wait(job, -1);
-    mgen_job_destroy(job);
-    return status;
+    return ended(mgen_edit_start(b->ctx, &b->pipe, b->clip, &p, &job), &job);
+}
+
+static mgen_status call_personalize_estimate(bench *b)
+{
+    mgen_estimate e = MGEN_ESTIMATE_INIT;
+    mgen_generate_params p = request();
+    return mgen_personalize_estimate(b->ctx, &b->pipe, b->clip, &p, &e);
+}
+
+static mgen_status call_personalize(bench *b)
+{
+    mgen_job *job;
+    mgen_generate_params p = request();
+    return ended(mgen_personalize_start(b->ctx, &b->pipe, b->clip, &p, &job), &job);
 }
 
 static mgen_status call_text(bench *b)
@@ -451,16 +440,19 @@ static const struct {
     {"mgen_clip_create", call_create, MEMORY},
     {"mgen_pipeline_open", call_open, BUSY | MEMORY | FILES},
     {"mgen_tae_open", call_open_tae, BUSY | MEMORY | FILES},
-    {"mgen_text_encoder_open", call_open_text, BUSY | MEMORY | FILES},
-    {"mgen_video_model_open", call_open_video, BUSY | MEMORY | FILES},
+    {"mgen_text_encoder_open", call_open_text_encoder, BUSY | MEMORY | FILES},
+    {"mgen_video_model_open", call_open_video_model, BUSY | MEMORY | FILES},
     {"mgen_upsampler_open", call_open_upsampler, BUSY | MEMORY | FILES},
     {"mgen_editor_open", call_open_editor, BUSY | MEMORY | FILES},
+    {"mgen_personalizer_open", call_open_personalizer, BUSY | MEMORY | FILES},
     {"mgen_generate_estimate", call_estimate, BUSY | HEAP},
     {"mgen_generate_start", call_generate, BUSY | MEMORY},
     {"mgen_upsample_estimate", call_upsample_estimate, BUSY | HEAP},
     {"mgen_upsample_start", call_upsample, BUSY | MEMORY},
     {"mgen_edit_estimate", call_edit_estimate, BUSY | HEAP},
     {"mgen_edit_start", call_edit, BUSY | MEMORY},
+    {"mgen_personalize_estimate", call_personalize_estimate, BUSY | HEAP},
+    {"mgen_personalize_start", call_personalize, BUSY | MEMORY},
     {"mgen_text_encode", call_text, BUSY | MEMORY},
     {"mgen_tae_encode", call_encode, BUSY | MEMORY},
     {"mgen_tae_decode", call_decode, BUSY | MEMORY},
@@ -785,5 +777,5 @@ int main(void)
         cmocka_unit_test(test_no_plugin), cmocka_unit_test(test_job_limit),
         cmocka_unit_test(test_numeric),
     };
-    return cmocka_run_group_tests(tests, setup_upsampler_and_editor, teardown);
+    return cmocka_run_group_tests(tests, setup_all, teardown);
 }

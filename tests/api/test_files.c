@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Every way in which opening a model fails, for each kind of handle and for the pipeline. */
-#include "tiny_editor.h"
+#include "tiny_personalizer.h"
 #include "tiny_audio.h"
 
 #include <math.h>
@@ -8,9 +8,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-enum { TAE, TEXT, VIDEO, UPSAMPLER, EDITOR, AUDIO, PIPELINE, KINDS };
-static const char *const names[] = {"tae",       "text_encoder", "video_model",
-                                    "upsampler", "editor",       "audio"};
+enum { TAE, TEXT, VIDEO, UPSAMPLER, EDITOR, AUDIO, PERSONALIZER, PIPELINE, KINDS };
+static const char *const names[] = {"tae",    "text_encoder", "video_model", "upsampler",
+                                    "editor", "audio",        "personalizer"};
 static char copy[64];
 
 /* The tiny model again, in a folder of its own that may be damaged. */
@@ -32,6 +32,7 @@ static mgen_status open_kind(mgen_context *ctx, int kind)
     mgen_upsampler *upsampler = NULL;
     mgen_editor *editor = NULL;
     mgen_audio_model *audio = NULL;
+    mgen_personalizer *personalizer = NULL;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_status status = kind == TAE     ? mgen_tae_open(ctx, copy, names[TAE], &tae)
                          : kind == TEXT  ? mgen_text_encoder_open(ctx, copy, names[TEXT], &text)
@@ -40,10 +41,13 @@ static mgen_status open_kind(mgen_context *ctx, int kind)
                              ? mgen_upsampler_open(ctx, copy, names[UPSAMPLER], &upsampler)
                          : kind == EDITOR ? mgen_editor_open(ctx, copy, names[EDITOR], &editor)
                          : kind == AUDIO  ? mgen_audio_model_open(ctx, copy, names[AUDIO], &audio)
-                                          : mgen_pipeline_open(ctx, copy, &pipe);
+                         : kind == PERSONALIZER
+                             ? mgen_personalizer_open(ctx, copy, names[PERSONALIZER], &personalizer)
+                             : mgen_pipeline_open(ctx, copy, &pipe);
     if (status != MGEN_OK) {
         assert_true(!tae && !text && !video && !upsampler && !editor && !audio && !pipe.audio &&
-                    !pipe.upsampler && !pipe.editor && !pipe.tae && !pipe.video && !pipe.text[0]);
+                    !personalizer && !pipe.personalizer && !pipe.upsampler && !pipe.editor &&
+                    !pipe.tae && !pipe.video && !pipe.text[0]);
         assert_int_equal(mgen_last_status(ctx), status);
         assert_true(strlen(mgen_last_error(ctx)) > 10);
     }
@@ -53,6 +57,7 @@ static mgen_status open_kind(mgen_context *ctx, int kind)
     mgen_upsampler_release(upsampler);
     mgen_editor_release(editor);
     mgen_audio_model_release(audio);
+    mgen_personalizer_release(personalizer);
     mgen_pipeline_close(&pipe);
     return status;
 }
@@ -508,9 +513,9 @@ static void test_abi_table(void **state)
     assert_int_equal(mgen_status_class(-77), MGEN_CLASS_FAILED);
 }
 
-static int setup_all(void **state)
+static int setup_with_audio(void **state)
 {
-    int failed = setup_upsampler_and_editor(state);
+    int failed = setup_all(state);
     if (failed)
         return failed;
     mgen_context *ctx = make_context(2);
@@ -527,5 +532,5 @@ int main(void)
         cmocka_unit_test(test_abi_table), cmocka_unit_test(test_average),
         cmocka_unit_test(test_convert),   cmocka_unit_test(test_average_of_one_save),
     };
-    return cmocka_run_group_tests(tests, setup_all, teardown);
+    return cmocka_run_group_tests(tests, setup_with_audio, teardown);
 }

@@ -48,6 +48,11 @@ static void test_bytes(void **state)
         assert_int_equal(mgen_audio_model_get_info(pipe.audio, &audio), MGEN_OK);
         said += tae.bytes + upsampler.bytes + editor.bytes +
                 audio.bytes; /* the upsampler has the TAE once more */
+        if (pipe.personalizer) {
+            mgen_model_info personalizer = MGEN_MODEL_INFO_INIT;
+            assert_int_equal(mgen_personalizer_get_info(pipe.personalizer, &personalizer), MGEN_OK);
+            said += personalizer.bytes;
+        }
         for (int k = 0; k < 3; k++) {
             assert_int_equal(mgen_text_encoder_get_info(pipe.text[k], &text), MGEN_OK);
             said += text.bytes;

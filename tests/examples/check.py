@@ -303,6 +303,22 @@ def test_editing(world):
     assert run.returncode == 1 and run.stderr.startswith("MGEN_E_NOT_FOUND: ") and "none.y4m" in run.stderr, run.stderr
 
 
+def test_personalizing(world):
+    """With the tiny personalizer of the program's tests."""
+    sys.path.insert(0, os.path.join(ROOT, "tests", "cli"))
+    from check_cli import TINY_RECIPE
+    from check_personalize import PERSON, PERSONALIZER, photo_of
+    program = world.example("10")
+    photo_of(world)
+    train(world, "personalizer", *TINY_RECIPE["stages"], PERSONALIZER)
+    out = good(world.run(program, "personalizer", "photo.y4m", PERSON, "film.y4m"))
+    assert re.match(r"32 frames of 64 x 64 pixels will need up to [\d.]+ MB\nstep 1 of 3\n", out), out
+    assert out.endswith("step 3 of 3\nfilm.y4m was written\n"), out
+    assert world.read("film.y4m").startswith(b"YUV4MPEG2 W64 H64 F16:1 ")
+    run = world.run(program, "personalizer", "none.y4m", PERSON, "film.y4m")
+    assert run.returncode == 1 and run.stderr.startswith("MGEN_E_NOT_FOUND: ") and "none.y4m" in run.stderr, run.stderr
+
+
 def test_sound(world):
     """With the tiny audio model of the program's tests."""
     sys.path.insert(0, os.path.join(ROOT, "tests", "cli"))

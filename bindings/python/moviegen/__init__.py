@@ -17,7 +17,8 @@ from .errors import (AgainError, CancelledError, ControlError, CorruptError, Des
                      NotFoundError, NumericError, PeerError, PeerLostError, ReadWriteError, ResourceError, StateError,
                      TimedOutError, UnsupportedError, UsageError, VersionError)
 from .measure import Report, evaluate, plan, plan_mesh, toybox_prompts, version
-from .models import ROLES, AudioModel, Editor, ModelInfo, Tae, TextEncoder, Upsampler, VideoModel, noise, schedule
+from .models import (ROLES, AudioModel, Editor, ModelInfo, Personalizer, Tae, TextEncoder, Upsampler, VideoModel, noise,
+                     schedule)
 from .pipeline import Estimate, Job, JobInfo, Pipeline, Stream
 from .sound import Sound
 from .training import Dataset, Trainer
@@ -31,7 +32,7 @@ __all__ = [
     "AgainError", "AudioModel", "CancelledError", "Clip", "Context", "ControlError", "CorruptError", "Dataset", "DesyncError",
     "DeviceError", "DeviceLostError", "Editor", "Error", "Estimate", "FileError", "InternalError", "InvalidError", "Job",
     "JobInfo", "LOG_DEBUG", "LOG_ERROR", "LOG_INFO", "LOG_WARN", "LimitError", "Memory", "ModelInfo", "NoMemoryError",
-    "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Pipeline", "ROLES", "Ranks",
+    "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Personalizer", "Pipeline", "ROLES", "Ranks",
     "ReadWriteError", "Report", "ResourceError", "Sound", "StateError", "Stream", "Tae", "TextEncoder", "TimedOutError",
     "Trainer", "UnsupportedError", "Upsampler", "UsageError", "VersionError", "VideoModel", "__version__", "evaluate", "noise",
     "plan", "plan_mesh", "schedule", "toybox_prompts", "version",

@@ -130,7 +130,7 @@ class Pipeline(Struct):
     _fields_ = [("struct_size", c_uint32), ("width", c_uint32), ("height", c_uint32), ("frames", c_uint32),
                 ("fps", c_uint32), ("precision", c_uint32), ("tae", c_void_p), ("text", c_void_p * 3),
                 ("video", c_void_p), ("mesh", c_void_p), ("upsampler", c_void_p), ("editor", c_void_p),
-                ("audio", c_void_p)]
+                ("audio", c_void_p), ("personalizer", c_void_p)]
 
 
 class Latents(Struct):
@@ -256,6 +256,8 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_editor_open": _OPEN, "mgen_editor_retain": _SAME, "mgen_editor_release": _END, "mgen_editor_get_info": _INFO,
     "mgen_audio_model_open": _OPEN, "mgen_audio_model_retain": _SAME, "mgen_audio_model_release": _END,
     "mgen_audio_model_get_info": _INFO,
+    "mgen_personalizer_open": _OPEN, "mgen_personalizer_retain": _SAME, "mgen_personalizer_release": _END,
+    "mgen_personalizer_get_info": _INFO,
     "mgen_tae_retain": _SAME, "mgen_text_encoder_retain": _SAME, "mgen_video_model_retain": _SAME,
     "mgen_tae_release": _END, "mgen_text_encoder_release": _END, "mgen_video_model_release": _END,
     "mgen_tae_get_info": _INFO, "mgen_text_encoder_get_info": _INFO, "mgen_video_model_get_info": _INFO,
@@ -269,6 +271,8 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_upsample_start": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), _OUT),
     "mgen_edit_estimate": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), POINTER(Estimate)),
     "mgen_edit_start": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), _OUT),
+    "mgen_personalize_estimate": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), POINTER(Estimate)),
+    "mgen_personalize_start": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), _OUT),
     "mgen_sound_estimate": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(SoundParams), POINTER(Estimate)),
     "mgen_sound_start": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(SoundParams), _OUT),
     "mgen_job_take_sound": (_STATUS, c_void_p, _OUT),

@@ -185,6 +185,14 @@ class AudioModel(Part):
     NAME = "audio"
 
 
+class Personalizer(Part):
+    """Photo of a face and prompt to clip: the transformer, and the image encoder that its file names; the other networks are
+    the pipeline's. Pipeline.personalize() uses it."""
+
+    KIND = "personalizer"
+    NAME = "personalizer"
+
+
 def schedule(steps: int, kind: str = "linear_quadratic") -> List[float]:
     """Times of a sampler's schedule, from 0 to 1: one more than steps. kind: "linear_quadratic",
     "linear" or "linear_quadratic_1000"."""

@@ -14,7 +14,8 @@ from ._jobs import OnFrames, Preview, Progress, Relay, Slot
 from ._progress import Bar, stderr_is_terminal
 from .clip import Clip, wrap
 from .context import Context, Path, path_of
-from .models import ROLES, AudioModel, Editor, Tae, TextEncoder, Upsampler, VideoModel, adopt, hold_all
+from .models import (ROLES, AudioModel, Editor, Personalizer, Tae, TextEncoder, Upsampler, VideoModel, adopt,
+                     hold_all)
 from .sound import Sound
 from .sound import wrap as wrap_sound
 
@@ -167,8 +168,8 @@ class Stream(Iterator[Tuple[int, FrameViews]]):
 
 
 class Pipeline(Closing):
-    """A tae, up to three text encoders, a video model, an upsampler, an editor and an audio model, and the clip that they were
-    trained on.
+    """A tae, up to three text encoders, a video model, an upsampler, an editor, an audio model, a personalizer, and the clip
+    that they were trained on.
 
     Pipeline(context, "folder") loads a model folder, whose networks close() closes too, and holds and runs them in
     `precision`: "f32", "bf16", "fp8", or "default", which the video model's file says; Pipeline.of() is put together
@@ -188,6 +189,7 @@ class Pipeline(Closing):
     upsampler: Optional[Upsampler]
     editor: Optional[Editor]
     audio: Optional[AudioModel]
+    personalizer: Optional[Personalizer]
 
     def __init__(self, context: Context, directory: Path, *, precision: str = "default") -> None:
         pipe = _abi.Pipeline(mesh=context._core.mesh, precision=number_of(PRECISIONS, precision, "precision"))
@@ -202,25 +204,28 @@ class Pipeline(Closing):
                   adopt(Upsampler, context, pipe.upsampler) if pipe.upsampler else None,
                   adopt(Editor, context, pipe.editor) if pipe.editor else None,
                   adopt(AudioModel, context, pipe.audio) if pipe.audio else None,
+                  adopt(Personalizer, context, pipe.personalizer) if pipe.personalizer else None,
                   pipe.width, pipe.height, pipe.frames, pipe.fps, True)
         self._mesh = pipe.mesh
 
     @classmethod
     def of(cls, context: Context, *, tae: Optional[Tae] = None, text: Sequence[Optional[TextEncoder]] = (),
            video: Optional[VideoModel] = None, upsampler: Optional[Upsampler] = None, editor: Optional[Editor] = None,
-           audio: Optional[AudioModel] = None, width: int, height: int, frames: int, fps: int = 16) -> "Pipeline":
+           audio: Optional[AudioModel] = None, personalizer: Optional[Personalizer] = None, width: int, height: int,
+           frames: int, fps: int = 16) -> "Pipeline":
         """Put together from networks; `text` in the order of ROLES."""
         if len(text) > len(ROLES):
             raise errors.InvalidError(f"text: {len(text)} encoders; there are {len(ROLES)} roles")
         self = cls.__new__(cls)
-        self._set(context, tae, text, video, upsampler, editor, audio, width, height, frames, fps, False)
+        self._set(context, tae, text, video, upsampler, editor, audio, personalizer, width, height, frames, fps, False)
         return self
 
     def _set(self, context: Context, tae: Optional[Tae], text: Sequence[Optional[TextEncoder]],
              video: Optional[VideoModel], upsampler: Optional[Upsampler], editor: Optional[Editor],
-             audio: Optional[AudioModel], width: int, height: int, frames: int, fps: int, owns: bool) -> None:
+             audio: Optional[AudioModel], personalizer: Optional[Personalizer], width: int, height: int, frames: int,
+             fps: int, owns: bool) -> None:
         self.context, self.tae, self.video, self.upsampler, self.editor = context, tae, video, upsampler, editor
-        self.audio = audio
+        self.audio, self.personalizer = audio, personalizer
         self.text = tuple(text) + (None,) * (len(ROLES) - len(text))
         self.width, self.height, self.frames, self.fps = width, height, frames, fps
         self._owns, self._closed, self._mesh = owns, False, None
@@ -234,7 +239,7 @@ class Pipeline(Closing):
         """Close the networks that it loaded. A running job keeps them. Calling it again is harmless."""
         self._closed = True
         if self._owns:
-            for part in (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio):
+            for part in (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio, self.personalizer):
                 if part is not None:
                     part.close()
 
@@ -244,10 +249,11 @@ class Pipeline(Closing):
         if self._closed:
             raise errors.StateError("this pipeline was closed")
         with ExitStack() as stack:
-            tae, *text, video, upsampler, editor, audio = hold_all(
-                stack, (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio))
+            tae, *text, video, upsampler, editor, audio, personalizer = hold_all(
+                stack, (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio, self.personalizer))
             pipe = _abi.Pipeline(width=self.width, height=self.height, frames=self.frames, fps=self.fps, tae=tae,
-                                 video=video, mesh=self._mesh, upsampler=upsampler, editor=editor, audio=audio)
+                                 video=video, mesh=self._mesh, upsampler=upsampler, editor=editor, audio=audio,
+                                 personalizer=personalizer)
             for i, handle in enumerate(text):
                 pipe.text[i] = handle
             yield byref(pipe)
@@ -431,6 +437,45 @@ class Pipeline(Closing):
                               negative_prompt=negative_prompt, seed=seed, steps=steps, width=width, height=height,
                               guidance=guidance, schedule=schedule, solver=solver, guidance_from=guidance_from,
                               guidance_to=guidance_to, progress=report, preview=preview)
+        return _clip_of(job, bar)
+
+    def estimate_personalize(self, photo: Clip, prompt: str, *, source_guidance: float = 0.0,
+                             negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0, width: int = 0,
+                             height: int = 0, frames: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
+                             solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+                             format: str = "rgb8") -> Estimate:
+        """What personalize() needs, without starting it."""
+        params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
+                         guidance_from, guidance_to)
+        params.source_guidance = source_guidance
+        return self._estimate_of(lib.mgen_personalize_estimate, photo, params)
+
+    def start_personalize(self, photo: Clip, prompt: str, *, source_guidance: float = 0.0,
+                          negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0, width: int = 0,
+                          height: int = 0, frames: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
+                          solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+                          progress: Optional[Progress] = None, preview: Optional[Preview] = None,
+                          on_frames: Optional[OnFrames] = None, format: str = "rgb8", into: Optional[Into] = None) -> Job:
+        """Start personalize(), with what start() has beside it. The job keeps the photo; leave its pixels alone meanwhile."""
+        params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
+                         guidance_from, guidance_to)
+        params.source_guidance = source_guidance
+        return self._start(params, Relay(self.context._core, progress, preview, on_frames), into, source=photo,
+                           begin=lib.mgen_personalize_start)
+
+    def personalize(self, photo: Clip, prompt: str, *, source_guidance: float = 0.0, negative_prompt: Optional[str] = None,
+                    seed: int = 0, steps: int = 0, width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
+                    schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
+                    guidance_to: float = 0.0, progress: Union[bool, Progress] = False,
+                    preview: Optional[Preview] = None) -> Clip:
+        """Generate a clip of the person in a photo and wait: the first frame of `photo` is the face, best with all else grey
+        (128), and `prompt` says what the person does. 0 steps and guidances are the personalizer's; source_guidance is the
+        one towards the photo."""
+        report, bar = _reporter(progress, prompt)
+        job = self.start_personalize(photo, prompt, source_guidance=source_guidance, negative_prompt=negative_prompt,
+                                     seed=seed, steps=steps, width=width, height=height, frames=frames, guidance=guidance,
+                                     schedule=schedule, solver=solver, guidance_from=guidance_from, guidance_to=guidance_to,
+                                     progress=report, preview=preview)
         return _clip_of(job, bar)
 
     def estimate_sound(self, clip: Optional[Clip] = None, prompt: str = "", *, music: Optional[str] = None,

@@ -108,6 +108,12 @@ extern "C" {
         name: *const c_char,
         out: *mut *mut mgen_audio_model,
     ) -> mgen_status;
+    pub fn mgen_personalizer_open(
+        ctx: *mut mgen_context,
+        dir: *const c_char,
+        name: *const c_char,
+        out: *mut *mut mgen_personalizer,
+    ) -> mgen_status;
     pub fn mgen_tae_retain(tae: *mut mgen_tae) -> *mut mgen_tae;
     pub fn mgen_tae_release(tae: *mut mgen_tae);
     pub fn mgen_text_encoder_retain(encoder: *mut mgen_text_encoder) -> *mut mgen_text_encoder;
@@ -120,6 +126,9 @@ extern "C" {
     pub fn mgen_editor_release(editor: *mut mgen_editor);
     pub fn mgen_audio_model_retain(model: *mut mgen_audio_model) -> *mut mgen_audio_model;
     pub fn mgen_audio_model_release(model: *mut mgen_audio_model);
+    pub fn mgen_personalizer_retain(personalizer: *mut mgen_personalizer)
+        -> *mut mgen_personalizer;
+    pub fn mgen_personalizer_release(personalizer: *mut mgen_personalizer);
     pub fn mgen_tae_get_info(tae: *const mgen_tae, info: *mut mgen_model_info) -> mgen_status;
     pub fn mgen_text_encoder_get_info(
         encoder: *const mgen_text_encoder,
@@ -139,6 +148,10 @@ extern "C" {
     ) -> mgen_status;
     pub fn mgen_audio_model_get_info(
         model: *const mgen_audio_model,
+        info: *mut mgen_model_info,
+    ) -> mgen_status;
+    pub fn mgen_personalizer_get_info(
+        personalizer: *const mgen_personalizer,
         info: *mut mgen_model_info,
     ) -> mgen_status;
     pub fn mgen_pipeline_open(
@@ -198,6 +211,20 @@ extern "C" {
         ctx: *mut mgen_context,
         pipeline: *const mgen_pipeline,
         clip: *const mgen_clip,
+        params: *const mgen_generate_params,
+        out: *mut mgen_estimate,
+    ) -> mgen_status;
+    pub fn mgen_personalize_start(
+        ctx: *mut mgen_context,
+        pipeline: *const mgen_pipeline,
+        photo: *const mgen_clip,
+        params: *const mgen_generate_params,
+        out: *mut *mut mgen_job,
+    ) -> mgen_status;
+    pub fn mgen_personalize_estimate(
+        ctx: *mut mgen_context,
+        pipeline: *const mgen_pipeline,
+        photo: *const mgen_clip,
         params: *const mgen_generate_params,
         out: *mut mgen_estimate,
     ) -> mgen_status;

@@ -40,6 +40,8 @@ handles! {
     mgen_editor;
     /// Clip or text to sound.
     mgen_audio_model;
+    /// Photo of a face and text to clip.
+    mgen_personalizer;
     /// One request under way.
     mgen_job;
     /// A list of named numbers.
@@ -195,6 +197,7 @@ pub struct mgen_pipeline {
     pub upsampler: *mut mgen_upsampler,
     pub editor: *mut mgen_editor,
     pub audio: *mut mgen_audio_model,
+    pub personalizer: *mut mgen_personalizer,
 }
 
 /// Latents in somebody's memory: a view of frames x height x width x channels floats.

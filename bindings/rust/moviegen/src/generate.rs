@@ -66,7 +66,7 @@ pub struct Request {
     pub negative_prompt: Option<String>,
     /// Same seed, same result.
     pub seed: u64,
-    /// Solver steps, 1..1000; 0 = 50, or the upsampler's or the editor's.
+    /// Solver steps, 1..1000; 0 = 50, or the upsampler's, the editor's or the personalizer's.
     pub steps: u32,
     /// Pixels; 0 = the pipeline's.
     pub width: u32,
@@ -89,7 +89,8 @@ pub struct Request {
     pub guidance_to: f32,
     /// To edit: what the instruction is about.
     pub task: EditTask,
-    /// To edit: guidance towards the clip, 0 < g <= 100; 0 = the editor's; 1 = off.
+    /// To edit and to personalize: guidance towards the clip or the photo, 0 < g <= 100; 0 = the
+    /// model's; 1 = off.
     pub source_guidance: f32,
     /// To edit: 0 = by the editor; 0 < s < 1: without one, by the video model: the share of the
     /// steps that are taken, from the noised clip on. The prompt then says what the result shows.
@@ -294,7 +295,7 @@ impl Estimate {
     }
 }
 
-/// mgen_upsample_estimate or mgen_edit_estimate.
+/// mgen_upsample_estimate, mgen_edit_estimate or mgen_personalize_estimate.
 type EstimateOfClip = unsafe extern "C" fn(
     *mut sys::mgen_context,
     *const sys::mgen_pipeline,
@@ -303,7 +304,7 @@ type EstimateOfClip = unsafe extern "C" fn(
     *mut sys::mgen_estimate,
 ) -> sys::mgen_status;
 
-/// mgen_upsample_start or mgen_edit_start.
+/// mgen_upsample_start, mgen_edit_start or mgen_personalize_start.
 type StartOfClip = unsafe extern "C" fn(
     *mut sys::mgen_context,
     *const sys::mgen_pipeline,
@@ -339,6 +340,16 @@ impl Pipeline {
         request: &Request,
     ) -> Result<Estimate> {
         self.tell(ctx, request, Some((clip, sys::mgen_edit_estimate)))
+    }
+
+    /// Find out what it needs to make a film of the person in a photo, without starting it.
+    pub fn estimate_personalize(
+        &self,
+        ctx: &mut Context,
+        photo: &Clip,
+        request: &Request,
+    ) -> Result<Estimate> {
+        self.tell(ctx, request, Some((photo, sys::mgen_personalize_estimate)))
     }
 
     fn tell(
@@ -447,6 +458,18 @@ impl Pipeline {
         self.remake(ctx, clip, request, hooks, sys::mgen_edit_start)
     }
 
+    /// Generate a film of the person in a photo, the first frame of a clip: the face, best with all
+    /// else grey (128); returns when it is complete. The request's prompt says what the person does.
+    pub fn personalize(
+        &self,
+        ctx: &mut Context,
+        photo: &Clip,
+        request: &Request,
+        hooks: Hooks,
+    ) -> Result<Clip> {
+        self.remake(ctx, photo, request, hooks, sys::mgen_personalize_start)
+    }
+
     fn remake(
         &self,
         ctx: &mut Context,
@@ -481,6 +504,17 @@ impl Pipeline {
         hooks: Hooks,
     ) -> Result<Job<'ctx>> {
         self.start_remake(ctx, clip, request, hooks, sys::mgen_edit_start)
+    }
+
+    /// Start generating a film of the person in a photo, which moves into the job. Returns at once.
+    pub fn start_personalize<'ctx>(
+        &self,
+        ctx: &'ctx mut Context,
+        photo: Clip,
+        request: &Request,
+        hooks: Hooks,
+    ) -> Result<Job<'ctx>> {
+        self.start_remake(ctx, photo, request, hooks, sys::mgen_personalize_start)
     }
 
     fn start_remake<'ctx>(

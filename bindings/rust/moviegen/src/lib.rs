@@ -67,7 +67,9 @@ pub use measure::{
     plan_mesh, plan_training, toybox_prompts, Evaluation, MeshPlan, Plan, Precision, Preset,
     Protocol, Recompute,
 };
-pub use model::{AudioModel, Editor, ModelInfo, Pipeline, Tae, TextEncoder, Upsampler, VideoModel};
+pub use model::{
+    AudioModel, Editor, ModelInfo, Personalizer, Pipeline, Tae, TextEncoder, Upsampler, VideoModel,
+};
 pub use parts::{noise, schedule, Hold, Latents, LatentsRef, Schedule, Solver, Text};
 pub use ranks::{Exchange, MeshAborter, MeshParams, Ranks};
 pub use report::Report;

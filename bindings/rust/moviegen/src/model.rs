@@ -40,7 +40,7 @@ pub struct ModelInfo {
     pub upsampling: u32,
     /// Editor: kinds of edits in its file.
     pub tasks: u32,
-    /// Editor: source guidance of requests that ask for none.
+    /// Editor and personalizer: source guidance of requests that ask for none.
     pub source_guidance: f32,
     /// Audio model: samples a second.
     pub rate: u32,
@@ -162,6 +162,13 @@ network! {
     mgen_audio_model_get_info
 }
 
+network! {
+    /// Photo of a face and prompt to clip: the transformer, and the image encoder that its file
+    /// names; the other networks are the pipeline's.
+    Personalizer, mgen_personalizer, mgen_personalizer_open, mgen_personalizer_retain, mgen_personalizer_release,
+    mgen_personalizer_get_info
+}
+
 /// What a pipeline is made of: networks, each optional, and the clip that the model was trained on.
 /// It may be filled by hand, with networks of any context.
 #[derive(Clone, Debug, Default)]
@@ -186,6 +193,8 @@ pub struct Pipeline {
     pub editor: Option<Editor>,
     /// Needed for sound. None over ranks.
     pub audio: Option<AudioModel>,
+    /// Needed to personalize; it reads `tae` and `text`. None over ranks.
+    pub personalizer: Option<Personalizer>,
 }
 
 impl Pipeline {
@@ -220,6 +229,7 @@ impl Pipeline {
             upsampler: Upsampler::owned(raw.upsampler, None),
             editor: Editor::owned(raw.editor, None),
             audio: AudioModel::owned(raw.audio, None),
+            personalizer: Personalizer::owned(raw.personalizer, None),
         };
         ctx.check(status).map(|()| pipeline)
     }
@@ -255,6 +265,10 @@ impl Pipeline {
                 .audio
                 .as_ref()
                 .map_or(ptr::null_mut(), AudioModel::as_raw),
+            personalizer: self
+                .personalizer
+                .as_ref()
+                .map_or(ptr::null_mut(), Personalizer::as_raw),
             ..Default::default()
         }
     }

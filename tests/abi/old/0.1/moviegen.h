@@ -20,7 +20,7 @@
  * @endcode
  *
  * Objects: context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model, mgen_upsampler, mgen_editor,
- *     mgen_audio_model); the pipeline, a plain struct that names them; job; clip; sound; dataset; trainer; mesh; report.
+ *     mgen_audio_model, mgen_personalizer); the pipeline, a struct of them; job; clip; sound; dataset; trainer; mesh; report.
  * Ownership: the library frees what it allocated, through the destroy or release call of its kind; each accepts NULL. The
  *     caller's memory is only read during the call unless a function says "keeps". Model handles and datasets count their
  *     owners: retain adds one, release removes one, and the last one frees. A context may go before handles, clips, sounds
@@ -280,17 +280,20 @@ typedef struct mgen_video_model mgen_video_model;   /**< flow-matching video tra
 typedef struct mgen_upsampler mgen_upsampler;       /**< clip -> larger clip */
 typedef struct mgen_editor mgen_editor;             /**< clip + instruction -> clip */
 typedef struct mgen_audio_model mgen_audio_model;   /**< clip or text -> sound */
+typedef struct mgen_personalizer mgen_personalizer; /**< photo of a face + text -> clip */
 /** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8), or a folder <name> in it of diffusers
  *  (docs/autoencoder.md) or transformers (docs/text.md). Transformers of video and sound are held as "precision" in their file
- *  says; upsamplers and audio models have the networks that their files name. @return MGEN_OK, MGEN_E_STATE (a job is running),
- *  MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message names file and rule), MGEN_E_UNSUPPORTED (a network or tensor type
- *  that is not read), MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED. Ownership: the caller's. Since 0.1. */
+ *  says; upsamplers, audio models and personalizers have the networks that their files name. @return MGEN_OK, MGEN_E_STATE (a
+ *  job runs), MGEN_E_NOT_FOUND, MGEN_E_IO, MGEN_E_CORRUPT (the message names file and rule), MGEN_E_UNSUPPORTED (a network
+ *  or tensor type is not read), MGEN_E_VERSION, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_CANCELLED. Ownership: the caller's.
+ *  Since 0.1. */
 MGEN_API mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name, mgen_tae **out);
 MGEN_API mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name, mgen_text_encoder **out);
 MGEN_API mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name, mgen_video_model **out);
 MGEN_API mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, const char *name, mgen_upsampler **out);
 MGEN_API mgen_status mgen_editor_open(mgen_context *ctx, const char *dir, const char *name, mgen_editor **out);
 MGEN_API mgen_status mgen_audio_model_open(mgen_context *ctx, const char *dir, const char *name, mgen_audio_model **out);
+MGEN_API mgen_status mgen_personalizer_open(mgen_context *ctx, const char *dir, const char *name, mgen_personalizer **out);
 /** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_tae *mgen_tae_retain(mgen_tae *tae);
 MGEN_API mgen_text_encoder *mgen_text_encoder_retain(mgen_text_encoder *encoder);
@@ -298,6 +301,7 @@ MGEN_API mgen_video_model *mgen_video_model_retain(mgen_video_model *model);
 MGEN_API mgen_upsampler *mgen_upsampler_retain(mgen_upsampler *upsampler);
 MGEN_API mgen_editor *mgen_editor_retain(mgen_editor *editor);
 MGEN_API mgen_audio_model *mgen_audio_model_retain(mgen_audio_model *model);
+MGEN_API mgen_personalizer *mgen_personalizer_retain(mgen_personalizer *personalizer);
 /** Remove an owner. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_tae_release(mgen_tae *tae);
 MGEN_API void mgen_text_encoder_release(mgen_text_encoder *encoder);
@@ -305,6 +309,7 @@ MGEN_API void mgen_video_model_release(mgen_video_model *model);
 MGEN_API void mgen_upsampler_release(mgen_upsampler *upsampler);
 MGEN_API void mgen_editor_release(mgen_editor *editor);
 MGEN_API void mgen_audio_model_release(mgen_audio_model *model);
+MGEN_API void mgen_personalizer_release(mgen_personalizer *personalizer);
 /** What a loaded network is. Of any kind; fields that do not apply are 0. */
 typedef struct mgen_model_info {
     uint32_t struct_size;                     /**< set by MGEN_MODEL_INFO_INIT */
@@ -312,7 +317,7 @@ typedef struct mgen_model_info {
     uint32_t spatial_factor, temporal_factor; /**< TAE: pixels of a latent along height and width, frames of a latent frame */
     uint32_t text_width;                      /**< text encoder: values of a token; video model: of its widest role */
     uint32_t text_tokens;                     /**< text encoder: tokens at most */
-    uint64_t parameters;                      /**< count; of an upsampler and an audio model, its transformer's */
+    uint64_t parameters;                      /**< count; of a model of several networks, its transformer's */
     uint64_t bytes;                           /**< of memory that its weights take */
     uint64_t hash;                            /**< identity of the weights, the same for the same file */
     float guidance;                           /**< video and audio model: of requests that ask for none */
@@ -320,7 +325,7 @@ typedef struct mgen_model_info {
     uint32_t upsampling;   /**< upsampler: of width and height, as it was trained */
     uint32_t reserved0;    /**< 0 */
     uint32_t tasks;        /**< editor: kinds of edits in its file; those of requests are MGEN_EDIT_* */
-    float source_guidance; /**< editor: of requests that ask for none */
+    float source_guidance; /**< editor and personalizer: of requests that ask for none */
     uint32_t rate;         /**< audio model: samples a second; of one channel */
     uint32_t sees_clips;   /**< audio model: 1 = it makes the sound of clips, 0 = of texts only */
 } mgen_model_info;
@@ -331,6 +336,7 @@ MGEN_API mgen_status mgen_video_model_get_info(const mgen_video_model *model, mg
 MGEN_API mgen_status mgen_upsampler_get_info(const mgen_upsampler *upsampler, mgen_model_info *info);
 MGEN_API mgen_status mgen_editor_get_info(const mgen_editor *editor, mgen_model_info *info);
 MGEN_API mgen_status mgen_audio_model_get_info(const mgen_audio_model *model, mgen_model_info *info);
+MGEN_API mgen_status mgen_personalizer_get_info(const mgen_personalizer *personalizer, mgen_model_info *info);
 /* How weights are held and products computed: in f32; in bf16, all but vectors; or as FP8: E4M3 in the linear layers of
  * the video model's blocks, with a scale for each output and token, and bf16 elsewhere. A network runs as it is held. */
 #define MGEN_PRECISION_DEFAULT 0 /**< as "precision" in the video model's file says, else f32 */
@@ -351,9 +357,10 @@ typedef struct mgen_pipeline {
      *  opens, asks for the same and waits; it holds its part of the video model and the text encoders that it runs. Frames,
      *  clip and previews are rank 0's; a job cancelled on one rank is so on all. NULL = one rank. */
     mgen_mesh *mesh;
-    mgen_upsampler *upsampler; /**< needed to upsample; reads `text`; NULL on a mesh */
-    mgen_editor *editor;       /**< needed to edit; reads `tae` and `text`; NULL on a mesh */
-    mgen_audio_model *audio;   /**< needed for sound; NULL on a mesh */
+    mgen_upsampler *upsampler;       /**< needed to upsample; reads `text`; NULL on a mesh */
+    mgen_editor *editor;             /**< needed to edit; reads `tae` and `text`; NULL on a mesh */
+    mgen_audio_model *audio;         /**< needed for sound; NULL on a mesh */
+    mgen_personalizer *personalizer; /**< needed to personalize; reads `tae` and `text`; NULL on a mesh */
 } mgen_pipeline;
 /** Load a model folder (pipeline.json beside its networks; a UTF-8 path) into `pipe`, initialised with
  *  MGEN_PIPELINE_INIT, its precision and mesh set where wanted, and unchanged on failure. @return as mgen_tae_open().
@@ -421,9 +428,9 @@ typedef struct mgen_generate_params {
     /** Guidance is for times (0 = noise, 1 = data) from .. to, both included; to: 0 = 1. Others take half the work. */
     float guidance_from, guidance_to;
     uint32_t drop_text; /**< text left out: bit i is text[i] of the pipeline; 0 = none. One that the model has must stay */
-    /* Of mgen_edit_start(); 0 in other requests. */
+    /* Of mgen_edit_start(), one of mgen_personalize_start(), too; 0 in other requests. */
     uint32_t edit_task;    /**< MGEN_EDIT_* */
-    float source_guidance; /**< towards the clip, 0 < g <= 100; 0 = the editor's; 1 = off */
+    float source_guidance; /**< towards the clip or the photo, 0 < g <= 100; 0 = the model's; 1 = off */
     /** 0 = by the editor. 0 < s < 1: by the video model (SDEdit): the share of the steps that are taken, the last ones, from
      *  the noised clip on. Then the prompt is what the result shows, and the two above are 0. */
     float strength;
@@ -484,6 +491,12 @@ MGEN_API mgen_status mgen_upsample_start(mgen_context *ctx, const mgen_pipeline 
  *  model's file says; of width and height: the clip's size. @return as mgen_upsample_start(). Ownership: as that. Since 0.1. */
 MGEN_API mgen_status mgen_edit_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                      const mgen_generate_params *params, mgen_job **out);
+/** Start generating a video or a picture of the person in a photo (section "Personalization" of the report), as
+ *  mgen_generate_start() does without one: the photo is a clip's first frame, the face, best with all else grey (128). The clip
+ *  must stay, unchanged, until the job has ended. In params 0 means of steps and guidance: as the personalizer's file says.
+ *  @return as mgen_upsample_start(). Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_personalize_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *photo,
+                                            const mgen_generate_params *params, mgen_job **out);
 /** Start making sound (section "Movie Gen Audio" of the report) for a clip or, with clip NULL, of the texts alone: one channel
  *  at the audio model's rate. The clip must stay, unchanged, until the job has ended. @return as mgen_generate_start();
  *  MGEN_E_UNSUPPORTED: on a mesh, or the model sees no clips. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
@@ -494,6 +507,8 @@ MGEN_API mgen_status mgen_upsample_estimate(mgen_context *ctx, const mgen_pipeli
                                             const mgen_generate_params *params, mgen_estimate *out);
 MGEN_API mgen_status mgen_edit_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                         const mgen_generate_params *params, mgen_estimate *out);
+MGEN_API mgen_status mgen_personalize_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *photo,
+                                               const mgen_generate_params *params, mgen_estimate *out);
 MGEN_API mgen_status mgen_sound_estimate(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                          const mgen_sound_params *params, mgen_estimate *out);
 /** Wait up to timeout_ms milliseconds (negative = no limit) for a job's end; asked again, the same answer. @return MGEN_OK when
@@ -704,7 +719,10 @@ typedef struct mgen_eval_params {
      *  ssim, kept_psnr and changed_psnr (of what the edit keeps and changes), applied (what the checker reads, a rate) of
      *  edited clips, also of each task; "copy_" of clips left as they were, "sdedit_" of the video model, "ceiling_"; "sound":
      *  what a checker hears in sounds made for clips: place, music, mood, tempo, onsets (rates; error_ms); "ceiling_" of true
-     *  ones, coded (snr in dB), "control_" against another clip, "unseen_" of captions alone. */
+     *  ones, coded (snr in dB), "control_" against another clip, "unseen_" of captions alone; "personalize": what a checker
+     *  sees in films of people whom no training clip has, made from a photo: identity (the photo's is the first of 256; of the
+     *  whole film, identity_best and identity_worst of its frames), similarity, consistency and what the prompt asks for:
+     *  expression, shirt, motion, background (rates); "ceiling_", "control_" against another's photo, "unseen_" without one. */
     const char *protocol;
     uint64_t seed;                                                     /**< of scenes and noise */
     uint32_t steps;                                                    /**< as in mgen_generate_params */
@@ -732,7 +750,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
 #define MGEN_SOUND_INFO_INIT      {(uint32_t)sizeof(mgen_sound_info), 0, 0, 0, 0}
 #define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0, 0}
-#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0}
+#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0}
 #define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
 #define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0.0f, 0.0f, 0}
 #define MGEN_SOUND_PARAMS_INIT    {(uint32_t)sizeof(mgen_sound_params), 0, 0, 0, 0, 0, 0.0, 0.0f, 0.0f, 0, 0, 0, 0, 0, 0, 0}
