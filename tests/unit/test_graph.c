@@ -721,8 +721,9 @@ static void test_training(void **state)
     static float values[2][VALUES];
     char dir[] = "/tmp/mgen-graph-XXXXXX";
     mgi_stage tae = tiny_autoencoder(STEPS, 1), video = tiny_text_to_video(STEPS, 2);
-    mgi_stage gan, diffusion, upsampler = tiny_upsampler(STEPS, 2);
-    const mgi_stage *stages[] = {&tae, &gan, &video, &diffusion, &upsampler};
+    mgi_stage gan, diffusion, upsampler = tiny_upsampler(STEPS, 2),
+                              personalizer = tiny_personalizer(STEPS, 2);
+    const mgi_stage *stages[] = {&tae, &gan, &video, &diffusion, &upsampler, &personalizer};
     (void)state;
     mgen_context *ctx = open_gpu();
     assert_non_null(mkdtemp(dir));
@@ -743,7 +744,10 @@ static void test_training(void **state)
     video.accumulate = 2;
     upsampler.drop = 0.0;
     upsampler.bucket[0] = (mgi_bucket){.width = 48, .height = 48, .frames = 2, .weight = 1.0};
-    for (int k = 0; k < 5; k++) {
+    personalizer.drop = personalizer.drop_both = 0.0;
+    personalizer.bucket_count = 1;
+    personalizer.bucket[0].frames = 1;
+    for (int k = 0; k < 6; k++) {
         float loss[2][STEPS];
         memset(values, 0, sizeof values);
         encode_on_cpu(stages[k], dir);

@@ -220,6 +220,22 @@ static void test_start(void **state)
     mgi_personalizer_finish(&p);
 }
 
+/* A folder of averages has none, and its pipeline names none. */
+static void test_average(void **state)
+{
+    const char *const dirs[] = {folder, folder};
+    mgi_pipeline_file p;
+    char out[128];
+    (void)state;
+    OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &p));
+    assert_string_equal(p.personalizer, "personalizer");
+    snprintf(out, sizeof out, "%s/average", folder);
+    OK(mgi_average_folders(ctx, dirs, (const double[]){1.0, 1.0}, 2, out));
+    OK(mgi_pipeline_file_read(ctx, out, "pipeline", &p));
+    assert_string_equal(p.personalizer, "");
+    assert_int_equal(remove_all(out), 0);
+}
+
 static void test_refused(void **state)
 {
     char path[128];
@@ -264,8 +280,9 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_photos), cmocka_unit_test(test_learns),
-                                       cmocka_unit_test(test_rate), cmocka_unit_test(test_start),
-                                       cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_photos),  cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_rate),    cmocka_unit_test(test_start),
+        cmocka_unit_test(test_average), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests_name("personalizer_stage", tests, make_models, free_models);
 }
