@@ -127,7 +127,7 @@ static int run(const cli_command *self, int argc, char **argv)
          "frames that are taken of each (default: 32)"},
         OPTION_SEED(&o.seed),
         {"--steps", NULL, OPTION_U32, &o.steps, 1, 1000, "N",
-         "solver steps (default: 50; upsample, edit, sound: as their models say)"},
+         "solver steps (default: 50; upsample, edit, sound, personalize: as their models say)"},
         OPTION_GUIDANCE(&o.guidance),
         OPTIONS_SAMPLING(&o.sampling),
         OPTION_THREADS(&o.threads),
@@ -143,8 +143,9 @@ static int run(const cli_command *self, int argc, char **argv)
     if (result != OPTIONS_OK)
         return result;
     if (!words || (strcmp(word, "tae") && strcmp(word, "alignment") && strcmp(word, "upsample") &&
-                   strcmp(word, "edit") && strcmp(word, "sound"))) {
-        complain(self, "%s%s%s; protocols are tae, alignment, upsample, edit and sound",
+                   strcmp(word, "edit") && strcmp(word, "sound") && strcmp(word, "personalize"))) {
+        complain(self,
+                 "%s%s%s; protocols are tae, alignment, upsample, edit, sound and personalize",
                  words ? "unknown protocol '" : "no protocol given", words ? word : "",
                  words ? "'" : "");
         return STATUS_USAGE;
@@ -159,7 +160,8 @@ static int run(const cli_command *self, int argc, char **argv)
 }
 
 const cli_command command_eval = {
-    "eval", "measure a model in the toybox", "tae|alignment|upsample|edit|sound [options]",
+    "eval", "measure a model in the toybox",
+    "tae|alignment|upsample|edit|sound|personalize [options]",
     "tae: how well the autoencoder reproduces clips that it has not seen, what a program that "
     "looks "
     "at\n"
@@ -187,5 +189,12 @@ const cli_command command_eval = {
     "mood, tempo, impacts in time); with what it finds in the true ones, reproduced (ceiling), "
     "what "
     "another\n"
-    "film would have scored (control), and sounds made of captions alone (unseen).",
+    "film would have scored (control), and sounds made of captions alone (unseen).\n"
+    "personalize: whether that program finds the person of a photo, whom no training has shown, "
+    "in\n"
+    "films made from it (identity: the first of 256, of the film, its best and its worst frame), "
+    "and\n"
+    "what the prompt asked for; with what it finds in true films, reproduced (ceiling), what "
+    "another\n"
+    "person would have scored (control), and films made without the photo (unseen).",
     run};

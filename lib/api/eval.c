@@ -4,6 +4,7 @@
 #include "eval/alignment.h"
 #include "eval/clips_eval.h"
 #include "eval/edit_eval.h"
+#include "eval/personalize_eval.h"
 #include "eval/sound_eval.h"
 #include "eval/tae_eval.h"
 #include "eval/upsample_eval.h"
@@ -17,12 +18,13 @@ static bool forward_progress(void *user, int done, int total)
     return p->on_progress && p->on_progress(p->user, (uint32_t)done, (uint32_t)total) != 0;
 }
 
-typedef enum protocol { TAE, ALIGNMENT, UPSAMPLE, EDIT, SOUND, PROTOCOLS } protocol;
+typedef enum protocol { TAE, ALIGNMENT, UPSAMPLE, EDIT, SOUND, PERSONALIZE, PROTOCOLS } protocol;
 
 /* PROTOCOLS: none of that name. */
 static protocol find_protocol(const char *name)
 {
-    static const char *const names[PROTOCOLS] = {"tae", "alignment", "upsample", "edit", "sound"};
+    static const char *const names[PROTOCOLS] = {"tae",  "alignment", "upsample",
+                                                 "edit", "sound",     "personalize"};
     protocol found = TAE;
     while (found < PROTOCOLS && strcmp(name, names[found]) != 0)
         found++;
@@ -63,6 +65,18 @@ static mgen_status run_edit(mgen_context *ctx, const mgen_pipeline *pipe, mgi_ev
     return mgi_eval_edit(ctx, &editor, pipe->video ? &plain : NULL, r, report);
 }
 
+static mgen_status run_personalize(mgen_context *ctx, const mgen_pipeline *pipe,
+                                   mgi_eval_request *r, mgen_report *report)
+{
+    mgi_networks n;
+    MGI_TRY(mgi_pipeline_personalizer(ctx, pipe, &n));
+    r->steps = r->steps ? r->steps : (int)n.personalizer->steps;
+    mgi_report_add(report, "steps", (double)r->steps);
+    mgi_report_add(report, "guidance", (double)mgi_vt_guidance(&n.video->config, r->guidance));
+    mgi_report_add(report, "source_guidance", (double)n.personalizer->source_guidance);
+    return mgi_eval_personalize(ctx, &n, r, report);
+}
+
 static mgen_status run_sound(mgen_context *ctx, const mgen_pipeline *pipe, mgi_eval_request *r,
                              mgen_report *report)
 {
@@ -91,13 +105,13 @@ static mgen_status run_alignment(mgen_context *ctx, const mgen_pipeline *pipe, m
 static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mgen_eval_params *p,
                                 mgen_report *report)
 {
-    static const int64_t own_number[PROTOCOLS] = {64, 2 * MGI_ALIGNMENT_PROMPTS, 8, 28, 16};
+    static const int64_t own_number[PROTOCOLS] = {64, 2 * MGI_ALIGNMENT_PROMPTS, 8, 28, 16, 32};
     const protocol which = find_protocol(p->protocol);
     if (which == PROTOCOLS)
         return mgi_fail(
             ctx, MGEN_E_INVALID,
-            "protocol is \"%.40s\"; known are \"tae\", \"alignment\", \"upsample\", \"edit\" and "
-            "\"sound\"",
+            "protocol is \"%.40s\"; known are \"tae\", \"alignment\", \"upsample\", \"edit\", "
+            "\"sound\" and \"personalize\"",
             p->protocol);
     if (p->n > 1000000 || p->steps > 1000 || !(p->guidance >= 0.0f && p->guidance <= 100.0f))
         return mgi_fail(ctx, MGEN_E_INVALID,
@@ -134,6 +148,8 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
         return mgi_eval_tae(ctx, &pipe->tae->net, &r, report);
     if (which == EDIT)
         return run_edit(ctx, pipe, &r, report);
+    if (which == PERSONALIZE)
+        return run_personalize(ctx, pipe, &r, report);
     if (which == SOUND)
         return run_sound(ctx, pipe, &r, report);
     return which == ALIGNMENT ? run_alignment(ctx, pipe, &r, report)
