@@ -273,7 +273,7 @@ static bool share_buffers(trial *t)
         if (!data)
             return false;
         if (!is_gradient_slot(t->r, place))
-            fill_values(data, b, checker_state.seed, 100 + (uint64_t)i);
+            fill_case_buf(data, b, checker_state.seed, i);
         *slot_at(&t->forward, place) = *slot_at(&t->backward, place) = (mgk_buf){data, b->dtype};
     }
     return true;

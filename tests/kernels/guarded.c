@@ -6,6 +6,7 @@
 #include "core/philox.h"
 #include "kernels/fp8/e4m3.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -185,4 +186,37 @@ void fill_values(void *data, const mgk_case_buf *b, uint64_t seed, uint64_t stre
         }
         store(data, b->dtype, i, value);
     }
+}
+
+/* What a buffer of a case was filled with last, as it is and widened. */
+static struct kept {
+    mgk_case_buf of;
+    uint64_t seed;
+    void *values;
+} kept[MGK_CASE_BUFS][2];
+
+static bool is_kept(const struct kept *k, const mgk_case_buf *b, uint64_t seed)
+{
+    const mgk_case_buf *of = &k->of;
+    return k->values && k->seed == seed && of->fill == b->fill && of->dtype == b->dtype &&
+           of->count == b->count && of->limit == b->limit && of->scale == b->scale &&
+           of->widened == b->widened;
+}
+
+void fill_case_buf(void *data, const mgk_case_buf *b, uint64_t seed, int i)
+{
+    struct kept *k = &kept[i][b->widened];
+    const size_t bytes = (size_t)b->count * dtype_size(b->dtype);
+    const bool drawn = b->fill != MGK_FILL_GIVEN && bytes > 0;
+    if (drawn && is_kept(k, b, seed)) {
+        memcpy(data, k->values, bytes);
+        return;
+    }
+    fill_values(data, b, seed, 100 + (uint64_t)i);
+    if (!drawn)
+        return;
+    free(k->values);
+    *k = (struct kept){.of = *b, .seed = seed, .values = malloc(bytes)};
+    if (k->values) /* else it is made anew each time */
+        memcpy(k->values, data, bytes);
 }

@@ -32,4 +32,8 @@ bool is_poison(const void *data, int32_t dtype, int64_t i);
  * its bf16 form would hold. */
 void fill_values(void *data, const mgk_case_buf *b, uint64_t seed, uint64_t stream);
 
+/* The same for buffer i of a case, with stream 100 + i. Every run of a case fills its buffers alike, and random numbers
+ * take longer than most kernels: the values are kept, and copied while i and its declaration stay the same. */
+void fill_case_buf(void *data, const mgk_case_buf *b, uint64_t seed, int i);
+
 #endif

@@ -47,7 +47,7 @@ bool arena_make(arena *a, mgk_case *c, guarded_place place)
         if (b->role == MGK_CASE_OUT)
             poison(a->bufs[i].data, b->dtype, b->count);
         else
-            fill_values(a->bufs[i].data, b, checker_state.seed, 100 + (uint64_t)i);
+            fill_case_buf(a->bufs[i].data, b, checker_state.seed, i);
         *b->slot = (mgk_buf){a->bufs[i].data, b->dtype};
     }
     if (c->finish)
@@ -124,7 +124,7 @@ static bool zones_and_inputs_intact(const mgk_case *c, const mgk_variant_info *v
         uint8_t *fresh = malloc(buf_bytes(b) + 1);
         if (!fresh)
             return false;
-        fill_values(fresh, b, checker_state.seed, 100 + (uint64_t)i);
+        fill_case_buf(fresh, b, checker_state.seed, i);
         if (memcmp(fresh, a->bufs[i].data, buf_bytes(b)) != 0) {
             blame(c, v->name, "changed input buffer %d", i);
             good = false;
