@@ -461,6 +461,53 @@ static void test_estimate(void **state)
     }
 }
 
+/* -- measuring -------------------------------------------------------------------------------------- */
+
+static double value_of(const mgen_report *report, const char *name)
+{
+    for (uint32_t i = 0; i < mgen_report_count(report); i++)
+        if (!strcmp(mgen_report_name(report, i), name))
+            return mgen_report_value(report, i);
+    fail_msg("%s is not reported", name);
+    return NAN;
+}
+
+static void test_evaluate(void **state)
+{
+    static const char *const ways[] = {"", "ceiling_", "control_", "unseen_"};
+    static const char *const of_person[] = {"identity", "identity_best", "identity_worst",
+                                            "similarity"},
+                             *const of_prompt[] = {"consistency", "expression", "shirt", "motion",
+                                                   "background"};
+    (void)state;
+    bench b = bench_on(make_context(2));
+    mgen_eval_params p = MGEN_EVAL_PARAMS_INIT;
+    mgen_report *report;
+    char name[64];
+    p.protocol = "personalize";
+    p.n = 1;
+    b.pipe.frames = FRAMES;
+    assert_int_equal(mgen_evaluate(b.ctx, &b.pipe, &p, &report), MGEN_OK);
+    assert_true(value_of(report, "n") == 1.0 && value_of(report, "steps") == 3.0);
+    assert_true(value_of(report, "guidance") == 2.0 && value_of(report, "source_guidance") == 1.5);
+    for (int way = 0; way < 4; way++) {
+        for (int i = 0; i < 4; i++) {
+            snprintf(name, sizeof name, "%s%s", ways[way], of_person[i]);
+            assert_true(value_of(report, name) >= 0.0 && value_of(report, name) <= 1.0);
+        }
+        for (int i = 0; way != 2 && i < 5; i++) {
+            snprintf(name, sizeof name, "%s%s", ways[way], of_prompt[i]);
+            assert_true(value_of(report, name) >= 0.0 && value_of(report, name) <= 1.0);
+        }
+    }
+    mgen_report_destroy(report);
+    mgen_personalizer_release(b.pipe.personalizer);
+    b.pipe.personalizer = NULL;
+    assert_int_equal(mgen_evaluate(b.ctx, &b.pipe, &p, &report), MGEN_E_STATE);
+    assert_non_null(strstr(mgen_last_error(b.ctx), "lacks its personalizer"));
+    bench_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,7 +515,7 @@ int main(void)
         cmocka_unit_test(test_clip),     cmocka_unit_test(test_parts),
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_lacks),
         cmocka_unit_test(test_mesh),     cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_estimate), cmocka_unit_test(test_evaluate),
     };
     return cmocka_run_group_tests(tests, setup_personalizer, teardown);
 }

@@ -181,6 +181,24 @@ def test_cancel(w):
     assert os.listdir(w.folder) == ["photo.y4m"], os.listdir(w.folder)
 
 
+# ---- moviegen eval personalize ----
+
+def test_eval(w):
+    options = ("eval", "personalize", "--model", w.need_model(), "-n", "1", "--seed", "2", "--threads", "2", "-q")
+    run = w.run(*options, "--json")
+    expect(run, 0)
+    line = json.loads(run.stdout)
+    assert line["protocol"] == "personalize" and line["n"] == 1 and line["seed"] == 2, line
+    assert (line["steps"], line["guidance"], line["source_guidance"]) == (3, 3, 2), line
+    for name in ("identity", "identity_best", "identity_worst", "similarity"):
+        for way in ("", "ceiling_", "control_", "unseen_"):
+            assert 0 <= line[way + name] <= 1, (way + name, line)
+    assert w.run(*options, "--json").stdout == run.stdout, "another result"
+    run = w.run(*options)
+    expect(run, 0)
+    assert run.stdout.startswith(b"personalize, 1 clips, seed 2, model ") and b"  identity_worst" in run.stdout, run.stdout
+
+
 if __name__ == "__main__":
     check_cli.TINY_RECIPE["stages"].append(PERSONALIZER)
     sys.exit(check_cli.main(globals()))

@@ -186,6 +186,9 @@ pub enum Protocol {
     /// What a program that listens finds in the sound made for films: impacts in time, place, music,
     /// mood, tempo.
     Sound,
+    /// Who a checker sees in films of people whom no training has shown, made from a photo, and what of
+    /// the prompt.
+    Personalize,
 }
 
 /// A measurement. Numbers that are 0 mean the default.
@@ -254,6 +257,7 @@ impl Pipeline {
             Protocol::Upsample => "upsample\0",
             Protocol::Edit => "edit\0",
             Protocol::Sound => "sound\0",
+            Protocol::Personalize => "personalize\0",
         };
         let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());
         let mut state = EvalState {

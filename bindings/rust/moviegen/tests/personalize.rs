@@ -118,6 +118,19 @@ fn a_film_of_the_person_in_a_photo() {
     };
     let error = pipeline.estimate_personalize(&mut ctx, &other, &begun);
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+    let measured = Evaluation {
+        n: 1,
+        ..Evaluation::new(Protocol::Personalize)
+    };
+    let report = pipeline.evaluate(&mut ctx, &measured).unwrap();
+    for name in [
+        "identity",
+        "ceiling_identity",
+        "control_identity",
+        "unseen_identity",
+    ] {
+        assert!((0.0..=1.0).contains(&report.get(name).unwrap()), "{name}");
+    }
     let hash = pipeline.weights_hash();
     pipeline.personalizer = None;
     assert_ne!(pipeline.weights_hash(), hash);
