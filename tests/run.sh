@@ -107,7 +107,7 @@ build() { # folder, meson options...
         if { if [ -f "$folder/build.ninja" ]; then
             meson setup --reconfigure "$folder" "$@"
         else
-            meson setup "$folder" "$@"
+            meson setup "$folder" -Dbrief_kernels=true "$@" # a folder that is there keeps what it was made with
         fi && ninja -C "$folder" -j "$jobs" "${targets[@]}"; } >"$log" 2>&1 </dev/null; then
             built[$key]=yes
             pass
