@@ -56,7 +56,7 @@ static void look(const mgi_world_scene *s, int frames)
 static void test_films(void **state)
 {
     (void)state;
-    int n = scene_count(4), first = 0, attributes = 0, expression = 0, shirt = 0, motion = 0;
+    int n = scene_count(3), first = 0, attributes = 0, expression = 0, shirt = 0, motion = 0;
     int background = 0, persons = 0;
     for (int i = 0; i < n; i++) {
         const mgi_world_options o = {
@@ -91,7 +91,7 @@ static void test_films(void **state)
 static void test_nobody(void **state)
 {
     (void)state;
-    enum { SHORT = 3 };
+    enum { SHORT = 2 };
     mgi_world_scene s;
     for (uint64_t i = 0; i < 3; i++) {
         mgi_world_scene_random(&s, 42, i, &(mgi_world_options){.camera = MGI_WORLD_NEVER});
