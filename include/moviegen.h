@@ -613,9 +613,9 @@ typedef struct mgen_dataset_params {
 MGEN_API mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out);
 /** Samples that the host reads; keeps callbacks and `user`. @return as mgen_clip_create(). Ownership: the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params, mgen_dataset **out);
-/** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), perhaps with captions in <name>.txt, by name. @return
- *  MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (a
- *  caption), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
+/** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), perhaps with captions in <name>.txt, by name; if there is a
+ *  clips.jsonl, the clips that it keeps, as often as their weights say (mgen_curate()). @return MGEN_OK, MGEN_E_INVALID,
+ *  MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (a caption, the list), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir, const mgen_dataset_params *params,
                                        mgen_dataset **out);
 /** Add an owner. @return the dataset. Any thread. NULL is fine. Since 0.1. */
@@ -629,6 +629,22 @@ MGEN_API uint64_t mgen_dataset_count(const mgen_dataset *dataset);
  *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or the callback's. Ownership: mgen_clip_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t index, char *caption,
                                        uint64_t caption_size, mgen_clip **out);
+
+/** Raw films to be curated. Fill with MGEN_CURATE_PARAMS_INIT, then change. */
+typedef struct mgen_curate_params {
+    uint32_t struct_size; /**< set by the INIT macro */
+    uint32_t reserved0;   /**< must be 0 */
+    const char *dir;      /**< folder of films, as mgen_dataset_open() takes; required */
+    const char *rules;    /**< "report", "toybox", or path of a file of thresholds (docs/curation.md); NULL = "report" */
+    const char *out;      /**< path of the list, a line of JSON for each clip; NULL = clips.jsonl in dir */
+    int32_t (*on_progress)(void *user, uint32_t done, uint32_t total); /**< after each film; NULL = none */
+    void *user;                                                        /**< given to on_progress */
+} mgen_curate_params;
+/** Find the clips of a folder's films that are worth training on. The report holds films and clips, how many of each are
+ *  left after each step, as clips_text, and seconds. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
+ *  MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (rules, captions, ratings), MGEN_E_UNSUPPORTED (no film can
+ *  be read), MGEN_E_NO_SPACE, MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: mgen_report_destroy(). Since 0.1. */
+MGEN_API mgen_status mgen_curate(mgen_context *ctx, const mgen_curate_params *params, mgen_report **out);
 
 /* ---- training ----------------------------------------------------------------------------- */
 typedef struct mgen_trainer mgen_trainer; /**< one stage of a recipe under way */
@@ -722,7 +738,8 @@ typedef struct mgen_eval_params {
      *  ones, coded (snr in dB), "control_" against another clip, "unseen_" of captions alone; "personalize": what a checker
      *  sees in films of people whom no training clip has, made from a photo: identity (the photo's is the first of 256; of the
      *  whole film, identity_best and identity_worst of its frames), similarity, consistency and what the prompt asks for:
-     *  expression, shirt, motion, background (rates); "ceiling_", "control_" against another's photo, "unseen_" without one. */
+     *  expression, shirt, motion, background (rates); "ceiling_", "control_" against another's photo, "unseen_" without one;
+     *  "curate", of no model: _precision and _recall of what mgen_curate() finds in raw films with known defects. */
     const char *protocol;
     uint64_t seed;                                                     /**< of scenes and noise */
     uint32_t steps;                                                    /**< as in mgen_generate_params */
@@ -760,6 +777,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_DATASET_PARAMS_INIT  {(uint32_t)sizeof(mgen_dataset_params), 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_TRAINER_PARAMS_INIT  {(uint32_t)sizeof(mgen_trainer_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_PLAN_PARAMS_INIT     {(uint32_t)sizeof(mgen_plan_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_CURATE_PARAMS_INIT   {(uint32_t)sizeof(mgen_curate_params), 0, 0, 0, 0, 0, 0}
 #define MGEN_EVAL_PARAMS_INIT     {(uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0}
 /* clang-format on */
 

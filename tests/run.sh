@@ -230,6 +230,7 @@ suite_cli() {
     tap edit 600 "$python" tests/cli/check_edit.py build-test/examples/cli/moviegen
     tap personalize 600 "$python" tests/cli/check_personalize.py build-test/examples/cli/moviegen
     tap sound 600 "$python" tests/cli/check_sound.py build-test/examples/cli/moviegen
+    tap curate 600 "$python" tests/cli/check_curate.py build-test/examples/cli/moviegen
     tap eval-upsample 600 "$python" tests/cli/check_eval_upsample.py build-test/examples/cli/moviegen
     tap kills 600 "$python" tests/cli/check_kills.py build-test/examples/cli/moviegen
 }

@@ -34,12 +34,18 @@ static uint32_t steps_of(const eval_options *o)
     return o->steps || strcmp(o->protocol, "alignment") ? o->steps : DEFAULT_STEPS;
 }
 
+static bool of_a_model(const eval_options *o)
+{
+    return strcmp(o->protocol, "curate") != 0;
+}
+
 static void print_json(const cli_session *s, const eval_options *o, const mgen_report *report)
 {
     printf("{\"protocol\":");
     json_string(stdout, o->protocol);
-    printf(",\"n\":%u,\"seed\":%llu,\"model_hash\":\"%016llx\"", measured(report, o->n),
-           (unsigned long long)o->seed, (unsigned long long)mgen_pipeline_hash(&s->pipe));
+    printf(",\"n\":%u,\"seed\":%llu", measured(report, o->n), (unsigned long long)o->seed);
+    if (of_a_model(o))
+        printf(",\"model_hash\":\"%016llx\"", (unsigned long long)mgen_pipeline_hash(&s->pipe));
     if (strcmp(o->protocol, "alignment") == 0)
         printf(",\"steps\":%u", steps_of(o));
     for (uint32_t i = 0; i < mgen_report_count(report); i++) {
@@ -56,8 +62,11 @@ static void print_json(const cli_session *s, const eval_options *o, const mgen_r
 
 static void print_table(const cli_session *s, const eval_options *o, const mgen_report *report)
 {
-    printf("%s, %u clips, seed %llu, model %016llx\n", o->protocol, measured(report, o->n),
-           (unsigned long long)o->seed, (unsigned long long)mgen_pipeline_hash(&s->pipe));
+    printf("%s, %u %s, seed %llu", o->protocol, measured(report, o->n),
+           of_a_model(o) ? "clips" : "films", (unsigned long long)o->seed);
+    if (of_a_model(o))
+        printf(", model %016llx", (unsigned long long)mgen_pipeline_hash(&s->pipe));
+    printf("\n");
     int width = 24;
     for (uint32_t i = 0; i < mgen_report_count(report); i++) {
         int own = (int)strlen(mgen_report_name(report, i));
@@ -84,7 +93,7 @@ static int evaluate(cli_session *s, const eval_options *o)
     progress p;
     if (!sampling_numbers(s, &o->sampling, &params.solver, &params.schedule, &params.drop_text))
         return STATUS_USAGE;
-    if (!session_load(s, o->model))
+    if (of_a_model(o) && !session_load(s, o->model))
         return STATUS_ERROR;
     params.protocol = o->protocol;
     params.n = o->n;
@@ -143,11 +152,13 @@ static int run(const cli_command *self, int argc, char **argv)
     if (result != OPTIONS_OK)
         return result;
     if (!words || (strcmp(word, "tae") && strcmp(word, "alignment") && strcmp(word, "upsample") &&
-                   strcmp(word, "edit") && strcmp(word, "sound") && strcmp(word, "personalize"))) {
-        complain(self,
-                 "%s%s%s; protocols are tae, alignment, upsample, edit, sound and personalize",
-                 words ? "unknown protocol '" : "no protocol given", words ? word : "",
-                 words ? "'" : "");
+                   strcmp(word, "edit") && strcmp(word, "sound") && strcmp(word, "personalize") &&
+                   strcmp(word, "curate"))) {
+        complain(
+            self,
+            "%s%s%s; protocols are tae, alignment, upsample, edit, sound, personalize and curate",
+            words ? "unknown protocol '" : "no protocol given", words ? word : "",
+            words ? "'" : "");
         return STATUS_USAGE;
     }
     o.protocol = word;
@@ -161,7 +172,7 @@ static int run(const cli_command *self, int argc, char **argv)
 
 const cli_command command_eval = {
     "eval", "measure a model in the toybox",
-    "tae|alignment|upsample|edit|sound|personalize [options]",
+    "tae|alignment|upsample|edit|sound|personalize|curate [options]",
     "tae: how well the autoencoder reproduces clips that it has not seen, what a program that "
     "looks "
     "at\n"
@@ -196,5 +207,9 @@ const cli_command command_eval = {
     "and\n"
     "what the prompt asked for; with what it finds in true films, reproduced (ceiling), what "
     "another\n"
-    "person would have scored (control), and films made without the photo (unseen).",
+    "person would have scored (control), and films made without the photo (unseen).\n"
+    "curate: of no model: what curation finds in raw films, of which it is known what is wrong "
+    "with them: "
+    "of each\n"
+    "filter precision and recall.",
     run};

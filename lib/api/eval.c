@@ -3,6 +3,7 @@
 
 #include "eval/alignment.h"
 #include "eval/clips_eval.h"
+#include "eval/curate_eval.h"
 #include "eval/edit_eval.h"
 #include "eval/personalize_eval.h"
 #include "eval/sound_eval.h"
@@ -18,13 +19,22 @@ static bool forward_progress(void *user, int done, int total)
     return p->on_progress && p->on_progress(p->user, (uint32_t)done, (uint32_t)total) != 0;
 }
 
-typedef enum protocol { TAE, ALIGNMENT, UPSAMPLE, EDIT, SOUND, PERSONALIZE, PROTOCOLS } protocol;
+typedef enum protocol {
+    TAE,
+    ALIGNMENT,
+    UPSAMPLE,
+    EDIT,
+    SOUND,
+    PERSONALIZE,
+    CURATE,
+    PROTOCOLS
+} protocol;
 
 /* PROTOCOLS: none of that name. */
 static protocol find_protocol(const char *name)
 {
-    static const char *const names[PROTOCOLS] = {"tae",  "alignment", "upsample",
-                                                 "edit", "sound",     "personalize"};
+    static const char *const names[PROTOCOLS] = {"tae",   "alignment",   "upsample", "edit",
+                                                 "sound", "personalize", "curate"};
     protocol found = TAE;
     while (found < PROTOCOLS && strcmp(name, names[found]) != 0)
         found++;
@@ -105,13 +115,14 @@ static mgen_status run_alignment(mgen_context *ctx, const mgen_pipeline *pipe, m
 static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mgen_eval_params *p,
                                 mgen_report *report)
 {
-    static const int64_t own_number[PROTOCOLS] = {64, 2 * MGI_ALIGNMENT_PROMPTS, 8, 28, 16, 32};
+    static const int64_t own_number[PROTOCOLS] = {64, 2 * MGI_ALIGNMENT_PROMPTS, 8, 28, 16, 32,
+                                                  120};
     const protocol which = find_protocol(p->protocol);
     if (which == PROTOCOLS)
         return mgi_fail(
             ctx, MGEN_E_INVALID,
             "protocol is \"%.40s\"; known are \"tae\", \"alignment\", \"upsample\", \"edit\", "
-            "\"sound\" and \"personalize\"",
+            "\"sound\", \"personalize\" and \"curate\"",
             p->protocol);
     if (p->n > 1000000 || p->steps > 1000 || !(p->guidance >= 0.0f && p->guidance <= 100.0f))
         return mgi_fail(ctx, MGEN_E_INVALID,
@@ -146,6 +157,8 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
     mgi_report_add(report, "n", (double)r.n);
     if (which == TAE)
         return mgi_eval_tae(ctx, &pipe->tae->net, &r, report);
+    if (which == CURATE)
+        return mgi_eval_curate(ctx, &r, report);
     if (which == EDIT)
         return run_edit(ctx, pipe, &r, report);
     if (which == PERSONALIZE)

@@ -16,16 +16,17 @@ enum { MGI_RESAMPLE_WEIGHT, MGI_RESAMPLE_DROP, MGI_RESAMPLE_NONE };
 typedef struct mgi_curate_rules {
     double duration_min, duration_max; /* of a film, seconds */
     double width_min, height_min;      /* pixels */
-    double portrait_max;           /* share of films that are higher than wide; 0: none, 1: any */
-    double text_max;               /* share of a frame that lines of text cover */
-    double border_max;             /* share of a side that a border takes */
-    double clip_min, clip_max;     /* seconds; of a scene the first clip_max are taken */
-    double skip;                   /* seconds that the first clip of a film begins late */
-    double cut_difference;         /* grey levels that frames of two scenes differ by, at least */
-    double cut_share;              /* share of blocks that the frame before does not explain */
-    double aesthetic_min;          /* of the scores that stand beside films */
-    double still_difference;       /* grey levels below which a frame is the one before */
-    double still_max;              /* share of such frames */
+    double portrait_max;       /* share of films that are higher than wide; 0: none, 1: any */
+    double text_max;           /* share of a frame that lines of text cover */
+    double border_max;         /* share of a side that a border takes */
+    double clip_min, clip_max; /* seconds; of a scene the first clip_max are taken */
+    double skip;               /* seconds that the first clip of a film begins late */
+    double cut_difference;     /* grey levels that frames of two scenes differ by, at least */
+    double cut_share;          /* share of blocks that the frame before does not explain */
+    double cut_sudden;       /* or half as many, if so many times as many as in the frames before */
+    double aesthetic_min;    /* of the scores that stand beside films */
+    double still_difference; /* grey levels below which a frame is the one before */
+    double still_max;        /* share of such frames */
     double still_seconds_max;      /* that a clip may stand still at a stretch */
     double motion_min;             /* mean difference of blurred frames, grey levels */
     double vector_min, vector_max; /* mean motion a frame, pixels of a frame 256 wide (or high) */
@@ -45,7 +46,7 @@ void mgi_curate_rules_toybox(mgi_curate_rules *rules);
  * names what is wrong. `what` names the source in messages. */
 mgen_status mgi_curate_rules_read(mgen_context *ctx, const char *what, const char *text,
                                   size_t size, mgi_curate_rules *out);
-/* Of a file; NULL: the report's. */
+/* Of a file; NULL or "report", "toybox": those that are built in. */
 mgen_status mgi_curate_rules_open(mgen_context *ctx, const char *path, mgi_curate_rules *out);
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum {
+    BEFORE = 4, /* frames with which one is compared that may be a cut */
     GLANCES =
         32 /* descriptions of frames that are held of a clip; when they are full, every second one goes */
 };
@@ -43,6 +44,8 @@ struct mgi_curate_watch {
     int64_t at, shot; /* the next frame; the first one of the shot */
     bool taken;       /* the shot has given its clip */
     int64_t cut_room;
+    double unknown[BEFORE]; /* of the frames before, a ring; of the shot alone */
+    int64_t unknowns;
     progress now;
 };
 
@@ -282,6 +285,18 @@ static mgen_status follow_clip(mgi_curate_watch *w, const uint8_t *rgb, double d
 
 /* ---- a film ------------------------------------------------------------------------------------- */
 
+/* A scene of the same place as the one before shares most of the frame with it: then it is how suddenly the rest is
+ * new. */
+static bool is_cut(const mgi_curate_watch *w, double unknown)
+{
+    const mgi_curate_rules *r = &w->rules;
+    double mean = 0.0;
+    for (int i = 0; i < BEFORE; i++)
+        mean += w->unknown[i] / BEFORE;
+    return unknown >= r->cut_share || (w->unknowns >= BEFORE && unknown >= 0.5 * r->cut_share &&
+                                       unknown >= r->cut_sudden * mean);
+}
+
 static mgen_status cut(mgi_curate_watch *w)
 {
     mgi_curate_film *film = w->film;
@@ -294,6 +309,7 @@ static mgen_status cut(mgi_curate_watch *w)
     film->shots++;
     w->shot = w->at;
     w->taken = false;
+    w->unknowns = 0;
     return MGEN_OK;
 }
 
@@ -308,8 +324,10 @@ mgen_status mgi_curate_watch_frame(mgi_curate_watch *w, const uint8_t *rgb, bool
     if (w->at) {
         difference = mgi_look_difference(w->before, w->grey, w->width * w->height);
         mgi_look_motion_of(w->before, w->grey, w->width, w->height, &m);
-        if (difference >= w->rules.cut_difference && m.unknown >= w->rules.cut_share)
+        if (difference >= w->rules.cut_difference && is_cut(w, m.unknown))
             MGI_TRY(cut(w));
+        else
+            w->unknown[w->unknowns++ % BEFORE] = m.unknown;
     }
     MGI_TRY(follow_clip(w, rgb, difference, &m));
     uint8_t *grey = w->grey;

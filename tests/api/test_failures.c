@@ -297,6 +297,19 @@ static mgen_status call_folder(bench *b)
     return status;
 }
 
+static mgen_status call_curate(bench *b)
+{
+    mgen_report *report;
+    mgen_curate_params p = MGEN_CURATE_PARAMS_INIT;
+    char list[256];
+    snprintf(list, sizeof list, "%s/list.jsonl", dir);
+    p.dir = dir;
+    p.out = list;
+    mgen_status status = mgen_curate(b->ctx, &p, &report);
+    mgen_report_destroy(report);
+    return status;
+}
+
 static mgen_status call_sample(bench *b)
 {
     mgen_clip *clip;
@@ -461,6 +474,7 @@ static const struct {
     {"mgen_dataset_toybox", call_toybox, MEMORY},
     {"mgen_dataset_create", call_dataset, MEMORY},
     {"mgen_dataset_open", call_folder, BUSY | MEMORY | FILES},
+    {"mgen_curate", call_curate, BUSY | MEMORY | FILES | DISK},
     {"mgen_dataset_read", call_sample, BUSY | MEMORY},
     {"mgen_trainer_create", call_trainer, BUSY | MEMORY | FILES},
     {"mgen_trainer_step", call_step, BUSY | MEMORY},

@@ -87,7 +87,7 @@ def expect(run, status, *texts):
 
 def test_no_command(w):
     expect(w.run(), 2, "no command given", "generate", "upsample", "sound", "train", "eval", "sheet", "plot", "info", "plan", "average",
-           "convert")
+           "convert", "curate")
 
 
 def test_unknown_command(w):
@@ -105,7 +105,7 @@ def test_help(w):
     run = w.run("--help")
     expect(run, 0)
     for command in ("generate", "upsample", "sound", "train", "eval", "sheet", "plot", "info", "plan", "average",
-                    "convert"):
+                    "convert", "curate"):
         assert command.encode() in run.stdout
         one = w.run(command, "--help")
         expect(one, 0)

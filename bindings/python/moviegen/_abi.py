@@ -211,6 +211,12 @@ class PlanParams(Struct):
                 ("mesh", c_char_p), ("text", c_uint32), ("timeline", c_uint32)]
 
 
+class CurateParams(Struct):
+    NAME = "mgen_curate_params"
+    _fields_ = [("struct_size", c_uint32), ("reserved0", c_uint32), ("dir", c_char_p), ("rules", c_char_p),
+                ("out", c_char_p), ("on_progress", DONE_TOTAL), ("user", c_void_p)]
+
+
 class EvalParams(Struct):
     NAME = "mgen_eval_params"
     _fields_ = [("struct_size", c_uint32), ("n", c_uint32), ("protocol", c_char_p), ("seed", c_uint64),
@@ -220,7 +226,7 @@ class EvalParams(Struct):
 
 
 STRUCTS = (Allocator, ContextParams, MeshParams, Frames, ClipInfo, SoundInfo, ModelInfo, Pipeline, Latents, GenerateParams,
-           SoundParams, Estimate, JobInfo, Text, Sample, DatasetParams, TrainerParams, PlanParams, EvalParams)
+           SoundParams, Estimate, JobInfo, Text, Sample, DatasetParams, TrainerParams, PlanParams, CurateParams, EvalParams)
 
 _STATUS = c_int32
 _OUT = POINTER(c_void_p)
@@ -294,6 +300,7 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_dataset_open": (_STATUS, c_void_p, c_char_p, POINTER(DatasetParams), _OUT),
     "mgen_dataset_retain": _SAME, "mgen_dataset_release": _END, "mgen_dataset_count": (c_uint64, c_void_p),
     "mgen_dataset_read": (_STATUS, c_void_p, c_void_p, c_uint64, c_void_p, c_uint64, _OUT),
+    "mgen_curate": (_STATUS, c_void_p, POINTER(CurateParams), _OUT),
     "mgen_trainer_create": (_STATUS, c_void_p, POINTER(TrainerParams), _OUT),
     "mgen_trainer_steps": (c_uint64, c_void_p), "mgen_trainer_position": (c_uint64, c_void_p),
     "mgen_trainer_step": (_STATUS, c_void_p, _OUT), "mgen_trainer_run": (_STATUS, c_void_p, c_uint64),

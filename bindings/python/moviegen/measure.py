@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Reports, planning, evaluation."""
+"""Reports, planning, evaluation, curation."""
 import json
 from contextlib import ExitStack
 from ctypes import byref, c_void_p
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
-from ._abi import DONE_TOTAL, EvalParams, PlanParams, callback, lib
+from ._abi import DONE_TOTAL, CurateParams, EvalParams, PlanParams, callback, lib
 from ._buffers import text_of
 from ._handles import answer, here
-from .context import Context
+from .context import Context, Path, path_of
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -79,8 +79,9 @@ def evaluate(pipeline: "Pipeline", protocol: str, *, n: int = 0, seed: int = 0, 
              context: Optional[Context] = None) -> Report:
     """Measure a pipeline in the toybox by the protocol "tae" (reconstruction), "alignment" (prompts against what is
     seen in the clips), "upsample" (enlarged clips against scenes drawn large), "edit" (edited clips against scenes
-    drawn as the instruction says), "sound" (sounds made for clips against what is to be heard there) or "personalize"
-    (whether the person of a photo, and what the prompt says, is seen in clips made from it).
+    drawn as the instruction says), "sound" (sounds made for clips against what is to be heard there), "personalize"
+    (whether the person of a photo, and what the prompt says, is seen in clips made from it) or "curate" (of no model: what
+    curate() finds in raw films whose defects are known).
     on_progress(done, total) comes after each batch; raising, or control-C, ends it.
     dataset: what "tae" reproduces instead of toybox clips (n=0: all of it)."""
     params = EvalParams(protocol=text_of(protocol, "protocol"), n=n, seed=seed, steps=steps, guidance=guidance,
@@ -99,6 +100,26 @@ def evaluate(pipeline: "Pipeline", protocol: str, *, n: int = 0, seed: int = 0, 
     finally:
         here.on_progress = before
     return report_taken(out.value)
+
+
+def curate(context: Context, directory: Path, *, rules: Optional[Path] = None, out: Optional[Path] = None,
+           on_progress: Optional[Callable[[int, int], Any]] = None) -> Report:
+    """Find the clips of a folder's films that are worth training on, and write them to out (None: clips.jsonl in the
+    folder, where Dataset.from_folder() finds them), a line of JSON for each clip. rules: "report" (None means it),
+    "toybox", or the path of a file of thresholds. on_progress(done, total) comes after each film; raising, or control-C,
+    ends it. The report says how many films and clips are left after each step."""
+    params = CurateParams(dir=path_of(directory), rules=None if rules is None else path_of(rules),
+                          out=None if out is None else path_of(out), on_progress=_on_progress)
+    handle = c_void_p()
+    before, here.on_progress = here.on_progress, on_progress
+    try:
+        context._core.call_long(lib.mgen_curate, byref(params), byref(handle))
+    except BaseException:
+        lib.mgen_report_destroy(handle)
+        raise
+    finally:
+        here.on_progress = before
+    return report_taken(handle.value)
 
 
 def toybox_prompts() -> List[str]:

@@ -335,6 +335,12 @@ extern "C" {
         out: *mut *mut mgen_clip,
     ) -> mgen_status;
 
+    pub fn mgen_curate(
+        ctx: *mut mgen_context,
+        params: *const mgen_curate_params,
+        out: *mut *mut mgen_report,
+    ) -> mgen_status;
+
     pub fn mgen_trainer_create(
         ctx: *mut mgen_context,
         params: *const mgen_trainer_params,

@@ -72,7 +72,7 @@ macro_rules! sized {
 sized! {
     mgen_context_params mgen_mesh_params mgen_frames mgen_clip_info mgen_sound_info mgen_model_info mgen_pipeline
     mgen_latents mgen_generate_params mgen_sound_params mgen_estimate mgen_job_info mgen_text mgen_dataset_params mgen_trainer_params
-    mgen_plan_params mgen_eval_params
+    mgen_plan_params mgen_curate_params mgen_eval_params
 }
 
 /// Host memory callbacks, both or neither.
@@ -405,6 +405,19 @@ pub struct mgen_plan_params {
     pub mesh: *const c_char,
     pub text: u32,
     pub timeline: u32,
+}
+
+/// Raw films to be curated.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct mgen_curate_params {
+    pub struct_size: u32,
+    pub reserved0: u32,
+    pub dir: *const c_char,
+    pub rules: *const c_char,
+    pub out: *const c_char,
+    pub on_progress: Option<unsafe extern "C" fn(user: *mut c_void, done: u32, total: u32) -> i32>,
+    pub user: *mut c_void,
 }
 
 /// A measurement.

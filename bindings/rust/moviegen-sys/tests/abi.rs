@@ -84,6 +84,7 @@ fn ours() -> BTreeMap<String, i64> {
             struct_size batch preset recompute precision width height frames text_tokens gpus
             global_batch gpu mesh text timeline
         }
+        mgen_curate_params { struct_size reserved0 dir rules out on_progress user }
         mgen_eval_params {
             struct_size n protocol seed steps guidance on_progress user schedule solver guidance_from
             guidance_to drop_text reserved0 dataset

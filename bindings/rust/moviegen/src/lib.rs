@@ -64,8 +64,8 @@ pub use frames::{Format, FramesMut, FramesRef};
 pub use generate::{EditTask, Estimate, Hooks, Request};
 pub use job::{Job, JobCanceller, JobInfo};
 pub use measure::{
-    plan_mesh, plan_training, toybox_prompts, Evaluation, MeshPlan, Plan, Precision, Preset,
-    Protocol, Recompute,
+    curate, plan_mesh, plan_training, toybox_prompts, Curation, Evaluation, MeshPlan, Plan,
+    Precision, Preset, Protocol, Recompute,
 };
 pub use model::{
     AudioModel, Editor, ModelInfo, Personalizer, Pipeline, Tae, TextEncoder, Upsampler, VideoModel,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-//! Planning a training step, and measuring a pipeline.
+//! Planning a training step, measuring a pipeline, and curating films to train on.
 
-use crate::raw::{answer, c_text, constant, copied, PanicSlot};
+use crate::raw::{answer, c_path, c_text, constant, copied, PanicSlot};
 use crate::{Context, Pipeline, Report, Result};
 use moviegen_sys as sys;
 use std::ops::ControlFlow;
 use std::os::raw::c_void;
+use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 
@@ -189,6 +190,8 @@ pub enum Protocol {
     /// Who a checker sees in films of people whom no training has shown, made from a photo, and what of
     /// the prompt.
     Personalize,
+    /// Of no model: what [`curate`] finds in raw films whose defects are known.
+    Curate,
 }
 
 /// A measurement. Numbers that are 0 mean the default.
@@ -258,6 +261,7 @@ impl Pipeline {
             Protocol::Edit => "edit\0",
             Protocol::Sound => "sound\0",
             Protocol::Personalize => "personalize\0",
+            Protocol::Curate => "curate\0",
         };
         let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());
         let mut state = EvalState {
@@ -281,6 +285,47 @@ impl Pipeline {
         };
         ctx.check(status).map(|()| report)
     }
+}
+
+/// How raw films are curated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Curation<'a> {
+    /// "report" (none means it), "toybox", or the path of a file of thresholds.
+    pub rules: Option<&'a Path>,
+    /// The list of clips, a line of JSON each; none: clips.jsonl in the folder, where
+    /// [`Dataset::open`](crate::Dataset::open) finds it.
+    pub out: Option<&'a Path>,
+}
+
+/// Find the clips of a folder's films that are worth training on. The report says how many films and
+/// clips are left after each step. `progress` is called after each film with the films done and
+/// all; `Break` cancels.
+pub fn curate<F>(ctx: &mut Context, dir: &Path, how: &Curation<'_>, progress: F) -> Result<Report>
+where
+    F: FnMut(u32, u32) -> ControlFlow<()> + Send,
+{
+    let dir = c_path(dir)?;
+    let rules = how.rules.map(c_path).transpose()?;
+    let out = how.out.map(c_path).transpose()?;
+    let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());
+    let mut state = EvalState {
+        progress,
+        panic: ctx.panic.clone(),
+    };
+    let params = sys::mgen_curate_params {
+        dir: dir.as_ptr(),
+        rules: rules.as_ref().map_or(ptr::null(), |text| text.as_ptr()),
+        out: out.as_ref().map_or(ptr::null(), |text| text.as_ptr()),
+        on_progress: Some(on_progress::<F>),
+        user: &mut state as *mut EvalState<F> as *mut c_void,
+        ..Default::default()
+    };
+    // Safety: all pointers live during the call; the report is ours.
+    let (status, report) = unsafe {
+        let status = sys::mgen_curate(raw_ctx, &params, &mut report);
+        (status, Report::take(report))
+    };
+    ctx.check(status).map(|()| report)
 }
 
 /// The prompts that [`Protocol::Alignment`] asks first, in order.

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""`moviegen curate` from outside, and training on what it kept.
+
+    check_curate.py PROGRAM        prints TAP
+"""
+import json
+import os
+import sys
+
+sys.dont_write_bytecode = True  # beside the sources
+import check_cli
+from check_cli import OPTIMIZER, expect
+
+RECIPE = {
+    "format": "moviegen-recipe", "version": 1, "stages": [
+        {"name": "tae", "kind": "autoencoder", "steps": 2, "batch": 1, "frames": 8, "mse": 10, "kl": 0.0003,
+         "tae": {"channels": [2, 4, 4, 8], "latent_channels": 4, "blocks": 1, "temporal": True}, "optimizer": OPTIMIZER}]}
+
+
+def film(w, name, frames, moves, seed):
+    """A block on a checkered ground, of 96 x 64 pixels; it moves a pixel a frame or not at all. Another seed looks different."""
+    os.makedirs(w.path("raw"), exist_ok=True)
+    with open(os.path.join(w.path("raw"), name), "wb") as f:
+        f.write(b"YUV4MPEG2 W96 H64 F16:1 C444\n")
+        for i in range(frames):
+            at = 8 + (i % 48 if moves else 0)
+            top = 4 + 6 * seed
+            rows = [bytes(230 if top <= y < top + 20 and at <= x < at + 24 else 90 + 20 * ((x // 9 + y // 7) % 2) for x in range(96))
+                    for y in range(64)]
+            f.write(b"FRAME\n" + b"".join(rows) + bytes([128]) * (2 * 96 * 64))
+
+
+def films(w):
+    for i in range(3):
+        film(w, f"good{i}.y4m", 40, True, 3 * i)
+    film(w, "still.y4m", 40, False, 1)
+    film(w, "short.y4m", 8, True, 1)
+
+
+def lines_of(path):
+    with open(path, encoding="utf-8") as f:
+        return {line["file"]: line for line in map(json.loads, f)}
+
+
+def test_usage(w):
+    expect(w.run("curate"), 2, "no folder given")
+    expect(w.run("curate", w.path("nowhere")), 1, "nowhere")
+    os.makedirs(w.path("empty"))
+    expect(w.run("curate", w.path("empty")), 1, "no film in")
+
+
+def test_folder(w):
+    films(w)
+    with open(os.path.join(w.path("raw"), "good0.txt"), "w", encoding="utf-8") as f:
+        f.write("a block moves right\n")
+    run = w.run("curate", w.path("raw"), "--rules", "toybox", "-o", w.path("list.jsonl"))
+    expect(run, 0)
+    assert b"duration             4" in run.stdout and b"3 clips, 6.8 s" in run.stdout, run.stdout.decode()
+    lines = lines_of(w.path("list.jsonl"))
+    assert [lines[f"good{i}.y4m"]["kept"] for i in range(3)] == [True] * 3, lines
+    assert lines["good0.y4m"]["caption"] == "a block moves right" and lines["good0.y4m"]["first"] == 4, lines
+    assert lines["still.y4m"]["dropped"] == "still" and lines["short.y4m"]["dropped"] == "duration", lines
+    assert not os.path.exists(w.path("raw") + "/clips.jsonl")
+    run = w.run("curate", w.path("raw"), "--json")  # the report's rules
+    expect(run, 0)
+    assert json.loads(run.stdout)["films"] == 5 and json.loads(run.stdout)["clips_resample"] == 0, run.stdout
+
+
+def test_rules(w):
+    film(w, "good.y4m", 8, True, 0)
+    with open(w.path("rules.json"), "w", encoding="utf-8") as f:
+        f.write('{"base": "toybox", "txt_max": 1}')
+    expect(w.run("curate", w.path("raw"), "--rules", w.path("rules.json")), 1, "rules.json", "txt_max")
+
+
+def test_training(w):
+    """Two commands: what is kept is trained on."""
+    def train():
+        with open(w.path("tae.json"), "w", encoding="utf-8") as f:
+            json.dump(RECIPE, f)
+        return w.run("train", "--recipe", w.path("tae.json"), "--stage", "tae", "--dir", w.path("trained"), "--data", w.path("raw"), "-q")
+    films(w)
+    expect(w.run("curate", w.path("raw"), "-q"), 0)  # by the report's rules all is too small
+    expect(train(), 1, "keeps no clip")
+    expect(w.run("curate", w.path("raw"), "--rules", "toybox", "-q"), 0)
+    expect(train(), 0)
+
+
+def test_eval(w):
+    run = w.run("eval", "curate", "-n", "5", "--seed", "3", "--json", "-q", "--threads", "1")
+    expect(run, 0)
+    line = json.loads(run.stdout)
+    assert line["protocol"] == "curate" and line["films"] == 5 and "model_hash" not in line, line
+    assert line["text_recall"] == 1 and line["kept_recall"] == 1, line
+
+
+if __name__ == "__main__":
+    sys.exit(check_cli.main(globals()))
