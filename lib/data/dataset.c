@@ -6,6 +6,7 @@
 #include "core/hash.h"
 #include "core/philox.h"
 #include "data/folder.h"
+#include "data/folder_photos.h"
 #include "data/folder_sound.h"
 #include "data/loader.h"
 #include "data/world_options.h"
@@ -394,17 +395,31 @@ mgen_status mgi_dataset_held(mgen_context *ctx, mgi_dataset *ds, int64_t i, int6
 
 bool mgi_dataset_has_photos(const mgi_dataset *ds)
 {
+    if (ds->kind == MGI_DATASET_FOLDER)
+        return mgi_folder_has_photos(ds);
     return mgi_dataset_drawn(ds) && ds->world.people >= 1.0f;
 }
 
+mgen_status mgi_dataset_check_photos(mgen_context *ctx, const mgi_dataset *ds)
+{
+    return ds->kind == MGI_DATASET_FOLDER ? mgi_folder_check_photos(ctx, ds) : MGEN_OK;
+}
+
+static mgen_status check_side(mgen_context *ctx, int64_t side)
+{
+    return side >= PHOTO_MIN && side <= PHOTO_MAX
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_INVALID, "photos of %lld pixels a side; they have %d to %d",
+                          (long long)side, PHOTO_MIN, PHOTO_MAX);
+}
+
+/* Of the person of a scene of the world. */
 static mgen_status photo(mgen_context *ctx, const mgi_dataset *ds, uint64_t seed, uint64_t index,
                          uint32_t pick, bool cross, int64_t side, uint8_t *rgb)
 {
     const uint64_t key[] = {seed, index, pick};
     mgi_world_scene scene;
-    if (side < PHOTO_MIN || side > PHOTO_MAX)
-        return mgi_fail(ctx, MGEN_E_INVALID, "photos of %lld pixels a side; they have %d to %d",
-                        (long long)side, PHOTO_MIN, PHOTO_MAX);
+    MGI_TRY(check_side(ctx, side));
     if (mgi_dataset_drawn(ds))
         mgi_world_scene_random(&scene, seed, index, &ds->world);
     if (!mgi_dataset_drawn(ds) || !scene.person)
@@ -417,7 +432,10 @@ static mgen_status photo(mgen_context *ctx, const mgi_dataset *ds, uint64_t seed
 mgen_status mgi_dataset_photo(mgen_context *ctx, mgi_dataset *ds, uint64_t index, uint32_t pick,
                               bool cross, int64_t side, uint8_t *rgb)
 {
-    return photo(ctx, ds, ds->seed, index, pick, cross, side, rgb);
+    if (ds->kind != MGI_DATASET_FOLDER)
+        return photo(ctx, ds, ds->seed, index, pick, cross, side, rgb);
+    MGI_TRY(check_side(ctx, side));
+    return mgi_folder_photo(ctx, ds, index, pick, side, rgb);
 }
 
 mgen_status mgi_dataset_held_photo(mgen_context *ctx, mgi_dataset *ds, int64_t i, uint32_t pick,

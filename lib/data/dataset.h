@@ -27,6 +27,7 @@ typedef struct mgi_dataset_film {
     char *name, *caption;
     char *sound;           /* <name>.wav, or NULL: there is none */
     char *sound_caption;   /* of <name>.sound.txt, or NULL: there is none */
+    int64_t photos;        /* <name>.face.png, <name>.face2.png, ...: how many */
     int64_t first, frames; /* of a clip of it; frames 0: the whole film */
 } mgi_dataset_film;
 
@@ -96,11 +97,14 @@ mgen_status mgi_dataset_held(mgen_context *ctx, mgi_dataset *ds, int64_t i, int6
                              uint8_t *pixels, char caption[MGI_CAPTION_SIZE]);
 void mgi_dataset_held_caption(const mgi_dataset *ds, int64_t i, char caption[MGI_CAPTION_SIZE]);
 
-/* Whether all samples have photos of the person in them: those of the world do, if people are all it shows. */
+/* Whether samples have photos of the person in them: those of the world do, if people are all it shows; those of a folder, if
+ * there are pictures beside films (folder_photos.h). */
 bool mgi_dataset_has_photos(const mgi_dataset *ds);
+/* Of a dataset that has photos: INVALID, with the film's name and the file's that is missing, if a sample has none. */
+mgen_status mgi_dataset_check_photos(mgen_context *ctx, const mgi_dataset *ds);
 /* A photo of the person of sample `index`, or of piece i of what is held out: side x side x 3, the face, around it grey
  * (128). `pick` says which; cross: with another expression, view and light than the film's, else as in a frame of it
- * (mgi_world_photo). INVALID if the sample has none. */
+ * (mgi_world_photo). Of a folder: one of the files, whatever `cross` is, scaled. INVALID if the sample has none. */
 mgen_status mgi_dataset_photo(mgen_context *ctx, mgi_dataset *ds, uint64_t index, uint32_t pick,
                               bool cross, int64_t side, uint8_t *rgb);
 mgen_status mgi_dataset_held_photo(mgen_context *ctx, mgi_dataset *ds, int64_t i, uint32_t pick,

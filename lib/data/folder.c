@@ -6,6 +6,7 @@
 #include "core/hash.h"
 #include "core/philox.h"
 #include "data/clip_list.h"
+#include "data/folder_photos.h"
 #include "data/folder_sound.h"
 #include "data/resize.h"
 #include "io/path.h"
@@ -94,15 +95,14 @@ mgen_status mgi_folder_caption(mgen_context *ctx, const char *dir, const mgi_dir
     return status == MGEN_OK ? mgi_strdup(ctx, text, out) : status;
 }
 
-/* What a film is, as far as it can be told without reading it. */
-static uint64_t identify(uint64_t hash, const mgi_dir_file *file)
+uint64_t mgi_folder_identify(uint64_t hash, const mgi_dir_file *file)
 {
     const uint64_t numbers[] = {file->size, (uint64_t)file->changed};
     hash = mgi_hash64(file->name, strlen(file->name) + 1, hash);
     return mgi_hash64(numbers, sizeof(numbers), hash);
 }
 
-/* A film, and what is said of it and heard beside it. */
+/* A film, what is said of it and heard beside it, and photos of who is in it. */
 static mgen_status take_film(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_file *files,
                              int64_t count, const char *name, uint64_t *hash)
 {
@@ -117,8 +117,9 @@ static mgen_status take_film(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
         MGI_TRY(mgi_folder_caption(ctx, ds->dir, sound_text, &film->sound_caption));
     if (sound) {
         MGI_TRY(mgi_strdup(ctx, sound->name, &film->sound));
-        *hash = identify(*hash, sound);
+        *hash = mgi_folder_identify(*hash, sound);
     }
+    film->photos = mgi_folder_count_photos(name, files, count, hash);
     ds->heard = ds->heard || sound || mgi_folder_has_track(name);
     return MGEN_OK;
 }
@@ -142,7 +143,7 @@ static mgen_status take_films(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_
         if (!mgi_folder_is_film(files[i].name))
             continue;
         MGI_TRY(take_film(ctx, ds, files, count, files[i].name, hash));
-        *hash = identify(*hash, &files[i]);
+        *hash = mgi_folder_identify(*hash, &files[i]);
     }
     return MGEN_OK;
 }
@@ -174,7 +175,7 @@ static mgen_status take_clip(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
         film->caption = line->caption;
         line->caption = NULL;
     }
-    *hash = identify(mgi_hash64(place, sizeof(place), *hash), file);
+    *hash = mgi_folder_identify(mgi_hash64(place, sizeof(place), *hash), file);
     return MGEN_OK;
 }
 

@@ -12,6 +12,8 @@ mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir);
 /* <name without ending><ending>, if it is among these files of the folder; else NULL. */
 const mgi_dir_file *mgi_folder_beside(const char *film, const char *ending,
                                       const mgi_dir_file *files, int64_t count);
+/* A hash of what a file is, as far as it can be told without reading it. */
+uint64_t mgi_folder_identify(uint64_t hash, const mgi_dir_file *file);
 /* Text of a caption file: lines become one, blanks around it go. */
 mgen_status mgi_folder_caption(mgen_context *ctx, const char *dir, const mgi_dir_file *from,
                                char **out);

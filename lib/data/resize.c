@@ -68,13 +68,11 @@ void mgi_resize_side_finish(mgi_resize_side *s, mgen_context *ctx)
     *s = (mgi_resize_side){.first = NULL};
 }
 
-mgen_status mgi_resize_init(mgi_resize *r, mgen_context *ctx, int64_t from_width,
-                            int64_t from_height, int64_t width, int64_t height)
+/* Outputs cover w x h pixels in the middle. */
+static mgen_status init(mgi_resize *r, mgen_context *ctx, int64_t from_width, int64_t from_height,
+                        double w, double h, int64_t width, int64_t height)
 {
     const int64_t dims[] = {from_height, width, 3};
-    double across = (double)from_width / (double)width, down = (double)from_height / (double)height;
-    double scale = across < down ? across : down; /* of the part that is kept */
-    double w = scale * (double)width, h = scale * (double)height;
     int64_t count = 0;
     *r = (mgi_resize){.ctx = ctx};
     mgen_status status = side_init(&r->x, ctx, from_width, width, 0.5 * ((double)from_width - w), w,
@@ -90,6 +88,22 @@ mgen_status mgi_resize_init(mgi_resize *r, mgen_context *ctx, int64_t from_width
     if (status != MGEN_OK)
         mgi_resize_finish(r);
     return status;
+}
+
+mgen_status mgi_resize_init(mgi_resize *r, mgen_context *ctx, int64_t from_width,
+                            int64_t from_height, int64_t width, int64_t height)
+{
+    double across = (double)from_width / (double)width, down = (double)from_height / (double)height;
+    double scale = across < down ? across : down; /* of the part that is kept */
+    return init(r, ctx, from_width, from_height, scale * (double)width, scale * (double)height,
+                width, height);
+}
+
+mgen_status mgi_resize_init_whole(mgi_resize *r, mgen_context *ctx, int64_t from_width,
+                                  int64_t from_height, int64_t width, int64_t height)
+{
+    return init(r, ctx, from_width, from_height, (double)from_width, (double)from_height, width,
+                height);
 }
 
 /* A side's weights reach two inputs for each output, or twice the shrinking. */

@@ -28,6 +28,9 @@ typedef struct mgi_resize {
 /* Sides of at least 1, at most 65536. */
 mgen_status mgi_resize_init(mgi_resize *r, mgen_context *ctx, int64_t from_width,
                             int64_t from_height, int64_t width, int64_t height);
+/* The whole frame, whatever its aspect. */
+mgen_status mgi_resize_init_whole(mgi_resize *r, mgen_context *ctx, int64_t from_width,
+                                  int64_t from_height, int64_t width, int64_t height);
 /* Bytes that it holds: at most so many. */
 int64_t mgi_resize_bytes(int64_t from_width, int64_t from_height, int64_t width, int64_t height);
 /* RGB8, rows without gaps. The same size: the same bytes. */

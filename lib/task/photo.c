@@ -3,10 +3,7 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
-
-#include <string.h>
-
-enum { GREY = 128 };
+#include "data/folder_photos.h"
 
 /* (1,side,side,3) bytes, the photo in their middle. */
 static T *square(mgi_run *run, const mgi_photo *photo)
@@ -21,10 +18,7 @@ static T *square(mgi_run *run, const mgi_photo *photo)
         return NULL;
     T *x = mgi_new(run, MGK_U8, MGI_DIMS(1, side, side, 3));
     if (x && !run->dev->meta) {
-        memset(rgb, GREY, (size_t)bytes);
-        for (int64_t y = 0; y < h; y++)
-            memcpy(rgb + ((y + (side - h) / 2) * side + (side - w) / 2) * 3, photo->rgb + y * w * 3,
-                   (size_t)w * 3);
+        mgi_photo_square(photo->rgb, h, w, side, rgb);
         mgi_tensor_write(x, 0, rgb, bytes);
     }
     mgi_free(run->ctx, rgb);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What a personalizer's stage shows beside a text: photos of whom a clip is of, drawn anew each time that it is taken. The
- * report's two kinds: paired ones are of the film itself, cross-paired ones other pictures of the same person. */
+ * report's two kinds: paired ones are of the film itself, cross-paired ones other pictures of the same person. A folder's are
+ * what its files show. */
 #include "core/alloc.h"
 #include "core/philox.h"
 #include "train/video_stage.h"
@@ -19,13 +20,15 @@ static int64_t bytes_of(const struct mgi_stage_run *r)
 
 mgen_status mgi_photos_check(const struct mgi_stage_run *r)
 {
-    return mgi_dataset_has_photos(r->dataset)
-               ? MGEN_OK
-               : mgi_fail(r->ctx, MGEN_E_INVALID,
-                          "stage \"%s\" needs photos of who is in its clips, and the dataset has "
-                          "none; the toybox's world has where \"world\" has \"people\": 1, and "
-                          "folders have with pictures beside films (clip.face.png)",
-                          r->stage.name);
+    if (!mgi_dataset_has_photos(r->dataset))
+        return mgi_fail(r->ctx, MGEN_E_INVALID,
+                        "stage \"%s\" needs photos of who is in its clips, and the dataset has "
+                        "none; the toybox's world has where \"world\" has \"people\": 1, and "
+                        "folders have with pictures beside films (clip.face.png)",
+                        r->stage.name);
+    mgen_status status = mgi_dataset_check_photos(r->ctx, r->dataset);
+    return status == MGEN_OK ? status
+                             : mgi_fail_context(r->ctx, status, "stage \"%s\"", r->stage.name);
 }
 
 mgen_status mgi_photos_alloc(struct mgi_stage_run *r, size_t rows)

@@ -437,6 +437,108 @@ static void test_list(void **state)
     empty_folder(films);
 }
 
+/* ---- photos --------------------------------------------------------------------------------------- */
+
+/* A picture whose left half is of one grey, and its right half of another. */
+static void put_photo(const char *name, int64_t w, int64_t h, int left, int right)
+{
+    char path[600];
+    uint8_t *rgb = malloc((size_t)(w * h * 3));
+    for (int64_t i = 0; i < w * h; i++)
+        memset(rgb + 3 * i, i % w < w / 2 ? left : right, 3);
+    snprintf(path, sizeof(path), "%s/%s", films, name);
+    OK(mgi_png_write(ctx, path, rgb, w, h));
+    free(rgb);
+}
+
+enum { SIDE = 16 };
+
+/* A photo's left and right half, in columns [x, SIDE - x) of rows [y, SIDE - y); the rest of it is grey. */
+static void assert_photo(mgi_dataset *ds, uint64_t index, uint32_t pick, int left, int right, int x,
+                         int y)
+{
+    uint8_t rgb[SIDE * SIDE * 3];
+    OK(mgi_dataset_photo(ctx, ds, index, pick, pick & 1, SIDE, rgb));
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        const int column = i % SIDE, row = i / SIDE;
+        bool inside = column >= x && column < SIDE - x && row >= y && row < SIDE - y;
+        int wanted = !inside ? 128 : column < SIDE / 2 ? left : right;
+        bool edge = inside && left != right && (column == SIDE / 2 - 1 || column == SIDE / 2);
+        for (int c = 0; c < 3; c++)
+            if (abs(rgb[3 * i + c] - wanted) > (edge ? abs(left - right) / 2 : 1))
+                fail_msg("column %d of row %d is %d, not %d", column, row, rgb[3 * i + c], wanted);
+    }
+}
+
+/* Which photo a film and a pick get, whole and of any size; the film that has none; pictures that are none, or too large
+ * for the memory there is. */
+static void test_photos(void **state)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    uint8_t rgb[SIDE * SIDE * 3];
+    mgen_context *small;
+    mgi_dataset *ds, *other;
+    (void)state;
+    put_film("a.y4m", 16, 8, 10, 20);
+    put_film("b.y4m", 16, 8, 10, 20);
+    put_film("c.y4m", 16, 8, 10, 20);
+    put_photo("b.face2.png", 8, 8, 1, 1); /* of a film without a first one */
+    OK(open_folder(films, &ds));
+    assert_false(mgi_dataset_has_photos(ds));
+    assert_said(mgi_dataset_photo(ctx, ds, 1, 0, false, SIDE, rgb), MGEN_E_INVALID,
+                "'b.face.png' is missing");
+    put_photo("a.face.png", SIDE, SIDE, 40, 200);
+    put_photo("c.face.png", SIDE, SIDE, 3, 3);
+    OK(open_folder(films, &other));
+    assert_true(other->identity != ds->identity && mgi_dataset_has_photos(other));
+    assert_said(mgi_dataset_check_photos(ctx, other), MGEN_E_INVALID, "the film 'b.y4m' in '");
+    assert_said(mgi_dataset_check_photos(ctx, other), MGEN_E_INVALID, "'b.face.png' is missing");
+    mgi_dataset_release(other);
+    mgi_dataset_release(ds);
+
+    put_photo("a.face2.png", 40, 20, 50, 250);
+    put_photo("a.face3.png", 6, 24, 80, 80);
+    put_photo("a.face5.png", 8, 8, 1, 1); /* behind a gap */
+    put_photo("b.face.png", 4000, 1, 90, 160);
+    OK(open_folder(films, &ds));
+    OK(mgi_dataset_check_photos(ctx, ds));
+    assert_photo(ds, 0, 0, 40, 200, 0, 0);
+    assert_photo(ds, 0, 1, 50, 250, 0, 4);
+    assert_photo(ds, 0, 2, 80, 80, 6, 0);
+    assert_photo(ds, 0, 3, 40, 200, 0, 0);
+    assert_photo(ds, 0, UINT32_MAX, 40, 200, 0, 0); /* 3 x 1,431,655,765 */
+    assert_photo(ds, 1, 7, 1, 1, 0, 0);             /* two: b.face2.png */
+    OK(mgi_dataset_held_photo(ctx, ds, 0, 0, true, SIDE, rgb));
+    assert_int_equal(mgi_dataset_held_first(ds), 2);
+    assert_true(rgb[0] == 3);
+    OK(mgi_dataset_photo(ctx, ds, 1, 0, false, SIDE, rgb)); /* a line becomes one row */
+    assert_true(rgb[SIDE * 3 * 6] == 128 && rgb[SIDE * 3 * 7] == 90 && rgb[SIDE * 3 * 8] == 128 &&
+                rgb[SIDE * 3 * 8 - 1] == 160);
+    assert_int_equal(mgi_dataset_photo(ctx, ds, 3, 0, false, SIDE, rgb), MGEN_E_INVALID);
+    assert_said(mgi_dataset_photo(ctx, ds, 0, 0, false, 4, rgb), MGEN_E_INVALID, "4 pixels a side");
+
+    put_text("c.face.png", "no picture");
+    assert_said(mgi_dataset_photo(ctx, ds, 2, 0, false, SIDE, rgb), MGEN_E_CORRUPT, "c.face.png");
+    put_photo("c.face.png", 1500, 1500, 9, 9); /* 6.75 MB */
+    params.threads = 1;
+    params.host_memory_max = 4 << 20;
+    assert_int_equal(mgi_context_init(&small, &params), MGEN_OK);
+    assert_int_equal(mgi_dataset_photo(small, ds, 2, 0, false, SIDE, rgb), MGEN_E_LIMIT);
+    assert_non_null(strstr(mgen_last_error(small), "the photo 'c.face.png' of the film 'c.y4m'"));
+    OK(mgi_dataset_photo(ctx, ds, 2, 0, false, SIDE, rgb));
+    assert_true(rgb[0] == 9);
+    mgi_context_free(small);
+    mgi_dataset_release(ds);
+
+    put_text("clips.jsonl", "{\"file\": \"c.y4m\", \"first\": 0, \"frames\": 10}\n"
+                            "{\"file\": \"a.y4m\", \"first\": 0, \"frames\": 10}\n");
+    OK(open_folder(films, &ds));
+    assert_photo(ds, 0, 0, 9, 9, 0, 0);
+    assert_photo(ds, 1, 1, 50, 250, 0, 4);
+    mgi_dataset_release(ds);
+    empty_folder(films);
+}
+
 /* ---- training ------------------------------------------------------------------------------------- */
 
 enum { STEPS = 4 };
@@ -632,10 +734,11 @@ static void test_train_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_outlives),   cmocka_unit_test(test_host),
-        cmocka_unit_test(test_params),     cmocka_unit_test(test_order),
-        cmocka_unit_test(test_pieces),     cmocka_unit_test(test_resize),
-        cmocka_unit_test(test_folder),     cmocka_unit_test(test_list),
-        cmocka_unit_test(test_train_host), cmocka_unit_test(test_train_folder)};
+        cmocka_unit_test(test_outlives),    cmocka_unit_test(test_host),
+        cmocka_unit_test(test_params),      cmocka_unit_test(test_order),
+        cmocka_unit_test(test_pieces),      cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_folder),      cmocka_unit_test(test_list),
+        cmocka_unit_test(test_photos),      cmocka_unit_test(test_train_host),
+        cmocka_unit_test(test_train_folder)};
     return cmocka_run_group_tests_name("dataset", tests, set_up, tear_down);
 }

@@ -8,12 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "begun_models.h"
 #include "core/philox.h"
+#include "media/media.h"
 
 enum { PICTURE = 16, BYTES = PICTURE * PICTURE * 3, TOKENS = 5, WIDE = 12 };
 
@@ -96,6 +98,78 @@ static void test_photos(void **state)
             assert_true(again - other < ROWS / 10);
         end(run);
     }
+}
+
+static mgi_dataset *open_films(const char *dir)
+{
+    mgen_dataset_params params = MGEN_DATASET_PARAMS_INIT;
+    mgi_dataset *ds;
+    params.width = params.height = 48;
+    params.frames = 16;
+    OK(mgi_dataset_folder(ctx, dir, &params, &ds));
+    return ds;
+}
+
+/* A folder of three films, the last of which is held out, of two photos each: of one grey that says of whom and which. */
+static mgi_dataset *make_films(const char *dir)
+{
+    enum { SIDE = 48, FRAMES = 16, FRAME = SIDE * SIDE * 3 };
+    static uint8_t film[FRAMES * FRAME];
+    const mgi_frames frames = {film, SIDE, SIDE, FRAMES, 16, 1};
+    uint8_t photo[BYTES];
+    char path[160];
+    assert_int_equal(mkdir(dir, 0700), 0);
+    for (int i = 0; i < 6; i++) {
+        memset(film, 40 * i + 20, sizeof film);
+        memset(photo, 10 * i, sizeof photo);
+        snprintf(path, sizeof path, "%s/%d.face%s.png", dir, i / 2, i % 2 ? "2" : "");
+        OK(mgi_png_write(ctx, path, photo, PICTURE, PICTURE));
+        snprintf(path, sizeof path, "%s/%d.y4m", dir, i / 2);
+        OK(mgi_y4m_write(ctx, path, &frames));
+    }
+    return open_films(dir);
+}
+
+/* Films of a folder are shown beside the photos that lie beside them. */
+static void test_folder_photos(void **state)
+{
+    enum { ROWS = 64 };
+    char dir[128], path[160];
+    struct mgi_stage_run *run;
+    int seen[6] = {0};
+    (void)state;
+    mgi_stage stage = images_only(2, ROWS);
+    stage.drop = stage.drop_source = stage.drop_both = 0.0;
+    snprintf(dir, sizeof dir, "%s/films", folder);
+    mgi_dataset *ds = make_films(dir);
+    OK(create_on(&stage, ds, &run));
+    for (int64_t step = 0; step < 2; step++) {
+        OK(mgi_stage_text_to_video.step(run, step, NULL));
+        for (int64_t i = 0; i < ROWS; i++) {
+            uint32_t lots[2];
+            const mgi_bucket_data *b = run->now.bucket;
+            int64_t clip = clip_of(run, i, lots);
+            uint64_t film = mgi_dataset_element(ds, run->seed, b->first + (uint64_t)clip);
+            uint8_t want[BYTES];
+            assert_true(film < 2 && run->references[i] == TOKENS);
+            memset(want, (int)(20 * film + 10 * (lots[0] % 2)), BYTES);
+            assert_memory_equal(run->photos + i * BYTES, want, BYTES);
+            seen[2 * film + lots[0] % 2]++;
+        }
+    }
+    for (int i = 0; i < 4; i++)
+        assert_true(seen[i] > 0);
+    mgi_photos_hold(run, run->now.bucket, 0, 0);
+    assert_true(run->failed == MGEN_OK && run->photos[0] == 40);
+    end(run);
+    mgi_dataset_release(ds);
+    snprintf(path, sizeof path, "%s/1.face.png", dir);
+    assert_int_equal(unlink(path), 0);
+    ds = open_films(dir);
+    assert_refused_on(&stage, ds, MGEN_E_INVALID, "stage \"personalizer\": the film '1.y4m' in '");
+    assert_refused_on(&stage, ds, MGEN_E_INVALID, "'1.face.png' is missing");
+    mgi_dataset_release(ds);
+    assert_int_equal(remove_all(dir), 0);
 }
 
 /* -- learning --------------------------------------------------------------------------------------- */
@@ -281,8 +355,9 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_photos),  cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_rate),    cmocka_unit_test(test_start),
-        cmocka_unit_test(test_average), cmocka_unit_test(test_refused)};
+        cmocka_unit_test(test_photos), cmocka_unit_test(test_folder_photos),
+        cmocka_unit_test(test_learns), cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_start),  cmocka_unit_test(test_average),
+        cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests_name("personalizer_stage", tests, make_models, free_models);
 }
