@@ -196,7 +196,10 @@ group_models() {
             --device "$device" -o "$out/edit-$device.y4m" --json -q
         run "it enlarged on $device" timeout "$(left)" "$moviegen" upsample "$out/film-cpu.y4m" --model "$models/toybox" \
             --device "$device" -o "$out/upsample-$device.y4m" --json -q
-        for stage in tae video gan diffusion editor codec sound; do
+        run "a film of a person on $device" timeout "$(left)" "$moviegen" personalize "$models/toybox/photo.png" \
+            "a smiling person in a red shirt walks left on snow" --model "$models/toybox" --device "$device" \
+            -o "$out/personalize-$device.y4m" --json -q
+        for stage in tae video gan diffusion editor personalizer codec sound; do
             run "some steps of training on $device, stage $stage" timeout "$(left)" "$moviegen" train --recipe "${here}/gpu/recipe.json" \
                 --stage "$stage" --dir "$out/train-$device" --device "$device" --log "$out/$stage-$device.jsonl" --log-every 1 --quiet
         done

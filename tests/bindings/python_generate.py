@@ -57,7 +57,8 @@ def test_a_pipeline_is_put_together_from_parts(world):
     with moviegen.Context(threads=1) as other:
         parts = {"tae": moviegen.Tae(other, MODEL), "text": [moviegen.TextEncoder(other, MODEL, role) for role in moviegen.ROLES],
                  "video": moviegen.VideoModel(other, MODEL), "upsampler": moviegen.Upsampler(other, MODEL),
-                 "editor": moviegen.Editor(other, MODEL), "audio": moviegen.AudioModel(other, MODEL)}
+                 "editor": moviegen.Editor(other, MODEL), "audio": moviegen.AudioModel(other, MODEL),
+                 "personalizer": moviegen.Personalizer(other, MODEL)}
         pipe = moviegen.Pipeline.of(world.context, **parts, width=64, height=64, frames=32, fps=16)
         assert pipe.hash == world.pipeline.hash
         assert pipe.generate(PROMPT, steps=4, seed=1).pixels == world.clip.pixels

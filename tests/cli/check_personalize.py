@@ -199,6 +199,21 @@ def test_eval(w):
     assert run.stdout.startswith(b"personalize, 1 clips, seed 2, model ") and b"  identity_worst" in run.stdout, run.stdout
 
 
+# ---- the model that comes with the project ----
+
+def test_toybox(w):
+    folder = check_cli.toybox()
+    run = w.run("personalize", os.path.join(folder, "photo.png"), PERSON, "--model", folder, "--out", w.path("person.y4m"),
+                "--steps", "4", "-q")
+    expect(run, 0)
+    assert read_y4m(w.path("person.y4m")) == (64, 64, 32)
+    run = w.run("eval", "personalize", "--model", folder, "-n", "3", "--steps", "8", "--json", "-q")
+    expect(run, 0)
+    line = json.loads(run.stdout)
+    assert line["identity"] > 0.6 and line["similarity"] > 0.7 and line["background"] == 1, line
+    assert line["control_identity"] == 0 and line["control_similarity"] < 0.5 and line["unseen_identity"] == 0, line
+
+
 if __name__ == "__main__":
     check_cli.TINY_RECIPE["stages"].append(PERSONALIZER)
     sys.exit(check_cli.main(globals()))

@@ -37,14 +37,14 @@ def main():
         psnr = film_psnr(folder, film, "cpu")
         print(f"film: {what} and CPU are {psnr:.1f} dB apart (at least {FILM_PSNR})")
         bad += not psnr >= FILM_PSNR
-    for kind in ("edit", "upsample"):
+    for kind in ("edit", "upsample", "personalize"):
         psnr = film_psnr(folder, "cuda", "cpu", kind)
         print(f"{kind}: GPU and CPU are {psnr:.1f} dB apart (at least {FILM_PSNR})")
         bad += not psnr >= FILM_PSNR
     same = film_psnr(folder, "tuned", "again") == math.inf
     print(f"film: by what was chosen and kept {'the same bits' if same else 'OTHER BITS'}")
     bad += not same
-    for stage in ("tae", "video", "gan", "diffusion", "editor", "codec", "sound"):
+    for stage in ("tae", "video", "gan", "diffusion", "editor", "personalizer", "codec", "sound"):
         cpu, gpu = losses(f"{folder}/{stage}-cpu.jsonl"), losses(f"{folder}/{stage}-cuda.jsonl")
         worst = max(abs(gpu.get(i, math.inf) - x) / x for i, x in cpu.items())
         first = abs(gpu[min(gpu)] - cpu[min(cpu)]) / cpu[min(cpu)]
