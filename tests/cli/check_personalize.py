@@ -172,7 +172,7 @@ def test_fallback(w):
 def test_cancel(w):
     out = w.path("cancelled.y4m")
     with subprocess.Popen([w.program, "personalize", photo_of(w), PERSON, "--model", w.need_model(), "--out", out, "--steps",
-                           "1000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                           "1000", "--frames", "400"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=120)
