@@ -5,45 +5,13 @@
 
 #include "tiny_editor.h"
 
+#include "clip_bench.h"
+
 enum { WIDTH = 24, HEIGHT = 16, FRAMES = 9, BYTES = FRAMES * WIDTH * HEIGHT * 3 };
-
-SHARED mgen_clip *source(mgen_context *ctx, uint32_t width, uint32_t height, uint32_t frames)
-{
-    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
-    mgen_clip *clip;
-    info.width = width;
-    info.height = height;
-    info.frames = frames;
-    info.fps_num = 25;
-    info.fps_den = 2;
-    if (mgen_clip_create(ctx, &info, &clip) != MGEN_OK)
-        fail_msg("%s", mgen_last_error(ctx));
-    uint8_t *pixels = mgen_clip_pixels(clip);
-    for (uint32_t i = 0; i < frames * height * width * 3; i++)
-        pixels[i] = (uint8_t)(i * 7 % 200);
-    return clip;
-}
-
-typedef struct bench {
-    mgen_context *ctx;
-    mgen_pipeline pipe;
-    mgen_clip *clip;
-} bench;
 
 SHARED bench bench_on(mgen_context *ctx)
 {
-    bench b = {.ctx = ctx, .pipe = MGEN_PIPELINE_INIT};
-    if (mgen_pipeline_open(ctx, dir, &b.pipe) != MGEN_OK)
-        fail_msg("%s", mgen_last_error(ctx));
-    b.clip = source(ctx, WIDTH, HEIGHT, FRAMES);
-    return b;
-}
-
-SHARED void bench_close(bench *b)
-{
-    mgen_clip_destroy(b->clip);
-    mgen_pipeline_close(&b->pipe);
-    mgen_context_destroy(b->ctx);
+    return bench_of(ctx, WIDTH, HEIGHT, FRAMES);
 }
 
 /* By the editor. */

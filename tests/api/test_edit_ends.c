@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <pthread.h>
 
 /* -- what is refused -------------------------------------------------------------------------------- */
 
@@ -151,57 +150,26 @@ static void test_lacks(void **state)
     bench_close(&b);
 }
 
-typedef struct rank {
-    mgen_ranks *ranks;
-    uint32_t index;
-    mgen_status status[4];
-    bool without;
-    char said[2][256];
-} rank;
-
-static void *rank_main(void *arg)
+static void asks(rank *r, mgen_context *ctx, const mgen_pipeline *pipe, const mgen_clip *clip)
 {
-    rank *r = arg;
-    mgen_context *ctx = make_context(1);
-    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
-    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_estimate e = MGEN_ESTIMATE_INIT;
-    m.ranks = r->ranks;
-    m.rank = r->index;
-    assert_int_equal(mgen_mesh_create(ctx, &m, &pipe.mesh), MGEN_OK);
-    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
-    r->without = !pipe.editor;
-    mgen_clip *clip = source(ctx, WIDTH, HEIGHT, 1);
+    r->without = !pipe->editor;
     for (int i = 0; i < 2; i++) {
         const mgen_generate_params p = i ? begun() : request();
         mgen_job *job;
-        r->status[2 * i] = mgen_edit_estimate(ctx, &pipe, clip, &p, &e);
-        r->status[2 * i + 1] = mgen_edit_start(ctx, &pipe, clip, &p, &job);
+        r->status[2 * i] = mgen_edit_estimate(ctx, pipe, clip, &p, &e);
+        r->status[2 * i + 1] = mgen_edit_start(ctx, pipe, clip, &p, &job);
         snprintf(r->said[i], sizeof r->said[i], "%s", mgen_last_error(ctx));
         mgen_job_destroy(job);
     }
-    mgen_clip_destroy(clip);
-    mgen_mesh *mesh = pipe.mesh;
-    mgen_pipeline_close(&pipe);
-    mgen_mesh_destroy(mesh);
-    mgen_context_destroy(ctx);
-    return NULL;
 }
 
 static void test_mesh(void **state)
 {
     (void)state;
-    mgen_context *ctx = make_context(1);
-    rank ranks[2] = {{.index = 0}, {.index = 1}};
-    pthread_t threads[2];
-    mgen_ranks *meeting;
-    assert_int_equal(mgen_ranks_create(ctx, 2, 20000, &meeting), MGEN_OK);
+    rank ranks[2];
+    ask_on_ranks(asks, ranks);
     for (int i = 0; i < 2; i++) {
-        ranks[i].ranks = meeting;
-        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
-    }
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
         assert_true(ranks[i].without);
         for (int k = 0; k < 4; k++)
             assert_int_equal(ranks[i].status[k], MGEN_E_UNSUPPORTED);
@@ -209,8 +177,6 @@ static void test_mesh(void **state)
             assert_non_null(strstr(ranks[i].said[k], "films are edited by one rank; open the "
                                                      "pipeline without a mesh"));
     }
-    mgen_ranks_destroy(meeting);
-    mgen_context_destroy(ctx);
 }
 
 /* -- ends ------------------------------------------------------------------------------------------- */

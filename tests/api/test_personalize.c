@@ -3,50 +3,17 @@
  * refused and estimated. */
 #include "tiny_personalizer.h"
 
+#include "clip_bench.h"
+
 #include <inttypes.h>
 #include <math.h>
-#include <pthread.h>
 
 enum { WIDTH = 32, HEIGHT = 16, FRAMES = 9, BYTES = FRAMES * WIDTH * HEIGHT * 3 };
 
-/* The second frame is another face: it is not looked at. */
-static mgen_clip *photo_of(mgen_context *ctx, uint32_t width, uint32_t height, uint32_t frames)
-{
-    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
-    mgen_clip *clip;
-    info.width = width;
-    info.height = height;
-    info.frames = frames;
-    info.fps_num = 7;
-    info.fps_den = 1;
-    if (mgen_clip_create(ctx, &info, &clip) != MGEN_OK)
-        fail_msg("%s", mgen_last_error(ctx));
-    uint8_t *pixels = mgen_clip_pixels(clip);
-    for (uint32_t i = 0; i < frames * height * width * 3; i++)
-        pixels[i] = (uint8_t)(i * 7 % 200);
-    return clip;
-}
-
-typedef struct bench {
-    mgen_context *ctx;
-    mgen_pipeline pipe;
-    mgen_clip *photo;
-} bench;
-
+/* Its clip is the photo. */
 static bench bench_on(mgen_context *ctx)
 {
-    bench b = {.ctx = ctx, .pipe = MGEN_PIPELINE_INIT};
-    if (mgen_pipeline_open(ctx, dir, &b.pipe) != MGEN_OK)
-        fail_msg("%s", mgen_last_error(ctx));
-    b.photo = photo_of(ctx, 20, 24, 1);
-    return b;
-}
-
-static void bench_close(bench *b)
-{
-    mgen_clip_destroy(b->photo);
-    mgen_pipeline_close(&b->pipe);
-    mgen_context_destroy(b->ctx);
+    return bench_of(ctx, 20, 24, 1);
 }
 
 static mgen_generate_params request(void)
@@ -64,7 +31,7 @@ static mgen_status make(bench *b, const mgen_generate_params *p, mgen_clip **cli
 {
     mgen_job *job = NULL;
     *clip = NULL;
-    mgen_status status = mgen_personalize_start(b->ctx, &b->pipe, b->photo, p, &job);
+    mgen_status status = mgen_personalize_start(b->ctx, &b->pipe, b->clip, p, &job);
     assert_true((status == MGEN_OK) == (job != NULL));
     if (status == MGEN_OK)
         status = mgen_job_wait(job, -1);
@@ -143,7 +110,7 @@ static void test_old_pipeline(void **state)
     assert_true(mgen_pipeline_hash(&old) != mgen_pipeline_hash(&b.pipe));
     p.steps = 1;
     assert_int_equal(run_job(b.ctx, &old, &p), MGEN_OK);
-    assert_int_equal(mgen_personalize_start(b.ctx, &old, b.photo, &p, &job), MGEN_E_STATE);
+    assert_int_equal(mgen_personalize_start(b.ctx, &old, b.clip, &p, &job), MGEN_E_STATE);
     mgen_pipeline_close(&old);
     assert_ptr_equal(old.personalizer, mark);
     bench_close(&b);
@@ -163,7 +130,7 @@ static void test_clip(void **state)
     assert_int_equal(mgen_clip_get_info(plain, &info), MGEN_OK);
     assert_true(info.width == WIDTH && info.height == HEIGHT && info.frames == FRAMES);
     assert_true(info.fps_num == b.pipe.fps && info.fps_den == 1); /* not the photo's */
-    assert_int_equal(mgen_personalize_estimate(b.ctx, &b.pipe, b.photo, &p, &e), MGEN_OK);
+    assert_int_equal(mgen_personalize_estimate(b.ctx, &b.pipe, b.clip, &p, &e), MGEN_OK);
     assert_true(e.width == WIDTH && e.height == HEIGHT && e.frames == FRAMES);
     assert_true(e.device_bytes == 0 && e.flops > 0.0);
     p.steps = 3;
@@ -183,13 +150,13 @@ static void test_clip(void **state)
             fail_msg("setting %d changes nothing", i);
     }
     p = request();
-    own = b.photo;
-    b.photo = photo_of(b.ctx, 20, 24, 2); /* whose first frame is the same */
+    own = b.clip;
+    b.clip = source(b.ctx, 20, 24, 2); /* whose first frame is the same */
     assert_true(gives(&b, &p, plain));
-    memset(mgen_clip_pixels(b.photo), 128, 20 * 24 * 3);
+    memset(mgen_clip_pixels(b.clip), 128, 20 * 24 * 3);
     assert_false(gives(&b, &p, plain));
-    mgen_clip_destroy(b.photo);
-    b.photo = own;
+    mgen_clip_destroy(b.clip);
+    b.clip = own;
     p.width = p.height = p.frames = 0; /* the pipeline's */
     p.steps = 1;
     own = film(&b, &p);
@@ -227,8 +194,8 @@ static void test_parts(void **state)
     }
     p.steps = 1;
     for (int i = 0; i < 3; i++) {
-        mgen_clip_destroy(b.photo);
-        b.photo = photo_of(b.ctx, sides[i][0], sides[i][1], 1);
+        mgen_clip_destroy(b.clip);
+        b.clip = source(b.ctx, sides[i][0], sides[i][1], 1);
         p.frames = i == 0 ? 1 : i == 1 ? 40 : FRAMES;
         mgen_clip_destroy(film(&b, &p));
     }
@@ -243,8 +210,8 @@ static void refused(bench *b, const mgen_generate_params *p, mgen_status want, c
     mgen_estimate e = MGEN_ESTIMATE_INIT;
     for (int start = 0; start < 2; start++) {
         mgen_job *job = (mgen_job *)&e;
-        mgen_status got = start ? mgen_personalize_start(b->ctx, &b->pipe, b->photo, p, &job)
-                                : mgen_personalize_estimate(b->ctx, &b->pipe, b->photo, p, &e);
+        mgen_status got = start ? mgen_personalize_start(b->ctx, &b->pipe, b->clip, p, &job)
+                                : mgen_personalize_estimate(b->ctx, &b->pipe, b->clip, p, &e);
         if (got != want || !strstr(mgen_last_error(b->ctx), said))
             fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(b->ctx),
                      said);
@@ -257,7 +224,7 @@ static void test_refused(void **state)
     static const float wrong[] = {-0.5f, 100.5f, INFINITY, NAN};
     (void)state;
     bench b = bench_on(make_context(1));
-    mgen_clip *photo = b.photo;
+    mgen_clip *photo = b.clip;
     mgen_estimate e = MGEN_ESTIMATE_INIT;
     mgen_job *job;
     mgen_generate_params p = request();
@@ -266,9 +233,9 @@ static void test_refused(void **state)
     assert_int_equal(mgen_personalize_start(b.ctx, NULL, photo, &p, &job), MGEN_E_INVALID);
     assert_int_equal(mgen_personalize_estimate(NULL, &b.pipe, photo, &p, &e), MGEN_E_INVALID);
     assert_int_equal(mgen_personalize_estimate(b.ctx, &b.pipe, photo, &p, NULL), MGEN_E_INVALID);
-    b.photo = NULL;
+    b.clip = NULL;
     refused(&b, &p, MGEN_E_INVALID, "the photo is NULL");
-    b.photo = photo;
+    b.clip = photo;
     refused(&b, NULL, MGEN_E_INVALID, "NULL");
     p.prompt = "";
     refused(&b, &p, MGEN_E_INVALID, "the prompt is missing or empty");
@@ -324,62 +291,30 @@ static void test_lacks(void **state)
     bench_close(&b);
 }
 
-typedef struct rank {
-    mgen_ranks *ranks;
-    uint32_t index;
-    bool without;
-    mgen_status status[2];
-    char said[256];
-} rank;
-
-static void *rank_main(void *arg)
+static void asks(rank *r, mgen_context *ctx, const mgen_pipeline *pipe, const mgen_clip *photo)
 {
-    rank *r = arg;
-    mgen_context *ctx = make_context(1);
-    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
-    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_estimate e = MGEN_ESTIMATE_INIT;
     mgen_generate_params p = request();
     mgen_job *job;
-    m.ranks = r->ranks;
-    m.rank = r->index;
-    assert_int_equal(mgen_mesh_create(ctx, &m, &pipe.mesh), MGEN_OK);
-    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
-    r->without = !pipe.personalizer;
-    mgen_clip *photo = photo_of(ctx, 8, 8, 1);
-    r->status[0] = mgen_personalize_estimate(ctx, &pipe, photo, &p, &e);
-    r->status[1] = mgen_personalize_start(ctx, &pipe, photo, &p, &job);
-    snprintf(r->said, sizeof r->said, "%s", mgen_last_error(ctx));
-    mgen_clip_destroy(photo);
-    mgen_mesh *mesh = pipe.mesh;
-    mgen_pipeline_close(&pipe);
-    mgen_mesh_destroy(mesh);
-    mgen_context_destroy(ctx);
-    return NULL;
+    r->without = !pipe->personalizer;
+    r->status[0] = mgen_personalize_estimate(ctx, pipe, photo, &p, &e);
+    r->status[1] = mgen_personalize_start(ctx, pipe, photo, &p, &job);
+    snprintf(r->said[0], sizeof r->said[0], "%s", mgen_last_error(ctx));
+    mgen_job_destroy(job);
 }
 
 static void test_mesh(void **state)
 {
     (void)state;
-    mgen_context *ctx = make_context(1);
-    rank ranks[2] = {{.index = 0}, {.index = 1}};
-    pthread_t threads[2];
-    mgen_ranks *meeting;
-    assert_int_equal(mgen_ranks_create(ctx, 2, 20000, &meeting), MGEN_OK);
+    rank ranks[2];
+    ask_on_ranks(asks, ranks);
     for (int i = 0; i < 2; i++) {
-        ranks[i].ranks = meeting;
-        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
-    }
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
         assert_true(ranks[i].without);
         assert_int_equal(ranks[i].status[0], MGEN_E_UNSUPPORTED);
         assert_int_equal(ranks[i].status[1], MGEN_E_UNSUPPORTED);
-        assert_non_null(strstr(ranks[i].said, "films are personalized by one rank; open the "
-                                              "pipeline without a mesh"));
+        assert_non_null(strstr(ranks[i].said[0], "films are personalized by one rank; open the "
+                                                 "pipeline without a mesh"));
     }
-    mgen_ranks_destroy(meeting);
-    mgen_context_destroy(ctx);
 }
 
 /* -- ends ------------------------------------------------------------------------------------------- */
@@ -402,10 +337,10 @@ static void test_cancelled(void **state)
     assert_int_equal(make(&b, &p, &none), MGEN_E_CANCELLED);
     p = request();
     p.steps = 1000;
-    assert_int_equal(mgen_personalize_start(b.ctx, &b.pipe, b.photo, &p, &job), MGEN_OK);
+    assert_int_equal(mgen_personalize_start(b.ctx, &b.pipe, b.clip, &p, &job), MGEN_OK);
     mgen_estimate e = MGEN_ESTIMATE_INIT;
-    assert_int_equal(mgen_personalize_estimate(b.ctx, &b.pipe, b.photo, &p, &e), MGEN_E_STATE);
-    assert_int_equal(mgen_personalize_start(b.ctx, &b.pipe, b.photo, &p, &second), MGEN_E_STATE);
+    assert_int_equal(mgen_personalize_estimate(b.ctx, &b.pipe, b.clip, &p, &e), MGEN_E_STATE);
+    assert_int_equal(mgen_personalize_start(b.ctx, &b.pipe, b.clip, &p, &second), MGEN_E_STATE);
     mgen_job_cancel(job);
     assert_int_equal(mgen_job_wait(job, -1), MGEN_E_CANCELLED);
     mgen_job_destroy(job);
@@ -428,11 +363,11 @@ static mgen_status under(uint64_t limit, uint32_t side, uint64_t *held, uint64_t
     cp.host_memory_max = limit;
     assert_int_equal(mgen_context_create(&cp, &ctx), MGEN_OK);
     bench b = bench_on(ctx);
-    mgen_clip_destroy(b.photo);
-    b.photo = photo_of(ctx, side, side / 2, 1);
+    mgen_clip_destroy(b.clip);
+    b.clip = source(ctx, side, side / 2, 1);
     mgen_context_trim(ctx);
     mgen_context_memory(ctx, held, NULL);
-    assert_int_equal(mgen_personalize_estimate(ctx, &b.pipe, b.photo, &p, &e), MGEN_OK);
+    assert_int_equal(mgen_personalize_estimate(ctx, &b.pipe, b.clip, &p, &e), MGEN_OK);
     *need = e.host_bytes;
     mgen_context_memory(ctx, peak, NULL);
     assert_true(*peak == *held); /* nothing stays of an estimate */

@@ -1,48 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Upsampling from outside: what the header promises of the handle, the pipeline's field, the job and its estimate. */
-#include "tiny.h"
-
-#include <pthread.h>
+#include "clip_bench.h"
 
 enum { WIDTH = 24, HEIGHT = 16, FRAMES = 9, LARGE = FRAMES * 2 * WIDTH * 2 * HEIGHT * 3 };
 
-static mgen_clip *source(mgen_context *ctx, uint32_t width, uint32_t height, uint32_t frames)
-{
-    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
-    mgen_clip *clip;
-    info.width = width;
-    info.height = height;
-    info.frames = frames;
-    info.fps_num = 25;
-    info.fps_den = 2;
-    if (mgen_clip_create(ctx, &info, &clip) != MGEN_OK)
-        fail_msg("%s", mgen_last_error(ctx));
-    uint8_t *pixels = mgen_clip_pixels(clip);
-    for (uint32_t i = 0; i < frames * height * width * 3; i++)
-        pixels[i] = (uint8_t)(i * 7 % 200);
-    return clip;
-}
-
-typedef struct bench {
-    mgen_context *ctx;
-    mgen_pipeline pipe;
-    mgen_clip *clip;
-} bench;
-
 static bench bench_on(mgen_context *ctx)
 {
-    bench b = {.ctx = ctx, .pipe = MGEN_PIPELINE_INIT};
-    if (mgen_pipeline_open(ctx, dir, &b.pipe) != MGEN_OK)
-        fail_msg("%s", mgen_last_error(ctx));
-    b.clip = source(ctx, WIDTH, HEIGHT, FRAMES);
-    return b;
-}
-
-static void bench_close(bench *b)
-{
-    mgen_clip_destroy(b->clip);
-    mgen_pipeline_close(&b->pipe);
-    mgen_context_destroy(b->ctx);
+    return bench_of(ctx, WIDTH, HEIGHT, FRAMES);
 }
 
 static mgen_generate_params request(void)
@@ -354,62 +318,29 @@ static void test_refused(void **state)
     bench_close(&b);
 }
 
-typedef struct rank {
-    mgen_ranks *ranks;
-    uint32_t index;
-    mgen_status status[2];
-    bool without;
-    char said[256];
-} rank;
-
-static void *rank_main(void *arg)
+static void asks(rank *r, mgen_context *ctx, const mgen_pipeline *pipe, const mgen_clip *clip)
 {
-    rank *r = arg;
-    mgen_context *ctx = make_context(1);
-    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
-    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_generate_params p = request();
     mgen_estimate e = MGEN_ESTIMATE_INIT;
     mgen_job *job;
-    m.ranks = r->ranks;
-    m.rank = r->index;
-    assert_int_equal(mgen_mesh_create(ctx, &m, &pipe.mesh), MGEN_OK);
-    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
-    r->without = !pipe.upsampler;
-    mgen_clip *clip = source(ctx, WIDTH, HEIGHT, 1);
-    r->status[0] = mgen_upsample_estimate(ctx, &pipe, clip, &p, &e);
-    r->status[1] = mgen_upsample_start(ctx, &pipe, clip, &p, &job);
-    snprintf(r->said, sizeof r->said, "%s", mgen_last_error(ctx));
+    r->without = !pipe->upsampler;
+    r->status[0] = mgen_upsample_estimate(ctx, pipe, clip, &p, &e);
+    r->status[1] = mgen_upsample_start(ctx, pipe, clip, &p, &job);
+    snprintf(r->said[0], sizeof r->said[0], "%s", mgen_last_error(ctx));
     mgen_job_destroy(job);
-    mgen_clip_destroy(clip);
-    mgen_mesh *mesh = pipe.mesh;
-    mgen_pipeline_close(&pipe);
-    mgen_mesh_destroy(mesh);
-    mgen_context_destroy(ctx);
-    return NULL;
 }
 
 static void test_mesh(void **state)
 {
     (void)state;
-    mgen_context *ctx = make_context(1);
-    rank ranks[2] = {{.index = 0}, {.index = 1}};
-    pthread_t threads[2];
-    mgen_ranks *meeting;
-    assert_int_equal(mgen_ranks_create(ctx, 2, 20000, &meeting), MGEN_OK);
+    rank ranks[2];
+    ask_on_ranks(asks, ranks);
     for (int i = 0; i < 2; i++) {
-        ranks[i].ranks = meeting;
-        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
-    }
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
         assert_true(ranks[i].without);
         assert_int_equal(ranks[i].status[0], MGEN_E_UNSUPPORTED);
         assert_int_equal(ranks[i].status[1], MGEN_E_UNSUPPORTED);
-        assert_non_null(strstr(ranks[i].said, "one rank; open the pipeline without a mesh"));
+        assert_non_null(strstr(ranks[i].said[0], "one rank; open the pipeline without a mesh"));
     }
-    mgen_ranks_destroy(meeting);
-    mgen_context_destroy(ctx);
 }
 
 /* -- ends ------------------------------------------------------------------------------------------- */
