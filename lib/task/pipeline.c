@@ -183,6 +183,20 @@ static mgen_status load_vt(mgen_context *ctx, const mgi_model_file *f, const mgi
     return mgi_module_load(&out->module, &f->weights, f->weights_name, false);
 }
 
+/* The transformer of an open file whose configuration was read with `status`. Closes the file. */
+static mgen_status load_transformer(mgen_context *ctx, const char *dir, mgi_model_file *f,
+                                    mgen_status status, const mgi_vt_config *config,
+                                    const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash)
+{
+    if (status != MGEN_OK)
+        status = mgi_fail_context(ctx, status, "%s/%s", dir, f->json_name);
+    else
+        status = load_vt(ctx, f, config, mesh, out);
+    *hash = f->hash;
+    mgi_model_file_close(ctx, f);
+    return status;
+}
+
 mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *name,
                              const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash)
 {
@@ -197,14 +211,9 @@ mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *nam
             mesh->shape.shard);
     MGI_TRY(mgi_model_file_open(ctx, dir, name, "video-transformer", &f));
     mgen_status status = mgi_vt_config_read(ctx, f.config, &config);
-    if (status != MGEN_OK)
-        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
-    else
-        status = load_vt(ctx, &f, &config, mesh, out);
-    *hash = f.hash;
+    status = load_transformer(ctx, dir, &f, status, &config, mesh, out, hash);
     if (status != MGEN_OK)
         mgi_vt_finish(out);
-    mgi_model_file_close(ctx, &f);
     return status;
 }
 
@@ -216,12 +225,7 @@ static mgen_status open_upsampler(mgen_context *ctx, const char *dir, const char
     uint64_t tae = 0;
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_UPSAMPLER_KIND, &f));
     mgen_status status = mgi_upsampler_config_read(ctx, f.config, &out->config);
-    if (status != MGEN_OK)
-        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
-    else
-        status = load_vt(ctx, &f, &out->config.video, NULL, &out->video);
-    *hash = f.hash;
-    mgi_model_file_close(ctx, &f);
+    status = load_transformer(ctx, dir, &f, status, &out->config.video, NULL, &out->video, hash);
     if (status == MGEN_OK)
         status = mgi_tae_open(ctx, dir, out->config.tae, &out->tae, &tae);
     *hash = mgi_hash64(&tae, sizeof tae, *hash);
@@ -288,12 +292,7 @@ mgen_status mgi_editor_open(mgen_context *ctx, const char *dir, const char *name
     memset(out, 0, sizeof *out);
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_EDITOR_KIND, &f));
     mgen_status status = mgi_editor_config_read(ctx, f.config, &out->config);
-    if (status != MGEN_OK)
-        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
-    else
-        status = load_vt(ctx, &f, &out->config.video, NULL, &out->video);
-    *hash = f.hash;
-    mgi_model_file_close(ctx, &f);
+    status = load_transformer(ctx, dir, &f, status, &out->config.video, NULL, &out->video, hash);
     if (status != MGEN_OK)
         mgi_editor_finish(out);
     return status;
@@ -326,12 +325,7 @@ static mgen_status open_personalizer(mgen_context *ctx, const char *dir, const c
     uint64_t vision = 0;
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_PERSONALIZER_KIND, &f));
     mgen_status status = mgi_personalizer_config_read(ctx, f.config, &out->config);
-    if (status != MGEN_OK)
-        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
-    else
-        status = load_vt(ctx, &f, &out->config.video, NULL, &out->video);
-    *hash = f.hash;
-    mgi_model_file_close(ctx, &f);
+    status = load_transformer(ctx, dir, &f, status, &out->config.video, NULL, &out->video, hash);
     if (status == MGEN_OK)
         status = mgi_clip_vision_open(ctx, dir, out->config.vision, &out->vision, &vision);
     *hash = mgi_hash64(&vision, sizeof vision, *hash);
@@ -390,12 +384,8 @@ static mgen_status open_audio(mgen_context *ctx, const char *dir, const char *na
     uint64_t parts[3] = {0};
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_AUDIO_KIND, &f));
     mgen_status status = mgi_audio_config_read(ctx, f.config, &out->config);
-    if (status != MGEN_OK)
-        status = mgi_fail_context(ctx, status, "%s/%s", dir, f.json_name);
-    else
-        status = load_vt(ctx, &f, &out->config.transformer, NULL, &out->transformer);
-    *hash = f.hash;
-    mgi_model_file_close(ctx, &f);
+    status = load_transformer(ctx, dir, &f, status, &out->config.transformer, NULL,
+                              &out->transformer, hash);
     MGI_TRY(status);
     MGI_TRY(mgi_audio_codec_open(ctx, dir, out->config.codec, &out->codec, &parts[0]));
     MGI_TRY(mgi_text_encoder_open(ctx, dir, out->config.text, &out->text, &parts[1]));
