@@ -28,17 +28,7 @@ enum { TOKENS = 5 }; /* of a photo: 2 x 2 patches, and the one before them */
 
 static const mgi_tae_config tae_config = {TINY_TAE};
 static const mgi_text_config text_config = {.t5 = {TINY_T5, .tokens_max = 40}};
-static const mgi_clip_vision_config vision_config = {.image = 16,
-                                                     .patch = 8,
-                                                     .dim = SEEN,
-                                                     .layers = 2,
-                                                     .heads = 2,
-                                                     .ff_dim = 16,
-                                                     .projection = 6,
-                                                     .activation = MGK_UNARY_QUICK_GELU,
-                                                     .mean = {0.5f, 0.4f, 0.3f},
-                                                     .deviation = {0.3f, 0.25f, 0.2f},
-                                                     .eps = 1e-5f};
+static const mgi_clip_vision_config vision_config = {TINY_VISION};
 static const mgi_personalizer_config config = {
     .video = {TINY_VT, .reference = SEEN, .frames_max = 2, .rows_max = 2, .columns_max = 2,
               .guidance = GUIDANCE, .fps_prefix = true},

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Photos: what a video transformer attends to beside its text is their tokens, projected and normalised; who has none gets
  * what a model without them gives; gradients, of the tokens too; what it begins with; its configuration. */
-#include "kernels/loss/loss.h"
 #include "model/personalizer.h"
 #include "model/video_transformer_block.h"
 
@@ -211,18 +210,7 @@ static double loss_of(mgen_context *ctx, mgi_vt *vt, mgi_param *tokens, bool rec
         mgi_module_zero_grad(&vt->module, &run);
     ask(&run, &a, true, shown[0], 0, N);
     a.text.reference = mgi_reshape(&run, mgi_value(tokens), MGI_DIMS(N, ROWS, SEEN));
-    T *u = answer(&run, vt, &a);
-    double sum = 0.0;
-    T *target = random_tensor(&run, 9, u->rank, u->dims);
-    for (int64_t i = 0; i < u->count; i++) {
-        double d = (double)mgi_f32(u)[i] - (double)mgi_f32(target)[i];
-        sum += d * d / (double)u->count;
-    }
-    if (record)
-        assert_int_equal(mgi_backward(&run, mgi_loss(&run, MGK_LOSS_MSE, 1.0f, u, target)),
-                         MGEN_OK);
-    mgi_run_finish(&run);
-    return sum;
+    return end_with_loss(&run, answer(&run, vt, &a), record);
 }
 
 static void test_gradients(void **state)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Tasks: what a video transformer that is told one reads beside its text, and adds to its time, is what its parameters say;
  * their gradients; what it begins with; fewer blocks than the model it begins as; a place in time; the words of a task. */
-#include "kernels/loss/loss.h"
 #include "model/video_transformer_block.h"
 #include "text/edit_task.h"
 
@@ -184,18 +183,7 @@ static double loss_of(mgen_context *ctx, mgi_vt *vt, bool record)
     if (record)
         mgi_module_zero_grad(&vt->module, &run);
     ask(&run, &a, true, 0, N);
-    T *u = answer(&run, vt, &a);
-    double sum = 0.0;
-    T *target = random_tensor(&run, 9, u->rank, u->dims);
-    for (int64_t i = 0; i < u->count; i++) {
-        double d = (double)mgi_f32(u)[i] - (double)mgi_f32(target)[i];
-        sum += d * d / (double)u->count;
-    }
-    if (record)
-        assert_int_equal(mgi_backward(&run, mgi_loss(&run, MGK_LOSS_MSE, 1.0f, u, target)),
-                         MGEN_OK);
-    mgi_run_finish(&run);
-    return sum;
+    return end_with_loss(&run, answer(&run, vt, &a), record);
 }
 
 static void test_gradients(void **state)

@@ -16,6 +16,12 @@
     .layers = 2, .dim = 24, .heads = 2, .ff_dim = 40, .channels = 3, .patch_t = 1, .patch_h = 2,   \
     .patch_w = 2, .text = {24}, .time_dim = 16
 
+/* An image encoder, of which a photo has five tokens: 2 x 2 patches, and the one before them. */
+#define TINY_VISION                                                                                \
+    .image = 16, .patch = 8, .dim = 12, .layers = 2, .heads = 2, .ff_dim = 16, .projection = 6,    \
+    .activation = MGK_UNARY_QUICK_GELU, .mean = {0.5f, 0.4f, 0.3f},                                \
+    .deviation = {0.3f, 0.25f, 0.2f}, .eps = 1e-5f
+
 /* Divided by meshes with up to four ranks along an axis, and two streams of text. */
 #define TINY_MESH_VT                                                                               \
     .layers = 2, .dim = 32, .heads = 4, .ff_dim = 24, .channels = 3, .patch_t = 1, .patch_h = 2,   \

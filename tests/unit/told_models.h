@@ -4,6 +4,7 @@
 #define TESTS_UNIT_TOLD_MODELS_H
 
 #include "core/hash.h"
+#include "kernels/loss/loss.h"
 #include "model/video_transformer.h"
 #include "networks.h"
 
@@ -48,6 +49,21 @@ static T *some(mgi_run *run, uint64_t stream, int rank, const int64_t *dims, int
     assert_non_null(part);
     memcpy(mgi_f32(part), mgi_f32(whole) + first * each, (size_t)(n * each) * sizeof(float));
     return part;
+}
+
+/* The squared error of u against random values, in doubles; with the gradients of it where the run records. Its end. */
+static double end_with_loss(mgi_run *run, T *u, bool record)
+{
+    double sum = 0.0;
+    T *target = random_tensor(run, 9, u->rank, u->dims);
+    for (int64_t i = 0; i < u->count; i++) {
+        double d = (double)mgi_f32(u)[i] - (double)mgi_f32(target)[i];
+        sum += d * d / (double)u->count;
+    }
+    if (record)
+        assert_int_equal(mgi_backward(run, mgi_loss(run, MGK_LOSS_MSE, 1.0f, u, target)), MGEN_OK);
+    mgi_run_finish(run);
+    return sum;
 }
 
 static double apart(const float *a, const float *b, int64_t count)
