@@ -50,6 +50,11 @@ bool mgi_curator_wants(const mgi_curator *c, mgi_curate_film *film)
         film->fails |= UINT32_C(1) << MGI_CURATE_RESOLUTION;
     if (r->portrait_max == 0.0 && film->info.height > film->info.width)
         film->fails |= UINT32_C(1) << MGI_CURATE_ASPECT;
+    if (film->fails && film->info.frames > 0) { /* what watching it would have told */
+        film->seconds = (double)film->info.frames / film->fps;
+        if (film->seconds < r->duration_min || film->seconds > r->duration_max)
+            film->fails |= UINT32_C(1) << MGI_CURATE_DURATION;
+    }
     return !film->fails;
 }
 

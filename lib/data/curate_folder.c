@@ -59,10 +59,9 @@ static mgen_status watch_film(folder *d, const char *path, mgi_curate_film *out)
     mgen_status status = mgi_film_open(d->ctx, path, &film);
     if (status == MGEN_OK) {
         out->info = *mgi_film_about(film);
+        out->fps = mgi_film_rate(&out->info);
         if (mgi_curator_wants(&d->curator, out))
             status = watch_frames(d, film, out);
-        else
-            out->fps = mgi_film_rate(&out->info);
     }
     mgi_film_close(film);
     if (status == MGEN_OK || !of_the_film(status))

@@ -58,7 +58,7 @@ static int64_t called;
 
 static bool progress(void *user, int64_t done, int64_t total)
 {
-    assert_true(done == ++called && total == MGI_RAW_KINDS + 1);
+    assert_true(done == ++called && total == MGI_RAW_KINDS + 2);
     return user && done == 2;
 }
 
@@ -98,6 +98,7 @@ static void test_folder(void **state)
         {"slow", "\"dropped\": \"motion\""},         {"fast", "\"dropped\": \"motion\""},
         {"shake", "\"dropped\": \"motion\""},        {"cuts", "\"dropped\": \"scene\""},
         {"duplicate", "\"dropped\": \"duplicate\""}, {"clean", "\"kept\": true, \"weight\": 1,"},
+        {"both", "\"dropped\": \"duration\""}, /* and small: the funnel counts the first step */
         {"clean", "\"caption\": \"a film\""},        {"clean", "\"aesthetic\": 4.5"},
     };
     mgi_curate_funnel f;
@@ -105,20 +106,21 @@ static void test_folder(void **state)
     for (uint64_t i = 0; i < MGI_RAW_KINDS; i++)
         put_film(i);
     put_file("broken.y4m", "YUV4MPEG2 W64 H64 F16:1 C444\nFRAME\nshort");
+    put_file("both.y4m", "YUV4MPEG2 W4 H2 F16:1 C444\nFRAME\n012345678901234567890123");
     put_file("clean.txt", " a film\n");
     put_file("clean.json", "{\"aesthetic\": 4.5, \"other\": []}");
     const char *rules = in_folder("rules.json"), *out = in_folder("clips.jsonl");
     called = 0;
     OK(mgi_curate_folder(ctx, folder, rules, out, progress, NULL, &f));
-    assert_int_equal(called, MGI_RAW_KINDS + 1);
+    assert_int_equal(called, MGI_RAW_KINDS + 2);
     char *text = read_text("clips.jsonl");
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         const char *line = line_of(text, lines[i].film);
         if (!strstr(line, lines[i].says))
             fail_msg("%s lacks %s", line, lines[i].says);
     }
-    assert_int_equal(f.all_films, MGI_RAW_KINDS + 1);
-    assert_int_equal(f.films[MGI_CURATE_READ], MGI_RAW_KINDS);
+    assert_int_equal(f.all_films, MGI_RAW_KINDS + 2);
+    assert_int_equal(f.films[MGI_CURATE_READ], MGI_RAW_KINDS + 1);
     assert_int_equal(f.films[MGI_CURATE_DURATION], MGI_RAW_KINDS - 1);
     assert_int_equal(f.films[MGI_CURATE_RESOLUTION], MGI_RAW_KINDS - 2);
     assert_int_equal(f.films[MGI_CURATE_ASPECT], MGI_RAW_KINDS - 3);
