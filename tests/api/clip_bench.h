@@ -24,15 +24,24 @@ SHARED mgen_clip *source(mgen_context *ctx, uint32_t width, uint32_t height, uin
     return clip;
 }
 
+/* The calls that make the films, such as mgen_edit_start() and mgen_edit_estimate(). */
+typedef struct maker {
+    mgen_status (*start)(mgen_context *ctx, const mgen_pipeline *pipe, const mgen_clip *clip,
+                         const mgen_generate_params *params, mgen_job **out);
+    mgen_status (*estimate)(mgen_context *ctx, const mgen_pipeline *pipe, const mgen_clip *clip,
+                            const mgen_generate_params *params, mgen_estimate *out);
+} maker;
+
 typedef struct bench {
     mgen_context *ctx;
     mgen_pipeline pipe;
     mgen_clip *clip;
+    maker by;
 } bench;
 
-SHARED bench bench_of(mgen_context *ctx, uint32_t width, uint32_t height, uint32_t frames)
+SHARED bench bench_of(mgen_context *ctx, maker by, uint32_t width, uint32_t height, uint32_t frames)
 {
-    bench b = {.ctx = ctx, .pipe = MGEN_PIPELINE_INIT};
+    bench b = {.ctx = ctx, .pipe = MGEN_PIPELINE_INIT, .by = by};
     if (mgen_pipeline_open(ctx, dir, &b.pipe) != MGEN_OK)
         fail_msg("%s", mgen_last_error(ctx));
     b.clip = source(ctx, width, height, frames);
@@ -44,6 +53,69 @@ SHARED void bench_close(bench *b)
     mgen_clip_destroy(b->clip);
     mgen_pipeline_close(&b->pipe);
     mgen_context_destroy(b->ctx);
+}
+
+/* To the job's end; *clip: NULL where it has none. */
+SHARED mgen_status make(bench *b, const mgen_generate_params *p, mgen_clip **clip)
+{
+    mgen_job *job = NULL;
+    *clip = NULL;
+    mgen_status status = b->by.start(b->ctx, &b->pipe, b->clip, p, &job);
+    assert_true((status == MGEN_OK) == (job != NULL));
+    if (status == MGEN_OK)
+        status = mgen_job_wait(job, -1);
+    if (status == MGEN_OK && !p->on_frames && !p->into)
+        assert_int_equal(mgen_job_take_clip(job, clip), MGEN_OK);
+    mgen_job_destroy(job);
+    return status;
+}
+
+SHARED mgen_clip *film(bench *b, const mgen_generate_params *p)
+{
+    mgen_clip *clip;
+    if (make(b, p, &clip) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(b->ctx));
+    return clip;
+}
+
+/* Whether the request gives these bytes. */
+SHARED bool gives(bench *b, const mgen_generate_params *p, const mgen_clip *wanted)
+{
+    mgen_clip *clip = film(b, p);
+    mgen_clip_info info = MGEN_CLIP_INFO_INIT, other = MGEN_CLIP_INFO_INIT;
+    assert_int_equal(mgen_clip_get_info(clip, &info), MGEN_OK);
+    assert_int_equal(mgen_clip_get_info(wanted, &other), MGEN_OK);
+    assert_memory_equal(&info, &other, sizeof info);
+    bool same = !memcmp(mgen_clip_pixels(clip), mgen_clip_pixels((mgen_clip *)wanted),
+                        (size_t)info.frames * info.height * info.width * 3);
+    mgen_clip_destroy(clip);
+    return same;
+}
+
+/* A film of source(). */
+SHARED void assert_shape(const mgen_clip *clip, uint32_t width, uint32_t height, uint32_t frames)
+{
+    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
+    assert_int_equal(mgen_clip_get_info(clip, &info), MGEN_OK);
+    assert_int_equal(info.width, width);
+    assert_int_equal(info.height, height);
+    assert_int_equal(info.frames, frames);
+    assert_true(info.fps_num == 25 && info.fps_den == 2);
+}
+
+/* By both calls. */
+SHARED void refused(bench *b, const mgen_generate_params *p, mgen_status want, const char *said)
+{
+    mgen_estimate e = MGEN_ESTIMATE_INIT;
+    for (int start = 0; start < 2; start++) {
+        mgen_job *job = (mgen_job *)&e;
+        mgen_status got = start ? b->by.start(b->ctx, &b->pipe, b->clip, p, &job)
+                                : b->by.estimate(b->ctx, &b->pipe, b->clip, p, &e);
+        if (got != want || !strstr(mgen_last_error(b->ctx), said))
+            fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(b->ctx),
+                     said);
+        assert_true(!start || !job);
+    }
 }
 
 /* What a rank was answered. */

@@ -317,7 +317,7 @@ static void test_ways(void **state)
         memset(t, 0, sizeof *t);
         p.on_frames = take;
         p.user = t;
-        assert_int_equal(edit(&b, &p, &none), MGEN_OK);
+        assert_int_equal(make(&b, &p, &none), MGEN_OK);
         assert_int_equal(t->next, FRAMES);
         assert_memory_equal(t->bytes, mgen_clip_pixels(wanted), BYTES);
         mgen_frames into = MGEN_FRAMES_INIT;
@@ -328,7 +328,7 @@ static void test_ways(void **state)
         memset(t->bytes, 0, BYTES);
         p = plain;
         p.into = &into;
-        assert_int_equal(edit(&b, &p, &none), MGEN_OK);
+        assert_int_equal(make(&b, &p, &none), MGEN_OK);
         assert_memory_equal(t->bytes, mgen_clip_pixels(wanted), BYTES);
         p = plain;
         p.on_progress = see_step;

@@ -7,20 +7,6 @@
 
 /* -- what is refused -------------------------------------------------------------------------------- */
 
-static void refused(bench *b, const mgen_generate_params *p, mgen_status want, const char *said)
-{
-    mgen_estimate e = MGEN_ESTIMATE_INIT;
-    for (int start = 0; start < 2; start++) {
-        mgen_job *job = (mgen_job *)&e;
-        mgen_status got = start ? mgen_edit_start(b->ctx, &b->pipe, b->clip, p, &job)
-                                : mgen_edit_estimate(b->ctx, &b->pipe, b->clip, p, &e);
-        if (got != want || !strstr(mgen_last_error(b->ctx), said))
-            fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(b->ctx),
-                     said);
-        assert_true(!start || !job);
-    }
-}
-
 static void test_refused(void **state)
 {
     (void)state;
@@ -197,15 +183,15 @@ static void test_cancelled(void **state)
     taken *t = test_calloc(1, sizeof *t);
     mgen_job *job;
     p.on_progress = stop_at_two;
-    assert_int_equal(edit(&b, &p, &none), MGEN_E_CANCELLED);
+    assert_int_equal(make(&b, &p, &none), MGEN_E_CANCELLED);
     p = begun();
     p.on_progress = stop_at_two;
-    assert_int_equal(edit(&b, &p, &none), MGEN_E_CANCELLED);
+    assert_int_equal(make(&b, &p, &none), MGEN_E_CANCELLED);
     p = request();
     t->stop_at = 1;
     p.on_frames = take;
     p.user = t;
-    assert_int_equal(edit(&b, &p, &none), MGEN_E_CANCELLED);
+    assert_int_equal(make(&b, &p, &none), MGEN_E_CANCELLED);
     assert_true(t->next >= 1);
     p = request();
     p.steps = 1000;
@@ -245,7 +231,7 @@ static mgen_status under(const mgen_generate_params *p, uint64_t limit, uint64_t
     *need = e.host_bytes;
     mgen_context_memory(ctx, peak, NULL);
     assert_true(*peak == *held); /* nothing stays of an estimate */
-    mgen_status status = edit(&b, p, &edited);
+    mgen_status status = make(&b, p, &edited);
     if (status != MGEN_OK)
         assert_non_null(strstr(mgen_last_error(ctx), "host_memory_max"));
     mgen_clip_destroy(edited);
@@ -376,7 +362,7 @@ static void test_failing_memory(void **state)
         for (int64_t k = 1; !over; k++) {
             mgen_clip *clip;
             set_failure(&c, k, way % 2);
-            mgen_status status = edit(&b, &p, &clip);
+            mgen_status status = make(&b, &p, &clip);
             over = atomic_load(&c.made) < k;
             set_failure(&c, 0, false);
             if (status != MGEN_OK && status != MGEN_E_NO_MEMORY)

@@ -13,7 +13,7 @@ enum { WIDTH = 32, HEIGHT = 16, FRAMES = 9, BYTES = FRAMES * WIDTH * HEIGHT * 3 
 /* Its clip is the photo. */
 static bench bench_on(mgen_context *ctx)
 {
-    return bench_of(ctx, 20, 24, 1);
+    return bench_of(ctx, (maker){mgen_personalize_start, mgen_personalize_estimate}, 20, 24, 1);
 }
 
 static mgen_generate_params request(void)
@@ -24,38 +24,6 @@ static mgen_generate_params request(void)
     p.height = HEIGHT;
     p.frames = FRAMES;
     return p;
-}
-
-/* To the job's end; *clip: NULL where it has none. */
-static mgen_status make(bench *b, const mgen_generate_params *p, mgen_clip **clip)
-{
-    mgen_job *job = NULL;
-    *clip = NULL;
-    mgen_status status = mgen_personalize_start(b->ctx, &b->pipe, b->clip, p, &job);
-    assert_true((status == MGEN_OK) == (job != NULL));
-    if (status == MGEN_OK)
-        status = mgen_job_wait(job, -1);
-    if (status == MGEN_OK)
-        assert_int_equal(mgen_job_take_clip(job, clip), MGEN_OK);
-    mgen_job_destroy(job);
-    return status;
-}
-
-static mgen_clip *film(bench *b, const mgen_generate_params *p)
-{
-    mgen_clip *clip;
-    if (make(b, p, &clip) != MGEN_OK)
-        fail_msg("%s", mgen_last_error(b->ctx));
-    return clip;
-}
-
-/* Whether the request gives these bytes. */
-static bool gives(bench *b, const mgen_generate_params *p, const mgen_clip *wanted)
-{
-    mgen_clip *clip = film(b, p);
-    bool same = !memcmp(mgen_clip_pixels(clip), mgen_clip_pixels((mgen_clip *)wanted), BYTES);
-    mgen_clip_destroy(clip);
-    return same;
 }
 
 /* -- the handle ------------------------------------------------------------------------------------- */
@@ -204,20 +172,6 @@ static void test_parts(void **state)
 }
 
 /* -- what is refused -------------------------------------------------------------------------------- */
-
-static void refused(bench *b, const mgen_generate_params *p, mgen_status want, const char *said)
-{
-    mgen_estimate e = MGEN_ESTIMATE_INIT;
-    for (int start = 0; start < 2; start++) {
-        mgen_job *job = (mgen_job *)&e;
-        mgen_status got = start ? mgen_personalize_start(b->ctx, &b->pipe, b->clip, p, &job)
-                                : mgen_personalize_estimate(b->ctx, &b->pipe, b->clip, p, &e);
-        if (got != want || !strstr(mgen_last_error(b->ctx), said))
-            fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(b->ctx),
-                     said);
-        assert_true(!start || !job);
-    }
-}
 
 static void test_refused(void **state)
 {

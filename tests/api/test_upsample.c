@@ -6,54 +6,13 @@ enum { WIDTH = 24, HEIGHT = 16, FRAMES = 9, LARGE = FRAMES * 2 * WIDTH * 2 * HEI
 
 static bench bench_on(mgen_context *ctx)
 {
-    return bench_of(ctx, WIDTH, HEIGHT, FRAMES);
+    return bench_of(ctx, (maker){mgen_upsample_start, mgen_upsample_estimate}, WIDTH, HEIGHT,
+                    FRAMES);
 }
 
 static mgen_generate_params request(void)
 {
     return (mgen_generate_params)MGEN_GENERATE_PARAMS_INIT;
-}
-
-/* To the job's end; *clip: NULL where it has none. */
-static mgen_status upsample(bench *b, const mgen_generate_params *p, mgen_clip **clip)
-{
-    mgen_job *job = NULL;
-    *clip = NULL;
-    mgen_status status = mgen_upsample_start(b->ctx, &b->pipe, b->clip, p, &job);
-    assert_true((status == MGEN_OK) == (job != NULL));
-    if (status == MGEN_OK)
-        status = mgen_job_wait(job, -1);
-    if (status == MGEN_OK && !p->on_frames && !p->into)
-        assert_int_equal(mgen_job_take_clip(job, clip), MGEN_OK);
-    mgen_job_destroy(job);
-    return status;
-}
-
-static mgen_clip *film(bench *b, const mgen_generate_params *p)
-{
-    mgen_clip *clip;
-    if (upsample(b, p, &clip) != MGEN_OK)
-        fail_msg("%s", mgen_last_error(b->ctx));
-    return clip;
-}
-
-/* Whether the request gives these bytes, which are LARGE. */
-static bool gives(bench *b, const mgen_generate_params *p, const mgen_clip *wanted)
-{
-    mgen_clip *clip = film(b, p);
-    bool same = !memcmp(mgen_clip_pixels(clip), mgen_clip_pixels((mgen_clip *)wanted), LARGE);
-    mgen_clip_destroy(clip);
-    return same;
-}
-
-static void assert_shape(const mgen_clip *clip, uint32_t width, uint32_t height, uint32_t frames)
-{
-    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
-    assert_int_equal(mgen_clip_get_info(clip, &info), MGEN_OK);
-    assert_int_equal(info.width, width);
-    assert_int_equal(info.height, height);
-    assert_int_equal(info.frames, frames);
-    assert_true(info.fps_num == 25 && info.fps_den == 2);
 }
 
 /* -- the handle ------------------------------------------------------------------------------------- */
@@ -208,7 +167,7 @@ static void test_ways(void **state)
     taken *t = test_calloc(1, sizeof *t);
     p.on_frames = take;
     p.user = t;
-    assert_int_equal(upsample(&b, &p, &none), MGEN_OK);
+    assert_int_equal(make(&b, &p, &none), MGEN_OK);
     assert_int_equal(t->next, FRAMES);
     assert_memory_equal(t->bytes, mgen_clip_pixels(plain), LARGE);
     mgen_frames into = MGEN_FRAMES_INIT;
@@ -219,7 +178,7 @@ static void test_ways(void **state)
     memset(t->bytes, 0, LARGE);
     p = request();
     p.into = &into;
-    assert_int_equal(upsample(&b, &p, &none), MGEN_OK);
+    assert_int_equal(make(&b, &p, &none), MGEN_OK);
     assert_memory_equal(t->bytes, mgen_clip_pixels(plain), LARGE);
     for (uint32_t threads = 1; threads <= 3; threads += 2) {
         bench other = bench_on(make_context(threads));
@@ -254,20 +213,6 @@ static void test_sides(void **state)
 }
 
 /* -- what is refused -------------------------------------------------------------------------------- */
-
-static void refused(bench *b, const mgen_generate_params *p, mgen_status want, const char *said)
-{
-    mgen_estimate e = MGEN_ESTIMATE_INIT;
-    for (int start = 0; start < 2; start++) {
-        mgen_job *job = (mgen_job *)&e;
-        mgen_status got = start ? mgen_upsample_start(b->ctx, &b->pipe, b->clip, p, &job)
-                                : mgen_upsample_estimate(b->ctx, &b->pipe, b->clip, p, &e);
-        if (got != want || !strstr(mgen_last_error(b->ctx), said))
-            fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(b->ctx),
-                     said);
-        assert_true(!start || !job);
-    }
-}
 
 static void test_refused(void **state)
 {
@@ -361,12 +306,12 @@ static void test_cancelled(void **state)
     taken *t = test_calloc(1, sizeof *t);
     mgen_job *job;
     p.on_progress = stop_at_two;
-    assert_int_equal(upsample(&b, &p, &none), MGEN_E_CANCELLED);
+    assert_int_equal(make(&b, &p, &none), MGEN_E_CANCELLED);
     p = request();
     t->stop_at = 4;
     p.on_frames = take;
     p.user = t;
-    assert_int_equal(upsample(&b, &p, &none), MGEN_E_CANCELLED);
+    assert_int_equal(make(&b, &p, &none), MGEN_E_CANCELLED);
     assert_true(t->next >= 4 && t->next < FRAMES);
     p = request();
     p.steps = 1000;
@@ -406,7 +351,7 @@ static mgen_status under(uint64_t limit, uint64_t *held, uint64_t *need, uint64_
     *need = e.host_bytes;
     mgen_context_memory(ctx, peak, NULL);
     assert_true(*peak == *held); /* nothing stays of an estimate */
-    mgen_status status = upsample(&b, &p, &large);
+    mgen_status status = make(&b, &p, &large);
     if (status != MGEN_OK)
         assert_non_null(strstr(mgen_last_error(ctx), "host_memory_max"));
     mgen_clip_destroy(large);
@@ -447,7 +392,7 @@ static void test_failing_memory(void **state)
         for (int64_t k = 1; !over; k++) {
             mgen_clip *clip;
             set_failure(&c, k, lasting);
-            mgen_status status = upsample(&b, &p, &clip);
+            mgen_status status = make(&b, &p, &clip);
             over = atomic_load(&c.made) < k;
             set_failure(&c, 0, false);
             if (status != MGEN_OK && status != MGEN_E_NO_MEMORY)
