@@ -110,7 +110,8 @@ mgen_status mgi_eval_alignment(mgen_context *ctx, const mgi_networks *n, const m
             mgi_alignment_prompt(c, first + i, &scene[i], text[i]);
             asked_for[i] = text[i];
         }
-        MGI_TRY_GOTO(status, mgi_eval_generate(ctx, n, r, asked_for, first, rows, pixels), done);
+        MGI_TRY_GOTO(status, mgi_eval_generate(ctx, n, r, asked_for, NULL, first, rows, pixels),
+                     done);
         for (int64_t i = 0; i < rows; i++) {
             uint8_t *film = pixels + (size_t)i * clip;
             mgi_world_said asked, next, wrong, seen;

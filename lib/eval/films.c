@@ -2,8 +2,8 @@
 #include "eval/films.h"
 
 mgen_status mgi_eval_generate(mgen_context *ctx, const mgi_networks *n, const mgi_eval_request *r,
-                              const char *const *prompts, int64_t first, int64_t count,
-                              uint8_t *pixels)
+                              const char *const *prompts, const mgi_photo *photos, int64_t first,
+                              int64_t count, uint8_t *pixels)
 {
     uint64_t seeds[MGI_EVAL_BATCH];
     mgi_film_bytes film = {.out = pixels, .height = n->clip.height, .width = n->clip.width};
@@ -19,6 +19,7 @@ mgen_status mgi_eval_generate(mgen_context *ctx, const mgi_networks *n, const mg
                                     .guidance_from = r->guidance_from,
                                     .guidance_to = r->guidance_to,
                                     .drop_text = r->drop_text,
+                                    .photos = photos,
                                     .sink = mgi_film_take,
                                     .user = &film};
     return mgi_generate(ctx, n, &g);

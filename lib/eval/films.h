@@ -5,12 +5,13 @@
 
 #include "eval/evaluate.h"
 
-/* Clips of the model's shape for `count` prompts, one behind the other in pixels (RGB8), as the request asks; clip i
+/* Clips of the model's shape for `count` prompts and, of a personalizer, photos (or NULL), one behind the other in pixels (RGB8), as the request asks; clip i
  * has the seed request->seed + first + i. count is at most MGI_EVAL_BATCH. */
 enum { MGI_EVAL_BATCH = 4 };
 mgen_status mgi_eval_generate(mgen_context *ctx, const mgi_networks *n,
                               const mgi_eval_request *request, const char *const *prompts,
-                              int64_t first, int64_t count, uint8_t *pixels);
+                              const mgi_photo *photos, int64_t first, int64_t count,
+                              uint8_t *pixels);
 
 /* One clip (frames x height x width x 3, RGB8) through the TAE, by the mean of its latents; out may be in. */
 mgen_status mgi_eval_reconstruct(mgen_context *ctx, const mgi_tae *tae, int64_t frames,

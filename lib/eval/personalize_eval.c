@@ -112,45 +112,25 @@ static mgen_status judge(measurement *m, int way, int64_t i, const mgi_world_sce
 
 /* -- measuring --------------------------------------------------------------------------------- */
 
-static mgen_status generate(measurement *m, int64_t i, const char *text, const mgi_photo *photo)
-{
-    const mgi_eval_request *r = m->r;
-    const uint64_t seed = r->seed + (uint64_t)i;
-    mgi_film_bytes film = {.out = m->film, .height = m->n.clip.height, .width = m->n.clip.width};
-    const mgi_generate_request g = {.prompts = &text,
-                                    .count = 1,
-                                    .seeds = &seed,
-                                    .steps = r->steps,
-                                    .guidance = r->guidance,
-                                    .schedule = r->schedule,
-                                    .solver = r->solver,
-                                    .guidance_from = r->guidance_from,
-                                    .guidance_to = r->guidance_to,
-                                    .drop_text = r->drop_text,
-                                    .photos = photo,
-                                    .sink = mgi_film_take,
-                                    .user = &film};
-    return mgi_generate(m->ctx, &m->n, &g);
-}
-
 static mgen_status measure(measurement *m, const mgi_clip_shape *clip, int64_t i)
 {
     const int width = (int)clip->width, height = (int)clip->height;
     const mgi_photo photo = {m->photo, m->side, m->side};
     mgi_world_scene scene, next;
     char text[MGI_WORLD_CAPTION_MAX];
+    const char *const prompt = text;
     uint64_t drawn, other;
     mgi_personalize_case(clip, m->r->seed, i, &scene, &drawn);
     m->n.clip.fps = scene.fps;
     mgi_world_caption(&scene, 0, text);
     mgi_world_photo(&scene, drawn, true, (int)m->side, m->photo);
-    MGI_TRY(generate(m, i, text, &photo));
+    MGI_TRY(mgi_eval_generate(m->ctx, &m->n, m->r, &prompt, &photo, i, 1, m->film));
     MGI_TRY(judge(m, MADE, i, &scene));
     mgi_personalize_case(clip, m->r->seed, i + 1, &next, &other);
     for (int64_t k = 2; next.person == scene.person; k++)
         mgi_personalize_case(clip, m->r->seed, i + k, &next, &other);
     add(m, CONTROL, i, &next);
-    MGI_TRY(generate(m, i, text, NULL));
+    MGI_TRY(mgi_eval_generate(m->ctx, &m->n, m->r, &prompt, NULL, i, 1, m->film));
     MGI_TRY(judge(m, UNSEEN, i, &scene));
     mgi_world_draw(&scene, width, height, 0, (int)clip->frames, m->film);
     MGI_TRY(mgi_eval_reconstruct(m->ctx, m->n.tae, clip->frames, height, width, m->film, m->film));
