@@ -7,26 +7,10 @@
 #include <cmocka.h>
 
 #include "eval/curate_eval.h"
+#include "one_context.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static mgen_context *ctx;
-
-static int setup(void **state)
-{
-    (void)state;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    params.threads = 1;
-    return mgi_context_init(&ctx, &params) == MGEN_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    mgi_context_free(ctx);
-    return 0;
-}
 
 static double value_of(const mgen_report *report, const char *name)
 {

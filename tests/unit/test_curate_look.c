@@ -8,32 +8,10 @@
 
 #include "core/philox.h"
 #include "data/curate_look.h"
+#include "one_context.h"
 #include "raw_films.h"
 
 #include <string.h>
-
-static mgen_context *ctx;
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != MGEN_OK)                                                                     \
-            fail_msg("%s", mgen_last_error(ctx));                                                  \
-    } while (0)
-
-static int setup(void **state)
-{
-    (void)state;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    params.threads = 1;
-    return mgi_context_init(&ctx, &params) == MGEN_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    mgi_context_free(ctx);
-    return 0;
-}
 
 /* ---- frames ------------------------------------------------------------------------------------- */
 
