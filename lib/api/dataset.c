@@ -4,6 +4,7 @@
 
 #include "data/dataset.h"
 
+#include <stddef.h>
 #include <stdio.h>
 
 mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out)
@@ -21,7 +22,8 @@ mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *pa
     if (!ctx || !out)
         return MGEN_E_INVALID;
     *out = NULL;
-    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "dataset params"));
+    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, offsetof(mgen_dataset_params, fps), params,
+                          "dataset params"));
     return mgi_dataset_host(ctx, &p, out);
 }
 
@@ -34,7 +36,8 @@ mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir, const mgen_dat
     *out = NULL;
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, dir, "the folder", MGI_PATH_MAX - MGI_NAME_MAX - 1));
-    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "dataset params"));
+    MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, offsetof(mgen_dataset_params, fps), params,
+                          "dataset params"));
     return mgi_dataset_folder(ctx, dir, &p, out);
 }
 

@@ -184,7 +184,9 @@ class Text(Struct):
 class Sample(Struct):
     NAME = "mgen_sample"
     _fields_ = [("struct_size", c_uint32), ("width", c_uint32), ("height", c_uint32), ("frames", c_uint32),
-                ("pixels", c_void_p), ("caption", c_void_p), ("caption_size", c_uint64)]
+                ("pixels", c_void_p), ("caption", c_void_p), ("caption_size", c_uint64), ("sound", c_void_p),
+                ("sound_samples", c_uint64), ("sound_caption", c_void_p), ("edited", c_void_p),
+                ("instruction", c_void_p), ("edit_task", c_uint32), ("reserved0", c_uint32)]
 
 
 READ_SAMPLE = CFUNCTYPE(c_int32, c_void_p, c_uint64, POINTER(Sample))
@@ -193,7 +195,8 @@ READ_SAMPLE = CFUNCTYPE(c_int32, c_void_p, c_uint64, POINTER(Sample))
 class DatasetParams(Struct):
     NAME = "mgen_dataset_params"
     _fields_ = [("struct_size", c_uint32), ("width", c_uint32), ("height", c_uint32), ("frames", c_uint32),
-                ("count", c_uint64), ("read", READ_SAMPLE), ("released", RELEASED), ("user", c_void_p)]
+                ("count", c_uint64), ("read", READ_SAMPLE), ("released", RELEASED), ("user", c_void_p),
+                ("fps", c_uint32), ("edits", c_uint32), ("sound_samples", c_uint64)]
 
 
 class TrainerParams(Struct):

@@ -319,6 +319,13 @@ pub struct mgen_sample {
     pub pixels: *mut u8,
     pub caption: *mut c_char,
     pub caption_size: u64,
+    pub sound: *mut f32,
+    pub sound_samples: u64,
+    pub sound_caption: *mut c_char,
+    pub edited: *mut u8,
+    pub instruction: *mut c_char,
+    pub edit_task: u32,
+    pub reserved0: u32,
 }
 
 /// Where clips come from.
@@ -339,6 +346,9 @@ pub struct mgen_dataset_params {
     >,
     pub released: Option<unsafe extern "C" fn(user: *mut c_void)>,
     pub user: *mut c_void,
+    pub fps: u32,
+    pub edits: u32,
+    pub sound_samples: u64,
 }
 
 /// Settings of a trainer.

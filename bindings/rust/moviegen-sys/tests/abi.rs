@@ -75,8 +75,8 @@ fn ours() -> BTreeMap<String, i64> {
         mgen_estimate { struct_size width height frames host_bytes device_bytes flops }
         mgen_job_info { struct_size done total width height frames frames_done reserved0 host_bytes }
         mgen_text { struct_size tokens width reserved0 data }
-        mgen_sample { struct_size width height frames pixels caption caption_size }
-        mgen_dataset_params { struct_size width height frames count read released user }
+        mgen_sample { struct_size width height frames pixels caption caption_size sound sound_samples sound_caption edited instruction edit_task reserved0 }
+        mgen_dataset_params { struct_size width height frames count read released user fps edits sound_samples }
         mgen_trainer_params {
             struct_size reserved0 recipe stage dir seed dataset resume on_step user mesh
         }
