@@ -220,9 +220,16 @@ void mgi_look_motion_of(const uint8_t *before, const uint8_t *now, int64_t width
 enum {
     STROKE_EDGE = 40,  /* levels within two pixels that make an edge of a stroke */
     STROKES_MIN = 8,   /* edges of a run */
+    STROKES_MANY = 20, /* edges of a line's rows that windows, grass and tiles seldom have */
     LINE_ROWS_MIN = 4, /* of a line of text, pixels */
     LINES_MAX = 64     /* that are followed at a time */
 };
+
+/* Of a line's levels, the variance between dark and bright, of all: two even colours have 1, an even spread 0.75,
+ * a normal distribution 0.64. Letters over a picture have less than letters on paper. */
+#define TWO_COLOURS_APART 0.79
+#define TWO_COLOURS       0.75
+#define MANY_COLOURS      0.6
 
 /* A part of a row in which dark and bright take turns. */
 typedef struct stroke_run {
@@ -236,16 +243,52 @@ typedef struct text_line {
 } text_line;
 
 typedef struct text_page {
+    const uint8_t *plane;
     text_line line[LINES_MAX]; /* those that may go on */
     int64_t lines, width, height, area;
 } text_page;
 
-/* Strokes are closer to each other than they are high, which windows in a row and planks are not. */
+/* As of TWO_COLOURS, by the best threshold (Otsu's). */
+static double two_colours(const text_page *page, const text_line *l)
+{
+    int64_t count[256] = {0}, all = 0, sum = 0, squares = 0, below = 0, sum_below = 0;
+    double most = 0.0;
+    for (int64_t y = l->top; y <= l->bottom; y++)
+        for (int64_t x = l->left; x <= l->right; x++)
+            count[page->plane[y * page->width + x]]++;
+    for (int64_t v = 0; v < 256; v++) {
+        all += count[v];
+        sum += count[v] * v;
+        squares += count[v] * v * v;
+    }
+    for (int64_t v = 0; v < 255; v++) {
+        below += count[v];
+        sum_below += count[v] * v;
+        if (!below || below == all)
+            continue;
+        const double dark = (double)sum_below / (double)below;
+        const double bright = (double)(sum - sum_below) / (double)(all - below);
+        const double between =
+            (double)below * (double)(all - below) * (bright - dark) * (bright - dark) / (double)all;
+        most = between > most ? between : most;
+    }
+    const double spread = (double)squares - (double)sum * (double)sum / (double)all;
+    return spread > 0.0 ? most / spread : 0.0;
+}
+
+/* Strokes are closer to each other than they are high, which windows in a row and planks are not, but not much closer, as
+ * what is fine all over is. A line that has few of them must be of two colours, the more if it has gaps. */
 static void end_line(text_page *page, const text_line *l)
 {
     const int64_t rows = l->bottom - l->top + 1, box = rows * (l->right - l->left + 1);
-    if (rows >= LINE_ROWS_MIN && 3 * rows <= page->height && 2 * l->area >= box &&
-        2 * l->area <= rows * l->edges)
+    if (rows < LINE_ROWS_MIN || 3 * rows > page->height || 2 * l->area < box ||
+        2 * l->area > rows * l->edges || 14 * l->area < rows * l->edges)
+        return;
+    const bool full = 5 * l->area >= 3 * box;
+    const double least = l->edges >= STROKES_MANY * rows ? MANY_COLOURS
+                         : full                          ? TWO_COLOURS
+                                                         : TWO_COLOURS_APART;
+    if (two_colours(page, l) >= least)
         page->area += l->area;
 }
 
@@ -261,12 +304,23 @@ static void end_lines(text_page *page, int64_t row)
     page->lines = kept;
 }
 
+/* Below a line, and with strokes as close to each other, within a factor of 2. */
+static bool continues(const text_line *l, const stroke_run *run)
+{
+    const int64_t length = run->last - run->first + 1;
+    return run->first <= l->right && run->last >= l->left &&
+           2 * run->edges * l->area >= l->edges * length &&
+           run->edges * l->area <= 2 * l->edges * length;
+}
+
 static void add_run(text_page *page, int64_t row, const stroke_run *run)
 {
     const int64_t length = run->last - run->first + 1;
+    if (run->edges < STROKES_MIN)
+        return;
     for (int64_t i = 0; i < page->lines; i++) {
         text_line *l = &page->line[i];
-        if (run->first > l->right || run->last < l->left)
+        if (!continues(l, run))
             continue;
         l->left = run->first < l->left ? run->first : l->left;
         l->right = run->last > l->right ? run->last : l->right;
@@ -280,10 +334,18 @@ static void add_run(text_page *page, int64_t row, const stroke_run *run)
             (text_line){run->first, run->last, row, row, length, run->edges};
 }
 
-/* Runs of a row whose edges go up and down in turn, close to each other. */
-static void read_row(text_page *page, int64_t row, const uint8_t *p)
+/* How far a run's next edge may be: four times as far as its edges are from each other, once it has some. */
+static int64_t reach(const text_page *page, const stroke_run *run)
 {
-    const int64_t gap = page->width / 16 > 6 ? page->width / 16 : 6;
+    const int64_t most = page->width / 16 > 6 ? page->width / 16 : 6;
+    const int64_t own = run->edges < 4 ? most : (run->last - run->first) * 4 / (run->edges - 1) + 4;
+    return own < most ? own : most;
+}
+
+/* Runs of a row whose edges go up and down in turn, close to each other. */
+static void read_row(text_page *page, int64_t row)
+{
+    const uint8_t *p = page->plane + row * page->width;
     stroke_run run = {0, 0, 0};
     int sign = 0;
     for (int64_t x = 1; x + 1 < page->width; x++) {
@@ -291,9 +353,8 @@ static void read_row(text_page *page, int64_t row, const uint8_t *p)
         const int is = step >= STROKE_EDGE ? 1 : step <= -STROKE_EDGE ? -1 : 0;
         if (!is)
             continue;
-        if (!run.edges || x - run.last > gap) {
-            if (run.edges >= STROKES_MIN)
-                add_run(page, row, &run);
+        if (!run.edges || x - run.last > reach(page, &run)) {
+            add_run(page, row, &run);
             run = (stroke_run){x, x, 0};
             sign = 0;
         }
@@ -301,16 +362,15 @@ static void read_row(text_page *page, int64_t row, const uint8_t *p)
         run.last = x;
         sign = is;
     }
-    if (run.edges >= STROKES_MIN)
-        add_run(page, row, &run);
+    add_run(page, row, &run);
 }
 
 double mgi_look_text(const uint8_t *plane, int64_t width, int64_t height)
 {
-    text_page page = {.width = width, .height = height};
+    text_page page = {.plane = plane, .width = width, .height = height};
     for (int64_t y = 0; y < height; y++) {
         end_lines(&page, y);
-        read_row(&page, y, plane + y * width);
+        read_row(&page, y);
     }
     end_lines(&page, height + 3);
     return (double)page.area / (double)(width * height);

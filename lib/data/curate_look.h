@@ -47,8 +47,8 @@ void mgi_look_motion_of(const uint8_t *before, const uint8_t *now, int64_t width
                         mgi_look_motion *out);
 
 /* The share of the frame that lines of text cover, seen in one plane of it: grey, or a colour in which text stands out. A
- * line of text is a band of rows with runs in which dark and bright take turns at least 8 times, closer to each other than
- * half of the band is high. */
+ * line of text is a band of rows with runs in which dark and bright take turns at least 8 times, alike from row to row, at
+ * distances of 0.07 to 0.5 of the band's height; and if they do so less than 20 times, in two colours. */
 double mgi_look_text(const uint8_t *plane, int64_t width, int64_t height);
 
 /* How many rows or columns of one colour lie along the edges, where a straight line ends them: left, right, top,

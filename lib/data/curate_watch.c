@@ -25,7 +25,7 @@ typedef struct progress {
     int64_t first, frames, pairs;
     double difference, vector, shake;
     int64_t same, run, longest; /* frames that are the one before: all, now, at a stretch */
-    double text, bars[4];       /* the most text; the narrowest border of each side */
+    double text[2], bars[4];    /* the most text and the next; the narrowest border of each side */
     int64_t looks;
     int64_t glances, every, next_glance;
     double last_x, last_y; /* of the whole frame */
@@ -161,7 +161,8 @@ static void look(mgi_curate_watch *w, const uint8_t *rgb)
         text = larger(text, mgi_look_text(w->plane, w->fine_width, w->fine_height));
     }
     mgi_look_borders(w->fine_grey, w->fine_width, w->fine_height, bars);
-    w->now.text = larger(text, w->now.text);
+    w->now.text[1] = larger(w->now.text[1], text < w->now.text[0] ? text : w->now.text[0]);
+    w->now.text[0] = larger(w->now.text[0], text);
     for (int i = 0; i < 4; i++) {
         const double share = (double)bars[i] / (double)(i < 2 ? w->fine_width : w->fine_height);
         w->now.bars[i] = w->now.looks && w->now.bars[i] < share ? w->now.bars[i] : share;
@@ -218,17 +219,18 @@ static mgen_status close_clip(mgi_curate_watch *w)
         MGI_TRY(mgi_realloc(w->ctx, &film->clips, (size_t)film->room, sizeof *film->clips));
     }
     mgi_curate_clip *c = &film->clips[film->count];
-    *c = (mgi_curate_clip){.first = p->first,
-                           .frames = p->frames,
-                           .text = p->text,
-                           .border = larger(p->bars[0] + p->bars[1], p->bars[2] + p->bars[3]),
-                           .still = (double)p->same / pairs,
-                           .still_seconds = (double)p->longest / film->fps,
-                           .motion = p->difference / pairs,
-                           .vector = p->vector / pairs,
-                           .shake = p->shake / pairs,
-                           .same = -1,
-                           .cluster = -1};
+    *c = (mgi_curate_clip){
+        .first = p->first,
+        .frames = p->frames,
+        .text = p->text[p->looks > 2], /* what passes for text seldom does so twice */
+        .border = larger(p->bars[0] + p->bars[1], p->bars[2] + p->bars[3]),
+        .still = (double)p->same / pairs,
+        .still_seconds = (double)p->longest / film->fps,
+        .motion = p->difference / pairs,
+        .vector = p->vector / pairs,
+        .shake = p->shake / pairs,
+        .same = -1,
+        .cluster = -1};
     c->fails = failed(MGI_CURATE_TEXT, c->text > r->text_max) |
                failed(MGI_CURATE_BORDER, c->border > r->border_max) |
                failed(MGI_CURATE_STILL,

@@ -132,6 +132,35 @@ static void test_text(void **state)
     assert_true(mgi_look_text(plane, W, H) == 0.0);
 }
 
+/* Bands as filmed pictures have them: levels all over between dark and bright, or letters of one. */
+static void test_text_filmed(void **state)
+{
+    (void)state;
+    enum { WIDE = 192, HIGH = 144 };
+    static uint8_t plane[WIDE * HIGH];
+    const int first = 40, rows = 12;
+    for (int i = 0; i < WIDE * HIGH; i++)
+        plane[i] = hill(0.2 * (i % WIDE), 0.2 * (double)(i / WIDE), 3);
+    assert_true(mgi_look_text(plane, WIDE, HIGH) == 0.0);
+    for (int y = first; y < first + rows; y++) /* a facade: panes of any brightness, in rows */
+        for (int x = 20; x < 90; x++) {
+            const double level = (double)mgi_random_unit(9, 2, (uint64_t)(x / 3 + y / 6 * 64));
+            plane[y * WIDE + x] = (uint8_t)(20.0 + 220.0 * level);
+        }
+    assert_true(mgi_look_text(plane, WIDE, HIGH) == 0.0);
+    for (int y = first; y < first + rows; y++) /* letters over the hills: strokes of two widths */
+        for (int x = 20; x < 150; x++) {
+            const uint64_t letter = (uint64_t)(x / 5);
+            const int stroke = mgi_random_unit(9, 3, letter) < 0.5f ? 2 : 3;
+            plane[y * WIDE + x] = x % 5 < stroke ? 250 : hill(0.2 * x, 0.2 * y, 3);
+        }
+    const double share = mgi_look_text(plane, WIDE, HIGH), band = 130.0 * rows / (WIDE * HIGH);
+    assert_true(share > 0.8 * band && share < 1.2 * band);
+    for (int y = 10; y < 130; y++) /* the same strokes all over: cloth, a fence */
+        memcpy(plane + y * WIDE, plane + first * WIDE, WIDE);
+    assert_true(mgi_look_text(plane, WIDE, HIGH) == 0.0);
+}
+
 static void test_borders(void **state)
 {
     (void)state;
@@ -336,11 +365,12 @@ static void test_rules(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reduce),  cmocka_unit_test(test_blur),
-        cmocka_unit_test(test_motion),  cmocka_unit_test(test_text),
-        cmocka_unit_test(test_borders), cmocka_unit_test(test_likeness),
-        cmocka_unit_test(test_films),   cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_raw),     cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_reduce),      cmocka_unit_test(test_blur),
+        cmocka_unit_test(test_motion),      cmocka_unit_test(test_text),
+        cmocka_unit_test(test_text_filmed), cmocka_unit_test(test_borders),
+        cmocka_unit_test(test_likeness),    cmocka_unit_test(test_films),
+        cmocka_unit_test(test_lengths),     cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_rules),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
