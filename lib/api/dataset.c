@@ -66,8 +66,8 @@ mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t
     MGI_TRY(mgi_context_idle(ctx));
     if (!dataset || (caption && !caption_size))
         return mgi_fail(ctx, MGEN_E_INVALID, "the dataset is NULL, or caption_size is 0");
-    MGI_TRY(mgi_clip_make(ctx, dataset->width, dataset->height, dataset->frames, MGI_DATASET_FPS, 1,
-                          out));
+    MGI_TRY(mgi_clip_make(ctx, dataset->width, dataset->height, dataset->frames,
+                          (uint32_t)dataset->fps, 1, out));
     mgen_status status = mgi_dataset_sample(ctx, dataset, index, (*out)->pixels, text);
     if (status != MGEN_OK) {
         mgen_clip_destroy(*out);

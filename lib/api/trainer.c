@@ -40,7 +40,7 @@ static mgen_status agree_on_stage(mgen_trainer *t, const mgi_stage *stage,
                                   const mgen_trainer_params *p)
 {
     const mgi_dataset *d = p->dataset;
-    char hash[MGI_HEAD_TEXT], text[160];
+    char hash[MGI_HEAD_TEXT], text[256];
     if (!t->mesh)
         return MGEN_OK;
     mgi_comm *world = t->mesh->world;
@@ -52,8 +52,9 @@ static mgen_status agree_on_stage(mgen_trainer *t, const mgi_stage *stage,
     snprintf(text, sizeof text, "toybox");
     if (d)
         snprintf(text, sizeof text,
-                 "%" PRId64 " x %" PRId64 ", %" PRId64 " frames, %" PRIu64 " samples, %016" PRIx64,
-                 d->width, d->height, d->frames, d->count, d->identity);
+                 "%" PRId64 " x %" PRId64 ", %" PRId64 " frames, %" PRId64 " a second, %" PRId64
+                 " of sound, %" PRIu64 " samples, %016" PRIx64,
+                 d->width, d->height, d->frames, d->fps, d->sound_samples, d->count, d->identity);
     MGI_TRY(mgi_comm_agree(world, "dataset", text));
     return mgi_comm_agree(world, "beginning", p->resume ? "a checkpoint" : "new weights");
 }

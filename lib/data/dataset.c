@@ -7,7 +7,7 @@
 #include "core/philox.h"
 #include "data/folder.h"
 #include "data/folder_photos.h"
-#include "data/folder_sound.h"
+#include "data/host_sound.h"
 #include "data/loader.h"
 #include "data/world_options.h"
 #include "data/world_person.h"
@@ -17,6 +17,7 @@
 #include <string.h>
 
 enum { SIDE_MIN = 8, SIDE_MAX = 4096, FRAMES_MAX = 4096, ROUNDS = 6 };
+enum { FPS_MAX = 240 };
 enum { PHOTO_MIN = 8, PHOTO_MAX = 1024 }; /* pixels a side */
 #define COUNT_MAX (UINT64_C(1) << 48)     /* samples of a finite set */
 
@@ -55,6 +56,7 @@ static mgen_status make(mgen_context *ctx, int kind, int64_t width, int64_t heig
     ds->width = width;
     ds->height = height;
     ds->frames = frames;
+    ds->fps = MGI_DATASET_FPS;
     ds->bytes = bytes;
     *out = ds;
     return MGEN_OK;
@@ -119,6 +121,7 @@ mgen_status mgi_dataset_sized(mgen_context *ctx, mgi_dataset *ds, int64_t width,
 mgen_status mgi_dataset_host(mgen_context *ctx, const mgen_dataset_params *params,
                              mgi_dataset **out)
 {
+    mgi_dataset *ds;
     *out = NULL;
     MGI_TRY(check_params(ctx, params));
     if (!params->read)
@@ -126,11 +129,25 @@ mgen_status mgi_dataset_host(mgen_context *ctx, const mgen_dataset_params *param
     if (params->count < 1 || params->count > COUNT_MAX)
         return mgi_fail(ctx, MGEN_E_INVALID, "dataset params: count is %llu; it must be 1..%llu",
                         (unsigned long long)params->count, (unsigned long long)COUNT_MAX);
-    MGI_TRY(make(ctx, MGI_DATASET_HOST, params->width, params->height, params->frames, out));
-    (*out)->count = params->count;
-    (*out)->read = params->read;
-    (*out)->released = params->released;
-    (*out)->user = params->user;
+    if (params->fps > FPS_MAX)
+        return mgi_fail(ctx, MGEN_E_INVALID, "dataset params: fps is %u; it must be 1..%d, or 0",
+                        (unsigned)params->fps, FPS_MAX);
+    MGI_TRY(mgi_host_sound_check_length(ctx, params->sound_samples));
+    MGI_TRY(make(ctx, MGI_DATASET_HOST, params->width, params->height, params->frames, &ds));
+    ds->count = params->count;
+    ds->fps = params->fps ? params->fps : MGI_DATASET_FPS;
+    ds->sound_samples = (int64_t)params->sound_samples;
+    ds->read = params->read;
+    mgen_status status =
+        ds->sound_samples ? mgi_kept_sounds_create(ctx, ds->count, mgi_host_read_sound, &ds->sounds)
+                          : MGEN_OK;
+    if (status != MGEN_OK) {
+        mgi_dataset_release(ds);
+        return status;
+    }
+    ds->released = params->released;
+    ds->user = params->user;
+    *out = ds;
     return MGEN_OK;
 }
 
@@ -143,6 +160,10 @@ mgen_status mgi_dataset_folder(mgen_context *ctx, const char *dir,
     if (params->read || params->count)
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "dataset params: a folder has its own samples; read and count must be 0");
+    if (params->fps || params->sound_samples)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "dataset params: a folder's films have their own rates and sounds; fps and "
+                        "sound_samples must be 0");
     MGI_TRY(make(ctx, MGI_DATASET_FOLDER, params->width, params->height, params->frames, &ds));
     mgen_status status = mgi_folder_open(ctx, ds, dir);
     if (status != MGEN_OK) {
@@ -181,7 +202,7 @@ void mgi_dataset_release(mgi_dataset *ds)
         give_back(heap, ds->films[i].sound);
         give_back(heap, ds->films[i].sound_caption);
     }
-    mgi_folder_sounds_destroy(heap, ds->sounds);
+    mgi_kept_sounds_destroy(heap, ds->sounds);
     give_back(heap, ds->films);
     give_back(heap, ds->walk);
     give_back(heap, ds->dir);
@@ -191,12 +212,36 @@ void mgi_dataset_release(mgi_dataset *ds)
 
 /* ---- samples ------------------------------------------------------------------------------------ */
 
-/* A whole sample and its caption, from the host. */
-static mgen_status ask_host(mgen_context *ctx, mgi_dataset *ds, uint64_t index, uint8_t *pixels,
-                            char caption[MGI_CAPTION_SIZE])
+/* Whether a text that the callback wrote is one. */
+static mgen_status check_text(mgen_context *ctx, uint64_t index, const char *what, const char *text)
+{
+    const size_t length = strnlen(text, MGI_CAPTION_SIZE);
+    size_t bad;
+    if (length < MGI_CAPTION_SIZE && mgi_utf8_valid(text, length, &bad))
+        return MGEN_OK;
+    return mgi_fail(ctx, MGEN_E_INVALID, "sample %llu: its %s %s", (unsigned long long)index, what,
+                    length == MGI_CAPTION_SIZE ? "does not end within its room"
+                                               : "is no UTF-8 text");
+}
+
+/* The callback, on room that is made for it. */
+static mgen_status call_host(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
+                             mgen_sample *sample)
+{
+    mgen_status status = ds->read(ds->user, index, sample);
+    if (status == MGEN_OK)
+        return status;
+    return mgi_fail(ctx, status < 0 ? status : MGEN_E_CANCELLED,
+                    "sample %llu: the dataset's callback answered %s", (unsigned long long)index,
+                    status < 0 ? mgen_status_name(status) : "what is no status");
+}
+
+mgen_status mgi_dataset_ask_host(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
+                                 uint8_t *pixels, char caption[MGI_CAPTION_SIZE],
+                                 mgi_host_sound *sound)
 {
     char text[MGI_CAPTION_SIZE] = "";
-    size_t bad, length;
+    mgi_host_sound unheard = {.samples = NULL}, *heard = sound ? sound : &unheard;
     mgen_sample sample = {.struct_size = (uint32_t)sizeof(sample),
                           .width = (uint32_t)ds->width,
                           .height = (uint32_t)ds->height,
@@ -205,20 +250,18 @@ static mgen_status ask_host(mgen_context *ctx, mgi_dataset *ds, uint64_t index, 
                           .caption = text,
                           .caption_size = sizeof(text)};
     memset(pixels, 0, (size_t)ds->bytes);
-    mgen_status status = ds->read(ds->user, index, &sample);
-    if (status != MGEN_OK)
-        return mgi_fail(ctx, status < 0 ? status : MGEN_E_CANCELLED,
-                        "sample %llu: the dataset's callback answered %s",
-                        (unsigned long long)index,
-                        status < 0 ? mgen_status_name(status) : "what is no status");
-    length = strnlen(text, sizeof(text));
-    if (length == sizeof(text) || !mgi_utf8_valid(text, length, &bad))
-        return mgi_fail(
-            ctx, MGEN_E_INVALID, "sample %llu: its caption %s", (unsigned long long)index,
-            length == sizeof(text) ? "does not end within its room" : "is no UTF-8 text");
-    if (caption)
-        memcpy(caption, text, length + 1);
-    return MGEN_OK;
+    MGI_TRY(mgi_host_sound_offer(ctx, ds, heard, &sample));
+    mgen_status status = call_host(ctx, ds, index, &sample);
+    if (status == MGEN_OK)
+        status = check_text(ctx, index, "caption", text);
+    if (status == MGEN_OK)
+        status = check_text(ctx, index, "sound_caption", heard->caption);
+    if (status == MGEN_OK)
+        status = mgi_host_sound_check(ctx, ds, index, heard);
+    mgi_free(ctx, unheard.samples);
+    if (status == MGEN_OK && caption)
+        strcpy(caption, text);
+    return status;
 }
 
 static mgen_status host_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index, int64_t first,
@@ -227,9 +270,9 @@ static mgen_status host_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index
     int64_t each = ds->bytes / ds->frames;
     uint8_t *whole;
     if (frames == ds->frames)
-        return ask_host(ctx, ds, index, pixels, caption);
+        return mgi_dataset_ask_host(ctx, ds, index, pixels, caption, NULL);
     MGI_TRY(mgi_alloc(ctx, (size_t)ds->bytes, &whole));
-    mgen_status status = ask_host(ctx, ds, index, whole, caption);
+    mgen_status status = mgi_dataset_ask_host(ctx, ds, index, whole, caption, NULL);
     if (status == MGEN_OK)
         memcpy(pixels, whole + first * each, (size_t)(frames * each));
     mgi_free(ctx, whole);

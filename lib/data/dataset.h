@@ -14,7 +14,8 @@
 
 enum {
     MGI_CAPTION_SIZE = 1024, /* bytes with the NUL */
-    MGI_DATASET_FPS = 16,    /* frames per second that clips are taken to have */
+    MGI_DATASET_FPS =
+        16, /* frames per second that clips are taken to have, unless the host says others */
     MGI_HELD_OUT_MAX = 64
 };
 
@@ -36,6 +37,7 @@ typedef struct mgen_dataset {
     _Atomic int64_t owners;
     int kind;
     int64_t width, height, frames;
+    int64_t fps;       /* what the host says, else MGI_DATASET_FPS */
     int64_t bytes;     /* of a sample's pixels */
     uint64_t count;    /* samples; UINT64_MAX = endless */
     uint64_t identity; /* hash of what the samples are; 0 = nobody but the host knows */
@@ -44,12 +46,13 @@ typedef struct mgen_dataset {
     mgen_status (*read)(void *user, uint64_t index, mgen_sample *sample); /* host */
     void (*released)(void *user);
     void *user;
-    char *dir; /* folder */
+    int64_t sound_samples; /* of each of the host's; 0: they have no sound */
+    char *dir;             /* folder */
     mgi_dataset_film *films;
     uint64_t *walk,
         walks;  /* samples to train on, as often as each comes in an epoch; NULL: each once */
     bool heard; /* films, or files beside them, may have sound */
-    struct mgi_folder_sounds *sounds;
+    struct mgi_kept_sounds *sounds;
 } mgi_dataset;
 
 /* `params` as in moviegen.h, complete. Each returns one owner. */
@@ -67,6 +70,19 @@ void mgi_dataset_release(mgi_dataset *ds); /* NULL is fine */
  * whatever their rate: then it is itself, with one owner more. INVALID if it cannot be. */
 mgen_status mgi_dataset_sized(mgen_context *ctx, mgi_dataset *ds, int64_t width, int64_t height,
                               int64_t frames, int64_t fps, mgi_dataset **out);
+
+/* The sound of a sample that the host reads: as many samples as the dataset says; what is told of it, or "". */
+typedef struct mgi_host_sound {
+    float *samples;
+    char caption[MGI_CAPTION_SIZE];
+} mgi_host_sound;
+
+/* Sample `index`, which there is, by the host's callback: all its frames, its caption and its sound, both of which may be NULL.
+ * The caller frees sound->samples, whatever the answer is; they stay NULL where samples have no sound. INVALID, with the
+ * sample's number, for a text or a sound that is none. */
+mgen_status mgi_dataset_ask_host(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
+                                 uint8_t *pixels, char caption[MGI_CAPTION_SIZE],
+                                 mgi_host_sound *sound);
 
 /* Sample `index`, all its frames, and its caption (which may be NULL). INVALID if there is none. */
 mgen_status mgi_dataset_sample(mgen_context *ctx, mgi_dataset *ds, uint64_t index, uint8_t *pixels,

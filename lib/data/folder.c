@@ -6,6 +6,7 @@
 #include "core/hash.h"
 #include "core/philox.h"
 #include "data/clip_list.h"
+#include "data/dataset_sound.h"
 #include "data/folder_photos.h"
 #include "data/folder_sound.h"
 #include "data/resize.h"
@@ -127,7 +128,7 @@ static mgen_status take_film(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
 static mgen_status make_films(mgen_context *ctx, mgi_dataset *ds, int64_t count)
 {
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof(*ds->films), &ds->films));
-    return mgi_folder_sounds_create(ctx, (uint64_t)count, &ds->sounds);
+    return mgi_kept_sounds_create(ctx, (uint64_t)count, mgi_folder_read_sound, &ds->sounds);
 }
 
 static mgen_status take_films(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_file *files,
@@ -270,8 +271,7 @@ static int64_t place_of(const mgi_film *film, const wanted *w, int64_t i)
     const mgi_film_info *info = mgi_film_about(film);
     if (w->fps == 0.0 || !info->fps_num || !info->fps_den)
         return w->first + i;
-    return w->first +
-           (int64_t)(((double)i + 0.5) * (double)info->fps_num / ((double)info->fps_den * w->fps));
+    return w->first + mgi_dataset_frame_seen(i, info->fps_num, info->fps_den, w->fps);
 }
 
 /* Each of the frames, by way of `whole` in the film's own size. */

@@ -2,32 +2,14 @@
 #include "data/folder_sound.h"
 
 #include "core/alloc.h"
+#include "data/dataset_sound.h"
 #include "data/world_sound.h"
 #include "io/path.h"
 #include "media/film_read.h"
 #include "media/track.h"
-#include "text/audio_caption.h"
 
-#include <pthread.h>
 #include <string.h>
 #include <strings.h>
-
-#define KEPT_BYTES (UINT64_C(256) << 20) /* of all sounds that are kept: 23 minutes */
-#define QUALITY    7.0f                  /* that a film is said to have: nobody has rated it */
-
-typedef struct kept {
-    float *samples; /* NULL: not kept */
-    int64_t count;
-    mgi_heap *heap; /* of the context that read it */
-    uint64_t used;  /* when it was heard last */
-} kept;
-
-struct mgi_folder_sounds {
-    pthread_mutex_t
-        mutex; /* held while a track is read, too: who waits for another one waits a little longer */
-    kept *film;
-    uint64_t films, bytes, clock;
-};
 
 bool mgi_folder_has_track(const char *film)
 {
@@ -35,69 +17,7 @@ bool mgi_folder_has_track(const char *film)
     return !dot || strcasecmp(dot, ".y4m") != 0;
 }
 
-/* ---- what is kept --------------------------------------------------------------------------------- */
-
-mgen_status mgi_folder_sounds_create(mgen_context *ctx, uint64_t films,
-                                     struct mgi_folder_sounds **out)
-{
-    struct mgi_folder_sounds *s;
-    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *s, out));
-    s = *out;
-    pthread_mutex_init(&s->mutex, NULL);
-    s->films = films;
-    return mgi_alloc_zero(ctx, (size_t)films, sizeof *s->film, &s->film);
-}
-
-static uint64_t size_of(const kept *k)
-{
-    return (uint64_t)k->count * sizeof *k->samples;
-}
-
-static void forget(struct mgi_folder_sounds *s, kept *k)
-{
-    s->bytes -= size_of(k);
-    mgi_heap_free(k->heap, k->samples);
-    mgi_heap_release(k->heap);
-    *k = (kept){.samples = NULL};
-}
-
-void mgi_folder_sounds_destroy(mgi_heap *heap, struct mgi_folder_sounds *s)
-{
-    if (!s)
-        return;
-    for (uint64_t i = 0; s->film && i < s->films; i++)
-        if (s->film[i].samples)
-            forget(s, &s->film[i]);
-    pthread_mutex_destroy(&s->mutex);
-    if (s->film)
-        mgi_heap_free(heap, s->film);
-    mgi_heap_free(heap, s);
-}
-
-/* Of a context that may not use much, a quarter. */
-static uint64_t room_of(const mgen_context *ctx)
-{
-    const uint64_t quarter = ctx->heap->max / 4;
-    return quarter && quarter < KEPT_BYTES ? quarter : KEPT_BYTES;
-}
-
-/* What was not heard for the longest time goes, until there is room; the new one, however long, stays. */
-static void keep(mgen_context *ctx, struct mgi_folder_sounds *s, kept *k, const mgi_track *track)
-{
-    *k = (kept){track->samples, track->count, mgi_heap_retain(ctx->heap), 0};
-    s->bytes += size_of(k);
-    while (s->bytes > room_of(ctx)) {
-        kept *oldest = NULL;
-        for (uint64_t i = 0; i < s->films; i++) {
-            kept *other = &s->film[i];
-            if (other->samples && other != k && (!oldest || other->used < oldest->used))
-                oldest = other;
-        }
-        if (!oldest)
-            return;
-        forget(s, oldest);
-    }
-}
+/* ---- reading -------------------------------------------------------------------------------------- */
 
 /* What of a film's sound belongs to its clip. */
 static mgen_status cut_track(mgen_context *ctx, const mgi_dataset *ds, const mgi_dataset_film *film,
@@ -119,8 +39,6 @@ static mgen_status cut_track(mgen_context *ctx, const mgi_dataset *ds, const mgi
     memmove(track->samples, track->samples + from, (size_t)track->count * sizeof *track->samples);
     return MGEN_OK;
 }
-
-/* ---- reading -------------------------------------------------------------------------------------- */
 
 static mgen_status read_track(mgen_context *ctx, const mgi_dataset *ds,
                               const mgi_dataset_film *film, mgi_track *track)
@@ -146,44 +64,13 @@ static mgen_status read_track(mgen_context *ctx, const mgi_dataset *ds,
     return status;
 }
 
-/* Sound `index`, kept; to be called with the mutex. */
-static mgen_status take(mgen_context *ctx, mgi_dataset *ds, uint64_t index, kept **out)
+mgen_status mgi_folder_read_sound(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
+                                  mgi_read_sound *out)
 {
-    struct mgi_folder_sounds *s = ds->sounds;
-    kept *k = &s->film[index];
-    if (!k->samples) {
-        mgi_track track;
-        MGI_TRY(read_track(ctx, ds, &ds->films[index], &track));
-        keep(ctx, s, k, &track);
-    }
-    k->used = ++s->clock;
-    *out = k;
+    mgi_track track;
+    MGI_TRY(read_track(ctx, ds, &ds->films[index], &track));
+    *out = (mgi_read_sound){track.samples, track.count, NULL};
     return MGEN_OK;
-}
-
-mgen_status mgi_folder_sound_length(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
-                                    int64_t *length)
-{
-    kept *k;
-    *length = 0;
-    pthread_mutex_lock(&ds->sounds->mutex);
-    mgen_status status = take(ctx, ds, index, &k);
-    if (status == MGEN_OK)
-        *length = k->count;
-    pthread_mutex_unlock(&ds->sounds->mutex);
-    return status;
-}
-
-mgen_status mgi_folder_hear(mgen_context *ctx, mgi_dataset *ds, uint64_t index, int64_t first,
-                            int64_t count, float *samples)
-{
-    kept *k;
-    pthread_mutex_lock(&ds->sounds->mutex);
-    mgen_status status = take(ctx, ds, index, &k);
-    for (int64_t i = 0; i < count && status == MGEN_OK; i++)
-        samples[i] = first < k->count - i ? k->samples[first + i] : 0.0f;
-    pthread_mutex_unlock(&ds->sounds->mutex);
-    return status;
 }
 
 /* ---- captions ------------------------------------------------------------------------------------- */
@@ -191,20 +78,8 @@ mgen_status mgi_folder_hear(mgen_context *ctx, mgi_dataset *ds, uint64_t index, 
 void mgi_folder_sound_caption(const mgi_dataset *ds, uint64_t index, char caption[MGI_CAPTION_SIZE])
 {
     const mgi_dataset_film *film = &ds->films[index];
-    mgi_audio_words words = {.quality = QUALITY};
-    char description[MGI_CAPTION_SIZE];
-    if (film->sound_caption) {
+    if (film->sound_caption)
         strcpy(caption, film->sound_caption);
-        return;
-    }
-    mgi_audio_caption(&words, caption, MGI_CAPTION_SIZE);
-    const size_t room = MGI_CAPTION_SIZE - 1 - strlen(caption);
-    size_t length = strlen(film->caption);
-    if (length > room)
-        for (length = room; length && (film->caption[length] & 0xC0) == 0x80;)
-            length--; /* never within a character of UTF-8 */
-    memcpy(description, film->caption, length);
-    description[length] = '\0';
-    words.description = description;
-    mgi_audio_caption(&words, caption, MGI_CAPTION_SIZE);
+    else
+        mgi_dataset_sound_words(film->caption, caption);
 }

@@ -37,6 +37,7 @@ void mgi_audio_clips_free(mgen_context *ctx, mgi_audio_clips *c)
 {
     mgi_free(ctx, c->values);
     mgi_free(ctx, c->features);
+    mgi_free(ctx, c->captions);
     mgi_dataset_release(c->dataset);
     *c = (mgi_audio_clips){.values = NULL};
 }
@@ -62,7 +63,9 @@ void mgi_audio_clip_caption(const mgi_audio_clips *c, uint64_t seed, int64_t i, 
                             char caption[MGI_CAPTION_SIZE])
 {
     const uint64_t index = mgi_audio_clip_index(c, seed, i);
-    if (i < c->clips)
+    if (c->captions)
+        memcpy(caption, c->captions[i], MGI_CAPTION_SIZE);
+    else if (i < c->clips)
         mgi_dataset_sound_caption(c->dataset, index, pick, caption);
     else
         mgi_dataset_held_sound_caption(c->dataset, (int64_t)index, caption);
@@ -82,6 +85,14 @@ static mgen_status hear(void *user, int64_t first, int64_t count, float *samples
     mgi_dataset *ds = s->w->c->dataset;
     return s->held ? mgi_dataset_held_hear(s->w->ctx, ds, (int64_t)s->index, first, count, samples)
                    : mgi_dataset_hear(s->w->ctx, ds, s->index, first, count, samples);
+}
+
+/* Of a sound that was just heard. */
+static mgen_status be_told(const source *s, char caption[MGI_CAPTION_SIZE])
+{
+    mgi_dataset *ds = s->w->c->dataset;
+    return s->held ? mgi_dataset_held_sound_told(s->w->ctx, ds, (int64_t)s->index, caption)
+                   : mgi_dataset_sound_told(s->w->ctx, ds, s->index, caption);
 }
 
 static mgen_status see(const work *w, int64_t i, uint8_t *room)
@@ -104,6 +115,8 @@ static mgen_status encode(work *w, int64_t first, int64_t count)
         source s = {w, mgi_audio_clip_index(c, w->q->seed, i), i >= c->clips, NULL};
         status = mgi_audio_encode_sound(w->ctx, w->q->codec, c->samples, hear, &s,
                                         c->values + i * size_of(c));
+        if (status == MGEN_OK && c->captions)
+            status = be_told(&s, c->captions[i]);
         if (status == MGEN_OK && c->features)
             status = see(w, i, room);
         w->done++;
@@ -218,6 +231,9 @@ static mgen_status send(const work *w, int root)
         if (c->features)
             MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, c->features + i * features_of(c),
                                     n * features_of(c), root));
+        if (c->captions)
+            MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, c->captions + i,
+                                    n * MGI_CAPTION_SIZE, root));
     }
     return MGEN_OK;
 }
@@ -250,6 +266,9 @@ static mgen_status make_room(work *w)
         (seen && !mgi_i64_mul(c->frames * c->width, c->clips + c->held, &features)))
         return mgi_fail(w->ctx, MGEN_E_INVALID, "%lld clips of this length are too many",
                         (long long)c->clips);
+    if (mgi_dataset_sound_unknown(c->dataset))
+        MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)(c->clips + c->held), sizeof *c->captions,
+                               &c->captions));
     MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)values, sizeof *c->values, &c->values));
     return seen ? mgi_alloc_zero(w->ctx, (size_t)features, sizeof *c->features, &c->features)
                 : MGEN_OK;

@@ -23,6 +23,8 @@ typedef struct mgi_audio_clips {
     double share;                     /* of the steps */
     float *values;                    /* clips + held of latents x channels, normalised */
     float *features;                  /* the same of frames x width, or NULL */
+    char (*captions)
+        [MGI_CAPTION_SIZE]; /* of what only reading tells (data/dataset_sound.h); else NULL */
 } mgi_audio_clips;
 
 typedef struct mgi_audio_clips_request {
@@ -39,11 +41,11 @@ uint64_t mgi_audio_clip_index(const mgi_audio_clips *c, uint64_t seed, int64_t i
 /* What is seen of it in the length's time: frames x height x width x 3, RGB8. */
 mgen_status mgi_audio_clip_frames(mgen_context *ctx, const mgi_audio_clips *c, uint64_t seed,
                                   int64_t i, uint8_t *pixels);
-/* In a wording that `pick` says. */
+/* In a wording that `pick` says; of clips that are made, where only reading tells it. */
 void mgi_audio_clip_caption(const mgi_audio_clips *c, uint64_t seed, int64_t i, uint32_t pick,
                             char caption[MGI_CAPTION_SIZE]);
 
-/* Fills in values and features; the other members are there. CANCELLED by the context's progress callback; what reading
+/* Fills in values, features and captions; the other members are there. CANCELLED by the context's progress callback; what reading
  * the data answers. Collective. */
 mgen_status mgi_audio_clips_make(mgen_context *ctx, const mgi_audio_clips_request *request,
                                  mgi_audio_clips *clips);

@@ -112,7 +112,8 @@ static mgen_status open_data(struct mgi_stage_run *r, const mgi_stage_params *pa
     if (!mgi_dataset_sounds(r->dataset))
         return mgi_fail(r->ctx, MGEN_E_INVALID,
                         "stage \"%s\" learns from sound, and the dataset's clips have none; train "
-                        "it on the toybox's world or a folder of films with sound",
+                        "it on the toybox's world, a folder of films with sound, or samples of the "
+                        "host for which sound_samples is set",
                         s->name);
     if (s->sound.codec.rate != MGI_WORLD_SOUND_RATE)
         return mgi_fail(r->ctx, MGEN_E_INVALID,

@@ -80,8 +80,7 @@ static mgen_status open_length(struct mgi_stage_run *r, int64_t i, double weight
                         "takes 1 to %lld latents (\"frames_max\")",
                         seconds, (long long)c->latents, (long long)c->frames,
                         (long long)s->audio.transformer.frames_max);
-    MGI_TRY(mgi_dataset_sized(r->ctx, r->dataset, r->dataset->width, r->dataset->height, c->frames,
-                              l->fps, &c->dataset));
+    MGI_TRY(mgi_dataset_sound_sized(r->ctx, r->dataset, c->frames, l->fps, &c->dataset));
     const uint64_t all = mgi_dataset_train_count(c->dataset);
     c->clips = endless ? (int64_t)ceil((double)s->clips * share) : s->clips;
     c->clips = all < (uint64_t)c->clips ? (int64_t)all : c->clips;
@@ -98,7 +97,8 @@ static mgen_status open_lengths(struct mgi_stage_run *r)
     if (!mgi_dataset_sounds(r->dataset))
         return mgi_fail(r->ctx, MGEN_E_INVALID,
                         "stage \"%s\" needs a dataset with sound, and this one has none; the "
-                        "toybox's world has, and folders of films with sound",
+                        "toybox's world has, folders of films with sound, and samples of the host "
+                        "for which sound_samples is set",
                         r->stage.name);
     for (int64_t i = 0; i < r->stage.lengths; i++)
         weights += r->stage.length[i].weight;

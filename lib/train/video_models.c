@@ -28,7 +28,7 @@ mgi_networks mgi_video_networks(const struct mgi_stage_run *r)
 static mgi_clip_shape clip_shape(const struct mgi_stage_run *r, int64_t bucket)
 {
     const mgi_bucket *b = &r->buckets.list[bucket].bucket;
-    return (mgi_clip_shape){b->width, b->height, b->frames, b->fps ? b->fps : MGI_DATASET_FPS};
+    return (mgi_clip_shape){b->width, b->height, b->frames, b->fps ? b->fps : r->dataset->fps};
 }
 
 /* What the stage trains, with its article: "an editor". */

@@ -18,13 +18,12 @@
 #include "data/world_sound.h"
 #include "media/track.h"
 #include "stage_runs.h"
+#include "onsets.h"
 #include "text/audio_caption.h"
 #include "text/byte_tokenizer.h"
 #include "kernels/pointwise/pointwise.h"
 #include "tiny_networks.h"
 #include "train/audio_stage.h"
-
-enum { RATE = MGI_WORLD_SOUND_RATE, SIDE = 16, FRAME = SIDE * SIDE * 3, FRAMES = 16 };
 
 static char films[64];
 
@@ -43,13 +42,11 @@ static void put_text(const char *name, const char *text)
     fclose(f);
 }
 
-/* From `onset` seconds on it is light. */
 static uint8_t *light_frames(int frames, int fps, double onset)
 {
     uint8_t *rgb = malloc((size_t)frames * FRAME);
     assert_non_null(rgb);
-    for (int i = 0; i < frames; i++)
-        memset(rgb + i * FRAME, (double)i / fps >= onset - 1e-9 ? 200 : 40, FRAME);
+    light_up(rgb, frames, fps, onset);
     return rgb;
 }
 
@@ -61,12 +58,7 @@ static void put_film(const char *name, int frames, int fps, double onset)
     free(rgb);
 }
 
-/* What is heard at a time: nothing, then 0.4 of a tone. The two channels have 0.6 and 0.2 of it. */
-static double tone(double seconds, double onset)
-{
-    return seconds < onset ? 0.0 : 0.4 * sin(2.0 * acos(-1.0) * 440.0 * (seconds - onset));
-}
-
+/* The two channels have 0.6 and 0.2 of the tone. */
 static mgi_track make_tone(double length, uint32_t rate, double onset)
 {
     mgi_track t;
@@ -95,13 +87,6 @@ static mgi_dataset *open_films(void)
     return ds;
 }
 
-static void assert_said(mgen_status got, mgen_status wanted, const char *part)
-{
-    if (got != wanted || !strstr(mgen_last_error(ctx), part))
-        fail_msg("%s '%s', wanted %s '%s'", mgen_status_name(got), mgen_last_error(ctx),
-                 mgen_status_name(wanted), part);
-}
-
 static int make_films(void **state)
 {
     (void)state;
@@ -116,26 +101,6 @@ static int remove_films(void **state)
 }
 
 /* ---- sound and pictures --------------------------------------------------------------------------- */
-
-/* A film's first light frame of those seen at `fps`, and the first sample that is as loud as it becomes. */
-static void find_onsets(mgi_dataset *ds, uint64_t index, int fps, double seconds[2])
-{
-    enum { COUNT = RATE / 2 };
-    uint8_t *pixels = malloc(FRAMES * FRAME);
-    float *samples = malloc(COUNT * sizeof *samples);
-    int frame = 0, at = 0;
-    assert_true(pixels && samples);
-    OK(mgi_dataset_watch(ctx, ds, index, fps, fps / 2, pixels));
-    OK(mgi_dataset_hear(ctx, ds, index, 0, COUNT, samples));
-    while (frame < fps / 2 && pixels[frame * FRAME] < 120)
-        frame++;
-    while (at < COUNT && fabsf(samples[at]) < 0.1f)
-        at++;
-    seconds[0] = (double)frame / fps;
-    seconds[1] = (double)at / RATE;
-    free(samples);
-    free(pixels);
-}
 
 static void test_in_step(void **state)
 {
@@ -155,15 +120,8 @@ static void test_in_step(void **state)
     mgi_dataset *ds = open_films();
     assert_true(mgi_dataset_sounds(ds));
     for (uint64_t k = 0; k < 4; k++)
-        for (int fps = 8; fps <= 32; fps *= 2) {
-            double seconds[2];
-            find_onsets(ds, k, fps, seconds);
-            /* the film's first light frame, and half of the time that one of those seen stands for */
-            const double first = ceil(0.25 * kinds[k].fps) / kinds[k].fps;
-            if (fabs(seconds[0] - first) > 0.5 / fps + 1e-9 || fabs(seconds[1] - 0.25) > 0.001)
-                fail_msg("%s at %d a second: light at %g s, loud at %g s", kinds[k].film, fps,
-                         seconds[0], seconds[1]);
-        }
+        for (int fps = 8; fps <= 32; fps *= 2)
+            assert_onsets(ds, k, kinds[k].fps, fps, 0.25);
     /* at the film's own rate, its frames; at half of it, every other one; at twice it, each two times */
     uint8_t own[FRAMES * FRAME], seen[FRAMES * FRAME];
     OK(mgi_dataset_piece(ctx, ds, 0, 0, 8, own, NULL));
