@@ -49,6 +49,7 @@ static mgen_dataset_params host_params(host *h)
     p.read = draw;
     p.released = released;
     p.user = h;
+    p.fps = 24;
     return p;
 }
 
@@ -292,6 +293,13 @@ static void test_train_on_host(void **state)
         assert_int_equal(mgen_trainer_run(t, 0), MGEN_OK);
         assert_true(w.steps == mgen_trainer_steps(t) && w.last_loss > 0.0);
         assert_true(k == 1 || h.calls > calls); /* the video stage has read its clips already */
+        if (k == 1) {
+            mgen_pipeline pipe = MGEN_PIPELINE_INIT;
+            assert_int_equal(mgen_trainer_save(t), MGEN_OK);
+            assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
+            assert_int_equal(pipe.fps, 24); /* the clips' */
+            mgen_pipeline_close(&pipe);
+        }
         mgen_trainer_destroy(t);
     }
     mgen_trainer_params p = trainer_params("tae", NULL);
