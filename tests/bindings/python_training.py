@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Datasets, trainers, planning, evaluation."""
+import array
 import json
 import os
 import threading
@@ -80,6 +81,42 @@ def test_exceptions_of_samples_come_out_of_the_call(world):
     raises(ValueError, data.read, 4)
     raises(world.moviegen.StateError, data.read, 5, holds="callback")
     assert data.read(6)[1] == "fine"
+
+
+def hum(count, value=0.5):
+    """A sound that is the same all the time."""
+    return array.array("f", [value] * count)
+
+
+def test_samples_with_sound(world):
+    mg, stage = world.moviegen, {
+        "name": "codec", "kind": "audio_codec", "steps": 2, "batch": 1, "frames": 4, "l1": 1, "optimizer": OPTIMIZER,
+        "codec": {"strides": [40, 48], "dim": 4, "decoder_dim": 8, "latent_channels": 4, "dilations": [1]}}
+    path, asked = world.path("sound.json"), []
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump({**RECIPE, "stages": [stage]}, f)
+
+    def read(index):
+        asked.append(index)
+        return mg.Sample(stripes(index, 8, 8, 2), f"grey {index}", sound=hum(9600, index / 8), sound_caption="a hum")
+    with mg.Dataset.from_samples(world.context, read, 6, width=8, height=8, frames=2, fps=10, sound_samples=9600) as data:
+        clip, caption = data.read(3)
+        assert (clip.fps, caption) == (10, "grey 3")
+        with mg.Trainer(world.context, path, "codec", world.path("heard"), dataset=data) as t:
+            assert all(report["loss"] > 0 for report in t) and len(asked) > 1
+    answers = [mg.Sample(stripes(0, 8, 8, 2)), mg.Sample(stripes(1, 8, 8, 2), sound=hum(9599)),
+               mg.Sample(stripes(2, 8, 8, 2), sound=bytes(9600)), mg.Sample(stripes(3, 8, 8, 2), sound=hum(9600, 1.5)),
+               mg.Sample(stripes(4, 8, 8, 2), sound=hum(9600), sound_caption="x" * 5000),
+               mg.Sample(stripes(5, 8, 8, 2), sound=hum(9600), edited=stripes(5, 8, 8, 2)), (stripes(6, 8, 8, 2), "")]
+    data = mg.Dataset.from_samples(world.context, answers.__getitem__, 7, width=8, height=8, frames=2, sound_samples=9600)
+    for index, said in enumerate(["has no sound, but the dataset was made with sound_samples", "they must have (9600,)",
+                                  "float32", "sample 3: its sound is 1.5 at 0 of 9600", "the sound_caption has 5000 bytes",
+                                  "has edited pixels, but the dataset was made without edits", "has no sound"]):
+        raises(mg.InvalidError, data.read, index, holds=said)
+    mute = mg.Dataset.from_samples(world.context, lambda i: answers[3], 1, width=8, height=8, frames=2)
+    raises(mg.InvalidError, mute.read, 0, holds="sample 0 has sound, but the dataset was made without sound_samples")
+    for wrong in ({"fps": 241}, {"fps": -1}, {"sound_samples": 1 << 40}):
+        raises(mg.InvalidError, mg.Dataset.from_samples, world.context, read, 6, width=8, height=8, frames=2, **wrong)
 
 
 def test_a_folder_of_films(world):

@@ -21,7 +21,7 @@ from .models import (ROLES, AudioModel, Editor, ModelInfo, Personalizer, Tae, Te
                      schedule)
 from .pipeline import Estimate, Job, JobInfo, Pipeline, Stream
 from .sound import Sound
-from .training import Dataset, Trainer
+from .training import Dataset, Sample, Trainer
 
 LOG_ERROR: int = _CONSTANTS["MGEN_LOG_ERROR"]
 LOG_WARN: int = _CONSTANTS["MGEN_LOG_WARN"]
@@ -33,7 +33,7 @@ __all__ = [
     "DeviceError", "DeviceLostError", "Editor", "Error", "Estimate", "FileError", "InternalError", "InvalidError", "Job",
     "JobInfo", "LOG_DEBUG", "LOG_ERROR", "LOG_INFO", "LOG_WARN", "LimitError", "Memory", "ModelInfo", "NoMemoryError",
     "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Personalizer", "Pipeline", "ROLES", "Ranks",
-    "ReadWriteError", "Report", "ResourceError", "Sound", "StateError", "Stream", "Tae", "TextEncoder", "TimedOutError",
+    "ReadWriteError", "Report", "ResourceError", "Sample", "Sound", "StateError", "Stream", "Tae", "TextEncoder", "TimedOutError",
     "Trainer", "UnsupportedError", "Upsampler", "UsageError", "VersionError", "VideoModel", "__version__", "curate", "evaluate",
     "noise", "plan", "plan_mesh", "schedule", "toybox_prompts", "version",
 ]

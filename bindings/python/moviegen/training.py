@@ -4,19 +4,40 @@ import ctypes
 import itertools
 from contextlib import ExitStack
 from ctypes import byref, c_void_p
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple, Union
 
-from ._abi import (CANCELLED, ENDLESS, INTERNAL, OK, ON_STEP, READ_SAMPLE, RELEASED, DatasetParams, Sample,
-                   TrainerParams, callback, checked, lib)
-from ._buffers import Buffer, borrow, text_of
+from . import _abi
+from ._abi import (CANCELLED, ENDLESS, INTERNAL, OK, ON_STEP, READ_SAMPLE, RELEASED, DatasetParams, TrainerParams,
+                   callback, checked, lib)
+from ._buffers import TASKS, Buffer, borrow, number_of, text_of
 from ._handles import ChildCore, Closing, SharedCore, answer, here
 from .clip import Clip, wrap
 from .context import Context, Path, path_of
 from .errors import CancelledError, InvalidError
 from .measure import Report, report_of, report_taken
 
-#: read(index) -> (pixels, caption)
-ReadSample = Callable[[int], Tuple[Buffer, str]]
+
+
+class Sample(NamedTuple):
+    """What Dataset.from_samples() is answered with, where samples have more than pixels and a caption."""
+
+    #: A Clip or any buffer of (frames, height, width, 3) bytes.
+    pixels: Buffer
+    caption: str = ""
+    #: With sound_samples: so many floats in [-1, 1], 48,000 a second; any buffer of float32, a NumPy array too.
+    sound: Optional[Buffer] = None
+    #: What is heard; "": the caption.
+    sound_caption: str = ""
+    #: With edits=True: as pixels, the clip after an edit;
+    edited: Optional[Buffer] = None
+    #: its instruction;
+    instruction: str = ""
+    #: and what that is about: "local", "style", "background", ...
+    edit_task: str = "auto"
+
+
+#: read(index) -> (pixels, caption), or a Sample
+ReadSample = Callable[[int], Union[Tuple[Buffer, str], Sample]]
 #: on_step(step, report)
 OnStep = Callable[[int, Report], Any]
 
@@ -38,18 +59,44 @@ def _on_released(user: int) -> None:
     _readers.pop(user, None)
 
 
-def _fill(read: ReadSample, index: int, sample: Sample) -> None:
-    pixels, caption = read(index)
-    memory = borrow(pixels, "B", 4, f"sample {index}")
-    wanted = (sample.frames, sample.height, sample.width, 3)
+def _copy(source: Buffer, kind: str, wanted: Tuple[int, ...], address: int, index: int, what: str) -> None:
+    """Into memory of the library."""
+    memory = borrow(source, kind, len(wanted), f"{what} of sample {index}")
     if memory.shape != wanted:
-        raise InvalidError(f"sample {index}: the pixels have the shape {memory.shape}; they must have {wanted}")
-    text = text_of(caption, f"caption of sample {index}") or b""
-    if len(text) >= sample.caption_size:
-        raise InvalidError(f"sample {index}: the caption has {len(text)} bytes; there is room for "
-                           f"{sample.caption_size - 1}")
-    ctypes.memmove(sample.pixels, memory.address, len(memory.keep))
-    ctypes.memmove(sample.caption, text + b"\0", len(text) + 1)
+        raise InvalidError(f"sample {index}: the {what} have the shape {memory.shape}; they must have {wanted}")
+    ctypes.memmove(address, memory.address, len(memory.keep))
+
+
+def _write(text: str, room: int, address: int, index: int, what: str) -> None:
+    data = text_of(text, f"{what} of sample {index}") or b""
+    if len(data) >= room:
+        raise InvalidError(f"sample {index}: the {what} has {len(data)} bytes; there is room for {room - 1}")
+    ctypes.memmove(address, data + b"\0", len(data) + 1)
+
+
+def _has(given: Optional[Buffer], wanted: Any, index: int, what: str, option: str) -> bool:
+    """Whether a part is there; InvalidError if it should be and is not, or the other way round."""
+    if (given is not None) != bool(wanted):
+        raise InvalidError(f"sample {index} has {'no ' if wanted else ''}{what}, but the dataset was made "
+                           f"{'with' if wanted else 'without'} {option}")
+    return given is not None
+
+
+def _fill(read: ReadSample, index: int, sample: _abi.Sample) -> None:
+    given = read(index)
+    if not isinstance(given, Sample):
+        pixels, caption = given
+        given = Sample(pixels, caption)
+    room, shape = sample.caption_size, (sample.frames, sample.height, sample.width, 3)
+    _copy(given.pixels, "B", shape, sample.pixels, index, "pixels")
+    _write(given.caption, room, sample.caption, index, "caption")
+    if _has(given.sound, sample.sound, index, "sound", "sound_samples"):
+        _copy(given.sound, "f", (sample.sound_samples,), sample.sound, index, "samples of the sound")
+        _write(given.sound_caption, room, sample.sound_caption, index, "sound_caption")
+    if _has(given.edited, sample.edited, index, "edited pixels", "edits"):
+        _copy(given.edited, "B", shape, sample.edited, index, "edited pixels")
+        _write(given.instruction, room, sample.instruction, index, "instruction")
+        sample.edit_task = number_of(TASKS, given.edit_task, f"edit_task of sample {index}")
 
 
 class Dataset(Closing):
@@ -64,13 +111,16 @@ class Dataset(Closing):
         return cls._made(context, lib.mgen_dataset_toybox, checked(seed, 2**64 - 1, "seed"))
 
     @classmethod
-    def from_samples(cls, context: Context, read: ReadSample, count: int, *, width: int, height: int,
-                     frames: int) -> "Dataset":
+    def from_samples(cls, context: Context, read: ReadSample, count: int, *, width: int, height: int, frames: int,
+                     fps: int = 0, sound_samples: int = 0, edits: bool = False) -> "Dataset":
         """Samples that read(index) answers with: pixels, a Clip or any buffer of (frames, height, width, 3) bytes, and
-        a caption. It runs on the thread of the call that needs the sample; what it raises comes out of that call."""
+        a caption; or a Sample, which may have a sound (sound_samples: of each, at 48,000 a second) or be an edit
+        (edits=True). fps: of the clips, 0 = 16. It runs on the thread of the call that needs the sample; what it raises
+        comes out of that call."""
         key = next(_keys)
         params = DatasetParams(width=width, height=height, frames=frames, count=count, read=_on_read,
-                               released=_on_released, user=key)
+                               released=_on_released, user=key, fps=checked(fps, 2**32 - 1, "fps"), edits=int(edits),
+                               sound_samples=checked(sound_samples, 2**64 - 1, "sound_samples"))
         _readers[key] = read
         try:
             return cls._made(context, lib.mgen_dataset_create, byref(params))

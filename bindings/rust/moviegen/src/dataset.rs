@@ -2,7 +2,7 @@
 //! Datasets: captioned clips of one size, by number.
 
 use crate::raw::{c_path, copied, lock, PanicSlot};
-use crate::{Clip, Context, Error, ErrorKind, Result};
+use crate::{Clip, Context, EditTask, Error, ErrorKind, Result};
 use moviegen_sys as sys;
 use std::error::Error as StdError;
 use std::fmt;
@@ -21,8 +21,14 @@ pub type SampleError = Box<dyn StdError + Send + Sync>;
 
 type Read = Box<dyn FnMut(u64, &mut Sample<'_>) -> std::result::Result<(), SampleError> + Send>;
 
-/// Clips of this size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Clips of this size. The last three are for [`Dataset::from_fn`] only.
+///
+/// ```
+/// # use moviegen::DatasetParams;
+/// let size = DatasetParams { width: 64, height: 64, frames: 32, ..Default::default() };
+/// # assert_eq!(size.fps, 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DatasetParams {
     /// Pixels, a multiple of 8, 8..4096.
     pub width: u32,
@@ -30,6 +36,12 @@ pub struct DatasetParams {
     pub height: u32,
     /// Of a sample, 1..4096.
     pub frames: u32,
+    /// Frames a second, 1..240; 0 = 16.
+    pub fps: u32,
+    /// Of the sound of each sample, at 48,000 a second, one channel; 0 = samples have none.
+    pub sound_samples: u64,
+    /// Samples are edits, to train editors on.
+    pub edits: bool,
 }
 
 impl DatasetParams {
@@ -38,17 +50,23 @@ impl DatasetParams {
             width,
             height,
             frames,
+            fps,
+            sound_samples,
+            edits,
         } = self;
         sys::mgen_dataset_params {
             width,
             height,
             frames,
+            fps,
+            sound_samples,
+            edits: edits.into(),
             ..Default::default()
         }
     }
 }
 
-/// Room for one sample, which a closure fills; black and without a caption before.
+/// Room for one sample, which a closure fills; black, silent and without a caption before.
 pub struct Sample<'a> {
     raw: NonNull<sys::mgen_sample>,
     memory: PhantomData<&'a mut [u8]>,
@@ -86,26 +104,68 @@ impl Sample<'_> {
         unsafe { slice::from_raw_parts_mut(pixels, bytes) }
     }
 
+    /// Samples of -1..1 at 48,000 a second; none where [`DatasetParams::sound_samples`] is 0.
+    pub fn sound_mut(&mut self) -> &mut [f32] {
+        let (sound, count) = (self.get().sound, self.get().sound_samples);
+        if sound.is_null() {
+            return &mut [];
+        }
+        // Safety: the room that the library made, set to 0 before the closure was called.
+        unsafe { slice::from_raw_parts_mut(sound, count as usize) }
+    }
+
+    /// The clip after an edit, as [`Sample::pixels_mut`]; none without [`DatasetParams::edits`].
+    pub fn edited_mut(&mut self) -> &mut [u8] {
+        let (edited, bytes) = (self.get().edited, self.bytes());
+        if edited.is_null() {
+            return &mut [];
+        }
+        // Safety: as of the pixels.
+        unsafe { slice::from_raw_parts_mut(edited, bytes) }
+    }
+
     /// Set the caption. Fails, and changes nothing, if it is too long or holds a NUL byte.
     pub fn set_caption(&mut self, caption: &str) -> Result<()> {
+        self.write("caption", self.get().caption, caption)
+    }
+
+    /// Set what is heard, which is the caption if nothing is set. Fails as [`Sample::set_caption`],
+    /// and where samples have no sound.
+    pub fn set_sound_caption(&mut self, caption: &str) -> Result<()> {
+        self.write("sound_caption", self.get().sound_caption, caption)
+    }
+
+    /// Set the instruction of an edit, and what it is about. Fails as [`Sample::set_caption`], and
+    /// where samples are no edits.
+    pub fn set_instruction(&mut self, instruction: &str, task: EditTask) -> Result<()> {
+        self.write("instruction", self.get().instruction, instruction)?;
+        // Safety: the library's, for as long as the callback runs, and nobody else looks at it.
+        unsafe { self.raw.as_mut() }.edit_task = task.number();
+        Ok(())
+    }
+
+    fn write(&mut self, what: &str, to: *mut c_char, text: &str) -> Result<()> {
         let room = self.get().caption_size;
-        if caption.len() as u64 >= room {
+        if to.is_null() {
             return Err(Error::invalid(format!(
-                "a caption of {} bytes is longer than {room}",
-                caption.len()
+                "samples have no {what}; the dataset's parameters say what they have"
             )));
         }
-        if caption.as_bytes().contains(&0) {
-            return Err(Error::invalid("a caption holds a NUL byte; remove it"));
+        if text.len() as u64 >= room {
+            return Err(Error::invalid(format!(
+                "a {what} of {} bytes is longer than {room}",
+                text.len()
+            )));
+        }
+        if text.as_bytes().contains(&0) {
+            return Err(Error::invalid(format!(
+                "a {what} holds a NUL byte; remove it"
+            )));
         }
         // Safety: there is room for it and its NUL.
         unsafe {
-            ptr::copy_nonoverlapping(
-                caption.as_ptr(),
-                self.get().caption as *mut u8,
-                caption.len(),
-            );
-            *self.get().caption.add(caption.len()) = 0;
+            ptr::copy_nonoverlapping(text.as_ptr(), to as *mut u8, text.len());
+            *to.add(text.len()) = 0;
         }
         Ok(())
     }
@@ -169,8 +229,16 @@ unsafe extern "C" fn on_read(
         memory: PhantomData,
     };
     let bytes = sample.bytes();
-    // Safety: the room that the library made.
-    unsafe { ptr::write_bytes(sample.get().pixels, 0, bytes) };
+    // Safety: the rooms that the library made.
+    unsafe {
+        ptr::write_bytes(sample.get().pixels, 0, bytes);
+        if !sample.get().edited.is_null() {
+            ptr::write_bytes(sample.get().edited, 0, bytes);
+        }
+        if !sample.get().sound.is_null() {
+            ptr::write_bytes(sample.get().sound, 0, sample.get().sound_samples as usize);
+        }
+    }
     let Reader { read, outcome } = reader;
     outcome
         .panic
@@ -196,7 +264,7 @@ unsafe extern "C" fn on_released(user: *mut c_void) {
 /// ```no_run
 /// # use moviegen::*;
 /// # fn f(ctx: &mut Context) -> Result<()> {
-/// let size = DatasetParams { width: 64, height: 64, frames: 32 };
+/// let size = DatasetParams { width: 64, height: 64, frames: 32, ..Default::default() };
 /// let mut grey = Dataset::from_fn(ctx, size, 100, |index, sample| {
 ///     sample.pixels_mut().fill(index as u8);
 ///     sample.set_caption(&format!("grey of {index}"))?;

@@ -37,7 +37,7 @@ pub enum EditTask {
 }
 
 impl EditTask {
-    fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         match self {
             EditTask::Auto => sys::MGEN_EDIT_AUTO,
             EditTask::Local => sys::MGEN_EDIT_LOCAL,

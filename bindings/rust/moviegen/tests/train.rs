@@ -16,6 +16,9 @@ const SIZE: DatasetParams = DatasetParams {
     width: 64,
     height: 64,
     frames: 1,
+    fps: 0,
+    sound_samples: 0,
+    edits: false,
 };
 
 /// A ramp that depends on the number of the sample.
@@ -99,6 +102,62 @@ fn a_dataset_that_is_refused_frees_its_closure() {
 }
 
 #[test]
+fn samples_have_sound() {
+    let size = DatasetParams {
+        frames: 2,
+        fps: 10,
+        sound_samples: 9600,
+        ..SIZE
+    };
+    let folder = Folder::new();
+    let mut ctx = context();
+    let mut dataset = Dataset::from_fn(&mut ctx, size, 6, |index, sample| {
+        ramp(index, sample);
+        assert!(sample.sound_mut().iter().all(|value| *value == 0.0));
+        let loudness = if index == 5 { 1.5 } else { 0.1 };
+        sample.sound_mut().fill(index as f32 * loudness);
+        sample.set_sound_caption("a hum")?;
+        assert!(sample.set_sound_caption("a\0b").is_err());
+        assert!(sample.edited_mut().is_empty());
+        let error = sample.set_instruction("make it blue", EditTask::Local);
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+        Ok(())
+    })
+    .unwrap();
+    let (clip, _) = dataset.read(&mut ctx, 2).unwrap();
+    assert_eq!((clip.info().fps_num, clip.info().fps_den), (10, 1));
+    let error = dataset.read(&mut ctx, 5).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("sample 5: its sound is 7.5"));
+    drop(dataset);
+    let mut dataset = Dataset::from_fn(&mut ctx, size, 6, |index, sample| {
+        sample.sound_mut().fill(index as f32 * 0.1);
+        Ok(())
+    })
+    .unwrap();
+    let params = TrainerParams::new(folder.recipe(), "codec", folder.file("model"));
+    let mut trainer = Trainer::with_dataset(&mut ctx, &params, &mut dataset).unwrap();
+    for _ in 0..2 {
+        assert!(trainer.step().unwrap().get("loss").unwrap() > 0.0);
+    }
+    drop(trainer);
+    let mut mute = Dataset::from_fn(&mut ctx, SIZE, 6, |_, sample| {
+        assert!(sample.sound_mut().is_empty());
+        Ok(sample.set_sound_caption("a hum")?)
+    })
+    .unwrap();
+    let error = mute.read(&mut ctx, 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error
+        .source()
+        .unwrap()
+        .to_string()
+        .contains("sound_caption"));
+    let wrong = DatasetParams { fps: 241, ..size };
+    assert!(Dataset::from_fn(&mut ctx, wrong, 6, |_, _| Ok(())).is_err());
+}
+
+#[test]
 fn the_toybox_and_folders_are_datasets() {
     let mut ctx = context();
     let mut toybox = Dataset::toybox(&mut ctx, 7).unwrap();
@@ -112,6 +171,7 @@ fn the_toybox_and_folders_are_datasets() {
         width: 32,
         height: 32,
         frames: 9,
+        ..Default::default()
     };
     let mut films = Dataset::open(&mut ctx, &folder.0, size).unwrap();
     assert_eq!(films.count(), Some(1));

@@ -82,4 +82,7 @@ impl Drop for Folder {
 const RECIPE: &str = r#"{"format": "moviegen-recipe", "version": 1, "stages": [
   {"name": "image", "kind": "autoencoder", "steps": 3, "batch": 2, "frames": 1,
    "tae": {"channels": [2, 4, 4, 8], "latent_channels": 4, "blocks": 1, "temporal": false},
-   "mse": 10, "kl": 0.0003, "optimizer": {"lr": 0.001}}]}"#;
+   "mse": 10, "kl": 0.0003, "optimizer": {"lr": 0.001}},
+  {"name": "codec", "kind": "audio_codec", "steps": 2, "batch": 1, "frames": 4, "l1": 1,
+   "codec": {"strides": [40, 48], "dim": 4, "decoder_dim": 8, "latent_channels": 4,
+   "dilations": [1]}, "optimizer": {"lr": 0.001}}]}"#;
