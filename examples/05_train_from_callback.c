@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * All stages of a model trained on clips that the host makes, with a break half way through each.
+ * All stages of a model, and an audio codec, trained on clips with sound that the host makes, with a
+ * break half way through each.
  *
  *     ./05_train_from_callback 05_recipe.json MODEL OUTPUT
  *
@@ -18,8 +19,9 @@ static void check(const mgen_context *ctx, mgen_status status)
     exit(1);
 }
 
-/* A square that crosses the picture. Sample `index` is drawn from its number alone: it is the same
- * whenever it is asked for, so that training can go on after a break. */
+/* A square that crosses the picture and hums, each colour at its pitch. Sample `index` is made from
+ * its number alone: it is the same whenever it is asked for, so that training can go on after a
+ * break. */
 static mgen_status draw(void *user, uint64_t index, mgen_sample *s)
 {
     static const char *const colours[] = {"red", "green", "blue"};
@@ -36,6 +38,10 @@ static mgen_status draw(void *user, uint64_t index, mgen_sample *s)
     }
     snprintf(s->caption, s->caption_size, "a %s square moves %s", colours[colour],
              right ? "right" : "left");
+    uint32_t period = 100 + 40 * colour; /* of 1/48000 s */
+    for (uint64_t i = 0; i < s->sound_samples; i++)
+        s->sound[i] = (float)(i % period) / (float)period - 0.5f;
+    snprintf(s->sound_caption, s->caption_size, "a hum of %u Hz", 48000 / period);
     return MGEN_OK;
 }
 
@@ -95,19 +101,26 @@ static void make_film(mgen_context *ctx, const char *model, const char *output)
 
 int main(int argc, char **argv)
 {
-    static const char *const stages[] = {"image", "tae", "video"};
+    static const char *const stages[] = {"image", "tae", "video", "codec"};
     mgen_context *ctx = NULL;
-    /* 32 x 32 pixels, 16 frames, 48 samples */
-    mgen_dataset_params data = {sizeof data, 32, 32, 16, 48, draw, released, argv[2]};
+    mgen_dataset_params data = MGEN_DATASET_PARAMS_INIT;
     mgen_trainer_params params = MGEN_TRAINER_PARAMS_INIT;
     if (argc != 4)
         return fprintf(stderr, "usage: %s RECIPE MODEL OUTPUT\n", argv[0]), 2;
+    data.width = data.height = 32;
+    data.frames = 16;
+    data.fps = 16;
+    data.sound_samples = 48000; /* a second, as the frames */
+    data.count = 48;
+    data.read = draw;
+    data.released = released;
+    data.user = argv[2];
     check(ctx, mgen_context_create(NULL, &ctx));
     check(ctx, mgen_dataset_create(ctx, &data, &params.dataset));
     params.recipe = argv[1];
     params.dir = argv[2];
     params.on_step = on_step;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         params.stage = stages[i];
         train(ctx, &params);
     }

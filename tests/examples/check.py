@@ -243,7 +243,7 @@ def test_training(world):
     shutil.copy(os.path.join(ROOT, "examples", "05_recipe.json"), world.path("05_recipe.json"))
     run = world.run(program, "05_recipe.json", "trained", "trained.png")
     out = good(run)
-    for stage, steps in (("image", 60), ("tae", 20), ("video", 60)):
+    for stage, steps in (("image", 60), ("tae", 20), ("video", 60), ("codec", 60)):
         assert f"{stage}: resumed after {steps // 2} of {steps} steps\n" in out, out
         loss = [float(x) for x in re.findall(rf"^{stage}, step \d+: loss ([\d.]+)$", out, re.M)]
         assert len(loss) == steps // 10 and loss[-1] < loss[0], f"{stage}: losses {loss}"
