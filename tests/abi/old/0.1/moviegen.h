@@ -355,12 +355,13 @@ typedef struct mgen_pipeline {
     mgen_video_model *video;    /**< needed to generate */
     /** Ranks that make each request together, of the context that opens it; it stays until pipelines and jobs are gone. Each
      *  opens, asks for the same and waits; it holds its part of the video model and the text encoders that it runs. Frames,
-     *  clip and previews are rank 0's; a job cancelled on one rank is so on all. NULL = one rank. */
+     *  clip, sound and previews are rank 0's; a job cancelled on one rank is so on all; clips and photos that requests see are
+     *  given by each rank, the same. NULL = one rank. */
     mgen_mesh *mesh;
-    mgen_upsampler *upsampler;       /**< needed to upsample; reads `text`; NULL on a mesh */
-    mgen_editor *editor;             /**< needed to edit; reads `tae` and `text`; NULL on a mesh */
-    mgen_audio_model *audio;         /**< needed for sound; NULL on a mesh */
-    mgen_personalizer *personalizer; /**< needed to personalize; reads `tae` and `text`; NULL on a mesh */
+    mgen_upsampler *upsampler;       /**< needed to upsample; reads `text` */
+    mgen_editor *editor;             /**< needed to edit; reads `tae` and `text` */
+    mgen_audio_model *audio;         /**< needed for sound */
+    mgen_personalizer *personalizer; /**< needed to personalize; reads `tae` and `text` */
 } mgen_pipeline;
 /** Load a model folder (pipeline.json beside its networks; a UTF-8 path) into `pipe`, initialised with
  *  MGEN_PIPELINE_INIT, its precision and mesh set where wanted, and unchanged on failure. @return as mgen_tae_open().
@@ -482,8 +483,8 @@ MGEN_API mgen_status mgen_generate_start(mgen_context *ctx, const mgen_pipeline 
 /** Start enlarging a clip (section "Spatial Upsampling" of the report) as mgen_generate_start() makes one, with its fps. The
  *  clip must stay, unchanged, until the job has ended. In params the prompt may be NULL or "", which say nothing; 0 means of
  *  steps and guidance: as the upsampler's file says; of width and height: the clip's times its factor; frames is 0 or the
- *  clip's. Of another aspect the middle is taken. Long clips are made in windows. @return as mgen_generate_start();
- *  MGEN_E_UNSUPPORTED also on a mesh. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+ *  clip's. Of another aspect the middle is taken. Long clips are made in windows. @return as mgen_generate_start().
+ *  Ownership: destroy with mgen_job_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_upsample_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                          const mgen_generate_params *params, mgen_job **out);
 /** Start editing a clip (section "Movie Gen Edit" of the report), likewise: the prompt is the instruction, as "make the ball
@@ -499,7 +500,7 @@ MGEN_API mgen_status mgen_personalize_start(mgen_context *ctx, const mgen_pipeli
                                             const mgen_generate_params *params, mgen_job **out);
 /** Start making sound (section "Movie Gen Audio" of the report) for a clip or, with clip NULL, of the texts alone: one channel
  *  at the audio model's rate. The clip must stay, unchanged, until the job has ended. @return as mgen_generate_start();
- *  MGEN_E_UNSUPPORTED: on a mesh, or the model sees no clips. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+ *  MGEN_E_UNSUPPORTED: the model sees no clips. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_sound_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                       const mgen_sound_params *params, mgen_job **out);
 /** What these need, as mgen_generate_estimate() tells it; of a clip that of sound says 0. @return as that. Since 0.1. */
@@ -594,7 +595,14 @@ typedef struct mgen_sample {
     uint32_t width, height, frames; /**< pixels, and count */
     uint8_t *pixels;                /**< frames x height x width x 3, RGB */
     char *caption;                  /**< UTF-8, ends with a NUL; "" when the callback is called */
-    uint64_t caption_size;          /**< bytes of caption */
+    uint64_t caption_size;          /**< bytes of caption, and of the two texts below */
+    float *sound;                   /**< sound_samples values of -1..1, zeros when called; NULL: samples have none */
+    uint64_t sound_samples;         /**< as in mgen_dataset_params */
+    char *sound_caption;            /**< as caption, what is heard; left "": the caption; NULL: samples have no sound */
+    uint8_t *edited;                /**< as pixels, the clip after an edit; NULL: samples are no edits */
+    char *instruction;              /**< as caption, that of the edit; NULL: samples are no edits */
+    uint32_t edit_task;             /**< MGEN_EDIT_*, AUTO when called */
+    uint32_t reserved0;             /**< must be 0 */
 } mgen_sample;
 /** Where clips come from. Fill with MGEN_DATASET_PARAMS_INIT, then change. */
 typedef struct mgen_dataset_params {
@@ -607,6 +615,9 @@ typedef struct mgen_dataset_params {
     mgen_status (*read)(void *user, uint64_t index, mgen_sample *sample);
     void (*released)(void *user); /**< called once, when the last owner is gone; may be NULL */
     void *user;                   /**< given to both */
+    uint32_t fps;                 /**< of clips that the host reads, 1..240; 0 = 16 */
+    uint32_t edits;               /**< 1: the host's samples are edits, to train editors on; else 0 */
+    uint64_t sound_samples;       /**< of each of the host's samples, at 48,000 a second, one channel; 0 = they have no sound */
 } mgen_dataset_params;
 /** The toybox: endless drawn clips of 64 x 64 pixels and 32 frames, the same for the same seed. @return MGEN_OK,
  *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
@@ -774,7 +785,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_ESTIMATE_INIT        {(uint32_t)sizeof(mgen_estimate), 0, 0, 0, 0, 0, 0.0}
 #define MGEN_JOB_INFO_INIT        {(uint32_t)sizeof(mgen_job_info), 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_TEXT_INIT            {(uint32_t)sizeof(mgen_text), 0, 0, 0, 0}
-#define MGEN_DATASET_PARAMS_INIT  {(uint32_t)sizeof(mgen_dataset_params), 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_DATASET_PARAMS_INIT  {(uint32_t)sizeof(mgen_dataset_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_TRAINER_PARAMS_INIT  {(uint32_t)sizeof(mgen_trainer_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_PLAN_PARAMS_INIT     {(uint32_t)sizeof(mgen_plan_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_CURATE_PARAMS_INIT   {(uint32_t)sizeof(mgen_curate_params), 0, 0, 0, 0, 0, 0}
