@@ -250,8 +250,9 @@ mgen_status mgi_dataset_ask_host(mgen_context *ctx, mgi_dataset *ds, uint64_t in
                           .caption = text,
                           .caption_size = sizeof(text)};
     memset(pixels, 0, (size_t)ds->bytes);
-    MGI_TRY(mgi_host_sound_offer(ctx, ds, heard, &sample));
-    mgen_status status = call_host(ctx, ds, index, &sample);
+    mgen_status status = mgi_host_sound_offer(ctx, ds, heard, &sample);
+    if (status == MGEN_OK)
+        status = call_host(ctx, ds, index, &sample);
     if (status == MGEN_OK)
         status = check_text(ctx, index, "caption", text);
     if (status == MGEN_OK)

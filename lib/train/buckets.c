@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/buckets.h"
 
+#include "core/alloc.h"
 #include "core/philox.h"
 #include "core/report.h"
+#include "text/prompt.h"
 
 #include <math.h>
 #include <string.h>
@@ -83,6 +85,32 @@ mgen_status mgi_buckets_encode(mgen_context *ctx, mgi_buckets *b,
         MGI_TRY(mgi_latents_make(ctx, &q, &d->latents));
         b->size = d->latents.size > b->size ? d->latents.size : b->size;
     }
+    return MGEN_OK;
+}
+
+int64_t mgi_bucket_fps(const mgi_bucket_data *d)
+{
+    return d->bucket.fps ? d->bucket.fps : d->dataset->fps;
+}
+
+static mgen_status tell_rate(mgen_context *ctx, const mgi_bucket_data *d)
+{
+    char **captions = d->latents.captions;
+    const int64_t count = captions ? d->latents.clips + d->latents.held : 0;
+    for (int64_t i = 0; i < count; i++) {
+        char *told;
+        MGI_TRY(mgi_prompt_at_rate(ctx, captions[i], mgi_bucket_fps(d), &told));
+        mgi_free(ctx, captions[i]);
+        captions[i] = told;
+    }
+    return MGEN_OK;
+}
+
+mgen_status mgi_buckets_tell_rates(mgen_context *ctx, mgi_buckets *b)
+{
+    for (int64_t i = 0; i < b->count; i++)
+        if (b->list[i].dataset->kind == MGI_DATASET_HOST && b->list[i].bucket.frames > 1)
+            MGI_TRY(tell_rate(ctx, &b->list[i]));
     return MGEN_OK;
 }
 

@@ -84,6 +84,8 @@ static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *p
                                    .edits = mgi_trains_editor(r) ? &r->edits : NULL,
                                    .ranks = ranks.world};
     mgen_status status = mgi_buckets_encode(r->ctx, &r->buckets, &q);
+    if (status == MGEN_OK && r->stage.video.fps_prefix)
+        status = mgi_buckets_tell_rates(r->ctx, &r->buckets);
     if (r->back.made)
         mgi_log(r->ctx, MGEN_LOG_INFO,
                 "of %lld films that \"%s\" made, %lld are what they were to become; the others "

@@ -27,8 +27,8 @@ mgi_networks mgi_video_networks(const struct mgi_stage_run *r)
 /* The clip that the pipeline makes: of the first bucket. */
 static mgi_clip_shape clip_shape(const struct mgi_stage_run *r, int64_t bucket)
 {
-    const mgi_bucket *b = &r->buckets.list[bucket].bucket;
-    return (mgi_clip_shape){b->width, b->height, b->frames, b->fps ? b->fps : r->dataset->fps};
+    const mgi_bucket_data *d = &r->buckets.list[bucket];
+    return (mgi_clip_shape){d->bucket.width, d->bucket.height, d->bucket.frames, mgi_bucket_fps(d)};
 }
 
 /* What the stage trains, with its article: "an editor". */

@@ -4,7 +4,7 @@
 #include "core/report.h"
 #include "tensor/device.h"
 #include "train/buckets.h"
-#include "train/stage.h"
+#include "train/video_stage.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -197,6 +197,52 @@ static void test_stage(void **state)
     mgen_report_destroy(report);
     kind->destroy(run);
     mgi_buckets_free(ctx, &b);
+    mgi_dataset_release(ds);
+}
+
+/* By the sample's number: nothing is said, a rate is, or none. */
+static const char *const said[] = {"", "FPS-9 a wall", "a wall"};
+
+static mgen_status read_said(void *user, uint64_t index, mgen_sample *sample)
+{
+    strcpy(sample->caption, said[index % 3]);
+    return read_sample(user, index, sample);
+}
+
+/* Films of the host are told with their rate, or a bucket's, where the model's prompts are. */
+static void test_rates(void **state)
+{
+    static const char *const told[3] = {"FPS-24 a wall", "FPS-12 a wall", "a wall"};
+    const mgi_stage tae = tiny_autoencoder(1, 2);
+    mgen_dataset_params params = MGEN_DATASET_PARAMS_INIT;
+    mgi_dataset *ds;
+    (void)state;
+    struct mgi_stage_run *run = begin(&mgi_stage_autoencoder, &tae);
+    assert_int_equal(mgi_stage_autoencoder.save(run), MGEN_OK);
+    mgi_stage_autoencoder.destroy(run);
+    params.width = params.height = 64;
+    params.frames = 32;
+    params.count = 6;
+    params.read = read_said;
+    params.fps = 24;
+    assert_int_equal(mgi_dataset_host(ctx, &params, &ds), MGEN_OK);
+    for (int prefix = 0; prefix < 2; prefix++) {
+        mgi_stage stage = stage_of(-1.0);
+        const mgi_stage_params p = {.stage = &stage, .dir = folder, .seed = 5, .dataset = ds};
+        stage.bucket[1].fps = 12;
+        stage.video.fps_prefix = prefix == 1;
+        assert_int_equal(mgi_stage_text_to_video.create(ctx, &p, &run), MGEN_OK);
+        for (int b = 0; b < 3; b++) {
+            const mgi_bucket_data *d = &run->buckets.list[b];
+            assert_int_equal(d->latents.clips + d->latents.held, 6); /* the last is held out */
+            for (uint64_t i = 0; i < 6; i++) {
+                const uint64_t k = i < 5 ? mgi_dataset_element(ds, 5, i) % 3 : 2;
+                const char *want = k == 2 && prefix ? told[b] : said[k];
+                assert_string_equal(d->latents.captions[i], want);
+            }
+        }
+        mgi_stage_text_to_video.destroy(run);
+    }
     mgi_dataset_release(ds);
 }
 
@@ -526,16 +572,13 @@ static void test_tiles(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shares),
-                                       cmocka_unit_test(test_one),
-                                       cmocka_unit_test(test_finite),
-                                       cmocka_unit_test(test_stage),
-                                       cmocka_unit_test(test_autoencoder),
-                                       cmocka_unit_test(test_start_from),
-                                       cmocka_unit_test(test_start_autoencoder),
-                                       cmocka_unit_test(test_growth),
-                                       cmocka_unit_test(test_finer_patches),
-                                       cmocka_unit_test(test_tiles)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shares),     cmocka_unit_test(test_one),
+        cmocka_unit_test(test_finite),     cmocka_unit_test(test_stage),
+        cmocka_unit_test(test_rates),      cmocka_unit_test(test_autoencoder),
+        cmocka_unit_test(test_start_from), cmocka_unit_test(test_start_autoencoder),
+        cmocka_unit_test(test_growth),     cmocka_unit_test(test_finer_patches),
+        cmocka_unit_test(test_tiles)};
     return cmocka_run_group_tests_name("buckets", tests, make_folder_context,
                                        remove_folder_context);
 }
