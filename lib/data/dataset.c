@@ -5,6 +5,7 @@
 #include "core/checked.h"
 #include "core/hash.h"
 #include "core/philox.h"
+#include "data/dataset_edits.h"
 #include "data/folder.h"
 #include "data/folder_photos.h"
 #include "data/host_sound.h"
@@ -132,11 +133,15 @@ mgen_status mgi_dataset_host(mgen_context *ctx, const mgen_dataset_params *param
     if (params->fps > FPS_MAX)
         return mgi_fail(ctx, MGEN_E_INVALID, "dataset params: fps is %u; it must be 1..%d, or 0",
                         (unsigned)params->fps, FPS_MAX);
+    if (params->edits > 1)
+        return mgi_fail(ctx, MGEN_E_INVALID, "dataset params: edits is %u; it must be 0 or 1",
+                        (unsigned)params->edits);
     MGI_TRY(mgi_host_sound_check_length(ctx, params->sound_samples));
     MGI_TRY(make(ctx, MGI_DATASET_HOST, params->width, params->height, params->frames, &ds));
     ds->count = params->count;
     ds->fps = params->fps ? params->fps : MGI_DATASET_FPS;
     ds->sound_samples = (int64_t)params->sound_samples;
+    ds->edits = params->edits == 1;
     ds->read = params->read;
     mgen_status status =
         ds->sound_samples ? mgi_kept_sounds_create(ctx, ds->count, mgi_host_read_sound, &ds->sounds)
@@ -164,6 +169,10 @@ mgen_status mgi_dataset_folder(mgen_context *ctx, const char *dir,
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "dataset params: a folder's films have their own rates and sounds; fps and "
                         "sound_samples must be 0");
+    if (params->edits)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "dataset params: a folder's films are edits where the edited ones are "
+                        "beside them; edits must be 0");
     MGI_TRY(make(ctx, MGI_DATASET_FOLDER, params->width, params->height, params->frames, &ds));
     mgen_status status = mgi_folder_open(ctx, ds, dir);
     if (status != MGEN_OK) {
@@ -201,6 +210,8 @@ void mgi_dataset_release(mgi_dataset *ds)
         give_back(heap, ds->films[i].caption);
         give_back(heap, ds->films[i].sound);
         give_back(heap, ds->films[i].sound_caption);
+        give_back(heap, ds->films[i].edited);
+        give_back(heap, ds->films[i].instruction);
     }
     mgi_kept_sounds_destroy(heap, ds->sounds);
     give_back(heap, ds->films);
@@ -238,10 +249,11 @@ static mgen_status call_host(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
 
 mgen_status mgi_dataset_ask_host(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
                                  uint8_t *pixels, char caption[MGI_CAPTION_SIZE],
-                                 mgi_host_sound *sound)
+                                 mgi_host_sound *sound, mgi_host_edit *edit)
 {
     char text[MGI_CAPTION_SIZE] = "";
     mgi_host_sound unheard = {.samples = NULL}, *heard = sound ? sound : &unheard;
+    mgi_host_edit unseen = {.pixels = NULL}, *seen = edit ? edit : &unseen;
     mgen_sample sample = {.struct_size = (uint32_t)sizeof(sample),
                           .width = (uint32_t)ds->width,
                           .height = (uint32_t)ds->height,
@@ -252,6 +264,8 @@ mgen_status mgi_dataset_ask_host(mgen_context *ctx, mgi_dataset *ds, uint64_t in
     memset(pixels, 0, (size_t)ds->bytes);
     mgen_status status = mgi_host_sound_offer(ctx, ds, heard, &sample);
     if (status == MGEN_OK)
+        status = mgi_host_edit_offer(ctx, ds, seen, &sample);
+    if (status == MGEN_OK)
         status = call_host(ctx, ds, index, &sample);
     if (status == MGEN_OK)
         status = check_text(ctx, index, "caption", text);
@@ -259,7 +273,12 @@ mgen_status mgi_dataset_ask_host(mgen_context *ctx, mgi_dataset *ds, uint64_t in
         status = check_text(ctx, index, "sound_caption", heard->caption);
     if (status == MGEN_OK)
         status = mgi_host_sound_check(ctx, ds, index, heard);
+    if (status == MGEN_OK && ds->edits)
+        status = check_text(ctx, index, "instruction", seen->instruction);
+    if (status == MGEN_OK)
+        status = mgi_host_edit_check(ctx, ds, index, &sample, seen);
     mgi_free(ctx, unheard.samples);
+    mgi_free(ctx, unseen.pixels);
     if (status == MGEN_OK && caption)
         strcpy(caption, text);
     return status;
@@ -271,9 +290,9 @@ static mgen_status host_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index
     int64_t each = ds->bytes / ds->frames;
     uint8_t *whole;
     if (frames == ds->frames)
-        return mgi_dataset_ask_host(ctx, ds, index, pixels, caption, NULL);
+        return mgi_dataset_ask_host(ctx, ds, index, pixels, caption, NULL, NULL);
     MGI_TRY(mgi_alloc(ctx, (size_t)ds->bytes, &whole));
-    mgen_status status = mgi_dataset_ask_host(ctx, ds, index, whole, caption, NULL);
+    mgen_status status = mgi_dataset_ask_host(ctx, ds, index, whole, caption, NULL, NULL);
     if (status == MGEN_OK)
         memcpy(pixels, whole + first * each, (size_t)(frames * each));
     mgi_free(ctx, whole);
@@ -396,20 +415,26 @@ uint64_t mgi_dataset_element(const mgi_dataset *ds, uint64_t seed, uint64_t elem
     return ds->walk ? ds->walk[at] : at;
 }
 
+int64_t mgi_dataset_begin(const mgi_dataset *ds, uint64_t seed, uint64_t element, int64_t frames)
+{
+    const int64_t spare = ds->frames - frames;
+    const int64_t begin =
+        (int64_t)(mgi_random_unit(seed, MGI_STREAM_SAMPLE, element) * (float)(spare + 1));
+    return begin > spare ? spare : begin;
+}
+
 mgen_status mgi_dataset_clips(mgen_context *ctx, mgi_dataset *ds, uint64_t seed, uint64_t first,
                               int64_t count, int64_t frames, uint8_t *pixels)
 {
-    int64_t each = ds->bytes / ds->frames, spare = ds->frames - frames;
+    int64_t each = ds->bytes / ds->frames;
     if (mgi_dataset_drawn(ds)) {
         mgi_loader_clips(ctx, &ds->world, ds->seed, first, count, (int)frames, pixels);
         return MGEN_OK;
     }
     for (int64_t i = 0; i < count; i++) {
         uint64_t element = first + (uint64_t)i;
-        int64_t begin =
-            (int64_t)(mgi_random_unit(seed, MGI_STREAM_SAMPLE, element) * (float)(spare + 1));
-        begin = begin > spare ? spare : begin;
-        MGI_TRY(mgi_dataset_piece(ctx, ds, mgi_dataset_element(ds, seed, element), begin, frames,
+        MGI_TRY(mgi_dataset_piece(ctx, ds, mgi_dataset_element(ds, seed, element),
+                                  mgi_dataset_begin(ds, seed, element, frames), frames,
                                   pixels + i * frames * each, NULL));
     }
     return MGEN_OK;

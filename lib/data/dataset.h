@@ -29,6 +29,9 @@ typedef struct mgi_dataset_film {
     char *sound;           /* <name>.wav, or NULL: there is none */
     char *sound_caption;   /* of <name>.sound.txt, or NULL: there is none */
     int64_t photos;        /* <name>.face.png, <name>.face2.png, ...: how many */
+    char *edited;          /* <name>.edited.<ending>, or NULL: there is none */
+    char *instruction;     /* of <name>.edit.txt, or NULL: there is none */
+    int32_t edit_task;     /* MGI_EDIT_*, of the instruction */
     int64_t first, frames; /* of a clip of it; frames 0: the whole film */
 } mgi_dataset_film;
 
@@ -52,6 +55,7 @@ typedef struct mgen_dataset {
     uint64_t *walk,
         walks;  /* samples to train on, as often as each comes in an epoch; NULL: each once */
     bool heard; /* films, or files beside them, may have sound */
+    bool edits; /* the host's samples are edits */
     struct mgi_kept_sounds *sounds;
 } mgi_dataset;
 
@@ -77,12 +81,19 @@ typedef struct mgi_host_sound {
     char caption[MGI_CAPTION_SIZE];
 } mgi_host_sound;
 
-/* Sample `index`, which there is, by the host's callback: all its frames, its caption and its sound, both of which may be NULL.
- * The caller frees sound->samples, whatever the answer is; they stay NULL where samples have no sound. INVALID, with the
- * sample's number, for a text or a sound that is none. */
+/* What such a sample is as an edit: as many frames, after it; the instruction; its task, MGI_EDIT_*. */
+typedef struct mgi_host_edit {
+    uint8_t *pixels;
+    char instruction[MGI_CAPTION_SIZE];
+    int32_t task;
+} mgi_host_edit;
+
+/* Sample `index`, which there is, by the host's callback: all its frames, its caption, its sound and its edit, all three of
+ * which may be NULL. The caller frees sound->samples and edit->pixels, whatever the answer is; they stay NULL where samples have
+ * no sound, or are no edits. INVALID, with the sample's number, for a text, a sound or an edit that is none. */
 mgen_status mgi_dataset_ask_host(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
                                  uint8_t *pixels, char caption[MGI_CAPTION_SIZE],
-                                 mgi_host_sound *sound);
+                                 mgi_host_sound *sound, mgi_host_edit *edit);
 
 /* Sample `index`, all its frames, and its caption (which may be NULL). INVALID if there is none. */
 mgen_status mgi_dataset_sample(mgen_context *ctx, mgi_dataset *ds, uint64_t index, uint8_t *pixels,
@@ -102,6 +113,8 @@ void mgi_dataset_told(const mgi_dataset *ds, uint64_t index, uint32_t pick,
  * elements first .. first + count - 1, count x frames x height x width x 3. */
 uint64_t mgi_dataset_train_count(const mgi_dataset *ds);
 uint64_t mgi_dataset_element(const mgi_dataset *ds, uint64_t seed, uint64_t element);
+/* Of a finite set: the frame with which the piece of an element begins that has `frames` of them. */
+int64_t mgi_dataset_begin(const mgi_dataset *ds, uint64_t seed, uint64_t element, int64_t frames);
 mgen_status mgi_dataset_clips(mgen_context *ctx, mgi_dataset *ds, uint64_t seed, uint64_t first,
                               int64_t count, int64_t frames, uint8_t *pixels);
 

@@ -7,11 +7,11 @@
 #include "core/philox.h"
 #include "data/clip_list.h"
 #include "data/dataset_sound.h"
+#include "data/folder_edits.h"
 #include "data/folder_photos.h"
 #include "data/folder_sound.h"
 #include "data/resize.h"
 #include "io/path.h"
-#include "media/film_read.h"
 #include "text/byte_tokenizer.h"
 
 #include <stdio.h>
@@ -37,8 +37,8 @@ mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir)
                     dir);
 }
 
-static mgen_status clean_caption(mgen_context *ctx, const char *path, const mgi_file *file,
-                                 char out[MGI_CAPTION_SIZE])
+static mgen_status clean_text(mgen_context *ctx, const char *path, const mgi_file *file,
+                              const char *what, bool one_line, char out[MGI_CAPTION_SIZE])
 {
     const uint8_t *text = file->data;
     size_t size = file->size, bad;
@@ -52,18 +52,19 @@ static mgen_status clean_caption(mgen_context *ctx, const char *path, const mgi_
     for (; size && *text <= ' ' && *text; size--)
         text++;
     if (size >= MGI_CAPTION_SIZE)
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "the caption '%s' is longer than %d bytes", path,
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "the %s '%s' is longer than %d bytes", what, path,
                         MGI_CAPTION_SIZE - 1);
     if (memchr(text, 0, size) || !mgi_utf8_valid((const char *)text, size, &bad))
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "the caption '%s' is no UTF-8 text", path);
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "the %s '%s' is no UTF-8 text", what, path);
+    if (one_line && (memchr(text, '\n', size) || memchr(text, '\r', size)))
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "the %s '%s' has more than one line", what, path);
     for (size_t i = 0; i < size; i++)
         out[i] = text[i] == '\n' || text[i] == '\r' || text[i] == '\t' ? ' ' : (char)text[i];
     out[size] = '\0';
     return MGEN_OK;
 }
 
-/* The file of that name, or NULL. */
-static const mgi_dir_file *find_file(const char *name, const mgi_dir_file *files, int64_t count)
+int64_t mgi_folder_from(const char *name, const mgi_dir_file *files, int64_t count)
 {
     int64_t low = 0, high = count;
     while (low < high) {
@@ -73,7 +74,14 @@ static const mgi_dir_file *find_file(const char *name, const mgi_dir_file *files
         else
             high = middle;
     }
-    return low < count && strcmp(files[low].name, name) == 0 ? &files[low] : NULL;
+    return low;
+}
+
+/* The file of that name, or NULL. */
+static const mgi_dir_file *find_file(const char *name, const mgi_dir_file *files, int64_t count)
+{
+    const int64_t at = mgi_folder_from(name, files, count);
+    return at < count && strcmp(files[at].name, name) == 0 ? &files[at] : NULL;
 }
 
 const mgi_dir_file *mgi_folder_beside(const char *film, const char *ending,
@@ -84,16 +92,24 @@ const mgi_dir_file *mgi_folder_beside(const char *film, const char *ending,
     return find_file(name, files, count);
 }
 
-mgen_status mgi_folder_caption(mgen_context *ctx, const char *dir, const mgi_dir_file *from,
-                               char **out)
+mgen_status mgi_folder_text(mgen_context *ctx, const char *dir, const mgi_dir_file *from,
+                            const char *what, bool one_line, char out[MGI_CAPTION_SIZE])
 {
-    char path[MGI_PATH_MAX + 1], text[MGI_CAPTION_SIZE] = "";
+    char path[MGI_PATH_MAX + 1];
     mgi_file file;
     MGI_TRY(mgi_path_join(ctx, dir, from->name, path, sizeof(path)));
     MGI_TRY(mgi_file_open(ctx, path, &file));
-    mgen_status status = clean_caption(ctx, path, &file, text);
+    mgen_status status = clean_text(ctx, path, &file, what, one_line, out);
     mgi_file_close(ctx, &file);
-    return status == MGEN_OK ? mgi_strdup(ctx, text, out) : status;
+    return status;
+}
+
+mgen_status mgi_folder_caption(mgen_context *ctx, const char *dir, const mgi_dir_file *from,
+                               char **out)
+{
+    char text[MGI_CAPTION_SIZE];
+    MGI_TRY(mgi_folder_text(ctx, dir, from, "caption", false, text));
+    return mgi_strdup(ctx, text, out);
 }
 
 uint64_t mgi_folder_identify(uint64_t hash, const mgi_dir_file *file)
@@ -103,7 +119,7 @@ uint64_t mgi_folder_identify(uint64_t hash, const mgi_dir_file *file)
     return mgi_hash64(numbers, sizeof(numbers), hash);
 }
 
-/* A film, what is said of it and heard beside it, and photos of who is in it. */
+/* A film, what is said of it and heard beside it, photos of who is in it, and what it is to become. */
 static mgen_status take_film(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_file *files,
                              int64_t count, const char *name, uint64_t *hash)
 {
@@ -121,6 +137,7 @@ static mgen_status take_film(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
         *hash = mgi_folder_identify(*hash, sound);
     }
     film->photos = mgi_folder_count_photos(name, files, count, hash);
+    MGI_TRY(mgi_folder_take_edit(ctx, ds->dir, film, files, count, hash));
     ds->heard = ds->heard || sound || mgi_folder_has_track(name);
     return MGEN_OK;
 }
@@ -136,12 +153,12 @@ static mgen_status take_films(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_
 {
     int64_t n = 0;
     for (int64_t i = 0; i < count; i++)
-        n += mgi_folder_is_film(files[i].name);
+        n += mgi_folder_is_sample(files[i].name, files, count);
     if (n == 0)
         return mgi_folder_no_film(ctx, ds->dir);
     MGI_TRY(make_films(ctx, ds, n));
     for (int64_t i = 0; i < count; i++) {
-        if (!mgi_folder_is_film(files[i].name))
+        if (!mgi_folder_is_sample(files[i].name, files, count))
             continue;
         MGI_TRY(take_film(ctx, ds, files, count, files[i].name, hash));
         *hash = mgi_folder_identify(*hash, &files[i]);
@@ -156,7 +173,7 @@ static mgen_status take_clip(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
 {
     const mgi_dir_file *file = find_file(line->file, files, count);
     const int64_t place[] = {line->first, line->frames};
-    if (!file || !mgi_folder_is_film(line->file))
+    if (!file || !mgi_folder_is_sample(line->file, files, count))
         return mgi_fail(ctx, MGEN_E_NOT_FOUND,
                         "'%s' in '%s' keeps a clip of '%.200s', which is no film there; curate "
                         "again, or take the list away",
@@ -306,8 +323,8 @@ static mgen_status scale_frames(mgi_film *film, const mgi_dataset *ds, mgi_resiz
     return MGEN_OK;
 }
 
-static mgen_status read_frames(mgen_context *ctx, const mgi_dataset *ds, uint64_t index,
-                               const wanted *w, uint8_t *pixels)
+static mgen_status read_frames(mgen_context *ctx, const mgi_dataset *ds, const char *name,
+                               const wanted *w, uint8_t *pixels, mgi_film_info *about)
 {
     char path[MGI_PATH_MAX + 1];
     mgi_film *film;
@@ -315,7 +332,7 @@ static mgen_status read_frames(mgen_context *ctx, const mgi_dataset *ds, uint64_
     uint8_t *whole = NULL;
     int64_t size;
     mgen_status status;
-    MGI_TRY(mgi_path_join(ctx, ds->dir, ds->films[index].name, path, sizeof(path)));
+    MGI_TRY(mgi_path_join(ctx, ds->dir, name, path, sizeof(path)));
     MGI_TRY(mgi_film_open(ctx, path, &film));
     const mgi_film_info *info = mgi_film_about(film);
     const int64_t dims[] = {info->width, info->height, 3};
@@ -328,6 +345,7 @@ static mgen_status read_frames(mgen_context *ctx, const mgi_dataset *ds, uint64_
                  mgi_resize_init(&resize, ctx, info->width, info->height, ds->width, ds->height),
                  end);
     status = scale_frames(film, ds, &resize, w, whole, pixels);
+    *about = *info;
 end:
     mgi_resize_finish(&resize);
     mgi_free(ctx, whole);
@@ -340,12 +358,21 @@ static int64_t end_of(const mgi_dataset_film *film)
     return film->frames ? film->first + film->frames : 0;
 }
 
-mgen_status mgi_folder_read(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, int64_t first,
-                            int64_t frames, uint8_t *pixels)
+mgen_status mgi_folder_read_file(mgen_context *ctx, const mgi_dataset *ds, uint64_t index,
+                                 const char *name, int64_t first, int64_t frames, uint8_t *pixels,
+                                 mgi_film_info *info)
 {
     const mgi_dataset_film *film = &ds->films[index];
     const wanted w = {film->first + first, frames, end_of(film), 0.0};
-    return read_frames(ctx, ds, index, &w, pixels);
+    return read_frames(ctx, ds, name, &w, pixels, info);
+}
+
+mgen_status mgi_folder_read(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, int64_t first,
+                            int64_t frames, uint8_t *pixels)
+{
+    mgi_film_info info;
+    return mgi_folder_read_file(ctx, ds, index, ds->films[index].name, first, frames, pixels,
+                                &info);
 }
 
 mgen_status mgi_folder_watch(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, double fps,
@@ -353,5 +380,6 @@ mgen_status mgi_folder_watch(mgen_context *ctx, const mgi_dataset *ds, uint64_t 
 {
     const mgi_dataset_film *film = &ds->films[index];
     const wanted w = {film->first, frames, end_of(film), fps};
-    return read_frames(ctx, ds, index, &w, pixels);
+    mgi_film_info info;
+    return read_frames(ctx, ds, film->name, &w, pixels, &info);
 }

@@ -5,16 +5,23 @@
 
 #include "data/dataset.h"
 #include "io/path.h"
+#include "media/film_read.h"
 
 bool mgi_folder_is_film(const char *name);
 /* NOT_FOUND, with the endings that films have. */
 mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir);
+/* Which is the first of these files, sorted as they are, that is not before the name. */
+int64_t mgi_folder_from(const char *name, const mgi_dir_file *files, int64_t count);
 /* <name without ending><ending>, if it is among these files of the folder; else NULL. */
 const mgi_dir_file *mgi_folder_beside(const char *film, const char *ending,
                                       const mgi_dir_file *files, int64_t count);
 /* A hash of what a file is, as far as it can be told without reading it. */
 uint64_t mgi_folder_identify(uint64_t hash, const mgi_dir_file *file);
-/* Text of a caption file: lines become one, blanks around it go. */
+/* What a text file says, as UTF-8, without blanks around it; of several lines, which may be refused, one is made. CORRUPT, by
+ * what it is called, if it is no such text, or too long. */
+mgen_status mgi_folder_text(mgen_context *ctx, const char *dir, const mgi_dir_file *from,
+                            const char *what, bool one_line, char out[MGI_CAPTION_SIZE]);
+/* Such a text of several lines, allocated. */
 mgen_status mgi_folder_caption(mgen_context *ctx, const char *dir, const mgi_dir_file *from,
                                char **out);
 
@@ -24,6 +31,10 @@ mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
 /* Frames first .. first + frames - 1 of a film, scaled. */
 mgen_status mgi_folder_read(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, int64_t first,
                             int64_t frames, uint8_t *pixels);
+/* The same of another film of the folder, which is cut as film `index` is; and what it is. */
+mgen_status mgi_folder_read_file(mgen_context *ctx, const mgi_dataset *ds, uint64_t index,
+                                 const char *name, int64_t first, int64_t frames, uint8_t *pixels,
+                                 mgi_film_info *info);
 /* What of it is seen at the middles of the first `frames` times of 1/fps seconds: of a film of another rate, frames are left
  * out or come again. */
 mgen_status mgi_folder_watch(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, double fps,

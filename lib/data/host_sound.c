@@ -57,7 +57,7 @@ mgen_status mgi_host_read_sound(mgen_context *ctx, mgi_dataset *ds, uint64_t ind
     uint8_t *pixels;
     *out = (mgi_read_sound){.count = ds->sound_samples};
     MGI_TRY(mgi_alloc(ctx, (size_t)ds->bytes, &pixels));
-    mgen_status status = mgi_dataset_ask_host(ctx, ds, index, pixels, caption, &sound);
+    mgen_status status = mgi_dataset_ask_host(ctx, ds, index, pixels, caption, &sound, NULL);
     mgi_free(ctx, pixels);
     if (status == MGEN_OK) {
         mgi_dataset_sound_words(caption, words);
@@ -90,7 +90,7 @@ mgen_status mgi_host_watch(mgen_context *ctx, mgi_dataset *ds, uint64_t index, d
     uint8_t *whole;
     MGI_TRY(mgi_host_check_seen(ctx, ds, fps, frames));
     MGI_TRY(mgi_alloc(ctx, (size_t)ds->bytes, &whole));
-    mgen_status status = mgi_dataset_ask_host(ctx, ds, index, whole, NULL, NULL);
+    mgen_status status = mgi_dataset_ask_host(ctx, ds, index, whole, NULL, NULL, NULL);
     for (int64_t i = 0; i < frames && status == MGEN_OK; i++)
         memcpy(pixels + i * each, whole + mgi_dataset_frame_seen(i, ds->fps, 1, fps) * each,
                (size_t)each);

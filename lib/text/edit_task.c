@@ -89,3 +89,18 @@ int mgi_edit_task_guess(const char *instruction)
             return telling[i].task;
     return MGI_EDIT_LOCAL;
 }
+
+int mgi_edit_task_read(const char *text, const char **instruction)
+{
+    const char *colon = strchr(text, ':');
+    const size_t n = colon ? (size_t)(colon - text) : 0;
+    int task = -1;
+    *instruction = text;
+    for (int i = 0; n && i < MGI_EDIT_TEXT_TO_VIDEO; i++)
+        if (strlen(mgi_edit_task_name[i]) == n && !strncmp(text, mgi_edit_task_name[i], n))
+            task = i;
+    if (task >= 0 || (n == strlen("auto") && !strncmp(text, "auto", n)))
+        for (*instruction = colon + 1; **instruction == ' ';)
+            ++*instruction;
+    return task >= 0 ? task : mgi_edit_task_guess(*instruction);
+}

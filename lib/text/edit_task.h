@@ -20,5 +20,8 @@ extern const char *const mgi_edit_task_name[MGI_EDIT_TASKS]; /* "local", "style"
 
 /* By its words, in any case; LOCAL if none of them tells. Never TEXT_TO_VIDEO. */
 int mgi_edit_task_guess(const char *instruction);
+/* Of a text that may begin with the name of a task and a colon, "style: make it a drawing": the task, and in *instruction what
+ * stands behind, without blanks before it. Without such a name, or with "auto", by the words. Never TEXT_TO_VIDEO. */
+int mgi_edit_task_read(const char *text, const char **instruction);
 
 #endif

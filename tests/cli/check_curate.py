@@ -66,6 +66,16 @@ def test_folder(w):
     assert json.loads(run.stdout)["films"] == 5 and json.loads(run.stdout)["clips_resample"] == 0, run.stdout
 
 
+def test_edited(w):
+    """Films after an edit are no films of their own: neither to curation nor to what is trained on it."""
+    films(w)
+    film(w, "good0.edited.y4m", 40, True, 7)
+    film(w, "alone.edited.y4m", 40, True, 2)  # after no edit of another one
+    expect(w.run("curate", w.path("raw"), "--rules", "toybox", "-o", w.path("list.jsonl"), "-q"), 0)
+    lines = lines_of(w.path("list.jsonl"))
+    assert "good0.edited.y4m" not in lines and "alone.edited.y4m" in lines and len(lines) == 6, lines
+
+
 def test_rules(w):
     film(w, "good.y4m", 8, True, 0)
     with open(w.path("rules.json"), "w", encoding="utf-8") as f:

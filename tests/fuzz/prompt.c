@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "text/byte_tokenizer.h"
+#include "text/edit_task.h"
 #include "text/prompt.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
@@ -62,6 +63,16 @@ static void check_unicode(mgen_context *ctx, const char *text, size_t size)
     mgi_free(ctx, form);
 }
 
+/* An instruction is the text, or what stands in it behind the name of a task. */
+static void check_instruction(const char *text, size_t length)
+{
+    const char *instruction;
+    const int task = mgi_edit_task_read(text, &instruction);
+    FUZZ_CHECK(task >= 0 && task < MGI_EDIT_TEXT_TO_VIDEO);
+    FUZZ_CHECK(instruction >= text && instruction <= text + length);
+    FUZZ_CHECK(instruction == text || memchr(text, ':', (size_t)(instruction - text)));
+}
+
 static bool read_prompt(mgen_context *ctx, const uint8_t *data, size_t size, const char *path)
 {
     char *text = fuzz_text(data, size);
@@ -69,6 +80,7 @@ static bool read_prompt(mgen_context *ctx, const uint8_t *data, size_t size, con
     (void)path;
     check_quoted(ctx, text);
     check_unicode(ctx, text, length);
+    check_instruction(text, length);
     for (int i = 0; i < 3; i++) {
         mgi_tokens tokens = {0};
         if (fuzz_must(ctx, mgi_tokenizer_encode(ctx, &tokenizers[i], text, &tokens)))
@@ -83,6 +95,7 @@ static bool read_prompt(mgen_context *ctx, const uint8_t *data, size_t size, con
 static const fuzz_seed seeds[] = {
     {.text = ""},
     {.text = "a red ball rolls over a table"},
+    {.text = "style:  make it a \"pencil\" drawing: grey"},
     {.text = "a sign that says \"open\" and \xE2\x80\x9Cnow\xE2\x80\x9D, it's 3 o'clock"},
     {.text =
          "FPS-16 \xE6\x97\xA5\xE6\x9C\xAC e\xCC\x81\xCC\xA3 \xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8"

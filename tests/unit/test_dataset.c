@@ -24,20 +24,15 @@
 #include <unistd.h>
 
 static mgen_context *ctx;
-static char dir[256], films[300], models[300], cache[300];
+static char dir[256], models[300], cache[300];
+
+#include "films_folder.h"
 
 #define OK(call)                                                                                   \
     do {                                                                                           \
         if ((call) != MGEN_OK)                                                                     \
             fail_msg("%s", mgen_last_error(ctx));                                                  \
     } while (0)
-
-static void assert_said(mgen_status got, mgen_status wanted, const char *part)
-{
-    if (got != wanted || !strstr(mgen_last_error(ctx), part))
-        fail_msg("%s '%s', wanted %s '%s'", mgen_status_name(got), mgen_last_error(ctx),
-                 mgen_status_name(wanted), part);
-}
 
 static void empty_folder(const char *path)
 {
@@ -329,27 +324,15 @@ static void test_resize(void **state)
 
 /* ---- folders -------------------------------------------------------------------------------------- */
 
-static void put_text(const char *name, const char *text)
-{
-    char path[1024];
-    snprintf(path, sizeof(path), "%s/%s", films, name);
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
 /* A film of one grey that grows by 3 each frame. */
 static void put_film(const char *name, int w, int h, int n, int grey)
 {
-    char path[600];
     size_t frame = (size_t)(w * h * 3);
     uint8_t *rgb = malloc(frame * (size_t)n);
     mgi_frames frames = {rgb, w, h, n, 16, 1};
     for (int i = 0; i < n; i++)
         memset(rgb + (size_t)i * frame, grey + 3 * i, frame);
-    snprintf(path, sizeof(path), "%s/%s", films, name);
-    OK(mgi_frames_write(ctx, path, &frames));
+    OK(mgi_frames_write(ctx, in_films(name), &frames));
     free(rgb);
 }
 
