@@ -185,7 +185,10 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--dir", NULL, OPTION_TEXT, &o.dir, 0, 0, "DIR",
          "model folder: earlier stages are read from it, this one is saved to it (required)"},
         {"--data", NULL, OPTION_TEXT, &o.data, 0, 0, "DIR",
-         "folder of films, each beside its caption in <name>.txt (default: the toybox)"},
+         "folder of films, each beside its caption in <name>.txt and, for an editor, beside what "
+         "it "
+         "is to become in <name>.edited.mp4 and the instruction in <name>.edit.txt (default: the "
+         "toybox)"},
         {"--size", NULL, OPTION_U32, &o.side, 8, 4096, "N",
          "width and height that those films are scaled and cropped to (default: 64)"},
         {"--frames", NULL, OPTION_U32, &o.frames, 1, 4096, "N",

@@ -93,6 +93,12 @@ int64_t mgi_bucket_fps(const mgi_bucket_data *d)
     return d->bucket.fps ? d->bucket.fps : d->dataset->fps;
 }
 
+/* Captions of a folder's films are as they were written; instructions are like requests, which say none. */
+static bool says_no_rate(const mgi_bucket_data *d)
+{
+    return d->dataset->kind == MGI_DATASET_HOST || d->latents.tasks;
+}
+
 static mgen_status tell_rate(mgen_context *ctx, const mgi_bucket_data *d)
 {
     char **captions = d->latents.captions;
@@ -109,7 +115,7 @@ static mgen_status tell_rate(mgen_context *ctx, const mgi_bucket_data *d)
 mgen_status mgi_buckets_tell_rates(mgen_context *ctx, mgi_buckets *b)
 {
     for (int64_t i = 0; i < b->count; i++)
-        if (b->list[i].dataset->kind == MGI_DATASET_HOST && b->list[i].bucket.frames > 1)
+        if (says_no_rate(&b->list[i]) && b->list[i].bucket.frames > 1)
             MGI_TRY(tell_rate(ctx, &b->list[i]));
     return MGEN_OK;
 }

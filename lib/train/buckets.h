@@ -33,7 +33,8 @@ mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, mgi_data
 /* Encode their clips: of the request, what is a bucket's own is filled in. */
 mgen_status mgi_buckets_encode(mgen_context *ctx, mgi_buckets *b,
                                const mgi_latents_request *request);
-/* Captions of films that the host reads, as prompts of a model whose fps_prefix says so: they begin with the frame rate. */
+/* Captions of films that the host reads, and instructions, as prompts of a model whose fps_prefix says so: they begin with the
+ * frame rate. */
 mgen_status mgi_buckets_tell_rates(mgen_context *ctx, mgi_buckets *b);
 void mgi_buckets_free(mgen_context *ctx, mgi_buckets *b);
 

@@ -14,13 +14,24 @@ enum { TRIES = 8 };
 const char *const mgi_edits_kind_name[MGI_EDITS_KINDS] = {"pairs", "animated", "segmentation",
                                                           "text", "backtranslated"};
 
-mgen_status mgi_edits_check(mgen_context *ctx, const mgi_dataset *ds)
+mgen_status mgi_edits_check(mgen_context *ctx, const mgi_edits *e, const mgi_dataset *ds)
 {
-    return mgi_dataset_drawn(ds)
-               ? MGEN_OK
-               : mgi_fail(ctx, MGEN_E_INVALID,
-                          "an editor learns from edits of the toybox's films, which are drawn: it "
-                          "is trained without a dataset, on the recipe's \"world\"");
+    static const int drawn[] = {MGI_EDITS_SEGMENTATION, MGI_EDITS_BACK};
+    if (mgi_dataset_drawn(ds))
+        return MGEN_OK;
+    if (!mgi_dataset_has_edits(ds))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "an editor learns from edits, and the dataset has none: folders have, with "
+                        "films and instructions beside films (clip.edited.mp4, clip.edit.txt), and "
+                        "hosts whose samples are edits; on those of the toybox's films it is "
+                        "trained without a dataset, on the recipe's \"world\"");
+    for (int i = 0; i < 2; i++)
+        if (e->share[drawn[i]] > 0.0)
+            return mgi_fail(ctx, MGEN_E_INVALID,
+                            "\"edits\" ask for \"%s\", which are made of the toybox's films "
+                            "alone; of a dataset's edits, give it the share 0",
+                            mgi_edits_kind_name[drawn[i]]);
+    return mgi_dataset_check_edits(ctx, ds, e->share[MGI_EDITS_TEXT] > 0.0);
 }
 
 /* A kind by its share. */
@@ -38,15 +49,34 @@ static int choose(const mgi_edits *e, uint32_t lot)
     return kind;
 }
 
+/* Behind "FPS-16 " of a text that begins so; else the text. */
+static const char *after_rate(const char *text)
+{
+    const char *end = !strncmp(text, "FPS-", 4) ? strchr(text, ' ') : NULL;
+    return end ? end + 1 : text;
+}
+
 /* As mgi_prompt_at_rate() has it; captions say their rate already. */
 static void tell(const mgi_edits *e, const mgi_world_scene *scene, const char *make,
-                 const char *what, char out[MGI_CAPTION_SIZE])
+                 const char *what, char out[MGI_EDITS_TEXT_SIZE])
 {
     char rate[32] = "";
-    const char *end = !strncmp(what, "FPS-", 4) ? strchr(what, ' ') : NULL;
     if (e->fps_prefix && scene->frames > 1)
         snprintf(rate, sizeof rate, "FPS-%d ", scene->fps);
-    snprintf(out, MGI_CAPTION_SIZE, "%s%s%s", rate, make, end ? end + 1 : what);
+    snprintf(out, MGI_EDITS_TEXT_SIZE, "%s%s%s", rate, make, after_rate(what));
+}
+
+/* What the lots of an element say. */
+static void draw_lots(const mgi_edits *e, uint64_t seed, uint64_t element, int64_t frames,
+                      mgi_edits_sample *out)
+{
+    uint32_t lot[4];
+    mgi_philox(seed, MGI_STREAM_EDITS, element, lot);
+    memset(out, 0, sizeof *out);
+    out->kind = choose(e, lot[0]);
+    out->seed = seed;
+    out->element = element;
+    out->moment = (int)((uint64_t)lot[1] * (uint64_t)frames >> 32);
 }
 
 /* The first of several edits that words can undo; a local one if none of them can be. */
@@ -64,13 +94,7 @@ void mgi_edits_sample_of(const mgi_edits *edits, const mgi_dataset *ds, uint64_t
                          uint64_t element, int64_t frames, mgi_edits_sample *out)
 {
     char text[MGI_WORLD_CAPTION_MAX];
-    uint32_t lot[4];
-    mgi_philox(seed, MGI_STREAM_EDITS, element, lot);
-    memset(out, 0, sizeof *out);
-    out->kind = choose(edits, lot[0]);
-    out->seed = seed;
-    out->element = element;
-    out->moment = (int)((uint64_t)lot[1] * (uint64_t)frames >> 32);
+    draw_lots(edits, seed, element, frames, out);
     if (out->kind == MGI_EDITS_TEXT) {
         mgi_world_scene *scene = &out->edit.before;
         out->task = MGI_EDIT_TEXT_TO_VIDEO;
@@ -113,6 +137,62 @@ void mgi_edits_draw(const mgi_edits_sample *s, const mgi_dataset *ds, int64_t fr
     }
     draw_film(s, true, width, height, (int)frames, out);
     draw_film(s, false, width, height, (int)frames, out + size);
+}
+
+/* ---- of a dataset --------------------------------------------------------------------------------- */
+
+void mgi_edits_own_of(const mgi_edits *edits, const mgi_dataset *ds, uint64_t seed,
+                      uint64_t element, bool held, int64_t frames, mgi_edits_sample *out)
+{
+    draw_lots(edits, held ? MGI_VALIDATION_SEED : seed, element, frames, out);
+    out->index =
+        held ? mgi_dataset_held_first(ds) + element : mgi_dataset_element(ds, seed, element);
+    out->first = held ? 0 : mgi_dataset_begin(ds, seed, element, frames);
+}
+
+/* The rate of a caption that begins with one stays in front. */
+static mgen_status take_words(mgen_context *ctx, const mgi_edit_words *words, mgi_edits_sample *s)
+{
+    const char *made = after_rate(words->caption);
+    if (s->kind != MGI_EDITS_TEXT) {
+        s->task = words->task;
+        strcpy(s->text, words->instruction);
+        return MGEN_OK;
+    }
+    s->task = MGI_EDIT_TEXT_TO_VIDEO;
+    snprintf(s->text, sizeof s->text, "%.*smake %s", (int)(made - words->caption), words->caption,
+             made);
+    return *made ? MGEN_OK
+                 : mgi_fail(ctx, MGEN_E_INVALID,
+                            "sample %llu has no caption, which \"text\" of \"edits\" is made of",
+                            (unsigned long long)s->index);
+}
+
+mgen_status mgi_edits_read(mgen_context *ctx, mgi_dataset *ds, int64_t frames, mgi_edits_sample *s,
+                           uint8_t *out)
+{
+    const int width = (int)ds->width, height = (int)ds->height;
+    const int64_t size = frames * ds->height * ds->width * 3;
+    const bool text = s->kind == MGI_EDITS_TEXT;
+    const bool moved = s->kind == MGI_EDITS_ANIMATED && frames > 1;
+    uint8_t *after = text ? NULL : out, *before = text ? out : out + size;
+    mgi_edit_words words;
+    MGI_TRY(mgi_dataset_edit(ctx, ds, s->index, s->first + (moved ? s->moment : 0),
+                             moved ? 1 : frames, before, after, &words));
+    if (text)
+        memset(out + size, 0, (size_t)size);
+    if (moved) {
+        mgi_animate(after, width, height, (int)frames, s->seed, s->element, after);
+        mgi_animate(before, width, height, (int)frames, s->seed, s->element, before);
+    }
+    return take_words(ctx, &words, s);
+}
+
+mgen_status mgi_edits_tell(mgen_context *ctx, const mgi_dataset *ds, mgi_edits_sample *s)
+{
+    mgi_edit_words words;
+    MGI_TRY(mgi_dataset_edit_words(ctx, ds, s->index, &words));
+    return take_words(ctx, &words, s);
 }
 
 uint64_t mgi_edits_hash(const mgi_edits *e, uint64_t seed)

@@ -77,9 +77,21 @@ typedef struct some {
 static void edit_of(const work *w, int64_t i, mgi_edits_sample *out)
 {
     const int64_t held = i - w->l->clips;
-    mgi_edits_sample_of(w->q->edits, w->q->dataset,
-                        held < 0 ? w->q->dataset->seed : MGI_VALIDATION_SEED,
-                        held < 0 ? element_of(w, i) : (uint64_t)held, w->q->frames, out);
+    const mgi_dataset *ds = w->q->dataset;
+    if (mgi_dataset_drawn(ds))
+        mgi_edits_sample_of(w->q->edits, ds, held < 0 ? ds->seed : MGI_VALIDATION_SEED,
+                            held < 0 ? element_of(w, i) : (uint64_t)held, w->q->frames, out);
+    else
+        mgi_edits_own_of(w->q->edits, ds, w->q->seed,
+                         held < 0 ? w->q->first + (uint64_t)i : (uint64_t)held, held >= 0,
+                         w->q->frames, out);
+}
+
+/* Its instruction and its task. */
+static mgen_status keep_words(const work *w, int64_t i, const mgi_edits_sample *s)
+{
+    w->l->tasks[i] = s->task;
+    return mgi_strdup(w->ctx, s->text, &w->l->captions[i]);
 }
 
 typedef struct drawing {
@@ -114,6 +126,20 @@ static mgen_status draw_edits(const work *w, const some *s, uint8_t *room)
     return MGEN_OK;
 }
 
+/* Both films of each of the dataset's edits, and what is said of them. */
+static mgen_status read_edits(const work *w, const some *s, uint8_t *room)
+{
+    mgi_dataset *ds = w->q->dataset;
+    const int64_t size = 2 * w->q->frames * ds->height * ds->width * 3;
+    mgi_edits_sample one;
+    for (int64_t k = 0; k < s->n; k++) {
+        edit_of(w, s->first + k, &one);
+        MGI_TRY(mgi_edits_read(w->ctx, ds, w->q->frames, &one, room + k * size));
+        MGI_TRY(keep_words(w, s->first + k, &one));
+    }
+    return MGEN_OK;
+}
+
 static bool is_drawn(const work *w, const some *s)
 {
     return !w->l->captions && s->first < w->l->clips;
@@ -129,7 +155,7 @@ static mgen_status read_clips(const work *w, const some *s, uint8_t *room, const
     next.count = s->after < s->n ? s->after : s->n;
     *out = room;
     if (w->q->edits)
-        return draw_edits(w, s, room);
+        return mgi_dataset_drawn(ds) ? draw_edits(w, s, room) : read_edits(w, s, room);
     if (is_drawn(w, s))
         return mgi_prefetch_take(w->drawn, now, next, out);
     for (int64_t k = 0; k < s->n; k++)
@@ -355,15 +381,16 @@ static mgen_status store(const work *w)
     return mgi_st_write(w->cache, w->path, sources, 2, metadata, 2);
 }
 
-/* Instructions and tasks, which cost nothing to draw again. */
+/* Instructions and tasks, which cost nothing to draw again, and a folder has read. */
 static mgen_status take_edits(const work *w)
 {
-    mgi_latents *l = w->l;
+    const mgi_latents *l = w->l;
     mgi_edits_sample s;
     for (int64_t i = 0; i < l->clips + l->held; i++) {
         edit_of(w, i, &s);
-        l->tasks[i] = s.task;
-        MGI_TRY(mgi_strdup(w->ctx, s.text, &l->captions[i]));
+        if (!mgi_dataset_drawn(w->q->dataset))
+            MGI_TRY(mgi_edits_tell(w->ctx, w->q->dataset, &s));
+        MGI_TRY(keep_words(w, i, &s));
     }
     return MGEN_OK;
 }
@@ -400,8 +427,8 @@ static mgen_status encode_share(work *w, char **room)
 {
     const some train = share_of(w, false, w->rank), held = share_of(w, true, w->rank);
     w->own = train.n + held.n;
-    if (w->ranks > 1 && w->l->captions && !w->q->edits)
-        MGI_TRY(mgi_alloc_zero(w->ctx, SHARED, MGI_CAPTION_SIZE, room));
+    if (w->ranks > 1 && !mgi_dataset_drawn(w->q->dataset))
+        MGI_TRY(mgi_alloc_zero(w->ctx, SHARED, MGI_EDITS_TEXT_SIZE, room));
     MGI_TRY(encode(w, train.first, train.n));
     return encode(w, held.first, held.n);
 }
@@ -410,14 +437,16 @@ static mgen_status send_captions(const work *w, const some *s, int root, char *r
 {
     char **captions = w->l->captions + s->first;
     for (int64_t k = 0; k < s->n && w->rank == root; k++)
-        strcpy(room + k * MGI_CAPTION_SIZE, captions[k]);
-    MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, room, s->n * MGI_CAPTION_SIZE, root));
+        strcpy(room + k * MGI_EDITS_TEXT_SIZE, captions[k]);
+    MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, room, s->n * MGI_EDITS_TEXT_SIZE, root));
     for (int64_t k = 0; k < s->n && w->rank != root; k++)
-        MGI_TRY(mgi_strdup(w->ctx, room + k * MGI_CAPTION_SIZE, &captions[k]));
-    return MGEN_OK;
+        MGI_TRY(mgi_strdup(w->ctx, room + k * MGI_EDITS_TEXT_SIZE, &captions[k]));
+    return w->l->tasks
+               ? mgi_ranks_share(w->ctx, w->q->ranks, MGK_I32, w->l->tasks + s->first, s->n, root)
+               : MGEN_OK;
 }
 
-/* Clips of rank `root`, and where there is room their captions, to all. */
+/* Clips of rank `root`, and where there is room their captions and tasks, to all. */
 static mgen_status send(const work *w, const some *all, int root, char *room)
 {
     for (int64_t i = 0; i < all->n; i += SHARED) {
@@ -480,13 +509,14 @@ static bool load_cached(const work *w)
     return status == MGEN_OK;
 }
 
-/* What edits have beside their latents: each rank by itself, but the black film's, whose bits are the first one's. */
-static mgen_status finish_edits(const work *w)
+/* What edits have beside their latents: each rank by itself, but the black film's, whose bits are the first one's. `read`: the
+ * dataset's have been, and told. */
+static mgen_status finish_edits(const work *w, bool read)
 {
     const mgi_dataset *ds = w->q->dataset;
     const int64_t film[3] = {w->q->frames, ds->height, ds->width};
     mgi_film_bytes size = {.height = ds->height, .width = ds->width};
-    mgen_status status = take_edits(w);
+    mgen_status status = read ? MGEN_OK : take_edits(w);
     if (status == MGEN_OK)
         status = mgi_encode_film(w->ctx, w->q->tae, film, 0, mgi_film_black, &size, w->l->black);
     status = mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL);
@@ -509,7 +539,7 @@ static mgen_status make(work *w)
         MGI_TRY(encode_all(w));
     }
     if (w->q->edits)
-        MGI_TRY(finish_edits(w));
+        MGI_TRY(finish_edits(w, source < 0 && !mgi_dataset_drawn(w->q->dataset)));
     if (w->cache && !there && w->rank == 0 && store(w) != MGEN_OK)
         mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded clips are not kept", w->cache->error_text);
     return MGEN_OK;

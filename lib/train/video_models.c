@@ -96,7 +96,7 @@ static mgen_status check_parts(struct mgi_stage_run *r)
     mgi_networks n = mgi_video_networks(r);
     mgen_status status = mgi_trains_more(r) ? check_pipeline(r) : MGEN_OK;
     if (status == MGEN_OK && mgi_trains_editor(r))
-        status = mgi_edits_check(r->ctx, r->dataset);
+        status = mgi_edits_check(r->ctx, &r->edits, r->dataset);
     if (status == MGEN_OK && mgi_trains_personalizer(r))
         status = mgi_photos_check(r);
     MGI_TRY(status);

@@ -11,7 +11,22 @@ typedef struct host {
     uint64_t fail_at; /* sample; UINT64_MAX = none */
     bool fail_all;
     mgen_status fail_with;
+    bool edits;            /* each square becomes white */
+    uint32_t edit_task;    /* of all */
+    uint64_t uninstructed; /* sample whose instruction it leaves out */
 } host;
+
+/* What the sample becomes: all that was dark is light. */
+static void draw_edit(const host *h, uint64_t index, mgen_sample *s)
+{
+    assert_true(!s->edited == !h->edits && !s->instruction == !h->edits);
+    assert_true(s->edit_task == MGEN_EDIT_AUTO && s->reserved0 == 0);
+    for (size_t i = 0; h->edits && i < (size_t)s->frames * s->height * s->width * 3; i++)
+        s->edited[i] = (uint8_t)(255 - s->pixels[i]);
+    if (h->edits && index != h->uninstructed)
+        snprintf(s->instruction, s->caption_size, "invert square number %d", (int)index);
+    s->edit_task = h->edit_task;
+}
 
 /* A square that moves, drawn by the host. */
 static mgen_status draw(void *user, uint64_t index, mgen_sample *s)
@@ -32,6 +47,7 @@ static mgen_status draw(void *user, uint64_t index, mgen_sample *s)
                 rgb[1] = (uint8_t)(index * 9);
                 rgb[2] = 60;
             }
+    draw_edit(h, index, s);
     return MGEN_OK;
 }
 
@@ -321,12 +337,84 @@ static void test_train_on_host(void **state)
     mgen_context_destroy(ctx);
 }
 
+static void write_editor_recipe(const char *path)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": ["
+          "{\"name\": \"editor\", \"kind\": \"editor\", \"steps\": 3, \"batch\": 2, \"clips\": 4,"
+          " \"tae\": \"tae\", \"validate_every\": 3, \"edits\": {\"pairs\": 2, \"animated\": 1,"
+          " \"segmentation\": 0, \"text\": 1},"
+          " \"text_encoders\": {\"ul2\": {\"from\": \"text_encoder\", \"frozen\": true}},"
+          " \"editor\": {\"steps\": 3, \"transformer\": {\"layers\": 1, \"dim\": 16, \"heads\": 2,"
+          " \"ff_dim\": 32, \"channels\": 4, \"condition_channels\": 4, \"tasks\": 8,"
+          " \"task_dim\": 8, \"patch\": [1, 2, 2], \"frames_max\": 4, \"rows_max\": 4,"
+          " \"columns_max\": 4, \"text_dim\": 16}}, \"optimizer\": {\"lr\": 0.01}}]}",
+          f);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* An editor learns from what the host says are edits; a sample that is none is refused by its number. */
+static void test_host_edits(void **state)
+{
+    (void)state;
+    char path[300];
+    mgen_context *ctx = make_context(2);
+    host h = {.fail_at = UINT64_MAX, .uninstructed = UINT64_MAX, .edits = true};
+    mgen_dataset_params dp = host_params(&h);
+    mgen_dataset *ds = NULL;
+    mgen_trainer *t = NULL;
+    mgen_clip *clip;
+    watcher w = {0};
+    dp.edits = 2;
+    assert_int_equal(mgen_dataset_create(ctx, &dp, &ds), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "edits is 2"));
+    dp.edits = 1;
+    assert_int_equal(mgen_dataset_create(ctx, &dp, &ds), MGEN_OK);
+    assert_int_equal(mgen_dataset_read(ctx, ds, 3, NULL, 0, &clip), MGEN_OK);
+    assert_int_equal(mgen_clip_pixels(clip)[2], 60); /* the clip before */
+    mgen_clip_destroy(clip);
+    snprintf(path, sizeof path, "%s/editor_recipe.json", dir);
+    write_editor_recipe(path);
+    mgen_trainer_params p = trainer_params("editor", &w);
+    p.recipe = path;
+    p.dataset = ds;
+    if (mgen_trainer_create(ctx, &p, &t) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    assert_int_equal(mgen_trainer_run(t, 0), MGEN_OK);
+    assert_true(w.steps == 3 && w.last_loss > 0.0);
+    mgen_trainer_destroy(t);
+    h.uninstructed = 39; /* held out */
+    assert_int_equal(mgen_trainer_create(ctx, &p, &t), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "sample 39: its instruction is \"\""));
+    h.uninstructed = UINT64_MAX;
+    h.edit_task = 8;
+    assert_int_equal(mgen_trainer_create(ctx, &p, &t), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "its edit_task is 8"));
+    mgen_dataset_release(ds);
+
+    h.edits = false; /* no edits: no editor */
+    h.edit_task = MGEN_EDIT_AUTO;
+    dp.edits = 0;
+    assert_int_equal(mgen_dataset_create(ctx, &dp, &p.dataset), MGEN_OK);
+    assert_int_equal(mgen_trainer_create(ctx, &p, &t), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "hosts whose samples are edits"));
+    mgen_dataset_release(p.dataset);
+    dp = (mgen_dataset_params)MGEN_DATASET_PARAMS_INIT;
+    dp.width = dp.height = 64;
+    dp.frames = 8;
+    dp.edits = 1;
+    assert_int_equal(mgen_dataset_open(ctx, dir, &dp, &ds), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "edits must be 0"));
+    mgen_context_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_toybox),        cmocka_unit_test(test_host_dataset),
         cmocka_unit_test(test_folder),        cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_train_on_host),
+        cmocka_unit_test(test_train_on_host), cmocka_unit_test(test_host_edits),
     };
     return cmocka_run_group_tests(tests, setup_trained, teardown);
 }

@@ -229,6 +229,85 @@ def test_cancel(w):
     assert os.listdir(w.folder) == ["film.y4m"], os.listdir(w.folder)
 
 
+# ---- an editor of one's own pairs ----
+
+def write_text(w, name, text):
+    with open(w.path(name), "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def write_pairs(w, count=4):
+    os.makedirs(w.path("pairs"), exist_ok=True)
+    for i in range(count):
+        write_film(w, f"pairs/{i}.y4m", 40 + 2 * i, 24 + 2 * i)
+        write_film(w, f"pairs/{i}.edited.y4m", 40 + 2 * i, 24 + 2 * i)
+        write_text(w, f"pairs/{i}.edit.txt", ("remove the ball", "style: darker", "add a cube", "make it blue")[i % 4] + "\n")
+
+
+def train_own(w, folder, edits, *more, env=None):
+    stage = {**EDITOR, "edits": edits, "clips": 8, "validate_every": 3}
+    with open(w.path("own.json"), "w", encoding="utf-8") as f:
+        json.dump({**check_cli.TINY_RECIPE, "stages": [stage]}, f)
+    return w.run("train", "--recipe", w.path("own.json"), "--stage", "editor", "--dir", folder, "--data", w.path("pairs"),
+                 "--size", "32", "--frames", "9", *more, env=env)
+
+
+PAIRS = {"pairs": 2, "animated": 1, "segmentation": 0, "text": 0}
+
+
+def test_train_pairs(w):
+    """Trained, the same bits each time, from what the cache has kept, too, and asked; and by two ranks."""
+    write_pairs(w)
+    folders = [w.copy_model(name) for name in ("one", "two")]
+    cache = {"MOVIEGEN_CACHE": w.path("cache")}
+    expect(train_own(w, folders[0], PAIRS, "--log", w.path("log.jsonl"), env=cache), 0)
+    assert len(os.listdir(w.path("cache"))) == 1, os.listdir(w.path("cache"))
+    with open(w.path("log.jsonl"), encoding="utf-8") as f:
+        lines = [json.loads(line) for line in f]
+    assert any("val_loss" in line for line in lines), lines
+    expect(train_own(w, folders[1], PAIRS, "-q", "--threads", "1", env=cache), 0)
+    assert len(os.listdir(w.path("cache"))) == 1, os.listdir(w.path("cache"))
+    expect(train_own(w, w.copy_model("ranks"), PAIRS, "-q", "--mesh", "dp=2", "--threads", "1"), 0)
+    weights = []
+    for folder in folders:
+        with open(os.path.join(folder, "editor.safetensors"), "rb") as f:
+            weights.append(f.read())
+    assert weights[0] == weights[1], "other bits"
+    expect(w.run("edit", write_film(w, "film.y4m"), INSTRUCTION, "--model", folders[0], "--out", w.path("new.y4m"), "-q"), 0)
+    assert read_y4m(w.path("new.y4m")) == (40, 24, 9)
+
+
+def test_train_bad_pairs(w):
+    write_pairs(w, 2)
+    folder = w.copy_model("model")
+    with open(os.path.join(folder, "editor.safetensors"), "rb") as f:
+        before = f.read()
+
+    def refused(*texts, edits=None):
+        expect(train_own(w, folder, edits or PAIRS, "-q"), 1, *texts)
+    refused("\"edits\" ask for \"segmentation\"", "the share 0", edits={"pairs": 1, "text": 0})
+    refused("the film '0.y4m' in '", "has no caption, '0.txt'", edits={"pairs": 1, "segmentation": 0})
+    write_text(w, "pairs/1.edit.txt", "remove the ball\nand the cube\n")
+    refused("the instruction '", "1.edit.txt' has more than one line")
+    os.remove(w.path("pairs/1.edit.txt"))
+    refused("the films '1.y4m' and '1.edited.y4m' in '", "'1.edit.txt' is missing")
+    os.remove(w.path("pairs/1.edited.y4m"))
+    refused("the film '1.y4m' in '", "'1.edited.y4m' is missing")
+    write_text(w, "pairs/1.edit.txt", "remove the ball")
+    write_film(w, "pairs/1.edited.y4m", frames=5)
+    refused("1.edited.y4m' has 5 frames, fewer than the 9 of a sample")
+    write_film(w, "pairs/1.edited.y4m", rate="30:1")
+    refused("'1.y4m' and '1.edited.y4m'", "25 and 30 frames a second")
+    write_film(w, "pairs/1.edited.y4m", width=24)
+    refused("'1.y4m' and '1.edited.y4m'", "an edit keeps the relation of the sides")
+    for name in os.listdir(w.path("pairs")):
+        if ".edit" in name:
+            os.remove(os.path.join(w.path("pairs"), name))
+    refused("an editor learns from edits, and the dataset has none", "clip.edited.mp4, clip.edit.txt")
+    with open(os.path.join(folder, "editor.safetensors"), "rb") as f:
+        assert f.read() == before, "a model was saved"
+
+
 # ---- moviegen eval edit ----
 
 def evaluate(w, *options, model=None):

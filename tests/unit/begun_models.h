@@ -48,7 +48,7 @@ static void assert_refused_on(const mgi_stage *stage, mgi_dataset *data, mgen_st
         fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(ctx), said);
 }
 
-static void assert_refused(const mgi_stage *stage, mgen_status status, const char *said)
+static inline void assert_refused(const mgi_stage *stage, mgen_status status, const char *said)
 {
     assert_refused_on(stage, NULL, status, said);
 }

@@ -29,16 +29,15 @@ static struct mgi_stage_run *begin(const mgi_stage *stage)
     return run;
 }
 
-/* Trains and saves; *first and *last: the loss of the first and the last validation. */
-static inline void train(const mgi_stage *stage, double *first, double *last)
+/* All steps; *first and *last: the loss of the first and the last validation. */
+static inline void steps_of(const mgi_stage *stage, struct mgi_stage_run *run, double *first,
+                            double *last)
 {
-    const struct mgi_stage_kind *kind = mgi_stage_kind_of(stage);
-    struct mgi_stage_run *run = begin(stage);
     *first = *last = 0.0;
     for (int64_t i = 0; i < stage->steps; i++) {
         mgen_report *report;
         OK(mgi_report_create(ctx, &report));
-        OK(kind->step(run, i, report));
+        OK(mgi_stage_kind_of(stage)->step(run, i, report));
         for (uint32_t k = 0; k < mgen_report_count(report); k++)
             if (!strcmp(mgen_report_name(report, k), "val_loss")) {
                 *last = mgen_report_value(report, k);
@@ -46,6 +45,14 @@ static inline void train(const mgi_stage *stage, double *first, double *last)
             }
         mgen_report_destroy(report);
     }
+}
+
+/* Trains and saves; the losses as of steps_of(). */
+static inline void train(const mgi_stage *stage, double *first, double *last)
+{
+    const struct mgi_stage_kind *kind = mgi_stage_kind_of(stage);
+    struct mgi_stage_run *run = begin(stage);
+    steps_of(stage, run, first, last);
     OK(kind->save(run));
     kind->destroy(run);
 }

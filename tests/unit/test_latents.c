@@ -36,6 +36,12 @@ static mgen_status read_sample(void *user, uint64_t index, mgen_sample *sample)
     for (size_t i = 0; i < (size_t)sample->width * sample->height * sample->frames * 3; i++)
         sample->pixels[i] = (uint8_t)((index * 37 + i * (index % 7 + 1)) % 251);
     snprintf(sample->caption, sample->caption_size, "clip %d", (int)index);
+    if (!sample->edited)
+        return MGEN_OK;
+    for (size_t i = 0; i < (size_t)sample->width * sample->height * sample->frames * 3; i++)
+        sample->edited[i] = (uint8_t)(255 - sample->pixels[i]);
+    snprintf(sample->instruction, sample->caption_size, "edit clip %d", (int)index);
+    sample->edit_task = (uint32_t)(1 + index % 7);
     return MGEN_OK;
 }
 
@@ -55,6 +61,7 @@ static mgen_status make_dataset(mgen_context *ctx, mgi_dataset **out)
     host.frames = 16;
     host.count = 60;
     host.read = read_sample;
+    host.edits = now.edits;
     return now.host ? mgi_dataset_host(ctx, &host, out) : mgi_dataset_world(ctx, 5, &options, out);
 }
 
@@ -115,7 +122,7 @@ static void encode_rank(rank_state *s)
     CHECK(make_dataset(s->ctx, &ds) == MGEN_OK);
     CHECK(mgi_tae_init(&tae, s->ctx, &config) == MGEN_OK);
     CHECK(mgi_module_random(&tae.module, 1) == MGEN_OK);
-    const mgi_edits edits = {.share = {1.0, 1.0, 1.0, 1.0}, .fps_prefix = true};
+    const mgi_edits edits = {.share = {1.0, 1.0, now.host ? 0.0 : 1.0, 1.0}, .fps_prefix = true};
     const mgi_latents_request q = {
         .tae = &tae,
         .dataset = ds,
@@ -157,15 +164,14 @@ static int64_t sum_encoded(int size)
     return sum;
 }
 
-/* Drawn; read from the host, with captions; in tiles, one by one; edits, and in tiles. */
+/* Drawn; read from the host, with captions; in tiles, one by one; edits, and in tiles; both of the host's. */
 static void test_shared(void **state)
 {
     (void)state;
-    static const way ways[] = {{false, 0, -1, -1},
-                               {true, 0, -1, -1},
-                               {false, 8, -1, -1},
-                               {false, 0, -1, -1, true},
-                               {false, 8, -1, -1, true}};
+    static const way ways[] = {{false, 0, -1, -1},       {true, 0, -1, -1},
+                               {false, 8, -1, -1},       {false, 0, -1, -1, true},
+                               {false, 8, -1, -1, true}, {true, 0, -1, -1, true},
+                               {true, 8, -1, -1, true}};
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         world all;
         run_way(ways[i], 1, &all);

@@ -22,6 +22,7 @@ enum { STEPS = 6, BREAK = 3 };
 
 static char folder[] = "/tmp/mgi-resume-XXXXXX";
 static mgen_context *ctx;
+static mgi_dataset *learned; /* that is learned from; NULL: the toybox */
 
 static mgi_stage changed(mgi_stage stage, int32_t dtype)
 {
@@ -55,6 +56,8 @@ static const struct mgi_stage_kind *kind_of(const mgi_stage *stage)
             fail_msg("%s", mgen_last_error(ctx));                                                  \
     } while (0)
 
+#include "pair_films.h"
+
 static mgen_context *new_context(int threads)
 {
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
@@ -68,7 +71,8 @@ static mgen_context *new_context(int threads)
 static struct mgi_stage_run *begin(const mgi_stage *stage, uint64_t seed)
 {
     struct mgi_stage_run *run;
-    mgi_stage_params params = {.stage = stage, .dir = folder, .seed = seed, .cache_dir = folder};
+    mgi_stage_params params = {
+        .stage = stage, .dir = folder, .seed = seed, .dataset = learned, .cache_dir = folder};
     OK(kind_of(stage)->create(ctx, &params, &run));
     return run;
 }
@@ -294,6 +298,22 @@ static void test_editor(void **state)
     stage.back_steps = 2;
     strcpy(stage.back_from, "maker_editor");
     straight_and_resumed(&stage, "editor.safetensors");
+}
+
+/* On pairs of films of a folder. */
+static void test_own_edits(void **state)
+{
+    (void)state;
+    make_films(folder, "pairs");
+    put_pairs(6);
+    learned = open_films();
+    mgi_stage stage = changed(tiny_editor(STEPS, 2), MGK_F32);
+    stage.edits[MGI_EDITS_SEGMENTATION] = 0.0;
+    stage.accumulate = 2;
+    straight_and_resumed(&stage, "editor.safetensors");
+    mgi_dataset_release(learned);
+    learned = NULL;
+    assert_int_equal(remove_all(films), 0);
 }
 
 /* Photos are drawn by (seed, element), whoever goes on. */
@@ -692,19 +712,14 @@ static int remove_folder(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_autoencoder),
-                                       cmocka_unit_test(test_audio_codec),
-                                       cmocka_unit_test(test_frozen_encoder),
-                                       cmocka_unit_test(test_video),
-                                       cmocka_unit_test(test_upsampler),
-                                       cmocka_unit_test(test_editor),
-                                       cmocka_unit_test(test_personalizer),
-                                       cmocka_unit_test(test_other_editor),
-                                       cmocka_unit_test(test_other_personalizer),
-                                       cmocka_unit_test(test_every_step),
-                                       cmocka_unit_test(test_other),
-                                       cmocka_unit_test(test_other_upsampler),
-                                       cmocka_unit_test(test_hand_made),
-                                       cmocka_unit_test(test_damaged)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_autoencoder),     cmocka_unit_test(test_audio_codec),
+        cmocka_unit_test(test_frozen_encoder),  cmocka_unit_test(test_video),
+        cmocka_unit_test(test_upsampler),       cmocka_unit_test(test_editor),
+        cmocka_unit_test(test_own_edits),       cmocka_unit_test(test_personalizer),
+        cmocka_unit_test(test_other_editor),    cmocka_unit_test(test_other_personalizer),
+        cmocka_unit_test(test_every_step),      cmocka_unit_test(test_other),
+        cmocka_unit_test(test_other_upsampler), cmocka_unit_test(test_hand_made),
+        cmocka_unit_test(test_damaged)};
     return cmocka_run_group_tests_name("resume", tests, make_folder, remove_folder);
 }
