@@ -3,7 +3,7 @@
 #ifndef FILMS_FOLDER_H
 #define FILMS_FOLDER_H
 
-#include "core/context.h"
+#include "said.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -28,13 +28,6 @@ static inline void put_bytes(const char *name, const char *text, size_t size)
 static inline void put_text(const char *name, const char *text)
 {
     put_bytes(name, text, strlen(text));
-}
-
-static inline void assert_said(mgen_status got, mgen_status wanted, const char *part)
-{
-    if (got != wanted || !strstr(mgen_last_error(ctx), part))
-        fail_msg("%s '%s', wanted %s '%s'", mgen_status_name(got), mgen_last_error(ctx),
-                 mgen_status_name(wanted), part);
 }
 
 #endif

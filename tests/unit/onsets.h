@@ -6,19 +6,13 @@
 
 #include "data/dataset_sound.h"
 #include "data/world_sound.h"
+#include "said.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { RATE = MGI_WORLD_SOUND_RATE, SIDE = 16, FRAME = SIDE * SIDE * 3, FRAMES = 16 };
-
-static void assert_said(mgen_status got, mgen_status wanted, const char *part)
-{
-    if (got != wanted || !strstr(mgen_last_error(ctx), part))
-        fail_msg("%s '%s', wanted %s '%s'", mgen_status_name(got), mgen_last_error(ctx),
-                 mgen_status_name(wanted), part);
-}
 
 /* From `onset` seconds on it is light. */
 static void light_up(uint8_t *rgb, int frames, int fps, double onset)

@@ -18,29 +18,13 @@
 #include "data/world_sound.h"
 #include "media/track.h"
 #include "stage_runs.h"
+#include "films_folder.h"
 #include "onsets.h"
 #include "text/audio_caption.h"
 #include "text/byte_tokenizer.h"
 #include "kernels/pointwise/pointwise.h"
 #include "tiny_networks.h"
 #include "train/audio_stage.h"
-
-static char films[64];
-
-static const char *in_films(const char *name)
-{
-    static char path[600];
-    snprintf(path, sizeof path, "%s/%s", films, name);
-    return path;
-}
-
-static void put_text(const char *name, const char *text)
-{
-    FILE *f = fopen(in_films(name), "wb");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
 
 static uint8_t *light_frames(int frames, int fps, double onset)
 {
