@@ -130,7 +130,8 @@ class Dataset(Closing):
 
     @classmethod
     def from_folder(cls, context: Context, directory: Path, *, width: int, height: int, frames: int) -> "Dataset":
-        """A folder of films, each beside a caption in <name>.txt or without one; scaled and cropped."""
+        """A folder of films, each beside a caption in <name>.txt or without one; scaled and cropped. To train editors on, beside
+        the film after an edit in <name>.edited.mp4 (or so) and the instruction in <name>.edit.txt, too."""
         params = DatasetParams(width=width, height=height, frames=frames)
         return cls._made(context, lib.mgen_dataset_open, path_of(directory), byref(params))
 

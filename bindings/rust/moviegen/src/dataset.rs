@@ -300,7 +300,9 @@ impl Dataset {
     }
 
     /// A folder of films (.mp4, .mkv, .webm, .mov, .y4m), each beside a caption in `<name>.txt` or
-    /// without one; sorted by name. They are scaled and cropped to the size.
+    /// without one; sorted by name. They are scaled and cropped to the size. To train editors on,
+    /// beside the film after an edit in `<name>.edited.mp4` (or so) and the instruction in
+    /// `<name>.edit.txt`, too.
     pub fn open(
         ctx: &mut Context,
         dir: impl AsRef<Path>,
