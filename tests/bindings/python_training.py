@@ -119,6 +119,19 @@ def test_samples_with_sound(world):
         raises(mg.InvalidError, mg.Dataset.from_samples, world.context, read, 6, width=8, height=8, frames=2, **wrong)
 
 
+def test_samples_that_are_edits(world):
+    mg, size = world.moviegen, {"width": 8, "height": 8, "frames": 2}
+    good = mg.Sample(stripes(1, 8, 8, 2), "a wall", edited=stripes(2, 8, 8, 2), instruction="make it blue", edit_task="style")
+    answers = [good, good._replace(edit_task="auto"), good._replace(instruction=""), good._replace(edit_task="nothing"),
+               good._replace(edited=None), good._replace(edited=stripes(2, 8, 8, 1)), good._replace(instruction="x" * 5000)]
+    with mg.Dataset.from_samples(world.context, answers.__getitem__, 7, edits=True, **size) as data:
+        for index in range(2):
+            assert data.read(index)[1] == "a wall"
+        for index, said in enumerate(["its instruction is", "edit_task of sample 3 is 'nothing'", "sample 4 has no edited pixels",
+                                      "the edited pixels have the shape (1, 8, 8, 3)", "the instruction has 5000 bytes"], 2):
+            raises(mg.InvalidError, data.read, index, holds=said)
+
+
 def test_a_folder_of_films(world):
     folder = world.path("films")
     os.makedirs(folder, exist_ok=True)

@@ -158,6 +158,30 @@ fn samples_have_sound() {
 }
 
 #[test]
+fn samples_are_edits() {
+    let size = DatasetParams {
+        edits: true,
+        ..SIZE
+    };
+    let mut ctx = context();
+    let mut dataset = Dataset::from_fn(&mut ctx, size, 2, |index, sample| {
+        ramp(index, sample);
+        assert!(sample.edited_mut().iter().all(|byte| *byte == 0));
+        assert_eq!(sample.edited_mut().len(), sample.pixels_mut().len());
+        sample.edited_mut().fill(7);
+        if index == 0 {
+            sample.set_instruction("make it blue", EditTask::Style)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    dataset.read(&mut ctx, 0).unwrap();
+    let error = dataset.read(&mut ctx, 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("sample 1: its instruction"));
+}
+
+#[test]
 fn the_toybox_and_folders_are_datasets() {
     let mut ctx = context();
     let mut toybox = Dataset::toybox(&mut ctx, 7).unwrap();
