@@ -4,12 +4,12 @@
 #include "core/alloc.h"
 #include "core/hash.h"
 #include "core/philox.h"
-#include "dist/collective.h"
 #include "flow/diffusion.h"
 #include "flow/schedule.h"
 #include "flow/solver.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
+#include "task/flow_ranks.h"
 #include "task/guidance.h"
 #include "task/ranks.h"
 #include "task/shape.h"
@@ -38,9 +38,8 @@ typedef struct sampler {
     mgi_run *run;
     const mgi_networks *n;
     const mgi_generate_request *r;
-    mgi_comm *ranks; /* of a mesh; NULL: one */
-    mgi_comm *dp;    /* those that share the velocities of a step; NULL: one */
-    bool ended;      /* the ranks have agreed that they fail */
+    mgi_flow_ranks flow;
+    mgi_comm *ranks; /* all of them; NULL: one */
     int64_t frames;  /* of a clip */
     int64_t dims[5]; /* of the latents: clips, frames, rows, columns, channels */
     int64_t rows;    /* of a batch: one a clip and part (task/guidance.h) */
@@ -274,82 +273,51 @@ static void make_buffers(sampler *s)
 
 /* -- the flow --------------------------------------------------------------------------------- */
 
-/* Some rows of a tensor; itself, if those are all. */
-static T *some_rows(mgi_run *run, T *t, int64_t first, int64_t rows)
-{
-    T *view;
-    if (!t || run->status != MGEN_OK || rows == t->dims[0])
-        return t;
-    return mgi_ok(run, mgi_tensor_rows(t, first, rows, &view)) ? mgi_scope_add(run, view) : NULL;
-}
+typedef struct evaluation {
+    sampler *s;
+    batch *b;
+    T *x;
+} evaluation;
 
 /* What the network answers for some rows of a batch in one window. */
-static T *evaluate(sampler *s, batch *b, T *x, int64_t window, int64_t first, int64_t rows)
+static T *evaluate(void *user, int64_t window, int64_t first, int64_t rows)
 {
+    const evaluation *e = user;
+    sampler *s = e->s;
+    batch *b = e->b;
     mgi_run *run = s->run;
     int64_t clips = s->r->count, frame = s->dims[2] * s->dims[3] * s->dims[4];
     int64_t each = s->windows.length * frame, from = mgi_window_first(&s->windows, window) * frame;
     mgi_vt_text text = b->text;
     for (int64_t i = 0; i < rows; i++) {
         int64_t at = (first + i) % clips * s->dims[1] * frame + from;
-        mgi_copy(run, b->in, i * each, x, at, each);
+        mgi_copy(run, b->in, i * each, e->x, at, each);
         if (b->beside)
             mgi_copy(run, b->beside, i * each, first + i < 2 * clips ? s->beside : s->black, at,
                      each);
     }
     for (int i = 0; i < MGI_ROLES; i++) {
-        text.x[i] = some_rows(run, text.x[i], first, rows);
+        text.x[i] = mgi_flow_rows(run, text.x[i], first, rows);
         text.tokens[i] = text.tokens[i] ? text.tokens[i] + first : NULL;
     }
-    text.reference = some_rows(run, text.reference, first, rows);
+    text.reference = mgi_flow_rows(run, text.reference, first, rows);
     text.references = text.references ? text.references + first : NULL;
-    text.task = some_rows(run, text.task, first, rows);
+    text.task = mgi_flow_rows(run, text.task, first, rows);
     text.seen = b->seen.p ? &b->seen : NULL;
-    text.condition = some_rows(run, b->beside, 0, rows);
-    return mgi_vt_velocity(run, s->n->video, some_rows(run, b->in, 0, rows),
-                           some_rows(run, b->t, 0, rows), &text);
+    text.condition = mgi_flow_rows(run, b->beside, 0, rows);
+    return mgi_vt_velocity(run, s->n->video, mgi_flow_rows(run, b->in, 0, rows),
+                           mgi_flow_rows(run, b->t, 0, rows), &text);
 }
 
-/* Windows whose rows are shared along dp at once: as few as give every rank the same number of rows. */
-static int64_t windows_at_once(const sampler *s, const batch *b)
-{
-    int64_t ranks = s->dp ? mgi_comm_size(s->dp) : 1, n = 1;
-    while (n < s->windows.count && n * b->rows % ranks)
-        n++;
-    return n;
-}
-
-/* This rank's share of the rows of `windows` windows from `window` on, and those of the others. */
-static T *shared(sampler *s, batch *b, T *x, int64_t window, int64_t windows)
-{
-    mgi_run *run = s->run;
-    int64_t ranks = mgi_comm_size(s->dp), all = windows * b->rows,
-            share = (all + ranks - 1) / ranks;
-    int64_t at = share * mgi_comm_rank(s->dp), end = at + share < all ? at + share : all;
-    int64_t mark = mgi_scope_push(run),
-            each = s->windows.length * s->dims[2] * s->dims[3] * s->dims[4];
-    T *own = mgi_new(run, MGK_F32, MGI_DIMS(1, share, each));
-    if (own && end < at + share) /* what nobody looks at is the same in every run */
-        mgi_fill(run, own, 0.0f);
-    for (int64_t i = at, n; i < end && own; i += n) {
-        int64_t row = i % b->rows, inner = mgi_scope_push(run);
-        n = b->rows - row < end - i ? b->rows - row : end - i;
-        T *u = evaluate(s, b, x, window + i / b->rows, row, n);
-        mgi_copy(run, own, (i - at) * each, u, 0, n * each);
-        mgi_scope_pop(run, inner, NULL);
-    }
-    T *u = mgi_gather_rows(run, s->dp, own);
-    if (u)
-        u = mgi_reshape(
-            run, u, MGI_DIMS(share * ranks, s->windows.length, s->dims[2], s->dims[3], s->dims[4]));
-    return mgi_scope_pop(run, mark, u);
-}
-
-/* Velocities of all rows of some windows: of one, unless they are shared. */
+/* Velocities of all rows of some windows. */
 static T *windows_velocity(sampler *s, batch *b, T *x, int64_t window, int64_t windows)
 {
-    return s->dp && windows * b->rows > 1 ? shared(s, b, x, window, windows)
-                                          : evaluate(s, b, x, window, 0, b->rows);
+    evaluation e = {s, b, x};
+    const mgi_flow_batch rows = {.rows = b->rows,
+                                 .dims = {s->windows.length, s->dims[2], s->dims[3], s->dims[4]},
+                                 .evaluate = evaluate,
+                                 .user = &e};
+    return mgi_flow_velocities(s->run, &s->flow, &rows, window, windows);
 }
 
 /* total += the window's share of its velocity u, frame by frame. */
@@ -376,7 +344,7 @@ static T *guided(sampler *s, const batch *b, T *u, int64_t first)
 
 static T *batch_velocity(sampler *s, batch *b, T *x)
 {
-    int64_t once = windows_at_once(s, b), count = s->windows.count;
+    int64_t count = s->windows.count, once = mgi_flow_windows(&s->flow, count, b->rows);
     if (count == 1)
         return guided(s, b, windows_velocity(s, b, x, 0, 1), 0);
     mgi_fill(s->run, s->total, 0.0f);
@@ -414,12 +382,6 @@ static batch *batch_at(sampler *s, float time)
     return guides || chosen_later ? &s->all : &s->prompted;
 }
 
-typedef struct evaluation {
-    sampler *s;
-    batch *b;
-    T *x;
-} evaluation;
-
 static void leave_velocity(mgi_run *run, void *user)
 {
     const evaluation *e = user;
@@ -447,14 +409,8 @@ static T *velocity(void *user, T *x, float time)
     T *u = s->run->dev->meta ? counted_velocity(s, b, x)
            : captures(s)     ? captured_velocity(s, b, x)
                              : batch_velocity(s, b, x);
-    if (s->ranks && s->run->status != MGEN_OK) /* others wait for what this rank cannot do */
-        mgi_comm_abort(s->ranks);
+    mgi_flow_evaluated(s->run, &s->flow);
     return u;
-}
-
-static bool first_rank(const sampler *s)
-{
-    return !s->ranks || mgi_comm_rank(s->ranks) == 0;
 }
 
 /* Along u to the end of the flow, from where the step has led. */
@@ -488,7 +444,7 @@ static mgen_status ask(sampler *s, const mgi_solver_step *k)
     const mgi_generate_request *r = s->r;
     bool meta = s->run->dev->meta, counted = s->counted;
     s->counted = false;
-    if (r->preview && k->u && first_rank(s) && (!meta || counted))
+    if (r->preview && k->u && mgi_flow_first(&s->flow) && (!meta || counted))
         MGI_TRY(preview(s, k));
     if (r->progress && !meta && r->progress(r->user, k->done, s->steps))
         return mgi_fail(s->run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", k->done,
@@ -496,28 +452,17 @@ static mgen_status ask(sampler *s, const mgi_solver_step *k)
     return MGEN_OK;
 }
 
-/* All ranks end alike. */
-static mgen_status together(sampler *s, mgen_status status)
-{
-    bool agreed;
-    status = mgi_comm_together_in(s->run->ctx, s->ranks, status, &agreed);
-    s->ended = s->ended || (agreed && status != MGEN_OK);
-    return status;
-}
-
 static mgen_status stepped(void *user, const mgi_solver_step *k)
 {
     sampler *s = user;
-    return together(s, ask(s, k));
+    return mgi_flow_together(s->run, &s->flow, ask(s, k));
 }
 
-/* DOPRI5: ranks whose processors differ in the last bit take the same steps still. */
+/* DOPRI5: ranks take the same steps. */
 static mgen_status same_norms(void *user, float *norms, int count)
 {
     const sampler *s = user;
-    if (!s->ranks || s->run->dev->meta)
-        return MGEN_OK;
-    return mgi_ranks_share(s->run->ctx, s->ranks, MGK_F32, norms, count, 0);
+    return mgi_flow_same(s->run, &s->flow, MGK_F32, norms, count);
 }
 
 /* An estimate cannot know the times that DOPRI5 will choose: it counts guidance at all of them, and the
@@ -568,7 +513,7 @@ static mgen_status sample(sampler *s)
         make_captured(s);
     if (s->run->status == MGEN_OK)
         see_text(s);
-    MGI_TRY(together(s, s->run->status));
+    MGI_TRY(mgi_flow_together(s->run, &s->flow, s->run->status));
     mgi_weights_begin(s->run);
     if (s->run->dev->meta && mgi_guidance_partial(&s->guidance) && r->solver == MGI_SOLVER_DOPRI5)
         count_both(s);
@@ -578,11 +523,7 @@ static mgen_status sample(sampler *s)
     mgi_vt_seen_drop(s->run, &s->all.seen);
     if (status == MGEN_OK)
         status = all_finite(s->run->ctx, s->x);
-    if (s->ranks && !s->ended && s->run->status == MGEN_OK)
-        return together(s, status);
-    if (s->ranks && !s->ended)
-        mgi_comm_abort(s->ranks);
-    return status;
+    return mgi_flow_end(s->run, &s->flow, status);
 }
 
 /* -- the frames ------------------------------------------------------------------------------- */
@@ -626,8 +567,6 @@ static mgen_status same_request(sampler *s)
     const mgi_generate_request *r = s->r;
     uint64_t hash = 0;
     char text[200];
-    if (!s->ranks || s->run->dev->meta)
-        return MGEN_OK;
     for (int64_t i = 0; i < r->count; i++) {
         hash = mgi_hash64(&r->seeds[i], sizeof r->seeds[i], hash_text(hash, r->prompts[i]));
         hash = hash_text(hash, r->negatives ? r->negatives[i] : NULL);
@@ -639,7 +578,7 @@ static mgen_status same_request(sampler *s)
              (long long)s->dims[3], r->steps, (double)s->guidance.scale, (double)r->guidance_from,
              (double)r->guidance_to, r->schedule, r->solver, r->drop_text, (long long)r->tile,
              (unsigned long long)hash);
-    return mgi_comm_agree(s->ranks, "request", text);
+    return mgi_flow_agree(s->run, &s->flow, text);
 }
 
 int mgi_generate_steps(const mgi_generate_request *r)
@@ -674,11 +613,10 @@ static mgen_status prepare(sampler *s)
 mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n, const mgi_generate_request *r)
 {
     mgi_run run;
-    const mgi_mesh *mesh = n->video->mesh;
-    sampler s = {.run = &run, .n = n, .r = r, .ranks = mgi_ranks_of(mesh)};
-    s.dp = mesh && mesh->shape.dp > 1 ? mesh->group[MGI_AXIS_DP] : NULL;
+    sampler s = {.run = &run, .n = n, .r = r, .flow = mgi_flow_ranks_of(n->video->mesh)};
+    s.ranks = s.flow.all;
     mgi_run_init(&run, ctx, false);
-    mgen_status status = together(&s, prepare(&s));
+    mgen_status status = mgi_flow_together(&run, &s.flow, prepare(&s));
     if (status == MGEN_OK)
         status = same_request(&s);
     if (status == MGEN_OK)
@@ -690,8 +628,5 @@ mgen_status mgi_generate(mgen_context *ctx, const mgi_networks *n, const mgi_gen
     mgi_free(ctx, s.references);
     mgi_free(ctx, s.tokens);
     mgi_free(ctx, s.times);
-    if (s.ranks && mgi_comm_context(s.ranks) != ctx &&
-        (status == MGEN_E_PEER_LOST || status == MGEN_E_TIMEOUT || status == MGEN_E_DESYNC))
-        return mgi_fail_from(ctx, status, mgi_comm_context(s.ranks));
-    return status;
+    return mgi_flow_said(ctx, &s.flow, status);
 }
