@@ -91,7 +91,7 @@ struct mgen_personalizer {
     mgi_personalizer net;
 };
 
-/* As the public calls, held as MGEN_PRECISION_* says; the video model split over the mesh where there is one. */
+/* As the public calls, held as MGEN_PRECISION_* says; the video and the audio model split over the mesh where there is one. */
 mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                 uint32_t precision, mgen_tae **out);
 mgen_status mgi_text_encoder_handle_open(mgen_context *ctx, const char *dir, const char *name,
@@ -104,7 +104,8 @@ mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const 
 mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                    uint32_t precision, mgen_editor **out);
 mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                        uint32_t precision, mgen_audio_model **out);
+                                        uint32_t precision, const mgen_mesh *mesh,
+                                        mgen_audio_model **out);
 mgen_status mgi_personalizer_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                          uint32_t precision, mgen_personalizer **out);
 /* The MGEN_PRECISION_* in which a video model is held. */
@@ -125,6 +126,8 @@ struct mgen_sound {
 
 /* Copy a pipeline struct in and retain its handles; mgen_pipeline_close releases them. */
 mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen_pipeline *ours);
+/* The mesh of a pipeline that may be wrong otherwise. */
+mgen_mesh *mgi_pipeline_mesh(mgen_context *ctx, const mgen_pipeline *theirs);
 /* The networks of a whole pipeline: STATE naming the part that is missing or does not fit. */
 mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out);
 
@@ -140,7 +143,7 @@ mgen_status mgi_pipeline_begins(mgen_context *ctx, const mgen_pipeline *p,
 /* The networks that make films of the person in a photo; STATE as above. */
 mgen_status mgi_pipeline_personalizer(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out);
 
-/* STATE or UNSUPPORTED unless it makes sound. */
+/* INVALID or STATE unless it makes sound. */
 mgen_status mgi_pipeline_audio(mgen_context *ctx, const mgen_pipeline *p);
 
 enum { MGI_SIDE_MAX = 65536 }; /* width, height and count of frames and latents */

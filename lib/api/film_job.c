@@ -590,13 +590,6 @@ failed:
     return status;
 }
 
-/* The mesh of a pipeline that may be wrong otherwise. */
-static mgen_mesh *pipeline_mesh(mgen_context *ctx, const mgen_pipeline *theirs)
-{
-    bool whole = theirs && theirs->struct_size >= offsetof(mgen_pipeline, upsampler);
-    return whole && mgi_mesh_in(ctx, theirs->mesh) == MGEN_OK ? theirs->mesh : NULL;
-}
-
 static mgen_status start(mgen_context *ctx, const mgen_pipeline *pipeline, work_kind kind,
                          const mgen_clip *given, const mgen_generate_params *params, mgen_job **out)
 {
@@ -607,7 +600,7 @@ static mgen_status start(mgen_context *ctx, const mgen_pipeline *pipeline, work_
     MGI_TRY(check_call(ctx, kind, given));
     film_job prepared = job_of(ctx, kind, given);
     mgen_status status = prepare(&prepared, pipeline, params);
-    mgen_mesh *mesh = pipeline_mesh(ctx, pipeline);
+    mgen_mesh *mesh = mgi_pipeline_mesh(ctx, pipeline);
     status = mgi_mesh_together(mesh, status);
     if (status == MGEN_OK)
         status = share_tile(&prepared);

@@ -51,7 +51,7 @@ static mgen_status load(mgen_context *home, int kind, const char *dir, const cha
     case EDITOR:
         return mgi_editor_open(home, dir, name, &((mgen_editor *)h)->net, &h->hash);
     case AUDIO_MODEL:
-        return mgi_audio_open(home, dir, name, &((mgen_audio_model *)h)->net, &h->hash);
+        return mgi_audio_open(home, dir, name, mesh, &((mgen_audio_model *)h)->net, &h->hash);
     case PERSONALIZER:
         return mgi_personalizer_open(home, dir, name, &((mgen_personalizer *)h)->net, &h->hash);
     default:
@@ -179,13 +179,14 @@ mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const cha
 mgen_status mgen_audio_model_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgen_audio_model **out)
 {
-    return mgi_audio_model_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, out);
+    return mgi_audio_model_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, out);
 }
 
 mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                        uint32_t precision, mgen_audio_model **out)
+                                        uint32_t precision, const mgen_mesh *mesh,
+                                        mgen_audio_model **out)
 {
-    return open_handle(ctx, AUDIO_MODEL, dir, name, precision, NULL, (void **)out);
+    return open_handle(ctx, AUDIO_MODEL, dir, name, precision, mgi_mesh_split(mesh), (void **)out);
 }
 
 mgen_status mgen_personalizer_open(mgen_context *ctx, const char *dir, const char *name,

@@ -63,6 +63,12 @@ mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen
     return MGEN_OK;
 }
 
+mgen_mesh *mgi_pipeline_mesh(mgen_context *ctx, const mgen_pipeline *theirs)
+{
+    bool whole = theirs && theirs->struct_size >= PIPELINE_LEAST;
+    return whole && mgi_mesh_in(ctx, theirs->mesh) == MGEN_OK ? theirs->mesh : NULL;
+}
+
 static bool size_given(const mgen_pipeline *p)
 {
     return p->width && p->height && p->frames && p->fps && p->width <= 65536 &&
@@ -217,10 +223,13 @@ mgen_status mgi_pipeline_begins(mgen_context *ctx, const mgen_pipeline *p,
 
 mgen_status mgi_pipeline_audio(mgen_context *ctx, const mgen_pipeline *p)
 {
-    if (mgi_mesh_split(p->mesh))
-        return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
-                        "sound is made by one rank; open the pipeline without a mesh");
-    return p->audio ? MGEN_OK : mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its audio model");
+    MGI_TRY(mgi_mesh_in(ctx, p->mesh));
+    if (!p->audio)
+        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its audio model");
+    if (p->audio->net.transformer.mesh != mgi_mesh_split(p->mesh))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "the pipeline's mesh is another than its audio model was opened with");
+    return MGEN_OK;
 }
 
 static bool holds_nothing(const mgen_pipeline *p)
@@ -251,8 +260,8 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
         MGI_TRY(mgi_upsampler_handle_open(ctx, dir, file->upsampler, precision, &p->upsampler));
     if (file->editor[0] && editor_of(p) && !mgi_mesh_split(p->mesh))
         MGI_TRY(mgi_editor_handle_open(ctx, dir, file->editor, precision, &p->editor));
-    if (file->audio[0] && audio_of(p) && !mgi_mesh_split(p->mesh))
-        MGI_TRY(mgi_audio_model_handle_open(ctx, dir, file->audio, precision, &p->audio));
+    if (file->audio[0] && audio_of(p))
+        MGI_TRY(mgi_audio_model_handle_open(ctx, dir, file->audio, precision, p->mesh, &p->audio));
     if (file->personalizer[0] && personalizer_of(p) && !mgi_mesh_split(p->mesh))
         MGI_TRY(mgi_personalizer_handle_open(ctx, dir, file->personalizer, precision,
                                              &p->personalizer));
@@ -283,16 +292,17 @@ static mgen_status share_hashes(mgen_context *ctx, const mgen_pipeline *p)
 {
     const mgi_mesh *mesh = mgi_mesh_split(p->mesh);
     char text[64];
-    if (!mesh || !p->video)
+    if (!mesh || !(p->video || p->audio))
         return MGEN_OK;
-    uint64_t *hash = p->video->text_hash;
-    for (int i = 0; i < MGI_ROLES; i++) {
+    uint64_t *hash = p->video ? p->video->text_hash : NULL;
+    for (int i = 0; hash && i < MGI_ROLES; i++) {
         hash[i] = p->text[i] ? p->text[i]->handle.hash : 0;
         MGI_TRY(
             mgi_ranks_share(ctx, mgi_ranks_of(mesh), MGK_U64, &hash[i], 1, mgi_text_rank(mesh, i)));
     }
-    snprintf(text, sizeof text, "%016" PRIx64 ", precision %u", mgen_pipeline_hash(p),
-             mgi_video_model_precision(p->video));
+    snprintf(text, sizeof text, "%016" PRIx64 ", precision %u",
+             hash ? mgen_pipeline_hash(p) : p->audio->handle.hash,
+             hash ? mgi_video_model_precision(p->video) : p->precision);
     return mgi_comm_agree(p->mesh->world, "weights (their hash)", text);
 }
 

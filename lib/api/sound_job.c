@@ -3,7 +3,10 @@
 #include "api/job.h"
 
 #include "core/alloc.h"
+#include "core/hash.h"
 #include "flow/schedule.h"
+#include "kernels/mgk.h"
+#include "task/ranks.h"
 #include "task/sound.h"
 #include "text/audio_caption.h"
 
@@ -24,7 +27,8 @@ typedef struct sound_job {
     mgen_job job; /* first */
     mgen_sound_params params;
     mgi_sound_request request;
-    const mgen_clip *clip; /* the caller's; NULL: none */
+    const mgen_clip *clip; /* the caller's; NULL: none, or on a mesh that of rank 0, whose */
+    mgen_clip_info info;   /* is this, of no frames where there is none */
     mgi_film_bytes film;
     char *caption, *negative;
     mgi_track before; /* of the model's rate */
@@ -51,6 +55,11 @@ static mgen_status on_film(void *user, int64_t first, int64_t count, float *rgb)
     return mgi_film_give(&s->film, first, count, rgb);
 }
 
+static bool on_stop(void *user)
+{
+    return atomic_load(&((sound_job *)user)->job.cancel);
+}
+
 static mgen_status on_samples(void *user, int64_t first, int64_t count, const float *samples)
 {
     sound_job *s = user;
@@ -59,6 +68,12 @@ static mgen_status on_samples(void *user, int64_t first, int64_t count, const fl
         return mgi_fail(s->job.ctx, MGEN_E_CANCELLED, "cancelled after sample %lld",
                         (long long)(first + count));
     return MGEN_OK;
+}
+
+/* Whether this rank gets the samples. */
+static bool takes_samples(const sound_job *s)
+{
+    return mgen_mesh_rank(s->job.pipeline.mesh) == 0;
 }
 
 static mgen_status work(mgen_job *job)
@@ -144,12 +159,27 @@ static mgen_status take_context(sound_job *s, int64_t rate)
 
 static int64_t samples_of(const sound_job *s, int64_t rate)
 {
-    const mgen_clip_info *i = s->clip ? &s->clip->info : NULL;
+    const mgen_clip_info *i = &s->info;
     double seconds = s->params.seconds;
     if (seconds == 0.0)
         seconds = (double)i->frames * i->fps_den / i->fps_num;
     const double samples = rint(seconds * (double)rate);
     return samples < 1.0 ? 1 : samples < (double)INT32_MAX ? (int64_t)samples : INT32_MAX;
+}
+
+static void take_film(sound_job *s)
+{
+    const mgen_clip_info *i = &s->info;
+    mgi_sound_request *r = &s->request;
+    if (s->clip)
+        s->film = (mgi_film_bytes){s->clip->pixels, NULL, i->height, i->width};
+    if (s->clip && mgi_mesh_split(s->job.pipeline.mesh))
+        r->film_hash = mgi_hash64(s->clip->pixels, (size_t)i->frames * i->height * i->width * 3, 0);
+    r->source = on_film;
+    r->film[0] = i->frames;
+    r->film[1] = i->height;
+    r->film[2] = i->width;
+    r->fps = (double)i->fps_num / i->fps_den;
 }
 
 /* All that can be refused is refused here. The job may be on the caller's stack; `release` frees what it then has. */
@@ -161,7 +191,7 @@ static mgen_status prepare(sound_job *s, const mgen_pipeline *pipeline,
     mgen_estimate *e = &s->job.estimate;
     mgi_generate_needs needs;
     MGI_TRY(mgi_struct_in(ctx, p, sizeof *p, sizeof *p, params, "sound params"));
-    MGI_TRY(check_params(ctx, p, s->clip));
+    MGI_TRY(check_params(ctx, p, s->info.frames > 0));
     MGI_TRY(mgi_pipeline_in(ctx, pipeline, &s->job.pipeline));
     MGI_TRY(mgi_pipeline_audio(ctx, &s->job.pipeline));
     const mgi_audio *a = &s->job.pipeline.audio->net;
@@ -183,20 +213,14 @@ static mgen_status prepare(sound_job *s, const mgen_pipeline *pipeline,
                                      .extension = (int)p->extension,
                                      .candidates = (int)p->candidates,
                                      .progress = on_progress,
+                                     .stop = on_stop,
                                      .sink = on_samples,
                                      .user = s};
-    if (s->clip) {
-        const mgen_clip_info *i = &s->clip->info;
-        s->film = (mgi_film_bytes){s->clip->pixels, NULL, i->height, i->width};
-        s->request.source = on_film;
-        s->request.film[0] = i->frames;
-        s->request.film[1] = i->height;
-        s->request.film[2] = i->width;
-        s->request.fps = (double)i->fps_num / i->fps_den;
-    }
+    if (s->info.frames)
+        take_film(s);
     MGI_TRY(mgi_sound_estimate(ctx, a, &s->request, &needs));
     e->host_bytes += needs.host_bytes + sizeof(sound_job) + sizeof(mgen_sound) + 2 * ROOM + 16384 +
-                     (uint64_t)s->request.samples * sizeof(float);
+                     (takes_samples(s) ? (uint64_t)s->request.samples * sizeof(float) : 0);
     e->device_bytes = needs.device_bytes;
     e->flops = needs.flops;
     return MGEN_OK;
@@ -235,6 +259,27 @@ static mgen_status check_limit(const sound_job *s)
     return MGEN_OK;
 }
 
+static sound_job job_of(mgen_context *ctx, const mgen_clip *clip)
+{
+    sound_job s = {.job = {.ctx = ctx}, .clip = clip};
+    if (clip)
+        s.info = clip->info;
+    return s;
+}
+
+/* What ranks without a clip know of rank 0's. */
+static mgen_status share_clip(mgen_mesh *mesh, sound_job *s)
+{
+    mgen_clip_info first = s->info;
+    const mgi_mesh *split = mgi_mesh_split(mesh);
+    if (!split)
+        return MGEN_OK;
+    MGI_TRY(mgi_ranks_share(s->job.ctx, mgi_ranks_of(split), MGK_U8, &first, sizeof first, 0));
+    if (!s->clip)
+        s->info = first;
+    return MGEN_OK;
+}
+
 /* -- the calls -------------------------------------------------------------------------------------- */
 
 mgen_status mgen_sound_estimate(mgen_context *ctx, const mgen_pipeline *pipeline,
@@ -246,7 +291,7 @@ mgen_status mgen_sound_estimate(mgen_context *ctx, const mgen_pipeline *pipeline
         return MGEN_E_INVALID;
     MGI_TRY(check_call(ctx, params));
     MGI_TRY(mgi_struct_in(ctx, &theirs, sizeof theirs, sizeof theirs, out, "estimate"));
-    sound_job s = {.job = {.ctx = ctx}, .clip = clip};
+    sound_job s = job_of(ctx, clip);
     mgen_status status = prepare(&s, pipeline, params);
     release(&s.job);
     mgen_pipeline_close(&s.job.pipeline);
@@ -265,10 +310,13 @@ static mgen_status make(sound_job *prepared, sound_job **out)
     s->job.work = work;
     s->job.finish = release;
     s->job.clipless = "made no clip";
+    s->job.soundless = takes_samples(s) ? NULL : "gave its sound to rank 0";
     s->request.user = s;
     mgi_job_init(&s->job);
     const int64_t rate = s->job.pipeline.audio->net.codec.config.rate;
-    mgen_status status = mgi_sound_new(ctx, s->request.samples, (uint32_t)rate, 1, &s->job.sound);
+    mgen_status status = MGEN_OK;
+    if (takes_samples(s))
+        status = mgi_sound_new(ctx, s->request.samples, (uint32_t)rate, 1, &s->job.sound);
     if (status != MGEN_OK) {
         mgi_job_free(&s->job);
         return status;
@@ -281,23 +329,28 @@ static mgen_status make(sound_job *prepared, sound_job **out)
 mgen_status mgen_sound_start(mgen_context *ctx, const mgen_pipeline *pipeline,
                              const mgen_clip *clip, const mgen_sound_params *params, mgen_job **out)
 {
-    sound_job *s, prepared = {.job = {.ctx = ctx}, .clip = clip};
+    sound_job *s = NULL, prepared = job_of(ctx, clip);
     if (!ctx || !out)
         return MGEN_E_INVALID;
     *out = NULL;
     MGI_TRY(check_call(ctx, params));
+    mgen_mesh *mesh = mgi_pipeline_mesh(ctx, pipeline);
+    MGI_TRY(share_clip(mesh, &prepared));
     mgen_status status = prepare(&prepared, pipeline, params);
     if (status == MGEN_OK)
         status = check_limit(&prepared);
-    if (status == MGEN_OK)
-        status = make(&prepared, &s);
+    status = mgi_mesh_together(mesh, status);
     if (status == MGEN_OK) {
-        status = mgi_job_begin(&s->job);
+        status = make(&prepared, &s);
+        if (status == MGEN_OK)
+            status = mgi_job_begin(&s->job);
         if (status == MGEN_OK)
             *out = &s->job;
         else
-            mgi_job_free(&s->job);
+            (void)mgi_mesh_end(mesh, status);
     }
+    if (status != MGEN_OK && s)
+        mgi_job_free(&s->job);
     release(&prepared.job);
     mgen_pipeline_close(&prepared.job.pipeline);
     return status;

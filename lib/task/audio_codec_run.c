@@ -24,6 +24,11 @@ int64_t mgi_audio_frames(const mgi_audio_codec *codec, int64_t samples)
     return samples / hop + (samples % hop != 0);
 }
 
+int64_t mgi_audio_pieces(int64_t frames)
+{
+    return (frames + PIECE - 1) / PIECE;
+}
+
 /* -- encoding ----------------------------------------------------------------------------------- */
 
 typedef struct encoding {

@@ -146,13 +146,17 @@ mgen_status mgi_generate_estimate(mgen_context *ctx, const mgi_networks *n,
     return status;
 }
 
-/* An audio model without its values. */
-static mgen_status make_audio(mgen_context *meta, const mgi_audio *a, mgi_audio *out)
+/* An audio model without its values, with a place for its mesh. */
+static mgen_status make_audio(mgen_context *meta, const mgi_audio *a, mgi_mesh *mesh,
+                              mgi_audio *out)
 {
-    *out = (mgi_audio){.config = a->config};
-    meta->device->hold = a->transformer.module.hold;
-    MGI_TRY(mgi_vt_init(&out->transformer, meta, &a->transformer.config));
-    out->transformer.form = a->transformer.form;
+    const mgi_vt *as = &a->transformer;
+    if (as->mesh)
+        MGI_TRY(same_mesh(meta, as->mesh, mesh));
+    meta->device->hold = as->module.hold;
+    MGI_TRY(mgi_vt_init_mesh(&out->transformer, meta, &as->config, as->mesh ? mesh : NULL));
+    out->transformer.form = as->form;
+    out->transformer.cp = as->cp;
     MGI_TRY(same_dtype(&out->transformer.module, &a->transformer.module));
     meta->device->hold = a->codec.module.hold;
     MGI_TRY(mgi_audio_codec_init(&out->codec, meta, &a->codec.config));
@@ -166,16 +170,18 @@ mgen_status mgi_sound_estimate(mgen_context *ctx, const mgi_audio *a, const mgi_
                                mgi_generate_needs *out)
 {
     mgen_context *meta;
-    mgi_audio net;
+    mgi_audio net = {.config = a->config};
+    mgi_mesh mesh = {{0}};
     *out = (mgi_generate_needs){0};
     MGI_TRY(open_meta(ctx, &meta));
-    mgen_status status = make_audio(meta, a, &net);
+    mgen_status status = make_audio(meta, a, &mesh, &net);
     if (status == MGEN_OK) {
         const meter m = meter_start(meta);
         status = mgi_sound_make(meta, &net, r);
         meter_read(&m, meta, ctx->device->cuda != NULL, out);
     }
     mgi_audio_finish(&net);
+    mgi_mesh_destroy(&mesh);
     if (status != MGEN_OK)
         mgi_fail_from(ctx, status, meta);
     mgi_context_free(meta);

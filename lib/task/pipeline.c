@@ -197,18 +197,24 @@ static mgen_status load_transformer(mgen_context *ctx, const char *dir, mgi_mode
     return status;
 }
 
+static mgen_status check_whole(mgen_context *ctx, const mgi_mesh *mesh)
+{
+    return mesh && mesh->shape.shard > 1
+               ? mgi_fail(
+                     ctx, MGEN_E_UNSUPPORTED,
+                     "the mesh divides parameters (shard=%d), which only training gathers again; "
+                     "for films and sounds take a mesh without shards",
+                     mesh->shape.shard)
+               : MGEN_OK;
+}
+
 mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *name,
                              const mgi_mesh *mesh, mgi_vt *out, uint64_t *hash)
 {
     mgi_model_file f;
     mgi_vt_config config;
     memset(out, 0, sizeof *out);
-    if (mesh && mesh->shape.shard > 1)
-        return mgi_fail(
-            ctx, MGEN_E_UNSUPPORTED,
-            "the mesh divides parameters (shard=%d), which only training gathers again; "
-            "for films take a mesh without shards",
-            mesh->shape.shard);
+    MGI_TRY(check_whole(ctx, mesh));
     MGI_TRY(mgi_model_file_open(ctx, dir, name, "video-transformer", &f));
     mgen_status status = mgi_vt_config_read(ctx, f.config, &config);
     status = load_transformer(ctx, dir, &f, status, &config, mesh, out, hash);
@@ -217,15 +223,15 @@ mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *nam
     return status;
 }
 
-static mgen_status open_upsampler(mgen_context *ctx, const char *dir, const char *name, void *to,
-                                  uint64_t *hash)
+static mgen_status open_upsampler(mgen_context *ctx, const char *dir, const char *name,
+                                  const mgi_mesh *mesh, void *to, uint64_t *hash)
 {
     mgi_upsampler *out = to;
     mgi_model_file f;
     uint64_t tae = 0;
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_UPSAMPLER_KIND, &f));
     mgen_status status = mgi_upsampler_config_read(ctx, f.config, &out->config);
-    status = load_transformer(ctx, dir, &f, status, &out->config.video, NULL, &out->video, hash);
+    status = load_transformer(ctx, dir, &f, status, &out->config.video, mesh, &out->video, hash);
     if (status == MGEN_OK)
         status = mgi_tae_open(ctx, dir, out->config.tae, &out->tae, &tae);
     *hash = mgi_hash64(&tae, sizeof tae, *hash);
@@ -240,9 +246,10 @@ static mgen_status open_upsampler(mgen_context *ctx, const char *dir, const char
 
 /* A model of several files as those of one save: opened again when its own were replaced meanwhile. */
 typedef struct several {
-    mgen_status (*load)(mgen_context *ctx, const char *dir, const char *name, void *out,
-                        uint64_t *hash);
+    mgen_status (*load)(mgen_context *ctx, const char *dir, const char *name, const mgi_mesh *mesh,
+                        void *out, uint64_t *hash);
     void (*finish)(void *out);
+    const mgi_mesh *mesh;
 } several;
 
 static mgen_status open_of_one_save(mgen_context *ctx, const char *dir, const char *name,
@@ -258,7 +265,7 @@ static mgen_status open_of_one_save(mgen_context *ctx, const char *dir, const ch
         of.finish(out);
         ctx->device->hold = hold;
         uint64_t stamp = mgi_files_stamp(dir, names, 2);
-        status = of.load(ctx, dir, name, out, hash);
+        status = of.load(ctx, dir, name, of.mesh, out, hash);
         if (stamp == mgi_files_stamp(dir, names, 2))
             break;
     }
@@ -276,7 +283,8 @@ mgen_status mgi_upsampler_open(mgen_context *ctx, const char *dir, const char *n
                                mgi_upsampler *out, uint64_t *hash)
 {
     memset(out, 0, sizeof *out);
-    return open_of_one_save(ctx, dir, name, (several){open_upsampler, finish_upsampler}, out, hash);
+    return open_of_one_save(ctx, dir, name, (several){open_upsampler, finish_upsampler, NULL}, out,
+                            hash);
 }
 
 void mgi_upsampler_finish(mgi_upsampler *u)
@@ -317,15 +325,15 @@ static mgen_status check_vision(mgen_context *ctx, const char *name, const mgi_v
                           name, (long long)vision->config.dim, (long long)v->reference);
 }
 
-static mgen_status open_personalizer(mgen_context *ctx, const char *dir, const char *name, void *to,
-                                     uint64_t *hash)
+static mgen_status open_personalizer(mgen_context *ctx, const char *dir, const char *name,
+                                     const mgi_mesh *mesh, void *to, uint64_t *hash)
 {
     mgi_personalizer *out = to;
     mgi_model_file f;
     uint64_t vision = 0;
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_PERSONALIZER_KIND, &f));
     mgen_status status = mgi_personalizer_config_read(ctx, f.config, &out->config);
-    status = load_transformer(ctx, dir, &f, status, &out->config.video, NULL, &out->video, hash);
+    status = load_transformer(ctx, dir, &f, status, &out->config.video, mesh, &out->video, hash);
     if (status == MGEN_OK)
         status = mgi_clip_vision_open(ctx, dir, out->config.vision, &out->vision, &vision);
     *hash = mgi_hash64(&vision, sizeof vision, *hash);
@@ -343,8 +351,8 @@ mgen_status mgi_personalizer_open(mgen_context *ctx, const char *dir, const char
                                   mgi_personalizer *out, uint64_t *hash)
 {
     memset(out, 0, sizeof *out);
-    return open_of_one_save(ctx, dir, name, (several){open_personalizer, finish_personalizer}, out,
-                            hash);
+    return open_of_one_save(ctx, dir, name, (several){open_personalizer, finish_personalizer, NULL},
+                            out, hash);
 }
 
 void mgi_personalizer_finish(mgi_personalizer *p)
@@ -376,15 +384,15 @@ mgen_status mgi_audio_check(mgen_context *ctx, const mgi_audio *a)
                           a->config.vision, (long long)seen, (long long)v->features);
 }
 
-static mgen_status open_audio(mgen_context *ctx, const char *dir, const char *name, void *to,
-                              uint64_t *hash)
+static mgen_status open_audio(mgen_context *ctx, const char *dir, const char *name,
+                              const mgi_mesh *mesh, void *to, uint64_t *hash)
 {
     mgi_audio *out = to;
     mgi_model_file f;
     uint64_t parts[3] = {0};
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_AUDIO_KIND, &f));
     mgen_status status = mgi_audio_config_read(ctx, f.config, &out->config);
-    status = load_transformer(ctx, dir, &f, status, &out->config.transformer, NULL,
+    status = load_transformer(ctx, dir, &f, status, &out->config.transformer, mesh,
                               &out->transformer, hash);
     MGI_TRY(status);
     MGI_TRY(mgi_audio_codec_open(ctx, dir, out->config.codec, &out->codec, &parts[0]));
@@ -401,11 +409,12 @@ static void finish_audio(void *audio)
     mgi_audio_finish(audio);
 }
 
-mgen_status mgi_audio_open(mgen_context *ctx, const char *dir, const char *name, mgi_audio *out,
-                           uint64_t *hash)
+mgen_status mgi_audio_open(mgen_context *ctx, const char *dir, const char *name,
+                           const mgi_mesh *mesh, mgi_audio *out, uint64_t *hash)
 {
     memset(out, 0, sizeof *out);
-    return open_of_one_save(ctx, dir, name, (several){open_audio, finish_audio}, out, hash);
+    MGI_TRY(check_whole(ctx, mesh));
+    return open_of_one_save(ctx, dir, name, (several){open_audio, finish_audio, mesh}, out, hash);
 }
 
 void mgi_audio_finish(mgi_audio *a)

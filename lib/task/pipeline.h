@@ -100,9 +100,9 @@ typedef struct mgi_audio {
     mgi_text_encoder text;
     mgi_clip_vision vision; /* unless config.vision is "" */
 } mgi_audio;
-/* *hash receives the identity of all. Held as an upsampler is. */
-mgen_status mgi_audio_open(mgen_context *ctx, const char *dir, const char *name, mgi_audio *out,
-                           uint64_t *hash);
+/* *hash receives the identity of all. Held as an upsampler is; the transformer split over a mesh, the rest whole on every rank. */
+mgen_status mgi_audio_open(mgen_context *ctx, const char *dir, const char *name,
+                           const mgi_mesh *mesh, mgi_audio *out, uint64_t *hash);
 void mgi_audio_finish(mgi_audio *audio);
 /* Whether the parts fit together. CORRUPT with what does not. */
 mgen_status mgi_audio_check(mgen_context *ctx, const mgi_audio *audio);

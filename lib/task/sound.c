@@ -2,15 +2,18 @@
 #include "task/sound.h"
 
 #include "core/alloc.h"
+#include "core/hash.h"
 #include "core/philox.h"
 #include "flow/windows.h"
 #include "kernels/loss/loss.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
 #include "task/film_features.h"
+#include "task/flow_ranks.h"
 #include "tensor/weights.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { MOST_SECONDS = 1 << 16, SCORES = 4 };
@@ -19,6 +22,7 @@ typedef struct sampler {
     mgi_run *run;
     const mgi_audio *a;
     const mgi_sound_request *r;
+    mgi_flow_ranks ranks;
     int64_t before, latents; /* latents that are heard before, and with those that are made */
     int64_t channels;
     int rows; /* 2 with guidance: of all that is known, and of nothing */
@@ -81,7 +85,33 @@ static mgen_status check(mgen_context *ctx, const mgi_audio *a, const mgi_sound_
     if (r->source && (r->film[0] < 1 || !(r->fps > 0.0)))
         return mgi_fail(ctx, MGEN_E_INVALID, "a film of %lld frames at %g a second",
                         (long long)r->film[0], r->fps);
-    return MGEN_OK;
+    return mgi_vt_check_tokens(ctx, &a->transformer, windows_of(a, r).length);
+}
+
+static uint64_t hash_text(uint64_t hash, const char *text)
+{
+    return mgi_hash64(text ? text : "", text ? strlen(text) + 1 : 0, hash);
+}
+
+/* A mesh makes one sound. */
+static mgen_status same_request(sampler *s)
+{
+    const mgi_sound_request *r = s->r;
+    uint64_t film = r->film_hash, hash;
+    char text[200];
+    MGI_TRY(mgi_flow_same(s->run, &s->ranks, MGK_U64, &film, 1));
+    hash = hash_text(hash_text(0, r->caption), r->negative);
+    hash = mgi_hash64(r->film_hash ? &r->film_hash : &film, sizeof film, hash);
+    hash = mgi_hash64(&r->seed, sizeof r->seed, hash);
+    if (r->before)
+        hash = mgi_hash64(r->before, (size_t)r->before_count * sizeof *r->before, hash);
+    snprintf(text, sizeof text,
+             "%lld samples, %d steps, guidance %g, schedule %d, solver %d, extension %d, %d "
+             "candidates, film %lldx%lldx%lld at %g, texts, seed and what is given %llx",
+             (long long)r->samples, r->steps, (double)r->guidance, r->schedule, r->solver,
+             r->extension, r->candidates, (long long)r->film[0], (long long)r->film[1],
+             (long long)r->film[2], r->source ? r->fps : 0.0, (unsigned long long)hash);
+    return mgi_flow_agree(s->run, &s->ranks, text);
 }
 
 void mgi_sound_nearest(const float *of_frames, int64_t frames, double fps, int64_t width,
@@ -92,6 +122,19 @@ void mgi_sound_nearest(const float *of_frames, int64_t frames, double fps, int64
         at = at < frames ? at : frames - 1;
         memcpy(out + i * width, of_frames + at * width, (size_t)width * sizeof *out);
     }
+}
+
+/* Vectors of all frames, on all ranks: the first one looks. */
+static mgen_status look(sampler *s, float *of_frames)
+{
+    mgi_run *run = s->run;
+    const mgi_sound_request *r = s->r;
+    mgen_status status = MGEN_OK;
+    if (mgi_flow_first(&s->ranks))
+        status = mgi_film_features(run->ctx, &s->a->vision, r->film, r->source, r->user, of_frames);
+    MGI_TRY(mgi_flow_together(run, &s->ranks, status));
+    return mgi_flow_same(run, &s->ranks, MGK_F32, of_frames,
+                         r->film[0] * s->a->config.transformer.features);
 }
 
 /* Zeros but where the film is. */
@@ -110,8 +153,7 @@ static void see_film(sampler *s)
         return;
     if (mgi_ok(run,
                mgi_alloc(run->ctx, (size_t)(r->film[0] * width) * sizeof *of_frames, &of_frames)) &&
-        mgi_ok(run, mgi_film_features(run->ctx, &s->a->vision, r->film, r->source, r->user,
-                                      of_frames)) &&
+        mgi_ok(run, look(s, of_frames)) &&
         mgi_ok(run, mgi_alloc(run->ctx, (size_t)(own * width) * sizeof *values, &values)) &&
         !run->dev->meta) {
         mgi_sound_nearest(of_frames, r->film[0], r->fps, width, own,
@@ -183,7 +225,8 @@ static void make_buffers(sampler *s)
     } else if (s->windows.count > 1) {
         s->total = mgi_new(run, MGK_F32, MGI_DIMS(1, s->latents, 1, 1, s->channels));
     }
-    if (run->status == MGEN_OK && !(run->dev->kernel[MGK_OP_matmul]->needs & MGK_NEEDS_CUDA))
+    const bool host = !(run->dev->kernel[MGK_OP_matmul]->needs & MGK_NEEDS_CUDA);
+    if (run->status == MGEN_OK && host && !s->a->transformer.mesh)
         mgi_vt_see(run, &s->a->transformer, &s->text, s->rows, &s->seen);
 }
 
@@ -195,31 +238,62 @@ typedef struct point {
     int64_t first;
 } point;
 
-/* The velocities of all rows of the window that begins with latent `first`, which is in the point. */
-static T *evaluate(sampler *s, point at, int64_t first)
+typedef struct evaluation {
+    sampler *s;
+    point at;
+} evaluation;
+
+/* Of a window, or of the one that is made. */
+static int64_t first_of(const sampler *s, int64_t window)
 {
+    return s->total ? mgi_window_first(&s->windows, window) : s->first;
+}
+
+/* What the network answers for some rows of a window that is in the point. */
+static T *evaluate(void *user, int64_t window, int64_t row, int64_t rows)
+{
+    const evaluation *e = user;
+    sampler *s = e->s;
     mgi_run *run = s->run;
-    const int64_t length = s->windows.length, c = s->channels;
+    const int64_t length = s->windows.length, c = s->channels, first = first_of(s, window);
     const int64_t width = s->a->config.transformer.features;
     mgi_vt_text text = s->text;
-    for (int i = 0; i < s->rows; i++)
-        mgi_copy(run, s->in, i * length * c, at.x, (first - at.first) * c, length * c);
+    for (int64_t i = 0; i < rows; i++)
+        mgi_copy(run, s->in, i * length * c, e->at.x, (first - e->at.first) * c, length * c);
     mgi_copy(run, s->seen_condition, 0, s->condition, first * c, length * c);
     if (s->features)
         mgi_copy(run, s->seen_features, 0, s->features, first * width, length * width);
-    text.condition = s->seen_condition;
-    text.features = s->seen_features;
+    for (int i = 0; i < MGI_ROLES; i++) {
+        text.x[i] = mgi_flow_rows(run, text.x[i], row, rows);
+        text.tokens[i] = text.tokens[i] ? text.tokens[i] + row : NULL;
+    }
+    text.condition = mgi_flow_rows(run, s->seen_condition, row, rows);
+    text.features = mgi_flow_rows(run, s->seen_features, row, rows);
     text.seen = s->seen.p ? &s->seen : NULL;
-    return run->status == MGEN_OK ? mgi_vt_velocity(run, &s->a->transformer, s->in, s->t, &text)
-                                  : NULL;
+    T *in = mgi_flow_rows(run, s->in, 0, rows), *t = mgi_flow_rows(run, s->t, 0, rows);
+    return run->status == MGEN_OK ? mgi_vt_velocity(run, &s->a->transformer, in, t, &text) : NULL;
 }
 
-static T *guided(sampler *s, T *u)
+/* The velocities of all rows of some windows. */
+static T *velocities(sampler *s, point at, int64_t window, int64_t windows)
 {
-    if (s->rows == 1 || !u)
+    evaluation e = {s, at};
+    const mgi_flow_batch batch = {.rows = s->rows,
+                                  .dims = {s->windows.length, 1, 1, s->channels},
+                                  .evaluate = evaluate,
+                                  .user = &e};
+    return mgi_flow_velocities(s->run, &s->ranks, &batch, window, windows);
+}
+
+/* Of the window whose rows are `first` and following of u. */
+static T *guided(sampler *s, T *u, int64_t first)
+{
+    if (!u || (s->rows == 1 && u->dims[0] == 1))
         return u;
-    return mgi_cfg_combine(s->run, mgi_slice(s->run, u, 0, 0, 1), mgi_slice(s->run, u, 0, 1, 1),
-                           s->guidance);
+    T *known = mgi_slice(s->run, u, 0, first, 1);
+    return s->rows == 1
+               ? known
+               : mgi_cfg_combine(s->run, known, mgi_slice(s->run, u, 0, first + 1, 1), s->guidance);
 }
 
 /* y = share x + rest y, of one latent. */
@@ -246,24 +320,32 @@ static float guidance_at(const sampler *s, float time)
     return s->windows.count > 1 ? 2.0f * s->scale * time : s->scale;
 }
 
-static T *velocity(void *user, T *x, float time)
+static T *blended(sampler *s, point at)
 {
-    sampler *s = user;
     mgi_run *run = s->run;
-    const point at = {x, s->first};
-    if (run->status != MGEN_OK)
-        return NULL;
-    mgi_fill(run, s->t, time);
-    mgi_fill(run, s->guidance, guidance_at(s, time));
-    if (!s->total)
-        return guided(s, evaluate(s, at, s->first));
+    const int64_t count = s->windows.count, once = mgi_flow_windows(&s->ranks, count, s->rows);
     mgi_fill(run, s->total, 0.0f);
-    for (int64_t w = 0; w < s->windows.count && run->status == MGEN_OK; w++) {
-        int64_t mark = mgi_scope_push(run);
-        blend(s, w, guided(s, evaluate(s, at, mgi_window_first(&s->windows, w))));
+    for (int64_t w = 0; w < count && run->status == MGEN_OK; w += once) {
+        const int64_t mark = mgi_scope_push(run), n = count - w < once ? count - w : once;
+        T *u = velocities(s, at, w, n);
+        for (int64_t k = 0; k < n; k++)
+            blend(s, w + k, guided(s, u, k * s->rows));
         mgi_scope_pop(run, mark, NULL);
     }
     return run->status == MGEN_OK ? s->total : NULL;
+}
+
+static T *velocity(void *user, T *x, float time)
+{
+    sampler *s = user;
+    const point at = {x, s->first};
+    if (s->run->status != MGEN_OK)
+        return NULL;
+    mgi_fill(s->run, s->t, time);
+    mgi_fill(s->run, s->guidance, guidance_at(s, time));
+    T *u = s->total ? blended(s, at) : guided(s, velocities(s, at, 0, 1), 0);
+    mgi_flow_evaluated(s->run, &s->ranks);
+    return u;
 }
 
 /* What the window shares with the one before is drawn to where that was after this step, the more the nearer to its
@@ -279,29 +361,42 @@ static void hold_to_path(sampler *s, int step)
     mgi_copy(s->run, s->taken, step * size, s->x, 0, size);
 }
 
+/* What this rank says of a step. */
+static mgen_status ask(sampler *s, int done)
+{
+    const mgi_sound_request *r = s->r;
+    const int total = mgi_sound_steps(s->a, r);
+    return r->progress && !s->run->dev->meta && r->progress(r->user, done, total)
+               ? mgi_fail(s->run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", done,
+                          total)
+               : MGEN_OK;
+}
+
 static mgen_status stepped(void *user, const mgi_solver_step *k)
 {
     sampler *s = user;
-    const mgi_sound_request *r = s->r;
-    const int total = mgi_sound_steps(s->a, r), done = s->done + k->done;
     if (s->path && s->run->status == MGEN_OK)
         hold_to_path(s, k->done - 1);
     MGI_TRY(s->run->status);
-    if (r->progress && !s->run->dev->meta && r->progress(r->user, done, total))
-        return mgi_fail(s->run->ctx, MGEN_E_CANCELLED, "cancelled after step %d of %d", done,
-                        total);
-    return MGEN_OK;
+    return mgi_flow_together(s->run, &s->ranks, ask(s, s->done + k->done));
+}
+
+/* DOPRI5: ranks take the same steps. */
+static mgen_status same_norms(void *user, float *norms, int count)
+{
+    const sampler *s = user;
+    return mgi_flow_same(s->run, &s->ranks, MGK_F32, norms, count);
 }
 
 /* -- candidates --------------------------------------------------------------------------------- */
 
 /* Of a window, at one time of the flow: by how much the model's loss is less where it knows caption, film and what was before
  * than where it knows nothing. */
-static double gain(sampler *s, point at, T *v, int64_t first)
+static double gain(sampler *s, point at, T *v, int64_t window)
 {
     mgi_run *run = s->run;
-    T *want = mgi_slice(run, v, 1, first - at.first, s->windows.length);
-    T *u = evaluate(s, at, first);
+    T *want = mgi_slice(run, v, 1, first_of(s, window) - at.first, s->windows.length);
+    T *u = velocities(s, at, window, 1);
     double sum = 0.0;
     for (int k = 0; k < 2 && u; k++) {
         T *loss = mgi_loss(run, MGK_LOSS_MSE, 1.0f, mgi_slice(run, u, 0, k, 1), want);
@@ -331,9 +426,12 @@ static double score(sampler *s)
             mgi_flow_path(run, s->x, noise, t, MGI_FLOW_SIGMA_MIN, &x, &v);
         const point at = {x, s->first};
         for (int64_t w = 0; w < (s->total ? s->windows.count : 1) && run->status == MGEN_OK; w++)
-            sum += gain(s, at, v, s->total ? mgi_window_first(&s->windows, w) : s->first);
+            sum += gain(s, at, v, w);
         mgi_scope_pop(run, mark, NULL);
     }
+    mgi_flow_evaluated(run, &s->ranks);
+    if (run->status == MGEN_OK)
+        mgi_ok(run, mgi_flow_same(run, &s->ranks, MGK_U64, &sum, 1));
     return sum;
 }
 
@@ -347,6 +445,7 @@ static mgen_status solve(sampler *s, int candidate)
                                .times = s->times,
                                .velocity = velocity,
                                .stepped = stepped,
+                               .norms = same_norms,
                                .user = s};
     int64_t mark = mgi_scope_push(run);
     T *noise = mgi_random(run, MGK_RANDOM_NORMAL, s->r->seed + ((uint64_t)candidate << 48),
@@ -414,18 +513,21 @@ static mgen_status one_by_one(sampler *s)
 
 /* Of what is decoded, the part that was asked for. */
 typedef struct part {
-    const sampler *s;
+    sampler *s;
     int64_t from, to;
 } part;
 
+/* The others wait for each piece, and may ask to stop. */
 static mgen_status take(void *user, int64_t first, int64_t count, const float *samples)
 {
     const part *p = user;
+    const mgi_sound_request *r = p->s->r;
     int64_t from = first > p->from ? first : p->from;
     int64_t to = first + count < p->to ? first + count : p->to;
-    return from < to && p->s->r->sink
-               ? p->s->r->sink(p->s->r->user, from - p->from, to - from, samples + (from - first))
-               : MGEN_OK;
+    mgen_status status = MGEN_OK;
+    if (from < to && r->sink)
+        status = r->sink(r->user, from - p->from, to - from, samples + (from - first));
+    return mgi_flow_together(p->s->run, &p->s->ranks, status);
 }
 
 static mgen_status decode(sampler *s)
@@ -451,6 +553,22 @@ static mgen_status decode(sampler *s)
     return status;
 }
 
+/* While the first rank decodes. */
+static mgen_status wait_for_pieces(sampler *s)
+{
+    const mgi_sound_request *r = s->r;
+    const int64_t pieces = s->run->dev->meta ? 0 : mgi_audio_pieces(s->latents);
+    for (int64_t i = 0; i < pieces; i++) {
+        mgen_status status = r->stop && r->stop(r->user)
+                                 ? mgi_fail(s->run->ctx, MGEN_E_CANCELLED,
+                                            "cancelled at piece %lld of %lld of the samples",
+                                            (long long)i + 1, (long long)pieces)
+                                 : MGEN_OK;
+        MGI_TRY(mgi_flow_together(s->run, &s->ranks, status));
+    }
+    return MGEN_OK;
+}
+
 /* -- all of it ---------------------------------------------------------------------------------- */
 
 int mgi_sound_steps(const mgi_audio *a, const mgi_sound_request *r)
@@ -466,7 +584,7 @@ static mgen_status sample(sampler *s)
     hear_before(s);
     read_captions(s);
     make_buffers(s);
-    mgen_status status = run->status;
+    mgen_status status = mgi_flow_together(run, &s->ranks, run->status);
     if (status == MGEN_OK) {
         mgi_weights_begin(run);
         status = s->path ? one_by_one(s) : choose(s);
@@ -475,24 +593,41 @@ static mgen_status sample(sampler *s)
     mgi_vt_seen_drop(run, &s->seen);
     if (status == MGEN_OK)
         status = run->status;
-    return status == MGEN_OK ? decode(s) : status;
+    MGI_TRY(mgi_flow_end(run, &s->ranks, status));
+    status = mgi_flow_first(&s->ranks) ? decode(s) : wait_for_pieces(s);
+    return mgi_flow_together(run, &s->ranks, status);
+}
+
+static mgen_status prepare(sampler *s)
+{
+    const mgi_audio *a = s->a;
+    const mgi_sound_request *r = s->r;
+    MGI_TRY(check(s->run->ctx, a, r));
+    s->before = heard_before(a, r);
+    s->windows = windows_of(a, r);
+    s->latents = s->windows.frames;
+    s->scale = mgi_vt_guidance(&a->config.transformer, r->guidance);
+    s->rows = s->scale != 1.0f ? 2 : 1;
+    MGI_TRY(mgi_alloc_zero(s->run->ctx, (size_t)r->steps + 1, sizeof *s->times, &s->times));
+    mgi_schedule(r->schedule, r->steps, s->times);
+    return MGEN_OK;
 }
 
 mgen_status mgi_sound_make(mgen_context *ctx, const mgi_audio *a, const mgi_sound_request *r)
 {
     mgi_run run;
-    MGI_TRY(check(ctx, a, r));
-    sampler s = {.run = &run, .a = a, .r = r, .channels = a->config.transformer.channels};
-    s.before = heard_before(a, r);
-    s.windows = windows_of(a, r);
-    s.latents = s.windows.frames;
-    s.scale = mgi_vt_guidance(&a->config.transformer, r->guidance);
-    s.rows = s.scale != 1.0f ? 2 : 1;
-    MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->steps + 1, sizeof *s.times, &s.times));
-    mgi_schedule(r->schedule, r->steps, s.times);
+    sampler s = {.run = &run,
+                 .a = a,
+                 .r = r,
+                 .ranks = mgi_flow_ranks_of(a->transformer.mesh),
+                 .channels = a->config.transformer.channels};
     mgi_run_init(&run, ctx, false);
-    mgen_status status = sample(&s);
+    mgen_status status = mgi_flow_together(&run, &s.ranks, prepare(&s));
+    if (status == MGEN_OK)
+        status = same_request(&s);
+    if (status == MGEN_OK)
+        status = sample(&s);
     mgi_run_finish(&run);
     mgi_free(ctx, s.times);
-    return status;
+    return mgi_flow_said(ctx, &s.ranks, status);
 }

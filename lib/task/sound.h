@@ -24,6 +24,7 @@ typedef struct mgi_sound_request {
     mgi_frames_source *source;   /* the film that is heard; NULL: none */
     int64_t film[3];             /* its frames, height, width */
     double fps;                  /* of it */
+    uint64_t film_hash; /* on a mesh: what stands for its pixels; 0: they are the first rank's */
     const float
         *before; /* samples that are heard before, of which the last are listened to; NULL: none */
     int64_t before_count;
@@ -31,10 +32,15 @@ typedef struct mgi_sound_request {
     int candidates; /* of which the one is taken that the model finds the best, of windows one by one each time; 0: 1 */
     /* After each step; all of these may be NULL. true asks to stop: CANCELLED. */
     bool (*progress)(void *user, int done, int total);
-    mgi_sound_sink *sink; /* the samples, in order */
+    bool (*stop)(void *user); /* on a mesh, on ranks but the first: between pieces of the samples */
+    mgi_sound_sink *sink;     /* the samples, in order */
     void *user;
 } mgi_sound_request;
 
+/* Where the transformer is split over a mesh, all its ranks call this with the same request (DESYNC if it differs), but for the
+ * callbacks: source and sink are called on rank 0 alone, which looks at the film and makes the samples. The rest is shared and ends as
+ * in mgi_generate(), windows and what guidance leads away from along dp. INVALID for windows whose latents cp x tp do
+ * not divide. */
 /* UNSUPPORTED for a film that the model does not see; CANCELLED; NUMERIC; the source's and the sink's status. */
 mgen_status mgi_sound_make(mgen_context *ctx, const mgi_audio *audio,
                            const mgi_sound_request *request);

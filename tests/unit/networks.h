@@ -5,6 +5,7 @@
 
 #include "core/philox.h"
 #include "nn/module.h"
+#include "random_values.h"
 
 static inline mgen_context *make_context(void)
 {
@@ -22,15 +23,6 @@ static inline T *random_tensor(mgi_run *run, uint64_t stream, int rank, const in
     for (int64_t i = 0; i < t->count; i++)
         mgi_f32(t)[i] = 0.5f * mgi_random_normal(3, stream, (uint64_t)i);
     return t;
-}
-
-/* Away from where training begins, at which gates and heads are 0. */
-static inline void randomise(mgi_module *m, float scale)
-{
-    for (int64_t k = 0; k < m->count; k++)
-        for (int64_t i = 0; i < m->params[k]->value->count; i++)
-            mgi_f32(m->params[k]->value)[i] +=
-                scale * mgi_random_normal(8, 100 + (uint64_t)k, (uint64_t)i);
 }
 
 #endif

@@ -4,7 +4,7 @@
 #define TESTS_UNIT_TINY_AUDIO_H
 
 #include "kernels/pointwise/pointwise.h"
-#include "networks.h"
+#include "random_values.h"
 #include "task/sound.h"
 #include "tiny_networks.h"
 
@@ -69,6 +69,30 @@ static inline void init_audio(mgi_audio *a, mgen_context *ctx)
     assert_int_equal(mgi_module_random(mgi_text_module(&a->text), 4), MGEN_OK);
     assert_int_equal(mgi_vt_init(&a->transformer, ctx, &tiny_audio.transformer), MGEN_OK);
     assert_int_equal(mgi_vt_random(&a->transformer, 1), MGEN_OK);
+}
+
+static inline void write_audio_codec(mgi_json_writer *w, const void *config)
+{
+    mgi_audio_codec_config_write(w, config);
+}
+
+static inline void write_audio(mgi_json_writer *w, const void *config)
+{
+    mgi_audio_config_write(w, config);
+}
+
+/* Its files, by the names that the configuration gives; its own is "audio". */
+static inline void save_audio(mgi_audio *a, mgen_context *ctx, const char *dir)
+{
+    const mgi_audio_config *c = &a->config;
+    assert_int_equal(mgi_model_file_save(ctx, dir, c->codec, "audio-codec", write_audio_codec,
+                                         &a->codec.config, &a->codec.module, MGI_ST_F32),
+                     MGEN_OK);
+    assert_int_equal(mgi_text_encoder_save(&a->text, dir, c->text, MGI_ST_F32), MGEN_OK);
+    assert_int_equal(mgi_clip_vision_save(&a->vision, dir, c->vision, MGI_ST_F32), MGEN_OK);
+    assert_int_equal(mgi_model_file_save(ctx, dir, "audio", MGI_AUDIO_KIND, write_audio, c,
+                                         &a->transformer.module, MGI_ST_F32),
+                     MGEN_OK);
 }
 
 /* In the host's memory. */
