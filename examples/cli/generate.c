@@ -62,7 +62,7 @@ static bool heard(const generate_options *o)
     return o->sound || o->music;
 }
 
-/* What is heard in the film, made with the audio model's own steps and guidance. */
+/* What is heard in the film, which is the first rank's, made with the audio model's own steps and guidance. */
 static int hear(cli_session *s, const generate_options *o, const mgen_clip *clip, mgen_sound **out)
 {
     mgen_sound_params params = MGEN_SOUND_PARAMS_INIT;
@@ -73,20 +73,31 @@ static int hear(cli_session *s, const generate_options *o, const mgen_clip *clip
     return sound_make(s, clip, &params, o->quiet, out);
 }
 
+/* Whether the ranks can divide a sound of the film's length. */
+static int check_sound(const cli_session *s, const generate_options *o)
+{
+    mgen_sound_params params = MGEN_SOUND_PARAMS_INIT;
+    mgen_estimate estimate = MGEN_ESTIMATE_INIT;
+    if (!s->pipe.audio)
+        return sound_no_model(s);
+    params.seconds = (double)(o->frames ? o->frames : s->pipe.frames) / s->pipe.fps;
+    mgen_status status = mgen_sound_estimate(s->ctx, &s->pipe, NULL, &params, &estimate);
+    return status == MGEN_OK ? STATUS_DONE : complain_library(s, status);
+}
+
 /* Before minutes of work. */
 static int check_more(const cli_session *s, const generate_options *o)
 {
-    if ((o->upsample || heard(o)) && s->mesh && mgen_mesh_size(s->mesh) > 1) {
+    if (o->upsample && s->mesh && mgen_mesh_size(s->mesh) > 1) {
         if (s->rank == 0)
             complain(s->command,
-                     "%s works alone: generate the film by ranks, then go on with it "
-                     "by 'moviegen %s'",
-                     o->upsample ? "--upsample" : "--sound", o->upsample ? "upsample" : "sound");
+                     "--upsample works alone: generate the film by ranks, then go on with it "
+                     "by 'moviegen upsample'");
         return STATUS_USAGE;
     }
     if (o->upsample && !s->pipe.upsampler)
         return film_no_upsampler(s);
-    return heard(o) && !s->pipe.audio ? sound_no_model(s) : STATUS_DONE;
+    return heard(o) ? check_sound(s, o) : STATUS_DONE;
 }
 
 static int generate(cli_session *s, const void *options)

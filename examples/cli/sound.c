@@ -12,19 +12,22 @@ static const char *const sounds[] = {".wav", ".m4a", ".mp3", ".ogg", ".opus", ".
 enum { SOUNDS = sizeof sounds / sizeof *sounds };
 
 typedef struct sound_options {
-    const char *input, *model, *out, *device, *context;
+    const char *input, *model, *out, *context;
     mgen_sound_params params;
     uint64_t first;
-    uint32_t frames, threads;
+    uint32_t frames;
+    cli_place place;
     double guidance, quality;
     cli_sampling sampling;
-    bool autotune, json, quiet;
+    bool json, quiet;
 } sound_options;
 
 int sound_no_model(const cli_session *s)
 {
-    complain(s->command, "the model has no audio model: its pipeline.json names none; take a model "
-                         "that has one, or train one (docs/recipes.md#audio-model)");
+    if (s->rank == 0)
+        complain(s->command,
+                 "the model has no audio model: its pipeline.json names none; take a model "
+                 "that has one, or train one (docs/recipes.md#audio-model)");
     return STATUS_ERROR;
 }
 
@@ -39,9 +42,9 @@ int sound_make(cli_session *s, const mgen_clip *clip, const mgen_sound_params *p
     mgen_status status = mgen_sound_start(s->ctx, &s->pipe, clip, params, &job);
     if (status != MGEN_OK)
         return complain_library(s, status);
-    progress_start(&p, "making sound", quiet);
+    progress_start(&p, "making sound", quiet || s->rank != 0);
     status = job_wait(job, &p);
-    if (status == MGEN_OK)
+    if (status == MGEN_OK && s->rank == 0)
         status = mgen_job_take_sound(job, out);
     int result = status == MGEN_OK ? STATUS_DONE : complain_library(s, status);
     mgen_job_destroy(job);
@@ -100,50 +103,56 @@ static bool is_sound(const char *path)
     return false;
 }
 
-/* The film, if there is one, and what is heard before, if anything is. */
+/* The film, if there is one, of which the first rank tells the others; and what is heard before, if anything is. */
 static int read_inputs(cli_session *s, const sound_options *o, mgen_clip **clip,
                        mgen_sound **before)
 {
     mgen_status status = MGEN_OK;
-    if (o->input)
+    if (o->input && s->rank == 0)
         status = mgen_clip_read(s->ctx, o->input, o->first, o->frames, clip);
     if (status == MGEN_OK && o->context)
         status = mgen_sound_read(s->ctx, o->context, 0, 0, before);
     return status == MGEN_OK ? STATUS_DONE : complain_library(s, status);
 }
 
-static int make(cli_session *s, sound_options *o, const mgen_clip *clip, film_files *files)
+static int make(cli_session *s, const sound_options *o, const mgen_sound_params *params,
+                const mgen_clip *clip, film_files *files)
 {
     mgen_sound *sound;
     double start = seconds_now();
-    int result = sound_make(s, clip, &o->params, o->quiet, &sound);
-    if (result == STATUS_DONE)
+    int result = sound_make(s, clip, params, o->quiet, &sound);
+    bool first = result == STATUS_DONE && s->rank == 0; /* who gets it */
+    if (first)
         result = files_write(s, is_sound(o->out) ? NULL : clip, sound, files);
-    if (result == STATUS_DONE && o->json)
+    if (first && result == STATUS_DONE && o->json)
         print_json(s, o, sound, files, seconds_now() - start);
-    else if (result == STATUS_DONE && !o->quiet)
+    else if (first && result == STATUS_DONE && !o->quiet)
         tell(files, sound, seconds_now() - start);
     film_files_free(files);
     mgen_sound_destroy(sound);
     return result;
 }
 
-static int work(cli_session *s, sound_options *o)
+static int work(cli_session *s, const void *options)
 {
+    const sound_options *o = options;
+    mgen_sound_params params = o->params;
     mgen_clip *clip = NULL;
     mgen_sound *before = NULL;
     film_files files = {.count = 0};
     uint32_t schedule, drop_text;
-    if (!sampling_numbers(s, &o->sampling, &o->params.solver, &schedule, &drop_text))
+    if (!sampling_numbers(s, &o->sampling, &params.solver, &schedule, &drop_text))
         return STATUS_USAGE;
-    int result = files_check(s, o->out, !is_sound(o->out), true, o->quiet, &files);
+    int result = STATUS_DONE;
+    if (s->rank == 0)
+        result = files_check(s, o->out, !is_sound(o->out), true, o->quiet, &files);
     if (result == STATUS_DONE)
         result = read_inputs(s, o, &clip, &before);
     if (result == STATUS_DONE && !session_load(s, o->model))
         result = STATUS_ERROR;
-    o->params.context = before;
+    params.context = before;
     if (result == STATUS_DONE)
-        result = make(s, o, clip, &files);
+        result = make(s, o, &params, clip, &files);
     mgen_clip_destroy(clip);
     mgen_sound_destroy(before);
     return result;
@@ -169,7 +178,9 @@ static int check(const cli_command *self, sound_options *o)
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    sound_options o = {.params = MGEN_SOUND_PARAMS_INIT, .sampling = {.solver = "midpoint"}};
+    sound_options o = {.place = {.rank = RANK_UNTOLD},
+                       .params = MGEN_SOUND_PARAMS_INIT,
+                       .sampling = {.solver = "midpoint"}};
     mgen_sound_params *p = &o.params;
     const char *extension = NULL;
     p->seed = DEFAULT_SEED;
@@ -205,15 +216,19 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_PRECISION(&o.sampling.precision),
         {"--negative", NULL, OPTION_TEXT, &p->negative, 0, 0, "TEXT",
          "what is heard in what guidance leads away from (default: nothing is said of it)"},
-        OPTION_THREADS(&o.threads),
-        OPTION_DEVICE(&o.device),
-        OPTION_AUTOTUNE(&o.autotune),
+        OPTION_MESH(&o.place.mesh),
+        OPTION_MEET(&o.place.meet),
+        OPTION_RANK(&o.place.rank),
+        OPTION_RANKS(&o.place.ranks),
+        OPTION_RUN(&o.place.run),
+        OPTION_THREADS(&o.place.threads),
+        OPTION_DEVICE(&o.place.device),
+        OPTION_AUTOTUNE(&o.place.autotune),
         OPTION_JSON(&o.json),
         OPTION_QUIET(&o.quiet),
         OPTION_END,
     };
     int words;
-    cli_session s;
     int result = options_parse(self, table, argc, argv, &o.input, 1, &words);
     if (result != OPTIONS_OK)
         return result;
@@ -224,10 +239,7 @@ static int run(const cli_command *self, int argc, char **argv)
         return result;
     p->guidance = (float)o.guidance;
     p->quality = (float)o.quality;
-    interrupt_catch();
-    result = session_open(&s, self, o.threads, o.device, o.autotune) ? work(&s, &o) : STATUS_ERROR;
-    session_close(&s);
-    return result;
+    return ranks_run(self, &o.place, work, &o);
 }
 
 const cli_command command_sound = {

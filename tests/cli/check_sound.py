@@ -104,6 +104,27 @@ def test_a_text_is_heard(w):
                  w.path("s.wav")), 1, "none.wav")
 
 
+def near(one, two):
+    """Samples of 16 bits, to rounding."""
+    return max(abs(a - b) for a, b in zip(one, two)) <= 2
+
+
+def test_ranks(w):
+    """The sound of one rank, written once."""
+    film = write_film(w, "film.y4m", frames=8)
+    one = sound(w, film, "-p", "a ball bounces")
+    os.replace(w.path("s.wav"), w.path("before.wav"))
+    for mesh in ("dp=2", "tp=2", "dp=2,cp=2"):
+        assert near(one, sound(w, film, "-p", "a ball bounces", "--mesh", mesh)), mesh
+    more = ("--seconds", "0.9", "--context", w.path("before.wav"))
+    assert near(sound(w, *more), sound(w, *more, "--mesh", "dp=2,tp=2"))
+    expect(w.run("sound", "--seconds", "0.2", "--mesh", "tp=2", "--model", w.need_model(), "-o", w.path("no.wav")), 1,
+           "rank 0: ", "5 tokens cannot be split over cp=1 x tp=2")
+    expect(w.run("sound", w.path("none.y4m"), "--mesh", "dp=2", "--model", w.need_model(), "-o", w.path("no.wav")), 1,
+           "rank 0: ", "none.y4m")
+    assert not os.path.exists(w.path("no.wav"))
+
+
 def test_json(w):
     film = write_film(w, "film.y4m", frames=8)
     run = w.run("sound", film, "--model", w.need_model(), "-p", "a \"ball\"", "-o", w.path("j.wav"), "--json", "-q")
@@ -149,8 +170,15 @@ def test_generate_with_sound(w):
     line = json.loads(run.stdout)
     assert line["sound"] == "a ball" and line["music"] == "" and len(line["files"]) == 3, line
     assert len(read_wav(w.path("g.wav"))[1]) == RATE * 9 // 16
-    run = w.run(*plain, "-o", w.path("h.mp4"), "--mesh", "dp=2", "--sound", "")
-    assert run.returncode == 2 and b"--sound works alone" in run.stderr, run.stderr
+    one = read_wav(w.path("g.wav"))[1]
+    run = w.run(*plain, "-o", w.path("h.mp4"), "--mesh", "dp=2", "--sound", "a ball", "--music", "", env=nowhere)
+    assert run.returncode == 0 and len(json.loads(run.stdout)["files"]) == 3, run.stderr
+    two = read_wav(w.path("h.wav"))[1]
+    assert len(two) == len(one) and near(one, two), "sounds of one rank and of two"
+    run = w.run("generate", PROMPT, "--model", w.need_model(), "--frames", "3", "-o", w.path("i.y4m"), "--mesh", "tp=2",
+                "--sound", "a ball", "-q", env=nowhere)
+    assert run.returncode == 1 and b"tokens cannot be split" in run.stderr, run.stderr
+    assert not os.path.exists(w.path("i.y4m"))  # said before the film is made
 
 
 def test_without_audio_model(w):
