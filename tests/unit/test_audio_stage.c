@@ -12,96 +12,17 @@
 
 #include <cmocka.h>
 
+#include "audio_stages.h"
 #include "data/dataset_sound.h"
-#include "data/world_sound.h"
 #include "stage_runs.h"
-#include "tiny_networks.h"
 #include "train/audio_stage.h"
 #include "train/checkpoint.h"
 
-enum { C = 4, LATENTS = 8, LONG = 12, WIDTH = 5 };
-
-static const mgi_audio_codec_config codec_config = {.levels = 2,
-                                                    .strides = {40, 48},
-                                                    .dim = 4,
-                                                    .decoder_dim = 8,
-                                                    .latent_channels = C,
-                                                    .dilations = 1,
-                                                    .dilation = {1},
-                                                    .rate = MGI_WORLD_SOUND_RATE};
-
-/* Sounds of 0.32 s and of 0.48 s, and films of them of 6 and 8 frames. */
-static mgi_stage tiny_stage(int64_t steps, int64_t batch)
-{
-    mgi_stage s = {
-        .name = "sound",
-        .kind = MGI_STAGE_AUDIO,
-        .steps = steps,
-        .batch = batch,
-        .accumulate = 1,
-        .optimizer = tiny_optimizer,
-        .world = tiny_world,
-        .codec = "codec",
-        .text = {{.name = "audio_text",
-                  .config = {.kind = MGI_TEXT_T5_BYTES, .t5 = {TINY_T5, .tokens_max = 48}}}},
-        .vision.config = {.image = 12,
-                          .patch = 6,
-                          .dim = 8,
-                          .layers = 1,
-                          .heads = 2,
-                          .ff_dim = 12,
-                          .projection = WIDTH,
-                          .activation = 0,
-                          .mean = {0.5f, 0.5f, 0.5f},
-                          .deviation = {0.25f, 0.25f, 0.25f},
-                          .eps = 1e-5f},
-        .audio = {.transformer = {.layers = 2,
-                                  .dim = 24,
-                                  .heads = 2,
-                                  .ff_dim = 40,
-                                  .channels = C,
-                                  .condition = C,
-                                  .features = WIDTH,
-                                  .patch_t = 1,
-                                  .patch_h = 1,
-                                  .patch_w = 1,
-                                  .frames_max = 16,
-                                  .rows_max = 1,
-                                  .columns_max = 1,
-                                  .text = {24},
-                                  .time_dim = 16,
-                                  .block = MGI_VT_DIT,
-                                  .guidance = 3.0f},
-                  .vision = "audio_vision",
-                  .window = 12,
-                  .overlap = 4,
-                  .steps = 8},
-        .lengths = 2,
-        .length = {{0.32, 16, 3.0}, {0.48, 16, 1.0}},
-        .clips = 8,
-        .drop = 0.2,
-        .drop_film = 0.1,
-        .drop_text = 0.1,
-        .nothing_heard = 0.5};
-    s.optimizer.lr = 0.003;
-    return s;
-}
-
-static void write_codec(mgi_json_writer *w, const void *config)
-{
-    mgi_audio_codec_config_write(w, config);
-}
-
 static int make_codec(void **state)
 {
-    mgi_audio_codec codec;
     if (make_context_and_folder(state) != 0)
         return -1;
-    OK(mgi_audio_codec_init(&codec, ctx, &codec_config));
-    OK(mgi_module_random(&codec.module, 2));
-    OK(mgi_model_file_save(ctx, folder, "codec", "audio-codec", write_codec, &codec_config,
-                           &codec.module, MGI_ST_F32));
-    mgi_audio_codec_finish(&codec);
+    save_stage_codec(ctx, folder);
     return 0;
 }
 
@@ -142,7 +63,7 @@ static void assert_latents(const struct mgi_stage_run *r, const mgi_audio_clips 
 
 static void test_clips(void **state)
 {
-    mgi_stage s = tiny_stage(1, 2);
+    mgi_stage s = tiny_audio_stage(1, 2);
     struct mgi_stage_run *r = begin(&s);
     (void)state;
     assert_int_equal(r->lengths, 2);
@@ -167,7 +88,7 @@ static void test_clips(void **state)
 
 static void test_learns(void **state)
 {
-    mgi_stage s = tiny_stage(24, 4);
+    mgi_stage s = tiny_audio_stage(24, 4);
     mgi_audio a;
     uint64_t hash;
     double first, last;
@@ -195,7 +116,7 @@ static void test_learns(void **state)
     s.audio.transformer.features = 0;
     strcpy(s.save_as, "blind");
     save_new(s);
-    mgi_stage seeing = tiny_stage(2, 2);
+    mgi_stage seeing = tiny_audio_stage(2, 2);
     strcpy(seeing.start_from, "blind");
     seeing.audio.transformer.frames_max = s.audio.transformer.frames_max;
     r = begin(&seeing);
@@ -204,7 +125,7 @@ static void test_learns(void **state)
         assert_true(mgi_f32(r->models.transformer.feature->value)[i] == 0.0f);
     end(r);
     /* frozen encoders: their features are kept */
-    s = tiny_stage(2, 2);
+    s = tiny_audio_stage(2, 2);
     strcpy(s.text[0].from, "audio_text");
     strcpy(s.text[0].name, "audio_text");
     s.text[0].frozen = true;
@@ -221,7 +142,7 @@ static void test_learns(void **state)
 /* All parts have a gradient. */
 static void test_gradients(void **state)
 {
-    mgi_stage s = tiny_stage(4, 12);
+    mgi_stage s = tiny_audio_stage(4, 12);
     struct mgi_stage_run *r;
     (void)state;
     s.drop = s.drop_film = s.drop_text = s.nothing_heard = 0.0;
@@ -251,7 +172,7 @@ static void test_gradients(void **state)
 static void test_left_out(void **state)
 {
     enum { STEPS = 60, BATCH = 4, ALL = STEPS * BATCH };
-    mgi_stage s = tiny_stage(STEPS, BATCH);
+    mgi_stage s = tiny_audio_stage(STEPS, BATCH);
     int blind = 0, mute = 0, both = 0, deaf = 0, nothing = 0;
     (void)state;
     s.lengths = 1;
@@ -320,7 +241,7 @@ static double loss_of(struct mgi_stage_run *r, int64_t step)
 
 static void test_resumes(void **state)
 {
-    mgi_stage s = tiny_stage(6, 2);
+    mgi_stage s = tiny_audio_stage(6, 2);
     struct mgi_stage_run *a = begin(&s), *b = begin(&s);
     char path[512];
     (void)state;
@@ -350,23 +271,23 @@ static void assert_refused(const mgi_stage *stage, mgen_status status, const cha
 
 static void test_refused(void **state)
 {
-    mgi_stage s = tiny_stage(1, 2);
+    mgi_stage s = tiny_audio_stage(1, 2);
     (void)state;
     strcpy(s.codec, "other");
     assert_refused(&s, MGEN_E_STATE, "other");
-    s = tiny_stage(1, 2);
+    s = tiny_audio_stage(1, 2);
     s.length[0].seconds = 1.0;
     assert_refused(&s, MGEN_E_INVALID, "\"frames_max\"");
-    s = tiny_stage(1, 2);
+    s = tiny_audio_stage(1, 2);
     s.audio.transformer.channels = s.audio.transformer.condition = C + 1;
     assert_refused(&s, MGEN_E_INVALID, "latent channels");
-    s = tiny_stage(1, 2);
+    s = tiny_audio_stage(1, 2);
     s.audio.transformer.features = WIDTH + 1;
     assert_refused(&s, MGEN_E_INVALID, "image encoder");
-    s = tiny_stage(1, 2);
+    s = tiny_audio_stage(1, 2);
     s.audio.transformer.text[0] = 20;
     assert_refused(&s, MGEN_E_INVALID, "text encoder");
-    s = tiny_stage(1, 2);
+    s = tiny_audio_stage(1, 2);
     strcpy(s.start_from, "nothing");
     assert_refused(&s, MGEN_E_STATE, "nothing");
 }
