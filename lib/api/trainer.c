@@ -107,9 +107,9 @@ static mgen_status begin(mgen_trainer *t, const mgi_stage *stage, const mgen_tra
                            .seed = p->seed,
                            .dataset = p->dataset,
                            .cache_dir = t->ctx->cache_dir};
-    if (mesh && t->kind == &mgi_stage_text_to_video)
+    if (mesh && (t->kind == &mgi_stage_text_to_video || t->kind == &mgi_stage_audio))
         sp.mesh = mesh;
-    if (mesh) /* autoencoders are whole on every rank */
+    if (mesh) /* autoencoders and codecs are whole on every rank */
         sp.comm = mesh->group[sp.mesh ? MGI_AXIS_DP : MGI_AXIS_WORLD];
     mgen_status status = t->kind->create(t->ctx, &sp, &t->run);
     if (status != MGEN_OK)

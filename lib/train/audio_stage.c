@@ -109,6 +109,19 @@ static mgen_status open_lengths(struct mgi_stage_run *r)
     return MGEN_OK;
 }
 
+/* Whether the ranks of a sample can divide each of them. */
+static mgen_status check_lengths(struct mgi_stage_run *r)
+{
+    for (int64_t i = 0; i < r->lengths; i++) {
+        mgen_status status =
+            mgi_vt_check_tokens(r->ctx, &r->models.transformer, r->length[i].latents);
+        if (status != MGEN_OK)
+            return mgi_fail_context(r->ctx, status, "\"lengths\": %g seconds",
+                                    r->stage.length[i].seconds);
+    }
+    return MGEN_OK;
+}
+
 static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *params)
 {
     mgi_stage_state ranks;
@@ -169,6 +182,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status, mgi_stage_dataset(ctx, params, 1, 1, &r->dataset), failed);
     MGI_TRY_GOTO(status, open_lengths(r), failed);
     MGI_TRY_GOTO(status, mgi_audio_open_models(r, params), failed);
+    MGI_TRY_GOTO(status, check_lengths(r), failed);
     MGI_TRY_GOTO(status, make_rows(r), failed);
     MGI_TRY_GOTO(status, encode_all(r, params), failed);
     mgi_dp_init(&r->parallel, params->comm, r->trained, r->trained_count);

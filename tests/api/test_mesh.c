@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Ranks as a host makes them, here as threads: they meet, train as one does, stop together, and learn of each
  * other's failures. */
-#include "tiny.h"
+#include "tiny_audio.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -12,7 +12,7 @@ enum { RANKS_MAX = 4, STEPS_MAX = 8, PATIENCE_MS = 20000 };
 typedef struct rank {
     mgen_ranks *ranks;
     uint32_t index;
-    const char *axes, *stage, *resume, *checkpoint, *folder;
+    const char *axes, *recipe, *stage, *resume, *checkpoint, *folder;
     uint64_t seed, stop_at; /* stop_at: the step after which this rank wants to stop; 0: none */
     bool by_call, save, empty_handed;
     int64_t fail_at;      /* allocation of the first step that fails; 0: none */
@@ -57,7 +57,7 @@ static mgen_status begin(rank *r)
         return status;
     if (r->empty_handed)
         return mgen_mesh_barrier(r->mesh);
-    p.recipe = recipe;
+    p.recipe = r->recipe ? r->recipe : recipe;
     p.stage = r->stage;
     p.dir = r->folder ? r->folder : dir;
     p.seed = r->seed ? r->seed : 7;
@@ -271,19 +271,20 @@ static void test_late(void **state)
 /* -- training ---------------------------------------------------------------------------------------- */
 
 /* The curve of one rank, on every mesh; alike on all ranks. */
-static void test_curve(void **state)
+static void compare_curves(rank of, uint64_t steps)
 {
     static const char *const axes[] = {"dp=2,tp=2", "cp=2", NULL};
     static const uint32_t count[] = {4, 2, 2};
-    (void)state;
-    rank one = {.stage = "video"};
+    rank one = of;
     run(&one, 1);
-    assert_int_equal(one.status, MGEN_OK);
-    assert_int_equal(one.steps, 3);
+    assert_says(&one, MGEN_OK, "");
+    assert_int_equal(one.steps, steps);
     for (size_t k = 0; k < sizeof axes / sizeof *axes; k++) {
         rank many[RANKS_MAX] = {{0}};
-        for (uint32_t i = 0; i < count[k]; i++)
-            many[i] = (rank){.stage = "video", .axes = axes[k]};
+        for (uint32_t i = 0; i < count[k]; i++) {
+            many[i] = of;
+            many[i].axes = axes[k];
+        }
         run(many, count[k]);
         for (uint32_t i = 0; i < count[k]; i++) {
             assert_says(&many[i], MGEN_OK, "");
@@ -295,6 +296,27 @@ static void test_curve(void **state)
             }
         }
     }
+}
+
+static void test_curve(void **state)
+{
+    (void)state;
+    compare_curves((rank){.stage = "video"}, 3);
+}
+
+/* Batches of two: four ranks cannot take a part of one each. */
+static void test_audio(void **state)
+{
+    char path[300];
+    (void)state;
+    snprintf(path, sizeof path, "%s/audio_recipe.json", dir);
+    compare_curves((rank){.recipe = path, .stage = "audio"}, 2);
+    rank uneven[RANKS_MAX];
+    for (int i = 0; i < RANKS_MAX; i++)
+        uneven[i] = (rank){.recipe = path, .stage = "uneven", .axes = "cp=2,tp=2"};
+    run(uneven, RANKS_MAX);
+    for (int i = 0; i < RANKS_MAX; i++)
+        assert_says(&uneven[i], MGEN_E_INVALID, "10 tokens cannot be split over cp=2 x tp=2");
 }
 
 /* Whichever rank wants to stop, and however, all do after the same step; the rest is another run's. */
@@ -592,7 +614,7 @@ int main(void)
         cmocka_unit_test(test_film_precision), cmocka_unit_test(test_disagreement),
         cmocka_unit_test(test_shared_failure), cmocka_unit_test(test_film),
         cmocka_unit_test(test_film_ends),      cmocka_unit_test(test_lonely_failure),
-        cmocka_unit_test(test_other_context),
+        cmocka_unit_test(test_other_context),  cmocka_unit_test(test_audio),
     };
-    return cmocka_run_group_tests(tests, setup_trained, teardown);
+    return cmocka_run_group_tests(tests, setup_audio, teardown);
 }

@@ -8,11 +8,12 @@
 
 enum { TINY_RATE = 48000 };
 
-#define TINY_AUDIO(vision, features)                                                               \
+#define TINY_AUDIO(seconds, vision, features)                                                      \
     "\"batch\": 2, \"clips\": 4, \"codec\": \"codec\", " vision                                    \
     "\"text\": {\"kind\": \"t5-bytes\", \"config\": {\"vocab\": 259, \"dim\": 16, \"layers\": 1, " \
     "\"heads\": 2,"                                                                                \
-    " \"head_dim\": 8, \"ff_dim\": 16, \"tokens_max\": 320}}, \"lengths\": [{\"seconds\": 0.32}]," \
+    " \"head_dim\": 8, \"ff_dim\": 16, \"tokens_max\": 320}}, \"lengths\": "                       \
+    "[{\"seconds\": " seconds "}],"                                                                \
     " \"audio\": {\"window\": 12, \"overlap\": 4, \"steps\": 3, \"transformer\": {\"block\": "     \
     "\"dit\","                                                                                     \
     " \"layers\": 1, \"dim\": 24, \"heads\": 2, \"ff_dim\": 40, \"channels\": 4, "                 \
@@ -21,7 +22,12 @@ enum { TINY_RATE = 48000 };
     "{\"ul2\": 16},"                                                                               \
     " \"guidance\": 3}}, \"optimizer\": {\"lr\": 0.05, \"ema\": 0.5}"
 
-/* The second one is told by its text alone; the last one is the pipeline's. */
+#define TINY_VISION                                                                                \
+    "\"vision\": {\"config\": {\"image\": 12, \"patch\": 6, \"dim\": 8, \"layers\": 1, "           \
+    "\"heads\": 2,"                                                                                \
+    " \"ff_dim\": 12, \"projection\": 5}},"
+
+/* The second one is told by its text alone; the third one is the pipeline's; the last one has 10 latents. */
 SHARED const char audio_recipe[] =
     "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": ["
     "{\"name\": \"codec\", \"kind\": \"audio_codec\", \"steps\": 2, \"batch\": 1, \"frames\": 8, "
@@ -30,12 +36,14 @@ SHARED const char audio_recipe[] =
     " \"codec\": {\"strides\": [40, 48], \"dim\": 4, \"decoder_dim\": 8, \"latent_channels\": 4,"
     " \"dilations\": [1]}, \"optimizer\": {\"lr\": 0.001}},"
     "{\"name\": \"blind\", \"kind\": \"audio\", \"save_as\": \"blind\", \"steps\": 1, " TINY_AUDIO(
-        "", "") "},"
-                "{\"name\": \"audio\", \"kind\": \"audio\", \"steps\": 2, " TINY_AUDIO(
-                    "\"vision\": {\"config\": {\"image\": 12, \"patch\": 6, \"dim\": 8, "
-                    "\"layers\": 1, \"heads\": 2,"
-                    " \"ff_dim\": 12, \"projection\": 5}},",
-                    "\"frame_features\": 5,") "}]}";
+        "0.32", "",
+        "") "},"
+            "{\"name\": \"audio\", \"kind\": \"audio\", \"steps\": 2, " TINY_AUDIO(
+                "0.32", TINY_VISION,
+                "\"frame_features\": 5,") "},"
+                                          "{\"name\": \"uneven\", \"kind\": \"audio\", \"steps\": "
+                                          "1, " TINY_AUDIO("0.4", TINY_VISION,
+                                                           "\"frame_features\": 5,") "}]}";
 
 /* The recipe's stages, trained into the folder. */
 SHARED void train_audio(mgen_context *ctx)
