@@ -276,6 +276,12 @@ mgen_status mgi_vt_check_tokens(mgen_context *ctx, const mgi_vt *vt, int64_t tok
     return MGEN_OK;
 }
 
+int64_t mgi_vt_padded(const mgi_vt *vt, int64_t tokens)
+{
+    int64_t ranks = vt->mesh ? (int64_t)vt->mesh->shape.cp * vt->mesh->shape.tp : 1;
+    return (tokens + ranks - 1) / ranks * ranks;
+}
+
 /* Of the tokens (B,S,C) of a sample, this rank's. */
 static T *own_tokens(mgi_run *run, const mgi_vt *vt, T *x)
 {
@@ -362,6 +368,7 @@ static T *run_block(mgi_run *run, const mgi_vt_block_of *of, T *const in[MGI_VT_
         for (int i = 0; i < MGI_VT_INS; i++)
             some[i] = mgi_vt_samples(run, in[i], first, n);
         part.kv = mgi_vt_samples(run, of->kv, first, n);
+        part.counts = mgi_vt_samples(run, of->counts, first, n);
         T *z = mgi_vt_block_forward(run, &part, some);
         mgi_copy(run, y, first * (x->count / all), z, 0, n * (x->count / all));
         mgi_scope_pop(run, mark, NULL);
@@ -432,6 +439,14 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
                      "video transformer: the video is larger than the position tables"))
         return NULL;
 
+    int64_t tokens = (grid[0] - text->first_frame) * grid[1] * grid[2];
+    if (!mgi_require(run,
+                     !text->counts ||
+                         (!run->record && text->counts->rank == 2 && text->counts->dims[0] == n &&
+                          text->counts->dims[1] == tokens),
+                     "video transformer: which tokens count is of another shape, or with a tape"))
+        return NULL;
+
     int32_t dtype = vt->module.dtype;
     mgi_unit_enter(run, (void *)&vt->module, 0);
     T *time = mgi_cast(run, mgi_timestep_embed(run, t, c->time_dim), dtype);
@@ -460,7 +475,8 @@ T *mgi_vt_forward(mgi_run *run, const mgi_vt *vt, T *x, T *t, const mgi_vt_text 
                                     &vt->block[i],
                                     {grid[0], grid[1], grid[2]},
                                     text->first_frame * grid[1] * grid[2],
-                                    seen ? seen->kv[i] : NULL};
+                                    seen ? seen->kv[i] : NULL,
+                                    text->counts};
         T *y = run_block(run, &of, (T *[]){x, shared, p, mask});
         mgi_unit_exit(run, (void *)&vt->module, i + 1);
         mgi_drop(run, x);

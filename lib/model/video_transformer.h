@@ -83,6 +83,8 @@ typedef struct mgi_vt_text {
     T *condition; /* (B,T,H,W,config.condition), normalised latents; NULL without such channels */
     T *features;  /* (B,T / patch_t,config.features) f32; NULL without such */
     int64_t first_frame; /* the place in time of the first frame of patches */
+    T *counts; /* (B,tokens) u8, 1: others attend to it; NULL: to all. Never with a tape: of tokens that are there for ranks to
+                  divide, behind the true ones */
 } mgi_vt_text;
 
 /* How a block runs: as one node with a gradient written by hand, or as a chain of single ops, which is its
@@ -132,6 +134,8 @@ mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config 
 void mgi_vt_finish(mgi_vt *vt);
 /* Whether so many tokens of a sample can be split as the mesh and vt->cp say. INVALID if not. */
 mgen_status mgi_vt_check_tokens(mgen_context *ctx, const mgi_vt *vt, int64_t tokens);
+/* With as many more behind them as let the mesh's cp x tp divide them. */
+int64_t mgi_vt_padded(const mgi_vt *vt, int64_t tokens);
 /* Whether patches of one configuration consist of whole ones of the other. */
 bool mgi_vt_patch_divides(const mgi_vt_config *large, const mgi_vt_config *small);
 /* The values in a file of a model whose configuration, `theirs`, is the same but for shorter position tables, which are

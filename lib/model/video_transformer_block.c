@@ -55,21 +55,21 @@ static T *row_linear(mgi_run *run, const mgi_vt *vt, T *x, const mgi_param *w, c
 
 /* qkv (B,S,3,H,Dh) -> (B,S,H*Dh). Tokens are split over CP: the keys and values of all of them are gathered, or tokens
  * are exchanged for heads. */
-static T *attend(mgi_run *run, const mgi_vt *vt, T *qkv, float scale)
+static T *attend(mgi_run *run, const mgi_vt *vt, T *qkv, T *counts, float scale)
 {
     mgi_comm *cp = mgi_vt_group(vt, MGI_AXIS_CP);
     if (!qkv || !cp || mgi_comm_size(cp) == 1)
-        return mgi_self_attention(run, qkv, NULL, NULL, scale);
+        return mgi_self_attention(run, qkv, counts, NULL, scale);
     int64_t n = qkv->dims[0], s = qkv->dims[1], heads = qkv->dims[3], dh = qkv->dims[4];
     if (mgi_vt_exchanges(vt)) {
         int64_t ranks = mgi_comm_size(cp);
         T *all = mgi_rows_to_shares(run, cp, qkv, 3);
         all = mgi_reshape(run, all, MGI_DIMS(n, s * ranks, 3, heads / ranks, dh));
-        return mgi_shares_to_rows(run, cp, mgi_self_attention(run, all, NULL, NULL, scale), 1);
+        return mgi_shares_to_rows(run, cp, mgi_self_attention(run, all, counts, NULL, scale), 1);
     }
     T *q = mgi_reshape(run, mgi_slice(run, qkv, 2, 0, 1), MGI_DIMS(n, s, heads, dh));
     T *kv = mgi_gather_rows(run, cp, mgi_slice(run, qkv, 2, 1, 2));
-    return mgi_cross_attention(run, q, kv, NULL, scale);
+    return mgi_cross_attention(run, q, kv, counts, scale);
 }
 
 T *mgi_vt_block_kv(mgi_run *run, const mgi_vt *vt, const mgi_vt_block *b, T *text)
@@ -104,7 +104,7 @@ static T *chained(mgi_run *run, const void *user, T *const *in)
 
     T *h = norm_modulate(run, vt, x, b->norm1, mod, MGI_VT_SCALE1, MGI_VT_SHIFT1);
     h = column_linear(run, vt, h, b->qkv, b->qkv_b);
-    h = attend(run, vt, mgi_reshape(run, h, MGI_DIMS(n, s, 3, heads, dh)), scale);
+    h = attend(run, vt, mgi_reshape(run, h, MGI_DIMS(n, s, 3, heads, dh)), of->counts, scale);
     h = row_linear(run, vt, h, b->out, b->out_b);
     x = mgi_gated_residual(run, x, h, mod, MGI_VT_GATE1);
 
@@ -123,7 +123,7 @@ static T *chained(mgi_run *run, const void *user, T *const *in)
 T *mgi_vt_block_forward(mgi_run *run, const mgi_vt_block_of *of, T *const in[MGI_VT_INS])
 {
     const mgi_vt *vt = of->vt;
-    bool chain = vt->form == MGI_BLOCK_CHAINED || vt->config.block == MGI_VT_DIT;
+    bool chain = vt->form == MGI_BLOCK_CHAINED || vt->config.block == MGI_VT_DIT || of->counts;
     mgi_block_fn *fn = chain ? chained : mgi_vt_block_composite;
     if (vt->recompute == MGI_RECOMPUTE_NONE)
         return fn(run, of, in);

@@ -56,6 +56,7 @@ typedef struct mgi_vt_block_of {
     int64_t grid[3]; /* tokens: frames, rows, columns; */
     int64_t before;  /* of them, those of frames before the first one that is there */
     T *kv;           /* keys and values of the text, if they are there; never with a tape */
+    T *counts;       /* as in mgi_vt_text, of all tokens */
 } mgi_vt_block_of;
 
 /* A block as vt->form and vt->recompute say. */

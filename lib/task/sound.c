@@ -27,6 +27,7 @@ typedef struct sampler {
     int64_t channels;
     int rows; /* 2 with guidance: of all that is known, and of nothing */
     mgi_windows windows;
+    int64_t padded; /* latents of a window and, behind them, of nothing, which ranks can divide */
     float *times;
     float scale;
     T *all;       /* (1,T,1,1,C): what is made; */
@@ -35,7 +36,8 @@ typedef struct sampler {
         shared;      /* or a window from here on, of which so many are of the one before, too: */
     T *path, *taken; /* (steps,L,C) after each step: of that one; of the one under way; else NULL */
     T *features, *condition; /* of all T, for the first row; NULL: the model sees none */
-    T *in, *t, *seen_features, *seen_condition; /* of a window */
+    T *in, *t, *seen_features, *seen_condition; /* of a window; */
+    T *counts;                                  /* which of its latents are true; NULL: all */
     T *guidance;
     mgi_vt_text text;
     mgi_vt_seen seen;
@@ -85,7 +87,9 @@ static mgen_status check(mgen_context *ctx, const mgi_audio *a, const mgi_sound_
     if (r->source && (r->film[0] < 1 || !(r->fps > 0.0)))
         return mgi_fail(ctx, MGEN_E_INVALID, "a film of %lld frames at %g a second",
                         (long long)r->film[0], r->fps);
-    return mgi_vt_check_tokens(ctx, &a->transformer, windows_of(a, r).length);
+    const int64_t length = windows_of(a, r).length, padded = mgi_vt_padded(&a->transformer, length);
+    return mgi_vt_check_tokens(ctx, &a->transformer,
+                               padded <= a->config.transformer.frames_max ? padded : length);
 }
 
 static uint64_t hash_text(uint64_t hash, const char *text)
@@ -203,15 +207,27 @@ static void read_captions(sampler *s)
     mgi_text_streams(s->run, text, 0, captions, s->rows, s->tokens, &s->text);
 }
 
+static void count_latents(sampler *s)
+{
+    static const uint8_t is[] = {0, 1};
+    if (s->padded == s->windows.length)
+        return;
+    mgi_fill(s->run, s->in, 0.0f);
+    s->counts = mgi_new(s->run, MGK_U8, MGI_DIMS(s->rows, s->padded));
+    for (int64_t i = 0; s->counts && i < s->counts->count; i++)
+        mgi_tensor_write(s->counts, i, &is[i % s->padded < s->windows.length], 1);
+}
+
 static void make_buffers(sampler *s)
 {
     mgi_run *run = s->run;
     const int64_t length = s->windows.length, width = s->a->config.transformer.features;
-    s->in = mgi_new(run, MGK_F32, MGI_DIMS(s->rows, length, 1, 1, s->channels));
-    s->seen_condition = mgi_new(run, MGK_F32, MGI_DIMS(s->rows, length, 1, 1, s->channels));
+    s->in = mgi_new(run, MGK_F32, MGI_DIMS(s->rows, s->padded, 1, 1, s->channels));
+    s->seen_condition = mgi_new(run, MGK_F32, MGI_DIMS(s->rows, s->padded, 1, 1, s->channels));
     mgi_fill(run, s->seen_condition, 0.0f);
+    count_latents(s);
     if (s->features) {
-        s->seen_features = mgi_new(run, MGK_F32, MGI_DIMS(s->rows, length, width));
+        s->seen_features = mgi_new(run, MGK_F32, MGI_DIMS(s->rows, s->padded, width));
         mgi_fill(run, s->seen_features, 0.0f);
     }
     s->t = mgi_new(run, MGK_F32, MGI_DIMS(s->rows));
@@ -259,7 +275,7 @@ static T *evaluate(void *user, int64_t window, int64_t row, int64_t rows)
     const int64_t width = s->a->config.transformer.features;
     mgi_vt_text text = s->text;
     for (int64_t i = 0; i < rows; i++)
-        mgi_copy(run, s->in, i * length * c, e->at.x, (first - e->at.first) * c, length * c);
+        mgi_copy(run, s->in, i * s->padded * c, e->at.x, (first - e->at.first) * c, length * c);
     mgi_copy(run, s->seen_condition, 0, s->condition, first * c, length * c);
     if (s->features)
         mgi_copy(run, s->seen_features, 0, s->features, first * width, length * width);
@@ -270,8 +286,10 @@ static T *evaluate(void *user, int64_t window, int64_t row, int64_t rows)
     text.condition = mgi_flow_rows(run, s->seen_condition, row, rows);
     text.features = mgi_flow_rows(run, s->seen_features, row, rows);
     text.seen = s->seen.p ? &s->seen : NULL;
+    text.counts = mgi_flow_rows(run, s->counts, row, rows);
     T *in = mgi_flow_rows(run, s->in, 0, rows), *t = mgi_flow_rows(run, s->t, 0, rows);
-    return run->status == MGEN_OK ? mgi_vt_velocity(run, &s->a->transformer, in, t, &text) : NULL;
+    T *u = run->status == MGEN_OK ? mgi_vt_velocity(run, &s->a->transformer, in, t, &text) : NULL;
+    return u && s->counts ? mgi_slice(run, u, 1, 0, length) : u;
 }
 
 /* The velocities of all rows of some windows. */
@@ -605,6 +623,7 @@ static mgen_status prepare(sampler *s)
     MGI_TRY(check(s->run->ctx, a, r));
     s->before = heard_before(a, r);
     s->windows = windows_of(a, r);
+    s->padded = mgi_vt_padded(&a->transformer, s->windows.length);
     s->latents = s->windows.frames;
     s->scale = mgi_vt_guidance(&a->config.transformer, r->guidance);
     s->rows = s->scale != 1.0f ? 2 : 1;

@@ -39,8 +39,8 @@ typedef struct mgi_sound_request {
 
 /* Where the transformer is split over a mesh, all its ranks call this with the same request (DESYNC if it differs), but for the
  * callbacks: source and sink are called on rank 0 alone, which looks at the film and makes the samples. The rest is shared and ends as
- * in mgi_generate(), windows and what guidance leads away from along dp. INVALID for windows whose latents cp x tp do
- * not divide. */
+ * in mgi_generate(), windows and what guidance leads away from along dp. A window whose latents cp x tp do not divide gets more
+ * behind them, which nobody attends to; INVALID if the transformer takes no such length. */
 /* UNSUPPORTED for a film that the model does not see; CANCELLED; NUMERIC; the source's and the sink's status. */
 mgen_status mgi_sound_make(mgen_context *ctx, const mgi_audio *audio,
                            const mgi_sound_request *request);

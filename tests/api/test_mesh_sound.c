@@ -6,7 +6,7 @@
 #include <math.h>
 #include <pthread.h>
 
-enum { RANKS_MAX = 4, PATIENCE_MS = 20000, WIDTH = 24, HEIGHT = 16, FRAMES = 8, FPS = 25 };
+enum { RANKS_MAX = 5, PATIENCE_MS = 20000, WIDTH = 24, HEIGHT = 16, FRAMES = 8, FPS = 25 };
 enum { SAMPLES = 62400 }; /* 1.3 s, at most */
 
 /* One rank: what it asks for, and what came of it. */
@@ -259,12 +259,12 @@ static void test_cancel(void **state)
 
 static void test_refused(void **state)
 {
-    static rank many[2];
+    static rank many[RANKS_MAX];
     (void)state;
-    for (int i = 0; i < 2; i++)
-        many[i] = (rank){.axes = "tp=2", .seconds = 0.2};
-    run(many, 2);
-    assert_ends(many, 2, MGEN_E_INVALID, "5 tokens cannot be split over cp=1 x tp=2");
+    for (int i = 0; i < RANKS_MAX; i++) /* windows of 12, which is the most */
+        many[i] = (rank){.axes = "cp=5", .seconds = 0.5};
+    run(many, RANKS_MAX);
+    assert_ends(many, RANKS_MAX, MGEN_E_INVALID, "12 tokens cannot be split over cp=5 x tp=1");
     assert_int_equal(many[0].estimated, MGEN_E_INVALID);
     for (int i = 0; i < 2; i++)
         many[i] = (rank){.axes = "tp=2", .seconds = 0.32, .alone = true};
