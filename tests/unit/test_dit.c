@@ -368,10 +368,60 @@ static void test_configuration(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* The velocity of the first `frames` of two frames, of whose tokens some may not be attended to. */
+static T *counted(mgi_run *run, const mgi_vt *vt, int64_t frames, const uint8_t *counts)
+{
+    enum { SAMPLES = 2 };
+    T *all = random_tensor(run, 6, MGI_DIMS(SAMPLES, 2, 1, 2, C));
+    T *t = mgi_new(run, MGK_F32, MGI_DIMS(SAMPLES));
+    mgi_vt_text text = {{random_tensor(run, 7, MGI_DIMS(SAMPLES, TEXT, WIDTH))}, {NULL}};
+    mgi_fill(run, t, 0.3f);
+    if (counts) {
+        text.counts = mgi_new(run, MGK_U8, MGI_DIMS(SAMPLES, S));
+        mgi_tensor_write(text.counts, 0, counts, SAMPLES * S);
+    }
+    return mgi_vt_forward(run, vt, mgi_slice(run, all, 1, 0, frames), t, &text);
+}
+
+/* Tokens that nobody attends to leave the others as they are without them, in blocks of both kinds. */
+static void test_counts(void **state)
+{
+    static const uint8_t half[] = {1, 1, 0, 0, 1, 1, 0, 0};
+    (void)state;
+    mgen_context *ctx = make_context();
+    for (int kind = 0; kind < 2; kind++) {
+        mgi_vt_config config = tiny;
+        mgi_vt vt;
+        mgi_run run;
+        config.block = kind ? MGI_VT_DIT : MGI_VT_LLAMA;
+        make(&vt, ctx, &config);
+        mgi_run_init(&run, ctx, false);
+        const T *one = counted(&run, &vt, 1, NULL), *two = counted(&run, &vt, 2, half);
+        const T *plain = counted(&run, &vt, 2, NULL);
+        assert_int_equal(run.status, MGEN_OK);
+        double far = 0.0;
+        for (int64_t i = 0; i < one->count; i++) {
+            const int64_t at = i / (2 * C) * (4 * C) + i % (2 * C);
+            assert_float_equal(mgi_f32(two)[at], mgi_f32(one)[i], 1e-5);
+            far = fmax(far, fabs((double)mgi_f32(plain)[at] - (double)mgi_f32(one)[i]));
+        }
+        assert_true(far > 1e-3);
+        assert_null(counted(&run, &vt, 1, half));
+        assert_int_equal(run.status, MGEN_E_INTERNAL);
+        mgi_run_finish(&run);
+        mgi_run_init(&run, ctx, true);
+        assert_null(counted(&run, &vt, 2, half));
+        assert_non_null(strstr(mgen_last_error(ctx), "with a tape"));
+        mgi_run_finish(&run);
+        mgi_vt_finish(&vt);
+    }
+    mgen_context_destroy(ctx);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_formulas),
-                                       cmocka_unit_test(test_gradients),
-                                       cmocka_unit_test(test_configuration)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_formulas), cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_configuration), cmocka_unit_test(test_counts)};
     return cmocka_run_group_tests_name("dit", tests, NULL, NULL);
 }
