@@ -227,6 +227,25 @@ static void test_first_clip(void **state)
     assert_same(&one, many, 2);
 }
 
+/* A folder of an audio model alone. */
+static void test_no_video(void **state)
+{
+    static rank many[2];
+    char path[300];
+    (void)state;
+    snprintf(path, sizeof path, "%s/pipeline.json", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fprintf(f, "{\"format\": \"moviegen-pipeline\", \"version\": 1, \"audio\": \"audio\", "
+               "\"width\": 64, \"height\": 64, \"frames\": 16, \"fps\": 16}");
+    assert_int_equal(fclose(f), 0);
+    for (int i = 0; i < 2; i++)
+        many[i] = (rank){.axes = "tp=2", .seconds = 0.32};
+    run(many, 2);
+    assert_ends(many, 2, MGEN_OK, "");
+    assert_int_equal(many[0].samples, 15360);
+}
+
 /* -- what is not --------------------------------------------------------------------------------- */
 
 /* Who asks for something else is told by all. */
@@ -306,6 +325,7 @@ int main(void)
         cmocka_unit_test(test_same_sound),   cmocka_unit_test(test_first_clip),
         cmocka_unit_test(test_disagreement), cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_refused),      cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_no_video),
     };
     return cmocka_run_group_tests_name("mesh sound", tests, setup_audio, teardown);
 }
