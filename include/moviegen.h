@@ -499,8 +499,8 @@ MGEN_API mgen_status mgen_edit_start(mgen_context *ctx, const mgen_pipeline *pip
 MGEN_API mgen_status mgen_personalize_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *photo,
                                             const mgen_generate_params *params, mgen_job **out);
 /** Start making sound (section "Movie Gen Audio" of the report) for a clip or, with clip NULL, of the texts alone: one channel
- *  at the audio model's rate. The clip must stay, unchanged, until the job has ended; on a mesh rank 0's is enough. @return as
- *  mgen_generate_start(); MGEN_E_UNSUPPORTED: the model sees no clips. Ownership: mgen_job_destroy(). Since 0.1. */
+ *  at the audio model's rate. The clip must stay, unchanged, until the job has ended; on a mesh rank 0's is enough.
+ *  @return as mgen_generate_start(); MGEN_E_UNSUPPORTED: the model sees no clips. Ownership: mgen_job_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_sound_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                       const mgen_sound_params *params, mgen_job **out);
 /** What these need, as mgen_generate_estimate() tells it; of a clip that of sound says 0. @return as that. Since 0.1. */
