@@ -31,7 +31,8 @@ typedef struct sound_job {
     mgen_clip_info info;   /* is this, of no frames where there is none */
     mgi_film_bytes film;
     char *caption, *negative;
-    mgi_track before; /* of the model's rate */
+    mgi_track before;     /* of the model's rate, */
+    uint64_t before_hash; /* and what it was made of */
 } sound_job;
 
 /* -- callbacks of the work -------------------------------------------------------------------------- */
@@ -149,6 +150,8 @@ static mgen_status take_context(sound_job *s, int64_t rate)
         return MGEN_OK;
     const mgi_track *t = &before->track;
     MGI_TRY(mgi_track_check(ctx, t));
+    s->before_hash =
+        mgi_hash64(t->samples, (size_t)(t->count * t->channels) * sizeof *t->samples, t->rate);
     MGI_TRY(mgi_track_make(ctx, t->count, t->rate, t->channels, &s->before));
     memcpy(s->before.samples, t->samples, (size_t)(t->count * t->channels) * sizeof *t->samples);
     MGI_TRY(mgi_track_convert(ctx, &s->before, (uint32_t)rate, 1));
@@ -210,6 +213,7 @@ static mgen_status prepare(sound_job *s, const mgen_pipeline *pipeline,
                                      .samples = samples_of(s, rate),
                                      .before = s->before.samples,
                                      .before_count = s->before.count,
+                                     .before_hash = s->before_hash,
                                      .extension = (int)p->extension,
                                      .candidates = (int)p->candidates,
                                      .progress = on_progress,

@@ -107,8 +107,7 @@ static mgen_status same_request(sampler *s)
     hash = hash_text(hash_text(0, r->caption), r->negative);
     hash = mgi_hash64(r->film_hash ? &r->film_hash : &film, sizeof film, hash);
     hash = mgi_hash64(&r->seed, sizeof r->seed, hash);
-    if (r->before)
-        hash = mgi_hash64(r->before, (size_t)r->before_count * sizeof *r->before, hash);
+    hash = mgi_hash64(&r->before_hash, sizeof r->before_hash, hash);
     snprintf(text, sizeof text,
              "%lld samples, %d steps, guidance %g, schedule %d, solver %d, extension %d, %d "
              "candidates, film %lldx%lldx%lld at %g, texts, seed and what is given %llx",

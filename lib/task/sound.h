@@ -28,6 +28,7 @@ typedef struct mgi_sound_request {
     const float
         *before; /* samples that are heard before, of which the last are listened to; NULL: none */
     int64_t before_count;
+    uint64_t before_hash; /* on a mesh: what stands for them, or for what they were made of */
     int extension; /* MGI_SOUND_*, of what is longer than a window; one by one not with DOPRI5 */
     int candidates; /* of which the one is taken that the model finds the best, of windows one by one each time; 0: 1 */
     /* After each step; all of these may be NULL. true asks to stop: CANCELLED. */

@@ -16,6 +16,7 @@ typedef struct rank {
     const char *axes, *prompt;
     double seconds; /* 0: as long as the clip */
     bool clip, other_clip, candidates, alone;
+    int before;        /* which sound is heard before; 0: none */
     int32_t cancel_at; /* the step after which this rank wants no more */
     int64_t fail_at;   /* allocation of its request that fails, and all after it; 0: none */
     uint64_t limit;    /* of the host's memory; 0: none */
@@ -48,6 +49,20 @@ static mgen_clip *make_clip(mgen_context *ctx, const rank *r)
     return clip;
 }
 
+/* Of another rate than the model's, with two channels. */
+static mgen_sound *make_before(mgen_context *ctx, const rank *r)
+{
+    mgen_sound_info info = MGEN_SOUND_INFO_INIT;
+    mgen_sound *sound = NULL;
+    info.rate = 24000;
+    info.channels = 2;
+    info.samples = 4800;
+    if (r->before && mgen_sound_create(ctx, &info, &sound) == MGEN_OK)
+        for (int i = 0; i < 9600; i++)
+            mgen_sound_samples(sound)[i] = 0.3f * sinf((float)(i * r->before) * 0.07f);
+    return sound;
+}
+
 static void keep(rank *r, mgen_job *job)
 {
     mgen_sound *sound;
@@ -61,7 +76,8 @@ static void keep(rank *r, mgen_job *job)
     mgen_sound_destroy(sound);
 }
 
-static void make_sound(rank *r, mgen_context *ctx, const mgen_pipeline *pipe, const mgen_clip *clip)
+static void make_sound(rank *r, mgen_context *ctx, const mgen_pipeline *pipe, const mgen_clip *clip,
+                       const mgen_sound *before)
 {
     mgen_sound_params p = MGEN_SOUND_PARAMS_INIT;
     mgen_estimate e = MGEN_ESTIMATE_INIT;
@@ -70,6 +86,7 @@ static void make_sound(rank *r, mgen_context *ctx, const mgen_pipeline *pipe, co
     p.prompt = r->prompt ? r->prompt : "a ball bounces";
     p.seconds = r->seconds;
     p.candidates = r->candidates ? 2 : 0;
+    p.context = before;
     p.on_progress = on_progress;
     p.user = r;
     r->estimated = mgen_sound_estimate(ctx, pipe, clip, &p, &e);
@@ -113,8 +130,10 @@ static void *rank_main(void *arg)
     pipe.mesh = mesh;
     r->hash = mgen_pipeline_hash(&pipe);
     mgen_clip *clip = make_clip(ctx, r);
+    mgen_sound *before = make_before(ctx, r);
     if (r->opened == MGEN_OK)
-        make_sound(r, ctx, &pipe, clip);
+        make_sound(r, ctx, &pipe, clip, before);
+    mgen_sound_destroy(before);
     mgen_clip_destroy(clip);
     mgen_pipeline_close(&pipe);
     mgen_mesh_destroy(mesh);
@@ -191,12 +210,13 @@ static void test_same_sound(void **state)
     } meshes[] = {{"dp=2", 2}, {"tp=2", 2}, {"cp=2", 2}, {"dp=2,tp=2", 4}};
     static rank one, many[RANKS_MAX];
     (void)state;
-    for (int kind = 0; kind < 3; kind++) { /* of a clip; of a text, in windows; both, chosen */
+    for (int kind = 0; kind < 3; kind++) { /* of a clip; of a text, going on; both, chosen */
         const rank like = {.clip = kind != 1,
                            .seconds = kind == 0   ? 0.0
                                       : kind == 1 ? 1.3
                                                   : 0.8,
-                           .candidates = kind == 2};
+                           .candidates = kind == 2,
+                           .before = kind == 1};
         one = like;
         run(&one, 1);
         assert_int_equal(one.taken, MGEN_OK);
@@ -253,11 +273,12 @@ static void test_disagreement(void **state)
 {
     static rank many[2];
     (void)state;
-    for (int kind = 0; kind < 3; kind++) {
+    for (int kind = 0; kind < 4; kind++) {
         for (int i = 0; i < 2; i++)
-            many[i] = (rank){.clip = kind != 2 || i == 1, .seconds = 0.32};
+            many[i] = (rank){.clip = kind != 2 || i == 1, .seconds = 0.32, .before = 1};
         many[1].prompt = kind == 0 ? "surf" : NULL;
         many[1].other_clip = kind == 1;
+        many[1].before = kind == 3 ? 2 : 1;
         run(many, 2);
         assert_ends(many, 2, MGEN_E_DESYNC, "ranks disagree on the request");
     }

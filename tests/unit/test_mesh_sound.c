@@ -136,6 +136,7 @@ static mgi_sound_request request(heard *h)
     if (now.before) {
         r.before = before[now.other_before && other];
         r.before_count = BEFORE;
+        r.before_hash = now.other_before && other;
     }
     return r;
 }
