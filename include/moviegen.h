@@ -355,8 +355,8 @@ typedef struct mgen_pipeline {
     mgen_video_model *video;    /**< needed to generate */
     /** Ranks that make each request together, of the context that opens it; it stays until pipelines and jobs are gone. Each
      *  opens, asks for the same and waits; it holds its part of the video model and the text encoders that it runs. Frames,
-     *  clip, sound and previews are rank 0's; a job cancelled on one rank is so on all; clips and photos that requests see are
-     *  given by each rank, the same. NULL = one rank. */
+     *  clip, sound and previews are rank 0's; a job cancelled on one rank is so on all; a clip or photo that a request sees is
+     *  given by each rank, the same, or by rank 0 alone (on others NULL). NULL = one rank. */
     mgen_mesh *mesh;
     mgen_upsampler *upsampler;       /**< needed to upsample; reads `text` */
     mgen_editor *editor;             /**< needed to edit; reads `tae` and `text` */

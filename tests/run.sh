@@ -271,7 +271,7 @@ suite_asan-full() {
 cudnn=$(ldconfig -p 2>/dev/null | grep -o 'libcudnn\.so\.9' | head -n 1)
 suite_emulated() {
     local name targets=(tests/kernels/checkkernel tests/fake_cudnn.so tests/fake_nccl.so tests/fake_cublaslt.so)
-    for name in cuda graph nccl cudnn autotune upsample edit personalize sound mesh_generate fsdp; do
+    for name in cuda graph nccl cudnn autotune upsample edit personalize sound mesh_generate mesh_tasks fsdp; do
         targets+=("tests/test_$name")
     done
     build build-emulated -Dcuda=emulated || return
@@ -281,6 +281,8 @@ suite_emulated() {
     done
     tap emulated-test_mesh_generate 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER='test_s*' MOVIEGEN_MESH_DEVICE=cuda \
         build-emulated/tests/test_mesh_generate
+    tap emulated-test_mesh_tasks 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER='test_other*' MOVIEGEN_MESH_DEVICE=cuda \
+        build-emulated/tests/test_mesh_tasks
     tap emulated-test_fsdp 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER=test_parity MOVIEGEN_MESH_DEVICE=nccl \
         build-emulated/tests/test_fsdp
     kernels build-emulated emulated- --variant cuda,sm80,sm90 --cases 12

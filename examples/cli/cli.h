@@ -318,12 +318,13 @@ int sound_no_model(const cli_session *s);
 /* ---- remake.c: a film that becomes another, or a photo that becomes one ---- */
 
 typedef struct cli_remake {
-    const char *input, *model, *negative, *out, *device;
+    const char *input, *model, *negative, *out;
     uint64_t seed, first;
-    uint32_t steps, frames, width, height, threads;
+    uint32_t steps, frames, width, height;
+    cli_place place;
     double guidance;
     cli_sampling sampling;
-    bool autotune, json, quiet;
+    bool json, quiet;
     /* What makes it, as film_upsample(); the model that does; and what of it JSON has beside the rest (NULL: nothing). */
     int (*make)(cli_session *s, const mgen_clip *clip, const mgen_generate_params *params,
                 bool quiet, mgen_clip **out);
@@ -344,12 +345,14 @@ typedef struct cli_remake {
     }
 #define OPTIONS_REMAKE(r)                                                                          \
     OPTION_GUIDANCE(&(r)->guidance), OPTIONS_SAMPLING(&(r)->sampling),                             \
-        OPTION_NEGATIVE(&(r)->negative), OPTION_THREADS(&(r)->threads),                            \
-        OPTION_DEVICE(&(r)->device), OPTION_AUTOTUNE(&(r)->autotune), OPTION_JSON(&(r)->json),     \
-        OPTION_QUIET(&(r)->quiet)
+        OPTION_NEGATIVE(&(r)->negative), OPTION_MESH(&(r)->place.mesh),                            \
+        OPTION_MEET(&(r)->place.meet), OPTION_RANK(&(r)->place.rank),                              \
+        OPTION_RANKS(&(r)->place.ranks), OPTION_RUN(&(r)->place.run),                              \
+        OPTION_THREADS(&(r)->place.threads), OPTION_DEVICE(&(r)->place.device),                    \
+        OPTION_AUTOTUNE(&(r)->place.autotune), OPTION_JSON(&(r)->json), OPTION_QUIET(&(r)->quiet)
 
 /* Read the film, make the other and write it; `params` has what the command itself sets. The status to exit with. */
-int remake_run(const cli_command *self, const cli_remake *r, mgen_generate_params *params);
+int remake_run(const cli_command *self, const cli_remake *r, const mgen_generate_params *params);
 
 /* ---- font.c: labels on contact sheets ---- */
 

@@ -33,6 +33,7 @@ static int run(const cli_command *self, int argc, char **argv)
     mgen_generate_params params = MGEN_GENERATE_PARAMS_INIT;
     cli_remake r = {.out = "edited.mp4",
                     .seed = DEFAULT_SEED,
+                    .place = {.rank = RANK_UNTOLD},
                     .make = film_edit,
                     .model_of = model_of,
                     .tell = tell};

@@ -40,8 +40,10 @@ int film_finish(cli_session *s, mgen_job *job, progress *p, mgen_clip **out)
 
 int film_no_upsampler(const cli_session *s)
 {
-    complain(s->command, "the model has no upsampler: its pipeline.json names none; take a model "
-                         "that has one, or train one (docs/recipes.md#upsampler)");
+    if (s->rank == 0)
+        complain(s->command,
+                 "the model has no upsampler: its pipeline.json names none; take a model "
+                 "that has one, or train one (docs/recipes.md#upsampler)");
     return STATUS_ERROR;
 }
 
@@ -52,7 +54,7 @@ static int film_started(cli_session *s, mgen_status status, mgen_job *job, const
     progress p;
     if (status != MGEN_OK)
         return complain_library(s, status);
-    progress_start(&p, what, quiet);
+    progress_start(&p, what, quiet || s->rank != 0);
     return film_finish(s, job, &p, out);
 }
 
@@ -73,10 +75,11 @@ int film_edit(cli_session *s, const mgen_clip *clip, const mgen_generate_params 
     mgen_job *job;
     *out = NULL;
     if (!s->pipe.editor && !(params->strength > 0)) {
-        complain(s->command,
-                 "the model has no editor: its pipeline.json names none; take a model "
-                 "that has one, train one (docs/recipes.md#editor), or let the video model "
-                 "edit by --strength");
+        if (s->rank == 0)
+            complain(s->command,
+                     "the model has no editor: its pipeline.json names none; take a model "
+                     "that has one, train one (docs/recipes.md#editor), or let the video model "
+                     "edit by --strength");
         return STATUS_ERROR;
     }
     mgen_status status = mgen_edit_start(s->ctx, &s->pipe, clip, params, &job);
@@ -89,9 +92,11 @@ int film_personalize(cli_session *s, const mgen_clip *photo, const mgen_generate
     mgen_job *job;
     *out = NULL;
     if (!s->pipe.personalizer) {
-        complain(s->command,
-                 "the model has no personalizer: its pipeline.json names none; take a model that "
-                 "has one, or train one (docs/recipes.md#personalizer)");
+        if (s->rank == 0)
+            complain(
+                s->command,
+                "the model has no personalizer: its pipeline.json names none; take a model that "
+                "has one, or train one (docs/recipes.md#personalizer)");
         return STATUS_ERROR;
     }
     mgen_status status = mgen_personalize_start(s->ctx, &s->pipe, photo, params, &job);

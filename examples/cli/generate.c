@@ -41,7 +41,7 @@ static void print_json(const cli_session *s, const generate_options *o, const mg
     json_film(stdout, files, clip, seconds);
 }
 
-/* The film is replaced by a larger one, made with the upsampler's own steps and guidance. */
+/* The film, which is the first rank's, is replaced by a larger one, made with the upsampler's own steps and guidance. */
 static int enlarge(cli_session *s, const generate_options *o, mgen_clip **clip)
 {
     mgen_generate_params params = MGEN_GENERATE_PARAMS_INIT;
@@ -85,18 +85,34 @@ static int check_sound(const cli_session *s, const generate_options *o)
     return status == MGEN_OK ? STATUS_DONE : complain_library(s, status);
 }
 
+/* Whether the upsampler takes a film of the size that there will be, and the ranks can divide it. */
+static int check_upsampler(const cli_session *s, const generate_options *o)
+{
+    mgen_generate_params params = MGEN_GENERATE_PARAMS_INIT;
+    mgen_estimate estimate = MGEN_ESTIMATE_INIT;
+    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
+    mgen_clip *black;
+    if (!s->pipe.upsampler)
+        return film_no_upsampler(s);
+    info.width = s->pipe.width;
+    info.height = s->pipe.height;
+    info.frames = o->frames ? o->frames : s->pipe.frames;
+    info.fps_num = s->pipe.fps;
+    info.fps_den = 1;
+    mgen_status status = mgen_clip_create(s->ctx, &info, &black);
+    if (status != MGEN_OK)
+        return complain_library(s, status);
+    status = mgen_upsample_estimate(s->ctx, &s->pipe, black, &params, &estimate);
+    mgen_clip_destroy(black);
+    return status == MGEN_OK ? STATUS_DONE : complain_library(s, status);
+}
+
 /* Before minutes of work. */
 static int check_more(const cli_session *s, const generate_options *o)
 {
-    if (o->upsample && s->mesh && mgen_mesh_size(s->mesh) > 1) {
-        if (s->rank == 0)
-            complain(s->command,
-                     "--upsample works alone: generate the film by ranks, then go on with it "
-                     "by 'moviegen upsample'");
-        return STATUS_USAGE;
-    }
-    if (o->upsample && !s->pipe.upsampler)
-        return film_no_upsampler(s);
+    int result = o->upsample ? check_upsampler(s, o) : STATUS_DONE;
+    if (result != STATUS_DONE)
+        return result;
     return heard(o) ? check_sound(s, o) : STATUS_DONE;
 }
 

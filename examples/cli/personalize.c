@@ -20,6 +20,7 @@ static int run(const cli_command *self, int argc, char **argv)
     mgen_generate_params params = MGEN_GENERATE_PARAMS_INIT;
     cli_remake r = {.out = "personalized.mp4",
                     .seed = DEFAULT_SEED,
+                    .place = {.rank = RANK_UNTOLD},
                     .frames = 1, /* that are taken of the photo */
                     .make = film_personalize,
                     .model_of = model_of,

@@ -28,48 +28,55 @@ static int make(cli_session *s, const cli_remake *r, const mgen_generate_params 
     mgen_clip *made;
     double start = seconds_now();
     int result = r->make(s, clip, params, r->quiet, &made);
-    if (result == STATUS_DONE)
+    bool first = result == STATUS_DONE && s->rank == 0; /* who gets it */
+    if (first)
         result = film_write(s, made, files);
-    if (result == STATUS_DONE && r->json)
+    if (first && result == STATUS_DONE && r->json)
         print_json(s, r, params, made, files, seconds_now() - start);
-    else if (result == STATUS_DONE && !r->quiet)
+    else if (first && result == STATUS_DONE && !r->quiet)
         film_tell(files, made, seconds_now() - start);
     film_files_free(files);
     mgen_clip_destroy(made);
     return result;
 }
 
-static int remake(cli_session *s, const cli_remake *r, mgen_generate_params *params)
+typedef struct remaking {
+    const cli_remake *r;
+    const mgen_generate_params *params;
+} remaking;
+
+static int remake(cli_session *s, const void *options)
 {
-    mgen_clip *clip;
-    film_files files;
-    if (!sampling_numbers(s, &r->sampling, &params->solver, &params->schedule, &params->drop_text))
+    const remaking *of = options;
+    const cli_remake *r = of->r;
+    mgen_generate_params params = *of->params;
+    mgen_clip *clip = NULL; /* the first rank's, of which the others get to know what they need */
+    film_files files = {.count = 0};
+    mgen_status status = MGEN_OK;
+    if (!sampling_numbers(s, &r->sampling, &params.solver, &params.schedule, &params.drop_text))
         return STATUS_USAGE;
-    int result = film_check(s, r->out, r->quiet, &files);
+    int result = s->rank == 0 ? film_check(s, r->out, r->quiet, &files) : STATUS_DONE;
     if (result != STATUS_DONE)
         return result;
-    mgen_status status = mgen_clip_read(s->ctx, r->input, r->first, r->frames, &clip);
+    if (s->rank == 0)
+        status = mgen_clip_read(s->ctx, r->input, r->first, r->frames, &clip);
     if (status != MGEN_OK)
         return complain_library(s, status);
-    params->negative_prompt = r->negative;
-    params->seed = r->seed;
-    params->steps = r->steps;
-    params->width = r->width;
-    params->height = r->height;
-    params->guidance = (float)r->guidance;
-    params->guidance_from = (float)r->sampling.guidance_from;
-    params->guidance_to = (float)r->sampling.guidance_to;
-    result = session_load(s, r->model) ? make(s, r, params, clip, &files) : STATUS_ERROR;
+    params.negative_prompt = r->negative;
+    params.seed = r->seed;
+    params.steps = r->steps;
+    params.width = r->width;
+    params.height = r->height;
+    params.guidance = (float)r->guidance;
+    params.guidance_from = (float)r->sampling.guidance_from;
+    params.guidance_to = (float)r->sampling.guidance_to;
+    result = session_load(s, r->model) ? make(s, r, &params, clip, &files) : STATUS_ERROR;
     mgen_clip_destroy(clip);
     return result;
 }
 
-int remake_run(const cli_command *self, const cli_remake *r, mgen_generate_params *params)
+int remake_run(const cli_command *self, const cli_remake *r, const mgen_generate_params *params)
 {
-    cli_session s;
-    interrupt_catch();
-    int result = session_open(&s, self, r->threads, r->device, r->autotune) ? remake(&s, r, params)
-                                                                            : STATUS_ERROR;
-    session_close(&s);
-    return result;
+    const remaking of = {r, params};
+    return ranks_run(self, &r->place, remake, &of);
 }

@@ -11,8 +11,11 @@ static void model_of(const cli_session *s, const mgen_generate_params *params, m
 static int run(const cli_command *self, int argc, char **argv)
 {
     mgen_generate_params params = MGEN_GENERATE_PARAMS_INIT;
-    cli_remake r = {
-        .out = "upsampled.mp4", .seed = DEFAULT_SEED, .make = film_upsample, .model_of = model_of};
+    cli_remake r = {.out = "upsampled.mp4",
+                    .seed = DEFAULT_SEED,
+                    .place = {.rank = RANK_UNTOLD},
+                    .make = film_upsample,
+                    .model_of = model_of};
     params.prompt = "";
     const cli_option table[] = {
         {"--out", "-o", OPTION_TEXT, &r.out, 0, 0, "FILE",

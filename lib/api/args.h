@@ -54,6 +54,12 @@ mgen_status mgi_mesh_in(mgen_context *ctx, const mgen_mesh *mesh);
 mgen_status mgi_mesh_together(mgen_mesh *mesh, mgen_status status);
 /* A rank that failed inside what all ranks do ends the mesh, so that its peers do not wait for it. Returns `status`. */
 mgen_status mgi_mesh_end(mgen_mesh *mesh, mgen_status status);
+/* Of several ranks: a word of each, in rank order, to all; *all is the caller's, in memory of the mesh's context. Collective, and
+ * what fails before they meet is told by all. */
+mgen_status mgi_mesh_words(mgen_mesh *mesh, const char *what, uint64_t mine, uint64_t **all);
+/* A clip that each rank is given: rank 0's for those that have none, where it becomes *own and the caller's, else NULL. Collective,
+ * as above. One rank, or none on rank 0: nothing changes. */
+mgen_status mgi_mesh_clip(mgen_mesh *mesh, const mgen_clip **clip, mgen_clip **own);
 
 struct mgen_tae {
     mgi_handle handle;
@@ -91,7 +97,7 @@ struct mgen_personalizer {
     mgi_personalizer net;
 };
 
-/* As the public calls, held as MGEN_PRECISION_* says; the video and the audio model split over the mesh where there is one. */
+/* As the public calls, held as MGEN_PRECISION_* says; transformers split over the mesh where there is one. */
 mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                 uint32_t precision, mgen_tae **out);
 mgen_status mgi_text_encoder_handle_open(mgen_context *ctx, const char *dir, const char *name,
@@ -100,14 +106,16 @@ mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, cons
                                         uint32_t precision, const mgen_mesh *mesh,
                                         mgen_video_model **out);
 mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                      uint32_t precision, mgen_upsampler **out);
+                                      uint32_t precision, const mgen_mesh *mesh,
+                                      mgen_upsampler **out);
 mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                   uint32_t precision, mgen_editor **out);
+                                   uint32_t precision, const mgen_mesh *mesh, mgen_editor **out);
 mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                         uint32_t precision, const mgen_mesh *mesh,
                                         mgen_audio_model **out);
 mgen_status mgi_personalizer_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                         uint32_t precision, mgen_personalizer **out);
+                                         uint32_t precision, const mgen_mesh *mesh,
+                                         mgen_personalizer **out);
 /* The MGEN_PRECISION_* in which a video model is held. */
 uint32_t mgi_video_model_precision(const mgen_video_model *model);
 /* The mesh that a network may be split over: NULL, too, where there is one rank. */

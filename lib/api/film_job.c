@@ -27,6 +27,7 @@ typedef struct film_job {
     mgen_generate_params params;
     mgi_generate_request request;
     const mgen_clip *source; /* the caller's film to upsample or edit; NULL: none */
+    mgen_clip *passed;       /* it, or the photo, of rank 0, where the caller gives none; or NULL */
     mgi_enlarge enlarge;     /* it, in the size wanted; on the heap only */
     mgi_photo photo;         /* the caller's */
     char *prompt, *negative;
@@ -425,15 +426,12 @@ static mgen_status share_tile(film_job *f)
     uint64_t own = (uint64_t)f->request.tile, least = 0, *all;
     if (!mgi_mesh_split(mesh))
         return MGEN_OK;
-    mgen_status status = mgi_alloc_zero(f->job.ctx, mgen_mesh_size(mesh), sizeof *all, &all);
-    MGI_TRY(mgi_mesh_together(mesh, status));
-    mgi_comm_note(mesh->world, "tiles", 0);
-    status = mgi_comm_all_gather(mesh->world, MGK_U64, &own, all, 1, NULL);
+    MGI_TRY(mgi_mesh_words(mesh, "tiles", own, &all));
     for (uint32_t r = 0; r < mgen_mesh_size(mesh); r++)
         least = all[r] && (!least || all[r] < least) ? all[r] : least;
     mgi_free(f->job.ctx, all);
-    if (status != MGEN_OK || least == own)
-        return status;
+    if (least == own)
+        return MGEN_OK;
     f->request.tile = (int64_t)least;
     return estimate(f);
 }
@@ -460,9 +458,8 @@ static mgen_status check_limit(const film_job *f)
                     atomic_load(&heap->now), heap->max);
 }
 
-static mgen_status check_call(mgen_context *ctx, work_kind kind, const mgen_clip *given)
+static mgen_status check_given(mgen_context *ctx, work_kind kind, const mgen_clip *given)
 {
-    MGI_TRY(mgi_context_idle(ctx));
     return given || kind == GENERATES ? MGEN_OK
                                       : mgi_fail(ctx, MGEN_E_INVALID, "the %s is NULL",
                                                  kind == PERSONALIZES ? "photo" : "clip");
@@ -472,7 +469,7 @@ static mgen_status check_call(mgen_context *ctx, work_kind kind, const mgen_clip
 static film_job job_of(mgen_context *ctx, work_kind kind, const mgen_clip *given)
 {
     film_job f = {.job = {.ctx = ctx}, .kind = kind};
-    if (kind == PERSONALIZES)
+    if (kind == PERSONALIZES && given)
         f.photo = (mgi_photo){given->pixels, given->info.height, given->info.width};
     else
         f.source = given;
@@ -486,7 +483,8 @@ static mgen_status tell(mgen_context *ctx, const mgen_pipeline *pipeline, work_k
     mgen_estimate theirs;
     if (!ctx)
         return MGEN_E_INVALID;
-    MGI_TRY(check_call(ctx, kind, given));
+    MGI_TRY(mgi_context_idle(ctx));
+    MGI_TRY(check_given(ctx, kind, given));
     MGI_TRY(mgi_struct_in(ctx, &theirs, sizeof theirs, sizeof theirs, out, "estimate"));
     film_job f = job_of(ctx, kind, given);
     mgen_status status = prepare(&f, pipeline, params);
@@ -528,6 +526,7 @@ static void finish(mgen_job *job)
 {
     film_job *f = (film_job *)job;
     mgi_enlarge_finish(&f->enlarge);
+    mgen_clip_destroy(f->passed);
     mgi_free(job->ctx, f->kept);
     mgi_free(job->ctx, f->prompt);
     mgi_free(job->ctx, f->negative);
@@ -553,6 +552,13 @@ static mgen_status make_clip(film_job *f)
     return MGEN_OK;
 }
 
+/* What a job has that does not come to the heap. */
+static void drop(film_job *prepared)
+{
+    mgen_pipeline_close(&prepared->job.pipeline);
+    mgen_clip_destroy(prepared->passed);
+}
+
 /* Move a prepared job to the heap, with copies of what the caller keeps. Takes over its handles. */
 static mgen_status make(film_job *prepared, film_job **out)
 {
@@ -561,7 +567,7 @@ static mgen_status make(film_job *prepared, film_job **out)
     film_job *f;
     mgen_status status = mgi_alloc_zero(ctx, 1, sizeof *f, &f);
     if (status != MGEN_OK) {
-        mgen_pipeline_close(&prepared->job.pipeline);
+        drop(prepared);
         return status;
     }
     memcpy(f, prepared, sizeof *f);
@@ -590,24 +596,37 @@ failed:
     return status;
 }
 
+/* All that ranks tell each other before the work. */
+static mgen_status prepare_together(film_job *f, mgen_mesh *mesh, const mgen_pipeline *pipeline,
+                                    const mgen_generate_params *params, mgen_status status)
+{
+    if (status == MGEN_OK)
+        status = prepare(f, pipeline, params);
+    MGI_TRY(mgi_mesh_together(mesh, status));
+    status = share_tile(f);
+    if (status == MGEN_OK)
+        status = check_limit(f);
+    return mgi_mesh_together(mesh, status);
+}
+
 static mgen_status start(mgen_context *ctx, const mgen_pipeline *pipeline, work_kind kind,
                          const mgen_clip *given, const mgen_generate_params *params, mgen_job **out)
 {
     film_job *f;
+    mgen_clip *passed = NULL;
     if (!ctx || !out)
         return MGEN_E_INVALID;
     *out = NULL;
-    MGI_TRY(check_call(ctx, kind, given));
-    film_job prepared = job_of(ctx, kind, given);
-    mgen_status status = prepare(&prepared, pipeline, params);
+    MGI_TRY(mgi_context_idle(ctx));
     mgen_mesh *mesh = mgi_pipeline_mesh(ctx, pipeline);
-    status = mgi_mesh_together(mesh, status);
-    if (status == MGEN_OK)
-        status = share_tile(&prepared);
-    if (status == MGEN_OK)
-        status = mgi_mesh_together(mesh, check_limit(&prepared));
+    if (kind != GENERATES)
+        MGI_TRY(mgi_mesh_clip(mesh, &given, &passed));
+    film_job prepared = job_of(ctx, kind, given);
+    prepared.passed = passed;
+    mgen_status status = check_given(ctx, kind, given);
+    status = prepare_together(&prepared, mesh, pipeline, params, status);
     if (status != MGEN_OK) {
-        mgen_pipeline_close(&prepared.job.pipeline);
+        drop(&prepared);
         return status;
     }
     status = make(&prepared, &f);

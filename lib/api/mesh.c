@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "dist/comm_nccl.h"
+#include "kernels/mgk.h"
 #include "task/ranks.h"
 #include "tensor/device.h"
 
@@ -217,5 +218,61 @@ mgen_status mgi_mesh_end(mgen_mesh *mesh, mgen_status status)
 {
     if (mesh)
         mgi_comm_give_up(mesh->world, mesh->ctx->error_text);
+    return status;
+}
+
+mgen_status mgi_mesh_words(mgen_mesh *mesh, const char *what, uint64_t mine, uint64_t **all)
+{
+    mgen_context *ctx = mesh->ctx;
+    mgen_status status = mgi_alloc_zero(ctx, mgen_mesh_size(mesh), sizeof **all, all);
+    status = mgi_mesh_together(mesh, status);
+    if (status == MGEN_OK) {
+        mgi_comm_note(mesh->world, what, 0);
+        status = mgi_comm_all_gather(mesh->world, MGK_U64, &mine, *all, 1, NULL);
+    }
+    if (status != MGEN_OK) {
+        mgi_free(ctx, *all);
+        *all = NULL;
+    }
+    return status;
+}
+
+/* Rank 0's clip to a rank that lacks one, which takes it into `own`. */
+static mgen_status pass_clip(mgen_mesh *mesh, int to, const mgen_clip *clip, mgen_clip *own)
+{
+    const int rank = mgi_comm_rank(mesh->world);
+    const mgen_clip_info *i = rank == to ? &own->info : &clip->info;
+    const int64_t bytes = (int64_t)i->frames * i->height * i->width * 3;
+    if (rank == to)
+        return mgi_comm_recv(mesh->world, MGK_U8, own->pixels, bytes, 0, NULL);
+    return rank ? MGEN_OK : mgi_comm_send(mesh->world, MGK_U8, clip->pixels, bytes, to, NULL);
+}
+
+mgen_status mgi_mesh_clip(mgen_mesh *mesh, const mgen_clip **clip, mgen_clip **own)
+{
+    mgen_clip_info i = {0};
+    uint64_t *has;
+    *own = NULL;
+    if (!mgi_mesh_split(mesh))
+        return MGEN_OK;
+    if (*clip)
+        i = (*clip)->info;
+    MGI_TRY(mgi_mesh_words(mesh, "clips that are given", *clip != NULL, &has));
+    mgen_status status = MGEN_OK;
+    const int size = has[0] ? mgi_comm_size(mesh->world) : 0; /* else there is none to pass */
+    if (size)
+        status = mgi_comm_broadcast(mesh->world, MGK_U8, &i, sizeof i, 0, NULL);
+    if (size && status == MGEN_OK && !*clip)
+        status = mgi_clip_make(mesh->ctx, i.width, i.height, i.frames, i.fps_num, i.fps_den, own);
+    if (size)
+        status = mgi_mesh_together(mesh, status);
+    for (int r = 1; r < size && status == MGEN_OK; r++)
+        status = has[r] ? MGEN_OK : pass_clip(mesh, r, *clip, *own);
+    mgi_free(mesh->ctx, has);
+    if (status != MGEN_OK) {
+        mgen_clip_destroy(*own);
+        *own = NULL;
+    }
+    *clip = *own ? *own : *clip;
     return status;
 }

@@ -47,13 +47,15 @@ static mgen_status load(mgen_context *home, int kind, const char *dir, const cha
     case TEXT_ENCODER:
         return mgi_text_encoder_open(home, dir, name, &((mgen_text_encoder *)h)->net, &h->hash);
     case UPSAMPLER:
-        return mgi_upsampler_open(home, dir, name, &((mgen_upsampler *)h)->net, &h->hash);
+        return mgi_upsampler_open_mesh(home, dir, name, mesh, &((mgen_upsampler *)h)->net,
+                                       &h->hash);
     case EDITOR:
-        return mgi_editor_open(home, dir, name, &((mgen_editor *)h)->net, &h->hash);
+        return mgi_editor_open_mesh(home, dir, name, mesh, &((mgen_editor *)h)->net, &h->hash);
     case AUDIO_MODEL:
         return mgi_audio_open(home, dir, name, mesh, &((mgen_audio_model *)h)->net, &h->hash);
     case PERSONALIZER:
-        return mgi_personalizer_open(home, dir, name, &((mgen_personalizer *)h)->net, &h->hash);
+        return mgi_personalizer_open_mesh(home, dir, name, mesh, &((mgen_personalizer *)h)->net,
+                                          &h->hash);
     default:
         return mgi_vt_open_mesh(home, dir, name, mesh, &((mgen_video_model *)h)->net, &h->hash);
     }
@@ -155,25 +157,26 @@ mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, cons
 mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
                                 mgen_upsampler **out)
 {
-    return mgi_upsampler_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, out);
+    return mgi_upsampler_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, out);
 }
 
 mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                      uint32_t precision, mgen_upsampler **out)
+                                      uint32_t precision, const mgen_mesh *mesh,
+                                      mgen_upsampler **out)
 {
-    return open_handle(ctx, UPSAMPLER, dir, name, precision, NULL, (void **)out);
+    return open_handle(ctx, UPSAMPLER, dir, name, precision, mgi_mesh_split(mesh), (void **)out);
 }
 
 mgen_status mgen_editor_open(mgen_context *ctx, const char *dir, const char *name,
                              mgen_editor **out)
 {
-    return mgi_editor_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, out);
+    return mgi_editor_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, out);
 }
 
 mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                   uint32_t precision, mgen_editor **out)
+                                   uint32_t precision, const mgen_mesh *mesh, mgen_editor **out)
 {
-    return open_handle(ctx, EDITOR, dir, name, precision, NULL, (void **)out);
+    return open_handle(ctx, EDITOR, dir, name, precision, mgi_mesh_split(mesh), (void **)out);
 }
 
 mgen_status mgen_audio_model_open(mgen_context *ctx, const char *dir, const char *name,
@@ -192,13 +195,14 @@ mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, cons
 mgen_status mgen_personalizer_open(mgen_context *ctx, const char *dir, const char *name,
                                    mgen_personalizer **out)
 {
-    return mgi_personalizer_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, out);
+    return mgi_personalizer_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, out);
 }
 
 mgen_status mgi_personalizer_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                         uint32_t precision, mgen_personalizer **out)
+                                         uint32_t precision, const mgen_mesh *mesh,
+                                         mgen_personalizer **out)
 {
-    return open_handle(ctx, PERSONALIZER, dir, name, precision, NULL, (void **)out);
+    return open_handle(ctx, PERSONALIZER, dir, name, precision, mgi_mesh_split(mesh), (void **)out);
 }
 
 uint32_t mgi_video_model_precision(const mgen_video_model *model)

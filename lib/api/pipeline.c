@@ -116,13 +116,20 @@ static mgen_status check_size(mgen_context *ctx, const mgen_pipeline *p)
                           p->width, p->height, p->frames, p->fps);
 }
 
-mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out)
+/* `net`: the transformer that the request runs, or NULL. Its mesh may be gone: it is not looked at. */
+static mgen_status check_mesh(mgen_context *ctx, const mgen_pipeline *p, const mgi_vt *net,
+                              const char *what)
 {
     MGI_TRY(mgi_mesh_in(ctx, p->mesh));
-    if (p->video &&
-        p->video->net.mesh != mgi_mesh_split(p->mesh)) /* it may be gone: not looked at */
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "the pipeline's mesh is another than its video model was opened with");
+    return !net || net->mesh == mgi_mesh_split(p->mesh)
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_INVALID,
+                          "the pipeline's mesh is another than its %s was opened with", what);
+}
+
+mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out)
+{
+    MGI_TRY(check_mesh(ctx, p, p->video ? &p->video->net : NULL, "video model"));
     const char *what = missing(p);
     if (what)
         return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s", what);
@@ -131,25 +138,17 @@ mgen_status mgi_pipeline_networks(mgen_context *ctx, const mgen_pipeline *p, mgi
     return check_networks(ctx, out);
 }
 
-/* What guides a model beside the video model: of its own roles, the pipeline's encoders. */
+/* What guides a model beside the video model: of its own roles, the pipeline's encoders, those that this rank runs. */
 static mgen_status own_texts(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *n)
 {
     for (int i = 0; i < MGI_ROLES; i++) {
         bool reads = n->video->config.text[i] > 0;
-        if (reads && !p->text[i])
+        if (reads && !p->text[i] && mgi_runs_text(mgi_mesh_split(p->mesh), i))
             return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its text encoder of role %s",
                             mgi_role_title[i]);
-        n->text[i] = reads ? &p->text[i]->net : NULL;
+        n->text[i] = reads && p->text[i] ? &p->text[i]->net : NULL;
     }
     return MGEN_OK;
-}
-
-static mgen_status check_one_rank(mgen_context *ctx, const mgen_pipeline *p, const char *what)
-{
-    return mgi_mesh_split(p->mesh)
-               ? mgi_fail(ctx, MGEN_E_UNSUPPORTED,
-                          "films are %s by one rank; open the pipeline without a mesh", what)
-               : MGEN_OK;
 }
 
 /* Frames per second of a clip, of which prompts tell a whole number. */
@@ -162,7 +161,7 @@ static int64_t rate_of(const mgen_clip_info *clip)
 mgen_status mgi_pipeline_upsampler(mgen_context *ctx, const mgen_pipeline *p,
                                    const mgen_clip_info *clip, mgi_networks *out)
 {
-    MGI_TRY(check_one_rank(ctx, p, "upsampled"));
+    MGI_TRY(check_mesh(ctx, p, p->upsampler ? &p->upsampler->net.video : NULL, "upsampler"));
     if (!p->upsampler)
         return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its upsampler");
     const mgi_upsampler *u = &p->upsampler->net;
@@ -179,7 +178,7 @@ mgen_status mgi_pipeline_upsampler(mgen_context *ctx, const mgen_pipeline *p,
 mgen_status mgi_pipeline_editor(mgen_context *ctx, const mgen_pipeline *p,
                                 const mgen_clip_info *clip, mgi_networks *out)
 {
-    MGI_TRY(check_one_rank(ctx, p, "edited"));
+    MGI_TRY(check_mesh(ctx, p, p->editor ? &p->editor->net.video : NULL, "editor"));
     if (!p->editor || !p->tae)
         return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s",
                         p->editor ? "TAE" : "editor");
@@ -196,7 +195,8 @@ mgen_status mgi_pipeline_editor(mgen_context *ctx, const mgen_pipeline *p,
 
 mgen_status mgi_pipeline_personalizer(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out)
 {
-    MGI_TRY(check_one_rank(ctx, p, "personalized"));
+    MGI_TRY(
+        check_mesh(ctx, p, p->personalizer ? &p->personalizer->net.video : NULL, "personalizer"));
     if (!p->personalizer || !p->tae)
         return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s",
                         p->personalizer ? "TAE" : "personalizer");
@@ -215,7 +215,6 @@ mgen_status mgi_pipeline_personalizer(mgen_context *ctx, const mgen_pipeline *p,
 mgen_status mgi_pipeline_begins(mgen_context *ctx, const mgen_pipeline *p,
                                 const mgen_clip_info *clip, mgi_networks *out)
 {
-    MGI_TRY(check_one_rank(ctx, p, "edited"));
     MGI_TRY(mgi_pipeline_networks(ctx, p, out));
     out->clip.fps = rate_of(clip);
     return MGEN_OK;
@@ -256,14 +255,15 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
     for (int i = 0; i < 3; i++)
         if (file->text[i][0] && mgi_runs_text(mgi_mesh_split(p->mesh), i))
             MGI_TRY(mgi_text_encoder_handle_open(ctx, dir, file->text[i], precision, &p->text[i]));
-    if (file->upsampler[0] && upsampler_of(p) && !mgi_mesh_split(p->mesh))
-        MGI_TRY(mgi_upsampler_handle_open(ctx, dir, file->upsampler, precision, &p->upsampler));
-    if (file->editor[0] && editor_of(p) && !mgi_mesh_split(p->mesh))
-        MGI_TRY(mgi_editor_handle_open(ctx, dir, file->editor, precision, &p->editor));
+    if (file->upsampler[0] && upsampler_of(p))
+        MGI_TRY(mgi_upsampler_handle_open(ctx, dir, file->upsampler, precision, p->mesh,
+                                          &p->upsampler));
+    if (file->editor[0] && editor_of(p))
+        MGI_TRY(mgi_editor_handle_open(ctx, dir, file->editor, precision, p->mesh, &p->editor));
     if (file->audio[0] && audio_of(p))
         MGI_TRY(mgi_audio_model_handle_open(ctx, dir, file->audio, precision, p->mesh, &p->audio));
-    if (file->personalizer[0] && personalizer_of(p) && !mgi_mesh_split(p->mesh))
-        MGI_TRY(mgi_personalizer_handle_open(ctx, dir, file->personalizer, precision,
+    if (file->personalizer[0] && personalizer_of(p))
+        MGI_TRY(mgi_personalizer_handle_open(ctx, dir, file->personalizer, precision, p->mesh,
                                              &p->personalizer));
     if (missing(p))
         return MGEN_OK;
@@ -291,18 +291,22 @@ static mgen_status open_once(mgen_context *ctx, const char *dir, mgen_pipeline *
 static mgen_status share_hashes(mgen_context *ctx, const mgen_pipeline *p)
 {
     const mgi_mesh *mesh = mgi_mesh_split(p->mesh);
+    mgen_pipeline all = *p;
+    uint64_t hash[MGI_ROLES];
     char text[64];
-    if (!mesh || !(p->video || p->audio))
+    if (!mesh)
         return MGEN_OK;
-    uint64_t *hash = p->video ? p->video->text_hash : NULL;
-    for (int i = 0; hash && i < MGI_ROLES; i++) {
+    for (int i = 0; i < MGI_ROLES; i++) {
         hash[i] = p->text[i] ? p->text[i]->handle.hash : 0;
         MGI_TRY(
             mgi_ranks_share(ctx, mgi_ranks_of(mesh), MGK_U64, &hash[i], 1, mgi_text_rank(mesh, i)));
     }
-    snprintf(text, sizeof text, "%016" PRIx64 ", precision %u",
-             hash ? mgen_pipeline_hash(p) : p->audio->handle.hash,
-             hash ? mgi_video_model_precision(p->video) : p->precision);
+    if (p->video)
+        memcpy(p->video->text_hash, hash, sizeof hash);
+    else /* nobody holds those of the others */
+        memset(all.text, 0, sizeof all.text);
+    snprintf(text, sizeof text, "%016" PRIx64 ", precision %u", mgen_pipeline_hash(&all),
+             p->video ? mgi_video_model_precision(p->video) : p->precision);
     return mgi_comm_agree(p->mesh->world, "weights (their hash)", text);
 }
 

@@ -367,10 +367,14 @@ mgen_status mgi_comm_together_in(mgen_context *ctx, mgi_comm *comm, mgen_status 
     }
     mgi_comm_note(comm, "outcome", 0);
     status = mgi_comm_all_gather(comm, MGK_U8, &mine, all, sizeof(mine), NULL);
-    if (status != MGEN_OK && ctx != comm->ctx)
+    if (status != MGEN_OK &&
+        mine.status != MGEN_OK) /* perhaps the others have left because of it */
+        (void)mgi_fail(ctx, mine.status, "%s", mine.said);
+    else if (status != MGEN_OK && ctx != comm->ctx)
         (void)mgi_fail_from(ctx, status, comm->ctx);
     if (agreed)
         *agreed = status == MGEN_OK;
+    status = status != MGEN_OK && mine.status != MGEN_OK ? mine.status : status;
     for (int r = 0; r < comm->size && status == MGEN_OK; r++) {
         status = all[r].status;
         if (status != MGEN_OK && r != comm->rank)

@@ -188,7 +188,7 @@ mgen_status mgi_comm_split_by(mgi_comm *comm, mgi_comm_place_fn *place, void *us
  * number and message; `comm` is still good. NULL: one rank. On the meta device the others give OK. */
 mgen_status mgi_comm_together(mgi_comm *comm, mgen_status status);
 /* The same of what stands in another context than the communicator's. *agreed, where it is not NULL: whether the ranks
- * have told each other; false where that failed. */
+ * have told each other; false where that failed, which a rank that has failed itself does not say. */
 mgen_status mgi_comm_together_in(mgen_context *ctx, mgi_comm *comm, mgen_status status,
                                  bool *agreed);
 

@@ -387,6 +387,43 @@ mgen_status mgi_decode_film(mgen_context *ctx, const mgi_tae *tae, const float *
     return status;
 }
 
+mgen_status mgi_film_later(void *user, int64_t first, int64_t count, float *rgb)
+{
+    const mgi_film_shifted *s = user;
+    return s->source(s->user, s->by + first, count, rgb);
+}
+
+mgen_status mgi_encode_each(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
+                            int64_t tile, mgi_frames_source *source, void *user, int64_t first,
+                            int64_t end, float *latents)
+{
+    const int64_t one[3] = {1, film[1], film[2]};
+    double *flops = &ctx->device->counts.flops, before = *flops;
+    int64_t dims[4], last = ctx->device->meta && first < end ? first + 1 : end;
+    MGI_TRY(mgi_latent_dims(ctx, tae, one, dims));
+    for (int64_t i = first; i < last; i++) {
+        mgi_film_shifted from = {source, user, i};
+        MGI_TRY(mgi_encode_film(ctx, tae, one, tile, mgi_film_later, &from,
+                                latents + i * dims[1] * dims[2] * dims[3]));
+    }
+    *flops += (*flops - before) * (double)(end - last);
+    return MGEN_OK;
+}
+
+mgen_status mgi_decode_each(mgi_run *run, const mgi_tae *tae, T *z, int64_t first, int64_t end,
+                            int64_t tile, mgi_frames_sink *sink, void *user)
+{
+    double *flops = &run->dev->counts.flops, before = *flops;
+    int64_t last = run->dev->meta && first < end ? first + 1 : end;
+    for (int64_t i = first; i < last && run->status == MGEN_OK; i++) {
+        int64_t mark = mgi_scope_push(run);
+        mgi_decode_run(run, tae, mgi_slice(run, z, 1, i, 1), 1, i, tile, sink, user);
+        mgi_scope_pop(run, mark, NULL);
+    }
+    *flops += (*flops - before) * (double)(end - last);
+    return run->status;
+}
+
 mgen_status mgi_film_give(void *user, int64_t first, int64_t count, float *rgb)
 {
     const mgi_film_bytes *f = user;

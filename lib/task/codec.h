@@ -51,6 +51,21 @@ mgen_status mgi_decode_run(mgi_run *run, const mgi_tae *tae, T *z, int64_t frame
  * pieces. z is whole. Collective. */
 mgen_status mgi_decode_rows(mgi_run *run, const mgi_tae *tae, T *z, const mgi_tae_rows *rows,
                             int64_t frames, int64_t first, mgi_frames_sink *sink, void *user);
+/* Each frame by itself, as an upsampler's are coded: latents have a frame for each of the film's. Frames first .. end - 1 of
+ * `film`, to their places in `latents`; on the meta device one stands for all. */
+mgen_status mgi_encode_each(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
+                            int64_t tile, mgi_frames_source *source, void *user, int64_t first,
+                            int64_t end, float *latents);
+/* Frames first .. end - 1 of z (1,T,H,W,C). */
+mgen_status mgi_decode_each(mgi_run *run, const mgi_tae *tae, T *z, int64_t first, int64_t end,
+                            int64_t tile, mgi_frames_sink *sink, void *user);
+/* A source as user of mgi_film_later: its frame `by` is the first. */
+typedef struct mgi_film_shifted {
+    mgi_frames_source *source;
+    void *user;
+    int64_t by;
+} mgi_film_shifted;
+mgi_frames_source mgi_film_later;
 /* Films of RGB8 without gaps, as user of the source and the sink below: where frames come from, and where they go. */
 typedef struct mgi_film_bytes {
     const uint8_t *in;

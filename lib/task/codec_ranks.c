@@ -8,6 +8,8 @@
  * its own on at once. The others keep theirs; when all are done, and none has failed or wants to stop, rank 0 takes
  * them in order, and the others go on with the next round.
  *
+ * Frames that are coded one by one are divided in the same way, without surroundings.
+ *
  * The surroundings are computed for each part again. Parts are no longer than REACHES times these, which bounds the
  * frames kept and still leaves little of the work done twice.
  */
@@ -27,6 +29,7 @@ typedef struct parts {
     const mgi_tae *tae;
     T *z;
     int64_t frames, first, tile, factor; /* factor: frames a latent */
+    bool each;                           /* a frame, which is decoded by itself */
     mgi_frames_sink *sink;
     bool (*stop)(void *user);
     void *user;
@@ -107,9 +110,12 @@ static mgen_status decode_part(parts *p, int64_t first, int64_t end, const mgi_t
     int64_t from = first > reach->before ? first - reach->before : 0, all = p->z->dims[1];
     int64_t to = all - end > reach->after ? end + reach->after : all;
     mgi_run_init(&run, p->run->ctx, false);
-    mgi_decode_run(&run, p->tae, mgi_slice(&run, p->z, 1, from, to - from),
-                   p->end - p->first - from * p->factor, p->first + from * p->factor, p->tile,
-                   take_part, p);
+    if (p->each)
+        mgi_decode_each(&run, p->tae, p->z, first, end, p->tile, take_part, p);
+    else
+        mgi_decode_run(&run, p->tae, mgi_slice(&run, p->z, 1, from, to - from),
+                       p->end - p->first - from * p->factor, p->first + from * p->factor, p->tile,
+                       take_part, p);
     mgen_status status = run.status;
     mgi_run_finish(&run);
     return status;
@@ -202,9 +208,12 @@ static mgen_status transfer(parts *p, mgen_status *sunk)
 
 /* -- rounds ----------------------------------------------------------------------------------- */
 
+/* Of frames by themselves: nothing beside them. */
+static const mgi_tae_reach no_reach = {.before = 0, .after = 0, .unit = 1};
+
 static mgen_status run_rounds(parts *p)
 {
-    const mgi_tae_reach reach = mgi_tae_reach_of(p->tae, MGI_TAE_DECODES);
+    const mgi_tae_reach reach = p->each ? no_reach : mgi_tae_reach_of(p->tae, MGI_TAE_DECODES);
     int64_t latents = p->z->dims[1], units = (latents + reach.unit - 1) / reach.unit;
     int64_t most = REACHES * (reach.before + reach.after) / reach.unit,
             size = mgi_comm_size(p->host);
@@ -226,26 +235,15 @@ static mgen_status run_rounds(parts *p)
     return mgi_comm_together_in(p->run->ctx, p->host, status, NULL);
 }
 
-static mgen_status decode_parts(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, T *z,
-                                int64_t frames, int64_t first, int64_t tile, mgi_frames_sink *sink,
-                                bool (*stop)(void *user), void *user)
+static mgen_status decode_parts(mgi_comm *ranks, parts *p)
 {
-    parts p = {.run = run,
-               .host = mgi_comm_host(ranks),
-               .tae = tae,
-               .z = z,
-               .frames = frames,
-               .first = first,
-               .tile = tile,
-               .factor = mgi_tae_time_factor(&tae->config),
-               .sink = sink,
-               .stop = stop,
-               .user = user};
-    mgi_ok(run, run_rounds(&p));
-    mgi_free(run->ctx, p.kept);
-    mgi_free(run->ctx, p.box);
-    mgi_free(run->ctx, p.taken);
-    return run->status;
+    mgen_context *ctx = p->run->ctx;
+    p->host = mgi_comm_host(ranks);
+    mgi_ok(p->run, run_rounds(p));
+    mgi_free(ctx, p->kept);
+    mgi_free(ctx, p->box);
+    mgi_free(ctx, p->taken);
+    return p->run->status;
 }
 
 /* -- rows of all frames ----------------------------------------------------------------------- */
@@ -370,27 +368,43 @@ mgen_status mgi_decode_ranks(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, 
     bool tiles = mgi_decodes_parts(tae, z->dims[2] * f, z->dims[3] * f, tile);
     if (!tiles && mgi_tae_rows_fit(tae, ranks, z->dims[2]))
         return decode_shared(run, ranks, tae, z, frames, first, sink, stop, user);
-    return decode_parts(run, ranks, tae, z, frames, first, tile, sink, stop, user);
+    parts p = {.run = run,
+               .tae = tae,
+               .z = z,
+               .frames = frames,
+               .first = first,
+               .tile = tile,
+               .factor = mgi_tae_time_factor(&tae->config),
+               .sink = sink,
+               .stop = stop,
+               .user = user};
+    return decode_parts(ranks, &p);
+}
+
+mgen_status mgi_decode_each_ranks(mgi_run *run, mgi_comm *ranks, const mgi_tae *tae, T *z,
+                                  int64_t tile, mgi_frames_sink *sink, bool (*stop)(void *user),
+                                  void *user)
+{
+    MGI_TRY(run->status);
+    parts p = {.run = run,
+               .tae = tae,
+               .z = z,
+               .frames = z->dims[1],
+               .tile = tile,
+               .factor = 1,
+               .each = true,
+               .sink = sink,
+               .stop = stop,
+               .user = user};
+    return decode_parts(ranks, &p);
 }
 
 /* -- frames to latents ------------------------------------------------------------------------ */
 
-typedef struct shifted {
-    mgi_frames_source *source;
-    void *user;
-    int64_t by;
-} shifted;
-
-static mgen_status read_shifted(void *user, int64_t first, int64_t count, float *rgb)
-{
-    const shifted *s = user;
-    return s->source(s->user, s->by + first, count, rgb);
-}
-
 /* Latents first .. end - 1 of all, dims[0]. */
 static mgen_status encode_part(mgen_context *ctx, const mgi_tae *tae, const int64_t film[3],
-                               const int64_t dims[4], int64_t tile, shifted source, int64_t first,
-                               int64_t end, float *latents)
+                               const int64_t dims[4], int64_t tile, mgi_film_shifted source,
+                               int64_t first, int64_t end, float *latents)
 {
     const mgi_tae_reach reach = mgi_tae_reach_of(tae, MGI_TAE_ENCODES);
     int64_t factor = mgi_tae_time_factor(&tae->config), frame = dims[1] * dims[2] * dims[3];
@@ -402,11 +416,25 @@ static mgen_status encode_part(mgen_context *ctx, const mgi_tae *tae, const int6
     source.by = from * factor;
     if (!ctx->device->meta)
         MGI_TRY(mgi_alloc(ctx, (size_t)((to - from) * frame) * sizeof *all, &all));
-    mgen_status status = mgi_encode_film(ctx, tae, part, tile, read_shifted, &source, all);
+    mgen_status status = mgi_encode_film(ctx, tae, part, tile, mgi_film_later, &source, all);
     if (status == MGEN_OK && all)
         memcpy(latents + first * frame, all + (first - from) * frame,
                (size_t)((end - first) * frame) * sizeof *all);
     mgi_free(ctx, all);
+    return status;
+}
+
+/* Parts of all ranks, the own of which was made with `status`, to all. */
+static mgen_status spread_parts(mgen_context *ctx, mgi_comm *ranks, const mgi_tae_reach *reach,
+                                const int64_t dims[4], mgen_status status, float *latents)
+{
+    int64_t all = mgi_comm_size(ranks), frame = dims[1] * dims[2] * dims[3];
+    status = mgi_comm_together_in(ctx, ranks, status, NULL);
+    for (int64_t k = 0; k < all && status == MGEN_OK && !ctx->device->meta; k++) {
+        int64_t first = cut(reach, dims[0], k, all), end = cut(reach, dims[0], k + 1, all);
+        status = mgi_ranks_share(ctx, ranks, MGK_F32, latents + first * frame,
+                                 (end - first) * frame, (int)k);
+    }
     return status;
 }
 
@@ -416,19 +444,26 @@ static mgen_status encode_parts(mgen_context *ctx, mgi_comm *ranks, const mgi_ta
 {
     const mgi_tae_reach reach = mgi_tae_reach_of(tae, MGI_TAE_ENCODES);
     int64_t all = mgi_comm_size(ranks), own = mgi_comm_rank(ranks);
-    int64_t frame = dims[1] * dims[2] * dims[3];
     int64_t from = cut(&reach, dims[0], own, all), to = cut(&reach, dims[0], own + 1, all);
+    const mgi_film_shifted whole = {source, user, 0};
     mgen_status status = MGEN_OK;
     if (from < to)
-        status =
-            encode_part(ctx, tae, film, dims, tile, (shifted){source, user, 0}, from, to, latents);
-    status = mgi_comm_together_in(ctx, ranks, status, NULL);
-    for (int64_t k = 0; k < all && status == MGEN_OK && !ctx->device->meta; k++) {
-        int64_t first = cut(&reach, dims[0], k, all), end = cut(&reach, dims[0], k + 1, all);
-        status = mgi_ranks_share(ctx, ranks, MGK_F32, latents + first * frame,
-                                 (end - first) * frame, (int)k);
-    }
-    return status;
+        status = encode_part(ctx, tae, film, dims, tile, whole, from, to, latents);
+    return spread_parts(ctx, ranks, &reach, dims, status, latents);
+}
+
+mgen_status mgi_encode_each_ranks(mgen_context *ctx, mgi_comm *ranks, const mgi_tae *tae,
+                                  const int64_t film[3], int64_t tile, mgi_frames_source *source,
+                                  void *user, float *latents)
+{
+    const int64_t one[3] = {1, film[1], film[2]};
+    int64_t all = mgi_comm_size(ranks), own = mgi_comm_rank(ranks), dims[4];
+    MGI_TRY(mgi_latent_dims(ctx, tae, one, dims));
+    dims[0] = film[0];
+    mgen_status status =
+        mgi_encode_each(ctx, tae, film, tile, source, user, cut(&no_reach, dims[0], own, all),
+                        cut(&no_reach, dims[0], own + 1, all), latents);
+    return spread_parts(ctx, ranks, &no_reach, dims, status, latents);
 }
 
 /* What a rank's source says is told by all: they read the same pieces. */

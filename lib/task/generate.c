@@ -155,9 +155,9 @@ static void see_photos(sampler *s)
 {
     mgi_run *run = s->run;
     const mgi_generate_request *r = s->r;
-    if (!r->photos || run->status != MGEN_OK)
+    if (!r->photos)
         return;
-    T *one = mgi_photo_tokens(run, s->n->vision, r->photos, r->count);
+    T *one = mgi_ranks_photos(run, s->ranks, s->n->vision, r->photos, r->count);
     T *all = one ? mgi_new(run, MGK_F32, MGI_DIMS(s->rows, one->dims[1], one->dims[2])) : NULL;
     for (int64_t part = 0; all && part < s->guidance.parts; part++)
         mgi_copy(run, all, part * one->count, one, 0, one->count);
@@ -173,10 +173,9 @@ static void see_photos(sampler *s)
 static void encode_prompts(sampler *s)
 {
     mgen_context *ctx = s->run->ctx;
-    char **prompts;
+    char **prompts = NULL;
     bool rate = s->n->video->config.fps_prefix && s->frames > 1;
-    if (!mgi_ok(s->run, mgi_alloc_zero(ctx, (size_t)s->rows, sizeof *prompts, &prompts)))
-        return;
+    mgi_ok(s->run, mgi_alloc_zero(ctx, (size_t)s->rows, sizeof *prompts, &prompts));
     for (int64_t i = 0; i < s->rows && s->run->status == MGEN_OK; i++) {
         const char *text = prompt_of(s->r, i);
         mgi_ok(s->run, rate ? mgi_prompt_at_rate(ctx, text, s->n->clip.fps, &prompts[i])
@@ -184,7 +183,7 @@ static void encode_prompts(sampler *s)
     }
     mgi_ranks_text(s->run, s->ranks, s->n, s->r->drop_text, (const char *const *)prompts, s->rows,
                    s->tokens, &s->text);
-    for (int64_t i = 0; i < s->rows; i++)
+    for (int64_t i = 0; i < s->rows && prompts; i++)
         mgi_free(ctx, prompts[i]);
     mgi_free(ctx, prompts);
     tell_task(s);
@@ -561,12 +560,32 @@ static uint64_t hash_text(uint64_t hash, const char *text)
     return mgi_hash64(text ? text : "", text ? strlen(text) + 1 : 0, hash);
 }
 
+/* What a request is given beside texts, which each rank has for itself. */
+static mgen_status same_given(sampler *s)
+{
+    const mgi_generate_request *r = s->r;
+    uint64_t hash;
+    char text[200];
+    mgen_status status = mgi_source_hash(s->run->ctx, r, s->frames, &hash);
+    MGI_TRY(mgi_flow_together(s->run, &s->flow, status));
+    if (r->photos)
+        hash = mgi_photos_hash(r->photos, r->count);
+    snprintf(text, sizeof text, "%s %016llx, task %d, skip %g, guidance towards it %g",
+             r->photos   ? "photos"
+             : r->source ? "film"
+                         : "none",
+             (unsigned long long)hash, r->task, (double)r->skip, (double)s->guidance.source_scale);
+    return mgi_comm_agree(s->ranks, "film or photos given", text);
+}
+
 /* A mesh makes one request. */
 static mgen_status same_request(sampler *s)
 {
     const mgi_generate_request *r = s->r;
     uint64_t hash = 0;
     char text[200];
+    if (!s->ranks || s->run->dev->meta)
+        return MGEN_OK;
     for (int64_t i = 0; i < r->count; i++) {
         hash = mgi_hash64(&r->seeds[i], sizeof r->seeds[i], hash_text(hash, r->prompts[i]));
         hash = hash_text(hash, r->negatives ? r->negatives[i] : NULL);
@@ -578,7 +597,8 @@ static mgen_status same_request(sampler *s)
              (long long)s->dims[3], r->steps, (double)s->guidance.scale, (double)r->guidance_from,
              (double)r->guidance_to, r->schedule, r->solver, r->drop_text, (long long)r->tile,
              (unsigned long long)hash);
-    return mgi_flow_agree(s->run, &s->flow, text);
+    MGI_TRY(mgi_flow_agree(s->run, &s->flow, text));
+    return same_given(s);
 }
 
 int mgi_generate_steps(const mgi_generate_request *r)
@@ -593,7 +613,7 @@ static mgen_status prepare(sampler *s)
     mgen_context *ctx = s->run->ctx;
     const mgi_generate_request *r = s->r;
     mgi_request_shape shape;
-    MGI_TRY(mgi_request_shape_of(ctx, s->n, r, s->ranks != NULL, &shape));
+    MGI_TRY(mgi_request_shape_of(ctx, s->n, r, &shape));
     s->frames = shape.frames;
     s->windows = shape.windows;
     memcpy(s->dims, shape.dims, sizeof s->dims);

@@ -3,6 +3,7 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "core/hash.h"
 #include "data/folder_photos.h"
 
 /* (1,side,side,3) bytes, the photo in their middle. */
@@ -38,4 +39,17 @@ T *mgi_photo_tokens(mgi_run *run, const mgi_clip_vision *vision, const mgi_photo
         mgi_scope_pop(run, mark, NULL);
     }
     return run->status == MGEN_OK ? all : NULL;
+}
+
+uint64_t mgi_photos_hash(const mgi_photo *photos, int64_t count)
+{
+    uint64_t hash = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t size[3] = {photos[i].height, photos[i].width, 3};
+        int64_t bytes = 0;
+        hash = mgi_hash64(size, sizeof size, hash);
+        if (size[0] > 0 && size[1] > 0 && mgi_dims_count(size, 3, &bytes)) /* else it is refused */
+            hash = mgi_hash_large(photos[i].rgb, (size_t)bytes, hash);
+    }
+    return hash;
 }

@@ -15,4 +15,7 @@ typedef struct mgi_photo {
 T *mgi_photo_tokens(mgi_run *run, const mgi_clip_vision *vision, const mgi_photo *photos,
                     int64_t count);
 
+/* What tells them from others. */
+uint64_t mgi_photos_hash(const mgi_photo *photos, int64_t count);
+
 #endif

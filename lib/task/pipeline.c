@@ -183,6 +183,17 @@ static mgen_status load_vt(mgen_context *ctx, const mgi_model_file *f, const mgi
     return mgi_module_load(&out->module, &f->weights, f->weights_name, false);
 }
 
+/* Whether every rank of a mesh has all that it computes with. */
+static mgen_status check_mesh(mgen_context *ctx, const mgi_mesh *mesh)
+{
+    return !mesh || mesh->shape.shard <= 1
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_UNSUPPORTED,
+                          "the mesh divides parameters (shard=%d), which only training gathers "
+                          "again; for films and sounds take a mesh without shards",
+                          mesh->shape.shard);
+}
+
 /* The transformer of an open file whose configuration was read with `status`. Closes the file. */
 static mgen_status load_transformer(mgen_context *ctx, const char *dir, mgi_model_file *f,
                                     mgen_status status, const mgi_vt_config *config,
@@ -190,22 +201,11 @@ static mgen_status load_transformer(mgen_context *ctx, const char *dir, mgi_mode
 {
     if (status != MGEN_OK)
         status = mgi_fail_context(ctx, status, "%s/%s", dir, f->json_name);
-    else
+    else if ((status = check_mesh(ctx, mesh)) == MGEN_OK)
         status = load_vt(ctx, f, config, mesh, out);
     *hash = f->hash;
     mgi_model_file_close(ctx, f);
     return status;
-}
-
-static mgen_status check_whole(mgen_context *ctx, const mgi_mesh *mesh)
-{
-    return mesh && mesh->shape.shard > 1
-               ? mgi_fail(
-                     ctx, MGEN_E_UNSUPPORTED,
-                     "the mesh divides parameters (shard=%d), which only training gathers again; "
-                     "for films and sounds take a mesh without shards",
-                     mesh->shape.shard)
-               : MGEN_OK;
 }
 
 mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *name,
@@ -214,7 +214,6 @@ mgen_status mgi_vt_open_mesh(mgen_context *ctx, const char *dir, const char *nam
     mgi_model_file f;
     mgi_vt_config config;
     memset(out, 0, sizeof *out);
-    MGI_TRY(check_whole(ctx, mesh));
     MGI_TRY(mgi_model_file_open(ctx, dir, name, "video-transformer", &f));
     mgen_status status = mgi_vt_config_read(ctx, f.config, &config);
     status = load_transformer(ctx, dir, &f, status, &config, mesh, out, hash);
@@ -253,7 +252,7 @@ typedef struct several {
 } several;
 
 static mgen_status open_of_one_save(mgen_context *ctx, const char *dir, const char *name,
-                                    several of, void *out, uint64_t *hash)
+                                    const mgi_mesh *mesh, several of, void *out, uint64_t *hash)
 {
     char json[MGI_NAME_MAX + 16], weights[MGI_NAME_MAX + 16];
     const char *const names[] = {json, weights};
@@ -265,7 +264,7 @@ static mgen_status open_of_one_save(mgen_context *ctx, const char *dir, const ch
         of.finish(out);
         ctx->device->hold = hold;
         uint64_t stamp = mgi_files_stamp(dir, names, 2);
-        status = of.load(ctx, dir, name, of.mesh, out, hash);
+        status = of.load(ctx, dir, name, mesh, out, hash);
         if (stamp == mgi_files_stamp(dir, names, 2))
             break;
     }
@@ -282,8 +281,14 @@ static void finish_upsampler(void *upsampler)
 mgen_status mgi_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
                                mgi_upsampler *out, uint64_t *hash)
 {
+    return mgi_upsampler_open_mesh(ctx, dir, name, NULL, out, hash);
+}
+
+mgen_status mgi_upsampler_open_mesh(mgen_context *ctx, const char *dir, const char *name,
+                                    const mgi_mesh *mesh, mgi_upsampler *out, uint64_t *hash)
+{
     memset(out, 0, sizeof *out);
-    return open_of_one_save(ctx, dir, name, (several){open_upsampler, finish_upsampler, NULL}, out,
+    return open_of_one_save(ctx, dir, name, mesh, (several){open_upsampler, finish_upsampler}, out,
                             hash);
 }
 
@@ -296,11 +301,17 @@ void mgi_upsampler_finish(mgi_upsampler *u)
 mgen_status mgi_editor_open(mgen_context *ctx, const char *dir, const char *name, mgi_editor *out,
                             uint64_t *hash)
 {
+    return mgi_editor_open_mesh(ctx, dir, name, NULL, out, hash);
+}
+
+mgen_status mgi_editor_open_mesh(mgen_context *ctx, const char *dir, const char *name,
+                                 const mgi_mesh *mesh, mgi_editor *out, uint64_t *hash)
+{
     mgi_model_file f;
     memset(out, 0, sizeof *out);
     MGI_TRY(mgi_model_file_open(ctx, dir, name, MGI_EDITOR_KIND, &f));
     mgen_status status = mgi_editor_config_read(ctx, f.config, &out->config);
-    status = load_transformer(ctx, dir, &f, status, &out->config.video, NULL, &out->video, hash);
+    status = load_transformer(ctx, dir, &f, status, &out->config.video, mesh, &out->video, hash);
     if (status != MGEN_OK)
         mgi_editor_finish(out);
     return status;
@@ -350,8 +361,14 @@ static void finish_personalizer(void *personalizer)
 mgen_status mgi_personalizer_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgi_personalizer *out, uint64_t *hash)
 {
+    return mgi_personalizer_open_mesh(ctx, dir, name, NULL, out, hash);
+}
+
+mgen_status mgi_personalizer_open_mesh(mgen_context *ctx, const char *dir, const char *name,
+                                       const mgi_mesh *mesh, mgi_personalizer *out, uint64_t *hash)
+{
     memset(out, 0, sizeof *out);
-    return open_of_one_save(ctx, dir, name, (several){open_personalizer, finish_personalizer, NULL},
+    return open_of_one_save(ctx, dir, name, mesh, (several){open_personalizer, finish_personalizer},
                             out, hash);
 }
 
@@ -413,8 +430,7 @@ mgen_status mgi_audio_open(mgen_context *ctx, const char *dir, const char *name,
                            const mgi_mesh *mesh, mgi_audio *out, uint64_t *hash)
 {
     memset(out, 0, sizeof *out);
-    MGI_TRY(check_whole(ctx, mesh));
-    return open_of_one_save(ctx, dir, name, (several){open_audio, finish_audio, mesh}, out, hash);
+    return open_of_one_save(ctx, dir, name, mesh, (several){open_audio, finish_audio}, out, hash);
 }
 
 void mgi_audio_finish(mgi_audio *a)

@@ -71,6 +71,9 @@ typedef struct mgi_upsampler {
 } mgi_upsampler;
 mgen_status mgi_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
                                mgi_upsampler *out, uint64_t *hash);
+/* The transformer split over a mesh, as mgi_vt_open_mesh() does; the autoencoder is whole on every rank. */
+mgen_status mgi_upsampler_open_mesh(mgen_context *ctx, const char *dir, const char *name,
+                                    const mgi_mesh *mesh, mgi_upsampler *out, uint64_t *hash);
 void mgi_upsampler_finish(mgi_upsampler *upsampler);
 
 /* An editor, held as an upsampler's transformer is; the other networks are the pipeline's. */
@@ -80,6 +83,8 @@ typedef struct mgi_editor {
 } mgi_editor;
 mgen_status mgi_editor_open(mgen_context *ctx, const char *dir, const char *name, mgi_editor *out,
                             uint64_t *hash);
+mgen_status mgi_editor_open_mesh(mgen_context *ctx, const char *dir, const char *name,
+                                 const mgi_mesh *mesh, mgi_editor *out, uint64_t *hash);
 void mgi_editor_finish(mgi_editor *editor);
 
 /* A personalizer with its image encoder, held as an upsampler's autoencoder is; the other networks are the pipeline's. */
@@ -90,6 +95,9 @@ typedef struct mgi_personalizer {
 } mgi_personalizer;
 mgen_status mgi_personalizer_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgi_personalizer *out, uint64_t *hash);
+/* The image encoder is whole on every rank. */
+mgen_status mgi_personalizer_open_mesh(mgen_context *ctx, const char *dir, const char *name,
+                                       const mgi_mesh *mesh, mgi_personalizer *out, uint64_t *hash);
 void mgi_personalizer_finish(mgi_personalizer *personalizer);
 
 /* An audio model with the networks that its file names. */

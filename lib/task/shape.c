@@ -17,38 +17,37 @@ static mgen_status check_streams(mgen_context *ctx, const mgi_vt_config *v, uint
 
 /* An upsampler and an editor make one film of a given one, which any other model may begin with. */
 static mgen_status check_source(mgen_context *ctx, const mgi_networks *n,
-                                const mgi_generate_request *r, bool ranks)
+                                const mgi_generate_request *r)
 {
     const bool sees = n->upsampler || n->editor;
     const bool begins = r->source && !sees && r->skip > 0.0f && r->skip < 1.0f;
     if (!n->video->config.condition == !sees && !n->video->config.tasks == !n->editor &&
         !r->source == !(sees || begins) && (begins || r->skip == 0.0f) &&
         (!n->editor || (r->task >= 0 && r->task < MGI_EDIT_TASKS)) &&
-        (!r->source || (r->count == 1 && !ranks && r->width > 0 && r->height > 0)))
+        (!r->source || (r->count == 1 && r->width > 0 && r->height > 0)))
         return MGEN_OK;
     return mgi_fail(ctx, MGEN_E_INVALID,
                     sees || !n->video->config.condition
                         ? "an upsampler, an editor, or a video model that begins with a film makes "
-                          "one film of a given one, on one rank"
+                          "one film of a given one"
                         : "the model sees another film: it is that of an upsampler or an editor");
 }
 
 /* A personalizer sees a photo of each clip, or none. */
 static mgen_status check_photos(mgen_context *ctx, const mgi_networks *n,
-                                const mgi_generate_request *r, bool ranks)
+                                const mgi_generate_request *r)
 {
     const bool sees = n->personalizer && n->vision;
-    if (!n->video->config.reference == !sees && (!r->photos || (sees && !ranks && !r->source)))
+    if (!n->video->config.reference == !sees && (!r->photos || (sees && !r->source)))
         return MGEN_OK;
-    return mgi_fail(
-        ctx, MGEN_E_INVALID,
-        n->video->config.reference && !sees
-            ? "the model sees photos: it is that of a personalizer"
-            : "photos are seen by a personalizer, on one rank, which begins with noise");
+    return mgi_fail(ctx, MGEN_E_INVALID,
+                    n->video->config.reference && !sees
+                        ? "the model sees photos: it is that of a personalizer"
+                        : "photos are seen by a personalizer, which begins with noise");
 }
 
 mgen_status mgi_request_shape_of(mgen_context *ctx, const mgi_networks *n,
-                                 const mgi_generate_request *r, bool ranks, mgi_request_shape *s)
+                                 const mgi_generate_request *r, mgi_request_shape *s)
 {
     const mgi_vt_config *v = &n->video->config;
     const mgi_tae_config *a = &n->tae->config;
@@ -56,8 +55,8 @@ mgen_status mgi_request_shape_of(mgen_context *ctx, const mgi_networks *n,
     int64_t f = mgi_tae_factor(a), column = f * v->patch_w, row = f * v->patch_h;
     int64_t width = r->width ? r->width : own->width, height = r->height ? r->height : own->height;
     s->frames = r->frames ? r->frames : own->frames;
-    MGI_TRY(check_source(ctx, n, r, ranks));
-    MGI_TRY(check_photos(ctx, n, r, ranks));
+    MGI_TRY(check_source(ctx, n, r));
+    MGI_TRY(check_photos(ctx, n, r));
     if (r->source)
         mgi_source_sides(n, &width, &height);
     if (r->count < 1 || r->steps < 1 || s->frames < 1 || s->frames > FRAMES_MOST)

@@ -13,9 +13,9 @@ typedef struct mgi_request_shape {
     mgi_windows windows;
 } mgi_request_shape;
 
-/* ranks: whether the model is split over a mesh. INVALID for a film or photos that the model does not take, and without a
+/* INVALID for a film or photos that the model does not take, and without a
  * stream of text; UNSUPPORTED, with what is possible, for sizes that it cannot make. */
 mgen_status mgi_request_shape_of(mgen_context *ctx, const mgi_networks *n,
-                                 const mgi_generate_request *r, bool ranks, mgi_request_shape *out);
+                                 const mgi_generate_request *r, mgi_request_shape *out);
 
 #endif

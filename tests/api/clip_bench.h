@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What makes a film of a clip, from outside: the clip, a pipeline of the tiny models, and two ranks that ask for such films. */
+ * What makes a film of a clip, from outside: the clip, and a pipeline of the tiny models. */
 #ifndef TESTS_API_CLIP_BENCH_H
 #define TESTS_API_CLIP_BENCH_H
 
@@ -116,56 +116,6 @@ SHARED void refused(bench *b, const mgen_generate_params *p, mgen_status want, c
                      said);
         assert_true(!start || !job);
     }
-}
-
-/* What a rank was answered. */
-typedef struct rank rank;
-typedef void rank_asks(rank *r, mgen_context *ctx, const mgen_pipeline *pipe,
-                       const mgen_clip *clip);
-struct rank {
-    mgen_ranks *ranks;
-    uint32_t index;
-    rank_asks *asks;
-    mgen_status status[4];
-    bool without; /* its pipeline has no such part */
-    char said[2][256];
-};
-
-SHARED void *rank_main(void *arg)
-{
-    rank *r = arg;
-    mgen_context *ctx = make_context(1);
-    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
-    mgen_pipeline pipe = MGEN_PIPELINE_INIT;
-    m.ranks = r->ranks;
-    m.rank = r->index;
-    assert_int_equal(mgen_mesh_create(ctx, &m, &pipe.mesh), MGEN_OK);
-    assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
-    mgen_clip *clip = source(ctx, 24, 16, 1);
-    r->asks(r, ctx, &pipe, clip);
-    mgen_clip_destroy(clip);
-    mgen_mesh *mesh = pipe.mesh;
-    mgen_pipeline_close(&pipe);
-    mgen_mesh_destroy(mesh);
-    mgen_context_destroy(ctx);
-    return NULL;
-}
-
-/* Two ranks of one mesh, which ask alike. */
-SHARED void ask_on_ranks(rank_asks *asks, rank ranks[2])
-{
-    mgen_context *ctx = make_context(1);
-    pthread_t threads[2];
-    mgen_ranks *meeting;
-    assert_int_equal(mgen_ranks_create(ctx, 2, 20000, &meeting), MGEN_OK);
-    for (uint32_t i = 0; i < 2; i++) {
-        ranks[i] = (rank){.ranks = meeting, .index = i, .asks = asks};
-        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
-    }
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    mgen_ranks_destroy(meeting);
-    mgen_context_destroy(ctx);
 }
 
 #endif

@@ -136,35 +136,6 @@ static void test_lacks(void **state)
     bench_close(&b);
 }
 
-static void asks(rank *r, mgen_context *ctx, const mgen_pipeline *pipe, const mgen_clip *clip)
-{
-    mgen_estimate e = MGEN_ESTIMATE_INIT;
-    r->without = !pipe->editor;
-    for (int i = 0; i < 2; i++) {
-        const mgen_generate_params p = i ? begun() : request();
-        mgen_job *job;
-        r->status[2 * i] = mgen_edit_estimate(ctx, pipe, clip, &p, &e);
-        r->status[2 * i + 1] = mgen_edit_start(ctx, pipe, clip, &p, &job);
-        snprintf(r->said[i], sizeof r->said[i], "%s", mgen_last_error(ctx));
-        mgen_job_destroy(job);
-    }
-}
-
-static void test_mesh(void **state)
-{
-    (void)state;
-    rank ranks[2];
-    ask_on_ranks(asks, ranks);
-    for (int i = 0; i < 2; i++) {
-        assert_true(ranks[i].without);
-        for (int k = 0; k < 4; k++)
-            assert_int_equal(ranks[i].status[k], MGEN_E_UNSUPPORTED);
-        for (int k = 0; k < 2; k++)
-            assert_non_null(strstr(ranks[i].said[k], "films are edited by one rank; open the "
-                                                     "pipeline without a mesh"));
-    }
-}
-
 /* -- ends ------------------------------------------------------------------------------------------- */
 
 static int32_t stop_at_two(void *user, uint32_t done, uint32_t total)
@@ -386,11 +357,15 @@ static void test_failing_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_refused_fields),
-        cmocka_unit_test(test_lacks),     cmocka_unit_test(test_mesh),
-        cmocka_unit_test(test_cancelled), cmocka_unit_test(test_estimate),
-        cmocka_unit_test(test_tiles),     cmocka_unit_test(test_estimates_of_sizes),
-        cmocka_unit_test(test_flops),     cmocka_unit_test(test_failing_memory),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused_fields),
+        cmocka_unit_test(test_lacks),
+        cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_estimates_of_sizes),
+        cmocka_unit_test(test_flops),
+        cmocka_unit_test(test_failing_memory),
     };
     return cmocka_run_group_tests(tests, setup_editor, teardown);
 }

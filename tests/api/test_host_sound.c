@@ -18,10 +18,7 @@ static const char host_recipe[] =
     " \"dilations\": [1]}, \"optimizer\": {\"lr\": 0.01}},"
     "{\"name\": \"audio\", \"kind\": \"audio\", \"steps\": 40, \"validate_every\": 20, "
     "\"nothing_heard\": 1, \"drop\": 0, \"drop_film\": 0, \"drop_text\": 0, " TINY_AUDIO(
-        "\"vision\": {\"config\": {\"image\": 12, \"patch\": 6, \"dim\": 8, \"layers\": 1, "
-        "\"heads\": 2,"
-        " \"ff_dim\": 12, \"projection\": 5}},",
-        "\"frame_features\": 5,") "}]}";
+        "0.32", TINY_VISION, "\"frame_features\": 5,") "}]}";
 
 typedef struct host {
     _Atomic int64_t calls;

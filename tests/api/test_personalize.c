@@ -245,32 +245,6 @@ static void test_lacks(void **state)
     bench_close(&b);
 }
 
-static void asks(rank *r, mgen_context *ctx, const mgen_pipeline *pipe, const mgen_clip *photo)
-{
-    mgen_estimate e = MGEN_ESTIMATE_INIT;
-    mgen_generate_params p = request();
-    mgen_job *job;
-    r->without = !pipe->personalizer;
-    r->status[0] = mgen_personalize_estimate(ctx, pipe, photo, &p, &e);
-    r->status[1] = mgen_personalize_start(ctx, pipe, photo, &p, &job);
-    snprintf(r->said[0], sizeof r->said[0], "%s", mgen_last_error(ctx));
-    mgen_job_destroy(job);
-}
-
-static void test_mesh(void **state)
-{
-    (void)state;
-    rank ranks[2];
-    ask_on_ranks(asks, ranks);
-    for (int i = 0; i < 2; i++) {
-        assert_true(ranks[i].without);
-        assert_int_equal(ranks[i].status[0], MGEN_E_UNSUPPORTED);
-        assert_int_equal(ranks[i].status[1], MGEN_E_UNSUPPORTED);
-        assert_non_null(strstr(ranks[i].said[0], "films are personalized by one rank; open the "
-                                                 "pipeline without a mesh"));
-    }
-}
-
 /* -- ends ------------------------------------------------------------------------------------------- */
 
 static int32_t stop_at_two(void *user, uint32_t done, uint32_t total)
@@ -400,11 +374,11 @@ static void test_evaluate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_handle),   cmocka_unit_test(test_old_pipeline),
-        cmocka_unit_test(test_clip),     cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_lacks),
-        cmocka_unit_test(test_mesh),     cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_estimate), cmocka_unit_test(test_evaluate),
+        cmocka_unit_test(test_handle),    cmocka_unit_test(test_old_pipeline),
+        cmocka_unit_test(test_clip),      cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_lacks),
+        cmocka_unit_test(test_cancelled), cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_evaluate),
     };
     return cmocka_run_group_tests(tests, setup_personalizer, teardown);
 }

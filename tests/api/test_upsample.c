@@ -263,31 +263,6 @@ static void test_refused(void **state)
     bench_close(&b);
 }
 
-static void asks(rank *r, mgen_context *ctx, const mgen_pipeline *pipe, const mgen_clip *clip)
-{
-    mgen_generate_params p = request();
-    mgen_estimate e = MGEN_ESTIMATE_INIT;
-    mgen_job *job;
-    r->without = !pipe->upsampler;
-    r->status[0] = mgen_upsample_estimate(ctx, pipe, clip, &p, &e);
-    r->status[1] = mgen_upsample_start(ctx, pipe, clip, &p, &job);
-    snprintf(r->said[0], sizeof r->said[0], "%s", mgen_last_error(ctx));
-    mgen_job_destroy(job);
-}
-
-static void test_mesh(void **state)
-{
-    (void)state;
-    rank ranks[2];
-    ask_on_ranks(asks, ranks);
-    for (int i = 0; i < 2; i++) {
-        assert_true(ranks[i].without);
-        assert_int_equal(ranks[i].status[0], MGEN_E_UNSUPPORTED);
-        assert_int_equal(ranks[i].status[1], MGEN_E_UNSUPPORTED);
-        assert_non_null(strstr(ranks[i].said[0], "one rank; open the pipeline without a mesh"));
-    }
-}
-
 /* -- ends ------------------------------------------------------------------------------------------- */
 
 static int32_t stop_at_two(void *user, uint32_t done, uint32_t total)
@@ -416,11 +391,11 @@ static void test_failing_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_handle),   cmocka_unit_test(test_old_struct),
-        cmocka_unit_test(test_clip),     cmocka_unit_test(test_ways),
-        cmocka_unit_test(test_sides),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_mesh),     cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_estimate), cmocka_unit_test(test_failing_memory),
+        cmocka_unit_test(test_handle),         cmocka_unit_test(test_old_struct),
+        cmocka_unit_test(test_clip),           cmocka_unit_test(test_ways),
+        cmocka_unit_test(test_sides),          cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_cancelled),      cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_failing_memory),
     };
     return cmocka_run_group_tests(tests, setup_upsampler, teardown);
 }

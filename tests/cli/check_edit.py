@@ -15,7 +15,7 @@ import sys
 sys.dont_write_bytecode = True  # beside the sources
 import check_cli
 from check_cli import PROMPT, expect, read_png_size, read_y4m
-from check_upsample import write_film
+from check_upsample import close, write_film
 
 EDITOR = {
     "name": "editor", "kind": "editor", "steps": 6, "batch": 2, "clips": 2, "tae": "tae",
@@ -65,7 +65,7 @@ def test_help(w):
 def test_bad_options(w):
     words = ("edit", "x", "y")
     expect(w.run(*words, "--stepz", "3"), 2, "unknown option '--stepz'", "--steps", "--task")
-    expect(w.run(*words, "--mesh", "dp=2"), 2, "unknown option '--mesh'")
+    expect(w.run(*words, "--mesh", "dp=2000"), 2, "a mesh of more than 64 ranks needs processes")
     for option, value in (("--steps", "0"), ("--steps", "1001"), ("--frames", "0"), ("--width", "0"),
                           ("--height", "65537"), ("--threads", "257")):
         expect(w.run(*words, option, value), 2, option + " needs a whole number from 1", f"'{value}'")
@@ -190,6 +190,21 @@ def test_tasks(w):
     for task in TASKS:
         same = edit(w, film, "task.y4m", "--steps", "1", "--task", task, instruction=words) == found
         assert same == (task == "removal"), task
+
+
+def test_mesh(w):
+    """The film of one rank, written once, whoever edits; a mistake is told once."""
+    film = write_film(w, "film.y4m", 24, 24, 7)
+    for more in ((), ("--strength", "0.6", "--steps", "5")):
+        plain = edit(w, film, "plain.y4m", *more)
+        assert edit(w, film, "rows.y4m", "--mesh", "dp=2", *more) == plain
+        assert close(edit(w, film, "split.y4m", "--mesh", "tp=2", *more), plain)
+    out = ("--model", w.need_model(), "--out", w.path("new.y4m"), "--mesh", "dp=2")
+    for words in ((w.path("none.y4m"), INSTRUCTION), (film, INSTRUCTION, "--width", "400")):
+        run = w.run("edit", *words, *out)
+        expect(run, 1, "rank 0: ")
+        assert run.stderr.count(b"\n") == 1, run.stderr
+    assert not os.path.exists(w.path("new.y4m"))
 
 
 def test_json(w):

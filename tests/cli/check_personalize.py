@@ -15,7 +15,7 @@ import sys
 sys.dont_write_bytecode = True  # beside the sources
 import check_cli
 from check_cli import expect, read_png_size, read_y4m
-from check_upsample import write_film
+from check_upsample import close, write_film
 
 PERSONALIZER = {
     "name": "personalizer", "kind": "personalizer", "steps": 4, "batch": 2, "clips": 2, "tae": "tae", "world": {"people": 1},
@@ -64,7 +64,6 @@ def test_help(w):
 def test_bad_options(w):
     words = ("personalize", "x", "y")
     expect(w.run(*words, "--stepz", "3"), 2, "unknown option '--stepz'", "--steps")
-    expect(w.run(*words, "--mesh", "dp=2"), 2, "unknown option '--mesh'")
     expect(w.run(*words, "--strength", "0.5"), 2, "unknown option '--strength'")
     for option, value in (("--steps", "0"), ("--steps", "1001"), ("--frames", "0"), ("--width", "0")):
         expect(w.run(*words, option, value), 2, option + " needs a whole number from 1", f"'{value}'")
@@ -129,6 +128,14 @@ def test_photos(w):
     plain = make(w, photo, "plain.y4m")
     assert make(w, photo_of(w, "film.y4m", frames=3), "same.y4m") == plain
     assert make(w, photo_of(w, "other.y4m", height=24), "other_film.y4m") != plain
+
+
+def test_mesh(w):
+    """The film of one rank, written once."""
+    photo = photo_of(w)
+    plain = make(w, photo, "plain.y4m")
+    assert make(w, photo, "rows.y4m", "--mesh", "dp=3") == plain
+    assert close(make(w, photo, "split.y4m", "--mesh", "tp=2"), plain)
 
 
 def test_options(w):

@@ -47,6 +47,11 @@ def upsample(w, film, name, *more):
         return f.read()
 
 
+def close(one, other):
+    """Whether two files are the same to rounding."""
+    return len(one) == len(other) and max(abs(a - b) for a, b in zip(one, other)) <= 2
+
+
 # ---- the command line ----
 
 def test_no_film(w):
@@ -56,7 +61,6 @@ def test_no_film(w):
 
 def test_bad_options(w):
     expect(w.run("upsample", "x", "--stepz", "3"), 2, "unknown option '--stepz'", "--steps", "--width")
-    expect(w.run("upsample", "x", "--mesh", "dp=2"), 2, "unknown option '--mesh'")
     for option, value in (("--steps", "0"), ("--steps", "1001"), ("--frames", "0"), ("--width", "0"),
                           ("--height", "65537"), ("--threads", "257")):
         expect(w.run("upsample", "x", option, value), 2, option + " needs a whole number from 1", f"'{value}'")
@@ -151,6 +155,14 @@ def test_frames(w):
     assert part == upsample(w, w.path("three.y4m"), "whole.y4m")
 
 
+def test_mesh(w):
+    """The film of one rank, written once."""
+    film = write_film(w, "film.y4m", 24, 24, 7)
+    plain = upsample(w, film, "plain.y4m")
+    assert upsample(w, film, "rows.y4m", "--mesh", "dp=2") == plain
+    assert close(upsample(w, film, "split.y4m", "--mesh", "tp=2"), plain)
+
+
 def test_options(w):
     """The same film with the same options; another with another option."""
     film = write_film(w, "film.y4m", 24, 24, 7)
@@ -216,9 +228,18 @@ def test_generate(w):
 
 
 def test_generate_mesh(w):
-    run = w.run("generate", PROMPT, "--model", w.need_model(), "--upsample", "--out", w.path("big.y4m"), "--mesh", "dp=2",
-                *FAST)
-    expect(run, 2, "--upsample works alone", "moviegen upsample")
+    """As by one rank; what the ranks cannot divide is said before the film is made."""
+    def film(name, *more):
+        run = w.run("generate", PROMPT, "--model", w.need_model(), "--upsample", "--out", w.path(name), "-q", *FAST, *more)
+        expect(run, 0)
+        with open(w.path(name), "rb") as f:
+            return f.read()
+    plain = film("plain.y4m", "--frames", "9")
+    assert film("rows.y4m", "--frames", "9", "--mesh", "dp=2") == plain
+    assert close(film("split.y4m", "--frames", "9", "--mesh", "tp=2"), plain)
+    run = w.run("generate", PROMPT, "--model", w.need_model(), "--upsample", "--out", w.path("no.y4m"), "--mesh", "cp=3", *FAST)
+    expect(run, 1, "rank 0: ", "tokens cannot be split")
+    assert not os.path.exists(w.path("no.y4m"))
 
 
 if __name__ == "__main__":

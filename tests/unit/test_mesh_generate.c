@@ -8,45 +8,13 @@
 #include <cmocka.h>
 
 #include "faulty_comm.h"
+#include "mesh_films.h"
 #include "mpi_launch.h"
-#include "random_values.h"
-#include "rank_device.h"
-#include "task/generate.h"
-#include "task/ranks.h"
-#include "tiny_stages.h"
-
-#include <math.h>
 
 enum { WIDTH = 32, HEIGHT = 16, FRAMES = 16, CLIPS = 2, FRAMES_MOST = 72, STEPS = 3 };
 enum { FRAME = WIDTH * HEIGHT * 3 };
 
-static char folder[] = "/tmp/mgi-mesh-XXXXXX";
-
-static const mgi_tae_config tae_config = {
-    .levels = 3, .channels = {4, 6, 8}, .latent_channels = 3, .blocks = 1, .temporal = true};
-static const mgi_text_config text_config = {.t5 = {.vocab = 259,
-                                                   .dim = 12,
-                                                   .layers = 1,
-                                                   .heads = 2,
-                                                   .head_dim = 6,
-                                                   .ff_dim = 16,
-                                                   .buckets = 8,
-                                                   .max_distance = 16,
-                                                   .tokens_max = 40,
-                                                   .eps = 1e-6f}};
-static const mgi_vt_config vt_config = {.layers = 2,
-                                        .dim = 32,
-                                        .heads = 4,
-                                        .ff_dim = 24,
-                                        .channels = 3,
-                                        .patch_t = 1,
-                                        .patch_h = 2,
-                                        .patch_w = 2,
-                                        .frames_max = 4,
-                                        .rows_max = 2,
-                                        .columns_max = 4,
-                                        .text = {12, 12, 0},
-                                        .time_dim = 16};
+static const mgi_vt_config vt_config = {MESH_FILMS_VT};
 
 /* -- models in a folder ------------------------------------------------------------------------ */
 
@@ -55,51 +23,13 @@ static void write_vt(mgi_json_writer *w, const void *config)
     mgi_vt_config_write(w, config);
 }
 
-static void write_tae(mgi_json_writer *w, const void *config)
-{
-    mgi_tae_config_write(w, config);
-}
-
 static int save_models(void **state)
 {
     (void)state;
-    mgi_vt vt;
-    mgi_text_encoder text;
-    mgi_tae tae;
-    mgen_context *ctx = make_context();
-    assert_non_null(mkdtemp(folder));
-    assert_int_equal(mgi_device_create(ctx, NULL), MGEN_OK);
-    assert_int_equal(mgi_tae_init(&tae, ctx, &tae_config), MGEN_OK);
-    assert_int_equal(mgi_module_random(&tae.module, 1), MGEN_OK);
-    randomise(&tae.module, 0.05f);
-    assert_int_equal(mgi_model_file_save(ctx, folder, "tae", "tae", write_tae, &tae_config,
-                                         &tae.module, MGI_ST_F32),
-                     MGEN_OK);
-    mgi_tae_finish(&tae);
-    assert_int_equal(mgi_vt_init(&vt, ctx, &vt_config), MGEN_OK);
-    assert_int_equal(mgi_vt_random(&vt, 1), MGEN_OK);
-    randomise(&vt.module, 0.05f);
-    assert_int_equal(mgi_model_file_save(ctx, folder, "video", "video-transformer", write_vt,
-                                         &vt_config, &vt.module, MGI_ST_F32),
-                     MGEN_OK);
-    mgi_vt_finish(&vt);
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(mgi_text_encoder_init(&text, ctx, NULL, &text_config, NULL), MGEN_OK);
-        assert_int_equal(mgi_module_random(mgi_text_module(&text), 2 + (uint64_t)i), MGEN_OK);
-        assert_int_equal(mgi_text_encoder_save(&text, folder, i ? "byt5" : "ul2", MGI_ST_F32),
-                         MGEN_OK);
-        mgi_text_encoder_finish(&text);
-    }
-    ctx->device_destroy(ctx->device);
-    ctx->device = NULL;
-    mgi_context_free(ctx);
+    mgen_context *ctx = folder_begin();
+    save_transformer(ctx, "video", "video-transformer", write_vt, &vt_config, &vt_config);
+    folder_end(ctx);
     return 0;
-}
-
-static int remove_models(void **state)
-{
-    (void)state;
-    return remove_all(folder);
 }
 
 typedef struct models {
@@ -109,7 +39,6 @@ typedef struct models {
     mgi_networks n;
 } models;
 
-/* What a rank needs: text encoders only where they run. */
 static mgen_status open_models(mgen_context *ctx, const mgi_mesh *mesh, models *m)
 {
     uint64_t hash;
@@ -117,12 +46,7 @@ static mgen_status open_models(mgen_context *ctx, const mgi_mesh *mesh, models *
     MGI_TRY(mgi_vt_open_mesh(ctx, folder, "video", mesh, &m->video, &hash));
     MGI_TRY(mgi_tae_open(ctx, folder, "tae", &m->tae, &hash));
     m->n = (mgi_networks){.tae = &m->tae, .video = &m->video, .clip = {WIDTH, HEIGHT, FRAMES, 16}};
-    for (int i = 0; i < 2; i++)
-        if (mgi_runs_text(mesh, i)) {
-            MGI_TRY(mgi_text_encoder_open(ctx, folder, i ? "byt5" : "ul2", &m->text[i], &hash));
-            m->n.text[i] = &m->text[i];
-        }
-    return mgi_networks_check(ctx, &m->n);
+    return open_texts(ctx, mesh, m->text, &m->n);
 }
 
 static void close_models(models *m)
@@ -297,21 +221,6 @@ static void run_way(way w, world *all)
         assert_non_null(saw[r]);
     }
     run_ranks(all, size, w.timeout_ms ? w.timeout_ms : 20000, film_rank);
-}
-
-static void assert_made(const world *all)
-{
-    for (int r = 0; r < all->size; r++)
-        if (all->ranks[r].status != MGEN_OK)
-            fail_msg("rank %d: %s", r, all->ranks[r].said);
-}
-
-static double apart(const float *a, const float *b, int64_t count)
-{
-    double most = 0.0;
-    for (int64_t i = 0; i < count; i++)
-        most = fmax(most, fabs((double)a[i] - (double)b[i]));
-    return most;
 }
 
 /* The film of one rank, to be compared with. */
