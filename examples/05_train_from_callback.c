@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * All stages of a model, and an audio codec, trained on clips with sound that the host makes, with a
- * break half way through each.
+ * The stages of a model, and an audio codec, trained on clips with sound of the host, with breaks.
  *
  *     ./05_train_from_callback 05_recipe.json MODEL OUTPUT
  *
@@ -19,29 +18,23 @@ static void check(const mgen_context *ctx, mgen_status status)
     exit(1);
 }
 
-/* A square that crosses the picture and hums, each colour at its pitch. Sample `index` is made from
- * its number alone: it is the same whenever it is asked for, so that training can go on after a
- * break. */
+/* A square that moves and hums: a sample is always the same, so training can go on after breaks. */
 static mgen_status draw(void *user, uint64_t index, mgen_sample *s)
 {
-    static const char *const colours[] = {"red", "green", "blue"};
+    static const char *const colours[] = {"red", "green", "blue"}, *const ways[] = {"left",
+                                                                                    "right"};
     uint32_t colour = index % 3, right = index / 3 % 2, row = index / 6 % 8 * s->height / 12;
-    uint8_t *pixel = s->pixels;
     (void)user;
-    for (uint32_t f = 0; f < s->frames; f++) {
-        uint32_t left = (right ? f : s->frames - 1 - f) * s->width / s->frames;
-        for (uint32_t i = 0; i < s->width * s->height; i++, pixel += 3) {
-            uint32_t x = i % s->width - left, y = i / s->width - row; /* huge if below 0 */
-            for (uint32_t c = 0; c < 3; c++)
-                pixel[c] = x >= s->width / 3 || y >= s->height / 3 ? 180 : c == colour ? 220 : 30;
-        }
+    for (uint32_t i = 0; i < s->frames * s->height * s->width * 3; i++) {
+        uint32_t f = i / 3 / s->width / s->height, y = i / 3 / s->width % s->height - row;
+        uint32_t x = i / 3 % s->width - (right ? f : s->frames - 1 - f) * s->width / s->frames;
+        int outside = x >= s->width / 3 || y >= s->height / 3; /* huge if below 0 */
+        s->pixels[i] = outside ? 180 : i % 3 == colour ? 220 : 30;
     }
-    snprintf(s->caption, s->caption_size, "a %s square moves %s", colours[colour],
-             right ? "right" : "left");
-    uint32_t period = 100 + 40 * colour; /* of 1/48000 s */
-    for (uint64_t i = 0; i < s->sound_samples; i++)
-        s->sound[i] = (float)(i % period) / (float)period - 0.5f;
-    snprintf(s->sound_caption, s->caption_size, "a hum of %u Hz", 48000 / period);
+    for (uint64_t i = 0; i < s->sound_samples; i++) /* of 480, 240 or 160 Hz */
+        s->sound[i] = (float)(i * (3 - colour) % 300) / 300.0f - 0.5f;
+    snprintf(s->caption, s->caption_size, "a %s square moves %s", colours[colour], ways[right]);
+    snprintf(s->sound_caption, s->caption_size, "a hum of %u Hz", 160 * (3 - colour));
     return MGEN_OK;
 }
 
@@ -59,23 +52,21 @@ static int32_t on_step(void *user, uint64_t step, const mgen_report *report)
     return 0;
 }
 
-static void train(mgen_context *ctx, mgen_trainer_params *params)
+static void train(mgen_context *ctx, const char *stage, mgen_trainer_params params)
 {
     char checkpoint[4096];
     mgen_trainer *trainer;
-    params->user = (void *)params->stage;
-    params->resume = NULL;
-    check(ctx, mgen_trainer_create(ctx, params, &trainer));
+    params.user = (void *)stage;
+    params.stage = stage;
+    check(ctx, mgen_trainer_create(ctx, &params, &trainer));
     check(ctx, mgen_trainer_run(trainer, mgen_trainer_steps(trainer) / 2));
-    snprintf(checkpoint, sizeof checkpoint, "%s/%s.checkpoint", params->dir, params->stage);
+    snprintf(checkpoint, sizeof checkpoint, "%s/%s.checkpoint", params.dir, stage);
     check(ctx, mgen_trainer_checkpoint(trainer, checkpoint));
     mgen_trainer_destroy(trainer); /* as if the program ended here */
-
-    params->resume = checkpoint;
-    check(ctx, mgen_trainer_create(ctx, params, &trainer));
-    printf("%s: resumed after %llu of %llu steps\n", params->stage,
-           (unsigned long long)mgen_trainer_position(trainer),
-           (unsigned long long)mgen_trainer_steps(trainer));
+    params.resume = checkpoint;
+    check(ctx, mgen_trainer_create(ctx, &params, &trainer));
+    unsigned long long done = mgen_trainer_position(trainer), all = mgen_trainer_steps(trainer);
+    printf("%s: resumed after %llu of %llu steps\n", stage, done, all);
     check(ctx, mgen_trainer_run(trainer, 0));
     check(ctx, mgen_trainer_save(trainer));
     mgen_trainer_destroy(trainer);
@@ -109,8 +100,7 @@ int main(int argc, char **argv)
         return fprintf(stderr, "usage: %s RECIPE MODEL OUTPUT\n", argv[0]), 2;
     data.width = data.height = 32;
     data.frames = 16;
-    data.fps = 16;
-    data.sound_samples = 48000; /* a second, as the frames */
+    data.sound_samples = 48000; /* a second, as 16 frames are */
     data.count = 48;
     data.read = draw;
     data.released = released;
@@ -120,10 +110,8 @@ int main(int argc, char **argv)
     params.recipe = argv[1];
     params.dir = argv[2];
     params.on_step = on_step;
-    for (int i = 0; i < 4; i++) {
-        params.stage = stages[i];
-        train(ctx, &params);
-    }
+    for (int i = 0; i < 4; i++)
+        train(ctx, stages[i], params);
     mgen_dataset_release(params.dataset); /* the trainers that kept it are gone */
     make_film(ctx, argv[2], argv[3]);
     mgen_context_destroy(ctx);
