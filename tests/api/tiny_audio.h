@@ -8,7 +8,7 @@
 
 enum { TINY_RATE = 48000 };
 
-#define TINY_AUDIO(seconds, vision, features)                                                      \
+#define TINY_AUDIO(seconds, lr, vision, features)                                                  \
     "\"batch\": 2, \"clips\": 4, \"codec\": \"codec\", " vision                                    \
     "\"text\": {\"kind\": \"t5-bytes\", \"config\": {\"vocab\": 259, \"dim\": 16, \"layers\": 1, " \
     "\"heads\": 2,"                                                                                \
@@ -20,7 +20,7 @@ enum { TINY_RATE = 48000 };
     "\"condition_channels\": 4, " features                                                         \
     " \"patch\": [1, 1, 1], \"frames_max\": 12, \"rows_max\": 1, \"columns_max\": 1, \"text\": "   \
     "{\"ul2\": 16},"                                                                               \
-    " \"guidance\": 3}}, \"optimizer\": {\"lr\": 0.05, \"ema\": 0.5}"
+    " \"guidance\": 3}}, \"optimizer\": {\"lr\": " lr ", \"ema\": 0.5}"
 
 #define TINY_VISION                                                                                \
     "\"vision\": {\"config\": {\"image\": 12, \"patch\": 6, \"dim\": 8, \"layers\": 1, "           \
@@ -36,13 +36,13 @@ SHARED const char audio_recipe[] =
     " \"codec\": {\"strides\": [40, 48], \"dim\": 4, \"decoder_dim\": 8, \"latent_channels\": 4,"
     " \"dilations\": [1]}, \"optimizer\": {\"lr\": 0.001}},"
     "{\"name\": \"blind\", \"kind\": \"audio\", \"save_as\": \"blind\", \"steps\": 1, " TINY_AUDIO(
-        "0.32", "",
+        "0.32", "0.05", "",
         "") "},"
             "{\"name\": \"audio\", \"kind\": \"audio\", \"steps\": 2, " TINY_AUDIO(
-                "0.32", TINY_VISION,
+                "0.32", "0.05", TINY_VISION,
                 "\"frame_features\": 5,") "},"
                                           "{\"name\": \"uneven\", \"kind\": \"audio\", \"steps\": "
-                                          "1, " TINY_AUDIO("0.4", TINY_VISION,
+                                          "1, " TINY_AUDIO("0.4", "0.05", TINY_VISION,
                                                            "\"frame_features\": 5,") "}]}";
 
 /* The recipe's stages, trained into the folder. */
