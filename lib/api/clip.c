@@ -45,7 +45,7 @@ mgen_status mgen_clip_create(mgen_context *ctx, const mgen_clip_info *info, mgen
     mgen_clip *clip;
     int64_t bytes;
     if (!ctx || !out)
-        return MGEN_E_INVALID;
+        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
     *out = NULL;
     MGI_TRY(mgi_struct_in(ctx, &in, sizeof in, sizeof in, info, "clip info"));
     MGI_TRY(make_empty(ctx, &in, &clip));
@@ -68,7 +68,7 @@ mgen_status mgen_clip_read(mgen_context *ctx, const char *path, uint64_t first, 
     mgi_film_info film;
     uint8_t *pixels;
     if (!ctx || !out)
-        return MGEN_E_INVALID;
+        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
     *out = NULL;
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, path, "the input path", MGI_PATH_MAX));

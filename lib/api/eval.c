@@ -176,7 +176,7 @@ mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
     mgen_pipeline pipe;
     mgen_report *report;
     if (!ctx || !out)
-        return MGEN_E_INVALID;
+        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
     *out = NULL;
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "eval params"));

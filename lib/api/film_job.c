@@ -615,7 +615,7 @@ static mgen_status start(mgen_context *ctx, const mgen_pipeline *pipeline, work_
     film_job *f;
     mgen_clip *passed = NULL;
     if (!ctx || !out)
-        return MGEN_E_INVALID;
+        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
     *out = NULL;
     MGI_TRY(mgi_context_idle(ctx));
     mgen_mesh *mesh = mgi_pipeline_mesh(ctx, pipeline);

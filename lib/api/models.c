@@ -82,7 +82,7 @@ static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, con
     mgen_context *home;
     mgi_handle *h;
     if (!ctx || !out)
-        return MGEN_E_INVALID;
+        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
     *out = NULL;
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, dir, "the model folder", MGI_PATH_MAX));

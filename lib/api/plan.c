@@ -168,7 +168,7 @@ mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params
     mgi_plan_request request = {.cp = MGI_CP_GATHER};
     mgen_report *report;
     if (!ctx || !out)
-        return MGEN_E_INVALID;
+        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
     *out = NULL;
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(

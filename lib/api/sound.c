@@ -32,7 +32,7 @@ mgen_status mgen_sound_create(mgen_context *ctx, const mgen_sound_info *info, mg
 {
     mgen_sound_info in;
     if (!ctx || !out)
-        return MGEN_E_INVALID;
+        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
     *out = NULL;
     MGI_TRY(mgi_struct_in(ctx, &in, sizeof in, sizeof in, info, "sound info"));
     if (in.reserved0)
@@ -47,7 +47,7 @@ mgen_status mgen_sound_read(mgen_context *ctx, const char *path, uint32_t rate, 
 {
     mgi_track track;
     if (!ctx || !out)
-        return MGEN_E_INVALID;
+        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
     *out = NULL;
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, path, "the input path", MGI_PATH_MAX));

@@ -335,7 +335,7 @@ mgen_status mgen_sound_start(mgen_context *ctx, const mgen_pipeline *pipeline,
 {
     sound_job *s = NULL, prepared = job_of(ctx, clip);
     if (!ctx || !out)
-        return MGEN_E_INVALID;
+        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
     *out = NULL;
     MGI_TRY(check_call(ctx, params));
     mgen_mesh *mesh = mgi_pipeline_mesh(ctx, pipeline);

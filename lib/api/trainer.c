@@ -144,7 +144,7 @@ mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *pa
     mgi_stage stage;
     mgen_trainer *t = NULL;
     if (!ctx || !out)
-        return MGEN_E_INVALID;
+        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
     *out = NULL;
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "trainer params"));

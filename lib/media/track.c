@@ -228,16 +228,22 @@ static mgen_status fit(mgen_context *ctx, const mgi_ffmpeg_table *ffmpeg, const 
                         made->samples);
 }
 
+/* Each message says which file it is about; those of paths do so by themselves. */
 static mgen_status write_by_plugin(mgen_context *ctx, const char *path, const mgi_frames *frames,
                                    const mgi_track *track)
 {
-    mgen_status status;
     mgi_plugin plugin = {NULL, NULL};
     mgi_track made = *track;
     char temp[MGI_PATH_MAX + 64], error[512] = "";
-    MGI_TRY(mgi_plugin_load(ctx, &plugin));
+    mgen_status status = mgi_plugin_load(ctx, &plugin);
+    if (status != MGEN_OK)
+        return mgi_fail_context(ctx, status, "cannot write '%s'", path);
     mgi_path_tidy(ctx, path);
-    MGI_TRY_GOTO(status, fit(ctx, plugin.table, path, frames != NULL, track, &made), unload);
+    status = fit(ctx, plugin.table, path, frames != NULL, track, &made);
+    if (status != MGEN_OK) {
+        mgi_fail_context(ctx, status, "cannot write '%s'", path);
+        goto unload;
+    }
     MGI_TRY_GOTO(status, mgi_path_temp(ctx, path, temp, sizeof(temp)), unload);
     mgi_ffmpeg_sound sound = {made.samples, made.count, made.rate, made.channels};
     mgi_ffmpeg_film film = {NULL, 0, 0, 0, 0, 0};
@@ -248,7 +254,7 @@ static mgen_status write_by_plugin(mgen_context *ctx, const char *path, const mg
     if (status != MGEN_OK) {
         mgi_path_discard(temp);
         error[sizeof(error) - 1] = '\0';
-        mgi_fail(ctx, status, "%s", error);
+        mgi_fail(ctx, status, "cannot write '%s': %s", path, error);
         goto unload;
     }
     status = mgi_path_publish(ctx, temp, path);
@@ -276,8 +282,7 @@ mgen_status mgi_track_write(mgen_context *ctx, const char *path, const mgi_track
                         path);
     if (ends_with(path, ".wav"))
         return mgi_wav_write(ctx, path, track);
-    mgen_status status = write_by_plugin(ctx, path, NULL, track);
-    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "cannot write '%s'", path);
+    return write_by_plugin(ctx, path, NULL, track);
 }
 
 mgen_status mgi_movie_write(mgen_context *ctx, const char *path, const mgi_frames *frames,
@@ -290,6 +295,5 @@ mgen_status mgi_movie_write(mgen_context *ctx, const char *path, const mgi_frame
         ends_with(path, ".wav"))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "'%s' is no film with sound by its ending; .mp4, .mkv and .webm are", path);
-    mgen_status status = write_by_plugin(ctx, path, frames, track);
-    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "cannot write '%s'", path);
+    return write_by_plugin(ctx, path, frames, track);
 }

@@ -85,7 +85,8 @@ static int32_t open_container(mgi_input *in, const char *containers, const mgi_t
     av_dict_set(&options, "protocol_whitelist", "none", 0);
     int code = avformat_open_input(&in->format, "", NULL, &options);
     av_dict_free(&options);
-    if (code == AVERROR_INVALIDDATA)
+    if (code == AVERROR_INVALIDDATA ||
+        code == AVERROR(EINVAL)) /* no kind it knows, or one not listed */
         return mgi_told_fail(t, MGEN_E_UNSUPPORTED,
                              "it is none of the kinds that are read (%s), or damaged", containers);
     return code < 0 ? mgi_told_av(t, code, "the file does not open") : 0;

@@ -25,14 +25,34 @@ typedef struct film {
     int ready, over; /* in.frame holds one; the decoder was told of the end */
 } film;
 
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)
+#define DURATION duration
+#else
+#define DURATION pkt_duration
+#endif
+
+static int is_rate(AVRational rate)
+{
+    return rate.num > 0 && rate.den > 0;
+}
+
+/* Of containers that tell none, as .gif, that of the first frame, which is decoded. */
+static AVRational rate_of(const film *f, const AVStream *s)
+{
+    AVRational rate = s->avg_frame_rate;
+    if (!is_rate(rate))
+        rate = s->r_frame_rate;
+    if (!is_rate(rate) && f->in.frame->DURATION > 0 && f->in.frame->DURATION <= INT32_MAX) {
+        rate = av_mul_q((AVRational){(int)f->in.frame->DURATION, 1}, s->time_base);
+        rate = (AVRational){rate.den, rate.num};
+    }
+    return is_rate(rate) ? rate : (AVRational){25, 1};
+}
+
 static void tell(const film *f, mgi_ffmpeg_info *info)
 {
     const AVStream *s = f->in.format->streams[f->in.stream];
-    AVRational rate = s->avg_frame_rate;
-    if (rate.num <= 0 || rate.den <= 0)
-        rate = s->r_frame_rate;
-    if (rate.num <= 0 || rate.den <= 0)
-        rate = (AVRational){25, 1};
+    const AVRational rate = rate_of(f, s);
     *info = (mgi_ffmpeg_info){.width = f->width,
                               .height = f->height,
                               .frames = s->nb_frames > 0 ? s->nb_frames : 0,

@@ -418,12 +418,55 @@ static void test_poll_ends(void **state)
     assert_int_equal(atomic_load(&c.blocks), 0);
 }
 
+/* The sentence is of this call, not of one before. */
+#define NOWHERE(call)                                                                              \
+    do {                                                                                           \
+        assert_int_equal(mgen_clip_read(t->ctx, "", 0, 0, &t->clip), MGEN_E_INVALID);              \
+        assert_int_equal((call), MGEN_E_INVALID);                                                  \
+        assert_string_equal(mgen_last_error(t->ctx), "out is NULL");                               \
+    } while (0)
+
+static void test_no_place_for_output(void **state)
+{
+    (void)state;
+    things *t = things_open();
+    mgen_generate_params request = MGEN_GENERATE_PARAMS_INIT;
+    mgen_sound_params heard = MGEN_SOUND_PARAMS_INIT;
+    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
+    mgen_sound_info sound = MGEN_SOUND_INFO_INIT;
+    mgen_dataset_params dataset = MGEN_DATASET_PARAMS_INIT;
+    mgen_trainer_params trainer = MGEN_TRAINER_PARAMS_INIT;
+    mgen_plan_params plan = MGEN_PLAN_PARAMS_INIT;
+    mgen_curate_params curate = MGEN_CURATE_PARAMS_INIT;
+    mgen_eval_params eval = MGEN_EVAL_PARAMS_INIT;
+    mgen_mesh_params mesh = MGEN_MESH_PARAMS_INIT;
+    request.prompt = "a ball";
+    NOWHERE(mgen_generate_start(t->ctx, &t->pipe, &request, NULL));
+    NOWHERE(mgen_sound_start(t->ctx, &t->pipe, NULL, &heard, NULL));
+    NOWHERE(mgen_clip_create(t->ctx, &info, NULL));
+    NOWHERE(mgen_clip_read(t->ctx, "film.y4m", 0, 0, NULL));
+    NOWHERE(mgen_sound_create(t->ctx, &sound, NULL));
+    NOWHERE(mgen_sound_read(t->ctx, "sound.wav", 0, 0, NULL));
+    NOWHERE(mgen_dataset_toybox(t->ctx, 1, NULL));
+    NOWHERE(mgen_dataset_create(t->ctx, &dataset, NULL));
+    NOWHERE(mgen_dataset_open(t->ctx, dir, &dataset, NULL));
+    NOWHERE(mgen_trainer_create(t->ctx, &trainer, NULL));
+    NOWHERE(mgen_plan_training(t->ctx, &plan, NULL));
+    NOWHERE(mgen_curate(t->ctx, &curate, NULL));
+    NOWHERE(mgen_evaluate(t->ctx, &t->pipe, &eval, NULL));
+    NOWHERE(mgen_tae_open(t->ctx, dir, "tae", NULL));
+    NOWHERE(mgen_ranks_create(t->ctx, 1, 0, NULL));
+    NOWHERE(mgen_mesh_create(t->ctx, &mesh, NULL));
+    things_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_structs),          cmocka_unit_test(test_part_structs),
-        cmocka_unit_test(test_training_structs), cmocka_unit_test(test_folder_damage),
-        cmocka_unit_test(test_poll_ends),        cmocka_unit_test(test_trainer_damage), /* last */
+        cmocka_unit_test(test_no_place_for_output), cmocka_unit_test(test_structs),
+        cmocka_unit_test(test_part_structs),        cmocka_unit_test(test_training_structs),
+        cmocka_unit_test(test_folder_damage),       cmocka_unit_test(test_poll_ends),
+        cmocka_unit_test(test_trainer_damage), /* last */
     };
     return cmocka_run_group_tests(tests, setup_trained, teardown);
 }

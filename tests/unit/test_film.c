@@ -48,7 +48,8 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    static const char *const names[] = {"a.y4m", "a.png", "a.mp4", "a.mkv", "a.webm", "a.avi"};
+    static const char *const names[] = {"a.y4m",  "a.png", "a.mp4", "a.mkv",
+                                        "a.webm", "a.avi", "a.gif"};
     (void)state;
     mgi_context_free(ctx);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -596,6 +597,27 @@ static void test_film(void **state)
     empty_bytes = ctx->heap->now;
 }
 
+/* A .gif tells no rate, only how long each frame is seen, in hundredths of a second. */
+static void test_film_without_rate(void **state)
+{
+    const int64_t w = 32, h = 32, n = 4;
+    mgi_film_info info;
+    (void)state;
+    if (!have_plugin())
+        return;
+    uint8_t *rgb = malloc((size_t)(3 * w * h * n));
+    assert_non_null(rgb);
+    for (int64_t i = 0; i < 3 * w * h * n; i++)
+        rgb[i] = (uint8_t)(i / (3 * w * h) * 60);
+    mgi_frames frames = {rgb, w, h, n, 10, 1};
+    assert_int_equal(mgi_frames_write(ctx, in_dir("a.gif"), &frames), MGEN_OK);
+    mgi_free(ctx, read_all("a.gif", 0, 0, &info));
+    assert_int_equal(info.frames, n);
+    assert_int_equal(info.fps_num, 10 * info.fps_den);
+    free(rgb);
+    empty_bytes = ctx->heap->now;
+}
+
 /* Nothing that FFmpeg finds wrong is printed. */
 static int hide_errors(void)
 {
@@ -672,9 +694,14 @@ static void test_film_refuses(void **state)
     mgen_status got = read_status("a.mp4");
     store("a.mkv", "#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", 31);
     mgen_status playlist = read_status("a.mkv");
+    store("a.mkv", "FLV\1\5\0\0\0\11\0\0\0\0",
+          13); /* a kind that FFmpeg knows, but is not asked for */
+    mgen_status other = read_status("a.mkv");
     show_errors(kept);
     assert_int_equal(got, MGEN_E_UNSUPPORTED);
     assert_int_equal(playlist, MGEN_E_UNSUPPORTED);
+    assert_int_equal(other, MGEN_E_UNSUPPORTED);
+    assert_non_null(strstr(ctx->error_text, "none of the kinds"));
 }
 
 int main(void)
@@ -685,6 +712,7 @@ int main(void)
         cmocka_unit_test(test_png_kinds),    cmocka_unit_test(test_png_refuses),
         cmocka_unit_test(test_png_chunks),   cmocka_unit_test(test_many_frames),
         cmocka_unit_test(test_png_damaged),  cmocka_unit_test(test_film),
-        cmocka_unit_test(test_film_damaged), cmocka_unit_test(test_film_refuses)};
+        cmocka_unit_test(test_film_damaged), cmocka_unit_test(test_film_without_rate),
+        cmocka_unit_test(test_film_refuses)};
     return cmocka_run_group_tests_name("film", tests, set_up, tear_down);
 }

@@ -536,10 +536,13 @@ static void test_plugin_refuses(void **state)
     if (!have_plugin())
         return;
     assert_int_equal(mgi_movie_write(ctx, in_dir("a.gif"), &frames, &t), MGEN_E_INVALID);
+    assert_ptr_equal(strstr(ctx->error_text, "cannot write"), ctx->error_text);
     assert_non_null(strstr(ctx->error_text, "films with sound"));
     assert_int_equal(mgi_movie_write(ctx, in_dir("a.flac"), &frames, &t), MGEN_E_INVALID);
     assert_int_equal(mgi_track_write(ctx, in_dir("a.xyz"), &t), MGEN_E_INVALID);
     assert_int_equal(mgi_track_write(ctx, "/nonexistent/a.flac", &t), MGEN_E_NOT_FOUND);
+    assert_string_equal(ctx->error_text, "cannot write '/nonexistent/a.flac': its folder does not "
+                                         "exist; make it first");
     frames = (mgi_frames){calloc(2, 3 * 32 * 32), 32, 32, 2, 16, 1};
     assert_int_equal(mgi_frames_write(ctx, in_dir("silent.mp4"), &frames), MGEN_OK);
     free((void *)frames.pixels);
