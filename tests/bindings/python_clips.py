@@ -23,6 +23,8 @@ def test_a_view_is_the_pixels_themselves(world):
     clip[0] = bytes_view(range(200))
     assert clip[0].tolist()[0][0] == [0, 1, 2] and clip[1].tobytes() == bytes(600)
     raises(IndexError, clip.__getitem__, 3)
+    raises(TypeError, clip.__getitem__, "1", holds="integer")
+    assert [frame.tobytes() for frame in clip[::-2]] == [clip[2].tobytes(), clip[0].tobytes()] and clip[3:] == []
     raises(world.moviegen.InvalidError, clip.__setitem__, 0, bytes(600))
 
 
@@ -35,6 +37,10 @@ def test_what_a_clip_says_of_itself(world):
     assert (clip.frames, clip.height, clip.width, clip.fps, len(clip)) == (3, 10, 20, Fraction(30000, 1001), 3)
     assert clip.shape == (3, 10, 20, 3) and "20 x 10" in repr(clip) and isinstance(clip, world.moviegen.Clip)
     assert [frame.shape for frame in clip] == [(10, 20, 3)] * 3
+    assert [black(world, fps=fps).fps for fps in (23.976, 29.97, 24000 / 1001, 12.5)] == [
+        Fraction(2997, 125), Fraction(2997, 100), Fraction(24000, 1001), Fraction(25, 2)]
+    for fps in (0, -3, -0.5):
+        raises(world.moviegen.InvalidError, black, world, fps=fps, holds="must be above 0")
     raises(world.moviegen.InvalidError, black, world, frames=0)
     raises(world.moviegen.StateError, world.moviegen.Clip)
 
@@ -108,6 +114,8 @@ def test_clips_are_written_and_read(world):
     assert again.shape == clip.shape and again.fps == 25
     assert all(abs(again.pixels[f, 5, 5, 0] - 80 * f) <= 2 for f in range(3))
     assert world.moviegen.Clip.read(world.context, path, first=1, count=1).pixels[0, 0, 0, 0] in range(78, 83)
+    raises(world.moviegen.InvalidError, world.moviegen.Clip.read, world.context, path, first=-1, holds="first is -1")
+    raises(world.moviegen.InvalidError, world.moviegen.Clip.read, world.context, path, count=2**64, holds="count is")
     raises(world.moviegen.InvalidError, clip.write, world.path("film.unknown"))
     raises(FileNotFoundError, clip.write, world.path("nowhere/film.y4m"))
 
@@ -125,6 +133,11 @@ def test_a_context_closes_once_and_refuses_then(world):
                 lambda: moviegen.plan(context, "1b", width=256, height=256, frames=8),
                 lambda: moviegen.Pipeline(context, "x")):
         raises(moviegen.StateError, use, holds="this context was closed")
+
+
+def test_functions_are_functions(world):
+    for name in ("log", "progress"):
+        raises(TypeError, world.moviegen.Context, **{name: 3}, holds=f"{name}: a function is wanted")
 
 
 def test_limits_hold(world):

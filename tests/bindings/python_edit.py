@@ -108,6 +108,10 @@ def test_what_cannot_be_edited_is_said(world):
         parts = moviegen.Pipeline.of(world.context, tae=pipe.tae, text=pipe.text, editor=pipe.editor, width=64, height=64,
                                      frames=32)
         assert parts.edit(clip, INSTRUCTION).pixels == pipe.edit(clip, INSTRUCTION).pixels
+        for call in (pipe.edit, pipe.estimate_edit, pipe.start_edit, pipe.upsample, pipe.estimate_upsample):
+            raises(moviegen.InvalidError, call, None, INSTRUCTION, holds="the clip is NULL")
+            raises(TypeError, call, bytearray(8 * 16 * 24 * 3), INSTRUCTION, holds="a clip of moviegen is wanted, not bytearray")
+            raises(TypeError, call, moviegen.Sound.create(world.context, samples=9), INSTRUCTION, holds="not Sound")
         clip.close()
         raises(moviegen.StateError, pipe.edit, clip, INSTRUCTION, holds="clip was closed")
         raises(moviegen.StateError, pipe.estimate_edit, clip, INSTRUCTION, holds="clip was closed")

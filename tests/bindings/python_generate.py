@@ -35,7 +35,7 @@ def test_options_reach_the_library(world):
     base = pipe.generate(PROMPT, steps=3, seed=1)
     for options in ({"steps": 2}, {"guidance": 2.0}, {"schedule": "linear"}, {"negative_prompt": "a blue box"},
                     {"schedule": "linear_quadratic_1000"}, {"solver": "midpoint"}, {"solver": "dopri5", "steps": 40},
-                    {"guidance_from": 0.2}, {"guidance_to": 0.2}):
+                    {"guidance_from": 0.2}, {"guidance_to": 0.2}, {"drop_text": "ul2"}, {"drop_text": ("ul2", "byt5")}):
         assert pipe.generate(PROMPT, **{"steps": 3, "seed": 1, **options}).pixels != base.pixels, options
     assert pipe.generate(PROMPT, steps=1, frames=1).shape == (1, 64, 64, 3)
     assert pipe.generate(PROMPT, steps=1, width=96, height=32, frames=8).shape == (8, 32, 96, 3)
@@ -48,6 +48,10 @@ def test_options_reach_the_library(world):
     raises(invalid, pipe.generate, PROMPT, schedule="cubic", holds="'linear'")
     raises(invalid, pipe.generate, PROMPT, solver="rk4", holds="'dopri5'")
     raises(invalid, pipe.generate, PROMPT, guidance_from=0.6, guidance_to=0.5, holds="guidance_from")
+    raises(invalid, pipe.generate, PROMPT, drop_text="clip", holds="'metaclip'")
+    raises(invalid, pipe.generate, PROMPT, drop_text=world.moviegen.ROLES, holds="one must stay")
+    raises(invalid, pipe.generate, "\ud800", holds="prompt: it is no text")
+    raises(TypeError, pipe.generate, PROMPT, progress=3, holds="progress")
     raises(TypeError, pipe.generate, b"bytes")
     raises(world.moviegen.UnsupportedError, pipe.generate, PROMPT, width=60, holds="60")
 
@@ -66,6 +70,10 @@ def test_a_pipeline_is_put_together_from_parts(world):
         assert not parts["tae"].closed  # they are the caller's
         half = moviegen.Pipeline.of(world.context, tae=parts["tae"], width=64, height=64, frames=32)
         raises(moviegen.StateError, half.generate, PROMPT)
+        for wrong in ({"tae": parts["video"]}, {"text": [parts["tae"]]}, {"audio": parts["editor"]}, {"video": world.clip}):
+            raises(TypeError, moviegen.Pipeline.of, world.context, **wrong, width=64, height=64, frames=32, holds="is wanted")
+        half.video = parts["upsampler"]
+        raises(TypeError, half.generate, PROMPT, holds="VideoModel is wanted, not Upsampler")
 
 
 def test_a_closed_pipeline_refuses(world):
@@ -103,7 +111,8 @@ def test_a_job_is_waited_for_polled_and_told(world):
     moviegen, told = world.moviegen, []
     with world.pipeline.start(PROMPT, steps=30, progress=lambda done, total: told.append((done, total))) as job:
         raises(TimeoutError, job.wait, 0)
-        raises(moviegen.StateError, job.clip)
+        raises(moviegen.StateError, job.clip, holds="wait first")
+        raises(moviegen.StateError, job.sound, holds="wait first")
         assert job.info.total >= 30 and job.info.frames == 32 and job.info.host_bytes > 0
         raises(moviegen.StateError, world.pipeline.generate, PROMPT, holds="job is running")
         raises(moviegen.StateError, world.context.trim, holds="job is running")

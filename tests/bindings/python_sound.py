@@ -59,6 +59,7 @@ def test_a_film_has_a_sound(world):
     clip = world.moviegen.Clip.create(world.context, width=32, height=32, frames=8, fps=16)
     sound = tone(world)
     raises(world.moviegen.InvalidError, sound.write_movie, clip, world.path("film.png"), holds="no film with sound")
+    raises(TypeError, sound.write_movie, sound, world.path("film.mp4"), holds="clip: a clip of moviegen is wanted, not Sound")
     try:
         sound.write_movie(clip, world.path("film.mp4"))
     except world.moviegen.UnsupportedError:  # without the plug-in
@@ -125,6 +126,8 @@ def test_films_and_texts_get_sound(world):
             assert job.sound().samples.tobytes() == samples
             raises(world.moviegen.StateError, job.sound, holds="gave its sound away")
         raises(world.moviegen.InvalidError, pipe.sound, prompt="surf", holds="seconds")
+        raises(TypeError, pipe.sound, alone, "a ball bounces", holds="clip: a clip of moviegen is wanted, not Sound")
+        raises(TypeError, pipe.sound, prompt="surf", seconds=1, context_sound=clip, holds="context_sound: a sound of moviegen")
         raises(world.moviegen.InvalidError, pipe.sound, clip, extension="long", holds="extension")
 
         def stop(done, total):

@@ -317,6 +317,11 @@ def test_a_pipeline_is_evaluated(world):
         assert world.moviegen.evaluate(world.pipeline, "tae", dataset=dataset)["n"] == 3
     raises(LookupError, world.moviegen.evaluate, world.pipeline, "tae", n=2, on_progress=lambda done, total: [][done])
     raises(world.moviegen.InvalidError, world.moviegen.evaluate, world.pipeline, "taste", holds="taste")
+    raises(world.moviegen.InvalidError, world.moviegen.evaluate, world.pipeline, "tae", solver="rk4", holds="'dopri5'")
+    raises(TypeError, world.moviegen.evaluate, world.pipeline, "tae", dataset=world.pipeline.tae, holds="a dataset")
+    full, fewer = ({"n": 1, "steps": 2, "seed": 3, "guidance": 1.0, **more} for more in ({}, {"drop_text": ("ul2", "metaclip")}))
+    assert world.moviegen.evaluate(world.pipeline, "alignment", **full) != world.moviegen.evaluate(
+        world.pipeline, "alignment", **fewer)
     prompts = world.moviegen.toybox_prompts()
     assert len(prompts) == len(set(prompts)) == 36 and all(prompts)
     assert os.path.isdir(MODEL)

@@ -103,6 +103,25 @@ def test_what_cannot_be_upsampled_is_said(world):
         raises(moviegen.StateError, pipe.estimate_upsample, clip, holds="clip was closed")
 
 
+def test_folders_are_averaged_and_converted(world):
+    moviegen, folder = world.moviegen, world.path("tiny")
+    with tiny(world) as pipe:
+        whole = pipe.generate(PROMPT, steps=1).pixels.tobytes()
+    moviegen.average(world.context, [folder, folder], world.path("mean"), weights=[1, 2.5])
+    with moviegen.Pipeline(world.context, world.path("mean")) as mean:
+        assert mean.upsampler is None
+        assert mean.generate(PROMPT, steps=1).pixels.tobytes() == whole  # the mean of a model and itself
+    size = os.path.getsize(os.path.join(world.path("mean"), "video_model.safetensors"))
+    moviegen.convert(world.context, world.path("mean"), "fp8")
+    assert os.path.getsize(os.path.join(world.path("mean"), "video_model.safetensors")) < size
+    raises(moviegen.InvalidError, moviegen.convert, world.context, world.path("mean"), "f32", holds="precision")
+    raises(moviegen.InvalidError, moviegen.convert, world.context, world.path("mean"), "int8", holds="'fp8'")
+    raises(moviegen.NotFoundError, moviegen.convert, world.context, world.path("nowhere"), "fp8", holds="nowhere")
+    raises(moviegen.InvalidError, moviegen.average, world.context, [folder], world.path("m2"), weights=[1, 2], holds="2 weights")
+    raises(moviegen.InvalidError, moviegen.average, world.context, [], world.path("m2"), holds="0 model folders")
+    raises(TypeError, moviegen.average, world.context, folder, world.path("m2"), holds="list of folders")
+
+
 def test_a_job_keeps_its_clip_until_it_is_gone(world):
     """Its thread reads it until then, also if the job is closed meanwhile."""
     with tiny(world) as pipe:

@@ -28,7 +28,7 @@ _WORDS = {"f": "float32", "B": "bytes"}
 
 def number_of(names: Dict[str, int], name: str, what: str) -> int:
     """A constant by its short name."""
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         raise InvalidError(f"{what} is {name!r}; it must be one of {', '.join(map(repr, names))}")
     return names[name]
 
@@ -175,4 +175,7 @@ def text_of(value: Optional[str], what: str) -> Optional[bytes]:
         raise TypeError(f"{what}: a str is wanted, not {type(value).__name__}")
     if "\0" in value:
         raise InvalidError(f"{what}: it holds a NUL character")
-    return value.encode()
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidError(f"{what}: it is no text: {error}") from None

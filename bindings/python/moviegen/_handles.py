@@ -21,6 +21,7 @@ from ._abi import OK, lib
 SLICE = 0.2  # seconds: signals are seen between two waits of this length
 
 Self = TypeVar("Self", bound="Closing")
+Thing = TypeVar("Thing")
 
 
 class Call:
@@ -118,6 +119,14 @@ class Core:
     def close(self) -> None:
         """End in turn."""
         self.end()
+
+
+def given(thing: Thing, kind: str, what: str) -> Thing:
+    """An object of the host that must be one of this kind: C would take a pointer of any other for it."""
+    core = getattr(thing, "_core", None)
+    if not isinstance(core, Core) or core.kind != kind:
+        raise TypeError(f"{what}: a {kind} of moviegen is wanted, not {type(thing).__name__}")
+    return thing
 
 
 class ContextCore(Core):

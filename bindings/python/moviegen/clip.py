@@ -2,14 +2,18 @@
 """Clips: frames of RGB bytes, seen by the buffer protocol without a copy."""
 import ctypes
 import functools
+import operator
 from ctypes import byref, c_void_p
 from fractions import Fraction
-from typing import Any, Iterator, Optional, Tuple, Type, Union, cast
+from typing import Any, Iterator, List, Optional, Tuple, Type, Union, cast, overload
 
-from ._abi import ClipInfo, lib
+from ._abi import ClipInfo, checked, lib
 from ._handles import Closing, FreedCore
 from .context import Context, Path, path_of
 from .errors import InvalidError, StateError
+
+
+_RATE_PARTS = 1001  # of a second that a rate given as a float is a multiple of, at most
 
 
 class Byte(ctypes.Union):
@@ -32,17 +36,21 @@ class Clip(Closing):
 
     @classmethod
     def create(cls, context: Context, *, width: int, height: int, frames: int,
-               fps: Union[int, Fraction] = 16) -> "Clip":
+               fps: Union[int, float, Fraction] = 16) -> "Clip":
         """A black clip."""
         rate = Fraction(fps)
+        if isinstance(fps, float):  # 23.976 is written so for 24000/1001 or 2997/125
+            rate = rate.limit_denominator(_RATE_PARTS)
+        if rate <= 0:
+            raise InvalidError(f"fps is {fps}; it must be above 0")
         info = ClipInfo(width=width, height=height, frames=frames, fps_num=rate.numerator, fps_den=rate.denominator)
         return wrap(context, context._core.make(lib.mgen_clip_destroy, lib.mgen_clip_create, byref(info)))
 
     @classmethod
     def read(cls, context: Context, path: Path, first: int = 0, count: int = 0) -> "Clip":
         """Frames of a film or picture; count 0 = all from `first` on. .y4m and .png without the FFmpeg plug-in."""
-        return wrap(context, context._core.make(lib.mgen_clip_destroy, lib.mgen_clip_read, path_of(path), first,
-                                                count))
+        return wrap(context, context._core.make(lib.mgen_clip_destroy, lib.mgen_clip_read, path_of(path),
+                                                checked(first, 2**64 - 1, "first"), checked(count, 2**64 - 1, "count")))
 
     def write(self, path: Path, *, context: Optional[Context] = None) -> None:
         """Write to a file, in the format that its name ends with: .mp4, .mkv, ... (FFmpeg plug-in), .y4m, .png."""
@@ -92,15 +100,25 @@ class Clip(Closing):
     def __len__(self) -> int:
         return self.frames
 
-    def __getitem__(self, index: int) -> memoryview:
-        """One frame: its pixels (height, width, 3), without a copy."""
+    @overload
+    def __getitem__(self, index: int) -> memoryview: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> List[memoryview]: ...
+
+    def __getitem__(self, index: Union[int, slice]) -> Union[memoryview, List[memoryview]]:
+        """One frame: its pixels (height, width, 3), without a copy; of a slice, a list of them."""
         count = self.frames
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(count))]
+        index = operator.index(index)
         if not -count <= index < count:
             raise IndexError(f"frame {index} of {count}")
         return memoryview(ctypes.Array.__getitem__(cast(Any, self), index % count))
 
     def __setitem__(self, index: int, frame: Any) -> None:
         """Copy a frame in."""
+        index = operator.index(index)
         view = memoryview(frame)
         if view.format not in ("B", "<B") or view.shape != self.shape[1:]:
             raise InvalidError(f"a frame of {self.shape[1:]} bytes is wanted, not {view.shape} of '{view.format}'")

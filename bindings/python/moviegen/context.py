@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Union
 from . import errors
 from ._abi import EXCHANGE, LOG, OK, PROGRESS, ContextParams, MeshParams, callback, checked, lib
 from ._buffers import text_of
-from ._handles import Closing, ContextCore, FreedCore, answer, here
+from ._handles import Closing, ContextCore, FreedCore, answer, given, here
 
 Path = Union[str, "os.PathLike[str]"]
 LogCallback = Callable[[int, str], Any]
@@ -108,6 +108,9 @@ class Context(Closing):
                  log: Optional[LogCallback] = None, progress: Optional[ProgressCallback] = None,
                  device: Optional[str] = None, cache_dir: Optional[Path] = None, plugin_dir: Optional[Path] = None,
                  kernels: Optional[str] = None, autotune: bool = False) -> None:
+        for name, function in (("log", log), ("progress", progress)):
+            if function is not None and not callable(function):
+                raise TypeError(f"{name}: a function is wanted, not {type(function).__name__}")
         key = next(_keys)
         text = ctypes.create_string_buffer(_ERROR_SIZE)
         params = ContextParams(threads=threads, host_memory_max=host_memory_max, device_memory_max=device_memory_max,
@@ -145,7 +148,7 @@ class Context(Closing):
             if self._core.mesh:
                 raise errors.StateError("this context is a rank already")
             if ranks is not None:
-                with ranks._core.mutex:
+                with given(ranks, "ranks", "ranks")._core.mutex:
                     params.ranks = ranks._core.live()
             status = lib.mgen_mesh_create(self._core.pointer, byref(params), byref(out))
             if status != OK:

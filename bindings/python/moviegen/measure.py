@@ -6,9 +6,10 @@ from ctypes import byref, c_void_p
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 from ._abi import DONE_TOTAL, CurateParams, EvalParams, PlanParams, callback, lib
-from ._buffers import text_of
-from ._handles import answer, here
+from ._buffers import SCHEDULES, SOLVERS, number_of, text_of
+from ._handles import answer, given, here
 from .context import Context, Path, path_of
+from .models import Roles, roles_of
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -75,16 +76,19 @@ def _tell(done: int, total: int) -> None:
 
 
 def evaluate(pipeline: "Pipeline", protocol: str, *, n: int = 0, seed: int = 0, steps: int = 0, guidance: float = 0.0,
-             on_progress: Optional[Callable[[int, int], Any]] = None, dataset: Optional["Dataset"] = None,
-             context: Optional[Context] = None) -> Report:
+             schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+             drop_text: Roles = (), on_progress: Optional[Callable[[int, int], Any]] = None,
+             dataset: Optional["Dataset"] = None, context: Optional[Context] = None) -> Report:
     """Measure a pipeline in the toybox by the protocol "tae" (reconstruction), "alignment" (prompts against what is
     seen in the clips), "upsample" (enlarged clips against scenes drawn large), "edit" (edited clips against scenes
     drawn as the instruction says), "sound" (sounds made for clips against what is to be heard there), "personalize"
     (whether the person of a photo, and what the prompt says, is seen in clips made from it) or "curate" (of no model: what
     curate() finds in raw films whose defects are known).
-    on_progress(done, total) comes after each batch; raising, or control-C, ends it.
+    Of requests it has what Pipeline's have. on_progress(done, total) comes after each batch; raising, or control-C, ends it.
     dataset: what "tae" reproduces instead of toybox clips (n=0: all of it)."""
     params = EvalParams(protocol=text_of(protocol, "protocol"), n=n, seed=seed, steps=steps, guidance=guidance,
+                        schedule=number_of(SCHEDULES, schedule, "schedule"), solver=number_of(SOLVERS, solver, "solver"),
+                        guidance_from=guidance_from, guidance_to=guidance_to, drop_text=roles_of(drop_text),
                         on_progress=_on_progress)
     out = c_void_p()
     before, here.on_progress = here.on_progress, on_progress
@@ -92,7 +96,7 @@ def evaluate(pipeline: "Pipeline", protocol: str, *, n: int = 0, seed: int = 0, 
         with ExitStack() as stack:
             pipe = stack.enter_context(pipeline._held())
             if dataset is not None:
-                params.dataset = stack.enter_context(dataset._core.hold())
+                params.dataset = stack.enter_context(given(dataset, "dataset", "dataset")._core.hold())
             (context or pipeline.context)._core.call_long(lib.mgen_evaluate, pipe, byref(params), byref(out))
     except BaseException:
         lib.mgen_report_destroy(out)

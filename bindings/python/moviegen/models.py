@@ -5,19 +5,21 @@ Latents are (frames, height, width, channels) and text is (tokens, width), both 
 protocol. What is returned is a memoryview of that shape (numpy.asarray() of it makes no copy), or the `out` given.
 """
 from contextlib import ExitStack
-from ctypes import POINTER, byref, c_float, pointer
+from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_void_p, cast, pointer
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 from . import errors
 from ._abi import OK, Text, checked, lib
 from ._abi import ModelInfo as _ModelInfo
-from ._buffers import (FORMATS, SCHEDULES, Borrowed, Buffer, fresh, frames_fresh, frames_in, latents_in, number_of,
+from ._buffers import (FORMATS, PRECISIONS, SCHEDULES, Borrowed, Buffer, fresh, frames_fresh, frames_in, latents_in, number_of,
                        text_in, text_of)
 from ._handles import Closing, SharedCore
 from .context import Context, Path, path_of
 
 #: The text encoders of a video model, in order.
 ROLES = ("ul2", "byt5", "metaclip")
+#: One of ROLES, or some.
+Roles = Union[str, Sequence[str]]
 _STEPS_MAX = 1000
 
 _Part = TypeVar("_Part", bound="Part")
@@ -213,6 +215,31 @@ def noise(context: Context, seed: int, shape: Optional[Sequence[int]] = None, *,
     context._core.call(lib.mgen_noise, checked(seed, 2**64 - 1, "seed"), byref(target))
     del keep
     return out
+
+
+def average(context: Context, directories: Sequence[Path], out: Path, *, weights: Optional[Sequence[float]] = None) -> None:
+    """Average the video models and text encoders of model folders of one TAE into the folder `out`, made if missing.
+    weights: numbers above 0, one for each folder; None = all alike."""
+    if isinstance(directories, (str, bytes)):
+        raise TypeError("directories: a list of folders is wanted")
+    names = [path_of(directory) for directory in directories]
+    if weights is not None and len(weights) != len(names):
+        raise errors.InvalidError(f"{len(weights)} weights for {len(names)} folders")
+    context._core.call_long(lib.mgen_pipeline_average, cast((c_char_p * len(names))(*names), POINTER(c_void_p)),
+                            None if weights is None else (c_double * len(names))(*weights), len(names), path_of(out))
+
+
+def convert(context: Context, directory: Path, precision: str) -> None:
+    """Store the transformers of a model folder anew, in their places: "fp8", in half the space, which rounds their weights,
+    or "bf16"."""
+    context._core.call_long(lib.mgen_pipeline_convert, path_of(directory), number_of(PRECISIONS, precision, "precision"))
+
+
+def roles_of(roles: Roles) -> int:
+    """The bits of some roles."""
+    names = (roles,) if isinstance(roles, str) else tuple(roles)
+    bits = {role: 1 << i for i, role in enumerate(ROLES)}
+    return sum({number_of(bits, name, "drop_text") for name in names})
 
 
 def hold_all(stack: ExitStack, parts: Sequence[Optional[Part]]) -> List[Any]:

@@ -3,23 +3,25 @@
 import time
 from contextlib import ExitStack, contextmanager
 from ctypes import byref, c_void_p
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Union, overload
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Type, Union, overload
 
 from . import _abi, errors
 from ._abi import AGAIN, OK, TIMEOUT, GenerateParams, SoundParams, checked, lib
 from ._buffers import (EXTENSIONS, FORMATS, PRECISIONS, SCHEDULES, SOLVERS, TASKS, Buffer, FrameViews, frames_in, number_of,
                        text_of)
-from ._handles import SLICE, ChildCore, Closing
+from ._handles import SLICE, ChildCore, Closing, given
 from ._jobs import OnFrames, Preview, Progress, Relay, Slot
 from ._progress import Bar, stderr_is_terminal
 from .clip import Clip, wrap
 from .context import Context, Path, path_of
-from .models import (ROLES, AudioModel, Editor, Personalizer, Tae, TextEncoder, Upsampler, VideoModel, adopt,
-                     hold_all)
+from .models import (ROLES, AudioModel, Editor, Part, Personalizer, Roles, Tae, TextEncoder, Upsampler, VideoModel, adopt,
+                     hold_all, roles_of)
 from .sound import Sound
 from .sound import wrap as wrap_sound
 
 Into = Union[Buffer, Sequence[Buffer]]
+
+_KINDS: Tuple[Type[Part], ...] = (Tae, *[TextEncoder] * len(ROLES), VideoModel, Upsampler, Editor, AudioModel, Personalizer)
 
 
 class Estimate(NamedTuple):
@@ -112,15 +114,18 @@ class Job(Closing):
 
     def clip(self) -> Clip:
         """Take the finished clip; once, after wait()."""
-        out = c_void_p()
-        self._core.call(lib.mgen_job_take_clip, byref(out))
-        return wrap(self._context, out.value)
+        return wrap(self._context, self._take(lib.mgen_job_take_clip))
 
     def sound(self) -> Sound:
         """Take the finished sound of a job of start_sound(); once, after wait()."""
+        return wrap_sound(self._context, self._take(lib.mgen_job_take_sound))
+
+    def _take(self, function: Callable[..., int]) -> Any:
+        if self._core.context.running is self._core:  # the library leaves the message to the job's thread
+            raise errors.StateError("the job was not waited for; wait first, then take what it made")
         out = c_void_p()
-        self._core.call(lib.mgen_job_take_sound, byref(out))
-        return wrap_sound(self._context, out.value)
+        self._core.call(function, byref(out))
+        return out.value
 
     def close(self) -> None:
         """Cancel it if it runs, wait, free. Calling it again is harmless."""
@@ -174,13 +179,16 @@ class Pipeline(Closing):
     Pipeline(context, "folder") loads a model folder, whose networks close() closes too, and holds and runs them in
     `precision`: "f32", "bf16", "fp8", or "default", which the video model's file says; Pipeline.of() is put together
     from networks of any context, which it leaves alone. Where the context is one of several ranks (Context.join), all of
-    them open the folder and make each request together, and rank 0 gets the clip.
+    them open the folder and make each request together, and rank 0 gets the clip; clips and photos to begin with may be
+    None on the others.
 
     What requests have in common: seed; steps (0 = 50); width, height, frames (0 = as trained; 1 frame = a picture);
     guidance (0 = the model's; 1 = off), at times from guidance_from to guidance_to (0 = 1); schedule "linear_quadratic",
     "linear" or "linear_quadratic_1000"; solver "euler", "midpoint" or "dopri5", whose steps are the attempts that it
-    may make, and whose progress is a share of them; negative_prompt. Callbacks come from the job's thread and end the job by raising: progress(done, total), or True for a bar on stderr if that is a terminal;
-    preview(step, latents), what the clip would be if the flow went straight on: decode it on another context.
+    may make, and whose progress is a share of them; negative_prompt; drop_text, roles of ROLES whose text is left out.
+    Callbacks come from the job's thread and end the job by raising: progress(done, total), or True for a bar on stderr if
+    that is a terminal; preview(step, latents), what the clip would be if the flow went straight on: decode it on another
+    context.
     """
 
     tae: Optional[Tae]
@@ -218,6 +226,7 @@ class Pipeline(Closing):
             raise errors.InvalidError(f"text: {len(text)} encoders; there are {len(ROLES)} roles")
         self = cls.__new__(cls)
         self._set(context, tae, text, video, upsampler, editor, audio, personalizer, width, height, frames, fps, False)
+        self._parts()
         return self
 
     def _set(self, context: Context, tae: Optional[Tae], text: Sequence[Optional[TextEncoder]],
@@ -230,6 +239,14 @@ class Pipeline(Closing):
         self.width, self.height, self.frames, self.fps = width, height, frames, fps
         self._owns, self._closed, self._mesh = owns, False, None
 
+    def _parts(self) -> Tuple[Optional[Part], ...]:
+        """In the order of the C struct, each of the kind that belongs there."""
+        parts = (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio, self.personalizer)
+        for part, kind in zip(parts, _KINDS):
+            if part is not None and not isinstance(part, kind):
+                raise TypeError(f"a pipeline: {kind.__name__} is wanted, not {type(part).__name__}")
+        return parts
+
     @property
     def closed(self) -> bool:
         """Whether close() was called."""
@@ -239,7 +256,7 @@ class Pipeline(Closing):
         """Close the networks that it loaded. A running job keeps them. Calling it again is harmless."""
         self._closed = True
         if self._owns:
-            for part in (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio, self.personalizer):
+            for part in self._parts():
                 if part is not None:
                     part.close()
 
@@ -249,8 +266,7 @@ class Pipeline(Closing):
         if self._closed:
             raise errors.StateError("this pipeline was closed")
         with ExitStack() as stack:
-            tae, *text, video, upsampler, editor, audio, personalizer = hold_all(
-                stack, (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio, self.personalizer))
+            tae, *text, video, upsampler, editor, audio, personalizer = hold_all(stack, self._parts())
             pipe = _abi.Pipeline(width=self.width, height=self.height, frames=self.frames, fps=self.fps, tae=tae,
                                  video=video, mesh=self._mesh, upsampler=upsampler, editor=editor, audio=audio,
                                  personalizer=personalizer)
@@ -267,10 +283,10 @@ class Pipeline(Closing):
     def estimate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
                  schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                 guidance_to: float = 0.0, format: str = "rgb8") -> Estimate:
+                 guidance_to: float = 0.0, drop_text: Roles = (), format: str = "rgb8") -> Estimate:
         """What a request needs, without starting it."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
-                         guidance_from, guidance_to)
+                         guidance_from, guidance_to, drop_text)
         estimate = _abi.Estimate()
         with self._held() as pipe:
             self.context._core.call(lib.mgen_generate_estimate, pipe, byref(params), byref(estimate))
@@ -279,18 +295,19 @@ class Pipeline(Closing):
     def start(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
               width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
               schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-              guidance_to: float = 0.0, progress: Optional[Progress] = None,
+              guidance_to: float = 0.0, drop_text: Roles = (), progress: Optional[Progress] = None,
               preview: Optional[Preview] = None, on_frames: Optional[OnFrames] = None, format: str = "rgb8",
               into: Optional[Into] = None) -> Job:
         """Start a request. on_frames(first, frames) gets a copy of frames as they are decoded, in `format` ("rgb8",
         "rgbf32" or "yuv420"); `into` is a buffer for the whole clip; with either, the job has no clip()."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
-                         guidance_from, guidance_to)
+                         guidance_from, guidance_to, drop_text)
         return self._start(params, Relay(self.context._core, progress, preview, on_frames), into)
 
     def _start(self, params: GenerateParams, relay: Relay, into: Optional[Into] = None,
                ended: Callable[[], None] = lambda: None, source: Optional[Clip] = None,
-               begin: Callable[..., int] = lib.mgen_upsample_start) -> Job:
+               begin: Optional[Callable[..., int]] = None) -> Job:
+        """`begin`: the call that makes a clip of `source`; None: a request without one."""
         def end() -> Any:
             kept = relay.end()
             ended()
@@ -301,13 +318,13 @@ class Pipeline(Closing):
             relay.attach(params)
             if into is not None:
                 relay.into(params, *frames_in(into, "into", writable=True))
-            if source is not None:
-                relay.keep.append(source)
+            seen = _pointer(source, "clip", "clip")
+            relay.keep.append(source)
             with self._held() as pipe:
-                if source is None:
+                if begin is None:
                     self.context._core.call(lib.mgen_generate_start, pipe, byref(params), byref(out))
                 else:
-                    self.context._core.call(begin, pipe, source._live(), byref(params), byref(out))
+                    self.context._core.call(begin, pipe, seen, byref(params), byref(out))
         except BaseException:
             relay.end()
             raise
@@ -317,27 +334,27 @@ class Pipeline(Closing):
     def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
                  schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                 guidance_to: float = 0.0, progress: Union[bool, Progress] = False,
+                 guidance_to: float = 0.0, drop_text: Roles = (), progress: Union[bool, Progress] = False,
                  preview: Optional[Preview] = None, into: None = None) -> Clip: ...
 
     @overload
     def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
                  schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                 guidance_to: float = 0.0, progress: Union[bool, Progress] = False,
+                 guidance_to: float = 0.0, drop_text: Roles = (), progress: Union[bool, Progress] = False,
                  preview: Optional[Preview] = None, into: Into) -> None: ...
 
     def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
                  schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                 guidance_to: float = 0.0, progress: Union[bool, Progress] = False,
+                 guidance_to: float = 0.0, drop_text: Roles = (), progress: Union[bool, Progress] = False,
                  preview: Optional[Preview] = None, into: Optional[Into] = None) -> Optional[Clip]:
         """Generate and wait. The answer is the clip; None with `into`, a writable buffer of the clip's shape (frames,
         height, width, 3), bytes or float32, or three planes, which receives it."""
         report, bar = _reporter(progress, prompt)
         job = self.start(prompt, negative_prompt=negative_prompt, seed=seed, steps=steps, width=width, height=height,
                          frames=frames, guidance=guidance, schedule=schedule, solver=solver, guidance_from=guidance_from,
-                         guidance_to=guidance_to, progress=report, preview=preview, into=into)
+                         guidance_to=guidance_to, drop_text=drop_text, progress=report, preview=preview, into=into)
         try:
             with job:
                 job.wait()
@@ -349,83 +366,87 @@ class Pipeline(Closing):
     def stream(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
                schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-               guidance_to: float = 0.0, progress: Union[bool, Progress] = False,
+               guidance_to: float = 0.0, drop_text: Roles = (), progress: Union[bool, Progress] = False,
                preview: Optional[Preview] = None, format: str = "rgb8") -> Stream:
         """for first, frames in pipeline.stream(prompt): the frames first, first + 1, ... as soon as they are decoded,
         a few at a time, so that a film of any length needs the memory of some frames only. `format`: "rgb8",
         "rgbf32": (count, height, width, 3); "yuv420": three planes."""
         report, bar = _reporter(progress, prompt)
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
-                         guidance_from, guidance_to)
+                         guidance_from, guidance_to, drop_text)
         slot = Slot()
         job = self._start(params, Relay(self.context._core, report, preview, slot.put), None, slot.abandon)
         return Stream(job, slot, bar)
 
-    def estimate_upsample(self, clip: Clip, prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
+    def estimate_upsample(self, clip: Optional[Clip], prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
                           steps: int = 0, width: int = 0, height: int = 0, guidance: float = 0.0,
                           schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                          guidance_to: float = 0.0, format: str = "rgb8") -> Estimate:
+                          guidance_to: float = 0.0, drop_text: Roles = (), format: str = "rgb8") -> Estimate:
         """What upsample() needs, without starting it."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
-                         guidance_from, guidance_to)
+                         guidance_from, guidance_to, drop_text)
         return self._estimate_of(lib.mgen_upsample_estimate, clip, params)
 
-    def _estimate_of(self, ask: Callable[..., int], clip: Clip, params: GenerateParams) -> Estimate:
+    def _estimate_of(self, ask: Callable[..., int], clip: Optional[Clip], params: GenerateParams) -> Estimate:
         estimate = _abi.Estimate()
+        seen = _pointer(clip, "clip", "clip")
         with self._held() as pipe:
-            self.context._core.call(ask, pipe, clip._live(), byref(params), byref(estimate))
+            self.context._core.call(ask, pipe, seen, byref(params), byref(estimate))
         return Estimate(*(getattr(estimate, name) for name in Estimate._fields))
 
-    def start_upsample(self, clip: Clip, prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
+    def start_upsample(self, clip: Optional[Clip], prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
                        steps: int = 0, width: int = 0, height: int = 0, guidance: float = 0.0,
                        schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                       guidance_to: float = 0.0, progress: Optional[Progress] = None, preview: Optional[Preview] = None,
+                       guidance_to: float = 0.0, drop_text: Roles = (), progress: Optional[Progress] = None,
+                       preview: Optional[Preview] = None,
                        on_frames: Optional[OnFrames] = None, format: str = "rgb8", into: Optional[Into] = None) -> Job:
         """Start upsample(), with what start() has beside it. The job keeps the clip; leave its pixels alone meanwhile."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
-                         guidance_from, guidance_to)
-        return self._start(params, Relay(self.context._core, progress, preview, on_frames), into, source=clip)
+                         guidance_from, guidance_to, drop_text)
+        return self._start(params, Relay(self.context._core, progress, preview, on_frames), into, source=clip,
+                           begin=lib.mgen_upsample_start)
 
-    def upsample(self, clip: Clip, prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
+    def upsample(self, clip: Optional[Clip], prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
                  steps: int = 0, width: int = 0, height: int = 0, guidance: float = 0.0,
                  schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                 guidance_to: float = 0.0, progress: Union[bool, Progress] = False,
+                 guidance_to: float = 0.0, drop_text: Roles = (), progress: Union[bool, Progress] = False,
                  preview: Optional[Preview] = None) -> Clip:
         """Make a clip larger and wait: to `width` and `height`, 0 = as many times its own as the upsampler was trained
         for. `prompt` says what it shows, if anything does; 0 steps and 0 guidance are the upsampler's."""
         report, bar = _reporter(progress, prompt or "upsampling")
         job = self.start_upsample(clip, prompt, negative_prompt=negative_prompt, seed=seed, steps=steps, width=width,
                                   height=height, guidance=guidance, schedule=schedule, solver=solver,
-                                  guidance_from=guidance_from, guidance_to=guidance_to, progress=report, preview=preview)
+                                  guidance_from=guidance_from, guidance_to=guidance_to, drop_text=drop_text,
+                                  progress=report, preview=preview)
         return _clip_of(job, bar)
 
-    def estimate_edit(self, clip: Clip, instruction: str, *, task: str = "auto", strength: float = 0.0,
+    def estimate_edit(self, clip: Optional[Clip], instruction: str, *, task: str = "auto", strength: float = 0.0,
                       source_guidance: float = 0.0, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                       width: int = 0, height: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
-                      solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+                      solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0, drop_text: Roles = (),
                       format: str = "rgb8") -> Estimate:
         """What edit() needs, without starting it."""
         params = _params(instruction, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
-                         guidance_from, guidance_to)
+                         guidance_from, guidance_to, drop_text)
         return self._estimate_of(lib.mgen_edit_estimate, clip, _edits(params, task, strength, source_guidance))
 
-    def start_edit(self, clip: Clip, instruction: str, *, task: str = "auto", strength: float = 0.0,
+    def start_edit(self, clip: Optional[Clip], instruction: str, *, task: str = "auto", strength: float = 0.0,
                    source_guidance: float = 0.0, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                    width: int = 0, height: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
-                   solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+                   solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0, drop_text: Roles = (),
                    progress: Optional[Progress] = None, preview: Optional[Preview] = None,
                    on_frames: Optional[OnFrames] = None, format: str = "rgb8", into: Optional[Into] = None) -> Job:
         """Start edit(), with what start() has beside it. The job keeps the clip; leave its pixels alone meanwhile."""
         params = _params(instruction, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
-                         guidance_from, guidance_to)
+                         guidance_from, guidance_to, drop_text)
         return self._start(_edits(params, task, strength, source_guidance),
                            Relay(self.context._core, progress, preview, on_frames), into, source=clip,
                            begin=lib.mgen_edit_start)
 
-    def edit(self, clip: Clip, instruction: str, *, task: str = "auto", strength: float = 0.0,
+    def edit(self, clip: Optional[Clip], instruction: str, *, task: str = "auto", strength: float = 0.0,
              source_guidance: float = 0.0, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
              width: int = 0, height: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
-             solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+             solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0, drop_text: Roles = (),
              progress: Union[bool, Progress] = False, preview: Optional[Preview] = None) -> Clip:
         """Edit a clip as an instruction says ("make the ball blue") and wait; width and height resize it first. `task`:
         what the instruction is about, "local", "style", "background", "removal", "addition", "texture" or
@@ -436,37 +457,38 @@ class Pipeline(Closing):
         job = self.start_edit(clip, instruction, task=task, strength=strength, source_guidance=source_guidance,
                               negative_prompt=negative_prompt, seed=seed, steps=steps, width=width, height=height,
                               guidance=guidance, schedule=schedule, solver=solver, guidance_from=guidance_from,
-                              guidance_to=guidance_to, progress=report, preview=preview)
+                              guidance_to=guidance_to, drop_text=drop_text, progress=report, preview=preview)
         return _clip_of(job, bar)
 
-    def estimate_personalize(self, photo: Clip, prompt: str, *, source_guidance: float = 0.0,
+    def estimate_personalize(self, photo: Optional[Clip], prompt: str, *, source_guidance: float = 0.0,
                              negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0, width: int = 0,
                              height: int = 0, frames: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
                              solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+                             drop_text: Roles = (),
                              format: str = "rgb8") -> Estimate:
         """What personalize() needs, without starting it."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
-                         guidance_from, guidance_to)
+                         guidance_from, guidance_to, drop_text)
         params.source_guidance = source_guidance
         return self._estimate_of(lib.mgen_personalize_estimate, photo, params)
 
-    def start_personalize(self, photo: Clip, prompt: str, *, source_guidance: float = 0.0,
+    def start_personalize(self, photo: Optional[Clip], prompt: str, *, source_guidance: float = 0.0,
                           negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0, width: int = 0,
                           height: int = 0, frames: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
-                          solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+                          solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0, drop_text: Roles = (),
                           progress: Optional[Progress] = None, preview: Optional[Preview] = None,
                           on_frames: Optional[OnFrames] = None, format: str = "rgb8", into: Optional[Into] = None) -> Job:
         """Start personalize(), with what start() has beside it. The job keeps the photo; leave its pixels alone meanwhile."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
-                         guidance_from, guidance_to)
+                         guidance_from, guidance_to, drop_text)
         params.source_guidance = source_guidance
         return self._start(params, Relay(self.context._core, progress, preview, on_frames), into, source=photo,
                            begin=lib.mgen_personalize_start)
 
-    def personalize(self, photo: Clip, prompt: str, *, source_guidance: float = 0.0, negative_prompt: Optional[str] = None,
-                    seed: int = 0, steps: int = 0, width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
-                    schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                    guidance_to: float = 0.0, progress: Union[bool, Progress] = False,
+    def personalize(self, photo: Optional[Clip], prompt: str, *, source_guidance: float = 0.0,
+                    negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0, width: int = 0, height: int = 0,
+                    frames: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
+                    guidance_to: float = 0.0, drop_text: Roles = (), progress: Union[bool, Progress] = False,
                     preview: Optional[Preview] = None) -> Clip:
         """Generate a clip of the person in a photo and wait: the first frame of `photo` is the face, best with all else grey
         (128), and `prompt` says what the person does. 0 steps and guidances are the personalizer's; source_guidance is the
@@ -474,7 +496,8 @@ class Pipeline(Closing):
         report, bar = _reporter(progress, prompt)
         job = self.start_personalize(photo, prompt, source_guidance=source_guidance, negative_prompt=negative_prompt,
                                      seed=seed, steps=steps, width=width, height=height, frames=frames, guidance=guidance,
-                                     schedule=schedule, solver=solver, guidance_from=guidance_from, guidance_to=guidance_to,
+                                     schedule=schedule, solver=solver, guidance_from=guidance_from,
+                                     guidance_to=guidance_to, drop_text=drop_text,
                                      progress=report, preview=preview)
         return _clip_of(job, bar)
 
@@ -486,9 +509,9 @@ class Pipeline(Closing):
         params = _sound_params(prompt, music, negative, seed, seconds, steps, guidance, quality, solver, extension,
                                candidates, context_sound)
         estimate = _abi.Estimate()
+        seen = _pointer(clip, "clip", "clip")
         with self._held() as pipe:
-            self.context._core.call(lib.mgen_sound_estimate, pipe, None if clip is None else clip._live(), byref(params),
-                                    byref(estimate))
+            self.context._core.call(lib.mgen_sound_estimate, pipe, seen, byref(params), byref(estimate))
         return Estimate(*(getattr(estimate, name) for name in Estimate._fields))
 
     def start_sound(self, clip: Optional[Clip] = None, prompt: str = "", *, music: Optional[str] = None,
@@ -503,11 +526,10 @@ class Pipeline(Closing):
         out = c_void_p()
         try:
             relay.attach(params)
-            if clip is not None:
-                relay.keep.append(clip)
+            seen = _pointer(clip, "clip", "clip")
+            relay.keep.append(clip)
             with self._held() as pipe:
-                self.context._core.call(lib.mgen_sound_start, pipe, None if clip is None else clip._live(), byref(params),
-                                        byref(out))
+                self.context._core.call(lib.mgen_sound_start, pipe, seen, byref(params), byref(out))
         except BaseException:
             relay.end()
             raise
@@ -543,7 +565,12 @@ def _sound_params(prompt: str, music: Optional[str], negative: Optional[str], se
                        negative=text_of(negative, "negative"), seed=checked(seed, 2**64 - 1, "seed"), seconds=seconds,
                        steps=steps, guidance=guidance, quality=quality, solver=number_of(SOLVERS, solver, "solver"),
                        extension=number_of(EXTENSIONS, extension, "extension"), candidates=candidates,
-                       context=None if context_sound is None else context_sound._live())
+                       context=_pointer(context_sound, "sound", "context_sound"))
+
+
+def _pointer(thing: Union[Clip, Sound, None], kind: str, what: str) -> Any:
+    """For C, which says itself where NULL is not allowed: of several ranks, those other than 0 may give no clip."""
+    return None if thing is None else given(thing, kind, what)._live()
 
 
 def _clip_of(job: Job, bar: Optional[Bar]) -> Clip:
@@ -564,17 +591,20 @@ def _edits(params: GenerateParams, task: str, strength: float, source_guidance: 
 
 def _params(prompt: str, negative_prompt: Optional[str], seed: int, steps: int, width: int, height: int, frames: int,
             guidance: float, schedule: str, format: str, solver: str, guidance_from: float,
-            guidance_to: float) -> GenerateParams:
+            guidance_to: float, drop_text: Roles) -> GenerateParams:
     values: Dict[str, Any] = {
         "prompt": text_of(prompt, "prompt"), "negative_prompt": text_of(negative_prompt, "negative_prompt"),
         "seed": seed, "steps": steps, "width": width, "height": height, "frames": frames, "guidance": guidance,
         "schedule": number_of(SCHEDULES, schedule, "schedule"), "frames_format": number_of(FORMATS, format, "format"),
-        "solver": number_of(SOLVERS, solver, "solver"), "guidance_from": guidance_from, "guidance_to": guidance_to}
+        "solver": number_of(SOLVERS, solver, "solver"), "guidance_from": guidance_from, "guidance_to": guidance_to,
+        "drop_text": roles_of(drop_text)}
     return GenerateParams(**values)
 
 
 def _reporter(progress: Union[bool, Progress], prompt: str) -> Tuple[Optional[Progress], Optional[Bar]]:
     if callable(progress):
         return progress, None
+    if progress not in (True, False, None):
+        raise TypeError(f"progress: a function or a bool is wanted, not {type(progress).__name__}")
     bar = Bar(prompt if len(prompt) <= 24 else prompt[:23] + "…") if progress and stderr_is_terminal() else None
     return bar, bar

@@ -6,7 +6,7 @@ from ctypes import byref, c_void_p
 from typing import Any, Optional, Tuple, Type, cast
 
 from ._abi import SoundInfo, checked, lib
-from ._handles import Closing, FreedCore
+from ._handles import Closing, FreedCore, given
 from .clip import Byte, Clip
 from .context import Context, Path, path_of
 from .errors import StateError
@@ -45,7 +45,8 @@ class Sound(Closing):
 
     def write_movie(self, clip: Clip, path: Path, *, context: Optional[Context] = None) -> None:
         """Write a clip with this sound, which is cut to its length or goes on in silence: .mp4, .mkv, .webm, ..."""
-        (context or self._context)._core.call(lib.mgen_movie_write, clip._live(), self._live(), path_of(path))
+        shown = given(clip, "clip", "clip")._live()
+        (context or self._context)._core.call(lib.mgen_movie_write, shown, self._live(), path_of(path))
 
     @property
     def shape(self) -> Tuple[int, int]:
@@ -68,7 +69,7 @@ class Sound(Closing):
         return self.shape[0] / self._rate
 
     @property
-    def samples(self) -> memoryview:
+    def samples(self) -> "memoryview[float]":
         """The samples themselves, (samples, channels), float32."""
         self._live()
         view = memoryview(cast(Any, self))

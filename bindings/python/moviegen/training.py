@@ -10,7 +10,7 @@ from . import _abi
 from ._abi import (CANCELLED, ENDLESS, INTERNAL, OK, ON_STEP, READ_SAMPLE, RELEASED, DatasetParams, TrainerParams,
                    callback, checked, lib)
 from ._buffers import TASKS, Buffer, borrow, number_of, text_of
-from ._handles import ChildCore, Closing, SharedCore, answer, here
+from ._handles import ChildCore, Closing, SharedCore, answer, given, here
 from .clip import Clip, wrap
 from .context import Context, Path, path_of
 from .errors import CancelledError, InvalidError
@@ -205,7 +205,7 @@ class Trainer(Closing):
                                    resume=path_of(resume), on_step=_on_step, user=key, mesh=context._core.mesh)
             with ExitStack() as stack:
                 if dataset is not None:
-                    params.dataset = stack.enter_context(dataset._core.hold())
+                    params.dataset = stack.enter_context(given(dataset, "dataset", "dataset")._core.hold())
                 handle = context._core.make(lib.mgen_trainer_destroy, lib.mgen_trainer_create, byref(params))
         except BaseException:
             _steps.pop(key, None)
