@@ -3,7 +3,7 @@
 
 use crate::frames::Format;
 use crate::job::{Job, JobState};
-use crate::parts::{LatentsRef, Schedule, Solver};
+use crate::parts::{bits, LatentsRef, Schedule, Solver};
 use crate::raw::{answer, c_text, PanicSlot};
 use crate::stream::FrameStream;
 use crate::{Clip, Context, FramesMut, FramesRef, Pipeline, Result};
@@ -87,6 +87,8 @@ pub struct Request {
     pub guidance_from: f32,
     /// to here; 0 = 1. Other times take half the work.
     pub guidance_to: f32,
+    /// Text that is left out, of the roles UL2, ByT5 and MetaCLIP. One that the model has must stay.
+    pub drop_text: [bool; 3],
     /// To edit: what the instruction is about.
     pub task: EditTask,
     /// To edit and to personalize: guidance towards the clip or the photo, 0 < g <= 100; 0 = the
@@ -127,6 +129,7 @@ impl Request {
             solver: self.solver.number(),
             guidance_from: self.guidance_from,
             guidance_to: self.guidance_to,
+            drop_text: bits(self.drop_text),
             edit_task: self.task.number(),
             source_guidance: self.source_guidance,
             strength: self.strength,

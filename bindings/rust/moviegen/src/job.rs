@@ -168,13 +168,25 @@ impl<'ctx> Job<'ctx> {
         Clip::finish(self.ctx, status, raw)
     }
 
-    /// Wait for the end and take the sound.
-    pub(crate) fn finish_sound(mut self) -> Result<Sound> {
-        self.wait()?;
+    /// Take the finished sound out of a job of [`Pipeline::start_sound`](crate::Pipeline::start_sound)
+    /// that was waited for.
+    pub fn take_sound(&mut self) -> Result<Sound> {
+        if !self.state().ended {
+            return Err(Error::new(
+                ErrorKind::State,
+                "the job was not waited for; wait first, then take its sound",
+            ));
+        }
         let mut raw = ptr::null_mut();
         // Safety: the job lives.
         let status = unsafe { sys::mgen_job_take_sound(self.shared().get(), &mut raw) };
         Sound::finish(self.ctx, status, raw)
+    }
+
+    /// Wait for the end and take the sound.
+    pub fn finish_sound(mut self) -> Result<Sound> {
+        self.wait()?;
+        self.take_sound()
     }
 
     /// Wait for the end and take the clip.

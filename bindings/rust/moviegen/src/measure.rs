@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //! Planning a training step, measuring a pipeline, and curating films to train on.
 
+use crate::parts::bits;
 use crate::raw::{answer, c_path, c_text, constant, copied, PanicSlot};
-use crate::{Context, Pipeline, Report, Result};
+use crate::{Context, Dataset, Pipeline, Report, Result, Schedule, Solver};
 use moviegen_sys as sys;
 use std::ops::ControlFlow;
 use std::os::raw::c_void;
@@ -207,6 +208,16 @@ pub struct Evaluation {
     pub steps: u32,
     /// As in [`Request`](crate::Request).
     pub guidance: f32,
+    /// As in [`Request`](crate::Request).
+    pub schedule: Schedule,
+    /// As in [`Request`](crate::Request).
+    pub solver: Solver,
+    /// As in [`Request`](crate::Request).
+    pub guidance_from: f32,
+    /// As in [`Request`](crate::Request).
+    pub guidance_to: f32,
+    /// As in [`Request`](crate::Request).
+    pub drop_text: [bool; 3],
 }
 
 impl Evaluation {
@@ -218,6 +229,11 @@ impl Evaluation {
             seed: 0,
             steps: 0,
             guidance: 0.0,
+            schedule: Schedule::default(),
+            solver: Solver::default(),
+            guidance_from: 0.0,
+            guidance_to: 0.0,
+            drop_text: [false; 3],
         }
     }
 }
@@ -243,12 +259,40 @@ impl Pipeline {
         self.evaluate_with(ctx, evaluation, |_, _| ControlFlow::Continue(()))
     }
 
+    /// The same of [`Protocol::Tae`], with the samples of a dataset (`n` 0 = all) instead of the
+    /// toybox's.
+    pub fn evaluate_on<F>(
+        &self,
+        ctx: &mut Context,
+        evaluation: &Evaluation,
+        dataset: &mut Dataset,
+        progress: F,
+    ) -> Result<Report>
+    where
+        F: FnMut(u32, u32) -> ControlFlow<()> + Send,
+    {
+        self.measure(ctx, evaluation, Some(dataset), progress)
+    }
+
     /// The same; `progress` is called after each batch with the clips done and all; `Break`
     /// cancels.
     pub fn evaluate_with<F>(
         &self,
         ctx: &mut Context,
         evaluation: &Evaluation,
+        progress: F,
+    ) -> Result<Report>
+    where
+        F: FnMut(u32, u32) -> ControlFlow<()> + Send,
+    {
+        self.measure(ctx, evaluation, None, progress)
+    }
+
+    fn measure<F>(
+        &self,
+        ctx: &mut Context,
+        evaluation: &Evaluation,
+        dataset: Option<&mut Dataset>,
         progress: F,
     ) -> Result<Report>
     where
@@ -274,6 +318,14 @@ impl Pipeline {
             seed: evaluation.seed,
             steps: evaluation.steps,
             guidance: evaluation.guidance,
+            schedule: evaluation.schedule.number(),
+            solver: evaluation.solver.number(),
+            guidance_from: evaluation.guidance_from,
+            guidance_to: evaluation.guidance_to,
+            drop_text: bits(evaluation.drop_text),
+            dataset: dataset
+                .as_ref()
+                .map_or(ptr::null_mut(), |dataset| dataset.as_raw()),
             on_progress: Some(on_progress::<F>),
             user: &mut state as *mut EvalState<F> as *mut c_void,
             ..Default::default()
@@ -283,7 +335,11 @@ impl Pipeline {
             let status = sys::mgen_evaluate(raw_ctx, &self.to_raw(Some(ctx)), &params, &mut report);
             (status, Report::take(report))
         };
-        ctx.check(status).map(|()| report)
+        match dataset {
+            Some(dataset) => dataset.outcome().check(ctx, status),
+            None => ctx.check(status),
+        }
+        .map(|()| report)
     }
 }
 

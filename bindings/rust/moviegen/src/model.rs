@@ -234,6 +234,44 @@ impl Pipeline {
         ctx.check(status).map(|()| pipeline)
     }
 
+    /// Average the video models and text encoders of model folders of one autoencoder into the folder
+    /// `out`, made if missing: each with its weight, above 0.
+    pub fn average<P: AsRef<Path>>(
+        ctx: &mut Context,
+        dirs: &[(P, f64)],
+        out: impl AsRef<Path>,
+    ) -> Result<()> {
+        let out = c_path(out.as_ref())?;
+        let names = dirs.iter().map(|(dir, _)| c_path(dir.as_ref()));
+        let names = names.collect::<Result<Vec<_>>>()?;
+        let pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+        let weights: Vec<f64> = dirs.iter().map(|(_, weight)| *weight).collect();
+        let count = u32::try_from(dirs.len())
+            .map_err(|_| Error::invalid("more folders than can be averaged"))?;
+        let raw_ctx = ctx.enter();
+        // Safety: all pointers live during the call.
+        let status = unsafe {
+            sys::mgen_pipeline_average(
+                raw_ctx,
+                pointers.as_ptr(),
+                weights.as_ptr(),
+                count,
+                out.as_ptr(),
+            )
+        };
+        ctx.check(status)
+    }
+
+    /// Store the transformers of a model folder anew, in their places: as [`Hold::Fp8`], in half the
+    /// space, which rounds their weights, or as [`Hold::Bf16`].
+    pub fn convert(ctx: &mut Context, dir: impl AsRef<Path>, hold: Hold) -> Result<()> {
+        let dir = c_path(dir.as_ref())?;
+        let raw_ctx = ctx.enter();
+        // Safety: all pointers live during the call.
+        let status = unsafe { sys::mgen_pipeline_convert(raw_ctx, dir.as_ptr(), hold.number()) };
+        ctx.check(status)
+    }
+
     /// The struct of C, which borrows the handles, for a call on `ctx`; on another context than that
     /// which opened it, the library refuses a network that is split over ranks.
     pub(crate) fn to_raw(&self, ctx: Option<&Context>) -> sys::mgen_pipeline {

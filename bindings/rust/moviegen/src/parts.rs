@@ -52,6 +52,14 @@ impl Solver {
     }
 }
 
+/// Bit i is text i of the pipeline.
+pub(crate) fn bits(left_out: [bool; 3]) -> u32 {
+    left_out
+        .iter()
+        .enumerate()
+        .fold(0, |bits, (i, &out)| bits | u32::from(out) << i)
+}
+
 /// How weights are held and products computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hold {

@@ -274,6 +274,37 @@ impl Pipeline {
         before: Option<&Sound>,
         hooks: Hooks,
     ) -> Result<Sound> {
+        // Safety: whatever happens, the job is dropped before this call ends, in which the clip is
+        // borrowed; hooks cannot have it, as it is not Sync.
+        unsafe { self.begin_sound(ctx, clip, request, before, hooks) }?.finish_sound()
+    }
+
+    /// Start making sound, of a clip, which moves into the job, or of texts alone. Returns at once;
+    /// [`Job::finish_sound`] gives the sound.
+    pub fn start_sound<'ctx>(
+        &self,
+        ctx: &'ctx mut Context,
+        clip: Option<Clip>,
+        request: &SoundRequest,
+        before: Option<&Sound>,
+        hooks: Hooks,
+    ) -> Result<Job<'ctx>> {
+        // Safety: the clip is dropped after the job.
+        let mut job = unsafe { self.begin_sound(ctx, clip.as_ref(), request, before, hooks) }?;
+        job.state().source = clip;
+        Ok(job)
+    }
+
+    /// # Safety
+    /// The clip lives, unchanged, until the job is destroyed.
+    unsafe fn begin_sound<'ctx>(
+        &self,
+        ctx: &'ctx mut Context,
+        clip: Option<&Clip>,
+        request: &SoundRequest,
+        before: Option<&Sound>,
+        hooks: Hooks,
+    ) -> Result<Job<'ctx>> {
         let texts = request.texts()?;
         let mut params = request.raw(&texts, before);
         let raw_ctx = ctx.enter();
@@ -288,14 +319,14 @@ impl Pipeline {
         let mut raw = ptr::null_mut();
         let pipeline = self.to_raw(Some(ctx));
         let clip = clip.map_or(ptr::null(), Clip::as_raw);
-        // Safety: all pointers live during the call; the clip, which is borrowed, and the hooks until
-        // the job is gone, at the end of this function.
+        // Safety: all pointers live during the call; the clip, as the caller promised, and the hooks
+        // until the job is gone.
         let status = unsafe { sys::mgen_sound_start(raw_ctx, &pipeline, clip, &params, &mut raw) };
         if raw.is_null() {
             // Safety: there is no job, so nobody else knows them.
             drop(unsafe { Box::from_raw(state) });
             ctx.check(status)?;
         }
-        Job::new(ctx, JobState::new(raw, state)).finish_sound()
+        Ok(Job::new(ctx, JobState::new(raw, state)))
     }
 }

@@ -189,4 +189,71 @@ fn a_pipeline_is_measured() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert_eq!(toybox_prompts().count(), 36);
+    let size = DatasetParams {
+        width: 16,
+        height: 16,
+        frames: 2,
+        ..Default::default()
+    };
+    let mut grey = Dataset::from_fn(&mut ctx, size, 3, |index, sample| {
+        sample.pixels_mut().fill(80 * index as u8);
+        Ok(())
+    })
+    .unwrap();
+    let all = Evaluation::new(Protocol::Tae);
+    let report = pipeline.evaluate_on(&mut ctx, &all, &mut grey, |_, _| Continue(()));
+    assert_eq!(report.unwrap().get("n"), Some(3.0));
+    let said = Evaluation {
+        n: 1,
+        steps: 2,
+        guidance: 1.0,
+        ..Evaluation::new(Protocol::Alignment)
+    };
+    let unsaid = Evaluation {
+        drop_text: [true; 3],
+        ..said
+    };
+    assert!(pipeline.evaluate(&mut ctx, &said).is_ok());
+    let error = pipeline.evaluate(&mut ctx, &unsaid).unwrap_err();
+    assert!(error.to_string().contains("one must stay"), "{error}");
+}
+
+#[test]
+fn folders_are_averaged_and_converted() {
+    let mut ctx = context();
+    let whole = pipeline(&mut ctx);
+    let request = Request {
+        steps: 1,
+        frames: 1,
+        ..Request::new("a red ball rolls left on grass")
+    };
+    let film = |ctx: &mut Context, pipeline: &Pipeline, request: &Request| {
+        let clip = pipeline.start(ctx, request).unwrap().finish().unwrap();
+        clip.pixels().to_vec()
+    };
+    let wanted = film(&mut ctx, &whole, &request);
+    let less = Request {
+        drop_text: [true, false, true],
+        ..request.clone()
+    };
+    assert_ne!(film(&mut ctx, &whole, &less), wanted);
+    let out = std::env::temp_dir().join(format!("moviegen-mean-{}", std::process::id()));
+    let dirs = [(common::toybox(), 1.0), (common::toybox(), 3.0)];
+    Pipeline::average(&mut ctx, &dirs, &out).unwrap();
+    let mean = Pipeline::open(&mut ctx, &out).unwrap();
+    assert!(mean.upsampler.is_none());
+    assert_eq!(film(&mut ctx, &mean, &request), wanted); // of a model and itself
+    Pipeline::convert(&mut ctx, &out, Hold::Bf16).unwrap();
+    let larger = std::fs::metadata(out.join("video_model.safetensors")).unwrap();
+    Pipeline::convert(&mut ctx, &out, Hold::Fp8).unwrap();
+    let smaller = std::fs::metadata(out.join("video_model.safetensors")).unwrap();
+    assert!(smaller.len() * 10 < larger.len() * 6);
+    std::fs::remove_dir_all(&out).unwrap();
+    let wrong = Pipeline::convert(&mut ctx, &out, Hold::F32).unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::Invalid);
+    let wrong = Pipeline::convert(&mut ctx, &out, Hold::Fp8).unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::NotFound);
+    let none: [(&str, f64); 0] = [];
+    let wrong = Pipeline::average(&mut ctx, &none, &out).unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::Invalid);
 }

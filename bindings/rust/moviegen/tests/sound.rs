@@ -158,6 +158,15 @@ fn films_and_texts_get_sound() {
         .sound(&mut ctx, None, &other, Some(&sound), Hooks::new())
         .unwrap();
     assert_eq!(longer.info().samples, 33600);
+    let mut job = pipeline
+        .start_sound(&mut ctx, None, &other, Some(&sound), Hooks::new())
+        .unwrap();
+    assert_eq!(job.take_sound().unwrap_err().kind(), ErrorKind::State);
+    job.wait().unwrap();
+    assert_eq!(job.take_clip().unwrap_err().kind(), ErrorKind::State);
+    assert_eq!(job.take_sound().unwrap().samples(), longer.samples());
+    assert_eq!(job.take_sound().unwrap_err().kind(), ErrorKind::State);
+    drop(job);
     let none = pipeline
         .sound(&mut ctx, None, &request, None, Hooks::new())
         .unwrap_err();
@@ -172,5 +181,10 @@ fn films_and_texts_get_sound() {
         )
         .unwrap_err();
     assert_eq!(stopped.kind(), ErrorKind::Cancelled);
+    let job = pipeline.start_sound(&mut ctx, Some(clip), &request, None, Hooks::new());
+    assert_eq!(
+        job.unwrap().finish_sound().unwrap().samples(),
+        sound.samples()
+    );
     std::fs::remove_dir_all(&dir).unwrap();
 }
