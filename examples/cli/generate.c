@@ -5,7 +5,7 @@
 typedef struct generate_options {
     const char *model, *prompt, *negative, *out, *sound, *music;
     uint64_t seed;
-    uint32_t steps, frames;
+    uint32_t steps, width, height, frames;
     cli_place place;
     double guidance;
     cli_sampling sampling;
@@ -94,8 +94,8 @@ static int check_upsampler(const cli_session *s, const generate_options *o)
     mgen_clip *black;
     if (!s->pipe.upsampler)
         return film_no_upsampler(s);
-    info.width = s->pipe.width;
-    info.height = s->pipe.height;
+    info.width = o->width ? o->width : s->pipe.width;
+    info.height = o->height ? o->height : s->pipe.height;
     info.frames = o->frames ? o->frames : s->pipe.frames;
     info.fps_num = s->pipe.fps;
     info.fps_den = 1;
@@ -140,6 +140,8 @@ static int generate(cli_session *s, const void *options)
     params.negative_prompt = o->negative;
     params.seed = o->seed;
     params.steps = o->steps;
+    params.width = o->width;
+    params.height = o->height;
     params.frames = o->frames;
     params.guidance = (float)o->guidance;
     params.guidance_from = (float)o->sampling.guidance_from;
@@ -176,6 +178,9 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_MODEL(&o.model),
         OPTION_SEED(&o.seed),
         OPTION_STEPS(&o.steps),
+        {"--width", "-W", OPTION_U32, &o.width, 1, 65536, "N",
+         "pixels of the film (default: the model's own)"},
+        {"--height", "-H", OPTION_U32, &o.height, 1, 65536, "N", "pixels (default: likewise)"},
         {"--frames", NULL, OPTION_U32, &o.frames, 1, 65536, "N",
          "frames of the film; 1 is a picture (default: the model's own)"},
         OPTION_GUIDANCE(&o.guidance),

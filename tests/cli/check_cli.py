@@ -341,6 +341,13 @@ def test_generate_y4m(w):
     assert b"generating" in run.stderr and b"\r" not in run.stderr, "no sparse progress lines"
 
 
+def test_generate_size(w):
+    made = ("generate", PROMPT, "--model", w.need_model(), "--out", w.path("wide.y4m"), "-q", "-H", "32", "--frames", "8", *FAST)
+    expect(w.run(*made, "--width", "48"), 0)
+    assert read_y4m(w.path("wide.y4m")) == (48, 32, 8)
+    expect(w.run(*made, "-W", "49"), 1, "multiple of 16", "not 49 x 32")
+
+
 def test_generate_same_seed(w):
     for name, seed in (("s1", "5"), ("s2", "5"), ("s3", "6")):
         expect(w.run("generate", PROMPT, "--model", w.need_model(), "--seed", seed, "--out", w.path(name + ".y4m"),

@@ -130,6 +130,8 @@ def test_installed_files(world):
     with open(world.header, encoding="utf-8") as f:
         version = ".".join(re.findall(r"#define MGEN_VERSION_\w+ (\d+)", f.read()))
     assert world.pkg_config("--modversion") == [version]
+    (prefix,), (models,) = world.pkg_config("--variable=prefix"), world.pkg_config("--variable=models")
+    assert os.path.isdir(os.path.join(world.prefix, os.path.relpath(models, prefix), "toybox")), models
     flags = world.pkg_config("--cflags", "--libs")
     assert sorted(f for f in flags if not f.startswith("-L")) == [f"-I{world.prefix}/include", "-lmoviegen"], flags
 
