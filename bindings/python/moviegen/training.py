@@ -258,7 +258,8 @@ class Trainer(Closing):
         self._core.touch(lib.mgen_trainer_stop)
 
     def checkpoint(self, path: Path) -> None:
-        """Write all that is needed to go on from here, to the bit."""
+        """Write all that is needed to go on from here, to the bit: a file, or into the folder that `path` is or, of several
+        ranks, becomes."""
         self._core.call(lib.mgen_trainer_checkpoint, path_of(path))
 
     def save(self) -> None:
