@@ -27,11 +27,21 @@ mgen_status mgi_check_prompt(mgen_context *ctx, const char *text, const char *na
 mgen_status mgi_check_sampling(mgen_context *ctx, uint32_t schedule, uint32_t solver,
                                float guidance_from, float guidance_to, uint32_t drop_text);
 
+/* Models of a pipeline that text to video does not need. */
+enum { MGI_UPSAMPLER, MGI_EDITOR, MGI_AUDIO_MODEL, MGI_PERSONALIZER, MGI_OTHERS };
+
+/* A transformer that its mesh cannot share; heads 0: none. */
+typedef struct mgi_undivided {
+    int64_t heads, ff_dim;
+} mgi_undivided;
+
 /* A model handle lives on a private context, which shares the heap of the one that opened it. */
 typedef struct mgi_handle {
     mgen_context *home;
     _Atomic uint64_t owners;
     uint64_t hash, bytes;
+    mgi_undivided left_out
+        [MGI_OTHERS]; /* what the pipeline was opened without, for which there is no handle */
 } mgi_handle;
 
 /* Threads that meet: on a private context, like a model handle. */
@@ -97,7 +107,8 @@ struct mgen_personalizer {
     mgi_personalizer net;
 };
 
-/* As the public calls, held as MGEN_PRECISION_* says; transformers split over the mesh where there is one. */
+/* As the public calls, held as MGEN_PRECISION_* says; transformers split over the mesh where there is one. With `undivided`
+ * (NULL: without) one that the mesh cannot share is no failure: that is filled in, and there is no handle. */
 mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                 uint32_t precision, mgen_tae **out);
 mgen_status mgi_text_encoder_handle_open(mgen_context *ctx, const char *dir, const char *name,
@@ -107,15 +118,16 @@ mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, cons
                                         mgen_video_model **out);
 mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                       uint32_t precision, const mgen_mesh *mesh,
-                                      mgen_upsampler **out);
+                                      mgi_undivided *undivided, mgen_upsampler **out);
 mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                   uint32_t precision, const mgen_mesh *mesh, mgen_editor **out);
+                                   uint32_t precision, const mgen_mesh *mesh,
+                                   mgi_undivided *undivided, mgen_editor **out);
 mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                         uint32_t precision, const mgen_mesh *mesh,
-                                        mgen_audio_model **out);
+                                        mgi_undivided *undivided, mgen_audio_model **out);
 mgen_status mgi_personalizer_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                          uint32_t precision, const mgen_mesh *mesh,
-                                         mgen_personalizer **out);
+                                         mgi_undivided *undivided, mgen_personalizer **out);
 /* The MGEN_PRECISION_* in which a video model is held. */
 uint32_t mgi_video_model_precision(const mgen_video_model *model);
 /* The mesh that a network may be split over: NULL, too, where there is one rank. */

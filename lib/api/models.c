@@ -76,11 +76,42 @@ static int hold_of(int kind, uint32_t precision)
     }
 }
 
+/* The transformer of a model whose file was read; else one of nothing. NULL: the kind has none that may be left out. */
+static const mgi_vt_config *other_transformer(int kind, const mgi_handle *h)
+{
+    switch (kind) {
+    case UPSAMPLER:
+        return &((const mgen_upsampler *)h)->net.config.video;
+    case EDITOR:
+        return &((const mgen_editor *)h)->net.config.video;
+    case AUDIO_MODEL:
+        return &((const mgen_audio_model *)h)->net.config.transformer;
+    case PERSONALIZER:
+        return &((const mgen_personalizer *)h)->net.config.video;
+    default:
+        return NULL;
+    }
+}
+
+/* Whether a model failed to load because the mesh cannot share it, and for nothing else. */
+static bool left_out(int kind, const mgi_handle *h, mgen_status status, const mgi_mesh *mesh,
+                     mgi_undivided *out)
+{
+    char why[MGI_VT_WHY];
+    const mgi_vt_config *c = h ? other_transformer(kind, h) : NULL;
+    if (!out || !c || !mesh || status != MGEN_E_INVALID ||
+        !mgi_vt_undivided(c->heads, c->ff_dim, mesh->shape.tp, why))
+        return false;
+    *out = (mgi_undivided){c->heads, c->ff_dim};
+    return true;
+}
+
 static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, const char *name,
-                               uint32_t precision, const mgi_mesh *mesh, void **out)
+                               uint32_t precision, const mgi_mesh *mesh, mgi_undivided *undivided,
+                               void **out)
 {
     mgen_context *home;
-    mgi_handle *h;
+    mgi_handle *h = NULL;
     if (!ctx || !out)
         return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
     *out = NULL;
@@ -105,7 +136,10 @@ static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, con
     mgi_device_trim(home->device); /* what it took to load it */
     mgi_device_drop_workspace(home->device);
     if (status != MGEN_OK) {
-        mgi_fail_from(ctx, status, home);
+        if (left_out(kind, h, status, mesh, undivided))
+            status = MGEN_OK;
+        else
+            mgi_fail_from(ctx, status, home);
         mgi_free(home, h);
         mgi_context_free(home);
         return status;
@@ -126,7 +160,7 @@ mgen_status mgen_tae_open(mgen_context *ctx, const char *dir, const char *name, 
 mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                 uint32_t precision, mgen_tae **out)
 {
-    return open_handle(ctx, TAE, dir, name, precision, NULL, (void **)out);
+    return open_handle(ctx, TAE, dir, name, precision, NULL, NULL, (void **)out);
 }
 
 mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
@@ -138,7 +172,7 @@ mgen_status mgen_text_encoder_open(mgen_context *ctx, const char *dir, const cha
 mgen_status mgi_text_encoder_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                          uint32_t precision, mgen_text_encoder **out)
 {
-    return open_handle(ctx, TEXT_ENCODER, dir, name, precision, NULL, (void **)out);
+    return open_handle(ctx, TEXT_ENCODER, dir, name, precision, NULL, NULL, (void **)out);
 }
 
 mgen_status mgen_video_model_open(mgen_context *ctx, const char *dir, const char *name,
@@ -151,58 +185,64 @@ mgen_status mgi_video_model_handle_open(mgen_context *ctx, const char *dir, cons
                                         uint32_t precision, const mgen_mesh *mesh,
                                         mgen_video_model **out)
 {
-    return open_handle(ctx, VIDEO_MODEL, dir, name, precision, mgi_mesh_split(mesh), (void **)out);
+    return open_handle(ctx, VIDEO_MODEL, dir, name, precision, mgi_mesh_split(mesh), NULL,
+                       (void **)out);
 }
 
 mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, const char *name,
                                 mgen_upsampler **out)
 {
-    return mgi_upsampler_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, out);
+    return mgi_upsampler_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, NULL, out);
 }
 
 mgen_status mgi_upsampler_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                       uint32_t precision, const mgen_mesh *mesh,
-                                      mgen_upsampler **out)
+                                      mgi_undivided *undivided, mgen_upsampler **out)
 {
-    return open_handle(ctx, UPSAMPLER, dir, name, precision, mgi_mesh_split(mesh), (void **)out);
+    return open_handle(ctx, UPSAMPLER, dir, name, precision, mgi_mesh_split(mesh), undivided,
+                       (void **)out);
 }
 
 mgen_status mgen_editor_open(mgen_context *ctx, const char *dir, const char *name,
                              mgen_editor **out)
 {
-    return mgi_editor_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, out);
+    return mgi_editor_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, NULL, out);
 }
 
 mgen_status mgi_editor_handle_open(mgen_context *ctx, const char *dir, const char *name,
-                                   uint32_t precision, const mgen_mesh *mesh, mgen_editor **out)
+                                   uint32_t precision, const mgen_mesh *mesh,
+                                   mgi_undivided *undivided, mgen_editor **out)
 {
-    return open_handle(ctx, EDITOR, dir, name, precision, mgi_mesh_split(mesh), (void **)out);
+    return open_handle(ctx, EDITOR, dir, name, precision, mgi_mesh_split(mesh), undivided,
+                       (void **)out);
 }
 
 mgen_status mgen_audio_model_open(mgen_context *ctx, const char *dir, const char *name,
                                   mgen_audio_model **out)
 {
-    return mgi_audio_model_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, out);
+    return mgi_audio_model_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, NULL, out);
 }
 
 mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                         uint32_t precision, const mgen_mesh *mesh,
-                                        mgen_audio_model **out)
+                                        mgi_undivided *undivided, mgen_audio_model **out)
 {
-    return open_handle(ctx, AUDIO_MODEL, dir, name, precision, mgi_mesh_split(mesh), (void **)out);
+    return open_handle(ctx, AUDIO_MODEL, dir, name, precision, mgi_mesh_split(mesh), undivided,
+                       (void **)out);
 }
 
 mgen_status mgen_personalizer_open(mgen_context *ctx, const char *dir, const char *name,
                                    mgen_personalizer **out)
 {
-    return mgi_personalizer_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, out);
+    return mgi_personalizer_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, NULL, NULL, out);
 }
 
 mgen_status mgi_personalizer_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                          uint32_t precision, const mgen_mesh *mesh,
-                                         mgen_personalizer **out)
+                                         mgi_undivided *undivided, mgen_personalizer **out)
 {
-    return open_handle(ctx, PERSONALIZER, dir, name, precision, mgi_mesh_split(mesh), (void **)out);
+    return open_handle(ctx, PERSONALIZER, dir, name, precision, mgi_mesh_split(mesh), undivided,
+                       (void **)out);
 }
 
 uint32_t mgi_video_model_precision(const mgen_video_model *model)

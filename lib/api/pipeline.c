@@ -75,6 +75,86 @@ static bool size_given(const mgen_pipeline *p)
            p->height <= 65536 && p->frames <= 65536 && p->fps <= 65536;
 }
 
+/* -- models that the mesh cannot share ----------------------------------------------------------- */
+
+enum { HANDLES = 2 + MGI_ROLES + MGI_OTHERS };
+
+static const char *const other_name[MGI_OTHERS] = {"upsampler", "editor", "audio model",
+                                                   "personalizer"};
+
+/* Of a struct that has room for all; returns how many there are. */
+static int handles_of(const mgen_pipeline *p, mgi_handle *out[HANDLES])
+{
+    int n = 0;
+    mgi_handle *all[] = {p->tae ? &p->tae->handle : NULL,
+                         p->video ? &p->video->handle : NULL,
+                         p->text[0] ? &p->text[0]->handle : NULL,
+                         p->text[1] ? &p->text[1]->handle : NULL,
+                         p->text[2] ? &p->text[2]->handle : NULL,
+                         p->upsampler ? &p->upsampler->handle : NULL,
+                         p->editor ? &p->editor->handle : NULL,
+                         p->audio ? &p->audio->handle : NULL,
+                         p->personalizer ? &p->personalizer->handle : NULL};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i])
+            out[n++] = all[i];
+    return n;
+}
+
+/* Why the pipeline, opened over this mesh, has no such model though its folder has one; false: that is not why. */
+static bool why_left_out(const mgen_pipeline *p, int other, char why[MGI_VT_WHY])
+{
+    const mgi_mesh *mesh = mgi_mesh_split(p->mesh);
+    mgi_handle *handles[HANDLES];
+    const int n = mesh ? handles_of(p, handles) : 0;
+    for (int i = 0; i < n; i++) {
+        const mgi_undivided *u = &handles[i]->left_out[other];
+        if (u->heads)
+            return mgi_vt_undivided(u->heads, u->ff_dim, mesh->shape.tp, why);
+    }
+    return false;
+}
+
+static mgen_status lacks_other(mgen_context *ctx, const mgen_pipeline *p, int other)
+{
+    char why[MGI_VT_WHY];
+    if (!why_left_out(p, other, why))
+        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s", other_name[other]);
+    return mgi_fail(ctx, MGEN_E_STATE,
+                    "the pipeline lacks its %s, which its mesh cannot share: %s; open it over such "
+                    "a mesh, or on one rank",
+                    other_name[other], why);
+}
+
+/* After opening: what was left out is known to what was not. With no other model there is nothing that could be asked for:
+ * INVALID, as for that one alone. */
+static mgen_status leave_out(mgen_context *ctx, const char *dir, const char *const name[MGI_OTHERS],
+                             const mgi_undivided left_out[MGI_OTHERS], const mgen_pipeline *p)
+{
+    mgi_handle *handles[HANDLES];
+    char why[MGI_VT_WHY], axes[64];
+    const mgi_mesh *mesh = mgi_mesh_split(p->mesh);
+    const bool any = p->tae || p->video || p->upsampler || p->editor || p->audio || p->personalizer;
+    const int n = handles_of(p, handles);
+    for (int i = 0; i < n; i++)
+        memcpy(handles[i]->left_out, left_out, sizeof handles[i]->left_out);
+    for (int k = 0; mesh && k < MGI_OTHERS; k++) {
+        const mgi_undivided *u = &left_out[k];
+        if (!u->heads || !mgi_vt_undivided(u->heads, u->ff_dim, mesh->shape.tp, why))
+            continue;
+        if (!any)
+            return mgi_fail(ctx, MGEN_E_INVALID, "%s: the %s \"%s\": %s", dir, other_name[k],
+                            name[k], why);
+        if (mgen_mesh_rank(p->mesh) == 0)
+            mgi_log(ctx, MGEN_LOG_WARN,
+                    "%s: the %s \"%s\" is left out, which the mesh %s cannot share: %s", dir,
+                    other_name[k], name[k], mgi_mesh_text(mesh->shape, axes, sizeof axes), why);
+    }
+    return MGEN_OK;
+}
+
+/* -- networks of requests --------------------------------------------------------------------------- */
+
 /* What a request needs but the pipeline lacks, or NULL. */
 static const char *missing(const mgen_pipeline *p)
 {
@@ -163,7 +243,7 @@ mgen_status mgi_pipeline_upsampler(mgen_context *ctx, const mgen_pipeline *p,
 {
     MGI_TRY(check_mesh(ctx, p, p->upsampler ? &p->upsampler->net.video : NULL, "upsampler"));
     if (!p->upsampler)
-        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its upsampler");
+        return lacks_other(ctx, p, MGI_UPSAMPLER);
     const mgi_upsampler *u = &p->upsampler->net;
     const mgi_vt_config *v = &u->config.video;
     const int64_t f = mgi_tae_factor(&u->tae.config);
@@ -179,9 +259,10 @@ mgen_status mgi_pipeline_editor(mgen_context *ctx, const mgen_pipeline *p,
                                 const mgen_clip_info *clip, mgi_networks *out)
 {
     MGI_TRY(check_mesh(ctx, p, p->editor ? &p->editor->net.video : NULL, "editor"));
-    if (!p->editor || !p->tae)
-        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s",
-                        p->editor ? "TAE" : "editor");
+    if (!p->editor)
+        return lacks_other(ctx, p, MGI_EDITOR);
+    if (!p->tae)
+        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its TAE");
     MGI_TRY(check_size(ctx, p));
     const mgi_editor *e = &p->editor->net;
     mgi_networks n = {.tae = &p->tae->net,
@@ -197,9 +278,10 @@ mgen_status mgi_pipeline_personalizer(mgen_context *ctx, const mgen_pipeline *p,
 {
     MGI_TRY(
         check_mesh(ctx, p, p->personalizer ? &p->personalizer->net.video : NULL, "personalizer"));
-    if (!p->personalizer || !p->tae)
-        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s",
-                        p->personalizer ? "TAE" : "personalizer");
+    if (!p->personalizer)
+        return lacks_other(ctx, p, MGI_PERSONALIZER);
+    if (!p->tae)
+        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its TAE");
     MGI_TRY(check_size(ctx, p));
     const mgi_personalizer *own = &p->personalizer->net;
     mgi_networks n = {.tae = &p->tae->net,
@@ -224,7 +306,7 @@ mgen_status mgi_pipeline_audio(mgen_context *ctx, const mgen_pipeline *p)
 {
     MGI_TRY(mgi_mesh_in(ctx, p->mesh));
     if (!p->audio)
-        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its audio model");
+        return lacks_other(ctx, p, MGI_AUDIO_MODEL);
     if (p->audio->net.transformer.mesh != mgi_mesh_split(p->mesh))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "the pipeline's mesh is another than its audio model was opened with");
@@ -237,8 +319,27 @@ static bool holds_nothing(const mgen_pipeline *p)
            !p->text[0] && !p->text[1] && !p->text[2];
 }
 
+static mgen_status open_others(mgen_context *ctx, const char *dir, const mgi_pipeline_file *file,
+                               uint32_t precision, mgi_undivided left_out[MGI_OTHERS],
+                               mgen_pipeline *p)
+{
+    if (file->upsampler[0] && upsampler_of(p))
+        MGI_TRY(mgi_upsampler_handle_open(ctx, dir, file->upsampler, precision, p->mesh,
+                                          &left_out[MGI_UPSAMPLER], &p->upsampler));
+    if (file->editor[0] && editor_of(p))
+        MGI_TRY(mgi_editor_handle_open(ctx, dir, file->editor, precision, p->mesh,
+                                       &left_out[MGI_EDITOR], &p->editor));
+    if (file->audio[0] && audio_of(p))
+        MGI_TRY(mgi_audio_model_handle_open(ctx, dir, file->audio, precision, p->mesh,
+                                            &left_out[MGI_AUDIO_MODEL], &p->audio));
+    if (file->personalizer[0] && personalizer_of(p))
+        MGI_TRY(mgi_personalizer_handle_open(ctx, dir, file->personalizer, precision, p->mesh,
+                                             &left_out[MGI_PERSONALIZER], &p->personalizer));
+    return MGEN_OK;
+}
+
 static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipeline_file *file,
-                              mgen_pipeline *p)
+                              mgi_undivided left_out[MGI_OTHERS], mgen_pipeline *p)
 {
     mgi_networks networks;
     uint32_t precision = p->precision;
@@ -255,16 +356,7 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
     for (int i = 0; i < 3; i++)
         if (file->text[i][0] && mgi_runs_text(mgi_mesh_split(p->mesh), i))
             MGI_TRY(mgi_text_encoder_handle_open(ctx, dir, file->text[i], precision, &p->text[i]));
-    if (file->upsampler[0] && upsampler_of(p))
-        MGI_TRY(mgi_upsampler_handle_open(ctx, dir, file->upsampler, precision, p->mesh,
-                                          &p->upsampler));
-    if (file->editor[0] && editor_of(p))
-        MGI_TRY(mgi_editor_handle_open(ctx, dir, file->editor, precision, p->mesh, &p->editor));
-    if (file->audio[0] && audio_of(p))
-        MGI_TRY(mgi_audio_model_handle_open(ctx, dir, file->audio, precision, p->mesh, &p->audio));
-    if (file->personalizer[0] && personalizer_of(p))
-        MGI_TRY(mgi_personalizer_handle_open(ctx, dir, file->personalizer, precision, p->mesh,
-                                             &p->personalizer));
+    MGI_TRY(open_others(ctx, dir, file, precision, left_out, p));
     if (missing(p))
         return MGEN_OK;
     networks = networks_of(p);
@@ -276,14 +368,16 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
 static mgen_status open_once(mgen_context *ctx, const char *dir, mgen_pipeline *p)
 {
     mgi_pipeline_file file, again;
+    mgi_undivided left_out[MGI_OTHERS] = {{0}};
+    const char *const others[] = {file.upsampler, file.editor, file.audio, file.personalizer};
     MGI_TRY(mgi_pipeline_file_read(ctx, dir, "pipeline", &file));
     uint64_t stamp = mgi_pipeline_stamp(dir, "pipeline", &file);
     mgen_status status = mgi_pipeline_file_read(ctx, dir, "pipeline", &again);
     bool same = status == MGEN_OK && !memcmp(&file, &again, sizeof file);
     if (same)
-        status = open_parts(ctx, dir, &file, p);
+        status = open_parts(ctx, dir, &file, left_out, p);
     if (same && stamp == mgi_pipeline_stamp(dir, "pipeline", &file))
-        return status;
+        return status == MGEN_OK ? leave_out(ctx, dir, others, left_out, p) : status;
     return mgi_fail(ctx, MGEN_E_AGAIN, "%s: the models were replaced while they were opened", dir);
 }
 

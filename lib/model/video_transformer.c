@@ -137,20 +137,27 @@ static void block_make(mgi_vt *vt, int64_t i)
                  &b->down_b);
 }
 
-/* Which sizes of tensor parallelism there are. */
-static mgen_status check_tp(mgen_context *ctx, const mgi_vt_config *c, int tp)
+bool mgi_vt_undivided(int64_t heads, int64_t ff_dim, int tp, char why[MGI_VT_WHY])
 {
     char legal[128] = "";
     size_t used = 0;
-    if (c->heads % tp == 0 && c->ff_dim % tp == 0)
-        return MGEN_OK;
-    for (int64_t n = 1; n <= c->heads && used < sizeof legal - 8; n++)
-        if (c->heads % n == 0 && c->ff_dim % n == 0)
+    if (heads % tp == 0 && ff_dim % tp == 0)
+        return false;
+    for (int64_t n = 1; n <= heads && used < sizeof legal - 8; n++)
+        if (heads % n == 0 && ff_dim % n == 0)
             used += (size_t)snprintf(legal + used, sizeof legal - used, "%s%lld", used ? ", " : "",
                                      (long long)n);
-    return mgi_fail(ctx, MGEN_E_INVALID,
-                    "%lld heads and an FFN of %lld cannot be split over tp=%d ranks; legal are %s",
-                    (long long)c->heads, (long long)c->ff_dim, tp, legal);
+    snprintf(why, MGI_VT_WHY,
+             "%lld heads and an FFN of %lld cannot be split over tp=%d ranks; legal are %s",
+             (long long)heads, (long long)ff_dim, tp, legal);
+    return true;
+}
+
+static mgen_status check_tp(mgen_context *ctx, const mgi_vt_config *c, int tp)
+{
+    char why[MGI_VT_WHY];
+    return mgi_vt_undivided(c->heads, c->ff_dim, tp, why) ? mgi_fail(ctx, MGEN_E_INVALID, "%s", why)
+                                                          : MGEN_OK;
 }
 
 mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config)

@@ -131,6 +131,9 @@ mgen_status mgi_vt_init(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *conf
  * not divide the heads and the FFN. */
 mgen_status mgi_vt_init_mesh(mgi_vt *vt, mgen_context *ctx, const mgi_vt_config *config,
                              const mgi_mesh *mesh);
+/* Whether tp ranks cannot share so many heads and such an FFN; then also why, and which sizes of tp can. */
+enum { MGI_VT_WHY = 320 };
+bool mgi_vt_undivided(int64_t heads, int64_t ff_dim, int tp, char why[MGI_VT_WHY]);
 void mgi_vt_finish(mgi_vt *vt);
 /* Whether so many tokens of a sample can be split as the mesh and vt->cp say. INVALID if not. */
 mgen_status mgi_vt_check_tokens(mgen_context *ctx, const mgi_vt *vt, int64_t tokens);
