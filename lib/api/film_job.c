@@ -465,6 +465,19 @@ static mgen_status check_given(mgen_context *ctx, work_kind kind, const mgen_cli
                                                  kind == PERSONALIZES ? "photo" : "clip");
 }
 
+/* Of an estimate, which a rank may ask for alone: nobody can pass it the clip. */
+static mgen_status check_own(mgen_context *ctx, const mgen_pipeline *pipeline, work_kind kind,
+                             const mgen_clip *given)
+{
+    const char *what = kind == PERSONALIZES ? "photo" : "clip";
+    if (given || kind == GENERATES || !mgen_mesh_rank(mgi_pipeline_mesh(ctx, pipeline)))
+        return check_given(ctx, kind, given);
+    return mgi_fail(ctx, MGEN_E_INVALID,
+                    "the %s is NULL; a request takes that of rank 0, but an estimate asks no other "
+                    "rank: give the %s, or a black one of its size (mgen_clip_create)",
+                    what, what);
+}
+
 /* Before it is prepared. `given`: a film, or a photo. */
 static film_job job_of(mgen_context *ctx, work_kind kind, const mgen_clip *given)
 {
@@ -484,7 +497,7 @@ static mgen_status tell(mgen_context *ctx, const mgen_pipeline *pipeline, work_k
     if (!ctx)
         return MGEN_E_INVALID;
     MGI_TRY(mgi_context_idle(ctx));
-    MGI_TRY(check_given(ctx, kind, given));
+    MGI_TRY(check_own(ctx, pipeline, kind, given));
     MGI_TRY(mgi_struct_in(ctx, &theirs, sizeof theirs, sizeof theirs, out, "estimate"));
     film_job f = job_of(ctx, kind, given);
     mgen_status status = prepare(&f, pipeline, params);

@@ -33,6 +33,7 @@ typedef struct sound_job {
     char *caption, *negative;
     mgi_track before;     /* of the model's rate, */
     uint64_t before_hash; /* and what it was made of */
+    bool alone;           /* an estimate */
 } sound_job;
 
 /* -- callbacks of the work -------------------------------------------------------------------------- */
@@ -185,6 +186,19 @@ static void take_film(sound_job *s)
     r->fps = (double)i->fps_num / i->fps_den;
 }
 
+/* Of an estimate, which a rank may ask for alone: nobody tells it how long rank 0's clip is. */
+static mgen_status check_own(const sound_job *s, const mgen_pipeline *pipeline)
+{
+    mgen_context *ctx = s->job.ctx;
+    if (!s->alone || s->clip || s->params.seconds != 0.0 ||
+        !mgen_mesh_rank(mgi_pipeline_mesh(ctx, pipeline)))
+        return MGEN_OK;
+    return mgi_fail(ctx, MGEN_E_INVALID,
+                    "seconds is 0 and the clip NULL; a request takes the clip of rank 0, but an "
+                    "estimate asks no other rank: give the clip, a black one of its size "
+                    "(mgen_clip_create), or seconds");
+}
+
 /* All that can be refused is refused here. The job may be on the caller's stack; `release` frees what it then has. */
 static mgen_status prepare(sound_job *s, const mgen_pipeline *pipeline,
                            const mgen_sound_params *params)
@@ -194,6 +208,7 @@ static mgen_status prepare(sound_job *s, const mgen_pipeline *pipeline,
     mgen_estimate *e = &s->job.estimate;
     mgi_generate_needs needs;
     MGI_TRY(mgi_struct_in(ctx, p, sizeof *p, sizeof *p, params, "sound params"));
+    MGI_TRY(check_own(s, pipeline));
     MGI_TRY(check_params(ctx, p, s->info.frames > 0));
     MGI_TRY(mgi_pipeline_in(ctx, pipeline, &s->job.pipeline));
     MGI_TRY(mgi_pipeline_audio(ctx, &s->job.pipeline));
@@ -296,6 +311,7 @@ mgen_status mgen_sound_estimate(mgen_context *ctx, const mgen_pipeline *pipeline
     MGI_TRY(check_call(ctx, params));
     MGI_TRY(mgi_struct_in(ctx, &theirs, sizeof theirs, sizeof theirs, out, "estimate"));
     sound_job s = job_of(ctx, clip);
+    s.alone = true;
     mgen_status status = prepare(&s, pipeline, params);
     release(&s.job);
     mgen_pipeline_close(&s.job.pipeline);

@@ -22,7 +22,7 @@ typedef struct rank {
     uint64_t limit;    /* of the host's memory; 0: none */
     mgen_status opened, estimated, started, ended, taken;
     uint64_t hash, held, needs, took, samples; /* held: before the request */
-    char error[512];
+    char error[512], told_why[512];
     float heard[SAMPLES];
     counter memory;
 } rank;
@@ -91,6 +91,7 @@ static void make_sound(rank *r, mgen_context *ctx, const mgen_pipeline *pipe, co
     p.user = r;
     r->estimated = mgen_sound_estimate(ctx, pipe, clip, &p, &e);
     r->needs = e.host_bytes;
+    snprintf(r->told_why, sizeof r->told_why, "%s", mgen_last_error(ctx));
     mgen_context_memory(ctx, &now, NULL);
     r->held = now;
     set_failure(&r->memory, r->fail_at, true);
@@ -242,6 +243,7 @@ static void test_first_clip(void **state)
         many[i] = (rank){.axes = "dp=2", .clip = i == 0};
     run(many, 2);
     assert_int_equal(many[1].estimated, MGEN_E_INVALID); /* which asks nobody */
+    assert_non_null(strstr(many[1].told_why, "give the clip, a black one of its size"));
     many[1].estimated = MGEN_OK;
     many[1].needs = many[0].needs;
     assert_same(&one, many, 2);

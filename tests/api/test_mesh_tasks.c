@@ -31,8 +31,10 @@ typedef struct asker {
     int32_t cancel_at; /* the step after which this rank wants no more */
     int64_t fail_at;   /* allocation of the request that fails, with all after it; 0: none */
     bool other_clip, no_clip, no_text, alone; /* alone: an upsampler of one rank */
+    bool black;                               /* the estimate is of a black clip of that size */
     mgen_status opened, told, started, ended, taken, later;
     mgen_estimate estimate;
+    char told_why[512];
     uint32_t steps;
     int64_t made; /* allocations */
     char said[512];
@@ -76,12 +78,23 @@ static void keep(asker *a, mgen_job *job)
     mgen_clip_destroy(clip);
 }
 
+/* Of the size that the clips have. */
+static mgen_clip *black_clip(mgen_context *ctx)
+{
+    mgen_clip *clip = source(ctx, 24, 16, 9);
+    memset(mgen_clip_pixels(clip), 0, (size_t)24 * 16 * 9 * 3);
+    return clip;
+}
+
 static void make_film(asker *a, mgen_context *ctx, const mgen_pipeline *pipe, const mgen_clip *clip)
 {
     mgen_generate_params p = params_of(a);
     mgen_job *job = NULL;
+    mgen_clip *black = a->black ? black_clip(ctx) : NULL;
     a->estimate = (mgen_estimate)MGEN_ESTIMATE_INIT;
-    a->told = a->way->by.estimate(ctx, pipe, clip, &p, &a->estimate);
+    a->told = a->way->by.estimate(ctx, pipe, black ? black : clip, &p, &a->estimate);
+    mgen_clip_destroy(black);
+    snprintf(a->told_why, sizeof a->told_why, "%s", mgen_last_error(ctx));
     set_failure(&a->memory, a->fail_at, true);
     a->started = a->way->by.start(ctx, pipe, clip, &p, &job);
     if (a->started == MGEN_OK)
@@ -254,8 +267,28 @@ static void test_passed(void **state)
             many[i] = (asker){.way = &ways[k], .no_clip = i == 1};
         run_bad(many, MGEN_OK, "");
         assert_true(many[0].told == MGEN_OK && many[1].told == MGEN_E_INVALID);
+        assert_non_null(strstr(many[1].told_why, k == 3 ? "give the photo, or a black one"
+                                                        : "give the clip, or a black one"));
         assert_int_equal(many[0].taken, MGEN_OK);
         assert_int_equal(most_apart(&many[0], &one), 0);
+    }
+}
+
+/* An estimate asks no other rank; of a black clip it tells a rank without one what the request needs there. */
+static void test_estimate_alone(void **state)
+{
+    static asker given[RANKS], many[RANKS];
+    (void)state;
+    for (int k = 0; k < WAYS; k++) {
+        for (int i = 0; i < RANKS; i++) {
+            given[i] = (asker){.way = &ways[k]};
+            many[i] = (asker){.way = &ways[k], .no_clip = i == 1, .black = i == 1};
+        }
+        run_bad(given, MGEN_OK, "");
+        run_bad(many, MGEN_OK, "");
+        assert_int_equal(many[1].told, MGEN_OK);
+        assert_true(many[1].estimate.host_bytes > 0);
+        assert_memory_equal(&many[1].estimate, &given[1].estimate, sizeof many[1].estimate);
     }
 }
 
@@ -287,6 +320,7 @@ static void test_missing(void **state)
             many[i] = (asker){.way = &ways[k], .no_clip = i == 0};
         run_bad(many, MGEN_E_INVALID, k == 3 ? "the photo is NULL" : "the clip is NULL");
         assert_true(many[0].told == MGEN_E_INVALID && strstr(many[1].said, "rank 0: "));
+        assert_null(strstr(many[0].told_why, "rank 0")); /* who would have to give it */
         for (int i = 0; i < RANKS; i++) /* rank 0 runs the text encoder; the others need none */
             many[i] = (asker){.way = &ways[k], .no_text = true};
         run_bad(many, MGEN_E_STATE, "lacks its text encoder");
@@ -342,9 +376,9 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_films),     cmocka_unit_test(test_passed),
-        cmocka_unit_test(test_few_parts), cmocka_unit_test(test_disagreement),
-        cmocka_unit_test(test_missing),   cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_memory)};
+        cmocka_unit_test(test_films),          cmocka_unit_test(test_passed),
+        cmocka_unit_test(test_estimate_alone), cmocka_unit_test(test_few_parts),
+        cmocka_unit_test(test_disagreement),   cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_cancel),         cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, setup_all, teardown);
 }
