@@ -366,6 +366,12 @@ mgen_status mgi_dataset_sample(mgen_context *ctx, mgi_dataset *ds, uint64_t inde
     return mgi_dataset_piece(ctx, ds, index, 0, ds->frames, pixels, caption);
 }
 
+mgen_status mgi_dataset_check_frames(mgen_context *ctx, const mgi_dataset *ds)
+{
+    return ds->kind == MGI_DATASET_FOLDER ? mgi_folder_check_frames(ctx, ds, 0.0, ds->frames, false)
+                                          : MGEN_OK;
+}
+
 /* ---- training and validation -------------------------------------------------------------------- */
 
 int64_t mgi_dataset_held_count(const mgi_dataset *ds, int64_t most)

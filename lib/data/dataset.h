@@ -101,6 +101,9 @@ mgen_status mgi_dataset_sample(mgen_context *ctx, mgi_dataset *ds, uint64_t inde
 /* `frames` of them from `first` on. */
 mgen_status mgi_dataset_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index, int64_t first,
                               int64_t frames, uint8_t *pixels, char caption[MGI_CAPTION_SIZE]);
+/* Whether all samples have their frames, as far as is known without reading them: of a folder, of most films. INVALID, with the
+ * film's name, for one that is too short, before work is begun that would end there. */
+mgen_status mgi_dataset_check_frames(mgen_context *ctx, const mgi_dataset *ds);
 /* A caption alone; of the host's samples it is not known without reading them: "". */
 void mgi_dataset_caption(const mgi_dataset *ds, uint64_t index, char caption[MGI_CAPTION_SIZE]);
 /* Whether samples are drawn, without end, and told in many wordings; the caption in one of them, as `pick` says

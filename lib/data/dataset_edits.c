@@ -2,6 +2,7 @@
 #include "data/dataset_edits.h"
 
 #include "core/alloc.h"
+#include "data/folder.h"
 #include "data/folder_edits.h"
 
 #include <string.h>
@@ -13,7 +14,10 @@ bool mgi_dataset_has_edits(const mgi_dataset *ds)
 
 mgen_status mgi_dataset_check_edits(mgen_context *ctx, const mgi_dataset *ds, bool captions)
 {
-    return ds->kind == MGI_DATASET_FOLDER ? mgi_folder_check_edits(ctx, ds, captions) : MGEN_OK;
+    if (ds->kind != MGI_DATASET_FOLDER)
+        return MGEN_OK;
+    MGI_TRY(mgi_folder_check_edits(ctx, ds, captions));
+    return mgi_folder_check_frames(ctx, ds, 0.0, ds->frames, true);
 }
 
 /* Whether sample `index` may be an edit. */

@@ -12,7 +12,8 @@
 /* Whether its samples are edits; of a folder, whether one of its films is meant to be. Not the world's. */
 bool mgi_dataset_has_edits(const mgi_dataset *ds);
 /* Of a dataset that has edits: INVALID, with the film's name and the file's that is missing, if a sample is none. `captions`:
- * also if one has no caption. What the host's are is known when they are read. */
+ * also if one has no caption. Or if the film after an edit is too short, as mgi_dataset_check_frames() says it of the one before.
+ * What the host's are is known when they are read. */
 mgen_status mgi_dataset_check_edits(mgen_context *ctx, const mgi_dataset *ds, bool captions);
 
 /* What is said of a sample. */

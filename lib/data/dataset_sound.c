@@ -161,6 +161,13 @@ mgen_status mgi_dataset_watch(mgen_context *ctx, mgi_dataset *ds, uint64_t index
                 : mgi_folder_watch(ctx, ds, index, fps, frames, pixels);
 }
 
+mgen_status mgi_dataset_check_watched(mgen_context *ctx, const mgi_dataset *ds, double fps,
+                                      int64_t frames)
+{
+    return ds->kind == MGI_DATASET_FOLDER ? mgi_folder_check_frames(ctx, ds, fps, frames, false)
+                                          : MGEN_OK;
+}
+
 void mgi_dataset_sound_caption(const mgi_dataset *ds, uint64_t index, uint32_t pick,
                                char caption[MGI_CAPTION_SIZE])
 {

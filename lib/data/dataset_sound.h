@@ -32,6 +32,9 @@ mgen_status mgi_dataset_sound_sized(mgen_context *ctx, mgi_dataset *ds, int64_t 
  * for. INVALID if a clip is shorter. */
 mgen_status mgi_dataset_watch(mgen_context *ctx, mgi_dataset *ds, uint64_t index, double fps,
                               int64_t frames, uint8_t *pixels);
+/* Whether all samples have what that reads, as far as is known without reading them: as mgi_dataset_check_frames(). */
+mgen_status mgi_dataset_check_watched(mgen_context *ctx, const mgi_dataset *ds, double fps,
+                                      int64_t frames);
 /* What the audio model is told of it, in a wording as `pick` says: half of all are the plain one. A folder's
  * has one wording. Of the host's samples it is not known without reading them: "". */
 void mgi_dataset_sound_caption(const mgi_dataset *ds, uint64_t index, uint32_t pick,

@@ -12,6 +12,7 @@
 #include "data/folder_sound.h"
 #include "data/resize.h"
 #include "io/path.h"
+#include "media/plugin.h"
 #include "text/byte_tokenizer.h"
 
 #include <stdio.h>
@@ -283,12 +284,35 @@ typedef struct wanted {
     double fps;  /* 0: the film's own */
 } wanted;
 
-static int64_t place_of(const mgi_film *film, const wanted *w, int64_t i)
+static int64_t place_of(const mgi_film_info *info, const wanted *w, int64_t i)
 {
-    const mgi_film_info *info = mgi_film_about(film);
     if (w->fps == 0.0 || !info->fps_num || !info->fps_den)
         return w->first + i;
     return w->first + mgi_dataset_frame_seen(i, info->fps_num, info->fps_den, w->fps);
+}
+
+static mgen_status too_short(const mgi_film *film, const wanted *w, int64_t frames, int64_t needed)
+{
+    if (w->end)
+        return mgi_fail(film->ctx, MGEN_E_INVALID,
+                        "the film '%s' has %lld frames, but '" MGI_CLIP_LIST
+                        "' keeps a clip of it that needs %lld; curate again, or take the line away",
+                        film->path, (long long)frames, (long long)needed);
+    return mgi_fail(film->ctx, MGEN_E_INVALID,
+                    "the film '%s' has %lld frames, fewer than the %lld of a sample; make samples "
+                    "shorter, or take it away",
+                    film->path, (long long)frames, (long long)needed);
+}
+
+/* Whether the clip has the frames, whatever the film has. */
+static mgen_status check_end(const mgi_film *film, const wanted *w, int64_t needed)
+{
+    if (!w->end || place_of(mgi_film_about(film), w, w->frames - 1) < w->end)
+        return MGEN_OK;
+    return mgi_fail(film->ctx, MGEN_E_INVALID,
+                    "the clip of the film '%s' ends at frame %lld, before the %lld that are "
+                    "needed; make samples shorter, or curate with a higher clip_min",
+                    film->path, (long long)w->end, (long long)needed);
 }
 
 /* Each of the frames, by way of `whole` in the film's own size. */
@@ -296,14 +320,11 @@ static mgen_status scale_frames(mgi_film *film, const mgi_dataset *ds, mgi_resiz
                                 const wanted *w, uint8_t *whole, uint8_t *pixels)
 {
     const int64_t each = ds->bytes / ds->frames;
-    const int64_t needed = place_of(film, w, w->fps == 0.0 ? ds->frames - 1 : w->frames - 1) + 1;
-    if (w->end && place_of(film, w, w->frames - 1) >= w->end)
-        return mgi_fail(film->ctx, MGEN_E_INVALID,
-                        "the clip of the film '%s' ends at frame %lld, before the %lld that are "
-                        "needed; make samples shorter, or curate with a higher clip_min",
-                        film->path, (long long)w->end, (long long)needed);
+    const mgi_film_info *info = mgi_film_about(film);
+    const int64_t needed = place_of(info, w, w->fps == 0.0 ? ds->frames - 1 : w->frames - 1) + 1;
+    MGI_TRY(check_end(film, w, needed));
     for (int64_t i = 0, next = 0; i < w->frames; i++) {
-        const int64_t at = place_of(film, w, i);
+        const int64_t at = place_of(info, w, i);
         uint8_t *out = pixels + i * each;
         if (at < next) { /* it is still to be seen */
             memcpy(out, out - each, (size_t)each);
@@ -313,10 +334,7 @@ static mgen_status scale_frames(mgi_film *film, const mgi_dataset *ds, mgi_resiz
             bool end;
             MGI_TRY(mgi_film_next(film, next < at ? NULL : whole, &end));
             if (end)
-                return mgi_fail(film->ctx, MGEN_E_INVALID,
-                                "the film '%s' has %lld frames, fewer than the %lld of a sample; "
-                                "make samples shorter, or take it away",
-                                film->path, (long long)next, (long long)needed);
+                return too_short(film, w, next, needed);
         }
         mgi_resize_frame(resize, whole, out);
     }
@@ -382,4 +400,106 @@ mgen_status mgi_folder_watch(mgen_context *ctx, const mgi_dataset *ds, uint64_t 
     const wanted w = {film->first, frames, end_of(film), fps};
     mgi_film_info info;
     return read_frames(ctx, ds, film->name, &w, pixels, &info);
+}
+
+/* ---- looking for films that are too short --------------------------------------------------------- */
+
+enum { BETWEEN = 256 /* films between two words of progress */ };
+
+/* Films whose frames are told. `quiet`: where it may fail that they are; the FFmpeg plug-in stays, once it is wanted, since
+ * loading it takes longer than to look at a film. */
+typedef struct look {
+    mgen_context *ctx, *quiet;
+    const mgi_dataset *ds;
+    mgi_plugin plugin;
+    bool no_plugin;
+} look;
+
+static mgen_status look_init(look *l, mgen_context *ctx, const mgi_dataset *ds)
+{
+    *l = (look){.ctx = ctx, .ds = ds};
+    MGI_TRY(mgi_context_private(ctx, &l->quiet));
+    if (!ctx->plugin_dir)
+        return MGEN_OK;
+    mgen_status status = mgi_strdup(l->quiet, ctx->plugin_dir, &l->quiet->plugin_dir);
+    if (status != MGEN_OK) {
+        mgi_fail_from(ctx, status, l->quiet);
+        mgi_context_free(l->quiet);
+    }
+    return status;
+}
+
+static void look_finish(look *l)
+{
+    mgi_plugin_unload(&l->plugin);
+    mgi_context_free(l->quiet);
+}
+
+/* What a film says of itself; of no frames where it says nothing. What does not open, and why, is said when it is read, as not
+ * every film may be; but not what memory does not allow. */
+static mgen_status tell(look *l, const char *path, mgi_film_info *info)
+{
+    const bool by_plugin = mgi_folder_has_track(path); /* all but .y4m */
+    mgen_status status = MGEN_OK;
+    *info = (mgi_film_info){.frames = 0};
+    if (by_plugin && !l->plugin.handle && !l->no_plugin) {
+        status = mgi_plugin_load(l->quiet, &l->plugin);
+        l->no_plugin = status != MGEN_OK;
+    }
+    if (!by_plugin || l->plugin.handle)
+        status = mgi_film_tell(l->quiet, path, info);
+    return status == MGEN_E_NO_MEMORY || status == MGEN_E_LIMIT
+               ? mgi_fail_from(l->ctx, status, l->quiet)
+               : MGEN_OK;
+}
+
+/* What a file says may be wrong: its frames are counted, up to those that are needed, before it is refused. */
+static mgen_status count_frames(mgen_context *ctx, const char *path, const wanted *w)
+{
+    mgi_film *film;
+    bool end = false;
+    MGI_TRY(mgi_film_open(ctx, path, &film));
+    const int64_t needed = place_of(mgi_film_about(film), w, w->frames - 1) + 1;
+    mgen_status status = check_end(film, w, needed);
+    int64_t n = 0;
+    while (status == MGEN_OK && n < needed && !end) {
+        status = mgi_film_next(film, NULL, &end);
+        n += !end;
+    }
+    if (status == MGEN_OK && end)
+        status = too_short(film, w, n, needed);
+    mgi_film_close(film);
+    return status;
+}
+
+static mgen_status check_film(look *l, const char *name, const wanted *w)
+{
+    char path[MGI_PATH_MAX + 1];
+    mgi_film_info info;
+    MGI_TRY(mgi_path_join(l->ctx, l->ds->dir, name, path, sizeof(path)));
+    MGI_TRY(tell(l, path, &info));
+    if (info.frames == 0)
+        return MGEN_OK;
+    const int64_t last = place_of(&info, w, w->frames - 1);
+    const bool there = last < info.frames && (!w->end || last < w->end);
+    return there ? MGEN_OK : count_frames(l->ctx, path, w);
+}
+
+mgen_status mgi_folder_check_frames(mgen_context *ctx, const mgi_dataset *ds, double fps,
+                                    int64_t frames, bool edited)
+{
+    look l;
+    mgen_status status = MGEN_OK;
+    MGI_TRY(look_init(&l, ctx, ds));
+    for (uint64_t i = 0; i < ds->count && status == MGEN_OK; i++) {
+        const mgi_dataset_film *film = &ds->films[i];
+        const wanted w = {film->first, frames, end_of(film), fps};
+        const char *name = edited ? film->edited : film->name;
+        if (name)
+            status = check_film(&l, name, &w);
+        if (status == MGEN_OK && i % BETWEEN == BETWEEN - 1)
+            status = mgi_progress(ctx, "looking at films", i + 1, ds->count);
+    }
+    look_finish(&l);
+    return status;
 }

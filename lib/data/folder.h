@@ -39,5 +39,11 @@ mgen_status mgi_folder_read_file(mgen_context *ctx, const mgi_dataset *ds, uint6
  * out or come again. */
 mgen_status mgi_folder_watch(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, double fps,
                              int64_t frames, uint8_t *pixels);
+/* Whether the films have the frames of which the first `frames` are read, at their own rate (fps 0) or as mgi_folder_watch()
+ * sees them; or those after their edit. INVALID, for the first one that is too short, as reading it would say; nothing, for one
+ * that does not tell how long it is, or does not open. No film is decoded, but for the beginning of one that says too
+ * little. */
+mgen_status mgi_folder_check_frames(mgen_context *ctx, const mgi_dataset *ds, double fps,
+                                    int64_t frames, bool edited);
 
 #endif

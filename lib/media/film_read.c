@@ -67,8 +67,11 @@ mgen_status mgi_plugin_film_open(mgi_film *film)
     film->next = plugin_next;
     MGI_TRY(mgi_file_open(ctx, film->path, &p->file));
     MGI_TRY(mgi_plugin_load(ctx, &p->plugin));
-    mgen_status status = p->plugin.table->read_open(p->file.data, p->file.size, MGI_FILM_PIXELS_MAX,
-                                                    &p->film, &info, error, sizeof(error));
+    const mgi_ffmpeg_table *table = p->plugin.table;
+    mgen_status status =
+        film->only_told ? table->read_told(p->file.data, p->file.size, &info, error, sizeof(error))
+                        : table->read_open(p->file.data, p->file.size, MGI_FILM_PIXELS_MAX,
+                                           &p->film, &info, error, sizeof(error));
     error[sizeof(error) - 1] = '\0';
     if (status != MGEN_OK) {
         p->film = NULL;
@@ -77,7 +80,7 @@ mgen_status mgi_plugin_film_open(mgi_film *film)
     film->info.frames = info.frames > 0 ? info.frames : 0;
     film->info.fps_num = info.fps_num;
     film->info.fps_den = info.fps_den;
-    return mgi_film_check_size(film, info.width, info.height);
+    return film->only_told ? MGEN_OK : mgi_film_check_size(film, info.width, info.height);
 }
 
 double mgi_film_rate(const mgi_film_info *info)
@@ -93,7 +96,7 @@ static bool ends_with(const char *path, const char *ending)
     return length > tail && strcasecmp(path + length - tail, ending) == 0;
 }
 
-mgen_status mgi_film_open(mgen_context *ctx, const char *path, mgi_film **out)
+static mgen_status open_film(mgen_context *ctx, const char *path, bool only_told, mgi_film **out)
 {
     mgi_film *film;
     *out = NULL;
@@ -109,6 +112,7 @@ mgen_status mgi_film_open(mgen_context *ctx, const char *path, mgi_film **out)
     film->path = (const char *)(film + 1);
     film->info.fps_num = 25;
     film->info.fps_den = 1;
+    film->only_told = only_told;
     mgen_status status = ends_with(path, ".y4m")   ? mgi_y4m_open(film)
                          : ends_with(path, ".png") ? mgi_png_open(film)
                                                    : mgi_plugin_film_open(film);
@@ -118,6 +122,20 @@ mgen_status mgi_film_open(mgen_context *ctx, const char *path, mgi_film **out)
         return status;
     }
     *out = film;
+    return MGEN_OK;
+}
+
+mgen_status mgi_film_open(mgen_context *ctx, const char *path, mgi_film **out)
+{
+    return open_film(ctx, path, false, out);
+}
+
+mgen_status mgi_film_tell(mgen_context *ctx, const char *path, mgi_film_info *info)
+{
+    mgi_film *film;
+    MGI_TRY(open_film(ctx, path, true, &film));
+    *info = film->info;
+    mgi_film_close(film);
     return MGEN_OK;
 }
 

@@ -27,6 +27,9 @@ typedef struct mgi_film mgi_film;
  * read, or the plug-in is missing). */
 mgen_status mgi_film_open(mgen_context *ctx, const char *path, mgi_film **out);
 const mgi_film_info *mgi_film_about(const mgi_film *film);
+/* What the beginning of a file says of it, in a time that does not depend on its length, and fails likewise. info->frames is
+ * what the file says, of a .y4m as many as its size has room for; 0 = nothing tells. Width and height may be 0. */
+mgen_status mgi_film_tell(mgen_context *ctx, const char *path, mgi_film_info *info);
 /* The next frame into height x width x 3 bytes; NULL skips it. *end: there was none. */
 mgen_status mgi_film_next(mgi_film *film, uint8_t *rgb, bool *end);
 void mgi_film_close(mgi_film *film); /* NULL is fine */
@@ -41,7 +44,8 @@ struct mgi_film {
     mgen_context *ctx;
     const char *path; /* behind this struct */
     mgi_film_info info;
-    int64_t at; /* the next frame */
+    int64_t at;     /* the next frame */
+    bool only_told; /* no frame will be read: info alone is filled, as mgi_film_tell() has it */
     void *self;
     mgen_status (*next)(mgi_film *film, uint8_t *rgb, bool *end);
     void (*close)(mgi_film *film);

@@ -251,6 +251,11 @@ mgen_status mgi_y4m_open(mgi_film *film)
     y->luma = (size_t)luma;
     y->chroma = y->mono ? 0 : (size_t)chroma;
     y->row = (size_t)cw;
+    if (film->only_told) {
+        const size_t each = strlen(MARK "\n") + y->luma + y->chroma + y->chroma; /* at least */
+        film->info.frames = (int64_t)((y->file.size - y->at) / each);
+        return MGEN_OK;
+    }
     /* Complete to its end, before anything is read. */
     for (size_t at = y->at; at < y->file.size; film->info.frames++) {
         MGI_TRY(read_mark(film, film->info.frames, &at));

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MGI_FFMPEG_PLUGIN_VERSION 3
+#define MGI_FFMPEG_PLUGIN_VERSION 4
 
 /* What a film says of itself and, of its size, what its first frame is. */
 typedef struct mgi_ffmpeg_info {
@@ -58,6 +58,10 @@ typedef struct mgi_ffmpeg_table {
     int32_t (*hear_next)(void *sound, const float **samples, int64_t *count, char *error,
                          size_t error_size);
     void (*hear_close)(void *sound);
+    /* What a film says of itself, without a frame of it: width and height are 0, frames follow from its length in seconds where
+     * it does not count them. */
+    int32_t (*read_told)(const uint8_t *data, size_t size, mgi_ffmpeg_info *info, char *error,
+                         size_t error_size);
 } mgi_ffmpeg_table;
 
 #endif

@@ -36,12 +36,17 @@ static int is_rate(AVRational rate)
     return rate.num > 0 && rate.den > 0;
 }
 
-/* Of containers that tell none, as .gif, that of the first frame, which is decoded. */
+/* 0/0: the container tells none. */
+static AVRational told_rate(const AVStream *s)
+{
+    const AVRational rate = is_rate(s->avg_frame_rate) ? s->avg_frame_rate : s->r_frame_rate;
+    return is_rate(rate) ? rate : (AVRational){0, 0};
+}
+
+/* Where none is told, as by .gif, that of the first frame, which is decoded. */
 static AVRational rate_of(const film *f, const AVStream *s)
 {
-    AVRational rate = s->avg_frame_rate;
-    if (!is_rate(rate))
-        rate = s->r_frame_rate;
+    AVRational rate = told_rate(s);
     if (!is_rate(rate) && f->in.frame->DURATION > 0 && f->in.frame->DURATION <= INT32_MAX) {
         rate = av_mul_q((AVRational){(int)f->in.frame->DURATION, 1}, s->time_base);
         rate = (AVRational){rate.den, rate.num};
@@ -58,6 +63,34 @@ static void tell(const film *f, mgi_ffmpeg_info *info)
                               .frames = s->nb_frames > 0 ? s->nb_frames : 0,
                               .fps_num = (uint32_t)rate.num,
                               .fps_den = (uint32_t)rate.den};
+}
+
+/* As many frames as its length has room for, of a rate that is known; else 0. */
+static int64_t frames_by_length(const AVFormatContext *format, const AVStream *s)
+{
+    const AVRational rate = told_rate(s);
+    int64_t frames = 0;
+    if (rate.num > 0 && s->duration > 0 && s->time_base.num > 0 && s->time_base.den > 0)
+        frames = av_rescale_q_rnd(s->duration, s->time_base, av_inv_q(rate), AV_ROUND_NEAR_INF);
+    else if (rate.num > 0 && format->duration > 0)
+        frames =
+            av_rescale_q_rnd(format->duration, AV_TIME_BASE_Q, av_inv_q(rate), AV_ROUND_NEAR_INF);
+    return frames > 0 ? frames : 0;
+}
+
+int32_t mgi_ffmpeg_told(const uint8_t *data, size_t size, mgi_ffmpeg_info *info, char *error,
+                        size_t error_size)
+{
+    const mgi_told t = {error, error_size, MGEN_E_CORRUPT};
+    film f = {.width = 0};
+    int32_t status = mgi_input_open(&f.in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t);
+    if (status == 0) {
+        tell(&f, info);
+        if (info->frames == 0)
+            info->frames = frames_by_length(f.in.format, f.in.format->streams[f.in.stream]);
+    }
+    mgi_input_close(&f.in);
+    return status;
 }
 
 /* ---- frames ------------------------------------------------------------------------------------- */

@@ -86,8 +86,9 @@ static mgen_status open_length(struct mgi_stage_run *r, int64_t i, double weight
     c->clips = all < (uint64_t)c->clips ? (int64_t)all : c->clips;
     c->held = mgi_dataset_held_count(c->dataset, (VALIDATION_CLIPS + s->lengths - 1) / s->lengths);
     c->first = i && endless ? r->length[i - 1].first + (uint64_t)r->length[i - 1].clips : 0;
-    if (!mgi_audio_sees(r))
-        c->frames = 0;
+    if (mgi_audio_sees(r))
+        return mgi_dataset_check_watched(r->ctx, c->dataset, c->fps, c->frames);
+    c->frames = 0;
     return MGEN_OK;
 }
 

@@ -169,6 +169,12 @@ mgen_status mgi_stage_dataset(mgen_context *ctx, const mgi_stage_params *params,
     return MGEN_OK;
 }
 
+mgen_status mgi_stage_check_films(mgen_context *ctx, const mgi_stage *stage, const mgi_dataset *ds)
+{
+    mgen_status status = mgi_dataset_check_frames(ctx, ds);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "stage \"%s\"", stage->name);
+}
+
 mgen_status mgi_stage_same(mgen_context *ctx, const mgi_stage *stage, const char *file,
                            mgi_config_writer *write, const void *theirs, const void *ours)
 {

@@ -73,6 +73,8 @@ mgen_status mgi_stage_dataset(mgen_context *ctx, const mgi_stage_params *params,
 /* INVALID if the factor does not divide its sides. */
 mgen_status mgi_stage_sides(mgen_context *ctx, const mgi_stage *stage, const mgi_dataset *ds,
                             int64_t factor);
+/* INVALID, with the name of a film that is too short, where it is known before films are read (mgi_dataset_check_frames). */
+mgen_status mgi_stage_check_films(mgen_context *ctx, const mgi_stage *stage, const mgi_dataset *ds);
 /* A missing model is the caller's mistake in the order of stages. */
 mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_status status);
 

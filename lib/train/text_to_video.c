@@ -117,6 +117,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status, mgi_buckets_init(ctx, stage, r->dataset, VALIDATION_CLIPS, &r->buckets),
                  failed);
     MGI_TRY_GOTO(status, mgi_video_open_models(r, params), failed);
+    MGI_TRY_GOTO(status, mgi_stage_check_films(ctx, stage, r->dataset), failed);
     size_t rows =
         (size_t)(r->buckets.batch > VALIDATION_BATCH ? r->buckets.batch : VALIDATION_BATCH);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->captions, &r->captions), failed);

@@ -105,6 +105,15 @@ static void fake_hear_close(void *sound)
     (void)sound;
 }
 
+static int32_t fake_told(const uint8_t *data, size_t size, mgi_ffmpeg_info *info, char *error,
+                         size_t error_size)
+{
+    (void)data;
+    (void)size;
+    (void)info;
+    return say(error, error_size, MGEN_E_UNSUPPORTED);
+}
+
 extern const mgi_ffmpeg_table mgi_ffmpeg_plugin;
 MGEN_API const mgi_ffmpeg_table mgi_ffmpeg_plugin = {MGI_FFMPEG_PLUGIN_VERSION,
                                                      fake_write,
@@ -114,4 +123,5 @@ MGEN_API const mgi_ffmpeg_table mgi_ffmpeg_plugin = {MGI_FFMPEG_PLUGIN_VERSION,
                                                      fake_close,
                                                      fake_hear_open,
                                                      fake_hear_next,
-                                                     fake_hear_close};
+                                                     fake_hear_close,
+                                                     fake_told};

@@ -409,12 +409,71 @@ static void test_host_edits(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* Nothing is encoded or learned of a folder with a film that is too short. */
+static int32_t on_encoding(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    (void)done;
+    (void)total;
+    *(bool *)user |= strstr(what, "encoding") != NULL;
+    return 0;
+}
+
+static void test_short_film(void **state)
+{
+    static const char *const stages[] = {"image", "tae", "video"};
+    char folder[300], path[400];
+    bool encoding = false;
+    mgen_context *ctx;
+    mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_dataset *toybox;
+    (void)state;
+    cp.threads = 1;
+    cp.progress = on_encoding;
+    cp.progress_user = &encoding;
+    assert_int_equal(mgen_context_create(&cp, &ctx), MGEN_OK);
+    snprintf(folder, sizeof folder, "%s/short", dir);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(mgen_dataset_toybox(ctx, 1, &toybox), MGEN_OK);
+    for (int i = 0; i < 4; i++) {
+        mgen_clip *clip, *part;
+        assert_int_equal(mgen_dataset_read(ctx, toybox, (uint64_t)i, NULL, 0, &clip), MGEN_OK);
+        snprintf(path, sizeof path, "%s/film%d.y4m", folder, i);
+        assert_int_equal(mgen_clip_write(ctx, clip, path), MGEN_OK);
+        mgen_clip_destroy(clip);
+        assert_int_equal(mgen_clip_read(ctx, path, 0, i == 3 ? 20 : 0, &part), MGEN_OK);
+        assert_int_equal(mgen_clip_write(ctx, part, path), MGEN_OK);
+        mgen_clip_destroy(part);
+    }
+    for (int k = 0; k < 6; k++) {
+        mgen_trainer *trainer = NULL;
+        mgen_trainer_params p = MGEN_TRAINER_PARAMS_INIT;
+        mgen_dataset_params dp = MGEN_DATASET_PARAMS_INIT;
+        dp.width = dp.height = 64;
+        dp.frames = k < 3 ? 32 : 20;
+        p.recipe = recipe;
+        p.stage = stages[k % 3];
+        p.dir = dir;
+        assert_int_equal(mgen_dataset_open(ctx, folder, &dp, &p.dataset), MGEN_OK);
+        const mgen_status status = mgen_trainer_create(ctx, &p, &trainer);
+        if (status != (k < 3 ? MGEN_E_INVALID : MGEN_OK) ||
+            (k < 3 && !strstr(mgen_last_error(ctx),
+                              "film3.y4m' has 20 frames, fewer than the 32 of a sample; make")))
+            fail_msg("%s: %s: %s", p.stage, mgen_status_name(status), mgen_last_error(ctx));
+        assert_int_equal(encoding, k == 5);
+        mgen_trainer_destroy(trainer);
+        mgen_dataset_release(p.dataset);
+    }
+    mgen_dataset_release(toybox);
+    mgen_context_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_toybox),        cmocka_unit_test(test_host_dataset),
         cmocka_unit_test(test_folder),        cmocka_unit_test(test_resume),
         cmocka_unit_test(test_train_on_host), cmocka_unit_test(test_host_edits),
+        cmocka_unit_test(test_short_film),
     };
     return cmocka_run_group_tests(tests, setup_trained, teardown);
 }

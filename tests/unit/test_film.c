@@ -9,6 +9,7 @@
 #include "core/alloc.h"
 #include "core/philox.h"
 #include "data/world.h"
+#include "find_plugin.h"
 #include "media/film_read.h"
 #include "media/media.h"
 #include "media/pixels.h"
@@ -522,31 +523,6 @@ static void test_png_damaged(void **state)
 
 /* ---- the plug-in ---------------------------------------------------------------------------------- */
 
-static bool have_plugin(void)
-{
-    char self[4096], file[4200];
-    const char *given = getenv("MGEN_TEST_PLUGIN_DIR");
-    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    mgi_free(ctx, ctx->plugin_dir);
-    ctx->plugin_dir = NULL;
-    if (given)
-        return mgi_strdup(ctx, given, &ctx->plugin_dir) == MGEN_OK;
-    for (int up = 0; length > 0 && up < 4; up++) {
-        self[length] = 0;
-        char *slash = strrchr(self, '/');
-        if (!slash)
-            break;
-        length = slash - self;
-        snprintf(file, sizeof(file), "%.*s/lib/plugins/mgen_ffmpeg.so", (int)length, self);
-        if (access(file, F_OK) == 0) {
-            *strrchr(file, '/') = 0;
-            return mgi_strdup(ctx, file, &ctx->plugin_dir) == MGEN_OK;
-        }
-    }
-    print_message("skipped: no FFmpeg plug-in in this build; MGEN_TEST_PLUGIN_DIR may name it\n");
-    return false;
-}
-
 static double psnr(const uint8_t *a, const uint8_t *b, int64_t n)
 {
     double sum = 0.0;
@@ -568,7 +544,7 @@ static void test_film(void **state)
     int64_t w = 64, h = 64, n = 20, frame = 3 * w * h;
     mgi_world_scene scene;
     (void)state;
-    if (!have_plugin())
+    if (!find_plugin(ctx))
         return;
     uint8_t *rgb = malloc((size_t)(frame * n));
     assert_non_null(rgb);
@@ -646,7 +622,7 @@ static void test_film_damaged(void **state)
     static const char *const names[] = {"a.mp4", "a.mkv"};
     int64_t w = 34, h = 18, n = 9;
     (void)state;
-    if (!have_plugin())
+    if (!find_plugin(ctx))
         return;
     empty_bytes = ctx->heap->now;
     uint8_t *rgb = make_frames(w, h, n);
@@ -687,7 +663,7 @@ static void test_film_refuses(void **state)
     assert_refused("nothing.png", MGEN_E_NOT_FOUND, "nothing.png");
     assert_refused("", MGEN_E_INVALID, "folder");
     assert_int_equal(mgi_film_open(ctx, "", &(mgi_film *){NULL}), MGEN_E_INVALID);
-    if (!have_plugin())
+    if (!find_plugin(ctx))
         return;
     empty_bytes = ctx->heap->now;
     int kept = hide_errors();

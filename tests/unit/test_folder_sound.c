@@ -16,6 +16,7 @@
 #include "core/alloc.h"
 #include "data/dataset_sound.h"
 #include "data/world_sound.h"
+#include "find_plugin.h"
 #include "media/track.h"
 #include "stage_runs.h"
 #include "films_folder.h"
@@ -253,39 +254,13 @@ static void test_told(void **state)
 
 /* ---- a real container ----------------------------------------------------------------------------- */
 
-/* $MGEN_TEST_PLUGIN_DIR, or lib/plugins of the build tree this program lies in. */
-static bool have_plugin(void)
-{
-    char self[4096], file[4200];
-    const char *given = getenv("MGEN_TEST_PLUGIN_DIR");
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    mgi_free(ctx, ctx->plugin_dir);
-    ctx->plugin_dir = NULL;
-    if (given)
-        return mgi_strdup(ctx, given, &ctx->plugin_dir) == MGEN_OK;
-    for (int up = 0; length > 0 && up < 4; up++) {
-        self[length] = 0;
-        char *slash = strrchr(self, '/');
-        if (!slash)
-            break;
-        length = slash - self;
-        snprintf(file, sizeof file, "%.*s/lib/plugins/mgen_ffmpeg.so", (int)length, self);
-        if (access(file, F_OK) == 0) {
-            *strrchr(file, '/') = 0;
-            return mgi_strdup(ctx, file, &ctx->plugin_dir) == MGEN_OK;
-        }
-    }
-    print_message("skipped: no FFmpeg plug-in in this build; MGEN_TEST_PLUGIN_DIR may name it\n");
-    return false;
-}
-
 /* Its own track; not that of a film beside which there is a .wav, nor of one that has none. */
 static void test_container(void **state)
 {
     double seconds[2];
     float x[10];
     (void)state;
-    if (!have_plugin())
+    if (!find_plugin(ctx))
         return;
     uint8_t *rgb = light_frames(13, 25, 0.24);
     const mgi_frames f = {rgb, SIDE, SIDE, 13, 25, 1};

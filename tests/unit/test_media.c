@@ -8,6 +8,7 @@
 
 #include "core/alloc.h"
 #include "data/world.h"
+#include "find_plugin.h"
 #include "media/media.h"
 
 #include <dirent.h>
@@ -395,33 +396,6 @@ static void set_plugin_dir(fixture *f, const char *dir)
     assert_int_equal(mgi_strdup(f->ctx, dir, &f->ctx->plugin_dir), MGEN_OK);
 }
 
-/* $MGEN_TEST_PLUGIN_DIR, or lib/plugins of the build tree this program lies in. */
-static int have_plugin(fixture *f)
-{
-    char dir[4096], file[4200];
-    const char *given = getenv("MGEN_TEST_PLUGIN_DIR");
-    ssize_t length = readlink("/proc/self/exe", dir, sizeof(dir) - 1);
-    if (given) {
-        set_plugin_dir(f, given);
-        return 1;
-    }
-    for (int up = 0; length > 0 && up < 4; up++) {
-        dir[length] = 0;
-        char *slash = strrchr(dir, '/');
-        if (!slash)
-            break;
-        length = slash - dir;
-        snprintf(file, sizeof(file), "%.*s/lib/plugins/mgen_ffmpeg.so", (int)length, dir);
-        if (access(file, F_OK) == 0) {
-            *strrchr(file, '/') = 0;
-            set_plugin_dir(f, file);
-            return 1;
-        }
-    }
-    print_message("skipped: no FFmpeg plug-in in this build; MGEN_TEST_PLUGIN_DIR may name it\n");
-    return 0;
-}
-
 static void test_plugin_absent(void **state)
 {
     fixture *f = *state;
@@ -476,7 +450,7 @@ static mgen_status write_quietly(fixture *f, const char *name, const mgi_frames 
 static void test_film(void **state)
 {
     fixture *f = *state;
-    if (!have_plugin(f))
+    if (!find_plugin(f->ctx))
         skip();
     assert_int_equal(write_quietly(f, "a.mp4", &f->clip), MGEN_OK);
     assert_int_equal(each_file(f, NULL), 1);
@@ -507,7 +481,7 @@ static void test_film(void **state)
 static void test_film_containers(void **state)
 {
     fixture *f = *state;
-    if (!have_plugin(f))
+    if (!find_plugin(f->ctx))
         skip();
     static const char *const names[] = {"a.mkv", "a.mov", "a.avi", "a.gif", "a.webm"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -522,7 +496,7 @@ static void test_film_containers(void **state)
 static void test_film_sizes(void **state)
 {
     fixture *f = *state;
-    if (!have_plugin(f))
+    if (!find_plugin(f->ctx))
         skip();
     static const int64_t sizes[][2] = {{63, 61}, {17, 64}, {1, 1}, {65, 2}};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -537,7 +511,7 @@ static void test_film_sizes(void **state)
 static void test_film_refuses(void **state)
 {
     fixture *f = *state;
-    if (!have_plugin(f))
+    if (!find_plugin(f->ctx))
         skip();
     assert_int_equal(write_quietly(f, "a.xyzzy", &f->clip), MGEN_E_INVALID);
     assert_message(f, ".xyzzy");

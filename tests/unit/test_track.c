@@ -9,6 +9,7 @@
 
 #include "core/alloc.h"
 #include "core/philox.h"
+#include "find_plugin.h"
 #include "media/film_read.h"
 #include "media/resample.h"
 #include "media/track.h"
@@ -388,32 +389,6 @@ static void test_channels(void **state)
 
 /* ---- the plug-in ---------------------------------------------------------------------------------- */
 
-/* $MGEN_TEST_PLUGIN_DIR, or lib/plugins of the build tree this program lies in. */
-static bool have_plugin(void)
-{
-    char self[4096], file[4200];
-    const char *given = getenv("MGEN_TEST_PLUGIN_DIR");
-    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    mgi_free(ctx, ctx->plugin_dir);
-    ctx->plugin_dir = NULL;
-    if (given)
-        return mgi_strdup(ctx, given, &ctx->plugin_dir) == MGEN_OK;
-    for (int up = 0; length > 0 && up < 4; up++) {
-        self[length] = 0;
-        char *slash = strrchr(self, '/');
-        if (!slash)
-            break;
-        length = slash - self;
-        snprintf(file, sizeof(file), "%.*s/lib/plugins/mgen_ffmpeg.so", (int)length, self);
-        if (access(file, F_OK) == 0) {
-            *strrchr(file, '/') = 0;
-            return mgi_strdup(ctx, file, &ctx->plugin_dir) == MGEN_OK;
-        }
-    }
-    print_message("skipped: no FFmpeg plug-in in this build; MGEN_TEST_PLUGIN_DIR may name it\n");
-    return false;
-}
-
 /* A chirp that fades in and out: of two places of it, no two sound alike. */
 static mgi_track make_chirp(int64_t count, uint32_t rate, uint32_t channels)
 {
@@ -452,7 +427,7 @@ static void test_sounds(void **state)
         {"a.ogg", 44100, 128, 0, 25},   {"a.opus", 48000, 0, 0, 25}, {"a.webm", 48000, 0, 0, 25},
         {"a.mkv", 44100, 128, 128, 25}, {"a.mov", 44100, 0, 0, 25},  {"a.mp3", 44100, 0, 2304, 20}};
     (void)state;
-    if (!have_plugin())
+    if (!find_plugin(ctx))
         return;
     for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
         for (uint32_t channels = 1; channels <= 2; channels++) {
@@ -484,7 +459,7 @@ static void test_movies(void **state)
     static const char *const names[] = {"b.mp4", "b.mov", "b.mkv", "b.webm", "b.avi"};
     enum { SIDE = 32, FRAMES = 20 };
     (void)state;
-    if (!have_plugin())
+    if (!find_plugin(ctx))
         return;
     uint8_t *rgb = calloc(FRAMES, 3 * SIDE * SIDE);
     assert_non_null(rgb);
@@ -533,7 +508,7 @@ static void test_plugin_refuses(void **state)
     assert_int_equal(mgi_strdup(ctx, dir, &ctx->plugin_dir), MGEN_OK);
     assert_int_equal(mgi_track_write(ctx, in_dir("a.m4a"), &t), MGEN_E_UNSUPPORTED);
     assert_non_null(strstr(ctx->error_text, "a.m4a"));
-    if (!have_plugin())
+    if (!find_plugin(ctx))
         return;
     assert_int_equal(mgi_movie_write(ctx, in_dir("a.gif"), &frames, &t), MGEN_E_INVALID);
     assert_ptr_equal(strstr(ctx->error_text, "cannot write"), ctx->error_text);
@@ -559,7 +534,7 @@ static void test_damaged(void **state)
 {
     static const char *const names[] = {"c.m4a", "c.flac", "c.ogg", "c.mp3", "c.mkv"};
     (void)state;
-    if (!have_plugin())
+    if (!find_plugin(ctx))
         return;
     mgi_track t = make_chirp(12000, 44100, 1), back;
     fflush(stderr);
