@@ -63,7 +63,7 @@ int film_upsample(cli_session *s, const mgen_clip *clip, const mgen_generate_par
 {
     mgen_job *job;
     *out = NULL;
-    if (!s->pipe.upsampler)
+    if (!s->pipe.upsampler && session_alone(s))
         return film_no_upsampler(s);
     mgen_status status = mgen_upsample_start(s->ctx, &s->pipe, clip, params, &job);
     return film_started(s, status, job, "upsampling", quiet, out);
@@ -74,7 +74,7 @@ int film_edit(cli_session *s, const mgen_clip *clip, const mgen_generate_params 
 {
     mgen_job *job;
     *out = NULL;
-    if (!s->pipe.editor && !(params->strength > 0)) {
+    if (!s->pipe.editor && !(params->strength > 0) && session_alone(s)) {
         if (s->rank == 0)
             complain(s->command,
                      "the model has no editor: its pipeline.json names none; take a model "
@@ -91,7 +91,7 @@ int film_personalize(cli_session *s, const mgen_clip *photo, const mgen_generate
 {
     mgen_job *job;
     *out = NULL;
-    if (!s->pipe.personalizer) {
+    if (!s->pipe.personalizer && session_alone(s)) {
         if (s->rank == 0)
             complain(
                 s->command,

@@ -78,7 +78,7 @@ static int check_sound(const cli_session *s, const generate_options *o)
 {
     mgen_sound_params params = MGEN_SOUND_PARAMS_INIT;
     mgen_estimate estimate = MGEN_ESTIMATE_INIT;
-    if (!s->pipe.audio)
+    if (!s->pipe.audio && session_alone(s))
         return sound_no_model(s);
     params.seconds = (double)(o->frames ? o->frames : s->pipe.frames) / s->pipe.fps;
     mgen_status status = mgen_sound_estimate(s->ctx, &s->pipe, NULL, &params, &estimate);
@@ -92,7 +92,7 @@ static int check_upsampler(const cli_session *s, const generate_options *o)
     mgen_estimate estimate = MGEN_ESTIMATE_INIT;
     mgen_clip_info info = MGEN_CLIP_INFO_INIT;
     mgen_clip *black;
-    if (!s->pipe.upsampler)
+    if (!s->pipe.upsampler && session_alone(s))
         return film_no_upsampler(s);
     info.width = o->width ? o->width : s->pipe.width;
     info.height = o->height ? o->height : s->pipe.height;

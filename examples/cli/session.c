@@ -131,6 +131,11 @@ bool session_load(cli_session *s, const char *dir)
     return status == MGEN_OK;
 }
 
+bool session_alone(const cli_session *s)
+{
+    return mgen_mesh_size(s->mesh) == 1;
+}
+
 void session_close(cli_session *s)
 {
     mgen_pipeline_close(&s->pipe);

@@ -37,7 +37,7 @@ int sound_make(cli_session *s, const mgen_clip *clip, const mgen_sound_params *p
     mgen_job *job;
     progress p;
     *out = NULL;
-    if (!s->pipe.audio)
+    if (!s->pipe.audio && session_alone(s))
         return sound_no_model(s);
     mgen_status status = mgen_sound_start(s->ctx, &s->pipe, clip, params, &job);
     if (status != MGEN_OK)

@@ -207,6 +207,26 @@ def test_mesh(w):
     assert not os.path.exists(w.path("new.y4m"))
 
 
+def test_left_out(w):
+    """An editor that a mesh cannot share: told once, and why, where it is asked for; the video model edits on it."""
+    folder, film = w.copy_model("model"), write_film(w, "film.y4m", 24, 24, 3)
+    with open(os.path.join(folder, "editor.json")) as f:
+        config = json.load(f)
+    config["config"]["transformer"]["heads"] = 1
+    with open(os.path.join(folder, "editor.json"), "w") as f:
+        json.dump(config, f)
+
+    def run(*more):
+        return w.run("edit", film, INSTRUCTION, "--model", folder, "--out", w.path("new.y4m"), "--mesh", "tp=2", "-q", *more)
+    asked = run()
+    warning, error = asked.stderr.decode().strip("\n").split("\n")
+    assert asked.returncode == 1 and not os.path.exists(w.path("new.y4m"))
+    assert "warning: " in warning and "the editor \"editor\" is left out" in warning, warning
+    assert "rank 0: the pipeline lacks its editor, which its mesh cannot share: 1 heads" in error, error
+    begun = run("--strength", "0.6", "--steps", "5")
+    assert begun.returncode == 0 and begun.stderr.count(b"\n") == 1, begun.stderr
+
+
 def test_json(w):
     film = write_film(w, "film.y4m")
     line = line_of(w, film, "--seed", "4")
