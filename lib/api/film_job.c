@@ -121,7 +121,7 @@ static mgen_status put_and_show(film_job *f, const mgi_frames_box *box, const fl
     return MGEN_OK;
 }
 
-static mgen_status on_frames(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status on_frames(void *user, const mgi_frames_box *box, float *rgb)
 {
     film_job *f = user;
     int64_t done = box->first + box->count;

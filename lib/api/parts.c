@@ -62,7 +62,7 @@ static mgen_status read_frames(void *user, int64_t first, int64_t count, float *
     return MGEN_OK;
 }
 
-static mgen_status write_frames(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status write_frames(void *user, const mgi_frames_box *box, float *rgb)
 {
     const mgi_pixels p = mgi_pixels_part(user, box->top, box->left, box->height, box->width);
     for (int64_t i = 0; i < box->count; i++)

@@ -432,7 +432,7 @@ mgen_status mgi_film_give(void *user, int64_t first, int64_t count, float *rgb)
     return MGEN_OK;
 }
 
-mgen_status mgi_film_take(void *user, const mgi_frames_box *box, const float *rgb)
+mgen_status mgi_film_take(void *user, const mgi_frames_box *box, float *rgb)
 {
     const mgi_film_bytes *f = user;
     int64_t row = box->width * 3;

@@ -19,8 +19,8 @@ typedef struct mgi_frames_box {
 } mgi_frames_box;
 
 /* Takes count x height x width x 3 values: whole frames in order or, where the film is decoded in tiles, one tile of
- * all frames after the other. Another answer than OK ends the work with it. */
-typedef mgen_status mgi_frames_sink(void *user, const mgi_frames_box *box, const float *rgb);
+ * all frames after the other, which it may change. Another answer than OK ends the work with it. */
+typedef mgen_status mgi_frames_sink(void *user, const mgi_frames_box *box, float *rgb);
 /* Fills whole frames first .. first + count - 1, perhaps more than once. */
 typedef mgen_status mgi_frames_source(void *user, int64_t first, int64_t count, float *rgb);
 

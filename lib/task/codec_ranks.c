@@ -85,7 +85,7 @@ static mgen_status keep(parts *p, const mgi_frames_box *box, const float *rgb)
 }
 
 /* Of what comes out, the frames of the part. */
-static mgen_status take_part(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status take_part(void *user, const mgi_frames_box *box, float *rgb)
 {
     parts *p = user;
     mgi_frames_box own = *box;
@@ -311,7 +311,7 @@ static mgen_status collect_rows(shared *s, int64_t frames, const float *rgb)
     return MGEN_OK;
 }
 
-static mgen_status take_rows(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status take_rows(void *user, const mgi_frames_box *box, float *rgb)
 {
     shared *s = user;
     mgen_status status = s->sunk;

@@ -138,13 +138,12 @@ T *mgi_source_black(mgi_run *run, const mgi_networks *n, const mgi_generate_requ
 
 /* -- what is shown ------------------------------------------------------------------------------ */
 
-/* Those of the box's pixels that the request has, moved together in what the decoder gave away with the call: a copy would
- * be memory that the estimate, for which nothing is shown, does not see. */
-static mgen_status show_part(void *user, const mgi_frames_box *box, const float *rgb)
+/* Those of the box's pixels that the request has, moved together where they are: a copy would be memory that the estimate, for
+ * which nothing is shown, does not see. */
+static mgen_status show_part(void *user, const mgi_frames_box *box, float *rgb)
 {
     const mgi_generate_request *r = user;
     mgi_frames_box part = *box;
-    float *own = (float *)rgb;
     part.height = r->height - box->top < box->height ? r->height - box->top : box->height;
     part.width = r->width - box->left < box->width ? r->width - box->left : box->width;
     if (part.height < 1 || part.width < 1)
@@ -153,9 +152,9 @@ static mgen_status show_part(void *user, const mgi_frames_box *box, const float 
     const int64_t rows = part.count * part.height, row = part.width * 3;
     for (int64_t i = 0; i < rows; i++) {
         int64_t from = i / part.height * box->height + i % part.height;
-        memmove(own + i * row, rgb + from * box->width * 3, (size_t)row * sizeof *own);
+        memmove(rgb + i * row, rgb + from * box->width * 3, (size_t)row * sizeof *rgb);
     }
-    return r->sink(r->user, &part, own);
+    return r->sink(r->user, &part, rgb);
 }
 
 static bool stops(void *user)

@@ -348,7 +348,7 @@ static mgen_status open_tae(bench *b, const int64_t n[NUMBERS])
 }
 
 /* The first values go into the result: a whole film has gigabytes, and writing them is no part of decoding. */
-static mgen_status take_frames(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status take_frames(void *user, const mgi_frames_box *box, float *rgb)
 {
     size_t n = (size_t)(box->count * box->height * box->width * 3);
     if (ftell(user) >= (long)RESULT_MOST)

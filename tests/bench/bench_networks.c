@@ -132,7 +132,7 @@ typedef struct film {
     int64_t size; /* of a frame */
 } film;
 
-static mgen_status take(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status take(void *user, const mgi_frames_box *box, float *rgb)
 {
     film *f = user;
     memcpy(f->rgb + box->first * f->size, rgb, (size_t)(box->count * f->size) * sizeof *rgb);

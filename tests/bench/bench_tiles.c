@@ -31,7 +31,7 @@ static double now_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static mgen_status drop(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status drop(void *user, const mgi_frames_box *box, float *rgb)
 {
     (void)user;
     (void)box;

@@ -45,7 +45,7 @@ static inline bool stop(void *user)
 }
 
 /* Whole frames, in order. */
-static inline mgen_status take_frames(void *user, const mgi_frames_box *box, const float *rgb)
+static inline mgen_status take_frames(void *user, const mgi_frames_box *box, float *rgb)
 {
     film *f = user;
     assert_int_equal(box->width, f->width);

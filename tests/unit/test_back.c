@@ -43,7 +43,7 @@ static mgen_status read_drawn(void *user, int64_t first, int64_t count, float *r
     return MGEN_OK;
 }
 
-static mgen_status keep_made(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status keep_made(void *user, const mgi_frames_box *box, float *rgb)
 {
     (void)user;
     assert_true(box->width == SIDE && box->height == SIDE);

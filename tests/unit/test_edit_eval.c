@@ -121,7 +121,7 @@ static mgen_status give(void *user, int64_t first, int64_t count, float *rgb)
     return MGEN_OK;
 }
 
-static mgen_status take(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status take(void *user, const mgi_frames_box *box, float *rgb)
 {
     uint8_t *out = ((film *)user)->out + box->first * SIDE * SIDE * 3;
     for (int64_t i = 0; i < box->count * SIDE * SIDE * 3; i++) {

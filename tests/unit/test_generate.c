@@ -68,7 +68,7 @@ typedef struct seen {
     int64_t dims[4];
 } seen;
 
-static mgen_status take(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status take(void *user, const mgi_frames_box *box, float *rgb)
 {
     seen *s = user;
     int64_t first = box->first, count = box->count;

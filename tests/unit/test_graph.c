@@ -509,7 +509,7 @@ static void test_emulated_rules(void **state)
 static const mgi_tae_config tae_config = {
     .levels = 4, .channels = {4, 6, 8, 8}, .latent_channels = 4, .blocks = 1, .temporal = true};
 
-static mgen_status drop_frames(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status drop_frames(void *user, const mgi_frames_box *box, float *rgb)
 {
     double *sum = user;
     const int64_t values = box->count * box->height * box->width * 3;

@@ -39,7 +39,7 @@ static mgen_status make_tae(mgen_context *ctx, mgi_tae *tae)
     return MGEN_OK;
 }
 
-static mgen_status take(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status take(void *user, const mgi_frames_box *box, float *rgb)
 {
     float *out = user;
     for (int64_t i = 0; i < box->count * box->height; i++) {

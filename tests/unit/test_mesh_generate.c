@@ -118,7 +118,7 @@ static bool stop(void *user)
 }
 
 /* Whole frames come in order; tiles of them anywhere. */
-static mgen_status take(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status take(void *user, const mgi_frames_box *box, float *rgb)
 {
     seen *s = user;
     rank_state *rank = s->rank;

@@ -214,7 +214,7 @@ static mgen_status give(void *user, int64_t first, int64_t count, float *rgb)
 }
 
 /* Whole frames come in order; tiles of them anywhere. */
-static mgen_status take(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status take(void *user, const mgi_frames_box *box, float *rgb)
 {
     seen *s = user;
     if (s->rank->rank != 0 || box->first + box->count > FRAMES_MOST ||
@@ -266,7 +266,7 @@ static mgi_generate_request request(seen *s)
 }
 
 /* What a personalizer makes has the size of its model: without its last columns and rows. */
-static mgen_status take_some(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status take_some(void *user, const mgi_frames_box *box, float *rgb)
 {
     float cut[8 * FRAME];
     mgi_frames_box part = *box;

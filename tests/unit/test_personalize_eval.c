@@ -188,7 +188,7 @@ static void test_cases(void **state)
 
 /* -- the report against films made here ---------------------------------------------------------- */
 
-static mgen_status take(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status take(void *user, const mgi_frames_box *box, float *rgb)
 {
     uint8_t *out = (uint8_t *)user + box->first * SIDE * SIDE * 3;
     for (int64_t i = 0; i < box->count * SIDE * SIDE * 3; i++) {

@@ -156,7 +156,7 @@ static void test_bf16(void **state)
 
 enum { FRAMES = 11, H = 40, W = 56, SIZE = H * W * 3 };
 
-static mgen_status put(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status put(void *user, const mgi_frames_box *box, float *rgb)
 {
     float *film = user;
     for (int64_t i = 0; i < box->count * box->height; i++)
@@ -259,7 +259,7 @@ static void test_control(void **state)
 
 /* -- memory ------------------------------------------------------------------------------------- */
 
-static mgen_status drop(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status drop(void *user, const mgi_frames_box *box, float *rgb)
 {
     (void)user;
     (void)box;

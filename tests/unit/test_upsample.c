@@ -78,7 +78,7 @@ static void world_free(world *w)
     mgen_context_destroy(w->ctx);
 }
 
-static mgen_status sink(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status sink(void *user, const mgi_frames_box *box, float *rgb)
 {
     film *f = user;
     assert_true(box->top >= 0 && box->top + box->height <= f->height);
@@ -137,7 +137,7 @@ static mgen_status read_one(void *user, int64_t first, int64_t count, float *rgb
     return MGEN_OK;
 }
 
-static mgen_status keep_one(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status keep_one(void *user, const mgi_frames_box *box, float *rgb)
 {
     assert_int_equal(box->count, 1);
     memcpy(user, rgb, (size_t)(box->height * box->width * 3) * sizeof *rgb);

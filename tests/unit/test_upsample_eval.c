@@ -148,7 +148,7 @@ static void bilinear(const uint8_t *small, size s, int64_t factor, uint8_t *larg
     }
 }
 
-static mgen_status keep(void *user, const mgi_frames_box *box, const float *rgb)
+static mgen_status keep(void *user, const mgi_frames_box *box, float *rgb)
 {
     memcpy(user, rgb, (size_t)(box->height * box->width * 3) * sizeof *rgb);
     return MGEN_OK;
