@@ -82,6 +82,19 @@ static mgen_status host_edit(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
     return status;
 }
 
+static mgen_status host_told(mgen_context *ctx, mgi_dataset *ds, bool *told)
+{
+    char caption[MGI_CAPTION_SIZE];
+    mgi_host_edit edit = {.pixels = NULL};
+    uint8_t *pixels;
+    MGI_TRY(mgi_alloc(ctx, (size_t)ds->bytes, &pixels));
+    mgen_status status = mgi_dataset_ask_host(ctx, ds, 0, pixels, caption, NULL, &edit);
+    *told = status == MGEN_OK && caption[0];
+    mgi_free(ctx, edit.pixels);
+    mgi_free(ctx, pixels);
+    return status;
+}
+
 /* ---- all ----------------------------------------------------------------------------------------- */
 
 mgen_status mgi_dataset_edit(mgen_context *ctx, mgi_dataset *ds, uint64_t index, int64_t first,
@@ -96,6 +109,16 @@ mgen_status mgi_dataset_edit(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
         return host_edit(ctx, ds, index, first, frames, before, after, words);
     MGI_TRY(mgi_dataset_edit_words(ctx, ds, index, words));
     return mgi_folder_read_edit(ctx, ds, index, first, frames, before, after);
+}
+
+mgen_status mgi_dataset_edits_told(mgen_context *ctx, mgi_dataset *ds, bool *told)
+{
+    *told = true;
+    if (ds->kind == MGI_DATASET_HOST)
+        return host_told(ctx, ds, told);
+    for (uint64_t i = 0; ds->kind == MGI_DATASET_FOLDER && i < ds->count; i++)
+        *told = *told && ds->films[i].caption[0];
+    return MGEN_OK;
 }
 
 mgen_status mgi_dataset_edit_words(mgen_context *ctx, const mgi_dataset *ds, uint64_t index,

@@ -14,9 +14,40 @@ enum { TRIES = 8 };
 const char *const mgi_edits_kind_name[MGI_EDITS_KINDS] = {"pairs", "animated", "segmentation",
                                                           "text", "backtranslated"};
 
-mgen_status mgi_edits_check(mgen_context *ctx, const mgi_edits *e, const mgi_dataset *ds)
+static const int drawn[] = {MGI_EDITS_SEGMENTATION, MGI_EDITS_BACK}; /* of the toybox alone */
+enum { DRAWN = sizeof drawn / sizeof drawn[0] };
+
+static void leave_out(mgen_context *ctx, mgi_edits *e, int kind)
 {
-    static const int drawn[] = {MGI_EDITS_SEGMENTATION, MGI_EDITS_BACK};
+    if (e->share[kind] > 0.0 && e->unsaid[kind]) {
+        e->share[kind] = 0.0;
+        mgi_log(ctx, MGEN_LOG_INFO,
+                "the dataset has nothing for \"%s\" of \"edits\": its share is 0",
+                mgi_edits_kind_name[kind]);
+    }
+}
+
+/* Of a dataset that has edits. */
+static mgen_status leave_to_data(mgen_context *ctx, mgi_edits *e, mgi_dataset *ds)
+{
+    bool told = true;
+    double all = 0.0;
+    for (int i = 0; i < DRAWN; i++)
+        leave_out(ctx, e, drawn[i]);
+    if (e->share[MGI_EDITS_TEXT] > 0.0 && e->unsaid[MGI_EDITS_TEXT])
+        MGI_TRY(mgi_dataset_edits_told(ctx, ds, &told));
+    if (!told)
+        leave_out(ctx, e, MGI_EDITS_TEXT);
+    for (int i = 0; i < MGI_EDITS_KINDS; i++)
+        all += e->share[i];
+    return all > 0.0 ? MGEN_OK
+                     : mgi_fail(ctx, MGEN_E_INVALID,
+                                "\"edits\" ask for nothing that the dataset has; give \"pairs\" or "
+                                "\"animated\" a share");
+}
+
+mgen_status mgi_edits_fit(mgen_context *ctx, mgi_edits *e, mgi_dataset *ds)
+{
     if (mgi_dataset_drawn(ds))
         return MGEN_OK;
     if (!mgi_dataset_has_edits(ds))
@@ -25,7 +56,8 @@ mgen_status mgi_edits_check(mgen_context *ctx, const mgi_edits *e, const mgi_dat
                         "films and instructions beside films (clip.edited.mp4, clip.edit.txt), and "
                         "hosts whose samples are edits; on those of the toybox's films it is "
                         "trained without a dataset, on the recipe's \"world\"");
-    for (int i = 0; i < 2; i++)
+    MGI_TRY(leave_to_data(ctx, e, ds));
+    for (int i = 0; i < DRAWN; i++)
         if (e->share[drawn[i]] > 0.0)
             return mgi_fail(ctx, MGEN_E_INVALID,
                             "\"edits\" ask for \"%s\", which are made of the toybox's films "

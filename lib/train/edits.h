@@ -26,6 +26,7 @@ extern const char *const mgi_edits_kind_name[MGI_EDITS_KINDS];
 
 typedef struct mgi_edits {
     double share[MGI_EDITS_KINDS]; /* of the samples, to each other; not all 0 */
+    bool unsaid[MGI_EDITS_KINDS];  /* nobody asked for that share: it may become 0 */
     bool fps_prefix;       /* instructions of films of the world begin with the frame rate */
     struct mgi_back *back; /* that makes those of MGI_EDITS_BACK; NULL: none have a share */
 } mgi_edits;
@@ -42,8 +43,10 @@ typedef struct mgi_edits_sample {
     char text[MGI_EDITS_TEXT_SIZE];
 } mgi_edits_sample;
 
-/* INVALID unless the dataset is drawn or its samples are edits, all of them, of which these kinds can be made. */
-mgen_status mgi_edits_check(mgen_context *ctx, const mgi_edits *edits, const mgi_dataset *ds);
+/* Shares that nobody asked for become 0 where the dataset's edits are not of that kind: of a folder whose films do not all have
+ * captions, or of a host whose first sample has none, those are no texts. INVALID unless the dataset is drawn or its samples are
+ * edits, all of them, of which the kinds that are left can be made. */
+mgen_status mgi_edits_fit(mgen_context *ctx, mgi_edits *edits, mgi_dataset *ds);
 
 /* Sample `element` of the world `seed` that the dataset is, whose films have `frames` frames. */
 void mgi_edits_sample_of(const mgi_edits *edits, const mgi_dataset *ds, uint64_t seed,

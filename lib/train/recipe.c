@@ -489,6 +489,8 @@ static mgen_status read_edits(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     double all = 0.0;
     s->edits[MGI_EDITS_PAIRS] = 3.0;
     s->edits[MGI_EDITS_SEGMENTATION] = s->edits[MGI_EDITS_TEXT] = 1.0;
+    for (int i = 0; i < MGI_EDITS_KINDS; i++)
+        s->edits_unsaid[i] = true;
     if (!mgi_json_find(o, "edits"))
         return MGEN_OK;
     for (int i = 0; i < MGI_EDITS_KINDS; i++)
@@ -499,6 +501,7 @@ static mgen_status read_edits(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(mgi_json_only_keys(ctx, part, keys));
     for (int i = 0; i < MGI_EDITS_KINDS; i++) {
         MGI_TRY(mgi_json_get_real(ctx, part, keys[i], false, 0.0, 1e6, &s->edits[i]));
+        s->edits_unsaid[i] = !mgi_json_find(part, keys[i]);
         all += s->edits[i];
     }
     s->back_steps = 20;

@@ -135,9 +135,10 @@ typedef struct mgi_stage {
     mgi_degrade_options degrade;
     /* editor: its transformer is `video`, too */
     mgi_editor_config editor;
-    double edits[MGI_EDITS_KINDS]; /* shares of the clips, to each other */
-    char back_from[64];            /* the editor of MGI_EDITS_BACK; "" = none */
-    int64_t back_steps;            /* that it takes for a film */
+    double edits[MGI_EDITS_KINDS];      /* shares of the clips, to each other */
+    bool edits_unsaid[MGI_EDITS_KINDS]; /* the recipe leaves them to what the data can give */
+    char back_from[64];                 /* the editor of MGI_EDITS_BACK; "" = none */
+    int64_t back_steps;                 /* that it takes for a film */
     double drop_source,
         drop_both; /* shares of the clips: the source alone becomes black; and the text nothing */
     /* personalizer: its transformer is `video`, its image encoder `vision`; of the shares above, the photo's */

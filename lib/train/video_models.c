@@ -90,13 +90,22 @@ static mgen_status check_back(const struct mgi_stage_run *r, mgi_clip_shape clip
                : mgi_fail_context(r->ctx, status, "the editor \"%s\"", r->stage.back_from);
 }
 
+/* Shares that the data decides on become the stage's, as if the recipe said them: so checkpoints tell trainings apart by what
+ * they learn from. */
+static mgen_status fit_edits(struct mgi_stage_run *r)
+{
+    MGI_TRY(mgi_edits_fit(r->ctx, &r->edits, r->dataset));
+    memcpy(r->stage.edits, r->edits.share, sizeof r->stage.edits);
+    return MGEN_OK;
+}
+
 /* The parts must fit each other as they will in the pipeline. */
 static mgen_status check_parts(struct mgi_stage_run *r)
 {
     mgi_networks n = mgi_video_networks(r);
     mgen_status status = mgi_trains_more(r) ? check_pipeline(r) : MGEN_OK;
     if (status == MGEN_OK && mgi_trains_editor(r))
-        status = mgi_edits_check(r->ctx, &r->edits, r->dataset);
+        status = fit_edits(r);
     if (status == MGEN_OK && mgi_trains_personalizer(r))
         status = mgi_photos_check(r);
     MGI_TRY(status);
@@ -400,6 +409,7 @@ static mgen_status open_back(struct mgi_stage_run *r)
     mgi_pipeline_file p;
     r->edits.fps_prefix = s->video.fps_prefix;
     memcpy(r->edits.share, s->edits, sizeof r->edits.share);
+    memcpy(r->edits.unsaid, s->edits_unsaid, sizeof r->edits.unsaid);
     if (!s->back_from[0])
         return MGEN_OK;
     MGI_TRY(read_pipeline(r, &p));

@@ -343,8 +343,7 @@ static void write_editor_recipe(const char *path)
     assert_non_null(f);
     fputs("{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": ["
           "{\"name\": \"editor\", \"kind\": \"editor\", \"steps\": 3, \"batch\": 2, \"clips\": 4,"
-          " \"tae\": \"tae\", \"validate_every\": 3, \"edits\": {\"pairs\": 2, \"animated\": 1,"
-          " \"segmentation\": 0, \"text\": 1},"
+          " \"tae\": \"tae\", \"validate_every\": 3, \"edits\": {\"pairs\": 2, \"animated\": 1},"
           " \"text_encoders\": {\"ul2\": {\"from\": \"text_encoder\", \"frozen\": true}},"
           " \"editor\": {\"steps\": 3, \"transformer\": {\"layers\": 1, \"dim\": 16, \"heads\": 2,"
           " \"ff_dim\": 32, \"channels\": 4, \"condition_channels\": 4, \"tasks\": 8,"

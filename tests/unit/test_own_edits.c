@@ -16,6 +16,7 @@
 
 #include "begun_models.h"
 #include "pair_films.h"
+#include "train/checkpoint_head.h"
 #include "train/latents.h"
 
 enum { PAIRS = 20, HELD = 2, FRAMES = 9, BYTES = FRAMES * PAIR_FRAME };
@@ -335,7 +336,7 @@ typedef struct host {
     mgi_dataset *films;
     int calls;
     int bad; /* a sample without instruction; 0: none */
-    bool silent;
+    bool silent, fails;
 } host;
 
 static mgen_status read_pair(void *user, uint64_t index, mgen_sample *s)
@@ -343,6 +344,8 @@ static mgen_status read_pair(void *user, uint64_t index, mgen_sample *s)
     host *h = user;
     mgi_edit_words words;
     h->calls++;
+    if (h->fails)
+        return MGEN_E_INVALID;
     MGI_TRY(mgi_dataset_edit(ctx, h->films, index, 0, s->frames, s->pixels, s->edited, &words));
     snprintf(s->caption, s->caption_size, "%s", h->silent ? "" : words.caption);
     snprintf(s->instruction, s->caption_size, "%s",
@@ -403,6 +406,83 @@ static void test_host(void **state)
     end(run);
     mgi_dataset_release(ds);
     mgi_dataset_release(h.films);
+    assert_int_equal(remove_all(films), 0);
+}
+
+/* ---- shares that the recipe leaves to the data -------------------------------------------------------- */
+
+/* A recipe's that says nothing of them. */
+static mgi_stage default_editor(void)
+{
+    mgi_stage stage = tiny_editor(1, 2);
+    for (int i = 0; i < MGI_EDITS_KINDS; i++) {
+        stage.edits[i] = 0.0;
+        stage.edits_unsaid[i] = true;
+    }
+    stage.edits[MGI_EDITS_PAIRS] = 3.0;
+    stage.edits[MGI_EDITS_SEGMENTATION] = stage.edits[MGI_EDITS_TEXT] = 1.0;
+    stage.clips = PAIRS;
+    return stage;
+}
+
+/* It is trained with these shares, and its checkpoints are those of a stage that says them. */
+static void check_shares(mgi_dataset *ds, double segmentation, double text)
+{
+    const mgi_stage stage = default_editor();
+    mgi_stage says = stage;
+    char hash[2][MGI_HEAD_TEXT];
+    struct mgi_stage_run *run;
+    mgi_stage_state s;
+    says.edits[MGI_EDITS_SEGMENTATION] = segmentation;
+    says.edits[MGI_EDITS_TEXT] = text;
+    OK(create_on(&stage, ds, &run));
+    assert_memory_equal(run->edits.share, says.edits, sizeof says.edits);
+    mgi_stage_text_to_video.state(run, &s);
+    says.tae = s.stage->tae;
+    OK(mgi_stage_hash(ctx, s.stage, hash[0]));
+    OK(mgi_stage_hash(ctx, &says, hash[1]));
+    assert_string_equal(hash[0], hash[1]);
+    for (int64_t i = 0; i < run->buckets.list[0].latents.clips; i++) {
+        const int32_t task = run->buckets.list[0].latents.tasks[i];
+        assert_true(task != MGI_EDIT_SEGMENTATION || segmentation > 0.0);
+        assert_true(task != MGI_EDIT_TEXT_TO_VIDEO || text > 0.0);
+    }
+    end(run);
+}
+
+/* Marked objects are the toybox's, texts those whose clips are told: of a folder all, of a host the first. */
+static void test_defaults(void **state)
+{
+    (void)state;
+    check_shares(NULL, 1.0, 1.0);
+    make_films(folder, "defaults");
+    put_pairs(PAIRS);
+    host h = {.films = open_films()};
+    mgi_dataset *ds = open_host(&h);
+    check_shares(h.films, 0.0, 1.0);
+    check_shares(ds, 0.0, 1.0);
+    assert_int_equal(h.calls, 1 + 2 * PAIRS);
+    h.silent = true;
+    check_shares(ds, 0.0, 0.0);
+    mgi_stage stage = default_editor();
+    stage.edits[MGI_EDITS_PAIRS] = 0.0;
+    stage.edits_unsaid[MGI_EDITS_PAIRS] = false;
+    assert_refused_on(&stage, ds, MGEN_E_INVALID, "give \"pairs\" or \"animated\" a share");
+    h.fails = true;
+    assert_refused_on(&stage, ds, MGEN_E_INVALID, "sample 0: the dataset's callback answered");
+    mgi_dataset_release(ds);
+    mgi_dataset_release(h.films);
+    assert_int_equal(unlink(in_films("07.txt")), 0);
+    ds = open_films();
+    check_shares(ds, 0.0, 0.0);
+    for (int kind = MGI_EDITS_SEGMENTATION; kind <= MGI_EDITS_TEXT; kind++) {
+        stage = default_editor();
+        stage.edits_unsaid[kind] = false; /* what is asked for is refused */
+        assert_refused_on(&stage, ds, MGEN_E_INVALID,
+                          kind == MGI_EDITS_TEXT ? "has no caption, '07.txt'"
+                                                 : "\"edits\" ask for \"segmentation\"");
+    }
+    mgi_dataset_release(ds);
     assert_int_equal(remove_all(films), 0);
 }
 
@@ -467,8 +547,9 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_samples), cmocka_unit_test(test_texts), cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_learns),  cmocka_unit_test(test_rates), cmocka_unit_test(test_host),
-        cmocka_unit_test(test_refused)};
+        cmocka_unit_test(test_samples),  cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_cache),    cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_rates),    cmocka_unit_test(test_host),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests_name("own_edits", tests, make_models, free_models);
 }

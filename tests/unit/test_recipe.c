@@ -351,6 +351,8 @@ static void test_editor(void **state)
     assert_true(s.drop == 0.05 && s.drop_source == 0.05 && s.drop_both == 0.05);
     assert_true(s.edits[MGI_EDITS_PAIRS] == 3.0 && s.edits[MGI_EDITS_ANIMATED] == 0.0);
     assert_true(s.edits[MGI_EDITS_SEGMENTATION] == 1.0 && s.edits[MGI_EDITS_TEXT] == 1.0);
+    for (int i = 0; i < MGI_EDITS_KINDS; i++)
+        assert_true(s.edits_unsaid[i]);
     assert_int_equal(read_editor(EDITED ",\"edits\":{\"pairs\":0,\"animated\":5,\"text\":2},"
                                         "\"drop\":0.25,\"drop_source\":0.5,\"drop_both\":0",
                                  &s),
@@ -358,6 +360,8 @@ static void test_editor(void **state)
     assert_true(s.drop == 0.25 && s.drop_source == 0.5 && s.drop_both == 0.0);
     assert_true(s.edits[MGI_EDITS_PAIRS] == 0.0 && s.edits[MGI_EDITS_ANIMATED] == 5.0);
     assert_true(s.edits[MGI_EDITS_SEGMENTATION] == 1.0 && s.edits[MGI_EDITS_TEXT] == 2.0);
+    assert_true(!s.edits_unsaid[MGI_EDITS_PAIRS] && !s.edits_unsaid[MGI_EDITS_TEXT]);
+    assert_true(s.edits_unsaid[MGI_EDITS_SEGMENTATION] && s.edits_unsaid[MGI_EDITS_BACK]);
     assert_true(s.edits[MGI_EDITS_BACK] == 0.0 && !s.back_from[0]);
     assert_int_equal(
         read_editor(EDITED ",\"edits\":{\"backtranslated\":2,\"back_from\":\"ed\"}", &s), MGEN_OK);
