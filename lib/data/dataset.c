@@ -18,7 +18,6 @@
 #include <string.h>
 
 enum { SIDE_MIN = 8, SIDE_MAX = 4096, FRAMES_MAX = 4096, ROUNDS = 6 };
-enum { FPS_MAX = 240 };
 enum { PHOTO_MIN = 8, PHOTO_MAX = 1024 }; /* pixels a side */
 #define COUNT_MAX (UINT64_C(1) << 48)     /* samples of a finite set */
 
@@ -130,9 +129,9 @@ mgen_status mgi_dataset_host(mgen_context *ctx, const mgen_dataset_params *param
     if (params->count < 1 || params->count > COUNT_MAX)
         return mgi_fail(ctx, MGEN_E_INVALID, "dataset params: count is %llu; it must be 1..%llu",
                         (unsigned long long)params->count, (unsigned long long)COUNT_MAX);
-    if (params->fps > FPS_MAX)
+    if (params->fps > MGI_DATASET_FPS_MAX)
         return mgi_fail(ctx, MGEN_E_INVALID, "dataset params: fps is %u; it must be 1..%d, or 0",
-                        (unsigned)params->fps, FPS_MAX);
+                        (unsigned)params->fps, MGI_DATASET_FPS_MAX);
     if (params->edits > 1)
         return mgi_fail(ctx, MGEN_E_INVALID, "dataset params: edits is %u; it must be 0 or 1",
                         (unsigned)params->edits);
@@ -316,6 +315,12 @@ void mgi_dataset_caption(const mgi_dataset *ds, uint64_t index, char caption[MGI
         tell(ds, ds->seed, index, -1, caption);
     else if (ds->kind == MGI_DATASET_FOLDER)
         strcpy(caption, ds->films[index].caption);
+}
+
+mgen_status mgi_dataset_rate(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, int64_t *fps)
+{
+    *fps = mgi_dataset_drawn(ds) ? ds->world.fps : ds->fps;
+    return ds->kind == MGI_DATASET_FOLDER ? mgi_folder_rate(ctx, ds, index, fps) : MGEN_OK;
 }
 
 bool mgi_dataset_drawn(const mgi_dataset *ds)

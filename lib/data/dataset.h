@@ -16,6 +16,7 @@ enum {
     MGI_CAPTION_SIZE = 1024, /* bytes with the NUL */
     MGI_DATASET_FPS =
         16, /* frames per second that clips are taken to have, unless the host says others */
+    MGI_DATASET_FPS_MAX = 240,
     MGI_HELD_OUT_MAX = 64
 };
 
@@ -33,6 +34,7 @@ typedef struct mgi_dataset_film {
     char *instruction;     /* of <name>.edit.txt, or NULL: there is none */
     int32_t edit_task;     /* MGI_EDIT_*, of the instruction */
     int64_t first, frames; /* of a clip of it; frames 0: the whole film */
+    _Atomic int64_t fps;   /* as mgi_dataset_rate has it; 0: the film has not been opened yet */
 } mgi_dataset_film;
 
 typedef struct mgen_dataset {
@@ -106,6 +108,10 @@ mgen_status mgi_dataset_piece(mgen_context *ctx, mgi_dataset *ds, uint64_t index
 mgen_status mgi_dataset_check_frames(mgen_context *ctx, const mgi_dataset *ds);
 /* A caption alone; of the host's samples it is not known without reading them: "". */
 void mgi_dataset_caption(const mgi_dataset *ds, uint64_t index, char caption[MGI_CAPTION_SIZE]);
+/* Frames a second of sample `index`, as prompts tell them, a whole number up to MGI_DATASET_FPS_MAX: of a folder's film its own,
+ * for which the film is opened unless it was before; of others the dataset's. */
+mgen_status mgi_dataset_rate(mgen_context *ctx, const mgi_dataset *ds, uint64_t index,
+                             int64_t *fps);
 /* Whether samples are drawn, without end, and told in many wordings; the caption in one of them, as `pick` says
  * (half of all are the plain one). If not, as mgi_dataset_caption. */
 bool mgi_dataset_drawn(const mgi_dataset *ds);

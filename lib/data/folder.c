@@ -15,6 +15,7 @@
 #include "media/plugin.h"
 #include "text/byte_tokenizer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -341,6 +342,27 @@ static mgen_status scale_frames(mgi_film *film, const mgi_dataset *ds, mgi_resiz
     return MGEN_OK;
 }
 
+/* The rate of film `index`, for who asks later: any number of threads tell the same. */
+static void keep_rate(const mgi_dataset *ds, uint64_t index, const mgi_film_info *info)
+{
+    const double fps = floor(mgi_film_rate(info) + 0.5);
+    atomic_store(&ds->films[index].fps, (int64_t)fmin(fmax(fps, 1.0), (double)MGI_DATASET_FPS_MAX));
+}
+
+mgen_status mgi_folder_rate(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, int64_t *fps)
+{
+    char path[MGI_PATH_MAX + 1];
+    mgi_film *film;
+    if (!atomic_load(&ds->films[index].fps)) {
+        MGI_TRY(mgi_path_join(ctx, ds->dir, ds->films[index].name, path, sizeof(path)));
+        MGI_TRY(mgi_film_open(ctx, path, &film));
+        keep_rate(ds, index, mgi_film_about(film));
+        mgi_film_close(film);
+    }
+    *fps = atomic_load(&ds->films[index].fps);
+    return MGEN_OK;
+}
+
 static mgen_status read_frames(mgen_context *ctx, const mgi_dataset *ds, const char *name,
                                const wanted *w, uint8_t *pixels, mgi_film_info *about)
 {
@@ -382,7 +404,10 @@ mgen_status mgi_folder_read_file(mgen_context *ctx, const mgi_dataset *ds, uint6
 {
     const mgi_dataset_film *film = &ds->films[index];
     const wanted w = {film->first + first, frames, end_of(film), 0.0};
-    return read_frames(ctx, ds, name, &w, pixels, info);
+    MGI_TRY(read_frames(ctx, ds, name, &w, pixels, info));
+    if (strcmp(name, film->name) == 0)
+        keep_rate(ds, index, info);
+    return MGEN_OK;
 }
 
 mgen_status mgi_folder_read(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, int64_t first,

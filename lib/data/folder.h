@@ -35,6 +35,8 @@ mgen_status mgi_folder_read(mgen_context *ctx, const mgi_dataset *ds, uint64_t i
 mgen_status mgi_folder_read_file(mgen_context *ctx, const mgi_dataset *ds, uint64_t index,
                                  const char *name, int64_t first, int64_t frames, uint8_t *pixels,
                                  mgi_film_info *info);
+/* As mgi_dataset_rate(). */
+mgen_status mgi_folder_rate(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, int64_t *fps);
 /* What of it is seen at the middles of the first `frames` times of 1/fps seconds: of a film of another rate, frames are left
  * out or come again. */
 mgen_status mgi_folder_watch(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, double fps,

@@ -90,33 +90,49 @@ mgen_status mgi_buckets_encode(mgen_context *ctx, mgi_buckets *b,
 
 int64_t mgi_bucket_fps(const mgi_bucket_data *d)
 {
-    return d->bucket.fps ? d->bucket.fps : d->dataset->fps;
+    return d->bucket.fps ? d->bucket.fps : d->fps ? d->fps : d->dataset->fps;
 }
 
-/* Captions of a folder's films are as they were written; instructions are like requests, which say none. */
-static bool says_no_rate(const mgi_bucket_data *d)
+/* Of clip i. */
+static mgen_status find_rate(mgen_context *ctx, const mgi_bucket_data *d, uint64_t seed, int64_t i,
+                             int64_t *fps)
 {
-    return d->dataset->kind == MGI_DATASET_HOST || d->latents.tasks;
+    const mgi_dataset *ds = d->dataset;
+    const int64_t held = i - d->latents.clips;
+    *fps = d->bucket.fps;
+    if (*fps)
+        return MGEN_OK;
+    return mgi_dataset_rate(ctx, ds,
+                            held < 0 ? mgi_dataset_element(ds, seed, d->first + (uint64_t)i)
+                                     : mgi_dataset_held_first(ds) + (uint64_t)held,
+                            fps);
 }
 
-static mgen_status tell_rate(mgen_context *ctx, const mgi_bucket_data *d)
+static mgen_status tell_rate(mgen_context *ctx, mgi_bucket_data *d, uint64_t seed)
 {
+    int64_t clips_of[MGI_DATASET_FPS_MAX + 1] = {0}, most = 0;
     char **captions = d->latents.captions;
-    const int64_t count = captions ? d->latents.clips + d->latents.held : 0;
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < d->latents.clips + d->latents.held; i++) {
+        int64_t fps;
         char *told;
-        MGI_TRY(mgi_prompt_at_rate(ctx, captions[i], mgi_bucket_fps(d), &told));
+        MGI_TRY(find_rate(ctx, d, seed, i, &fps));
+        MGI_TRY(mgi_prompt_at_rate(ctx, captions[i], fps, &told));
         mgi_free(ctx, captions[i]);
         captions[i] = told;
+        clips_of[fps] += i < d->latents.clips;
     }
+    for (int64_t fps = 1; fps <= MGI_DATASET_FPS_MAX; fps++)
+        most = clips_of[fps] > clips_of[most] ? fps : most;
+    d->fps = most;
     return MGEN_OK;
 }
 
-mgen_status mgi_buckets_tell_rates(mgen_context *ctx, mgi_buckets *b)
+/* What is drawn says it already, where that is told; a picture has none. */
+mgen_status mgi_buckets_tell_rates(mgen_context *ctx, mgi_buckets *b, uint64_t seed)
 {
     for (int64_t i = 0; i < b->count; i++)
-        if (says_no_rate(&b->list[i]) && b->list[i].bucket.frames > 1)
-            MGI_TRY(tell_rate(ctx, &b->list[i]));
+        if (!mgi_dataset_drawn(b->list[i].dataset) && b->list[i].bucket.frames > 1)
+            MGI_TRY(tell_rate(ctx, &b->list[i], seed));
     return MGEN_OK;
 }
 

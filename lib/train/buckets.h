@@ -17,6 +17,7 @@ typedef struct mgi_bucket_data {
     int64_t clips, held;
     uint64_t first; /* element of the dataset with which its clips begin */
     mgi_latents latents;
+    int64_t fps; /* that most of its clips were told to have; 0: nothing was told */
 } mgi_bucket_data;
 
 typedef struct mgi_buckets {
@@ -33,12 +34,12 @@ mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, mgi_data
 /* Encode their clips: of the request, what is a bucket's own is filled in. */
 mgen_status mgi_buckets_encode(mgen_context *ctx, mgi_buckets *b,
                                const mgi_latents_request *request);
-/* Captions of films that the host reads, and instructions, as prompts of a model whose fps_prefix says so: they begin with the
- * frame rate. */
-mgen_status mgi_buckets_tell_rates(mgen_context *ctx, mgi_buckets *b);
+/* Captions of films of a folder or a host, encoded by a request with this seed, and instructions, as prompts of a model whose
+ * fps_prefix says so: they begin with the frame rate, the bucket's or else the film's own. Frames are never others for it. */
+mgen_status mgi_buckets_tell_rates(mgen_context *ctx, mgi_buckets *b, uint64_t seed);
 void mgi_buckets_free(mgen_context *ctx, mgi_buckets *b);
 
-/* Frames a second of its clips. */
+/* Frames a second of its clips; of a folder's films, when they are told, those that most have. */
 int64_t mgi_bucket_fps(const mgi_bucket_data *d);
 
 const mgi_bucket_data *mgi_buckets_draw(const mgi_buckets *b, uint64_t seed, int64_t step);

@@ -85,7 +85,8 @@ static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *p
                                    .ranks = ranks.world};
     mgen_status status = mgi_buckets_encode(r->ctx, &r->buckets, &q);
     if (status == MGEN_OK && r->stage.video.fps_prefix)
-        status = mgi_buckets_tell_rates(r->ctx, &r->buckets);
+        status = mgi_comm_together_in(r->ctx, ranks.world,
+                                      mgi_buckets_tell_rates(r->ctx, &r->buckets, r->seed), NULL);
     if (r->back.made)
         mgi_log(r->ctx, MGEN_LOG_INFO,
                 "of %lld films that \"%s\" made, %lld are what they were to become; the others "

@@ -289,13 +289,18 @@ static void check_learns(mgi_dataset *ds, const mgi_stage *stage)
     mgi_editor_finish(&ed);
 }
 
-/* With fps_prefix the instructions of films, not of images, begin with the rate of their bucket, or that of clips. */
+/* With fps_prefix the instructions of films, not of images, begin with the rate of their bucket, or that of the films. */
 static void test_rates(void **state)
 {
-    static const char *const rates[] = {"FPS-16 ", "FPS-25 "};
+    static const char *const rates[] = {"FPS-30 ", "FPS-25 "};
     (void)state;
     make_films(folder, "rates");
     put_pairs(2);
+    for (int i = 0; i < 4; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%02d.%sy4m", i / 2, i % 2 ? "edited." : "");
+        put_film_of(name, PAIR_SIDE, PAIR_SIDE, PAIR_FRAMES, 2997, 20);
+    }
     mgi_dataset *ds = open_films();
     mgi_stage stage = own_editor(1, 2);
     stage.video.fps_prefix = true;
