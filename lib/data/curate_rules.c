@@ -20,6 +20,7 @@ void mgi_curate_rules_report(mgi_curate_rules *r)
                             .cut_difference = 8.0,
                             .cut_share = 0.3,
                             .cut_sudden = 6.0,
+                            .join_ratio = 1.25,
                             .aesthetic_min = 4.0,
                             .still_difference = 0.3,
                             .still_max = 0.5,
@@ -63,19 +64,20 @@ static const struct {
     {                                                                                              \
 #name, offsetof(mgi_curate_rules, name), min, max                                          \
     }
-    NUMBER(duration_min, 0.0, 1e6),       NUMBER(duration_max, 0.0, 1e6),
-    NUMBER(width_min, 0.0, 65536.0),      NUMBER(height_min, 0.0, 65536.0),
-    NUMBER(portrait_max, 0.0, 1.0),       NUMBER(text_max, 0.0, 1.0),
-    NUMBER(border_max, 0.0, 1.0),         NUMBER(clip_min, 0.0, 1e6),
-    NUMBER(clip_max, 0.01, 1e6),          NUMBER(skip, 0.0, 1e6),
-    NUMBER(cut_difference, 0.0, 256.0),   NUMBER(cut_share, 0.0, 1.0),
-    NUMBER(cut_sudden, 1.0, 1e6),         NUMBER(aesthetic_min, -1e6, 1e6),
-    NUMBER(still_difference, 0.0, 256.0), NUMBER(still_max, 0.0, 1.0),
-    NUMBER(still_seconds_max, 0.0, 1e6),  NUMBER(motion_min, 0.0, 256.0),
-    NUMBER(vector_min, 0.0, 256.0),       NUMBER(vector_max, 0.0, 256.0),
-    NUMBER(shots_max, 0.0, 1000.0),       NUMBER(shake_max, 0.0, 256.0),
-    NUMBER(duplicate_min, 0.0, 2.0),      NUMBER(clusters, 0.0, 4096.0),
-    NUMBER(weight_max, 1.0, 64.0),        NUMBER(seed, 0.0, 4294967295.0),
+    NUMBER(duration_min, 0.0, 1e6),     NUMBER(duration_max, 0.0, 1e6),
+    NUMBER(width_min, 0.0, 65536.0),    NUMBER(height_min, 0.0, 65536.0),
+    NUMBER(portrait_max, 0.0, 1.0),     NUMBER(text_max, 0.0, 1.0),
+    NUMBER(border_max, 0.0, 1.0),       NUMBER(clip_min, 0.0, 1e6),
+    NUMBER(clip_max, 0.01, 1e6),        NUMBER(skip, 0.0, 1e6),
+    NUMBER(cut_difference, 0.0, 256.0), NUMBER(cut_share, 0.0, 1.0),
+    NUMBER(cut_sudden, 1.0, 1e6),       NUMBER(join_ratio, 0.0, 1e6),
+    NUMBER(aesthetic_min, -1e6, 1e6),   NUMBER(still_difference, 0.0, 256.0),
+    NUMBER(still_max, 0.0, 1.0),        NUMBER(still_seconds_max, 0.0, 1e6),
+    NUMBER(motion_min, 0.0, 256.0),     NUMBER(vector_min, 0.0, 256.0),
+    NUMBER(vector_max, 0.0, 256.0),     NUMBER(shots_max, 0.0, 1000.0),
+    NUMBER(shake_max, 0.0, 256.0),      NUMBER(duplicate_min, 0.0, 2.0),
+    NUMBER(clusters, 0.0, 4096.0),      NUMBER(weight_max, 1.0, 64.0),
+    NUMBER(seed, 0.0, 4294967295.0),
 #undef NUMBER
 };
 enum { NUMBERS = sizeof numbers / sizeof numbers[0] };

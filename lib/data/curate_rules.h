@@ -23,10 +23,11 @@ typedef struct mgi_curate_rules {
     double skip;               /* seconds that the first clip of a film begins late */
     double cut_difference;     /* grey levels that frames of two scenes differ by, at least */
     double cut_share;          /* share of blocks that the frame before does not explain */
-    double cut_sudden;       /* or half as many, if so many times as many as in the frames before */
-    double aesthetic_min;    /* of the scores that stand beside films */
-    double still_difference; /* grey levels below which a frame is the one before */
-    double still_max;        /* share of such frames */
+    double cut_sudden;    /* or half as many, if so many times as many as in the frames before */
+    double join_ratio;    /* of joins: share of blocks that are new to share off the way; 0: none */
+    double aesthetic_min; /* of the scores that stand beside films */
+    double still_difference;       /* grey levels below which a frame is the one before */
+    double still_max;              /* share of such frames */
     double still_seconds_max;      /* that a clip may stand still at a stretch */
     double motion_min;             /* mean difference of blurred frames, grey levels */
     double vector_min, vector_max; /* mean motion a frame, pixels of a frame 256 wide (or high) */

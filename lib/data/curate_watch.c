@@ -3,6 +3,7 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "data/curate_joins.h"
 
 #include <math.h>
 #include <string.h>
@@ -10,10 +11,14 @@
 enum {
     BEFORE = 4, /* frames with which one is compared that may be a cut */
     GLANCES =
-        32 /* descriptions of frames that are held of a clip; when they are full, every second one goes */
+        32, /* descriptions of frames that are held of a clip; when they are full, every second one goes */
+    PAST_MIN = 16, /* frames of the past, at least and at most */
+    PAST_MAX = 512
 };
 /* Seconds from one look for text and borders to the next, and from one description. */
 static const double looks_apart = 0.5, glances_apart = 0.25;
+/* Seconds that the beginning of a join may lie back. */
+static const double past_seconds = 4.0;
 
 typedef struct glance {
     float like[MGI_LIKE_SIZE / MGI_LIKE_FRAMES], theme[MGI_THEME_SIZE];
@@ -43,7 +48,9 @@ struct mgi_curate_watch {
     glance *glance;
     int64_t at, shot; /* the next frame; the first one of the shot */
     bool taken;       /* the shot has given its clip */
-    int64_t cut_room;
+    mgi_curate_joins *joins;
+    progress *past; /* as it was before each of the last frames, a ring */
+    int64_t past_room;
     double unknown[BEFORE]; /* of the frames before, a ring; of the shot alone */
     int64_t unknowns;
     progress now;
@@ -63,6 +70,7 @@ void mgi_curate_film_free(mgen_context *ctx, mgi_curate_film *film)
         mgi_free(ctx, film->clips[i].view);
     mgi_free(ctx, film->clips);
     mgi_free(ctx, film->cuts);
+    mgi_free(ctx, film->joins);
     mgi_free(ctx, film->name);
     mgi_free(ctx, film->caption);
     *film = (mgi_curate_film){0};
@@ -86,7 +94,15 @@ static mgen_status make_room(mgi_curate_watch *w)
     MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)n, sizeof *w->rows, &w->rows));
     MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)n, sizeof *w->rows, &w->blurred));
     MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)n, sizeof *w->rows, &w->blurred_before));
-    return mgi_alloc_zero(w->ctx, GLANCES, sizeof *w->glance, &w->glance);
+    MGI_TRY(mgi_alloc_zero(w->ctx, GLANCES, sizeof *w->glance, &w->glance));
+    MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)w->past_room, sizeof *w->past, &w->past));
+    return mgi_curate_joins_begin(w->ctx, &w->rules, w->width, w->height, w->film->fps, &w->joins);
+}
+
+static int64_t past_frames(double fps)
+{
+    const int64_t frames = (int64_t)fmin(past_seconds * fps, (double)PAST_MAX);
+    return frames > PAST_MIN ? frames : PAST_MIN;
 }
 
 mgen_status mgi_curate_watch_begin(mgen_context *ctx, const mgi_curate_rules *rules,
@@ -107,6 +123,7 @@ mgen_status mgi_curate_watch_begin(mgen_context *ctx, const mgi_curate_rules *ru
     w->height = info->height / w->small_factor;
     w->fine_width = info->width / w->fine_factor;
     w->fine_height = info->height / w->fine_factor;
+    w->past_room = past_frames(film->fps);
     mgen_status status = w->width && w->height
                              ? make_room(w)
                              : mgi_fail(ctx, MGEN_E_CORRUPT,
@@ -123,10 +140,11 @@ void mgi_curate_watch_free(mgi_curate_watch *w)
 {
     if (!w)
         return;
-    void *const all[] = {w->small, w->grey, w->before,  w->fine,           w->fine_grey,
-                         w->plane, w->rows, w->blurred, w->blurred_before, w->glance};
+    void *const all[] = {w->small, w->grey,    w->before,         w->fine,   w->fine_grey, w->plane,
+                         w->rows,  w->blurred, w->blurred_before, w->glance, w->past};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         mgi_free(w->ctx, all[i]);
+    mgi_curate_joins_free(w->joins);
     mgi_free(w->ctx, w);
 }
 
@@ -185,17 +203,17 @@ static void describe(mgi_curate_watch *w)
     p->next_glance = p->frames + p->every;
 }
 
-static mgen_status keep_view(mgi_curate_watch *w, mgi_curate_clip *c)
+/* Of the first `n` descriptions. */
+static void see(const mgi_curate_watch *w, int64_t n, mgi_curate_view *view)
 {
-    const int64_t n = w->now.glances, each = MGI_LIKE_SIZE / MGI_LIKE_FRAMES;
-    MGI_TRY(mgi_alloc_zero(w->ctx, 1, sizeof *c->view, &c->view));
+    const int64_t each = MGI_LIKE_SIZE / MGI_LIKE_FRAMES;
+    memset(view, 0, sizeof *view);
     for (int64_t i = 0; i < MGI_LIKE_FRAMES; i++) {
         const glance *g = &w->glance[(2 * i + 1) * n / (2 * MGI_LIKE_FRAMES)];
-        memcpy(c->view->like + i * each, g->like, sizeof g->like);
+        memcpy(view->like + i * each, g->like, sizeof g->like);
         for (int64_t k = 0; k < MGI_THEME_SIZE; k++)
-            c->view->theme[k] += g->theme[k] / (float)MGI_LIKE_FRAMES;
+            view->theme[k] += g->theme[k] / (float)MGI_LIKE_FRAMES;
     }
-    return MGEN_OK;
 }
 
 static uint32_t failed(int step, bool fails)
@@ -203,14 +221,35 @@ static uint32_t failed(int step, bool fails)
     return fails ? UINT32_C(1) << step : 0;
 }
 
+/* What is known of a clip, and what it fails. */
+static void measure(const mgi_curate_watch *w, const progress *p, mgi_curate_clip *c)
+{
+    const mgi_curate_rules *r = &w->rules;
+    const double pairs = (double)(p->pairs ? p->pairs : 1);
+    c->first = p->first;
+    c->frames = p->frames;
+    c->text = p->text[p->looks > 2]; /* what passes for text seldom does so twice */
+    c->border = larger(p->bars[0] + p->bars[1], p->bars[2] + p->bars[3]);
+    c->still = (double)p->same / pairs;
+    c->still_seconds = (double)p->longest / w->film->fps;
+    c->motion = p->difference / pairs;
+    c->vector = p->vector / pairs;
+    c->shake = p->shake / pairs;
+    c->fails = failed(MGI_CURATE_TEXT, c->text > r->text_max) |
+               failed(MGI_CURATE_BORDER, c->border > r->border_max) |
+               failed(MGI_CURATE_STILL,
+                      c->still > r->still_max || c->still_seconds > r->still_seconds_max) |
+               failed(MGI_CURATE_MOTION, c->motion < r->motion_min || c->vector < r->vector_min ||
+                                             c->vector > r->vector_max) |
+               failed(MGI_CURATE_JITTER, c->shake > r->shake_max);
+}
+
 /* The clip is over: kept if it is long enough. */
 static mgen_status close_clip(mgi_curate_watch *w)
 {
-    const mgi_curate_rules *r = &w->rules;
     const progress *p = &w->now;
     mgi_curate_film *film = w->film;
-    const double pairs = (double)(p->pairs ? p->pairs : 1);
-    if (!p->begun || p->frames < at_least_one(frames_in(w, r->clip_min))) {
+    if (!p->begun || p->frames < at_least_one(frames_in(w, w->rules.clip_min))) {
         w->now.begun = false;
         return MGEN_OK;
     }
@@ -219,26 +258,10 @@ static mgen_status close_clip(mgi_curate_watch *w)
         MGI_TRY(mgi_realloc(w->ctx, &film->clips, (size_t)film->room, sizeof *film->clips));
     }
     mgi_curate_clip *c = &film->clips[film->count];
-    *c = (mgi_curate_clip){
-        .first = p->first,
-        .frames = p->frames,
-        .text = p->text[p->looks > 2], /* what passes for text seldom does so twice */
-        .border = larger(p->bars[0] + p->bars[1], p->bars[2] + p->bars[3]),
-        .still = (double)p->same / pairs,
-        .still_seconds = (double)p->longest / film->fps,
-        .motion = p->difference / pairs,
-        .vector = p->vector / pairs,
-        .shake = p->shake / pairs,
-        .same = -1,
-        .cluster = -1};
-    c->fails = failed(MGI_CURATE_TEXT, c->text > r->text_max) |
-               failed(MGI_CURATE_BORDER, c->border > r->border_max) |
-               failed(MGI_CURATE_STILL,
-                      c->still > r->still_max || c->still_seconds > r->still_seconds_max) |
-               failed(MGI_CURATE_MOTION, c->motion < r->motion_min || c->vector < r->vector_min ||
-                                             c->vector > r->vector_max) |
-               failed(MGI_CURATE_JITTER, c->shake > r->shake_max);
-    MGI_TRY(keep_view(w, c));
+    *c = (mgi_curate_clip){.same = -1, .cluster = -1};
+    measure(w, p, c);
+    MGI_TRY(mgi_alloc(w->ctx, sizeof *c->view, &c->view));
+    see(w, p->glances, c->view);
     film->count++;
     w->now.begun = false;
     return MGEN_OK;
@@ -303,14 +326,122 @@ static mgen_status cut(mgi_curate_watch *w)
 {
     mgi_curate_film *film = w->film;
     MGI_TRY(close_clip(w));
-    if (film->shots > w->cut_room) {
-        w->cut_room = w->cut_room ? 2 * w->cut_room : 16;
-        MGI_TRY(mgi_realloc(w->ctx, &film->cuts, (size_t)w->cut_room, sizeof *film->cuts));
+    if (film->cut_count == film->cut_room) {
+        film->cut_room = film->cut_room ? 2 * film->cut_room : 16;
+        MGI_TRY(mgi_realloc(w->ctx, &film->cuts, (size_t)film->cut_room, sizeof *film->cuts));
     }
-    film->cuts[film->shots - 1] = w->at;
+    film->cuts[film->cut_count++] = w->at;
     film->shots++;
     w->shot = w->at;
     w->taken = false;
+    w->unknowns = 0;
+    return MGEN_OK;
+}
+
+/* ---- scenes that pass into each other ----------------------------------------------------------- */
+
+/* What was known of the clip that begins with frame `clip`, before frame `at`, or as long ago as is remembered; false: nothing. */
+static bool remember(const mgi_curate_watch *w, int64_t clip, int64_t at, progress *out)
+{
+    const int64_t oldest = w->at - w->past_room;
+    const progress *past = &w->past[(at > oldest ? at : oldest + 1) % w->past_room];
+    if (at >= w->at || w->at < 1 || !past->begun || past->first != clip)
+        return false;
+    *out = *past;
+    out->frames = at - clip;
+    return true;
+}
+
+/* How many of the descriptions that there are now are of what was known then: every second one may be gone since. */
+static int64_t seen_then(const mgi_curate_watch *w, const progress *then)
+{
+    int64_t glances = then->glances;
+    for (int64_t every = then->every; every < w->now.every; every *= 2)
+        glances = (glances + 1) / 2;
+    return glances;
+}
+
+/* The clip that is being watched ends before frame `at`. */
+static mgen_status close_before(mgi_curate_watch *w, int64_t at)
+{
+    progress past;
+    if (remember(w, w->now.first, at, &past)) {
+        past.glances = seen_then(w, &past);
+        past.every = w->now.every;
+        w->now = past;
+    }
+    return close_clip(w);
+}
+
+/* A closed clip ends before frame `at`. What it looks like is known as long as no other is watched. */
+static void end_before(mgi_curate_watch *w, mgi_curate_clip *c, int64_t at)
+{
+    progress past;
+    if (remember(w, c->first, at, &past)) {
+        measure(w, &past, c);
+        if (w->now.first == c->first)
+            see(w, seen_then(w, &past), c->view);
+    }
+    c->frames = at - c->first;
+}
+
+/* Clips that are closed already end where the join begins, if that leaves enough of them. */
+static void shorten_clips(mgi_curate_watch *w, const mgi_curate_join *around)
+{
+    mgi_curate_film *film = w->film;
+    const int64_t least = at_least_one(frames_in(w, w->rules.clip_min));
+    for (int64_t i = film->count - 1; i >= 0; i--) {
+        mgi_curate_clip *c = &film->clips[i];
+        if (c->first >= around->end)
+            continue;
+        if (c->first + c->frames <= around->first)
+            return;
+        end_before(w, c, around->first);
+        if (c->frames >= least)
+            continue;
+        mgi_free(w->ctx, c->view);
+        film->count--;
+        memmove(c, c + 1, (size_t)(film->count - i) * sizeof *c);
+    }
+}
+
+/* What a fade looked like before it was known to be one: a cut each frame. */
+static void forget_cuts(mgi_curate_film *film, int64_t first, int64_t end)
+{
+    while (film->cut_count && film->cuts[film->cut_count - 1] >= first &&
+           film->cuts[film->cut_count - 1] <= end) {
+        film->cut_count--;
+        film->shots--;
+    }
+}
+
+/* Frames first .. end - 1 are in no scene. Told of a join that is known already, it may be longer than it seemed. */
+static mgen_status join(mgi_curate_watch *w, int64_t first, int64_t end)
+{
+    mgi_curate_film *film = w->film;
+    mgi_curate_join *last = film->joined ? &film->joins[film->joined - 1] : NULL;
+    const bool known = last && first <= last->end;
+    if (!known) {
+        if (film->joined == film->join_room) {
+            film->join_room = film->join_room ? 2 * film->join_room : 4;
+            MGI_TRY(
+                mgi_realloc(w->ctx, &film->joins, (size_t)film->join_room, sizeof *film->joins));
+        }
+        last = &film->joins[film->joined++];
+        *last = (mgi_curate_join){first, first};
+        film->shots++;
+    }
+    last->first = first < last->first ? first : last->first;
+    if (w->now.begun && w->now.first < last->first)
+        MGI_TRY(close_before(w, last->first));
+    const bool longer = end > last->end;
+    last->end = longer ? end : last->end;
+    shorten_clips(w, last);
+    if (!longer)
+        return MGEN_OK;
+    forget_cuts(film, last->first, end);
+    w->now.begun = w->taken = false;
+    w->shot = end;
     w->unknowns = 0;
     return MGEN_OK;
 }
@@ -320,17 +451,23 @@ mgen_status mgi_curate_watch_frame(mgi_curate_watch *w, const uint8_t *rgb, bool
     const mgi_film_info *info = &w->film->info;
     mgi_look_motion m = {0};
     double difference = 0.0;
+    int64_t first, end;
+    bool cuts = false;
     mgi_look_reduce(rgb, info->width, info->height, w->small_factor, w->small);
     mgi_look_grey(w->small, w->width * w->height, w->grey);
     mgi_look_blur(w->grey, w->width, w->height, w->rows, w->blurred);
     if (w->at) {
         difference = mgi_look_difference(w->before, w->grey, w->width * w->height);
         mgi_look_motion_of(w->before, w->grey, w->width, w->height, &m);
-        if (difference >= w->rules.cut_difference && is_cut(w, m.unknown))
+        cuts = difference >= w->rules.cut_difference && is_cut(w, m.unknown);
+        if (cuts)
             MGI_TRY(cut(w));
         else
             w->unknown[w->unknowns++ % BEFORE] = m.unknown;
     }
+    if (mgi_curate_joins_frame(w->joins, w->at, w->blurred, &m, cuts, &first, &end))
+        MGI_TRY(join(w, first, end));
+    w->past[w->at % w->past_room] = w->now;
     MGI_TRY(follow_clip(w, rgb, difference, &m));
     uint8_t *grey = w->grey;
     w->grey = w->before;

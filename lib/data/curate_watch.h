@@ -46,15 +46,23 @@ typedef struct mgi_curate_clip {
     mgi_curate_view *view; /* NULL: not needed, it has failed */
 } mgi_curate_clip;
 
+/* Frames that belong to no scene: one passes into another. */
+typedef struct mgi_curate_join {
+    int64_t first, end; /* and the frame after them */
+} mgi_curate_join;
+
 typedef struct mgi_curate_film {
     char *name, *caption; /* caption: NULL = none */
     mgi_film_info info;   /* frames: those that were read */
     double fps, seconds;
     double aesthetic; /* NaN: nobody has rated it */
     uint32_t fails;   /* bits of what the film as a whole fails */
-    int64_t shots;
+    int64_t shots;    /* one more than there are cuts and joins */
     int64_t *
-        cuts; /* the first frame of each shot but the first; as many as clips are looked for in, for tests */
+        cuts; /* frames with which shots begin that follow a cut; as many as clips are looked for in, for tests */
+    int64_t cut_count, cut_room;
+    mgi_curate_join *joins; /* what is gradual between shots */
+    int64_t joined, join_room;
     mgi_curate_clip *clips;
     int64_t count, room;
 } mgi_curate_film;

@@ -11,9 +11,9 @@ enum { VIEW_LONG = 96, VIEW_SHORT = 64, SMALL_LONG = 72, SMALL_SHORT = 52, MARGI
 
 const char *mgi_raw_kind_name(int kind)
 {
-    static const char *const names[MGI_RAW_KINDS] = {
-        "clean",  "short",  "small", "portrait", "text",  "letterbox", "pillarbox", "still",
-        "slides", "frozen", "slow",  "fast",     "shake", "cuts",      "duplicate"};
+    static const char *const names[MGI_RAW_ALL_KINDS] = {
+        "clean",  "short", "small", "portrait", "text", "letterbox", "pillarbox", "still", "slides",
+        "frozen", "slow",  "fast",  "shake",    "cuts", "duplicate", "dissolves", "fades"};
     return names[kind];
 }
 
@@ -63,6 +63,17 @@ static void lay_out(lots *l, mgi_world_raw *raw)
     raw->first[raw->scenes] = raw->frames = at;
 }
 
+static int seen_from(const mgi_world_raw *raw, int scene)
+{
+    return raw->joined[scene] ? raw->join[scene] : raw->first[scene];
+}
+
+static int seen_until(const mgi_world_raw *raw, int scene)
+{
+    return scene + 1 < raw->scenes && raw->joined[scene + 1] ? raw->joined[scene + 1]
+                                                             : raw->first[scene + 1];
+}
+
 /* Scenes in which something moves all the time, laid out for the view. */
 static void draw_scenes(mgi_world_raw *raw, uint64_t seed, uint64_t index, int view_width,
                         int view_height)
@@ -79,7 +90,7 @@ static void draw_scenes(mgi_world_raw *raw, uint64_t seed, uint64_t index, int v
     if (raw->kind == MGI_RAW_FAST || raw->kind == MGI_RAW_SHAKE || raw->kind == MGI_RAW_SLOW)
         o.camera = MGI_WORLD_NEVER;
     for (int i = 0; i < raw->scenes; i++) {
-        o.frames = raw->first[i + 1] - raw->first[i];
+        o.frames = seen_until(raw, i) - seen_from(raw, i);
         mgi_world_scene_random(&raw->scene[i], seed, index * MGI_RAW_SCENES + (uint64_t)i, &o);
         if (raw->kind == MGI_RAW_SLOW)
             raw->scene[i].fps *= 10;
@@ -156,6 +167,32 @@ void mgi_world_raw_random(mgi_world_raw *raw, uint64_t seed, uint64_t index)
     raw->sweep = raw->kind == MGI_RAW_FAST ? scale * choose(&l, 4, 6) : 0;
 }
 
+/* Scenes meet in the middle of what joins them. */
+void mgi_world_raw_joined(mgi_world_raw *raw, uint64_t seed, uint64_t index)
+{
+    lots l = {seed, (UINT64_C(1) << 40) + index, 0};
+    *raw = (mgi_world_raw){.kind = MGI_RAW_DISSOLVES + (int)(index % 2),
+                           .seed = seed,
+                           .index = l.index,
+                           .width = VIEW_LONG,
+                           .height = VIEW_SHORT,
+                           .view_width = VIEW_LONG,
+                           .view_height = VIEW_SHORT,
+                           .scenes = choose(&l, 2, 3)};
+    const bool fades = raw->kind == MGI_RAW_FADES;
+    raw->hold = fades ? choose(&l, 0, 4) : 0;
+    memset(raw->bar_colour, fades && index / 2 % 4 == 3 ? 255 : 0, 3);
+    for (int i = 0; i < raw->scenes; i++)
+        raw->first[i + 1] = raw->first[i] + choose(&l, 48, 64);
+    raw->frames = raw->first[raw->scenes];
+    for (int i = 1; i < raw->scenes; i++) {
+        const int length = fades ? 2 * choose(&l, 5, 12) + raw->hold : choose(&l, 6, 24);
+        raw->join[i] = raw->first[i] - length / 2;
+        raw->joined[i] = raw->join[i] + length;
+    }
+    draw_scenes(raw, seed, l.index, VIEW_LONG, VIEW_SHORT);
+}
+
 /* ---- frames ------------------------------------------------------------------------------------- */
 
 static int scene_of(const mgi_world_raw *raw, int i)
@@ -169,7 +206,7 @@ static int scene_of(const mgi_world_raw *raw, int i)
 /* The frame of its scene that frame i of the film shows. */
 static int moment_of(const mgi_world_raw *raw, int scene, int i)
 {
-    i -= raw->first[scene];
+    i -= seen_from(raw, scene);
     if (raw->kind == MGI_RAW_STILL || raw->kind == MGI_RAW_SLIDES)
         return 0;
     if (raw->kind == MGI_RAW_FROZEN && i >= raw->freeze)
@@ -297,6 +334,42 @@ static void put_text(const mgi_world_raw *raw, uint8_t *out)
             }
 }
 
+/* The scene that frame i is a join to; 0: it shows one scene. */
+static int join_at(const mgi_world_raw *raw, int i)
+{
+    for (int k = 1; k < raw->scenes; k++)
+        if (i >= raw->join[k] && i < raw->joined[k])
+            return k;
+    return 0;
+}
+
+static void mix(const mgi_world_raw *raw, float share, const uint8_t *with, uint8_t *out)
+{
+    for (int64_t p = 0; p < (int64_t)raw->width * raw->height; p++, out += 3) {
+        const uint8_t *c = with ? with + 3 * p : raw->bar_colour;
+        for (int k = 0; k < 3; k++)
+            out[k] = to_byte((float)out[k] + share * ((float)c[k] - (float)out[k]));
+    }
+}
+
+/* Frame i, between scenes k - 1 and k. */
+static void draw_join(const mgi_world_raw *raw, int k, int i, uint8_t *room, uint8_t *out)
+{
+    const int w = raw->width, h = raw->height, at = i - raw->join[k];
+    const int length = raw->joined[k] - raw->join[k];
+    if (raw->kind == MGI_RAW_DISSOLVES) {
+        mgi_world_draw(&raw->scene[k], w, h, moment_of(raw, k, i), 1, room);
+        mgi_world_draw(&raw->scene[k - 1], w, h, moment_of(raw, k - 1, i), 1, out);
+        mix(raw, (float)(at + 1) / (float)(length + 1), room, out);
+        return;
+    }
+    const int half = (length - raw->hold) / 2;
+    const int from = at < half ? at + 1 : at < half + raw->hold ? half + 1 : length - at;
+    const int scene = at < half ? k - 1 : k;
+    mgi_world_draw(&raw->scene[scene], w, h, moment_of(raw, scene, i), 1, out);
+    mix(raw, (float)from / (float)(half + 1), NULL, out);
+}
+
 size_t mgi_world_raw_room(const mgi_world_raw *raw)
 {
     return (size_t)raw->view_width * (size_t)raw->view_height * 3;
@@ -305,7 +378,12 @@ size_t mgi_world_raw_room(const mgi_world_raw *raw)
 void mgi_world_raw_frame(const mgi_world_raw *raw, int i, uint8_t *room, uint8_t *out)
 {
     const int scene = scene_of(raw, i);
+    const int join = join_at(raw, i);
     int x, y;
+    if (join) {
+        draw_join(raw, join, i, room, out);
+        return;
+    }
     mgi_world_draw(&raw->scene[scene], raw->view_width, raw->view_height, moment_of(raw, scene, i),
                    1, room);
     if (raw->kind == MGI_RAW_DUPLICATE) {

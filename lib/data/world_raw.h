@@ -25,7 +25,11 @@ enum {
     MGI_RAW_SHAKE,     /* jumps about from frame to frame */
     MGI_RAW_CUTS,      /* a cut every few frames */
     MGI_RAW_DUPLICATE, /* the round's clean film: brighter, larger, coarsely coded, or cropped */
-    MGI_RAW_KINDS
+    MGI_RAW_KINDS,
+    /* Beside the rounds (mgi_world_raw_joined): two or three scenes that pass into each other. */
+    MGI_RAW_DISSOLVES = MGI_RAW_KINDS, /* mixed for 0.4 to 1.5 seconds */
+    MGI_RAW_FADES,                     /* by way of black or, of every fourth film, white */
+    MGI_RAW_ALL_KINDS
 };
 /* What became of a duplicate. */
 enum { MGI_RAW_BRIGHTER, MGI_RAW_LARGER, MGI_RAW_CODED, MGI_RAW_CROPPED, MGI_RAW_COPIES };
@@ -35,6 +39,10 @@ enum { MGI_RAW_SCENES = 24, MGI_RAW_TEXT_MAX = 12, MGI_RAW_FPS = 16 };
 typedef struct mgi_world_raw {
     int kind, width, height, frames;       /* pixels; the rate is MGI_RAW_FPS */
     int scenes, first[MGI_RAW_SCENES + 1]; /* frames at which scenes begin, and the end */
+    int join
+        [MGI_RAW_SCENES], /* of the frame at which a scene begins to be seen, in the one before */
+        joined[MGI_RAW_SCENES]; /* where that one is gone; both 0: it is cut */
+    int hold;                   /* frames of one colour within a fade */
     mgi_world_scene scene[MGI_RAW_SCENES];
     int view_width, view_height; /* of the scenes as drawn, pixels */
     int copy;                    /* MGI_RAW_BRIGHTER, ... of a duplicate */
@@ -52,6 +60,8 @@ typedef struct mgi_world_raw {
 const char *mgi_raw_kind_name(int kind); /* "clean", ... */
 /* Film `index` of world `seed`. */
 void mgi_world_raw_random(mgi_world_raw *raw, uint64_t seed, uint64_t index);
+/* Film `index` of another sequence, of MGI_RAW_DISSOLVES and MGI_RAW_FADES in turn. */
+void mgi_world_raw_joined(mgi_world_raw *raw, uint64_t seed, uint64_t index);
 /* How many bytes mgi_world_raw_frame() needs for itself. */
 size_t mgi_world_raw_room(const mgi_world_raw *raw);
 /* Frame `i`, height x width x 3 RGB8. */

@@ -22,7 +22,8 @@ typedef struct measurement {
     mgi_world_raw *raw; /* of each film, with what is known of it */
     int64_t films;
     uint64_t world;
-    rates scenes, duplicates, kept, filters[MGI_CURATE_STEPS];
+    rates scenes, joins, duplicates, kept, filters[MGI_CURATE_STEPS];
+    int64_t beside, whole; /* clips of films with joins; those without a frame of one */
 } measurement;
 
 #define KIND(kind) (UINT32_C(1) << MGI_RAW_##kind)
@@ -74,7 +75,7 @@ end:
 static void score_scenes(measurement *m, const mgi_world_raw *raw, const mgi_curate_film *film)
 {
     rates *r = &m->scenes;
-    for (int64_t k = 0, t = 1; k < film->shots - 1; k++) {
+    for (int64_t k = 0, t = 1; k < film->cut_count; k++) {
         while (t < raw->scenes && raw->first[t] < film->cuts[k])
             t++;
         const bool right = t < raw->scenes && raw->first[t] == film->cuts[k];
@@ -83,6 +84,25 @@ static void score_scenes(measurement *m, const mgi_world_raw *raw, const mgi_cur
         r->met += right;
     }
     r->there += raw->scenes - 1;
+}
+
+/* Joins that meet what was found; of those films all scenes are joined. */
+static void score_joins(measurement *m, const mgi_world_raw *raw, const mgi_curate_film *film)
+{
+    rates *r = &m->joins;
+    bool met[MGI_RAW_SCENES] = {false};
+    for (int64_t k = 0; k < film->joined; k++) {
+        bool right = false;
+        for (int t = 1; t < raw->scenes; t++)
+            if (film->joins[k].first < raw->joined[t] && film->joins[k].end > raw->join[t])
+                right = met[t] = true;
+        r->found++;
+        r->right += right;
+    }
+    for (int t = 1; t < raw->scenes; t++) {
+        r->there += raw->joined[t] > 0;
+        r->met += met[t];
+    }
 }
 
 static void score_filters(measurement *m, const mgi_world_raw *raw, const mgi_curate_film *film)
@@ -100,6 +120,37 @@ static void score_filters(measurement *m, const mgi_world_raw *raw, const mgi_cu
     }
 }
 
+/* Frames of no join. */
+static bool is_whole(const mgi_world_raw *raw, const mgi_curate_clip *clip)
+{
+    bool whole = true;
+    for (int t = 1; t < raw->scenes; t++)
+        whole =
+            whole && (clip->first >= raw->joined[t] || clip->first + clip->frames <= raw->join[t]);
+    return whole;
+}
+
+/* Film `i` of those whose scenes are joined: beside the others, which it takes no part with. */
+static mgen_status watch_joined(measurement *m, int64_t i)
+{
+    mgi_world_raw *raw;
+    mgi_curate_film film = {.aesthetic = NAN};
+    MGI_TRY(mgi_alloc_zero(m->ctx, 1, sizeof *raw, &raw));
+    mgi_world_raw_joined(raw, m->world, (uint64_t)i);
+    film.info = (mgi_film_info){raw->width, raw->height, raw->frames, MGI_RAW_FPS, 1};
+    mgen_status status = watch_frames(m, raw, &film);
+    if (status == MGEN_OK)
+        score_joins(m, raw, &film);
+    m->scenes.found += film.cut_count;
+    for (int64_t k = 0; k < film.count; k++) {
+        m->beside++;
+        m->whole += is_whole(raw, &film.clips[k]);
+    }
+    mgi_curate_film_free(m->ctx, &film);
+    mgi_free(m->ctx, raw);
+    return status;
+}
+
 static mgen_status watch(measurement *m, int64_t i)
 {
     mgi_world_raw *raw = &m->raw[i];
@@ -114,6 +165,7 @@ static mgen_status watch(measurement *m, int64_t i)
             return status;
         }
         score_scenes(m, raw, &film);
+        score_joins(m, raw, &film);
         score_filters(m, raw, &film);
     }
     return mgi_curator_take(&m->curator, &film);
@@ -242,6 +294,9 @@ static void report_all(const measurement *m, const mgi_curate_funnel *f, mgen_re
     mgi_report_add(report, "clips", (double)f->all_clips);
     mgi_report_add(report, "kept", (double)f->clips[MGI_CURATE_RESAMPLE]);
     report_rates(report, &m->scenes, "scene_precision", "scene_recall");
+    report_rates(report, &m->joins, "join_precision", "join_recall");
+    if (m->beside)
+        mgi_report_add(report, "join_whole", (double)m->whole / (double)m->beside);
     report_rates(report, &by[MGI_CURATE_TEXT], "text_precision", "text_recall");
     report_rates(report, &by[MGI_CURATE_BORDER], "border_precision", "border_recall");
     report_rates(report, &by[MGI_CURATE_STILL], "still_precision", "still_recall");
@@ -249,6 +304,12 @@ static void report_all(const measurement *m, const mgi_curate_funnel *f, mgen_re
     report_rates(report, &by[MGI_CURATE_JITTER], "jitter_precision", "jitter_recall");
     report_rates(report, &m->duplicates, "duplicate_precision", "duplicate_recall");
     report_rates(report, &m->kept, "kept_precision", "kept_recall");
+}
+
+/* To so many films of the rounds there are so many whose scenes are joined: of each kind as many as of each of theirs. */
+static int64_t joined_of(int64_t films)
+{
+    return films * (MGI_RAW_ALL_KINDS - MGI_RAW_KINDS) / MGI_RAW_KINDS;
 }
 
 mgen_status mgi_eval_curate(mgen_context *ctx, const mgi_eval_request *r, mgen_report *report)
@@ -262,6 +323,8 @@ mgen_status mgi_eval_curate(mgen_context *ctx, const mgi_eval_request *r, mgen_r
     mgen_status status = MGEN_OK;
     for (int64_t i = 0; i < r->n && status == MGEN_OK; i++) {
         status = watch(&m, i);
+        for (int64_t k = joined_of(i); k < joined_of(i + 1) && status == MGEN_OK; k++)
+            status = watch_joined(&m, k);
         if (status == MGEN_OK && r->progress && r->progress(r->user, (int)i + 1, (int)r->n))
             status = mgi_fail(ctx, MGEN_E_CANCELLED, "the measurement was stopped");
     }

@@ -31,8 +31,8 @@ static bool stop_at_two(void *user, int done, int total)
 static void test_round(void **state)
 {
     (void)state;
-    static const char *const rates[] = {"text",   "border",    "still", "motion",
-                                        "jitter", "duplicate", "scene", "kept"};
+    static const char *const rates[] = {"text",      "border", "still", "motion", "jitter",
+                                        "duplicate", "scene",  "join",  "kept"};
     const mgi_eval_request r = {.n = 15, .seed = 3};
     mgen_report *report;
     char name[64];
@@ -45,6 +45,7 @@ static void test_round(void **state)
         snprintf(name, sizeof name, "%s_recall", rates[i]);
         assert_true(value_of(report, name) >= (strcmp(rates[i], "scene") ? 0.99 : 0.8));
     }
+    assert_true(value_of(report, "join_whole") == 1.0); /* of two films beside the round */
     assert_true(value_of(report, "kept") >= 1.0 && value_of(report, "clips") >= 10.0);
     mgen_report_destroy(report);
 }
