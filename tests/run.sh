@@ -24,6 +24,7 @@
 #   kills    training killed 1000 times at random moments        (--medium)
 #   seeds    kernels again, with other random numbers           (--long)
 #
+# Checks of the suites from format to asan run beside one another, as many at a time as there are processors.
 # Without names: format to asan; --medium adds emulated, emulated-asan, asan-full, binaries, asan-api, clang, tsan, large, dist and kills, --long seeds too. Installs
 # what is missing with apt. The last line counts test cases: "N passed, N failed, N skipped".
 set -u
@@ -123,43 +124,66 @@ build_plain() {
     build build-test
 }
 
-# tap beside others, as many at a time as there are processors; what they say comes in order when all are done.
+# Checks run beside others, those of one suite beside the next one's, as many at a time as there are processors. What they
+# say comes in the order in which they began, once all before them are done.
 begun=()
-# shellcheck disable=SC2030,SC2031 # the counts come through a file
-start_tap() { # as tap
-    begun+=("$1")
-    rm -f "$logs/$1.count"
-    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do
+later=() # functions that begin checks when all others are done
+installing=
+begin() { # name, command...; the command calls pass, fail, skip or tap
+    local name=$1
+    shift
+    [[ " ${begun[*]} " != *" $name "* ]] || finish
+    while [ "$(jobs -rp | grep -cvx "${installing:-none}")" -ge "$jobs" ]; do
         wait -n
     done
+    say
+    begun+=("$name")
+    rm -f "$logs/$name.count"
+    # shellcheck disable=SC2030 # the counts come through a file
     {
         passed=0 failed=0 skipped=0
-        tap "$@"
-        echo "$passed $failed $skipped" >"$logs/$1.count"
-    } >"$logs/$1.said" 2>&1 &
+        "$@"
+        echo "$passed $failed $skipped" >"$logs/$name.part"
+        mv "$logs/$name.part" "$logs/$name.count"
+    } >"$logs/$name.said" 2>&1 </dev/null &
+}
+begin_tap() { # as tap
+    begin "$1" tap "$@"
 }
 # shellcheck disable=SC2031 # as above
-finish_taps() {
-    local name p f s
-    wait
-    for name in "${begun[@]}"; do
-        cat "$logs/$name.said"
-        p=0 f=1 s=0
-        [ ! -f "$logs/$name.count" ] || read -r p f s <"$logs/$name.count"
+say() {
+    local p f s
+    while [ ${#begun[@]} -gt 0 ] && [ -f "$logs/${begun[0]}.count" ]; do
+        cat "$logs/${begun[0]}.said"
+        read -r p f s <"$logs/${begun[0]}.count"
         passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+        begun=("${begun[@]:1}")
     done
-    begun=()
+}
+finish() {
+    local function functions
+    wait
+    say
+    while [ ${#begun[@]} -gt 0 ]; do
+        fail "${begun[0]}: it did not end" "$logs/${begun[0]}.said"
+        begun=("${begun[@]:1}")
+        say
+    done
+    functions=("${later[@]}")
+    later=()
+    for function in "${functions[@]}"; do
+        "$function"
+    done
 }
 
 programs() { # folder of a build, prefix of the names
     local program
     for program in "$1"/test_*; do
         if [ -f "$program" ] && [ -x "$program" ]; then
-            start_tap "$2$(basename "$program")" 900 \
+            begin_tap "$2$(basename "$program")" 900 \
                 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "$program"
         fi
     done
-    finish_taps
 }
 
 # checkkernel in parts, whose lengths differ.
@@ -167,12 +191,14 @@ kernels() { # folder of a build, prefix of the names, options...
     local program=$1/tests/kernels/checkkernel prefix=$2 part
     shift 2
     for part in 1 2 3 4 5 6; do
-        start_tap "${prefix}kernels-$part" 900 "$program" --part "$part/6" "$@"
+        begin_tap "${prefix}kernels-$part" 900 "$program" --part "$part/6" "$@"
     done
-    finish_taps
 }
 
 suite_format() {
+    begin format check_format
+}
+check_format() {
     local files tool
     tool=$(command -v clang-format-14 || command -v clang-format)
     mapfile -t files < <(find include lib kernels examples tests \( -name '*.[ch]' -o -name '*.cu' -o -path 'kernels/*.cpp' \) \
@@ -197,9 +223,9 @@ suite_format() {
     fi
 }
 suite_arch() {
-    build_plain && tap arch 120 "$python" tests/arch/check.py "$root" \
+    build_plain && begin_tap arch 120 "$python" tests/arch/check.py "$root" \
         --library build-test/libmoviegen.so
-    tap gpu.sh 60 tests/gpu/check.sh
+    begin_tap gpu.sh 60 tests/gpu/check.sh
 }
 suite_unit() {
     build_plain && programs build-test/tests ''
@@ -208,12 +234,15 @@ suite_api() {
     build_plain || return
     rm -f "$logs/api.trace"
     MOVIEGEN_TRACE=$logs/api.trace programs build-test/tests/api ''
+    later+=(check_coverage)
+}
+check_coverage() {
     tap api-coverage 60 "$python" tests/abi/coverage.py --strict include/moviegen.h "$logs/api.trace"
 }
 suite_abi() {
     build_plain || return
-    tap abi 300 "$python" tests/abi/check.py "$root" build-test
-    tap abi-guards 300 "$python" tests/abi/mutations.py include/moviegen.h
+    begin_tap abi 300 "$python" tests/abi/check.py "$root" build-test
+    begin_tap abi-guards 300 "$python" tests/abi/mutations.py include/moviegen.h
 }
 # Killed more often (--medium).
 suite_kills() {
@@ -224,24 +253,30 @@ suite_kernels() {
 }
 suite_cli() {
     build_plain || return
-    tap cli 600 "$python" tests/cli/check_cli.py build-test/examples/cli/moviegen
-    tap folders 600 "$python" tests/cli/check_folders.py build-test/examples/cli/moviegen
-    tap upsample 600 "$python" tests/cli/check_upsample.py build-test/examples/cli/moviegen
-    tap edit 600 "$python" tests/cli/check_edit.py build-test/examples/cli/moviegen
-    tap personalize 600 "$python" tests/cli/check_personalize.py build-test/examples/cli/moviegen
-    tap sound 600 "$python" tests/cli/check_sound.py build-test/examples/cli/moviegen
-    tap curate 600 "$python" tests/cli/check_curate.py build-test/examples/cli/moviegen
-    tap eval-upsample 600 "$python" tests/cli/check_eval_upsample.py build-test/examples/cli/moviegen
-    tap kills 600 "$python" tests/cli/check_kills.py build-test/examples/cli/moviegen
+    begin_tap cli 600 "$python" tests/cli/check_cli.py build-test/examples/cli/moviegen
+    begin_tap folders 600 "$python" tests/cli/check_folders.py build-test/examples/cli/moviegen
+    begin_tap upsample 600 "$python" tests/cli/check_upsample.py build-test/examples/cli/moviegen
+    begin_tap edit 600 "$python" tests/cli/check_edit.py build-test/examples/cli/moviegen
+    begin_tap personalize 600 "$python" tests/cli/check_personalize.py build-test/examples/cli/moviegen
+    begin_tap sound 600 "$python" tests/cli/check_sound.py build-test/examples/cli/moviegen
+    begin_tap curate 600 "$python" tests/cli/check_curate.py build-test/examples/cli/moviegen
+    begin_tap eval-upsample 600 "$python" tests/cli/check_eval_upsample.py build-test/examples/cli/moviegen
+    begin_tap kills 600 "$python" tests/cli/check_kills.py build-test/examples/cli/moviegen
+}
+await_rust() {
+    [ -n "$installing" ] || return
+    wait "$installing" 2>/dev/null
+    cat "$logs/rust-installed.log"
+    installing=
 }
 suite_bindings() {
+    await_rust
     build_plain || return
-    scripts/install-deps.sh rust || echo "going on without Rust"
-    tap rust 900 tests/bindings/test_rust.sh build-test
-    tap python 600 "$python" tests/bindings/test_python.py build-test/libmoviegen.so.0
+    begin_tap rust 900 tests/bindings/test_rust.sh build-test
+    begin_tap python 600 "$python" tests/bindings/test_python.py build-test/libmoviegen.so.0
 }
 suite_examples() {
-    build_plain && tap examples 900 "$python" tests/examples/check.py build-test
+    build_plain && begin_tap examples 900 "$python" tests/examples/check.py build-test
 }
 build_asan() { # folder, meson options...
     local folder=$1
@@ -286,6 +321,7 @@ suite_emulated() {
     tap emulated-test_fsdp 900 env CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER=test_parity MOVIEGEN_MESH_DEVICE=nccl \
         build-emulated/tests/test_fsdp
     kernels build-emulated emulated- --variant cuda,sm80,sm90 --cases 12
+    finish
     tap emulated-faults 900 "$python" tests/kernels/kernel_mutations.py "$root" build-emulated
 }
 suite_emulated-asan() {
@@ -308,6 +344,7 @@ suite_asan-api() {
     build_asan_plain && programs build-asan/tests/api asan-
 }
 suite_clang() {
+    await_rust
     if ! scripts/install-deps.sh clang; then
         skip clang "clang is not installed"
         return
@@ -345,14 +382,25 @@ suite_seeds() {
     done
 }
 
-scripts/install-deps.sh build || exit 1
-scripts/install-deps.sh test || echo "going on without: tests that need it are skipped"
-scripts/install-deps.sh ffmpeg || echo "going on without FFmpeg"
-scripts/install-deps.sh mpi || echo "going on without MPI"
+# What is missing comes from one call of apt, or from one a group where something cannot be had; Rust, which only a late suite
+# needs, meanwhile.
+scripts/install-deps.sh build test ffmpeg mpi || {
+    scripts/install-deps.sh build || exit 1
+    scripts/install-deps.sh test || echo "going on without: tests that need it are skipped"
+    scripts/install-deps.sh ffmpeg || echo "going on without FFmpeg"
+    scripts/install-deps.sh mpi || echo "going on without MPI"
+}
+if [[ " ${suites[*]} " = *" bindings "* ]]; then
+    { scripts/install-deps.sh rust || echo "going on without Rust"; } >"$logs/rust-installed.log" 2>&1 </dev/null &
+    installing=$!
+fi
 python=/usr/bin/python3
 [ -x $python ] || python=$(command -v python3)
 for suite in "${suites[@]}"; do
+    # Only the suites of the short rung go on beside one another.
+    [[ " ${short[*]} " = *" $suite "* ]] || finish
     "suite_$suite"
 done
+finish
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]
