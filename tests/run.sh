@@ -284,10 +284,11 @@ build_asan() { # folder, meson options...
     # What the library is told not to do (abort, print) the sanitizers do for it.
     export ASAN_OPTIONS=abort_on_error=0:allocator_may_return_null=1
     export UBSAN_OPTIONS=print_stacktrace=1
-    build "$folder" -Db_sanitize=address,undefined -Db_lundef=false \
-        -Dc_args=-fno-sanitize-recover=all "$@"
+    # Optimized less, and without what variables are called, they compile in half the time; where a fault is they still say.
+    build "$folder" -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 \
+        -Dc_args='-fno-sanitize-recover=all -g1' "$@"
 }
-# What is not watched, kernels for single processors, is taken from build-test.
+# What is not watched, kernels, is taken from build-test.
 build_asan_plain() { # targets...
     local targets=()
     build_plain || return
