@@ -71,6 +71,21 @@ MGK_INLINE void v_store_part(float *p, int64_t n, vf v)
 {
     _mm256_maskstore_ps(p, v_part(n), (__m256)v);
 }
+#elif MGK_WIDTH == 4
+MGK_INLINE vf v_load_part(const float *p, int64_t n)
+{
+    return (vf){n > 0 ? p[0] : 0, n > 1 ? p[1] : 0, n > 2 ? p[2] : 0, 0};
+}
+
+MGK_INLINE void v_store_part(float *p, int64_t n, vf v)
+{
+    if (n > 0)
+        p[0] = v[0];
+    if (n > 1)
+        p[1] = v[1];
+    if (n > 2)
+        p[2] = v[2];
+}
 #else
 static inline vf v_load_part(const float *p, int64_t n)
 {
@@ -311,22 +326,39 @@ MGK_INLINE vf v_round_bf16(vf v)
     return (vf)_mm512_and_si512(v_bf16_bits(v), _mm512_set1_epi32(-65536));
 }
 #else
+/* The first n lanes, n < MGK_WIDTH. Three are written out; more are a loop, in a function of its own:
+ * inlined at each end of a row it was slower, and took the compiler longer than all else. */
+#if MGK_WIDTH == 4
+MGK_INLINE vf v_from_bf16_part(const uint16_t *p, int64_t n)
+{
+    vu u = {n > 0 ? p[0] : 0u, n > 1 ? p[1] : 0u, n > 2 ? p[2] : 0u, 0};
+    return (vf)(u << 16);
+}
+#else
+static __attribute__((noinline, unused)) vf v_from_bf16_part(const uint16_t *p, int64_t n)
+{
+    uint32_t t[MGK_WIDTH] = {0};
+    for (int64_t i = 0; i < n && i < MGK_WIDTH; i++)
+        t[i] = (uint32_t)p[i] << 16;
+    vf v;
+    memcpy(&v, t, sizeof v);
+    return v;
+}
+#endif
+
 MGK_INLINE vf v_from_bf16(const uint16_t *p, int64_t lanes)
 {
+    if (lanes != MGK_WIDTH)
+        return v_from_bf16_part(p, lanes);
 #if MGK_WIDTH == 8 && defined(__AVX2__)
-    if (lanes == 8) {
-        __m128i h = _mm_loadu_si128((const __m128i *)(const void *)p);
-        return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16);
-    }
-#endif
+    __m128i h = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16);
+#else
     vu u = {0};
-    if (lanes == MGK_WIDTH)
-        for (int i = 0; i < MGK_WIDTH; i++)
-            u[i] = p[i];
-    else
-        for (int64_t i = 0; i < lanes; i++)
-            u[i] = p[i];
+    for (int i = 0; i < MGK_WIDTH; i++)
+        u[i] = p[i];
     return (vf)(u << 16);
+#endif
 }
 
 MGK_INLINE vu v_bf16_bits(vf v)
@@ -349,21 +381,41 @@ MGK_INLINE void v_stream_bf16(uint16_t *p, vf v)
 }
 #endif
 
+#if MGK_WIDTH == 4
+MGK_INLINE void v_to_bf16_part(uint16_t *p, int64_t n, vf v)
+{
+    const vu r = v_bf16_bits(v) >> 16;
+    if (n > 0)
+        p[0] = (uint16_t)r[0];
+    if (n > 1)
+        p[1] = (uint16_t)r[1];
+    if (n > 2)
+        p[2] = (uint16_t)r[2];
+}
+#else
+static __attribute__((noinline, unused)) void v_to_bf16_part(uint16_t *p, int64_t n, vf v)
+{
+    const vu r = v_bf16_bits(v) >> 16;
+    uint32_t t[MGK_WIDTH];
+    memcpy(t, &r, sizeof t);
+    for (int64_t i = 0; i < n && i < MGK_WIDTH; i++)
+        p[i] = (uint16_t)t[i];
+}
+#endif
+
 MGK_INLINE void v_to_bf16(uint16_t *p, int64_t lanes, vf v)
 {
-#if MGK_WIDTH == 8 && defined(__AVX2__)
-    if (lanes == 8) {
-        _mm_storeu_si128((__m128i *)(void *)p, v_narrow(v));
+    if (lanes != MGK_WIDTH) {
+        v_to_bf16_part(p, lanes, v);
         return;
     }
+#if MGK_WIDTH == 8 && defined(__AVX2__)
+    _mm_storeu_si128((__m128i *)(void *)p, v_narrow(v));
+#else
+    const vu r = v_bf16_bits(v) >> 16;
+    for (int i = 0; i < MGK_WIDTH; i++)
+        p[i] = (uint16_t)r[i];
 #endif
-    vu r = v_bf16_bits(v) >> 16;
-    if (lanes == MGK_WIDTH)
-        for (int i = 0; i < MGK_WIDTH; i++)
-            p[i] = (uint16_t)r[i];
-    else
-        for (int64_t i = 0; i < lanes; i++)
-            p[i] = (uint16_t)r[i];
 }
 
 MGK_INLINE vf v_round_bf16(vf v)

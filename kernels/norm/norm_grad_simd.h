@@ -294,6 +294,31 @@ MGK_INLINE void grad_sample(const mgk_norm_args *a, const common_row *c, int64_t
     grad_groups(a, c, r, end, 1, far, to, residual, layer, type);
 }
 
+/* A function for each of these: written out in one, of 100 KB, they took the compiler three times as long. */
+typedef void grad_fn(const mgk_norm_args *a, common_row c, int64_t r, int64_t end, grad_columns to);
+
+#define GRAD_SAMPLE(name, residual, layer, type)                                                   \
+    static __attribute__((noinline)) void name(const mgk_norm_args *a, common_row c, int64_t r,    \
+                                               int64_t end, grad_columns to)                       \
+    {                                                                                              \
+        grad_sample(a, &c, r, end, &to, residual, layer, type);                                    \
+    }
+GRAD_SAMPLE(grad_rms_f32, false, false, MGK_F32)
+GRAD_SAMPLE(grad_rms_bf16, false, false, MGK_BF16)
+GRAD_SAMPLE(grad_layer_f32, false, true, MGK_F32)
+GRAD_SAMPLE(grad_layer_bf16, false, true, MGK_BF16)
+GRAD_SAMPLE(residual_rms_f32, true, false, MGK_F32)
+GRAD_SAMPLE(residual_rms_bf16, true, false, MGK_BF16)
+GRAD_SAMPLE(residual_layer_f32, true, true, MGK_F32)
+GRAD_SAMPLE(residual_layer_bf16, true, true, MGK_BF16)
+#undef GRAD_SAMPLE
+
+/* [residual][layer][bf16] */
+static grad_fn *const grads[2][2][2] = {
+    {{grad_rms_f32, grad_rms_bf16}, {grad_layer_f32, grad_layer_bf16}},
+    {{residual_rms_f32, residual_rms_bf16}, {residual_layer_f32, residual_layer_bf16}},
+};
+
 static void plain_column(float *column, int64_t dim)
 {
     for (int64_t i = 0; column && i + 2 * MGK_WIDTH <= dim; i += 2 * MGK_WIDTH)
@@ -301,10 +326,11 @@ static void plain_column(float *column, int64_t dim)
 }
 
 /* Rows of one sample, whose sums A, B and G are 0 at `sums`, if that is there. */
-MGK_INLINE void grad_range(const grad_job *job, int64_t r, int64_t end, float *sums, float *room,
-                           bool residual, int32_t type)
+static void grad_range(const grad_job *job, int64_t r, int64_t end, float *sums, float *room)
 {
     const mgk_norm_args *a = job->a;
+    const bool residual = job->residual;
+    const int32_t type = a->dy.dtype;
     const bool shifted = a->d_bias.p || a->d_shift.p || (a->d_scale.p && a->bias.p);
     grad_columns to = {NULL, NULL, NULL};
     common_row c = {.times = room};
@@ -317,10 +343,7 @@ MGK_INLINE void grad_range(const grad_job *job, int64_t r, int64_t end, float *s
         to.b = sums + (PART_B - PART_A) * job->column;
     if (sums && residual && a->d_gate.p)
         to.g = sums + (PART_G - PART_A) * job->column;
-    if (a->kind == MGK_NORM_LAYER)
-        grad_sample(a, &c, r, end, &to, residual, true, type);
-    else
-        grad_sample(a, &c, r, end, &to, residual, false, type);
+    grads[residual][a->kind == MGK_NORM_LAYER][type == MGK_BF16](a, c, r, end, to);
     v_stream_end(!residual && a->dx.p && mgk_streams(a->dx, a->rows, a->dim));
     if (type == MGK_BF16) {
         plain_column(to.a, a->dim);
@@ -408,10 +431,7 @@ static void grad_block(void *arg, int64_t block, int thread)
     while (r < end) {
         int64_t sample = (r + s->skip) / s->sample;
         int64_t last = mgk_min(end, (sample + 1) * s->sample - s->skip);
-        if (job->residual)
-            V_BY_DTYPE(a->dy.dtype, grad_range, job, r, last, sums, room, true);
-        else
-            V_BY_DTYPE(a->dy.dtype, grad_range, job, r, last, sums, room, false);
+        grad_range(job, r, last, sums, room);
         r = last;
         if (!part)
             continue;
