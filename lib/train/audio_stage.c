@@ -433,8 +433,7 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_audio_clips *c
     if (run->status == MGEN_OK)
         b.x0 = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE, noise, 1.0f, 0.0f, 5,
                           b.x1->dims);
-    b.t = mgi_random(run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, first, 1.0f, 0.0f, 1,
-                     &rows);
+    b.t = mgi_stage_times(run, &r->stage, r->seed, first, rows);
     T *loss = batch_loss(run, r, &b);
     mgi_backward(run, loss);
     mgi_stage_sum(run, &loss, 1, r->loss, 0);

@@ -138,6 +138,14 @@ static void put_texts(mgi_json_writer *w, const mgi_stage *s)
     }
 }
 
+static void put_times(mgi_json_writer *w, const mgi_stage *s)
+{
+    if (s->time_mean != 0.0 || s->time_deviation != 0.0) {
+        put_exact(w, "time_mean", s->time_mean);
+        put_exact(w, "time_deviation", s->time_deviation);
+    }
+}
+
 static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
 {
     mgi_json_put_string(w, "tae_name", s->tae_name);
@@ -147,6 +155,7 @@ static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
     mgi_json_close(w, '}');
     mgi_json_put_int(w, "clips", s->clips);
     put_exact(w, "drop", s->drop);
+    put_times(w, s);
     if (s->start_from[0])
         mgi_json_put_string(w, "start_from", s->start_from);
     put_buckets(w, s);
@@ -228,6 +237,7 @@ static void put_audio(mgi_json_writer *w, const mgi_stage *s)
     put_exact(w, "drop_film", s->drop_film);
     put_exact(w, "drop_text", s->drop_text);
     put_exact(w, "nothing_heard", s->nothing_heard);
+    put_times(w, s);
     if (s->start_from[0])
         mgi_json_put_string(w, "start_from", s->start_from);
 }

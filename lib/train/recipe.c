@@ -381,6 +381,19 @@ static mgen_status read_text_encoders(mgen_context *ctx, const mgi_json *o, mgi_
     return MGEN_OK;
 }
 
+/* "times": an object that may be absent; the report's are sigmoid(normal(0, 1)). */
+static mgen_status read_times(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {"mean", "deviation", NULL};
+    const mgi_json *part;
+    if (!mgi_json_find(o, "times"))
+        return MGEN_OK;
+    MGI_TRY(mgi_recipe_object(ctx, o, "times", &part));
+    MGI_TRY(mgi_json_only_keys(ctx, part, keys));
+    MGI_TRY(mgi_json_get_real(ctx, part, "mean", false, -8.0, 8.0, &s->time_mean));
+    return mgi_json_get_real(ctx, part, "deviation", false, 0.01, 8.0, &s->time_deviation);
+}
+
 /* What text to video, the upsampler, the editor and the personalizer have in common. */
 static mgen_status read_flow(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
@@ -393,6 +406,7 @@ static mgen_status read_flow(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
     MGI_TRY(read_text_encoders(ctx, o, s));
     MGI_TRY(mgi_json_get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
     MGI_TRY(mgi_json_get_int(ctx, o, "clips", true, 1, 1 << 20, &s->clips));
+    MGI_TRY(read_times(ctx, o, s));
     return mgi_json_get_real(ctx, o, "drop", false, 0.0, 1.0, &s->drop);
 }
 
@@ -403,12 +417,15 @@ static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_
         "validate_every", "optimizer",   "world",  "tae",       "text_encoder",
         "text_encoders",  "video_model", "clips",  "drop",      "start_from",
         "save_as",        "buckets",     "images", "recompute", "precision",
-        "store",          NULL};
+        "store",          "times",       NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(read_flow(ctx, o, s));
     MGI_TRY(mgi_recipe_object(ctx, o, "video_model", &part));
     MGI_TRY(mgi_vt_config_read(ctx, part, &s->video));
+    if (mgi_json_find(o, "times") && s->video.objective == MGI_VT_V_PREDICTION)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"times\" are of flow matching; \"v_prediction\" draws its levels evenly");
     return !s->video.condition && !s->video.reference
                ? MGEN_OK
                : mgi_fail(
@@ -467,7 +484,7 @@ static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stag
         "name",          "kind",      "steps",     "batch",      "accumulate", "validate_every",
         "optimizer",     "world",     "tae",       "upsampler",  "artifacts",  "degrade",
         "text_encoders", "clips",     "drop",      "start_from", "save_as",    "buckets",
-        "images",        "recompute", "precision", "store",      NULL};
+        "images",        "recompute", "precision", "store",      "times",      NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
@@ -533,10 +550,11 @@ mgen_status mgi_recipe_drops(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 static mgen_status read_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",      "kind",   "steps",     "batch",       "accumulate", "validate_every",
-        "optimizer", "world",  "tae",       "editor",      "edits",      "text_encoders",
-        "clips",     "drop",   "drop_both", "drop_source", "start_from", "save_as",
-        "buckets",   "images", "recompute", "precision",   "store",      NULL};
+        "name",           "kind",          "steps",   "batch",   "accumulate",
+        "validate_every", "optimizer",     "world",   "tae",     "editor",
+        "edits",          "text_encoders", "clips",   "drop",    "drop_both",
+        "drop_source",    "start_from",    "save_as", "buckets", "images",
+        "recompute",      "precision",     "store",   "times",   NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
@@ -573,10 +591,11 @@ static mgen_status read_lengths(mgen_context *ctx, const mgi_json *o, mgi_stage 
 static mgen_status read_audio(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",       "kind",    "steps",     "batch",     "accumulate", "validate_every",
-        "optimizer",  "world",   "codec",     "audio",     "text",       "vision",
-        "lengths",    "clips",   "drop",      "drop_film", "drop_text",  "nothing_heard",
-        "start_from", "save_as", "recompute", "precision", "store",      NULL};
+        "name",           "kind",      "steps",         "batch",      "accumulate",
+        "validate_every", "optimizer", "world",         "codec",      "audio",
+        "text",           "vision",    "lengths",       "clips",      "drop",
+        "drop_film",      "drop_text", "nothing_heard", "start_from", "save_as",
+        "recompute",      "precision", "store",         "times",      NULL};
     static const char *const recompute[] = {"none", "selective", "full"};
     const mgi_json *part;
     mgen_status status;
@@ -587,6 +606,7 @@ static mgen_status read_audio(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(mgi_json_get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
     MGI_TRY(mgi_json_get_int(ctx, o, "clips", true, 1, 1 << 20, &s->clips));
     MGI_TRY(read_lengths(ctx, o, s));
+    MGI_TRY(read_times(ctx, o, s));
     s->drop = 0.2; /* the report's shares */
     s->drop_film = s->drop_text = 0.1;
     s->nothing_heard = 0.5;

@@ -128,6 +128,8 @@ typedef struct mgi_stage {
     double images;     /* share of the steps that take images; below 0: as the weights say */
     int32_t recompute; /* MGI_RECOMPUTE_* of the video model: "none", "selective" or "full" */
     double drop;       /* share of captions replaced by nothing */
+    double time_mean,
+        time_deviation; /* t = sigmoid(normal of these), of audio, too; deviation 0: 1 */
     /* upsampler: its autoencoder is tae_name's, its transformer `video`; clips have the size that it makes */
     mgi_upsampler_config upsampler;
     char artifacts[64];     /* the autoencoder through which small clips went; "" = none */

@@ -51,11 +51,11 @@ static mgen_status read_photos(mgen_context *ctx, const mgi_json *o, mgi_stage *
 mgen_status mgi_recipe_personalizer(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",           "kind",         "steps",         "batch",   "accumulate",
-        "validate_every", "optimizer",    "world",         "tae",     "vision",
-        "photos",         "personalizer", "clips",         "drop",    "drop_both",
-        "images",         "start_from",   "text_encoders", "save_as", "drop_source",
-        "buckets",        "recompute",    "precision",     "store",   NULL};
+        "name",      "kind",        "steps",     "batch",     "accumulate", "validate_every",
+        "optimizer", "world",       "tae",       "vision",    "photos",     "personalizer",
+        "clips",     "drop",        "drop_both", "images",    "start_from", "text_encoders",
+        "save_as",   "drop_source", "buckets",   "recompute", "precision",  "store",
+        "times",     NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/stage.h"
 
+#include "core/philox.h"
 #include "kernels/pointwise/pointwise.h"
+#include "kernels/random/random.h"
 #include "nn/gather.h"
 
 #include <inttypes.h>
@@ -118,6 +120,14 @@ void mgi_stage_sum(mgi_run *run, mgi_tensor *const *scalars, int count, mgi_tens
                                 .beta = 1.0f};
         mgi_run_launch(run, MGK_OP_axpby, &a);
     }
+}
+
+mgi_tensor *mgi_stage_times(mgi_run *run, const mgi_stage *stage, uint64_t seed, uint64_t first,
+                            int64_t rows)
+{
+    double deviation = stage->time_deviation > 0.0 ? stage->time_deviation : 1.0;
+    return mgi_random(run, MGK_RANDOM_LOGIT_NORMAL, seed, MGI_STREAM_TIME, first, (float)deviation,
+                      (float)stage->time_mean, 1, &rows);
 }
 
 float mgi_stage_value(const mgi_tensor *scalar)

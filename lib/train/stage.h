@@ -94,6 +94,9 @@ void mgi_stage_report(const mgi_optimizer *o, int64_t step, float loss, mgen_rep
 /* sums[first + i] += scalar i: sums stay on the device until the step is over. */
 void mgi_stage_sum(mgi_run *run, mgi_tensor *const *scalars, int count, mgi_tensor *sums,
                    int64_t first);
+/* (rows): times of the flow of elements first .. first + rows - 1, as the stage draws them. */
+mgi_tensor *mgi_stage_times(mgi_run *run, const mgi_stage *stage, uint64_t seed, uint64_t first,
+                            int64_t rows);
 /* A scalar's value; 0 where a failure left none. Waits for the device: outside of a step's passes. */
 float mgi_stage_value(const mgi_tensor *scalar);
 /* NUMERIC if the loss is not finite. */

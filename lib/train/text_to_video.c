@@ -532,8 +532,7 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *d
     if (run->status == MGEN_OK)
         b.x0 = mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_NOISE, noise, 1.0f, 0.0f,
                           b.x1->rank, b.x1->dims);
-    b.t = b.flow ? mgi_random(run, MGK_RANDOM_LOGIT_NORMAL, r->seed, MGI_STREAM_TIME, first, 1.0f,
-                              0.0f, 1, &rows)
+    b.t = b.flow ? mgi_stage_times(run, &r->stage, r->seed, first, rows)
                  : random_levels(run, r, first, rows);
     take_text(run, r, &b);
     if (alone(r))

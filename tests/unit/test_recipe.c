@@ -2,6 +2,7 @@
  * Recipes: what is read of them, what is refused, and the learning rates that they ask for. */
 #include "tensor/device.h"
 #include "train/optimizer.h"
+#include "train/stage.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -215,6 +216,48 @@ static void test_store(void **state)
     assert_int_equal(mgi_stage_store(&s), MGI_ST_F8);
     assert_int_equal(read_video("\"store\":\"f32\"", &s), MGEN_E_CORRUPT);
     assert_non_null(strstr(mgen_last_error(ctx), "\"bf16\" and \"fp8\""));
+}
+
+/* Of n times: how many lie below `time`. */
+static double share_below(const mgi_stage *s, double time)
+{
+    enum { N = 4096 };
+    static float t[N];
+    int below = 0;
+    mgi_run run;
+    mgi_run_init(&run, ctx, false);
+    mgi_tensor *times = mgi_stage_times(&run, s, 1, 0, N);
+    assert_int_equal(run.status, MGEN_OK);
+    mgi_tensor_read(times, 0, t, N);
+    mgi_run_finish(&run);
+    for (int i = 0; i < N; i++)
+        below += t[i] < time;
+    return (double)below / N;
+}
+
+/* sigmoid(normal(mean, deviation)): the shares below a time are the normal's. */
+static void test_times(void **state)
+{
+    static const char *const bad[][2] = {
+        {"\"times\":1", "\"times\" must be an object"},
+        {"\"times\":{\"shift\":1}", "\"shift\""},
+        {"\"times\":{\"deviation\":0}", "\"deviation\""},
+        {"\"times\":{\"mean\":-9}", "\"mean\""},
+    };
+    mgi_stage s;
+    (void)state;
+    assert_int_equal(read_video("", &s), MGEN_OK);
+    assert_true(fabs(share_below(&s, 0.5) - 0.5) < 0.03);
+    assert_true(fabs(share_below(&s, 1 / (1 + exp(1.0))) - 0.1587) < 0.03);
+    assert_int_equal(read_video("\"times\":{\"mean\":-1}", &s), MGEN_OK);
+    assert_true(fabs(share_below(&s, 0.5) - 0.8413) < 0.03);
+    assert_int_equal(read_video("\"times\":{\"mean\":-1,\"deviation\":0.5}", &s), MGEN_OK);
+    assert_true(fabs(share_below(&s, 0.5) - 0.9772) < 0.03);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(read_video(bad[i][0], &s), MGEN_E_CORRUPT);
+        if (!strstr(mgen_last_error(ctx), bad[i][1]))
+            fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), bad[i][1]);
+    }
 }
 
 static mgen_status read_upsampler(const char *members, mgi_stage *out)
@@ -680,6 +723,7 @@ int main(void)
         cmocka_unit_test(test_condition),    cmocka_unit_test(test_editor),
         cmocka_unit_test(test_personalizer), cmocka_unit_test(test_degrade_names),
         cmocka_unit_test(test_long_lists),   cmocka_unit_test(test_rates),
-        cmocka_unit_test(test_plateau),      cmocka_unit_test(test_delivered)};
+        cmocka_unit_test(test_plateau),      cmocka_unit_test(test_delivered),
+        cmocka_unit_test(test_times)};
     return cmocka_run_group_tests_name("recipe", tests, begin, end);
 }
