@@ -2,6 +2,7 @@
 #include "kernels/traffic.h"
 
 #include "kernels/attention/attention.h"
+#include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/fp8/matmul_fp8.h"
 #include "kernels/fp8/quantize_fp8.h"
@@ -124,6 +125,14 @@ static double loss_traffic(const mgk_loss_args *a)
     return of(a->x, all) + of(a->target, all) + of(a->dx, all) * (a->accumulate ? 2 : 1);
 }
 
+/* Logits once: the second pass over a row finds it in a cache. */
+static double cross_entropy_traffic(const mgk_cross_entropy_args *a)
+{
+    double rows = (double)a->rows, all = rows * (double)a->classes;
+    return of(a->x, all) + of(a->dx, all) * (a->accumulate ? 2 : 1) + of(a->target, rows) +
+           of(a->lse, rows);
+}
+
 /* Weight, moments, average and compute copy; or the gradient alone. */
 static double optimizer_traffic(const mgk_optimizer_args *a, bool all)
 {
@@ -186,6 +195,9 @@ double mgk_traffic(int op, const void *args)
     case MGK_OP_loss:
     case MGK_OP_loss_grad:
         return loss_traffic(args);
+    case MGK_OP_cross_entropy:
+    case MGK_OP_cross_entropy_grad:
+        return cross_entropy_traffic(args);
     case MGK_OP_grad_norm:
         return optimizer_traffic(args, false);
     case MGK_OP_adamw:

@@ -47,8 +47,9 @@ struct fibre {
 /* A cluster of blocks: mostly one. */
 struct block_state {
     fibre *fibres; /* THREADS_MAX of them: the first ones are made when they are needed */
-    fibre *player[THREADS_MAX]; /* of each thread that has started */
-    fibre *spare[THREADS_MAX];  /* that play nobody */
+    fibre *player[THREADS_MAX]; /* of each thread that has started; `nobody` once it has ended */
+    fibre nobody;
+    fibre *spare[THREADS_MAX]; /* that play nobody */
     int spare_count, made, threads, started, ended;
     int blocks, block_threads, ended_of[BLOCKS_MAX]; /* of them, threads of each block */
     unsigned char *shared;                           /* that of the first block */
@@ -151,6 +152,7 @@ static void fibre_main(void)
         do {
             state->call(state->what);
             f->state = ENDED;
+            state->player[f->number] = &state->nobody; /* f goes on as another thread */
             state->ended++;
             state->ended_of[f->number / state->block_threads]++;
         } while (next_thread(f));
@@ -362,6 +364,7 @@ static block_state *make_state(void)
         s->fibres = (fibre *)calloc(THREADS_MAX, sizeof *s->fibres);
     if (!s || !s->fibres)
         mgk_emulated_abort("no memory");
+    s->nobody.state = ENDED;
     return s;
 }
 

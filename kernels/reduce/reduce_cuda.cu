@@ -1,66 +1,27 @@
 /* SPDX-License-Identifier: MIT
  * Rows to one number each, and softmax along them: a warp for each row, or a block if rows are long. */
-#include "kernels/common/cuda.h"
+#include "kernels/common/cuda_rows.h"
 #include "kernels/reduce/reduce.h"
 
 namespace
 {
 
-enum { LONG = 2048, PIECE = 16384 }; /* PIECE: of a row, summed by one block */
-
-template <int TEAM, typename V> MGK_DEVICE V team_sum(V x, V *scratch)
-{
-    return TEAM == MGK_WARP ? mgk_warp_sum(x) : mgk_block_sum(x, scratch);
-}
-
-/* A NaN is larger than any number. */
-template <typename V> MGK_DEVICE V larger(V a, V b)
-{
-    return a != a || a > b ? a : b;
-}
-
-template <typename V> MGK_DEVICE V warp_largest(V x)
-{
-    for (int step = 16; step > 0; step /= 2)
-        x = larger(x, __shfl_xor_sync(0xffffffffu, x, step));
-    return x;
-}
-
-template <int TEAM, typename V> MGK_DEVICE V team_largest(V x, V *scratch)
-{
-    int lane = (int)threadIdx.x % MGK_WARP;
-    x = warp_largest(x);
-    if (TEAM == MGK_WARP)
-        return x;
-    if (lane == 0)
-        scratch[threadIdx.x / MGK_WARP] = x;
-    __syncthreads();
-    x = warp_largest(lane < TEAM / MGK_WARP ? scratch[lane] : (V)-INFINITY);
-    __syncthreads();
-    return x;
-}
-
-/* The rows of a grid's teams: `lane` is the thread's place in its team. */
-#define EACH_ROW(r, rows)                                                                          \
-    int lane = (int)threadIdx.x % TEAM;                                                            \
-    int64_t teams = (int64_t)gridDim.x * (MGK_BLOCK / TEAM);                                       \
-    for (int64_t r = (int64_t)blockIdx.x * (MGK_BLOCK / TEAM) + threadIdx.x / TEAM; r < (rows);    \
-         r += teams)
+enum { PIECE = 16384 /* of a row, summed by one block */ };
 
 template <typename T, int TEAM>
 MGK_KERNEL softmax_kernel(const T *x, T *y, int64_t rows, int64_t dim)
 {
     __shared__ float scratch[MGK_WARP];
-    EACH_ROW(r, rows)
+    MGK_EACH_ROW(r, rows)
     {
         const T *from = x + r * dim;
         float largest = -INFINITY, sum = 0;
         for (int64_t j = lane; j < dim; j += TEAM)
-            largest = larger(mgk_load(from[j]), largest);
-        largest = team_largest<TEAM>(largest, scratch);
+            largest = mgk_larger(mgk_load(from[j]), largest);
+        largest = mgk_team_largest<TEAM>(largest, scratch);
         for (int64_t j = lane; j < dim; j += TEAM)
             sum += expf(mgk_load(from[j]) - largest);
-        sum = team_sum<TEAM>(sum, scratch);
+        sum = mgk_team_sum<TEAM>(sum, scratch);
         for (int64_t j = lane; j < dim; j += TEAM)
             mgk_store(y + r * dim + j, expf(mgk_load(from[j]) - largest) / sum);
     }
@@ -71,12 +32,12 @@ MGK_KERNEL softmax_grad_kernel(const T *y, const T *dy, T *dx, int64_t rows, int
                                bool accumulate)
 {
     __shared__ float scratch[MGK_WARP];
-    EACH_ROW(r, rows)
+    MGK_EACH_ROW(r, rows)
     {
         float sum = 0;
         for (int64_t i = r * dim + lane; i < (r + 1) * dim; i += TEAM)
             sum += mgk_load(dy[i]) * mgk_load(y[i]);
-        sum = team_sum<TEAM>(sum, scratch);
+        sum = mgk_team_sum<TEAM>(sum, scratch);
         for (int64_t i = r * dim + lane; i < (r + 1) * dim; i += TEAM) {
             float v = mgk_load(y[i]) * (mgk_load(dy[i]) - sum);
             mgk_store(dx + i, accumulate ? mgk_load(dx[i]) + v : v);
@@ -101,17 +62,17 @@ MGK_KERNEL reduce_kernel(const T *x, V *y, int64_t rows, int64_t dim, int64_t pi
                          bool largest, double count)
 {
     __shared__ double scratch[MGK_WARP];
-    EACH_ROW(r, rows * pieces)
+    MGK_EACH_ROW(r, rows * pieces)
     {
         int64_t first = r % pieces * piece, n = dim - first < piece ? dim - first : piece;
         const T *from = x + r / pieces * dim + first;
         double result = largest ? -INFINITY : 0;
         for (int64_t j = lane; j < n; j += TEAM) {
             double v = number(from[j]);
-            result = largest ? larger(v, result) : result + v;
+            result = largest ? mgk_larger(v, result) : result + v;
         }
-        result =
-            largest ? team_largest<TEAM>(result, scratch) : team_sum<TEAM>(result, scratch) / count;
+        result = largest ? mgk_team_largest<TEAM>(result, scratch)
+                         : mgk_team_sum<TEAM>(result, scratch) / count;
         if (lane == 0)
             y[r] = (V)result;
     }
@@ -122,7 +83,7 @@ void reduce_pieces(mgk_exec *x, const T *from, V *to, int64_t rows, int64_t dim,
                    bool largest, double count)
 {
     int64_t pieces = dim > piece ? (dim + piece - 1) / piece : 1;
-    if (dim < LONG)
+    if (dim < MGK_LONG_ROW)
         MGK_LAUNCH(x, (reduce_kernel<T, V, MGK_WARP>), mgk_grid(rows, MGK_BLOCK / MGK_WARP),
                    MGK_BLOCK, 0, from, to, rows, dim, pieces, piece, largest, count);
     else
@@ -142,7 +103,7 @@ MGK_CUDA_LAUNCHER(softmax)
     const mgk_reduce_args *a = (const mgk_reduce_args *)args;
     MGK_WITH_REAL(a->x.dtype, {
         const T *from = (const T *)a->x.p;
-        if (a->dim < LONG)
+        if (a->dim < MGK_LONG_ROW)
             MGK_LAUNCH(x, (softmax_kernel<T, MGK_WARP>), mgk_grid(a->rows, MGK_BLOCK / MGK_WARP),
                        MGK_BLOCK, 0, from, (T *)a->y.p, a->rows, a->dim);
         else
@@ -157,7 +118,7 @@ MGK_CUDA_LAUNCHER(softmax_grad)
     bool accumulate = a->accumulate;
     MGK_WITH_REAL(a->y.dtype, {
         const T *y = (const T *)a->y.p, *dy = (const T *)a->dy.p;
-        if (a->dim < LONG)
+        if (a->dim < MGK_LONG_ROW)
             MGK_LAUNCH(x, (softmax_grad_kernel<T, MGK_WARP>),
                        mgk_grid(a->rows, MGK_BLOCK / MGK_WARP), MGK_BLOCK, 0, y, dy, (T *)a->dx.p,
                        a->rows, a->dim, accumulate);

@@ -125,6 +125,9 @@ T *mgi_unpatchify(mgi_run *run, T *x, const int64_t dims[5], int64_t pt, int64_t
 
 /* weight * mean penalty -> (1). target gets no gradient; the hinge kinds have none (NULL). */
 T *mgi_loss(mgi_run *run, int32_t kind, float weight, T *x, T *target);
+/* weight * the mean over rows of -log softmax(logits)[target] -> (1): logits (..., classes), target (...) i32. Rows whose
+ * target is negative, or no class, are not counted; 0 if none is. target gets no gradient. */
+T *mgi_cross_entropy(mgi_run *run, float weight, T *logits, T *target);
 /* weight * the outlier penalty of latents z (frames, ..., C), r standard deviations from the mean -> (1). */
 T *mgi_opl(mgi_run *run, float r, float weight, T *z);
 /* (1) weight times the square root of a / b (1), at most `most`; 0 if b is. No gradient. */

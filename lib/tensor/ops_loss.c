@@ -2,6 +2,7 @@
  * Fronts and gradient rules of losses and of the autoencoder's posterior. */
 #include "tensor/ops.h"
 
+#include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/loss/loss.h"
 #include "kernels/loss/opl.h"
 #include "kernels/posterior/posterior.h"
@@ -75,6 +76,44 @@ T *mgi_loss_known(mgi_run *run, T *y, T *value, T *grad)
     mgi_copy(run, loss, 0, value, 0, 1);
     mgi_record(run, loss_known_backward, loss, &y, 1, &grad, 1, NULL, 0);
     return result(run, loss);
+}
+
+static void cross_entropy_backward(mgi_run *run, mgi_node *node)
+{
+    mgk_cross_entropy_args a = *(const mgk_cross_entropy_args *)(const void *)node->args.bytes;
+    a.upstream = mgi_grad_in(node);
+    a.dx = mgi_grad_out(run, node, 0, &a.accumulate);
+    if (a.dx.p)
+        mgi_run_launch(run, MGK_OP_cross_entropy_grad, &a);
+}
+
+T *mgi_cross_entropy(mgi_run *run, float weight, T *logits, T *target)
+{
+    if (run->status != MGEN_OK ||
+        !mgi_require(run, logits && target, "cross_entropy: an input is missing") ||
+        !mgi_require(run, logits->rank >= 1 && target->dtype == MGK_I32,
+                     "cross_entropy: logits are not (...,classes) or the targets not i32"))
+        return NULL;
+    int64_t classes = logits->dims[logits->rank - 1];
+    if (!mgi_require(run, target->count * classes == logits->count,
+                     "cross_entropy: not one target for each row of logits"))
+        return NULL;
+    T *y = mgi_new(run, MGK_F32, MGI_DIMS(1)), *share = mgi_new(run, MGK_F32, MGI_DIMS(1)),
+      *lse = mgi_new(run, MGK_F32, MGI_DIMS(target->count));
+    if (run->status != MGEN_OK)
+        return NULL;
+    mgk_cross_entropy_args a = {.x = mgi_buf(logits),
+                                .target = mgi_buf(target),
+                                .lse = mgi_buf(lse),
+                                .share = mgi_buf(share),
+                                .out = mgi_buf(y),
+                                .rows = target->count,
+                                .classes = classes,
+                                .weight = weight};
+    mgi_run_launch(run, MGK_OP_cross_entropy, &a);
+    mgi_record(run, cross_entropy_backward, y, &logits, 1, (T *[]){logits, target, lse, share}, 4,
+               &a, sizeof a);
+    return result(run, y);
 }
 
 static void opl_backward(mgi_run *run, mgi_node *node)

@@ -7,6 +7,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/common/case_tools.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/fp8/matmul_fp8.h"
 #include "kernels/fp8/quantize_fp8.h"
 #include "kernels/glu/glu.h"
@@ -271,6 +272,36 @@ static void snake(mgk_case *c, int i)
     mgk_case_out(c, grad ? &a->dx : &a->y, n);
 }
 
+/* ---- cross entropy: of bytes, and of a vocabulary ---- */
+
+static const int64_t choices[][2] = {/* rows, classes */
+                                     {65536, 260},
+                                     {1024, 50000}};
+enum { CHOICES = sizeof choices / sizeof choices[0] };
+
+static void cross_entropy(mgk_case *c, int i)
+{
+    mgk_cross_entropy_args *a = (void *)&c->args;
+    const bool grad = i >= CHOICES;
+    a->rows = choices[i % CHOICES][0], a->classes = choices[i % CHOICES][1];
+    a->weight = 1;
+    MGK_CASE_BEGIN(c, grad ? MGK_OP_cross_entropy_grad : MGK_OP_cross_entropy, "%ldx%ld %s",
+                   (long)a->rows, (long)a->classes, dtype_name(c->real));
+    a->target.dtype = MGK_I32;
+    mgk_case_in(c, &a->x, a->rows * a->classes, 1);
+    mgk_case_add(c, &a->target, MGK_CASE_IN, MGK_FILL_IDS, MGK_I32, a->rows, a->classes, 1);
+    if (grad) {
+        mgk_case_in_f32(c, &a->lse, a->rows, 1);
+        mgk_case_in_f32(c, &a->share, 1, 1);
+        mgk_case_in_f32(c, &a->upstream, 1, 1);
+        mgk_case_out(c, &a->dx, a->rows * a->classes);
+    } else {
+        mgk_case_out_f32(c, &a->lse, a->rows);
+        mgk_case_out_f32(c, &a->share, 1);
+        mgk_case_out_f32(c, &a->out, 1);
+    }
+}
+
 /* ---- ops with dtypes of their own ---- */
 
 static void conversion(mgk_case *c, int to_bf16)
@@ -379,7 +410,10 @@ bool bench_case(mgk_case *c, int index)
         CONVOLUTIONS = 3 * PICTURES,
         ATTENTIONS = 2 * HEADS,
         SNAKES = 2 * SOUNDS,
-        SMALL = 2 * (PRODUCTS + FP8_PRODUCTS + CONVOLUTIONS + ATTENTIONS + STREAMS + SNAKES + 2) + 1
+        LOSSES = 2 * CHOICES,
+        SMALL = 2 * (PRODUCTS + FP8_PRODUCTS + CONVOLUTIONS + ATTENTIONS + STREAMS + SNAKES +
+                     LOSSES + 2) +
+                1
     };
     int i = index / 2;
     if (index >= SMALL)
@@ -397,7 +431,9 @@ bool bench_case(mgk_case *c, int index)
         stream(c, i);
     else if ((i -= STREAMS) < SNAKES)
         snake(c, i);
-    else if ((i -= SNAKES) == 0)
+    else if ((i -= SNAKES) < LOSSES)
+        cross_entropy(c, i);
+    else if ((i -= LOSSES) == 0)
         quantization(c);
     else if (i == 1)
         conversion(c, index % 2);

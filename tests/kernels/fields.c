@@ -4,6 +4,7 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/flow/flow.h"
 #include "kernels/fp8/matmul_fp8.h"
@@ -153,6 +154,11 @@ static const field opl_fields[] = {
     F(x, BUF) F(out, BUF) F(upstream, BUF) F(dx, BUF) F(frames, EXTENT) F(positions, EXTENT)
         F(c, EXTENT) F(r, FLOAT) F(weight, FLOAT) F(accumulate, FLAG) F(through, FLAG)};
 #undef ARGS
+#define ARGS mgk_cross_entropy_args
+static const field cross_entropy_fields[] = {
+    F(x, BUF) F(target, BUF) F(lse, BUF) F(share, BUF) F(out, BUF) F(upstream, BUF) F(dx, BUF)
+        F(rows, EXTENT) F(classes, EXTENT) F(accumulate, FLAG) F(weight, FLOAT)};
+#undef ARGS
 #define ARGS mgk_posterior_args
 static const field posterior_fields[] = {F(h, BUF) F(noise, BUF) F(z, BUF) F(kl, BUF) F(dz, BUF) F(
     dh, BUF) F(kl_upstream, BUF) F(rows, EXTENT) F(dim, EXTENT) F(weight, FLOAT)};
@@ -191,6 +197,7 @@ static const field_list lists[] = {
     LIST(resize, "resize"),
     LIST(flow, "flow"),
     LIST(loss, "loss"),
+    LIST(cross_entropy, "cross_entropy"),
     LIST(posterior, "posterior"),
     LIST(optimizer, "optimizer"),
     LIST(random, "random"),

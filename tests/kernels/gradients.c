@@ -12,6 +12,7 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/glu/glu.h"
 #include "kernels/group_norm/group_norm.h"
@@ -123,6 +124,13 @@ static bool overwrite_pad(void *forward, void *backward)
     return true;
 }
 
+static bool overwrite_cross_entropy(void *forward, void *backward)
+{
+    (void)forward;
+    ((mgk_cross_entropy_args *)backward)->accumulate = 0;
+    return true;
+}
+
 static bool overwrite_conv(void *forward, void *backward)
 {
     ((mgk_conv2d_args *)forward)->accumulate = 0;
@@ -157,6 +165,8 @@ static const rule rules[] = {
     {OPS(loss, loss_grad), INPUTS(1, PAIR(loss, x, dx)), OUTPUTS(1, PAIR(loss, out, upstream))},
     {OPS(opl, opl_grad), INPUTS(1, PAIR(opl, x, dx)), OUTPUTS(1, PAIR(opl, out, upstream)),
      .prepare = through_opl},
+    {OPS(cross_entropy, cross_entropy_grad), INPUTS(1, PAIR(cross_entropy, x, dx)),
+     OUTPUTS(1, PAIR(cross_entropy, out, upstream)), .prepare = overwrite_cross_entropy},
     {OPS(posterior, posterior_grad), INPUTS(1, PAIR(posterior, h, dh)),
      OUTPUTS(2, PAIR(posterior, z, dz), PAIR(posterior, kl, kl_upstream))},
     {OPS(resize_nearest, resize_nearest_grad), INPUTS(1, PAIR(resize, x, x)),

@@ -122,6 +122,67 @@ static void test_opl(void **state)
     mgi_tensor_release(x);
 }
 
+/* -- cross entropy ------------------------------------------------------------------------------ */
+
+/* The definition, in double; slopes of the logits of counted rows. */
+static double cross_entropy_is(const float *x, const int32_t *target, int rows, int classes,
+                               double *slope)
+{
+    double sum = 0.0, counted = 0.0;
+    for (int r = 0; r < rows; r++)
+        counted += target[r] >= 0 && target[r] < classes;
+    for (int r = 0; r < rows; r++) {
+        double all = 0.0;
+        const bool counts = target[r] >= 0 && target[r] < classes;
+        for (int c = 0; c < classes; c++)
+            all += exp(x[r * classes + c]);
+        for (int c = 0; c < classes; c++)
+            slope[r * classes + c] =
+                counts ? (exp(x[r * classes + c]) / all - (c == target[r])) / counted : 0.0;
+        sum += counts ? log(all) - x[r * classes + target[r]] : 0.0;
+    }
+    return counted > 0.0 ? sum / counted : 0.0;
+}
+
+/* Values and gradients, in f32 and bf16; rows left out, or all of them; what does not fit is refused. */
+static void test_cross_entropy(void **state)
+{
+    enum { ROWS = 6, CLASSES = 11 };
+    static const int32_t targets[2][ROWS] = {{3, -1, 10, 0, CLASSES, 3}, {-1, -2, -1, -1, -5, -1}};
+    double slope[ROWS * CLASSES];
+    (void)state;
+    for (int kind = 0; kind < 4; kind++) {
+        const bool none = kind / 2, half = kind % 2;
+        T *x = variable(40, 2, 3, 1, CLASSES);
+        const double want = cross_entropy_is(mgi_f32(x), targets[none], ROWS, CLASSES, slope);
+        mgi_run run;
+        mgi_run_init(&run, ctx, true);
+        T *target = mgi_new(&run, MGK_I32, MGI_DIMS(2, 3)),
+          *logits = half ? mgi_cast(&run, x, MGK_BF16) : x;
+        assert_non_null(target);
+        memcpy(mgi_data(target), targets[none], sizeof targets[none]);
+        T *loss = mgi_cross_entropy(&run, 2.0f, logits, target);
+        assert_int_equal(mgi_backward(&run, loss), MGEN_OK);
+        assert_float_equal(mgi_f32(loss)[0], 2.0 * want, half ? 1e-2 : 1e-6);
+        for (int i = 0; i < ROWS * CLASSES; i++)
+            assert_float_equal(mgi_f32(x->var->grad)[i], 2.0 * slope[i], half ? 4e-3 : 1e-6);
+        mgi_run_finish(&run);
+        mgi_tensor_release(x);
+    }
+    T *x = variable(40, 2, 3, 1, CLASSES);
+    for (int bad = 0; bad < 3; bad++) {
+        mgi_run run;
+        mgi_run_init(&run, ctx, true);
+        T *target =
+            bad == 0 ? NULL
+                     : mgi_new(&run, bad == 1 ? MGK_F32 : MGK_I32, MGI_DIMS(bad == 2 ? 5 : ROWS));
+        assert_null(mgi_cross_entropy(&run, 1.0f, x, target));
+        assert_int_not_equal(run.status, MGEN_OK);
+        mgi_run_finish(&run);
+    }
+    mgi_tensor_release(x);
+}
+
 /* -- the perceptual loss ------------------------------------------------------------------------ */
 
 enum { CONVS = 3, C0 = 4, C1 = 6 };
@@ -511,6 +572,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opl),
+        cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_perceptual_file),
         cmocka_unit_test(test_perceptual_random),
         cmocka_unit_test(test_perceptual_bad_file),

@@ -244,6 +244,16 @@ static T *f_mse(mgi_run *run, T **in)
     return mgi_loss(run, MGK_LOSS_MSE, 3.0f, in[0], target);
 }
 
+/* Of the rows (2,3,5), one is left out. */
+static T *f_cross_entropy(mgi_run *run, T **in)
+{
+    static const int32_t right[6] = {4, 0, -1, 2, 2, 1};
+    T *target = mgi_new(run, MGK_I32, MGI_DIMS(2, 3));
+    if (target)
+        memcpy(mgi_data(target), right, sizeof right);
+    return mgi_cross_entropy(run, 1.5f, in[0], target);
+}
+
 static T *f_l1(mgi_run *run, T **in)
 {
     T *target = mgi_new(run, MGK_F32, in[0]->rank, in[0]->dims);
@@ -330,6 +340,7 @@ static const problem problems[] = {
     {"patchify", f_patchify, 1, {5}, {{1, 2, 4, 6, 3}}, {0}},
     {"unpatchify", f_unpatchify, 1, {3}, {{1, 12, 12}}, {0}},
     {"mse", f_mse, 1, {2}, {{4, 5}}, {0}},
+    {"cross entropy", f_cross_entropy, 1, {3}, {{2, 3, 5}}, {2}},
     {"l1", f_l1, 1, {2}, {{4, 5}}, {0}},
     {"posterior", f_posterior, 1, {2}, {{4, 6}}, {0}},
 };
