@@ -26,6 +26,8 @@ typedef struct mgi_rewriter {
 mgen_status mgi_rewriter_config_read(mgen_context *ctx, const mgi_json *json,
                                      mgi_rewriter_config *out);
 void mgi_rewriter_config_write(mgi_json_writer *w, const mgi_rewriter_config *config);
+/* CORRUPT unless the parts can be a rewriter's. */
+mgen_status mgi_rewriter_config_check(mgen_context *ctx, const mgi_rewriter_config *config);
 
 /* Without values, with the tokenizer of files in `dir`. CORRUPT if the parts do not fit. */
 mgen_status mgi_rewriter_init(mgi_rewriter *r, mgen_context *ctx, const char *dir,

@@ -92,12 +92,11 @@ static T *rms(mgi_run *run, const mgi_t5 *t5, T *x, const mgi_param *w)
         (mgi_norm_options){.kind = MGK_NORM_RMS, .eps = t5->config.eps, .weight = mgi_value(w)});
 }
 
-static T *activate(mgi_run *run, const mgi_t5 *t5, T *h)
+T *mgi_t5_activate(mgi_run *run, const mgi_t5_config *c, T *h)
 {
-    int32_t ffn = t5->config.ffn;
-    return ffn == MGI_T5_RELU
+    return c->ffn == MGI_T5_RELU
                ? mgi_unary(run, h, MGK_UNARY_RELU)
-               : mgi_glu(run, h, ffn == MGI_T5_GATED_SILU ? MGK_GLU_SILU : MGK_GLU_GELU_TANH);
+               : mgi_glu(run, h, c->ffn == MGI_T5_GATED_SILU ? MGK_GLU_SILU : MGK_GLU_GELU_TANH);
 }
 
 T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask)
@@ -120,7 +119,7 @@ T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask)
         h = mgi_self_attention(run, h, mask, bias, 1.0f);
         T *y = mgi_add(run, x, mgi_linear(run, h, mgi_value(l->out), NULL));
         h = mgi_linear(run, rms(run, t5, y, l->norm2), mgi_value(l->wi), NULL);
-        h = activate(run, t5, h);
+        h = mgi_t5_activate(run, c, h);
         y = mgi_add(run, y, mgi_linear(run, h, mgi_value(l->wo), NULL));
         mgi_unit_exit(run, module, i + 1);
         mgi_scope_pop(run, inside, y);
@@ -135,15 +134,10 @@ T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask)
 
 /* -- configuration ---------------------------------------------------------------------------- */
 
-mgen_status mgi_t5_config_read(mgen_context *ctx, const mgi_json *json, mgi_t5_config *out)
+mgen_status mgi_t5_sizes_read(mgen_context *ctx, const mgi_json *json, mgi_t5_config *out)
 {
-    static const char *const keys[] = {
-        "vocab",        "dim",        "layers",    "heads", "head_dim", "ff_dim", "buckets",
-        "max_distance", "tokens_max", "tokenizer", "ffn",   "norm_eps", NULL};
-    mgi_t5_config c = {.buckets = 32, .max_distance = 128};
+    mgi_t5_config c = {.vocab = out->vocab, .buckets = 32, .max_distance = 128};
     double eps = usual_eps;
-    MGI_TRY(mgi_json_only_keys(ctx, json, keys));
-    MGI_TRY(mgi_json_get_int(ctx, json, "vocab", true, 4, 1 << 20, &c.vocab));
     MGI_TRY(mgi_json_get_int(ctx, json, "dim", true, 1, 65536, &c.dim));
     MGI_TRY(mgi_json_get_int(ctx, json, "layers", true, 1, MGI_T5_LAYERS_MAX, &c.layers));
     MGI_TRY(mgi_json_get_int(ctx, json, "heads", true, 1, 1024, &c.heads));
@@ -159,9 +153,21 @@ mgen_status mgi_t5_config_read(mgen_context *ctx, const mgi_json *json, mgi_t5_c
     return MGEN_OK;
 }
 
-void mgi_t5_config_write(mgi_json_writer *w, const mgi_t5_config *c)
+mgen_status mgi_t5_config_read(mgen_context *ctx, const mgi_json *json, mgi_t5_config *out)
 {
-    mgi_json_put_int(w, "vocab", c->vocab);
+    static const char *const keys[] = {
+        "vocab",        "dim",        "layers",    "heads", "head_dim", "ff_dim", "buckets",
+        "max_distance", "tokens_max", "tokenizer", "ffn",   "norm_eps", NULL};
+    mgi_t5_config c = {.vocab = 0};
+    MGI_TRY(mgi_json_only_keys(ctx, json, keys));
+    MGI_TRY(mgi_json_get_int(ctx, json, "vocab", true, 4, 1 << 20, &c.vocab));
+    MGI_TRY(mgi_t5_sizes_read(ctx, json, &c));
+    *out = c;
+    return MGEN_OK;
+}
+
+void mgi_t5_sizes_write(mgi_json_writer *w, const mgi_t5_config *c)
+{
     mgi_json_put_int(w, "dim", c->dim);
     mgi_json_put_int(w, "layers", c->layers);
     mgi_json_put_int(w, "heads", c->heads);
@@ -174,4 +180,10 @@ void mgi_t5_config_write(mgi_json_writer *w, const mgi_t5_config *c)
         mgi_json_put_string(w, "ffn", mgi_t5_ffn[c->ffn]);
     if (c->eps != (float)usual_eps)
         mgi_json_put_real(w, "norm_eps", (double)c->eps);
+}
+
+void mgi_t5_config_write(mgi_json_writer *w, const mgi_t5_config *c)
+{
+    mgi_json_put_int(w, "vocab", c->vocab);
+    mgi_t5_sizes_write(w, c);
 }

@@ -36,6 +36,9 @@ typedef struct mgi_t5 {
 /* "tokenizer" is for text_encoder.c. */
 mgen_status mgi_t5_config_read(mgen_context *ctx, const mgi_json *json, mgi_t5_config *out);
 void mgi_t5_config_write(mgi_json_writer *w, const mgi_t5_config *config);
+/* The same of a decoder too, all but "vocab"; unknown keys are the caller's matter. */
+mgen_status mgi_t5_sizes_read(mgen_context *ctx, const mgi_json *json, mgi_t5_config *out);
+void mgi_t5_sizes_write(mgi_json_writer *w, const mgi_t5_config *config);
 
 /* mesh: over which the parameters are sharded (nn/fsdp.h), which must stay; NULL: every rank has them. */
 mgen_status mgi_t5_init(mgi_t5 *t5, mgen_context *ctx, const mgi_t5_config *config,
@@ -44,5 +47,8 @@ void mgi_t5_finish(mgi_t5 *t5);
 
 /* ids (B,S) i32, mask (B,S) u8, 1 = token -> (B,S,D). */
 T *mgi_t5_encode(mgi_run *run, const mgi_t5 *t5, T *ids, T *mask);
+
+/* What stands between the two linear layers. */
+T *mgi_t5_activate(mgi_run *run, const mgi_t5_config *config, T *h);
 
 #endif

@@ -26,6 +26,7 @@ typedef struct mgi_t5_decoder {
     mgi_t5_decoder_layer *layer;
 } mgi_t5_decoder;
 
+/* All but t5.vocab and told_dim, which are the encoder's matter and stay as they are. */
 mgen_status mgi_t5_decoder_config_read(mgen_context *ctx, const mgi_json *json,
                                        mgi_t5_decoder_config *out);
 void mgi_t5_decoder_config_write(mgi_json_writer *w, const mgi_t5_decoder_config *config);
@@ -37,5 +38,20 @@ void mgi_t5_decoder_finish(mgi_t5_decoder *d);
 /* ids (B,S) i32, what was written so far, of which each token sees itself and those before; told (B,Se,told_dim), the
  * encoder's, of which mask (B,Se) u8 counts -> logits of the next token (B,S,vocab), f32. */
 T *mgi_t5_decode(mgi_run *run, const mgi_t5_decoder *d, T *ids, T *told, T *mask);
+
+/* The same of one text, token after token: keys and values of what was written, and of what is told, are kept. Nothing is
+ * recorded. */
+typedef struct mgi_t5_writing {
+    const mgi_t5_decoder *decoder;
+    mgi_tensor **written, **told; /* of each layer: (1,room,2,H,Dh), (1,Se,2,H,Dh) */
+    mgi_tensor *mask, *bias;      /* (1,Se), (H, 2 tokens_max - 1) */
+    int64_t count, room;          /* tokens written, and for how many there is room */
+} mgi_t5_writing;
+
+/* told (1,Se,told_dim), mask (1,Se). A failure is the run's; what there is ends with mgi_t5_write_end(). */
+void mgi_t5_write_begin(mgi_run *run, mgi_t5_writing *w, const mgi_t5_decoder *d, T *told, T *mask);
+/* One token more, id (1,1) i32, of tokens_max in all -> logits of the next (1,1,vocab), f32. */
+T *mgi_t5_write(mgi_run *run, mgi_t5_writing *w, T *id);
+void mgi_t5_write_end(mgi_t5_writing *w);
 
 #endif
