@@ -15,7 +15,7 @@
 #include <string.h>
 
 static const float never = -1e30f; /* added to scores: their exponentials are 0 */
-enum { FIRST_ROOM = 64 };          /* tokens */
+enum { FIRST_ROOM = 16 };          /* tokens */
 
 /* -- life ------------------------------------------------------------------------------------- */
 
