@@ -28,11 +28,15 @@ static mgen_status read_decoder(mgen_context *ctx, const mgi_json *root, mgi_rew
     mgi_t5_decoder_config *c = &r->config.decoder;
     const mgi_json *type = mgi_json_find(root, "model_type");
     int32_t begin = mgi_rewriter_begin(r);
-    *c = (mgi_t5_decoder_config){.t5 = r->config.text.t5, .told_dim = r->config.text.t5.dim};
-    c->tied = !(type && type->kind == MGI_JSON_STRING && !strcmp(type->s, "mt5"));
+    *c = (mgi_t5_decoder_config){
+        .t5 = r->config.text.t5, .told_dim = r->config.text.t5.dim, .tied = true};
     MGI_TRY(mgi_json_get_int(ctx, root, "num_decoder_layers", false, 1, MGI_T5_LAYERS_MAX,
                              &c->t5.layers));
     MGI_TRY(mgi_json_get_bool(ctx, root, "tie_word_embeddings", false, &c->tied));
+    /* newer files say it by itself; mT5 has no such thing */
+    MGI_TRY(mgi_json_get_bool(ctx, root, "scale_decoder_outputs", false, &c->tied));
+    if (type && type->kind == MGI_JSON_STRING && !strcmp(type->s, "mt5"))
+        c->tied = false;
     MGI_TRY(check_token(ctx, root, "decoder_start_token_id", begin, begin, "the filling"));
     MGI_TRY(check_token(ctx, root, "eos_token_id", 1, mgi_rewriter_end(r), "the end of a text"));
     return mgi_rewriter_config_check(ctx, &r->config);
@@ -82,30 +86,52 @@ static void take_layer(mgi_hf_weights *r, const mgi_t5_decoder_layer *l, long lo
     mgi_hf_take(r, l->wo, 0, 1, "decoder.block.%lld.layer.2.DenseReluDense.wo.weight", i);
 }
 
-/* The table of tokens is one of all the model, under any of three names. What is tied is not looked at, nor the bias that
- * files of the first T5 have for attention to what is told, where there is none. */
+/* Tensors that may be there several times under the names of what is tied to them. */
+static bool same_values(const mgi_st_entry *a, const mgi_st_entry *b)
+{
+    return a->dtype == b->dtype && a->bytes == b->bytes && !memcmp(a->data, b->data, a->bytes);
+}
+
+/* Logits by the table of tokens, or by a matrix of their own, which newer files leave out where it is the table again. */
+static void take_head(mgi_hf_weights *r, const mgi_t5_decoder *d, const char *table)
+{
+    static const char name[] = "lm_head.weight";
+    const mgi_st_entry *own = mgi_st_set_find(r->set, name), *shared;
+    if (d->head) {
+        mgi_hf_take(r, d->head, 0, 1, "%s", own ? name : table);
+        return;
+    }
+    shared = mgi_st_set_find(r->set, table);
+    if (mgi_hf_pass(r, name) && shared && !same_values(own, shared))
+        r->status = mgi_fail(r->ctx, MGEN_E_UNSUPPORTED,
+                             "\"%s\" is not \"%s\", which config.json ties it to; if it is meant, "
+                             "\"tie_word_embeddings\" must be false",
+                             name, table);
+}
+
+/* The table of tokens is one for all the model, under any of three names. Files of the first T5 have a bias for attention to
+ * what is told, where there is none. */
 static mgen_status read_weights(const mgi_t5_decoder *d, mgen_context *ctx, const mgi_st_set *set,
                                 bool check)
 {
     static const char *const tables[] = {"shared.weight", "decoder.embed_tokens.weight",
                                          "encoder.embed_tokens.weight"};
     static const char *const passed[] = {
-        "encoder.", "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
-        "lm_head.weight", NULL};
+        "encoder.", "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight", NULL};
     const char *table = NULL;
     mgi_hf_weights r;
     mgi_hf_weights_init(&r, ctx, &d->module, set, check);
     for (int k = 0; k < 3; k++)
         if (mgi_hf_pass(&r, tables[k]) && !table)
             table = tables[k];
-    mgi_hf_take(&r, d->embedding, 0, 1, "%s", table ? table : tables[0]);
+    table = table ? table : tables[0];
+    mgi_hf_take(&r, d->embedding, 0, 1, "%s", table);
     mgi_hf_take(&r, d->relative, 0, 1,
                 "decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
     for (int64_t i = 0; i < d->config.t5.layers; i++)
         take_layer(&r, &d->layer[i], i, d->config.t5.ffn != MGI_T5_RELU);
     mgi_hf_take(&r, d->norm, 0, 1, "decoder.final_layer_norm.weight");
-    if (d->head)
-        mgi_hf_take(&r, d->head, 0, 1, "lm_head.weight");
+    take_head(&r, d, table);
     return mgi_hf_weights_finish(&r, passed, "rewriter");
 }
 

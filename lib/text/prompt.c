@@ -22,25 +22,47 @@ static int mark_at(const char *at)
     return -1;
 }
 
+/* The next text in quotation marks from *at on, which moves behind it; false: there is none. */
+static bool next_quoted(const char **at, const char **text, size_t *size)
+{
+    while (**at) {
+        int kind = mark_at(*at);
+        *text = kind < 0 ? *at + 1 : *at + strlen(marks[kind].open);
+        const char *end = kind < 0 ? NULL : strstr(*text, marks[kind].close);
+        *at = end ? end + strlen(marks[kind].close) : *text;
+        *size = end ? (size_t)(end - *text) : 0;
+        if (end)
+            return true;
+    }
+    return false;
+}
+
 mgen_status mgi_prompt_quoted(mgen_context *ctx, const char *prompt, char **out)
 {
-    size_t used = 0;
+    const char *text;
+    size_t used = 0, size;
     MGI_TRY(mgi_alloc_zero(ctx, strlen(prompt) + 1, 1, out)); /* what is left out makes room */
-    for (const char *at = prompt; *at;) {
-        int kind = mark_at(at);
-        const char *text = kind < 0 ? at + 1 : at + strlen(marks[kind].open);
-        const char *end = kind < 0 ? NULL : strstr(text, marks[kind].close);
-        at = text;
-        if (!end)
-            continue;
-        size_t size = (size_t)(end - text);
+    while (next_quoted(&prompt, &text, &size)) {
         if (size && used)
             (*out)[used++] = '\n';
         memcpy(*out + used, text, size);
         used += size;
-        at = end + strlen(marks[kind].close);
     }
     return MGEN_OK;
+}
+
+bool mgi_prompt_quotes_kept(const char *prompt, const char *other)
+{
+    const char *text, *found;
+    size_t size, n;
+    while (next_quoted(&prompt, &text, &size)) {
+        bool kept = size == 0;
+        for (const char *at = other; !kept && next_quoted(&at, &found, &n);)
+            kept = n == size && !memcmp(found, text, n);
+        if (!kept)
+            return false;
+    }
+    return true;
 }
 
 mgen_status mgi_prompt_at_rate(mgen_context *ctx, const char *prompt, int64_t fps, char **out)

@@ -16,6 +16,9 @@ extern const char *const mgi_role_title[MGI_ROLES]; /* in messages: "UL2" */
  * out. "" if there is none. The caller frees *out. */
 mgen_status mgi_prompt_quoted(mgen_context *ctx, const char *prompt, char **out);
 
+/* Whether each text that the prompt wants drawn, but for empty ones, is one that `other` wants drawn, to the byte. */
+bool mgi_prompt_quotes_kept(const char *prompt, const char *other);
+
 /* "FPS-16 " and the prompt; but "" is nothing, and a prompt that begins with "FPS-" says it itself. The caller frees
  * *out. */
 mgen_status mgi_prompt_at_rate(mgen_context *ctx, const char *prompt, int64_t fps, char **out);

@@ -303,3 +303,64 @@ mgen_status mgi_sp_encode(mgen_context *ctx, const mgi_sp *sp, const char *in, s
     mgi_free(ctx, t.data);
     return status;
 }
+
+/* -- the way back ---------------------------------------------------------------------------------- */
+
+/* The text of a token; NULL: it has none. */
+static const mgi_sp_piece *spoken(const mgi_sp *sp, int32_t id)
+{
+    const mgi_sp_piece *p = id >= 0 && (size_t)id < sp->count ? &sp->piece[id] : NULL;
+    return p && p->type != MGI_SP_CONTROL && p->type != MGI_SP_UNKNOWN ? p : NULL;
+}
+
+/* Writes what a piece stands for, at most as many bytes as it has. */
+static size_t speak(const mgi_sp *sp, int32_t id, const mgi_sp_piece *p, char *to)
+{
+    const char *text = (const char *)p->text.data;
+    size_t n = 0;
+    if (p->type == MGI_SP_BYTE) {
+        for (int b = 1; b < 256; b++)
+            if (sp->byte[b] == id)
+                to[n++] = (char)b;
+        return n;
+    }
+    for (size_t i = 0; i < p->text.size; i++) {
+        bool space = p->text.size - i >= 3 && !memcmp(text + i, visible_space, 3);
+        if (space || text[i])
+            to[n++] = space ? ' ' : text[i];
+        i += space ? 2 : 0;
+    }
+    return n;
+}
+
+/* Without the spaces that encoding adds, and those it would not keep. */
+static void trim(const mgi_sp *sp, char *text, size_t size)
+{
+    size_t first = 0, end = size;
+    if (sp->dummy_space && !sp->space_last && first < end && text[first] == ' ')
+        first++;
+    if (sp->dummy_space && sp->space_last && first < end && text[end - 1] == ' ')
+        end--;
+    while (sp->remove_spaces && first < end && text[first] == ' ')
+        first++;
+    memmove(text, text + first, end - first);
+    text[end - first] = '\0';
+}
+
+mgen_status mgi_sp_decode(mgen_context *ctx, const mgi_sp *sp, const int32_t *ids, int64_t count,
+                          char **out)
+{
+    size_t most = 1, size = 0;
+    const mgi_sp_piece *p;
+    char *text;
+    for (int64_t i = 0; i < count; i++)
+        if ((p = spoken(sp, ids[i])) && !mgi_size_add(most, p->text.size, &most))
+            return mgi_fail(ctx, MGEN_E_LIMIT, "a text of too many tokens");
+    MGI_TRY(mgi_alloc(ctx, most, &text));
+    for (int64_t i = 0; i < count; i++)
+        if ((p = spoken(sp, ids[i])))
+            size += speak(sp, ids[i], p, text + size);
+    trim(sp, text, size);
+    *out = text;
+    return MGEN_OK;
+}

@@ -63,6 +63,12 @@ void mgi_sp_finish(mgen_context *ctx, mgi_sp *sp);
 mgen_status mgi_sp_encode(mgen_context *ctx, const mgi_sp *sp, const char *text, size_t size,
                           mgi_tokens *out);
 
+/* The way back: *out receives the text, which the caller frees; what a byte stands for need not be UTF-8. Left out: control
+ * symbols, the unknown piece, ids that there are not, bytes of 0, and the spaces that encoding puts in front (behind, for a
+ * model that has them there). */
+mgen_status mgi_sp_decode(mgen_context *ctx, const mgi_sp *sp, const int32_t *ids, int64_t count,
+                          char **out);
+
 /* Those of the sorted pieces from *first to *end that go on with `c` behind `depth` bytes in common. Where *first ==
  * *end there are none. */
 void mgi_sp_narrow(const mgi_sp *sp, size_t depth, uint8_t c, size_t *first, size_t *end);

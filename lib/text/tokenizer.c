@@ -116,6 +116,30 @@ mgen_status mgi_tokenizer_encode(mgen_context *ctx, const mgi_tokenizer *t, cons
     return MGEN_OK;
 }
 
+static mgen_status decode_bytes(mgen_context *ctx, const int32_t *ids, int64_t count, char **out)
+{
+    char *text;
+    MGI_TRY(mgi_alloc(ctx, (size_t)count + 1, &text));
+    *out = text;
+    for (int64_t i = 0; i < count; i++)
+        if (ids[i] > MGI_BYTE_FIRST && ids[i] < MGI_BYTE_VOCAB)
+            *text++ = (char)(ids[i] - MGI_BYTE_FIRST);
+    *text = '\0';
+    return MGEN_OK;
+}
+
+mgen_status mgi_tokenizer_decode(mgen_context *ctx, const mgi_tokenizer *t, const int32_t *ids,
+                                 int64_t count, char **out)
+{
+    if (t->kind == MGI_TOKENIZER_BYTES)
+        return decode_bytes(ctx, ids, count, out);
+    return t->kind == MGI_TOKENIZER_SENTENCEPIECE
+               ? mgi_sp_decode(ctx, &t->sp, ids, count, out)
+               : mgi_fail(ctx, MGEN_E_UNSUPPORTED,
+                          "byte pairs are not made texts again: a model that writes has "
+                          "SentencePiece's tokens or bytes");
+}
+
 int64_t mgi_tokenizer_length(const mgi_tokenizer *t, const mgi_tokens *tokens, int64_t most)
 {
     int64_t length = (int64_t)tokens->count + (t->frame.start >= 0) + (t->frame.end >= 0);

@@ -42,6 +42,10 @@ uint64_t mgi_tokenizer_hash(const mgi_tokenizer *t);
 /* Appends the tokens of a text to *out, without what the frame adds. */
 mgen_status mgi_tokenizer_encode(mgen_context *ctx, const mgi_tokenizer *t, const char *text,
                                  mgi_tokens *out);
+/* The way back: *out receives the text, which the caller frees. Bytes, which a model may write one by one, need not be
+ * UTF-8. Left out: what surrounds texts, ids that there are not, bytes of 0. UNSUPPORTED: not from byte pairs. */
+mgen_status mgi_tokenizer_decode(mgen_context *ctx, const mgi_tokenizer *t, const int32_t *ids,
+                                 int64_t count, char **out);
 /* Tokens of such a text with its frame, at most `most`. */
 int64_t mgi_tokenizer_length(const mgi_tokenizer *t, const mgi_tokens *tokens, int64_t most);
 
