@@ -5,6 +5,7 @@
 
 #include "model/audio_codec_dac.h"
 #include "model/clip_vision_hf.h"
+#include "model/rewriter.h"
 #include "model/tae_diffusers.h"
 #include "model/text_encoder_hf.h"
 #include "model/video_transformer.h"
@@ -21,6 +22,7 @@ typedef union config {
     mgi_clip_text_config clip;
     mgi_clip_vision_config vision;
     mgi_audio_codec_config codec;
+    mgi_rewriter_config rewriter;
 } config;
 
 static mgen_status read_tae(mgen_context *ctx, const mgi_json *o, config *out)
@@ -74,11 +76,21 @@ static void write_codec(mgi_json_writer *w, const config *c)
     mgi_audio_codec_config_write(w, &c->codec);
 }
 
+static mgen_status read_rewriter(mgen_context *ctx, const mgi_json *o, config *out)
+{
+    return mgi_rewriter_config_read(ctx, o, &out->rewriter);
+}
+static void write_rewriter(mgi_json_writer *w, const config *c)
+{
+    mgi_rewriter_config_write(w, &c->rewriter);
+}
+
 static const struct {
     mgen_status (*read)(mgen_context *ctx, const mgi_json *o, config *out);
     void (*write)(mgi_json_writer *w, const config *c);
-} kinds[] = {{read_tae, write_tae},   {read_video, write_video},   {read_t5, write_t5},
-             {read_clip, write_clip}, {read_vision, write_vision}, {read_codec, write_codec}};
+} kinds[] = {{read_tae, write_tae},          {read_video, write_video},   {read_t5, write_t5},
+             {read_clip, write_clip},        {read_vision, write_vision}, {read_codec, write_codec},
+             {read_rewriter, write_rewriter}};
 enum { TAE = 0, T5 = 2, CLIP = 3, VISION = 4, CODEC = 5 };
 
 /* The writer holds the text. */
@@ -198,6 +210,13 @@ static const fuzz_seed configs[] = {
              "\"text.model\", \"ffn\": \"relu\", \"norm_eps\": 1e-05}}"},
     {.text = "{\"strides\": [4, 6, 8, 10], \"dim\": 8, \"decoder_dim\": 128, \"widest\": 96, "
              "\"latent_channels\": 32, \"dilations\": [1, 3], \"hidden\": 64, \"rate\": 48000}"},
+    {.text = "{\"text\": {\"kind\": \"t5-bytes\", \"config\": {\"vocab\": 259, \"dim\": 8, "
+             "\"layers\": 1, "
+             "\"heads\": 2, \"head_dim\": 4, \"ff_dim\": 16, \"tokens_max\": 64}}, \"decoder\": "
+             "{\"dim\": 8, "
+             "\"layers\": 1, \"heads\": 2, \"head_dim\": 4, \"ff_dim\": 16, \"buckets\": 6, "
+             "\"tokens_max\": 64, "
+             "\"ffn\": \"relu\", \"tied\": true}, \"instruction\": \"say: \"}"},
     {.file = "tests/unit/dac/dac/config.json"},
     {.file = "tests/unit/text/hf/ul2/config.json"},
     {.file = "tests/unit/text/hf/clip/config.json"},

@@ -2,6 +2,7 @@
  * SentencePiece models: with what is accepted, texts are cut into pieces. */
 #include "fuzz.h"
 
+#include "core/alloc.h"
 #include "text/sentencepiece.h"
 
 #include <string.h>
@@ -13,6 +14,24 @@ static const char *const texts[] = {"",
                                     "\xff\xc0\xaf",
                                     "\xEF\xBC\xA1\xE2\x91\xA0\xE2\x96\x81x",
                                     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+
+/* Every piece, and ids that there are not. */
+static void speak_all(mgen_context *ctx, const mgi_sp *sp)
+{
+    mgi_tokens tokens = {0};
+    char *text;
+    size_t most = 0;
+    bool ok = true;
+    for (size_t i = 0; ok && i < sp->count + 2; i++)
+        ok = fuzz_ok(ctx, mgi_tokens_push(ctx, &tokens, (int32_t)i - 1));
+    for (size_t i = 0; i < sp->count; i++)
+        most += sp->piece[i].text.size;
+    if (ok && fuzz_ok(ctx, mgi_sp_decode(ctx, sp, tokens.ids, (int64_t)tokens.count, &text))) {
+        FUZZ_CHECK(strlen(text) <= most);
+        mgi_free(ctx, text);
+    }
+    mgi_tokens_free(ctx, &tokens);
+}
 
 static bool read_model(mgen_context *ctx, const uint8_t *data, size_t size, const char *path)
 {
@@ -28,6 +47,7 @@ static bool read_model(mgen_context *ctx, const uint8_t *data, size_t size, cons
                 FUZZ_CHECK(tokens.ids[k] >= 0 && (size_t)tokens.ids[k] < sp.count);
         mgi_tokens_free(ctx, &tokens);
     }
+    speak_all(ctx, &sp);
     mgi_sp_finish(ctx, &sp);
     return true;
 }

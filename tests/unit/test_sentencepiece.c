@@ -4,6 +4,7 @@
  * text/make_sentencepiece.py made the models and asked spm_encode (0.1.97) for the ids. */
 #include "text/fixture.h"
 #include "text/sentencepiece.h"
+#include "text/tokenizer.h"
 
 static const char *const models[] = {"nfkc", "identity"};
 
@@ -99,6 +100,114 @@ static void test_not_utf8(void **state)
         mgi_sp_finish(ctx, &sp);
         mgi_file_close(ctx, &file);
     }
+}
+
+/* The way back leads to the same ids, unless something was unknown, a byte of 0 or U+2581; to the text, where nothing is normalised. */
+static void test_there_and_back(void **state)
+{
+    (void)state;
+    mgi_json *root = open_expected("sentencepiece.json");
+    int same = 0, exact = 0;
+    for (int m = 0; m < 2; m++) {
+        char file[64], *text;
+        mgi_sp sp;
+        snprintf(file, sizeof file, "%s.model", models[m]);
+        assert_int_equal(read_fixture(file, &sp), MGEN_OK);
+        for (const mgi_json *item = root->child; item; item = item->next) {
+            const mgi_json *from = mgi_json_find(item, "text");
+            mgi_tokens tokens = {0}, again = {0};
+            bool lost = strstr(from->s, "\xE2\x96\x81"); /* no longer told from a space */
+            assert_int_equal(mgi_sp_encode(ctx, &sp, from->s, from->s_len, &tokens), MGEN_OK);
+            for (size_t i = 0; i < tokens.count; i++)
+                lost = lost || tokens.ids[i] == sp.unknown ||
+                       (sp.byte_fallback && tokens.ids[i] == sp.byte[0]);
+            assert_int_equal(mgi_sp_decode(ctx, &sp, tokens.ids, (int64_t)tokens.count, &text),
+                             MGEN_OK);
+            assert_int_equal(mgi_sp_encode(ctx, &sp, text, strlen(text), &again), MGEN_OK);
+            if (!lost &&
+                (tokens.count != again.count ||
+                 (tokens.count && memcmp(tokens.ids, again.ids, tokens.count * sizeof *again.ids))))
+                fail_msg("%s: '%s' becomes '%s'", models[m], from->s, text);
+            same += !lost;
+            exact += !strcmp(text, from->s);
+            mgi_free(ctx, text);
+            mgi_tokens_free(ctx, &tokens);
+            mgi_tokens_free(ctx, &again);
+        }
+        mgi_sp_finish(ctx, &sp);
+    }
+    print_message("%d the same ids, %d to the letter\n", same, exact);
+    assert_true(same > 40 && exact > 20);
+    mgi_json_free(ctx, root);
+}
+
+/* Texts of ids as sentencepiece (0.2.3) decodes them, but for what is unknown (" \u2047 " there) and bytes that are no
+ * UTF-8 (U+FFFD there). */
+static void test_decode(void **state)
+{
+    enum { SPACE = 260, PERCENT = 0x25 + 3, AND, FIELD = 301 /* U+2581 "field" */ };
+    static const struct {
+        int32_t ids[8];
+        int count;
+        const char *text;
+    } cases[] = {
+        {{0}, 0, ""},
+        {{SPACE, SPACE, SPACE, PERCENT}, 4, "%"},
+        {{PERCENT, SPACE, SPACE, AND}, 4, "%  &"},
+        {{1, SPACE, PERCENT, 0, AND, 1}, 6, "%&"},
+        {{2, PERCENT, 2, AND}, 4, "%&"},
+        {{0xC3 + 3, 0xA9 + 3}, 2, "\xC3\xA9"},
+        {{0xC3 + 3, PERCENT}, 2, "\xC3%"},
+        {{0xE2 + 3, 0x96 + 3, 0x81 + 3, 'A' + 3},
+         4,
+         "\xE2\x96\x81"
+         "A"},
+        {{3, PERCENT, 3}, 3, "%"},
+        {{FIELD, FIELD}, 2, "field field"},
+        {{-1, 440, PERCENT, INT32_MAX, INT32_MIN, 441}, 6, "%"},
+    };
+    char *text;
+    mgi_sp sp;
+    (void)state;
+    assert_int_equal(read_fixture("nfkc.model", &sp), MGEN_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(mgi_sp_decode(ctx, &sp, cases[i].ids, cases[i].count, &text), MGEN_OK);
+        assert_string_equal(text, cases[i].text);
+        mgi_free(ctx, text);
+    }
+    sp.space_last = true; /* texts of such models have their space behind */
+    const int32_t ids[] = {PERCENT, SPACE, AND, SPACE};
+    assert_int_equal(mgi_sp_decode(ctx, &sp, ids, 4, &text), MGEN_OK);
+    assert_string_equal(text, "% &");
+    mgi_free(ctx, text);
+    mgi_sp_finish(ctx, &sp);
+}
+
+/* ByT5's: every byte but 0 and back, and ids that are none; byte pairs have no way back. */
+static void test_decode_bytes(void **state)
+{
+    mgi_tokenizer t = {.kind = MGI_TOKENIZER_BYTES};
+    char every[256], *text;
+    mgi_tokens tokens = {0};
+    (void)state;
+    for (int i = 0; i < 256; i++)
+        every[i] = (char)(i + 1);
+    assert_int_equal(mgi_tokenizer_encode(ctx, &t, every, &tokens), MGEN_OK);
+    assert_int_equal(tokens.count, 255);
+    assert_int_equal(mgi_tokenizer_decode(ctx, &t, tokens.ids, 255, &text), MGEN_OK);
+    assert_string_equal(text, every);
+    mgi_free(ctx, text);
+    mgi_tokens_free(ctx, &tokens);
+    const int32_t ids[] = {0, 'a' + 3, -1, 1, 2, 3, 259, 'b' + 3, 383, INT32_MAX, INT32_MIN};
+    assert_int_equal(mgi_tokenizer_decode(ctx, &t, ids, 11, &text), MGEN_OK);
+    assert_string_equal(text, "ab");
+    mgi_free(ctx, text);
+    assert_int_equal(mgi_tokenizer_decode(ctx, &t, ids, 0, &text), MGEN_OK);
+    assert_string_equal(text, "");
+    mgi_free(ctx, text);
+    t.kind = MGI_TOKENIZER_BPE;
+    assert_int_equal(mgi_tokenizer_decode(ctx, &t, ids, 1, &text), MGEN_E_UNSUPPORTED);
+    assert_non_null(strstr(ctx->error_text, "byte pairs"));
 }
 
 static void test_limits(void **state)
@@ -292,6 +401,10 @@ static mgen_status use_once(void)
     mgen_status status = mgi_sp_read(ctx, "nfkc", model.data, model.size, &sp);
     if (status == MGEN_OK)
         status = mgi_sp_encode(ctx, &sp, "a red ball's way", 16, &tokens);
+    char *text = NULL;
+    if (status == MGEN_OK)
+        status = mgi_sp_decode(ctx, &sp, tokens.ids, (int64_t)tokens.count, &text);
+    mgi_free(ctx, text);
     mgi_tokens_free(ctx, &tokens);
     mgi_sp_finish(ctx, &sp);
     return status;
@@ -311,6 +424,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ids, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_symbols_and_rows, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_not_utf8, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_there_and_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_decode, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_decode_bytes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_limits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_tries, set_up, tear_down),
