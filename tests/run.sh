@@ -307,11 +307,11 @@ suite_asan-full() {
 cudnn=$(ldconfig -p 2>/dev/null | grep -o 'libcudnn\.so\.9' | head -n 1)
 suite_emulated() {
     local name targets=(tests/kernels/checkkernel tests/fake_cudnn.so tests/fake_nccl.so tests/fake_cublaslt.so)
-    for name in cuda graph nccl cudnn autotune upsample edit personalize sound mesh_generate mesh_tasks fsdp; do
+    for name in cuda graph nccl cudnn autotune upsample edit personalize sound rewriter mesh_generate mesh_tasks fsdp; do
         targets+=("tests/test_$name")
     done
     build build-emulated -Dcuda=emulated || return
-    for name in cuda graph nccl cudnn autotune upsample edit personalize sound; do
+    for name in cuda graph nccl cudnn autotune upsample edit personalize sound rewriter; do
         tap "emulated-test_$name" 900 env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" ${cudnn:+MOVIEGEN_CUDNN=$cudnn} \
             "build-emulated/tests/test_$name"
     done

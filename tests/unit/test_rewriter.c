@@ -6,6 +6,7 @@
 #include "core/philox.h"
 #include "kernels/loss/loss.h"
 #include "task/rewrite.h"
+#include "tensor/device_cuda.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -180,25 +181,29 @@ static int tear_down(void **state)
 
 /* -- files ------------------------------------------------------------------------------------- */
 
-/* Logits of one prompt and a few tokens told. */
+/* Logits of one prompt and a few tokens told, on the rewriter's device. */
 static void logits_of(const mgi_rewriter *r, float *out, int64_t count)
 {
+    mgen_context *on = r->decoder.module.ctx;
     mgi_tokens read;
     mgi_run run;
     OK(mgi_rewriter_read(ctx, r, "a ball", &read));
     int64_t n = (int64_t)read.count;
-    mgi_run_init(&run, ctx, false);
+    uint8_t ones[64];
+    mgi_run_init(&run, on, false);
     T *ids = mgi_new(&run, MGK_I32, MGI_DIMS(1, n)), *mask = mgi_new(&run, MGK_U8, MGI_DIMS(1, n)),
       *told = mgi_new(&run, MGK_I32, MGI_DIMS(1, 3));
     assert_true(ids && mask && told);
-    memcpy(mgi_data(ids), read.ids, read.count * sizeof *read.ids);
-    memset(mgi_data(mask), 1, read.count);
-    memcpy(mgi_data(told), (const int32_t[]){mgi_rewriter_begin(r), 7, 9}, 3 * sizeof(int32_t));
+    memset(ones, 1, sizeof ones);
+    mgi_tensor_write(ids, 0, read.ids, n);
+    mgi_tensor_write(mask, 0, ones, n);
+    mgi_tensor_write(told, 0, (const int32_t[]){mgi_rewriter_begin(r), 7, 9}, 3);
     T *y = mgi_rewriter_logits(&run, r, ids, mask, told);
     if (!y)
-        fail_msg("%s", mgen_last_error(ctx));
+        fail_msg("%s", mgen_last_error(on));
     assert_int_equal(y->count, count);
-    memcpy(out, mgi_f32(y), (size_t)count * sizeof *out);
+    mgi_tensor_read(y, 0, out, count);
+    assert_int_equal(mgi_device_wait(run.dev), MGEN_OK);
     mgi_run_finish(&run);
     mgi_tokens_free(ctx, &read);
 }
@@ -515,6 +520,49 @@ static void test_not_finite(void **state)
     mgi_rewriter_finish(&r);
 }
 
+/* -- on a GPU ---------------------------------------------------------------------------------- */
+
+/* On a GPU, or one that the host plays: the CPU's logits, to other roundings, and its texts. */
+static void test_gpu(void **state)
+{
+    enum { COUNT = 3 * (PIECES + 2) };
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *gpu;
+    (void)state;
+    if (mgi_cuda_count(NULL, 0) == 0)
+        skip();
+    params.threads = 1;
+    params.device = "cuda:0";
+    assert_int_equal(mgen_context_create(&params, &gpu), MGEN_OK);
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        float here[COUNT], there[COUNT];
+        mgi_rewriter_config c = pieces_config();
+        mgi_rewriter r, other;
+        uint64_t hash;
+        char *want, *text;
+        c.decoder.tied = seed % 2;
+        make_random(&r, &c, 20 + 2 * seed);
+        *warned = '\0';
+        OK(mgi_rewrite(ctx, &r, "b c", &want));
+        if (!*warned || seed == 0) { /* else the text is the prompt */
+            OK(mgi_rewriter_save(&r, folder, "there", MGI_ST_F32));
+            assert_int_equal(mgi_rewriter_open(gpu, folder, "there", &other, &hash), MGEN_OK);
+            logits_of(&r, here, COUNT);
+            logits_of(&other, there, COUNT);
+            for (int i = 0; i < COUNT; i++)
+                if (!(fabsf(here[i] - there[i]) < 1e-4f))
+                    fail_msg("logit %d is %g, on the CPU %g", i, (double)there[i], (double)here[i]);
+            assert_int_equal(mgi_rewrite(gpu, &other, "b c", &text), MGEN_OK);
+            assert_string_equal(text, want);
+            mgi_free(gpu, text);
+            mgi_rewriter_finish(&other);
+        }
+        mgi_free(ctx, want);
+        mgi_rewriter_finish(&r);
+    }
+    mgen_context_destroy(gpu);
+}
+
 /* -- training, memory, the meta device --------------------------------------------------------- */
 
 /* One step's loss and its gradients, on any device. */
@@ -649,11 +697,17 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),          cmocka_unit_test(test_bad_config),
-        cmocka_unit_test(test_bad_files),      cmocka_unit_test(test_read),
-        cmocka_unit_test(test_same_as_slowly), cmocka_unit_test(test_unfit),
-        cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_meta),           cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_read),
+        cmocka_unit_test(test_same_as_slowly),
+        cmocka_unit_test(test_unfit),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_gpu),
+        cmocka_unit_test(test_meta),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
