@@ -27,7 +27,8 @@ enum {
     MGI_STREAM_SOUND = 15,     /* what a scene of the world sounds like, and its noises */
     MGI_STREAM_PHOTO = 16,     /* portraits of people of the world */
     MGI_STREAM_RAW = 17,       /* raw films of the world, and what is wrong with them */
-    MGI_STREAM_CURATE = 18     /* which clips are centres of clusters, and which go */
+    MGI_STREAM_CURATE = 18,    /* which clips are centres of clusters, and which go */
+    MGI_STREAM_PROMPT = 19     /* what users type for a scene of the world */
 };
 
 /* CUDA kernels take these functions from here. */
