@@ -24,7 +24,7 @@ struct cli_command {
 
 extern const cli_command command_generate, command_train, command_eval, command_sheet, command_plot,
     command_info, command_plan, command_average, command_convert, command_upsample, command_edit,
-    command_personalize, command_sound, command_curate;
+    command_personalize, command_sound, command_curate, command_rewrite;
 
 /* ---- options.c: what the user wrote ---- */
 
@@ -266,6 +266,12 @@ double report_find(const mgen_report *report, const char *name); /* NaN if absen
 /* Runs the job to its end, drawing p (NULL: nothing). Returns 0 and the clip, or a status that has
  * been explained. */
 int generate_clip(cli_session *s, const mgen_generate_params *params, progress *p, mgen_clip **out);
+
+/* ---- rewrite.c: prompts as the captions of training are ---- */
+
+enum { REWRITTEN_SIZE = 4097 };
+/* Returns 0 and the prompt rewritten, or a status that has been explained. */
+int prompt_rewrite(cli_session *s, const char *prompt, char out[REWRITTEN_SIZE]);
 
 /* ---- film.c: the job that makes a film, and the files that it goes to ---- */
 

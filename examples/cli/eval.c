@@ -153,12 +153,12 @@ static int run(const cli_command *self, int argc, char **argv)
         return result;
     if (!words || (strcmp(word, "tae") && strcmp(word, "alignment") && strcmp(word, "upsample") &&
                    strcmp(word, "edit") && strcmp(word, "sound") && strcmp(word, "personalize") &&
-                   strcmp(word, "curate"))) {
-        complain(
-            self,
-            "%s%s%s; protocols are tae, alignment, upsample, edit, sound, personalize and curate",
-            words ? "unknown protocol '" : "no protocol given", words ? word : "",
-            words ? "'" : "");
+                   strcmp(word, "rewrite") && strcmp(word, "curate"))) {
+        complain(self,
+                 "%s%s%s; protocols are tae, alignment, upsample, edit, sound, personalize, "
+                 "rewrite and curate",
+                 words ? "unknown protocol '" : "no protocol given", words ? word : "",
+                 words ? "'" : "");
         return STATUS_USAGE;
     }
     o.protocol = word;
@@ -172,7 +172,7 @@ static int run(const cli_command *self, int argc, char **argv)
 
 const cli_command command_eval = {
     "eval", "measure a model in the toybox",
-    "tae|alignment|upsample|edit|sound|personalize|curate [options]",
+    "tae|alignment|upsample|edit|sound|personalize|rewrite|curate [options]",
     "tae: how well the autoencoder reproduces clips that it has not seen, what a program that "
     "looks "
     "at\n"
@@ -208,6 +208,10 @@ const cli_command command_eval = {
     "what the prompt asked for; with what it finds in true films, reproduced (ceiling), what "
     "another\n"
     "person would have scored (control), and films made without the photo (unseen).\n"
+    "rewrite: alignment with prompts as users type them, rewritten; with prompts as they were "
+    "typed "
+    "(plain)\n"
+    "and the captions that say the same (told); and of how many nothing is lost or added (exact).\n"
     "curate: of no model: what curation finds in raw films, of which it is known what is wrong "
     "with them: "
     "of each\n"

@@ -9,7 +9,7 @@ typedef struct generate_options {
     cli_place place;
     double guidance;
     cli_sampling sampling;
-    bool upsample, json, quiet;
+    bool rewrite, upsample, json, quiet;
 } generate_options;
 
 int generate_clip(cli_session *s, const mgen_generate_params *params, progress *p, mgen_clip **out)
@@ -20,14 +20,19 @@ int generate_clip(cli_session *s, const mgen_generate_params *params, progress *
     return status == MGEN_OK ? film_finish(s, job, p, out) : complain_library(s, status);
 }
 
-static void print_json(const cli_session *s, const generate_options *o, const mgen_clip *clip,
-                       const film_files *files, double seconds)
+/* `prompt`: of the film, by the options or rewritten. */
+static void print_json(const cli_session *s, const generate_options *o, const char *prompt,
+                       const mgen_clip *clip, const film_files *files, double seconds)
 {
     mgen_model_info model = MGEN_MODEL_INFO_INIT;
     mgen_video_model_get_info(s->pipe.video, &model);
     printf("{\"n\":1,\"seed\":%llu,\"model_hash\":\"%016llx\",\"prompt\":",
            (unsigned long long)o->seed, (unsigned long long)mgen_pipeline_hash(&s->pipe));
     json_string(stdout, o->prompt);
+    if (o->rewrite) {
+        printf(",\"rewritten\":");
+        json_string(stdout, prompt);
+    }
     printf(",\"steps\":%u,\"guidance\":", o->steps);
     json_number(stdout, o->guidance > 0 ? o->guidance : (double)model.guidance);
     if (o->sound) {
@@ -42,11 +47,11 @@ static void print_json(const cli_session *s, const generate_options *o, const mg
 }
 
 /* The film, which is the first rank's, is replaced by a larger one, made with the upsampler's own steps and guidance. */
-static int enlarge(cli_session *s, const generate_options *o, mgen_clip **clip)
+static int enlarge(cli_session *s, const generate_options *o, const char *prompt, mgen_clip **clip)
 {
     mgen_generate_params params = MGEN_GENERATE_PARAMS_INIT;
     mgen_clip *larger;
-    params.prompt = o->prompt;
+    params.prompt = prompt;
     params.negative_prompt = o->negative;
     params.seed = o->seed;
     int result = film_upsample(s, *clip, &params, o->quiet, &larger);
@@ -116,6 +121,20 @@ static int check_more(const cli_session *s, const generate_options *o)
     return heard(o) ? check_sound(s, o) : STATUS_DONE;
 }
 
+/* What the film is made of: the prompt, or what it became, the same on all ranks. */
+static int find_prompt(cli_session *s, const generate_options *o, char rewritten[REWRITTEN_SIZE],
+                       const char **prompt)
+{
+    *prompt = o->prompt;
+    if (!o->rewrite)
+        return STATUS_DONE;
+    int result = prompt_rewrite(s, o->prompt, rewritten);
+    *prompt = rewritten;
+    if (result == STATUS_DONE && s->rank == 0 && !o->quiet)
+        complain(s->command, "rewritten: %s", rewritten);
+    return result;
+}
+
 static int generate(cli_session *s, const void *options)
 {
     const generate_options *o = options;
@@ -124,6 +143,7 @@ static int generate(cli_session *s, const void *options)
     mgen_sound *sound = NULL;
     bool first = s->rank == 0; /* who gets the film */
     film_files files = {.count = 0};
+    char rewritten[REWRITTEN_SIZE];
     progress p;
 
     if (!sampling_numbers(s, &o->sampling, &params.solver, &params.schedule, &params.drop_text))
@@ -134,9 +154,10 @@ static int generate(cli_session *s, const void *options)
     if (!session_load(s, o->model))
         return STATUS_ERROR;
     result = check_more(s, o);
+    if (result == STATUS_DONE)
+        result = find_prompt(s, o, rewritten, &params.prompt);
     if (result != STATUS_DONE)
         return result;
-    params.prompt = o->prompt;
     params.negative_prompt = o->negative;
     params.seed = o->seed;
     params.steps = o->steps;
@@ -150,13 +171,13 @@ static int generate(cli_session *s, const void *options)
     progress_start(&p, "generating", o->quiet || !first);
     result = generate_clip(s, &params, &p, &clip);
     if (result == STATUS_DONE && o->upsample)
-        result = enlarge(s, o, &clip);
+        result = enlarge(s, o, params.prompt, &clip);
     if (result == STATUS_DONE && heard(o))
         result = hear(s, o, clip, &sound);
     if (result == STATUS_DONE && first)
         result = files_write(s, clip, sound, &files);
     if (result == STATUS_DONE && first && o->json)
-        print_json(s, o, clip, &files, seconds_now() - start);
+        print_json(s, o, params.prompt, clip, &files, seconds_now() - start);
     else if (result == STATUS_DONE && first && !o->quiet)
         film_tell(&files, clip, seconds_now() - start);
     film_files_free(&files);
@@ -186,6 +207,9 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_GUIDANCE(&o.guidance),
         OPTIONS_SAMPLING(&o.sampling),
         OPTION_NEGATIVE(&o.negative),
+        {"--rewrite", NULL, OPTION_FLAG, &o.rewrite, 0, 0, NULL,
+         "let the model's rewriter put the prompt as its captions are, as 'moviegen rewrite' "
+         "shows"},
         {"--upsample", NULL, OPTION_FLAG, &o.upsample, 0, 0, NULL,
          "enlarge the film by the model's upsampler, as 'moviegen upsample' does by itself"},
         {"--sound", NULL, OPTION_TEXT, &o.sound, 0, 0, "TEXT",

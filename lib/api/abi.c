@@ -157,6 +157,7 @@ static const struct {
     {FIELD(mgen_pipeline, editor)},
     {FIELD(mgen_pipeline, audio)},
     {FIELD(mgen_pipeline, personalizer)},
+    {FIELD(mgen_pipeline, rewriter)},
     {SIZE(mgen_latents)},
     {FIELD(mgen_latents, struct_size)},
     {FIELD(mgen_latents, frames)},

@@ -7,6 +7,7 @@
 #include "dist/mesh.h"
 #include "media/pixels.h"
 #include "media/track.h"
+#include "model/rewriter.h"
 #include "task/generate.h"
 
 /* Copy a caller's struct that begins with struct_size: shorter than ours, the rest becomes 0; longer, its
@@ -107,6 +108,11 @@ struct mgen_personalizer {
     mgi_personalizer net;
 };
 
+struct mgen_rewriter {
+    mgi_handle handle;
+    mgi_rewriter net;
+};
+
 /* As the public calls, held as MGEN_PRECISION_* says; transformers split over the mesh where there is one. With `undivided`
  * (NULL: without) one that the mesh cannot share is no failure: that is filled in, and there is no handle. */
 mgen_status mgi_tae_handle_open(mgen_context *ctx, const char *dir, const char *name,
@@ -128,6 +134,8 @@ mgen_status mgi_audio_model_handle_open(mgen_context *ctx, const char *dir, cons
 mgen_status mgi_personalizer_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                          uint32_t precision, const mgen_mesh *mesh,
                                          mgi_undivided *undivided, mgen_personalizer **out);
+mgen_status mgi_rewriter_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                     uint32_t precision, mgen_rewriter **out);
 /* The MGEN_PRECISION_* in which a video model is held. */
 uint32_t mgi_video_model_precision(const mgen_video_model *model);
 /* The mesh that a network may be split over: NULL, too, where there is one rank. */

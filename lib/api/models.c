@@ -19,12 +19,12 @@ static bool owners_remove(mgi_handle *h)
 
 /* -- opening -------------------------------------------------------------------------------------- */
 
-enum { TAE, TEXT_ENCODER, VIDEO_MODEL, UPSAMPLER, EDITOR, AUDIO_MODEL, PERSONALIZER };
+enum { TAE, TEXT_ENCODER, VIDEO_MODEL, UPSAMPLER, EDITOR, AUDIO_MODEL, PERSONALIZER, REWRITER };
 
-static const size_t handle_size[] = {sizeof(mgen_tae),         sizeof(mgen_text_encoder),
-                                     sizeof(mgen_video_model), sizeof(mgen_upsampler),
-                                     sizeof(mgen_editor),      sizeof(mgen_audio_model),
-                                     sizeof(mgen_personalizer)};
+static const size_t handle_size[] = {sizeof(mgen_tae),          sizeof(mgen_text_encoder),
+                                     sizeof(mgen_video_model),  sizeof(mgen_upsampler),
+                                     sizeof(mgen_editor),       sizeof(mgen_audio_model),
+                                     sizeof(mgen_personalizer), sizeof(mgen_rewriter)};
 
 static mgen_status home_make(mgen_context *ctx, mgen_context **home)
 {
@@ -56,6 +56,8 @@ static mgen_status load(mgen_context *home, int kind, const char *dir, const cha
     case PERSONALIZER:
         return mgi_personalizer_open_mesh(home, dir, name, mesh, &((mgen_personalizer *)h)->net,
                                           &h->hash);
+    case REWRITER:
+        return mgi_rewriter_open(home, dir, name, &((mgen_rewriter *)h)->net, &h->hash);
     default:
         return mgi_vt_open_mesh(home, dir, name, mesh, &((mgen_video_model *)h)->net, &h->hash);
     }
@@ -72,7 +74,8 @@ static int hold_of(int kind, uint32_t precision)
     case MGEN_PRECISION_F32:
         return MGI_HOLD_F32;
     default:
-        return kind == TAE || kind == TEXT_ENCODER ? MGI_HOLD_F32 : MGI_HOLD_AS_FILE;
+        return kind == TAE || kind == TEXT_ENCODER || kind == REWRITER ? MGI_HOLD_F32
+                                                                       : MGI_HOLD_AS_FILE;
     }
 }
 
@@ -245,6 +248,18 @@ mgen_status mgi_personalizer_handle_open(mgen_context *ctx, const char *dir, con
                        (void **)out);
 }
 
+mgen_status mgen_rewriter_open(mgen_context *ctx, const char *dir, const char *name,
+                               mgen_rewriter **out)
+{
+    return mgi_rewriter_handle_open(ctx, dir, name, MGEN_PRECISION_DEFAULT, out);
+}
+
+mgen_status mgi_rewriter_handle_open(mgen_context *ctx, const char *dir, const char *name,
+                                     uint32_t precision, mgen_rewriter **out)
+{
+    return open_handle(ctx, REWRITER, dir, name, precision, NULL, (void **)out);
+}
+
 uint32_t mgi_video_model_precision(const mgen_video_model *model)
 {
     static const uint32_t of[] = {[MGI_HOLD_F32] = MGEN_PRECISION_F32,
@@ -368,12 +383,28 @@ void mgen_personalizer_release(mgen_personalizer *personalizer)
     handle_free(&personalizer->handle);
 }
 
+mgen_rewriter *mgen_rewriter_retain(mgen_rewriter *rewriter)
+{
+    if (rewriter)
+        owners_add(&rewriter->handle);
+    return rewriter;
+}
+
+void mgen_rewriter_release(mgen_rewriter *rewriter)
+{
+    if (!rewriter || !owners_remove(&rewriter->handle))
+        return;
+    mgi_rewriter_finish(&rewriter->net);
+    handle_free(&rewriter->handle);
+}
+
 /* -- what they are -------------------------------------------------------------------------------- */
 
+/* `ours` counts parameters of other networks than `m`. */
 static mgen_status info_out(const mgi_handle *h, const mgi_module *m, mgen_model_info *ours,
                             mgen_model_info *theirs)
 {
-    ours->parameters = (uint64_t)mgi_module_size(m);
+    ours->parameters += (uint64_t)mgi_module_size(m);
     ours->bytes = h->bytes;
     ours->hash = h->hash;
     return mgi_struct_out(theirs, ours, sizeof *ours, offsetof(mgen_model_info, guidance));
@@ -464,4 +495,14 @@ mgen_status mgen_personalizer_get_info(const mgen_personalizer *personalizer, mg
     mgen_model_info ours = transformer_info(&p->config.video);
     ours.source_guidance = p->config.source_guidance;
     return info_out(&personalizer->handle, &p->video.module, &ours, info);
+}
+
+mgen_status mgen_rewriter_get_info(const mgen_rewriter *rewriter, mgen_model_info *info)
+{
+    if (!rewriter)
+        return MGEN_E_INVALID;
+    const mgi_rewriter *r = &rewriter->net;
+    const mgi_module *encoder = mgi_text_module((mgi_text_encoder *)&r->text);
+    mgen_model_info ours = {.parameters = (uint64_t)mgi_module_size(encoder)};
+    return info_out(&rewriter->handle, &r->decoder.module, &ours, info);
 }

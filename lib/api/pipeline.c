@@ -35,6 +35,11 @@ static mgen_personalizer **personalizer_of(mgen_pipeline *p)
     return p->struct_size > offsetof(mgen_pipeline, personalizer) ? &p->personalizer : NULL;
 }
 
+static mgen_rewriter **rewriter_of(mgen_pipeline *p)
+{
+    return p->struct_size > offsetof(mgen_pipeline, rewriter) ? &p->rewriter : NULL;
+}
+
 static mgen_status check_precision(mgen_context *ctx, const mgen_pipeline *p)
 {
     return p->precision <= MGEN_PRECISION_FP8
@@ -57,6 +62,7 @@ mgen_status mgi_pipeline_in(mgen_context *ctx, const mgen_pipeline *theirs, mgen
     mgen_editor_retain(p.editor);
     mgen_audio_model_retain(p.audio);
     mgen_personalizer_retain(p.personalizer);
+    mgen_rewriter_retain(p.rewriter);
     for (int i = 0; i < 3; i++)
         mgen_text_encoder_retain(p.text[i]);
     *ours = p;
@@ -316,7 +322,7 @@ mgen_status mgi_pipeline_audio(mgen_context *ctx, const mgen_pipeline *p)
 static bool holds_nothing(const mgen_pipeline *p)
 {
     return !p->tae && !p->video && !p->upsampler && !p->editor && !p->audio && !p->personalizer &&
-           !p->text[0] && !p->text[1] && !p->text[2];
+           !p->rewriter && !p->text[0] && !p->text[1] && !p->text[2];
 }
 
 static mgen_status open_others(mgen_context *ctx, const char *dir, const mgi_pipeline_file *file,
@@ -357,6 +363,8 @@ static mgen_status open_parts(mgen_context *ctx, const char *dir, const mgi_pipe
         if (file->text[i][0] && mgi_runs_text(mgi_mesh_split(p->mesh), i))
             MGI_TRY(mgi_text_encoder_handle_open(ctx, dir, file->text[i], precision, &p->text[i]));
     MGI_TRY(open_others(ctx, dir, file, precision, left_out, p));
+    if (file->rewriter[0] && rewriter_of(p)) /* whole on every rank, which rewrites by itself */
+        MGI_TRY(mgi_rewriter_handle_open(ctx, dir, file->rewriter, precision, &p->rewriter));
     if (missing(p))
         return MGEN_OK;
     networks = networks_of(p);
@@ -460,6 +468,10 @@ void mgen_pipeline_close(mgen_pipeline *pipe)
     mgen_personalizer_release(personalizer ? *personalizer : NULL);
     if (personalizer)
         *personalizer = NULL;
+    mgen_rewriter **rewriter = rewriter_of(pipe);
+    mgen_rewriter_release(rewriter ? *rewriter : NULL);
+    if (rewriter)
+        *rewriter = NULL;
     for (int i = 0; i < 3; i++)
         mgen_text_encoder_release(pipe->text[i]);
     pipe->tae = NULL;
@@ -488,7 +500,10 @@ uint64_t mgen_pipeline_hash(const mgen_pipeline *pipe)
     const mgen_personalizer *personalizer =
         pipe->struct_size > offsetof(mgen_pipeline, personalizer) ? pipe->personalizer : NULL;
     h = audio ? h * mix + audio->handle.hash : h;
-    return personalizer ? h * mix + personalizer->handle.hash : h;
+    const mgen_rewriter *rewriter =
+        pipe->struct_size > offsetof(mgen_pipeline, rewriter) ? pipe->rewriter : NULL;
+    h = personalizer ? h * mix + personalizer->handle.hash : h;
+    return rewriter ? h * mix + rewriter->handle.hash : h;
 }
 
 mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const *dirs, const double *weights,

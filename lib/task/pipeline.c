@@ -23,9 +23,9 @@ static mgen_status read_name(mgen_context *ctx, const mgi_json *object, const ch
 
 static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeline_file *out)
 {
-    static const char *const keys[] = {"format", "version", "tae",          "text", "video",
-                                       "width",  "height",  "frames",       "fps",  "upsampler",
-                                       "editor", "audio",   "personalizer", NULL};
+    static const char *const keys[] = {"format", "version", "tae",          "text",     "video",
+                                       "width",  "height",  "frames",       "fps",      "upsampler",
+                                       "editor", "audio",   "personalizer", "rewriter", NULL};
     static const char *const text_keys[] = {"ul2", "byt5", "metaclip", NULL};
     const char *format = NULL;
     int64_t version = 0;
@@ -46,6 +46,7 @@ static mgen_status read_root(mgen_context *ctx, const mgi_json *root, mgi_pipeli
     MGI_TRY(read_name(ctx, root, "editor", out->editor));
     MGI_TRY(read_name(ctx, root, "audio", out->audio));
     MGI_TRY(read_name(ctx, root, "personalizer", out->personalizer));
+    MGI_TRY(read_name(ctx, root, "rewriter", out->rewriter));
     const mgi_json *text = mgi_json_find(root, "text");
     if (text && text->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"text\" must be an object of roles");
@@ -78,9 +79,9 @@ mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const cha
 
 uint64_t mgi_pipeline_stamp(const char *dir, const char *name, const mgi_pipeline_file *file)
 {
-    enum { OTHERS = 6, MODELS = OTHERS + MGI_ROLES, FILES = 1 + 2 * MODELS };
-    const char *models[MODELS] = {file->tae,    file->video, file->upsampler,
-                                  file->editor, file->audio, file->personalizer};
+    enum { OTHERS = 7, MODELS = OTHERS + MGI_ROLES, FILES = 1 + 2 * MODELS };
+    const char *models[MODELS] = {file->tae,   file->video,        file->upsampler, file->editor,
+                                  file->audio, file->personalizer, file->rewriter};
     const char *names[FILES];
     char text[FILES][MGI_NAME_MAX + 16];
     int count = 0;
@@ -124,6 +125,8 @@ mgen_status mgi_pipeline_file_write(mgen_context *ctx, const char *dir, const ch
         mgi_json_put_string(&w, "audio", p->audio);
     if (p->personalizer[0])
         mgi_json_put_string(&w, "personalizer", p->personalizer);
+    if (p->rewriter[0])
+        mgi_json_put_string(&w, "rewriter", p->rewriter);
     mgi_json_put_int(&w, "width", p->clip.width);
     mgi_json_put_int(&w, "height", p->clip.height);
     mgi_json_put_int(&w, "frames", p->clip.frames);

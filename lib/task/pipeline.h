@@ -41,7 +41,7 @@ int64_t mgi_networks_window(const mgi_networks *n, int64_t *overlap);
 typedef struct mgi_pipeline_file {
     char tae[MGI_NAME_MAX + 1], text[MGI_ROLES][MGI_NAME_MAX + 1], video[MGI_NAME_MAX + 1];
     char upsampler[MGI_NAME_MAX + 1], editor[MGI_NAME_MAX + 1], audio[MGI_NAME_MAX + 1];
-    char personalizer[MGI_NAME_MAX + 1];
+    char personalizer[MGI_NAME_MAX + 1], rewriter[MGI_NAME_MAX + 1];
     mgi_clip_shape clip;
 } mgi_pipeline_file;
 mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const char *name,

@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "model/rewriter.h"
 #include "task/pipeline.h"
 #include "train/stage.h"
 
@@ -286,12 +287,13 @@ static mgen_status average_part(const folders *f, size_t offset, const char *dir
     return mgi_average_models(f->ctx, &q, dir, names[0]);
 }
 
-static mgen_status copy_tae(const folders *f, const char *dir)
+/* A model of the first folder; "": none. */
+static mgen_status copy_model(const folders *f, const char *model, const char *dir)
 {
     static const char *const endings[] = {"json", "safetensors"};
     char name[MGI_NAME_MAX + 1], path[MGI_PATH_MAX + 1];
-    for (int i = 0; i < 2 && f->in.set[0].tae[0]; i++) {
-        snprintf(name, sizeof name, "%.200s.%s", f->in.set[0].tae, endings[i]);
+    for (int i = 0; i < 2 && *model; i++) {
+        snprintf(name, sizeof name, "%.200s.%s", model, endings[i]);
         MGI_TRY(mgi_path_join(f->ctx, dir, name, path, sizeof path));
         MGI_TRY(copy_file(f->ctx, f->dirs[0], name, path));
     }
@@ -322,12 +324,29 @@ static mgen_status copy_text(const folders *f, int role, bool foreign, const cha
     return MGEN_OK;
 }
 
+/* The first one's, which knows nothing of video models; where it is a folder of another library, in this one's form. */
+static mgen_status copy_rewriter(const folders *f, const char *dir)
+{
+    const char *name = f->in.set[0].rewriter;
+    const bool foreign = *name && mgi_model_is_folder(f->ctx, f->dirs[0], name);
+    mgi_rewriter r;
+    uint64_t hash;
+    if (!*name)
+        return MGEN_OK;
+    MGI_TRY(mgi_rewriter_open(f->ctx, f->dirs[0], name, &r, &hash));
+    mgen_status status = foreign ? mgi_rewriter_save(&r, dir, name, MGI_ST_F32)
+                                 : mgi_tokenizer_save(f->ctx, r.text.tokenizer, dir);
+    mgi_rewriter_finish(&r);
+    return status == MGEN_OK && !foreign ? copy_model(f, name, dir) : status;
+}
+
 static mgen_status write_folder(const folders *f, const char *dir)
 {
     mgi_pipeline_file result = f->in.set[0];
     /* they learned with other text encoders than those that come out, or have parts that are not copied */
     result.upsampler[0] = result.editor[0] = result.audio[0] = result.personalizer[0] = '\0';
-    MGI_TRY(copy_tae(f, dir));
+    MGI_TRY(copy_model(f, f->in.set[0].tae, dir));
+    MGI_TRY(copy_rewriter(f, dir));
     for (int k = 0; k < MGI_ROLES; k++) {
         const char *name = f->in.set[0].text[k];
         if (!*name)
@@ -482,7 +501,7 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
         mgi_model_name(name, r->stage.average[i], "pipeline");
         MGI_TRY(same_set(r->ctx, &r->in, i, r->dir, name));
     }
-    return mgi_stage_save_set(r->ctx, dir, r->stage.save_as, &result);
+    return mgi_stage_save_set(r->ctx, r->dir, dir, r->stage.save_as, &result);
 }
 
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)

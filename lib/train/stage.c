@@ -86,14 +86,28 @@ mgen_status mgi_stage_save(mgen_context *ctx, const mgi_stage_state *state, cons
     return status;
 }
 
-mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *set,
+/* A pipeline that cannot be read is replaced like one that is not there. */
+static mgen_status keep_rewriter(mgen_context *ctx, const char *dir, mgi_pipeline_file *p)
+{
+    mgi_pipeline_file before;
+    mgen_status status = mgi_pipeline_file_read(ctx, dir, "pipeline", &before);
+    if (status == MGEN_OK && before.rewriter[0])
+        strcpy(p->rewriter, before.rewriter);
+    return status == MGEN_E_NOT_FOUND || status == MGEN_E_CORRUPT || status == MGEN_E_VERSION
+               ? MGEN_OK
+               : status;
+}
+
+mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *to, const char *set,
                                const mgi_pipeline_file *pipeline)
 {
     char name[MGI_NAME_MAX + 1];
+    mgi_pipeline_file p = *pipeline;
+    MGI_TRY(keep_rewriter(ctx, dir, &p));
     mgi_model_name(name, set, "pipeline");
     if (*set)
-        MGI_TRY(mgi_pipeline_file_write(ctx, dir, name, pipeline));
-    return mgi_pipeline_file_write(ctx, dir, "pipeline", pipeline);
+        MGI_TRY(mgi_pipeline_file_write(ctx, to, name, &p));
+    return mgi_pipeline_file_write(ctx, to, "pipeline", &p);
 }
 
 void mgi_stage_report(const mgi_optimizer *o, int64_t step, float loss, mgen_report *report)

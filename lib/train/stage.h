@@ -84,9 +84,9 @@ mgen_status mgi_stage_same(mgen_context *ctx, const mgi_stage *stage, const char
 /* Of an autoencoder only the decoder learns. */
 void mgi_stage_freeze_encoder(mgi_module *m);
 
-/* A stage's models as a pipeline: the folder's, and one that stays when a later stage takes that place, by which the
- * set is found. */
-mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *set,
+/* A stage's models as a pipeline, into `to`: that of the folder `dir`, whose rewriter stays, as prompts are the same for all
+ * video models, and one that is there when a later stage takes that place, by which the set is found. */
+mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *to, const char *set,
                                const mgi_pipeline_file *pipeline);
 
 /* Report what every kind has: loss, norm, rate, skipped steps. Reads the device if there is a report. */

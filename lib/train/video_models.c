@@ -518,7 +518,7 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
     }
     MGI_TRY(mgi_model_file_save(r->ctx, dir, p.video, "video-transformer", write_video,
                                 &r->stage.video, &r->video.module, mgi_stage_store(&r->stage)));
-    return mgi_stage_save_set(r->ctx, dir, r->stage.save_as, &p);
+    return mgi_stage_save_set(r->ctx, r->dir, dir, r->stage.save_as, &p);
 }
 
 void mgi_video_state(struct mgi_stage_run *r, mgi_stage_state *out)

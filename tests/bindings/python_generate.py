@@ -63,6 +63,8 @@ def test_a_pipeline_is_put_together_from_parts(world):
                  "video": moviegen.VideoModel(other, MODEL), "upsampler": moviegen.Upsampler(other, MODEL),
                  "editor": moviegen.Editor(other, MODEL), "audio": moviegen.AudioModel(other, MODEL),
                  "personalizer": moviegen.Personalizer(other, MODEL)}
+        if world.pipeline.rewriter:
+            parts["rewriter"] = moviegen.Rewriter(other, MODEL)
         pipe = moviegen.Pipeline.of(world.context, **parts, width=64, height=64, frames=32, fps=16)
         assert pipe.hash == world.pipeline.hash
         assert pipe.generate(PROMPT, steps=4, seed=1).pixels == world.clip.pixels

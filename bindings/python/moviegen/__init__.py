@@ -17,8 +17,8 @@ from .errors import (AgainError, CancelledError, ControlError, CorruptError, Des
                      NotFoundError, NumericError, PeerError, PeerLostError, ReadWriteError, ResourceError, StateError,
                      TimedOutError, UnsupportedError, UsageError, VersionError)
 from .measure import Report, curate, evaluate, plan, plan_mesh, toybox_prompts, version
-from .models import (ROLES, AudioModel, Editor, ModelInfo, Personalizer, Tae, TextEncoder, Upsampler, VideoModel, average,
-                     convert, noise, schedule)
+from .models import (ROLES, AudioModel, Editor, ModelInfo, Personalizer, Rewriter, Tae, TextEncoder, Upsampler, VideoModel,
+                     average, convert, noise, schedule)
 from .pipeline import Estimate, Job, JobInfo, Pipeline, Stream
 from .sound import Sound
 from .training import Dataset, Sample, Trainer
@@ -33,7 +33,7 @@ __all__ = [
     "DeviceError", "DeviceLostError", "Editor", "Error", "Estimate", "FileError", "InternalError", "InvalidError", "Job",
     "JobInfo", "LOG_DEBUG", "LOG_ERROR", "LOG_INFO", "LOG_WARN", "LimitError", "Memory", "ModelInfo", "NoMemoryError",
     "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Personalizer", "Pipeline", "ROLES", "Ranks",
-    "ReadWriteError", "Report", "ResourceError", "Sample", "Sound", "StateError", "Stream", "Tae", "TextEncoder", "TimedOutError",
-    "Trainer", "UnsupportedError", "Upsampler", "UsageError", "VersionError", "VideoModel", "__version__", "average",
-    "convert", "curate", "evaluate", "noise", "plan", "plan_mesh", "schedule", "toybox_prompts", "version",
+    "ReadWriteError", "Report", "ResourceError", "Rewriter", "Sample", "Sound", "StateError", "Stream", "Tae", "TextEncoder",
+    "TimedOutError", "Trainer", "UnsupportedError", "Upsampler", "UsageError", "VersionError", "VideoModel", "__version__",
+    "average", "convert", "curate", "evaluate", "noise", "plan", "plan_mesh", "schedule", "toybox_prompts", "version",
 ]

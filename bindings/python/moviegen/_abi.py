@@ -130,7 +130,7 @@ class Pipeline(Struct):
     _fields_ = [("struct_size", c_uint32), ("width", c_uint32), ("height", c_uint32), ("frames", c_uint32),
                 ("fps", c_uint32), ("precision", c_uint32), ("tae", c_void_p), ("text", c_void_p * 3),
                 ("video", c_void_p), ("mesh", c_void_p), ("upsampler", c_void_p), ("editor", c_void_p),
-                ("audio", c_void_p), ("personalizer", c_void_p)]
+                ("audio", c_void_p), ("personalizer", c_void_p), ("rewriter", c_void_p)]
 
 
 class Latents(Struct):
@@ -267,6 +267,7 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_audio_model_get_info": _INFO,
     "mgen_personalizer_open": _OPEN, "mgen_personalizer_retain": _SAME, "mgen_personalizer_release": _END,
     "mgen_personalizer_get_info": _INFO,
+    "mgen_rewriter_open": _OPEN, "mgen_rewriter_retain": _SAME, "mgen_rewriter_release": _END, "mgen_rewriter_get_info": _INFO,
     "mgen_tae_retain": _SAME, "mgen_text_encoder_retain": _SAME, "mgen_video_model_retain": _SAME,
     "mgen_tae_release": _END, "mgen_text_encoder_release": _END, "mgen_video_model_release": _END,
     "mgen_tae_get_info": _INFO, "mgen_text_encoder_get_info": _INFO, "mgen_video_model_get_info": _INFO,
@@ -274,6 +275,7 @@ CALLS: Dict[str, Tuple[Any, ...]] = {
     "mgen_pipeline_close": (None, POINTER(Pipeline)), "mgen_pipeline_hash": (c_uint64, POINTER(Pipeline)),
     "mgen_pipeline_average": (_STATUS, c_void_p, _OUT, c_void_p, c_uint32, c_char_p),
     "mgen_pipeline_convert": (_STATUS, c_void_p, c_char_p, c_uint32),
+    "mgen_rewrite": (_STATUS, c_void_p, POINTER(Pipeline), c_char_p, c_void_p, c_uint64),
     "mgen_generate_estimate": (_STATUS, c_void_p, POINTER(Pipeline), POINTER(GenerateParams), POINTER(Estimate)),
     "mgen_generate_start": (_STATUS, c_void_p, POINTER(Pipeline), POINTER(GenerateParams), _OUT),
     "mgen_upsample_estimate": (_STATUS, c_void_p, POINTER(Pipeline), c_void_p, POINTER(GenerateParams), POINTER(Estimate)),

@@ -195,6 +195,13 @@ class Personalizer(Part):
     NAME = "personalizer"
 
 
+class Rewriter(Part):
+    """Prompt as one types it to prompt as the captions of training are. Pipeline.rewrite() uses it."""
+
+    KIND = "rewriter"
+    NAME = "rewriter"
+
+
 def schedule(steps: int, kind: str = "linear_quadratic") -> List[float]:
     """Times of a sampler's schedule, from 0 to 1: one more than steps. kind: "linear_quadratic",
     "linear" or "linear_quadratic_1000"."""

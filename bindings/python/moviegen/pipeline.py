@@ -2,7 +2,7 @@
 """From prompt to frames: the pipeline, and the job that a request is."""
 import time
 from contextlib import ExitStack, contextmanager
-from ctypes import byref, c_void_p
+from ctypes import byref, c_void_p, create_string_buffer
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Type, Union, overload
 
 from . import _abi, errors
@@ -14,14 +14,16 @@ from ._jobs import OnFrames, Preview, Progress, Relay, Slot
 from ._progress import Bar, stderr_is_terminal
 from .clip import Clip, wrap
 from .context import Context, Path, path_of
-from .models import (ROLES, AudioModel, Editor, Part, Personalizer, Roles, Tae, TextEncoder, Upsampler, VideoModel, adopt,
-                     hold_all, roles_of)
+from .models import (ROLES, AudioModel, Editor, Part, Personalizer, Rewriter, Roles, Tae, TextEncoder, Upsampler, VideoModel,
+                     adopt, hold_all, roles_of)
 from .sound import Sound
 from .sound import wrap as wrap_sound
 
 Into = Union[Buffer, Sequence[Buffer]]
+_REWRITTEN = 4097  # bytes that are always enough
 
-_KINDS: Tuple[Type[Part], ...] = (Tae, *[TextEncoder] * len(ROLES), VideoModel, Upsampler, Editor, AudioModel, Personalizer)
+_KINDS: Tuple[Type[Part], ...] = (Tae, *[TextEncoder] * len(ROLES), VideoModel, Upsampler, Editor, AudioModel,
+                                  Personalizer, Rewriter)
 
 
 class Estimate(NamedTuple):
@@ -173,8 +175,8 @@ class Stream(Iterator[Tuple[int, FrameViews]]):
 
 
 class Pipeline(Closing):
-    """A tae, up to three text encoders, a video model, an upsampler, an editor, an audio model, a personalizer, and the clip
-    that they were trained on.
+    """A tae, up to three text encoders, a video model, an upsampler, an editor, an audio model, a personalizer, a rewriter,
+    and the clip that they were trained on.
 
     Pipeline(context, "folder") loads a model folder, whose networks close() closes too, and holds and runs them in
     `precision`: "f32", "bf16", "fp8", or "default", which the video model's file says; Pipeline.of() is put together
@@ -198,6 +200,7 @@ class Pipeline(Closing):
     editor: Optional[Editor]
     audio: Optional[AudioModel]
     personalizer: Optional[Personalizer]
+    rewriter: Optional[Rewriter]
 
     def __init__(self, context: Context, directory: Path, *, precision: str = "default") -> None:
         pipe = _abi.Pipeline(mesh=context._core.mesh, precision=number_of(PRECISIONS, precision, "precision"))
@@ -213,35 +216,37 @@ class Pipeline(Closing):
                   adopt(Editor, context, pipe.editor) if pipe.editor else None,
                   adopt(AudioModel, context, pipe.audio) if pipe.audio else None,
                   adopt(Personalizer, context, pipe.personalizer) if pipe.personalizer else None,
+                  adopt(Rewriter, context, pipe.rewriter) if pipe.rewriter else None,
                   pipe.width, pipe.height, pipe.frames, pipe.fps, True)
         self._mesh = pipe.mesh
 
     @classmethod
     def of(cls, context: Context, *, tae: Optional[Tae] = None, text: Sequence[Optional[TextEncoder]] = (),
            video: Optional[VideoModel] = None, upsampler: Optional[Upsampler] = None, editor: Optional[Editor] = None,
-           audio: Optional[AudioModel] = None, personalizer: Optional[Personalizer] = None, width: int, height: int,
-           frames: int, fps: int = 16) -> "Pipeline":
+           audio: Optional[AudioModel] = None, personalizer: Optional[Personalizer] = None,
+           rewriter: Optional[Rewriter] = None, width: int, height: int, frames: int, fps: int = 16) -> "Pipeline":
         """Put together from networks; `text` in the order of ROLES."""
         if len(text) > len(ROLES):
             raise errors.InvalidError(f"text: {len(text)} encoders; there are {len(ROLES)} roles")
         self = cls.__new__(cls)
-        self._set(context, tae, text, video, upsampler, editor, audio, personalizer, width, height, frames, fps, False)
+        self._set(context, tae, text, video, upsampler, editor, audio, personalizer, rewriter, width, height, frames, fps, False)
         self._parts()
         return self
 
     def _set(self, context: Context, tae: Optional[Tae], text: Sequence[Optional[TextEncoder]],
              video: Optional[VideoModel], upsampler: Optional[Upsampler], editor: Optional[Editor],
-             audio: Optional[AudioModel], personalizer: Optional[Personalizer], width: int, height: int, frames: int,
-             fps: int, owns: bool) -> None:
+             audio: Optional[AudioModel], personalizer: Optional[Personalizer], rewriter: Optional[Rewriter],
+             width: int, height: int, frames: int, fps: int, owns: bool) -> None:
         self.context, self.tae, self.video, self.upsampler, self.editor = context, tae, video, upsampler, editor
-        self.audio, self.personalizer = audio, personalizer
+        self.audio, self.personalizer, self.rewriter = audio, personalizer, rewriter
         self.text = tuple(text) + (None,) * (len(ROLES) - len(text))
         self.width, self.height, self.frames, self.fps = width, height, frames, fps
         self._owns, self._closed, self._mesh = owns, False, None
 
     def _parts(self) -> Tuple[Optional[Part], ...]:
         """In the order of the C struct, each of the kind that belongs there."""
-        parts = (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio, self.personalizer)
+        parts = (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio, self.personalizer,
+                 self.rewriter)
         for part, kind in zip(parts, _KINDS):
             if part is not None and not isinstance(part, kind):
                 raise TypeError(f"a pipeline: {kind.__name__} is wanted, not {type(part).__name__}")
@@ -260,16 +265,19 @@ class Pipeline(Closing):
                 if part is not None:
                     part.close()
 
+    def _parts(self) -> Tuple[Optional[Part], ...]:
+        return (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio, self.personalizer, self.rewriter)
+
     @contextmanager
     def _held(self) -> Iterator[Any]:
         """The C struct, valid in the block."""
         if self._closed:
             raise errors.StateError("this pipeline was closed")
         with ExitStack() as stack:
-            tae, *text, video, upsampler, editor, audio, personalizer = hold_all(stack, self._parts())
+            tae, *text, video, upsampler, editor, audio, personalizer, rewriter = hold_all(stack, self._parts())
             pipe = _abi.Pipeline(width=self.width, height=self.height, frames=self.frames, fps=self.fps, tae=tae,
                                  video=video, mesh=self._mesh, upsampler=upsampler, editor=editor, audio=audio,
-                                 personalizer=personalizer)
+                                 personalizer=personalizer, rewriter=rewriter)
             for i, handle in enumerate(text):
                 pipe.text[i] = handle
             yield byref(pipe)
@@ -279,6 +287,14 @@ class Pipeline(Closing):
         """64-bit identity of the weights, the same for the same files."""
         with self._held() as pipe:
             return lib.mgen_pipeline_hash(pipe)  # type: ignore[no-any-return]
+
+    def rewrite(self, prompt: str) -> str:
+        """A prompt as one types it, rewritten as the captions are that the models were trained on, for generate(); text to be
+        drawn stands in quotation marks. The same prompt, the same answer; where the rewriter's cannot be used, the prompt."""
+        out = create_string_buffer(_REWRITTEN)
+        with self._held() as pipe:
+            self.context._core.call_long(lib.mgen_rewrite, pipe, text_of(prompt, "prompt"), out, _REWRITTEN)
+        return out.value.decode()
 
     def estimate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,

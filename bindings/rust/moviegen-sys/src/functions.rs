@@ -114,6 +114,12 @@ extern "C" {
         name: *const c_char,
         out: *mut *mut mgen_personalizer,
     ) -> mgen_status;
+    pub fn mgen_rewriter_open(
+        ctx: *mut mgen_context,
+        dir: *const c_char,
+        name: *const c_char,
+        out: *mut *mut mgen_rewriter,
+    ) -> mgen_status;
     pub fn mgen_tae_retain(tae: *mut mgen_tae) -> *mut mgen_tae;
     pub fn mgen_tae_release(tae: *mut mgen_tae);
     pub fn mgen_text_encoder_retain(encoder: *mut mgen_text_encoder) -> *mut mgen_text_encoder;
@@ -129,6 +135,8 @@ extern "C" {
     pub fn mgen_personalizer_retain(personalizer: *mut mgen_personalizer)
         -> *mut mgen_personalizer;
     pub fn mgen_personalizer_release(personalizer: *mut mgen_personalizer);
+    pub fn mgen_rewriter_retain(rewriter: *mut mgen_rewriter) -> *mut mgen_rewriter;
+    pub fn mgen_rewriter_release(rewriter: *mut mgen_rewriter);
     pub fn mgen_tae_get_info(tae: *const mgen_tae, info: *mut mgen_model_info) -> mgen_status;
     pub fn mgen_text_encoder_get_info(
         encoder: *const mgen_text_encoder,
@@ -154,6 +162,10 @@ extern "C" {
         personalizer: *const mgen_personalizer,
         info: *mut mgen_model_info,
     ) -> mgen_status;
+    pub fn mgen_rewriter_get_info(
+        rewriter: *const mgen_rewriter,
+        info: *mut mgen_model_info,
+    ) -> mgen_status;
     pub fn mgen_pipeline_open(
         ctx: *mut mgen_context,
         dir: *const c_char,
@@ -174,6 +186,13 @@ extern "C" {
         precision: u32,
     ) -> mgen_status;
 
+    pub fn mgen_rewrite(
+        ctx: *mut mgen_context,
+        pipe: *const mgen_pipeline,
+        prompt: *const c_char,
+        out: *mut c_char,
+        size: u64,
+    ) -> mgen_status;
     pub fn mgen_generate_estimate(
         ctx: *mut mgen_context,
         pipeline: *const mgen_pipeline,

@@ -42,6 +42,8 @@ handles! {
     mgen_audio_model;
     /// Photo of a face and text to clip.
     mgen_personalizer;
+    /// Prompt as one types it to prompt as the captions of training are.
+    mgen_rewriter;
     /// One request under way.
     mgen_job;
     /// A list of named numbers.
@@ -198,6 +200,7 @@ pub struct mgen_pipeline {
     pub editor: *mut mgen_editor,
     pub audio: *mut mgen_audio_model,
     pub personalizer: *mut mgen_personalizer,
+    pub rewriter: *mut mgen_rewriter,
 }
 
 /// Latents in somebody's memory: a view of frames x height x width x channels floats.

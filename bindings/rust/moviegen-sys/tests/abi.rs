@@ -61,7 +61,7 @@ fn ours() -> BTreeMap<String, i64> {
             struct_size channels spatial_factor temporal_factor text_width text_tokens parameters bytes hash
             guidance fps_prefix upsampling reserved0 tasks source_guidance rate sees_clips
         }
-        mgen_pipeline { struct_size width height frames fps precision tae text video mesh upsampler editor audio personalizer }
+        mgen_pipeline { struct_size width height frames fps precision tae text video mesh upsampler editor audio personalizer rewriter }
         mgen_latents { struct_size frames height width channels reserved0 data }
         mgen_generate_params {
             struct_size steps prompt negative_prompt seed width height frames guidance schedule

@@ -4,7 +4,7 @@
 use crate::frames::Format;
 use crate::job::{Job, JobState};
 use crate::parts::{bits, LatentsRef, Schedule, Solver};
-use crate::raw::{answer, c_text, PanicSlot};
+use crate::raw::{answer, c_text, copied, PanicSlot};
 use crate::stream::FrameStream;
 use crate::{Clip, Context, FramesMut, FramesRef, Pipeline, Result};
 use moviegen_sys as sys;
@@ -316,10 +316,39 @@ type StartOfClip = unsafe extern "C" fn(
     *mut *mut sys::mgen_job,
 ) -> sys::mgen_status;
 
+/// Bytes that are always enough for a prompt rewritten.
+const REWRITTEN: usize = 4097;
+
 /// A clip that another is made of, and how.
 type Source = (*const sys::mgen_clip, StartOfClip);
 
 impl Pipeline {
+    /// A prompt as one types it, rewritten as the captions are that the models were trained on, for a
+    /// [`Request`]; text to be drawn stands in quotation marks. The same prompt, the same answer; where
+    /// the rewriter's cannot be used, the prompt.
+    ///
+    /// ```no_run
+    /// # use moviegen::*;
+    /// # fn f(ctx: &mut Context, pipeline: &Pipeline) -> Result<()> {
+    /// let prompt = pipeline.rewrite(ctx, "red ball left")?;
+    /// let job = pipeline.start(ctx, &Request::new(prompt))?;
+    /// # job.finish().map(drop)
+    /// # }
+    /// ```
+    pub fn rewrite(&self, ctx: &mut Context, prompt: &str) -> Result<String> {
+        let prompt = c_text("the prompt", prompt)?;
+        let mut out = vec![0u8; REWRITTEN];
+        let (raw_ctx, pipeline) = (ctx.enter(), self.to_raw(Some(ctx)));
+        // Safety: all pointers live during the call, and `out` is as large as it says.
+        let status = unsafe {
+            let room = out.as_mut_ptr().cast();
+            sys::mgen_rewrite(raw_ctx, &pipeline, prompt.as_ptr(), room, REWRITTEN as u64)
+        };
+        ctx.check(status)?;
+        // Safety: the library ended it with a NUL.
+        Ok(unsafe { copied(out.as_ptr().cast()) })
+    }
+
     /// Find out what a request needs without starting it.
     pub fn estimate(&self, ctx: &mut Context, request: &Request) -> Result<Estimate> {
         self.tell(ctx, request, None)

@@ -68,7 +68,8 @@ pub use measure::{
     Precision, Preset, Protocol, Recompute,
 };
 pub use model::{
-    AudioModel, Editor, ModelInfo, Personalizer, Pipeline, Tae, TextEncoder, Upsampler, VideoModel,
+    AudioModel, Editor, ModelInfo, Personalizer, Pipeline, Rewriter, Tae, TextEncoder, Upsampler,
+    VideoModel,
 };
 pub use parts::{noise, schedule, Hold, Latents, LatentsRef, Schedule, Solver, Text};
 pub use ranks::{Exchange, MeshAborter, MeshParams, Ranks};

@@ -191,6 +191,9 @@ pub enum Protocol {
     /// Who a checker sees in films of people whom no training has shown, made from a photo, and what of
     /// the prompt.
     Personalize,
+    /// Alignment with prompts as one types them, rewritten and not, and how many of them lose and gain
+    /// nothing.
+    Rewrite,
     /// Of no model: what [`curate`] finds in raw films whose defects are known.
     Curate,
 }
@@ -305,6 +308,7 @@ impl Pipeline {
             Protocol::Edit => "edit\0",
             Protocol::Sound => "sound\0",
             Protocol::Personalize => "personalize\0",
+            Protocol::Rewrite => "rewrite\0",
             Protocol::Curate => "curate\0",
         };
         let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());

@@ -169,6 +169,11 @@ network! {
     mgen_personalizer_get_info
 }
 
+network! {
+    /// Prompt as one types it to prompt as the captions of training are.
+    Rewriter, mgen_rewriter, mgen_rewriter_open, mgen_rewriter_retain, mgen_rewriter_release, mgen_rewriter_get_info
+}
+
 /// What a pipeline is made of: networks, each optional, and the clip that the model was trained on.
 /// It may be filled by hand, with networks of any context.
 #[derive(Clone, Debug, Default)]
@@ -195,6 +200,8 @@ pub struct Pipeline {
     pub audio: Option<AudioModel>,
     /// Needed to personalize; it reads `tae` and `text`. None over ranks.
     pub personalizer: Option<Personalizer>,
+    /// Needed for [`rewrite`](Pipeline::rewrite) alone.
+    pub rewriter: Option<Rewriter>,
 }
 
 impl Pipeline {
@@ -230,6 +237,7 @@ impl Pipeline {
             editor: Editor::owned(raw.editor, None),
             audio: AudioModel::owned(raw.audio, None),
             personalizer: Personalizer::owned(raw.personalizer, None),
+            rewriter: Rewriter::owned(raw.rewriter, None),
         };
         ctx.check(status).map(|()| pipeline)
     }
@@ -307,6 +315,10 @@ impl Pipeline {
                 .personalizer
                 .as_ref()
                 .map_or(ptr::null_mut(), Personalizer::as_raw),
+            rewriter: self
+                .rewriter
+                .as_ref()
+                .map_or(ptr::null_mut(), Rewriter::as_raw),
             ..Default::default()
         }
     }
