@@ -258,6 +258,7 @@ suite_cli() {
     begin_tap upsample 600 "$python" tests/cli/check_upsample.py build-test/examples/cli/moviegen
     begin_tap edit 600 "$python" tests/cli/check_edit.py build-test/examples/cli/moviegen
     begin_tap personalize 600 "$python" tests/cli/check_personalize.py build-test/examples/cli/moviegen
+    begin_tap rewrite 600 "$python" tests/cli/check_rewrite.py build-test/examples/cli/moviegen
     begin_tap sound 600 "$python" tests/cli/check_sound.py build-test/examples/cli/moviegen
     begin_tap curate 600 "$python" tests/cli/check_curate.py build-test/examples/cli/moviegen
     begin_tap eval-upsample 600 "$python" tests/cli/check_eval_upsample.py build-test/examples/cli/moviegen

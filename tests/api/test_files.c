@@ -2,15 +2,16 @@
  * Every way in which opening a model fails, for each kind of handle and for the pipeline. */
 #include "tiny_personalizer.h"
 #include "tiny_audio.h"
+#include "tiny_rewriter.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-enum { TAE, TEXT, VIDEO, UPSAMPLER, EDITOR, AUDIO, PERSONALIZER, PIPELINE, KINDS };
-static const char *const names[] = {"tae",    "text_encoder", "video_model", "upsampler",
-                                    "editor", "audio",        "personalizer"};
+enum { TAE, TEXT, VIDEO, UPSAMPLER, EDITOR, AUDIO, PERSONALIZER, REWRITER, PIPELINE, KINDS };
+static const char *const names[] = {"tae",    "text_encoder", "video_model",  "upsampler",
+                                    "editor", "audio",        "personalizer", "rewriter"};
 static char copy[64];
 
 /* The tiny model again, in a folder of its own that may be damaged. */
@@ -33,21 +34,23 @@ static mgen_status open_kind(mgen_context *ctx, int kind)
     mgen_editor *editor = NULL;
     mgen_audio_model *audio = NULL;
     mgen_personalizer *personalizer = NULL;
+    mgen_rewriter *rewriter = NULL;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
-    mgen_status status = kind == TAE     ? mgen_tae_open(ctx, copy, names[TAE], &tae)
-                         : kind == TEXT  ? mgen_text_encoder_open(ctx, copy, names[TEXT], &text)
-                         : kind == VIDEO ? mgen_video_model_open(ctx, copy, names[VIDEO], &video)
-                         : kind == UPSAMPLER
-                             ? mgen_upsampler_open(ctx, copy, names[UPSAMPLER], &upsampler)
-                         : kind == EDITOR ? mgen_editor_open(ctx, copy, names[EDITOR], &editor)
-                         : kind == AUDIO  ? mgen_audio_model_open(ctx, copy, names[AUDIO], &audio)
-                         : kind == PERSONALIZER
-                             ? mgen_personalizer_open(ctx, copy, names[PERSONALIZER], &personalizer)
-                             : mgen_pipeline_open(ctx, copy, &pipe);
+    mgen_status status =
+        kind == TAE         ? mgen_tae_open(ctx, copy, names[TAE], &tae)
+        : kind == TEXT      ? mgen_text_encoder_open(ctx, copy, names[TEXT], &text)
+        : kind == VIDEO     ? mgen_video_model_open(ctx, copy, names[VIDEO], &video)
+        : kind == UPSAMPLER ? mgen_upsampler_open(ctx, copy, names[UPSAMPLER], &upsampler)
+        : kind == EDITOR    ? mgen_editor_open(ctx, copy, names[EDITOR], &editor)
+        : kind == AUDIO     ? mgen_audio_model_open(ctx, copy, names[AUDIO], &audio)
+        : kind == PERSONALIZER
+            ? mgen_personalizer_open(ctx, copy, names[PERSONALIZER], &personalizer)
+        : kind == REWRITER ? mgen_rewriter_open(ctx, copy, names[REWRITER], &rewriter)
+                           : mgen_pipeline_open(ctx, copy, &pipe);
     if (status != MGEN_OK) {
         assert_true(!tae && !text && !video && !upsampler && !editor && !audio && !pipe.audio &&
-                    !personalizer && !pipe.personalizer && !pipe.upsampler && !pipe.editor &&
-                    !pipe.tae && !pipe.video && !pipe.text[0]);
+                    !rewriter && !pipe.rewriter && !personalizer && !pipe.personalizer &&
+                    !pipe.upsampler && !pipe.editor && !pipe.tae && !pipe.video && !pipe.text[0]);
         assert_int_equal(mgen_last_status(ctx), status);
         assert_true(strlen(mgen_last_error(ctx)) > 10);
     }
@@ -58,6 +61,7 @@ static mgen_status open_kind(mgen_context *ctx, int kind)
     mgen_editor_release(editor);
     mgen_audio_model_release(audio);
     mgen_personalizer_release(personalizer);
+    mgen_rewriter_release(rewriter);
     mgen_pipeline_close(&pipe);
     return status;
 }
@@ -519,6 +523,7 @@ static int setup_with_audio(void **state)
     if (failed)
         return failed;
     mgen_context *ctx = make_context(2);
+    save_rewriter(dir);
     train_audio(ctx);
     mgen_context_destroy(ctx);
     return 0;

@@ -19,8 +19,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 PACKAGE = os.path.join(ROOT, "bindings", "python")
 MODEL = os.path.join(ROOT, "examples", "models", "toybox")
 PROMPT = "a red ball rolls left on grass"
-PARTS = ("python_layout", "python_clips", "python_generate", "python_upsample", "python_edit", "python_personalize", "python_sound",
-         "python_parts", "python_training", "python_curate", "python_process")
+PARTS = ("python_layout", "python_clips", "python_generate", "python_upsample", "python_edit", "python_personalize",
+         "python_rewrite", "python_sound", "python_parts", "python_training", "python_curate", "python_process")
 
 
 class Skip(Exception):

@@ -445,6 +445,7 @@ static void test_pipeline(void **state)
          "\"version\" is 2"},
         {open_pipeline, PIPE("\"music\":\"a\""), MGEN_E_CORRUPT, "unknown key \"music\""},
         {open_pipeline, PIPE("\"audio\":7"), MGEN_E_CORRUPT, "\"audio\" is 7"},
+        {open_pipeline, PIPE("\"rewriter\":7"), MGEN_E_CORRUPT, "\"rewriter\" is 7"},
         {open_pipeline, PIPE("\"tae\":7"), MGEN_E_CORRUPT, "\"tae\" is 7"},
         {open_pipeline, PIPE("\"upsampler\":7"), MGEN_E_CORRUPT, "\"upsampler\" is 7"},
         {open_pipeline, PIPE("\"text\":\"a\""), MGEN_E_CORRUPT, "\"text\" must be an object"},

@@ -310,13 +310,14 @@ static void test_no_memory(void **state)
 static void test_pipeline_file(void **state)
 {
     const mgi_pipeline_file file = {
-        .tae = "t", .video = "v", .upsampler = "u", .clip = {64, 48, 9, 16}};
+        .tae = "t", .video = "v", .upsampler = "u", .rewriter = "r", .clip = {64, 48, 9, 16}};
     mgi_pipeline_file back, none = file;
     char path[64];
     (void)state;
     OK(mgi_pipeline_file_write(ctx, folder, "pipeline", &file));
     OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &back));
     assert_string_equal(back.upsampler, "u");
+    assert_string_equal(back.rewriter, "r");
     save_tae("t", 3, 1);
     save_upsampler(&small, 1);
     uint64_t stamp = mgi_pipeline_stamp(folder, "pipeline", &back);
@@ -324,10 +325,14 @@ static void test_pipeline_file(void **state)
     snprintf(path, sizeof path, "%s/u.json", folder);
     assert_int_equal(truncate(path, 7), 0);
     assert_true(stamp != mgi_pipeline_stamp(folder, "pipeline", &back));
-    none.upsampler[0] = '\0';
+    stamp = mgi_pipeline_stamp(folder, "pipeline", &back);
+    save_tae("r", 3, 1); /* so is a rewriter, whatever it is */
+    assert_true(stamp != mgi_pipeline_stamp(folder, "pipeline", &back));
+    none.upsampler[0] = none.rewriter[0] = '\0';
     OK(mgi_pipeline_file_write(ctx, folder, "pipeline", &none));
     OK(mgi_pipeline_file_read(ctx, folder, "pipeline", &back));
     assert_string_equal(back.upsampler, "");
+    assert_string_equal(back.rewriter, "");
 }
 
 /* Latent frames of an upsampler are its frames, and windows are its own. */

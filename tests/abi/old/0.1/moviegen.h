@@ -19,7 +19,7 @@
  *         fprintf(stderr, "%s\n", mgen_last_error(ctx));
  * @endcode
  *
- * Objects: context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model, mgen_upsampler, mgen_editor,
+ * Objects: context; model handles (mgen_tae, mgen_text_encoder, mgen_video_model, mgen_upsampler, mgen_editor, mgen_rewriter,
  *     mgen_audio_model, mgen_personalizer); the pipeline, a struct of them; job; clip; sound; dataset; trainer; mesh; report.
  * Ownership: the library frees what it allocated, through the destroy or release call of its kind; each accepts NULL. The
  *     caller's memory is only read during the call unless a function says "keeps". Model handles and datasets count their
@@ -84,7 +84,6 @@ typedef int32_t mgen_status; /**< of a call: 0 or a negative value below; number
 #define MGEN_E_CANCELLED   (-60) /**< a cancel, a stop or a callback asked to end */
 #define MGEN_E_AGAIN       (-61) /**< not finished yet */
 #define MGEN_E_INTERNAL    (-90) /**< a bug in this library; please report the message */
-/* What a status says about the object; see "Errors" above. */
 #define MGEN_CLASS_OK        0
 #define MGEN_CLASS_UNCHANGED 1 /**< nothing changed */
 #define MGEN_CLASS_FAILED    2 /**< this call failed, the object is usable */
@@ -281,6 +280,7 @@ typedef struct mgen_upsampler mgen_upsampler;       /**< clip -> larger clip */
 typedef struct mgen_editor mgen_editor;             /**< clip + instruction -> clip */
 typedef struct mgen_audio_model mgen_audio_model;   /**< clip or text -> sound */
 typedef struct mgen_personalizer mgen_personalizer; /**< photo of a face + text -> clip */
+typedef struct mgen_rewriter mgen_rewriter;         /**< prompt as users type it -> prompt as captions of training are */
 /** Load one network: <name>.json and <name>.safetensors of the folder `dir` (UTF-8), or a folder <name> in it of diffusers
  *  (docs/autoencoder.md) or transformers (docs/text.md). Transformers of video and sound are held as "precision" in their file
  *  says; upsamplers, audio models and personalizers have the networks that their files name. @return MGEN_OK, MGEN_E_STATE (a
@@ -294,6 +294,7 @@ MGEN_API mgen_status mgen_upsampler_open(mgen_context *ctx, const char *dir, con
 MGEN_API mgen_status mgen_editor_open(mgen_context *ctx, const char *dir, const char *name, mgen_editor **out);
 MGEN_API mgen_status mgen_audio_model_open(mgen_context *ctx, const char *dir, const char *name, mgen_audio_model **out);
 MGEN_API mgen_status mgen_personalizer_open(mgen_context *ctx, const char *dir, const char *name, mgen_personalizer **out);
+MGEN_API mgen_status mgen_rewriter_open(mgen_context *ctx, const char *dir, const char *name, mgen_rewriter **out);
 /** Add an owner. @return the handle. Any thread. NULL is fine. Since 0.1. */
 MGEN_API mgen_tae *mgen_tae_retain(mgen_tae *tae);
 MGEN_API mgen_text_encoder *mgen_text_encoder_retain(mgen_text_encoder *encoder);
@@ -302,6 +303,7 @@ MGEN_API mgen_upsampler *mgen_upsampler_retain(mgen_upsampler *upsampler);
 MGEN_API mgen_editor *mgen_editor_retain(mgen_editor *editor);
 MGEN_API mgen_audio_model *mgen_audio_model_retain(mgen_audio_model *model);
 MGEN_API mgen_personalizer *mgen_personalizer_retain(mgen_personalizer *personalizer);
+MGEN_API mgen_rewriter *mgen_rewriter_retain(mgen_rewriter *rewriter);
 /** Remove an owner. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_tae_release(mgen_tae *tae);
 MGEN_API void mgen_text_encoder_release(mgen_text_encoder *encoder);
@@ -310,6 +312,7 @@ MGEN_API void mgen_upsampler_release(mgen_upsampler *upsampler);
 MGEN_API void mgen_editor_release(mgen_editor *editor);
 MGEN_API void mgen_audio_model_release(mgen_audio_model *model);
 MGEN_API void mgen_personalizer_release(mgen_personalizer *personalizer);
+MGEN_API void mgen_rewriter_release(mgen_rewriter *rewriter);
 /** What a loaded network is. Of any kind; fields that do not apply are 0. */
 typedef struct mgen_model_info {
     uint32_t struct_size;                     /**< set by MGEN_MODEL_INFO_INIT */
@@ -337,6 +340,7 @@ MGEN_API mgen_status mgen_upsampler_get_info(const mgen_upsampler *upsampler, mg
 MGEN_API mgen_status mgen_editor_get_info(const mgen_editor *editor, mgen_model_info *info);
 MGEN_API mgen_status mgen_audio_model_get_info(const mgen_audio_model *model, mgen_model_info *info);
 MGEN_API mgen_status mgen_personalizer_get_info(const mgen_personalizer *personalizer, mgen_model_info *info);
+MGEN_API mgen_status mgen_rewriter_get_info(const mgen_rewriter *rewriter, mgen_model_info *info);
 /* How weights are held and products computed: in f32; in bf16, all but vectors; or as FP8: E4M3 in the linear layers of
  * the video model's blocks, with a scale for each output and token, and bf16 elsewhere. A network runs as it is held. */
 #define MGEN_PRECISION_DEFAULT 0 /**< as "precision" in the video model's file says, else f32 */
@@ -355,13 +359,14 @@ typedef struct mgen_pipeline {
     mgen_video_model *video;    /**< needed to generate */
     /** Ranks that make each request together, of the context that opens it; it stays until pipelines and jobs are gone. Each
      *  opens, asks for the same and waits; it holds its part of the video model and the text encoders that it runs. Frames,
-     *  clip, sound and previews are rank 0's; a job cancelled on one rank is so on all; clips and photos that requests see are
-     *  given by each rank, the same. NULL = one rank. */
+     *  clip, sound and previews are rank 0's; a job cancelled on one rank is so on all; a clip or photo that a request sees is
+     *  given by each rank, the same, or by rank 0 alone (on others NULL). NULL = one rank. */
     mgen_mesh *mesh;
     mgen_upsampler *upsampler;       /**< needed to upsample; reads `text` */
     mgen_editor *editor;             /**< needed to edit; reads `tae` and `text` */
     mgen_audio_model *audio;         /**< needed for sound */
     mgen_personalizer *personalizer; /**< needed to personalize; reads `tae` and `text` */
+    mgen_rewriter *rewriter;         /**< needed for mgen_rewrite() alone */
 } mgen_pipeline;
 /** Load a model folder (pipeline.json beside its networks; a UTF-8 path) into `pipe`, initialised with
  *  MGEN_PIPELINE_INIT, its precision and mesh set where wanted, and unchanged on failure. @return as mgen_tae_open().
@@ -381,14 +386,18 @@ MGEN_API mgen_status mgen_pipeline_average(mgen_context *ctx, const char *const 
 MGEN_API mgen_status mgen_pipeline_convert(mgen_context *ctx, const char *dir, uint32_t precision);
 
 /* ---- generate ----------------------------------------------------------------------------- */
+/** Rewrite a prompt (UTF-8, 1..4096 bytes) as the captions are that the models were trained on, for mgen_generate_params, with
+ *  text to be drawn in quotation marks (report, "prompt rewriting"): UTF-8 with a NUL, into `size` bytes; 4097 are always enough.
+ *  The same prompt, the same result; each rank by itself. @return MGEN_OK, MGEN_E_INVALID (the prompt, or `size`), MGEN_E_STATE
+ *  (no rewriter, or a job runs), MGEN_E_NUMERIC (damaged weights), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+MGEN_API mgen_status mgen_rewrite(mgen_context *ctx, const mgen_pipeline *pipe, const char *prompt, char *out, uint64_t size);
 #define MGEN_SCHEDULE_LINEAR_QUADRATIC      0 /**< the report's: 50 steps follow the first of 250 */
 #define MGEN_SCHEDULE_LINEAR                1 /**< even steps */
 #define MGEN_SCHEDULE_LINEAR_QUADRATIC_1000 2 /**< the report's other: 50 steps follow the first of 1000 */
 #define MGEN_SOLVER_EULER                   0 /**< the report's: first order, one evaluation of the model a step */
 #define MGEN_SOLVER_MIDPOINT                1 /**< second order, two evaluations a step */
-/** Dormand and Prince's 5(4): steps as long as a relative and absolute error of 1e-3 allows. `steps` are the attempts
- *  it may make, of six evaluations each; the schedule gives the first one's length. Progress and previews tell the
- *  share of `steps` that its time has reached: numbers come again or are left out. */
+/** Dormand and Prince's 5(4): steps as long as an error of 1e-3 allows, `steps` attempts of six evaluations at most; the
+ *  schedule gives the first one's length. Progress and previews tell what share of `steps` its time has reached. */
 #define MGEN_SOLVER_DOPRI5 2
 /* What an instruction to edit is about. */
 #define MGEN_EDIT_AUTO         0 /**< found by its words: LOCAL where none tells */
@@ -499,8 +508,8 @@ MGEN_API mgen_status mgen_edit_start(mgen_context *ctx, const mgen_pipeline *pip
 MGEN_API mgen_status mgen_personalize_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *photo,
                                             const mgen_generate_params *params, mgen_job **out);
 /** Start making sound (section "Movie Gen Audio" of the report) for a clip or, with clip NULL, of the texts alone: one channel
- *  at the audio model's rate. The clip must stay, unchanged, until the job has ended. @return as mgen_generate_start();
- *  MGEN_E_UNSUPPORTED: the model sees no clips. Ownership: destroy with mgen_job_destroy(). Since 0.1. */
+ *  at the audio model's rate. The clip must stay, unchanged, until the job has ended; on a mesh rank 0's is enough.
+ *  @return as mgen_generate_start(); MGEN_E_UNSUPPORTED: the model sees no clips. Ownership: mgen_job_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_sound_start(mgen_context *ctx, const mgen_pipeline *pipeline, const mgen_clip *clip,
                                       const mgen_sound_params *params, mgen_job **out);
 /** What these need, as mgen_generate_estimate() tells it; of a clip that of sound says 0. @return as that. Since 0.1. */
@@ -516,8 +525,7 @@ MGEN_API mgen_status mgen_sound_estimate(mgen_context *ctx, const mgen_pipeline 
  *  done; MGEN_E_TIMEOUT while it runs; else its end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC (damaged
  *  weights, or DOPRI5 was not at the end after `steps` attempts). Since 0.1. */
 MGEN_API mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms);
-/** Look whether a job has ended; returns at once. @return MGEN_OK when done; MGEN_E_AGAIN while it runs;
- *  else its own end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC. Since 0.1. */
+/** Look whether a job has ended; returns at once. @return as mgen_job_wait(), but MGEN_E_AGAIN while it runs. Since 0.1. */
 MGEN_API mgen_status mgen_job_poll(mgen_job *job);
 /** Ask a job to stop; it ends within one step, or one piece of frames. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_job_cancel(mgen_job *job);
@@ -535,8 +543,7 @@ MGEN_API mgen_status mgen_job_get_info(const mgen_job *job, mgen_job_info *info)
 /** Take the finished clip out of a job. @return MGEN_OK, MGEN_E_STATE (not waited for, failed, taken already, or its
  *  frames went to on_frames or into). Ownership: the caller's, mgen_clip_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_job_take_clip(mgen_job *job, mgen_clip **out);
-/** Take the finished sound out of a job of mgen_sound_start(). @return MGEN_OK, MGEN_E_STATE (not waited for, failed, taken
- *  already, or it made a clip). Ownership: the caller's, mgen_sound_destroy(). Since 0.1. */
+/** Take the sound of mgen_sound_start(). @return as mgen_job_take_clip(). Ownership: mgen_sound_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_job_take_sound(mgen_job *job, mgen_sound **out);
 /** Cancel if running, wait, free. NULL is fine. Since 0.1. */
 MGEN_API void mgen_job_destroy(mgen_job *job);
@@ -563,15 +570,13 @@ MGEN_API mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae, con
 /** Latents to video, the first frames->count frames of it, in flat memory. @return as mgen_tae_encode(). Since 0.1. */
 MGEN_API mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae, const mgen_latents *latents,
                                      const mgen_frames *frames);
-/** Velocity of the flow at `x` and `time` (0 = noise, 1 = data), given text of the three roles (NULL: none, or left
- *  out; not all). `out` has the shape of x and may be x. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
- *  MGEN_E_UNSUPPORTED (not this size), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+/** Velocity of the flow at `x` and `time` (0 = noise, 1 = data), given text of the three roles (NULL: none, or left out; not
+ *  all). `out` has the shape of x and may be x. @return as mgen_tae_encode(), MGEN_E_UNSUPPORTED (not this size). Since 0.1. */
 MGEN_API mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_model *model, const mgen_latents *x, float time,
                                          const mgen_text *const text[3], const mgen_latents *out);
 /** times[0] = 0 .. times[steps] = 1; steps 1..1000. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_schedule(uint32_t schedule, uint32_t steps, float *times);
-/** Fill latents with the noise that a request with `seed` starts from. @return MGEN_OK, MGEN_E_INVALID,
- *  MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+/** Fill latents with the noise that a request with `seed` starts from. @return as mgen_tae_encode(). Since 0.1. */
 MGEN_API mgen_status mgen_noise(mgen_context *ctx, uint64_t seed, const mgen_latents *latents);
 
 /* ---- report ------------------------------------------------------------------------------- */
@@ -619,14 +624,13 @@ typedef struct mgen_dataset_params {
     uint32_t edits;               /**< 1: the host's samples are edits, to train editors on; else 0 */
     uint64_t sound_samples;       /**< of each of the host's samples, at 48,000 a second, one channel; 0 = they have no sound */
 } mgen_dataset_params;
-/** The toybox: endless drawn clips of 64 x 64 pixels and 32 frames, the same for the same seed. @return MGEN_OK,
- *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
+/** The toybox: endless drawn clips, 64 x 64 x 32 frames, the same for a seed. @return MGEN_OK, or of memory. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out);
 /** Samples that the host reads; keeps callbacks and `user`. @return as mgen_clip_create(). Ownership: the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params, mgen_dataset **out);
-/** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), perhaps with captions in <name>.txt, by name; if there is a
- *  clips.jsonl, the clips that it keeps, as often as their weights say (mgen_curate()). @return MGEN_OK, MGEN_E_INVALID,
- *  MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (a caption, the list), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
+/** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), perhaps with captions in <name>.txt and edits
+ *  (docs/editing.md), by name; if there is a clips.jsonl, the clips that it keeps, as often as their weights say (mgen_curate()).
+ *  @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (a text, the list), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir, const mgen_dataset_params *params,
                                        mgen_dataset **out);
 /** Add an owner. @return the dataset. Any thread. NULL is fine. Since 0.1. */
@@ -691,14 +695,12 @@ MGEN_API uint64_t mgen_trainer_position(const mgen_trainer *trainer);
  *  finite; MGEN_E_NO_MEMORY, MGEN_E_LIMIT; what reading the dataset returned. On one rank the same step can be taken
  *  again after a failure. Ownership: the report is the caller's, mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_step(mgen_trainer *trainer, mgen_report **report);
-/** Take up to `steps` steps (0 = all), on_step after each. @return MGEN_OK; MGEN_E_CANCELLED by mgen_trainer_stop() or
- *  on_step: steps begun are taken, the next run goes on; else as mgen_trainer_step(). Since 0.1. */
+/** Take up to `steps` steps (0 = all), on_step after each. @return as mgen_trainer_step(); CANCELLED: go on later. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_run(mgen_trainer *trainer, uint64_t steps);
 /** Let mgen_trainer_run() end after the step under way, or the next after its first. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_trainer_stop(mgen_trainer *trainer);
-/** Write all that is needed to go on from here, with the same bits as without a break, to the file `path`,
- *  of several ranks to the folder, complete or not at all. @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND (no such
- *  folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+/** Write all that is needed to go on from here, to the same bits, to the file `path`, of several ranks the folder, or nothing.
+ *  @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE, or of memory. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_checkpoint(mgen_trainer *trainer, const char *path);
 /** Write the averaged (EMA) weights to the model folder, all files or none. @return as mgen_trainer_checkpoint(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_save(mgen_trainer *trainer);
@@ -725,12 +727,11 @@ typedef struct mgen_plan_params {
     uint32_t text;          /**< of mgen_report_text(): 0 = none, 1 = a line of JSON, 2 = tables */
     uint32_t timeline;      /**< 1 = the text has the order of work in a block */
 } mgen_plan_params;
-/** Find out what one training step needs, by running it on shapes alone: nothing of the model's size is allocated, and it
- *  takes milliseconds a mesh. The report of one device holds: parameters, tokens (of a sample); forward_flops and
- *  step_flops, of all products, 2 for a multiply and add; bytes of master_ (f32 parameters), compute_ (their bf16 copies),
- *  gradient_, optimizer_ (two moments, the average), and the highest ever of activation_ (kept for the gradient or in use),
- *  flow_ (gradients of activations) and peak_bytes, of all at one moment; of a mesh: its sizes, memory_per_rank_bytes,
- *  step_seconds, mfu ... @return MGEN_OK, MGEN_E_INVALID (last error names the field), MGEN_E_VERSION, MGEN_E_STATE,
+/** Find out what one training step needs, by running it on shapes alone, in milliseconds a mesh. The report of one device holds:
+ *  parameters, tokens (of a sample); forward_flops and step_flops, of all products, 2 for a multiply and add; bytes of master_
+ *  (f32 parameters), compute_ (their bf16 copies), gradient_, optimizer_ (two moments, the average), and the highest ever of
+ *  activation_ (kept for the gradient or in use), flow_ (gradients of activations) and peak_bytes, of all at one moment; of a
+ *  mesh: its sizes, memory_per_rank_bytes, step_seconds, mfu ... @return MGEN_OK, MGEN_E_INVALID (last error names the field), MGEN_E_VERSION, MGEN_E_STATE,
  *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: the caller's, mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params, mgen_report **out);
 
@@ -747,9 +748,10 @@ typedef struct mgen_eval_params {
      *  edited clips, also of each task; "copy_" of clips left as they were, "sdedit_" of the video model, "ceiling_"; "sound":
      *  what a checker hears in sounds made for clips: place, music, mood, tempo, onsets (rates; error_ms); "ceiling_" of true
      *  ones, coded (snr in dB), "control_" against another clip, "unseen_" of captions alone; "personalize": what a checker
-     *  sees in films of people whom no training clip has, made from a photo: identity (the photo's is the first of 256; of the
-     *  whole film, identity_best and identity_worst of its frames), similarity, consistency and what the prompt asks for:
-     *  expression, shirt, motion, background (rates); "ceiling_", "control_" against another's photo, "unseen_" without one;
+     *  sees in films of people whom no training clip has, made from a photo: identity (first of 256; of the film, of its _best
+     *  and _worst frame), similarity, consistency, and what the prompt asks for: expression, shirt, motion, background;
+     *  "ceiling_", "control_" against another's photo, "unseen_" without one; "rewrite": alignment with prompts as users type
+     *  them, rewritten, "plain_" as typed, "exact" those of which nothing is lost or added, "told_" with a caption instead;
      *  "curate", of no model: _precision and _recall of what mgen_curate() finds in raw films with known defects. */
     const char *protocol;
     uint64_t seed;                                                     /**< of scenes and noise */
@@ -778,7 +780,7 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 #define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
 #define MGEN_SOUND_INFO_INIT      {(uint32_t)sizeof(mgen_sound_info), 0, 0, 0, 0}
 #define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0, 0}
-#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0}
+#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0}
 #define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
 #define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0.0f, 0.0f, 0}
 #define MGEN_SOUND_PARAMS_INIT    {(uint32_t)sizeof(mgen_sound_params), 0, 0, 0, 0, 0, 0.0, 0.0f, 0.0f, 0, 0, 0, 0, 0, 0, 0}
