@@ -215,6 +215,10 @@ static void test_refused(void **state)
     refused(ctx, &longer.ours, plain, MGEN_E_VERSION, "");
     longer.tail = 0;
     becomes(ctx, &longer.ours, plain, TINY_REWRITTEN);
+    other = (mgen_pipeline)MGEN_PIPELINE_INIT;
+    other.rewriter = pipe.rewriter;
+    assert_int_equal(mgen_pipeline_open(ctx, dir, &other), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "holds models already"));
     mgen_pipeline_close(&pipe);
     mgen_context_destroy(ctx);
 }
