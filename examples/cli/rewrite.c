@@ -19,6 +19,7 @@ int prompt_rewrite(cli_session *s, const char *prompt, char out[REWRITTEN_SIZE])
         return STATUS_ERROR;
     }
     mgen_status status = mgen_rewrite(s->ctx, &s->pipe, prompt, out, REWRITTEN_SIZE);
+    session_waited(s);
     return status == MGEN_OK ? STATUS_DONE : complain_library(s, status);
 }
 

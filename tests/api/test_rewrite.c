@@ -241,6 +241,26 @@ static void test_busy(void **state)
     mgen_context_destroy(ctx);
 }
 
+static int32_t stop_at_three(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    (void)user;
+    assert_true(done <= total);
+    return !strcmp(what, "rewriting the prompt") && done == 3;
+}
+
+static void test_cancelled(void **state)
+{
+    (void)state;
+    mgen_context *ctx = NULL;
+    mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
+    p.progress = stop_at_three;
+    assert_int_equal(mgen_context_create(&p, &ctx), MGEN_OK);
+    mgen_pipeline pipe = opened(ctx);
+    refused(ctx, &pipe, plain, MGEN_E_CANCELLED, "rewriting the prompt: cancelled");
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx);
+}
+
 /* Weights that are not numbers. */
 static void test_numeric(void **state)
 {
@@ -468,12 +488,12 @@ static void test_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_handle),   cmocka_unit_test(test_old_pipeline),
-        cmocka_unit_test(test_rewrites), cmocka_unit_test(test_precision),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_numeric),  cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_limit),    cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_handle),    cmocka_unit_test(test_old_pipeline),
+        cmocka_unit_test(test_rewrites),  cmocka_unit_test(test_precision),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_numeric),   cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_limit),     cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_cancelled), cmocka_unit_test(test_kept),
     };
     return cmocka_run_group_tests(tests, setup_rewriter, teardown);
 }

@@ -53,3 +53,18 @@ def test_a_prompt_is_rewritten(world):
             raises(moviegen.InvalidError, pipe.rewrite, "a\0b")
             raises(moviegen.InvalidError, pipe.rewrite, "a" * 5000, holds="4096 bytes")
         raises(moviegen.StateError, pipe.rewrite, "fox?", holds="pipeline was closed")
+
+
+def test_rewriting_is_ended_by_progress(world):
+    seen = []
+
+    def progress(what, done, total):
+        if what == "rewriting the prompt":
+            seen.append((done, total))
+            if done == 3:
+                raise KeyError("enough")
+
+    with world.moviegen.Context(threads=1, progress=progress) as context:
+        with world.moviegen.Pipeline(context, tiny(world)) as pipe:
+            raises(KeyError, pipe.rewrite, "fox?", holds="enough")
+            assert seen == [(i, 32) for i in range(4)], seen
