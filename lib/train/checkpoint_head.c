@@ -242,6 +242,17 @@ static void put_audio(mgi_json_writer *w, const mgi_stage *s)
         mgi_json_put_string(w, "start_from", s->start_from);
 }
 
+static void put_rewriter(mgi_json_writer *w, const mgi_stage *s)
+{
+    mgi_json_open(w, "rewriter", '{');
+    mgi_rewriter_config_write(w, &s->rewriter);
+    mgi_json_close(w, '}');
+    mgi_json_put_string(w, "pairs", s->pairs);
+    put_exact(w, "captions", s->captions);
+    if (s->start_from[0])
+        mgi_json_put_string(w, "start_from", s->start_from);
+}
+
 static void put_world(mgi_json_writer *w, const mgi_world_options *o)
 {
     const int32_t numbers[] = {o->width,       o->height, o->frames, o->fps,   o->objects_min,
@@ -303,6 +314,8 @@ mgen_status mgi_stage_hash(mgen_context *ctx, const mgi_stage *s, char out[MGI_H
         put_audio_codec(&w, s);
     else if (s->kind == MGI_STAGE_AUDIO)
         put_audio(&w, s);
+    else if (s->kind == MGI_STAGE_REWRITER)
+        put_rewriter(&w, s);
     else
         put_average(&w, s);
     mgi_json_close(&w, '}');

@@ -11,6 +11,7 @@
 #include "model/clip_vision.h"
 #include "model/editor.h"
 #include "model/personalizer.h"
+#include "model/rewriter.h"
 #include "model/sound_discriminator.h"
 #include "model/text_encoder.h"
 #include "model/upsampler.h"
@@ -26,6 +27,7 @@ enum {
     MGI_STAGE_AUDIO_CODEC,
     MGI_STAGE_AUDIO,
     MGI_STAGE_PERSONALIZER,
+    MGI_STAGE_REWRITER,
     MGI_STAGE_KINDS
 };
 extern const char *const mgi_stage_kind_name[MGI_STAGE_KINDS];
@@ -156,6 +158,11 @@ typedef struct mgi_stage {
     double drop_film,
         drop_text;        /* shares of the clips without them, beside `drop`, without anything */
     double nothing_heard; /* share of those that hear nothing of what is there */
+    /* rewriter */
+    mgi_rewriter_config rewriter;
+    bool has_rewriter; /* it is said; else, with start_from, as that has it */
+    char pairs[64];    /* a file of pairs in `folder`; "" = the toybox's */
+    double captions;   /* share of the toybox's prompts that are captions already */
     /* average */
     char average[MGI_AVERAGE_MAX][64]; /* what the models were saved as */
     double average_weight[MGI_AVERAGE_MAX];

@@ -21,6 +21,7 @@ const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage)
         [MGI_STAGE_EDITOR] = &mgi_stage_text_to_video,    /* of films, edited and to be edited */
         [MGI_STAGE_AUDIO_CODEC] = &mgi_stage_audio_codec,
         [MGI_STAGE_AUDIO] = &mgi_stage_audio,
+        [MGI_STAGE_REWRITER] = &mgi_stage_rewriter,
         [MGI_STAGE_PERSONALIZER] =
             &mgi_stage_text_to_video, /* of films, and photos of who is in them */
     };
