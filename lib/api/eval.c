@@ -6,6 +6,7 @@
 #include "eval/curate_eval.h"
 #include "eval/edit_eval.h"
 #include "eval/personalize_eval.h"
+#include "eval/rewrite_eval.h"
 #include "eval/sound_eval.h"
 #include "eval/tae_eval.h"
 #include "eval/upsample_eval.h"
@@ -26,6 +27,7 @@ typedef enum protocol {
     EDIT,
     SOUND,
     PERSONALIZE,
+    REWRITE,
     CURATE,
     PROTOCOLS
 } protocol;
@@ -34,7 +36,7 @@ typedef enum protocol {
 static protocol find_protocol(const char *name)
 {
     static const char *const names[PROTOCOLS] = {"tae",   "alignment",   "upsample", "edit",
-                                                 "sound", "personalize", "curate"};
+                                                 "sound", "personalize", "rewrite",  "curate"};
     protocol found = TAE;
     while (found < PROTOCOLS && strcmp(name, names[found]) != 0)
         found++;
@@ -112,17 +114,34 @@ static mgen_status run_alignment(mgen_context *ctx, const mgen_pipeline *pipe, m
     return mgi_eval_alignment(ctx, &networks, r, report);
 }
 
+static mgen_status run_rewrite(mgen_context *ctx, const mgen_pipeline *pipe, mgi_eval_request *r,
+                               mgen_report *report)
+{
+    mgi_networks networks;
+    if (!pipe->rewriter)
+        return mgi_fail(ctx, MGEN_E_STATE,
+                        "the rewrite protocol needs a pipeline with a rewriter: the pipeline.json "
+                        "of its folder names none; take a model that has one, or train one "
+                        "(docs/rewriting.md)");
+    MGI_TRY(mgi_pipeline_networks(ctx, pipe, &networks));
+    r->steps = r->steps ? r->steps : 50;
+    r->guidance = mgi_vt_guidance(&networks.video->config, r->guidance);
+    mgi_report_add(report, "steps", (double)r->steps);
+    mgi_report_add(report, "guidance", (double)r->guidance);
+    return mgi_eval_rewrite(ctx, &networks, &pipe->rewriter->net, r, report);
+}
+
 static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mgen_eval_params *p,
                                 mgen_report *report)
 {
-    static const int64_t own_number[PROTOCOLS] = {64, 2 * MGI_ALIGNMENT_PROMPTS, 8, 28, 16, 32,
-                                                  120};
+    static const int64_t own_number[PROTOCOLS] = {64, 2 * MGI_ALIGNMENT_PROMPTS, 8,  28, 16,
+                                                  32, 2 * MGI_ALIGNMENT_PROMPTS, 120};
     const protocol which = find_protocol(p->protocol);
     if (which == PROTOCOLS)
         return mgi_fail(
             ctx, MGEN_E_INVALID,
             "protocol is \"%.40s\"; known are \"tae\", \"alignment\", \"upsample\", \"edit\", "
-            "\"sound\", \"personalize\" and \"curate\"",
+            "\"sound\", \"personalize\", \"rewrite\" and \"curate\"",
             p->protocol);
     if (p->n > 1000000 || p->steps > 1000 || !(p->guidance >= 0.0f && p->guidance <= 100.0f))
         return mgi_fail(ctx, MGEN_E_INVALID,
@@ -163,6 +182,8 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
         return run_edit(ctx, pipe, &r, report);
     if (which == PERSONALIZE)
         return run_personalize(ctx, pipe, &r, report);
+    if (which == REWRITE)
+        return run_rewrite(ctx, pipe, &r, report);
     if (which == SOUND)
         return run_sound(ctx, pipe, &r, report);
     return which == ALIGNMENT ? run_alignment(ctx, pipe, &r, report)

@@ -13,7 +13,7 @@
  * in ten what the objects do. */
 void mgi_world_prompt(const mgi_world_scene *s, uint64_t seed, uint64_t lot,
                       char out[MGI_WORLD_CAPTION_MAX]);
-/* What that prompt determines: -1 is what it leaves out. No rate. */
+/* What that prompt determines: -1 is what it leaves out. No rate; of an image no camera and no motions. */
 void mgi_world_prompt_says(const mgi_world_scene *s, uint64_t seed, uint64_t lot,
                            mgi_world_said *out);
 

@@ -88,6 +88,16 @@ static mgen_status see(mgen_context *ctx, const mgi_networks *n, const uint8_t *
                            (int)n->clip.frames, out);
 }
 
+mgen_status mgi_alignment_check(mgen_context *ctx, const mgi_clip_shape *c, const char *protocol)
+{
+    if (c->width < 48 || c->height < 48 || c->width > 10240 / c->height || c->frames > 64)
+        return mgi_fail(ctx, MGEN_E_STATE,
+                        "the %s protocol needs a model of clips of 48 x 48 to 10240 pixels and at "
+                        "most 64 frames",
+                        protocol);
+    return MGEN_OK;
+}
+
 mgen_status mgi_eval_alignment(mgen_context *ctx, const mgi_networks *n, const mgi_eval_request *r,
                                mgen_report *report)
 {
@@ -95,10 +105,7 @@ mgen_status mgi_eval_alignment(mgen_context *ctx, const mgi_networks *n, const m
     const mgi_clip_shape *c = &n->clip;
     uint8_t *pixels;
     mgen_status status = MGEN_OK;
-    if (c->width < 48 || c->height < 48 || c->width > 10240 / c->height || c->frames > 64)
-        return mgi_fail(ctx, MGEN_E_STATE,
-                        "the alignment protocol needs a model of clips of 48 x 48 to 10240 pixels "
-                        "and at most 64 frames");
+    MGI_TRY(mgi_alignment_check(ctx, c, "alignment"));
     size_t clip = (size_t)(c->frames * c->width * c->height * 3);
     MGI_TRY(mgi_alloc_zero(ctx, MGI_EVAL_BATCH, clip, &pixels));
     for (int64_t first = 0; first < r->n && status == MGEN_OK; first += MGI_EVAL_BATCH) {

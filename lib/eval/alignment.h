@@ -14,6 +14,10 @@ void mgi_alignment_prompt(const mgi_clip_shape *clip, int64_t i, mgi_world_scene
 #define MGI_ALIGNMENT_PROMPTS 36
 const char *mgi_alignment_constant(int i);
 
+/* STATE, in the protocol's name, unless the checker can read clips of that shape. */
+mgen_status mgi_alignment_check(mgen_context *ctx, const mgi_clip_shape *clip,
+                                const char *protocol);
+
 /* What the checker sees in clips made for prompts 0 .. n - 1 with seeds seed, seed + 1, ...; with the prefix
  * "ceiling_", in the TAE's reconstruction of true clips of the same scenes; with "control_", the films against a
  * wrong prompt: the one after next, but for the count, which those two have in common, the next. */

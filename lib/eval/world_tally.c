@@ -25,7 +25,8 @@ void mgi_world_tally_add(mgi_world_tally *t, const mgi_world_said *asked,
     int camera = asked->camera < 0 ? MGI_WORLD_STATIC : asked->camera;
     bool moving = camera != MGI_WORLD_STATIC;
     bool all = score(t, MGI_TALLY_COUNT, asked->count == seen->count);
-    all &= score(t, MGI_TALLY_BACKGROUND, asked->background == seen->background);
+    if (asked->background != MGI_TALLY_ANY)
+        all &= score(t, MGI_TALLY_BACKGROUND, asked->background == seen->background);
     for (int i = 0; i < asked->count; i++) {
         int k = seen_in(seen, asked->objects[i].colour);
         bool found = score(t, MGI_TALLY_COLOUR, k >= 0);
@@ -34,16 +35,18 @@ void mgi_world_tally_add(mgi_world_tally *t, const mgi_world_said *asked,
             score(t, MGI_TALLY_SHAPE, found && seen->objects[k].shape == asked->objects[i].shape);
         all &= score(t, MGI_TALLY_SIZE, found && seen->objects[k].size == asked->objects[i].size);
         int motion = asked->objects[i].motion;
+        moving = moving || motion != MGI_WORLD_STILL;
+        if (motion == MGI_TALLY_ANY)
+            continue;
         bool moves = score(t, MGI_TALLY_MOTION, found && seen->objects[k].motion == motion);
         if (motion >= 0) { /* not of an image */
             t->motion_asked[motion]++;
             t->motion_right[motion] += moves;
         }
         all &= moves;
-        moving = moving || motion != MGI_WORLD_STILL;
     }
     score(t, MGI_TALLY_CAMERA, camera == seen->camera);
-    if (moving)
+    if (moving && asked->fps != MGI_TALLY_ANY)
         score(t, MGI_TALLY_FPS, asked->fps == seen->fps);
     if (asked->sign[0])
         score(t, MGI_TALLY_TEXT, !strcmp(asked->sign, seen->sign));
@@ -78,8 +81,9 @@ double mgi_world_tally_share(const mgi_world_tally *t)
 
 void mgi_world_tally_report(const mgi_world_tally *t, int kind, mgen_report *report)
 {
-    static const char *const names[][MGI_TALLY_ENTRIES] = {NAMES(""), NAMES("ceiling_"),
-                                                           NAMES("control_"), NAMES("checker_")};
+    static const char *const names[][MGI_TALLY_ENTRIES] = {NAMES(""),         NAMES("ceiling_"),
+                                                           NAMES("control_"), NAMES("checker_"),
+                                                           NAMES("plain_"),   NAMES("told_")};
     static const char *const motions[][MGI_WORLD_MOTIONS] = {MOTIONS(""), MOTIONS("checker_")};
     for (int i = 0; i < MGI_TALLY_ENTRIES; i++)
         if (t->asked[i])

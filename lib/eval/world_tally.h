@@ -28,15 +28,26 @@ typedef struct mgi_world_tally {
     int64_t motion_asked[MGI_WORLD_MOTIONS], motion_right[MGI_WORLD_MOTIONS]; /* of each motion */
 } mgi_world_tally;
 
+/* Instead of a background, a motion or a rate: whatever is seen there is not counted. */
+enum { MGI_TALLY_ANY = -2 };
+
 /* Objects are compared with those seen in the same colour. The rate is asked for only where something should move, a
  * text only where there is a sign. */
 void mgi_world_tally_add(mgi_world_tally *t, const mgi_world_said *asked,
                          const mgi_world_said *seen);
 /* Share of the single attributes that were right, all of them together. */
 double mgi_world_tally_share(const mgi_world_tally *t);
-/* Rates as colour, background, ..., all_three, behind no prefix, "ceiling_", "control_" or "checker_". What was never
+/* Rates as colour, background, ..., all_three, behind no prefix, "ceiling_", "control_", "checker_",
+ * "plain_" or "told_". What was never
  * asked for is left out. Of films and of what the checker is shown also each motion, as motion_bounces. */
-enum { MGI_TALLY_FILMS, MGI_TALLY_CEILING, MGI_TALLY_CONTROL, MGI_TALLY_CHECKER };
+enum {
+    MGI_TALLY_FILMS,
+    MGI_TALLY_CEILING,
+    MGI_TALLY_CONTROL,
+    MGI_TALLY_CHECKER,
+    MGI_TALLY_PLAIN,
+    MGI_TALLY_TOLD
+};
 void mgi_world_tally_report(const mgi_world_tally *t, int kind, mgen_report *report);
 
 #endif

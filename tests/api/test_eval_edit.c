@@ -227,7 +227,7 @@ static void test_refused(void **state)
     refused(ctx, &pipe, &p, MGEN_E_CANCELLED, "stopped");
     p = edits(1, 1);
     p.protocol = "edits";
-    refused(ctx, &pipe, &p, MGEN_E_INVALID, "\"edit\", \"sound\", \"personalize\" and \"curate\"");
+    refused(ctx, &pipe, &p, MGEN_E_INVALID, "\"personalize\", \"rewrite\" and \"curate\"");
     mgen_pipeline_close(&pipe);
     mgen_context_destroy(ctx);
 }

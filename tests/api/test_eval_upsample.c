@@ -213,7 +213,7 @@ static void test_refused(void **state)
     mgen_dataset_release(p.dataset);
     p.dataset = NULL;
     p.protocol = "upsampled";
-    refused(ctx, &pipe, &p, MGEN_E_INVALID, "\"edit\", \"sound\", \"personalize\" and \"curate\"");
+    refused(ctx, &pipe, &p, MGEN_E_INVALID, "\"personalize\", \"rewrite\" and \"curate\"");
     mgen_pipeline_close(&pipe);
     mgen_context_destroy(ctx);
 }

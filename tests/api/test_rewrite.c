@@ -485,6 +485,32 @@ static void test_kept(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* The protocol needs a rewriter, and one that reads what users type. */
+static void test_measured(void **state)
+{
+    (void)state;
+    mgen_context *ctx = make_context(1);
+    mgen_pipeline pipe = opened(ctx), without = pipe;
+    mgen_eval_params p = MGEN_EVAL_PARAMS_INIT;
+    mgen_report *report = NULL;
+    p.protocol = "rewrite";
+    p.steps = p.n = 1;
+    without.rewriter = NULL;
+    assert_int_equal(mgen_evaluate(ctx, &without, &p, &report), MGEN_E_STATE);
+    assert_non_null(strstr(mgen_last_error(ctx), "needs a pipeline with a rewriter"));
+    assert_null(report);
+    without = pipe;
+    without.video = NULL;
+    assert_int_equal(mgen_evaluate(ctx, &without, &p, &report), MGEN_E_STATE);
+    assert_non_null(strstr(mgen_last_error(ctx), "video model"));
+    p.n = 2;
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "shorten it"));
+    assert_null(report);
+    mgen_pipeline_close(&pipe);
+    mgen_context_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -494,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_numeric),   cmocka_unit_test(test_memory),
         cmocka_unit_test(test_limit),     cmocka_unit_test(test_shared),
         cmocka_unit_test(test_cancelled), cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_measured),
     };
     return cmocka_run_group_tests(tests, setup_rewriter, teardown);
 }

@@ -378,6 +378,16 @@ static void test_tally(void **state)
     t = tally_of("FPS-8 a red ball stays still on snow",
                  "FPS-8 static shot. a red ball stays still on snow");
     assert_tally(&t, still);
+    /* what may be anything is not counted, and does not hold up the rest */
+    static const int64_t any[][2] = {{1, 1}, {0, 0}, {0, 0}, {1, 1}, {1, 1}, {1, 1},
+                                     {1, 1}, {0, 0}, {0, 0}, {1, 1}, {0, 0}, {0, 0}};
+    mgi_world_said asked, seen;
+    mgi_world_parse("a red ball", &asked);
+    mgi_world_parse("FPS-8 static shot. a red ball spins on snow", &seen);
+    asked.background = asked.objects[0].motion = asked.fps = MGI_TALLY_ANY;
+    mgi_world_tally anything = {0};
+    mgi_world_tally_add(&anything, &asked, &seen);
+    assert_tally(&anything, any);
     mgen_report *report;
     assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
     mgi_world_tally_report(&t, MGI_TALLY_CHECKER, report);
@@ -387,6 +397,10 @@ static void test_tally(void **state)
     mgi_world_tally_report(&t, MGI_TALLY_CONTROL, report);
     assert_string_equal(report->entry[report->count - 1].name, "control_all_one");
     assert_int_equal(report->count, 2 * count - 1);
+    mgi_world_tally_report(&t, MGI_TALLY_PLAIN, report);
+    assert_string_equal(report->entry[report->count - 1].name, "plain_all_one");
+    mgi_world_tally_report(&t, MGI_TALLY_TOLD, report);
+    assert_string_equal(report->entry[report->count - 1].name, "told_all_one");
     mgen_report_destroy(report);
 }
 
