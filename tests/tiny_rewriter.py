@@ -47,7 +47,7 @@ def save(folder, name="rewriter", text=TEXT):
     """Saves it, and names it in the folder's pipeline.json, should there be one."""
     sizes = {"dim": DIM, "layers": 1, "heads": 1, "head_dim": INNER, "ff_dim": FF, "buckets": 8, "max_distance": 16}
     model = {"format": "moviegen-model", "version": 1, "kind": "rewriter", "config": {
-        "text": {"kind": "t5-bytes", "config": {"vocab": VOCAB, **sizes, "tokens_max": 64}},
+        "text": {"kind": "t5-bytes", "config": {"vocab": VOCAB, **sizes, "tokens_max": 512}},
         "decoder": {**sizes, "tokens_max": 32, "tied": False}, "instruction": ""}}
     with open(os.path.join(folder, name + ".json"), "w", encoding="utf-8") as f:
         json.dump(model, f)

@@ -71,7 +71,7 @@ def test_no_rewriter(w):
 def test_bad_prompts(w):
     folder = model(w)
     for prompt, text in (("", "the prompt is missing or empty"), (b"\xff", "not UTF-8"), ("a" * 5000, "longer than 4096 bytes"),
-                         ("a" * 100, "shorten it")):
+                         ("a" * 600, "shorten it")):
         expect(w.run("rewrite", prompt, "--model", folder), 1, text)
         expect(w.run("generate", prompt, "--rewrite", "--model", folder, "--out", w.path("film.y4m")), 1, text)
     assert not os.path.exists(w.path("film.y4m"))
@@ -137,6 +137,25 @@ def test_train_keeps_it(w):
     run = w.run("rewrite", PROMPT, "--model", folder)
     expect(run, 0)
     assert run.stdout.decode() == TEXT + "\n", run.stdout
+
+
+# ---- moviegen eval rewrite ----
+
+def test_eval(w):
+    options = ("eval", "rewrite", "-n", "2", "--seed", "3", "-q", *FAST)
+    expect(w.run(*options, "--model", w.need_model()), 1, "rewriter")
+    folder = model(w)
+    run = w.run(*options, "--model", folder, "--json")
+    expect(run, 0)
+    assert run.stdout.count(b'"steps"') == 1, run.stdout
+    line = json.loads(run.stdout)
+    assert (line["protocol"], line["n"], line["seed"], line["steps"]) == ("rewrite", 2, 3, 2), line
+    assert line["exact"] == 0, line  # of no scene is it said that a fox jumps
+    for name in ("shape", "plain_shape", "told_shape"):
+        assert 0 <= line[name] <= 1, (name, line)
+    run = w.run(*options, "--model", folder)
+    expect(run, 0)
+    assert run.stdout.startswith(b"rewrite, 2 clips, seed 3, model ") and b"  told_shape" in run.stdout, run.stdout
 
 
 if __name__ == "__main__":
