@@ -690,9 +690,7 @@ void mgi_world_prompt_says(const mgi_world_scene *s, uint64_t seed, uint64_t lot
     *out = t.says;
 }
 
-/* The plain wording: films of the shipped model follow it as well as those in several sentences (64 of alignment's
- * prompts, 20 steps; wording 0, 5, 6: count 1.00, 0.98, 0.98; shape 0.90, 0.88, 0.86; size 0.93, 0.91, 0.90; motion 0.82,
- * 0.82, 0.80; all of two objects 0.66, 0.66, 0.59; text of 17 signs 0.41, 0.47, 0.47), and it is short. */
+/* The plain wording, which films of the shipped model follow as well as longer ones (docs/rewriting.md). */
 void mgi_world_told(const mgi_world_scene *s, char out[MGI_WORLD_CAPTION_MAX])
 {
     char text[MGI_WORLD_CAPTION_MAX];
