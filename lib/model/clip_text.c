@@ -10,6 +10,7 @@
 #include "core/alloc.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pointwise/pointwise.h"
+#include "model/stretch.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -78,13 +79,15 @@ mgen_status mgi_clip_text_init(mgi_clip_text *clip, mgen_context *ctx,
     }
     mgi_module_unit(m);
     norm(m, d, "norm", &clip->norm, &clip->norm_bias);
-    if (config->projection)
+    if (config->projection) {
+        mgi_module_unit(m);
         clip->projection = mgi_param_add(m,
                                          (mgi_param_spec){.init = MGI_INIT_NORMAL,
                                                           .scale = 1.0f / sqrtf((float)d),
                                                           .decay = 1.0f,
                                                           .operand = true},
                                          MGI_DIMS(config->projection, d), "projection.weight");
+    }
     mgen_status status = mgi_module_divide(m);
     if (status != MGEN_OK)
         mgi_clip_text_finish(clip);
@@ -97,6 +100,47 @@ void mgi_clip_text_finish(mgi_clip_text *clip)
         mgi_free(clip->module.ctx, clip->layer);
     clip->layer = NULL;
     mgi_module_finish(&clip->module);
+}
+
+static mgen_status stretch_table(mgen_context *ctx, const mgi_param *from, const mgi_param *to)
+{
+    const int64_t n = from->dims[0], m = to->dims[0], d = to->dims[1];
+    float *x;
+    MGI_TRY(mgi_alloc(ctx, (size_t)((n + m) * d) * sizeof *x, &x));
+    mgi_tensor_read(from->value, 0, x, n * d);
+    mgi_stretch_rows(x, n, x + n * d, m, d);
+    mgi_tensor_write(to->value, 0, x + n * d, m * d);
+    mgi_free(ctx, x);
+    return MGEN_OK;
+}
+
+mgen_status mgi_clip_text_stretch(mgi_clip_text *clip, int64_t tokens_max)
+{
+    mgen_context *ctx = clip->module.ctx;
+    mgi_clip_text_config config = clip->config;
+    mgi_clip_text longer;
+    if (tokens_max == config.tokens_max)
+        return MGEN_OK;
+    if (clip->module.unit_grad || clip->module.shard_size > 1)
+        return mgi_fail(ctx, MGEN_E_INTERNAL,
+                        "clip_text: positions are stretched before a model is trained or divided");
+    config.tokens_max = tokens_max;
+    MGI_TRY(mgi_clip_text_init(&longer, ctx, &config, NULL));
+    mgen_status status = MGEN_OK;
+    for (int64_t k = 0; k < clip->module.count && status == MGEN_OK; k++) {
+        const mgi_param *from = clip->module.params[k], *to = longer.module.params[k];
+        status = from == clip->position ? stretch_table(ctx, from, to)
+                                        : mgi_tensor_copy(to->value, from->value);
+    }
+    if (status == MGEN_OK && longer.module.dtype != clip->module.dtype)
+        status = mgi_module_compute(&longer.module, clip->module.dtype);
+    if (status != MGEN_OK) {
+        mgi_clip_text_finish(&longer);
+        return status;
+    }
+    mgi_clip_text_finish(clip);
+    *clip = longer;
+    return MGEN_OK;
 }
 
 /* -- forward --------------------------------------------------------------------------------------- */
@@ -180,14 +224,15 @@ T *mgi_clip_text_pool(mgi_run *run, const mgi_clip_text *clip, T *x, T *last)
         return NULL;
     int64_t mark = mgi_scope_push(run);
     mgi_module *module = (mgi_module *)&clip->module;
-    mgi_unit_enter(run, module, clip->config.layers + 1);
     /* f32: the gradient of a table is */
     T *rows = mgi_cast(run, x, MGK_F32);
     rows = mgi_reshape(run, rows, MGI_DIMS(x->dims[0] * x->dims[1], x->dims[2]));
     T *y = mgi_cast(run, mgi_embedding(run, last, rows), module->dtype);
-    if (clip->projection)
+    if (clip->projection) { /* a unit of its own: each is entered once */
+        mgi_unit_enter(run, module, clip->config.layers + 2);
         y = mgi_linear(run, y, mgi_value(clip->projection), NULL);
-    mgi_unit_exit(run, module, clip->config.layers + 1);
+        mgi_unit_exit(run, module, clip->config.layers + 2);
+    }
     return mgi_scope_pop(run, mark, y);
 }
 

@@ -39,6 +39,9 @@ mgen_status mgi_clip_text_init(mgi_clip_text *clip, mgen_context *ctx,
                                const mgi_clip_text_config *config, const mgi_mesh *mesh);
 void mgi_clip_text_finish(mgi_clip_text *clip);
 
+/* Another number of positions, their table stretched; all else stays. Not of one that is trained or divided: INTERNAL. */
+mgen_status mgi_clip_text_stretch(mgi_clip_text *clip, int64_t tokens_max);
+
 /* ids (B,S) i32, S <= tokens_max, mask (B,S) u8, 1 = token, or NULL -> (B,S,D), normalised. */
 T *mgi_clip_text_encode(mgi_run *run, const mgi_clip_text *clip, T *ids, T *mask);
 

@@ -185,7 +185,7 @@ mgen_status mgi_text_encoder_open_mesh(mgen_context *ctx, const char *dir, const
                                        const mgi_mesh *mesh, mgi_text_encoder *out, uint64_t *hash)
 {
     if (mgi_model_is_folder(ctx, dir, name))
-        return mgi_hf_text_encoder_open(ctx, dir, name, mesh, out, hash);
+        return mgi_hf_text_encoder_open(ctx, dir, name, mesh, false, out, hash);
     mgi_model_file f;
     mgi_text_config config;
     memset(out, 0, sizeof *out);
@@ -202,6 +202,23 @@ mgen_status mgi_text_encoder_open_mesh(mgen_context *ctx, const char *dir, const
     else
         mgi_text_encoder_finish(out);
     mgi_model_file_close(ctx, &f);
+    return status;
+}
+
+mgen_status mgi_text_encoder_open_pooled(mgen_context *ctx, const char *dir, const char *name,
+                                         mgi_text_encoder *out, uint64_t *hash)
+{
+    MGI_TRY(mgi_model_is_folder(ctx, dir, name)
+                ? mgi_hf_text_encoder_open(ctx, dir, name, NULL, true, out, hash)
+                : mgi_text_encoder_open(ctx, dir, name, out, hash));
+    if (is_clip(out))
+        return MGEN_OK;
+    mgen_status status =
+        mgi_fail(ctx, MGEN_E_INVALID,
+                 "text encoder \"%s\" is of the kind \"%s\", which has no vector of a whole text; "
+                 "\"clip-bpe\" has",
+                 name, mgi_text_kind(&out->config));
+    mgi_text_encoder_finish(out);
     return status;
 }
 

@@ -45,6 +45,10 @@ mgen_status mgi_text_encoder_open(mgen_context *ctx, const char *dir, const char
 /* The same, sharded over a mesh. */
 mgen_status mgi_text_encoder_open_mesh(mgen_context *ctx, const char *dir, const char *name,
                                        const mgi_mesh *mesh, mgi_text_encoder *out, uint64_t *hash);
+/* The same, not sharded, of the kind "clip-bpe" alone, else INVALID; with the projection of the vectors of texts that a folder
+ * of Hugging Face has for comparing them with pictures', which the others leave out. */
+mgen_status mgi_text_encoder_open_pooled(mgen_context *ctx, const char *dir, const char *name,
+                                         mgi_text_encoder *out, uint64_t *hash);
 mgen_status mgi_text_encoder_save(mgi_text_encoder *e, const char *dir, const char *name,
                                   mgi_st_dtype store);
 void mgi_text_encoder_finish(mgi_text_encoder *e);

@@ -12,7 +12,8 @@ enum { T5_TOKENS_MAX = 512, BYT5_TOKENS_MAX = 256 };
 
 static const char config_name[] = "config.json", tokenizer_name[] = "tokenizer_config.json",
                   pieces_name[] = "spiece.model", vocab_name[] = "vocab.json",
-                  merges_name[] = "merges.txt", byte_class[] = "ByT5Tokenizer";
+                  merges_name[] = "merges.txt", byte_class[] = "ByT5Tokenizer",
+                  projection_name[] = "text_projection.weight";
 
 /* -- configuration ---------------------------------------------------------------------------- */
 
@@ -165,6 +166,9 @@ static void read_clip_weights(mgi_hf_weights *r, const mgi_clip_text *clip)
     }
     mgi_hf_take(r, clip->norm, 0, 1, "final_layer_norm.weight");
     mgi_hf_take(r, clip->norm_bias, 0, 1, "final_layer_norm.bias");
+    r->prefix = "";
+    if (clip->projection)
+        mgi_hf_take(r, clip->projection, 0, 1, "%s", projection_name);
 }
 
 /* What the folders hold beside the encoder: T5's decoder; CLIP's other tower, and what only compares the two; the
@@ -269,8 +273,17 @@ static void rename_files(mgi_text_encoder *e, const char *name)
     e->own->files = e->config.files;
 }
 
+/* Its width is that of the file: config.json says it in several places. */
+static void find_projection(const mgi_st_set *set, mgi_clip_text_config *config)
+{
+    const mgi_st_entry *e = mgi_st_set_find(set, projection_name);
+    if (e && e->rank == 2 && e->dims[0] > 0 && e->dims[0] <= 65536)
+        config->projection = e->dims[0];
+}
+
 mgen_status mgi_hf_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
-                                     const mgi_mesh *mesh, mgi_text_encoder *out, uint64_t *hash)
+                                     const mgi_mesh *mesh, bool pooled, mgi_text_encoder *out,
+                                     uint64_t *hash)
 {
     char folder[MGI_PATH_MAX + 1];
     mgi_text_config config;
@@ -281,6 +294,8 @@ mgen_status mgi_hf_text_encoder_open(mgen_context *ctx, const char *dir, const c
     mgen_status status = read_config(ctx, folder, &config, hash);
     if (status == MGEN_OK)
         status = mgi_st_set_open(ctx, folder, "model", &set);
+    if (status == MGEN_OK && pooled && config.kind == MGI_TEXT_CLIP_BPE)
+        find_projection(&set, &config.clip);
     if (status == MGEN_OK)
         status = mgi_model_file_fits(ctx, fits, &config, &set);
     if (status == MGEN_OK)

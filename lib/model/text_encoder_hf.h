@@ -13,8 +13,9 @@ mgen_status mgi_hf_text_config_read(mgen_context *ctx, const mgi_json *root, boo
 
 /* config.json, the weights (io/safetensors_set.h) and the tokenizer's files of the folder `dir`/`name`. Decoders and
  * towers for pictures are passed over; every other tensor must be the encoder's. Saved, its tokenizer's files get
- * `name` before theirs. */
+ * `name` before theirs. pooled: with CLIP's projection of the vectors of texts, where there is one. */
 mgen_status mgi_hf_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
-                                     const mgi_mesh *mesh, mgi_text_encoder *out, uint64_t *hash);
+                                     const mgi_mesh *mesh, bool pooled, mgi_text_encoder *out,
+                                     uint64_t *hash);
 
 #endif

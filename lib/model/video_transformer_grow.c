@@ -4,26 +4,13 @@
  * features of frames, tasks and tokens of photos for one that was trained without; fewer blocks. */
 #include "core/alloc.h"
 #include "core/philox.h"
+#include "model/stretch.h"
 #include "model/video_transformer.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Rows of both tables divide the same length, each standing for the middle of its share; those of `to` lie on straight
- * lines between those of `from`, or, at the ends, are as the outermost. */
-static void stretch_rows(const float *x, int64_t n, float *y, int64_t m, int64_t d)
-{
-    for (int64_t i = 0; i < m; i++) {
-        double at = ((double)i + 0.5) * (double)n / (double)m - 0.5;
-        at = fmin(fmax(at, 0.0), (double)(n - 1));
-        int64_t low = (int64_t)at, high = low + 1 < n ? low + 1 : low;
-        float share = (float)(at - (double)low);
-        for (int64_t k = 0; k < d; k++)
-            y[i * d + k] = x[low * d + k] + share * (x[high * d + k] - x[low * d + k]);
-    }
-}
 
 /* The entry of a table that has fewer rows than the model's becomes one of as many: of `values`, to be freed. */
 static mgen_status stretch(const mgi_vt *vt, const mgi_param *table, int64_t rows, const char *file,
@@ -37,7 +24,7 @@ static mgen_status stretch(const mgi_vt *vt, const mgi_param *table, int64_t row
                         table->name);
     MGI_TRY(mgi_alloc(ctx, (size_t)(n + m) * sizeof **values, values));
     MGI_TRY(mgi_st_read_f32(ctx, e, *values + m, n));
-    stretch_rows(*values + m, rows, *values, table->dims[0], d);
+    mgi_stretch_rows(*values + m, rows, *values, table->dims[0], d);
     e->dtype = MGI_ST_F32;
     e->dims[0] = table->dims[0];
     e->data = *values;

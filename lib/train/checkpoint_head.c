@@ -253,6 +253,15 @@ static void put_rewriter(mgi_json_writer *w, const mgi_stage *s)
         mgi_json_put_string(w, "start_from", s->start_from);
 }
 
+static void put_clip(mgi_json_writer *w, const mgi_stage *s)
+{
+    put_texts(w, s);
+    put_vision(w, &s->vision);
+    mgi_json_put_int(w, "learn", s->learn);
+    mgi_json_put_int(w, "tokens_max", s->tokens_max);
+    put_exact(w, "scale", s->scale);
+}
+
 static void put_world(mgi_json_writer *w, const mgi_world_options *o)
 {
     const int32_t numbers[] = {o->width,       o->height, o->frames, o->fps,   o->objects_min,
@@ -316,6 +325,8 @@ mgen_status mgi_stage_hash(mgen_context *ctx, const mgi_stage *s, char out[MGI_H
         put_audio(&w, s);
     else if (s->kind == MGI_STAGE_REWRITER)
         put_rewriter(&w, s);
+    else if (s->kind == MGI_STAGE_CLIP)
+        put_clip(&w, s);
     else
         put_average(&w, s);
     mgi_json_close(&w, '}');

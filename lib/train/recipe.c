@@ -8,7 +8,7 @@
 
 const char *const mgi_stage_kind_name[MGI_STAGE_KINDS] = {
     "autoencoder", "text_to_video", "average",      "upsampler", "editor",
-    "audio_codec", "audio",         "personalizer", "rewriter"};
+    "audio_codec", "audio",         "personalizer", "rewriter",  "clip"};
 
 const char *mgi_stage_kind_article(int32_t kind)
 {
@@ -693,6 +693,7 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
            : s->kind == MGI_STAGE_AUDIO        ? read_audio(ctx, o, s)
            : s->kind == MGI_STAGE_REWRITER     ? mgi_recipe_rewriter(ctx, o, s)
            : s->kind == MGI_STAGE_PERSONALIZER ? mgi_recipe_personalizer(ctx, o, s)
+           : s->kind == MGI_STAGE_CLIP         ? mgi_recipe_clip(ctx, o, s)
                                                : read_text_to_video(ctx, o, s);
 }
 

@@ -28,10 +28,15 @@ enum {
     MGI_STAGE_AUDIO,
     MGI_STAGE_PERSONALIZER,
     MGI_STAGE_REWRITER,
+    MGI_STAGE_CLIP,
     MGI_STAGE_KINDS
 };
 extern const char *const mgi_stage_kind_name[MGI_STAGE_KINDS];
 const char *mgi_stage_kind_article(int32_t kind); /* before its name: "a" or "an" */
+
+/* What a CLIP stage trains: of the text encoder the positions and all biases; all of it; and the image encoder. */
+enum { MGI_CLIP_SCALE_MAX = 100 }; /* CLIP's: similarities are multiplied by no more */
+enum { MGI_LEARN_POSITIONS_AND_BIASES, MGI_LEARN_TEXT, MGI_LEARN_ALL };
 
 /* What follows the warm-up: a flat part and a cosine to the end; the peak; the peak, halved whenever the
  * validation has not become better `patience` times in a row. */
@@ -163,6 +168,10 @@ typedef struct mgi_stage {
     bool has_rewriter; /* it is said; else, with start_from, as that has it */
     char pairs[64];    /* a file of pairs in `folder`; "" = the toybox's */
     double captions;   /* share of the toybox's prompts that are captions already */
+    /* clip: its text encoder is that of the role MetaCLIP, its image encoder `vision` */
+    int32_t learn;      /* MGI_LEARN_* */
+    int64_t tokens_max; /* positions that the text encoder gets; 0: as many as it has */
+    double scale;       /* by which similarities are multiplied at first */
     /* average */
     char average[MGI_AVERAGE_MAX][64]; /* what the models were saved as */
     double average_weight[MGI_AVERAGE_MAX];

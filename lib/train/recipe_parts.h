@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What the readers of a recipe's kinds of stages share: recipe.c, recipe_personalizer.c and recipe_rewriter.c. Tier 7. */
+ * What the readers of a recipe's kinds of stages share: recipe.c and the recipe_*.c beside it. Tier 7. */
 #ifndef MGI_TRAIN_RECIPE_PARTS_H
 #define MGI_TRAIN_RECIPE_PARTS_H
 
@@ -19,5 +19,6 @@ mgen_status mgi_recipe_vision(mgen_context *ctx, const mgi_json *o, bool scaled,
                               mgi_vision_recipe *r);
 mgen_status mgi_recipe_personalizer(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
 mgen_status mgi_recipe_rewriter(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
+mgen_status mgi_recipe_clip(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
 
 #endif

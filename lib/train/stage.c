@@ -24,6 +24,7 @@ const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage)
         [MGI_STAGE_REWRITER] = &mgi_stage_rewriter,
         [MGI_STAGE_PERSONALIZER] =
             &mgi_stage_text_to_video, /* of films, and photos of who is in them */
+        [MGI_STAGE_CLIP] = &mgi_stage_clip,
     };
     return kinds[stage->kind];
 }

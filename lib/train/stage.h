@@ -51,7 +51,7 @@ struct mgi_stage_kind {
 };
 
 extern const struct mgi_stage_kind mgi_stage_autoencoder, mgi_stage_text_to_video,
-    mgi_stage_average, mgi_stage_audio_codec, mgi_stage_audio, mgi_stage_rewriter;
+    mgi_stage_average, mgi_stage_audio_codec, mgi_stage_audio, mgi_stage_rewriter, mgi_stage_clip;
 const struct mgi_stage_kind *mgi_stage_kind_of(const mgi_stage *stage);
 
 /* Fills in the ranks: those of the mesh, or of comm where there is none; either may be NULL. */

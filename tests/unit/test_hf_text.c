@@ -159,6 +159,44 @@ static void test_goldens(void **state)
     mgi_st_close(ctx, &golden);
 }
 
+/* For comparing texts with pictures CLIP has a projection, which is left out elsewhere. */
+static void test_pooled(void **state)
+{
+    mgi_st_file golden, file;
+    mgi_text_encoder e;
+    uint64_t hash;
+    float want[32];
+    char path[512];
+    (void)state;
+    OK(mgi_st_open(ctx, folder, "golden.safetensors", &golden));
+    OK(mgi_text_encoder_open(ctx, folder, "clip", &e, &hash));
+    assert_null(e.clip.projection);
+    mgi_text_encoder_finish(&e);
+    OK(mgi_text_encoder_open_pooled(ctx, folder, "clip", &e, &hash));
+    assert_true(worst_of(&golden, "clip", &e) <= 1e-5);
+    assert_non_null(e.clip.projection);
+    assert_int_equal(e.config.clip.projection, 4);
+    snprintf(path, sizeof path, "%s/clip/model.safetensors", folder);
+    OK(mgi_st_open(ctx, NULL, path, &file));
+    const mgi_st_entry *entry = mgi_st_find(&file, "text_projection.weight");
+    assert_non_null(entry);
+    OK(mgi_st_read_f32(ctx, entry, want, 32));
+    assert_int_equal(e.clip.projection->value->count, 32);
+    assert_memory_equal(mgi_f32(e.clip.projection->value), want, sizeof want);
+    mgi_st_close(ctx, &file);
+    OK(mgi_text_encoder_save(&e, folder, "saved", MGI_ST_F32));
+    mgi_text_encoder_finish(&e);
+    OK(mgi_text_encoder_open_pooled(ctx, folder, "saved", &e, &hash));
+    assert_memory_equal(mgi_f32(e.clip.projection->value), want, sizeof want);
+    mgi_text_encoder_finish(&e);
+    OK(mgi_text_encoder_open_pooled(ctx, folder, "long", &e, &hash)); /* has none */
+    assert_null(e.clip.projection);
+    mgi_text_encoder_finish(&e);
+    assert_int_equal(mgi_text_encoder_open_pooled(ctx, folder, "t5", &e, &hash), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "no vector of a whole text"));
+    mgi_st_close(ctx, &golden);
+}
+
 /* Held in bf16 alone, tables of tokens too. */
 static void test_held(void **state)
 {
@@ -418,9 +456,9 @@ static void test_promises(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),   cmocka_unit_test(test_held),
-        cmocka_unit_test(test_names),     cmocka_unit_test(test_training),
-        cmocka_unit_test(test_bad_files), cmocka_unit_test(test_bad_folders),
-        cmocka_unit_test(test_promises)};
+        cmocka_unit_test(test_goldens),     cmocka_unit_test(test_pooled),
+        cmocka_unit_test(test_held),        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_training),    cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_promises)};
     return cmocka_run_group_tests_name("hf_text", tests, set_up, tear_down);
 }

@@ -49,6 +49,19 @@ static void test_audio_codec(void **state)
     }
 }
 
+/* Captions are told apart within a pass of one rank: two ranks train as one does in two passes. */
+static void test_clip(void **state)
+{
+    (void)state;
+    mgi_stage stage = tiny_clip(STEPS, 8), parts = tiny_clip(STEPS, 4);
+    rank one;
+    parts.accumulate = 2;
+    run_ranks(&parts, 1, false, &one);
+    assert_string_equal(one.error, "");
+    assert_as_one(&one, &stage, 2);
+    ranks_free(&one, 1);
+}
+
 /* After the autoencoder, whose model it needs. */
 static void test_video(void **state)
 {
@@ -288,10 +301,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_autoencoder),  cmocka_unit_test(test_discriminator),
-        cmocka_unit_test(test_audio_codec),  cmocka_unit_test(test_video),
-        cmocka_unit_test(test_upsampler),    cmocka_unit_test(test_editor),
-        cmocka_unit_test(test_personalizer), cmocka_unit_test(test_small_bucket),
-        cmocka_unit_test(test_mesh),         cmocka_unit_test(test_share),
-        cmocka_unit_test(test_other_start),  cmocka_unit_test(test_grown)};
+        cmocka_unit_test(test_audio_codec),  cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_video),        cmocka_unit_test(test_upsampler),
+        cmocka_unit_test(test_editor),       cmocka_unit_test(test_personalizer),
+        cmocka_unit_test(test_small_bucket), cmocka_unit_test(test_mesh),
+        cmocka_unit_test(test_share),        cmocka_unit_test(test_other_start),
+        cmocka_unit_test(test_grown)};
     return cmocka_run_group_tests_name("parallel", tests, make_folder, remove_folder);
 }

@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -199,6 +200,46 @@ static inline mgi_stage tiny_personalizer(int64_t steps, int64_t batch)
     stage.clips = 8;
     stage.photos[0] = stage.photos[1] = 1.0;
     stage.drop = stage.drop_source = stage.drop_both = 0.1;
+    return stage;
+}
+
+/* Both encoders new, of a vocabulary of the tests; all of them learns. */
+static inline mgi_stage tiny_clip(int64_t steps, int64_t batch)
+{
+    const char *source = getenv("MOVIEGEN_SOURCE");
+    mgi_stage stage = {.name = "clip",
+                       .kind = MGI_STAGE_CLIP,
+                       .steps = steps,
+                       .batch = batch,
+                       .accumulate = 1,
+                       .optimizer = tiny_optimizer,
+                       .world = tiny_world,
+                       .text = {[MGI_ROLE_METACLIP] = {.name = "clip_text",
+                                                       .config = {.kind = MGI_TEXT_CLIP_BPE,
+                                                                  .files.name = {"clip_vocab.json",
+                                                                                 "clip_merges.txt"},
+                                                                  .clip = {.vocab = 831,
+                                                                           .dim = 16,
+                                                                           .layers = 2,
+                                                                           .heads = 2,
+                                                                           .ff_dim = 24,
+                                                                           .tokens_max = 40,
+                                                                           .projection = 12,
+                                                                           .eps = 1e-5f}}}},
+                       .vision.config = {.image = 24,
+                                         .patch = 8,
+                                         .dim = 16,
+                                         .layers = 2,
+                                         .heads = 2,
+                                         .ff_dim = 24,
+                                         .projection = 12,
+                                         .activation = MGK_UNARY_GELU_ERF,
+                                         .mean = {0.5f, 0.5f, 0.5f},
+                                         .deviation = {0.25f, 0.25f, 0.25f},
+                                         .eps = 1e-5f},
+                       .learn = MGI_LEARN_ALL,
+                       .scale = 1.0 / 0.07};
+    snprintf(stage.folder, sizeof stage.folder, "%s/tests/unit/text", source ? source : ".");
     return stage;
 }
 
