@@ -257,7 +257,7 @@ mgen_status mgen_rewriter_open(mgen_context *ctx, const char *dir, const char *n
 mgen_status mgi_rewriter_handle_open(mgen_context *ctx, const char *dir, const char *name,
                                      uint32_t precision, mgen_rewriter **out)
 {
-    return open_handle(ctx, REWRITER, dir, name, precision, NULL, (void **)out);
+    return open_handle(ctx, REWRITER, dir, name, precision, NULL, NULL, (void **)out);
 }
 
 uint32_t mgi_video_model_precision(const mgen_video_model *model)

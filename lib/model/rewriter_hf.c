@@ -166,7 +166,7 @@ mgen_status mgi_hf_rewriter_open(mgen_context *ctx, const char *dir, const char 
     char folder[MGI_PATH_MAX + 1];
     memset(out, 0, sizeof *out);
     MGI_TRY(mgi_folder_in(ctx, dir, name, folder, sizeof folder));
-    MGI_TRY(mgi_hf_text_encoder_open(ctx, dir, name, NULL, &out->text, hash));
+    MGI_TRY(mgi_hf_text_encoder_open(ctx, dir, name, NULL, false, &out->text, hash));
     mgen_status status = out->text.config.kind == MGI_TEXT_CLIP_BPE
                              ? mgi_fail(ctx, MGEN_E_UNSUPPORTED,
                                         "a rewriter is a T5ForConditionalGeneration, not CLIP")

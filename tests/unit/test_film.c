@@ -579,7 +579,7 @@ static void test_film_without_rate(void **state)
     const int64_t w = 32, h = 32, n = 4;
     mgi_film_info info;
     (void)state;
-    if (!have_plugin())
+    if (!find_plugin(ctx))
         return;
     uint8_t *rgb = malloc((size_t)(3 * w * h * n));
     assert_non_null(rgb);
