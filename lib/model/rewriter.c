@@ -66,18 +66,6 @@ void mgi_rewriter_config_write(mgi_json_writer *w, const mgi_rewriter_config *c)
     mgi_json_put_string(w, "instruction", c->instruction);
 }
 
-/* T5's rule for positions: one part in `share` of the buckets has a position each, the others divide the rest. */
-static mgen_status check_buckets(mgen_context *ctx, const mgi_t5_config *c, int64_t share,
-                                 const char *part)
-{
-    if (c->buckets % share || c->max_distance <= c->buckets / share)
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "\"%s\": \"buckets\" (%lld) must be a multiple of %lld, and "
-                        "\"max_distance\" (%lld) more than that share of them",
-                        part, (long long)c->buckets, (long long)share, (long long)c->max_distance);
-    return MGEN_OK;
-}
-
 mgen_status mgi_rewriter_config_check(mgen_context *ctx, const mgi_rewriter_config *c)
 {
     if (c->text.kind == MGI_TEXT_CLIP_BPE)
@@ -85,8 +73,11 @@ mgen_status mgi_rewriter_config_check(mgen_context *ctx, const mgi_rewriter_conf
                         "\"text\": a rewriter's encoder is a T5, \"t5-bytes\" or "
                         "\"t5-sentencepiece\", not \"%s\"",
                         mgi_text_kind(&c->text));
-    MGI_TRY(check_buckets(ctx, &c->text.t5, 4, "text"));
-    return check_buckets(ctx, &c->decoder.t5, 2, "decoder");
+    mgen_status status = mgi_t5_check_buckets(ctx, &c->text.t5, 4);
+    if (status != MGEN_OK)
+        return mgi_fail_context(ctx, status, "\"text\"");
+    status = mgi_t5_check_buckets(ctx, &c->decoder.t5, 2);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "\"decoder\"");
 }
 
 /* -- life ------------------------------------------------------------------------------------- */

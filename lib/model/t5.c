@@ -163,6 +163,16 @@ mgen_status mgi_t5_config_read(mgen_context *ctx, const mgi_json *json, mgi_t5_c
     MGI_TRY(mgi_json_get_int(ctx, json, "vocab", true, 4, 1 << 20, &c.vocab));
     MGI_TRY(mgi_t5_sizes_read(ctx, json, &c));
     *out = c;
+    return mgi_t5_check_buckets(ctx, &c, 4);
+}
+
+mgen_status mgi_t5_check_buckets(mgen_context *ctx, const mgi_t5_config *c, int64_t share)
+{
+    if (c->buckets % share || c->max_distance <= c->buckets / share)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "\"buckets\" (%lld) must be a multiple of %lld, and \"max_distance\" "
+                        "(%lld) more than that share of them",
+                        (long long)c->buckets, (long long)share, (long long)c->max_distance);
     return MGEN_OK;
 }
 

@@ -35,6 +35,9 @@ typedef struct mgi_t5 {
 
 /* "tokenizer" is for text_encoder.c. */
 mgen_status mgi_t5_config_read(mgen_context *ctx, const mgi_json *json, mgi_t5_config *out);
+/* T5's rule for positions: one part in `share` of the buckets, 4 where tokens see both ways, else 2, has a position each, the
+ * others divide the rest. CORRUPT. */
+mgen_status mgi_t5_check_buckets(mgen_context *ctx, const mgi_t5_config *config, int64_t share);
 void mgi_t5_config_write(mgi_json_writer *w, const mgi_t5_config *config);
 /* The same of a decoder too, all but "vocab"; unknown keys are the caller's matter. */
 mgen_status mgi_t5_sizes_read(mgen_context *ctx, const mgi_json *json, mgi_t5_config *out);

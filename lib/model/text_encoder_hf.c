@@ -45,6 +45,7 @@ static mgen_status read_t5(mgen_context *ctx, const mgi_json *o, bool bytes, mgi
                         "\"feed_forward_proj\" is \"%.40s\"; \"gated-gelu\", \"gated-silu\" and "
                         "\"relu\" are known",
                         ffn);
+    MGI_TRY(mgi_t5_check_buckets(ctx, c, 4));
     out->kind = bytes ? MGI_TEXT_T5_BYTES : MGI_TEXT_T5_SENTENCEPIECE;
     if (!bytes)
         strcpy(out->files.name[0], pieces_name);
