@@ -51,4 +51,4 @@ if [ -z "${MOVIEGEN_MODEL-}" ] && [ -d "$root/examples/models/toybox" ]; then
     MOVIEGEN_MODEL=$root/examples/models/toybox
     export MOVIEGEN_MODEL
 fi
-"$build/examples/cli/moviegen" generate --prompt "$prompt" "$@"
+"$build/examples/cli/moviegen" generate --rewrite --prompt "$prompt" "$@"

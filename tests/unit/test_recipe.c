@@ -681,6 +681,7 @@ static void test_delivered(void **state)
         {"examples/models/toybox/recipe_personalize.json", "personalizer_images", "personalizer"},
         {"examples/models/toybox/recipe_sound.json", "sound_codec_samples", "sound_codec_spectra",
          "sound_codec_clicks", "sound_codec_decoder", "sound_codec"},
+        {"examples/models/toybox/recipe_rewrite.json", "rewriter"},
         {"examples/05_recipe.json", "tae", "video"},
     };
     const char *source = getenv("MOVIEGEN_SOURCE");
