@@ -320,8 +320,8 @@ def test_train_bad_pairs(w):
 
     def refused(*texts, edits=None):
         expect(train_own(w, folder, edits or PAIRS, "-q"), 1, *texts)
-    refused("\"edits\" ask for \"segmentation\"", "the share 0", edits={"pairs": 1, "text": 0})
-    refused("the film '0.y4m' in '", "has no caption, '0.txt'", edits={"pairs": 1, "segmentation": 0})
+    refused("\"edits\" ask for \"segmentation\"", "the share 0", edits={"pairs": 1, "segmentation": 1, "text": 0})
+    refused("the film '0.y4m' in '", "has no caption, '0.txt'", edits={"pairs": 1, "text": 1})
     write_text(w, "pairs/1.edit.txt", "remove the ball\nand the cube\n")
     refused("the instruction '", "1.edit.txt' has more than one line")
     os.remove(w.path("pairs/1.edit.txt"))
@@ -341,6 +341,10 @@ def test_train_bad_pairs(w):
     refused("an editor learns from edits, and the dataset has none", "clip.edited.mp4, clip.edit.txt")
     with open(os.path.join(folder, "editor.safetensors"), "rb") as f:
         assert f.read() == before, "a model was saved"
+    write_pairs(w, 2)  # what the recipe does not ask for is not missed
+    expect(train_own(w, folder, {"pairs": 1}, "-q"), 0)
+    with open(os.path.join(folder, "editor.safetensors"), "rb") as f:
+        assert f.read() != before, "no model was saved"
 
 
 # ---- moviegen eval edit ----
