@@ -265,9 +265,6 @@ class Pipeline(Closing):
                 if part is not None:
                     part.close()
 
-    def _parts(self) -> Tuple[Optional[Part], ...]:
-        return (self.tae, *self.text, self.video, self.upsampler, self.editor, self.audio, self.personalizer, self.rewriter)
-
     @contextmanager
     def _held(self) -> Iterator[Any]:
         """The C struct, valid in the block."""
