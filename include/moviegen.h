@@ -526,7 +526,8 @@ MGEN_API mgen_status mgen_sound_estimate(mgen_context *ctx, const mgen_pipeline 
  *  done; MGEN_E_TIMEOUT while it runs; else its end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC (damaged
  *  weights, or DOPRI5 was not at the end after `steps` attempts). Since 0.1. */
 MGEN_API mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms);
-/** Look whether a job has ended; returns at once. @return as mgen_job_wait(), but MGEN_E_AGAIN while it runs. Since 0.1. */
+/** Look whether a job has ended; returns at once. @return MGEN_OK when done; MGEN_E_AGAIN while it runs; else its end:
+ *  MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC. Since 0.1. */
 MGEN_API mgen_status mgen_job_poll(mgen_job *job);
 /** Ask a job to stop; it ends within one step, or one piece of frames. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_job_cancel(mgen_job *job);
@@ -700,9 +701,8 @@ MGEN_API mgen_status mgen_trainer_step(mgen_trainer *trainer, mgen_report **repo
 MGEN_API mgen_status mgen_trainer_run(mgen_trainer *trainer, uint64_t steps);
 /** Let mgen_trainer_run() end after the step under way, or the next after its first. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_trainer_stop(mgen_trainer *trainer);
-/** Write all that is needed to go on from here, to the same bits, to the file `path`, of several ranks the folder, or nothing.
- *  @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY,
- *  MGEN_E_LIMIT. Since 0.1. */
+/** Write what it takes to go on from here, to the same bits, to the file (ranks: folder) `path`, or nothing. @return MGEN_OK,
+ *  MGEN_E_STATE, MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_checkpoint(mgen_trainer *trainer, const char *path);
 /** Write the averaged (EMA) weights to the model folder, all files or none. @return as mgen_trainer_checkpoint(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_save(mgen_trainer *trainer);

@@ -84,6 +84,7 @@ typedef int32_t mgen_status; /**< of a call: 0 or a negative value below; number
 #define MGEN_E_CANCELLED   (-60) /**< a cancel, a stop or a callback asked to end */
 #define MGEN_E_AGAIN       (-61) /**< not finished yet */
 #define MGEN_E_INTERNAL    (-90) /**< a bug in this library; please report the message */
+/* What a status says about the object; see "Errors" above. */
 #define MGEN_CLASS_OK        0
 #define MGEN_CLASS_UNCHANGED 1 /**< nothing changed */
 #define MGEN_CLASS_FAILED    2 /**< this call failed, the object is usable */
@@ -389,7 +390,7 @@ MGEN_API mgen_status mgen_pipeline_convert(mgen_context *ctx, const char *dir, u
 /** Rewrite a prompt (UTF-8, 1..4096 bytes) as the captions are that the models were trained on, for mgen_generate_params, with
  *  text to be drawn in quotation marks (report, "prompt rewriting"): UTF-8 with a NUL, into `size` bytes; 4097 are always enough.
  *  The same prompt, the same result; each rank by itself. @return MGEN_OK, MGEN_E_INVALID (the prompt, or `size`), MGEN_E_STATE
- *  (no rewriter, or a job runs), MGEN_E_NUMERIC (damaged weights), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
+ *  (no rewriter, or a job runs), MGEN_E_NUMERIC, MGEN_E_CANCELLED (by progress), MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_rewrite(mgen_context *ctx, const mgen_pipeline *pipe, const char *prompt, char *out, uint64_t size);
 #define MGEN_SCHEDULE_LINEAR_QUADRATIC      0 /**< the report's: 50 steps follow the first of 250 */
 #define MGEN_SCHEDULE_LINEAR                1 /**< even steps */
@@ -525,7 +526,8 @@ MGEN_API mgen_status mgen_sound_estimate(mgen_context *ctx, const mgen_pipeline 
  *  done; MGEN_E_TIMEOUT while it runs; else its end: MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC (damaged
  *  weights, or DOPRI5 was not at the end after `steps` attempts). Since 0.1. */
 MGEN_API mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms);
-/** Look whether a job has ended; returns at once. @return as mgen_job_wait(), but MGEN_E_AGAIN while it runs. Since 0.1. */
+/** Look whether a job has ended; returns at once. @return MGEN_OK when done; MGEN_E_AGAIN while it runs; else its end:
+ *  MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, MGEN_E_NUMERIC. Since 0.1. */
 MGEN_API mgen_status mgen_job_poll(mgen_job *job);
 /** Ask a job to stop; it ends within one step, or one piece of frames. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_job_cancel(mgen_job *job);
@@ -624,7 +626,8 @@ typedef struct mgen_dataset_params {
     uint32_t edits;               /**< 1: the host's samples are edits, to train editors on; else 0 */
     uint64_t sound_samples;       /**< of each of the host's samples, at 48,000 a second, one channel; 0 = they have no sound */
 } mgen_dataset_params;
-/** The toybox: endless drawn clips, 64 x 64 x 32 frames, the same for a seed. @return MGEN_OK, or of memory. Since 0.1. */
+/** The toybox: endless drawn clips, 64 x 64 x 32 frames, the same for a seed. @return MGEN_OK, MGEN_E_NO_MEMORY,
+ *  MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out);
 /** Samples that the host reads; keeps callbacks and `user`. @return as mgen_clip_create(). Ownership: the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params, mgen_dataset **out);
@@ -689,18 +692,17 @@ MGEN_API mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_p
 MGEN_API uint64_t mgen_trainer_steps(const mgen_trainer *trainer);
 /** @return steps taken so far; 0 for NULL. Any thread. Since 0.1. */
 MGEN_API uint64_t mgen_trainer_position(const mgen_trainer *trainer);
-/** Take one optimizer step. `report` (NULL = not wanted) receives step, loss and its parts, gradient norm,
- *  learning rate, (now and then) validation figures, and flops, the floating point operations of the step's products on
- *  all ranks, validation apart. @return MGEN_OK; MGEN_E_STATE after the last step; MGEN_E_NUMERIC if the loss is not
- *  finite; MGEN_E_NO_MEMORY, MGEN_E_LIMIT; what reading the dataset returned. On one rank the same step can be taken
- *  again after a failure. Ownership: the report is the caller's, mgen_report_destroy(). Since 0.1. */
+/** Take one optimizer step. `report` (NULL = none) receives step, loss and its parts, gradient norm, learning rate, now and
+ *  then validation figures, and flops, those of the step's products on all ranks. @return MGEN_OK; MGEN_E_STATE after the last
+ *  step; MGEN_E_NUMERIC if the loss is not finite; MGEN_E_NO_MEMORY, MGEN_E_LIMIT; what reading the dataset returned. On one
+ *  rank a step that failed can be taken again. Ownership: the report is the caller's, mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_step(mgen_trainer *trainer, mgen_report **report);
 /** Take up to `steps` steps (0 = all), on_step after each. @return as mgen_trainer_step(); CANCELLED: go on later. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_run(mgen_trainer *trainer, uint64_t steps);
 /** Let mgen_trainer_run() end after the step under way, or the next after its first. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_trainer_stop(mgen_trainer *trainer);
-/** Write all that is needed to go on from here, to the same bits, to the file `path`, of several ranks the folder, or nothing.
- *  @return MGEN_OK, MGEN_E_STATE, MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE, or of memory. Since 0.1. */
+/** Write what it takes to go on from here, to the same bits, to the file (ranks: folder) `path`, or nothing. @return MGEN_OK,
+ *  MGEN_E_STATE, MGEN_E_NOT_FOUND (no such folder), MGEN_E_IO, MGEN_E_NO_SPACE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_checkpoint(mgen_trainer *trainer, const char *path);
 /** Write the averaged (EMA) weights to the model folder, all files or none. @return as mgen_trainer_checkpoint(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_save(mgen_trainer *trainer);
@@ -710,12 +712,10 @@ MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
 /* ---- planning ----------------------------------------------------------------------------- */
 /** A training step of a video transformer to be planned. Fill with MGEN_PLAN_PARAMS_INIT, then change. */
 typedef struct mgen_plan_params {
-    uint32_t struct_size; /**< set by the INIT macro */
-    uint32_t batch;       /**< samples; on a mesh, of each dp rank in a pass; 0 = 1 */
-    const char *preset;   /**< "1b", "5b", "30b", "7b" (the upsampler), "13b" (the audio model); "toybox"; required */
-    /** What is done again for the gradient: "none", "selective" (all but self-attention) or "full"; NULL = the second, on a
-     *  mesh the first that fits. */
-    const char *recompute;
+    uint32_t struct_size;   /**< set by the INIT macro */
+    uint32_t batch;         /**< samples; on a mesh, of each dp rank in a pass; 0 = 1 */
+    const char *preset;     /**< "1b", "5b", "30b", "7b" (the upsampler), "13b" (the audio model); "toybox"; required */
+    const char *recompute;  /**< "none", "selective" (all but self-attention) or "full"; NULL = that, on a mesh what fits */
     const char *precision;  /**< of products and activations: "bf16" (NULL means it) or "f32" */
     uint32_t width, height; /**< pixels, multiples of 16; "13b": 0 */
     uint32_t frames;        /**< 1..256; a latent frame is 8 of them; "7b": 1..14, of one; "13b": 1..1024 latents of sound */
