@@ -34,7 +34,7 @@ PRECISIONS = ("f32", "bf16")
 
 
 def read_weights(torch, name):
-    """A safetensors file of bf16."""
+    """A safetensors file as f32."""
     with open(os.path.join(MODEL, name + ".safetensors"), "rb") as f:
         header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
         data = bytearray(f.read())
@@ -42,8 +42,11 @@ def read_weights(torch, name):
     for key, entry in header.items():
         if key != "__metadata__":
             begin, end = entry["data_offsets"]
-            flat = torch.frombuffer(data, dtype=torch.bfloat16, count=(end - begin) // 2, offset=begin)
+            dtype = {"BF16": torch.bfloat16, "F32": torch.float32, "F8_E4M3": torch.float8_e4m3fn}[entry["dtype"]]
+            flat = torch.frombuffer(data, dtype=dtype, count=(end - begin) // dtype.itemsize, offset=begin)
             weights[key] = flat.reshape(entry["shape"]).float()
+    for key in [key for key in weights if key.endswith("_scale") and key[:-len("_scale")] in weights]:
+        weights[key[:-len("_scale")]] *= weights.pop(key)  # FP8: codes, and a scale a row
     return weights
 
 
