@@ -45,7 +45,11 @@ static mgen_status read_t5(mgen_context *ctx, const mgi_json *o, bool bytes, mgi
                         "\"feed_forward_proj\" is \"%.40s\"; \"gated-gelu\", \"gated-silu\" and "
                         "\"relu\" are known",
                         ffn);
-    MGI_TRY(mgi_t5_check_buckets(ctx, c, 4));
+    mgen_status status = mgi_t5_check_buckets(ctx, c, 4);
+    if (status != MGEN_OK)
+        return mgi_fail_context(ctx, status,
+                                "\"relative_attention_num_buckets\" and "
+                                "\"relative_attention_max_distance\"");
     out->kind = bytes ? MGI_TEXT_T5_BYTES : MGI_TEXT_T5_SENTENCEPIECE;
     if (!bytes)
         strcpy(out->files.name[0], pieces_name);
