@@ -354,30 +354,11 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t i
 
 static mgen_status update(struct mgi_stage_run *r, int64_t index)
 {
-    const mgi_stage *s = &r->stage;
-    mgi_run run;
-    double flops = r->ctx->device->counts.flops;
-    mgi_run_init(&run, r->ctx, true);
-    mgi_optimizer_begin(&r->optimizer, &run, index);
-    for (int k = 0; k < r->trained_count; k++)
-        mgi_module_zero_grad(r->trained[k], &run);
-    mgi_fill(&run, r->loss, 0.0f);
-    for (int64_t i = 0; i < s->accumulate; i++) {
-        int64_t mark = mgi_scope_push(&run);
-        mgi_dp_begin(&r->parallel, &run, i == s->accumulate - 1);
-        pass(&run, r, index, i, mgi_dp_weight(&r->parallel) / (float)s->accumulate);
-        mgi_scope_pop(&run, mark, NULL);
-    }
-    mgi_dp_end(&r->parallel, &run, r->loss);
-    mgi_optimizer_apply(&r->optimizer, &run);
-    mgi_ok(&run, mgi_device_wait(run.dev));
-    mgen_status status = run.status;
-    if (status == MGEN_OK) {
-        r->updated = index + 1;
-        r->flops = r->ctx->device->counts.flops - flops;
-    }
-    mgi_run_finish(&run);
-    return status;
+    const mgi_stage_step s = {&r->stage,  &r->optimizer,    &r->parallel,
+                              r->trained, r->trained_count, r->loss};
+    MGI_TRY(mgi_stage_update(r->ctx, &s, pass, r, index, &r->flops));
+    r->updated = index + 1;
+    return MGEN_OK;
 }
 
 /* -- validation --------------------------------------------------------------------------------- */

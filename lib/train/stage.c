@@ -112,6 +112,33 @@ mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *t
     return mgi_pipeline_file_write(ctx, to, "pipeline", &p);
 }
 
+mgen_status mgi_stage_update(mgen_context *ctx, const mgi_stage_step *s, mgi_stage_pass *pass,
+                             struct mgi_stage_run *r, int64_t index, double *flops)
+{
+    const int64_t passes = s->stage->accumulate;
+    const double before = ctx->device->counts.flops;
+    mgi_run run;
+    mgi_run_init(&run, ctx, true);
+    mgi_optimizer_begin(s->optimizer, &run, index);
+    for (int k = 0; k < s->count; k++)
+        mgi_module_zero_grad(s->trained[k], &run);
+    mgi_fill(&run, s->loss, 0.0f);
+    for (int64_t i = 0; i < passes; i++) {
+        int64_t mark = mgi_scope_push(&run);
+        mgi_dp_begin(s->parallel, &run, i == passes - 1);
+        pass(&run, r, index, i, mgi_dp_weight(s->parallel) / (float)passes);
+        mgi_scope_pop(&run, mark, NULL);
+    }
+    mgi_dp_end(s->parallel, &run, s->loss);
+    mgi_optimizer_apply(s->optimizer, &run);
+    mgi_ok(&run, mgi_device_wait(run.dev));
+    mgen_status status = run.status;
+    if (status == MGEN_OK)
+        *flops = ctx->device->counts.flops - before;
+    mgi_run_finish(&run);
+    return status;
+}
+
 void mgi_stage_report(const mgi_optimizer *o, int64_t step, float loss, mgen_report *report)
 {
     float control[MGK_CONTROL_COUNT];

@@ -89,6 +89,21 @@ void mgi_stage_freeze_encoder(mgi_module *m);
 mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *to, const char *set,
                                const mgi_pipeline_file *pipeline);
 
+/* A step whose passes are alike and not captured: gradients cleared, left by `pass` of each of them, whose loss counts
+ * `weight` in the step's and is added to `loss`, added over the ranks and applied. *flops: of all that. */
+typedef void mgi_stage_pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t i,
+                            float weight);
+typedef struct mgi_stage_step {
+    const mgi_stage *stage;
+    mgi_optimizer *optimizer;
+    mgi_data_parallel *parallel;
+    mgi_module *const *trained;
+    int count;
+    mgi_tensor *loss; /* (1) */
+} mgi_stage_step;
+mgen_status mgi_stage_update(mgen_context *ctx, const mgi_stage_step *s, mgi_stage_pass *pass,
+                             struct mgi_stage_run *r, int64_t index, double *flops);
+
 /* Report what every kind has: loss, norm, rate, skipped steps. Reads the device if there is a report. */
 void mgi_stage_report(const mgi_optimizer *o, int64_t step, float loss, mgen_report *report);
 /* sums[first + i] += scalar i: sums stay on the device until the step is over. */
