@@ -647,7 +647,6 @@ MGEN_API uint64_t mgen_dataset_count(const mgen_dataset *dataset);
  *  MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or the callback's. Ownership: mgen_clip_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t index, char *caption,
                                        uint64_t caption_size, mgen_clip **out);
-
 /** Raw films to be curated. Fill with MGEN_CURATE_PARAMS_INIT, then change. */
 typedef struct mgen_curate_params {
     uint32_t struct_size; /**< set by the INIT macro */
@@ -697,7 +696,8 @@ MGEN_API uint64_t mgen_trainer_position(const mgen_trainer *trainer);
  *  step; MGEN_E_NUMERIC if the loss is not finite; MGEN_E_NO_MEMORY, MGEN_E_LIMIT; what reading the dataset returned. On one
  *  rank a step that failed can be taken again. Ownership: the report is the caller's, mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_trainer_step(mgen_trainer *trainer, mgen_report **report);
-/** Take up to `steps` steps (0 = all), on_step after each. @return as mgen_trainer_step(); CANCELLED: go on later. Since 0.1. */
+/** Take up to `steps` steps (0 = all), on_step after each. @return as mgen_trainer_step(); MGEN_E_CANCELLED by
+ *  mgen_trainer_stop() or on_step: steps begun are taken, the next run goes on. Since 0.1. */
 MGEN_API mgen_status mgen_trainer_run(mgen_trainer *trainer, uint64_t steps);
 /** Let mgen_trainer_run() end after the step under way, or the next after its first. Any thread. NULL is fine. Since 0.1. */
 MGEN_API void mgen_trainer_stop(mgen_trainer *trainer);
