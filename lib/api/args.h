@@ -170,6 +170,8 @@ mgen_status mgi_pipeline_begins(mgen_context *ctx, const mgen_pipeline *p,
 
 /* The networks that make films of the person in a photo; STATE as above. */
 mgen_status mgi_pipeline_personalizer(mgen_context *ctx, const mgen_pipeline *p, mgi_networks *out);
+/* STATE unless there is one. */
+mgen_status mgi_pipeline_rewriter(mgen_context *ctx, const mgen_pipeline *p);
 
 /* INVALID or STATE unless it makes sound. */
 mgen_status mgi_pipeline_audio(mgen_context *ctx, const mgen_pipeline *p);

@@ -118,11 +118,7 @@ static mgen_status run_rewrite(mgen_context *ctx, const mgen_pipeline *pipe, mgi
                                mgen_report *report)
 {
     mgi_networks networks;
-    if (!pipe->rewriter)
-        return mgi_fail(ctx, MGEN_E_STATE,
-                        "the rewrite protocol needs a pipeline with a rewriter: the pipeline.json "
-                        "of its folder names none; take a model that has one, or train one "
-                        "(docs/rewriting.md)");
+    MGI_TRY(mgi_pipeline_rewriter(ctx, pipe));
     MGI_TRY(mgi_pipeline_networks(ctx, pipe, &networks));
     r->steps = r->steps ? r->steps : 50;
     r->guidance = mgi_vt_guidance(&networks.video->config, r->guidance);

@@ -319,6 +319,16 @@ mgen_status mgi_pipeline_audio(mgen_context *ctx, const mgen_pipeline *p)
     return MGEN_OK;
 }
 
+mgen_status mgi_pipeline_rewriter(mgen_context *ctx, const mgen_pipeline *p)
+{
+    return p->rewriter
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_STATE,
+                          "the pipeline lacks its rewriter: the pipeline.json of its folder "
+                          "names none; take a model that has one, or train one "
+                          "(docs/rewriting.md)");
+}
+
 static bool holds_nothing(const mgen_pipeline *p)
 {
     return !p->tae && !p->video && !p->upsampler && !p->editor && !p->audio && !p->personalizer &&

@@ -11,10 +11,7 @@ static mgen_status rewrite(mgen_context *ctx, const mgen_pipeline *p, const char
                            uint64_t size)
 {
     char *made;
-    if (!p->rewriter)
-        return mgi_fail(ctx, MGEN_E_STATE,
-                        "the pipeline lacks its rewriter: the pipeline.json of its folder names "
-                        "none; take a model that has one, or train one (docs/rewriting.md)");
+    MGI_TRY(mgi_pipeline_rewriter(ctx, p));
     MGI_TRY(mgi_rewrite(ctx, &p->rewriter->net, prompt, &made));
     const size_t bytes = strlen(made) + 1;
     mgen_status status = MGEN_OK;

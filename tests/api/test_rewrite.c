@@ -497,7 +497,7 @@ static void test_measured(void **state)
     p.steps = p.n = 1;
     without.rewriter = NULL;
     assert_int_equal(mgen_evaluate(ctx, &without, &p, &report), MGEN_E_STATE);
-    assert_non_null(strstr(mgen_last_error(ctx), "needs a pipeline with a rewriter"));
+    assert_non_null(strstr(mgen_last_error(ctx), "lacks its rewriter"));
     assert_null(report);
     without = pipe;
     without.video = NULL;
