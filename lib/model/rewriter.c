@@ -73,10 +73,7 @@ mgen_status mgi_rewriter_config_check(mgen_context *ctx, const mgi_rewriter_conf
                         "\"text\": a rewriter's encoder is a T5, \"t5-bytes\" or "
                         "\"t5-sentencepiece\", not \"%s\"",
                         mgi_text_kind(&c->text));
-    mgen_status status = mgi_t5_check_buckets(ctx, &c->text.t5, 4);
-    if (status != MGEN_OK)
-        return mgi_fail_context(ctx, status, "\"text\"");
-    status = mgi_t5_check_buckets(ctx, &c->decoder.t5, 2);
+    mgen_status status = mgi_t5_check_buckets(ctx, &c->decoder.t5, 2);
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "\"decoder\"");
 }
 
