@@ -6,6 +6,7 @@
 #include "data/world_sound.h"
 #include "dist/sharding_plan.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -211,18 +212,6 @@ mgen_status mgi_audio_open_models(struct mgi_stage_run *r, const mgi_stage_param
 
 /* -- saving ------------------------------------------------------------------------------------- */
 
-/* The folder's pipeline names it, if there is one. */
-static mgen_status add_to_pipeline(struct mgi_stage_run *r, const char *dir, const char *name)
-{
-    mgi_pipeline_file p;
-    mgen_status status = mgi_pipeline_file_read(r->ctx, r->dir, "pipeline", &p);
-    if (status == MGEN_E_NOT_FOUND)
-        return MGEN_OK;
-    MGI_TRY(status);
-    strcpy(p.audio, name);
-    return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
-}
-
 static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
 {
     const mgi_stage *s = &r->stage;
@@ -239,7 +228,7 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
     }
     MGI_TRY(mgi_model_file_save(r->ctx, dir, name, MGI_AUDIO_KIND, write_audio, &config,
                                 &r->models.transformer.module, mgi_stage_store(s)));
-    return add_to_pipeline(r, dir, name);
+    return mgi_stage_name_model(r->ctx, r->dir, dir, offsetof(mgi_pipeline_file, audio), name);
 }
 
 void mgi_audio_stage_state(struct mgi_stage_run *r, mgi_stage_state *out)

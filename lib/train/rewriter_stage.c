@@ -13,6 +13,7 @@
 #include "train/prompt_pairs.h"
 #include "train/stage.h"
 
+#include <stddef.h>
 #include <string.h>
 
 enum { VALIDATION_PAIRS = 64, VALIDATION_BATCH = 16 };
@@ -292,24 +293,12 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
 
 /* -- what is saved ------------------------------------------------------------------------------ */
 
-/* The folder's pipeline names it, if there is one. */
-static mgen_status add_to_pipeline(struct mgi_stage_run *r, const char *dir, const char *name)
-{
-    mgi_pipeline_file p;
-    mgen_status status = mgi_pipeline_file_read(r->ctx, r->dir, "pipeline", &p);
-    if (status == MGEN_E_NOT_FOUND)
-        return MGEN_OK;
-    MGI_TRY(status);
-    strcpy(p.rewriter, name);
-    return mgi_pipeline_file_write(r->ctx, dir, "pipeline", &p);
-}
-
 static mgen_status write_model(struct mgi_stage_run *r, const char *dir)
 {
     char name[MGI_NAME_MAX + 1];
     mgi_model_name(name, r->stage.save_as, rewriter_name);
     MGI_TRY(mgi_rewriter_save(&r->rewriter, dir, name, MGI_ST_BF16));
-    return add_to_pipeline(r, dir, name);
+    return mgi_stage_name_model(r->ctx, r->dir, dir, offsetof(mgi_pipeline_file, rewriter), name);
 }
 
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)

@@ -112,6 +112,18 @@ mgen_status mgi_stage_save_set(mgen_context *ctx, const char *dir, const char *t
     return mgi_pipeline_file_write(ctx, to, "pipeline", &p);
 }
 
+mgen_status mgi_stage_name_model(mgen_context *ctx, const char *dir, const char *to, size_t field,
+                                 const char *name)
+{
+    mgi_pipeline_file p;
+    mgen_status status = mgi_pipeline_file_read(ctx, dir, "pipeline", &p);
+    if (status == MGEN_E_NOT_FOUND)
+        return MGEN_OK;
+    MGI_TRY(status);
+    strcpy((char *)&p + field, name);
+    return mgi_pipeline_file_write(ctx, to, "pipeline", &p);
+}
+
 mgen_status mgi_stage_update(mgen_context *ctx, const mgi_stage_step *s, mgi_stage_pass *pass,
                              struct mgi_stage_run *r, int64_t index, double *flops)
 {
