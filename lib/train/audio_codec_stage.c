@@ -453,6 +453,7 @@ static void state(struct mgi_stage_run *r, mgi_stage_state *out)
     bool adversarial = r->stage.gan > 0.0;
     *out = (mgi_stage_state){.stage = &r->stage,
                              .seed = r->seed,
+                             .data = r->dataset->kind,
                              .module = {&r->codec.module, &r->loss.discriminator.module},
                              .modules = adversarial ? 2 : 1,
                              .optimizer = &r->optimizer,

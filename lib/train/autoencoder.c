@@ -533,6 +533,7 @@ static void state(struct mgi_stage_run *r, mgi_stage_state *out)
     bool adversarial = r->stage.gan > 0.0;
     *out = (mgi_stage_state){.stage = &r->stage,
                              .seed = r->seed,
+                             .data = r->dataset->kind,
                              .parent = r->loss.perceptual.hash,
                              .module = {&r->tae.module, &r->loss.discriminator.module},
                              .modules = adversarial ? 2 : 1,

@@ -341,13 +341,23 @@ mgen_status mgi_stage_hash(mgen_context *ctx, const mgi_stage *s, char out[MGI_H
     return status;
 }
 
+/* Behind the kind of a stage, so that nobody goes on with other data unawares. Which films or samples they are is not told:
+ * one may go on with a folder that grew. */
+static const char *learns_from(int data)
+{
+    return data == MGI_DATASET_FOLDER ? ", films of a folder"
+           : data == MGI_DATASET_HOST ? ", samples of a host"
+                                      : "";
+}
+
 mgen_status mgi_head_make(mgen_context *ctx, const mgi_stage_state *s, mgi_head *out)
 {
     const mgi_stage *stage = s->stage;
     memset(out, 0, sizeof *out);
     snprintf(out->text[MGI_HEAD_FORMAT], MGI_HEAD_TEXT, "moviegen-checkpoint");
     snprintf(out->text[MGI_HEAD_VERSION], MGI_HEAD_TEXT, "%d", MGI_CHECKPOINT_VERSION);
-    snprintf(out->text[MGI_HEAD_KIND], MGI_HEAD_TEXT, "%s", mgi_stage_kind_name[stage->kind]);
+    snprintf(out->text[MGI_HEAD_KIND], MGI_HEAD_TEXT, "%s%s", mgi_stage_kind_name[stage->kind],
+             learns_from(s->data));
     snprintf(out->text[MGI_HEAD_STAGE], MGI_HEAD_TEXT, "%s", stage->name);
     snprintf(out->text[MGI_HEAD_SEED], MGI_HEAD_TEXT, "%" PRIu64, s->seed);
     snprintf(out->text[MGI_HEAD_PARENT], MGI_HEAD_TEXT, "%016" PRIx64, s->parent);

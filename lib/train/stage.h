@@ -30,6 +30,7 @@ typedef struct mgi_stage_params {
 typedef struct mgi_stage_state {
     const mgi_stage *stage;
     uint64_t seed, parent; /* parent: hash of models and files that come from outside; 0 = none */
+    int data; /* MGI_DATASET_*, what it learns from; 0: what the recipe says by itself */
     mgi_module *module[MGI_DP_MODULES]; /* in training */
     int modules;
     mgi_optimizer *optimizer, *second; /* of a discriminator, or NULL */

@@ -525,6 +525,7 @@ void mgi_video_state(struct mgi_stage_run *r, mgi_stage_state *out)
 {
     *out = (mgi_stage_state){.stage = &r->stage,
                              .seed = r->seed,
+                             .data = r->dataset->kind,
                              .parent = r->parent,
                              .modules = r->trained_count,
                              .optimizer = &r->optimizer,
