@@ -82,6 +82,7 @@ mgen_status mgi_dataset_world(mgen_context *ctx, uint64_t seed, const mgi_world_
     (*out)->world = o;
     (*out)->seed = seed;
     (*out)->count = UINT64_MAX;
+    (*out)->fps = o.fps ? o.fps : MGI_DATASET_FPS;
     uint64_t hash = mgi_hash64(what, sizeof(what), seed);
     if (o.people > 0.0f)
         hash = mgi_hash64(&o.people, sizeof(o.people), hash);

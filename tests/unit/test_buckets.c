@@ -83,9 +83,18 @@ static void test_shares(void **state)
 /* Without a list there is one: the dataset's samples. */
 static void test_one(void **state)
 {
+    static const int rates[][2] = {{0, 16}, {8, 8}, {24, 24}}; /* of the world, of what is saved */
     mgi_stage stage = tiny_text_to_video(STEPS, 2);
     mgi_dataset *ds;
     (void)state;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(mgi_dataset_world(ctx, 1, &(mgi_world_options){.fps = rates[i][0]}, &ds),
+                         MGEN_OK);
+        mgi_buckets one = buckets_of(&stage, ds, 64);
+        assert_int_equal(mgi_bucket_fps(&one.list[0]), rates[i][1]);
+        mgi_buckets_free(ctx, &one);
+        mgi_dataset_release(ds);
+    }
     assert_int_equal(mgi_dataset_world(ctx, 1, &(mgi_world_options){0}, &ds), MGEN_OK);
     mgi_buckets b = buckets_of(&stage, ds, 64);
     assert_int_equal(b.count, 1);
