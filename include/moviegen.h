@@ -774,24 +774,24 @@ MGEN_API const char *mgen_toybox_prompt(uint32_t i);
 
 /* ---- how structs begin ---------------------------------------------------------------------- */
 /* clang-format off */
-#define MGEN_CONTEXT_PARAMS_INIT  {(uint32_t)sizeof(mgen_context_params), 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_MESH_PARAMS_INIT     {(uint32_t)sizeof(mgen_mesh_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_FRAMES_INIT          {(uint32_t)sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
-#define MGEN_CLIP_INFO_INIT       {(uint32_t)sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
-#define MGEN_SOUND_INFO_INIT      {(uint32_t)sizeof(mgen_sound_info), 0, 0, 0, 0}
-#define MGEN_MODEL_INFO_INIT      {(uint32_t)sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0, 0}
-#define MGEN_PIPELINE_INIT        {(uint32_t)sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_LATENTS_INIT         {(uint32_t)sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
-#define MGEN_GENERATE_PARAMS_INIT {(uint32_t)sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0.0f, 0.0f, 0}
-#define MGEN_SOUND_PARAMS_INIT    {(uint32_t)sizeof(mgen_sound_params), 0, 0, 0, 0, 0, 0.0, 0.0f, 0.0f, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_ESTIMATE_INIT        {(uint32_t)sizeof(mgen_estimate), 0, 0, 0, 0, 0, 0.0}
-#define MGEN_JOB_INFO_INIT        {(uint32_t)sizeof(mgen_job_info), 0, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_TEXT_INIT            {(uint32_t)sizeof(mgen_text), 0, 0, 0, 0}
-#define MGEN_DATASET_PARAMS_INIT  {(uint32_t)sizeof(mgen_dataset_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_TRAINER_PARAMS_INIT  {(uint32_t)sizeof(mgen_trainer_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_PLAN_PARAMS_INIT     {(uint32_t)sizeof(mgen_plan_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-#define MGEN_CURATE_PARAMS_INIT   {(uint32_t)sizeof(mgen_curate_params), 0, 0, 0, 0, 0, 0}
-#define MGEN_EVAL_PARAMS_INIT     {(uint32_t)sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0}
+#define MGEN_CONTEXT_PARAMS_INIT  {sizeof(mgen_context_params), 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_MESH_PARAMS_INIT     {sizeof(mgen_mesh_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_FRAMES_INIT          {sizeof(mgen_frames), 0, 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
+#define MGEN_CLIP_INFO_INIT       {sizeof(mgen_clip_info), 0, 0, 0, 0, 0}
+#define MGEN_SOUND_INFO_INIT      {sizeof(mgen_sound_info), 0, 0, 0, 0}
+#define MGEN_MODEL_INFO_INIT      {sizeof(mgen_model_info), 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0, 0}
+#define MGEN_PIPELINE_INIT        {sizeof(mgen_pipeline), 0, 0, 0, 0, 0, 0, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_LATENTS_INIT         {sizeof(mgen_latents), 0, 0, 0, 0, 0, 0}
+#define MGEN_GENERATE_PARAMS_INIT {sizeof(mgen_generate_params), 0, 0, 0, 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0.0f, 0.0f, 0}
+#define MGEN_SOUND_PARAMS_INIT    {sizeof(mgen_sound_params), 0, 0, 0, 0, 0, 0.0, 0.0f, 0.0f, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_ESTIMATE_INIT        {sizeof(mgen_estimate), 0, 0, 0, 0, 0, 0.0}
+#define MGEN_JOB_INFO_INIT        {sizeof(mgen_job_info), 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_TEXT_INIT            {sizeof(mgen_text), 0, 0, 0, 0}
+#define MGEN_DATASET_PARAMS_INIT  {sizeof(mgen_dataset_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_TRAINER_PARAMS_INIT  {sizeof(mgen_trainer_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_PLAN_PARAMS_INIT     {sizeof(mgen_plan_params), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define MGEN_CURATE_PARAMS_INIT   {sizeof(mgen_curate_params), 0, 0, 0, 0, 0, 0}
+#define MGEN_EVAL_PARAMS_INIT     {sizeof(mgen_eval_params), 0, 0, 0, 0, 0.0f, 0, 0, 0, 0, 0.0f, 0.0f, 0, 0, 0}
 /* clang-format on */
 
 #ifdef __cplusplus

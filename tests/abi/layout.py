@@ -157,12 +157,12 @@ def check_padding(lines):
 
 def init_source(header):
     lines = ['#include "moviegen.h"', "#include <stdio.h>", "#include <string.h>", "static int bad;",
-             "static void look(const char *name, const void *p, size_t size)", "{",
-             "    const unsigned char *bytes = (const unsigned char *)p;", "    uint32_t first;", "    size_t i;",
-             "    memcpy(&first, p, sizeof first);", "    if (first != size) {",
-             '        printf("%s sets struct_size to %u, not %u\\n", name, (unsigned)first, (unsigned)size);',
+             "static void look(const char *name, const void *p, uint32_t size)", "{",
+             "    unsigned char bytes[4096];", "    uint32_t first, i;",
+             "    memcpy(bytes, p, size);", "    memcpy(&first, p, sizeof first);", "    if (first != size) {",
+             '        printf("%s sets struct_size to %u, not %u\\n", name, first, size);',
              "        bad = 1;", "    }", "    for (i = sizeof first; i < size; i++)", "        if (bytes[i]) {",
-             '            printf("%s: byte %u is not 0\\n", name, (unsigned)i);', "            bad = 1;", "        }", "}",
+             '            printf("%s: byte %u is not 0\\n", name, i);', "            bad = 1;", "        }", "}",
              "int main(void)", "{"]
     for number, struct in enumerate(s for s in header.structs if s.init_macro() in header.inits):
         lines += [f"    static {struct.name} s{number} = {struct.init_macro()};",
@@ -178,7 +178,8 @@ def check_inits(header, folder, compiler, standard):
         return ["there is no INIT macro"]
     program = os.path.join(folder, "inits")
     language = "c++" if standard.startswith("c++") else "c"
-    problems = compile_text(init_source(header), [compiler, f"-std={standard}", *WARNINGS],
+    casts = ["-Wold-style-cast"] if language == "c++" else []
+    problems = compile_text(init_source(header), [compiler, f"-std={standard}", *WARNINGS, *casts],
                             os.path.dirname(header.path), program, language)
     return problems or run([program]).stdout.splitlines()
 
