@@ -279,6 +279,38 @@ void mgi_file_close(mgen_context *ctx, mgi_file *file)
     *file = (mgi_file){NULL, 0, 0};
 }
 
+/* ---- scratch ---------------------------------------------------------------------------------- */
+
+mgen_status mgi_scratch_open(mgen_context *ctx, const char *dir, size_t size, mgi_scratch *out)
+{
+    char path[MGI_PATH_MAX + 64];
+    void *map = MAP_FAILED;
+    MGI_TRY(check_path(ctx, dir));
+    snprintf(path, sizeof(path), "%s/.scratch.XXXXXX", dir);
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0)
+        return fail_errno(ctx, "make a scratch file in", dir);
+    unlink(path);
+    while ((errno = posix_fallocate(fd, 0, (off_t)size)) == EINTR)
+        ;
+    if (!errno)
+        map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    int error = errno;
+    close(fd);
+    errno = error;
+    if (map == MAP_FAILED)
+        return fail_errno(ctx, "make room for a scratch file in", dir);
+    *out = (mgi_scratch){map, size};
+    return MGEN_OK;
+}
+
+void mgi_scratch_close(mgi_scratch *scratch)
+{
+    if (scratch->data)
+        munmap(scratch->data, scratch->size);
+    *scratch = (mgi_scratch){NULL, 0};
+}
+
 /* ---- writing ---------------------------------------------------------------------------------- */
 
 /* Where a file written to `path` ends up: behind a link, and never in place of a device or folder,

@@ -18,18 +18,32 @@
 
 enum { ENCODE_FRAMES = 64, ENCODE_FRAMES_GPU = 2048 }; /* at a time */
 enum { SHARED = 256 };                                 /* clips that are sent at a time */
+#define SCRATCH_FROM ((uint64_t)256 << 20)             /* bytes */
 
 typedef struct work {
     mgen_context *ctx;
-    mgen_context *cache; /* where failures are told that do not matter; NULL = no cache */
+    mgen_context *cache;   /* where failures are told that do not matter; NULL = no cache */
+    mgen_context *scratch; /* likewise, of scratch files */
     const mgi_latents_request *q;
     mgi_latents *l;
     mgi_prefetch *drawn; /* clips that are drawn, on all threads */
     int64_t tile;        /* frames of the TAE's tiles, if clips are longer; else 0 */
+    int64_t count;       /* values of all clips */
     int rank, ranks;
     int64_t done, own; /* clips of this rank: encoded, and all */
     char path[MGI_PATH_MAX + 1];
 } work;
+
+static void drop_values(mgen_context *ctx, mgi_latents *l)
+{
+    if (l->kept.data)
+        mgi_file_close(ctx, &l->kept);
+    else if (l->scratch.data)
+        mgi_scratch_close(&l->scratch);
+    else
+        mgi_free(ctx, l->values);
+    l->values = NULL;
+}
 
 void mgi_latents_free(mgen_context *ctx, mgi_latents *l)
 {
@@ -38,8 +52,27 @@ void mgi_latents_free(mgen_context *ctx, mgi_latents *l)
     mgi_free(ctx, l->captions);
     mgi_free(ctx, l->tasks);
     mgi_free(ctx, l->black);
-    mgi_free(ctx, l->values);
+    drop_values(ctx, l);
     memset(l, 0, sizeof *l);
+}
+
+/* For values that are to be written. */
+static mgen_status make_room(const work *w)
+{
+    const uint64_t bytes = (uint64_t)w->count * sizeof(float),
+                   from = w->q->scratch_from ? w->q->scratch_from : SCRATCH_FROM;
+    mgi_latents *l = w->l;
+    drop_values(w->ctx, l);
+    if (w->scratch && bytes >= from && bytes <= SIZE_MAX / 2) {
+        mgen_status status = mgi_dir_make(w->scratch, w->q->cache_dir);
+        if (status == MGEN_OK)
+            status = mgi_scratch_open(w->scratch, w->q->cache_dir, (size_t)bytes, &l->scratch);
+        l->values = l->scratch.data;
+        if (status == MGEN_OK)
+            return MGEN_OK;
+        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; clips are encoded into memory", w->scratch->error_text);
+    }
+    return mgi_alloc_zero(w->ctx, (size_t)w->count, sizeof(float), &l->values);
 }
 
 /* ---- encoding ------------------------------------------------------------------------------------- */
@@ -344,9 +377,27 @@ static bool fits(const mgi_st_entry *e, int64_t clips, int64_t size)
     return e && e->dtype == MGI_ST_F32 && e->rank == 2 && e->dims[0] == clips && e->dims[1] == size;
 }
 
+/* The file is this clips' from now on. */
+static void take_file(const work *w, mgi_file *file, const uint8_t *values)
+{
+    drop_values(w->ctx, w->l);
+    w->l->kept = *file;
+    w->l->values = (float *)(uintptr_t)values;
+    *file = (mgi_file){NULL, 0, 0};
+}
+
+static mgen_status copy_values(const work *w, const mgi_st_entry *train, const mgi_st_entry *held)
+{
+    MGI_TRY(mgi_alloc(w->cache, train->bytes + held->bytes, &w->l->values));
+    memcpy(w->l->values, train->data, train->bytes);
+    memcpy(w->l->values + w->l->clips * w->l->step, held->data, held->bytes);
+    return MGEN_OK;
+}
+
+/* What is there already is given up only for a file that can be mapped. */
 static mgen_status load(const work *w)
 {
-    const mgi_latents *l = w->l;
+    mgi_latents *l = w->l;
     char check[32];
     mgi_st_file st;
     MGI_TRY(mgi_st_open(w->cache, NULL, w->path, &st));
@@ -357,13 +408,16 @@ static mgen_status load(const work *w)
         snprintf(check, sizeof check, "%016" PRIx64, check_of(l, train->data, held->data));
         good = !strcmp(check, said->s);
     }
-    if (good) {
-        memcpy(l->values, train->data, train->bytes);
-        memcpy(l->values + l->clips * l->step, held->data, held->bytes);
-    }
+    mgen_status status = MGEN_OK;
+    if (!good)
+        status = mgi_fail(w->cache, MGEN_E_CORRUPT, "the encoded clips '%s' are damaged", w->path);
+    else if (st.file.mapped && held->data == train->data + train->bytes &&
+             (uintptr_t)train->data % _Alignof(float) == 0)
+        take_file(w, &st.file, train->data);
+    else if (!l->values)
+        status = copy_values(w, train, held);
     mgi_st_close(w->cache, &st);
-    return good ? MGEN_OK
-                : mgi_fail(w->cache, MGEN_E_CORRUPT, "the encoded clips '%s' are damaged", w->path);
+    return status;
 }
 
 static mgen_status store(const work *w)
@@ -525,11 +579,22 @@ static mgen_status finish_edits(const work *w, bool read)
                : status;
 }
 
+/* Keeps them, and then reads them from there. */
+static void keep(const work *w)
+{
+    if (store(w) != MGEN_OK)
+        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded clips are not kept", w->cache->error_text);
+    else
+        load_cached(w);
+}
+
 static mgen_status make(work *w)
 {
     int source;
     bool all, there = load_cached(w);
     MGI_TRY(find_source(w, there, &source, &all));
+    const bool written = source < 0 || (!all && w->rank != source);
+    MGI_TRY(mgi_comm_together_in(w->ctx, w->q->ranks, written ? make_room(w) : MGEN_OK, NULL));
     if (source >= 0) {
         const some clips = {0, w->l->clips + w->l->held, 0};
         if (!all)
@@ -540,8 +605,8 @@ static mgen_status make(work *w)
     }
     if (w->q->edits)
         MGI_TRY(finish_edits(w, source < 0 && !mgi_dataset_drawn(w->q->dataset)));
-    if (w->cache && !there && w->rank == 0 && store(w) != MGEN_OK)
-        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the encoded clips are not kept", w->cache->error_text);
+    if (w->cache && !there && w->rank == 0)
+        keep(w);
     return MGEN_OK;
 }
 
@@ -561,7 +626,6 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
         !mgi_i64_mul(out->clips + out->held, out->step, &count))
         return mgi_fail(ctx, MGEN_E_INVALID, "%lld clips of this size are too many",
                         (long long)q->clips);
-    status = mgi_alloc_zero(ctx, (size_t)count, sizeof(float), &out->values);
     const size_t clips = (size_t)(out->clips + out->held);
     if (status == MGEN_OK && (q->edits || !mgi_dataset_drawn(ds)))
         status = mgi_alloc_zero(ctx, clips, sizeof *out->captions, &out->captions);
@@ -569,13 +633,15 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
         status = mgi_alloc_zero(ctx, clips, sizeof *out->tasks, &out->tasks);
     if (status == MGEN_OK && q->edits)
         status = mgi_alloc_zero(ctx, (size_t)out->size, sizeof *out->black, &out->black);
-    work w = {.ctx = ctx, .q = q, .l = out, .tile = find_tile(ctx, q), .ranks = 1};
+    work w = {.ctx = ctx, .q = q, .l = out, .tile = find_tile(ctx, q), .count = count, .ranks = 1};
     if (q->ranks) {
         w.rank = mgi_comm_rank(q->ranks);
         w.ranks = mgi_comm_size(q->ranks);
     }
     if (status == MGEN_OK && q->cache_dir && ds->identity)
         status = mgi_context_private(ctx, &w.cache);
+    if (status == MGEN_OK && q->cache_dir)
+        status = mgi_context_private(ctx, &w.scratch);
     if (status == MGEN_OK)
         status = mgi_prefetch_create(ctx, q->seed, ctx->device->cuda != NULL, &w.drawn);
     if (status == MGEN_OK)
@@ -585,6 +651,7 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
         status = make(&w);
     mgi_prefetch_destroy(w.drawn);
     mgi_context_free(w.cache);
+    mgi_context_free(w.scratch);
     if (status != MGEN_OK)
         mgi_latents_free(ctx, out);
     return status;

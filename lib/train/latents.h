@@ -9,6 +9,9 @@
  * What the host reads is never kept: only it knows when that changes. A cache that cannot be read or written
  * costs time, and a line in the log.
  *
+ * What is kept is not held in memory but mapped, and read from the disk as it is needed; what is being made lies in a
+ * scratch file of that folder, if it is large. So with a cache folder there may be more clips than memory.
+ *
  * Ranks share the work, in the batches in which one rank encodes, and send each other the values, which are its bits. What
  * one of them finds in its cache it sends to the others. The first one keeps them. */
 #ifndef MGI_TRAIN_LATENTS_H
@@ -16,6 +19,7 @@
 
 #include "data/dataset.h"
 #include "dist/comm.h"
+#include "io/path.h"
 #include "train/edits.h"
 #include "train/pairs.h"
 
@@ -28,6 +32,7 @@ typedef struct mgi_latents_request {
     int64_t frames;         /* of a clip: the first ones of a sample */
     int64_t clips, held;    /* at most so many to train on and to validate with */
     const char *cache_dir;  /* NULL = none */
+    uint64_t scratch_from;  /* bytes from which on a scratch file is taken; 0 = 256 MiB */
     const mgi_pairs *pairs; /* one of these, or NULL, NULL: clips alone */
     const mgi_edits *edits; /* instead of the dataset's clips */
     mgi_comm *ranks; /* all that make the same request, of which each encodes its part; NULL: one */
@@ -36,11 +41,13 @@ typedef struct mgi_latents_request {
 typedef struct mgi_latents {
     int64_t clips, held;   /* so many there are */
     int64_t size, dims[4]; /* values of one clip: T, H, W, C */
-    int64_t step;    /* from a clip to the next: of pairs, those of its condition are between */
-    float *values;   /* those to train on, then those held out */
-    char **captions; /* one for each; NULL for what is drawn, which has many */
-    int32_t *tasks;  /* of edits, whose instructions the captions are: one for each; else NULL */
-    float *black;    /* of edits: a film without a picture; else NULL */
+    int64_t step;  /* from a clip to the next: of pairs, those of its condition are between */
+    float *values; /* those to train on, then those held out; not to be written: they may be */
+    mgi_file kept; /* those of this file, */
+    mgi_scratch scratch; /* or of this; else they are of the context */
+    char **captions;     /* one for each; NULL for what is drawn, which has many */
+    int32_t *tasks; /* of edits, whose instructions the captions are: one for each; else NULL */
+    float *black;   /* of edits: a film without a picture; else NULL */
 } mgi_latents;
 
 /* What reading the data answers; CANCELLED by the context's progress callback. Collective: the first rank's failure is

@@ -13,6 +13,8 @@
 #include "train/latents.h"
 
 #include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { FRAMES = 9, SIDE = 48, CLIPS = 29, HELD = 9 };
@@ -24,9 +26,14 @@ typedef struct way {
     int has_cache; /* the rank that has a cache folder; -1: none, RANKS: all */
     int stopped;   /* the rank whose progress callback stops it; -1: none */
     bool edits;    /* instead of clips */
+    int64_t clips; /* 0: CLIPS */
+    bool scratch;  /* of any size */
+    char where
+        [3]; /* of each rank's values: m in memory, k in the file that is kept, s in scratch; "": not looked at */
 } way;
 
 static way now;
+static const char *cache_dir = folder;
 static mgi_latents truth;
 static int64_t encoded[RANKS]; /* clips of each rank, as it was told */
 
@@ -105,6 +112,12 @@ static void forget(void)
     free(truth.values);
     free(truth.tasks);
     free(truth.black);
+    memset(&truth, 0, sizeof truth);
+}
+
+static char where_of(const mgi_latents *l)
+{
+    return l->kept.mapped ? 'k' : l->scratch.data ? 's' : 'm';
 }
 
 static void encode_rank(rank_state *s)
@@ -129,17 +142,21 @@ static void encode_rank(rank_state *s)
         .seed = 3,
         .frames = FRAMES,
         .edits = now.edits ? &edits : NULL,
-        .clips = CLIPS,
+        .clips = now.clips ? now.clips : CLIPS,
         .held = HELD,
-        .cache_dir = now.has_cache == RANKS || now.has_cache == s->rank ? folder : NULL,
+        .cache_dir = now.has_cache == RANKS || now.has_cache == s->rank ? cache_dir : NULL,
+        .scratch_from = now.scratch,
         .ranks = s->comm};
     encoded[s->rank] = 0;
     if (!s->wrong)
         s->status = mgi_latents_make(s->ctx, &q, &l);
     if (!s->wrong && s->status == MGEN_OK) {
-        if (one)
+        if (one && now.has_cache < 0) { /* the bits that all others must have */
+            forget();
             keep(&l);
+        }
         compare(s, &l);
+        CHECK(!now.where[0] || where_of(&l) == now.where[s->rank]);
         mgi_latents_free(s->ctx, &l);
     }
     if (s->status != MGEN_OK)
@@ -212,6 +229,85 @@ static void test_cache(void **state)
     }
 }
 
+/* No file but those that are kept. */
+static void assert_only_kept(void)
+{
+    DIR *d = opendir(folder);
+    int others = 0;
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));)
+        others += strcmp(e->d_name, ".") && strcmp(e->d_name, "..") &&
+                  (strncmp(e->d_name, "latents-", 8) || strstr(e->d_name, ".tmp"));
+    closedir(d);
+    assert_int_equal(others, 0);
+}
+
+enum { MANY = 100 }; /* whose file is large enough to be mapped */
+
+/* What is kept is read from its file; what others sent, or what the host reads, stays in scratch; both are the bits that
+ * lie in memory without a folder. */
+static void test_mapped(void **state)
+{
+    (void)state;
+    static const struct {
+        way way;
+        int ranks;
+        bool encoded;
+    } steps[] = {{{false, 0, -1, -1, false, MANY, true, "m"}, 1, true},
+                 {{false, 0, 0, -1, false, MANY, false, "k"}, 1, true},
+                 {{false, 0, 0, -1, false, MANY, true, "k"}, 1, false},
+                 {{false, 0, 0, -1, false, MANY, true, "km"}, 2, false},
+                 {{false, 0, RANKS, -1, false, MANY, true, "kk"}, 2, false},
+                 {{false, 8, RANKS, -1, false, MANY, true, "ks"}, 2, true},
+                 {{true, 0, RANKS, -1, false, MANY, false, "mm"}, 2, true},
+                 {{true, 0, RANKS, -1, false, MANY, true, "ss"}, 2, true}};
+    world all;
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        if (steps[i].ranks > 1 && steps[i].encoded) {
+            way alone = steps[i].way;
+            alone.has_cache = -1;
+            strcpy(alone.where, "m");
+            run_way(alone, 1, &all);
+            end_ranks(&all);
+        }
+        run_way(steps[i].way, steps[i].ranks, &all);
+        for (int r = 0; r < steps[i].ranks; r++)
+            assert_int_equal(all.ranks[r].status, MGEN_OK);
+        end_ranks(&all);
+        assert_int_equal(sum_encoded(steps[i].ranks) > 0, steps[i].encoded);
+        assert_only_kept();
+    }
+}
+
+/* Where no scratch file can be made, clips lie in memory. */
+static void test_no_scratch(void **state)
+{
+    (void)state;
+    const struct rlimit small = {4096, RLIM_INFINITY};
+    struct rlimit before;
+    char nowhere[200];
+    world all;
+    run_way((way){false, 0, -1, -1, false, 60, true, "m"}, 1, &all);
+    end_ranks(&all);
+    snprintf(nowhere, sizeof nowhere, "%s/none/cache", folder);
+    cache_dir = nowhere;
+    run_way((way){false, 0, RANKS, -1, false, 60, true, "mm"}, 2, &all);
+    for (int r = 0; r < 2; r++)
+        assert_int_equal(all.ranks[r].status, MGEN_OK);
+    end_ranks(&all);
+    cache_dir = folder;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    run_way((way){false, 0, RANKS, -1, false, 60, true, "mm"}, 2, &all);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    for (int r = 0; r < 2; r++)
+        assert_int_equal(all.ranks[r].status, MGEN_OK);
+    end_ranks(&all);
+    assert_only_kept();
+    forget();
+}
+
 /* One that is stopped stops all, and they are good for more. */
 static void test_stopped(void **state)
 {
@@ -229,7 +325,8 @@ static void test_stopped(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shared), cmocka_unit_test(test_cache),
-                                       cmocka_unit_test(test_stopped)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shared), cmocka_unit_test(test_cache), cmocka_unit_test(test_mapped),
+        cmocka_unit_test(test_no_scratch), cmocka_unit_test(test_stopped)};
     return cmocka_run_group_tests_name("latents", tests, make_folder, remove_folder);
 }
