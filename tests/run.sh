@@ -261,6 +261,8 @@ suite_cli() {
     begin_tap rewrite 600 "$python" tests/cli/check_rewrite.py build-test/examples/cli/moviegen
     begin_tap sound 600 "$python" tests/cli/check_sound.py build-test/examples/cli/moviegen
     begin_tap curate 600 "$python" tests/cli/check_curate.py build-test/examples/cli/moviegen
+    begin_tap compare 600 "$python" tests/cli/check_compare.py build-test/examples/cli/moviegen
+    begin_tap votes 600 "$python" tests/cli/check_votes.py build-test/examples/cli/moviegen
     begin_tap eval-upsample 600 "$python" tests/cli/check_eval_upsample.py build-test/examples/cli/moviegen
     begin_tap kills 600 "$python" tests/cli/check_kills.py build-test/examples/cli/moviegen
 }

@@ -24,7 +24,8 @@ struct cli_command {
 
 extern const cli_command command_generate, command_train, command_eval, command_sheet, command_plot,
     command_info, command_plan, command_average, command_convert, command_upsample, command_edit,
-    command_personalize, command_sound, command_curate, command_rewrite;
+    command_personalize, command_sound, command_curate, command_rewrite, command_compare,
+    command_votes;
 
 /* ---- options.c: what the user wrote ---- */
 

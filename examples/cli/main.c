@@ -10,7 +10,8 @@
 static const cli_command *const commands[] = {
     &command_generate, &command_upsample, &command_edit,    &command_personalize, &command_sound,
     &command_train,    &command_eval,     &command_sheet,   &command_plot,        &command_info,
-    &command_plan,     &command_average,  &command_convert, &command_curate,      &command_rewrite};
+    &command_plan,     &command_average,  &command_convert, &command_curate,      &command_rewrite,
+    &command_compare,  &command_votes};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void print_help(void)

@@ -17,6 +17,9 @@ void complain(const cli_command *command, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    for (char *c = text; *c; c++) /* one line, whatever is quoted */
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = ' ';
     fprintf(stderr, "moviegen%s%s: %s\n", command ? " " : "", command ? command->name : "", text);
 }
 
