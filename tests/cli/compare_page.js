@@ -18,6 +18,9 @@ class Element {
   appendChild(child) { this.children.push(child); child.parent = this; return child; }
   remove() { this.parent.children = this.parent.children.filter((c) => c !== this); }
   focus() { this.focused = true; }
+  blur() { this.focused = false; }
+  contains(other) { return this === other || this.children.some((c) => c.contains(other)); }
+  scrollIntoView() { page.seen = this; }
   click() { page.clicked = this; }
   querySelectorAll(tag) {
     const own = this.children.filter((c) => c.tagName === tag.toUpperCase());
@@ -74,12 +77,15 @@ async function main() {
   page.ids.save.onclick();
   check('so is a download', page.blobs.length === 0);
   page.name('Ann, "the \n first"');
+  page.press('Enter', page.ids.rater);
+  check('Enter leaves the name', !page.ids.rater.focused);
   check('keys typed into the name are no votes', !page.press('1', page.ids.rater) && !page.press('1', page.body, { ctrlKey: true }));
   const choices = ['left', 'tie', 'right'], keys = [['1', 'ArrowLeft'], ['2', '2'], ['3', 'ArrowRight']];
   for (let a = 0; a < axes; a++) check('keys vote', page.press(keys[a % 3][a % 2]));
   check('each axis has its vote', data.axes.every((x, a) => page.radio(a, choices[a % 3]).checked));
   check('progress is shown', page.ids.place.text === `Pair 1 of ${items}, ${axes} of ${items * axes} votes`);
   page.press('ArrowUp');
+  check('the question is in sight', page.seen.id === 'axis-' + (axes - 2) && page.seen.className === 'now');
   page.radio(0, 'right').onchange();
   check('a click changes a vote', page.radio(0, 'right').checked && !page.radio(0, 'left').checked);
   page.press('n');
@@ -108,7 +114,8 @@ async function main() {
   check('a browser that keeps nothing says so', page.ids.notice.text.includes('keeps nothing') && page.radio(0, 'right').checked);
 
   /* films: pictures of frames are moved on, videos begin together */
-  const film = data.items[0].left, boxes = [page.ids.left.children[0], page.ids.right.children[0]];
+  const film = data.items[0].left;
+  let boxes = [page.ids.left.children[0], page.ids.right.children[0]];
   if (film.frames) {
     check('both pictures are asked for', page.images.slice(-2).map((i) => i.src).join() === `films/${film.name},films/${data.items[0].right.name}`);
     for (const image of page.images.slice(-2)) image.onload();
@@ -127,14 +134,20 @@ async function main() {
     boxes[0].oncanplay();
     await new Promise(setImmediate);
     check('none begins alone', !boxes[0].playing);
-    boxes[1].oncanplay();
+    boxes[1].onerror();
+    await new Promise(setImmediate);
+    check('one that cannot be played says so, and the other begins', !!boxes[0].playing === !data.heard && page.ids.right.text.includes('cannot be played'));
+    page.press('n');
+    boxes[0].onerror();
+    check('one that is gone says nothing', page.ids.left.text === '' && page.ids.right.text === '');
+    boxes = [page.ids.left.children[0], page.ids.right.children[0]];
+    for (const box of boxes) box.oncanplay();
     await new Promise(setImmediate);
     check('both begin together, unless they are heard', boxes.every((b) => b.currentTime === 0 && !!b.playing === !data.heard));
     boxes[0].playing = boxes[1].playing = true;
     boxes[1].onplay();
     check('one is heard at a time', boxes[0].playing === !data.heard);
   }
-  boxes[0].onerror?.();
   process.stdout.write(JSON.stringify({ votes, name: link.download }) + '\n');
 }
 main();
