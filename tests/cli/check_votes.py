@@ -117,7 +117,7 @@ def statistics(answers, mean, seed=1, resamples=1000):
 
 def near(found, wanted, what=""):
     for name, value in wanted.items():
-        assert abs(found[name] - value) < 1e-6, f"{what} {name} is {found[name]}, not {value}"
+        assert found[name] is not None and abs(found[name] - value) < 1e-6, f"{what} {name} is {found[name]}, not {value}"
 
 
 # ---- numbers ----
