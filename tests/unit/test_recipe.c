@@ -678,9 +678,11 @@ static void test_delivered(void **state)
         {"examples/models/toybox/recipe_gpu.json", "tae", "images", "joint", "longer", "finer"},
         {"examples/models/toybox/recipe_edit.json", "editor_images", "editor", "editor_finish",
          "editor_last"},
-        {"examples/models/toybox/recipe_personalize.json", "personalizer_images", "personalizer"},
+        {"examples/models/toybox/recipe_personalize.json", "personalizer_images", "personalizer",
+         "personalizer_finish"},
         {"examples/models/toybox/recipe_sound.json", "sound_codec_samples", "sound_codec_spectra",
-         "sound_codec_clicks", "sound_codec_decoder", "sound_codec"},
+         "sound_codec_clicks", "sound_codec_decoder", "sound_codec", "sound_text", "sound_sees",
+         "sound_bounces", "sound_films", "sound"},
         {"examples/models/toybox/recipe_rewrite.json", "rewriter"},
         {"examples/05_recipe.json", "tae", "video"},
     };
