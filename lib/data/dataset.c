@@ -90,6 +90,25 @@ mgen_status mgi_dataset_world(mgen_context *ctx, uint64_t seed, const mgi_world_
     return MGEN_OK;
 }
 
+/* The same films in another size: the folder is looked at again. */
+static mgen_status open_sized(mgen_context *ctx, const mgi_dataset *ds, int64_t width,
+                              int64_t height, mgi_dataset **out)
+{
+    mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
+    p.width = (uint32_t)width;
+    p.height = (uint32_t)height;
+    p.frames = (uint32_t)ds->frames;
+    MGI_TRY(mgi_dataset_folder(ctx, ds->dir, &p, out));
+    if ((*out)->count == ds->count)
+        return MGEN_OK;
+    mgi_dataset_release(*out);
+    *out = NULL;
+    return mgi_fail(
+        ctx, MGEN_E_STATE,
+        "the folder '%s' had %llu samples when it was opened and has others now; open it again",
+        ds->dir, (unsigned long long)ds->count);
+}
+
 mgen_status mgi_dataset_sized(mgen_context *ctx, mgi_dataset *ds, int64_t width, int64_t height,
                               int64_t frames, int64_t fps, mgi_dataset **out)
 {
@@ -109,12 +128,15 @@ mgen_status mgi_dataset_sized(mgen_context *ctx, mgi_dataset *ds, int64_t width,
                             (double)o.scale);
         return mgi_dataset_world(ctx, ds->seed, &o, out);
     }
-    if (width != ds->width || height != ds->height || frames < 1 || frames > ds->frames)
+    const bool same = width == ds->width && height == ds->height;
+    if ((!same && ds->kind != MGI_DATASET_FOLDER) || frames < 1 || frames > ds->frames)
         return mgi_fail(
             ctx, MGEN_E_INVALID,
             "clips of %lld x %lld x %lld frames are not in a dataset of %lld x %lld x %lld",
             (long long)width, (long long)height, (long long)frames, (long long)ds->width,
             (long long)ds->height, (long long)ds->frames);
+    if (!same)
+        return open_sized(ctx, ds, width, height, out);
     *out = mgi_dataset_retain(ds);
     return MGEN_OK;
 }

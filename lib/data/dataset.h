@@ -72,8 +72,8 @@ mgen_status mgi_dataset_folder(mgen_context *ctx, const char *dir,
 mgi_dataset *mgi_dataset_retain(mgi_dataset *ds);
 void mgi_dataset_release(mgi_dataset *ds); /* NULL is fine */
 /* A dataset that gives the same kind of samples in another size: of the world, one of its own, whose scenes are
- * laid out for that size and rate (fps 0 = as before). Any other can only give what it has, or fewer frames,
- * whatever their rate: then it is itself, with one owner more. INVALID if it cannot be. */
+ * laid out for that size and rate (fps 0 = as before); of a folder, the same films, scaled, whatever their rate. Those of a host
+ * have the size that they have. Where only fewer frames are asked for it is itself, with one owner more. INVALID if it cannot be. */
 mgen_status mgi_dataset_sized(mgen_context *ctx, mgi_dataset *ds, int64_t width, int64_t height,
                               int64_t frames, int64_t fps, mgi_dataset **out);
 

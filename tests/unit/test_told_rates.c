@@ -207,10 +207,74 @@ static void test_frames(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
+/* Buckets of other sizes have the same films, the middle of each scaled; in the order of before, so that what is held out is the
+ * same. */
+static void test_sizes(void **state)
+{
+    enum { WIDTH = 32, HEIGHT = 24 };
+    static uint8_t rgb[FRAMES * WIDTH * HEIGHT * 3], whole[FRAMES * PAIR_FRAME];
+    char caption[MGI_CAPTION_SIZE], other[MGI_CAPTION_SIZE];
+    mgi_dataset *sized;
+    (void)state;
+    make_films(folder, "sizes");
+    put_films();
+    mgi_dataset *ds = open_films();
+    OK(mgi_dataset_sized(ctx, ds, WIDTH, HEIGHT, FRAMES, 0, &sized));
+    assert_true(sized->width == WIDTH && sized->height == HEIGHT && sized->count == ds->count);
+    assert_int_equal(mgi_dataset_held_first(sized), mgi_dataset_held_first(ds));
+    for (uint64_t i = 0; i < FILMS; i++) {
+        mgi_dataset_caption(ds, i, caption);
+        mgi_dataset_caption(sized, i, other);
+        assert_string_equal(caption, other);
+    }
+    OK(mgi_dataset_piece(ctx, ds, 3, 2, FRAMES, whole, NULL));
+    OK(mgi_dataset_piece(ctx, sized, 3, 2, FRAMES, rgb, NULL));
+    for (int i = 0; i < FRAMES; i++) { /* the square is the middle half, the ground at its left */
+        const uint8_t *frame = rgb + i * WIDTH * HEIGHT * 3, *from = whole + i * PAIR_FRAME;
+        const int row = HEIGHT / 2 * WIDTH, of = PAIR_SIDE / 2 * PAIR_SIDE;
+        assert_int_equal(frame[(row + WIDTH / 2) * 3], from[(of + PAIR_SIDE / 2) * 3]);
+        assert_int_equal(frame[row * 3], from[of * 3]);
+        assert_true(frame[(row + WIDTH / 2) * 3] > frame[row * 3] + 50);
+    }
+    mgi_dataset_release(sized);
+    assert_int_equal(mgi_dataset_sized(ctx, ds, 30, HEIGHT, FRAMES, 0, &sized), MGEN_E_INVALID);
+    assert_int_equal(mgi_dataset_sized(ctx, ds, WIDTH, HEIGHT, PAIR_FRAMES + 1, 0, &sized),
+                     MGEN_E_INVALID);
+    put_film("99.y4m", 20);
+    assert_int_equal(mgi_dataset_sized(ctx, ds, WIDTH, HEIGHT, FRAMES, 0, &sized), MGEN_E_STATE);
+    assert_null(sized);
+    mgi_dataset_release(ds);
+    assert_int_equal(remove_all(films), 0);
+}
+
+/* A stage learns from them in its buckets' sizes. */
+static void test_stage_of_sizes(void **state)
+{
+    (void)state;
+    make_films(folder, "stage_sizes");
+    put_films();
+    mgi_dataset *ds = open_films();
+    mgi_stage stage = tiny_text_to_video(1, 2);
+    struct mgi_stage_run *run;
+    stage.bucket_count = 2;
+    stage.bucket[0] =
+        (mgi_bucket){.width = PAIR_SIDE, .height = PAIR_SIDE, .frames = 8, .weight = 1.0};
+    stage.bucket[1] = (mgi_bucket){.width = 32, .height = 16, .frames = 8, .weight = 1.0};
+    stage.images = -1.0;
+    OK(create_kept(&stage, ds, &run));
+    assert_int_equal(run->buckets.list[1].latents.dims[1], 2);
+    assert_int_equal(run->buckets.list[1].latents.dims[2], 4);
+    OK(mgi_stage_kind_of(&stage)->step(run, 0, NULL));
+    end(run);
+    mgi_dataset_release(ds);
+    assert_int_equal(remove_all(films), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_frames), cmocka_unit_test(test_kinds),
-                                       cmocka_unit_test(test_pipeline),
-                                       cmocka_unit_test(test_gone)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_frames),         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_stage_of_sizes), cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_pipeline),       cmocka_unit_test(test_gone)};
     return cmocka_run_group_tests_name("told_rates", tests, make_models, free_models);
 }
