@@ -72,13 +72,21 @@ void mgi_alignment_prompt(const mgi_clip_shape *clip, int64_t i, mgi_world_scene
     mgi_world_caption(scene, 0, out);
 }
 
-/* What prompt i says. */
+/* What a prompt says, as far as its clip can show it. */
+static void parse(const mgi_clip_shape *clip, const char *text, mgi_world_said *out)
+{
+    mgi_world_parse(text, out);
+    if (clip->frames == 1)
+        mgi_world_tally_picture(out);
+}
+
+/* Of prompt i. */
 static void told(const mgi_clip_shape *clip, int64_t i, mgi_world_said *out)
 {
     char text[MGI_WORLD_CAPTION_MAX];
     mgi_world_scene unused;
     mgi_alignment_prompt(clip, i, &unused, text);
-    mgi_world_parse(text, out);
+    parse(clip, text, out);
 }
 
 static mgen_status see(mgen_context *ctx, const mgi_networks *n, const uint8_t *pixels,
@@ -122,7 +130,7 @@ mgen_status mgi_eval_alignment(mgen_context *ctx, const mgi_networks *n, const m
         for (int64_t i = 0; i < rows; i++) {
             uint8_t *film = pixels + (size_t)i * clip;
             mgi_world_said asked, next, wrong, seen;
-            mgi_world_parse(text[i], &asked);
+            parse(c, text[i], &asked);
             told(c, first + i + 1, &next);
             told(c, first + i + 2, &wrong);
             MGI_TRY_GOTO(status, see(ctx, n, film, &seen), done);

@@ -93,6 +93,8 @@ static mgi_world_said asked_for(const mgi_world_said *says)
 {
     mgi_world_said asked = *says;
     asked.fps = MGI_TALLY_ANY;
+    if (says->camera < 0) /* a picture's */
+        asked.camera = MGI_TALLY_ANY;
     if (asked.background < 0)
         asked.background = MGI_TALLY_ANY;
     for (int i = 0; i < asked.count; i++)

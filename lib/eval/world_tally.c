@@ -19,9 +19,17 @@ static bool score(mgi_world_tally *t, int attribute, bool right)
     return right;
 }
 
+void mgi_world_tally_picture(mgi_world_said *asked)
+{
+    asked->camera = asked->fps = MGI_TALLY_ANY;
+    for (int i = 0; i < asked->count; i++)
+        asked->objects[i].motion = MGI_TALLY_ANY;
+}
+
 void mgi_world_tally_add(mgi_world_tally *t, const mgi_world_said *asked,
                          const mgi_world_said *seen)
 {
+    const bool filmed = asked->camera != MGI_TALLY_ANY;
     int camera = asked->camera < 0 ? MGI_WORLD_STATIC : asked->camera;
     bool moving = camera != MGI_WORLD_STATIC;
     bool all = score(t, MGI_TALLY_COUNT, asked->count == seen->count);
@@ -45,7 +53,8 @@ void mgi_world_tally_add(mgi_world_tally *t, const mgi_world_said *asked,
         }
         all &= moves;
     }
-    score(t, MGI_TALLY_CAMERA, camera == seen->camera);
+    if (filmed)
+        score(t, MGI_TALLY_CAMERA, camera == seen->camera);
     if (moving && asked->fps != MGI_TALLY_ANY)
         score(t, MGI_TALLY_FPS, asked->fps == seen->fps);
     if (asked->sign[0])

@@ -28,8 +28,10 @@ typedef struct mgi_world_tally {
     int64_t motion_asked[MGI_WORLD_MOTIONS], motion_right[MGI_WORLD_MOTIONS]; /* of each motion */
 } mgi_world_tally;
 
-/* Instead of a background, a motion or a rate: whatever is seen there is not counted. */
+/* Instead of a background, a motion, a camera or a rate: whatever is seen there is not counted. */
 enum { MGI_TALLY_ANY = -2 };
+/* A picture has none of the last three. */
+void mgi_world_tally_picture(mgi_world_said *asked);
 
 /* Objects are compared with those seen in the same colour. The rate is asked for only where something should move, a
  * text only where there is a sign. */

@@ -144,7 +144,7 @@ bool mgi_vt_patch_divides(const mgi_vt_config *large, const mgi_vt_config *small
 /* The values in a file of a model whose configuration, `theirs`, is the same but for shorter position tables, which are
  * stretched, for larger patches, which consist of whole ones of the model's: these begin with sums of their weights, and
  * predict the mean of what they predict, for channels of a condition, which begin unseen, for tasks, which begin without effect,
- * for tokens of photos, which begin weak, and for more blocks, of which those are taken that lie evenly. As mgi_module_load(), `vt` split over a mesh or not. */
+ * for tokens of photos, which begin weak, for latents of other channels, whose first and last layer begin anew, and for more blocks, of which those are taken that lie evenly. As mgi_module_load(), `vt` split over a mesh or not. */
 mgen_status mgi_vt_load_grown(mgi_vt *vt, const mgi_vt_config *theirs, const mgi_st_file *st,
                               const char *file);
 /* Initial values, with the gates of every block open. */

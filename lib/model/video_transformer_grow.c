@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Longer position tables for a model that was trained with shorter ones, report section 3.2; smaller patches for one
  * that was trained with larger ones; channels of a condition,
- * features of frames, tasks and tokens of photos for one that was trained without; fewer blocks. */
+ * features of frames, tasks and tokens of photos for one that was trained without; latents of other channels; fewer blocks. */
 #include "core/alloc.h"
 #include "core/philox.h"
 #include "model/stretch.h"
@@ -93,13 +93,28 @@ bool mgi_vt_patch_divides(const mgi_vt_config *large, const mgi_vt_config *small
 /* Of a photo's tokens, to those of the text. */
 #define PHOTO_LENGTH 0.25f
 
-/* Parameters that a file knows nothing of: what a condition, features, tasks and photos begin with. */
-enum { NEW_MOST = 8 };
+/* Parameters that a file knows nothing of: what a condition, features, tasks and photos begin with, and latents of other
+ * channels. */
+enum { RENEWED = 3, NEW_MOST = 8 + RENEWED };
+
+/* Of those of the file, what latents of other channels go through: it begins anew. */
+static int renewed_parameters(const mgi_vt *vt, const mgi_vt_config *theirs,
+                              const mgi_param *out[RENEWED])
+{
+    int n = 0;
+    if (vt->config.channels == theirs->channels)
+        return 0;
+    out[n++] = vt->patch;
+    out[n++] = vt->head;
+    if (vt->head_b)
+        out[n++] = vt->head_b;
+    return n;
+}
 
 static int new_parameters(const mgi_vt *vt, const mgi_vt_config *theirs,
                           const mgi_param *out[NEW_MOST])
 {
-    int n = 0;
+    int n = renewed_parameters(vt, theirs, out);
     if (vt->config.condition && !theirs->condition)
         out[n++] = vt->patch_condition;
     if (vt->config.features && !theirs->features)
@@ -118,13 +133,14 @@ static int new_parameters(const mgi_vt *vt, const mgi_vt_config *theirs,
 }
 
 /* Zeros: none of them has an effect yet; of features the gate alone is open. The tasks' own vectors differ, or they would stay alike: +1 or -1.
- * Tokens of photos are random vectors that are short beside those of the text: seen, and told apart, they change little. */
+ * Tokens of photos are random vectors that are short beside those of the text: seen, and told apart, they change little. Latents
+ * of other channels are seen at random, as in a new model, and nothing is predicted of them yet. */
 static void begin(const mgi_vt *vt, const mgi_param *p, int64_t count, float *values)
 {
     const float deviation = 1.0f / sqrtf((float)p->dims[p->rank - 1]);
     for (int64_t i = 0; p == vt->task && i < count; i++)
         values[i] = mgi_random_unit(0, MGI_STREAM_INIT, (uint64_t)i) < 0.5f ? -1.0f : 1.0f;
-    for (int64_t i = 0; p == vt->reference.proj && i < count; i++)
+    for (int64_t i = 0; (p == vt->reference.proj || p == vt->patch) && i < count; i++)
         values[i] = deviation * mgi_random_normal(0, MGI_STREAM_INIT, (uint64_t)i);
     for (int64_t i = 0; p == vt->reference.norm_w && i < count; i++)
         values[i] = PHOTO_LENGTH;
@@ -191,6 +207,22 @@ static void thin_blocks(const mgi_vt *vt, const mgi_vt_config *theirs, mgi_st_fi
     st->count = kept;
 }
 
+/* Entries of what begins anew go. */
+static void forget(const mgi_vt *vt, const mgi_vt_config *theirs, mgi_st_file *st)
+{
+    const mgi_param *old[RENEWED];
+    const int count = renewed_parameters(vt, theirs, old);
+    int64_t kept = 0;
+    for (int64_t k = 0; k < st->count; k++) {
+        bool goes = false;
+        for (int i = 0; i < count; i++)
+            goes = goes || !strcmp(st->entries[k].name, old[i]->name);
+        if (!goes)
+            st->entries[kept++] = st->entries[k];
+    }
+    st->count = kept;
+}
+
 /* All entries as the model has them: `grown` has room for its new ones. */
 static mgen_status grow(mgi_vt *vt, const mgi_vt_config *theirs, const char *file,
                         mgi_st_file *grown, float **values)
@@ -205,6 +237,7 @@ static mgen_status grow(mgi_vt *vt, const mgi_vt_config *theirs, const char *fil
                        theirs->patch_h != vt->config.patch_h ||
                        theirs->patch_w != vt->config.patch_w;
     const int count = new_parameters(vt, theirs, added);
+    forget(vt, theirs, grown);
     for (int i = 0; i < TABLES; i++) {
         const mgi_st_entry *e = mgi_st_find(grown, tables[i]->name);
         if (e && rows[i] != tables[i]->dims[0])

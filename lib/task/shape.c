@@ -64,6 +64,12 @@ mgen_status mgi_request_shape_of(mgen_context *ctx, const mgi_networks *n,
                         "%lld clips of %lld frames in %d steps: each must be 1 or more, frames at "
                         "most %d",
                         (long long)r->count, (long long)s->frames, r->steps, FRAMES_MOST);
+    if (!a->temporal && !n->upsampler && own->frames == 1 && s->frames > 1)
+        return mgi_fail(
+            ctx, MGEN_E_UNSUPPORTED,
+            "this model makes pictures, as its autoencoder codes each frame by itself: frames must "
+            "be 1 or 0, not %lld",
+            (long long)s->frames);
     if (r->source && (width / column > v->columns_max || height / row > v->rows_max))
         return mgi_fail(ctx, MGEN_E_UNSUPPORTED,
                         "this model makes films of up to %lld x %lld pixels, not %lld x %lld; "

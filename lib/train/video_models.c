@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+static const char video_kind[] = "video-transformer";
+
 static bool has_text(const struct mgi_stage_run *r, int role)
 {
     return r->stage.text[role].name[0] != '\0';
@@ -99,6 +101,23 @@ static mgen_status fit_edits(struct mgi_stage_run *r)
     return MGEN_OK;
 }
 
+/* With an image autoencoder pictures are made, and nothing else. */
+static mgen_status check_pictures(const struct mgi_stage_run *r)
+{
+    if (r->tae.config.temporal || mgi_trains_upsampler(r))
+        return MGEN_OK;
+    for (int64_t i = 0; i < r->buckets.count; i++)
+        if (r->buckets.list[i].bucket.frames > 1)
+            return mgi_fail(
+                r->ctx, MGEN_E_STATE,
+                "model \"%s\" is an image autoencoder, and bucket %lld of stage \"%s\" has "
+                "clips of %lld frames; inflate it first, or make pictures: buckets of "
+                "\"frames\" 1",
+                r->stage.tae_name, (long long)i + 1, r->stage.name,
+                (long long)r->buckets.list[i].bucket.frames);
+    return MGEN_OK;
+}
+
 /* The parts must fit each other as they will in the pipeline. */
 static mgen_status check_parts(struct mgi_stage_run *r)
 {
@@ -109,10 +128,7 @@ static mgen_status check_parts(struct mgi_stage_run *r)
     if (status == MGEN_OK && mgi_trains_personalizer(r))
         status = mgi_photos_check(r);
     MGI_TRY(status);
-    if (!r->tae.config.temporal && !mgi_trains_upsampler(r))
-        return mgi_fail(r->ctx, MGEN_E_STATE,
-                        "model \"%s\" is an image autoencoder; inflate it first",
-                        r->stage.tae_name);
+    MGI_TRY(check_pictures(r));
     for (int64_t i = 0; i < r->buckets.count && status == MGEN_OK; i++) {
         n.clip = clip_shape(r, i);
         status = mgi_networks_check(r->ctx, &n);
@@ -181,6 +197,8 @@ static mgen_status load_video(struct mgi_stage_run *r, const char *name, const m
         grown.patch_h = ours->patch_h;
         grown.patch_w = ours->patch_w;
     }
+    if (!theirs->condition) /* else they would be another condition's, too */
+        grown.channels = ours->channels;
     if (!theirs->condition && mgi_trains_more(r))
         grown.condition = ours->condition;
     if (!theirs->tasks && mgi_trains_editor(r)) {
@@ -194,6 +212,12 @@ static mgen_status load_video(struct mgi_stage_run *r, const char *name, const m
     grown.guidance = ours->guidance;
     grown.precision = ours->precision;
     MGI_TRY(check_start(r, name, write_video, &grown, ours));
+    if (theirs->channels != ours->channels)
+        mgi_log(
+            r->ctx, MGEN_LOG_INFO,
+            "\"%s\" was trained on latents of %lld channels, these have %lld: the first and the "
+            "last layer begin anew",
+            name, (long long)theirs->channels, (long long)ours->channels);
     return mgi_vt_load_grown(&r->video, theirs, &file->weights, file->weights_name);
 }
 
@@ -207,7 +231,7 @@ static mgen_status read_config(struct mgi_stage_run *r, const char *name,
     mgi_personalizer_config p;
     const char *kind = mgi_json_find(file->root, "kind")->s;
     vision[0] = '\0';
-    if (!strcmp(kind, "video-transformer"))
+    if (!strcmp(kind, video_kind))
         return mgi_vt_config_read(r->ctx, file->config, out);
     if (strcmp(kind, mgi_stage_kind_name[r->stage.kind])) /* which their models' are called, too */
         return mgi_fail(r->ctx, MGEN_E_STATE,
@@ -228,18 +252,35 @@ static mgen_status read_config(struct mgi_stage_run *r, const char *name,
     return MGEN_OK;
 }
 
-/* A set's video model; of a stage that adds to a pipeline, before that, the model of that very name. */
+static mgen_status open_named(struct mgi_stage_run *r, const char *kind,
+                              char name[MGI_NAME_MAX + 1], mgi_model_file *file)
+{
+    mgi_model_name(name, "", r->stage.start_from);
+    return mgi_model_file_open(r->ctx, r->dir, name, kind, file);
+}
+
+static mgen_status open_set(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
+                            mgi_model_file *file)
+{
+    mgi_model_name(name, r->stage.start_from, "video_model");
+    return mgi_model_file_open(r->ctx, r->dir, name, video_kind, file);
+}
+
+/* A set's video model or, where there is none, the video model of that very name; of a stage that adds to a pipeline, before
+ * both, any model of that name. */
 static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
                               mgi_model_file *file)
 {
-    if (mgi_trains_more(r)) {
-        mgi_model_name(name, "", r->stage.start_from);
-        mgen_status status = mgi_model_file_open(r->ctx, r->dir, name, NULL, file);
-        if (status != MGEN_E_NOT_FOUND)
-            return status;
-    }
-    mgi_model_name(name, r->stage.start_from, "video_model");
-    return mgi_model_file_open(r->ctx, r->dir, name, "video-transformer", file);
+    mgen_status status = MGEN_E_NOT_FOUND;
+    if (mgi_trains_more(r))
+        status = open_named(r, NULL, name, file);
+    if (status == MGEN_E_NOT_FOUND)
+        status = open_set(r, name, file);
+    if (status != MGEN_E_NOT_FOUND || mgi_trains_more(r))
+        return status;
+    status = open_named(r, video_kind, name, file);
+    return status == MGEN_E_NOT_FOUND ? open_set(r, name, file)
+                                      : status; /* which says what is missing */
 }
 
 static mgen_status start_video(struct mgi_stage_run *r)
@@ -516,8 +557,8 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
         if (!t->frozen)
             MGI_TRY(mgi_text_encoder_save(&r->text[i], dir, p.text[i], MGI_ST_BF16));
     }
-    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.video, "video-transformer", write_video,
-                                &r->stage.video, &r->video.module, mgi_stage_store(&r->stage)));
+    MGI_TRY(mgi_model_file_save(r->ctx, dir, p.video, video_kind, write_video, &r->stage.video,
+                                &r->video.module, mgi_stage_store(&r->stage)));
     return mgi_stage_save_set(r->ctx, r->dir, dir, r->stage.save_as, &p);
 }
 
