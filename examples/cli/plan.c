@@ -2,6 +2,7 @@
  * moviegen plan: what a training step of one of the large models needs. */
 #include "cli.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void print_table(const mgen_plan_params *p, const mgen_report *report)
@@ -41,7 +42,7 @@ static int plan(cli_session *s, const mgen_plan_params *p, bool json)
     mgen_status status = mgen_plan_training(s->ctx, p, &report);
     if (status != MGEN_OK)
         return complain_library(s, status);
-    if (p->gpus)
+    if (p->text)
         printf("%s%s", mgen_report_text(report), json ? "\n" : "");
     else if (json)
         print_json(report);
@@ -67,6 +68,28 @@ static void fill_sample(mgen_plan_params *p)
     p->frames = p->frames ? p->frames : samples[i].frames;
 }
 
+/* A recipe's stages say what their samples are; GPUs, unless they are given, are those that each is meant for. */
+static bool complete_recipe(const cli_command *self, mgen_plan_params *p, const char *file,
+                            const char *stage, bool timeline, bool json, char **preset)
+{
+    size_t size = strlen(file) + (stage ? strlen(stage) : 0) + 2;
+    if (p->preset || p->width || p->height || p->frames || p->global_batch || p->precision ||
+        timeline) {
+        complain(self, "--recipe says what is trained: of a model's options it goes with --batch, "
+                       "--text-tokens, --recompute, --gpus, --gpu, --mesh and --json");
+        return false;
+    }
+    if (!(*preset = malloc(size))) {
+        complain(self, "no memory");
+        return false;
+    }
+    snprintf(*preset, size, "%s:%s", file, stage ? stage : "");
+    p->preset = *preset;
+    p->gpu = p->gpu ? p->gpu : "h100-80gb";
+    p->text = json ? 1 : 2;
+    return true;
+}
+
 /* What a plan of one device and one of a mesh have of their own. */
 static bool complete(const cli_command *self, mgen_plan_params *p, bool timeline, bool json)
 {
@@ -75,6 +98,8 @@ static bool complete(const cli_command *self, mgen_plan_params *p, bool timeline
         return false;
     }
     fill_sample(p);
+    p->batch = p->batch ? p->batch : 1;
+    p->precision = p->precision ? p->precision : "bf16";
     if (!p->gpus) {
         if (p->gpu || p->mesh || p->global_batch || timeline) {
             complain(self, "--gpu, --mesh, --global-batch and --timeline need --gpus N");
@@ -95,9 +120,8 @@ static int run(const cli_command *self, int argc, char **argv)
 {
     mgen_plan_params p = MGEN_PLAN_PARAMS_INIT;
     bool json = false, timeline = false;
-    const char *word = NULL;
-    p.batch = 1;
-    p.precision = "bf16";
+    const char *word = NULL, *recipe = NULL, *stage = NULL;
+    char *preset = NULL;
     const cli_option table[] = {
         {"--preset", NULL, OPTION_TEXT, &p.preset, 0, 0, "NAME", "the same as NAME alone"},
         {"--width", "-W", OPTION_U32, &p.width, 16, 65536, "N",
@@ -125,6 +149,9 @@ static int run(const cli_command *self, int argc, char **argv)
          "dp=..,cp=..,tp=.. and perhaps shard=.. (default: all that are legal, from the best on)"},
         {"--global-batch", NULL, OPTION_U32, &p.global_batch, 1, 4294967295.0, "N",
          "samples of a step, in as many passes as it takes (default: one pass)"},
+        {"--recipe", NULL, OPTION_TEXT, &recipe, 0, 0, "FILE",
+         "plan the stages of a recipe instead, each on the GPUs that it is meant for or on --gpus"},
+        {"--stage", NULL, OPTION_TEXT, &stage, 0, 0, "NAME", "of them this one (default: all)"},
         {"--timeline", NULL, OPTION_FLAG, &timeline, 0, 0, NULL,
          "launches and collectives of one block, in order"},
         OPTION_JSON(&json),
@@ -136,18 +163,26 @@ static int run(const cli_command *self, int argc, char **argv)
         return result;
     if (words)
         p.preset = word;
-    if (!complete(self, &p, timeline, json))
+    if (stage && !recipe) {
+        complain(self, "--stage is of a --recipe");
+        return STATUS_USAGE;
+    }
+    if (!(recipe ? complete_recipe(self, &p, recipe, stage, timeline, json, &preset)
+                 : complete(self, &p, timeline, json)))
         return STATUS_USAGE;
     cli_session s;
     interrupt_catch();
     result = session_open(&s, self, 1, "cpu", false) ? plan(&s, &p, json) : STATUS_ERROR;
     session_close(&s);
+    free(preset);
     return result;
 }
 
 const cli_command command_plan = {
-    "plan", "what a training step of a large model needs", "toybox|1b|5b|7b|13b|30b [options]",
+    "plan", "what a training step of a large model needs",
+    "toybox|1b|5b|7b|13b|30b [options], or --recipe FILE [options]",
     "Runs the step on shapes alone: memory by what it is for, and floating point operations.\n"
     "Bytes of activations and of gradients that flow are the highest during the step.\n"
-    "With --gpus: memory, time and communication of each rank of a mesh (docs/planning.md).",
+    "With --gpus: memory, time and communication of each rank of a mesh (docs/planning.md).\n"
+    "With --recipe: of each of its stages the memory, the time of a step and the days.",
     run};

@@ -2,11 +2,17 @@
 #include "api/args.h"
 
 #include "core/alloc.h"
+#include "train/plan_recipe.h"
 #include "train/plan_text.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { SPATIAL = 8, TEMPORAL = 8 }; /* of the TAE */
+
+static const char *const recomputes[] = {[MGI_RECOMPUTE_NONE] = "none",
+                                         [MGI_RECOMPUTE_SELECTIVE] = "selective",
+                                         [MGI_RECOMPUTE_FULL] = "full"};
 
 /* Which of `count` names is `text`; NULL text: `otherwise`. -1 and an error for none. */
 static int choice(mgen_context *ctx, const char *field, const char *text, const char *const *names,
@@ -53,13 +59,10 @@ static mgen_status sound_of(mgen_context *ctx, const mgen_plan_params *p, mgi_pl
 
 static mgen_status request_of(mgen_context *ctx, const mgen_plan_params *p, mgi_plan_request *r)
 {
-    static const char *const recompute[] = {[MGI_RECOMPUTE_NONE] = "none",
-                                            [MGI_RECOMPUTE_SELECTIVE] = "selective",
-                                            [MGI_RECOMPUTE_FULL] = "full"};
     static const char *const precision[] = {[MGK_F32] = "f32", [MGK_BF16] = "bf16"};
     MGI_TRY(mgi_check_text(ctx, p->preset, "preset", 64));
     MGI_TRY(mgi_vt_preset(ctx, p->preset, &r->config));
-    r->recompute = choice(ctx, "recompute", p->recompute, recompute, 3, MGI_RECOMPUTE_SELECTIVE);
+    r->recompute = choice(ctx, "recompute", p->recompute, recomputes, 3, MGI_RECOMPUTE_SELECTIVE);
     r->dtype = choice(ctx, "precision", p->precision, precision, 2, MGK_BF16);
     if (r->recompute < 0 || r->dtype < 0)
         return MGEN_E_INVALID;
@@ -162,10 +165,134 @@ static mgen_status plan_device(mgen_context *ctx, const mgen_plan_params *p,
     return MGEN_OK;
 }
 
+/* ---- recipes ---- */
+
+/* "FILE:STAGE" or, of all stages, "FILE:". NULL: a preset. */
+static const char *stage_of(const char *preset)
+{
+    const char *colon = preset ? strrchr(preset, ':') : NULL;
+    return colon ? colon + 1 : NULL;
+}
+
+static mgen_status machine_of(mgen_context *ctx, const mgen_plan_params *p, mgi_recipe_machine *m)
+{
+    mgi_mesh_request r = {.gpus = 0};
+    if (p->width || p->height || p->frames || p->global_batch || p->precision || p->timeline)
+        return mgi_fail(
+            ctx, MGEN_E_INVALID,
+            "the preset is a recipe, which says its samples, batches and precision: width, "
+            "height, frames, global_batch, precision and timeline must be 0");
+    MGI_TRY(mesh_of(ctx, p, &r));
+    *m = (mgi_recipe_machine){.gpu = r.gpu,
+                              .gpus = r.gpus,
+                              .mesh = r.mesh,
+                              .samples = p->batch,
+                              .text_tokens = p->text_tokens,
+                              .recompute = -1};
+    if (p->recompute)
+        m->recompute = choice(ctx, "recompute", p->recompute, recomputes, 3, -1);
+    if (p->recompute && m->recompute < 0)
+        return MGEN_E_INVALID;
+    if (p->batch > 65536 || p->text_tokens > 65536)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "batch and text_tokens are at most 65536; they are %u, %u", p->batch,
+                        p->text_tokens);
+    return MGEN_OK;
+}
+
+/* Of a mesh what the last of them needs; of all of them that were planned the sums, and whether each fits. */
+static void fill_recipe(mgen_report *report, const mgi_stage_plan *list, int64_t count)
+{
+    const mgi_stage_plan *last = NULL;
+    double steps = 0.0, samples = 0.0, days = 0.0, gpu_days = 0.0;
+    bool fits = true;
+    for (int64_t i = 0; i < count; i++) {
+        const mgi_stage_plan *p = &list[i];
+        if (!p->planned)
+            continue;
+        last = p;
+        steps += p->steps;
+        samples += p->samples;
+        days += p->days;
+        gpu_days += p->days * p->gpus;
+        fits = fits && p->longest.fits;
+    }
+    if (!last)
+        return;
+    mgi_report_add(report, "parameters", (double)last->parameters);
+    mgi_report_add(report, "tokens", (double)last->tokens);
+    mgi_report_add(report, "dp", last->longest.mesh.dp);
+    mgi_report_add(report, "cp", last->longest.mesh.cp);
+    mgi_report_add(report, "tp", last->longest.mesh.tp);
+    mgi_report_add(report, "shard", last->longest.mesh.shard);
+    mgi_report_add(report, "global_batch", last->global_batch);
+    mgi_report_add(report, "fits", fits);
+    mgi_report_add(report, "memory_per_rank_bytes", last->longest.memory_bytes);
+    mgi_report_add(report, "step_seconds", last->step_seconds);
+    mgi_report_add(report, "mfu", last->mfu);
+    mgi_report_add(report, "steps", steps);
+    mgi_report_add(report, "samples", samples);
+    mgi_report_add(report, "days", days);
+    mgi_report_add(report, "gpu_days", gpu_days);
+}
+
+/* What cannot be read, or of a single stage planned, is the preset's fault. */
+static mgen_status of_preset(mgen_context *ctx, mgen_status status)
+{
+    return status == MGEN_OK || status == MGEN_E_NO_MEMORY || status == MGEN_E_LIMIT
+               ? status
+               : mgi_fail_context(ctx, MGEN_E_INVALID, "preset");
+}
+
+static mgen_status plan_stages(mgen_context *ctx, const char *file, const char *stage,
+                               const mgi_recipe_machine *m, mgi_stage_plan *list, int64_t *count)
+{
+    char names[MGI_RECIPE_STAGES_MAX][64];
+    if (*stage) {
+        *count = 1;
+        MGI_TRY(mgi_stage_plan_make(ctx, file, stage, m, list));
+        return list->planned
+                   ? MGEN_OK
+                   : mgi_fail(ctx, MGEN_E_INVALID, "%s: stage \"%s\": %s", file, stage, list->why);
+    }
+    MGI_TRY(mgi_recipe_names(ctx, file, names, count));
+    for (int64_t i = 0; i < *count; i++)
+        MGI_TRY(mgi_stage_plan_make(ctx, file, names[i], m, &list[i]));
+    return MGEN_OK;
+}
+
+static mgen_status plan_recipe(mgen_context *ctx, const mgen_plan_params *p, mgen_report *report)
+{
+    const char *stage = stage_of(p->preset);
+    char file[MGI_PATH_MAX + 1];
+    mgi_recipe_machine m;
+    mgi_stage_plan *list;
+    int64_t count;
+    MGI_TRY(mgi_check_text(ctx, p->preset, "preset", MGI_PATH_MAX));
+    MGI_TRY(machine_of(ctx, p, &m));
+    MGI_TRY(mgi_alloc_zero(ctx, MGI_RECIPE_STAGES_MAX, sizeof *list, &list));
+    snprintf(file, sizeof file, "%.*s", (int)(stage - 1 - p->preset), p->preset);
+    mgen_status status = of_preset(ctx, plan_stages(ctx, file, stage, &m, list, &count));
+    if (status == MGEN_OK)
+        fill_recipe(report, list, count);
+    if (status == MGEN_OK && p->text == 1)
+        status = mgi_recipe_plan_json(ctx, file, &m.gpu, list, count, &report->text);
+    else if (status == MGEN_OK && p->text == 2)
+        status = mgi_recipe_plan_table(ctx, file, &m.gpu, list, count, &report->text);
+    mgi_free(ctx, list);
+    return status;
+}
+
+static mgen_status plan_preset(mgen_context *ctx, const mgen_plan_params *p, mgen_report *report)
+{
+    mgi_plan_request request = {.cp = MGI_CP_GATHER};
+    MGI_TRY(request_of(ctx, p, &request));
+    return p->gpus ? plan_mesh(ctx, p, &request, report) : plan_device(ctx, p, &request, report);
+}
+
 mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params, mgen_report **out)
 {
     mgen_plan_params p;
-    mgi_plan_request request = {.cp = MGI_CP_GATHER};
     mgen_report *report;
     if (!ctx || !out)
         return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
@@ -173,10 +300,9 @@ mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(
         mgi_struct_in(ctx, &p, sizeof p, offsetof(mgen_plan_params, gpus), params, "plan params"));
-    MGI_TRY(request_of(ctx, &p, &request));
     MGI_TRY(mgi_report_create(ctx, &report));
     mgen_status status =
-        p.gpus ? plan_mesh(ctx, &p, &request, report) : plan_device(ctx, &p, &request, report);
+        stage_of(p.preset) ? plan_recipe(ctx, &p, report) : plan_preset(ctx, &p, report);
     if (status != MGEN_OK) {
         mgen_report_destroy(report);
         return status;

@@ -91,6 +91,11 @@ double mgi_optimizer_lr(const mgi_optimizer *o, int64_t step)
         return r->lr * fmax(r->lr_final, ldexp(1.0, -(int)o->plateau[MGI_PLATEAU_HALVINGS]));
     if (r->schedule == MGI_LR_CONSTANT)
         return r->lr;
+    if (r->schedule == MGI_LR_LINEAR) {
+        int64_t all = o->steps - r->warmup;
+        double left = step < o->steps ? (double)(o->steps - step) / (double)all : 0.0;
+        return r->lr * (r->lr_final + (1.0 - r->lr_final) * left);
+    }
     if ((double)step <= flat_end || flat_end >= (double)o->steps)
         return r->lr;
     double x = ((double)step - flat_end) / ((double)o->steps - flat_end);

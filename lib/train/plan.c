@@ -90,6 +90,11 @@ static void pass(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, boo
     if (r->config.features)
         text.features = mgi_new(run, MGK_F32,
                                 MGI_DIMS(dims[0], dims[1] / r->config.patch_t, r->config.features));
+    if (r->config.tasks)
+        text.task = mgi_new(run, MGK_I32, MGI_DIMS(dims[0]));
+    if (r->config.reference)
+        text.reference =
+            mgi_new(run, r->dtype, MGI_DIMS(dims[0], r->reference_tokens, r->config.reference));
     T *u = mgi_vt_forward(run, &s->vt, x, t, &text);
     out->forward = run->dev->counts;
     at(w, run, MGI_PLAN_FORWARD);

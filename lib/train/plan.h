@@ -9,9 +9,10 @@
 typedef struct mgi_plan_request {
     mgi_vt_config config;
     int64_t batch, latent_frames, latent_height, latent_width;
-    int64_t text_tokens; /* of all encoders together, 1 or more */
-    int recompute, cp;   /* MGI_RECOMPUTE_*, MGI_CP_* */
-    int32_t dtype;       /* of products and activations */
+    int64_t text_tokens;      /* of all encoders together, 1 or more */
+    int64_t reference_tokens; /* of a photo, where the model sees one */
+    int recompute, cp;        /* MGI_RECOMPUTE_*, MGI_CP_* */
+    int32_t dtype;            /* of products and activations */
 } mgi_plan_request;
 
 typedef struct mgi_plan {

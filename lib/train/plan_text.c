@@ -21,6 +21,11 @@ static const char *const axes[] = {
 };
 static const char *const links[] = {[MGI_LINK_NVLINK] = "nvlink", [MGI_LINK_NETWORK] = "network"};
 
+const char *mgi_plan_recompute_name(int recompute)
+{
+    return recomputes[recompute];
+}
+
 const char *mgi_plan_time_name(mgi_plan_time time)
 {
     static const char *const names[] = {
@@ -216,14 +221,7 @@ mgen_status mgi_plan_json(mgen_context *ctx, const char *preset, const mgi_mesh_
 
 /* ---- tables ---- */
 
-typedef struct page {
-    mgen_context *ctx;
-    char *text;
-    size_t used, room;
-    mgen_status status;
-} page;
-
-static void append(page *p, const char *text)
+void mgi_page_add(mgi_page *p, const char *text)
 {
     size_t length = strlen(text);
     if (p->status == MGEN_OK && p->used + length + 1 > p->room) {
@@ -236,60 +234,62 @@ static void append(page *p, const char *text)
     p->used += length;
 }
 
-static void print(page *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void print(page *p, const char *format, ...)
+void mgi_page_print(mgi_page *p, const char *format, ...)
 {
-    char line[256];
+    char line[512];
     va_list list;
     va_start(list, format);
     vsnprintf(line, sizeof line, format, list);
     va_end(list);
-    append(p, line);
+    mgi_page_add(p, line);
 }
 
 enum { LISTED = 12 }; /* meshes */
 
-static void print_meshes(page *out, const mgi_mesh_request *r, const mgi_mesh_plans *plans)
+static void print_meshes(mgi_page *out, const mgi_mesh_request *r, const mgi_mesh_plans *plans)
 {
     char mesh[64];
     int64_t listed = plans->count < LISTED ? plans->count : LISTED;
-    print(out, "\n%-34s %-9s %-8s %7s %8s %6s  %s\n", "mesh", "recompute", "cp", "GB", "s a step",
-          "MFU", "limit");
+    mgi_page_print(out, "\n%-34s %-9s %-8s %7s %8s %6s  %s\n", "mesh", "recompute", "cp", "GB",
+                   "s a step", "MFU", "limit");
     for (int64_t i = 0; i < listed; i++) {
         const mgi_mesh_plan *p = &plans->list[i];
-        print(out, "%-34s %-9s %-8s %7.1f %8.3f %5.1f%%  %s\n",
-              mgi_mesh_text(p->mesh, mesh, sizeof mesh), recomputes[p->recompute],
-              p->mesh.cp > 1 ? modes[p->cp] : "-", p->memory_bytes * 1e-9, p->seconds,
-              100.0 * p->mfu, mgi_plan_limit(p, r));
+        mgi_page_print(out, "%-34s %-9s %-8s %7.1f %8.3f %5.1f%%  %s\n",
+                       mgi_mesh_text(p->mesh, mesh, sizeof mesh), recomputes[p->recompute],
+                       p->mesh.cp > 1 ? modes[p->cp] : "-", p->memory_bytes * 1e-9, p->seconds,
+                       100.0 * p->mfu, mgi_plan_limit(p, r));
     }
     if (plans->count > listed)
-        print(out, "and %lld more\n", (long long)(plans->count - listed));
+        mgi_page_print(out, "and %lld more\n", (long long)(plans->count - listed));
 }
 
-static void print_one(page *out, const mgi_mesh_request *r, const mgi_mesh_plan *p)
+static void print_one(mgi_page *out, const mgi_mesh_request *r, const mgi_mesh_plan *p)
 {
     double times[MGI_PLAN_TIMES];
     char mesh[64];
     mgi_plan_times(p, r, times);
-    print(out, "\n%s, recompute %s%s%s, %lld samples a rank, %lld passes, %lld samples a step\n",
-          mgi_mesh_text(p->mesh, mesh, sizeof mesh), recomputes[p->recompute],
-          p->mesh.cp > 1 ? ", cp " : "", p->mesh.cp > 1 ? modes[p->cp] : "", (long long)p->samples,
-          (long long)p->passes, (long long)p->global_batch);
-    print(out, "  %.3f s a step, MFU %.1f %%, %.1f GB a rank of %.0f%s\n", p->seconds,
-          100.0 * p->mfu, p->memory_bytes * 1e-9, r->gpu.gb, p->fits ? "" : ": DOES NOT FIT");
-    print(out, "  time             seconds  share\n");
+    mgi_page_print(
+        out, "\n%s, recompute %s%s%s, %lld samples a rank, %lld passes, %lld samples a step\n",
+        mgi_mesh_text(p->mesh, mesh, sizeof mesh), recomputes[p->recompute],
+        p->mesh.cp > 1 ? ", cp " : "", p->mesh.cp > 1 ? modes[p->cp] : "", (long long)p->samples,
+        (long long)p->passes, (long long)p->global_batch);
+    mgi_page_print(out, "  %.3f s a step, MFU %.1f %%, %.1f GB a rank of %.0f%s\n", p->seconds,
+                   100.0 * p->mfu, p->memory_bytes * 1e-9, r->gpu.gb,
+                   p->fits ? "" : ": DOES NOT FIT");
+    mgi_page_print(out, "  time             seconds  share\n");
     for (int i = 0; i < MGI_PLAN_TIMES; i++)
-        print(out, "    %-18s %8.4f %5.1f%%\n", mgi_plan_time_name((mgi_plan_time)i), times[i],
-              100.0 * times[i] / p->seconds);
-    print(out, "  memory                GB\n");
+        mgi_page_print(out, "    %-18s %8.4f %5.1f%%\n", mgi_plan_time_name((mgi_plan_time)i),
+                       times[i], 100.0 * times[i] / p->seconds);
+    mgi_page_print(out, "  memory                GB\n");
     for (int i = 0; i < MGI_PLAN_MEMORIES; i++)
-        print(out, "    %-18s %8.2f\n", mgi_plan_memory_name((mgi_plan_memory)i),
-              p->memory[i] * 1e-9);
-    print(out, "  GB sent          NVLink  network\n");
+        mgi_page_print(out, "    %-18s %8.2f\n", mgi_plan_memory_name((mgi_plan_memory)i),
+                       p->memory[i] * 1e-9);
+    mgi_page_print(out, "  GB sent          NVLink  network\n");
     for (int i = 0; i < MGI_COMM_OPS; i++)
         if (all_links(p->bytes[i]) > 0.0)
-            print(out, "    %-18s %8.2f %8.2f\n", mgi_comm_op_name((mgi_comm_op)i),
-                  p->bytes[i][MGI_LINK_NVLINK] * 1e-9, p->bytes[i][MGI_LINK_NETWORK] * 1e-9);
+            mgi_page_print(out, "    %-18s %8.2f %8.2f\n", mgi_comm_op_name((mgi_comm_op)i),
+                           p->bytes[i][MGI_LINK_NVLINK] * 1e-9,
+                           p->bytes[i][MGI_LINK_NETWORK] * 1e-9);
 }
 
 /* When the launches from event i on begin. */
@@ -301,7 +301,7 @@ static double first_launch(const mgi_mesh_plan *p, int64_t i)
 }
 
 /* A block's launches and collectives in the order in which they are posted. */
-static void print_timeline(page *out, const mgi_mesh_plan *p)
+static void print_timeline(mgi_page *out, const mgi_mesh_plan *p)
 {
     int pass = -1;
     double zero = 0.0;
@@ -310,40 +310,42 @@ static void print_timeline(page *out, const mgi_mesh_plan *p)
         if (pass != e->backward) {
             pass = e->backward;
             zero = first_launch(p, i);
-            print(out,
-                  "\n%s of one block, in ms; what runs beside the launches stands to the right\n",
-                  pass ? "backward" : "forward");
+            mgi_page_print(
+                out,
+                "\n%s of one block, in ms; what runs beside the launches stands to the right\n",
+                pass ? "backward" : "forward");
         }
         double begin = (e->begin - zero) * 1e3, end = (e->end - zero) * 1e3;
         if (e->op >= 0 && e->m)
-            print(out, "%9.3f %9.3f  %s %lld x %lld x %lld\n", begin, end, event_name(e),
-                  (long long)e->m, (long long)e->n, (long long)e->k);
+            mgi_page_print(out, "%9.3f %9.3f  %s %lld x %lld x %lld\n", begin, end, event_name(e),
+                           (long long)e->m, (long long)e->n, (long long)e->k);
         else if (e->op >= 0)
-            print(out, "%9.3f %9.3f  %-20s %9.3g %s\n", begin, end, event_name(e), e->size,
-                  e->flops ? "FLOP" : "B");
+            mgi_page_print(out, "%9.3f %9.3f  %-20s %9.3g %s\n", begin, end, event_name(e), e->size,
+                           e->flops ? "FLOP" : "B");
         else if (e->wait)
-            print(out, "%9.3f %9.3f  WAITS for %s\n", begin, end, axes[e->axis]);
+            mgi_page_print(out, "%9.3f %9.3f  WAITS for %s\n", begin, end, axes[e->axis]);
         else
-            print(out, "%47s| %9.3f %9.3f  %s %s %.3g B\n", "", begin, end, axes[e->axis],
-                  event_name(e), e->size);
+            mgi_page_print(out, "%47s| %9.3f %9.3f  %s %s %.3g B\n", "", begin, end, axes[e->axis],
+                           event_name(e), e->size);
     }
 }
 
 mgen_status mgi_plan_tables(mgen_context *ctx, const char *preset, const mgi_mesh_request *r,
                             const mgi_mesh_plans *plans, char **out)
 {
-    page p = {.ctx = ctx};
+    mgi_page p = {.ctx = ctx};
     char divided[2048];
-    print(&p, "%s, %lld tokens a sample, %.4g billion parameters, on %d x %s\n", preset,
-          (long long)plans->tokens, (double)plans->parameters * 1e-9, r->gpus, r->gpu.name);
+    mgi_page_print(&p, "%s, %lld tokens a sample, %.4g billion parameters, on %d x %s\n", preset,
+                   (long long)plans->tokens, (double)plans->parameters * 1e-9, r->gpus,
+                   r->gpu.name);
     print_one(&p, r, &plans->list[0]);
     if (r->timeline)
         print_timeline(&p, &plans->list[0]);
     if (plans->count > 1) {
         print_meshes(&p, r, plans);
     } else {
-        append(&p, "\n");
-        append(&p, mgi_sharding_text(divided, sizeof divided));
+        mgi_page_add(&p, "\n");
+        mgi_page_add(&p, mgi_sharding_text(divided, sizeof divided));
     }
     if (p.status == MGEN_OK)
         *out = p.text;

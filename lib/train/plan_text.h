@@ -27,6 +27,19 @@ const char *mgi_plan_memory_name(mgi_plan_memory memory);
  * and its kernels. */
 const char *mgi_plan_limit(const mgi_mesh_plan *p, const mgi_mesh_request *r);
 
+/* A text that grows, on a context; of what fails the status stays. */
+typedef struct mgi_page {
+    mgen_context *ctx;
+    char *text;
+    size_t used, room;
+    mgen_status status;
+} mgi_page;
+void mgi_page_add(mgi_page *page, const char *text);
+/* A line of at most 511 bytes. */
+void mgi_page_print(mgi_page *page, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+const char *mgi_plan_recompute_name(int recompute); /* MGI_RECOMPUTE_* */
+
 /* One line of JSON, or tables; of the first plan in full, of the others in a list. *out: the caller frees. */
 mgen_status mgi_plan_json(mgen_context *ctx, const char *preset, const mgi_mesh_request *r,
                           const mgi_mesh_plans *plans, char **out);

@@ -49,7 +49,7 @@ static mgen_status read_optimizer(mgen_context *ctx, const mgi_json *o, mgi_opti
     static const char *const keys[] = {
         "lr",    "lr_final", "warmup",       "schedule", "cosine_from", "patience", "beta1",
         "beta2", "eps",      "weight_decay", "clip",     "skip_factor", "ema",      NULL};
-    static const char *const schedules[] = {"cosine", "constant", "plateau"};
+    static const char *const schedules[] = {"cosine", "constant", "plateau", "linear"};
     *r = (mgi_optimizer_recipe){.lr_final = 0.02,
                                 .patience = 4,
                                 .cosine_from = 0.5,
@@ -63,7 +63,7 @@ static mgen_status read_optimizer(mgen_context *ctx, const mgi_json *o, mgi_opti
     MGI_TRY(mgi_json_get_real(ctx, o, "lr", true, 1e-9, 1.0, &r->lr));
     MGI_TRY(mgi_json_get_real(ctx, o, "lr_final", false, 0.0, 1.0, &r->lr_final));
     MGI_TRY(mgi_json_get_int(ctx, o, "warmup", false, 0, 1000000, &r->warmup));
-    MGI_TRY(mgi_json_get_choice(ctx, o, "schedule", schedules, 3, &r->schedule));
+    MGI_TRY(mgi_json_get_choice(ctx, o, "schedule", schedules, 4, &r->schedule));
     MGI_TRY(mgi_json_get_int(ctx, o, "patience", false, 1, 1000000, &r->patience));
     MGI_TRY(mgi_json_get_real(ctx, o, "cosine_from", false, 0.0, 1.0, &r->cosine_from));
     MGI_TRY(mgi_json_get_real(ctx, o, "beta1", false, 0.0, 0.999999, &r->beta1));
@@ -402,6 +402,7 @@ static mgen_status read_flow(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
     MGI_TRY(mgi_recipe_name(ctx, o, "tae", true, s->tae_name));
     MGI_TRY(mgi_recipe_name(ctx, o, "start_from", false, s->start_from));
     MGI_TRY(mgi_recipe_name(ctx, o, "save_as", false, s->save_as));
+    MGI_TRY(mgi_recipe_plan(ctx, o, &s->plan));
     MGI_TRY(read_buckets(ctx, o, s));
     MGI_TRY(read_text_encoders(ctx, o, s));
     MGI_TRY(mgi_json_get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
@@ -413,11 +414,10 @@ static mgen_status read_flow(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",           "kind",        "steps",  "batch",     "accumulate",
-        "validate_every", "optimizer",   "world",  "tae",       "text_encoder",
-        "text_encoders",  "video_model", "clips",  "drop",      "start_from",
-        "save_as",        "buckets",     "images", "recompute", "precision",
-        "store",          "times",       NULL};
+        "name",      "kind",      "steps",      "batch",        "accumulate",    "validate_every",
+        "optimizer", "world",     "tae",        "text_encoder", "text_encoders", "video_model",
+        "clips",     "drop",      "start_from", "save_as",      "buckets",       "images",
+        "recompute", "precision", "store",      "times",        "plan",          NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(read_flow(ctx, o, s));
@@ -481,10 +481,11 @@ mgen_status mgi_recipe_frozen(mgen_context *ctx, const mgi_json *o, mgi_stage *s
 static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",          "kind",      "steps",     "batch",      "accumulate", "validate_every",
-        "optimizer",     "world",     "tae",       "upsampler",  "artifacts",  "degrade",
-        "text_encoders", "clips",     "drop",      "start_from", "save_as",    "buckets",
-        "images",        "recompute", "precision", "store",      "times",      NULL};
+        "name",           "kind",      "steps",         "batch",  "accumulate",
+        "validate_every", "optimizer", "world",         "tae",    "upsampler",
+        "artifacts",      "degrade",   "text_encoders", "clips",  "drop",
+        "start_from",     "save_as",   "buckets",       "images", "recompute",
+        "precision",      "store",     "times",         "plan",   NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
@@ -496,41 +497,6 @@ static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stag
         return mgi_fail_context(ctx, status, "\"upsampler\"");
     s->video = s->upsampler.video;
     return MGEN_OK;
-}
-
-/* "edits": an object that may be absent, and so may each of its kinds. */
-static mgen_status read_edits(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
-{
-    const char *keys[MGI_EDITS_KINDS + 3] = {NULL};
-    const mgi_json *part;
-    double all = 0.0;
-    s->edits[MGI_EDITS_PAIRS] = 3.0;
-    s->edits[MGI_EDITS_SEGMENTATION] = s->edits[MGI_EDITS_TEXT] = 1.0;
-    for (int i = 0; i < MGI_EDITS_KINDS; i++)
-        s->edits_unsaid[i] = true;
-    if (!mgi_json_find(o, "edits"))
-        return MGEN_OK;
-    for (int i = 0; i < MGI_EDITS_KINDS; i++)
-        keys[i] = mgi_edits_kind_name[i];
-    keys[MGI_EDITS_KINDS] = "back_from";
-    keys[MGI_EDITS_KINDS + 1] = "back_steps";
-    MGI_TRY(mgi_recipe_object(ctx, o, "edits", &part));
-    MGI_TRY(mgi_json_only_keys(ctx, part, keys));
-    for (int i = 0; i < MGI_EDITS_KINDS; i++) {
-        MGI_TRY(mgi_json_get_real(ctx, part, keys[i], false, 0.0, 1e6, &s->edits[i]));
-        s->edits_unsaid[i] = !mgi_json_find(part, keys[i]);
-        all += s->edits[i];
-    }
-    s->back_steps = 20;
-    MGI_TRY(mgi_recipe_name(ctx, part, "back_from", false, s->back_from));
-    MGI_TRY(mgi_json_get_int(ctx, part, "back_steps", false, 1, 1000, &s->back_steps));
-    if ((s->edits[MGI_EDITS_BACK] > 0.0) != (s->back_from[0] != '\0'))
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "\"edits\": \"backtranslated\" has a share where \"back_from\" names an "
-                        "editor, and only there");
-    return all > 0.0 ? MGEN_OK
-                     : mgi_fail(ctx, MGEN_E_CORRUPT,
-                                "\"edits\" are all 0; at least one kind must have a share");
 }
 
 mgen_status mgi_recipe_drops(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
@@ -545,27 +511,6 @@ mgen_status mgi_recipe_drops(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
                      ctx, MGEN_E_CORRUPT,
                      "\"drop\", \"drop_source\" and \"drop_both\" are shares of the same clips "
                      "and cannot be more than 1 together");
-}
-
-static mgen_status read_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
-{
-    static const char *const keys[] = {
-        "name",           "kind",          "steps",   "batch",   "accumulate",
-        "validate_every", "optimizer",     "world",   "tae",     "editor",
-        "edits",          "text_encoders", "clips",   "drop",    "drop_both",
-        "drop_source",    "start_from",    "save_as", "buckets", "images",
-        "recompute",      "precision",     "store",   "times",   NULL};
-    const mgi_json *part;
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
-    MGI_TRY(mgi_recipe_frozen(ctx, o, s));
-    MGI_TRY(mgi_recipe_drops(ctx, o, s));
-    MGI_TRY(read_edits(ctx, o, s));
-    MGI_TRY(mgi_recipe_object(ctx, o, "editor", &part));
-    mgen_status status = mgi_editor_config_read(ctx, part, &s->editor);
-    if (status != MGEN_OK)
-        return mgi_fail_context(ctx, status, "\"editor\"");
-    s->video = s->editor.video;
-    return MGEN_OK;
 }
 
 static mgen_status read_lengths(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
@@ -591,11 +536,11 @@ static mgen_status read_lengths(mgen_context *ctx, const mgi_json *o, mgi_stage 
 static mgen_status read_audio(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
-        "name",           "kind",      "steps",         "batch",      "accumulate",
-        "validate_every", "optimizer", "world",         "codec",      "audio",
-        "text",           "vision",    "lengths",       "clips",      "drop",
-        "drop_film",      "drop_text", "nothing_heard", "start_from", "save_as",
-        "recompute",      "precision", "store",         "times",      NULL};
+        "name",       "kind",    "steps",     "batch",     "accumulate", "validate_every",
+        "optimizer",  "world",   "codec",     "audio",     "text",       "vision",
+        "lengths",    "clips",   "drop",      "drop_film", "drop_text",  "nothing_heard",
+        "start_from", "save_as", "recompute", "precision", "store",      "times",
+        "plan",       NULL};
     static const char *const recompute[] = {"none", "selective", "full"};
     const mgi_json *part;
     mgen_status status;
@@ -603,6 +548,7 @@ static mgen_status read_audio(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(mgi_recipe_name(ctx, o, "codec", true, s->codec));
     MGI_TRY(mgi_recipe_name(ctx, o, "start_from", false, s->start_from));
     MGI_TRY(mgi_recipe_name(ctx, o, "save_as", false, s->save_as));
+    MGI_TRY(mgi_recipe_plan(ctx, o, &s->plan));
     MGI_TRY(mgi_json_get_choice(ctx, o, "recompute", recompute, 3, &s->recompute));
     MGI_TRY(mgi_json_get_int(ctx, o, "clips", true, 1, 1 << 20, &s->clips));
     MGI_TRY(read_lengths(ctx, o, s));
@@ -688,7 +634,7 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
                         "the \"schedule\" \"plateau\" needs \"validate_every\"");
     return s->kind == MGI_STAGE_AUTOENCODER    ? read_autoencoder(ctx, o, s)
            : s->kind == MGI_STAGE_UPSAMPLER    ? read_upsampler(ctx, o, s)
-           : s->kind == MGI_STAGE_EDITOR       ? read_editor(ctx, o, s)
+           : s->kind == MGI_STAGE_EDITOR       ? mgi_recipe_editor(ctx, o, s)
            : s->kind == MGI_STAGE_AUDIO_CODEC  ? read_audio_codec(ctx, o, s)
            : s->kind == MGI_STAGE_AUDIO        ? read_audio(ctx, o, s)
            : s->kind == MGI_STAGE_REWRITER     ? mgi_recipe_rewriter(ctx, o, s)
@@ -697,14 +643,11 @@ static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s
                                                : read_text_to_video(ctx, o, s);
 }
 
-static mgen_status find_stage(mgen_context *ctx, const mgi_json *root, const char *name,
-                              mgi_stage *out)
+static mgen_status stages_of(mgen_context *ctx, const mgi_json *root, const mgi_json **out)
 {
     static const char *const keys[] = {"format", "version", "stages", NULL};
-    const mgi_json *found = NULL;
     const char *format = NULL;
     int64_t version = 0;
-    char known[512] = "";
     if (root->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "is not a JSON object");
     MGI_TRY(mgi_json_only_keys(ctx, root, keys));
@@ -715,11 +658,27 @@ static mgen_status find_stage(mgen_context *ctx, const mgi_json *root, const cha
         return mgi_fail(
             ctx, MGEN_E_CORRUPT,
             "is not a recipe: \"format\" must be \"moviegen-recipe\" and \"stages\" a list");
-    for (const mgi_json *e = stages->child; e; e = e->next) {
+    *out = stages->child;
+    return MGEN_OK;
+}
+
+/* The name of an entry of "stages". */
+static mgen_status name_of(mgen_context *ctx, const mgi_json *e, const char **name)
+{
+    if (e->kind != MGI_JSON_OBJECT)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"stages\" has an entry that is not an object");
+    return mgi_json_get_string(ctx, e, "name", true, name);
+}
+
+static mgen_status find_stage(mgen_context *ctx, const mgi_json *root, const char *name,
+                              mgi_stage *out)
+{
+    const mgi_json *found = NULL, *stages;
+    char known[512] = "";
+    MGI_TRY(stages_of(ctx, root, &stages));
+    for (const mgi_json *e = stages; e; e = e->next) {
         const char *text = "";
-        if (e->kind != MGI_JSON_OBJECT)
-            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"stages\" has an entry that is not an object");
-        MGI_TRY(mgi_json_get_string(ctx, e, "name", true, &text));
+        MGI_TRY(name_of(ctx, e, &text));
         if (!strcmp(text, name) && found)
             return mgi_fail(ctx, MGEN_E_CORRUPT, "two stages are named \"%.63s\"", name);
         if (!strcmp(text, name))
@@ -741,17 +700,48 @@ static void take_folder(const char *path, char folder[MGI_PATH_MAX + 1])
         strcpy(folder, ".");
 }
 
-mgen_status mgi_recipe_stage(mgen_context *ctx, const char *path, const char *name, mgi_stage *out)
+static mgen_status open_recipe(mgen_context *ctx, const char *path, mgi_json **root)
 {
     mgi_file text;
-    mgi_json *root = NULL;
     MGI_TRY(mgi_file_open(ctx, path, &text));
-    mgen_status status = mgi_json_parse(ctx, path, (const char *)text.data, text.size, &root);
+    mgen_status status = mgi_json_parse(ctx, path, (const char *)text.data, text.size, root);
     mgi_file_close(ctx, &text);
-    if (status != MGEN_OK)
-        return status;
-    status = find_stage(ctx, root, name, out);
+    return status;
+}
+
+mgen_status mgi_recipe_stage(mgen_context *ctx, const char *path, const char *name, mgi_stage *out)
+{
+    mgi_json *root = NULL;
+    MGI_TRY(open_recipe(ctx, path, &root));
+    mgen_status status = find_stage(ctx, root, name, out);
     mgi_json_free(ctx, root);
     take_folder(path, out->folder);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", path);
+}
+
+static mgen_status take_names(mgen_context *ctx, const mgi_json *root,
+                              char names[MGI_RECIPE_STAGES_MAX][64], int64_t *count)
+{
+    const mgi_json *stages;
+    MGI_TRY(stages_of(ctx, root, &stages));
+    for (const mgi_json *e = stages; e; e = e->next) {
+        const char *text = "";
+        MGI_TRY(name_of(ctx, e, &text));
+        if (*count == MGI_RECIPE_STAGES_MAX)
+            return mgi_fail(ctx, MGEN_E_UNSUPPORTED, "has more than %d stages",
+                            MGI_RECIPE_STAGES_MAX);
+        MGI_TRY(mgi_recipe_name(ctx, e, "name", true, names[(*count)++]));
+    }
+    return MGEN_OK;
+}
+
+mgen_status mgi_recipe_names(mgen_context *ctx, const char *path,
+                             char names[MGI_RECIPE_STAGES_MAX][64], int64_t *count)
+{
+    mgi_json *root = NULL;
+    *count = 0;
+    MGI_TRY(open_recipe(ctx, path, &root));
+    mgen_status status = take_names(ctx, root, names, count);
+    mgi_json_free(ctx, root);
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s", path);
 }

@@ -39,8 +39,8 @@ enum { MGI_CLIP_SCALE_MAX = 100 }; /* CLIP's: similarities are multiplied by no 
 enum { MGI_LEARN_POSITIONS_AND_BIASES, MGI_LEARN_TEXT, MGI_LEARN_ALL };
 
 /* What follows the warm-up: a flat part and a cosine to the end; the peak; the peak, halved whenever the
- * validation has not become better `patience` times in a row. */
-enum { MGI_LR_COSINE, MGI_LR_CONSTANT, MGI_LR_PLATEAU };
+ * validation has not become better `patience` times in a row; a straight line to the end. */
+enum { MGI_LR_COSINE, MGI_LR_CONSTANT, MGI_LR_PLATEAU, MGI_LR_LINEAR };
 
 /* AdamW. */
 typedef struct mgi_optimizer_recipe {
@@ -101,6 +101,12 @@ typedef struct mgi_audio_length {
 } mgi_audio_length;
 #define MGI_AUDIO_LENGTHS_MAX 8
 
+/* The GPUs that a stage is meant for, and how many of them share a sample: what the planner takes unless it is told. Training
+ * heeds none of it. */
+typedef struct mgi_plan_recipe {
+    int64_t gpus, cp, tp; /* gpus 0: nothing is said */
+} mgi_plan_recipe;
+
 typedef struct mgi_stage {
     char name[64];
     int32_t kind;                         /* MGI_STAGE_* */
@@ -109,6 +115,7 @@ typedef struct mgi_stage {
     int32_t dtype; /* of products and activations: "precision", "f32" or "bf16"; weights are f32 */
     int32_t fp8;   /* "store": 1 = its transformer is saved as "fp8", 0 = in "bf16" */
     mgi_optimizer_recipe optimizer;
+    mgi_plan_recipe plan;    /* of a transformer */
     mgi_world_options world; /* what is trained on where no dataset is given */
     /* A model of the same folder to start from (or, of an autoencoder, to inflate); "" = random. */
     char start_from[64];
@@ -188,5 +195,9 @@ static inline mgi_st_dtype mgi_stage_store(const mgi_stage *s)
 void mgi_model_name(char out[MGI_NAME_MAX + 1], const char *set, const char *part);
 
 mgen_status mgi_recipe_stage(mgen_context *ctx, const char *path, const char *name, mgi_stage *out);
+/* The names of all stages, in order. */
+enum { MGI_RECIPE_STAGES_MAX = 64 };
+mgen_status mgi_recipe_names(mgen_context *ctx, const char *path,
+                             char names[MGI_RECIPE_STAGES_MAX][64], int64_t *count);
 
 #endif

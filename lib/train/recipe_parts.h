@@ -17,6 +17,9 @@ mgen_status mgi_recipe_drops(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 /* An image encoder; `scaled`: that may learn at a rate of its own. */
 mgen_status mgi_recipe_vision(mgen_context *ctx, const mgi_json *o, bool scaled,
                               mgi_vision_recipe *r);
+/* "plan": an object that may be absent. */
+mgen_status mgi_recipe_plan(mgen_context *ctx, const mgi_json *o, mgi_plan_recipe *r);
+mgen_status mgi_recipe_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
 mgen_status mgi_recipe_personalizer(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
 mgen_status mgi_recipe_rewriter(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
 mgen_status mgi_recipe_clip(mgen_context *ctx, const mgi_json *o, mgi_stage *s);

@@ -55,7 +55,7 @@ mgen_status mgi_recipe_personalizer(mgen_context *ctx, const mgi_json *o, mgi_st
         "optimizer", "world",       "tae",       "vision",    "photos",     "personalizer",
         "clips",     "drop",        "drop_both", "images",    "start_from", "text_encoders",
         "save_as",   "drop_source", "buckets",   "recompute", "precision",  "store",
-        "times",     NULL};
+        "times",     "plan",        NULL};
     const mgi_json *part;
     MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));

@@ -87,7 +87,8 @@ static void test_refused(void **state)
     assert_refused("\"images\":0.5", "", "of both kinds");
     assert_refused("\"world\":3", "", "\"world\" must be an object");
     assert_refused("\"world\":{\"shapes\":3}", "", "\"shapes\"");
-    assert_refused("", "\"schedule\":\"linear\"", "\"cosine\", \"constant\" and \"plateau\"");
+    assert_refused("", "\"schedule\":\"steps\"",
+                   "\"cosine\", \"constant\", \"plateau\" and \"linear\"");
     assert_refused("", "\"schedule\":\"plateau\"", "needs \"validate_every\"");
     assert_refused("\"opl\":1", "", "\"opl\" must be an object");
     assert_refused("\"opl\":{\"r\":3}", "", "\"weight\"");
@@ -647,6 +648,16 @@ static void test_rates(void **state)
     mgi_optimizer_validated(&o, 1.0); /* which only the plateau heeds */
     mgi_optimizer_validated(&o, 2.0);
     assert_rate(&o, 99, 0.5);
+    mgi_optimizer_finish(&o);
+    o = optimizer_of("", "\"warmup\":20,\"schedule\":\"linear\",\"lr_final\":0.2");
+    assert_rate(&o, 9, 0.25);
+    assert_rate(&o, 20, 0.5);
+    assert_rate(&o, 60, 0.5 * 0.6); /* half of the way from 1 to 0.2 */
+    assert_rate(&o, 100, 0.1);
+    mgi_optimizer_finish(&o);
+    o = optimizer_of("", "\"warmup\":100,\"schedule\":\"linear\",\"lr_final\":0.2");
+    assert_rate(&o, 99, 0.5);
+    assert_rate(&o, 100, 0.1);
     mgi_optimizer_finish(&o);
 }
 

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/plan_recipe.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Where a recipe is silent, as docs/planning.md says: the report's autoencoder, its image encoder at 224 pixels. */
+enum {
+    SPATIAL = 8,
+    TEMPORAL = 8,
+    LATENTS_A_SECOND = 25,
+    PHOTO_TOKENS = 257,
+    TEXT_TOKENS = 1024,
+    SOUND_TOKENS = 512,
+    FEATURE_BYTES = 4
+};
+
+/* A kind of samples of a stage: what is planned of it, and how often it is drawn. */
+typedef struct shape {
+    int64_t frames, rows, columns; /* of latents */
+    int64_t batch;                 /* samples of a step */
+    double share;                  /* of the steps */
+    double bytes;                  /* that a clip takes, encoded */
+} shape;
+enum {
+    SHAPES_MAX = MGI_BUCKETS_MAX > MGI_AUDIO_LENGTHS_MAX ? MGI_BUCKETS_MAX : MGI_AUDIO_LENGTHS_MAX
+};
+
+typedef struct shapes {
+    shape list[SHAPES_MAX];
+    int64_t count;
+} shapes;
+
+static mgen_status why(mgen_context *ctx, mgen_status status, mgi_stage_plan *out)
+{
+    if (status == MGEN_OK || status == MGEN_E_NO_MEMORY || status == MGEN_E_LIMIT)
+        return status;
+    snprintf(out->why, sizeof out->why, "%.255s", ctx->error_text);
+    return MGEN_OK;
+}
+
+/* ---- what is trained on --------------------------------------------------------------------------- */
+
+/* Another stage of the recipe, if it has one of that name and kind. */
+static mgen_status earlier(mgen_context *ctx, const char *recipe, const char *name, int32_t kind,
+                           mgi_stage *out, bool *found)
+{
+    char names[MGI_RECIPE_STAGES_MAX][64];
+    int64_t count;
+    *found = false;
+    MGI_TRY(mgi_recipe_names(ctx, recipe, names, &count));
+    for (int64_t i = 0; i < count && !*found; i++)
+        *found = !strcmp(names[i], name);
+    if (*found)
+        MGI_TRY(mgi_recipe_stage(ctx, recipe, name, out));
+    *found = *found && out->kind == kind;
+    return MGEN_OK;
+}
+
+/* Videos and images have their shares of the steps as in training (train/buckets.c). */
+static void divide(const mgi_stage *s, shapes *all)
+{
+    double sum[2] = {0.0};
+    for (int64_t i = 0; i < all->count; i++)
+        sum[s->bucket[i].frames == 1] += s->bucket[i].weight;
+    for (int64_t i = 0; i < all->count; i++) {
+        const bool image = s->bucket[i].frames == 1;
+        const double group = s->images < 0.0 ? sum[image] / (sum[0] + sum[1])
+                             : image         ? s->images
+                                             : 1.0 - s->images;
+        all->list[i].share = group * s->bucket[i].weight / sum[image];
+    }
+}
+
+static mgen_status take_buckets(mgen_context *ctx, const char *recipe, const mgi_stage *s,
+                                shapes *all)
+{
+    const bool each = s->kind == MGI_STAGE_UPSAMPLER; /* frames are coded by themselves */
+    int64_t side = SPATIAL, time = TEMPORAL;
+    mgi_stage tae;
+    bool found;
+    MGI_TRY(earlier(ctx, recipe, s->tae_name, MGI_STAGE_AUTOENCODER, &tae, &found));
+    if (found) {
+        side = mgi_tae_factor(&tae.tae);
+        time = mgi_tae_time_factor(&tae.tae);
+    }
+    if (!s->bucket_count)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "it has no \"buckets\": its samples are the dataset's, which is not known");
+    all->count = s->bucket_count;
+    for (int64_t i = 0; i < all->count; i++) {
+        const mgi_bucket *b = &s->bucket[i];
+        const double films =
+            s->kind == MGI_STAGE_UPSAMPLER || s->kind == MGI_STAGE_EDITOR ? 2.0 : 1.0;
+        shape *to = &all->list[i];
+        *to = (shape){.frames = each ? b->frames : (b->frames + time - 1) / time,
+                      .rows = b->height / side,
+                      .columns = b->width / side,
+                      .batch = (b->batch ? b->batch : s->batch) * s->accumulate};
+        to->bytes = films * FEATURE_BYTES * (double)(to->frames * to->rows * to->columns) *
+                    (double)s->video.channels;
+    }
+    divide(s, all);
+    return MGEN_OK;
+}
+
+static mgen_status take_lengths(mgen_context *ctx, const char *recipe, const mgi_stage *s,
+                                shapes *all)
+{
+    double rate = LATENTS_A_SECOND, weights = 0.0;
+    mgi_stage codec;
+    bool found;
+    MGI_TRY(earlier(ctx, recipe, s->codec, MGI_STAGE_AUDIO_CODEC, &codec, &found));
+    if (found)
+        rate = (double)codec.sound.codec.rate / (double)mgi_audio_codec_hop(&codec.sound.codec);
+    all->count = s->lengths;
+    for (int64_t i = 0; i < all->count; i++)
+        weights += s->length[i].weight;
+    for (int64_t i = 0; i < all->count; i++) {
+        const mgi_audio_length *l = &s->length[i];
+        const mgi_vt_config *c = &s->audio.transformer;
+        shape *to = &all->list[i];
+        *to = (shape){.frames = (int64_t)(l->seconds * rate),
+                      .rows = 1,
+                      .columns = 1,
+                      .batch = s->batch * s->accumulate,
+                      .share = l->weight / weights};
+        to->bytes = FEATURE_BYTES * ((double)(to->frames * c->channels) +
+                                     l->seconds * (double)l->fps * (double)c->features);
+    }
+    return MGEN_OK;
+}
+
+/* ---- one kind of samples -------------------------------------------------------------------------- */
+
+static const mgi_vt_config *transformer(const mgi_stage *s)
+{
+    return s->kind == MGI_STAGE_AUDIO ? &s->audio.transformer : &s->video;
+}
+
+static int64_t photo_tokens(const mgi_stage *s)
+{
+    const mgi_clip_vision_config *c = &s->vision.config;
+    return c->patch ? mgi_clip_vision_token_count(c) : PHOTO_TOKENS;
+}
+
+static mgi_mesh_request request_of(const mgi_stage *s, const mgi_recipe_machine *m, int gpus,
+                                   const shape *x)
+{
+    const bool sound = s->kind == MGI_STAGE_AUDIO;
+    return (mgi_mesh_request){.step = {.config = *transformer(s),
+                                       .latent_frames = x->frames,
+                                       .latent_height = x->rows,
+                                       .latent_width = x->columns,
+                                       .text_tokens = m->text_tokens ? m->text_tokens
+                                                      : sound        ? SOUND_TOKENS
+                                                                     : TEXT_TOKENS,
+                                       .reference_tokens = photo_tokens(s),
+                                       .recompute = m->recompute < 0 ? s->recompute : m->recompute,
+                                       .dtype = s->dtype},
+                              .gpu = m->gpu,
+                              .gpus = gpus,
+                              .global_batch = x->batch,
+                              .any_cp = true};
+}
+
+/* The samples of a pass: as many as are asked for, at the most, that the batch is a multiple of. */
+static int64_t samples_of(const shape *x, int64_t dp, int64_t most)
+{
+    while (most > 1 && x->batch % (dp * most))
+        most--;
+    return most;
+}
+
+/* Of a mesh or of the best, with what is computed again as asked for or, if that may be more, as much as it takes to fit. The
+ * first of the list is in *plan. */
+static mgen_status plan_shape(mgen_context *ctx, mgi_mesh_request *r, bool more,
+                              mgi_stage_plan *out, mgi_mesh_plan *plan)
+{
+    mgi_mesh_plans plans;
+    for (bool again = true; again; r->step.recompute += again) {
+        MGI_TRY(mgi_mesh_plan_make(ctx, r, &plans));
+        *plan = plans.list[0];
+        plan->events = NULL;
+        out->parameters = plans.parameters;
+        out->tokens = plans.tokens > out->tokens ? plans.tokens : out->tokens;
+        mgi_mesh_plans_free(ctx, &plans);
+        again = more && !plan->fits && r->step.recompute < MGI_RECOMPUTE_FULL;
+    }
+    return MGEN_OK;
+}
+
+/* ---- a stage -------------------------------------------------------------------------------------- */
+
+static const shape *longest_of(const shapes *all)
+{
+    const shape *x = all->list;
+    for (int64_t i = 1; i < all->count; i++) {
+        const shape *y = &all->list[i];
+        if (y->frames * y->rows * y->columns > x->frames * x->rows * x->columns)
+            x = y;
+    }
+    return x;
+}
+
+/* Two that differ in how they lie only take the same. */
+static bool alike(const shape *a, const shape *b)
+{
+    return a->frames == b->frames && a->rows * a->columns == b->rows * b->columns &&
+           a->batch == b->batch;
+}
+
+/* The mesh of all buckets: what is given; on the GPUs of the stage's "plan", that; else the best for the longest, with as many
+ * samples in a pass as there, or half of them, and so on, until it fits. */
+static mgen_status find_mesh(mgen_context *ctx, const mgi_stage *s, const mgi_recipe_machine *m,
+                             const shape *longest, mgi_stage_plan *out, int64_t *samples)
+{
+    const mgi_plan_recipe *said = &s->plan;
+    const int64_t dp = said->gpus ? said->gpus / (said->cp * said->tp) : 1;
+    mgi_mesh_request r = request_of(s, m, out->gpus, longest);
+    *samples = m->samples                          ? m->samples
+               : said->gpus && longest->batch > dp ? longest->batch / dp
+                                                   : 1;
+    r.mesh = m->mesh;
+    if (!r.mesh.dp && said->gpus == out->gpus)
+        r.mesh = (mgi_mesh_shape){(int)dp, (int)said->cp, (int)said->tp, 0};
+    for (;; *samples /= 2) {
+        *samples = samples_of(longest, r.mesh.dp ? r.mesh.dp : 1, *samples);
+        r.step.batch = *samples;
+        MGI_TRY(plan_shape(ctx, &r, m->recompute < 0, out, &out->longest));
+        if (out->longest.fits || r.mesh.dp || m->samples || *samples == 1)
+            return MGEN_OK;
+        r.step.recompute = m->recompute < 0 ? s->recompute : m->recompute;
+    }
+}
+
+static void add_shape(const mgi_mesh_plan *p, const shape *x, double share, double *flops,
+                      mgi_stage_plan *out)
+{
+    mgi_mesh_plan *most = &out->longest;
+    out->step_seconds += share * p->seconds;
+    out->global_batch += share * (double)x->batch;
+    *flops += share * p->model_flops;
+    if (p->memory_bytes <= most->memory_bytes)
+        return;
+    most->memory_bytes = p->memory_bytes;
+    most->fits = p->fits;
+    most->recompute = p->recompute;
+}
+
+static mgen_status plan_shapes(mgen_context *ctx, const mgi_stage *s, const mgi_recipe_machine *m,
+                               const shapes *all, mgi_stage_plan *out)
+{
+    const shape *longest = longest_of(all);
+    double flops = 0.0;
+    bool done[SHAPES_MAX] = {false};
+    int64_t samples;
+    MGI_TRY(find_mesh(ctx, s, m, longest, out, &samples));
+    for (int64_t i = 0; i < all->count; i++) {
+        const shape *x = &all->list[i];
+        double share = 0.0;
+        mgi_mesh_plan p = out->longest;
+        for (int64_t k = i; k < all->count && !done[i]; k++)
+            if (!done[k] && alike(x, &all->list[k])) {
+                share += all->list[k].share;
+                done[k] = k > i;
+            }
+        if (share == 0.0)
+            continue;
+        if (!alike(x, longest)) {
+            mgi_mesh_request r = request_of(s, m, out->gpus, x);
+            r.mesh = out->longest.mesh;
+            r.step.batch = samples_of(x, r.mesh.dp, samples);
+            MGI_TRY(plan_shape(ctx, &r, m->recompute < 0, out, &p));
+        }
+        add_shape(&p, x, share, &flops, out);
+    }
+    const double tflops = s->dtype == MGK_BF16 ? m->gpu.tflops : m->gpu.tflops_f32;
+    out->mfu = flops / (out->step_seconds * tflops * 1e12 * out->gpus);
+    return MGEN_OK;
+}
+
+static bool has_transformer(int32_t kind)
+{
+    return kind == MGI_STAGE_TEXT_TO_VIDEO || kind == MGI_STAGE_UPSAMPLER ||
+           kind == MGI_STAGE_EDITOR || kind == MGI_STAGE_PERSONALIZER || kind == MGI_STAGE_AUDIO;
+}
+
+static mgen_status plan_stage(mgen_context *ctx, const char *recipe, const mgi_stage *s,
+                              const mgi_recipe_machine *m, mgi_stage_plan *out)
+{
+    shapes all = {.count = 0};
+    if (!has_transformer(s->kind))
+        return mgi_fail(ctx, MGEN_E_UNSUPPORTED, "the planner knows transformers only");
+    if (!out->gpus)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "it has no \"plan\" that says how many GPUs; say how many");
+    MGI_TRY(s->kind == MGI_STAGE_AUDIO ? take_lengths(ctx, recipe, s, &all)
+                                       : take_buckets(ctx, recipe, s, &all));
+    for (int64_t i = 0; i < all.count; i++)
+        out->latent_bytes += (double)s->clips * all.list[i].bytes;
+    MGI_TRY(plan_shapes(ctx, s, m, &all, out));
+    out->planned = true;
+    out->samples = out->steps * out->global_batch;
+    out->days = out->steps * out->step_seconds / 86400.0;
+    return MGEN_OK;
+}
+
+mgen_status mgi_stage_plan_make(mgen_context *ctx, const char *recipe, const char *stage,
+                                const mgi_recipe_machine *machine, mgi_stage_plan *out)
+{
+    mgi_stage s;
+    *out = (mgi_stage_plan){.planned = false};
+    MGI_TRY(mgi_recipe_stage(ctx, recipe, stage, &s));
+    strcpy(out->name, s.name);
+    out->kind = s.kind;
+    out->steps = (double)s.steps;
+    out->gpus = machine->gpus ? machine->gpus : (int)s.plan.gpus;
+    return why(ctx, plan_stage(ctx, recipe, &s, machine, out), out);
+}
