@@ -259,6 +259,7 @@ suite_cli() {
     begin_tap edit 600 "$python" tests/cli/check_edit.py build-test/examples/cli/moviegen
     begin_tap personalize 600 "$python" tests/cli/check_personalize.py build-test/examples/cli/moviegen
     begin_tap rewrite 600 "$python" tests/cli/check_rewrite.py build-test/examples/cli/moviegen
+    begin_tap pictures 600 "$python" tests/cli/check_pictures.py build-test/examples/cli/moviegen
     begin_tap sound 600 "$python" tests/cli/check_sound.py build-test/examples/cli/moviegen
     begin_tap curate 600 "$python" tests/cli/check_curate.py build-test/examples/cli/moviegen
     begin_tap compare 600 "$python" tests/cli/check_compare.py build-test/examples/cli/moviegen

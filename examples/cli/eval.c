@@ -180,7 +180,7 @@ const cli_command command_eval = {
     "alignment: whether that program finds in the generated films what the prompts asked for, on\n"
     "combinations that no training has; with what is found in reproduced true films (ceiling), and "
     "what\n"
-    "another prompt would have scored (control).\n"
+    "another prompt would have scored (control). Of a model of pictures: what a picture can show.\n"
     "upsample: how near small films, reproduced and upsampled, come to the same scenes drawn "
     "large; "
     "with\n"

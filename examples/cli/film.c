@@ -283,7 +283,10 @@ void film_tell(const film_files *f, const mgen_clip *clip, double seconds)
 {
     mgen_clip_info info = MGEN_CLIP_INFO_INIT;
     mgen_clip_get_info(clip, &info);
-    for (int i = 0; i < f->count; i++)
+    for (int i = 0; i < f->count && info.frames == 1; i++)
+        printf("wrote %s: a picture of %u x %u, in %.1f s\n", f->name[i], info.width, info.height,
+               seconds);
+    for (int i = 0; i < f->count && info.frames > 1; i++)
         printf("wrote %s: %u frames of %u x %u, %g frames per second, in %.1f s\n", f->name[i],
                info.frames, info.width, info.height, (double)info.fps_num / info.fps_den, seconds);
 }

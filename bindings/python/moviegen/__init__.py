@@ -16,7 +16,7 @@ from .errors import (AgainError, CancelledError, ControlError, CorruptError, Des
                      Error, FileError, InternalError, InvalidError, LimitError, NoMemoryError, NoSpaceError,
                      NotFoundError, NumericError, PeerError, PeerLostError, ReadWriteError, ResourceError, StateError,
                      TimedOutError, UnsupportedError, UsageError, VersionError)
-from .measure import Report, curate, evaluate, plan, plan_mesh, toybox_prompts, version
+from .measure import Report, curate, evaluate, plan, plan_mesh, plan_recipe, toybox_prompts, version
 from .models import (ROLES, AudioModel, Editor, ModelInfo, Personalizer, Rewriter, Tae, TextEncoder, Upsampler, VideoModel,
                      average, convert, noise, schedule)
 from .pipeline import Estimate, Job, JobInfo, Pipeline, Stream
@@ -35,5 +35,5 @@ __all__ = [
     "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Personalizer", "Pipeline", "ROLES", "Ranks",
     "ReadWriteError", "Report", "ResourceError", "Rewriter", "Sample", "Sound", "StateError", "Stream", "Tae", "TextEncoder",
     "TimedOutError", "Trainer", "UnsupportedError", "Upsampler", "UsageError", "VersionError", "VideoModel", "__version__",
-    "average", "convert", "curate", "evaluate", "noise", "plan", "plan_mesh", "schedule", "toybox_prompts", "version",
+    "average", "convert", "curate", "evaluate", "noise", "plan", "plan_mesh", "plan_recipe", "schedule", "toybox_prompts", "version",
 ]

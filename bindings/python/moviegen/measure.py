@@ -65,6 +65,22 @@ def plan_mesh(context: Context, preset: str, *, gpus: int, gpu: str = "h100-80gb
         lib.mgen_report_destroy(out)
 
 
+def plan_recipe(context: Context, recipe: str, stage: str = "", *, gpus: int = 0, gpu: str = "h100-80gb",
+                mesh: Optional[str] = None, batch: int = 0, recompute: Optional[str] = None,
+                text_tokens: int = 0) -> Dict[str, Any]:
+    """What the stages of a recipe, or one of them, need: mesh, memory, the time of a step, days. gpus: 0 for those that each
+    stage is meant for. batch: samples of a dp rank in a pass, 0 for as many as is meant."""
+    params = PlanParams(preset=text_of(f"{recipe}:{stage}", "recipe"), recompute=text_of(recompute, "recompute"), batch=batch,
+                        text_tokens=text_tokens, gpus=gpus, gpu=text_of(gpu, "gpu"), mesh=text_of(mesh, "mesh"), text=1)
+    out = c_void_p()
+    context._core.call(lib.mgen_plan_training, byref(params), byref(out))
+    try:
+        plan_as_json: Dict[str, Any] = json.loads(lib.mgen_report_text(out.value))
+        return plan_as_json
+    finally:
+        lib.mgen_report_destroy(out)
+
+
 @callback(DONE_TOTAL)
 def _on_progress(user: int, done: int, total: int) -> int:
     return answer(_tell, done, total)
