@@ -71,12 +71,26 @@ mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, mgi_data
     return MGEN_OK;
 }
 
+static mgi_edits of_kind(const mgi_edits *all, int kind)
+{
+    mgi_edits one = *all;
+    memset(one.share, 0, sizeof one.share);
+    one.share[kind] = 1.0;
+    return one;
+}
+
 mgen_status mgi_buckets_encode(mgen_context *ctx, mgi_buckets *b,
                                const mgi_latents_request *request)
 {
     mgi_latents_request q = *request;
+    mgi_edits edits;
     for (int64_t i = 0; i < b->count; i++) {
         mgi_bucket_data *d = &b->list[i];
+        q.edits = request->edits;
+        if (d->bucket.edits) {
+            edits = of_kind(request->edits, d->bucket.edits - 1);
+            q.edits = &edits;
+        }
         q.dataset = d->dataset;
         q.frames = d->bucket.frames;
         q.first = d->first;

@@ -50,6 +50,8 @@ static void put_buckets(mgi_json_writer *w, const mgi_stage *s)
         mgi_json_put_int(w, "fps", b->fps);
         mgi_json_put_int(w, "batch", b->batch);
         put_exact(w, "weight", b->weight);
+        if (b->edits)
+            mgi_json_put_string(w, "edits", mgi_edits_kind_name[b->edits - 1]);
         mgi_json_close(w, '}');
     }
     if (s->bucket_count)

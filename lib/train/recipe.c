@@ -118,7 +118,9 @@ static mgen_status read_losses(mgen_context *ctx, const mgi_json *o, mgi_stage *
 
 static mgen_status read_bucket(mgen_context *ctx, const mgi_json *o, mgi_bucket *b)
 {
-    static const char *const keys[] = {"width", "height", "frames", "fps", "batch", "weight", NULL};
+    static const char *const keys[] = {"width", "height", "frames", "fps",
+                                       "batch", "weight", "edits",  NULL};
+    const bool edits = mgi_json_find(o, "edits") != NULL;
     if (o->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"buckets\" has an entry that is not an object");
     b->weight = 1.0;
@@ -128,7 +130,12 @@ static mgen_status read_bucket(mgen_context *ctx, const mgi_json *o, mgi_bucket 
     MGI_TRY(mgi_json_get_int(ctx, o, "frames", true, 1, 4096, &b->frames));
     MGI_TRY(mgi_json_get_int(ctx, o, "fps", false, 1, 240, &b->fps));
     MGI_TRY(mgi_json_get_int(ctx, o, "batch", false, 1, 65536, &b->batch));
-    return mgi_json_get_real(ctx, o, "weight", false, 1e-6, 1e6, &b->weight);
+    MGI_TRY(mgi_json_get_real(ctx, o, "weight", false, 1e-6, 1e6, &b->weight));
+    if (edits)
+        MGI_TRY(
+            mgi_json_get_choice(ctx, o, "edits", mgi_edits_kind_name, MGI_EDITS_KINDS, &b->edits));
+    b->edits += edits;
+    return MGEN_OK;
 }
 
 static mgen_status read_buckets(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
@@ -142,6 +149,9 @@ static mgen_status read_buckets(mgen_context *ctx, const mgi_json *o, mgi_stage 
             return mgi_fail(ctx, MGEN_E_CORRUPT, "\"buckets\" has more than %d entries",
                             MGI_BUCKETS_MAX);
         MGI_TRY(read_bucket(ctx, e, &s->bucket[s->bucket_count]));
+        if (s->bucket[s->bucket_count].edits && s->kind != MGI_STAGE_EDITOR)
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "\"buckets\" has an entry with \"edits\", which are an editor's");
         images += s->bucket[s->bucket_count++].frames == 1;
     }
     s->images = -1.0;

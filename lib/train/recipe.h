@@ -58,6 +58,8 @@ typedef struct mgi_bucket {
     int64_t fps;                   /* 0: as the dataset has it */
     int64_t batch;                 /* 0: the stage's */
     double weight;                 /* in the choice of a step's bucket */
+    int32_t
+        edits; /* of an editor: 1 + the kind that its samples are of; 0: as the stage's shares say */
 } mgi_bucket;
 #define MGI_BUCKETS_MAX 32
 

@@ -37,6 +37,19 @@ static mgen_status read_edits(mgen_context *ctx, const mgi_json *o, mgi_stage *s
                                 "\"edits\" are all 0; at least one kind must have a share");
 }
 
+/* What a bucket is of must have a share: so it is said, or not, of the stage what it takes. */
+static mgen_status check_buckets(mgen_context *ctx, const mgi_stage *s)
+{
+    for (int64_t i = 0; i < s->bucket_count; i++) {
+        const int32_t kind = s->bucket[i].edits - 1;
+        if (kind >= 0 && s->edits[kind] == 0.0)
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "bucket %lld is of \"%s\", to which \"edits\" give no share",
+                            (long long)i + 1, mgi_edits_kind_name[kind]);
+    }
+    return MGEN_OK;
+}
+
 mgen_status mgi_recipe_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
     static const char *const keys[] = {
@@ -50,6 +63,7 @@ mgen_status mgi_recipe_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
     MGI_TRY(mgi_recipe_drops(ctx, o, s));
     MGI_TRY(read_edits(ctx, o, s));
+    MGI_TRY(check_buckets(ctx, s));
     MGI_TRY(mgi_recipe_object(ctx, o, "editor", &part));
     mgen_status status = mgi_editor_config_read(ctx, part, &s->editor);
     if (status != MGEN_OK)

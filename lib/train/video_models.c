@@ -97,6 +97,14 @@ static mgen_status check_back(const struct mgi_stage_run *r, mgi_clip_shape clip
 static mgen_status fit_edits(struct mgi_stage_run *r)
 {
     MGI_TRY(mgi_edits_fit(r->ctx, &r->edits, r->dataset));
+    for (int64_t i = 0; i < r->stage.bucket_count; i++) {
+        const int32_t kind = r->stage.bucket[i].edits - 1;
+        if (kind >= 0 && r->edits.share[kind] == 0.0)
+            return mgi_fail(
+                r->ctx, MGEN_E_INVALID,
+                "bucket %lld of stage \"%s\" is of \"%s\", of which the dataset has nothing",
+                (long long)i + 1, r->stage.name, mgi_edits_kind_name[kind]);
+    }
     memcpy(r->stage.edits, r->edits.share, sizeof r->stage.edits);
     return MGEN_OK;
 }

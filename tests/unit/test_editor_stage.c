@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "editor_stages.h"
+#include "train/checkpoint_head.h"
 
 /* ---- samples ------------------------------------------------------------------------------------------ */
 
@@ -354,6 +355,44 @@ static void test_places(void **state)
     assert_int_equal(moved_places(stage, &each), 1);
 }
 
+static int count_text(const mgi_latents *l)
+{
+    int count = 0;
+    for (int64_t i = 0; i < l->clips + l->held; i++)
+        count += l->tasks[i] == MGI_EDIT_TEXT_TO_VIDEO;
+    return count;
+}
+
+/* Images that are edited and films of captions, by turns, as the report has them; a bucket without a kind takes all. It is part
+ * of what a checkpoint is told apart by. */
+static void test_kinds_of_buckets(void **state)
+{
+    char hash[2][MGI_HEAD_TEXT];
+    mgi_stage stage = tiny_editor(2, 2);
+    (void)state;
+    stage.clips = 32;
+    stage.bucket_count = 3;
+    stage.bucket[2] = stage.bucket[1];
+    OK(mgi_stage_hash(ctx, &stage, hash[0]));
+    stage.bucket[0].edits = 1 + MGI_EDITS_TEXT;
+    stage.bucket[1].edits = 1 + MGI_EDITS_PAIRS;
+    OK(mgi_stage_hash(ctx, &stage, hash[1]));
+    assert_string_not_equal(hash[0], hash[1]);
+    struct mgi_stage_run *run = begin(&stage);
+    const mgi_bucket_data *list = run->buckets.list;
+    for (int b = 0; b < 3; b++) {
+        const mgi_latents *l = &list[b].latents;
+        const int text = count_text(l), all = (int)(l->clips + l->held);
+        assert_true(all > 16);
+        assert_true(b == 0 ? text == all : b == 1 ? text == 0 : text > 0 && text < all);
+        for (int64_t i = 0; i < all && b == 1; i++)
+            assert_true(l->tasks[i] != MGI_EDIT_SEGMENTATION);
+    }
+    for (int64_t i = 0; i < stage.steps; i++)
+        OK(mgi_stage_text_to_video.step(run, i, NULL));
+    end(run);
+}
+
 static void assert_names(const char *editor)
 {
     mgi_pipeline_file p;
@@ -509,12 +548,17 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_samples), cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_latents), cmocka_unit_test(test_cache),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_samples),
+                                       cmocka_unit_test(test_shares),
+                                       cmocka_unit_test(test_latents),
+                                       cmocka_unit_test(test_cache),
 
-        cmocka_unit_test(test_drops),   cmocka_unit_test(test_places),
-        cmocka_unit_test(test_learns),  cmocka_unit_test(test_start),
-        cmocka_unit_test(test_deeper),  cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_kinds_of_buckets),
+                                       cmocka_unit_test(test_drops),
+                                       cmocka_unit_test(test_places),
+                                       cmocka_unit_test(test_learns),
+                                       cmocka_unit_test(test_start),
+                                       cmocka_unit_test(test_deeper),
+                                       cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests_name("editor_stage", tests, make_models, free_models);
 }

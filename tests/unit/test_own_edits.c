@@ -470,6 +470,10 @@ static void test_defaults(void **state)
     h.silent = true;
     check_shares(ds, 0.0, 0.0);
     mgi_stage stage = default_editor();
+    stage.bucket[0].edits = 1 + MGI_EDITS_TEXT; /* which nobody tells */
+    assert_refused_on(&stage, ds, MGEN_E_INVALID,
+                      "is of \"text\", of which the dataset has nothing");
+    stage.bucket[0].edits = 0;
     stage.edits[MGI_EDITS_PAIRS] = 0.0;
     stage.edits_unsaid[MGI_EDITS_PAIRS] = false;
     assert_refused_on(&stage, ds, MGEN_E_INVALID, "give \"pairs\" or \"animated\" a share");

@@ -356,6 +356,9 @@ static mgen_status read_editor(const char *members, mgi_stage *out)
     return mgi_recipe_stage(ctx, file, "one", out);
 }
 
+#define EDIT_BUCKET(kind)                                                                          \
+    "\"buckets\":[{\"width\":64,\"height\":64,\"frames\":1,\"edits\":" kind "}]"
+
 static void test_editor(void **state)
 {
     static const struct {
@@ -374,6 +377,9 @@ static void test_editor(void **state)
         {EDITED ",\"edits\":{\"back_from\":\"e\"}", "names an editor, and only there"},
         {EDITED ",\"edits\":{\"back_from\":\"../e\"}", "\"back_from\" is \"../e\""},
         {EDITED ",\"edits\":{\"back_steps\":0}", "\"back_steps\" is 0"},
+        {EDITED "," EDIT_BUCKET("\"styles\""), "\"styles\""},
+        {EDITED "," EDIT_BUCKET("\"animated\""),
+         "bucket 1 is of \"animated\", to which \"edits\" give no share"},
         {EDITED ",\"drop\":0.5,\"drop_source\":0.5", "cannot be more than 1 together"},
         {EDITED ",\"drop_both\":1.5", "\"drop_both\" is 1.5"},
         {EDITED ",\"drop_source\":-0.5", "\"drop_source\" is -0.5"},
@@ -410,6 +416,12 @@ static void test_editor(void **state)
     assert_int_equal(
         read_editor(EDITED ",\"edits\":{\"backtranslated\":2,\"back_from\":\"ed\"}", &s), MGEN_OK);
     assert_true(s.edits[MGI_EDITS_BACK] == 2.0 && s.back_steps == 20);
+    assert_int_equal(read_editor(EDITED "," EDIT_BUCKET("\"text\""), &s), MGEN_OK);
+    assert_int_equal(s.bucket[0].edits, 1 + MGI_EDITS_TEXT);
+    assert_int_equal(read_video(EDIT_BUCKET("\"text\""), &s), MGEN_E_CORRUPT);
+    assert_non_null(strstr(mgen_last_error(ctx), "which are an editor's"));
+    assert_int_equal(
+        read_editor(EDITED ",\"edits\":{\"backtranslated\":2,\"back_from\":\"ed\"}", &s), MGEN_OK);
     assert_string_equal(s.back_from, "ed");
     assert_int_equal(read_editor(EDITED ",\"edits\":{\"backtranslated\":2,\"back_from\":\"ed\","
                                         "\"back_steps\":7}",
