@@ -213,22 +213,21 @@ static bool alike(const shape *a, const shape *b)
 /* The mesh of all buckets: what is given; on the GPUs of the stage's "plan", that; else the best for the longest, with as many
  * samples in a pass as there, or half of them, and so on, until it fits. */
 static mgen_status find_mesh(mgen_context *ctx, const mgi_stage *s, const mgi_recipe_machine *m,
-                             const shape *longest, mgi_stage_plan *out, int64_t *samples)
+                             const shape *longest, mgi_stage_plan *out)
 {
     const mgi_plan_recipe *said = &s->plan;
     const int64_t dp = said->gpus ? said->gpus / (said->cp * said->tp) : 1;
+    const int64_t meant = said->gpus ? longest->batch / (dp * s->accumulate) : 1;
+    int64_t samples = m->samples ? m->samples : meant > 1 ? meant : 1;
     mgi_mesh_request r = request_of(s, m, out->gpus, longest);
-    *samples = m->samples                          ? m->samples
-               : said->gpus && longest->batch > dp ? longest->batch / dp
-                                                   : 1;
     r.mesh = m->mesh;
     if (!r.mesh.dp && said->gpus == out->gpus)
         r.mesh = (mgi_mesh_shape){(int)dp, (int)said->cp, (int)said->tp, 0};
-    for (;; *samples /= 2) {
-        *samples = samples_of(longest, r.mesh.dp ? r.mesh.dp : 1, *samples);
-        r.step.batch = *samples;
+    for (;; samples /= 2) {
+        samples = samples_of(longest, r.mesh.dp ? r.mesh.dp : 1, samples);
+        r.step.batch = samples;
         MGI_TRY(plan_shape(ctx, &r, m->recompute < 0, out, &out->longest));
-        if (out->longest.fits || r.mesh.dp || m->samples || *samples == 1)
+        if (out->longest.fits || r.mesh.dp || m->samples || samples == 1)
             return MGEN_OK;
         r.step.recompute = m->recompute < 0 ? s->recompute : m->recompute;
     }
@@ -248,14 +247,20 @@ static void add_shape(const mgi_mesh_plan *p, const shape *x, double share, doub
     most->recompute = p->recompute;
 }
 
+/* The samples of a pass of other buckets: all take as many passes as the longest, which a stage's "accumulate" is. */
+static int64_t samples_in(const shape *x, const mgi_mesh_plan *longest)
+{
+    const int64_t share = (int64_t)longest->mesh.dp * longest->passes;
+    return x->batch % share ? samples_of(x, longest->mesh.dp, longest->samples) : x->batch / share;
+}
+
 static mgen_status plan_shapes(mgen_context *ctx, const mgi_stage *s, const mgi_recipe_machine *m,
                                const shapes *all, mgi_stage_plan *out)
 {
     const shape *longest = longest_of(all);
     double flops = 0.0;
     bool done[SHAPES_MAX] = {false};
-    int64_t samples;
-    MGI_TRY(find_mesh(ctx, s, m, longest, out, &samples));
+    MGI_TRY(find_mesh(ctx, s, m, longest, out));
     for (int64_t i = 0; i < all->count; i++) {
         const shape *x = &all->list[i];
         double share = 0.0;
@@ -270,7 +275,7 @@ static mgen_status plan_shapes(mgen_context *ctx, const mgi_stage *s, const mgi_
         if (!alike(x, longest)) {
             mgi_mesh_request r = request_of(s, m, out->gpus, x);
             r.mesh = out->longest.mesh;
-            r.step.batch = samples_of(x, r.mesh.dp, samples);
+            r.step.batch = samples_in(x, &out->longest);
             MGI_TRY(plan_shape(ctx, &r, m->recompute < 0, out, &p));
         }
         add_shape(&p, x, share, &flops, out);

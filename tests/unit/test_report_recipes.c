@@ -329,6 +329,47 @@ static void test_mean_of_buckets(void **state)
     assert_true(fabs(plan.latent_bytes / bytes - 1.0) < 1e-9);
 }
 
+/* Buckets of larger batches have as many passes as the others, since "accumulate" is the stage's: of 64 films of 256 frames one
+ * for each rank, of 512 images eight. */
+static void test_batches_of_buckets(void **state)
+{
+    const mgi_recipe_machine m = h100s(0);
+    static const struct {
+        double share;
+        int64_t frames, samples;
+    } parts[] = {{0.1667 / 3, 32, 1}, {0.1667 / 3, 24, 1}, {0.1667 / 3, 16, 1}, {0.8333, 1, 8}};
+    static const struct {
+        double share;
+        int64_t rows, columns;
+    } sides[] = {{0.57, 72, 128}, {0.1, 96, 96}, {0.33, 82, 112}}; /* but for how they lie */
+    mgi_stage s;
+    double seconds = 0.0;
+    (void)state;
+    read_stage("edit", "single_frames", &s);
+    for (int i = 0; i < 12; i++) {
+        mgi_mesh_plans plans;
+        const mgi_mesh_request r = {.step = {.config = s.video,
+                                             .batch = parts[i / 3].samples,
+                                             .latent_frames = parts[i / 3].frames,
+                                             .latent_height = sides[i % 3].rows,
+                                             .latent_width = sides[i % 3].columns,
+                                             .text_tokens = 1024,
+                                             .recompute = MGI_RECOMPUTE_SELECTIVE,
+                                             .dtype = MGK_BF16},
+                                    .gpu = m.gpu,
+                                    .gpus = 512,
+                                    .mesh = {64, 2, 4, 0},
+                                    .any_cp = true};
+        assert_int_equal(mgi_mesh_plan_make(ctx, &r, &plans), MGEN_OK);
+        assert_int_equal(plans.list[0].global_batch, i / 3 < 3 ? 64 : 512);
+        seconds += parts[i / 3].share * sides[i % 3].share * plans.list[0].seconds;
+        mgi_mesh_plans_free(ctx, &plans);
+    }
+    const mgi_stage_plan plan = plan_of("edit", "single_frames", &m);
+    assert_true(fabs(plan.step_seconds / seconds - 1.0) < 1e-6);
+    assert_true(fabs(plan.global_batch - (0.8333 * 512 + 0.1667 * 64)) < 1e-6);
+}
+
 /* On other GPUs the mesh is found, passes are added, and what does not fit says so. */
 static void test_other_machines(void **state)
 {
@@ -361,10 +402,10 @@ static void test_other_machines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_are_known),   cmocka_unit_test(test_printed_numbers),
-        cmocka_unit_test(test_printed_details), cmocka_unit_test(test_chains),
-        cmocka_unit_test(test_sizes_and_plans), cmocka_unit_test(test_mean_of_buckets),
-        cmocka_unit_test(test_other_machines),
+        cmocka_unit_test(test_all_are_known),      cmocka_unit_test(test_printed_numbers),
+        cmocka_unit_test(test_printed_details),    cmocka_unit_test(test_chains),
+        cmocka_unit_test(test_sizes_and_plans),    cmocka_unit_test(test_mean_of_buckets),
+        cmocka_unit_test(test_batches_of_buckets), cmocka_unit_test(test_other_machines),
     };
     return cmocka_run_group_tests_name("report recipes", tests, make_context, drop_context);
 }
