@@ -123,11 +123,11 @@ static mgen_status take_films(folder *d, bool (*progress)(void *user, int64_t do
 {
     int64_t films = 0, done = 0;
     for (int64_t i = 0; i < d->count; i++)
-        films += mgi_folder_is_sample(d->files[i].name, d->files, d->count);
+        films += mgi_folder_is_sample(d->files[i].name, false, d->files, d->count);
     if (!films)
         return mgi_folder_no_film(d->ctx, d->dir);
     for (int64_t i = 0; i < d->count; i++) {
-        if (!mgi_folder_is_sample(d->files[i].name, d->files, d->count))
+        if (!mgi_folder_is_sample(d->files[i].name, false, d->files, d->count))
             continue;
         MGI_TRY(take_film(d, d->files[i].name));
         done++;

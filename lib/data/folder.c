@@ -32,11 +32,19 @@ bool mgi_folder_is_film(const char *name)
     return false;
 }
 
+bool mgi_folder_is_picture(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && strcasecmp(dot, ".png") == 0;
+}
+
 mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir)
 {
-    return mgi_fail(ctx, MGEN_E_NOT_FOUND,
-                    "no film in '%s': files that end in .mp4, .mkv, .webm, .mov, .avi or .y4m",
-                    dir);
+    return mgi_fail(
+        ctx, MGEN_E_NOT_FOUND,
+        "no film in '%s': files that end in .mp4, .mkv, .webm, .mov, .avi or .y4m; or, for "
+        "samples of one frame, in .png",
+        dir);
 }
 
 static mgen_status clean_text(mgen_context *ctx, const char *path, const mgi_file *file,
@@ -155,12 +163,12 @@ static mgen_status take_films(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_
 {
     int64_t n = 0;
     for (int64_t i = 0; i < count; i++)
-        n += mgi_folder_is_sample(files[i].name, files, count);
+        n += mgi_folder_is_sample(files[i].name, ds->frames == 1, files, count);
     if (n == 0)
         return mgi_folder_no_film(ctx, ds->dir);
     MGI_TRY(make_films(ctx, ds, n));
     for (int64_t i = 0; i < count; i++) {
-        if (!mgi_folder_is_sample(files[i].name, files, count))
+        if (!mgi_folder_is_sample(files[i].name, ds->frames == 1, files, count))
             continue;
         MGI_TRY(take_film(ctx, ds, files, count, files[i].name, hash));
         *hash = mgi_folder_identify(*hash, &files[i]);
@@ -175,7 +183,7 @@ static mgen_status take_clip(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
 {
     const mgi_dir_file *file = find_file(line->file, files, count);
     const int64_t place[] = {line->first, line->frames};
-    if (!file || !mgi_folder_is_sample(line->file, files, count))
+    if (!file || !mgi_folder_is_sample(line->file, false, files, count))
         return mgi_fail(ctx, MGEN_E_NOT_FOUND,
                         "'%s' in '%s' keeps a clip of '%.200s', which is no film there; curate "
                         "again, or take the list away",

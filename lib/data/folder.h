@@ -8,6 +8,7 @@
 #include "media/film_read.h"
 
 bool mgi_folder_is_film(const char *name);
+bool mgi_folder_is_picture(const char *name); /* which samples of one frame may be, too */
 /* NOT_FOUND, with the endings that films have. */
 mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir);
 /* Which is the first of these files, sorted as they are, that is not before the name. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define MARK        ".edited"
+#define FACE        ".face"
 #define TEXT        ".edit.txt"
 #define RATE_APART  0.005 /* of the rate: 25 and 25.1, but not 24 */
 #define SIDES_APART 0.02  /* of width to height: 1920 x 1080 and 854 x 480, but not 4:3 */
@@ -39,9 +40,22 @@ static int edited_of(const char *name)
     return stem > mark && !strncmp(name + stem - mark, MARK, (size_t)mark) ? stem - mark : 0;
 }
 
-bool mgi_folder_is_sample(const char *name, const mgi_dir_file *files, int64_t count)
+/* Of a picture that no film, and no other picture, has beside it: it shows no face of theirs, and is none of their edits. */
+static bool lone_picture(const char *name)
+{
+    int stem = stem_of(name);
+    if (edited_of(name))
+        return false;
+    while (stem > 0 && name[stem - 1] >= '0' && name[stem - 1] <= '9')
+        stem--;
+    return stem < (int)strlen(FACE) || strncmp(name + stem - strlen(FACE), FACE, strlen(FACE));
+}
+
+bool mgi_folder_is_sample(const char *name, bool pictures, const mgi_dir_file *files, int64_t count)
 {
     char stem[MGI_NAME_MAX + 1];
+    if (pictures && mgi_folder_is_picture(name))
+        return lone_picture(name);
     if (!mgi_folder_is_film(name))
         return false;
     if (!edited_of(name))

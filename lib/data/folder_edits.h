@@ -7,8 +7,10 @@
 #include "data/dataset_edits.h"
 #include "io/path.h"
 
-/* Whether file `name` of these is a film of its own: not one after the edit of another. */
-bool mgi_folder_is_sample(const char *name, const mgi_dir_file *files, int64_t count);
+/* Whether file `name` of these is a film of its own: not one after the edit of another; or, of `pictures`, one that is no photo of
+ * who is in a film. */
+bool mgi_folder_is_sample(const char *name, bool pictures, const mgi_dir_file *files,
+                          int64_t count);
 /* What lies beside a film among these files, into `film` and the hash. CORRUPT: the instruction is none; INVALID: there are
  * two films after its edit. */
 mgen_status mgi_folder_take_edit(mgen_context *ctx, const char *dir, mgi_dataset_film *film,

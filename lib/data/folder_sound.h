@@ -7,7 +7,7 @@
 
 #include "data/kept_sounds.h"
 
-/* What a film that may have a track of its own is: any but .y4m. */
+/* What a film that may have a track of its own is: any but .y4m and .png. */
 bool mgi_folder_has_track(const char *film);
 
 /* All of the sound of film `index` (kept_sounds.h). INVALID, with the film's name, if it has none; what reading a track

@@ -86,6 +86,24 @@ def test_no_film(w):
            "bucket 1 of stage \"films\" has clips of 9 frames")
 
 
+def test_train_on_pictures(w):
+    """A folder of .png files, with a caption beside one; photos of who is in a film are none of them."""
+    folder, data = model(w), w.path("drawn")
+    os.makedirs(data, exist_ok=True)
+    for i in range(3):
+        expect(w.run("generate", PROMPT, "--model", folder, "--out", os.path.join(data, f"{i}.png"), "--seed", str(i), "-q", *FAST), 0)
+    with open(os.path.join(data, "0.txt"), "w", encoding="utf-8") as f:
+        f.write("a picture")
+    words = ("train", "--recipe", recipe(w), "--stage", "tuned", "--dir", folder, "--data", data, "--threads", "2", "-q")
+    expect(w.run(*words, "--frames", "1", "--size", "64", "--log", w.path("log.jsonl")), 0)
+    with open(w.path("log.jsonl"), encoding="utf-8") as f:
+        assert len(f.readlines()) == 2
+    expect(w.run(*words, "--frames", "2"), 1, "no film in")
+    for i in range(3):
+        os.rename(os.path.join(data, f"{i}.png"), os.path.join(data, f"x.face{i or ''}.png"))
+    expect(w.run(*words, "--frames", "1"), 1, "no film in", "in .png")
+
+
 def test_alignment(w):
     run = w.run("eval", "alignment", "--model", model(w), "-n", "2", "--steps", "2", "--threads", "2", "--json", "-q")
     expect(run, 0)

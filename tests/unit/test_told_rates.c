@@ -247,6 +247,49 @@ static void test_sizes(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
+/* Samples of one frame may be pictures, too: all but photos of who is in a film, and what an edit makes of another. */
+static void test_pictures(void **state)
+{
+    static const char *const names[] = {"01.png", "face.png", "wide.png", "00.face3.png",
+                                        "a.edited.png"};
+    static uint8_t rgb[64 * 32 * 3];
+    mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
+    char caption[MGI_CAPTION_SIZE];
+    mgi_dataset *ds;
+    (void)state;
+    make_films(folder, "pictures");
+    put_film("00.y4m", 20);
+    for (int i = 0; i < 5; i++) {
+        memset(rgb, 50 + 10 * i, sizeof rgb);
+        const mgi_frames f = {rgb, i == 2 ? 64 : 32, i == 2 ? 32 : 32, 1, 1, 1};
+        OK(mgi_frames_write(ctx, in_films(names[i]), &f));
+    }
+    put_text("face.txt", "a face");
+    p.width = p.height = 16;
+    p.frames = 1;
+    OK(mgi_dataset_folder(ctx, films, &p, &ds));
+    assert_int_equal(ds->count, 4);           /* the film and the first three */
+    assert_int_equal(ds->films[0].photos, 0); /* photos are counted from the first one on */
+    assert_false(ds->heard);
+    for (uint64_t i = 1; i < 4; i++) {
+        assert_string_equal(ds->films[i].name, names[i - 1]);
+        OK(mgi_dataset_sample(ctx, ds, i, rgb, caption));
+        assert_int_equal(rgb[0], 50 + 10 * (i - 1));
+        assert_int_equal(rgb[16 * 16 * 3 - 1], 50 + 10 * (i - 1));
+        assert_string_equal(caption, i == 2 ? "a face" : "");
+    }
+    OK(mgi_dataset_check_frames(ctx, ds));
+    mgi_dataset_release(ds);
+    p.frames = 2; /* else they are no samples */
+    OK(mgi_dataset_folder(ctx, films, &p, &ds));
+    assert_int_equal(ds->count, 1);
+    mgi_dataset_release(ds);
+    assert_int_equal(unlink(in_films("00.y4m")), 0);
+    assert_int_equal(mgi_dataset_folder(ctx, films, &p, &ds), MGEN_E_NOT_FOUND);
+    assert_non_null(strstr(mgen_last_error(ctx), "or, for samples of one frame, in .png"));
+    assert_int_equal(remove_all(films), 0);
+}
+
 /* A stage learns from them in its buckets' sizes. */
 static void test_stage_of_sizes(void **state)
 {
@@ -273,8 +316,9 @@ static void test_stage_of_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_frames),         cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_stage_of_sizes), cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_pipeline),       cmocka_unit_test(test_gone)};
+        cmocka_unit_test(test_frames),   cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_pictures), cmocka_unit_test(test_stage_of_sizes),
+        cmocka_unit_test(test_kinds),    cmocka_unit_test(test_pipeline),
+        cmocka_unit_test(test_gone)};
     return cmocka_run_group_tests_name("told_rates", tests, make_models, free_models);
 }
