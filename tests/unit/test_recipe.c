@@ -161,6 +161,33 @@ static void test_buckets(void **state)
     assert_string_equal(s.save_as, "b");
 }
 
+/* The GPUs that a stage is meant for: of transformers, and heeded by nobody but the planner. */
+static void test_plan(void **state)
+{
+    static const struct {
+        const char *members, *said;
+    } bad[] = {
+        {"\"plan\":3", "\"plan\" must be an object"},
+        {"\"plan\":{}", "\"gpus\""},
+        {"\"plan\":{\"gpus\":0}", "\"gpus\" is 0"},
+        {"\"plan\":{\"gpus\":8,\"dp\":8}", "\"dp\""},
+        {"\"plan\":{\"gpus\":8,\"cp\":2,\"tp\":3}",
+         "8 \"gpus\" are no multiple of \"cp\" x \"tp\" (2 x 3)"},
+    };
+    mgi_stage s;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(read_video(bad[i].members, &s), MGEN_E_CORRUPT);
+        if (!strstr(mgen_last_error(ctx), bad[i].said))
+            fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), bad[i].said);
+    }
+    assert_refused("\"plan\":{\"gpus\":8}", "", "\"plan\"");
+    assert_int_equal(read_video("", &s), MGEN_OK);
+    assert_int_equal(s.plan.gpus, 0);
+    assert_int_equal(read_video("\"plan\":{\"gpus\":64,\"tp\":4}", &s), MGEN_OK);
+    assert_true(s.plan.gpus == 64 && s.plan.cp == 1 && s.plan.tp == 4);
+}
+
 static mgen_status read_average(const char *members, mgi_stage *out)
 {
     FILE *f = open_recipe();
@@ -742,14 +769,14 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_buckets),
-        cmocka_unit_test(test_average),      cmocka_unit_test(test_root),
-        cmocka_unit_test(test_store),        cmocka_unit_test(test_upsampler),
-        cmocka_unit_test(test_condition),    cmocka_unit_test(test_editor),
-        cmocka_unit_test(test_personalizer), cmocka_unit_test(test_degrade_names),
-        cmocka_unit_test(test_long_lists),   cmocka_unit_test(test_rates),
-        cmocka_unit_test(test_plateau),      cmocka_unit_test(test_delivered),
-        cmocka_unit_test(test_times)};
+        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_buckets),
+        cmocka_unit_test(test_average),       cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_root),          cmocka_unit_test(test_store),
+        cmocka_unit_test(test_upsampler),     cmocka_unit_test(test_condition),
+        cmocka_unit_test(test_editor),        cmocka_unit_test(test_personalizer),
+        cmocka_unit_test(test_degrade_names), cmocka_unit_test(test_long_lists),
+        cmocka_unit_test(test_rates),         cmocka_unit_test(test_plateau),
+        cmocka_unit_test(test_delivered),     cmocka_unit_test(test_times)};
     return cmocka_run_group_tests_name("recipe", tests, begin, end);
 }

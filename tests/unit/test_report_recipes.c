@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { BILLION = 1000000000 };
 
@@ -238,6 +239,31 @@ static void test_chains(void **state)
     }
 }
 
+/* All stages by name, as far as there is room for them. */
+static void test_names(void **state)
+{
+    char names[MGI_RECIPE_STAGES_MAX][64], path[] = "/tmp/mgi-names-XXXXXX";
+    const int most = MGI_RECIPE_STAGES_MAX;
+    int64_t count;
+    (void)state;
+    assert_true(close(mkstemp(path)) == 0);
+    for (int n = most - 1; n <= most + 1; n++) {
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        fputs("{\"format\":\"moviegen-recipe\",\"version\":1,\"stages\":[", f);
+        for (int i = 0; i < n; i++) /* only what is asked for is looked at */
+            fprintf(f, "%s{\"name\":\"s%d\"}", i ? "," : "", i);
+        fputs("]}", f);
+        fclose(f);
+        const mgen_status status = mgi_recipe_names(ctx, path, names, &count);
+        assert_int_equal(status, n > most ? MGEN_E_UNSUPPORTED : MGEN_OK);
+        assert_true(status != MGEN_OK || count == n);
+        assert_string_equal(names[most - 2], "s62");
+    }
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mgi_recipe_names(ctx, path, names, &count), MGEN_E_NOT_FOUND);
+}
+
 static mgi_recipe_machine h100s(int gpus)
 {
     mgi_recipe_machine m = {.gpus = gpus, .recompute = -1};
@@ -402,10 +428,11 @@ static void test_other_machines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_are_known),      cmocka_unit_test(test_printed_numbers),
-        cmocka_unit_test(test_printed_details),    cmocka_unit_test(test_chains),
-        cmocka_unit_test(test_sizes_and_plans),    cmocka_unit_test(test_mean_of_buckets),
-        cmocka_unit_test(test_batches_of_buckets), cmocka_unit_test(test_other_machines),
+        cmocka_unit_test(test_all_are_known),   cmocka_unit_test(test_printed_numbers),
+        cmocka_unit_test(test_printed_details), cmocka_unit_test(test_chains),
+        cmocka_unit_test(test_names),           cmocka_unit_test(test_sizes_and_plans),
+        cmocka_unit_test(test_mean_of_buckets), cmocka_unit_test(test_batches_of_buckets),
+        cmocka_unit_test(test_other_machines),
     };
     return cmocka_run_group_tests_name("report recipes", tests, make_context, drop_context);
 }
