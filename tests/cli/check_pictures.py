@@ -32,7 +32,7 @@ RECIPE = {
     "format": "moviegen-recipe", "version": 1, "stages": [
         {"name": "picture_tae", "kind": "autoencoder", "steps": 2, "batch": 2, "frames": 1, "optimizer": OPTIMIZER,
          "tae": {"channels": [2, 4, 4, 8], "latent_channels": 6, "blocks": 1, "temporal": False}},
-        stage("pictures", "video_model", save_as="pictures"),
+        stage("pictures", "video_model", save_as="pictures", steps=4, optimizer={"lr": 0.05}),
         stage("tuned", "pictures", plan={"gpus": 2}),
         stage("films", "video_model", buckets=[{"width": 96, "height": 64, "frames": 9}])]}
 
@@ -102,6 +102,24 @@ def test_train_on_pictures(w):
     for i in range(3):
         os.rename(os.path.join(data, f"{i}.png"), os.path.join(data, f"x.face{i or ''}.png"))
     expect(w.run(*words, "--frames", "1"), 1, "no film in", "in .png")
+
+
+def test_train_on_a_mesh(w):
+    """Layers that begin anew begin as the same where ranks have shares of them: the losses of all steps are."""
+    losses = {}
+    for mesh in ("", "dp=2,shard=2", "tp=2"):
+        log = w.path(f"mesh{len(losses)}.jsonl")
+        folder = w.copy_model(f"mesh{len(losses)}")
+        for stage_name in ("picture_tae", "pictures"):
+            options = ("--mesh", mesh) if mesh and stage_name == "pictures" else ()
+            expect(w.run("train", "--recipe", recipe(w), "--stage", stage_name, "--dir", folder, "--log", log, "--log-every", "1",
+                         "-q", "--threads", "2", *options), 0)
+        with open(log, encoding="utf-8") as f:
+            losses[mesh] = [line["loss"] for line in map(json.loads, f) if line["stage"] == "pictures"]
+    assert len(losses[""]) == 4, losses
+    for mesh, values in losses.items():
+        for a, b in zip(values, losses[""]):
+            assert abs(a / b - 1) < 1e-4, (mesh, losses)
 
 
 def test_alignment(w):
