@@ -39,6 +39,9 @@ typedef struct mgk_panel_job {
      * a_tile units apart. */
     bool a_by_columns;
     int64_t a_row, a_col, a_tile;
+    /* By rows: of each segment row 0 lacks its first `lead` values, row m - 1 its last `tail`: they count as 0 and are not
+     * read. Whole units, together at most len. */
+    int64_t lead, tail;
     int64_t ldb; /* between units k and k + 1; reads whole vectors, also past column n */
     void *c;
     int64_t ldc, m, n; /* n <= nr */

@@ -111,15 +111,17 @@ MGK_INLINE vf activate(vf x, const int32_t act, const bool brief)
 
 #define PANEL_ZERO(i, g, o) vf c##i##_0 = v_set(0.0f), c##i##_1 = v_set(0.0f);
 #define PANEL_MUL(i, g, o)                                                                         \
-    if (i < mr) {                                                                                  \
+    if (i >= top && i < bottom) {                                                                  \
         const vf x = rows ? splat_unit(p##g + o * a_row, half) : splat(a + i);                     \
         c##i##_0 = multiply_add(c##i##_0, x, b0);                                                  \
         if (nv > 1)                                                                                \
             c##i##_1 = multiply_add(c##i##_1, x, b1);                                              \
     }
-#define PANEL_STEP(is_half)                                                                        \
+/* One unit of rows first..end-1 of the tile. */
+#define PANEL_STEP_OF(is_half, first, end)                                                         \
     do {                                                                                           \
         const bool half = is_half;                                                                 \
+        const int top = first, bottom = end;                                                       \
         const vf b0 = v_load(b), b1 = nv > 1 ? v_load(b + PANEL_VL) : b0;                          \
         PANEL_ROWS(PANEL_MUL)                                                                      \
         (void)half, (void)p4, (void)p5, (void)p6, (void)p7; /* in shorter tiles */                 \
@@ -137,6 +139,7 @@ MGK_INLINE vf activate(vf x, const int32_t act, const bool brief)
             a += a_col;                                                                            \
         }                                                                                          \
     } while (0)
+#define PANEL_STEP(is_half) PANEL_STEP_OF(is_half, 0, mr)
 /* c = sum, or gate * sum + r, and h = sum if there is an h; the same bits as from finish_rows. */
 #define PANEL_OUT(i, g, o)                                                                         \
     if (i < mr) {                                                                                  \
@@ -282,6 +285,9 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
         PANEL_ROWS(PANEL_FETCH)
     }
     const int64_t len = job->len, ldb = job->ldb, a_row = job->a_row, a_col = job->a_col;
+    const int64_t lead = row == 0 ? job->lead : 0;
+    const int64_t whole =
+        len - (row + mr == job->m ? job->tail : 0); /* no row lacks values before */
     /* This tile's part of what is read after the job. Where there is nothing, a line that is in the cache anyway. */
     const void *const *pair = NULL, *const *pairs_end = NULL;
     if (job->ahead_count > 0) {
@@ -322,17 +328,22 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
             if (mr > 21)
                 PANEL_OPAQUE(p7);
             int64_t k = 0;
-            for (; k + 4 * UNIT <= len; k += 4 * UNIT) {
+            for (; k < lead; k += UNIT)
+                PANEL_STEP_OF(false, 1, mr);
+            for (; k + 4 * UNIT <= whole; k += 4 * UNIT) {
                 PANEL_ASK;
                 PANEL_STEP(false);
                 PANEL_STEP(false);
                 PANEL_STEP(false);
                 PANEL_STEP(false);
             }
-            for (; k + UNIT <= len; k += UNIT)
+            for (; k + UNIT <= whole; k += UNIT)
                 PANEL_STEP(false);
-            if (k < len)
+            if (k < whole)
                 PANEL_STEP(true);
+            else
+                for (; k < len; k += UNIT)
+                    PANEL_STEP_OF(false, 0, mr - 1);
         } else {
             const value *p0 = NULL, *p1 = p0, *p2 = p0, *p3 = p0, *p4 = p0;
             const value *p5 = p0, *p6 = p0, *p7 = p0;

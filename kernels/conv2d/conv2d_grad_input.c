@@ -82,7 +82,9 @@ static int64_t floor_div(int64_t a, int64_t b)
 typedef struct {
     mgk_conv2d_block s;
     int64_t I0, I1, J0, J1;
-    int64_t u_first, v_first; /* first row and column of dy that it reads */
+    int64_t u_first, v_first; /* first row and column of dy that are taken for it */
+    int64_t row_bytes;
+    bool trimmed; /* columns outside of dy are not */
     bool buffered;
     mgk_buf out;
     int64_t out_row;
@@ -107,8 +109,18 @@ static padded_slab slab_of(const mgk_conv2d_work *w, const mgk_conv2d_space *own
     t.v_first = floor_div(t.J0, g->stride_w) - mgk_ceil_div(g->kw, g->stride_w) + 1;
     const mgk_conv2d_picture dy = {mgk_buf_at(g->y, t.s.b * g->ho * g->wo * g->cout), g->ho, g->wo,
                                    g->cout, false};
+    const int64_t taps = mgk_ceil_div(g->kw, g->stride_w), last = floor_div(t.J1 - 1, g->stride_w);
+    t.trimmed = !w->p->spread &&
+                mgk_conv2d_edges_of(w->engine, &dy, taps, 1, t.v_first, last - taps + 1).trimmed;
+    int64_t v_end = last + 1;
+    if (t.trimmed) {
+        t.v_first = mgk_max64(t.v_first, 0);
+        v_end = mgk_min64(v_end, g->wo);
+    }
     mgk_conv2d_take_rows(w->engine, &dy, t.u_first, floor_div(t.I1 - 1, g->stride_h) + 1, t.v_first,
-                         floor_div(t.J1 - 1, g->stride_w) + 1, false, own->table, own->copy);
+                         v_end, false, own->table, own->copy);
+    t.row_bytes = (v_end - t.v_first) * g->cout * (g->y.dtype == MGK_BF16 ? 2 : 4);
+    mgk_conv2d_ask(own->table, mgk_ceil_div(g->kh, g->stride_h), t.row_bytes);
     return t;
 }
 
@@ -154,6 +166,8 @@ static void run_panel(const mgk_conv2d_work *w, const padded_slab *t, const mgk_
     const mgk_panel *engine = w->engine;
     const phase *f = &a->f;
     const int64_t n = mgk_min64(engine->nr, g->cin - j), width = mgk_panel_width(engine, n);
+    const mgk_conv2d_edges e = {.lead = mgk_max64(f->taps_w - 1 - a->v0, 0),
+                                .tail = mgk_max64(a->v1 - g->wo, 0)};
     for (int64_t u = a->u0; u < a->u1; u++) {
         const mgk_conv2d_target target = {
             .c = mgk_buf_at(t->out, (g->stride_h * u + f->a - t->I0) * t->out_row +
@@ -175,6 +189,12 @@ static void run_panel(const mgk_conv2d_work *w, const padded_slab *t, const mgk_
             .n = n,
             .alpha = 1,
         };
+        if (t->trimmed)
+            mgk_conv2d_trim(&job, &e, g->cout, f->taps_w * g->cout, a->kb.sub);
+        if (j == 0 && u + 1 < a->u1) { /* the next row reads what is new to it */
+            job.next = job.a[a->kb.segs];
+            job.next_bytes = t->row_bytes;
+        }
         mgk_conv2d_aim(&job, &target, a->first, a->last);
         engine->run(&job);
     }

@@ -3,8 +3,9 @@
  *
  * C = y, a row of A is an output pixel. For one row of the kernel the kw * cin values that it reads
  * lie together in the picture, and the next pixel's lie stride_w * cin further: a segment of the
- * engine. A slab's source is read where it lies if no column lies outside, else copied once with its
- * padding (not once a tap). */
+ * engine. A slab's source is read where it lies: rows of zeros are left out, and so are the columns of
+ * zeros that the pixels at the edges would see (lead, tail). Other padding is copied with it, once (not
+ * once a tap). */
 #include "kernels/conv2d/conv2d_work.h"
 
 static void pack_forward(void *arg, int64_t index, int thread)
@@ -24,21 +25,30 @@ static void pack_forward(void *arg, int64_t index, int thread)
     }
 }
 
-static void take_source(const mgk_conv2d_work *w, const mgk_conv2d_block *s,
-                        const mgk_conv2d_space *own)
+/* trim: pixels at the edges may be left out of the rows of the table. */
+static mgk_conv2d_edges take_source(const mgk_conv2d_work *w, const mgk_conv2d_block *s,
+                                    const mgk_conv2d_space *own, bool trim)
 {
     const mgk_conv2d_args *g = &w->p->g;
     const mgk_conv2d_picture x = {mgk_buf_at(g->x, s->b * g->h * g->w * g->cin), g->h, g->w, g->cin,
                                   g->pad_mode == MGK_PAD_REPLICATE};
-    mgk_conv2d_take_rows(
-        w->engine, &x, s->i0 * g->stride_h - g->pad_top,
-        (s->i1 - 1) * g->stride_h - g->pad_top + g->kh, s->j0 * g->stride_w - g->pad_left,
-        (s->j1 - 1) * g->stride_w - g->pad_left + g->kw, false, own->table, own->copy);
+    const int64_t first = s->j0 * g->stride_w - g->pad_left;
+    const int64_t last = (s->j1 - 1) * g->stride_w - g->pad_left;
+    mgk_conv2d_edges e = {0};
+    if (trim)
+        e = mgk_conv2d_edges_of(w->engine, &x, g->kw, g->stride_w, first, last);
+    e.row_bytes =
+        (last + g->kw - e.tail - first - e.lead) * g->cin * (g->x.dtype == MGK_BF16 ? 2 : 4);
+    mgk_conv2d_take_rows(w->engine, &x, s->i0 * g->stride_h - g->pad_top,
+                         (s->i1 - 1) * g->stride_h - g->pad_top + g->kh, first + e.lead,
+                         last + g->kw - e.tail, false, own->table, own->copy);
+    return e;
 }
 
 /* One block of k for one panel of columns. */
 static void run_panel(const mgk_conv2d_work *w, const mgk_conv2d_block *s,
-                      const mgk_conv2d_space *own, const mgk_conv2d_k *kb, int64_t j)
+                      const mgk_conv2d_space *own, const mgk_conv2d_edges *e,
+                      const mgk_conv2d_k *kb, int64_t j)
 {
     const mgk_conv2d_args *g = &w->p->g;
     const mgk_panel *engine = w->engine;
@@ -53,7 +63,7 @@ static void run_panel(const mgk_conv2d_work *w, const mgk_conv2d_block *s,
             .sums = own->sums + (i - s->i0) * (s->j1 - s->j0) * MGK_CONV2D_SUMS};
         mgk_panel_job job = {
             .a = (const void *const *)own->table + (i - s->i0) * g->stride_h + kb->seg,
-            .a_off = kb->sub,
+            .a_off = kb->sub - e->lead * g->cin,
             .b0 = w->shared + j * g->kh * units +
                   (kb->seg * units + mgk_panel_units(engine, kb->sub)) * width,
             .b_step = units * width,
@@ -66,6 +76,11 @@ static void run_panel(const mgk_conv2d_work *w, const mgk_conv2d_block *s,
             .bias = last && g->bias.p ? MGK_F(g->bias) + j : NULL,
             .alpha = 1,
         };
+        mgk_conv2d_trim(&job, e, g->cin, len, kb->sub);
+        if (j == 0 && i + 1 < s->i1) { /* the next row reads what is new to it */
+            job.next = own->table[(i + 1 - s->i0) * g->stride_h + kb->seg + kb->segs - 1];
+            job.next_bytes = e->row_bytes;
+        }
         mgk_conv2d_aim(&job, &target, first, last);
         engine->run(&job);
     }
@@ -77,10 +92,11 @@ static void run_forward(void *arg, int64_t slab, int thread)
     const mgk_conv2d_args *g = &w->p->g;
     const mgk_conv2d_space own = mgk_conv2d_space_of(w, thread);
     const mgk_conv2d_block s = mgk_conv2d_block_of(w->p, slab, g->ho, g->wo);
-    take_source(w, &s, &own);
+    const mgk_conv2d_edges e = take_source(w, &s, &own, true);
+    mgk_conv2d_ask(own.table, g->kh, e.row_bytes);
     for (int64_t j = 0; j < g->cout; j += w->engine->nr)
         for (mgk_conv2d_k kb = {0}; mgk_conv2d_next_k(w->p, g->kh, g->kw * g->cin, &kb);)
-            run_panel(w, &s, &own, &kb, j);
+            run_panel(w, &s, &own, &e, &kb, j);
 }
 
 static void run_few(void *arg, int64_t slab, int thread)
@@ -89,7 +105,7 @@ static void run_few(void *arg, int64_t slab, int thread)
     const mgk_conv2d_args *g = &w->p->g;
     const mgk_conv2d_space own = mgk_conv2d_space_of(w, thread);
     const mgk_conv2d_block s = mgk_conv2d_block_of(w->p, slab, g->ho, g->wo);
-    take_source(w, &s, &own);
+    take_source(w, &s, &own, false);
     mgk_conv2d_spread(w, &own, s.i1 - s.i0, s.j1 - s.j0, g->cout, g->cin, MGK_F(g->bias),
                       mgk_buf_at(g->y, ((s.b * g->ho + s.i0) * g->wo + s.j0) * g->cout),
                       g->wo * g->cout);

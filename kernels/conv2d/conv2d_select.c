@@ -8,8 +8,8 @@ enum {
     SLAB_MAX = 2048,
     NARROW = 64,           /* pictures up to this width are not cut into columns */
     WIDE_ROWS = 8,         /* rows of a slab of wider pictures, so that kernel rows share loads */
-    KC = 384,              /* values of k a block, f32 */
-    KC_BF16 = 768,         /* the same for bf16 */
+    KC = 1152,             /* values of k a block, f32: 147 KB of weights a panel */
+    KC_BF16 = 2304,        /* the same for bf16 */
     SPREAD_CIN = 8,        /* fewer input channels are not worth two passes */
     SPREAD_TAPS = 64,      /* nor are wider kernels */
     UNITS = 16,            /* units of work to aim for */

@@ -84,6 +84,16 @@ float *mgk_conv2d_take_rows(const mgk_panel *engine, const mgk_conv2d_picture *s
     return space;
 }
 
+mgk_conv2d_edges mgk_conv2d_edges_of(const mgk_panel *engine, const mgk_conv2d_picture *s,
+                                     int64_t kw, int64_t step, int64_t first, int64_t last)
+{
+    mgk_conv2d_edges e = {.lead = mgk_max64(-first, 0), .tail = mgk_max64(last + kw - s->w, 0)};
+    const bool outside = e.lead > 0 || e.tail > 0;
+    e.trimmed = e.lead <= step && e.tail <= step && e.lead + e.tail <= kw &&
+                !(outside && s->replicate) && !(engine->pairs && s->ch % 2);
+    return e.trimmed ? e : (mgk_conv2d_edges){0};
+}
+
 /* --- blocks of k ------------------------------------------------------------------------------ */
 
 bool mgk_conv2d_next_k(const mgk_conv2d_plan *p, int64_t segs, int64_t len, mgk_conv2d_k *b)

@@ -39,6 +39,35 @@ float *mgk_conv2d_take_rows(const mgk_panel *engine, const mgk_conv2d_picture *s
                             int64_t i1, int64_t j0, int64_t j1, bool copy, const void **rows,
                             float *space);
 
+/* Of the first pixel's kernel row the first `lead` columns lie outside, of the last one's the last `tail`, and of no other's
+ * any. They are left out then, and nothing need be copied. */
+typedef struct mgk_conv2d_edges {
+    bool trimmed;
+    int64_t lead, tail;
+    int64_t row_bytes; /* of a row as it was taken */
+} mgk_conv2d_edges;
+
+/* Kernels of kw columns at first, first + step, ... and last, in rows of w pixels of ch channels, replicated or 0 outside. */
+mgk_conv2d_edges mgk_conv2d_edges_of(const mgk_panel *engine, const mgk_conv2d_picture *s,
+                                     int64_t kw, int64_t step, int64_t first, int64_t last);
+
+/* What the edges leave out of values sub..sub+len-1 of a kernel row, whose values are `all`. */
+static inline void mgk_conv2d_trim(mgk_panel_job *job, const mgk_conv2d_edges *e, int64_t ch,
+                                   int64_t all, int64_t sub)
+{
+    job->lead = mgk_min64(mgk_max64(e->lead * ch - sub, 0), job->len);
+    job->tail = mgk_min64(mgk_max64(sub + job->len - (all - e->tail * ch), 0), job->len);
+}
+
+/* Asks for rows that are read soon. Further ones are asked for while the engine runs (`next` of its job): it waits for
+ * each line that comes from beyond the second-level cache, since it reads many rows at once. */
+static inline void mgk_conv2d_ask(const void *const *rows, int64_t count, int64_t row_bytes)
+{
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t at = 0; rows[i] && at < row_bytes; at += 64)
+            __builtin_prefetch((const char *)rows[i] + at, 0, 2);
+}
+
 /* A block of k: a range of segments (all of their length) or a part of one segment. */
 typedef struct mgk_conv2d_k {
     int64_t seg, segs, sub, len;
