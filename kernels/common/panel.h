@@ -42,6 +42,9 @@ typedef struct mgk_panel_job {
     /* By rows: of each segment row 0 lacks its first `lead` values, row m - 1 its last `tail`: they count as 0 and are not
      * read. Whole units, together at most len. */
     int64_t lead, tail;
+    /* By rows: a segment is three taps of a_row values, so that row i's second tap is row i + 1's first; lead and tail are 0
+     * or one tap. Tiles of one vector then read each value once for all three; k runs over the taps of a value first. */
+    bool taps;
     int64_t ldb; /* between units k and k + 1; reads whole vectors, also past column n */
     void *c;
     int64_t ldc, m, n; /* n <= nr */

@@ -117,14 +117,9 @@ MGK_INLINE vf activate(vf x, const int32_t act, const bool brief)
         if (nv > 1)                                                                                \
             c##i##_1 = multiply_add(c##i##_1, x, b1);                                              \
     }
-/* One unit of rows first..end-1 of the tile. */
-#define PANEL_STEP_OF(is_half, first, end)                                                         \
+/* On to the next unit. */
+#define PANEL_ON                                                                                   \
     do {                                                                                           \
-        const bool half = is_half;                                                                 \
-        const int top = first, bottom = end;                                                       \
-        const vf b0 = v_load(b), b1 = nv > 1 ? v_load(b + PANEL_VL) : b0;                          \
-        PANEL_ROWS(PANEL_MUL)                                                                      \
-        (void)half, (void)p4, (void)p5, (void)p6, (void)p7; /* in shorter tiles */                 \
         b += ldb;                                                                                  \
         if (rows) {                                                                                \
             p0 += UNIT;                                                                            \
@@ -139,7 +134,57 @@ MGK_INLINE vf activate(vf x, const int32_t act, const bool brief)
             a += a_col;                                                                            \
         }                                                                                          \
     } while (0)
+/* One unit of rows first..end-1 of the tile. */
+#define PANEL_STEP_OF(is_half, first, end)                                                         \
+    do {                                                                                           \
+        const bool half = is_half;                                                                 \
+        const int top = first, bottom = end;                                                       \
+        const vf b0 = v_load(b), b1 = nv > 1 ? v_load(b + PANEL_VL) : b0;                          \
+        PANEL_ROWS(PANEL_MUL)                                                                      \
+        (void)half, (void)p4, (void)p5, (void)p6, (void)p7; /* in shorter tiles */                 \
+        PANEL_ON;                                                                                  \
+    } while (0)
 #define PANEL_STEP(is_half) PANEL_STEP_OF(is_half, 0, mr)
+
+#if PANEL_VL == 16
+/* Of three taps. X(place of A, the row whose second and the row whose third tap it is, group of three, place in the group) */
+enum { PANEL_MR_TAPS = 22 };
+#define PANEL_PLACES(X)                                                                            \
+    X(0, 0, 0, 0, 0)                                                                               \
+    X(1, 0, 0, 0, 1)                                                                               \
+    X(2, 1, 0, 0, 2)                                                                               \
+    X(3, 2, 1, 1, 0)                                                                               \
+    X(4, 3, 2, 1, 1)                                                                               \
+    X(5, 4, 3, 1, 2)                                                                               \
+    X(6, 5, 4, 2, 0)                                                                               \
+    X(7, 6, 5, 2, 1)                                                                               \
+    X(8, 7, 6, 2, 2)                                                                               \
+    X(9, 8, 7, 3, 0)                                                                               \
+    X(10, 9, 8, 3, 1)                                                                              \
+    X(11, 10, 9, 3, 2)                                                                             \
+    X(12, 11, 10, 4, 0)                                                                            \
+    X(13, 12, 11, 4, 1)                                                                            \
+    X(14, 13, 12, 4, 2)                                                                            \
+    X(15, 14, 13, 5, 0)                                                                            \
+    X(16, 15, 14, 5, 1)                                                                            \
+    X(17, 16, 15, 5, 2)                                                                            \
+    X(18, 17, 16, 6, 0)                                                                            \
+    X(19, 18, 17, 6, 1)                                                                            \
+    X(20, 19, 18, 6, 2)                                                                            \
+    X(21, 20, 19, 7, 0)                                                                            \
+    X(22, 21, 20, 7, 1)                                                                            \
+    X(23, 22, 21, 7, 2)
+#define PANEL_TAP(i, i1, i2, g, o)                                                                 \
+    if (i < mr + 2 && (i > 0 || !no_first) && (i <= mr || !no_last)) {                             \
+        const vf x = splat(p##g + o * a_row);                                                      \
+        if (i < mr)                                                                                \
+            c##i##_0 = multiply_add(c##i##_0, x, b0);                                              \
+        if (i >= 1 && i <= mr)                                                                     \
+            c##i1##_0 = multiply_add(c##i1##_0, x, b1);                                            \
+        if (i >= 2)                                                                                \
+            c##i2##_0 = multiply_add(c##i2##_0, x, b2);                                            \
+    }
+#endif
 /* c = sum, or gate * sum + r, and h = sum if there is an h; the same bits as from finish_rows. */
 #define PANEL_OUT(i, g, o)                                                                         \
     if (i < mr) {                                                                                  \
@@ -248,8 +293,8 @@ static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int6
         ahead += fetch_row;                                                                        \
     }
 
-/* Asks for some of what is read after the job, into the second-level cache: a line and a pair of lines every 4 units. All
- * at once would take the places that loads wait in. */
+/* Asks for some of what is read after the job, into the second-level cache: a line and a pair of lines every 4 units, or every
+ * unit of three taps. All at once would take the places that loads wait in. */
 #define PANEL_ASK                                                                                  \
     do {                                                                                           \
         __builtin_prefetch(next, 0, 2);                                                            \
@@ -269,7 +314,7 @@ static bool one_gate(const mgk_panel_job *job, int64_t row, int64_t m)
 }
 
 MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const int nv,
-                     const bool rows)
+                     const bool rows, const bool taps)
 {
     PANEL_ROWS(PANEL_ZERO)
     const int64_t n = job->n, ldc = job->ldc, fetch = job->c_dtype == MGK_BF16 ? 32 : 64;
@@ -298,7 +343,7 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
     int64_t next_step = 0;
     if (job->next) {
         next = (const char *)job->next + job->next_bytes * row / job->m;
-        next_step = job->next_bytes * mr / job->m * (4 * UNIT) / (job->segs * len + 1);
+        next_step = job->next_bytes * mr / job->m * ((taps ? 3 : 4) * UNIT) / (job->segs * len + 1);
     }
     for (int64_t s = 0; s < job->segs; s++) {
         const float *b = job->b ? job->b[s] : job->b0 + s * job->b_step;
@@ -306,28 +351,45 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
             continue;
         b += job->b_off;
         if (rows) {
+            const int places = taps ? mr + 2 : mr;
             /* groups past the last row repeat an earlier pointer and are never read */
             const float *a = NULL;
             const value *p0 = (const value *)job->a[s] + job->a_off + row * a_row;
-            const value *p1 = mr > 3 ? p0 + 3 * a_row : p0, *p2 = mr > 6 ? p0 + 6 * a_row : p0;
-            const value *p3 = mr > 9 ? p0 + 9 * a_row : p0, *p4 = mr > 12 ? p0 + 12 * a_row : p0;
-            const value *p5 = mr > 15 ? p0 + 15 * a_row : p0, *p6 = mr > 18 ? p0 + 18 * a_row : p0;
-            const value *p7 = mr > 21 ? p0 + 21 * a_row : p0;
-            if (mr > 3)
+            const value *p1 = places > 3 ? p0 + 3 * a_row : p0;
+            const value *p2 = places > 6 ? p0 + 6 * a_row : p0;
+            const value *p3 = places > 9 ? p0 + 9 * a_row : p0;
+            const value *p4 = places > 12 ? p0 + 12 * a_row : p0;
+            const value *p5 = places > 15 ? p0 + 15 * a_row : p0;
+            const value *p6 = places > 18 ? p0 + 18 * a_row : p0;
+            const value *p7 = places > 21 ? p0 + 21 * a_row : p0;
+            if (places > 3)
                 PANEL_OPAQUE(p1);
-            if (mr > 6)
+            if (places > 6)
                 PANEL_OPAQUE(p2);
-            if (mr > 9)
+            if (places > 9)
                 PANEL_OPAQUE(p3);
-            if (mr > 12)
+            if (places > 12)
                 PANEL_OPAQUE(p4);
-            if (mr > 15)
+            if (places > 15)
                 PANEL_OPAQUE(p5);
-            if (mr > 18)
+            if (places > 18)
                 PANEL_OPAQUE(p6);
-            if (mr > 21)
+            if (places > 21)
                 PANEL_OPAQUE(p7);
             int64_t k = 0;
+#if PANEL_VL == 16
+            if (taps) {
+                const bool no_first = lead > 0, no_last = whole < len;
+                const int64_t tap = a_row / UNIT * ldb;
+                for (; k + UNIT <= a_row; k += UNIT) {
+                    const vf b0 = v_load(b), b1 = v_load(b + tap), b2 = v_load(b + 2 * tap);
+                    PANEL_ASK;
+                    PANEL_PLACES(PANEL_TAP)
+                    PANEL_ON;
+                }
+                continue;
+            }
+#endif
             for (; k < lead; k += UNIT)
                 PANEL_STEP_OF(false, 1, mr);
             for (; k + 4 * UNIT <= whole; k += 4 * UNIT) {
@@ -404,20 +466,20 @@ typedef void tile_fn(const mgk_panel_job *job, int64_t row);
 #define PANEL_TILE1(h)                                                                             \
     static __attribute__((noinline)) void tile_rows_##h##_1(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 1, true);                                                                \
+        tile(job, row, h, 1, true, false);                                                         \
     }                                                                                              \
     static __attribute__((noinline)) void tile_cols_##h##_1(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 1, false);                                                               \
+        tile(job, row, h, 1, false, false);                                                        \
     }
 #define PANEL_TILE2(h)                                                                             \
     static __attribute__((noinline)) void tile_rows_##h##_2(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 2, true);                                                                \
+        tile(job, row, h, 2, true, false);                                                         \
     }                                                                                              \
     static __attribute__((noinline)) void tile_cols_##h##_2(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 2, false);                                                               \
+        tile(job, row, h, 2, false, false);                                                        \
     }
 PANEL_HEIGHTS1(PANEL_TILE1)
 PANEL_HEIGHTS2(PANEL_TILE2)
@@ -432,10 +494,32 @@ static tile_fn *const tiles1[2][PANEL_MR_MAX] = {{PANEL_HEIGHTS1(PANEL_ROWS1)},
 static tile_fn *const tiles2[2][PANEL_MR_MAX] = {{PANEL_HEIGHTS2(PANEL_ROWS2)},
                                                  {PANEL_HEIGHTS2(PANEL_COLS2)}};
 
+#if PANEL_VL == 16
+#define PANEL_HEIGHTS_TAPS(X) PANEL_HEIGHTS2(X) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22)
+#define PANEL_TILE_TAPS(h)                                                                         \
+    static __attribute__((noinline)) void tile_taps_##h(const mgk_panel_job *job, int64_t row)     \
+    {                                                                                              \
+        tile(job, row, h, 1, true, true);                                                          \
+    }
+PANEL_HEIGHTS_TAPS(PANEL_TILE_TAPS)
+#define PANEL_TAPS(h) tile_taps_##h,
+static tile_fn *const tiles_taps[PANEL_MR_TAPS] = {PANEL_HEIGHTS_TAPS(PANEL_TAPS)};
+#endif
+
 /* The strip in tiles of nearly equal height; packed tiles have the height mr. */
 static void run(const mgk_panel_job *job)
 {
     const bool wide = job->n > PANEL_VL;
+#if PANEL_VL == 16
+    if (job->taps && !wide) {
+        const int64_t count = mgk_ceil_div(job->m, PANEL_MR_TAPS);
+        for (int64_t t = 0; t < count; t++) {
+            const int64_t row = job->m * t / count, end = job->m * (t + 1) / count;
+            tiles_taps[end - row - 1](job, row);
+        }
+        return;
+    }
+#endif
     const int64_t most = wide || job->a_tile ? PANEL_MR2 : PANEL_MR1;
     const int64_t count = mgk_ceil_div(job->m, most);
     for (int64_t t = 0; t < count; t++) {

@@ -191,6 +191,7 @@ static void run_panel(const mgk_conv2d_work *w, const padded_slab *t, const mgk_
         };
         if (t->trimmed)
             mgk_conv2d_trim(&job, &e, g->cout, f->taps_w * g->cout, a->kb.sub);
+        job.taps = mgk_conv2d_taps(engine, &job, g->cout);
         if (j == 0 && u + 1 < a->u1) { /* the next row reads what is new to it */
             job.next = job.a[a->kb.segs];
             job.next_bytes = t->row_bytes;

@@ -77,6 +77,7 @@ static void run_panel(const mgk_conv2d_work *w, const mgk_conv2d_block *s,
             .alpha = 1,
         };
         mgk_conv2d_trim(&job, e, g->cin, len, kb->sub);
+        job.taps = mgk_conv2d_taps(engine, &job, g->cin);
         if (j == 0 && i + 1 < s->i1) { /* the next row reads what is new to it */
             job.next = own->table[(i + 1 - s->i0) * g->stride_h + kb->seg + kb->segs - 1];
             job.next_bytes = e->row_bytes;

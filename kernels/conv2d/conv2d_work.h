@@ -59,6 +59,12 @@ static inline void mgk_conv2d_trim(mgk_panel_job *job, const mgk_conv2d_edges *e
     job->tail = mgk_min64(mgk_max64(sub + job->len - (all - e->tail * ch), 0), job->len);
 }
 
+/* Whether a job's segments are three taps of neighbouring pixels of ch channels. */
+static inline bool mgk_conv2d_taps(const mgk_panel *engine, const mgk_panel_job *job, int64_t ch)
+{
+    return job->a_row == ch && job->len == 3 * ch && !(engine->pairs && ch % 2);
+}
+
 /* Asks for rows that are read soon. Further ones are asked for while the engine runs (`next` of its job): it waits for
  * each line that comes from beyond the second-level cache, since it reads many rows at once. */
 static inline void mgk_conv2d_ask(const void *const *rows, int64_t count, int64_t row_bytes)
