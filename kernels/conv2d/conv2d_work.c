@@ -227,7 +227,8 @@ void mgk_conv2d_spread(const mgk_conv2d_work *w, const mgk_conv2d_space *own, in
                 .c = own->out + r * wide * p->spread + j,
                 .ldc = p->spread,
                 .m = wide,
-                .n = n,
+                .n =
+                    width, /* the weights of further columns are 0, and there is room: whole vectors */
                 .alpha = 1,
             };
             w->engine->run(&job);
