@@ -25,7 +25,8 @@ typedef struct mgk_conv2d_plan {
     int64_t block_segs, sub_len; /* a block of k: this many segments, or this much of one */
     int64_t groups;              /* grad_weight: partial sums */
     int64_t taps_a_unit;         /* grad_weight: rows of the kernel a unit of work, 1 or kh */
-    bool by_input;               /* grad_weight: partial sums as (kh, kw, cin, cout), A = x */
+    bool sliding; /* grad_weight, engines of pairs: a row's pairs of neighbours follow each other */
+    bool by_input;  /* grad_weight: partial sums as (kh, kw, cin, cout), A = x */
     int64_t spread; /* few channels of the result: see mgk_conv2d_spread; floats a pixel, or 0 */
     int64_t spread_floats;
     int64_t partial_floats; /* grad_weight: one partial sum, weights then bias */

@@ -12,6 +12,8 @@ enum {
     KC_BF16 = 2304,        /* the same for bf16 */
     SPREAD_CIN = 8,        /* fewer input channels are not worth two passes */
     SPREAD_TAPS = 64,      /* nor are wider kernels */
+    SLIDING = 32,          /* pixels of a row that is worth a segment of its own */
+    SLIDING_CIN = 16,      /* channels that take longer to arrange than that costs */
     UNITS = 16,            /* units of work to aim for */
     GROUP_PIXELS = 1024,   /* pixels that a partial sum of grad_weight is worth */
     PARTIALS_MAX = 8 << 20 /* floats of all partial sums */
@@ -149,6 +151,7 @@ mgk_conv2d_plan mgk_conv2d_grad_weight_make_plan(const mgk_conv2d_args *args)
         p.out_floats = floats(p.src_rows, pairs, g->kw * g->cin, MGK_PANEL_SLACK);
         p.out_floats += floats(p.pictures * p.rows, pairs, g->cout, 0);
     }
+    p.sliding = g->kw >= 3 && g->stride_w == 1 && g->cin <= SLIDING_CIN && p.cols >= SLIDING;
     p.by_input = g->cout % 16 == 0 && g->kw * g->cin % 16 != 0;
     p.partial_floats = mgk_round_up(g->cout * (g->kh * g->kw * g->cin + 1), 16);
     int64_t groups =

@@ -9,6 +9,7 @@ typedef struct mgk_conv2d_work {
     const mgk_conv2d_plan *p;
     const mgk_panel *engine;
     float *shared, *own; /* packed weights or partial sums; the threads' parts */
+    bool alone;          /* one thread: slabs follow each other */
 } mgk_conv2d_work;
 
 typedef struct mgk_conv2d_space {
