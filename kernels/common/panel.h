@@ -45,11 +45,19 @@ typedef struct mgk_panel_job {
     /* By rows: a segment is three taps of a_row values, so that row i's second tap is row i + 1's first; lead and tail are 0
      * or one tap. Tiles of one vector then read each value once for all three; k runs over the taps of a value first. */
     bool taps;
+    /* A as it lies, if the job itself is to bring it to a[0], which it reads then; or NULL. In one segment, for more than
+     * vl columns. By rows a_from_step values apart, `len` whole vectors of units; or, with a_tile, by columns, in each of
+     * which `ma` values can be read from the first row of every tile on. */
+    const void *a_from;
+    int64_t a_from_step;
     int64_t ldb; /* between units k and k + 1; reads whole vectors, also past column n */
     void *c;
     int64_t ldc, m, n; /* n <= nr */
     int32_t c_dtype;   /* MGK_F32 or MGK_BF16 */
     int32_t load;      /* add to C */
+    bool
+        stream; /* C is written past the caches (rows begin on lines, panels are whole lines) ... */
+    bool stream_end;   /* ... and all of it is to be seen by others when this job is done */
     const float *sums; /* sums of earlier blocks of k, lds apart, or NULL */
     int64_t lds;
     const float *bias; /* n values or NULL */
@@ -72,6 +80,7 @@ typedef struct mgk_panel {
     int mr; /* rows of the tallest tile of a full panel */
     int ma; /* mr rounded up to whole vectors: distance of columns in packed tiles of A */
     bool pairs;
+    bool brings_rows, brings_columns; /* know a_from, without a_by_columns and with it */
     void (*run)(const mgk_panel_job *job);
     /* dst[k * width + j] = unit src(k, j) for j < n, 0 for n <= j < width; value (k, j) is
      * src[k * ld + j], or with trans src[j * ld + k], k counting values here. src is f32 or bf16. */

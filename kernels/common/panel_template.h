@@ -21,6 +21,10 @@
 #define PANEL_CAT(a, b)  PANEL_CAT_(a, b)
 #define PANEL_VL         MGK_WIDTH
 
+/* Engines that bring A where it is read from (mgk_panel_job.a_from). Zipping bf16 columns in the loop was slower. */
+#define PANEL_BRINGS_ROWS    (PANEL_VL == 16)
+#define PANEL_BRINGS_COLUMNS (PANEL_VL == 16 && !PANEL_PAIRS)
+
 typedef float v4 __attribute__((vector_size(16)));
 typedef float v4u __attribute__((vector_size(16), aligned(2), may_alias));
 typedef uint16_t h4u __attribute__((vector_size(8), aligned(2), may_alias));
@@ -106,6 +110,22 @@ MGK_INLINE vf activate(vf x, const int32_t act, const bool brief)
 #endif
 #define PANEL_ROWS(X) PANEL_CAT(PANEL_ROWS_, PANEL_MR_MAX)(X)
 
+MGK_INLINE void put_bf16(uint16_t *to, vf v)
+{
+    v_to_bf16(to, PANEL_VL, v);
+}
+
+/* Past the caches. */
+MGK_INLINE void put_past(float *to, vf v)
+{
+    v_stream((v_real){to, MGK_F32}, 0, v);
+}
+
+MGK_INLINE void put_bf16_past(uint16_t *to, vf v)
+{
+    v_stream((v_real){to, MGK_BF16}, 0, v);
+}
+
 /* Keeps the compiler from re-deriving a pointer from another one. */
 #define PANEL_OPAQUE(p) __asm__("" : "+r"(p))
 
@@ -185,8 +205,19 @@ enum { PANEL_MR_TAPS = 22 };
             c##i2##_0 = multiply_add(c##i2##_0, x, b2);                                            \
     }
 #endif
+/* From the row on at which the tile's second gate begins. */
+#define PANEL_TURN(i)                                                                              \
+    if (i == turn) {                                                                               \
+        gate0 = v_load(next_gate);                                                                 \
+        if (nv > 1)                                                                                \
+            gate1 = v_load(next_gate + PANEL_VL);                                                  \
+    }
+#define PANEL_OUT(i, g, o)           PANEL_OUT_F32_BY(i, v_store)
+#define PANEL_OUT_PAST(i, g, o)      PANEL_OUT_F32_BY(i, put_past)
+#define PANEL_OUT_BF16(i, g, o)      PANEL_OUT_BF16_BY(i, put_bf16)
+#define PANEL_OUT_BF16_PAST(i, g, o) PANEL_OUT_BF16_BY(i, put_bf16_past)
 /* c = sum, or gate * sum + r, and h = sum if there is an h; the same bits as from finish_rows. */
-#define PANEL_OUT(i, g, o)                                                                         \
+#define PANEL_OUT_F32_BY(i, store)                                                                 \
     if (i < mr) {                                                                                  \
         vf v0 = v_fma(c##i##_0, alpha, bias0), v1 = v_fma(c##i##_1, alpha, bias1);                 \
         if (add) {                                                                                 \
@@ -196,17 +227,18 @@ enum { PANEL_MR_TAPS = 22 };
                     v_store(h + PANEL_VL, v1);                                                     \
                 h += ldc;                                                                          \
             }                                                                                      \
+            PANEL_TURN(i)                                                                          \
             v0 = v_fma(v0, gate0, v_load(r));                                                      \
             if (nv > 1)                                                                            \
                 v1 = v_fma(v1, gate1, v_load(r + PANEL_VL));                                       \
             r += ldc;                                                                              \
         }                                                                                          \
-        v_store(c, v0);                                                                            \
+        store(c, v0);                                                                              \
         if (nv > 1)                                                                                \
-            v_store(c + PANEL_VL, v1);                                                             \
+            store(c + PANEL_VL, v1);                                                               \
         c += ldc;                                                                                  \
     }
-#define PANEL_OUT_BF16(i, g, o)                                                                    \
+#define PANEL_OUT_BF16_BY(i, store)                                                                \
     if (i < mr) {                                                                                  \
         vf v0 = v_fma(c##i##_0, alpha, bias0), v1 = v_fma(c##i##_1, alpha, bias1);                 \
         if (add) {                                                                                 \
@@ -216,14 +248,15 @@ enum { PANEL_MR_TAPS = 22 };
                     v_to_bf16(h + PANEL_VL, PANEL_VL, v1);                                         \
                 h += ldc;                                                                          \
             }                                                                                      \
+            PANEL_TURN(i)                                                                          \
             v0 = v_fma(v0, gate0, v_from_bf16(r, PANEL_VL));                                       \
             if (nv > 1)                                                                            \
                 v1 = v_fma(v1, gate1, v_from_bf16(r + PANEL_VL, PANEL_VL));                        \
             r += ldc;                                                                              \
         }                                                                                          \
-        v_to_bf16(c, PANEL_VL, v0);                                                                \
+        store(c, v0);                                                                              \
         if (nv > 1)                                                                                \
-            v_to_bf16(c + PANEL_VL, PANEL_VL, v1);                                                 \
+            store(c + PANEL_VL, v1);                                                               \
         c += ldc;                                                                                  \
     }
 #define PANEL_SPILL(i, g, o)                                                                       \
@@ -238,7 +271,8 @@ enum { PANEL_MR_TAPS = 22 };
 MGK_INLINE void finish_rows(const mgk_panel_job *job, int64_t row, int64_t m, const float *t,
                             int64_t width, const int32_t act, const int32_t dtype)
 {
-    const v_real c = {job->c, dtype}, residual = {(void *)(uintptr_t)job->residual, dtype};
+    const v_real c = {job->c, dtype, job->stream},
+                 residual = {(void *)(uintptr_t)job->residual, dtype};
     const v_real before = {job->before, dtype};
     for (int64_t i = row; i < row + m; i++, t += width) {
         const float *gate = NULL;
@@ -306,21 +340,49 @@ static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int6
         }                                                                                          \
     } while (0)
 
-/* Whether all rows of the tile have one gate. */
-static bool one_gate(const mgk_panel_job *job, int64_t row, int64_t m)
+/* The row of a tile at which another gate begins; PANEL_MR_MAX, past all of them, if there is no gate. */
+static int64_t gate_turn(const mgk_panel_job *job, int64_t row)
 {
-    const int64_t first = job->gate_row + row;
-    return !job->gate || first / job->gate_rows == (first + m - 1) / job->gate_rows;
+    return job->gate ? job->gate_rows - (job->gate_row + row) % job->gate_rows : PANEL_MR_MAX;
+}
+
+/* Values between what is read and what is brought there meanwhile: a vector of each row, or 16 columns. */
+enum { VECTOR = PANEL_VL * UNIT, COLUMNS = 16 * UNIT };
+
+/* Up to four units of columns of A, of `left` values that there are. The asking is for what did not stay in the
+ * second-level cache: columns whose distance is a power of two share few of its sets. */
+MGK_INLINE void bring_columns(float *to, const value *from, int64_t step, int64_t left)
+{
+#pragma GCC unroll 1
+    for (int64_t i = 0; i < 4 && left > 0; i++, left -= UNIT) {
+        __builtin_prefetch(from + 2 * COLUMNS * step);
+        __builtin_prefetch(from + 2 * COLUMNS * step + PANEL_MA - 1);
+        for (int64_t j = 0; j < PANEL_MA; j += PANEL_VL)
+            v_store(to + j, v_load((const float *)(const void *)(from + j)));
+        from += UNIT * step;
+        to += PANEL_MA;
+    }
+}
+
+/* A vector of the rows whose turn it is: all of them in the time that it takes to read a vector, 4 units at a time. */
+MGK_INLINE void bring_rows(value *to, int64_t row, const value *from, int64_t step, int64_t first,
+                           const int mr)
+{
+    for (int64_t i = first; i < mr; i += PANEL_VL / 4)
+        v_store((float *)(void *)(to + i * row),
+                v_load((const float *)(const void *)(from + i * step)));
 }
 
 MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const int nv,
-                     const bool rows, const bool taps)
+                     const bool rows, const bool taps, const bool brings)
 {
     PANEL_ROWS(PANEL_ZERO)
     const int64_t n = job->n, ldc = job->ldc, fetch = job->c_dtype == MGK_BF16 ? 32 : 64;
     const int64_t fetch_row = ldc * fetch / 16;
     const char *ahead = (const char *)job->c + row * fetch_row;
-    PANEL_ROWS(PANEL_FETCH)
+    if (!job->stream) {
+        PANEL_ROWS(PANEL_FETCH)
+    }
     if (job->residual) {
         ahead = (const char *)job->residual + row * fetch_row;
         PANEL_ROWS(PANEL_FETCH)
@@ -333,6 +395,7 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
     const int64_t lead = row == 0 ? job->lead : 0;
     const int64_t whole =
         len - (row + mr == job->m ? job->tail : 0); /* no row lacks values before */
+    const int64_t step = job->a_from_step;
     /* This tile's part of what is read after the job. Where there is nothing, a line that is in the cache anyway. */
     const void *const *pair = NULL, *const *pairs_end = NULL;
     if (job->ahead_count > 0) {
@@ -376,6 +439,10 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
                 PANEL_OPAQUE(p6);
             if (places > 21)
                 PANEL_OPAQUE(p7);
+            value *to = (value *)(uintptr_t)p0;
+            const value *from = brings ? (const value *)job->a_from + row * step : NULL;
+            for (int64_t i = 0; brings && i < PANEL_VL / 4; i++)
+                bring_rows(to, a_row, from, step, i, mr);
             int64_t k = 0;
 #if PANEL_VL == 16
             if (taps) {
@@ -394,6 +461,11 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
                 PANEL_STEP_OF(false, 1, mr);
             for (; k + 4 * UNIT <= whole; k += 4 * UNIT) {
                 PANEL_ASK;
+                if (brings && k + VECTOR < len) {
+                    const int64_t part = k / (4 * UNIT) % (PANEL_VL / 4);
+                    const int64_t at = k - part * 4 * UNIT + VECTOR;
+                    bring_rows(to + at, a_row, from + at, step, part, mr);
+                }
                 PANEL_STEP(false);
                 PANEL_STEP(false);
                 PANEL_STEP(false);
@@ -411,9 +483,19 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
             const value *p5 = p0, *p6 = p0, *p7 = p0;
             const float *a = (const float *)job->a[s] + job->a_off;
             a += job->a_tile ? row / PANEL_MR2 * job->a_tile : row;
+            const value *from = brings ? (const value *)job->a_from + row : NULL;
+            for (int64_t i = 0; brings && i < COLUMNS && i < len; i += 4 * UNIT)
+                bring_columns((float *)(uintptr_t)a + i / UNIT * PANEL_MA, from + i * step, step,
+                              len - i);
             int64_t k = 0;
             for (; k + 4 * UNIT <= len; k += 4 * UNIT) {
                 PANEL_ASK;
+                if (brings && k + COLUMNS < len) {
+                    const value *source = from + (k + COLUMNS) * step;
+                    PANEL_OPAQUE(source);
+                    bring_columns((float *)(uintptr_t)a + COLUMNS / UNIT * PANEL_MA, source, step,
+                                  len - k - COLUMNS);
+                }
                 PANEL_STEP(false);
                 PANEL_STEP(false);
                 PANEL_STEP(false);
@@ -426,11 +508,13 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
     const vf alpha = v_set(job->alpha);
     const bool narrow = PANEL_VL == 16 && job->c_dtype == MGK_BF16;
     const bool add = job->load || job->residual;
+    const int64_t turn = gate_turn(job, row);
     if (n == nv * PANEL_VL && job->act == MGK_ACT_NONE && !job->sums &&
         (narrow || job->c_dtype == MGK_F32) && !(job->load && job->residual) &&
-        one_gate(job, row, mr)) {
+        (turn >= mr || job->gate_rows >= mr)) {
         const void *from = job->load ? job->c : job->residual;
         vf bias0 = v_set(0.0f), bias1 = bias0, gate0 = v_set(1.0f), gate1 = gate0;
+        const float *next_gate = NULL;
         if (job->bias) {
             bias0 = v_load(job->bias);
             if (nv > 1)
@@ -439,6 +523,7 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
         if (job->gate) {
             const float *gate =
                 job->gate + (job->gate_row + row) / job->gate_rows * job->gate_stride;
+            next_gate = gate + job->gate_stride;
             gate0 = v_load(gate);
             if (nv > 1)
                 gate1 = v_load(gate + PANEL_VL);
@@ -447,12 +532,20 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
             uint16_t *c = (uint16_t *)job->c + row * ldc;
             uint16_t *h = job->before ? (uint16_t *)job->before + row * ldc : NULL;
             const uint16_t *r = add ? (const uint16_t *)from + row * ldc : c;
-            PANEL_ROWS(PANEL_OUT_BF16)
+            if (job->stream) {
+                PANEL_ROWS(PANEL_OUT_BF16_PAST)
+            } else {
+                PANEL_ROWS(PANEL_OUT_BF16)
+            }
         } else {
             float *c = (float *)job->c + row * ldc;
             float *h = job->before ? (float *)job->before + row * ldc : NULL;
             const float *r = add ? (const float *)from + row * ldc : c;
-            PANEL_ROWS(PANEL_OUT)
+            if (job->stream) {
+                PANEL_ROWS(PANEL_OUT_PAST)
+            } else {
+                PANEL_ROWS(PANEL_OUT)
+            }
         }
     } else {
         float t[2 * PANEL_VL * PANEL_MR_MAX];
@@ -466,20 +559,20 @@ typedef void tile_fn(const mgk_panel_job *job, int64_t row);
 #define PANEL_TILE1(h)                                                                             \
     static __attribute__((noinline)) void tile_rows_##h##_1(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 1, true, false);                                                         \
+        tile(job, row, h, 1, true, false, false);                                                  \
     }                                                                                              \
     static __attribute__((noinline)) void tile_cols_##h##_1(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 1, false, false);                                                        \
+        tile(job, row, h, 1, false, false, false);                                                 \
     }
 #define PANEL_TILE2(h)                                                                             \
     static __attribute__((noinline)) void tile_rows_##h##_2(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 2, true, false);                                                         \
+        tile(job, row, h, 2, true, false, false);                                                  \
     }                                                                                              \
     static __attribute__((noinline)) void tile_cols_##h##_2(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 2, false, false);                                                        \
+        tile(job, row, h, 2, false, false, false);                                                 \
     }
 PANEL_HEIGHTS1(PANEL_TILE1)
 PANEL_HEIGHTS2(PANEL_TILE2)
@@ -499,11 +592,36 @@ static tile_fn *const tiles2[2][PANEL_MR_MAX] = {{PANEL_HEIGHTS2(PANEL_ROWS2)},
 #define PANEL_TILE_TAPS(h)                                                                         \
     static __attribute__((noinline)) void tile_taps_##h(const mgk_panel_job *job, int64_t row)     \
     {                                                                                              \
-        tile(job, row, h, 1, true, true);                                                          \
+        tile(job, row, h, 1, true, true, false);                                                   \
     }
 PANEL_HEIGHTS_TAPS(PANEL_TILE_TAPS)
 #define PANEL_TAPS(h) tile_taps_##h,
 static tile_fn *const tiles_taps[PANEL_MR_TAPS] = {PANEL_HEIGHTS_TAPS(PANEL_TAPS)};
+#endif
+
+#if PANEL_BRINGS_ROWS
+#define PANEL_TILE_ROWS_B(h)                                                                       \
+    static __attribute__((noinline)) void tile_rows_##h##_b(const mgk_panel_job *job, int64_t row) \
+    {                                                                                              \
+        tile(job, row, h, 2, true, false, true);                                                   \
+    }
+PANEL_HEIGHTS2(PANEL_TILE_ROWS_B)
+#define PANEL_ROWS_B(h) tile_rows_##h##_b,
+static tile_fn *const rows_b[] = {PANEL_HEIGHTS2(PANEL_ROWS_B)};
+#else
+#define rows_b tiles2[0] /* never asked for */
+#endif
+#if PANEL_BRINGS_COLUMNS
+#define PANEL_TILE_COLS_B(h)                                                                       \
+    static __attribute__((noinline)) void tile_cols_##h##_b(const mgk_panel_job *job, int64_t row) \
+    {                                                                                              \
+        tile(job, row, h, 2, false, false, true);                                                  \
+    }
+PANEL_HEIGHTS2(PANEL_TILE_COLS_B)
+#define PANEL_COLS_B(h) tile_cols_##h##_b,
+static tile_fn *const cols_b[] = {PANEL_HEIGHTS2(PANEL_COLS_B)};
+#else
+#define cols_b tiles2[1]
 #endif
 
 /* The strip in tiles of nearly equal height; packed tiles have the height mr. */
@@ -522,11 +640,15 @@ static void run(const mgk_panel_job *job)
 #endif
     const int64_t most = wide || job->a_tile ? PANEL_MR2 : PANEL_MR1;
     const int64_t count = mgk_ceil_div(job->m, most);
+    tile_fn *const *tiles = (wide ? tiles2 : tiles1)[job->a_by_columns];
+    if (job->a_from)
+        tiles = job->a_by_columns ? cols_b : rows_b;
     for (int64_t t = 0; t < count; t++) {
         const int64_t row = job->a_tile ? t * most : job->m * t / count;
         const int64_t end = job->a_tile ? mgk_min64(row + most, job->m) : job->m * (t + 1) / count;
-        (wide ? tiles2 : tiles1)[job->a_by_columns][end - row - 1](job, row);
+        tiles[end - row - 1](job, row);
     }
+    v_stream_end(job->stream_end);
 }
 
 #include "kernels/common/panel_pack.h"
@@ -536,6 +658,8 @@ const mgk_panel PANEL_CAT(mgk_panel_, PANEL_NAME) = {.vl = PANEL_VL,
                                                      .mr = PANEL_MR2,
                                                      .ma = PANEL_MA,
                                                      .pairs = PANEL_PAIRS,
+                                                     .brings_rows = PANEL_BRINGS_ROWS,
+                                                     .brings_columns = PANEL_BRINGS_COLUMNS,
                                                      .run = run,
                                                      .pack = pack,
                                                      .pack_a = pack_a,

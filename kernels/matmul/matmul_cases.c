@@ -51,6 +51,11 @@ static const shape shapes[] = {
     {20, 1600, 330, 1, 1, 0},
     {33, 33, 2000, 1, 1, TA | ACC},
     {192, 192, 512, 1, 1, TA},
+    /* A copied while the first panel is multiplied: tiles of all rows, of fewer, columns that end with A */
+    {61, 96, 1040, 1, 1, 0},
+    {70, 80, 1088, 1, 1, TB | WIDE},
+    {260, 100, 1031, 1, 1, TA},
+    {66, 70, 37, 1, 1, TA | BIAS},
     {64, 192, 1152, 1, 1, TB | BIAS | SILU},
     /* few rows of a large B */
     {100, 523, 1100, 1, 1, TA | ACC},
@@ -94,6 +99,9 @@ static const shape shapes[] = {
     {456, 448, 24, 1, 1, 0},
     {432, 456, 40, 1, 1, TA | RESIDUAL | BIAS | SILU},
     {424, 448, 40, 1, 1, TA | TB | ACC},
+    /* so large a C that it is written past the caches, in both ways that a tile ends */
+    {4101, 2048, 3, 1, 1, TB | BIAS},
+    {4101, 2048, 2, 1, 1, RELU},
 };
 
 static const char *const illegal[] = {

@@ -4,8 +4,9 @@
  * B is packed once into panels (all blocks of k), in parallel; where few rows make one block, each panel when its turn
  * comes, in the cache. A unit of work is a block of C: for
  * each block of k it multiplies its rows of A with each panel, which meanwhile stays near. The rows are
- * read where they lie, or copied close together first, transposed ones as tiles; meanwhile the rows that
- * come next are fetched. Small items of a batch are units instead, each packing its own B. */
+ * read where they lie, or copied close together, transposed ones as tiles, before the first panel or, by engines that can,
+ * during it; meanwhile the rows that come next are fetched. Small items of a batch are units instead, each packing its own B. */
+#include "kernels/common/parallel.h"
 #include "kernels/matmul/matmul_plan.h"
 
 #include <string.h>
@@ -17,6 +18,7 @@ typedef struct {
     int64_t item;             /* first item of this loop */
     float *a_space, *b_space; /* b_space: shared, or one part a thread (item_a_unit) */
     float *c_space;
+    bool stream; /* C is written past the caches */
 } product;
 
 /* Panel `j0` of block `kb`: blocks follow each other, panels within a block too. */
@@ -55,6 +57,20 @@ typedef struct {
     float *b;             /* B packed, or (panels_apart) room for a panel */
 } block;
 
+/* Whether the job of the first panel can copy A of a block of k, whose arithmetic hides that. */
+static bool brings_a(const product *w, const block *t, int64_t kc)
+{
+    const mgk_matmul_args *g = w->g;
+    const mgk_panel *engine = w->engine;
+    if (t->j1 - t->j0 <= engine->vl || (g->a.dtype == MGK_BF16) != engine->pairs)
+        return false;
+    if (!(g->trans_a ? engine->brings_columns : engine->brings_rows))
+        return false;
+    if (!g->trans_a)
+        return kc % (engine->vl * (engine->pairs ? 2 : 1)) == 0;
+    return w->p.m - t->i0 >= mgk_round_up(t->m, engine->mr) - engine->mr + engine->ma;
+}
+
 /* A of one block of k, copied close together or where it lies. */
 static void take_a(const product *w, const block *t, int64_t k0, int64_t kc, mgk_panel_job *job,
                    const void **a)
@@ -69,14 +85,22 @@ static void take_a(const product *w, const block *t, int64_t k0, int64_t kc, mgk
     job->a_by_columns = g->trans_a;
     job->a_row = g->lda;
     job->a_col = g->lda;
-    if (copied && g->trans_a) {
-        engine->pack_a(t->a_copy, from, g->lda, kc, t->m, p->m - t->i0);
+    if (!copied)
+        return;
+    if (g->trans_a) {
         job->a_col = engine->ma;
         job->a_tile = mgk_panel_tile(engine, mgk_panel_units(engine, kc));
-    } else if (copied) {
+    } else {
+        job->a_row = engine->pairs ? 2 * p->a_stride : p->a_stride;
+    }
+    if (brings_a(w, t, kc)) {
+        job->a_from = from.p;
+        job->a_from_step = g->lda;
+    } else if (g->trans_a) {
+        engine->pack_a(t->a_copy, from, g->lda, kc, t->m, p->m - t->i0);
+    } else {
         for (int64_t i = 0; i < t->m; i++)
             engine->copy(t->a_copy + i * p->a_stride, mgk_buf_at(from, i * g->lda), kc);
-        job->a_row = engine->pairs ? 2 * p->a_stride : p->a_stride;
     }
 }
 
@@ -85,6 +109,7 @@ static void take_epilogue(const product *w, const block *t, mgk_panel_job *job)
 {
     const mgk_matmul_args *g = w->g;
     job->load = job->load || g->accumulate;
+    job->stream = w->stream && !job->load; /* what is added to was just fetched */
     job->act = g->act;
     job->residual = g->residual.p;
     job->before = g->before.p;
@@ -94,7 +119,7 @@ static void take_epilogue(const product *w, const block *t, mgk_panel_job *job)
     job->gate_stride = g->gate_stride;
 }
 
-enum { PAIR = 128, AHEAD = 1024 }; /* as many as the tiles of a whole block get to ask for */
+enum { PAIR = 128, AHEAD = 2048 }; /* as many as the tiles of a whole block get to ask for */
 
 /* Pairs of lines of memory that are asked for while a panel is multiplied. */
 typedef struct {
@@ -186,6 +211,8 @@ static void multiply_block(const product *w, const block *t)
             float *sums = t->sums + (j - t->j0);
             job.n = mgk_min64(w->engine->nr, t->j1 - j);
             job.ldb = mgk_panel_width(w->engine, job.n);
+            if (j > t->j0)
+                job.a_from = NULL; /* it is there */
             if (p->panels_apart && kc > 0)
                 pack_panel(w, t->b, t->item, kb, j);
             job.b0 = p->panels_apart ? t->b : t->b + panel_at(w, kb, j);
@@ -200,6 +227,7 @@ static void multiply_block(const product *w, const block *t)
                 job.before = mgk_buf_at(g->before, c_at + j).p;
             if (job.gate)
                 job.gate += j;
+            job.stream_end = job.stream && j + w->engine->nr >= t->j1;
             list.count = 0;
             ask_for_a(&list, w, t, kb, (j - t->j0) / w->engine->nr, panels);
             if (g->k > 0)
@@ -209,6 +237,16 @@ static void multiply_block(const product *w, const block *t)
             w->engine->run(&job);
         }
     }
+}
+
+/* Whether C is too large to stay in a cache and can be written past them, in whole lines. */
+static bool streams(const product *w)
+{
+    const mgk_matmul_args *g = w->g;
+    const int64_t size = g->c.dtype == MGK_BF16 ? 2 : 4;
+    return mgk_streams(g->c, w->p.m * w->p.batch, g->n) && g->ldc * size % 64 == 0 &&
+           g->stride_c * size % 64 == 0 && w->engine->nr * size % 64 == 0 &&
+           g->residual.p != g->c.p;
 }
 
 static void run_part(const product *w, int64_t item, int64_t i0, int64_t j0, float *b, int thread)
@@ -248,9 +286,12 @@ static void run_item(void *arg, int64_t item, int thread)
 
 void mgk_matmul_run(const mgk_matmul_args *g, mgk_exec *x, const mgk_panel *engine)
 {
-    product w = {.g = g, .engine = engine, .p = mgk_matmul_make_plan(g, mgi_pool_threads(x->pool))};
+    product w = {.g = g,
+                 .engine = engine,
+                 .p = mgk_matmul_make_plan(g, mgi_pool_threads(x->pool), engine->vl)};
     if (w.p.m == 0 || g->n == 0 || w.p.batch == 0)
         return;
+    w.stream = streams(&w);
     const int64_t threads = mgi_pool_threads(x->pool);
     w.b_space = x->workspace;
     w.a_space = w.b_space + mgk_matmul_b_space(&w.p, threads);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * How a matrix product is cut into blocks: a pure function of its arguments and the number of threads,
- * not of the engine, so that the workspace serves every variant. Only blocks of k decide in which order
+ * How a matrix product is cut into blocks: a pure function of its arguments, the number of threads and the width of the
+ * engine's vectors; the workspace serves every variant. Only blocks of k decide in which order
  * values are added, and those do not depend on the threads. Inside kernels/matmul only. */
 #ifndef MGK_MATMUL_PLAN_H
 #define MGK_MATMUL_PLAN_H
@@ -27,7 +27,8 @@ typedef struct mgk_matmul_plan {
     bool item_a_unit; /* many small products: an item is a unit of work and packs its own B */
 } mgk_matmul_plan;
 
-mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g, int threads);
+/* vl: floats a vector of the engine. */
+mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g, int threads, int vl);
 
 /* Floats of packed B in the workspace. */
 int64_t mgk_matmul_b_space(const mgk_matmul_plan *p, int64_t threads);

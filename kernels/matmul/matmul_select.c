@@ -3,8 +3,11 @@
 #include "kernels/matmul/matmul_plan.h"
 
 enum {
-    KC = 512,     /* values of k a block: fewer would read and write C too often */
-    MC = 112,     /* rows of A a block: MC x KC floats are a quarter of a second-level cache */
+    KC = 512, /* values of k a block: fewer would read and write C too often */
+    /* The same with vectors of 16 floats, whose processors have a second-level cache of 1 MB or more: a block of A and two
+     * panels of B, the one that is read and the next, are 0.7 MB of f32. Others may have 256 KB. */
+    KC_WIDE = 1024,
+    MC = 112,     /* rows of A a block: with KC floats each they are 224 KB */
     MC_STEP = 14, /* tallest tile */
     MC_ALL = 224, /* up to so many rows are one block, if B is large: no other would use packed B */
     B_LARGE = 1 << 18, /* floats: packed, it would go through a second-level cache */
@@ -19,6 +22,7 @@ enum {
     SMALL = 1 << 21,  /* multiply-adds of an item below which items are units */
     ITEM_UNITS = 64,  /* items that are enough units of work if ... */
     ITEM_B = 1 << 18, /* ... a thread packs no more floats of B than this for each */
+    CLOSE = 1024,     /* values between rows of A that are read in place */
     ALIASED =
         4096 /* bytes: addresses so far apart fall on the same sets of the first-level cache */
 };
@@ -30,7 +34,7 @@ static void cut(int64_t size, int64_t count, int64_t step, int64_t *block, int64
     *blocks = mgk_max64(mgk_ceil_div(size, *block), 1);
 }
 
-mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g, int threads)
+mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g, int threads, int vl)
 {
     mgk_matmul_plan p = {.m = g->m, .batch = g->batch};
     /* Items that share B and follow each other are one tall matrix. */
@@ -41,7 +45,7 @@ mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g, int threads)
     }
     p.n_pad = mgk_round_up(g->n, MGK_PANEL_NR_MAX);
     const bool narrow = g->k > 0 && g->a.dtype == MGK_BF16;
-    p.k_blocks = mgk_max64(mgk_ceil_div(g->k, KC), 1);
+    p.k_blocks = mgk_max64(mgk_ceil_div(g->k, vl >= 16 ? KC_WIDE : KC), 1);
     p.kc = mgk_round_up(mgk_max64(mgk_ceil_div(g->k, p.k_blocks), 1), 4);
     p.k_blocks = mgk_max64(mgk_ceil_div(g->k, p.kc), 1);
     p.b_floats = p.k_blocks * p.kc * p.n_pad;
@@ -69,7 +73,8 @@ mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g, int threads)
     /* Rows of A that lie close together are read in place. Others fall on the same sets of the cache and
      * on many pages: a block of them is copied when it is read for several panels. */
     const int64_t row_bytes = g->lda * (narrow ? 2 : 4);
-    const bool close = !g->trans_a && g->lda <= 2 * p.kc && row_bytes % ALIASED != 0;
+    const bool close =
+        !g->trans_a && g->lda <= mgk_min64(2 * p.kc, CLOSE) && row_bytes % ALIASED != 0;
     p.copy_a = !close && mgk_min64(g->n, p.nc) > 2 * MGK_PANEL_NR_MAX;
     p.a_stride = mgk_round_up(p.kc, 32) + 16;
     if (p.copy_a || narrow)
@@ -88,9 +93,10 @@ int64_t mgk_matmul_b_space(const mgk_matmul_plan *p, int64_t threads)
                             : p->b_floats;
 }
 
-size_t mgk_matmul_workspace(const void *args, int threads)
+/* Bytes, or SIZE_MAX where that many cannot be counted. */
+static size_t space(const mgk_matmul_args *g, int threads, int vl)
 {
-    const mgk_matmul_plan p = mgk_matmul_make_plan(args, threads);
+    const mgk_matmul_plan p = mgk_matmul_make_plan(g, threads, vl);
     const double need = (double)(p.a_floats + p.b_floats + p.c_floats) * threads * 4;
     if (need > 0x1p62)
         return SIZE_MAX;
@@ -98,9 +104,15 @@ size_t mgk_matmul_workspace(const void *args, int threads)
            sizeof(float);
 }
 
+size_t mgk_matmul_workspace(const void *args, int threads)
+{
+    const size_t wide = space(args, threads, 16), other = space(args, threads, 8);
+    return wide > other ? wide : other;
+}
+
 size_t mgk_matmul_kept_bytes(const mgk_matmul_args *args)
 {
-    const mgk_matmul_plan p = mgk_matmul_make_plan(args, 1);
-    const double need = (double)p.b_floats * sizeof(float);
-    return need > 0x1p62 ? SIZE_MAX : (size_t)p.b_floats * sizeof(float);
+    const int64_t wide = mgk_matmul_make_plan(args, 1, 16).b_floats;
+    const int64_t most = mgk_max64(wide, mgk_matmul_make_plan(args, 1, 8).b_floats);
+    return (double)most * sizeof(float) > 0x1p62 ? SIZE_MAX : (size_t)most * sizeof(float);
 }
