@@ -16,6 +16,7 @@ enum {
     MC_MIN = 28, /* down to this */
     NC = 1152,   /* columns a block when C is read again for each block of k */
     NC_SUMS = 384,    /* the same when its sums are kept apart */
+    FEW = 384,        /* columns of C */
     NC_MIN = 64,      /* columns are not cut below this in order to have more units of work */
     UNITS = 4,        /* units of work a thread to aim for */
     UNITS_APART = 2,  /* the same where each of them copies all rows of A */
@@ -45,7 +46,10 @@ mgk_matmul_plan mgk_matmul_make_plan(const mgk_matmul_args *g, int threads, int 
     }
     p.n_pad = mgk_round_up(g->n, MGK_PANEL_NR_MAX);
     const bool narrow = g->k > 0 && g->a.dtype == MGK_BF16;
-    p.k_blocks = mgk_max64(mgk_ceil_div(g->k, vl >= 16 ? KC_WIDE : KC), 1);
+    /* Columns of A that lie a power of two apart share few sets of a second-level cache: of fewer more stays there until
+     * it is copied. C of few columns stays as well. (Who keeps B has it in the same blocks whatever A is.) */
+    const bool far = g->trans_a && g->n <= FEW && !g->kept;
+    p.k_blocks = mgk_max64(mgk_ceil_div(g->k, vl >= 16 && !far ? KC_WIDE : KC), 1);
     p.kc = mgk_round_up(mgk_max64(mgk_ceil_div(g->k, p.k_blocks), 1), 4);
     p.k_blocks = mgk_max64(mgk_ceil_div(g->k, p.kc), 1);
     p.b_floats = p.k_blocks * p.kc * p.n_pad;
