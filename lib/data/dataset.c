@@ -141,6 +141,27 @@ mgen_status mgi_dataset_sized(mgen_context *ctx, mgi_dataset *ds, int64_t width,
     return MGEN_OK;
 }
 
+mgen_status mgi_dataset_part(mgen_context *ctx, const mgi_dataset *ds, int64_t width,
+                             int64_t height, int64_t frames, const uint64_t *films, uint64_t count,
+                             mgi_dataset **out)
+{
+    mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
+    mgi_dataset *part;
+    *out = NULL;
+    p.width = (uint32_t)width;
+    p.height = (uint32_t)height;
+    p.frames = (uint32_t)frames;
+    MGI_TRY(check_params(ctx, &p));
+    MGI_TRY(make(ctx, MGI_DATASET_FOLDER, width, height, frames, &part));
+    mgen_status status = mgi_folder_take_part(ctx, part, ds, films, count);
+    if (status != MGEN_OK) {
+        mgi_dataset_release(part);
+        return status;
+    }
+    *out = part;
+    return MGEN_OK;
+}
+
 mgen_status mgi_dataset_host(mgen_context *ctx, const mgen_dataset_params *params,
                              mgi_dataset **out)
 {

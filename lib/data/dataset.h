@@ -34,6 +34,7 @@ typedef struct mgi_dataset_film {
     char *instruction;     /* of <name>.edit.txt, or NULL: there is none */
     int32_t edit_task;     /* MGI_EDIT_*, of the instruction */
     int64_t first, frames; /* of a clip of it; frames 0: the whole film */
+    uint64_t times;        /* in an epoch, of a list's clip that is not held out */
     _Atomic int64_t fps;   /* as mgi_dataset_rate has it; 0: the film has not been opened yet */
 } mgi_dataset_film;
 
@@ -76,6 +77,11 @@ void mgi_dataset_release(mgi_dataset *ds); /* NULL is fine */
  * have the size that they have. Where only fewer frames are asked for it is itself, with one owner more. INVALID if it cannot be. */
 mgen_status mgi_dataset_sized(mgen_context *ctx, mgi_dataset *ds, int64_t width, int64_t height,
                               int64_t frames, int64_t fps, mgi_dataset **out);
+/* Some of a folder's films, by their numbers, as a dataset of another size, whose samples may be longer, too: each of them must
+ * have the frames. They come as often as before; of them as many are held out as of a folder. */
+mgen_status mgi_dataset_part(mgen_context *ctx, const mgi_dataset *ds, int64_t width,
+                             int64_t height, int64_t frames, const uint64_t *films, uint64_t count,
+                             mgi_dataset **out);
 
 /* The sound of a sample that the host reads: as many samples as the dataset says; what is told of it, or "". */
 typedef struct mgi_host_sound {

@@ -12,12 +12,16 @@ bool mgi_dataset_has_edits(const mgi_dataset *ds)
     return ds->kind == MGI_DATASET_FOLDER ? mgi_folder_has_edits(ds) : ds->edits;
 }
 
+mgen_status mgi_dataset_check_edits_there(mgen_context *ctx, const mgi_dataset *ds, bool captions)
+{
+    return ds->kind == MGI_DATASET_FOLDER ? mgi_folder_check_edits(ctx, ds, captions) : MGEN_OK;
+}
+
 mgen_status mgi_dataset_check_edits(mgen_context *ctx, const mgi_dataset *ds, bool captions)
 {
-    if (ds->kind != MGI_DATASET_FOLDER)
-        return MGEN_OK;
-    MGI_TRY(mgi_folder_check_edits(ctx, ds, captions));
-    return mgi_folder_check_frames(ctx, ds, 0.0, ds->frames, true);
+    MGI_TRY(mgi_dataset_check_edits_there(ctx, ds, captions));
+    return ds->kind == MGI_DATASET_FOLDER ? mgi_folder_check_frames(ctx, ds, 0.0, ds->frames, true)
+                                          : MGEN_OK;
 }
 
 /* Whether sample `index` may be an edit. */

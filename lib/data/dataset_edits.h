@@ -15,6 +15,8 @@ bool mgi_dataset_has_edits(const mgi_dataset *ds);
  * also if one has no caption. Or if the film after an edit is too short, as mgi_dataset_check_frames() says it of the one before.
  * What the host's are is known when they are read. */
 mgen_status mgi_dataset_check_edits(mgen_context *ctx, const mgi_dataset *ds, bool captions);
+/* The same, whatever the lengths. */
+mgen_status mgi_dataset_check_edits_there(mgen_context *ctx, const mgi_dataset *ds, bool captions);
 /* Of a dataset that has edits: whether its clips before edits have captions, all of a folder, or the first of a host, which is
  * read. */
 mgen_status mgi_dataset_edits_told(mgen_context *ctx, mgi_dataset *ds, bool *told);

@@ -214,21 +214,34 @@ static uint64_t times_of(const mgi_clip_line *line, uint64_t index)
                       (double)mgi_random_unit(0, MGI_STREAM_CURATE, (UINT64_C(2) << 32) + index));
 }
 
-/* In which order training meets clips, as their weights say; those held out come once, whatever they weigh. */
-static mgen_status repeat_clips(mgen_context *ctx, mgi_dataset *ds, const mgi_clip_line *lines)
+static uint64_t count_walk(const mgi_dataset *ds)
 {
     const uint64_t train = mgi_dataset_train_count(ds);
     uint64_t n = 0;
     for (uint64_t i = 0; i < train; i++)
-        n += times_of(&lines[i], i);
-    if (n == 0)
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "'%s' in '%s': its weights leave no clip to train on",
-                        MGI_CLIP_LIST, ds->dir);
-    MGI_TRY(mgi_alloc_zero(ctx, (size_t)n, sizeof(*ds->walk), &ds->walk));
+        n += ds->films[i].times;
+    return n;
+}
+
+static mgen_status make_walk(mgen_context *ctx, mgi_dataset *ds)
+{
+    const uint64_t train = mgi_dataset_train_count(ds);
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)count_walk(ds), sizeof(*ds->walk), &ds->walk));
     for (uint64_t i = 0; i < train; i++)
-        for (uint64_t k = times_of(&lines[i], i); k > 0; k--)
+        for (uint64_t k = ds->films[i].times; k > 0; k--)
             ds->walk[ds->walks++] = i;
     return MGEN_OK;
+}
+
+/* In which order training meets clips, as their weights say; those held out come once, whatever they weigh. */
+static mgen_status repeat_clips(mgen_context *ctx, mgi_dataset *ds, const mgi_clip_line *lines)
+{
+    for (uint64_t i = 0; i < ds->count; i++)
+        ds->films[i].times = times_of(&lines[i], i);
+    if (count_walk(ds) == 0)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "'%s' in '%s': its weights leave no clip to train on",
+                        MGI_CLIP_LIST, ds->dir);
+    return make_walk(ctx, ds);
 }
 
 static mgen_status take_clips(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_file *files,
@@ -282,6 +295,55 @@ mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
     ds->identity = hash ? hash : 1;
     mgi_dir_free(ctx, files, count);
     return status;
+}
+
+/* ---- a part --------------------------------------------------------------------------------------- */
+
+static mgen_status copy_text(mgen_context *ctx, const char *text, char **out)
+{
+    return text ? mgi_strdup(ctx, text, out) : MGEN_OK;
+}
+
+static mgen_status copy_film(mgen_context *ctx, const mgi_dataset_film *film, mgi_dataset_film *to)
+{
+    to->photos = film->photos;
+    to->edit_task = film->edit_task;
+    to->first = film->first;
+    to->frames = film->frames;
+    to->times = film->times;
+    atomic_init(&to->fps, atomic_load(&film->fps));
+    MGI_TRY(copy_text(ctx, film->name, &to->name));
+    MGI_TRY(copy_text(ctx, film->caption, &to->caption));
+    MGI_TRY(copy_text(ctx, film->sound, &to->sound));
+    MGI_TRY(copy_text(ctx, film->sound_caption, &to->sound_caption));
+    MGI_TRY(copy_text(ctx, film->edited, &to->edited));
+    return copy_text(ctx, film->instruction, &to->instruction);
+}
+
+mgen_status mgi_folder_take_part(mgen_context *ctx, mgi_dataset *part, const mgi_dataset *ds,
+                                 const uint64_t *films, uint64_t count)
+{
+    const uint64_t what[] = {MGI_DATASET_FOLDER, (uint64_t)part->width, (uint64_t)part->height,
+                             (uint64_t)part->frames, ds->identity};
+    uint64_t hash = mgi_hash64(what, sizeof(what), 0);
+    for (uint64_t i = 0; i < count; i++)
+        hash = mgi_hash64(&films[i], sizeof(films[i]), hash);
+    part->identity = hash ? hash : 1;
+    part->heard = ds->heard;
+    MGI_TRY(mgi_strdup(ctx, ds->dir, &part->dir));
+    MGI_TRY(make_films(ctx, part, (int64_t)count));
+    for (uint64_t i = 0; i < count; i++)
+        MGI_TRY(copy_film(ctx, &ds->films[films[i]], &part->films[part->count++]));
+    return ds->walk && count_walk(part) ? make_walk(ctx, part) : MGEN_OK;
+}
+
+bool mgi_folder_part_teaches(const mgi_dataset *ds, const uint64_t *films, uint64_t count)
+{
+    const mgi_dataset part = {.count = count}; /* its last ones are held out */
+    uint64_t n = ds->walk ? 0 : count;
+    for (uint64_t i = 0; ds->walk && i < count && i < mgi_dataset_train_count(&part); i++)
+        n += ds->films[films[i]].times;
+    return n > 0;
 }
 
 /* ---- reading -------------------------------------------------------------------------------------- */
@@ -531,6 +593,92 @@ mgen_status mgi_folder_check_frames(mgen_context *ctx, const mgi_dataset *ds, do
         if (name)
             status = check_film(&l, name, &w);
         if (status == MGEN_OK && i % BETWEEN == BETWEEN - 1)
+            status = mgi_progress(ctx, "looking at films", i + 1, ds->count);
+    }
+    look_finish(&l);
+    return status;
+}
+
+/* ---- how long they are ---------------------------------------------------------------------------- */
+
+/* Frames of an opened film, counted up to the place `most`. */
+static mgen_status count_up_to(mgi_film *film, int64_t most, int64_t *frames)
+{
+    bool end = false;
+    for (*frames = 0; *frames < most; ++*frames) {
+        MGI_TRY(mgi_film_next(film, NULL, &end));
+        if (end)
+            break;
+    }
+    return MGEN_OK;
+}
+
+/* What a film that says nothing, or too little, is: the frames up to the last one that is wanted, of which the first `least` must
+ * be there. */
+static mgen_status open_to_measure(mgen_context *ctx, const char *path, const wanted *w,
+                                   int64_t least, mgi_film_info *info)
+{
+    const wanted few = {w->first, least, w->end, 0.0};
+    const int64_t told = info->frames, needed = w->first + least, end = w->first + w->frames;
+    mgi_film *film;
+    MGI_TRY(mgi_film_open(ctx, path, &film));
+    *info = *mgi_film_about(film);
+    mgen_status status = check_end(film, &few, needed);
+    if (told >= needed)
+        info->frames = told;
+    else if (status == MGEN_OK)
+        status = count_up_to(film, w->end && w->end < end ? w->end : end, &info->frames);
+    if (status == MGEN_OK && info->frames < needed)
+        status = too_short(film, w, info->frames, needed);
+    mgi_film_close(film);
+    return status;
+}
+
+/* *counted: it was opened. */
+static mgen_status measure_file(look *l, const char *name, const wanted *w, int64_t least,
+                                mgi_folder_measure *out, bool *counted)
+{
+    char path[MGI_PATH_MAX + 1];
+    mgi_film_info info;
+    MGI_TRY(mgi_path_join(l->ctx, l->ds->dir, name, path, sizeof(path)));
+    MGI_TRY(tell(l, path, &info));
+    const int64_t end = w->end && w->end < info.frames ? w->end : info.frames;
+    *counted = end - w->first < least || !info.width || !info.height;
+    if (*counted)
+        MGI_TRY(open_to_measure(l->ctx, path, w, least, &info));
+    const int64_t last = w->end && w->end < info.frames ? w->end : info.frames;
+    *out = (mgi_folder_measure){info.width, info.height, last - w->first};
+    out->frames = out->frames < w->frames ? out->frames : w->frames;
+    return MGEN_OK;
+}
+
+static mgen_status measure_film(look *l, uint64_t index, const mgi_folder_lengths *f,
+                                mgi_folder_measure *out, bool *counted)
+{
+    const mgi_dataset_film *film = &l->ds->films[index];
+    const int64_t least = mgi_folder_is_picture(film->name) ? f->least_picture : f->least;
+    const wanted w = {film->first, f->most, end_of(film), 0.0};
+    mgi_folder_measure after;
+    bool too;
+    MGI_TRY(measure_file(l, film->name, &w, least, out, counted));
+    if (!f->edited || !film->edited)
+        return MGEN_OK;
+    MGI_TRY(measure_file(l, film->edited, &w, least, &after, &too));
+    *counted = *counted || too;
+    out->frames = out->frames < after.frames ? out->frames : after.frames;
+    return MGEN_OK;
+}
+
+mgen_status mgi_folder_measure_films(mgen_context *ctx, const mgi_dataset *ds,
+                                     const mgi_folder_lengths *lengths, mgi_folder_measure *out)
+{
+    look l;
+    mgen_status status = MGEN_OK;
+    MGI_TRY(look_init(&l, ctx, ds));
+    for (uint64_t i = 0; i < ds->count && status == MGEN_OK; i++) {
+        bool counted = false;
+        status = measure_film(&l, i, lengths, &out[i], &counted);
+        if (status == MGEN_OK && (counted || i % BETWEEN == BETWEEN - 1))
             status = mgi_progress(ctx, "looking at films", i + 1, ds->count);
     }
     look_finish(&l);

@@ -49,4 +49,25 @@ mgen_status mgi_folder_watch(mgen_context *ctx, const mgi_dataset *ds, uint64_t 
 mgen_status mgi_folder_check_frames(mgen_context *ctx, const mgi_dataset *ds, double fps,
                                     int64_t frames, bool edited);
 
+/* How long films are asked to be: up to how many frames they are measured; how many each must have, and how many a picture;
+ * edited: whether the film after an edit has as many. */
+typedef struct mgi_folder_lengths {
+    int64_t most, least, least_picture;
+    bool edited;
+} mgi_folder_lengths;
+typedef struct mgi_folder_measure {
+    int64_t width, height;
+    int64_t frames; /* of the clip, at most as many as are asked for */
+} mgi_folder_measure;
+/* Of each film, at its own rate, what it says of itself; of one that says nothing, or fewer than it must have, frames are counted.
+ * INVALID, with its name, for one that is too short; what does not open is told. */
+mgen_status mgi_folder_measure_films(mgen_context *ctx, const mgi_dataset *ds,
+                                     const mgi_folder_lengths *lengths, mgi_folder_measure *out);
+
+/* For mgi_dataset_part(). */
+mgen_status mgi_folder_take_part(mgen_context *ctx, mgi_dataset *part, const mgi_dataset *ds,
+                                 const uint64_t *films, uint64_t count);
+/* Whether there is a film to train on among these, not held out and of some weight. */
+bool mgi_folder_part_teaches(const mgi_dataset *ds, const uint64_t *films, uint64_t count);
+
 #endif

@@ -80,7 +80,9 @@ mgen_status mgi_plugin_film_open(mgi_film *film)
     film->info.frames = info.frames > 0 ? info.frames : 0;
     film->info.fps_num = info.fps_num;
     film->info.fps_den = info.fps_den;
-    return film->only_told ? MGEN_OK : mgi_film_check_size(film, info.width, info.height);
+    if (film->only_told && (info.width < 1 || info.height < 1))
+        return MGEN_OK;
+    return mgi_film_check_size(film, info.width, info.height);
 }
 
 double mgi_film_rate(const mgi_film_info *info)

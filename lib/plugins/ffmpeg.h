@@ -58,7 +58,7 @@ typedef struct mgi_ffmpeg_table {
     int32_t (*hear_next)(void *sound, const float **samples, int64_t *count, char *error,
                          size_t error_size);
     void (*hear_close)(void *sound);
-    /* What a film says of itself, without a frame of it: width and height are 0, frames follow from its length in seconds where
+    /* What a film says of itself, without a frame of it: width and height may be 0, frames follow from its length in seconds where
      * it does not count them. */
     int32_t (*read_told)(const uint8_t *data, size_t size, mgi_ffmpeg_info *info, char *error,
                          size_t error_size);

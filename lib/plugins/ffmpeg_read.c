@@ -85,6 +85,9 @@ int32_t mgi_ffmpeg_told(const uint8_t *data, size_t size, mgi_ffmpeg_info *info,
     film f = {.width = 0};
     int32_t status = mgi_input_open(&f.in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t);
     if (status == 0) {
+        const AVCodecParameters *p = f.in.format->streams[f.in.stream]->codecpar;
+        f.width = p->width;
+        f.height = p->height;
         tell(&f, info);
         if (info->frames == 0)
             info->frames = frames_by_length(f.in.format, f.in.format->streams[f.in.stream]);

@@ -171,7 +171,8 @@ static mgen_status open_data(struct mgi_stage_run *r, const mgi_stage_params *pa
         MGI_TRY(mgi_stage_sides(r->ctx, s, ds, factor));
         MGI_TRY(mgi_ae_loss_sides(&r->loss, ds->height, ds->width));
     }
-    return mgi_stage_check_films(r->ctx, s, r->dataset);
+    return r->buckets.divided ? mgi_buckets_agree(&r->buckets, params->comm)
+                              : mgi_stage_check_films(r->ctx, s, r->dataset);
 }
 
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,

@@ -5,8 +5,11 @@
 #include "core/philox.h"
 #include "core/report.h"
 #include "text/prompt.h"
+#include "train/bucket_films.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Shares of the steps: images together have the stage's share of them if it says one. */
@@ -44,6 +47,21 @@ static void divide_clips(const mgi_stage *stage, const mgi_dataset *ds, int64_t 
     }
 }
 
+/* Each of them has all of the dataset's samples. */
+static mgen_status size_datasets(mgen_context *ctx, const mgi_stage *stage, mgi_dataset *ds,
+                                 mgi_buckets *out)
+{
+    for (int64_t i = 0; i < out->count; i++) {
+        const mgi_bucket *b = &out->list[i].bucket;
+        mgen_status status = mgi_dataset_sized(ctx, ds, b->width, b->height, b->frames, b->fps,
+                                               &out->list[i].dataset);
+        if (status != MGEN_OK)
+            return mgi_fail_context(ctx, status, "bucket %lld of stage \"%s\"", (long long)i + 1,
+                                    stage->name);
+    }
+    return MGEN_OK;
+}
+
 mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, mgi_dataset *ds,
                              int64_t held, mgi_buckets *out)
 {
@@ -57,18 +75,30 @@ mgen_status mgi_buckets_init(mgen_context *ctx, const mgi_stage *stage, mgi_data
                                                 .frames = ds->frames,
                                                 .weight = 1.0};
         b->batch = b->batch ? b->batch : stage->batch;
-        out->batch = b->batch > out->batch ? b->batch : out->batch;
-        mgen_status status = mgi_dataset_sized(ctx, ds, b->width, b->height, b->frames, b->fps,
-                                               &out->list[i].dataset);
-        if (status != MGEN_OK) {
-            mgi_buckets_free(ctx, out);
-            return mgi_fail_context(ctx, status, "bucket %lld of stage \"%s\"", (long long)i + 1,
-                                    stage->name);
-        }
+        out->list[i].number = i + 1;
     }
+    out->divided = mgi_bucket_films_differ(ds, out);
+    mgen_status status = out->divided ? mgi_bucket_films_divide(ctx, stage, ds, out)
+                                      : size_datasets(ctx, stage, ds, out);
+    if (status != MGEN_OK) {
+        mgi_buckets_free(ctx, out);
+        return status;
+    }
+    for (int64_t i = 0; i < out->count; i++)
+        out->batch =
+            out->list[i].bucket.batch > out->batch ? out->list[i].bucket.batch : out->batch;
     divide_steps(stage, out);
     divide_clips(stage, ds, held, out);
     return MGEN_OK;
+}
+
+mgen_status mgi_buckets_agree(const mgi_buckets *b, mgi_comm *world)
+{
+    char text[32];
+    if (!b->divided || !world || mgi_comm_size(world) == 1)
+        return MGEN_OK;
+    snprintf(text, sizeof text, "%016" PRIx64, b->division);
+    return mgi_comm_agree(world, "films of each bucket (their hash)", text);
 }
 
 static mgi_edits of_kind(const mgi_edits *all, int kind)

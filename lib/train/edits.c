@@ -46,7 +46,7 @@ static mgen_status leave_to_data(mgen_context *ctx, mgi_edits *e, mgi_dataset *d
                                 "\"animated\" a share");
 }
 
-mgen_status mgi_edits_fit(mgen_context *ctx, mgi_edits *e, mgi_dataset *ds)
+mgen_status mgi_edits_fit(mgen_context *ctx, mgi_edits *e, mgi_dataset *ds, bool measured)
 {
     if (mgi_dataset_drawn(ds))
         return MGEN_OK;
@@ -63,7 +63,9 @@ mgen_status mgi_edits_fit(mgen_context *ctx, mgi_edits *e, mgi_dataset *ds)
                             "\"edits\" ask for \"%s\", which are made of the toybox's films "
                             "alone; of a dataset's edits, give it the share 0",
                             mgi_edits_kind_name[drawn[i]]);
-    return mgi_dataset_check_edits(ctx, ds, e->share[MGI_EDITS_TEXT] > 0.0);
+    const bool captions = e->share[MGI_EDITS_TEXT] > 0.0;
+    return measured ? mgi_dataset_check_edits_there(ctx, ds, captions)
+                    : mgi_dataset_check_edits(ctx, ds, captions);
 }
 
 /* A kind by its share. */

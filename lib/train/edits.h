@@ -45,8 +45,8 @@ typedef struct mgi_edits_sample {
 
 /* Shares that nobody asked for become 0 where the dataset's edits are not of that kind: of a folder whose films do not all have
  * captions, or of a host whose first sample has none, those are no texts. INVALID unless the dataset is drawn or its samples are
- * edits, all of them, of which the kinds that are left can be made. */
-mgen_status mgi_edits_fit(mgen_context *ctx, mgi_edits *edits, mgi_dataset *ds);
+ * edits, all of them, of which the kinds that are left can be made. measured: how long its films are is known already. */
+mgen_status mgi_edits_fit(mgen_context *ctx, mgi_edits *edits, mgi_dataset *ds, bool measured);
 
 /* Sample `element` of the world `seed` that the dataset is, whose films have `frames` frames. */
 void mgi_edits_sample_of(const mgi_edits *edits, const mgi_dataset *ds, uint64_t seed,

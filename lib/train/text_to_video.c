@@ -97,6 +97,15 @@ static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *p
     return status;
 }
 
+/* Films that are divided have been looked at. */
+static mgen_status check_films(const struct mgi_stage_run *r, const mgi_stage_params *params)
+{
+    mgi_stage_state ranks;
+    mgi_stage_ranks(&ranks, params->mesh, params->comm);
+    return r->buckets.divided ? mgi_buckets_agree(&r->buckets, ranks.world)
+                              : mgi_stage_check_films(r->ctx, &r->stage, r->dataset);
+}
+
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                           struct mgi_stage_run **out)
 {
@@ -118,7 +127,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status, mgi_buckets_init(ctx, stage, r->dataset, VALIDATION_CLIPS, &r->buckets),
                  failed);
     MGI_TRY_GOTO(status, mgi_video_open_models(r, params), failed);
-    MGI_TRY_GOTO(status, mgi_stage_check_films(ctx, stage, r->dataset), failed);
+    MGI_TRY_GOTO(status, check_films(r, params), failed);
     size_t rows =
         (size_t)(r->buckets.batch > VALIDATION_BATCH ? r->buckets.batch : VALIDATION_BATCH);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->captions, &r->captions), failed);

@@ -96,7 +96,7 @@ static mgen_status check_back(const struct mgi_stage_run *r, mgi_clip_shape clip
  * they learn from. */
 static mgen_status fit_edits(struct mgi_stage_run *r)
 {
-    MGI_TRY(mgi_edits_fit(r->ctx, &r->edits, r->dataset));
+    MGI_TRY(mgi_edits_fit(r->ctx, &r->edits, r->dataset, r->buckets.divided));
     for (int64_t i = 0; i < r->stage.bucket_count; i++) {
         const int32_t kind = r->stage.bucket[i].edits - 1;
         if (kind >= 0 && r->edits.share[kind] == 0.0)
@@ -121,7 +121,7 @@ static mgen_status check_pictures(const struct mgi_stage_run *r)
                 "model \"%s\" is an image autoencoder, and bucket %lld of stage \"%s\" has "
                 "clips of %lld frames; inflate it first, or make pictures: buckets of "
                 "\"frames\" 1",
-                r->stage.tae_name, (long long)i + 1, r->stage.name,
+                r->stage.tae_name, (long long)r->buckets.list[i].number, r->stage.name,
                 (long long)r->buckets.list[i].bucket.frames);
     return MGEN_OK;
 }

@@ -466,13 +466,96 @@ static void test_short_film(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* Films of several aspects and lengths: of each bucket those that are like it. */
+static const char mixed_text[] =
+    "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": ["
+    "{\"name\": \"mixed\", \"kind\": \"text_to_video\", \"steps\": 2, \"batch\": 2, "
+    "\"clips\": 4, \"tae\": \"tae\", \"validate_every\": 2, \"save_as\": \"mixed\","
+    " \"buckets\": [{\"width\": 64, \"height\": 32, \"frames\": 9},"
+    " {\"width\": 32, \"height\": 32, \"frames\": 17}, {\"width\": 32, \"height\": 64, "
+    "\"frames\": 9}],"
+    " \"text_encoder\": {\"vocab\": 259, \"dim\": 16, \"layers\": 1, \"heads\": 2, \"head_dim\": "
+    "8, \"ff_dim\": 16, \"tokens_max\": 64},"
+    " \"video_model\": {\"layers\": 1, \"dim\": 16, \"heads\": 2, \"ff_dim\": 32, \"channels\": 4,"
+    " \"patch\": [1, 2, 2], \"frames_max\": 4, \"rows_max\": 4, \"columns_max\": 4, \"text_dim\": "
+    "16}, \"optimizer\": {\"lr\": 0.01}}]}";
+
+static void put_film(mgen_context *ctx, const char *in, int number, uint32_t width, uint32_t frames)
+{
+    mgen_clip_info info = MGEN_CLIP_INFO_INIT;
+    mgen_clip *clip;
+    char path[400];
+    info.width = width;
+    info.height = 64;
+    info.frames = frames;
+    info.fps_num = 16;
+    info.fps_den = 1;
+    snprintf(path, sizeof path, "%s/%d.y4m", in, number);
+    assert_int_equal(mgen_clip_create(ctx, &info, &clip), MGEN_OK);
+    assert_int_equal(mgen_clip_write(ctx, clip, path), MGEN_OK);
+    mgen_clip_destroy(clip);
+}
+
+/* What the log says of films in buckets. */
+static void on_log(void *user, int32_t level, const char *text)
+{
+    char *all = user;
+    (void)level;
+    if (strstr(text, "bucket "))
+        snprintf(all + strlen(all), 2000 - strlen(all), "%s\n", text);
+}
+
+static void test_mixed_films(void **state)
+{
+    static const char *const says[] = {"64 x 32 x 9 frames: 2 of the folder's films\n",
+                                       "32 x 32 x 17 frames: 3 of the folder's films\n",
+                                       "32 x 64 x 9 frames: 0 of the folder's films; its share"};
+    static char logged[2000];
+    char folder[300], path[300];
+    mgen_context *ctx;
+    mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_dataset_params dp = MGEN_DATASET_PARAMS_INIT;
+    mgen_trainer *trainer;
+    watcher w = {0};
+    (void)state;
+    cp.threads = 1;
+    cp.log = on_log;
+    cp.log_user = logged;
+    assert_int_equal(mgen_context_create(&cp, &ctx), MGEN_OK);
+    snprintf(folder, sizeof folder, "%.200s/mixed", dir);
+    snprintf(path, sizeof path, "%.200s/mixed.json", dir);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    write_text(dir, "mixed.json", mixed_text);
+    for (int i = 0; i < 5; i++)
+        put_film(ctx, folder, i, i % 2 ? 128 : 64, i % 2 ? 9 : 17 + (uint32_t)i);
+    mgen_trainer_params p = trainer_params("mixed", &w);
+    p.recipe = path;
+    dp.width = dp.height = 64;
+    dp.frames = 9;
+    assert_int_equal(mgen_dataset_open(ctx, folder, &dp, &p.dataset), MGEN_OK);
+    if (mgen_trainer_create(ctx, &p, &trainer) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    for (int i = 0; i < 3; i++)
+        if (!strstr(logged, says[i]))
+            fail_msg("'%s' does not say '%s'", logged, says[i]);
+    if (mgen_trainer_run(trainer, 0) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(ctx));
+    assert_int_equal(mgen_trainer_position(trainer), 2);
+    mgen_trainer_destroy(trainer);
+    put_film(ctx, folder, 3, 128, 8); /* too short for all */
+    assert_int_equal(mgen_trainer_create(ctx, &p, &trainer), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "3.y4m' has 8 frames, fewer than the 9"));
+    mgen_dataset_release(p.dataset);
+    mgen_context_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_toybox),        cmocka_unit_test(test_host_dataset),
         cmocka_unit_test(test_folder),        cmocka_unit_test(test_resume),
         cmocka_unit_test(test_train_on_host), cmocka_unit_test(test_host_edits),
-        cmocka_unit_test(test_short_film),
+        cmocka_unit_test(test_short_film),    cmocka_unit_test(test_mixed_films),
     };
     return cmocka_run_group_tests(tests, setup_trained, teardown);
 }

@@ -290,7 +290,7 @@ static void test_pictures(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
-/* A stage learns from them in its buckets' sizes. */
+/* A stage learns from them in its buckets' sizes, all from all, if these have one aspect. */
 static void test_stage_of_sizes(void **state)
 {
     (void)state;
@@ -300,11 +300,11 @@ static void test_stage_of_sizes(void **state)
     mgi_stage stage = tiny_text_to_video(1, 2);
     struct mgi_stage_run *run;
     stage.bucket_count = 2;
-    stage.bucket[0] =
-        (mgi_bucket){.width = PAIR_SIDE, .height = PAIR_SIDE, .frames = 8, .weight = 1.0};
+    stage.bucket[0] = (mgi_bucket){.width = 64, .height = 32, .frames = 8, .weight = 1.0};
     stage.bucket[1] = (mgi_bucket){.width = 32, .height = 16, .frames = 8, .weight = 1.0};
     stage.images = -1.0;
     OK(create_kept(&stage, ds, &run));
+    assert_int_equal(run->buckets.list[0].latents.clips, run->buckets.list[1].latents.clips);
     assert_int_equal(run->buckets.list[1].latents.dims[1], 2);
     assert_int_equal(run->buckets.list[1].latents.dims[2], 4);
     OK(mgi_stage_kind_of(&stage)->step(run, 0, NULL));
