@@ -180,6 +180,23 @@ static void ask_for_b(ahead_list *list, const product *w, const block *t, int64_
     job->next_bytes = mgk_panel_units(w->engine, kc) * width * (int64_t)sizeof(float);
 }
 
+/* What is added to C under the panel after `j`; after the last one that of the next rows. Asked for by each tile when it
+ * begins it would, from memory, hold up what the tile reads. */
+static void ask_for_residual(ahead_list *list, const product *w, const block *t, int64_t j)
+{
+    const mgk_matmul_args *g = w->g;
+    int64_t i0 = t->i0;
+    j += w->engine->nr;
+    if (j >= t->j1) {
+        j = t->j0;
+        i0 += t->m;
+    }
+    const mgk_buf from = mgk_buf_at(g->residual, t->item * g->stride_c + i0 * g->ldc + j);
+    const int64_t m = mgk_min64(t->m, w->p.m - i0), n = mgk_min64(w->engine->nr, t->j1 - j);
+    for (int64_t i = 0; i < m; i++)
+        ask_for(list, mgk_buf_at(from, i * g->ldc).p, n * (from.dtype == MGK_BF16 ? 2 : 4));
+}
+
 static void multiply_block(const product *w, const block *t)
 {
     const mgk_matmul_args *g = w->g;
@@ -229,6 +246,8 @@ static void multiply_block(const product *w, const block *t)
                 job.gate += j;
             job.stream_end = job.stream && j + w->engine->nr >= t->j1;
             list.count = 0;
+            if (last && g->residual.p)
+                ask_for_residual(&list, w, t, j);
             ask_for_a(&list, w, t, kb, (j - t->j0) / w->engine->nr, panels);
             if (g->k > 0)
                 ask_for_b(&list, w, t, kb, j, &job);
