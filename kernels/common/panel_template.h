@@ -373,8 +373,12 @@ MGK_INLINE void bring_rows(value *to, int64_t row, const value *from, int64_t st
                 v_load((const float *)(const void *)(from + i * step)));
 }
 
+/* EDGE: of the first or last row values may be lacking. Tiles by rows that know of none are 2 to 4 % faster. BRINGS: A is
+ * copied from a_from meanwhile. */
+enum { PLAIN, EDGE, TAPS, BRINGS };
+
 MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const int nv,
-                     const bool rows, const bool taps, const bool brings)
+                     const bool rows, const int kind)
 {
     PANEL_ROWS(PANEL_ZERO)
     const int64_t n = job->n, ldc = job->ldc, fetch = job->c_dtype == MGK_BF16 ? 32 : 64;
@@ -392,9 +396,11 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
         PANEL_ROWS(PANEL_FETCH)
     }
     const int64_t len = job->len, ldb = job->ldb, a_row = job->a_row, a_col = job->a_col;
-    const int64_t lead = row == 0 ? job->lead : 0;
-    const int64_t whole =
-        len - (row + mr == job->m ? job->tail : 0); /* no row lacks values before */
+    const bool edges = kind == EDGE || kind == TAPS, brings = kind == BRINGS;
+    const int64_t lead = edges && row == 0 ? job->lead : 0;
+    int64_t whole = len; /* no row lacks values before */
+    if (edges && row + mr == job->m)
+        whole -= job->tail;
     const int64_t step = job->a_from_step;
     /* This tile's part of what is read after the job. Where there is nothing, a line that is in the cache anyway. */
     const void *const *pair = NULL, *const *pairs_end = NULL;
@@ -406,7 +412,8 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
     int64_t next_step = 0;
     if (job->next) {
         next = (const char *)job->next + job->next_bytes * row / job->m;
-        next_step = job->next_bytes * mr / job->m * ((taps ? 3 : 4) * UNIT) / (job->segs * len + 1);
+        next_step =
+            job->next_bytes * mr / job->m * ((kind == TAPS ? 3 : 4) * UNIT) / (job->segs * len + 1);
     }
     for (int64_t s = 0; s < job->segs; s++) {
         const float *b = job->b ? job->b[s] : job->b0 + s * job->b_step;
@@ -414,7 +421,7 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
             continue;
         b += job->b_off;
         if (rows) {
-            const int places = taps ? mr + 2 : mr;
+            const int places = kind == TAPS ? mr + 2 : mr;
             /* groups past the last row repeat an earlier pointer and are never read */
             const float *a = NULL;
             const value *p0 = (const value *)job->a[s] + job->a_off + row * a_row;
@@ -445,7 +452,7 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
                 bring_rows(to, a_row, from, step, i, mr);
             int64_t k = 0;
 #if PANEL_VL == 16
-            if (taps) {
+            if (kind == TAPS) {
                 const bool no_first = lead > 0, no_last = whole < len;
                 const int64_t tap = a_row / UNIT * ldb;
                 for (; k + UNIT <= a_row; k += UNIT) {
@@ -457,7 +464,7 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
                 continue;
             }
 #endif
-            for (; k < lead; k += UNIT)
+            for (; kind == EDGE && k < lead; k += UNIT)
                 PANEL_STEP_OF(false, 1, mr);
             for (; k + 4 * UNIT <= whole; k += 4 * UNIT) {
                 PANEL_ASK;
@@ -476,7 +483,7 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
             if (k < whole)
                 PANEL_STEP(true);
             else
-                for (; k < len; k += UNIT)
+                for (; kind == EDGE && k < len; k += UNIT)
                     PANEL_STEP_OF(false, 0, mr - 1);
         } else {
             const value *p0 = NULL, *p1 = p0, *p2 = p0, *p3 = p0, *p4 = p0;
@@ -559,40 +566,54 @@ typedef void tile_fn(const mgk_panel_job *job, int64_t row);
 #define PANEL_TILE1(h)                                                                             \
     static __attribute__((noinline)) void tile_rows_##h##_1(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 1, true, false, false);                                                  \
+        tile(job, row, h, 1, true, PLAIN);                                                         \
     }                                                                                              \
     static __attribute__((noinline)) void tile_cols_##h##_1(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 1, false, false, false);                                                 \
+        tile(job, row, h, 1, false, PLAIN);                                                        \
     }
 #define PANEL_TILE2(h)                                                                             \
     static __attribute__((noinline)) void tile_rows_##h##_2(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 2, true, false, false);                                                  \
+        tile(job, row, h, 2, true, PLAIN);                                                         \
     }                                                                                              \
     static __attribute__((noinline)) void tile_cols_##h##_2(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 2, false, false, false);                                                 \
+        tile(job, row, h, 2, false, PLAIN);                                                        \
     }
+#define PANEL_TILE_EDGE1(h)                                                                        \
+    static __attribute__((noinline)) void tile_edge_##h##_1(const mgk_panel_job *job, int64_t row) \
+    {                                                                                              \
+        tile(job, row, h, 1, true, EDGE);                                                          \
+    }
+#define PANEL_TILE_EDGE2(h)                                                                        \
+    static __attribute__((noinline)) void tile_edge_##h##_2(const mgk_panel_job *job, int64_t row) \
+    {                                                                                              \
+        tile(job, row, h, 2, true, EDGE);                                                          \
+    }
+PANEL_HEIGHTS1(PANEL_TILE_EDGE1)
+PANEL_HEIGHTS2(PANEL_TILE_EDGE2)
 PANEL_HEIGHTS1(PANEL_TILE1)
 PANEL_HEIGHTS2(PANEL_TILE2)
 
 #define PANEL_ROWS1(h) tile_rows_##h##_1,
 #define PANEL_ROWS2(h) tile_rows_##h##_2,
+#define PANEL_EDGE1(h) tile_edge_##h##_1,
+#define PANEL_EDGE2(h) tile_edge_##h##_2,
 #define PANEL_COLS1(h) tile_cols_##h##_1,
 #define PANEL_COLS2(h) tile_cols_##h##_2,
-/* [A by columns][height - 1] */
-static tile_fn *const tiles1[2][PANEL_MR_MAX] = {{PANEL_HEIGHTS1(PANEL_ROWS1)},
-                                                 {PANEL_HEIGHTS1(PANEL_COLS1)}};
-static tile_fn *const tiles2[2][PANEL_MR_MAX] = {{PANEL_HEIGHTS2(PANEL_ROWS2)},
-                                                 {PANEL_HEIGHTS2(PANEL_COLS2)}};
+/* [A by rows, by columns, by rows of which some lack values][height - 1] */
+static tile_fn *const tiles1[3][PANEL_MR_MAX] = {
+    {PANEL_HEIGHTS1(PANEL_ROWS1)}, {PANEL_HEIGHTS1(PANEL_COLS1)}, {PANEL_HEIGHTS1(PANEL_EDGE1)}};
+static tile_fn *const tiles2[3][PANEL_MR_MAX] = {
+    {PANEL_HEIGHTS2(PANEL_ROWS2)}, {PANEL_HEIGHTS2(PANEL_COLS2)}, {PANEL_HEIGHTS2(PANEL_EDGE2)}};
 
 #if PANEL_VL == 16
 #define PANEL_HEIGHTS_TAPS(X) PANEL_HEIGHTS2(X) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22)
 #define PANEL_TILE_TAPS(h)                                                                         \
     static __attribute__((noinline)) void tile_taps_##h(const mgk_panel_job *job, int64_t row)     \
     {                                                                                              \
-        tile(job, row, h, 1, true, true, false);                                                   \
+        tile(job, row, h, 1, true, TAPS);                                                          \
     }
 PANEL_HEIGHTS_TAPS(PANEL_TILE_TAPS)
 #define PANEL_TAPS(h) tile_taps_##h,
@@ -603,7 +624,7 @@ static tile_fn *const tiles_taps[PANEL_MR_TAPS] = {PANEL_HEIGHTS_TAPS(PANEL_TAPS
 #define PANEL_TILE_ROWS_B(h)                                                                       \
     static __attribute__((noinline)) void tile_rows_##h##_b(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 2, true, false, true);                                                   \
+        tile(job, row, h, 2, true, BRINGS);                                                        \
     }
 PANEL_HEIGHTS2(PANEL_TILE_ROWS_B)
 #define PANEL_ROWS_B(h) tile_rows_##h##_b,
@@ -615,7 +636,7 @@ static tile_fn *const rows_b[] = {PANEL_HEIGHTS2(PANEL_ROWS_B)};
 #define PANEL_TILE_COLS_B(h)                                                                       \
     static __attribute__((noinline)) void tile_cols_##h##_b(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
-        tile(job, row, h, 2, false, false, true);                                                  \
+        tile(job, row, h, 2, false, BRINGS);                                                       \
     }
 PANEL_HEIGHTS2(PANEL_TILE_COLS_B)
 #define PANEL_COLS_B(h) tile_cols_##h##_b,
@@ -640,13 +661,15 @@ static void run(const mgk_panel_job *job)
 #endif
     const int64_t most = wide || job->a_tile ? PANEL_MR2 : PANEL_MR1;
     const int64_t count = mgk_ceil_div(job->m, most);
-    tile_fn *const *tiles = (wide ? tiles2 : tiles1)[job->a_by_columns];
+    tile_fn *const(*of)[PANEL_MR_MAX] = wide ? tiles2 : tiles1, *const *tiles =
+                                                                    of[job->a_by_columns];
     if (job->a_from)
         tiles = job->a_by_columns ? cols_b : rows_b;
     for (int64_t t = 0; t < count; t++) {
         const int64_t row = job->a_tile ? t * most : job->m * t / count;
         const int64_t end = job->a_tile ? mgk_min64(row + most, job->m) : job->m * (t + 1) / count;
-        tiles[end - row - 1](job, row);
+        const bool edge = (job->lead > 0 && row == 0) || (job->tail > 0 && end == job->m);
+        (edge ? of[2] : tiles)[end - row - 1](job, row);
     }
     v_stream_end(job->stream_end);
 }
