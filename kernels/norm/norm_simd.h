@@ -2,14 +2,13 @@
  * norm and residual_norm on vectors; included once a variant.
  *
  * What the rows of a sample share is combined once a block into two rows in the workspace. The statistics of a
- * row bring it into the cache; after those of the next one it is normalized.
+ * row bring it into the cache, while the one before it is normalized.
  */
 #include "kernels/common/real_simd.h"
 #include "kernels/norm/norm_columns.h"
 
 enum {
-    GROUP = 4, /* rows at most */
-    GROUP_BYTES = 4096,
+    ROOMS = 4,         /* copies of rows of r */
     FETCH_BYTES = 8192 /* how far ahead rows are fetched: measured */
 };
 
@@ -38,7 +37,7 @@ typedef struct common_row {
 
 static void *row_room(const common_row *c, int64_t r)
 {
-    return c->row + r % GROUP * c->part;
+    return c->row + r % ROOMS * c->part;
 }
 
 /* Two vectors of one of these rows, from plain order. */
@@ -109,8 +108,76 @@ MGK_INLINE void make_common(const mgk_norm_args *a, int64_t sample, common_row *
     });
 }
 
-/* Sum of the row, or of the squares of its distances from the mean. What lies `far` elements further on is fetched. */
-MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float mean, int64_t far)
+/* A row whose statistics are known. */
+typedef struct known_row {
+    v_real in;
+    float mean, rstd;
+} known_row;
+
+/* (v - mean) * rstd * times + plus */
+MGK_INLINE vf norm_of(vf v, float mean, float rstd, vf times, vf plus, bool layer, bool shifted)
+{
+    if (layer)
+        v -= mean;
+    v = v * rstd;
+    return shifted ? v_fma(v, times, plus) : v * times;
+}
+
+/* A known row on its way to `out`. */
+typedef struct row_write {
+    const float *times, *plus;
+    known_row row;
+    v_real out;
+    bool layer, shifted;
+} row_write;
+
+MGK_INLINE void write_two(const row_write *w, int64_t i)
+{
+    const known_row *k = &w->row;
+    v_two v = v_read_two(k->in, i), t = load_two(w->times + i);
+    v_two p = w->shifted ? load_two(w->plus + i) : t;
+    v = (v_two){norm_of(v.a, k->mean, k->rstd, t.a, p.a, w->layer, w->shifted),
+                norm_of(v.b, k->mean, k->rstd, t.b, p.b, w->layer, w->shifted)};
+    v_write_two(w->out, i, v);
+}
+
+/* From value `done` on. */
+MGK_INLINE void write_rest(const row_write *w, int64_t done, int64_t dim)
+{
+    const known_row *k = &w->row;
+    for (; done + 2 * MGK_WIDTH <= dim; done += 2 * MGK_WIDTH)
+        write_two(w, done);
+    MGK_EACH_VECTOR_FROM(done, i, dim, {
+        vf t = v_in(w->times + i);
+        vf p = w->shifted ? v_in(w->plus + i) : t;
+        v_put(w->out, i, norm_of(v_get(k->in, i), k->mean, k->rstd, t, p, w->layer, w->shifted));
+    });
+}
+
+/* How many elements ahead of those that are summed others are fetched, 0: none; near: into the first-level cache. */
+typedef struct fetch_ahead {
+    int64_t by;
+    bool near;
+} fetch_ahead;
+
+static const fetch_ahead no_fetch = {0, false};
+
+/* The first-level cache is 5 % faster on a Zen 5 out of cache, the second-level one on an Emerald Rapids. */
+MGK_INLINE fetch_ahead rows_ahead(int32_t stream, int32_t type)
+{
+    const int64_t far = v_far(stream);
+    return far ? (fetch_ahead){far, false} : (fetch_ahead){FETCH_BYTES / mgk_real_size(type), true};
+}
+
+MGK_INLINE void fetch_two(v_real in, int64_t i, fetch_ahead fetch)
+{
+    if (fetch.by)
+        v_prefetch_two(in, i + fetch.by, fetch.near);
+}
+
+/* Sum of the row, or of the squares of its distances from the mean, while another row is written, if w is there. */
+MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float mean,
+                         fetch_ahead fetch, const row_write *w)
 {
     vf sum[4] = {{0}, {0}, {0}, {0}};
     int64_t i = 0;
@@ -122,7 +189,9 @@ MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float
                 __m512i h = _mm512_loadu_si512((const uint16_t *)in.p + i + 2 * k * MGK_WIDTH);
                 __m512i by = squares ? h : _mm512_set1_epi16(0x3f80); /* 1 */
                 sum[k] = (vf)_mm512_dpbf16_ps((__m512)sum[k], (__m512bh)h, (__m512bh)by);
-                v_fetch_two(in, i + 2 * k * MGK_WIDTH, far);
+                fetch_two(in, i + 2 * k * MGK_WIDTH, fetch);
+                if (w)
+                    write_two(w, i + 2 * k * MGK_WIDTH);
             }
         }
 #endif
@@ -131,13 +200,17 @@ MGK_INLINE float row_sum(v_real in, int64_t n, bool squares, bool centred, float
         for (int k = 0; k < 2; k++) {
             int64_t j = i + 2 * k * MGK_WIDTH;
             v_two v = v_read_two(in, j);
-            v_fetch_two(in, j, far);
+            fetch_two(in, j, fetch);
+            if (w)
+                write_two(w, j);
             if (centred)
                 v = (v_two){v.a - mean, v.b - mean};
             sum[2 * k] = squares ? v_fma(v.a, v.a, sum[2 * k]) : sum[2 * k] + v.a;
             sum[2 * k + 1] = squares ? v_fma(v.b, v.b, sum[2 * k + 1]) : sum[2 * k + 1] + v.b;
         }
     }
+    if (w)
+        write_rest(w, i, n);
     for (; i < n; i += MGK_WIDTH) {
         int64_t lanes = mgk_min(MGK_WIDTH, n - i);
         vf v = v_read(in, i, lanes);
@@ -182,97 +255,95 @@ MGK_INLINE void residual_row(const mgk_norm_args *a, const common_row *c, int64_
     });
 }
 
-/* A row whose statistics are known. */
-typedef struct known_row {
-    v_real in;
-    float mean, rstd;
-} known_row;
-
-/* (v - mean) * rstd * times + plus */
-MGK_INLINE vf norm_of(vf v, float mean, float rstd, vf times, vf plus, bool layer, bool shifted)
+/* What is not part of the loop over rows is a function of its own, for the compiler's sake. */
+static __attribute__((noinline)) float distances(v_real in, int64_t dim, float mean)
 {
-    if (layer)
-        v -= mean;
-    v = v * rstd;
-    return shifted ? v_fma(v, times, plus) : v * times;
+    if (in.dtype == MGK_BF16)
+        return row_sum((v_real){in.p, MGK_BF16, 0}, dim, true, true, mean, no_fetch, NULL);
+    return row_sum((v_real){in.p, MGK_F32, 0}, dim, true, true, mean, no_fetch, NULL);
 }
 
-MGK_INLINE void write_row(const common_row *c, const known_row *k, v_real out, int64_t dim,
-                          int64_t fetch, bool layer, bool shifted)
-{
-    const v_real in = k->in;
-    const float mean = k->mean, rstd = k->rstd;
-    int64_t done = 0;
-    for (; done + 2 * MGK_WIDTH <= dim; done += 2 * MGK_WIDTH) {
-        v_two v = v_read_two(in, done), t = load_two(c->times + done);
-        v_two p = shifted ? load_two(c->plus + done) : t;
-        if (fetch)
-            v_prefetch_two(in, fetch + done, false);
-        v = (v_two){norm_of(v.a, mean, rstd, t.a, p.a, layer, shifted),
-                    norm_of(v.b, mean, rstd, t.b, p.b, layer, shifted)};
-        v_write_two(out, done, v);
-    }
-    MGK_EACH_VECTOR_FROM(done, i, dim, {
-        vf t = v_in(c->times + i);
-        vf p = shifted ? v_in(c->plus + i) : t;
-        v_put(out, i, norm_of(v_get(in, i), mean, rstd, t, p, layer, shifted));
-    });
-}
-
-MGK_INLINE known_row know_row(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t far,
-                              int32_t type)
+/* From the row's sum (layer), or that of its squares. */
+MGK_INLINE known_row known_from(const mgk_norm_args *a, int64_t r, v_real in, float sum, bool layer)
 {
     const int64_t dim = a->dim;
-    known_row k = {.in = v_from(a->r.p ? a->r : a->x, r * dim, type)};
-    float square;
-    if (a->r.p)
-        residual_row(a, c, r, type);
-    if (c->row)
-        k.in.p = row_room(c, r);
-    if (a->kind == MGK_NORM_LAYER) {
-        k.mean = row_sum(k.in, dim, false, false, 0, far) / (float)dim;
-        square = row_sum(k.in, dim, true, true, k.mean, 0);
+    known_row k = {.in = in};
+    if (layer) {
+        k.mean = sum / (float)dim;
+        sum = distances(in, dim, k.mean);
         if (a->mean.p)
             MGK_F(a->mean)[r] = k.mean;
-    } else {
-        square = row_sum(k.in, dim, true, false, 0, far);
     }
-    k.rstd = 1 / sqrtf(square / (float)dim + a->eps);
+    k.rstd = 1 / sqrtf(sum / (float)dim + a->eps);
     if (a->rstd.p)
         MGK_F(a->rstd)[r] = k.rstd;
     return k;
 }
 
-/* Rows of one sample, in groups of short rows. */
+/* Rows of a residual are fetched with its operands. */
+MGK_INLINE known_row know_row_of(const mgk_norm_args *a, const common_row *c, int64_t r,
+                                 int32_t type)
+{
+    v_real in = v_from(a->r.p ? a->r : a->x, r * a->dim, type);
+    if (a->r.p)
+        residual_row(a, c, r, type);
+    if (c->row)
+        in.p = row_room(c, r);
+    if (a->kind == MGK_NORM_LAYER)
+        return known_from(a, r, in, row_sum(in, a->dim, false, false, 0, no_fetch, NULL), true);
+    return known_from(a, r, in, row_sum(in, a->dim, true, false, 0, no_fetch, NULL), false);
+}
+
+static __attribute__((noinline)) known_row know_row(const mgk_norm_args *a, const common_row *c,
+                                                    int64_t r)
+{
+    return a->x.dtype == MGK_BF16 ? know_row_of(a, c, r, MGK_BF16) : know_row_of(a, c, r, MGK_F32);
+}
+
+/* Rows of one sample: each is written while the next one is summed, so that memory is read and written at the same time.
+ * In the cache, where bf16 goes by faster than a sum's end is known, while the one behind it is: measured. */
+MGK_INLINE void norm_rows(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
+                          int32_t stream, bool layer, bool shifted, int32_t type)
+{
+    const int64_t dim = a->dim;
+    const bool two = type == MGK_BF16 && !stream;
+    const fetch_ahead fetch = rows_ahead(stream, type);
+    known_row now = know_row(a, c, r), then = now;
+    if (two && r + 1 < end)
+        then = know_row(a, c, r + 1);
+    for (; r < end; r++) {
+        row_write w = {c->times, c->plus, now, v_from(a->y, r * dim, type), layer, shifted};
+        const int64_t next = r + 1 + two;
+        w.out.stream = stream;
+        now = then;
+        if (next >= end) {
+            write_rest(&w, 0, dim);
+            continue;
+        }
+        if (a->r.p) {
+            write_rest(&w, 0, dim);
+            then = know_row(a, c, next);
+        } else {
+            const v_real in = v_from(a->x, next * dim, type);
+            then = known_from(a, next, in, row_sum(in, dim, !layer, false, 0, fetch, &w), layer);
+        }
+        if (!two)
+            now = then;
+    }
+}
+
 MGK_INLINE void norm_sample(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
                             int32_t stream, int32_t type)
 {
     const bool layer = a->kind == MGK_NORM_LAYER;
-    const int64_t dim = a->dim, bytes = dim * mgk_real_size(type);
-    const int64_t group = mgk_max(1, mgk_min(GROUP, GROUP_BYTES / bytes));
-    /* Rows of a residual are fetched with its operands. Where v_far has a distance the loop that sums fetches, 10 %
-     * faster, unless the one that writes takes much longer: bf16 by 8 lanes. */
-    const bool slow = MGK_WIDTH < 16 && type == MGK_BF16;
-    const int64_t far = a->r.p || slow ? 0 : v_far(stream);
-    const int64_t fetch = a->r.p || far ? 0 : mgk_max(1, FETCH_BYTES / bytes) * dim;
-    known_row k[GROUP];
-    for (int64_t count; r < end; r += count) {
-        count = mgk_min(group, end - r);
-        for (int64_t i = 0; i < count; i++)
-            k[i] = know_row(a, c, r + i, far, type);
-        v_real out = v_from(a->y, r * dim, type);
-        out.stream = stream;
-        for (int64_t i = 0; i < count; i++, v_next(&out, dim)) {
-            if (layer && c->plus)
-                write_row(c, &k[i], out, dim, fetch, true, true);
-            else if (layer)
-                write_row(c, &k[i], out, dim, fetch, true, false);
-            else if (c->plus)
-                write_row(c, &k[i], out, dim, fetch, false, true);
-            else
-                write_row(c, &k[i], out, dim, fetch, false, false);
-        }
-    }
+    if (layer && c->plus)
+        norm_rows(a, c, r, end, stream, true, true, type);
+    else if (layer)
+        norm_rows(a, c, r, end, stream, true, false, type);
+    else if (c->plus)
+        norm_rows(a, c, r, end, stream, false, true, type);
+    else
+        norm_rows(a, c, r, end, stream, false, false, type);
 }
 
 /* Rows first .. end - 1. */
@@ -297,9 +368,11 @@ MGK_INLINE void norm_range(const mgk_norm_args *a, int64_t r, int64_t end, float
     v_stream_end(stream | past);
 }
 
-static int64_t rows_a_block(int64_t dim)
+/* Its first row is not summed while another one is written: more rows a block where that costs most. */
+static int64_t rows_a_block(const mgk_norm_args *a)
 {
-    return mgk_div_up(mgk_rows_a_block(dim), 16) * 16;
+    const int64_t rows = mgk_div_up(mgk_rows_a_block(a->dim), 16) * 16;
+    return mgk_streams(a->y, a->rows, a->dim) ? 4 * rows : rows;
 }
 
 typedef struct norm_job {
@@ -311,7 +384,7 @@ static void norm_block(void *arg, int64_t block, int thread)
 {
     const norm_job *job = arg;
     const mgk_norm_args *a = job->a;
-    int64_t rows = rows_a_block(a->dim), end = mgk_min(a->rows, (block + 1) * rows);
+    int64_t rows = rows_a_block(a), end = mgk_min(a->rows, (block + 1) * rows);
     float *room = job->room + thread * mgk_norm_room(a->dim);
     V_BY_DTYPE(a->x.dtype, norm_range, a, block * rows, end, room);
 }
@@ -320,7 +393,7 @@ static void run_norm(const mgk_norm_args *a, mgk_exec *x)
 {
     norm_job job = {a, x->workspace};
     if (a->dim > 0)
-        mgk_for(x, mgk_div_up(a->rows, rows_a_block(a->dim)), a->rows * a->dim, norm_block, &job);
+        mgk_for(x, mgk_div_up(a->rows, rows_a_block(a)), a->rows * a->dim, norm_block, &job);
 }
 
 MGK_LAUNCH(norm)
