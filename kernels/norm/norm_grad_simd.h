@@ -11,8 +11,11 @@
 enum { PART_DW, PART_DB, PART_A, PART_B, PART_G }; /* columns of a block; G only for gates */
 enum {
     COLUMNS_A_TASK = 256,
-    SUMS = 3,     /* A, B and G */
-    GRAD_ROWS = 2 /* a group; rows of f32, or fetched far ahead, are taken singly: measured */
+    SUMS = 3, /* A, B and G */
+    GRAD_ROWS =
+        2, /* a group; rows of f32, or fetched far ahead or near, are taken singly: measured */
+    NEAR_BYTES = 3584, /* how far ahead x is fetched on a Zen 5 */
+    NEAR_SKEW = 512    /* by so much less dy is: at one distance both are up to 4 % slower */
 };
 
 typedef struct grad_job {
@@ -32,6 +35,7 @@ typedef struct grad_rows {
     v_real in, dy;
     int64_t dim;
     int64_t ahead; /* elements from those that are summed to those that are fetched meanwhile */
+    bool near;     /* into the first-level cache */
     const float *factor; /* in the order of v_read_two */
     float mean[GRAD_ROWS], rstd[GRAD_ROWS], pull[GRAD_ROWS], shift[GRAD_ROWS];
 } grad_rows;
@@ -63,6 +67,7 @@ MGK_INLINE grad_totals no_totals(int count)
 MGK_INLINE void sums_two(const grad_rows *g, grad_totals *t, int count, const grad_columns *to,
                          int64_t i, v_two f, bool layer)
 {
+    const int64_t skew = g->near ? NEAR_SKEW / mgk_real_size(g->dy.dtype) : 0;
     v_two a = {v_set(0), v_set(0)};
     v_two b = a;
     if (to->a)
@@ -73,8 +78,8 @@ MGK_INLINE void sums_two(const grad_rows *g, grad_totals *t, int count, const gr
     for (int k = 0; k < count; k++) {
         const v_two x = v_read_two(g->in, k * g->dim + i), d = v_read_two(g->dy, k * g->dim + i);
         const vf rstd = v_set(g->rstd[k]);
-        v_prefetch_two(g->in, g->ahead + k * g->dim + i, false);
-        v_prefetch_two(g->dy, g->ahead + k * g->dim + i, false);
+        v_prefetch_two(g->in, g->ahead + k * g->dim + i, g->near);
+        v_prefetch_two(g->dy, g->ahead + k * g->dim + i - skew, g->near);
         const v_two p = {pull_of(g, k, x.a, layer), pull_of(g, k, x.b, layer)};
         const v_two e = {d.a * p.a, d.b * p.b};
         if (to->a)
@@ -242,12 +247,13 @@ MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const
 }
 
 MGK_INLINE grad_rows rows_from(const mgk_norm_args *a, const common_row *c, int64_t r, int count,
-                               int64_t far, bool residual, bool layer, int32_t type)
+                               int64_t ahead, bool near, bool residual, bool layer, int32_t type)
 {
     grad_rows g = {.in = v_from(residual ? a->r : a->x, r * a->dim, type),
                    .dy = v_from(a->dy, r * a->dim, type),
                    .dim = a->dim,
-                   .ahead = far ? far : (residual ? 1 : 2) * count * a->dim, /* measured */
+                   .ahead = ahead,
+                   .near = near,
                    .factor = c->times};
     for (int k = 0; k < count; k++) {
         g.mean[k] = layer ? MGK_F(a->mean)[r + k] : 0;
@@ -258,18 +264,18 @@ MGK_INLINE grad_rows rows_from(const mgk_norm_args *a, const common_row *c, int6
 
 /* Rows r.. of one sample in groups of `count`, as many as are whole. Returns the first row that is left. */
 MGK_INLINE int64_t grad_groups(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
-                               int count, int64_t far, const grad_columns *to, bool residual,
-                               bool layer, int32_t type)
+                               int count, int64_t ahead, bool near, const grad_columns *to,
+                               bool residual, bool layer, int32_t type)
 {
     if (r + count > end)
         return r;
-    grad_rows g = rows_from(a, c, r, count, far, residual, layer, type);
+    grad_rows g = rows_from(a, c, r, count, ahead, near, residual, layer, type);
     grad_sums(&g, count, to, layer);
     for (; r + count <= end; r += count) {
         grad_rows next = g;
         const bool more = r + 2 * count <= end;
         if (more)
-            next = rows_from(a, c, r + count, count, far, residual, layer, type);
+            next = rows_from(a, c, r + count, count, ahead, near, residual, layer, type);
         if (!residual && a->dx.p && more) {
             grad_write(a, &g, r, count, &next, to, layer, type);
         } else {
@@ -288,10 +294,18 @@ MGK_INLINE int64_t grad_groups(const mgk_norm_args *a, const common_row *c, int6
 MGK_INLINE void grad_sample(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
                             const grad_columns *to, bool residual, bool layer, int32_t type)
 {
-    const int64_t far = v_far(a->dx.p && mgk_streams(a->dx, a->rows, a->dim));
-    if (type == MGK_BF16 && !far)
-        r = grad_groups(a, c, r, end, GRAD_ROWS, 0, to, residual, layer, type);
-    grad_groups(a, c, r, end, 1, far, to, residual, layer, type);
+    const bool stream = a->dx.p && mgk_streams(a->dx, a->rows, a->dim);
+    /* In the cache short rows of bf16 are faster two at a time there, too, and so are those of residuals. */
+    const bool near = v_zen5() && (stream || (!residual && (type == MGK_F32 || a->dim >= 1024)));
+    const int64_t far = v_far(stream);
+    const int64_t rows = (residual ? 1 : 2) * a->dim; /* measured */
+    const int64_t ahead = far ? far : near ? NEAR_BYTES / mgk_real_size(type) : 0;
+    if (!ahead && type == MGK_BF16)
+        r = grad_groups(a, c, r, end, GRAD_ROWS, GRAD_ROWS * rows, false, to, residual, layer,
+                        type);
+    else if (!ahead)
+        r = grad_groups(a, c, r, end, 1, rows, false, to, residual, layer, type);
+    grad_groups(a, c, r, end, 1, ahead ? ahead : rows, true, to, residual, layer, type);
 }
 
 /* A function for each of these: written out in one, of 100 KB, they took the compiler three times as long. */
