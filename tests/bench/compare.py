@@ -4,7 +4,8 @@
     compare.py CHECKKERNEL [--core 1] [--rounds 3] [--op NAME]... [--markdown FILE]
 
 CHECKKERNEL is the program of a release build. Each round times every op by `checkkernel --bench --chosen`, then the
-same shapes in PyTorch and in oneDNN; a ratio is the median over the rounds. All count processor time of one thread, so
+same shapes in PyTorch and in oneDNN; a ratio is the median over the rounds, and so is a share of the peaks, which each
+`checkkernel --bench` measures before the op. All count processor time of one thread, so
 that other work on the machine disturbs little. PyTorch is imported if the interpreter has it; else it is installed
 into a virtual environment in the user's cache folder. oneDNN is used if its headers are installed (Debian:
 libdnnl-dev). Nothing of this is part of the tests.
@@ -226,9 +227,12 @@ def run_round(torch, options, folder, driver, results, peaks):
         plain = [line["case"] for line in ours["times"] if not line["case"].endswith(" gated")]  # no single call there is
         others = onednn_times(driver, op, plain)
         for line in ours["times"]:
-            entry = results.setdefault((op, line["case"]), {"line": line, "ours": [], "torch": [], "onednn": []})
+            entry = results.setdefault((op, line["case"]),
+                                       {"line": line, "ours": [], "torch": [], "onednn": [], "peak": [], "streams": []})
             entry["ours"].append(line["seconds"])
             entry["line"] = line
+            for name, share in shares(line, ours).items():
+                entry[name].append(share)
             if line["case"] not in plain:
                 continue
             try:
@@ -247,18 +251,27 @@ def milliseconds(times):
     return f"{1e3 * min(times):.3f}" if times else ""
 
 
-def table(results, peaks):
+def shares(line, peaks):
+    """Of the peaks that were measured just before, as processors' clocks change."""
+    compute = line["flops"] / (max(peaks["f32"], peaks["bf16"]) if "bf16" in line["case"] else peaks["f32"])
+    copying = line["bytes"] / peaks["in_place" if line["inside"] else "copy"]
+    streams = max(line["in"] / peaks["read"], (line["bytes"] - line["in"]) / peaks["write"])
+    return {"peak": max(compute, copying) / line["seconds"], "streams": streams / line["seconds"]}
+
+
+def percent(values):
+    return f"{100 * statistics.median(values):.0f} %"
+
+
+def table(results):
     yield "| op | case | variant | ms | rate | of peak | of streams | PyTorch ms | ratio | oneDNN ms | ratio |"
     yield "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for (op, case), entry in results.items():
         line, best = entry["line"], min(entry["ours"])
-        compute = line["flops"] / (max(peaks["f32"], peaks["bf16"]) if "bf16" in case else peaks["f32"])
-        copying = line["bytes"] / peaks["in_place" if line["inside"] else "copy"]
-        streams = max(line["in"] / peaks["read"], (line["bytes"] - line["in"]) / peaks["write"])
         rate = f"{line['flops'] / best * 1e-9:.0f} GFLOP/s" if line["flops"] else f"{line['bytes'] / best * 1e-9:.1f} GB/s"
         yield (f"| {op} | {case} | {line['variant']} | {1e3 * best:.3f} | {rate} | "
-               f"{100 * max(compute, copying) / best:.0f} % | "
-               f"{'' if line['flops'] else f'{100 * streams / best:.0f} %'} | {milliseconds(entry['torch'])} | "
+               f"{percent(entry['peak'])} | "
+               f"{'' if line['flops'] else percent(entry['streams'])} | {milliseconds(entry['torch'])} | "
                f"{median_ratio(entry['torch'], entry['ours'])} | {milliseconds(entry['onednn'])} | "
                f"{median_ratio(entry['onednn'], entry['ours'])} |")
 
@@ -294,7 +307,7 @@ def main():
              f"{inside.group(1) if inside else '?'}); oneDNN {own}; {options.rounds} rounds.",
              f"Peaks of the core: {peaks['f32'] * 1e-9:.0f} GFLOP/s f32, {peaks['bf16'] * 1e-9:.0f} GFLOP/s bf16, "
              f"{peaks['copy'] * 1e-9:.1f} GB/s copying, {peaks['in_place'] * 1e-9:.1f} in place, "
-             f"{peaks['read'] * 1e-9:.1f} reading, {peaks['write'] * 1e-9:.1f} writing.", ""] + list(table(results, peaks))
+             f"{peaks['read'] * 1e-9:.1f} reading, {peaks['write'] * 1e-9:.1f} writing.", ""] + list(table(results))
     text = "\n".join(lines) + "\n"
     print(text, end="")
     if options.markdown:
