@@ -46,6 +46,16 @@ def plan(context: Context, preset: str, *, width: int, height: int, frames: int,
     return report_taken(out.value)
 
 
+def _plan_text(context: Context, params: PlanParams) -> Dict[str, Any]:
+    out = c_void_p()
+    context._core.call(lib.mgen_plan_training, byref(params), byref(out))
+    try:
+        plan_as_json: Dict[str, Any] = json.loads(lib.mgen_report_text(out.value))
+        return plan_as_json
+    finally:
+        lib.mgen_report_destroy(out)
+
+
 def plan_mesh(context: Context, preset: str, *, gpus: int, gpu: str = "h100-80gb", mesh: Optional[str] = None,
               width: int, height: int, frames: int, batch: int = 0, global_batch: int = 0,
               recompute: Optional[str] = None, precision: Optional[str] = None, text_tokens: int = 0,
@@ -56,13 +66,7 @@ def plan_mesh(context: Context, preset: str, *, gpus: int, gpu: str = "h100-80gb
                         precision=text_of(precision, "precision"), batch=batch, width=width, height=height,
                         frames=frames, text_tokens=text_tokens, gpus=gpus, global_batch=global_batch,
                         gpu=text_of(gpu, "gpu"), mesh=text_of(mesh, "mesh"), text=1, timeline=int(timeline))
-    out = c_void_p()
-    context._core.call(lib.mgen_plan_training, byref(params), byref(out))
-    try:
-        plan_as_json: Dict[str, Any] = json.loads(lib.mgen_report_text(out.value))
-        return plan_as_json
-    finally:
-        lib.mgen_report_destroy(out)
+    return _plan_text(context, params)
 
 
 def plan_recipe(context: Context, recipe: str, stage: str = "", *, gpus: int = 0, gpu: str = "h100-80gb",
@@ -72,13 +76,7 @@ def plan_recipe(context: Context, recipe: str, stage: str = "", *, gpus: int = 0
     stage is meant for. batch: samples of a dp rank in a pass, 0 for as many as is meant."""
     params = PlanParams(preset=text_of(f"{recipe}:{stage}", "recipe"), recompute=text_of(recompute, "recompute"), batch=batch,
                         text_tokens=text_tokens, gpus=gpus, gpu=text_of(gpu, "gpu"), mesh=text_of(mesh, "mesh"), text=1)
-    out = c_void_p()
-    context._core.call(lib.mgen_plan_training, byref(params), byref(out))
-    try:
-        plan_as_json: Dict[str, Any] = json.loads(lib.mgen_report_text(out.value))
-        return plan_as_json
-    finally:
-        lib.mgen_report_destroy(out)
+    return _plan_text(context, params)
 
 
 @callback(DONE_TOTAL)
