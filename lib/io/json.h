@@ -82,6 +82,8 @@ void mgi_json_put_real(mgi_json_writer *w, const char *key,
 void mgi_json_put_bool(mgi_json_writer *w, const char *key, bool value);
 void mgi_json_put_string(mgi_json_writer *w, const char *key, const char *value);
 mgen_status mgi_json_text(mgi_json_writer *w, const char **text, size_t *size); /* NUL-terminated */
+/* A copy of the text, which is the caller's; frees the writer either way. */
+mgen_status mgi_json_take(mgi_json_writer *w, char **out);
 /* The text and a newline as a file, complete or not at all; frees the writer either way. */
 mgen_status mgi_json_save(mgi_json_writer *w, const char *path);
 void mgi_json_writer_free(mgi_json_writer *w);

@@ -219,6 +219,16 @@ void mgi_json_writer_free(mgi_json_writer *w)
     *w = (mgi_json_writer){.ctx = w->ctx, .status = MGEN_OK};
 }
 
+mgen_status mgi_json_take(mgi_json_writer *w, char **out)
+{
+    const char *text;
+    mgen_status status = mgi_json_text(w, &text, NULL);
+    if (status == MGEN_OK)
+        status = mgi_strdup(w->ctx, text, out);
+    mgi_json_writer_free(w);
+    return status;
+}
+
 mgen_status mgi_json_save(mgi_json_writer *w, const char *path)
 {
     mgi_writer file;

@@ -30,8 +30,8 @@ typedef struct mgi_stage_plan {
     double global_batch;      /* samples of a step, the mean over the buckets as they are drawn */
     double step_seconds, mfu; /* likewise */
     double steps, samples, days;
-    double
-        latent_bytes; /* that each rank keeps of the clips that it has encoded, of a dataset that has so many */
+    /* Of clips that are encoded, if the dataset has so many: in the cache folder, or in each rank's memory. */
+    double latent_bytes;
 } mgi_stage_plan;
 
 /* CORRUPT, INVALID for a stage that cannot be read; what keeps one from being planned stands in `why`. */

@@ -49,7 +49,8 @@ mgen_status mgi_recipe_plan_table(mgen_context *ctx, const char *recipe, const m
     mgi_page_print(
         &p,
         ", on %s; 1e9 parameters, tokens of the longest sample, GB of a GPU's %.0f, days "
-        "without a pause,\nGB of latents that each rank keeps of a folder's clips\n\n",
+        "without a pause,\nGB of latents of a folder's clips, in its cache folder or its "
+        "memory\n\n",
         gpu->name, gpu->gb);
     mgi_page_print(&p, "%-18s %6s %7s %7s %6s %-18s %-11s %-9s %6s %-4s %8s %6s %7s %8s %8s %6s\n",
                    "stage", "1e9", "tokens", "batch", "GPUs", "mesh", "a rank", "recompute", "GB",
@@ -102,7 +103,6 @@ mgen_status mgi_recipe_plan_json(mgen_context *ctx, const char *recipe, const mg
                                  const mgi_stage_plan *list, int64_t count, char **out)
 {
     mgi_json_writer w;
-    const char *text;
     mgi_json_writer_init(&w, ctx, 0);
     mgi_json_open(&w, NULL, '{');
     mgi_json_put_string(&w, "recipe", recipe);
@@ -112,9 +112,5 @@ mgen_status mgi_recipe_plan_json(mgen_context *ctx, const char *recipe, const mg
         put_stage(&w, &list[i]);
     mgi_json_close(&w, ']');
     mgi_json_close(&w, '}');
-    mgen_status status = mgi_json_text(&w, &text, NULL);
-    if (status == MGEN_OK)
-        status = mgi_strdup(ctx, text, out);
-    mgi_json_writer_free(&w);
-    return status;
+    return mgi_json_take(&w, out);
 }

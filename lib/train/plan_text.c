@@ -191,7 +191,6 @@ mgen_status mgi_plan_json(mgen_context *ctx, const char *preset, const mgi_mesh_
                           const mgi_mesh_plans *plans, char **out)
 {
     mgi_json_writer w;
-    const char *text;
     mgi_json_writer_init(&w, ctx, 0);
     mgi_json_open(&w, NULL, '{');
     mgi_json_put_string(&w, "preset", preset);
@@ -212,11 +211,7 @@ mgen_status mgi_plan_json(mgen_context *ctx, const char *preset, const mgi_mesh_
     }
     mgi_json_close(&w, ']');
     mgi_json_close(&w, '}');
-    mgen_status status = mgi_json_text(&w, &text, NULL);
-    if (status == MGEN_OK)
-        status = mgi_strdup(ctx, text, out);
-    mgi_json_writer_free(&w);
-    return status;
+    return mgi_json_take(&w, out);
 }
 
 /* ---- tables ---- */
