@@ -58,6 +58,8 @@ static void sample(mgen_context *ctx, const mgen_pipeline *p, const char *prompt
     u.data = memory(2 * count, sizeof(float)); /* of both */
     v.data = u.data + count;
     check(ctx, mgen_noise(ctx, SEED, x));
+    for (size_t i = 0; i < count; i++)
+        x->data[i] *= info.noise_scale;
     check(ctx, mgen_schedule(MGEN_SCHEDULE_LINEAR_QUADRATIC, STEPS, times));
     for (int k = 0; k < STEPS; k++) {
         check(ctx, mgen_video_velocity(ctx, p->video, x, times[k], without, &u));

@@ -327,7 +327,7 @@ typedef struct mgen_model_info {
     float guidance;                           /**< video and audio model: of requests that ask for none */
     uint32_t fps_prefix;   /**< video model: 1 = "FPS-16 ", the rate, stands before prompts that do not begin with "FPS-" */
     uint32_t upsampling;   /**< upsampler: of width and height, as it was trained */
-    uint32_t reserved0;    /**< 0 */
+    float noise_scale;     /**< video and audio model: of requests that ask for none */
     uint32_t tasks;        /**< editor: kinds of edits in its file; those of requests are MGEN_EDIT_* */
     float source_guidance; /**< editor and personalizer: of requests that ask for none */
     uint32_t rate;         /**< audio model: samples a second; of one channel */
@@ -445,7 +445,7 @@ typedef struct mgen_generate_params {
     /** 0 = by the editor. 0 < s < 1: by the video model (SDEdit): the share of the steps that are taken, the last ones, from
      *  the noised clip on. Then the prompt is what the result shows, and the two above are 0. */
     float strength;
-    uint32_t reserved0; /**< must be 0 */
+    float noise_scale; /**< deviation of the noise at the beginning, 0 < s <= 2; 0 = the model's; with a strength, 0 */
 } mgen_generate_params;
 /* How sounds longer than the audio model's window are made. */
 #define MGEN_SOUND_BLENDED    0 /**< the report's: windows all at once, their velocities blended */
@@ -464,7 +464,7 @@ typedef struct mgen_sound_params {
     uint32_t solver;           /**< MGEN_SOLVER_*; steps are even */
     uint32_t extension;        /**< MGEN_SOUND_* */
     uint32_t candidates;       /**< sounds that are made, 1..64, of which the model chooses the one that fits best; 0 = 1 */
-    uint32_t reserved0;        /**< must be 0 */
+    float noise_scale;         /**< as in mgen_generate_params; 0 = the audio model's */
     const mgen_sound *context; /**< what is heard before, and gone on with; only read during the call; NULL = nothing */
     int32_t (*on_progress)(void *user, uint32_t done, uint32_t total); /**< as in mgen_generate_params */
     void *user;                                                        /**< given to on_progress */
@@ -762,7 +762,7 @@ typedef struct mgen_eval_params {
     uint32_t schedule, solver;                                         /**< as in mgen_generate_params */
     float guidance_from, guidance_to;                                  /**< as in mgen_generate_params */
     uint32_t drop_text;                                                /**< as in mgen_generate_params */
-    uint32_t reserved0;                                                /**< must be 0 */
+    float noise_scale;                                                 /**< as in mgen_generate_params */
     mgen_dataset *dataset; /**< "tae": its samples (0 = all) instead of the toybox's; NULL = none */
 } mgen_eval_params;
 /** Measure a pipeline in the toybox. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_CANCELLED,

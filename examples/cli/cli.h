@@ -103,6 +103,11 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
         "--guidance-to", NULL, OPTION_REAL, (out), 0, 1, "T",                                      \
             "time up to which there is guidance (default: 1)"                                      \
     }
+#define OPTION_NOISE_SCALE(out)                                                                    \
+    {                                                                                              \
+        "--noise-scale", NULL, OPTION_REAL, (out), 0.001, 2, "S",                                  \
+            "deviation of the noise that the flow begins with (default: the model's)"              \
+    }
 #define OPTION_DROP_TEXT(out)                                                                      \
     {                                                                                              \
         "--drop-text", NULL, OPTION_TEXT, (out), 0, 0, "ROLES",                                    \
@@ -117,7 +122,8 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
 #define OPTIONS_SAMPLING(s)                                                                        \
     OPTION_SOLVER(&(s)->solver), OPTION_SCHEDULE(&(s)->schedule),                                  \
         OPTION_GUIDANCE_FROM(&(s)->guidance_from), OPTION_GUIDANCE_TO(&(s)->guidance_to),          \
-        OPTION_DROP_TEXT(&(s)->drop_text), OPTION_PRECISION(&(s)->precision)
+        OPTION_NOISE_SCALE(&(s)->noise_scale), OPTION_DROP_TEXT(&(s)->drop_text),                  \
+        OPTION_PRECISION(&(s)->precision)
 #define OPTION_NEGATIVE(out)                                                                       \
     {                                                                                              \
         "--negative", NULL, OPTION_TEXT, (out), 0, 0, "TEXT",                                      \
@@ -144,7 +150,7 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
 
 typedef struct cli_sampling { /* of the options above; all 0: the defaults */
     const char *solver, *schedule, *drop_text, *precision;
-    double guidance_from, guidance_to;
+    double guidance_from, guidance_to, noise_scale;
 } cli_sampling;
 
 typedef struct cli_session cli_session;

@@ -11,8 +11,8 @@ enum { VALUE = 32 /* of a setting that is a number */ };
 /* ---- settings: what must be the same to go on ---- */
 
 typedef struct side_texts {
-    char kind[VALUE], hash[VALUE], seed[VALUE], steps[VALUE], guidance[VALUE], from[VALUE],
-        to[VALUE], size[VALUE * 2], name[COMPARE_PATH];
+    char kind[VALUE], hash[VALUE], seed[VALUE], steps[VALUE], guidance[VALUE], noise[VALUE],
+        from[VALUE], to[VALUE], size[VALUE * 2], name[COMPARE_PATH];
 } side_texts;
 
 static const char *or_empty(const char *text)
@@ -38,6 +38,10 @@ static void name_side(const compare_options *o, int k, char out[COMPARE_PATH])
         used += (size_t)snprintf(out + used, COMPARE_PATH - used, ", %u steps", side->steps);
     if (used < COMPARE_PATH && side->guidance > 0 && side->guidance != other->guidance)
         used += (size_t)snprintf(out + used, COMPARE_PATH - used, ", guidance %g", side->guidance);
+    if (used < COMPARE_PATH && side->sampling.noise_scale > 0 &&
+        side->sampling.noise_scale != other->sampling.noise_scale)
+        used += (size_t)snprintf(out + used, COMPARE_PATH - used, ", noise %g",
+                                 side->sampling.noise_scale);
     for (size_t i = 0; i < sizeof texts / sizeof texts[0] && used < COMPARE_PATH; i++)
         if (strcmp(or_empty(texts[i].own), or_empty(texts[i].other)) != 0 && texts[i].own)
             used += (size_t)snprintf(out + used, COMPARE_PATH - used, ", %s %s", texts[i].label,
@@ -58,6 +62,8 @@ static void side_settings(const compare_options *o, int k, side_texts *t)
     snprintf(t->steps, sizeof t->steps, "%u", side->steps);
     if (side->guidance > 0)
         snprintf(t->guidance, sizeof t->guidance, "%.9g", side->guidance);
+    if (side->sampling.noise_scale > 0)
+        snprintf(t->noise, sizeof t->noise, "%.9g", side->sampling.noise_scale);
     if (side->sampling.guidance_from > 0)
         snprintf(t->from, sizeof t->from, "%.9g", side->sampling.guidance_from);
     if (side->sampling.guidance_to > 0)
@@ -94,6 +100,7 @@ static int write_key(cli_session *s, const compare_options *o, comparison *c)
         {"seed", SAME(seed)},
         {"steps", EACH(steps)},
         {"guidance", EACH(guidance)},
+        {"noise scale", EACH(noise)},
         {"guidance from", EACH(from)},
         {"guidance to", EACH(to)},
         {"solver", GIVEN(sampling.solver)},
@@ -220,6 +227,8 @@ static void settle_side(const compare_options *o, compare_side *side)
         *texts[i] = *texts[i] ? *texts[i] : defaults[i];
     side->steps = side->steps ? side->steps : both->steps;
     side->guidance = side->guidance > 0 ? side->guidance : both->guidance;
+    side->sampling.noise_scale =
+        side->sampling.noise_scale > 0 ? side->sampling.noise_scale : both->sampling.noise_scale;
     side->sampling.guidance_from = both->sampling.guidance_from;
     side->sampling.guidance_to = both->sampling.guidance_to;
     side->sampling.drop_text = both->sampling.drop_text;
@@ -298,6 +307,8 @@ static int run(const cli_command *self, int argc, char **argv)
         SIDES("steps", OPTION_U32, steps, 1, 1000, "N", "solver steps (default: 50)"),
         SIDES("guidance", OPTION_REAL, guidance, 0.001, 100, "G",
               "classifier-free guidance scale; 1 = off (default: the model's)"),
+        SIDES("noise-scale", OPTION_REAL, sampling.noise_scale, 0.001, 2, "S",
+              "deviation of the noise that the flow begins with (default: the model's)"),
         SIDES("solver", OPTION_TEXT, sampling.solver, 0, 0, "NAME",
               "euler, midpoint, or dopri5, which takes at most --steps (default: euler)"),
         SIDES("schedule", OPTION_TEXT, sampling.schedule, 0, 0, "NAME",

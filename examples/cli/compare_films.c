@@ -329,6 +329,7 @@ static int generate(cli_session *s, const compare_options *o, const compare_side
     params.guidance = (float)side->guidance;
     params.guidance_from = (float)side->sampling.guidance_from;
     params.guidance_to = (float)side->sampling.guidance_to;
+    params.noise_scale = (float)side->sampling.noise_scale;
     params.width = o->width;
     params.height = o->height;
     params.frames = o->frames;

@@ -102,6 +102,7 @@ static int evaluate(cli_session *s, const eval_options *o)
     params.guidance = (float)o->guidance;
     params.guidance_from = (float)o->sampling.guidance_from;
     params.guidance_to = (float)o->sampling.guidance_to;
+    params.noise_scale = (float)o->sampling.noise_scale;
     params.on_progress = on_progress;
     params.user = &p;
     mgen_status status = o->data ? open_data(s, o, &params.dataset) : MGEN_OK;

@@ -35,6 +35,9 @@ static void print_json(const cli_session *s, const generate_options *o, const ch
     }
     printf(",\"steps\":%u,\"guidance\":", o->steps);
     json_number(stdout, o->guidance > 0 ? o->guidance : (double)model.guidance);
+    printf(",\"noise_scale\":");
+    json_number(stdout,
+                o->sampling.noise_scale > 0 ? o->sampling.noise_scale : (double)model.noise_scale);
     if (o->sound) {
         printf(",\"sound\":");
         json_string(stdout, o->sound);
@@ -167,6 +170,7 @@ static int generate(cli_session *s, const void *options)
     params.guidance = (float)o->guidance;
     params.guidance_from = (float)o->sampling.guidance_from;
     params.guidance_to = (float)o->sampling.guidance_to;
+    params.noise_scale = (float)o->sampling.noise_scale;
     double start = seconds_now();
     progress_start(&p, "generating", o->quiet || !first);
     result = generate_clip(s, &params, &p, &clip);

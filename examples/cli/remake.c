@@ -17,6 +17,10 @@ static void print_json(const cli_session *s, const cli_remake *r,
         printf(",\"steps\":%u", params->steps);
     printf(",\"guidance\":");
     json_number(stdout, params->guidance > 0 ? params->guidance : model.guidance);
+    if (params->strength <= 0) {
+        printf(",\"noise_scale\":");
+        json_number(stdout, params->noise_scale > 0 ? params->noise_scale : model.noise_scale);
+    }
     if (r->tell)
         r->tell(params, &model);
     json_film(stdout, files, clip, seconds);
@@ -70,6 +74,7 @@ static int remake(cli_session *s, const void *options)
     params.guidance = (float)r->guidance;
     params.guidance_from = (float)r->sampling.guidance_from;
     params.guidance_to = (float)r->sampling.guidance_to;
+    params.noise_scale = (float)r->sampling.noise_scale;
     result = session_load(s, r->model) ? make(s, r, &params, clip, &files) : STATUS_ERROR;
     mgen_clip_destroy(clip);
     return result;

@@ -76,6 +76,9 @@ static void print_json(const cli_session *s, const sound_options *o, const mgen_
         printf(",\"steps\":%u", o->params.steps);
     printf(",\"guidance\":");
     json_number(stdout, o->guidance > 0 ? o->guidance : (double)model.guidance);
+    printf(",\"noise_scale\":");
+    json_number(stdout,
+                o->sampling.noise_scale > 0 ? o->sampling.noise_scale : (double)model.noise_scale);
     printf(",\"rate\":%u,\"samples\":%llu,\"seconds\":%.3f,\"files\":[", info.rate,
            (unsigned long long)info.samples, seconds);
     for (int i = 0; i < files->count; i++) {
@@ -204,6 +207,7 @@ static int run(const cli_command *self, int argc, char **argv)
          "solver steps (default: the audio model's)"},
         {"--guidance", NULL, OPTION_REAL, &o.guidance, 0.001, 100, "G",
          "guidance scale; 1 = off (default: the audio model's)"},
+        OPTION_NOISE_SCALE(&o.sampling.noise_scale),
         {"--quality", NULL, OPTION_REAL, &o.quality, 1, 10, "Q",
          "of the sound, as the model is told it (default: 7, with music 8)"},
         {"--candidates", NULL, OPTION_U32, &p->candidates, 1, 64, "N",
@@ -238,6 +242,7 @@ static int run(const cli_command *self, int argc, char **argv)
     if (result != STATUS_DONE)
         return result;
     p->guidance = (float)o.guidance;
+    p->noise_scale = (float)o.sampling.noise_scale;
     p->quality = (float)o.quality;
     return ranks_run(self, &o.place, work, &o);
 }

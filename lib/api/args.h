@@ -27,6 +27,7 @@ mgen_status mgi_check_prompt(mgen_context *ctx, const char *text, const char *na
 /* How a request goes along the flow: fields of that name, as in mgen_generate_params. */
 mgen_status mgi_check_sampling(mgen_context *ctx, uint32_t schedule, uint32_t solver,
                                float guidance_from, float guidance_to, uint32_t drop_text);
+mgen_status mgi_check_noise_scale(mgen_context *ctx, float noise_scale);
 
 /* Models of a pipeline that text to video does not need. */
 enum { MGI_UPSAMPLER, MGI_EDITOR, MGI_AUDIO_MODEL, MGI_PERSONALIZER, MGI_OTHERS };

@@ -84,6 +84,14 @@ mgen_status mgi_check_sampling(mgen_context *ctx, uint32_t schedule, uint32_t so
     return MGEN_OK;
 }
 
+mgen_status mgi_check_noise_scale(mgen_context *ctx, float noise_scale)
+{
+    if (noise_scale >= 0.0f && noise_scale <= MGI_VT_NOISE_SCALE_MAX)
+        return MGEN_OK;
+    return mgi_fail(ctx, MGEN_E_INVALID, "noise_scale is %g; it must be 0 (the model's) to %g",
+                    (double)noise_scale, (double)MGI_VT_NOISE_SCALE_MAX);
+}
+
 mgen_status mgi_check_prompt(mgen_context *ctx, const char *text, const char *name)
 {
     size_t bad, bytes = strnlen(text, PROMPT_MAX + 1);

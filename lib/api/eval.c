@@ -43,6 +43,12 @@ static protocol find_protocol(const char *name)
     return found;
 }
 
+static void tell_flow(mgen_report *report, const mgi_vt_config *c, const mgi_eval_request *r)
+{
+    mgi_report_add(report, "guidance", (double)mgi_vt_guidance(c, r->guidance));
+    mgi_report_add(report, "noise_scale", (double)mgi_vt_noise_scale(c, r->noise_scale));
+}
+
 /* Whatever frame rate the scenes have. */
 static mgen_status run_upsample(mgen_context *ctx, const mgen_pipeline *pipe, mgi_eval_request *r,
                                 mgen_report *report)
@@ -57,7 +63,7 @@ static mgen_status run_upsample(mgen_context *ctx, const mgen_pipeline *pipe, mg
     r->steps = r->steps ? r->steps : (int)upsampler.upsampler->steps;
     r->guidance = mgi_vt_guidance(&upsampler.video->config, r->guidance);
     mgi_report_add(report, "steps", (double)r->steps);
-    mgi_report_add(report, "guidance", (double)r->guidance);
+    tell_flow(report, &upsampler.video->config, r);
     return mgi_eval_upsample(ctx, &pipe->tae->net, &upsampler, &clip, r, report);
 }
 
@@ -72,7 +78,7 @@ static mgen_status run_edit(mgen_context *ctx, const mgen_pipeline *pipe, mgi_ev
         MGI_TRY(mgi_pipeline_begins(ctx, pipe, &any_rate, &plain));
     r->steps = r->steps ? r->steps : (int)editor.editor->steps;
     mgi_report_add(report, "steps", (double)r->steps);
-    mgi_report_add(report, "guidance", (double)mgi_vt_guidance(&editor.video->config, r->guidance));
+    tell_flow(report, &editor.video->config, r);
     mgi_report_add(report, "source_guidance", (double)editor.editor->source_guidance);
     return mgi_eval_edit(ctx, &editor, pipe->video ? &plain : NULL, r, report);
 }
@@ -84,7 +90,7 @@ static mgen_status run_personalize(mgen_context *ctx, const mgen_pipeline *pipe,
     MGI_TRY(mgi_pipeline_personalizer(ctx, pipe, &n));
     r->steps = r->steps ? r->steps : (int)n.personalizer->steps;
     mgi_report_add(report, "steps", (double)r->steps);
-    mgi_report_add(report, "guidance", (double)mgi_vt_guidance(&n.video->config, r->guidance));
+    tell_flow(report, &n.video->config, r);
     mgi_report_add(report, "source_guidance", (double)n.personalizer->source_guidance);
     return mgi_eval_personalize(ctx, &n, r, report);
 }
@@ -98,8 +104,7 @@ static mgen_status run_sound(mgen_context *ctx, const mgen_pipeline *pipe, mgi_e
     r->schedule = MGI_SCHEDULE_LINEAR; /* as requests for sound have it */
     r->steps = r->steps ? r->steps : (int)audio->config.steps;
     mgi_report_add(report, "steps", (double)r->steps);
-    mgi_report_add(report, "guidance",
-                   (double)mgi_vt_guidance(&audio->config.transformer, r->guidance));
+    tell_flow(report, &audio->config.transformer, r);
     return mgi_eval_sound(ctx, audio, &clip, r, report);
 }
 
@@ -110,7 +115,7 @@ static mgen_status run_alignment(mgen_context *ctx, const mgen_pipeline *pipe, m
     MGI_TRY(mgi_pipeline_networks(ctx, pipe, &networks));
     r->steps = r->steps ? r->steps : 50;
     r->guidance = mgi_vt_guidance(&networks.video->config, r->guidance);
-    mgi_report_add(report, "guidance", (double)r->guidance);
+    tell_flow(report, &networks.video->config, r);
     return mgi_eval_alignment(ctx, &networks, r, report);
 }
 
@@ -123,7 +128,7 @@ static mgen_status run_rewrite(mgen_context *ctx, const mgen_pipeline *pipe, mgi
     r->steps = r->steps ? r->steps : 50;
     r->guidance = mgi_vt_guidance(&networks.video->config, r->guidance);
     mgi_report_add(report, "steps", (double)r->steps);
-    mgi_report_add(report, "guidance", (double)r->guidance);
+    tell_flow(report, &networks.video->config, r);
     return mgi_eval_rewrite(ctx, &networks, &pipe->rewriter->net, r, report);
 }
 
@@ -144,12 +149,12 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
                         "n is at most 1000000, steps at most 1000, guidance 0..100");
     MGI_TRY(mgi_check_sampling(ctx, p->schedule, p->solver, p->guidance_from, p->guidance_to,
                                p->drop_text));
-    if (p->reserved0)
-        return mgi_fail(ctx, MGEN_E_INVALID, "reserved0 is %u; it must be 0", p->reserved0);
+    MGI_TRY(mgi_check_noise_scale(ctx, p->noise_scale));
     mgi_eval_request r = {.n = p->n ? p->n : own_number[which],
                           .seed = p->seed,
                           .steps = (int)p->steps,
                           .guidance = p->guidance,
+                          .noise_scale = p->noise_scale,
                           .schedule = (int)p->schedule,
                           .solver = (int)p->solver,
                           .guidance_from = p->guidance_from,

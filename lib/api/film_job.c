@@ -170,8 +170,6 @@ static mgen_status work(mgen_job *job)
 static mgen_status check_edit(mgen_context *ctx, work_kind kind, const mgen_generate_params *p)
 {
     const bool tells = p->edit_task || p->source_guidance != 0.0f;
-    if (p->reserved0)
-        return mgi_fail(ctx, MGEN_E_INVALID, "reserved0 is %u; it must be 0", p->reserved0);
     if (kind == PERSONALIZES && (p->edit_task || p->strength != 0.0f))
         return mgi_fail(ctx, MGEN_E_INVALID, "edit_task and strength are of edits; they must be 0");
     if (kind < EDITS && (tells || p->strength != 0.0f))
@@ -192,6 +190,10 @@ static mgen_status check_edit(mgen_context *ctx, work_kind kind, const mgen_gene
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "with a strength the video model edits, which is told neither edit_task "
                         "nor source_guidance; they must be 0");
+    if (p->strength > 0.0f && p->noise_scale != 0.0f)
+        return mgi_fail(
+            ctx, MGEN_E_INVALID,
+            "with a strength a clip is noised as in the training; noise_scale must be 0");
     return MGEN_OK;
 }
 
@@ -214,6 +216,7 @@ static mgen_status check_params(mgen_context *ctx, work_kind kind, mgen_generate
                         (double)p->guidance, (double)guidance_max);
     MGI_TRY(mgi_check_sampling(ctx, p->schedule, p->solver, p->guidance_from, p->guidance_to,
                                p->drop_text));
+    MGI_TRY(mgi_check_noise_scale(ctx, p->noise_scale));
     if (p->frames > FRAMES_MAX)
         return mgi_fail(ctx, MGEN_E_INVALID, "frames is %u; it must be 1..%d", p->frames,
                         FRAMES_MAX);
@@ -392,6 +395,7 @@ static mgen_status prepare(film_job *f, const mgen_pipeline *pipeline,
                                 .seeds = &p->seed,
                                 .steps = (int)p->steps,
                                 .guidance = p->guidance,
+                                .noise_scale = p->noise_scale,
                                 .schedule = (int)p->schedule,
                                 .solver = (int)p->solver,
                                 .guidance_from = p->guidance_from,

@@ -438,6 +438,7 @@ static mgen_model_info transformer_info(const mgi_vt_config *c)
 {
     mgen_model_info info = {.channels = (uint32_t)c->channels,
                             .guidance = mgi_vt_guidance(c, 0.0f),
+                            .noise_scale = mgi_vt_noise_scale(c, 0.0f),
                             .fps_prefix = c->fps_prefix};
     for (int i = 0; i < MGI_ROLES; i++)
         if (c->text[i] > info.text_width)

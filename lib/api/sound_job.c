@@ -107,9 +107,7 @@ static mgen_status check_numbers(mgen_context *ctx, const mgen_sound_params *p, 
     if (p->extension > MGEN_SOUND_ONE_BY_ONE)
         return mgi_fail(ctx, MGEN_E_INVALID, "extension is %u; it must be a MGEN_SOUND_*",
                         p->extension);
-    return p->reserved0
-               ? mgi_fail(ctx, MGEN_E_INVALID, "reserved0 is %u; it must be 0", p->reserved0)
-               : MGEN_OK;
+    return mgi_check_noise_scale(ctx, p->noise_scale);
 }
 
 static mgen_status check_params(mgen_context *ctx, const mgen_sound_params *p, bool clip)
@@ -225,6 +223,7 @@ static mgen_status prepare(sound_job *s, const mgen_pipeline *pipeline,
                                      .schedule = MGI_SCHEDULE_LINEAR,
                                      .solver = (int)p->solver,
                                      .guidance = p->guidance,
+                                     .noise_scale = p->noise_scale,
                                      .samples = samples_of(s, rate),
                                      .before = s->before.samples,
                                      .before_count = s->before.count,

@@ -174,6 +174,7 @@ static mgen_status generate(measurement *m, const mgi_networks *n, int64_t i, in
                                     .seeds = &seed,
                                     .steps = r->steps,
                                     .guidance = r->guidance,
+                                    .noise_scale = r->noise_scale,
                                     .schedule = r->schedule,
                                     .solver = r->solver,
                                     .guidance_from = r->guidance_from,

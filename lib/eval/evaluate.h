@@ -10,7 +10,7 @@ typedef struct mgi_eval_request {
     int64_t n; /* clips */
     uint64_t seed;
     int steps;
-    float guidance;
+    float guidance, noise_scale;
     int schedule, solver; /* MGI_SCHEDULE_*, MGI_SOLVER_* */
     float guidance_from, guidance_to;
     uint32_t drop_text;                                /* as in mgi_generate_request */

@@ -14,6 +14,7 @@ mgen_status mgi_eval_generate(mgen_context *ctx, const mgi_networks *n, const mg
                                     .seeds = seeds,
                                     .steps = r->steps,
                                     .guidance = r->guidance,
+                                    .noise_scale = r->noise_scale,
                                     .schedule = r->schedule,
                                     .solver = r->solver,
                                     .guidance_from = r->guidance_from,

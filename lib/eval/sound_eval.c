@@ -79,6 +79,7 @@ static mgen_status make(measurement *m, int64_t i, const char *caption, bool see
                                  .schedule = m->r->schedule,
                                  .solver = m->r->solver,
                                  .guidance = m->r->guidance,
+                                 .noise_scale = m->r->noise_scale,
                                  .samples = m->samples,
                                  .source = seen ? give_film : NULL,
                                  .film = {m->clip.frames, m->clip.height, m->clip.width},

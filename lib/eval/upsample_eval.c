@@ -89,6 +89,7 @@ static mgi_generate_request request_of(const measurement *m, const char *const *
                                   .seeds = seed,
                                   .steps = r->steps,
                                   .guidance = r->guidance,
+                                  .noise_scale = r->noise_scale,
                                   .schedule = r->schedule,
                                   .solver = r->solver,
                                   .guidance_from = r->guidance_from,

@@ -606,17 +606,18 @@ static mgen_status read_choice(mgen_context *ctx, const mgi_json *json, const ch
 mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_config *out)
 {
     static const char *const keys[] = {
-        "layers",    "dim",        "heads",          "ff_dim",          "channels",
-        "patch",     "frames_max", "rows_max",       "columns_max",     "text",
-        "text_dim",  "fps_prefix", "time_dim",       "block",           "activation",
-        "objective", "preset",     "guidance",       "precision",       "condition_channels",
-        "tasks",     "task_dim",   "frame_features", "reference_width", NULL};
+        "layers",      "dim",        "heads",    "ff_dim",         "channels",
+        "patch",       "frames_max", "rows_max", "columns_max",    "text",
+        "text_dim",    "fps_prefix", "time_dim", "block",          "activation",
+        "objective",   "preset",     "guidance", "precision",      "condition_channels",
+        "noise_scale", "tasks",      "task_dim", "frame_features", "reference_width",
+        NULL};
     mgi_vt_config c = {.time_dim = 256};
     bool all = mgi_json_find(json, "preset") == NULL; /* must be said */
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
     if (!all)
         MGI_TRY(read_preset(ctx, json, &c));
-    double guidance = (double)mgi_vt_guidance(&c, 0.0f);
+    double guidance = (double)mgi_vt_guidance(&c, 0.0f), noise_scale = 0.0;
     MGI_TRY(mgi_json_get_int(ctx, json, "layers", all, 1, MGI_VT_LAYERS_MAX, &c.layers));
     MGI_TRY(mgi_json_get_int(ctx, json, "dim", all, 1, 65536, &c.dim));
     MGI_TRY(mgi_json_get_int(ctx, json, "heads", all, 1, 1024, &c.heads));
@@ -643,6 +644,9 @@ mgen_status mgi_vt_config_read(mgen_context *ctx, const mgi_json *json, mgi_vt_c
     MGI_TRY(read_choice(ctx, json, "precision", precisions, 3, &c.precision));
     MGI_TRY(mgi_json_get_real(ctx, json, "guidance", false, 0.001, 100.0, &guidance));
     c.guidance = (float)guidance;
+    MGI_TRY(mgi_json_get_real(ctx, json, "noise_scale", false, 0.001,
+                              (double)MGI_VT_NOISE_SCALE_MAX, &noise_scale));
+    c.noise_scale = (float)noise_scale;
     if (c.features && (c.rows_max != 1 || c.columns_max != 1))
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"frame_features\" are for frames of one patch: \"rows_max\" and "
@@ -694,6 +698,8 @@ void mgi_vt_config_write(mgi_json_writer *w, const mgi_vt_config *c)
         mgi_json_put_string(w, "objective", objectives[c->objective]);
     if (c->guidance > 0.0f && c->guidance != MGI_VT_GUIDANCE)
         mgi_json_put_real(w, "guidance", (double)c->guidance);
+    if (c->noise_scale > 0.0f)
+        mgi_json_put_real(w, "noise_scale", (double)c->noise_scale);
     if (c->precision != MGI_HOLD_F32)
         mgi_json_put_string(w, "precision", precisions[c->precision]);
 }

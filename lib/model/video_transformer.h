@@ -27,14 +27,22 @@ typedef struct mgi_vt_config {
     int32_t block, activation; /* MGI_VT_*; the activation is DiT's */
     int32_t objective;         /* MGI_VT_FLOW or MGI_VT_V_PREDICTION: what the head means */
     float guidance;            /* of requests that ask for none; 0: MGI_VT_GUIDANCE */
+    float noise_scale;         /* deviation of the noise, likewise; 0: 1 */
     int32_t precision; /* MGI_HOLD_*: how it is held for requests, unless the host says so */
 } mgi_vt_config;
-#define MGI_VT_GUIDANCE 7.5f /* the report's */
+#define MGI_VT_GUIDANCE        7.5f /* the report's */
+#define MGI_VT_NOISE_SCALE_MAX 2.0f
 
 /* The scale of a request that asks for `guidance`; 0: the model's own. */
 static inline float mgi_vt_guidance(const mgi_vt_config *c, float guidance)
 {
     return guidance > 0.0f ? guidance : c->guidance > 0.0f ? c->guidance : MGI_VT_GUIDANCE;
+}
+
+/* Of a request that asks for `noise_scale`; 0: the model's own. */
+static inline float mgi_vt_noise_scale(const mgi_vt_config *c, float noise_scale)
+{
+    return noise_scale > 0.0f ? noise_scale : c->noise_scale > 0.0f ? c->noise_scale : 1.0f;
 }
 
 /* The kind of block: the report's, as in LLaMa (RMSNorm, SwiGLU, no biases); or the one that it compares with, as in

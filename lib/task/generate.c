@@ -56,6 +56,7 @@ typedef struct sampler {
     batch all;           /* with what guidance leads away from, */
     batch prompted;      /* and without: its first rows, for times without guidance */
     mgi_guidance guidance;
+    float noise_scale;
     T *dt;           /* one value */
     bool counted;    /* on the meta device: a velocity since the last step was run, not stood for */
     mgi_graph graph; /* of a velocity, */
@@ -96,8 +97,8 @@ static void make_noise(sampler *s)
     s->x = mgi_new(run, MGK_F32, 5, s->dims);
     for (int64_t i = 0; s->x && i < s->r->count; i++) {
         int64_t mark = mgi_scope_push(run), each = s->x->count / s->r->count;
-        T *one = mgi_random(run, MGK_RANDOM_NORMAL, s->r->seeds[i], MGI_STREAM_NOISE, 0, 1.0f, 0.0f,
-                            1, &each);
+        T *one = mgi_random(run, MGK_RANDOM_NORMAL, s->r->seeds[i], MGI_STREAM_NOISE, 0,
+                            s->noise_scale, 0.0f, 1, &each);
         mgi_copy(run, s->x, i * each, one, 0, each);
         mgi_scope_pop(run, mark, NULL);
     }
@@ -591,14 +592,22 @@ static mgen_status same_request(sampler *s)
         hash = hash_text(hash, r->negatives ? r->negatives[i] : NULL);
     }
     snprintf(text, sizeof text,
-             "%lldx%lldx%lldx%lld, %d steps, guidance %g %g..%g, schedule %d, solver %d, drop %u, "
+             "%lldx%lldx%lldx%lld, %d steps, noise %g, guidance %g %g..%g, schedule %d, solver %d, "
+             "drop %u, "
              "tile %lld, texts and seeds %llx",
              (long long)s->dims[0], (long long)s->frames, (long long)s->dims[2],
-             (long long)s->dims[3], r->steps, (double)s->guidance.scale, (double)r->guidance_from,
-             (double)r->guidance_to, r->schedule, r->solver, r->drop_text, (long long)r->tile,
-             (unsigned long long)hash);
+             (long long)s->dims[3], r->steps, (double)s->noise_scale, (double)s->guidance.scale,
+             (double)r->guidance_from, (double)r->guidance_to, r->schedule, r->solver, r->drop_text,
+             (long long)r->tile, (unsigned long long)hash);
     MGI_TRY(mgi_flow_agree(s->run, &s->flow, text));
     return same_given(s);
+}
+
+/* A film that the flow begins with (SDEdit) is noised as in the training. */
+static float noise_scale_of(const mgi_networks *n, const mgi_generate_request *r)
+{
+    bool begins = r->source && !n->upsampler && !n->editor;
+    return begins ? 1.0f : mgi_vt_noise_scale(&n->video->config, r->noise_scale);
 }
 
 int mgi_generate_steps(const mgi_generate_request *r)
@@ -618,6 +627,7 @@ static mgen_status prepare(sampler *s)
     s->windows = shape.windows;
     memcpy(s->dims, shape.dims, sizeof s->dims);
     s->guidance = mgi_guidance_of(s->n, r);
+    s->noise_scale = noise_scale_of(s->n, r);
     s->rows = s->guidance.parts * r->count;
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->steps + 1, sizeof *s->times, &s->times));
     s->steps = mgi_generate_steps(r);

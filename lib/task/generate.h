@@ -17,6 +17,7 @@ typedef struct mgi_generate_request {
     const uint64_t *seeds; /* one a clip */
     int steps;
     float guidance;                   /* 1: none; 0: the model's */
+    float noise_scale;                /* deviation of the noise; 0: the model's */
     int schedule;                     /* MGI_SCHEDULE_* */
     int solver;                       /* MGI_SOLVER_* */
     float guidance_from, guidance_to; /* times of the flow with guidance; to = 0: 1 */

@@ -108,12 +108,13 @@ static mgen_status same_request(sampler *s)
     hash = mgi_hash64(r->film_hash ? &r->film_hash : &film, sizeof film, hash);
     hash = mgi_hash64(&r->seed, sizeof r->seed, hash);
     hash = mgi_hash64(&r->before_hash, sizeof r->before_hash, hash);
-    snprintf(text, sizeof text,
-             "%lld samples, %d steps, guidance %g, schedule %d, solver %d, extension %d, %d "
-             "candidates, film %lldx%lldx%lld at %g, texts, seed and what is given %llx",
-             (long long)r->samples, r->steps, (double)r->guidance, r->schedule, r->solver,
-             r->extension, r->candidates, (long long)r->film[0], (long long)r->film[1],
-             (long long)r->film[2], r->source ? r->fps : 0.0, (unsigned long long)hash);
+    snprintf(
+        text, sizeof text,
+        "%lld samples, %d steps, noise %g, guidance %g, schedule %d, solver %d, extension %d, %d "
+        "candidates, film %lldx%lldx%lld at %g, texts, seed and what is given %llx",
+        (long long)r->samples, r->steps, (double)r->noise_scale, (double)r->guidance, r->schedule,
+        r->solver, r->extension, r->candidates, (long long)r->film[0], (long long)r->film[1],
+        (long long)r->film[2], r->source ? r->fps : 0.0, (unsigned long long)hash);
     return mgi_flow_agree(s->run, &s->ranks, text);
 }
 
@@ -466,7 +467,8 @@ static mgen_status solve(sampler *s, int candidate)
                                .user = s};
     int64_t mark = mgi_scope_push(run);
     T *noise = mgi_random(run, MGK_RANDOM_NORMAL, s->r->seed + ((uint64_t)candidate << 48),
-                          MGI_STREAM_NOISE, (uint64_t)(s->first * s->channels), 1.0f, 0.0f,
+                          MGI_STREAM_NOISE, (uint64_t)(s->first * s->channels),
+                          mgi_vt_noise_scale(&s->a->config.transformer, s->r->noise_scale), 0.0f,
                           s->x->rank, s->x->dims);
     mgi_copy(run, s->x, 0, noise, 0, s->x->count);
     mgi_scope_pop(run, mark, NULL);

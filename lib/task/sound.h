@@ -20,6 +20,7 @@ typedef struct mgi_sound_request {
     uint64_t seed;
     int steps, schedule, solver; /* MGI_SCHEDULE_*, MGI_SOLVER_* */
     float guidance;              /* 1: none; 0: the model's */
+    float noise_scale;           /* deviation of the noise; 0: the model's */
     int64_t samples;             /* that are made */
     mgi_frames_source *source;   /* the film that is heard; NULL: none */
     int64_t film[3];             /* its frames, height, width */

@@ -110,7 +110,7 @@ static void test_old_request(void **state)
     p.edit_task = 100;
     p.source_guidance = -1.0f;
     p.strength = 7.0f;
-    p.reserved0 = 1;
+    p.noise_scale = -1.0f;
     assert_true(gives(&b, &p, plain));
     mgen_generate_params q = film_request(1);
     q.struct_size = offsetof(mgen_generate_params, edit_task);

@@ -73,8 +73,11 @@ static void test_refused_fields(void **state)
     p.edit_task = MGEN_EDIT_SEGMENTATION + 1;
     refused(&b, &p, MGEN_E_INVALID, "edit_task is 8; it must be a MGEN_EDIT_*");
     p = request();
-    p.reserved0 = 1;
-    refused(&b, &p, MGEN_E_INVALID, "reserved0 is 1");
+    p.noise_scale = 2.5f;
+    refused(&b, &p, MGEN_E_INVALID, "noise_scale is 2.5; it must be 0 (the model's) to 2");
+    p = begun();
+    p.noise_scale = 1.0f;
+    refused(&b, &p, MGEN_E_INVALID, "noise_scale must be 0");
     for (int i = 0; i < 4; i++) {
         p = request();
         p.source_guidance = wrong[i];

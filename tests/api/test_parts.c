@@ -514,6 +514,7 @@ static void test_own_loop(void **state)
     float times[STEPS + 1];
     p.steps = STEPS;
     p.guidance = 3.0f;
+    p.noise_scale = 0.5f;
     p.on_preview = preview;
     p.user = &seen_latents;
     assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_OK);
@@ -537,6 +538,8 @@ static void test_own_loop(void **state)
     assert_int_equal(mgen_noise(ctx, p.seed, &x), MGEN_OK);
     assert_int_equal(mgen_schedule(MGEN_SCHEDULE_LINEAR_QUADRATIC, STEPS, times), MGEN_OK);
     assert_true(times[0] == 0.0f && times[STEPS] == 1.0f);
+    for (size_t i = 0; i < count; i++)
+        x.data[i] *= p.noise_scale;
     const mgen_text *with[3] = {&said}, *without[3] = {&nothing};
     for (int step = 0; step < STEPS; step++) {
         assert_int_equal(mgen_video_velocity(ctx, pipe.video, &x, times[step], with, &u), MGEN_OK);

@@ -312,10 +312,10 @@ static void test_refuses(void **state)
     mgen_job *job;
     mgen_estimate e = MGEN_ESTIMATE_INIT;
     for (int i = 0; i < 16; i++) {
-        static const char *const said[] = {"steps",     "guidance",  "guidance", "quality",
-                                           "quality",   "seconds",   "seconds",  "candidates",
-                                           "extension", "reserved0", "solver",   "prompt",
-                                           "music",     "negative",  "seconds",  "prompt"};
+        static const char *const said[] = {"steps",     "guidance",    "guidance", "quality",
+                                           "quality",   "seconds",     "seconds",  "candidates",
+                                           "extension", "noise_scale", "solver",   "prompt",
+                                           "music",     "negative",    "seconds",  "prompt"};
         p = request();
         p.steps = i == 0 ? 1001 : 0;
         p.guidance = i == 1 ? -1.0f : i == 2 ? NAN : 0.0f;
@@ -323,7 +323,7 @@ static void test_refuses(void **state)
         p.seconds = i == 5 ? -1.0 : i == 6 ? 65537.0 : i == 14 ? NAN : 0.0;
         p.candidates = i == 7 ? 65 : 0;
         p.extension = i == 8 ? 2 : 0;
-        p.reserved0 = i == 9;
+        p.noise_scale = i == 9 ? NAN : 0.0f;
         p.solver = i == 10 ? 3 : 0;
         p.prompt = i == 11 ? longest : i == 15 ? "\xff" : p.prompt;
         p.music = i == 12 ? longest : NULL;

@@ -382,7 +382,7 @@ def test_generate_sampling(w):
                         ("midpoint", ("--solver", "midpoint")), ("dopri5", ("--solver", "dopri5", "--steps", "30")),
                         ("linear", ("--schedule", "linear")), ("other", ("--schedule", "linear-quadratic-1000")),
                         ("early", ("--guidance-from", "0", "--guidance-to", "0.01")), ("bf16", ("--precision", "bf16")),
-                        ("f32", ("--precision", "f32"))):
+                        ("quiet", ("--noise-scale", "0.5")), ("f32", ("--precision", "f32"))):
         expect(w.run("generate", PROMPT, "--model", w.need_model(), "--out", w.path(name + ".y4m"), "-q", *FAST, *words), 0)
         films[name] = open(w.path(name + ".y4m"), "rb").read()
     assert films["plain"] == films["all"] == films["f32"], "the defaults are not the defaults"

@@ -363,6 +363,12 @@ static void test_configuration(void **state)
     assert_true(c.guidance == 3.0f);
     assert_written(ctx, &c, "\"guidance\": 3", true);
     assert_int_equal(read(ctx, ", \"guidance\": 0", &c), MGEN_E_CORRUPT);
+    assert_true(mgi_vt_noise_scale(&c, 0.0f) == 1.0f);
+    assert_written(ctx, &c, "noise_scale", false);
+    assert_int_equal(read(ctx, ", \"noise_scale\": 0.5", &c), MGEN_OK);
+    assert_true(mgi_vt_noise_scale(&c, 0.0f) == 0.5f && mgi_vt_noise_scale(&c, 0.7f) == 0.7f);
+    assert_written(ctx, &c, "\"noise_scale\": 0.5", true);
+    assert_int_equal(read(ctx, ", \"noise_scale\": 3", &c), MGEN_E_CORRUPT);
     assert_int_equal(read(ctx, ", \"objective\": \"score\"", &c), MGEN_E_CORRUPT);
     assert_non_null(strstr(mgen_last_error(ctx), "\"objective\" is \"score\""));
     mgen_context_destroy(ctx);

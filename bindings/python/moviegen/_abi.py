@@ -121,7 +121,7 @@ class ModelInfo(Struct):
     _fields_ = [("struct_size", c_uint32), ("channels", c_uint32), ("spatial_factor", c_uint32),
                 ("temporal_factor", c_uint32), ("text_width", c_uint32), ("text_tokens", c_uint32),
                 ("parameters", c_uint64), ("bytes", c_uint64), ("hash", c_uint64), ("guidance", c_float),
-                ("fps_prefix", c_uint32), ("upsampling", c_uint32), ("reserved0", c_uint32),
+                ("fps_prefix", c_uint32), ("upsampling", c_uint32), ("noise_scale", c_float),
                 ("tasks", c_uint32), ("source_guidance", c_float), ("rate", c_uint32), ("sees_clips", c_uint32)]
 
 
@@ -151,7 +151,7 @@ class GenerateParams(Struct):
                 ("on_progress", DONE_TOTAL), ("on_preview", ON_PREVIEW), ("on_frames", ON_FRAMES), ("user", c_void_p),
                 ("into", POINTER(Frames)), ("solver", c_uint32), ("guidance_from", c_float),
                 ("guidance_to", c_float), ("drop_text", c_uint32), ("edit_task", c_uint32), ("source_guidance", c_float),
-                ("strength", c_float), ("reserved0", c_uint32)]
+                ("strength", c_float), ("noise_scale", c_float)]
 
 
 class SoundParams(Struct):
@@ -159,7 +159,7 @@ class SoundParams(Struct):
     _fields_ = [("struct_size", c_uint32), ("steps", c_uint32), ("prompt", c_char_p), ("music", c_char_p),
                 ("negative", c_char_p), ("seed", c_uint64), ("seconds", c_double), ("guidance", c_float),
                 ("quality", c_float), ("solver", c_uint32), ("extension", c_uint32), ("candidates", c_uint32),
-                ("reserved0", c_uint32), ("context", c_void_p), ("on_progress", DONE_TOTAL), ("user", c_void_p)]
+                ("noise_scale", c_float), ("context", c_void_p), ("on_progress", DONE_TOTAL), ("user", c_void_p)]
 
 
 class Estimate(Struct):
@@ -225,7 +225,7 @@ class EvalParams(Struct):
     _fields_ = [("struct_size", c_uint32), ("n", c_uint32), ("protocol", c_char_p), ("seed", c_uint64),
                 ("steps", c_uint32), ("guidance", c_float), ("on_progress", DONE_TOTAL), ("user", c_void_p),
                 ("schedule", c_uint32), ("solver", c_uint32), ("guidance_from", c_float), ("guidance_to", c_float),
-                ("drop_text", c_uint32), ("reserved0", c_uint32), ("dataset", c_void_p)]
+                ("drop_text", c_uint32), ("noise_scale", c_float), ("dataset", c_void_p)]
 
 
 STRUCTS = (Allocator, ContextParams, MeshParams, Frames, ClipInfo, SoundInfo, ModelInfo, Pipeline, Latents, GenerateParams,

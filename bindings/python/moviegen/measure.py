@@ -91,7 +91,7 @@ def _tell(done: int, total: int) -> None:
 
 def evaluate(pipeline: "Pipeline", protocol: str, *, n: int = 0, seed: int = 0, steps: int = 0, guidance: float = 0.0,
              schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
-             drop_text: Roles = (), on_progress: Optional[Callable[[int, int], Any]] = None,
+             drop_text: Roles = (), noise_scale: float = 0.0, on_progress: Optional[Callable[[int, int], Any]] = None,
              dataset: Optional["Dataset"] = None, context: Optional[Context] = None) -> Report:
     """Measure a pipeline in the toybox by the protocol "tae" (reconstruction), "alignment" (prompts against what is
     seen in the clips), "upsample" (enlarged clips against scenes drawn large), "edit" (edited clips against scenes
@@ -104,6 +104,7 @@ def evaluate(pipeline: "Pipeline", protocol: str, *, n: int = 0, seed: int = 0, 
     params = EvalParams(protocol=text_of(protocol, "protocol"), n=n, seed=seed, steps=steps, guidance=guidance,
                         schedule=number_of(SCHEDULES, schedule, "schedule"), solver=number_of(SOLVERS, solver, "solver"),
                         guidance_from=guidance_from, guidance_to=guidance_to, drop_text=roles_of(drop_text),
+                        noise_scale=noise_scale,
                         on_progress=_on_progress)
     out = c_void_p()
     before, here.on_progress = here.on_progress, on_progress

@@ -38,6 +38,7 @@ class ModelInfo(NamedTuple):
     guidance: float
     fps_prefix: int
     upsampling: int
+    noise_scale: float
     tasks: int
     source_guidance: float
     rate: int

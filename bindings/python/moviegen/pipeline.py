@@ -187,7 +187,8 @@ class Pipeline(Closing):
     What requests have in common: seed; steps (0 = 50); width, height, frames (0 = as trained; 1 frame = a picture);
     guidance (0 = the model's; 1 = off), at times from guidance_from to guidance_to (0 = 1); schedule "linear_quadratic",
     "linear" or "linear_quadratic_1000"; solver "euler", "midpoint" or "dopri5", whose steps are the attempts that it
-    may make, and whose progress is a share of them; negative_prompt; drop_text, roles of ROLES whose text is left out.
+    may make, and whose progress is a share of them; negative_prompt; drop_text, roles of ROLES whose text is left out;
+    noise_scale, the deviation of the noise that the flow begins with (0 = the model's).
     Callbacks come from the job's thread and end the job by raising: progress(done, total), or True for a bar on stderr if
     that is a terminal; preview(step, latents), what the clip would be if the flow went straight on: decode it on another
     context.
@@ -296,10 +297,10 @@ class Pipeline(Closing):
     def estimate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
                  schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                 guidance_to: float = 0.0, drop_text: Roles = (), format: str = "rgb8") -> Estimate:
+                 guidance_to: float = 0.0, drop_text: Roles = (), noise_scale: float = 0.0, format: str = "rgb8") -> Estimate:
         """What a request needs, without starting it."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
-                         guidance_from, guidance_to, drop_text)
+                         guidance_from, guidance_to, drop_text, noise_scale)
         estimate = _abi.Estimate()
         with self._held() as pipe:
             self.context._core.call(lib.mgen_generate_estimate, pipe, byref(params), byref(estimate))
@@ -308,13 +309,13 @@ class Pipeline(Closing):
     def start(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
               width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
               schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-              guidance_to: float = 0.0, drop_text: Roles = (), progress: Optional[Progress] = None,
+              guidance_to: float = 0.0, drop_text: Roles = (), noise_scale: float = 0.0, progress: Optional[Progress] = None,
               preview: Optional[Preview] = None, on_frames: Optional[OnFrames] = None, format: str = "rgb8",
               into: Optional[Into] = None) -> Job:
         """Start a request. on_frames(first, frames) gets a copy of frames as they are decoded, in `format` ("rgb8",
         "rgbf32" or "yuv420"); `into` is a buffer for the whole clip; with either, the job has no clip()."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
-                         guidance_from, guidance_to, drop_text)
+                         guidance_from, guidance_to, drop_text, noise_scale)
         return self._start(params, Relay(self.context._core, progress, preview, on_frames), into)
 
     def _start(self, params: GenerateParams, relay: Relay, into: Optional[Into] = None,
@@ -347,27 +348,31 @@ class Pipeline(Closing):
     def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
                  schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                 guidance_to: float = 0.0, drop_text: Roles = (), progress: Union[bool, Progress] = False,
+                 guidance_to: float = 0.0, drop_text: Roles = (), noise_scale: float = 0.0,
+                 progress: Union[bool, Progress] = False,
                  preview: Optional[Preview] = None, into: None = None) -> Clip: ...
 
     @overload
     def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
                  schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                 guidance_to: float = 0.0, drop_text: Roles = (), progress: Union[bool, Progress] = False,
+                 guidance_to: float = 0.0, drop_text: Roles = (), noise_scale: float = 0.0,
+                 progress: Union[bool, Progress] = False,
                  preview: Optional[Preview] = None, into: Into) -> None: ...
 
     def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
                  schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                 guidance_to: float = 0.0, drop_text: Roles = (), progress: Union[bool, Progress] = False,
+                 guidance_to: float = 0.0, drop_text: Roles = (), noise_scale: float = 0.0,
+                 progress: Union[bool, Progress] = False,
                  preview: Optional[Preview] = None, into: Optional[Into] = None) -> Optional[Clip]:
         """Generate and wait. The answer is the clip; None with `into`, a writable buffer of the clip's shape (frames,
         height, width, 3), bytes or float32, or three planes, which receives it."""
         report, bar = _reporter(progress, prompt)
         job = self.start(prompt, negative_prompt=negative_prompt, seed=seed, steps=steps, width=width, height=height,
                          frames=frames, guidance=guidance, schedule=schedule, solver=solver, guidance_from=guidance_from,
-                         guidance_to=guidance_to, drop_text=drop_text, progress=report, preview=preview, into=into)
+                         guidance_to=guidance_to, drop_text=drop_text, noise_scale=noise_scale, progress=report,
+                         preview=preview, into=into)
         try:
             with job:
                 job.wait()
@@ -379,14 +384,15 @@ class Pipeline(Closing):
     def stream(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
                schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-               guidance_to: float = 0.0, drop_text: Roles = (), progress: Union[bool, Progress] = False,
+               guidance_to: float = 0.0, drop_text: Roles = (), noise_scale: float = 0.0,
+               progress: Union[bool, Progress] = False,
                preview: Optional[Preview] = None, format: str = "rgb8") -> Stream:
         """for first, frames in pipeline.stream(prompt): the frames first, first + 1, ... as soon as they are decoded,
         a few at a time, so that a film of any length needs the memory of some frames only. `format`: "rgb8",
         "rgbf32": (count, height, width, 3); "yuv420": three planes."""
         report, bar = _reporter(progress, prompt)
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
-                         guidance_from, guidance_to, drop_text)
+                         guidance_from, guidance_to, drop_text, noise_scale)
         slot = Slot()
         job = self._start(params, Relay(self.context._core, report, preview, slot.put), None, slot.abandon)
         return Stream(job, slot, bar)
@@ -394,10 +400,11 @@ class Pipeline(Closing):
     def estimate_upsample(self, clip: Optional[Clip], prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
                           steps: int = 0, width: int = 0, height: int = 0, guidance: float = 0.0,
                           schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                          guidance_to: float = 0.0, drop_text: Roles = (), format: str = "rgb8") -> Estimate:
+                          guidance_to: float = 0.0, drop_text: Roles = (), noise_scale: float = 0.0,
+                          format: str = "rgb8") -> Estimate:
         """What upsample() needs, without starting it."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
-                         guidance_from, guidance_to, drop_text)
+                         guidance_from, guidance_to, drop_text, noise_scale)
         return self._estimate_of(lib.mgen_upsample_estimate, clip, params)
 
     def _estimate_of(self, ask: Callable[..., int], clip: Optional[Clip], params: GenerateParams) -> Estimate:
@@ -410,19 +417,21 @@ class Pipeline(Closing):
     def start_upsample(self, clip: Optional[Clip], prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
                        steps: int = 0, width: int = 0, height: int = 0, guidance: float = 0.0,
                        schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                       guidance_to: float = 0.0, drop_text: Roles = (), progress: Optional[Progress] = None,
+                       guidance_to: float = 0.0, drop_text: Roles = (), noise_scale: float = 0.0,
+                       progress: Optional[Progress] = None,
                        preview: Optional[Preview] = None,
                        on_frames: Optional[OnFrames] = None, format: str = "rgb8", into: Optional[Into] = None) -> Job:
         """Start upsample(), with what start() has beside it. The job keeps the clip; leave its pixels alone meanwhile."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
-                         guidance_from, guidance_to, drop_text)
+                         guidance_from, guidance_to, drop_text, noise_scale)
         return self._start(params, Relay(self.context._core, progress, preview, on_frames), into, source=clip,
                            begin=lib.mgen_upsample_start)
 
     def upsample(self, clip: Optional[Clip], prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
                  steps: int = 0, width: int = 0, height: int = 0, guidance: float = 0.0,
                  schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                 guidance_to: float = 0.0, drop_text: Roles = (), progress: Union[bool, Progress] = False,
+                 guidance_to: float = 0.0, drop_text: Roles = (), noise_scale: float = 0.0,
+                 progress: Union[bool, Progress] = False,
                  preview: Optional[Preview] = None) -> Clip:
         """Make a clip larger and wait: to `width` and `height`, 0 = as many times its own as the upsampler was trained
         for. `prompt` says what it shows, if anything does; 0 steps and 0 guidance are the upsampler's."""
@@ -430,28 +439,31 @@ class Pipeline(Closing):
         job = self.start_upsample(clip, prompt, negative_prompt=negative_prompt, seed=seed, steps=steps, width=width,
                                   height=height, guidance=guidance, schedule=schedule, solver=solver,
                                   guidance_from=guidance_from, guidance_to=guidance_to, drop_text=drop_text,
+                                  noise_scale=noise_scale,
                                   progress=report, preview=preview)
         return _clip_of(job, bar)
 
     def estimate_edit(self, clip: Optional[Clip], instruction: str, *, task: str = "auto", strength: float = 0.0,
                       source_guidance: float = 0.0, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                       width: int = 0, height: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
-                      solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0, drop_text: Roles = (),
+                      solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+                      drop_text: Roles = (), noise_scale: float = 0.0,
                       format: str = "rgb8") -> Estimate:
         """What edit() needs, without starting it."""
         params = _params(instruction, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
-                         guidance_from, guidance_to, drop_text)
+                         guidance_from, guidance_to, drop_text, noise_scale)
         return self._estimate_of(lib.mgen_edit_estimate, clip, _edits(params, task, strength, source_guidance))
 
     def start_edit(self, clip: Optional[Clip], instruction: str, *, task: str = "auto", strength: float = 0.0,
                    source_guidance: float = 0.0, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                    width: int = 0, height: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
-                   solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0, drop_text: Roles = (),
+                   solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+                   drop_text: Roles = (), noise_scale: float = 0.0,
                    progress: Optional[Progress] = None, preview: Optional[Preview] = None,
                    on_frames: Optional[OnFrames] = None, format: str = "rgb8", into: Optional[Into] = None) -> Job:
         """Start edit(), with what start() has beside it. The job keeps the clip; leave its pixels alone meanwhile."""
         params = _params(instruction, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
-                         guidance_from, guidance_to, drop_text)
+                         guidance_from, guidance_to, drop_text, noise_scale)
         return self._start(_edits(params, task, strength, source_guidance),
                            Relay(self.context._core, progress, preview, on_frames), into, source=clip,
                            begin=lib.mgen_edit_start)
@@ -460,6 +472,7 @@ class Pipeline(Closing):
              source_guidance: float = 0.0, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
              width: int = 0, height: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
              solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0, drop_text: Roles = (),
+             noise_scale: float = 0.0,
              progress: Union[bool, Progress] = False, preview: Optional[Preview] = None) -> Clip:
         """Edit a clip as an instruction says ("make the ball blue") and wait; width and height resize it first. `task`:
         what the instruction is about, "local", "style", "background", "removal", "addition", "texture" or
@@ -470,30 +483,32 @@ class Pipeline(Closing):
         job = self.start_edit(clip, instruction, task=task, strength=strength, source_guidance=source_guidance,
                               negative_prompt=negative_prompt, seed=seed, steps=steps, width=width, height=height,
                               guidance=guidance, schedule=schedule, solver=solver, guidance_from=guidance_from,
-                              guidance_to=guidance_to, drop_text=drop_text, progress=report, preview=preview)
+                              guidance_to=guidance_to, drop_text=drop_text, noise_scale=noise_scale, progress=report,
+                              preview=preview)
         return _clip_of(job, bar)
 
     def estimate_personalize(self, photo: Optional[Clip], prompt: str, *, source_guidance: float = 0.0,
                              negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0, width: int = 0,
                              height: int = 0, frames: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
                              solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
-                             drop_text: Roles = (),
+                             drop_text: Roles = (), noise_scale: float = 0.0,
                              format: str = "rgb8") -> Estimate:
         """What personalize() needs, without starting it."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
-                         guidance_from, guidance_to, drop_text)
+                         guidance_from, guidance_to, drop_text, noise_scale)
         params.source_guidance = source_guidance
         return self._estimate_of(lib.mgen_personalize_estimate, photo, params)
 
     def start_personalize(self, photo: Optional[Clip], prompt: str, *, source_guidance: float = 0.0,
                           negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0, width: int = 0,
                           height: int = 0, frames: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
-                          solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0, drop_text: Roles = (),
+                          solver: str = "euler", guidance_from: float = 0.0, guidance_to: float = 0.0,
+                          drop_text: Roles = (), noise_scale: float = 0.0,
                           progress: Optional[Progress] = None, preview: Optional[Preview] = None,
                           on_frames: Optional[OnFrames] = None, format: str = "rgb8", into: Optional[Into] = None) -> Job:
         """Start personalize(), with what start() has beside it. The job keeps the photo; leave its pixels alone meanwhile."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
-                         guidance_from, guidance_to, drop_text)
+                         guidance_from, guidance_to, drop_text, noise_scale)
         params.source_guidance = source_guidance
         return self._start(params, Relay(self.context._core, progress, preview, on_frames), into, source=photo,
                            begin=lib.mgen_personalize_start)
@@ -501,7 +516,8 @@ class Pipeline(Closing):
     def personalize(self, photo: Optional[Clip], prompt: str, *, source_guidance: float = 0.0,
                     negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0, width: int = 0, height: int = 0,
                     frames: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
-                    guidance_to: float = 0.0, drop_text: Roles = (), progress: Union[bool, Progress] = False,
+                    guidance_to: float = 0.0, drop_text: Roles = (), noise_scale: float = 0.0,
+                    progress: Union[bool, Progress] = False,
                     preview: Optional[Preview] = None) -> Clip:
         """Generate a clip of the person in a photo and wait: the first frame of `photo` is the face, best with all else grey
         (128), and `prompt` says what the person does. 0 steps and guidances are the personalizer's; source_guidance is the
@@ -510,17 +526,18 @@ class Pipeline(Closing):
         job = self.start_personalize(photo, prompt, source_guidance=source_guidance, negative_prompt=negative_prompt,
                                      seed=seed, steps=steps, width=width, height=height, frames=frames, guidance=guidance,
                                      schedule=schedule, solver=solver, guidance_from=guidance_from,
-                                     guidance_to=guidance_to, drop_text=drop_text,
+                                     guidance_to=guidance_to, drop_text=drop_text, noise_scale=noise_scale,
                                      progress=report, preview=preview)
         return _clip_of(job, bar)
 
     def estimate_sound(self, clip: Optional[Clip] = None, prompt: str = "", *, music: Optional[str] = None,
                        negative: Optional[str] = None, seed: int = 0, seconds: float = 0.0, steps: int = 0,
-                       guidance: float = 0.0, quality: float = 0.0, solver: str = "midpoint", extension: str = "blended",
+                       guidance: float = 0.0, noise_scale: float = 0.0, quality: float = 0.0,
+                       solver: str = "midpoint", extension: str = "blended",
                        candidates: int = 0, context_sound: Optional[Sound] = None) -> Estimate:
         """What sound() needs, without starting it."""
-        params = _sound_params(prompt, music, negative, seed, seconds, steps, guidance, quality, solver, extension,
-                               candidates, context_sound)
+        params = _sound_params(prompt, music, negative, seed, seconds, steps, guidance, noise_scale, quality, solver,
+                               extension, candidates, context_sound)
         estimate = _abi.Estimate()
         seen = _pointer(clip, "clip", "clip")
         with self._held() as pipe:
@@ -529,12 +546,13 @@ class Pipeline(Closing):
 
     def start_sound(self, clip: Optional[Clip] = None, prompt: str = "", *, music: Optional[str] = None,
                     negative: Optional[str] = None, seed: int = 0, seconds: float = 0.0, steps: int = 0,
-                    guidance: float = 0.0, quality: float = 0.0, solver: str = "midpoint", extension: str = "blended",
+                    guidance: float = 0.0, noise_scale: float = 0.0, quality: float = 0.0, solver: str = "midpoint",
+                    extension: str = "blended",
                     candidates: int = 0, context_sound: Optional[Sound] = None,
                     progress: Optional[Progress] = None) -> Job:
         """Start sound(); take it by Job.sound(). The job keeps the clip; leave its pixels alone meanwhile."""
-        params = _sound_params(prompt, music, negative, seed, seconds, steps, guidance, quality, solver, extension,
-                               candidates, context_sound)
+        params = _sound_params(prompt, music, negative, seed, seconds, steps, guidance, noise_scale, quality, solver,
+                               extension, candidates, context_sound)
         relay = Relay(self.context._core, progress, None, None)
         out = c_void_p()
         try:
@@ -550,17 +568,19 @@ class Pipeline(Closing):
 
     def sound(self, clip: Optional[Clip] = None, prompt: str = "", *, music: Optional[str] = None,
               negative: Optional[str] = None, seed: int = 0, seconds: float = 0.0, steps: int = 0,
-              guidance: float = 0.0, quality: float = 0.0, solver: str = "midpoint", extension: str = "blended",
+              guidance: float = 0.0, noise_scale: float = 0.0, quality: float = 0.0, solver: str = "midpoint",
+              extension: str = "blended",
               candidates: int = 0, context_sound: Optional[Sound] = None,
               progress: Union[bool, Progress] = False) -> Sound:
         """Make the sound of a clip, or without one of the texts alone, and wait. `prompt` says what is heard, `music` what
         the music is like ("" = any, None = no music), `negative` what is heard in what guidance leads away from. `seconds`:
         its length, 0 = the clip's. `quality`: 1..10 as captions give it, 0 = the report's. Of `candidates` the model chooses
         the one that fits best. What is longer than its window is made by `extension`, "blended" or "one_by_one". The sound
-        goes on with `context_sound`. 0 steps and guidance are the audio model's. Sound.write_movie() joins it to the clip."""
+        goes on with `context_sound`. 0 steps, guidance and noise_scale are the audio model's. Sound.write_movie() joins it to
+        the clip."""
         report, bar = _reporter(progress, prompt or "making sound")
         job = self.start_sound(clip, prompt, music=music, negative=negative, seed=seed, seconds=seconds, steps=steps,
-                               guidance=guidance, quality=quality, solver=solver, extension=extension,
+                               guidance=guidance, noise_scale=noise_scale, quality=quality, solver=solver, extension=extension,
                                candidates=candidates, context_sound=context_sound, progress=report)
         try:
             with job:
@@ -572,11 +592,12 @@ class Pipeline(Closing):
 
 
 def _sound_params(prompt: str, music: Optional[str], negative: Optional[str], seed: int, seconds: float, steps: int,
-                  guidance: float, quality: float, solver: str, extension: str, candidates: int,
+                  guidance: float, noise_scale: float, quality: float, solver: str, extension: str, candidates: int,
                   context_sound: Optional[Sound]) -> SoundParams:
     return SoundParams(prompt=text_of(prompt, "prompt"), music=text_of(music, "music"),
                        negative=text_of(negative, "negative"), seed=checked(seed, 2**64 - 1, "seed"), seconds=seconds,
-                       steps=steps, guidance=guidance, quality=quality, solver=number_of(SOLVERS, solver, "solver"),
+                       steps=steps, guidance=guidance, noise_scale=noise_scale, quality=quality,
+                       solver=number_of(SOLVERS, solver, "solver"),
                        extension=number_of(EXTENSIONS, extension, "extension"), candidates=candidates,
                        context=_pointer(context_sound, "sound", "context_sound"))
 
@@ -604,13 +625,13 @@ def _edits(params: GenerateParams, task: str, strength: float, source_guidance: 
 
 def _params(prompt: str, negative_prompt: Optional[str], seed: int, steps: int, width: int, height: int, frames: int,
             guidance: float, schedule: str, format: str, solver: str, guidance_from: float,
-            guidance_to: float, drop_text: Roles) -> GenerateParams:
+            guidance_to: float, drop_text: Roles, noise_scale: float) -> GenerateParams:
     values: Dict[str, Any] = {
         "prompt": text_of(prompt, "prompt"), "negative_prompt": text_of(negative_prompt, "negative_prompt"),
         "seed": seed, "steps": steps, "width": width, "height": height, "frames": frames, "guidance": guidance,
         "schedule": number_of(SCHEDULES, schedule, "schedule"), "frames_format": number_of(FORMATS, format, "format"),
         "solver": number_of(SOLVERS, solver, "solver"), "guidance_from": guidance_from, "guidance_to": guidance_to,
-        "drop_text": roles_of(drop_text)}
+        "drop_text": roles_of(drop_text), "noise_scale": noise_scale}
     return GenerateParams(**values)
 
 

@@ -175,7 +175,7 @@ pub struct mgen_model_info {
     pub guidance: f32,
     pub fps_prefix: u32,
     pub upsampling: u32,
-    pub reserved0: u32,
+    pub noise_scale: f32,
     pub tasks: u32,
     pub source_guidance: f32,
     pub rate: u32,
@@ -247,7 +247,7 @@ pub struct mgen_generate_params {
     pub edit_task: u32,
     pub source_guidance: f32,
     pub strength: f32,
-    pub reserved0: u32,
+    pub noise_scale: f32,
 }
 
 /// One request for sound.
@@ -266,7 +266,7 @@ pub struct mgen_sound_params {
     pub solver: u32,
     pub extension: u32,
     pub candidates: u32,
-    pub reserved0: u32,
+    pub noise_scale: f32,
     pub context: *const mgen_sound,
     pub on_progress: Option<unsafe extern "C" fn(user: *mut c_void, done: u32, total: u32) -> i32>,
     pub user: *mut c_void,
@@ -450,6 +450,6 @@ pub struct mgen_eval_params {
     pub guidance_from: f32,
     pub guidance_to: f32,
     pub drop_text: u32,
-    pub reserved0: u32,
+    pub noise_scale: f32,
     pub dataset: *mut mgen_dataset,
 }

@@ -59,18 +59,18 @@ fn ours() -> BTreeMap<String, i64> {
         mgen_sound_info { struct_size rate channels reserved0 samples }
         mgen_model_info {
             struct_size channels spatial_factor temporal_factor text_width text_tokens parameters bytes hash
-            guidance fps_prefix upsampling reserved0 tasks source_guidance rate sees_clips
+            guidance fps_prefix upsampling noise_scale tasks source_guidance rate sees_clips
         }
         mgen_pipeline { struct_size width height frames fps precision tae text video mesh upsampler editor audio personalizer rewriter }
         mgen_latents { struct_size frames height width channels reserved0 data }
         mgen_generate_params {
             struct_size steps prompt negative_prompt seed width height frames guidance schedule
             frames_format on_progress on_preview on_frames user into solver guidance_from guidance_to
-            drop_text edit_task source_guidance strength reserved0
+            drop_text edit_task source_guidance strength noise_scale
         }
         mgen_sound_params {
             struct_size steps prompt music negative seed seconds guidance quality solver extension
-            candidates reserved0 context on_progress user
+            candidates noise_scale context on_progress user
         }
         mgen_estimate { struct_size width height frames host_bytes device_bytes flops }
         mgen_job_info { struct_size done total width height frames frames_done reserved0 host_bytes }
@@ -87,7 +87,7 @@ fn ours() -> BTreeMap<String, i64> {
         mgen_curate_params { struct_size reserved0 dir rules out on_progress user }
         mgen_eval_params {
             struct_size n protocol seed steps guidance on_progress user schedule solver guidance_from
-            guidance_to drop_text reserved0 dataset
+            guidance_to drop_text noise_scale dataset
         }
     }
     table

@@ -97,6 +97,9 @@ pub struct Request {
     /// To edit: 0 = by the editor; 0 < s < 1: without one, by the video model: the share of the
     /// steps that are taken, from the noised clip on. The prompt then says what the result shows.
     pub strength: f32,
+    /// Deviation of the noise that the flow begins with, 0 < s <= 2; 0 = the model's; not with a
+    /// strength.
+    pub noise_scale: f32,
 }
 
 impl Request {
@@ -133,6 +136,7 @@ impl Request {
             edit_task: self.task.number(),
             source_guidance: self.source_guidance,
             strength: self.strength,
+            noise_scale: self.noise_scale,
             ..Default::default()
         })
     }

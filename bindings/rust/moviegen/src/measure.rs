@@ -221,6 +221,8 @@ pub struct Evaluation {
     pub guidance_to: f32,
     /// As in [`Request`](crate::Request).
     pub drop_text: [bool; 3],
+    /// As in [`Request`](crate::Request).
+    pub noise_scale: f32,
 }
 
 impl Evaluation {
@@ -237,6 +239,7 @@ impl Evaluation {
             guidance_from: 0.0,
             guidance_to: 0.0,
             drop_text: [false; 3],
+            noise_scale: 0.0,
         }
     }
 }
@@ -327,6 +330,7 @@ impl Pipeline {
             guidance_from: evaluation.guidance_from,
             guidance_to: evaluation.guidance_to,
             drop_text: bits(evaluation.drop_text),
+            noise_scale: evaluation.noise_scale,
             dataset: dataset
                 .as_ref()
                 .map_or(ptr::null_mut(), |dataset| dataset.as_raw()),

@@ -38,6 +38,8 @@ pub struct ModelInfo {
     pub fps_prefix: bool,
     /// Upsampler: of width and height, as it was trained.
     pub upsampling: u32,
+    /// Video and audio model: noise scale of requests that ask for none.
+    pub noise_scale: f32,
     /// Editor: kinds of edits in its file.
     pub tasks: u32,
     /// Editor and personalizer: source guidance of requests that ask for none.
@@ -99,6 +101,7 @@ macro_rules! network {
                     guidance: info.guidance,
                     fps_prefix: info.fps_prefix != 0,
                     upsampling: info.upsampling,
+                    noise_scale: info.noise_scale,
                     tasks: info.tasks,
                     source_guidance: info.source_guidance,
                     rate: info.rate,

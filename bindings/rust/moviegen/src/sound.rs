@@ -195,6 +195,8 @@ pub struct SoundRequest {
     pub extension: Extension,
     /// Sounds that are made, 1..64, of which the model chooses the one that fits best; 0 = 1.
     pub candidates: u32,
+    /// Deviation of the noise that the flow begins with, 0 < s <= 2; 0 = the audio model's.
+    pub noise_scale: f32,
 }
 
 /// The texts of a request, as C has them.
@@ -238,6 +240,7 @@ impl SoundRequest {
                 Extension::OneByOne => sys::MGEN_SOUND_ONE_BY_ONE,
             },
             candidates: self.candidates,
+            noise_scale: self.noise_scale,
             context: context.map_or(ptr::null(), |sound| sound.raw.as_ptr() as *const _),
             ..Default::default()
         }
