@@ -1,10 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # What needs an NVIDIA GPU: tests/gpu.sh [--dry-run] [--quick] [--out DIR] [GROUP...]
-#        tests/gpu.sh --pack DIR     builds the programs and puts what a GPU machine needs into DIR (under 60 MB)
+#        tests/gpu.sh --pack DIR     builds the programs and puts what a GPU machine needs into DIR: some 5 MB, and the models
+#                                    (40 MB) unless DIR lies in the repository, with which it then travels
 #
 #   check      checkkernel: the GPU's variants of every op against the references, on all processors
-#   models     films of the shipped model, one of them edited and enlarged, and losses of 20 to 40 training steps of each kind, on the GPU and on the CPU
+#   models     films of the shipped model, one of them edited, enlarged and heard, a prompt rewritten, and losses of 20 to 40 training
+#              steps of each kind, on the GPU and on the CPU
 #   memcheck   compute-sanitizer over some cases of every op, and its leak check over a short training
 #   bench-ops  times of the ops, variant by variant, beside the ceilings that PyTorch reaches here (copy, matrix product)
 #   bench-model  attention, elementwise ops, products, layers, a training step and the decoder of the 30B model beside PyTorch,
@@ -17,7 +19,7 @@
 # cases each; then films and losses; then attention and products of a large model, variant by variant and beside PyTorch.
 # What failed is told as soon as it is known. Called again with --out DIR, bench-model goes on.
 #
-# Needs a driver, bash and Python with PyTorch (for models, bench-ops and bench-model). Programs are taken from the folder of
+# Needs a driver, bash and Python with PyTorch (for bench-ops, bench-model and errors). Programs are taken from the folder of
 # this script if it was packed, else from build-gpu, which is built if it is missing (needs nvcc, meson, ninja).
 # Results go to DIR (default: gpu-results): a log for each group, and all together in summary.json and RESULTS.md, which
 # tests/bench/RESULTS.md takes over when they are the best so far. The last line counts checks: "N passed, N failed, N skipped".
@@ -52,9 +54,10 @@ build_programs() { # folder
     mkdir -p "$1"
     [ -f "$1/build.ninja" ] ||
         meson setup "$1" "$root" -Dcuda=enabled -Dgpu_archs=90a -Dgpu_ptx= -Dbuildtype=release >"$1/build.log" 2>&1 || return 1
-    ninja -C "$1" >>"$1/build.log" 2>&1
+    ninja -C "$1" libmoviegen.so.0.1.0 examples/cli/moviegen tests/kernels/checkkernel tests/bench/bench_models >>"$1/build.log" 2>&1
 }
 
+# The programs have most of their bytes in common: together they take a sixth of what they take one by one.
 if [ -n "$pack" ]; then
     build=$here/../build-gpu
     build_programs "$build" || {
@@ -62,14 +65,15 @@ if [ -n "$pack" ]; then
         exit 1
     }
     rm -rf "$pack"
-    mkdir -p "$pack/models"
-    cp "$build/libmoviegen.so.0" "$build/examples/cli/moviegen" "$build/tests/kernels/checkkernel" "$build/tests/bench/bench_models" "$pack"
+    mkdir -p "$pack/programs"
+    cp "$build/libmoviegen.so.0" "$build/examples/cli/moviegen" "$build/tests/kernels/checkkernel" "$build/tests/bench/bench_models" "$pack/programs"
+    strip "$pack"/programs/*
+    tar -C "$pack" -c programs | xz --lzma2=preset=6,dict=64MiB >"$pack/programs.tar.xz" || exit 1
+    rm -r "$pack/programs"
     cp -r "$here/gpu.sh" "$here/gpu" "$pack"
     cp "$here/bench/torch_compare.py" "$here/bench/compare.py" "$pack/gpu"
-    cp -r "$here/../examples/models/toybox" "$pack/models"
-    strip "$pack/libmoviegen.so.0" "$pack/moviegen" "$pack/checkkernel" "$pack/bench_models"
+    [ -d "$pack/../examples/models" ] || { mkdir "$pack/models" && cp -r "$here/../examples/models/toybox" "$pack/models"; }
     du -sh "$pack"
-    [ "$(du -sm "$pack" | cut -f1)" -lt 60 ] || echo "gpu.sh: that is more than 60 MB" >&2
     exit 0
 fi
 if [ ${#groups[@]} -eq 0 ]; then
@@ -86,8 +90,13 @@ if [ -n "$quick" ]; then
     bench_seconds=${BENCH_SECONDS:-150}
 fi
 
-if [ -x "$here/checkkernel" ]; then
-    programs=$here checkkernel=$here/checkkernel moviegen=$here/moviegen bench_models=$here/bench_models models=$here/models
+if [ -z "$dry" ] && [ -f "$here/programs.tar.xz" ] && [ ! -d "$here/programs" ]; then
+    tar -C "$here" -xJf "$here/programs.tar.xz" || python3 -m tarfile -e "$here/programs.tar.xz" "$here" || exit 1
+fi
+if [ -d "$here/programs" ]; then
+    programs=$here/programs models=$here/models
+    checkkernel=$programs/checkkernel moviegen=$programs/moviegen bench_models=$programs/bench_models
+    [ -d "$models" ] || models=$here/../examples/models
 else
     programs=$here/../build-gpu models=$here/../examples/models
     checkkernel=$programs/tests/kernels/checkkernel moviegen=$programs/examples/cli/moviegen
@@ -114,9 +123,10 @@ variants=cuda,sm80,cudnn,sm90,cublaslt
 cores=$(nproc)
 
 group_end=0
-left() { # seconds of the group
+left() { # seconds of the group, [at most so many]
     local seconds=$((group_end - SECONDS))
-    echo $((seconds > 5 ? seconds : 5))
+    seconds=$((seconds > 5 ? seconds : 5))
+    echo $((seconds < ${1:-seconds} ? seconds : ${1:-seconds}))
 }
 
 run() { # what to say, command...
@@ -182,28 +192,42 @@ group_check() {
     grep -E "^# \w+ (${variants//,/|}), case" "$out/check.log" | awk '++seen[$2 $3] <= 3' | head -n 60
 }
 
+# Films and trainings on one device. What is made of a film is made of the CPU's.
+models_on() { # device, stages...
+    local device=$1 most=480 stage on=(--model "$models/toybox" --device "$1" -q)
+    shift
+    [ "$device" = cpu ] || most=40 # one that hangs takes no time of the others
+    [ "$device" = cpu ] || # of the CPU it is there
+        run "a film on $device" timeout "$(left "$most")" "$moviegen" generate "a red ball rolls left" "${on[@]}" --json --steps 20 \
+            -o "$out/film-$device.y4m"
+    run "it edited on $device" timeout "$(left "$most")" "$moviegen" edit "$out/film-cpu.y4m" "make the red ball blue" "${on[@]}" --json \
+        -o "$out/edit-$device.y4m"
+    run "it enlarged on $device" timeout "$(left "$most")" "$moviegen" upsample "$out/film-cpu.y4m" "${on[@]}" --json -o "$out/upsample-$device.y4m"
+    run "a film of a person on $device" timeout "$(left "$most")" "$moviegen" personalize "$models/toybox/photo.png" \
+        "a smiling person in a red shirt walks left on snow" "${on[@]}" --json -o "$out/personalize-$device.y4m"
+    run "its sound on $device" timeout "$(left "$most")" "$moviegen" sound "$out/film-cpu.y4m" -p "a ball bounces" "${on[@]}" --json \
+        -o "$out/sound-$device.wav"
+    run "a prompt rewritten on $device" logged "$out/rewrite-$device.txt" timeout "$(left "$most")" "$moviegen" rewrite "red ball goes left" \
+        "${on[@]}"
+    for stage; do
+        run "some steps of training on $device, stage $stage" timeout "$(left "$most")" "$moviegen" train --recipe "$out/recipe.json" \
+            --stage "$stage" --dir "$out/train-$device" --device "$device" --log "$out/$stage-$device.jsonl" --log-every 1 --quiet
+    done
+}
 group_models() {
-    local device stage name
+    local name stages
+    read -ra stages <<<"$(sed -n 's/^      "name": "\(.*\)",$/\1/p' "$here/gpu/recipe.json" | tr '\n' ' ')"
+    # The tokenizer that stage clip names lies beside the recipe. Logs of an earlier call would be added to.
+    [ -n "$dry" ] || { cp "$here/gpu/recipe.json" "$models/toybox/vocab.json" "$models/toybox/merges.txt" "$out" && rm -f "$out"/*-{cpu,cuda}.jsonl; }
     for name in tuned again; do # the second by what the first has chosen
         run "a film on cuda, products timed: $name" env MOVIEGEN_CACHE="$out/choices" timeout "$(left)" "$moviegen" generate \
             "a red ball rolls left" --model "$models/toybox" --device cuda --autotune --steps 20 -o "$out/film-$name.y4m" --json -q
     done
-    for device in cpu cuda; do
-        run "a film on $device" timeout "$(left)" "$moviegen" generate "a red ball rolls left" --model "$models/toybox" --device "$device" \
-            --steps 20 -o "$out/film-$device.y4m" --json -q
-        # Both of the CPU's film, which is there by now.
-        run "it edited on $device" timeout "$(left)" "$moviegen" edit "$out/film-cpu.y4m" "make the red ball blue" --model "$models/toybox" \
-            --device "$device" -o "$out/edit-$device.y4m" --json -q
-        run "it enlarged on $device" timeout "$(left)" "$moviegen" upsample "$out/film-cpu.y4m" --model "$models/toybox" \
-            --device "$device" -o "$out/upsample-$device.y4m" --json -q
-        run "a film of a person on $device" timeout "$(left)" "$moviegen" personalize "$models/toybox/photo.png" \
-            "a smiling person in a red shirt walks left on snow" --model "$models/toybox" --device "$device" \
-            -o "$out/personalize-$device.y4m" --json -q
-        for stage in tae video gan diffusion editor personalizer codec sound; do
-            run "some steps of training on $device, stage $stage" timeout "$(left)" "$moviegen" train --recipe "${here}/gpu/recipe.json" \
-                --stage "$stage" --dir "$out/train-$device" --device "$device" --log "$out/$stage-$device.jsonl" --log-every 1 --quiet
-        done
-    done
+    run "a film on cpu" timeout "$(left)" "$moviegen" generate "a red ball rolls left" --model "$models/toybox" --device cpu --steps 20 \
+        -o "$out/film-cpu.y4m" --json -q
+    models_on cpu "${stages[@]}" & # beside the GPU, of which the time is short
+    models_on cuda "${stages[@]}"
+    wait
     check "films and losses agree" python3 "$here/gpu/films_and_losses.py" "$out"
 }
 

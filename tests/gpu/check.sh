@@ -1,7 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# What of tests/gpu.sh can be tested where there is no GPU: tests/gpu/check.sh; prints TAP.
+# What of tests/gpu.sh can be tested where there is no GPU: tests/gpu/check.sh [BUILD]; prints TAP. BUILD: a folder with the
+# program, which then does on the CPU what it would do on a GPU.
 set -u
+build=$(realpath "${1:-/nonexistent}" 2>/dev/null)
 cd "$(dirname "$0")/.." || exit 2
 count=0 bad=0
 folder=$(mktemp -d)
@@ -41,7 +43,8 @@ result "--dry-run --quick names what is most wanted" $status "$said"
 
 # A machine without cuDNN, where products go right, a norm is wrong, a pad ends early and attention hangs.
 cp -r gpu.sh gpu "$folder"
-cat >"$folder/checkkernel" <<'END'
+mkdir "$folder/programs"
+cat >"$folder/programs/checkkernel" <<'END'
 #!/bin/sh
 [ "$1" != --list ] || exec printf '%s\n' 'matmul sm80' 'matmul sm90' 'matmul cublaslt' 'norm cuda' 'pad cuda' 'attention sm90'
 [ "$2" != attention ] || exec sleep 60
@@ -50,8 +53,8 @@ echo "ok 1 - $2 check: 9 illegal arguments and 9 kinds of changes refused"
 [ "$2" = norm ] || exec echo "ok 2 - $2 $4: $6 of $6 cases"
 echo "not ok 2 - $2 $4: 1 of $6 cases" && exit 1
 END
-printf '#!/bin/sh\n' >"$folder/moviegen"
-chmod +x "$folder/checkkernel" "$folder/moviegen"
+printf '#!/bin/sh\n' >"$folder/programs/moviegen"
+chmod +x "$folder/programs/checkkernel" "$folder/programs/moviegen"
 said=$(GROUP_SECONDS=1 "$folder/gpu.sh" --quick --out "$folder/out" check 2>&1)
 status=$((1 - $?))
 for line in "not ok - attention sm90 takes more than . s: it hangs" "not ok - pad cuda ended with status 3" \
@@ -60,6 +63,33 @@ for line in "not ok - attention sm90 takes more than . s: it hangs" "not ok - pa
     grep -qe "$line" <<<"$said" || status=1
 done
 result "check tells variants that are right, wrong, end or hang, and which cannot be run" $status "$said"
+
+# Films and a few steps of each stage, by the program itself, with the CPU in the GPU's place; then one film is another's.
+if [ -x "$build/examples/cli/moviegen" ]; then
+    played=$folder/played
+    mkdir -p "$played/models" "$played/programs"
+    cp -r gpu.sh gpu "$played"
+    ln -s "$PWD/../examples/models/toybox" "$played/models/toybox"
+    sed -i -E 's/"steps": [24]0,/"steps": 2,/; s/"clips": [0-9]+/"clips": 8/; s/"validate_every": [0-9]+/"validate_every": 2/' "$played/gpu/recipe.json"
+    # shellcheck disable=SC2016 # of the script that is written
+    printf '#!/bin/bash\nexec %q "${@/%%cuda/cpu}"\n' "$build/examples/cli/moviegen" >"$played/programs/moviegen"
+    chmod +x "$played/programs/moviegen"
+    tar -C "$played" -cJf "$played/programs.tar.xz" programs && rm -r "$played/programs" # as a pack has them
+    said=$("$played/gpu.sh" --out "$played/out" models 2>&1)
+    status=$?
+    grep -q "^1 passed, 0 failed, 0 skipped" <<<"$said" && ! grep -qE "^moviegen|OTHER" <<<"$said" &&
+        [ "$(grep -c "0.00e+00 in the first" <<<"$said")" = "$(grep -c '^      "name"' gpu/recipe.json)" ] &&
+        grep -q "sound: GPU and CPU are inf" <<<"$said" || status=1
+    result "models runs each film and each stage, and finds that all agree" $status "$(grep -v "^+" <<<"$said")"
+    cp "$played/out/film-cpu.y4m" "$played/out/edit-cuda.y4m" && rm "$played/out/clip-cuda.jsonl"
+    said=$(python3 "$played/gpu/films_and_losses.py" "$played/out" 2>&1)
+    [ $? = 1 ] && grep -q "^stage clip: .*No such file" <<<"$said" && grep -q "^17 of 19 agree" <<<"$said"
+    result "another film and a stage that did not run are told" $? "$said"
+else
+    count=$((count + 2))
+    echo "ok $((count - 1)) - models runs each film and each stage # SKIP no folder with the program was given"
+    echo "ok $count - another film is told # SKIP no folder with the program was given"
+fi
 
 # errors.sh is played: two things are right, one is wrong, and then it is ended.
 # shellcheck disable=SC2016 # of the script, not of this one
