@@ -131,9 +131,12 @@ class Ours:
     def ask(self, *words):
         """Seconds, operations, loss, most bytes of the device so far."""
         self.asked = True
-        self.child.stdin.write(" ".join(str(w) for w in words) + "\n")
-        self.child.stdin.flush()
-        line = self.child.stdout.readline()
+        try:
+            self.child.stdin.write(" ".join(str(w) for w in words) + "\n")
+            self.child.stdin.flush()
+            line = self.child.stdout.readline()
+        except BrokenPipeError:  # it has ended before
+            line = ""
         self.asked = False
         if not line:
             self.ended = f"bench_models ended with status {self.child.wait()}"
@@ -483,6 +486,8 @@ def compare(torch, device, options, ours, theirs, name, kind, sizes, seconds):
         return {"case": name, "skipped": str(reason)}
     except torch.OutOfMemoryError:
         return {"case": name, "skipped": "PyTorch: no memory"}
+    except Exception as error:  # what PyTorch may raise is not known; the cases behind this one go on
+        return {"case": name, "skipped": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "wrong": True}
     except TooLong:
         side = "ours" if ours.asked else "PyTorch, or what comes between"
         ours.again()
@@ -583,12 +588,16 @@ def main():
             results[-1]["took"] = round(time.monotonic() - at, 1)
             print(json.dumps(results[-1]), flush=True)
             write(options, facts, results + [there[c[0]] for c in chosen[len(results):] if c[0] in there])
-            ours.ask("close")
-            torch.compiler.reset()
-            gc.collect()
-            if cuda:
-                torch.cuda.empty_cache()
-        ours.child.stdin.close()
+            try:
+                ours.ask("close")
+                torch.compiler.reset()
+                gc.collect()
+                if cuda:
+                    torch.cuda.empty_cache()
+            except (Skipped, RuntimeError) as error:  # of a GPU that is lost; the next case tells whether it is
+                print(f"# after {name}: {error}", file=sys.stderr)
+        with contextlib.suppress(BrokenPipeError):
+            ours.child.stdin.close()
         ours.child.wait()
     write(options, facts, results)
     return bool(ours.ended) or any(r.get("wrong") for r in results)
