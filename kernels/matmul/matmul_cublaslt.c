@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * matmul by cuBLASLt, and what its epilogues cannot do by a kernel behind it (matmul_cublaslt.cu).
  *
- * Where matmul_sm90.h says so, and the GPU has warpgroups, these do it instead. None of these adds in an order that
- * depends on timing. */
+ * Where matmul_sm90.h says so, and the GPU has warpgroups, these do it instead. What cuBLASLt refuses, and all where it is
+ * not there, is left to "sm90", which takes the best of the library's own that the GPU and the dtype allow. None of these
+ * adds in an order that depends on timing. */
 #include "kernels/matmul/cublaslt_api.h"
 #include "kernels/matmul/matmul_sm90.h"
 
@@ -10,8 +11,8 @@
 
 void mgk_matmul_cublaslt(const void *args, mgk_exec *x);
 size_t mgk_matmul_cublaslt_workspace(const void *args, int threads);
-void mgk_matmul_cuda(const void *args, mgk_exec *x);
-size_t mgk_matmul_cuda_workspace(const void *args, int threads);
+void mgk_matmul_sm90(const void *args, mgk_exec *x);
+size_t mgk_matmul_sm90_workspace(const void *args, int threads);
 bool mgk_matmul_by_warpgroups(const mgk_matmul_args *g, mgk_exec *x);
 void mgk_matmul_finish(const mgk_matmul_args *g, const float *sums, int64_t ld, int64_t stride,
                        mgk_exec *x);
@@ -97,7 +98,7 @@ static bool describe(const mgk_cublaslt_api *l, mgk_cublaslt_call *c, const mgk_
 size_t mgk_matmul_cublaslt_workspace(const void *args, int threads)
 {
     const mgk_matmul_args *g = args;
-    const size_t own = mgk_matmul_cuda_workspace(args, threads);
+    const size_t own = mgk_matmul_sm90_workspace(args, threads);
     const size_t sums =
         MGK_CUBLASLT_ROOM + (apart(g) ? (size_t)(g->m * g->n * g->batch) * sizeof(float) : 0);
     return own > sums ? own : sums;
@@ -115,7 +116,7 @@ void mgk_matmul_cublaslt(const void *args, mgk_exec *x)
     if (mgk_product_by_warpgroups(g) && mgk_matmul_by_warpgroups(g, x))
         return;
     if (!l || !takes(g)) {
-        mgk_matmul_cuda(args, x);
+        mgk_matmul_sm90(args, x);
         return;
     }
     void *c = apart(g) ? (char *)x->workspace + MGK_CUBLASLT_ROOM : g->c.p;
@@ -128,7 +129,7 @@ void mgk_matmul_cublaslt(const void *args, mgk_exec *x)
                               .workspace = x->workspace,
                               .stream = x->stream};
     if (!describe(l, &call, &s) || !mgk_cublaslt_multiply(l, &s, &call))
-        mgk_matmul_cuda(args, x);
+        mgk_matmul_sm90(args, x);
     else if (more_than_product(g))
         mgk_matmul_finish(g, c, s.ldc, s.stride_c, x);
 }

@@ -37,13 +37,13 @@ size_t mgk_matmul_fp8_sm90_workspace(const void *args, int threads)
     (void)threads;
     return BEHIND;
 }
-void mgk_matmul_cuda(const void *args, mgk_exec *x)
+void mgk_matmul_sm90(const void *args, mgk_exec *x)
 {
     (void)args;
     (void)x;
     fallbacks++;
 }
-size_t mgk_matmul_cuda_workspace(const void *args, int threads)
+size_t mgk_matmul_sm90_workspace(const void *args, int threads)
 {
     (void)args;
     (void)threads;
