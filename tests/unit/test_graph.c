@@ -722,8 +722,9 @@ static void test_training(void **state)
     char dir[] = "/tmp/mgen-graph-XXXXXX";
     mgi_stage tae = tiny_autoencoder(STEPS, 1), video = tiny_text_to_video(STEPS, 2);
     mgi_stage gan, diffusion, upsampler = tiny_upsampler(STEPS, 2),
-                              personalizer = tiny_personalizer(STEPS, 2);
-    const mgi_stage *stages[] = {&tae, &gan, &video, &diffusion, &upsampler, &personalizer};
+                              personalizer = tiny_personalizer(STEPS, 2),
+                              codec = tiny_audio_codec(STEPS, 1);
+    const mgi_stage *stages[] = {&tae, &gan, &video, &diffusion, &upsampler, &personalizer, &codec};
     (void)state;
     mgen_context *ctx = open_gpu();
     assert_non_null(mkdtemp(dir));
@@ -747,7 +748,8 @@ static void test_training(void **state)
     personalizer.drop = personalizer.drop_both = 0.0;
     personalizer.bucket_count = 1;
     personalizer.bucket[0].frames = 1;
-    for (int k = 0; k < 6; k++) {
+    codec.gan_start = 1;
+    for (int k = 0; k < 7; k++) {
         float loss[2][STEPS];
         memset(values, 0, sizeof values);
         encode_on_cpu(stages[k], dir);
