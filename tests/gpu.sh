@@ -1,12 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # What needs an NVIDIA GPU: tests/gpu.sh [--dry-run] [--quick] [--out DIR] [GROUP...]
-#        tests/gpu.sh --pack DIR     builds the programs and puts what a GPU machine needs into DIR: some 5 MB, and the models
+#        tests/gpu.sh --pack DIR     builds the programs and puts what a GPU machine needs into DIR: some 7 MB, and the models
 #                                    (40 MB) unless DIR lies in the repository, with which it then travels
 #
 #   check      checkkernel: the GPU's variants of every op against the references, on all processors
 #   models     films of the shipped model, one of them edited, enlarged and heard, a prompt rewritten, and losses of 20 to 40 training
 #              steps of each kind, on the GPU and on the CPU
+#   units      unit tests of a context on a GPU: captured steps, bit for bit the plain ones, of sampling and of each kind of stage that
+#              has such; memory and its limit; models held as bf16 and FP8; editing, enlarging, sound ... beside the CPU
 #   memcheck   compute-sanitizer over some cases of every op, and its leak check over a short training
 #   bench-ops  times of the ops, variant by variant, beside the ceilings that PyTorch reaches here (copy, matrix product)
 #   bench-model  attention, elementwise ops, products, layers, a training step and the decoder of the 30B model beside PyTorch,
@@ -14,9 +16,9 @@
 #   errors     what goes wrong is told and harms nothing: no such device, memory that others took, Ctrl-C (tests/gpu/errors.sh)
 #   train      stages of a recipe: RECIPE=file STAGES="name:seconds ...", from the models in FROM=dir, if any
 #
-# A group takes at most 8 minutes (GROUP_SECONDS). --quick: check, models, bench-ops and bench-model within 8 minutes in all,
-# for a machine that is lent for a quarter of an hour: after 2 minutes it is known whether every variant is right, in few
-# cases each; then films and losses; then attention and products of a large model, variant by variant and beside PyTorch.
+# A group takes at most 8 minutes (GROUP_SECONDS). --quick: check, models, units, bench-ops and bench-model within 9 minutes in
+# all, for a machine that is lent for a quarter of an hour: after 2 minutes it is known whether every variant is right, in few
+# cases each; then films and losses, and units; then attention and products of a large model, variant by variant and beside PyTorch.
 # What failed is told as soon as it is known. Called again with --out DIR, bench-model goes on.
 #
 # Needs a driver, bash and Python with PyTorch (for bench-ops, bench-model and errors). Programs are taken from the folder of
@@ -36,25 +38,31 @@ while [ $# -gt 0 ]; do
     --quick) quick=yes ;;
     --out) out=$2 && shift ;;
     --pack) pack=$2 && shift ;;
-    check | models | memcheck | bench-ops | bench-model | errors | train) groups+=("$1") ;;
+    check | models | units | memcheck | bench-ops | bench-model | errors | train) groups+=("$1") ;;
     -h | --help)
         sed -n '3,/^set /s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)
-        echo "gpu.sh: unknown word '$1'; groups are check, models, memcheck, bench-ops, bench-model, errors and train" >&2
+        echo "gpu.sh: unknown word '$1'; groups are check, models, units, memcheck, bench-ops, bench-model, errors and train" >&2
         exit 2
         ;;
     esac
     shift
 done
 
+# Unit tests that use a GPU where there is one: each with its tests that do.
+units=("graph test_*" "cuda test_*" "hold test_gpu" "upsample test_gpu" "edit test_gpu" "personalize test_gpu" "sound test_gpu" "rewriter test_gpu")
+
 build_programs() { # folder
-    local root=$here/..
+    local root=$here/.. unit more=()
+    for unit in "${units[@]}"; do
+        more+=("tests/test_${unit% *}")
+    done
     mkdir -p "$1"
     [ -f "$1/build.ninja" ] ||
         meson setup "$1" "$root" -Dcuda=enabled -Dgpu_archs=90a -Dgpu_ptx= -Dbuildtype=release >"$1/build.log" 2>&1 || return 1
-    ninja -C "$1" libmoviegen.so.0.1.0 examples/cli/moviegen tests/kernels/checkkernel tests/bench/bench_models >>"$1/build.log" 2>&1
+    ninja -C "$1" libmoviegen.so.0.1.0 examples/cli/moviegen tests/kernels/checkkernel tests/bench/bench_models "${more[@]}" >>"$1/build.log" 2>&1
 }
 
 # The programs have most of their bytes in common: together they take a sixth of what they take one by one.
@@ -67,6 +75,10 @@ if [ -n "$pack" ]; then
     rm -rf "$pack"
     mkdir -p "$pack/programs"
     cp "$build/libmoviegen.so.0" "$build/examples/cli/moviegen" "$build/tests/kernels/checkkernel" "$build/tests/bench/bench_models" "$pack/programs"
+    for unit in "${units[@]}"; do
+        cp "$build/tests/test_${unit% *}" "$pack/programs"
+    done
+    cp "$(ldd "$build/tests/test_graph" | sed -n 's/.*libcmocka[^ ]* => \(.*\) (.*/\1/p')" "$pack/programs" || exit 1
     strip "$pack"/programs/*
     tar -C "$pack" -c programs | xz --lzma2=preset=6,dict=64MiB >"$pack/programs.tar.xz" || exit 1
     rm -r "$pack/programs"
@@ -77,15 +89,15 @@ if [ -n "$pack" ]; then
     exit 0
 fi
 if [ ${#groups[@]} -eq 0 ]; then
-    groups=(check models memcheck bench-ops bench-model errors)
-    [ -z "$quick" ] || groups=(check models bench-ops bench-model)
+    groups=(check models units memcheck bench-ops bench-model errors)
+    [ -z "$quick" ] || groups=(check models units bench-ops bench-model)
 fi
 cases=${CASES:-40} bench_seconds=${BENCH_SECONDS:-300}
 declare -A limits=() # seconds, of a group
 bench_ops=() bench_case=() bench_model=()
 if [ -n "$quick" ]; then
     cases=${CASES:-4}
-    limits=([check]=120 [models]=90 [bench-ops]=90 [bench-model]=170)
+    limits=([check]=120 [models]=90 [units]=60 [bench-ops]=90 [bench-model]=170)
     bench_ops=(--case 8192 --variant "sm80,cudnn,sm90,cublaslt") bench_case=(--case 8192) bench_model=(--quick)
     bench_seconds=${BENCH_SECONDS:-150}
 fi
@@ -95,12 +107,12 @@ if [ -z "$dry" ] && [ -f "$here/programs.tar.xz" ] && [ ! -d "$here/programs" ];
 fi
 if [ -d "$here/programs" ]; then
     programs=$here/programs models=$here/models
-    checkkernel=$programs/checkkernel moviegen=$programs/moviegen bench_models=$programs/bench_models
+    checkkernel=$programs/checkkernel moviegen=$programs/moviegen bench_models=$programs/bench_models tests=$programs
     [ -d "$models" ] || models=$here/../examples/models
 else
     programs=$here/../build-gpu models=$here/../examples/models
     checkkernel=$programs/tests/kernels/checkkernel moviegen=$programs/examples/cli/moviegen
-    bench_models=$programs/tests/bench/bench_models
+    bench_models=$programs/tests/bench/bench_models tests=$programs/tests
 fi
 export LD_LIBRARY_PATH=$programs:${LD_LIBRARY_PATH-}
 # cuBLASLt and cuDNN of the PyTorch that is installed, where the system has none.
@@ -229,6 +241,39 @@ group_models() {
     models_on cuda "${stages[@]}"
     wait
     check "films and losses agree" python3 "$here/gpu/films_and_losses.py" "$out"
+}
+
+one_unit() { # name, which of its tests; what is not right is told at once
+    local log=$out/unit-$1.log status
+    CMOCKA_MESSAGE_OUTPUT=TAP CMOCKA_TEST_FILTER=$2 MOVIEGEN_SOURCE=$here/.. timeout -k 5 "$(left)" "$tests/test_$1" >"$log" 2>&1
+    status=$?
+    case $status in
+    124 | 137) echo "not ok - test_$1 takes too long: it hangs, or no time was left" >>"$log" ;;
+    *) grep -qE "^(not )?ok [0-9]" "$log" || echo "not ok - test_$1 ended with status $status" >>"$log" ;;
+    esac
+    grep -E "^(not ok|#)" "$log" | grep -vE "# (SKIP|ok - )" | sed "s/^/$1: /"
+}
+run_units() {
+    local unit
+    for unit in "${units[@]}"; do
+        one_unit "${unit% *}" "${unit#* }" &
+    done
+    wait
+}
+group_units() {
+    local unit log
+    if [ -z "$dry" ] && [ ! -d "$here/../tests/unit" ]; then # some read files of it
+        skipped=$((skipped + 1))
+        echo "skipped units: the repository is not here"
+        return
+    fi
+    run "unit tests: ${units[*]}" run_units
+    [ -z "$dry" ] || return
+    for unit in "${units[@]}"; do
+        log=$out/unit-${unit% *}.log
+        passed=$((passed + $(grep -c "^ok [0-9]" "$log"))) skipped=$((skipped + $(grep -c "^not ok .*# SKIP" "$log")))
+        failed=$((failed + $(grep "^not ok" "$log" | grep -cv "# SKIP")))
+    done
 }
 
 logged() { # file, command...

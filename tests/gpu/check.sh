@@ -18,7 +18,7 @@ result() { # name, whether it is good, what was said
         echo "$3" | head -n 10 | sed 's/^/#   /'
     fi
 }
-groups="check models memcheck bench-ops bench-model errors train"
+groups="check models units memcheck bench-ops bench-model errors train"
 # shellcheck disable=SC2086 # words
 said=$(./gpu.sh --dry-run --out "$folder/none" $groups 2>&1)
 status=$?
@@ -63,6 +63,25 @@ for line in "not ok - attention sm90 takes more than . s: it hangs" "not ok - pa
     grep -qe "$line" <<<"$said" || status=1
 done
 result "check tells variants that are right, wrong, end or hang, and which cannot be run" $status "$said"
+
+# Unit tests: one is wrong, one hangs, one ends early, the others find no GPU.
+mkdir -p "$folder/tests/unit" "$folder/pack/programs"
+cp -r gpu.sh gpu "$folder/pack"
+for name in $(sed -n 's/^units=(\(.*\))$/\1/p' gpu.sh | tr -d '"' | sed 's/test_[a-z*]*//g'); do
+    printf '#!/bin/sh\necho 1..1\necho "not ok 1 # SKIP test_gpu"\n' >"$folder/pack/programs/test_$name"
+done
+printf '#!/bin/sh\nprintf "1..2\\nok 1 - test_a\\nnot ok 2 - test_b\\n# 1 is not 2\\n"\nexit 1\n' >"$folder/pack/programs/test_graph"
+printf '#!/bin/sh\nsleep 60\n' >"$folder/pack/programs/test_cuda"
+printf '#!/bin/sh\nexit 3\n' >"$folder/pack/programs/test_hold"
+printf '#!/bin/sh\n' >"$folder/pack/programs/moviegen"
+chmod +x "$folder"/pack/programs/*
+said=$(GROUP_SECONDS=1 "$folder/pack/gpu.sh" --out "$folder/out" units 2>&1)
+status=$((1 - $?))
+for line in "graph: not ok 2 - test_b" "graph: # 1 is not 2" "cuda: not ok - test_cuda takes too long" "hold: not ok - test_hold ended with status 3" \
+    "^1 passed, 3 failed, 5 skipped"; do
+    grep -qe "$line" <<<"$said" || status=1
+done
+result "units tells tests that are wrong, hang or end early" $status "$said"
 
 # Films and a few steps of each stage, by the program itself, with the CPU in the GPU's place; then one film is another's.
 if [ -x "$build/examples/cli/moviegen" ]; then
