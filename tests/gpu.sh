@@ -16,10 +16,11 @@
 #   errors     what goes wrong is told and harms nothing: no such device, memory that others took, Ctrl-C (tests/gpu/errors.sh)
 #   train      stages of a recipe: RECIPE=file STAGES="name:seconds ...", from the models in FROM=dir, if any
 #
-# A group takes at most 8 minutes (GROUP_SECONDS). --quick: check, models, units, bench-ops and bench-model within 9 minutes in
-# all, for a machine that is lent for a quarter of an hour: after 2 minutes it is known whether every variant is right, in few
-# cases each; then films and losses, and units; then attention and products of a large model, variant by variant and beside PyTorch.
-# What failed is told as soon as it is known. Called again with --out DIR, bench-model goes on.
+# A group takes at most 8 minutes (GROUP_SECONDS), a film or a stage of models on the GPU 40 s (RUN_SECONDS). --quick: check,
+# models, units, bench-ops and bench-model within 9 minutes in all, for a machine that is lent for a quarter of an hour: after 2
+# minutes it is known whether every variant is right, in few cases each; then films and losses, and units; then attention and
+# products of a large model, variant by variant and beside PyTorch. What failed is told as soon as it is known. Called again
+# with --out DIR, bench-model goes on.
 #
 # Needs a driver, bash and Python with PyTorch (for bench-ops, bench-model and errors). Programs are taken from the folder of
 # this script if it was packed, else from build-gpu, which is built if it is missing (needs nvcc, meson, ninja).
@@ -208,7 +209,7 @@ group_check() {
 models_on() { # device, stages...
     local device=$1 most=480 stage on=(--model "$models/toybox" --device "$1" -q)
     shift
-    [ "$device" = cpu ] || most=40 # one that hangs takes no time of the others
+    [ "$device" = cpu ] || most=${RUN_SECONDS:-40} # one that hangs takes no time of the others
     [ "$device" = cpu ] || # of the CPU it is there
         run "a film on $device" timeout "$(left "$most")" "$moviegen" generate "a red ball rolls left" "${on[@]}" --json --steps 20 \
             -o "$out/film-$device.y4m"

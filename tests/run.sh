@@ -225,7 +225,7 @@ check_format() {
 suite_arch() {
     build_plain && begin_tap arch 120 "$python" tests/arch/check.py "$root" \
         --library build-test/libmoviegen.so
-    begin_tap gpu.sh 300 tests/gpu/check.sh build-test
+    begin_tap gpu.sh 900 tests/gpu/check.sh build-test
 }
 suite_unit() {
     build_plain && programs build-test/tests ''

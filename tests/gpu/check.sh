@@ -94,7 +94,7 @@ if [ -x "$build/examples/cli/moviegen" ]; then
     printf '#!/bin/bash\nexec %q "${@/%%cuda/cpu}"\n' "$build/examples/cli/moviegen" >"$played/programs/moviegen"
     chmod +x "$played/programs/moviegen"
     tar -C "$played" -cJf "$played/programs.tar.xz" programs && rm -r "$played/programs" # as a pack has them
-    said=$("$played/gpu.sh" --out "$played/out" models 2>&1)
+    said=$(GROUP_SECONDS=900 RUN_SECONDS=300 "$played/gpu.sh" --out "$played/out" models 2>&1)
     status=$?
     grep -q "^1 passed, 0 failed, 0 skipped" <<<"$said" && ! grep -qE "^moviegen|OTHER" <<<"$said" &&
         [ "$(grep -c "0.00e+00 in the first" <<<"$said")" = "$(grep -c '^      "name"' gpu/recipe.json)" ] &&
