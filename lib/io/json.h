@@ -23,13 +23,14 @@ typedef enum {
 typedef struct mgi_json mgi_json; /* one value; the root owns all */
 struct mgi_json {
     mgi_json_kind kind;
+    uint32_t line;   /* of the text, from 1; of a member, that of its key: for messages */
     const char *key; /* inside an object, NUL-terminated; else NULL. Keys and strings hold no NUL */
     int64_t i;       /* BOOL, INT; element count of ARRAY and OBJECT */
     double d;        /* INT, REAL */
     const char *s;   /* STRING */
     size_t s_len;
     const mgi_json *child, *next; /* first element; next element of the parent */
-    size_t offset;                /* byte in the text, for messages */
+    size_t offset;                /* byte in the text, of a member that of its key */
 };
 
 /* Parse all of text[0..size). `what` names the source in messages. CORRUPT with line and column. */
@@ -55,8 +56,8 @@ mgen_status mgi_json_get_string(mgen_context *ctx, const mgi_json *object, const
 /* One of `count` names, by its place; the first if the key is absent. */
 mgen_status mgi_json_get_choice(mgen_context *ctx, const mgi_json *object, const char *key,
                                 const char *const *names, int count, int32_t *out);
-/* CORRUPT if the object has a key that is not in the NULL-terminated list: names the unknown one.
- */
+/* CORRUPT if the object has a key that is not in the NULL-terminated list: says which, where, and what of the list is
+ * nearest to it. To be asked before members are read, so that a misspelt key is not reported as a missing one. */
 mgen_status mgi_json_only_keys(mgen_context *ctx, const mgi_json *object, const char *const *keys);
 
 /* Whether two objects differ; their members' order does not matter. *out says where, for messages: "dim": 64 and 128. */

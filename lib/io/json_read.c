@@ -7,6 +7,7 @@
 #include "core/checked.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -35,6 +36,7 @@ typedef struct reader {
     mgen_context *ctx;
     const char *what, *text;
     size_t size, at;
+    uint32_t line; /* of `at` */
     document *doc;
     size_t nodes;    /* made so far */
     char *string;    /* where the next string goes */
@@ -89,7 +91,7 @@ static void skip_blanks(reader *r)
 {
     while (r->at < r->size && (r->text[r->at] == ' ' || r->text[r->at] == '\t' ||
                                r->text[r->at] == '\n' || r->text[r->at] == '\r'))
-        r->at++;
+        r->line += r->text[r->at++] == '\n'; /* which stands nowhere else: strings have none */
 }
 
 static bool next_is(const reader *r, char c)
@@ -353,7 +355,8 @@ static mgen_status read_member(reader *r, bool keyed, int depth, mgi_json **out)
     const char *key = NULL;
     size_t length = 0;
     skip_blanks(r);
-    size_t offset = r->at;
+    const size_t offset = r->at;
+    const uint32_t line = r->line;
     if (keyed) {
         if (!next_is(r, '"'))
             return fail_here(r, "expected a key in quotes");
@@ -368,6 +371,7 @@ static mgen_status read_member(reader *r, bool keyed, int depth, mgi_json **out)
     if (keyed) {
         (*out)->key = key;
         (*out)->offset = offset;
+        (*out)->line = line;
     }
     return MGEN_OK;
 }
@@ -412,7 +416,7 @@ static mgen_status read_value(reader *r, mgi_json *node, int depth)
         {"true", MGI_JSON_BOOL, 1}, {"false", MGI_JSON_BOOL, 0}, {"null", MGI_JSON_NULL, 0}};
 
     skip_blanks(r);
-    *node = (mgi_json){.kind = MGI_JSON_NULL, .offset = r->at};
+    *node = (mgi_json){.kind = MGI_JSON_NULL, .line = r->line, .offset = r->at};
     char c = r->at < r->size ? r->text[r->at] : '\0';
     switch (c) {
     case '{':
@@ -445,7 +449,7 @@ mgen_status mgi_json_parse(mgen_context *ctx, const char *what, const char *text
     if (size > MGI_JSON_SIZE_MAX)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "%s: %zu bytes of JSON; at most %d are read", what,
                         size, MGI_JSON_SIZE_MAX);
-    reader r = {.ctx = ctx, .what = what, .text = text, .size = size};
+    reader r = {.ctx = ctx, .what = what, .text = text, .size = size, .line = 1};
     size_t strings;
     if (!mgi_size_add(size, 1, &strings))
         return mgi_fail(ctx, MGEN_E_INVALID, "%s: too long", what);
@@ -520,6 +524,74 @@ static const char *show(const mgi_json *value, char *text, size_t size)
     }
 }
 
+#define KEY_MAX 40 /* bytes of a key that is compared with others */
+
+static int small(char c)
+{
+    return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+}
+
+/* What it takes to make one key the other: 2 to swap two letters, 3 to add, take away or exchange one; capitals count as
+ * small. */
+static int key_distance(const char *a, const char *b)
+{
+    const int n = (int)strlen(a), m = (int)strlen(b);
+    int row[3][KEY_MAX + 1]; /* of the letters of b: for i - 2, i - 1 and i letters of a */
+    if (n > KEY_MAX || m > KEY_MAX)
+        return INT_MAX;
+    for (int j = 0; j <= m; j++)
+        row[0][j] = 3 * j;
+    for (int i = 1; i <= n; i++) {
+        int *now = row[i % 3], *last = row[(i + 2) % 3], *before = row[(i + 1) % 3];
+        now[0] = 3 * i;
+        for (int j = 1; j <= m; j++) {
+            const int x = small(a[i - 1]), y = small(b[j - 1]);
+            int best = last[j - 1] + (x != y ? 3 : 0);
+            best = last[j] + 3 < best ? last[j] + 3 : best;
+            best = now[j - 1] + 3 < best ? now[j - 1] + 3 : best;
+            if (i > 1 && j > 1 && x == small(b[j - 2]) && small(a[i - 2]) == y &&
+                before[j - 2] + 2 < best)
+                best = before[j - 2] + 2;
+            now[j] = best;
+        }
+    }
+    return row[n % 3][m];
+}
+
+/* Whether one may be the other misspelt: a third of the letters at most, and better than *best, which it becomes. */
+static bool key_near(const char *a, const char *b, int *best)
+{
+    const size_t longer = strlen(a) > strlen(b) ? strlen(a) : strlen(b);
+    const int distance = key_distance(a, b);
+    if ((size_t)distance > longer || distance >= *best)
+        return false;
+    *best = distance;
+    return true;
+}
+
+/* " in "optimizer"": whose key it is, if it has a name. */
+static const char *owner_of(const mgi_json *object, char *text, size_t size)
+{
+    text[0] = '\0';
+    if (object->key)
+        snprintf(text, size, " in \"%.*s\"", QUOTE_MAX, object->key);
+    return text;
+}
+
+static mgen_status fail_missing(mgen_context *ctx, const mgi_json *object, const char *key)
+{
+    char owner[QUOTE_MAX + 8];
+    const mgi_json *near = NULL;
+    int best = INT_MAX;
+    owner_of(object, owner, sizeof owner);
+    for (const mgi_json *x = object->child; x; x = x->next)
+        near = key_near(x->key, key, &best) ? x : near;
+    return near ? mgi_fail(ctx, MGEN_E_CORRUPT,
+                           "the key \"%s\" is missing%s; is it \"%.*s\" (line %" PRIu32 ")?", key,
+                           owner, QUOTE_MAX, near->key, near->line)
+                : mgi_fail(ctx, MGEN_E_CORRUPT, "the key \"%s\" is missing%s", key, owner);
+}
+
 /* *out NULL: the key is missing and may be. */
 static mgen_status member_of(mgen_context *ctx, const mgi_json *object, const char *key,
                              bool required, const mgi_json **out)
@@ -529,7 +601,7 @@ static mgen_status member_of(mgen_context *ctx, const mgi_json *object, const ch
         return mgi_fail(ctx, MGEN_E_CORRUPT, "expected an object with the key \"%s\"", key);
     *out = mgi_json_find(object, key);
     if (!*out && required)
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "the key \"%s\" is missing", key);
+        return fail_missing(ctx, object, key);
     return MGEN_OK;
 }
 
@@ -537,8 +609,8 @@ static mgen_status fail_kind(mgen_context *ctx, const char *key, const mgi_json 
                              const char *wanted)
 {
     char text[QUOTE_MAX + 16];
-    return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is %s (byte %zu), not %s", key,
-                    show(value, text, sizeof(text)), value->offset, wanted);
+    return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is %s (line %" PRIu32 "), not %s", key,
+                    show(value, text, sizeof(text)), value->line, wanted);
 }
 
 mgen_status mgi_json_get_int(mgen_context *ctx, const mgi_json *object, const char *key,
@@ -552,8 +624,9 @@ mgen_status mgi_json_get_int(mgen_context *ctx, const mgi_json *object, const ch
         return fail_kind(ctx, key, value, "a whole number");
     if (value->i < min || value->i > max)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "\"%s\" is %" PRId64 " (byte %zu), not within %" PRId64 " to %" PRId64, key,
-                        value->i, value->offset, min, max);
+                        "\"%s\" is %" PRId64 " (line %" PRIu32 "), not within %" PRId64
+                        " to %" PRId64,
+                        key, value->i, value->line, min, max);
     *out = value->i;
     return MGEN_OK;
 }
@@ -568,8 +641,8 @@ mgen_status mgi_json_get_real(mgen_context *ctx, const mgi_json *object, const c
     if (value->kind != MGI_JSON_INT && value->kind != MGI_JSON_REAL)
         return fail_kind(ctx, key, value, "a number");
     if (!(value->d >= min && value->d <= max))
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is %g (byte %zu), not within %g to %g", key,
-                        value->d, value->offset, min, max);
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is %g (line %" PRIu32 "), not within %g to %g",
+                        key, value->d, value->line, min, max);
     *out = value->d;
     return MGEN_OK;
 }
@@ -621,6 +694,21 @@ mgen_status mgi_json_get_choice(mgen_context *ctx, const mgi_json *o, const char
     return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is \"%.40s\"; known are %s", key, text, known);
 }
 
+static mgen_status fail_unknown(mgen_context *ctx, const mgi_json *object, const mgi_json *member,
+                                const char *const *keys)
+{
+    char owner[QUOTE_MAX + 8];
+    const char *near = NULL;
+    int best = INT_MAX;
+    owner_of(object, owner, sizeof owner);
+    for (; *keys; keys++) /* what stands there already is not what was meant */
+        if (!mgi_json_find(object, *keys) && key_near(member->key, *keys, &best))
+            near = *keys;
+    return mgi_fail(ctx, MGEN_E_CORRUPT, "unknown key \"%.*s\"%s (line %" PRIu32 ")%s%s%s",
+                    QUOTE_MAX, member->key, owner, member->line, near ? "; did you mean \"" : "",
+                    near ? near : "", near ? "\"?" : "");
+}
+
 mgen_status mgi_json_only_keys(mgen_context *ctx, const mgi_json *object, const char *const *keys)
 {
     if (!object || object->kind != MGI_JSON_OBJECT)
@@ -630,8 +718,7 @@ mgen_status mgi_json_only_keys(mgen_context *ctx, const mgi_json *object, const 
         while (*known && strcmp(*known, x->key) != 0)
             known++;
         if (!*known)
-            return mgi_fail(ctx, MGEN_E_CORRUPT, "unknown key \"%.*s\" (byte %zu)", QUOTE_MAX,
-                            x->key, x->offset);
+            return fail_unknown(ctx, object, x, keys);
     }
     return MGEN_OK;
 }

@@ -39,7 +39,9 @@ mgen_status mgi_recipe_object(mgen_context *ctx, const mgi_json *o, const char *
                               const mgi_json **out)
 {
     *out = mgi_json_find(o, key);
-    if (!*out || (*out)->kind != MGI_JSON_OBJECT)
+    if (!*out)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" must be an object and is missing", key);
+    if ((*out)->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" must be an object", key);
     return MGEN_OK;
 }
@@ -73,6 +75,32 @@ static mgen_status read_optimizer(mgen_context *ctx, const mgi_json *o, mgi_opti
     MGI_TRY(mgi_json_get_real(ctx, o, "clip", false, 0.0, 1e9, &r->clip));
     MGI_TRY(mgi_json_get_real(ctx, o, "skip_factor", false, 0.0, 1e9, &r->skip_factor));
     return mgi_json_get_real(ctx, o, "ema", false, 0.0, 0.9999999, &r->ema);
+}
+
+mgen_status mgi_recipe_common(mgen_context *ctx, const mgi_json *o, const char *const *keys,
+                              mgi_stage *s)
+{
+    static const char *const precision[] = {[MGK_F32] = "f32", [MGK_BF16] = "bf16"};
+    static const char *const store[] = {"bf16", "fp8"};
+    const mgi_json *optimizer, *world;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_json_get_int(ctx, o, "steps", true, 1, 100000000, &s->steps));
+    MGI_TRY(mgi_json_get_int(ctx, o, "batch", true, 1, 65536, &s->batch));
+    s->accumulate = 1;
+    MGI_TRY(mgi_json_get_int(ctx, o, "accumulate", false, 1, 65536, &s->accumulate));
+    MGI_TRY(mgi_json_get_int(ctx, o, "validate_every", false, 0, 100000000, &s->validate_every));
+    MGI_TRY(mgi_json_get_choice(ctx, o, "precision", precision, 2, &s->dtype));
+    MGI_TRY(mgi_json_get_choice(ctx, o, "store", store, 2, &s->fp8));
+    MGI_TRY(mgi_recipe_object(ctx, o, "optimizer", &optimizer));
+    MGI_TRY(read_optimizer(ctx, optimizer, &s->optimizer));
+    if (mgi_json_find(o, "world")) {
+        MGI_TRY(mgi_recipe_object(ctx, o, "world", &world));
+        MGI_TRY(mgi_world_options_read(ctx, world, &s->world));
+    }
+    return s->optimizer.schedule != MGI_LR_PLATEAU || s->validate_every
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_CORRUPT,
+                          "the \"schedule\" \"plateau\" needs \"validate_every\"");
 }
 
 /* "opl", "perceptual" and "discriminator": objects that may be absent. */
@@ -192,7 +220,7 @@ static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_st
     const mgi_json *tae;
     s->l1 = 1.0;
     s->frames = 1;
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(read_buckets(ctx, o, s));
     for (int i = 0; s->bucket_count && i < 3; i++)
         if (mgi_json_find(o, without[i]))
@@ -324,7 +352,7 @@ static mgen_status read_audio_codec(mgen_context *ctx, const mgi_json *o, mgi_st
     const mgi_json *codec;
     s->l1 = 1.0;
     s->frames = 24;
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_object(ctx, o, "codec", &codec));
     mgen_status status = mgi_audio_codec_config_read(ctx, codec, &s->sound.codec);
     if (status != MGEN_OK)
@@ -346,9 +374,11 @@ static mgen_status read_audio_codec(mgen_context *ctx, const mgi_json *o, mgi_st
 /* A new encoder, or a model that is there already. */
 static mgen_status read_text_encoder(mgen_context *ctx, const mgi_json *o, mgi_text_recipe *r)
 {
+    static const char *const keys[] = {"kind", "config", "from", "frozen", NULL};
     static const char *const new_keys[] = {"kind", "config", NULL};
     static const char *const from_keys[] = {"from", "frozen", NULL};
     bool from = mgi_json_find(o, "from") != NULL;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(mgi_json_only_keys(ctx, o, from ? from_keys : new_keys));
     if (!from)
         return mgi_text_config_read(ctx, o, &r->config);
@@ -429,7 +459,7 @@ static mgen_status read_text_to_video(mgen_context *ctx, const mgi_json *o, mgi_
         "clips",     "drop",      "start_from", "save_as",      "buckets",       "images",
         "recompute", "precision", "store",      "times",        "plan",          NULL};
     const mgi_json *part;
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(read_flow(ctx, o, s));
     MGI_TRY(mgi_recipe_object(ctx, o, "video_model", &part));
     MGI_TRY(mgi_vt_config_read(ctx, part, &s->video));
@@ -497,7 +527,7 @@ static mgen_status read_upsampler(mgen_context *ctx, const mgi_json *o, mgi_stag
         "start_from",     "save_as",   "buckets",       "images", "recompute",
         "precision",      "store",     "times",         "plan",   NULL};
     const mgi_json *part;
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
     MGI_TRY(read_artifacts(ctx, o, s));
     MGI_TRY(read_degrade(ctx, o, s));
@@ -554,7 +584,7 @@ static mgen_status read_audio(mgen_context *ctx, const mgi_json *o, mgi_stage *s
     static const char *const recompute[] = {"none", "selective", "full"};
     const mgi_json *part;
     mgen_status status;
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_name(ctx, o, "codec", true, s->codec));
     MGI_TRY(mgi_recipe_name(ctx, o, "start_from", false, s->start_from));
     MGI_TRY(mgi_recipe_name(ctx, o, "save_as", false, s->save_as));
@@ -616,33 +646,13 @@ static mgen_status read_average(mgen_context *ctx, const mgi_json *o, mgi_stage 
 
 static mgen_status read_stage(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const precision[] = {[MGK_F32] = "f32", [MGK_BF16] = "bf16"};
-    static const char *const store[] = {"bf16", "fp8"};
     const char *kind = NULL;
-    const mgi_json *optimizer, *world;
     memset(s, 0, sizeof *s);
     MGI_TRY(mgi_recipe_name(ctx, o, "name", true, s->name));
     MGI_TRY(mgi_json_get_string(ctx, o, "kind", true, &kind));
     MGI_TRY(mgi_json_get_choice(ctx, o, "kind", mgi_stage_kind_name, MGI_STAGE_KINDS, &s->kind));
-    if (s->kind == MGI_STAGE_AVERAGE)
-        return read_average(ctx, o, s);
-    MGI_TRY(mgi_json_get_int(ctx, o, "steps", true, 1, 100000000, &s->steps));
-    MGI_TRY(mgi_json_get_int(ctx, o, "batch", true, 1, 65536, &s->batch));
-    s->accumulate = 1;
-    MGI_TRY(mgi_json_get_int(ctx, o, "accumulate", false, 1, 65536, &s->accumulate));
-    MGI_TRY(mgi_json_get_int(ctx, o, "validate_every", false, 0, 100000000, &s->validate_every));
-    MGI_TRY(mgi_json_get_choice(ctx, o, "precision", precision, 2, &s->dtype));
-    MGI_TRY(mgi_json_get_choice(ctx, o, "store", store, 2, &s->fp8));
-    MGI_TRY(mgi_recipe_object(ctx, o, "optimizer", &optimizer));
-    MGI_TRY(read_optimizer(ctx, optimizer, &s->optimizer));
-    if (mgi_json_find(o, "world")) {
-        MGI_TRY(mgi_recipe_object(ctx, o, "world", &world));
-        MGI_TRY(mgi_world_options_read(ctx, world, &s->world));
-    }
-    if (s->optimizer.schedule == MGI_LR_PLATEAU && !s->validate_every)
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "the \"schedule\" \"plateau\" needs \"validate_every\"");
-    return s->kind == MGI_STAGE_AUTOENCODER    ? read_autoencoder(ctx, o, s)
+    return s->kind == MGI_STAGE_AVERAGE        ? read_average(ctx, o, s)
+           : s->kind == MGI_STAGE_AUTOENCODER  ? read_autoencoder(ctx, o, s)
            : s->kind == MGI_STAGE_UPSAMPLER    ? read_upsampler(ctx, o, s)
            : s->kind == MGI_STAGE_EDITOR       ? mgi_recipe_editor(ctx, o, s)
            : s->kind == MGI_STAGE_AUDIO_CODEC  ? read_audio_codec(ctx, o, s)
@@ -672,32 +682,41 @@ static mgen_status stages_of(mgen_context *ctx, const mgi_json *root, const mgi_
     return MGEN_OK;
 }
 
-/* The name of an entry of "stages". */
-static mgen_status name_of(mgen_context *ctx, const mgi_json *e, const char **name)
+/* The name of entry `number` of "stages". */
+static mgen_status name_of(mgen_context *ctx, const mgi_json *e, int64_t number, const char **name)
 {
     if (e->kind != MGI_JSON_OBJECT)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"stages\" has an entry that is not an object");
-    return mgi_json_get_string(ctx, e, "name", true, name);
+    mgen_status status = mgi_json_get_string(ctx, e, "name", true, name);
+    return status == MGEN_OK ? status
+                             : mgi_fail_context(ctx, status, "stage %lld", (long long)number);
 }
 
 static mgen_status find_stage(mgen_context *ctx, const mgi_json *root, const char *name,
                               mgi_stage *out)
 {
     const mgi_json *found = NULL, *stages;
+    int64_t number = 0, place = 0;
     char known[512] = "";
     MGI_TRY(stages_of(ctx, root, &stages));
     for (const mgi_json *e = stages; e; e = e->next) {
         const char *text = "";
-        MGI_TRY(name_of(ctx, e, &text));
+        MGI_TRY(name_of(ctx, e, ++number, &text));
         if (!strcmp(text, name) && found)
             return mgi_fail(ctx, MGEN_E_CORRUPT, "two stages are named \"%.63s\"", name);
-        if (!strcmp(text, name))
+        if (!strcmp(text, name)) {
             found = e;
+            place = number;
+        }
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s\"%.63s\"", used ? ", " : "", text);
     }
-    return found ? read_stage(ctx, found, out)
-                 : mgi_fail(ctx, MGEN_E_INVALID, "has no stage \"%.63s\"; it has %s", name, known);
+    if (!found)
+        return mgi_fail(ctx, MGEN_E_INVALID, "has no stage \"%.63s\"; it has %s", name, known);
+    mgen_status status = read_stage(ctx, found, out);
+    return status == MGEN_OK
+               ? status
+               : mgi_fail_context(ctx, status, "stage %lld \"%.63s\"", (long long)place, name);
 }
 
 /* `path` has been opened: it fits. */
@@ -736,7 +755,7 @@ static mgen_status take_names(mgen_context *ctx, const mgi_json *root,
     MGI_TRY(stages_of(ctx, root, &stages));
     for (const mgi_json *e = stages; e; e = e->next) {
         const char *text = "";
-        MGI_TRY(name_of(ctx, e, &text));
+        MGI_TRY(name_of(ctx, e, *count + 1, &text));
         if (*count == MGI_RECIPE_STAGES_MAX)
             return mgi_fail(ctx, MGEN_E_UNSUPPORTED, "has more than %d stages",
                             MGI_RECIPE_STAGES_MAX);

@@ -7,9 +7,11 @@
 /* A model of the folder, or a new one. */
 static mgen_status read_text(mgen_context *ctx, const mgi_json *o, mgi_text_recipe *r)
 {
+    static const char *const keys[] = {"kind", "config", "from", NULL};
     static const char *const new_keys[] = {"kind", "config", NULL};
     static const char *const from_keys[] = {"from", NULL};
     const bool from = mgi_json_find(o, "from") != NULL;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(mgi_json_only_keys(ctx, o, from ? from_keys : new_keys));
     if (from) {
         MGI_TRY(mgi_recipe_name(ctx, o, "from", true, r->from));
@@ -62,7 +64,7 @@ mgen_status mgi_recipe_clip(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
                                         [MGI_LEARN_ALL] = "all"};
     mgi_text_recipe *text = &s->text[MGI_ROLE_METACLIP];
     const mgi_json *part;
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     s->scale = 1.0 / 0.07; /* CLIP's */
     MGI_TRY(mgi_json_get_choice(ctx, o, "learn", learn, 3, &s->learn));
     MGI_TRY(mgi_json_get_int(ctx, o, "tokens_max", false, 2, 8192, &s->tokens_max));

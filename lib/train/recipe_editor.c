@@ -59,7 +59,7 @@ mgen_status mgi_recipe_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *s
         "buckets",   "images", "recompute", "precision",   "store",      "times",
         "plan",      NULL};
     const mgi_json *part;
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
     MGI_TRY(mgi_recipe_drops(ctx, o, s));
     MGI_TRY(read_edits(ctx, o, s));

@@ -7,10 +7,12 @@
 mgen_status mgi_recipe_vision(mgen_context *ctx, const mgi_json *o, bool scaled,
                               mgi_vision_recipe *r)
 {
+    const char *const keys[] = {"config", "from", "frozen", scaled ? "lr_scale" : NULL, NULL};
     const char *const new_keys[] = {"config", scaled ? "lr_scale" : NULL, NULL};
     const char *const from_keys[] = {"from", "frozen", scaled ? "lr_scale" : NULL, NULL};
     bool from = mgi_json_find(o, "from") != NULL;
     const mgi_json *part;
+    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
     MGI_TRY(mgi_json_only_keys(ctx, o, from ? from_keys : new_keys));
     r->lr_scale = 1.0;
     MGI_TRY(mgi_json_get_real(ctx, o, "lr_scale", false, 1e-6, 1e3, &r->lr_scale));
@@ -57,7 +59,7 @@ mgen_status mgi_recipe_personalizer(mgen_context *ctx, const mgi_json *o, mgi_st
         "save_as",   "drop_source", "buckets",   "recompute", "precision",  "store",
         "times",     "plan",        NULL};
     const mgi_json *part;
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_frozen(ctx, o, s));
     MGI_TRY(mgi_recipe_drops(ctx, o, s));
     MGI_TRY(read_photos(ctx, o, s));

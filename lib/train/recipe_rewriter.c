@@ -11,7 +11,7 @@ mgen_status mgi_recipe_rewriter(mgen_context *ctx, const mgi_json *o, mgi_stage 
                                        "rewriter",   "pairs",          "captions",  "start_from",
                                        "save_as",    "precision",      NULL};
     const mgi_json *part;
-    MGI_TRY(mgi_json_only_keys(ctx, o, keys));
+    MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_name(ctx, o, "start_from", false, s->start_from));
     MGI_TRY(mgi_recipe_name(ctx, o, "save_as", false, s->save_as));
     MGI_TRY(mgi_recipe_name(ctx, o, "pairs", false, s->pairs));
