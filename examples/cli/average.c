@@ -44,6 +44,7 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--weights", NULL, OPTION_TEXT, &text, 0, 0, "W,W,...",
          "numbers above 0, one for each IN (default: all the same)"},
         OPTION_THREADS(&threads),
+        OPTION_MEMORY,
         OPTION_DEVICE(&device),
         OPTION_QUIET(&quiet),
         OPTION_END,

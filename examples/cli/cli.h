@@ -57,6 +57,13 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
         "--device", NULL, OPTION_TEXT, (out), 0, 0, "NAME",                                        \
             "cpu, cuda or cuda:N (default: $MOVIEGEN_DEVICE, else a GPU if there is one)"          \
     }
+/* Of all contexts of the process; session_open heeds it. */
+#define OPTION_MEMORY                                                                              \
+    {                                                                                              \
+        "--memory", NULL, OPTION_REAL, &session_memory, 0.001, 1e6, "GB",                          \
+            "the most memory that each rank may take, of the host's and of a GPU's each; what "    \
+            "needs more is refused, or done in pieces (default: no limit)"                         \
+    }
 #define OPTION_AUTOTUNE(out)                                                                       \
     {                                                                                              \
         "--autotune", NULL, OPTION_FLAG, (out), 0, 0, NULL,                                        \
@@ -189,6 +196,8 @@ struct cli_session {
     progress waiting; /* of that */
 };
 
+extern double session_memory; /* 1e9 bytes that --memory allows; 0: no limit */
+
 /* Create the context. False: explained. */
 bool session_open(cli_session *s, const cli_command *command, uint32_t threads, const char *device,
                   bool autotune);
@@ -262,6 +271,8 @@ void complain(const cli_command *command, const char *format, ...)
 /* The library's last error as such a line; returns STATUS_ERROR, or STATUS_INTERRUPTED after a
  * cancelled call. */
 int complain_library(const cli_session *s, mgen_status status);
+/* To stand behind what the library says of a limit: whose it is. Else "". */
+const char *limit_note(mgen_status status);
 
 void json_string(FILE *f, const char *text);          /* quoted, escaped, always valid UTF-8 */
 void json_number(FILE *f, double value);              /* not finite: null */
@@ -363,7 +374,7 @@ typedef struct cli_remake {
         OPTION_NEGATIVE(&(r)->negative), OPTION_MESH(&(r)->place.mesh),                            \
         OPTION_MEET(&(r)->place.meet), OPTION_RANK(&(r)->place.rank),                              \
         OPTION_RANKS(&(r)->place.ranks), OPTION_RUN(&(r)->place.run),                              \
-        OPTION_THREADS(&(r)->place.threads), OPTION_DEVICE(&(r)->place.device),                    \
+        OPTION_THREADS(&(r)->place.threads), OPTION_MEMORY, OPTION_DEVICE(&(r)->place.device),     \
         OPTION_AUTOTUNE(&(r)->place.autotune), OPTION_JSON(&(r)->json), OPTION_QUIET(&(r)->quiet)
 
 /* Read the film, make the other and write it; `params` has what the command itself sets. The status to exit with. */

@@ -329,6 +329,7 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--frames", NULL, OPTION_U32, &o.frames, 1, 65536, "N",
          "frames of the films (default: likewise)"},
         OPTION_THREADS(&o.threads),
+        OPTION_MEMORY,
         OPTION_DEVICE(&o.device),
         OPTION_AUTOTUNE(&o.autotune),
         OPTION_JSON(&o.json),

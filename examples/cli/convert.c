@@ -13,6 +13,7 @@ static int run(const cli_command *self, int argc, char **argv)
     const cli_option table[] = {
         {"--store", NULL, OPTION_TEXT, &store, 0, 0, "NAME", "fp8 or bf16: of the weights"},
         OPTION_THREADS(&threads),
+        OPTION_MEMORY,
         OPTION_DEVICE(&device),
         OPTION_QUIET(&quiet),
         OPTION_END,

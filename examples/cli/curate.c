@@ -87,6 +87,7 @@ static int run(const cli_command *self, int argc, char **argv)
          "report, toybox, or a file of thresholds in JSON (default: report)"},
         {"--out", "-o", OPTION_TEXT, &o.out, 0, 0, "FILE",
          "where the list of clips goes (default: clips.jsonl in the folder, where train finds it)"},
+        OPTION_MEMORY,
         OPTION_JSON(&o.json),
         OPTION_QUIET(&o.quiet),
         OPTION_END,

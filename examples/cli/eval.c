@@ -141,6 +141,7 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_GUIDANCE(&o.guidance),
         OPTIONS_SAMPLING(&o.sampling),
         OPTION_THREADS(&o.threads),
+        OPTION_MEMORY,
         OPTION_DEVICE(&o.device),
         OPTION_AUTOTUNE(&o.autotune),
         OPTION_JSON(&o.json),

@@ -226,6 +226,7 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_RANKS(&o.place.ranks),
         OPTION_RUN(&o.place.run),
         OPTION_THREADS(&o.place.threads),
+        OPTION_MEMORY,
         OPTION_DEVICE(&o.place.device),
         OPTION_AUTOTUNE(&o.place.autotune),
         OPTION_JSON(&o.json),

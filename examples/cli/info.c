@@ -9,6 +9,7 @@ static int run(const cli_command *self, int argc, char **argv)
     const cli_option table[] = {
         {"--model", NULL, OPTION_TEXT, &model, 0, 0, "DIR", "load this model folder too"},
         OPTION_THREADS(&threads),
+        OPTION_MEMORY,
         OPTION_DEVICE(&device),
         OPTION_END,
     };

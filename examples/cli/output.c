@@ -30,14 +30,19 @@ static bool speaks(const cli_session *s, mgen_status status, const char *text)
            (status == MGEN_E_PEER_LOST && strstr(text, "rank 0 has left, its "));
 }
 
+const char *limit_note(mgen_status status)
+{
+    return status == MGEN_E_LIMIT && session_memory > 0 ? " (the limit is that of --memory)" : "";
+}
+
 int complain_library(const cli_session *s, mgen_status status)
 {
     const char *text = mgen_last_error(s->ctx);
     text = *text ? text : mgen_status_name(status);
     if (s->mesh && mgen_mesh_size(s->mesh) > 1 && speaks(s, status, text))
-        complain(s->command, "rank %d: %s", s->rank, text);
+        complain(s->command, "rank %d: %s%s", s->rank, text, limit_note(status));
     else if (speaks(s, status, text))
-        complain(s->command, "%s", text);
+        complain(s->command, "%s%s", text, limit_note(status));
     return status == MGEN_E_CANCELLED ? STATUS_INTERRUPTED : STATUS_ERROR;
 }
 

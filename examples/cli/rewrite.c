@@ -49,13 +49,10 @@ static int run(const cli_command *self, int argc, char **argv)
 {
     rewrite_options o = {.model = NULL};
     const cli_option table[] = {
-        OPTION_MODEL(&o.model),
-        OPTION_PRECISION(&o.sampling.precision),
-        OPTION_THREADS(&o.threads),
-        OPTION_DEVICE(&o.device),
-        OPTION_JSON(&o.json),
-        OPTION_QUIET(&o.quiet),
-        OPTION_END,
+        OPTION_MODEL(&o.model),     OPTION_PRECISION(&o.sampling.precision),
+        OPTION_THREADS(&o.threads), OPTION_MEMORY,
+        OPTION_DEVICE(&o.device),   OPTION_JSON(&o.json),
+        OPTION_QUIET(&o.quiet),     OPTION_END,
     };
     int words;
     int result = options_parse(self, table, argc, argv, &o.prompt, 1, &words);

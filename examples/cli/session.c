@@ -64,6 +64,7 @@ void session_waited(cli_session *s)
 }
 
 static atomic_bool begun;
+double session_memory;
 
 bool session_begun(void)
 {
@@ -77,6 +78,7 @@ bool session_open(cli_session *s, const cli_command *command, uint32_t threads, 
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     *s = (cli_session){.command = command, .pipe = MGEN_PIPELINE_INIT};
     params.threads = threads;
+    params.host_memory_max = params.device_memory_max = (uint64_t)(session_memory * 1e9);
     params.autotune = autotune;
     params.log = on_log;
     params.log_user = (void *)command;
@@ -98,7 +100,7 @@ bool session_open(cli_session *s, const cli_command *command, uint32_t threads, 
     params.error_size = sizeof why;
     mgen_status status = mgen_context_create(&params, &s->ctx);
     if (status != MGEN_OK)
-        complain(command, "%s", why);
+        complain(command, "%s%s", why, limit_note(status));
     return status == MGEN_OK;
 }
 

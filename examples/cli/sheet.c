@@ -158,6 +158,7 @@ static int run(const cli_command *self, int argc, char **argv)
         OPTION_STEPS(&o.steps),
         OPTION_GUIDANCE(&o.guidance),
         OPTION_THREADS(&o.threads),
+        OPTION_MEMORY,
         OPTION_DEVICE(&o.device),
         OPTION_AUTOTUNE(&o.autotune),
         OPTION_QUIET(&o.quiet),
