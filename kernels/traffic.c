@@ -2,19 +2,27 @@
 #include "kernels/traffic.h"
 
 #include "kernels/attention/attention.h"
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/fp8/matmul_fp8.h"
 #include "kernels/fp8/quantize_fp8.h"
+#include "kernels/flow/flow.h"
 #include "kernels/glu/glu.h"
+#include "kernels/group_norm/group_norm.h"
 #include "kernels/layout/layout.h"
 #include "kernels/layout/permute.h"
 #include "kernels/loss/loss.h"
+#include "kernels/loss/opl.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/position/position.h"
+#include "kernels/posterior/posterior.h"
+#include "kernels/random/random.h"
+#include "kernels/reduce/reduce.h"
+#include "kernels/resize/resize.h"
 #include "kernels/snake/snake.h"
 
 /* Bytes of `count` values of b; 0 where it is not given. */
@@ -82,8 +90,50 @@ static double pointwise_traffic(int op, const mgk_pointwise_args *a)
     bool twice = op == MGK_OP_axpby && a->beta != 0.0f;
     bool dx_twice = op == MGK_OP_unary_grad && a->accumulate;
     return of(a->x, all) + of(a->y, all) * (twice ? 2 : 1) + of(a->h, all) + of(a->dy, all) +
-           of(a->dx, all) * (dx_twice ? 2 : 1) + of(a->dh, all) +
+           of(a->dx, all) * (dx_twice ? 2 : 1) + of(a->dh, all) + of(a->scale, (double)a->dim) +
+           of(a->shift, (double)a->dim) +
            of(a->table, (double)a->period * (double)a->dim) * (op == MGK_OP_reduce_rows ? 2 : 1);
+}
+
+static double conv2d_traffic(int op, const mgk_conv2d_args *a)
+{
+    double x = (double)a->n * (double)a->h * (double)a->w * (double)a->cin,
+           y = (double)a->n * (double)a->ho * (double)a->wo * (double)a->cout,
+           weight = (double)a->cout * (double)a->kh * (double)a->kw * (double)a->cin;
+    int more = a->accumulate ? 2 : 1;
+    return of(a->x, x) * (op == MGK_OP_conv2d_grad_input ? more : 1) +
+           of(a->weight, weight) * (op == MGK_OP_conv2d_grad_weight ? more : 1) + of(a->y, y) +
+           of(a->bias, (double)a->cout);
+}
+
+/* Statistics of groups are few. */
+static double group_norm_traffic(const mgk_group_norm_args *a)
+{
+    double all = (double)a->n * (double)a->rows * (double)a->c;
+    return of(a->x, all) + of(a->y, all) + of(a->dy, all) +
+           of(a->dx, all) * (a->accumulate ? 2 : 1);
+}
+
+static double posterior_traffic(const mgk_posterior_args *a)
+{
+    double all = (double)a->rows * (double)a->dim;
+    return of(a->h, 2 * all) + of(a->noise, all) + of(a->z, all) + of(a->dz, all) +
+           of(a->dh, 2 * all);
+}
+
+static double resize_traffic(const mgk_resize_args *a, bool nearest)
+{
+    double plane = (double)a->n * (double)a->c, from = plane * (double)a->h * (double)a->w;
+    double to =
+        nearest ? from * (double)a->fh * (double)a->fw : plane * (double)a->oh * (double)a->ow;
+    return of(a->x, from) * (a->accumulate ? 2 : 1) + of(a->y, to);
+}
+
+static double reduce_traffic(const mgk_reduce_args *a, bool to_one)
+{
+    double rows = (double)a->rows, all = rows * (double)a->dim;
+    return of(a->x, all) + of(a->y, to_one ? rows : all) + of(a->dy, all) +
+           of(a->dx, all) * (a->accumulate ? 2 : 1);
 }
 
 static double patchify_traffic(const mgk_layout_args *a)
@@ -123,6 +173,18 @@ static double loss_traffic(const mgk_loss_args *a)
 {
     double all = (double)a->count;
     return of(a->x, all) + of(a->target, all) + of(a->dx, all) * (a->accumulate ? 2 : 1);
+}
+
+static double opl_traffic(const mgk_opl_args *a)
+{
+    double all = (double)a->frames * (double)a->positions * (double)a->c;
+    return of(a->x, all) + of(a->dx, all) * (a->accumulate ? 2 : 1);
+}
+
+static double euler_traffic(const mgk_flow_args *a)
+{
+    double all = (double)a->batch * (double)a->dim;
+    return 2 * of(a->xt, all) + of(a->v, all);
 }
 
 /* Logits once: the second pass over a row finds it in a cache. */
@@ -175,6 +237,7 @@ double mgk_traffic(int op, const void *args)
     case MGK_OP_add:
     case MGK_OP_gated_residual:
     case MGK_OP_gated_residual_grad:
+    case MGK_OP_channel_affine:
     case MGK_OP_add_rows:
     case MGK_OP_reduce_rows:
     case MGK_OP_convert:
@@ -195,13 +258,46 @@ double mgk_traffic(int op, const void *args)
     case MGK_OP_loss:
     case MGK_OP_loss_grad:
         return loss_traffic(args);
+    case MGK_OP_opl:
+    case MGK_OP_opl_grad:
+        return opl_traffic(args);
+    case MGK_OP_euler_step:
+        return euler_traffic(args);
     case MGK_OP_cross_entropy:
     case MGK_OP_cross_entropy_grad:
         return cross_entropy_traffic(args);
+    case MGK_OP_conv2d:
+    case MGK_OP_conv2d_grad_input:
+    case MGK_OP_conv2d_grad_weight:
+        return conv2d_traffic(op, args);
+    case MGK_OP_group_norm_stats:
+    case MGK_OP_group_norm_apply:
+    case MGK_OP_group_norm_grad_stats:
+    case MGK_OP_group_norm_grad_apply:
+        return group_norm_traffic(args);
+    case MGK_OP_posterior:
+    case MGK_OP_posterior_grad:
+        return posterior_traffic(args);
+    case MGK_OP_resize_nearest:
+    case MGK_OP_resize_nearest_grad:
+    case MGK_OP_resize_bilinear:
+    case MGK_OP_resize_bilinear_grad:
+        return resize_traffic(args,
+                              op == MGK_OP_resize_nearest || op == MGK_OP_resize_nearest_grad);
+    case MGK_OP_softmax:
+    case MGK_OP_softmax_grad:
+    case MGK_OP_reduce:
+        return reduce_traffic(args, op == MGK_OP_reduce);
+    case MGK_OP_random:
+        return of(((const mgk_random_args *)args)->y,
+                  (double)((const mgk_random_args *)args)->count);
     case MGK_OP_grad_norm:
         return optimizer_traffic(args, false);
     case MGK_OP_adamw:
         return optimizer_traffic(args, true);
+    case MGK_OP_loss_balance:
+    case MGK_OP_relative_bias:
+    case MGK_OP_relative_bias_grad:
     case MGK_OP_timestep_embed:
     case MGK_OP_step_control:
         return 0.0; /* a few values */

@@ -46,6 +46,24 @@ static mgen_status make_random(mgi_perceptual *p)
     return p->module.status;
 }
 
+/* LPIPS' usual one: VGG-16's convolutions, and factors. For sizes: nothing is in it. */
+static mgen_status make_vgg(mgi_perceptual *p)
+{
+    static const int64_t widths[MGI_PERCEPTUAL_STAGES] = {64, 128, 256, 512, 512};
+    int64_t from = 3;
+    for (p->stages = 0; p->stages < MGI_PERCEPTUAL_STAGES; p->stages++) {
+        const int i = p->stages;
+        for (int k = 0; k < (i < 2 ? 2 : 3); k++) {
+            conv_add(p, i, from, widths[i]);
+            from = widths[i];
+        }
+        p->lin[i] =
+            mgi_param_add(&p->module, (mgi_param_spec){.init = MGI_INIT_ONE, .frozen = true},
+                          MGI_DIMS(from), "stage%d.lin.weight", i);
+    }
+    return p->module.status;
+}
+
 static const mgi_st_entry *find(const mgi_st_file *st, int stage, const char *part, int k,
                                 const char *what)
 {
@@ -164,6 +182,8 @@ mgen_status mgi_perceptual_init(mgi_perceptual *p, mgen_context *ctx, const char
     memset(p, 0, sizeof *p);
     mgi_module_init(&p->module, ctx);
     mgen_status status = *name ? read_file(p, dir, name) : make_random(p);
+    if (status == MGEN_E_NOT_FOUND && ctx->device->meta)
+        status = make_vgg(p);
     if (status == MGEN_OK)
         status = mgi_tensor_create(ctx->device, MGK_F32, 1, &three, &p->scale);
     if (status == MGEN_OK)

@@ -28,7 +28,8 @@ typedef struct mgi_perceptual {
     uint64_t hash;    /* of the file; 0: random */
 } mgi_perceptual;
 
-/* The network in file `name` of folder `dir`; "" = the random one. CORRUPT if it is not as above. */
+/* The network in file `name` of folder `dir`; "" = the random one. CORRUPT if it is not as above. On the meta device a file
+ * that is not there has the sizes of LPIPS' VGG-16. */
 mgen_status mgi_perceptual_init(mgi_perceptual *p, mgen_context *ctx, const char *dir,
                                 const char *name);
 void mgi_perceptual_finish(mgi_perceptual *p);

@@ -3,6 +3,7 @@
 
 #include "core/alloc.h"
 #include "kernels/attention/attention.h"
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/flops.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/traffic.h"
@@ -36,11 +37,18 @@ static double compute_seconds(const mgi_gpu *gpu, int op, const void *args, doub
                               mgi_clock_kind *kind)
 {
     const mgk_matmul_args *m = args;
+    const mgk_conv2d_args *v = args;
     const mgk_attention_args *a = args;
     switch (op) {
     case MGK_OP_matmul:
         *kind = MGI_CLOCK_PRODUCTS;
         return mgi_gpu_product(gpu, m->a.dtype, flops, gpu->products);
+    case MGK_OP_conv2d:
+    case MGK_OP_conv2d_grad_input:
+    case MGK_OP_conv2d_grad_weight: /* of the operands that are multiplied */
+        *kind = MGI_CLOCK_PRODUCTS;
+        return mgi_gpu_product(gpu, op == MGK_OP_conv2d_grad_input ? v->y.dtype : v->x.dtype, flops,
+                               gpu->convolutions);
     case MGK_OP_attention:
         *kind = MGI_CLOCK_ATTENTION;
         return mgi_gpu_product(gpu, a->q.dtype, flops, gpu->attention);

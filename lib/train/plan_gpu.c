@@ -11,8 +11,9 @@
 /* Shares that large bf16 kernels reach on Hopper (docs/planning.md says where they are from). attention_grad: its model
  * has four products where a kernel makes five. */
 #define SHARES                                                                                     \
-    .products = 0.70, .attention = 0.63, .attention_grad = 0.44, .memory = 0.80, .links = 0.80,    \
-    .launch_us = 3.0, .hop_us = {1.0, 3.0}, .reserve_gb = 2.0, .node = 8
+    .products = 0.70, .convolutions = 0.50, .attention = 0.63, .attention_grad = 0.44,             \
+    .memory = 0.80, .links = 0.80, .launch_us = 3.0, .hop_us = {1.0, 3.0}, .reserve_gb = 2.0,      \
+    .node = 8
 
 /* NVLink: half of what is sold, which counts both directions. Network: one adapter a GPU. */
 static const mgi_gpu known[] = {{.name = "a100-40gb",
@@ -67,6 +68,7 @@ static const field fields[] = {{"tflops", offsetof(mgi_gpu, tflops), 0.001, 1e6}
                                {"network", offsetof(mgi_gpu, link[MGI_LINK_NETWORK]), 0.001, 1e6},
                                {"node", offsetof(mgi_gpu, node), 1, 65536},
                                {"products", offsetof(mgi_gpu, products), 0.001, 1},
+                               {"convolutions", offsetof(mgi_gpu, convolutions), 0.001, 1},
                                {"attention", offsetof(mgi_gpu, attention), 0.001, 1},
                                {"attention_grad", offsetof(mgi_gpu, attention_grad), 0.001, 1},
                                {"memory", offsetof(mgi_gpu, memory), 0.001, 1},

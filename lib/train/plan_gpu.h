@@ -14,10 +14,11 @@ typedef struct mgi_gpu {
     double gb, gbs;            /* memory, 1e9 bytes; 1e9 bytes a second to it */
     double link[MGI_LINKS];    /* 1e9 bytes a second of each GPU, in one direction */
     double node;               /* GPUs that NVLink joins */
-    double products, attention, attention_grad; /* shares of tflops; see kernels/flops.h */
-    double memory, links;                       /* shares of gbs; of link */
-    double launch_us, hop_us[MGI_LINKS];        /* each launch; each hop of a ring */
-    double reserve_gb;                          /* of memory: driver, NCCL, libraries */
+    double products, convolutions, attention,
+        attention_grad;                  /* shares of tflops; see kernels/flops.h */
+    double memory, links;                /* shares of gbs; of link */
+    double launch_us, hop_us[MGI_LINKS]; /* each launch; each hop of a ring */
+    double reserve_gb;                   /* of memory: driver, NCCL, libraries */
 } mgi_gpu;
 
 /* "h100-80gb", or with other numbers: "h100-80gb,attention=0.5,gb=64". INVALID, with what there is. */

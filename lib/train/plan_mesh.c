@@ -82,10 +82,10 @@ static void fill_times(mgi_mesh_plan *p, const walker *w, const mgi_mesh_request
     p->unknown = c->unknown;
 }
 
-static void fill_memory(mgi_mesh_plan *p, const walker *w, const mgi_plan *walked,
-                        const mgi_gpu *gpu)
+void mgi_plan_fill_memory(mgi_mesh_plan *p, const uint64_t base[MGI_MEM_KINDS],
+                          const mgi_device_counts *end, const mgi_gpu *gpu)
 {
-    const uint64_t *at = walked->end.at_peak, *base = w->base;
+    const uint64_t *at = end->at_peak;
     double *m = p->memory;
     m[MGI_PLAN_WEIGHTS] = (double)base[MGI_MEM_PARAMETER];
     m[MGI_PLAN_COMPUTE] = (double)base[MGI_MEM_COMPUTE];
@@ -96,7 +96,7 @@ static void fill_memory(mgi_mesh_plan *p, const walker *w, const mgi_plan *walke
     m[MGI_PLAN_ACTIVATIONS] = (double)at[MGI_MEM_ACTIVATION];
     m[MGI_PLAN_FLOW] = (double)at[MGI_MEM_FLOW];
     m[MGI_PLAN_WORKSPACE] = (double)at[MGI_MEM_WORKSPACE];
-    m[MGI_PLAN_ALLOCATOR] = (double)(walked->end.held_peak - walked->end.total_peak);
+    m[MGI_PLAN_ALLOCATOR] = (double)(end->held_peak - end->total_peak);
     m[MGI_PLAN_RESERVE] = gpu->reserve_gb * 1e9;
     for (int i = 0; i < MGI_PLAN_MEMORIES; i++)
         p->memory_bytes += m[i];
@@ -127,7 +127,7 @@ static mgen_status walk(mgen_context *meta, const mgi_mesh_request *r, const mgi
         p->rank_flops = walked.step_flops * (double)p->passes / (plan.passes ? 2.0 : 1.0);
         memcpy(p->near, w.clock.near, sizeof p->near);
         fill_times(p, &w, r);
-        fill_memory(p, &w, &walked, &r->gpu);
+        mgi_plan_fill_memory(p, w.base, &walked.end, &r->gpu);
         p->events = w.clock.events;
         p->event_count = w.clock.count;
         w.clock.events = NULL;
@@ -137,9 +137,7 @@ static mgen_status walk(mgen_context *meta, const mgi_mesh_request *r, const mgi
     return status;
 }
 
-/* A context whose device is the meta device; kernels are the references, whose workspace is the same on every
- * machine. */
-static mgen_status make_meta(mgen_context *ctx, mgen_context **meta)
+mgen_status mgi_plan_meta(mgen_context *ctx, mgen_context **meta)
 {
     MGI_TRY(mgi_context_private(ctx, meta));
     mgen_status status = mgi_device_create(*meta, "ref");
@@ -156,7 +154,7 @@ static mgen_status plan_mesh(mgen_context *ctx, const mgi_mesh_request *r,
                              const mgi_plan_request *step, mgi_mesh_plan *p)
 {
     mgen_context *meta;
-    MGI_TRY(make_meta(ctx, &meta));
+    MGI_TRY(mgi_plan_meta(ctx, &meta));
     mgen_status status = walk(meta, r, step, p);
     if (status != MGEN_OK)
         mgi_fail_from(ctx, status, meta);

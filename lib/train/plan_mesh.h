@@ -61,4 +61,10 @@ mgen_status mgi_mesh_plan_make(mgen_context *ctx, const mgi_mesh_request *reques
                                mgi_mesh_plans *out);
 void mgi_mesh_plans_free(mgen_context *ctx, mgi_mesh_plans *plans);
 
+/* A context whose device is the meta device; kernels are the references, whose workspace is the same on every machine. */
+mgen_status mgi_plan_meta(mgen_context *ctx, mgen_context **meta);
+/* The memory of a rank that had `base` before the step, and at its end those counts. */
+void mgi_plan_fill_memory(mgi_mesh_plan *p, const uint64_t base[MGI_MEM_KINDS],
+                          const mgi_device_counts *end, const mgi_gpu *gpu);
+
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/plan_recipe.h"
 
+#include "train/plan_stage.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -285,6 +287,109 @@ static mgen_status plan_shapes(mgen_context *ctx, const mgi_stage *s, const mgi_
     return MGEN_OK;
 }
 
+/* ---- stages that are walked themselves ------------------------------------------------------------ */
+
+/* Clips of a stage that has no buckets are those of its own world; images come among them. */
+static mgen_status take_clips(mgen_context *ctx, const mgi_stage *s, shapes *all)
+{
+    mgi_world_options world = s->world;
+    MGI_TRY(mgi_world_options_complete(ctx, &world));
+    const double images = s->image_every ? 1.0 / (double)s->image_every : 0.0;
+    all->list[0] =
+        (shape){s->frames ? s->frames : 1, world.height, world.width, s->batch, 1.0 - images, 0.0};
+    all->list[1] = (shape){1, world.height, world.width, s->image_batch, images, 0.0};
+    all->count = images > 0.0 ? 2 : 1;
+    if (images >= 1.0) {
+        all->list[0] = all->list[1];
+        all->count = 1;
+    }
+    return MGEN_OK;
+}
+
+static void take_clip_buckets(const mgi_stage *s, shapes *all)
+{
+    all->count = s->bucket_count;
+    for (int64_t i = 0; i < all->count; i++) {
+        const mgi_bucket *b = &s->bucket[i];
+        all->list[i] =
+            (shape){b->frames, b->height, b->width, b->batch ? b->batch : s->batch, 0.0, 0.0};
+    }
+    divide(s, all);
+}
+
+/* Latents, or the tokens of a caption and a frame. */
+static int64_t tokens_of(const mgi_stage *s, const shape *x)
+{
+    const mgi_tae_config *c = &s->tae;
+    if (s->kind == MGI_STAGE_AUDIO_CODEC)
+        return x->frames;
+    if (s->kind == MGI_STAGE_CLIP)
+        return s->text[MGI_ROLE_METACLIP].config.clip.tokens_max + photo_tokens(s);
+    return mgi_tae_latent_frames(c, x->frames) * (x->rows / mgi_tae_factor(c)) *
+           (x->columns / mgi_tae_factor(c));
+}
+
+/* Samples with or without a discriminator, as many of the steps as `share` says. */
+static mgen_status add_walked(mgen_context *ctx, const mgi_stage *s, const mgi_recipe_machine *m,
+                              const shape *x, bool adversarial, double share, double *flops,
+                              mgi_stage_plan *out)
+{
+    mgi_stage_samples samples = {.width = x->columns,
+                                 .height = x->rows,
+                                 .frames = x->frames,
+                                 .batch = x->batch,
+                                 .passes = s->accumulate,
+                                 .adversarial = adversarial};
+    mgi_stage_need need;
+    if (m->samples && s->kind != MGI_STAGE_CLIP) { /* whose loss depends on it */
+        const int64_t all = samples.batch * samples.passes;
+        const shape whole = {.batch = all};
+        samples.batch = out->gpus * samples_of(&whole, out->gpus, m->samples);
+        samples.passes = all / samples.batch;
+    }
+    if (share <= 0.0)
+        return MGEN_OK;
+    mgen_status status = mgi_stage_need_make(ctx, s, &samples, &m->gpu, out->gpus, &need);
+    if (status == MGEN_E_STATE) /* a file that training would find in its model folder */
+        return mgi_fail_context(ctx, status, "what it begins with is not in the recipe's folder");
+    MGI_TRY(status);
+    const int64_t tokens = tokens_of(s, x);
+    if (tokens > out->tokens || !out->longest.seconds) {
+        mgi_mesh_plan most = out->longest;
+        out->longest = need.plan;
+        if (most.memory_bytes > need.plan.memory_bytes) {
+            out->longest.memory_bytes = most.memory_bytes;
+            out->longest.fits = most.fits;
+        }
+        out->tokens = tokens;
+    }
+    out->parameters = need.parameters;
+    const shape counted = {.batch = samples.batch * samples.passes};
+    add_shape(&need.plan, &counted, share, flops, out);
+    return MGEN_OK;
+}
+
+/* Every rank has the whole model, and its share of each batch. */
+static mgen_status plan_walked(mgen_context *ctx, const mgi_stage *s, const mgi_recipe_machine *m,
+                               const shapes *all, mgi_stage_plan *out)
+{
+    const double from = (double)s->gan_start / (double)s->steps;
+    const double late = s->gan > 0.0 && from < 1.0 ? 1.0 - from : 0.0;
+    double flops = 0.0;
+    if (m->mesh.dp && (m->mesh.cp > 1 || m->mesh.tp > 1 || m->mesh.dp != out->gpus))
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "its GPUs share batches and nothing else: the mesh must be dp=%d",
+                        out->gpus);
+    for (int64_t i = 0; i < all->count; i++) {
+        const shape *x = &all->list[i];
+        MGI_TRY(add_walked(ctx, s, m, x, false, x->share * (1.0 - late), &flops, out));
+        MGI_TRY(add_walked(ctx, s, m, x, true, x->share * late, &flops, out));
+    }
+    const double tflops = s->dtype == MGK_BF16 ? m->gpu.tflops : m->gpu.tflops_f32;
+    out->mfu = flops / (out->step_seconds * tflops * 1e12 * out->gpus);
+    return MGEN_OK;
+}
+
 static bool has_transformer(int32_t kind)
 {
     return kind == MGI_STAGE_TEXT_TO_VIDEO || kind == MGI_STAGE_UPSAMPLER ||
@@ -295,16 +400,22 @@ static mgen_status plan_stage(mgen_context *ctx, const char *recipe, const mgi_s
                               const mgi_recipe_machine *m, mgi_stage_plan *out)
 {
     shapes all = {.count = 0};
-    if (!has_transformer(s->kind))
-        return mgi_fail(ctx, MGEN_E_UNSUPPORTED, "the planner knows transformers only");
+    const bool walked = mgi_stage_is_walked(s->kind);
+    if (!walked && !has_transformer(s->kind))
+        return mgi_fail(ctx, MGEN_E_UNSUPPORTED, "the planner does not know %ss",
+                        mgi_stage_kind_name[s->kind]);
     if (!out->gpus)
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "it has no \"plan\" that says how many GPUs; say how many");
-    MGI_TRY(s->kind == MGI_STAGE_AUDIO ? take_lengths(ctx, recipe, s, &all)
-                                       : take_buckets(ctx, recipe, s, &all));
+    if (walked && s->bucket_count)
+        take_clip_buckets(s, &all);
+    else
+        MGI_TRY(walked                       ? take_clips(ctx, s, &all)
+                : s->kind == MGI_STAGE_AUDIO ? take_lengths(ctx, recipe, s, &all)
+                                             : take_buckets(ctx, recipe, s, &all));
     for (int64_t i = 0; i < all.count; i++)
         out->latent_bytes += (double)s->clips * all.list[i].bytes;
-    MGI_TRY(plan_shapes(ctx, s, m, &all, out));
+    MGI_TRY(walked ? plan_walked(ctx, s, m, &all, out) : plan_shapes(ctx, s, m, &all, out));
     out->planned = true;
     out->samples = out->steps * out->global_batch;
     out->days = out->steps * out->step_seconds / 86400.0;

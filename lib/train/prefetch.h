@@ -21,7 +21,7 @@ typedef struct mgi_prefetch_clips {
 mgen_status mgi_prefetch_create(mgen_context *ctx, uint64_t seed, bool ahead, mgi_prefetch **out);
 void mgi_prefetch_destroy(mgi_prefetch *p); /* NULL is fine */
 
-/* Pixels of `clips`, until the next call; then begin to make `next`, unless it has no clips. */
+/* Pixels of `clips`, until the next call, on the meta device NULL; then begin to make `next`, unless it has no clips. */
 mgen_status mgi_prefetch_take(mgi_prefetch *p, mgi_prefetch_clips clips, mgi_prefetch_clips next,
                               const uint8_t **pixels);
 /* Until nothing is being made: before the context's pool or a dataset are used for something else. */

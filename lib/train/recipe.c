@@ -215,12 +215,14 @@ static mgen_status read_autoencoder(mgen_context *ctx, const mgi_json *o, mgi_st
                                        "freeze_encoder",
                                        "buckets",
                                        "images",
+                                       "plan",
                                        NULL};
     static const char *const without[] = {"frames", "image_every", "image_batch"};
     const mgi_json *tae;
     s->l1 = 1.0;
     s->frames = 1;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
+    MGI_TRY(mgi_recipe_gpus(ctx, o, &s->plan));
     MGI_TRY(read_buckets(ctx, o, s));
     for (int i = 0; s->bucket_count && i < 3; i++)
         if (mgi_json_find(o, without[i]))
@@ -348,11 +350,13 @@ static mgen_status read_audio_codec(mgen_context *ctx, const mgi_json *o, mgi_st
                                        "kl",
                                        "discriminator",
                                        "freeze_encoder",
+                                       "plan",
                                        NULL};
     const mgi_json *codec;
     s->l1 = 1.0;
     s->frames = 24;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
+    MGI_TRY(mgi_recipe_gpus(ctx, o, &s->plan));
     MGI_TRY(mgi_recipe_object(ctx, o, "codec", &codec));
     mgen_status status = mgi_audio_codec_config_read(ctx, codec, &s->sound.codec);
     if (status != MGEN_OK)

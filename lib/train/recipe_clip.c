@@ -55,16 +55,17 @@ static mgen_status check(mgen_context *ctx, const mgi_stage *s)
 
 mgen_status mgi_recipe_clip(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 {
-    static const char *const keys[] = {"name",       "kind",           "steps",     "batch",
-                                       "accumulate", "validate_every", "optimizer", "world",
-                                       "text",       "vision",         "learn",     "tokens_max",
-                                       "scale",      "save_as",        "precision", NULL};
+    static const char *const keys[] = {
+        "name",      "kind",    "steps",     "batch",  "accumulate", "validate_every",
+        "optimizer", "world",   "text",      "vision", "learn",      "tokens_max",
+        "scale",     "save_as", "precision", "plan",   NULL};
     static const char *const learn[] = {[MGI_LEARN_POSITIONS_AND_BIASES] = "positions_and_biases",
                                         [MGI_LEARN_TEXT] = "text",
                                         [MGI_LEARN_ALL] = "all"};
     mgi_text_recipe *text = &s->text[MGI_ROLE_METACLIP];
     const mgi_json *part;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
+    MGI_TRY(mgi_recipe_gpus(ctx, o, &s->plan));
     s->scale = 1.0 / 0.07; /* CLIP's */
     MGI_TRY(mgi_json_get_choice(ctx, o, "learn", learn, 3, &s->learn));
     MGI_TRY(mgi_json_get_int(ctx, o, "tokens_max", false, 2, 8192, &s->tokens_max));

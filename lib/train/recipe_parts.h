@@ -22,6 +22,8 @@ mgen_status mgi_recipe_vision(mgen_context *ctx, const mgi_json *o, bool scaled,
                               mgi_vision_recipe *r);
 /* "plan": an object that may be absent. */
 mgen_status mgi_recipe_plan(mgen_context *ctx, const mgi_json *o, mgi_plan_recipe *r);
+/* The same of a stage whose samples are not divided. */
+mgen_status mgi_recipe_gpus(mgen_context *ctx, const mgi_json *o, mgi_plan_recipe *r);
 mgen_status mgi_recipe_editor(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
 mgen_status mgi_recipe_personalizer(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
 mgen_status mgi_recipe_rewriter(mgen_context *ctx, const mgi_json *o, mgi_stage *s);

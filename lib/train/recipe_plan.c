@@ -21,3 +21,13 @@ mgen_status mgi_recipe_plan(mgen_context *ctx, const mgi_json *o, mgi_plan_recip
                      "\"plan\": %lld \"gpus\" are no multiple of \"cp\" x \"tp\" (%lld x %lld)",
                      (long long)r->gpus, (long long)r->cp, (long long)r->tp);
 }
+
+mgen_status mgi_recipe_gpus(mgen_context *ctx, const mgi_json *o, mgi_plan_recipe *r)
+{
+    MGI_TRY(mgi_recipe_plan(ctx, o, r));
+    return r->gpus == 0 || r->cp * r->tp == 1
+               ? MGEN_OK
+               : mgi_fail(ctx, MGEN_E_CORRUPT,
+                          "\"plan\" has \"cp\" or \"tp\", but its GPUs share batches and nothing "
+                          "else");
+}

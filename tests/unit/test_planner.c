@@ -10,9 +10,13 @@
 #include "core/alloc.h"
 #include "dist/mesh.h"
 #include "io/json.h"
+#include "kernels/conv2d/conv2d.h"
 #include "kernels/glu/glu.h"
+#include "kernels/group_norm/group_norm.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
+#include "kernels/posterior/posterior.h"
+#include "kernels/resize/resize.h"
 #include "kernels/traffic.h"
 #include "rank_threads.h"
 #include "tensor/device.h"
@@ -367,7 +371,32 @@ static void test_traffic(void **state)
     assert_true(mgk_traffic(MGK_OP_glu_grad, &g) == 2 * (30 + 15 + 30));
     mgk_norm_args n = {.x = h, .y = h, .rstd = f, .rows = 3, .dim = 5};
     assert_true(mgk_traffic(MGK_OP_norm, &n) == 2 * 30 + 12);
-    assert_true(mgk_traffic(MGK_OP_random, NULL) == -1.0);
+    mgk_conv2d_args v = {.x = h,
+                         .weight = h,
+                         .bias = f,
+                         .y = h,
+                         .n = 2,
+                         .h = 4,
+                         .w = 5,
+                         .cin = 3,
+                         .ho = 2,
+                         .wo = 3,
+                         .cout = 7,
+                         .kh = 3,
+                         .kw = 1};
+    assert_true(mgk_traffic(MGK_OP_conv2d, &v) == 2 * 120 + 2 * 63 + 4 * 7 + 2 * 84);
+    v.bias = none;
+    v.accumulate = 1;
+    assert_true(mgk_traffic(MGK_OP_conv2d_grad_input, &v) == 4 * 120 + 2 * 63 + 2 * 84);
+    v.weight = f;
+    assert_true(mgk_traffic(MGK_OP_conv2d_grad_weight, &v) == 2 * 120 + 8 * 63 + 2 * 84);
+    mgk_resize_args z = {.x = f, .y = f, .n = 1, .h = 2, .w = 3, .c = 5, .fh = 2, .fw = 2};
+    assert_true(mgk_traffic(MGK_OP_resize_nearest, &z) == 4 * 30 + 4 * 120);
+    mgk_posterior_args p = {.h = h, .noise = f, .z = h, .rows = 3, .dim = 4};
+    assert_true(mgk_traffic(MGK_OP_posterior, &p) == 2 * 24 + 4 * 12 + 2 * 12);
+    mgk_group_norm_args w = {.x = h, .dy = h, .dx = h, .n = 2, .rows = 3, .c = 4, .accumulate = 1};
+    assert_true(mgk_traffic(MGK_OP_group_norm_grad_apply, &w) == 2 * 24 * 4);
+    assert_true(mgk_traffic(MGK_OP_cfg_combine, NULL) == -1.0);
 }
 
 /* ---- plans ---- */

@@ -181,7 +181,9 @@ static void test_plan(void **state)
         if (!strstr(mgen_last_error(ctx), bad[i].said))
             fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), bad[i].said);
     }
-    assert_refused("\"plan\":{\"gpus\":8}", "", "\"plan\"");
+    assert_refused("\"plan\":{\"gpus\":8,\"tp\":2}", "", "share batches and nothing else");
+    assert_int_equal(read_stage("\"plan\":{\"gpus\":8}", "", &s), MGEN_OK);
+    assert_int_equal(s.plan.gpus, 8);
     assert_int_equal(read_video("", &s), MGEN_OK);
     assert_int_equal(s.plan.gpus, 0);
     assert_int_equal(read_video("\"plan\":{\"gpus\":64,\"tp\":4}", &s), MGEN_OK);
