@@ -161,7 +161,7 @@ static void test_buckets(void **state)
     assert_string_equal(s.save_as, "b");
 }
 
-/* The GPUs that a stage is meant for: of transformers, and heeded by nobody but the planner. */
+/* The GPUs that a stage is meant for, heeded by nobody but the planner; samples are divided by transformers only. */
 static void test_plan(void **state)
 {
     static const struct {

@@ -64,8 +64,8 @@ pub use frames::{Format, FramesMut, FramesRef};
 pub use generate::{EditTask, Estimate, Hooks, Request};
 pub use job::{Job, JobCanceller, JobInfo};
 pub use measure::{
-    curate, plan_mesh, plan_training, toybox_prompts, Curation, Evaluation, MeshPlan, Plan,
-    Precision, Preset, Protocol, Recompute,
+    curate, plan_mesh, plan_recipe, plan_training, toybox_prompts, Curation, Evaluation, MeshPlan,
+    Plan, Precision, Preset, Protocol, RecipePlan, Recompute,
 };
 pub use model::{
     AudioModel, Editor, ModelInfo, Personalizer, Pipeline, Rewriter, Tae, TextEncoder, Upsampler,

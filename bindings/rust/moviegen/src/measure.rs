@@ -6,7 +6,7 @@ use crate::raw::{answer, c_path, c_text, constant, copied, PanicSlot};
 use crate::{Context, Dataset, Pipeline, Report, Result, Schedule, Solver};
 use moviegen_sys as sys;
 use std::ops::ControlFlow;
-use std::os::raw::c_void;
+use std::os::raw::{c_char, c_void};
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
@@ -87,6 +87,16 @@ impl Plan {
     }
 }
 
+/// With its NUL, for ever.
+fn recompute_name(recompute: Recompute) -> *const c_char {
+    let name = match recompute {
+        Recompute::None => "none\0",
+        Recompute::Selective => "selective\0",
+        Recompute::Full => "full\0",
+    };
+    name.as_ptr().cast()
+}
+
 fn params_of(plan: &Plan) -> sys::mgen_plan_params {
     let preset = match plan.preset {
         Preset::Toybox => "toybox\0",
@@ -96,11 +106,6 @@ fn params_of(plan: &Plan) -> sys::mgen_plan_params {
         Preset::B13 => "13b\0",
         Preset::B30 => "30b\0",
     };
-    let recompute = match plan.recompute {
-        Recompute::None => "none\0",
-        Recompute::Selective => "selective\0",
-        Recompute::Full => "full\0",
-    };
     let precision = match plan.precision {
         Precision::Bf16 => "bf16\0",
         Precision::F32 => "f32\0",
@@ -108,7 +113,7 @@ fn params_of(plan: &Plan) -> sys::mgen_plan_params {
     sys::mgen_plan_params {
         batch: plan.batch,
         preset: preset.as_ptr().cast(),
-        recompute: recompute.as_ptr().cast(),
+        recompute: recompute_name(plan.recompute),
         precision: precision.as_ptr().cast(),
         width: plan.width,
         height: plan.height,
@@ -147,6 +152,19 @@ pub struct MeshPlan<'a> {
     pub timeline: bool,
 }
 
+/// A plan as one line of JSON.
+fn text_of(ctx: &mut Context, params: &sys::mgen_plan_params) -> Result<String> {
+    let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());
+    // Safety: all pointers live during the call; the report is ours, its text lives as long.
+    let (status, text) = unsafe {
+        let status = sys::mgen_plan_training(raw_ctx, params, &mut report);
+        let text = copied(sys::mgen_report_text(report));
+        sys::mgen_report_destroy(report);
+        (status, text)
+    };
+    ctx.check(status).map(|()| text)
+}
+
 /// The same on a mesh of GPUs, with time and communication: one line of JSON.
 pub fn plan_mesh(ctx: &mut Context, plan: &Plan, on: &MeshPlan<'_>) -> Result<String> {
     let gpu = c_text("gpu", on.gpu)?;
@@ -160,15 +178,53 @@ pub fn plan_mesh(ctx: &mut Context, plan: &Plan, on: &MeshPlan<'_>) -> Result<St
         timeline: on.timeline.into(),
         ..params_of(plan)
     };
-    let (raw_ctx, mut report) = (ctx.enter(), ptr::null_mut());
-    // Safety: all pointers live during the call; the report is ours, its text lives as long.
-    let (status, text) = unsafe {
-        let status = sys::mgen_plan_training(raw_ctx, &params, &mut report);
-        let text = copied(sys::mgen_report_text(report));
-        sys::mgen_report_destroy(report);
-        (status, text)
+    text_of(ctx, &params)
+}
+
+/// On what [`plan_recipe`] plans; the default is an H100 with 80 GB, and all else as the recipe says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecipePlan<'a> {
+    /// Of the recipe's stages this one; none: all.
+    pub stage: Option<&'a str>,
+    /// How many; 0 = those that each stage is meant for.
+    pub gpus: u32,
+    /// As [`MeshPlan::gpu`]; none: "h100-80gb".
+    pub gpu: Option<&'a str>,
+    /// As [`MeshPlan::mesh`]; none: that of the stage, or the best.
+    pub mesh: Option<&'a str>,
+    /// Samples of a dp rank in a pass; 0 = as many as is meant.
+    pub batch: u32,
+    /// What is computed again; none: what the stage says, more where that does not fit.
+    pub recompute: Option<Recompute>,
+    /// Of all text encoders together; 0 = 1024, of sounds 512.
+    pub text_tokens: u32,
+}
+
+/// What the stages of a recipe need: mesh, memory, the time of a step, days; one line of JSON. An error
+/// if the recipe cannot be read or, where one stage is asked for, if that cannot be planned.
+pub fn plan_recipe(
+    ctx: &mut Context,
+    recipe: impl AsRef<Path>,
+    on: &RecipePlan<'_>,
+) -> Result<String> {
+    let mut preset = recipe.as_ref().as_os_str().to_owned();
+    preset.push(":");
+    preset.push(on.stage.unwrap_or(""));
+    let preset = c_path(Path::new(&preset))?;
+    let gpu = c_text("gpu", on.gpu.unwrap_or("h100-80gb"))?;
+    let mesh = on.mesh.map(|mesh| c_text("mesh", mesh)).transpose()?;
+    let params = sys::mgen_plan_params {
+        preset: preset.as_ptr(),
+        batch: on.batch,
+        recompute: on.recompute.map_or(ptr::null(), recompute_name),
+        text_tokens: on.text_tokens,
+        gpus: on.gpus,
+        gpu: gpu.as_ptr(),
+        mesh: mesh.as_ref().map_or(ptr::null(), |mesh| mesh.as_ptr()),
+        text: 1,
+        ..Default::default()
     };
-    ctx.check(status).map(|()| text)
+    text_of(ctx, &params)
 }
 
 /// What is measured.

@@ -155,6 +155,52 @@ fn a_mesh_is_planned() {
 }
 
 #[test]
+fn a_recipe_is_planned() {
+    let mut ctx = context();
+    let recipe = common::toybox().join("recipe.json");
+    let one = RecipePlan {
+        stage: Some("joint"),
+        gpus: 2,
+        recompute: Some(Recompute::Full),
+        ..RecipePlan::default()
+    };
+    let text = plan_recipe(&mut ctx, &recipe, &one).unwrap();
+    assert!(
+        text.contains("\"stage\": \"joint\"") && text.contains("\"recompute\": \"full\""),
+        "{text}"
+    );
+    assert!(
+        text.contains("\"gpu\": \"h100-80gb\"") && text.contains("\"gpus\": 2,"),
+        "{text}"
+    );
+    assert_eq!(text.matches("\"stage\":").count(), 1);
+    let all = RecipePlan {
+        gpus: 2,
+        gpu: Some("a100-40gb"),
+        ..RecipePlan::default()
+    };
+    let text = plan_recipe(&mut ctx, &recipe, &all).unwrap();
+    assert!(text.matches("\"stage\":").count() > 5, "{text}");
+    assert!(text.contains("a100-40gb"), "{text}");
+    let on = RecipePlan {
+        mesh: Some("dp=3"),
+        ..one
+    };
+    let error = plan_recipe(&mut ctx, &recipe, &on).unwrap_err();
+    assert!(error.message().contains("3 places for 2 GPUs"), "{error}");
+    let none = RecipePlan {
+        stage: Some("nobody"),
+        ..one
+    };
+    let error = plan_recipe(&mut ctx, &recipe, &none).unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Invalid && error.message().contains("has no stage \"nobody\""),
+        "{error}"
+    );
+    assert!(plan_recipe(&mut ctx, "nowhere.json", &all).is_err());
+}
+
+#[test]
 fn a_pipeline_is_held_as_asked() {
     let mut ctx = context();
     let wide = pipeline(&mut ctx);
