@@ -4,8 +4,9 @@
  *
  *   l[i][j] = s cos(text(caption i), image(frame j)), s = min(100, scale q^2), q learned
  *   loss = half of the cross entropy of the rows of l, and half of that of its columns, with the right one at [i][i]
- * over the rows of a pass: what accumulates over passes, or is another rank's, is told apart by itself. Element i of the
- * dataset's training walk is told in a wording, and seen at a frame, that are drawn by (seed, i).
+ * over the rows of a pass, those of all ranks: each compares its own with those of the others, which it gathers, and the
+ * gradients of what it gathered go back to whose it is. What accumulates over passes is told apart by itself. Element i of
+ * the dataset's training walk is told in a wording, and seen at a frame, that are drawn by (seed, i).
  */
 #include "core/alloc.h"
 #include "core/hash.h"
@@ -179,13 +180,7 @@ static mgen_status make_room(struct mgi_stage_run *r)
 static mgen_status share(struct mgi_stage_run *r)
 {
     int64_t first;
-    MGI_TRY(mgi_dp_share(&r->parallel, r->ctx, r->stage.batch, &first, &r->rows));
-    return r->rows > 1
-               ? MGEN_OK
-               : mgi_fail(r->ctx, MGEN_E_INVALID,
-                          "stage \"%s\": a batch of %lld leaves each rank one caption, and "
-                          "nothing to tell it from; make it twice as many as there are ranks",
-                          r->stage.name, (long long)r->stage.batch);
+    return mgi_dp_share(&r->parallel, r->ctx, r->stage.batch, &first, &r->rows);
 }
 
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
@@ -279,19 +274,26 @@ static T *factors(mgi_run *run, const struct mgi_stage_run *r, int64_t d)
              : NULL;
 }
 
-/* t, v (N,D) of before -> (N,N). */
-static T *logits_of(mgi_run *run, const struct mgi_stage_run *r, T *t, T *v)
+/* a (N,D), b (M,D), both directions -> (N,M). */
+static T *logits_of(mgi_run *run, T *a, T *b, T *factors)
 {
-    if (!t || !v)
+    if (!a || !b)
         return NULL;
-    const int64_t n = t->dims[0], d = t->dims[1];
+    const int64_t n = a->dims[0], d = a->dims[1];
     T *zero = mgi_new(run, MGK_F32, MGI_DIMS(1, n, d));
     if (!zero)
         return NULL;
     mgi_fill(run, zero, 0.0f);
-    t = mgi_reshape(run, directions(run, t), MGI_DIMS(1, n, d));
-    t = mgi_gated_residual(run, zero, t, factors(run, r, d), 0);
-    return mgi_linear(run, mgi_reshape(run, t, MGI_DIMS(n, d)), directions(run, v), NULL);
+    a = mgi_gated_residual(run, zero, mgi_reshape(run, a, MGI_DIMS(1, n, d)), factors, 0);
+    return mgi_linear(run, mgi_reshape(run, a, MGI_DIMS(n, d)), b, NULL);
+}
+
+/* x (N,D) of each rank -> those of all of them, in their order. */
+static T *of_ranks(mgi_run *run, const struct mgi_stage_run *r, T *x)
+{
+    T *all = x ? mgi_reshape(run, x, MGI_DIMS(1, x->dims[0], x->dims[1])) : NULL;
+    all = all ? mgi_gather_rows(run, r->parallel.comm, all) : NULL;
+    return all ? mgi_reshape(run, all, MGI_DIMS(all->dims[1], all->dims[2])) : NULL;
 }
 
 /* -- steps -------------------------------------------------------------------------------------- */
@@ -318,15 +320,15 @@ static mgen_status take_all(struct mgi_stage_run *r, uint64_t first)
     return MGEN_OK;
 }
 
-/* (N): 0, 1, 2, ... */
-static T *numbers(mgi_run *run, int64_t count)
+/* (N): first, first + 1, ... */
+static T *numbers(mgi_run *run, int64_t first, int64_t count)
 {
     int32_t *n;
     T *x = mgi_new(run, MGK_I32, MGI_DIMS(count));
     if (!x || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)count * sizeof *n, &n)))
         return NULL;
     for (int64_t i = 0; i < count; i++)
-        n[i] = (int32_t)i;
+        n[i] = (int32_t)(first + i);
     mgi_tensor_write(x, 0, n, count);
     mgi_free(run->ctx, n);
     return x;
@@ -341,11 +343,14 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t i
     if (!mgi_ok(run, mgi_dp_share(&r->parallel, r->ctx, s->batch, &first, &count)) ||
         !mgi_ok(run, take_all(r, (uint64_t)((index * s->accumulate + i) * s->batch + first))))
         return;
-    T *l =
-        logits_of(run, r, of_texts(run, r, r->prompts, count), of_frames(run, r, r->pixels, count));
-    T *right = numbers(run, count);
-    T *images = mgi_cross_entropy(run, 0.5f * weight, l, right);
-    T *texts = mgi_cross_entropy(run, 0.5f * weight, mgi_permute(run, l, turned), right);
+    T *t = directions(run, of_texts(run, r, r->prompts, count)),
+      *v = directions(run, of_frames(run, r, r->pixels, count));
+    T *f = v ? factors(run, r, v->dims[1]) : NULL, *right = numbers(run, first, count);
+    const bool alone = count == s->batch; /* then the one is the other, turned */
+    T *seen = logits_of(run, t, alone ? v : of_ranks(run, r, v), f);
+    T *told = alone ? mgi_permute(run, seen, turned) : logits_of(run, v, of_ranks(run, r, t), f);
+    T *images = mgi_cross_entropy(run, 0.5f * weight, seen, right);
+    T *texts = mgi_cross_entropy(run, 0.5f * weight, told, right);
     T *loss = mgi_add(run, images, texts);
     if (run->status == MGEN_OK)
         mgi_ok(run, mgi_backward(run, loss));

@@ -49,16 +49,33 @@ static void test_audio_codec(void **state)
     }
 }
 
-/* Captions are told apart within a pass of one rank: two ranks train as one does in two passes. */
+/* Captions are told from those of all ranks: any number of them trains as one does with the whole batch, the scale too. Passes
+ * that accumulate are told apart by themselves, on two ranks as on one. */
 static void test_clip(void **state)
 {
+    static const int32_t learns[] = {MGI_LEARN_ALL, MGI_LEARN_TEXT};
     (void)state;
-    mgi_stage stage = tiny_clip(STEPS, 8), parts = tiny_clip(STEPS, 4);
+    for (int i = 0; i < 2; i++) {
+        mgi_stage stage = tiny_clip(STEPS, 8);
+        rank one;
+        stage.learn = learns[i];
+        run_ranks(&stage, 1, false, &one);
+        assert_string_equal(one.error, "");
+        for (int count = 2; count <= RANKS_MAX; count *= 2)
+            assert_as_one(&one, &stage, count);
+        ranks_free(&one, 1);
+        stage.batch = 4;
+        stage.accumulate = 2;
+        run_ranks(&stage, 1, false, &one);
+        assert_string_equal(one.error, "");
+        assert_as_one(&one, &stage, 2);
+        ranks_free(&one, 1);
+    }
+    /* a caption and a frame on each */
     rank one;
-    parts.accumulate = 2;
-    run_ranks(&parts, 1, false, &one);
-    assert_string_equal(one.error, "");
-    assert_as_one(&one, &stage, 2);
+    mgi_stage least = tiny_clip(STEPS, RANKS_MAX);
+    run_ranks(&least, 1, false, &one);
+    assert_as_one(&one, &least, RANKS_MAX);
     ranks_free(&one, 1);
 }
 
