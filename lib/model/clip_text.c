@@ -243,7 +243,7 @@ mgen_status mgi_clip_text_config_read(mgen_context *ctx, const mgi_json *json,
 {
     static const char *const keys[] = {"vocab",     "dim",        "layers",     "heads",
                                        "ff_dim",    "tokens_max", "projection", "activation",
-                                       "tokenizer", "norm_eps",   NULL};
+                                       "tokenizer", "norm_eps",   "scale",      NULL};
     mgi_clip_text_config c = {0};
     double eps = usual_eps;
     const char *activation = "gelu";
@@ -264,6 +264,8 @@ mgen_status mgi_clip_text_config_read(mgen_context *ctx, const mgi_json *json,
                         "\"heads\" (%lld) does not divide \"dim\" (%lld) into at most 256 each",
                         (long long)c.heads, (long long)c.dim);
     MGI_TRY(mgi_json_get_real(ctx, json, "norm_eps", false, 1e-12, 1.0, &eps));
+    MGI_TRY(mgi_json_get_real(ctx, json, "scale", false, MGI_CLIP_SCALE_MIN, MGI_CLIP_SCALE_MAX,
+                              &c.scale));
     c.quick_gelu = !strcmp(activation, "quick_gelu");
     c.eps = (float)eps;
     *out = c;
@@ -282,4 +284,6 @@ void mgi_clip_text_config_write(mgi_json_writer *w, const mgi_clip_text_config *
     mgi_json_put_string(w, "activation", c->quick_gelu ? "quick_gelu" : "gelu");
     if (c->eps != (float)usual_eps) /* else as it was before there was a choice */
         mgi_json_put_real(w, "norm_eps", (double)c->eps);
+    if (c->scale > 0.0)
+        mgi_json_put_real(w, "scale", c->scale);
 }

@@ -8,11 +8,16 @@
 #include "nn/module.h"
 
 #define MGI_CLIP_TEXT_LAYERS_MAX 256
+/* CLIP's: cosines are multiplied by no more; and what is taken for the least. */
+#define MGI_CLIP_SCALE_MAX 100.0
+#define MGI_CLIP_SCALE_MIN 0.01
 
 typedef struct mgi_clip_text_config {
     int64_t vocab, dim, layers, heads, ff_dim; /* heads divides dim */
     int64_t tokens_max;                        /* positions */
     int64_t projection;                        /* width of the pooled vector; 0: not projected */
+    /* What the cosines of texts' and pictures' vectors were multiplied by, as it was learned; 0: not known. */
+    double scale;
     bool quick_gelu; /* x sigmoid(1.702 x), as CLIP was first trained; else GELU */
     float eps;       /* of the norms */
 } mgi_clip_text_config;

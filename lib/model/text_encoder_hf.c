@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "model/text_encoder_hf.h"
 
+#include "core/checked.h"
 #include "model/hf_weights.h"
 #include "model/model_file.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,7 +15,7 @@ enum { T5_TOKENS_MAX = 512, BYT5_TOKENS_MAX = 256 };
 static const char config_name[] = "config.json", tokenizer_name[] = "tokenizer_config.json",
                   pieces_name[] = "spiece.model", vocab_name[] = "vocab.json",
                   merges_name[] = "merges.txt", byte_class[] = "ByT5Tokenizer",
-                  projection_name[] = "text_projection.weight";
+                  projection_name[] = "text_projection.weight", scale_name[] = "logit_scale";
 
 /* -- configuration ---------------------------------------------------------------------------- */
 
@@ -180,7 +182,7 @@ static void read_clip_weights(mgi_hf_weights *r, const mgi_clip_text *clip)
  * numbers 0, 1, 2, ... of positions. A name that ends in a dot is a beginning. */
 static const char *const passed_over[2][8] = {
     {"decoder.", "lm_head.weight"},
-    {"vision_model.", "visual_projection.weight", "text_projection.weight", "logit_scale",
+    {"vision_model.", "visual_projection.weight", projection_name, scale_name,
      "embeddings.position_ids", "text_model.embeddings.position_ids"}};
 
 static mgen_status read_weights(mgi_text_encoder *e, mgen_context *ctx, const mgi_st_set *set,
@@ -286,6 +288,24 @@ static void find_projection(const mgi_st_set *set, mgi_clip_text_config *config)
         config->projection = e->dims[0];
 }
 
+/* The file has the logarithm of the scale. A tower alone has none. */
+static mgen_status find_scale(mgen_context *ctx, const mgi_st_set *set,
+                              mgi_clip_text_config *config)
+{
+    const mgi_st_entry *e = mgi_st_set_find(set, scale_name);
+    float log_scale;
+    int64_t count;
+    if (!e)
+        return MGEN_OK;
+    if (!mgi_dims_count(e->dims, e->rank, &count) || count != 1)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "tensor \"%s\" is no single number", scale_name);
+    MGI_TRY(mgi_st_read_f32(ctx, e, &log_scale, 1));
+    if (!isfinite(log_scale))
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "tensor \"%s\" is %g", scale_name, (double)log_scale);
+    config->scale = fmax(MGI_CLIP_SCALE_MIN, fmin(exp((double)log_scale), MGI_CLIP_SCALE_MAX));
+    return MGEN_OK;
+}
+
 mgen_status mgi_hf_text_encoder_open(mgen_context *ctx, const char *dir, const char *name,
                                      const mgi_mesh *mesh, bool pooled, mgi_text_encoder *out,
                                      uint64_t *hash)
@@ -299,8 +319,10 @@ mgen_status mgi_hf_text_encoder_open(mgen_context *ctx, const char *dir, const c
     mgen_status status = read_config(ctx, folder, &config, hash);
     if (status == MGEN_OK)
         status = mgi_st_set_open(ctx, folder, "model", &set);
-    if (status == MGEN_OK && pooled && config.kind == MGI_TEXT_CLIP_BPE)
+    if (status == MGEN_OK && pooled && config.kind == MGI_TEXT_CLIP_BPE) {
         find_projection(&set, &config.clip);
+        status = find_scale(ctx, &set, &config.clip);
+    }
     if (status == MGEN_OK)
         status = mgi_model_file_fits(ctx, fits, &config, &set);
     if (status == MGEN_OK)

@@ -117,8 +117,12 @@ static mgen_status learn_by(struct mgi_stage_run *r, mgi_module *m)
     return mgi_module_train(m);
 }
 
+/* As the recipe says; else as `text` was left, whoever trained it; else as CLIP begins. */
 static mgen_status open_scale(struct mgi_stage_run *r)
 {
+    const double left = r->text.config.clip.scale;
+    if (r->stage.scale == 0.0)
+        r->stage.scale = left > 0.0 ? left : 1.0 / 0.07;
     mgi_module_init(&r->scale, r->ctx);
     r->q =
         mgi_param_add(&r->scale, (mgi_param_spec){.init = MGI_INIT_ONE}, MGI_DIMS(1, 1), "scale");
@@ -210,6 +214,13 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
 failed:
     destroy(r);
     return status;
+}
+
+/* By q, or by its average. */
+static double scale_of(const struct mgi_stage_run *r, const T *q)
+{
+    const double value = (double)mgi_stage_value(q);
+    return fmin(r->stage.scale * value * value, MGI_CLIP_SCALE_MAX);
 }
 
 /* -- vectors ------------------------------------------------------------------------------------ */
@@ -370,8 +381,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
 
 static double scale_now(const struct mgi_stage_run *r)
 {
-    const double q = (double)mgi_stage_value(r->q->value);
-    return fmin(r->stage.scale * q * q, (double)MGI_CLIP_SCALE_MAX);
+    return scale_of(r, r->q->value);
 }
 
 /* The vectors of clip i that is held out, by its plain caption and the frame in its middle: `each` values, of length 1. */
@@ -495,6 +505,8 @@ static mgen_status write_models(struct mgi_stage_run *r, const char *dir)
 {
     const mgi_stage *s = &r->stage;
     char name[MGI_NAME_MAX + 1];
+    const double scale = scale_of(r, r->q->ema ? r->q->ema : r->q->value);
+    r->text.config.clip.scale = fmax(scale, MGI_CLIP_SCALE_MIN);
     mgi_model_name(name, s->save_as, "clip_text");
     MGI_TRY(mgi_text_encoder_save(&r->text, dir, name,
                                   s->learn == MGI_LEARN_POSITIONS_AND_BIASES ? MGI_ST_F32

@@ -35,7 +35,6 @@ extern const char *const mgi_stage_kind_name[MGI_STAGE_KINDS];
 const char *mgi_stage_kind_article(int32_t kind); /* before its name: "a" or "an" */
 
 /* What a CLIP stage trains: of the text encoder the positions and all biases; all of it; and the image encoder. */
-enum { MGI_CLIP_SCALE_MAX = 100 }; /* CLIP's: similarities are multiplied by no more */
 enum { MGI_LEARN_POSITIONS_AND_BIASES, MGI_LEARN_TEXT, MGI_LEARN_ALL };
 
 /* What follows the warm-up: a flat part and a cosine to the end; the peak; the peak, halved whenever the
@@ -180,7 +179,8 @@ typedef struct mgi_stage {
     /* clip: its text encoder is that of the role MetaCLIP, its image encoder `vision` */
     int32_t learn;      /* MGI_LEARN_* */
     int64_t tokens_max; /* positions that the text encoder gets; 0: as many as it has */
-    double scale;       /* by which similarities are multiplied at first */
+    double
+        scale; /* by which similarities are multiplied at first; 0: as `text` says, else CLIP's */
     /* average */
     char average[MGI_AVERAGE_MAX][64]; /* what the models were saved as */
     double average_weight[MGI_AVERAGE_MAX];

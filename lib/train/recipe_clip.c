@@ -66,10 +66,10 @@ mgen_status mgi_recipe_clip(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
     const mgi_json *part;
     MGI_TRY(mgi_recipe_common(ctx, o, keys, s));
     MGI_TRY(mgi_recipe_gpus(ctx, o, &s->plan));
-    s->scale = 1.0 / 0.07; /* CLIP's */
     MGI_TRY(mgi_json_get_choice(ctx, o, "learn", learn, 3, &s->learn));
     MGI_TRY(mgi_json_get_int(ctx, o, "tokens_max", false, 2, 8192, &s->tokens_max));
-    MGI_TRY(mgi_json_get_real(ctx, o, "scale", false, 0.01, MGI_CLIP_SCALE_MAX, &s->scale));
+    MGI_TRY(mgi_json_get_real(ctx, o, "scale", false, MGI_CLIP_SCALE_MIN, MGI_CLIP_SCALE_MAX,
+                              &s->scale));
     MGI_TRY(mgi_recipe_name(ctx, o, "save_as", false, s->save_as));
     MGI_TRY(mgi_recipe_object(ctx, o, "text", &part));
     strcpy(text->name, "clip_text");

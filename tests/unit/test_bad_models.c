@@ -239,6 +239,7 @@ static void test_configs(void **state)
          MGEN_E_NOT_FOUND, "sp.model"},
         {open_text, CLIP_OF(CLIP("3", "")), MGEN_E_CORRUPT, "\"heads\" (3) does not divide"},
         {open_text, CLIP_OF(CLIP("2", ",\"activation\":\"relu\"")), MGEN_E_CORRUPT, "\"relu\""},
+        {open_text, CLIP_OF(CLIP("2", ",\"scale\":101")), MGEN_E_CORRUPT, "\"scale\" is 101"},
         {open_text, CLIP_OF(CLIP("2", ",\"tokenizer\":\"vocab.json\"")), MGEN_E_CORRUPT,
          "an object of file names"},
         {open_text, CLIP_OF(CLIP("2", ",\"tokenizer\":{\"vocab\":\"v\",\"merge\":\"m\"}")),

@@ -108,6 +108,9 @@ static void test_learns(void **state)
         fail_msg("validation loss %g, then %g; %g are found", first, last, found);
     assert_true(scale > 1.0 && scale <= MGI_CLIP_SCALE_MAX && fabs(scale - s.scale) > 1e-3);
     open_pair(&p, "clip_text", "clip_vision");
+    /* its average is saved, which follows what is learned */
+    const double saved = p.text.config.clip.scale;
+    assert_true(saved > 1.0 && fabs(saved - s.scale) > 1e-4 && fabs(saved - scale) < 0.1 * scale);
     assert_int_equal(p.text.config.clip.projection, 12);
     assert_int_equal(p.vision.config.projection, 12);
     close_pair(&p);
@@ -150,6 +153,44 @@ static void test_scale(void **state)
     assert_true(step_of(r, 0, "scale") == MGI_CLIP_SCALE_MAX);
     assert_true(*mgi_f32(q->value->var->grad) == 0.0f);
     mgi_stage_clip.destroy(r);
+}
+
+static double begun_scale(const mgi_stage *s)
+{
+    struct mgi_stage_run *r = begin(s);
+    mgi_stage_state of;
+    mgi_stage_clip.state(r, &of);
+    const double scale = of.stage->scale;
+    mgi_stage_clip.destroy(r);
+    return scale;
+}
+
+/* Where the recipe is silent training goes on with the scale that the text encoder was left with, and begins with CLIP's. */
+static void test_goes_on_with_the_scale(void **state)
+{
+    mgi_stage s = tiny_clip(3, 4);
+    double first, last;
+    uint64_t hash;
+    mgi_text_encoder e;
+    (void)state;
+    s.scale = 0.0;
+    assert_true(fabs(begun_scale(&s) - 1.0 / 0.07) < 1e-12);
+    s.scale = 33.0;
+    s.optimizer.lr = 0.01;
+    strcpy(s.save_as, "scaled");
+    train(&s, &first, &last);
+    OK(mgi_text_encoder_open_pooled(ctx, folder, "scaled_clip_text", &e, &hash));
+    const double saved = e.config.clip.scale;
+    mgi_text_encoder_finish(&e);
+    assert_true(saved > 30.0 && saved < 36.0 && fabs(saved - 33.0) > 1e-3);
+    mgi_stage next = begun(MGI_LEARN_TEXT);
+    strcpy(next.text[MGI_ROLE_METACLIP].from, "scaled_clip_text");
+    next.scale = 0.0;
+    assert_true(begun_scale(&next) == saved);
+    next.tokens_max = 48; /* stretched, it has the same */
+    assert_true(begun_scale(&next) == saved);
+    next.scale = 5.0;
+    assert_true(begun_scale(&next) == 5.0);
 }
 
 /* -- what learns -------------------------------------------------------------------------------- */
@@ -351,7 +392,7 @@ static void test_recipe(void **state)
     assert_string_equal(s.text[MGI_ROLE_METACLIP].from, "metaclip");
     assert_string_equal(s.save_as, "long");
     OK(read_recipe("2", NEW_TEXT NEW_VISION ",\"learn\":\"all\"", &s));
-    assert_true(s.learn == MGI_LEARN_ALL && !s.vision.frozen && fabs(s.scale - 1.0 / 0.07) < 1e-9);
+    assert_true(s.learn == MGI_LEARN_ALL && !s.vision.frozen && s.scale == 0.0);
     assert_int_equal(s.text[MGI_ROLE_METACLIP].config.clip.tokens_max, 20);
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         assert_int_equal(read_recipe("2", refused[i].members, &s), MGEN_E_CORRUPT);
@@ -380,10 +421,15 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recipe),  cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_scale),   cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_parts),   cmocka_unit_test(test_longer),
-        cmocka_unit_test(test_resumes), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_recipe),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_scale),
+        cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_longer),
+        cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_goes_on_with_the_scale),
     };
     return cmocka_run_group_tests(tests, start, end);
 }

@@ -183,14 +183,23 @@ static void test_pooled(void **state)
     OK(mgi_st_read_f32(ctx, entry, want, 32));
     assert_int_equal(e.clip.projection->value->count, 32);
     assert_memory_equal(mgi_f32(e.clip.projection->value), want, sizeof want);
+    /* its logarithm is there */
+    entry = mgi_st_find(&file, "logit_scale");
+    assert_non_null(entry);
+    OK(mgi_st_read_f32(ctx, entry, want, 1));
+    const double scale = e.config.clip.scale;
+    assert_true(fabs(scale - exp((double)want[0])) < 1e-6 && scale > 0.01 && scale != 1.0);
+    OK(mgi_st_read_f32(ctx, mgi_st_find(&file, "text_projection.weight"), want, 32));
     mgi_st_close(ctx, &file);
     OK(mgi_text_encoder_save(&e, folder, "saved", MGI_ST_F32));
     mgi_text_encoder_finish(&e);
     OK(mgi_text_encoder_open_pooled(ctx, folder, "saved", &e, &hash));
     assert_memory_equal(mgi_f32(e.clip.projection->value), want, sizeof want);
+    assert_true(fabs(e.config.clip.scale - scale) < 1e-6 * scale);
     mgi_text_encoder_finish(&e);
     OK(mgi_text_encoder_open_pooled(ctx, folder, "long", &e, &hash)); /* has none */
     assert_null(e.clip.projection);
+    assert_true(e.config.clip.scale == 0.0);
     mgi_text_encoder_finish(&e);
     assert_int_equal(mgi_text_encoder_open_pooled(ctx, folder, "t5", &e, &hash), MGEN_E_INVALID);
     assert_non_null(strstr(mgen_last_error(ctx), "no vector of a whole text"));
