@@ -111,6 +111,7 @@ static mgen_status begin(mgen_trainer *t, const mgi_stage *stage, const mgen_tra
         sp.mesh = mesh;
     if (mesh) /* autoencoders and codecs are whole on every rank */
         sp.comm = mesh->group[sp.mesh ? MGI_AXIS_DP : MGI_AXIS_WORLD];
+    mgi_device_thrifty(t->ctx->device); /* steps have clips and texts of many sizes */
     mgen_status status = t->kind->create(t->ctx, &sp, &t->run);
     if (status != MGEN_OK)
         return mgi_mesh_end(t->mesh, status);

@@ -24,8 +24,9 @@ typedef struct block_header {
 _Static_assert(sizeof(block_header) <= MGI_ALIGN, "the header fits before an aligned block");
 
 enum {
-    HUGE_PAGE = 2 << 20,      /* bytes, on the processors that this is for */
-    HUGE_FROM = 2 * HUGE_PAGE /* smaller blocks have no room for one, or little */
+    HUGE_PAGE = 2 << 20,       /* bytes, on the processors that this is for */
+    HUGE_FROM = 2 * HUGE_PAGE, /* smaller blocks have no room for one, or little */
+    MAP_UNIT = 64 << 10        /* a page, of any size that systems have */
 };
 
 /* Large tensors lie on huge pages where the system leaves that to the program: each is one fault instead of
@@ -43,14 +44,49 @@ void mgi_use_huge_pages(void *block, size_t size)
 #endif
 }
 
+/* Large blocks come from the system and go back to it: of those of many sizes the C library keeps what lies between them.
+ * Sanitizers watch the C library's alone. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MAPPED 0
+#elif defined(__has_feature)
+#define MAPPED                                                                                     \
+    (!__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer) &&                      \
+     !__has_feature(memory_sanitizer))
+#else
+#define MAPPED 1
+#endif
+
+static size_t mapped_size(size_t size)
+{
+    return (size + MAP_UNIT - 1) / MAP_UNIT * MAP_UNIT;
+}
+
+/* From the beginning of a huge page on. */
+static void *map_large(size_t size)
+{
+    const size_t all = mapped_size(size) + HUGE_PAGE;
+    if (all < size)
+        return NULL;
+    char *base = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED)
+        return NULL;
+    const size_t before = -(uintptr_t)base & (HUGE_PAGE - 1), after = HUGE_PAGE - before;
+    if (before)
+        munmap(base, before);
+    munmap(base + before + mapped_size(size), after);
+    return base + before;
+}
+
 static void *libc_alloc(void *user, size_t size)
 {
     (void)user;
     void *ptr = NULL;
-    bool large = size >= HUGE_FROM;
-    if (posix_memalign(&ptr, large ? HUGE_PAGE : MGI_ALIGN, size) != 0)
+    const bool large = size >= HUGE_FROM;
+    if (large && MAPPED)
+        ptr = map_large(size);
+    else if (posix_memalign(&ptr, large ? HUGE_PAGE : MGI_ALIGN, size) != 0)
         return NULL;
-    if (large)
+    if (large && ptr)
         mgi_use_huge_pages(ptr, size);
     return ptr;
 }
@@ -58,8 +94,10 @@ static void *libc_alloc(void *user, size_t size)
 static void libc_free(void *user, void *ptr, size_t size)
 {
     (void)user;
-    (void)size;
-    free(ptr);
+    if (size >= HUGE_FROM && MAPPED)
+        munmap(ptr, mapped_size(size));
+    else
+        free(ptr);
 }
 
 const mgen_allocator mgi_libc_allocator = {libc_alloc, libc_free, NULL};

@@ -144,6 +144,60 @@ static void push(mgi_block **list, mgi_block *block)
     *list = block;
 }
 
+/* ---- few free blocks ---- */
+
+enum {
+    SHARES = 2,             /* free blocks are at most so much of what was in use */
+    LARGER = 8,             /* size classes: twice as large */
+    GIVEN_FROM = (64 << 10) /* bytes; less is not worth giving back */
+};
+
+void mgi_device_thrifty(mgi_device *dev)
+{
+    dev->thrifty = !dev->meta && !dev->cuda;
+}
+
+static void now_busy(mgi_device *dev, size_t bytes)
+{
+    dev->busy += bytes;
+    if (dev->busy > dev->busy_peak)
+        dev->busy_peak = dev->busy;
+}
+
+/* Whether with so many bytes more there would be too many. */
+static bool too_much(const mgi_device *dev, size_t bytes)
+{
+    uint64_t most = dev->busy + bytes > dev->busy_peak ? dev->busy + bytes : dev->busy_peak;
+    return dev->counts.held + bytes > most + most / SHARES;
+}
+
+static int longest_free(const mgi_device *dev)
+{
+    int found = -1;
+    for (int i = 0; i < MGI_DEVICE_CLASSES; i++)
+        if (dev->own.cached[i] && dev->own.cached[i]->bytes >= GIVEN_FROM &&
+            (found < 0 || dev->asked[i] < dev->asked[found]))
+            found = i;
+    return found;
+}
+
+/* A free block that is larger than class `index`; else NULL, and there is room for a new one. */
+static mgi_block *make_do(mgi_device *dev, int index, size_t bytes)
+{
+    int i;
+    if (!too_much(dev, bytes))
+        return NULL;
+    for (i = index + 1; i <= index + LARGER && i < MGI_DEVICE_CLASSES; i++)
+        if (dev->own.cached[i])
+            return pop(&dev->own.cached[i]);
+    while (too_much(dev, bytes) && (i = longest_free(dev)) >= 0) {
+        mgi_block *block = pop(&dev->own.cached[i]);
+        let_go(dev, block->bytes);
+        put_back(dev, block->ptr);
+    }
+    return NULL;
+}
+
 /* A block and, on a GPU, the record for when it is kept. */
 static mgen_status fresh(mgi_device *dev, size_t bytes, void **out)
 {
@@ -167,7 +221,7 @@ mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, mgi_held *out)
     if (bytes > ((size_t)1 << 60))
         return mgi_fail(dev->ctx, MGEN_E_NO_MEMORY, "a tensor of %zu bytes cannot exist", bytes);
     int index = size_class(bytes, &rounded);
-    out->bytes = rounded;
+    out->bytes = out->wanted = rounded;
     out->home = home;
     if (dev->meta) {
         out->ptr = (void *)(uintptr_t)META_ADDRESS;
@@ -179,12 +233,21 @@ mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, mgi_held *out)
     }
     if (dev->waiting)
         collect(dev, false);
-    if (index < MGI_DEVICE_CLASSES && home->cached[index]) {
-        mgi_block *block = pop(&home->cached[index]);
+    mgi_block *block = NULL;
+    if (index < MGI_DEVICE_CLASSES) {
+        dev->asked[index] = ++dev->turn;
+        if (home->cached[index])
+            block = pop(&home->cached[index]);
+        else if (dev->thrifty && home == &dev->own)
+            block = make_do(dev, index, rounded);
+    }
+    if (block) {
         out->ptr = block->ptr;
+        out->bytes = block->bytes;
         if (dev->cuda)
             push(&dev->spare, block);
         home->out++;
+        now_busy(dev, rounded);
         return MGEN_OK;
     }
     if (capturing(dev))
@@ -197,6 +260,7 @@ mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, mgi_held *out)
     if (status == MGEN_OK) {
         hold(dev, rounded);
         home->out++;
+        now_busy(dev, rounded);
     }
     return status;
 }
@@ -212,6 +276,7 @@ static void free_block(mgi_device *dev, const mgi_held *held)
         return;
     }
     held->home->out--;
+    dev->busy -= held->wanted;
     if (index >= MGI_DEVICE_CLASSES) {
         let_go(dev, held->bytes);
         if (dev->cuda)

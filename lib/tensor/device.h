@@ -71,7 +71,8 @@ typedef struct mgi_stream {
 typedef struct mgi_held {
     struct mgi_held *next; /* in the list of those whose last owner is gone */
     void *ptr;
-    size_t bytes;     /* as mgi_device_alloc rounded them */
+    size_t bytes;     /* of the block */
+    size_t wanted;    /* as mgi_device_alloc rounded them: the block may be a larger one */
     mgi_blocks *home; /* where it goes when it is free */
     uint64_t last[MGI_STREAMS];
 } mgi_held;
@@ -95,6 +96,11 @@ typedef struct mgi_device {
     mgi_held *waiting; /* released, but a stream may still use it */
     const mgk_variant_info *kernel[MGK_OP_COUNT];
     mgi_blocks own, *home; /* `own`, or those of the graph under way (tensor/graph.h) */
+    /* Of `own`, where tensors have other sizes from step to step (mgi_device_thrifty): */
+    bool thrifty;
+    uint64_t busy, busy_peak;           /* bytes wanted of blocks in use, now and at the most */
+    uint64_t turn;                      /* requests so far */
+    uint64_t asked[MGI_DEVICE_CLASSES]; /* the last one for each class */
     struct mgi_graph *graphs;
     bool graphs_off; /* all work is launched piece by piece */
     mgi_block *spare;
@@ -146,6 +152,11 @@ static inline void mgi_held_used(const mgi_device *dev, mgi_held *held, int stre
 {
     held->last[stream] = dev->stream[stream].issued;
 }
+/* From now on free blocks are kept up to a half of what was in use at the most. One that is wanted beyond that is a larger one
+ * that is free, of up to twice the size, or those go that were longest of no use. Without, each size class keeps as many as it
+ * ever had in use at a time, which steps of many sizes add up to several times what any of them needs. Not on GPUs, whose
+ * blocks are part of captured steps, nor on the meta device. */
+void mgi_device_thrifty(mgi_device *dev);
 void mgi_device_trim(mgi_device *dev); /* give cached blocks back, those of graphs too */
 void mgi_blocks_trim(mgi_device *dev, mgi_blocks *blocks);
 void mgi_device_drop_workspace(mgi_device *dev); /* the next op that needs one takes it anew */
