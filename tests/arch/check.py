@@ -34,7 +34,6 @@ BOUNDED = (
     ("lib/media/wav.c", "w->bits / 8, block = each * w->channels", "at most 8 bytes x 8 channels"),
     ("lib/media/wav.c", "(uint32_t)(2 * values)", "compared with 4 GiB before"),
     ("lib/media/y4m_read.c", "(size_t)(row >> y->shift_y) * y->row", "a place in a plane that was measured"),
-    ("lib/plugins/ffmpeg_read.c", "3 * (size_t)f->width", "a row of a frame that FFmpeg holds"),
     ("lib/plugins/ffmpeg.c", "3 * (size_t)f->width", "a row of frames that the caller holds"),
 )
 ALLOCATING = re.compile(r"\b(?:mgi_alloc\w*|mgi_realloc|malloc|calloc|realloc|aligned_alloc)\s*\(")

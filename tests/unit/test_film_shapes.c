@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT
+ * Films as they are meant to be seen: turned as the camera was held, with square pixels; and nothing printed on the way. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "core/alloc.h"
+#include "find_plugin.h"
+#include "media/film_read.h"
+#include "media/media.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { WIDTH = 48, HEIGHT = 32, FRAMES = 3, ONE = 1 << 16 };
+
+static mgen_context *ctx;
+static char dir[256], path[300];
+
+static int set_up(void **state)
+{
+    (void)state;
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    const char *tmp = getenv("TMPDIR");
+    params.threads = 1;
+    snprintf(dir, sizeof(dir), "%s/mgen_shapes_XXXXXX", tmp ? tmp : "/tmp");
+    if (mgi_context_init(&ctx, &params) != MGEN_OK || !mkdtemp(dir))
+        return -1;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    mgi_context_free(ctx);
+    return rmdir(dir);
+}
+
+/* Four fields of other colours. */
+static const uint8_t fields[2][2][3] = {{{200, 40, 40}, {40, 200, 40}},
+                                        {{40, 40, 200}, {200, 200, 200}}};
+
+static void write_fields(const char *name)
+{
+    static uint8_t rgb[FRAMES][HEIGHT][WIDTH][3];
+    for (int f = 0; f < FRAMES; f++)
+        for (int y = 0; y < HEIGHT; y++)
+            for (int x = 0; x < WIDTH; x++)
+                memcpy(rgb[f][y][x], fields[2 * y / HEIGHT][2 * x / WIDTH], 3);
+    const mgi_frames frames = {&rgb[0][0][0][0], WIDTH, HEIGHT, FRAMES, 16, 1};
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    if (mgi_frames_write(ctx, path, &frames) != MGEN_OK)
+        fail_msg("%s", ctx->error_text);
+}
+
+static uint8_t *load(size_t *size)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    fseek(f, 0, SEEK_END);
+    *size = (size_t)ftell(f);
+    rewind(f);
+    uint8_t *data = malloc(*size);
+    assert_non_null(data);
+    assert_int_equal(fread(data, 1, *size, f), *size);
+    fclose(f);
+    return data;
+}
+
+static void store(const uint8_t *data, size_t size)
+{
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, size, f), size);
+    fclose(f);
+}
+
+/* A display matrix into the track's header of a .mp4: x' = a x + c y, y' = b x + d y. */
+static void set_matrix(int32_t a, int32_t b, int32_t c, int32_t d)
+{
+    const int32_t matrix[9] = {a, b, 0, c, d, 0, 0, 0, 0x40000000};
+    size_t size;
+    uint8_t *file = load(&size), *header = memmem(file, size, "tkhd", 4);
+    assert_non_null(header);
+    assert_int_equal(header[4], 0); /* version 0: times of 32 bits */
+    for (int i = 0; i < 36; i++)
+        header[44 + i] = (uint8_t)((uint32_t)matrix[i / 4] >> (24 - 8 * (i % 4)));
+    store(file, size);
+    free(file);
+}
+
+/* The shape of pixels that a .mp4 tells. */
+static void set_aspect(uint8_t across, uint8_t down)
+{
+    size_t size;
+    uint8_t *file = load(&size), *box = memmem(file, size, "pasp", 4);
+    assert_non_null(box);
+    box[7] = across;
+    box[11] = down;
+    store(file, size);
+    free(file);
+}
+
+static void assert_colour(const uint8_t *got, const uint8_t *want, const char *what)
+{
+    for (int i = 0; i < 3; i++)
+        if (abs(got[i] - want[i]) > 30)
+            fail_msg("%s: (%d, %d, %d), wanted (%d, %d, %d)", what, got[0], got[1], got[2], want[0],
+                     want[1], want[2]);
+}
+
+/* All eight ways to hold a camera and to mirror its picture. */
+static void test_turned(void **state)
+{
+    static const int32_t ways[8][4] = {{1, 0, 0, 1}, {-1, 0, 0, 1}, {1, 0, 0, -1}, {-1, 0, 0, -1},
+                                       {0, 1, 1, 0}, {0, 1, -1, 0}, {0, -1, 1, 0}, {0, -1, -1, 0}};
+    (void)state;
+    if (!find_plugin(ctx))
+        skip();
+    write_fields("a.mp4");
+    for (int i = 0; i < 8; i++) {
+        const int32_t *m = ways[i];
+        const int64_t w = m[0] ? WIDTH : HEIGHT, h = m[0] ? HEIGHT : WIDTH;
+        uint8_t *pixels;
+        mgi_film_info info, told;
+        char what[80];
+        set_matrix(ONE * m[0], ONE * m[1], ONE * m[2], ONE * m[3]);
+        assert_int_equal(mgi_film_read(ctx, path, 1, 1, &pixels, &info), MGEN_OK);
+        assert_int_equal(mgi_film_tell(ctx, path, &told), MGEN_OK);
+        assert_int_equal(info.width, w);
+        assert_int_equal(info.height, h);
+        assert_int_equal(told.width, w);
+        assert_int_equal(told.height, h);
+        for (int y = 0; y < 2; y++)
+            for (int x = 0; x < 2; x++) { /* where the field (x, y) is seen, from the middle */
+                const int px = 2 * x - 1, py = 2 * y - 1;
+                const int64_t seen_x = w / 2 + (m[0] * px + m[2] * py) * w / 4;
+                const int64_t seen_y = h / 2 + (m[1] * px + m[3] * py) * h / 4;
+                snprintf(what, sizeof(what), "way %d, field %d of row %d", i, x, y);
+                assert_colour(pixels + 3 * (seen_y * w + seen_x), fields[y][x], what);
+            }
+        mgi_free(ctx, pixels);
+    }
+    unlink(path);
+}
+
+/* Pixels half as wide again as high make as many more columns, also where the picture is turned; high ones make rows, and what is nearly
+ * a square, or cannot be meant, changes nothing. */
+static void test_pixels_that_are_no_squares(void **state)
+{
+    uint8_t *pixels;
+    mgi_film_info info, told;
+    (void)state;
+    if (!find_plugin(ctx))
+        skip();
+    write_fields("a.mp4");
+    for (int turned = 0; turned < 2; turned++) {
+        const int64_t w = turned ? HEIGHT : 3 * WIDTH / 2, h = turned ? 3 * WIDTH / 2 : HEIGHT;
+        set_aspect(3, 2);
+        if (turned)
+            set_matrix(0, ONE, -ONE, 0);
+        assert_int_equal(mgi_film_read(ctx, path, 0, 0, &pixels, &info), MGEN_OK);
+        assert_int_equal(mgi_film_tell(ctx, path, &told), MGEN_OK);
+        assert_int_equal(told.width, info.width);
+        assert_int_equal(told.height, info.height);
+        assert_int_equal(info.frames, FRAMES);
+        assert_int_equal(info.width, w);
+        assert_int_equal(info.height, h);
+        assert_colour(pixels + 3 * (h / 4 * w + w / 4), fields[turned][0], "above, left");
+        assert_colour(pixels + 3 * (h / 4 * w + 3 * w / 4), fields[0][!turned], "above, right");
+        mgi_free(ctx, pixels);
+    }
+    static const uint8_t others[][4] = {
+        {1, 2, WIDTH, 2 * HEIGHT}, {200, 199, WIDTH, HEIGHT}, {9, 2, WIDTH, HEIGHT}};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        set_matrix(ONE, 0, 0, ONE);
+        set_aspect(others[i][0], others[i][1]);
+        assert_int_equal(mgi_film_read(ctx, path, 0, 1, &pixels, &info), MGEN_OK);
+        assert_int_equal(info.width, others[i][2]);
+        assert_int_equal(info.height, others[i][3]);
+        mgi_free(ctx, pixels);
+    }
+    unlink(path);
+}
+
+/* Motion JPEG, as many cameras write it: grey 60 of the full range of values, of which FFmpeg's scaler would print a warning. Made by
+ * `ffmpeg -f lavfi -i color=c=0x3c3c3c:s=16x16:r=8 -frames:v 2 -vf scale=out_range=pc,format=yuvj420p -c:v mjpeg` and +bitexact. */
+static void test_full_range_is_silent(void **state)
+{
+    const char *source = getenv("MOVIEGEN_SOURCE");
+    uint8_t *pixels;
+    mgi_film_info info;
+    struct stat printed;
+    (void)state;
+    if (!find_plugin(ctx))
+        skip();
+    snprintf(path, sizeof(path), "%s/stderr", dir);
+    fflush(stderr);
+    const int saved = dup(2);
+    assert_non_null(freopen(path, "w", stderr));
+    char film[4200];
+    snprintf(film, sizeof(film), "%s/tests/unit/media/full_range.mov", source ? source : ".");
+    const mgen_status status = mgi_film_read(ctx, film, 0, 0, &pixels, &info);
+    fflush(stderr);
+    dup2(saved, 2);
+    close(saved);
+    assert_int_equal(stat(path, &printed), 0);
+    unlink(path);
+    if (status != MGEN_OK)
+        fail_msg("%s", ctx->error_text);
+    assert_int_equal(printed.st_size, 0);
+    assert_int_equal(info.frames, 2);
+    for (int64_t i = 0; i < info.frames * info.width * info.height * 3; i++)
+        if (abs(pixels[i] - 60) > 2)
+            fail_msg("value %lld is %d", (long long)i, pixels[i]);
+    mgi_free(ctx, pixels);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_turned),
+                                       cmocka_unit_test(test_pixels_that_are_no_squares),
+                                       cmocka_unit_test(test_full_range_is_silent)};
+    return cmocka_run_group_tests_name("film shapes", tests, set_up, tear_down);
+}
