@@ -139,7 +139,7 @@ static int train(cli_session *s, const void *options)
     const train_options *o = options;
     bool first = s->rank == 0;
     mgen_trainer *trainer;
-    train_state t = {.session = s, .options = o, .started = seconds_now()};
+    train_state t = {.session = s, .options = o, .started = seconds_now(), .loss = NAN};
     mgen_status status = open_trainer(s, o, &t, &trainer);
     if (status != MGEN_OK)
         return complain_library(s, status);

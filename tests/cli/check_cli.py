@@ -714,6 +714,8 @@ def test_train_seconds(w):
     expect(run, 0)
     assert b"of 1000000 steps" in run.stdout and b"saved to" in run.stdout, run.stdout
     assert "tae.safetensors" in os.listdir(w.path("m"))
+    run = w.run(*long_recipe(w), "--max-seconds", "0.001")
+    assert b"0 of 1000000 steps in" in run.stdout and b" s, nothing saved to" in run.stdout, run.stdout  # and no loss
 
 
 def test_train_interrupt(w):
