@@ -281,6 +281,29 @@ static mgen_status take_list(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
     return status;
 }
 
+/* Whoever has only some of a folder's films learned from is told. */
+static void tell_of_others(mgen_context *ctx, const char *dir, const mgi_dir_file *files,
+                           int64_t count)
+{
+    static const char *const endings[] = {".m4v", ".3gp", ".ts",  ".mts", ".m2ts", ".mpg", ".mpeg",
+                                          ".vob", ".wmv", ".asf", ".flv", ".ogv",  ".mxf", ".gif"};
+    const char *first = NULL;
+    int64_t n = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const char *dot = strrchr(files[i].name, '.');
+        for (size_t k = 0; dot && k < sizeof(endings) / sizeof(endings[0]); k++)
+            if (strcasecmp(dot, endings[k]) == 0) {
+                first = n++ ? first : files[i].name;
+                break;
+            }
+    }
+    if (n)
+        mgi_log(ctx, MGEN_LOG_WARN,
+                "%lld of the files in '%s' are passed over, the first is '%.200s': films end in "
+                ".mp4, .mkv, .webm, .mov, .avi or .y4m; 'ffmpeg -i FILE NAME.mkv' makes one of it",
+                (long long)n, dir, first);
+}
+
 mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
 {
     const int64_t size[] = {MGI_DATASET_FOLDER, ds->width, ds->height, ds->frames};
@@ -293,6 +316,8 @@ mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
         status = find_file(MGI_CLIP_LIST, files, count) ? take_list(ctx, ds, files, count, &hash)
                                                         : take_films(ctx, ds, files, count, &hash);
     ds->identity = hash ? hash : 1;
+    if (status == MGEN_OK)
+        tell_of_others(ctx, dir, files, count);
     mgi_dir_free(ctx, files, count);
     return status;
 }

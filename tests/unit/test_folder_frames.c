@@ -70,6 +70,37 @@ static void test_y4m(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
+/* ---- what is no film here ------------------------------------------------------------------------- */
+
+static char logged[1024];
+
+static void keep_log(void *user, int32_t level, const char *text)
+{
+    (void)user;
+    assert_int_equal(level, MGEN_LOG_WARN);
+    snprintf(logged, sizeof logged, "%s", text);
+}
+
+/* Films that are not read do not go missing in silence; other files do. */
+static void test_passed_over(void **state)
+{
+    (void)state;
+    make_films(folder, "others");
+    put_frames("a.y4m", FRAMES, 16);
+    put_bytes("notes.doc", "x", 1);
+    put_bytes("b.png", "x", 1);
+    ctx->log = keep_log;
+    mgi_dataset_release(open_frames(FRAMES));
+    assert_string_equal(logged, "");
+    put_bytes("c.MTS", "x", 1);
+    put_bytes("d.m4v", "x", 1);
+    mgi_dataset_release(open_frames(FRAMES));
+    ctx->log = NULL;
+    if (!strstr(logged, "2 of the files") || !strstr(logged, "'c.MTS'"))
+        fail_msg("'%s'", logged);
+    assert_int_equal(remove_all(films), 0);
+}
+
 /* Bytes of a .y4m of `frames` frames whose marks say more. */
 static size_t film_with_marks(char *out, const char *mark, int frames)
 {
@@ -294,10 +325,10 @@ static void test_wrong_number(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_y4m),         cmocka_unit_test(test_not_read),
-        cmocka_unit_test(test_silent),      cmocka_unit_test(test_clips),
-        cmocka_unit_test(test_watched),     cmocka_unit_test(test_edited),
-        cmocka_unit_test(test_many),        cmocka_unit_test(test_containers),
-        cmocka_unit_test(test_wrong_number)};
+        cmocka_unit_test(test_y4m),          cmocka_unit_test(test_not_read),
+        cmocka_unit_test(test_silent),       cmocka_unit_test(test_clips),
+        cmocka_unit_test(test_watched),      cmocka_unit_test(test_edited),
+        cmocka_unit_test(test_many),         cmocka_unit_test(test_containers),
+        cmocka_unit_test(test_wrong_number), cmocka_unit_test(test_passed_over)};
     return cmocka_run_group_tests(tests, make_folder_context, remove_folder_context);
 }
