@@ -161,6 +161,11 @@ mgen_status mgi_dataset_watch(mgen_context *ctx, mgi_dataset *ds, uint64_t index
                 : mgi_folder_watch(ctx, ds, index, fps, frames, pixels);
 }
 
+mgen_status mgi_dataset_check_sounds(mgen_context *ctx, const mgi_dataset *ds)
+{
+    return ds->kind == MGI_DATASET_FOLDER ? mgi_folder_check_sounds(ctx, ds) : MGEN_OK;
+}
+
 mgen_status mgi_dataset_check_watched(mgen_context *ctx, const mgi_dataset *ds, double fps,
                                       int64_t frames)
 {

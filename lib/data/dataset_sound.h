@@ -15,6 +15,10 @@
  * calls below, and "" for a caption; a single film without is INVALID or UNSUPPORTED, by its name, when it is heard. */
 bool mgi_dataset_sounds(const mgi_dataset *ds);
 
+/* Whether all samples have one, as far as is known without hearing them: of a folder, the error that hearing the first film without
+ * would give. */
+mgen_status mgi_dataset_check_sounds(mgen_context *ctx, const mgi_dataset *ds);
+
 /* Frames a second of a clip of the world; what the host says of its clips; what others are taken to have. */
 int mgi_dataset_sound_fps(const mgi_dataset *ds, uint64_t index);
 /* How many samples it lasts: as long as a clip of the world is seen, rounded; else the whole sound. */

@@ -6,6 +6,7 @@
 #include "data/world_sound.h"
 #include "io/path.h"
 #include "media/film_read.h"
+#include "media/plugin.h"
 #include "media/track.h"
 
 #include <string.h>
@@ -40,21 +41,35 @@ static mgen_status cut_track(mgen_context *ctx, const mgi_dataset *ds, const mgi
     return MGEN_OK;
 }
 
-static mgen_status read_track(mgen_context *ctx, const mgi_dataset *ds,
-                              const mgi_dataset_film *film, mgi_track *track)
+/* Where a film's sound is. */
+static mgen_status find_sound(mgen_context *ctx, const mgi_dataset *ds,
+                              const mgi_dataset_film *film, char path[MGI_PATH_MAX + 1])
 {
-    char path[MGI_PATH_MAX + 1];
     const int stem = (int)(strrchr(film->name, '.') - film->name);
     if (!film->sound && !mgi_folder_has_track(film->name))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "the film '%s' in '%s' has no sound; put it beside the film as '%.*s.wav', "
                         "or take the film away",
                         film->name, ds->dir, stem, film->name);
-    MGI_TRY(mgi_path_join(ctx, ds->dir, film->sound ? film->sound : film->name, path, sizeof path));
-    mgen_status status = mgi_track_read(ctx, path, track);
-    if (status == MGEN_E_UNSUPPORTED && !film->sound)
-        return mgi_fail_context(ctx, status, "the film '%s' has no '%.*s.wav' beside it",
-                                film->name, stem, film->name);
+    return mgi_path_join(ctx, ds->dir, film->sound ? film->sound : film->name, path,
+                         MGI_PATH_MAX + 1);
+}
+
+static mgen_status say_without(mgen_context *ctx, const mgi_dataset_film *film, mgen_status status)
+{
+    const int stem = (int)(strrchr(film->name, '.') - film->name);
+    if (status != MGEN_E_UNSUPPORTED || film->sound)
+        return status;
+    return mgi_fail_context(ctx, status, "the film '%s' has no '%.*s.wav' beside it", film->name,
+                            stem, film->name);
+}
+
+static mgen_status read_track(mgen_context *ctx, const mgi_dataset *ds,
+                              const mgi_dataset_film *film, mgi_track *track)
+{
+    char path[MGI_PATH_MAX + 1];
+    MGI_TRY(find_sound(ctx, ds, film, path));
+    mgen_status status = say_without(ctx, film, mgi_track_read(ctx, path, track));
     if (status == MGEN_OK)
         status = mgi_track_convert(ctx, track, MGI_WORLD_SOUND_RATE, 1);
     if (status == MGEN_OK)
@@ -71,6 +86,36 @@ mgen_status mgi_folder_read_sound(mgen_context *ctx, mgi_dataset *ds, uint64_t i
     MGI_TRY(read_track(ctx, ds, &ds->films[index], &track));
     *out = (mgi_read_sound){track.samples, track.count, NULL};
     return MGEN_OK;
+}
+
+/* ---- looking for films without ----------------------------------------------------------------------- */
+
+enum { BETWEEN = 256 /* films between two words of progress */ };
+
+static mgen_status check_sound(mgen_context *ctx, const mgi_dataset *ds, uint64_t index,
+                               mgi_plugin *plugin)
+{
+    const mgi_dataset_film *film = &ds->films[index];
+    char path[MGI_PATH_MAX + 1];
+    MGI_TRY(find_sound(ctx, ds, film, path));
+    if (film->sound || (index && strcmp(film->name, ds->films[index - 1].name) == 0))
+        return MGEN_OK; /* or it was looked at for the clip before */
+    if (!plugin->handle)
+        MGI_TRY(mgi_plugin_load(ctx, plugin));
+    return say_without(ctx, film, mgi_track_there(ctx, path));
+}
+
+mgen_status mgi_folder_check_sounds(mgen_context *ctx, const mgi_dataset *ds)
+{
+    mgi_plugin plugin = {NULL, NULL}; /* stays: loading it takes longer than to look at a film */
+    mgen_status status = MGEN_OK;
+    for (uint64_t i = 0; i < ds->count && status == MGEN_OK; i++) {
+        status = check_sound(ctx, ds, i, &plugin);
+        if (status == MGEN_OK && i % BETWEEN == BETWEEN - 1)
+            status = mgi_progress(ctx, "listening to films", i + 1, ds->count);
+    }
+    mgi_plugin_unload(&plugin);
+    return status;
 }
 
 /* ---- captions ------------------------------------------------------------------------------------- */

@@ -15,6 +15,10 @@ bool mgi_folder_has_track(const char *film);
 mgen_status mgi_folder_read_sound(mgen_context *ctx, mgi_dataset *ds, uint64_t index,
                                   mgi_read_sound *out);
 
+/* Whether all films have one: what mgi_folder_read_sound() answers for the first one without, of whose track no more than the
+ * beginning is decoded. A .wav beside a film is taken to hold it. */
+mgen_status mgi_folder_check_sounds(mgen_context *ctx, const mgi_dataset *ds);
+
 /* <name>.sound.txt as it is; else what mgi_dataset_sound_words() makes of the film's caption. */
 void mgi_folder_sound_caption(const mgi_dataset *ds, uint64_t index,
                               char caption[MGI_CAPTION_SIZE]);

@@ -110,7 +110,8 @@ static mgen_status gather(gathered *g, const mgi_ffmpeg_table *ffmpeg, void *sou
     }
 }
 
-static mgen_status read_by_plugin(mgen_context *ctx, const char *path, mgi_track *out)
+/* The sound of a file by the plug-in, all of it; or only whether it begins. */
+static mgen_status read_by_plugin(mgen_context *ctx, const char *path, bool all, mgi_track *out)
 {
     mgi_file file;
     mgi_plugin plugin = {NULL, NULL};
@@ -134,7 +135,7 @@ static mgen_status read_by_plugin(mgen_context *ctx, const char *path, mgi_track
                           "its sound has %u channels of %u samples a second; 1..%d of 1..%d are "
                           "read",
                           info.channels, info.rate, MGI_TRACK_CHANNELS_MAX, MGI_TRACK_RATE_MAX);
-    if (status == MGEN_OK)
+    if (status == MGEN_OK && all)
         status = gather(&g, plugin.table, sound);
     plugin.table->hear_close(sound);
     *out = (mgi_track){g.samples, g.count, info.rate, info.channels};
@@ -147,18 +148,30 @@ close:
     return status;
 }
 
+static mgen_status read_any(mgen_context *ctx, const char *path, bool all, mgi_track *out)
+{
+    mgi_track track;
+    mgen_status status = read_by_plugin(ctx, path, all, &track);
+    if (status != MGEN_OK)
+        return mgi_fail_context(ctx, status, "cannot read the sound of '%s'", path);
+    *out = track;
+    return MGEN_OK;
+}
+
+mgen_status mgi_track_there(mgen_context *ctx, const char *path)
+{
+    mgi_track none;
+    MGI_TRY(check_path(ctx, path));
+    return read_any(ctx, path, false, &none);
+}
+
 mgen_status mgi_track_read(mgen_context *ctx, const char *path, mgi_track *out)
 {
     *out = (mgi_track){.samples = NULL};
     MGI_TRY(check_path(ctx, path));
     if (ends_with(path, ".wav"))
         return mgi_wav_read(ctx, path, out);
-    mgi_track track;
-    mgen_status status = read_by_plugin(ctx, path, &track);
-    if (status != MGEN_OK)
-        return mgi_fail_context(ctx, status, "cannot read the sound of '%s'", path);
-    *out = track;
-    return MGEN_OK;
+    return read_any(ctx, path, true, out);
 }
 
 /* ---- converting ----------------------------------------------------------------------------------- */

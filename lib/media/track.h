@@ -26,6 +26,8 @@ mgen_status mgi_track_make(mgen_context *ctx, int64_t count, uint32_t rate, uint
 /* The sound of a file as it is stored; the caller frees the samples. NOT_FOUND, IO, INVALID (no regular file, or longer than
  * MGI_TRACK_COUNT_MAX), CORRUPT (what and where), UNSUPPORTED (a kind that is not read, no sound in it, no plug-in). */
 mgen_status mgi_track_read(mgen_context *ctx, const char *path, mgi_track *out);
+/* Whether the sound of a file begins that is no .wav: as mgi_track_read(), of which nothing but the first samples are decoded. */
+mgen_status mgi_track_there(mgen_context *ctx, const char *path);
 /* To another rate and number of channels, 0 = as it is. To fewer channels, those that come to stand on one are averaged; to
  * more, they are repeated. */
 mgen_status mgi_track_convert(mgen_context *ctx, mgi_track *track, uint32_t rate,

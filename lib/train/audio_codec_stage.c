@@ -120,7 +120,7 @@ static mgen_status open_data(struct mgi_stage_run *r, const mgi_stage_params *pa
                         "stage \"%s\": the \"rate\" of the codec is %lld; datasets are heard at "
                         "%d samples a second",
                         s->name, (long long)s->sound.codec.rate, MGI_WORLD_SOUND_RATE);
-    return MGEN_OK;
+    return mgi_dataset_check_sounds(r->ctx, r->dataset); /* else it may end after hours */
 }
 
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,

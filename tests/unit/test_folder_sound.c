@@ -285,6 +285,11 @@ static void test_container(void **state)
     find_onsets(ds, 1, 25, seconds);
     assert_float_equal(seconds[1], 0.4, 0.001);
     assert_said(mgi_dataset_hear(ctx, ds, 2, 0, 10, x), MGEN_E_UNSUPPORTED, "'c.wav'");
+    assert_said(mgi_dataset_check_sounds(ctx, ds), MGEN_E_UNSUPPORTED, "'c.wav'");
+    mgi_dataset_release(ds);
+    put_sound("c.wav", 0.5, 48000, 0.4);
+    ds = open_films();
+    OK(mgi_dataset_check_sounds(ctx, ds));
     mgi_dataset_release(ds);
 }
 
@@ -329,11 +334,15 @@ static void test_audio_codec_stage(void **state)
     mgi_stage_kind_of(&s)->destroy(run);
     mgi_dataset_release(ds);
     unlink(in_films("c.wav"));
-    ds = open_films(); /* what validation hears */
+    ds = open_films(); /* what validation hears; no step is taken before it is missed */
+    assert_said(create_on(&s, ds, &run), MGEN_E_INVALID, "c.y4m");
+    mgi_dataset_release(ds);
+    put_text("c.wav", "RIFF but no sound");
+    ds = open_films();
     OK(create_on(&s, ds, &run));
     mgen_report *report;
     OK(mgi_report_create(ctx, &report));
-    assert_said(mgi_stage_kind_of(&s)->step(run, 0, report), MGEN_E_INVALID, "c.y4m");
+    assert_said(mgi_stage_kind_of(&s)->step(run, 0, report), MGEN_E_CORRUPT, "c.wav");
     mgen_report_destroy(report);
     mgi_stage_kind_of(&s)->destroy(run);
     mgi_dataset_release(ds);
