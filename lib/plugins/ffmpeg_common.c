@@ -128,6 +128,7 @@ int32_t mgi_input_open(mgi_input *in, const uint8_t *data, size_t size, const ch
     if (!c || !in->packet || !in->frame)
         return mgi_told_av(t, AVERROR(ENOMEM), "no memory for the decoder");
     snprintf(text, sizeof(text), "the settings of its %s make no sense", what);
+    c->pkt_timebase = in->format->streams[in->stream]->time_base;
     int code = avcodec_parameters_to_context(c, in->format->streams[in->stream]->codecpar);
     return code < 0 ? mgi_told_av(t, code, text) : 0;
 }

@@ -8,9 +8,12 @@
 #include "plugins/ffmpeg_common.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CONTAINERS "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,ogg,flac,mp3,aac"
+
+enum { SILENCE = 4096 /* samples of it at a time */ };
 
 typedef struct hearing {
     mgi_input in;
@@ -21,6 +24,7 @@ typedef struct hearing {
     int rate, channels;
     int64_t given, most; /* samples so far; as many as the file says, INT64_MAX: it does not */
     int64_t skip;        /* samples before the first that is meant, still to come */
+    int64_t silence;     /* samples that a film lasts before its sound begins, still to come */
     float *samples;
     unsigned room; /* bytes */
     int ready;     /* in.frame holds some */
@@ -129,6 +133,26 @@ static float sample_of(const uint8_t *from, enum AVSampleFormat packed, int64_t 
     }
 }
 
+static int32_t make_room(hearing *h, int64_t n, const mgi_told *t)
+{
+    av_fast_malloc(&h->samples, &h->room, sizeof(float) * (size_t)n * (size_t)h->channels);
+    return h->samples ? 0 : mgi_told_av(t, AVERROR(ENOMEM), "no memory for samples");
+}
+
+static int32_t give_silence(hearing *h, const float **samples, int64_t *count, const mgi_told *t)
+{
+    const int64_t n = h->silence < SILENCE ? h->silence : SILENCE;
+    int32_t status = make_room(h, n, t);
+    if (status)
+        return status;
+    for (int64_t i = 0; i < n * h->channels; i++)
+        h->samples[i] = 0.0f;
+    h->silence -= n;
+    *samples = h->samples;
+    *count = n;
+    return 0;
+}
+
 int32_t mgi_ffmpeg_hear_next(void *self, const float **samples, int64_t *count, char *error,
                              size_t error_size)
 {
@@ -136,7 +160,11 @@ int32_t mgi_ffmpeg_hear_next(void *self, const float **samples, int64_t *count, 
     hearing *h = self;
     *samples = NULL;
     *count = 0;
-    int32_t status = h->given < h->most ? decode(h, &t) : 0;
+    if (h->silence)
+        return give_silence(h, samples, count, &t);
+    if (h->given >= h->most)
+        return 0;
+    int32_t status = decode(h, &t);
     while (status == 0 && h->ready && h->in.frame->nb_samples <= h->skip) {
         h->skip -= h->in.frame->nb_samples;
         av_frame_unref(h->in.frame);
@@ -155,9 +183,9 @@ int32_t mgi_ffmpeg_hear_next(void *self, const float **samples, int64_t *count, 
     const int64_t from = h->skip;
     int64_t n = f->nb_samples - from;
     n = n < h->most - h->given ? n : h->most - h->given;
-    av_fast_malloc(&h->samples, &h->room, sizeof(float) * (size_t)n * (size_t)h->channels);
-    if (!h->samples)
-        return mgi_told_av(&t, AVERROR(ENOMEM), "no memory for samples");
+    status = make_room(h, n, &t);
+    if (status)
+        return status;
     const enum AVSampleFormat packed = av_get_packed_sample_fmt((enum AVSampleFormat)f->format);
     const int planar = av_sample_fmt_is_planar((enum AVSampleFormat)f->format);
     for (int64_t i = 0; i < n; i++)
@@ -192,6 +220,59 @@ static int64_t told_delay(const hearing *h)
     if (strcmp(h->in.format->iformat->name, "mp3") || s->start_time <= 0)
         return 0;
     return av_rescale_q(s->start_time, s->time_base, (AVRational){1, h->rate});
+}
+
+enum {
+    REORDERED = 32, /* packets among which the first picture is */
+    LATEST = 600,   /* seconds between picture and sound; more is an error of the file */
+    NEAR = 100      /* parts of a second by which encoders' delays leave times off, unseen */
+};
+
+/* When the first picture of a film is seen, in seconds of *base; AV_NOPTS_VALUE: it does not tell, or is no film. */
+static int64_t seen_from(const hearing *h, AVRational *base)
+{
+    char text[256];
+    const mgi_told t = {text, sizeof(text), MGEN_E_CORRUPT};
+    mgi_input in = {.data = NULL};
+    int64_t first = AV_NOPTS_VALUE;
+    int end = 0;
+    if (mgi_input_open(&in, h->in.data, (size_t)h->in.size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video",
+                       &t) == 0) {
+        const AVStream *s = in.format->streams[in.stream];
+        const int cover = s->disposition & AV_DISPOSITION_ATTACHED_PIC;
+        *base = s->time_base;
+        for (int i = 0; i < REORDERED && !cover; i++) {
+            if (mgi_input_packet(&in, &end) < 0 || end)
+                break;
+            const int64_t at = in.packet->pts;
+            if (at != AV_NOPTS_VALUE && (first == AV_NOPTS_VALUE || at < first))
+                first = at;
+        }
+    }
+    mgi_input_close(&in);
+    return first;
+}
+
+/* A film's sound is given from its first picture on: what is before that is left out; before a later sound it is silent. */
+static void align(hearing *h)
+{
+    const AVStream *s = h->in.format->streams[h->in.stream];
+    const AVRational samples = {1, h->rate};
+    AVRational base;
+    if (h->parser || h->in.frame->pts == AV_NOPTS_VALUE)
+        return;
+    const int64_t seen = seen_from(h, &base);
+    if (seen == AV_NOPTS_VALUE)
+        return;
+    const int64_t late =
+        av_rescale_q(h->in.frame->pts, s->time_base, samples) - av_rescale_q(seen, base, samples);
+    const int64_t most = (int64_t)LATEST * h->rate;
+    if (late > most || late < -most || llabs(late) < h->rate / NEAR)
+        return;
+    h->silence = late > 0 ? late : 0;
+    h->skip = late < 0 ? -late : 0;
+    if (h->most != INT64_MAX)
+        h->most = h->most > h->skip ? h->most - h->skip : 0;
 }
 
 void mgi_ffmpeg_hear_close(void *self)
@@ -231,6 +312,7 @@ int32_t mgi_ffmpeg_hear_open(const uint8_t *data, size_t size, void **out, mgi_f
     h->channels = MGI_CHANNELS(h->in.frame);
     h->most = told_length(h);
     h->skip = told_delay(h);
+    align(h);
     *info = (mgi_ffmpeg_hearing){(uint32_t)h->rate, (uint32_t)h->channels};
     *out = h;
     return 0;

@@ -493,6 +493,34 @@ static void test_movies(void **state)
     free(rgb);
 }
 
+/* A sound that begins a quarter of a second after the first picture, and one before it: pictures become light, and sounds loud, after half
+ * a second of what is seen. Made by ffmpeg from
+ *   V = color=black:s=16x16:r=8:d=1,drawbox=color=white:t=fill:enable='gte(t,0.5)', and with -c:v mpeg4 -q:v 31 -c:a aac -b:a 16k,
+ *   -i V -itsoffset 0.25 -i aevalsrc=if(gte(t\,0.25)\,0.5*sin(3000*t)\,0):d=0.75:s=16000 late_sound.mp4
+ *   -itsoffset 0.25 -i V -i aevalsrc=if(gte(t\,0.75)\,0.5*sin(3000*t)\,0):d=1.25:s=16000 late_picture.mkv */
+static void test_begins_at_another_time(void **state)
+{
+    static const char *const names[] = {"late_sound.mp4", "late_picture.mkv"};
+    const char *source = getenv("MOVIEGEN_SOURCE");
+    (void)state;
+    if (!find_plugin(ctx))
+        return;
+    for (int k = 0; k < 2; k++) {
+        char path[4200];
+        mgi_track t;
+        int64_t at = 0;
+        snprintf(path, sizeof(path), "%s/tests/unit/media/%s", source ? source : ".", names[k]);
+        if (mgi_track_read(ctx, path, &t) != MGEN_OK)
+            fail_msg("%s", ctx->error_text);
+        while (at < t.count && fabsf(t.samples[at * t.channels]) < 0.1f)
+            at++;
+        const double loud = (double)at / t.rate, all = (double)t.count / t.rate;
+        release(&t);
+        if (fabs(loud - 0.5) > 0.005 || fabs(all - 1.0) > 0.07)
+            fail_msg("%s: loud after %.3f s of %.3f", names[k], loud, all);
+    }
+}
+
 static void test_plugin_refuses(void **state)
 {
     (void)state;
@@ -580,6 +608,7 @@ int main(void)
                                        cmocka_unit_test(test_wav_refuses),
                                        cmocka_unit_test(test_sounds),
                                        cmocka_unit_test(test_movies),
+                                       cmocka_unit_test(test_begins_at_another_time),
                                        cmocka_unit_test(test_plugin_refuses),
                                        cmocka_unit_test(test_damaged)};
     return cmocka_run_group_tests_name("track", tests, set_up, tear_down);
