@@ -263,6 +263,7 @@ suite_cli() {
     begin_tap pictures 600 "$python" tests/cli/check_pictures.py build-test/examples/cli/moviegen
     begin_tap sound 600 "$python" tests/cli/check_sound.py build-test/examples/cli/moviegen
     begin_tap curate 600 "$python" tests/cli/check_curate.py build-test/examples/cli/moviegen
+    begin_tap own-films 600 "$python" tests/cli/check_own_films.py build-test/examples/cli/moviegen
     begin_tap compare 600 "$python" tests/cli/check_compare.py build-test/examples/cli/moviegen
     begin_tap votes 600 "$python" tests/cli/check_votes.py build-test/examples/cli/moviegen
     begin_tap eval-upsample 600 "$python" tests/cli/check_eval_upsample.py build-test/examples/cli/moviegen
