@@ -438,6 +438,9 @@ static mgen_status read_value(reader *r, mgi_json *node, int depth)
                 return MGEN_OK;
             }
         }
+        if (r->at == 0 && r->size >= 3 && memcmp(r->text, "\xEF\xBB\xBF", 3) == 0)
+            return fail_here(r, "expected a value, not a byte order mark, which editors do not "
+                                "show; save the text as UTF-8 without it");
         return fail_here(r, "expected a value");
     }
 }

@@ -245,7 +245,8 @@ static void test_refused(void **state)
         {"-Infinity", "expected a digit"},
         {"'a'", "expected a value"},
         {"// x\n1", "expected a value"},
-        {"\xef\xbb\xbf{}", "expected a value"}, /* byte order mark */
+        {"\xef\xbb\xbf{}", "expected a value, not a byte order mark"},
+        {"\xef\xbb", "expected a value"},
         {"[1,\n 2,\n  x]", "line 3, column 3: expected a value"},
         /* numbers */
         {"01", "leading zero"},
