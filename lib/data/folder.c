@@ -281,27 +281,43 @@ static mgen_status take_list(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
     return status;
 }
 
-/* Whoever has only some of a folder's films learned from is told. */
-static void tell_of_others(mgen_context *ctx, const char *dir, const mgi_dir_file *files,
-                           int64_t count)
+static bool ends_in(const char *name, const char *const *endings, size_t count)
 {
-    static const char *const endings[] = {".m4v", ".3gp", ".ts",  ".mts", ".m2ts", ".mpg", ".mpeg",
-                                          ".vob", ".wmv", ".asf", ".flv", ".ogv",  ".mxf", ".gif"};
+    const char *dot = strrchr(name, '.');
+    for (size_t k = 0; dot && k < count; k++)
+        if (strcasecmp(dot, endings[k]) == 0)
+            return true;
+    return false;
+}
+
+static void tell_of(mgen_context *ctx, const char *dir, const mgi_dir_file *files, int64_t count,
+                    const char *const *endings, size_t kinds, const char *wanted)
+{
     const char *first = NULL;
     int64_t n = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const char *dot = strrchr(files[i].name, '.');
-        for (size_t k = 0; dot && k < sizeof(endings) / sizeof(endings[0]); k++)
-            if (strcasecmp(dot, endings[k]) == 0) {
-                first = n++ ? first : files[i].name;
-                break;
-            }
-    }
+    for (int64_t i = 0; i < count; i++)
+        if (ends_in(files[i].name, endings, kinds))
+            first = n++ ? first : files[i].name;
     if (n)
         mgi_log(ctx, MGEN_LOG_WARN,
-                "%lld of the files in '%s' are passed over, the first is '%.200s': films end in "
-                ".mp4, .mkv, .webm, .mov, .avi or .y4m; 'ffmpeg -i FILE NAME.mkv' makes one of it",
-                (long long)n, dir, first);
+                "%lld of the files in '%s' are passed over, the first is '%.200s': %s makes one of "
+                "it",
+                (long long)n, dir, first, wanted);
+}
+
+/* Whoever has only some of a folder's films, or pictures where they are samples, learned from is told. */
+static void tell_of_others(mgen_context *ctx, const mgi_dataset *ds, const mgi_dir_file *files,
+                           int64_t count)
+{
+    static const char *const films[] = {".m4v", ".3gp", ".ts",  ".mts", ".m2ts", ".mpg", ".mpeg",
+                                        ".vob", ".wmv", ".asf", ".flv", ".ogv",  ".mxf", ".gif"};
+    static const char *const pictures[] = {".jpg", ".jpeg", ".webp", ".bmp",
+                                           ".tif", ".tiff", ".heic", ".avif"};
+    tell_of(ctx, ds->dir, files, count, films, sizeof(films) / sizeof(films[0]),
+            "films end in .mp4, .mkv, .webm, .mov, .avi or .y4m; 'ffmpeg -i FILE NAME.mkv'");
+    if (ds->frames == 1)
+        tell_of(ctx, ds->dir, files, count, pictures, sizeof(pictures) / sizeof(pictures[0]),
+                "pictures end in .png; 'ffmpeg -i FILE NAME.png'");
 }
 
 mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
@@ -317,7 +333,7 @@ mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
                                                         : take_films(ctx, ds, files, count, &hash);
     ds->identity = hash ? hash : 1;
     if (status == MGEN_OK)
-        tell_of_others(ctx, dir, files, count);
+        tell_of_others(ctx, ds, files, count);
     mgi_dir_free(ctx, files, count);
     return status;
 }

@@ -87,8 +87,11 @@ static int32_t open_container(mgi_input *in, const char *containers, const mgi_t
     av_dict_free(&options);
     if (code == AVERROR_INVALIDDATA ||
         code == AVERROR(EINVAL)) /* no kind it knows, or one not listed */
-        return mgi_told_fail(t, MGEN_E_UNSUPPORTED,
-                             "it is none of the kinds that are read (%s), or damaged", containers);
+        return mgi_told_fail(
+            t, MGEN_E_UNSUPPORTED,
+            "it is none of the kinds that are read (%s), or damaged; of others the "
+            "ffmpeg program makes .mkv, .wav or .png",
+            containers);
     return code < 0 ? mgi_told_av(t, code, "the file does not open") : 0;
 }
 

@@ -678,6 +678,7 @@ static void test_film_refuses(void **state)
     assert_int_equal(playlist, MGEN_E_UNSUPPORTED);
     assert_int_equal(other, MGEN_E_UNSUPPORTED);
     assert_non_null(strstr(ctx->error_text, "none of the kinds"));
+    assert_non_null(strstr(ctx->error_text, "ffmpeg program makes .mkv, .wav or .png"));
 }
 
 int main(void)
