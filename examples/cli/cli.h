@@ -138,7 +138,8 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
     }
 #define OPTION_QUIET(out)                                                                          \
     {                                                                                              \
-        "--quiet", "-q", OPTION_FLAG, (out), 0, 0, NULL, "no progress, no messages but errors"     \
+        "--quiet", "-q", OPTION_FLAG, (out), 0, 0, NULL,                                           \
+            "no progress, no messages but warnings and errors"                                     \
     }
 #define OPTION_JSON(out)                                                                           \
     {                                                                                              \
