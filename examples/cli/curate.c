@@ -6,6 +6,7 @@
 
 typedef struct curate_options {
     const char *dir, *rules, *out;
+    uint32_t threads;
     bool json, quiet;
 } curate_options;
 
@@ -87,6 +88,7 @@ static int run(const cli_command *self, int argc, char **argv)
          "report, toybox, or a file of thresholds in JSON (default: report)"},
         {"--out", "-o", OPTION_TEXT, &o.out, 0, 0, "FILE",
          "where the list of clips goes (default: clips.jsonl in the folder, where train finds it)"},
+        OPTION_THREADS(&o.threads),
         OPTION_MEMORY,
         OPTION_JSON(&o.json),
         OPTION_QUIET(&o.quiet),
@@ -102,7 +104,7 @@ static int run(const cli_command *self, int argc, char **argv)
     }
     cli_session s;
     interrupt_catch();
-    result = session_open(&s, self, 1, "cpu", false) ? curate(&s, &o) : STATUS_ERROR;
+    result = session_open(&s, self, o.threads, "cpu", false) ? curate(&s, &o) : STATUS_ERROR;
     session_close(&s);
     return result;
 }

@@ -38,7 +38,8 @@ int mgi_curate_dropped(const mgi_curate_film *film, const mgi_curate_clip *clip)
 double mgi_curate_alike(const mgi_curate_view *a, const mgi_curate_view *b);
 
 /* All of a folder's films; `path` gets a line of JSON for each clip, and for each film without any. `progress` is
- * asked after each film: true ends it (CANCELLED). NOT_FOUND if there is no film, what reading says if none can be
+ * asked after each film, on the caller's thread: true ends it (CANCELLED). Films are watched by all threads of the context, with the
+ * same outcome, log and order as by one; if there is no memory for that, one at a time. NOT_FOUND if there is no film, what reading says if none can be
  * read; rules as curate_rules.h, where `rules` NULL is the report's. */
 mgen_status mgi_curate_folder(mgen_context *ctx, const char *dir, const char *rules,
                               const char *path,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Curation of a folder: its films watched one after the other, and what came of them written. */
+ * Curation of a folder: its films watched, several at a time, and what came of them written. */
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "core/in_order.h"
 #include "data/curate.h"
 #include "data/folder.h"
 #include "data/folder_edits.h"
@@ -9,7 +10,23 @@
 #include "text/byte_tokenizer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+
+enum { LINES = 8 /* of a film's log that are passed on */ };
+
+/* A film that is watched, or waits to be told of. */
+typedef struct place {
+    mgen_context *ctx; /* of its own, for what it says may not get lost among that of others */
+    mgi_curate_film film;
+    mgen_status status;
+    bool unread;
+    int lines;
+    struct {
+        int32_t level;
+        char text[sizeof((mgen_context *)0)->error_text];
+    } line[LINES];
+} place;
 
 typedef struct folder {
     mgen_context *ctx;
@@ -17,24 +34,32 @@ typedef struct folder {
     mgi_dir_file *files;
     int64_t count;
     mgi_curator curator;
-    int64_t unread; /* films */
+    const char **name; /* of each film */
+    int64_t films, unread, done;
+    bool (*progress)(void *user, int64_t done, int64_t total);
+    void *user;
+    place *places;
+    mgen_status status;
+    bool alone,
+        again; /* one film at a time; from film `done` on so, since there was no memory for several */
 } folder;
 
 /* ---- films -------------------------------------------------------------------------------------- */
 
-static mgen_status watch_frames(folder *d, mgi_film *film, mgi_curate_film *out)
+/* When others fail or nobody wants to wait any longer, what is left of a film is not watched; nor is it told of. */
+static mgen_status watch_frames(const folder *d, mgi_in_order *run, place *p, mgi_film *film)
 {
-    const int64_t dims[] = {out->info.width, out->info.height, 3};
+    const int64_t dims[] = {p->film.info.width, p->film.info.height, 3};
     mgi_curate_watch *watch = NULL;
     uint8_t *rgb = NULL;
     int64_t size;
     bool enough = false;
     mgen_status status;
     if (!mgi_dims_count(dims, 3, &size))
-        return mgi_fail(d->ctx, MGEN_E_CORRUPT, "the film has impossible sides");
-    MGI_TRY_GOTO(status, mgi_alloc(d->ctx, (size_t)size, &rgb), end);
-    MGI_TRY_GOTO(status, mgi_curate_watch_begin(d->ctx, &d->curator.rules, out, &watch), end);
-    while (!enough) {
+        return mgi_fail(p->ctx, MGEN_E_CORRUPT, "the film has impossible sides");
+    MGI_TRY_GOTO(status, mgi_alloc(p->ctx, (size_t)size, &rgb), end);
+    MGI_TRY_GOTO(status, mgi_curate_watch_begin(p->ctx, &d->curator.rules, &p->film, &watch), end);
+    while (!enough && mgi_in_order_goes_on(run)) {
         bool over;
         MGI_TRY_GOTO(status, mgi_film_next(film, rgb, &over), end);
         if (over)
@@ -44,7 +69,7 @@ static mgen_status watch_frames(folder *d, mgi_film *film, mgi_curate_film *out)
     status = mgi_curate_watch_end(watch);
 end:
     mgi_curate_watch_free(watch);
-    mgi_free(d->ctx, rgb);
+    mgi_free(p->ctx, rgb);
     return status;
 }
 
@@ -54,30 +79,31 @@ static bool of_the_film(mgen_status status)
     return status == MGEN_E_CORRUPT || status == MGEN_E_UNSUPPORTED || status == MGEN_E_INVALID;
 }
 
-static mgen_status watch_film(folder *d, const char *path, mgi_curate_film *out)
+static mgen_status watch_film(const folder *d, mgi_in_order *run, place *p, const char *path)
 {
+    mgi_curate_film *out = &p->film;
     mgi_film *film = NULL;
-    mgen_status status = mgi_film_open(d->ctx, path, &film);
+    mgen_status status = mgi_film_open(p->ctx, path, &film);
     if (status == MGEN_OK) {
         out->info = *mgi_film_about(film);
         out->fps = mgi_film_rate(&out->info);
         if (mgi_curator_wants(&d->curator, out))
-            status = watch_frames(d, film, out);
+            status = watch_frames(d, run, p, film);
     }
     mgi_film_close(film);
     if (status == MGEN_OK || !of_the_film(status))
         return status;
-    mgi_log(d->ctx, MGEN_LOG_WARN, "%s", mgen_last_error(d->ctx));
+    mgi_log(p->ctx, MGEN_LOG_WARN, "%s", mgen_last_error(p->ctx));
     for (int64_t i = 0; i < out->count; i++)
-        mgi_free(d->ctx, out->clips[i].view);
+        mgi_free(p->ctx, out->clips[i].view);
     out->count = 0;
     out->fails = UINT32_C(1) << MGI_CURATE_READ;
-    d->unread++;
+    p->unread = true;
     return MGEN_OK;
 }
 
 /* {"aesthetic": 5.1}, of a model of the host's, and whatever else it says. */
-static mgen_status read_rating(folder *d, const char *film, double *out)
+static mgen_status read_rating(const folder *d, mgen_context *ctx, const char *film, double *out)
 {
     const mgi_dir_file *from = mgi_folder_beside(film, ".json", d->files, d->count);
     char path[MGI_PATH_MAX + 1];
@@ -86,60 +112,139 @@ static mgen_status read_rating(folder *d, const char *film, double *out)
     *out = NAN;
     if (!from)
         return MGEN_OK;
-    MGI_TRY(mgi_path_join(d->ctx, d->dir, from->name, path, sizeof path));
-    MGI_TRY(mgi_file_open(d->ctx, path, &file));
-    mgen_status status = mgi_json_parse(d->ctx, path, (const char *)file.data, file.size, &root);
+    MGI_TRY(mgi_path_join(ctx, d->dir, from->name, path, sizeof path));
+    MGI_TRY(mgi_file_open(ctx, path, &file));
+    mgen_status status = mgi_json_parse(ctx, path, (const char *)file.data, file.size, &root);
     if (status == MGEN_OK && root->kind == MGI_JSON_OBJECT)
-        status = mgi_json_get_real(d->ctx, root, "aesthetic", false, -1e6, 1e6, out);
-    mgi_json_free(d->ctx, root);
-    mgi_file_close(d->ctx, &file);
-    return status == MGEN_OK ? status : mgi_fail_context(d->ctx, status, "'%s'", path);
+        status = mgi_json_get_real(ctx, root, "aesthetic", false, -1e6, 1e6, out);
+    mgi_json_free(ctx, root);
+    mgi_file_close(ctx, &file);
+    return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "'%s'", path);
 }
 
-static mgen_status take_film(folder *d, const char *name)
+static mgen_status see_film(const folder *d, mgi_in_order *run, place *p, const char *name)
 {
     char path[MGI_PATH_MAX + 1];
     const mgi_dir_file *text = mgi_folder_beside(name, ".txt", d->files, d->count);
-    mgi_curate_film film = {.aesthetic = NAN};
     size_t bad;
-    mgen_status status;
     if (!mgi_utf8_valid(name, strlen(name), &bad))
-        return mgi_fail(d->ctx, MGEN_E_INVALID,
+        return mgi_fail(p->ctx, MGEN_E_INVALID,
                         "a film in '%s' has a name that is no UTF-8 text; rename it", d->dir);
-    MGI_TRY_GOTO(status, mgi_strdup(d->ctx, name, &film.name), end);
+    MGI_TRY(mgi_strdup(p->ctx, name, &p->film.name));
     if (text)
-        MGI_TRY_GOTO(status, mgi_folder_caption(d->ctx, d->dir, text, &film.caption), end);
-    MGI_TRY_GOTO(status, read_rating(d, name, &film.aesthetic), end);
-    MGI_TRY_GOTO(status, mgi_path_join(d->ctx, d->dir, name, path, sizeof path), end);
-    MGI_TRY_GOTO(status, watch_film(d, path, &film), end);
-    return mgi_curator_take(&d->curator, &film);
-end:
-    mgi_curate_film_free(d->ctx, &film);
-    return status;
+        MGI_TRY(mgi_folder_caption(p->ctx, d->dir, text, &p->film.caption));
+    MGI_TRY(read_rating(d, p->ctx, name, &p->film.aesthetic));
+    MGI_TRY(mgi_path_join(p->ctx, d->dir, name, path, sizeof path));
+    return watch_film(d, run, p, path);
 }
 
-static mgen_status take_films(folder *d, bool (*progress)(void *user, int64_t done, int64_t total),
-                              void *user)
+/* ---- several at a time -------------------------------------------------------------------------- */
+
+static void keep_line(void *user, int32_t level, const char *text)
 {
-    int64_t films = 0, done = 0;
-    for (int64_t i = 0; i < d->count; i++)
-        films += mgi_folder_is_sample(d->files[i].name, false, d->files, d->count);
-    if (!films)
-        return mgi_folder_no_film(d->ctx, d->dir);
-    for (int64_t i = 0; i < d->count; i++) {
-        if (!mgi_folder_is_sample(d->files[i].name, false, d->files, d->count))
-            continue;
-        MGI_TRY(take_film(d, d->files[i].name));
-        done++;
-        if (d->unread == films) /* then it is not the films */
-            return mgi_fail(d->ctx, MGEN_E_UNSUPPORTED,
-                            "no film in '%s' can be read; the last one: %.400s", d->dir,
-                            mgen_last_error(d->ctx));
-        if (progress && progress(user, done, films))
-            return mgi_fail(d->ctx, MGEN_E_CANCELLED, "curation was stopped after %lld films",
-                            (long long)done);
+    place *p = user;
+    if (p->lines == LINES)
+        return;
+    p->line[p->lines].level = level;
+    snprintf(p->line[p->lines++].text, sizeof p->line[0].text, "%s", text);
+}
+
+static void work(void *user, mgi_in_order *run, int64_t item, int64_t at)
+{
+    const folder *d = user;
+    place *p = &d->places[at];
+    p->film = (mgi_curate_film){.aesthetic = NAN};
+    p->unread = false;
+    p->lines = 0;
+    p->status = see_film(d, run, p, d->name[item]);
+}
+
+/* What a film says is said when its turn comes: as if films were watched one after the other. */
+static mgen_status tell(folder *d, place *p)
+{
+    const char *why = mgen_last_error(p->ctx);
+    for (int i = 0; i < p->lines; i++)
+        if (p->status == MGEN_OK || strcmp(p->line[i].text, why) != 0)
+            mgi_log(d->ctx, p->line[i].level, "%s", p->line[i].text);
+    if (p->status != MGEN_OK)
+        return mgi_fail_from(d->ctx, p->status, p->ctx);
+    MGI_TRY(mgi_curator_take(&d->curator, &p->film));
+    d->done++;
+    d->unread += p->unread;
+    if (d->unread == d->films) /* then it is not the films */
+        return mgi_fail(d->ctx, MGEN_E_UNSUPPORTED,
+                        "no film in '%s' can be read; the last one: %.400s", d->dir, why);
+    if (d->progress && d->progress(d->user, d->done, d->films))
+        return mgi_fail(d->ctx, MGEN_E_CANCELLED, "curation was stopped after %lld films",
+                        (long long)d->done);
+    return MGEN_OK;
+}
+
+static bool deliver(void *user, int64_t item, int64_t at)
+{
+    folder *d = user;
+    place *p = &d->places[at];
+    (void)item;
+    d->again = !d->alone && (p->status == MGEN_E_NO_MEMORY || p->status == MGEN_E_LIMIT);
+    if (!d->again)
+        d->status = tell(d, p);
+    return !d->again && d->status == MGEN_OK;
+}
+
+static void clear_places(folder *d, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (d->places[i].ctx)
+            mgi_curate_film_free(d->places[i].ctx, &d->places[i].film);
+}
+
+static mgen_status make_places(folder *d, int64_t count)
+{
+    MGI_TRY(mgi_alloc_zero(d->ctx, (size_t)count, sizeof *d->places, &d->places));
+    for (int64_t i = 0; i < count; i++) {
+        place *p = &d->places[i];
+        MGI_TRY(mgi_context_private(d->ctx, &p->ctx));
+        p->ctx->log = keep_line;
+        p->ctx->log_user = p;
+        if (d->ctx->plugin_dir)
+            MGI_TRY(mgi_strdup(d->ctx, d->ctx->plugin_dir, &p->ctx->plugin_dir));
     }
     return MGEN_OK;
+}
+
+static mgen_status find_films(folder *d)
+{
+    MGI_TRY(mgi_alloc_zero(d->ctx, (size_t)d->count, sizeof *d->name, &d->name));
+    for (int64_t i = 0; i < d->count; i++)
+        if (mgi_folder_is_sample(d->files[i].name, false, d->files, d->count))
+            d->name[d->films++] = d->files[i].name;
+    return d->films ? MGEN_OK : mgi_folder_no_film(d->ctx, d->dir);
+}
+
+static mgen_status take_films(folder *d)
+{
+    const mgi_in_order_calls calls = {work, deliver, d};
+    const int64_t count = mgi_in_order_places(d->ctx->pool);
+    mgen_status status;
+    MGI_TRY_GOTO(status, find_films(d), end);
+    MGI_TRY_GOTO(status, make_places(d, count), end);
+    d->alone = mgi_pool_threads(d->ctx->pool) == 1;
+    MGI_TRY_GOTO(status, mgi_in_order_run(d->ctx, &calls, 0, d->films, d->alone), end);
+    if (d->again) { /* what does not fit beside others may fit by itself */
+        clear_places(d, count);
+        d->alone = true;
+        MGI_TRY_GOTO(status, mgi_in_order_run(d->ctx, &calls, d->done, d->films, true), end);
+    }
+    status = d->status;
+end:
+    if (d->places) {
+        clear_places(d, count);
+        for (int64_t i = 0; i < count; i++)
+            mgi_context_free(d->places[i].ctx);
+    }
+    mgi_free(d->ctx, d->places);
+    mgi_free(d->ctx, d->name);
+    return status;
 }
 
 /* ---- the list ----------------------------------------------------------------------------------- */
@@ -226,12 +331,12 @@ mgen_status mgi_curate_folder(mgen_context *ctx, const char *dir, const char *ru
                               bool (*progress)(void *user, int64_t done, int64_t total), void *user,
                               mgi_curate_funnel *funnel)
 {
-    folder d = {.ctx = ctx, .dir = dir};
+    folder d = {.ctx = ctx, .dir = dir, .progress = progress, .user = user};
     mgi_curate_rules r;
     MGI_TRY(mgi_curate_rules_open(ctx, rules, &r));
     MGI_TRY(mgi_dir_list(ctx, dir, &d.files, &d.count));
     mgi_curator_init(&d.curator, ctx, &r);
-    mgen_status status = take_films(&d, progress, user);
+    mgen_status status = take_films(&d);
     if (status == MGEN_OK)
         status = mgi_curator_decide(&d.curator, funnel);
     if (status == MGEN_OK)

@@ -3,6 +3,7 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "core/in_order.h"
 #include "data/curate.h"
 #include "data/world_raw.h"
 
@@ -22,9 +23,15 @@ typedef struct measurement {
     mgi_world_raw *raw; /* of each film, with what is known of it */
     int64_t films;
     uint64_t world;
+    struct watched *watched; /* films that wait for those before them */
+    const mgi_eval_request *request;
+    mgen_status status;
     rates scenes, joins, duplicates, kept, filters[MGI_CURATE_STEPS];
     int64_t beside, whole; /* clips of films with joins; those without a frame of one */
 } measurement;
+
+_Static_assert((MGI_RAW_ALL_KINDS - MGI_RAW_KINDS) <= MGI_RAW_KINDS,
+               "joined films of one of the others");
 
 #define KIND(kind) (UINT32_C(1) << MGI_RAW_##kind)
 
@@ -46,7 +53,14 @@ enum { FILTERS = sizeof filters / sizeof filters[0] };
 
 /* ---- films -------------------------------------------------------------------------------------- */
 
-static mgen_status watch_frames(measurement *m, const mgi_world_raw *raw, mgi_curate_film *film)
+typedef struct watched {
+    mgi_curate_film film, joined; /* that goes with it, or of no frame */
+    mgi_world_raw raw;            /* of the latter */
+    mgen_status status;
+} watched;
+
+static mgen_status watch_frames(const measurement *m, const mgi_world_raw *raw,
+                                mgi_curate_film *film)
 {
     const int64_t dims[] = {raw->width, raw->height, 3};
     mgi_curate_watch *watch = NULL;
@@ -130,45 +144,89 @@ static bool is_whole(const mgi_world_raw *raw, const mgi_curate_clip *clip)
     return whole;
 }
 
-/* Film `i` of those whose scenes are joined: beside the others, which it takes no part with. */
-static mgen_status watch_joined(measurement *m, int64_t i)
+/* To so many films of the rounds there are so many whose scenes are joined: of each kind as many as of each of theirs. */
+static int64_t joined_of(int64_t films)
 {
-    mgi_world_raw *raw;
-    mgi_curate_film film = {.aesthetic = NAN};
-    MGI_TRY(mgi_alloc_zero(m->ctx, 1, sizeof *raw, &raw));
-    mgi_world_raw_joined(raw, m->world, (uint64_t)i);
-    film.info = (mgi_film_info){raw->width, raw->height, raw->frames, MGI_RAW_FPS, 1};
-    mgen_status status = watch_frames(m, raw, &film);
-    if (status == MGEN_OK)
-        score_joins(m, raw, &film);
-    m->scenes.found += film.cut_count;
-    for (int64_t k = 0; k < film.count; k++) {
-        m->beside++;
-        m->whole += is_whole(raw, &film.clips[k]);
-    }
-    mgi_curate_film_free(m->ctx, &film);
-    mgi_free(m->ctx, raw);
-    return status;
+    return films * (MGI_RAW_ALL_KINDS - MGI_RAW_KINDS) / MGI_RAW_KINDS;
 }
 
-static mgen_status watch(measurement *m, int64_t i)
+static mgen_status watch(const measurement *m, int64_t i, watched *w)
 {
     mgi_world_raw *raw = &m->raw[i];
-    mgi_curate_film film = {.aesthetic = NAN};
     mgi_world_raw_random(raw, m->world, (uint64_t)i);
-    film.info = (mgi_film_info){raw->width, raw->height, raw->frames, MGI_RAW_FPS, 1};
-    film.fps = MGI_RAW_FPS;
-    if (mgi_curator_wants(&m->curator, &film)) {
-        mgen_status status = watch_frames(m, raw, &film);
-        if (status != MGEN_OK) {
-            mgi_curate_film_free(m->ctx, &film);
-            return status;
-        }
-        score_scenes(m, raw, &film);
-        score_joins(m, raw, &film);
-        score_filters(m, raw, &film);
+    w->film.info = (mgi_film_info){raw->width, raw->height, raw->frames, MGI_RAW_FPS, 1};
+    w->film.fps = MGI_RAW_FPS;
+    if (mgi_curator_wants(&m->curator, &w->film))
+        MGI_TRY(watch_frames(m, raw, &w->film));
+    if (joined_of(i) == joined_of(i + 1))
+        return MGEN_OK;
+    raw = &w->raw;
+    mgi_world_raw_joined(raw, m->world, (uint64_t)joined_of(i));
+    w->joined.info = (mgi_film_info){raw->width, raw->height, raw->frames, MGI_RAW_FPS, 1};
+    return watch_frames(m, raw, &w->joined);
+}
+
+static void work(void *user, mgi_in_order *run, int64_t item, int64_t place)
+{
+    const measurement *m = user;
+    watched *w = &m->watched[place];
+    w->film = w->joined = (mgi_curate_film){.aesthetic = NAN};
+    w->status = watch(m, item, w);
+    mgi_in_order_goes_on(run);
+}
+
+/* A film whose scenes are joined: beside the others, which it takes no part with. */
+static void score_joined(measurement *m, const mgi_world_raw *raw, const mgi_curate_film *film)
+{
+    score_joins(m, raw, film);
+    m->scenes.found += film->cut_count;
+    for (int64_t k = 0; k < film->count; k++) {
+        m->beside++;
+        m->whole += is_whole(raw, &film->clips[k]);
     }
-    return mgi_curator_take(&m->curator, &film);
+}
+
+static void forget(measurement *m, watched *w)
+{
+    mgi_curate_film_free(m->ctx, &w->film);
+    mgi_curate_film_free(m->ctx, &w->joined);
+}
+
+static mgen_status score(measurement *m, int64_t i, watched *w)
+{
+    const mgi_eval_request *r = m->request;
+    MGI_TRY(w->status);
+    if (w->film.shots) { /* it was watched */
+        score_scenes(m, &m->raw[i], &w->film);
+        score_joins(m, &m->raw[i], &w->film);
+        score_filters(m, &m->raw[i], &w->film);
+    }
+    if (w->joined.shots)
+        score_joined(m, &w->raw, &w->joined);
+    MGI_TRY(mgi_curator_take(&m->curator, &w->film));
+    if (r->progress && r->progress(r->user, (int)i + 1, (int)r->n))
+        return mgi_fail(m->ctx, MGEN_E_CANCELLED, "the measurement was stopped");
+    return MGEN_OK;
+}
+
+static bool deliver(void *user, int64_t item, int64_t place)
+{
+    measurement *m = user;
+    m->status = score(m, item, &m->watched[place]);
+    forget(m, &m->watched[place]);
+    return m->status == MGEN_OK;
+}
+
+static mgen_status watch_all(measurement *m)
+{
+    const mgi_in_order_calls calls = {work, deliver, m};
+    const int64_t places = mgi_in_order_places(m->ctx->pool);
+    MGI_TRY(mgi_alloc_zero(m->ctx, (size_t)places, sizeof *m->watched, &m->watched));
+    mgen_status status = mgi_in_order_run(m->ctx, &calls, 0, m->films, false);
+    for (int64_t i = 0; i < places; i++)
+        forget(m, &m->watched[i]);
+    mgi_free(m->ctx, m->watched);
+    return status == MGEN_OK ? m->status : status;
 }
 
 /* ---- all of them together ----------------------------------------------------------------------- */
@@ -306,28 +364,15 @@ static void report_all(const measurement *m, const mgi_curate_funnel *f, mgen_re
     report_rates(report, &m->kept, "kept_precision", "kept_recall");
 }
 
-/* To so many films of the rounds there are so many whose scenes are joined: of each kind as many as of each of theirs. */
-static int64_t joined_of(int64_t films)
-{
-    return films * (MGI_RAW_ALL_KINDS - MGI_RAW_KINDS) / MGI_RAW_KINDS;
-}
-
 mgen_status mgi_eval_curate(mgen_context *ctx, const mgi_eval_request *r, mgen_report *report)
 {
-    measurement m = {.ctx = ctx, .films = r->n, .world = eval_world + r->seed};
+    measurement m = {.ctx = ctx, .films = r->n, .world = eval_world + r->seed, .request = r};
     mgi_curate_rules rules;
     mgi_curate_funnel funnel;
     mgi_curate_rules_toybox(&rules);
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)r->n, sizeof *m.raw, &m.raw));
     mgi_curator_init(&m.curator, ctx, &rules);
-    mgen_status status = MGEN_OK;
-    for (int64_t i = 0; i < r->n && status == MGEN_OK; i++) {
-        status = watch(&m, i);
-        for (int64_t k = joined_of(i); k < joined_of(i + 1) && status == MGEN_OK; k++)
-            status = watch_joined(&m, k);
-        if (status == MGEN_OK && r->progress && r->progress(r->user, (int)i + 1, (int)r->n))
-            status = mgi_fail(ctx, MGEN_E_CANCELLED, "the measurement was stopped");
-    }
+    mgen_status status = watch_all(&m);
     if (status == MGEN_OK)
         status = judge(&m, &funnel);
     if (status == MGEN_OK)

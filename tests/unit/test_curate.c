@@ -146,6 +146,105 @@ static void test_folder(void **state)
     free(text);
 }
 
+/* ---- several films at a time -------------------------------------------------------------------- */
+
+typedef struct outcome {
+    mgen_status status;
+    char *list, error[1024];
+    char log[16384];
+    int64_t told;
+    uint64_t peak;
+    mgi_curate_funnel funnel;
+} outcome;
+
+static void keep_log(void *user, int32_t level, const char *text)
+{
+    outcome *o = user;
+    const size_t used = strlen(o->log);
+    snprintf(o->log + used, sizeof o->log - used, "%d %s\n", level, text);
+}
+
+static bool count_told(void *user, int64_t done, int64_t total)
+{
+    outcome *o = user;
+    assert_true(done == o->told + 1 && total > 0);
+    o->told = done;
+    return false;
+}
+
+static void curate_by(uint32_t threads, uint64_t memory, outcome *o)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *own;
+    *o = (outcome){.told = 0};
+    params.threads = threads;
+    params.host_memory_max = memory;
+    params.log = keep_log;
+    params.log_user = o;
+    assert_int_equal(mgi_context_init(&own, &params), MGEN_OK);
+    o->status =
+        mgi_curate_folder(own, folder, "toybox", in_folder("by.jsonl"), count_told, o, &o->funnel);
+    o->peak = own->heap->peak;
+    if (o->status == MGEN_OK)
+        o->list = read_text("by.jsonl");
+    snprintf(o->error, sizeof o->error, "%s", mgen_last_error(own));
+    remove(in_folder("by.jsonl"));
+    mgi_context_free(own);
+}
+
+static void same_outcome(const outcome *a, const outcome *b)
+{
+    assert_int_equal(a->status, b->status);
+    assert_string_equal(a->log, b->log);
+    assert_int_equal(a->told, b->told);
+    assert_true(!a->list == !b->list);
+    if (a->list) {
+        assert_string_equal(a->list, b->list);
+        assert_memory_equal(&a->funnel, &b->funnel, sizeof a->funnel);
+    } else {
+        assert_string_equal(a->error, b->error);
+    }
+}
+
+/* The list, the log and what is told do not depend on how many films are watched at once; what cannot be read is one film's affair, and
+ * what is wrong with the folder is said when it was always said. */
+static void test_threads(void **state)
+{
+    (void)state;
+    static const uint32_t threads[] = {2, 5};
+    outcome one, more;
+    put_file("broken2.y4m", "YUV4MPEG2 W64 H64 F16:1 C444\nFRAMX\nshort");
+    curate_by(1, 0, &one);
+    assert_int_equal(one.status, MGEN_OK);
+    assert_non_null(strstr(one.log, "broken.y4m"));
+    assert_non_null(strstr(one.log, "broken2.y4m"));
+    assert_true(strstr(one.log, "broken.y4m") < strstr(one.log, "broken2.y4m"));
+    assert_int_equal(one.told, MGI_RAW_KINDS + 3);
+    for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
+        curate_by(threads[i], 0, &more);
+        same_outcome(&one, &more);
+        free(more.list);
+        /* memory for one film at a time, and for what each thread has beside it */
+        curate_by(threads[i], one.peak + threads[i] * 64 * 1024, &more);
+        same_outcome(&one, &more);
+        free(more.list);
+    }
+    free(one.list);
+    curate_by(1, one.peak / 2, &one);
+    assert_int_equal(one.status, MGEN_E_LIMIT);
+    put_file("frozen.json", "{\"aesthetic\": false}");
+    curate_by(1, 0, &one);
+    assert_int_equal(one.status, MGEN_E_CORRUPT);
+    assert_non_null(strstr(one.error, "frozen.json"));
+    assert_true(one.told > 3 && one.told < MGI_RAW_KINDS);
+    for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
+        curate_by(threads[i], 0, &more);
+        same_outcome(&one, &more);
+    }
+    assert_int_equal(remove(in_folder("frozen.json")), 0);
+    assert_int_equal(remove(in_folder("broken2.y4m")), 0);
+}
+
 /* Curated, then opened: the clip that is kept, from its first frame on. */
 static void test_dataset(void **state)
 {
@@ -332,8 +431,9 @@ static void test_groups(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_folder), cmocka_unit_test(test_dataset), cmocka_unit_test(test_list),
-        cmocka_unit_test(test_sound),  cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_folder),  cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_dataset), cmocka_unit_test(test_list),
+        cmocka_unit_test(test_sound),   cmocka_unit_test(test_groups),
     };
     return cmocka_run_group_tests(tests, make_folder_context, remove_folder_context);
 }
