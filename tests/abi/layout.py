@@ -6,7 +6,7 @@ The probe prints lines
     struct NAME SIZE grows|fixed
     field STRUCT.NAME OFFSET SIZE TYPE
 A line that was recorded may not change or vanish. A struct that grows may do so at its end; a fixed one,
-which has no struct_size, never does.
+which has no struct_size, never does. What was reserved in one that grows, and had to be 0, may become a field.
 """
 import os
 import re
@@ -67,13 +67,25 @@ def read_lines(lines):
     return table
 
 
+def taken_up(old, new):
+    """{what was reserved: what is in its place, of its size}"""
+    fresh = {(key.split(".")[0], *rest[:2]): key for key, rest in new.items() if key.startswith("field ") and key not in old}
+    places = {key: (key.split(".")[0], *rest[:2]) for key, rest in old.items()
+              if re.fullmatch(r"field \w+\.reserved\d+", key) and key not in new}
+    return {key: fresh[place] for key, place in places.items()
+            if place in fresh and old[place[0].replace("field ", "struct ")][1] == "grows"}
+
+
 def check_grown(recorded, today):
     """Only growth since `recorded`; both are the probe's lines."""
     old, new, problems = read_lines(recorded), read_lines(today), []
     if not old:
         return ["nothing is recorded"]
+    taken = taken_up(old, new)
     for key, rest in old.items():
         now = new.get(key)
+        if key in taken:
+            continue
         if now is None:
             problems.append(f"{key} is gone")
         elif key.startswith("struct ") and rest[1:] == now[1:] == ["grows"]:
@@ -83,6 +95,8 @@ def check_grown(recorded, today):
             problems.append(f"{key} was {' '.join(rest)}, is {' '.join(now)}")
     for key, rest in new.items():
         struct = "struct " + key.split(" ", 1)[1].split(".")[0]
+        if key in taken.values():
+            continue
         if key.startswith("field ") and key not in old and struct in old and int(rest[0]) < int(old[struct][0]):
             problems.append(f"{key} is new, but not at the end: offset {rest[0]}, the struct had {old[struct][0]} bytes")
     return problems

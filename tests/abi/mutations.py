@@ -71,6 +71,11 @@ def layout_mutations(header):
     fixed = next(s for s in header.structs if not s.grows())
     number = next(name for name in header.statuses() if name != "MGEN_OK")
     second, name = struct.fields[1].name, struct.name
+    spare = next(s.name for s in header.structs if s.grows() and any(f.name == "reserved0" for f in s.fields))
+    yield "a reserved field taken up", lambda t: in_struct(
+        t, spare, lambda body: once(body, "uint32_t reserved0;", "float added;")), True
+    yield "a reserved field taken up by a larger one", lambda t: in_struct(
+        t, spare, lambda body: once(body, "uint32_t reserved0;", "double added;")), False
     yield "a field appended", lambda t: append_field(t, name, "uint64_t added;", ", 0"), True
     yield "a constant added", lambda t: once(t, f"#define {number} ", f"#define MGEN_ADDED 7\n#define {number} "), True
     yield "a field inserted", first_field(name, r"\n", "\n    uint64_t added; /**< new */\n"), False
