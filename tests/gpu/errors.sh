@@ -48,7 +48,7 @@ printf '%s' '{"format": "moviegen-recipe", "version": 1, "stages": [{"name": "ta
  "frames": 8, "l1": 1, "optimizer": {"lr": 0.0005}}]}' >"$out/recipe.json"
 "$moviegen" train --recipe "$out/recipe.json" --stage tae --dir "$out/model" --device cuda --log "$out/log" --log-every 1 -q >"$out/said" 2>&1 &
 for _ in $(seq 200); do
-    [ "$(wc -l <"$out/log" 2>/dev/null || echo 0)" -lt 20 ] || break
+    [ "$({ wc -l <"$out/log" || echo 0; } 2>/dev/null)" -lt 20 ] || break
     sleep 0.1
 done
 kill -INT $!
