@@ -83,6 +83,23 @@ static int32_t on_step(void *user, uint64_t step, const mgen_report *report)
     return t->result != STATUS_DONE || ends(t);
 }
 
+/* A step that failed, as on a film that is damaged, changed nothing: what was learned before can be gone on from. The model itself is
+ * left as it was last saved, since saving it may read the same film. */
+static int fail_step(cli_session *s, const train_options *o, mgen_trainer *trainer,
+                     const train_state *t, mgen_status status)
+{
+    int result = complain_library(s, status);
+    if (!o->checkpoint || s->mesh || t->done == t->from)
+        return result;
+    status = mgen_trainer_checkpoint(trainer, o->checkpoint);
+    if (status != MGEN_OK)
+        complain_library(s, status);
+    else if (!o->quiet)
+        printf("%s: %llu of %llu steps, to go on from with --resume %s\n", o->stage,
+               (unsigned long long)t->done, (unsigned long long)t->total, o->checkpoint);
+    return result;
+}
+
 /* Until the last step, a reason to end on any rank, or an error. */
 static int loop(cli_session *s, const train_options *o, mgen_trainer *trainer, train_state *t)
 {
@@ -93,7 +110,7 @@ static int loop(cli_session *s, const train_options *o, mgen_trainer *trainer, t
         t->stopped = status == MGEN_E_CANCELLED;
         if (status != MGEN_OK && !t->stopped) {
             progress_end(&t->bar);
-            return complain_library(s, status);
+            return fail_step(s, o, trainer, t, status);
         }
         if (t->result != STATUS_DONE)
             return t->result;
@@ -194,8 +211,9 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--frames", NULL, OPTION_U32, &o.frames, 1, 4096, "N",
          "frames that are taken of each (default: 32)"},
         {"--checkpoint", NULL, OPTION_TEXT, &o.checkpoint, 0, 0, "FILE",
-         "whenever the model is saved, write FILE (of several ranks a folder) too, from which "
-         "training can go on"},
+         "whenever the model is saved, and on one rank if a step fails, write FILE (of several "
+         "ranks a "
+         "folder) too, from which training can go on"},
         {"--resume", NULL, OPTION_TEXT, &o.resume, 0, 0, "FILE",
          "go on from such a file, with the bits of a training without a break"},
         {"--log", NULL, OPTION_TEXT, &o.log, 0, 0, "FILE",

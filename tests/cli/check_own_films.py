@@ -127,6 +127,41 @@ def run(report, name, words, home, env):
     return done.returncode == 0
 
 
+def damaged(program, home, env):
+    """A film that turns out to be damaged ends a training, which goes on once it is whole; what is wrong, or ""."""
+    folder, state = os.path.join(home, "some"), os.path.join(home, "image.state")
+    os.mkdir(folder)
+    for i in range(24):
+        write_film(os.path.join(folder, f"{i:02}.y4m"), i, 1)
+    with open(os.path.join(home, "my_films.json"), encoding="utf-8") as f:
+        write_text(os.path.join(home, "one.json"), f.read().replace('"batch": 8', '"batch": 1'))
+    words = [program, "train", "--recipe", "one.json", "--stage", "image", "--dir", "one", "--data", "some", "--frames", "1", "--size", "32"]
+
+    def train(*more):
+        return subprocess.run(words + list(more), cwd=home, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300, check=False)
+
+    for i in (11, 5, 17):  # one that the first step does not take
+        path = os.path.join(folder, f"{i:02}.y4m")
+        with open(path, "r+b") as f:
+            whole = f.read()
+            f.seek(whole.index(b"FRAME"))
+            f.write(b"BRAKE")
+        done = train("--checkpoint", state)
+        with open(path, "wb") as f:
+            f.write(whole)
+        if done.returncode != 1 or f"some/{i:02}.y4m".encode() not in done.stderr:
+            return f"film {i}: exit status {done.returncode}, {done.stderr!r}"
+        if os.path.exists(state):
+            told = re.search(rb"image: (\d+) of 60 steps, to go on from with --resume ", done.stdout)
+            again = train("--resume", state, "--log", "again.jsonl")
+            if not told or again.returncode:
+                return f"film {i}: {done.stdout!r}, then {again.stderr!r}"
+            with open(os.path.join(home, "again.jsonl"), encoding="utf-8") as f:
+                first = json.loads(f.readline())["step"]
+            return "" if first == int(told.group(1)) else f"step {first} follows {told.group(1)}"
+    return "no step was taken before any of the films"
+
+
 def main():
     program = os.path.abspath(sys.argv[1])
     build = os.path.dirname(os.path.dirname(os.path.dirname(program)))
@@ -158,6 +193,7 @@ def main():
                     problems = look(home, what[0])
                     if problems:
                         report.result(what[0] + ": what it made", problems)
+        report.result("a damaged film ends a training, which goes on once it is whole", damaged(program, home, env))
     return report.end()
 
 
