@@ -174,8 +174,9 @@ mgen_status mgi_curator_decide(mgi_curator *c, mgi_curate_funnel *funnel)
     MGI_TRY(mix_aspects(c));
     rate(c);
     MGI_TRY(survivors(c, &members, &count));
-    mgi_curate_find_duplicates(&c->rules, members, &count);
-    mgen_status status = mgi_curate_resample(c->ctx, &c->rules, members, count, &funnel->clusters);
+    mgen_status status = mgi_curate_find_duplicates(c->ctx, &c->rules, members, &count);
+    if (status == MGEN_OK)
+        status = mgi_curate_resample(c->ctx, &c->rules, members, count, &funnel->clusters);
     mgi_free(c->ctx, members);
     if (status == MGEN_OK)
         count_left(c, funnel);

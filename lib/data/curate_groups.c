@@ -3,63 +3,14 @@
 
 #include "core/alloc.h"
 #include "core/philox.h"
+#include "core/pool.h"
 #include "data/curate.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-enum { ROUNDS = 32, CLUSTERS_MAX = 4096 };
-
-/* ---- duplicates --------------------------------------------------------------------------------- */
-
-static double frame_alike(const mgi_curate_view *a, const mgi_curate_view *b, int frame)
-{
-    enum { N = MGI_LIKE_SIZE / MGI_LIKE_FRAMES };
-    const float *p = a->like + frame * N, *q = b->like + frame * N;
-    float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    for (int i = 0; i < N; i += 4)
-        for (int k = 0; k < 4; k++)
-            sum[k] += p[i + k] * q[i + k];
-    return (double)((sum[0] + sum[1]) + (sum[2] + sum[3]));
-}
-
-double mgi_curate_alike(const mgi_curate_view *a, const mgi_curate_view *b)
-{
-    double sum = 0.0;
-    for (int k = 0; k < MGI_LIKE_FRAMES; k++)
-        sum += frame_alike(a, b, k);
-    return sum / MGI_LIKE_FRAMES;
-}
-
-/* Frames are of length 1: as soon as the rest could not make up for what is missing, the answer is known. */
-static bool alike(const mgi_curate_view *a, const mgi_curate_view *b, double least)
-{
-    double sum = 0.0;
-    for (int k = 0; k < MGI_LIKE_FRAMES; k++) {
-        sum += frame_alike(a, b, k);
-        if (sum + (double)(MGI_LIKE_FRAMES - 1 - k) < least * MGI_LIKE_FRAMES)
-            return false;
-    }
-    return true;
-}
-
-void mgi_curate_find_duplicates(const mgi_curate_rules *rules, mgi_curate_member *members,
-                                int64_t *count)
-{
-    int64_t kept = 0;
-    for (int64_t i = 0; i < *count; i++) {
-        mgi_curate_clip *c = members[i].clip;
-        for (int64_t k = 0; k < kept && c->same < 0; k++)
-            if (alike(members[k].clip->view, c->view, rules->duplicate_min))
-                c->same = members[k].order;
-        if (c->same >= 0)
-            c->fails |= UINT32_C(1) << MGI_CURATE_DUPLICATE;
-        else
-            members[kept++] = members[i];
-    }
-    *count = kept;
-}
+enum { ROUNDS = 32, CLUSTERS_MAX = 4096, EACH = 256 /* clips that a thread takes at a time */ };
 
 /* ---- clusters ----------------------------------------------------------------------------------- */
 
@@ -73,14 +24,31 @@ typedef struct clustering {
     centre *centre;  /* of each cluster */
     double *nearest; /* of each member: squared distance to its centre */
     int64_t *size;
+    int64_t last; /* the cluster that was begun last */
+    _Atomic bool changed;
 } clustering;
 
+/* Four sums: an addition need not wait for the one before. */
 static double distance(const float *theme, const centre *c)
 {
-    double sum = 0.0;
-    for (int i = 0; i < MGI_THEME_SIZE; i++)
-        sum += ((double)theme[i] - c->at[i]) * ((double)theme[i] - c->at[i]);
-    return sum;
+    double sum[4] = {0.0, 0.0, 0.0, 0.0};
+    int i = 0;
+    for (; i + 4 <= MGI_THEME_SIZE; i += 4)
+        for (int k = 0; k < 4; k++)
+            sum[k] += ((double)theme[i + k] - c->at[i + k]) * ((double)theme[i + k] - c->at[i + k]);
+    for (; i < MGI_THEME_SIZE; i++)
+        sum[0] += ((double)theme[i] - c->at[i]) * ((double)theme[i] - c->at[i]);
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+static int64_t end_of(const clustering *g, int64_t block)
+{
+    return (block + 1) * EACH < g->count ? (block + 1) * EACH : g->count;
+}
+
+static void share_out(mgen_context *ctx, clustering *g, mgi_pool_fn *fn)
+{
+    mgi_pool_run(ctx->pool, (g->count + EACH - 1) / EACH, fn, g);
 }
 
 static void put_centre(clustering *g, int64_t cluster, int64_t member)
@@ -89,8 +57,18 @@ static void put_centre(clustering *g, int64_t cluster, int64_t member)
         g->centre[cluster].at[i] = (double)g->members[member].clip->view->theme[i];
 }
 
+static void come_nearer(void *arg, int64_t block, int thread)
+{
+    clustering *g = arg;
+    (void)thread;
+    for (int64_t i = block * EACH; i < end_of(g, block); i++) {
+        const double d = distance(g->members[i].clip->view->theme, &g->centre[g->last]);
+        g->nearest[i] = d < g->nearest[i] ? d : g->nearest[i];
+    }
+}
+
 /* k-means++: a clip becomes a centre by a lot that its distance to those before weighs. */
-static void begin(clustering *g, uint64_t seed)
+static void begin(mgen_context *ctx, clustering *g, uint64_t seed)
 {
     for (int64_t i = 0; i < g->count; i++)
         g->nearest[i] = DBL_MAX;
@@ -107,18 +85,16 @@ static void begin(clustering *g, uint64_t seed)
                 break;
         }
         put_centre(g, k, at);
-        for (int64_t i = 0; i < g->count; i++) {
-            const double d = distance(g->members[i].clip->view->theme, &g->centre[k]);
-            g->nearest[i] = d < g->nearest[i] ? d : g->nearest[i];
-        }
+        g->last = k;
+        share_out(ctx, g, come_nearer);
     }
 }
 
-static bool assign(clustering *g)
+static void choose_centre(void *arg, int64_t block, int thread)
 {
-    bool changed = false;
-    memset(g->size, 0, (size_t)g->clusters * sizeof *g->size);
-    for (int64_t i = 0; i < g->count; i++) {
+    clustering *g = arg;
+    (void)thread;
+    for (int64_t i = block * EACH; i < end_of(g, block); i++) {
         mgi_curate_clip *c = g->members[i].clip;
         int64_t best = 0;
         double least = DBL_MAX;
@@ -129,11 +105,20 @@ static bool assign(clustering *g)
                 best = k;
             }
         }
-        changed = changed || c->cluster != best;
+        if (c->cluster != best)
+            g->changed = true;
         c->cluster = best;
-        g->size[best]++;
     }
-    return changed;
+}
+
+static bool assign(mgen_context *ctx, clustering *g)
+{
+    g->changed = false;
+    share_out(ctx, g, choose_centre);
+    memset(g->size, 0, (size_t)g->clusters * sizeof *g->size);
+    for (int64_t i = 0; i < g->count; i++)
+        g->size[g->members[i].clip->cluster]++;
+    return g->changed;
 }
 
 static void move_centres(clustering *g)
@@ -184,8 +169,8 @@ mgen_status mgi_curate_resample(mgen_context *ctx, const mgi_curate_rules *rules
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, (size_t)g.clusters, sizeof *g.centre, &g.centre), end);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, (size_t)count, sizeof *g.nearest, &g.nearest), end);
     MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, (size_t)g.clusters, sizeof *g.size, &g.size), end);
-    begin(&g, (uint64_t)rules->seed);
-    for (int i = 0; i < ROUNDS && assign(&g); i++)
+    begin(ctx, &g, (uint64_t)rules->seed);
+    for (int i = 0; i < ROUNDS && assign(ctx, &g); i++)
         move_centres(&g);
     weigh(&g, rules);
     for (int64_t k = 0; k < g.clusters; k++)

@@ -31,6 +31,7 @@ void mgi_curate_rules_report(mgi_curate_rules *r)
                             .shots_max = 0.85,
                             .shake_max = 6.0,
                             .duplicate_min = 0.9,
+                            .duplicate_pairs = 8192.0,
                             .clusters = 0.0,
                             .weight_max = 8.0,
                             .seed = 1.0,
@@ -77,7 +78,7 @@ static const struct {
     NUMBER(vector_max, 0.0, 256.0),     NUMBER(shots_max, 0.0, 1000.0),
     NUMBER(shake_max, 0.0, 256.0),      NUMBER(duplicate_min, 0.0, 2.0),
     NUMBER(clusters, 0.0, 4096.0),      NUMBER(weight_max, 1.0, 64.0),
-    NUMBER(seed, 0.0, 4294967295.0),
+    NUMBER(seed, 0.0, 4294967295.0),    NUMBER(duplicate_pairs, 0.0, 1e12),
 #undef NUMBER
 };
 enum { NUMBERS = sizeof numbers / sizeof numbers[0] };

@@ -34,6 +34,7 @@ typedef struct mgi_curate_rules {
     double shots_max;              /* of a film, a second */
     double shake_max;              /* mean change of the whole frame's motion, as vectors */
     double duplicate_min;          /* cosine from which on two clips are the same */
+    double duplicate_pairs;        /* clips up to which all pairs are compared */
     double clusters;               /* 0: as many as the root of half the clips */
     double weight_max;             /* of a clip: how often it comes */
     double seed;                   /* of all that is drawn by lot */

@@ -399,7 +399,7 @@ static void test_groups(void **state)
     views[5] = views[2]; /* the same, and one that is nearly so */
     memcpy(views[7].like, views[0].like, sizeof views[0].like);
     views[7].like[100] = 0.3f;
-    mgi_curate_find_duplicates(&rules, members, &count);
+    OK(mgi_curate_find_duplicates(ctx, &rules, members, &count));
     assert_int_equal(count, CLIPS - 2);
     assert_true(clips[5].same == 2 && clips[7].same == 0 && clips[0].same == -1);
     assert_true(clips[5].fails == UINT32_C(1) << MGI_CURATE_DUPLICATE && !clips[2].fails);
