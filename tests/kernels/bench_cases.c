@@ -11,6 +11,7 @@
 #include "kernels/fp8/matmul_fp8.h"
 #include "kernels/fp8/quantize_fp8.h"
 #include "kernels/glu/glu.h"
+#include "kernels/group_norm/group_norm.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
 #include "kernels/optimizer/optimizer.h"
@@ -168,7 +169,20 @@ static void attention(mgk_case *c, int i)
 /* ---- streams ---- */
 
 enum { ROWS = 65536, DIM = 1024, SAMPLE_ROWS = 8192 };
-enum { NORM, NORM_GRAD, UNARY, UNARY_GRAD, GLU, GLU_GRAD, GATED, GATED_GRAD, ADD, STREAMS };
+enum {
+    NORM,
+    NORM_GRAD,
+    UNARY,
+    UNARY_GRAD,
+    GLU,
+    GLU_GRAD,
+    GATED,
+    GATED_GRAD,
+    ADD,
+    RESIDUAL_NORM,
+    RESIDUAL_NORM_GRAD,
+    STREAMS
+};
 
 static void norm_stream(mgk_case *c, bool grad)
 {
@@ -191,6 +205,38 @@ static void norm_stream(mgk_case *c, bool grad)
     }
     mgk_case_in(c, &a->dy, n, 1);
     mgk_case_out(c, &a->dx, n);
+    mgk_case_both_f32(c, &a->d_weight, DIM);
+}
+
+/* With a gate a sample; the gradient with one that arrives from elsewhere. */
+static void residual_norm_stream(mgk_case *c, bool grad)
+{
+    mgk_norm_args *a = (void *)&c->args;
+    int64_t n = (int64_t)ROWS * DIM, gates = ROWS / SAMPLE_ROWS * DIM;
+    a->rows = ROWS, a->dim = DIM, a->rows_per_sample = SAMPLE_ROWS;
+    a->gate_stride = a->d_gate_stride = DIM;
+    a->kind = MGK_NORM_RMS;
+    a->eps = 1e-5f;
+    MGK_CASE_BEGIN(c, grad ? MGK_OP_residual_norm_grad : MGK_OP_residual_norm,
+                   "RMS, weight, gate %dx%d %s", ROWS, DIM, dtype_name(c->real));
+    mgk_case_in(c, &a->h, n, 1);
+    mgk_case_in_f32(c, &a->gate, gates, 1);
+    mgk_case_in_f32(c, &a->weight, DIM, 1);
+    a->rstd.dtype = MGK_F32;
+    mgk_case_add(c, &a->rstd, grad ? MGK_CASE_IN : MGK_CASE_OUT, MGK_FILL_POSITIVE, MGK_F32, ROWS,
+                 0, 1);
+    if (!grad) {
+        mgk_case_in(c, &a->x, n, 1);
+        mgk_case_out(c, &a->r, n);
+        mgk_case_out(c, &a->y, n);
+        return;
+    }
+    mgk_case_in(c, &a->r, n, 1);
+    mgk_case_in(c, &a->dy, n, 1);
+    mgk_case_in(c, &a->dr, n, 1);
+    mgk_case_out(c, &a->dx, n);
+    mgk_case_out(c, &a->dh, n);
+    mgk_case_both_f32(c, &a->d_gate, gates);
     mgk_case_both_f32(c, &a->d_weight, DIM);
 }
 
@@ -241,10 +287,54 @@ static void stream(mgk_case *c, int which)
 {
     if (which == NORM || which == NORM_GRAD)
         norm_stream(c, which == NORM_GRAD);
+    else if (which == RESIDUAL_NORM || which == RESIDUAL_NORM_GRAD)
+        residual_norm_stream(c, which == RESIDUAL_NORM_GRAD);
     else if (which == GLU || which == GLU_GRAD)
         glu_stream(c, which == GLU_GRAD);
     else
         pointwise_stream(c, which);
+}
+
+/* ---- group norm with SiLU, as autoencoders have it: a sample is a frame of 256 x 512 pixels ---- */
+
+enum { FRAMES = 4, PIXELS = 256 * 512, CHANNELS = 128, GROUPS = 32 };
+static const int group_norm_ops[] = {MGK_OP_group_norm_stats, MGK_OP_group_norm_apply,
+                                     MGK_OP_group_norm_grad_stats, MGK_OP_group_norm_grad_apply};
+enum { GROUP_NORMS = sizeof group_norm_ops / sizeof group_norm_ops[0] };
+
+static void group_norm(mgk_case *c, int which)
+{
+    mgk_group_norm_args *a = (void *)&c->args;
+    const int op = group_norm_ops[which];
+    const bool stats = op == MGK_OP_group_norm_stats, grad = op >= MGK_OP_group_norm_grad_stats;
+    const int64_t n = (int64_t)FRAMES * PIXELS * CHANNELS, groups = (int64_t)FRAMES * GROUPS;
+    a->n = FRAMES, a->rows = PIXELS, a->c = CHANNELS, a->groups = GROUPS;
+    a->silu = 1;
+    a->eps = 1e-5f;
+    MGK_CASE_BEGIN(c, op, "SiLU %dx%dx%d, %d groups %s", FRAMES, PIXELS, CHANNELS, GROUPS,
+                   dtype_name(c->real));
+    mgk_case_in(c, &a->x, n, 1);
+    a->mean.dtype = a->var.dtype = MGK_F32;
+    const int role = stats ? MGK_CASE_OUT : MGK_CASE_IN;
+    mgk_case_add(c, &a->mean, role, MGK_FILL_NORMAL, MGK_F32, groups, 0, 1);
+    mgk_case_add(c, &a->var, role, MGK_FILL_POSITIVE, MGK_F32, groups, 0, 1);
+    if (stats)
+        return;
+    mgk_case_in_f32(c, &a->weight, CHANNELS, 1);
+    mgk_case_in_f32(c, &a->bias, CHANNELS, 1);
+    if (grad)
+        mgk_case_in(c, &a->dy, n, 1);
+    if (op == MGK_OP_group_norm_apply) {
+        mgk_case_out(c, &a->y, n);
+    } else if (op == MGK_OP_group_norm_grad_stats) {
+        mgk_case_out_f32(c, &a->sums, 2 * groups);
+        mgk_case_both_f32(c, &a->d_weight, CHANNELS);
+        mgk_case_both_f32(c, &a->d_bias, CHANNELS);
+    } else {
+        a->count = (int64_t)PIXELS * CHANNELS / GROUPS;
+        mgk_case_in_f32(c, &a->sums, 2 * groups, 1);
+        mgk_case_out(c, &a->dx, n);
+    }
 }
 
 /* ---- snake: a second of the toybox's sound, 16 at a time, and a stream ---- */
@@ -411,8 +501,8 @@ bool bench_case(mgk_case *c, int index)
         ATTENTIONS = 2 * HEADS,
         SNAKES = 2 * SOUNDS,
         LOSSES = 2 * CHOICES,
-        SMALL = 2 * (PRODUCTS + FP8_PRODUCTS + CONVOLUTIONS + ATTENTIONS + STREAMS + SNAKES +
-                     LOSSES + 2) +
+        SMALL = 2 * (PRODUCTS + FP8_PRODUCTS + CONVOLUTIONS + ATTENTIONS + STREAMS + GROUP_NORMS +
+                     SNAKES + LOSSES + 2) +
                 1
     };
     int i = index / 2;
@@ -429,7 +519,9 @@ bool bench_case(mgk_case *c, int index)
         attention(c, i);
     else if ((i -= ATTENTIONS) < STREAMS)
         stream(c, i);
-    else if ((i -= STREAMS) < SNAKES)
+    else if ((i -= STREAMS) < GROUP_NORMS)
+        group_norm(c, i);
+    else if ((i -= GROUP_NORMS) < SNAKES)
         snake(c, i);
     else if ((i -= SNAKES) < LOSSES)
         cross_entropy(c, i);
