@@ -15,7 +15,11 @@ enum {
     GRAD_ROWS =
         2, /* a group; rows of f32, or fetched far ahead or near, are taken singly: measured */
     NEAR_BYTES = 3584, /* how far ahead x is fetched on a Zen 5 */
-    NEAR_SKEW = 512    /* by so much less dy is: at one distance both are up to 4 % slower */
+    NEAR_RESIDUAL =
+        2048, /* the same of residuals in f32, whose four streams and columns fill the first-level cache */
+    NEAR_PARTS =
+        7 /* dy is fetched by one of so many parts less, a residual's dr by two, h by three: at one distance
+                    * both of a norm are up to 4 % slower */
 };
 
 typedef struct grad_job {
@@ -67,7 +71,7 @@ MGK_INLINE grad_totals no_totals(int count)
 MGK_INLINE void sums_two(const grad_rows *g, grad_totals *t, int count, const grad_columns *to,
                          int64_t i, v_two f, bool layer)
 {
-    const int64_t skew = g->near ? NEAR_SKEW / mgk_real_size(g->dy.dtype) : 0;
+    const int64_t skew = g->near ? g->ahead / NEAR_PARTS : 0;
     v_two a = {v_set(0), v_set(0)};
     v_two b = a;
     if (to->a)
@@ -192,12 +196,34 @@ MGK_INLINE void grad_write(const mgk_norm_args *a, const grad_rows *g, int64_t r
         sums_end(next, &t, count, to, i, layer);
 }
 
-/* dx, dh and G of a residual. gate: in the order of v_read_two, or NULL. */
-MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const float *gate,
-                               int64_t r, int count, float *sum_h, bool layer, int32_t type)
+/* As v_write_two. Returns the values that the buffer then holds. */
+MGK_INLINE v_two write_two_rounded(v_real b, int64_t at, v_two v)
 {
-    const int64_t dim = a->dim;
+#if MGK_WIDTH == 16 && defined(__AVX512BF16__)
+    if (b.dtype == MGK_BF16) {
+        __m512i h = v_two_bf16(v), *to = (void *)((uint16_t *)b.p + at);
+        if (b.stream)
+            _mm512_stream_si512(to, h);
+        else
+            _mm512_storeu_si512(to, h);
+        return v_two_from_bf16(h);
+    }
+#endif
+    v = (v_two){v_rounded(v.a, b.dtype), v_rounded(v.b, b.dtype)};
+    v_write_two(b, at, v);
+    return v;
+}
+
+/* dx, dh and G of a residual, and meanwhile the sums of the group that comes next, as grad_write(). gate: in the order
+ * of v_read_two, or NULL. */
+MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const float *gate,
+                               int64_t r, int count, grad_rows *next, const grad_columns *to,
+                               bool layer, int32_t type)
+{
+    const int64_t dim = a->dim, skew = g->near ? g->ahead / NEAR_PARTS : 0;
     const bool add = a->dr.p != NULL, want_dh = a->dh.p != NULL;
+    float *sum_h = to->g;
+    grad_totals t = no_totals(count);
     v_real dx = v_from(a->dx, r * dim, type), dr = v_from(add ? a->dr : a->dx, r * dim, type);
     v_real dh = v_from(want_dh ? a->dh : a->dx, r * dim, type);
     v_real h = v_from(sum_h ? a->h : a->dx, r * dim, type);
@@ -209,17 +235,25 @@ MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const
         const v_two one = {v_set(1), v_set(1)};
         const v_two times = gate ? load_two(gate + i) : one;
         v_two total = {v_set(0), v_set(0)};
+        if (next)
+            sums_two(next, &t, count, to, i, f, layer);
         MGK_UNROLL
         for (int k = 0; k < count; k++) {
-            v_two d = grad_of_two(g, k, k * dim + i, f, layer);
-            if (add)
-                d = add_two(d, v_read_two(dr, k * dim + i));
-            d = (v_two){v_rounded(d.a, type), v_rounded(d.b, type)};
-            v_write_two(dx, k * dim + i, d);
+            const int64_t at = k * dim + i;
+            v_two d = grad_of_two(g, k, at, f, layer);
+            if (add) {
+                d = add_two(d, v_read_two(dr, at));
+                if (next || g->near)
+                    v_prefetch_two(dr, g->ahead + at - 2 * skew, g->near);
+            }
+            d = write_two_rounded(dx, at, d);
             if (want_dh)
-                v_write_two(dh, k * dim + i, (v_two){d.a * times.a, d.b * times.b});
-            if (sum_h)
-                total = fma_two(d, v_read_two(h, k * dim + i), total);
+                v_write_two(dh, at, (v_two){d.a * times.a, d.b * times.b});
+            if (sum_h) {
+                total = fma_two(d, v_read_two(h, at), total);
+                if (next || g->near)
+                    v_prefetch_two(h, g->ahead + at - 3 * skew, g->near);
+            }
         }
         if (sum_h)
             store_two(sum_h + i, add_two(load_two(sum_h + i), total));
@@ -243,7 +277,8 @@ MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const
         if (sum_h)
             v_out(sum_h + j, v_in(sum_h + j) + total);
     });
-    v_stream_end(dx.stream | dh.stream);
+    if (next)
+        sums_end(next, &t, count, to, i, layer);
 }
 
 MGK_INLINE grad_rows rows_from(const mgk_norm_args *a, const common_row *c, int64_t r, int count,
@@ -262,33 +297,43 @@ MGK_INLINE grad_rows rows_from(const mgk_norm_args *a, const common_row *c, int6
     return g;
 }
 
+/* The gradients of a group whose sums are known, and the sums of the next one, if there is one. */
+MGK_INLINE void grad_group(const mgk_norm_args *a, const common_row *c, const grad_rows *g,
+                           int64_t r, int count, grad_rows *next, const grad_columns *to,
+                           bool residual, bool layer, int32_t type)
+{
+    if (residual)
+        residual_write(a, g, c->gate, r, count, next, to, layer, type);
+    else if (a->dx.p)
+        grad_write(a, g, r, count, next, to, layer, type);
+}
+
 /* Rows r.. of one sample in groups of `count`, as many as are whole. Returns the first row that is left. */
 MGK_INLINE int64_t grad_groups(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
                                int count, int64_t ahead, bool near, const grad_columns *to,
                                bool residual, bool layer, int32_t type)
 {
+    /* Residuals in the cache, with twice the streams, are faster one after the other: measured. */
+    const bool joined = a->dx.p && (!residual || mgk_streams(a->dx, a->rows, a->dim));
     if (r + count > end)
         return r;
     grad_rows g = rows_from(a, c, r, count, ahead, near, residual, layer, type);
     grad_sums(&g, count, to, layer);
-    for (; r + count <= end; r += count) {
+    for (;; r += count) {
         grad_rows next = g;
         const bool more = r + 2 * count <= end;
         if (more)
             next = rows_from(a, c, r + count, count, ahead, near, residual, layer, type);
-        if (!residual && a->dx.p && more) {
-            grad_write(a, &g, r, count, &next, to, layer, type);
+        if (more && joined) {
+            grad_group(a, c, &g, r, count, &next, to, residual, layer, type);
         } else {
-            if (residual)
-                residual_write(a, &g, c->gate, r, count, to->g, layer, type);
-            else if (a->dx.p)
-                grad_write(a, &g, r, count, NULL, to, layer, type);
-            if (more)
-                grad_sums(&next, count, to, layer);
+            grad_group(a, c, &g, r, count, NULL, to, residual, layer, type);
+            if (!more)
+                return r + count;
+            grad_sums(&next, count, to, layer);
         }
         g = next;
     }
-    return r;
 }
 
 MGK_INLINE void grad_sample(const mgk_norm_args *a, const common_row *c, int64_t r, int64_t end,
@@ -299,13 +344,15 @@ MGK_INLINE void grad_sample(const mgk_norm_args *a, const common_row *c, int64_t
     const bool near = v_zen5() && (stream || (!residual && (type == MGK_F32 || a->dim >= 1024)));
     const int64_t far = v_far(stream);
     const int64_t rows = (residual ? 1 : 2) * a->dim; /* measured */
-    const int64_t ahead = far ? far : near ? NEAR_BYTES / mgk_real_size(type) : 0;
-    if (!ahead && type == MGK_BF16)
+    if (near && !far) { /* a distance that the compiler knows takes no registers */
+        const int64_t bytes = residual && type == MGK_F32 ? NEAR_RESIDUAL : NEAR_BYTES;
+        grad_groups(a, c, r, end, 1, bytes / mgk_real_size(type), true, to, residual, layer, type);
+        return;
+    }
+    if (!far && type == MGK_BF16)
         r = grad_groups(a, c, r, end, GRAD_ROWS, GRAD_ROWS * rows, false, to, residual, layer,
                         type);
-    else if (!ahead)
-        r = grad_groups(a, c, r, end, 1, rows, false, to, residual, layer, type);
-    grad_groups(a, c, r, end, 1, ahead ? ahead : rows, true, to, residual, layer, type);
+    grad_groups(a, c, r, end, 1, far ? far : rows, false, to, residual, layer, type);
 }
 
 /* A function for each of these: written out in one, of 100 KB, they took the compiler three times as long. */
@@ -358,7 +405,8 @@ static void grad_range(const grad_job *job, int64_t r, int64_t end, float *sums,
     if (sums && residual && a->d_gate.p)
         to.g = sums + (PART_G - PART_A) * job->column;
     grads[residual][a->kind == MGK_NORM_LAYER][type == MGK_BF16](a, c, r, end, to);
-    v_stream_end(!residual && a->dx.p && mgk_streams(a->dx, a->rows, a->dim));
+    v_stream_end((a->dx.p && mgk_streams(a->dx, a->rows, a->dim)) ||
+                 (residual && a->dh.p && mgk_streams(a->dh, a->rows, a->dim)));
     if (type == MGK_BF16) {
         plain_column(to.a, a->dim);
         plain_column(to.b, a->dim);
