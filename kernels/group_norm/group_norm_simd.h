@@ -10,8 +10,16 @@
 #include "kernels/common/simd_math.h"
 #include "kernels/group_norm/group_norm.h"
 
-enum { MEAN, RSTD, WEIGHT, BIAS, MEAN_P, MEAN_PH }; /* the columns of a sample */
-enum { COLUMNS_A_TASK = 256, ROWS = 4 /* that are summed before they go to memory */ };
+/* The columns of a sample, each of whole cache lines. For bf16 what is linear in x is put together: x TIMES + PLUS goes
+ * through the activation, and dx = p TIMES - MEAN_P - x MEAN_PH. Where a mean is far from 0 that loses no more than x has
+ * lost before. */
+enum { MEAN, RSTD, WEIGHT, BIAS, MEAN_P, MEAN_PH, TIMES, PLUS };
+enum {
+    COLUMNS_A_TASK = 256,
+    ROWS = 4, /* that are summed before they go to memory */
+    NEAR_BYTES =
+        4096 /* how far ahead sums fetch what they read, out of cache on a Zen 5: measured */
+};
 
 typedef struct job {
     const mgk_group_norm_args *a;
@@ -43,39 +51,93 @@ static int64_t block_rows(const job *j, int64_t block, int64_t *at)
     return mgk_min(j->split.chunk, j->a->rows - first);
 }
 
+MGK_INLINE v_two column_two(const float *p)
+{
+    return (v_two){v_load(p), v_load(p + MGK_WIDTH)};
+}
+
+MGK_INLINE void set_column_two(float *p, v_two v)
+{
+    v_store(p, v.a);
+    v_store(p + MGK_WIDTH, v.b);
+}
+
+/* How many elements ahead sums over rows fetch, 0: none. What they read is not read again. */
+MGK_INLINE int64_t sums_ahead(const job *j, int32_t type)
+{
+    if (!mgk_streams(j->a->x, j->a->n * j->a->rows, j->a->c))
+        return 0;
+    return v_zen5() ? NEAR_BYTES / mgk_real_size(type) : v_far(true);
+}
+
+MGK_INLINE void fetch_two(v_real b, int64_t at, int64_t ahead)
+{
+    if (ahead)
+        v_prefetch_two(b, at + ahead, true);
+}
+
+/* A column of sums of bf16 to its plain order. */
+static void plain_column(float *column, int64_t c)
+{
+    for (int64_t i = 0; i + 2 * MGK_WIDTH <= c; i += 2 * MGK_WIDTH)
+        set_column_two(column + i, v_two_plain(column_two(column + i)));
+}
+
 /* -- stats ------------------------------------------------------------------------------------ */
+
+/* `count` rows from r on to the channels' sums of d and d^2. */
+MGK_INLINE void channel_rows(v_real x, int64_t c, int64_t r, int count, float *sum, float *square,
+                             int64_t ahead)
+{
+    int64_t done = 0;
+    for (; done + 2 * MGK_WIDTH <= c; done += 2 * MGK_WIDTH) {
+        const v_two first = v_read_two(x, done);
+        v_two s = {v_set(0), v_set(0)};
+        v_two q = s;
+        MGK_UNROLL
+        for (int k = 0; k < count; k++) {
+            const int64_t at = (r + k) * c + done;
+            const v_two v = v_read_two(x, at), d = {v.a - first.a, v.b - first.b};
+            fetch_two(x, at, ahead);
+            s = (v_two){s.a + d.a, s.b + d.b};
+            q = (v_two){v_fma(d.a, d.a, q.a), v_fma(d.b, d.b, q.b)};
+        }
+        const v_two a = column_two(sum + done), b = column_two(square + done);
+        set_column_two(sum + done, (v_two){a.a + s.a, a.b + s.b});
+        set_column_two(square + done, (v_two){b.a + q.a, b.b + q.b});
+    }
+    MGK_EACH_VECTOR_FROM(done, i, c, {
+        const vf first = v_get(x, i);
+        vf s = v_set(0);
+        vf q = v_set(0);
+        MGK_UNROLL
+        for (int k = 0; k < count; k++) {
+            const vf d = v_get(x, (r + k) * c + i) - first;
+            s += d;
+            q = v_fma(d, d, q);
+        }
+        v_out(sum + i, v_in(sum + i) + s);
+        v_out(square + i, v_in(square + i) + q);
+    });
+}
 
 /* For each channel the sums of d and d^2 over the rows, d = x - the first row's x: the shift keeps the
  * difference of squares exact where values are far from 0. */
 MGK_INLINE void channel_sums(const job *j, int64_t at, int64_t rows, float *sum, float *square,
                              int32_t type)
 {
-    const int64_t c = j->a->c;
-    v_real x = v_from(j->a->x, at, type);
+    const int64_t c = j->a->c, ahead = sums_ahead(j, type);
+    const v_real x = v_from(j->a->x, at, type);
     memset(sum, 0, sizeof(float) * (size_t)c);
     memset(square, 0, sizeof(float) * (size_t)c);
     int64_t r = 1;
-    for (; r + ROWS <= rows; r += ROWS) {
-        MGK_EACH_VECTOR(i, c, {
-            vf first = v_get(x, i);
-            vf s = v_set(0);
-            vf q = v_set(0);
-            MGK_UNROLL
-            for (int k = 0; k < ROWS; k++) {
-                vf d = v_get(x, (r + k) * c + i) - first;
-                s += d;
-                q += d * d;
-            }
-            v_out(sum + i, v_in(sum + i) + s);
-            v_out(square + i, v_in(square + i) + q);
-        });
-    }
-    for (; r < rows; r++) {
-        MGK_EACH_VECTOR(i, c, {
-            vf d = v_get(x, r * c + i) - v_get(x, i);
-            v_out(sum + i, v_in(sum + i) + d);
-            v_out(square + i, v_in(square + i) + d * d);
-        });
+    for (; r + ROWS <= rows; r += ROWS)
+        channel_rows(x, c, r, ROWS, sum, square, ahead);
+    for (; r < rows; r++)
+        channel_rows(x, c, r, 1, sum, square, ahead);
+    if (type == MGK_BF16) {
+        plain_column(sum, c);
+        plain_column(square, c);
     }
 }
 
@@ -174,14 +236,27 @@ static void fill_columns(void *arg, int64_t sample, int thread)
             p = MGK_F(a->sums)[2 * at] / (float)a->count;
             ph = MGK_F(a->sums)[2 * at + 1] / (float)a->count;
         }
+        if (a->x.dtype == MGK_BF16) {
+            ph *= rstd * rstd;
+            p = p * rstd - mean * ph;
+        }
         for (int64_t c = g * j->wide; c < (g + 1) * j->wide; c++) {
+            const float weight = a->weight.p ? MGK_F(a->weight)[c] : 1;
+            const float bias = a->bias.p ? MGK_F(a->bias)[c] : 0, times = rstd * weight;
             to[MEAN * j->column + c] = mean;
             to[RSTD * j->column + c] = rstd;
-            to[WEIGHT * j->column + c] = a->weight.p ? MGK_F(a->weight)[c] : 1;
-            to[BIAS * j->column + c] = a->bias.p ? MGK_F(a->bias)[c] : 0;
+            to[WEIGHT * j->column + c] = weight;
+            to[BIAS * j->column + c] = bias;
             to[MEAN_P * j->column + c] = p;
             to[MEAN_PH * j->column + c] = ph;
+            to[TIMES * j->column + c] = times;
+            to[PLUS * j->column + c] = bias - mean * times;
         }
+    }
+    for (int64_t k = 0; a->x.dtype == MGK_BF16 && k < MGK_GROUP_NORM_COLUMNS; k++) {
+        float *column = to + k * j->column;
+        for (int64_t i = 0; i + 2 * MGK_WIDTH <= a->c; i += 2 * MGK_WIDTH)
+            set_column_two(column + i, v_two_order(column_two(column + i)));
     }
 }
 
@@ -199,18 +274,36 @@ static const float *columns_of(const job *j, int64_t block)
             V_BY_DTYPE((j)->a->x.dtype, body, __VA_ARGS__, false);                                 \
     } while (0)
 
+/* Of one vector, whose columns begin at k. */
+MGK_INLINE vf applied(vf x, const float *k, int64_t column, bool silu, int32_t type)
+{
+    vf h;
+    if (type == MGK_BF16)
+        h = v_fma(x, v_load(k + TIMES * column), v_load(k + PLUS * column));
+    else
+        h = (x - v_load(k)) * v_load(k + RSTD * column) * v_load(k + WEIGHT * column) +
+            v_load(k + BIAS * column);
+    return silu ? v_silu(h, type == MGK_BF16) : h;
+}
+
 MGK_INLINE void apply_rows(const job *j, int64_t block, bool silu, int32_t type)
 {
     int64_t at, rows = block_rows(j, block, &at), column = j->column;
     const int64_t c = j->a->c;
     const float *k = columns_of(j, block);
-    v_real in = v_from(j->a->x, at, type), out = v_from(j->a->y, at, type);
+    const v_real in = v_from(j->a->x, at, type);
+    v_real out = v_from(j->a->y, at, type);
     out.stream = mgk_streams(j->a->y, j->a->n * j->a->rows, c);
     for (int64_t r = 0; r < rows; r++) {
-        MGK_EACH_VECTOR(i, c, {
-            vf h = (v_get(in, r * c + i) - v_in(k + i)) * v_in(k + RSTD * column + i);
-            h = h * v_in(k + WEIGHT * column + i) + v_in(k + BIAS * column + i);
-            v_put(out, r * c + i, silu ? v_silu(h, type == MGK_BF16) : h);
+        int64_t done = 0;
+        for (; done + 2 * MGK_WIDTH <= c; done += 2 * MGK_WIDTH) {
+            const v_two x = v_read_two(in, r * c + done);
+            v_write_two(out, r * c + done,
+                        (v_two){applied(x.a, k + done, column, silu, type),
+                                applied(x.b, k + done + MGK_WIDTH, column, silu, type)});
+        }
+        MGK_EACH_VECTOR_FROM(done, i, c, {
+            v_put(out, r * c + i, applied(v_get(in, r * c + i), k + i, column, silu, type));
         });
     }
     v_stream_end(out.stream);
@@ -235,7 +328,7 @@ MGK_LAUNCH(group_norm_apply)
 
 /* -- gradients -------------------------------------------------------------------------------- */
 
-/* The gradient before the activation. */
+/* The gradient before the activation, through which h weight + bias went. */
 MGK_INLINE vf before_grad(vf dy, vf h, vf weight, vf bias, bool silu, bool brief)
 {
     vf y;
@@ -244,23 +337,44 @@ MGK_INLINE vf before_grad(vf dy, vf h, vf weight, vf bias, bool silu, bool brief
 
 /* `count` rows to the columns of a block: sums of p and of p h. */
 MGK_INLINE void grad_sum_rows(const job *j, const float *k, int64_t at, int count, float *out,
-                              bool silu, int32_t type)
+                              int64_t ahead, bool silu, int32_t type)
 {
     const int64_t c = j->a->c, column = j->column;
-    v_real x = v_from(j->a->x, at, type), dy = v_from(j->a->dy, at, type);
-    MGK_EACH_VECTOR(i, c, {
-        vf mean = v_in(k + i);
-        vf rstd = v_in(k + RSTD * column + i);
-        vf weight = v_in(k + WEIGHT * column + i);
-        vf bias = v_in(k + BIAS * column + i);
+    const v_real x = v_from(j->a->x, at, type), dy = v_from(j->a->dy, at, type);
+    int64_t done = 0;
+    for (; done + 2 * MGK_WIDTH <= c; done += 2 * MGK_WIDTH) {
+        const float *from = k + done;
+        const v_two mean = column_two(from), rstd = column_two(from + RSTD * column);
+        const v_two weight = column_two(from + WEIGHT * column);
+        const v_two bias = column_two(from + BIAS * column);
+        v_two sum = column_two(out + done), sum_h = column_two(out + column + done);
+        MGK_UNROLL
+        for (int r = 0; r < count; r++) {
+            const v_two v = v_read_two(x, r * c + done), d = v_read_two(dy, r * c + done);
+            const v_two h = {(v.a - mean.a) * rstd.a, (v.b - mean.b) * rstd.b};
+            fetch_two(x, r * c + done, ahead);
+            fetch_two(dy, r * c + done, ahead);
+            const v_two p = {before_grad(d.a, h.a, weight.a, bias.a, silu, false),
+                             before_grad(d.b, h.b, weight.b, bias.b, silu, false)};
+            sum = (v_two){sum.a + p.a, sum.b + p.b};
+            sum_h = (v_two){v_fma(p.a, h.a, sum_h.a), v_fma(p.b, h.b, sum_h.b)};
+        }
+        set_column_two(out + done, sum);
+        set_column_two(out + column + done, sum_h);
+    }
+    MGK_EACH_VECTOR_FROM(done, i, c, {
+        const vf mean = v_in(k + i);
+        const vf rstd = v_in(k + RSTD * column + i);
+        const vf weight = v_in(k + WEIGHT * column + i);
+        const vf bias = v_in(k + BIAS * column + i);
         vf sum = v_in(out + i);
         vf sum_h = v_in(out + column + i);
         MGK_UNROLL
         for (int r = 0; r < count; r++) {
-            vf h = (v_get(x, r * c + i) - mean) * rstd;
-            vf p = before_grad(v_get(dy, r * c + i), h, weight, bias, silu, false);
+            const vf h = (v_get(x, r * c + i) - mean) * rstd;
+            const vf p = before_grad(v_get(dy, r * c + i), h, weight, bias, silu, false);
             sum += p;
-            sum_h += p * h;
+            sum_h = v_fma(p, h, sum_h);
         }
         v_out(out + i, sum);
         v_out(out + column + i, sum_h);
@@ -270,13 +384,18 @@ MGK_INLINE void grad_sum_rows(const job *j, const float *k, int64_t at, int coun
 MGK_INLINE void grad_sums(const job *j, int64_t block, bool silu, int32_t type)
 {
     int64_t at, rows = block_rows(j, block, &at), r = 0;
+    const int64_t c = j->a->c, ahead = sums_ahead(j, type);
     const float *k = columns_of(j, block);
     float *out = j->parts + block * 2 * j->column;
     memset(out, 0, sizeof(float) * (size_t)(2 * j->column));
     for (; r + ROWS <= rows; r += ROWS)
-        grad_sum_rows(j, k, at + r * j->a->c, ROWS, out, silu, type);
+        grad_sum_rows(j, k, at + r * c, ROWS, out, ahead, silu, type);
     for (; r < rows; r++)
-        grad_sum_rows(j, k, at + r * j->a->c, 1, out, silu, type);
+        grad_sum_rows(j, k, at + r * c, 1, out, ahead, silu, type);
+    if (type == MGK_BF16) {
+        plain_column(out, c);
+        plain_column(out + j->column, c);
+    }
 }
 
 static void grad_stats_block(void *arg, int64_t block, int thread)
@@ -320,14 +439,15 @@ static void group_combine(void *arg, int64_t sample, int thread)
     const job *j = arg;
     const mgk_group_norm_args *a = j->a;
     const float *part = j->parts + sample * j->split.chunks * 2 * j->column;
-    const float *weight = j->columns + (sample * MGK_GROUP_NORM_COLUMNS + WEIGHT) * j->column;
+    const float *weight = MGK_F(a->weight);
     (void)thread;
     for (int64_t g = 0; g < a->groups; g++) {
         float *to = MGK_F(a->sums) + 2 * (sample * a->groups + g);
         double sum = a->accumulate ? to[0] : 0, sum_h = a->accumulate ? to[1] : 0;
         for (int64_t c = g * j->wide; c < (g + 1) * j->wide; c++) {
-            sum += (double)weight[c] * part[c];
-            sum_h += (double)weight[c] * part[j->column + c];
+            const double times = weight ? weight[c] : 1;
+            sum += times * part[c];
+            sum_h += times * part[j->column + c];
         }
         to[0] = (float)sum;
         to[1] = (float)sum_h;
@@ -371,24 +491,45 @@ MGK_LAUNCH(group_norm_grad_stats)
         mgk_for(x, tasks, a->n * a->c, weight_combine, &j);
 }
 
+/* Of one vector, whose columns begin at k. */
+MGK_INLINE vf grad_of(vf x, vf dy, const float *k, int64_t column, bool silu, int32_t type)
+{
+    const vf mean_p = v_load(k + MEAN_P * column), mean_ph = v_load(k + MEAN_PH * column);
+    if (type == MGK_BF16) {
+        const vf times = v_load(k + TIMES * column);
+        const vf p = before_grad(dy, x, times, v_load(k + PLUS * column), silu, true);
+        return v_fma(p, times, -v_fma(x, mean_ph, mean_p));
+    }
+    const vf rstd = v_load(k + RSTD * column), weight = v_load(k + WEIGHT * column);
+    const vf h = (x - v_load(k)) * rstd;
+    const vf p = before_grad(dy, h, weight, v_load(k + BIAS * column), silu, false);
+    return (p * weight - mean_p - h * mean_ph) * rstd;
+}
+
 MGK_INLINE void grad_rows(const job *j, int64_t block, bool silu, int32_t type)
 {
     int64_t at, rows = block_rows(j, block, &at), column = j->column;
     const int64_t c = j->a->c;
     const float *k = columns_of(j, block);
     const bool add = j->a->accumulate;
-    v_real in = v_from(j->a->x, at, type), dy = v_from(j->a->dy, at, type);
+    const v_real in = v_from(j->a->x, at, type), dy = v_from(j->a->dy, at, type);
     v_real dx = v_from(j->a->dx, at, type);
     dx.stream = !add && mgk_streams(j->a->dx, j->a->n * j->a->rows, c);
     for (int64_t r = 0; r < rows; r++) {
-        MGK_EACH_VECTOR(i, c, {
-            vf rstd = v_in(k + RSTD * column + i);
-            vf weight = v_in(k + WEIGHT * column + i);
-            vf bias = v_in(k + BIAS * column + i);
-            vf h = (v_get(in, r * c + i) - v_in(k + i)) * rstd;
-            vf p = before_grad(v_get(dy, r * c + i), h, weight, bias, silu, type == MGK_BF16);
-            p = p * weight - v_in(k + MEAN_P * column + i) - h * v_in(k + MEAN_PH * column + i);
-            p *= rstd;
+        int64_t done = 0;
+        for (; done + 2 * MGK_WIDTH <= c; done += 2 * MGK_WIDTH) {
+            const int64_t i = r * c + done;
+            const v_two x = v_read_two(in, i), d = v_read_two(dy, i);
+            v_two p = {grad_of(x.a, d.a, k + done, column, silu, type),
+                       grad_of(x.b, d.b, k + done + MGK_WIDTH, column, silu, type)};
+            if (add) {
+                const v_two before = v_read_two(dx, i);
+                p = (v_two){p.a + before.a, p.b + before.b};
+            }
+            v_write_two(dx, i, p);
+        }
+        MGK_EACH_VECTOR_FROM(done, i, c, {
+            vf p = grad_of(v_get(in, r * c + i), v_get(dy, r * c + i), k + i, column, silu, type);
             if (add)
                 p += v_get(dx, r * c + i);
             v_put(dx, r * c + i, p);
