@@ -578,7 +578,7 @@ MGEN_API mgen_status mgen_video_velocity(mgen_context *ctx, const mgen_video_mod
                                          const mgen_text *const text[3], const mgen_latents *out);
 /** times[0] = 0 .. times[steps] = 1; steps 1..1000. @return MGEN_OK, MGEN_E_INVALID. Any thread. Since 0.1. */
 MGEN_API mgen_status mgen_schedule(uint32_t schedule, uint32_t steps, float *times);
-/** Fill latents with the noise that a request with `seed` starts from. @return as mgen_tae_encode(). Since 0.1. */
+/** Fill with the noise that a request with `seed` and noise_scale 1 begins with. @return as mgen_tae_encode(). Since 0.1. */
 MGEN_API mgen_status mgen_noise(mgen_context *ctx, uint64_t seed, const mgen_latents *latents);
 
 /* ---- report ------------------------------------------------------------------------------- */

@@ -81,7 +81,7 @@ static void test_report(void **state)
     mgen_context *ctx = make_context(2);
     mgen_pipeline pipe;
     mgen_eval_params p = edits(TASKS, 0);
-    uint32_t calls = 0, found = 4;
+    uint32_t calls = 0, found = 5;
     open_pipeline(ctx, &pipe);
     p.on_progress = count_calls;
     p.user = &calls;
@@ -91,6 +91,7 @@ static void test_report(void **state)
     assert_true(value_of(report, "n") == TASKS);
     assert_true(value_of(report, "steps") == 3.0); /* the editor's own */
     assert_true(value_of(report, "guidance") == 2.0);
+    assert_true(value_of(report, "noise_scale") == 1.0);
     assert_true(value_of(report, "source_guidance") == 1.5);
     for (int i = 0; i < 4 * 5 * (TASKS + 1); i++) {
         char name[64];

@@ -56,6 +56,9 @@ def sample(world, steps, seed):
     said = [encoder.encode("FPS-16 " + PROMPT) for encoder in pipe.text]
     said[moviegen.ROLES.index("byt5")] = nothing[1]  # there are no quotation marks
     x = moviegen.noise(world.context, seed, (4, 8, 8, 16))
+    flat = floats(x)
+    for i in range(len(flat)):
+        flat[i] *= pipe.video.info.noise_scale
     times = moviegen.schedule(steps)
     assert len(times) == steps + 1 and times[0] == 0 and times[-1] == 1
     for time, later in zip(times, times[1:]):

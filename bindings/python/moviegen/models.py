@@ -214,7 +214,7 @@ def schedule(steps: int, kind: str = "linear_quadratic") -> List[float]:
 
 
 def noise(context: Context, seed: int, shape: Optional[Sequence[int]] = None, *, out: Optional[Buffer] = None) -> Any:
-    """The latents that a request with `seed` starts from, of `shape` or into `out`."""
+    """The latents that a request with `seed` and a noise_scale of 1 begins with, of `shape` or into `out`."""
     if (shape is None) == (out is None):
         raise TypeError("noise: either a shape or out is wanted")
     if out is None:

@@ -451,7 +451,7 @@ pub fn schedule(schedule: Schedule, steps: u32) -> Result<Vec<f32>> {
     }
 }
 
-/// Fill latents with the noise that a request with `seed` starts from.
+/// Fill latents with the noise that a request with `seed` and a noise scale of 1 begins with.
 pub fn noise(ctx: &mut Context, seed: u64, latents: &mut Latents) -> Result<()> {
     let raw_ctx = ctx.enter();
     // Safety: the view says how much memory there is.

@@ -42,6 +42,9 @@ fn a_loop_of_the_hosts_makes_the_same_clip() {
     assert_eq!((times[0], times[3], times.len()), (0.0, 1.0, 4));
     let mut x = Latents::new(2, 8, 8, tae.info().channels).unwrap();
     noise(&mut ctx, request.seed, &mut x).unwrap();
+    for value in x.data_mut() {
+        *value *= video.info().noise_scale;
+    }
     for pair in times.windows(2) {
         let velocity = video.velocity(&mut ctx, x.view(), pair[0], text).unwrap();
         for (value, slope) in x.data_mut().iter_mut().zip(velocity.data()) {
