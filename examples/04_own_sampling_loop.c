@@ -5,9 +5,8 @@
  * The prompt is as the model's captions were, with the frame rate (mgen_model_info.fps_prefix), and quotes nothing.
  * A host that wants another solver or guidance changes sample(). As it is, the film is that of
  * mgen_generate_start(): the program says whether the two are equal. */
-#include <moviegen.h>
-
 #include <math.h>
+#include <moviegen.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -80,8 +79,7 @@ static void compare(mgen_context *ctx, const mgen_pipeline *p, const char *promp
     mgen_job *job;
     mgen_clip *clip;
     int differ = 0, most = 0;
-    params.prompt = prompt;
-    params.seed = SEED;
+    params.prompt = prompt, params.seed = SEED;
     check(ctx, mgen_generate_start(ctx, p, &params, &job));
     check(ctx, mgen_job_wait(job, -1));
     check(ctx, mgen_job_take_clip(job, &clip));
