@@ -229,12 +229,13 @@ MGK_INLINE void residual_row(const mgk_norm_args *a, const common_row *c, int64_
     v_real h = v_from(has_h ? a->h : a->x, r * dim, type),
            row = {c->row ? row_room(c, r) : NULL, type, 0};
     out.stream = c->row != NULL;
+    const bool near = out.stream && v_zen5();
     const int64_t fetch = mgk_max(1, FETCH_BYTES / (dim * mgk_real_size(type))) * dim;
     int64_t done = 0;
     for (; done + 2 * MGK_WIDTH <= dim; done += 2 * MGK_WIDTH) {
         v_two v = v_read_two(x, done);
-        v_prefetch_two(x, fetch + done, false);
-        v_prefetch_two(h, fetch + done, false);
+        v_prefetch_two(x, fetch + done, near);
+        v_prefetch_two(h, fetch + done, near);
         if (has_h) {
             v_two more = v_read_two(h, done);
             v = c->gate ? fma_two(load_two(c->gate + done), more, v)
