@@ -5,12 +5,13 @@
 
 static const struct {
     int64_t n, rows, c, groups;
-} shapes[] = {{0, 5, 8, 2},     {2, 0, 8, 4},    {3, 4, 0, 2},     {1, 1, 1, 1},
-              {2, 1, 6, 6},     {2, 5, 7, 1},    {3, 9, 33, 11},   {1, 600, 64, 8},
-              {2, 700, 96, 32}, {4, 40, 150, 3}, {1, 70, 1500, 5}, {5, 300, 24, 24}};
+} shapes[] = {{0, 5, 8, 2},      {2, 0, 8, 4},    {3, 4, 0, 2},     {1, 1, 1, 1},
+              {2, 1, 6, 6},      {2, 5, 7, 1},    {3, 9, 33, 11},   {1, 600, 64, 8},
+              {2, 700, 96, 32},  {4, 40, 150, 3}, {1, 70, 1500, 5}, {5, 300, 24, 24},
+              {2, 43700, 96, 32}}; /* the last one: past the caches, in either dtype */
 static const int ops[] = {MGK_OP_group_norm_stats, MGK_OP_group_norm_apply,
                           MGK_OP_group_norm_grad_stats, MGK_OP_group_norm_grad_apply};
-enum { SHAPES = sizeof shapes / sizeof shapes[0], OPS = 4, WEIGHTS = 3 };
+enum { SHAPES = sizeof shapes / sizeof shapes[0] - 1, OPS = 4, WEIGHTS = 3, LARGE = 2 * OPS };
 enum { LEGAL = OPS * SHAPES * WEIGHTS * 2 * 2 * 2 };
 
 static void positive(mgk_case *c, mgk_buf *slot, int role, int64_t count, float scale)
@@ -35,12 +36,12 @@ static void build_stats(mgk_case *c, mgk_group_norm_args *a, int fill, bool merg
 }
 
 /* weights 0: none, 1: weight, 2: weight and bias */
-static void build(mgk_case *c, mgk_group_norm_args *a, int index)
+static void build(mgk_case *c, mgk_group_norm_args *a, int index, bool large)
 {
-    int op = mgk_case_take(&index, OPS), shape = mgk_case_take(&index, SHAPES);
-    int weights = mgk_case_take(&index, WEIGHTS);
-    bool add = mgk_case_take(&index, 2);
-    a->silu = mgk_case_take(&index, 2);
+    int op = mgk_case_take(&index, OPS), shape = large ? SHAPES : mgk_case_take(&index, SHAPES);
+    int weights = large ? 2 : mgk_case_take(&index, WEIGHTS);
+    bool add = !large && mgk_case_take(&index, 2);
+    a->silu = large || mgk_case_take(&index, 2);
     c->real = index > 0 ? MGK_BF16 : MGK_F32;
     a->n = shapes[shape].n;
     a->rows = shapes[shape].rows;
@@ -123,8 +124,8 @@ MGK_CASES(group_norm)
 {
     mgk_group_norm_args *a = (void *)&c->args;
     (void)seed;
-    if (index >= LEGAL)
-        return illegal(c, a, index - LEGAL);
-    build(c, a, index);
+    if (index >= LEGAL + LARGE)
+        return illegal(c, a, index - LEGAL - LARGE);
+    build(c, a, index < LEGAL ? index : index - LEGAL, index >= LEGAL);
     return true;
 }

@@ -119,17 +119,38 @@ static void build(mgk_case *c, mgk_norm_args *a, int index)
     gradients(c, a, option, samples);
 }
 
-/* An output so large that it is written past the caches. */
-static void large(mgk_case *c, mgk_norm_args *a)
+/* Outputs so large that they are written past the caches: of norm, and of gradients, by 4 for norm_grad and
+ * residual_norm_grad in both dtypes. Rows of f32 are no whole pairs of vectors, and samples no whole blocks. */
+enum { LARGE = 5 };
+static void large(mgk_case *c, mgk_norm_args *a, int index)
 {
-    a->kind = MGK_NORM_LAYER;
-    a->dim = 1024;
-    a->rows = (16 << 20) / 4096 + 5;
+    const bool norm = index == 0, sum = index > 2, bf16 = index > 0 && index % 2 == 0;
+    const int op = norm ? MGK_OP_norm : sum ? MGK_OP_residual_norm_grad : MGK_OP_norm_grad;
+    const int option = bf16 ? 2 : 4;
+    a->kind = bf16 ? MGK_NORM_RMS : MGK_NORM_LAYER;
+    c->real = bf16 ? MGK_BF16 : MGK_F32;
+    a->dim = norm ? 1024 : bf16 ? 992 : 1008;
+    a->rows = (16 << 20) / (a->dim * (bf16 ? 2 : 4)) + 5;
     a->eps = 1e-5f;
-    MGK_CASE_BEGIN(c, MGK_OP_norm, "large");
-    mgk_case_in(c, &a->x, a->rows * a->dim, 1);
-    mgk_case_out(c, &a->y, a->rows * a->dim);
-    statistics_out(c, a);
+    const int64_t n = a->rows * a->dim, samples = norm ? 0 : 3;
+    if (!norm) {
+        a->rows_per_sample = a->rows / 2 - 100;
+        a->mod_stride = a->d_mod_stride = a->gate_stride = a->d_gate_stride = a->dim;
+    }
+    MGK_CASE_BEGIN(c, op, "large %s", bf16 ? "bf16" : "f32");
+    if (!sum)
+        mgk_case_in(c, &a->x, n, 1);
+    if (norm) {
+        mgk_case_out(c, &a->y, n);
+        statistics_out(c, a);
+        return;
+    }
+    vectors(c, a, option, samples);
+    if (sum)
+        residual(c, a, true, option, samples);
+    mgk_case_in(c, &a->dy, n, 1);
+    mgk_case_out(c, &a->dx, n);
+    gradients(c, a, option, samples);
 }
 
 enum { RULES = 8 };
@@ -209,9 +230,9 @@ MGK_CASES(norm)
     enum { LEGAL = SHAPES * OPTIONS * 4 * 2 * 2, ILLEGAL = 4 * RULES };
     if (index < LEGAL)
         build(c, a, index);
-    else if ((index -= LEGAL) == 0)
-        large(c, a);
-    else if ((index -= 1) < ILLEGAL)
+    else if ((index -= LEGAL) < LARGE)
+        large(c, a, index);
+    else if ((index -= LARGE) < ILLEGAL)
         return illegal(c, a, index);
     else
         return illegal_residual(c, a, index - ILLEGAL);
