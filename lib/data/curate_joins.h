@@ -3,7 +3,8 @@
  *
  * While one scene dissolves into another, frames lie on the straight way, pixel by pixel, from the first to the last: what moves
  * does not. So half a second of frames, or a second, is compared with the way from its first frame to its last: a join is where they keep to it, one
- * after the other, and much of the last frame is nowhere in the first, as it is or as far moved as the view has since. A fade is a join with a frame of one colour. */
+ * after the other, and much of the last frame is nowhere in the first, as it is or as far moved as the view has since. A fade is a join with a frame of one colour.
+ * In two seconds much moves beside a slow join: there blocks are held to the way one by one. */
 #ifndef MGI_DATA_CURATE_JOINS_H
 #define MGI_DATA_CURATE_JOINS_H
 

@@ -89,10 +89,10 @@ double mgi_look_blurred_difference(const float *a, const float *b, int64_t pixel
 /* ---- motion ------------------------------------------------------------------------------------- */
 
 enum {
-    BLOCK = 8,
+    BLOCK = MGI_LOOK_BLOCK,
     REACH = 7,
     SPAN = 2 * REACH + 1,
-    BLOCKS_MAX = (MGI_LOOK_SMALL / BLOCK) * (MGI_LOOK_SMALL / BLOCK),
+    BLOCKS_MAX = MGI_LOOK_BLOCKS,
     BETTER =
         48, /* of a block's 64 pixels: what a match must gain over staying to be believed, grey levels */
     SLOPES = 64,  /* squares of grey levels a pixel, of a block's 64: noise has as many */
@@ -213,6 +213,32 @@ void mgi_look_motion_of(const uint8_t *before, const uint8_t *now, int64_t width
     out->length = unit * sum / (double)found;
     out->x = unit * median(x, found);
     out->y = unit * median(y, found);
+}
+
+/* Whether a block is within reach of where it would be if it had moved by (dx, dy). */
+static bool is_near(const block_view *b, int dx, int dy)
+{
+    if (b->x - dx < 0 || b->y - dy < 0 || b->x - dx >= b->width || b->y - dy >= b->height)
+        return false;
+    for (int v = -dy - REACH; v <= -dy + REACH; v++)
+        for (int u = -dx - REACH; u <= -dx + REACH; u++) {
+            const int d = differ(b, u, v);
+            if (d >= 0 && d <= NOWHERE)
+                return true;
+        }
+    return false;
+}
+
+void mgi_look_new_blocks(const uint8_t *before, const uint8_t *now, int64_t width, int64_t height,
+                         int dx, int dy, uint8_t *is_new)
+{
+    for (int64_t j = 0; j + BLOCK <= height; j += BLOCK)
+        for (int64_t i = 0; i + BLOCK <= width; i += BLOCK) {
+            const block_view b = {before, now, width, height, i, j};
+            const int stays = differ(&b, 0, 0);
+            *is_new++ =
+                stays > NOWHERE && !is_near(&b, 0, 0) && ((!dx && !dy) || !is_near(&b, dx, dy));
+        }
 }
 
 /* ---- text --------------------------------------------------------------------------------------- */

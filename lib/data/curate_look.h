@@ -10,7 +10,9 @@
 #include <stdint.h>
 
 enum {
-    MGI_LOOK_SMALL = 128,   /* pixels of the longer side, at most, where motion is looked for */
+    MGI_LOOK_SMALL = 128, /* pixels of the longer side, at most, where motion is looked for */
+    MGI_LOOK_BLOCK = 8,   /* a block's side, of which motion is */
+    MGI_LOOK_BLOCKS = (MGI_LOOK_SMALL / MGI_LOOK_BLOCK) * (MGI_LOOK_SMALL / MGI_LOOK_BLOCK),
     MGI_LOOK_FINE = 384,    /* and where text and borders are */
     MGI_LOOK_VECTORS = 256, /* a side of this many pixels is what lengths of motion are of */
     MGI_LIKE_GRID =
@@ -45,6 +47,11 @@ typedef struct mgi_look_motion {
 /* Blocks of 8 x 8 of `now`, looked for up to 7 pixels around in `before`. A frame smaller than a block: 0. */
 void mgi_look_motion_of(const uint8_t *before, const uint8_t *now, int64_t width, int64_t height,
                         mgi_look_motion *out);
+
+/* Which blocks of `now`, row by row, are nowhere in `before`: neither around where they are nor around where they would be if the view has
+ * moved by (dx, dy) pixels. */
+void mgi_look_new_blocks(const uint8_t *before, const uint8_t *now, int64_t width, int64_t height,
+                         int dx, int dy, uint8_t *is_new);
 
 /* The share of the frame that lines of text cover, seen in one plane of it: grey, or a colour in which text stands out. A
  * line of text is a band of rows with runs in which dark and bright take turns at least 8 times, alike from row to row, at

@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 #include "core/checked.h"
 #include "data/curate_joins.h"
+#include "data/curate_wipes.h"
 
 #include <math.h>
 #include <string.h>
@@ -49,6 +50,7 @@ struct mgi_curate_watch {
     int64_t at, shot; /* the next frame; the first one of the shot */
     bool taken;       /* the shot has given its clip */
     mgi_curate_joins *joins;
+    mgi_curate_wipes *wipes;
     progress *past; /* as it was before each of the last frames, a ring */
     int64_t past_room;
     double unknown[BEFORE]; /* of the frames before, a ring; of the shot alone */
@@ -96,7 +98,9 @@ static mgen_status make_room(mgi_curate_watch *w)
     MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)n, sizeof *w->rows, &w->blurred_before));
     MGI_TRY(mgi_alloc_zero(w->ctx, GLANCES, sizeof *w->glance, &w->glance));
     MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)w->past_room, sizeof *w->past, &w->past));
-    return mgi_curate_joins_begin(w->ctx, &w->rules, w->width, w->height, w->film->fps, &w->joins);
+    MGI_TRY(
+        mgi_curate_joins_begin(w->ctx, &w->rules, w->width, w->height, w->film->fps, &w->joins));
+    return mgi_curate_wipes_begin(w->ctx, &w->rules, w->width, w->height, w->film->fps, &w->wipes);
 }
 
 static int64_t past_frames(double fps)
@@ -145,6 +149,7 @@ void mgi_curate_watch_free(mgi_curate_watch *w)
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         mgi_free(w->ctx, all[i]);
     mgi_curate_joins_free(w->joins);
+    mgi_curate_wipes_free(w->wipes);
     mgi_free(w->ctx, w);
 }
 
@@ -466,6 +471,8 @@ mgen_status mgi_curate_watch_frame(mgi_curate_watch *w, const uint8_t *rgb, bool
             w->unknown[w->unknowns++ % BEFORE] = m.unknown;
     }
     if (mgi_curate_joins_frame(w->joins, w->at, w->blurred, &m, cuts, &first, &end))
+        MGI_TRY(join(w, first, end));
+    if (mgi_curate_wipes_frame(w->wipes, w->at, w->grey, &m, &first, &end))
         MGI_TRY(join(w, first, end));
     w->past[w->at % w->past_room] = w->now;
     MGI_TRY(follow_clip(w, rgb, difference, &m));

@@ -12,8 +12,9 @@ enum { VIEW_LONG = 96, VIEW_SHORT = 64, SMALL_LONG = 72, SMALL_SHORT = 52, MARGI
 const char *mgi_raw_kind_name(int kind)
 {
     static const char *const names[MGI_RAW_ALL_KINDS] = {
-        "clean",  "short", "small", "portrait", "text", "letterbox", "pillarbox", "still", "slides",
-        "frozen", "slow",  "fast",  "shake",    "cuts", "duplicate", "dissolves", "fades"};
+        "clean",     "short",     "small",  "portrait", "text", "letterbox", "pillarbox",
+        "still",     "slides",    "frozen", "slow",     "fast", "shake",     "cuts",
+        "duplicate", "dissolves", "fades",  "wipes",    "slows"};
     return names[kind];
 }
 
@@ -167,11 +168,27 @@ void mgi_world_raw_random(mgi_world_raw *raw, uint64_t seed, uint64_t index)
     raw->sweep = raw->kind == MGI_RAW_FAST ? scale * choose(&l, 4, 6) : 0;
 }
 
-/* Scenes meet in the middle of what joins them. */
-void mgi_world_raw_joined(mgi_world_raw *raw, uint64_t seed, uint64_t index)
+/* Scenes of so many frames, which meet in the middle of what joins them. */
+static void lay_out_joins(lots *l, mgi_world_raw *raw, int least, int most)
 {
-    lots l = {seed, (UINT64_C(1) << 40) + index, 0};
-    *raw = (mgi_world_raw){.kind = MGI_RAW_DISSOLVES + (int)(index % 2),
+    for (int i = 0; i < raw->scenes; i++)
+        raw->first[i + 1] = raw->first[i] + choose(l, least, most);
+    raw->frames = raw->first[raw->scenes];
+    for (int i = 1; i < raw->scenes; i++) {
+        const int length = raw->kind == MGI_RAW_FADES   ? 2 * choose(l, 5, 12) + raw->hold
+                           : raw->kind == MGI_RAW_SLOWS ? choose(l, 26, 48)
+                                                        : choose(l, 6, 24);
+        raw->join[i] = raw->first[i] - length / 2;
+        raw->joined[i] = raw->join[i] + length;
+        if (raw->kind == MGI_RAW_WIPES)
+            raw->wipe[i] = choose(l, 0, 7);
+    }
+}
+
+static lots begin_joined(mgi_world_raw *raw, int kind, uint64_t seed, uint64_t index)
+{
+    lots l = {seed, index, 0};
+    *raw = (mgi_world_raw){.kind = kind,
                            .seed = seed,
                            .index = l.index,
                            .width = VIEW_LONG,
@@ -179,17 +196,29 @@ void mgi_world_raw_joined(mgi_world_raw *raw, uint64_t seed, uint64_t index)
                            .view_width = VIEW_LONG,
                            .view_height = VIEW_SHORT,
                            .scenes = choose(&l, 2, 3)};
-    const bool fades = raw->kind == MGI_RAW_FADES;
+    return l;
+}
+
+void mgi_world_raw_joined(mgi_world_raw *raw, uint64_t seed, uint64_t index)
+{
+    const int kind = MGI_RAW_DISSOLVES + (int)(index % 2);
+    const bool fades = kind == MGI_RAW_FADES;
+    lots l = begin_joined(raw, kind, seed, (UINT64_C(1) << 40) + index);
     raw->hold = fades ? choose(&l, 0, 4) : 0;
     memset(raw->bar_colour, fades && index / 2 % 4 == 3 ? 255 : 0, 3);
-    for (int i = 0; i < raw->scenes; i++)
-        raw->first[i + 1] = raw->first[i] + choose(&l, 48, 64);
-    raw->frames = raw->first[raw->scenes];
-    for (int i = 1; i < raw->scenes; i++) {
-        const int length = fades ? 2 * choose(&l, 5, 12) + raw->hold : choose(&l, 6, 24);
-        raw->join[i] = raw->first[i] - length / 2;
-        raw->joined[i] = raw->join[i] + length;
-    }
+    lay_out_joins(&l, raw, 48, 64);
+    draw_scenes(raw, seed, l.index, VIEW_LONG, VIEW_SHORT);
+}
+
+void mgi_world_raw_slow(mgi_world_raw *raw, uint64_t seed, uint64_t index)
+{
+    const int kind = MGI_RAW_WIPES + (int)(index % 2);
+    lots l = begin_joined(raw, kind, seed, (UINT64_C(1) << 41) + index);
+    raw->soft = kind == MGI_RAW_WIPES && draw(&l) < 0.5f ? 0.05f + 0.15f * draw(&l) : 0.0f;
+    if (kind == MGI_RAW_WIPES)
+        lay_out_joins(&l, raw, 48, 64);
+    else
+        lay_out_joins(&l, raw, 72, 88);
     draw_scenes(raw, seed, l.index, VIEW_LONG, VIEW_SHORT);
 }
 
@@ -352,15 +381,37 @@ static void mix(const mgi_world_raw *raw, float share, const uint8_t *with, uint
     }
 }
 
+/* The new scene's pixels are in `from`; the border has passed `passed` of the way. */
+static void wipe(const mgi_world_raw *raw, int k, float passed, const uint8_t *from, uint8_t *out)
+{
+    static const float way[8][2] = {{1.0f, 0.0f},  {0.5f, 0.5f},   {0.0f, 1.0f},  {-0.5f, 0.5f},
+                                    {-1.0f, 0.0f}, {-0.5f, -0.5f}, {0.0f, -1.0f}, {0.5f, -0.5f}};
+    const float *to = way[raw->wipe[k]], soft = raw->soft > 1e-3f ? raw->soft : 1e-3f;
+    const float begin = (to[0] < 0.0f ? -to[0] : 0.0f) + (to[1] < 0.0f ? -to[1] : 0.0f);
+    for (int y = 0; y < raw->height; y++)
+        for (int x = 0; x < raw->width; x++, from += 3, out += 3) {
+            const float at = begin + to[0] * ((float)x + 0.5f) / (float)raw->width +
+                             to[1] * ((float)y + 0.5f) / (float)raw->height;
+            const float share = (passed * (1.0f + soft) - at) / soft;
+            const float a = share < 0.0f ? 0.0f : share > 1.0f ? 1.0f : share;
+            for (int c = 0; c < 3; c++)
+                out[c] = to_byte((float)out[c] + a * ((float)from[c] - (float)out[c]));
+        }
+}
+
 /* Frame i, between scenes k - 1 and k. */
 static void draw_join(const mgi_world_raw *raw, int k, int i, uint8_t *room, uint8_t *out)
 {
     const int w = raw->width, h = raw->height, at = i - raw->join[k];
     const int length = raw->joined[k] - raw->join[k];
-    if (raw->kind == MGI_RAW_DISSOLVES) {
+    if (raw->kind != MGI_RAW_FADES) {
+        const float passed = (float)(at + 1) / (float)(length + 1);
         mgi_world_draw(&raw->scene[k], w, h, moment_of(raw, k, i), 1, room);
         mgi_world_draw(&raw->scene[k - 1], w, h, moment_of(raw, k - 1, i), 1, out);
-        mix(raw, (float)(at + 1) / (float)(length + 1), room, out);
+        if (raw->kind == MGI_RAW_WIPES)
+            wipe(raw, k, passed, room, out);
+        else
+            mix(raw, passed, room, out);
         return;
     }
     const int half = (length - raw->hold) / 2;

@@ -29,6 +29,9 @@ enum {
     /* Beside the rounds (mgi_world_raw_joined): two or three scenes that pass into each other. */
     MGI_RAW_DISSOLVES = MGI_RAW_KINDS, /* mixed for 0.4 to 1.5 seconds */
     MGI_RAW_FADES,                     /* by way of black or, of every fourth film, white */
+    /* And (mgi_world_raw_slow): */
+    MGI_RAW_WIPES, /* a border travels over the picture for 0.4 to 1.5 seconds, sharp or soft */
+    MGI_RAW_SLOWS, /* mixed for 1.6 to 3 seconds */
     MGI_RAW_ALL_KINDS
 };
 /* What became of a duplicate. */
@@ -43,6 +46,8 @@ typedef struct mgi_world_raw {
         [MGI_RAW_SCENES], /* of the frame at which a scene begins to be seen, in the one before */
         joined[MGI_RAW_SCENES]; /* where that one is gone; both 0: it is cut */
     int hold;                   /* frames of one colour within a fade */
+    int wipe[MGI_RAW_SCENES];   /* to where the border travels, in eighths of a turn */
+    float soft;                 /* its width, as a share of the way */
     mgi_world_scene scene[MGI_RAW_SCENES];
     int view_width, view_height; /* of the scenes as drawn, pixels */
     int copy;                    /* MGI_RAW_BRIGHTER, ... of a duplicate */
@@ -62,6 +67,8 @@ const char *mgi_raw_kind_name(int kind); /* "clean", ... */
 void mgi_world_raw_random(mgi_world_raw *raw, uint64_t seed, uint64_t index);
 /* Film `index` of another sequence, of MGI_RAW_DISSOLVES and MGI_RAW_FADES in turn. */
 void mgi_world_raw_joined(mgi_world_raw *raw, uint64_t seed, uint64_t index);
+/* Likewise of a third one, of MGI_RAW_WIPES and MGI_RAW_SLOWS. */
+void mgi_world_raw_slow(mgi_world_raw *raw, uint64_t seed, uint64_t index);
 /* How many bytes mgi_world_raw_frame() needs for itself. */
 size_t mgi_world_raw_room(const mgi_world_raw *raw);
 /* Frame `i`, height x width x 3 RGB8. */

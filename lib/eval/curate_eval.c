@@ -17,6 +17,11 @@ typedef struct rates {
     int64_t found, right, there, met; /* found and right; there and found */
 } rates;
 
+/* Clips of films with joins; those without a frame of one. */
+typedef struct parts {
+    int64_t clips, whole;
+} parts;
+
 typedef struct measurement {
     mgen_context *ctx;
     mgi_curator curator;
@@ -27,10 +32,11 @@ typedef struct measurement {
     const mgi_eval_request *request;
     mgen_status status;
     rates scenes, joins, duplicates, kept, filters[MGI_CURATE_STEPS];
-    int64_t beside, whole; /* clips of films with joins; those without a frame of one */
+    rates wipes, slows;
+    parts join_parts, wipe_parts, slow_parts;
 } measurement;
 
-_Static_assert((MGI_RAW_ALL_KINDS - MGI_RAW_KINDS) <= MGI_RAW_KINDS,
+_Static_assert((MGI_RAW_WIPES - MGI_RAW_KINDS) <= MGI_RAW_KINDS,
                "joined films of one of the others");
 
 #define KIND(kind) (UINT32_C(1) << MGI_RAW_##kind)
@@ -54,8 +60,8 @@ enum { FILTERS = sizeof filters / sizeof filters[0] };
 /* ---- films -------------------------------------------------------------------------------------- */
 
 typedef struct watched {
-    mgi_curate_film film, joined; /* that goes with it, or of no frame */
-    mgi_world_raw raw;            /* of the latter */
+    mgi_curate_film film, joined, slow; /* those that go with it, or of no frame */
+    mgi_world_raw joined_raw, slow_raw;
     mgen_status status;
 } watched;
 
@@ -101,9 +107,8 @@ static void score_scenes(measurement *m, const mgi_world_raw *raw, const mgi_cur
 }
 
 /* Joins that meet what was found; of those films all scenes are joined. */
-static void score_joins(measurement *m, const mgi_world_raw *raw, const mgi_curate_film *film)
+static void score_joins(rates *r, const mgi_world_raw *raw, const mgi_curate_film *film)
 {
-    rates *r = &m->joins;
     bool met[MGI_RAW_SCENES] = {false};
     for (int64_t k = 0; k < film->joined; k++) {
         bool right = false;
@@ -147,49 +152,64 @@ static bool is_whole(const mgi_world_raw *raw, const mgi_curate_clip *clip)
 /* To so many films of the rounds there are so many whose scenes are joined: of each kind as many as of each of theirs. */
 static int64_t joined_of(int64_t films)
 {
-    return films * (MGI_RAW_ALL_KINDS - MGI_RAW_KINDS) / MGI_RAW_KINDS;
+    return films * (MGI_RAW_WIPES - MGI_RAW_KINDS) / MGI_RAW_KINDS;
+}
+
+static mgen_status watch_one(const measurement *m, const mgi_world_raw *raw, mgi_curate_film *film)
+{
+    film->info = (mgi_film_info){raw->width, raw->height, raw->frames, MGI_RAW_FPS, 1};
+    film->fps = MGI_RAW_FPS;
+    return mgi_curator_wants(&m->curator, film) ? watch_frames(m, raw, film) : MGEN_OK;
 }
 
 static mgen_status watch(const measurement *m, int64_t i, watched *w)
 {
-    mgi_world_raw *raw = &m->raw[i];
-    mgi_world_raw_random(raw, m->world, (uint64_t)i);
-    w->film.info = (mgi_film_info){raw->width, raw->height, raw->frames, MGI_RAW_FPS, 1};
-    w->film.fps = MGI_RAW_FPS;
-    if (mgi_curator_wants(&m->curator, &w->film))
-        MGI_TRY(watch_frames(m, raw, &w->film));
-    if (joined_of(i) == joined_of(i + 1))
+    const int64_t joined = joined_of(i);
+    mgi_world_raw_random(&m->raw[i], m->world, (uint64_t)i);
+    MGI_TRY(watch_one(m, &m->raw[i], &w->film));
+    if (joined == joined_of(i + 1))
         return MGEN_OK;
-    raw = &w->raw;
-    mgi_world_raw_joined(raw, m->world, (uint64_t)joined_of(i));
-    w->joined.info = (mgi_film_info){raw->width, raw->height, raw->frames, MGI_RAW_FPS, 1};
-    return watch_frames(m, raw, &w->joined);
+    mgi_world_raw_joined(&w->joined_raw, m->world, (uint64_t)joined);
+    mgi_world_raw_slow(&w->slow_raw, m->world, (uint64_t)joined);
+    MGI_TRY(watch_one(m, &w->joined_raw, &w->joined));
+    return watch_one(m, &w->slow_raw, &w->slow);
 }
 
 static void work(void *user, mgi_in_order *run, int64_t item, int64_t place)
 {
     const measurement *m = user;
     watched *w = &m->watched[place];
-    w->film = w->joined = (mgi_curate_film){.aesthetic = NAN};
+    w->film = w->joined = w->slow = (mgi_curate_film){.aesthetic = NAN};
     w->status = watch(m, item, w);
     mgi_in_order_goes_on(run);
 }
 
-/* A film whose scenes are joined: beside the others, which it takes no part with. */
-static void score_joined(measurement *m, const mgi_world_raw *raw, const mgi_curate_film *film)
+static void count_whole(parts *p, const mgi_world_raw *raw, const mgi_curate_film *film)
 {
-    score_joins(m, raw, film);
-    m->scenes.found += film->cut_count;
     for (int64_t k = 0; k < film->count; k++) {
-        m->beside++;
-        m->whole += is_whole(raw, &film->clips[k]);
+        p->clips++;
+        p->whole += is_whole(raw, &film->clips[k]);
     }
+}
+
+/* Films whose scenes are joined: beside the others, which they take no part with. What seems to be a cut is wrong. */
+static void score_joined(measurement *m, const watched *w)
+{
+    const bool wipes = w->slow_raw.kind == MGI_RAW_WIPES;
+    rates *r = wipes ? &m->wipes : &m->slows;
+    score_joins(&m->joins, &w->joined_raw, &w->joined);
+    m->scenes.found += w->joined.cut_count;
+    count_whole(&m->join_parts, &w->joined_raw, &w->joined);
+    score_joins(r, &w->slow_raw, &w->slow);
+    r->found += w->slow.cut_count;
+    count_whole(wipes ? &m->wipe_parts : &m->slow_parts, &w->slow_raw, &w->slow);
 }
 
 static void forget(measurement *m, watched *w)
 {
     mgi_curate_film_free(m->ctx, &w->film);
     mgi_curate_film_free(m->ctx, &w->joined);
+    mgi_curate_film_free(m->ctx, &w->slow);
 }
 
 static mgen_status score(measurement *m, int64_t i, watched *w)
@@ -198,11 +218,11 @@ static mgen_status score(measurement *m, int64_t i, watched *w)
     MGI_TRY(w->status);
     if (w->film.shots) { /* it was watched */
         score_scenes(m, &m->raw[i], &w->film);
-        score_joins(m, &m->raw[i], &w->film);
+        score_joins(&m->joins, &m->raw[i], &w->film);
         score_filters(m, &m->raw[i], &w->film);
     }
     if (w->joined.shots)
-        score_joined(m, &w->raw, &w->joined);
+        score_joined(m, w);
     MGI_TRY(mgi_curator_take(&m->curator, &w->film));
     if (r->progress && r->progress(r->user, (int)i + 1, (int)r->n))
         return mgi_fail(m->ctx, MGEN_E_CANCELLED, "the measurement was stopped");
@@ -345,6 +365,12 @@ static void report_rates(mgen_report *report, const rates *r, const char *precis
         mgi_report_add(report, recall, (double)r->met / (double)r->there);
 }
 
+static void report_whole(mgen_report *report, const parts *p, const char *name)
+{
+    if (p->clips)
+        mgi_report_add(report, name, (double)p->whole / (double)p->clips);
+}
+
 static void report_all(const measurement *m, const mgi_curate_funnel *f, mgen_report *report)
 {
     const rates *by = m->filters;
@@ -353,8 +379,11 @@ static void report_all(const measurement *m, const mgi_curate_funnel *f, mgen_re
     mgi_report_add(report, "kept", (double)f->clips[MGI_CURATE_RESAMPLE]);
     report_rates(report, &m->scenes, "scene_precision", "scene_recall");
     report_rates(report, &m->joins, "join_precision", "join_recall");
-    if (m->beside)
-        mgi_report_add(report, "join_whole", (double)m->whole / (double)m->beside);
+    report_whole(report, &m->join_parts, "join_whole");
+    report_rates(report, &m->wipes, "wipe_precision", "wipe_recall");
+    report_whole(report, &m->wipe_parts, "wipe_whole");
+    report_rates(report, &m->slows, "slow_precision", "slow_recall");
+    report_whole(report, &m->slow_parts, "slow_whole");
     report_rates(report, &by[MGI_CURATE_TEXT], "text_precision", "text_recall");
     report_rates(report, &by[MGI_CURATE_BORDER], "border_precision", "border_recall");
     report_rates(report, &by[MGI_CURATE_STILL], "still_precision", "still_recall");

@@ -46,6 +46,10 @@ static void test_round(void **state)
         assert_true(value_of(report, name) >= (strcmp(rates[i], "scene") ? 0.99 : 0.8));
     }
     assert_true(value_of(report, "join_whole") == 1.0); /* of two films beside the round */
+    assert_true(value_of(report, "wipe_recall") == 1.0 && value_of(report, "wipe_whole") == 1.0);
+    assert_true(value_of(report, "slow_recall") >= 0.5 && value_of(report, "slow_whole") >= 0.5);
+    assert_true(value_of(report, "wipe_precision") == 1.0);
+    assert_true(value_of(report, "slow_precision") == 1.0);
     assert_true(value_of(report, "kept") >= 1.0 && value_of(report, "clips") >= 10.0);
     mgen_report_destroy(report);
 }

@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "core/philox.h"
 #include "data/curate_joins.h"
+#include "hills.h"
 #include "one_context.h"
 #include "raw_films.h"
 
@@ -16,29 +16,13 @@
 
 /* ---- frames ------------------------------------------------------------------------------------- */
 
-enum { W = 96, H = 64, PIXELS = W * H };
-
-/* Hills of a place of their own, seen from (x, 0): 40 to 220. */
-static void hills(float *out, uint64_t place, double x)
-{
-    for (int i = 0; i < PIXELS; i++) {
-        double sum = 130.0;
-        for (uint64_t k = 0; k < 6; k++) {
-            const double u = 0.1 + 0.3 * (double)mgi_random_unit(place, 1, 3 * k);
-            const double v = 0.1 + 0.3 * (double)mgi_random_unit(place, 1, 3 * k + 1);
-            const double at = 6.0 * (double)mgi_random_unit(place, 1, 3 * k + 2);
-            sum += 15.0 * sin(u * (i % W + x) + (k & 1 ? v : -v) * (double)(i / W) + at);
-        }
-        out[i] = (float)sum;
-    }
-}
-
 /* A film of two places: from frame `from` on, `length` frames pass from one to the other. */
 typedef struct passage {
     int frames, from, length;
     double fps, speed; /* of the view, pixels a frame */
     bool black;        /* by way of it */
     float dimmed;      /* the other place is the first one in a light so strong; 0: it is another */
+    bool crossed;      /* by a bright block, all the time */
 } passage;
 
 static void frame_of(const passage *p, int i, float *out)
@@ -59,6 +43,9 @@ static void frame_of(const passage *p, int i, float *out)
     const float second = p->black ? fmaxf(2.0f * t - 1.0f, 0.0f) : t;
     for (int k = 0; k < PIXELS; k++)
         out[k] = first * a[k] + second * (p->dimmed > 0.0f ? p->dimmed * a[k] : b[k]);
+    for (int k = 0; p->crossed && k < PIXELS; k++)
+        if (k / W >= 20 && k / W < 32 && (k % W + 8 * W - 2 * i) % W < 12)
+            out[k] = 240.0f;
 }
 
 /* The first and the last frame of all that is told; false: nothing is. */
@@ -96,11 +83,12 @@ static bool find(const passage *p, double ratio, int64_t *first, int64_t *end)
 static void test_found(void **state)
 {
     static const passage all[] = {
-        {60, 20, 4, 16.0, 0.0, false, 0.0f},   {60, 20, 12, 16.0, 0.0, false, 0.0f},
-        {80, 20, 30, 16.0, 0.0, false, 0.0f},  {90, 30, 24, 24.0, 0.0, false, 0.0f},
-        {60, 20, 12, 16.0, 0.25, false, 0.0f}, {200, 70, 60, 60.0, 0.0, false, 0.0f},
-        {60, 20, 13, 16.0, 0.0, true, 0.0f},   {110, 30, 61, 24.0, 0.0, true, 0.0f},
+        {60, 20, 4, 16.0, 0.0, false, 0.0f},         {60, 20, 12, 16.0, 0.0, false, 0.0f},
+        {80, 20, 30, 16.0, 0.0, false, 0.0f},        {90, 30, 24, 24.0, 0.0, false, 0.0f},
+        {60, 20, 12, 16.0, 0.25, false, 0.0f},       {200, 70, 60, 60.0, 0.0, false, 0.0f},
+        {60, 20, 13, 16.0, 0.0, true, 0.0f},         {110, 30, 61, 24.0, 0.0, true, 0.0f},
         {40, -12, 25, 16.0, 0.0, true, 0.0f}, /* a film that begins with black */
+        {150, 50, 40, 16.0, 0.0, false, 0.0f, true}, {200, 70, 70, 24.0, 0.0, false, 0.0f, true},
     };
     (void)state;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -120,10 +108,11 @@ static void test_found(void **state)
 static void test_none(void **state)
 {
     static const passage all[] = {
-        {60, 99, 0, 16.0, 0.0, false, 0.0f},  {60, 99, 0, 16.0, 0.3, false, 0.0f},
-        {60, 99, 0, 16.0, 1.5, false, 0.0f},  {60, 99, 0, 16.0, 6.0, false, 0.0f},
-        {60, 25, 0, 16.0, 0.0, false, 0.0f},  {60, 25, 0, 16.0, 1.0, false, 0.0f},
-        {60, 25, 10, 16.0, 0.0, false, 0.5f}, {60, 25, 30, 16.0, 0.0, false, 0.6f},
+        {60, 99, 0, 16.0, 0.0, false, 0.0f},      {60, 99, 0, 16.0, 0.3, false, 0.0f},
+        {60, 99, 0, 16.0, 1.5, false, 0.0f},      {60, 99, 0, 16.0, 6.0, false, 0.0f},
+        {60, 25, 0, 16.0, 0.0, false, 0.0f},      {60, 25, 0, 16.0, 1.0, false, 0.0f},
+        {60, 25, 10, 16.0, 0.0, false, 0.5f},     {60, 25, 30, 16.0, 0.0, false, 0.6f},
+        {99, 0, 0, 16.0, 0.0, false, 0.0f, true}, {99, 0, 0, 16.0, 0.4, false, 0.0f, true},
     };
     (void)state;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
