@@ -61,10 +61,12 @@ static int run(const cli_command *self, int argc, char **argv)
 
 const cli_command command_personalize = {
     "personalize", "generate a film of the person in a photo", "PHOTO \"PROMPT\" [options]",
-    "PHOTO is a picture, or a film whose first frame is taken: the face, best with all else grey. "
-    "The prompt\n"
-    "says what the person does, not who it is. The ending of FILE chooses the format: .y4m and "
-    ".png always\n"
-    "work, others need the FFmpeg plug-in, without which a .y4m and a .png file are written. "
-    "Ctrl-C cancels.",
+    "PHOTO is a picture (.png; .jpg and .webp by the FFmpeg plug-in, turned as the phone was "
+    "held), or\n"
+    "a film whose first frame is taken: the face, best with all else grey. The prompt says what "
+    "the\n"
+    "person does, not who it is. The ending of FILE chooses the format: .y4m and .png always "
+    "work,\n"
+    "others need the FFmpeg plug-in, without which a .y4m and a .png file are written. Ctrl-C "
+    "cancels.",
     run};

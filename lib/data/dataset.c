@@ -255,6 +255,9 @@ void mgi_dataset_release(mgi_dataset *ds)
         give_back(heap, ds->films[i].sound_caption);
         give_back(heap, ds->films[i].edited);
         give_back(heap, ds->films[i].instruction);
+        for (int64_t k = 0; k < ds->films[i].photos; k++)
+            give_back(heap, ds->films[i].photo_names[k]);
+        give_back(heap, ds->films[i].photo_names);
     }
     mgi_kept_sounds_destroy(heap, ds->sounds);
     give_back(heap, ds->films);

@@ -29,7 +29,8 @@ typedef struct mgi_dataset_film {
     char *name, *caption;
     char *sound;           /* <name>.wav, or NULL: there is none */
     char *sound_caption;   /* of <name>.sound.txt, or NULL: there is none */
-    int64_t photos;        /* <name>.face.png, <name>.face2.png, ...: how many */
+    int64_t photos;        /* <name>.face.<ending>, <name>.face2.<ending>, ...: how many */
+    char **photo_names;    /* of each */
     char *edited;          /* <name>.edited.<ending>, or NULL: there is none */
     char *instruction;     /* of <name>.edit.txt, or NULL: there is none */
     int32_t edit_task;     /* MGI_EDIT_*, of the instruction */

@@ -34,8 +34,7 @@ bool mgi_folder_is_film(const char *name)
 
 bool mgi_folder_is_picture(const char *name)
 {
-    const char *dot = strrchr(name, '.');
-    return dot && strcasecmp(dot, ".png") == 0;
+    return mgi_is_picture_name(name);
 }
 
 mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir)
@@ -43,7 +42,7 @@ mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir)
     return mgi_fail(
         ctx, MGEN_E_NOT_FOUND,
         "no film in '%s': files that end in .mp4, .mkv, .webm, .mov, .avi or .y4m; or, for "
-        "samples of one frame, in .png",
+        "samples of one frame, in " MGI_FOLDER_PICTURES,
         dir);
 }
 
@@ -102,6 +101,16 @@ const mgi_dir_file *mgi_folder_beside(const char *film, const char *ending,
     return find_file(name, files, count);
 }
 
+int64_t mgi_folder_called(const char *stem, bool (*is)(const char *name), const mgi_dir_file *files,
+                          int64_t from, int64_t count)
+{
+    const size_t n = strlen(stem);
+    for (int64_t i = from; i < count && !strncmp(files[i].name, stem, n); i++)
+        if (is(files[i].name) && strrchr(files[i].name, '.') == files[i].name + n - 1)
+            return i;
+    return count;
+}
+
 mgen_status mgi_folder_text(mgen_context *ctx, const char *dir, const mgi_dir_file *from,
                             const char *what, bool one_line, char out[MGI_CAPTION_SIZE])
 {
@@ -146,7 +155,7 @@ static mgen_status take_film(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
         MGI_TRY(mgi_strdup(ctx, sound->name, &film->sound));
         *hash = mgi_folder_identify(*hash, sound);
     }
-    film->photos = mgi_folder_count_photos(name, files, count, hash);
+    MGI_TRY(mgi_folder_take_photos(ctx, ds->dir, film, files, count, hash));
     MGI_TRY(mgi_folder_take_edit(ctx, ds->dir, film, files, count, hash));
     ds->heard = ds->heard || sound || mgi_folder_has_track(name);
     return MGEN_OK;
@@ -311,13 +320,12 @@ static void tell_of_others(mgen_context *ctx, const mgi_dataset *ds, const mgi_d
 {
     static const char *const films[] = {".m4v", ".3gp", ".ts",  ".mts", ".m2ts", ".mpg", ".mpeg",
                                         ".vob", ".wmv", ".asf", ".flv", ".ogv",  ".mxf", ".gif"};
-    static const char *const pictures[] = {".jpg", ".jpeg", ".webp", ".bmp",
-                                           ".tif", ".tiff", ".heic", ".avif"};
+    static const char *const pictures[] = {".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"};
     tell_of(ctx, ds->dir, files, count, films, sizeof(films) / sizeof(films[0]),
             "films end in .mp4, .mkv, .webm, .mov, .avi or .y4m; 'ffmpeg -i FILE NAME.mkv'");
     if (ds->frames == 1)
         tell_of(ctx, ds->dir, files, count, pictures, sizeof(pictures) / sizeof(pictures[0]),
-                "pictures end in .png; 'ffmpeg -i FILE NAME.png'");
+                "pictures end in " MGI_FOLDER_PICTURES "; 'ffmpeg -i FILE NAME.png'");
 }
 
 mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
@@ -347,13 +355,13 @@ static mgen_status copy_text(mgen_context *ctx, const char *text, char **out)
 
 static mgen_status copy_film(mgen_context *ctx, const mgi_dataset_film *film, mgi_dataset_film *to)
 {
-    to->photos = film->photos;
     to->edit_task = film->edit_task;
     to->first = film->first;
     to->frames = film->frames;
     to->times = film->times;
     atomic_init(&to->fps, atomic_load(&film->fps));
     MGI_TRY(copy_text(ctx, film->name, &to->name));
+    MGI_TRY(mgi_folder_copy_photos(ctx, film, to));
     MGI_TRY(copy_text(ctx, film->caption, &to->caption));
     MGI_TRY(copy_text(ctx, film->sound, &to->sound));
     MGI_TRY(copy_text(ctx, film->sound_caption, &to->sound_caption));

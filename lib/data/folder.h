@@ -9,6 +9,7 @@
 
 bool mgi_folder_is_film(const char *name);
 bool mgi_folder_is_picture(const char *name); /* which samples of one frame may be, too */
+#define MGI_FOLDER_PICTURES ".png, .jpg, .jpeg or .webp"
 /* NOT_FOUND, with the endings that films have. */
 mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir);
 /* Which is the first of these files, sorted as they are, that is not before the name. */
@@ -16,6 +17,10 @@ int64_t mgi_folder_from(const char *name, const mgi_dir_file *files, int64_t cou
 /* <name without ending><ending>, if it is among these files of the folder; else NULL. */
 const mgi_dir_file *mgi_folder_beside(const char *film, const char *ending,
                                       const mgi_dir_file *files, int64_t count);
+/* The first of these files from `from` on that is called `stem`, which ends with its point, and an ending by which it `is` one;
+ * or `count`. */
+int64_t mgi_folder_called(const char *stem, bool (*is)(const char *name), const mgi_dir_file *files,
+                          int64_t from, int64_t count);
 /* A hash of what a file is, as far as it can be told without reading it. */
 uint64_t mgi_folder_identify(uint64_t hash, const mgi_dir_file *file);
 /* What a text file says, as UTF-8, without blanks around it; of several lines, which may be refused, one is made. CORRUPT, by

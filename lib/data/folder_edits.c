@@ -23,16 +23,6 @@ static int stem_of(const char *film)
     return (int)(strrchr(film, '.') - film);
 }
 
-/* The first film from file `from` on whose name is `stem`, which ends with its point, and an ending; or `count`. */
-static int64_t film_called(const char *stem, const mgi_dir_file *files, int64_t from, int64_t count)
-{
-    const size_t n = strlen(stem);
-    for (int64_t i = from; i < count && !strncmp(files[i].name, stem, n); i++)
-        if (mgi_folder_is_film(files[i].name) && (size_t)stem_of(files[i].name) == n - 1)
-            return i;
-    return count;
-}
-
 /* Bytes of the name of the film of which this one would be the edited one; 0: of none. */
 static int edited_of(const char *name)
 {
@@ -61,7 +51,8 @@ bool mgi_folder_is_sample(const char *name, bool pictures, const mgi_dir_file *f
     if (!edited_of(name))
         return true;
     snprintf(stem, sizeof(stem), "%.*s.", edited_of(name), name);
-    return film_called(stem, files, mgi_folder_from(stem, files, count), count) == count;
+    return mgi_folder_called(stem, mgi_folder_is_film, files, mgi_folder_from(stem, files, count),
+                             count) == count;
 }
 
 static mgen_status take_instruction(mgen_context *ctx, const char *dir, const mgi_dir_file *file,
@@ -83,8 +74,10 @@ mgen_status mgi_folder_take_edit(mgen_context *ctx, const char *dir, mgi_dataset
     char stem[MGI_NAME_MAX + 16];
     const mgi_dir_file *text = mgi_folder_beside(film->name, TEXT, files, count);
     snprintf(stem, sizeof(stem), "%.*s" MARK ".", stem_of(film->name), film->name);
-    const int64_t at = film_called(stem, files, mgi_folder_from(stem, files, count), count);
-    const int64_t more = at < count ? film_called(stem, files, at + 1, count) : count;
+    const int64_t at = mgi_folder_called(stem, mgi_folder_is_film, files,
+                                         mgi_folder_from(stem, files, count), count);
+    const int64_t more =
+        at < count ? mgi_folder_called(stem, mgi_folder_is_film, files, at + 1, count) : count;
     if (more < count)
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "the film '%s' in '%s' has two films after its edit, '%s' and '%s'; take "

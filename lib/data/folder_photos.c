@@ -10,38 +10,67 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GREY = 128, ENDING = 40 };
+enum { GREY = 128, FACE = 40 /* bytes of ".face" with its number and points */ };
 
 /* ---- which there are ------------------------------------------------------------------------------ */
 
-/* What a film's photo i, from 0 on, is called behind the film's name. */
-static void ending_of(int64_t i, char out[ENDING])
+/* What a film's photo i, from 0 on, is called: with a point behind, without its ending. */
+static void stem_of(const char *film, int64_t i, char out[MGI_NAME_MAX + FACE])
 {
-    if (i == 0)
-        strcpy(out, ".face.png");
-    else
-        snprintf(out, ENDING, ".face%lld.png", (long long)i + 1);
+    char number[FACE] = "";
+    if (i)
+        snprintf(number, sizeof(number), "%lld", (long long)i + 1);
+    snprintf(out, MGI_NAME_MAX + FACE, "%.*s.face%s.", (int)(strrchr(film, '.') - film), film,
+             number);
 }
 
-/* The film's name without its own ending, and that. */
-static void name_of(const char *film, int64_t i, char out[MGI_NAME_MAX + ENDING])
+/* The file of it, `count`: there is none. INVALID if there are two, by their endings. */
+static mgen_status find_photo(mgen_context *ctx, const char *dir, const char *film, int64_t i,
+                              const mgi_dir_file *files, int64_t count, int64_t *at)
 {
-    char ending[ENDING];
-    ending_of(i, ending);
-    snprintf(out, MGI_NAME_MAX + ENDING, "%.*s%s", (int)(strrchr(film, '.') - film), film, ending);
+    char stem[MGI_NAME_MAX + FACE];
+    stem_of(film, i, stem);
+    *at = mgi_folder_called(stem, mgi_folder_is_picture, files, mgi_folder_from(stem, files, count),
+                            count);
+    const int64_t more =
+        *at < count ? mgi_folder_called(stem, mgi_folder_is_picture, files, *at + 1, count) : count;
+    return more == count ? MGEN_OK
+                         : mgi_fail(ctx, MGEN_E_INVALID,
+                                    "the film '%s' in '%s' has two photos of the same number, '%s' "
+                                    "and '%s'; take one of them away, or give it the next number",
+                                    film, dir, files[*at].name, files[more].name);
 }
 
-int64_t mgi_folder_count_photos(const char *film, const mgi_dir_file *files, int64_t count,
-                                uint64_t *hash)
+mgen_status mgi_folder_take_photos(mgen_context *ctx, const char *dir, mgi_dataset_film *film,
+                                   const mgi_dir_file *files, int64_t count, uint64_t *hash)
 {
-    for (int64_t n = 0;; n++) {
-        char ending[ENDING];
-        ending_of(n, ending);
-        const mgi_dir_file *file = mgi_folder_beside(film, ending, files, count);
-        if (!file)
-            return n;
-        *hash = mgi_folder_identify(*hash, file);
+    int64_t n = 0, at;
+    for (;; n++) {
+        MGI_TRY(find_photo(ctx, dir, film->name, n, files, count, &at));
+        if (at == count)
+            break;
+        *hash = mgi_folder_identify(*hash, &files[at]);
     }
+    if (n == 0)
+        return MGEN_OK;
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)n, sizeof(*film->photo_names), &film->photo_names));
+    while (film->photos < n) {
+        MGI_TRY(find_photo(ctx, dir, film->name, film->photos, files, count, &at));
+        MGI_TRY(mgi_strdup(ctx, files[at].name, &film->photo_names[film->photos]));
+        film->photos++;
+    }
+    return MGEN_OK;
+}
+
+mgen_status mgi_folder_copy_photos(mgen_context *ctx, const mgi_dataset_film *film,
+                                   mgi_dataset_film *to)
+{
+    if (film->photos == 0)
+        return MGEN_OK;
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)film->photos, sizeof(*to->photo_names), &to->photo_names));
+    for (; to->photos < film->photos; to->photos++)
+        MGI_TRY(mgi_strdup(ctx, film->photo_names[to->photos], &to->photo_names[to->photos]));
+    return MGEN_OK;
 }
 
 bool mgi_folder_has_photos(const mgi_dataset *ds)
@@ -54,12 +83,13 @@ bool mgi_folder_has_photos(const mgi_dataset *ds)
 
 static mgen_status missing(mgen_context *ctx, const mgi_dataset *ds, uint64_t index)
 {
-    char name[MGI_NAME_MAX + ENDING];
-    name_of(ds->films[index].name, 0, name);
-    return mgi_fail(ctx, MGEN_E_INVALID,
-                    "the film '%s' in '%s' has no photo of its person: '%s' is missing; put it "
-                    "there, or take the film away",
-                    ds->films[index].name, ds->dir, name);
+    char stem[MGI_NAME_MAX + FACE];
+    stem_of(ds->films[index].name, 0, stem);
+    return mgi_fail(
+        ctx, MGEN_E_INVALID,
+        "the film '%s' in '%s' has no photo of its person: '%spng' is missing, or one in "
+        ".jpg, .jpeg or .webp; put it there, or take the film away",
+        ds->films[index].name, ds->dir, stem);
 }
 
 mgen_status mgi_folder_check_photos(mgen_context *ctx, const mgi_dataset *ds)
@@ -113,7 +143,7 @@ static mgen_status fit(mgen_context *ctx, const uint8_t *photo, int64_t height, 
 mgen_status mgi_folder_photo(mgen_context *ctx, const mgi_dataset *ds, uint64_t index,
                              uint32_t pick, int64_t side, uint8_t *rgb)
 {
-    char name[MGI_NAME_MAX + ENDING], path[MGI_PATH_MAX + 1];
+    char path[MGI_PATH_MAX + 1];
     mgi_film_info info;
     uint8_t *photo;
     if (index >= ds->count)
@@ -122,7 +152,7 @@ mgen_status mgi_folder_photo(mgen_context *ctx, const mgi_dataset *ds, uint64_t 
     const mgi_dataset_film *film = &ds->films[index];
     if (!film->photos)
         return missing(ctx, ds, index);
-    name_of(film->name, (int64_t)pick % film->photos, name);
+    const char *name = film->photo_names[(int64_t)pick % film->photos];
     MGI_TRY(mgi_path_join(ctx, ds->dir, name, path, sizeof(path)));
     mgen_status status = mgi_film_read(ctx, path, 0, 1, &photo, &info);
     if (status == MGEN_OK) {

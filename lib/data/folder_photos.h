@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * Photos of who is in the films of a folder: <name>.face.png beside a film, and <name>.face2.png, <name>.face3.png and so on,
- * numbered without a gap. Tier 6. */
+ * numbered without a gap; or .jpg, .jpeg and .webp. Tier 6. */
 #ifndef MGI_DATA_FOLDER_PHOTOS_H
 #define MGI_DATA_FOLDER_PHOTOS_H
 
 #include "data/dataset.h"
 #include "io/path.h"
 
-/* How many photos a film has among these files, which go into the hash. */
-int64_t mgi_folder_count_photos(const char *film, const mgi_dir_file *files, int64_t count,
-                                uint64_t *hash);
+/* The photos that a film has among these files, which go into the hash. INVALID if two have the same number. */
+mgen_status mgi_folder_take_photos(mgen_context *ctx, const char *dir, mgi_dataset_film *film,
+                                   const mgi_dir_file *files, int64_t count, uint64_t *hash);
+/* The same for a film that has none yet. */
+mgen_status mgi_folder_copy_photos(mgen_context *ctx, const mgi_dataset_film *film,
+                                   mgi_dataset_film *to);
 /* Whether any film has. */
 bool mgi_folder_has_photos(const mgi_dataset *ds);
 /* INVALID unless all have: the first film that has none, and its file that is missing. */

@@ -15,7 +15,7 @@
 bool mgi_folder_has_track(const char *film)
 {
     const char *dot = strrchr(film, '.');
-    return !dot || (strcasecmp(dot, ".y4m") != 0 && strcasecmp(dot, ".png") != 0);
+    return !dot || (strcasecmp(dot, ".y4m") != 0 && !mgi_is_picture_name(film));
 }
 
 /* ---- reading -------------------------------------------------------------------------------------- */

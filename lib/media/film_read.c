@@ -75,7 +75,11 @@ mgen_status mgi_plugin_film_open(mgi_film *film)
     error[sizeof(error) - 1] = '\0';
     if (status != MGEN_OK) {
         p->film = NULL;
-        return mgi_fail(ctx, status, "%s", error);
+        return mgi_fail(ctx, status, "%s%s", error,
+                        mgi_is_heif(p->file.data, p->file.size)
+                            ? "; it is a picture in HEIF, as some phones store photos: save it as "
+                              "JPEG or PNG"
+                            : "");
     }
     film->info.frames = info.frames > 0 ? info.frames : 0;
     film->info.fps_num = info.fps_num;
@@ -98,6 +102,15 @@ static bool ends_with(const char *path, const char *ending)
     return length > tail && strcasecmp(path + length - tail, ending) == 0;
 }
 
+bool mgi_is_picture_name(const char *path)
+{
+    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".webp"};
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
+        if (ends_with(path, endings[i]))
+            return true;
+    return false;
+}
+
 static mgen_status open_film(mgen_context *ctx, const char *path, bool only_told, mgi_film **out)
 {
     mgi_film *film;
@@ -115,9 +128,10 @@ static mgen_status open_film(mgen_context *ctx, const char *path, bool only_told
     film->info.fps_num = 25;
     film->info.fps_den = 1;
     film->only_told = only_told;
-    mgen_status status = ends_with(path, ".y4m")   ? mgi_y4m_open(film)
-                         : ends_with(path, ".png") ? mgi_png_open(film)
-                                                   : mgi_plugin_film_open(film);
+    mgen_status status = ends_with(path, ".y4m")     ? mgi_y4m_open(film)
+                         : ends_with(path, ".png")   ? mgi_png_open(film)
+                         : mgi_is_picture_name(path) ? mgi_picture_open(film)
+                                                     : mgi_plugin_film_open(film);
     if (status != MGEN_OK) {
         mgi_fail_context(ctx, status, "cannot read '%s'", path);
         mgi_film_close(film);

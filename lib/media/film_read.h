@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Films and pictures from files, frame by frame. Tier 6.
  *
- * .y4m and .png are read here, strictly; every other name goes to the FFmpeg plug-in. Frames come as they
- * are stored, never scaled; a picture is a film of one frame. */
+ * .y4m and .png are read here, strictly; of .jpg, .jpeg and .webp what they are, their pixels by the FFmpeg plug-in; every other name
+ * goes to that. Frames come as they are seen, never scaled; a picture is a film of one frame. */
 #ifndef MGI_MEDIA_FILM_READ_H
 #define MGI_MEDIA_FILM_READ_H
 
@@ -52,7 +52,15 @@ struct mgi_film {
 };
 mgen_status mgi_y4m_open(mgi_film *film);
 mgen_status mgi_png_open(mgi_film *film);
+mgen_status mgi_picture_open(mgi_film *film);
 mgen_status mgi_plugin_film_open(mgi_film *film);
+
+/* Whether a picture's name is one by its ending: .png, .jpg, .jpeg, .webp, of small or capital letters. */
+bool mgi_is_picture_name(const char *path);
+/* Whether it is a HEIF picture, by its first bytes. */
+bool mgi_is_heif(const uint8_t *data, size_t size);
+/* How EXIF's bytes, with or without "Exif" before them, say that a picture is seen, 1..8; 1 where they make no sense. */
+int32_t mgi_exif_orientation(const uint8_t *exif, size_t size);
 
 /* INVALID sizes make CORRUPT files. */
 mgen_status mgi_film_check_size(mgi_film *film, int64_t width, int64_t height);

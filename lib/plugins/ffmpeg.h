@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MGI_FFMPEG_PLUGIN_VERSION 4
+#define MGI_FFMPEG_PLUGIN_VERSION 5
 
 /* What a film says of itself and, of its size, what its first frame is. */
 typedef struct mgi_ffmpeg_info {
@@ -33,6 +33,17 @@ typedef struct mgi_ffmpeg_sound {
 typedef struct mgi_ffmpeg_hearing {
     uint32_t rate, channels;
 } mgi_ffmpeg_hearing;
+
+/* A picture that is read: the bytes of its kind alone, and what was found in them. */
+enum { MGI_FFMPEG_JPEG = 1, MGI_FFMPEG_WEBP };
+typedef struct mgi_ffmpeg_picture {
+    const uint8_t *data;
+    size_t size;
+    int64_t width, height; /* as it is stored */
+    int32_t kind;          /* MGI_FFMPEG_* */
+    int32_t orientation;   /* EXIF's, 1..8: how it is seen */
+    int32_t opaque;        /* what it may say of opacity is not meant; else it is laid over black */
+} mgi_ffmpeg_picture;
 
 /* Calls answer 0, or a negative mgen_status with a sentence in error[0..error_size). */
 typedef struct mgi_ffmpeg_table {
@@ -62,6 +73,9 @@ typedef struct mgi_ffmpeg_table {
      * it does not count them. */
     int32_t (*read_told)(const uint8_t *data, size_t size, mgi_ffmpeg_info *info, char *error,
                          size_t error_size);
+    /* A picture as it is seen, with width and height exchanged where that lies across, each x 3 bytes. */
+    int32_t (*read_picture)(const mgi_ffmpeg_picture *picture, uint8_t *rgb, char *error,
+                            size_t error_size);
 } mgi_ffmpeg_table;
 
 #endif

@@ -9,6 +9,7 @@
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include <libswscale/swscale.h>
 #include <stdbool.h>
 
 /* Added to the level of each message: beyond any level a host may ask for, below 256, where FFmpeg's levels end. FFmpeg's
@@ -53,6 +54,27 @@ int32_t mgi_input_start(mgi_input *in, const char *what, const mgi_told *t);
 /* The next packet of the stream, in `packet`; *end: there was none. */
 int mgi_input_packet(mgi_input *in, int *end);
 void mgi_input_close(mgi_input *in);
+
+/* How frames are meant to be seen: cameras write them as the sensor lies, and say how it was held; and pixels need not be
+ * squares. */
+typedef struct mgi_shape {
+    int width, height; /* with square pixels, before they are turned */
+    int across, right,
+        upwards; /* columns become rows; what is left is seen right; what is above, below */
+} mgi_shape;
+
+/* Frames of one size to RGB8. */
+typedef struct mgi_rgb {
+    mgi_shape shape;
+    bool over_black; /* what is transparent; else opacity is left aside */
+    AVFrame *frame;  /* with room for what fast code writes behind its rows */
+    struct SwsContext *scaler;
+    enum AVPixelFormat pixels; /* that the scaler takes */
+} mgi_rgb;
+
+/* A frame as it is seen, into rows without gaps. */
+int32_t mgi_rgb_take(mgi_rgb *r, const AVFrame *frame, uint8_t *rgb, const mgi_told *t);
+void mgi_rgb_close(mgi_rgb *r);
 
 /* ---- writing ---- */
 

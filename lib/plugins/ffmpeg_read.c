@@ -9,7 +9,6 @@
 
 #include "plugins/ffmpeg_common.h"
 
-#include <libswscale/swscale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,21 +18,10 @@
 
 enum { SIDE_MAX = 1 << 20 /* longer ones are refused anyway */ };
 
-/* How a film's frames are meant to be seen: cameras write them as the sensor lies, and say how it was held; and pixels
- * need not be squares. */
-typedef struct shape {
-    int width, height; /* with square pixels, before they are turned */
-    int across, right,
-        upwards; /* columns become rows; what is left is seen right; what is above, below */
-} shape;
-
 typedef struct film {
     mgi_input in;
-    AVFrame *rgb; /* with room for what fast code writes behind its rows */
-    struct SwsContext *scaler;
-    enum AVPixelFormat pixels; /* that the scaler takes */
+    mgi_rgb rgb;
     int coded_width, coded_height;
-    shape shape;
     int64_t taken;   /* frames given out */
     int ready, over; /* in.frame holds one; the decoder was told of the end */
 } film;
@@ -84,7 +72,7 @@ static const int32_t *matrix_of(const AVStream *s)
 }
 
 /* By the next quarter of a turn; cameras tell no other. */
-static void turn(shape *out, const int32_t m[9])
+static void turn(mgi_shape *out, const int32_t m[9])
 {
     const int64_t along = llabs((int64_t)m[0]) + llabs((int64_t)m[4]);
     out->across = llabs((int64_t)m[1]) + llabs((int64_t)m[3]) > along;
@@ -94,14 +82,14 @@ static void turn(shape *out, const int32_t m[9])
 
 /* How frames of that size are seen; frame NULL: as far as the container tells. Pixels are made squares by making more of them; ratios
  * that are next to 1 come of rounding, far ones of errors. */
-static shape shape_of(const film *f, AVFrame *frame, int width, int height)
+static mgi_shape shape_of(const film *f, AVFrame *frame, int width, int height)
 {
     AVStream *s = f->in.format->streams[f->in.stream];
     const AVRational aspect = av_guess_sample_aspect_ratio(f->in.format, s, frame);
     const int sane = is_rate(aspect) && width <= SIDE_MAX && height <= SIDE_MAX;
     const double ratio = sane ? av_q2d(aspect) : 1.0;
     const int32_t *matrix = matrix_of(s);
-    shape out = {.width = width, .height = height};
+    mgi_shape out = {.width = width, .height = height};
     if (ratio > 1.01 && ratio <= 4.0)
         out.width = (int)lrint(width * ratio);
     else if (ratio < 0.99 && ratio >= 0.25)
@@ -115,11 +103,12 @@ static void tell(const film *f, mgi_ffmpeg_info *info)
 {
     const AVStream *s = f->in.format->streams[f->in.stream];
     const AVRational rate = rate_of(f, s);
-    *info = (mgi_ffmpeg_info){.width = f->shape.across ? f->shape.height : f->shape.width,
-                              .height = f->shape.across ? f->shape.width : f->shape.height,
-                              .frames = s->nb_frames > 0 ? s->nb_frames : 0,
-                              .fps_num = (uint32_t)rate.num,
-                              .fps_den = (uint32_t)rate.den};
+    *info =
+        (mgi_ffmpeg_info){.width = f->rgb.shape.across ? f->rgb.shape.height : f->rgb.shape.width,
+                          .height = f->rgb.shape.across ? f->rgb.shape.width : f->rgb.shape.height,
+                          .frames = s->nb_frames > 0 ? s->nb_frames : 0,
+                          .fps_num = (uint32_t)rate.num,
+                          .fps_den = (uint32_t)rate.den};
 }
 
 /* As many frames as its length has room for, of a rate that is known; else 0. */
@@ -143,7 +132,7 @@ int32_t mgi_ffmpeg_told(const uint8_t *data, size_t size, mgi_ffmpeg_info *info,
     int32_t status = mgi_input_open(&f.in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t);
     if (status == 0) {
         const AVCodecParameters *p = f.in.format->streams[f.in.stream]->codecpar;
-        f.shape = shape_of(&f, NULL, p->width, p->height);
+        f.rgb.shape = shape_of(&f, NULL, p->width, p->height);
         tell(&f, info);
         if (info->frames == 0)
             info->frames = frames_by_length(f.in.format, f.in.format->streams[f.in.stream]);
@@ -187,75 +176,6 @@ static int32_t decode(film *f, const mgi_told *t)
     return 0;
 }
 
-/* Formats that mean the full range of values are the same as others; their names alone make FFmpeg print. */
-static enum AVPixelFormat without_range(enum AVPixelFormat pixels)
-{
-    switch (pixels) {
-    case AV_PIX_FMT_YUVJ411P:
-        return AV_PIX_FMT_YUV411P;
-    case AV_PIX_FMT_YUVJ420P:
-        return AV_PIX_FMT_YUV420P;
-    case AV_PIX_FMT_YUVJ422P:
-        return AV_PIX_FMT_YUV422P;
-    case AV_PIX_FMT_YUVJ440P:
-        return AV_PIX_FMT_YUV440P;
-    case AV_PIX_FMT_YUVJ444P:
-        return AV_PIX_FMT_YUV444P;
-    default:
-        return pixels;
-    }
-}
-
-static int32_t open_scaler(film *f, const mgi_told *t)
-{
-    const AVFrame *x = f->in.frame;
-    if (!f->rgb) {
-        f->rgb = av_frame_alloc();
-        if (f->rgb) {
-            f->rgb->format = AV_PIX_FMT_RGB24;
-            f->rgb->width = f->shape.width;
-            f->rgb->height = f->shape.height;
-        }
-        int code = f->rgb ? av_frame_get_buffer(f->rgb, 0) : AVERROR(ENOMEM);
-        if (code < 0)
-            return mgi_told_av(t, code, "no memory for a frame");
-    }
-    if (f->scaler && f->pixels == (enum AVPixelFormat)x->format)
-        return 0;
-    sws_freeContext(f->scaler);
-    f->pixels = (enum AVPixelFormat)x->format;
-    const enum AVPixelFormat plain = without_range(f->pixels);
-    f->scaler = sws_getContext(
-        x->width, x->height, plain, f->shape.width, f->shape.height, AV_PIX_FMT_RGB24,
-        SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, NULL, NULL, NULL);
-    if (!f->scaler)
-        return mgi_told_fail(t, MGEN_E_UNSUPPORTED, "this FFmpeg cannot convert its frames to RGB");
-    int matrix = x->colorspace == AVCOL_SPC_UNSPECIFIED ? SWS_CS_DEFAULT : (int)x->colorspace;
-    sws_setColorspaceDetails(f->scaler, sws_getCoefficients(matrix),
-                             x->color_range == AVCOL_RANGE_JPEG || plain != f->pixels,
-                             sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16);
-    return 0;
-}
-
-/* Turned and mirrored into rows without gaps. */
-static void give(const film *f, uint8_t *rgb)
-{
-    const shape *s = &f->shape;
-    const int64_t width = s->across ? s->height : s->width;
-    const int64_t height = s->across ? s->width : s->height;
-    const int64_t down = f->rgb->linesize[0];
-    const int64_t row = s->across ? 3 : down, step = s->across ? down : 3;
-    for (int64_t y = 0; y < height; y++) {
-        const uint8_t *from = f->rgb->data[0] + (s->upwards ? height - 1 - y : y) * row;
-        if (step == 3 && !s->right)
-            memcpy(rgb, from, 3 * (size_t)width);
-        else
-            for (int64_t x = 0; x < width; x++)
-                memcpy(rgb + 3 * x, from + (s->right ? width - 1 - x : x) * step, 3);
-        rgb += 3 * width;
-    }
-}
-
 int32_t mgi_ffmpeg_next(void *self, uint8_t *rgb, int32_t *end, char *error, size_t error_size)
 {
     const mgi_told t = {error, error_size, MGEN_E_CORRUPT};
@@ -270,12 +190,9 @@ int32_t mgi_ffmpeg_next(void *self, uint8_t *rgb, int32_t *end, char *error, siz
                              (long long)f->taken, f->in.frame->width, f->in.frame->height,
                              f->coded_width, f->coded_height);
     if (rgb) {
-        status = open_scaler(f, &t);
+        status = mgi_rgb_take(&f->rgb, f->in.frame, rgb, &t);
         if (status)
             return status;
-        sws_scale(f->scaler, (const uint8_t *const *)f->in.frame->data, f->in.frame->linesize, 0,
-                  f->coded_height, f->rgb->data, f->rgb->linesize);
-        give(f, rgb);
     }
     av_frame_unref(f->in.frame);
     f->ready = 0;
@@ -286,8 +203,7 @@ int32_t mgi_ffmpeg_next(void *self, uint8_t *rgb, int32_t *end, char *error, siz
 void mgi_ffmpeg_close(void *self)
 {
     film *f = self;
-    av_frame_free(&f->rgb);
-    sws_freeContext(f->scaler);
+    mgi_rgb_close(&f->rgb);
     mgi_input_close(&f->in);
     av_free(f);
 }
@@ -315,7 +231,7 @@ int32_t mgi_ffmpeg_open(const uint8_t *data, size_t size, int64_t pixels_max, vo
     }
     f->coded_width = f->in.frame->width;
     f->coded_height = f->in.frame->height;
-    f->shape = shape_of(f, f->in.frame, f->coded_width, f->coded_height);
+    f->rgb.shape = shape_of(f, f->in.frame, f->coded_width, f->coded_height);
     tell(f, info);
     *out = f;
     return 0;

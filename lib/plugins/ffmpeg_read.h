@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The reading half of the plug-in's table: frames and sound. Tier 6. */
+ * The reading half of the plug-in's table: frames, pictures and sound. Tier 6. */
 #ifndef MGI_PLUGINS_FFMPEG_READ_H
 #define MGI_PLUGINS_FFMPEG_READ_H
 
@@ -11,6 +11,8 @@ int32_t mgi_ffmpeg_told(const uint8_t *data, size_t size, mgi_ffmpeg_info *info,
                         size_t error_size);
 int32_t mgi_ffmpeg_next(void *film, uint8_t *rgb, int32_t *end, char *error, size_t error_size);
 void mgi_ffmpeg_close(void *film);
+int32_t mgi_ffmpeg_read_picture(const mgi_ffmpeg_picture *picture, uint8_t *rgb, char *error,
+                                size_t error_size);
 
 int32_t mgi_ffmpeg_hear_open(const uint8_t *data, size_t size, void **sound,
                              mgi_ffmpeg_hearing *info, char *error, size_t error_size);

@@ -114,6 +114,14 @@ static int32_t fake_told(const uint8_t *data, size_t size, mgi_ffmpeg_info *info
     return say(error, error_size, MGEN_E_UNSUPPORTED);
 }
 
+static int32_t fake_picture(const mgi_ffmpeg_picture *picture, uint8_t *rgb, char *error,
+                            size_t error_size)
+{
+    (void)picture;
+    (void)rgb;
+    return say(error, error_size, MGEN_E_UNSUPPORTED);
+}
+
 extern const mgi_ffmpeg_table mgi_ffmpeg_plugin;
 MGEN_API const mgi_ffmpeg_table mgi_ffmpeg_plugin = {MGI_FFMPEG_PLUGIN_VERSION,
                                                      fake_write,
@@ -124,4 +132,5 @@ MGEN_API const mgi_ffmpeg_table mgi_ffmpeg_plugin = {MGI_FFMPEG_PLUGIN_VERSION,
                                                      fake_hear_open,
                                                      fake_hear_next,
                                                      fake_hear_close,
-                                                     fake_told};
+                                                     fake_told,
+                                                     fake_picture};

@@ -14,7 +14,7 @@ import sys
 
 sys.dont_write_bytecode = True  # beside the sources
 import check_cli
-from check_cli import expect, read_png_size, read_y4m
+from check_cli import Skip, expect, read_png_size, read_y4m
 from check_upsample import close, write_film
 
 PERSONALIZER = {
@@ -128,6 +128,41 @@ def test_photos(w):
     plain = make(w, photo, "plain.y4m")
     assert make(w, photo_of(w, "film.y4m", frames=3), "same.y4m") == plain
     assert make(w, photo_of(w, "other.y4m", height=24), "other_film.y4m") != plain
+
+
+def write_jpeg(w, name, orientation):
+    """16 x 8 pixels of grey, black left and white right as they are stored, with an EXIF that says how they are seen."""
+    def segment(marker, *data):
+        return bytes((0xFF, marker, 0, 2 + len(data), *data))
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + bytes((orientation, 0, 0, 0, 0, 0, 0, 0))
+    counts = (0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
+    with open(w.path(name), "wb") as f:
+        f.write(b"\xFF\xD8" + segment(0xE1, *exif) + segment(0xDB, 0, *[8] * 64) + segment(0xC0, 8, 0, 8, 0, 16, 1, 1, 0x11, 0) +
+                segment(0xC4, 0, *counts, *range(12)) + segment(0xC4, 0x10, 1, *[0] * 15, 0) + segment(0xDA, 1, 1, 0, 0, 63, 0) +
+                b"\xF9\xFD\xF7\xFB\xFF\xD9")
+    return w.path(name)
+
+
+def test_jpeg(w):
+    """As a phone stores it: another film where it was held otherwise; without the plug-in, what to do."""
+    photo = write_jpeg(w, "photo.jpg", 1)
+    empty = w.path("no plugins")
+    os.makedirs(empty)
+    run = w.run("personalize", photo, PERSON, "--model", w.need_model(), "--out", w.path("x.y4m"), "-q", *SMALL,
+                env={"MOVIEGEN_PLUGINS": empty})
+    expect(run, 1, photo, "JPEG pictures are read by a plug-in; convert it to PNG, or install that")
+    run = w.run("personalize", photo, PERSON, "--model", w.need_model(), "--out", w.path("new.y4m"), "-q", *SMALL)
+    if run.returncode and b"plug-in" in run.stderr:
+        raise Skip("the FFmpeg plug-in was not built")
+    plain = make(w, photo, "plain.y4m")
+    assert make(w, write_jpeg(w, "same.JPEG", 1), "same.y4m") == plain
+    assert make(w, write_jpeg(w, "turned.jpg", 6), "turned.y4m") != plain
+    with open(photo, "rb") as f:
+        cut = f.read()[:-3]
+    with open(w.path("cut.jpg"), "wb") as f:
+        f.write(cut)
+    expect(w.run("personalize", w.path("cut.jpg"), PERSON, "--model", w.need_model(), "--out", w.path("x.y4m"), *SMALL), 1, "cut.jpg",
+           "ends within the picture")
 
 
 def test_mesh(w):

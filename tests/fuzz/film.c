@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Films and pictures: all frames of what is accepted are read. A PNG is read a second time with its checksums put
- * right, without which no damage passes the first of them. */
+ * right, without which no damage passes the first of them. Of JPEG and WebP what the library reads of them, their sizes. */
 #include "fuzz.h"
+
+#include "../unit/jpeg_bytes.h"
 
 #include "core/alloc.h"
 #include "media/film_read.h"
@@ -167,4 +169,86 @@ const fuzz_target fuzz_png = {
     .failures = {MGEN_E_UNSUPPORTED},
     FUZZ_SEEDS(pictures),
     .read = read_png,
+};
+
+/* ---- JPEG and WebP ------------------------------------------------------------------------------------ */
+
+static uint8_t value_of(int component, int x, int y)
+{
+    return (uint8_t)(60 + 40 * component + 30 * x + 20 * y);
+}
+
+static uint8_t *make_jpeg(size_t *size)
+{
+    const jpeg_made made = {.width = 21,
+                            .height = 13,
+                            .components = 3,
+                            .across = 2,
+                            .down = 2,
+                            .orientation = 6,
+                            .value = value_of};
+    return jpeg_make(&made, size);
+}
+
+static uint8_t *make_progressive(size_t *size)
+{
+    const jpeg_made made = {.width = 9,
+                            .height = 17,
+                            .components = 1,
+                            .progressive = true,
+                            .orientation = 3,
+                            .little = true,
+                            .value = value_of};
+    return jpeg_make(&made, size);
+}
+
+/* VP8X, of which the picture's chunk is as far as it is read here, and EXIF. */
+static uint8_t *make_webp(const char *kind, const void *picture, size_t picture_size, size_t *size)
+{
+    jpeg_writer w = {.data = malloc(256)};
+    FUZZ_CHECK(w.data);
+    jpeg_put(&w, "RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x18\0\0\0\x04\0\0\x02\0\0", 30);
+    jpeg_put(&w, kind, 4);
+    jpeg_put_number(&w, (uint32_t)picture_size, 4, true);
+    jpeg_put(&w, picture, picture_size);
+    jpeg_put(&w, "EXIF", 4);
+    jpeg_put_number(&w, JPEG_TIFF, 4, true);
+    jpeg_put_tiff(&w, 8, false);
+    w.data[4] = (uint8_t)(w.size - 8);
+    *size = w.size;
+    return w.data;
+}
+
+static uint8_t *make_lossy(size_t *size)
+{
+    return make_webp("VP8 ", "\x10\0\0\x9d\x01\x2a\x05\0\x03\0\0\0", 12, size);
+}
+
+static uint8_t *make_lossless(size_t *size)
+{
+    return make_webp("VP8L", "\x2f\x04\x80\0\x10\0", 6, size);
+}
+
+static bool read_picture(mgen_context *ctx, const uint8_t *data, size_t size, const char *path)
+{
+    mgi_film_info info;
+    (void)data;
+    (void)size;
+    if (!fuzz_ok(ctx, mgi_film_tell(ctx, path, &info)))
+        return false;
+    FUZZ_CHECK(info.width > 0 && info.height > 0 && info.frames == 1);
+    FUZZ_CHECK(info.width * info.height <= MGI_FILM_PIXELS_MAX);
+    return true;
+}
+
+static const fuzz_seed others[] = {
+    {.make = make_jpeg}, {.make = make_progressive}, {.make = make_lossy}, {.make = make_lossless}};
+
+const fuzz_target fuzz_picture = {
+    .name = "picture",
+    .size_max = 4096,
+    .ending = ".jpg",
+    .failures = {MGEN_E_UNSUPPORTED},
+    FUZZ_SEEDS(others),
+    .read = read_picture,
 };

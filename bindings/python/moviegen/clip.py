@@ -48,7 +48,8 @@ class Clip(Closing):
 
     @classmethod
     def read(cls, context: Context, path: Path, first: int = 0, count: int = 0) -> "Clip":
-        """Frames of a film or picture; count 0 = all from `first` on. .y4m and .png without the FFmpeg plug-in."""
+        """Frames of a film or picture; count 0 = all from `first` on. .y4m and .png without the FFmpeg
+        plug-in; .jpg and .webp turned as EXIF says."""
         return wrap(context, context._core.make(lib.mgen_clip_destroy, lib.mgen_clip_read, path_of(path),
                                                 checked(first, 2**64 - 1, "first"), checked(count, 2**64 - 1, "count")))
 
