@@ -37,6 +37,7 @@ typedef struct mgi_dataset_film {
     int64_t first, frames; /* of a clip of it; frames 0: the whole film */
     uint64_t times;        /* in an epoch, of a list's clip that is not held out */
     _Atomic int64_t fps;   /* as mgi_dataset_rate has it; 0: the film has not been opened yet */
+    _Atomic int64_t known_base, known_frames; /* mgi_film_known of the file, once it was read */
 } mgi_dataset_film;
 
 typedef struct mgen_dataset {

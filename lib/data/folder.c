@@ -443,7 +443,7 @@ static mgen_status scale_frames(mgi_film *film, const mgi_dataset *ds, mgi_resiz
     const mgi_film_info *info = mgi_film_about(film);
     const int64_t needed = place_of(info, w, w->fps == 0.0 ? ds->frames - 1 : w->frames - 1) + 1;
     MGI_TRY(check_end(film, w, needed));
-    for (int64_t i = 0, next = 0; i < w->frames; i++) {
+    for (int64_t i = 0, next = mgi_film_at(film); i < w->frames; i++) {
         const int64_t at = place_of(info, w, i);
         uint8_t *out = pixels + i * each;
         if (at < next) { /* it is still to be seen */
@@ -482,8 +482,39 @@ mgen_status mgi_folder_rate(mgen_context *ctx, const mgi_dataset *ds, uint64_t i
     return MGEN_OK;
 }
 
-static mgen_status read_frames(mgen_context *ctx, const mgi_dataset *ds, const char *name,
-                               const wanted *w, uint8_t *pixels, mgi_film_info *about)
+enum { JUMP_MIN = 16 /* frames, for fewer of which no keyframe is looked for */ };
+
+/* To a keyframe before the frames, if those of the file are known by an earlier reading. */
+static mgen_status jump_ahead(mgi_film *film, mgi_dataset_film *of, const wanted *w)
+{
+    const mgi_film_info *info = mgi_film_about(film);
+    const int64_t first = place_of(info, w, 0), last = place_of(info, w, w->frames - 1);
+    mgi_film_known known;
+    known.frames = atomic_load(&of->known_frames); /* which is stored last */
+    known.base = atomic_load(&of->known_base);
+    return first >= JUMP_MIN && last < known.frames ? mgi_film_jump(film, &known, first) : MGEN_OK;
+}
+
+/* What this reading has told of the file, for all clips of it: any number of threads tell the same. */
+static void keep_known(const mgi_dataset *ds, const mgi_dataset_film *of, mgi_film *film)
+{
+    mgi_film_known known;
+    mgi_film_what_is_known(film, &known);
+    if (known.frames <= atomic_load(&of->known_frames))
+        return;
+    for (uint64_t i = 0; i < ds->count; i++) {
+        mgi_dataset_film *other = &ds->films[i];
+        if (strcmp(other->name, of->name) == 0) {
+            atomic_store(&other->known_base, known.base);
+            atomic_store(&other->known_frames, known.frames);
+        }
+    }
+}
+
+/* `of`: the film whose own file it is; NULL: another one's. */
+static mgen_status read_frames(mgen_context *ctx, const mgi_dataset *ds, mgi_dataset_film *of,
+                               const char *name, const wanted *w, uint8_t *pixels,
+                               mgi_film_info *about)
 {
     char path[MGI_PATH_MAX + 1];
     mgi_film *film;
@@ -503,7 +534,11 @@ static mgen_status read_frames(mgen_context *ctx, const mgi_dataset *ds, const c
     MGI_TRY_GOTO(status,
                  mgi_resize_init(&resize, ctx, info->width, info->height, ds->width, ds->height),
                  end);
+    if (of)
+        MGI_TRY_GOTO(status, jump_ahead(film, of, w), end);
     status = scale_frames(film, ds, &resize, w, whole, pixels);
+    if (of && status == MGEN_OK)
+        keep_known(ds, of, film);
     *about = *info;
 end:
     mgi_resize_finish(&resize);
@@ -521,10 +556,11 @@ mgen_status mgi_folder_read_file(mgen_context *ctx, const mgi_dataset *ds, uint6
                                  const char *name, int64_t first, int64_t frames, uint8_t *pixels,
                                  mgi_film_info *info)
 {
-    const mgi_dataset_film *film = &ds->films[index];
+    mgi_dataset_film *film = &ds->films[index];
     const wanted w = {film->first + first, frames, end_of(film), 0.0};
-    MGI_TRY(read_frames(ctx, ds, name, &w, pixels, info));
-    if (strcmp(name, film->name) == 0)
+    const bool own = strcmp(name, film->name) == 0;
+    MGI_TRY(read_frames(ctx, ds, own ? film : NULL, name, &w, pixels, info));
+    if (own)
         keep_rate(ds, index, info);
     return MGEN_OK;
 }
@@ -540,10 +576,10 @@ mgen_status mgi_folder_read(mgen_context *ctx, const mgi_dataset *ds, uint64_t i
 mgen_status mgi_folder_watch(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, double fps,
                              int64_t frames, uint8_t *pixels)
 {
-    const mgi_dataset_film *film = &ds->films[index];
+    mgi_dataset_film *film = &ds->films[index];
     const wanted w = {film->first, frames, end_of(film), fps};
     mgi_film_info info;
-    return read_frames(ctx, ds, film->name, &w, pixels, &info);
+    return read_frames(ctx, ds, film, film->name, &w, pixels, &info);
 }
 
 /* ---- looking for films that are too short --------------------------------------------------------- */

@@ -32,17 +32,78 @@ typedef struct plugin_film {
     mgi_file file;
     mgi_plugin plugin;
     void *film;
+    bool jumped;
 } plugin_film;
 
-static mgen_status plugin_next(mgi_film *film, uint8_t *rgb, bool *end)
+static mgen_status plugin_open(mgi_film *film, mgi_ffmpeg_info *info)
+{
+    plugin_film *p = film->self;
+    char error[512] = "";
+    mgen_status status = p->plugin.table->read_open(p->file.data, p->file.size, MGI_FILM_PIXELS_MAX,
+                                                    &p->film, info, error, sizeof(error));
+    error[sizeof(error) - 1] = '\0';
+    if (status == MGEN_OK)
+        return status;
+    p->film = NULL;
+    return mgi_fail(film->ctx, status, "%s", error);
+}
+
+static mgen_status plugin_next_once(mgi_film *film, uint8_t *rgb, bool *end)
 {
     plugin_film *p = film->self;
     char error[512] = "";
     int32_t over = 0;
+    if (!p->film)
+        return mgi_fail(film->ctx, MGEN_E_STATE, "it did not open again");
     mgen_status status = p->plugin.table->read_next(p->film, rgb, &over, error, sizeof(error));
     error[sizeof(error) - 1] = '\0';
     *end = over != 0;
     return status == MGEN_OK ? status : mgi_fail(film->ctx, status, "%s", error);
+}
+
+/* From its beginning up to frame film->at. */
+static mgen_status plugin_begin_anew(mgi_film *film, bool *end)
+{
+    plugin_film *p = film->self;
+    mgi_ffmpeg_info info;
+    p->plugin.table->read_close(p->film);
+    p->film = NULL;
+    p->jumped = false;
+    *end = false;
+    MGI_TRY(plugin_open(film, &info));
+    for (int64_t i = 0; i < film->at && !*end; i++)
+        MGI_TRY(plugin_next_once(film, NULL, end));
+    return MGEN_OK;
+}
+
+static mgen_status plugin_next(mgi_film *film, uint8_t *rgb, bool *end)
+{
+    plugin_film *p = film->self;
+    mgen_status status = plugin_next_once(film, rgb, end);
+    if (status != MGEN_E_AGAIN || !p->jumped)
+        return status;
+    MGI_TRY(plugin_begin_anew(film, end));
+    return *end ? MGEN_OK : plugin_next_once(film, rgb, end);
+}
+
+static void plugin_known(mgi_film *film, mgi_film_known *out)
+{
+    plugin_film *p = film->self;
+    mgi_ffmpeg_known known;
+    p->plugin.table->read_known(p->film, &known);
+    *out = (mgi_film_known){known.base, known.frames};
+}
+
+static mgen_status plugin_jump(mgi_film *film, const mgi_film_known *known, int64_t frame)
+{
+    plugin_film *p = film->self;
+    const mgi_ffmpeg_known k = {known->base, known->frames};
+    char error[512] = "";
+    bool end;
+    if (p->plugin.table->read_jump(p->film, &k, frame, &film->at, error, sizeof(error)) != MGEN_OK)
+        return plugin_begin_anew(film, &end);
+    p->jumped = true;
+    return MGEN_OK;
 }
 
 static void plugin_close(mgi_film *film)
@@ -55,32 +116,36 @@ static void plugin_close(mgi_film *film)
     mgi_free(film->ctx, p);
 }
 
+static mgen_status plugin_told(mgi_film *film, mgi_ffmpeg_info *info)
+{
+    plugin_film *p = film->self;
+    char error[512] = "";
+    mgen_status status =
+        p->plugin.table->read_told(p->file.data, p->file.size, info, error, sizeof(error));
+    error[sizeof(error) - 1] = '\0';
+    return status == MGEN_OK ? status : mgi_fail(film->ctx, status, "%s", error);
+}
+
 mgen_status mgi_plugin_film_open(mgi_film *film)
 {
     mgen_context *ctx = film->ctx;
     mgi_ffmpeg_info info;
     plugin_film *p;
-    char error[512] = "";
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof(*p), &p));
     film->self = p;
     film->close = plugin_close;
     film->next = plugin_next;
+    film->known = plugin_known;
+    film->jump = plugin_jump;
     MGI_TRY(mgi_file_open(ctx, film->path, &p->file));
     MGI_TRY(mgi_plugin_load(ctx, &p->plugin));
-    const mgi_ffmpeg_table *table = p->plugin.table;
-    mgen_status status =
-        film->only_told ? table->read_told(p->file.data, p->file.size, &info, error, sizeof(error))
-                        : table->read_open(p->file.data, p->file.size, MGI_FILM_PIXELS_MAX,
-                                           &p->film, &info, error, sizeof(error));
-    error[sizeof(error) - 1] = '\0';
-    if (status != MGEN_OK) {
-        p->film = NULL;
-        return mgi_fail(ctx, status, "%s%s", error,
-                        mgi_is_heif(p->file.data, p->file.size)
-                            ? "; it is a picture in HEIF, as some phones store photos: save it as "
-                              "JPEG or PNG"
-                            : "");
-    }
+    mgen_status status = film->only_told ? plugin_told(film, &info) : plugin_open(film, &info);
+    if (status != MGEN_OK)
+        return mgi_is_heif(p->file.data, p->file.size)
+                   ? mgi_fail_context(ctx, status,
+                                      "it is a picture in HEIF, as some phones store photos; save "
+                                      "it as JPEG or PNG")
+                   : status;
     film->info.frames = info.frames > 0 ? info.frames : 0;
     film->info.fps_num = info.fps_num;
     film->info.fps_den = info.fps_den;
@@ -168,6 +233,27 @@ mgen_status mgi_film_next(mgi_film *film, uint8_t *rgb, bool *end)
     if (!*end)
         film->at++;
     return MGEN_OK;
+}
+
+void mgi_film_what_is_known(mgi_film *film, mgi_film_known *out)
+{
+    *out = (mgi_film_known){0, 0};
+    if (film->known)
+        film->known(film, out);
+}
+
+mgen_status mgi_film_jump(mgi_film *film, const mgi_film_known *known, int64_t frame)
+{
+    mgen_status status = film->at == 0 && film->jump && frame > 0 && frame < known->frames
+                             ? film->jump(film, known, frame)
+                             : MGEN_OK;
+    return status == MGEN_OK ? status
+                             : mgi_fail_context(film->ctx, status, "cannot read '%s'", film->path);
+}
+
+int64_t mgi_film_at(const mgi_film *film)
+{
+    return film->at;
 }
 
 void mgi_film_close(mgi_film *film)

@@ -34,6 +34,18 @@ mgen_status mgi_film_tell(mgen_context *ctx, const char *path, mgi_film_info *in
 mgen_status mgi_film_next(mgi_film *film, uint8_t *rgb, bool *end);
 void mgi_film_close(mgi_film *film); /* NULL is fine */
 
+/* What was seen of a film that was read from its beginning, for who reads it again: of its first `frames` frames at what time each
+ * stands, so that they are known by it. 0 where that cannot be, or not surely: by times that are missing or uneven, for kinds whose
+ * keyframes may need what lies before, and so on. */
+typedef struct mgi_film_known {
+    int64_t base, frames;
+} mgi_film_known;
+void mgi_film_what_is_known(mgi_film *film, mgi_film_known *out);
+/* Before the first frame is read: go to a keyframe at or before `frame`, if the same file was read before and that much is known
+ * of it. The frames that then come are the very same; if they turn out to be others, all is decoded from the beginning. */
+mgen_status mgi_film_jump(mgi_film *film, const mgi_film_known *known, int64_t frame);
+int64_t mgi_film_at(const mgi_film *film); /* the number of the frame that comes next */
+
 /* Frames from `first` on, at most `count` (0 = all), as frames x height x width x 3 bytes that the caller
  * frees; info->frames tells how many. INVALID if there is none. */
 mgen_status mgi_film_read(mgen_context *ctx, const char *path, uint64_t first, uint64_t count,
@@ -49,6 +61,8 @@ struct mgi_film {
     void *self;
     mgen_status (*next)(mgi_film *film, uint8_t *rgb, bool *end);
     void (*close)(mgi_film *film);
+    void (*known)(mgi_film *film, mgi_film_known *out); /* may be NULL */
+    mgen_status (*jump)(mgi_film *film, const mgi_film_known *known, int64_t frame);
 };
 mgen_status mgi_y4m_open(mgi_film *film);
 mgen_status mgi_png_open(mgi_film *film);

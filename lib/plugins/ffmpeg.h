@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MGI_FFMPEG_PLUGIN_VERSION 5
+#define MGI_FFMPEG_PLUGIN_VERSION 6
 
 /* What a film says of itself and, of its size, what its first frame is. */
 typedef struct mgi_ffmpeg_info {
@@ -33,6 +33,12 @@ typedef struct mgi_ffmpeg_sound {
 typedef struct mgi_ffmpeg_hearing {
     uint32_t rate, channels;
 } mgi_ffmpeg_hearing;
+
+/* What was seen of a film that was decoded from its beginning: its first `frames` frames stand at `base` and on by its rate, none
+ * is missing, and keyframes need nothing of what lies before them. 0: nothing was. */
+typedef struct mgi_ffmpeg_known {
+    int64_t base, frames;
+} mgi_ffmpeg_known;
 
 /* A picture that is read: the bytes of its kind alone, and what was found in them. */
 enum { MGI_FFMPEG_JPEG = 1, MGI_FFMPEG_WEBP };
@@ -62,6 +68,11 @@ typedef struct mgi_ffmpeg_table {
     /* The next frame into height x width x 3 bytes; NULL skips it. *end = 1 after the last one. */
     int32_t (*read_next)(void *film, uint8_t *rgb, int32_t *end, char *error, size_t error_size);
     void (*read_close)(void *film);
+    void (*read_known)(void *film, mgi_ffmpeg_known *known);
+    /* Go on at a keyframe before frame `frame` of those that are known: *at is the frame that comes next. What then turns out to
+     * be otherwise than it was is MGEN_E_AGAIN of this call or of read_next: open the film anew and decode it from the beginning. */
+    int32_t (*read_jump)(void *film, const mgi_ffmpeg_known *known, int64_t frame, int64_t *at,
+                         char *error, size_t error_size);
     /* The first sound of a file's bytes, likewise. */
     int32_t (*hear_open)(const uint8_t *data, size_t size, void **sound, mgi_ffmpeg_hearing *info,
                          char *error, size_t error_size);

@@ -24,6 +24,9 @@ typedef struct film {
     int coded_width, coded_height;
     int64_t taken;   /* frames given out */
     int ready, over; /* in.frame holds one; the decoder was told of the end */
+    mgi_ffmpeg_known known;
+    bool unsure; /* a packet holds what frames behind a later keyframe may need */
+    bool jumped; /* else it is decoded from its beginning */
 } film;
 
 #if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)
@@ -143,6 +146,78 @@ int32_t mgi_ffmpeg_told(const uint8_t *data, size_t size, mgi_ffmpeg_info *info,
 
 /* ---- frames ------------------------------------------------------------------------------------- */
 
+/* Times that can be added up; AV_NOPTS_VALUE is none. */
+static bool is_time(int64_t time)
+{
+    const int64_t most = (int64_t)1 << 48;
+    return time > -most && time < most;
+}
+
+/* When frame `i` stands, if the first one stands at `base`, a time; else AV_NOPTS_VALUE. */
+static int64_t time_of(const film *f, int64_t base, int64_t i)
+{
+    const AVStream *s = f->in.format->streams[f->in.stream];
+    const int64_t far =
+        av_rescale_q_rnd(i, av_inv_q(told_rate(s)), s->time_base, AV_ROUND_NEAR_INF);
+    return is_time(base) && is_time(far) ? base + far : AV_NOPTS_VALUE;
+}
+
+/* Frames that can be told by their times: of a rate, which the first one agrees with. */
+static bool can_know(const film *f)
+{
+    const AVStream *s = f->in.format->streams[f->in.stream];
+    return is_rate(told_rate(s)) && is_rate(s->time_base);
+}
+
+/* The units of an H.264 packet as .mp4 and .mkv have them, behind their lengths: whether it begins with an IDR picture, before
+ * which no frame is needed; and whether there are settings in it, which later frames might go by. Other forms are unsure. */
+static void look_h264(const AVCodecContext *c, const AVPacket *p, bool *fresh, bool *unsure)
+{
+    const bool lengths = c->extradata_size >= 7 && c->extradata[0] == 1;
+    const int64_t bytes = lengths ? (c->extradata[4] & 3) + 1 : 0;
+    bool seen = false;
+    *unsure = !lengths;
+    for (int64_t at = 0; lengths && at < p->size;) {
+        int64_t size = 0;
+        for (int64_t i = 0; i < bytes && at + i < p->size; i++)
+            size = size << 8 | p->data[at + i];
+        at += bytes;
+        if (size < 1 || size > p->size - at) {
+            *unsure = true;
+            return;
+        }
+        const int kind = p->data[at] & 31;
+        if (kind == 7 || kind == 8 || kind == 13 || kind == 15)
+            *unsure = true;
+        if (kind >= 1 && kind <= 5 && !seen) {
+            seen = true;
+            *fresh = kind == 5;
+        }
+        at += size;
+    }
+}
+
+/* What a packet is: whether decoding may begin at it as if nothing was before, by its own bytes; and whether what it holds forbids
+ * that later on. Kinds of which that is not known, or not tested, are unsure. */
+static void look_at_packet(const film *f, bool *fresh, bool *unsure)
+{
+    const AVCodecContext *c = f->in.codec;
+    const AVPacket *p = f->in.packet;
+    *fresh = *unsure = false;
+    if (c->codec_id == AV_CODEC_ID_H264)
+        look_h264(c, p, fresh, unsure);
+    else if (c->codec_id ==
+             AV_CODEC_ID_VP9) /* profiles 0 to 2, no frame shown again, a key frame */
+        *fresh = p->size > 0 && (p->data[0] >> 6) == 2 && (p->data[0] & 0x30) != 0x30 &&
+                 !(p->data[0] & 0x0C);
+    else
+        *unsure = true;
+    if (av_packet_get_side_data(p, AV_PKT_DATA_NEW_EXTRADATA, NULL) ||
+        av_packet_get_side_data(p, AV_PKT_DATA_PARAM_CHANGE, NULL))
+        *unsure = true;
+    *fresh = *fresh && (p->flags & AV_PKT_FLAG_KEY);
+}
+
 /* A packet of our stream to the decoder, or word that there are no more. */
 static int32_t feed(film *f, const mgi_told *t)
 {
@@ -151,6 +226,10 @@ static int32_t feed(film *f, const mgi_told *t)
     snprintf(what, sizeof(what), "behind frame %lld", (long long)f->taken - 1);
     if (code < 0)
         return mgi_told_av(t, code, what);
+    if (!f->over && !f->unsure) {
+        bool fresh;
+        look_at_packet(f, &fresh, &f->unsure);
+    }
     code = avcodec_send_packet(f->in.codec, f->over ? NULL : f->in.packet);
     av_packet_unref(f->in.packet);
     return code < 0 ? mgi_told_av(t, code, what) : 0;
@@ -176,27 +255,109 @@ static int32_t decode(film *f, const mgi_told *t)
     return 0;
 }
 
-int32_t mgi_ffmpeg_next(void *self, uint8_t *rgb, int32_t *end, char *error, size_t error_size)
+/* Whether the next frame is as it was known before a jump; or, without one, one more that is known. */
+static bool as_known(film *f)
 {
-    const mgi_told t = {error, error_size, MGEN_E_CORRUPT};
-    film *f = self;
-    int32_t status = decode(f, &t);
+    const int64_t pts = f->in.frame->pts;
+    if (f->jumped)
+        return f->ready && f->taken < f->known.frames && !f->unsure && is_time(pts) &&
+               pts == time_of(f, f->known.base, f->taken);
+    if (!f->ready || !is_time(pts) || f->known.frames != f->taken || f->unsure || !can_know(f))
+        return true;
+    if (f->taken == 0)
+        f->known.base = pts;
+    f->known.frames += pts == time_of(f, f->known.base, f->taken);
+    return true;
+}
+
+static int32_t next_frame(film *f, uint8_t *rgb, int32_t *end, const mgi_told *t)
+{
+    int32_t status = decode(f, t);
     *end = status == 0 && !f->ready;
+    if (status == 0 && !as_known(f))
+        return mgi_told_fail(t, MGEN_E_AGAIN, "frame %lld is not where it was",
+                             (long long)f->taken);
     if (status || *end)
         return status;
     if (f->in.frame->width != f->coded_width || f->in.frame->height != f->coded_height)
-        return mgi_told_fail(&t, MGEN_E_UNSUPPORTED,
+        return mgi_told_fail(t, MGEN_E_UNSUPPORTED,
                              "frame %lld has %d x %d pixels, those before %d x %d",
                              (long long)f->taken, f->in.frame->width, f->in.frame->height,
                              f->coded_width, f->coded_height);
     if (rgb) {
-        status = mgi_rgb_take(&f->rgb, f->in.frame, rgb, &t);
+        status = mgi_rgb_take(&f->rgb, f->in.frame, rgb, t);
         if (status)
             return status;
     }
     av_frame_unref(f->in.frame);
     f->ready = 0;
     f->taken++;
+    return 0;
+}
+
+int32_t mgi_ffmpeg_next(void *self, uint8_t *rgb, int32_t *end, char *error, size_t error_size)
+{
+    const mgi_told t = {error, error_size, MGEN_E_CORRUPT};
+    film *f = self;
+    int32_t status = next_frame(f, rgb, end, &t);
+    /* What fails behind a jump is said by decoding from the beginning, too, or it is none. */
+    return status && f->jumped && status != MGEN_E_NO_MEMORY ? MGEN_E_AGAIN : status;
+}
+
+void mgi_ffmpeg_known_of(void *self, mgi_ffmpeg_known *known)
+{
+    const film *f = self;
+    *known = f->jumped ? (mgi_ffmpeg_known){0, 0} : f->known;
+}
+
+/* The packet of a keyframe at or before `frame`, in in.packet, and its number; false: none. Containers seek by other times than
+ * those at which frames are seen. */
+static bool find_key(film *f, const mgi_ffmpeg_known *known, int64_t frame, int64_t *number)
+{
+    enum { TRIES = 4 };
+    const AVStream *s = f->in.format->streams[f->in.stream];
+    int64_t time = time_of(f, known->base, frame);
+    for (int i = 0; i < TRIES; i++) {
+        const AVPacket *p = f->in.packet;
+        bool fresh, unsure;
+        int over;
+        if (av_seek_frame(f->in.format, f->in.stream, time, AVSEEK_FLAG_BACKWARD) < 0 ||
+            mgi_input_packet(&f->in, &over) < 0 || over || !is_time(p->pts))
+            return false;
+        look_at_packet(f, &fresh, &unsure);
+        *number = av_rescale_q_rnd(p->pts - known->base, s->time_base, av_inv_q(told_rate(s)),
+                                   AV_ROUND_NEAR_INF);
+        if (!fresh || unsure || *number < 1)
+            return false;
+        if (*number <= frame)
+            return p->pts == time_of(f, known->base, *number);
+        time = is_time(p->dts) && p->dts < time ? p->dts - 1 : time - 1;
+    }
+    return false;
+}
+
+int32_t mgi_ffmpeg_jump(void *self, const mgi_ffmpeg_known *known, int64_t frame, int64_t *at,
+                        char *error, size_t error_size)
+{
+    const mgi_told t = {error, error_size, MGEN_E_CORRUPT};
+    film *f = self;
+    int64_t number = 0;
+    const bool right = can_know(f) && is_time(known->base) && frame < known->frames && f->ready &&
+                       f->taken == 0 && f->in.frame->pts == known->base && !f->unsure;
+    if (right) {
+        av_frame_unref(f->in.frame);
+        f->ready = f->over = 0;
+        avcodec_flush_buffers(f->in.codec);
+    }
+    if (!right || !find_key(f, known, frame, &number) ||
+        avcodec_send_packet(f->in.codec, f->in.packet) < 0) {
+        av_packet_unref(f->in.packet);
+        return mgi_told_fail(&t, MGEN_E_AGAIN, "no keyframe to go on at");
+    }
+    av_packet_unref(f->in.packet);
+    f->known = *known;
+    f->jumped = true;
+    *at = f->taken = number;
     return 0;
 }
 

@@ -73,6 +73,22 @@ static void fake_close(void *film)
     (void)film;
 }
 
+static void fake_known(void *film, mgi_ffmpeg_known *known)
+{
+    (void)film;
+    *known = (mgi_ffmpeg_known){0, 0};
+}
+
+static int32_t fake_jump(void *film, const mgi_ffmpeg_known *known, int64_t frame, int64_t *at,
+                         char *error, size_t error_size)
+{
+    (void)film;
+    (void)known;
+    (void)frame;
+    (void)at;
+    return say(error, error_size, MGEN_E_AGAIN);
+}
+
 static _Thread_local int left; /* pieces of the sound that is open */
 
 static int32_t fake_hear_open(const uint8_t *data, size_t size, void **sound,
@@ -129,6 +145,8 @@ MGEN_API const mgi_ffmpeg_table mgi_ffmpeg_plugin = {MGI_FFMPEG_PLUGIN_VERSION,
                                                      fake_open,
                                                      fake_next,
                                                      fake_close,
+                                                     fake_known,
+                                                     fake_jump,
                                                      fake_hear_open,
                                                      fake_hear_next,
                                                      fake_hear_close,
