@@ -327,6 +327,9 @@ mgen_status mgi_png_open(mgi_film *film)
     film->close = close_film;
     film->info.frames = 1;
     MGI_TRY(mgi_file_open(film->ctx, film->path, &p->file));
+    if (p->file.size >= 3 && memcmp(p->file.data, "\xFF\xD8\xFF", 3) == 0)
+        return mgi_fail(film->ctx, MGEN_E_CORRUPT,
+                        "it is a JPEG, whatever its name says; name it .jpg, or convert it to PNG");
     if (p->file.size < at || memcmp(p->file.data, signature, at) != 0)
         return corrupt(film, 0, "no signature of a PNG");
     MGI_TRY(read_header(film, at, &at));

@@ -424,7 +424,7 @@ static void test_memory(void **state)
     assert_int_equal(info.width, 4096);
 }
 
-/* A PNG that has another's name is read as what it is. */
+/* A PNG that has another's name is read as what it is; the other way round it is named. */
 static void test_named_otherwise(void **state)
 {
     uint8_t rgb[2 * 3 * 3] = {1, 2, 3, 200, 100, 0};
@@ -440,6 +440,8 @@ static void test_named_otherwise(void **state)
     assert_memory_equal(pixels, rgb, sizeof(rgb));
     mgi_free(ctx, pixels);
     free(data);
+    store_jpeg("a.png", &small);
+    assert_refused(MGEN_E_CORRUPT, "it is a JPEG, whatever its name says; name it .jpg");
 }
 
 /* ---- damaged by chance -------------------------------------------------------------------------------- */
