@@ -176,6 +176,7 @@ typedef struct progress {
     bool quiet, terminal;
     double started, drawn;
     uint64_t drawn_done;
+    uint64_t before; /* set by a command: done when it began, in no time of this run's */
 } progress;
 
 double seconds_now(void); /* of a steady clock */

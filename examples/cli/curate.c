@@ -10,9 +10,22 @@ typedef struct curate_options {
     bool json, quiet;
 } curate_options;
 
+/* What is shown while films are watched. */
+typedef struct watching {
+    progress bar;
+    bool begun;
+} watching;
+
+/* A curation that goes on begins with all films that are known. */
 static int32_t on_progress(void *user, uint32_t done, uint32_t total)
 {
-    progress_update(user, done, total, NULL);
+    watching *w = user;
+    char note[64];
+    if (!w->begun && done > 1)
+        w->bar.before = done;
+    w->begun = true;
+    snprintf(note, sizeof note, "%llu watched before", (unsigned long long)w->bar.before);
+    progress_update(&w->bar, done, total, w->bar.before ? note : NULL);
     return interrupted();
 }
 
@@ -61,15 +74,15 @@ static int curate(cli_session *s, const curate_options *o)
 {
     mgen_curate_params params = MGEN_CURATE_PARAMS_INIT;
     mgen_report *report;
-    progress p;
+    watching w = {.begun = false};
     params.dir = o->dir;
     params.rules = o->rules;
     params.out = o->out;
     params.on_progress = on_progress;
-    params.user = &p;
-    progress_start(&p, "watching", o->quiet);
+    params.user = &w;
+    progress_start(&w.bar, "watching", o->quiet);
     mgen_status status = mgen_curate(s->ctx, &params, &report);
-    progress_end(&p);
+    progress_end(&w.bar);
     if (status != MGEN_OK)
         return complain_library(s, status);
     if (o->json)
@@ -120,5 +133,6 @@ const cli_command command_curate = {
     "much "
     "it weighs\n"
     "in training. <name>.txt beside a film is its caption, {\"aesthetic\": 5} in <name>.json its "
-    "rating.",
+    "rating.\n"
+    "A curation that was ended goes on where it was when it is begun again, with LIST.seen.",
     run};

@@ -59,9 +59,9 @@ void progress_update(progress *p, uint64_t done, uint64_t total, const char *not
     p->drawn_done = done;
 
     char left[48] = "", time_text[32], bar[BAR_CELLS + 1];
-    if (done > 0 && done < total) {
-        format_time((now - p->started) / (double)done * (double)(total - done), time_text,
-                    sizeof time_text);
+    if (done > p->before && done < total) {
+        format_time((now - p->started) / (double)(done - p->before) * (double)(total - done),
+                    time_text, sizeof time_text);
         snprintf(left, sizeof left, "  %s left", time_text);
     }
     char line[LINE_MAX_CELLS + 1];

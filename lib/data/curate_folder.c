@@ -4,6 +4,7 @@
 #include "core/checked.h"
 #include "core/in_order.h"
 #include "data/curate.h"
+#include "data/curate_journal.h"
 #include "data/folder.h"
 #include "data/folder_edits.h"
 #include "io/path.h"
@@ -34,14 +35,17 @@ typedef struct folder {
     mgi_dir_file *files;
     int64_t count;
     mgi_curator curator;
-    const char **name; /* of each film */
-    int64_t films, unread, done;
+    const mgi_dir_file **film;
+    mgi_curate_film **seen; /* of each film what was found by a curation that was ended, or NULL */
+    mgi_curate_journal journal;
+    int64_t films, unread;
+    int64_t next, done, before; /* the next film; films that are done, those seen before first */
     bool (*progress)(void *user, int64_t done, int64_t total);
     void *user;
     place *places;
     mgen_status status;
     bool alone,
-        again; /* one film at a time; from film `done` on so, since there was no memory for several */
+        again; /* one film at a time; from film `next` on so, since there was no memory for several */
 } folder;
 
 /* ---- films -------------------------------------------------------------------------------------- */
@@ -122,8 +126,9 @@ static mgen_status read_rating(const folder *d, mgen_context *ctx, const char *f
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "'%s'", path);
 }
 
-static mgen_status see_film(const folder *d, mgi_in_order *run, place *p, const char *name)
+static mgen_status see_film(const folder *d, mgi_in_order *run, place *p, int64_t item)
 {
+    const char *name = d->film[item]->name;
     char path[MGI_PATH_MAX + 1];
     const mgi_dir_file *text = mgi_folder_beside(name, ".txt", d->files, d->count);
     size_t bad;
@@ -134,6 +139,8 @@ static mgen_status see_film(const folder *d, mgi_in_order *run, place *p, const 
     if (text)
         MGI_TRY(mgi_folder_caption(p->ctx, d->dir, text, &p->film.caption));
     MGI_TRY(read_rating(d, p->ctx, name, &p->film.aesthetic));
+    if (d->seen[item])
+        return MGEN_OK;
     MGI_TRY(mgi_path_join(p->ctx, d->dir, name, path, sizeof path));
     return watch_film(d, run, p, path);
 }
@@ -156,11 +163,34 @@ static void work(void *user, mgi_in_order *run, int64_t item, int64_t at)
     p->film = (mgi_curate_film){.aesthetic = NAN};
     p->unread = false;
     p->lines = 0;
-    p->status = see_film(d, run, p, d->name[item]);
+    p->status = see_film(d, run, p, item);
+}
+
+/* What was found in it before, of a film that has name, caption and rating. */
+static void remember_film(folder *d, mgi_curate_film *film, int64_t item)
+{
+    mgi_curate_film *seen = d->seen[item];
+    seen->name = film->name;
+    seen->caption = film->caption;
+    seen->aesthetic = film->aesthetic;
+    *film = *seen;
+    mgi_free(d->ctx, seen);
+    d->seen[item] = NULL;
+}
+
+static mgen_status tell_progress(folder *d)
+{
+    if (!d->progress || !d->progress(d->user, d->done, d->films))
+        return MGEN_OK;
+    return mgi_fail(d->ctx, MGEN_E_CANCELLED, "curation was stopped after %lld films%s",
+                    (long long)d->done,
+                    mgi_curate_journal_holds(&d->journal)
+                        ? "; the same curation goes on from there when it is begun again"
+                        : "");
 }
 
 /* What a film says is said when its turn comes: as if films were watched one after the other. */
-static mgen_status tell(folder *d, place *p)
+static mgen_status tell(folder *d, place *p, int64_t item)
 {
     const char *why = mgen_last_error(p->ctx);
     for (int i = 0; i < p->lines; i++)
@@ -168,26 +198,30 @@ static mgen_status tell(folder *d, place *p)
             mgi_log(d->ctx, p->line[i].level, "%s", p->line[i].text);
     if (p->status != MGEN_OK)
         return mgi_fail_from(d->ctx, p->status, p->ctx);
+    const bool before = d->seen[item];
+    if (before)
+        remember_film(d, &p->film, item);
+    else if (!p->unread) /* what could not be read may be so today */
+        MGI_TRY(mgi_curate_journal_add(&d->journal, d->film[item], &p->film));
     MGI_TRY(mgi_curator_take(&d->curator, &p->film));
-    d->done++;
+    d->next = item + 1;
     d->unread += p->unread;
     if (d->unread == d->films) /* then it is not the films */
         return mgi_fail(d->ctx, MGEN_E_UNSUPPORTED,
                         "no film in '%s' can be read; the last one: %.400s", d->dir, why);
-    if (d->progress && d->progress(d->user, d->done, d->films))
-        return mgi_fail(d->ctx, MGEN_E_CANCELLED, "curation was stopped after %lld films",
-                        (long long)d->done);
-    return MGEN_OK;
+    if (before)
+        return MGEN_OK;
+    d->done++;
+    return tell_progress(d);
 }
 
 static bool deliver(void *user, int64_t item, int64_t at)
 {
     folder *d = user;
     place *p = &d->places[at];
-    (void)item;
     d->again = !d->alone && (p->status == MGEN_E_NO_MEMORY || p->status == MGEN_E_LIMIT);
     if (!d->again)
-        d->status = tell(d, p);
+        d->status = tell(d, p, item);
     return !d->again && d->status == MGEN_OK;
 }
 
@@ -214,11 +248,42 @@ static mgen_status make_places(folder *d, int64_t count)
 
 static mgen_status find_films(folder *d)
 {
-    MGI_TRY(mgi_alloc_zero(d->ctx, (size_t)d->count, sizeof *d->name, &d->name));
+    MGI_TRY(mgi_alloc_zero(d->ctx, (size_t)d->count, sizeof *d->film, &d->film));
     for (int64_t i = 0; i < d->count; i++)
         if (mgi_folder_is_sample(d->files[i].name, false, d->files, d->count))
-            d->name[d->films++] = d->files[i].name;
+            d->film[d->films++] = &d->files[i];
     return d->films ? MGEN_OK : mgi_folder_no_film(d->ctx, d->dir);
+}
+
+/* What an earlier curation of this list found before it was ended. */
+static mgen_status recall(folder *d, const char *path)
+{
+    mgi_writer list;
+    MGI_TRY(mgi_writer_open(d->ctx, path, &list)); /* not after hours */
+    mgi_writer_abort(&list);
+    MGI_TRY(mgi_alloc_zero(d->ctx, (size_t)d->films, sizeof *d->seen, &d->seen));
+    MGI_TRY(mgi_curate_journal_open(d->ctx, path, &d->curator.rules, d->film, d->films, d->seen,
+                                    &d->journal));
+    for (int64_t i = 0; i < d->films; i++)
+        d->before += d->seen[i] != NULL;
+    d->done = d->before;
+    if (!d->before)
+        return MGEN_OK;
+    mgi_log(d->ctx, MGEN_LOG_INFO,
+            "%lld of %lld films were watched before, by a curation of this list that was ended",
+            (long long)d->before, (long long)d->films);
+    return tell_progress(d);
+}
+
+static void forget(folder *d)
+{
+    for (int64_t i = 0; d->seen && i < d->films; i++)
+        if (d->seen[i]) {
+            mgi_curate_film_free(d->ctx, d->seen[i]);
+            mgi_free(d->ctx, d->seen[i]);
+        }
+    mgi_free(d->ctx, d->seen);
+    mgi_free(d->ctx, d->film);
 }
 
 static mgen_status take_films(folder *d)
@@ -226,14 +291,13 @@ static mgen_status take_films(folder *d)
     const mgi_in_order_calls calls = {work, deliver, d};
     const int64_t count = mgi_in_order_places(d->ctx->pool);
     mgen_status status;
-    MGI_TRY_GOTO(status, find_films(d), end);
     MGI_TRY_GOTO(status, make_places(d, count), end);
     d->alone = mgi_pool_threads(d->ctx->pool) == 1;
     MGI_TRY_GOTO(status, mgi_in_order_run(d->ctx, &calls, 0, d->films, d->alone), end);
     if (d->again) { /* what does not fit beside others may fit by itself */
         clear_places(d, count);
         d->alone = true;
-        MGI_TRY_GOTO(status, mgi_in_order_run(d->ctx, &calls, d->done, d->films, true), end);
+        MGI_TRY_GOTO(status, mgi_in_order_run(d->ctx, &calls, d->next, d->films, true), end);
     }
     status = d->status;
 end:
@@ -243,7 +307,6 @@ end:
             mgi_context_free(d->places[i].ctx);
     }
     mgi_free(d->ctx, d->places);
-    mgi_free(d->ctx, d->name);
     return status;
 }
 
@@ -331,17 +394,23 @@ mgen_status mgi_curate_folder(mgen_context *ctx, const char *dir, const char *ru
                               bool (*progress)(void *user, int64_t done, int64_t total), void *user,
                               mgi_curate_funnel *funnel)
 {
-    folder d = {.ctx = ctx, .dir = dir, .progress = progress, .user = user};
+    folder d = {.ctx = ctx, .dir = dir, .progress = progress, .user = user, .journal.file.fd = -1};
     mgi_curate_rules r;
     MGI_TRY(mgi_curate_rules_open(ctx, rules, &r));
     MGI_TRY(mgi_dir_list(ctx, dir, &d.files, &d.count));
     mgi_curator_init(&d.curator, ctx, &r);
-    mgen_status status = take_films(&d);
+    mgen_status status = find_films(&d);
+    if (status == MGEN_OK)
+        status = recall(&d, path);
+    if (status == MGEN_OK)
+        status = take_films(&d);
     if (status == MGEN_OK)
         status = mgi_curator_decide(&d.curator, funnel);
     if (status == MGEN_OK)
         status = write_list(&d.curator, path);
+    mgi_curate_journal_close(&d.journal, status == MGEN_OK);
     mgi_curator_finish(&d.curator);
+    forget(&d);
     mgi_dir_free(ctx, d.files, d.count);
     return status;
 }

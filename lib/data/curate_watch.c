@@ -498,7 +498,13 @@ mgen_status mgi_curate_watch_end(mgi_curate_watch *w)
                           film->seconds < r->duration_min || film->seconds > r->duration_max) |
                    failed(MGI_CURATE_SCENE, film->count == 0);
     const bool jitters = film->seconds > 0.0 && (double)film->shots / film->seconds >= r->shots_max;
-    for (int64_t i = 0; i < film->count; i++)
-        film->clips[i].fails |= failed(MGI_CURATE_JITTER, jitters);
+    for (int64_t i = 0; i < film->count; i++) {
+        mgi_curate_clip *c = &film->clips[i];
+        c->fails |= failed(MGI_CURATE_JITTER, jitters);
+        if (!(film->fails | c->fails))
+            continue;
+        mgi_free(w->ctx, c->view);
+        c->view = NULL;
+    }
     return MGEN_OK;
 }

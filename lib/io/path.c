@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "core/hash.h"
+#include "io/path_parts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -71,6 +72,11 @@ static mgen_status fail_errno(mgen_context *ctx, const char *what, const char *p
              mgi_errno_text(error, text, sizeof(text)), help);
     errno = error;
     return code;
+}
+
+mgen_status mgi_path_fail(mgen_context *ctx, const char *what, const char *path)
+{
+    return fail_errno(ctx, what, path);
 }
 
 static mgen_status check_path(mgen_context *ctx, const char *path)
@@ -501,6 +507,65 @@ void mgi_path_discard(const char *temp)
         unlink(temp);
 }
 
+/* ---- files that grow ---------------------------------------------------------------------------- */
+
+/* *there: nobody has removed it before it was locked. */
+static mgen_status take_alone(mgen_context *ctx, int fd, const char *path, bool *there)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return fail_errno(ctx, "look at", path);
+    if (!S_ISREG(st.st_mode))
+        return not_regular(ctx, MGEN_E_INVALID, path, st.st_mode);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return mgi_fail(ctx, MGEN_E_STATE, "'%s' is in use by another process or context", path);
+    *there = fstat(fd, &st) == 0 && st.st_nlink > 0;
+    return MGEN_OK;
+}
+
+mgen_status mgi_writer_append(mgen_context *ctx, const char *path, mgi_writer *out)
+{
+    *out = (mgi_writer){.ctx = ctx, .fd = -1};
+    MGI_TRY(check_path(ctx, path));
+    snprintf(out->path, sizeof(out->path), "%s", path);
+    for (int i = 0; i < TEMP_MAX; i++) {
+        const int flags = O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOFOLLOW;
+        int fd = open_retry(AT_FDCWD, path, flags, 0666);
+        bool there = false;
+        if (fd < 0 && (errno == ELOOP || errno == ENXIO))
+            return not_regular(ctx, MGEN_E_INVALID, path, errno == ELOOP ? S_IFLNK : S_IFIFO);
+        if (fd < 0)
+            return fail_errno(ctx, "write", path);
+        mgen_status status = take_alone(ctx, fd, path, &there);
+        if (there) {
+            out->fd = fd;
+            return MGEN_OK;
+        }
+        close(fd);
+        MGI_TRY(status);
+    }
+    return mgi_fail(ctx, MGEN_E_IO, "'%s' vanishes each time that it is made", path);
+}
+
+mgen_status mgi_writer_cut(mgi_writer *w, uint64_t size)
+{
+    int failed;
+    do
+        failed = ftruncate(w->fd, (off_t)size);
+    while (failed && errno == EINTR);
+    return failed ? fail_errno(w->ctx, "shorten", w->path) : MGEN_OK;
+}
+
+void mgi_writer_leave(mgi_writer *w, bool remove)
+{
+    if (w->fd < 0)
+        return;
+    if (remove)
+        unlink(w->path); /* while it is locked: nobody else has begun to use it */
+    close(w->fd);
+    w->fd = -1;
+}
+
 /* ---- files published together ----------------------------------------------------------------- */
 
 static DIR *open_list(int folder, const char *name)
@@ -713,78 +778,11 @@ bool mgi_dir_is(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-static int compare_files(const void *a, const void *b)
+mgen_status mgi_dir_open(mgen_context *ctx, const char *path, int *out)
 {
-    return strcmp(((const mgi_dir_file *)a)->name, ((const mgi_dir_file *)b)->name);
-}
-
-void mgi_dir_free(mgen_context *ctx, mgi_dir_file *files, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++)
-        mgi_free(ctx, files[i].name);
-    mgi_free(ctx, files);
-}
-
-/* The entry's file behind the others, if it is one. */
-static mgen_status add_file(mgen_context *ctx, int folder, const char *path, const char *name,
-                            mgi_dir_file **files, int64_t *count, int64_t *room)
-{
-    struct stat st;
-    if (name[0] == '.' || fstatat(folder, name, &st, 0) != 0 || !S_ISREG(st.st_mode))
-        return MGEN_OK; /* what vanished meanwhile is not there */
-    if (*count == MGI_DIR_FILES_MAX)
-        return mgi_fail(ctx, MGEN_E_INVALID, "the folder '%s' has more than %d files", path,
-                        MGI_DIR_FILES_MAX);
-    if (*count == *room) {
-        int64_t more = *room ? 2 * *room : 64;
-        MGI_TRY(mgi_realloc(ctx, files, (size_t)more, sizeof(**files)));
-        *room = more;
-    }
-    mgi_dir_file *f = &(*files)[*count];
-    MGI_TRY(mgi_strdup(ctx, name, &f->name));
-    f->size = (uint64_t)st.st_size;
-    f->changed = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-    ++*count;
-    return MGEN_OK;
-}
-
-mgen_status mgi_dir_list(mgen_context *ctx, const char *path, mgi_dir_file **out, int64_t *count)
-{
-    mgi_dir_file *files = NULL;
-    int64_t n = 0, room = 0;
-    mgen_status status = MGEN_OK;
-    *out = NULL;
-    *count = 0;
     MGI_TRY(check_path(ctx, path));
-    int fd = open_retry(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0)
-        return fail_errno(ctx, "open the folder", path);
-    DIR *dir = fdopendir(fd);
-    if (!dir) {
-        status = fail_errno(ctx, "list the folder", path);
-        close(fd);
-        return status;
-    }
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(dir);
-        if (!entry && errno)
-            status = fail_errno(ctx, "list the folder", path);
-        if (!entry)
-            break;
-        MGI_TRY_GOTO(status, add_file(ctx, fd, path, entry->d_name, &files, &n, &room), end);
-    }
-end:
-    closedir(dir);
-    if (status != MGEN_OK) {
-        mgi_dir_free(ctx, files, n);
-        return status;
-    }
-    if (n > 0)
-        qsort(files, (size_t)n, sizeof(*files), compare_files);
-    *out = files;
-    *count = n;
-    return MGEN_OK;
+    *out = open_retry(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    return *out >= 0 ? MGEN_OK : fail_errno(ctx, "open the folder", path);
 }
 
 mgen_status mgi_path_join(mgen_context *ctx, const char *dir, const char *name, char *out,

@@ -53,6 +53,13 @@ mgen_status mgi_writer_write(mgi_writer *w, const void *data,
 mgen_status mgi_writer_commit(mgi_writer *w); /* NO_SPACE, IO; on failure nothing is published */
 void mgi_writer_abort(mgi_writer *w);         /* after commit or abort: nothing */
 
+/* A file that grows while others may not write it: what is in it stays, mgi_writer_write() adds to its end, at once and under its own
+ * name, and it may be torn there after a crash. INVALID if it is a link or no regular file, STATE if another process or context
+ * has it, NOT_FOUND, NO_SPACE, IO. */
+mgen_status mgi_writer_append(mgen_context *ctx, const char *path, mgi_writer *out);
+mgen_status mgi_writer_cut(mgi_writer *w, uint64_t size); /* of such a file, to its first bytes */
+void mgi_writer_leave(mgi_writer *w, bool remove);        /* twice is nothing */
+
 mgen_status mgi_dir_make(mgen_context *ctx,
                          const char *path); /* existing is fine; parents not made */
 mgen_status mgi_path_join(mgen_context *ctx, const char *dir, const char *name, char *out,

@@ -111,7 +111,13 @@ static void test_curate(void **state)
     size.frames = 37; /* the clip begins with the fifth of 40 frames */
     assert_int_equal(mgen_dataset_open(ctx, folder, &size, &data), MGEN_E_INVALID);
     p.user = &first;
-    refused(ctx, &p, MGEN_E_CANCELLED, "after 1 films");
+    refused(ctx, &p, MGEN_E_CANCELLED, "after 1 films; the same curation goes on from there");
+    assert_int_equal(access(in_folder("clips.jsonl.seen"), F_OK), 0);
+    p.user = &never;
+    assert_int_equal(mgen_curate(ctx, &p, &report), MGEN_OK);
+    assert_true(value_of(report, "films") == 2.0 && value_of(report, "films_motion") == 1.0);
+    mgen_report_destroy(report);
+    assert_int_not_equal(access(in_folder("clips.jsonl.seen"), F_OK), 0);
     assert_int_equal(remove(in_folder("clips.jsonl")), 0);
     mgen_context_destroy(ctx);
 }

@@ -5,7 +5,9 @@
 """
 import json
 import os
+import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True  # beside the sources
 import check_cli
@@ -74,6 +76,34 @@ def test_edited(w):
     expect(w.run("curate", w.path("raw"), "--rules", "toybox", "-o", w.path("list.jsonl"), "-q"), 0)
     lines = lines_of(w.path("list.jsonl"))
     assert "good0.edited.y4m" not in lines and "alone.edited.y4m" in lines and len(lines) == 6, lines
+
+
+def kill_amid(w, list_path):
+    """Curation of the raw films, killed when some of them are watched."""
+    seen = list_path + ".seen"
+    with subprocess.Popen([w.program, "curate", w.path("raw"), "--rules", "toybox", "-o", list_path, "--threads", "1"],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        while run.poll() is None:
+            if os.path.exists(seen) and os.path.getsize(seen) > 15000:  # two records and more
+                run.kill()
+                break
+            time.sleep(0.001)
+    return not os.path.exists(list_path)
+
+
+def test_killed(w):
+    """What was watched is not watched again, and the list is the same."""
+    for i in range(24):
+        film(w, f"f{i:02}.y4m", 40, True, i % 7)
+    whole, again = w.path("whole.jsonl"), w.path("again.jsonl")
+    expect(w.run("curate", w.path("raw"), "--rules", "toybox", "-o", whole, "-q"), 0)
+    while not kill_amid(w, again):  # it was faster than the one who kills
+        os.remove(again)
+    run = w.run("curate", w.path("raw"), "--rules", "toybox", "-o", again, "--threads", "2")
+    expect(run, 0, "watched before")
+    with open(whole, "rb") as a, open(again, "rb") as b:
+        assert a.read() == b.read()
+    assert not os.path.exists(again + ".seen")
 
 
 def test_rules(w):

@@ -189,6 +189,7 @@ static void curate_by(uint32_t threads, uint64_t memory, outcome *o)
         o->list = read_text("by.jsonl");
     snprintf(o->error, sizeof o->error, "%s", mgen_last_error(own));
     remove(in_folder("by.jsonl"));
+    remove(in_folder("by.jsonl.seen")); /* of those that failed */
     mgi_context_free(own);
 }
 
