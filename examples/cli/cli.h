@@ -198,6 +198,8 @@ struct cli_session {
     progress waiting; /* of that */
 };
 
+extern bool
+    session_tells; /* set by a command: what the library notes is shown, not warnings alone */
 extern double session_memory; /* 1e9 bytes that --memory allows; 0: no limit */
 
 /* Create the context. False: explained. */

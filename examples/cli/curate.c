@@ -117,6 +117,7 @@ static int run(const cli_command *self, int argc, char **argv)
     }
     cli_session s;
     interrupt_catch();
+    session_tells = !o.quiet;
     result = session_open(&s, self, o.threads, "cpu", false) ? curate(&s, &o) : STATUS_ERROR;
     session_close(&s);
     return result;

@@ -35,11 +35,13 @@ bool interrupted(void)
     return interrupt_seen;
 }
 
-/* Warnings only: errors come back as a status and are explained where they are met. */
+/* Warnings and, if a command wants them, notes: errors come back as a status and are explained where they are met. */
 static void on_log(void *user, int32_t level, const char *text)
 {
     if (level == MGEN_LOG_WARN)
         complain(user, "warning: %s", text);
+    else if (level == MGEN_LOG_INFO && session_tells)
+        complain(user, "%s", text);
 }
 
 /* Clips that are encoded, weights that are read: drawn when it takes long, and ended by Ctrl-C. */
@@ -65,6 +67,7 @@ void session_waited(cli_session *s)
 
 static atomic_bool begun;
 double session_memory;
+bool session_tells;
 
 bool session_begun(void)
 {

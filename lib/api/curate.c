@@ -35,6 +35,9 @@ static void report_funnel(mgen_report *report, const mgi_curate_funnel *f)
     }
     mgi_report_add(report, "seconds", f->seconds);
     mgi_report_add(report, "clusters", (double)f->clusters);
+    mgi_report_add(report, "others", (double)f->others);
+    mgi_report_add(report, "edited", (double)f->edited);
+    mgi_report_add(report, "before", (double)f->before);
 }
 
 static mgen_status check(mgen_context *ctx, const mgen_curate_params *p)

@@ -14,6 +14,9 @@ typedef struct mgi_curate_funnel {
     int64_t all_films, all_clips; /* that were looked at */
     double seconds;               /* of the clips that are kept */
     int64_t clusters;
+    int64_t others,
+        edited; /* files of the folder that are passed over: films of kinds that are not read, films after an edit */
+    int64_t before; /* films that a curation which was ended had watched */
 } mgi_curate_funnel;
 
 typedef struct mgi_curator {
@@ -39,7 +42,8 @@ double mgi_curate_alike(const mgi_curate_view *a, const mgi_curate_view *b);
 
 /* All of a folder's films; `path` gets a line of JSON for each clip, and for each film without any. `progress` is
  * asked after each film, on the caller's thread: true ends it (CANCELLED). Films are watched by all threads of the context, with the
- * same outcome, log and order as by one; if there is no memory for that, one at a time. NOT_FOUND if there is no film, what reading says if none can be
+ * same outcome, log and order as by one; if there is no memory for that, one at a time. NOT_FOUND if there is no film or, when the list is written, if
+ * it keeps no clip; what reading says if none can be
  * read; rules as curate_rules.h, where `rules` NULL is the report's. */
 mgen_status mgi_curate_folder(mgen_context *ctx, const char *dir, const char *rules,
                               const char *path,

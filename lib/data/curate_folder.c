@@ -5,6 +5,7 @@
 #include "core/in_order.h"
 #include "data/curate.h"
 #include "data/curate_journal.h"
+#include "data/curate_tell.h"
 #include "data/folder.h"
 #include "data/folder_edits.h"
 #include "io/path.h"
@@ -38,7 +39,7 @@ typedef struct folder {
     const mgi_dir_file **film;
     mgi_curate_film **seen; /* of each film what was found by a curation that was ended, or NULL */
     mgi_curate_journal journal;
-    int64_t films, unread;
+    int64_t films, unread, others, edited;
     int64_t next, done, before; /* the next film; films that are done, those seen before first */
     bool (*progress)(void *user, int64_t done, int64_t total);
     void *user;
@@ -252,7 +253,16 @@ static mgen_status find_films(folder *d)
     for (int64_t i = 0; i < d->count; i++)
         if (mgi_folder_is_sample(d->files[i].name, false, d->files, d->count))
             d->film[d->films++] = &d->files[i];
-    return d->films ? MGEN_OK : mgi_folder_no_film(d->ctx, d->dir);
+    d->others = mgi_folder_tell_of_others(d->ctx, d->dir, d->files, d->count, false);
+    if (!d->films)
+        return mgi_folder_no_film(d->ctx, d->dir);
+    for (int64_t i = 0; i < d->count; i++)
+        d->edited += mgi_folder_is_film(d->files[i].name);
+    d->edited -= d->films;
+    if (d->edited)
+        mgi_log(d->ctx, MGEN_LOG_INFO, "%lld films after an edit of another one are left out",
+                (long long)d->edited);
+    return MGEN_OK;
 }
 
 /* What an earlier curation of this list found before it was ended. */
@@ -406,9 +416,15 @@ mgen_status mgi_curate_folder(mgen_context *ctx, const char *dir, const char *ru
         status = take_films(&d);
     if (status == MGEN_OK)
         status = mgi_curator_decide(&d.curator, funnel);
-    if (status == MGEN_OK)
+    if (status == MGEN_OK) {
+        funnel->others = d.others;
+        funnel->edited = d.edited;
+        funnel->before = d.before;
         status = write_list(&d.curator, path);
+    }
     mgi_curate_journal_close(&d.journal, status == MGEN_OK);
+    if (status == MGEN_OK)
+        status = mgi_curate_tell(&d.curator, funnel, dir, path);
     mgi_curator_finish(&d.curator);
     forget(&d);
     mgi_dir_free(ctx, d.files, d.count);

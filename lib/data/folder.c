@@ -299,8 +299,8 @@ static bool ends_in(const char *name, const char *const *endings, size_t count)
     return false;
 }
 
-static void tell_of(mgen_context *ctx, const char *dir, const mgi_dir_file *files, int64_t count,
-                    const char *const *endings, size_t kinds, const char *wanted)
+static int64_t tell_of(mgen_context *ctx, const char *dir, const mgi_dir_file *files, int64_t count,
+                       const char *const *endings, size_t kinds, const char *wanted)
 {
     const char *first = NULL;
     int64_t n = 0;
@@ -312,20 +312,23 @@ static void tell_of(mgen_context *ctx, const char *dir, const mgi_dir_file *file
                 "%lld of the files in '%s' are passed over, the first is '%.200s': %s makes one of "
                 "it",
                 (long long)n, dir, first, wanted);
+    return n;
 }
 
 /* Whoever has only some of a folder's films, or pictures where they are samples, learned from is told. */
-static void tell_of_others(mgen_context *ctx, const mgi_dataset *ds, const mgi_dir_file *files,
-                           int64_t count)
+int64_t mgi_folder_tell_of_others(mgen_context *ctx, const char *dir, const mgi_dir_file *files,
+                                  int64_t count, bool pictures)
 {
     static const char *const films[] = {".m4v", ".3gp", ".ts",  ".mts", ".m2ts", ".mpg", ".mpeg",
                                         ".vob", ".wmv", ".asf", ".flv", ".ogv",  ".mxf", ".gif"};
-    static const char *const pictures[] = {".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"};
-    tell_of(ctx, ds->dir, files, count, films, sizeof(films) / sizeof(films[0]),
-            "films end in .mp4, .mkv, .webm, .mov, .avi or .y4m; 'ffmpeg -i FILE NAME.mkv'");
-    if (ds->frames == 1)
-        tell_of(ctx, ds->dir, files, count, pictures, sizeof(pictures) / sizeof(pictures[0]),
-                "pictures end in " MGI_FOLDER_PICTURES "; 'ffmpeg -i FILE NAME.png'");
+    static const char *const others[] = {".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"};
+    int64_t n =
+        tell_of(ctx, dir, files, count, films, sizeof(films) / sizeof(films[0]),
+                "films end in .mp4, .mkv, .webm, .mov, .avi or .y4m; 'ffmpeg -i FILE NAME.mkv'");
+    if (pictures)
+        n += tell_of(ctx, dir, files, count, others, sizeof(others) / sizeof(others[0]),
+                     "pictures end in " MGI_FOLDER_PICTURES "; 'ffmpeg -i FILE NAME.png'");
+    return n;
 }
 
 mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
@@ -341,7 +344,7 @@ mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
                                                         : take_films(ctx, ds, files, count, &hash);
     ds->identity = hash ? hash : 1;
     if (status == MGEN_OK)
-        tell_of_others(ctx, ds, files, count);
+        mgi_folder_tell_of_others(ctx, dir, files, count, ds->frames == 1);
     mgi_dir_free(ctx, files, count);
     return status;
 }

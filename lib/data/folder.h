@@ -12,6 +12,10 @@ bool mgi_folder_is_picture(const char *name); /* which samples of one frame may 
 #define MGI_FOLDER_PICTURES ".png, .jpg, .jpeg or .webp"
 /* NOT_FOUND, with the endings that films have. */
 mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir);
+/* A warning of films of kinds that are not read, and of such pictures if `pictures` are samples: how many, which is returned, and the
+ * first. */
+int64_t mgi_folder_tell_of_others(mgen_context *ctx, const char *dir, const mgi_dir_file *files,
+                                  int64_t count, bool pictures);
 /* Which is the first of these files, sorted as they are, that is not before the name. */
 int64_t mgi_folder_from(const char *name, const mgi_dir_file *files, int64_t count);
 /* <name without ending><ending>, if it is among these files of the folder; else NULL. */

@@ -304,6 +304,7 @@ static mgen_status call_curate(bench *b)
     char list[256];
     snprintf(list, sizeof list, "%s/list.jsonl", dir);
     p.dir = dir;
+    p.rules = write_text("rules.json", lenient_rules);
     p.out = list;
     mgen_status status = mgen_curate(b->ctx, &p, &report);
     mgen_report_destroy(report);

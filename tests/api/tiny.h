@@ -55,6 +55,24 @@ SHARED const char recipe_text[] =
     " \"columns_max\": 8, \"text_dim\": 16, \"guidance\": 2}},"
     " \"optimizer\": {\"lr\": 0.02, \"ema\": 0.5}}]}";
 
+/* By which curation keeps a film of one colour. */
+SHARED const char lenient_rules[] =
+    "{\"base\": \"toybox\", \"skip\": 0, \"still_max\": 1, \"still_seconds_max\": 100,"
+    " \"motion_min\": 0, \"vector_min\": 0}";
+
+/* A file of the folder, made if it is not there yet; its path, until the next call. */
+SHARED const char *write_text(const char *name, const char *text)
+{
+    static char path[256];
+    snprintf(path, sizeof path, "%.200s/%.50s", dir, name);
+    if (access(path, F_OK) != 0) {
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        assert_true(fputs(text, f) >= 0 && fclose(f) == 0);
+    }
+    return path;
+}
+
 SHARED mgen_context *make_context(uint32_t threads)
 {
     mgen_context *ctx = NULL;

@@ -40,6 +40,7 @@ def test_refused(world):
     curate = world.moviegen.curate
     raises(world.moviegen.NotFoundError, curate, world.context, world.path("nowhere"))
     raises(world.moviegen.NotFoundError, curate, world.context, world.path("raw"), rules=world.path("nowhere.json"))
+    raises(world.moviegen.NotFoundError, curate, world.context, world.path("raw"))  # the report's rules keep nothing
 
     def stop(done, total):
         raise KeyError(done)

@@ -63,9 +63,36 @@ def test_folder(w):
     assert lines["good0.y4m"]["caption"] == "a block moves right" and lines["good0.y4m"]["first"] == 4, lines
     assert lines["still.y4m"]["dropped"] == "still" and lines["short.y4m"]["dropped"] == "duration", lines
     assert not os.path.exists(w.path("raw") + "/clips.jsonl")
-    run = w.run("curate", w.path("raw"), "--json")  # the report's rules
+    for text in ("5 films: 5 can be read, 3 of 4 clips are kept", "\"duration\" drops 1 film, 'short.y4m'",
+                 "\"still\" drops 1 clip, of 'still.y4m'"):
+        assert text in run.stderr.decode(), run.stderr
+    run = w.run("curate", w.path("raw"), "--rules", "toybox", "--json", "-q")
     expect(run, 0)
-    assert json.loads(run.stdout)["films"] == 5 and json.loads(run.stdout)["clips_resample"] == 0, run.stdout
+    assert json.loads(run.stdout)["films"] == 5 and json.loads(run.stdout)["clips_resample"] == 3, run.stdout
+    assert run.stderr == b"", run.stderr
+
+
+def test_nothing_kept(w):
+    """By the report's rules all is too small: an error, and the list says of each why."""
+    films(w)
+    expect(w.run("curate", w.path("raw"), "-q"), 1, "no clip of the 5 films", "\"duration\" drops 5 films, first of 'good0.y4m',",
+           "duration_min, duration_max")
+    assert lines_of(w.path("raw") + "/clips.jsonl")["still.y4m"]["dropped"] == "duration"
+    assert not os.path.exists(w.path("raw") + "/clips.jsonl.seen")
+
+
+def test_other_kinds(w):
+    """Films of kinds that are not read are told, also where there are no others."""
+    film(w, "good.y4m", 40, True, 0)
+    for name in ("a.mts", "b.M4V"):
+        with open(os.path.join(w.path("raw"), name), "wb"):
+            pass
+    run = w.run("curate", w.path("raw"), "--rules", "toybox", "--json", "-q")
+    expect(run, 0, "2 of the files in", "the first is 'a.mts'")
+    assert json.loads(run.stdout)["others"] == 2, run.stdout
+    os.remove(os.path.join(w.path("raw"), "good.y4m"))
+    run = w.run("curate", w.path("raw"), "-q")
+    assert run.returncode == 1 and b"the first is 'a.mts'" in run.stderr and b"no film in" in run.stderr, run.stderr
 
 
 def test_edited(w):
@@ -120,7 +147,7 @@ def test_training(w):
             json.dump(RECIPE, f)
         return w.run("train", "--recipe", w.path("tae.json"), "--stage", "tae", "--dir", w.path("trained"), "--data", w.path("raw"), "-q")
     films(w)
-    expect(w.run("curate", w.path("raw"), "-q"), 0)  # by the report's rules all is too small
+    expect(w.run("curate", w.path("raw"), "-q"), 1, "is kept")  # by the report's rules all is too short
     expect(train(), 1, "keeps no clip")
     expect(w.run("curate", w.path("raw"), "--rules", "toybox", "-q"), 0)
     expect(train(), 0)

@@ -146,6 +146,34 @@ static void test_folder(void **state)
     free(text);
 }
 
+/* Most is dropped by one step, which is named with its rules and its first films; what is no film of its own is counted. */
+static void test_nothing_kept(void **state)
+{
+    (void)state;
+    static const char *const says[] = {"no clip of the 17 films",
+                                       "\"resolution\" drops ",
+                                       "first of 'clean.y4m', 'cuts.y4m', 'duplicate.y4m'",
+                                       "; \"read\" 1, \"duration\" 3",
+                                       "(width_min, height_min)",
+                                       "all.jsonl"};
+    mgi_curate_funnel kept;
+    mgen_status status;
+    put_file("rules.json", "{\"base\": \"toybox\", \"width_min\": 4000, \"duration_max\": 7}");
+    put_file("old.mts", "");
+    put_file("clean.edited.y4m", "");
+    status = mgi_curate_folder(ctx, folder, in_folder("rules.json"), in_folder("all.jsonl"), NULL,
+                               NULL, &kept);
+    assert_int_equal(status, MGEN_E_NOT_FOUND);
+    for (size_t i = 0; i < sizeof says / sizeof says[0]; i++)
+        if (!strstr(mgen_last_error(ctx), says[i]))
+            fail_msg("%s lacks %s", mgen_last_error(ctx), says[i]);
+    assert_true(kept.others == 1 && kept.edited == 1 && kept.all_films == MGI_RAW_KINDS + 2);
+    assert_true(kept.clips[MGI_CURATE_RESAMPLE] == 0);
+    assert_int_equal(remove(in_folder("all.jsonl")), 0);
+    assert_int_equal(remove(in_folder("old.mts")), 0);
+    assert_int_equal(remove(in_folder("clean.edited.y4m")), 0);
+}
+
 /* ---- several films at a time -------------------------------------------------------------------- */
 
 typedef struct outcome {
@@ -218,6 +246,8 @@ static void test_threads(void **state)
     curate_by(1, 0, &one);
     assert_int_equal(one.status, MGEN_OK);
     assert_non_null(strstr(one.log, "broken.y4m"));
+    assert_non_null(strstr(one.log, "\"read\" drops 2 films, 'broken.y4m', 'broken2.y4m'"));
+    assert_non_null(strstr(one.log, " can be read, "));
     assert_non_null(strstr(one.log, "broken2.y4m"));
     assert_true(strstr(one.log, "broken.y4m") < strstr(one.log, "broken2.y4m"));
     assert_int_equal(one.told, MGI_RAW_KINDS + 3);
@@ -432,9 +462,10 @@ static void test_groups(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_folder),  cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_dataset), cmocka_unit_test(test_list),
-        cmocka_unit_test(test_sound),   cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_folder),  cmocka_unit_test(test_nothing_kept),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_dataset),
+        cmocka_unit_test(test_list),    cmocka_unit_test(test_sound),
+        cmocka_unit_test(test_groups),
     };
     return cmocka_run_group_tests(tests, make_folder_context, remove_folder_context);
 }

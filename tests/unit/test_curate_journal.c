@@ -29,6 +29,8 @@
 enum { SEED = 11, KINDS = 4, FILMS = 7, BROKEN = 1 /* of them, which is watched each time */ };
 static const int kinds[KINDS] = {MGI_RAW_CLEAN, MGI_RAW_SHORT, MGI_RAW_STILL, MGI_RAW_SMALL};
 
+static const char usual[] = "{\"base\": \"toybox\", \"width_min\": 0, \"portrait_max\": 1}";
+
 static char logged[8192];
 
 static void keep_log(void *user, int32_t level, const char *text)
@@ -69,6 +71,13 @@ static bool is_there(const char *name)
     return access(in_folder(name), F_OK) == 0;
 }
 
+static const char *usual_rules(void)
+{
+    static char path[256];
+    snprintf(path, sizeof path, "%s/usual.json", folder);
+    return path;
+}
+
 /* A film of the world, of a name that stands before or behind others. */
 static void put_film(const char *name, uint64_t index)
 {
@@ -87,7 +96,9 @@ static void put_films(void)
         snprintf(name, sizeof name, "%c.y4m", 'a' + i);
         put_film(name, (uint64_t)(MGI_RAW_KINDS * (i / KINDS) + kinds[i % KINDS]));
     }
-    put_bytes("broken.y4m", "YUV4MPEG2 W64 H64 F16:1 C444\nFRAME\nshort", 40);
+    static char narrow[36 + 3 * 1000] = "YUV4MPEG2 W1 H1000 F16:1 C444\nFRAME\n";
+    put_bytes("broken.y4m", narrow, sizeof narrow); /* it opens, but cannot be looked at */
+    put_bytes("usual.json", usual, sizeof usual - 1);
     put_bytes("a.txt", "first", 5);
 }
 
@@ -121,7 +132,7 @@ static void curate(run *r, uint32_t threads)
     logged[0] = '\0';
     assert_int_equal(mgi_context_init(&own, &params), MGEN_OK);
     r->first = r->told = 0;
-    r->status = mgi_curate_folder(own, folder, r->rules ? r->rules : "toybox",
+    r->status = mgi_curate_folder(own, folder, r->rules ? r->rules : usual_rules(),
                                   in_folder("list.jsonl"), told, r, &r->funnel);
     if (r->status != MGEN_OK)
         snprintf(logged, sizeof logged, "%s", mgen_last_error(own));
@@ -242,9 +253,11 @@ static void test_changed(void **state)
 static void test_rules(void **state)
 {
     (void)state;
-    static const char text[] = "{\"base\": \"toybox\", \"clip_max\": 2.5, \"still_max\": 1,"
+    static const char text[] = "{\"base\": \"toybox\", \"width_min\": 0, \"portrait_max\": 1, "
+                               "\"clip_max\": 2.5, \"still_max\": 1,"
                                " \"still_seconds_max\": 100, \"motion_min\": 0, \"vector_min\": 0}";
-    static const char same[] = "{\"base\": \"toybox\", \"clip_max\": 4}";
+    static const char same[] =
+        "{\"portrait_max\": 1, \"clip_max\": 4, \"width_min\": 0, \"base\": \"toybox\"}";
     size_t size, toybox_size;
     char rules[256];
     put_bytes("rules.json", text, sizeof text - 1);
@@ -330,7 +343,7 @@ static int64_t believed(const uint8_t *data, size_t size, const mgi_dir_file *fi
     mgi_curate_film *seen = NULL;
     size_t good;
     int64_t records;
-    mgi_curate_rules_toybox(&rules);
+    OK(mgi_curate_rules_open(ctx, usual_rules(), &rules));
     OK(mgi_curate_journal_read(ctx, data, size, mgi_curate_journal_key(&rules), &file, 1, &seen,
                                &good, &records));
     assert_true(good <= size && (records == 0) == (good <= 16));

@@ -418,7 +418,8 @@ pub struct Curation<'a> {
 }
 
 /// Find the clips of a folder's films that are worth training on. The report says how many films and
-/// clips are left after each step. `progress` is called after each film with the films done and
+/// clips are left after each step; that none is left is an error, although the list is written. What
+/// an earlier call that was ended has watched is not watched again. `progress` is called after each film with the films done and
 /// all; `Break` cancels.
 pub fn curate<F>(ctx: &mut Context, dir: &Path, how: &Curation<'_>, progress: F) -> Result<Report>
 where
