@@ -659,7 +659,7 @@ typedef struct mgen_curate_params {
 } mgen_curate_params;
 /** Find the clips of a folder's films that are worth training on. The report holds films and clips, how many of each are
  *  left after each step, as clips_text, and seconds. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
- *  MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (rules, captions, ratings), MGEN_E_UNSUPPORTED (no film can
+ *  MGEN_E_NOT_FOUND (no folder, film or clip that is kept), MGEN_E_IO, MGEN_E_CORRUPT (rules, captions, ratings), MGEN_E_UNSUPPORTED (no film can
  *  be read), MGEN_E_NO_SPACE, MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_curate(mgen_context *ctx, const mgen_curate_params *params, mgen_report **out);
 
