@@ -3,11 +3,13 @@
 """Writes kernels/common/activation_tables.h: the activations as polynomials on 32 pieces.
 
     python3 scripts/fit_activations.py > kernels/common/activation_tables.h
+    python3 scripts/fit_activations.py --sums > kernels/group_norm/silu_slope_table.h
     python3 scripts/fit_activations.py --errors
 
 Each activation is act(x) = max(x, 0) - t(|x|), and its derivative at -|x| is s(|x|). Piece i spans half a
 width on both sides of i * width; the last one is 0 and serves all that is larger. Polynomials pass through the
-function at the Chebyshev points of their piece; those of t at 0 have no constant term.
+function at the Chebyshev points of their piece; those of t at 0 have no constant term. With --sums: the slope of
+SiLU once more, of degree 4, for sums of what comes from bf16.
 """
 import math
 import sys
@@ -45,6 +47,8 @@ FORMS = {
     'gelu_erf': ((lambda u: u * normal_cdf(-u), lambda u: normal_cdf(-u) - u * density(u)), 0.1875),
     'quick_gelu': (sigmoid_form(lambda u: 1.702 * u, lambda u: 1.702), 0.296875),
 }
+
+SUMS_DEGREE, SUMS_WIDTH = 4, 0.5
 
 
 def interpolate(f, points):
@@ -118,8 +122,27 @@ def errors(name, f, table, width, local):
           f' past the end {f((PIECES - 1.5) * width):.2g}')
 
 
+def sums(only_errors):
+    slope = FORMS['silu'][0][1]
+    table = fit(slope, SUMS_WIDTH, SUMS_DEGREE, False, False)
+    if only_errors:
+        errors('silu_sums_slope', slope, table, SUMS_WIDTH, False)
+        return
+    print('/* SPDX-License-Identifier: MIT\n'
+          ' * The derivative of SiLU on 32 pieces; written by scripts/fit_activations.py --sums, which says\n'
+          ' * what it is. [power of u][piece] */\n'
+          '#ifndef MGK_SILU_SLOPE_TABLE_H\n#define MGK_SILU_SLOPE_TABLE_H\n\n'
+          f'#define MGK_SILU_SUMS_WIDTH {SUMS_WIDTH:g}f\n')
+    show('silu_sums_slope', table)
+    print('\n#endif')
+
+
 def main():
     only_errors = '--errors' in sys.argv
+    if only_errors or '--sums' in sys.argv:
+        sums(only_errors)
+    if '--sums' in sys.argv:
+        return
     if not only_errors:
         print('/* SPDX-License-Identifier: MIT\n'
               ' * The activations as polynomials on 32 pieces; written by scripts/fit_activations.py, which'

@@ -3,15 +3,17 @@
 #include "kernels/common/case_tools.h"
 #include "kernels/group_norm/group_norm.h"
 
+/* The last two: past the caches, in either dtype. */
 static const struct {
     int64_t n, rows, c, groups;
-} shapes[] = {{0, 5, 8, 2},      {2, 0, 8, 4},    {3, 4, 0, 2},     {1, 1, 1, 1},
-              {2, 1, 6, 6},      {2, 5, 7, 1},    {3, 9, 33, 11},   {1, 600, 64, 8},
-              {2, 700, 96, 32},  {4, 40, 150, 3}, {1, 70, 1500, 5}, {5, 300, 24, 24},
-              {2, 43700, 96, 32}}; /* the last one: past the caches, in either dtype */
+} shapes[] = {{0, 5, 8, 2},       {2, 0, 8, 4},      {3, 4, 0, 2},     {1, 1, 1, 1},
+              {2, 1, 6, 6},       {2, 5, 7, 1},      {3, 9, 33, 11},   {1, 600, 64, 8},
+              {2, 700, 96, 32},   {4, 40, 150, 3},   {1, 70, 1500, 5}, {5, 300, 24, 24},
+              {2, 43700, 96, 32}, {1, 32800, 256, 8}};
 static const int ops[] = {MGK_OP_group_norm_stats, MGK_OP_group_norm_apply,
                           MGK_OP_group_norm_grad_stats, MGK_OP_group_norm_grad_apply};
-enum { SHAPES = sizeof shapes / sizeof shapes[0] - 1, OPS = 4, WEIGHTS = 3, LARGE = 2 * OPS };
+enum { LARGE_SHAPES = 2, SHAPES = sizeof shapes / sizeof shapes[0] - LARGE_SHAPES };
+enum { OPS = 4, WEIGHTS = 3, LARGE = 2 * LARGE_SHAPES * OPS };
 enum { LEGAL = OPS * SHAPES * WEIGHTS * 2 * 2 * 2 };
 
 static void positive(mgk_case *c, mgk_buf *slot, int role, int64_t count, float scale)
@@ -38,7 +40,9 @@ static void build_stats(mgk_case *c, mgk_group_norm_args *a, int fill, bool merg
 /* weights 0: none, 1: weight, 2: weight and bias */
 static void build(mgk_case *c, mgk_group_norm_args *a, int index, bool large)
 {
-    int op = mgk_case_take(&index, OPS), shape = large ? SHAPES : mgk_case_take(&index, SHAPES);
+    int op = mgk_case_take(&index, OPS);
+    int shape =
+        large ? SHAPES + mgk_case_take(&index, LARGE_SHAPES) : mgk_case_take(&index, SHAPES);
     int weights = large ? 2 : mgk_case_take(&index, WEIGHTS);
     bool add = !large && mgk_case_take(&index, 2);
     a->silu = large || mgk_case_take(&index, 2);

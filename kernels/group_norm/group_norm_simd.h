@@ -9,6 +9,7 @@
 #include "kernels/common/real_simd.h"
 #include "kernels/common/simd_math.h"
 #include "kernels/group_norm/group_norm.h"
+#include "kernels/group_norm/silu_slope_simd.h"
 
 /* The columns of a sample, each of whole cache lines. For bf16 what is linear in x is put together: x TIMES + PLUS goes
  * through the activation, and dx = p TIMES - MEAN_P - x MEAN_PH. Where a mean is far from 0 that loses no more than x has
@@ -16,7 +17,9 @@
 enum { MEAN, RSTD, WEIGHT, BIAS, MEAN_P, MEAN_PH, TIMES, PLUS };
 enum {
     COLUMNS_A_TASK = 256,
-    ROWS = 4, /* that are summed before they go to memory */
+    TILE = MGK_WIDTH == 16 ? 4 : 1, /* pairs of vectors whose sums fit into registers */
+    STRIP = 8192,    /* elements whose sums do not go to memory in between, or more */
+    STRIP_LEAST = 4, /* rows */
     NEAR_BYTES =
         4096 /* how far ahead sums fetch what they read, out of cache on a Zen 5: measured */
 };
@@ -62,6 +65,20 @@ MGK_INLINE void set_column_two(float *p, v_two v)
     v_store(p + MGK_WIDTH, v.b);
 }
 
+MGK_INLINE void add_column_two(float *p, v_two v)
+{
+    const v_two before = column_two(p);
+    set_column_two(p, (v_two){before.a + v.a, before.b + v.b});
+}
+
+/* How many rows are summed in registers before they go to memory. */
+static int64_t strip_rows(const job *j)
+{
+    const int64_t c = j->a->c;
+    const bool large = j->a->n * j->a->rows * c * mgk_real_size(j->a->x.dtype) >= MGK_STREAM_BYTES;
+    return c > 2 * MGK_WIDTH * TILE && large ? 1 : mgk_max(STRIP_LEAST, STRIP / c);
+}
+
 /* How many elements ahead sums over rows fetch, 0: none. What they read is not read again. */
 MGK_INLINE int64_t sums_ahead(const job *j, int32_t type)
 {
@@ -83,36 +100,67 @@ static void plain_column(float *column, int64_t c)
         set_column_two(column + i, v_two_plain(column_two(column + i)));
 }
 
+/* body(args...) for tiles of channels as long as there are pairs of vectors: the first channel of each is `done`, `pairs` a
+ * constant. */
+#define EACH_TILE(c, body, ...)                                                                    \
+    for (int64_t left; (left = ((c)-done) / (2 * MGK_WIDTH)) > 0;                                  \
+         done += 2 * MGK_WIDTH * mgk_min(TILE, left)) {                                            \
+        if (TILE == 1 || left == 1)                                                                \
+            TILE_OF(1, body, __VA_ARGS__);                                                         \
+        else if (left == 2)                                                                        \
+            TILE_OF(2, body, __VA_ARGS__);                                                         \
+        else if (left == 3)                                                                        \
+            TILE_OF(3, body, __VA_ARGS__);                                                         \
+        else                                                                                       \
+            TILE_OF(TILE, body, __VA_ARGS__);                                                      \
+    }
+#define TILE_OF(count, body, ...)                                                                  \
+    do {                                                                                           \
+        enum { pairs = TILE < (count) ? TILE : (count) };                                          \
+        body(__VA_ARGS__);                                                                         \
+    } while (0)
+
 /* -- stats ------------------------------------------------------------------------------------ */
 
-/* `count` rows from r on to the channels' sums of d and d^2. */
-MGK_INLINE void channel_rows(v_real x, int64_t c, int64_t r, int count, float *sum, float *square,
-                             int64_t ahead)
+/* `rows` rows from r on to the sums of `pairs` pairs of vectors of channels. */
+MGK_INLINE void channel_tile(v_real x, int64_t c, int64_t done, int64_t r, int64_t rows, int pairs,
+                             float *sum, float *square, int64_t ahead)
+{
+    v_two first[TILE], s[TILE], q[TILE];
+    MGK_UNROLL
+    for (int k = 0; k < pairs; k++) {
+        first[k] = v_read_two(x, done + 2 * MGK_WIDTH * k);
+        s[k] = q[k] = (v_two){v_set(0), v_set(0)};
+    }
+    for (int64_t at = r * c + done; rows > 0; rows--, at += c) {
+        MGK_UNROLL
+        for (int k = 0; k < pairs; k++) {
+            const v_two v = v_read_two(x, at + 2 * MGK_WIDTH * k);
+            const v_two d = {v.a - first[k].a, v.b - first[k].b};
+            fetch_two(x, at + 2 * MGK_WIDTH * k, ahead);
+            s[k] = (v_two){s[k].a + d.a, s[k].b + d.b};
+            q[k] = (v_two){v_fma(d.a, d.a, q[k].a), v_fma(d.b, d.b, q[k].b)};
+        }
+    }
+    MGK_UNROLL
+    for (int k = 0; k < pairs; k++) {
+        add_column_two(sum + done + 2 * MGK_WIDTH * k, s[k]);
+        add_column_two(square + done + 2 * MGK_WIDTH * k, q[k]);
+    }
+}
+
+/* The same of all channels. */
+MGK_INLINE void channel_rows(v_real x, int64_t c, int64_t r, int64_t rows, float *sum,
+                             float *square, int64_t ahead)
 {
     int64_t done = 0;
-    for (; done + 2 * MGK_WIDTH <= c; done += 2 * MGK_WIDTH) {
-        const v_two first = v_read_two(x, done);
-        v_two s = {v_set(0), v_set(0)};
-        v_two q = s;
-        MGK_UNROLL
-        for (int k = 0; k < count; k++) {
-            const int64_t at = (r + k) * c + done;
-            const v_two v = v_read_two(x, at), d = {v.a - first.a, v.b - first.b};
-            fetch_two(x, at, ahead);
-            s = (v_two){s.a + d.a, s.b + d.b};
-            q = (v_two){v_fma(d.a, d.a, q.a), v_fma(d.b, d.b, q.b)};
-        }
-        const v_two a = column_two(sum + done), b = column_two(square + done);
-        set_column_two(sum + done, (v_two){a.a + s.a, a.b + s.b});
-        set_column_two(square + done, (v_two){b.a + q.a, b.b + q.b});
-    }
+    EACH_TILE(c, channel_tile, x, c, done, r, rows, pairs, sum, square, ahead);
     MGK_EACH_VECTOR_FROM(done, i, c, {
         const vf first = v_get(x, i);
         vf s = v_set(0);
         vf q = v_set(0);
-        MGK_UNROLL
-        for (int k = 0; k < count; k++) {
-            const vf d = v_get(x, (r + k) * c + i) - first;
+        for (int64_t k = r; k < r + rows; k++) {
+            const vf d = v_get(x, k * c + i) - first;
             s += d;
             q = v_fma(d, d, q);
         }
@@ -130,35 +178,41 @@ MGK_INLINE void channel_sums(const job *j, int64_t at, int64_t rows, float *sum,
     const v_real x = v_from(j->a->x, at, type);
     memset(sum, 0, sizeof(float) * (size_t)c);
     memset(square, 0, sizeof(float) * (size_t)c);
-    int64_t r = 1;
-    for (; r + ROWS <= rows; r += ROWS)
-        channel_rows(x, c, r, ROWS, sum, square, ahead);
-    for (; r < rows; r++)
-        channel_rows(x, c, r, 1, sum, square, ahead);
+    const int64_t strip = strip_rows(j);
+    for (int64_t r = 1; r < rows; r += strip)
+        channel_rows(x, c, r, mgk_min(strip, rows - r), sum, square, ahead);
     if (type == MGK_BF16) {
         plain_column(sum, c);
         plain_column(square, c);
     }
 }
 
-/* The groups' sums of squared distances and their means, from those of the channels. */
-MGK_INLINE void group_sums(const job *j, int64_t at, int64_t rows, float *sum, float *square,
-                           int32_t type)
+/* Sums of d and d^2 to the channels' means and sums of squared distances from them. */
+MGK_INLINE void channel_means(v_real x, int64_t c, int64_t rows, float *sum, float *square)
 {
-    v_real x = v_from(j->a->x, at, type);
-    const double share = 1.0 / (double)rows;
+    const vf share = v_set(1.0f / (float)rows);
+    MGK_EACH_VECTOR(i, c, {
+        const vf s = v_in(sum + i), off = s * share;
+        v_out(square + i, v_fma(-s, off, v_in(square + i)));
+        v_out(sum + i, v_get(x, i) + off);
+    });
+}
+
+/* The groups' sums of squared distances and their means, from those of the channels. */
+static void group_sums(const job *j, int64_t rows, float *sum, float *square)
+{
+    const double share = 1.0 / (double)j->wide;
     for (int64_t g = 0; g < j->a->groups; g++) {
-        double mean = 0, all = 0;
-        for (int64_t c = g * j->wide; c < (g + 1) * j->wide; c++) {
-            double off = sum[c] * share;
-            all += square[c] - sum[c] * off; /* distances from the channel's own mean */
-            sum[c] = (float)(v_read(x, c, 1)[0] + off);
-            mean += sum[c];
+        const float *of = sum + g * j->wide, *squares = square + g * j->wide;
+        double mean = 0, off = 0, all = 0;
+        for (int64_t c = 0; c < j->wide; c++)
+            mean += of[c];
+        mean *= share;
+        for (int64_t c = 0; c < j->wide; c++) {
+            off += (of[c] - mean) * (of[c] - mean);
+            all += squares[c];
         }
-        mean /= (double)j->wide;
-        for (int64_t c = g * j->wide; c < (g + 1) * j->wide; c++)
-            all += (sum[c] - mean) * (sum[c] - mean) * (double)rows;
-        square[g] = (float)all; /* of channels that have been read */
+        square[g] = (float)(all + off * (double)rows); /* of channels that have been read */
         sum[g] = (float)mean;
     }
 }
@@ -167,7 +221,8 @@ MGK_INLINE void stats_rows(const job *j, int64_t at, int64_t rows, float *sum, f
                            int32_t type)
 {
     channel_sums(j, at, rows, sum, square, type);
-    group_sums(j, at, rows, sum, square, type);
+    channel_means(v_from(j->a->x, at, type), j->a->c, rows, sum, square);
+    group_sums(j, rows, sum, square);
 }
 
 /* The two columns begin with the groups' sums of squared distances and their means afterwards. */
@@ -335,66 +390,86 @@ MGK_INLINE vf before_grad(vf dy, vf h, vf weight, vf bias, bool silu, bool brief
     return silu ? dy * v_silu_grad(h * weight + bias, &y, brief) : dy;
 }
 
-/* `count` rows to the columns of a block: sums of p and of p h. */
-MGK_INLINE void grad_sum_rows(const job *j, const float *k, int64_t at, int count, float *out,
-                              int64_t ahead, bool silu, int32_t type)
+/* Adds p and p d, d = x - mean, to the sums of a vector whose columns begin at k. */
+MGK_INLINE void grad_step(vf x, vf dy, const float *k, int64_t lanes, int64_t column, vf *sum,
+                          vf *sum_d, bool silu, int32_t type)
+{
+    const vf d = x - v_load_lanes(k, lanes);
+    vf p = dy;
+    if (silu) {
+        const vf h = v_fma(d, v_load_lanes(k + TIMES * column, lanes),
+                           v_load_lanes(k + BIAS * column, lanes));
+        vf y;
+        p *= type == MGK_BF16 ? v_silu_slope_sums(h) : v_silu_grad(h, &y, false);
+    }
+    *sum += p;
+    *sum_d = v_fma(p, d, *sum_d);
+}
+
+/* `rows` rows from `at` on to the sums of `pairs` pairs of vectors of channels. */
+MGK_INLINE void grad_tile(const job *j, const float *k, int64_t at, int64_t done, int64_t rows,
+                          int pairs, float *out, int64_t ahead, bool silu, int32_t type)
 {
     const int64_t c = j->a->c, column = j->column;
     const v_real x = v_from(j->a->x, at, type), dy = v_from(j->a->dy, at, type);
-    int64_t done = 0;
-    for (; done + 2 * MGK_WIDTH <= c; done += 2 * MGK_WIDTH) {
-        const float *from = k + done;
-        const v_two mean = column_two(from), rstd = column_two(from + RSTD * column);
-        const v_two weight = column_two(from + WEIGHT * column);
-        const v_two bias = column_two(from + BIAS * column);
-        v_two sum = column_two(out + done), sum_h = column_two(out + column + done);
+    v_two sum[TILE], sum_d[TILE];
+    MGK_UNROLL
+    for (int i = 0; i < pairs; i++)
+        sum[i] = sum_d[i] = (v_two){v_set(0), v_set(0)};
+    for (int64_t from = done; rows > 0; rows--, from += c) {
         MGK_UNROLL
-        for (int r = 0; r < count; r++) {
-            const v_two v = v_read_two(x, r * c + done), d = v_read_two(dy, r * c + done);
-            const v_two h = {(v.a - mean.a) * rstd.a, (v.b - mean.b) * rstd.b};
-            fetch_two(x, r * c + done, ahead);
-            fetch_two(dy, r * c + done, ahead);
-            const v_two p = {before_grad(d.a, h.a, weight.a, bias.a, silu, false),
-                             before_grad(d.b, h.b, weight.b, bias.b, silu, false)};
-            sum = (v_two){sum.a + p.a, sum.b + p.b};
-            sum_h = (v_two){v_fma(p.a, h.a, sum_h.a), v_fma(p.b, h.b, sum_h.b)};
+        for (int i = 0; i < pairs; i++) {
+            const int64_t next = from + 2 * MGK_WIDTH * i;
+            const float *of = k + done + 2 * MGK_WIDTH * i;
+            const v_two v = v_read_two(x, next), d = v_read_two(dy, next);
+            fetch_two(x, next, ahead);
+            fetch_two(dy, next, ahead);
+            grad_step(v.a, d.a, of, MGK_WIDTH, column, &sum[i].a, &sum_d[i].a, silu, type);
+            grad_step(v.b, d.b, of + MGK_WIDTH, MGK_WIDTH, column, &sum[i].b, &sum_d[i].b, silu,
+                      type);
         }
-        set_column_two(out + done, sum);
-        set_column_two(out + column + done, sum_h);
     }
+    MGK_UNROLL
+    for (int i = 0; i < pairs; i++) {
+        add_column_two(out + done + 2 * MGK_WIDTH * i, sum[i]);
+        add_column_two(out + column + done + 2 * MGK_WIDTH * i, sum_d[i]);
+    }
+}
+
+/* `rows` rows to the columns of a block: sums of p and of p d. */
+MGK_INLINE void grad_sum_rows(const job *j, const float *k, int64_t at, int64_t rows, float *out,
+                              int64_t ahead, bool silu, int32_t type)
+{
+    const int64_t c = j->a->c, column = j->column;
+    int64_t done = 0;
+    EACH_TILE(c, grad_tile, j, k, at, done, rows, pairs, out, ahead, silu, type);
     MGK_EACH_VECTOR_FROM(done, i, c, {
-        const vf mean = v_in(k + i);
-        const vf rstd = v_in(k + RSTD * column + i);
-        const vf weight = v_in(k + WEIGHT * column + i);
-        const vf bias = v_in(k + BIAS * column + i);
+        const v_real x = v_from(j->a->x, at, type), dy = v_from(j->a->dy, at, type);
         vf sum = v_in(out + i);
-        vf sum_h = v_in(out + column + i);
-        MGK_UNROLL
-        for (int r = 0; r < count; r++) {
-            const vf h = (v_get(x, r * c + i) - mean) * rstd;
-            const vf p = before_grad(v_get(dy, r * c + i), h, weight, bias, silu, false);
-            sum += p;
-            sum_h = v_fma(p, h, sum_h);
-        }
+        vf sum_d = v_in(out + column + i);
+        for (int64_t r = 0; r < rows; r++)
+            grad_step(v_get(x, r * c + i), v_get(dy, r * c + i), k + i, v_lanes, column, &sum,
+                      &sum_d, silu, type);
         v_out(out + i, sum);
-        v_out(out + column + i, sum_h);
+        v_out(out + column + i, sum_d);
     });
 }
 
 MGK_INLINE void grad_sums(const job *j, int64_t block, bool silu, int32_t type)
 {
-    int64_t at, rows = block_rows(j, block, &at), r = 0;
-    const int64_t c = j->a->c, ahead = sums_ahead(j, type);
+    int64_t at, rows = block_rows(j, block, &at);
+    const int64_t c = j->a->c, column = j->column, ahead = sums_ahead(j, type);
+    const int64_t strip = strip_rows(j);
     const float *k = columns_of(j, block);
-    float *out = j->parts + block * 2 * j->column;
-    memset(out, 0, sizeof(float) * (size_t)(2 * j->column));
-    for (; r + ROWS <= rows; r += ROWS)
-        grad_sum_rows(j, k, at + r * c, ROWS, out, ahead, silu, type);
-    for (; r < rows; r++)
-        grad_sum_rows(j, k, at + r * c, 1, out, ahead, silu, type);
+    float *out = j->parts + block * 2 * column;
+    memset(out, 0, sizeof(float) * (size_t)(2 * column));
+    for (int64_t r = 0; r < rows; r += strip)
+        grad_sum_rows(j, k, at + r * c, mgk_min(strip, rows - r), out, ahead, silu, type);
+    MGK_EACH_VECTOR(
+        i, c, { v_out(out + column + i, v_in(out + column + i) * v_in(k + RSTD * column + i)); });
     if (type == MGK_BF16) {
         plain_column(out, c);
-        plain_column(out + j->column, c);
+        plain_column(out + column, c);
     }
 }
 
