@@ -136,7 +136,7 @@ static void test_host_dataset(void **state)
     mgen_context_destroy(ctx);
 }
 
-static void write_text(const char *folder, const char *name, const char *text)
+static void put_text(const char *folder, const char *name, const char *text)
 {
     char path[400];
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -169,7 +169,7 @@ static void test_folder(void **state)
         assert_int_equal(mgen_clip_write(ctx, clip, path), MGEN_OK);
         mgen_clip_destroy(clip);
     }
-    write_text(folder, "film1.txt", "the second one\n");
+    put_text(folder, "film1.txt", "the second one\n");
     assert_int_equal(mgen_dataset_open(ctx, folder, &p, &ds), MGEN_OK);
     assert_int_equal(mgen_dataset_count(ds), 3);
     assert_int_equal(mgen_dataset_read(ctx, ds, 1, caption, sizeof caption, &clip), MGEN_OK);
@@ -180,7 +180,7 @@ static void test_folder(void **state)
     assert_int_equal(mgen_dataset_read(ctx, ds, 0, caption, sizeof caption, &clip), MGEN_OK);
     assert_string_equal(caption, "");
     mgen_clip_destroy(clip);
-    write_text(folder, "film2.y4m", "YUV4MPEG2 nonsense");
+    put_text(folder, "film2.y4m", "YUV4MPEG2 nonsense");
     assert_int_equal(mgen_dataset_read(ctx, ds, 2, NULL, 0, &clip), MGEN_E_CORRUPT);
     assert_non_null(strstr(mgen_last_error(ctx), "film2.y4m"));
     mgen_dataset_release(ds);
@@ -525,7 +525,7 @@ static void test_mixed_films(void **state)
     snprintf(folder, sizeof folder, "%.200s/mixed", dir);
     snprintf(path, sizeof path, "%.200s/mixed.json", dir);
     assert_int_equal(mkdir(folder, 0700), 0);
-    write_text(dir, "mixed.json", mixed_text);
+    put_text(dir, "mixed.json", mixed_text);
     for (int i = 0; i < 5; i++)
         put_film(ctx, folder, i, i % 2 ? 128 : 64, i % 2 ? 9 : 17 + (uint32_t)i);
     mgen_trainer_params p = trainer_params("mixed", &w);
