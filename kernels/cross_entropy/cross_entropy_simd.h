@@ -40,7 +40,7 @@ MGK_INLINE void loss_rows(const mgk_cross_entropy_args *a, int64_t r, int64_t en
         if (target < 0)
             continue;
         v_real x = v_from(a->x, at, type);
-        float largest = v_row_walk(x, x, a->classes, V_ROW_LARGEST, 0);
+        float largest = v_row_walk(x, x, a->classes, V_ROW_LARGEST_NUMBER, 0);
         double sum = 0;
         for (int64_t j = 0; j < a->classes; j += PIECE) {
             v_real piece = v_from(a->x, at + j, type);

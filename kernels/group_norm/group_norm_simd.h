@@ -71,7 +71,8 @@ MGK_INLINE void add_column_two(float *p, v_two v)
     set_column_two(p, (v_two){before.a + v.a, before.b + v.b});
 }
 
-/* How many rows are summed in registers before they go to memory. */
+/* How many rows are summed in registers before they go to memory. Out of cache rows too wide for the registers are taken
+ * singly, in the order of memory: a Zen 4 fetches nothing else ahead. */
 static int64_t strip_rows(const job *j)
 {
     const int64_t c = j->a->c;

@@ -23,7 +23,7 @@ MGK_INLINE void softmax_rows(const mgk_reduce_args *a, int64_t r, int64_t end, i
     for (; r < end; r++) {
         v_real in = v_from(a->x, r * a->dim, type), out = v_from(a->y, r * a->dim, type);
         out.stream = stream;
-        float largest = v_row_walk(in, in, a->dim, V_ROW_LARGEST, 0);
+        float largest = v_row_walk(in, in, a->dim, V_ROW_LARGEST_NUMBER, 0);
         float share = 1 / v_row_walk(in, in, a->dim, V_ROW_EXP_SUM, largest);
         MGK_EACH_VECTOR(i, a->dim, {
             vf v = v_get(in, i) - largest;
