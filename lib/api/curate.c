@@ -38,6 +38,7 @@ static void report_funnel(mgen_report *report, const mgi_curate_funnel *f)
     mgi_report_add(report, "others", (double)f->others);
     mgi_report_add(report, "edited", (double)f->edited);
     mgi_report_add(report, "before", (double)f->before);
+    mgi_report_add(report, "uneven", (double)f->uneven);
 }
 
 static mgen_status check(mgen_context *ctx, const mgen_curate_params *p)

@@ -180,5 +180,7 @@ mgen_status mgi_curator_decide(mgi_curator *c, mgi_curate_funnel *funnel)
     mgi_free(c->ctx, members);
     if (status == MGEN_OK)
         count_left(c, funnel);
+    for (int64_t i = 0; i < c->count; i++)
+        funnel->uneven += c->films[i].uneven;
     return status;
 }

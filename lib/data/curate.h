@@ -17,6 +17,7 @@ typedef struct mgi_curate_funnel {
     int64_t others,
         edited; /* files of the folder that are passed over: films of kinds that are not read, films after an edit */
     int64_t before; /* films that a curation which was ended had watched */
+    int64_t uneven; /* films whose frames do not stand evenly in time */
 } mgi_curate_funnel;
 
 typedef struct mgi_curator {

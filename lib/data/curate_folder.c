@@ -71,6 +71,7 @@ static mgen_status watch_frames(const folder *d, mgi_in_order *run, place *p, mg
             break;
         MGI_TRY_GOTO(status, mgi_curate_watch_frame(watch, rgb, &enough), end);
     }
+    p->film.uneven = mgi_film_is_uneven(film);
     status = mgi_curate_watch_end(watch);
 end:
     mgi_curate_watch_free(watch);

@@ -106,11 +106,26 @@ static mgen_status nothing_kept(const mgi_curator *c, const mgi_curate_funnel *f
                     others, help);
 }
 
+static void tell_uneven(const mgi_curator *c, int64_t count)
+{
+    int64_t first = 0;
+    while (first < c->count && !c->films[first].uneven)
+        first++;
+    if (first < c->count)
+        mgi_log(c->ctx, MGEN_LOG_WARN,
+                "%lld film%s of a variable frame rate %s taken as even, the first is '%.200s': "
+                "motion becomes uneven, and sound runs out of step; 'ffmpeg -i FILE -vf fps=30 "
+                "NAME.mkv' makes it even",
+                (long long)count, count > 1 ? "s" : "", count > 1 ? "are" : "is",
+                c->films[first].name);
+}
+
 mgen_status mgi_curate_tell(const mgi_curator *c, const mgi_curate_funnel *funnel, const char *dir,
                             const char *list)
 {
     loss losses[MGI_CURATE_STEPS];
     add_up(c, losses);
+    tell_uneven(c, funnel->uneven);
     if (!funnel->clips[MGI_CURATE_RESAMPLE])
         return nothing_kept(c, funnel, losses, dir, list);
     mgi_log(c->ctx, MGEN_LOG_INFO, "%lld films: %lld can be read, %lld of %lld clips are kept",

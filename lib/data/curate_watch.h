@@ -31,7 +31,7 @@ enum {
 const char *mgi_curate_step_name(int step);
 
 /* To be raised with every change of what watching finds in a film: what was found before is then found anew. */
-enum { MGI_CURATE_WATCH_VERSION = 1 };
+enum { MGI_CURATE_WATCH_VERSION = 2 };
 
 /* What a clip looks like: MGI_LIKE_FRAMES of its frames, from its beginning to its end. */
 typedef struct mgi_curate_view {
@@ -60,6 +60,7 @@ typedef struct mgi_curate_film {
     double fps, seconds;
     double aesthetic; /* NaN: nobody has rated it */
     uint32_t fails;   /* bits of what the film as a whole fails */
+    bool uneven;      /* its frames do not stand evenly in time, but are taken as if */
     int64_t shots;    /* one more than there are cuts and joins */
     int64_t *
         cuts; /* frames with which shots begin that follow a cut; as many as clips are looked for in, for tests */

@@ -94,6 +94,12 @@ static void plugin_known(mgi_film *film, mgi_film_known *out)
     *out = (mgi_film_known){known.base, known.frames};
 }
 
+static bool plugin_uneven(mgi_film *film)
+{
+    plugin_film *p = film->self;
+    return p->film && p->plugin.table->read_uneven(p->film) != 0;
+}
+
 static mgen_status plugin_jump(mgi_film *film, const mgi_film_known *known, int64_t frame)
 {
     plugin_film *p = film->self;
@@ -136,6 +142,7 @@ mgen_status mgi_plugin_film_open(mgi_film *film)
     film->close = plugin_close;
     film->next = plugin_next;
     film->known = plugin_known;
+    film->uneven = plugin_uneven;
     film->jump = plugin_jump;
     MGI_TRY(mgi_file_open(ctx, film->path, &p->file));
     MGI_TRY(mgi_plugin_load(ctx, &p->plugin));
@@ -240,6 +247,11 @@ void mgi_film_what_is_known(mgi_film *film, mgi_film_known *out)
     *out = (mgi_film_known){0, 0};
     if (film->known)
         film->known(film, out);
+}
+
+bool mgi_film_is_uneven(mgi_film *film)
+{
+    return film->uneven && film->uneven(film);
 }
 
 mgen_status mgi_film_jump(mgi_film *film, const mgi_film_known *known, int64_t frame)

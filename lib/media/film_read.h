@@ -41,6 +41,9 @@ typedef struct mgi_film_known {
     int64_t base, frames;
 } mgi_film_known;
 void mgi_film_what_is_known(mgi_film *film, mgi_film_known *out);
+/* Whether the frames that were read do not stand in time as even ones of the film's rate do: wherever those begin, one is more than half a
+ * frame away. Of a rate that varies, or another than is told; not known of a film that jumped, and false then. */
+bool mgi_film_is_uneven(mgi_film *film);
 /* Before the first frame is read: go to a keyframe at or before `frame`, if the same file was read before and that much is known
  * of it. The frames that then come are the very same; if they turn out to be others, all is decoded from the beginning. */
 mgen_status mgi_film_jump(mgi_film *film, const mgi_film_known *known, int64_t frame);
@@ -62,6 +65,7 @@ struct mgi_film {
     mgen_status (*next)(mgi_film *film, uint8_t *rgb, bool *end);
     void (*close)(mgi_film *film);
     void (*known)(mgi_film *film, mgi_film_known *out); /* may be NULL */
+    bool (*uneven)(mgi_film *film);                     /* may be NULL: it is even */
     mgen_status (*jump)(mgi_film *film, const mgi_film_known *known, int64_t frame);
 };
 mgen_status mgi_y4m_open(mgi_film *film);

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MGI_FFMPEG_PLUGIN_VERSION 6
+#define MGI_FFMPEG_PLUGIN_VERSION 7
 
 /* What a film says of itself and, of its size, what its first frame is. */
 typedef struct mgi_ffmpeg_info {
@@ -69,6 +69,9 @@ typedef struct mgi_ffmpeg_table {
     int32_t (*read_next)(void *film, uint8_t *rgb, int32_t *end, char *error, size_t error_size);
     void (*read_close)(void *film);
     void (*read_known)(void *film, mgi_ffmpeg_known *known);
+    /* 1: the frames decoded so far, from the beginning on, are not even: wherever frames of the rate in `info` begin, one of these
+     * is more than half a frame away from its own. 0: they are, or have no times of their own. */
+    int32_t (*read_uneven)(void *film);
     /* Go on at a keyframe before frame `frame` of those that are known: *at is the frame that comes next. What then turns out to
      * be otherwise than it was is MGEN_E_AGAIN of this call or of read_next: open the film anew and decode it from the beginning. */
     int32_t (*read_jump)(void *film, const mgi_ffmpeg_known *known, int64_t frame, int64_t *at,

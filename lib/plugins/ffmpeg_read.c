@@ -25,8 +25,13 @@ typedef struct film {
     int64_t taken;   /* frames given out */
     int ready, over; /* in.frame holds one; the decoder was told of the end */
     mgi_ffmpeg_known known;
-    bool unsure; /* a packet holds what frames behind a later keyframe may need */
-    bool jumped; /* else it is decoded from its beginning */
+    bool unsure;        /* a packet holds what frames behind a later keyframe may need */
+    bool jumped;        /* else it is decoded from its beginning */
+    bool timed;         /* a frame had a time */
+    int64_t first;      /* which was this */
+    int64_t last;       /* and the last one's */
+    double each;        /* frames of the told rate to a unit of time; 0: not known, or given up */
+    double early, late; /* by so many frames others are before and behind even ones */
 } film;
 
 #if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)
@@ -270,6 +275,25 @@ static bool as_known(film *f)
     return true;
 }
 
+/* Where the next frame stands, beside even frames of the rate that is taken for the film's. Times that do not rise are those of
+ * packets, in another order than frames, as .avi has them: they tell nothing. */
+static void look_at_time(film *f)
+{
+    const int64_t time = f->in.frame->pts;
+    if (!f->ready || f->jumped || !is_time(time) || f->each <= 0.0)
+        return;
+    if (f->timed && time <= f->last) {
+        f->each = f->early = f->late = 0.0;
+        return;
+    }
+    f->first = f->timed ? f->first : time;
+    f->last = time;
+    const double off = (double)(time - f->first) * f->each - (double)f->taken;
+    f->early = f->timed ? fmin(f->early, off) : off;
+    f->late = f->timed ? fmax(f->late, off) : off;
+    f->timed = true;
+}
+
 static int32_t next_frame(film *f, uint8_t *rgb, int32_t *end, const mgi_told *t)
 {
     int32_t status = decode(f, t);
@@ -289,6 +313,7 @@ static int32_t next_frame(film *f, uint8_t *rgb, int32_t *end, const mgi_told *t
         if (status)
             return status;
     }
+    look_at_time(f);
     av_frame_unref(f->in.frame);
     f->ready = 0;
     f->taken++;
@@ -308,6 +333,13 @@ void mgi_ffmpeg_known_of(void *self, mgi_ffmpeg_known *known)
 {
     const film *f = self;
     *known = f->jumped ? (mgi_ffmpeg_known){0, 0} : f->known;
+}
+
+int32_t mgi_ffmpeg_uneven(void *self)
+{
+    const film *f = self;
+    const double rounding = 1e-6; /* of sums that are even */
+    return f->timed && f->late - f->early > 1.0 + rounding;
 }
 
 /* The packet of a keyframe at or before `frame`, in in.packet, and its number; false: none. Containers seek by other times than
@@ -394,6 +426,8 @@ int32_t mgi_ffmpeg_open(const uint8_t *data, size_t size, int64_t pixels_max, vo
     f->coded_height = f->in.frame->height;
     f->rgb.shape = shape_of(f, f->in.frame, f->coded_width, f->coded_height);
     tell(f, info);
+    const AVRational unit = f->in.format->streams[f->in.stream]->time_base;
+    f->each = is_rate(unit) ? av_q2d(unit) * info->fps_num / info->fps_den : 0.0;
     *out = f;
     return 0;
 }

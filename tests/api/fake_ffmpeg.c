@@ -79,6 +79,12 @@ static void fake_known(void *film, mgi_ffmpeg_known *known)
     *known = (mgi_ffmpeg_known){0, 0};
 }
 
+static int32_t fake_uneven(void *film)
+{
+    (void)film;
+    return 0;
+}
+
 static int32_t fake_jump(void *film, const mgi_ffmpeg_known *known, int64_t frame, int64_t *at,
                          char *error, size_t error_size)
 {
@@ -146,6 +152,7 @@ MGEN_API const mgi_ffmpeg_table mgi_ffmpeg_plugin = {MGI_FFMPEG_PLUGIN_VERSION,
                                                      fake_next,
                                                      fake_close,
                                                      fake_known,
+                                                     fake_uneven,
                                                      fake_jump,
                                                      fake_hear_open,
                                                      fake_hear_next,

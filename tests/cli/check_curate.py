@@ -69,6 +69,7 @@ def test_folder(w):
     run = w.run("curate", w.path("raw"), "--rules", "toybox", "--json", "-q")
     expect(run, 0)
     assert json.loads(run.stdout)["films"] == 5 and json.loads(run.stdout)["clips_resample"] == 3, run.stdout
+    assert json.loads(run.stdout)["uneven"] == 0, run.stdout
     assert run.stderr == b"", run.stderr
 
 

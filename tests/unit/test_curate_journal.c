@@ -361,7 +361,7 @@ static int64_t believed(const uint8_t *data, size_t size, const mgi_dir_file *fi
 static void test_lies(void **state)
 {
     (void)state;
-    enum { HEAD = 16, NAME = HEAD + 112, CLIP = NAME + 5, VIEW = CLIP + 80 };
+    enum { HEAD = 16, NAME = HEAD + 120, CLIP = NAME + 5, VIEW = CLIP + 80 };
     static const double not_a_number = NAN;
     static const int64_t minus = -1, much = INT64_MAX;
     static const uint32_t bits = UINT32_MAX, none = 0, one = 1, long_name = 65536;
@@ -384,6 +384,8 @@ static void test_lies(void **state)
         {HEAD + 104, &one, 4},         /* with a clip that is viewed */
         {HEAD + 108, &none, 4},        /* bytes of the name */
         {HEAD + 108, &long_name, 4},   /* */
+        {HEAD + 112, &bits, 4},        /* uneven */
+        {HEAD + 116, &one, 4},         /* what is 0 */
         {CLIP, &minus, 8},             /* first */
         {CLIP, &much, 8},              /* */
         {CLIP + 8, &much, 8},          /* frames */
