@@ -10,6 +10,7 @@
 #include "core/philox.h"
 #include "data/world.h"
 #include "find_plugin.h"
+#include "media_folder.h"
 #include "media/film_read.h"
 #include "media/media.h"
 #include "media/pixels.h"
@@ -23,25 +24,12 @@
 #include <unistd.h>
 #include <zlib.h>
 
-static mgen_context *ctx;
-static char dir[256];
 static uint64_t empty_bytes;
-
-static const char *in_dir(const char *name)
-{
-    static char path[512];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    return path;
-}
 
 static int set_up(void **state)
 {
     (void)state;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    const char *tmp = getenv("TMPDIR");
-    params.threads = 1;
-    snprintf(dir, sizeof(dir), "%s/mgen_film_XXXXXX", tmp ? tmp : "/tmp");
-    if (mgi_context_init(&ctx, &params) != MGEN_OK || !mkdtemp(dir))
+    if (open_media_folder())
         return -1;
     empty_bytes = ctx->heap->now;
     return 0;
@@ -56,14 +44,6 @@ static int tear_down(void **state)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unlink(in_dir(names[i]));
     return rmdir(dir);
-}
-
-static void store(const char *name, const void *data, size_t size)
-{
-    FILE *f = fopen(in_dir(name), "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, size, f), size);
-    fclose(f);
 }
 
 static uint8_t *load(const char *name, size_t *size)

@@ -8,6 +8,7 @@
 
 #include "core/alloc.h"
 #include "find_plugin.h"
+#include "media_folder.h"
 #include "media/film_read.h"
 #include "media/media.h"
 
@@ -19,19 +20,12 @@
 
 enum { WIDTH = 48, HEIGHT = 32, FRAMES = 3, ONE = 1 << 16 };
 
-static mgen_context *ctx;
-static char dir[256], path[300];
+static char path[300];
 
 static int set_up(void **state)
 {
     (void)state;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    const char *tmp = getenv("TMPDIR");
-    params.threads = 1;
-    snprintf(dir, sizeof(dir), "%s/mgen_shapes_XXXXXX", tmp ? tmp : "/tmp");
-    if (mgi_context_init(&ctx, &params) != MGEN_OK || !mkdtemp(dir))
-        return -1;
-    return 0;
+    return open_media_folder();
 }
 
 static int tear_down(void **state)
@@ -72,7 +66,7 @@ static uint8_t *load(size_t *size)
     return data;
 }
 
-static void store(const uint8_t *data, size_t size)
+static void put(const uint8_t *data, size_t size)
 {
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
@@ -90,7 +84,7 @@ static void set_matrix(int32_t a, int32_t b, int32_t c, int32_t d)
     assert_int_equal(header[4], 0); /* version 0: times of 32 bits */
     for (int i = 0; i < 36; i++)
         header[44 + i] = (uint8_t)((uint32_t)matrix[i / 4] >> (24 - 8 * (i % 4)));
-    store(file, size);
+    put(file, size);
     free(file);
 }
 
@@ -102,7 +96,7 @@ static void set_aspect(uint8_t across, uint8_t down)
     assert_non_null(box);
     box[7] = across;
     box[11] = down;
-    store(file, size);
+    put(file, size);
     free(file);
 }
 

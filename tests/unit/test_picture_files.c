@@ -10,6 +10,7 @@
 #include "core/philox.h"
 #include "find_plugin.h"
 #include "jpeg_bytes.h"
+#include "media_folder.h"
 #include "media/film_read.h"
 #include "media/media.h"
 
@@ -21,24 +22,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static mgen_context *ctx;
-static char dir[256], path[300];
+static char path[300];
 
 static void call(const char *name)
 {
     snprintf(path, sizeof(path), "%s/%s", dir, name);
 }
 
+/* A file, which calls are then of. */
+static void put(const char *name, const void *data, size_t size)
+{
+    call(name);
+    store(name, data, size);
+}
+
 static int set_up(void **state)
 {
     (void)state;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    const char *tmp = getenv("TMPDIR");
-    params.threads = 1;
-    snprintf(dir, sizeof(dir), "%s/mgen_pictures_XXXXXX", tmp ? tmp : "/tmp");
-    if (mgi_context_init(&ctx, &params) != MGEN_OK || !mkdtemp(dir))
-        return -1;
-    return 0;
+    return open_media_folder();
 }
 
 static int tear_down(void **state)
@@ -51,16 +52,6 @@ static int tear_down(void **state)
         unlink(path);
     }
     return rmdir(dir);
-}
-
-static void store(const char *name, const void *data, size_t size)
-{
-    call(name);
-    unlink(path); /* a file system may wait for what is written over */
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, size, f), size);
-    fclose(f);
 }
 
 static uint8_t *load(size_t *size)
@@ -81,7 +72,7 @@ static void store_jpeg(const char *name, const jpeg_made *made)
 {
     size_t size;
     uint8_t *data = jpeg_make(made, &size);
-    store(name, data, size);
+    put(name, data, size);
     free(data);
 }
 
@@ -302,12 +293,12 @@ static void test_cut(void **state)
     (void)state;
     assert_non_null(more);
     for (size_t n = 3; n < size; n++) {
-        store("a.jpg", data, n);
+        put("a.jpg", data, n);
         assert_refused(MGEN_E_CORRUPT, "byte");
     }
     memcpy(more, data, size);
     more[size + 50] = 0xFF;
-    store("a.jpg", more, size + 100);
+    put("a.jpg", more, size + 100);
     assert_int_equal(mgi_film_tell(ctx, path, &info), MGEN_OK);
     assert_int_equal(info.width, 8);
     assert_int_equal(info.height, 16);
@@ -332,7 +323,7 @@ static void assert_changed(size_t at, int high, int low, mgen_status status, con
     data[at] = (uint8_t)high;
     if (low >= 0)
         data[at + 1] = (uint8_t)low;
-    store("a.jpg", data, size);
+    put("a.jpg", data, size);
     assert_refused(status, said);
     free(data);
 }
@@ -368,20 +359,20 @@ static void test_refused(void **state)
     /* Sizes: beyond all limits, and more than so few bytes can hold. */
     assert_changed(frame + 5, 0xFF, 0xFF, MGEN_E_CORRUPT, "too few for 16 x 65535");
     data[frame + 5] = data[frame + 7] = 0xFF;
-    store("a.jpg", data, size);
+    put("a.jpg", data, size);
     assert_refused(MGEN_E_CORRUPT, "pixels at most are read");
     data[frame + 5] = data[frame + 7] = 0x3F;
-    store("a.jpg", data, size);
+    put("a.jpg", data, size);
     assert_refused(MGEN_E_CORRUPT, "bytes are too few for 16144 x 16136 pixels");
     free(data);
-    store("a.jpg", heif, sizeof(heif));
+    put("a.jpg", heif, sizeof(heif));
     assert_refused(MGEN_E_UNSUPPORTED, "HEIF");
-    store("a.jpg", none, sizeof(none));
+    put("a.jpg", none, sizeof(none));
     assert_refused(MGEN_E_CORRUPT, "no JPEG, WebP or PNG");
-    store("a.jpg", none, 0);
+    put("a.jpg", none, 0);
     assert_refused(MGEN_E_CORRUPT, "no JPEG, WebP or PNG");
     if (find_plugin(ctx)) {
-        store("a.heic", heif, sizeof(heif));
+        put("a.heic", heif, sizeof(heif));
         assert_refused(MGEN_E_UNSUPPORTED, "save it as JPEG or PNG");
     }
 }
@@ -435,7 +426,7 @@ static void test_named_otherwise(void **state)
     assert_int_equal(mgi_frames_write(ctx, path, &frames), MGEN_OK);
     size_t size;
     uint8_t *data = load(&size);
-    store("a.jpg", data, size);
+    put("a.jpg", data, size);
     uint8_t *pixels = read_picture(&info);
     assert_memory_equal(pixels, rgb, sizeof(rgb));
     mgi_free(ctx, pixels);
@@ -465,7 +456,7 @@ static void read_damaged(const char *name, const uint8_t *data, size_t size, uin
         memcpy(copy, data, size);
         for (uint64_t k = 0; k <= i % 3; k++)
             copy[mgi_random_u32(2, i, 2 * k) % size] = (uint8_t)mgi_random_u32(2, i, 2 * k + 1);
-        store(name, copy, size);
+        put(name, copy, size);
         mgen_status status = mgi_film_read(ctx, path, 0, 0, &pixels, &info);
         good += status == MGEN_OK;
         if (status == MGEN_OK)
@@ -543,10 +534,10 @@ static void test_webp_lossless(void **state)
     for (int transparent = 0; transparent < 2; transparent++) {
         const size_t size = make_lossless(data, argb, transparent);
         for (size_t n = 12; n < size; n++) {
-            store("a.webp", data, n);
+            put("a.webp", data, n);
             assert_refused(MGEN_E_CORRUPT, "byte");
         }
-        store("a.webp", data, size);
+        put("a.webp", data, size);
         assert_int_equal(mgi_film_tell(ctx, path, &info), MGEN_OK);
         assert_int_equal(info.width, 5);
         assert_int_equal(info.height, 3);
@@ -564,7 +555,7 @@ static void test_webp_lossless(void **state)
     size_t size = make_lossless(data, argb, false);
     data[21] = data[22] = data[23] = 0xFF;
     data[24] = 0x0F;
-    store("a.webp", data, size);
+    put("a.webp", data, size);
     assert_refused(MGEN_E_CORRUPT, "too few for 16384 x 16384");
 }
 
@@ -614,7 +605,7 @@ static void test_webp(void **state)
     uint8_t *webp = load(&size);
     for (int way = 1; way <= 8; way++) {
         uint8_t *data = extend(webp, size, 8, W, H, way, &more);
-        store("a.webp", data, more);
+        put("a.webp", data, more);
         uint8_t *pixels = read_picture(&info);
         assert_int_equal(info.width, way < 5 ? W : H);
         for (int i = 0; i < 4; i++) {
@@ -628,11 +619,11 @@ static void test_webp(void **state)
         free(data);
     }
     uint8_t *data = extend(webp, size, 2, W, H, 1, &more);
-    store("a.webp", data, more);
+    put("a.webp", data, more);
     assert_refused(MGEN_E_UNSUPPORTED, "a WebP that moves");
     free(data);
     data = extend(webp, size, 0, W + 1, H, 1, &more);
-    store("a.webp", data, more);
+    put("a.webp", data, more);
     assert_refused(MGEN_E_CORRUPT, "of another size than the file's");
     free(data);
     read_damaged("a.webp", webp, size, 1000, true);
