@@ -498,19 +498,19 @@ static mgen_status jump_ahead(mgi_film *film, mgi_dataset_film *of, const wanted
     return first >= JUMP_MIN && last < known.frames ? mgi_film_jump(film, &known, first) : MGEN_OK;
 }
 
-/* What this reading has told of the file, for all clips of it: any number of threads tell the same. */
-static void keep_known(const mgi_dataset *ds, const mgi_dataset_film *of, mgi_film *film)
+/* What this reading has told of the file, for all clips of it, which lie side by side: any number of threads tell the same. */
+static void keep_known(const mgi_dataset *ds, mgi_dataset_film *of, mgi_film *film)
 {
+    mgi_dataset_film *clip = of;
     mgi_film_known known;
     mgi_film_what_is_known(film, &known);
     if (known.frames <= atomic_load(&of->known_frames))
         return;
-    for (uint64_t i = 0; i < ds->count; i++) {
-        mgi_dataset_film *other = &ds->films[i];
-        if (strcmp(other->name, of->name) == 0) {
-            atomic_store(&other->known_base, known.base);
-            atomic_store(&other->known_frames, known.frames);
-        }
+    while (clip > ds->films && strcmp(clip[-1].name, of->name) == 0)
+        clip--;
+    for (; clip < ds->films + ds->count && strcmp(clip->name, of->name) == 0; clip++) {
+        atomic_store(&clip->known_base, known.base);
+        atomic_store(&clip->known_frames, known.frames);
     }
 }
 
