@@ -25,8 +25,8 @@ static void legal(mgk_case *c, mgk_snake_args *a, int index)
     const int64_t n = a->rows * a->dim;
     MGK_CASE_BEGIN(c, grad ? MGK_OP_snake_grad : MGK_OP_snake, "rows %ld dim %ld form %d %s",
                    (long)a->rows, (long)a->dim, form, c->real == MGK_BF16 ? "bf16" : "f32");
-    if (form == WIDE)
-        c->tolerance = 1e-4f;
+    if (form == WIDE) /* d_alpha may be what is left of larger terms of both signs */
+        c->tolerance = grad ? 4e-4f : 1e-4f;
     mgk_case_in(c, &a->x, n, scale);
     if (form == NONE) {
         a->alpha.dtype = MGK_F32;
@@ -56,6 +56,7 @@ static void large(mgk_case *c, mgk_snake_args *a)
     for (uint32_t i = 0; i < COUNT; i++)
         values[i] = (float)(i * 2654435761u >> 8) * 0x1p-22f - 2.0f;
     MGK_CASE_BEGIN(c, MGK_OP_snake_grad, "large f32");
+    c->tolerance = 5e-5f; /* as above, of 262,149 terms */
     mgk_case_given(c, &a->x, MGK_F32, COUNT, values);
     mgk_case_given(c, &a->dy, MGK_F32, COUNT, values);
     mgk_case_in_f32(c, &a->alpha, DIM, 1);
