@@ -38,4 +38,19 @@ static inline void store(const char *name, const void *data, size_t size)
     assert_int_equal(fclose(f), 0);
 }
 
+/* What a file has, which the caller frees. */
+static inline uint8_t *load(const char *path, size_t *size)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    fseek(f, 0, SEEK_END);
+    *size = (size_t)ftell(f);
+    rewind(f);
+    uint8_t *data = malloc(*size);
+    assert_non_null(data);
+    assert_int_equal(fread(data, 1, *size, f), *size);
+    fclose(f);
+    return data;
+}
+
 #endif

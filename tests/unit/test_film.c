@@ -46,20 +46,6 @@ static int tear_down(void **state)
     return rmdir(dir);
 }
 
-static uint8_t *load(const char *name, size_t *size)
-{
-    FILE *f = fopen(in_dir(name), "rb");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    *size = (size_t)ftell(f);
-    rewind(f);
-    uint8_t *data = malloc(*size);
-    assert_non_null(data);
-    assert_int_equal(fread(data, 1, *size, f), *size);
-    fclose(f);
-    return data;
-}
-
 /* Read a whole file and forget it. */
 static mgen_status read_status(const char *name)
 {
@@ -433,7 +419,7 @@ static void test_png_chunks(void **state)
     store_chunks("HxDE");
     assert_int_equal(read_status("a.png"), MGEN_OK);
     size_t size;
-    uint8_t *file = load("a.png", &size);
+    uint8_t *file = load(in_dir("a.png"), &size);
     file[36] = 200; /* the length of the chunk behind the header */
     store("a.png", file, size);
     assert_refused("a.png", MGEN_E_CORRUPT, "a chunk that passes the file's end at byte 33");
@@ -484,7 +470,7 @@ static void test_png_damaged(void **state)
     size_t size;
     uint8_t *rgb = make_frames(9, 7, 1);
     assert_int_equal(mgi_png_write(ctx, in_dir("a.png"), rgb, 9, 7), MGEN_OK);
-    uint8_t *file = load("a.png", &size);
+    uint8_t *file = load(in_dir("a.png"), &size);
     for (size_t n = 0; n < size; n++) {
         store("a.png", file, n);
         assert_int_equal(read_status("a.png"), MGEN_E_CORRUPT);
@@ -592,7 +578,7 @@ static void show_errors(int kept)
     close(kept);
     if (st.st_size) {
         size_t size;
-        uint8_t *text = load("a.avi", &size);
+        uint8_t *text = load(in_dir("a.avi"), &size);
         fail_msg("printed: %.*s", (int)size, (const char *)text);
     }
 }
@@ -610,7 +596,7 @@ static void test_film_damaged(void **state)
         size_t size;
         int seen = 0, all = 0;
         write_film(names[i], rgb, w, h, n);
-        uint8_t *file = load(names[i], &size);
+        uint8_t *file = load(in_dir(names[i]), &size);
         int kept = hide_errors();
         for (size_t cut = 0; cut < size; cut += 1 + size / 50, all++) {
             store(names[i], file, cut);

@@ -52,20 +52,6 @@ static void write_fields(const char *name)
         fail_msg("%s", ctx->error_text);
 }
 
-static uint8_t *load(size_t *size)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    *size = (size_t)ftell(f);
-    rewind(f);
-    uint8_t *data = malloc(*size);
-    assert_non_null(data);
-    assert_int_equal(fread(data, 1, *size, f), *size);
-    fclose(f);
-    return data;
-}
-
 static void put(const uint8_t *data, size_t size)
 {
     FILE *f = fopen(path, "wb");
@@ -79,7 +65,7 @@ static void set_matrix(int32_t a, int32_t b, int32_t c, int32_t d)
 {
     const int32_t matrix[9] = {a, b, 0, c, d, 0, 0, 0, 0x40000000};
     size_t size;
-    uint8_t *file = load(&size), *header = memmem(file, size, "tkhd", 4);
+    uint8_t *file = load(path, &size), *header = memmem(file, size, "tkhd", 4);
     assert_non_null(header);
     assert_int_equal(header[4], 0); /* version 0: times of 32 bits */
     for (int i = 0; i < 36; i++)
@@ -92,7 +78,7 @@ static void set_matrix(int32_t a, int32_t b, int32_t c, int32_t d)
 static void set_aspect(uint8_t across, uint8_t down)
 {
     size_t size;
-    uint8_t *file = load(&size), *box = memmem(file, size, "pasp", 4);
+    uint8_t *file = load(path, &size), *box = memmem(file, size, "pasp", 4);
     assert_non_null(box);
     box[7] = across;
     box[11] = down;

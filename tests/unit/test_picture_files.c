@@ -54,20 +54,6 @@ static int tear_down(void **state)
     return rmdir(dir);
 }
 
-static uint8_t *load(size_t *size)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    *size = (size_t)ftell(f);
-    rewind(f);
-    uint8_t *data = malloc(*size);
-    assert_non_null(data);
-    assert_int_equal(fread(data, 1, *size, f), *size);
-    fclose(f);
-    return data;
-}
-
 static void store_jpeg(const char *name, const jpeg_made *made)
 {
     size_t size;
@@ -425,7 +411,7 @@ static void test_named_otherwise(void **state)
     call("a.png");
     assert_int_equal(mgi_frames_write(ctx, path, &frames), MGEN_OK);
     size_t size;
-    uint8_t *data = load(&size);
+    uint8_t *data = load(path, &size);
     put("a.jpg", data, size);
     uint8_t *pixels = read_picture(&info);
     assert_memory_equal(pixels, rgb, sizeof(rgb));
@@ -602,7 +588,7 @@ static void test_webp(void **state)
         print_message("skipped: this FFmpeg writes no WebP: %s\n", ctx->error_text);
         skip();
     }
-    uint8_t *webp = load(&size);
+    uint8_t *webp = load(path, &size);
     for (int way = 1; way <= 8; way++) {
         uint8_t *data = extend(webp, size, 8, W, H, way, &more);
         put("a.webp", data, more);

@@ -42,20 +42,6 @@ static int tear_down(void **state)
     return system(command);
 }
 
-static uint8_t *load(const char *name, size_t *size)
-{
-    FILE *f = fopen(in_dir(name), "rb");
-    assert_non_null(f);
-    fseek(f, 0, SEEK_END);
-    *size = (size_t)ftell(f);
-    rewind(f);
-    uint8_t *data = malloc(*size);
-    assert_non_null(data);
-    assert_int_equal(fread(data, 1, *size, f), *size);
-    fclose(f);
-    return data;
-}
-
 static mgi_track make(int64_t count, uint32_t rate, uint32_t channels)
 {
     mgi_track t;
@@ -552,7 +538,7 @@ static void test_damaged(void **state)
         size_t size;
         if (mgi_track_write(ctx, in_dir(names[k]), &t) != MGEN_OK)
             continue;
-        uint8_t *file = load(names[k], &size);
+        uint8_t *file = load(in_dir(names[k]), &size);
         for (size_t cut = 0; cut < size; cut += 1 + size / 20) {
             store(names[k], file, cut);
             if (mgi_track_read(ctx, in_dir(names[k]), &back) == MGEN_OK)
@@ -571,7 +557,7 @@ static void test_damaged(void **state)
     dup2(kept, 2);
     close(kept);
     size_t size;
-    uint8_t *said = load("said", &size);
+    uint8_t *said = load(in_dir("said"), &size);
     if (size)
         fail_msg("printed: %.*s", (int)size, (const char *)said);
     free(said);
