@@ -62,6 +62,12 @@ static int64_t units_reach(const mgi_audio_codec_config *c)
     return reach;
 }
 
+/* Of a decoder: places before a stride that what reaches so far behind it looks at. */
+static int64_t reach_below(int64_t reach, int64_t stride)
+{
+    return (reach + stride - 1) / stride + 1;
+}
+
 int64_t mgi_audio_codec_reach(const mgi_audio_codec_config *c, bool encoder)
 {
     const int64_t hop = mgi_audio_codec_hop(c);
@@ -69,7 +75,7 @@ int64_t mgi_audio_codec_reach(const mgi_audio_codec_config *c, bool encoder)
     for (int k = c->levels - 1; encoder && k >= 0; k--)
         reach = reach * c->strides[k] + (c->strides[k] + 1) / 2 + units_reach(c);
     for (int k = 0; !encoder && k < c->levels; k++)
-        reach = (reach + units_reach(c) + c->strides[k] - 1) / c->strides[k] + 1;
+        reach = reach_below(reach + units_reach(c), c->strides[k]);
     return encoder ? (reach + 3 + hop - 1) / hop : reach + 3;
 }
 
@@ -395,14 +401,16 @@ static T *down(mgi_run *run, const mgi_audio_level *l, T *x, int64_t stride)
     return y;
 }
 
-static T *up(mgi_run *run, const mgi_audio_level *l, T *x, int64_t stride)
+/* The places from..to - 1 of all that x becomes; *to too large: up to the end. */
+static T *up(mgi_run *run, const mgi_audio_level *l, T *x, int64_t stride, int64_t from, int64_t to)
 {
     int64_t mark = mgi_scope_push(run);
     T *y = conv(run, &l->change, snake(run, l->alpha, x), 1, 1, 1);
     if (y) {
         int64_t b = y->dims[0], t = y->dims[2] * stride, ch = y->dims[3] / stride;
-        y = mgi_slice(run, mgi_reshape(run, y, MGI_DIMS(b, 1, t, ch)), 2, (stride + 1) / 2,
-                      t - stride);
+        int64_t last = to < t - stride ? to : t - stride;
+        y = mgi_slice(run, mgi_reshape(run, y, MGI_DIMS(b, 1, t, ch)), 2, (stride + 1) / 2 + from,
+                      last - from);
     }
     y = mgi_scope_pop(run, mark, y);
     mgi_drop(run, x);
@@ -429,24 +437,41 @@ static T *encoded(mgi_run *run, const mgi_audio_codec *codec, T *x)
     return mgi_cast(run, mix(run, &s->mix, end(run, s, x, 3)), MGK_F32);
 }
 
-static T *decoded(mgi_run *run, const mgi_audio_codec *codec, T *z)
+/* Of every level only what the samples of latents first..first + count - 1 look at. */
+static T *decoded(mgi_run *run, const mgi_audio_codec *codec, T *z, int64_t first, int64_t count)
 {
     const mgi_audio_codec_config *c = &codec->config;
     const mgi_audio_side *s = &codec->decoder;
+    int64_t looks[MGI_AUDIO_LEVELS_MAX], reach = 3, begin = 0, rate = 1;
+    for (int k = 0; k < c->levels; k++) {
+        looks[k] = reach + units_reach(c);
+        reach = reach_below(looks[k], c->strides[k]);
+    }
     T *x = conv(run, &s->in, mix(run, &s->mix, mgi_cast(run, z, codec->module.dtype)), 1, 3, 3);
-    for (int k = c->levels - 1; k >= 0; k--)
-        x = units(run, c, &s->level[k], up(run, &s->level[k], x, c->strides[k]));
-    return mgi_unary(run, mgi_cast(run, end(run, s, x, 7), MGK_F32), MGK_UNARY_TANH);
+    for (int k = c->levels - 1; k >= 0; k--) {
+        begin *= c->strides[k];
+        rate *= c->strides[k];
+        int64_t from = first * rate - looks[k] - begin,
+                to = (first + count) * rate + looks[k] - begin;
+        from = from > 0 ? from : 0;
+        x = units(run, c, &s->level[k], up(run, &s->level[k], x, c->strides[k], from, to));
+        begin += from;
+    }
+    x = end(run, s, x, 7);
+    if (x && x->dims[2] != count * rate)
+        x = mgi_slice(run, x, 2, first * rate - begin, count * rate);
+    return mgi_unary(run, mgi_cast(run, x, MGK_F32), MGK_UNARY_TANH);
 }
 
-/* x (B,n,C) -> (B,m,C'), m and C' as they come out. */
-static T *side(mgi_run *run, const mgi_audio_codec *codec, int64_t which, T *x)
+/* x (B,n,C) -> (B,m,C'), m and C' as they come out; of a decoder's latents `count`, from `first` on. */
+static T *side(mgi_run *run, const mgi_audio_codec *codec, int64_t which, T *x, int64_t first,
+               int64_t count)
 {
     void *module = (void *)&codec->module;
     int64_t mark = mgi_scope_push(run);
     mgi_unit_enter(run, module, which);
     x = mgi_reshape(run, x, MGI_DIMS(x->dims[0], 1, x->dims[1], x->dims[2]));
-    T *y = which == ENCODER ? encoded(run, codec, x) : decoded(run, codec, x);
+    T *y = which == ENCODER ? encoded(run, codec, x) : decoded(run, codec, x, first, count);
     y = y ? mgi_reshape(run, y, MGI_DIMS(y->dims[0], y->dims[2], y->dims[3])) : NULL;
     mgi_unit_exit(run, module, which);
     return mgi_scope_pop(run, mark, y);
@@ -460,16 +485,24 @@ T *mgi_audio_codec_encode(mgi_run *run, const mgi_audio_codec *codec, T *x)
         !mgi_require(run, x->dims[1] > 0 && x->dims[1] % mgi_audio_codec_hop(&codec->config) == 0,
                      "audio codec: samples must be a multiple of the hop"))
         return NULL;
-    return side(run, codec, ENCODER, x);
+    return side(run, codec, ENCODER, x, 0, 0);
 }
 
 T *mgi_audio_codec_decode(mgi_run *run, const mgi_audio_codec *codec, T *z)
 {
+    return mgi_audio_codec_decode_part(run, codec, z, 0, z && z->rank == 3 ? z->dims[1] : 0);
+}
+
+T *mgi_audio_codec_decode_part(mgi_run *run, const mgi_audio_codec *codec, T *z, int64_t first,
+                               int64_t count)
+{
     if (run->status != MGEN_OK ||
         !mgi_require(run, z && z->rank == 3 && z->dims[2] == codec->config.latent_channels,
-                     "audio codec: z is not (B,T,C)"))
+                     "audio codec: z is not (B,T,C)") ||
+        !mgi_require(run, first >= 0 && count > 0 && count <= z->dims[1] - first,
+                     "audio codec: z has no such part"))
         return NULL;
-    return side(run, codec, DECODER, z);
+    return side(run, codec, DECODER, z, first, count);
 }
 
 /* -- the host's numbers ------------------------------------------------------------------------- */

@@ -84,6 +84,10 @@ int64_t mgi_audio_codec_reach(const mgi_audio_codec_config *config, bool encoder
 T *mgi_audio_codec_encode(mgi_run *run, const mgi_audio_codec *codec, T *x);
 /* z (B,T,C), not normalised -> (B,T*hop,1) f32. */
 T *mgi_audio_codec_decode(mgi_run *run, const mgi_audio_codec *codec, T *z);
+/* The samples of latents first..first + count - 1 alone, (B,count*hop,1): the others are gone through only as far as
+ * these look at them. */
+T *mgi_audio_codec_decode_part(mgi_run *run, const mgi_audio_codec *codec, T *z, int64_t first,
+                               int64_t count);
 
 /* Latents z (...,C) as the host keeps them: (z - shift) * scale. And `values` such numbers back, as (1,T,C). */
 mgen_status mgi_audio_codec_normalised(const mgi_audio_codec *codec, const T *z, float *out);

@@ -5,16 +5,23 @@
 
 #include <string.h>
 
-enum { PIECE = 48 /* latents at a time: two seconds */ };
+/* Samples of a piece; and its latents, at the least and at the most. */
+enum { PIECE_SAMPLES = 92160, PIECE_LEAST = 48, PIECE_MOST = 192 };
+
+static int64_t piece_length(const mgi_audio_codec *codec)
+{
+    const int64_t fits = PIECE_SAMPLES / mgi_audio_codec_hop(&codec->config);
+    return fits < PIECE_LEAST ? PIECE_LEAST : fits > PIECE_MOST ? PIECE_MOST : fits;
+}
 
 /* Latents first .. first + count - 1 of `all`, and what the network looks at around them. */
 typedef struct piece {
     int64_t first, count, begin, end;
 } piece;
 
-static piece piece_at(int64_t first, int64_t all, int64_t reach)
+static piece piece_at(int64_t first, int64_t length, int64_t all, int64_t reach)
 {
-    int64_t count = all - first < PIECE ? all - first : PIECE, end = first + count + reach;
+    int64_t count = all - first < length ? all - first : length, end = first + count + reach;
     return (piece){first, count, first < reach ? 0 : first - reach, end < all ? end : all};
 }
 
@@ -24,9 +31,10 @@ int64_t mgi_audio_frames(const mgi_audio_codec *codec, int64_t samples)
     return samples / hop + (samples % hop != 0);
 }
 
-int64_t mgi_audio_pieces(int64_t frames)
+int64_t mgi_audio_pieces(const mgi_audio_codec *codec, int64_t frames)
 {
-    return (frames + PIECE - 1) / PIECE;
+    const int64_t length = piece_length(codec);
+    return (frames + length - 1) / length;
 }
 
 /* -- encoding ----------------------------------------------------------------------------------- */
@@ -70,16 +78,16 @@ mgen_status mgi_audio_encode_sound(mgen_context *ctx, const mgi_audio_codec *cod
                                    mgi_sound_source *source, void *user, float *latents)
 {
     const encoding e = {codec, samples, source, user, latents};
-    const int64_t frames = mgi_audio_frames(codec, samples),
+    const int64_t frames = mgi_audio_frames(codec, samples), length = piece_length(codec),
                   reach = mgi_audio_codec_reach(&codec->config, true);
     mgi_run run;
     if (samples < 1)
         return mgi_fail(ctx, MGEN_E_INVALID, "a sound of %lld samples cannot be encoded",
                         (long long)samples);
     mgi_run_init(&run, ctx, false);
-    for (int64_t at = 0; at < frames && run.status == MGEN_OK; at += PIECE) {
+    for (int64_t at = 0; at < frames && run.status == MGEN_OK; at += length) {
         int64_t mark = mgi_scope_push(&run);
-        const piece p = piece_at(at, frames, reach);
+        const piece p = piece_at(at, length, frames, reach);
         encode_piece(&run, &e, &p);
         mgi_scope_pop(&run, mark, NULL);
     }
@@ -113,9 +121,7 @@ static void decode_piece(mgi_run *run, const mgi_audio_codec *codec, const float
     const int64_t c = codec->config.latent_channels, hop = mgi_audio_codec_hop(&codec->config);
     const float *from = run->dev->meta ? NULL : latents + p->begin * c;
     T *z = mgi_audio_codec_latents(run, codec, from, p->end - p->begin);
-    T *x = mgi_audio_codec_decode(run, codec, z);
-    if (x)
-        x = mgi_slice(run, x, 1, (p->first - p->begin) * hop, p->count * hop);
+    T *x = mgi_audio_codec_decode_part(run, codec, z, p->first - p->begin, p->count);
     if (x)
         mgi_ok(run, give(run, x, p->first * hop, sink, user));
 }
@@ -124,12 +130,13 @@ mgen_status mgi_audio_decode_sound(mgen_context *ctx, const mgi_audio_codec *cod
                                    const float *latents, int64_t frames, mgi_sound_sink *sink,
                                    void *user)
 {
-    const int64_t reach = mgi_audio_codec_reach(&codec->config, false);
+    const int64_t length = piece_length(codec),
+                  reach = mgi_audio_codec_reach(&codec->config, false);
     mgi_run run;
     mgi_run_init(&run, ctx, false);
-    for (int64_t at = 0; at < frames && run.status == MGEN_OK; at += PIECE) {
+    for (int64_t at = 0; at < frames && run.status == MGEN_OK; at += length) {
         int64_t mark = mgi_scope_push(&run);
-        const piece p = piece_at(at, frames, reach);
+        const piece p = piece_at(at, length, frames, reach);
         decode_piece(&run, codec, latents, &p, sink, user);
         mgi_scope_pop(&run, mark, NULL);
     }

@@ -18,7 +18,7 @@ typedef mgen_status mgi_sound_sink(void *user, int64_t first, int64_t count, con
 int64_t mgi_audio_frames(const mgi_audio_codec *codec, int64_t samples);
 
 /* Pieces in which so many latents are encoded and decoded: so often a sink is called. */
-int64_t mgi_audio_pieces(int64_t frames);
+int64_t mgi_audio_pieces(const mgi_audio_codec *codec, int64_t frames);
 
 /* latents: mgi_audio_frames() x C; the posterior's means. INVALID for less than one sample. On the meta device neither
  * source nor latents are looked at. */

@@ -576,7 +576,7 @@ static mgen_status decode(sampler *s)
 static mgen_status wait_for_pieces(sampler *s)
 {
     const mgi_sound_request *r = s->r;
-    const int64_t pieces = s->run->dev->meta ? 0 : mgi_audio_pieces(s->latents);
+    const int64_t pieces = s->run->dev->meta ? 0 : mgi_audio_pieces(&s->a->codec, s->latents);
     for (int64_t i = 0; i < pieces; i++) {
         mgen_status status = r->stop && r->stop(r->user)
                                  ? mgi_fail(s->run->ctx, MGEN_E_CANCELLED,

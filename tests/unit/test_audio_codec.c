@@ -291,7 +291,7 @@ static mgen_status take(void *user, int64_t first, int64_t count, const float *i
     return s->calls++ < s->most ? MGEN_OK : MGEN_E_CANCELLED;
 }
 
-/* In pieces of 48 latents, the last of which is cut short, and as a whole. */
+/* In pieces of 192 latents, the last of which is cut short, and as a whole. */
 static void compare_pieces(mgen_context *ctx, const mgi_audio_codec *codec, int64_t samples)
 {
     const int64_t frames = mgi_audio_frames(codec, samples), c = config.latent_channels;
@@ -309,7 +309,7 @@ static void compare_pieces(mgen_context *ctx, const mgi_audio_codec *codec, int6
     T *z = mgi_posterior(&run, mgi_audio_codec_encode(&run, codec, x), NULL, 0.0f, NULL);
     assert_int_equal(mgi_audio_codec_normalised(codec, z, whole), MGEN_OK);
     assert_memory_equal(latents, whole, (size_t)(frames * c) * sizeof *whole);
-    assert_int_equal(in.calls, (frames + 47) / 48);
+    assert_int_equal(in.calls, (frames + 191) / 192);
 
     host_sound out = {calloc((size_t)(frames * HOP), sizeof(float)), frames * HOP, 0, 0, 100};
     assert_int_equal(mgi_audio_decode_sound(ctx, codec, latents, frames, take, &out), MGEN_OK);
@@ -335,15 +335,15 @@ static void test_pieces(void **state)
         mgi_f32(codec.latent_shift->value)[i] = 0.5f - (float)i;
     }
     compare_pieces(ctx, &codec, 1);
-    compare_pieces(ctx, &codec, 48 * HOP);
-    compare_pieces(ctx, &codec, 149 * HOP - 2);
-    float latents[60 * 3] = {0}, room[60 * HOP] = {0};
-    host_sound s = {room, 60 * HOP, 0, 0, 1};
+    compare_pieces(ctx, &codec, 192 * HOP);
+    compare_pieces(ctx, &codec, (2 * 192 + 53) * HOP - 2);
+    float latents[200 * 3] = {0}, room[200 * HOP] = {0};
+    host_sound s = {room, 200 * HOP, 0, 0, 1};
     assert_int_equal(mgi_audio_encode_sound(ctx, &codec, 0, give, &s, latents), MGEN_E_INVALID);
-    assert_int_equal(mgi_audio_encode_sound(ctx, &codec, 60 * HOP, give, &s, latents),
+    assert_int_equal(mgi_audio_encode_sound(ctx, &codec, 200 * HOP, give, &s, latents),
                      MGEN_E_CANCELLED);
     s.calls = 0;
-    assert_int_equal(mgi_audio_decode_sound(ctx, &codec, latents, 60, take, &s), MGEN_E_CANCELLED);
+    assert_int_equal(mgi_audio_decode_sound(ctx, &codec, latents, 200, take, &s), MGEN_E_CANCELLED);
     assert_int_equal(s.calls, 2);
     mgi_audio_codec_finish(&codec);
     mgen_context_destroy(ctx);
