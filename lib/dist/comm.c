@@ -41,6 +41,13 @@ const char *mgi_comm_describe(const mgi_comm_call *call, const int *members, cha
     return buffer;
 }
 
+mgen_status mgi_comm_failure(int32_t status)
+{
+    static const int32_t none = 1; /* no status has this number */
+    bool known = status != MGEN_OK && mgen_status_name(status) != mgen_status_name(none);
+    return known ? status : MGEN_E_PEER_LOST;
+}
+
 void mgi_comm_deadline(int64_t timeout_ms, struct timespec *end)
 {
     clock_gettime(CLOCK_MONOTONIC, end);
@@ -377,8 +384,10 @@ mgen_status mgi_comm_together_in(mgen_context *ctx, mgi_comm *comm, mgen_status 
     status = status != MGEN_OK && mine.status != MGEN_OK ? mine.status : status;
     for (int r = 0; r < comm->size && status == MGEN_OK; r++) {
         status = all[r].status;
-        if (status != MGEN_OK && r != comm->rank)
-            (void)mgi_fail(ctx, status, "rank %d: %s", r, all[r].said);
+        if (status == MGEN_OK || r == comm->rank)
+            continue;
+        status = mgi_comm_failure(status);
+        (void)mgi_fail(ctx, status, "rank %d: %.251s", r, all[r].said);
     }
     mgi_free(ctx, all);
     return status;
@@ -404,7 +413,8 @@ mgen_status mgi_comm_agree(mgi_comm *comm, const char *name, const char *value)
     for (int r = 1; r < comm->size && status == MGEN_OK && comm->engine->moves_data; r++)
         if (memcmp(all, all + (size_t)r * VALUE, VALUE))
             status = mgi_fail(comm->ctx, MGEN_E_DESYNC,
-                              "ranks disagree on the %s: rank 0 has \"%s\", rank %d has \"%s\"",
+                              "ranks disagree on the %s: rank 0 has \"%.199s\", rank %d has "
+                              "\"%.199s\"",
                               name, all, r, all + (size_t)r * VALUE);
     mgi_free(comm->ctx, all);
     return status;

@@ -77,6 +77,9 @@ int64_t mgi_comm_call_sent(const mgi_comm_call *call, int rank, int size);
 const char *mgi_comm_describe(const mgi_comm_call *call, const int *members, char *buffer,
                               size_t size);
 
+/* What another process says is its status: a failure by its number, PEER_LOST for any other number. */
+mgen_status mgi_comm_failure(int32_t status);
+
 /* May these be one collective? Colours and keys of a split may differ. */
 bool mgi_comm_calls_agree(const mgi_comm_call *a, const mgi_comm_call *b);
 /* May these be the two ends of one transfer? */

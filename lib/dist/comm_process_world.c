@@ -25,12 +25,14 @@ enum {
     LOOK_MS = 20,
     SPIN = 5,
     WAIT_US = 1000,
+    HEARD = 256, /* control messages in a row: a peer that sends them without end holds nobody up */
     VERSION = 1
 };
 
 struct mgi_process_out {
     mgi_process_out *next;
     int64_t request;
+    int to;
     mgi_process_control what;
 };
 
@@ -66,6 +68,7 @@ void mgi_process_tell(mgi_process_world *w, int rank, const mgi_process_control 
     if (mgi_alloc_zero(w->ctx, 1, sizeof(*out), &out) != MGEN_OK)
         return; /* that rank will find out by itself */
     out->what = *what;
+    out->to = rank;
     if (w->transport->send(w->carrier, &out->what, sizeof(out->what), rank, MGI_TAG_CONTROL,
                            &out->request, error, sizeof(error))) {
         mgi_free(w->ctx, out);
@@ -136,10 +139,19 @@ static void listen_again(mgi_process_world *w)
                             error);
 }
 
+/* Who asks again and again, and reads no answer, gets one: what is kept for it is bounded. */
+static bool answers(const mgi_process_world *w, int asker)
+{
+    const mgi_process_out *out = w->out;
+    while (out && (out->to != asker || out->what.kind != MGI_CONTROL_ANSWER))
+        out = out->next;
+    return out != NULL;
+}
+
 static void answer(mgi_process_world *w, int asker)
 {
     mgi_process_control what = {.kind = MGI_CONTROL_ANSWER, .from = w->rank};
-    if (!w->waits)
+    if (!w->waits || answers(w, asker))
         return;
     mgi_process_describe(w->waits_in, &w->waits->mine, what.text, sizeof(what.text));
     for (int m = 0; m < w->waits_in->comm->size && what.count < MGI_PROCESS_NAMED; m++)
@@ -165,7 +177,7 @@ static void hear(mgi_process_world *w, mgi_process_control *what)
     switch (what->kind) {
     case MGI_CONTROL_BROKEN:
         if (w->broken == MGEN_OK) {
-            w->broken = what->code < 0 ? what->code : MGEN_E_PEER_LOST;
+            w->broken = mgi_comm_failure(what->code);
             snprintf(w->why, sizeof(w->why), "%s", what->text);
         }
         break;
@@ -194,7 +206,7 @@ void mgi_process_listen(mgi_process_world *w)
 {
     char error[256] = "";
     reap(w, false);
-    while (w->in_request) {
+    for (int i = 0; w->in_request && i < HEARD; i++) {
         int32_t status = w->transport->test(w->carrier, &w->in_request, error, sizeof(error));
         if (mgi_process_check(w, status, error) != MGEN_OK || w->in_request)
             return;

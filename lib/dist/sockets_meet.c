@@ -12,6 +12,7 @@
 
 #include "core/alloc.h"
 #include "core/hash.h"
+#include "dist/comm_engine.h"
 #include "io/path.h"
 
 #include <netdb.h>
@@ -203,12 +204,12 @@ static mgen_status listen_to(door *d, guest *g)
     return MGEN_OK;
 }
 
-/* A rank that came and has gone may come again. */
+/* A rank that came and has gone may come again; no rank says more before it is answered. */
 static void watch(meeting *m, const struct pollfd *polled)
 {
     char byte;
     for (int r = 0; r < m->how->size; r++)
-        if (polled[r].revents && recv(m->fds[r], &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
+        if (polled[r].revents && recv(m->fds[r], &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
             close(m->fds[r]);
             m->fds[r] = -1;
         }
@@ -302,7 +303,7 @@ static mgen_status read_reply(meeting *m, int fd, int from, reply *r, bool *late
     *later = r->status == MGEN_E_AGAIN;
     if (*later || r->status == MGEN_OK)
         return MGEN_OK;
-    return mgi_fail(m->ctx, r->status < 0 ? r->status : MGEN_E_PEER_LOST, "%s", r->text);
+    return mgi_fail(m->ctx, mgi_comm_failure(r->status), "%s", r->text);
 }
 
 /* Over a connection to rank 0, which began to wait before this moment. */
