@@ -89,26 +89,39 @@ static mgen_status make_room(mgi_gather *g, const mgi_layout *own, int64_t most)
     return MGEN_OK;
 }
 
-/* Every rank's layout of the parameter. */
-static mgen_status exchange(mgi_gather *g, const mgi_layout *own)
+static mgen_status impossible(mgi_gather *g, int rank, const mgi_param *p)
 {
-    int64_t mine[2] = {own->ranges, own->elements}, most = 0;
+    return mgi_fail(g->ctx, MGEN_E_DESYNC, "tensor \"%s\": rank %d tells pieces that it has not",
+                    p->name, rank);
+}
+
+/* Every rank's layout of the parameter, of `total` elements. */
+static mgen_status exchange(mgi_gather *g, const mgi_layout *own, const mgi_param *p, int64_t total)
+{
+    int64_t mine[2] = {own->ranges, own->elements}, most = 0, elements;
     int64_t *all = (int64_t *)(void *)g->packed;
     MGI_TRY(all_gather(g, mine, all, sizeof mine));
     for (int r = 0; r < g->ranks; r++) {
         g->layout[r] = (mgi_layout){NULL, all[2 * r], all[2 * r + 1]};
+        if (all[2 * r] < 0 || all[2 * r] > total) /* each has an element */
+            return impossible(g, r, p);
         most = all[2 * r] > most ? all[2 * r] : most;
     }
     MGI_TRY(mgi_comm_together(g->comm, make_room(g, own, most)));
-    return all_gather(g, g->layout[g->rank].range, g->range, (size_t)most * sizeof *g->range);
+    MGI_TRY(all_gather(g, g->layout[g->rank].range, g->range, (size_t)most * sizeof *g->range));
+    for (int r = 0; r < g->ranks; r++) {
+        const mgi_layout *l = &g->layout[r];
+        if (mgi_layout_check(g->ctx, l->range, l->ranges, total, &elements) != MGEN_OK ||
+            elements != l->elements)
+            return impossible(g, r, p);
+    }
+    return MGEN_OK;
 }
 
 /* Of ranks that have the same elements the lowest sends them; together they have the whole. */
-static mgen_status choose(mgi_gather *g, const mgi_param *p)
+static mgen_status choose(mgi_gather *g, const mgi_param *p, int64_t total)
 {
-    int64_t total = 1, sum = 0;
-    for (int k = 0; k < p->rank; k++)
-        total *= p->dims[k];
+    int64_t sum = 0;
     for (int r = 0; r < g->ranks; r++) {
         for (int lower = 0; lower < r && g->layout[r].elements; lower++)
             if (same(&g->layout[lower], &g->layout[r]))
@@ -121,15 +134,24 @@ static mgen_status choose(mgi_gather *g, const mgi_param *p)
                                    (long long)sum, (long long)total);
 }
 
+static int64_t total_of(const mgi_param *p)
+{
+    int64_t total = 1;
+    for (int k = 0; k < p->rank; k++)
+        total *= p->dims[k];
+    return total;
+}
+
 static mgen_status learn(mgi_gather *g, const mgi_module *m, const mgi_param *p)
 {
     mgi_layout own;
+    int64_t total = total_of(p);
     mgen_status status = mgi_layout_init(&own, g->ctx, m, p, 0);
     status = mgi_comm_together(g->comm, status);
     if (status == MGEN_OK)
-        status = exchange(g, &own);
+        status = exchange(g, &own, p, total);
     mgi_layout_free(&own, g->ctx);
-    return status == MGEN_OK ? choose(g, p) : status;
+    return status == MGEN_OK ? choose(g, p, total) : status;
 }
 
 /* What a rank has of the block, packed: how many values; `out` NULL: this rank's own are read there, else they are put
@@ -196,10 +218,8 @@ static mgen_status hold(mgi_gather *g, int module, int64_t param, bool ema, int6
 mgen_status mgi_gather_read(mgi_gather *g, const mgi_module *m, const mgi_param *p, bool ema,
                             int64_t first, float *out, int64_t n)
 {
-    int64_t total = 1, param = 0;
+    int64_t total = total_of(p), param = 0;
     int module = 0;
-    for (int k = 0; k < p->rank; k++)
-        total *= p->dims[k];
     if (p->value->count == total) /* as ever */
         return mgi_tensor_values(mgi_param_final(p, ema), first, out, n);
     while (module < g->modules && g->module[module] != m)
@@ -216,6 +236,21 @@ mgen_status mgi_gather_read(mgi_gather *g, const mgi_module *m, const mgi_param 
     return MGEN_OK;
 }
 
+/* What rank 0 asks for, as other ranks hear it. */
+static mgen_status check_request(const mgi_gather *g, const request *r)
+{
+    const mgi_module *m = r->module < g->modules ? g->module[r->module] : NULL;
+    bool known = m && r->param >= 0 && r->param < m->count;
+    int64_t total = known ? total_of(m->params[r->param]) : 0;
+    if (!known || r->first < 0 || r->first >= total || r->count < 1 || r->count > BLOCK ||
+        r->count > total - r->first)
+        return mgi_fail(g->ctx, MGEN_E_DESYNC,
+                        "rank 0 asks for %lld elements from %lld on of parameter %lld of module "
+                        "%d, which there are not",
+                        (long long)r->count, (long long)r->first, (long long)r->param, r->module);
+    return MGEN_OK;
+}
+
 mgen_status mgi_gather_serve(mgi_gather *g)
 {
     request r;
@@ -223,6 +258,7 @@ mgen_status mgi_gather_serve(mgi_gather *g)
         MGI_TRY(ask(g, &r));
         if (r.module < 0)
             return g->status;
+        MGI_TRY(check_request(g, &r));
         MGI_TRY(fetch(g, &r));
     }
 }

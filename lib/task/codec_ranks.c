@@ -159,11 +159,30 @@ static mgen_status send_part(parts *p)
     return mgi_comm_send(p->host, MGK_U64, end, HEAD, 0, NULL);
 }
 
-static mgen_status take_room(parts *p, const mgi_frames_box *box)
+static bool is_within(int64_t first, int64_t count, int64_t from, int64_t end)
+{
+    return count >= 1 && first >= from && first <= end && count <= end - first;
+}
+
+/* Frames of the film, and of them what there is: the sink writes where the box says. */
+static bool box_ok(const parts *p, const mgi_frames_box *b)
+{
+    int64_t f = mgi_tae_factor(&p->tae->config);
+    return is_within(b->first, b->count, p->first, p->first + p->frames) &&
+           is_within(b->top, b->height, 0, p->z->dims[2] * f) &&
+           is_within(b->left, b->width, 0, p->z->dims[3] * f);
+}
+
+static mgen_status take_room(parts *p, int rank, const mgi_frames_box *box)
 {
     int64_t values;
-    if (!mgi_dims_count((int64_t[]){box->count, box->height, box->width, 3}, 4, &values))
-        return mgi_fail(p->run->ctx, MGEN_E_DESYNC, "a rank sends frames of an impossible size");
+    if (!box_ok(p, box) ||
+        !mgi_dims_count((int64_t[]){box->count, box->height, box->width, 3}, 4, &values))
+        return mgi_fail(p->run->ctx, MGEN_E_DESYNC,
+                        "rank %d sends frames that the film has not: %lld from %lld on, %lld x "
+                        "%lld at %lld, %lld",
+                        rank, (long long)box->count, (long long)box->first, (long long)box->width,
+                        (long long)box->height, (long long)box->left, (long long)box->top);
     if (values <= p->taken_room)
         return MGEN_OK;
     mgi_free(p->run->ctx, p->taken);
@@ -184,7 +203,7 @@ static mgen_status receive_part(parts *p, int rank, mgen_status *sunk)
                                     head[4], head[5], head[6] != 0};
         if (!box.count)
             return MGEN_OK;
-        MGI_TRY(take_room(p, &box));
+        MGI_TRY(take_room(p, rank, &box));
         MGI_TRY(mgi_comm_recv(p->host, MGK_F32, p->taken, box_values(&box), rank, NULL));
         if (*sunk == MGEN_OK && p->sink)
             *sunk = p->sink(p->user, &box, p->taken);

@@ -3,7 +3,10 @@
 
 #include "core/alloc.h"
 
-enum { TOKENS_ELSEWHERE = 512 /* in an estimate, of an encoder that is not here */ };
+enum {
+    TOKENS_ELSEWHERE = 512, /* in an estimate, of an encoder that is not here */
+    TOKENS_MOST = 8192      /* of any encoder */
+};
 
 mgi_comm *mgi_ranks_of(const mgi_mesh *mesh)
 {
@@ -50,6 +53,18 @@ static T *share_values(mgi_run *run, mgi_comm *ranks, int root, T *x)
 
 /* -- text ------------------------------------------------------------------------------------- */
 
+/* What stands in the head of a role's text, from another rank. */
+static mgen_status check_head(mgen_context *ctx, int root, const int64_t *head, int64_t count)
+{
+    bool ok = head[0] >= 1 && head[0] <= TOKENS_MOST && (head[1] == MGK_F32 || head[1] == MGK_BF16);
+    for (int64_t i = 0; i < count; i++)
+        ok = ok && head[2 + i] >= 0 && head[2 + i] <= head[0];
+    return ok ? MGEN_OK
+              : mgi_fail(ctx, MGEN_E_DESYNC,
+                         "rank %d tells a text of %lld tokens in dtype %lld, as none can be", root,
+                         (long long)head[0], (long long)head[1]);
+}
+
 /* (count,S,width) of a role from the rank that has it to all. S, the dtype and the tokens of each row go first. */
 static T *share_role(mgi_run *run, mgi_comm *ranks, int root, int64_t width, int64_t count,
                      int64_t *tokens, T *own)
@@ -68,6 +83,8 @@ static T *share_role(mgi_run *run, mgi_comm *ranks, int root, int64_t width, int
     for (int64_t i = 0; i < count; i++)
         head[2 + i] = has ? tokens[i] : head[0];
     mgi_ok(run, mgi_ranks_share(run->ctx, ranks, MGK_U64, head, count + 2, root));
+    if (run->status == MGEN_OK && !meta)
+        mgi_ok(run, check_head(run->ctx, root, head, count));
     for (int64_t i = 0; i < count; i++)
         tokens[i] = head[2 + i];
     if (!own && run->status == MGEN_OK)

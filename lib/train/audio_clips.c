@@ -234,6 +234,8 @@ static mgen_status send(const work *w, int root)
         if (c->captions)
             MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, c->captions + i,
                                     n * MGI_CAPTION_SIZE, root));
+        for (int64_t k = i; c->captions && k < i + n; k++)
+            c->captions[k][MGI_CAPTION_SIZE - 1] = '\0'; /* whatever the other rank says */
     }
     return MGEN_OK;
 }

@@ -357,7 +357,12 @@ static mgen_status tell_number(saving *s)
     if (!s->comm)
         return MGEN_OK;
     mgi_comm_note(s->comm, "number of the save", 0);
-    return mgi_comm_broadcast(s->comm, MGK_U8, s->manifest.save, MGI_SAVE_ID, 0, NULL);
+    MGI_TRY(mgi_comm_broadcast(s->comm, MGK_U8, s->manifest.save, MGI_SAVE_ID, 0, NULL));
+    s->manifest.save[MGI_SAVE_ID - 1] = '\0';
+    if (strspn(s->manifest.save, "0123456789abcdef") != MGI_SAVE_ID - 1) /* it names a file */
+        return mgi_fail(s->ctx, MGEN_E_DESYNC, "rank 0 tells '%s', which is no number of a save",
+                        s->manifest.save);
+    return MGEN_OK;
 }
 
 static mgen_status write_all(saving *s)

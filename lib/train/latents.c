@@ -493,8 +493,10 @@ static mgen_status send_captions(const work *w, const some *s, int root, char *r
     for (int64_t k = 0; k < s->n && w->rank == root; k++)
         strcpy(room + k * MGI_EDITS_TEXT_SIZE, captions[k]);
     MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, room, s->n * MGI_EDITS_TEXT_SIZE, root));
-    for (int64_t k = 0; k < s->n && w->rank != root; k++)
+    for (int64_t k = 0; k < s->n && w->rank != root; k++) {
+        room[(k + 1) * MGI_EDITS_TEXT_SIZE - 1] = '\0'; /* whatever the other rank says */
         MGI_TRY(mgi_strdup(w->ctx, room + k * MGI_EDITS_TEXT_SIZE, &captions[k]));
+    }
     return w->l->tasks
                ? mgi_ranks_share(w->ctx, w->q->ranks, MGK_I32, w->l->tasks + s->first, s->n, root)
                : MGEN_OK;

@@ -18,7 +18,9 @@ enum {
     FAULT_SILENT, /* it is not made, nor any later one, until `*released`; then TIMEOUT */
     FAULT_COUNT,  /* one element fewer */
     FAULT_DTYPE,  /* f32 for bf16, and the other way round */
-    FAULT_NAN     /* what is sent begins with a value that is not a number */
+    FAULT_NAN,    /* what is sent begins with a value that is not a number */
+    FAULT_WORD /* word `index`, of 64 bits, of what is sent for `what` is `word`; what NULL: of words sent to one rank, or
+                     from one to all */
 };
 
 typedef struct fault {
@@ -28,6 +30,8 @@ typedef struct fault {
     int64_t late_ms;
     _Atomic bool *released;
     int64_t calls; /* so far */
+    const char *what;
+    int64_t index, word;
 } fault;
 
 typedef struct faulty {
@@ -42,6 +46,16 @@ static void fault_sleep(int64_t ms)
     nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
+/* Is it one of those calls in which a word differs? */
+static bool fault_lies(const faulty *f, const mgi_comm_call *call)
+{
+    bool root = call->op == MGI_COMM_BROADCAST && call->peer == f->base.rank;
+    if (f->fault->what ? !call->what || strcmp(call->what, f->fault->what)
+                       : call->dtype != MGK_U64 || (!root && call->op != MGI_COMM_SEND))
+        return false;
+    return (size_t)f->fault->index * 8 + 8 <= mgi_comm_bytes(call);
+}
+
 /* Before a call: what is left of it to do. */
 static mgen_status fault_strike(faulty *f, mgi_comm_call *call)
 {
@@ -52,6 +66,8 @@ static mgen_status fault_strike(faulty *f, mgi_comm_call *call)
             fault_sleep(1);
         return mgi_fail(f->base.ctx, MGEN_E_TIMEOUT, "this rank was silent");
     }
+    if (f->fault->kind == FAULT_WORD && fault_lies(f, call))
+        memcpy((char *)(uintptr_t)call->send + f->fault->index * 8, &f->fault->word, 8);
     if (!now)
         return MGEN_OK;
     if (f->fault->kind == FAULT_STATUS)

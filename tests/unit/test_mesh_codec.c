@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "faulty_comm.h"
 #include "model/tae_stream.h"
 #include "random_values.h"
 #include "rank_threads.h"
@@ -27,7 +28,8 @@ static struct {
     mgi_tae_config tae;
     int64_t frames, height, tile;
     bool encodes;
-    int bad; /* the rank whose source fails; 0: none */
+    int bad;   /* the rank whose source fails; 0: none */
+    fault lie; /* of rank 1 */
 } film;
 static float whole[VALUES], made[RANKS][VALUES]; /* by one rank, by each of many */
 
@@ -92,6 +94,8 @@ static void film_rank(rank_state *s)
     mgi_tae tae;
     CHECK(mgi_device_create(s->ctx, NULL) == MGEN_OK);
     CHECK(make_tae(s->ctx, &tae) == MGEN_OK);
+    if (film.lie.kind && s->rank == 1)
+        CHECK(faulty_create(s->comm, &film.lie, &s->comm) == MGEN_OK);
     memset(made[s->rank], 0, sizeof made[0]);
     s->status = (film.encodes ? encode : decode)(s, &tae, made[s->rank]);
     mgi_tae_finish(&tae);
@@ -186,6 +190,29 @@ static void test_failure(void **state)
     film.bad = 0;
 }
 
+/* A rank sends frames that the film has not: rank 0 writes them nowhere. */
+static void test_lies(void **state)
+{
+    (void)state;
+    static const int64_t words[] = {-1, INT64_MIN, INT64_MAX, 51, INT64_MAX / 3};
+    world all;
+    film.tae = plain;
+    film.frames = 50;
+    film.height = 4;
+    film.tile = 0;
+    film.encodes = false;
+    for (int at = 0; at < 6; at++)
+        for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+            film.lie = (fault){.kind = FAULT_WORD, .index = at, .word = words[i]};
+            run_ranks(&all, 2, 20000, film_rank);
+            assert_int_equal(all.ranks[0].status, MGEN_E_DESYNC);
+            assert_says(&all.ranks[0], "rank 1 sends frames that the film has not");
+            assert_int_not_equal(all.ranks[1].status, MGEN_OK);
+            end_ranks(&all);
+        }
+    film.lie.kind = FAULT_NONE;
+}
+
 /* How far a latent is seen: changed, it changes frames as far as the reach says, and hardly farther. */
 static void test_reach(void **state)
 {
@@ -231,6 +258,6 @@ static void test_reach(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_reach), cmocka_unit_test(test_films),
-                                       cmocka_unit_test(test_failure)};
+                                       cmocka_unit_test(test_failure), cmocka_unit_test(test_lies)};
     return cmocka_run_group_tests_name("mesh codec", tests, NULL, NULL);
 }

@@ -445,6 +445,28 @@ static void test_faults(void **state)
     }
 }
 
+/* A rank tells of its text what cannot be: its length, its dtype, the tokens of a prompt. */
+static void test_lies(void **state)
+{
+    (void)state;
+    static const int64_t words[] = {-1, INT64_MIN, INT64_MAX, 8193};
+    world all;
+    way w = plain;
+    w.shape = (mgi_mesh_shape){2, 1, 1};
+    w.bad_rank = 1;
+    w.faulty = true;
+    for (int i = 0; i < 12; i++) {
+        faults[1] = (fault){.kind = FAULT_WORD, .index = i / 4, .word = words[i % 4]};
+        run_way(w, &all);
+        for (int r = 0; r < 2; r++)
+            if (all.ranks[r].status != MGEN_E_DESYNC || !strstr(all.ranks[r].said, "tells a text"))
+                fail_msg("lie %d: rank %d ends with %s: '%s'", i, r,
+                         mgen_status_name(all.ranks[r].status), all.ranks[r].said);
+        end_ranks(&all);
+    }
+    faults[1] = (fault){.kind = FAULT_NONE};
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -606,7 +628,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_adaptive),    cmocka_unit_test(test_held),
         cmocka_unit_test(test_cancel),      cmocka_unit_test(test_lost),
         cmocka_unit_test(test_faults),      cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_processes)};
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_processes)};
     if (argc == 3 && !strcmp(argv[1], "--rank"))
         return process_main(argv[2]);
     int failed = cmocka_run_group_tests_name("mesh generate", tests, save_models, remove_models);

@@ -300,6 +300,39 @@ static void fail_everywhere(shard_job job, fault what, int rank, int64_t before)
             fail_msg("%d calls; rank %d: %s", at, i, ranks[i].said);
 }
 
+/* A rank tells pieces of a parameter that it has not, or rank 0 a number of a save that is none: a name with "../" in it. */
+static void test_lies(void **state)
+{
+    (void)state;
+    static const struct {
+        fault lie;
+        int rank;
+        const char *says;
+    } lies[] = {
+        {{FAULT_WORD, .index = 0, .word = -1, .what = "layout of parameter"}, 1, ""},
+        {{FAULT_WORD, .index = 0, .word = INT64_MAX, .what = "layout of parameter"}, 1, ""},
+        {{FAULT_WORD, .index = 1, .word = -1, .what = "layout of parameter"}, 1, ""},
+        {{FAULT_WORD, .index = 1, .word = INT64_MAX, .what = "layout of parameter"}, 1, ""},
+        {{FAULT_WORD, .index = 3, .word = INT64_MAX, .what = "layout of parameter"}, 1, ""},
+        {{FAULT_WORD, .index = 0, .word = 0x2e2e2f2e2e2f2e2e, .what = "number of the save"},
+         0,
+         "which is no number of a save"},
+    };
+    const char *path = in_folder("lies"), *models = in_folder("lies models");
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        shard_rank ranks[SHARD_RANKS_MAX];
+        fault now = lies[i].lie;
+        shard_job job = {.shape = {2, 1, 2, 2}, .save = 1, .fault = &now, .faulty = lies[i].rank};
+        job.body = lies[i].rank ? shard_export : shard_pass_on;
+        job.to = lies[i].rank ? models : path;
+        shard_run(&job, ranks);
+        for (int r = 0; r < shard_count(&job); r++)
+            if (ranks[r].status != MGEN_E_DESYNC || !strstr(ranks[r].said, lies[i].says))
+                fail_msg("lie %zu: rank %d ends with %s: '%s'", i, r,
+                         mgen_status_name(ranks[r].status), ranks[r].said);
+    }
+}
+
 static void test_faults(void **state)
 {
     static const fault faults[] = {{.kind = FAULT_STATUS, .status = MGEN_E_PEER_LOST},
@@ -686,12 +719,13 @@ static int remove_folder(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reshard),   cmocka_unit_test(test_overwrite),
-        cmocka_unit_test(test_leftovers), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_export),    cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_disk),      cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_kills),     cmocka_unit_test(test_read_meanwhile),
-        cmocka_unit_test(test_training),  cmocka_unit_test(test_killed_ranks)};
+        cmocka_unit_test(test_reshard),        cmocka_unit_test(test_overwrite),
+        cmocka_unit_test(test_leftovers),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_export),         cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_faults),         cmocka_unit_test(test_disk),
+        cmocka_unit_test(test_memory),         cmocka_unit_test(test_kills),
+        cmocka_unit_test(test_read_meanwhile), cmocka_unit_test(test_training),
+        cmocka_unit_test(test_killed_ranks)};
     if (argc == 3 && !strcmp(argv[1], "--rank"))
         return rank_main(argv[2]);
     return cmocka_run_group_tests_name("shards", tests, make_folder, remove_folder);
