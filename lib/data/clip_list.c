@@ -5,6 +5,7 @@
 #include "data/dataset.h"
 #include "io/json.h"
 #include "io/path.h"
+#include "media/film_read.h"
 
 #include <string.h>
 
@@ -34,6 +35,9 @@ static mgen_status take(mgen_context *ctx, const mgi_json *o, mgi_clip_line *out
     MGI_TRY(mgi_json_get_int(ctx, o, "first", false, 0, INT32_MAX, &out->first));
     MGI_TRY(mgi_json_get_int(ctx, o, "frames", true, 1, INT32_MAX, &out->frames));
     MGI_TRY(mgi_json_get_real(ctx, o, "weight", false, 0.0, WEIGHT_MAX, &out->weight));
+    MGI_TRY(mgi_json_get_int(ctx, o, "even", false, 0, INT32_MAX, &out->even));
+    MGI_TRY(mgi_json_get_int(ctx, o, "even_from", false, 1 - MGI_FILM_TIME_MAX,
+                             MGI_FILM_TIME_MAX - 1, &out->even_from));
     MGI_TRY(mgi_json_get_string(ctx, o, "caption", false, &caption));
     if (!*file || strlen(file) > MGI_NAME_MAX || strchr(file, '/'))
         return mgi_fail(ctx, MGEN_E_CORRUPT,

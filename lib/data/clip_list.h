@@ -15,9 +15,11 @@ typedef struct mgi_clip_line {
     char *caption; /* NULL: as the film's */
     int64_t first, frames;
     double weight; /* how often it comes in an epoch */
+    int64_t even,
+        even_from; /* mgi_film_known of the film, as somebody says; even 0: nothing is said */
 } mgi_clip_line;
 
-/* Of each line, an object: "file", "first" (0), "frames", "kept" (true), "weight" (1) and "caption", of which "file" and
+/* Of each line, an object: "file", "first" (0), "frames", "kept" (true), "weight" (1), "caption", "even" and "even_from" (0), of which "file" and
  * "frames" must be there; what else it says is left alone, as are empty lines. `out` has the lines that are kept. CORRUPT
  * names the line. `what` names the source. */
 mgen_status mgi_clip_list_read(mgen_context *ctx, const char *what, const char *text, size_t size,

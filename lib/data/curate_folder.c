@@ -72,6 +72,9 @@ static mgen_status watch_frames(const folder *d, mgi_in_order *run, place *p, mg
         MGI_TRY_GOTO(status, mgi_curate_watch_frame(watch, rgb, &enough), end);
     }
     p->film.uneven = mgi_film_is_uneven(film);
+    mgi_film_what_is_known(film, &p->film.known);
+    if (!mgi_film_bears_out(film, &p->film.known)) /* nobody would believe it */
+        p->film.known = (mgi_film_known){0, 0};
     status = mgi_curate_watch_end(watch);
 end:
     mgi_curate_watch_free(watch);
@@ -339,6 +342,20 @@ static void put_scores(mgi_json_writer *w, const mgi_curate_film *f, const mgi_c
     mgi_json_close(w, '}');
 }
 
+/* For who reads the clip: where in time the film's frames stand, up to its last one that may be read. */
+static void put_known(mgi_json_writer *w, const mgi_curate_film *f)
+{
+    int64_t end = 0;
+    for (int64_t k = 0; k < f->count; k++)
+        if (mgi_curate_dropped(f, &f->clips[k]) == MGI_CURATE_STEPS)
+            end = f->clips[k].first + f->clips[k].frames;
+    end = end < f->known.frames ? end : f->known.frames;
+    if (end <= 0)
+        return;
+    mgi_json_put_int(w, "even", end);
+    mgi_json_put_int(w, "even_from", f->known.base);
+}
+
 /* `clip` NULL: of a film without any. */
 static void put_clip(mgi_json_writer *w, const mgi_curate_film *f, const mgi_curate_clip *clip)
 {
@@ -357,6 +374,7 @@ static void put_clip(mgi_json_writer *w, const mgi_curate_film *f, const mgi_cur
     } else {
         mgi_json_put_real(w, "weight", clip->weight);
         mgi_json_put_int(w, "cluster", clip->cluster);
+        put_known(w, f);
     }
     if (f->caption)
         mgi_json_put_string(w, "caption", f->caption);

@@ -14,7 +14,7 @@ typedef struct head {
     char magic[8];
     uint32_t format, order;
 } head;
-static const head first_bytes = {{'M', 'G', 'E', 'N', 'S', 'E', 'E', 'N'}, 2, UINT32_C(0x01020304)};
+static const head first_bytes = {{'M', 'G', 'E', 'N', 'S', 'E', 'E', 'N'}, 3, UINT32_C(0x01020304)};
 
 /* A record: this, the film's name, and of each clip a `clip` and, if it is `viewed`, an mgi_curate_view. */
 typedef struct record {
@@ -25,6 +25,7 @@ typedef struct record {
     double fps, seconds;
     uint32_t fps_num, fps_den, fails, name_size;
     uint32_t uneven, zero;
+    int64_t known_base, known_frames;
 } record;
 
 typedef struct clip {
@@ -34,7 +35,7 @@ typedef struct clip {
 } clip;
 
 enum { HASHED_FROM = 2 * sizeof(uint64_t) };
-_Static_assert(sizeof(head) == 16 && sizeof(record) == 120 && sizeof(clip) == 80 &&
+_Static_assert(sizeof(head) == 16 && sizeof(record) == 136 && sizeof(clip) == 80 &&
                    sizeof(mgi_curate_view) % sizeof(float) == 0,
                "no padding in a file");
 
@@ -67,7 +68,9 @@ static bool sound_record(const record *r)
            r->height <= MGI_FILM_SIDE_MAX && r->frames >= 0 && r->shots >= 0 && r->clips >= 0 &&
            r->clips <= r->frames && (r->clips || r->fails) && finite_all(numbers, 2) &&
            r->fps > 0.0 && r->fails < UINT32_C(1) << MGI_CURATE_STEPS && r->name_size >= 1 &&
-           r->name_size <= MGI_NAME_MAX && r->uneven <= 1 && !r->zero;
+           r->name_size <= MGI_NAME_MAX && r->uneven <= 1 && !r->zero && r->known_frames >= 0 &&
+           r->known_frames <= r->frames && r->known_base > -MGI_FILM_TIME_MAX &&
+           r->known_base < MGI_FILM_TIME_MAX;
 }
 
 static bool sound_clip(const clip *c, const record *r)
@@ -153,6 +156,7 @@ static mgen_status take_film(mgen_context *ctx, const record *r, const uint8_t *
     film->aesthetic = NAN;
     film->fails = r->fails;
     film->uneven = r->uneven;
+    film->known = (mgi_film_known){r->known_base, r->known_frames};
     film->shots = r->shots;
     const size_t before = sizeof *r + r->name_size;
     mgen_status status = take_clips(ctx, r, data + before, (size_t)r->size - before, film, sound);
@@ -344,7 +348,9 @@ static mgen_status make_record(mgi_curate_journal *j, const mgi_dir_file *file,
                 .fps_den = film->info.fps_den,
                 .fails = film->fails,
                 .name_size = (uint32_t)name_size,
-                .uneven = film->uneven};
+                .uneven = film->uneven,
+                .known_base = film->known.base,
+                .known_frames = film->known.frames};
     uint8_t *at = put(j->room + sizeof r, file->name, name_size);
     *sound = sound_record(&r);
     for (int64_t i = 0; i < film->count; i++) {

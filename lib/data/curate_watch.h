@@ -60,8 +60,9 @@ typedef struct mgi_curate_film {
     double fps, seconds;
     double aesthetic; /* NaN: nobody has rated it */
     uint32_t fails;   /* bits of what the film as a whole fails */
-    bool uneven;      /* its frames do not stand evenly in time, but are taken as if */
-    int64_t shots;    /* one more than there are cuts and joins */
+    mgi_film_known known;
+    bool uneven;   /* its frames do not stand evenly in time, but are taken as if */
+    int64_t shots; /* one more than there are cuts and joins */
     int64_t *
         cuts; /* frames with which shots begin that follow a cut; as many as clips are looked for in, for tests */
     int64_t cut_count, cut_room;

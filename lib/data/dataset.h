@@ -38,6 +38,9 @@ typedef struct mgi_dataset_film {
     uint64_t times;        /* in an epoch, of a list's clip that is not held out */
     _Atomic int64_t fps;   /* as mgi_dataset_rate has it; 0: the film has not been opened yet */
     _Atomic int64_t known_base, known_frames; /* mgi_film_known of the file, once it was read */
+    _Atomic int64_t
+        said_frames; /* the same, as a list of clips says; 0: it says nothing, or is wrong */
+    int64_t said_base;
 } mgi_dataset_film;
 
 typedef struct mgen_dataset {

@@ -9,10 +9,10 @@
 #include "data/dataset_sound.h"
 #include "data/folder_edits.h"
 #include "data/folder_photos.h"
+#include "data/folder_read.h"
 #include "data/folder_sound.h"
 #include "data/resize.h"
 #include "io/path.h"
-#include "media/plugin.h"
 #include "text/byte_tokenizer.h"
 
 #include <math.h>
@@ -207,6 +207,8 @@ static mgen_status take_clip(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
     mgi_dataset_film *film = &ds->films[ds->count - 1];
     film->first = line->first;
     film->frames = line->frames;
+    film->said_base = line->even_from;
+    atomic_init(&film->said_frames, line->even);
     if (line->caption) {
         mgi_free(ctx, film->caption);
         film->caption = line->caption;
@@ -362,6 +364,8 @@ static mgen_status copy_film(mgen_context *ctx, const mgi_dataset_film *film, mg
     to->first = film->first;
     to->frames = film->frames;
     to->times = film->times;
+    to->said_base = film->said_base;
+    atomic_init(&to->said_frames, atomic_load(&film->said_frames));
     atomic_init(&to->fps, atomic_load(&film->fps));
     MGI_TRY(copy_text(ctx, film->name, &to->name));
     MGI_TRY(mgi_folder_copy_photos(ctx, film, to));
@@ -400,21 +404,15 @@ bool mgi_folder_part_teaches(const mgi_dataset *ds, const uint64_t *films, uint6
 
 /* ---- reading -------------------------------------------------------------------------------------- */
 
-/* Which frames of a film are asked for: those from `first` on; or, at a rate, what is seen then from there on. */
-typedef struct wanted {
-    int64_t first, frames;
-    int64_t end; /* of the clip; 0: the film's */
-    double fps;  /* 0: the film's own */
-} wanted;
-
-static int64_t place_of(const mgi_film_info *info, const wanted *w, int64_t i)
+int64_t mgi_folder_place(const mgi_film_info *info, const mgi_folder_wanted *w, int64_t i)
 {
     if (w->fps == 0.0 || !info->fps_num || !info->fps_den)
         return w->first + i;
     return w->first + mgi_dataset_frame_seen(i, info->fps_num, info->fps_den, w->fps);
 }
 
-static mgen_status too_short(const mgi_film *film, const wanted *w, int64_t frames, int64_t needed)
+mgen_status mgi_folder_too_short(const mgi_film *film, const mgi_folder_wanted *w, int64_t frames,
+                                 int64_t needed)
 {
     if (w->end)
         return mgi_fail(film->ctx, MGEN_E_INVALID,
@@ -427,10 +425,9 @@ static mgen_status too_short(const mgi_film *film, const wanted *w, int64_t fram
                     film->path, (long long)frames, (long long)needed);
 }
 
-/* Whether the clip has the frames, whatever the film has. */
-static mgen_status check_end(const mgi_film *film, const wanted *w, int64_t needed)
+mgen_status mgi_folder_check_end(const mgi_film *film, const mgi_folder_wanted *w, int64_t needed)
 {
-    if (!w->end || place_of(mgi_film_about(film), w, w->frames - 1) < w->end)
+    if (!w->end || mgi_folder_place(mgi_film_about(film), w, w->frames - 1) < w->end)
         return MGEN_OK;
     return mgi_fail(film->ctx, MGEN_E_INVALID,
                     "the clip of the film '%s' ends at frame %lld, before the %lld that are "
@@ -440,14 +437,15 @@ static mgen_status check_end(const mgi_film *film, const wanted *w, int64_t need
 
 /* Each of the frames, by way of `whole` in the film's own size. */
 static mgen_status scale_frames(mgi_film *film, const mgi_dataset *ds, mgi_resize *resize,
-                                const wanted *w, uint8_t *whole, uint8_t *pixels)
+                                const mgi_folder_wanted *w, uint8_t *whole, uint8_t *pixels)
 {
     const int64_t each = ds->bytes / ds->frames;
     const mgi_film_info *info = mgi_film_about(film);
-    const int64_t needed = place_of(info, w, w->fps == 0.0 ? ds->frames - 1 : w->frames - 1) + 1;
-    MGI_TRY(check_end(film, w, needed));
+    const int64_t needed =
+        mgi_folder_place(info, w, w->fps == 0.0 ? ds->frames - 1 : w->frames - 1) + 1;
+    MGI_TRY(mgi_folder_check_end(film, w, needed));
     for (int64_t i = 0, next = mgi_film_at(film); i < w->frames; i++) {
-        const int64_t at = place_of(info, w, i);
+        const int64_t at = mgi_folder_place(info, w, i);
         uint8_t *out = pixels + i * each;
         if (at < next) { /* it is still to be seen */
             memcpy(out, out - each, (size_t)each);
@@ -457,7 +455,7 @@ static mgen_status scale_frames(mgi_film *film, const mgi_dataset *ds, mgi_resiz
             bool end;
             MGI_TRY(mgi_film_next(film, next < at ? NULL : whole, &end));
             if (end)
-                return too_short(film, w, next, needed);
+                return mgi_folder_too_short(film, w, next, needed);
         }
         mgi_resize_frame(resize, whole, out);
     }
@@ -487,36 +485,80 @@ mgen_status mgi_folder_rate(mgen_context *ctx, const mgi_dataset *ds, uint64_t i
 
 enum { JUMP_MIN = 16 /* frames, for fewer of which no keyframe is looked for */ };
 
-/* To a keyframe before the frames, if those of the file are known by an earlier reading. */
-static mgen_status jump_ahead(mgi_film *film, mgi_dataset_film *of, const wanted *w)
+/* The clips of one file lie side by side: this one's first, and how many. */
+static mgi_dataset_film *clips_of_file(const mgi_dataset *ds, mgi_dataset_film *of, int64_t *count)
 {
-    const mgi_film_info *info = mgi_film_about(film);
-    const int64_t first = place_of(info, w, 0), last = place_of(info, w, w->frames - 1);
-    mgi_film_known known;
-    known.frames = atomic_load(&of->known_frames); /* which is stored last */
-    known.base = atomic_load(&of->known_base);
-    return first >= JUMP_MIN && last < known.frames ? mgi_film_jump(film, &known, first) : MGEN_OK;
+    mgi_dataset_film *first = of, *end = of + 1;
+    while (first > ds->films && strcmp(first[-1].name, of->name) == 0)
+        first--;
+    while (end < ds->films + ds->count && strcmp(end->name, of->name) == 0)
+        end++;
+    *count = end - first;
+    return first;
 }
 
-/* What this reading has told of the file, for all clips of it, which lie side by side: any number of threads tell the same. */
-static void keep_known(const mgi_dataset *ds, mgi_dataset_film *of, mgi_film *film)
+/* What is known of a file, for all clips of it: any number of threads tell the same. */
+static void keep_known(const mgi_dataset *ds, mgi_dataset_film *of, const mgi_film_known *known)
 {
-    mgi_dataset_film *clip = of;
+    int64_t count;
+    if (known->frames <= atomic_load(&of->known_frames))
+        return;
+    mgi_dataset_film *clips = clips_of_file(ds, of, &count);
+    for (int64_t i = 0; i < count; i++) {
+        atomic_store(&clips[i].known_base, known->base);
+        atomic_store(&clips[i].known_frames, known->frames); /* and is loaded first */
+    }
+}
+
+/* What the list says of a file is held against it once: known from then on, or forgotten. */
+static void try_said(const mgi_dataset *ds, mgi_dataset_film *of, mgi_film *film)
+{
+    const mgi_film_known said = {of->said_base, atomic_load(&of->said_frames)};
+    int64_t count, was = 0;
+    if (mgi_film_bears_out(film, &said)) {
+        keep_known(ds, of, &said);
+        return;
+    }
+    mgi_dataset_film *clips = clips_of_file(ds, of, &count);
+    for (int64_t i = count - 1; i >= 0; i--)
+        was = atomic_exchange(&clips[i].said_frames, 0);
+    if (was)
+        mgi_log(
+            film->ctx, MGEN_LOG_WARN,
+            "the film '%.200s' is not as '" MGI_CLIP_LIST
+            "' has it (\"even\"): its clips are decoded from its first frame on, the first time; "
+            "if it was changed, curate again",
+            film->path);
+}
+
+/* To a keyframe before the frames, if those of the file are known by an earlier reading or by the list. */
+static mgen_status jump_ahead(const mgi_dataset *ds, mgi_dataset_film *of, mgi_film *film,
+                              const mgi_folder_wanted *w)
+{
+    const mgi_film_info *info = mgi_film_about(film);
+    const int64_t first = mgi_folder_place(info, w, 0),
+                  last = mgi_folder_place(info, w, w->frames - 1);
+    mgi_film_known known;
+    if (first < JUMP_MIN)
+        return MGEN_OK;
+    if (last >= atomic_load(&of->known_frames) && last < atomic_load(&of->said_frames))
+        try_said(ds, of, film);
+    known.frames = atomic_load(&of->known_frames);
+    known.base = atomic_load(&of->known_base);
+    return last < known.frames ? mgi_film_jump(film, &known, first) : MGEN_OK;
+}
+
+/* What this reading has told of the file. */
+static void learn_from(const mgi_dataset *ds, mgi_dataset_film *of, mgi_film *film)
+{
     mgi_film_known known;
     mgi_film_what_is_known(film, &known);
-    if (known.frames <= atomic_load(&of->known_frames))
-        return;
-    while (clip > ds->films && strcmp(clip[-1].name, of->name) == 0)
-        clip--;
-    for (; clip < ds->films + ds->count && strcmp(clip->name, of->name) == 0; clip++) {
-        atomic_store(&clip->known_base, known.base);
-        atomic_store(&clip->known_frames, known.frames);
-    }
+    keep_known(ds, of, &known);
 }
 
 /* `of`: the film whose own file it is; NULL: another one's. */
 static mgen_status read_frames(mgen_context *ctx, const mgi_dataset *ds, mgi_dataset_film *of,
-                               const char *name, const wanted *w, uint8_t *pixels,
+                               const char *name, const mgi_folder_wanted *w, uint8_t *pixels,
                                mgi_film_info *about)
 {
     char path[MGI_PATH_MAX + 1];
@@ -538,10 +580,10 @@ static mgen_status read_frames(mgen_context *ctx, const mgi_dataset *ds, mgi_dat
                  mgi_resize_init(&resize, ctx, info->width, info->height, ds->width, ds->height),
                  end);
     if (of)
-        MGI_TRY_GOTO(status, jump_ahead(film, of, w), end);
+        MGI_TRY_GOTO(status, jump_ahead(ds, of, film, w), end);
     status = scale_frames(film, ds, &resize, w, whole, pixels);
     if (of && status == MGEN_OK)
-        keep_known(ds, of, film);
+        learn_from(ds, of, film);
     *about = *info;
 end:
     mgi_resize_finish(&resize);
@@ -550,7 +592,7 @@ end:
     return status;
 }
 
-static int64_t end_of(const mgi_dataset_film *film)
+int64_t mgi_folder_end(const mgi_dataset_film *film)
 {
     return film->frames ? film->first + film->frames : 0;
 }
@@ -560,7 +602,7 @@ mgen_status mgi_folder_read_file(mgen_context *ctx, const mgi_dataset *ds, uint6
                                  mgi_film_info *info)
 {
     mgi_dataset_film *film = &ds->films[index];
-    const wanted w = {film->first + first, frames, end_of(film), 0.0};
+    const mgi_folder_wanted w = {film->first + first, frames, mgi_folder_end(film), 0.0};
     const bool own = strcmp(name, film->name) == 0;
     MGI_TRY(read_frames(ctx, ds, own ? film : NULL, name, &w, pixels, info));
     if (own)
@@ -580,195 +622,7 @@ mgen_status mgi_folder_watch(mgen_context *ctx, const mgi_dataset *ds, uint64_t 
                              int64_t frames, uint8_t *pixels)
 {
     mgi_dataset_film *film = &ds->films[index];
-    const wanted w = {film->first, frames, end_of(film), fps};
+    const mgi_folder_wanted w = {film->first, frames, mgi_folder_end(film), fps};
     mgi_film_info info;
     return read_frames(ctx, ds, film, film->name, &w, pixels, &info);
-}
-
-/* ---- looking for films that are too short --------------------------------------------------------- */
-
-enum { BETWEEN = 256 /* films between two words of progress */ };
-
-/* Films whose frames are told. `quiet`: where it may fail that they are; the FFmpeg plug-in stays, once it is wanted, since
- * loading it takes longer than to look at a film. */
-typedef struct look {
-    mgen_context *ctx, *quiet;
-    const mgi_dataset *ds;
-    mgi_plugin plugin;
-    bool no_plugin;
-} look;
-
-static mgen_status look_init(look *l, mgen_context *ctx, const mgi_dataset *ds)
-{
-    *l = (look){.ctx = ctx, .ds = ds};
-    MGI_TRY(mgi_context_private(ctx, &l->quiet));
-    if (!ctx->plugin_dir)
-        return MGEN_OK;
-    mgen_status status = mgi_strdup(l->quiet, ctx->plugin_dir, &l->quiet->plugin_dir);
-    if (status != MGEN_OK) {
-        mgi_fail_from(ctx, status, l->quiet);
-        mgi_context_free(l->quiet);
-    }
-    return status;
-}
-
-static void look_finish(look *l)
-{
-    mgi_plugin_unload(&l->plugin);
-    mgi_context_free(l->quiet);
-}
-
-/* What a film says of itself; of no frames where it says nothing. What does not open, and why, is said when it is read, as not
- * every film may be; but not what memory does not allow. */
-static mgen_status tell(look *l, const char *path, mgi_film_info *info)
-{
-    const bool by_plugin = mgi_folder_has_track(path); /* all but .y4m */
-    mgen_status status = MGEN_OK;
-    *info = (mgi_film_info){.frames = 0};
-    if (by_plugin && !l->plugin.handle && !l->no_plugin) {
-        status = mgi_plugin_load(l->quiet, &l->plugin);
-        l->no_plugin = status != MGEN_OK;
-    }
-    if (!by_plugin || l->plugin.handle)
-        status = mgi_film_tell(l->quiet, path, info);
-    return status == MGEN_E_NO_MEMORY || status == MGEN_E_LIMIT
-               ? mgi_fail_from(l->ctx, status, l->quiet)
-               : MGEN_OK;
-}
-
-/* What a file says may be wrong: its frames are counted, up to those that are needed, before it is refused. */
-static mgen_status count_frames(mgen_context *ctx, const char *path, const wanted *w)
-{
-    mgi_film *film;
-    bool end = false;
-    MGI_TRY(mgi_film_open(ctx, path, &film));
-    const int64_t needed = place_of(mgi_film_about(film), w, w->frames - 1) + 1;
-    mgen_status status = check_end(film, w, needed);
-    int64_t n = 0;
-    while (status == MGEN_OK && n < needed && !end) {
-        status = mgi_film_next(film, NULL, &end);
-        n += !end;
-    }
-    if (status == MGEN_OK && end)
-        status = too_short(film, w, n, needed);
-    mgi_film_close(film);
-    return status;
-}
-
-static mgen_status check_film(look *l, const char *name, const wanted *w)
-{
-    char path[MGI_PATH_MAX + 1];
-    mgi_film_info info;
-    MGI_TRY(mgi_path_join(l->ctx, l->ds->dir, name, path, sizeof(path)));
-    MGI_TRY(tell(l, path, &info));
-    if (info.frames == 0)
-        return MGEN_OK;
-    const int64_t last = place_of(&info, w, w->frames - 1);
-    const bool there = last < info.frames && (!w->end || last < w->end);
-    return there ? MGEN_OK : count_frames(l->ctx, path, w);
-}
-
-mgen_status mgi_folder_check_frames(mgen_context *ctx, const mgi_dataset *ds, double fps,
-                                    int64_t frames, bool edited)
-{
-    look l;
-    mgen_status status = MGEN_OK;
-    MGI_TRY(look_init(&l, ctx, ds));
-    for (uint64_t i = 0; i < ds->count && status == MGEN_OK; i++) {
-        const mgi_dataset_film *film = &ds->films[i];
-        const wanted w = {film->first, frames, end_of(film), fps};
-        const char *name = edited ? film->edited : film->name;
-        if (name)
-            status = check_film(&l, name, &w);
-        if (status == MGEN_OK && i % BETWEEN == BETWEEN - 1)
-            status = mgi_progress(ctx, "looking at films", i + 1, ds->count);
-    }
-    look_finish(&l);
-    return status;
-}
-
-/* ---- how long they are ---------------------------------------------------------------------------- */
-
-/* Frames of an opened film, counted up to the place `most`. */
-static mgen_status count_up_to(mgi_film *film, int64_t most, int64_t *frames)
-{
-    bool end = false;
-    for (*frames = 0; *frames < most; ++*frames) {
-        MGI_TRY(mgi_film_next(film, NULL, &end));
-        if (end)
-            break;
-    }
-    return MGEN_OK;
-}
-
-/* What a film that says nothing, or too little, is: the frames up to the last one that is wanted, of which the first `least` must
- * be there. */
-static mgen_status open_to_measure(mgen_context *ctx, const char *path, const wanted *w,
-                                   int64_t least, mgi_film_info *info)
-{
-    const wanted few = {w->first, least, w->end, 0.0};
-    const int64_t told = info->frames, needed = w->first + least, end = w->first + w->frames;
-    mgi_film *film;
-    MGI_TRY(mgi_film_open(ctx, path, &film));
-    *info = *mgi_film_about(film);
-    mgen_status status = check_end(film, &few, needed);
-    if (told >= needed)
-        info->frames = told;
-    else if (status == MGEN_OK)
-        status = count_up_to(film, w->end && w->end < end ? w->end : end, &info->frames);
-    if (status == MGEN_OK && info->frames < needed)
-        status = too_short(film, w, info->frames, needed);
-    mgi_film_close(film);
-    return status;
-}
-
-/* *counted: it was opened. */
-static mgen_status measure_file(look *l, const char *name, const wanted *w, int64_t least,
-                                mgi_folder_measure *out, bool *counted)
-{
-    char path[MGI_PATH_MAX + 1];
-    mgi_film_info info;
-    MGI_TRY(mgi_path_join(l->ctx, l->ds->dir, name, path, sizeof(path)));
-    MGI_TRY(tell(l, path, &info));
-    const int64_t end = w->end && w->end < info.frames ? w->end : info.frames;
-    *counted = end - w->first < least || !info.width || !info.height;
-    if (*counted)
-        MGI_TRY(open_to_measure(l->ctx, path, w, least, &info));
-    const int64_t last = w->end && w->end < info.frames ? w->end : info.frames;
-    *out = (mgi_folder_measure){info.width, info.height, last - w->first};
-    out->frames = out->frames < w->frames ? out->frames : w->frames;
-    return MGEN_OK;
-}
-
-static mgen_status measure_film(look *l, uint64_t index, const mgi_folder_lengths *f,
-                                mgi_folder_measure *out, bool *counted)
-{
-    const mgi_dataset_film *film = &l->ds->films[index];
-    const int64_t least = mgi_folder_is_picture(film->name) ? f->least_picture : f->least;
-    const wanted w = {film->first, f->most, end_of(film), 0.0};
-    mgi_folder_measure after;
-    bool too;
-    MGI_TRY(measure_file(l, film->name, &w, least, out, counted));
-    if (!f->edited || !film->edited)
-        return MGEN_OK;
-    MGI_TRY(measure_file(l, film->edited, &w, least, &after, &too));
-    *counted = *counted || too;
-    out->frames = out->frames < after.frames ? out->frames : after.frames;
-    return MGEN_OK;
-}
-
-mgen_status mgi_folder_measure_films(mgen_context *ctx, const mgi_dataset *ds,
-                                     const mgi_folder_lengths *lengths, mgi_folder_measure *out)
-{
-    look l;
-    mgen_status status = MGEN_OK;
-    MGI_TRY(look_init(&l, ctx, ds));
-    for (uint64_t i = 0; i < ds->count && status == MGEN_OK; i++) {
-        bool counted = false;
-        status = measure_film(&l, i, lengths, &out[i], &counted);
-        if (status == MGEN_OK && (counted || i % BETWEEN == BETWEEN - 1))
-            status = mgi_progress(ctx, "looking at films", i + 1, ds->count);
-    }
-    look_finish(&l);
-    return status;
 }

@@ -100,6 +100,13 @@ static bool plugin_uneven(mgi_film *film)
     return p->film && p->plugin.table->read_uneven(p->film) != 0;
 }
 
+static bool plugin_bears_out(mgi_film *film, const mgi_film_known *said)
+{
+    plugin_film *p = film->self;
+    const mgi_ffmpeg_known k = {said->base, said->frames};
+    return p->plugin.table->read_bears_out(p->file.data, p->file.size, &k) != 0;
+}
+
 static mgen_status plugin_jump(mgi_film *film, const mgi_film_known *known, int64_t frame)
 {
     plugin_film *p = film->self;
@@ -143,6 +150,7 @@ mgen_status mgi_plugin_film_open(mgi_film *film)
     film->next = plugin_next;
     film->known = plugin_known;
     film->uneven = plugin_uneven;
+    film->bears_out = plugin_bears_out;
     film->jump = plugin_jump;
     MGI_TRY(mgi_file_open(ctx, film->path, &p->file));
     MGI_TRY(mgi_plugin_load(ctx, &p->plugin));
@@ -252,6 +260,11 @@ void mgi_film_what_is_known(mgi_film *film, mgi_film_known *out)
 bool mgi_film_is_uneven(mgi_film *film)
 {
     return film->uneven && film->uneven(film);
+}
+
+bool mgi_film_bears_out(mgi_film *film, const mgi_film_known *said)
+{
+    return film->bears_out && said->frames > 0 && film->bears_out(film, said);
 }
 
 mgen_status mgi_film_jump(mgi_film *film, const mgi_film_known *known, int64_t frame)

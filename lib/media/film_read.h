@@ -11,6 +11,7 @@
 #define MGI_FILM_SIDE_MAX   65536              /* pixels */
 #define MGI_FILM_PIXELS_MAX ((int64_t)1 << 28) /* of a frame */
 #define MGI_FILM_FRAMES_MAX 65536              /* that are read at once */
+#define MGI_FILM_TIME_MAX   ((int64_t)1 << 48)
 
 typedef struct mgi_film_info {
     int64_t width, height;
@@ -38,12 +39,16 @@ void mgi_film_close(mgi_film *film); /* NULL is fine */
  * stands, so that they are known by it. 0 where that cannot be, or not surely: by times that are missing or uneven, for kinds whose
  * keyframes may need what lies before, and so on. */
 typedef struct mgi_film_known {
-    int64_t base, frames;
+    int64_t base, frames; /* base: in units of the file, between -MGI_FILM_TIME_MAX and that */
 } mgi_film_known;
 void mgi_film_what_is_known(mgi_film *film, mgi_film_known *out);
 /* Whether the frames that were read do not stand in time as even ones of the film's rate do: wherever those begin, one is more than half a
  * frame away. Of a rate that varies, or another than is told; not known of a film that jumped, and false then. */
 bool mgi_film_is_uneven(mgi_film *film);
+/* Whether the file bears out what somebody else says is known of it: each keyframe must have as many packets before it, a frame each, as
+ * its time tells. All packets of these frames are looked at, none is decoded. False for kinds of which nothing can be known. What is
+ * borne out gives the frames that decoding from the beginning gives, if that does not fail. */
+bool mgi_film_bears_out(mgi_film *film, const mgi_film_known *said);
 /* Before the first frame is read: go to a keyframe at or before `frame`, if the same file was read before and that much is known
  * of it. The frames that then come are the very same; if they turn out to be others, all is decoded from the beginning. */
 mgen_status mgi_film_jump(mgi_film *film, const mgi_film_known *known, int64_t frame);
@@ -64,8 +69,9 @@ struct mgi_film {
     void *self;
     mgen_status (*next)(mgi_film *film, uint8_t *rgb, bool *end);
     void (*close)(mgi_film *film);
-    void (*known)(mgi_film *film, mgi_film_known *out); /* may be NULL */
-    bool (*uneven)(mgi_film *film);                     /* may be NULL: it is even */
+    void (*known)(mgi_film *film, mgi_film_known *out);            /* may be NULL */
+    bool (*uneven)(mgi_film *film);                                /* may be NULL: it is even */
+    bool (*bears_out)(mgi_film *film, const mgi_film_known *said); /* may be NULL */
     mgen_status (*jump)(mgi_film *film, const mgi_film_known *known, int64_t frame);
 };
 mgen_status mgi_y4m_open(mgi_film *film);

@@ -357,10 +357,7 @@ static int32_t write_file(const char *path, const char *format_name_hint, const 
 
 extern const mgi_ffmpeg_table mgi_ffmpeg_plugin;
 MGEN_API const mgi_ffmpeg_table mgi_ffmpeg_plugin = {
-    MGI_FFMPEG_PLUGIN_VERSION, write_file,
-    mgi_ffmpeg_sound_rate,     mgi_ffmpeg_open,
-    mgi_ffmpeg_next,           mgi_ffmpeg_close,
-    mgi_ffmpeg_known_of,       mgi_ffmpeg_uneven,
-    mgi_ffmpeg_jump,           mgi_ffmpeg_hear_open,
-    mgi_ffmpeg_hear_next,      mgi_ffmpeg_hear_close,
-    mgi_ffmpeg_told,           mgi_ffmpeg_read_picture};
+    MGI_FFMPEG_PLUGIN_VERSION, write_file,       mgi_ffmpeg_sound_rate,  mgi_ffmpeg_open,
+    mgi_ffmpeg_next,           mgi_ffmpeg_close, mgi_ffmpeg_known_of,    mgi_ffmpeg_uneven,
+    mgi_ffmpeg_bears_out,      mgi_ffmpeg_jump,  mgi_ffmpeg_hear_open,   mgi_ffmpeg_hear_next,
+    mgi_ffmpeg_hear_close,     mgi_ffmpeg_told,  mgi_ffmpeg_read_picture};

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MGI_FFMPEG_PLUGIN_VERSION 7
+#define MGI_FFMPEG_PLUGIN_VERSION 8
 
 /* What a film says of itself and, of its size, what its first frame is. */
 typedef struct mgi_ffmpeg_info {
@@ -72,6 +72,9 @@ typedef struct mgi_ffmpeg_table {
     /* 1: the frames decoded so far, from the beginning on, are not even: wherever frames of the rate in `info` begin, one of these
      * is more than half a frame away from its own. 0: they are, or have no times of their own. */
     int32_t (*read_uneven)(void *film);
+    /* 1: a file's packets bear out what somebody says is known of it, none of them decoded: that of its first `frames` packets each is a
+     * frame, and that as many are before each keyframe as its time tells. 0: they do not, or that is not known of its kind. */
+    int32_t (*read_bears_out)(const uint8_t *data, size_t size, const mgi_ffmpeg_known *said);
     /* Go on at a keyframe before frame `frame` of those that are known: *at is the frame that comes next. What then turns out to
      * be otherwise than it was is MGEN_E_AGAIN of this call or of read_next: open the film anew and decode it from the beginning. */
     int32_t (*read_jump)(void *film, const mgi_ffmpeg_known *known, int64_t frame, int64_t *at,

@@ -167,6 +167,13 @@ static int64_t time_of(const film *f, int64_t base, int64_t i)
     return is_time(base) && is_time(far) ? base + far : AV_NOPTS_VALUE;
 }
 
+/* Which frame is nearest to a time, if the first one stands at `base`. */
+static int64_t number_of(const film *f, int64_t base, int64_t time)
+{
+    const AVStream *s = f->in.format->streams[f->in.stream];
+    return av_rescale_q_rnd(time - base, s->time_base, av_inv_q(told_rate(s)), AV_ROUND_NEAR_INF);
+}
+
 /* Frames that can be told by their times: of a rate, which the first one agrees with. */
 static bool can_know(const film *f)
 {
@@ -174,53 +181,68 @@ static bool can_know(const film *f)
     return is_rate(told_rate(s)) && is_rate(s->time_base);
 }
 
+/* What a packet is. */
+typedef struct looked {
+    bool fresh; /* decoding may begin at it as if nothing was before, by its own bytes */
+    bool
+        unsure; /* what it holds forbids that later on; or that is not known of its kind, or not tested */
+    bool shown; /* a frame comes of it */
+} looked;
+
 /* The units of an H.264 packet as .mp4 and .mkv have them, behind their lengths: whether it begins with an IDR picture, before
  * which no frame is needed; and whether there are settings in it, which later frames might go by. Other forms are unsure. */
-static void look_h264(const AVCodecContext *c, const AVPacket *p, bool *fresh, bool *unsure)
+static void look_h264(const AVCodecContext *c, const AVPacket *p, looked *out)
 {
     const bool lengths = c->extradata_size >= 7 && c->extradata[0] == 1;
     const int64_t bytes = lengths ? (c->extradata[4] & 3) + 1 : 0;
-    bool seen = false;
-    *unsure = !lengths;
+    out->unsure = !lengths;
     for (int64_t at = 0; lengths && at < p->size;) {
         int64_t size = 0;
         for (int64_t i = 0; i < bytes && at + i < p->size; i++)
             size = size << 8 | p->data[at + i];
         at += bytes;
         if (size < 1 || size > p->size - at) {
-            *unsure = true;
+            out->unsure = true;
             return;
         }
         const int kind = p->data[at] & 31;
         if (kind == 7 || kind == 8 || kind == 13 || kind == 15)
-            *unsure = true;
-        if (kind >= 1 && kind <= 5 && !seen) {
-            seen = true;
-            *fresh = kind == 5;
+            out->unsure = true;
+        if (kind >= 1 && kind <= 5 && !out->shown) {
+            out->shown = true;
+            out->fresh = kind == 5;
         }
         at += size;
     }
 }
 
-/* What a packet is: whether decoding may begin at it as if nothing was before, by its own bytes; and whether what it holds forbids
- * that later on. Kinds of which that is not known, or not tested, are unsure. */
-static void look_at_packet(const film *f, bool *fresh, bool *unsure)
+/* Of profiles 0 to 2: a key frame that is not one shown again. Frames that are not shown come before one that is, in a packet with
+ * an index behind them. */
+static void look_vp9(const AVPacket *p, looked *out)
+{
+    const uint8_t head = p->size > 0 ? p->data[0] : 0;
+    if ((head >> 6) != 2 || (head & 0x30) == 0x30)
+        return;
+    out->fresh = !(head & 0x0C);
+    out->shown = (head & 0x0A) || (p->data[p->size - 1] & 0xE0) == 0xC0;
+}
+
+static looked look_at_packet(const film *f)
 {
     const AVCodecContext *c = f->in.codec;
     const AVPacket *p = f->in.packet;
-    *fresh = *unsure = false;
+    looked out = {.fresh = false};
     if (c->codec_id == AV_CODEC_ID_H264)
-        look_h264(c, p, fresh, unsure);
-    else if (c->codec_id ==
-             AV_CODEC_ID_VP9) /* profiles 0 to 2, no frame shown again, a key frame */
-        *fresh = p->size > 0 && (p->data[0] >> 6) == 2 && (p->data[0] & 0x30) != 0x30 &&
-                 !(p->data[0] & 0x0C);
+        look_h264(c, p, &out);
+    else if (c->codec_id == AV_CODEC_ID_VP9)
+        look_vp9(p, &out);
     else
-        *unsure = true;
+        out.unsure = true;
     if (av_packet_get_side_data(p, AV_PKT_DATA_NEW_EXTRADATA, NULL) ||
         av_packet_get_side_data(p, AV_PKT_DATA_PARAM_CHANGE, NULL))
-        *unsure = true;
-    *fresh = *fresh && (p->flags & AV_PKT_FLAG_KEY);
+        out.unsure = true;
+    out.fresh = out.fresh && (p->flags & AV_PKT_FLAG_KEY);
+    return out;
 }
 
 /* A packet of our stream to the decoder, or word that there are no more. */
@@ -231,10 +253,8 @@ static int32_t feed(film *f, const mgi_told *t)
     snprintf(what, sizeof(what), "behind frame %lld", (long long)f->taken - 1);
     if (code < 0)
         return mgi_told_av(t, code, what);
-    if (!f->over && !f->unsure) {
-        bool fresh;
-        look_at_packet(f, &fresh, &f->unsure);
-    }
+    if (!f->over && !f->unsure)
+        f->unsure = look_at_packet(f).unsure;
     code = avcodec_send_packet(f->in.codec, f->over ? NULL : f->in.packet);
     av_packet_unref(f->in.packet);
     return code < 0 ? mgi_told_av(t, code, what) : 0;
@@ -347,25 +367,59 @@ int32_t mgi_ffmpeg_uneven(void *self)
 static bool find_key(film *f, const mgi_ffmpeg_known *known, int64_t frame, int64_t *number)
 {
     enum { TRIES = 4 };
-    const AVStream *s = f->in.format->streams[f->in.stream];
     int64_t time = time_of(f, known->base, frame);
     for (int i = 0; i < TRIES; i++) {
         const AVPacket *p = f->in.packet;
-        bool fresh, unsure;
         int over;
         if (av_seek_frame(f->in.format, f->in.stream, time, AVSEEK_FLAG_BACKWARD) < 0 ||
             mgi_input_packet(&f->in, &over) < 0 || over || !is_time(p->pts))
             return false;
-        look_at_packet(f, &fresh, &unsure);
-        *number = av_rescale_q_rnd(p->pts - known->base, s->time_base, av_inv_q(told_rate(s)),
-                                   AV_ROUND_NEAR_INF);
-        if (!fresh || unsure || *number < 1)
+        const looked look = look_at_packet(f);
+        *number = number_of(f, known->base, p->pts);
+        if (!look.fresh || look.unsure || *number < 1)
             return false;
         if (*number <= frame)
             return p->pts == time_of(f, known->base, *number);
         time = is_time(p->dts) && p->dts < time ? p->dts - 1 : time - 1;
     }
     return false;
+}
+
+/* Packet by packet, in the order of decoding, from the film's beginning: each holds a frame that stands at a time of its own, and
+ * before each one at which decoding may begin there are as many as its time tells, all of which are seen before it. */
+static bool bears_out(film *f, const mgi_ffmpeg_known *known)
+{
+    const AVPacket *p = f->in.packet;
+    int64_t begin = 0, last = -1;
+    for (int64_t i = 0; i < known->frames; i++) {
+        int over;
+        if (mgi_input_packet(&f->in, &over) < 0 || over || !is_time(p->pts) ||
+            (p->flags & (AV_PKT_FLAG_CORRUPT | AV_PKT_FLAG_DISCARD)))
+            return false;
+        const looked look = look_at_packet(f);
+        const int64_t number = number_of(f, known->base, p->pts);
+        if (look.fresh && (number != i || last >= i))
+            return false;
+        begin = look.fresh ? i : begin;
+        if (look.unsure || !look.shown || (i == 0 && !look.fresh) || number < begin ||
+            p->pts != time_of(f, known->base, number))
+            return false;
+        last = number > last ? number : last;
+    }
+    return true;
+}
+
+int32_t mgi_ffmpeg_bears_out(const uint8_t *data, size_t size, const mgi_ffmpeg_known *known)
+{
+    char error[256];
+    const mgi_told t = {error, sizeof(error), MGEN_E_CORRUPT};
+    film f = {.taken = 0};
+    const bool out =
+        is_time(known->base) &&
+        mgi_input_open(&f.in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t) == 0 &&
+        can_know(&f) && bears_out(&f, known);
+    mgi_input_close(&f.in);
+    return out;
 }
 
 int32_t mgi_ffmpeg_jump(void *self, const mgi_ffmpeg_known *known, int64_t frame, int64_t *at,

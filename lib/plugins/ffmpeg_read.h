@@ -13,6 +13,7 @@ int32_t mgi_ffmpeg_next(void *film, uint8_t *rgb, int32_t *end, char *error, siz
 void mgi_ffmpeg_close(void *film);
 void mgi_ffmpeg_known_of(void *film, mgi_ffmpeg_known *known);
 int32_t mgi_ffmpeg_uneven(void *film);
+int32_t mgi_ffmpeg_bears_out(const uint8_t *data, size_t size, const mgi_ffmpeg_known *known);
 int32_t mgi_ffmpeg_jump(void *film, const mgi_ffmpeg_known *known, int64_t frame, int64_t *at,
                         char *error, size_t error_size);
 int32_t mgi_ffmpeg_read_picture(const mgi_ffmpeg_picture *picture, uint8_t *rgb, char *error,

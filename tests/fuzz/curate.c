@@ -47,6 +47,8 @@ static bool read_clips(mgen_context *ctx, const uint8_t *data, size_t size, cons
         FUZZ_CHECK(*lines[i].file && !strchr(lines[i].file, '/'));
         FUZZ_CHECK(lines[i].first >= 0 && lines[i].frames >= 1);
         FUZZ_CHECK(lines[i].weight >= 0.0 && lines[i].weight <= 1000.0);
+        FUZZ_CHECK(lines[i].even >= 0 && lines[i].even_from > -MGI_FILM_TIME_MAX &&
+                   lines[i].even_from < MGI_FILM_TIME_MAX);
         FUZZ_CHECK(!lines[i].caption || strlen(lines[i].caption) < MGI_CAPTION_SIZE);
     }
     mgi_clip_list_free(ctx, lines, count);
@@ -56,7 +58,8 @@ static bool read_clips(mgen_context *ctx, const uint8_t *data, size_t size, cons
 static const fuzz_seed clips[] = {
     {.text = ""},
     {.text = "{\"file\": \"a.mp4\", \"first\": 12, \"frames\": 64, \"width\": 96, \"height\": 64, "
-             "\"fps\": 16, \"kept\": true, \"weight\": 1.5, \"cluster\": 0, \"caption\": \"a b\", "
+             "\"fps\": 16, \"kept\": true, \"weight\": 1.5, \"cluster\": 0, \"even\": 76, "
+             "\"even_from\": -281474976710655, \"caption\": \"a b\", "
              "\"scores\": {\"text\": 0, \"border\": 0.5}}\r\n\n"
              "{\"file\": \"b.mp4\", \"first\": 0, \"frames\": 9, \"kept\": false, "
              "\"dropped\": \"scene\"}\n{\"file\": \"c d.y4m\", \"frames\": 1}"},
@@ -96,6 +99,7 @@ static void check_film(mgen_context *ctx, mgi_curate_film *f)
         FUZZ_CHECK(!c->view == (mgi_curate_dropped(f, c) < MGI_CURATE_STEPS));
         for (int k = 0; c->view && k < MGI_LIKE_SIZE; k++)
             FUZZ_CHECK(isfinite(c->view->like[k]));
+        FUZZ_CHECK(f->known.frames >= 0 && f->known.frames <= f->info.frames);
         FUZZ_CHECK(isfinite(c->text) && isfinite(c->shake) && c->same == -1);
     }
     mgi_curate_film_free(ctx, f);
@@ -143,6 +147,7 @@ static uint8_t *make_seen(size_t *size)
                             .fps = 24.0,
                             .seconds = 12.5,
                             .shots = 2,
+                            .known = {-512, 280},
                             .clips = parts,
                             .count = 2};
     const mgi_curate_film none = {

@@ -361,7 +361,7 @@ static int64_t believed(const uint8_t *data, size_t size, const mgi_dir_file *fi
 static void test_lies(void **state)
 {
     (void)state;
-    enum { HEAD = 16, NAME = HEAD + 120, CLIP = NAME + 5, VIEW = CLIP + 80 };
+    enum { HEAD = 16, NAME = HEAD + 136, CLIP = NAME + 5, VIEW = CLIP + 80 };
     static const double not_a_number = NAN;
     static const int64_t minus = -1, much = INT64_MAX;
     static const uint32_t bits = UINT32_MAX, none = 0, one = 1, long_name = 65536;
@@ -386,6 +386,9 @@ static void test_lies(void **state)
         {HEAD + 108, &long_name, 4},   /* */
         {HEAD + 112, &bits, 4},        /* uneven */
         {HEAD + 116, &one, 4},         /* what is 0 */
+        {HEAD + 120, &much, 8},        /* when the first frame stands */
+        {HEAD + 128, &minus, 8},       /* frames that are where they should be */
+        {HEAD + 128, &much, 8},        /* */
         {CLIP, &minus, 8},             /* first */
         {CLIP, &much, 8},              /* */
         {CLIP + 8, &much, 8},          /* frames */

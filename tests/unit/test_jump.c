@@ -20,6 +20,7 @@
             fail_msg("%s", mgen_last_error(ctx));                                                  \
     } while (0)
 
+#include "film_times.h"
 #include "pair_films.h"
 
 enum { W = 48, H = 32, FRAME = W * H * 3, COUNT = 300, SCENE = 45 };
@@ -179,9 +180,111 @@ static void test_clips(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
+/* ---- what a list says of films ------------------------------------------------------------------ */
+
+enum { PIECE = 16, SMALL = PIECE * 16 * 16 * 3, CLIPS = 3 };
+static const int begins[CLIPS] = {230, 150, 95};
+static char logged[2048];
+
+static void keep_log(void *user, int32_t level, const char *text)
+{
+    const size_t used = strlen(logged);
+    (void)user;
+    snprintf(logged + used, sizeof logged - used, "%d %s\n", level, text);
+}
+
+/* A list of clips of a film, which says that; NULL: nothing. */
+static mgi_dataset *open_list(const char *name, const mgi_film_known *said)
+{
+    mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
+    char text[CLIPS * 160], more[80] = "";
+    size_t used = 0;
+    mgi_dataset *ds;
+    if (said)
+        snprintf(more, sizeof more, ", \"even\": %d, \"even_from\": %d", (int)said->frames,
+                 (int)said->base);
+    for (int i = 0; i < CLIPS; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used,
+                                 "{\"file\": \"%s\", \"first\": %d, \"frames\": %d%s}\n", name,
+                                 begins[i], PIECE, more);
+    put_text("clips.jsonl", text);
+    p.width = p.height = 16;
+    p.frames = PIECE;
+    OK(mgi_dataset_folder(ctx, films, &p, &ds));
+    return ds;
+}
+
+/* Frames are those that a list gives which says nothing; whether it was believed, else a warning said so, once. */
+static bool reads_same(const char *name, const mgi_film_known *said)
+{
+    static uint8_t rgb[SMALL], want[CLIPS][SMALL];
+    mgi_dataset *ds;
+    for (int i = 0; i < CLIPS; i++) { /* each by decoding all before it */
+        ds = open_list(name, NULL);
+        OK(mgi_dataset_sample(ctx, ds, (uint64_t)i, want[i], NULL));
+        mgi_dataset_release(ds);
+    }
+    logged[0] = '\0';
+    ds = open_list(name, said);
+    for (int i = 0; i < CLIPS; i++) {
+        OK(mgi_dataset_sample(ctx, ds, (uint64_t)i, rgb, NULL));
+        if (memcmp(rgb, want[i], SMALL) != 0)
+            fail_msg("%s, %d even from %d: other frames of clip %d", name, (int)said->frames,
+                     (int)said->base, i);
+    }
+    const bool believed = atomic_load(&ds->films[1].said_frames) != 0;
+    if (believed) /* by decoding, as many would be known as were read */
+        assert_int_equal(atomic_load(&ds->films[1].known_frames), said->frames);
+    const char *warning = strstr(logged, "is not as 'clips.jsonl' has it");
+    assert_int_equal(!warning, believed);
+    assert_true(!warning || !strstr(warning + 1, "is not as"));
+    mgi_dataset_release(ds);
+    return believed;
+}
+
+/* Frames of a .mp4 at other times: frame 60 lasts twice as long, and 200 and 201 half, so that its rate is the same. */
+static void put_gap(const char *name)
+{
+    uint32_t percent[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        percent[i] = i == 60 ? 200 : i == 200 || i == 201 ? 50 : 100;
+    set_durations(name, percent, COUNT);
+}
+
+static void test_said(void **state)
+{
+    (void)state;
+    if (!find_plugin(ctx))
+        skip();
+    make_films(folder, "said");
+    ctx->log = keep_log;
+    mgi_free(ctx, make_film("a.mp4", 25, 1));
+    mgi_free(ctx, make_film("b.mp4", 30, 1));
+    mgi_free(ctx, make_film("c.mkv", 30000, 1001));
+    const mgi_film_known a = know("a.mp4", COUNT), c = know("c.mkv", COUNT);
+    mgi_film_known said = {a.base, begins[0] + PIECE};
+    const bool known = a.frames == COUNT && c.frames == COUNT; /* else encoders are others */
+    assert_true(!known || (reads_same("a.mp4", &said) && reads_same("c.mkv", &c)));
+    const mgi_film_known wrong[] = {
+        {a.base, COUNT + 1},   {a.base, INT32_MAX},   {a.base + 1, COUNT},
+        {a.base + 512, COUNT}, {a.base - 512, COUNT}, {MGI_FILM_TIME_MAX / (1 << 18), COUNT},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert_false(reads_same("a.mp4", &wrong[i]));
+    reads_same("b.mp4", &a); /* another film, whose frames perhaps stand alike */
+    reads_same("c.mkv", &a);
+    put_gap("a.mp4");
+    const mgi_film_known gap = know("a.mp4", COUNT);
+    assert_true(!known || (gap.frames > 0 && gap.frames < 100));
+    assert_false(reads_same("a.mp4", &(mgi_film_known){gap.base, COUNT}));
+    ctx->log = NULL;
+    assert_int_equal(remove_all(films), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_frames),
-                                       cmocka_unit_test(test_wrong), cmocka_unit_test(test_clips)};
+                                       cmocka_unit_test(test_wrong), cmocka_unit_test(test_clips),
+                                       cmocka_unit_test(test_said)};
     return cmocka_run_group_tests_name("jumps", tests, make_folder_context, remove_folder_context);
 }
