@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "data/curate_tell.h"
 
+#include "data/folder.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -112,12 +114,7 @@ static void tell_uneven(const mgi_curator *c, int64_t count)
     while (first < c->count && !c->films[first].uneven)
         first++;
     if (first < c->count)
-        mgi_log(c->ctx, MGEN_LOG_WARN,
-                "%lld film%s of a variable frame rate %s taken as even, the first is '%.200s': "
-                "motion becomes uneven, and sound runs out of step; 'ffmpeg -i FILE -vf fps=30 "
-                "NAME.mkv' makes it even",
-                (long long)count, count > 1 ? "s" : "", count > 1 ? "are" : "is",
-                c->films[first].name);
+        mgi_folder_tell_of_uneven(c->ctx, count, c->films[first].name);
 }
 
 mgen_status mgi_curate_tell(const mgi_curator *c, const mgi_curate_funnel *funnel, const char *dir,

@@ -41,6 +41,7 @@ typedef struct mgi_dataset_film {
     _Atomic int64_t
         said_frames; /* the same, as a list of clips says; 0: it says nothing, or is wrong */
     int64_t said_base;
+    _Atomic bool told_uneven; /* that its frames do not stand evenly in time */
 } mgi_dataset_film;
 
 typedef struct mgen_dataset {

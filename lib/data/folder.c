@@ -333,6 +333,16 @@ int64_t mgi_folder_tell_of_others(mgen_context *ctx, const char *dir, const mgi_
     return n;
 }
 
+void mgi_folder_tell_of_uneven(mgen_context *ctx, int64_t count, const char *first)
+{
+    if (count)
+        mgi_log(ctx, MGEN_LOG_WARN,
+                "%lld film%s of a variable frame rate %s taken as even, the first is '%.200s': "
+                "motion becomes uneven, and sound runs out of step; 'ffmpeg -i FILE -vf fps=30 "
+                "NAME.mkv' makes it even",
+                (long long)count, count > 1 ? "s" : "", count > 1 ? "are" : "is", first);
+}
+
 mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
 {
     const int64_t size[] = {MGI_DATASET_FOLDER, ds->width, ds->height, ds->frames};

@@ -16,6 +16,8 @@ mgen_status mgi_folder_no_film(mgen_context *ctx, const char *dir);
  * first. */
 int64_t mgi_folder_tell_of_others(mgen_context *ctx, const char *dir, const mgi_dir_file *files,
                                   int64_t count, bool pictures);
+/* A warning of so many films that are not, the first of which is called so; of none nothing. */
+void mgi_folder_tell_of_uneven(mgen_context *ctx, int64_t count, const char *first);
 /* Which is the first of these files, sorted as they are, that is not before the name. */
 int64_t mgi_folder_from(const char *name, const mgi_dir_file *files, int64_t count);
 /* <name without ending><ending>, if it is among these files of the folder; else NULL. */

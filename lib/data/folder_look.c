@@ -8,9 +8,14 @@
 #include "io/path.h"
 #include "media/plugin.h"
 
+#include <math.h>
+
 /* ---- looking for films that are too short --------------------------------------------------------- */
 
-enum { BETWEEN = 256 /* films between two words of progress */ };
+enum {
+    BETWEEN = 256, /* films between two words of progress */
+    RATE_MOST = 60 /* of most films */
+};
 
 /* Films whose frames are told. `quiet`: where it may fail that they are; the FFmpeg plug-in stays, once it is wanted, since
  * loading it takes longer than to look at a film. */
@@ -19,6 +24,8 @@ typedef struct look {
     const mgi_dataset *ds;
     mgi_plugin plugin;
     bool no_plugin;
+    int64_t uneven; /* films of which nobody was told yet that they are, and the first */
+    const char *first;
 } look;
 
 static mgen_status look_init(look *l, mgen_context *ctx, const mgi_dataset *ds)
@@ -37,26 +44,41 @@ static mgen_status look_init(look *l, mgen_context *ctx, const mgi_dataset *ds)
 
 static void look_finish(look *l)
 {
+    mgi_folder_tell_of_uneven(l->ctx, l->uneven, l->first);
     mgi_plugin_unload(&l->plugin);
     mgi_context_free(l->quiet);
 }
 
-/* What a film says of itself; of no frames where it says nothing. What does not open, and why, is said when it is read, as not
+/* What a film says of itself; of no frames where it says nothing; and whether its first `even` frames are uneven. What does not open, and why, is said when it is read, as not
  * every film may be; but not what memory does not allow. */
-static mgen_status tell(look *l, const char *path, mgi_film_info *info)
+static mgen_status tell(look *l, const char *path, int64_t even, mgi_film_info *info, bool *uneven)
 {
     const bool by_plugin = mgi_folder_has_track(path); /* all but .y4m */
     mgen_status status = MGEN_OK;
     *info = (mgi_film_info){.frames = 0};
+    *uneven = false;
     if (by_plugin && !l->plugin.handle && !l->no_plugin) {
         status = mgi_plugin_load(l->quiet, &l->plugin);
         l->no_plugin = status != MGEN_OK;
     }
     if (!by_plugin || l->plugin.handle)
-        status = mgi_film_tell(l->quiet, path, info);
+        status = mgi_film_tell_even(l->quiet, path, even, info, uneven);
     return status == MGEN_E_NO_MEMORY || status == MGEN_E_LIMIT
                ? mgi_fail_from(l->ctx, status, l->quiet)
                : MGEN_OK;
+}
+
+/* The same of a sample's film. Of a list of clips curation has told, or who made it knows; and of a film each is told once. */
+static mgen_status tell_of(look *l, mgi_dataset_film *film, const char *path,
+                           const mgi_folder_wanted *w, mgi_film_info *info)
+{
+    const double each = w->fps > 0.0 ? fmax(RATE_MOST / w->fps, 1.0) : 1.0;
+    const int64_t even = w->end ? 0 : w->first + (int64_t)(each * (double)w->frames);
+    bool uneven;
+    MGI_TRY(tell(l, path, even, info, &uneven));
+    if (uneven && !atomic_exchange(&film->told_uneven, true))
+        l->first = l->uneven++ ? l->first : film->name;
+    return MGEN_OK;
 }
 
 /* What a file says may be wrong: its frames are counted, up to those that are needed, before it is refused. */
@@ -78,12 +100,13 @@ static mgen_status count_frames(mgen_context *ctx, const char *path, const mgi_f
     return status;
 }
 
-static mgen_status check_film(look *l, const char *name, const mgi_folder_wanted *w)
+static mgen_status check_film(look *l, mgi_dataset_film *film, const char *name,
+                              const mgi_folder_wanted *w)
 {
     char path[MGI_PATH_MAX + 1];
     mgi_film_info info;
     MGI_TRY(mgi_path_join(l->ctx, l->ds->dir, name, path, sizeof(path)));
-    MGI_TRY(tell(l, path, &info));
+    MGI_TRY(tell_of(l, film, path, w, &info));
     if (info.frames == 0)
         return MGEN_OK;
     const int64_t last = mgi_folder_place(&info, w, w->frames - 1);
@@ -98,11 +121,11 @@ mgen_status mgi_folder_check_frames(mgen_context *ctx, const mgi_dataset *ds, do
     mgen_status status = MGEN_OK;
     MGI_TRY(look_init(&l, ctx, ds));
     for (uint64_t i = 0; i < ds->count && status == MGEN_OK; i++) {
-        const mgi_dataset_film *film = &ds->films[i];
+        mgi_dataset_film *film = &ds->films[i];
         const mgi_folder_wanted w = {film->first, frames, mgi_folder_end(film), fps};
         const char *name = edited ? film->edited : film->name;
         if (name)
-            status = check_film(&l, name, &w);
+            status = check_film(&l, film, name, &w);
         if (status == MGEN_OK && i % BETWEEN == BETWEEN - 1)
             status = mgi_progress(ctx, "looking at films", i + 1, ds->count);
     }
@@ -146,13 +169,14 @@ static mgen_status open_to_measure(mgen_context *ctx, const char *path, const mg
 }
 
 /* *counted: it was opened. */
-static mgen_status measure_file(look *l, const char *name, const mgi_folder_wanted *w,
-                                int64_t least, mgi_folder_measure *out, bool *counted)
+static mgen_status measure_file(look *l, mgi_dataset_film *film, const char *name,
+                                const mgi_folder_wanted *w, int64_t least, mgi_folder_measure *out,
+                                bool *counted)
 {
     char path[MGI_PATH_MAX + 1];
     mgi_film_info info;
     MGI_TRY(mgi_path_join(l->ctx, l->ds->dir, name, path, sizeof(path)));
-    MGI_TRY(tell(l, path, &info));
+    MGI_TRY(tell_of(l, film, path, w, &info));
     const int64_t end = w->end && w->end < info.frames ? w->end : info.frames;
     *counted = end - w->first < least || !info.width || !info.height;
     if (*counted)
@@ -166,15 +190,15 @@ static mgen_status measure_file(look *l, const char *name, const mgi_folder_want
 static mgen_status measure_film(look *l, uint64_t index, const mgi_folder_lengths *f,
                                 mgi_folder_measure *out, bool *counted)
 {
-    const mgi_dataset_film *film = &l->ds->films[index];
+    mgi_dataset_film *film = &l->ds->films[index];
     const int64_t least = mgi_folder_is_picture(film->name) ? f->least_picture : f->least;
     const mgi_folder_wanted w = {film->first, f->most, mgi_folder_end(film), 0.0};
     mgi_folder_measure after;
     bool too;
-    MGI_TRY(measure_file(l, film->name, &w, least, out, counted));
+    MGI_TRY(measure_file(l, film, film->name, &w, least, out, counted));
     if (!f->edited || !film->edited)
         return MGEN_OK;
-    MGI_TRY(measure_file(l, film->edited, &w, least, &after, &too));
+    MGI_TRY(measure_file(l, film, film->edited, &w, least, &after, &too));
     *counted = *counted || too;
     out->frames = out->frames < after.frames ? out->frames : after.frames;
     return MGEN_OK;

@@ -133,8 +133,8 @@ static mgen_status plugin_told(mgi_film *film, mgi_ffmpeg_info *info)
 {
     plugin_film *p = film->self;
     char error[512] = "";
-    mgen_status status =
-        p->plugin.table->read_told(p->file.data, p->file.size, info, error, sizeof(error));
+    mgen_status status = p->plugin.table->read_told(p->file.data, p->file.size, film->even, info,
+                                                    error, sizeof(error));
     error[sizeof(error) - 1] = '\0';
     return status == MGEN_OK ? status : mgi_fail(film->ctx, status, "%s", error);
 }
@@ -164,6 +164,7 @@ mgen_status mgi_plugin_film_open(mgi_film *film)
     film->info.frames = info.frames > 0 ? info.frames : 0;
     film->info.fps_num = info.fps_num;
     film->info.fps_den = info.fps_den;
+    film->told_uneven = film->only_told && info.uneven;
     if (film->only_told && (info.width < 1 || info.height < 1))
         return MGEN_OK;
     return mgi_film_check_size(film, info.width, info.height);
@@ -191,7 +192,8 @@ bool mgi_is_picture_name(const char *path)
     return false;
 }
 
-static mgen_status open_film(mgen_context *ctx, const char *path, bool only_told, mgi_film **out)
+static mgen_status open_film(mgen_context *ctx, const char *path, bool only_told, int64_t even,
+                             mgi_film **out)
 {
     mgi_film *film;
     *out = NULL;
@@ -208,6 +210,7 @@ static mgen_status open_film(mgen_context *ctx, const char *path, bool only_told
     film->info.fps_num = 25;
     film->info.fps_den = 1;
     film->only_told = only_told;
+    film->even = even;
     mgen_status status = ends_with(path, ".y4m")     ? mgi_y4m_open(film)
                          : ends_with(path, ".png")   ? mgi_png_open(film)
                          : mgi_is_picture_name(path) ? mgi_picture_open(film)
@@ -223,14 +226,22 @@ static mgen_status open_film(mgen_context *ctx, const char *path, bool only_told
 
 mgen_status mgi_film_open(mgen_context *ctx, const char *path, mgi_film **out)
 {
-    return open_film(ctx, path, false, out);
+    return open_film(ctx, path, false, 0, out);
 }
 
 mgen_status mgi_film_tell(mgen_context *ctx, const char *path, mgi_film_info *info)
 {
+    bool uneven;
+    return mgi_film_tell_even(ctx, path, 0, info, &uneven);
+}
+
+mgen_status mgi_film_tell_even(mgen_context *ctx, const char *path, int64_t even,
+                               mgi_film_info *info, bool *uneven)
+{
     mgi_film *film;
-    MGI_TRY(open_film(ctx, path, true, &film));
+    MGI_TRY(open_film(ctx, path, true, even, &film));
     *info = film->info;
+    *uneven = film->told_uneven;
     mgi_film_close(film);
     return MGEN_OK;
 }

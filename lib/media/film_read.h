@@ -31,6 +31,9 @@ const mgi_film_info *mgi_film_about(const mgi_film *film);
 /* What the beginning of a file says of it, in a time that does not depend on its length, and fails likewise. info->frames is
  * what the file says, of a .y4m as many as its size has room for; 0 = nothing tells. Width and height may be 0. */
 mgen_status mgi_film_tell(mgen_context *ctx, const char *path, mgi_film_info *info);
+/* And of its first `even` frames what mgi_film_is_uneven() would tell of them once they were read, by their packets alone. */
+mgen_status mgi_film_tell_even(mgen_context *ctx, const char *path, int64_t even,
+                               mgi_film_info *info, bool *uneven);
 /* The next frame into height x width x 3 bytes; NULL skips it. *end: there was none. */
 mgen_status mgi_film_next(mgi_film *film, uint8_t *rgb, bool *end);
 void mgi_film_close(mgi_film *film); /* NULL is fine */
@@ -64,8 +67,11 @@ struct mgi_film {
     mgen_context *ctx;
     const char *path; /* behind this struct */
     mgi_film_info info;
-    int64_t at;     /* the next frame */
-    bool only_told; /* no frame will be read: info alone is filled, as mgi_film_tell() has it */
+    int64_t at; /* the next frame */
+    bool
+        only_told; /* no frame will be read: info alone is filled, as mgi_film_tell_even() has it, and told_uneven */
+    int64_t even;
+    bool told_uneven;
     void *self;
     mgen_status (*next)(mgi_film *film, uint8_t *rgb, bool *end);
     void (*close)(mgi_film *film);

@@ -7,13 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MGI_FFMPEG_PLUGIN_VERSION 8
+#define MGI_FFMPEG_PLUGIN_VERSION 9
 
 /* What a film says of itself and, of its size, what its first frame is. */
 typedef struct mgi_ffmpeg_info {
     int64_t width, height;
     int64_t frames; /* as the file tells, which may be wrong; 0 = it does not */
     uint32_t fps_num, fps_den;
+    int32_t uneven; /* of read_told: the frames that were asked for, as read_uneven has it */
 } mgi_ffmpeg_info;
 
 /* What is written: RGB8 frames, and samples x channels floats. */
@@ -87,9 +88,9 @@ typedef struct mgi_ffmpeg_table {
                          size_t error_size);
     void (*hear_close)(void *sound);
     /* What a film says of itself, without a frame of it: width and height may be 0, frames follow from its length in seconds where
-     * it does not count them. */
-    int32_t (*read_told)(const uint8_t *data, size_t size, mgi_ffmpeg_info *info, char *error,
-                         size_t error_size);
+     * it does not count them. The packets of its first `even` frames say whether these are uneven. */
+    int32_t (*read_told)(const uint8_t *data, size_t size, int64_t even, mgi_ffmpeg_info *info,
+                         char *error, size_t error_size);
     /* A picture as it is seen, with width and height exchanged where that lies across, each x 3 bytes. */
     int32_t (*read_picture)(const mgi_ffmpeg_picture *picture, uint8_t *rgb, char *error,
                             size_t error_size);

@@ -18,6 +18,14 @@
 
 enum { SIDE_MAX = 1 << 20 /* longer ones are refused anyway */ };
 
+/* How frames stand in time, beside even ones of the rate that is taken for the film's. */
+typedef struct standing {
+    double each;         /* frames to a unit of time; 0: not known, or given up */
+    bool timed;          /* a frame had a time */
+    int64_t first, last; /* when the first and the last one stand */
+    double early, late;  /* by so many frames others are before and behind even ones */
+} standing;
+
 typedef struct film {
     mgi_input in;
     mgi_rgb rgb;
@@ -25,13 +33,9 @@ typedef struct film {
     int64_t taken;   /* frames given out */
     int ready, over; /* in.frame holds one; the decoder was told of the end */
     mgi_ffmpeg_known known;
-    bool unsure;        /* a packet holds what frames behind a later keyframe may need */
-    bool jumped;        /* else it is decoded from its beginning */
-    bool timed;         /* a frame had a time */
-    int64_t first;      /* which was this */
-    int64_t last;       /* and the last one's */
-    double each;        /* frames of the told rate to a unit of time; 0: not known, or given up */
-    double early, late; /* by so many frames others are before and behind even ones */
+    bool unsure; /* a packet holds what frames behind a later keyframe may need */
+    bool jumped; /* else it is decoded from its beginning */
+    standing stands;
 } film;
 
 #if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)
@@ -132,23 +136,6 @@ static int64_t frames_by_length(const AVFormatContext *format, const AVStream *s
     return frames > 0 ? frames : 0;
 }
 
-int32_t mgi_ffmpeg_told(const uint8_t *data, size_t size, mgi_ffmpeg_info *info, char *error,
-                        size_t error_size)
-{
-    const mgi_told t = {error, error_size, MGEN_E_CORRUPT};
-    film f = {.taken = 0};
-    int32_t status = mgi_input_open(&f.in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t);
-    if (status == 0) {
-        const AVCodecParameters *p = f.in.format->streams[f.in.stream]->codecpar;
-        f.rgb.shape = shape_of(&f, NULL, p->width, p->height);
-        tell(&f, info);
-        if (info->frames == 0)
-            info->frames = frames_by_length(f.in.format, f.in.format->streams[f.in.stream]);
-    }
-    mgi_input_close(&f.in);
-    return status;
-}
-
 /* ---- frames ------------------------------------------------------------------------------------- */
 
 /* Times that can be added up; AV_NOPTS_VALUE is none. */
@@ -165,6 +152,35 @@ static int64_t time_of(const film *f, int64_t base, int64_t i)
     const int64_t far =
         av_rescale_q_rnd(i, av_inv_q(told_rate(s)), s->time_base, AV_ROUND_NEAR_INF);
     return is_time(base) && is_time(far) ? base + far : AV_NOPTS_VALUE;
+}
+
+static double frames_a_unit(const film *f, const mgi_ffmpeg_info *info)
+{
+    const AVRational unit = f->in.format->streams[f->in.stream]->time_base;
+    return is_rate(unit) ? av_q2d(unit) * info->fps_num / info->fps_den : 0.0;
+}
+
+/* Frame i. Times that do not rise are those of packets, in another order than frames, as .avi has them: they tell nothing. */
+static void stand(standing *s, int64_t i, int64_t time)
+{
+    if (!is_time(time) || s->each <= 0.0)
+        return;
+    if (s->timed && time <= s->last) {
+        *s = (standing){.each = 0.0};
+        return;
+    }
+    s->first = s->timed ? s->first : time;
+    s->last = time;
+    const double off = (double)(time - s->first) * s->each - (double)i;
+    s->early = s->timed ? fmin(s->early, off) : off;
+    s->late = s->timed ? fmax(s->late, off) : off;
+    s->timed = true;
+}
+
+static bool is_uneven(const standing *s)
+{
+    const double rounding = 1e-6; /* of sums that are even */
+    return s->timed && s->late - s->early > 1.0 + rounding;
 }
 
 /* Which frame is nearest to a time, if the first one stands at `base`. */
@@ -237,12 +253,71 @@ static looked look_at_packet(const film *f)
     else if (c->codec_id == AV_CODEC_ID_VP9)
         look_vp9(p, &out);
     else
-        out.unsure = true;
+        out.unsure = out.shown = true;
     if (av_packet_get_side_data(p, AV_PKT_DATA_NEW_EXTRADATA, NULL) ||
         av_packet_get_side_data(p, AV_PKT_DATA_PARAM_CHANGE, NULL))
         out.unsure = true;
     out.fresh = out.fresh && (p->flags & AV_PKT_FLAG_KEY);
     return out;
+}
+
+enum {
+    BEHIND = 32, /* packets by which a frame may be written later than it is seen */
+    TIMES_MAX = 1 << 16
+};
+
+static int by_time(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* When the first `count` frames stand, as packets tell: how many do; none if not all of them do. */
+static int64_t first_times(film *f, int64_t count, int64_t *times)
+{
+    const AVPacket *p = f->in.packet;
+    int64_t n = 0;
+    int over = 0;
+    while (n < count + BEHIND && mgi_input_packet(&f->in, &over) >= 0 && !over) {
+        if ((p->flags & AV_PKT_FLAG_DISCARD) || !look_at_packet(f).shown)
+            continue;
+        if (!is_time(p->pts))
+            return 0;
+        times[n++] = p->pts;
+    }
+    qsort(times, (size_t)n, sizeof *times, by_time);
+    return n < count ? n : count;
+}
+
+/* Whether the first `count` frames are uneven, by their packets. */
+static bool stand_uneven(film *f, int64_t count, const mgi_ffmpeg_info *info)
+{
+    standing s = {.each = frames_a_unit(f, info)};
+    count = count < TIMES_MAX ? count : TIMES_MAX;
+    int64_t *times = count > 1 ? av_malloc_array((size_t)(count + BEHIND), sizeof *times) : NULL;
+    const int64_t n = times ? first_times(f, count, times) : 0;
+    for (int64_t i = 0; i < n; i++)
+        stand(&s, i, times[i]);
+    av_free(times);
+    return is_uneven(&s);
+}
+
+int32_t mgi_ffmpeg_told(const uint8_t *data, size_t size, int64_t even, mgi_ffmpeg_info *info,
+                        char *error, size_t error_size)
+{
+    const mgi_told t = {error, error_size, MGEN_E_CORRUPT};
+    film f = {.taken = 0};
+    int32_t status = mgi_input_open(&f.in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t);
+    if (status == 0) {
+        const AVCodecParameters *p = f.in.format->streams[f.in.stream]->codecpar;
+        f.rgb.shape = shape_of(&f, NULL, p->width, p->height);
+        tell(&f, info);
+        if (info->frames == 0)
+            info->frames = frames_by_length(f.in.format, f.in.format->streams[f.in.stream]);
+        info->uneven = stand_uneven(&f, even, info);
+    }
+    mgi_input_close(&f.in);
+    return status;
 }
 
 /* A packet of our stream to the decoder, or word that there are no more. */
@@ -295,25 +370,6 @@ static bool as_known(film *f)
     return true;
 }
 
-/* Where the next frame stands, beside even frames of the rate that is taken for the film's. Times that do not rise are those of
- * packets, in another order than frames, as .avi has them: they tell nothing. */
-static void look_at_time(film *f)
-{
-    const int64_t time = f->in.frame->pts;
-    if (!f->ready || f->jumped || !is_time(time) || f->each <= 0.0)
-        return;
-    if (f->timed && time <= f->last) {
-        f->each = f->early = f->late = 0.0;
-        return;
-    }
-    f->first = f->timed ? f->first : time;
-    f->last = time;
-    const double off = (double)(time - f->first) * f->each - (double)f->taken;
-    f->early = f->timed ? fmin(f->early, off) : off;
-    f->late = f->timed ? fmax(f->late, off) : off;
-    f->timed = true;
-}
-
 static int32_t next_frame(film *f, uint8_t *rgb, int32_t *end, const mgi_told *t)
 {
     int32_t status = decode(f, t);
@@ -333,7 +389,8 @@ static int32_t next_frame(film *f, uint8_t *rgb, int32_t *end, const mgi_told *t
         if (status)
             return status;
     }
-    look_at_time(f);
+    if (!f->jumped)
+        stand(&f->stands, f->taken, f->in.frame->pts);
     av_frame_unref(f->in.frame);
     f->ready = 0;
     f->taken++;
@@ -358,8 +415,7 @@ void mgi_ffmpeg_known_of(void *self, mgi_ffmpeg_known *known)
 int32_t mgi_ffmpeg_uneven(void *self)
 {
     const film *f = self;
-    const double rounding = 1e-6; /* of sums that are even */
-    return f->timed && f->late - f->early > 1.0 + rounding;
+    return is_uneven(&f->stands);
 }
 
 /* The packet of a keyframe at or before `frame`, in in.packet, and its number; false: none. Containers seek by other times than
@@ -480,8 +536,7 @@ int32_t mgi_ffmpeg_open(const uint8_t *data, size_t size, int64_t pixels_max, vo
     f->coded_height = f->in.frame->height;
     f->rgb.shape = shape_of(f, f->in.frame, f->coded_width, f->coded_height);
     tell(f, info);
-    const AVRational unit = f->in.format->streams[f->in.stream]->time_base;
-    f->each = is_rate(unit) ? av_q2d(unit) * info->fps_num / info->fps_den : 0.0;
+    f->stands.each = frames_a_unit(f, info);
     *out = f;
     return 0;
 }

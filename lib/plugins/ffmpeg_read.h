@@ -7,8 +7,8 @@
 
 int32_t mgi_ffmpeg_open(const uint8_t *data, size_t size, int64_t pixels_max, void **film,
                         mgi_ffmpeg_info *info, char *error, size_t error_size);
-int32_t mgi_ffmpeg_told(const uint8_t *data, size_t size, mgi_ffmpeg_info *info, char *error,
-                        size_t error_size);
+int32_t mgi_ffmpeg_told(const uint8_t *data, size_t size, int64_t even, mgi_ffmpeg_info *info,
+                        char *error, size_t error_size);
 int32_t mgi_ffmpeg_next(void *film, uint8_t *rgb, int32_t *end, char *error, size_t error_size);
 void mgi_ffmpeg_close(void *film);
 void mgi_ffmpeg_known_of(void *film, mgi_ffmpeg_known *known);

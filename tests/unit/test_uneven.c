@@ -9,6 +9,7 @@
 #include "core/alloc.h"
 #include "data/clip_list.h"
 #include "data/curate.h"
+#include "data/folder.h"
 #include "find_plugin.h"
 #include "folder_context.h"
 #include "media/film_read.h"
@@ -53,17 +54,23 @@ static void put_film(const char *name, uint32_t fps_num, uint32_t fps_den, bool 
     free(rgb);
 }
 
-/* Whether it is, once `frames` frames were read, by one who begins with frame 0. */
+static bool out_of_order; /* times do not rise, which packets alone do not tell */
+
+/* Whether it is, once `frames` frames were read, by one who begins with frame 0; as their packets tell before that. */
 static bool is_uneven(const char *name, int64_t frames)
 {
     mgi_film *film;
-    bool end = false;
+    mgi_film_info info;
+    bool end = false, told;
     OK(mgi_film_open(ctx, in_films(name), &film));
     for (int64_t i = 0; i < frames && !end; i++)
         OK(mgi_film_next(film, NULL, &end));
     assert_int_equal(mgi_film_at(film), frames < COUNT ? frames : COUNT);
     const bool uneven = mgi_film_is_uneven(film);
     mgi_film_close(film);
+    OK(mgi_film_tell_even(ctx, in_films(name), frames, &info, &told));
+    if (told != uneven && !out_of_order)
+        fail_msg("%s, %d frames: by packets %d, by frames %d", name, (int)frames, told, uneven);
     return uneven;
 }
 
@@ -130,7 +137,9 @@ static void test_matroska(void **state)
     assert_true(is_uneven("a.mkv", COUNT + 1));
     assert_false(is_uneven("a.mkv", CUT));
     set_times("a.mkv", 0, CUT, -200, COUNT); /* not the times at which they are seen */
+    out_of_order = true;
     assert_false(is_uneven("a.mkv", COUNT + 1));
+    out_of_order = false;
     assert_int_equal(remove_all(films), 0);
 }
 
@@ -232,10 +241,77 @@ static void test_curation(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
+/* ---- films that are trained on as they are ------------------------------------------------------ */
+
+static int count_warnings(void)
+{
+    int n = 0;
+    for (const char *at = logged; (at = strstr(at, "of a variable frame rate")); at++)
+        n++;
+    return n;
+}
+
+/* Opened, and looked at twice, as a stage does before it begins; each film is told of once, with frames that are asked for. */
+static void look_at(mgen_context *own, uint32_t frames, int told, const char *part)
+{
+    const mgi_folder_lengths lengths = {.most = COUNT, .least = 1, .least_picture = 1};
+    mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
+    mgi_folder_measure films_are[8];
+    mgi_dataset *ds;
+    logged[0] = '\0';
+    p.width = p.height = 16;
+    p.frames = frames;
+    if (mgi_dataset_folder(own, films, &p, &ds) != MGEN_OK)
+        fail_msg("%s", mgen_last_error(own));
+    assert_int_equal(mgi_dataset_check_frames(own, ds), MGEN_OK);
+    assert_int_equal(mgi_dataset_check_frames(own, ds), MGEN_OK);
+    assert_int_equal(count_warnings(), told);
+    assert_true(!told || strstr(logged, part));
+    assert_true(ds->count <= 8);
+    assert_int_equal(mgi_folder_measure_films(own, ds, &lengths, films_are), MGEN_OK);
+    mgi_dataset_release(ds);
+}
+
+static void test_folder(void **state)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    uint32_t percent[COUNT];
+    mgen_context *own;
+    (void)state;
+    if (!find_plugin(ctx))
+        skip();
+    make_films("folder");
+    params.threads = 1;
+    params.log = keep_log;
+    assert_int_equal(mgi_context_init(&own, &params), MGEN_OK);
+    assert_true(find_plugin(own));
+    put_film("a.mkv", 24000, 1001, false);
+    put_film("d.y4m", 16, 1, false);
+    look_at(own, COUNT, 0, "");
+    assert_int_equal(count_warnings(), 0);
+    for (int i = 0; i < COUNT; i++) /* as fast as is told on average, late in the end */
+        percent[i] = i == CUT + 9 ? 400 : i > CUT + 9 && i < CUT + 14 ? 25 : 100;
+    put_film("b.mp4", 30, 1, true);
+    set_durations("b.mp4", percent, COUNT);
+    put_film("c.mp4", 30, 1, true);
+    set_durations("c.mp4", percent, COUNT);
+    look_at(own, COUNT, 1,
+            "2 films of a variable frame rate are taken as even, the first is 'b.mp4'");
+    assert_non_null(strstr(logged, "-vf fps=30 NAME.mkv"));
+    assert_int_equal(count_warnings(), 1);
+    look_at(own, CUT, 0, "");              /* frames that are not asked for do no harm */
+    assert_int_equal(count_warnings(), 1); /* by a stage that asks for longer ones */
+    put_text("clips.jsonl", "{\"file\": \"b.mp4\", \"first\": 0, \"frames\": 60}\n");
+    look_at(own, COUNT, 0, ""); /* curation has told */
+    assert_int_equal(count_warnings(), 0);
+    mgi_context_free(own);
+    assert_int_equal(remove_all(films), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_even), cmocka_unit_test(test_mp4),
-                                       cmocka_unit_test(test_matroska),
-                                       cmocka_unit_test(test_curation)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_even), cmocka_unit_test(test_mp4), cmocka_unit_test(test_matroska),
+        cmocka_unit_test(test_curation), cmocka_unit_test(test_folder)};
     return cmocka_run_group_tests_name("uneven", tests, make_folder_context, remove_folder_context);
 }
