@@ -31,7 +31,7 @@ enum {
 const char *mgi_curate_step_name(int step);
 
 /* To be raised with every change of what watching finds in a film: what was found before is then found anew. */
-enum { MGI_CURATE_WATCH_VERSION = 2 };
+enum { MGI_CURATE_WATCH_VERSION = 3 };
 
 /* What a clip looks like: MGI_LIKE_FRAMES of its frames, from its beginning to its end. */
 typedef struct mgi_curate_view {

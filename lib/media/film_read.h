@@ -19,7 +19,7 @@ typedef struct mgi_film_info {
     uint32_t fps_num, fps_den;
 } mgi_film_info;
 
-/* Frames a second; 25 if the file does not say. */
+/* Frames a second, as the file says, or the times of its frames; 25 if neither do. */
 double mgi_film_rate(const mgi_film_info *info);
 
 typedef struct mgi_film mgi_film;

@@ -29,6 +29,7 @@ typedef struct standing {
 typedef struct film {
     mgi_input in;
     mgi_rgb rgb;
+    AVRational rate; /* told, or by the times of its first frames; 0/0: neither */
     int coded_width, coded_height;
     int64_t taken;   /* frames given out */
     int ready, over; /* in.frame holds one; the decoder was told of the end */
@@ -56,10 +57,10 @@ static AVRational told_rate(const AVStream *s)
     return is_rate(rate) ? rate : (AVRational){0, 0};
 }
 
-/* Where none is told, as by .gif, that of the first frame, which is decoded. */
+/* Where no times tell, as of .gif, that of the first frame, which is decoded. */
 static AVRational rate_of(const film *f, const AVStream *s)
 {
-    AVRational rate = told_rate(s);
+    AVRational rate = f->rate;
     if (!is_rate(rate) && f->in.frame->DURATION > 0 && f->in.frame->DURATION <= INT32_MAX) {
         rate = av_mul_q((AVRational){(int)f->in.frame->DURATION, 1}, s->time_base);
         rate = (AVRational){rate.den, rate.num};
@@ -124,9 +125,11 @@ static void tell(const film *f, mgi_ffmpeg_info *info)
 }
 
 /* As many frames as its length has room for, of a rate that is known; else 0. */
-static int64_t frames_by_length(const AVFormatContext *format, const AVStream *s)
+static int64_t frames_by_length(const film *f)
 {
-    const AVRational rate = told_rate(s);
+    const AVFormatContext *format = f->in.format;
+    const AVStream *s = format->streams[f->in.stream];
+    const AVRational rate = f->rate;
     int64_t frames = 0;
     if (rate.num > 0 && s->duration > 0 && s->time_base.num > 0 && s->time_base.den > 0)
         frames = av_rescale_q_rnd(s->duration, s->time_base, av_inv_q(rate), AV_ROUND_NEAR_INF);
@@ -149,8 +152,7 @@ static bool is_time(int64_t time)
 static int64_t time_of(const film *f, int64_t base, int64_t i)
 {
     const AVStream *s = f->in.format->streams[f->in.stream];
-    const int64_t far =
-        av_rescale_q_rnd(i, av_inv_q(told_rate(s)), s->time_base, AV_ROUND_NEAR_INF);
+    const int64_t far = av_rescale_q_rnd(i, av_inv_q(f->rate), s->time_base, AV_ROUND_NEAR_INF);
     return is_time(base) && is_time(far) ? base + far : AV_NOPTS_VALUE;
 }
 
@@ -187,14 +189,14 @@ static bool is_uneven(const standing *s)
 static int64_t number_of(const film *f, int64_t base, int64_t time)
 {
     const AVStream *s = f->in.format->streams[f->in.stream];
-    return av_rescale_q_rnd(time - base, s->time_base, av_inv_q(told_rate(s)), AV_ROUND_NEAR_INF);
+    return av_rescale_q_rnd(time - base, s->time_base, av_inv_q(f->rate), AV_ROUND_NEAR_INF);
 }
 
 /* Frames that can be told by their times: of a rate, which the first one agrees with. */
 static bool can_know(const film *f)
 {
     const AVStream *s = f->in.format->streams[f->in.stream];
-    return is_rate(told_rate(s)) && is_rate(s->time_base);
+    return is_rate(f->rate) && is_rate(s->time_base);
 }
 
 /* What a packet is. */
@@ -289,6 +291,48 @@ static int64_t first_times(film *f, int64_t count, int64_t *times)
     return n < count ? n : count;
 }
 
+/* The rate of `n` frames at these times, which may be rounded to whole units: one that films have, if it gives them. */
+static AVRational rate_of_times(AVRational unit, const int64_t *times, int64_t n)
+{
+    static const int usual[] = {24, 25, 30, 50, 60, 48, 16, 15, 12, 10, 20, 100, 120};
+    enum { USUAL = sizeof usual / sizeof usual[0] };
+    AVRational best = {0, 0};
+    double least = 1.0; /* units: half of one at either end */
+    if (n < 2 || times[n - 1] <= times[0] || !is_rate(unit))
+        return best;
+    const double span = (double)(times[n - 1] - times[0]), second = 1.0 / av_q2d(unit);
+    for (int i = 0; i < 2 * USUAL && !(i == USUAL && is_rate(best)); i++) {
+        const AVRational rate =
+            i < USUAL ? (AVRational){usual[i], 1} : (AVRational){1000 * usual[i - USUAL], 1001};
+        const double off = fabs((double)(n - 1) * second / av_q2d(rate) - span);
+        if (off > least)
+            continue;
+        least = off;
+        best = rate;
+    }
+    if (!is_rate(best))
+        av_reduce(&best.num, &best.den, (n - 1) * unit.den, (times[n - 1] - times[0]) * unit.num,
+                  1 << 24);
+    return best;
+}
+
+/* A container may tell no rate, as .webm that a browser wrote. */
+static void settle_rate(film *f, const uint8_t *data, size_t size)
+{
+    enum { FRAMES = 256 };
+    int64_t times[FRAMES + BEHIND];
+    char error[256];
+    const mgi_told t = {error, sizeof(error), MGEN_E_CORRUPT};
+    const AVStream *s = f->in.format->streams[f->in.stream];
+    film other = {.taken = 0};
+    f->rate = told_rate(s);
+    if (is_rate(f->rate))
+        return;
+    if (mgi_input_open(&other.in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t) == 0)
+        f->rate = rate_of_times(s->time_base, times, first_times(&other, FRAMES, times));
+    mgi_input_close(&other.in);
+}
+
 /* Whether the first `count` frames are uneven, by their packets. */
 static bool stand_uneven(film *f, int64_t count, const mgi_ffmpeg_info *info)
 {
@@ -311,9 +355,10 @@ int32_t mgi_ffmpeg_told(const uint8_t *data, size_t size, int64_t even, mgi_ffmp
     if (status == 0) {
         const AVCodecParameters *p = f.in.format->streams[f.in.stream]->codecpar;
         f.rgb.shape = shape_of(&f, NULL, p->width, p->height);
+        settle_rate(&f, data, size);
         tell(&f, info);
         if (info->frames == 0)
-            info->frames = frames_by_length(f.in.format, f.in.format->streams[f.in.stream]);
+            info->frames = frames_by_length(&f);
         info->uneven = stand_uneven(&f, even, info);
     }
     mgi_input_close(&f.in);
@@ -470,10 +515,12 @@ int32_t mgi_ffmpeg_bears_out(const uint8_t *data, size_t size, const mgi_ffmpeg_
     char error[256];
     const mgi_told t = {error, sizeof(error), MGEN_E_CORRUPT};
     film f = {.taken = 0};
-    const bool out =
-        is_time(known->base) &&
-        mgi_input_open(&f.in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t) == 0 &&
-        can_know(&f) && bears_out(&f, known);
+    bool out = is_time(known->base) &&
+               mgi_input_open(&f.in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t) == 0;
+    if (out) {
+        settle_rate(&f, data, size);
+        out = can_know(&f) && bears_out(&f, known);
+    }
     mgi_input_close(&f.in);
     return out;
 }
@@ -522,6 +569,7 @@ int32_t mgi_ffmpeg_open(const uint8_t *data, size_t size, int64_t pixels_max, vo
         mgi_input_open(&f->in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t);
     if (status == 0) {
         f->in.codec->max_pixels = pixels_max;
+        settle_rate(f, data, size);
         status = mgi_input_start(&f->in, "video", &t);
     }
     if (status == 0)

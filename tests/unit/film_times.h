@@ -102,4 +102,18 @@ static inline void set_times(const char *name, uint8_t begin, int from, int late
     free(file);
 }
 
+/* A .mkv or .webm, which tells how long a frame lasts, does not any more. */
+static inline void take_rate(const char *name)
+{
+    static const uint8_t duration[] = {0x23, 0xE3, 0x83};
+    size_t size;
+    uint8_t *file = load_film(name, &size), *at = memmem(file, size, duration, 3);
+    assert_true(at && (at[3] & 0x80) &&
+                !memmem(at + 3, size - (size_t)(at + 3 - file), duration, 3));
+    at[1] = (uint8_t)(0x80 | ((at[3] & 0x7F) + 2)); /* nothing, of as many bytes */
+    at[0] = 0xEC;
+    put_bytes(name, (const char *)file, size);
+    free(file);
+}
+
 #endif

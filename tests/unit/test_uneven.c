@@ -23,6 +23,7 @@
 
 #include "film_times.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -140,6 +141,34 @@ static void test_matroska(void **state)
     out_of_order = true;
     assert_false(is_uneven("a.mkv", COUNT + 1));
     out_of_order = false;
+    assert_int_equal(remove_all(films), 0);
+}
+
+/* Films that tell no rate have that of their frames' times. */
+static void test_untold(void **state)
+{
+    static const char *const names[] = {"a.mkv", "a.webm"};
+    static const uint32_t rates[][2] = {{24000, 1001}, {25, 1}, {30000, 1001}, {30, 1},
+                                        {16, 1},       {60, 1}, {60000, 1001}, {18, 1}};
+    mgi_film_info info;
+    (void)state;
+    if (!find_plugin(ctx))
+        skip();
+    make_films("untold");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        for (size_t k = 0; k < sizeof rates / sizeof rates[0]; k++) {
+            put_film(names[i], rates[k][0], rates[k][1], false);
+            take_rate(names[i]);
+            OK(mgi_film_tell(ctx, in_films(names[i]), &info));
+            const double rate = (double)rates[k][0] / rates[k][1], told = mgi_film_rate(&info);
+            /* in a second or two, times in milliseconds do not tell 24 from 23.976 */
+            if (fabs(told / rate - 1.0) > 0.0011 || is_uneven(names[i], COUNT + 1))
+                fail_msg("%s of %u/%u seems to be of %g", names[i], rates[k][0], rates[k][1], told);
+        }
+    put_film("a.mkv", 30, 1, true);
+    take_rate("a.mkv");
+    set_times("a.mkv", 0, CUT, 400, COUNT);
+    assert_true(is_uneven("a.mkv", COUNT + 1)); /* of a mean rate */
     assert_int_equal(remove_all(films), 0);
 }
 
@@ -311,7 +340,8 @@ static void test_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_even), cmocka_unit_test(test_mp4), cmocka_unit_test(test_matroska),
-        cmocka_unit_test(test_curation), cmocka_unit_test(test_folder)};
+        cmocka_unit_test(test_even),     cmocka_unit_test(test_mp4),
+        cmocka_unit_test(test_matroska), cmocka_unit_test(test_curation),
+        cmocka_unit_test(test_folder),   cmocka_unit_test(test_untold)};
     return cmocka_run_group_tests_name("uneven", tests, make_folder_context, remove_folder_context);
 }
