@@ -58,13 +58,34 @@ static void show(train_state *t, const mgen_report *report)
     progress_update(&t->bar, t->done, t->total, isfinite(t->loss) ? note : NULL);
 }
 
-/* The model, and the state to go on from if it is wanted. */
-static int save(cli_session *s, const train_options *o, mgen_trainer *trainer)
+/* What was learned, if a checkpoint is wanted, after a failure which is told already. */
+static void keep_state(cli_session *s, const train_options *o, mgen_trainer *trainer,
+                       const train_state *t)
+{
+    if (!o->checkpoint || s->mesh || t->done == t->from)
+        return;
+    mgen_status status = mgen_trainer_checkpoint(trainer, o->checkpoint);
+    if (status != MGEN_OK)
+        complain_library(s, status);
+    else if (!o->quiet)
+        printf("%s: %llu of %llu steps, to go on from with --resume %s\n", o->stage,
+               (unsigned long long)t->done, (unsigned long long)t->total, o->checkpoint);
+}
+
+/* The model, and the state to go on from if it is wanted, which is also kept where the model cannot be written. */
+static int save(cli_session *s, const train_options *o, mgen_trainer *trainer, train_state *t)
 {
     mgen_status status = mgen_trainer_save(trainer);
-    if (status == MGEN_OK && o->checkpoint)
+    const bool saved = status == MGEN_OK;
+    if (saved && o->checkpoint)
         status = mgen_trainer_checkpoint(trainer, o->checkpoint);
-    return status == MGEN_OK ? STATUS_DONE : complain_library(s, status);
+    if (status == MGEN_OK)
+        return STATUS_DONE;
+    progress_end(&t->bar);
+    complain_library(s, status);
+    if (!saved)
+        keep_state(s, o, trainer, t);
+    return STATUS_ERROR;
 }
 
 /* The time limit, or Ctrl-C. */
@@ -84,19 +105,12 @@ static int32_t on_step(void *user, uint64_t step, const mgen_report *report)
 }
 
 /* A step that failed, as on a film that is damaged, changed nothing: what was learned before can be gone on from. The model itself is
- * left as it was last saved, since saving it may read the same film. */
+ * left as it was last saved. */
 static int fail_step(cli_session *s, const train_options *o, mgen_trainer *trainer,
                      const train_state *t, mgen_status status)
 {
     int result = complain_library(s, status);
-    if (!o->checkpoint || s->mesh || t->done == t->from)
-        return result;
-    status = mgen_trainer_checkpoint(trainer, o->checkpoint);
-    if (status != MGEN_OK)
-        complain_library(s, status);
-    else if (!o->quiet)
-        printf("%s: %llu of %llu steps, to go on from with --resume %s\n", o->stage,
-               (unsigned long long)t->done, (unsigned long long)t->total, o->checkpoint);
+    keep_state(s, o, trainer, t);
     return result;
 }
 
@@ -114,7 +128,7 @@ static int loop(cli_session *s, const train_options *o, mgen_trainer *trainer, t
         }
         if (t->result != STATUS_DONE)
             return t->result;
-        if (t->done < t->total && !t->stopped && save(s, o, trainer) != STATUS_DONE)
+        if (t->done < t->total && !t->stopped && save(s, o, trainer, t) != STATUS_DONE)
             return STATUS_ERROR;
     }
     return STATUS_DONE;
@@ -170,8 +184,10 @@ static int train(cli_session *s, const void *options)
     progress_start(&t.bar, o->stage, o->quiet || !first);
     int result = loop(s, o, trainer, &t);
     progress_end(&t.bar);
-    if (result == STATUS_DONE && t.done > t.from)
-        result = save(s, o, trainer);
+    /* a state of all steps may be what is left where saving failed */
+    const bool learned = t.done > t.from || (o->resume && t.done == t.total);
+    if (result == STATUS_DONE && learned)
+        result = save(s, o, trainer, &t);
     if (t.log && fclose(t.log) && result == STATUS_DONE) {
         complain(s->command, "cannot write '%s': %s", o->log, strerror(errno));
         result = STATUS_ERROR;
@@ -185,7 +201,7 @@ static int train(cli_session *s, const void *options)
     if (!o->quiet && first)
         printf("%s: %llu of %llu steps in %.0f s, %s%s %s\n", o->stage, (unsigned long long)t.done,
                (unsigned long long)t.total, seconds_now() - t.started, loss,
-               t.done > t.from ? "saved to" : "nothing saved to", o->dir);
+               learned ? "saved to" : "nothing saved to", o->dir);
     return interrupted() ? STATUS_INTERRUPTED : STATUS_DONE;
 }
 
@@ -211,9 +227,9 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--frames", NULL, OPTION_U32, &o.frames, 1, 4096, "N",
          "frames that are taken of each (default: 32)"},
         {"--checkpoint", NULL, OPTION_TEXT, &o.checkpoint, 0, 0, "FILE",
-         "whenever the model is saved, and on one rank if a step fails, write FILE (of several "
-         "ranks a "
-         "folder) too, from which training can go on"},
+         "whenever the model is saved, and on one rank if a step fails or the model cannot be "
+         "saved, "
+         "write FILE (of several ranks a folder) too, from which training can go on"},
         {"--resume", NULL, OPTION_TEXT, &o.resume, 0, 0, "FILE",
          "go on from such a file, with the bits of a training without a break"},
         {"--log", NULL, OPTION_TEXT, &o.log, 0, 0, "FILE",

@@ -409,18 +409,33 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
 
 /* -- what is saved ------------------------------------------------------------------------------ */
 
-/* Of held-out sounds where there is no end of them, else of the first ones that are trained on; by the averaged
- * weights. */
+/* Held out where there is no end of sounds, else of the first ones that are trained on. NULL: it cannot be heard. */
+static T *measured_sound(mgi_run *run, const struct mgi_stage_run *r, int64_t i, mgi_moments *m)
+{
+    float *values;
+    if (r->dataset->count == UINT64_MAX)
+        return held_sound(run, r, i);
+    T *x = mgi_new(run, MGK_F32, MGI_DIMS(1, r->samples, 1));
+    if (!x || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)x->count * sizeof *values, &values)))
+        return NULL;
+    const bool heard = mgi_moments_read(run, m, hear(r, (uint64_t)i, 1, values));
+    if (heard)
+        mgi_tensor_write(x, 0, values, x->count);
+    mgi_free(run->ctx, values);
+    return heard ? x : NULL;
+}
+
+/* By the averaged weights. */
 static mgen_status add_latents(struct mgi_stage_run *r, mgi_moments *m)
 {
-    const bool endless = r->dataset->count == UINT64_MAX;
     mgi_run run;
     mgi_run_init(&run, r->ctx, false);
     mgi_module_swap_ema(&r->codec.module);
     for (int64_t i = 0; i < LATENT_PIECES && run.status == MGEN_OK; i++) {
         int64_t mark = mgi_scope_push(&run);
-        T *x = endless ? held_sound(&run, r, i) : take_sounds(&run, r, (uint64_t)i, 1);
-        mgi_moments_add(&run, m, latents_of(&run, r, x));
+        T *x = measured_sound(&run, r, i, m);
+        if (x)
+            mgi_moments_add(&run, m, latents_of(&run, r, x));
         mgi_scope_pop(&run, mark, NULL);
     }
     mgi_module_swap_ema(&r->codec.module);

@@ -465,20 +465,23 @@ static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *rep
     return mgi_stage_validates(s, index) ? validate(r, report) : MGEN_OK;
 }
 
-/* Clip i of `count`: held out where there is no end of them, else from all over the dataset. */
+/* Clip i of `count`: held out where there is no end of them, else from all over the dataset. NULL: it cannot be read. */
 static T *measured_clip(mgi_run *run, struct mgi_stage_run *r, clip_kind kind, int64_t i,
-                        int64_t count)
+                        int64_t count, mgi_moments *m)
 {
     mgi_dataset *ds = kind.dataset;
     if (ds->count == UINT64_MAX)
         return held_clip(run, r, kind, i);
     int64_t mark = mgi_scope_push(run);
-    T *u8;
+    T *u8, *x = NULL;
     uint8_t *pixels = clip_room(run, ds, 1, kind.frames, &u8);
-    if (pixels)
-        mgi_ok(run, mgi_dataset_piece(r->ctx, ds, (uint64_t)i * (ds->count / (uint64_t)count), 0,
-                                      kind.frames, pixels, NULL));
-    return mgi_scope_pop(run, mark, as_values(run, pixels, u8));
+    const uint64_t index = (uint64_t)i * (ds->count / (uint64_t)count);
+    if (pixels && mgi_moments_read(
+                      run, m, mgi_dataset_piece(r->ctx, ds, index, 0, kind.frames, pixels, NULL)))
+        x = as_values(run, pixels, u8);
+    else
+        mgi_free(run->ctx, pixels);
+    return mgi_scope_pop(run, mark, x);
 }
 
 /* Those of one kind. */
@@ -488,9 +491,10 @@ static void add_kind(mgi_run *run, struct mgi_stage_run *r, clip_kind kind, mgi_
     int64_t count = kind.dataset->count < (uint64_t)most ? (int64_t)kind.dataset->count : most;
     for (int64_t i = 0; i < count; i++) {
         int64_t mark = mgi_scope_push(run);
-        T *x = measured_clip(run, r, kind, i, count);
-        mgi_moments_add(run, m,
-                        mgi_posterior(run, mgi_tae_encode(run, &r->tae, x), NULL, 0.0f, NULL));
+        T *x = measured_clip(run, r, kind, i, count, m);
+        if (x)
+            mgi_moments_add(run, m,
+                            mgi_posterior(run, mgi_tae_encode(run, &r->tae, x), NULL, 0.0f, NULL));
         mgi_scope_pop(run, mark, NULL);
     }
 }

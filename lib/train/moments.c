@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 
 #include <math.h>
+#include <stdio.h>
 
 mgen_status mgi_moments_init(mgen_context *ctx, int64_t channels, mgi_moments *out)
 {
@@ -33,10 +34,36 @@ void mgi_moments_add(mgi_run *run, mgi_moments *m, const T *z)
     mgi_free(run->ctx, values);
 }
 
+bool mgi_moments_read(mgi_run *run, mgi_moments *m, mgen_status status)
+{
+    m->read += status == MGEN_OK;
+    if (status == MGEN_OK || status == MGEN_E_NO_MEMORY || status == MGEN_E_LIMIT ||
+        status == MGEN_E_CANCELLED)
+        return mgi_ok(run, status);
+    if (m->unread++ == 0)
+        snprintf(m->why, sizeof m->why, "%s", mgen_last_error(run->ctx));
+    return false;
+}
+
+static void tell_of_unread(mgen_context *ctx, const mgi_moments *m)
+{
+    if (m->unread)
+        mgi_log(
+            ctx, MGEN_LOG_WARN,
+            "%lld of %lld samples by which latents are normalised cannot be read and are passed "
+            "over%s; the first: %.400s",
+            (long long)m->unread, (long long)(m->read + m->unread),
+            m->count ? "" : ": mean and deviation stay what they were, so save again once they can",
+            m->why);
+}
+
 mgen_status mgi_moments_write(mgen_context *ctx, const mgi_moments *m, T *shift, T *scale)
 {
     const int64_t c = m->channels;
     float *values;
+    tell_of_unread(ctx, m);
+    if (!m->count)
+        return MGEN_OK;
     MGI_TRY(mgi_alloc_zero(ctx, 2 * (size_t)c, sizeof *values, &values));
     for (int64_t k = 0; k < c; k++) {
         double mean = m->sum[k] / (double)m->count;

@@ -8,13 +8,18 @@
 typedef struct mgi_moments {
     int64_t channels, count; /* of a channel's values so far */
     double *sum;             /* of the channels' values, then of their squares */
+    int64_t read, unread;    /* samples of the data, and those that are passed over */
+    char why[512];           /* of the first of them */
 } mgi_moments;
 
 mgen_status mgi_moments_init(mgen_context *ctx, int64_t channels, mgi_moments *out);
 void mgi_moments_free(mgen_context *ctx, mgi_moments *m);
 /* Latents z (...,channels); NULL after a failure of the run. */
 void mgi_moments_add(mgi_run *run, mgi_moments *m, const T *z);
-/* normalised = (z - shift) * scale. */
+/* Whether a sample was read. One that cannot be is passed over, for what was learned must not be lost with it; the run fails only if there is no
+ * memory for it, or whoever reads it wants to stop. */
+bool mgi_moments_read(mgi_run *run, mgi_moments *m, mgen_status status);
+/* normalised = (z - shift) * scale. What was passed over is told as a warning; if that is all, both stay as they are. */
 mgen_status mgi_moments_write(mgen_context *ctx, const mgi_moments *m, T *shift, T *scale);
 
 #endif

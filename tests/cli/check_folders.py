@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The moviegen program makes model folders of model folders: moviegen average, moviegen convert.
+"""The moviegen program makes model folders of model folders: moviegen average, moviegen convert; and one that cannot be written.
 
     check_folders.py PROGRAM        prints TAP
 
@@ -59,6 +59,22 @@ def test_convert(w):
     expect(run, 0)
     assert not run.stdout, run.stdout
     assert film_of(w, folder, "e.y4m") == film_of(w, folder, "f.y4m") and len(weights_of(folder)) == len(before)
+
+
+def test_train_not_saved(w):
+    """A model that cannot be written: what was learned is in the checkpoint."""
+    words = ["train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("m"), "--checkpoint", w.path("state")]
+    os.makedirs(w.path("m/tae.safetensors/in the way"))
+    run = w.run(*words)
+    assert run.returncode == 1 and b"cannot move a finished file into" in run.stderr, run.stderr
+    assert b"tae: 12 of 12 steps, to go on from with --resume " in run.stdout and b"saved to" not in run.stdout, run.stdout
+    shutil.rmtree(w.path("m/tae.safetensors"))
+    run = w.run(*words, "--resume", w.path("state"))
+    expect(run, 0)
+    assert b" saved to" in run.stdout and b"nothing" not in run.stdout, run.stdout
+    expect(w.run("train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("whole"), "-q"), 0)
+    weights = [open(w.path(name + "/tae.safetensors"), "rb").read() for name in ("m", "whole")]
+    assert weights[0] == weights[1], "what is saved later is not what was learned"
 
 
 if __name__ == "__main__":

@@ -348,6 +348,45 @@ static void test_audio_codec_stage(void **state)
     mgi_dataset_release(ds);
 }
 
+static char warned[2048];
+
+static void keep_warning(void *user, int32_t level, const char *text)
+{
+    const size_t used = strlen(warned);
+    (void)user;
+    if (level == MGEN_LOG_WARN)
+        snprintf(warned + used, sizeof warned - used, "%s\n", text);
+}
+
+/* Sounds that are damaged when the codec is to be saved do not keep it from that. */
+static void test_codec_is_saved(void **state)
+{
+    const mgi_stage s = tiny_audio_codec(1, 2);
+    struct mgi_stage_run *run;
+    (void)state;
+    mgi_dataset *ds = films_to_learn();
+    OK(create_on(&s, ds, &run));
+    ctx->log = keep_warning;
+    put_text("a.wav", "RIFF but no sound");
+    OK(mgi_stage_kind_of(&s)->save(run));
+    assert_non_null(strstr(warned, "samples by which latents are normalised cannot be read and are "
+                                   "passed over; the first: "));
+    assert_non_null(strstr(warned, "a.wav"));
+    mgi_stage_kind_of(&s)->destroy(run);
+    mgi_dataset_release(ds);
+    put_sound("a.wav", 0.7, 44100, 0.2);
+    ds = open_films(); /* of which nothing was heard */
+    OK(create_on(&s, ds, &run));
+    put_text("a.wav", "RIFF but no sound");
+    unlink(in_films("b.wav"));
+    warned[0] = '\0';
+    OK(mgi_stage_kind_of(&s)->save(run));
+    assert_non_null(strstr(warned, "mean and deviation stay what they were"));
+    ctx->log = NULL;
+    mgi_stage_kind_of(&s)->destroy(run);
+    mgi_dataset_release(ds);
+}
+
 static void write_codec(mgi_json_writer *w, const void *config)
 {
     mgi_audio_codec_config_write(w, config);
@@ -474,6 +513,7 @@ int main(void)
         WITH_FILMS(test_told),
         WITH_FILMS(test_container),
         WITH_FILMS(test_audio_codec_stage),
+        WITH_FILMS(test_codec_is_saved),
         WITH_FILMS(test_audio_stage),
     };
     return cmocka_run_group_tests(tests, make_context_and_folder, end_all);
