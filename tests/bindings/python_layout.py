@@ -143,9 +143,11 @@ def test_an_installed_library_is_found(world):
     assert len(found) == 1, found
     for env in ({"MOVIEGEN_LIBRARY": found[0]},
                 {"MOVIEGEN_LIBRARY": "", "LD_LIBRARY_PATH": os.path.dirname(found[0])}):
-        run = world.python(PRINT_VERSION + "; print(moviegen._abi.lib._name)", env=env)
+        run = world.python(PRINT_VERSION + "; print(moviegen._abi.lib._name, moviegen.toybox_model())", env=env)
         assert run.returncode == 0, run.stderr
-        assert run.stdout.split() == [world.moviegen.version(), env["MOVIEGEN_LIBRARY"] or "libmoviegen.so.0"]
+        *said, model = run.stdout.split()
+        assert said == [world.moviegen.version(), env["MOVIEGEN_LIBRARY"] or "libmoviegen.so.0"]
+        assert model.startswith(prefix) and model.endswith("/share/moviegen/models/toybox"), model
 
 
 def test_pip_installs_the_package(world):

@@ -3,12 +3,14 @@
 
     import moviegen
 
-    with moviegen.Context() as context, moviegen.Pipeline(context, "models/toybox") as pipeline:
+    with moviegen.Context() as context, moviegen.Pipeline(context) as pipeline:
         pipeline.generate("a red ball rolls left on grass", progress=True).write("movie.mp4")
 
-The library is found by the environment variable MOVIEGEN_LIBRARY, its path, or else by the dynamic loader.
+The library is what the environment variable MOVIEGEN_LIBRARY names, or the one in this package, or else what the dynamic
+loader finds; the model, if no folder is given, what MOVIEGEN_MODEL names, or the toybox's (toybox_model()).
 """
 from ._abi import CONSTANTS as _CONSTANTS
+from ._places import toybox_model
 from ._version import __version__
 from .clip import Clip
 from .context import Context, Memory, Ranks
@@ -35,5 +37,6 @@ __all__ = [
     "NoSpaceError", "NotFoundError", "NumericError", "PeerError", "PeerLostError", "Personalizer", "Pipeline", "ROLES", "Ranks",
     "ReadWriteError", "Report", "ResourceError", "Rewriter", "Sample", "Sound", "StateError", "Stream", "Tae", "TextEncoder",
     "TimedOutError", "Trainer", "UnsupportedError", "Upsampler", "UsageError", "VersionError", "VideoModel", "__version__",
-    "average", "convert", "curate", "evaluate", "noise", "plan", "plan_mesh", "plan_recipe", "schedule", "toybox_prompts", "version",
+    "average", "convert", "curate", "evaluate", "noise", "plan", "plan_mesh", "plan_recipe", "schedule", "toybox_model",
+    "toybox_prompts", "version",
 ]

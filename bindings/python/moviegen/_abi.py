@@ -351,11 +351,11 @@ def mismatches(theirs: Dict[str, int]) -> List[str]:
     return found
 
 
-def check(theirs: Dict[str, int], version: str) -> None:
+def check(theirs: Dict[str, int], version: str, file: str = "") -> None:
     """ImportError unless the layouts agree."""
     found = mismatches(theirs)
     if found:
-        raise ImportError(f"this binding does not fit the library, version {version}: {'; '.join(found[:5])}"
+        raise ImportError(f"this binding does not fit the library{file and ' ' + file}, version {version}: {'; '.join(found[:5])}"
                           f"{' ...' if len(found) > 5 else ''}. Install the binding of the same version")
 
 
@@ -368,7 +368,7 @@ def open_library() -> ctypes.CDLL:
         except AttributeError:
             raise ImportError(f"{library._name} is older than this binding: it lacks {name}") from None
         function.restype, function.argtypes = result, arguments
-    check(table(library.mgen_abi_name, library.mgen_abi_value), library.mgen_version().decode())
+    check(table(library.mgen_abi_name, library.mgen_abi_value), library.mgen_version().decode(), _library.file_of(library))
     return library
 
 

@@ -11,6 +11,7 @@ from ._buffers import (EXTENSIONS, FORMATS, PRECISIONS, SCHEDULES, SOLVERS, TASK
                        text_of)
 from ._handles import SLICE, ChildCore, Closing, given
 from ._jobs import OnFrames, Preview, Progress, Relay, Slot
+from ._places import default_model
 from ._progress import Bar, stderr_is_terminal
 from .clip import Clip, wrap
 from .context import Context, Path, path_of
@@ -179,7 +180,8 @@ class Pipeline(Closing):
     and the clip that they were trained on.
 
     Pipeline(context, "folder") loads a model folder, whose networks close() closes too, and holds and runs them in
-    `precision`: "f32", "bf16", "fp8", or "default", which the video model's file says; Pipeline.of() is put together
+    `precision`: "f32", "bf16", "fp8", or "default", which the video model's file says; without a folder that which the
+    environment variable MOVIEGEN_MODEL names, or else toybox_model(). Pipeline.of() is put together
     from networks of any context, which it leaves alone. Where the context is one of several ranks (Context.join), all of
     them open the folder and make each request together, and rank 0 gets the clip; clips and photos to begin with may be
     None on the others.
@@ -203,10 +205,11 @@ class Pipeline(Closing):
     personalizer: Optional[Personalizer]
     rewriter: Optional[Rewriter]
 
-    def __init__(self, context: Context, directory: Path, *, precision: str = "default") -> None:
+    def __init__(self, context: Context, directory: Optional[Path] = None, *, precision: str = "default") -> None:
         pipe = _abi.Pipeline(mesh=context._core.mesh, precision=number_of(PRECISIONS, precision, "precision"))
         try:
-            context._core.call_long(lib.mgen_pipeline_open, path_of(directory), byref(pipe))
+            context._core.call_long(lib.mgen_pipeline_open,
+                                    path_of(default_model() if directory is None else directory), byref(pipe))
         except BaseException:
             lib.mgen_pipeline_close(byref(pipe))
             raise
