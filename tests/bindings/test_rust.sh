@@ -8,15 +8,16 @@ cd "$(dirname "$0")/../.." || exit 2
 build=$(cd "${1:-build-test}" && pwd) || exit 2
 crates=$PWD/bindings/rust/Cargo.toml
 export MOVIEGEN_SOURCE=$PWD MOVIEGEN_LIB_DIR=$build RUST_TEST_THREADS=2 RUST_BACKTRACE=0
-# Programs of documentation tests have no path of their own to the library.
-export LD_LIBRARY_PATH=$build${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-log=$(mktemp) || exit 2
-trap 'rm -f "$log"' EXIT
+scratch=$(mktemp -d) || exit 2
+log=$scratch/log
+trap 'rm -rf "$scratch"' EXIT
 number=0
 
 result() { # status, name
     number=$((number + 1))
-    [ "$1" = 0 ] && echo "ok $number - $2" || echo "not ok $number - $2"
+    [ "$1" = 0 ] && echo "ok $number - $2" && return
+    echo "not ok $number - $2"
+    return 1
 }
 
 # One step as one line; what it printed follows if it failed.
@@ -27,6 +28,14 @@ step() { # name, command...
     status=$?
     result $status "$name"
     [ $status = 0 ] || tail -n 40 "$log" | sed 's/^/# /'
+}
+
+# One that fails and says something.
+said() { # name, words, command...
+    local name=$1 words=$2
+    shift 2
+    ! "$@" >"$log" 2>&1 </dev/null && grep -qF "$words" "$log"
+    result $? "$name" || sed 's/^/# /' "$log"
 }
 
 # Tests as lines of their own. A crash, or cargo without a test to report, is a failure too.
@@ -74,14 +83,43 @@ toolchain() { # cargo, rustc
     fi
 }
 
-# How build.rs finds the library when nobody names its folder, and what it says when it cannot.
+# How build.rs finds the library for a crate of a user's, in a copy of the repository without a build folder, and what it
+# says when it cannot. The program runs without being told where the library is, and finds the plug-ins.
 finding() { # cargo
-    local build_it=("$1" build --offline --locked -p moviegen --example generate --manifest-path "$crates")
-    step "found by pkg-config" env -u MOVIEGEN_LIB_DIR PKG_CONFIG_PATH="$build/meson-uninstalled" \
-        "${build_it[@]}"
-    env -u MOVIEGEN_LIB_DIR PKG_CONFIG=false "${build_it[@]}" >"$log" 2>&1 </dev/null
-    grep -q "set MOVIEGEN_LIB_DIR to the folder" "$log"
-    result $? "a library that is not found is said"
+    local copy=$scratch/copy film=$scratch/film.y4m clip
+    [ ! -e "$build/lib/plugins/mgen_ffmpeg.so" ] || film=$scratch/film.mp4
+    clip=("$1" run --quiet --offline --manifest-path "$scratch/film/Cargo.toml" -- "$film")
+    mkdir -p "$copy/bindings" "$scratch/film/src"
+    tar -C bindings --exclude=target -cf - rust | tar -C "$copy/bindings" -xf - || return
+    cat >"$scratch/film/Cargo.toml" <<'END'
+[package]
+name = "film"
+version = "0.1.0"
+edition = "2021"
+[dependencies]
+moviegen = { path = "../copy/bindings/rust/moviegen" }
+END
+    cat >"$scratch/film/src/main.rs" <<'END'
+use moviegen::{Clip, ClipInfo, Context};
+fn main() -> moviegen::Result<()> {
+    let path = std::env::args().nth(1).unwrap();
+    let info = ClipInfo { width: 64, height: 64, frames: 2, fps_num: 8, fps_den: 1 };
+    let mut ctx = Context::new()?;
+    Clip::new(&mut ctx, &info)?.write(&mut ctx, path)
+}
+END
+    export CARGO_TARGET_DIR=$scratch/target
+    unset LD_LIBRARY_PATH MOVIEGEN_LIB_DIR
+    step "found by pkg-config" env PKG_CONFIG_PATH="$build/meson-uninstalled" "${clip[@]}"
+    step "found by MOVIEGEN_LIB_DIR" env MOVIEGEN_LIB_DIR="$build" "${clip[@]}"
+    said "a library that is not found is said" "there is no libmoviegen.so in '$copy/build'. Build it there" \
+        env PKG_CONFIG=false "${clip[@]}"
+    said "a relative MOVIEGEN_LIB_DIR is refused" 'give the whole path, such as $PWD/build' env MOVIEGEN_LIB_DIR=build "${clip[@]}"
+    said "a folder without the library is refused" "there is no libmoviegen.so in '$scratch', which MOVIEGEN_LIB_DIR" \
+        env MOVIEGEN_LIB_DIR="$scratch" "${clip[@]}"
+    ln -s "$build" "$copy/build"
+    step "found in the folder build of the repository" env PKG_CONFIG=false "${clip[@]}"
+    said "what main returns is a sentence" "(MGEN_E_" env PKG_CONFIG=false "${clip[@]}x"
 }
 
 found=

@@ -93,8 +93,8 @@ pub enum ErrorClass {
 }
 
 /// A call that failed: its kind, one sentence that says what, where and what to do, and the error
-/// of the callback that was the cause, if one was.
-#[derive(Debug)]
+/// of the callback that was the cause, if one was. `{:?}`, which is what Rust prints of an error that
+/// `main` returns, is that sentence with the status by name.
 pub struct Error {
     status: sys::mgen_status,
     message: String,
@@ -171,6 +171,16 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}", self.message, self.name())?;
+        if let Some(source) = &self.source {
+            write!(f, ", from {:?}", source)?;
+        }
+        f.write_str(")")
     }
 }
 

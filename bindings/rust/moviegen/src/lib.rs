@@ -6,7 +6,7 @@
 //!
 //! fn main() -> moviegen::Result<()> {
 //!     let mut ctx = Context::new()?;
-//!     let pipeline = Pipeline::open(&mut ctx, "models/toybox")?;
+//!     let pipeline = Pipeline::open(&mut ctx, "examples/models/toybox")?;
 //!     let request = Request::new("a red ball rolls left on grass");
 //!     let clip = pipeline.start(&mut ctx, &request)?.finish()?;
 //!     clip.write(&mut ctx, "movie.mp4")

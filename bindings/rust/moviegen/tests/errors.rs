@@ -24,6 +24,7 @@ fn errors_have_kind_and_sentence() {
         error.to_string().contains("/there/is/no/such/folder"),
         "{error}"
     );
+    assert_eq!(format!("{error:?}"), format!("{error} (MGEN_E_NOT_FOUND)"));
     let pipeline = pipeline(&mut ctx);
     let invalid =
         |ctx: &mut Context, request: &Request| pipeline.start(ctx, request).map(drop).unwrap_err();
