@@ -20,7 +20,7 @@ def folder(world, language):
     """Where a snippet runs: an empty folder that has the model where the snippet says it is."""
     path = world.path("readme-" + language)
     os.makedirs(os.path.join(path, "examples"))
-    os.symlink(world.path("models"), os.path.join(path, "examples", "models"))
+    os.symlink(world.path("small"), os.path.join(path, "examples", "models"))
     return path
 
 
@@ -37,7 +37,7 @@ def film(world, path, run):
     name = os.path.join(path, FILM if world.plugin else "movie.y4m")
     with open(name, "rb") as f:
         data = f.read()
-    assert (data[4:8] == b"ftyp") if world.plugin else data.startswith(b"YUV4MPEG2 W64 H64"), "that is no film"
+    assert (data[4:8] == b"ftyp") if world.plugin else data.startswith(b"YUV4MPEG2 W32 H32"), "that is no film"
     return data
 
 
