@@ -127,11 +127,20 @@ static void fake_hear_close(void *sound)
     (void)sound;
 }
 
-static int32_t fake_told(const uint8_t *data, size_t size, mgi_ffmpeg_info *info, char *error,
-                         size_t error_size)
+static int32_t fake_bears_out(const uint8_t *data, size_t size, const mgi_ffmpeg_known *said)
 {
     (void)data;
     (void)size;
+    (void)said;
+    return 0;
+}
+
+static int32_t fake_told(const uint8_t *data, size_t size, int64_t even, mgi_ffmpeg_info *info,
+                         char *error, size_t error_size)
+{
+    (void)data;
+    (void)size;
+    (void)even;
     (void)info;
     return say(error, error_size, MGEN_E_UNSUPPORTED);
 }
@@ -153,6 +162,7 @@ MGEN_API const mgi_ffmpeg_table mgi_ffmpeg_plugin = {MGI_FFMPEG_PLUGIN_VERSION,
                                                      fake_close,
                                                      fake_known,
                                                      fake_uneven,
+                                                     fake_bears_out,
                                                      fake_jump,
                                                      fake_hear_open,
                                                      fake_hear_next,
