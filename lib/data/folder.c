@@ -472,11 +472,16 @@ static mgen_status scale_frames(mgi_film *film, const mgi_dataset *ds, mgi_resiz
     return MGEN_OK;
 }
 
+int64_t mgi_folder_whole_rate(const mgi_film_info *info)
+{
+    const double fps = floor(mgi_film_rate(info) + 0.5);
+    return (int64_t)fmin(fmax(fps, 1.0), (double)MGI_DATASET_FPS_MAX);
+}
+
 /* The rate of film `index`, for who asks later: any number of threads tell the same. */
 static void keep_rate(const mgi_dataset *ds, uint64_t index, const mgi_film_info *info)
 {
-    const double fps = floor(mgi_film_rate(info) + 0.5);
-    atomic_store(&ds->films[index].fps, (int64_t)fmin(fmax(fps, 1.0), (double)MGI_DATASET_FPS_MAX));
+    atomic_store(&ds->films[index].fps, mgi_folder_whole_rate(info));
 }
 
 mgen_status mgi_folder_rate(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, int64_t *fps)

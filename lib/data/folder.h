@@ -69,6 +69,7 @@ typedef struct mgi_folder_lengths {
 typedef struct mgi_folder_measure {
     int64_t width, height;
     int64_t frames; /* of the clip, at most as many as are asked for */
+    int64_t fps;    /* as mgi_dataset_rate() has it */
 } mgi_folder_measure;
 /* Of each film, at its own rate, what it says of itself; of one that says nothing, or fewer than it must have, frames are counted.
  * INVALID, with its name, for one that is too short; what does not open is told. */

@@ -182,7 +182,8 @@ static mgen_status measure_file(look *l, mgi_dataset_film *film, const char *nam
     if (*counted)
         MGI_TRY(open_to_measure(l->ctx, path, w, least, &info));
     const int64_t last = w->end && w->end < info.frames ? w->end : info.frames;
-    *out = (mgi_folder_measure){info.width, info.height, last - w->first};
+    *out = (mgi_folder_measure){info.width, info.height, last - w->first,
+                                mgi_folder_whole_rate(&info)};
     out->frames = out->frames < w->frames ? out->frames : w->frames;
     return MGEN_OK;
 }

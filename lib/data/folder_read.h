@@ -14,6 +14,8 @@ typedef struct mgi_folder_wanted {
 } mgi_folder_wanted;
 
 int64_t mgi_folder_end(const mgi_dataset_film *film); /* as above */
+/* A second, as mgi_dataset_rate() has it. */
+int64_t mgi_folder_whole_rate(const mgi_film_info *info);
 /* The number of the i-th of them in the film. */
 int64_t mgi_folder_place(const mgi_film_info *info, const mgi_folder_wanted *w, int64_t i);
 /* INVALID: of the film's or the clip's `frames` more are needed. */

@@ -6,6 +6,8 @@
 #include "data/dataset_edits.h"
 #include "data/folder.h"
 
+#include <math.h>
+
 _Static_assert(MGI_BUCKETS_MAX <= 32, "a film's buckets are the bits of a word");
 
 static bool is_image(const mgi_bucket_data *d)
@@ -18,9 +20,16 @@ static bool same_aspect(const mgi_bucket *a, const mgi_bucket *b)
     return a->width * b->height == b->width * a->height;
 }
 
-static bool same_films(const mgi_bucket *a, const mgi_bucket *b)
+/* How many frames, of how wide pictures. */
+static bool same_clips(const mgi_bucket *a, const mgi_bucket *b)
 {
     return same_aspect(a, b) && a->frames == b->frames;
+}
+
+/* Pictures have no rate, and a bucket without one is of any. */
+static bool same_films(const mgi_bucket *a, const mgi_bucket *b)
+{
+    return same_clips(a, b) && (a->frames == 1 || !a->fps || !b->fps || a->fps == b->fps);
 }
 
 bool mgi_bucket_films_differ(const mgi_dataset *ds, const mgi_buckets *b)
@@ -47,11 +56,19 @@ static double apart(const mgi_folder_measure *film, const mgi_bucket *b)
     return a > c ? a / c : c / a;
 }
 
-/* The bits of its buckets, of images or of more frames. */
+/* How many times as fast. */
+static double faster(const mgi_folder_measure *film, const mgi_bucket *b)
+{
+    const double a = (double)film->fps, c = (double)b->fps;
+    return a > c ? a / c : c / a;
+}
+
+/* The bits of its buckets, of images or of more frames: of those of its clips the ones of the nearest rate. */
 static uint32_t find_buckets(const mgi_buckets *b, const mgi_folder_measure *film, bool images)
 {
     const mgi_bucket *best = NULL;
-    uint32_t bits = 0;
+    double least = INFINITY;
+    uint32_t any = 0, nearest = 0;
     for (int64_t i = 0; i < b->count; i++) {
         const mgi_bucket *one = &b->list[i].bucket;
         if (is_image(&b->list[i]) != images || one->frames > film->frames)
@@ -60,10 +77,19 @@ static uint32_t find_buckets(const mgi_buckets *b, const mgi_folder_measure *fil
         if (further < 0.0 || (further == 0.0 && one->frames > best->frames))
             best = one;
     }
-    for (int64_t i = 0; best && i < b->count; i++)
-        if (same_films(best, &b->list[i].bucket))
-            bits |= UINT32_C(1) << i;
-    return bits;
+    for (int64_t i = 0; best && i < b->count; i++) {
+        const mgi_bucket *one = &b->list[i].bucket;
+        if (!same_clips(best, one))
+            continue;
+        const bool of_any = !one->fps || one->frames == 1;
+        const double rate = of_any ? INFINITY : faster(film, one);
+        if (of_any)
+            any |= UINT32_C(1) << i;
+        else if (rate <= least)
+            nearest = (rate < least ? 0 : nearest) | UINT32_C(1) << i;
+        least = fmin(rate, least);
+    }
+    return any | nearest;
 }
 
 /* ---- what is asked of films ----------------------------------------------------------------------- */
