@@ -50,7 +50,7 @@ void mgi_film_what_is_known(mgi_film *film, mgi_film_known *out);
 bool mgi_film_is_uneven(mgi_film *film);
 /* Whether the file bears out what somebody else says is known of it: each keyframe must have as many packets before it, a frame each, as
  * its time tells. All packets of these frames are looked at, none is decoded. False for kinds of which nothing can be known. What is
- * borne out gives the frames that decoding from the beginning gives, if that does not fail. */
+ * borne out gives the frames that decoding from the beginning gives, unless what is before them is damaged. */
 bool mgi_film_bears_out(mgi_film *film, const mgi_film_known *said);
 /* Before the first frame is read: go to a keyframe at or before `frame`, if the same file was read before and that much is known
  * of it. The frames that then come are the very same; if they turn out to be others, all is decoded from the beginning. */

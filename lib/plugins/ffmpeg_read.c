@@ -310,7 +310,7 @@ static AVRational rate_of_times(AVRational unit, const int64_t *times, int64_t n
         least = off;
         best = rate;
     }
-    if (!is_rate(best))
+    if (!is_rate(best) && times[n - 1] - times[0] <= INT64_MAX / unit.num)
         av_reduce(&best.num, &best.den, (n - 1) * unit.den, (times[n - 1] - times[0]) * unit.num,
                   1 << 24);
     return best;
