@@ -103,7 +103,7 @@ static mgen_status exchange(mgi_gather *g, const mgi_layout *own, const mgi_para
     MGI_TRY(all_gather(g, mine, all, sizeof mine));
     for (int r = 0; r < g->ranks; r++) {
         g->layout[r] = (mgi_layout){NULL, all[2 * r], all[2 * r + 1]};
-        if (all[2 * r] < 0 || all[2 * r] > total) /* each has an element */
+        if (all[2 * r] < 0 || all[2 * r] > MGI_LAYOUT_RANGES_MAX)
             return impossible(g, r, p);
         most = all[2 * r] > most ? all[2 * r] : most;
     }

@@ -22,6 +22,8 @@ static mgen_status add_piece(mgi_layout *l, mgen_context *ctx, const mgi_piece *
 {
     if (l->ranges && extend(&l->range[l->ranges - 1], p))
         return MGEN_OK;
+    if (l->ranges == MGI_LAYOUT_RANGES_MAX)
+        return mgi_fail(ctx, MGEN_E_LIMIT, "more than %d ranges", MGI_LAYOUT_RANGES_MAX);
     if (l->ranges == *room) {
         MGI_TRY(mgi_realloc(ctx, &l->range, (size_t)(2 * *room + 4), sizeof *l->range));
         *room = 2 * *room + 4;

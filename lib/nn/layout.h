@@ -10,6 +10,10 @@ typedef struct mgi_layout_range {
     int64_t whole, count, stride, times;
 } mgi_layout_range;
 
+enum {
+    MGI_LAYOUT_RANGES_MAX = 1 << 14
+}; /* those of networks are a few: each is looked at for each */
+
 /* Ranges in ascending order, without overlaps. A rank has their elements one behind the other. */
 typedef struct mgi_layout {
     mgi_layout_range *range;

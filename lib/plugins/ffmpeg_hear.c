@@ -219,7 +219,8 @@ static int64_t told_delay(const hearing *h)
     const AVStream *s = h->in.format->streams[h->in.stream];
     if (strcmp(h->in.format->iformat->name, "mp3") || s->start_time <= 0)
         return 0;
-    return av_rescale_q(s->start_time, s->time_base, (AVRational){1, h->rate});
+    const int64_t delay = av_rescale_q(s->start_time, s->time_base, (AVRational){1, h->rate});
+    return delay > 0 ? delay : 0; /* out of range: INT64_MIN */
 }
 
 enum {
@@ -264,10 +265,11 @@ static void align(hearing *h)
     const int64_t seen = seen_from(h, &base);
     if (seen == AV_NOPTS_VALUE)
         return;
-    const int64_t late =
-        av_rescale_q(h->in.frame->pts, s->time_base, samples) - av_rescale_q(seen, base, samples);
     const int64_t most = (int64_t)LATEST * h->rate;
-    if (late > most || late < -most || llabs(late) < h->rate / NEAR)
+    int64_t late;
+    if (__builtin_sub_overflow(av_rescale_q(h->in.frame->pts, s->time_base, samples),
+                               av_rescale_q(seen, base, samples), &late) ||
+        late > most || late < -most || llabs(late) < h->rate / NEAR)
         return;
     h->silence = late > 0 ? late : 0;
     h->skip = late < 0 ? -late : 0;

@@ -472,7 +472,8 @@ static bool find_key(film *f, const mgi_ffmpeg_known *known, int64_t frame, int6
     for (int i = 0; i < TRIES; i++) {
         const AVPacket *p = f->in.packet;
         int over;
-        if (av_seek_frame(f->in.format, f->in.stream, time, AVSEEK_FLAG_BACKWARD) < 0 ||
+        if (!is_time(time) ||
+            av_seek_frame(f->in.format, f->in.stream, time, AVSEEK_FLAG_BACKWARD) < 0 ||
             mgi_input_packet(&f->in, &over) < 0 || over || !is_time(p->pts))
             return false;
         const looked look = look_at_packet(f);

@@ -255,6 +255,9 @@ static mgen_status read_ranges(const loading *l, const mgi_json *object, const m
         return mgi_fail(l->ctx, MGEN_E_CORRUPT,
                         "tensor \"%s\": its \"ranges\" must be a list of four numbers each",
                         p->name);
+    if (list->i / NUMBERS > MGI_LAYOUT_RANGES_MAX)
+        return mgi_fail(l->ctx, MGEN_E_CORRUPT, "tensor \"%s\": it has %lld ranges, more than %d",
+                        p->name, (long long)(list->i / NUMBERS), MGI_LAYOUT_RANGES_MAX);
     MGI_TRY(mgi_alloc_zero(l->ctx, (size_t)(list->i / NUMBERS), sizeof *out->range, &out->range));
     out->ranges = list->i / NUMBERS;
     const mgi_json *n = list->child;

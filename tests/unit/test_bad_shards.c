@@ -301,6 +301,23 @@ static void test_shard(void **state)
     }
 }
 
+/* So many ranges that looking at each for each takes minutes. */
+static void test_ranges(void **state)
+{
+    enum { RANGES = MGI_LAYOUT_RANGES_MAX + 1 };
+    char *many = malloc(9 * RANGES + 8), *at = many;
+    (void)state;
+    assert_non_null(many);
+    at += sprintf(at, "[1, 1, 1, 1");
+    for (int i = 1; i < RANGES; i++)
+        at += sprintf(at, ",1,1,1,1");
+    strcpy(at, "]");
+    copy_good();
+    rewrite(1, MGI_SHARD_LAYOUT, "[20, 20, 40, 3]", many);
+    assert_refused("many ranges", MGEN_E_CORRUPT, "it has 16385 ranges, more than 16384");
+    free(many);
+}
+
 /* What none of the shards holds. */
 static void test_lacks(void **state)
 {
@@ -409,8 +426,9 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),    cmocka_unit_test(test_values),
-        cmocka_unit_test(test_shard),   cmocka_unit_test(test_lacks),
-        cmocka_unit_test(test_damaged), cmocka_unit_test(test_other_save)};
+        cmocka_unit_test(test_text),      cmocka_unit_test(test_values),
+        cmocka_unit_test(test_shard),     cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_lacks),     cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_other_save)};
     return cmocka_run_group_tests_name("bad_shards", tests, make_folder, remove_folder);
 }
