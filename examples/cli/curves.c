@@ -30,12 +30,10 @@ static const char *scan_string(const char *s, char out[TEXT_SIZE])
     size_t n = 0;
     if (*s++ != '"')
         return NULL;
-    for (; *s && *s != '"'; s++) {
-        if (*s == '\\' && s[1] && n < TEXT_SIZE - 1)
-            out[n++] = *s++;
-        if (n < TEXT_SIZE - 1)
-            out[n++] = *s;
-    }
+    while (*s && *s != '"')
+        for (int all = *s == '\\' && s[1] ? 2 : 1; all > 0; all--, s++)
+            if (n < TEXT_SIZE - 1)
+                out[n++] = *s;
     out[n] = 0;
     return *s == '"' ? s + 1 : NULL;
 }

@@ -591,6 +591,7 @@ def test_plot(w):
 def test_plot_odd_logs(w):
     cases = {"flat": ['{"stage":"s","step":1,"loss":2}', '{"stage":"s","step":2,"loss":2}'],
              "single": ['{"step":7,"loss":0}'],
+             "long": ['{"said":"' + 63 * "x" + r'\" y\\","step":1,"loss":2}', '{"step":2,"loss":1}'],
              "negative": ['{"step":1,"loss":-2}', '{"step":2,"loss":null}', '{"step":3,"loss":4}', ""]}
     for name, lines in cases.items():
         with open(w.path(name + ".jsonl"), "w", encoding="utf-8") as f:
