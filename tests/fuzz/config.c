@@ -195,6 +195,9 @@ static const fuzz_seed configs[] = {
          "\"time_strides\": [2, 1], \"norm\": \"group\", \"groups\": 4, \"attention\": true, "
          "\"tiles\": {\"frames\": 32, \"overlap\": 16}}"},
     {.text =
+         "{\"channels\": [8, 16, 16], \"decoder_channels\": [16, 16, 32], \"latent_channels\": 4, "
+         "\"blocks\": 2, \"temporal\": true, \"space_tile\": 64}"},
+    {.text =
          "{\"layers\": 2, \"dim\": 64, \"heads\": 4, \"ff_dim\": 128, \"channels\": 4, \"patch\": "
          "[1, 2, 2], \"frames_max\": 8, \"rows_max\": 8, \"columns_max\": 8, \"text\": {\"ul2\": "
          "32, \"byt5\": 16, \"metaclip\": 24}, \"fps_prefix\": true, \"block\": \"dit\", "
@@ -273,6 +276,22 @@ static bool read_recipe(mgen_context *ctx, const uint8_t *data, size_t size, con
 static const fuzz_seed recipes[] = {
     {.file = "examples/models/toybox/recipe.json"},
     {.file = "examples/models/toybox/recipe_gpu.json"},
+    {.file = "examples/models/toybox/recipe_rewrite.json"},
+    {.file = "examples/models/toybox/recipe_sound.json"},
+    {.file = "examples/recipes/audio.json"},
+    {.file = "examples/recipes/pictures.json"},
+    {.text =
+         "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": [{\"name\": \"cl\", "
+         "\"kind\": \"clip\", \"steps\": 9, \"batch\": 4, \"learn\": \"all\", \"scale\": 20, "
+         "\"optimizer\": {\"lr\": 0.1}, \"text\": {\"kind\": \"clip-bpe\", \"config\": {\"vocab\": "
+         "600, \"dim\": 64, \"layers\": 2, \"heads\": 4, \"ff_dim\": 128, \"tokens_max\": 77, "
+         "\"projection\": 32, \"tokenizer\": {\"vocab\": \"v.json\", \"merges\": \"m.txt\"}}}, "
+         "\"vision\": {\"config\": {\"image\": 16, \"patch\": 8, \"dim\": 12, \"layers\": 2, "
+         "\"heads\": 2, \"ff_dim\": 16, \"projection\": 32}}, \"save_as\": \"c\", \"plan\": "
+         "{\"gpus\": "
+         "8}}, {\"name\": \"longer\", \"kind\": \"clip\", \"steps\": 9, \"batch\": 2, \"learn\": "
+         "\"positions_and_biases\", \"tokens_max\": 256, \"optimizer\": {\"lr\": 0.1}, \"text\": "
+         "{\"from\": \"a\"}, \"vision\": {\"from\": \"b\"}}]}"},
     {.text =
          "{\"format\": \"moviegen-recipe\", \"version\": 1, \"stages\": [{\"name\": \"mean\", "
          "\"kind\": "

@@ -116,17 +116,31 @@ void fuzz_make_folder(void)
 
 void fuzz_remove_folder(void)
 {
-    static const char *const names[] = {
-        "input.safetensors", "input.json",      "input.y4m",
-        "input.png",         "input.bin",       "model.safetensors.index.json",
-        "a.safetensors",     "b.safetensors",   "input.txt",
-        "input.jsonl",       "input.csv",       "input.jpg",
-        "input.wav",         "checkpoint.json", "0123456789abcdef-0.safetensors"};
+    static const char *const names[] = {"input.safetensors",
+                                        "input.json",
+                                        "input.y4m",
+                                        "input.png",
+                                        "input.bin",
+                                        "model.safetensors.index.json",
+                                        "a.safetensors",
+                                        "b.safetensors",
+                                        "input.txt",
+                                        "input.jsonl",
+                                        "input.csv",
+                                        "input.jpg",
+                                        "input.wav",
+                                        "checkpoint.json",
+                                        "0123456789abcdef-0.safetensors",
+                                        "foreign/config.json",
+                                        "foreign/model.safetensors"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[sizeof folder + 32];
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
         unlink(path);
     }
+    char path[sizeof folder + 32];
+    snprintf(path, sizeof path, "%s/foreign", folder);
+    rmdir(path);
     rmdir(folder);
 }
 
