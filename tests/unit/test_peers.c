@@ -18,14 +18,16 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { TIMEOUT_MS = 400 };
 
-static char address[64];
+static char address[80];
 static uint16_t port;
 
 static double seconds(void)
@@ -393,6 +395,29 @@ static void test_wrong_host(void **state)
     close(listener);
 }
 
+/* A file in place of rank 0's: more addresses than there can be, of no kind; and one that is no file. */
+static void test_notice(void **state)
+{
+    (void)state;
+    rank k = {.rank = 1, .size = 2};
+    char text[224], path[64] = "/tmp/moviegen-notice-XXXXXX";
+    const uint64_t number = 5;
+    greeting(text, 2);
+    memcpy(text + 40, &number, sizeof number);
+    memset(text + 56, 0xff, sizeof text - 56);
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, text, sizeof text) == sizeof text);
+    close(fd);
+    snprintf(address, sizeof address, "file://%s", path);
+    run_rank(&k);
+    end_rank(&k, MGEN_E_TIMEOUT, "start: rank(s) 0 did not arrive at 'file:///tmp/");
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0); /* opened, it would wait for a writer */
+    run_rank(&k);
+    end_rank(&k, MGEN_E_TIMEOUT, "start: rank(s) 0 did not arrive at 'file:///tmp/");
+    assert_int_equal(remove(path), 0);
+}
+
 /* Questions without end, the answers to which are not read. */
 static void test_flood(void **state)
 {
@@ -421,7 +446,7 @@ int main(void)
         cmocka_unit_test(test_hangs),   cmocka_unit_test(test_slow_and_hasty),
         cmocka_unit_test(test_control), cmocka_unit_test(test_heads),
         cmocka_unit_test(test_outcome), cmocka_unit_test(test_wrong_host),
-        cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_notice),  cmocka_unit_test(test_flood),
     };
     return cmocka_run_group_tests_name("peers", tests, NULL, NULL);
 }
