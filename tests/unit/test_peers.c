@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TIMEOUT_MS = 400 };
+enum { TIMEOUT_MS = 1000 /* meeting takes a few, of a busy machine many */ };
 
 static char address[80];
 static uint16_t port;
@@ -117,7 +117,7 @@ static void end_rank(rank *k, mgen_status status, const char *part)
     if (k->status != status || !strstr(k->said, part))
         fail_msg("the rank ends with %s: \"%s\"; expected %s: \"...%s...\"",
                  mgen_status_name(k->status), k->said, mgen_status_name(status), part);
-    assert_true(k->took < 5.0);
+    assert_true(k->took < 10.0);
     assert_true(k->peak < UINT64_C(80)
                               << 20); /* what of a peer's is kept at the most, and a little */
 }
@@ -214,20 +214,20 @@ static void test_hangs(void **state)
     int fd = come();
     greeting(text, 2);
     assert_true(say(fd, text, 100));
-    end_rank(&k, MGEN_E_TIMEOUT, "start: rank(s) 1 did not arrive within 400 ms");
+    end_rank(&k, MGEN_E_TIMEOUT, "start: rank(s) 1 did not arrive within 1000 ms");
     close(fd);
     start_rank(&k, 2); /* behind it */
     fd = join();
-    end_rank(&k, MGEN_E_TIMEOUT, "start: rank(s) 1 did not arrive within 400 ms");
+    end_rank(&k, MGEN_E_TIMEOUT, "start: rank(s) 1 did not arrive within 1000 ms");
     close(fd);
     start_rank(&k, 2); /* in the first message */
     fd = join();
     assert_true(say(fd, "mgen\1\0\0\0\1\0\0\0\x10\0\0\0", 16));
-    end_rank(&k, MGEN_E_TIMEOUT, "start: rank(s) 1 did not arrive within 400 ms");
+    end_rank(&k, MGEN_E_TIMEOUT, "start: rank(s) 1 did not arrive within 1000 ms");
     close(fd);
     start_rank(&k, 2); /* behind that */
     fd = join_and_greet();
-    end_rank(&k, MGEN_E_TIMEOUT, "rank(s) 1 did not arrive within 400 ms");
+    end_rank(&k, MGEN_E_TIMEOUT, "rank(s) 1 did not arrive within 1000 ms");
     close(fd);
     start_rank(&k, 2); /* and one that goes */
     close(join());
@@ -254,10 +254,10 @@ static void test_slow_and_hasty(void **state)
     int fd = come();
     greeting(text, 2);
     for (size_t i = 0; i < sizeof text && !atomic_load(&k.over); i++) {
-        sleep_ms(10);
+        sleep_ms(20);
         (void)say(fd, text + i, 1);
     }
-    end_rank(&k, MGEN_E_TIMEOUT, "start: rank(s) 1 did not arrive within 400 ms");
+    end_rank(&k, MGEN_E_TIMEOUT, "start: rank(s) 1 did not arrive within 1000 ms");
     close(fd);
     char twice[448];
     start_rank(&k, 3);
@@ -265,7 +265,7 @@ static void test_slow_and_hasty(void **state)
     greeting(twice, 3);
     greeting(twice + 224, 3);
     assert_true(say(fd, twice, sizeof twice));
-    end_rank(&k, MGEN_E_TIMEOUT, "start: rank(s) 1, 2 did not arrive within 400 ms");
+    end_rank(&k, MGEN_E_TIMEOUT, "start: rank(s) 1, 2 did not arrive within 1000 ms");
     close(fd);
 }
 
@@ -296,7 +296,7 @@ static void test_control(void **state)
             c.rank[j] = j % 2 ? INT32_MIN : INT32_MAX;
         assert_true(say_frame(fd, CONTROL, &c, sizeof c));
     }
-    end_rank(&k, MGEN_E_TIMEOUT, "rank(s) 1 did not arrive within 400 ms");
+    end_rank(&k, MGEN_E_TIMEOUT, "rank(s) 1 did not arrive within 1000 ms");
     close(fd);
     start_rank(&k, 2);
     fd = join_and_greet();
@@ -389,7 +389,7 @@ static void test_wrong_host(void **state)
         end_rank(&k, way == 2 ? MGEN_E_TIMEOUT : MGEN_E_PEER_LOST,
                  way == 0   ? "xxxxxxxx"
                  : way == 1 ? "start: rank 0 has left"
-                            : "start: rank(s) 1 did not arrive within 400 ms");
+                            : "start: rank(s) 1 did not arrive within 1000 ms");
         close(fd);
     }
     close(listener);
@@ -426,12 +426,12 @@ static void test_flood(void **state)
     const control c = {.kind = ASK, .from = 1};
     start_rank(&k, 2);
     int fd = join_and_greet();
-    const double until = seconds() + 8.0;
+    const double until = seconds() + 15.0;
     while (!atomic_load(&k.over) && seconds() < until && say_frame(fd, CONTROL, &c, sizeof c))
         ;
     shutdown(fd, SHUT_RDWR);
     pthread_join(k.thread, NULL);
-    assert_true(k.took < 5.0);
+    assert_true(k.took < 10.0);
     assert_true(k.peak < UINT64_C(80) << 20);
     if (k.status != MGEN_E_TIMEOUT && k.status != MGEN_E_PEER_LOST)
         fail_msg("%s: %s", mgen_status_name(k.status), k.said);
