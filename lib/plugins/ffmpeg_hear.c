@@ -62,7 +62,8 @@ static int feed_parsed(hearing *h)
                                 AV_NOPTS_VALUE, AV_NOPTS_VALUE, 0);
     if (used < 0)
         return used;
-    h->raw += h->raw_size ? used : 0;
+    if (h->raw)
+        h->raw += used;
     h->raw_size -= used;
     if (size > 0) {
         AVPacket *packet = av_packet_alloc();
