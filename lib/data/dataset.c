@@ -90,6 +90,20 @@ mgen_status mgi_dataset_world(mgen_context *ctx, uint64_t seed, const mgi_world_
     return MGEN_OK;
 }
 
+static mgen_status open_folder(mgen_context *ctx, const char *dir, const mgen_dataset_params *p,
+                               bool tells, mgi_dataset **out)
+{
+    mgi_dataset *ds;
+    *out = NULL;
+    MGI_TRY(make(ctx, MGI_DATASET_FOLDER, p->width, p->height, p->frames, &ds));
+    mgen_status status = mgi_folder_open(ctx, ds, dir, tells);
+    if (status == MGEN_OK)
+        *out = ds;
+    else
+        mgi_dataset_release(ds);
+    return status;
+}
+
 /* The same films in another size: the folder is looked at again. */
 static mgen_status open_sized(mgen_context *ctx, const mgi_dataset *ds, int64_t width,
                               int64_t height, mgi_dataset **out)
@@ -98,7 +112,8 @@ static mgen_status open_sized(mgen_context *ctx, const mgi_dataset *ds, int64_t 
     p.width = (uint32_t)width;
     p.height = (uint32_t)height;
     p.frames = (uint32_t)ds->frames;
-    MGI_TRY(mgi_dataset_folder(ctx, ds->dir, &p, out));
+    MGI_TRY(check_params(ctx, &p));
+    MGI_TRY(open_folder(ctx, ds->dir, &p, false, out));
     if ((*out)->count == ds->count)
         return MGEN_OK;
     mgi_dataset_release(*out);
@@ -202,7 +217,6 @@ mgen_status mgi_dataset_host(mgen_context *ctx, const mgen_dataset_params *param
 mgen_status mgi_dataset_folder(mgen_context *ctx, const char *dir,
                                const mgen_dataset_params *params, mgi_dataset **out)
 {
-    mgi_dataset *ds;
     *out = NULL;
     MGI_TRY(check_params(ctx, params));
     if (params->read || params->count)
@@ -216,15 +230,9 @@ mgen_status mgi_dataset_folder(mgen_context *ctx, const char *dir,
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "dataset params: a folder's films are edits where the edited ones are "
                         "beside them; edits must be 0");
-    MGI_TRY(make(ctx, MGI_DATASET_FOLDER, params->width, params->height, params->frames, &ds));
-    mgen_status status = mgi_folder_open(ctx, ds, dir);
-    if (status != MGEN_OK) {
-        mgi_dataset_release(ds);
-        return status;
-    }
-    ds->released = params->released;
-    ds->user = params->user;
-    *out = ds;
+    MGI_TRY(open_folder(ctx, dir, params, true, out));
+    (*out)->released = params->released;
+    (*out)->user = params->user;
     return MGEN_OK;
 }
 

@@ -343,7 +343,7 @@ void mgi_folder_tell_of_uneven(mgen_context *ctx, int64_t count, const char *fir
                 (long long)count, count > 1 ? "s" : "", count > 1 ? "are" : "is", first);
 }
 
-mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
+mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir, bool tells)
 {
     const int64_t size[] = {MGI_DATASET_FOLDER, ds->width, ds->height, ds->frames};
     uint64_t hash = mgi_hash64(size, sizeof(size), 0);
@@ -355,7 +355,7 @@ mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir)
         status = find_file(MGI_CLIP_LIST, files, count) ? take_list(ctx, ds, files, count, &hash)
                                                         : take_films(ctx, ds, files, count, &hash);
     ds->identity = hash ? hash : 1;
-    if (status == MGEN_OK)
+    if (status == MGEN_OK && tells)
         mgi_folder_tell_of_others(ctx, dir, files, count, ds->frames == 1);
     mgi_dir_free(ctx, files, count);
     return status;

@@ -38,8 +38,9 @@ mgen_status mgi_folder_caption(mgen_context *ctx, const char *dir, const mgi_dir
                                char **out);
 
 /* Where there is a clips.jsonl (clip_list.h), samples are the clips that it keeps, in its order; else films, by name.
- * List them and what is beside them, read the captions; fills dir, films, count, identity and what is for sound. */
-mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir);
+ * List them and what is beside them, read the captions; fills dir, films, count, identity and what is for sound. If it tells, the
+ * log is told of files that are passed over. */
+mgen_status mgi_folder_open(mgen_context *ctx, mgi_dataset *ds, const char *dir, bool tells);
 /* Frames first .. first + frames - 1 of a film, scaled. */
 mgen_status mgi_folder_read(mgen_context *ctx, const mgi_dataset *ds, uint64_t index, int64_t first,
                             int64_t frames, uint8_t *pixels);

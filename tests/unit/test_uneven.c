@@ -337,11 +337,40 @@ static void test_folder(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
+/* What is passed over is told when a folder is opened, not for each size that its films are scaled to. */
+static void test_passed_over(void **state)
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
+    static const char told[] = "1 of the files in '";
+    mgen_context *own;
+    mgi_dataset *ds, *sized;
+    (void)state;
+    make_films("folder");
+    params.threads = 1;
+    params.log = keep_log;
+    assert_int_equal(mgi_context_init(&own, &params), MGEN_OK);
+    put_film("d.y4m", 16, 1, false);
+    put_text("e.mts", "of a camera");
+    logged[0] = '\0';
+    p.width = p.height = p.frames = 16;
+    assert_int_equal(mgi_dataset_folder(own, films, &p, &ds), MGEN_OK);
+    assert_non_null(strstr(logged, told));
+    logged[0] = '\0';
+    assert_int_equal(mgi_dataset_sized(own, ds, 24, 24, 16, 0, &sized), MGEN_OK);
+    assert_null(strstr(logged, told));
+    mgi_dataset_release(sized);
+    mgi_dataset_release(ds);
+    mgi_context_free(own);
+    assert_int_equal(remove_all(films), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_even),     cmocka_unit_test(test_mp4),
-        cmocka_unit_test(test_matroska), cmocka_unit_test(test_curation),
-        cmocka_unit_test(test_folder),   cmocka_unit_test(test_untold)};
+        cmocka_unit_test(test_even),       cmocka_unit_test(test_mp4),
+        cmocka_unit_test(test_matroska),   cmocka_unit_test(test_curation),
+        cmocka_unit_test(test_folder),     cmocka_unit_test(test_untold),
+        cmocka_unit_test(test_passed_over)};
     return cmocka_run_group_tests_name("uneven", tests, make_folder_context, remove_folder_context);
 }
