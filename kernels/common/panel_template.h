@@ -115,6 +115,11 @@ MGK_INLINE void put_bf16(uint16_t *to, vf v)
     v_to_bf16(to, PANEL_VL, v);
 }
 
+MGK_INLINE vf take_bf16(const uint16_t *from)
+{
+    return v_from_bf16(from, PANEL_VL);
+}
+
 /* Past the caches. */
 MGK_INLINE void put_past(float *to, vf v)
 {
@@ -205,60 +210,28 @@ enum { PANEL_MR_TAPS = 22 };
             c##i2##_0 = multiply_add(c##i2##_0, x, b2);                                            \
     }
 #endif
-/* From the row on at which the tile's second gate begins. */
-#define PANEL_TURN(i)                                                                              \
-    if (i == turn) {                                                                               \
-        gate0 = v_load(next_gate);                                                                 \
-        if (nv > 1)                                                                                \
-            gate1 = v_load(next_gate + PANEL_VL);                                                  \
-    }
-#define PANEL_OUT(i, g, o)           PANEL_OUT_F32_BY(i, v_store)
-#define PANEL_OUT_PAST(i, g, o)      PANEL_OUT_F32_BY(i, put_past)
-#define PANEL_OUT_BF16(i, g, o)      PANEL_OUT_BF16_BY(i, put_bf16)
-#define PANEL_OUT_BF16_PAST(i, g, o) PANEL_OUT_BF16_BY(i, put_bf16_past)
-/* c = sum, or gate * sum + r, and h = sum if there is an h; the same bits as from finish_rows. */
-#define PANEL_OUT_F32_BY(i, store)                                                                 \
+#define PANEL_OUT(i, g, o)           PANEL_OUT_BY(i, v_store)
+#define PANEL_OUT_PAST(i, g, o)      PANEL_OUT_BY(i, put_past)
+#define PANEL_OUT_BF16(i, g, o)      PANEL_OUT_BY(i, put_bf16)
+#define PANEL_OUT_BF16_PAST(i, g, o) PANEL_OUT_BY(i, put_bf16_past)
+/* c = sum; the same bits as from finish_rows. */
+#define PANEL_OUT_BY(i, store)                                                                     \
     if (i < mr) {                                                                                  \
-        vf v0 = v_fma(c##i##_0, alpha, bias0), v1 = v_fma(c##i##_1, alpha, bias1);                 \
-        if (add) {                                                                                 \
-            if (h) {                                                                               \
-                v_store(h, v0);                                                                    \
-                if (nv > 1)                                                                        \
-                    v_store(h + PANEL_VL, v1);                                                     \
-                h += ldc;                                                                          \
-            }                                                                                      \
-            PANEL_TURN(i)                                                                          \
-            v0 = v_fma(v0, gate0, v_load(r));                                                      \
-            if (nv > 1)                                                                            \
-                v1 = v_fma(v1, gate1, v_load(r + PANEL_VL));                                       \
-            r += ldc;                                                                              \
-        }                                                                                          \
-        store(c, v0);                                                                              \
+        store(c, v_fma(c##i##_0, alpha, bias0));                                                   \
         if (nv > 1)                                                                                \
-            store(c + PANEL_VL, v1);                                                               \
+            store(c + PANEL_VL, v_fma(c##i##_1, alpha, bias1));                                    \
         c += ldc;                                                                                  \
     }
-#define PANEL_OUT_BF16_BY(i, store)                                                                \
+/* The sum so far in C's place: what is added to C. */
+#define PANEL_TAKE_BY(i, load)                                                                     \
     if (i < mr) {                                                                                  \
-        vf v0 = v_fma(c##i##_0, alpha, bias0), v1 = v_fma(c##i##_1, alpha, bias1);                 \
-        if (add) {                                                                                 \
-            if (h) {                                                                               \
-                v_to_bf16(h, PANEL_VL, v0);                                                        \
-                if (nv > 1)                                                                        \
-                    v_to_bf16(h + PANEL_VL, PANEL_VL, v1);                                         \
-                h += ldc;                                                                          \
-            }                                                                                      \
-            PANEL_TURN(i)                                                                          \
-            v0 = v_fma(v0, gate0, v_from_bf16(r, PANEL_VL));                                       \
-            if (nv > 1)                                                                            \
-                v1 = v_fma(v1, gate1, v_from_bf16(r + PANEL_VL, PANEL_VL));                        \
-            r += ldc;                                                                              \
-        }                                                                                          \
-        store(c, v0);                                                                              \
+        c##i##_0 = v_fma(c##i##_0, alpha, bias0) + load(from);                                     \
         if (nv > 1)                                                                                \
-            store(c + PANEL_VL, v1);                                                               \
-        c += ldc;                                                                                  \
+            c##i##_1 = v_fma(c##i##_1, alpha, bias1) + load(from + PANEL_VL);                      \
+        from += ldc;                                                                               \
     }
+#define PANEL_TAKE(i, g, o)      PANEL_TAKE_BY(i, v_load)
+#define PANEL_TAKE_BF16(i, g, o) PANEL_TAKE_BY(i, take_bf16)
 #define PANEL_SPILL(i, g, o)                                                                       \
     if (i < mr) {                                                                                  \
         v_store(t + i * nv * PANEL_VL, c##i##_0);                                                  \
@@ -305,9 +278,60 @@ MGK_INLINE void finish_rows(const mgk_panel_job *job, int64_t row, int64_t m, co
             finish_rows(job, row, m, t, width, act, MGK_F32);                                      \
         break;
 
+/* The row of a tile at which another gate begins; PANEL_MR_MAX, past all of them, if there is no gate. */
+static int64_t gate_turn(const mgk_panel_job *job, int64_t row)
+{
+    return job->gate ? job->gate_rows - (job->gate_row + row) % job->gate_rows : PANEL_MR_MAX;
+}
+
+/* c = gate * sum + residual, and h = sum if there is an h, of a tile as wide as its vectors: the same bits as from finish_rows. From
+ * row `turn` on the tile's second gate counts. */
+MGK_INLINE void add_rows(const mgk_panel_job *job, int64_t row, int64_t m, const float *t,
+                         int64_t turn, const int nv, const int32_t dtype)
+{
+    const v_real c = {job->c, dtype, job->stream}, r = {(void *)(uintptr_t)job->residual, dtype};
+    const v_real before = {job->before, dtype};
+    const vf alpha = v_set(job->alpha);
+    const float *gate = NULL;
+    vf bias[2] = {v_set(0.0f), v_set(0.0f)}, times[2] = {v_set(1.0f), v_set(1.0f)};
+    if (job->gate)
+        gate = job->gate + (job->gate_row + row) / job->gate_rows * job->gate_stride;
+    for (int j = 0; j < nv; j++) {
+        if (job->bias)
+            bias[j] = v_load(job->bias + j * PANEL_VL);
+        if (gate)
+            times[j] = v_load(gate + j * PANEL_VL);
+    }
+    for (int64_t i = 0; i < m; i++, t += nv * PANEL_VL) {
+        const int64_t at = (row + i) * job->ldc;
+        for (int j = 0; j < nv; j++) {
+            const vf v = v_fma(v_load(t + j * PANEL_VL), alpha, bias[j]);
+            if (before.p)
+                v_write(before, at + j * PANEL_VL, PANEL_VL, v);
+            if (i == turn)
+                times[j] = v_load(gate + job->gate_stride + j * PANEL_VL);
+            const vf more = v_read(r, at + j * PANEL_VL, PANEL_VL);
+            v_write(c, at + j * PANEL_VL, PANEL_VL, v_fma(v, times[j], more));
+        }
+    }
+}
+
+/* What a tile does with its sums but for storing them. In the code of each tile it took the compiler twice as long as all the rest. */
 static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int64_t row, int64_t m,
                                                   const float *t, int64_t width)
 {
+    const int64_t turn = gate_turn(job, row);
+    if (job->n == width && job->act == MGK_ACT_NONE && !job->sums && !job->load && job->residual &&
+        (turn >= m || job->gate_rows >= m)) {
+        const bool wide = width > PANEL_VL;
+        if (job->c_dtype == MGK_BF16)
+            wide ? add_rows(job, row, m, t, turn, 2, MGK_BF16)
+                 : add_rows(job, row, m, t, turn, 1, MGK_BF16);
+        else
+            wide ? add_rows(job, row, m, t, turn, 2, MGK_F32)
+                 : add_rows(job, row, m, t, turn, 1, MGK_F32);
+        return;
+    }
     switch (job->act) {
         PANEL_FINISH(MGK_ACT_NONE)
         PANEL_FINISH(MGK_ACT_SILU)
@@ -339,12 +363,6 @@ static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int6
             pair++;                                                                                \
         }                                                                                          \
     } while (0)
-
-/* The row of a tile at which another gate begins; PANEL_MR_MAX, past all of them, if there is no gate. */
-static int64_t gate_turn(const mgk_panel_job *job, int64_t row)
-{
-    return job->gate ? job->gate_rows - (job->gate_row + row) % job->gate_rows : PANEL_MR_MAX;
-}
 
 /* Values between what is read and what is brought there meanwhile: a vector of each row, or 16 columns. */
 enum { VECTOR = PANEL_VL * UNIT, COLUMNS = 16 * UNIT };
@@ -512,33 +530,29 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
                 PANEL_STEP(false);
         }
     }
-    const vf alpha = v_set(job->alpha);
+    vf alpha = v_set(job->alpha);
     const bool narrow = PANEL_VL == 16 && job->c_dtype == MGK_BF16;
-    const bool add = job->load || job->residual;
-    const int64_t turn = gate_turn(job, row);
-    if (n == nv * PANEL_VL && job->act == MGK_ACT_NONE && !job->sums &&
-        (narrow || job->c_dtype == MGK_F32) && !(job->load && job->residual) &&
-        (turn >= mr || job->gate_rows >= mr)) {
-        const void *from = job->load ? job->c : job->residual;
-        vf bias0 = v_set(0.0f), bias1 = bias0, gate0 = v_set(1.0f), gate1 = gate0;
-        const float *next_gate = NULL;
+    if (n == nv * PANEL_VL && job->act == MGK_ACT_NONE && !job->sums && !job->residual &&
+        (narrow || job->c_dtype == MGK_F32)) {
+        vf bias0 = v_set(0.0f), bias1 = bias0;
         if (job->bias) {
             bias0 = v_load(job->bias);
             if (nv > 1)
                 bias1 = v_load(job->bias + PANEL_VL);
         }
-        if (job->gate) {
-            const float *gate =
-                job->gate + (job->gate_row + row) / job->gate_rows * job->gate_stride;
-            next_gate = gate + job->gate_stride;
-            gate0 = v_load(gate);
-            if (nv > 1)
-                gate1 = v_load(gate + PANEL_VL);
+        if (job->load) {
+            if (narrow) {
+                const uint16_t *from = (const uint16_t *)job->c + row * ldc;
+                PANEL_ROWS(PANEL_TAKE_BF16)
+            } else {
+                const float *from = (const float *)job->c + row * ldc;
+                PANEL_ROWS(PANEL_TAKE)
+            }
+            alpha = v_set(1.0f);
+            bias0 = bias1 = v_set(-0.0f); /* v * 1 - 0 is v, a zero's sign included */
         }
         if (narrow) {
             uint16_t *c = (uint16_t *)job->c + row * ldc;
-            uint16_t *h = job->before ? (uint16_t *)job->before + row * ldc : NULL;
-            const uint16_t *r = add ? (const uint16_t *)from + row * ldc : c;
             if (job->stream) {
                 PANEL_ROWS(PANEL_OUT_BF16_PAST)
             } else {
@@ -546,8 +560,6 @@ MGK_INLINE void tile(const mgk_panel_job *job, int64_t row, const int mr, const 
             }
         } else {
             float *c = (float *)job->c + row * ldc;
-            float *h = job->before ? (float *)job->before + row * ldc : NULL;
-            const float *r = add ? (const float *)from + row * ldc : c;
             if (job->stream) {
                 PANEL_ROWS(PANEL_OUT_PAST)
             } else {
