@@ -326,11 +326,13 @@ static void test_failing_generate(void **state)
         mgen_pipeline pipe = MGEN_PIPELINE_INIT;
         mgen_generate_params p = MGEN_GENERATE_PARAMS_INIT;
         mgen_clip *good, *clip;
-        size_t bytes = 32 * 64 * 64 * 3;
+        enum { SIDE = 32 };
+        size_t bytes = 32 * SIDE * SIDE * 3;
         int failures = 0;
         assert_int_equal(mgen_pipeline_open(ctx, dir, &pipe), MGEN_OK);
         p.prompt = "a red ball rolls left on grass";
         p.steps = 1;
+        p.width = p.height = SIDE;
         assert_int_equal(generate(ctx, &pipe, &p, &good), MGEN_OK);
         for (int64_t k = 1;; k++) {
             set_failure(&c, k, lasting);
@@ -356,11 +358,19 @@ static void test_failing_generate(void **state)
     }
 }
 
-/* Two runs of a stage step by step, one of them with every allocation of its last step failing in turn. */
+/* Two runs of a stage step by step, one of them with every allocation of its last step failing in turn. Clips are encoded by the
+ * first run. */
 static void failing_step(const char *stage, bool lasting)
 {
     counter c = {0};
-    mgen_context *ctx = counted_context(&c);
+    mgen_context *ctx = NULL;
+    mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
+    char cache[64];
+    snprintf(cache, sizeof cache, "%.40s/cache", dir);
+    cp.threads = 2;
+    cp.allocator = (mgen_allocator){count_alloc, count_free, &c};
+    cp.cache_dir = cache;
+    assert_int_equal(mgen_context_create(&cp, &ctx), MGEN_OK);
     double want[8] = {0};
     uint32_t entries = 0;
     int failures = 0;
