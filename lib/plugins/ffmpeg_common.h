@@ -12,9 +12,10 @@
 #include <libswscale/swscale.h>
 #include <stdbool.h>
 
-/* Added to the level of each message: beyond any level a host may ask for, below 256, where FFmpeg's levels end. FFmpeg's
- * log level and callback are the host's and left alone; our objects are silenced one by one, by log_level_offset. */
-enum { MGI_FFMPEG_QUIET = 128 };
+/* Added to the level of each message: beyond any level a host may ask for, 56 and less, and below 256, where FFmpeg's levels
+ * begin anew, also for what its parsers look at, whose messages have 127 more of their own. FFmpeg's log level and callback are
+ * the host's and left alone; our objects are silenced one by one, by log_level_offset. */
+enum { MGI_FFMPEG_QUIET = 64 };
 
 /* Where a failure is told, and what FFmpeg's errors are that have no status of their own. */
 typedef struct mgi_told {
