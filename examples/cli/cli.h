@@ -46,6 +46,10 @@ enum { OPTIONS_OK = -1 };
  * for and printed, or a mistake was found and explained in one line. */
 int options_parse(const cli_command *command, const cli_option *table, int argc, char **argv,
                   const char **words, int words_max, int *words_count);
+/* Of two names, best perhaps NULL, the one that `typed` may be meant to be: a few letters apart, or begun. */
+const char *name_nearer(const char *typed, size_t len, const char *best, const char *name);
+/* A text stands where a file is to, and the file in its place: explained. */
+bool words_swapped(const cli_command *command, const char *file, const char *text);
 
 #define OPTION_THREADS(out)                                                                        \
     {                                                                                              \

@@ -72,6 +72,8 @@ static int run(const cli_command *self, int argc, char **argv)
                  self->usage);
         return STATUS_USAGE;
     }
+    if (words_swapped(self, words[0], words[1]))
+        return STATUS_USAGE;
     if (!name_number(self, "--task", task, tasks, TASKS, &params.edit_task))
         return STATUS_USAGE;
     if (strength > 0 && (params.edit_task || source_guidance > 0)) {

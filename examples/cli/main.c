@@ -26,12 +26,17 @@ static void print_help(void)
 static int refuse(const char *name)
 {
     char list[256] = "";
+    const char *meant = NULL;
     size_t used = 0;
-    for (int i = 0; i < COMMANDS; i++)
+    for (int i = 0; i < COMMANDS; i++) {
         used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "",
                                  commands[i]->name);
+        if (name)
+            meant = name_nearer(name, strlen(name), meant, commands[i]->name);
+    }
     if (name)
-        complain(NULL, "unknown command '%s'; commands are %s (moviegen --help)", name, list);
+        complain(NULL, "unknown command '%s'; %s%s%scommands are %s (moviegen --help)", name,
+                 meant ? "is " : "", meant ? meant : "", meant ? " meant? " : "", list);
     else
         complain(NULL, "no command given; commands are %s (moviegen --help)", list);
     return STATUS_USAGE;

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void print_help(const cli_command *command, const cli_option *table)
 {
@@ -30,14 +31,61 @@ static const cli_option *find_option(const cli_option *table, const char *name, 
     return NULL;
 }
 
+/* How many letters must be exchanged, added or left out to make one of the other. */
+static size_t letters_apart(const char *a, size_t a_len, const char *b)
+{
+    enum { LONG = 32 };
+    size_t row[LONG + 1], b_len = strlen(b);
+    if (a_len > LONG || b_len > LONG)
+        return LONG;
+    for (size_t j = 0; j <= b_len; j++)
+        row[j] = j;
+    for (size_t i = 0; i < a_len; i++) {
+        size_t before = row[0]; /* what this place and the one before held for the letter before */
+        row[0] = i + 1;
+        for (size_t j = 0; j < b_len; j++) {
+            size_t exchanged = before + (a[i] != b[j]);
+            before = row[j + 1];
+            row[j + 1] = (before < row[j] ? before : row[j]) + 1;
+            if (exchanged < row[j + 1])
+                row[j + 1] = exchanged;
+        }
+    }
+    return row[b_len];
+}
+
+const char *name_nearer(const char *typed, size_t len, const char *best, const char *name)
+{
+    size_t letters = strlen(name + strspn(name, "-"));
+    size_t apart = letters_apart(typed, len, name);
+    if (len - strspn(typed, "-") > 2 && !strncmp(typed, name, len))
+        apart = 1; /* the beginning of it */
+    if (2 * apart >= letters || (best && letters_apart(typed, len, best) <= apart))
+        return best;
+    return name;
+}
+
+bool words_swapped(const cli_command *command, const char *file, const char *text)
+{
+    if (access(file, F_OK) == 0 || access(text, F_OK) != 0)
+        return false;
+    complain(command, "'%s' is no file, but '%s' is: the file comes first; usage: moviegen %s %s",
+             file, text, command->name, command->usage);
+    return true;
+}
+
 static int unknown_option(const cli_command *command, const cli_option *table, const char *name,
                           size_t len)
 {
-    char list[512] = "";
+    char list[1024] = "";
+    const char *meant = NULL;
     size_t used = 0;
-    for (const cli_option *o = table; o->name && used < sizeof list; o++)
+    for (const cli_option *o = table; o->name && used < sizeof list; o++) {
         used += (size_t)snprintf(list + used, sizeof list - used, "%s, ", o->name);
-    complain(command, "unknown option '%.*s'; allowed are %s--help", (int)len, name, list);
+        meant = name_nearer(name, len, meant, o->name);
+    }
+    complain(command, "unknown option '%.*s'; %s%s%sallowed are %s--help", (int)len, name,
+             meant ? "is " : "", meant ? meant : "", meant ? " meant? " : "", list);
     return STATUS_USAGE;
 }
 
@@ -105,8 +153,11 @@ int options_parse(const cli_command *command, const cli_option *table, int argc,
         const char *arg = argv[i];
         if (options_over || arg[0] != '-' || !arg[1]) {
             if (*words_count == words_max) {
-                complain(command, "unexpected '%s'; usage: moviegen %s %s", arg, command->name,
-                         command->usage);
+                complain(command, "unexpected '%s'%s; usage: moviegen %s %s", arg,
+                         strchr(command->usage, '"')
+                             ? ": text of several words goes into quotation marks"
+                             : "",
+                         command->name, command->usage);
                 return STATUS_USAGE;
             }
             words[(*words_count)++] = arg;

@@ -53,6 +53,8 @@ static int run(const cli_command *self, int argc, char **argv)
                  self->usage);
         return STATUS_USAGE;
     }
+    if (words_swapped(self, words[0], words[1]))
+        return STATUS_USAGE;
     r.input = words[0];
     params.prompt = words[1];
     params.source_guidance = (float)source_guidance;

@@ -94,7 +94,8 @@ static bool complete_recipe(const cli_command *self, mgen_plan_params *p, const 
 static bool complete(const cli_command *self, mgen_plan_params *p, bool timeline, bool json)
 {
     if (!p->preset) {
-        complain(self, "no model given; presets are toybox, 1b, 5b, 7b, 13b and 30b");
+        complain(self, "no model given; presets are toybox, 1b, 5b, 7b, 13b and 30b; or give "
+                       "--recipe FILE");
         return false;
     }
     fill_sample(p);

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* -- pipeline.json ---------------------------------------------------------------------------- */
 
@@ -68,8 +69,12 @@ mgen_status mgi_pipeline_file_read(mgen_context *ctx, const char *dir, const cha
     mgi_json *root = NULL;
     memset(out, 0, sizeof *out);
     snprintf(file, sizeof file, "%.200s.json", name);
-    MGI_TRY(mgi_file_open_in(ctx, dir, file, &text));
-    mgen_status status = mgi_json_parse(ctx, file, (const char *)text.data, text.size, &root);
+    mgen_status status = mgi_file_open_in(ctx, dir, file, &text);
+    if (status == MGEN_E_NOT_FOUND && access(dir, F_OK) == 0)
+        return mgi_fail_context(
+            ctx, status, "'%s' is no model folder, or no video model was trained in it yet", dir);
+    MGI_TRY(status);
+    status = mgi_json_parse(ctx, file, (const char *)text.data, text.size, &root);
     mgi_file_close(ctx, &text);
     if (status == MGEN_OK)
         status = read_root(ctx, root, out);

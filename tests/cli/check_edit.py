@@ -50,6 +50,9 @@ def test_no_words(w):
     expect(w.run("edit"), 2, "no film given", "edit INPUT \"INSTRUCTION\"")
     expect(w.run("edit", "a.y4m"), 2, "no instruction given", "edit INPUT \"INSTRUCTION\"")
     expect(w.run("edit", "a.y4m", "make", "it", "blue"), 2, "unexpected 'it'")
+    with open(w.path("there.y4m"), "wb"):
+        pass
+    expect(w.run("edit", "make it blue", w.path("there.y4m")), 2, "'make it blue' is no file, but '", "the file comes first")
 
 
 def test_help(w):

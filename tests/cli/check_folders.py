@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The moviegen program makes model folders of model folders: moviegen average, moviegen convert; and one that cannot be written.
+"""The moviegen program makes model folders of model folders: moviegen average, moviegen convert; and what it says of one that
+cannot be written, of a folder that is none, and of words that are not quite its own.
 
     check_folders.py PROGRAM        prints TAP
 
@@ -25,6 +26,29 @@ def test_average(w):
     expect(run, 0)
     assert b"the average of 2 models is in" in run.stdout, run.stdout
     expect(w.run("info", "--model", w.path("mean")), 0)
+
+
+def test_folder_without_a_model(w):
+    os.makedirs(w.path("no-model"))
+    expect(w.run("generate", "x", "--model", w.path("no-model")), 1,
+           "no-model' is no model folder, or no video model was trained in it yet", "pipeline.json")
+    expect(w.run("generate", "x", "--model", w.path("nowhere")), 1, "cannot open the folder", "nowhere")
+
+
+def test_misspelt_words(w):
+    expect(w.run("paint"), 2, "unknown command 'paint'; commands are")
+    expect(w.run("generat"), 2, "unknown command 'generat'; is generate meant? commands are")
+    expect(w.run("traim"), 2, "is train meant?")
+    expect(w.run("train", "-x"), 2, "unknown option '-x'; allowed are")
+    expect(w.run("generate", "--sed", "3", "x"), 2, "unknown option '--sed'; is --seed meant? allowed are")
+    expect(w.run("generate", "--neg=3", "x"), 2, "unknown option '--neg'; is --negative meant?")
+    expect(w.run("generate", "--strength", "3", "x"), 2, "unknown option '--strength'; allowed are")
+    expect(w.run("compare", "--boguss", "3"), 2, "'--boguss'; allowed are", "--quiet, --help")
+
+
+def test_text_without_quotation_marks(w):
+    expect(w.run("generate", "a", "red", "ball"), 2, "unexpected 'red': text of several words goes into quotation marks")
+    expect(w.run("curate", "a", "b"), 2, "unexpected 'b'; usage")
 
 
 def film_of(w, model, name, *options):

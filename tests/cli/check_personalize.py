@@ -49,6 +49,7 @@ def test_no_words(w):
     expect(w.run("personalize"), 2, "no photo given", "personalize PHOTO \"PROMPT\"")
     expect(w.run("personalize", "a.y4m"), 2, "no prompt given", "personalize PHOTO \"PROMPT\"")
     expect(w.run("personalize", "a.y4m", "a", "person"), 2, "unexpected 'person'")
+    expect(w.run("personalize", "a person", w.folder), 2, "'a person' is no file, but '", "the file comes first")
 
 
 def test_help(w):
