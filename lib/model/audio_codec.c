@@ -507,11 +507,11 @@ T *mgi_audio_codec_decode_part(mgi_run *run, const mgi_audio_codec *codec, T *z,
 
 /* -- the host's numbers ------------------------------------------------------------------------- */
 
-/* scale, then shift. */
-static mgen_status read_scale(const mgi_audio_codec *codec, float **out)
+/* scale, then shift, in memory of who runs the codec, whose it may not be. */
+static mgen_status read_scale(mgen_context *ctx, const mgi_audio_codec *codec, float **out)
 {
     const int64_t c = codec->config.latent_channels;
-    MGI_TRY(mgi_alloc(codec->module.ctx, 2 * (size_t)c * sizeof **out, out));
+    MGI_TRY(mgi_alloc(ctx, 2 * (size_t)c * sizeof **out, out));
     mgi_tensor_read(codec->latent_scale->value, 0, *out, c);
     mgi_tensor_read(codec->latent_shift->value, 0, *out + c, c);
     return MGEN_OK;
@@ -520,12 +520,13 @@ static mgen_status read_scale(const mgi_audio_codec *codec, float **out)
 mgen_status mgi_audio_codec_normalised(const mgi_audio_codec *codec, const T *z, float *out)
 {
     const int64_t c = codec->config.latent_channels;
+    mgen_context *ctx = z->storage->dev->ctx;
     float *scale;
-    MGI_TRY(read_scale(codec, &scale));
+    MGI_TRY(read_scale(ctx, codec, &scale));
     mgi_tensor_read(z, 0, out, z->count);
     for (int64_t i = 0; i < z->count; i++)
         out[i] = (out[i] - scale[c + i % c]) * scale[i % c];
-    mgi_free(codec->module.ctx, scale);
+    mgi_free(ctx, scale);
     return mgi_device_wait(z->storage->dev);
 }
 
@@ -537,7 +538,7 @@ T *mgi_audio_codec_latents(mgi_run *run, const mgi_audio_codec *codec, const flo
     T *z = mgi_new(run, MGK_F32, MGI_DIMS(1, frames, c));
     if (!z || run->dev->meta)
         return z;
-    if (!mgi_ok(run, read_scale(codec, &scale)))
+    if (!mgi_ok(run, read_scale(run->ctx, codec, &scale)))
         return NULL;
     if (mgi_ok(run, mgi_alloc(run->ctx, (size_t)count * sizeof *values, &values))) {
         for (int64_t i = 0; i < count; i++)

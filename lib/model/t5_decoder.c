@@ -223,7 +223,7 @@ T *mgi_t5_decode(mgi_run *run, const mgi_t5_decoder *d, T *ids, T *told, T *mask
 void mgi_t5_write_begin(mgi_run *run, mgi_t5_writing *w, const mgi_t5_decoder *d, T *told, T *mask)
 {
     int64_t layers = d->config.t5.layers;
-    *w = (mgi_t5_writing){.decoder = d};
+    *w = (mgi_t5_writing){.decoder = d, .ctx = run->ctx};
     if (run->status != MGEN_OK ||
         !mgi_require(run, told && told->rank == 3 && told->dims[0] == 1 && mask && !run->record,
                      "t5_decoder: what is told is not (1,Se,told_dim)") ||
@@ -249,7 +249,7 @@ void mgi_t5_write_end(mgi_t5_writing *w)
     mgi_tensor_release(w->mask);
     mgi_tensor_release(w->bias);
     if (w->written)
-        mgi_free(w->decoder->module.ctx, w->written);
+        mgi_free(w->ctx, w->written);
     memset(w, 0, sizeof *w);
 }
 

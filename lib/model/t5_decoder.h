@@ -43,6 +43,7 @@ T *mgi_t5_decode(mgi_run *run, const mgi_t5_decoder *d, T *ids, T *told, T *mask
  * recorded. */
 typedef struct mgi_t5_writing {
     const mgi_t5_decoder *decoder;
+    mgen_context *ctx;            /* whose memory this is: of who writes, not the decoder's */
     mgi_tensor **written, **told; /* of each layer: (1,room,2,H,Dh), (1,Se,2,H,Dh) */
     mgi_tensor *mask, *bias;      /* (1,Se), (H, 2 tokens_max - 1) */
     int64_t count, room;          /* tokens written, and for how many there is room */

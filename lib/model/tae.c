@@ -575,14 +575,15 @@ T *mgi_tae_decode(mgi_run *run, const mgi_tae *tae, T *z)
 mgen_status mgi_tae_normalised(const mgi_tae *tae, const T *z, float *out)
 {
     int64_t c = tae->config.latent_channels;
+    mgen_context *ctx = z->storage->dev->ctx; /* of who runs it, whose the TAE may not be */
     float *shift, *scale;
-    MGI_TRY(mgi_alloc(tae->module.ctx, 2 * (size_t)c * sizeof *shift, &shift));
+    MGI_TRY(mgi_alloc(ctx, 2 * (size_t)c * sizeof *shift, &shift));
     scale = shift + c;
     mgi_tensor_read(tae->latent_shift->value, 0, shift, c);
     mgi_tensor_read(tae->latent_scale->value, 0, scale, c);
     mgi_tensor_read(z, 0, out, z->count);
     for (int64_t i = 0; i < z->count; i++)
         out[i] = (out[i] - shift[i % c]) * scale[i % c];
-    mgi_free(tae->module.ctx, shift);
+    mgi_free(ctx, shift);
     return mgi_device_wait(z->storage->dev);
 }
