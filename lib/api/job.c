@@ -12,6 +12,8 @@ static void *run(void *arg)
 {
     mgen_job *job = arg;
     mgen_status status = job->work(job);
+    if (status != MGEN_OK) /* other calls on the context fail before the host hears of this */
+        mgi_message_get(job->ctx, &job->end);
     pthread_mutex_lock(&job->lock);
     job->status = status;
     job->over = true;
@@ -82,19 +84,28 @@ static bool wait_end(mgen_job *job, int64_t timeout_ms)
     return over;
 }
 
+static mgen_status say_end(mgen_job *job)
+{
+    if (job->status != MGEN_OK) {
+        job->end.code = job->status;
+        mgi_message_set(job->ctx, &job->end);
+    }
+    return job->status;
+}
+
 /* The job's end, or `running`; no message for that: the job's thread owns the error meanwhile. */
 static mgen_status end_of(mgen_job *job, int64_t timeout_ms, mgen_status running)
 {
     if (!job)
         return MGEN_E_INVALID;
     if (job->joined)
-        return job->status;
+        return say_end(job);
     if (!wait_end(job, timeout_ms))
         return running;
     pthread_join(job->thread, NULL);
     job->joined = true;
     atomic_store(&job->ctx->busy, 0);
-    return job->status;
+    return say_end(job);
 }
 
 mgen_status mgen_job_wait(mgen_job *job, int64_t timeout_ms)
@@ -129,9 +140,10 @@ mgen_status mgen_job_get_info(const mgen_job *job, mgen_job_info *info)
 
 mgen_status mgen_job_take_clip(mgen_job *job, mgen_clip **out)
 {
+    if (out)
+        *out = NULL;
     if (!job || !out)
         return MGEN_E_INVALID;
-    *out = NULL;
     if (!job->joined)
         return MGEN_E_STATE; /* the error text belongs to the job's thread until the wait */
     if (job->status != MGEN_OK || !job->clip)
@@ -146,9 +158,10 @@ mgen_status mgen_job_take_clip(mgen_job *job, mgen_clip **out)
 
 mgen_status mgen_job_take_sound(mgen_job *job, mgen_sound **out)
 {
+    if (out)
+        *out = NULL;
     if (!job || !out)
         return MGEN_E_INVALID;
-    *out = NULL;
     if (!job->joined)
         return MGEN_E_STATE;
     if (job->status != MGEN_OK || !job->sound)
@@ -166,6 +179,9 @@ void mgen_job_destroy(mgen_job *job)
     if (!job)
         return;
     mgen_job_cancel(job);
-    mgen_job_wait(job, -1);
+    if (!job->joined) { /* nobody hears of its end */
+        pthread_join(job->thread, NULL);
+        atomic_store(&job->ctx->busy, 0);
+    }
     mgi_job_free(job);
 }

@@ -4,6 +4,7 @@
 #define MGI_API_JOB_H
 
 #include "api/args.h"
+#include "core/quiet.h"
 
 #include <pthread.h>
 
@@ -23,6 +24,7 @@ struct mgen_job {
     bool over;   /* under lock: the thread has finished */
     bool joined; /* the caller's side */
     mgen_status status;
+    mgi_message end; /* why it failed */
     _Atomic int cancel;
     _Atomic uint32_t done, total, frames_done;
 };

@@ -2,6 +2,7 @@
  * The pipeline: a struct of handles. */
 #include "api/args.h"
 
+#include "core/quiet.h"
 #include "kernels/mgk.h"
 #include "task/ranks.h"
 #include "train/average.h"
@@ -440,9 +441,13 @@ mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline
     p.mesh = in.mesh;
     p.precision = in.precision;
     mgen_status status = MGEN_E_AGAIN;
+    mgi_message before;
+    mgi_message_get(ctx, &before);
     for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++) {
         mgen_pipeline_close(&p);
         status = open_once(ctx, dir, &p);
+        if (status == MGEN_OK && i > 0)
+            mgi_message_set(ctx, &before); /* earlier tries are nobody's business */
     }
     if (status == MGEN_E_AGAIN)
         status = mgi_fail_context(ctx, MGEN_E_IO, "others keep saving to it");

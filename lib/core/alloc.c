@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 
 #include "core/checked.h"
+#include "core/quiet.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -161,23 +162,23 @@ static void note_peak(mgi_heap *heap)
         ;
 }
 
-static mgen_status allocate(mgen_context *ctx, size_t size, void **out)
+/* `told`: receives the message, or NULL. */
+static mgen_status allocate(mgi_heap *heap, mgen_context *told, size_t size, void **out)
 {
-    mgi_heap *heap = ctx->heap;
     *out = NULL;
     size_t total;
     if (!mgi_size_add(size, overhead_of(heap), &total))
-        return mgi_fail(ctx, MGEN_E_NO_MEMORY, "cannot allocate %zu bytes: more than there can be",
+        return mgi_fail(told, MGEN_E_NO_MEMORY, "cannot allocate %zu bytes: more than there can be",
                         size);
     if (!reserve(heap, total))
-        return mgi_fail(ctx, MGEN_E_LIMIT,
+        return mgi_fail(told, MGEN_E_LIMIT,
                         "cannot allocate %zu bytes: %" PRIu64 " of host_memory_max %" PRIu64
                         " are in use; raise the limit or ask for less",
                         size, atomic_load(&heap->now), heap->max);
     char *base = heap->allocator.alloc(heap->allocator.user, total);
     if (!base) {
         atomic_fetch_sub_explicit(&heap->now, total, memory_order_relaxed);
-        return mgi_fail(ctx, MGEN_E_NO_MEMORY,
+        return mgi_fail(told, MGEN_E_NO_MEMORY,
                         "cannot allocate %zu bytes of host memory; %" PRIu64 " are in use", size,
                         atomic_load(&heap->now));
     }
@@ -192,8 +193,16 @@ static mgen_status allocate(mgen_context *ctx, size_t size, void **out)
 mgen_status mgi_alloc(mgen_context *ctx, size_t size, void *out)
 {
     void *ptr;
-    mgen_status status = allocate(ctx, size, &ptr);
+    mgen_status status = allocate(ctx->heap, ctx, size, &ptr);
     memcpy(out, &ptr, sizeof(ptr)); /* out is a T ** of any T */
+    return status;
+}
+
+mgen_status mgi_alloc_silent(mgen_context *ctx, size_t size, void *out)
+{
+    void *ptr;
+    mgen_status status = allocate(ctx->heap, NULL, size, &ptr);
+    memcpy(out, &ptr, sizeof(ptr));
     return status;
 }
 
@@ -206,7 +215,7 @@ mgen_status mgi_alloc_zero(mgen_context *ctx, size_t count, size_t size, void *o
         status = mgi_fail(ctx, MGEN_E_NO_MEMORY,
                           "cannot allocate %zu x %zu bytes: more than there can be", count, size);
     else
-        status = allocate(ctx, bytes, &ptr);
+        status = allocate(ctx->heap, ctx, bytes, &ptr);
     if (status == MGEN_OK)
         memset(ptr, 0, bytes);
     memcpy(out, &ptr, sizeof(ptr));
@@ -221,7 +230,7 @@ mgen_status mgi_realloc(mgen_context *ctx, void *in_out, size_t count, size_t si
     if (!mgi_size_mul(count, size, &bytes))
         return mgi_fail(ctx, MGEN_E_NO_MEMORY,
                         "cannot allocate %zu x %zu bytes: more than there can be", count, size);
-    MGI_TRY(allocate(ctx, bytes, &grown)); /* on failure the array stays as it was */
+    MGI_TRY(allocate(ctx->heap, ctx, bytes, &grown)); /* on failure the array stays as it was */
     if (old) {
         size_t kept = header_of(old)->size;
         memcpy(grown, old, kept < bytes ? kept : bytes);

@@ -5,6 +5,7 @@
 #include "core/alloc.h"
 #include "core/cpu.h"
 #include "core/pool.h"
+#include "core/quiet.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -89,7 +90,25 @@ void mgi_context_free(mgen_context *ctx)
     mgi_heap_release(heap);
 }
 
-/* Messages can quote names from hostile files: one line of text, no control characters, and no
+/* Bytes of the character of UTF-8 at `c`; 0 = it is none. */
+static int character(const char *c)
+{
+    const unsigned char *u = (const unsigned char *)c;
+    int more = u[0] < 0x80   ? 0
+               : u[0] < 0xC2 ? -1
+               : u[0] < 0xE0 ? 1
+               : u[0] < 0xF0 ? 2
+               : u[0] < 0xF5 ? 3
+                             : -1;
+    for (int i = 1; i <= more; i++)
+        if ((u[i] & 0xC0) != 0x80)
+            return 0;
+    const bool wrong = (u[0] == 0xE0 && u[1] < 0xA0) || (u[0] == 0xED && u[1] > 0x9F) ||
+                       (u[0] == 0xF0 && u[1] < 0x90) || (u[0] == 0xF4 && u[1] > 0x8F);
+    return wrong ? 0 : more + 1;
+}
+
+/* Messages can quote names from hostile files: one line of UTF-8, no control characters, and no
  * half character at the end where it was cut. `length` is what snprintf wanted to write. */
 static void tidy(char *text, size_t size, int length)
 {
@@ -102,9 +121,12 @@ static void tidy(char *text, size_t size, int length)
             end--;
         memcpy(text + end, dots, sizeof(dots));
     }
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7F)
+    for (char *c = text; *c;) {
+        const int bytes = character(c);
+        if (!bytes || (unsigned char)*c < 0x20 || *c == 0x7F)
             *c = '?';
+        c += bytes ? bytes : 1;
+    }
 }
 
 static void record(mgen_context *ctx, mgen_status code, const char *text)
@@ -139,6 +161,32 @@ mgen_status mgi_fail_at(mgen_context *ctx, mgen_status code, const char *file, i
     return code;
 }
 
+/* The state before, which is left by setting another one: for a moment the message is this thread's alone. */
+static int seize(mgen_context *ctx)
+{
+    int before = atomic_load(&ctx->error_set);
+    while (before == ERROR_BEING_WRITTEN ||
+           !atomic_compare_exchange_weak(&ctx->error_set, &before, ERROR_BEING_WRITTEN))
+        before = atomic_load(&ctx->error_set);
+    return before;
+}
+
+void mgi_message_get(mgen_context *ctx, mgi_message *out)
+{
+    int before = seize(ctx);
+    out->code = before == ERROR_VALID ? ctx->error_code : MGEN_OK;
+    snprintf(out->text, sizeof(out->text), "%s", before == ERROR_VALID ? ctx->error_text : "");
+    atomic_store(&ctx->error_set, before);
+}
+
+void mgi_message_set(mgen_context *ctx, const mgi_message *message)
+{
+    seize(ctx);
+    ctx->error_code = message->code;
+    snprintf(ctx->error_text, sizeof(ctx->error_text), "%s", message->text);
+    atomic_store(&ctx->error_set, message->code == MGEN_OK ? ERROR_NONE : ERROR_VALID);
+}
+
 mgen_status mgi_fail_from(mgen_context *ctx, mgen_status code, const mgen_context *from)
 {
     bool known = from && atomic_load(&from->error_set) == ERROR_VALID;
@@ -155,9 +203,10 @@ mgen_status mgi_fail_context(mgen_context *ctx, mgen_status code, const char *fo
     int length = vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     if (length >= 0 && (size_t)length < sizeof(text)) {
-        bool known = atomic_load(&ctx->error_set) == ERROR_VALID;
+        mgi_message said;
+        mgi_message_get(ctx, &said);
         int more = snprintf(text + length, sizeof(text) - (size_t)length, ": %s",
-                            known ? ctx->error_text : mgen_status_name(code));
+                            said.text[0] ? said.text : mgen_status_name(code));
         length = more < 0 ? more : length + more;
     }
     tidy(text, sizeof(text), length);

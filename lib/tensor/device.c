@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 #include "core/checked.h"
 #include "core/cpu.h"
+#include "core/quiet.h"
 #include "kernels/flops.h"
 #include "tensor/graph.h"
 
@@ -109,18 +110,18 @@ static bool lost(mgen_status status)
     return status == MGEN_E_DEVICE || status == MGEN_E_DEVICE_LOST;
 }
 
-/* Memory that the device did not have before. */
-static mgen_status take(mgi_device *dev, size_t bytes, void **out)
+/* Memory that the device did not have before. `tells`: a failure is one of the call. */
+static mgen_status take(mgi_device *dev, size_t bytes, bool tells, void **out)
 {
     if (!dev->cuda)
-        return mgi_alloc(dev->ctx, bytes, out);
+        return tells ? mgi_alloc(dev->ctx, bytes, out) : mgi_alloc_silent(dev->ctx, bytes, out);
     if (dev->memory_max && bytes + dev->counts.held > dev->memory_max)
-        return mgi_fail(dev->ctx, MGEN_E_LIMIT,
+        return mgi_fail(tells ? dev->ctx : NULL, MGEN_E_LIMIT,
                         "%zu more bytes on cuda:%d would exceed the context's device_memory_max of "
                         "%llu; %llu are in use",
                         bytes, mgi_cuda_index(dev->cuda), (unsigned long long)dev->memory_max,
                         (unsigned long long)dev->counts.held);
-    return mgi_cuda_alloc(dev->cuda, bytes, out);
+    return mgi_cuda_alloc(dev->cuda, bytes, tells, out);
 }
 
 static void put_back(mgi_device *dev, void *ptr)
@@ -199,12 +200,13 @@ static mgi_block *make_do(mgi_device *dev, int index, size_t bytes)
 }
 
 /* A block and, on a GPU, the record for when it is kept. */
-static mgen_status fresh(mgi_device *dev, size_t bytes, void **out)
+static mgen_status fresh(mgi_device *dev, size_t bytes, bool tells, void **out)
 {
     mgi_block *record = NULL;
     if (dev->cuda)
-        MGI_TRY(mgi_alloc(dev->ctx, sizeof *record, &record));
-    mgen_status status = take(dev, bytes, out);
+        MGI_TRY(tells ? mgi_alloc(dev->ctx, sizeof *record, &record)
+                      : mgi_alloc_silent(dev->ctx, sizeof *record, &record));
+    mgen_status status = take(dev, bytes, tells, out);
     if (status != MGEN_OK) {
         mgi_free(dev->ctx, record);
         return status;
@@ -252,10 +254,10 @@ mgen_status mgi_device_alloc(mgi_device *dev, size_t bytes, mgi_held *out)
     }
     if (capturing(dev))
         return mgi_cuda_refuse(dev->cuda, "taking memory that no earlier step took");
-    mgen_status status = fresh(dev, rounded, &out->ptr);
+    mgen_status status = fresh(dev, rounded, false, &out->ptr);
     if (status != MGEN_OK && !lost(status)) {
         mgi_device_trim(dev);
-        status = fresh(dev, rounded, &out->ptr);
+        status = fresh(dev, rounded, true, &out->ptr);
     }
     if (status == MGEN_OK) {
         hold(dev, rounded);
@@ -564,7 +566,7 @@ mgen_status mgi_launch_prepare(mgi_device *dev, int op, const void *args)
         return mgi_cuda_refuse(dev->cuda, "taking more workspace");
     mgi_device_drop_workspace(dev);
     if (!dev->meta)
-        MGI_TRY(take(dev, need, &dev->workspace));
+        MGI_TRY(take(dev, need, true, &dev->workspace));
     dev->workspace_bytes = need;
     hold(dev, need);
     mgi_device_count(dev, MGI_MEM_WORKSPACE, need, true);

@@ -186,7 +186,7 @@ uint32_t mgi_cuda_features(const mgi_cuda *cuda)
            (cuda->dnn ? MGK_NEEDS_CUDNN : 0);
 }
 
-mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out)
+mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, bool tells, void **out)
 {
     size_t available = 0, total = 0;
     cudaSetDevice(cuda->index);
@@ -201,7 +201,7 @@ mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out)
     }
     if (cudaMemGetInfo(&available, &total) != cudaSuccess)
         cudaGetLastError();
-    return mgi_fail(cuda->ctx, MGEN_E_NO_MEMORY,
+    return mgi_fail(tells ? cuda->ctx : NULL, MGEN_E_NO_MEMORY,
                     "no memory for %zu bytes on cuda:%d; %zu of its %zu are free", bytes,
                     cuda->index, available, total);
 }
@@ -561,10 +561,11 @@ uint32_t mgi_cuda_features(const mgi_cuda *cuda)
     return 0;
 }
 
-mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out)
+mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, bool tells, void **out)
 {
     (void)cuda;
     (void)bytes;
+    (void)tells;
     *out = NULL;
     return MGEN_E_UNSUPPORTED;
 }

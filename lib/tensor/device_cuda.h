@@ -25,8 +25,8 @@ uint32_t mgi_cuda_features(const mgi_cuda *cuda);
 /* Whether cuDNN is open: opened by the first call, which logs why if it cannot be. */
 bool mgi_cuda_open_dnn(mgi_cuda *cuda);
 
-/* NO_MEMORY if the GPU has no more. */
-mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, void **out);
+/* NO_MEMORY if the GPU has no more, with a message if it `tells`. */
+mgen_status mgi_cuda_alloc(mgi_cuda *cuda, size_t bytes, bool tells, void **out);
 void mgi_cuda_free(mgi_cuda *cuda, void *ptr);
 
 /* Copies to the GPU return when `from` may be changed; those from it when `to` has the values. */

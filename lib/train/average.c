@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "core/quiet.h"
 #include "model/rewriter.h"
 #include "task/pipeline.h"
 #include "train/stage.h"
@@ -368,17 +369,21 @@ mgen_status mgi_average_folders(mgen_context *ctx, const char *const *dirs, cons
     folders *f;
     mgi_save s;
     mgen_status status = MGEN_E_AGAIN;
+    mgi_message before;
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *f, &f));
     f->ctx = ctx;
     f->dirs = dirs;
     f->weights = weights;
     f->count = count;
+    mgi_message_get(ctx, &before);
     for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++) {
         status = read_folders(f);
         if (status == MGEN_OK)
             status = mgi_save_begin(ctx, out, &s);
         if (status == MGEN_OK)
             status = mgi_save_end(&s, write_folder(f, s.staging));
+        if (status == MGEN_OK && i > 0)
+            mgi_message_set(ctx, &before); /* earlier tries are nobody's business */
     }
     mgi_free(ctx, f);
     return not_again(ctx, status);

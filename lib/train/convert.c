@@ -3,6 +3,7 @@
 #include "train/convert.h"
 
 #include "core/alloc.h"
+#include "core/quiet.h"
 #include "task/pipeline.h"
 
 #include <string.h>
@@ -116,8 +117,13 @@ static mgen_status convert_once(mgen_context *ctx, const char *dir, mgi_st_dtype
 mgen_status mgi_convert_folder(mgen_context *ctx, const char *dir, mgi_st_dtype store)
 {
     mgen_status status = MGEN_E_AGAIN;
-    for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++)
+    mgi_message before;
+    mgi_message_get(ctx, &before);
+    for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++) {
         status = convert_once(ctx, dir, store);
+        if (status == MGEN_OK && i > 0)
+            mgi_message_set(ctx, &before); /* earlier tries are nobody's business */
+    }
     return status == MGEN_E_AGAIN ? mgi_fail_context(ctx, MGEN_E_IO, "others keep saving them")
                                   : status;
 }

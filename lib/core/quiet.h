@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ * Failures that are told later, or never: for who has another way, and for who hears of them before the host does. Tier 0. */
+#ifndef MGI_CORE_QUIET_H
+#define MGI_CORE_QUIET_H
+
+#include "core/context.h"
+
+/* The last error of a context. */
+typedef struct mgi_message {
+    mgen_status code; /* MGEN_OK: there is none */
+    char text[sizeof(((struct mgen_context *)0)->error_text)];
+} mgi_message;
+
+/* As mgi_alloc(), without a message. */
+mgen_status mgi_alloc_silent(mgen_context *ctx, size_t size, void *out);
+
+/* What it is, whole, though another thread fails meanwhile. */
+void mgi_message_get(mgen_context *ctx, mgi_message *out);
+/* It is that again: what failed since then has been made good, or what failed then is told once more. */
+void mgi_message_set(mgen_context *ctx, const mgi_message *message);
+
+#endif
