@@ -17,6 +17,15 @@ mgen_status mgi_struct_in(mgen_context *ctx, void *ours, size_t our_size, size_t
 /* Fill a caller's struct from ours, as far as both go. INVALID unless struct_size is one it may have. */
 mgen_status mgi_struct_out(void *theirs, const void *ours, size_t our_size, size_t least);
 
+/* Where a handle goes: NULL until there is one, whatever else is wrong. INVALID without it, or without a context. */
+#define MGI_OUT(ctx, out)                                                                          \
+    do {                                                                                           \
+        if (out)                                                                                   \
+            *(out) = NULL;                                                                         \
+        if (!(ctx) || !(out))                                                                      \
+            return mgi_fail((ctx), MGEN_E_INVALID, "out is NULL");                                 \
+    } while (0)
+
 /* STATE while a job runs on the context. */
 mgen_status mgi_context_idle(mgen_context *ctx);
 

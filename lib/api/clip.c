@@ -44,9 +44,7 @@ mgen_status mgen_clip_create(mgen_context *ctx, const mgen_clip_info *info, mgen
     mgen_clip_info in;
     mgen_clip *clip;
     int64_t bytes;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_struct_in(ctx, &in, sizeof in, sizeof in, info, "clip info"));
     MGI_TRY(make_empty(ctx, &in, &clip));
     mgen_status status;
@@ -67,9 +65,7 @@ mgen_status mgen_clip_read(mgen_context *ctx, const char *path, uint64_t first, 
     mgen_clip_info info = MGEN_CLIP_INFO_INIT;
     mgi_film_info film;
     uint8_t *pixels;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, path, "the input path", MGI_PATH_MAX));
     MGI_TRY(mgi_film_read(ctx, path, first, count, &pixels, &film));

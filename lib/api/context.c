@@ -8,7 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STRUCT_MAX = 65536, THREADS_MAX = 256, PROMPT_MAX = 4096 };
+enum { STRUCT_MAX = 65536, STRUCT_UNIT = 8, THREADS_MAX = 256, PROMPT_MAX = 4096 };
+
+/* Whether a struct ever had this size: one that ends amid a pointer is none. */
+static bool size_ok(uint32_t size, size_t least)
+{
+    return size >= least && size <= STRUCT_MAX && size % STRUCT_UNIT == 0;
+}
 
 mgen_status mgi_struct_in(mgen_context *ctx, void *ours, size_t our_size, size_t least,
                           const void *theirs, const char *name)
@@ -17,7 +23,7 @@ mgen_status mgi_struct_in(mgen_context *ctx, void *ours, size_t our_size, size_t
     if (!theirs)
         return mgi_fail(ctx, MGEN_E_INVALID, "%s is NULL", name);
     memcpy(&size, theirs, sizeof size);
-    if (size < least || size > STRUCT_MAX)
+    if (!size_ok(size, least))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "%s: struct_size is %u, expected %zu; fill the struct with its INIT macro",
                         name, size, our_size);
@@ -37,7 +43,7 @@ mgen_status mgi_struct_out(void *theirs, const void *ours, size_t our_size, size
     if (!theirs)
         return MGEN_E_INVALID;
     memcpy(&size, theirs, sizeof size);
-    if (size < least || size > STRUCT_MAX)
+    if (!size_ok(size, least))
         return MGEN_E_INVALID;
     memset(theirs, 0, size);
     memcpy(theirs, ours, size < our_size ? size : our_size);

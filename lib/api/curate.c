@@ -58,9 +58,7 @@ mgen_status mgen_curate(mgen_context *ctx, const mgen_curate_params *params, mge
     char path[MGI_PATH_MAX + 1];
     mgen_curate_params p;
     mgi_curate_funnel funnel;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "curate params"));
     MGI_TRY(check(ctx, &p));

@@ -9,9 +9,7 @@
 
 mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_dataset **out)
 {
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     return mgi_dataset_world(ctx, seed, &(mgi_world_options){0}, out);
 }
 
@@ -19,9 +17,7 @@ mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *pa
                                 mgen_dataset **out)
 {
     mgen_dataset_params p;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, offsetof(mgen_dataset_params, fps), params,
                           "dataset params"));
     return mgi_dataset_host(ctx, &p, out);
@@ -31,9 +27,7 @@ mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir, const mgen_dat
                               mgen_dataset **out)
 {
     mgen_dataset_params p;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, dir, "the folder", MGI_PATH_MAX - MGI_NAME_MAX - 1));
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, offsetof(mgen_dataset_params, fps), params,
@@ -60,9 +54,7 @@ mgen_status mgen_dataset_read(mgen_context *ctx, mgen_dataset *dataset, uint64_t
                               char *caption, uint64_t caption_size, mgen_clip **out)
 {
     char text[MGI_CAPTION_SIZE];
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     if (!dataset || (caption && !caption_size))
         return mgi_fail(ctx, MGEN_E_INVALID, "the dataset is NULL, or caption_size is 0");

@@ -197,9 +197,7 @@ mgen_status mgen_evaluate(mgen_context *ctx, const mgen_pipeline *pipeline,
     mgen_eval_params p;
     mgen_pipeline pipe;
     mgen_report *report;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "eval params"));
     MGI_TRY(mgi_check_text(ctx, p.protocol, "protocol", 64));

@@ -631,9 +631,7 @@ static mgen_status start(mgen_context *ctx, const mgen_pipeline *pipeline, work_
 {
     film_job *f;
     mgen_clip *passed = NULL;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     mgen_mesh *mesh = mgi_pipeline_mesh(ctx, pipeline);
     if (kind != GENERATES)

@@ -24,9 +24,7 @@ mgen_status mgen_ranks_create(mgen_context *ctx, uint32_t size, int64_t timeout_
 {
     mgen_context *home;
     mgen_ranks *r;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_context_private(ctx, &home));
     mgen_status status = mgi_alloc_zero(home, 1, sizeof *r, &r);
@@ -144,9 +142,7 @@ mgen_status mgen_mesh_create(mgen_context *ctx, const mgen_mesh_params *params, 
 {
     mgen_mesh_params p;
     mgen_mesh *m;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(
         mgi_struct_in(ctx, &p, sizeof p, offsetof(mgen_mesh_params, meet), params, "mesh params"));

@@ -115,9 +115,7 @@ static mgen_status open_handle(mgen_context *ctx, int kind, const char *dir, con
 {
     mgen_context *home;
     mgi_handle *h = NULL;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, dir, "the model folder", MGI_PATH_MAX));
     MGI_TRY(mgi_check_text(ctx, name, "the model's name", MGI_NAME_MAX - 16));

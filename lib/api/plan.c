@@ -294,9 +294,7 @@ mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_params *params
 {
     mgen_plan_params p;
     mgen_report *report;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(
         mgi_struct_in(ctx, &p, sizeof p, offsetof(mgen_plan_params, gpus), params, "plan params"));

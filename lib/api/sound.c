@@ -31,9 +31,7 @@ mgen_status mgi_sound_new(mgen_context *ctx, int64_t samples, uint32_t rate, uin
 mgen_status mgen_sound_create(mgen_context *ctx, const mgen_sound_info *info, mgen_sound **out)
 {
     mgen_sound_info in;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_struct_in(ctx, &in, sizeof in, sizeof in, info, "sound info"));
     if (in.reserved0)
         return mgi_fail(ctx, MGEN_E_INVALID, "sound info: reserved0 is %u; it must be 0",
@@ -46,9 +44,7 @@ mgen_status mgen_sound_read(mgen_context *ctx, const char *path, uint32_t rate, 
                             mgen_sound **out)
 {
     mgi_track track;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_check_text(ctx, path, "the input path", MGI_PATH_MAX));
     if (rate > MGI_TRACK_RATE_MAX || channels > MGI_TRACK_CHANNELS_MAX)

@@ -151,9 +151,14 @@ static mgen_status take_context(sound_job *s, int64_t rate)
     MGI_TRY(mgi_track_check(ctx, t));
     s->before_hash =
         mgi_hash64(t->samples, (size_t)(t->count * t->channels) * sizeof *t->samples, t->rate);
-    MGI_TRY(mgi_track_make(ctx, t->count, t->rate, t->channels, &s->before));
-    memcpy(s->before.samples, t->samples, (size_t)(t->count * t->channels) * sizeof *t->samples);
-    MGI_TRY(mgi_track_convert(ctx, &s->before, (uint32_t)rate, 1));
+    if (s->alone) { /* nobody listens to it: how long it is is enough */
+        MGI_TRY(mgi_track_converted(ctx, t, (uint32_t)rate, &s->before.count));
+    } else {
+        MGI_TRY(mgi_track_make(ctx, t->count, t->rate, t->channels, &s->before));
+        memcpy(s->before.samples, t->samples,
+               (size_t)(t->count * t->channels) * sizeof *t->samples);
+        MGI_TRY(mgi_track_convert(ctx, &s->before, (uint32_t)rate, 1));
+    }
     s->job.estimate.host_bytes =
         TABLE + sizeof(float) * (uint64_t)(t->count * (t->channels + 1) + s->before.count);
     return MGEN_OK;
@@ -225,7 +230,8 @@ static mgen_status prepare(sound_job *s, const mgen_pipeline *pipeline,
                                      .guidance = p->guidance,
                                      .noise_scale = p->noise_scale,
                                      .samples = samples_of(s, rate),
-                                     .before = s->before.samples,
+                                     .before = s->alone && p->context ? p->context->track.samples
+                                                                      : s->before.samples,
                                      .before_count = s->before.count,
                                      .before_hash = s->before_hash,
                                      .extension = (int)p->extension,
@@ -312,6 +318,8 @@ mgen_status mgen_sound_estimate(mgen_context *ctx, const mgen_pipeline *pipeline
     sound_job s = job_of(ctx, clip);
     s.alone = true;
     mgen_status status = prepare(&s, pipeline, params);
+    if (status == MGEN_E_LIMIT) /* of its own few bytes: an estimate has no limit */
+        status = mgi_fail_context(ctx, MGEN_E_NO_MEMORY, "the estimate");
     release(&s.job);
     mgen_pipeline_close(&s.job.pipeline);
     const mgen_estimate *e = &s.job.estimate;
@@ -349,9 +357,7 @@ mgen_status mgen_sound_start(mgen_context *ctx, const mgen_pipeline *pipeline,
                              const mgen_clip *clip, const mgen_sound_params *params, mgen_job **out)
 {
     sound_job *s = NULL, prepared = job_of(ctx, clip);
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(check_call(ctx, params));
     mgen_mesh *mesh = mgi_pipeline_mesh(ctx, pipeline);
     MGI_TRY(share_clip(mesh, &prepared));

@@ -144,9 +144,7 @@ mgen_status mgen_trainer_create(mgen_context *ctx, const mgen_trainer_params *pa
     mgen_trainer_params p;
     mgi_stage stage;
     mgen_trainer *t = NULL;
-    if (!ctx || !out)
-        return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL");
-    *out = NULL;
+    MGI_OUT(ctx, out);
     MGI_TRY(mgi_context_idle(ctx));
     MGI_TRY(mgi_struct_in(ctx, &p, sizeof p, sizeof p, params, "trainer params"));
     MGI_TRY(mgi_mesh_in(ctx, p.mesh));

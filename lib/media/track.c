@@ -196,6 +196,13 @@ static void replace(mgen_context *ctx, mgi_track *track, const mgi_track *by)
     *track = *by;
 }
 
+mgen_status mgi_track_converted(mgen_context *ctx, const mgi_track *track, uint32_t rate,
+                                int64_t *count)
+{
+    *count = mgi_resample_count(track->count, track->rate, rate);
+    return check_size(ctx, *count, rate, track->channels);
+}
+
 mgen_status mgi_track_convert(mgen_context *ctx, mgi_track *track, uint32_t rate, uint32_t channels)
 {
     mgi_track made;

@@ -28,6 +28,9 @@ mgen_status mgi_track_make(mgen_context *ctx, int64_t count, uint32_t rate, uint
 mgen_status mgi_track_read(mgen_context *ctx, const char *path, mgi_track *out);
 /* Whether the sound of a file begins that is no .wav: as mgi_track_read(), of which nothing but the first samples are decoded. */
 mgen_status mgi_track_there(mgen_context *ctx, const char *path);
+/* How many samples it has at another rate; INVALID: too many. */
+mgen_status mgi_track_converted(mgen_context *ctx, const mgi_track *track, uint32_t rate,
+                                int64_t *count);
 /* To another rate and number of channels, 0 = as it is. To fewer channels, those that come to stand on one are averaged; to
  * more, they are repeated. */
 mgen_status mgi_track_convert(mgen_context *ctx, mgi_track *track, uint32_t rate,
