@@ -32,11 +32,12 @@ def test_the_same_seed_gives_the_same_clip(world):
 
 def test_options_reach_the_library(world):
     pipe = world.pipeline
-    base = pipe.generate(PROMPT, steps=3, seed=1)
+    short = {"steps": 3, "seed": 1, "frames": 8}
+    base = pipe.generate(PROMPT, **short)
     for options in ({"steps": 2}, {"guidance": 2.0}, {"schedule": "linear"}, {"negative_prompt": "a blue box"},
                     {"schedule": "linear_quadratic_1000"}, {"solver": "midpoint"}, {"solver": "dopri5", "steps": 40},
                     {"guidance_from": 0.2}, {"guidance_to": 0.2}, {"drop_text": "ul2"}, {"drop_text": ("ul2", "byt5")}):
-        assert pipe.generate(PROMPT, **{"steps": 3, "seed": 1, **options}).pixels != base.pixels, options
+        assert pipe.generate(PROMPT, **{**short, **options}).pixels != base.pixels, options
     assert pipe.generate(PROMPT, steps=1, frames=1).shape == (1, 64, 64, 3)
     assert pipe.generate(PROMPT, steps=1, width=96, height=32, frames=8).shape == (8, 32, 96, 3)
     invalid = world.moviegen.InvalidError
