@@ -559,6 +559,16 @@ void mgi_ffmpeg_close(void *self)
     av_free(f);
 }
 
+/* A size that the container tells and no picture can have is none: of one FFmpeg prints that it is ignored, through an object that
+ * nobody can silence. */
+static void forget_size(AVCodecContext *c, int64_t pixels_max)
+{
+    const int64_t width = c->width, height = c->height;
+    if (width < 1 || height < 1 || width > SIDE_MAX || height > SIDE_MAX ||
+        width * height > pixels_max || (8 * width + 1024) * (height + 128) >= INT32_MAX)
+        c->width = c->height = c->coded_width = c->coded_height = 0;
+}
+
 int32_t mgi_ffmpeg_open(const uint8_t *data, size_t size, int64_t pixels_max, void **out,
                         mgi_ffmpeg_info *info, char *error, size_t error_size)
 {
@@ -570,6 +580,7 @@ int32_t mgi_ffmpeg_open(const uint8_t *data, size_t size, int64_t pixels_max, vo
         mgi_input_open(&f->in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t);
     if (status == 0) {
         f->in.codec->max_pixels = pixels_max;
+        forget_size(f->in.codec, pixels_max);
         settle_rate(f, data, size);
         status = mgi_input_start(&f->in, "video", &t);
     }

@@ -9,6 +9,7 @@
 #include "core/alloc.h"
 #include "data/world.h"
 #include "find_plugin.h"
+#include "media/film_read.h"
 #include "media/media.h"
 
 #include <dirent.h>
@@ -427,23 +428,28 @@ static const uint8_t *find(const uint8_t *data, size_t size, const char *what)
     return memmem(data, size, what, strlen(what));
 }
 
-/* Writes with standard error going to a file; fails if anything was printed. */
+/* Writes, or reads where there are no frames, with standard error going to a file; fails if anything was printed. */
 static mgen_status write_quietly(fixture *f, const char *name, const mgi_frames *frames)
 {
     char log[600];
     struct stat st;
+    mgi_film_info info;
+    uint8_t *pixels = NULL;
     snprintf(log, sizeof(log), "%s/stderr", f->dir);
     fflush(stderr);
     int saved = dup(2);
     assert_non_null(freopen(log, "w", stderr));
-    mgen_status status = mgi_frames_write(f->ctx, in_dir(f, name), frames);
+    mgen_status status = frames ? mgi_frames_write(f->ctx, in_dir(f, name), frames)
+                                : mgi_film_read(f->ctx, in_dir(f, name), 0, 0, &pixels, &info);
+    mgi_free(f->ctx, pixels);
     fflush(stderr);
     dup2(saved, 2);
     close(saved);
     assert_int_equal(stat(log, &st), 0);
     unlink(log);
     if (st.st_size != 0)
-        fail_msg("writing %s printed %lld bytes", name, (long long)st.st_size);
+        fail_msg("%s %s printed %lld bytes", frames ? "writing" : "reading", name,
+                 (long long)st.st_size);
     return status;
 }
 
@@ -508,6 +514,31 @@ static void test_film_sizes(void **state)
     }
 }
 
+/* The container tells a size that none of its frames has, or can have. */
+static void test_film_told_sizes(void **state)
+{
+    static const uint8_t sizes[][4] = {{0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 5}, {0, 5, 0, 0}};
+    static const char *const kinds[] = {"avc1", "mp4v"};
+    fixture *f = *state;
+    if (!find_plugin(f->ctx))
+        skip();
+    assert_int_equal(write_quietly(f, "a.mp4", &f->clip), MGEN_OK);
+    size_t size;
+    uint8_t *data = read_whole(f->path, &size);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+            const uint8_t *moov = find(data, size, "stsd"),
+                          *at = find(moov, size - (size_t)(moov - data), kinds[k]);
+            if (!at)
+                continue;
+            memcpy(data + (at - data) + 28, sizes[i], sizeof(sizes[i]));
+            FILE *file = fopen(in_dir(f, "lies.mp4"), "wb");
+            assert_true(file && fwrite(data, 1, size, file) == size && fclose(file) == 0);
+            assert_int_equal(write_quietly(f, "lies.mp4", NULL), MGEN_OK);
+        }
+    free(data);
+}
+
 static void test_film_refuses(void **state)
 {
     fixture *f = *state;
@@ -534,7 +565,7 @@ int main(void)
         MEDIA_TEST(test_no_memory),       MEDIA_TEST(test_plugin_absent),
         MEDIA_TEST(test_plugin_broken),   MEDIA_TEST(test_film),
         MEDIA_TEST(test_film_containers), MEDIA_TEST(test_film_sizes),
-        MEDIA_TEST(test_film_refuses),
+        MEDIA_TEST(test_film_told_sizes), MEDIA_TEST(test_film_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
