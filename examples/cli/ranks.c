@@ -3,13 +3,15 @@
  * process. */
 #include "cli.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { THREADS_MAX = 64 };
+enum { THREADS_MAX = 64, LATE = 2 /* seconds of waiting of which nothing is said */ };
 
 /* Where launchers tell a process which one it is: its number and how many there are, in all and on its machine. */
 typedef struct launched {
@@ -161,6 +163,37 @@ static bool open_session(cli_session *s, const rank *r)
                         own ? device : r->place->device, r->place->autotune);
 }
 
+/* What is said, once, if the others are late; written by a signal's handler. */
+static char late[512];
+
+static void on_late(int number)
+{
+    (void)number;
+    int before = errno;
+    if (write(STDERR_FILENO, late, strlen(late)) < 0)
+        errno = 0;
+    errno = before;
+}
+
+static void meet_begin(const rank *r)
+{
+    struct sigaction action = {.sa_handler = on_late, .sa_flags = SA_RESTART};
+    int size =
+        snprintf(late, sizeof late,
+                 "moviegen %s: rank %d of %d waits for the others at %.300s; Ctrl-C ends it\n",
+                 r->command->name, r->index, r->process->size, r->process->meet);
+    sigemptyset(&action.sa_mask);
+    if (size > 0 && !sigaction(SIGALRM, &action, NULL))
+        alarm(LATE);
+}
+
+/* Ctrl-C ends the process until then: there is nothing yet that could be stopped in order. */
+static void meet_end(void)
+{
+    alarm(0);
+    interrupt_catch();
+}
+
 static int work_as(rank *r, cli_session *s)
 {
     mgen_mesh_params p = MGEN_MESH_PARAMS_INIT;
@@ -173,7 +206,11 @@ static int work_as(rank *r, cli_session *s)
         p.size = (uint32_t)r->process->size;
     }
     s->rank = r->index;
+    if (p.meet)
+        meet_begin(r);
     mgen_status status = mgen_mesh_create(s->ctx, &p, &s->mesh);
+    if (r->process)
+        meet_end();
     if (status != MGEN_OK && status != MGEN_E_INVALID && p.meet) { /* not all may know */
         complain(r->command, "rank %d: %s", r->index, mgen_last_error(s->ctx));
         return STATUS_ERROR;
@@ -234,7 +271,6 @@ int ranks_run(const cli_command *command, const cli_place *place, cli_work *work
     self me;
     if (!find_self(command, place, &me))
         return STATUS_USAGE;
-    interrupt_catch();
     if (me.size) {
         r.process = &me;
         r.index = me.rank;
@@ -243,6 +279,7 @@ int ranks_run(const cli_command *command, const cli_place *place, cli_work *work
         rank_main(&r);
         return r.result;
     }
+    interrupt_catch();
     int places = place->mesh ? places_of(place->mesh) : 1;
     if (places > THREADS_MAX) {
         complain(command, "a mesh of more than %d ranks needs processes: mpirun, srun, or --meet",

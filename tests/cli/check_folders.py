@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The moviegen program makes model folders of model folders: moviegen average, moviegen convert; and what it says of one that
-cannot be written, of a folder that is none, and of words that are not quite its own.
+cannot be written, of a folder that is none, of words that are not quite its own, and of ranks that do not come.
 
     check_folders.py PROGRAM        prints TAP
 
@@ -8,6 +8,8 @@ On a tiny model that the program trains here first, in seconds.
 """
 import os
 import shutil
+import signal
+import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # beside the sources
@@ -49,6 +51,19 @@ def test_misspelt_words(w):
 def test_text_without_quotation_marks(w):
     expect(w.run("generate", "a", "red", "ball"), 2, "unexpected 'red': text of several words goes into quotation marks")
     expect(w.run("curate", "a", "b"), 2, "unexpected 'b'; usage")
+
+
+def test_a_rank_that_waits(w):
+    """It says for whom, and control-C ends it."""
+    words = [w.program, "generate", "x", "--rank", "0", "--ranks", "2", "--meet", "file://" + w.path("meeting")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=w.folder) as rank:
+        try:
+            said = rank.stderr.readline().decode()
+            assert said.startswith("moviegen generate: rank 0 of 2 waits for the others at file://"), said
+            rank.send_signal(signal.SIGINT)
+            assert rank.wait(60) == -signal.SIGINT, rank.returncode
+        finally:
+            rank.kill()
 
 
 def film_of(w, model, name, *options):
