@@ -208,6 +208,15 @@ def test_numbers_that_do_not_fit_are_refused(world):
     raises(invalid, world.moviegen.Pipeline, world.context, "a\0b", holds="NUL")
 
 
+def test_what_comes_first_is_a_context(world):
+    moviegen, wanted = world.moviegen, "context: a context of moviegen is wanted, not str"
+    for function in (moviegen.Pipeline, moviegen.Dataset.toybox):
+        raises(TypeError, function, "model", holds=wanted)
+    for function in (moviegen.Tae, moviegen.Clip.read, moviegen.Sound.read, moviegen.curate):
+        raises(TypeError, function, "model", "x", holds=wanted)
+    raises(TypeError, moviegen.Trainer, "recipe", "stage", "dir", "x", holds=wanted)
+
+
 def test_the_package_is_clean_and_typed(world):
     """pyflakes, and mypy where it is installed."""
     sources = [os.path.join(folder, name) for folder in (os.path.join(PACKAGE, "moviegen"), os.path.dirname(__file__))

@@ -9,7 +9,7 @@ from typing import Any, Iterator, List, Optional, Tuple, Type, Union, cast, over
 
 from ._abi import ClipInfo, checked, lib
 from ._handles import Closing, FreedCore
-from .context import Context, Path, path_of
+from .context import Context, Path, core_of, path_of
 from .errors import InvalidError, StateError
 
 
@@ -44,14 +44,14 @@ class Clip(Closing):
         if rate <= 0:
             raise InvalidError(f"fps is {fps}; it must be above 0")
         info = ClipInfo(width=width, height=height, frames=frames, fps_num=rate.numerator, fps_den=rate.denominator)
-        return wrap(context, context._core.make(lib.mgen_clip_destroy, lib.mgen_clip_create, byref(info)))
+        return wrap(context, core_of(context).make(lib.mgen_clip_destroy, lib.mgen_clip_create, byref(info)))
 
     @classmethod
     def read(cls, context: Context, path: Path, first: int = 0, count: int = 0) -> "Clip":
         """Frames of a film or picture; count 0 = all from `first` on. .y4m and .png without the FFmpeg
         plug-in; .jpg and .webp turned as EXIF says."""
-        return wrap(context, context._core.make(lib.mgen_clip_destroy, lib.mgen_clip_read, path_of(path),
-                                                checked(first, 2**64 - 1, "first"), checked(count, 2**64 - 1, "count")))
+        return wrap(context, core_of(context).make(lib.mgen_clip_destroy, lib.mgen_clip_read, path_of(path),
+                                                   checked(first, 2**64 - 1, "first"), checked(count, 2**64 - 1, "count")))
 
     def write(self, path: Path, *, context: Optional[Context] = None) -> None:
         """Write to a file, in the format that its name ends with: .mp4, .mkv, ... (FFmpeg plug-in), .y4m, .png."""

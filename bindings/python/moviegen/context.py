@@ -208,6 +208,11 @@ def _milliseconds(timeout: Optional[float]) -> int:
     return max(1, round(timeout * 1000))
 
 
+def core_of(context: Context) -> ContextCore:
+    """That of a context which a host gives first; TypeError says so of anything else."""
+    return given(context, "context", "context")._core
+
+
 def path_of(path: Optional[Path]) -> Optional[bytes]:
     """A path for a C string."""
     if path is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 from ._abi import DONE_TOTAL, CurateParams, EvalParams, PlanParams, callback, lib
 from ._buffers import SCHEDULES, SOLVERS, number_of, text_of
 from ._handles import answer, given, here
-from .context import Context, Path, path_of
+from .context import Context, Path, core_of, path_of
 from .models import Roles, roles_of
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def plan(context: Context, preset: str, *, width: int, height: int, frames: int,
                         precision=text_of(precision, "precision"), batch=batch, width=width, height=height,
                         frames=frames, text_tokens=text_tokens)
     out = c_void_p()
-    context._core.call(lib.mgen_plan_training, byref(params), byref(out))
+    core_of(context).call(lib.mgen_plan_training, byref(params), byref(out))
     return report_taken(out.value)
 
 
 def _plan_text(context: Context, params: PlanParams) -> Dict[str, Any]:
     out = c_void_p()
-    context._core.call(lib.mgen_plan_training, byref(params), byref(out))
+    core_of(context).call(lib.mgen_plan_training, byref(params), byref(out))
     try:
         plan_as_json: Dict[str, Any] = json.loads(lib.mgen_report_text(out.value))
         return plan_as_json
@@ -134,7 +134,7 @@ def curate(context: Context, directory: Path, *, rules: Optional[Path] = None, o
     handle = c_void_p()
     before, here.on_progress = here.on_progress, on_progress
     try:
-        context._core.call_long(lib.mgen_curate, byref(params), byref(handle))
+        core_of(context).call_long(lib.mgen_curate, byref(params), byref(handle))
     except BaseException:
         lib.mgen_report_destroy(handle)
         raise

@@ -14,7 +14,7 @@ from ._abi import ModelInfo as _ModelInfo
 from ._buffers import (FORMATS, PRECISIONS, SCHEDULES, Borrowed, Buffer, fresh, frames_fresh, frames_in, latents_in, number_of,
                        text_in, text_of)
 from ._handles import Closing, SharedCore
-from .context import Context, Path, path_of
+from .context import Context, Path, core_of, path_of
 
 #: The text encoders of a video model, in order.
 ROLES = ("ul2", "byt5", "metaclip")
@@ -54,8 +54,8 @@ class Part(Closing):
 
     def __init__(self, context: Context, directory: Path, name: Optional[str] = None) -> None:
         """Load <name>.json and <name>.safetensors from a folder."""
-        opened = context._core.make(self._call("release"), self._call("open"), path_of(directory),
-                                    text_of(name or self.NAME, "name"))
+        opened = core_of(context).make(self._call("release"), self._call("open"), path_of(directory),
+                                       text_of(name or self.NAME, "name"))
         self._adopt(context, opened)
 
     @classmethod
@@ -220,7 +220,7 @@ def noise(context: Context, seed: int, shape: Optional[Sequence[int]] = None, *,
     if out is None:
         out = fresh("f", shape or ())
     target, keep = latents_in(out, "out", writable=True)
-    context._core.call(lib.mgen_noise, checked(seed, 2**64 - 1, "seed"), byref(target))
+    core_of(context).call(lib.mgen_noise, checked(seed, 2**64 - 1, "seed"), byref(target))
     del keep
     return out
 
@@ -233,14 +233,14 @@ def average(context: Context, directories: Sequence[Path], out: Path, *, weights
     names = [path_of(directory) for directory in directories]
     if weights is not None and len(weights) != len(names):
         raise errors.InvalidError(f"{len(weights)} weights for {len(names)} folders")
-    context._core.call_long(lib.mgen_pipeline_average, cast((c_char_p * len(names))(*names), POINTER(c_void_p)),
-                            None if weights is None else (c_double * len(names))(*weights), len(names), path_of(out))
+    core_of(context).call_long(lib.mgen_pipeline_average, cast((c_char_p * len(names))(*names), POINTER(c_void_p)),
+                               None if weights is None else (c_double * len(names))(*weights), len(names), path_of(out))
 
 
 def convert(context: Context, directory: Path, precision: str) -> None:
     """Store the transformers of a model folder anew, in their places: "fp8", in half the space, which rounds their weights,
     or "bf16"."""
-    context._core.call_long(lib.mgen_pipeline_convert, path_of(directory), number_of(PRECISIONS, precision, "precision"))
+    core_of(context).call_long(lib.mgen_pipeline_convert, path_of(directory), number_of(PRECISIONS, precision, "precision"))
 
 
 def roles_of(roles: Roles) -> int:

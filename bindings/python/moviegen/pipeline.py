@@ -14,7 +14,7 @@ from ._jobs import OnFrames, Preview, Progress, Relay, Slot
 from ._places import default_model
 from ._progress import Bar, stderr_is_terminal
 from .clip import Clip, wrap
-from .context import Context, Path, path_of
+from .context import Context, Path, core_of, path_of
 from .models import (ROLES, AudioModel, Editor, Part, Personalizer, Rewriter, Roles, Tae, TextEncoder, Upsampler, VideoModel,
                      adopt, hold_all, roles_of)
 from .sound import Sound
@@ -206,7 +206,7 @@ class Pipeline(Closing):
     rewriter: Optional[Rewriter]
 
     def __init__(self, context: Context, directory: Optional[Path] = None, *, precision: str = "default") -> None:
-        pipe = _abi.Pipeline(mesh=context._core.mesh, precision=number_of(PRECISIONS, precision, "precision"))
+        pipe = _abi.Pipeline(mesh=core_of(context).mesh, precision=number_of(PRECISIONS, precision, "precision"))
         try:
             context._core.call_long(lib.mgen_pipeline_open,
                                     path_of(default_model() if directory is None else directory), byref(pipe))

@@ -8,7 +8,7 @@ from typing import Any, Optional, Tuple, Type, cast
 from ._abi import SoundInfo, checked, lib
 from ._handles import Closing, FreedCore, given
 from .clip import Byte, Clip
-from .context import Context, Path, path_of
+from .context import Context, Path, core_of, path_of
 from .errors import StateError
 
 
@@ -29,13 +29,13 @@ class Sound(Closing):
     def create(cls, context: Context, *, samples: int, rate: int = 48000, channels: int = 1) -> "Sound":
         """A silent sound."""
         info = SoundInfo(samples=samples, rate=rate, channels=channels)
-        return wrap(context, context._core.make(lib.mgen_sound_destroy, lib.mgen_sound_create, byref(info)))
+        return wrap(context, core_of(context).make(lib.mgen_sound_destroy, lib.mgen_sound_create, byref(info)))
 
     @classmethod
     def read(cls, context: Context, path: Path, rate: int = 0, channels: int = 0) -> "Sound":
         """A sound, or that of a film, converted to a rate and a number of channels; 0 = as it is. .wav without the FFmpeg
         plug-in."""
-        return wrap(context, context._core.make(
+        return wrap(context, core_of(context).make(
             lib.mgen_sound_destroy, lib.mgen_sound_read, path_of(path), checked(rate, 2**32 - 1, "rate"),
             checked(channels, 2**32 - 1, "channels")))
 

@@ -12,7 +12,7 @@ from ._abi import (CANCELLED, ENDLESS, INTERNAL, OK, ON_STEP, READ_SAMPLE, RELEA
 from ._buffers import TASKS, Buffer, borrow, number_of, text_of
 from ._handles import ChildCore, Closing, SharedCore, answer, given, here
 from .clip import Clip, wrap
-from .context import Context, Path, path_of
+from .context import Context, Path, core_of, path_of
 from .errors import CancelledError, InvalidError
 from .measure import Report, report_of, report_taken
 
@@ -137,7 +137,7 @@ class Dataset(Closing):
 
     @classmethod
     def _made(cls, context: Context, function: Callable[..., int], *arguments: Any) -> "Dataset":
-        handle = context._core.make(lib.mgen_dataset_release, function, *arguments)
+        handle = core_of(context).make(lib.mgen_dataset_release, function, *arguments)
         self = cls.__new__(cls)
         self.context = context
         self._own(SharedCore(handle, "dataset", lib.mgen_dataset_retain, lib.mgen_dataset_release))
@@ -202,7 +202,7 @@ class Trainer(Closing):
         self._steps = _steps[key] = _Steps()
         try:
             params = TrainerParams(recipe=path_of(recipe), stage=text_of(stage, "stage"), dir=path_of(dir), seed=seed,
-                                   resume=path_of(resume), on_step=_on_step, user=key, mesh=context._core.mesh)
+                                   resume=path_of(resume), on_step=_on_step, user=key, mesh=core_of(context).mesh)
             with ExitStack() as stack:
                 if dataset is not None:
                     params.dataset = stack.enter_context(given(dataset, "dataset", "dataset")._core.hold())
