@@ -114,12 +114,12 @@ END
     step "found by MOVIEGEN_LIB_DIR" env MOVIEGEN_LIB_DIR="$build" "${clip[@]}"
     said "a library that is not found is said" "there is no libmoviegen.so in '$copy/build'. Build it there" \
         env PKG_CONFIG=false "${clip[@]}"
-    said "a relative MOVIEGEN_LIB_DIR is refused" 'give the whole path, such as $PWD/build' env MOVIEGEN_LIB_DIR=build "${clip[@]}"
+    said "a relative MOVIEGEN_LIB_DIR is refused" "give the whole path, such as" env MOVIEGEN_LIB_DIR=build "${clip[@]}"
     said "a folder without the library is refused" "there is no libmoviegen.so in '$scratch', which MOVIEGEN_LIB_DIR" \
         env MOVIEGEN_LIB_DIR="$scratch" "${clip[@]}"
     ln -s "$build" "$copy/build"
     step "found in the folder build of the repository" env PKG_CONFIG=false "${clip[@]}"
-    said "what main returns is a sentence" "(MGEN_E_" env PKG_CONFIG=false "${clip[@]}x"
+    said "what main returns is a sentence" "(MGEN_E_" env PKG_CONFIG=false "${clip[@]::${#clip[@]}-1}" "$scratch/no/film.y4m"
 }
 
 found=
