@@ -32,9 +32,9 @@ def test_average(w):
 
 def test_folder_without_a_model(w):
     os.makedirs(w.path("no-model"))
-    expect(w.run("generate", "x", "--model", w.path("no-model")), 1,
+    expect(w.run("generate", "x", "-o", w.path("x.y4m"), "--model", w.path("no-model")), 1,
            "no-model' is no model folder, or no video model was trained in it yet", "pipeline.json")
-    expect(w.run("generate", "x", "--model", w.path("nowhere")), 1, "cannot open the folder", "nowhere")
+    expect(w.run("generate", "x", "-o", w.path("x.y4m"), "--model", w.path("nowhere")), 1, "cannot open the folder", "nowhere")
 
 
 def test_misspelt_words(w):
