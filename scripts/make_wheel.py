@@ -77,12 +77,32 @@ def library_of(build):
     path = os.path.join(build, LIBRARY)
     if not os.path.exists(path):
         fail(f"there is no {LIBRARY} in '{build}'; name the folder that `meson setup` made and `ninja -C` filled")
-    code = "import moviegen"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
-                         env={**os.environ, "MOVIEGEN_LIBRARY": path, "PYTHONPATH": PACKAGE, "PYTHONDONTWRITEBYTECODE": "1"})
-    if run.returncode:
-        fail(f"{path} does not fit this binding: {run.stderr.strip().splitlines()[-1]}. Build it from the same sources")
+    said = binding_says(path, "import moviegen")
+    if said:
+        fail(f"{path} does not fit this binding: {said}. Build it from the same sources")
     return os.path.realpath(path)
+
+
+def binding_says(library, code, *arguments):
+    """The last line of what went wrong; empty where nothing did."""
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False,
+                         env={**os.environ, "MOVIEGEN_LIBRARY": library, "PYTHONPATH": PACKAGE, "PYTHONDONTWRITEBYTECODE": "1"})
+    return run.stderr.strip().splitlines()[-1] if run.returncode else ""
+
+
+def check_plugin(library, plugin):
+    """Whether the library takes it, which a build of single targets may leave behind."""
+    said = binding_says(library, """
+import sys, moviegen
+context = moviegen.Context(threads=1, plugin_dir=sys.argv[1])
+try:
+    moviegen.Clip.read(context, sys.argv[2])
+except moviegen.Error as error:
+    if "plug-in" in str(error):  # otherwise it has looked at the file, and seen that it is no film
+        sys.exit(str(error))
+""", os.path.dirname(plugin), plugin)
+    if said:
+        fail(f"{said}; build all (ninja -C {os.path.dirname(library)}), or leave the plug-in out with --no-ffmpeg")
 
 
 def model_files():
@@ -100,6 +120,8 @@ def contents(build, with_ffmpeg):
     plugin = os.path.join(build, "lib", "plugins", PLUGIN)
     if not with_ffmpeg or not os.path.exists(plugin):
         plugin = None
+    if plugin:
+        check_plugin(library, plugin)
     demands = [Elf(library)] + ([Elf(plugin)] if plugin else [])
     if demands[0].foreign:
         fail(f"{library} needs {', '.join(demands[0].foreign)}, which other machines may not have; build it without "

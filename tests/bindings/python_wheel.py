@@ -147,6 +147,11 @@ def test_what_does_not_belong_into_a_wheel_is_refused(world):
     build(world, "old/libmoviegen.so.0", "const char *mgen_version(void) { return \"0.0.9\"; }")
     run = make(world, world.path("old"))
     assert run.returncode == 1 and "does not fit this binding" in run.stderr and "it lacks mgen_" in run.stderr, run.stderr
+    os.makedirs(world.path("stale/lib/plugins"))
+    shutil.copy(world.library, world.path("stale/libmoviegen.so.0"))
+    build(world, "stale/lib/plugins/mgen_ffmpeg.so", "int nothing;")
+    run = make(world, world.path("stale"))
+    assert run.returncode == 1 and "belongs to another version of libmoviegen" in run.stderr and "--no-ffmpeg" in run.stderr, run.stderr
     assert len(os.listdir(world.path("wheels"))) == 1
 
 
