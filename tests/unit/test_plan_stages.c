@@ -127,13 +127,13 @@ static void test_autoencoders(void **state)
     s.gan = 0.5;
     s.gan_channels = 4;
     s.gan_optimizer = tiny_optimizer;
-    assert_as_computed(&s, &(mgi_stage_samples){64, 64, 8, 1, 2, true});
-    assert_as_computed(&s, &(mgi_stage_samples){64, 64, 8, 1, 1, false});
+    assert_as_computed(&s, &(mgi_stage_samples){48, 48, 8, 1, 2, true});
+    assert_as_computed(&s, &(mgi_stage_samples){48, 48, 8, 1, 1, false});
     s.tae.ldm = s.tae.attention = true;
     s.tae.groups = 2;
     s.dtype = MGK_BF16;
     s.freeze_encoder = true;
-    assert_as_computed(&s, &(mgi_stage_samples){64, 64, 1, 2, 1, true});
+    assert_as_computed(&s, &(mgi_stage_samples){48, 48, 1, 2, 1, true});
 }
 
 static void test_codecs(void **state)
