@@ -335,6 +335,8 @@ int film_check(cli_session *s, const char *path, bool quiet, film_files *f);
 int film_write(cli_session *s, const mgen_clip *clip, film_files *f); /* likewise */
 /* The same of a film, a film with sound, or a sound. */
 int files_check(cli_session *s, const char *path, bool film, bool sound, bool quiet, film_files *f);
+/* And whether they would be written over a file that is read; NULL is none. */
+int files_spare(cli_session *s, const film_files *f, const char *input);
 int files_write(cli_session *s, const mgen_clip *clip, const mgen_sound *sound, film_files *f);
 void film_files_free(film_files *f);
 void film_tell(const film_files *f, const mgen_clip *clip, double seconds); /* a line a file */

@@ -236,6 +236,30 @@ int files_check(cli_session *s, const char *path, bool film, bool sound, bool qu
     return STATUS_DONE;
 }
 
+static bool same_file(const char *a, const char *b)
+{
+    struct stat one, other;
+    return a && !stat(a, &one) && !stat(b, &other) && one.st_dev == other.st_dev &&
+           one.st_ino == other.st_ino;
+}
+
+int files_spare(cli_session *s, const film_files *f, const char *input)
+{
+    static const char *const beside[] = {
+        ".wav", ".y4m", ".png"}; /* the sound of silent formats; the others' place */
+    const size_t count = f->fallback ? 3 : is_silent(f->path) ? 1 : 0;
+    bool hit = input && !f->fallback && same_file(f->path, input);
+    for (size_t i = 0; input && i < count; i++) {
+        char *name = with_ending(f->path, beside[i]);
+        hit = hit || same_file(name, input);
+        free(name);
+    }
+    if (!hit)
+        return STATUS_DONE;
+    complain(s->command, "'%s' is read and would be written over; give --out another name", input);
+    return STATUS_USAGE;
+}
+
 /* Takes over the name. */
 static int write_file(cli_session *s, const mgen_clip *clip, const mgen_sound *sound, char *name,
                       film_files *f)

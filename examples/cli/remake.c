@@ -60,6 +60,8 @@ static int remake(cli_session *s, const void *options)
     if (!sampling_numbers(s, &r->sampling, &params.solver, &params.schedule, &params.drop_text))
         return STATUS_USAGE;
     int result = s->rank == 0 ? film_check(s, r->out, r->quiet, &files) : STATUS_DONE;
+    if (result == STATUS_DONE && s->rank == 0)
+        result = files_spare(s, &files, r->input);
     if (result != STATUS_DONE)
         return result;
     if (s->rank == 0)

@@ -149,6 +149,10 @@ static int work(cli_session *s, const void *options)
     int result = STATUS_DONE;
     if (s->rank == 0)
         result = files_check(s, o->out, !is_sound(o->out), true, o->quiet, &files);
+    if (result == STATUS_DONE && s->rank == 0)
+        result = files_spare(s, &files, o->input);
+    if (result == STATUS_DONE && s->rank == 0)
+        result = files_spare(s, &files, o->context);
     if (result == STATUS_DONE)
         result = read_inputs(s, o, &clip, &before);
     if (result == STATUS_DONE && !session_load(s, o->model))

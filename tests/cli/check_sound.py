@@ -9,7 +9,6 @@ import json
 import os
 import re
 import struct
-import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # beside the sources
@@ -100,6 +99,8 @@ def test_a_text_is_heard(w):
     assert len(long) == 52800 and long != sound(w, "-p", "surf", "--seconds", "1.1")
     os.replace(w.path("s.wav"), w.path("before.wav"))
     assert sound(w, "-p", "surf", "--seconds", "0.3", "--context", w.path("before.wav")) != short
+    expect(w.run("sound", "-p", "surf", "--seconds", "0.3", "--context", w.path("before.wav"), "--model", w.need_model(), "-o",
+                 w.path("before.wav")), 2, "before.wav' is read")
     expect(w.run("sound", "--seconds", "1", "--context", w.path("none.wav"), "--model", w.need_model(), "-o",
                  w.path("s.wav")), 1, "none.wav")
 

@@ -77,6 +77,17 @@ def test_bad_output(w):
     expect(w.run("upsample", film, "--out", w.path("folder.y4m")), 1, "folder.y4m", "folder")
 
 
+def test_own_input(w):
+    film = write_film(w, "own.y4m")
+    with open(film, "rb") as f:
+        was = f.read()
+    os.symlink(film, w.path("alias.y4m"))
+    for out in "own.y4m", "alias.y4m":
+        expect(w.run("upsample", film, "--model", w.need_model(), "--out", w.path(out)), 2, "own.y4m' is read", "--out another name")
+    with open(film, "rb") as f:
+        assert f.read() == was
+
+
 def test_bad_film(w):
     out = ("--model", w.need_model(), "--out", w.path("big.y4m"))
     expect(w.run("upsample", w.path("none.y4m"), *out), 1, "none.y4m")
@@ -196,6 +207,8 @@ def test_fallback(w):
     expect(run, 0, "plug-in", ".y4m and a .png")
     assert read_y4m(w.path("upsampled.y4m")) == (80, 48, 9)
     assert not os.path.exists(w.path("upsampled.mp4"))
+    run = w.run("upsample", w.path("upsampled.y4m"), "--model", w.need_model(), cwd=w.folder, env={"MOVIEGEN_PLUGINS": empty})
+    expect(run, 2, "upsampled.y4m' is read")
 
 
 def test_cancel(w):
