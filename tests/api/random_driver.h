@@ -56,7 +56,7 @@ typedef struct trainer {
     mgen_trainer *trainer;
     int loss; /* of a stage whose losses are known; else -1 */
     uint64_t stop_at;
-    bool mesh;
+    bool mesh, reads; /* has a mesh, a dataset */
 } trainer;
 
 typedef struct seat {
@@ -84,6 +84,7 @@ typedef struct driver {
     seat *at;
     bool mean;            /* some arguments may be illegal */
     bool illegal, unsure; /* one is; one may be */
+    bool reads;           /* a dataset, whose failures it returns */
     bool failing;         /* memory fails */
     mgen_status also;     /* allowed beside what is promised: a host's own, 0 = none */
     int function;
@@ -140,7 +141,7 @@ static void begin_action(driver *d, uint64_t action)
                (uint64_t)d->number;
     draw(d);
     d->mean = chance(d, 3);
-    d->illegal = d->unsure = false;
+    d->illegal = d->unsure = d->reads = false;
     d->also = MGEN_OK;
     d->at = NULL;
 }
@@ -460,6 +461,9 @@ static bool allowed(const driver *d, mgen_status status)
     for (int i = 0; i < p->statuses; i++)
         if (p->status[i] == status)
             return true;
+    if (d->reads && (status == MGEN_E_NOT_FOUND || status == MGEN_E_IO ||
+                     status == MGEN_E_CORRUPT || status == MGEN_E_UNSUPPORTED))
+        return true;
     return status != MGEN_OK && status == d->also;
 }
 

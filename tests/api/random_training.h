@@ -51,7 +51,7 @@ static void make_trainer(driver *d)
     d->unsure = d->unsure || of->loss < 0 || !p.recipe || strstr(p.recipe, "list");
     if (chance(d, 4)) {
         p.dataset = pointer_of(find(d, DATASET, 0));
-        d->unsure = true;
+        d->unsure = d->reads = true;
     }
     if (chance(d, 4)) {
         p.resume = path_of(d, "at.safetensors");
@@ -69,7 +69,10 @@ static void make_trainer(driver *d)
     if (status != MGEN_OK)
         return;
     drop_trainer(d, t);
-    *t = (trainer){.trainer = made, .loss = known ? of->loss : -1, .mesh = p.mesh != NULL};
+    *t = (trainer){.trainer = made,
+                   .loss = known ? of->loss : -1,
+                   .mesh = p.mesh != NULL,
+                   .reads = p.dataset != NULL};
 }
 
 static void check_loss(driver *d, const trainer *t, uint64_t step, const mgen_report *r)
@@ -126,6 +129,7 @@ static void use_trainer(driver *d)
     if (position > steps)
         complain(d, "step %llu of %llu", (unsigned long long)position, (unsigned long long)steps);
     d->unsure = position == steps || t->loss < 0 || t->mesh;
+    d->reads = t->reads;
     const uint64_t what = below(d, 10);
     if (what < 3) {
         step_trainer(d, s, t);
@@ -141,7 +145,7 @@ static void use_trainer(driver *d)
     } else if (what == 6) {
         d->unsure = true; /* the folder may be gone */
         CALL(d, mgen_trainer_save, t->trainer);
-    } else if (chance(d, 2)) {
+    } else if (chance(d, 2) && !s->running) { /* whose context it is meanwhile */
         drop_trainer(d, t);
     }
 }
@@ -215,6 +219,7 @@ static void evaluate(driver *d)
         p.on_progress = on_films;
         p.user = &after;
     }
+    d->reads = p.dataset != NULL;
     d->unsure = true;
     out = or_null(d, &report);
     mgen_pipeline none = MGEN_PIPELINE_INIT, *pipe = t ? &t->pipe : &none;
