@@ -208,7 +208,7 @@ def test_fallback(w):
     assert read_y4m(w.path("upsampled.y4m")) == (80, 48, 9)
     assert not os.path.exists(w.path("upsampled.mp4"))
     run = w.run("upsample", w.path("upsampled.y4m"), "--model", w.need_model(), cwd=w.folder, env={"MOVIEGEN_PLUGINS": empty})
-    expect(run, 2, "upsampled.y4m' is read")
+    assert run.returncode == 2 and b"upsampled.y4m' is read" in run.stderr, run
 
 
 def test_cancel(w):
