@@ -239,7 +239,7 @@ static mgen_frames into(driver *d, job *j)
     return f;
 }
 
-static void say_where(driver *d, job *j, mgen_generate_params *p)
+static void say_where(driver *d, job *j, int kind, mgen_generate_params *p)
 {
     p->user = j;
     p->on_progress = chance(d, 2) ? on_job_progress : NULL;
@@ -250,7 +250,7 @@ static void say_where(driver *d, job *j, mgen_generate_params *p)
         p->on_frames = on_job_frames;
         j->kept = true;
     }
-    if (chance(d, 6)) {
+    if (chance(d, 6) && kind != SOUNDS) {
         mgen_frames f = into(d, j);
         p->into = SIZED(d, f, sizeof f);
         d->unsure = true;
@@ -316,7 +316,7 @@ static void request(driver *d)
     mgen_sound_params sound = sound_params(d);
     d->unsure = d->unsure || kind == SOUNDS;
     j->held = p.tae && s ? TOLD(d, mgen_tae_retain, p.tae) : NULL;
-    say_where(d, j, &film);
+    say_where(d, j, kind, &film);
     if (kind == SOUNDS) {
         sound.on_progress = film.on_progress;
         sound.user = j;
