@@ -63,7 +63,9 @@ def run_python(world):
     package = os.path.join(path, "site")
     shutil.copytree(os.path.join(world.root, "bindings", "python", "moviegen"), os.path.join(package, "moviegen"),
                     ignore=shutil.ignore_patterns("__pycache__"))
-    return film(world, path, world.run(sys.executable, "-B", source, cwd=path, env={"PYTHONPATH": package}))
+    # It names no model: without the variable that would be the installed one, whose films are larger.
+    env = {"PYTHONPATH": package, "MOVIEGEN_MODEL": os.path.join(path, "examples", "models", "toybox")}
+    return film(world, path, world.run(sys.executable, "-B", source, cwd=path, env=env))
 
 
 def run_rust(world):
