@@ -33,6 +33,7 @@ typedef struct mgi_dataset_film {
     char **photo_names;    /* of each */
     char *edited;          /* <name>.edited.<ending>, or NULL: there is none */
     char *instruction;     /* of <name>.edit.txt, or NULL: there is none */
+    float score;           /* of <name>.score.txt, -1..1; 0: there is none */
     int32_t edit_task;     /* MGI_EDIT_*, of the instruction */
     int64_t first, frames; /* of a clip of it; frames 0: the whole film */
     uint64_t times;        /* in an epoch, of a list's clip that is not held out */

@@ -9,6 +9,7 @@
 #include "data/dataset_sound.h"
 #include "data/folder_edits.h"
 #include "data/folder_photos.h"
+#include "data/folder_scores.h"
 #include "data/folder_read.h"
 #include "data/folder_sound.h"
 #include "data/resize.h"
@@ -155,6 +156,7 @@ static mgen_status take_film(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
         MGI_TRY(mgi_strdup(ctx, sound->name, &film->sound));
         *hash = mgi_folder_identify(*hash, sound);
     }
+    MGI_TRY(mgi_folder_take_score(ctx, ds->dir, film, files, count));
     MGI_TRY(mgi_folder_take_photos(ctx, ds->dir, film, files, count, hash));
     MGI_TRY(mgi_folder_take_edit(ctx, ds->dir, film, files, count, hash));
     ds->heard = ds->heard || sound || mgi_folder_has_track(name);
@@ -370,6 +372,7 @@ static mgen_status copy_text(mgen_context *ctx, const char *text, char **out)
 
 static mgen_status copy_film(mgen_context *ctx, const mgi_dataset_film *film, mgi_dataset_film *to)
 {
+    to->score = film->score;
     to->edit_task = film->edit_task;
     to->first = film->first;
     to->frames = film->frames;

@@ -543,6 +543,10 @@ static void decode_clip(sampler *s, T *z, int64_t first)
 static mgen_status decode(sampler *s)
 {
     mgi_run *run = s->run;
+    if (s->r->latents) {
+        mgi_tensor_read(s->x, 0, s->r->latents, s->x->count);
+        mgi_ok(run, mgi_device_wait(run->dev));
+    }
     mgi_device_trim(run->dev); /* the decoder's tensors have other sizes than the sampler's */
     for (rounds i = rounds_of(s->r->count); next_round(run, &i);) {
         T *one;

@@ -39,6 +39,7 @@ typedef struct mgi_generate_request {
     bool (*stop)(
         void *
             user); /* between frames of the source; on a mesh, between pieces of what a rank decodes */
+    float *latents; /* NULL, or room for those of all clips, normalised, before they are decoded */
     /* The frames, or tiles of them, as soon as they are decoded; those of the second clip follow on those of the first. */
     mgi_frames_sink *sink;
     void *user;

@@ -148,6 +148,17 @@ static void put_times(mgi_json_writer *w, const mgi_stage *s)
     }
 }
 
+static void put_prefer(mgi_json_writer *w, const mgi_prefer_recipe *p)
+{
+    mgi_json_open(w, "prefer", '{');
+    put_exact(w, "strength", p->strength);
+    mgi_json_put_int(w, "prompts", p->prompts);
+    mgi_json_put_int(w, "films", p->films);
+    mgi_json_put_int(w, "steps", p->steps);
+    put_exact(w, "guidance_to", p->guidance_to);
+    mgi_json_close(w, '}');
+}
+
 static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
 {
     mgi_json_put_string(w, "tae_name", s->tae_name);
@@ -160,6 +171,8 @@ static void put_text_to_video(mgi_json_writer *w, const mgi_stage *s)
     put_times(w, s);
     if (s->start_from[0])
         mgi_json_put_string(w, "start_from", s->start_from);
+    if (s->prefer.on)
+        put_prefer(w, &s->prefer);
     put_buckets(w, s);
 }
 

@@ -5,6 +5,7 @@
 #include "core/checked.h"
 #include "core/hash.h"
 #include "core/pool.h"
+#include "data/folder_scores.h"
 #include "io/safetensors.h"
 #include "model/tae_tiles.h"
 #include "task/ranks.h"
@@ -51,6 +52,7 @@ void mgi_latents_free(mgen_context *ctx, mgi_latents *l)
         mgi_free(ctx, l->captions[i]);
     mgi_free(ctx, l->captions);
     mgi_free(ctx, l->tasks);
+    mgi_free(ctx, l->scores);
     mgi_free(ctx, l->black);
     drop_values(ctx, l);
     memset(l, 0, sizeof *l);
@@ -449,6 +451,13 @@ static mgen_status take_edits(const work *w)
     return MGEN_OK;
 }
 
+/* They are not kept: a folder may have others tomorrow. */
+static void take_scores(const work *w)
+{
+    for (int64_t i = 0; w->l->scores && i < w->l->clips; i++)
+        w->l->scores[i] = mgi_dataset_score(w->q->dataset, element_of(w, i));
+}
+
 static mgen_status take_captions(const work *w)
 {
     const mgi_dataset *ds = w->q->dataset;
@@ -605,6 +614,7 @@ static mgen_status make(work *w)
     } else {
         MGI_TRY(encode_all(w));
     }
+    take_scores(w);
     if (w->q->edits)
         MGI_TRY(finish_edits(w, source < 0 && !mgi_dataset_drawn(w->q->dataset)));
     if (w->cache && !there && w->rank == 0)
@@ -631,6 +641,8 @@ mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *q, mg
     const size_t clips = (size_t)(out->clips + out->held);
     if (status == MGEN_OK && (q->edits || !mgi_dataset_drawn(ds)))
         status = mgi_alloc_zero(ctx, clips, sizeof *out->captions, &out->captions);
+    if (status == MGEN_OK && ds->kind == MGI_DATASET_FOLDER && !q->edits)
+        status = mgi_alloc_zero(ctx, clips, sizeof *out->scores, &out->scores);
     if (status == MGEN_OK && q->edits)
         status = mgi_alloc_zero(ctx, clips, sizeof *out->tasks, &out->tasks);
     if (status == MGEN_OK && q->edits)

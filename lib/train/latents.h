@@ -47,6 +47,7 @@ typedef struct mgi_latents {
     mgi_scratch scratch; /* or of this; else they are of the context */
     char **captions;     /* one for each; NULL for what is drawn, which has many */
     int32_t *tasks; /* of edits, whose instructions the captions are: one for each; else NULL */
+    float *scores;  /* -1..1, of those of a folder to train on, one each; NULL: it has none */
     float *black;   /* of edits: a film without a picture; else NULL */
 } mgi_latents;
 

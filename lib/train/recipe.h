@@ -62,6 +62,17 @@ typedef struct mgi_bucket {
 } mgi_bucket;
 #define MGI_BUCKETS_MAX 32
 
+enum { MGI_PREFER_FILMS_MAX = 64 };
+
+/* A stage that learns preferences: from scores of the films of a folder, or of films that the model it starts from has made. */
+typedef struct mgi_prefer_recipe {
+    bool on;
+    double strength; /* how far a preferred film leads away from that model; 1: to the film */
+    int64_t prompts, films; /* to be made: films of each prompt */
+    int64_t steps;          /* of their requests */
+    double guidance_to;
+} mgi_prefer_recipe;
+
 /* One text encoder. */
 typedef struct mgi_text_recipe {
     char name[64]; /* of the model that it becomes; "": there is none */
@@ -144,7 +155,8 @@ typedef struct mgi_stage {
     int32_t recompute; /* MGI_RECOMPUTE_* of the video model: "none", "selective" or "full" */
     double drop;       /* share of captions replaced by nothing */
     double time_mean,
-        time_deviation; /* t = sigmoid(normal of these), of audio, too; deviation 0: 1 */
+        time_deviation;       /* t = sigmoid(normal of these), of audio, too; deviation 0: 1 */
+    mgi_prefer_recipe prefer; /* of text to video */
     /* upsampler: its autoencoder is tae_name's, its transformer `video`; clips have the size that it makes */
     mgi_upsampler_config upsampler;
     char artifacts[64];     /* the autoencoder through which small clips went; "" = none */

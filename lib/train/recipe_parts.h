@@ -20,6 +20,8 @@ mgen_status mgi_recipe_drops(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
 /* An image encoder; `scaled`: that may learn at a rate of its own. */
 mgen_status mgi_recipe_vision(mgen_context *ctx, const mgi_json *o, bool scaled,
                               mgi_vision_recipe *r);
+/* "prefer": an object that may be absent; CORRUPT, too, where a stage that has it starts from nothing. */
+mgen_status mgi_recipe_prefer(mgen_context *ctx, const mgi_json *o, mgi_stage *s);
 /* "plan": an object that may be absent. */
 mgen_status mgi_recipe_plan(mgen_context *ctx, const mgi_json *o, mgi_plan_recipe *r);
 /* The same of a stage whose samples are not divided. */

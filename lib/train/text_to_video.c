@@ -10,11 +10,17 @@
  * condition becomes a black film. A personalizer sees a photo (train/photos.c): u(X_t, tokens of it, text, t), which is left
  * out likewise; along with it, its image encoder may learn.
  *
+ * A stage that learns preferences ("prefer") has the weights b that it starts from beside those that learn. Of a film with
+ * the preference w, -1 to 1, the target is not V but b + strength w (V - b): towards films that are preferred, away from those
+ * that are not, and where nothing is preferred or the text is left out, to stay (DiffusionNFT, Zheng et al. 2025). The films
+ * are the dataset's, with their scores, or ones that b has made (train/prefer.h).
+ *
  * Or, of a model with "objective": "v_prediction", by diffusion (flow/diffusion.h): X_t = a X_1 + s X_0,
  *   V = a X_0 - s X_1, a and s of one of its levels, each as likely as the others.
  */
 #include "core/alloc.h"
 #include "core/philox.h"
+#include "data/folder_scores.h"
 #include "dist/collective.h"
 #include "flow/schedule.h"
 #include "kernels/loss/loss.h"
@@ -39,6 +45,7 @@ typedef struct inputs {
     T *photos;                  /* of a personalizer */
     mgi_text_ids ids;
     mgi_vt_text places; /* no streams yet; with the task, and so many rows of photos' tokens */
+    T *preferences;     /* strength w of each row; NULL: the target is V */
     bool flow;
     float weight;
 } inputs;
@@ -49,6 +56,7 @@ static void destroy(struct mgi_stage_run *r)
     mgi_fsdp_destroy(r->fsdp);
     mgi_optimizer_finish(&r->optimizer);
     mgi_vt_finish(&r->video);
+    mgi_vt_finish(&r->before);
     mgi_clip_vision_finish(&r->vision);
     for (int i = 0; i < MGI_ROLES; i++)
         mgi_text_encoder_finish(&r->text[i]);
@@ -64,6 +72,8 @@ static void destroy(struct mgi_stage_run *r)
     mgi_free(ctx, r->tasks);
     mgi_free(ctx, r->photos);
     mgi_free(ctx, r->references);
+    mgi_free(ctx, r->preferences);
+    mgi_prefer_free(ctx, &r->preferred);
     mgi_free(ctx, r->now.latents);
     mgi_text_rows_free(ctx, &r->now.text);
     mgi_tensor_release(r->loss);
@@ -97,6 +107,28 @@ static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *p
     return status;
 }
 
+/* Where the data tells no scores: films that are judged. */
+static mgen_status make_preferred(struct mgi_stage_run *r, const mgi_stage_params *params)
+{
+    const mgi_bucket_data *b = &r->buckets.list[0];
+    mgi_stage_state ranks;
+    if (!r->stage.prefer.on || !mgi_dataset_drawn(r->dataset))
+        return MGEN_OK;
+    mgi_stage_ranks(&ranks, params->mesh, params->comm);
+    mgi_networks n = mgi_video_networks(r);
+    n.video = &r->before;
+    n.clip =
+        (mgi_clip_shape){b->bucket.width, b->bucket.height, b->bucket.frames, mgi_bucket_fps(b)};
+    return mgi_prefer_make(r->ctx,
+                           &(mgi_prefer_request){.networks = &n,
+                                                 .recipe = &r->stage.prefer,
+                                                 .captions = b->dataset,
+                                                 .first = b->first + (uint64_t)b->clips,
+                                                 .seed = r->seed,
+                                                 .ranks = ranks.world},
+                           &r->preferred);
+}
+
 /* Films that are divided have been looked at. */
 static mgen_status check_films(const struct mgi_stage_run *r, const mgi_stage_params *params)
 {
@@ -104,6 +136,28 @@ static mgen_status check_films(const struct mgi_stage_run *r, const mgi_stage_pa
     mgi_stage_ranks(&ranks, params->mesh, params->comm);
     return r->buckets.divided ? mgi_buckets_agree(&r->buckets, ranks.world)
                               : mgi_stage_check_films(r->ctx, &r->stage, r->dataset);
+}
+
+/* Films are judged, or come with scores. */
+static mgen_status check_preferences(struct mgi_stage_run *r)
+{
+    mgi_stage *s = &r->stage;
+    if (!s->prefer.on)
+        return MGEN_OK;
+    if (!mgi_dataset_drawn(r->dataset))
+        return mgi_dataset_check_scores(r->ctx, r->dataset);
+    if (s->bucket_count > 1 || s->world.people > 0.0f)
+        return mgi_fail(r->ctx, MGEN_E_INVALID,
+                        "stage \"%s\" has films of one kind made and judged: \"prefer\" wants one "
+                        "bucket and, of \"world\", no \"people\", or a folder of films with scores",
+                        s->name);
+    if (r->mesh)
+        return mgi_fail(r->ctx, MGEN_E_UNSUPPORTED,
+                        "stage \"%s\" has films made, of which \"prefer\" learns, by ranks that "
+                        "hold the whole model each; use a mesh of dp alone",
+                        s->name);
+    s->clips = s->batch; /* of the dataset's none is learnt from */
+    return MGEN_OK;
 }
 
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
@@ -124,7 +178,9 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     MGI_TRY_GOTO(status,
                  mgi_stage_dataset(ctx, params, 1, mgi_tae_factor(&r->stage.tae), &r->dataset),
                  failed);
-    MGI_TRY_GOTO(status, mgi_buckets_init(ctx, stage, r->dataset, VALIDATION_CLIPS, &r->buckets),
+    MGI_TRY_GOTO(status, check_preferences(r), failed);
+    MGI_TRY_GOTO(status,
+                 mgi_buckets_init(ctx, &r->stage, r->dataset, VALIDATION_CLIPS, &r->buckets),
                  failed);
     MGI_TRY_GOTO(status, mgi_video_open_models(r, params), failed);
     MGI_TRY_GOTO(status, check_films(r, params), failed);
@@ -139,7 +195,10 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     if (mgi_trains_personalizer(r))
         MGI_TRY_GOTO(status, mgi_photos_alloc(r, rows), failed);
     MGI_TRY_GOTO(status, mgi_tensor_create(ctx->device, MGK_F32, MGI_DIMS(1), &r->loss), failed);
+    MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, rows, sizeof *r->preferences, &r->preferences),
+                 failed);
     MGI_TRY_GOTO(status, encode_all(r, params), failed);
+    MGI_TRY_GOTO(status, make_preferred(r, params), failed);
     mgi_dp_init(&r->parallel, params->comm, r->trained, r->trained_count);
     r->parallel.fsdp = r->fsdp;
     *out = r;
@@ -187,6 +246,29 @@ static void drop_parts(struct mgi_stage_run *r, const mgi_latents *l, int64_t i)
                (size_t)l->size * sizeof(float));
 }
 
+static int64_t drawn_of(uint32_t pick, int64_t count)
+{
+    return (int64_t)(((uint64_t)pick * (uint64_t)count) >> 32);
+}
+
+/* Of row i, whose prompt may have been left out: what does not follow the text has no preference. */
+static void weigh(struct mgi_stage_run *r, int64_t i, float preference)
+{
+    r->preferences[i] = r->prompts[i][0] ? (float)r->stage.prefer.strength * preference : 0.0f;
+}
+
+/* Row i: a film that was made. */
+static void take_preferred(struct mgi_stage_run *r, const mgi_latents *l, int64_t i, uint32_t pick)
+{
+    const mgi_preferred *p = &r->preferred;
+    const int64_t film = drawn_of(pick, p->count);
+    memcpy(r->now.latents + i * p->size, p->latents + film * p->size,
+           (size_t)p->size * sizeof(float));
+    r->prompts[i] = p->captions[film];
+    drop_parts(r, l, i);
+    weigh(r, i, p->preference[film]);
+}
+
 /* Row i of latents and of the prompts: the clip of a global element. */
 static void take_sample(struct mgi_stage_run *r, int64_t i)
 {
@@ -195,7 +277,11 @@ static void take_sample(struct mgi_stage_run *r, int64_t i)
     uint64_t element = r->now.first + (uint64_t)i;
     uint32_t pick[4];
     mgi_philox(r->seed, MGI_STREAM_SAMPLE, (UINT64_C(1) << 40) + element, pick);
-    int64_t clip = (int64_t)(((uint64_t)pick[0] * (uint64_t)l->clips) >> 32);
+    if (r->preferred.count) {
+        take_preferred(r, l, i, pick[0]);
+        return;
+    }
+    int64_t clip = drawn_of(pick[0], l->clips);
     for (int64_t at = 0; at < l->step; at += l->size) /* clips, then their conditions */
         memcpy(r->now.latents + at * r->now.rows + i * l->size, l->values + clip * l->step + at,
                (size_t)l->size * sizeof(float));
@@ -205,6 +291,8 @@ static void take_sample(struct mgi_stage_run *r, int64_t i)
     if (mgi_trains_personalizer(r))
         mgi_photos_take(r, b, clip, i, pick + 2);
     drop_parts(r, l, i);
+    if (l->scores)
+        weigh(r, i, l->scores[clip]);
 }
 
 static bool predicts_v(const struct mgi_stage_run *r)
@@ -251,9 +339,28 @@ static void take_text(mgi_run *run, struct mgi_stage_run *r, inputs *b)
         mgi_vt_text_places(run, &b->places, samples, rows, multiple);
 }
 
+static T *predicted(mgi_run *run, const mgi_vt *vt, const inputs *b, T *xt, const mgi_vt_text *text)
+{
+    return b->flow ? mgi_vt_velocity(run, vt, xt, b->t, text)
+                   : mgi_vt_forward(run, vt, xt, b->t, text);
+}
+
+/* Instead of v, where there are preferences. */
+static T *preferred_target(mgi_run *run, const struct mgi_stage_run *r, const inputs *b, T *xt,
+                           const mgi_vt_text *text, T *v)
+{
+    T *target, *unused;
+    const bool record = run->record;
+    run->record = false;
+    T *before = predicted(run, &r->before, b, xt, text);
+    mgi_flow_path(run, v, before, b->preferences, 0.0f, &target, &unused);
+    run->record = record;
+    return target;
+}
+
 static T *batch_loss(mgi_run *run, struct mgi_stage_run *r, const inputs *b)
 {
-    T *xt, *v, *u;
+    T *xt, *v;
     mgi_vt_text text;
     const mgi_networks n = mgi_video_networks(r);
     mgi_text_ids_encode(run, n.text, &b->ids, &text);
@@ -268,13 +375,13 @@ static T *batch_loss(mgi_run *run, struct mgi_stage_run *r, const inputs *b)
     }
     if (b->flow) {
         mgi_flow_path(run, b->x1, b->x0, b->t, MGI_FLOW_SIGMA_MIN, &xt, &v);
-        u = mgi_vt_velocity(run, &r->video, xt, b->t, &text);
     } else {
         xt = mgi_diffusion_point(run, b->x1, b->x0, b->t);
         v = mgi_diffusion_v(run, b->x1, b->x0, b->t);
-        u = mgi_vt_forward(run, &r->video, xt, b->t, &text);
     }
-    return mgi_loss(run, MGK_LOSS_MSE, b->weight, u, v);
+    if (b->preferences)
+        v = preferred_target(run, r, b, xt, &text, v);
+    return mgi_loss(run, MGK_LOSS_MSE, b->weight, predicted(run, &r->video, b, xt, &text), v);
 }
 
 /* What reading the rows of a batch answered. */
@@ -498,8 +605,8 @@ static void learn_captured(mgi_run *run, pass_work w)
 {
     struct mgi_stage_run *r = w.r;
     const inputs *b = w.in;
-    T *const of[] = {b->x1,        b->x0,          b->t,     b->places.mask, b->places.places,
-                     b->condition, b->places.task, b->photos};
+    T *const of[] = {b->x1,        b->x0,          b->t,      b->places.mask, b->places.places,
+                     b->condition, b->places.task, b->photos, b->preferences};
     uint32_t bits;
     memcpy(&bits, &b->weight, sizeof bits);
     uint64_t key = bits | (uint64_t)w.begins << 32 | (uint64_t)w.ends << 33 |
@@ -544,6 +651,11 @@ static void pass(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data *d
     b.t = b.flow ? mgi_stage_times(run, &r->stage, r->seed, first, rows)
                  : random_levels(run, r, first, rows);
     take_text(run, r, &b);
+    if (r->stage.prefer.on) {
+        b.preferences = mgi_new(run, MGK_F32, 1, &rows);
+        if (b.preferences)
+            mgi_tensor_write(b.preferences, 0, r->preferences, rows);
+    }
     if (alone(r))
         learn_captured(run, (pass_work){r, &b, i == 0, i == r->stage.accumulate - 1});
     else

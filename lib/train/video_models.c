@@ -191,8 +191,8 @@ static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_co
     return mgi_stage_same(r->ctx, &r->stage, file, write, theirs, ours);
 }
 
-static mgen_status load_video(struct mgi_stage_run *r, const char *name, const mgi_model_file *file,
-                              const mgi_vt_config *theirs)
+static mgen_status load_video(struct mgi_stage_run *r, mgi_vt *to, const char *name,
+                              const mgi_model_file *file, const mgi_vt_config *theirs)
 {
     const mgi_vt_config *ours = &r->stage.video;
     mgi_vt_config grown = *theirs;
@@ -226,7 +226,7 @@ static mgen_status load_video(struct mgi_stage_run *r, const char *name, const m
             "\"%s\" was trained on latents of %lld channels, these have %lld: the first and the "
             "last layer begin anew",
             name, (long long)theirs->channels, (long long)ours->channels);
-    return mgi_vt_load_grown(&r->video, theirs, &file->weights, file->weights_name);
+    return mgi_vt_load_grown(to, theirs, &file->weights, file->weights_name);
 }
 
 /* The transformer of a model's file; of a personalizer, the name of its image encoder goes to `vision`. */
@@ -291,7 +291,8 @@ static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 
                                       : status; /* which says what is missing */
 }
 
-static mgen_status start_video(struct mgi_stage_run *r)
+/* Into the model that learns, or the one that stays as it was. */
+static mgen_status start_video(struct mgi_stage_run *r, mgi_vt *to)
 {
     mgi_model_file file;
     mgi_vt_config theirs;
@@ -299,8 +300,9 @@ static mgen_status start_video(struct mgi_stage_run *r)
     MGI_TRY(open_start(r, name, &file));
     mgen_status status = read_config(r, name, &file, &theirs, vision);
     if (status == MGEN_OK)
-        status = load_video(r, name, &file, &theirs);
-    r->start = mgi_hash64(&file.hash, sizeof file.hash, r->start);
+        status = load_video(r, to, name, &file, &theirs);
+    if (to == &r->video)
+        r->start = mgi_hash64(&file.hash, sizeof file.hash, r->start);
     mgi_model_file_close(r->ctx, &file);
     return status;
 }
@@ -425,13 +427,15 @@ static mgen_status open_vision(struct mgi_stage_run *r)
 /* Of the sharded modules in the order in which they run. */
 static mgen_status make_fsdp(struct mgi_stage_run *r)
 {
-    mgi_module *all[MGI_ROLES + 1];
+    mgi_module *all[MGI_ROLES + 2];
     int count = 0;
     if (!r->mesh || r->mesh->shape.shard < 2)
         return MGEN_OK;
     for (int i = 0; i < MGI_ROLES; i++)
         if (has_text(r, i))
             all[count++] = mgi_text_module(&r->text[i]);
+    if (r->stage.prefer.on)
+        all[count++] = &r->before.module;
     all[count++] = &r->video.module;
     return mgi_fsdp_create(r->ctx, r->mesh, all, count, &r->fsdp);
 }
@@ -482,6 +486,17 @@ mgen_status mgi_video_open_taes(struct mgi_stage_run *r)
                                    : MGEN_OK;
 }
 
+/* What preferences lead away from. */
+static mgen_status open_before(struct mgi_stage_run *r)
+{
+    if (!r->stage.prefer.on)
+        return MGEN_OK;
+    MGI_TRY(mgi_vt_init_mesh(&r->before, r->ctx, &r->stage.video, r->mesh));
+    MGI_TRY(mgi_vt_random(&r->before, r->seed)); /* what of it may begin anew begins alike */
+    MGI_TRY(start_video(r, &r->before));
+    return mgi_module_compute(&r->before.module, r->stage.dtype);
+}
+
 mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_params *params)
 {
     const mgi_stage *stage = &r->stage;
@@ -493,7 +508,8 @@ mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_param
     MGI_TRY(check_parts(r));
     MGI_TRY(mgi_vt_random(&r->video, r->seed));
     if (stage->start_from[0])
-        MGI_TRY(mgi_stage_needs(r->ctx, stage, start_video(r)));
+        MGI_TRY(mgi_stage_needs(r->ctx, stage, start_video(r, &r->video)));
+    MGI_TRY(open_before(r));
     MGI_TRY(mgi_stage_agree(params, r->start));
     MGI_TRY(mgi_module_train(&r->video.module));
     MGI_TRY(mgi_module_compute(&r->video.module, stage->dtype));

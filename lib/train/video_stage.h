@@ -10,6 +10,7 @@
 #include "tensor/graph.h"
 #include "train/back.h"
 #include "train/buckets.h"
+#include "train/prefer.h"
 #include "train/stage.h"
 
 /* The batch whose text and latents the host holds; rows 0: none. */
@@ -38,6 +39,8 @@ struct mgi_stage_run {
     mgi_text_encoder text[MGI_ROLES];
     mgi_clip_vision vision; /* of a personalizer's stage */
     mgi_vt video;
+    mgi_vt
+        before; /* where preferences are learnt: the model that the stage starts from, as it was */
     mgi_module *trained[MGI_DP_MODULES]; /* of text, vision and video */
     int trained_count;
     float levels[MGI_DIFFUSION_LEVELS + 1]; /* flow/diffusion.h; where v is predicted */
@@ -59,6 +62,8 @@ struct mgi_stage_run {
     uint8_t *photos;     /* of each row, as large as a personalizer's image encoder has them */
     int64_t *references; /* tokens of them; 0: it has none */
     _Atomic mgen_status failed; /* a row of the batch that is taken, and could not be */
+    mgi_preferred preferred;    /* films of that model, in the place of the dataset's; or none */
+    float *preferences;         /* of each row */
     taken_batch now;
     mgi_graph graph; /* of a pass */
 };

@@ -18,6 +18,8 @@
 
 #include <cmocka.h>
 
+#include "shipped_model.h"
+
 static const mgi_tae_config tae_config = {TINY_TAE};
 static const mgi_text_config text_config = {.t5 = {TINY_T5, .tokens_max = 40}};
 static const mgi_vt_config vt_config = {TINY_VT, .frames_max = 4, .rows_max = 3, .columns_max = 2};
@@ -373,39 +375,6 @@ static void test_sizes(void **state)
 }
 
 /* -- solvers and the interval of guidance ------------------------------------------------------ */
-
-/* The model that is shipped. */
-typedef struct shipped {
-    mgi_tae tae;
-    mgi_text_encoder text[MGI_ROLES];
-    mgi_vt video;
-    mgi_networks n;
-} shipped;
-
-static void open_toybox(mgen_context *ctx, shipped *m)
-{
-    static const char *const roles[MGI_ROLES] = {"ul2", "byt5", "metaclip"};
-    char dir[1024];
-    uint64_t hash;
-    const char *source = getenv("MOVIEGEN_SOURCE");
-    snprintf(dir, sizeof dir, "%s/examples/models/toybox", source ? source : ".");
-    assert_int_equal(mgi_tae_open(ctx, dir, "tae", &m->tae, &hash), MGEN_OK);
-    assert_int_equal(mgi_vt_open(ctx, dir, "video_model", &m->video, &hash), MGEN_OK);
-    m->n = (mgi_networks){.tae = &m->tae, .video = &m->video, .clip = {64, 64, 32, 16}};
-    for (int i = 0; i < MGI_ROLES; i++) {
-        assert_int_equal(mgi_text_encoder_open(ctx, dir, roles[i], &m->text[i], &hash), MGEN_OK);
-        m->n.text[i] = &m->text[i];
-    }
-    assert_int_equal(mgi_networks_check(ctx, &m->n), MGEN_OK);
-}
-
-static void close_toybox(shipped *m)
-{
-    mgi_vt_finish(&m->video);
-    for (int i = 0; i < MGI_ROLES; i++)
-        mgi_text_encoder_finish(&m->text[i]);
-    mgi_tae_finish(&m->tae);
-}
 
 /* The latents that a small model makes, and the work that it took. */
 static float *solved(world *w, mgi_generate_request how, seen *s, double *flops)

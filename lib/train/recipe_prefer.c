@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ * What a recipe's stage of the kind "text_to_video" says of preferences. */
+#include "train/recipe_parts.h"
+
+mgen_status mgi_recipe_prefer(mgen_context *ctx, const mgi_json *o, mgi_stage *s)
+{
+    static const char *const keys[] = {"strength", "prompts",     "films",
+                                       "steps",    "guidance_to", NULL};
+    mgi_prefer_recipe *p = &s->prefer;
+    const mgi_json *part;
+    if (!mgi_json_find(o, "prefer"))
+        return MGEN_OK;
+    *p = (mgi_prefer_recipe){
+        .on = true, .strength = 1.0, .prompts = 48, .films = 8, .steps = 20, .guidance_to = 1.0};
+    MGI_TRY(mgi_recipe_object(ctx, o, "prefer", &part));
+    MGI_TRY(mgi_json_only_keys(ctx, part, keys));
+    MGI_TRY(mgi_json_get_real(ctx, part, "strength", false, 1e-3, 1e3, &p->strength));
+    MGI_TRY(mgi_json_get_int(ctx, part, "prompts", false, 1, 1 << 16, &p->prompts));
+    MGI_TRY(mgi_json_get_int(ctx, part, "films", false, 2, MGI_PREFER_FILMS_MAX, &p->films));
+    MGI_TRY(mgi_json_get_int(ctx, part, "steps", false, 1, 1000, &p->steps));
+    MGI_TRY(mgi_json_get_real(ctx, part, "guidance_to", false, 0.01, 1.0, &p->guidance_to));
+    for (int i = 0; i < MGI_ROLES; i++)
+        if (s->text[i].name[0] && !s->text[i].frozen)
+            return mgi_fail(
+                ctx, MGEN_E_CORRUPT,
+                "\"prefer\" stands where a text encoder learns; what is learnt is how to "
+                "be better than a model with the same text: make them \"frozen\"");
+    return s->start_from[0]
+               ? MGEN_OK
+               : mgi_fail(
+                     ctx, MGEN_E_CORRUPT,
+                     "\"prefer\" stands where there is no \"start_from\": what is learnt is how "
+                     "to be better than that model");
+}
