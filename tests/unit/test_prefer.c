@@ -16,6 +16,7 @@
 #include "eval/world_check.h"
 #include "eval/world_tally.h"
 #include "pair_films.h"
+#include "tensor/device_cuda.h"
 #include "shipped_model.h"
 #include "train/checkpoint.h"
 
@@ -277,6 +278,37 @@ static void test_learns(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
+/* Losses of steps by a GPU, captured and not, beside the CPU's. */
+static void test_gpu(void **state)
+{
+    enum { STEPS = 4 };
+    const mgi_stage stage = prefer_stage(STEPS);
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *cpu = ctx, *gpu;
+    double loss[3][STEPS];
+    (void)state;
+    if (mgi_cuda_count(NULL, 0) == 0)
+        skip();
+    mgi_dataset *data = put_scored("gpu", "-1", "0.5");
+    assert_int_equal(mgi_context_init(&gpu, &params), MGEN_OK);
+    assert_int_equal(mgi_device_open(gpu, "cuda:0", NULL, 0), MGEN_OK);
+    for (int k = 0; k < 3; k++) {
+        ctx = k ? gpu : cpu;
+        gpu->device->graphs_off = k == 2;
+        struct mgi_stage_run *run = begin_on(&stage, data);
+        for (int64_t i = 0; i < STEPS; i++)
+            loss[k][i] = step_of(&stage, run, i);
+        end(run);
+    }
+    ctx = cpu;
+    assert_memory_equal(loss[1], loss[2], sizeof loss[1]);
+    for (int i = 0; i < STEPS; i++)
+        assert_true(loss[0][i] > 0.0 && fabs(loss[1][i] / loss[0][i] - 1.0) < 1e-3);
+    mgi_context_free(gpu);
+    mgi_dataset_release(data);
+    assert_int_equal(remove_all(films), 0);
+}
+
 /* ---- films that are made ---------------------------------------------------------------------------- */
 
 enum { MADE = 4, EACH = 2 };
@@ -441,9 +473,11 @@ static void test_recipe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_weigh),   cmocka_unit_test(test_scores), cmocka_unit_test(test_steps),
-        cmocka_unit_test(test_learns),  cmocka_unit_test(test_made),   cmocka_unit_test(test_ranks),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_recipe),
+        cmocka_unit_test(test_weigh),  cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_steps),  cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_gpu),    cmocka_unit_test(test_made),
+        cmocka_unit_test(test_ranks),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_recipe),
     };
     return cmocka_run_group_tests(tests, make_models, free_models);
 }
