@@ -35,7 +35,7 @@ static void at(const mgi_plan_walk *w, mgi_run *run, int moment)
 
 /* A training step under way. */
 typedef struct step {
-    mgi_vt vt;
+    mgi_vt before, vt; /* before: where preferences are learnt */
     mgi_module *module;
     mgi_optimizer optimizer;
     mgi_data_parallel parallel;
@@ -48,6 +48,14 @@ static mgen_status step_make(step *s, mgen_context *ctx, const mgi_plan_request 
     static const mgi_optimizer_recipe recipe = {
         .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.95, .clip = 1.0};
     mgi_comm *dp = w->mesh ? w->mesh->group[MGI_AXIS_DP] : NULL;
+    mgi_module *all[2];
+    int count = 0;
+    if (r->prefer) {
+        MGI_TRY(mgi_vt_init_mesh(&s->before, ctx, &r->config, w->mesh));
+        s->before.cp = r->cp;
+        MGI_TRY(mgi_module_compute(&s->before.module, r->dtype));
+        all[count++] = &s->before.module;
+    }
     MGI_TRY(mgi_vt_init_mesh(&s->vt, ctx, &r->config, w->mesh));
     s->module = &s->vt.module;
     s->vt.recompute = r->recompute;
@@ -58,8 +66,9 @@ static mgen_status step_make(step *s, mgen_context *ctx, const mgi_plan_request 
     mgi_optimizer_split(&s->optimizer, w->mesh);
     at(w, &s->run, MGI_PLAN_MADE);
     mgi_dp_init(&s->parallel, dp, &s->module, 1);
+    all[count++] = s->module;
     if (w->mesh && w->mesh->shape.shard > 1)
-        MGI_TRY(mgi_fsdp_create(ctx, w->mesh, &s->module, 1, &s->parallel.fsdp));
+        MGI_TRY(mgi_fsdp_create(ctx, w->mesh, all, count, &s->parallel.fsdp));
     return MGEN_OK;
 }
 
@@ -69,6 +78,7 @@ static void step_finish(step *s)
     mgi_fsdp_destroy(s->parallel.fsdp);
     mgi_optimizer_finish(&s->optimizer);
     mgi_vt_finish(&s->vt);
+    mgi_vt_finish(&s->before);
 }
 
 static void pass(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, bool last,
@@ -95,6 +105,13 @@ static void pass(step *s, const mgi_plan_request *r, const mgi_plan_walk *w, boo
     if (r->config.reference)
         text.reference =
             mgi_new(run, r->dtype, MGI_DIMS(dims[0], r->reference_tokens, r->config.reference));
+    out->start_forward = run->dev->counts.flops;
+    if (r->prefer) {
+        run->record = false;
+        v = mgi_vt_forward(run, &s->before, x, t, &text);
+        run->record = true;
+        out->start_forward = run->dev->counts.flops;
+    }
     T *u = mgi_vt_forward(run, &s->vt, x, t, &text);
     out->forward = run->dev->counts;
     at(w, run, MGI_PLAN_FORWARD);
@@ -135,7 +152,7 @@ mgen_status mgi_plan_walk_step(mgen_context *ctx, const mgi_plan_request *r, con
     }
     out->tokens = r->latent_frames / r->config.patch_t * (r->latent_height / r->config.patch_h) *
                   (r->latent_width / r->config.patch_w);
-    out->forward_flops = out->forward.flops - out->start.flops;
+    out->forward_flops = out->forward.flops - out->start_forward;
     out->step_flops = out->end.flops - out->start.flops;
     out->launches = out->end.launches - out->start.launches;
     step_finish(&s);

@@ -13,11 +13,14 @@ typedef struct mgi_plan_request {
     int64_t reference_tokens; /* of a photo, where the model sees one */
     int recompute, cp;        /* MGI_RECOMPUTE_*, MGI_CP_* */
     int32_t dtype;            /* of products and activations */
+    bool
+        prefer; /* it learns preferences: the model as it was is there, too, and predicts beside it */
 } mgi_plan_request;
 
 typedef struct mgi_plan {
-    int64_t parameters, tokens; /* tokens of one sample */
-    double forward_flops, step_flops;
+    int64_t parameters, tokens;       /* tokens of one sample */
+    double forward_flops, step_flops; /* of the model that learns; of all */
+    double start_forward;             /* FLOPs until it predicts */
     uint64_t launches;
     mgi_device_counts start, forward, end; /* before the step, between its directions, after it */
 } mgi_plan;

@@ -257,7 +257,7 @@ static mgen_status add(mgen_context *ctx, const mgi_mesh_request *r, double samp
                          .samples = r->step.batch,
                          .passes = r->global_batch ? r->global_batch / samples : 1};
     p->global_batch = samples * p->passes;
-    p->model_flops = 3.0 * sample_flops * (double)p->global_batch;
+    p->model_flops = (r->step.prefer ? 4.0 : 3.0) * sample_flops * (double)p->global_batch;
     return best_of_mesh(ctx, r, p);
 }
 

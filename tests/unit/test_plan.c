@@ -225,6 +225,29 @@ static void test_flops(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* A stage that learns preferences has its model twice, and predicts twice. */
+static void test_prefer(void **state)
+{
+    mgen_context *ctx = make_context();
+    mgi_plan_request r = request_30b(ctx, MGI_RECOMPUTE_SELECTIVE);
+    mgi_plan p, plain;
+    (void)state;
+    assert_int_equal(mgi_plan_step(ctx, &r, &plain), MGEN_OK);
+    r.prefer = true;
+    assert_int_equal(mgi_plan_step(ctx, &r, &p), MGEN_OK);
+    assert_true(within(p.forward_flops, plain.forward_flops, 1e-12));
+    assert_true(within(p.step_flops, plain.step_flops + plain.forward_flops, 1e-9));
+    assert_int_equal(p.parameters, plain.parameters);
+    for (int kind = 0; kind < MGI_MEM_KINDS; kind++) {
+        const bool twice = kind == MGI_MEM_PARAMETER || kind == MGI_MEM_COMPUTE;
+        assert_true(within((double)p.start.now[kind],
+                           (double)plain.start.now[kind] * (twice ? 2.0 : 1.0), 0.01));
+    }
+    assert_true(within((double)p.end.peak[MGI_MEM_ACTIVATION], /* and what was predicted before */
+                       (double)plain.end.peak[MGI_MEM_ACTIVATION], 0.001));
+    mgen_context_destroy(ctx);
+}
+
 /* The audio model: a step of 30 seconds with each recomputation, what its features add, and the tables' end. */
 static void test_sound(void **state)
 {
@@ -365,10 +388,13 @@ static void test_refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_30b),     cmocka_unit_test(test_presets),
-        cmocka_unit_test(test_flops),   cmocka_unit_test(test_sound),
-        cmocka_unit_test(test_text),    cmocka_unit_test(test_preset_in_json),
-        cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_30b),
+                                       cmocka_unit_test(test_presets),
+                                       cmocka_unit_test(test_flops),
+                                       cmocka_unit_test(test_prefer),
+                                       cmocka_unit_test(test_sound),
+                                       cmocka_unit_test(test_text),
+                                       cmocka_unit_test(test_preset_in_json),
+                                       cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }
