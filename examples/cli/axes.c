@@ -118,6 +118,22 @@ void axes_join(const axis_list *list, FILE *f, const char *between)
         fprintf(f, "%s%s", i ? between : "", list->axes[i].id);
 }
 
+bool axes_refuse(const cli_command *command, const axis_list *list, const char *where,
+                 const char *id)
+{
+    char *ids = NULL;
+    size_t length;
+    FILE *f = open_memstream(&ids, &length);
+    if (f)
+        axes_join(list, f, ", ");
+    if (!f || fclose(f))
+        complain(command, "out of memory");
+    else
+        complain(command, "%s: no axis '%s' in this comparison; axes are %s", where, id, ids);
+    free(ids);
+    return false;
+}
+
 void axes_free(axis_list *list)
 {
     free(list->text);

@@ -282,6 +282,7 @@ int complain_library(const cli_session *s, mgen_status status);
 /* To stand behind what the library says of a limit: whose it is. Else "". */
 const char *limit_note(mgen_status status);
 
+bool utf8_valid(const char *text);
 void json_string(FILE *f, const char *text);          /* quoted, escaped, always valid UTF-8 */
 void json_number(FILE *f, double value);              /* not finite: null */
 void json_report(FILE *f, const mgen_report *report); /* ,"name":value for every entry */

@@ -30,6 +30,9 @@ bool axes_parse(const cli_command *command, const char *list, axis_list *out);
 long axes_find(const axis_list *list, const char *id); /* NAME_NONE: it is none of them */
 bool axes_heard(const axis_list *list);
 void axes_join(const axis_list *list, FILE *f, const char *between); /* their ids */
+/* Says that this is none of them, and what are; false. `where` it was named begins the message. */
+bool axes_refuse(const cli_command *command, const axis_list *list, const char *where,
+                 const char *id);
 void axes_free(axis_list *list);
 
 /* ---- prompts.c: the items that are compared ---- */
@@ -127,6 +130,9 @@ typedef struct film_set {
 int films_match(const cli_command *command, compare_options *o, item_list *items);
 /* Make what is missing. A status, explained. */
 int films_make(cli_session *s, compare_options *o, const comparison *c, film_set *films);
+/* Those that are there. A status; mistakes are explained. */
+int films_find(const cli_command *command, const char *dir, const item_list *items,
+               film_set *films);
 /* Load a side's model, unless it is the one that is loaded. False: explained. */
 bool films_load(cli_session *s, compare_options *o, const compare_side *side);
 void films_free(film_set *films, size_t items);

@@ -192,8 +192,7 @@ static bool parse_name(const name_list *ids, const char *name, size_t *at, page_
     return false;
 }
 
-static int find_made(const cli_command *command, const char *dir, const item_list *items,
-                     film_set *films)
+int films_find(const cli_command *command, const char *dir, const item_list *items, film_set *films)
 {
     name_list ids = {0};
     int result = STATUS_DONE;
@@ -492,7 +491,7 @@ int films_make(cli_session *s, compare_options *o, const comparison *c, film_set
         complain(s->command, "cannot make the folder '%s': %s", dir, strerror(errno));
         return STATUS_ERROR;
     }
-    int result = find_made(s->command, dir, &c->items, films);
+    int result = films_find(s->command, dir, &c->items, films);
     progress_start(&p, "making films", o->quiet);
     for (int k = 1; k >= 0 && result == STATUS_DONE; k--) /* B's model was looked at last */
         result = make_side(s, o, c, k, dir, &p, films);

@@ -63,6 +63,15 @@ static int utf8_length(const unsigned char *s)
     return len;
 }
 
+bool utf8_valid(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    for (int length; *s; s += length)
+        if (!(length = utf8_length(s)))
+            return false;
+    return true;
+}
+
 void json_string(FILE *f, const char *text)
 {
     fputc('"', f);

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * moviegen votes: what people said of the films of moviegen compare, un-blinded and counted. */
-#include "compare.h"
-#include "tally.h"
+#include "scores.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct votes_options {
-    const char *dir;
+    const char *scores, *score_axes;
     tally_options tally;
     bool no_tags, json;
 } votes_options;
@@ -73,17 +72,9 @@ static const char *const columns[COLUMNS] = {"rater", "item", "axis", "vote", "c
 
 static bool wrong_axis(const ballot *b, const csv_reader *r, const char *axis)
 {
-    char *list = NULL;
-    size_t length;
-    FILE *f = open_memstream(&list, &length);
-    if (!f)
-        return no_memory(b->command);
-    axes_join(&b->c->axes, f, ", ");
-    if (!fclose(f))
-        complain(b->command, "'%s' line %lu: no axis '%s' in this comparison; axes are %s", r->path,
-                 r->line, axis, list);
-    free(list);
-    return false;
+    char where[COMPARE_PATH];
+    snprintf(where, sizeof where, "'%s' line %lu", r->path, r->line);
+    return axes_refuse(b->command, &b->c->axes, where, axis);
 }
 
 /* A vote that is written as it should be. */
@@ -361,7 +352,18 @@ static size_t count_short(const ballot *b)
     return few;
 }
 
-static bool print_text(const ballot *b, const votes_options *o)
+static void print_scored(const votes_options *o, const scored *s)
+{
+    printf("\nwrote %s: %zu films with scores", o->scores, s->films);
+    if (s->left_out)
+        printf("; %zu pair%s without votes %s left out", s->left_out, s->left_out > 1 ? "s" : "",
+               s->left_out > 1 ? "are" : "is");
+    printf("\n");
+    if (s->undecided == s->films)
+        printf("all scores are 0: there is nothing to learn from them\n");
+}
+
+static bool print_text(const ballot *b, const votes_options *o, const scored *s)
 {
     const comparison *c = b->c;
     const double all = (double)b->votes / 100;
@@ -380,10 +382,12 @@ static bool print_text(const ballot *b, const votes_options *o)
         printf("\n%zu of %zu questions have fewer votes than the report's 3 (realness and "
                "aesthetics: 6)\n",
                few, wanted);
+    if (o->scores)
+        print_scored(o, s);
     return true;
 }
 
-static bool print_json(const ballot *b, const votes_options *o)
+static bool print_json(const ballot *b, const votes_options *o, const scored *s)
 {
     const comparison *c = b->c;
     printf("{\"comparison\":\"%s\",\"a\":", c->id);
@@ -398,8 +402,32 @@ static bool print_json(const ballot *b, const votes_options *o)
     bool fine = print_axes(b, o, NULL);
     printf(",\"tags\":[");
     fine = fine && (o->no_tags || print_tags(b, o));
-    printf("]}\n");
+    printf("]");
+    if (o->scores)
+        printf(",\"scored\":%zu,\"undecided\":%zu,\"left_out\":%zu", s->films, s->undecided,
+               s->left_out);
+    printf("}\n");
     return fine;
+}
+
+static int run_ballot(const cli_command *self, const votes_options *o, const comparison *c,
+                      const char *const *words, int count)
+{
+    ballot b = {.command = self, .c = c, .files = words + 1};
+    scored s = {.films = 0};
+    int result = ballot_read(&b, (uint32_t)count - 1) ? STATUS_DONE : STATUS_ERROR;
+    if (result == STATUS_DONE && o->scores) {
+        const score_params p = {.dir = words[0],
+                                .folder = o->scores,
+                                .axes = o->score_axes,
+                                .c = c,
+                                .counts = b.counts};
+        result = scores_write(self, &p, &s);
+    }
+    if (result == STATUS_DONE && !(o->json ? print_json(&b, o, &s) : print_text(&b, o, &s)))
+        result = STATUS_ERROR;
+    ballot_free(&b);
+    return result;
 }
 
 static int run(const cli_command *self, int argc, char **argv)
@@ -413,6 +441,11 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--resamples", NULL, OPTION_U32, &o.tally.resamples, 10, RESAMPLES_MAX, "N",
          "times that pairs are drawn anew (default: 1000)"},
         {"--seed", NULL, OPTION_U64, &o.tally.seed, 0, 0, "N", "of these draws (default: 1)"},
+        {"--scores", NULL, OPTION_TEXT, &o.scores, 0, 0, "FOLDER",
+         "also write a folder for 'moviegen train --data': films of pairs with votes, prompts, and "
+         "scores from -1 to 1"},
+        {"--score-axes", NULL, OPTION_TEXT, &o.score_axes, 0, 0, "NAMES",
+         "whose votes make the scores (default: all axes')"},
         OPTION_JSON(&o.json),
         OPTION_END,
     };
@@ -429,17 +462,16 @@ static int run(const cli_command *self, int argc, char **argv)
                  self->usage);
         result = STATUS_USAGE;
     }
+    if (result == OPTIONS_OK && o.score_axes && !o.scores) {
+        complain(self, "--score-axes is for --scores FOLDER, which is missing");
+        result = STATUS_USAGE;
+    }
     if (result == OPTIONS_OK)
         result = key_read(self, words[0], &c);
     else
         count = 0;
-    if (count && result == STATUS_DONE) {
-        ballot b = {.command = self, .c = &c, .files = words + 1};
-        if (!ballot_read(&b, (uint32_t)count - 1) ||
-            !(o.json ? print_json(&b, &o) : print_text(&b, &o)))
-            result = STATUS_ERROR;
-        ballot_free(&b);
-    }
+    if (count && result == STATUS_DONE)
+        result = run_ballot(self, &o, &c, words, count);
     comparison_free(&c);
     free(words);
     return result;

@@ -11,11 +11,12 @@ import json
 import math
 import os
 import random
+import shutil
 import sys
 
 sys.dont_write_bytecode = True  # beside the sources
 import check_cli
-from check_cli import expect
+from check_cli import Skip, TINY_RECIPE, expect
 
 MASK = (1 << 64) - 1
 VIDEO = ["text-alignment", "subject-match", "motion-match", "visual-quality", "frame-consistency", "motion-completeness",
@@ -342,6 +343,156 @@ def test_bad_key(w):
     with open(folder + "/settings.csv", "w", encoding="utf-8") as f:
         f.write("setting,a,b\nname,x,y\n")
     votes_of(w, folder, path, status=1, texts=["settings.csv' lacks"])
+
+
+# ---- scores, to learn from ----
+
+def scores_of(folder):
+    """Score, caption and what the link leads to, of each film; and what else there is."""
+    found, names = {}, set(os.listdir(folder))
+    for name in sorted(names):
+        stem, ending = os.path.splitext(name)
+        if ending == ".txt":
+            continue
+        with open(f"{folder}/{stem}.txt", encoding="utf-8") as f:
+            caption = f.read()
+        with open(f"{folder}/{stem}.score.txt", encoding="utf-8") as f:
+            found[stem] = (f.read(), caption, os.readlink(f"{folder}/{name}"))
+        names -= {name, f"{stem}.txt", f"{stem}.score.txt"}
+    assert not names, names
+    return found
+
+
+def film_of(w, folder, left, item, side):
+    place = "left" if left[item] == side else "right"
+    return os.path.realpath(w.path(f"{folder}/raters/films/{item}-{place}.mp4"))
+
+
+def test_scores(w):
+    """Films of both sides, whichever place they had; what is left out; what is said."""
+    folder, left = compare(w, "trial", 5, "--axes", "realness,fun")
+    assert len(set(left.values())) == 2, left
+    answers = {"pair-001": {"realness": "a", "fun": "aab"}, "pair-002": {"realness": "bt", "fun": "t"},
+               "pair-004": {"fun": "ab"}, "pair-005": {"realness": "bbb", "fun": "b"}}
+    rows = [(f"rater{r}", item, axis, cast(left, item, {"t": "tie"}.get(answer, answer)))
+            for item, axes in answers.items() for axis, own in axes.items() for r, answer in enumerate(own)]
+    path = write(w.path("votes.csv"), rows)
+    plain = w.run("votes", folder, path)
+    expect(plain, 0)
+    os.mkdir(w.path("there"))
+    os.symlink("there", w.path("link"))
+    for out, options, wanted in (("scored", [], {1: ("0.5", "-0.5"), 2: ("-0.333333", "0.333333"), 4: ("0", "0"), 5: ("-1", "1")}),
+                                 ("there/", ["--score-axes", "fun,realness"], None),
+                                 ("real", ["--score-axes", "realness"], {1: ("1", "-1"), 2: ("-0.5", "0.5"), 5: ("-1", "1")}),
+                                 ("link", ["--score-axes", "fun"], {1: ("0.333333", "-0.333333"), 2: ("0", "0"), 4: ("0", "0"), 5: ("-1", "1")})):
+        if out == "link":
+            shutil.rmtree(w.path("there"))
+            os.mkdir(w.path("there"))
+        last = wanted = wanted or last
+        run = w.run("votes", "trial", path, "--scores", out, *options, "--json")
+        expect(run, 0)
+        line = json.loads(run.stdout)
+        zero = sum(2 for a, _ in wanted.values() if a == "0")
+        assert (line["scored"], line["undecided"], line["left_out"]) == (2 * len(wanted), zero, 5 - len(wanted)), line
+        found = scores_of(w.path(out))
+        assert found == {f"pair-00{i}-{side}": (score + "\n", f"prompt {i - 1}\n", film_of(w, "trial", left, f"pair-00{i}", side))
+                         for i, own in wanted.items() for side, score in zip("ab", own)}, (out, found)
+        for i in wanted:
+            for side in "ab":
+                with open(w.path(f"{out}/pair-00{i}-{side}.mp4"), "rb") as f:
+                    assert f.read() == f"{side}{i - 1}".encode(), (out, i, side)
+    assert os.path.islink(w.path("link"))
+    run = w.run("votes", folder, path, "--scores", w.path("told"))
+    expect(run, 0)
+    assert run.stdout == plain.stdout + f"\nwrote {w.path('told')}: 8 films with scores; 1 pair without votes is left out\n".encode(), run.stdout
+    run = w.run("votes", folder, write(w.path("ties.csv"), [("ann", item, "fun", "tie") for item in sorted(left)]), "--scores", w.path("ties"))
+    expect(run, 0)
+    assert run.stdout.endswith(b"ties: 10 films with scores\nall scores are 0: there is nothing to learn from them\n"), run.stdout
+    assert "scored" not in votes_of(w, folder, path)
+    assert not [name for name in os.listdir(w.folder) if name.endswith(".part")]
+
+
+def test_scores_refused(w):
+    """Nothing is left of a folder that could not be written."""
+    table = 'prompt,film\n"two\nlines",film1\n" ' + 1023 * "x" + ' ",film2\n' + 1024 * "y" + ",film3\nfour,film4\n"
+    folder, _ = compare(w, "trial", 4, "--axes", "fun,realness", table=table)
+    vote = {i: write(w.path(f"vote{i}.csv"), [("ann", f"pair-00{i}", "fun", "left")]) for i in (1, 2, 3, 4)}
+
+    def refused(number, out, *texts, options=(), status=1):
+        expect(w.run("votes", folder, vote[number], "--scores", out, *options), status, *texts)
+        assert not os.path.lexists(w.path("out")) and not os.path.lexists(w.path("out.part")), os.listdir(w.folder)
+
+    expect(w.run("votes", folder, vote[2], "--score-axes", "fun"), 2, "--score-axes is for --scores")
+    refused(2, "", "--scores needs the path of a folder, not ''")
+    refused(2, "out", "--score-axes: no axis 'aesthetics' in this comparison; axes are fun, realness", options=["--score-axes", "fun,aesthetics"])
+    refused(2, "out", "no axis ''", options=["--score-axes", ""])
+    refused(2, "out", "no pair has a vote on 'realness', which --score-axes names", options=["--score-axes", "realness"])
+    refused(2, "nowhere/out", "cannot make the folder 'nowhere/out.part': No such file")
+    refused(2, "vote2.csv", "'vote2.csv': Not a directory")
+    refused(1, "out", "the prompt of pair-001 has more than one line", "trial/key.csv'")
+    refused(3, "out", "the prompt of pair-003 is longer", "at most 1023 bytes")
+    refused(2, "trial", "the folder 'trial' of --scores is not empty, it has '")
+    os.mkdir(w.path("hidden"))
+    with open(w.path("hidden/.x"), "wb"):
+        pass
+    refused(2, "hidden", "is not empty, it has '.x'")
+    os.symlink("away", w.path("dangling"))
+    refused(2, "dangling", "cannot put a folder in the place of 'dangling': Not a directory")
+    assert not os.path.exists(w.path("dangling.part"))
+    os.mkdir(w.path("out.part"))
+    expect(w.run("votes", folder, vote[2], "--scores", "out"), 1, "'out.part' is there", "remove it")
+    os.rmdir(w.path("out.part"))
+    with open(folder + "/key.csv", "r+b") as f:
+        key = f.read()
+        f.seek(0)
+        f.write(key.replace(b"four", b"\xff\xfe\xfd\xfc"))
+    refused(4, "out", "the prompt of pair-004 is no UTF-8")
+    with open(folder + "/key.csv", "wb") as f:
+        f.write(key)
+    films = w.path("trial/raters/films")
+    os.rename(films + "/pair-004-left.mp4", films + "/pair-004-left.8x4x16.24-1.png")
+    refused(4, "out", "pair-004-left.8x4x16.24-1.png' is a picture of frames", "FFmpeg plug-in", "folders of films")
+    os.remove(films + "/pair-004-left.8x4x16.24-1.png")
+    refused(4, "out", "trial/raters/films' has no film 'pair-004-left.mp4'")
+    os.symlink("nothing.mp4", films + "/pair-004-left.mp4")
+    refused(4, "out", "cannot link 'out.part/pair-004-", "No such file")
+    expect(w.run("votes", folder, vote[2], "--scores", "out"), 0)  # the others do not matter
+    assert list(scores_of(w.path("out"))) == ["pair-002-a", "pair-002-b"]
+    os.rename(films, films + " away")
+    expect(w.run("votes", folder, vote[2], "--scores", "more"), 1, "cannot read the folder", "raters/films")
+
+
+def test_scores_learnt(w):
+    """From films of a model through votes to a model that prefers some of them."""
+    if not os.path.exists(os.path.join(os.path.dirname(w.program), "../../lib/plugins/mgen_ffmpeg.so")):
+        raise Skip("no FFmpeg plug-in in this build, and training reads .mp4")
+    model = w.copy_model("model")
+    with open(w.path("prompts.txt"), "w", encoding="utf-8") as f:
+        f.write("".join(f"a thing, number {i}\n" for i in range(6)))
+    expect(w.run("compare", model, model, "--steps-a", "1", "--steps-b", "3", "--prompts", "prompts.txt", "--out", "trial", "--format", "mp4",
+                 "-q"), 0)
+    with open(w.path("trial/key.csv"), encoding="utf-8", newline="") as f:
+        left = {row["item"]: row["left"] for row in csv.DictReader(f)}
+
+    def train(out, answers, stage="try"):
+        path = write(w.path(out + ".csv"), [("ann", item, "realness", cast(left, item, answer)) for item, answer in zip(sorted(left), answers)])
+        expect(w.run("votes", "trial", path, "--scores", out), 0)
+        return w.run("train", "--recipe", "recipe.json", "--stage", stage, "--dir", "model", "--data", out, "--frames", "8", "--size", "16", "-q")
+
+    stage = {key: value for key, value in TINY_RECIPE["stages"][1].items() if key != "text_encoder"}
+    stage |= {"name": "stay", "text_encoders": {"ul2": {"from": "text_encoder", "frozen": True}}, "start_from": "video_model", "prefer": {},
+              "drop": 0, "clips": 9, "batch": 9}
+    with open(w.path("recipe.json"), "w", encoding="utf-8") as f:
+        json.dump({**TINY_RECIPE, "stages": [stage, {**stage, "name": "try", "save_as": "preferred"}]}, f)
+    learnt = []
+    for out, answers in (("liked", "aabbab"), ("disliked", "bbaaba")):
+        expect(train(out, answers), 0)
+        with open(w.path("model/preferred_video_model.safetensors"), "rb") as f:
+            learnt.append(f.read())
+    assert learnt[0] != learnt[1]  # of the same films
+    expect(train("ties", ["tie"] * 6), 1, "has a score, of which preferences are learnt")
+    expect(train("last", "aabbab", "stay"), 0)
+    expect(w.run("generate", "a thing", "--model", "model", "--steps", "2", "--out", "film.y4m", "-q"), 0)
 
 
 if __name__ == "__main__":
