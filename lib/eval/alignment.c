@@ -90,10 +90,10 @@ static void told(const mgi_clip_shape *clip, int64_t i, mgi_world_said *out)
 }
 
 static mgen_status see(mgen_context *ctx, const mgi_networks *n, const uint8_t *pixels,
-                       mgi_world_said *out)
+                       int64_t films, mgi_world_said *out)
 {
-    return mgi_world_check(ctx, pixels, (int)n->clip.width, (int)n->clip.height,
-                           (int)n->clip.frames, out);
+    return mgi_world_check_films(ctx, pixels, films, (int)n->clip.width, (int)n->clip.height,
+                                 (int)n->clip.frames, out);
 }
 
 mgen_status mgi_alignment_check(mgen_context *ctx, const mgi_clip_shape *c, const char *protocol)
@@ -127,24 +127,26 @@ mgen_status mgi_eval_alignment(mgen_context *ctx, const mgi_networks *n, const m
         }
         MGI_TRY_GOTO(status, mgi_eval_generate(ctx, n, r, asked_for, NULL, first, rows, pixels),
                      done);
+        mgi_world_said seen[MGI_EVAL_BATCH], asked[MGI_EVAL_BATCH];
+        MGI_TRY_GOTO(status, see(ctx, n, pixels, rows, seen), done);
         for (int64_t i = 0; i < rows; i++) {
             uint8_t *film = pixels + (size_t)i * clip;
-            mgi_world_said asked, next, wrong, seen;
-            parse(c, text[i], &asked);
+            mgi_world_said next, wrong;
+            parse(c, text[i], &asked[i]);
             told(c, first + i + 1, &next);
             told(c, first + i + 2, &wrong);
-            MGI_TRY_GOTO(status, see(ctx, n, film, &seen), done);
-            mgi_world_tally_add(&hits, &asked, &seen);
-            mgi_world_tally_add(&control, &wrong, &seen);
-            mgi_world_tally_add(&counted, &next, &seen);
+            mgi_world_tally_add(&hits, &asked[i], &seen[i]);
+            mgi_world_tally_add(&control, &wrong, &seen[i]);
+            mgi_world_tally_add(&counted, &next, &seen[i]);
             mgi_world_draw(&scene[i], (int)c->width, (int)c->height, 0, (int)c->frames, film);
             MGI_TRY_GOTO(
                 status,
                 mgi_eval_reconstruct(ctx, n->tae, c->frames, c->height, c->width, film, film),
                 done);
-            MGI_TRY_GOTO(status, see(ctx, n, film, &seen), done);
-            mgi_world_tally_add(&ceiling, &asked, &seen);
         }
+        MGI_TRY_GOTO(status, see(ctx, n, pixels, rows, seen), done);
+        for (int64_t i = 0; i < rows; i++)
+            mgi_world_tally_add(&ceiling, &asked[i], &seen[i]);
         if (r->progress && r->progress(r->user, (int)(first + rows), (int)r->n))
             status = mgi_fail(ctx, MGEN_E_CANCELLED, "the measurement was stopped");
     }

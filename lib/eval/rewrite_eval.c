@@ -108,17 +108,16 @@ static mgi_world_said asked_for(const mgi_world_said *says)
 static mgen_status look(measurement *m, int way, const batch *b)
 {
     const mgi_clip_shape *c = &m->n->clip;
-    const size_t clip = (size_t)(c->frames * c->width * c->height * 3);
     const char *prompts[MGI_EVAL_BATCH];
+    mgi_world_said seen[MGI_EVAL_BATCH];
     for (int64_t i = 0; i < b->count; i++)
         prompts[i] = way == REWRITTEN ? b->written[i] : way == PLAIN ? b->typed[i] : b->told[i];
     MGI_TRY(mgi_eval_generate(m->ctx, m->n, m->r, prompts, NULL, b->first, b->count, m->pixels));
+    MGI_TRY(mgi_world_check_films(m->ctx, m->pixels, b->count, (int)c->width, (int)c->height,
+                                  (int)c->frames, seen));
     for (int64_t i = 0; i < b->count; i++) {
         const mgi_world_said asked = asked_for(&b->says[i]);
-        mgi_world_said seen;
-        MGI_TRY(mgi_world_check(m->ctx, m->pixels + (size_t)i * clip, (int)c->width, (int)c->height,
-                                (int)c->frames, &seen));
-        mgi_world_tally_add(&m->seen[way], &asked, &seen);
+        mgi_world_tally_add(&m->seen[way], &asked, &seen[i]);
     }
     return MGEN_OK;
 }

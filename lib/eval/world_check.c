@@ -11,6 +11,7 @@
 #include "eval/world_check.h"
 
 #include "core/alloc.h"
+#include "core/pool.h"
 #include "eval/world_look.h"
 
 #include <math.h>
@@ -267,40 +268,86 @@ static void tell(mgi_look *look, mgi_world_said *out)
     mgi_look_sign(look, out->sign);
 }
 
-mgen_status mgi_world_check(mgen_context *ctx, const uint8_t *frames, int width, int height,
-                            int count, mgi_world_said *out)
+/* What reading a film takes. */
+typedef struct room {
+    mgi_look look;
+    part (*parts)[MGI_WORLD_COLOURS]; /* of each frame */
+} room;
+
+static void room_free(mgen_context *ctx, room *r)
 {
-    mgi_look *look;
-    part(*parts)[MGI_WORLD_COLOURS] = NULL;
-    mgen_status status;
-    *out = (mgi_world_said){.background = -1, .camera = -1};
-    if (width < 16 || height < 16 || count < 1 || width > PIXELS_MAX / height)
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "the checker reads frames of 16 x 16 to %d pixels, not %d x %d", PIXELS_MAX,
-                        width, height);
-    MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *look, &look));
-    look->frames = frames;
+    mgi_free(ctx, r->parts);
+    mgi_free(ctx, r->look.label);
+    mgi_free(ctx, r->look.background);
+}
+
+static mgen_status room_make(mgen_context *ctx, int width, int height, int count, room *r)
+{
+    mgi_look *look = &r->look;
     look->width = width;
     look->height = height;
     look->pixels = width * height;
     look->count = count < MGI_LOOK_FRAMES ? count : MGI_LOOK_FRAMES;
-    size_t pixels = (size_t)(look->count * look->pixels);
-    MGI_TRY_GOTO(status, mgi_alloc(ctx, pixels * 3 * sizeof(float), &look->background), done);
-    MGI_TRY_GOTO(status, mgi_alloc(ctx, pixels, &look->label), done);
-    MGI_TRY_GOTO(status, mgi_alloc_zero(ctx, (size_t)look->count, sizeof *parts, &parts), done);
+    const size_t pixels = (size_t)(look->count * look->pixels);
+    MGI_TRY(mgi_alloc(ctx, pixels * 3 * sizeof(float), &look->background));
+    MGI_TRY(mgi_alloc(ctx, pixels, &look->label));
+    return mgi_alloc_zero(ctx, (size_t)look->count, sizeof *r->parts, &r->parts);
+}
+
+static void read_film(room *r, const uint8_t *frames, int count, mgi_world_said *out)
+{
+    mgi_look *look = &r->look;
+    *out = (mgi_world_said){.background = -1, .camera = -1};
+    look->frames = frames;
     out->background = mgi_look_background(look);
     if (out->background < 0)
-        goto done;
+        return;
     look->path[0].zoom = 1.0f;
     if (count > 1)
         out->camera = mgi_look_camera(look);
     draw_backgrounds(look);
-    find_objects(look, parts);
+    find_objects(look, r->parts);
     tell(look, out);
-done:
-    mgi_free(ctx, parts);
-    mgi_free(ctx, look->label);
-    mgi_free(ctx, look->background);
-    mgi_free(ctx, look);
+}
+
+typedef struct reading {
+    room *rooms; /* of each film */
+    const uint8_t *frames;
+    int count;
+    mgi_world_said *out;
+} reading;
+
+static void read_one(void *arg, int64_t i, int thread)
+{
+    const reading *w = arg;
+    room *r = &w->rooms[i];
+    (void)thread;
+    read_film(r, w->frames + (size_t)i * (size_t)w->count * (size_t)r->look.pixels * 3, w->count,
+              &w->out[i]);
+}
+
+mgen_status mgi_world_check_films(mgen_context *ctx, const uint8_t *frames, int64_t films,
+                                  int width, int height, int count, mgi_world_said *out)
+{
+    reading w = {.frames = frames, .count = count, .out = out};
+    mgen_status status = MGEN_OK;
+    if (width < 16 || height < 16 || count < 1 || width > PIXELS_MAX / height)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "the checker reads frames of 16 x 16 to %d pixels, not %d x %d", PIXELS_MAX,
+                        width, height);
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)films, sizeof *w.rooms, &w.rooms));
+    for (int64_t i = 0; i < films && status == MGEN_OK; i++)
+        status = room_make(ctx, width, height, count, &w.rooms[i]);
+    if (status == MGEN_OK)
+        mgi_pool_run(ctx->pool, films, read_one, &w);
+    for (int64_t i = 0; i < films; i++)
+        room_free(ctx, &w.rooms[i]);
+    mgi_free(ctx, w.rooms);
     return status;
+}
+
+mgen_status mgi_world_check(mgen_context *ctx, const uint8_t *frames, int width, int height,
+                            int count, mgi_world_said *out)
+{
+    return mgi_world_check_films(ctx, frames, 1, width, height, count, out);
 }

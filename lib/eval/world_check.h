@@ -13,5 +13,8 @@
  * rate are -1, -1 and 0. Of long clips the first 64 frames are looked at. NO_MEMORY, LIMIT. */
 mgen_status mgi_world_check(mgen_context *ctx, const uint8_t *frames, int width, int height,
                             int count, mgi_world_said *out);
+/* The same of films that lie one after the other, each read by a thread of the pool. */
+mgen_status mgi_world_check_films(mgen_context *ctx, const uint8_t *frames, int64_t films,
+                                  int width, int height, int count, mgi_world_said *out);
 
 #endif

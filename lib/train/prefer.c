@@ -69,11 +69,10 @@ static mgen_status make_some(work *w, int64_t prompt, const char *caption, int64
 {
     const mgi_prefer_request *q = w->q;
     const mgi_clip_shape *c = &q->networks->clip;
-    const int64_t clip = c->frames * c->width * c->height * 3;
     const uint64_t numbers[] = {q->seed, (uint64_t)prompt};
     const char *prompts[TOGETHER];
     uint64_t seeds[TOGETHER];
-    mgi_world_said asked, seen;
+    mgi_world_said asked, seen[TOGETHER];
     mgi_film_bytes film = {.out = w->pixels, .height = c->height, .width = c->width};
     for (int64_t i = 0; i < rows; i++) {
         prompts[i] = caption;
@@ -91,11 +90,10 @@ static mgen_status make_some(work *w, int64_t prompt, const char *caption, int64
     mgi_world_parse(caption, &asked);
     if (c->frames == 1)
         mgi_world_tally_picture(&asked);
-    for (int64_t i = 0; i < rows; i++) {
-        MGI_TRY(mgi_world_check(w->ctx, w->pixels + i * clip, (int)c->width, (int)c->height,
-                                (int)c->frames, &seen));
-        scores[i] = score(&asked, &seen);
-    }
+    MGI_TRY(mgi_world_check_films(w->ctx, w->pixels, rows, (int)c->width, (int)c->height,
+                                  (int)c->frames, seen));
+    for (int64_t i = 0; i < rows; i++)
+        scores[i] = score(&asked, &seen[i]);
     return MGEN_OK;
 }
 
