@@ -57,6 +57,7 @@ for word in "$@"; do
     esac
 done
 [ ${#suites[@]} -gt 0 ] || suites=("${short[@]}")
+mapfile -t suites < <(printf '%s\n' "${suites[@]}" | awk '!seen[$0]++') # each once
 
 logs=$root/build-test/logs
 mkdir -p "$logs"
@@ -127,12 +128,17 @@ build_plain() {
 # Checks run beside others, those of one suite beside the next one's, as many at a time as there are processors. What they
 # say comes in the order in which they began, once all before them are done.
 begun=()
+declare -A named=() # all so far: a log has its check's name
 later=() # functions that begin checks when all others are done
 installing=
 begin() { # name, command...; the command calls pass, fail, skip or tap
     local name=$1
     shift
-    [[ " ${begun[*]} " != *" $name "* ]] || finish
+    if [ -n "${named[$name]-}" ]; then
+        fail "$name: two checks have this name"
+        return
+    fi
+    named[$name]=yes
     while [ "$(jobs -rp | grep -cvx "${installing:-none}")" -ge "$jobs" ]; do
         wait -n
     done
@@ -235,7 +241,7 @@ suite_unit() {
 suite_api() {
     build_plain || return
     rm -f "$logs/api.trace"
-    MOVIEGEN_TRACE=$logs/api.trace programs build-test/tests/api ''
+    MOVIEGEN_TRACE=$logs/api.trace programs build-test/tests/api api-
     later+=(check_coverage)
 }
 check_coverage() {
@@ -353,7 +359,7 @@ suite_binaries() {
     fi
 }
 suite_asan-api() {
-    build_asan_plain && programs build-asan/tests/api asan-
+    build_asan_plain && programs build-asan/tests/api asan-api-
 }
 suite_clang() {
     await_rust
@@ -363,13 +369,13 @@ suite_clang() {
     fi
     CC=clang build build-clang || return
     programs build-clang/tests clang-
-    programs build-clang/tests/api clang-
+    programs build-clang/tests/api clang-api-
     kernels build-clang clang-
 }
 suite_tsan() {
     build build-tsan -Db_sanitize=thread -Db_lundef=false || return
     programs build-tsan/tests tsan-
-    programs build-tsan/tests/api tsan-
+    programs build-tsan/tests/api tsan-api-
     kernels build-tsan tsan- --cases 8
 }
 suite_large() {
