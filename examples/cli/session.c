@@ -8,10 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifndef CLI_DATA_DIR
-#define CLI_DATA_DIR "/usr/local/share/moviegen"
-#endif
-
 #define WAITS 1.0 /* seconds of work in the library of which nothing is drawn */
 
 static volatile sig_atomic_t interrupt_seen;

@@ -8,10 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifndef MGI_PLUGIN_DIR
-#define MGI_PLUGIN_DIR "/usr/local/lib/moviegen"
-#endif
-
 /* Load `file`. The code stays mapped after dlclose(): the libraries that plug-ins link start threads and
  * keep thread-local data, which do not survive being unloaded. */
 static mgen_status load_file(mgen_context *ctx, const mgi_plugin_kind *kind, const char *file,
