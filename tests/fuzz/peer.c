@@ -3,6 +3,7 @@
  * goes. Nothing but messages that were asked for is written, and what is kept is given back. */
 #include "fuzz.h"
 
+#include "../unit/peer_frame.h"
 #include "core/alloc.h"
 #include "dist/sockets.h"
 
@@ -117,23 +118,16 @@ static bool read_peer(mgen_context *ctx, const uint8_t *data, size_t size, const
 
 /* ---- seeds ---------------------------------------------------------------------------------------- */
 
-/* A frame as it travels, without bytes behind it. */
 static void put_frame(int fd, uint32_t kind, int32_t tag, uint64_t id, int64_t total)
 {
-    struct {
-        uint32_t magic, kind;
-        int32_t tag;
-        uint32_t bytes;
-        uint64_t id;
-        int64_t total;
-    } f = {0x6e65676d, kind, tag, 0, id, total};
+    const peer_frame f = {PEER_MAGIC, kind, tag, 0, id, total};
     FUZZ_CHECK(write(fd, &f, sizeof f) == sizeof f);
 }
 
 /* What the other rank says: it sends what this one receives, and wants what this one gives. */
 static uint8_t *make(uint8_t how, size_t *size)
 {
-    enum { ROOM = 1 << 15, OFFER = 2, ACCEPT = 3 };
+    enum { ROOM = 1 << 15 };
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *ctx;
     mgi_sockets *s;
@@ -144,8 +138,8 @@ static uint8_t *make(uint8_t how, size_t *size)
     FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
     FUZZ_CHECK(mgi_sockets_create(ctx, 1, 2, (int[]){ends[0], -1}, &s) == MGEN_OK);
     FUZZ_CHECK(ask(s, 0, true, &a));
-    put_frame(ends[1], ACCEPT, messages[LARGE].tag, 4, messages[LARGE].bytes); /* its fourth */
-    put_frame(ends[1], OFFER, messages[GIVEN].tag, 1, messages[GIVEN].bytes);  /* our first */
+    put_frame(ends[1], PEER_ACCEPT, messages[LARGE].tag, 4, messages[LARGE].bytes); /* its fourth */
+    put_frame(ends[1], PEER_OFFER, messages[GIVEN].tag, 1, messages[GIVEN].bytes);  /* our first */
     for (int i = 0; i < TIMES; i++)
         test_all(s, &a);
     data[0] = how;

@@ -4,12 +4,12 @@
 #ifndef FAULTY_COMM_H
 #define FAULTY_COMM_H
 
+#include "clock.h"
 #include "core/alloc.h"
 #include "dist/comm_engine.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     FAULT_NONE,
@@ -41,11 +41,6 @@ typedef struct faulty {
     mgi_comm_work *works[MGI_COMM_PENDING];
 } faulty;
 
-static void fault_sleep(int64_t ms)
-{
-    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
-
 /* Is it one of those calls in which a word differs? */
 static bool fault_lies(const faulty *f, const mgi_comm_call *call)
 {
@@ -63,7 +58,7 @@ static mgen_status fault_strike(faulty *f, mgi_comm_call *call)
     bool now = f->fault->calls++ == f->fault->at;
     if (f->fault->kind == FAULT_SILENT && f->fault->calls > f->fault->at) {
         while (!atomic_load(f->fault->released))
-            fault_sleep(1);
+            sleep_ms(1);
         return mgi_fail(f->base.ctx, MGEN_E_TIMEOUT, "this rank was silent");
     }
     if (f->fault->kind == FAULT_WORD && fault_lies(f, call))
@@ -73,7 +68,7 @@ static mgen_status fault_strike(faulty *f, mgi_comm_call *call)
     if (f->fault->kind == FAULT_STATUS)
         return mgi_fail(f->base.ctx, f->fault->status, "injected");
     if (f->fault->kind == FAULT_LATE)
-        fault_sleep(f->fault->late_ms);
+        sleep_ms(f->fault->late_ms);
     if (f->fault->kind == FAULT_COUNT && call->count > 0)
         call->count--;
     if (f->fault->kind == FAULT_DTYPE)

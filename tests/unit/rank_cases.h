@@ -3,6 +3,7 @@
 #ifndef RANK_CASES_H
 #define RANK_CASES_H
 
+#include "clock.h"
 #include "comm_cases.h"
 #include "core/alloc.h"
 #include "dist/mesh.h"
@@ -13,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { RANKS = 4, TIMEOUT_MS = 400 };
@@ -24,18 +24,6 @@ static mgen_context *make_context(void)
     mgen_context *ctx;
     params.threads = 1;
     return mgi_context_init(&ctx, &params) == MGEN_OK ? ctx : NULL;
-}
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void sleep_ms(int64_t ms)
-{
-    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
 /* ---- one rank --------------------------------------------------------------------------------------- */

@@ -294,7 +294,7 @@ static void chain(rank_state *s)
     CHECK(mgi_comm_split(s->comm, s->rank / 2, 0, &row) == MGEN_OK);
     CHECK(mgi_comm_split(s->comm, s->rank % 2, 0, &column) == MGEN_OK);
     if (s->rank == 1 || s->rank == 2)
-        fault_sleep(50); /* rank 0's time is over first */
+        sleep_ms(50); /* rank 0's time is over first */
     if (s->rank == 1)
         s->status = mgi_comm_barrier(column);
     if (s->rank == 0 || s->rank == 2) {
@@ -306,7 +306,7 @@ static void chain(rank_state *s)
     if (s->rank != 3)
         returned++;
     while (s->rank == 3 && returned < 3)
-        fault_sleep(1);
+        sleep_ms(1);
     mgi_comm_destroy(row);
     mgi_comm_destroy(column);
 }

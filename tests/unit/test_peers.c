@@ -7,10 +7,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "clock.h"
 #include "core/alloc.h"
 #include "core/hash.h"
 #include "dist/comm.h"
+#include "free_port.h"
 #include "kernels/mgk.h"
+#include "peer_frame.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -22,25 +25,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { TIMEOUT_MS = 1000 /* meeting takes a few, of a busy machine many */ };
 
 static char address[80];
 static uint16_t port;
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void sleep_ms(int64_t ms)
-{
-    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
 
 /* ---- the rank ------------------------------------------------------------------------------------- */
 
@@ -83,18 +73,9 @@ static void *rank_main(void *arg)
     return NULL;
 }
 
-/* Below those that the system gives to whoever asks for any. */
 static void choose_port(void)
 {
-    static unsigned next;
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    next = next ? next : (unsigned)getpid() * 11;
-    do
-        at.sin_port = htons((uint16_t)(20000 + next++ % 12000));
-    while (bind(fd, (struct sockaddr *)&at, sizeof at));
-    close(fd);
-    port = ntohs(at.sin_port);
+    port = free_port();
     snprintf(address, sizeof address, "tcp://localhost:%u", port);
 }
 
@@ -170,15 +151,12 @@ static int join(void)
 /* A small message as it travels. */
 static bool say_frame(int fd, int32_t tag, const void *data, uint32_t bytes)
 {
-    char frame[32 + 1024] = "mgen";
-    const uint32_t kind = 1;
-    const int64_t total = bytes;
-    memcpy(frame + 4, &kind, 4);
-    memcpy(frame + 8, &tag, 4);
-    memcpy(frame + 12, &bytes, 4);
-    memcpy(frame + 24, &total, 8);
-    memcpy(frame + 32, data, bytes);
-    return say(fd, frame, 32 + bytes);
+    struct {
+        peer_frame frame;
+        char data[1024];
+    } message = {{PEER_MAGIC, PEER_SMALL, tag, bytes, 0, bytes}, ""};
+    memcpy(message.data, data, bytes);
+    return say(fd, &message, sizeof message.frame + bytes);
 }
 
 typedef struct hello {
@@ -327,13 +305,7 @@ static void test_heads(void **state)
 static void test_outcome(void **state)
 {
     (void)state;
-    struct {
-        uint32_t magic, kind;
-        int32_t tag;
-        uint32_t bytes;
-        uint64_t id;
-        int64_t total;
-    } frame;
+    peer_frame frame;
     struct {
         int32_t status;
         char said[252];

@@ -464,7 +464,7 @@ static void test_kills(void **state)
         close(acknowledge[1]);
         bool begun = read(acknowledge[0], &told, sizeof told) == sizeof told;
         assert_true(begun);
-        fault_sleep(rand() % 20);
+        sleep_ms(rand() % 20);
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         while (read(acknowledge[0], &told, sizeof told) == sizeof told)
@@ -484,7 +484,7 @@ static mgen_status save_many(shard_rank *r)
     for (int64_t n = 2; n < 60; n++) {
         fake_visit(&r->run, n, true);
         MGI_TRY(mgi_checkpoint_save(r->ctx, &fake_kind, &r->run, r->job->to));
-        fault_sleep(2); /* or a slow reader never gets through */
+        sleep_ms(2); /* or a slow reader never gets through */
     }
     return MGEN_OK;
 }
@@ -518,7 +518,7 @@ static void test_read_meanwhile(void **state)
 
 static void *die(void *ms)
 {
-    fault_sleep(*(int *)ms);
+    sleep_ms(*(int *)ms);
     kill(getpid(), SIGKILL);
     return NULL;
 }

@@ -9,6 +9,8 @@
 
 #include "core/hash.h"
 #include "dist/sockets.h"
+#include "free_port.h"
+#include "peer_frame.h"
 #include "rank_cases.h"
 
 #include <arpa/inet.h>
@@ -67,21 +69,6 @@ static void launch(int ranks, const char *what)
     hear_all(pipes[0]);
     for (int r = 0; r < count; r++)
         waitpid(pids[r], &status, 0);
-}
-
-/* Below those that the system gives to whoever asks for any. */
-static uint16_t free_port(void)
-{
-    static unsigned next;
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t length = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    next = next ? next : (unsigned)getpid() * 7;
-    do
-        at.sin_port = htons((uint16_t)(20000 + next++ % 12000));
-    while (bind(fd, (struct sockaddr *)&at, length));
-    close(fd);
-    return ntohs(at.sin_port);
 }
 
 static uint16_t use_port(void)
@@ -488,17 +475,10 @@ static void close_pair(pair *p)
     mgi_context_free(p->ctx);
 }
 
-/* A frame as it travels. */
 static void send_frame(const pair *p, uint32_t kind, int32_t tag, uint32_t bytes, uint64_t id,
                        int64_t total)
 {
-    struct {
-        uint32_t magic, kind;
-        int32_t tag;
-        uint32_t bytes;
-        uint64_t id;
-        int64_t total;
-    } f = {0x6e65676d, kind, tag, bytes, id, total};
+    const peer_frame f = {PEER_MAGIC, kind, tag, bytes, id, total};
     assert_int_equal(send(p->other, &f, sizeof f, MSG_NOSIGNAL), sizeof f);
 }
 
@@ -515,19 +495,20 @@ static void test_bad_frames(void **state)
     } bad[] = {
         {0, 5, 0, 1, 0, "no message of this library"},
         {6, 5, 0, 1, 0, "no message of this library"},
-        {1, -5, 4, 1, 4, "no message of this library"},
-        {1, 5, 8193, 1, 8193, "no message of this library"},
-        {1, 5, UINT32_MAX, 1, -1, "no message of this library"},
-        {1, 5, 4, 1, 5, "no message of this library"},
-        {2, 5, 0, 1, 8192, "no message of this library"}, /* small ones are not offered */
-        {2, 5, 1, 1, 10000, "no message of this library"},
-        {2, 5, 0, 1, INT64_MAX, "sent 9223372036854775807 bytes where 10000 were expected"},
-        {2, 5, 0, 1, 10001, "sent 10001 bytes where 10000 were expected"},
-        {1, 5, 0, 1, 0, "sent 0 bytes where 10000 were expected"},
-        {4, 5, 0, 1, 0, "no message of this library"},
-        {4, 5, 1 << 21, 1, 1 << 21, "no message of this library"},
-        {4, 5, 100, 1, 100, "data that was not asked for"},
-        {5, 5, 0, 1, 0, "ended what it had not sent"},
+        {PEER_SMALL, -5, 4, 1, 4, "no message of this library"},
+        {PEER_SMALL, 5, 8193, 1, 8193, "no message of this library"},
+        {PEER_SMALL, 5, UINT32_MAX, 1, -1, "no message of this library"},
+        {PEER_SMALL, 5, 4, 1, 5, "no message of this library"},
+        {PEER_OFFER, 5, 0, 1, 8192, "no message of this library"}, /* small ones are not offered */
+        {PEER_OFFER, 5, 1, 1, 10000, "no message of this library"},
+        {PEER_OFFER, 5, 0, 1, INT64_MAX,
+         "sent 9223372036854775807 bytes where 10000 were expected"},
+        {PEER_OFFER, 5, 0, 1, 10001, "sent 10001 bytes where 10000 were expected"},
+        {PEER_SMALL, 5, 0, 1, 0, "sent 0 bytes where 10000 were expected"},
+        {PEER_DATA, 5, 0, 1, 0, "no message of this library"},
+        {PEER_DATA, 5, 1 << 21, 1, 1 << 21, "no message of this library"},
+        {PEER_DATA, 5, 100, 1, 100, "data that was not asked for"},
+        {PEER_END, 5, 0, 1, 0, "ended what it had not sent"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         pair p;
@@ -557,15 +538,15 @@ static void test_bad_data(void **state)
         open_pair(&p);
         assert_int_equal(
             t->receive(p.s, data, sizeof data, 1, 5, &request, p.error, sizeof p.error), 0);
-        send_frame(&p, 2, 5, 0, 1, 10000);
+        send_frame(&p, PEER_OFFER, 5, 0, 1, 10000);
         assert_int_equal(t->test(p.s, &request, p.error, sizeof p.error), 0);
         assert_true(request != 0);
         if (way == 0)
-            send_frame(&p, 4, 5, 10001, 1, 10000);
+            send_frame(&p, PEER_DATA, 5, 10001, 1, 10000);
         if (way == 1)
-            send_frame(&p, 5, 5, 0, 1, 10000);
+            send_frame(&p, PEER_END, 5, 0, 1, 10000);
         if (way >= 2)
-            send_frame(&p, 4, 5, 9000, 1, 10000);
+            send_frame(&p, PEER_DATA, 5, 9000, 1, 10000);
         if (way == 3)
             assert_int_equal(send(p.other, data, 500, 0), 500);
         if (way == 4) /* half a head behind it */
@@ -599,7 +580,7 @@ static void test_unasked(void **state)
     int32_t status = 0;
     static char small[8192];
     while (!status && sent < 20000) {
-        send_frame(&p, 1, 7, sizeof small, 1, sizeof small);
+        send_frame(&p, PEER_SMALL, 7, sizeof small, 1, sizeof small);
         if (send(p.other, small, sizeof small, MSG_NOSIGNAL) < 0)
             break;
         sent++;
