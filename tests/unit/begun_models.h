@@ -31,12 +31,6 @@ static int make_models(void **state)
     return 0;
 }
 
-static int free_models(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
 static void assert_refused_on(const mgi_stage *stage, mgi_dataset *data, mgen_status status,
                               const char *said)
 {

@@ -76,4 +76,10 @@ static int make_context_and_folder(void **state)
     return 0;
 }
 
+static int free_context_and_folder(void **state)
+{
+    mgi_context_free(ctx);
+    return remove_folder(state);
+}
+
 #endif

@@ -26,12 +26,6 @@ static int make_codec(void **state)
     return 0;
 }
 
-static int free_codec(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
 static void end(struct mgi_stage_run *r)
 {
     mgi_stage_audio.destroy(r);
@@ -299,5 +293,5 @@ int main(void)
         cmocka_unit_test(test_left_out), cmocka_unit_test(test_learns),
         cmocka_unit_test(test_resumes),  cmocka_unit_test(test_refused),
     };
-    return cmocka_run_group_tests(tests, make_codec, free_codec);
+    return cmocka_run_group_tests(tests, make_codec, free_context_and_folder);
 }

@@ -208,5 +208,5 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_passes), cmocka_unit_test(test_back),
                                        cmocka_unit_test(test_back_cache),
                                        cmocka_unit_test(test_back_stage)};
-    return cmocka_run_group_tests_name("back", tests, make_models, free_models);
+    return cmocka_run_group_tests_name("back", tests, make_models, free_context_and_folder);
 }

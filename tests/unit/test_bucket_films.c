@@ -16,6 +16,7 @@
 #include "data/dataset_edits.h"
 #include "failing_memory.h"
 #include "find_plugin.h"
+#include "logged.h"
 #include "media/film_read.h"
 #include "pair_films.h"
 #include "train/checkpoint.h"
@@ -263,14 +264,6 @@ static void test_clips(void **state)
 }
 
 /* ---- what is refused ------------------------------------------------------------------------------ */
-
-static char logged[4000];
-
-static void keep_log(void *user, int32_t level, const char *text)
-{
-    (void)user, (void)level;
-    snprintf(logged + strlen(logged), sizeof logged - strlen(logged), "%s\n", text);
-}
 
 /* A film that fills none is told; a bucket without films gives its share to the others. */
 static void test_short(void **state)
@@ -785,5 +778,5 @@ int main(void)
         cmocka_unit_test(test_plugin),     cmocka_unit_test(test_training),
         cmocka_unit_test(test_parts),      cmocka_unit_test(test_autoencoder),
         cmocka_unit_test(test_memory),     cmocka_unit_test(test_ranks)};
-    return cmocka_run_group_tests_name("bucket_films", tests, make_models, free_models);
+    return cmocka_run_group_tests_name("bucket_films", tests, make_models, free_context_and_folder);
 }

@@ -74,14 +74,9 @@ static void test_rates(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
-static int end(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_rates)};
-    return cmocka_run_group_tests_name("bucket_rates", tests, make_context_and_folder, end);
+    return cmocka_run_group_tests_name("bucket_rates", tests, make_context_and_folder,
+                                       free_context_and_folder);
 }

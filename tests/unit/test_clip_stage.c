@@ -412,12 +412,6 @@ static int start(void **state)
     return 0;
 }
 
-static int end(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -431,5 +425,5 @@ int main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_goes_on_with_the_scale),
     };
-    return cmocka_run_group_tests(tests, start, end);
+    return cmocka_run_group_tests(tests, start, free_context_and_folder);
 }

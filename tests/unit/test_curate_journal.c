@@ -10,6 +10,7 @@
 #include "core/hash.h"
 #include "data/curate_journal.h"
 #include "folder_context.h"
+#include "logged.h"
 #include "media/media.h"
 #include "raw_films.h"
 
@@ -31,15 +32,6 @@ static const int kinds[FILMS - BROKEN] = {MGI_RAW_CLEAN, MGI_RAW_SHORT, MGI_RAW_
                                           MGI_RAW_SMALL, MGI_RAW_SHORT, MGI_RAW_SMALL};
 
 static const char usual[] = "{\"base\": \"toybox\", \"width_min\": 0, \"portrait_max\": 1}";
-
-static char logged[8192];
-
-static void keep_log(void *user, int32_t level, const char *text)
-{
-    const size_t used = strlen(logged);
-    (void)user;
-    snprintf(logged + used, sizeof logged - used, "%d %s\n", level, text);
-}
 
 static const char *in_folder(const char *name)
 {

@@ -560,5 +560,5 @@ int main(void)
                                        cmocka_unit_test(test_start),
                                        cmocka_unit_test(test_deeper),
                                        cmocka_unit_test(test_refused)};
-    return cmocka_run_group_tests_name("editor_stage", tests, make_models, free_models);
+    return cmocka_run_group_tests_name("editor_stage", tests, make_models, free_context_and_folder);
 }

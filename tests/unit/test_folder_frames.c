@@ -18,6 +18,7 @@
             fail_msg("%s", mgen_last_error(ctx));                                                  \
     } while (0)
 
+#include "logged.h"
 #include "pair_films.h"
 
 enum { FRAMES = 20 };
@@ -72,15 +73,6 @@ static void test_y4m(void **state)
 
 /* ---- what is no film here ------------------------------------------------------------------------- */
 
-static char logged[1024];
-
-static void keep_log(void *user, int32_t level, const char *text)
-{
-    (void)user;
-    assert_int_equal(level, MGEN_LOG_WARN);
-    snprintf(logged, sizeof logged, "%s", text);
-}
-
 /* Films that are not read do not go missing in silence; other files do. */
 static void test_passed_over(void **state)
 {
@@ -89,7 +81,7 @@ static void test_passed_over(void **state)
     put_frames("a.y4m", FRAMES, 16);
     put_bytes("notes.doc", "x", 1);
     put_bytes("b.png", "x", 1);
-    ctx->log = keep_log;
+    ctx->log = keep_warnings;
     mgi_dataset_release(open_frames(FRAMES));
     assert_string_equal(logged, "");
     put_bytes("c.MTS", "x", 1);

@@ -17,6 +17,7 @@
 #include "data/dataset_sound.h"
 #include "data/world_sound.h"
 #include "find_plugin.h"
+#include "logged.h"
 #include "media/track.h"
 #include "stage_runs.h"
 #include "films_folder.h"
@@ -348,16 +349,6 @@ static void test_audio_codec_stage(void **state)
     mgi_dataset_release(ds);
 }
 
-static char warned[2048];
-
-static void keep_warning(void *user, int32_t level, const char *text)
-{
-    const size_t used = strlen(warned);
-    (void)user;
-    if (level == MGEN_LOG_WARN)
-        snprintf(warned + used, sizeof warned - used, "%s\n", text);
-}
-
 /* Sounds that are damaged when the codec is to be saved do not keep it from that. */
 static void test_codec_is_saved(void **state)
 {
@@ -366,12 +357,12 @@ static void test_codec_is_saved(void **state)
     (void)state;
     mgi_dataset *ds = films_to_learn();
     OK(create_on(&s, ds, &run));
-    ctx->log = keep_warning;
+    ctx->log = keep_warnings;
     put_text("a.wav", "RIFF but no sound");
     OK(mgi_stage_kind_of(&s)->save(run));
-    assert_non_null(strstr(warned, "samples by which latents are normalised cannot be read and are "
+    assert_non_null(strstr(logged, "samples by which latents are normalised cannot be read and are "
                                    "passed over; the first: "));
-    assert_non_null(strstr(warned, "a.wav"));
+    assert_non_null(strstr(logged, "a.wav"));
     mgi_stage_kind_of(&s)->destroy(run);
     mgi_dataset_release(ds);
     put_sound("a.wav", 0.7, 44100, 0.2);
@@ -379,9 +370,9 @@ static void test_codec_is_saved(void **state)
     OK(create_on(&s, ds, &run));
     put_text("a.wav", "RIFF but no sound");
     unlink(in_films("b.wav"));
-    warned[0] = '\0';
+    logged[0] = '\0';
     OK(mgi_stage_kind_of(&s)->save(run));
-    assert_non_null(strstr(warned, "mean and deviation stay what they were"));
+    assert_non_null(strstr(logged, "mean and deviation stay what they were"));
     ctx->log = NULL;
     mgi_stage_kind_of(&s)->destroy(run);
     mgi_dataset_release(ds);
@@ -495,12 +486,6 @@ static void test_audio_stage(void **state)
     mgi_dataset_release(ds);
 }
 
-static int end_all(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
 #define WITH_FILMS(test) cmocka_unit_test_setup_teardown(test, make_films, remove_films)
 
 int main(void)
@@ -516,5 +501,5 @@ int main(void)
         WITH_FILMS(test_codec_is_saved),
         WITH_FILMS(test_audio_stage),
     };
-    return cmocka_run_group_tests(tests, make_context_and_folder, end_all);
+    return cmocka_run_group_tests(tests, make_context_and_folder, free_context_and_folder);
 }

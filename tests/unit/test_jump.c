@@ -11,6 +11,7 @@
 #include "data/dataset.h"
 #include "find_plugin.h"
 #include "folder_context.h"
+#include "logged.h"
 #include "media/film_read.h"
 #include "media/media.h"
 
@@ -184,15 +185,6 @@ static void test_clips(void **state)
 
 enum { PIECE = 16, SMALL = PIECE * 16 * 16 * 3, CLIPS = 3 };
 static const int begins[CLIPS] = {230, 150, 95};
-static char logged[2048];
-
-static void keep_log(void *user, int32_t level, const char *text)
-{
-    const size_t used = strlen(logged);
-    (void)user;
-    snprintf(logged + used, sizeof logged - used, "%d %s\n", level, text);
-}
-
 /* A list of clips of a film, which says that; NULL: nothing. */
 static mgi_dataset *open_list(const char *name, const mgi_film_known *said)
 {

@@ -560,5 +560,5 @@ int main(void)
         cmocka_unit_test(test_cache),    cmocka_unit_test(test_learns),
         cmocka_unit_test(test_rates),    cmocka_unit_test(test_host),
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_refused)};
-    return cmocka_run_group_tests_name("own_edits", tests, make_models, free_models);
+    return cmocka_run_group_tests_name("own_edits", tests, make_models, free_context_and_folder);
 }

@@ -359,5 +359,6 @@ int main(void)
         cmocka_unit_test(test_learns), cmocka_unit_test(test_rate),
         cmocka_unit_test(test_start),  cmocka_unit_test(test_average),
         cmocka_unit_test(test_refused)};
-    return cmocka_run_group_tests_name("personalizer_stage", tests, make_models, free_models);
+    return cmocka_run_group_tests_name("personalizer_stage", tests, make_models,
+                                       free_context_and_folder);
 }

@@ -62,12 +62,6 @@ static int make_models(void **state)
     return 0;
 }
 
-static int drop_models(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
 static void refuse(const mgi_stage *stage, mgen_status status, const char *said)
 {
     struct mgi_stage_run *run;
@@ -342,5 +336,5 @@ int main(void)
         cmocka_unit_test(test_one_frame_only),  cmocka_unit_test(test_tally_of_pictures),
         cmocka_unit_test(test_report),          cmocka_unit_test(test_condition_keeps_channels),
     };
-    return cmocka_run_group_tests_name("pictures", tests, make_models, drop_models);
+    return cmocka_run_group_tests_name("pictures", tests, make_models, free_context_and_folder);
 }

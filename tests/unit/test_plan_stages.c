@@ -296,12 +296,6 @@ static void test_not_planned(void **state)
     assert_non_null(strstr(mgen_last_error(ctx), "share batches and nothing else"));
 }
 
-static int end(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_autoencoders),
@@ -310,5 +304,5 @@ int main(void)
                                        cmocka_unit_test(test_recipe),
                                        cmocka_unit_test(test_passes_and_ranks),
                                        cmocka_unit_test(test_not_planned)};
-    return cmocka_run_group_tests(tests, make_context_and_folder, end);
+    return cmocka_run_group_tests(tests, make_context_and_folder, free_context_and_folder);
 }

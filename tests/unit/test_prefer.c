@@ -479,5 +479,5 @@ int main(void)
         cmocka_unit_test(test_ranks),  cmocka_unit_test(test_refused),
         cmocka_unit_test(test_recipe),
     };
-    return cmocka_run_group_tests(tests, make_models, free_models);
+    return cmocka_run_group_tests(tests, make_models, free_context_and_folder);
 }

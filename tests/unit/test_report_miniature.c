@@ -272,8 +272,7 @@ static int make_all(void **state)
 
 static int drop_all(void **state)
 {
-    mgi_context_free(ctx);
-    return remove_all(cache) | remove_folder(state);
+    return remove_all(cache) | free_context_and_folder(state);
 }
 
 int main(void)

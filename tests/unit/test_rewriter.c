@@ -5,6 +5,7 @@
 #include "core/alloc.h"
 #include "core/philox.h"
 #include "kernels/loss/loss.h"
+#include "logged.h"
 #include "task/rewrite.h"
 #include "tensor/device_cuda.h"
 
@@ -23,15 +24,6 @@
 #include "random_values.h"
 
 static failing memory;
-static char warned[512];
-
-static void keep_warning(void *user, int32_t level, const char *text)
-{
-    (void)user;
-    if (level == MGEN_LOG_WARN)
-        snprintf(warned, sizeof warned, "%s", text);
-}
-
 /* -- models ------------------------------------------------------------------------------------ */
 
 static mgi_rewriter_config bytes_config(void)
@@ -163,7 +155,7 @@ static int set_up(void **state)
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     (void)state;
     params.threads = 2;
-    params.log = keep_warning;
+    params.log = keep_warnings;
     if (!mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
         mgi_device_create(ctx, NULL) != MGEN_OK)
         return 1;
@@ -422,11 +414,11 @@ static void test_same_as_slowly(void **state)
         make_random(&r, &c, 20 + 2 * seed);
         for (int i = 0; i < 4; i++) {
             char *slow = write_slowly(&r, prompts[i]), *text;
-            *warned = '\0';
+            *logged = '\0';
             OK(mgi_rewrite(ctx, &r, prompts[i], &text));
             bool empty = slow && strspn(slow, " ") == strlen(slow);
             assert_string_equal(text, slow && !empty ? slow : prompts[i]);
-            assert_int_equal(*warned != '\0', !slow || empty);
+            assert_int_equal(*logged != '\0', !slow || empty);
             ended += slow && !empty;
             unended += !slow;
             letters += slow ? (int)strlen(slow) : 0;
@@ -444,11 +436,11 @@ static void assert_written(const mgi_rewriter *r, const char *prompt, const char
                            const char *warning)
 {
     char *text;
-    *warned = '\0';
+    *logged = '\0';
     OK(mgi_rewrite(ctx, r, prompt, &text));
     assert_string_equal(text, warning ? prompt : want);
-    if (warning ? !strstr(warned, warning) : *warned)
-        fail_msg("'%s' instead of '%s'", warned, warning ? warning : "");
+    if (warning ? !strstr(logged, warning) : *logged)
+        fail_msg("'%s' instead of '%s'", logged, warning ? warning : "");
     mgi_free(ctx, text);
 }
 
@@ -543,10 +535,10 @@ static void test_gpu(void **state)
         char *want, *text;
         c.decoder.tied = seed % 2;
         make_random(&r, &c, 20 + 2 * seed);
-        *warned = '\0';
+        *logged = '\0';
         OK(mgi_rewrite(ctx, &r, "b c", &want));
-        if (!*warned || seed == 0) { /* else the text is the prompt */
-            written += !*warned;
+        if (!*logged || seed == 0) { /* else the text is the prompt */
+            written += !*logged;
             OK(mgi_rewriter_save(&r, folder, "there", MGI_ST_F32));
             assert_int_equal(mgi_rewriter_open(gpu, folder, "there", &other, &hash), MGEN_OK);
             logits_of(&r, here, COUNT);

@@ -276,12 +276,6 @@ static void test_recipes(void **state)
     mgi_dataset_release(world);
 }
 
-static int end(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,5 +283,5 @@ int main(void)
         cmocka_unit_test(test_toybox),    cmocka_unit_test(test_held),
         cmocka_unit_test(test_bad_files), cmocka_unit_test(test_recipes),
     };
-    return cmocka_run_group_tests(tests, make_context_and_folder, end);
+    return cmocka_run_group_tests(tests, make_context_and_folder, free_context_and_folder);
 }

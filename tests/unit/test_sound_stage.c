@@ -278,12 +278,6 @@ static void test_start(void **state)
     assert_non_null(strstr(mgen_last_error(ctx), "hidden"));
 }
 
-static int end(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,5 +285,5 @@ int main(void)
         cmocka_unit_test(test_stage),    cmocka_unit_test(test_recipe),
         cmocka_unit_test(test_start),
     };
-    return cmocka_run_group_tests(tests, make_context_and_folder, end);
+    return cmocka_run_group_tests(tests, make_context_and_folder, free_context_and_folder);
 }

@@ -287,12 +287,6 @@ static void test_training(void **state)
     free(b);
 }
 
-static int end(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_few_are_kept),
@@ -302,5 +296,5 @@ int main(void)
                                        cmocka_unit_test(test_large_blocks_go_back),
                                        cmocka_unit_test(test_meta),
                                        cmocka_unit_test(test_training)};
-    return cmocka_run_group_tests(tests, make_context_and_folder, end);
+    return cmocka_run_group_tests(tests, make_context_and_folder, free_context_and_folder);
 }

@@ -320,5 +320,5 @@ int main(void)
         cmocka_unit_test(test_pictures), cmocka_unit_test(test_stage_of_sizes),
         cmocka_unit_test(test_kinds),    cmocka_unit_test(test_pipeline),
         cmocka_unit_test(test_gone)};
-    return cmocka_run_group_tests_name("told_rates", tests, make_models, free_models);
+    return cmocka_run_group_tests_name("told_rates", tests, make_models, free_context_and_folder);
 }

@@ -12,6 +12,7 @@
 #include "data/folder.h"
 #include "find_plugin.h"
 #include "folder_context.h"
+#include "logged.h"
 #include "media/film_read.h"
 #include "media/media.h"
 
@@ -173,15 +174,6 @@ static void test_untold(void **state)
 }
 
 /* ---- curation ----------------------------------------------------------------------------------- */
-
-static char logged[8192];
-
-static void keep_log(void *user, int32_t level, const char *text)
-{
-    const size_t used = strlen(logged);
-    (void)user;
-    snprintf(logged + used, sizeof logged - used, "%d %s\n", level, text);
-}
 
 static bool stop_at(void *user, int64_t done, int64_t total)
 {

@@ -11,22 +11,13 @@
 
 #include <cmocka.h>
 
+#include "logged.h"
 #include "stage_runs.h"
 
 #include "pair_films.h"
 #include "task/pipeline.h"
 
 enum { FILMS = 4, CHANNELS = 4 };
-
-static char logged[2048];
-
-static void keep_log(void *user, int32_t level, const char *text)
-{
-    const size_t used = strlen(logged);
-    (void)user;
-    if (level == MGEN_LOG_WARN)
-        snprintf(logged + used, sizeof logged - used, "%s\n", text);
-}
 
 /* What latents are normalised by, as it was saved: shift, then scale. */
 static void read_saved(float out[2 * CHANNELS])
@@ -64,7 +55,7 @@ static void test_autoencoder(void **state)
     mgi_dataset *ds = open_films();
     OK(create_on(&stage, ds, &run));
     steps_of(&stage, run, &first, &last);
-    ctx->log = keep_log;
+    ctx->log = keep_warnings;
     OK(kind->save(run));
     read_saved(all);
     assert_string_equal(logged, "");
@@ -97,14 +88,9 @@ static void test_autoencoder(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
-static int end(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_autoencoder)};
-    return cmocka_run_group_tests_name("unread", tests, make_context_and_folder, end);
+    return cmocka_run_group_tests_name("unread", tests, make_context_and_folder,
+                                       free_context_and_folder);
 }

@@ -31,12 +31,6 @@ static int make_models(void **state)
     return 0;
 }
 
-static int free_models(void **state)
-{
-    mgi_context_free(ctx);
-    return remove_folder(state);
-}
-
 static void assert_refused(const mgi_stage *stage, mgen_status status, const char *said)
 {
     struct mgi_stage_run *run = NULL;
@@ -386,5 +380,6 @@ int main(void)
         cmocka_unit_test(test_pairs),   cmocka_unit_test(test_share),  cmocka_unit_test(test_small),
         cmocka_unit_test(test_cache),   cmocka_unit_test(test_learns), cmocka_unit_test(test_start),
         cmocka_unit_test(test_average), cmocka_unit_test(test_refused)};
-    return cmocka_run_group_tests_name("upsampler_stage", tests, make_models, free_models);
+    return cmocka_run_group_tests_name("upsampler_stage", tests, make_models,
+                                       free_context_and_folder);
 }
