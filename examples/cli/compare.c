@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { VALUE = 32 /* of a setting that is a number */ };
@@ -238,8 +239,24 @@ static void settle_side(const compare_options *o, compare_side *side)
         n < 0 || n >= COMPARE_PATH || (access(path, F_OK) != 0 && access(side->dir, F_OK) == 0);
 }
 
+/* Whether both would have the same films. Solvers and the like: by number. */
+static bool sides_alike(const compare_options *o, const uint32_t numbers[2][3])
+{
+    const compare_side *a = &o->sides[0], *b = &o->sides[1];
+    struct stat of[2];
+    if (stat(a->dir, &of[0]) != 0 || stat(b->dir, &of[1]) != 0 || of[0].st_dev != of[1].st_dev ||
+        of[0].st_ino != of[1].st_ino)
+        return false;
+    return a->films ||
+           (a->steps == b->steps && a->guidance == b->guidance &&
+            a->sampling.noise_scale == b->sampling.noise_scale && a->rewrite == b->rewrite &&
+            !strcmp(or_empty(a->negative), or_empty(b->negative)) &&
+            !memcmp(numbers[0], numbers[1], sizeof numbers[0]));
+}
+
 static int check(const cli_command *self, compare_options *o, int words)
 {
+    uint32_t numbers[2][3];
     if (words < 2) {
         complain(self, "%s is missing; usage: moviegen compare %s", words ? "B" : "A", self->usage);
         return STATUS_USAGE;
@@ -255,10 +272,22 @@ static int check(const cli_command *self, compare_options *o, int words)
     }
     for (int k = 0; k < 2; k++) {
         cli_session names = {.command = self}; /* a wrong one is told before there is a session */
-        uint32_t solver, schedule, drop_text;
+        uint32_t drop_text;
         settle_side(o, &o->sides[k]);
-        if (!sampling_numbers(&names, &o->sides[k].sampling, &solver, &schedule, &drop_text))
+        if (!sampling_numbers(&names, &o->sides[k].sampling, &numbers[k][0], &numbers[k][1],
+                              &drop_text))
             return STATUS_USAGE;
+        numbers[k][2] = names.pipe.precision;
+    }
+    if (sides_alike(o, numbers)) {
+        complain(self,
+                 o->sides[0].films
+                     ? "A and B are both the films in '%s'; take another folder for one of them"
+                     : "A and B are both the model in '%s' with the same options, by which their "
+                       "films are the same; take another folder, or another option for one of "
+                       "them, such as --steps-b 10",
+                 o->sides[1].dir);
+        return STATUS_USAGE;
     }
     return STATUS_DONE;
 }

@@ -32,8 +32,15 @@ def prompts_file(w, prompts=None, name="prompts.txt"):
     return w.path(name)
 
 
+def twin(w):
+    """The model in another folder."""
+    return w.path("twin") if os.path.isdir(w.path("twin")) else w.copy_model("twin")
+
+
 def compare(w, out, *options, a=None, b=None, prompts=None, env=None):
-    a, b = a or w.need_model(), b or w.need_model()
+    """Without `b` of the model and its twin, or with itself where options are of one side."""
+    of_one = any(option.endswith(("-a", "-b")) for option in options)
+    a, b = a or w.need_model(), b or (w.need_model() if of_one else twin(w))
     return w.run("compare", a, b, "--prompts", prompts or prompts_file(w), "--out", w.path(out), *options, env=env)
 
 
@@ -104,6 +111,24 @@ def test_usage(w):
     assert b"\n  compare      let people judge two models, blind\n" in w.run("--help").stdout
 
 
+def test_one_twice(w):
+    """One model with the same options is no comparison, however the folder is called and the options are said; nor are films with themselves."""
+    model = w.need_model()
+    os.symlink(model, w.path("link"))
+    for b in (model, model + "/", os.path.relpath(model, w.folder), w.path("link")):
+        expect(compare(w, "out", *SMALL, b=b), 2, f"A and B are both the model in '{b}' with the same options", "such as --steps-b 10")
+    for words in (("--steps-a", "7", "--steps-b", "7"), ("--solver-a", "euler"), ("--schedule-b", "linear-quadratic"), ("--negative-a", ""),
+                  ("--guidance", "3", "--guidance-b", "3"), ("--precision", "bf16"), ("--rewrite", "--rewrite-b")):
+        expect(compare(w, "out", *words, a=model, b=model), 2, "A and B are both the model")
+    folders = bytes_folders(w, 5)
+    expect(compare(w, "out", "--steps-b", "3", a=folders["a"], b=folders["a"]), 2, "A and B are both the films in '", "take another folder")
+    assert not os.path.exists(w.path("out"))
+    two = prompts_file(w, PROMPTS[:2])
+    for number, words in enumerate((("--steps-b", "3"), ("--guidance-a", "3"), ("--noise-scale-b", "0.9"), ("--solver-b", "midpoint"),
+                                    ("--schedule-a", "linear"), ("--precision-b", "bf16"), ("--negative-a", "x"))):
+        expect(compare(w, f"out{number}", "--format", "png", *SMALL, *words, "-q", a=model, b=model, prompts=two), 0)
+
+
 def test_models_missing(w):
     prompts = prompts_file(w)
     expect(w.run("compare", w.path("nowhere"), w.need_model(), "--prompts", prompts, "--out", w.path("out")), 1, "nowhere")
@@ -154,7 +179,7 @@ def test_films(w):
 
 
 def test_same_model(w):
-    """The same folder twice: films are the same to the bit, on both sides."""
+    """Two folders of one model: films are the same to the bit, on both sides."""
     formats = ["png", "mp4"] if has_plugin(w) else ["png"]
     for name in formats:
         expect(compare(w, name, "--format", name, *SMALL, "-q"), 0)
@@ -386,8 +411,9 @@ def test_model_and_films(w):
     """A model against films of others."""
     os.makedirs(w.path("films"))
     expect(w.run("generate", "x", "--model", w.need_model(), "--out", w.path("films/x.y4m"), "-q", *SMALL), 0)
+    shutil.copytree(w.path("films"), w.path("again"))
     one = prompts_file(w, ["x"])
-    for out, a, b in (("out", None, w.path("films")), ("models", None, None), ("films-only", w.path("films"), w.path("films"))):
+    for out, a, b in (("out", None, w.path("films")), ("models", None, None), ("films-only", w.path("again"), w.path("films"))):
         expect(compare(w, out, "--format", "png", "-q", *SMALL, a=a, b=b, prompts=one), 0)
     assert side(w, "out", "a") == side(w, "models", "a") and side(w, "out", "b") == side(w, "films-only", "b")
     assert side(w, "out", "a") != side(w, "out", "b")  # .y4m has fewer colours
