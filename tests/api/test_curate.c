@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Curation of a folder through the public interface: what it reports, writes and refuses; the protocol "curate". */
+#include "../unit/reported.h"
 #include "tiny.h"
 
 enum { W = 96, H = 64, FRAMES = 40, BYTES = FRAMES * W * H * 3 };
@@ -43,15 +44,6 @@ static void put_film(mgen_context *ctx, const char *name, bool moves)
     mgen_clip_destroy(clip);
 }
 
-static double value_of(const mgen_report *report, const char *name)
-{
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), name))
-            return mgen_report_value(report, i);
-    fail_msg("no %s", name);
-    return 0.0;
-}
-
 static mgen_curate_params asked(void)
 {
     mgen_curate_params p = MGEN_CURATE_PARAMS_INIT;
@@ -93,10 +85,10 @@ static void test_curate(void **state)
     p.user = &never;
     if (mgen_curate(ctx, &p, &report) != MGEN_OK)
         fail_msg("%s", mgen_last_error(ctx));
-    assert_true(value_of(report, "films") == 2.0 && value_of(report, "films_motion") == 1.0);
-    assert_true(value_of(report, "clips_scene") == 2.0 && value_of(report, "clips_still") == 1.0);
-    assert_true(value_of(report, "clips_resample") == 1.0 && value_of(report, "clusters") == 1.0);
-    assert_true(value_of(report, "seconds") == 36.0 / 16.0);
+    assert_true(reported(report, "films") == 2.0 && reported(report, "films_motion") == 1.0);
+    assert_true(reported(report, "clips_scene") == 2.0 && reported(report, "clips_still") == 1.0);
+    assert_true(reported(report, "clips_resample") == 1.0 && reported(report, "clusters") == 1.0);
+    assert_true(reported(report, "seconds") == 36.0 / 16.0);
     mgen_report_destroy(report);
     size.width = W;
     size.height = H;
@@ -115,7 +107,7 @@ static void test_curate(void **state)
     assert_int_equal(access(in_folder("clips.jsonl.seen"), F_OK), 0);
     p.user = &never;
     assert_int_equal(mgen_curate(ctx, &p, &report), MGEN_OK);
-    assert_true(value_of(report, "films") == 2.0 && value_of(report, "films_motion") == 1.0);
+    assert_true(reported(report, "films") == 2.0 && reported(report, "films_motion") == 1.0);
     mgen_report_destroy(report);
     assert_int_not_equal(access(in_folder("clips.jsonl.seen"), F_OK), 0);
     assert_int_equal(remove(in_folder("clips.jsonl")), 0);
@@ -184,8 +176,8 @@ static void test_protocol(void **state)
     p.seed = 3;
     if (mgen_evaluate(ctx, &none, &p, &report) != MGEN_OK)
         fail_msg("%s", mgen_last_error(ctx));
-    assert_true(value_of(report, "n") == 5.0 && value_of(report, "films") == 5.0);
-    assert_true(value_of(report, "text_recall") == 1.0);
+    assert_true(reported(report, "n") == 5.0 && reported(report, "films") == 5.0);
+    assert_true(reported(report, "text_recall") == 1.0);
     mgen_report_destroy(report);
     mgen_context_destroy(ctx);
 }

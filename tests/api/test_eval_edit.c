@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The protocol "edit": what it needs, what it refuses, what it reports. */
+#include "../unit/reported.h"
 #include "data/world_edit.h"
 #include "eval/edit_eval.h"
 #include "eval/films.h"
@@ -37,15 +38,6 @@ static mgen_eval_params edits(uint32_t n, uint32_t steps)
     p.steps = steps;
     p.seed = 5;
     return p;
-}
-
-/* -1: not there. */
-static double value_of(const mgen_report *report, const char *name)
-{
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), name))
-            return mgen_report_value(report, i);
-    return -1.0;
 }
 
 static mgen_report *measured(mgen_context *ctx, const mgen_pipeline *pipe,
@@ -88,18 +80,18 @@ static void test_report(void **state)
     mgen_report *report = measured(ctx, &pipe, &p);
     assert_int_equal(calls, TASKS);
     assert_string_equal(mgen_report_name(report, 0), "n");
-    assert_true(value_of(report, "n") == TASKS);
-    assert_true(value_of(report, "steps") == 3.0); /* the editor's own */
-    assert_true(value_of(report, "guidance") == 2.0);
-    assert_true(value_of(report, "noise_scale") == 1.0);
-    assert_true(value_of(report, "source_guidance") == 1.5);
+    assert_true(reported(report, "n") == TASKS);
+    assert_true(reported(report, "steps") == 3.0); /* the editor's own */
+    assert_true(reported(report, "guidance") == 2.0);
+    assert_true(reported(report, "noise_scale") == 1.0);
+    assert_true(reported(report, "source_guidance") == 1.5);
     for (int i = 0; i < 4 * 5 * (TASKS + 1); i++) {
         char name[64];
         int task = i / 20, figure = i % 5;
         snprintf(name, sizeof name, "%s%s%s%s", ways[i / 5 % 4],
                  task < TASKS ? mgi_edit_task_name[task] : "", task < TASKS ? "_" : "",
                  figures[figure]);
-        double value = value_of(report, name);
+        double value = reported_or(report, name, -1.0);
         found += value != -1.0;
         if (figure == 4)
             assert_true(value >= 0.0 && value <= 1.0);
@@ -157,12 +149,12 @@ static void test_bounds(void **state)
         sides += same > BYTES / 3 / 1000;
     }
     assert_in_range(sides, 2, CLIPS);
-    assert_float_equal(value_of(report, "copy_psnr"), psnr[0], 1e-4);
-    assert_float_equal(value_of(report, "ceiling_psnr"), psnr[1], 1e-4);
-    assert_float_equal(value_of(report, "copy_ssim"), ssim[0], 1e-6);
-    assert_float_equal(value_of(report, "ceiling_ssim"), ssim[1], 1e-6);
-    assert_float_equal(value_of(report, "copy_kept_psnr"), kept[0] / sides, 1e-4);
-    assert_float_equal(value_of(report, "ceiling_kept_psnr"), kept[1] / sides, 1e-4);
+    assert_float_equal(reported(report, "copy_psnr"), psnr[0], 1e-4);
+    assert_float_equal(reported(report, "ceiling_psnr"), psnr[1], 1e-4);
+    assert_float_equal(reported(report, "copy_ssim"), ssim[0], 1e-6);
+    assert_float_equal(reported(report, "ceiling_ssim"), ssim[1], 1e-6);
+    assert_float_equal(reported(report, "copy_kept_psnr"), kept[0] / sides, 1e-4);
+    assert_float_equal(reported(report, "ceiling_kept_psnr"), kept[1] / sides, 1e-4);
     assert_true(fabs(psnr[0] - psnr[1]) > 1e-3 && fabs(kept[0] - psnr[0]) > 1e-3);
     mgen_report_destroy(report);
     mgi_tae_finish(&tae);
@@ -188,11 +180,11 @@ static void test_honoured(void **state)
     p[4].solver = MGEN_SOLVER_MIDPOINT;
     for (int i = 1; i < 5; i++) {
         mgen_report *other = measured(ctx, &pipe, &p[i]);
-        if (fabs(value_of(own, "psnr") - value_of(other, "psnr")) < 1e-9 ||
-            fabs(value_of(own, "sdedit_psnr") - value_of(other, "sdedit_psnr")) < 1e-9)
+        if (fabs(reported(own, "psnr") - reported(other, "psnr")) < 1e-9 ||
+            fabs(reported(own, "sdedit_psnr") - reported(other, "sdedit_psnr")) < 1e-9)
             fail_msg("request %d changes nothing", i);
-        assert_true(value_of(own, "copy_psnr") == value_of(other, "copy_psnr"));
-        assert_true(value_of(own, "ceiling_psnr") == value_of(other, "ceiling_psnr"));
+        assert_true(reported(own, "copy_psnr") == reported(other, "copy_psnr"));
+        assert_true(reported(own, "ceiling_psnr") == reported(other, "ceiling_psnr"));
         mgen_report_destroy(other);
     }
     mgen_report_destroy(own);
@@ -222,7 +214,7 @@ static void test_refused(void **state)
     part = pipe;
     part.video = NULL; /* which is measured beside the editor if it is there */
     mgen_report *report = measured(ctx, &part, &p);
-    assert_true(value_of(report, "sdedit_psnr") == -1.0 && value_of(report, "psnr") > 0.0);
+    assert_true(reported_or(report, "sdedit_psnr", -1.0) == -1.0 && reported(report, "psnr") > 0.0);
     mgen_report_destroy(report);
     p.on_progress = stop_now;
     refused(ctx, &pipe, &p, MGEN_E_CANCELLED, "stopped");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The protocol "sound": what it needs, what it refuses, what it reports. */
+#include "../unit/reported.h"
 #include "tiny_audio.h"
 
 enum { CLIPS = 2 };
@@ -61,15 +62,6 @@ static mgen_eval_params sounds(void)
     return p;
 }
 
-/* -1: not there. */
-static double value_of(const mgen_report *report, const char *name)
-{
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), name))
-            return mgen_report_value(report, i);
-    return -1.0;
-}
-
 static int32_t count_calls(void *user, uint32_t done, uint32_t total)
 {
     assert_int_equal(done, ++*(uint32_t *)user);
@@ -101,19 +93,19 @@ static void measured(mgen_context *ctx, mgen_audio_model *model, uint32_t steps,
         fail_msg("%s", mgen_last_error(ctx));
     assert_int_equal(calls, CLIPS);
     assert_string_equal(mgen_report_name(report, 0), "n");
-    assert_true(value_of(report, "n") == CLIPS && value_of(report, "steps") == steps_told);
-    assert_true(value_of(report, "guidance") == 3.0);
+    assert_true(reported(report, "n") == CLIPS && reported(report, "steps") == steps_told);
+    assert_true(reported(report, "guidance") == 3.0);
     for (int way = 0; way < 4; way++)
         for (int i = 0; i < 3; i++) {
             char name[64];
             snprintf(name, sizeof name, "%s%s", ways[way], rates[i]);
-            double value = value_of(report, name);
+            double value = reported_or(report, name, -1.0);
             if (way == 3 && model == blind)
                 assert_true(value == -1.0);
             else
                 assert_true(value >= 0.0 && value <= 1.0);
         }
-    assert_true(value_of(report, "ceiling_snr") > -60.0 && value_of(report, "ceiling_snr") < 60.0);
+    assert_true(reported(report, "ceiling_snr") > -60.0 && reported(report, "ceiling_snr") < 60.0);
     mgen_report_destroy(report);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The protocol "upsample": what it needs, what it refuses, what it reports. */
+#include "../unit/reported.h"
 #include "tiny.h"
 
 #include <math.h>
@@ -70,15 +71,6 @@ static void test_without(void **state)
     mgen_context_destroy(ctx);
 }
 
-static double value_of(const mgen_report *report, const char *name)
-{
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), name))
-            return mgen_report_value(report, i);
-    fail_msg("the report has no %s", name);
-    return 0.0;
-}
-
 static mgen_report *measured(mgen_context *ctx, const mgen_pipeline *pipe,
                              const mgen_eval_params *p)
 {
@@ -118,22 +110,22 @@ static void test_report(void **state)
     mgen_report *report = measured(ctx, &pipe, &p);
     assert_int_equal(calls, 2);
     assert_string_equal(mgen_report_name(report, 0), "n");
-    assert_true(value_of(report, "n") == 2.0);
-    assert_true(value_of(report, "steps") == 3.0); /* the upsampler's own */
-    assert_true(value_of(report, "guidance") == 1.5);
+    assert_true(reported(report, "n") == 2.0);
+    assert_true(reported(report, "steps") == 3.0); /* the upsampler's own */
+    assert_true(reported(report, "guidance") == 1.5);
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         char name[64];
         snprintf(name, sizeof name, "%spsnr", ways[i]);
-        assert_true(value_of(report, name) > 1.0 && value_of(report, name) < 60.0);
+        assert_true(reported(report, name) > 1.0 && reported(report, name) < 60.0);
         snprintf(name, sizeof name, "%sssim", ways[i]);
-        assert_true(value_of(report, name) > -1.0 && value_of(report, name) < 1.0);
+        assert_true(reported(report, name) > -1.0 && reported(report, name) < 1.0);
         snprintf(name, sizeof name, "%ssharpness", ways[i]);
-        assert_true(value_of(report, name) > 0.0);
+        assert_true(reported(report, name) > 0.0);
         snprintf(name, sizeof name, "%schecker", ways[i]);
-        assert_true(value_of(report, name) >= 0.0 && value_of(report, name) <= 1.0);
+        assert_true(reported(report, name) >= 0.0 && reported(report, name) <= 1.0);
     }
-    assert_true(value_of(report, "checker_truth") > 0.7);
-    assert_true(value_of(report, "clean_bilinear_psnr") > 20.0);
+    assert_true(reported(report, "checker_truth") > 0.7);
+    assert_true(reported(report, "clean_bilinear_psnr") > 20.0);
     mgen_report_destroy(report);
     mgen_pipeline_close(&pipe);
     mgen_context_destroy(ctx);
@@ -157,10 +149,10 @@ static void test_honoured(void **state)
     p[4].solver = MGEN_SOLVER_MIDPOINT;
     for (int i = 1; i < 5; i++) {
         mgen_report *other = measured(ctx, &pipe, &p[i]);
-        if (fabs(value_of(own, "psnr") - value_of(other, "psnr")) < 1e-9)
+        if (fabs(reported(own, "psnr") - reported(other, "psnr")) < 1e-9)
             fail_msg("request %d changes nothing", i);
-        assert_true(value_of(own, "bilinear_psnr") == value_of(other, "bilinear_psnr"));
-        assert_true(value_of(own, "ceiling_psnr") == value_of(other, "ceiling_psnr"));
+        assert_true(reported(own, "bilinear_psnr") == reported(other, "bilinear_psnr"));
+        assert_true(reported(own, "ceiling_psnr") == reported(other, "ceiling_psnr"));
         mgen_report_destroy(other);
     }
     mgen_report_destroy(own);

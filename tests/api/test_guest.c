@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The library as a guest: what it leaves behind in the process (nothing), what may outlive what, models that
  * threads share, and jobs cancelled at any moment. */
+#include "../unit/run_threads.h"
 #include "proc.h"
 #include "tiny.h"
 
@@ -62,7 +63,6 @@ static void test_create_destroy(void **state)
 enum { SEEDS = 4, ROUNDS = 5 };
 
 typedef struct worker {
-    pthread_t thread;
     const mgen_pipeline *pipe;
     uint8_t *const *want; /* for each seed */
     uint32_t first;       /* seed to begin with */
@@ -102,12 +102,10 @@ static void test_shared_models(void **state)
     for (int i = 0; i < 2; i++) {
         w[i].pipe = &pipe;
         w[i].want = want;
-        assert_int_equal(pthread_create(&w[i].thread, NULL, work, &w[i]), 0);
     }
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(pthread_join(w[i].thread, NULL), 0);
+    run_threads(work, w, sizeof *w, 2);
+    for (int i = 0; i < 2; i++)
         assert_int_equal(w[i].wrong, 0);
-    }
     for (uint32_t seed = 0; seed < SEEDS; seed++)
         free(want[seed]);
     mgen_pipeline_close(&pipe);

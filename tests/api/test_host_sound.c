@@ -2,9 +2,9 @@
  * Sound and rates of samples that a host reads: an audio codec and an audio model learn from them, go on after a break to the
  * same bits, and over ranks as one rank does; what is refused, and programs that were written before samples had any. */
 #include "tiny_audio.h"
+#include "meeting.h"
 
 #include <math.h>
-#include <pthread.h>
 
 enum { SAMPLES = 12, STEPS = 160, SIDE = 16, RANKS = 2, MEET_STEPS = 12 };
 
@@ -212,8 +212,7 @@ static void test_heard_once(void **state)
 /* -- what a model is told, over ranks --------------------------------------------------------------- */
 
 typedef struct rank {
-    mgen_ranks *ranks;
-    uint32_t index, count;
+    seat at;
     uint64_t sound_samples; /* 0: as params_of() has it */
     host h;
     watcher w;
@@ -223,14 +222,11 @@ typedef struct rank {
 
 static mgen_status train_rank(mgen_context *ctx, rank *r, mgen_mesh **mesh, mgen_trainer **t)
 {
-    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
     mgen_trainer_params p = MGEN_TRAINER_PARAMS_INIT;
     mgen_dataset_params d = params_of(&r->h);
     mgen_dataset *ds = NULL;
     d.sound_samples = r->sound_samples ? r->sound_samples : d.sound_samples;
-    m.ranks = r->ranks;
-    m.rank = r->index;
-    mgen_status status = r->ranks ? mgen_mesh_create(ctx, &m, mesh) : MGEN_OK;
+    mgen_status status = take_seat(ctx, &r->at, NULL, mesh);
     if (status == MGEN_OK)
         status = mgen_dataset_create(ctx, &d, &ds);
     if (status != MGEN_OK)
@@ -268,20 +264,7 @@ static void *rank_main(void *arg)
 
 static void run_ranks(rank *ranks, uint32_t count)
 {
-    pthread_t threads[RANKS];
-    mgen_ranks *meeting = NULL;
-    mgen_context *ctx = make_context(1);
-    if (count > 1)
-        assert_int_equal(mgen_ranks_create(ctx, count, 20000, &meeting), MGEN_OK);
-    mgen_context_destroy(ctx);
-    for (uint32_t i = 0; i < count; i++) {
-        ranks[i].ranks = meeting;
-        ranks[i].index = i;
-        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
-    }
-    for (uint32_t i = 0; i < count; i++)
-        pthread_join(threads[i], NULL);
-    mgen_ranks_destroy(meeting);
+    MEET(rank_main, ranks, count, 20000);
 }
 
 static void assert_ok(const rank *ranks, uint32_t count)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * How ranks meet without MPI and without threads that know each other: at an address, in a file, by the host's own
  * exchange. Each rank has a context of its own; that they are threads here, nothing of it knows. */
+#include "../unit/run_threads.h"
 #include "tiny.h"
 
 #include <arpa/inet.h>
@@ -41,11 +42,7 @@ static void *rank_main(void *arg)
 
 static void run(rank *ranks, int count)
 {
-    pthread_t threads[RANKS];
-    for (int i = 0; i < count; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
-    for (int i = 0; i < count; i++)
-        pthread_join(threads[i], NULL);
+    run_threads(rank_main, ranks, sizeof *ranks, count);
 }
 
 static rank rank_of(uint32_t index, uint32_t size, const char *meet)

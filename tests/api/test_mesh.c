@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * Ranks as a host makes them, here as threads: they meet, train as one does, stop together, and learn of each
  * other's failures. */
+#include "../unit/reported.h"
 #include "tiny_audio.h"
+#include "meeting.h"
 
 #include <math.h>
-#include <pthread.h>
 
 enum { RANKS_MAX = 4, STEPS_MAX = 8, PATIENCE_MS = 20000 };
 
 /* One rank, and what it saw. */
 typedef struct rank {
-    mgen_ranks *ranks;
-    uint32_t index;
+    seat at;
     const char *axes, *recipe, *stage, *resume, *checkpoint, *folder;
     uint64_t seed, stop_at; /* stop_at: the step after which this rank wants to stop; 0: none */
     bool by_call, save, empty_handed;
@@ -32,9 +32,7 @@ static int32_t on_step(void *user, uint64_t step, const mgen_report *report)
     rank *r = user;
     if (step < STEPS_MAX)
         r->loss[step] = mgen_report_value(report, 1);
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), "flops"))
-            r->flops = mgen_report_value(report, i);
+    r->flops = reported_or(report, "flops", r->flops);
     r->steps = step + 1;
     if (step + 1 != r->stop_at)
         return 0;
@@ -45,13 +43,9 @@ static int32_t on_step(void *user, uint64_t step, const mgen_report *report)
 
 static mgen_status begin(rank *r)
 {
-    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
     mgen_trainer_params p = MGEN_TRAINER_PARAMS_INIT;
-    m.ranks = r->ranks;
-    m.rank = r->index;
-    m.axes = r->axes;
     set_failure(&r->memory, r->meet_fail_at, true);
-    mgen_status status = r->ranks ? mgen_mesh_create(r->ctx, &m, &r->mesh) : MGEN_OK;
+    mgen_status status = take_seat(r->ctx, &r->at, r->axes, &r->mesh);
     set_failure(&r->memory, 0, false);
     if (status != MGEN_OK || !r->stage)
         return status;
@@ -109,20 +103,7 @@ static void *rank_main(void *arg)
 /* All ranks at once, to their ends; nothing of them is left. */
 static void run_for(rank *ranks, uint32_t count, int64_t patience_ms)
 {
-    pthread_t threads[RANKS_MAX];
-    mgen_ranks *meeting = NULL;
-    mgen_context *ctx = make_context(1);
-    if (count > 1)
-        assert_int_equal(mgen_ranks_create(ctx, count, patience_ms, &meeting), MGEN_OK);
-    mgen_context_destroy(ctx);
-    for (uint32_t i = 0; i < count; i++) {
-        ranks[i].ranks = meeting;
-        ranks[i].index = i;
-        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
-    }
-    for (uint32_t i = 0; i < count; i++)
-        pthread_join(threads[i], NULL);
-    mgen_ranks_destroy(meeting);
+    MEET(rank_main, ranks, count, patience_ms);
     for (uint32_t i = 0; i < count; i++)
         assert_int_equal(ranks[i].memory.blocks, 0);
 }
@@ -135,7 +116,7 @@ static void run(rank *ranks, uint32_t count)
 static void assert_says(const rank *r, mgen_status status, const char *part)
 {
     if (r->status != status || !strstr(r->error, part))
-        fail_msg("rank %u ends with %s: \"%s\"; expected %s: \"...%s...\"", r->index,
+        fail_msg("rank %u ends with %s: \"%s\"; expected %s: \"...%s...\"", r->at.index,
                  mgen_status_name(r->status), r->error, mgen_status_name(status), part);
 }
 
@@ -280,7 +261,7 @@ static void compare_curves(rank of, uint64_t steps)
     assert_says(&one, MGEN_OK, "");
     assert_int_equal(one.steps, steps);
     for (size_t k = 0; k < sizeof axes / sizeof *axes; k++) {
-        rank many[RANKS_MAX] = {{0}};
+        rank many[RANKS_MAX] = {{{0}}};
         for (uint32_t i = 0; i < count[k]; i++) {
             many[i] = of;
             many[i].axes = axes[k];
@@ -349,8 +330,7 @@ static void test_stop(void **state)
 /* -- films ------------------------------------------------------------------------------------------- */
 
 typedef struct film {
-    mgen_ranks *ranks;
-    uint32_t index;
+    seat at;
     const char *axes;
     uint32_t precision;
     uint64_t seed;
@@ -410,7 +390,7 @@ static void misuse(film *f, mgen_context *ctx, const mgen_pipeline *pipe)
     const mgen_text *text[3] = {NULL, NULL, NULL};
     x.frames = x.channels = 4;
     x.height = x.width = 8;
-    x.data = values[f->index];
+    x.data = values[f->at.index];
     p.protocol = "tae";
     request.prompt = "a ball";
     f->measured = mgen_evaluate(ctx, pipe, &p, &report);
@@ -425,20 +405,16 @@ static void *film_main(void *arg)
     film *f = arg;
     mgen_context *ctx = NULL;
     mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
-    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     cp.threads = 1;
-    m.ranks = f->ranks;
-    m.rank = f->index;
-    m.axes = f->axes;
     pipe.precision = f->precision;
     f->opened = mgen_context_create(&cp, &ctx);
-    if (f->opened == MGEN_OK && f->ranks)
-        f->opened = mgen_mesh_create(ctx, &m, &pipe.mesh);
+    if (f->opened == MGEN_OK)
+        f->opened = take_seat(ctx, &f->at, f->axes, &pipe.mesh);
     if (f->opened == MGEN_OK)
         f->opened = mgen_pipeline_open(ctx, dir, &pipe);
     f->hash = mgen_pipeline_hash(&pipe);
-    if (f->opened == MGEN_OK && f->ranks)
+    if (f->opened == MGEN_OK && f->at.ranks)
         misuse(f, ctx, &pipe);
     if (f->opened == MGEN_OK)
         make_film(f, ctx, &pipe);
@@ -450,20 +426,7 @@ static void *film_main(void *arg)
 
 static void run_films(film *films, uint32_t count)
 {
-    pthread_t threads[RANKS_MAX];
-    mgen_context *ctx = make_context(1);
-    mgen_ranks *ranks = NULL;
-    if (count > 1)
-        assert_int_equal(mgen_ranks_create(ctx, count, PATIENCE_MS, &ranks), MGEN_OK);
-    for (uint32_t i = 0; i < count; i++) {
-        films[i].ranks = ranks;
-        films[i].index = i;
-        assert_int_equal(pthread_create(&threads[i], NULL, film_main, &films[i]), 0);
-    }
-    for (uint32_t i = 0; i < count; i++)
-        pthread_join(threads[i], NULL);
-    mgen_ranks_destroy(ranks);
-    mgen_context_destroy(ctx);
+    MEET(film_main, films, count, PATIENCE_MS);
 }
 
 /* Rank 0 gets the film of one rank, to rounding. */

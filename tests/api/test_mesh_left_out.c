@@ -4,6 +4,7 @@
 #include "tiny_personalizer.h"
 
 #include "clip_bench.h"
+#include "meeting.h"
 #include "tiny_audio.h"
 
 enum { RANKS = 2, PATIENCE_MS = 20000, ASKED = 4, LINE = 512 };
@@ -13,10 +14,9 @@ static const char *const titles[ASKED] = {"upsampler", "editor", "personalizer",
 
 /* One rank, and what it saw. */
 typedef struct rank {
+    seat at;
     const char *axes;
     bool only_opens;
-    mgen_ranks *ranks;
-    uint32_t index;
     mgen_status opened, made, asked[ASKED], told[ASKED], begun, later;
     bool has[ASKED];
     char said[ASKED][LINE], error[LINE], warned[ASKED * LINE];
@@ -93,18 +93,14 @@ static void *rank_main(void *arg)
     rank *r = arg;
     mgen_context *ctx = NULL;
     mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
-    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     cp.threads = 1;
     cp.allocator = (mgen_allocator){count_alloc, count_free, &r->memory};
     cp.log = on_log;
     cp.log_user = r;
-    m.ranks = r->ranks;
-    m.rank = r->index;
-    m.axes = r->axes;
     r->opened = mgen_context_create(&cp, &ctx);
     if (r->opened == MGEN_OK)
-        r->opened = mgen_mesh_create(ctx, &m, &pipe.mesh);
+        r->opened = take_seat(ctx, &r->at, r->axes, &pipe.mesh);
     if (r->opened == MGEN_OK)
         r->opened = mgen_pipeline_open(ctx, dir, &pipe);
     snprintf(r->error, sizeof r->error, "%s", mgen_last_error(ctx));
@@ -122,19 +118,9 @@ static void *rank_main(void *arg)
 /* All ranks at once, to their ends; nothing of them is left, and the mesh is good. */
 static void run(rank ranks[RANKS], const char *axes, bool only_opens)
 {
-    pthread_t threads[RANKS];
-    mgen_ranks *meeting = NULL;
-    mgen_context *ctx = make_context(1);
-    assert_int_equal(mgen_ranks_create(ctx, RANKS, PATIENCE_MS, &meeting), MGEN_OK);
-    for (uint32_t i = 0; i < RANKS; i++) {
-        ranks[i] =
-            (rank){.axes = axes, .only_opens = only_opens, .ranks = meeting, .index = i, .made = 1};
-        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
-    }
     for (uint32_t i = 0; i < RANKS; i++)
-        pthread_join(threads[i], NULL);
-    mgen_ranks_destroy(meeting);
-    mgen_context_destroy(ctx);
+        ranks[i] = (rank){.axes = axes, .only_opens = only_opens, .made = 1};
+    MEET(rank_main, ranks, RANKS, PATIENCE_MS);
     for (uint32_t i = 0; i < RANKS; i++) {
         assert_int_equal(ranks[i].memory.blocks, 0);
         assert_int_equal(ranks[i].later, MGEN_OK);
@@ -195,8 +181,8 @@ static void assert_asked(const rank *r, int k, mgen_status status, const char *p
 {
     if (r->asked[k] != status || r->told[k] != status || !strstr(r->said[k], part))
         fail_msg("%s, rank %u, %s: %s (estimate: %s): \"%s\" does not say \"%s\"", r->axes,
-                 r->index, titles[k], mgen_status_name(r->asked[k]), mgen_status_name(r->told[k]),
-                 r->said[k], part);
+                 r->at.index, titles[k], mgen_status_name(r->asked[k]),
+                 mgen_status_name(r->told[k]), r->said[k], part);
 }
 
 /* Each of the models in turn, then all: what the mesh cannot share is not there, and the rest is. */

@@ -2,17 +2,16 @@
  * Sound as hosts ask several ranks for it, here threads: rank 0's clip is enough and the sound is rank 0's, that of one rank; who
  * asks for something else, cancels, or has no room. */
 #include "tiny_audio.h"
+#include "meeting.h"
 
 #include <math.h>
-#include <pthread.h>
 
 enum { RANKS_MAX = 5, PATIENCE_MS = 20000, WIDTH = 24, HEIGHT = 16, FRAMES = 8, FPS = 25 };
 enum { SAMPLES = 62400 }; /* 1.3 s, at most */
 
 /* One rank: what it asks for, and what came of it. */
 typedef struct rank {
-    mgen_ranks *ranks;
-    uint32_t index;
+    seat at;
     const char *axes, *prompt;
     double seconds; /* 0: as long as the clip */
     bool clip, other_clip, candidates, alone;
@@ -112,17 +111,13 @@ static void *rank_main(void *arg)
     rank *r = arg;
     mgen_context *ctx = NULL;
     mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
-    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     cp.threads = 1;
     cp.allocator = (mgen_allocator){count_alloc, count_free, &r->memory};
     cp.host_memory_max = r->limit;
-    m.ranks = r->ranks;
-    m.rank = r->index;
-    m.axes = r->axes;
     r->opened = mgen_context_create(&cp, &ctx);
-    if (r->opened == MGEN_OK && r->ranks)
-        r->opened = mgen_mesh_create(ctx, &m, &pipe.mesh);
+    if (r->opened == MGEN_OK)
+        r->opened = take_seat(ctx, &r->at, r->axes, &pipe.mesh);
     mgen_mesh *mesh = pipe.mesh;
     if (r->alone) /* of one rank, and put together wrongly */
         pipe.mesh = NULL;
@@ -145,20 +140,7 @@ static void *rank_main(void *arg)
 /* All ranks at once, to their ends; nothing of them is left. */
 static void run(rank *ranks, uint32_t count)
 {
-    pthread_t threads[RANKS_MAX];
-    mgen_ranks *meeting = NULL;
-    mgen_context *ctx = make_context(1);
-    if (count > 1)
-        assert_int_equal(mgen_ranks_create(ctx, count, PATIENCE_MS, &meeting), MGEN_OK);
-    for (uint32_t i = 0; i < count; i++) {
-        ranks[i].ranks = meeting;
-        ranks[i].index = i;
-        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
-    }
-    for (uint32_t i = 0; i < count; i++)
-        pthread_join(threads[i], NULL);
-    mgen_ranks_destroy(meeting);
-    mgen_context_destroy(ctx);
+    MEET(rank_main, ranks, count, PATIENCE_MS);
     for (uint32_t i = 0; i < count; i++) {
         assert_int_equal(ranks[i].opened, MGEN_OK);
         assert_int_equal(ranks[i].memory.blocks, 0);

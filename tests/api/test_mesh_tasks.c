@@ -4,6 +4,7 @@
 #include "tiny_personalizer.h"
 
 #include "clip_bench.h"
+#include "meeting.h"
 
 enum { RANKS = 2, PATIENCE_MS = 20000, BYTES_MOST = 48 * 32 * 9 * 3 };
 
@@ -24,10 +25,9 @@ enum { WAYS = sizeof ways / sizeof *ways };
 
 /* One rank: what it asks for, and what it saw. */
 typedef struct asker {
+    seat at;
     const way *way;
     const char *axes;
-    mgen_ranks *ranks;
-    uint32_t index;
     int32_t cancel_at; /* the step after which this rank wants no more */
     int64_t fail_at;   /* allocation of the request that fails, with all after it; 0: none */
     bool other_clip, no_clip, no_text, alone; /* alone: an upsampler of one rank */
@@ -131,16 +131,12 @@ static void *asker_main(void *arg)
     asker *a = arg;
     mgen_context *ctx = NULL;
     mgen_context_params cp = MGEN_CONTEXT_PARAMS_INIT;
-    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     cp.threads = 1;
     cp.allocator = (mgen_allocator){count_alloc, count_free, &a->memory};
-    m.ranks = a->ranks;
-    m.rank = a->index;
-    m.axes = a->axes;
     a->opened = mgen_context_create(&cp, &ctx);
-    if (a->opened == MGEN_OK && a->ranks)
-        a->opened = mgen_mesh_create(ctx, &m, &pipe.mesh);
+    if (a->opened == MGEN_OK)
+        a->opened = take_seat(ctx, &a->at, a->axes, &pipe.mesh);
     if (a->opened == MGEN_OK)
         a->opened = mgen_pipeline_open(ctx, dir, &pipe);
     if (a->opened == MGEN_OK)
@@ -155,20 +151,7 @@ static void *asker_main(void *arg)
 /* All ranks at once, to their ends; nothing of them is left. */
 static void run(asker *askers, uint32_t count)
 {
-    pthread_t threads[RANKS];
-    mgen_ranks *ranks = NULL;
-    mgen_context *ctx = make_context(1);
-    if (count > 1)
-        assert_int_equal(mgen_ranks_create(ctx, count, PATIENCE_MS, &ranks), MGEN_OK);
-    for (uint32_t i = 0; i < count; i++) {
-        askers[i].ranks = ranks;
-        askers[i].index = i;
-        assert_int_equal(pthread_create(&threads[i], NULL, asker_main, &askers[i]), 0);
-    }
-    for (uint32_t i = 0; i < count; i++)
-        pthread_join(threads[i], NULL);
-    mgen_ranks_destroy(ranks);
-    mgen_context_destroy(ctx);
+    MEET(asker_main, askers, count, PATIENCE_MS);
     for (uint32_t i = 0; i < count; i++)
         assert_int_equal(askers[i].memory.blocks, 0);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Films of the person in a photo, from outside: what the header promises of the handle, the pipeline's field, what is made,
  * refused and estimated. */
+#include "../unit/reported.h"
 #include "tiny_personalizer.h"
 
 #include "clip_bench.h"
@@ -326,15 +327,6 @@ static void test_estimate(void **state)
 
 /* -- measuring -------------------------------------------------------------------------------------- */
 
-static double value_of(const mgen_report *report, const char *name)
-{
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), name))
-            return mgen_report_value(report, i);
-    fail_msg("%s is not reported", name);
-    return NAN;
-}
-
 static void test_evaluate(void **state)
 {
     static const char *const ways[] = {"", "ceiling_", "control_", "unseen_"};
@@ -351,16 +343,16 @@ static void test_evaluate(void **state)
     p.n = 1;
     b.pipe.frames = FRAMES;
     assert_int_equal(mgen_evaluate(b.ctx, &b.pipe, &p, &report), MGEN_OK);
-    assert_true(value_of(report, "n") == 1.0 && value_of(report, "steps") == 3.0);
-    assert_true(value_of(report, "guidance") == 2.0 && value_of(report, "source_guidance") == 1.5);
+    assert_true(reported(report, "n") == 1.0 && reported(report, "steps") == 3.0);
+    assert_true(reported(report, "guidance") == 2.0 && reported(report, "source_guidance") == 1.5);
     for (int way = 0; way < 4; way++) {
         for (int i = 0; i < 4; i++) {
             snprintf(name, sizeof name, "%s%s", ways[way], of_person[i]);
-            assert_true(value_of(report, name) >= 0.0 && value_of(report, name) <= 1.0);
+            assert_true(reported(report, name) >= 0.0 && reported(report, name) <= 1.0);
         }
         for (int i = 0; way != 2 && i < 5; i++) {
             snprintf(name, sizeof name, "%s%s", ways[way], of_prompt[i]);
-            assert_true(value_of(report, name) >= 0.0 && value_of(report, name) <= 1.0);
+            assert_true(reported(report, name) >= 0.0 && reported(report, name) <= 1.0);
         }
     }
     mgen_report_destroy(report);

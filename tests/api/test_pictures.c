@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Pictures, from outside: a video model goes on as one of pictures, whose folder makes them, refuses films and is measured; and
  * recipes, planned. */
+#include "../unit/reported.h"
 #include "tiny.h"
 
 #include <math.h>
@@ -111,19 +112,7 @@ static void test_no_film(void **state)
 
 static bool reports(const mgen_report *report, const char *name)
 {
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), name))
-            return true;
-    return false;
-}
-
-static double figure(const mgen_report *report, const char *name)
-{
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), name))
-            return mgen_report_value(report, i);
-    fail_msg("no %s", name);
-    return 0.0;
+    return !isnan(reported_or(report, name, NAN));
 }
 
 static void test_measured(void **state)
@@ -175,18 +164,18 @@ static void test_planned(void **state)
     (void)state;
     mgen_plan_params p = on_h100s(0); /* those of the stage */
     assert_int_equal(plan(ctx, "tuned", &p, &report), MGEN_OK);
-    assert_true(figure(report, "tokens") == 6 * 4 && figure(report, "dp") == 2);
-    assert_true(figure(report, "global_batch") == 2 && figure(report, "steps") == 3);
-    assert_true(figure(report, "samples") == 6 && figure(report, "fits") == 1);
-    assert_true(fabs(figure(report, "days") * 86400 / (3 * figure(report, "step_seconds")) - 1) <
-                1e-9);
+    assert_true(reported(report, "tokens") == 6 * 4 && reported(report, "dp") == 2);
+    assert_true(reported(report, "global_batch") == 2 && reported(report, "steps") == 3);
+    assert_true(reported(report, "samples") == 6 && reported(report, "fits") == 1);
+    assert_true(
+        fabs(reported(report, "days") * 86400 / (3 * reported(report, "step_seconds")) - 1) < 1e-9);
     assert_null(mgen_report_text(report));
     mgen_report_destroy(report);
     p = on_h100s(1);
     p.text = 2;
     assert_int_equal(plan(ctx, "", &p, &report), MGEN_OK); /* all of them */
-    assert_true(figure(report, "steps") == 2 + 6 && figure(report, "dp") == 1);
-    assert_true(fabs(figure(report, "gpu_days") - figure(report, "days")) < 1e-12);
+    assert_true(reported(report, "steps") == 2 + 6 && reported(report, "dp") == 1);
+    assert_true(fabs(reported(report, "gpu_days") - reported(report, "days")) < 1e-12);
     const char *text = mgen_report_text(report);
     assert_true(strstr(text, "picture_tae ") && strstr(text, "pictures ") &&
                 strstr(text, "tuned "));

@@ -7,6 +7,7 @@
  *     MOVIEGEN_TELL=1                                             each call is told on stderr before it is made
  *
  * A sequence runs in a process of its own. One that fails says its seed and the number of the call. */
+#include "../unit/reported.h"
 #include "tiny_personalizer.h"
 #include "tiny_rewriter.h"
 
@@ -323,9 +324,7 @@ static void know_losses(mgen_context *ctx)
         for (uint64_t k = 0; k < mgen_trainer_steps(t) && k < LOSSES; k++) {
             mgen_report *r;
             assert_int_equal(mgen_trainer_step(t, &r), MGEN_OK);
-            for (uint32_t e = 0; e < mgen_report_count(r); e++)
-                if (!strcmp(mgen_report_name(r, e), "loss"))
-                    known_loss[i][k] = mgen_report_value(r, e);
+            known_loss[i][k] = reported(r, "loss");
             mgen_report_destroy(r);
         }
         mgen_trainer_destroy(t);

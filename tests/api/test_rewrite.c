@@ -2,8 +2,8 @@
  * Prompts rewritten, from outside: what the header promises of the handle, the pipeline's field, what is made and refused, and
  * where a folder keeps its rewriter. */
 #include "tiny_rewriter.h"
+#include "meeting.h"
 
-#include <pthread.h>
 #include <sys/stat.h>
 
 enum { ENOUGH = 4097, WARNED_MAX = 400 };
@@ -374,9 +374,8 @@ static void test_limit(void **state)
 /* -- threads and ranks -------------------------------------------------------------------------------- */
 
 typedef struct asker {
+    seat at;
     mgen_rewriter *rewriter; /* shared, or opened by the rank */
-    mgen_ranks *ranks;
-    uint32_t index;
     int right;
     mgen_status status;
 } asker;
@@ -388,21 +387,18 @@ static void *ask(void *arg)
     asker *a = arg;
     mgen_context *ctx = NULL;
     mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
-    mgen_mesh_params m = MGEN_MESH_PARAMS_INIT;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     char out[ENOUGH];
     p.threads = 1;
-    m.ranks = a->ranks;
-    m.rank = a->index;
     a->status = mgen_context_create(&p, &ctx);
-    if (a->status == MGEN_OK && a->ranks)
-        a->status = mgen_mesh_create(ctx, &m, &pipe.mesh);
-    if (a->status == MGEN_OK && a->ranks)
+    if (a->status == MGEN_OK)
+        a->status = take_seat(ctx, &a->at, NULL, &pipe.mesh);
+    if (a->status == MGEN_OK && a->at.ranks)
         a->status = mgen_pipeline_open(ctx, dir, &pipe);
-    if (!a->ranks)
+    if (!a->at.ranks)
         pipe.rewriter = mgen_rewriter_retain(a->rewriter);
     for (int i = 0; i < TIMES && a->status == MGEN_OK; i++) {
-        const char *prompt = (i + a->index) % 2 ? plain : quoted;
+        const char *prompt = (i + a->at.index) % 2 ? plain : quoted;
         a->status = mgen_rewrite(ctx, &pipe, prompt, out, sizeof out);
         a->right += !strcmp(out, prompt == plain ? TINY_REWRITTEN : quoted);
     }
@@ -415,13 +411,10 @@ static void *ask(void *arg)
 static void ask_all(mgen_rewriter *rewriter, mgen_ranks *ranks)
 {
     asker askers[ASKERS];
-    pthread_t threads[ASKERS];
+    for (uint32_t i = 0; i < ASKERS; i++)
+        askers[i] = (asker){.at = {ranks, i}, .rewriter = rewriter};
+    run_threads(ask, askers, sizeof *askers, ASKERS);
     for (uint32_t i = 0; i < ASKERS; i++) {
-        askers[i] = (asker){.rewriter = rewriter, .ranks = ranks, .index = i};
-        assert_int_equal(pthread_create(&threads[i], NULL, ask, &askers[i]), 0);
-    }
-    for (uint32_t i = 0; i < ASKERS; i++) {
-        pthread_join(threads[i], NULL);
         assert_int_equal(askers[i].status, MGEN_OK);
         assert_int_equal(askers[i].right, TIMES);
     }

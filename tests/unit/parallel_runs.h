@@ -4,6 +4,8 @@
 #define TESTS_UNIT_PARALLEL_RUNS_H
 
 #include "core/alloc.h"
+#include "reported.h"
+#include "run_threads.h"
 #include "tensor/device.h"
 #include "test_folder.h"
 #include "tiny_stages.h"
@@ -11,7 +13,6 @@
 #include "train/stage.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 enum { RANKS_MAX = 4, STEPS = 2 };
@@ -86,11 +87,10 @@ static mgen_status train(rank *r, mgen_context *ctx, mgi_comm *comm, const mgi_m
         }
         if (step == r->first && status == MGEN_OK)
             r->loss = mgen_report_value(report, 1);
-        if (status == MGEN_OK)
+        if (status == MGEN_OK) {
             r->last_loss = mgen_report_value(report, 1);
-        for (uint32_t i = 0; status == MGEN_OK && i < mgen_report_count(report); i++)
-            if (!strcmp(mgen_report_name(report, i), "val_loss"))
-                r->held_loss = mgen_report_value(report, i);
+            r->held_loss = reported_or(report, "val_loss", r->held_loss);
+        }
         mgen_report_destroy(report);
     }
     if (status == MGEN_OK)
@@ -143,7 +143,6 @@ static void run_all(rank *ranks, int count)
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgen_context *owner;
     mgi_comm_group *group = NULL;
-    pthread_t threads[RANKS_MAX];
     params.threads = 1;
     assert_int_equal(mgi_context_init(&owner, &params), MGEN_OK);
     if (count > 1 || ranks->shape.dp)
@@ -151,10 +150,8 @@ static void run_all(rank *ranks, int count)
     for (int i = 0; i < count; i++) {
         ranks[i].group = group;
         ranks[i].index = i;
-        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
     }
-    for (int i = 0; i < count; i++)
-        pthread_join(threads[i], NULL);
+    run_threads(rank_main, ranks, sizeof *ranks, count);
     mgi_comm_group_release(group);
     mgi_context_free(owner);
 }

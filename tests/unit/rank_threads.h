@@ -5,8 +5,8 @@
 
 #include "core/alloc.h"
 #include "dist/comm.h"
+#include "run_threads.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +69,6 @@ static void *rank_main(void *arg)
 /* Run body on `size` ranks; afterwards nothing may be left allocated but the contexts' own. */
 static void run_ranks(world *w, int size, int64_t timeout_ms, void (*body)(rank_state *))
 {
-    pthread_t threads[RANKS];
     mgi_comm_group *group;
     *w = (world){.size = size, .body = body, .owner = make_context()};
     uint64_t owner_before = w->owner->heap->now, before[RANKS];
@@ -86,10 +85,7 @@ static void run_ranks(world *w, int size, int64_t timeout_ms, void (*body)(rank_
         assert_int_equal(mgi_comm_join(group, r, s->ctx, &s->comm), MGEN_OK);
     }
     mgi_comm_group_release(group);
-    for (int r = 0; r < size; r++)
-        assert_int_equal(pthread_create(&threads[r], NULL, rank_main, &w->ranks[r]), 0);
-    for (int r = 0; r < size; r++)
-        pthread_join(threads[r], NULL);
+    run_threads(rank_main, w->ranks, sizeof *w->ranks, size);
     for (int r = 0; r < size; r++) {
         rank_state *s = &w->ranks[r];
         if (s->wrong)

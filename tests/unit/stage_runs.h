@@ -3,6 +3,7 @@
 #ifndef STAGE_RUNS_H
 #define STAGE_RUNS_H
 
+#include "reported.h"
 #include "tensor/device.h"
 #include "test_folder.h"
 #include "tiny_stages.h"
@@ -38,11 +39,8 @@ static inline void steps_of(const mgi_stage *stage, struct mgi_stage_run *run, d
         mgen_report *report;
         OK(mgi_report_create(ctx, &report));
         OK(mgi_stage_kind_of(stage)->step(run, i, report));
-        for (uint32_t k = 0; k < mgen_report_count(report); k++)
-            if (!strcmp(mgen_report_name(report, k), "val_loss")) {
-                *last = mgen_report_value(report, k);
-                *first = *first == 0.0 ? *last : *first;
-            }
+        *last = reported_or(report, "val_loss", *last);
+        *first = *first == 0.0 ? *last : *first;
         mgen_report_destroy(report);
     }
 }

@@ -223,12 +223,9 @@ static void test_left_out(void **state)
 static double loss_of(struct mgi_stage_run *r, int64_t step)
 {
     mgen_report *report;
-    double loss = -1.0;
     OK(mgi_report_create(ctx, &report));
     OK(mgi_stage_audio.step(r, step, report));
-    for (uint32_t k = 0; k < mgen_report_count(report); k++)
-        if (!strcmp(mgen_report_name(report, k), "loss"))
-            loss = mgen_report_value(report, k);
+    const double loss = reported(report, "loss");
     mgen_report_destroy(report);
     return loss;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * A folder's films of several aspects and lengths: which bucket has which, and what is trained on them. */
 #include <math.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +18,7 @@
 #include "logged.h"
 #include "media/film_read.h"
 #include "pair_films.h"
+#include "run_threads.h"
 #include "train/checkpoint.h"
 
 enum { STEPS = 6 };
@@ -727,15 +727,11 @@ static void *rank_main(void *arg)
 
 static void train_two(const char *first, const char *second, rank ranks[2])
 {
-    pthread_t threads[2];
     mgi_comm_group *group;
     OK(mgi_comm_group_create(ctx, 2, 60000, &group));
-    for (int i = 0; i < 2; i++) {
-        ranks[i] = (rank){.group = group, .index = i, .films = i ? second : first};
-        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
-    }
     for (int i = 0; i < 2; i++)
-        pthread_join(threads[i], NULL);
+        ranks[i] = (rank){.group = group, .index = i, .films = i ? second : first};
+    run_threads(rank_main, ranks, sizeof *ranks, 2);
     mgi_comm_group_release(group);
 }
 

@@ -2,6 +2,7 @@
  * Buckets: how steps and clips are divided among them, and what trains on them. */
 #include "core/philox.h"
 #include "core/report.h"
+#include "reported.h"
 #include "tensor/device.h"
 #include "train/buckets.h"
 #include "train/video_stage.h"
@@ -143,14 +144,6 @@ static void test_finite(void **state)
     mgi_dataset_release(ds);
 }
 
-static double find(const mgen_report *report, const char *name)
-{
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), name))
-            return mgen_report_value(report, i);
-    return NAN;
-}
-
 static struct mgi_stage_run *begin(const struct mgi_stage_kind *kind, const mgi_stage *stage)
 {
     struct mgi_stage_run *run;
@@ -186,10 +179,10 @@ static void test_stage(void **state)
         mgen_report *report;
         assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
         assert_int_equal(kind->step(run, step, report), MGEN_OK);
-        assert_int_equal((int64_t)find(report, "width"), drawn->width);
-        assert_int_equal((int64_t)find(report, "height"), drawn->height);
-        assert_int_equal((int64_t)find(report, "frames"), drawn->frames);
-        assert_int_equal((int64_t)find(report, "batch"), drawn->batch);
+        assert_int_equal((int64_t)reported(report, "width"), drawn->width);
+        assert_int_equal((int64_t)reported(report, "height"), drawn->height);
+        assert_int_equal((int64_t)reported(report, "frames"), drawn->frames);
+        assert_int_equal((int64_t)reported(report, "batch"), drawn->batch);
         mgen_report_destroy(report);
     }
     kind->destroy(run);
@@ -199,8 +192,8 @@ static void test_stage(void **state)
     mgen_report *report;
     assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
     assert_int_equal(kind->step(run, 0, report), MGEN_OK);
-    double all = find(report, "val_loss"), images = find(report, "val_loss_images"),
-           videos = find(report, "val_loss_videos");
+    double all = reported(report, "val_loss"), images = reported(report, "val_loss_images"),
+           videos = reported(report, "val_loss_videos");
     assert_near(all, 0.4 * images + 0.6 * videos, 1e-9);
     assert_true(images > 0.0 && videos > 0.0 && images != videos);
     mgen_report_destroy(report);
@@ -281,12 +274,12 @@ static void test_autoencoder(void **state)
         int i = 0;
         assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
         assert_int_equal(kind->step(run, step, report), MGEN_OK);
-        while (i < 3 && (int64_t)find(report, "frames") != sizes[i][2])
+        while (i < 3 && (int64_t)reported(report, "frames") != sizes[i][2])
             i++;
         assert_in_range(i, 0, 2);
-        assert_int_equal((int64_t)find(report, "width"), sizes[i][0]);
-        assert_int_equal((int64_t)find(report, "height"), sizes[i][1]);
-        assert_int_equal((int64_t)find(report, "batch"), i == 2 ? 4 : 2);
+        assert_int_equal((int64_t)reported(report, "width"), sizes[i][0]);
+        assert_int_equal((int64_t)reported(report, "height"), sizes[i][1]);
+        assert_int_equal((int64_t)reported(report, "batch"), i == 2 ? 4 : 2);
         seen |= 1 << i;
         mgen_report_destroy(report);
     }
@@ -302,7 +295,7 @@ static void test_autoencoder(void **state)
         run = begin(kind, &stage);
         assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
         assert_int_equal(kind->step(run, 0, report), MGEN_OK);
-        psnr[i] = find(report, "val_psnr");
+        psnr[i] = reported(report, "val_psnr");
         mgen_report_destroy(report);
         kind->destroy(run);
     }

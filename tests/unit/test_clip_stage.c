@@ -59,21 +59,12 @@ static mgi_stage begun(int32_t learn)
     return s;
 }
 
-static double value_of(const mgen_report *report, const char *name)
-{
-    for (uint32_t k = 0; k < mgen_report_count(report); k++)
-        if (!strcmp(mgen_report_name(report, k), name))
-            return mgen_report_value(report, k);
-    fail_msg("there is no \"%s\"", name);
-    return 0.0;
-}
-
 static double step_of(struct mgi_stage_run *r, int64_t step, const char *name)
 {
     mgen_report *report;
     OK(mgi_report_create(ctx, &report));
     OK(mgi_stage_clip.step(r, step, report));
-    const double value = value_of(report, name);
+    const double value = reported(report, name);
     mgen_report_destroy(report);
     return value;
 }
@@ -94,10 +85,10 @@ static void test_learns(void **state)
         mgen_report *report;
         OK(mgi_report_create(ctx, &report));
         OK(mgi_stage_clip.step(r, i, report));
-        scale = value_of(report, "scale");
+        scale = reported(report, "scale");
         if (i % 10 == 9) {
-            last = value_of(report, "val_loss");
-            found = value_of(report, "val_recall");
+            last = reported(report, "val_loss");
+            found = reported(report, "val_recall");
             first = i == 9 ? last : first;
         }
         mgen_report_destroy(report);

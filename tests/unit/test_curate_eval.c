@@ -8,18 +8,10 @@
 
 #include "eval/curate_eval.h"
 #include "one_context.h"
+#include "reported.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static double value_of(const mgen_report *report, const char *name)
-{
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), name))
-            return mgen_report_value(report, i);
-    fail_msg("no %s", name);
-    return 0.0;
-}
 
 static bool stop_at_two(void *user, int done, int total)
 {
@@ -38,19 +30,19 @@ static void test_round(void **state)
     char name[64];
     assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
     assert_int_equal(mgi_eval_curate(ctx, &r, report), MGEN_OK);
-    assert_true(value_of(report, "films") == 15.0);
+    assert_true(reported(report, "films") == 15.0);
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
         snprintf(name, sizeof name, "%s_precision", rates[i]);
-        assert_true(value_of(report, name) >= (strcmp(rates[i], "kept") ? 0.9 : 0.5));
+        assert_true(reported(report, name) >= (strcmp(rates[i], "kept") ? 0.9 : 0.5));
         snprintf(name, sizeof name, "%s_recall", rates[i]);
-        assert_true(value_of(report, name) >= (strcmp(rates[i], "scene") ? 0.99 : 0.8));
+        assert_true(reported(report, name) >= (strcmp(rates[i], "scene") ? 0.99 : 0.8));
     }
-    assert_true(value_of(report, "join_whole") == 1.0); /* of two films beside the round */
-    assert_true(value_of(report, "wipe_recall") == 1.0 && value_of(report, "wipe_whole") == 1.0);
-    assert_true(value_of(report, "slow_recall") >= 0.5 && value_of(report, "slow_whole") >= 0.5);
-    assert_true(value_of(report, "wipe_precision") == 1.0);
-    assert_true(value_of(report, "slow_precision") == 1.0);
-    assert_true(value_of(report, "kept") >= 1.0 && value_of(report, "clips") >= 10.0);
+    assert_true(reported(report, "join_whole") == 1.0); /* of two films beside the round */
+    assert_true(reported(report, "wipe_recall") == 1.0 && reported(report, "wipe_whole") == 1.0);
+    assert_true(reported(report, "slow_recall") >= 0.5 && reported(report, "slow_whole") >= 0.5);
+    assert_true(reported(report, "wipe_precision") == 1.0);
+    assert_true(reported(report, "slow_precision") == 1.0);
+    assert_true(reported(report, "kept") >= 1.0 && reported(report, "clips") >= 10.0);
     mgen_report_destroy(report);
 }
 
@@ -66,7 +58,7 @@ static void test_few(void **state)
     for (uint32_t i = 0; i < mgen_report_count(report); i++)
         assert_true(!strstr(mgen_report_name(report, i), "text_") &&
                     !strstr(mgen_report_name(report, i), "duplicate_"));
-    assert_true(value_of(report, "kept_recall") == 1.0);
+    assert_true(reported(report, "kept_recall") == 1.0);
     r = (mgi_eval_request){.n = 15, .progress = stop_at_two, .user = &done};
     assert_int_equal(mgi_eval_curate(ctx, &r, report), MGEN_E_CANCELLED);
     assert_int_equal(done, 2);

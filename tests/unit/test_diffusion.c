@@ -4,6 +4,7 @@
 #include "flow/diffusion.h"
 #include "flow/schedule.h"
 #include "flow/solver.h"
+#include "reported.h"
 #include "tensor/device.h"
 #include "train/stage.h"
 
@@ -153,14 +154,6 @@ static void test_exact(void **state)
     mgi_run_finish(&run);
 }
 
-static double find(const mgen_report *report, const char *name)
-{
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), name))
-            return mgen_report_value(report, i);
-    return NAN;
-}
-
 static struct mgi_stage_run *begin(const mgi_stage *stage)
 {
     struct mgi_stage_run *run;
@@ -186,9 +179,9 @@ static void test_stage(void **state)
         mgen_report *report;
         assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
         assert_int_equal(mgi_stage_text_to_video.step(run, step, report), MGEN_OK);
-        losses[step] = find(report, "val_loss");
-        assert_true(find(report, "loss") > 0.0 && losses[step] > 0.0);
-        assert_true(find(report, "val_loss_flow") > losses[step]); /* r below 1 */
+        losses[step] = reported(report, "val_loss");
+        assert_true(reported(report, "loss") > 0.0 && losses[step] > 0.0);
+        assert_true(reported(report, "val_loss_flow") > losses[step]); /* r below 1 */
         mgen_report_destroy(report);
     }
     assert_true(losses[0] != losses[1]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Work that is captured once and replayed: to the bits of plain launches, with other shapes, and when it cannot be
  * captured. Needs a GPU, or one that the host plays, whose faults can be planned. */
+#include "reported.h"
 #include "tensor/graph.h"
 
 #include "kernels/loss/loss.h"
@@ -702,9 +703,7 @@ static void train(mgen_context *ctx, const mgi_stage *stage, const char *dir, bo
         before = ctx->device->counts.launches;
         if (kind->step(r, i, report) != MGEN_OK)
             fail_msg("%s", mgen_last_error(ctx));
-        for (uint32_t k = 0; k < mgen_report_count(report); k++)
-            if (!strcmp(mgen_report_name(report, k), "loss"))
-                loss[i] = (float)mgen_report_value(report, k);
+        loss[i] = (float)reported(report, "loss");
         mgen_report_destroy(report);
     }
     if (!plain && stage->accumulate == 1)

@@ -2,7 +2,6 @@
  * Learning preferences: scores of films of a folder, films that a model makes and the checker judges, where a step leads, and what
  * is refused. */
 #include <math.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,8 +15,9 @@
 #include "eval/world_check.h"
 #include "eval/world_tally.h"
 #include "pair_films.h"
-#include "tensor/device_cuda.h"
+#include "run_threads.h"
 #include "shipped_model.h"
+#include "tensor/device_cuda.h"
 #include "train/checkpoint.h"
 
 enum { FRAMES = 9, FILMS = 8 };
@@ -118,12 +118,9 @@ static mgi_stage prefer_stage(int64_t steps)
 static double step_of(const mgi_stage *stage, struct mgi_stage_run *run, int64_t i)
 {
     mgen_report *report;
-    double loss = NAN;
     OK(mgi_report_create(ctx, &report));
     OK(mgi_stage_kind_of(stage)->step(run, i, report));
-    for (uint32_t k = 0; k < mgen_report_count(report); k++)
-        if (!strcmp(mgen_report_name(report, k), "loss"))
-            loss = mgen_report_value(report, k);
+    const double loss = reported(report, "loss");
     mgen_report_destroy(report);
     return loss;
 }
@@ -387,16 +384,12 @@ static void *make_together(void *arg)
 static void test_ranks(void **state)
 {
     together rank[2] = {0};
-    pthread_t threads[2];
     mgi_comm_group *group;
     (void)state;
     OK(mgi_comm_group_create(ctx, 2, 60000, &group));
-    for (int i = 0; i < 2; i++) {
-        rank[i] = (together){.group = group, .rank = i};
-        assert_int_equal(pthread_create(&threads[i], NULL, make_together, &rank[i]), 0);
-    }
     for (int i = 0; i < 2; i++)
-        pthread_join(threads[i], NULL);
+        rank[i] = (together){.group = group, .rank = i};
+    run_threads(make_together, rank, sizeof *rank, 2);
     mgi_comm_group_release(group);
     for (int i = 0; i < 2; i++)
         if (!rank[i].same)

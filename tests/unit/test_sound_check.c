@@ -10,6 +10,7 @@
 #include "eval/sound_spectrum.h"
 
 #include "failing_memory.h"
+#include "reported.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -110,15 +111,6 @@ static void test_silence(void **state)
     assert_non_null(strstr(mgen_last_error(ctx), "second"));
 }
 
-static double value_of(const mgen_report *report, const char *name)
-{
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), name))
-            return mgen_report_value(report, i);
-    fail_msg("no %s", name);
-    return 0.0;
-}
-
 /* Of two impacts and three onsets, as counted by hand. */
 static void test_tally(void **state)
 {
@@ -152,12 +144,12 @@ static void test_tally(void **state)
     mgen_report *report;
     OK(mgi_report_create(ctx, &report));
     mgi_sound_tally_report(&t, MGI_SOUND_TALLY_CONTROL, report);
-    assert_true(fabs(value_of(report, "control_onset_precision") - 0.6) < 1e-9);
-    assert_true(fabs(value_of(report, "control_onset_recall") - 1.0) < 1e-9);
-    assert_true(fabs(value_of(report, "control_onset_error_ms") - 10.0) < 0.01);
-    assert_true(fabs(value_of(report, "control_place") - 0.5) < 1e-9);
-    assert_true(fabs(value_of(report, "control_mood") - 0.5) < 1e-9);
-    assert_true(fabs(value_of(report, "control_tempo") - 0.5) < 1e-9);
+    assert_true(fabs(reported(report, "control_onset_precision") - 0.6) < 1e-9);
+    assert_true(fabs(reported(report, "control_onset_recall") - 1.0) < 1e-9);
+    assert_true(fabs(reported(report, "control_onset_error_ms") - 10.0) < 0.01);
+    assert_true(fabs(reported(report, "control_place") - 0.5) < 1e-9);
+    assert_true(fabs(reported(report, "control_mood") - 0.5) < 1e-9);
+    assert_true(fabs(reported(report, "control_tempo") - 0.5) < 1e-9);
     mgen_report_destroy(report);
 }
 

@@ -15,6 +15,7 @@
 #include "eval/sound_check.h"
 #include "eval/sound_eval.h"
 #include "failing_memory.h"
+#include "reported.h"
 #include "tiny_audio.h"
 
 enum { HOP = 1920, LATENTS = 26, COUNT = LATENTS * HOP, FPS = 8, FRAMES = 9, SIDE = 48, N = 2 };
@@ -81,14 +82,6 @@ static bool stop(void *user, int done, int total)
 static mgi_eval_request request(void)
 {
     return (mgi_eval_request){.n = N, .seed = 5, .steps = 2, .schedule = MGI_SCHEDULE_LINEAR};
-}
-
-static double value_of(const mgen_report *report, const char *name)
-{
-    for (uint32_t i = 0; i < mgen_report_count(report); i++)
-        if (!strcmp(mgen_report_name(report, i), name))
-            return mgen_report_value(report, i);
-    return -1.0;
 }
 
 /* ---- by hand ------------------------------------------------------------------------------------ */
@@ -187,8 +180,8 @@ static void test_numbers(void **state)
         assert_string_equal(mgen_report_name(report, i), mgen_report_name(expected, i));
         assert_true(mgen_report_value(report, i) == mgen_report_value(expected, i));
     }
-    assert_true(fabs(value_of(report, "ceiling_snr") - 10.0 * log10(signal / noise)) < 1e-9);
-    assert_true(value_of(report, "place") >= 0.0 && value_of(report, "unseen_mood") >= 0.0);
+    assert_true(fabs(reported(report, "ceiling_snr") - 10.0 * log10(signal / noise)) < 1e-9);
+    assert_true(reported(report, "place") >= 0.0 && reported(report, "unseen_mood") >= 0.0);
     mgen_report_destroy(expected);
     mgen_report_destroy(report);
 }

@@ -93,24 +93,22 @@ static void test_spectrum(void **state)
 
 /* -- the stage ---------------------------------------------------------------------------------- */
 
-static const char *const reported[] = {"val_mel", "val_snr"};
+static const char *const judged[] = {"val_mel", "val_snr"};
 
-/* Trains and saves; the first and the last of what is `reported`. */
-static void train_reported(const mgi_stage *stage, double first[2], double last[2])
+/* Trains and saves; the first and the last of what is `judged`. */
+static void train_judged(const mgi_stage *stage, double first[2], double last[2])
 {
     const struct mgi_stage_kind *kind = mgi_stage_kind_of(stage);
     struct mgi_stage_run *run = begin(stage);
-    first[0] = first[1] = NAN;
+    first[0] = first[1] = last[0] = last[1] = NAN;
     for (int64_t i = 0; i < stage->steps; i++) {
         mgen_report *report;
         OK(mgi_report_create(ctx, &report));
         OK(kind->step(run, i, report));
-        for (uint32_t k = 0; k < mgen_report_count(report); k++)
-            for (int j = 0; j < 2; j++)
-                if (!strcmp(mgen_report_name(report, k), reported[j])) {
-                    last[j] = mgen_report_value(report, k);
-                    first[j] = isnan(first[j]) ? last[j] : first[j];
-                }
+        for (int j = 0; j < 2; j++) {
+            last[j] = reported_or(report, judged[j], last[j]);
+            first[j] = isnan(first[j]) ? last[j] : first[j];
+        }
         mgen_report_destroy(report);
     }
     OK(kind->save(run));
@@ -133,7 +131,7 @@ static void test_stage(void **state)
             stage.gan = 0.0;
         else
             stage.sound.mel_squares = 0.5;
-        train_reported(&stage, first, last);
+        train_judged(&stage, first, last);
         if (!(last[0] < 0.9 * first[0] && last[1] > first[1]))
             fail_msg("mel %g -> %g, snr %g -> %g", first[0], last[0], first[1], last[1]);
         OK(mgi_audio_codec_open(ctx, folder, stage.name, &codec, &hash));
@@ -253,11 +251,11 @@ static void test_start(void **state)
     double first[2], last[2];
     stage.gan = 0.0;
     strcpy(stage.name, "first");
-    train_reported(&stage, first, last);
+    train_judged(&stage, first, last);
     strcpy(stage.start_from, "first");
     strcpy(stage.name, "second");
     stage.freeze_encoder = true;
-    train_reported(&stage, first, last);
+    train_judged(&stage, first, last);
     OK(mgi_audio_codec_open(ctx, folder, "first", &before, &hash));
     OK(mgi_audio_codec_open(ctx, folder, "second", &after, &hash));
     int64_t moved = 0;
