@@ -28,7 +28,8 @@ enum {
     GUESTS = 64,        /* that are heard at the same time */
     PATIENCE_MS = 5000, /* with each */
     AGAIN_MS = 20,
-    GRACE_MS = 500 /* for rank 0's reasons, when the time is over */
+    ASKED_MS = 100, /* from one call of the host's callback to the next, at least */
+    GRACE_MS = 500  /* for rank 0's reasons, when the time is over */
 };
 
 static const char magic[8] = "mgenmeet";
@@ -57,6 +58,7 @@ typedef struct meeting {
     mgen_context *ctx;
     const mgi_comm_meeting *how;
     int64_t timeout_ms, end; /* end: ms */
+    int64_t asked;           /* when the host's callback was called */
     greeting mine;
     bool local;
     bool found; /* rank 0 */
@@ -105,6 +107,34 @@ static mgen_status missing(meeting *m, int first)
                 (size_t)snprintf(names + used, sizeof(names) - used, "%s%d", used ? ", " : "", r);
     return mgi_fail(m->ctx, MGEN_E_TIMEOUT, "start: rank(s) %s%s did not arrive within %lld ms",
                     names, used >= sizeof(names) - 16 ? ", ..." : "", (long long)m->timeout_ms);
+}
+
+/* While others are waited for: whether the host wants to. */
+static mgen_status go_on(meeting *m)
+{
+    const mgen_context *ctx = m->ctx;
+    const int64_t now = mgi_meet_now();
+    uint64_t here = 1;
+    if (!ctx->progress || now < m->asked + ASKED_MS)
+        return MGEN_OK;
+    m->asked = now;
+    for (int r = 0; r < m->how->size; r++)
+        here += m->fds[r] >= 0;
+    if (ctx->progress(ctx->progress_user, "waiting for ranks", here, (uint64_t)m->how->size) == 0)
+        return MGEN_OK;
+    return mgi_fail(m->ctx, MGEN_E_CANCELLED,
+                    "start: rank %d no longer waits for the others: its progress callback "
+                    "cancelled",
+                    m->how->rank);
+}
+
+/* Until the other end says something, goes, or `end`. */
+static mgen_status await(meeting *m, int fd, int64_t end)
+{
+    struct pollfd wait = {fd, POLLIN, 0};
+    while (mgi_meet_now() < end && poll(&wait, 1, ASKED_MS) <= 0)
+        MGI_TRY(go_on(m));
+    return MGEN_OK;
 }
 
 /* ---- who comes ---- */
@@ -258,7 +288,9 @@ static mgen_status keep_door(meeting *m, int kind, int first)
     status =
         mgi_alloc_zero(m->ctx, 1 + GUESTS + (size_t)m->how->size, sizeof(*d->polled), &d->polled);
     while (status == MGEN_OK && !complete(m, first)) {
-        status = open_door_once(d);
+        status = go_on(m);
+        if (status == MGEN_OK)
+            status = open_door_once(d);
         if (status == MGEN_OK && mgi_meet_now() >= m->end && !complete(m, first))
             status = missing(m, first);
     }
@@ -280,7 +312,8 @@ static mgen_status host_all(meeting *m)
     for (int r = 1; r < m->how->size; r++) {
         if (m->fds[r] < 0)
             continue;
-        answer(m, m->fds[r], status, status == MGEN_OK ? "" : m->ctx->error_text);
+        answer(m, m->fds[r], status == MGEN_E_CANCELLED ? MGEN_E_PEER_LOST : status,
+               status == MGEN_OK ? "" : m->ctx->error_text);
         if (status == MGEN_OK &&
             !mgi_meet_write(m->fds[r], m->cards, size * sizeof(*m->cards), m->end + GRACE_MS))
             status = mgi_fail(m->ctx, MGEN_E_PEER_LOST, "start: rank %d has left", r);
@@ -291,6 +324,7 @@ static mgen_status host_all(meeting *m)
 /* What a rank that was asked for the others says. *later: it is to be asked again. */
 static mgen_status read_reply(meeting *m, int fd, int from, reply *r, bool *later)
 {
+    MGI_TRY(await(m, fd, m->end + GRACE_MS));
     *later = !mgi_meet_read(fd, r, sizeof(*r), m->end + GRACE_MS);
     if (*later)
         return MGEN_OK;
@@ -339,6 +373,7 @@ static mgen_status join(meeting *m, find_fn *find, void *where)
             close(fd);
         if (status != MGEN_OK || !later)
             return status;
+        MGI_TRY(go_on(m));
         mgi_meet_pause(AGAIN_MS);
     }
     return mgi_fail(m->ctx, MGEN_E_TIMEOUT,
@@ -365,8 +400,10 @@ static mgen_status look_up(meeting *m, const char *host, uint16_t port, struct a
     snprintf(service, sizeof(service), "%u", port);
     while ((error = getaddrinfo(m->local ? "127.0.0.1" : host, service, &hints, out)) ==
                EAI_AGAIN &&
-           mgi_meet_now() < m->end)
+           mgi_meet_now() < m->end) {
+        MGI_TRY(go_on(m));
         mgi_meet_pause(AGAIN_MS);
+    }
     if (error)
         return mgi_fail(m->ctx, MGEN_E_NOT_FOUND, "the host of '%.300s' was not found: %s",
                         m->how->address, gai_strerror(error));
@@ -521,6 +558,7 @@ static mgen_status connect_to(meeting *m, int peer)
         if (fd >= 0)
             close(fd);
         MGI_TRY(status);
+        MGI_TRY(go_on(m));
         mgi_meet_pause(AGAIN_MS);
     } while (mgi_meet_now() < m->end);
     return mgi_fail(m->ctx, MGEN_E_TIMEOUT, "start: rank(s) %d did not arrive within %lld ms", peer,

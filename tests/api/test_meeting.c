@@ -14,10 +14,22 @@ enum { RANKS = 3 };
 
 typedef struct rank {
     mgen_mesh_params how;
+    uint64_t enough; /* it cancels when `watched`, or itself, has seen so many ranks; 0: never */
+    struct rank *watched;
+    _Atomic uint64_t seen;
+    uint64_t all;
     mgen_status made, waited;
     uint32_t index, size;
     char error[512];
 } rank;
+
+static int32_t on_progress(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    rank *r = user;
+    r->all = strcmp(what, "waiting for ranks") ? 0 : total;
+    atomic_store(&r->seen, done);
+    return r->enough && atomic_load(r->watched ? &r->watched->seen : &r->seen) >= r->enough;
+}
 
 static void *rank_main(void *arg)
 {
@@ -27,6 +39,8 @@ static void *rank_main(void *arg)
     mgen_context_params p = MGEN_CONTEXT_PARAMS_INIT;
     p.threads = 1;
     p.plugin_dir = "/nonexistent"; /* no MPI */
+    p.progress = on_progress;
+    p.progress_user = r;
     r->made = mgen_context_create(&p, &ctx);
     if (r->made == MGEN_OK)
         r->made = mgen_mesh_create(ctx, &r->how, &mesh);
@@ -65,12 +79,17 @@ static void assert_met(const rank *ranks)
     }
 }
 
+static void assert_made(const rank *r, mgen_status status, const char *part)
+{
+    if (r->made != status || !strstr(r->error, part))
+        fail_msg("rank %u: %s: \"%s\"; expected %s: \"...%s...\"", r->how.rank,
+                 mgen_status_name(r->made), r->error, mgen_status_name(status), part);
+}
+
 static void expect(rank r, mgen_status status, const char *part)
 {
     run(&r, 1);
-    if (r.made != status || !strstr(r.error, part))
-        fail_msg("%s: \"%s\"; expected %s: \"...%s...\"", mgen_status_name(r.made), r.error,
-                 mgen_status_name(status), part);
+    assert_made(&r, status, part);
 }
 
 /* A port that is free; held: and somebody else's. */
@@ -203,10 +222,45 @@ static void test_failures(void **state)
     }
 }
 
+/* Who waits and is cancelled by its callback: alone; at the door, where those who came are told; and as one who came, without
+ * whom the others go on waiting. */
+static void test_cancelled(void **state)
+{
+    (void)state;
+    char meet[2][400];
+    snprintf(meet[0], sizeof meet[0], "tcp://127.0.0.1:%u", port_of(NULL));
+    snprintf(meet[1], sizeof meet[1], "file://%s/cancelled", dir);
+    for (int way = 0; way < 2; way++) {
+        for (uint32_t index = 0; index < 2; index++) {
+            rank alone = rank_of(index, 2, meet[way]);
+            alone.enough = 1;
+            run(&alone, 1);
+            assert_made(&alone, MGEN_E_CANCELLED,
+                        index ? "start: rank 1 no longer waits" : "start: rank 0 no longer waits");
+            assert_true(alone.seen == 1 && alone.all == 2);
+        }
+        assert_int_not_equal(access(meet[1] + strlen("file://"), F_OK), 0);
+        rank two[2] = {rank_of(0, 3, meet[way]), rank_of(1, 3, meet[way])};
+        two[0].enough = 2;
+        run(two, 2);
+        assert_made(&two[0], MGEN_E_CANCELLED, "start: rank 0 no longer waits");
+        assert_made(&two[1], MGEN_E_PEER_LOST, "start: rank 0 no longer waits");
+        two[0] = rank_of(0, 3, meet[way]);
+        two[1] = rank_of(1, 3, meet[way]);
+        two[0].how.timeout_ms = 1500;
+        two[1].watched = &two[0];
+        two[1].enough = 2;
+        run(two, 2);
+        assert_made(&two[0], MGEN_E_TIMEOUT, "rank(s) 1, 2 did not arrive");
+        assert_made(&two[1], MGEN_E_CANCELLED, "start: rank 1 no longer waits");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses), cmocka_unit_test(test_exchange),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_failures)};
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_cancelled)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
