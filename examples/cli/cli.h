@@ -169,6 +169,8 @@ typedef struct cli_session cli_session;
 /* The names as MGEN_SOLVER_*, MGEN_SCHEDULE_* and bits of drop_text, and the session's precision. False: explained. */
 bool sampling_numbers(cli_session *session, const cli_sampling *s, uint32_t *solver,
                       uint32_t *schedule, uint32_t *drop_text);
+/* The same for films, with what is said by numbers. */
+bool sampling_set(cli_session *session, const cli_sampling *s, mgen_generate_params *params);
 /* The place of a name among others; NULL: the first. False: explained. */
 bool name_number(const cli_command *command, const char *option, const char *name,
                  const char *const *names, uint32_t count, uint32_t *out);
@@ -267,6 +269,11 @@ bool ranks_speaks(void);
             "name of the run: processes that give another are refused (default: "                  \
             "$MOVIEGEN_RUN_ID, else torchrun's)"                                                   \
     }
+/* All of a cli_place, and --memory. */
+#define OPTIONS_PLACE(p)                                                                           \
+    OPTION_MESH(&(p)->mesh), OPTION_MEET(&(p)->meet), OPTION_RANK(&(p)->rank),                     \
+        OPTION_RANKS(&(p)->ranks), OPTION_RUN(&(p)->run), OPTION_THREADS(&(p)->threads),           \
+        OPTION_MEMORY, OPTION_DEVICE(&(p)->device), OPTION_AUTOTUNE(&(p)->autotune)
 
 void interrupt_catch(void); /* from now on Ctrl-C asks to stop; a second one kills */
 bool interrupted(void);
@@ -382,11 +389,8 @@ typedef struct cli_remake {
     }
 #define OPTIONS_REMAKE(r)                                                                          \
     OPTION_GUIDANCE(&(r)->guidance), OPTIONS_SAMPLING(&(r)->sampling),                             \
-        OPTION_NEGATIVE(&(r)->negative), OPTION_MESH(&(r)->place.mesh),                            \
-        OPTION_MEET(&(r)->place.meet), OPTION_RANK(&(r)->place.rank),                              \
-        OPTION_RANKS(&(r)->place.ranks), OPTION_RUN(&(r)->place.run),                              \
-        OPTION_THREADS(&(r)->place.threads), OPTION_MEMORY, OPTION_DEVICE(&(r)->place.device),     \
-        OPTION_AUTOTUNE(&(r)->place.autotune), OPTION_JSON(&(r)->json), OPTION_QUIET(&(r)->quiet)
+        OPTION_NEGATIVE(&(r)->negative), OPTIONS_PLACE(&(r)->place), OPTION_JSON(&(r)->json),      \
+        OPTION_QUIET(&(r)->quiet)
 
 /* Read the film, make the other and write it; `params` has what the command itself sets. The status to exit with. */
 int remake_run(const cli_command *self, const cli_remake *r, const mgen_generate_params *params);

@@ -320,15 +320,12 @@ static int generate(cli_session *s, const compare_options *o, const compare_side
             return result;
         params.prompt = rewritten;
     }
-    if (!sampling_numbers(s, &side->sampling, &params.solver, &params.schedule, &params.drop_text))
+    if (!sampling_set(s, &side->sampling, &params))
         return STATUS_USAGE;
     params.negative_prompt = side->negative;
     params.seed = seed;
     params.steps = side->steps;
     params.guidance = (float)side->guidance;
-    params.guidance_from = (float)side->sampling.guidance_from;
-    params.guidance_to = (float)side->sampling.guidance_to;
-    params.noise_scale = (float)side->sampling.noise_scale;
     params.width = o->width;
     params.height = o->height;
     params.frames = o->frames;

@@ -149,7 +149,7 @@ static int generate(cli_session *s, const void *options)
     char rewritten[REWRITTEN_SIZE];
     progress p;
 
-    if (!sampling_numbers(s, &o->sampling, &params.solver, &params.schedule, &params.drop_text))
+    if (!sampling_set(s, &o->sampling, &params))
         return STATUS_USAGE;
     int result = first ? files_check(s, o->out, true, heard(o), o->quiet, &files) : STATUS_DONE;
     if (result != STATUS_DONE)
@@ -168,9 +168,6 @@ static int generate(cli_session *s, const void *options)
     params.height = o->height;
     params.frames = o->frames;
     params.guidance = (float)o->guidance;
-    params.guidance_from = (float)o->sampling.guidance_from;
-    params.guidance_to = (float)o->sampling.guidance_to;
-    params.noise_scale = (float)o->sampling.noise_scale;
     double start = seconds_now();
     progress_start(&p, "generating", o->quiet || !first);
     result = generate_clip(s, &params, &p, &clip);
@@ -220,15 +217,7 @@ static int run(const cli_command *self, int argc, char **argv)
          "make its sound, too, in which this is heard, as 'moviegen sound' does (\"\": not said)"},
         {"--music", NULL, OPTION_TEXT, &o.music, 0, 0, "TEXT",
          "the same, with music that is like this (\"\": any)"},
-        OPTION_MESH(&o.place.mesh),
-        OPTION_MEET(&o.place.meet),
-        OPTION_RANK(&o.place.rank),
-        OPTION_RANKS(&o.place.ranks),
-        OPTION_RUN(&o.place.run),
-        OPTION_THREADS(&o.place.threads),
-        OPTION_MEMORY,
-        OPTION_DEVICE(&o.place.device),
-        OPTION_AUTOTUNE(&o.place.autotune),
+        OPTIONS_PLACE(&o.place),
         OPTION_JSON(&o.json),
         OPTION_QUIET(&o.quiet),
         OPTION_END,

@@ -57,7 +57,7 @@ static int remake(cli_session *s, const void *options)
     mgen_clip *clip = NULL; /* the first rank's, of which the others get to know what they need */
     film_files files = {.count = 0};
     mgen_status status = MGEN_OK;
-    if (!sampling_numbers(s, &r->sampling, &params.solver, &params.schedule, &params.drop_text))
+    if (!sampling_set(s, &r->sampling, &params))
         return STATUS_USAGE;
     int result = s->rank == 0 ? film_check(s, r->out, r->quiet, &files) : STATUS_DONE;
     if (result == STATUS_DONE && s->rank == 0)
@@ -74,9 +74,6 @@ static int remake(cli_session *s, const void *options)
     params.width = r->width;
     params.height = r->height;
     params.guidance = (float)r->guidance;
-    params.guidance_from = (float)r->sampling.guidance_from;
-    params.guidance_to = (float)r->sampling.guidance_to;
-    params.noise_scale = (float)r->sampling.noise_scale;
     result = session_load(s, r->model) ? make(s, r, &params, clip, &files) : STATUS_ERROR;
     mgen_clip_destroy(clip);
     return result;

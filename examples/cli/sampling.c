@@ -71,3 +71,11 @@ bool sampling_numbers(cli_session *session, const cli_sampling *s, uint32_t *sol
         s->precision ? MGEN_PRECISION_F32 + precision : MGEN_PRECISION_DEFAULT;
     return true;
 }
+
+bool sampling_set(cli_session *session, const cli_sampling *s, mgen_generate_params *params)
+{
+    params->guidance_from = (float)s->guidance_from;
+    params->guidance_to = (float)s->guidance_to;
+    params->noise_scale = (float)s->noise_scale;
+    return sampling_numbers(session, s, &params->solver, &params->schedule, &params->drop_text);
+}
