@@ -166,28 +166,17 @@ static mgen_status judge(measurement *m, int way, const mgi_world_edit *edit)
 static mgen_status generate(measurement *m, const mgi_networks *n, int64_t i, int task,
                             const char *text)
 {
-    const mgi_eval_request *r = m->r;
-    const uint64_t seed = r->seed + (uint64_t)i;
+    const uint64_t seed = m->r->seed + (uint64_t)i;
     mgi_film_bytes film = {m->before, m->made, m->height, m->width};
-    const mgi_generate_request g = {.prompts = &text,
-                                    .count = 1,
-                                    .seeds = &seed,
-                                    .steps = r->steps,
-                                    .guidance = r->guidance,
-                                    .noise_scale = r->noise_scale,
-                                    .schedule = r->schedule,
-                                    .solver = r->solver,
-                                    .guidance_from = r->guidance_from,
-                                    .guidance_to = r->guidance_to,
-                                    .drop_text = r->drop_text,
-                                    .width = m->width,
-                                    .height = m->height,
-                                    .frames = m->frames,
-                                    .source = mgi_film_give,
-                                    .task = n->editor ? task : 0,
-                                    .skip = n->editor ? 0.0f : 1.0f - MGI_EDIT_SDEDIT,
-                                    .sink = mgi_film_take,
-                                    .user = &film};
+    mgi_generate_request g = mgi_eval_asks(m->r, &text, &seed, 1);
+    g.width = m->width;
+    g.height = m->height;
+    g.frames = m->frames;
+    g.source = mgi_film_give;
+    g.task = n->editor ? task : 0;
+    g.skip = n->editor ? 0.0f : 1.0f - MGI_EDIT_SDEDIT;
+    g.sink = mgi_film_take;
+    g.user = &film;
     return mgi_generate(m->ctx, n, &g);
 }
 

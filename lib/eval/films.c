@@ -1,6 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "eval/films.h"
 
+mgi_generate_request mgi_eval_asks(const mgi_eval_request *r, const char *const *prompts,
+                                   const uint64_t *seeds, int64_t count)
+{
+    return (mgi_generate_request){.prompts = prompts,
+                                  .count = count,
+                                  .seeds = seeds,
+                                  .steps = r->steps,
+                                  .guidance = r->guidance,
+                                  .noise_scale = r->noise_scale,
+                                  .schedule = r->schedule,
+                                  .solver = r->solver,
+                                  .guidance_from = r->guidance_from,
+                                  .guidance_to = r->guidance_to,
+                                  .drop_text = r->drop_text};
+}
+
 mgen_status mgi_eval_generate(mgen_context *ctx, const mgi_networks *n, const mgi_eval_request *r,
                               const char *const *prompts, const mgi_photo *photos, int64_t first,
                               int64_t count, uint8_t *pixels)
@@ -9,20 +25,10 @@ mgen_status mgi_eval_generate(mgen_context *ctx, const mgi_networks *n, const mg
     mgi_film_bytes film = {.out = pixels, .height = n->clip.height, .width = n->clip.width};
     for (int64_t i = 0; i < count; i++)
         seeds[i] = r->seed + (uint64_t)(first + i);
-    const mgi_generate_request g = {.prompts = prompts,
-                                    .count = count,
-                                    .seeds = seeds,
-                                    .steps = r->steps,
-                                    .guidance = r->guidance,
-                                    .noise_scale = r->noise_scale,
-                                    .schedule = r->schedule,
-                                    .solver = r->solver,
-                                    .guidance_from = r->guidance_from,
-                                    .guidance_to = r->guidance_to,
-                                    .drop_text = r->drop_text,
-                                    .photos = photos,
-                                    .sink = mgi_film_take,
-                                    .user = &film};
+    mgi_generate_request g = mgi_eval_asks(r, prompts, seeds, count);
+    g.photos = photos;
+    g.sink = mgi_film_take;
+    g.user = &film;
     return mgi_generate(ctx, n, &g);
 }
 

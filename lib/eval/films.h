@@ -5,6 +5,10 @@
 
 #include "eval/evaluate.h"
 
+/* What is asked of the model: the protocol adds what the films are, and where they go. */
+mgi_generate_request mgi_eval_asks(const mgi_eval_request *request, const char *const *prompts,
+                                   const uint64_t *seeds, int64_t count);
+
 /* Clips of the model's shape for `count` prompts and, of a personalizer, photos (or NULL), one behind the other in pixels (RGB8), as the request asks; clip i
  * has the seed request->seed + first + i. count is at most MGI_EVAL_BATCH. */
 enum { MGI_EVAL_BATCH = 4 };

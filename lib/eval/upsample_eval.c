@@ -83,24 +83,14 @@ static void shrink(measurement *m, const uint8_t *large, uint8_t *small)
 static mgi_generate_request request_of(const measurement *m, const char *const *prompt,
                                        const uint64_t *seed, mgi_film_bytes *film)
 {
-    const mgi_eval_request *r = m->r;
-    return (mgi_generate_request){.prompts = prompt,
-                                  .count = 1,
-                                  .seeds = seed,
-                                  .steps = r->steps,
-                                  .guidance = r->guidance,
-                                  .noise_scale = r->noise_scale,
-                                  .schedule = r->schedule,
-                                  .solver = r->solver,
-                                  .guidance_from = r->guidance_from,
-                                  .guidance_to = r->guidance_to,
-                                  .drop_text = r->drop_text,
-                                  .width = m->large_width,
-                                  .height = m->large_height,
-                                  .frames = m->frames,
-                                  .source = mgi_film_give,
-                                  .sink = mgi_film_take,
-                                  .user = film};
+    mgi_generate_request g = mgi_eval_asks(m->r, prompt, seed, 1);
+    g.width = m->large_width;
+    g.height = m->large_height;
+    g.frames = m->frames;
+    g.source = mgi_film_give;
+    g.sink = mgi_film_take;
+    g.user = film;
+    return g;
 }
 
 /* The truth through the upsampler's autoencoder alone. */

@@ -56,6 +56,9 @@ mgen_status mgi_json_get_string(mgen_context *ctx, const mgi_json *object, const
 /* One of `count` names, by its place; the first if the key is absent. */
 mgen_status mgi_json_get_choice(mgen_context *ctx, const mgi_json *object, const char *key,
                                 const char *const *names, int count, int32_t *out);
+/* A list of 1 to `most` whole numbers from `min` to `max`; it is required. */
+mgen_status mgi_json_get_ints(mgen_context *ctx, const mgi_json *object, const char *key, int most,
+                              int64_t min, int64_t max, int64_t *out, int *count);
 /* CORRUPT if the object has a key that is not in the NULL-terminated list: says which, where, and what of the list is
  * nearest to it. To be asked before members are read, so that a misspelt key is not reported as a missing one. */
 mgen_status mgi_json_only_keys(mgen_context *ctx, const mgi_json *object, const char *const *keys);

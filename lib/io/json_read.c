@@ -697,6 +697,22 @@ mgen_status mgi_json_get_choice(mgen_context *ctx, const mgi_json *o, const char
     return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is \"%.40s\"; known are %s", key, text, known);
 }
 
+mgen_status mgi_json_get_ints(mgen_context *ctx, const mgi_json *o, const char *key, int most,
+                              int64_t min, int64_t max, int64_t *out, int *count)
+{
+    const mgi_json *list = mgi_json_find(o, key);
+    if (!list || list->kind != MGI_JSON_ARRAY || list->i < 1 || list->i > most)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" must be a list of 1 to %d numbers", key, most);
+    *count = 0;
+    for (const mgi_json *e = list->child; e; e = e->next) {
+        if (e->kind != MGI_JSON_INT || e->i < min || e->i > max)
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" has an entry that is not %lld..%lld", key,
+                            (long long)min, (long long)max);
+        out[(*count)++] = e->i;
+    }
+    return MGEN_OK;
+}
+
 static mgen_status fail_unknown(mgen_context *ctx, const mgi_json *object, const mgi_json *member,
                                 const char *const *keys)
 {

@@ -81,23 +81,6 @@ int64_t mgi_audio_codec_reach(const mgi_audio_codec_config *c, bool encoder)
 
 /* -- configuration ------------------------------------------------------------------------------ */
 
-/* A list of whole numbers from `min` to `max`. */
-static mgen_status read_list(mgen_context *ctx, const mgi_json *json, const char *key, int most,
-                             int64_t min, int64_t max, int64_t *out, int *count)
-{
-    const mgi_json *list = mgi_json_find(json, key);
-    if (!list || list->kind != MGI_JSON_ARRAY || list->i < 1 || list->i > most)
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" must be a list of 1 to %d numbers", key, most);
-    *count = 0;
-    for (const mgi_json *e = list->child; e; e = e->next) {
-        if (e->kind != MGI_JSON_INT || e->i < min || e->i > max)
-            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" has an entry that is not %lld..%lld", key,
-                            (long long)min, (long long)max);
-        out[(*count)++] = e->i;
-    }
-    return MGEN_OK;
-}
-
 mgen_status mgi_audio_codec_config_check(mgen_context *ctx, const mgi_audio_codec_config *c)
 {
     if (c->decoder_dim >> c->levels == 0 ||
@@ -121,9 +104,10 @@ mgen_status mgi_audio_codec_config_read(mgen_context *ctx, const mgi_json *json,
         "dilations", "hidden", "rate",        NULL};
     mgi_audio_codec_config c = {.rate = 48000};
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
-    MGI_TRY(read_list(ctx, json, "strides", MGI_AUDIO_LEVELS_MAX, 1, 64, c.strides, &c.levels));
     MGI_TRY(
-        read_list(ctx, json, "dilations", MGI_AUDIO_UNITS_MAX, 1, 4096, c.dilation, &c.dilations));
+        mgi_json_get_ints(ctx, json, "strides", MGI_AUDIO_LEVELS_MAX, 1, 64, c.strides, &c.levels));
+    MGI_TRY(mgi_json_get_ints(ctx, json, "dilations", MGI_AUDIO_UNITS_MAX, 1, 4096, c.dilation,
+                              &c.dilations));
     MGI_TRY(mgi_json_get_int(ctx, json, "dim", true, 1, 4096, &c.dim));
     MGI_TRY(mgi_json_get_int(ctx, json, "decoder_dim", true, 1, 65536, &c.decoder_dim));
     MGI_TRY(mgi_json_get_int(ctx, json, "widest", false, 0, 65536, &c.widest));

@@ -15,20 +15,9 @@ static const char config_name[] = "config.json";
 static mgen_status read_ratios(mgen_context *ctx, const mgi_json *root, const char *key,
                                int64_t out[MGI_AUDIO_LEVELS_MAX], int *count)
 {
-    const mgi_json *list = mgi_json_find(root, key);
-    int n = 0;
-    if (!list)
-        return MGEN_OK;
-    if (list->kind != MGI_JSON_ARRAY || list->i < 1 || list->i > MGI_AUDIO_LEVELS_MAX)
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" must be a list of 1 to %d numbers", key,
-                        MGI_AUDIO_LEVELS_MAX);
-    for (const mgi_json *e = list->child; e; e = e->next) {
-        if (e->kind != MGI_JSON_INT || e->i < 1 || e->i > 64)
-            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" has an entry that is not 1..64", key);
-        out[n++] = e->i;
-    }
-    *count = n;
-    return MGEN_OK;
+    return mgi_json_find(root, key)
+               ? mgi_json_get_ints(ctx, root, key, MGI_AUDIO_LEVELS_MAX, 1, 64, out, count)
+               : MGEN_OK;
 }
 
 mgen_status mgi_audio_codec_dac_config_read(mgen_context *ctx, const mgi_json *root,

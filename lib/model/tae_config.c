@@ -36,29 +36,13 @@ int64_t mgi_tae_latent_frames(const mgi_tae_config *c, int64_t frames)
     return (frames + factor - 1) / factor;
 }
 
-/* A list of whole numbers from `min` to `max`; its length is added to *count. */
-static mgen_status read_list(mgen_context *ctx, const mgi_json *json, const char *key, int most,
-                             int64_t min, int64_t max, int64_t *out, int *count)
-{
-    const mgi_json *list = mgi_json_find(json, key);
-    if (!list || list->kind != MGI_JSON_ARRAY || list->i < 1 || list->i > most)
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" must be a list of 1 to %d numbers", key, most);
-    for (const mgi_json *e = list->child; e; e = e->next) {
-        if (e->kind != MGI_JSON_INT || e->i < min || e->i > max)
-            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" has an entry that is not %lld..%lld", key,
-                            (long long)min, (long long)max);
-        out[(*count)++] = e->i;
-    }
-    return MGEN_OK;
-}
-
 static mgen_status read_decoder(mgen_context *ctx, const mgi_json *json, mgi_tae_config *c)
 {
-    int count = 0;
+    int count;
     if (!mgi_json_find(json, "decoder_channels"))
         return MGEN_OK;
-    MGI_TRY(read_list(ctx, json, "decoder_channels", MGI_TAE_LEVELS_MAX, 1, 65536,
-                      c->decoder_channels, &count));
+    MGI_TRY(mgi_json_get_ints(ctx, json, "decoder_channels", MGI_TAE_LEVELS_MAX, 1, 65536,
+                              c->decoder_channels, &count));
     if (count != c->levels)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"decoder_channels\" has %d entries; \"channels\" has %d", count,
@@ -71,10 +55,10 @@ static mgen_status read_decoder(mgen_context *ctx, const mgi_json *json, mgi_tae
 static mgen_status read_time_strides(mgen_context *ctx, const mgi_json *json, mgi_tae_config *c)
 {
     int64_t stride[MGI_TAE_LEVELS_MAX];
-    int count = 0;
+    int count;
     if (!mgi_json_find(json, "time_strides"))
         return MGEN_OK;
-    MGI_TRY(read_list(ctx, json, "time_strides", MGI_TAE_LEVELS_MAX, 1, 2, stride, &count));
+    MGI_TRY(mgi_json_get_ints(ctx, json, "time_strides", MGI_TAE_LEVELS_MAX, 1, 2, stride, &count));
     if (count != c->levels - 1)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "\"time_strides\" has %d entries; between %d levels there are %d", count,
@@ -171,7 +155,8 @@ mgen_status mgi_tae_config_read(mgen_context *ctx, const mgi_json *json, mgi_tae
     mgi_tae_config c = {.temporal = true};
     int64_t blocks = 0;
     MGI_TRY(mgi_json_only_keys(ctx, json, keys));
-    MGI_TRY(read_list(ctx, json, "channels", MGI_TAE_LEVELS_MAX, 1, 65536, c.channels, &c.levels));
+    MGI_TRY(mgi_json_get_ints(ctx, json, "channels", MGI_TAE_LEVELS_MAX, 1, 65536, c.channels,
+                              &c.levels));
     MGI_TRY(read_decoder(ctx, json, &c));
     MGI_TRY(mgi_json_get_int(ctx, json, "latent_channels", true, 1, 4096, &c.latent_channels));
     MGI_TRY(read_structure(ctx, json, &c));

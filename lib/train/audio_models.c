@@ -33,14 +33,6 @@ static void write_audio(mgi_json_writer *w, const void *config)
     mgi_audio_config_write(w, config);
 }
 
-static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_config_writer *write,
-                               const void *theirs, const void *ours)
-{
-    char file[MGI_NAME_MAX + 16];
-    snprintf(file, sizeof file, "%s.json", name);
-    return mgi_stage_same(r->ctx, &r->stage, file, write, theirs, ours);
-}
-
 mgen_status mgi_audio_open_codec(struct mgi_stage_run *r)
 {
     mgen_status status =
@@ -87,7 +79,8 @@ static mgen_status open_text(struct mgi_stage_run *r)
         MGI_TRY(mgi_stage_needs(r->ctx, s,
                                 mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, &hash)));
         if (starts)
-            MGI_TRY(check_start(r, name, write_text, &e->config, &recipe->config));
+            MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_text, &e->config,
+                                         &recipe->config));
         if (!recipe->frozen)
             r->start = mgi_hash64(&hash, sizeof hash, r->start);
         recipe->config = e->config;
@@ -140,7 +133,8 @@ static mgen_status open_vision(struct mgi_stage_run *r)
         mgi_model_name(name, starts ? s->start_from : "", starts ? vision_name : recipe->from);
         MGI_TRY(mgi_stage_needs(r->ctx, s, mgi_clip_vision_open(r->ctx, r->dir, name, v, &hash)));
         if (starts)
-            MGI_TRY(check_start(r, name, write_vision, &v->config, &recipe->config));
+            MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_vision, &v->config,
+                                         &recipe->config));
         recipe->config = v->config;
     }
     r->vision_hash = hash;
@@ -165,7 +159,8 @@ static mgen_status start_transformer(struct mgi_stage_run *r)
     grown.features = grown.features ? grown.features : ours->features;
     grown.guidance = ours->guidance;
     grown.precision = ours->precision;
-    mgen_status status = check_start(r, name, write_transformer, &grown, ours);
+    mgen_status status =
+        mgi_stage_same_model(r->ctx, &r->stage, name, write_transformer, &grown, ours);
     if (status == MGEN_OK)
         status = mgi_vt_load_grown(&r->models.transformer, &theirs.transformer, &file.weights,
                                    file.weights_name);

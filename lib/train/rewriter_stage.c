@@ -62,8 +62,8 @@ static mgen_status make(struct mgi_stage_run *r, uint64_t *hash)
         MGI_TRY(mgi_stage_needs(
             r->ctx, s, mgi_rewriter_open(r->ctx, r->dir, s->start_from, &r->rewriter, hash)));
         if (s->has_rewriter)
-            MGI_TRY(mgi_stage_same(r->ctx, s, s->start_from, write_config, &r->rewriter.config,
-                                   &s->rewriter));
+            MGI_TRY(mgi_stage_same_model(r->ctx, s, s->start_from, write_config,
+                                         &r->rewriter.config, &s->rewriter));
         s->rewriter = r->rewriter.config;
     }
     r->parent = mgi_tokenizer_hash(r->rewriter.text.tokenizer);

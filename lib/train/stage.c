@@ -253,6 +253,14 @@ mgen_status mgi_stage_same(mgen_context *ctx, const mgi_stage *stage, const char
                           stage->name, stage->start_from, file, difference);
 }
 
+mgen_status mgi_stage_same_model(mgen_context *ctx, const mgi_stage *stage, const char *name,
+                                 mgi_config_writer *write, const void *theirs, const void *ours)
+{
+    char file[MGI_NAME_MAX + 16];
+    snprintf(file, sizeof file, "%s.json", name);
+    return mgi_stage_same(ctx, stage, file, write, theirs, ours);
+}
+
 void mgi_stage_freeze_encoder(mgi_module *m)
 {
     for (int64_t k = 0; k < m->count; k++)

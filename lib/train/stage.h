@@ -82,6 +82,9 @@ mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_stat
 /* STATE, with where they differ, unless the configuration that `file` has of what the stage starts from is its own. */
 mgen_status mgi_stage_same(mgen_context *ctx, const mgi_stage *stage, const char *file,
                            mgi_config_writer *write, const void *theirs, const void *ours);
+/* The same of the model `name`. */
+mgen_status mgi_stage_same_model(mgen_context *ctx, const mgi_stage *stage, const char *name,
+                                 mgi_config_writer *write, const void *theirs, const void *ours);
 /* Of an autoencoder only the decoder learns. */
 void mgi_stage_freeze_encoder(mgi_module *m);
 

@@ -182,15 +182,6 @@ static void write_vision(mgi_json_writer *w, const void *config)
     mgi_clip_vision_config_write(w, config);
 }
 
-/* The model `name` of the stage that this one starts from must be the same network. */
-static mgen_status check_start(struct mgi_stage_run *r, const char *name, mgi_config_writer *write,
-                               const void *theirs, const void *ours)
-{
-    char file[MGI_NAME_MAX + 16];
-    snprintf(file, sizeof file, "%s.json", name);
-    return mgi_stage_same(r->ctx, &r->stage, file, write, theirs, ours);
-}
-
 static mgen_status load_video(struct mgi_stage_run *r, mgi_vt *to, const char *name,
                               const mgi_model_file *file, const mgi_vt_config *theirs)
 {
@@ -219,7 +210,7 @@ static mgen_status load_video(struct mgi_stage_run *r, mgi_vt *to, const char *n
         grown.layers = ours->layers;
     grown.guidance = ours->guidance;
     grown.precision = ours->precision;
-    MGI_TRY(check_start(r, name, write_video, &grown, ours));
+    MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_video, &grown, ours));
     if (theirs->channels != ours->channels)
         mgi_log(
             r->ctx, MGEN_LOG_INFO,
@@ -331,7 +322,8 @@ static mgen_status make_text(struct mgi_stage_run *r, int role, uint64_t *hash)
         MGI_TRY(mgi_stage_needs(r->ctx, s,
                                 mgi_text_encoder_open_mesh(r->ctx, r->dir, name, mesh, e, hash)));
         if (starts) {
-            MGI_TRY(check_start(r, name, write_text, &e->config, &recipe->config));
+            MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_text, &e->config,
+                                         &recipe->config));
             r->start = mgi_hash64(hash, sizeof *hash, r->start);
         }
         recipe->config = e->config;
@@ -399,7 +391,8 @@ static mgen_status make_vision(struct mgi_stage_run *r, uint64_t *hash)
     }
     MGI_TRY(mgi_clip_vision_open(r->ctx, r->dir, name, &r->vision, hash));
     if (!named)
-        MGI_TRY(check_start(r, name, write_vision, &r->vision.config, &recipe->config));
+        MGI_TRY(mgi_stage_same_model(r->ctx, &r->stage, name, write_vision, &r->vision.config,
+                                     &recipe->config));
     recipe->config = r->vision.config;
     return MGEN_OK;
 }
