@@ -118,4 +118,29 @@ SHARED void refused(bench *b, const mgen_generate_params *p, mgen_status want, c
     }
 }
 
+/* Of three steps. */
+SHARED int32_t stop_at_two(void *user, uint32_t done, uint32_t total)
+{
+    (void)user;
+    assert_true(done <= total && total == 3);
+    return done == 2;
+}
+
+/* A job that takes long: nothing else meanwhile, and it ends when it is told to, or destroyed. */
+SHARED void assert_stops(bench *b, mgen_generate_params p)
+{
+    mgen_estimate e = MGEN_ESTIMATE_INIT;
+    mgen_job *job, *second;
+    p.steps = 1000;
+    assert_int_equal(b->by.start(b->ctx, &b->pipe, b->clip, &p, &job), MGEN_OK);
+    assert_int_equal(mgen_job_wait(job, 0), MGEN_E_TIMEOUT);
+    assert_int_equal(b->by.estimate(b->ctx, &b->pipe, b->clip, &p, &e), MGEN_E_STATE);
+    assert_int_equal(b->by.start(b->ctx, &b->pipe, b->clip, &p, &second), MGEN_E_STATE);
+    mgen_job_cancel(job);
+    assert_int_equal(mgen_job_wait(job, -1), MGEN_E_CANCELLED);
+    mgen_job_destroy(job);
+    assert_int_equal(b->by.start(b->ctx, &b->pipe, b->clip, &p, &job), MGEN_OK);
+    mgen_job_destroy(job); /* while it runs */
+}
+
 #endif

@@ -6,29 +6,11 @@
 #include "eval/films.h"
 #include "eval/image_quality.h"
 #include "tiny_editor.h"
+#include "eval_calls.h"
 
 #include <math.h>
 
 enum { SIDE = 64, FRAMES = 9, BYTES = FRAMES * SIDE * SIDE * 3, TASKS = MGI_EDIT_TEXT_TO_VIDEO };
-
-/* Of short clips. */
-static void open_pipeline(mgen_context *ctx, mgen_pipeline *pipe)
-{
-    *pipe = (mgen_pipeline)MGEN_PIPELINE_INIT;
-    if (mgen_pipeline_open(ctx, dir, pipe) != MGEN_OK)
-        fail_msg("%s", mgen_last_error(ctx));
-    pipe->frames = FRAMES;
-}
-
-static void refused(mgen_context *ctx, const mgen_pipeline *pipe, const mgen_eval_params *p,
-                    mgen_status want, const char *said)
-{
-    mgen_report *report = NULL;
-    mgen_status got = mgen_evaluate(ctx, pipe, p, &report);
-    if (got != want || !strstr(mgen_last_error(ctx), said))
-        fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(ctx), said);
-    assert_null(report);
-}
 
 static mgen_eval_params edits(uint32_t n, uint32_t steps)
 {
@@ -40,28 +22,11 @@ static mgen_eval_params edits(uint32_t n, uint32_t steps)
     return p;
 }
 
-static mgen_report *measured(mgen_context *ctx, const mgen_pipeline *pipe,
-                             const mgen_eval_params *p)
-{
-    mgen_report *report;
-    if (mgen_evaluate(ctx, pipe, p, &report) != MGEN_OK)
-        fail_msg("%s", mgen_last_error(ctx));
-    return report;
-}
-
 static int32_t count_calls(void *user, uint32_t done, uint32_t total)
 {
     assert_int_equal(done, ++*(uint32_t *)user);
     assert_int_equal(total, TASKS);
     return 0;
-}
-
-static int32_t stop_now(void *user, uint32_t done, uint32_t total)
-{
-    (void)user;
-    (void)done;
-    (void)total;
-    return 1;
 }
 
 /* One edit of each task: every number that there should be, in its range, and no other. */
@@ -74,7 +39,7 @@ static void test_report(void **state)
     mgen_pipeline pipe;
     mgen_eval_params p = edits(TASKS, 0);
     uint32_t calls = 0, found = 5;
-    open_pipeline(ctx, &pipe);
+    pipe = open_short(ctx, FRAMES);
     p.on_progress = count_calls;
     p.user = &calls;
     mgen_report *report = measured(ctx, &pipe, &p);
@@ -119,7 +84,7 @@ static void test_bounds(void **state)
     const mgen_eval_params p = edits(CLIPS, 1);
     double psnr[2] = {0}, ssim[2] = {0}, kept[2] = {0};
     int sides = 0;
-    open_pipeline(ctx, &pipe);
+    pipe = open_short(ctx, FRAMES);
     assert_int_equal(mgi_tae_open(ctx, dir, "tae", &tae, &hash), MGEN_OK);
     mgen_report *report = measured(ctx, &pipe, &p);
     for (int i = 0; i < CLIPS; i++) {
@@ -170,7 +135,7 @@ static void test_honoured(void **state)
     mgen_pipeline pipe;
     mgen_eval_params p[5];
     mgen_report *own;
-    open_pipeline(ctx, &pipe);
+    pipe = open_short(ctx, FRAMES);
     for (int i = 0; i < 5; i++)
         p[i] = edits(1, 3);
     own = measured(ctx, &pipe, &p[0]);
@@ -198,7 +163,7 @@ static void test_refused(void **state)
     mgen_context *ctx = make_context(2);
     mgen_pipeline pipe, part;
     mgen_eval_params p = edits(1, 1);
-    open_pipeline(ctx, &pipe);
+    pipe = open_short(ctx, FRAMES);
     part = pipe;
     part.editor = NULL;
     refused(ctx, &part, &p, MGEN_E_STATE, "lacks its editor");
@@ -225,36 +190,11 @@ static void test_refused(void **state)
     mgen_context_destroy(ctx);
 }
 
-/* Memory that ends in the middle is told, and given back. */
 static void test_memory(void **state)
 {
+    const mgen_eval_params p = edits(1, 1);
     (void)state;
-    counter c = {0};
-    mgen_context *ctx = counted_context(&c);
-    mgen_pipeline pipe;
-    mgen_eval_params p = edits(1, 1);
-    open_pipeline(ctx, &pipe);
-    mgen_report_destroy(measured(ctx, &pipe, &p));
-    for (int64_t k = 1; k < 4000; k = k * 3 / 2 + 1) {
-        mgen_report *report = NULL;
-        mgen_context_trim(ctx);
-        int64_t before = atomic_load(&c.blocks);
-        set_failure(&c, k, true);
-        mgen_status status = mgen_evaluate(ctx, &pipe, &p, &report);
-        set_failure(&c, 0, false);
-        if (status == MGEN_OK) { /* it needs fewer */
-            assert_true(k > 20);
-            mgen_report_destroy(report);
-            break;
-        }
-        assert_int_equal(status, MGEN_E_NO_MEMORY);
-        assert_null(report);
-        mgen_context_trim(ctx);
-        assert_int_equal(atomic_load(&c.blocks), before);
-    }
-    mgen_pipeline_close(&pipe);
-    mgen_context_destroy(ctx);
-    assert_int_equal(atomic_load(&c.blocks), 0);
+    run_out_of_memory(&p, FRAMES);
 }
 
 int main(void)

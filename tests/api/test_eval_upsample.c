@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The protocol "upsample": what it needs, what it refuses, what it reports. */
 #include "../unit/reported.h"
-#include "tiny.h"
+#include "eval_calls.h"
 
 #include <math.h>
 
@@ -18,15 +18,6 @@ static const char stage_text[] =
     " \"columns_max\": 8, \"text_dim\": 16, \"guidance\": 1.5}},"
     " \"optimizer\": {\"lr\": 0.01}}]}";
 
-/* A folder as one has it before its upsampler is trained; and with it. Of short clips. */
-static void open_pipeline(mgen_context *ctx, mgen_pipeline *pipe)
-{
-    *pipe = (mgen_pipeline)MGEN_PIPELINE_INIT;
-    if (mgen_pipeline_open(ctx, dir, pipe) != MGEN_OK)
-        fail_msg("%s", mgen_last_error(ctx));
-    pipe->frames = 5;
-}
-
 static void train_upsampler(mgen_context *ctx)
 {
     static const char *const stage[] = {"upsampler"};
@@ -35,16 +26,6 @@ static void train_upsampler(mgen_context *ctx)
     fputs(stage_text, f);
     assert_int_equal(fclose(f), 0);
     train_tiny(ctx, stage, 1);
-}
-
-static void refused(mgen_context *ctx, const mgen_pipeline *pipe, const mgen_eval_params *p,
-                    mgen_status want, const char *said)
-{
-    mgen_report *report = NULL;
-    mgen_status got = mgen_evaluate(ctx, pipe, p, &report);
-    if (got != want || !strstr(mgen_last_error(ctx), said))
-        fail_msg("%s: '%s' does not say '%s'", mgen_status_name(got), mgen_last_error(ctx), said);
-    assert_null(report);
 }
 
 static mgen_eval_params upsample(uint32_t n, uint32_t steps)
@@ -63,7 +44,7 @@ static void test_without(void **state)
     mgen_context *ctx = make_context(2);
     mgen_pipeline pipe, nothing = MGEN_PIPELINE_INIT;
     mgen_eval_params p = upsample(1, 1);
-    open_pipeline(ctx, &pipe);
+    pipe = open_short(ctx, 5);
     refused(ctx, &pipe, &p, MGEN_E_STATE, "lacks its upsampler");
     refused(ctx, &nothing, &p, MGEN_E_STATE, "lacks its upsampler");
     mgen_pipeline_close(&pipe);
@@ -71,28 +52,11 @@ static void test_without(void **state)
     mgen_context_destroy(ctx);
 }
 
-static mgen_report *measured(mgen_context *ctx, const mgen_pipeline *pipe,
-                             const mgen_eval_params *p)
-{
-    mgen_report *report;
-    if (mgen_evaluate(ctx, pipe, p, &report) != MGEN_OK)
-        fail_msg("%s", mgen_last_error(ctx));
-    return report;
-}
-
 static int32_t count_calls(void *user, uint32_t done, uint32_t total)
 {
     assert_int_equal(done, ++*(uint32_t *)user);
     assert_int_equal(total, 2);
     return 0;
-}
-
-static int32_t stop_now(void *user, uint32_t done, uint32_t total)
-{
-    (void)user;
-    (void)done;
-    (void)total;
-    return 1;
 }
 
 static void test_report(void **state)
@@ -103,7 +67,7 @@ static void test_report(void **state)
     mgen_pipeline pipe;
     mgen_eval_params p = upsample(2, 0);
     uint32_t calls = 0;
-    open_pipeline(ctx, &pipe);
+    pipe = open_short(ctx, 5);
     pipe.frames = 18; /* two windows */
     p.on_progress = count_calls;
     p.user = &calls;
@@ -139,7 +103,7 @@ static void test_honoured(void **state)
     mgen_pipeline pipe;
     mgen_eval_params p[5];
     mgen_report *own;
-    open_pipeline(ctx, &pipe);
+    pipe = open_short(ctx, 5);
     for (int i = 0; i < 5; i++)
         p[i] = upsample(1, 2);
     own = measured(ctx, &pipe, &p[0]);
@@ -174,7 +138,7 @@ static void test_refused(void **state)
     mgen_context *ctx = make_context(2);
     mgen_pipeline pipe, part;
     mgen_eval_params p = upsample(1, 1);
-    open_pipeline(ctx, &pipe);
+    pipe = open_short(ctx, 5);
     part = pipe;
     part.tae = NULL;
     refused(ctx, &part, &p, MGEN_E_STATE, "lacks its TAE");
@@ -210,36 +174,11 @@ static void test_refused(void **state)
     mgen_context_destroy(ctx);
 }
 
-/* Memory that ends in the middle is told, and given back. */
 static void test_memory(void **state)
 {
+    const mgen_eval_params p = upsample(1, 1);
     (void)state;
-    counter c = {0};
-    mgen_context *ctx = counted_context(&c);
-    mgen_pipeline pipe;
-    mgen_eval_params p = upsample(1, 1);
-    open_pipeline(ctx, &pipe);
-    mgen_report_destroy(measured(ctx, &pipe, &p));
-    for (int64_t k = 1; k < 4000; k = k * 3 / 2 + 1) {
-        mgen_report *report = NULL;
-        mgen_context_trim(ctx);
-        int64_t before = atomic_load(&c.blocks);
-        set_failure(&c, k, true);
-        mgen_status status = mgen_evaluate(ctx, &pipe, &p, &report);
-        set_failure(&c, 0, false);
-        if (status == MGEN_OK) { /* it needs fewer */
-            assert_true(k > 20);
-            mgen_report_destroy(report);
-            break;
-        }
-        assert_int_equal(status, MGEN_E_NO_MEMORY);
-        assert_null(report);
-        mgen_context_trim(ctx);
-        assert_int_equal(atomic_load(&c.blocks), before);
-    }
-    mgen_pipeline_close(&pipe);
-    mgen_context_destroy(ctx);
-    assert_int_equal(atomic_load(&c.blocks), 0);
+    run_out_of_memory(&p, 5);
 }
 
 int main(void)

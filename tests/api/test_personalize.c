@@ -248,32 +248,16 @@ static void test_lacks(void **state)
 
 /* -- ends ------------------------------------------------------------------------------------------- */
 
-static int32_t stop_at_two(void *user, uint32_t done, uint32_t total)
-{
-    (void)user;
-    assert_true(done <= total && total == 3);
-    return done == 2;
-}
-
 static void test_cancelled(void **state)
 {
     (void)state;
     bench b = bench_on(make_context(2));
     mgen_generate_params p = request();
     mgen_clip *plain = film(&b, &p), *none;
-    mgen_job *job, *second;
     p.on_progress = stop_at_two;
     assert_int_equal(make(&b, &p, &none), MGEN_E_CANCELLED);
     p = request();
-    p.steps = 1000;
-    assert_int_equal(mgen_personalize_start(b.ctx, &b.pipe, b.clip, &p, &job), MGEN_OK);
-    mgen_estimate e = MGEN_ESTIMATE_INIT;
-    assert_int_equal(mgen_personalize_estimate(b.ctx, &b.pipe, b.clip, &p, &e), MGEN_E_STATE);
-    assert_int_equal(mgen_personalize_start(b.ctx, &b.pipe, b.clip, &p, &second), MGEN_E_STATE);
-    mgen_job_cancel(job);
-    assert_int_equal(mgen_job_wait(job, -1), MGEN_E_CANCELLED);
-    mgen_job_destroy(job);
-    p = request();
+    assert_stops(&b, p);
     assert_true(gives(&b, &p, plain));
     mgen_clip_destroy(plain);
     bench_close(&b);

@@ -265,13 +265,6 @@ static void test_refused(void **state)
 
 /* -- ends ------------------------------------------------------------------------------------------- */
 
-static int32_t stop_at_two(void *user, uint32_t done, uint32_t total)
-{
-    (void)user;
-    assert_true(done <= total && total == 3);
-    return done == 2;
-}
-
 static void test_cancelled(void **state)
 {
     (void)state;
@@ -279,7 +272,6 @@ static void test_cancelled(void **state)
     mgen_generate_params p = request();
     mgen_clip *plain = film(&b, &p), *none;
     taken *t = test_calloc(1, sizeof *t);
-    mgen_job *job;
     p.on_progress = stop_at_two;
     assert_int_equal(make(&b, &p, &none), MGEN_E_CANCELLED);
     p = request();
@@ -289,19 +281,7 @@ static void test_cancelled(void **state)
     assert_int_equal(make(&b, &p, &none), MGEN_E_CANCELLED);
     assert_true(t->next >= 4 && t->next < FRAMES);
     p = request();
-    p.steps = 1000;
-    assert_int_equal(mgen_upsample_start(b.ctx, &b.pipe, b.clip, &p, &job), MGEN_OK);
-    assert_int_equal(mgen_job_wait(job, 0), MGEN_E_TIMEOUT);
-    mgen_estimate e = MGEN_ESTIMATE_INIT;
-    mgen_job *second;
-    assert_int_equal(mgen_upsample_estimate(b.ctx, &b.pipe, b.clip, &p, &e), MGEN_E_STATE);
-    assert_int_equal(mgen_upsample_start(b.ctx, &b.pipe, b.clip, &p, &second), MGEN_E_STATE);
-    mgen_job_cancel(job);
-    assert_int_equal(mgen_job_wait(job, -1), MGEN_E_CANCELLED);
-    mgen_job_destroy(job);
-    assert_int_equal(mgen_upsample_start(b.ctx, &b.pipe, b.clip, &p, &job), MGEN_OK);
-    mgen_job_destroy(job); /* while it runs */
-    p = request();
+    assert_stops(&b, p);
     assert_true(gives(&b, &p, plain));
     test_free(t);
     mgen_clip_destroy(plain);
