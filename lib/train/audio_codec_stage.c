@@ -289,13 +289,13 @@ static void clear_sums(mgi_run *run, struct mgi_stage_run *r, int64_t index)
 {
     mgi_module_zero_grad(&r->codec.module, run);
     mgi_fill(run, r->sums, 0.0f);
-    mgi_sound_loss_clear(&r->loss, run, index);
+    mgi_adversary_clear(&r->loss.adversary, run, index);
 }
 
 static void apply(mgi_run *run, struct mgi_stage_run *r, int64_t index)
 {
     mgi_optimizer_apply(&r->optimizer, run);
-    mgi_sound_loss_apply(&r->loss, run, index);
+    mgi_adversary_apply(&r->loss.adversary, run, index);
 }
 
 static void learn(mgi_run *run, void *user)
@@ -316,7 +316,7 @@ static void learn(mgi_run *run, void *user)
 /* What a captured pass depends on besides its inputs. */
 static uint64_t pass_key(const pass_work *w)
 {
-    uint64_t kind = mgi_sound_loss_adversarial(&w->r->loss, w->index);
+    uint64_t kind = mgi_adversary_acts(&w->r->loss.adversary, w->index);
     uint32_t bits;
     memcpy(&bits, &w->weight, sizeof bits);
     kind = kind << 2 | (uint64_t)w->begins << 1 | (uint64_t)w->ends;
@@ -368,7 +368,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     double flops = r->ctx->device->counts.flops;
     mgi_run_init(&run, r->ctx, true);
     mgi_optimizer_begin(&r->optimizer, &run, index);
-    mgi_sound_loss_begin(&r->loss, &run, index);
+    mgi_adversary_begin(&r->loss.adversary, &run, index);
     if (r->parallel.comm)
         clear_sums(&run, r, index);
     for (int64_t i = 0; i < s->accumulate; i++) {
@@ -381,7 +381,7 @@ static mgen_status update(struct mgi_stage_run *r, int64_t index)
     }
     if (r->parallel.comm) {
         mgi_dp_end(&r->parallel, &run, r->sums);
-        mgi_sound_loss_end(&r->loss, &run, index);
+        mgi_adversary_end(&r->loss.adversary, &run, index);
         apply(&run, r, index);
     }
     mgi_ok(&run, mgi_device_wait(run.dev));
@@ -472,7 +472,7 @@ static void state(struct mgi_stage_run *r, mgi_stage_state *out)
                              .module = {&r->codec.module, &r->loss.discriminator.module},
                              .modules = adversarial ? 2 : 1,
                              .optimizer = &r->optimizer,
-                             .second = adversarial ? &r->loss.optimizer : NULL,
+                             .second = adversarial ? &r->loss.adversary.optimizer : NULL,
                              .position = &r->updated};
     mgi_stage_ranks(out, NULL, r->parallel.comm);
 }

@@ -11,15 +11,8 @@
 
 static mgen_status make_discriminator(mgi_ae_loss *l, const mgi_stage_params *params)
 {
-    const mgi_stage *s = l->stage;
-    mgi_module *m = &l->discriminator.module;
-    MGI_TRY(mgi_discriminator_init(&l->discriminator, l->ctx, s->gan_channels));
-    MGI_TRY(mgi_module_random(m, params->seed));
-    MGI_TRY(mgi_module_train(m));
-    MGI_TRY(mgi_module_compute(m, s->dtype));
-    MGI_TRY(mgi_optimizer_init(&l->optimizer, l->ctx, &s->gan_optimizer, s->steps, &m, 1));
-    mgi_dp_init(&l->parallel, params->comm, &m, 1);
-    return MGEN_OK;
+    MGI_TRY(mgi_discriminator_init(&l->discriminator, l->ctx, l->stage->gan_channels));
+    return mgi_adversary_init(&l->adversary, l->ctx, params, l->stage, &l->discriminator.module);
 }
 
 mgen_status mgi_ae_loss_sides(const mgi_ae_loss *l, int64_t height, int64_t width)
@@ -63,14 +56,9 @@ failed:
 
 void mgi_ae_loss_finish(mgi_ae_loss *l)
 {
-    mgi_optimizer_finish(&l->optimizer);
+    mgi_adversary_finish(&l->adversary);
     mgi_discriminator_finish(&l->discriminator);
     mgi_perceptual_finish(&l->perceptual);
-}
-
-bool mgi_ae_loss_adversarial(const mgi_ae_loss *l, int64_t index)
-{
-    return l->stage->gan > 0.0 && index >= l->stage->gan_start;
 }
 
 /* (B,T,...) as (B T,...), of pictures or latents. */
@@ -105,7 +93,7 @@ static T *norm2(mgi_ae_loss *l, mgi_run *run, T *grad)
     mgi_fill(run, zero, 0.0f);
     T *value = zero ? mgi_loss(run, MGK_LOSS_MSE, 1.0f, grad, zero) : NULL;
     if (value)
-        mgi_sum_ranks(run, l->parallel.comm, value);
+        mgi_sum_ranks(run, l->adversary.parallel.comm, value);
     return value;
 }
 
@@ -149,7 +137,7 @@ static void discriminate(mgi_ae_loss *l, mgi_run *run, float weight, bool last, 
         return;
     mgi_run_init(&side, run->ctx, true);
     if (last)
-        mgi_dp_begin(&l->parallel, &side, true);
+        mgi_dp_begin(&l->adversary.parallel, &side, true);
     made = mgi_scope_add(&side, made);
     T *loss[2];
     for (int i = 0; i < 2; i++) {
@@ -169,7 +157,7 @@ void mgi_ae_loss_pass(mgi_ae_loss *l, mgi_run *run, int64_t index, float weight,
                       T *y, T *z, T *kl, T *sums)
 {
     const mgi_stage *s = l->stage;
-    bool adversarial = mgi_ae_loss_adversarial(l, index);
+    bool adversarial = mgi_adversary_acts(&l->adversary, index);
     T *total = !y            ? NULL
                : adversarial ? compare_adversarial(l, run, weight, y, x, sums)
                              : compare(l, run, weight, y, x, sums);
@@ -186,30 +174,6 @@ void mgi_ae_loss_pass(mgi_ae_loss *l, mgi_run *run, int64_t index, float weight,
         discriminate(l, run, weight, last, x, y, sums);
 }
 
-void mgi_ae_loss_begin(mgi_ae_loss *l, mgi_run *run, int64_t index)
-{
-    if (mgi_ae_loss_adversarial(l, index))
-        mgi_optimizer_begin(&l->optimizer, run, index - l->stage->gan_start);
-}
-
-void mgi_ae_loss_clear(mgi_ae_loss *l, mgi_run *run, int64_t index)
-{
-    if (mgi_ae_loss_adversarial(l, index))
-        mgi_module_zero_grad(&l->discriminator.module, run);
-}
-
-void mgi_ae_loss_end(mgi_ae_loss *l, mgi_run *run, int64_t index)
-{
-    if (mgi_ae_loss_adversarial(l, index))
-        mgi_dp_end(&l->parallel, run, NULL);
-}
-
-void mgi_ae_loss_apply(mgi_ae_loss *l, mgi_run *run, int64_t index)
-{
-    if (mgi_ae_loss_adversarial(l, index))
-        mgi_optimizer_apply(&l->optimizer, run);
-}
-
 void mgi_ae_loss_report(const mgi_ae_loss *l, int64_t index, const float sums[MGI_LOSS_TERMS],
                         mgen_report *report)
 {
@@ -221,7 +185,7 @@ void mgi_ae_loss_report(const mgi_ae_loss *l, int64_t index, const float sums[MG
         mgi_report_add(report, "opl", sums[MGI_LOSS_OPL]);
     if (s->perceptual > 0.0)
         mgi_report_add(report, "perceptual", sums[MGI_LOSS_PERCEPTUAL]);
-    if (mgi_ae_loss_adversarial(l, index)) {
+    if (mgi_adversary_acts(&l->adversary, index)) {
         mgi_report_add(report, "generator", sums[MGI_LOSS_GENERATOR]);
         mgi_report_add(report, "discriminator", sums[MGI_LOSS_DISCRIMINATOR]);
         mgi_report_add(report, "ratio", sums[MGI_LOSS_RATIO]);

@@ -12,7 +12,7 @@
 
 #include "model/discriminator.h"
 #include "model/perceptual.h"
-#include "train/stage.h"
+#include "train/adversary.h"
 
 /* Sums over the passes of a step, on the device. */
 enum {
@@ -33,8 +33,7 @@ typedef struct mgi_ae_loss {
     const mgi_stage *stage;
     mgi_perceptual perceptual;
     mgi_discriminator discriminator;
-    mgi_optimizer optimizer; /* of the discriminator */
-    mgi_data_parallel parallel;
+    mgi_adversary adversary;
 } mgi_ae_loss;
 
 /* What reading the perceptual network answers. `stage` must outlive it. */
@@ -44,20 +43,11 @@ mgen_status mgi_ae_loss_init(mgi_ae_loss *l, const mgi_stage_params *params, con
 mgen_status mgi_ae_loss_sides(const mgi_ae_loss *l, int64_t height, int64_t width);
 void mgi_ae_loss_finish(mgi_ae_loss *l);
 
-/* Whether the discriminator takes part in step `index`. */
-bool mgi_ae_loss_adversarial(const mgi_ae_loss *l, int64_t index);
-
 /* Of a pass: pictures x, what became of them y (B,T,H,W,3), latents z (B,T,H,W,C), their KL. Goes back through
  * the tape, then trains the discriminator; what counts `weight` in the step is added to sums. last: the
  * discriminator's gradients are complete then. */
 void mgi_ae_loss_pass(mgi_ae_loss *l, mgi_run *run, int64_t index, float weight, bool last, T *x,
                       T *y, T *z, T *kl, T *sums);
-/* The discriminator's part of a step: what the host does for it; its gradients are cleared, and added over the ranks;
- * it steps once the autoencoder has stepped. */
-void mgi_ae_loss_begin(mgi_ae_loss *l, mgi_run *run, int64_t index);
-void mgi_ae_loss_clear(mgi_ae_loss *l, mgi_run *run, int64_t index);
-void mgi_ae_loss_end(mgi_ae_loss *l, mgi_run *run, int64_t index);
-void mgi_ae_loss_apply(mgi_ae_loss *l, mgi_run *run, int64_t index);
 
 /* The terms that the recipe has. */
 void mgi_ae_loss_report(const mgi_ae_loss *l, int64_t index, const float sums[MGI_LOSS_TERMS],

@@ -28,15 +28,9 @@ static mgen_status make_mel(mgi_sound_loss *l)
 static mgen_status make_discriminator(mgi_sound_loss *l, const mgi_stage_params *params)
 {
     const mgi_stage *s = l->stage;
-    mgi_module *m = &l->discriminator.module;
     MGI_TRY(mgi_sound_discriminator_init(&l->discriminator, l->ctx, s->sound.gan_window,
                                          s->sound.gan_windows, s->gan_channels));
-    MGI_TRY(mgi_module_random(m, params->seed));
-    MGI_TRY(mgi_module_train(m));
-    MGI_TRY(mgi_module_compute(m, s->dtype));
-    MGI_TRY(mgi_optimizer_init(&l->optimizer, l->ctx, &s->gan_optimizer, s->steps, &m, 1));
-    mgi_dp_init(&l->parallel, params->comm, &m, 1);
-    return MGEN_OK;
+    return mgi_adversary_init(&l->adversary, l->ctx, params, s, &l->discriminator.module);
 }
 
 mgen_status mgi_sound_loss_init(mgi_sound_loss *l, const mgi_stage_params *params,
@@ -58,13 +52,8 @@ void mgi_sound_loss_finish(mgi_sound_loss *l)
     for (int i = 0; i < l->mels; i++)
         mgi_spectrum_finish(&l->mel[i]);
     l->mels = 0;
-    mgi_optimizer_finish(&l->optimizer);
+    mgi_adversary_finish(&l->adversary);
     mgi_sound_discriminator_finish(&l->discriminator);
-}
-
-bool mgi_sound_loss_adversarial(const mgi_sound_loss *l, int64_t index)
-{
-    return l->stage->gan > 0.0 && index >= l->stage->gan_start;
 }
 
 /* a + b, of which either may be missing. */
@@ -136,7 +125,7 @@ static void discriminate(mgi_sound_loss *l, mgi_run *run, float weight, bool las
         return;
     mgi_run_init(&side, run->ctx, true);
     if (last)
-        mgi_dp_begin(&l->parallel, &side, true);
+        mgi_dp_begin(&l->adversary.parallel, &side, true);
     made = mgi_scope_add(&side, made);
     for (int i = 0; i < 2 * scales; i++) {
         T *out[LAYERS];
@@ -156,7 +145,7 @@ static void discriminate(mgi_sound_loss *l, mgi_run *run, float weight, bool las
 void mgi_sound_loss_pass(mgi_sound_loss *l, mgi_run *run, int64_t index, float weight, bool last,
                          T *x, T *y, T *kl, T *sums)
 {
-    const bool adversarial = mgi_sound_loss_adversarial(l, index);
+    const bool adversarial = mgi_adversary_acts(&l->adversary, index);
     T *total = y ? compare(l, run, weight, y, x, sums) : NULL;
     if (adversarial && total)
         total = plus(run, total, fool(l, run, weight, y, x, sums));
@@ -168,30 +157,6 @@ void mgi_sound_loss_pass(mgi_sound_loss *l, mgi_run *run, int64_t index, float w
         discriminate(l, run, weight, last, x, y, sums);
 }
 
-void mgi_sound_loss_begin(mgi_sound_loss *l, mgi_run *run, int64_t index)
-{
-    if (mgi_sound_loss_adversarial(l, index))
-        mgi_optimizer_begin(&l->optimizer, run, index - l->stage->gan_start);
-}
-
-void mgi_sound_loss_clear(mgi_sound_loss *l, mgi_run *run, int64_t index)
-{
-    if (mgi_sound_loss_adversarial(l, index))
-        mgi_module_zero_grad(&l->discriminator.module, run);
-}
-
-void mgi_sound_loss_end(mgi_sound_loss *l, mgi_run *run, int64_t index)
-{
-    if (mgi_sound_loss_adversarial(l, index))
-        mgi_dp_end(&l->parallel, run, NULL);
-}
-
-void mgi_sound_loss_apply(mgi_sound_loss *l, mgi_run *run, int64_t index)
-{
-    if (mgi_sound_loss_adversarial(l, index))
-        mgi_optimizer_apply(&l->optimizer, run);
-}
-
 void mgi_sound_loss_report(const mgi_sound_loss *l, int64_t index,
                            const float sums[MGI_SOUND_LOSS_TERMS], mgen_report *report)
 {
@@ -200,7 +165,7 @@ void mgi_sound_loss_report(const mgi_sound_loss *l, int64_t index,
     if (l->mels)
         mgi_report_add(report, "mel", sums[MGI_SOUND_LOSS_MEL]);
     mgi_report_add(report, "kl", sums[MGI_SOUND_LOSS_KL]);
-    if (mgi_sound_loss_adversarial(l, index)) {
+    if (mgi_adversary_acts(&l->adversary, index)) {
         mgi_report_add(report, "generator", sums[MGI_SOUND_LOSS_GENERATOR]);
         mgi_report_add(report, "features", sums[MGI_SOUND_LOSS_FEATURES]);
         mgi_report_add(report, "discriminator", sums[MGI_SOUND_LOSS_DISCRIMINATOR]);

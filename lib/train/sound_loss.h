@@ -11,7 +11,7 @@
 #define MGI_TRAIN_SOUND_LOSS_H
 
 #include "model/sound_discriminator.h"
-#include "train/stage.h"
+#include "train/adversary.h"
 
 /* Sums over the passes of a step, on the device. */
 enum {
@@ -32,17 +32,13 @@ typedef struct mgi_sound_loss {
     mgi_spectrum mel[MGI_SOUND_WINDOWS_MAX];
     int mels;
     mgi_sound_discriminator discriminator;
-    mgi_optimizer optimizer; /* of the discriminator */
-    mgi_data_parallel parallel;
+    mgi_adversary adversary;
 } mgi_sound_loss;
 
 /* `stage` must outlive it. */
 mgen_status mgi_sound_loss_init(mgi_sound_loss *l, const mgi_stage_params *params,
                                 const mgi_stage *stage, mgen_context *ctx);
 void mgi_sound_loss_finish(mgi_sound_loss *l);
-
-/* Whether the discriminators take part in step `index`. */
-bool mgi_sound_loss_adversarial(const mgi_sound_loss *l, int64_t index);
 
 /* weight * |M(y) - M(x)| + squares * (M(y) - M(x))^2, of sounds (B,N,1): (1). */
 T *mgi_sound_loss_mel(const mgi_sound_loss *l, mgi_run *run, float weight, float squares, T *y,
@@ -51,12 +47,6 @@ T *mgi_sound_loss_mel(const mgi_sound_loss *l, mgi_run *run, float weight, float
  * discriminators; what counts `weight` in the step is added to sums. last: their gradients are complete then. */
 void mgi_sound_loss_pass(mgi_sound_loss *l, mgi_run *run, int64_t index, float weight, bool last,
                          T *x, T *y, T *kl, T *sums);
-/* The discriminators' part of a step: what the host does for it; their gradients are cleared, and added over the ranks;
- * they step once the codec has stepped. */
-void mgi_sound_loss_begin(mgi_sound_loss *l, mgi_run *run, int64_t index);
-void mgi_sound_loss_clear(mgi_sound_loss *l, mgi_run *run, int64_t index);
-void mgi_sound_loss_end(mgi_sound_loss *l, mgi_run *run, int64_t index);
-void mgi_sound_loss_apply(mgi_sound_loss *l, mgi_run *run, int64_t index);
 
 /* The terms that the recipe has. */
 void mgi_sound_loss_report(const mgi_sound_loss *l, int64_t index,

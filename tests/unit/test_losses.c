@@ -479,10 +479,10 @@ static void test_ratio(void **state)
             mgi_f32(y)[i] = 0.3f * mgi_random_normal(3, 2, (uint64_t)i);
         }
         assert_int_equal(mgi_var_create(ctx->device, MGK_F32, y->count, false, &y->var), MGEN_OK);
-        assert_int_equal(mgi_ae_loss_adversarial(&l, adversarial), adversarial);
-        mgi_ae_loss_begin(&l, &run, adversarial);
+        assert_int_equal(mgi_adversary_acts(&l.adversary, adversarial), adversarial);
+        mgi_adversary_begin(&l.adversary, &run, adversarial);
         mgi_ae_loss_pass(&l, &run, adversarial, 1.0f, true, x, y, y, kl, terms);
-        mgi_ae_loss_end(&l, &run, adversarial);
+        mgi_adversary_end(&l.adversary, &run, adversarial);
         assert_int_equal(run.status, MGEN_OK);
         mgi_tensor_read(terms, 0, adversarial ? sums : plain_sums, MGI_LOSS_TERMS);
         grad[adversarial] = mgi_tensor_retain(y->var->grad);
