@@ -449,7 +449,9 @@ static mgen_status measure_latents(struct mgi_stage_run *r)
 {
     mgi_moments m;
     MGI_TRY(mgi_moments_init(r->ctx, r->stage.sound.codec.latent_channels, &m));
-    mgen_status status = add_latents(r, &m);
+    mgen_status status = mgi_comm_together(r->parallel.comm, add_latents(r, &m));
+    if (status == MGEN_OK)
+        status = mgi_moments_share(r->parallel.comm, &m);
     if (status == MGEN_OK)
         status = mgi_moments_write(r->ctx, &m, r->codec.latent_shift->value,
                                    r->codec.latent_scale->value);

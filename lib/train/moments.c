@@ -45,6 +45,23 @@ bool mgi_moments_read(mgi_run *run, mgi_moments *m, mgen_status status)
     return false;
 }
 
+mgen_status mgi_moments_share(mgi_comm *comm, mgi_moments *m)
+{
+    int64_t counts[3] = {m->count, m->read, m->unread};
+    if (!comm)
+        return MGEN_OK;
+    comm = mgi_comm_host(comm);
+    mgi_comm_note(comm, "moments of latents", 0);
+    MGI_TRY(mgi_comm_broadcast(comm, MGK_U8, m->sum, 2 * m->channels * (int64_t)sizeof *m->sum, 0,
+                               NULL));
+    MGI_TRY(mgi_comm_broadcast(comm, MGK_U8, counts, sizeof counts, 0, NULL));
+    MGI_TRY(mgi_comm_broadcast(comm, MGK_U8, m->why, sizeof m->why, 0, NULL));
+    m->count = counts[0];
+    m->read = counts[1];
+    m->unread = counts[2];
+    return MGEN_OK;
+}
+
 static void tell_of_unread(mgen_context *ctx, const mgi_moments *m)
 {
     if (m->unread)

@@ -3,6 +3,7 @@
 #ifndef MGI_TRAIN_MOMENTS_H
 #define MGI_TRAIN_MOMENTS_H
 
+#include "dist/comm.h"
 #include "tensor/ops.h"
 
 typedef struct mgi_moments {
@@ -19,6 +20,9 @@ void mgi_moments_add(mgi_run *run, mgi_moments *m, const T *z);
 /* Whether a sample was read. One that cannot be is passed over, for what was learned must not be lost with it; the run fails only if there is no
  * memory for it, or whoever reads it wants to stop. */
 bool mgi_moments_read(mgi_run *run, mgi_moments *m, mgen_status status);
+/* Collective, after all ranks have measured: they have what rank 0 has, and tell what was passed over there. What only some of
+ * them can read does not make them differ. comm NULL: one rank. */
+mgen_status mgi_moments_share(mgi_comm *comm, mgi_moments *m);
 /* normalised = (z - shift) * scale. What was passed over is told as a warning; if that is all, both stay as they are. */
 mgen_status mgi_moments_write(mgen_context *ctx, const mgi_moments *m, T *shift, T *scale);
 

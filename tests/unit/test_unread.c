@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A film that is damaged after training began: the autoencoder that learned from it is saved all the same. */
+ * A film that is damaged after training began: the autoencoder that learned from it is saved all the same, and the same on all
+ * ranks. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +16,10 @@
 #include "stage_runs.h"
 
 #include "pair_films.h"
+#include "dist/comm.h"
 #include "task/pipeline.h"
+
+#include <pthread.h>
 
 enum { FILMS = 4, CHANNELS = 4 };
 
@@ -88,9 +92,151 @@ static void test_autoencoder(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
+/* -- ranks, each of which has the films for itself ------------------------------------------------------ */
+
+enum { RANKS = 2, SAVES = 3 };
+
+/* Before each save a film of one rank goes. */
+static const struct {
+    int rank;
+    const char *film;
+} lost[SAVES] = {{-1, NULL}, {1, "b.y4m"}, {0, "c.y4m"}};
+
+typedef struct rank {
+    mgi_comm_group *group;
+    int index;
+    char films[300];
+    mgen_status status;
+    char error[300], logged[SAVES][600];
+    float saved[SAVES][2 * CHANNELS];
+    int saves;
+} rank;
+
+static void keep_rank_log(void *user, int32_t level, const char *text)
+{
+    rank *r = user;
+    if (level == MGEN_LOG_WARN && r->saves < SAVES)
+        snprintf(r->logged[r->saves], sizeof r->logged[0], "%s", text);
+}
+
+static mgen_status save_each(rank *r, const struct mgi_stage_kind *kind, struct mgi_stage_run *run)
+{
+    char path[400];
+    mgi_stage_state state;
+    kind->state(run, &state);
+    const mgi_tae *tae =
+        (const mgi_tae *)(void *)((char *)state.module[0] - offsetof(mgi_tae, module));
+    for (; r->saves < SAVES; r->saves++) {
+        float *out = r->saved[r->saves];
+        if (lost[r->saves].rank == r->index) {
+            snprintf(path, sizeof path, "%s/%s", r->films, lost[r->saves].film);
+            remove(path);
+        }
+        MGI_TRY(kind->save(run));
+        mgi_tensor_read(tae->latent_shift->value, 0, out, CHANNELS);
+        mgi_tensor_read(tae->latent_scale->value, 0, out + CHANNELS, CHANNELS);
+    }
+    return MGEN_OK;
+}
+
+static mgen_status train_rank(rank *r, mgen_context *own, mgi_comm *comm)
+{
+    const mgi_stage stage = tiny_autoencoder(1, RANKS);
+    const struct mgi_stage_kind *kind = mgi_stage_kind_of(&stage);
+    mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
+    struct mgi_stage_run *run;
+    mgi_dataset *ds;
+    p.width = p.height = PAIR_SIDE;
+    p.frames = PAIR_FRAMES;
+    MGI_TRY(mgi_dataset_folder(own, r->films, &p, &ds));
+    const mgi_stage_params params = {
+        .stage = &stage, .dir = folder, .seed = 5, .dataset = ds, .comm = comm};
+    mgen_status status = kind->create(own, &params, &run);
+    mgi_dataset_release(ds);
+    MGI_TRY(status);
+    mgen_report *report;
+    status = mgi_report_create(own, &report);
+    if (status == MGEN_OK)
+        status = kind->step(run, 0, report);
+    mgen_report_destroy(report);
+    if (status == MGEN_OK)
+        status = save_each(r, kind, run);
+    kind->destroy(run);
+    return status;
+}
+
+static void *rank_main(void *arg)
+{
+    rank *r = arg;
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    mgen_context *own;
+    mgi_comm *comm = NULL;
+    params.threads = 1;
+    params.log = keep_rank_log;
+    params.log_user = r;
+    r->status = mgi_context_init(&own, &params);
+    if (r->status != MGEN_OK)
+        return NULL;
+    r->status = mgi_device_create(own, NULL);
+    if (r->status == MGEN_OK)
+        r->status = mgi_comm_join(r->group, r->index, own, &comm);
+    if (r->status == MGEN_OK)
+        r->status = train_rank(r, own, comm);
+    snprintf(r->error, sizeof r->error, "%s", r->status ? mgen_last_error(own) : "");
+    mgi_comm_destroy(comm);
+    mgi_context_free(own);
+    return NULL;
+}
+
+static void run_ranks(rank *ranks)
+{
+    mgi_comm_group *group;
+    pthread_t threads[RANKS];
+    OK(mgi_comm_group_create(ctx, RANKS, 120000, &group));
+    for (int i = 0; i < RANKS; i++) {
+        ranks[i].group = group;
+        ranks[i].index = i;
+        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
+    }
+    for (int i = 0; i < RANKS; i++)
+        pthread_join(threads[i], NULL);
+    mgi_comm_group_release(group);
+    for (int i = 0; i < RANKS; i++)
+        assert_string_equal(ranks[i].error, "");
+}
+
+/* What one rank alone cannot read does not make ranks differ: they have what rank 0 measured. */
+static void test_ranks(void **state)
+{
+    static rank ranks[RANKS];
+    (void)state;
+    for (int i = 0; i < RANKS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "films%d", i);
+        make_films(folder, name);
+        put_all();
+        snprintf(ranks[i].films, sizeof ranks[i].films, "%s", films);
+    }
+    run_ranks(ranks);
+    for (int s = 0; s < SAVES; s++) {
+        const char *said = ranks[0].logged[s];
+        assert_memory_equal(ranks[1].saved[s], ranks[0].saved[s], sizeof ranks[0].saved[s]);
+        assert_string_equal(ranks[1].logged[s], said);
+        assert_true(s == 2 ? strstr(said, "1 of 4 samples") && strstr(said, "films0/c.y4m")
+                           : !*said);
+    }
+    assert_memory_equal(ranks[0].saved[1], ranks[0].saved[0], sizeof ranks[0].saved[0]);
+    assert_memory_not_equal(ranks[0].saved[2], ranks[0].saved[0], sizeof ranks[0].saved[0]);
+    for (int i = 0; i < RANKS; i++)
+        assert_int_equal(remove_all(ranks[i].films), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_autoencoder)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_autoencoder),
+        cmocka_unit_test(test_ranks),
+    };
     return cmocka_run_group_tests_name("unread", tests, make_context_and_folder,
                                        free_context_and_folder);
 }
