@@ -106,9 +106,18 @@ mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae, const mgen_f
     MGI_TRY(film_in(ctx, tae, frames, latents, false, &p, &z));
     const int64_t film[3] = {p.frames, p.height, p.width};
     MGI_TRY(mgi_tae_tile(ctx, &tae->net, film, MGI_TAE_ENCODES, &tile));
-    return mgi_encode_film(ctx, &tae->net, film, tile, read_frames, &p, z.data);
+    const size_t bytes = (size_t)z.frames * z.height * z.width * z.channels * sizeof(float);
+    float *all; /* a small part of the film: the caller's stay as they are unless all went well */
+    MGI_TRY(mgi_alloc(ctx, bytes, &all));
+    mgen_status status = mgi_encode_film(ctx, &tae->net, film, tile, read_frames, &p, all);
+    if (status == MGEN_OK)
+        memcpy(z.data, all, bytes);
+    mgi_free(ctx, all);
+    return status;
 }
 
+/* Frames go to the caller's memory as they are decoded, for nobody else has room for all of them: after a failure the first
+ * ones are written. */
 mgen_status mgen_tae_decode(mgen_context *ctx, const mgen_tae *tae, const mgen_latents *latents,
                             const mgen_frames *frames)
 {

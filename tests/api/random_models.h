@@ -367,11 +367,14 @@ static void code_film(driver *d)
     d->unsure = true; /* shapes that do not fit; strides that are too short */
     const mgen_frames *frames = SIZED(d, f, sizeof f);
     const mgen_latents *latents = SIZED(d, x, sizeof x);
-    const kept k = keep(d, chance(d, 2) ? (void *)x.data : f.plane[0], 1);
-    const mgen_status status = chance(d, 2) ? CALL(d, mgen_tae_encode, ctx, tae, frames, latents)
-                                            : CALL(d, mgen_tae_decode, ctx, tae, latents, frames);
-    if (mgen_status_class(status) == MGEN_CLASS_UNCHANGED)
-        check_kept(d, status, k);
+    const kept in = keep(d, x.data, room * sizeof(float)), out = keep(d, f.plane[0], 1);
+    if (chance(d, 2)) {
+        check_kept(d, CALL(d, mgen_tae_encode, ctx, tae, frames, latents), in);
+        return;
+    }
+    const mgen_status status = CALL(d, mgen_tae_decode, ctx, tae, latents, frames);
+    if (mgen_status_class(status) == MGEN_CLASS_UNCHANGED) /* others: frames, as they come */
+        check_kept(d, status, out);
 }
 
 static void ask_velocity(driver *d)
@@ -393,13 +396,15 @@ static void ask_velocity(driver *d)
         d->illegal = true;
     }
     mgen_latents x = latents_of(d, 1 + (uint32_t)below(d, 4), &room), y = x;
+    more = room;
     if (chance(d, 2))
         y = latents_of(d, x.frames, &more);
     const float time = odd_float(d, PICK(d, at));
     d->unsure = true;
     const mgen_latents *in = SIZED(d, x, sizeof x), *out = SIZED(d, y, sizeof y);
     const void *const given = or_null(d, texts);
-    CALL(d, mgen_video_velocity, ctx, model, in, time, given, out);
+    const kept k = keep(d, y.data, more * sizeof(float));
+    check_kept(d, CALL(d, mgen_video_velocity, ctx, model, in, time, given, out), k);
 }
 
 static void make_noise(driver *d)
@@ -416,7 +421,10 @@ static void make_noise(driver *d)
     d->illegal = steps < 1 || steps > 1000 || schedule > 2;
     d->unsure = false;
     float *out = or_null(d, times);
+    times[0] = times[1] = -1.0f;
+    const kept untouched = keep(d, times, 2 * sizeof *times);
     const mgen_status status = SILENT(d, mgen_schedule, schedule, steps, out);
+    check_kept(d, status, untouched);
     if (status == MGEN_OK && !(times[0] == 0.0f && times[steps] == 1.0f))
         complain(d, "%g .. %g", (double)times[0], (double)times[steps]);
 }

@@ -621,6 +621,42 @@ static void test_codec(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* A film that fails after its first pieces: the caller's latents are what they were. */
+static void test_encode_fails(void **state)
+{
+    (void)state;
+    enum { FRAMES = 200, VALUES = FRAMES / 8 * 8 * 8 * 4 };
+    counter c = {0};
+    mgen_context *ctx = counted_context(&c);
+    mgen_tae *tae;
+    mgen_frames film = MGEN_FRAMES_INIT;
+    mgen_latents x = make_latents(FRAMES / 8, 8, 8, 4);
+    assert_int_equal(mgen_tae_open(ctx, dir, "tae", &tae), MGEN_OK);
+    film.width = film.height = 64;
+    film.count = FRAMES;
+    film.plane[0] = test_malloc(FRAMES * 64 * 64 * 3);
+    memset(film.plane[0], 60, FRAMES * 64 * 64 * 3);
+    mgen_context_trim(ctx);
+    set_failure(&c, 0, false);
+    assert_int_equal(mgen_tae_encode(ctx, tae, &film, &x), MGEN_OK);
+    const int64_t made = atomic_load(&c.made);
+    for (int64_t k = made / 2; k < made; k += made / 8) {
+        for (int i = 0; i < VALUES; i++)
+            x.data[i] = -77.0f;
+        mgen_context_trim(ctx);
+        set_failure(&c, k, true);
+        assert_int_equal(mgen_tae_encode(ctx, tae, &film, &x), MGEN_E_NO_MEMORY);
+        set_failure(&c, 0, false);
+        for (int i = 0; i < VALUES; i++)
+            assert_true(x.data[i] == -77.0f);
+    }
+    test_free(film.plane[0]);
+    test_free(x.data);
+    mgen_tae_release(tae);
+    mgen_context_destroy(ctx);
+    assert_int_equal(atomic_load(&c.blocks), 0);
+}
+
 static void test_parts_refuse(void **state)
 {
     (void)state;
@@ -671,11 +707,12 @@ static void test_parts_refuse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_frames),   cmocka_unit_test(test_variations),
-        cmocka_unit_test(test_sampling), cmocka_unit_test(test_sampling_mistakes),
-        cmocka_unit_test(test_estimate), cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_tiles),    cmocka_unit_test(test_own_loop),
-        cmocka_unit_test(test_codec),    cmocka_unit_test(test_parts_refuse),
+        cmocka_unit_test(test_frames),       cmocka_unit_test(test_variations),
+        cmocka_unit_test(test_sampling),     cmocka_unit_test(test_sampling_mistakes),
+        cmocka_unit_test(test_estimate),     cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_tiles),        cmocka_unit_test(test_own_loop),
+        cmocka_unit_test(test_codec),        cmocka_unit_test(test_encode_fails),
+        cmocka_unit_test(test_parts_refuse),
     };
     return cmocka_run_group_tests(tests, setup_trained, teardown);
 }
