@@ -740,19 +740,19 @@ MGEN_API mgen_status mgen_plan_training(mgen_context *ctx, const mgen_plan_param
 typedef struct mgen_eval_params {
     uint32_t struct_size; /**< set by the INIT macro */
     uint32_t n;           /**< clips to measure, at most 1000000; 0 = the protocol's own number */
-    /** "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of what the pixel checker reads in them);
-     *  "alignment": what it reads in clips generated for combinations that no training clip has: rates 0..1; behind
-     *  "ceiling_" in reproduced true clips, "control_" of wrong prompts; "upsample": psnr, ssim, sharpness of enlarged
-     *  clips; "bilinear_" of a resize; "clean_" of clips not coded before; "ceiling_" of the true ones, coded; "edit": psnr,
-     *  ssim, kept_psnr and changed_psnr (of what the edit keeps and changes), applied (what the checker reads, a rate) of
-     *  edited clips, also of each task; "copy_" of clips left as they were, "sdedit_" of the video model, "ceiling_"; "sound":
-     *  what a checker hears in sounds made for clips: place, music, mood, tempo, onsets (rates; error_ms); "ceiling_" of true
-     *  ones, coded (snr in dB), "control_" against another clip, "unseen_" of captions alone; "personalize": what a checker
-     *  sees in films of people whom no training clip has, made from a photo: identity (first of 256; of the film, of its _best
-     *  and _worst frame), similarity, consistency, and what the prompt asks for: expression, shirt, motion, background;
-     *  "ceiling_", "control_" against another's photo, "unseen_" without one; "rewrite": alignment with prompts as users type
-     *  them, rewritten, "plain_" as typed, "exact" those of which nothing is lost or added, "told_" with a caption instead;
-     *  "curate", of no model: _precision and _recall of what mgen_curate() finds in raw films with known defects. */
+    /** "tae": reconstruction of toybox clips (psnr in dB, ssim, seams, rates of what the pixel checker reads in them); "alignment":
+     *  what it reads in clips generated for combinations that no training clip has: rates 0..1; behind "ceiling_" in reproduced
+     *  true clips, "control_" of wrong prompts; "frechet": Frechet distances of such clips from true ones, "floor_" of other true
+     *  ones, "ceiling_"; "upsample": psnr, ssim, sharpness of enlarged clips; "bilinear_" of a resize; "clean_" of clips not coded
+     *  before; "ceiling_" of the true ones, coded; "edit": psnr, ssim, kept_psnr, changed_psnr (of what the edit keeps, changes),
+     *  applied (what the checker reads, a rate) of edited clips, also of each task; "copy_" of clips left as they were, "sdedit_"
+     *  of the video model, "ceiling_"; "sound": what a checker hears in sounds made for clips: place, music, mood, tempo, onsets
+     *  (rates; error_ms); "ceiling_" of true ones, coded (snr in dB), "control_" against another clip, "unseen_" of captions alone;
+     *  "personalize": what a checker sees in films of people whom no training clip has, made from a photo: identity (first of 256;
+     *  of the film, of its _best and _worst frame), similarity, consistency, and what the prompt asks for: expression, shirt,
+     *  motion, background; "ceiling_", "control_" against another's photo, "unseen_" without one; "rewrite": alignment with prompts
+     *  as users type them, rewritten, "plain_" as typed, "exact" those of which nothing is lost or added, "told_" with a caption
+     *  instead; "curate", of no model: _precision and _recall of what mgen_curate() finds in raw films with known defects. */
     const char *protocol;
     uint64_t seed;                                                     /**< of scenes and noise */
     uint32_t steps;                                                    /**< as in mgen_generate_params */
@@ -763,7 +763,7 @@ typedef struct mgen_eval_params {
     float guidance_from, guidance_to;                                  /**< as in mgen_generate_params */
     uint32_t drop_text;                                                /**< as in mgen_generate_params */
     float noise_scale;                                                 /**< as in mgen_generate_params */
-    mgen_dataset *dataset; /**< "tae": its samples (0 = all) instead of the toybox's; NULL = none */
+    mgen_dataset *dataset; /**< "tae", "frechet": its samples (0 = all) instead of the toybox's; NULL = none */
 } mgen_eval_params;
 /** Measure a pipeline in the toybox. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE, MGEN_E_CANCELLED,
  *  MGEN_E_NUMERIC, MGEN_E_NO_MEMORY, MGEN_E_LIMIT, or of the dataset. Ownership: mgen_report_destroy(). Since 0.1. */

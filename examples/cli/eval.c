@@ -81,8 +81,10 @@ static void print_table(const cli_session *s, const eval_options *o, const mgen_
 static mgen_status open_data(cli_session *s, const eval_options *o, mgen_dataset **data)
 {
     mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
-    p.width = p.height = o->side;
-    p.frames = o->frames;
+    const bool as_made = !strcmp(o->protocol, "frechet"); /* the pipeline's own clip */
+    p.width = o->side ? o->side : as_made ? s->pipe.width : 64;
+    p.height = o->side ? o->side : as_made ? s->pipe.height : 64;
+    p.frames = o->frames ? o->frames : as_made ? s->pipe.frames : 32;
     return mgen_dataset_open(s->ctx, o->data, &p, data);
 }
 
@@ -124,17 +126,18 @@ static int evaluate(cli_session *s, const eval_options *o)
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    eval_options o = {.seed = DEFAULT_SEED, .side = 64, .frames = 32};
+    eval_options o = {.seed = DEFAULT_SEED};
     const cli_option table[] = {
         OPTION_MODEL(&o.model),
         {"--clips", "-n", OPTION_U32, &o.n, 1, 1000000, "N",
          "clips to measure (default: the protocol's own number)"},
         {"--data", NULL, OPTION_TEXT, &o.data, 0, 0, "DIR",
-         "tae: a folder of films that is measured instead of the toybox"},
+         "tae, frechet: a folder of films, with captions, that is measured instead of the toybox"},
         {"--size", NULL, OPTION_U32, &o.side, 8, 4096, "N",
-         "width and height that those films are scaled and cropped to (default: 64)"},
+         "width and height that those films are scaled and cropped to (default: 64; frechet: as "
+         "films are made)"},
         {"--frames", NULL, OPTION_U32, &o.frames, 1, 4096, "N",
-         "frames that are taken of each (default: 32)"},
+         "frames that are taken of each (default: 32; frechet: as films are made)"},
         OPTION_SEED(&o.seed),
         {"--steps", NULL, OPTION_U32, &o.steps, 1, 1000, "N",
          "solver steps (default: 50; upsample, edit, sound, personalize: as their models say)"},
@@ -153,12 +156,13 @@ static int run(const cli_command *self, int argc, char **argv)
     int result = options_parse(self, table, argc, argv, &word, 1, &words);
     if (result != OPTIONS_OK)
         return result;
-    if (!words || (strcmp(word, "tae") && strcmp(word, "alignment") && strcmp(word, "upsample") &&
-                   strcmp(word, "edit") && strcmp(word, "sound") && strcmp(word, "personalize") &&
-                   strcmp(word, "rewrite") && strcmp(word, "curate"))) {
+    if (!words ||
+        (strcmp(word, "tae") && strcmp(word, "alignment") && strcmp(word, "frechet") &&
+         strcmp(word, "upsample") && strcmp(word, "edit") && strcmp(word, "sound") &&
+         strcmp(word, "personalize") && strcmp(word, "rewrite") && strcmp(word, "curate"))) {
         complain(self,
-                 "%s%s%s; protocols are tae, alignment, upsample, edit, sound, personalize, "
-                 "rewrite and curate",
+                 "%s%s%s; protocols are tae, alignment, frechet, upsample, edit, sound, "
+                 "personalize, rewrite and curate",
                  words ? "unknown protocol '" : "no protocol given", words ? word : "",
                  words ? "'" : "");
         return STATUS_USAGE;
@@ -174,7 +178,7 @@ static int run(const cli_command *self, int argc, char **argv)
 
 const cli_command command_eval = {
     "eval", "measure a model in the toybox",
-    "tae|alignment|upsample|edit|sound|personalize|rewrite|curate [options]",
+    "tae|alignment|frechet|upsample|edit|sound|personalize|rewrite|curate [options]",
     "tae: how well the autoencoder reproduces clips that it has not seen, what a program that "
     "looks "
     "at\n"
@@ -183,6 +187,11 @@ const cli_command command_eval = {
     "combinations that no training has; with what is found in reproduced true films (ceiling), and "
     "what\n"
     "another prompt would have scored (control). Of a model of pictures: what a picture can show.\n"
+    "frechet: how far films made for prompts are, as a set, from true films of other scenes of "
+    "that kind (Frechet\n"
+    "distance of what a fixed network sees in frames, and in what changes between them); with how "
+    "far true films are\n"
+    "from them (floor), and reproduced ones (ceiling). Near the floor is good.\n"
     "upsample: how near small films, reproduced and upsampled, come to the same scenes drawn "
     "large; "
     "with\n"

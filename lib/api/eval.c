@@ -5,6 +5,7 @@
 #include "eval/clips_eval.h"
 #include "eval/curate_eval.h"
 #include "eval/edit_eval.h"
+#include "eval/frechet_eval.h"
 #include "eval/personalize_eval.h"
 #include "eval/rewrite_eval.h"
 #include "eval/sound_eval.h"
@@ -23,6 +24,7 @@ static bool forward_progress(void *user, int done, int total)
 typedef enum protocol {
     TAE,
     ALIGNMENT,
+    FRECHET,
     UPSAMPLE,
     EDIT,
     SOUND,
@@ -35,8 +37,9 @@ typedef enum protocol {
 /* PROTOCOLS: none of that name. */
 static protocol find_protocol(const char *name)
 {
-    static const char *const names[PROTOCOLS] = {"tae",   "alignment",   "upsample", "edit",
-                                                 "sound", "personalize", "rewrite",  "curate"};
+    static const char *const names[PROTOCOLS] = {"tae",         "alignment", "frechet",
+                                                 "upsample",    "edit",      "sound",
+                                                 "personalize", "rewrite",   "curate"};
     protocol found = TAE;
     while (found < PROTOCOLS && strcmp(name, names[found]) != 0)
         found++;
@@ -119,6 +122,18 @@ static mgen_status run_alignment(mgen_context *ctx, const mgen_pipeline *pipe, m
     return mgi_eval_alignment(ctx, &networks, r, report);
 }
 
+static mgen_status run_frechet(mgen_context *ctx, const mgen_pipeline *pipe, mgi_dataset *dataset,
+                               mgi_eval_request *r, mgen_report *report)
+{
+    mgi_networks networks;
+    MGI_TRY(mgi_pipeline_networks(ctx, pipe, &networks));
+    r->steps = r->steps ? r->steps : 50;
+    r->guidance = mgi_vt_guidance(&networks.video->config, r->guidance);
+    mgi_report_add(report, "steps", (double)r->steps);
+    tell_flow(report, &networks.video->config, r);
+    return mgi_eval_frechet(ctx, &networks, dataset, r, report);
+}
+
 static mgen_status run_rewrite(mgen_context *ctx, const mgen_pipeline *pipe, mgi_eval_request *r,
                                mgen_report *report)
 {
@@ -135,14 +150,14 @@ static mgen_status run_rewrite(mgen_context *ctx, const mgen_pipeline *pipe, mgi
 static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mgen_eval_params *p,
                                 mgen_report *report)
 {
-    static const int64_t own_number[PROTOCOLS] = {64, 2 * MGI_ALIGNMENT_PROMPTS, 8,  28, 16,
+    static const int64_t own_number[PROTOCOLS] = {64, 2 * MGI_ALIGNMENT_PROMPTS, 500, 8, 28, 16,
                                                   32, 2 * MGI_ALIGNMENT_PROMPTS, 120};
     const protocol which = find_protocol(p->protocol);
     if (which == PROTOCOLS)
         return mgi_fail(
             ctx, MGEN_E_INVALID,
-            "protocol is \"%.40s\"; known are \"tae\", \"alignment\", \"upsample\", \"edit\", "
-            "\"sound\", \"personalize\", \"rewrite\" and \"curate\"",
+            "protocol is \"%.40s\"; known are \"tae\", \"alignment\", \"frechet\", \"upsample\", "
+            "\"edit\", \"sound\", \"personalize\", \"rewrite\" and \"curate\"",
             p->protocol);
     if (p->n > 1000000 || p->steps > 1000 || !(p->guidance >= 0.0f && p->guidance <= 100.0f))
         return mgi_fail(ctx, MGEN_E_INVALID,
@@ -165,15 +180,19 @@ static mgen_status run_protocol(mgen_context *ctx, const mgen_pipeline *pipe, mg
     if (mgi_mesh_split(pipe->mesh))
         return mgi_fail(ctx, MGEN_E_INVALID,
                         "a pipeline of several ranks is not measured; open it on one of them");
-    if (p->dataset && which != TAE)
-        return mgi_fail(ctx, MGEN_E_INVALID, "a dataset can be measured by protocol \"tae\" only");
+    if (p->dataset && which != TAE && which != FRECHET)
+        return mgi_fail(ctx, MGEN_E_INVALID,
+                        "a dataset can be measured by protocol \"tae\" or \"frechet\" only");
     if (which == TAE && !pipe->tae)
         return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its TAE");
     if (p->dataset) {
         bool endless = p->dataset->count == UINT64_MAX;
         r.n = p->n || endless ? r.n : INT64_MAX;
-        return mgi_eval_tae_clips(ctx, &pipe->tae->net, p->dataset, &r, report);
     }
+    if (which == FRECHET)
+        return run_frechet(ctx, pipe, p->dataset, &r, report);
+    if (p->dataset)
+        return mgi_eval_tae_clips(ctx, &pipe->tae->net, p->dataset, &r, report);
     mgi_report_add(report, "n", (double)r.n);
     if (which == TAE)
         return mgi_eval_tae(ctx, &pipe->tae->net, &r, report);

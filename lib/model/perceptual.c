@@ -234,7 +234,12 @@ static T *pooled(mgi_run *run, T *x)
     return y ? mgi_reshape(run, y, MGI_DIMS(n, h / 2, w / 2, c)) : NULL;
 }
 
-static T *stage(mgi_run *run, const mgi_perceptual *p, int i, T *x)
+T *mgi_perceptual_normal(mgi_run *run, const mgi_perceptual *p, T *x)
+{
+    return mgi_cast(run, mgi_channel_affine(run, x, p->scale, p->shift), p->module.dtype);
+}
+
+T *mgi_perceptual_stage(mgi_run *run, const mgi_perceptual *p, int i, T *x)
 {
     if (i > 0)
         x = pooled(run, x);
@@ -272,11 +277,10 @@ T *mgi_perceptual_loss(mgi_run *run, const mgi_perceptual *p, float weight, T *x
         !mgi_require(run, x->dims[1] % factor == 0 && x->dims[2] % factor == 0,
                      "perceptual: height and width must be multiples of the stages' factor"))
         return NULL;
-    T *a = mgi_cast(run, mgi_channel_affine(run, x, p->scale, p->shift), p->module.dtype);
-    T *b = mgi_cast(run, mgi_channel_affine(run, target, p->scale, p->shift), p->module.dtype);
+    T *a = mgi_perceptual_normal(run, p, x), *b = mgi_perceptual_normal(run, p, target);
     for (int i = 0; i < p->stages && run->status == MGEN_OK; i++) {
-        a = stage(run, p, i, a);
-        b = stage(run, p, i, b);
+        a = mgi_perceptual_stage(run, p, i, a);
+        b = mgi_perceptual_stage(run, p, i, b);
         T *part = mgi_loss(run, MGK_LOSS_MSE, weight, unit(run, p, i, a), unit(run, p, i, b));
         sum = sum ? mgi_add(run, sum, part) : part;
     }

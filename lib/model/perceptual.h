@@ -34,6 +34,11 @@ mgen_status mgi_perceptual_init(mgi_perceptual *p, mgen_context *ctx, const char
                                 const char *name);
 void mgi_perceptual_finish(mgi_perceptual *p);
 
+/* x (N,H,W,3) in [-1,1] as the first stage takes it; what stage i makes of that, or of stage i - 1 -> (N,h,w,C), with half
+ * the sides from the second stage on, which are even. */
+T *mgi_perceptual_normal(mgi_run *run, const mgi_perceptual *p, T *x);
+T *mgi_perceptual_stage(mgi_run *run, const mgi_perceptual *p, int i, T *x);
+
 /* weight * the loss of x against target, both (frames,H,W,3) in [-1,1], H and W multiples of
  * 2^(stages - 1) -> (1). target gets no gradient. */
 T *mgi_perceptual_loss(mgi_run *run, const mgi_perceptual *p, float weight, T *x, T *target);

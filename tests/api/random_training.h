@@ -192,8 +192,9 @@ static void plan(driver *d)
 
 static void evaluate(driver *d)
 {
-    static const char *const protocols[] = {"tae",   "tae",         "alignment", "edit",
-                                            "sound", "personalize", "rewrite",   "upsample"};
+    static const char *const protocols[] = {"tae",     "tae",      "alignment",
+                                            "edit",    "sound",    "personalize",
+                                            "rewrite", "upsample", "frechet"};
     mgen_report *report = POISON(mgen_report), **out;
     mgen_eval_params p = MGEN_EVAL_PARAMS_INIT;
     thing *t = find(d, PIPELINE, 0);

@@ -529,6 +529,16 @@ static void test_evaluate(void **state)
     p.steps = 1;
     assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_OK);
     mgen_report_destroy(report);
+    p.protocol = "frechet";
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_OK);
+    assert_string_equal(mgen_report_name(report, 0), "steps");
+    assert_string_equal(mgen_report_name(report, 3), "n");
+    assert_string_equal(mgen_report_name(report, 6), "frechet_frames");
+    assert_true(mgen_report_value(report, 3) == 2.0 && mgen_report_value(report, 6) > 0.0);
+    mgen_report_destroy(report);
+    p.n = 1;
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_E_INVALID);
+    p.n = 2;
     p.on_progress = stop_now;
     assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_E_CANCELLED);
     assert_null(report);
@@ -580,6 +590,9 @@ static void test_evaluate_dataset(void **state)
     assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_E_CANCELLED);
     p.protocol = "alignment";
     assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_E_INVALID);
+    p.protocol = "frechet"; /* in another size than the pipeline's clips */
+    assert_int_equal(mgen_evaluate(ctx, &pipe, &p, &report), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "a dataset of 24 x 16 x 9"));
     mgen_dataset_release(p.dataset);
     mgen_pipeline_close(&pipe);
     mgen_context_destroy(ctx);

@@ -94,13 +94,13 @@ def evaluate(pipeline: "Pipeline", protocol: str, *, n: int = 0, seed: int = 0, 
              drop_text: Roles = (), noise_scale: float = 0.0, on_progress: Optional[Callable[[int, int], Any]] = None,
              dataset: Optional["Dataset"] = None, context: Optional[Context] = None) -> Report:
     """Measure a pipeline in the toybox by the protocol "tae" (reconstruction), "alignment" (prompts against what is
-    seen in the clips), "upsample" (enlarged clips against scenes drawn large), "edit" (edited clips against scenes
-    drawn as the instruction says), "sound" (sounds made for clips against what is to be heard there), "personalize"
-    (whether the person of a photo, and what the prompt says, is seen in clips made from it), "rewrite" (alignment with
-    prompts as one types them, rewritten and not) or "curate" (of no model: what curate() finds in raw films whose defects
-    are known).
+    seen in the clips), "frechet" (how far clips are, as a set, from true ones), "upsample" (enlarged clips against scenes
+    drawn large), "edit" (edited clips against scenes drawn as the instruction says), "sound" (sounds made for clips
+    against what is to be heard there), "personalize" (whether the person of a photo, and what the prompt says, is seen in
+    clips made from it), "rewrite" (alignment with prompts as one types them, rewritten and not) or "curate" (of no model:
+    what curate() finds in raw films whose defects are known).
     Of requests it has what Pipeline's have. on_progress(done, total) comes after each batch; raising, or control-C, ends it.
-    dataset: what "tae" reproduces instead of toybox clips (n=0: all of it)."""
+    dataset: what "tae" reproduces, and "frechet" compares with, instead of toybox clips (n=0: all of it)."""
     params = EvalParams(protocol=text_of(protocol, "protocol"), n=n, seed=seed, steps=steps, guidance=guidance,
                         schedule=number_of(SCHEDULES, schedule, "schedule"), solver=number_of(SOLVERS, solver, "solver"),
                         guidance_from=guidance_from, guidance_to=guidance_to, drop_text=roles_of(drop_text),

@@ -236,6 +236,9 @@ pub enum Protocol {
     /// Prompts of combinations that no training clip has against what the checker reads in the
     /// generated clips: rates 0..1.
     Alignment,
+    /// How far generated clips are, as a set, from true ones: Fréchet distances of frames and of
+    /// what changes between them.
+    Frechet,
     /// Enlarged clips against scenes drawn that large: psnr, ssim, sharpness.
     Upsample,
     /// Edited clips against scenes drawn as the instruction says: psnr, ssim, of what stays and what
@@ -321,8 +324,8 @@ impl Pipeline {
         self.evaluate_with(ctx, evaluation, |_, _| ControlFlow::Continue(()))
     }
 
-    /// The same of [`Protocol::Tae`], with the samples of a dataset (`n` 0 = all) instead of the
-    /// toybox's.
+    /// The same of [`Protocol::Tae`] or [`Protocol::Frechet`], with the samples of a dataset (`n` 0 =
+    /// all) instead of the toybox's.
     pub fn evaluate_on<F>(
         &self,
         ctx: &mut Context,
@@ -363,6 +366,7 @@ impl Pipeline {
         let protocol = match evaluation.protocol {
             Protocol::Tae => "tae\0",
             Protocol::Alignment => "alignment\0",
+            Protocol::Frechet => "frechet\0",
             Protocol::Upsample => "upsample\0",
             Protocol::Edit => "edit\0",
             Protocol::Sound => "sound\0",
