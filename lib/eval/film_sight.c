@@ -46,11 +46,11 @@ void mgi_film_set_finish(mgen_context *ctx, mgi_film_set *set)
 typedef struct look {
     const mgi_film_sight *sight;
     const uint8_t *pixels;
-    int64_t frames, frame, width, rows,
-        columns;     /* values of a frame; its width; what is seen of it */
-    bool differs;    /* pictures are differences to the frame before */
-    float *values;   /* of pictures, and of what a stage makes of them */
-    double *vectors; /* of all pictures of the film */
+    int64_t frames, frame, width; /* how many; values of one; its width */
+    int64_t rows, columns;        /* what is seen of one */
+    bool differs;                 /* pictures are differences to the frame before */
+    float *values;                /* of pictures, and of what a stage makes of them */
+    double *vectors;              /* of all pictures of the film */
 } look;
 
 /* Frame t in [-1,1], or half its difference to the one before, likewise. */
