@@ -3,6 +3,7 @@
 #include "api/args.h"
 
 #include "core/alloc.h"
+#include "core/checked.h"
 #include "flow/schedule.h"
 #include "kernels/random/random.h"
 #include "core/philox.h"
@@ -106,12 +107,15 @@ mgen_status mgen_tae_encode(mgen_context *ctx, const mgen_tae *tae, const mgen_f
     MGI_TRY(film_in(ctx, tae, frames, latents, false, &p, &z));
     const int64_t film[3] = {p.frames, p.height, p.width};
     MGI_TRY(mgi_tae_tile(ctx, &tae->net, film, MGI_TAE_ENCODES, &tile));
-    const size_t bytes = (size_t)z.frames * z.height * z.width * z.channels * sizeof(float);
+    const int64_t dims[4] = {z.frames, z.height, z.width, z.channels};
+    int64_t count;
     float *all; /* a small part of the film: the caller's stay as they are unless all went well */
-    MGI_TRY(mgi_alloc(ctx, bytes, &all));
+    if (!mgi_dims_count(dims, 4, &count))
+        return mgi_fail(ctx, MGEN_E_INVALID, "the latents of this film are too many");
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof *all, &all));
     mgen_status status = mgi_encode_film(ctx, &tae->net, film, tile, read_frames, &p, all);
     if (status == MGEN_OK)
-        memcpy(z.data, all, bytes);
+        memcpy(z.data, all, (size_t)count * sizeof *all);
     mgi_free(ctx, all);
     return status;
 }
