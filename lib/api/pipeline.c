@@ -395,7 +395,8 @@ static mgen_status open_once(mgen_context *ctx, const char *dir, mgen_pipeline *
     bool same = status == MGEN_OK && !memcmp(&file, &again, sizeof file);
     if (same)
         status = open_parts(ctx, dir, &file, left_out, p);
-    if (same && stamp == mgi_pipeline_stamp(dir, "pipeline", &file))
+    if (!mgi_may_be_replaced(status) ||
+        (same && stamp == mgi_pipeline_stamp(dir, "pipeline", &file)))
         return status == MGEN_OK ? leave_out(ctx, dir, others, left_out, p) : status;
     return mgi_fail(ctx, MGEN_E_AGAIN, "%s: the models were replaced while they were opened", dir);
 }

@@ -32,6 +32,11 @@ mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *nam
  * calls that answer the same is what stood there at one moment, of one save. */
 uint64_t mgi_files_stamp(const char *dir, const char *const *names, int count);
 #define MGI_READ_TRIES 20 /* how often one begins again because of a save */
+/* Whether reading may have ended so because of a save. */
+static inline bool mgi_may_be_replaced(mgen_status status)
+{
+    return status != MGEN_E_NO_MEMORY && status != MGEN_E_LIMIT && status != MGEN_E_CANCELLED;
+}
 /* Joins the two; `name` must be such a component and a folder, not a link to one. NOT_FOUND, IO, CORRUPT. */
 mgen_status mgi_folder_in(mgen_context *ctx, const char *dir, const char *name, char *out,
                           size_t out_size);

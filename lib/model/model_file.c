@@ -72,7 +72,7 @@ mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *
         close_both(ctx, out);
         uint64_t stamp = mgi_files_stamp(dir, names, 2);
         status = open_both(ctx, dir, kind, out);
-        if (stamp == mgi_files_stamp(dir, names, 2))
+        if (!mgi_may_be_replaced(status) || stamp == mgi_files_stamp(dir, names, 2))
             break;
     }
     if (status == MGEN_OK)

@@ -273,7 +273,7 @@ static mgen_status open_of_one_save(mgen_context *ctx, const char *dir, const ch
         ctx->device->hold = hold;
         uint64_t stamp = mgi_files_stamp(dir, names, 2);
         status = of.load(ctx, dir, name, mesh, out, hash);
-        if (stamp == mgi_files_stamp(dir, names, 2))
+        if (!mgi_may_be_replaced(status) || stamp == mgi_files_stamp(dir, names, 2))
             break;
     }
     if (status != MGEN_OK)

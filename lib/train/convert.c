@@ -108,7 +108,7 @@ static mgen_status convert_once(mgen_context *ctx, const char *dir, mgi_st_dtype
     for (int i = 0; i < KINDS && status == MGEN_OK; i++)
         if (names[i][0])
             status = convert_model(ctx, dir, names[i], store, s.staging);
-    if (stamp != mgi_pipeline_stamp(dir, "pipeline", &p))
+    if (mgi_may_be_replaced(status) && stamp != mgi_pipeline_stamp(dir, "pipeline", &p))
         status =
             mgi_fail(ctx, MGEN_E_AGAIN, "%s: the models were replaced while they were read", dir);
     return mgi_save_end(&s, status);

@@ -114,7 +114,10 @@ static mgen_status read_field(mgen_context *ctx, const char *text, const char *a
         return refuse(ctx, text, "what follows a comma is not one of its numbers");
     size_t size = (size_t)(at + length - (equals + 1));
     double value = -1.0;
-    if (mgi_json_parse(ctx, "gpu", equals + 1, size, &number) == MGEN_OK) {
+    mgen_status status = mgi_json_parse(ctx, "gpu", equals + 1, size, &number);
+    if (status == MGEN_E_NO_MEMORY || status == MGEN_E_LIMIT)
+        return status;
+    if (status == MGEN_OK) {
         if (number->kind == MGI_JSON_INT || number->kind == MGI_JSON_REAL)
             value = number->d;
         mgi_json_free(ctx, number);

@@ -36,10 +36,13 @@ static void on_log(void *user, int32_t level, const char *text)
 
 static counter *new_memory(driver *d)
 {
-    counter *c = calloc(1, sizeof *c);
-    if (!c || d->memory_count == MEMORIES)
+    supply *m = calloc(1, sizeof *m);
+    if (!m || d->memory_count == MEMORIES)
         complain(d, "the test makes too many contexts");
-    return d->memories[d->memory_count++] = c;
+    m->refused = d->places;
+    m->counter.refuses = is_new;
+    m->counter.of = m;
+    return d->memories[d->memory_count++] = &m->counter;
 }
 
 /* Legal params of a seat. */
@@ -153,6 +156,8 @@ static void odd_context(driver *d)
     uint32_t says;
     memcpy(&says, sized_p, sizeof says);
     const mgen_status status = SILENT(d, mgen_context_create, sized_p, out);
+    if (atomic_load(&s.memory->refused) > 0 && status != MGEN_E_NO_MEMORY)
+        complain(d, "%s, though memory was refused to it", mgen_status_name(status));
     set_failure(s.memory, 0, false);
     if (out)
         check_out(d, status, ctx);

@@ -7,11 +7,21 @@
 #include "promised.h"
 #include "tiny.h"
 
+#include <execinfo.h>
 #include <float.h>
 #include <math.h>
 
-enum { DRIVERS = 2, SEATS = 2, JOBS = 2, TRAINERS = 2, THINGS = 40, TEMPS = 64, MEMORIES = 4096 };
-enum { LOSSES = 4 };
+enum { DRIVERS = 2, SEATS = 2, JOBS = 2, TRAINERS = 2, THINGS = 40, TEMPS = 256, MEMORIES = 4096 };
+enum { LOSSES = 4, PLACES = 1 << 15, AGAIN = 20, RARE = 40 };
+
+/* A context's memory, used by any thread. */
+typedef struct supply {
+    counter counter;
+    _Atomic uint64_t
+        *refused;          /* PLACES hashes of places where memory was refused once, and to whom */
+    _Atomic uint64_t of;   /* who asks: a function, or all jobs */
+    _Atomic int64_t until; /* blocks asked for elsewhere, until one is refused; 0: none is */
+} supply;
 
 /* What the program that watches sees, should the one that calls die. */
 typedef struct page {
@@ -41,8 +51,10 @@ typedef struct thing {
 
 typedef struct job {
     mgen_job *job;
-    int kind; /* CLIP or SOUND: what can be taken */
+    int kind;    /* CLIP or SOUND: what can be taken */
+    int started; /* the function by which */
     bool told, taken, kept, troubled;
+    bool refused; /* memory, while the call that started it was not over */
     mgen_status end;
     thing *sees; /* a clip that must stay */
     void *planes;
@@ -70,6 +82,7 @@ typedef struct seat {
     bool lost; /* the mesh is only to be destroyed */
     uint64_t progress_left;
     bool stops;
+    bool starved; /* memory was refused to another call while the job runs */
 } seat;
 
 typedef struct driver {
@@ -86,12 +99,18 @@ typedef struct driver {
     bool illegal, unsure; /* one is; one may be */
     bool reads;           /* a dataset, whose failures it returns */
     bool failing;         /* memory fails */
+    bool refused;         /* it did, and what was asked for was not had in another way */
+    int again;            /* how often the same call was made before, since memory failed */
     mgen_status also;     /* allowed beside what is promised: a host's own, 0 = none */
     int function;
     mgen_status before;
     char said[1100];
     void *temps[TEMPS];
     int temp_count;
+    int64_t times[PROMISES]; /* calls */
+    uint64_t opened, asked;  /* models and requests, whose kinds come in turn */
+    int64_t depth[PROMISES], job_depth[PROMISES]; /* allocations of the last one that succeeded */
+    _Atomic uint64_t places[PLACES];              /* see supply */
 } driver;
 
 /* -- what went wrong ------------------------------------------------------------------------------------ */
@@ -383,10 +402,52 @@ static int function_of(const char *name)
     abort();
 }
 
-static void fail_memory(driver *d, seat *s)
+/* Whether a block is refused because none was before that was asked for at this place. */
+static bool is_new(void *of, size_t size)
 {
-    const uint64_t size = UINT64_C(1) << below(d, 11);
-    set_failure(s->memory, (int64_t)(1 + below(d, size)), chance(d, 2));
+    enum { OWN = 3, DEEP = 5 }; /* frames: of the allocators, and with who calls them */
+    supply *m = of;
+    void *frames[DEEP] = {0};
+    (void)size;
+    if (atomic_load(&m->until) <= 0)
+        return false;
+    uint64_t key = atomic_load(&m->of) + 1;
+    const int n = backtrace(frames, DEEP);
+    for (int i = OWN; i < n; i++)
+        key = (key ^ (uint64_t)(uintptr_t)frames[i]) * UINT64_C(0x9E3779B97F4A7C15);
+    key |= 1;
+    for (uint64_t i = key >> 32, k = 0; k < 16; k++, i++) {
+        const uint64_t is = atomic_load(&m->refused[i % PLACES]);
+        if (is == key || (is == 0 && atomic_fetch_sub(&m->until, 1) != 1))
+            return false;
+        if (is == 0) {
+            atomic_store(&m->refused[i % PLACES], key);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void end_failures(seat *s)
+{
+    atomic_store(&((supply *)s->memory->of)->until, 0);
+    set_failure(s->memory, 0, false);
+}
+
+/* Memory fails once, where it did not before; or at any depth of what makes so many allocations (0: nobody knows), once or from then on. `of`: what
+ * fails, a function or the jobs. */
+static void fail_memory(driver *d, seat *s, int of, int64_t depth)
+{
+    supply *m = s->memory->of;
+    end_failures(s);
+    if (!chance(d, 3)) {
+        atomic_store(&m->of, (uint64_t)of);
+        atomic_store(&m->until, 1 + (int64_t)(chance(d, 2) ? 0 : below(d, 16)));
+        return;
+    }
+    const uint64_t all = depth ? (uint64_t)depth : 64, some = UINT64_C(1) << below(d, 11);
+    const uint64_t most = chance(d, 4) ? (all < 8 ? all : 8) : chance(d, 3) ? some : all;
+    set_failure(s->memory, (int64_t)(1 + below(d, most)), !chance(d, 3));
 }
 
 /* Memory fails at some allocation of the call, or its progress ends it. A job that runs has its own. */
@@ -395,8 +456,12 @@ static void bring_trouble(driver *d)
     seat *s = d->at;
     if (s->running) {
         d->failing = s->running->troubled;
-    } else if (chance(d, 12)) {
-        fail_memory(d, s);
+        return;
+    }
+    end_failures(s);
+    if (d->again ? d->again <= AGAIN && !chance(d, 16)
+                 : chance(d, d->times[d->function] < RARE ? 2 : 4)) {
+        fail_memory(d, s, d->function, d->depth[d->function]);
         d->failing = true;
     } else if (chance(d, 12)) {
         s->progress_left = below(d, 8);
@@ -404,18 +469,47 @@ static void bring_trouble(driver *d)
     }
 }
 
-static void end_trouble(driver *d)
+static void end_trouble(driver *d, mgen_status status)
 {
-    if (d->failing && !d->at->running)
-        set_failure(d->at->memory, 0, false);
-    if (d->at)
-        d->at->stops = false;
+    d->refused = false;
+    if (!d->at)
+        return;
+    d->at->stops = false;
+    if (d->at->running || !d->at->memory)
+        return;
+    counter *c = d->at->memory;
+    d->refused = d->failing && atomic_load(&c->refused) > 0;
+    if (status == MGEN_OK)
+        d->depth[d->function] = atomic_load(&c->made);
+    end_failures(d->at);
+}
+
+static bool starts_job(const driver *d)
+{
+    return strstr(promises[d->function].name, "_start") != NULL;
+}
+
+/* What a job that was started met is told by its end; films are curated one at a time where several do not fit. */
+static bool does_without(const driver *d, mgen_status status)
+{
+    return (starts_job(d) && status == MGEN_OK) ||
+           (!strcmp(promises[d->function].name, "mgen_curate") &&
+            (status == MGEN_OK || status == MGEN_E_CANCELLED));
+}
+
+/* Whether to make the call again, with memory that fails elsewhere; those are not counted. */
+static bool again(driver *d, mgen_status status)
+{
+    const bool is = status == MGEN_E_NO_MEMORY && d->failing && d->at && !d->at->running &&
+                    d->again <= AGAIN && !chance(d, 32);
+    d->again = is ? d->again + 1 : 0;
+    return is;
 }
 
 static void begun(driver *d, const char *name, bool troubles)
 {
     d->function = function_of(name);
-    d->n++;
+    d->n += d->again == 0;
     atomic_store(&seen->call[d->number], d->n);
     atomic_store(&seen->under_way[d->number], promises[d->function].name);
     atomic_fetch_add(&seen->made[d->function], 1);
@@ -427,6 +521,7 @@ static void begun(driver *d, const char *name, bool troubles)
         d->before = mgen_last_status(d->at->ctx);
         snprintf(d->said, sizeof d->said, "%s", mgen_last_error(d->at->ctx));
     }
+    d->times[d->function]++;
     if (d->at && d->at->ctx && troubles)
         bring_trouble(d);
 }
@@ -471,8 +566,7 @@ static void check_message(driver *d, mgen_status status)
 {
     const mgen_context *ctx = d->at->ctx;
     const char *now = mgen_last_error(ctx);
-    const char *starts = strstr(promises[d->function].name, "_start");
-    if (starts && status == MGEN_OK)
+    if (starts_job(d) && status == MGEN_OK)
         return; /* the job may have failed by now */
     if (status == MGEN_OK && (mgen_last_status(ctx) != d->before || strcmp(now, d->said)))
         complain(d, "which succeeded, changed the last error to %s: %s",
@@ -497,14 +591,18 @@ static bool takes_idle(const driver *d)
 static mgen_status ended(driver *d, mgen_status status, bool silent)
 {
     const bool busy = d->at && d->at->running && takes_idle(d);
+    if (d->at && d->at->running && status == MGEN_E_NO_MEMORY)
+        d->at->starved = true;
     const bool stopped = d->at && d->at->stops && status == MGEN_E_CANCELLED;
-    end_trouble(d);
+    end_trouble(d, status);
     const char *name = mgen_status_name(status);
     const char *text = d->at && d->at->ctx && !silent ? mgen_last_error(d->at->ctx) : "";
     if (getenv("MOVIEGEN_TELL"))
         fprintf(stderr, "#    %s %s\n", name, status == MGEN_OK ? "" : text);
     if (!allowed(d, status))
         complain(d, "%s, which its comment does not name: %s", name, text);
+    if (d->refused && status != MGEN_E_NO_MEMORY && !does_without(d, status))
+        complain(d, "%s, though memory was refused to it: %s", name, text);
     if (status == MGEN_OK && d->illegal)
         complain(d, "took an argument that is illegal");
     if (busy && status == MGEN_OK)
@@ -524,7 +622,15 @@ static mgen_status ended(driver *d, mgen_status status, bool silent)
 }
 
 /* A call of a public function with a status; SILENT: it records no message; TOLD: it returns something else. */
-#define CALL(d, f, ...)   (begun((d), #f, true), ended((d), f(__VA_ARGS__), false))
+#define CALL(d, f, ...)                                                                            \
+    ({                                                                                             \
+        mgen_status call_status;                                                                   \
+        do {                                                                                       \
+            begun((d), #f, true);                                                                  \
+            call_status = ended((d), f(__VA_ARGS__), false);                                       \
+        } while (again((d), call_status));                                                         \
+        call_status;                                                                               \
+    })
 #define SILENT(d, f, ...) (begun((d), #f, false), ended((d), f(__VA_ARGS__), true))
 #define TOLD(d, f, ...)                                                                            \
     (begun((d), #f, false), atomic_fetch_add(&seen->good[(d)->function], 1), f(__VA_ARGS__))

@@ -109,12 +109,17 @@ static void told(driver *d, seat *s, job *j, mgen_status status)
         return;
     if (s->running == j)
         s->running = NULL;
-    if (j->troubled)
-        set_failure(s->memory, 0, false);
-    if (status == MGEN_E_NO_MEMORY && !j->troubled)
+    const bool refused = j->refused || (j->troubled && atomic_load(&s->memory->refused) > 0);
+    if (status == MGEN_OK)
+        d->job_depth[j->started] = atomic_load(&s->memory->made);
+    end_failures(s);
+    if (refused && !s->starved && status != MGEN_E_NO_MEMORY && status != MGEN_E_CANCELLED)
+        complain(d, "%s, though memory was refused to the job of %s: %s", mgen_status_name(status),
+                 promises[j->started].name, mgen_last_error(s->ctx));
+    if (status == MGEN_E_NO_MEMORY && !j->troubled && !j->refused)
         complain(d, "no memory without trouble: %s", mgen_last_error(s->ctx));
     if (j->canonical >= 0 && status != MGEN_OK && status != MGEN_E_CANCELLED && !j->troubled &&
-        !s->tight)
+        !j->refused && !s->tight)
         complain(d, "a job ended with %s: %s", mgen_status_name(status), mgen_last_error(s->ctx));
     if (status != MGEN_OK && !sentence(mgen_last_error(s->ctx)))
         complain(d, "the job's end is no sentence: \"%s\"", mgen_last_error(s->ctx));
@@ -137,7 +142,7 @@ static void drop_job(driver *d, seat *s, job *j)
     if (running)
         s->running = NULL;
     if (j->troubled && !j->told)
-        set_failure(s->memory, 0, false);
+        end_failures(s);
     if (j->sees)
         j->sees->locks--;
     free(j->planes);
@@ -268,15 +273,17 @@ static job *free_job(driver *d, seat *s)
     return j;
 }
 
-static void began(driver *d, seat *s, job *j, mgen_job *made)
+static void began(driver *d, seat *s, job *j, mgen_job *made, bool troubled)
 {
     j->job = made;
     s->running = j;
     atomic_store(&j->of_callback, made);
-    if (chance(d, 8)) {
-        j->troubled = true;
-        fail_memory(d, s);
-    }
+    j->started = d->function;
+    s->starved = false;
+    j->refused = d->refused;
+    j->troubled = troubled;
+    if (troubled)
+        fail_memory(d, s, PROMISES /* all jobs */, d->job_depth[j->started]);
 }
 
 /* `j` is a job that did not begin. */
@@ -289,12 +296,12 @@ static void forget(job *j)
 
 static void request(driver *d)
 {
-    const int kind = (int)below(d, KINDS);
+    const int kind = (int)(d->asked++ % KINDS);
     thing *t = find(d, PIPELINE, 0), *seen_clip = find(d, CLIP, 0);
     mgen_job *made = POISON(mgen_job), **out;
     mgen_context *ctx = context_of(d);
     seat *s = d->at;
-    const bool estimates = chance(d, 4), busy = s && s->running;
+    const bool estimates = chance(d, 3), busy = s && s->running;
     job spare = {.canonical = -1}, *j = s && !busy && !estimates ? free_job(d, s) : &spare;
     d->at = s;
     if (t && t->seat >= 0 && s != &d->seats[t->seat])
@@ -347,7 +354,7 @@ static void request(driver *d)
         seen_clip->locks++;
         j->sees = seen_clip;
     }
-    began(d, s, j, made);
+    began(d, s, j, made, chance(d, 4));
     if (film.steps > 100 || film.frames > 100 || sound.steps > 100 || !(sound.seconds < 4.0) ||
         film.width > 128 || film.height > 128 || sound.candidates > 4 || film.steps == 0)
         TOLD(d, mgen_job_cancel, j->job);
@@ -449,30 +456,36 @@ static thing *plain_pipeline(driver *d, const seat *s)
     return NULL;
 }
 
-/* Begun, for use_job to end it. */
+/* Begun, for use_job to end it; or waited for, and asked for again as long as memory fails, each time elsewhere. */
 static void ask_canonical(driver *d)
 {
-    mgen_job *made = POISON(mgen_job);
     seat *s = &d->seats[below(d, SEATS)];
     const thing *t = plain_pipeline(d, s);
     const int i = (int)below(d, CANONICAL);
+    const bool waits = chance(d, 2);
     if (!t || s->running)
         return;
     job *j = free_job(d, s);
-    d->at = s;
     d->mean = false;
-    const mgen_status status = begin_canonical(d, i, s->ctx, &t->pipe, &made);
-    check_out(d, status, made);
-    if (status != MGEN_OK)
-        return;
-    j->canonical = i;
-    j->kind = i == 4 ? SOUND : CLIP;
-    began(d, s, j, made);
-    if (chance(d, 2))
-        return;
-    d->unsure = true;
-    told(d, s, j, SILENT(d, mgen_job_wait, j->job, -1));
-    take(d, s, j);
+    for (int k = 0; k <= AGAIN / 2; k++) {
+        mgen_job *made = POISON(mgen_job);
+        d->at = s;
+        d->unsure = false;
+        const mgen_status status = begin_canonical(d, i, s->ctx, &t->pipe, &made);
+        check_out(d, status, made);
+        if (status != MGEN_OK)
+            return;
+        *j = (job){.canonical = i, .kind = i == 4 ? SOUND : CLIP};
+        began(d, s, j, made, k ? k < AGAIN / 2 : chance(d, 2));
+        if (!waits)
+            return;
+        d->unsure = true;
+        told(d, s, j, SILENT(d, mgen_job_wait, j->job, -1));
+        take(d, s, j);
+        if (j->end != MGEN_E_NO_MEMORY)
+            return;
+        drop_job(d, s, j);
+    }
 }
 
 #endif

@@ -69,9 +69,9 @@ static const char *const films[] = {"film.y4m",      "film.png", "frame%d.png",
 
 static void write_clip(driver *d)
 {
-    static const char *const odd[] = {"film",        ".y4m",     "film.",    "a%d%d.png",
-                                      "%s.png",      "%99d.png", "%0d.png",  "%%.png",
-                                      "recipe.json", "film.io",  "film.full"};
+    static const char *const odd[] = {"film",      ".y4m",     "film.",    "a%d%d.png",
+                                      "%s.png",    "%99d.png", "%0d.png",  "%%.png",
+                                      "film.json", "film.io",  "film.full"};
     const thing *t = find(d, CLIP, 0);
     mgen_context *ctx = context_of(d);
     const mgen_clip *clip = or_null(d, t ? t->p : NULL);
@@ -164,15 +164,17 @@ static void look_at_sound(driver *d)
 
 static void write_sound(driver *d)
 {
-    static const char *const names[] = {"sound.wav", "film.mp4",  "sound.wav",
-                                        "sound.m4a", "sound.ogg", "sound.mute",
-                                        "sound",     "film.y4m",  "film.mp4"};
+    static const char *const names[] = {"sound.wav",  "sound.wav", "sound.m4a", "sound.ogg",
+                                        "sound.mute", "sound",     "film.y4m"};
+    static const char *const heard[] = {"film.mp4", "film.mkv", "film.mp4",
+                                        "film.mov", "film.mp4", "film.mute"};
     const thing *t = find(d, SOUND, 0), *c = find(d, CLIP, 0);
     mgen_context *ctx = context_of(d);
     const mgen_sound *sound = or_null(d, t ? t->p : NULL);
-    const char *path = path_of(d, PICK(d, names));
+    const bool alone = chance(d, 2);
+    const char *path = path_of(d, alone ? PICK(d, names) : PICK(d, heard));
     d->unsure = true;
-    if (chance(d, 2)) {
+    if (alone) {
         CALL(d, mgen_sound_write, ctx, sound, path);
         return;
     }
@@ -303,6 +305,7 @@ static void read_dataset(driver *d)
     mgen_context *ctx = context_of(d);
     mgen_dataset *dataset = or_null(d, pointer_of(t));
     char *caption = chance(d, 4) ? NULL : memset(temp(d, 300), 1, 300);
+    const kept k = keep(d, caption, 300);
     const uint64_t size = caption ? odd_u64(d, 300) : 0;
     const uint64_t count = TOLD(d, mgen_dataset_count, dataset);
     const uint64_t index = odd_u64(d, count ? below(d, count) : 0);
@@ -314,6 +317,7 @@ static void read_dataset(driver *d)
     }
     const mgen_status status =
         CALL(d, mgen_dataset_read, ctx, dataset, index, caption, size > 300 ? 300 : size, out);
+    check_kept(d, status, k);
     if (out)
         check_out(d, status, clip);
     if (t && t->user)

@@ -80,9 +80,9 @@ static mgen_status get_info(driver *d, int model, const void *p, mgen_model_info
     }
 }
 
-static void open_any_model(driver *d)
+static void open_next_model(driver *d)
 {
-    const int model = (int)below(d, MODELS);
+    const int model = (int)(d->opened++ % MODELS);
     const bool plain = chance(d, 2);
     void *made = NULL, **out;
     mgen_context *ctx = context_of(d);
@@ -98,6 +98,14 @@ static void open_any_model(driver *d)
     thing *t = add(d, MODEL, made);
     t->model = model;
     t->plain = plain && !strcmp(name, model_names[model]);
+}
+
+static void open_any_model(driver *d)
+{
+    for (int i = 0; i < 2; i++) {
+        d->illegal = d->unsure = false;
+        open_next_model(d);
+    }
 }
 
 static void look_at_one_model(driver *d, int model)

@@ -129,16 +129,16 @@ static void use_trainer(driver *d)
         complain(d, "step %llu of %llu", (unsigned long long)position, (unsigned long long)steps);
     d->unsure = position == steps || t->loss < 0 || t->mesh;
     d->reads = t->reads;
-    const uint64_t what = below(d, 10);
+    const uint64_t what = below(d, 11);
     if (what < 3) {
         step_trainer(d, s, t);
-    } else if (what == 3 || what > 7) {
+    } else if (what == 3 || what == 8 || what == 9) {
         d->unsure = true; /* stopped, or over */
         t->stop_at = chance(d, 2) ? position + 1 : 0;
         CALL(d, mgen_trainer_run, t->trainer, odd_u64(d, below(d, 3)));
     } else if (what == 4) {
         TOLD(d, mgen_trainer_stop, t->trainer);
-    } else if (what == 5) {
+    } else if (what == 5 || what == 10) {
         d->unsure = true;
         CALL(d, mgen_trainer_checkpoint, t->trainer, path_of(d, "at.safetensors"));
     } else if (what == 6) {

@@ -23,7 +23,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-enum { SEED = 2, CALLS = 1500 /* of each thread */ };
+enum {
+    SEED = 2,
+    CALLS = 2000 /* of each thread, beside those that are made again because memory failed */
+};
 
 typedef void action(driver *d);
 
@@ -137,8 +140,8 @@ static void compare_all(driver *d, const mgen_pipeline *pipe)
             check_out(d, status, made);
             if (status != MGEN_OK)
                 continue;
-            *j = (job){.job = made, .canonical = k, .kind = k == 4 ? SOUND : CLIP};
-            s->running = j;
+            *j = (job){.canonical = k, .kind = k == 4 ? SOUND : CLIP};
+            began(d, s, j, made, false);
             d->unsure = true;
             told(d, s, j, SILENT(d, mgen_job_wait, made, -1));
             take(d, s, j);

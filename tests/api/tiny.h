@@ -151,17 +151,38 @@ SHARED int setup_upsampler(void **state)
 
 typedef struct counter {
     _Atomic int64_t blocks, bytes, made,
-        fail_at;          /* fail_at: the number of the call that fails; 0 = none */
-    _Atomic bool lasting; /* all after it fail too */
+        fail_at;             /* fail_at: the number of the call that fails; 0 = none */
+    _Atomic bool lasting;    /* all after it fail too */
+    _Atomic int64_t refused; /* that failed; not those that were made again at once, with success */
+    _Atomic int64_t round;   /* set_failure() was called */
+    bool (*refuses)(void *of, size_t size); /* or NULL: another reason to fail */
+    void *of;
 } counter;
+
+/* Of this thread: the allocation that failed just now. */
+static _Thread_local struct {
+    const counter *of;
+    int64_t round;
+    size_t size;
+} last_refusal;
 
 SHARED void *count_alloc(void *user, size_t size)
 {
     counter *c = user;
     int64_t call = atomic_fetch_add(&c->made, 1) + 1;
     int64_t fail_at = atomic_load(&c->fail_at);
-    if (fail_at && (call == fail_at || (call > fail_at && atomic_load(&c->lasting))))
+    if ((fail_at && (call == fail_at || (call > fail_at && atomic_load(&c->lasting)))) ||
+        (c->refuses && c->refuses(c->of, size))) {
+        last_refusal.of = c;
+        last_refusal.round = atomic_load(&c->round);
+        last_refusal.size = size;
+        atomic_fetch_add(&c->refused, 1);
         return NULL;
+    }
+    if (last_refusal.of == c && last_refusal.round == atomic_load(&c->round) &&
+        last_refusal.size == size)
+        atomic_fetch_sub(&c->refused, 1);
+    last_refusal.of = NULL;
     void *p = NULL;
     if (posix_memalign(&p, 64, size ? size : 1))
         return NULL;
@@ -184,6 +205,8 @@ SHARED void set_failure(counter *c, int64_t k, bool lasting)
 {
     atomic_store(&c->lasting, lasting);
     atomic_store(&c->made, 0);
+    atomic_store(&c->refused, 0);
+    atomic_fetch_add(&c->round, 1);
     atomic_store(&c->fail_at, k);
 }
 
