@@ -443,15 +443,14 @@ mgen_status mgen_pipeline_open(mgen_context *ctx, const char *dir, mgen_pipeline
     p.precision = in.precision;
     mgen_status status = MGEN_E_AGAIN;
     mgi_message before;
-    mgi_message_get(ctx, &before);
+    mgi_quiet_begin(ctx, &before); /* earlier tries are nobody's business */
     for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++) {
         mgen_pipeline_close(&p);
         status = open_once(ctx, dir, &p);
-        if (status == MGEN_OK && i > 0)
-            mgi_message_set(ctx, &before); /* earlier tries are nobody's business */
     }
     if (status == MGEN_E_AGAIN)
         status = mgi_fail_context(ctx, MGEN_E_IO, "others keep saving to it");
+    mgi_quiet_end(ctx, &before, status == MGEN_OK);
     status = mgi_mesh_together(p.mesh, status);
     if (status == MGEN_OK)
         status = share_hashes(ctx, &p);

@@ -157,7 +157,8 @@ mgen_status mgi_fail_at(mgen_context *ctx, mgen_status code, const char *file, i
         tidy(text + used, sizeof(text) - used, length < 0 ? length : 0);
     }
     record(ctx, code, text);
-    mgi_log(ctx, MGEN_LOG_ERROR, "%s", text);
+    if (!atomic_load(&ctx->quiet))
+        mgi_log(ctx, MGEN_LOG_ERROR, "%s", text);
     return code;
 }
 
@@ -185,6 +186,24 @@ void mgi_message_set(mgen_context *ctx, const mgi_message *message)
     ctx->error_code = message->code;
     snprintf(ctx->error_text, sizeof(ctx->error_text), "%s", message->text);
     atomic_store(&ctx->error_set, message->code == MGEN_OK ? ERROR_NONE : ERROR_VALID);
+}
+
+void mgi_quiet_begin(mgen_context *ctx, mgi_message *before)
+{
+    mgi_message_get(ctx, before);
+    atomic_fetch_add(&ctx->quiet, 1);
+}
+
+void mgi_quiet_end(mgen_context *ctx, const mgi_message *before, bool good)
+{
+    const bool outer = atomic_fetch_sub(&ctx->quiet, 1) == 1;
+    mgi_message said;
+    if (good) {
+        mgi_message_set(ctx, before);
+    } else if (outer) {
+        mgi_message_get(ctx, &said);
+        mgi_log(ctx, MGEN_LOG_ERROR, "%s", said.text);
+    }
 }
 
 mgen_status mgi_fail_from(mgen_context *ctx, mgen_status code, const mgen_context *from)

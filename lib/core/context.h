@@ -36,6 +36,7 @@ struct mgen_context {
     _Atomic int error_set; /* 1: error_* below are valid; 2: being written */
     mgen_status error_code;
     char error_text[1024];
+    _Atomic int quiet; /* not 0: what fails may be made good, and is not logged (core/quiet.h) */
 };
 
 /* Everything but the device, which the API layer adds. params must be complete and checked. */

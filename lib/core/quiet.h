@@ -19,4 +19,9 @@ void mgi_message_get(mgen_context *ctx, mgi_message *out);
 /* It is that again: what failed since then has been made good, or what failed then is told once more. */
 void mgi_message_set(mgen_context *ctx, const mgi_message *message);
 
+/* Around what may fail though its caller goes on: failures in between are not logged. `good`: it did well, or the caller has
+ * another way, and the last error is what it was; else what failed last is logged. They nest. */
+void mgi_quiet_begin(mgen_context *ctx, mgi_message *before);
+void mgi_quiet_end(mgen_context *ctx, const mgi_message *before, bool good);
+
 #endif

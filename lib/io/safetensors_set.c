@@ -2,6 +2,7 @@
 #include "io/safetensors_set.h"
 
 #include "core/alloc.h"
+#include "core/quiet.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,14 +112,18 @@ static mgen_status open_files(mgen_context *ctx, const char *dir, const char *st
     char single[STEM_MAX + ENDING_MAX];
     snprintf(single, sizeof single, "%.*s.safetensors", STEM_MAX, stem);
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *set->files, &set->files));
+    mgi_message before;
+    mgi_quiet_begin(ctx, &before);
     mgen_status status = mgi_st_open(ctx, dir, single, set->files);
+    const bool one = status != MGEN_E_NOT_FOUND;
+    mgi_quiet_end(ctx, &before, status == MGEN_OK || !one);
     if (status == MGEN_OK) {
         set->file_count = 1;
         return MGEN_OK;
     }
     mgi_free(ctx, set->files);
     set->files = NULL;
-    return status == MGEN_E_NOT_FOUND ? open_index(ctx, dir, stem, set) : status;
+    return one ? status : open_index(ctx, dir, stem, set);
 }
 
 static mgen_status collect(mgen_context *ctx, mgi_st_set *set)

@@ -2,6 +2,7 @@
 #include "model/model_file.h"
 
 #include "core/hash.h"
+#include "core/quiet.h"
 #include "tensor/device.h"
 
 #include <stdio.h>
@@ -62,12 +63,14 @@ mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *
 {
     const char *const names[] = {out->json_name, out->weights_name};
     mgen_status status = MGEN_OK;
+    mgi_message before;
     memset(out, 0, sizeof *out);
     if (strlen(name) > MGI_NAME_MAX - 16)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "a model's name is longer than %d bytes",
                         MGI_NAME_MAX - 16);
     snprintf(out->json_name, sizeof out->json_name, "%s.json", name);
     snprintf(out->weights_name, sizeof out->weights_name, "%s.safetensors", name);
+    mgi_quiet_begin(ctx, &before);
     for (int i = 0; i < MGI_READ_TRIES; i++) { /* both of one save */
         close_both(ctx, out);
         uint64_t stamp = mgi_files_stamp(dir, names, 2);
@@ -75,6 +78,7 @@ mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *
         if (!mgi_may_be_replaced(status) || stamp == mgi_files_stamp(dir, names, 2))
             break;
     }
+    mgi_quiet_end(ctx, &before, status == MGEN_OK);
     if (status == MGEN_OK)
         out->hash = mgi_hash_large(out->weights.file.data, out->weights.file.size, 0);
     else
@@ -93,12 +97,28 @@ bool mgi_model_is_folder(mgen_context *ctx, const char *dir, const char *name)
 {
     char file[MGI_NAME_MAX + 1], folder[MGI_PATH_MAX + 1];
     mgi_file text;
+    mgi_message before;
     snprintf(file, sizeof file, "%.240s.json", name);
+    mgi_quiet_begin(ctx, &before);
     mgen_status status = mgi_file_open_in(ctx, dir, file, &text);
     if (status == MGEN_OK)
         mgi_file_close(ctx, &text);
-    return status == MGEN_E_NOT_FOUND &&
-           mgi_folder_in(ctx, dir, name, folder, sizeof folder) != MGEN_E_NOT_FOUND;
+    const bool is = status == MGEN_E_NOT_FOUND &&
+                    mgi_folder_in(ctx, dir, name, folder, sizeof folder) != MGEN_E_NOT_FOUND;
+    mgi_quiet_end(ctx, &before, true); /* whoever opens it says what is wrong */
+    return is;
+}
+
+mgen_status mgi_model_json_if(mgen_context *ctx, const char *dir, const char *name, mgi_json **root,
+                              uint64_t *hash)
+{
+    mgi_message before;
+    *root = NULL;
+    mgi_quiet_begin(ctx, &before);
+    mgen_status status = mgi_model_json(ctx, dir, name, root, hash);
+    const bool good = status == MGEN_OK || status == MGEN_E_NOT_FOUND;
+    mgi_quiet_end(ctx, &before, good);
+    return good ? MGEN_OK : status;
 }
 
 mgen_status mgi_model_json(mgen_context *ctx, const char *dir, const char *name, mgi_json **root,

@@ -24,6 +24,9 @@ bool mgi_model_is_folder(mgen_context *ctx, const char *dir, const char *name);
 /* The JSON file `name` of the folder `dir`, whose bytes go into *hash. */
 mgen_status mgi_model_json(mgen_context *ctx, const char *dir, const char *name, mgi_json **root,
                            uint64_t *hash);
+/* The same, if it is there; *root NULL: it is not. */
+mgen_status mgi_model_json_if(mgen_context *ctx, const char *dir, const char *name, mgi_json **root,
+                              uint64_t *hash);
 
 /* CORRUPT unless the file (what `check` takes for one) has the weights of the network that the configuration asks for.
  * `check` makes it on a context without memory of its own: nothing is allocated that a configuration promises and the

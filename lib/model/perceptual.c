@@ -3,6 +3,7 @@
 
 #include "core/alloc.h"
 #include "core/hash.h"
+#include "core/quiet.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/loss/loss.h"
 #include "kernels/norm/norm.h"
@@ -181,8 +182,12 @@ mgen_status mgi_perceptual_init(mgi_perceptual *p, mgen_context *ctx, const char
     static const int64_t three = 3;
     memset(p, 0, sizeof *p);
     mgi_module_init(&p->module, ctx);
+    mgi_message before;
+    mgi_quiet_begin(ctx, &before);
     mgen_status status = *name ? read_file(p, dir, name) : make_random(p);
-    if (status == MGEN_E_NOT_FOUND && ctx->device->meta)
+    const bool planned = status == MGEN_E_NOT_FOUND && ctx->device->meta;
+    mgi_quiet_end(ctx, &before, planned || status == MGEN_OK);
+    if (planned)
         status = make_vgg(p);
     if (status == MGEN_OK)
         status = mgi_tensor_create(ctx->device, MGK_F32, 1, &three, &p->scale);

@@ -227,11 +227,8 @@ static mgen_status find_bytes(mgen_context *ctx, const char *dir, const mgi_json
     *bytes = says_bytes(config);
     if (*bytes)
         return MGEN_OK;
-    mgen_status status = mgi_model_json(ctx, dir, tokenizer_name, &root, &unused);
-    if (status == MGEN_E_NOT_FOUND)
-        return MGEN_OK;
-    MGI_TRY(status);
-    *bytes = says_bytes(root);
+    MGI_TRY(mgi_model_json_if(ctx, dir, tokenizer_name, &root, &unused));
+    *bytes = root && says_bytes(root);
     mgi_json_free(ctx, root);
     return MGEN_OK;
 }

@@ -2,6 +2,7 @@
 #include "task/pipeline.h"
 
 #include "core/hash.h"
+#include "core/quiet.h"
 #include "model/tae_diffusers.h"
 
 #include <stdio.h>
@@ -266,8 +267,10 @@ static mgen_status open_of_one_save(mgen_context *ctx, const char *dir, const ch
     const char *const names[] = {json, weights};
     const int hold = ctx->device->hold;
     mgen_status status = MGEN_OK;
+    mgi_message before;
     snprintf(json, sizeof json, "%.240s.json", name);
     snprintf(weights, sizeof weights, "%.240s.safetensors", name);
+    mgi_quiet_begin(ctx, &before);
     for (int i = 0; i < MGI_READ_TRIES; i++) {
         of.finish(out);
         ctx->device->hold = hold;
@@ -276,6 +279,7 @@ static mgen_status open_of_one_save(mgen_context *ctx, const char *dir, const ch
         if (!mgi_may_be_replaced(status) || stamp == mgi_files_stamp(dir, names, 2))
             break;
     }
+    mgi_quiet_end(ctx, &before, status == MGEN_OK);
     if (status != MGEN_OK)
         of.finish(out);
     return status;

@@ -418,7 +418,9 @@ static T *measured_sound(mgi_run *run, const struct mgi_stage_run *r, int64_t i,
     T *x = mgi_new(run, MGK_F32, MGI_DIMS(1, r->samples, 1));
     if (!x || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)x->count * sizeof *values, &values)))
         return NULL;
-    const bool heard = mgi_moments_read(run, m, hear(r, (uint64_t)i, 1, values));
+    mgi_message before;
+    mgi_quiet_begin(run->ctx, &before);
+    const bool heard = mgi_moments_read(run, m, &before, hear(r, (uint64_t)i, 1, values));
     if (heard)
         mgi_tensor_write(x, 0, values, x->count);
     mgi_free(run->ctx, values);

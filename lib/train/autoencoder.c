@@ -476,11 +476,16 @@ static T *measured_clip(mgi_run *run, struct mgi_stage_run *r, clip_kind kind, i
     T *u8, *x = NULL;
     uint8_t *pixels = clip_room(run, ds, 1, kind.frames, &u8);
     const uint64_t index = (uint64_t)i * (ds->count / (uint64_t)count);
-    if (pixels && mgi_moments_read(
-                      run, m, mgi_dataset_piece(r->ctx, ds, index, 0, kind.frames, pixels, NULL)))
-        x = as_values(run, pixels, u8);
-    else
-        mgi_free(run->ctx, pixels);
+    mgi_message before;
+    if (pixels) {
+        mgi_quiet_begin(r->ctx, &before);
+        const mgen_status status =
+            mgi_dataset_piece(r->ctx, ds, index, 0, kind.frames, pixels, NULL);
+        if (mgi_moments_read(run, m, &before, status))
+            x = as_values(run, pixels, u8);
+        else
+            mgi_free(run->ctx, pixels);
+    }
     return mgi_scope_pop(run, mark, x);
 }
 

@@ -214,12 +214,13 @@ static mgen_status same_set(mgen_context *ctx, const sets *s, int64_t i, const c
                                                                     : replaced(ctx, dir, name);
 }
 
-/* What remains when it was tried often enough. */
-static mgen_status not_again(mgen_context *ctx, mgen_status status)
+/* What remains when it was tried often enough since mgi_quiet_begin(): earlier tries are nobody's business. */
+static mgen_status not_again(mgen_context *ctx, const mgi_message *before, mgen_status status)
 {
-    if (status != MGEN_E_AGAIN)
-        return status;
-    return mgi_fail_context(ctx, MGEN_E_IO, "others keep saving them");
+    if (status == MGEN_E_AGAIN)
+        status = mgi_fail_context(ctx, MGEN_E_IO, "others keep saving them");
+    mgi_quiet_end(ctx, before, status == MGEN_OK);
+    return status;
 }
 
 /* ---- model folders ------------------------------------------------------------------------------ */
@@ -375,18 +376,16 @@ mgen_status mgi_average_folders(mgen_context *ctx, const char *const *dirs, cons
     f->dirs = dirs;
     f->weights = weights;
     f->count = count;
-    mgi_message_get(ctx, &before);
+    mgi_quiet_begin(ctx, &before);
     for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++) {
         status = read_folders(f);
         if (status == MGEN_OK)
             status = mgi_save_begin(ctx, out, &s);
         if (status == MGEN_OK)
             status = mgi_save_end(&s, write_folder(f, s.staging));
-        if (status == MGEN_OK && i > 0)
-            mgi_message_set(ctx, &before); /* earlier tries are nobody's business */
     }
     mgi_free(ctx, f);
-    return not_again(ctx, status);
+    return not_again(ctx, &before, status);
 }
 
 /* ---- the stage ------------------------------------------------------------------------------------ */
@@ -439,9 +438,11 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     r->seed = params->seed;
     strcpy(r->dir, params->dir);
     mgen_status status = MGEN_E_AGAIN;
+    mgi_message before;
+    mgi_quiet_begin(ctx, &before);
     for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++)
         status = read_sets(r);
-    status = mgi_stage_needs(ctx, &r->stage, not_again(ctx, status));
+    status = mgi_stage_needs(ctx, &r->stage, not_again(ctx, &before, status));
     if (status == MGEN_OK)
         status = mgi_optimizer_init(&r->optimizer, ctx, &r->stage.optimizer, 1, NULL, 0);
     if (status != MGEN_OK)
@@ -520,10 +521,12 @@ static mgen_status save(struct mgi_stage_run *r)
 {
     mgi_stage_state s;
     mgen_status status = MGEN_E_AGAIN;
+    mgi_message before;
     state(r, &s);
+    mgi_quiet_begin(r->ctx, &before);
     for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++)
         status = mgi_stage_save(r->ctx, &s, r->dir, write_models, r);
-    return not_again(r->ctx, status);
+    return not_again(r->ctx, &before, status);
 }
 
 const struct mgi_stage_kind mgi_stage_average = {create, step, save, state, destroy};

@@ -6,6 +6,7 @@
  * have found nothing wrong are values changed, which cannot fail: files stay open until then. */
 #include "core/alloc.h"
 #include "core/hash.h"
+#include "core/quiet.h"
 #include "train/checkpoint_shards.h"
 
 #include <inttypes.h>
@@ -404,6 +405,8 @@ static mgen_status compare(const loading *l)
 static mgen_status open_all(loading *l)
 {
     mgen_status status = MGEN_OK;
+    mgi_message before;
+    mgi_quiet_begin(l->ctx, &before); /* earlier tries are nobody's business */
     for (int i = 0; i < MGI_READ_TRIES; i++) {
         status = mgi_comm_together(l->comm, open_this(l));
         if (status == MGEN_OK)
@@ -412,7 +415,8 @@ static mgen_status open_all(loading *l)
             break;
     }
     if (status == MGEN_E_AGAIN)
-        return mgi_fail_context(l->ctx, MGEN_E_IO, "others keep saving to it");
+        status = mgi_fail_context(l->ctx, MGEN_E_IO, "others keep saving to it");
+    mgi_quiet_end(l->ctx, &before, status == MGEN_OK);
     MGI_TRY(status);
     return check_sums(l);
 }

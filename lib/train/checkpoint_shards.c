@@ -12,6 +12,7 @@
 
 #include "core/alloc.h"
 #include "core/hash.h"
+#include "core/quiet.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -178,7 +179,10 @@ static mgen_status tidy(saving *s)
     mgi_manifest before;
     mgi_dir_file *files;
     int64_t count;
+    mgi_message said;
+    mgi_quiet_begin(s->ctx, &said);
     mgen_status known = mgi_manifest_read(s->ctx, s->path, &before);
+    mgi_quiet_end(s->ctx, &said, true);
     if (known == MGEN_OK) {
         memcpy(s->before, before.save, sizeof s->before);
         mgi_manifest_free(s->ctx, &before);

@@ -118,12 +118,11 @@ mgen_status mgi_convert_folder(mgen_context *ctx, const char *dir, mgi_st_dtype 
 {
     mgen_status status = MGEN_E_AGAIN;
     mgi_message before;
-    mgi_message_get(ctx, &before);
-    for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++) {
+    mgi_quiet_begin(ctx, &before); /* earlier tries are nobody's business */
+    for (int i = 0; i < MGI_READ_TRIES && status == MGEN_E_AGAIN; i++)
         status = convert_once(ctx, dir, store);
-        if (status == MGEN_OK && i > 0)
-            mgi_message_set(ctx, &before); /* earlier tries are nobody's business */
-    }
-    return status == MGEN_E_AGAIN ? mgi_fail_context(ctx, MGEN_E_IO, "others keep saving them")
-                                  : status;
+    if (status == MGEN_E_AGAIN)
+        status = mgi_fail_context(ctx, MGEN_E_IO, "others keep saving them");
+    mgi_quiet_end(ctx, &before, status == MGEN_OK);
+    return status;
 }

@@ -34,15 +34,15 @@ void mgi_moments_add(mgi_run *run, mgi_moments *m, const T *z)
     mgi_free(run->ctx, values);
 }
 
-bool mgi_moments_read(mgi_run *run, mgi_moments *m, mgen_status status)
+bool mgi_moments_read(mgi_run *run, mgi_moments *m, const mgi_message *before, mgen_status status)
 {
+    const bool ends =
+        status == MGEN_E_NO_MEMORY || status == MGEN_E_LIMIT || status == MGEN_E_CANCELLED;
     m->read += status == MGEN_OK;
-    if (status == MGEN_OK || status == MGEN_E_NO_MEMORY || status == MGEN_E_LIMIT ||
-        status == MGEN_E_CANCELLED)
-        return mgi_ok(run, status);
-    if (m->unread++ == 0)
+    if (status != MGEN_OK && !ends && m->unread++ == 0)
         snprintf(m->why, sizeof m->why, "%s", mgen_last_error(run->ctx));
-    return false;
+    mgi_quiet_end(run->ctx, before, !ends);
+    return mgi_ok(run, ends ? status : MGEN_OK) && status == MGEN_OK;
 }
 
 mgen_status mgi_moments_share(mgi_comm *comm, mgi_moments *m)

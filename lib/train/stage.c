@@ -2,6 +2,7 @@
 #include "train/stage.h"
 
 #include "core/philox.h"
+#include "core/quiet.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/random/random.h"
 #include "nn/gather.h"
@@ -116,8 +117,12 @@ mgen_status mgi_stage_name_model(mgen_context *ctx, const char *dir, const char 
                                  const char *name)
 {
     mgi_pipeline_file p;
+    mgi_message before;
+    mgi_quiet_begin(ctx, &before);
     mgen_status status = mgi_pipeline_file_read(ctx, dir, "pipeline", &p);
-    if (status == MGEN_E_NOT_FOUND)
+    const bool none = status == MGEN_E_NOT_FOUND;
+    mgi_quiet_end(ctx, &before, none || status == MGEN_OK);
+    if (none)
         return MGEN_OK;
     MGI_TRY(status);
     strcpy((char *)&p + field, name);

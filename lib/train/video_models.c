@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The models of a stage that trains a video transformer: opened, checked against each other, saved. */
 #include "core/hash.h"
+#include "core/quiet.h"
 #include "dist/sharding_plan.h"
 #include "train/video_stage.h"
 
@@ -267,7 +268,7 @@ static mgen_status open_set(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1]
 
 /* A set's video model or, where there is none, the video model of that very name; of a stage that adds to a pipeline, before
  * both, any model of that name. */
-static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
+static mgen_status find_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
                               mgi_model_file *file)
 {
     mgen_status status = MGEN_E_NOT_FOUND;
@@ -280,6 +281,16 @@ static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 
     status = open_named(r, video_kind, name, file);
     return status == MGEN_E_NOT_FOUND ? open_set(r, name, file)
                                       : status; /* which says what is missing */
+}
+
+static mgen_status open_start(struct mgi_stage_run *r, char name[MGI_NAME_MAX + 1],
+                              mgi_model_file *file)
+{
+    mgi_message before;
+    mgi_quiet_begin(r->ctx, &before);
+    mgen_status status = find_start(r, name, file);
+    mgi_quiet_end(r->ctx, &before, status == MGEN_OK);
+    return status;
 }
 
 /* Into the model that learns, or the one that stays as it was. */

@@ -29,9 +29,10 @@ static int32_t on_context_progress(void *user, const char *what, uint64_t done, 
 
 static void on_log(void *user, int32_t level, const char *text)
 {
-    (void)user;
+    seat *s = user;
     (void)mgen_status_class(level);
-    (void)text;
+    if (level == MGEN_LOG_ERROR && text)
+        atomic_fetch_add(&s->errors, 1);
 }
 
 static counter *new_memory(driver *d)
@@ -52,7 +53,8 @@ static mgen_context_params params_of(driver *d, seat *s)
     p.threads = 1 + (uint32_t)below(d, 2);
     p.host_memory_max = UINT64_C(512) << 20;
     p.allocator = (mgen_allocator){count_alloc, count_free, s->memory};
-    p.log = chance(d, 2) ? on_log : NULL;
+    p.log = chance(d, 4) ? NULL : on_log;
+    p.log_user = s;
     p.progress = on_context_progress;
     p.progress_user = s;
     p.device = "cpu";

@@ -82,7 +82,9 @@ typedef struct seat {
     bool lost; /* the mesh is only to be destroyed */
     uint64_t progress_left;
     bool stops;
-    bool starved; /* memory was refused to another call while the job runs */
+    bool starved;       /* memory was refused to another call while the job runs */
+    _Atomic int errors; /* lines of the log since the call, or the job, began */
+    bool others;        /* some may be of calls that failed while the job runs */
 } seat;
 
 typedef struct driver {
@@ -521,6 +523,8 @@ static void begun(driver *d, const char *name, bool troubles)
         d->before = mgen_last_status(d->at->ctx);
         snprintf(d->said, sizeof d->said, "%s", mgen_last_error(d->at->ctx));
     }
+    if (d->at && !d->at->running)
+        atomic_store(&d->at->errors, 0);
     d->times[d->function]++;
     if (d->at && d->at->ctx && troubles)
         bring_trouble(d);
@@ -571,6 +575,8 @@ static void check_message(driver *d, mgen_status status)
     if (status == MGEN_OK && (mgen_last_status(ctx) != d->before || strcmp(now, d->said)))
         complain(d, "which succeeded, changed the last error to %s: %s",
                  mgen_status_name(mgen_last_status(ctx)), now);
+    if (status == MGEN_OK && atomic_load(&d->at->errors))
+        complain(d, "which succeeded, logged an error");
     if (status != MGEN_OK && mgen_last_status(ctx) != status)
         complain(d, "%s: the last error is %s: %s", mgen_status_name(status),
                  mgen_status_name(mgen_last_status(ctx)), now);
@@ -591,6 +597,8 @@ static bool takes_idle(const driver *d)
 static mgen_status ended(driver *d, mgen_status status, bool silent)
 {
     const bool busy = d->at && d->at->running && takes_idle(d);
+    if (d->at && status != MGEN_OK)
+        d->at->others = true;
     if (d->at && d->at->running && status == MGEN_E_NO_MEMORY)
         d->at->starved = true;
     const bool stopped = d->at && d->at->stops && status == MGEN_E_CANCELLED;

@@ -118,6 +118,8 @@ static void told(driver *d, seat *s, job *j, mgen_status status)
                  promises[j->started].name, mgen_last_error(s->ctx));
     if (status == MGEN_E_NO_MEMORY && !j->troubled && !j->refused)
         complain(d, "no memory without trouble: %s", mgen_last_error(s->ctx));
+    if (status == MGEN_OK && !s->others && atomic_load(&s->errors) > 0)
+        complain(d, "the job of %s, which succeeded, logged an error", promises[j->started].name);
     if (j->canonical >= 0 && status != MGEN_OK && status != MGEN_E_CANCELLED && !j->troubled &&
         !j->refused && !s->tight)
         complain(d, "a job ended with %s: %s", mgen_status_name(status), mgen_last_error(s->ctx));
@@ -279,7 +281,7 @@ static void began(driver *d, seat *s, job *j, mgen_job *made, bool troubled)
     s->running = j;
     atomic_store(&j->of_callback, made);
     j->started = d->function;
-    s->starved = false;
+    s->starved = s->others = false;
     j->refused = d->refused;
     j->troubled = troubled;
     if (troubled)

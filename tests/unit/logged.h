@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What a context logs, a line behind the other: its log is keep_log() or keep_warnings(). */
+ * What a context logs, a line behind the other: its log is keep_log() or, for warnings and errors, keep_warnings(). */
 #ifndef TESTS_UNIT_LOGGED_H
 #define TESTS_UNIT_LOGGED_H
 
@@ -19,7 +19,7 @@ static inline void keep_log(void *user, int32_t level, const char *text)
 
 static inline void keep_warnings(void *user, int32_t level, const char *text)
 {
-    if (level == MGEN_LOG_WARN)
+    if (level == MGEN_LOG_WARN || level == MGEN_LOG_ERROR)
         keep_log(user, level, text);
 }
 

@@ -69,6 +69,8 @@ static void test_autoencoder(void **state)
     read_saved(some);
     assert_non_null(strstr(logged, "2 of 4 samples by which latents are normalised cannot be read "
                                    "and are passed over; the first: cannot read '"));
+    assert_ptr_equal(strchr(logged, '\n'), logged + strlen(logged) - 1);
+    assert_string_equal(mgen_last_error(ctx), "");
     assert_non_null(strstr(logged, "b.y4m"));
     assert_memory_not_equal(some, all, sizeof all);
     logged[0] = '\0';
