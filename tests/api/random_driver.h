@@ -442,9 +442,9 @@ static void fail_memory(driver *d, seat *s, int of, int64_t depth)
 {
     supply *m = s->memory->of;
     end_failures(s);
-    if (!chance(d, 3)) {
+    if (d->again || !chance(d, 3)) {
         atomic_store(&m->of, (uint64_t)of);
-        atomic_store(&m->until, 1 + (int64_t)(chance(d, 2) ? 0 : below(d, 16)));
+        atomic_store(&m->until, 1 + (int64_t)(d->again || chance(d, 2) ? 0 : below(d, 16)));
         return;
     }
     const uint64_t all = depth ? (uint64_t)depth : 64, some = UINT64_C(1) << below(d, 11);
