@@ -31,8 +31,8 @@
  * Blocking: calls marked "returns at once" do; the rest block until done.
  * Callbacks must return, and must not call the library, but for calls marked "any thread" and calls on another context. One
  *     that answers int32_t goes on with 0; anything else ends the work with MGEN_E_CANCELLED.
- * Errors: calls that can fail return mgen_status. Outputs are written only on MGEN_OK, but an output handle is NULL after a
- *     failure. Three classes (mgen_status_class):
+ * Errors: calls that can fail return mgen_status. Outputs are written only on MGEN_OK, frames as they are decoded, but an
+ *     output handle is NULL after a failure. Three classes (mgen_status_class):
  *     nothing changed (INVALID, STATE, UNSUPPORTED, VERSION): the caller's mistake;
  *     this call failed, its object is usable (memory, files, NUMERIC, control): remove the cause, call again;
  *     the object failed (DEVICE_LOST, PEER_LOST, DESYNC): only destroy it.
