@@ -276,6 +276,7 @@ suite_cli() {
     begin_tap votes 600 "$python" tests/cli/check_votes.py build-test/examples/cli/moviegen
     begin_tap eval-upsample 600 "$python" tests/cli/check_eval_upsample.py build-test/examples/cli/moviegen
     begin_tap eval-frechet 600 "$python" tests/cli/check_eval_frechet.py build-test/examples/cli/moviegen
+    begin_tap prefer 600 "$python" tests/cli/check_prefer.py build-test/examples/cli/moviegen
     begin_tap kills 600 "$python" tests/cli/check_kills.py build-test/examples/cli/moviegen
 }
 await_rust() {

@@ -24,6 +24,8 @@ typedef struct work {
     double asked, seen;
     int64_t made;
     int rank, ranks;
+    bool
+        together; /* ranks share the work of each film, whose frames the first one gets; else they share prompts */
 } work;
 
 void mgi_prefer_free(mgen_context *ctx, mgi_preferred *p)
@@ -90,6 +92,8 @@ static mgen_status make_some(work *w, int64_t prompt, const char *caption, int64
     mgi_world_parse(caption, &asked);
     if (c->frames == 1)
         mgi_world_tally_picture(&asked);
+    if (w->together && w->rank)
+        return MGEN_OK;
     MGI_TRY(mgi_world_check_films(w->ctx, w->pixels, rows, (int)c->width, (int)c->height,
                                   (int)c->frames, seen));
     for (int64_t i = 0; i < rows; i++)
@@ -114,20 +118,21 @@ static mgen_status take_prompt(work *w, int64_t prompt)
 {
     const mgi_prefer_recipe *recipe = w->q->recipe;
     mgi_preferred *p = w->out;
-    const int root = (int)(prompt % w->ranks);
+    const int root = w->together ? 0 : (int)(prompt % w->ranks);
     double scores[MGI_PREFER_FILMS_MAX];
     char caption[MGI_CAPTION_SIZE];
     uint32_t pick[4];
     mgi_philox(w->q->seed, MGI_STREAM_SAMPLE, (UINT64_C(1) << 41) + (uint64_t)prompt, pick);
     mgi_dataset_told(w->q->captions, w->q->first + (uint64_t)prompt, pick[0], caption);
-    mgen_status status = w->rank == root ? make_prompt(w, prompt, caption, scores) : MGEN_OK;
+    mgen_status status =
+        w->together || w->rank == root ? make_prompt(w, prompt, caption, scores) : MGEN_OK;
     MGI_TRY(mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL));
-    if (w->ranks > 1) {
+    if (w->ranks > 1)
         MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, scores,
                                 recipe->films * (int64_t)sizeof *scores, root));
+    if (w->ranks > 1 && !w->together)
         MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, p->latents + p->count * p->size,
                                 recipe->films * p->size, root));
-    }
     for (int64_t i = 0; i < recipe->films; i++)
         w->seen += scores[i];
     w->made += recipe->films;
@@ -170,6 +175,7 @@ mgen_status mgi_prefer_make(mgen_context *ctx, const mgi_prefer_request *q, mgi_
     if (q->ranks) {
         w.rank = mgi_comm_rank(q->ranks);
         w.ranks = mgi_comm_size(q->ranks);
+        w.together = q->networks->video->mesh != NULL;
     }
     mgen_status status = mgi_comm_together_in(ctx, q->ranks, make_room(&w), NULL);
     for (int64_t i = 0; i < q->recipe->prompts && status == MGEN_OK; i++) {

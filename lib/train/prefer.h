@@ -19,7 +19,9 @@ typedef struct mgi_prefer_request {
     const mgi_dataset *captions; /* one whose samples are drawn, */
     uint64_t first;              /* of which these elements' are the prompts */
     uint64_t seed;               /* of wordings and noise */
-    mgi_comm *ranks;             /* that share the prompts; NULL: one */
+    mgi_comm *
+        ranks; /* those of the model's mesh, which make each film together, or, if it is on none, that share
+                                  * the prompts; NULL: one */
 } mgi_prefer_request;
 
 typedef struct mgi_preferred {
@@ -30,7 +32,8 @@ typedef struct mgi_preferred {
 } mgi_preferred;
 
 /* INVALID if the clip is none that the checker can read, or if there is nothing to prefer; what generating answers;
- * CANCELLED by the context's progress callback. Collective: to the same bits whatever the number of ranks. */
+ * CANCELLED by the context's progress callback. Collective: to the same bits on all ranks and, where none shares a film, whatever
+ * their number. */
 mgen_status mgi_prefer_make(mgen_context *ctx, const mgi_prefer_request *request,
                             mgi_preferred *out);
 void mgi_prefer_free(mgen_context *ctx, mgi_preferred *p); /* zero is fine */

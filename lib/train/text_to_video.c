@@ -151,11 +151,12 @@ static mgen_status check_preferences(struct mgi_stage_run *r)
                         "stage \"%s\" has films of one kind made and judged: \"prefer\" wants one "
                         "bucket and, of \"world\", no \"people\", or a folder of films with scores",
                         s->name);
-    if (r->mesh)
-        return mgi_fail(r->ctx, MGEN_E_UNSUPPORTED,
-                        "stage \"%s\" has films made, of which \"prefer\" learns, by ranks that "
-                        "hold the whole model each; use a mesh of dp alone",
-                        s->name);
+    if (r->mesh && r->mesh->shape.shard > 1)
+        return mgi_fail(
+            r->ctx, MGEN_E_UNSUPPORTED,
+            "stage \"%s\" has films made, of which \"prefer\" learns, by a model that is "
+            "not sharded; use a mesh without \"shard\", or a folder of films with scores",
+            s->name);
     s->clips = s->batch; /* of the dataset's none is learnt from */
     return MGEN_OK;
 }
