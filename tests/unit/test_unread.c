@@ -39,7 +39,7 @@ static void read_saved(float out[2 * CHANNELS])
 
 static void put_all(void)
 {
-    char name[16];
+    char name[32];
     for (int i = 0; i < FILMS; i++) {
         snprintf(name, sizeof name, "%c.y4m", 'a' + i);
         put_film(name, 20 + 40 * i);
@@ -213,7 +213,7 @@ static void test_ranks(void **state)
     static rank ranks[RANKS];
     (void)state;
     for (int i = 0; i < RANKS; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "films%d", i);
         make_films(folder, name);
         put_all();
