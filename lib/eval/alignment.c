@@ -98,7 +98,7 @@ static mgen_status see(mgen_context *ctx, const mgi_networks *n, const uint8_t *
 
 mgen_status mgi_alignment_check(mgen_context *ctx, const mgi_clip_shape *c, const char *protocol)
 {
-    if (c->width < 48 || c->height < 48 || c->width > 10240 / c->height || c->frames > 64)
+    if (!mgi_world_checkable(c->width, c->height, c->frames))
         return mgi_fail(ctx, MGEN_E_STATE,
                         "the %s protocol needs a model of clips of 48 x 48 to 10240 pixels and at "
                         "most 64 frames",

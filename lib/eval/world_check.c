@@ -268,6 +268,11 @@ static void tell(mgi_look *look, mgi_world_said *out)
     mgi_look_sign(look, out->sign);
 }
 
+bool mgi_world_checkable(int64_t width, int64_t height, int64_t frames)
+{
+    return width >= 48 && height >= 48 && width <= PIXELS_MAX / height && frames <= MGI_LOOK_FRAMES;
+}
+
 /* What reading a film takes. */
 typedef struct room {
     mgi_look look;

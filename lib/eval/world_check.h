@@ -8,6 +8,9 @@
 #include "core/context.h"
 #include "data/world.h"
 
+/* Whether a protocol can have films of this size judged: scenes are laid out for 48 x 48 and more. */
+bool mgi_world_checkable(int64_t width, int64_t height, int64_t frames);
+
 /* frames x height x width x 3 RGB8 of a view of one pixel a unit. Objects come in no particular order. What cannot
  * be told is -1; the frame rate of a scene in which nothing moves is 0; of an image (one frame) motions, camera and
  * rate are -1, -1 and 0. Of long clips the first 64 frames are looked at. NO_MEMORY, LIMIT. */

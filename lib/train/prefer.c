@@ -152,7 +152,7 @@ static mgen_status make_room(work *w)
     const int64_t film[3] = {c->frames, c->height, c->width};
     int64_t dims[4];
     mgi_preferred *p = w->out;
-    if (c->width < 48 || c->height < 48 || c->width > 10240 / c->height || c->frames > 64)
+    if (!mgi_world_checkable(c->width, c->height, c->frames))
         return mgi_fail(
             w->ctx, MGEN_E_INVALID,
             "\"prefer\" has films of the toybox judged, which must have 48 x 48 to 10240 "
