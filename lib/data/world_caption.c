@@ -2,6 +2,8 @@
  * How a scene of the world is told, and what a text says about one. */
 #include "data/world.h"
 
+#include "text/say.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -72,89 +74,76 @@ const char *mgi_world_expression_name(int expression)
 
 /* ---- telling ------------------------------------------------------------------------------------ */
 
-typedef struct text {
-    char *out;
-    size_t used;
-} text;
-
-static void say(text *t, const char *words)
-{
-    size_t n = strlen(words);
-    if (n >= MGI_WORLD_CAPTION_MAX - t->used)
-        n = MGI_WORLD_CAPTION_MAX - t->used - 1;
-    memcpy(t->out + t->used, words, n);
-    t->used += n;
-    t->out[t->used] = '\0';
-}
-
 /* "a small red ball", "an orange cube"; with `article` "the" or "The" no choice is needed. */
-static void say_object(text *t, const mgi_world_object *o, const char *article, bool colour_last)
+static void say_object(mgi_saying *t, const mgi_world_object *o, const char *article,
+                       bool colour_last)
 {
     bool plain = o->size == MGI_WORLD_MEDIUM;
     const char *first = plain ? mgi_world_colour_name(o->colour) : mgi_world_size_name(o->size);
-    say(t, article);
+    mgi_say(t, article);
     if ((article[0] == 'a' || article[0] == 'A') && !(plain && colour_last) && first[0] == 'o')
-        say(t, "n");
-    say(t, " ");
+        mgi_say(t, "n");
+    mgi_say(t, " ");
     if (!plain) {
-        say(t, mgi_world_size_name(o->size));
-        say(t, " ");
+        mgi_say(t, mgi_world_size_name(o->size));
+        mgi_say(t, " ");
     }
     if (!colour_last) {
-        say(t, mgi_world_colour_name(o->colour));
-        say(t, " ");
+        mgi_say(t, mgi_world_colour_name(o->colour));
+        mgi_say(t, " ");
     }
-    say(t, mgi_world_shape_name(o->shape));
+    mgi_say(t, mgi_world_shape_name(o->shape));
     if (colour_last) {
-        say(t, " that is ");
-        say(t, mgi_world_colour_name(o->colour));
+        mgi_say(t, " that is ");
+        mgi_say(t, mgi_world_colour_name(o->colour));
     }
 }
 
-static void say_background(text *t, const mgi_world_scene *s)
+static void say_background(mgi_saying *t, const mgi_world_scene *s)
 {
-    say(t, s->background == MGI_WORLD_MOON ? "the moon" : mgi_world_background_name(s->background));
+    mgi_say(t, s->background == MGI_WORLD_MOON ? "the moon"
+                                               : mgi_world_background_name(s->background));
 }
 
-static void say_sign(text *t, const mgi_world_scene *s, const char *before, const char *after)
+static void say_sign(mgi_saying *t, const mgi_world_scene *s, const char *before, const char *after)
 {
     if (!s->sign[0])
         return;
-    say(t, before);
-    say(t, "\"");
-    say(t, s->sign);
-    say(t, "\"");
-    say(t, after);
+    mgi_say(t, before);
+    mgi_say(t, "\"");
+    mgi_say(t, s->sign);
+    mgi_say(t, "\"");
+    mgi_say(t, after);
 }
 
 /* All objects in one clause: ", " between them, "and" before the last. */
-static void say_objects(text *t, const mgi_world_scene *s, const char *article,
+static void say_objects(mgi_saying *t, const mgi_world_scene *s, const char *article,
                         const char *const *verbs, bool colour_last)
 {
     for (int i = 0; i < s->count; i++) {
         const mgi_world_object *o = &s->objects[i];
-        say(t, !i ? "" : i < s->count - 1 ? ", " : " and ");
+        mgi_say(t, !i ? "" : i < s->count - 1 ? ", " : " and ");
         say_object(t, o, article, colour_last);
         if (s->frames > 1) {
-            say(t, " ");
-            say(t, name_of(verbs, MGI_WORLD_MOTIONS, o->motion));
+            mgi_say(t, " ");
+            mgi_say(t, name_of(verbs, MGI_WORLD_MOTIONS, o->motion));
         }
     }
 }
 
-static void say_short(text *t, const mgi_world_scene *s, int wording)
+static void say_short(mgi_saying *t, const mgi_world_scene *s, int wording)
 {
     if (wording == 1) {
-        say(t, "on ");
+        mgi_say(t, "on ");
         say_background(t, s);
-        say(t, ", ");
+        mgi_say(t, ", ");
     }
     say_objects(t, s, wording == 4 ? "the" : "a", wording == 2 ? participles : motions,
                 wording == 3);
     if (wording == 4)
-        say(t, "; the background is ");
+        mgi_say(t, "; the background is ");
     else if (wording != 1)
-        say(t, " on ");
+        mgi_say(t, " on ");
     if (wording != 1)
         say_background(t, s);
     say_sign(t, s, wording == 4 ? "; the sign reads " : ", with a sign that reads ", "");
@@ -165,30 +154,30 @@ static const char *const number_words[MGI_WORLD_OBJECTS + 1] = {"no objects", "o
 static const char *const ordinals[MGI_WORLD_OBJECTS] = {
     "The first object is ", "The second object is ", "The third object is "};
 
-static void say_dense(text *t, const mgi_world_scene *s, int wording)
+static void say_dense(mgi_saying *t, const mgi_world_scene *s, int wording)
 {
     bool listed = wording == MGI_WORLD_DENSE + 1;
-    say(t, listed ? "The background is " : "There ");
+    mgi_say(t, listed ? "The background is " : "There ");
     if (!listed) {
-        say(t, s->count == 1 ? "is " : "are ");
-        say(t, name_of(number_words, MGI_WORLD_OBJECTS + 1, s->count));
-        say(t, " on ");
+        mgi_say(t, s->count == 1 ? "is " : "are ");
+        mgi_say(t, name_of(number_words, MGI_WORLD_OBJECTS + 1, s->count));
+        mgi_say(t, " on ");
     }
     say_background(t, s);
-    say(t, ".");
+    mgi_say(t, ".");
     for (int i = 0; i < s->count; i++) {
         const mgi_world_object *o = &s->objects[i];
-        say(t, " ");
+        mgi_say(t, " ");
         if (listed)
-            say(t, ordinals[i]);
+            mgi_say(t, ordinals[i]);
         say_object(t, o, listed ? "a" : "A", false);
         if (s->frames > 1) {
-            say(t, listed ? ". It " : " ");
-            say(t, mgi_world_motion_name(o->motion));
+            mgi_say(t, listed ? ". It " : " ");
+            mgi_say(t, mgi_world_motion_name(o->motion));
         } else if (!listed) {
-            say(t, " is there");
+            mgi_say(t, " is there");
         }
-        say(t, ".");
+        mgi_say(t, ".");
     }
     say_sign(t, s, listed ? " There is a sign with the text " : " A sign reads ", ".");
 }
@@ -196,75 +185,76 @@ static void say_dense(text *t, const mgi_world_scene *s, int wording)
 /* ---- people ------------------------------------------------------------------------------------- */
 
 /* "a smiling person in a red shirt" */
-static void say_person(text *t, const mgi_world_scene *s, const char *article, bool colour_last)
+static void say_person(mgi_saying *t, const mgi_world_scene *s, const char *article,
+                       bool colour_last)
 {
     const char *colour = mgi_world_colour_name(s->objects[0].colour);
     bool the = article[0] == 't';
-    say(t, article);
-    say(t, " ");
-    say(t, mgi_world_expression_name(s->expression));
-    say(t, " person in ");
-    say(t, the ? "the " : colour[0] == 'o' && !colour_last ? "an " : "a ");
+    mgi_say(t, article);
+    mgi_say(t, " ");
+    mgi_say(t, mgi_world_expression_name(s->expression));
+    mgi_say(t, " person in ");
+    mgi_say(t, the ? "the " : colour[0] == 'o' && !colour_last ? "an " : "a ");
     if (!colour_last) {
-        say(t, colour);
-        say(t, " ");
+        mgi_say(t, colour);
+        mgi_say(t, " ");
     }
-    say(t, "shirt");
+    mgi_say(t, "shirt");
     if (colour_last) {
-        say(t, " that is ");
-        say(t, colour);
+        mgi_say(t, " that is ");
+        mgi_say(t, colour);
     }
 }
 
-static void say_deed(text *t, const mgi_world_scene *s, const char *before,
+static void say_deed(mgi_saying *t, const mgi_world_scene *s, const char *before,
                      const char *const *verbs)
 {
     const char *verb = verbs[(unsigned)s->objects[0].motion % MGI_WORLD_MOTIONS];
     if (s->frames == 1 || !verb)
         return;
-    say(t, before);
-    say(t, verb);
+    mgi_say(t, before);
+    mgi_say(t, verb);
 }
 
-static void say_person_short(text *t, const mgi_world_scene *s, int wording)
+static void say_person_short(mgi_saying *t, const mgi_world_scene *s, int wording)
 {
     if (wording == 1) {
-        say(t, "on ");
+        mgi_say(t, "on ");
         say_background(t, s);
-        say(t, ", ");
+        mgi_say(t, ", ");
     }
     say_person(t, s, wording == 4 ? "the" : "a", wording == 3);
     say_deed(t, s, " ", wording == 2 ? doing : deeds);
     if (wording != 1) {
-        say(t, wording == 4 ? "; the background is " : " on ");
+        mgi_say(t, wording == 4 ? "; the background is " : " on ");
         say_background(t, s);
     }
 }
 
-static void say_person_dense(text *t, const mgi_world_scene *s, int wording)
+static void say_person_dense(mgi_saying *t, const mgi_world_scene *s, int wording)
 {
     bool listed = wording == MGI_WORLD_DENSE + 1;
-    say(t, listed ? "The background is " : "There is somebody on ");
+    mgi_say(t, listed ? "The background is " : "There is somebody on ");
     say_background(t, s);
-    say(t, listed ? ". " : ": ");
+    mgi_say(t, listed ? ". " : ": ");
     say_person(t, s, listed ? "A" : "a", false);
-    say(t, listed ? " can be seen." : ".");
+    mgi_say(t, listed ? " can be seen." : ".");
     say_deed(t, s, " The person ", deeds);
-    say(t, s->frames > 1 ? "." : "");
+    mgi_say(t, s->frames > 1 ? "." : "");
 }
 
 void mgi_world_caption(const mgi_world_scene *s, int wording, char out[MGI_WORLD_CAPTION_MAX])
 {
-    text t = {out, 0};
+    mgi_saying t = {out, 0, MGI_WORLD_CAPTION_MAX};
     out[0] = '\0';
     wording = (int)((unsigned)wording % MGI_WORLD_WORDINGS);
     if (s->frames > 1) {
         char fps[32];
         snprintf(fps, sizeof fps, "FPS-%d ", s->fps);
-        say(&t, fps);
+        mgi_say(&t, fps);
         if (s->camera != MGI_WORLD_STATIC || wording == 1 || wording >= MGI_WORLD_DENSE) {
-            say(&t, mgi_world_camera_name(s->camera));
-            say(&t, ". ");
+            mgi_say(&t, mgi_world_camera_name(s->camera));
+            mgi_say(&t, ". ");
         }
     }
     if (s->person && wording < MGI_WORLD_DENSE)

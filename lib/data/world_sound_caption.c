@@ -3,6 +3,7 @@
 #include "data/world_sound.h"
 
 #include "text/audio_caption.h"
+#include "text/say.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,38 +46,24 @@ static const verb *verb_of(const mgi_world_object *o)
 
 /* ---- telling ------------------------------------------------------------------------------------ */
 
-typedef struct text {
-    char *out;
-    size_t used;
-} text;
-
-static void say(text *t, const char *words)
+static void say_object(mgi_saying *t, const mgi_world_object *o, const char *article)
 {
-    size_t n = strlen(words);
-    if (n >= MGI_WORLD_CAPTION_MAX - t->used)
-        n = MGI_WORLD_CAPTION_MAX - t->used - 1;
-    memcpy(t->out + t->used, words, n);
-    t->used += n;
-    t->out[t->used] = '\0';
-}
-
-static void say_object(text *t, const mgi_world_object *o, const char *article)
-{
-    say(t, article);
+    mgi_say(t, article);
     if (o->size != MGI_WORLD_MEDIUM) {
-        say(t, mgi_world_size_name(o->size));
-        say(t, " ");
+        mgi_say(t, mgi_world_size_name(o->size));
+        mgi_say(t, " ");
     }
-    say(t, mgi_world_shape_name(o->shape));
+    mgi_say(t, mgi_world_shape_name(o->shape));
 }
 
-static void say_ground(text *t, const mgi_world_scene *s)
+static void say_ground(mgi_saying *t, const mgi_world_scene *s)
 {
-    say(t, s->background == MGI_WORLD_MOON ? "the moon" : mgi_world_background_name(s->background));
+    mgi_say(t, s->background == MGI_WORLD_MOON ? "the moon"
+                                               : mgi_world_background_name(s->background));
 }
 
 /* "a small ball bounces, a cube slides and a ring whirs", or "the bouncing of a small ball, ..."; how many. */
-static int say_objects(text *t, const mgi_world_scene *s, bool nouns)
+static int say_objects(mgi_saying *t, const mgi_world_scene *s, bool nouns)
 {
     const mgi_world_object *loud[MGI_WORLD_OBJECTS];
     int n = 0;
@@ -85,70 +72,70 @@ static int say_objects(text *t, const mgi_world_scene *s, bool nouns)
             loud[n++] = &s->objects[i];
     for (int i = 0; i < n; i++) {
         const verb *v = verb_of(loud[i]);
-        say(t, i == 0 ? "" : i < n - 1 ? ", " : " and ");
+        mgi_say(t, i == 0 ? "" : i < n - 1 ? ", " : " and ");
         if (nouns) {
-            say(t, "the ");
-            say(t, v->noun);
-            say(t, " of ");
+            mgi_say(t, "the ");
+            mgi_say(t, v->noun);
+            mgi_say(t, " of ");
         }
         say_object(t, loud[i], "a ");
         if (!nouns) {
-            say(t, " ");
-            say(t, v->says);
+            mgi_say(t, " ");
+            mgi_say(t, v->says);
         }
     }
     return n;
 }
 
-static void say_dense(text *t, const mgi_world_scene *s)
+static void say_dense(mgi_saying *t, const mgi_world_scene *s)
 {
-    say(t, "The sound of ");
+    mgi_say(t, "The sound of ");
     say_ground(t, s);
-    say(t, ": ");
-    say(t, places[s->background]);
-    say(t, ".");
+    mgi_say(t, ": ");
+    mgi_say(t, places[s->background]);
+    mgi_say(t, ".");
     for (int i = 0; i < s->count; i++) {
         const verb *v = verb_of(&s->objects[i]);
         if (!v)
             continue;
-        say(t, " ");
+        mgi_say(t, " ");
         say_object(t, &s->objects[i], "A ");
-        say(t, " ");
-        say(t, v->says);
-        say(t, ".");
+        mgi_say(t, " ");
+        mgi_say(t, v->says);
+        mgi_say(t, ".");
     }
 }
 
-static void say_sounds(text *t, const mgi_world_scene *s, int wording)
+static void say_sounds(mgi_saying *t, const mgi_world_scene *s, int wording)
 {
     if (wording == DENSE) {
         say_dense(t, s);
         return;
     }
     if (wording == 1) { /* the place first */
-        say(t, places[s->background]);
-        say(t, " on ");
+        mgi_say(t, places[s->background]);
+        mgi_say(t, " on ");
         say_ground(t, s);
         size_t before = t->used;
-        say(t, " while ");
+        mgi_say(t, " while ");
         if (say_objects(t, s, false) == 0)
             t->out[t->used = before] = '\0';
         return;
     }
     bool any = say_objects(t, s, wording == 2) > 0;
     if (any) {
-        say(t, " on ");
+        mgi_say(t, " on ");
         say_ground(t, s);
-        say(t, "; ");
+        mgi_say(t, "; ");
     }
-    say(t, places[s->background]);
+    mgi_say(t, places[s->background]);
     if (!any) {
-        say(t, " on ");
+        mgi_say(t, " on ");
         say_ground(t, s);
     }
 }
 
-static void say_music(text *t, const mgi_world_sound *sound, int wording)
+static void say_music(mgi_saying *t, const mgi_world_sound *sound, int wording)
 {
     static const char *const looks[MGI_WORLD_MOODS] = {
         "", "calm, slow music of soft notes", "happy, fast music in a major key",
@@ -158,11 +145,11 @@ static void say_music(text *t, const mgi_world_sound *sound, int wording)
         return;
     snprintf(tempo, sizeof tempo, " at %d beats a minute", (int)(sound->tempo + 0.5f));
     if (wording == 1) {
-        say(t, looks[sound->mood]);
+        mgi_say(t, looks[sound->mood]);
     } else {
-        say(t, wording == DENSE ? looks[sound->mood] : mgi_world_mood_name(sound->mood));
-        say(t, wording == DENSE ? "" : " music");
-        say(t, wording == 2 ? "" : tempo);
+        mgi_say(t, wording == DENSE ? looks[sound->mood] : mgi_world_mood_name(sound->mood));
+        mgi_say(t, wording == DENSE ? "" : " music");
+        mgi_say(t, wording == 2 ? "" : tempo);
     }
 }
 
@@ -170,7 +157,7 @@ void mgi_world_sound_describe(const mgi_world_scene *scene, const mgi_world_soun
                               int wording, char sounds[MGI_WORLD_CAPTION_MAX],
                               char music[MGI_WORLD_CAPTION_MAX])
 {
-    text a = {sounds, 0}, b = {music, 0};
+    mgi_saying a = {sounds, 0, MGI_WORLD_CAPTION_MAX}, b = {music, 0, MGI_WORLD_CAPTION_MAX};
     sounds[0] = music[0] = '\0';
     wording = (int)((unsigned)wording % MGI_WORLD_SOUND_WORDINGS);
     say_sounds(&a, scene, wording);

@@ -1,28 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "text/audio_caption.h"
 
+#include "text/say.h"
+
 #include <stdint.h>
-#include <string.h>
 
-typedef struct text {
-    char *out;
-    size_t used, size;
-} text;
-
-static void say(text *t, const char *words)
-{
-    for (; *words && t->used + 1 < t->size; words++)
-        t->out[t->used++] = *words;
-}
-
-static void quote(text *t, const char *words)
+static void quote(mgi_saying *t, const char *words)
 {
     for (; words && *words && t->used + 1 < t->size; words++)
         t->out[t->used++] = *words == '"' ? '\'' : *words;
 }
 
 /* With `places` digits behind the point, which is one in every locale. What is no number is 0. */
-static void say_number(text *t, float value, float most, int places)
+static void say_number(mgi_saying *t, float value, float most, int places)
 {
     int32_t unit = places == 1 ? 10 : 100;
     value = value > 0.0f ? value < most ? value : most : 0.0f;
@@ -37,11 +27,11 @@ static void say_number(text *t, float value, float most, int places)
         digits[n++] = (char)('0' + rest / 10);
     digits[n++] = (char)('0' + rest % 10);
     digits[n] = '\0';
-    say(t, digits);
+    mgi_say(t, digits);
 }
 
 /* Bytes at the end that begin a character of UTF-8 and do not finish it. */
-static size_t unfinished(const text *t)
+static size_t unfinished(const mgi_saying *t)
 {
     size_t back = 0;
     while (back < t->used && back < 4) {
@@ -56,19 +46,20 @@ static size_t unfinished(const text *t)
 
 void mgi_audio_caption(const mgi_audio_words *w, char *out, size_t size)
 {
-    text t = {out, 0, size};
-    say(&t, "This audio has quality: ");
+    mgi_saying t = {out, 0, size};
+    mgi_say(&t, "This audio has quality: ");
     say_number(&t, w->quality, 10.0f, 1);
-    say(&t, w->speech ? ". This audio contains speech." : ". This audio does not contain speech.");
-    say(&t, w->singing ? " This audio contains vocal singing."
-                       : " This audio does not contain vocal singing.");
-    say(&t, " This audio has a description: \"");
+    mgi_say(&t,
+            w->speech ? ". This audio contains speech." : ". This audio does not contain speech.");
+    mgi_say(&t, w->singing ? " This audio contains vocal singing."
+                           : " This audio does not contain vocal singing.");
+    mgi_say(&t, " This audio has a description: \"");
     quote(&t, w->description);
-    say(&t, "\". This audio contains music with a ");
+    mgi_say(&t, "\". This audio contains music with a ");
     say_number(&t, w->music, 1.0f, 2);
-    say(&t, " likelihood. This audio has a music description (if applicable): \"");
+    mgi_say(&t, " likelihood. This audio has a music description (if applicable): \"");
     quote(&t, w->music_description);
-    say(&t, "\".");
+    mgi_say(&t, "\".");
     if (t.used + 1 == size)
         t.used -= unfinished(&t);
     out[t.used] = '\0';

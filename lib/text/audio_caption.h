@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What an audio model is told: the report's form of a caption. Tier 3. */
+ * What an audio model is told: the report's form of a caption. Tier 5. */
 #ifndef MGI_TEXT_AUDIO_CAPTION_H
 #define MGI_TEXT_AUDIO_CAPTION_H
 
