@@ -3,17 +3,15 @@
  *
  *   y = decode(sample(encode(x))), compared with x as sound_loss.h says
  * x are pieces of the sounds of a dataset's training walk (data/dataset.h): element i is heard from a place that is
- * drawn by (seed, i). A step is `accumulate` passes of a batch each: the gradient is that of all their pieces in one batch.
+ * drawn by (seed, i). Steps are those of codec_step.h.
  */
 #include "core/alloc.h"
 #include "core/philox.h"
 #include "data/dataset_sound.h"
 #include "data/world_sound.h"
 #include "kernels/loss/loss.h"
-#include "kernels/random/random.h"
 #include "model/audio_codec_dac.h"
-#include "tensor/graph.h"
-#include "train/moments.h"
+#include "train/codec_step.h"
 #include "train/sound_loss.h"
 
 #include <math.h>
@@ -33,22 +31,15 @@ struct mgi_stage_run {
     mgi_dataset *dataset;
     int64_t samples; /* of a piece */
     mgi_audio_codec codec;
-    mgi_optimizer optimizer;
-    mgi_data_parallel parallel;
     mgi_sound_loss loss;
-    double flops;    /* of the last step */
-    int64_t updated; /* steps whose update is in the weights */
-    T *sums;         /* f32[MGI_SOUND_LOSS_TERMS] of the last of them */
-    mgi_graph graph; /* of a pass */
+    mgi_codec_step step;
 };
 
 static void destroy(struct mgi_stage_run *r)
 {
-    mgi_optimizer_finish(&r->optimizer);
+    mgi_codec_step_finish(&r->step);
     mgi_sound_loss_finish(&r->loss);
     mgi_audio_codec_finish(&r->codec);
-    mgi_tensor_release(r->sums);
-    mgi_graph_finish(&r->graph);
     mgi_dataset_release(r->dataset);
     mgi_free(r->ctx, r);
 }
@@ -123,6 +114,8 @@ static mgen_status open_data(struct mgi_stage_run *r, const mgi_stage_params *pa
     return mgi_dataset_check_sounds(r->ctx, r->dataset); /* else it may end after hours */
 }
 
+static const mgi_codec_kind kind_of_steps;
+
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                           struct mgi_stage_run **out)
 {
@@ -130,33 +123,26 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     struct mgi_stage_run *r;
     mgen_status status;
     uint64_t start = 0;
-    mgi_module *m;
     MGI_TRY(mgi_alloc_zero(ctx, 1, sizeof *r, &r));
-    m = &r->codec.module;
     r->ctx = ctx;
     r->stage = *stage;
     r->seed = params->seed;
     r->samples = stage->frames * mgi_audio_codec_hop(&stage->sound.codec);
-    mgi_graph_init(&r->graph, ctx->device);
     strcpy(r->dir, params->dir);
     MGI_TRY_GOTO(status, mgi_sound_loss_init(&r->loss, params, &r->stage, ctx), failed);
     MGI_TRY_GOTO(status, open_data(r, params), failed);
-    MGI_TRY_GOTO(status,
-                 mgi_tensor_create(ctx->device, MGK_F32, MGI_DIMS(MGI_SOUND_LOSS_TERMS), &r->sums),
-                 failed);
     MGI_TRY_GOTO(status, mgi_audio_codec_init(&r->codec, ctx, &stage->sound.codec), failed);
     MGI_TRY_GOTO(status, mgi_audio_codec_random(&r->codec, r->seed), failed);
     if (stage->start_from[0])
         MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_from(r, &start)), failed);
     MGI_TRY_GOTO(status, mgi_stage_agree(params, start), failed);
-    if (stage->freeze_encoder)
-        mgi_stage_freeze_encoder(m);
-    MGI_TRY_GOTO(status, mgi_module_train(m), failed);
-    MGI_TRY_GOTO(status, mgi_module_compute(m, stage->dtype), failed);
-    MGI_TRY_GOTO(status,
-                 mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps, &m, 1),
-                 failed);
-    mgi_dp_init(&r->parallel, params->comm, &m, 1);
+    const mgi_codec_parts parts = {.kind = &kind_of_steps,
+                                   .r = r,
+                                   .stage = &r->stage,
+                                   .module = &r->codec.module,
+                                   .adversary = &r->loss.adversary,
+                                   .terms = MGI_SOUND_LOSS_TERMS};
+    MGI_TRY_GOTO(status, mgi_codec_step_init(&r->step, ctx, params, &parts), failed);
     *out = r;
     return MGEN_OK;
 failed:
@@ -193,30 +179,32 @@ static mgen_status hear(const struct mgi_stage_run *r, uint64_t first, int64_t c
     return MGEN_OK;
 }
 
-/* Elements of the training walk as (B,N,1). */
-static T *take_sounds(mgi_run *run, const struct mgi_stage_run *r, uint64_t first, int64_t count)
+/* (B,N,1), and the host's room for what is to be in it. */
+static T *room_of(mgi_run *run, const struct mgi_stage_run *r, int64_t count, float **values)
 {
-    float *values;
     T *x = mgi_new(run, MGK_F32, MGI_DIMS(count, r->samples, 1));
-    if (!x || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)x->count * sizeof *values, &values)))
-        return NULL;
-    if (mgi_ok(run, hear(r, first, count, values)))
+    *values = NULL;
+    return x && mgi_ok(run, mgi_alloc(run->ctx, (size_t)x->count * sizeof **values, values)) ? x
+                                                                                             : NULL;
+}
+
+/* x of those values, if they were heard; frees them. */
+static T *filled(mgi_run *run, T *x, float *values, bool heard)
+{
+    if (x && heard)
         mgi_tensor_write(x, 0, values, x->count);
     mgi_free(run->ctx, values);
-    return run->status == MGEN_OK ? x : NULL;
+    return heard ? x : NULL;
 }
 
 /* The beginning of a sound that is held out. */
 static T *held_sound(mgi_run *run, const struct mgi_stage_run *r, int64_t i)
 {
     float *values;
-    T *x = mgi_new(run, MGK_F32, MGI_DIMS(1, r->samples, 1));
-    if (!x || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)x->count * sizeof *values, &values)))
-        return NULL;
-    if (mgi_ok(run, mgi_dataset_held_hear(r->ctx, r->dataset, i, 0, r->samples, values)))
-        mgi_tensor_write(x, 0, values, x->count);
-    mgi_free(run->ctx, values);
-    return run->status == MGEN_OK ? x : NULL;
+    T *x = room_of(run, r, 1, &values);
+    return filled(
+        run, x, values,
+        x && mgi_ok(run, mgi_dataset_held_hear(r->ctx, r->dataset, i, 0, r->samples, values)));
 }
 
 /* -- validation --------------------------------------------------------------------------------- */
@@ -248,161 +236,70 @@ static void validate_piece(mgi_run *run, const struct mgi_stage_run *r, T *x, do
     f->mel += share * (double)mgi_stage_value(mel);
 }
 
-static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
+/* Means, into figures. */
+static void validate_pieces(mgi_run *run, struct mgi_stage_run *r, void *means)
 {
     const int64_t count = mgi_dataset_held_count(r->dataset, VALIDATION_PIECES);
-    figures f = {0};
-    mgi_run run;
-    mgi_run_init(&run, r->ctx, false);
-    mgi_module_swap_ema(&r->codec.module);
     for (int64_t i = 0; i < count; i++) {
-        int64_t mark = mgi_scope_push(&run);
-        T *x = held_sound(&run, r, i);
-        validate_piece(&run, r, x, 1.0 / (double)count, &f);
-        mgi_scope_pop(&run, mark, NULL);
+        int64_t mark = mgi_scope_push(run);
+        T *x = held_sound(run, r, i);
+        validate_piece(run, r, x, 1.0 / (double)count, means);
+        mgi_scope_pop(run, mark, NULL);
     }
-    mgi_module_swap_ema(&r->codec.module);
-    mgi_ok(&run, mgi_device_wait(run.dev));
-    mgen_status status = run.status;
-    mgi_run_finish(&run);
-    if (status == MGEN_OK) {
-        mgi_report_add(report, "val_snr", f.snr);
-        if (r->loss.mels)
-            mgi_report_add(report, "val_mel", f.mel);
-        mgi_optimizer_validated(&r->optimizer, r->loss.mels ? f.mel : -f.snr);
-    }
-    return status;
+}
+
+static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
+{
+    figures f = {0};
+    MGI_TRY(mgi_codec_averaged(&r->step, validate_pieces, &f));
+    mgi_report_add(report, "val_snr", f.snr);
+    if (r->loss.mels)
+        mgi_report_add(report, "val_mel", f.mel);
+    mgi_optimizer_validated(&r->step.optimizer, r->loss.mels ? f.mel : -f.snr);
+    return MGEN_OK;
 }
 
 /* -- steps -------------------------------------------------------------------------------------- */
 
-/* One pass, `weight` of a step. One rank's begins it with the first one and ends it with the last one. */
-typedef struct pass_work {
-    struct mgi_stage_run *r;
-    int64_t index;
-    float weight;
-    bool last, begins, ends;
-    T *x, *noise;
-} pass_work;
-
-static void clear_sums(mgi_run *run, struct mgi_stage_run *r, int64_t index)
-{
-    mgi_module_zero_grad(&r->codec.module, run);
-    mgi_fill(run, r->sums, 0.0f);
-    mgi_adversary_clear(&r->loss.adversary, run, index);
-}
-
-static void apply(mgi_run *run, struct mgi_stage_run *r, int64_t index)
-{
-    mgi_optimizer_apply(&r->optimizer, run);
-    mgi_adversary_apply(&r->loss.adversary, run, index);
-}
-
-static void learn(mgi_run *run, void *user)
-{
-    const pass_work *w = user;
-    struct mgi_stage_run *r = w->r;
-    T *kl;
-    if (w->begins)
-        clear_sums(run, r, w->index);
-    T *h = mgi_audio_codec_encode(run, &r->codec, w->x);
-    T *z = mgi_posterior(run, h, w->noise, w->weight * (float)r->stage.kl, &kl);
-    T *y = mgi_audio_codec_decode(run, &r->codec, z);
-    mgi_sound_loss_pass(&r->loss, run, w->index, w->weight, w->last, w->x, y, kl, r->sums);
-    if (w->ends)
-        apply(run, r, w->index);
-}
-
-/* What a captured pass depends on besides its inputs. */
-static uint64_t pass_key(const pass_work *w)
-{
-    uint64_t kind = mgi_adversary_acts(&w->r->loss.adversary, w->index);
-    uint32_t bits;
-    memcpy(&bits, &w->weight, sizeof bits);
-    kind = kind << 2 | (uint64_t)w->begins << 1 | (uint64_t)w->ends;
-    return mgi_graph_key(mgi_graph_key(kind << 32 | bits, w->x), w->noise);
-}
-
-/* Of the latents of x, whose first piece is number `row` of the step's. */
-static T *posterior_noise(mgi_run *run, const struct mgi_stage_run *r, int64_t index, int64_t row,
-                          const T *x)
-{
-    int64_t each = r->stage.frames * r->stage.sound.codec.latent_channels;
-    return mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_POSTERIOR,
-                      ((uint64_t)index << 32) + (uint64_t)(row * each), 1.0f, 0.0f,
-                      MGI_DIMS(x->dims[0] * each));
-}
-
-/* The gradients of pass `i` of the step, whose losses count `weight` in it and are added to r->sums. Captured, where it
- * is the same launches each time: ranks wait for each other. */
-static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t i, float weight,
-                 bool last)
+/* Elements of the training walk as (B,N,1). */
+static T *take_sounds(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t i, int64_t *row)
 {
     const mgi_stage *s = &r->stage;
-    bool alone = !r->parallel.comm;
     int64_t first, count;
-    pass_work w = {.r = r,
-                   .index = index,
-                   .weight = weight,
-                   .last = last,
-                   .begins = alone && i == 0,
-                   .ends = alone && last};
-    if (!mgi_ok(run, mgi_dp_share(&r->parallel, r->ctx, s->batch, &first, &count)))
-        return;
-    if (alone)
-        mgi_graph_enter(&r->graph);
-    int64_t row = i * s->batch + first;
-    w.x = take_sounds(run, r, (uint64_t)(index * s->accumulate * s->batch + row), count);
-    w.noise = w.x ? posterior_noise(run, r, index, row, w.x) : NULL;
-    if (alone && run->status == MGEN_OK)
-        mgi_graph_run(&r->graph, run, pass_key(&w), learn, &w);
-    else
-        learn(run, &w);
-    mgi_graph_leave(&r->graph);
+    float *values;
+    if (!mgi_ok(run, mgi_dp_share(&r->step.parallel, r->ctx, s->batch, &first, &count)))
+        return NULL;
+    *row = i * s->batch + first;
+    first = index * s->accumulate * s->batch + *row;
+    T *x = room_of(run, r, count, &values);
+    return filled(run, x, values, x && mgi_ok(run, hear(r, (uint64_t)first, count, values)));
 }
 
-static mgen_status update(struct mgi_stage_run *r, int64_t index)
+/* Of a piece. */
+static int64_t latent_values(const struct mgi_stage_run *r, const T *x)
 {
-    const mgi_stage *s = &r->stage;
-    mgi_run run;
-    double flops = r->ctx->device->counts.flops;
-    mgi_run_init(&run, r->ctx, true);
-    mgi_optimizer_begin(&r->optimizer, &run, index);
-    mgi_adversary_begin(&r->loss.adversary, &run, index);
-    if (r->parallel.comm)
-        clear_sums(&run, r, index);
-    for (int64_t i = 0; i < s->accumulate; i++) {
-        int64_t mark = mgi_scope_push(&run);
-        bool last = i == s->accumulate - 1;
-        if (last)
-            mgi_dp_begin(&r->parallel, &run, true);
-        pass(&run, r, index, i, mgi_dp_weight(&r->parallel) / (float)s->accumulate, last);
-        mgi_scope_pop(&run, mark, NULL);
-    }
-    if (r->parallel.comm) {
-        mgi_dp_end(&r->parallel, &run, r->sums);
-        mgi_adversary_end(&r->loss.adversary, &run, index);
-        apply(&run, r, index);
-    }
-    mgi_ok(&run, mgi_device_wait(run.dev));
-    mgen_status status = run.status;
-    if (status == MGEN_OK) {
-        r->updated = index + 1;
-        r->flops = r->ctx->device->counts.flops - flops;
-    }
-    mgi_run_finish(&run);
-    return status;
+    (void)x;
+    return r->stage.frames * r->stage.sound.codec.latent_channels;
 }
+
+static void learn(mgi_run *run, struct mgi_stage_run *r, const mgi_codec_pass *p)
+{
+    T *kl;
+    T *h = mgi_audio_codec_encode(run, &r->codec, p->x);
+    T *z = mgi_posterior(run, h, p->noise, p->weight * (float)r->stage.kl, &kl);
+    T *y = mgi_audio_codec_decode(run, &r->codec, z);
+    mgi_sound_loss_pass(&r->loss, run, p->index, p->weight, p->last, p->x, y, kl, r->step.sums);
+}
+
+static const mgi_codec_kind kind_of_steps = {take_sounds, latent_values, learn};
 
 static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *report)
 {
     float sums[MGI_SOUND_LOSS_TERMS];
-    if (r->updated <= index)
-        MGI_TRY(update(r, index));
-    mgi_tensor_read(r->sums, 0, sums, MGI_SOUND_LOSS_TERMS);
-    mgi_stage_report(&r->optimizer, index, sums[MGI_SOUND_LOSS_TOTAL], report);
+    MGI_TRY(mgi_codec_step_take(&r->step, index, sums));
+    mgi_stage_report(&r->step.optimizer, index, sums[MGI_SOUND_LOSS_TOTAL], report);
     mgi_sound_loss_report(&r->loss, index, sums, report);
-    mgi_report_add(report, "flops", r->flops);
+    mgi_report_add(report, "flops", r->step.flops);
     MGI_TRY(mgi_stage_check_loss(r->ctx, index, sums[MGI_SOUND_LOSS_TOTAL]));
     return mgi_stage_validates(&r->stage, index) ? validate(r, report) : MGEN_OK;
 }
@@ -415,50 +312,24 @@ static T *measured_sound(mgi_run *run, const struct mgi_stage_run *r, int64_t i,
     float *values;
     if (r->dataset->count == UINT64_MAX)
         return held_sound(run, r, i);
-    T *x = mgi_new(run, MGK_F32, MGI_DIMS(1, r->samples, 1));
-    if (!x || !mgi_ok(run, mgi_alloc(run->ctx, (size_t)x->count * sizeof *values, &values)))
+    T *x = room_of(run, r, 1, &values);
+    if (!x)
         return NULL;
     mgi_message before;
     mgi_quiet_begin(run->ctx, &before);
-    const bool heard = mgi_moments_read(run, m, &before, hear(r, (uint64_t)i, 1, values));
-    if (heard)
-        mgi_tensor_write(x, 0, values, x->count);
-    mgi_free(run->ctx, values);
-    return heard ? x : NULL;
+    return filled(run, x, values,
+                  mgi_moments_read(run, m, &before, hear(r, (uint64_t)i, 1, values)));
 }
 
-/* By the averaged weights. */
-static mgen_status add_latents(struct mgi_stage_run *r, mgi_moments *m)
+static void add_latents(mgi_run *run, struct mgi_stage_run *r, void *moments)
 {
-    mgi_run run;
-    mgi_run_init(&run, r->ctx, false);
-    mgi_module_swap_ema(&r->codec.module);
-    for (int64_t i = 0; i < LATENT_PIECES && run.status == MGEN_OK; i++) {
-        int64_t mark = mgi_scope_push(&run);
-        T *x = measured_sound(&run, r, i, m);
+    for (int64_t i = 0; i < LATENT_PIECES && run->status == MGEN_OK; i++) {
+        int64_t mark = mgi_scope_push(run);
+        T *x = measured_sound(run, r, i, moments);
         if (x)
-            mgi_moments_add(&run, m, latents_of(&run, r, x));
-        mgi_scope_pop(&run, mark, NULL);
+            mgi_moments_add(run, moments, latents_of(run, r, x));
+        mgi_scope_pop(run, mark, NULL);
     }
-    mgi_module_swap_ema(&r->codec.module);
-    mgi_ok(&run, mgi_device_wait(run.dev));
-    mgen_status status = run.status;
-    mgi_run_finish(&run);
-    return status;
-}
-
-static mgen_status measure_latents(struct mgi_stage_run *r)
-{
-    mgi_moments m;
-    MGI_TRY(mgi_moments_init(r->ctx, r->stage.sound.codec.latent_channels, &m));
-    mgen_status status = mgi_comm_together(r->parallel.comm, add_latents(r, &m));
-    if (status == MGEN_OK)
-        status = mgi_moments_share(r->parallel.comm, &m);
-    if (status == MGEN_OK)
-        status = mgi_moments_write(r->ctx, &m, r->codec.latent_shift->value,
-                                   r->codec.latent_scale->value);
-    mgi_moments_free(r->ctx, &m);
-    return status;
 }
 
 static mgen_status write_model(struct mgi_stage_run *r, const char *dir)
@@ -469,16 +340,7 @@ static mgen_status write_model(struct mgi_stage_run *r, const char *dir)
 
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)
 {
-    bool adversarial = r->stage.gan > 0.0;
-    *out = (mgi_stage_state){.stage = &r->stage,
-                             .seed = r->seed,
-                             .data = r->dataset->kind,
-                             .module = {&r->codec.module, &r->loss.discriminator.module},
-                             .modules = adversarial ? 2 : 1,
-                             .optimizer = &r->optimizer,
-                             .second = adversarial ? &r->loss.adversary.optimizer : NULL,
-                             .position = &r->updated};
-    mgi_stage_ranks(out, NULL, r->parallel.comm);
+    mgi_codec_step_state(&r->step, r->dataset->kind, out);
 }
 
 static mgen_status save(struct mgi_stage_run *r)
@@ -486,7 +348,8 @@ static mgen_status save(struct mgi_stage_run *r)
     mgi_stage_state s;
     state(r, &s);
     if (!r->stage.freeze_encoder)
-        MGI_TRY(mgi_comm_together(s.world, measure_latents(r)));
+        MGI_TRY(mgi_codec_normalise(&r->step, add_latents, r->codec.latent_shift->value,
+                                    r->codec.latent_scale->value));
     return mgi_stage_save(r->ctx, &s, r->dir, write_model, r);
 }
 

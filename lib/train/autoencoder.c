@@ -2,19 +2,15 @@
  * Training the TAE or, without its temporal part, the image autoencoder that it starts from.
  *
  *   y = decode(sample(encode(x))), compared with x as autoencoder_loss.h says
- * A step is `accumulate` passes of a batch each: the gradient is that of all their clips in one batch.
- * An image is a video of one frame: of the frames that decoding gives back the first is kept. Steps take images
- * and clips in turn (image_every), or what the bucket that is drawn says.
+ * in steps of codec_step.h. An image is a video of one frame: of the frames that decoding gives back the first is kept.
+ * Steps take images and clips in turn (image_every), or what the bucket that is drawn says.
  */
 #include "core/alloc.h"
-#include "core/philox.h"
 #include "kernels/loss/loss.h"
-#include "kernels/random/random.h"
 #include "model/tae_diffusers.h"
-#include "tensor/graph.h"
 #include "train/autoencoder_loss.h"
 #include "train/buckets.h"
-#include "train/moments.h"
+#include "train/codec_step.h"
 #include "train/prefetch.h"
 
 #include <math.h>
@@ -32,23 +28,16 @@ struct mgi_stage_run {
     mgi_buckets buckets; /* none: clips of the stage's frames, and images */
     mgi_prefetch *prefetch;
     mgi_tae tae;
-    mgi_optimizer optimizer;
-    mgi_data_parallel parallel;
     mgi_ae_loss loss;
-    double flops;    /* of the last step */
-    int64_t updated; /* steps whose update is in the weights */
-    T *sums;         /* f32[MGI_LOSS_TERMS] of the last of them */
-    mgi_graph graph; /* of a pass */
+    mgi_codec_step step;
 };
 
 static void destroy(struct mgi_stage_run *r)
 {
     mgen_context *ctx = r->ctx;
-    mgi_optimizer_finish(&r->optimizer);
+    mgi_codec_step_finish(&r->step);
     mgi_ae_loss_finish(&r->loss);
     mgi_tae_finish(&r->tae);
-    mgi_tensor_release(r->sums);
-    mgi_graph_finish(&r->graph);
     mgi_prefetch_destroy(r->prefetch);
     mgi_buckets_free(ctx, &r->buckets);
     mgi_dataset_release(r->dataset);
@@ -175,6 +164,8 @@ static mgen_status open_data(struct mgi_stage_run *r, const mgi_stage_params *pa
                               : mgi_stage_check_films(r->ctx, s, r->dataset);
 }
 
+static const mgi_codec_kind kind_of_steps;
+
 static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
                           struct mgi_stage_run **out)
 {
@@ -186,13 +177,9 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     r->ctx = ctx;
     r->stage = *stage;
     r->seed = params->seed;
-    mgi_graph_init(&r->graph, ctx->device);
     strcpy(r->dir, params->dir);
     MGI_TRY_GOTO(status, mgi_ae_loss_init(&r->loss, params, &r->stage, ctx), failed);
     MGI_TRY_GOTO(status, open_data(r, params), failed);
-    MGI_TRY_GOTO(status,
-                 mgi_tensor_create(ctx->device, MGK_F32, MGI_DIMS(MGI_LOSS_TERMS), &r->sums),
-                 failed);
     MGI_TRY_GOTO(status, mgi_prefetch_create(ctx, r->seed, ctx->device->cuda != NULL, &r->prefetch),
                  failed);
     MGI_TRY_GOTO(status, mgi_tae_init(&r->tae, ctx, &stage->tae), failed);
@@ -200,15 +187,13 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
     if (stage->start_from[0])
         MGI_TRY_GOTO(status, mgi_stage_needs(ctx, stage, start_from(r, &start)), failed);
     MGI_TRY_GOTO(status, mgi_stage_agree(params, start), failed);
-    if (stage->freeze_encoder)
-        mgi_stage_freeze_encoder(&r->tae.module);
-    MGI_TRY_GOTO(status, mgi_module_train(&r->tae.module), failed);
-    MGI_TRY_GOTO(status, mgi_module_compute(&r->tae.module, stage->dtype), failed);
-    MGI_TRY_GOTO(status,
-                 mgi_optimizer_init(&r->optimizer, ctx, &stage->optimizer, stage->steps,
-                                    (mgi_module *[]){&r->tae.module}, 1),
-                 failed);
-    mgi_dp_init(&r->parallel, params->comm, (mgi_module *[]){&r->tae.module}, 1);
+    const mgi_codec_parts parts = {.kind = &kind_of_steps,
+                                   .r = r,
+                                   .stage = &r->stage,
+                                   .module = &r->tae.module,
+                                   .adversary = &r->loss.adversary,
+                                   .terms = MGI_LOSS_TERMS};
+    MGI_TRY_GOTO(status, mgi_codec_step_init(&r->step, ctx, params, &parts), failed);
     *out = r;
     return MGEN_OK;
 failed:
@@ -278,24 +263,21 @@ static double psnr_of(mgi_run *run, struct mgi_stage_run *r, clip_kind kind)
     return psnr;
 }
 
+/* Into a double. */
+static void add_psnr(mgi_run *run, struct mgi_stage_run *r, void *psnr)
+{
+    mgi_prefetch_rest(r->prefetch);
+    for (int64_t i = 0; i < kind_count(r); i++)
+        *(double *)psnr += psnr_of(run, r, kind_at(r, i)) / (double)kind_count(r);
+}
+
 static mgen_status validate(struct mgi_stage_run *r, mgen_report *report)
 {
-    mgi_run run;
     double psnr = 0.0;
-    mgi_prefetch_rest(r->prefetch);
-    mgi_run_init(&run, r->ctx, false);
-    mgi_module_swap_ema(&r->tae.module);
-    for (int64_t i = 0; i < kind_count(r); i++)
-        psnr += psnr_of(&run, r, kind_at(r, i)) / (double)kind_count(r);
-    mgi_module_swap_ema(&r->tae.module);
-    mgi_ok(&run, mgi_device_wait(run.dev));
-    mgen_status status = run.status;
-    mgi_run_finish(&run);
-    if (status == MGEN_OK) {
-        mgi_report_add(report, "val_psnr", psnr);
-        mgi_optimizer_validated(&r->optimizer, -psnr);
-    }
-    return status;
+    MGI_TRY(mgi_codec_averaged(&r->step, add_psnr, &psnr));
+    mgi_report_add(report, "val_psnr", psnr);
+    mgi_optimizer_validated(&r->step.optimizer, -psnr);
+    return MGEN_OK;
 }
 
 /* Pass `i` of a step: this rank's clips, the first of which is number `row` of the step's. */
@@ -306,7 +288,7 @@ static mgen_status clips_of(const struct mgi_stage_run *r, int64_t index, int64_
     int64_t batch = s->batch > s->image_batch ? s->batch : s->image_batch, first;
     int64_t most = s->accumulate * (r->buckets.count ? r->buckets.batch : batch);
     const clip_kind kind = kind_of_step(r, index);
-    MGI_TRY(mgi_dp_share(&r->parallel, r->ctx, kind.batch, &first, &clips->count));
+    MGI_TRY(mgi_dp_share(&r->step.parallel, r->ctx, kind.batch, &first, &clips->count));
     *row = i * kind.batch + first;
     clips->dataset = kind.dataset;
     clips->first = (uint64_t)(index * most + *row);
@@ -331,138 +313,38 @@ static T *take_clips(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64
     return mgi_scope_pop(run, mark, values_of(run, u8));
 }
 
-/* One pass, `weight` of a step. One rank's begins it with the first one and ends it with the last one. */
-typedef struct pass_work {
-    struct mgi_stage_run *r;
-    int64_t index;
-    float weight;
-    bool last, begins, ends;
-    T *x, *noise;
-} pass_work;
-
-static void clear_sums(mgi_run *run, struct mgi_stage_run *r, int64_t index)
+/* Of a clip of x. */
+static int64_t latents_of(const struct mgi_stage_run *r, const T *x)
 {
-    mgi_module_zero_grad(&r->tae.module, run);
-    mgi_fill(run, r->sums, 0.0f);
-    mgi_adversary_clear(&r->loss.adversary, run, index);
+    const mgi_tae_config *c = &r->stage.tae;
+    const int64_t f = mgi_tae_factor(c), frames = mgi_tae_latent_frames(c, x->dims[1]);
+    return frames * (x->dims[2] / f) * (x->dims[3] / f) * c->latent_channels;
 }
 
-static void apply(mgi_run *run, struct mgi_stage_run *r, int64_t index)
+static void learn(mgi_run *run, struct mgi_stage_run *r, const mgi_codec_pass *p)
 {
-    mgi_optimizer_apply(&r->optimizer, run);
-    mgi_adversary_apply(&r->loss.adversary, run, index);
-}
-
-static void learn(mgi_run *run, void *user)
-{
-    const pass_work *w = user;
-    struct mgi_stage_run *r = w->r;
-    T *kl, *x = w->x;
-    if (w->begins)
-        clear_sums(run, r, w->index);
+    T *kl, *x = p->x;
     T *h = mgi_tae_encode(run, &r->tae, x);
-    T *z = mgi_posterior(run, h, w->noise, w->weight * (float)r->stage.kl, &kl);
+    T *z = mgi_posterior(run, h, p->noise, p->weight * (float)r->stage.kl, &kl);
     T *y = mgi_tae_decode(run, &r->tae, z);
     if (y && y->dims[1] > x->dims[1])
         y = mgi_slice(run, y, 1, 0, x->dims[1]);
-    mgi_ae_loss_pass(&r->loss, run, w->index, w->weight, w->last, x, y, z, kl, r->sums);
-    if (w->ends)
-        apply(run, r, w->index);
+    mgi_ae_loss_pass(&r->loss, run, p->index, p->weight, p->last, x, y, z, kl, r->step.sums);
 }
 
-/* Of the latents of x, whose first clip is number `row` of the step's. */
-static T *posterior_noise(mgi_run *run, const struct mgi_stage_run *r, int64_t index, int64_t row,
-                          const T *x)
-{
-    const mgi_tae_config *c = &r->stage.tae;
-    int64_t f = mgi_tae_factor(c), frames = mgi_tae_latent_frames(c, x->dims[1]);
-    int64_t each = frames * (x->dims[2] / f) * (x->dims[3] / f) * c->latent_channels;
-    return mgi_random(run, MGK_RANDOM_NORMAL, r->seed, MGI_STREAM_POSTERIOR,
-                      ((uint64_t)index << 32) + (uint64_t)(row * each), 1.0f, 0.0f,
-                      MGI_DIMS(x->dims[0] * each));
-}
-
-/* What a captured pass depends on besides its inputs. */
-static uint64_t pass_key(const pass_work *w)
-{
-    uint64_t kind = mgi_adversary_acts(&w->r->loss.adversary, w->index);
-    uint32_t bits;
-    memcpy(&bits, &w->weight, sizeof bits);
-    kind = kind << 2 | (uint64_t)w->begins << 1 | (uint64_t)w->ends;
-    return mgi_graph_key(mgi_graph_key(kind << 32 | bits, w->x), w->noise);
-}
-
-/* The gradients of pass `i` of the step, whose losses count `weight` in it and are added to r->sums. Captured, where it
- * is the same launches each time: ranks wait for each other. */
-static void pass(mgi_run *run, struct mgi_stage_run *r, int64_t index, int64_t i, float weight,
-                 bool last)
-{
-    bool alone = !r->parallel.comm;
-    pass_work w = {.r = r,
-                   .index = index,
-                   .weight = weight,
-                   .last = last,
-                   .begins = alone && i == 0,
-                   .ends = alone && last};
-    int64_t row = 0;
-    if (alone)
-        mgi_graph_enter(&r->graph);
-    w.x = take_clips(run, r, index, i, &row);
-    w.noise = w.x ? posterior_noise(run, r, index, row, w.x) : NULL;
-    if (alone && run->status == MGEN_OK)
-        mgi_graph_run(&r->graph, run, pass_key(&w), learn, &w);
-    else
-        learn(run, &w);
-    mgi_graph_leave(&r->graph);
-}
-
-static mgen_status update(struct mgi_stage_run *r, int64_t index)
-{
-    const mgi_stage *s = &r->stage;
-    mgi_run run;
-    double flops = r->ctx->device->counts.flops;
-    mgi_run_init(&run, r->ctx, true);
-    mgi_optimizer_begin(&r->optimizer, &run, index);
-    mgi_adversary_begin(&r->loss.adversary, &run, index);
-    if (r->parallel.comm)
-        clear_sums(&run, r, index);
-    for (int64_t i = 0; i < s->accumulate; i++) {
-        int64_t mark = mgi_scope_push(&run);
-        bool last = i == s->accumulate - 1;
-        if (last)
-            mgi_dp_begin(&r->parallel, &run, true);
-        pass(&run, r, index, i, mgi_dp_weight(&r->parallel) / (float)s->accumulate, last);
-        mgi_scope_pop(&run, mark, NULL);
-    }
-    if (r->parallel.comm) {
-        mgi_dp_end(&r->parallel, &run, r->sums);
-        mgi_adversary_end(&r->loss.adversary, &run, index);
-        apply(&run, r, index);
-    }
-    mgi_ok(&run, mgi_device_wait(run.dev));
-    mgen_status status = run.status;
-    if (status == MGEN_OK) {
-        r->updated = index + 1;
-        r->flops = r->ctx->device->counts.flops - flops;
-    }
-    mgi_run_finish(&run);
-    return status;
-}
+static const mgi_codec_kind kind_of_steps = {take_clips, latents_of, learn};
 
 static mgen_status step(struct mgi_stage_run *r, int64_t index, mgen_report *report)
 {
-    const mgi_stage *s = &r->stage;
-    if (r->updated <= index)
-        MGI_TRY(update(r, index));
     float sums[MGI_LOSS_TERMS];
-    mgi_tensor_read(r->sums, 0, sums, MGI_LOSS_TERMS);
-    mgi_stage_report(&r->optimizer, index, sums[MGI_LOSS_TOTAL], report);
+    MGI_TRY(mgi_codec_step_take(&r->step, index, sums));
+    mgi_stage_report(&r->step.optimizer, index, sums[MGI_LOSS_TOTAL], report);
     mgi_ae_loss_report(&r->loss, index, sums, report);
-    mgi_report_add(report, "flops", r->flops);
+    mgi_report_add(report, "flops", r->step.flops);
     if (r->buckets.count > 1)
         mgi_bucket_report(&mgi_buckets_draw(&r->buckets, r->seed, index)->bucket, report);
     MGI_TRY(mgi_stage_check_loss(r->ctx, index, sums[MGI_LOSS_TOTAL]));
-    return mgi_stage_validates(s, index) ? validate(r, report) : MGEN_OK;
+    return mgi_stage_validates(&r->stage, index) ? validate(r, report) : MGEN_OK;
 }
 
 /* Clip i of `count`: held out where there is no end of them, else from all over the dataset. NULL: it cannot be read. */
@@ -504,34 +386,11 @@ static void add_kind(mgi_run *run, struct mgi_stage_run *r, clip_kind kind, mgi_
     }
 }
 
-/* By the averaged weights. */
-static mgen_status add_latents(struct mgi_stage_run *r, mgi_moments *m)
+static void add_latents(mgi_run *run, struct mgi_stage_run *r, void *moments)
 {
-    mgi_run run;
-    mgi_run_init(&run, r->ctx, false);
-    mgi_module_swap_ema(&r->tae.module);
     mgi_prefetch_rest(r->prefetch);
     for (int64_t i = 0; i < kind_count(r); i++)
-        add_kind(&run, r, kind_at(r, i), m);
-    mgi_module_swap_ema(&r->tae.module);
-    mgi_ok(&run, mgi_device_wait(run.dev));
-    mgen_status status = run.status;
-    mgi_run_finish(&run);
-    return status;
-}
-
-static mgen_status measure_latents(struct mgi_stage_run *r)
-{
-    mgi_moments m;
-    MGI_TRY(mgi_moments_init(r->ctx, r->stage.tae.latent_channels, &m));
-    mgen_status status = mgi_comm_together(r->parallel.comm, add_latents(r, &m));
-    if (status == MGEN_OK)
-        status = mgi_moments_share(r->parallel.comm, &m);
-    if (status == MGEN_OK)
-        status =
-            mgi_moments_write(r->ctx, &m, r->tae.latent_shift->value, r->tae.latent_scale->value);
-    mgi_moments_free(r->ctx, &m);
-    return status;
+        add_kind(run, r, kind_at(r, i), moments);
 }
 
 static mgen_status write_model(struct mgi_stage_run *r, const char *dir)
@@ -542,17 +401,8 @@ static mgen_status write_model(struct mgi_stage_run *r, const char *dir)
 
 static void state(struct mgi_stage_run *r, mgi_stage_state *out)
 {
-    bool adversarial = r->stage.gan > 0.0;
-    *out = (mgi_stage_state){.stage = &r->stage,
-                             .seed = r->seed,
-                             .data = r->dataset->kind,
-                             .parent = r->loss.perceptual.hash,
-                             .module = {&r->tae.module, &r->loss.discriminator.module},
-                             .modules = adversarial ? 2 : 1,
-                             .optimizer = &r->optimizer,
-                             .second = adversarial ? &r->loss.adversary.optimizer : NULL,
-                             .position = &r->updated};
-    mgi_stage_ranks(out, NULL, r->parallel.comm);
+    mgi_codec_step_state(&r->step, r->dataset->kind, out);
+    out->parent = r->loss.perceptual.hash;
 }
 
 static mgen_status save(struct mgi_stage_run *r)
@@ -560,7 +410,8 @@ static mgen_status save(struct mgi_stage_run *r)
     mgi_stage_state s;
     state(r, &s);
     if (!r->stage.freeze_encoder)
-        MGI_TRY(mgi_comm_together(s.world, measure_latents(r)));
+        MGI_TRY(mgi_codec_normalise(&r->step, add_latents, r->tae.latent_shift->value,
+                                    r->tae.latent_scale->value));
     return mgi_stage_save(r->ctx, &s, r->dir, write_model, r);
 }
 
