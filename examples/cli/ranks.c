@@ -183,15 +183,9 @@ static void meet_begin(const rank *r)
                  "moviegen %s: rank %d of %d waits for the others at %.300s; Ctrl-C ends it\n",
                  r->command->name, r->index, r->process->size, r->process->meet);
     sigemptyset(&action.sa_mask);
+    interrupt_catch();
     if (size > 0 && !sigaction(SIGALRM, &action, NULL))
         alarm(LATE);
-}
-
-/* Ctrl-C ends the process until then: there is nothing yet that could be stopped in order. */
-static void meet_end(void)
-{
-    alarm(0);
-    interrupt_catch();
 }
 
 static int work_as(rank *r, cli_session *s)
@@ -209,8 +203,15 @@ static int work_as(rank *r, cli_session *s)
     if (p.meet)
         meet_begin(r);
     mgen_status status = mgen_mesh_create(s->ctx, &p, &s->mesh);
-    if (r->process)
-        meet_end();
+    if (p.meet)
+        alarm(0);
+    else if (r->process)
+        interrupt_catch(); /* MPI asks nobody whether to wait on: until now Ctrl-C ended the process */
+    if (status == MGEN_E_CANCELLED && p.meet) {
+        complain(r->command, "rank %d: stopped while it waited for the others at %s", r->index,
+                 p.meet);
+        return STATUS_INTERRUPTED;
+    }
     if (status != MGEN_OK && status != MGEN_E_INVALID && p.meet) { /* not all may know */
         complain(r->command, "rank %d: %s", r->index, mgen_last_error(s->ctx));
         return STATUS_ERROR;

@@ -729,6 +729,20 @@ def test_train_interrupt(w):
     assert "tae.safetensors" in os.listdir(w.path("m"))
 
 
+def test_meeting_interrupt(w):
+    """A rank that waits for one that never comes, the first one and another."""
+    meet = "file://" + w.path("meeting")
+    for rank, kind in ((0, signal.SIGINT), (1, signal.SIGTERM)):
+        words = ["--rank", str(rank), "--ranks", "2", "--meet", meet]
+        with subprocess.Popen([w.program, *long_recipe(w), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            late = process.stderr.readline()
+            assert b"waits for the others" in late, late
+            process.send_signal(kind)
+            out, error = process.communicate(timeout=120)
+        assert process.returncode == 130 and not out, (process.returncode, out, error)
+        assert error.decode() == f"moviegen train: rank {rank}: stopped while it waited for the others at {meet}\n", error
+
+
 # ---- the model that comes with the project ----
 
 def toybox():
