@@ -147,6 +147,9 @@ run() { # what to say, command...
     shift
     [ -n "$dry" ] || "$@"
 }
+told() { # the same, and say if it does not succeed
+    run "$@" || echo "not ok - $1: status $?"
+}
 check() { # the same, and count whether it succeeds
     local what=$1
     if run "$@"; then
@@ -211,19 +214,19 @@ models_on() { # device, stages...
     shift
     [ "$device" = cpu ] || most=${RUN_SECONDS:-40} # one that hangs takes no time of the others
     [ "$device" = cpu ] || # of the CPU it is there
-        run "a film on $device" timeout "$(left "$most")" "$moviegen" generate "a red ball rolls left" "${on[@]}" --json --steps 20 \
+        told "a film on $device" timeout "$(left "$most")" "$moviegen" generate "a red ball rolls left" "${on[@]}" --json --steps 20 \
             -o "$out/film-$device.y4m"
-    run "it edited on $device" timeout "$(left "$most")" "$moviegen" edit "$out/film-cpu.y4m" "make the red ball blue" "${on[@]}" --json \
+    told "it edited on $device" timeout "$(left "$most")" "$moviegen" edit "$out/film-cpu.y4m" "make the red ball blue" "${on[@]}" --json \
         -o "$out/edit-$device.y4m"
-    run "it enlarged on $device" timeout "$(left "$most")" "$moviegen" upsample "$out/film-cpu.y4m" "${on[@]}" --json -o "$out/upsample-$device.y4m"
-    run "a film of a person on $device" timeout "$(left "$most")" "$moviegen" personalize "$models/toybox/photo.png" \
+    told "it enlarged on $device" timeout "$(left "$most")" "$moviegen" upsample "$out/film-cpu.y4m" "${on[@]}" --json -o "$out/upsample-$device.y4m"
+    told "a film of a person on $device" timeout "$(left "$most")" "$moviegen" personalize "$models/toybox/photo.png" \
         "a smiling person in a red shirt walks left on snow" "${on[@]}" --json -o "$out/personalize-$device.y4m"
-    run "its sound on $device" timeout "$(left "$most")" "$moviegen" sound "$out/film-cpu.y4m" -p "a ball bounces" "${on[@]}" --json \
+    told "its sound on $device" timeout "$(left "$most")" "$moviegen" sound "$out/film-cpu.y4m" -p "a ball bounces" "${on[@]}" --json \
         -o "$out/sound-$device.wav"
-    run "a prompt rewritten on $device" logged "$out/rewrite-$device.txt" timeout "$(left "$most")" "$moviegen" rewrite "red ball goes left" \
+    told "a prompt rewritten on $device" logged "$out/rewrite-$device.txt" timeout "$(left "$most")" "$moviegen" rewrite "red ball goes left" \
         "${on[@]}"
     for stage; do
-        run "some steps of training on $device, stage $stage" timeout "$(left "$most")" "$moviegen" train --recipe "$out/recipe.json" \
+        told "some steps of training on $device, stage $stage" timeout "$(left "$most")" "$moviegen" train --recipe "$out/recipe.json" \
             --stage "$stage" --dir "$out/train-$device" --device "$device" --log "$out/$stage-$device.jsonl" --log-every 1 --quiet
     done
 }
@@ -233,10 +236,10 @@ group_models() {
     # The tokenizer that stage clip names lies beside the recipe. Logs of an earlier call would be added to.
     [ -n "$dry" ] || { cp "$here/gpu/recipe.json" "$models/toybox/vocab.json" "$models/toybox/merges.txt" "$out" && rm -f "$out"/*-{cpu,cuda}.jsonl; }
     for name in tuned again; do # the second by what the first has chosen
-        run "a film on cuda, products timed: $name" env MOVIEGEN_CACHE="$out/choices" timeout "$(left)" "$moviegen" generate \
+        told "a film on cuda, products timed: $name" env MOVIEGEN_CACHE="$out/choices" timeout "$(left)" "$moviegen" generate \
             "a red ball rolls left" --model "$models/toybox" --device cuda --autotune --steps 20 -o "$out/film-$name.y4m" --json -q
     done
-    run "a film on cpu" timeout "$(left)" "$moviegen" generate "a red ball rolls left" --model "$models/toybox" --device cpu --steps 20 \
+    told "a film on cpu" timeout "$(left)" "$moviegen" generate "a red ball rolls left" --model "$models/toybox" --device cpu --steps 20 \
         -o "$out/film-cpu.y4m" --json -q
     models_on cpu "${stages[@]}" & # beside the GPU, of which the time is short
     models_on cuda "${stages[@]}"

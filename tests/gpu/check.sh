@@ -15,7 +15,7 @@ result() { # name, whether it is good, what was said
     else
         bad=$((bad + 1))
         echo "not ok $count - $1"
-        echo "$3" | head -n 10 | sed 's/^/#   /'
+        echo "$3" | head -n 30 | sed 's/^/#   /'
     fi
 }
 groups="check models units memcheck bench-ops bench-model errors train"
@@ -64,6 +64,14 @@ for line in "not ok - attention sm90 takes more than . s: it hangs" "not ok - pa
 done
 result "check tells variants that are right, wrong, end or hang, and which cannot be run" $status "$said"
 
+# A program that makes nothing, and once says so.
+# shellcheck disable=SC2016 # of the script that is written
+printf '#!/bin/sh\n[ "$1" != rewrite ] || exit 3\n' >"$folder/programs/moviegen"
+said=$("$folder/gpu.sh" --out "$folder/out" models 2>&1)
+status=$((1 - $?))
+grep -q "^not ok - a prompt rewritten on cpu: status 3" <<<"$said" && [ "$(grep -c "^not ok" <<<"$said")" = 2 ] || status=1
+result "models tells at once what ended badly" $status "$said"
+
 # Unit tests: one is wrong, one hangs, one ends early, the others find no GPU.
 mkdir -p "$folder/tests/unit" "$folder/pack/programs"
 cp -r gpu.sh gpu "$folder/pack"
@@ -91,24 +99,35 @@ if [ -x "$build/examples/cli/moviegen" ]; then
     cp -r "$PWD/../examples/models/toybox" "$played/models/toybox" # smaller films: whether two agree does not depend on it
     sed -i -E 's/"(width|height)": 64/"\1": 32/; s/"frames": 32/"frames": 16/' "$played/models/toybox/pipeline.json"
     sed -i -E 's/"steps": [24]0,/"steps": 2,/; s/"clips": [0-9]+/"clips": 8/; s/"validate_every": [0-9]+/"validate_every": 2/' "$played/gpu/recipe.json"
-    # shellcheck disable=SC2016 # of the script that is written
-    printf '#!/bin/bash\n[[ $* = *cuda* ]] && device=cuda || device=cpu\nMOVIEGEN_CACHE=${MOVIEGEN_CACHE:-%q/cache-$device} exec %q "${@/%%cuda/cpu}"\n' \
-        "$played" "$build/examples/cli/moviegen" >"$played/programs/moviegen" # stages that learn from the same clips encode them once
+    # Of the words only the device becomes another: a folder named after it stays its own, or both would save there at once.
+    # Stages that learn from the same clips encode them once.
+    cat >"$played/programs/moviegen" <<END
+#!/bin/bash
+device=cpu words=()
+for word; do
+    [ "\$word" != cuda ] || device=cuda word=cpu
+    words+=("\$word")
+done
+MOVIEGEN_CACHE=\${MOVIEGEN_CACHE:-$(printf %q "$played")/cache-\$device} exec $(printf %q "$build/examples/cli/moviegen") "\${words[@]}"
+END
     chmod +x "$played/programs/moviegen"
     tar -C "$played" -cJf "$played/programs.tar.xz" programs && rm -r "$played/programs" # as a pack has them
     said=$(GROUP_SECONDS=900 RUN_SECONDS=300 "$played/gpu.sh" --out "$played/out" models 2>&1)
     status=$?
-    grep -q "^1 passed, 0 failed, 0 skipped" <<<"$said" && ! grep -qE "^moviegen|OTHER" <<<"$said" &&
+    grep -q "^1 passed, 0 failed, 0 skipped" <<<"$said" && ! grep -qE "^moviegen|^not ok|OTHER" <<<"$said" &&
         [ "$(grep -c "0.00e+00 in the first" <<<"$said")" = "$(grep -c '^      "name"' gpu/recipe.json)" ] &&
         grep -q "sound: GPU and CPU are inf" <<<"$said" || status=1
     result "models runs each film and each stage, and finds that all agree" $status "$(grep -v "^+" <<<"$said")"
+    [ -d "$played/out/train-cpu" ] && [ -d "$played/out/train-cuda" ] # else they would save in one at the same time
+    result "each device trains in a folder of its own" $? "$(ls "$played/out")"
     cp "$played/out/film-cpu.y4m" "$played/out/edit-cuda.y4m" && rm "$played/out/clip-cuda.jsonl"
     said=$(python3 "$played/gpu/films_and_losses.py" "$played/out" 2>&1)
     [ $? = 1 ] && grep -q "^stage clip: .*No such file" <<<"$said" && grep -q "^17 of 19 agree" <<<"$said"
     result "another film and a stage that did not run are told" $? "$said"
 else
-    count=$((count + 2))
-    echo "ok $((count - 1)) - models runs each film and each stage # SKIP no folder with the program was given"
+    count=$((count + 3))
+    echo "ok $((count - 2)) - models runs each film and each stage # SKIP no folder with the program was given"
+    echo "ok $((count - 1)) - each device has a folder # SKIP no folder with the program was given"
     echo "ok $count - another film is told # SKIP no folder with the program was given"
 fi
 
