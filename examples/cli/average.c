@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { FOLDERS_MAX = 17 /* what is written, and what is averaged */ };
 
@@ -19,6 +20,20 @@ static bool read_weights(const char *text, double *out, int count)
         text = end + 1;
     }
     return true;
+}
+
+/* A model that is there already took longer to train than another name does to type. */
+static bool is_free(const cli_command *self, const char *out)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/pipeline.json", out);
+    if (n < 0 || (size_t)n >= sizeof path || access(path, F_OK) != 0)
+        return true;
+    complain(self,
+             "there is a model in '%s' already, and the first folder is written: give a new one "
+             "for it; usage: moviegen average %s",
+             out, self->usage);
+    return false;
 }
 
 static int average(cli_session *s, const char *const *words, int count, const double *weights,
@@ -62,6 +77,8 @@ static int run(const cli_command *self, int argc, char **argv)
                  count - 1, text);
         return STATUS_USAGE;
     }
+    if (!is_free(self, words[0]))
+        return STATUS_USAGE;
     cli_session s;
     interrupt_catch();
     result = session_open(&s, self, threads, device, false)
@@ -73,7 +90,9 @@ static int run(const cli_command *self, int argc, char **argv)
 
 const cli_command command_average = {
     "average", "average the weights of several models", "OUT IN [IN ...] [options]",
-    "OUT is a model folder that is written, IN model folders of the same networks: their video "
+    "OUT is a new model folder that is written, IN model folders of the same networks: their video "
     "models and text\n"
-    "encoders are averaged, the TAE and the tokenizers must be the same.",
+    "encoders are averaged, the TAE and the tokenizers must be the same. The rewriter is the "
+    "first one's;\n"
+    "upsamplers, editors, personalizers and models of sound are left out.",
     run};

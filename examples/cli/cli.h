@@ -213,8 +213,8 @@ bool session_open(cli_session *s, const cli_command *command, uint32_t threads, 
                   bool autotune);
 /* Whether one was opened yet: before, all ranks meet the same mistakes. */
 bool session_begun(void);
-/* Load a model folder; dir NULL = the default one. False: explained. */
-bool session_load(cli_session *s, const char *dir);
+/* Load a model folder; dir NULL = the default one. What is not STATUS_DONE is explained. */
+int session_load(cli_session *s, const char *dir);
 /* Whether there is one rank: what a model lacks is then not in its folder. On a mesh the library knows why. */
 bool session_alone(const cli_session *s);
 void session_waited(cli_session *s); /* what the library did is over: remove its bar */

@@ -125,8 +125,9 @@ static int look_at_models(cli_session *s, compare_options *o)
         compare_side *side = &o->sides[k];
         if (side->films)
             continue;
-        if (!films_load(s, o, side))
-            return STATUS_ERROR;
+        int result = films_load(s, o, side);
+        if (result != STATUS_DONE)
+            return result;
         side->hash = mgen_pipeline_hash(&s->pipe);
         if (side->rewrite && !s->pipe.rewriter) {
             complain(s->command,

@@ -134,7 +134,7 @@ int films_make(cli_session *s, compare_options *o, const comparison *c, film_set
 int films_find(const cli_command *command, const char *dir, const item_list *items,
                film_set *films);
 /* Load a side's model, unless it is the one that is loaded. False: explained. */
-bool films_load(cli_session *s, compare_options *o, const compare_side *side);
+int films_load(cli_session *s, compare_options *o, const compare_side *side);
 void films_free(film_set *films, size_t items);
 /* A picture of frames has so many of them side by side. */
 uint32_t sprite_columns(uint32_t width, uint32_t height, uint32_t frames);

@@ -434,18 +434,19 @@ static bool same_text(const char *a, const char *b)
     return a && b ? !strcmp(a, b) : a == b;
 }
 
-bool films_load(cli_session *s, compare_options *o, const compare_side *side)
+int films_load(cli_session *s, compare_options *o, const compare_side *side)
 {
     const compare_side *loaded = o->loaded;
     uint32_t solver, schedule, drop_text;
     if (loaded && same_text(loaded->dir, side->dir) &&
         same_text(loaded->sampling.precision, side->sampling.precision))
-        return true;
+        return STATUS_DONE;
     mgen_pipeline_close(&s->pipe);
     s->pipe = (mgen_pipeline)MGEN_PIPELINE_INIT;
     o->loaded = side;
-    return sampling_numbers(s, &side->sampling, &solver, &schedule, &drop_text) &&
-           session_load(s, side->dir);
+    return sampling_numbers(s, &side->sampling, &solver, &schedule, &drop_text)
+               ? session_load(s, side->dir)
+               : STATUS_USAGE;
 }
 
 static void set_times(const cli_command *command, const char *dir, const film_set *films,
@@ -468,8 +469,10 @@ static int make_side(cli_session *s, compare_options *o, const comparison *c, in
         page_film *film = &films->films[i * PLACES + place];
         if (film->name)
             continue;
-        if (!o->sides[k].films && !films_load(s, o, &o->sides[k]))
-            return STATUS_ERROR;
+        if (!o->sides[k].films)
+            result = films_load(s, o, &o->sides[k]);
+        if (result != STATUS_DONE)
+            return result;
         result = interrupted() ? STATUS_INTERRUPTED : make_one(s, o, c, k, i, dir, film);
         films->made += result == STATUS_DONE;
         progress_update(p, films->found + films->made, PLACES * c->items.count, NULL);

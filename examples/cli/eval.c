@@ -95,8 +95,9 @@ static int evaluate(cli_session *s, const eval_options *o)
     progress p;
     if (!sampling_numbers(s, &o->sampling, &params.solver, &params.schedule, &params.drop_text))
         return STATUS_USAGE;
-    if (of_a_model(o) && !session_load(s, o->model))
-        return STATUS_ERROR;
+    int result = of_a_model(o) ? session_load(s, o->model) : STATUS_DONE;
+    if (result != STATUS_DONE)
+        return result;
     params.protocol = o->protocol;
     params.n = o->n;
     params.seed = o->seed;

@@ -152,11 +152,10 @@ static int generate(cli_session *s, const void *options)
     if (!sampling_set(s, &o->sampling, &params))
         return STATUS_USAGE;
     int result = first ? files_check(s, o->out, true, heard(o), o->quiet, &files) : STATUS_DONE;
-    if (result != STATUS_DONE)
-        return result;
-    if (!session_load(s, o->model))
-        return STATUS_ERROR;
-    result = check_more(s, o);
+    if (result == STATUS_DONE)
+        result = session_load(s, o->model);
+    if (result == STATUS_DONE)
+        result = check_more(s, o);
     if (result == STATUS_DONE)
         result = find_prompt(s, o, rewritten, &params.prompt);
     if (result != STATUS_DONE)

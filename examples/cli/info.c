@@ -18,8 +18,11 @@ static int run(const cli_command *self, int argc, char **argv)
     if (result != OPTIONS_OK)
         return result;
     cli_session s;
-    result = STATUS_ERROR;
-    if (session_open(&s, self, threads, device, false) && (!model || session_load(&s, model))) {
+    interrupt_catch();
+    result = session_open(&s, self, threads, device, false) ? STATUS_DONE : STATUS_ERROR;
+    if (result == STATUS_DONE && model)
+        result = session_load(&s, model);
+    if (result == STATUS_DONE) {
         uint64_t peak;
         printf("moviegen %s\n", mgen_version());
         if (model) {
@@ -28,7 +31,6 @@ static int run(const cli_command *self, int argc, char **argv)
                    (unsigned long long)mgen_pipeline_hash(&s.pipe), (double)peak / 1e6);
         }
         printf("kernels\n%s", mgen_context_kernels(s.ctx));
-        result = STATUS_DONE;
     }
     session_close(&s);
     return result;

@@ -59,7 +59,8 @@ static void fill_sample(mgen_plan_params *p)
     static const struct {
         const char *preset;
         uint32_t width, height, frames;
-    } samples[] = {{"7b", 1920, 1088, 14}, {"13b", 0, 0, 750}, {"", 768, 768, 256}};
+    } samples[] = {
+        {"toybox", 64, 64, 32}, {"7b", 1920, 1088, 14}, {"13b", 0, 0, 750}, {"", 768, 768, 256}};
     size_t i = 0;
     while (*samples[i].preset && strcmp(samples[i].preset, p->preset))
         i++;
@@ -126,11 +127,11 @@ static int run(const cli_command *self, int argc, char **argv)
     const cli_option table[] = {
         {"--preset", NULL, OPTION_TEXT, &p.preset, 0, 0, "NAME", "the same as NAME alone"},
         {"--width", "-W", OPTION_U32, &p.width, 16, 65536, "N",
-         "pixels (default 768; 7b: 1920; not of 13b)"},
+         "pixels (default 768; toybox: 64; 7b: 1920; not of 13b)"},
         {"--height", "-H", OPTION_U32, &p.height, 16, 65536, "N",
-         "pixels (default 768; 7b: 1088; not of 13b)"},
+         "pixels (default 768; toybox: 64; 7b: 1088; not of 13b)"},
         {"--frames", "-f", OPTION_U32, &p.frames, 1, 65536, "N",
-         "frames (default 256; 7b: 14); of 13b latents of sound (750)"},
+         "frames (default 256; toybox: 32; 7b: 14); of 13b latents of sound (750)"},
         {"--batch", NULL, OPTION_U32, &p.batch, 1, 65536, "N",
          "samples; on a mesh, of each dp rank in a pass (default 1)"},
         {"--text-tokens", NULL, OPTION_U32, &p.text_tokens, 1, 65536, "N",

@@ -74,7 +74,9 @@ static int remake(cli_session *s, const void *options)
     params.width = r->width;
     params.height = r->height;
     params.guidance = (float)r->guidance;
-    result = session_load(s, r->model) ? make(s, r, &params, clip, &files) : STATUS_ERROR;
+    result = session_load(s, r->model);
+    if (result == STATUS_DONE)
+        result = make(s, r, &params, clip, &files);
     mgen_clip_destroy(clip);
     return result;
 }

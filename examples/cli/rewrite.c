@@ -30,9 +30,10 @@ static int rewrite(cli_session *s, const rewrite_options *o)
     if (!sampling_numbers(s, &o->sampling, &none[0], &none[1], &none[2]))
         return STATUS_USAGE;
     s->shows = !o->quiet;
-    bool loaded = session_load(s, o->model);
+    int result = session_load(s, o->model);
     session_waited(s);
-    int result = loaded ? prompt_rewrite(s, o->prompt, rewritten) : STATUS_ERROR;
+    if (result == STATUS_DONE)
+        result = prompt_rewrite(s, o->prompt, rewritten);
     if (result == STATUS_DONE && o->json) {
         printf("{\"prompt\":");
         json_string(stdout, o->prompt);

@@ -110,7 +110,7 @@ static bool is_model(const char *dir)
     return n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0;
 }
 
-bool session_load(cli_session *s, const char *dir)
+int session_load(cli_session *s, const char *dir)
 {
     static const char *const places[] = {"examples/models/toybox", CLI_DATA_DIR "/models/toybox"};
     const char *from_environment = getenv("MOVIEGEN_MODEL");
@@ -123,13 +123,11 @@ bool session_load(cli_session *s, const char *dir)
         complain(s->command,
                  "no model found in %s nor in %s; give --model DIR or set MOVIEGEN_MODEL",
                  places[0], places[1]);
-        return false;
+        return STATUS_ERROR;
     }
     s->pipe.mesh = s->mesh;
     mgen_status status = mgen_pipeline_open(s->ctx, dir, &s->pipe);
-    if (status != MGEN_OK)
-        complain_library(s, status);
-    return status == MGEN_OK;
+    return status == MGEN_OK ? STATUS_DONE : complain_library(s, status);
 }
 
 bool session_alone(const cli_session *s)

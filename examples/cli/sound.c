@@ -155,8 +155,8 @@ static int work(cli_session *s, const void *options)
         result = files_spare(s, &files, o->context);
     if (result == STATUS_DONE)
         result = read_inputs(s, o, &clip, &before);
-    if (result == STATUS_DONE && !session_load(s, o->model))
-        result = STATUS_ERROR;
+    if (result == STATUS_DONE)
+        result = session_load(s, o->model);
     params.context = before;
     if (result == STATUS_DONE)
         result = make(s, o, &params, clip, &files);

@@ -4,7 +4,10 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct train_options {
     const char *recipe, *stage, *dir, *log, *data, *checkpoint, *resume;
@@ -205,6 +208,26 @@ static int train(cli_session *s, const void *options)
     return interrupted() ? STATUS_INTERRUPTED : STATUS_DONE;
 }
 
+/* Whether a file can be made or written over, or a folder written into: found out before the training, not at its end. */
+static bool can_write(const cli_command *self, const char *path, bool anew)
+{
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash + 1 - path)) : strdup(".");
+    bool there = stat(path, &st) == 0, is_folder = there && S_ISDIR(st.st_mode);
+    const char *asked = is_folder || (there && !anew) ? path : folder, *why = NULL;
+    if (!folder || (is_folder && !anew))
+        why = strerror(folder ? EISDIR : ENOMEM);
+    else if (access(asked, F_OK) != 0 && errno == ENOENT)
+        why = "its folder does not exist; make it first";
+    else if (access(asked, asked == path && !is_folder ? W_OK : W_OK | X_OK) != 0)
+        why = strerror(errno);
+    if (why)
+        complain(self, "cannot write '%s': %s", path, why);
+    free(folder);
+    return !why;
+}
+
 static int run(const cli_command *self, int argc, char **argv)
 {
     train_options o = {.place = {.rank = RANK_UNTOLD},
@@ -257,6 +280,9 @@ static int run(const cli_command *self, int argc, char **argv)
                  self->usage);
         return STATUS_USAGE;
     }
+    if ((o.checkpoint && !can_write(self, o.checkpoint, true)) ||
+        (o.log && !can_write(self, o.log, false)))
+        return STATUS_ERROR;
     return ranks_run(self, &o.place, train, &o);
 }
 

@@ -88,6 +88,8 @@ enum { HANDLES = 2 + MGI_ROLES + MGI_OTHERS };
 
 static const char *const other_name[MGI_OTHERS] = {"upsampler", "editor", "audio model",
                                                    "personalizer"};
+static const char *const other_page[MGI_OTHERS] = {"upsampler", "editor", "audio-model",
+                                                   "personalizer"};
 
 /* Of a struct that has room for all; returns how many there are. */
 static int handles_of(const mgen_pipeline *p, mgi_handle *out[HANDLES])
@@ -126,7 +128,10 @@ static mgen_status lacks_other(mgen_context *ctx, const mgen_pipeline *p, int ot
 {
     char why[MGI_VT_WHY];
     if (!why_left_out(p, other, why))
-        return mgi_fail(ctx, MGEN_E_STATE, "the pipeline lacks its %s", other_name[other]);
+        return mgi_fail(ctx, MGEN_E_STATE,
+                        "the pipeline lacks its %s: take a model that has one, or train one "
+                        "(docs/recipes.md#%s)",
+                        other_name[other], other_page[other]);
     return mgi_fail(ctx, MGEN_E_STATE,
                     "the pipeline lacks its %s, which its mesh cannot share: %s; open it over such "
                     "a mesh, or on one rank",

@@ -236,12 +236,12 @@ static void fill_recipe(mgen_report *report, const mgi_stage_plan *list, int64_t
     mgi_report_add(report, "gpu_days", gpu_days);
 }
 
-/* What cannot be read, or of a single stage planned, is the preset's fault. */
+/* What cannot be read, or of a single stage planned, is the fault of the recipe, which is the preset. */
 static mgen_status of_preset(mgen_context *ctx, mgen_status status)
 {
     return status == MGEN_OK || status == MGEN_E_NO_MEMORY || status == MGEN_E_LIMIT
                ? status
-               : mgi_fail_context(ctx, MGEN_E_INVALID, "preset");
+               : mgi_fail_context(ctx, MGEN_E_INVALID, "the recipe");
 }
 
 static mgen_status plan_stages(mgen_context *ctx, const char *file, const char *stage,

@@ -225,8 +225,9 @@ static int32_t open_file(film *f, const char *path)
     const char *ending = dot ? dot : "";
     if (!any || !(f->of ? mgi_holds_film(any) : any->audio_codec != AV_CODEC_ID_NONE))
         return mgi_told_fail(&f->told, MGEN_E_INVALID,
-                             "FFmpeg knows no %s format with the ending '%s'",
-                             f->of ? "film" : "sound", ending);
+                             "FFmpeg knows no %s format with the ending '%s'; use %s",
+                             f->of ? "film" : "sound", ending,
+                             f->of ? ".mp4, .mkv or .webm" : ".wav, .m4a or .flac");
     if (!container)
         return mgi_told_fail(&f->told, MGEN_E_INVALID,
                              "'%s' is no film format; use .png for pictures and .mp4 for films",

@@ -88,8 +88,9 @@ int32_t mgi_ffmpeg_sound_rate(const char *format_name_hint, int32_t with_film, u
     if (!container || container->audio_codec == AV_CODEC_ID_NONE ||
         (with_film && !mgi_holds_film(container)))
         return mgi_told_fail(&t, MGEN_E_INVALID,
-                             "FFmpeg knows no format of %s with the ending '%s'",
-                             with_film ? "films with sound" : "sound", dot ? dot : "");
+                             "FFmpeg knows no format of %s with the ending '%s'; use %s",
+                             with_film ? "films with sound" : "sound", dot ? dot : "",
+                             with_film ? ".mp4, .mkv or .webm" : ".wav, .m4a or .flac");
     const AVCodec *encoder = choose_encoder(container);
     if (!encoder)
         return no_encoder(&t, container);

@@ -406,8 +406,10 @@ static mgen_status plan_stage(mgen_context *ctx, const char *recipe, const mgi_s
         return mgi_fail(ctx, MGEN_E_UNSUPPORTED, "the planner does not know %ss",
                         mgi_stage_kind_name[s->kind]);
     if (!out->gpus)
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        "it has no \"plan\" that says how many GPUs; say how many");
+        return mgi_fail(
+            ctx, MGEN_E_INVALID,
+            "it has no \"plan\" that says how many GPUs; give it one, or a number for all "
+            "stages (--gpus)");
     if (walked && s->bucket_count)
         take_clip_buckets(s, &all);
     else

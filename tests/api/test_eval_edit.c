@@ -166,7 +166,7 @@ static void test_refused(void **state)
     pipe = open_short(ctx, FRAMES);
     part = pipe;
     part.editor = NULL;
-    refused(ctx, &part, &p, MGEN_E_STATE, "lacks its editor");
+    refused(ctx, &part, &p, MGEN_E_STATE, "docs/recipes.md#editor");
     part = pipe;
     part.tae = NULL;
     refused(ctx, &part, &p, MGEN_E_STATE, "lacks its TAE");

@@ -494,6 +494,7 @@ def test_plan(w):
     expect(w.run("plan", "7b", "--frames", "15"), 1, "15 x 136 x 240", "14 x 136 x 240")
     expect(w.run("plan", "13b", "-W", "64"), 1, "width and height must be 0", "64 x 0")
     assert b"13b, 750 latents of sound, batch 1" in w.run("plan", "13b").stdout
+    assert b"toybox, 64 x 64 pixels, 32 frames" in w.run("plan", "toybox").stdout
     run = w.run("plan", "5b", "--width", "352", "--height", "192")
     expect(run, 0)
     assert all(word in run.stdout for word in (b"optimizer", b"GB", b"352 x 192 pixels, 256 frames")), run.stdout
@@ -624,7 +625,7 @@ def test_train_mistakes(w):
     train(w.recipe(), "video", "m", 1, "video")
     train(w.recipe(), "tae", "no/such/folder", 1, "no/such")
     expect(w.run("train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("m"), "--log",
-                 w.path("nowhere/log.jsonl"), "-q"), 1, "nowhere/log.jsonl")
+                 w.path("nowhere/log.jsonl"), "-q"), 1, "nowhere/log.jsonl", "make it first")
 
 
 def test_train_mesh(w):

@@ -28,6 +28,10 @@ def test_average(w):
     expect(run, 0)
     assert b"the average of 2 models is in" in run.stdout, run.stdout
     expect(w.run("info", "--model", w.path("mean")), 0)
+    # who forgets the first folder does not lose the model that is named first
+    before = {name: open(os.path.join(w.path("mean"), name), "rb").read() for name in os.listdir(w.path("mean"))}
+    expect(w.run("average", w.path("mean"), w.model), 2, "there is a model in", "mean' already", "average OUT IN")
+    assert before == {name: open(os.path.join(w.path("mean"), name), "rb").read() for name in os.listdir(w.path("mean"))}
 
 
 def test_folder_without_a_model(w):
@@ -35,6 +39,15 @@ def test_folder_without_a_model(w):
     expect(w.run("generate", "x", "-o", w.path("x.y4m"), "--model", w.path("no-model")), 1,
            "no-model' is no model folder, or no video model was trained in it yet", "pipeline.json")
     expect(w.run("generate", "x", "-o", w.path("x.y4m"), "--model", w.path("nowhere")), 1, "cannot open the folder", "nowhere")
+
+
+def test_train_writes_where_it_can(w):
+    """Said before the training, not at its end."""
+    expect(w.run("train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("unmade"), "--checkpoint",
+                 w.path("nowhere/state"), "-q"), 1, "nowhere/state", "its folder does not exist; make it first")
+    assert not os.path.exists(w.path("unmade")), os.listdir(w.path("unmade"))
+    expect(w.run("train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("unmade"), "--log", w.folder, "-q"), 1,
+           "Is a directory")
 
 
 def test_misspelt_words(w):
@@ -51,6 +64,17 @@ def test_misspelt_words(w):
 def test_text_without_quotation_marks(w):
     expect(w.run("generate", "a", "red", "ball"), 2, "unexpected 'red': text of several words goes into quotation marks")
     expect(w.run("curate", "a", "b"), 2, "unexpected 'b'; usage")
+
+
+def test_interrupt_while_weights_are_read(w):
+    """Control-C is no failure: the status of one who was stopped, whatever the program was at."""
+    for words in (("generate", PROMPT, "--out", w.path("no.y4m"), "--steps", "1000"), ("eval", "tae", "-n", "100")):
+        with subprocess.Popen([w.program, *words, "--model", check_cli.toybox()], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            check_cli.wait_for(lambda: ".safetensors" in open(f"/proc/{process.pid}/maps", encoding="utf-8", errors="replace").read())
+            process.send_signal(signal.SIGINT)
+            error = process.communicate(timeout=120)[1]
+        assert process.returncode == 130, (words, process.returncode, error)
+    assert not os.path.exists(w.path("no.y4m"))
 
 
 def test_a_rank_that_waits(w):

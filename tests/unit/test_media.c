@@ -545,7 +545,7 @@ static void test_film_refuses(void **state)
     if (!find_plugin(f->ctx))
         skip();
     assert_int_equal(write_quietly(f, "a.xyzzy", &f->clip), MGEN_E_INVALID);
-    assert_message(f, ".xyzzy");
+    assert_message(f, "'.xyzzy'; use .mp4");
     assert_int_equal(write_quietly(f, "a.jpg", &f->clip), MGEN_E_INVALID);
     assert_int_equal(write_quietly(f, "a.wav", &f->clip), MGEN_E_INVALID);
     assert_int_equal(write_quietly(f, "none/a.mp4", &f->clip), MGEN_E_NOT_FOUND);

@@ -274,7 +274,7 @@ static void test_not_planned(void **state)
         const char *name, *why;
         mgi_recipe_machine m;
     } bad[] = {
-        {"plain", "it has no \"plan\" that says how many GPUs", {.gpus = 0}},
+        {"plain", "it has no \"plan\" that says how many GPUs; give it one", {.gpus = 0}},
         {"plain", "a batch of 4 cannot be shared by 3 ranks", {.gpus = 3}},
         {"plain", "the mesh must be dp=4", {.gpus = 4, .mesh = {2, 2, 1, 0}}},
         {"mean", "the planner does not know averages", {.gpus = 1}},

@@ -507,8 +507,10 @@ static void test_plugin_refuses(void **state)
     assert_int_equal(mgi_movie_write(ctx, in_dir("a.gif"), &frames, &t), MGEN_E_INVALID);
     assert_ptr_equal(strstr(ctx->error_text, "cannot write"), ctx->error_text);
     assert_non_null(strstr(ctx->error_text, "films with sound"));
+    assert_non_null(strstr(ctx->error_text, "use .mp4"));
     assert_int_equal(mgi_movie_write(ctx, in_dir("a.flac"), &frames, &t), MGEN_E_INVALID);
     assert_int_equal(mgi_track_write(ctx, in_dir("a.xyz"), &t), MGEN_E_INVALID);
+    assert_non_null(strstr(ctx->error_text, "use .wav"));
     assert_int_equal(mgi_track_write(ctx, "/nonexistent/a.flac", &t), MGEN_E_NOT_FOUND);
     assert_string_equal(ctx->error_text, "cannot write '/nonexistent/a.flac': its folder does not "
                                          "exist; make it first");
