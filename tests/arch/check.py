@@ -6,6 +6,7 @@
 The table of folders in ARCHITECTURE.md is read, not repeated here: tiers, and which folder may open
 files, come from there.
 """
+import glob
 import os
 import re
 import shutil
@@ -264,6 +265,46 @@ def check_licence(root, sources):
             if "SPDX-License-Identifier: MIT" not in read(root, path)[:120]]
 
 
+def anchors_of(page):
+    """What #... may say of a page: its headings, as GitHub names them."""
+    found, names, shown = {}, set(), False
+    for line in page.splitlines():
+        shown ^= line.startswith("```")
+        heading = re.match(r"#+ +(.*)", line)
+        if heading and not shown:
+            text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading.group(1)).strip().lower()
+            name = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+            names.add(f"{name}-{found[name]}" if name in found else name)
+            found[name] = found.get(name, 0) + 1
+    return names
+
+
+def check_links(root, files):
+    """Links of pages, pages that messages and comments name, and files that pages name, are there."""
+    problems, anchors, links = [], {}, 0
+    for path in files:
+        is_page = path.endswith(".md")
+        if not is_page and not path.endswith((".c", ".h", ".py", ".rs", ".sh", ".json")):
+            continue
+        text, here = read(root, path), os.path.dirname(path)
+        to = [(here, link) for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"\w+:", link)] if is_page else []
+        to += [("", link.rstrip(".")) for link in re.findall(r"(?<![\w/.])docs/\w+\.md(?:#[\w-]+)?", text)]
+        for base, link in to:
+            name, _, anchor = link.partition("#")
+            page = os.path.normpath(os.path.join(base, name)) if name else path
+            if not os.path.exists(os.path.join(root, page)):
+                problems.append(f"{path} links to {link}, which is not there")
+            elif anchor and page not in anchors:
+                anchors[page] = anchors_of(read(root, page))
+            if anchor and anchor not in anchors.get(page, {anchor}):
+                problems.append(f"{path} links to {link}: {page} has no such heading")
+        links += len(to)
+        for name in re.findall(r"`((?:lib|docs|tests|examples|kernels|scripts|bindings|include)/[\w./*-]+)`", text) if is_page else []:
+            if not any(glob.glob(os.path.join(root, name + more)) for more in ("", ".c")):  # or a program's name
+                problems.append(f"{path} names {name}, which is not there")
+    return problems if links > 100 else problems + ["too few links were found"]
+
+
 def check_needed(library):
     run = subprocess.run(["readelf", "-d", library], capture_output=True, text=True, check=True)
     needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run.stdout)
@@ -286,6 +327,7 @@ def main():
     report.result("kernels and ops.def agree", check_kernels(root, sources))
     report.result("sizes from outside are multiplied in core/checked.h only", check_products(root, sources))
     report.result("every source names its licence", check_licence(root, sources))
+    report.result("links of pages, and files and pages that are named, are there", check_links(root, files))
     checks = (("the library needs libc, libm and libz only", lambda: check_needed(library)),)
     if library and os.path.isfile(library) and launchers_in(library) is None:
         report.skip("every launcher in the library is listed in ops.def", "its symbols are stripped")
