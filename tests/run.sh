@@ -10,7 +10,7 @@
 #   abi      the public interface: layout, symbols, manual, old clients (tests/abi)
 #   cli      the moviegen program: messages, exit statuses, outputs
 #   bindings the library from other languages
-#   examples the examples and the programs of README.md, from an installed copy
+#   examples the examples and the programs of README.md and docs, from an installed copy
 #   asan     unit again, but for some long programs, with AddressSanitizer and UBSan in all but the kernels
 #   emulated the kernels for GPUs and a context on one, played by the host; faults planted in them  (--medium)
 #   emulated-asan  these kernels with AddressSanitizer and UBSan  (--medium)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The examples, hosts in other languages and the programs of README.md, from an installed copy.
+"""The examples, hosts in other languages and the programs of README.md and docs, from an installed copy.
 
     check.py BUILD_FOLDER       prints TAP
 
@@ -393,6 +393,10 @@ def test_readme_python(world):
 
 def test_readme_rust(world):
     assert readme.run_rust(world) == readme.film_of_c(world), "Rust's film is another one than C's"
+
+
+def test_pages_of_docs(world):
+    readme.run_pages(world)
 
 
 def run_case(number, case, world):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The programs that README.md shows: taken from its very text, built against an installed copy and run."""
+"""The programs that README.md and the pages in docs show: taken from their very text, built against an installed copy and run."""
+import glob
 import os
 import re
 import shutil
@@ -82,3 +83,28 @@ def run_rust(world):
     built = world.run(cargo, "build", "--offline", "--quiet", cwd=path, env={"CARGO_TARGET_DIR": path + "/target"})
     assert built.returncode == 0, f"cargo: {built.stderr.strip()}"
     return film(world, path, world.run(os.path.join(path, "target", "debug", "film"), cwd=path))
+
+
+def run_pages(world):
+    """Each piece of C in docs, as the inside of a program; it finds films of the names that it reads, and says nothing."""
+    path = folder(world, "pages")
+    made = film_of_c(world)
+    for name in ("film.mp4", "small.mp4"):
+        with open(os.path.join(path, name), "wb") as f:
+            f.write(made)
+    shown = 0
+    for page in sorted(glob.glob(os.path.join(world.root, "docs", "*.md"))):
+        with open(page, encoding="utf-8") as f:
+            pieces = re.findall(r"^```c\n(.*?)^```$", f.read(), re.S | re.M)
+        for piece in pieces:
+            shown += 1
+            source = write(path, f"piece{shown}.c", "#include <moviegen.h>\n#include <stdio.h>\nint main(void)\n{\n{\n" + piece +
+                           "}\nreturn 0;\n}\n")
+            program = world.compile(source, f"piece{shown}", folder=path)
+            if page.endswith("parallel.md") or not world.plugin:  # of a run of several ranks; of .mp4
+                continue
+            run = world.run(program, cwd=path)
+            assert run.returncode == 0 and not run.stderr, f"{page}: it ended with {run.returncode}: {run.stderr.strip()}"
+    assert shown > 4, "too few were found"
+    for name in ("edited.mp4", "large.mp4", "heard.mp4") if world.plugin else ():
+        assert os.path.getsize(os.path.join(path, name)) > 1000, name
