@@ -305,6 +305,18 @@ def check_links(root, files):
     return problems if links > 100 else problems + ["too few links were found"]
 
 
+def check_program(root, files):
+    """README.md shows each command of the program, docs/program.md each variable of the environment."""
+    shown, told = read(root, "README.md"), read(root, "docs/program.md")
+    commands = re.findall(r"&command_(\w+)", read(root, "examples/cli/main.c"))
+    variables = {name for path in files if path.startswith(("examples/cli/", "bindings/python/moviegen/", "bindings/rust/moviegen-sys/"))
+                 and path.endswith((".c", ".py", ".rs")) for name in re.findall(r'"(MOVIEGEN_[A-Z_]+)"', read(root, path))}
+    problems = [f"README.md does not show moviegen {name}" for name in commands if f"    moviegen {name} " not in shown + " "
+                and f"    moviegen {name}\n" not in shown]
+    problems += [f"docs/program.md does not tell of {name}" for name in sorted(variables) if f"`{name}`" not in told]
+    return problems if len(commands) > 10 and len(variables) > 5 else problems + ["too few commands and variables were found"]
+
+
 def check_needed(library):
     run = subprocess.run(["readelf", "-d", library], capture_output=True, text=True, check=True)
     needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run.stdout)
@@ -328,6 +340,7 @@ def main():
     report.result("sizes from outside are multiplied in core/checked.h only", check_products(root, sources))
     report.result("every source names its licence", check_licence(root, sources))
     report.result("links of pages, and files and pages that are named, are there", check_links(root, files))
+    report.result("pages tell of each command and variable of the program", check_program(root, files))
     checks = (("the library needs libc, libm and libz only", lambda: check_needed(library)),)
     if library and os.path.isfile(library) and launchers_in(library) is None:
         report.skip("every launcher in the library is listed in ops.def", "its symbols are stripped")
