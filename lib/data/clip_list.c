@@ -59,7 +59,7 @@ static mgen_status take_line(mgen_context *ctx, const char *what, int64_t number
     if (size > MGI_CLIP_LIST_LINE_MAX)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "'%s', line %lld: it is longer than %d bytes", what,
                         (long long)number, MGI_CLIP_LIST_LINE_MAX);
-    status = mgi_json_parse(ctx, "line", text, size, &root);
+    status = mgi_json_parse(ctx, "its JSON", text, size, &root);
     if (status == MGEN_OK) {
         status = take(ctx, root, out, kept);
         mgi_json_free(ctx, root);

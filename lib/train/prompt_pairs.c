@@ -54,7 +54,7 @@ static mgen_status add(mgen_context *ctx, mgi_prompt_pairs *p, int64_t *room, co
     char **pair = p->text + 2 * p->count;
     pair[0] = pair[1] = NULL;
     p->count++;
-    MGI_TRY(mgi_json_parse(ctx, "line", line, size, &root));
+    MGI_TRY(mgi_json_parse(ctx, "its JSON", line, size, &root));
     mgen_status status = take_pair(ctx, root, &pair[0], &pair[1]);
     mgi_json_free(ctx, root);
     return status;

@@ -718,7 +718,8 @@ static mgen_status find_stage(mgen_context *ctx, const mgi_json *root, const cha
         snprintf(known + used, sizeof known - used, "%s\"%.63s\"", used ? ", " : "", text);
     }
     if (!found)
-        return mgi_fail(ctx, MGEN_E_INVALID, "has no stage \"%.63s\"; it has %s", name, known);
+        return mgi_fail(ctx, MGEN_E_INVALID, "has no stage \"%.63s\"; it has %s", name,
+                        *known ? known : "none");
     mgen_status status = read_stage(ctx, found, out);
     return status == MGEN_OK
                ? status

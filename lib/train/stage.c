@@ -277,7 +277,9 @@ mgen_status mgi_stage_needs(mgen_context *ctx, const mgi_stage *stage, mgen_stat
 {
     return status == MGEN_E_NOT_FOUND
                ? mgi_fail_context(ctx, MGEN_E_STATE,
-                                  "stage \"%s\" needs the model of an earlier stage", stage->name)
+                                  "stage \"%s\" needs the model of an earlier stage, trained "
+                                  "into the same folder",
+                                  stage->name)
                : status;
 }
 

@@ -190,7 +190,7 @@ static void test_stage(void **state)
     const mgi_stage_params params = {.stage = &stage, .dir = folder, .seed = 5};
     strcpy(stage.average[2], "nowhere");
     assert_int_equal(kind->create(ctx, &params, &run), MGEN_E_STATE);
-    assert_said("needs the model of an earlier stage");
+    assert_said("needs the model of an earlier stage, trained into the same folder");
 }
 
 static int open_all(void **state)

@@ -600,7 +600,7 @@ static void test_root(void **state)
         {ROOT(",\"stages\":[],\"more\":1"), MGEN_E_CORRUPT, "unknown key \"more\""},
         {ROOT(",\"stages\":[1]"), MGEN_E_CORRUPT, "an entry that is not an object"},
         {ROOT(",\"stages\":[{}]"), MGEN_E_CORRUPT, "\"name\" is missing"},
-        {ROOT(",\"stages\":[]"), MGEN_E_INVALID, "has no stage \"one\""},
+        {ROOT(",\"stages\":[]"), MGEN_E_INVALID, "has no stage \"one\"; it has none"},
         {ROOT(",\"stages\":[{\"name\":\"two\"},{\"name\":\"ten\"}]"), MGEN_E_INVALID,
          "it has \"two\", \"ten\""},
         {ROOT(",\"stages\":[{\"name\":\"one\"},{\"name\":\"one\"}]"), MGEN_E_CORRUPT,

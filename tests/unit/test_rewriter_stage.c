@@ -220,7 +220,7 @@ static void test_bad_files(void **state)
         {"{\"prompt\":\"\",\"caption\":\"b\"}\n", "line 1: \"prompt\" has 0 bytes"},
         {"\n\n{\"prompt\":\"a\",\"caption\":\"b\",\"c\":1}", "line 3: "},
         {"{\"prompt\":\"a\",\"caption\":3}", "\"caption\""},
-        {"{\"prompt\":\"a\",", "line 1: "},
+        {"{\"prompt\":\"a\",", "line 1: its JSON: line 1, "},
     };
     (void)state;
     mgi_stage stage;
