@@ -195,7 +195,8 @@ int key_folder(const cli_command *command, const char *dir)
         return STATUS_DONE;
     DIR *d = problem == EEXIST ? opendir(dir) : NULL;
     if (!d) {
-        complain(command, "cannot make the folder '%s': %s", dir, strerror(problem));
+        complain(command, "cannot make the folder '%s': %s%s", dir, strerror(problem),
+                 problem == ENOENT ? "; make the folder that it is to be in first" : "");
         return STATUS_ERROR;
     }
     bool empty = true;

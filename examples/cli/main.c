@@ -5,6 +5,7 @@
  * Ctrl-C. Errors are one line on stderr. */
 #include "cli.h"
 
+#include <signal.h>
 #include <string.h>
 
 static const cli_command *const commands[] = {
@@ -63,6 +64,7 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* too large a file is an error that is told */
     int status = run(argc, argv);
     if (fflush(stdout) || ferror(stdout)) {
         complain(NULL, "could not write to the standard output");

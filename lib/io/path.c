@@ -35,6 +35,7 @@ static mgen_status fail_errno(mgen_context *ctx, const char *what, const char *p
     case ENOENT:
     case ENOTDIR:
         code = MGEN_E_NOT_FOUND;
+        help = *what == 'm' ? "; make the folder that it is to be in first" : "";
         break;
     case ENOSPC:
         code = MGEN_E_NO_SPACE;

@@ -623,7 +623,7 @@ def test_train_mistakes(w):
     train(w.path("broken.json"), "tae", "m", 1, "broken.json")
     train(w.recipe(), "sound", "m", 1, "sound", "tae", "video")
     train(w.recipe(), "video", "m", 1, "video")
-    train(w.recipe(), "tae", "no/such/folder", 1, "no/such")
+    train(w.recipe(), "tae", "no/such/folder", 1, "no/such", "make the folder that it is to be in first")
     expect(w.run("train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("m"), "--log",
                  w.path("nowhere/log.jsonl"), "-q"), 1, "nowhere/log.jsonl", "make it first")
 

@@ -7,6 +7,7 @@ cannot be written, of a folder that is none, of words that are not quite its own
 On a tiny model that the program trains here first, in seconds.
 """
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -48,6 +49,15 @@ def test_train_writes_where_it_can(w):
     assert not os.path.exists(w.path("unmade")), os.listdir(w.path("unmade"))
     expect(w.run("train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("unmade"), "--log", w.folder, "-q"), 1,
            "Is a directory")
+
+
+def test_a_limit_of_file_sizes(w):
+    """Told as a full disk is; nothing half written stays."""
+    os.mkdir(w.path("small"))
+    run = subprocess.run([w.program, "generate", PROMPT, "--model", w.need_model(), "--out", w.path("small/a.y4m"), "-q", *FAST], check=False,
+                         capture_output=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)))
+    expect(run, 1, "small/a.y4m", "limits the size of files")
+    assert os.listdir(w.path("small")) == [], os.listdir(w.path("small"))
 
 
 def test_misspelt_words(w):
