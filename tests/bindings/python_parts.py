@@ -88,6 +88,7 @@ def test_noise_and_schedules(world):
     raises(moviegen.InvalidError, moviegen.noise, world.context, 5, (2, 4))
     raises(moviegen.InvalidError, moviegen.noise, world.context, -1, (1, 1, 1, 1), holds="seed")
     assert moviegen.schedule(4, "linear") == [0, 0.25, 0.5, 0.75, 1]
+    assert moviegen.schedule(9, "linear-quadratic-1000") == moviegen.schedule(9, "linear_quadratic_1000")  # as the program has it
     for steps in (0, -1, 1001):
         raises(moviegen.InvalidError, moviegen.schedule, steps, holds="steps")
     raises(moviegen.InvalidError, moviegen.schedule, 4, "cubic", holds="kind")

@@ -27,10 +27,11 @@ _WORDS = {"f": "float32", "B": "bytes"}
 
 
 def number_of(names: Dict[str, int], name: str, what: str) -> int:
-    """A constant by its short name."""
-    if not isinstance(name, str) or name not in names:
+    """A constant by its short name, with _ or, as the program has it, with - between words."""
+    found = names.get(name.replace("-", "_")) if isinstance(name, str) else None
+    if found is None:
         raise InvalidError(f"{what} is {name!r}; it must be one of {', '.join(map(repr, names))}")
-    return names[name]
+    return found
 
 
 class Borrowed(NamedTuple):
