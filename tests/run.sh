@@ -263,6 +263,7 @@ suite_cli() {
     build_plain || return
     begin_tap cli 600 "$python" tests/cli/check_cli.py build-test/examples/cli/moviegen
     begin_tap folders 600 "$python" tests/cli/check_folders.py build-test/examples/cli/moviegen
+    begin_tap plan 600 "$python" tests/cli/check_plan.py build-test/examples/cli/moviegen
     begin_tap memory 600 "$python" tests/cli/check_memory.py build-test/examples/cli/moviegen
     begin_tap upsample 600 "$python" tests/cli/check_upsample.py build-test/examples/cli/moviegen
     begin_tap edit 600 "$python" tests/cli/check_edit.py build-test/examples/cli/moviegen
