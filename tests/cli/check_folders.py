@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The moviegen program makes model folders of model folders: moviegen average, moviegen convert; and what it says of one that
-cannot be written, of a folder that is none, of words that are not quite its own, and of ranks that do not come.
+cannot be written, of a folder that is none, and of words that are not quite its own.
 
     check_folders.py PROGRAM        prints TAP
 
@@ -85,19 +85,6 @@ def test_interrupt_while_weights_are_read(w):
             error = process.communicate(timeout=120)[1]
         assert process.returncode == 130, (words, process.returncode, error)
     assert not os.path.exists(w.path("no.y4m"))
-
-
-def test_a_rank_that_waits(w):
-    """It says for whom, and control-C ends it."""
-    words = [w.program, "generate", "x", "--rank", "0", "--ranks", "2", "--meet", "file://" + w.path("meeting")]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=w.folder) as rank:
-        try:
-            said = rank.stderr.readline().decode()
-            assert said.startswith("moviegen generate: rank 0 of 2 waits for the others at file://"), said
-            rank.send_signal(signal.SIGINT)
-            assert rank.wait(60) == -signal.SIGINT, rank.returncode
-        finally:
-            rank.kill()
 
 
 def film_of(w, model, name, *options):
