@@ -7,6 +7,7 @@
 #include "data/dataset_sound.h"
 #include "task/film_features.h"
 #include "task/ranks.h"
+#include "train/kept.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -150,67 +151,40 @@ static uint64_t key_of(const work *w)
     return kernels ? mgi_hash64(kernels, strlen(kernels), hash) : hash;
 }
 
-static uint64_t check_of(const mgi_audio_clips *c, const void *values, const void *features)
+/* How many there are. */
+static int parts_of(const mgi_audio_clips *c, mgi_st_source parts[2])
 {
-    const size_t all = (size_t)(c->clips + c->held) * sizeof(float);
-    uint64_t hash = mgi_hash64(values, all * (size_t)size_of(c), 0);
-    return features ? mgi_hash64(features, all * (size_t)features_of(c), hash) : hash;
-}
-
-static bool fits(const mgi_st_entry *e, int64_t clips, int64_t size)
-{
-    return e && e->dtype == MGI_ST_F32 && e->rank == 2 && e->dims[0] == clips && e->dims[1] == size;
+    const int64_t all = c->clips + c->held;
+    parts[0] = (mgi_st_source){"latents", MGI_ST_F32, 2, {all, size_of(c)}, c->values};
+    parts[1] = (mgi_st_source){"features", MGI_ST_F32, 2, {all, features_of(c)}, c->features};
+    return c->features ? 2 : 1;
 }
 
 static mgen_status load(const work *w)
 {
     const mgi_audio_clips *c = w->c;
-    const int64_t all = c->clips + c->held;
-    char check[32];
+    const mgi_st_entry *found[MGI_KEPT_PARTS_MAX];
+    mgi_st_source parts[2];
     mgi_st_file st;
-    MGI_TRY(mgi_st_open(w->cache, NULL, w->path, &st));
-    const mgi_st_entry *values = mgi_st_find(&st, "latents");
-    const mgi_st_entry *features = c->features ? mgi_st_find(&st, "features") : NULL;
-    const mgi_json *said = st.metadata ? mgi_json_find(st.metadata, "check") : NULL;
-    bool good = said && fits(values, all, size_of(c)) &&
-                (!c->features || fits(features, all, features_of(c)));
-    if (good) {
-        snprintf(check, sizeof check, "%016" PRIx64,
-                 check_of(c, values->data, features ? features->data : NULL));
-        good = !strcmp(check, said->s);
-    }
-    if (good) {
-        memcpy(c->values, values->data, values->bytes);
-        if (features)
-            memcpy(c->features, features->data, features->bytes);
-    }
+    const int count = parts_of(c, parts);
+    MGI_TRY(mgi_kept_open(w->cache, w->path, "encoded sounds", parts, count, &st, found));
+    memcpy(c->values, found[0]->data, found[0]->bytes);
+    if (c->features)
+        memcpy(c->features, found[1]->data, found[1]->bytes);
     mgi_st_close(w->cache, &st);
-    return good
-               ? MGEN_OK
-               : mgi_fail(w->cache, MGEN_E_CORRUPT, "the encoded sounds '%s' are damaged", w->path);
+    return MGEN_OK;
 }
 
 static mgen_status store(const work *w)
 {
-    const mgi_audio_clips *c = w->c;
-    const int64_t all = c->clips + c->held;
-    char check[32];
-    const mgi_st_source sources[] = {
-        {"latents", MGI_ST_F32, 2, {all, size_of(c)}, c->values},
-        {"features", MGI_ST_F32, 2, {all, features_of(c)}, c->features},
-    };
-    const char *const metadata[] = {"format", "moviegen-audio", "check", check};
-    snprintf(check, sizeof check, "%016" PRIx64, check_of(c, c->values, c->features));
-    MGI_TRY(mgi_dir_make(w->cache, w->q->cache_dir));
-    return mgi_st_write(w->cache, w->path, sources, c->features ? 2 : 1, metadata, 2);
+    mgi_st_source parts[2];
+    const int count = parts_of(w->c, parts);
+    return mgi_kept_write(w->cache, w->q->cache_dir, w->path, "moviegen-audio", parts, count);
 }
 
 static bool load_cached(const work *w)
 {
-    mgen_status status = w->cache ? load(w) : MGEN_E_NOT_FOUND;
-    if (status != MGEN_OK && status != MGEN_E_NOT_FOUND)
-        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; they are made again", w->cache->error_text);
-    return status == MGEN_OK;
+    return mgi_kept_there(w->ctx, w->cache, w->cache ? load(w) : MGEN_E_NOT_FOUND);
 }
 
 /* -- ranks -------------------------------------------------------------------------------------- */

@@ -6,11 +6,11 @@
 #include "core/hash.h"
 #include "core/pool.h"
 #include "data/folder_scores.h"
-#include "io/safetensors.h"
 #include "model/tae_tiles.h"
 #include "task/ranks.h"
 #include "tensor/device.h"
 #include "train/back.h"
+#include "train/kept.h"
 #include "train/prefetch.h"
 
 #include <inttypes.h>
@@ -368,15 +368,15 @@ static uint64_t key_of(const work *w)
     return kernels ? mgi_hash64(kernels, strlen(kernels), hash) : hash;
 }
 
-static uint64_t check_of(const mgi_latents *l, const void *train, const void *held)
+/* Those to train on, then those held out. */
+static void parts_of(const mgi_latents *l, mgi_st_source parts[2])
 {
-    size_t each = (size_t)l->step * sizeof(float);
-    return mgi_hash64(held, (size_t)l->held * each, mgi_hash64(train, (size_t)l->clips * each, 0));
-}
-
-static bool fits(const mgi_st_entry *e, int64_t clips, int64_t size)
-{
-    return e && e->dtype == MGI_ST_F32 && e->rank == 2 && e->dims[0] == clips && e->dims[1] == size;
+    parts[0] = (mgi_st_source){"train", MGI_ST_F32, 2, {l->clips, l->step}, l->values};
+    parts[1] = (mgi_st_source){"held",
+                               MGI_ST_F32,
+                               2,
+                               {l->held, l->step},
+                               l->values ? l->values + l->clips * l->step : NULL};
 }
 
 /* The file is this clips' from now on. */
@@ -400,21 +400,15 @@ static mgen_status copy_values(const work *w, const mgi_st_entry *train, const m
 static mgen_status load(const work *w)
 {
     mgi_latents *l = w->l;
-    char check[32];
+    mgi_st_source parts[2];
     mgi_st_file st;
-    MGI_TRY(mgi_st_open(w->cache, NULL, w->path, &st));
-    const mgi_st_entry *train = mgi_st_find(&st, "train"), *held = mgi_st_find(&st, "held");
-    const mgi_json *said = st.metadata ? mgi_json_find(st.metadata, "check") : NULL;
-    bool good = said && fits(train, l->clips, l->step) && fits(held, l->held, l->step);
-    if (good) {
-        snprintf(check, sizeof check, "%016" PRIx64, check_of(l, train->data, held->data));
-        good = !strcmp(check, said->s);
-    }
+    const mgi_st_entry *found[MGI_KEPT_PARTS_MAX];
+    parts_of(l, parts);
+    MGI_TRY(mgi_kept_open(w->cache, w->path, "encoded clips", parts, 2, &st, found));
+    const mgi_st_entry *train = found[0], *held = found[1];
     mgen_status status = MGEN_OK;
-    if (!good)
-        status = mgi_fail(w->cache, MGEN_E_CORRUPT, "the encoded clips '%s' are damaged", w->path);
-    else if (st.file.mapped && held->data == train->data + train->bytes &&
-             (uintptr_t)train->data % _Alignof(float) == 0)
+    if (st.file.mapped && held->data == train->data + train->bytes &&
+        (uintptr_t)train->data % _Alignof(float) == 0)
         take_file(w, &st.file, train->data);
     else if (!l->values)
         status = copy_values(w, train, held);
@@ -424,17 +418,9 @@ static mgen_status load(const work *w)
 
 static mgen_status store(const work *w)
 {
-    const mgi_latents *l = w->l;
-    const float *held = l->values + l->clips * l->step;
-    char check[32];
-    const mgi_st_source sources[] = {
-        {"train", MGI_ST_F32, 2, {l->clips, l->step}, l->values},
-        {"held", MGI_ST_F32, 2, {l->held, l->step}, held},
-    };
-    const char *const metadata[] = {"format", "moviegen-latents", "check", check};
-    snprintf(check, sizeof check, "%016" PRIx64, check_of(l, l->values, held));
-    MGI_TRY(mgi_dir_make(w->cache, w->q->cache_dir));
-    return mgi_st_write(w->cache, w->path, sources, 2, metadata, 2);
+    mgi_st_source parts[2];
+    parts_of(w->l, parts);
+    return mgi_kept_write(w->cache, w->q->cache_dir, w->path, "moviegen-latents", parts, 2);
 }
 
 /* Instructions and tasks, which cost nothing to draw again, and a folder has read. */
@@ -568,10 +554,7 @@ static mgen_status find_path(work *w)
 
 static bool load_cached(const work *w)
 {
-    mgen_status status = w->cache ? load(w) : MGEN_E_NOT_FOUND;
-    if (status != MGEN_OK && status != MGEN_E_NOT_FOUND)
-        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; they are made again", w->cache->error_text);
-    return status == MGEN_OK;
+    return mgi_kept_there(w->ctx, w->cache, w->cache ? load(w) : MGEN_E_NOT_FOUND);
 }
 
 /* What edits have beside their latents: each rank by itself, but the black film's, whose bits are the first one's. `read`: the

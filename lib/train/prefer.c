@@ -9,8 +9,12 @@
 #include "task/codec.h"
 #include "task/generate.h"
 #include "task/ranks.h"
+#include "tensor/device.h"
+#include "train/kept.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { TOGETHER = 8 /* films of a request */ };
@@ -21,11 +25,15 @@ typedef struct work {
     const mgi_prefer_request *q;
     mgi_preferred *out;
     uint8_t *pixels;
-    double asked, seen;
+    float *prompts; /* the numbers of those whose films are learnt from */
+    double seen;
     int64_t made;
     int rank, ranks;
     bool
         together; /* ranks share the work of each film, whose frames the first one gets; else they share prompts */
+    mgen_context *
+        cache; /* of the first rank, where failures are told that do not matter; NULL: there is none */
+    char path[MGI_PATH_MAX + 1];
 } work;
 
 void mgi_prefer_free(mgen_context *ctx, mgi_preferred *p)
@@ -113,6 +121,24 @@ static mgen_status make_prompt(work *w, int64_t prompt, const char *caption, dou
     return MGEN_OK;
 }
 
+static void tell(const work *w, int64_t prompt, char caption[MGI_CAPTION_SIZE])
+{
+    uint32_t pick[4];
+    mgi_philox(w->q->seed, MGI_STREAM_SAMPLE, (UINT64_C(1) << 41) + (uint64_t)prompt, pick);
+    mgi_dataset_told(w->q->captions, w->q->first + (uint64_t)prompt, pick[0], caption);
+}
+
+/* The films of a prompt, behind those that are there, are learnt from. */
+static void add_prompt(work *w, int64_t prompt, const char *caption)
+{
+    const int64_t films = w->q->recipe->films;
+    mgi_preferred *p = w->out;
+    for (int64_t i = 0; i < films; i++)
+        strcpy(p->captions[p->count + i], caption);
+    w->prompts[p->count / films] = (float)prompt; /* less than 2^24 */
+    p->count += films;
+}
+
 /* Collective. */
 static mgen_status take_prompt(work *w, int64_t prompt)
 {
@@ -121,9 +147,7 @@ static mgen_status take_prompt(work *w, int64_t prompt)
     const int root = w->together ? 0 : (int)(prompt % w->ranks);
     double scores[MGI_PREFER_FILMS_MAX];
     char caption[MGI_CAPTION_SIZE];
-    uint32_t pick[4];
-    mgi_philox(w->q->seed, MGI_STREAM_SAMPLE, (UINT64_C(1) << 41) + (uint64_t)prompt, pick);
-    mgi_dataset_told(w->q->captions, w->q->first + (uint64_t)prompt, pick[0], caption);
+    tell(w, prompt, caption);
     mgen_status status =
         w->together || w->rank == root ? make_prompt(w, prompt, caption, scores) : MGEN_OK;
     MGI_TRY(mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL));
@@ -136,13 +160,129 @@ static mgen_status take_prompt(work *w, int64_t prompt)
     for (int64_t i = 0; i < recipe->films; i++)
         w->seen += scores[i];
     w->made += recipe->films;
-    if (!mgi_prefer_weigh(scores, recipe->films, p->preference + p->count))
-        return MGEN_OK;
-    for (int64_t i = 0; i < recipe->films; i++)
-        strcpy(p->captions[p->count + i], caption);
-    p->count += recipe->films;
+    if (mgi_prefer_weigh(scores, recipe->films, p->preference + p->count))
+        add_prompt(w, prompt, caption);
     return MGEN_OK;
 }
+
+/* ---- the cache ------------------------------------------------------------------------------------ */
+
+static uint64_t key_of(const work *w)
+{
+    const mgi_prefer_request *q = w->q;
+    const mgi_prefer_recipe *r = q->recipe;
+    const mgi_clip_shape *c = &q->networks->clip;
+    const mgi_vt *video = q->networks->video;
+    const mgi_mesh_shape m = w->together ? video->mesh->shape : (mgi_mesh_shape){0};
+    const uint64_t numbers[] = {q->made_by,
+                                q->captions->identity,
+                                q->first,
+                                q->seed,
+                                (uint64_t)r->prompts,
+                                (uint64_t)r->films,
+                                (uint64_t)r->steps,
+                                (uint64_t)c->width,
+                                (uint64_t)c->height,
+                                (uint64_t)c->frames,
+                                (uint64_t)c->fps,
+                                (uint64_t)w->out->size,
+                                (uint64_t)m.dp,
+                                (uint64_t)m.cp,
+                                (uint64_t)m.tp,
+                                (uint64_t)video->module.dtype};
+    const char *kernels = w->ctx->device->kernels_text;
+    uint64_t hash = mgi_hash64(numbers, sizeof numbers, 3);
+    hash = mgi_hash64(&r->guidance_to, sizeof r->guidance_to, hash);
+    return kernels ? mgi_hash64(kernels, strlen(kernels), hash) : hash;
+}
+
+static mgen_status open_cache(work *w)
+{
+    char name[64];
+    if (!w->q->cache_dir || w->rank)
+        return MGEN_OK;
+    MGI_TRY(mgi_context_private(w->ctx, &w->cache));
+    snprintf(name, sizeof name, "preferred-%016" PRIx64 ".safetensors", key_of(w));
+    return mgi_path_join(w->ctx, w->q->cache_dir, name, w->path, sizeof w->path);
+}
+
+enum { LATENTS, PREFERENCES, PROMPTS, PARTS };
+_Static_assert((int)PARTS <= (int)MGI_KEPT_PARTS_MAX, "they can be kept");
+
+/* Of `prompts` of them, or as many as there are. */
+static void parts_of(const work *w, int64_t prompts, mgi_st_source parts[PARTS])
+{
+    const mgi_preferred *p = w->out;
+    const int64_t films = w->q->recipe->films;
+    parts[LATENTS] =
+        (mgi_st_source){"latents", MGI_ST_F32, 2, {prompts, films * p->size}, p->latents};
+    parts[PREFERENCES] =
+        (mgi_st_source){"preferences", MGI_ST_F32, 2, {prompts, films}, p->preference};
+    parts[PROMPTS] = (mgi_st_source){"prompts", MGI_ST_F32, 2, {prompts, 1}, w->prompts};
+}
+
+/* How many prompts there are is how many rows they have. */
+static mgen_status load(work *w, int64_t *count)
+{
+    mgi_st_source parts[PARTS];
+    mgi_st_file file;
+    const mgi_st_entry *found[MGI_KEPT_PARTS_MAX];
+    parts_of(w, -1, parts);
+    MGI_TRY(mgi_kept_open(w->cache, w->path, "films that were made", parts, PARTS, &file, found));
+    const int64_t rows = parts[PROMPTS].dims[0];
+    if (rows >= 1 && rows <= w->q->recipe->prompts && parts[LATENTS].dims[0] == rows &&
+        parts[PREFERENCES].dims[0] == rows) {
+        memcpy(w->out->latents, found[LATENTS]->data, found[LATENTS]->bytes);
+        memcpy(w->out->preference, found[PREFERENCES]->data, found[PREFERENCES]->bytes);
+        memcpy(w->prompts, found[PROMPTS]->data, found[PROMPTS]->bytes);
+        *count = rows;
+    }
+    mgi_st_close(w->cache, &file);
+    return MGEN_OK;
+}
+
+/* Collective: what the first rank has in its cache, if that has it. */
+static mgen_status take_kept(work *w)
+{
+    const int64_t films = w->q->recipe->films;
+    mgi_preferred *p = w->out;
+    char caption[MGI_CAPTION_SIZE];
+    int64_t prompts = 0;
+    mgi_kept_there(w->ctx, w->cache, w->cache ? load(w, &prompts) : MGEN_E_NOT_FOUND);
+    if (w->ranks > 1)
+        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_U8, &prompts, sizeof prompts, 0));
+    if (prompts < 0 || prompts > w->q->recipe->prompts) /* whatever the other rank says */
+        return mgi_fail(w->ctx, MGEN_E_DESYNC, "rank 0 has films of %lld prompts, of %lld",
+                        (long long)prompts, (long long)w->q->recipe->prompts);
+    if (prompts && w->ranks > 1) {
+        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, p->latents, prompts * films * p->size,
+                                0));
+        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, p->preference, prompts * films, 0));
+        MGI_TRY(mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32, w->prompts, prompts, 0));
+    }
+    for (int64_t i = 0; i < prompts; i++) {
+        const float number = w->prompts[i];
+        const int64_t prompt = number >= 0.0f && number < 16777216.0f ? (int64_t)number : 0;
+        tell(w, prompt, caption);
+        add_prompt(w, prompt, caption);
+    }
+    if (prompts)
+        mgi_log(w->ctx, MGEN_LOG_INFO, "%lld films, made and judged before, are learnt from",
+                (long long)p->count);
+    return MGEN_OK;
+}
+
+static void keep(const work *w)
+{
+    mgi_st_source parts[PARTS];
+    parts_of(w, w->out->count / w->q->recipe->films, parts);
+    if (mgi_kept_write(w->cache, w->q->cache_dir, w->path, "moviegen-preferred", parts, PARTS) !=
+        MGEN_OK)
+        mgi_log(w->ctx, MGEN_LOG_WARN, "%s; the films that were made are not kept",
+                w->cache->error_text);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------------ */
 
 static mgen_status make_room(work *w)
 {
@@ -165,7 +305,31 @@ static mgen_status make_room(work *w)
                            &w->pixels));
     MGI_TRY(mgi_alloc_zero(w->ctx, films, (size_t)p->size * sizeof *p->latents, &p->latents));
     MGI_TRY(mgi_alloc_zero(w->ctx, films, sizeof *p->preference, &p->preference));
+    MGI_TRY(mgi_alloc_zero(w->ctx, (size_t)r->prompts, sizeof *w->prompts, &w->prompts));
     return mgi_alloc_zero(w->ctx, films, sizeof *p->captions, &p->captions);
+}
+
+/* Collective: films of all prompts. */
+static mgen_status make_all(work *w)
+{
+    const int64_t prompts = w->q->recipe->prompts;
+    for (int64_t i = 0; i < prompts; i++) {
+        mgen_status status = take_prompt(w, i);
+        if (status == MGEN_OK)
+            status = mgi_progress(w->ctx, "making films", (uint64_t)i + 1, (uint64_t)prompts);
+        MGI_TRY(mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL));
+    }
+    mgi_log(w->ctx, MGEN_LOG_INFO,
+            "%lld films were made, in which %.1f %% of what their captions ask for can be "
+            "seen; %lld of them are of prompts whose films differ in that",
+            (long long)w->made, 100.0 * w->seen / (double)w->made, (long long)w->out->count);
+    if (!w->out->count)
+        return mgi_fail(w->ctx, MGEN_E_INVALID,
+                        "of each prompt all films are as good: there is nothing to prefer; take "
+                        "more \"prompts\" or harder ones (\"world\"), or more \"films\" of each");
+    if (w->cache)
+        keep(w);
+    return MGEN_OK;
 }
 
 mgen_status mgi_prefer_make(mgen_context *ctx, const mgi_prefer_request *q, mgi_preferred *out)
@@ -177,24 +341,17 @@ mgen_status mgi_prefer_make(mgen_context *ctx, const mgi_prefer_request *q, mgi_
         w.ranks = mgi_comm_size(q->ranks);
         w.together = q->networks->video->mesh != NULL;
     }
-    mgen_status status = mgi_comm_together_in(ctx, q->ranks, make_room(&w), NULL);
-    for (int64_t i = 0; i < q->recipe->prompts && status == MGEN_OK; i++) {
-        status = take_prompt(&w, i);
-        if (status == MGEN_OK)
-            status =
-                mgi_progress(ctx, "making films", (uint64_t)i + 1, (uint64_t)q->recipe->prompts);
-        status = mgi_comm_together_in(ctx, q->ranks, status, NULL);
-    }
-    mgi_free(ctx, w.pixels);
+    mgen_status status = make_room(&w);
     if (status == MGEN_OK)
-        mgi_log(ctx, MGEN_LOG_INFO,
-                "%lld films were made, in which %.1f %% of what their captions ask for can be "
-                "seen; %lld of them are of prompts whose films differ in that",
-                (long long)w.made, 100.0 * w.seen / (double)w.made, (long long)out->count);
+        status = open_cache(&w);
+    status = mgi_comm_together_in(ctx, q->ranks, status, NULL);
+    if (status == MGEN_OK)
+        status = take_kept(&w);
     if (status == MGEN_OK && !out->count)
-        status = mgi_fail(ctx, MGEN_E_INVALID,
-                          "of each prompt all films are as good: there is nothing to prefer; take "
-                          "more \"prompts\" or harder ones (\"world\"), or more \"films\" of each");
+        status = make_all(&w);
+    mgi_free(ctx, w.pixels);
+    mgi_free(ctx, w.prompts);
+    mgi_context_free(w.cache);
     if (status != MGEN_OK)
         mgi_prefer_free(ctx, out);
     return status;

@@ -4,7 +4,10 @@
  *
  * The pixel checker of the toybox is the judge. A film's score is the share of what its caption asks for that can be seen in it,
  * motions twice; its preference is how far that is above the mean of its prompt's films, in units of two standard deviations
- * of them, at most 1 and at least -1. Prompts whose films are all as good teach nothing and are left out. */
+ * of them, at most 1 and at least -1. Prompts whose films are all as good teach nothing and are left out.
+ *
+ * With a cache folder they are kept as preferred-<key>.safetensors, the key being a hash of all that they are made by and of the
+ * kernels in use, as that of clips is (train/latents.h). The first rank reads and writes it. */
 #ifndef MGI_TRAIN_PREFER_H
 #define MGI_TRAIN_PREFER_H
 
@@ -19,6 +22,8 @@ typedef struct mgi_prefer_request {
     const mgi_dataset *captions; /* one whose samples are drawn, */
     uint64_t first;              /* of which these elements' are the prompts */
     uint64_t seed;               /* of wordings and noise */
+    uint64_t made_by;      /* hash of the networks' weights and the video model's configuration */
+    const char *cache_dir; /* NULL = none */
     mgi_comm *
         ranks; /* those of the model's mesh, which make each film together, or, if it is on none, that share
                                   * the prompts; NULL: one */

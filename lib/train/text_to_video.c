@@ -19,6 +19,7 @@
  *   V = a X_0 - s X_1, a and s of one of its levels, each as likely as the others.
  */
 #include "core/alloc.h"
+#include "core/hash.h"
 #include "core/philox.h"
 #include "data/folder_scores.h"
 #include "dist/collective.h"
@@ -107,6 +108,25 @@ static mgen_status encode_all(struct mgi_stage_run *r, const mgi_stage_params *p
     return status;
 }
 
+/* Of all that films are made by: what the model starts from, what it becomes by its configuration and the seed, the text
+ * encoders and the autoencoder. */
+static mgen_status hash_made_by(const struct mgi_stage_run *r, uint64_t *out)
+{
+    const uint64_t numbers[] = {r->parent, r->start, r->seed};
+    mgi_json_writer w;
+    const char *text;
+    size_t size;
+    mgi_json_writer_init(&w, r->ctx, 0);
+    mgi_json_open(&w, NULL, '{');
+    mgi_vt_config_write(&w, &r->before.config);
+    mgi_json_close(&w, '}');
+    mgen_status status = mgi_json_text(&w, &text, &size);
+    if (status == MGEN_OK)
+        *out = mgi_hash64(text, size, mgi_hash64(numbers, sizeof numbers, 0));
+    mgi_json_writer_free(&w);
+    return status;
+}
+
 /* Where the data tells no scores: films that are judged. */
 static mgen_status make_preferred(struct mgi_stage_run *r, const mgi_stage_params *params)
 {
@@ -114,7 +134,9 @@ static mgen_status make_preferred(struct mgi_stage_run *r, const mgi_stage_param
     mgi_stage_state ranks;
     if (!r->stage.prefer.on || !mgi_dataset_drawn(r->dataset))
         return MGEN_OK;
+    uint64_t made_by = 0;
     mgi_stage_ranks(&ranks, params->mesh, params->comm);
+    MGI_TRY(mgi_comm_together_in(r->ctx, ranks.world, hash_made_by(r, &made_by), NULL));
     mgi_networks n = mgi_video_networks(r);
     n.video = &r->before;
     n.clip =
@@ -125,6 +147,8 @@ static mgen_status make_preferred(struct mgi_stage_run *r, const mgi_stage_param
                                                  .captions = b->dataset,
                                                  .first = b->first + (uint64_t)b->clips,
                                                  .seed = r->seed,
+                                                 .made_by = made_by,
+                                                 .cache_dir = params->cache_dir,
                                                  .ranks = ranks.world},
                            &r->preferred);
 }

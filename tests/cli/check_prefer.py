@@ -60,6 +60,9 @@ def test_made(w):
     one = train(w)
     same(one, train(w, "--mesh", "tp=2"))
     same(one, train(w, "--mesh", "dp=2"))
+    kept = [name for name in os.listdir(w.path("cache")) if name.startswith("preferred-")]
+    assert len(kept) == 3, kept  # films of each mesh
+    assert train(w) == one
     train(w, "--mesh", "dp=2,shard=2", refused=("that is not sharded", "folder of films with scores"))
 
 

@@ -11,6 +11,7 @@
 
 #include "begun_models.h"
 #include "kernels/random/random.h"
+#include "logged.h"
 #include "data/folder_scores.h"
 #include "eval/world_check.h"
 #include "eval/world_tally.h"
@@ -310,7 +311,10 @@ static void test_gpu(void **state)
 
 enum { MADE = 4, EACH = 2 };
 
-static mgen_status make_shipped(mgen_context *context, mgi_comm *ranks, mgi_preferred *out)
+static uint64_t made_by = 1; /* a model with another number would make others */
+
+static mgen_status make_shipped(mgen_context *context, mgi_comm *ranks, const char *cache,
+                                mgi_preferred *out)
 {
     const mgi_prefer_recipe recipe = {
         .prompts = MADE / EACH, .films = EACH, .steps = 6, .guidance_to = 0.5};
@@ -323,8 +327,13 @@ static mgen_status make_shipped(mgen_context *context, mgi_comm *ranks, mgi_pref
     mgi_dataset *ds;
     MGI_TRY(mgi_dataset_world(context, 2, &options, &ds));
     open_toybox(context, &m);
-    const mgi_prefer_request q = {
-        .networks = &m.n, .recipe = &recipe, .captions = ds, .seed = 9, .ranks = ranks};
+    const mgi_prefer_request q = {.networks = &m.n,
+                                  .recipe = &recipe,
+                                  .captions = ds,
+                                  .seed = 9,
+                                  .made_by = made_by,
+                                  .cache_dir = cache,
+                                  .ranks = ranks};
     mgen_status status = mgi_prefer_make(context, &q, out);
     close_toybox(&m);
     mgi_dataset_release(ds);
@@ -337,7 +346,7 @@ static mgi_preferred alone; /* as one rank makes them */
 static void test_made(void **state)
 {
     (void)state;
-    OK(make_shipped(ctx, NULL, &alone));
+    OK(make_shipped(ctx, NULL, NULL, &alone));
     assert_true(alone.count > 0 && alone.count <= MADE && alone.count % EACH == 0);
     assert_int_equal(alone.size, 4 * 8 * 8 * 16);
     for (int64_t i = 0; i < alone.count; i += EACH) {
@@ -350,9 +359,84 @@ static void test_made(void **state)
     }
 }
 
+static bool same_films(const mgi_preferred *p)
+{
+    return p->count == alone.count && p->size == alone.size &&
+           !memcmp(p->latents, alone.latents, (size_t)(p->count * p->size) * sizeof(float)) &&
+           !memcmp(p->preference, alone.preference, (size_t)p->count * sizeof(float)) &&
+           !memcmp(p->captions, alone.captions, (size_t)p->count * sizeof *p->captions);
+}
+
+static int made_prompts;
+
+static int32_t count_made(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    (void)user, (void)done, (void)total;
+    made_prompts += !strcmp(what, "making films");
+    return 0;
+}
+
+/* The same films; how many prompts' had to be made. */
+static int prompts_made(const char *cache)
+{
+    mgi_preferred p;
+    made_prompts = 0;
+    logged[0] = '\0';
+    ctx->progress = count_made;
+    ctx->log = keep_log;
+    OK(make_shipped(ctx, NULL, cache, &p));
+    ctx->progress = NULL;
+    ctx->log = NULL;
+    assert_true(same_films(&p));
+    mgi_prefer_free(ctx, &p);
+    return made_prompts;
+}
+
+/* The file in the cache, of which there is one. */
+static void kept_file(const char *cache, char path[600])
+{
+    int found = 0;
+    DIR *list = opendir(cache);
+    assert_non_null(list);
+    for (const struct dirent *e; (e = readdir(list));)
+        if (!strncmp(e->d_name, "preferred-", 10)) {
+            snprintf(path, 600, "%.300s/%.250s", cache, e->d_name);
+            found++;
+        }
+    closedir(list);
+    assert_int_equal(found, 1);
+}
+
+/* They are made once, and again by another model, or where what was kept is damaged. */
+static void test_kept(void **state)
+{
+    char cache[400], path[600];
+    (void)state;
+    snprintf(cache, sizeof cache, "%s/cache", folder);
+    assert_int_equal(prompts_made(cache), MADE / EACH);
+    kept_file(cache, path);
+    assert_int_equal(prompts_made(cache), 0);
+    assert_non_null(strstr(logged, "made and judged before"));
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, -1, SEEK_END), 0);
+    const int last = fgetc(f);
+    assert_int_equal(fseek(f, -1, SEEK_END), 0);
+    fputc(last ^ 1, f);
+    fclose(f);
+    assert_int_equal(prompts_made(cache), MADE / EACH);
+    assert_non_null(strstr(logged, "are damaged; they are made again"));
+    assert_int_equal(prompts_made(cache), 0);
+    made_by = 2;
+    assert_int_equal(prompts_made(cache), MADE / EACH);
+    made_by = 1;
+    assert_int_equal(prompts_made(cache), 0);
+}
+
 typedef struct together {
     mgi_comm_group *group;
     int rank;
+    const char *cache;
     bool same;
     char said[1024];
 } together;
@@ -369,11 +453,8 @@ static void *make_together(void *arg)
         return NULL;
     if (mgi_device_create(own, NULL) == MGEN_OK &&
         mgi_comm_join(t->group, t->rank, own, &comm) == MGEN_OK &&
-        make_shipped(own, comm, &p) == MGEN_OK)
-        t->same = p.count == alone.count &&
-                  !memcmp(p.latents, alone.latents, (size_t)(p.count * p.size) * sizeof(float)) &&
-                  !memcmp(p.preference, alone.preference, (size_t)p.count * sizeof(float)) &&
-                  !memcmp(p.captions, alone.captions, (size_t)p.count * sizeof *p.captions);
+        make_shipped(own, comm, t->cache, &p) == MGEN_OK)
+        t->same = same_films(&p);
     snprintf(t->said, sizeof t->said, "%s", mgen_last_error(own));
     mgi_prefer_free(own, &p);
     mgi_comm_destroy(comm);
@@ -381,20 +462,28 @@ static void *make_together(void *arg)
     return NULL;
 }
 
+/* Made, and then from the cache of the first of them. */
 static void test_ranks(void **state)
 {
-    together rank[2] = {0};
+    together rank[2];
     mgi_comm_group *group;
+    char cache[2][400];
     (void)state;
-    OK(mgi_comm_group_create(ctx, 2, 60000, &group));
-    for (int i = 0; i < 2; i++)
-        rank[i] = (together){.group = group, .rank = i};
-    run_threads(make_together, rank, sizeof *rank, 2);
-    mgi_comm_group_release(group);
-    for (int i = 0; i < 2; i++)
-        if (!rank[i].same)
-            fail_msg("rank %d: other films than one rank's (%s)", i, rank[i].said);
+    for (int kept = 0; kept < 2; kept++) {
+        OK(mgi_comm_group_create(ctx, 2, 60000, &group));
+        for (int i = 0; i < 2; i++) {
+            snprintf(cache[i], sizeof cache[i], "%s/%s", folder, i ? "none" : "cache");
+            rank[i] = (together){.group = group, .rank = i, .cache = kept ? cache[i] : NULL};
+        }
+        run_threads(make_together, rank, sizeof *rank, 2);
+        mgi_comm_group_release(group);
+        for (int i = 0; i < 2; i++)
+            if (!rank[i].same)
+                fail_msg("rank %d: other films than one rank's (%s)", i, rank[i].said);
+        assert_int_equal(access(cache[1], F_OK), -1);
+    }
     mgi_prefer_free(ctx, &alone);
+    assert_int_equal(remove_all(cache[0]), 0);
 }
 
 /* ---- what is refused -------------------------------------------------------------------------------- */
@@ -466,11 +555,11 @@ static void test_recipe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_weigh),  cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_steps),  cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_gpu),    cmocka_unit_test(test_made),
-        cmocka_unit_test(test_ranks),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_recipe),
+        cmocka_unit_test(test_weigh),   cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_steps),   cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_gpu),     cmocka_unit_test(test_made),
+        cmocka_unit_test(test_kept),    cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_recipe),
     };
     return cmocka_run_group_tests(tests, make_models, free_context_and_folder);
 }
