@@ -450,6 +450,19 @@ mgen_status mgi_module_compute(mgi_module *m, int32_t dtype)
     return MGEN_OK;
 }
 
+void mgi_module_settle(mgi_module *m)
+{
+    for (int64_t k = 0; k < m->count; k++) {
+        mgi_param *p = m->params[k];
+        if (!p->compute || m->shard_size > 1)
+            continue;
+        mgi_tensor_release(p->value);
+        p->value = p->compute;
+        p->compute = NULL;
+        m->hold = MGI_HOLD_BF16;
+    }
+}
+
 void mgi_module_refresh(mgi_module *m)
 {
     mgi_shard_refresh(m);

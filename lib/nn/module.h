@@ -136,6 +136,8 @@ int64_t mgi_module_size(const mgi_module *m); /* this rank's parameters, in elem
 
 /* Products read bf16 copies of the parameters (or f32 masters again). NO_MEMORY. */
 mgen_status mgi_module_compute(mgi_module *m, int32_t dtype);
+/* It will only be run: what has a bf16 copy is held as that alone, as by a device that holds weights so. What is sharded stays. */
+void mgi_module_settle(mgi_module *m);
 /* Write the masters to the copies: after a change that the optimizer did not make. Cannot fail. */
 void mgi_module_refresh(mgi_module *m);
 

@@ -54,6 +54,7 @@ static mgen_status step_make(step *s, mgen_context *ctx, const mgi_plan_request 
         MGI_TRY(mgi_vt_init_mesh(&s->before, ctx, &r->config, w->mesh));
         s->before.cp = r->cp;
         MGI_TRY(mgi_module_compute(&s->before.module, r->dtype));
+        mgi_module_settle(&s->before.module);
         all[count++] = &s->before.module;
     }
     MGI_TRY(mgi_vt_init_mesh(&s->vt, ctx, &r->config, w->mesh));

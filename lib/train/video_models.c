@@ -498,7 +498,9 @@ static mgen_status open_before(struct mgi_stage_run *r)
     MGI_TRY(mgi_vt_init_mesh(&r->before, r->ctx, &r->stage.video, r->mesh));
     MGI_TRY(mgi_vt_random(&r->before, r->seed)); /* what of it may begin anew begins alike */
     MGI_TRY(start_video(r, &r->before));
-    return mgi_module_compute(&r->before.module, r->stage.dtype);
+    MGI_TRY(mgi_module_compute(&r->before.module, r->stage.dtype));
+    mgi_module_settle(&r->before.module);
+    return MGEN_OK;
 }
 
 mgen_status mgi_video_open_models(struct mgi_stage_run *r, const mgi_stage_params *params)

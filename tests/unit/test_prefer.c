@@ -205,6 +205,34 @@ static void test_steps(void **state)
     assert_int_equal(remove_all(films), 0);
 }
 
+/* In bf16 the model that the stage starts from is held as bf16 alone, and steps lead where those in f32 lead. */
+static void test_held_once(void **state)
+{
+    mgi_stage stage = prefer_stage(4);
+    int64_t count, narrow = 0;
+    double loss[2];
+    mgi_dataset *data = put_scored("held", "-1", "0.5");
+    (void)state;
+    float *a = moved_by(&stage, data, &count, &loss[0]);
+    stage.dtype = MGK_BF16;
+    struct mgi_stage_run *run = begin_on(&stage, data);
+    const mgi_module *m = &run->before.module;
+    for (int64_t i = 0; i < m->count; i++) {
+        assert_null(m->params[i]->compute);
+        assert_int_equal(m->params[i]->value->dtype, m->params[i]->operand ? MGK_BF16 : MGK_F32);
+        narrow += m->params[i]->operand;
+    }
+    assert_true(narrow > 0);
+    end(run);
+    float *b = moved_by(&stage, data, &count, &loss[1]);
+    if (!(cosine(a, b, count) > 0.98 && fabs(loss[1] / loss[0] - 1.0) < 0.02))
+        fail_msg("cosine %g, losses %g and %g", cosine(a, b, count), loss[0], loss[1]);
+    free(a);
+    free(b);
+    mgi_dataset_release(data);
+    assert_int_equal(remove_all(films), 0);
+}
+
 /* How much brighter what the model says of noise became, in the light films' direction, a share of the way to them. */
 static double brighter(struct mgi_stage_run *r)
 {
@@ -555,11 +583,12 @@ static void test_recipe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_weigh),   cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_steps),   cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_gpu),     cmocka_unit_test(test_made),
-        cmocka_unit_test(test_kept),    cmocka_unit_test(test_ranks),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_recipe),
+        cmocka_unit_test(test_weigh),  cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_steps),  cmocka_unit_test(test_held_once),
+        cmocka_unit_test(test_learns), cmocka_unit_test(test_gpu),
+        cmocka_unit_test(test_made),   cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_ranks),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_recipe),
     };
     return cmocka_run_group_tests(tests, make_models, free_context_and_folder);
 }
