@@ -65,7 +65,7 @@ MGK_INLINE void guide_loop(const mgk_flow_args *a, int64_t first, int64_t end, i
     const v_real v = v_from(a->v, first, dtype);
     MGK_EACH_VECTOR(i, end - first, {
         vf without = v_get(uncond, i);
-        v_put(v, i, without + guidance * (v_get(cond, i) - without));
+        v_put(v, i, v_fma(v_set(guidance), v_get(cond, i) - without, without));
     });
 }
 

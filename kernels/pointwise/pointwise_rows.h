@@ -228,8 +228,8 @@ MGK_INLINE void pattern_loop(const pattern_job *job, int64_t at, int64_t end, in
         out.stream = job->stream;
         if (job->scale) {
             const float *scale = job->scale + column;
-            MGK_EACH_VECTOR(i, n,
-                            { v_put(out, i, v_get(in, i) * v_in(scale + i) + v_in(shift + i)); });
+            MGK_EACH_VECTOR(
+                i, n, { v_put(out, i, v_fma(v_get(in, i), v_in(scale + i), v_in(shift + i))); });
         } else {
             MGK_EACH_VECTOR(i, n, { v_put(out, i, v_get(in, i) + v_in(shift + i)); });
         }
