@@ -168,6 +168,11 @@ static int run(const cli_command *self, int argc, char **argv)
                  words ? "'" : "");
         return STATUS_USAGE;
     }
+    if (!o.data && (o.side || o.frames)) {
+        complain(self, "--size and --frames are of the films of --data; those of the toybox are as "
+                       "the protocol has them");
+        return STATUS_USAGE;
+    }
     o.protocol = word;
     cli_session s;
     interrupt_catch();

@@ -173,6 +173,11 @@ static int check(const cli_command *self, sound_options *o)
         complain(self, "neither a film nor --seconds given; usage: moviegen sound %s", self->usage);
         return STATUS_USAGE;
     }
+    if (!o->input && (o->first || o->frames)) {
+        complain(self, "--first and --frames are of a film, and there is none; --seconds says how "
+                       "long the sound is");
+        return STATUS_USAGE;
+    }
     if (!o->input && !is_sound(o->out) && strrchr(o->out, '.')) {
         complain(self,
                  "'%s' is a film by its ending, but there is none; give one, or a file of "

@@ -140,8 +140,8 @@ static int loop(cli_session *s, const train_options *o, mgen_trainer *trainer, t
 static mgen_status open_data(cli_session *s, const train_options *o, mgen_dataset **data)
 {
     mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
-    p.width = p.height = o->side;
-    p.frames = o->frames;
+    p.width = p.height = o->side ? o->side : 64;
+    p.frames = o->frames ? o->frames : 32;
     *data = NULL;
     return o->data ? mgen_dataset_open(s->ctx, o->data, &p, data) : MGEN_OK;
 }
@@ -230,11 +230,7 @@ static bool can_write(const cli_command *self, const char *path, bool anew)
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    train_options o = {.place = {.rank = RANK_UNTOLD},
-                       .seed = DEFAULT_SEED,
-                       .log_every = 10,
-                       .side = 64,
-                       .frames = 32};
+    train_options o = {.place = {.rank = RANK_UNTOLD}, .seed = DEFAULT_SEED, .log_every = 10};
     const cli_option table[] = {
         {"--recipe", NULL, OPTION_TEXT, &o.recipe, 0, 0, "FILE", "recipe, a JSON file (required)"},
         {"--stage", NULL, OPTION_TEXT, &o.stage, 0, 0, "NAME", "a stage of it (required)"},
@@ -278,6 +274,11 @@ static int run(const cli_command *self, int argc, char **argv)
                  : !o.stage ? "--stage NAME"
                             : "--dir DIR",
                  self->usage);
+        return STATUS_USAGE;
+    }
+    if (!o.data && (o.side || o.frames)) {
+        complain(self, "--size and --frames are of the films of --data; clips of the toybox are as "
+                       "the recipe says (\"world\", \"buckets\")");
         return STATUS_USAGE;
     }
     if ((o.checkpoint && !can_write(self, o.checkpoint, true)) ||

@@ -71,6 +71,16 @@ def test_misspelt_words(w):
     expect(w.run("compare", "--boguss", "3"), 2, "'--boguss'; allowed are", "--quiet, --help")
 
 
+def test_options_of_what_is_not_given(w):
+    """Refused, not passed over."""
+    stage = ("train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("none"))
+    for option in (("--size", "32"), ("--frames", "8")):
+        expect(w.run(*stage, *option), 2, "--size and --frames are of the films of --data")
+        expect(w.run("eval", "tae", *option), 2, "--size and --frames are of the films of --data")
+    for option in ("--first", "--frames"):
+        expect(w.run("sound", "--seconds", "1", option, "1"), 2, "--first and --frames are of a film, and there is none")
+
+
 def test_text_without_quotation_marks(w):
     expect(w.run("generate", "a", "red", "ball"), 2, "unexpected 'red': text of several words goes into quotation marks")
     expect(w.run("curate", "a", "b"), 2, "unexpected 'b'; usage")
