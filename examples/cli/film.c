@@ -236,7 +236,7 @@ int files_check(cli_session *s, const char *path, bool film, bool sound, bool qu
     return STATUS_DONE;
 }
 
-static bool same_file(const char *a, const char *b)
+bool same_file(const char *a, const char *b)
 {
     struct stat one, other;
     return a && !stat(a, &one) && !stat(b, &other) && one.st_dev == other.st_dev &&

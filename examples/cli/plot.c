@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * moviegen plot: training logs become an SVG line chart. */
 #include "cli.h"
+#include "compare.h"
 #include "curves.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { WIDTH = 880, HEIGHT = 480, LEFT = 70, RIGHT = 20, TOP = 24, BOTTOM = 46, FILES_MAX = 16 };
 enum { BINS_FINE = 800, BINS_SMOOTH = 100, TICKS_MAX = 32 };
@@ -177,17 +179,27 @@ static void draw_chart(FILE *f, const curve_set *set, bool linear)
     fputs("</svg>\n", f);
 }
 
+/* Whole or not at all; but through a link, or to what is no file, as it comes. */
 static int write_chart(const cli_command *self, const char *path, const curve_set *set, bool linear)
 {
-    FILE *f = fopen(path, "w");
+    struct stat st;
+    char *text = NULL;
+    size_t length = 0;
+    const bool plain = lstat(path, &st) != 0 || S_ISREG(st.st_mode);
+    FILE *f = plain ? open_memstream(&text, &length) : fopen(path, "w");
+    bool fine = f != NULL;
     if (f) {
         draw_chart(f, set, linear);
-        bool failed = ferror(f);
-        if (fclose(f) == 0 && !failed)
-            return STATUS_DONE;
+        fine = !ferror(f);
+        fine = fclose(f) == 0 && fine;
     }
-    complain(self, "cannot write '%s': %s", path, strerror(errno));
-    return STATUS_ERROR;
+    int result = fine ? STATUS_DONE : STATUS_ERROR;
+    if (!fine)
+        complain(self, "cannot write '%s': %s", path, strerror(errno));
+    else if (plain)
+        result = file_write(self, path, text, length);
+    free(text);
+    return result;
 }
 
 static int run(const cli_command *self, int argc, char **argv)
@@ -211,6 +223,11 @@ static int run(const cli_command *self, int argc, char **argv)
         complain(self, "no log given; usage: moviegen plot %s", self->usage);
         return STATUS_USAGE;
     }
+    for (int i = 0; i < file_count; i++)
+        if (same_file(out, files[i])) {
+            complain(self, "'%s' is read and would be written over; give --out another name", out);
+            return STATUS_USAGE;
+        }
     curve_set set = {0};
     result = STATUS_DONE;
     for (int i = 0; i < file_count && result == STATUS_DONE; i++)

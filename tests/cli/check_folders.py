@@ -60,6 +60,23 @@ def test_a_limit_of_file_sizes(w):
     assert os.listdir(w.path("small")) == [], os.listdir(w.path("small"))
 
 
+def test_plot_spares_its_logs(w):
+    with open(w.path("log.jsonl"), "w", encoding="utf-8") as f:
+        f.write('{"step":1,"loss":2}\n{"step":2,"loss":1}\n')
+    expect(w.run("plot", w.path("log.jsonl"), "-o", w.path("log.jsonl")), 2, "log.jsonl' is read and would be written over")
+    os.mkdir(w.path("charts"))
+    words = [w.program, "plot", w.path("log.jsonl"), "-o", w.path("charts/a.svg")]
+    assert subprocess.run(words, check=False, capture_output=True).returncode == 0
+    with open(w.path("charts/a.svg"), "rb") as f:
+        chart = f.read()
+    run = subprocess.run(words, check=False, capture_output=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900)))
+    expect(run, 1, "charts/a.svg", "too large")
+    with open(w.path("charts/a.svg"), "rb") as f:
+        assert f.read() == chart and os.listdir(w.path("charts")) == ["a.svg"], os.listdir(w.path("charts"))
+    run = w.run("plot", w.path("log.jsonl"), "-o", "/dev/stdout", "-q")
+    assert run.returncode == 0 and run.stdout == chart, run
+
+
 def test_misspelt_words(w):
     expect(w.run("paint"), 2, "unknown command 'paint'; commands are")
     expect(w.run("generat"), 2, "unknown command 'generat'; is generate meant? commands are")
