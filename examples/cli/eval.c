@@ -135,8 +135,9 @@ static int run(const cli_command *self, int argc, char **argv)
         {"--data", NULL, OPTION_TEXT, &o.data, 0, 0, "DIR",
          "tae, frechet: a folder of films, with captions, that is measured instead of the toybox"},
         {"--size", NULL, OPTION_U32, &o.side, 8, 4096, "N",
-         "width and height that those films are scaled and cropped to (default: 64; frechet: as "
-         "films are made)"},
+         "width and height, a multiple of 8, that those films are scaled and cropped to (default: "
+         "64; "
+         "frechet: as films are made)"},
         {"--frames", NULL, OPTION_U32, &o.frames, 1, 4096, "N",
          "frames that are taken of each (default: 32; frechet: as films are made)"},
         OPTION_SEED(&o.seed),

@@ -37,8 +37,13 @@ const char *limit_note(mgen_status status)
 
 int complain_library(const cli_session *s, mgen_status status)
 {
-    const char *text = mgen_last_error(s->ctx);
+    const char *text = mgen_last_error(s->ctx), *how = strstr(text, " by the progress callback");
+    char cut[1024];
     text = *text ? text : mgen_status_name(status);
+    if (how && status == MGEN_E_CANCELLED) { /* which is ours: by Ctrl-C */
+        snprintf(cut, sizeof cut, "%.*s", (int)(how - text), text);
+        text = cut;
+    }
     if (s->mesh && mgen_mesh_size(s->mesh) > 1 && speaks(s, status, text))
         complain(s->command, "rank %d: %s%s", s->rank, text, limit_note(status));
     else if (speaks(s, status, text))

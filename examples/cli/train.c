@@ -242,7 +242,8 @@ static int run(const cli_command *self, int argc, char **argv)
          "is to become in <name>.edited.mp4 and the instruction in <name>.edit.txt (default: the "
          "toybox)"},
         {"--size", NULL, OPTION_U32, &o.side, 8, 4096, "N",
-         "width and height that those films are scaled and cropped to (default: 64)"},
+         "width and height, a multiple of 8, that those films are scaled and cropped to (default: "
+         "64)"},
         {"--frames", NULL, OPTION_U32, &o.frames, 1, 4096, "N",
          "frames that are taken of each (default: 32)"},
         {"--checkpoint", NULL, OPTION_TEXT, &o.checkpoint, 0, 0, "FILE",
