@@ -168,12 +168,44 @@ static mgen_status open_trainer(cli_session *s, const train_options *o, train_st
     return status;
 }
 
+/* Whether a file can be made or written over, or a folder written into: found out before the training, not at its end. */
+static bool can_write(const cli_command *self, const char *path, bool anew)
+{
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash + 1 - path)) : strdup(".");
+    bool there = stat(path, &st) == 0, is_folder = there && S_ISDIR(st.st_mode);
+    const char *asked = is_folder || (there && !anew) ? path : folder, *why = NULL;
+    if (!folder || (is_folder && !anew))
+        why = strerror(folder ? EISDIR : ENOMEM);
+    else if (access(asked, F_OK) != 0 && errno == ENOENT)
+        why = "its folder does not exist; make it first";
+    else if (access(asked, asked == path && !is_folder ? W_OK : W_OK | X_OK) != 0)
+        why = strerror(errno);
+    if (why)
+        complain(self, "cannot write '%s': %s", path, why);
+    free(folder);
+    return !why;
+}
+
+/* Where the first rank writes. A model folder that is not there yet the library makes, or says why not. */
+static bool can_write_all(const cli_session *s, const train_options *o)
+{
+    struct stat st;
+    const bool is_there = stat(o->dir, &st) == 0 && S_ISDIR(st.st_mode);
+    return (!is_there || can_write(s->command, o->dir, true)) &&
+           (!o->checkpoint || can_write(s->command, o->checkpoint, true)) &&
+           (!o->log || can_write(s->command, o->log, false));
+}
+
 static int train(cli_session *s, const void *options)
 {
     const train_options *o = options;
     bool first = s->rank == 0;
     mgen_trainer *trainer;
     train_state t = {.session = s, .options = o, .started = seconds_now(), .loss = NAN};
+    if (first && !can_write_all(s, o))
+        return STATUS_ERROR;
     mgen_status status = open_trainer(s, o, &t, &trainer);
     if (status != MGEN_OK)
         return complain_library(s, status);
@@ -206,26 +238,6 @@ static int train(cli_session *s, const void *options)
                (unsigned long long)t.total, seconds_now() - t.started, loss,
                learned ? "saved to" : "nothing saved to", o->dir);
     return interrupted() ? STATUS_INTERRUPTED : STATUS_DONE;
-}
-
-/* Whether a file can be made or written over, or a folder written into: found out before the training, not at its end. */
-static bool can_write(const cli_command *self, const char *path, bool anew)
-{
-    struct stat st;
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? strndup(path, (size_t)(slash + 1 - path)) : strdup(".");
-    bool there = stat(path, &st) == 0, is_folder = there && S_ISDIR(st.st_mode);
-    const char *asked = is_folder || (there && !anew) ? path : folder, *why = NULL;
-    if (!folder || (is_folder && !anew))
-        why = strerror(folder ? EISDIR : ENOMEM);
-    else if (access(asked, F_OK) != 0 && errno == ENOENT)
-        why = "its folder does not exist; make it first";
-    else if (access(asked, asked == path && !is_folder ? W_OK : W_OK | X_OK) != 0)
-        why = strerror(errno);
-    if (why)
-        complain(self, "cannot write '%s': %s", path, why);
-    free(folder);
-    return !why;
 }
 
 static int run(const cli_command *self, int argc, char **argv)
@@ -282,9 +294,6 @@ static int run(const cli_command *self, int argc, char **argv)
                        "the recipe says (\"world\", \"buckets\")");
         return STATUS_USAGE;
     }
-    if ((o.checkpoint && !can_write(self, o.checkpoint, true)) ||
-        (o.log && !can_write(self, o.log, false)))
-        return STATUS_ERROR;
     return ranks_run(self, &o.place, train, &o);
 }
 

@@ -49,6 +49,13 @@ def test_train_writes_where_it_can(w):
     assert not os.path.exists(w.path("unmade")), os.listdir(w.path("unmade"))
     expect(w.run("train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("unmade"), "--log", w.folder, "-q"), 1,
            "Is a directory")
+    # the first rank finds it out; no other waits for it
+    run = w.run("train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("unmade"), "--checkpoint", w.path("nowhere/state"), "-q",
+                "--mesh", "dp=2", timeout=60)
+    assert run.returncode == 1 and b"its folder does not exist; make it first" in run.stderr, run
+    os.mkdir(w.path("locked"), 0o500)
+    if not os.access(w.path("locked"), os.W_OK):  # as root it can be written all the same
+        expect(w.run("train", "--recipe", w.recipe(), "--stage", "tae", "--dir", w.path("locked"), "-q"), 1, "locked': Permission denied")
 
 
 def test_a_limit_of_file_sizes(w):
