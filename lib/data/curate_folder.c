@@ -139,7 +139,9 @@ static mgen_status see_film(const folder *d, mgi_in_order *run, place *p, int64_
     size_t bad;
     if (!mgi_utf8_valid(name, strlen(name), &bad))
         return mgi_fail(p->ctx, MGEN_E_INVALID,
-                        "a film in '%s' has a name that is no UTF-8 text; rename it", d->dir);
+                        "the name of the film '%.*s...' in '%s' is no UTF-8 text from byte %zu on; "
+                        "rename it",
+                        (int)bad, name, d->dir, bad);
     MGI_TRY(mgi_strdup(p->ctx, name, &p->film.name));
     if (text)
         MGI_TRY(mgi_folder_caption(p->ctx, d->dir, text, &p->film.caption));

@@ -96,6 +96,13 @@ def test_other_kinds(w):
     assert run.returncode == 1 and b"the first is 'a.mts'" in run.stderr and b"no film in" in run.stderr, run.stderr
 
 
+def test_a_name_that_is_no_text(w):
+    """It cannot stand in the list: the message says which one it is, as far as it is text."""
+    film(w, "good.y4m", 40, True, 0)
+    os.rename(os.path.join(w.path("raw"), "good.y4m"), os.path.join(w.path("raw").encode(), b"br\xfcder.y4m"))
+    expect(w.run("curate", w.path("raw"), "-q"), 1, "'br...' in", "is no UTF-8 text from byte 2 on; rename it")
+
+
 def test_edited(w):
     """Films after an edit are no films of their own: neither to curation nor to what is trained on it."""
     films(w)
