@@ -71,6 +71,8 @@ static int64_t seek(void *self, int64_t offset, int whence)
 static int32_t open_container(mgi_input *in, const char *containers, const mgi_told *t)
 {
     AVDictionary *options = NULL;
+    if (in->size == 0) /* as a download leaves it that never began */
+        return mgi_told_fail(t, MGEN_E_UNSUPPORTED, "it is empty");
     uint8_t *buffer = av_malloc(BUFFER);
     in->format = avformat_alloc_context();
     in->io = buffer ? avio_alloc_context(buffer, BUFFER, 0, in, read_bytes, NULL, seek) : NULL;

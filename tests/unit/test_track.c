@@ -523,6 +523,8 @@ static void test_plugin_refuses(void **state)
     assert_refused("nothing.mp3", MGEN_E_NOT_FOUND, "nothing.mp3");
     store("a.mp4", "this is no film, whatever its name says", 39);
     assert_refused("a.mp4", MGEN_E_UNSUPPORTED, "none of the kinds");
+    store("a.mp4", "", 0);
+    assert_refused("a.mp4", MGEN_E_UNSUPPORTED, "': it is empty");
 }
 
 /* Cut and damaged: refused or read, never a crash, and nothing is printed. */
