@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The parts of a request put together by hand: noise, text, velocity, guidance, decoder.
  *
+ *     cc 04_own_sampling_loop.c $(pkg-config --cflags --libs moviegen) -lm -o 04_own_sampling_loop
  *     ./04_own_sampling_loop MODEL "FPS-16 a red ball rolls left on grass"
  * The prompt is as the model's captions were, with the frame rate (mgen_model_info.fps_prefix), and quotes nothing.
- * A host that wants another solver or guidance changes sample(). As it is, the film is that of
- * mgen_generate_start(): the program says whether the two are equal. */
+ * As it is, the film is that of mgen_generate_start(), and it says whether they are equal; another solver goes into sample(). */
 #include <math.h>
 #include <moviegen.h>
 #include <stdio.h>

@@ -81,8 +81,10 @@ class World:
         if os.path.abspath(source) != copy:
             shutil.copy(source, copy)
         flags = self.pkg_config("--cflags", "--libs") if linked else self.pkg_config("--cflags") + ["-ldl"]
+        with open(copy, encoding="utf-8") as f:
+            flags += ["-lm"] if "<math.h>" in f.read() else []  # nothing else, as those do who read the README
         program = os.path.join(folder, name)
-        run = self.run(compiler, *options, "-Wall", "-Wextra", "-Werror", copy, *flags, "-lm", "-o", program)
+        run = self.run(compiler, *options, "-Wall", "-Wextra", "-Werror", copy, *flags, "-o", program)
         assert run.returncode == 0, f"it does not compile: {run.stderr.strip()}"
         return program
 
