@@ -338,8 +338,9 @@ typedef struct film_files {
     int count;
 } film_files;
 
-/* Says before the work starts what would go wrong after it: a status, explained unless it is 0. */
 bool same_file(const char *a, const char *b); /* both are there, and one file */
+
+/* Says before the work starts what would go wrong after it: a status, explained unless it is 0. */
 int film_check(cli_session *s, const char *path, bool quiet, film_files *f);
 int film_write(cli_session *s, const mgen_clip *clip, film_files *f); /* likewise */
 /* The same of a film, a film with sound, or a sound. */
