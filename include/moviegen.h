@@ -79,7 +79,7 @@ typedef int32_t mgen_status; /**< of a call: 0 or a negative value below; number
 #define MGEN_E_DEVICE_LOST (-41) /**< the device is gone: destroy the context */
 #define MGEN_E_NUMERIC     (-42) /**< not-a-number or infinity where none may be */
 #define MGEN_E_PEER_LOST   (-50) /**< another rank is gone */
-#define MGEN_E_TIMEOUT     (-51) /**< the time given ran out; the work goes on */
+#define MGEN_E_TIMEOUT     (-51) /**< the time given ran out; a job goes on, ranks do not */
 #define MGEN_E_DESYNC      (-52) /**< ranks made different calls */
 #define MGEN_E_CANCELLED   (-60) /**< a cancel, a stop or a callback asked to end */
 #define MGEN_E_AGAIN       (-61) /**< not finished yet */
@@ -355,7 +355,7 @@ typedef struct mgen_pipeline {
     uint32_t frames;            /**< count; longer: windows of this length, blended in time */
     uint32_t fps;               /**< frames per second */
     uint32_t precision;         /**< MGEN_PRECISION_*, of what is opened */
-    mgen_tae *tae;              /**< needed for every request */
+    mgen_tae *tae;              /**< needed wherever clips become latents or latents clips */
     mgen_text_encoder *text[3]; /**< roles UL2, ByT5, MetaCLIP; NULL where the model has none */
     mgen_video_model *video;    /**< needed to generate */
     /** Ranks that make each request together, of the context that opens it; it stays until pipelines and jobs are gone. Each
@@ -632,7 +632,7 @@ MGEN_API mgen_status mgen_dataset_toybox(mgen_context *ctx, uint64_t seed, mgen_
 /** Samples that the host reads; keeps callbacks and `user`. @return as mgen_clip_create(). Ownership: the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_create(mgen_context *ctx, const mgen_dataset_params *params, mgen_dataset **out);
 /** A folder of films (.mp4, .mkv, .webm, .mov, .avi, .y4m), perhaps with captions in <name>.txt and edits
- *  (docs/editing.md), by name; if there is a clips.jsonl, the clips that it keeps, as often as their weights say (mgen_curate()).
+ *  (docs/editing.md), by name; with `frames` 1 its pictures (.png, .jpg, .jpeg, .webp), too; if there is a clips.jsonl, the clips that it keeps, as often as their weights say (mgen_curate()).
  *  @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_NOT_FOUND (no folder or film), MGEN_E_IO, MGEN_E_CORRUPT (a text, the list), MGEN_E_STATE, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: one owner, the caller. Since 0.1. */
 MGEN_API mgen_status mgen_dataset_open(mgen_context *ctx, const char *dir, const mgen_dataset_params *params,
                                        mgen_dataset **out);
@@ -658,7 +658,7 @@ typedef struct mgen_curate_params {
     void *user;                                                        /**< given to on_progress */
 } mgen_curate_params;
 /** Find the clips of a folder's films that are worth training on. The report holds films and clips, how many of each are
- *  left after each step, as clips_text, and seconds. @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
+ *  left after each step, as clips_text, seconds, clusters, and of files others, edited, before, uneven (docs/curation.md). @return MGEN_OK, MGEN_E_INVALID, MGEN_E_VERSION, MGEN_E_STATE,
  *  MGEN_E_NOT_FOUND (no folder, film or clip that is kept), MGEN_E_IO, MGEN_E_CORRUPT (rules, captions, ratings), MGEN_E_UNSUPPORTED (no film can
  *  be read), MGEN_E_NO_SPACE, MGEN_E_CANCELLED, MGEN_E_NO_MEMORY, MGEN_E_LIMIT. Ownership: mgen_report_destroy(). Since 0.1. */
 MGEN_API mgen_status mgen_curate(mgen_context *ctx, const mgen_curate_params *params, mgen_report **out);
@@ -714,7 +714,7 @@ MGEN_API void mgen_trainer_destroy(mgen_trainer *trainer);
 typedef struct mgen_plan_params {
     uint32_t struct_size;   /**< set by the INIT macro */
     uint32_t batch;         /**< samples; on a mesh, of each dp rank in a pass; 0 = 1 */
-    const char *preset;     /**< "1b", "5b", "30b", "7b" (the upsampler), "13b" (the audio model); "toybox"; required */
+    const char *preset;     /**< "1b", "5b", "30b", "7b", "13b" (upsampler, audio), "toybox", or "FILE:STAGE"; required */
     const char *recompute;  /**< "none", "selective" (all but self-attention) or "full"; NULL = that, on a mesh what fits */
     const char *precision;  /**< of products and activations: "bf16" (NULL means it) or "f32" */
     uint32_t width, height; /**< pixels, multiples of 16; "13b": 0 */
@@ -722,7 +722,7 @@ typedef struct mgen_plan_params {
     uint32_t text_tokens;   /**< of all text encoders together; 0 = 1024; "13b": 512 */
     uint32_t gpus;          /**< of a mesh, at most 65536; 0 = one device, the rest must be 0 */
     uint32_t global_batch;  /**< samples of a step, in as many passes as it takes; 0 = one pass */
-    const char *gpu;        /**< "h100-80gb", "h100-80gb,attention=0.5"; docs/planning.md */
+    const char *gpu;        /**< "h100-80gb", "h100-80gb,attention=0.5"; needed for a recipe; docs/planning.md */
     const char *mesh;       /**< "dp=2,cp=1,tp=4"; NULL = the best */
     uint32_t text;          /**< of mgen_report_text(): 0 = none, 1 = a line of JSON, 2 = tables */
     uint32_t timeline;      /**< 1 = the text has the order of work in a block */
