@@ -437,8 +437,8 @@ static mgen_status parse_name(mgen_context *ctx, const char *name, int *index)
     else
         return mgi_fail(
             ctx, MGEN_E_UNSUPPORTED,
-            "there is no device \"%.40s\"; devices are \"cpu\" and \"cuda:0\", \"cuda:1\" "
-            "and so on",
+            "there is no device \"%.40s\"; devices are \"cpu\", \"cuda\", which is the first of "
+            "\"cuda:0\", \"cuda:1\" and so on",
             name);
     return MGEN_OK;
 }
