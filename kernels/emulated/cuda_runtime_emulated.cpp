@@ -40,7 +40,8 @@ const char no_cudnn[] = "a cuDNN for the emulated GPU", *cudnn = no_cudnn, *cubl
 const char *name = "Emulated GPU";
 const double UNTIMED = -1; /* of an event */
 double now;                /* milliseconds that all work takes which was put onto streams so far */
-thread_local cudaError_t last, planned, planned_graph;
+thread_local cudaError_t last, planned, planned_graph, planned_wait;
+thread_local int waits;              /* until the one that was planned */
 thread_local cudaStream_t capturing; /* by this thread */
 thread_local int device;
 
@@ -145,6 +146,12 @@ void mgk_emulated_close(void)
 void mgk_emulated_fail(cudaError_t error)
 {
     planned = error;
+}
+
+void mgk_emulated_fail_wait(cudaError_t error, int number)
+{
+    planned_wait = error;
+    waits = number;
 }
 
 void mgk_emulated_fail_graph(cudaError_t error)
@@ -343,7 +350,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
     if (stream == capturing && forbidden())
         return last;
     mgk_queue_wait(stream->queue);
-    return cudaSuccess;
+    return waits > 0 && --waits == 0 ? fail(planned_wait) : cudaSuccess;
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream)

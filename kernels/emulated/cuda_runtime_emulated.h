@@ -86,6 +86,8 @@ const char *cudaGetErrorName(cudaError_t error);
 
 /* The calling thread's next launch, of a kernel or a graph, fails with `error`. */
 void mgk_emulated_fail(cudaError_t error);
+/* So does its `number`-th wait for a stream from now on. */
+void mgk_emulated_fail_wait(cudaError_t error, int number);
 /* The next graph is not instantiated. */
 void mgk_emulated_fail_graph(cudaError_t error);
 /* Graphs that are not destroyed. */

@@ -212,9 +212,7 @@ mgen_status mgen_noise(mgen_context *ctx, uint64_t seed, const mgen_latents *lat
     int64_t count = (int64_t)z.frames * z.height * z.width * z.channels; /* checked: it can be */
     mgi_run_init(&run, ctx, false);
     T *x = mgi_random(&run, MGK_RANDOM_NORMAL, seed, MGI_STREAM_NOISE, 0, 1.0f, 0.0f, 1, &count);
-    if (x)
-        mgi_tensor_read(x, 0, z.data, count);
-    mgi_ok(&run, mgi_device_wait(run.dev));
+    mgi_run_deliver(&run, x, z.data);
     mgen_status status = run.status;
     mgi_run_finish(&run);
     return status;

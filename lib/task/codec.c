@@ -654,9 +654,8 @@ mgen_status mgi_text_encode(mgen_context *ctx, const mgi_text_encoder *e, const 
     int64_t own;
     mgi_run_init(&run, ctx, false);
     T *text = mgi_cast(&run, mgi_text_batch(&run, e, &prompt, 1, &own), MGK_F32);
-    if (mgi_require(&run, text && own <= tokens, "text: there are more tokens than rows"))
-        mgi_tensor_read(text, 0, vectors, text->count);
-    mgi_ok(&run, mgi_device_wait(run.dev));
+    mgi_require(&run, text && own <= tokens, "text: there are more tokens than rows");
+    mgi_run_deliver(&run, text, vectors);
     mgen_status status = run.status;
     mgi_run_finish(&run);
     return status;
@@ -700,9 +699,7 @@ mgen_status mgi_velocity(mgen_context *ctx, const mgi_vt *vt, const float *laten
         mgi_tensor_write(t, 0, &time, 1);
     }
     T *u = mgi_vt_velocity(&run, vt, x, t, &p);
-    if (u)
-        mgi_tensor_read(u, 0, out, u->count);
-    mgi_ok(&run, mgi_device_wait(run.dev));
+    mgi_run_deliver(&run, u, out);
     mgen_status status = run.status;
     mgi_run_finish(&run);
     return status;

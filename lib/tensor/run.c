@@ -55,6 +55,21 @@ void mgi_run_finish(mgi_run *run)
     run->scope_capacity = run->node_capacity = 0;
 }
 
+void mgi_run_deliver(mgi_run *run, const mgi_tensor *x, void *values)
+{
+    const bool good = run->status == MGEN_OK && x;
+    const size_t bytes = good ? (size_t)x->count * mgi_dtype_size(x->dtype) : 0;
+    void *room = NULL;
+    if (good && run->dev->cuda) /* what fails there is known once it has been waited for */
+        mgi_ok(run, mgi_alloc(run->ctx, bytes, &room));
+    if (good && run->status == MGEN_OK)
+        mgi_tensor_read(x, 0, room ? room : values, x->count);
+    mgi_ok(run, mgi_device_wait(run->dev));
+    if (room && run->status == MGEN_OK)
+        memcpy(values, room, bytes);
+    mgi_free(run->ctx, room);
+}
+
 int64_t mgi_scope_push(mgi_run *run)
 {
     return run->scope_count;

@@ -72,6 +72,9 @@ typedef struct mgi_run {
 
 void mgi_run_init(mgi_run *run, mgen_context *ctx, bool record);
 void mgi_run_finish(mgi_run *run); /* frees scopes and tape; returns nothing to check */
+/* The values of x, which may be NULL after a failure, into memory of the caller's, which is written only when all of the run, and
+ * on a GPU the copy, is known to have gone well: waits for the device. */
+void mgi_run_deliver(mgi_run *run, const mgi_tensor *x, void *values);
 /* Back to where there were so many tensors and nodes, and to a status of OK. */
 void mgi_run_rewind(mgi_run *run, int64_t scope_count, int64_t node_count);
 

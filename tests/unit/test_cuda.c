@@ -10,6 +10,9 @@
 
 #ifdef MGK_CUDA_EMULATED
 #include "find_cudnn.h"
+#include "model/text_encoder.h"
+#include "task/codec.h"
+#include "tiny_networks.h"
 #include "kernels/emulated/cuda_runtime_emulated.h"
 #endif
 
@@ -247,6 +250,77 @@ static void test_failed_launch(void **state)
     mgen_context_destroy(ctx);
 }
 
+/* ---- what a caller gets ---- */
+
+enum { ROOM = 4 * 4 * 4 * 3, TOKENS = 8 };
+
+typedef mgen_status giver(mgen_context *ctx, const void *network, float *out);
+
+static mgen_status give_noise(mgen_context *ctx, const void *network, float *out)
+{
+    mgen_latents z = MGEN_LATENTS_INIT;
+    (void)network;
+    z.data = out;
+    z.frames = z.height = z.width = 4;
+    z.channels = 3;
+    return mgen_noise(ctx, 5, &z);
+}
+
+static mgen_status give_text(mgen_context *ctx, const void *network, float *out)
+{
+    return mgi_text_encode(ctx, network, "a ball", TOKENS, out);
+}
+
+static mgen_status give_velocity(mgen_context *ctx, const void *network, float *out)
+{
+    static const float x[ROOM] = {0.5f, -1.0f, 2.0f}, text[TOKENS * 24] = {1.0f, 0.25f};
+    const mgi_host_text said[MGI_ROLES] = {{text, TOKENS}};
+    return mgi_velocity(ctx, network, x, (const int64_t[]){4, 4, 4, 3}, 0.5f, said, out);
+}
+
+/* Each wait for the GPU fails in turn: the caller's memory stays as it was until all goes well. */
+static void assert_all_or_nothing(mgen_context *ctx, giver *give, const void *network)
+{
+    enum { MOST = TOKENS * 24 > ROOM ? TOKENS * 24 : ROOM };
+    static float out[MOST], as_before[MOST];
+    int failures = 0;
+    mgen_status status = MGEN_E_DEVICE;
+    for (int i = 0; i < MOST; i++)
+        as_before[i] = 77.0f;
+    while (status == MGEN_E_DEVICE) {
+        memcpy(out, as_before, sizeof out);
+        mgk_emulated_fail_wait(cudaErrorLaunchOutOfResources, failures + 1);
+        status = give(ctx, network, out);
+        mgk_emulated_fail_wait(cudaSuccess, 0);
+        if (status == MGEN_E_DEVICE)
+            assert_memory_equal(out, as_before, sizeof out);
+        failures += status == MGEN_E_DEVICE;
+    }
+    assert_int_equal(status, MGEN_OK);
+    assert_in_range(failures, 1, 20);
+    assert_true(out[0] != 77.0f && isfinite(out[0]));
+}
+
+static void test_given(void **state)
+{
+    const mgi_vt_config config = {TINY_VT, .frames_max = 4, .rows_max = 4, .columns_max = 4};
+    const mgi_text_config text = {.kind = MGI_TEXT_T5_BYTES, .t5 = {TINY_T5, .tokens_max = TOKENS}};
+    mgen_context *ctx = open_on("cuda:0", 0);
+    mgi_vt vt;
+    mgi_text_encoder encoder;
+    (void)state;
+    assert_int_equal(mgi_vt_init(&vt, ctx, &config), MGEN_OK);
+    assert_int_equal(mgi_vt_random(&vt, 3), MGEN_OK);
+    assert_int_equal(mgi_text_encoder_init(&encoder, ctx, "", &text, NULL), MGEN_OK);
+    assert_int_equal(mgi_module_random(mgi_text_module(&encoder), 3), MGEN_OK);
+    assert_all_or_nothing(ctx, give_noise, NULL);
+    assert_all_or_nothing(ctx, give_text, &encoder);
+    assert_all_or_nothing(ctx, give_velocity, &vt);
+    mgi_text_encoder_finish(&encoder);
+    mgi_vt_finish(&vt);
+    mgen_context_destroy(ctx);
+}
+
 /* No driver, a GPU that is too old, and several. */
 static void test_machines(void **state)
 {
@@ -396,7 +470,7 @@ int main(void)
 #ifdef MGK_CUDA_EMULATED
         cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_failed_launch),
         cmocka_unit_test(test_machines),      cmocka_unit_test(test_shared_weights),
-        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_choice),        cmocka_unit_test(test_given),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
