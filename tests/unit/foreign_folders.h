@@ -4,6 +4,7 @@
 #define TESTS_UNIT_FOREIGN_FOLDERS_H
 
 #include "core/context.h"
+#include "tensor/device.h"
 
 #include <stdarg.h>
 #include <stdint.h>
@@ -37,6 +38,24 @@ static void shell(const char *format, ...)
     vsnprintf(command, sizeof command, format, list);
     va_end(list);
     assert_int_equal(system(command), 0);
+}
+
+/* The folder, and a context that computes. False: they cannot be made. */
+static inline bool begin_foreign(void (*log)(void *user, int32_t level, const char *text))
+{
+    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    params.threads = 2;
+    params.log = log;
+    return mkdtemp(folder) && mgi_context_init(&ctx, &params) == MGEN_OK &&
+           mgi_device_create(ctx, NULL) == MGEN_OK;
+}
+
+static inline int end_foreign(void **state)
+{
+    (void)state;
+    mgi_context_free(ctx);
+    shell("rm -rf %s", folder);
+    return 0;
 }
 
 /* Replace the first `old` in a file by `new`; in a safetensors file the length of the header follows. */

@@ -4,6 +4,7 @@
 #ifndef RANK_DEVICE_H
 #define RANK_DEVICE_H
 
+#include "dist/mesh.h"
 #include "rank_threads.h"
 #include "tensor/device.h"
 
@@ -65,6 +66,25 @@ static void rank_device_open(rank_state *s)
 #else
     CHECK(!"this build plays no GPU");
 #endif
+}
+
+/* Over a mesh of this shape; dp 0: by itself, mesh NULL. What `make` answers is the rank's, with its message. */
+typedef mgen_status rank_work(rank_state *s, const mgi_mesh *mesh);
+static inline void rank_over_mesh(rank_state *s, mgi_mesh_shape shape, rank_work *make)
+{
+    mgi_mesh mesh;
+    if (!shape.dp) {
+        s->status = make(s, NULL);
+    } else {
+        s->status = mgi_mesh_create(s->comm, shape, &mesh);
+        if (s->status == MGEN_OK) {
+            s->status = make(s, &mesh);
+            mesh.group[MGI_AXIS_WORLD] = NULL; /* the harness's */
+            mgi_mesh_destroy(&mesh);
+        }
+    }
+    if (s->status != MGEN_OK)
+        snprintf(s->said, sizeof s->said, "%s", s->ctx->error_text);
 }
 
 /* Before the harness's end, of which it takes the communicator. */

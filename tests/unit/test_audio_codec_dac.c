@@ -18,35 +18,12 @@
 
 #include "tiny_stages.h"
 
-#include "foreign_folders.h"
-
-static mgi_st_file golden;
-
-static void fresh_folder(void)
-{
-    const char *source = getenv("MOVIEGEN_SOURCE");
-    shell("rm -rf %s/* && cp -r %s/tests/unit/dac/* %s", folder, source ? source : ".", folder);
-}
+#include "golden_folder.h"
 
 static int set_up(void **state)
 {
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     (void)state;
-    params.threads = 2;
-    if (!mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
-        mgi_device_create(ctx, NULL) != MGEN_OK)
-        return 1;
-    fresh_folder();
-    return mgi_st_open(ctx, folder, "golden.safetensors", &golden) != MGEN_OK;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    mgi_st_close(ctx, &golden);
-    mgi_context_free(ctx);
-    shell("rm -rf %s", folder);
-    return 0;
+    return begin_golden("dac");
 }
 
 static T *golden_tensor(mgi_run *run, const char *name)
@@ -194,7 +171,7 @@ static void test_refused(void **state)
         mgi_audio_codec_dac d;
         edit(damage[i].file, damage[i].old, damage[i].new);
         REFUSED(mgi_audio_codec_dac_open(ctx, folder, "dac", &d), damage[i].status, damage[i].said);
-        fresh_folder();
+        fresh_folders();
     }
 }
 
@@ -205,5 +182,5 @@ int main(void)
         cmocka_unit_test(test_training),
         cmocka_unit_test(test_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, end_golden);
 }

@@ -20,6 +20,8 @@
 enum { VOCAB = 40, DIM = 24, HEADS = 3, HEAD = DIM / HEADS, FF = 40, POSITIONS = 160, OUT = 12 };
 enum { B = 2, S = 150, CHANGED = 100 };
 
+#include "clip_reference.h"
+
 static const mgi_clip_text_config small = {.vocab = VOCAB,
                                            .dim = DIM,
                                            .layers = 3,
@@ -30,17 +32,10 @@ static const mgi_clip_text_config small = {.vocab = VOCAB,
                                            .eps = 1e-5f};
 static const int64_t lengths[B] = {S, 70}; /* tokens that count */
 
-/* Random values for every parameter, those of norms and biases too. */
 static void make_clip(mgi_clip_text *clip, mgen_context *ctx, const mgi_clip_text_config *config)
 {
     assert_int_equal(mgi_clip_text_init(clip, ctx, config, NULL), MGEN_OK);
-    assert_int_equal(mgi_module_random(&clip->module, 1), MGEN_OK);
-    for (int64_t k = 0; k < clip->module.count; k++) {
-        T *w = clip->module.params[k]->value;
-        float scale = w->rank == 1 ? 0.3f : 0.5f / sqrtf((float)w->dims[w->rank - 1]);
-        for (int64_t i = 0; i < w->count; i++)
-            mgi_f32(w)[i] += scale * mgi_random_normal(8, 100 + (uint64_t)k, (uint64_t)i);
-    }
+    make_values(&clip->module);
 }
 
 static int32_t id_at(int64_t b, int64_t s)
@@ -49,52 +44,6 @@ static int32_t id_at(int64_t b, int64_t s)
 }
 
 /* -- the reference ---------------------------------------------------------------------------------- */
-
-static const float *values(const mgi_param *p)
-{
-    return mgi_f32(p->value);
-}
-
-static void ref_linear(const double *x, const mgi_param *w, const mgi_param *bias, int out, int in,
-                       double *y)
-{
-    for (int n = 0; n < out; n++) {
-        double sum = bias ? (double)values(bias)[n] : 0.0;
-        for (int k = 0; k < in; k++)
-            sum += x[k] * (double)values(w)[n * in + k];
-        y[n] = sum;
-    }
-}
-
-static void ref_norm(const double *x, const mgi_param *w, const mgi_param *bias, double *y)
-{
-    double mean = 0.0, square = 0.0;
-    for (int i = 0; i < DIM; i++)
-        mean += x[i] / DIM;
-    for (int i = 0; i < DIM; i++)
-        square += (x[i] - mean) * (x[i] - mean) / DIM;
-    for (int i = 0; i < DIM; i++)
-        y[i] = (x[i] - mean) / sqrt(square + 1e-5) * (double)values(w)[i] + (double)values(bias)[i];
-}
-
-/* What query `s` sees: keys up to itself. */
-static void ref_attention(double qkv[S][3 * DIM], int s, double *y)
-{
-    for (int h = 0; h < HEADS; h++) {
-        double p[S], sum = 0.0;
-        for (int k = 0; k <= s; k++) {
-            double score = 0.0;
-            for (int i = 0; i < HEAD; i++)
-                score += qkv[s][h * HEAD + i] * qkv[k][DIM + h * HEAD + i];
-            sum += p[k] = exp(score / sqrt(HEAD));
-        }
-        for (int i = 0; i < HEAD; i++) {
-            y[h * HEAD + i] = 0.0;
-            for (int k = 0; k <= s; k++)
-                y[h * HEAD + i] += p[k] / sum * qkv[k][2 * DIM + h * HEAD + i];
-        }
-    }
-}
 
 static void ref_layer(const mgi_clip_text *clip, const mgi_clip_text_layer *l, int tokens,
                       double x[S][DIM])
@@ -105,7 +54,7 @@ static void ref_layer(const mgi_clip_text *clip, const mgi_clip_text_layer *l, i
         ref_linear(n, l->qkv, l->qkv_bias, 3 * DIM, DIM, qkv[s]);
     }
     for (int s = 0; s < tokens; s++) {
-        ref_attention(qkv, s, n);
+        ref_attention(qkv, s, s + 1, n);
         ref_linear(n, l->out, l->out_bias, DIM, DIM, h);
         for (int i = 0; i < DIM; i++)
             x[s][i] += h[i];

@@ -39,21 +39,10 @@ static void fresh_folders(void)
 
 static int set_up(void **state)
 {
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     (void)state;
-    params.threads = 2;
-    if (!mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
-        mgi_device_create(ctx, NULL) != MGEN_OK)
+    if (!begin_foreign(NULL))
         return 1;
     fresh_folders();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    mgi_context_free(ctx);
-    shell("rm -rf %s", folder);
     return 0;
 }
 
@@ -282,5 +271,5 @@ int main(void)
         cmocka_unit_test(test_goldens),   cmocka_unit_test(test_held), cmocka_unit_test(test_names),
         cmocka_unit_test(test_bad_files), cmocka_unit_test(test_clip),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, end_foreign);
 }

@@ -41,13 +41,10 @@ static void fresh_folders(void)
 
 static int set_up(void **state)
 {
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     mgi_file text;
     mgi_json *root = NULL;
     (void)state;
-    params.threads = 2;
-    if (!mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
-        mgi_device_create(ctx, NULL) != MGEN_OK)
+    if (!begin_foreign(NULL))
         return 1;
     fresh_folders();
     OK(mgi_file_open_in(ctx, folder, "prompts.json", &text));
@@ -62,12 +59,9 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
     for (int i = 0; i < PROMPTS; i++)
         mgi_free(ctx, prompts[i]);
-    mgi_context_free(ctx);
-    shell("rm -rf %s", folder);
-    return 0;
+    return end_foreign(state);
 }
 
 /* -- goldens ---------------------------------------------------------------------------------- */

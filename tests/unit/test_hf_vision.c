@@ -18,42 +18,19 @@
 #include <cmocka.h>
 
 #include "failing_memory.h"
-#include "foreign_folders.h"
+#include "golden_folder.h"
 
 #define PREPARE "clip/preprocessor_config.json"
 
 enum { PICTURES = 6 };
 
-static mgi_st_file golden;
-
 static const char *const names[] = {"clip", "tower", "bare"};
 enum { NAMES = sizeof names / sizeof names[0] };
 
-static void fresh_folders(void)
-{
-    const char *source = getenv("MOVIEGEN_SOURCE");
-    shell("rm -rf %s/* && cp -r %s/tests/unit/vision/* %s", folder, source ? source : ".", folder);
-}
-
 static int set_up(void **state)
 {
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     (void)state;
-    params.threads = 2;
-    if (!mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
-        mgi_device_create(ctx, NULL) != MGEN_OK)
-        return 1;
-    fresh_folders();
-    return mgi_st_open(ctx, folder, "golden.safetensors", &golden) != MGEN_OK;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    mgi_st_close(ctx, &golden);
-    mgi_context_free(ctx);
-    shell("rm -rf %s", folder);
-    return 0;
+    return begin_golden("vision");
 }
 
 static mgi_clip_vision open_folder(const char *name)
@@ -347,5 +324,5 @@ int main(void)
         cmocka_unit_test(test_goldens),  cmocka_unit_test(test_configs),
         cmocka_unit_test(test_bf16),     cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_promises), cmocka_unit_test(test_no_memory)};
-    return cmocka_run_group_tests_name("hf_vision", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("hf_vision", tests, set_up, end_golden);
 }

@@ -160,8 +160,9 @@ static mgi_generate_request request(seen *s)
                                   .user = s};
 }
 
-static mgen_status make_film(rank_state *s, const mgi_mesh *mesh, seen *out)
+static mgen_status make_film(rank_state *s, const mgi_mesh *mesh)
 {
+    seen *out = saw[s->rank];
     models m;
     mgi_generate_needs needs = {0};
     s->ctx->device->hold = now.hold;
@@ -187,25 +188,12 @@ static mgen_status make_film(rank_state *s, const mgi_mesh *mesh, seen *out)
 
 static void film_rank(rank_state *s)
 {
-    mgi_mesh mesh;
-    seen *out = saw[s->rank];
     rank_device_open(s);
     if (now.faulty && s->rank == now.bad_rank) {
         mgi_comm *own = s->comm;
         CHECK(faulty_create(own, &faults[s->rank], &s->comm) == MGEN_OK);
     }
-    if (!now.shape.dp) {
-        s->status = make_film(s, NULL, out);
-    } else {
-        s->status = mgi_mesh_create(s->comm, now.shape, &mesh);
-        if (s->status == MGEN_OK) {
-            s->status = make_film(s, &mesh, out);
-            mesh.group[MGI_AXIS_WORLD] = NULL; /* the harness's */
-            mgi_mesh_destroy(&mesh);
-        }
-    }
-    if (s->status != MGEN_OK)
-        snprintf(s->said, sizeof s->said, "%s", s->ctx->error_text);
+    rank_over_mesh(s, now.shape, make_film);
     rank_device_close(s);
     if (s->rank != now.bad_rank)
         released = true;

@@ -141,8 +141,9 @@ static mgi_sound_request request(heard *h)
     return r;
 }
 
-static mgen_status make_sound(rank_state *s, const mgi_mesh *mesh, heard *h)
+static mgen_status make_sound(rank_state *s, const mgi_mesh *mesh)
 {
+    heard *h = &all_heard[s->rank];
     mgi_audio audio;
     mgi_generate_needs needs = {0};
     uint64_t hash;
@@ -167,25 +168,12 @@ static mgen_status make_sound(rank_state *s, const mgi_mesh *mesh, heard *h)
 
 static void sound_rank(rank_state *s)
 {
-    mgi_mesh mesh;
-    heard *h = &all_heard[s->rank];
     rank_device_open(s);
     if (now.faulty && s->rank == now.bad_rank) {
         mgi_comm *own = s->comm;
         CHECK(faulty_create(own, &faults[s->rank], &s->comm) == MGEN_OK);
     }
-    if (!now.shape.dp) {
-        s->status = make_sound(s, NULL, h);
-    } else {
-        s->status = mgi_mesh_create(s->comm, now.shape, &mesh);
-        if (s->status == MGEN_OK) {
-            s->status = make_sound(s, &mesh, h);
-            mesh.group[MGI_AXIS_WORLD] = NULL; /* the harness's */
-            mgi_mesh_destroy(&mesh);
-        }
-    }
-    if (s->status != MGEN_OK)
-        snprintf(s->said, sizeof s->said, "%s", s->ctx->error_text);
+    rank_over_mesh(s, now.shape, make_sound);
     rank_device_close(s);
     if (s->rank != now.bad_rank)
         released = true;

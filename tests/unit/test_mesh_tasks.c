@@ -280,8 +280,9 @@ static mgen_status take_some(void *user, const mgi_frames_box *box, float *rgb)
     return take(user, &part, cut);
 }
 
-static mgen_status make_film(rank_state *s, const mgi_mesh *mesh, seen *out)
+static mgen_status make_film(rank_state *s, const mgi_mesh *mesh)
 {
+    seen *out = saw[s->rank];
     models m;
     mgi_generate_needs needs = {0};
     mgi_heap *heap = s->ctx->heap;
@@ -310,20 +311,8 @@ static mgen_status make_film(rank_state *s, const mgi_mesh *mesh, seen *out)
 
 static void film_rank(rank_state *s)
 {
-    mgi_mesh mesh;
     rank_device_open(s);
-    if (!now.shape.dp) {
-        s->status = make_film(s, NULL, saw[s->rank]);
-    } else {
-        s->status = mgi_mesh_create(s->comm, now.shape, &mesh);
-        if (s->status == MGEN_OK) {
-            s->status = make_film(s, &mesh, saw[s->rank]);
-            mesh.group[MGI_AXIS_WORLD] = NULL; /* the harness's */
-            mgi_mesh_destroy(&mesh);
-        }
-    }
-    if (s->status != MGEN_OK)
-        snprintf(s->said, sizeof s->said, "%s", s->ctx->error_text);
+    rank_over_mesh(s, now.shape, make_film);
     rank_device_close(s);
 }
 

@@ -152,22 +152,10 @@ static mgi_rewriter_config pieces_config(void)
 
 static int set_up(void **state)
 {
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     (void)state;
-    params.threads = 2;
-    params.log = keep_warnings;
-    if (!mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
-        mgi_device_create(ctx, NULL) != MGEN_OK)
+    if (!begin_foreign(keep_warnings))
         return 1;
     write_pieces("few.model");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    mgi_context_free(ctx);
-    shell("rm -rf %s", folder);
     return 0;
 }
 
@@ -705,5 +693,5 @@ int main(void)
         cmocka_unit_test(test_meta),
         cmocka_unit_test(test_no_memory),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, end_foreign);
 }

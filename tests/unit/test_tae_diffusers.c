@@ -21,37 +21,14 @@
 #include "tiny_stages.h"
 
 #include "failing_memory.h"
-#include "foreign_folders.h"
-
-static mgi_st_file golden;
+#include "golden_folder.h"
 
 static const char *const names[] = {"vae", "early"};
 
-static void fresh_folders(void)
-{
-    const char *source = getenv("MOVIEGEN_SOURCE");
-    shell("rm -rf %s/* && cp -r %s/tests/unit/vae/* %s", folder, source ? source : ".", folder);
-}
-
 static int set_up(void **state)
 {
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
     (void)state;
-    params.threads = 2;
-    if (!mkdtemp(folder) || mgi_context_init(&ctx, &params) != MGEN_OK ||
-        mgi_device_create(ctx, NULL) != MGEN_OK)
-        return 1;
-    fresh_folders();
-    return mgi_st_open(ctx, folder, "golden.safetensors", &golden) != MGEN_OK;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    mgi_st_close(ctx, &golden);
-    mgi_context_free(ctx);
-    shell("rm -rf %s", folder);
-    return 0;
+    return begin_golden("vae");
 }
 
 /* -- goldens ---------------------------------------------------------------------------------- */
@@ -349,5 +326,5 @@ int main(void)
         cmocka_unit_test(test_more_tensors),
         cmocka_unit_test(test_no_memory),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, end_golden);
 }
