@@ -152,7 +152,7 @@ static void report_op(int op)
     report_gradient(op);
     for (int i = 0; i < mgk_variant_count; i++) {
         const mgk_variant_info *v = &mgk_variants[i];
-        if (v->op != op)
+        if (v->op != op || !asked_for(v))
             continue;
         t = &state.variants[i];
         if (!usable(v))

@@ -212,11 +212,15 @@ static bool close_to(const mgk_case *c, const mgk_variant_info *v, const truth *
 
 /* ---- one case ---- */
 
+bool asked_for(const mgk_variant_info *v)
+{
+    return !checker_state.only_variants || mgi_kernel_listed(checker_state.only_variants, v->name);
+}
+
 bool usable(const mgk_variant_info *v)
 {
     uint32_t here = mgi_cpu_features() | MGI_CPU_BF16_DOTS; /* whether they pay or not */
-    if (!v->launch ||
-        (checker_state.only_variants && !mgi_kernel_listed(checker_state.only_variants, v->name)))
+    if (!v->launch || !asked_for(v))
         return false;
 #ifdef MGK_CUDA_EMULATED
     here |= MGK_NEEDS_CUDA | MGK_NEEDS_SM90;

@@ -40,6 +40,8 @@ void arena_need(arena *a, mgk_case *c, guarded_place place);
 void launch(const mgk_variant_info *v, mgk_case *c, arena *a, mgi_pool *pool);
 size_t workspace_bytes(const mgk_variant_info *v, const mgk_case *c, int threads);
 
+/* Whether it is among those that the command line names; of none, all are. */
+bool asked_for(const mgk_variant_info *v);
 bool usable(const mgk_variant_info *v);
 int first_variant(int op); /* the reference, as an index into mgk_variants */
 bool has_bf16(const mgk_case *c);
