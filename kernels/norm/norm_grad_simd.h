@@ -222,6 +222,8 @@ MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const
 {
     const int64_t dim = a->dim, skew = g->near ? g->ahead / NEAR_PARTS : 0;
     const bool add = a->dr.p != NULL, want_dh = a->dh.p != NULL;
+    /* Read after stores to the same place of other pages, lines wait for them on a Zen 4; f32 is bound elsewhere. */
+    const bool h_first = type == MGK_BF16;
     float *sum_h = to->g;
     grad_totals t = no_totals(count);
     v_real dx = v_from(a->dx, r * dim, type), dr = v_from(add ? a->dr : a->dx, r * dim, type);
@@ -240,7 +242,9 @@ MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const
         MGK_UNROLL
         for (int k = 0; k < count; k++) {
             const int64_t at = k * dim + i;
-            v_two d = grad_of_two(g, k, at, f, layer);
+            v_two d = grad_of_two(g, k, at, f, layer), with = one;
+            if (sum_h && h_first)
+                with = v_read_two(h, at);
             if (add) {
                 d = add_two(d, v_read_two(dr, at));
                 if (next || g->near)
@@ -250,7 +254,7 @@ MGK_INLINE void residual_write(const mgk_norm_args *a, const grad_rows *g, const
             if (want_dh)
                 v_write_two(dh, at, (v_two){d.a * times.a, d.b * times.b});
             if (sum_h) {
-                total = fma_two(d, v_read_two(h, at), total);
+                total = fma_two(d, h_first ? with : v_read_two(h, at), total);
                 if (next || g->near)
                     v_prefetch_two(h, g->ahead + at - 3 * skew, g->near);
             }
