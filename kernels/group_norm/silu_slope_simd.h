@@ -15,7 +15,7 @@ MGK_INLINE vf v_silu_slope_sums(vf x)
 {
     const float(*const table)[32] = mgk_silu_sums_slope;
     const vf m = v_piece_argument(x, MGK_SILU_SUMS_WIDTH),
-             i = v_piece_index(m, MGK_SILU_SUMS_WIDTH);
+             i = v_piece_index_added(m, MGK_SILU_SUMS_WIDTH);
     vf p = v_fma(v_piece(table[4], i), m, v_piece(table[3], i));
     p = v_fma(p, m, v_piece(table[2], i));
     p = v_fma(p, m, v_piece(table[1], i));
