@@ -21,7 +21,7 @@ MODEL = os.path.join(ROOT, "examples", "models", "toybox")
 PROMPT = "a red ball rolls left on grass"
 PARTS = ("python_layout", "python_clips", "python_generate", "python_upsample", "python_edit", "python_personalize",
          "python_rewrite", "python_sound", "python_parts", "python_training", "python_pictures", "python_curate", "python_wheel",
-         "python_process")
+         "python_process", "python_misuse")
 
 
 class Skip(Exception):

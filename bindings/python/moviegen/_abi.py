@@ -47,6 +47,8 @@ class Struct(ctypes.Structure):
             limit = _RANGES.get(kinds[name])
             if limit is not None:
                 values[name] = checked(value, limit, name)
+            elif kinds[name] in (c_float, c_double):
+                values[name] = real(value, name)
         super().__init__(**values)
         if "struct_size" in kinds:
             self.struct_size = ctypes.sizeof(self)
@@ -54,10 +56,23 @@ class Struct(ctypes.Structure):
 
 def checked(value: Any, limit: int, name: str) -> int:
     """An integer of 0..limit."""
-    number = operator.index(value)
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: an int is wanted, not {type(value).__name__}") from None
     if not 0 <= number <= limit:
         raise InvalidError(f"{name} is {number}; it must be 0..{limit}")
     return number
+
+
+def real(value: Any, name: str) -> float:
+    """A number with or without a fraction, NumPy's too."""
+    try:
+        return c_double(value).value
+    except TypeError:
+        raise TypeError(f"{name}: a number is wanted, not {type(value).__name__}") from None
+    except OverflowError:
+        raise InvalidError(f"{name} is larger than any float") from None
 
 
 ALLOC = CFUNCTYPE(c_void_p, c_void_p, ctypes.c_size_t)

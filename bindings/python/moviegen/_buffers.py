@@ -3,8 +3,8 @@
 import ctypes
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from ._abi import CONSTANTS, Frames, Latents, Text
-from .errors import InvalidError
+from ._abi import CONSTANTS, Frames, Latents, Text, checked
+from .errors import InvalidError, NoMemoryError
 
 #: Anything with the buffer protocol: memoryview, bytearray, array.array, a NumPy array, a Clip.
 Buffer = Any
@@ -73,10 +73,16 @@ def _words(kinds: str) -> str:
 
 def fresh(kind: Any, shape: Sequence[int]) -> Any:
     """New memory, zero."""
+    extents = [checked(extent, 2**32 - 1, "an extent of the shape") for extent in shape]
+    if 0 in extents:
+        raise InvalidError(f"the shape {tuple(extents)} is empty")
     count = ctypes.sizeof(ctypes.c_float) if kind == "f" else 1
-    for extent in shape:
+    for extent in extents:
         count *= extent
-    return memoryview(bytearray(count)).cast(kind, list(shape))
+    try:
+        return memoryview(bytearray(count)).cast(kind, extents)
+    except (MemoryError, OverflowError):
+        raise NoMemoryError(f"the shape {tuple(extents)} needs {count} bytes, which there are not") from None
 
 
 def copied(kind: str, shape: Sequence[int], address: int) -> Any:
@@ -166,6 +172,13 @@ def frames_out(frames: Frames) -> FrameViews:
 
 def _joined(views: List[memoryview]) -> FrameViews:
     return views[0] if len(views) == 1 else (views[0], views[1], views[2])
+
+
+def function_of(value: Any, what: str) -> Any:
+    """A callback, or None; said before work begins, not by its first call."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{what}: a function is wanted, not {type(value).__name__}")
+    return value
 
 
 def text_of(value: Optional[str], what: str) -> Optional[bytes]:

@@ -65,7 +65,7 @@ def answer(function: Callable[..., Any], *arguments: Any) -> int:
 
 
 @contextlib.contextmanager
-def _interruptible(call: Call) -> Iterator[None]:
+def interruptible(call: Call) -> Iterator[None]:
     """Python raises KeyboardInterrupt as soon as it runs in the main thread again: when a callback has just been
     entered, where ctypes would print and forget it. So it is kept for answer() meanwhile."""
     def interrupt(number: int, frame: Any) -> None:
@@ -105,6 +105,8 @@ class Core:
     def live(self) -> Any:
         if self.pointer is None:
             raise errors.StateError(f"this {self.kind} was closed")
+        if self.kind == "job" and self.process != os.getpid():
+            raise errors.StateError("this job runs in the process that this one was forked from; wait for it there")
         return self.pointer
 
     def touch(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -175,7 +177,7 @@ class ContextCore(Core):
 
     def call_long(self, function: Callable[..., int], *arguments: Any) -> None:
         """The same for calls with callbacks, through which control-C ends them."""
-        with self.turn() as call, _interruptible(call):
+        with self.turn() as call, interruptible(call):
             status = function(self.pointer, *arguments)
             if status != OK and not (call.interrupted and call.error is None):
                 raise self.failure(status, call)
@@ -232,7 +234,7 @@ class ChildCore(Core):
                 raise self.context.failure(status, call)
 
     def call_long(self, function: Callable[..., int], *arguments: Any) -> None:
-        with self.context.turn(self) as call, _interruptible(call):
+        with self.context.turn(self) as call, interruptible(call):
             status = function(self.live(), *arguments)
             if status != OK and not (call.interrupted and call.error is None):
                 raise self.context.failure(status, call)
@@ -333,6 +335,10 @@ class Closing:
 
     def __exit__(self, *exception: Any) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Two objects would end one thing of the library; another process has none of it."""
+        raise TypeError(f"a {type(self).__name__} of moviegen cannot be copied or pickled; make another, or copy what it holds")
 
 
 atexit.register(end_deferred)

@@ -5,7 +5,7 @@ import threading
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from ._abi import DONE_TOTAL, ON_FRAMES, ON_PREVIEW, Frames, GenerateParams, SoundParams, callback
-from ._buffers import FrameViews, frames_out, latents_out
+from ._buffers import FrameViews, frames_out, function_of, latents_out
 from ._handles import ContextCore, here
 
 Progress = Callable[[int, int], Any]
@@ -21,7 +21,9 @@ class Relay:
 
     def __init__(self, core: ContextCore, progress: Optional[Progress], preview: Optional[Preview],
                  on_frames: Optional[OnFrames]) -> None:
-        self.progress, self.preview, self.on_frames = progress, preview, on_frames
+        self.progress: Optional[Progress] = function_of(progress, "progress")
+        self.preview: Optional[Preview] = function_of(preview, "preview")
+        self.on_frames: Optional[OnFrames] = function_of(on_frames, "on_frames")
         self.core = core
         self.keep: List[Any] = []
         self.error: Optional[BaseException] = None

@@ -38,7 +38,12 @@ class Clip(Closing):
     def create(cls, context: Context, *, width: int, height: int, frames: int,
                fps: Union[int, float, Fraction] = 16) -> "Clip":
         """A black clip."""
-        rate = Fraction(fps)
+        try:
+            rate = Fraction(fps)
+        except TypeError:
+            raise TypeError(f"fps: a number is wanted, not {type(fps).__name__}") from None
+        except (ValueError, OverflowError, ZeroDivisionError):
+            raise InvalidError(f"fps is {fps}; it must be a number above 0") from None
         if isinstance(fps, float):  # 23.976 is written so for 24000/1001 or 2997/125
             rate = rate.limit_denominator(_RATE_PARTS)
         if rate <= 0:
@@ -55,7 +60,7 @@ class Clip(Closing):
 
     def write(self, path: Path, *, context: Optional[Context] = None) -> None:
         """Write to a file, in the format that its name ends with: .mp4, .mkv, ... (FFmpeg plug-in), .y4m, .png."""
-        (context or self._context)._core.call(lib.mgen_clip_write, self._live(), path_of(path))
+        core_of(context or self._context).call(lib.mgen_clip_write, self._live(), path_of(path))
 
     @property
     def shape(self) -> Tuple[int, int, int, int]:

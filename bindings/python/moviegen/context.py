@@ -7,9 +7,9 @@ from ctypes import byref, c_uint64, c_void_p
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Union
 
 from . import errors
-from ._abi import EXCHANGE, LOG, OK, PROGRESS, ContextParams, MeshParams, callback, checked, lib
-from ._buffers import text_of
-from ._handles import Closing, ContextCore, FreedCore, answer, given, here
+from ._abi import EXCHANGE, LOG, OK, PROGRESS, ContextParams, MeshParams, callback, checked, lib, real
+from ._buffers import function_of, text_of
+from ._handles import Closing, ContextCore, FreedCore, answer, given, here, interruptible
 
 Path = Union[str, "os.PathLike[str]"]
 LogCallback = Callable[[int, str], Any]
@@ -84,8 +84,8 @@ class Ranks(Closing):
     _core: FreedCore
 
     def __init__(self, context: "Context", size: int, *, timeout: Optional[float] = 600.0) -> None:
-        handle = context._core.make(lib.mgen_ranks_destroy, lib.mgen_ranks_create, checked(size, 2**32 - 1, "size"),
-                                    _milliseconds(timeout))
+        handle = core_of(context).make(lib.mgen_ranks_destroy, lib.mgen_ranks_create, checked(size, 2**32 - 1, "size"),
+                                       _milliseconds(timeout))
         self._own(FreedCore(handle, "ranks", lib.mgen_ranks_destroy))
 
 
@@ -109,8 +109,7 @@ class Context(Closing):
                  device: Optional[str] = None, cache_dir: Optional[Path] = None, plugin_dir: Optional[Path] = None,
                  kernels: Optional[str] = None, autotune: bool = False) -> None:
         for name, function in (("log", log), ("progress", progress)):
-            if function is not None and not callable(function):
-                raise TypeError(f"{name}: a function is wanted, not {type(function).__name__}")
+            function_of(function, name)
         key = next(_keys)
         text = ctypes.create_string_buffer(_ERROR_SIZE)
         params = ContextParams(threads=threads, host_memory_max=host_memory_max, device_memory_max=device_memory_max,
@@ -137,21 +136,22 @@ class Context(Closing):
         each other at the address `meet`, "tcp://host:port" (rank 0 listens there) or "file:///path", or by `exchange`,
         given the bytes of this rank and answering with those of all in order; or, without these, of the processes of an
         mpirun. From then on trainers of this context train together with those of the other ranks, which make the same
-        calls. axes: how ranks are divided, such as "dp=2,tp=2"; None = all of them over dp. run: its name, the same on
+        calls. Control-C ends the wait for processes that meet. axes: how ranks are divided, such as "dp=2,tp=2"; None = all of them over dp. run: its name, the same on
         all ranks that meet. by_host: GPUs exchange by way of the host's memory instead of by NCCL."""
         params = MeshParams(rank=rank, axes=text_of(axes, "axes"), timeout_ms=_milliseconds(timeout),
                             by_host=int(by_host), meet=text_of(meet, "meet"), run=text_of(run, "run"), size=size)
+        function_of(exchange, "exchange")
         if exchange is not None:
             params.exchange = _exchange_by(exchange, size)
         out = c_void_p()
-        with self._core.turn() as call:
+        with self._core.turn() as call, interruptible(call):
             if self._core.mesh:
                 raise errors.StateError("this context is a rank already")
             if ranks is not None:
                 with given(ranks, "ranks", "ranks")._core.mutex:
                     params.ranks = ranks._core.live()
             status = lib.mgen_mesh_create(self._core.pointer, byref(params), byref(out))
-            if status != OK:
+            if status != OK and not (call.interrupted and call.error is None):
                 raise self._core.failure(status, call)
             self._core.mesh = out.value
 
@@ -203,7 +203,7 @@ class Context(Closing):
 def _milliseconds(timeout: Optional[float]) -> int:
     if timeout is None:
         return -1
-    if not 0 < timeout <= 1e9:
+    if not 0 < real(timeout, "timeout") <= 1e9:
         raise errors.InvalidError(f"timeout is {timeout}; it must be more than 0 seconds, or None")
     return max(1, round(timeout * 1000))
 

@@ -6,7 +6,7 @@ from ctypes import byref, c_void_p
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 from ._abi import DONE_TOTAL, CurateParams, EvalParams, PlanParams, callback, lib
-from ._buffers import SCHEDULES, SOLVERS, number_of, text_of
+from ._buffers import SCHEDULES, SOLVERS, function_of, number_of, text_of
 from ._handles import answer, given, here
 from .context import Context, Path, core_of, path_of
 from .models import Roles, roles_of
@@ -107,13 +107,13 @@ def evaluate(pipeline: "Pipeline", protocol: str, *, n: int = 0, seed: int = 0, 
                         noise_scale=noise_scale,
                         on_progress=_on_progress)
     out = c_void_p()
-    before, here.on_progress = here.on_progress, on_progress
+    before, here.on_progress = here.on_progress, function_of(on_progress, "on_progress")
     try:
         with ExitStack() as stack:
             pipe = stack.enter_context(pipeline._held())
             if dataset is not None:
                 params.dataset = stack.enter_context(given(dataset, "dataset", "dataset")._core.hold())
-            (context or pipeline.context)._core.call_long(lib.mgen_evaluate, pipe, byref(params), byref(out))
+            core_of(context or pipeline.context).call_long(lib.mgen_evaluate, pipe, byref(params), byref(out))
     except BaseException:
         lib.mgen_report_destroy(out)
         raise
@@ -132,7 +132,7 @@ def curate(context: Context, directory: Path, *, rules: Optional[Path] = None, o
     params = CurateParams(dir=path_of(directory), rules=None if rules is None else path_of(rules),
                           out=None if out is None else path_of(out), on_progress=_on_progress)
     handle = c_void_p()
-    before, here.on_progress = here.on_progress, on_progress
+    before, here.on_progress = here.on_progress, function_of(on_progress, "on_progress")
     try:
         core_of(context).call_long(lib.mgen_curate, byref(params), byref(handle))
     except BaseException:

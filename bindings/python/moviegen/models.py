@@ -9,7 +9,7 @@ from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_void_p, cast, 
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 from . import errors
-from ._abi import OK, Text, checked, lib
+from ._abi import OK, Text, checked, lib, real
 from ._abi import ModelInfo as _ModelInfo
 from ._buffers import (FORMATS, PRECISIONS, SCHEDULES, Borrowed, Buffer, fresh, frames_fresh, frames_in, latents_in, number_of,
                        text_in, text_of)
@@ -98,7 +98,7 @@ class Tae(Part):
                               source.width // info.spatial_factor or 1, info.channels))
         target, kept = latents_in(out, "out", writable=True)
         with self._core.hold() as handle:
-            (context or self.context)._core.call(lib.mgen_tae_encode, handle, byref(source), byref(target))
+            core_of(context or self.context).call(lib.mgen_tae_encode, handle, byref(source), byref(target))
         del keep, kept
         return out
 
@@ -114,7 +114,7 @@ class Tae(Part):
                                source.width * info.spatial_factor)
         target, kept = frames_in(out, "out", writable=True)
         with self._core.hold() as handle:
-            (context or self.context)._core.call(lib.mgen_tae_decode, handle, byref(source), byref(target))
+            core_of(context or self.context).call(lib.mgen_tae_decode, handle, byref(source), byref(target))
         del keep, kept
         return out
 
@@ -131,7 +131,7 @@ class TextEncoder(Part):
         room = fresh("f", (info.text_tokens, info.text_width))
         text, keep = text_in(room, "text")
         with self._core.hold() as handle:
-            (context or self.context)._core.call(lib.mgen_text_encode, handle, text_of(prompt, "prompt"), byref(text))
+            core_of(context or self.context).call(lib.mgen_text_encode, handle, text_of(prompt, "prompt"), byref(text))
         del keep
         used = room.cast("B")[:text.tokens * room.strides[0]]
         return used.cast("f", [text.tokens, info.text_width])  # type: ignore[no-any-return]
@@ -161,8 +161,8 @@ class VideoModel(Part):
                 texts.append(text_in(buffer, f"text of {ROLES[i]}"))
                 pointers[i] = pointer(texts[-1][0])
         with self._core.hold() as handle:
-            (context or self.context)._core.call(lib.mgen_video_velocity, handle, byref(source), time, pointers,
-                                                 byref(target))
+            core_of(context or self.context).call(lib.mgen_video_velocity, handle, byref(source), real(time, "time"),
+                                                  pointers, byref(target))
         del keep, kept, texts
         return out
 
@@ -234,7 +234,7 @@ def average(context: Context, directories: Sequence[Path], out: Path, *, weights
     if weights is not None and len(weights) != len(names):
         raise errors.InvalidError(f"{len(weights)} weights for {len(names)} folders")
     core_of(context).call_long(lib.mgen_pipeline_average, cast((c_char_p * len(names))(*names), POINTER(c_void_p)),
-                               None if weights is None else (c_double * len(names))(*weights), len(names), path_of(out))
+                               None if weights is None else (c_double * len(names))(*[real(weight, "weights") for weight in weights]), len(names), path_of(out))
 
 
 def convert(context: Context, directory: Path, precision: str) -> None:

@@ -6,7 +6,7 @@ from ctypes import byref, c_void_p, create_string_buffer
 from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Type, Union, overload
 
 from . import _abi, errors
-from ._abi import AGAIN, OK, TIMEOUT, GenerateParams, SoundParams, checked, lib
+from ._abi import AGAIN, OK, TIMEOUT, GenerateParams, SoundParams, checked, lib, real
 from ._buffers import (EXTENSIONS, FORMATS, PRECISIONS, SCHEDULES, SOLVERS, TASKS, Buffer, FrameViews, frames_in, number_of,
                        text_of)
 from ._handles import SLICE, ChildCore, Closing, given
@@ -63,6 +63,8 @@ class Job(Closing):
     def wait(self, timeout: Optional[float] = None) -> None:
         """Wait for the end, at most `timeout` seconds (then TimedOutError, and the job goes on). Raises what ended the
         job, an exception of a callback included. Control-C cancels the job, waits for it, and is raised."""
+        if timeout is not None and real(timeout, "timeout") != timeout:
+            raise errors.InvalidError("timeout is not a number")
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while not self._wait_slice(deadline):
@@ -208,8 +210,8 @@ class Pipeline(Closing):
     def __init__(self, context: Context, directory: Optional[Path] = None, *, precision: str = "default") -> None:
         pipe = _abi.Pipeline(mesh=core_of(context).mesh, precision=number_of(PRECISIONS, precision, "precision"))
         try:
-            context._core.call_long(lib.mgen_pipeline_open,
-                                    path_of(default_model() if directory is None else directory), byref(pipe))
+            core_of(context).call_long(lib.mgen_pipeline_open,
+                                       path_of(default_model() if directory is None else directory), byref(pipe))
         except BaseException:
             lib.mgen_pipeline_close(byref(pipe))
             raise
@@ -232,6 +234,7 @@ class Pipeline(Closing):
         """Put together from networks; `text` in the order of ROLES."""
         if len(text) > len(ROLES):
             raise errors.InvalidError(f"text: {len(text)} encoders; there are {len(ROLES)} roles")
+        core_of(context)  # or say what else it is
         self = cls.__new__(cls)
         self._set(context, tae, text, video, upsampler, editor, audio, personalizer, rewriter, width, height, frames, fps, False)
         self._parts()
@@ -294,7 +297,7 @@ class Pipeline(Closing):
         drawn stands in quotation marks. The same prompt, the same answer; where the rewriter's cannot be used, the prompt."""
         out = create_string_buffer(_REWRITTEN)
         with self._held() as pipe:
-            self.context._core.call_long(lib.mgen_rewrite, pipe, text_of(prompt, "prompt"), out, _REWRITTEN)
+            core_of(self.context).call_long(lib.mgen_rewrite, pipe, text_of(prompt, "prompt"), out, _REWRITTEN)
         return out.value.decode()
 
     def estimate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
@@ -306,7 +309,7 @@ class Pipeline(Closing):
                          guidance_from, guidance_to, drop_text, noise_scale)
         estimate = _abi.Estimate()
         with self._held() as pipe:
-            self.context._core.call(lib.mgen_generate_estimate, pipe, byref(params), byref(estimate))
+            core_of(self.context).call(lib.mgen_generate_estimate, pipe, byref(params), byref(estimate))
         return Estimate(*(getattr(estimate, name) for name in Estimate._fields))
 
     def start(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
@@ -319,7 +322,7 @@ class Pipeline(Closing):
         "rgbf32" or "yuv420"); `into` is a buffer for the whole clip; with either, the job has no clip()."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
                          guidance_from, guidance_to, drop_text, noise_scale)
-        return self._start(params, Relay(self.context._core, progress, preview, on_frames), into)
+        return self._start(params, Relay(core_of(self.context), progress, preview, on_frames), into)
 
     def _start(self, params: GenerateParams, relay: Relay, into: Optional[Into] = None,
                ended: Callable[[], None] = lambda: None, source: Optional[Clip] = None,
@@ -339,9 +342,9 @@ class Pipeline(Closing):
             relay.keep.append(source)
             with self._held() as pipe:
                 if begin is None:
-                    self.context._core.call(lib.mgen_generate_start, pipe, byref(params), byref(out))
+                    core_of(self.context).call(lib.mgen_generate_start, pipe, byref(params), byref(out))
                 else:
-                    self.context._core.call(begin, pipe, seen, byref(params), byref(out))
+                    core_of(self.context).call(begin, pipe, seen, byref(params), byref(out))
         except BaseException:
             relay.end()
             raise
@@ -397,7 +400,7 @@ class Pipeline(Closing):
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
                          guidance_from, guidance_to, drop_text, noise_scale)
         slot = Slot()
-        job = self._start(params, Relay(self.context._core, report, preview, slot.put), None, slot.abandon)
+        job = self._start(params, Relay(core_of(self.context), report, preview, slot.put), None, slot.abandon)
         return Stream(job, slot, bar)
 
     def estimate_upsample(self, clip: Optional[Clip], prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
@@ -414,7 +417,7 @@ class Pipeline(Closing):
         estimate = _abi.Estimate()
         seen = _pointer(clip, "clip", "clip")
         with self._held() as pipe:
-            self.context._core.call(ask, pipe, seen, byref(params), byref(estimate))
+            core_of(self.context).call(ask, pipe, seen, byref(params), byref(estimate))
         return Estimate(*(getattr(estimate, name) for name in Estimate._fields))
 
     def start_upsample(self, clip: Optional[Clip], prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
@@ -427,7 +430,7 @@ class Pipeline(Closing):
         """Start upsample(), with what start() has beside it. The job keeps the clip; leave its pixels alone meanwhile."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
                          guidance_from, guidance_to, drop_text, noise_scale)
-        return self._start(params, Relay(self.context._core, progress, preview, on_frames), into, source=clip,
+        return self._start(params, Relay(core_of(self.context), progress, preview, on_frames), into, source=clip,
                            begin=lib.mgen_upsample_start)
 
     def upsample(self, clip: Optional[Clip], prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
@@ -468,7 +471,7 @@ class Pipeline(Closing):
         params = _params(instruction, negative_prompt, seed, steps, width, height, 0, guidance, schedule, format, solver,
                          guidance_from, guidance_to, drop_text, noise_scale)
         return self._start(_edits(params, task, strength, source_guidance),
-                           Relay(self.context._core, progress, preview, on_frames), into, source=clip,
+                           Relay(core_of(self.context), progress, preview, on_frames), into, source=clip,
                            begin=lib.mgen_edit_start)
 
     def edit(self, clip: Optional[Clip], instruction: str, *, task: str = "auto", strength: float = 0.0,
@@ -499,7 +502,7 @@ class Pipeline(Closing):
         """What personalize() needs, without starting it."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
                          guidance_from, guidance_to, drop_text, noise_scale)
-        params.source_guidance = source_guidance
+        params.source_guidance = real(source_guidance, "source_guidance")
         return self._estimate_of(lib.mgen_personalize_estimate, photo, params)
 
     def start_personalize(self, photo: Optional[Clip], prompt: str, *, source_guidance: float = 0.0,
@@ -512,8 +515,8 @@ class Pipeline(Closing):
         """Start personalize(), with what start() has beside it. The job keeps the photo; leave its pixels alone meanwhile."""
         params = _params(prompt, negative_prompt, seed, steps, width, height, frames, guidance, schedule, format, solver,
                          guidance_from, guidance_to, drop_text, noise_scale)
-        params.source_guidance = source_guidance
-        return self._start(params, Relay(self.context._core, progress, preview, on_frames), into, source=photo,
+        params.source_guidance = real(source_guidance, "source_guidance")
+        return self._start(params, Relay(core_of(self.context), progress, preview, on_frames), into, source=photo,
                            begin=lib.mgen_personalize_start)
 
     def personalize(self, photo: Optional[Clip], prompt: str, *, source_guidance: float = 0.0,
@@ -544,7 +547,7 @@ class Pipeline(Closing):
         estimate = _abi.Estimate()
         seen = _pointer(clip, "clip", "clip")
         with self._held() as pipe:
-            self.context._core.call(lib.mgen_sound_estimate, pipe, seen, byref(params), byref(estimate))
+            core_of(self.context).call(lib.mgen_sound_estimate, pipe, seen, byref(params), byref(estimate))
         return Estimate(*(getattr(estimate, name) for name in Estimate._fields))
 
     def start_sound(self, clip: Optional[Clip] = None, prompt: str = "", *, music: Optional[str] = None,
@@ -556,14 +559,14 @@ class Pipeline(Closing):
         """Start sound(); take it by Job.sound(). The job keeps the clip; leave its pixels alone meanwhile."""
         params = _sound_params(prompt, music, negative, seed, seconds, steps, guidance, noise_scale, quality, solver,
                                extension, candidates, context_sound)
-        relay = Relay(self.context._core, progress, None, None)
+        relay = Relay(core_of(self.context), progress, None, None)
         out = c_void_p()
         try:
             relay.attach(params)
             seen = _pointer(clip, "clip", "clip")
             relay.keep.append(clip)
             with self._held() as pipe:
-                self.context._core.call(lib.mgen_sound_start, pipe, seen, byref(params), byref(out))
+                core_of(self.context).call(lib.mgen_sound_start, pipe, seen, byref(params), byref(out))
         except BaseException:
             relay.end()
             raise
@@ -622,7 +625,7 @@ def _clip_of(job: Job, bar: Optional[Bar]) -> Clip:
 
 def _edits(params: GenerateParams, task: str, strength: float, source_guidance: float) -> GenerateParams:
     params.edit_task = number_of(TASKS, task, "task")
-    params.strength, params.source_guidance = strength, source_guidance
+    params.strength, params.source_guidance = real(strength, "strength"), real(source_guidance, "source_guidance")
     return params
 
 

@@ -2,8 +2,9 @@
 """Sounds: samples, floats in [-1, 1], seen without a copy; and films with them."""
 import ctypes
 import functools
+import operator
 from ctypes import byref, c_void_p
-from typing import Any, Optional, Tuple, Type, cast
+from typing import Any, Iterator, List, Optional, Tuple, Type, Union, cast, overload
 
 from ._abi import SoundInfo, checked, lib
 from ._handles import Closing, FreedCore, given
@@ -15,8 +16,9 @@ from .errors import StateError
 class Sound(Closing):
     """Samples on the host. Made by Sound.create() and Sound.read().
 
-    sound.samples is a view of them, writable, of the shape (samples, channels), float32; sound.numpy() too. A view keeps
-    the memory alive: close() only ends what can be done with the object by name.
+    sound.samples is a view of them, writable, of the shape (samples, channels), float32; sound.numpy() and
+    numpy.asarray(sound) too; sound[i] is that of one sample, of the shape (channels,). A view keeps the memory alive:
+    close() only ends what can be done with the object by name.
     """
 
     _core: FreedCore
@@ -41,12 +43,12 @@ class Sound(Closing):
 
     def write(self, path: Path, *, context: Optional[Context] = None) -> None:
         """Write to a file, in the format that its name ends with: .wav, or .m4a, .flac, ... (FFmpeg plug-in)."""
-        (context or self._context)._core.call(lib.mgen_sound_write, self._live(), path_of(path))
+        core_of(context or self._context).call(lib.mgen_sound_write, self._live(), path_of(path))
 
     def write_movie(self, clip: Clip, path: Path, *, context: Optional[Context] = None) -> None:
         """Write a clip with this sound, which is cut to its length or goes on in silence: .mp4, .mkv, .webm, ..."""
         shown = given(clip, "clip", "clip")._live()
-        (context or self._context)._core.call(lib.mgen_movie_write, shown, self._live(), path_of(path))
+        core_of(context or self._context).call(lib.mgen_movie_write, shown, self._live(), path_of(path))
 
     @property
     def shape(self) -> Tuple[int, int]:
@@ -71,9 +73,12 @@ class Sound(Closing):
     @property
     def samples(self) -> "memoryview[float]":
         """The samples themselves, (samples, channels), float32."""
-        self._live()
-        view = memoryview(cast(Any, self))
+        view = self._bytes()
         return view.cast("f", [len(view) // (4 * self._channels), self._channels])
+
+    def _bytes(self) -> memoryview:
+        self._live()
+        return memoryview((Byte * ctypes.sizeof(cast(Any, self))).from_buffer(cast(Any, self)))
 
     def numpy(self) -> Any:
         """The samples as a NumPy array, without a copy. ImportError without NumPy."""
@@ -82,6 +87,29 @@ class Sound(Closing):
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    @overload
+    def __getitem__(self, index: int) -> "memoryview[float]": ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "List[memoryview[float]]": ...
+
+    def __getitem__(self, index: Union[int, slice]) -> "Union[memoryview[float], List[memoryview[float]]]":
+        """One sample: the values of its channels, without a copy; of a slice, a list of them."""
+        count, step = len(self), 4 * self._channels
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(count))]
+        index = operator.index(index)
+        if not -count <= index < count:
+            raise IndexError(f"sample {index} of {count}")
+        index %= count
+        return self._bytes()[step * index:step * (index + 1)].cast("f")
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError("samples are written through sound.samples, sound.numpy() or the view that sound[i] is")
+
+    def __iter__(self) -> "Iterator[memoryview[float]]":
+        return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
         if self.closed:
@@ -107,18 +135,19 @@ class Sound(Closing):
         raise StateError("sounds are made by Sound.create(), Sound.read() and the calls that answer with one")
 
 
-# As clips: an instance of an array type, one for each size, on the C memory. Of bytes: memoryview cannot index what ctypes
-# calls a float, but can look at bytes as floats.
+# As clips: an instance of an array type, one for each shape, on the C memory. Its views are of bytes first: memoryview cannot
+# index what ctypes calls a float, but can look at bytes as floats.
 @functools.lru_cache(maxsize=32)
-def _class_of(size: int) -> Type[Any]:
-    return type("Sound", (Sound, ctypes.Array), {"_type_": Byte, "_length_": size, "__module__": __name__})
+def _class_of(samples: int, channels: int) -> Type[Any]:
+    element = ctypes.c_float * channels
+    return type("Sound", (Sound, ctypes.Array), {"_type_": element, "_length_": samples, "__module__": __name__})
 
 
 def wrap(context: Context, pointer: Any) -> Sound:
     """The object for an mgen_sound, which becomes its own."""
     info = SoundInfo()
     lib.mgen_sound_get_info(pointer, byref(info))
-    kind = _class_of(4 * info.samples * info.channels)
+    kind = _class_of(info.samples, info.channels)
     sound = kind.from_address(lib.mgen_sound_samples(c_void_p(pointer)))
     sound._context = context
     sound._rate, sound._channels = info.rate, info.channels

@@ -9,12 +9,13 @@ from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple, U
 from . import _abi
 from ._abi import (CANCELLED, ENDLESS, INTERNAL, OK, ON_STEP, READ_SAMPLE, RELEASED, DatasetParams, TrainerParams,
                    callback, checked, lib)
-from ._buffers import TASKS, Buffer, borrow, number_of, text_of
+from ._buffers import TASKS, Buffer, borrow, function_of, number_of, text_of
 from ._handles import ChildCore, Closing, SharedCore, answer, given, here
 from .clip import Clip, wrap
 from .context import Context, Path, core_of, path_of
 from .errors import CancelledError, InvalidError
 from .measure import Report, report_of, report_taken
+from .sound import Sound
 
 
 
@@ -24,7 +25,8 @@ class Sample(NamedTuple):
     #: A Clip or any buffer of (frames, height, width, 3) bytes.
     pixels: Buffer
     caption: str = ""
-    #: With sound_samples: so many floats in [-1, 1], 48,000 a second; any buffer of float32, a NumPy array too.
+    #: With sound_samples: so many floats in [-1, 1], 48,000 a second; a Sound of one channel or any buffer of float32, a
+    #: NumPy array too, with or without the axis of the channel.
     sound: Optional[Buffer] = None
     #: What is heard; "": the caption.
     sound_caption: str = ""
@@ -67,6 +69,17 @@ def _copy(source: Buffer, kind: str, wanted: Tuple[int, ...], address: int, inde
     ctypes.memmove(address, memory.address, len(memory.keep))
 
 
+def _one_channel(sound: Any) -> Any:
+    """Without the axis of the channel, if there is one channel."""
+    try:
+        view: Any = sound.samples if isinstance(sound, Sound) else memoryview(sound)
+    except TypeError:
+        return sound  # borrow() says so
+    if view.ndim != 2 or view.shape[1] != 1 or view.format != "f":
+        return view
+    return memoryview(view.tobytes()).cast("f")
+
+
 def _write(text: str, room: int, address: int, index: int, what: str) -> None:
     data = text_of(text, f"{what} of sample {index}") or b""
     if len(data) >= room:
@@ -91,7 +104,7 @@ def _fill(read: ReadSample, index: int, sample: _abi.Sample) -> None:
     _copy(given.pixels, "B", shape, sample.pixels, index, "pixels")
     _write(given.caption, room, sample.caption, index, "caption")
     if _has(given.sound, sample.sound, index, "sound", "sound_samples"):
-        _copy(given.sound, "f", (sample.sound_samples,), sample.sound, index, "samples of the sound")
+        _copy(_one_channel(given.sound), "f", (sample.sound_samples,), sample.sound, index, "samples of the sound")
         _write(given.sound_caption, room, sample.sound_caption, index, "sound_caption")
     if _has(given.edited, sample.edited, index, "edited pixels", "edits"):
         _copy(given.edited, "B", shape, sample.edited, index, "edited pixels")
@@ -117,6 +130,8 @@ class Dataset(Closing):
         a caption; or a Sample, which may have a sound (sound_samples: of each, at 48,000 a second) or be an edit
         (edits=True). fps: of the clips, 0 = 16. It runs on the thread of the call that needs the sample; what it raises
         comes out of that call."""
+        if not callable(read):
+            raise TypeError(f"read: a function is wanted, not {type(read).__name__}")
         key = next(_keys)
         params = DatasetParams(width=width, height=height, frames=frames, count=count, read=_on_read,
                                released=_on_released, user=key, fps=checked(fps, 2**32 - 1, "fps"), edits=int(edits),
@@ -153,8 +168,9 @@ class Dataset(Closing):
         """One sample: its clip and its caption."""
         caption = ctypes.create_string_buffer(_CAPTION_SIZE)
         used = context or self.context
+        core = core_of(used)
         with self._core.hold() as handle:
-            clip = used._core.make(lib.mgen_clip_destroy, lib.mgen_dataset_read, handle,
+            clip = core.make(lib.mgen_clip_destroy, lib.mgen_dataset_read, handle,
                                    checked(index, 2**64 - 1, "index"), caption, _CAPTION_SIZE)
         return wrap(used, clip), caption.value.decode("utf-8", "replace")
 
@@ -244,7 +260,7 @@ class Trainer(Closing):
         many were taken, fewer after stop(). An exception of on_step, or control-C, ends the run and is raised; the
         next run goes on."""
         before = self.position
-        self._steps.on_step = on_step
+        self._steps.on_step = function_of(on_step, "on_step")
         try:
             self._core.call_long(lib.mgen_trainer_run, checked(steps, 2**64 - 1, "steps"))
         except CancelledError:
