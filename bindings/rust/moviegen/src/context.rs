@@ -40,8 +40,10 @@ pub struct Memory {
 
 /// Where the library gets host memory from.
 ///
-/// # Safety `alloc` gives memory of `size` bytes that is aligned to 16 bytes or more and used by
-/// nobody else, or NULL.
+/// # Safety
+///
+/// `alloc` gives memory of `size` bytes that is aligned to 16 bytes or more and used by nobody else,
+/// or NULL.
 pub unsafe trait HostAllocator: Sync {
     /// `size` bytes, aligned to 16 bytes or more, or NULL. From any thread. A panic counts as NULL.
     fn alloc(&self, size: usize) -> *mut u8;
@@ -121,8 +123,11 @@ unsafe extern "C" fn on_free<A: HostAllocator>(
 /// Settings of a context.
 ///
 /// ```no_run
-/// # use moviegen::Context; let ctx = Context::builder().threads(2).log(|level, text|
-/// eprintln!("{level:?}: {text}")).build()?;
+/// # use moviegen::Context;
+/// let ctx = Context::builder()
+///     .threads(2)
+///     .log(|level, text| eprintln!("{level:?}: {text}"))
+///     .build()?;
 /// # moviegen::Result::Ok(())
 /// ```
 #[derive(Default)]
@@ -379,7 +384,8 @@ impl Context {
         self.check(status)
     }
 
-    /// What ends the work of all ranks, from any thread.
+    /// What ends the work of all ranks, from any thread. Ask for it after [`Context::join`]: one that
+    /// was there before ends nothing.
     pub fn aborter(&self) -> MeshAborter {
         MeshAborter(self.mesh.clone())
     }

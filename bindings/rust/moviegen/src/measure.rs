@@ -56,8 +56,9 @@ pub struct Plan {
     pub preset: Preset,
     /// Samples; 0 = 1.
     pub batch: u32,
-    /// What is computed again.
-    pub recompute: Recompute,
+    /// What is computed again; None: all but self-attention, or on a mesh the first of
+    /// [`Recompute`] that fits.
+    pub recompute: Option<Recompute>,
     /// Of products and activations.
     pub precision: Precision,
     /// Pixels, a multiple of 16; of [`Preset::B13`] 0.
@@ -71,14 +72,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// One sample of this size, with what the report did: selective recomputation, bf16.
+    /// One sample of this size, in bf16.
     pub fn new(preset: Preset, width: u32, height: u32, frames: u32) -> Plan {
-        let (recompute, precision) = (Recompute::Selective, Precision::Bf16);
         Plan {
             preset,
             batch: 0,
-            recompute,
-            precision,
+            recompute: None,
+            precision: Precision::Bf16,
             width,
             height,
             frames,
@@ -113,7 +113,7 @@ fn params_of(plan: &Plan) -> sys::mgen_plan_params {
     sys::mgen_plan_params {
         batch: plan.batch,
         preset: preset.as_ptr().cast(),
-        recompute: recompute_name(plan.recompute),
+        recompute: plan.recompute.map_or(ptr::null(), recompute_name),
         precision: precision.as_ptr().cast(),
         width: plan.width,
         height: plan.height,

@@ -108,8 +108,9 @@ impl Drop for TrainerState {
 ///
 /// ```compile_fail,E0499
 /// # use moviegen::*;
-/// # fn f(ctx: &mut Context, other: &mut Context, data: &mut Dataset, params: &TrainerParams) ->
-/// Result<()> { let mut trainer = Trainer::with_dataset(ctx, params, data)?; data.read(other, 0)?;
+/// # fn f(ctx: &mut Context, other: &mut Context, data: &mut Dataset, params: &TrainerParams) -> Result<()> {
+/// let mut trainer = Trainer::with_dataset(ctx, params, data)?;
+/// data.read(other, 0)?;
 /// trainer.save()
 /// # }
 /// ```

@@ -152,6 +152,13 @@ fn a_mesh_is_planned() {
         text.contains("\"step_seconds\":") && text.contains("\"tp\": 2"),
         "{text}"
     );
+    assert!(text.contains("\"recompute\": \"none\""), "{text}"); // the first that fits
+    let full = Plan {
+        recompute: Some(Recompute::Full),
+        ..plan
+    };
+    let text = plan_mesh(&mut ctx, &full, &on).unwrap();
+    assert!(text.contains("\"recompute\": \"full\""), "{text}");
     on.gpu = "h0";
     let error = plan_mesh(&mut ctx, &plan, &on).unwrap_err();
     assert!(error.message().contains("h100-80gb"), "{error}");
