@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import threading
 
 from test_python import PROMPT, numpy, raises
 from python_process import BEGIN, interrupted, quiet
@@ -160,3 +161,48 @@ except KeyboardInterrupt:
 print("usable" if moviegen.Clip.create(context, width=8, height=8, frames=1) else "odd")
 """)
     assert said == ["interrupted", "1", "usable"] and not os.path.exists(world.path("meet"))
+
+
+def test_requests_of_threads_take_turns(world):
+    """On one context: another's job under way is waited for, not told of."""
+    pipeline, ended = world.pipeline, []
+
+    def run():
+        try:
+            for _ in range(3):
+                ended.append(pipeline.generate(PROMPT, steps=1, frames=8).frames)
+                ended.append(len(world.context.kernels) and 8)
+        except world.moviegen.Error as error:
+            ended.append(str(error))
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert ended == [8] * 24, ended
+
+
+def test_a_forked_process_is_told_of_a_thread_that_generates(world):
+    """It does not wait for the turn of a thread that it does not have."""
+    assert world.pipeline
+    quiet(world.python(BEGIN + """
+begun = threading.Event()
+def run():
+    try:
+        pipeline.generate(prompt, steps=1000, progress=lambda done, total: begun.set())
+    except moviegen.StateError:
+        pass
+thread = threading.Thread(target=run)
+thread.start()
+begun.wait()
+warnings.simplefilter("ignore")
+child = os.fork()
+if not child:
+    try:
+        pipeline.generate(prompt, steps=1)
+    except moviegen.StateError as error:
+        os._exit(3 if "forked" in str(error) else 4)
+print(os.waitpid(child, 0)[1] >> 8)
+context.close()
+thread.join()
+""", timeout=60), "3")

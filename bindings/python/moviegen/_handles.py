@@ -137,14 +137,15 @@ class ContextCore(Core):
     def __init__(self, pointer: Any) -> None:
         super().__init__(pointer, "context")
         self.lock = threading.Lock()
+        self.whole = threading.RLock()  # taken before lock; held from a request's start to the taking of what it made
         self.children: Set["ChildCore"] = set()
         self.running: Optional["ChildCore"] = None  # the job that has not been seen to end
         self.mesh: Any = None  # of ranks; ends with the context
 
     @contextlib.contextmanager
     def turn(self, job: Optional["ChildCore"] = None) -> Iterator[Call]:
-        self.refuse_callback()
-        with self.lock:
+        self._refuse()
+        with self.whole, self.lock:
             self.live()
             if self.running is not None and self.running is not job:
                 raise errors.StateError("a job is running on this context: wait for it, or close it, first")
@@ -156,6 +157,19 @@ class ContextCore(Core):
                 here.calls.pop()
         if _deferred and not here.within:
             end_deferred()
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[None]:
+        """One turn for all calls of a request that its caller waits for."""
+        self._refuse()
+        with self.whole:
+            yield
+
+    def _refuse(self) -> None:
+        self.refuse_callback()
+        if self.running is not None and self.process != os.getpid():  # whoever holds the locks is not here
+            raise errors.StateError("a job runs on this context in the process that this one was forked from; make "
+                                    "another context here")
 
     def refuse_callback(self) -> None:
         if any(core is self for core in here.within):

@@ -90,7 +90,7 @@ class Ranks(Closing):
 
 
 class Context(Closing):
-    """Where calls happen. One thread at a time uses a context; others wait for their turn.
+    """Where calls happen. One thread at a time uses a context; others wait for their turn. A Job or Stream has it until its end.
 
     threads: compute threads, 0 = one a processor. host_memory_max, device_memory_max: bytes, 0 = no limit.
     log(level, text) gets lines (levels LOG_ERROR..LOG_DEBUG), from any thread. progress(what, done, total) is called

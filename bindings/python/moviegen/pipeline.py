@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """From prompt to frames: the pipeline, and the job that a request is."""
+import functools
 import time
 from contextlib import ExitStack, contextmanager
 from ctypes import byref, c_void_p, create_string_buffer
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Type, Union, overload
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar, Union, cast, overload
 
 from . import _abi, errors
 from ._abi import AGAIN, OK, TIMEOUT, GenerateParams, SoundParams, checked, lib, real
@@ -25,6 +26,18 @@ _REWRITTEN = 4097  # bytes that are always enough
 
 _KINDS: Tuple[Type[Part], ...] = (Tae, *[TextEncoder] * len(ROLES), VideoModel, Upsampler, Editor, AudioModel,
                                   Personalizer, Rewriter)
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _in_one_turn(method: _Method) -> _Method:
+    """Of a pipeline: starts a job, waits for it and takes what it made, while other threads wait for their turn."""
+    @functools.wraps(method)
+    def waits(self: "Pipeline", *arguments: Any, **named: Any) -> Any:
+        with core_of(self.context).request():
+            return method(self, *arguments, **named)
+    return cast(_Method, waits)
 
 
 class Estimate(NamedTuple):
@@ -366,6 +379,7 @@ class Pipeline(Closing):
                  progress: Union[bool, Progress] = False,
                  preview: Optional[Preview] = None, into: Into) -> None: ...
 
+    @_in_one_turn
     def generate(self, prompt: str, *, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
                  width: int = 0, height: int = 0, frames: int = 0, guidance: float = 0.0,
                  schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
@@ -433,6 +447,7 @@ class Pipeline(Closing):
         return self._start(params, Relay(core_of(self.context), progress, preview, on_frames), into, source=clip,
                            begin=lib.mgen_upsample_start)
 
+    @_in_one_turn
     def upsample(self, clip: Optional[Clip], prompt: str = "", *, negative_prompt: Optional[str] = None, seed: int = 0,
                  steps: int = 0, width: int = 0, height: int = 0, guidance: float = 0.0,
                  schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
@@ -474,6 +489,7 @@ class Pipeline(Closing):
                            Relay(core_of(self.context), progress, preview, on_frames), into, source=clip,
                            begin=lib.mgen_edit_start)
 
+    @_in_one_turn
     def edit(self, clip: Optional[Clip], instruction: str, *, task: str = "auto", strength: float = 0.0,
              source_guidance: float = 0.0, negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0,
              width: int = 0, height: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic",
@@ -519,6 +535,7 @@ class Pipeline(Closing):
         return self._start(params, Relay(core_of(self.context), progress, preview, on_frames), into, source=photo,
                            begin=lib.mgen_personalize_start)
 
+    @_in_one_turn
     def personalize(self, photo: Optional[Clip], prompt: str, *, source_guidance: float = 0.0,
                     negative_prompt: Optional[str] = None, seed: int = 0, steps: int = 0, width: int = 0, height: int = 0,
                     frames: int = 0, guidance: float = 0.0, schedule: str = "linear_quadratic", solver: str = "euler", guidance_from: float = 0.0,
@@ -572,6 +589,7 @@ class Pipeline(Closing):
             raise
         return Job(self.context, out.value, relay, relay.end)
 
+    @_in_one_turn
     def sound(self, clip: Optional[Clip] = None, prompt: str = "", *, music: Optional[str] = None,
               negative: Optional[str] = None, seed: int = 0, seconds: float = 0.0, steps: int = 0,
               guidance: float = 0.0, noise_scale: float = 0.0, quality: float = 0.0, solver: str = "midpoint",
