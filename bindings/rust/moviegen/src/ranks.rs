@@ -2,8 +2,9 @@
 //! Ranks: contexts, in threads or processes, that work together.
 
 use crate::raw::{c_text, PanicSlot, Shared};
-use crate::{Context, Result};
+use crate::{Context, Error, Result};
 use moviegen_sys as sys;
+use std::cell::Cell;
 use std::fmt;
 use std::os::raw::c_void;
 use std::ptr;
@@ -71,7 +72,9 @@ impl fmt::Debug for Ranks {
 }
 
 /// The host's own way for processes to meet: given the bytes of this rank, it answers with those of
-/// all ranks, one after the other, or with None to give up. Called once.
+/// all ranks, one after the other, or with None to give up, which is
+/// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled); too few or too many are
+/// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid). Called once.
 #[derive(Clone, Copy)]
 pub struct Exchange<'a>(&'a dyn Fn(&[u8]) -> Option<Vec<u8>>);
 
@@ -93,6 +96,7 @@ struct Exchanging<'a> {
     exchange: Exchange<'a>,
     size: u32,
     panic: &'a PanicSlot,
+    wrong: Cell<Option<String>>,
 }
 
 unsafe extern "C" fn on_exchange(
@@ -115,7 +119,15 @@ unsafe extern "C" fn on_exchange(
             all.copy_from_slice(&theirs);
             0
         }
-        _ => 1,
+        Some(theirs) => {
+            this.wrong.set(Some(format!(
+                "exchange gave {} bytes; {} ranks gave {bytes} each",
+                theirs.len(),
+                this.size
+            )));
+            1
+        }
+        None => 1,
     })
 }
 
@@ -200,6 +212,7 @@ impl<'a> MeshParams<'a> {
             exchange,
             size: self.size,
             panic,
+            wrong: Cell::new(None),
         });
         let params = sys::mgen_mesh_params {
             meet: meet.as_ref().map_or(ptr::null(), |meet| meet.as_ptr()),
@@ -222,7 +235,10 @@ impl<'a> MeshParams<'a> {
         let mut mesh = ptr::null_mut();
         // Safety: the caller has the context; all pointers live during the call.
         let status = unsafe { sys::mgen_mesh_create(ctx, &params, &mut mesh) };
-        Ok((mesh, status))
+        match exchanging.and_then(|exchanging| exchanging.wrong.take()) {
+            Some(wrong) if mesh.is_null() => Err(Error::invalid(wrong)),
+            _ => Ok((mesh, status)),
+        }
     }
 }
 

@@ -80,7 +80,12 @@ fn ranks_meet_in_the_hosts_own_way() {
     };
     let (first, second) = both(0);
     assert_eq!((first.unwrap(), second.unwrap()), ((0, 2), (1, 2)));
-    assert_eq!(both(1).0.unwrap_err().kind(), ErrorKind::Cancelled);
+    let error = both(1).0.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().contains("2 ranks gave"), "{error}");
+    let none = |_: &[u8]| None;
+    let given_up = context().join(&MeshParams::exchanging(Exchange::new(&none), 0, 2));
+    assert_eq!(given_up.unwrap_err().kind(), ErrorKind::Cancelled);
     let panics = |_: &[u8]| panic!("an exchange that panics");
     let exchange = Exchange::new(&panics);
     let mut ctx = context();
