@@ -49,18 +49,23 @@ static mgen_status read_int(mgen_context *ctx, const mgi_json *o, const char *ke
     return MGEN_OK;
 }
 
+/* One of `words`, of which the third may be NULL. */
 static mgen_status read_word(mgen_context *ctx, const mgi_json *o, const char *key,
                              const char *const words[3], int *out)
 {
     const char *text = words[0];
     MGI_TRY(mgi_json_get_string(ctx, o, key, false, &text));
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3 && words[i]; i++)
         if (!strcmp(text, words[i])) {
             *out = i;
             return MGEN_OK;
         }
-    return mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is \"%.40s\"; known are \"%s\", \"%s\" and \"%s\"",
-                    key, text, words[0], words[1], words[2]);
+    return words[2]
+               ? mgi_fail(ctx, MGEN_E_CORRUPT,
+                          "\"%s\" is \"%.40s\"; known are \"%s\", \"%s\" and \"%s\"", key, text,
+                          words[0], words[1], words[2])
+               : mgi_fail(ctx, MGEN_E_CORRUPT, "\"%s\" is \"%.40s\"; known are \"%s\" and \"%s\"",
+                          key, text, words[0], words[1]);
 }
 
 /* {"spins": 3, ...}: the others weigh 1. */
@@ -94,6 +99,7 @@ mgen_status mgi_world_options_read(mgen_context *ctx, const mgi_json *o, mgi_wor
                                        "objects_min", "objects_max",    "camera", "sign",   "sizes",
                                        "split",       "motion_weights", "people", NULL};
     static const char *const when[3] = {"sometimes", "never", "always"};
+    static const char *const seldom[3] = {"sometimes", "never", NULL};
     static const char *const split[3] = {"train", "held_out", "all"};
     double scale = 1.0, people = 0.0;
     if (o->kind != MGI_JSON_OBJECT)
@@ -110,7 +116,7 @@ mgen_status mgi_world_options_read(mgen_context *ctx, const mgi_json *o, mgi_wor
     MGI_TRY(read_int(ctx, o, "objects_max", &out->objects_max));
     MGI_TRY(read_word(ctx, o, "camera", when, &out->camera));
     MGI_TRY(read_word(ctx, o, "sign", when, &out->sign));
-    MGI_TRY(read_word(ctx, o, "sizes", when, &out->sizes));
+    MGI_TRY(read_word(ctx, o, "sizes", seldom, &out->sizes));
     MGI_TRY(read_word(ctx, o, "split", split, &out->split));
     MGI_TRY(read_motion_weights(ctx, o, out->motion_weight));
     out->scale = (float)scale;
