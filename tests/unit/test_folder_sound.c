@@ -155,6 +155,39 @@ static void test_samples(void **state)
     mgi_dataset_release(ds);
 }
 
+/* Of clips of one film, that a curation has listed, each has its own part of the sound, silent behind the film's end. */
+static void test_listed_clips(void **state)
+{
+    enum { PIECE = 400 };
+    float x[PIECE];
+    int64_t length;
+    (void)state;
+    put_film("a.y4m", 40, 16, 0.375);
+    put_sound("a.wav", 1.5, 44100, 0.375);
+    put_text("clips.jsonl", "{\"file\":\"a.y4m\",\"first\":0,\"frames\":16}\r\n \r\n"
+                            "{\"file\":\"a.y4m\",\"first\":2,\"frames\":16}\n"
+                            "{\"file\":\"a.y4m\",\"first\":20,\"frames\":16}\n"
+                            "{\"file\":\"a.y4m\",\"first\":24,\"frames\":16}\n");
+    mgi_dataset *ds = open_films();
+    assert_int_equal(ds->count, 4);
+    for (int fps = 8; fps <= 32; fps *= 2) {
+        assert_onsets(ds, 0, 16, fps, 0.375);
+        assert_onsets(ds, 1, 16, fps, 0.25);
+    }
+    static const int64_t wanted[] = {RATE, RATE, RATE / 4, 0}; /* the sound has 1.5 seconds */
+    for (uint64_t i = 0; i < 4; i++) {
+        OK(mgi_dataset_sound_length(ctx, ds, i, &length));
+        assert_int_equal(length, wanted[i]);
+    }
+    OK(mgi_dataset_hear(ctx, ds, 2, 1000, PIECE, x));
+    for (int i = 0; i < PIECE; i++)
+        assert_float_equal(x[i], tone(1.25 + (1000.0 + i) / RATE, 0.375), 2e-3);
+    OK(mgi_dataset_hear(ctx, ds, 3, 0, PIECE, x));
+    for (int i = 0; i < PIECE; i++)
+        assert_true(x[i] == 0.0f);
+    mgi_dataset_release(ds);
+}
+
 /* ---- what is kept --------------------------------------------------------------------------------- */
 
 static void test_kept(void **state)
@@ -491,15 +524,11 @@ static void test_audio_stage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FILMS(test_in_step),
-        WITH_FILMS(test_samples),
-        WITH_FILMS(test_kept),
-        WITH_FILMS(test_missing),
-        WITH_FILMS(test_told),
-        WITH_FILMS(test_container),
-        WITH_FILMS(test_audio_codec_stage),
-        WITH_FILMS(test_codec_is_saved),
-        WITH_FILMS(test_audio_stage),
+        WITH_FILMS(test_in_step),        WITH_FILMS(test_samples),
+        WITH_FILMS(test_listed_clips),   WITH_FILMS(test_kept),
+        WITH_FILMS(test_missing),        WITH_FILMS(test_told),
+        WITH_FILMS(test_container),      WITH_FILMS(test_audio_codec_stage),
+        WITH_FILMS(test_codec_is_saved), WITH_FILMS(test_audio_stage),
     };
     return cmocka_run_group_tests(tests, make_context_and_folder, free_context_and_folder);
 }

@@ -200,6 +200,38 @@ static void test_pooled(void **state)
     mgi_st_close(ctx, &golden);
 }
 
+/* The logarithm is a finite number; where no vector of a whole text is asked for, it is not read. */
+static void test_bad_scale(void **state)
+{
+    static const uint8_t bad[] = {0x00, 0x7e}; /* not a number, of F16 */
+    mgi_text_encoder e;
+    mgi_st_file file;
+    uint64_t hash;
+    char path[512];
+    (void)state;
+    snprintf(path, sizeof path, "%s/clip/model.safetensors", folder);
+    OK(mgi_st_open(ctx, NULL, path, &file));
+    const mgi_st_entry *entry = mgi_st_find(&file, "logit_scale");
+    assert_non_null(entry);
+    const long at = (long)((const uint8_t *)entry->data - (const uint8_t *)file.file.data);
+    mgi_st_close(ctx, &file);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    assert_int_equal(fwrite(bad, 1, sizeof bad, f), sizeof bad);
+    assert_int_equal(fclose(f), 0);
+    REFUSED(mgi_text_encoder_open_pooled(ctx, folder, "clip", &e, &hash), MGEN_E_CORRUPT,
+            "clip: tensor \"logit_scale\" is nan");
+    OK(mgi_text_encoder_open(ctx, folder, "clip", &e, &hash));
+    mgi_text_encoder_finish(&e);
+    fresh_folders();
+    edit("clip/model.safetensors", "logit_scale\":{\"dtype\":\"F16\",\"shape\":[]",
+         "logit_scale\":{\"dtype\":\"I8\",\"shape\":[2]");
+    REFUSED(mgi_text_encoder_open_pooled(ctx, folder, "clip", &e, &hash), MGEN_E_CORRUPT,
+            "tensor \"logit_scale\" is no single number");
+    fresh_folders();
+}
+
 /* Held in bf16 alone, tables of tokens too. */
 static void test_held(void **state)
 {
@@ -459,9 +491,10 @@ static void test_promises(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_goldens),     cmocka_unit_test(test_pooled),
-        cmocka_unit_test(test_held),        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_training),    cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_bad_folders), cmocka_unit_test(test_promises)};
+        cmocka_unit_test(test_goldens),   cmocka_unit_test(test_pooled),
+        cmocka_unit_test(test_bad_scale), cmocka_unit_test(test_held),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_training),
+        cmocka_unit_test(test_bad_files), cmocka_unit_test(test_bad_folders),
+        cmocka_unit_test(test_promises)};
     return cmocka_run_group_tests_name("hf_text", tests, set_up, tear_down);
 }
