@@ -272,6 +272,10 @@ static void test_threads(void **state)
         curate_by(threads[i], 0, &more);
         same_outcome(&one, &more);
     }
+    put_file("frozen.json", "{\"aesthetic\": 5,}");
+    curate_by(1, 0, &one);
+    assert_int_equal(one.status, MGEN_E_CORRUPT);
+    assert_non_null(strstr(one.error, "frozen.json': its JSON: line 1, column 17"));
     assert_int_equal(remove(in_folder("frozen.json")), 0);
     assert_int_equal(remove(in_folder("broken2.y4m")), 0);
 }
