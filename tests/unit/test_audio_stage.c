@@ -78,6 +78,77 @@ static void test_clips(void **state)
     end(r);
 }
 
+/* -- what is kept ------------------------------------------------------------------------------- */
+
+static int encoded; /* sounds */
+
+static int32_t count_sounds(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    (void)user;
+    (void)total;
+    encoded = strcmp(what, "encoding sounds") ? encoded : (int)done;
+    return 0;
+}
+
+/* Begun with a folder to keep sounds in; how many it encoded. */
+static int begin_kept(const mgi_stage *stage, const char *dir, struct mgi_stage_run **run)
+{
+    const mgi_stage_params params = {.stage = stage, .dir = folder, .seed = 5, .cache_dir = dir};
+    encoded = 0;
+    OK(mgi_stage_audio.create(ctx, &params, run));
+    return encoded;
+}
+
+static void assert_same_clips(const struct mgi_stage_run *a, const struct mgi_stage_run *b)
+{
+    for (int k = 0; k < 2; k++) {
+        const mgi_audio_clips *p = &a->length[k], *q = &b->length[k];
+        const int64_t all = p->clips + p->held;
+        assert_true(p->features && q->features && all == q->clips + q->held);
+        assert_memory_equal(p->values, q->values,
+                            (size_t)(all * p->latents * p->channels) * sizeof *p->values);
+        assert_memory_equal(p->features, q->features,
+                            (size_t)(all * p->frames * p->width) * sizeof *p->features);
+    }
+}
+
+/* What was encoded once is read, whole, by whoever would encode the same; what is damaged is encoded anew. */
+static void test_kept(void **state)
+{
+    mgi_stage s = tiny_audio_stage(2, 2);
+    struct mgi_stage_run *plain, *r;
+    char dir[64], command[200];
+    double first, last;
+    (void)state;
+    snprintf(dir, sizeof dir, "%.40s/kept", folder);
+    train(&s, &first, &last); /* whose image encoder is frozen below */
+    strcpy(s.vision.from, "audio_vision");
+    s.vision.frozen = true;
+    ctx->progress = count_sounds;
+    const int all = begin_kept(&s, NULL, &plain);
+    assert_true(all > 0);
+    assert_int_equal(begin_kept(&s, dir, &r), all);
+    end(r);
+    assert_int_equal(begin_kept(&s, dir, &r), 0);
+    assert_same_clips(plain, r);
+    end(r);
+    mgi_stage other = s; /* films that are seen at another rate */
+    other.length[1].fps = 8;
+    assert_true(begin_kept(&other, dir, &r) > 0);
+    end(r);
+    snprintf(command, sizeof command, "truncate -s -4 %s/audio-*.safetensors", dir);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(begin_kept(&s, dir, &r), all);
+    assert_same_clips(plain, r);
+    end(r);
+    assert_int_equal(begin_kept(&s, dir, &r), 0);
+    assert_same_clips(plain, r);
+    end(r);
+    ctx->progress = NULL;
+    end(plain);
+    assert_int_equal(remove_all(dir), 0);
+}
+
 /* -- learning ----------------------------------------------------------------------------------- */
 
 static void test_learns(void **state)
@@ -286,9 +357,10 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clips),    cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_left_out), cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_resumes),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_clips),     cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_gradients), cmocka_unit_test(test_left_out),
+        cmocka_unit_test(test_learns),    cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, make_codec, free_context_and_folder);
 }
