@@ -17,7 +17,10 @@ mgen_status mgi_folder_take_score(mgen_context *ctx, const char *dir, mgi_datase
     if (!file)
         return MGEN_OK;
     MGI_TRY(mgi_folder_text(ctx, dir, file, "score", true, text));
-    const bool fits = mgi_json_parse(ctx, file->name, text, strlen(text), &number) == MGEN_OK &&
+    mgen_status status = mgi_json_parse(ctx, file->name, text, strlen(text), &number);
+    if (status != MGEN_OK && status != MGEN_E_CORRUPT)
+        return status;
+    const bool fits = status == MGEN_OK &&
                       (number->kind == MGI_JSON_INT || number->kind == MGI_JSON_REAL) &&
                       number->d >= -1.0 && number->d <= 1.0;
     film->score = fits ? (float)number->d : 0.0f;

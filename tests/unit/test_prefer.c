@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "begun_models.h"
+#include "failing_memory.h"
 #include "kernels/random/random.h"
 #include "logged.h"
 #include "data/folder_scores.h"
@@ -78,6 +79,36 @@ static void test_scores(void **state)
         assert_int_equal(mgi_dataset_check_scores(ctx, ds),
                          cases[i].score != 0.0f ? MGEN_OK : MGEN_E_INVALID);
         mgi_dataset_release(ds);
+    }
+    assert_int_equal(remove_all(films), 0);
+}
+
+/* Whichever allocation fails, it is memory that was lacking and no score that was bad. */
+static void test_scores_memory(void **state)
+{
+    mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
+    mgen_status status = MGEN_E_NO_MEMORY;
+    (void)state;
+    p.width = p.height = PAIR_SIDE;
+    p.frames = FRAMES;
+    make_films(folder, "scores");
+    put_film("a.y4m", 10);
+    put_text("a.score.txt", "0.5");
+    for (int fail_at = 1; status != MGEN_OK; fail_at++) {
+        failing memory = {.alone = true};
+        mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+        mgen_context *c;
+        mgi_dataset *ds = NULL;
+        params.allocator = (mgen_allocator){failing_alloc, failing_free, &memory};
+        params.threads = 1;
+        assert_int_equal(mgi_context_init(&c, &params), MGEN_OK);
+        memory.fail_at = fail_at;
+        memory.calls = 0;
+        status = mgi_dataset_folder(c, films, &p, &ds);
+        assert_int_equal(status, memory.calls >= fail_at ? MGEN_E_NO_MEMORY : MGEN_OK);
+        mgi_dataset_release(ds);
+        mgi_context_free(c);
+        assert_int_equal(memory.blocks, 0);
     }
     assert_int_equal(remove_all(films), 0);
 }
@@ -583,12 +614,12 @@ static void test_recipe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_weigh),  cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_steps),  cmocka_unit_test(test_held_once),
-        cmocka_unit_test(test_learns), cmocka_unit_test(test_gpu),
-        cmocka_unit_test(test_made),   cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_ranks),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_recipe),
+        cmocka_unit_test(test_weigh),         cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_scores_memory), cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_held_once),     cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_gpu),           cmocka_unit_test(test_made),
+        cmocka_unit_test(test_kept),          cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_recipe),
     };
     return cmocka_run_group_tests(tests, make_models, free_context_and_folder);
 }
