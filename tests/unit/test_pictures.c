@@ -9,6 +9,7 @@
 
 #include "eval/alignment.h"
 #include "eval/evaluate.h"
+#include "eval/films.h"
 #include "eval/world_check.h"
 #include "eval/world_tally.h"
 #include "stage_runs.h"
@@ -303,6 +304,12 @@ static void test_tally_of_pictures(void **state)
     assert_true(t.right[MGI_TALLY_ALL_ONE] > 0 && t.right[MGI_TALLY_ALL_TWO] > 0);
 }
 
+static bool stop_now(void *user, int done, int total)
+{
+    *(int *)user = done;
+    return done < total;
+}
+
 static void test_report(void **state)
 {
     static const char *const never[] = {"motion", "camera", "fps"};
@@ -324,6 +331,16 @@ static void test_report(void **state)
             found += !strcmp(name, always[k]);
     }
     assert_int_equal(found, 5);
+    mgen_report_destroy(report);
+    /* stopped after the first batch */
+    int done = 0;
+    r = (mgi_eval_request){
+        .n = MGI_EVAL_BATCH + 1, .seed = 1, .steps = 1, .progress = stop_now, .user = &done};
+    OK(mgi_report_create(ctx, &report));
+    assert_int_equal(mgi_eval_alignment(ctx, &o.n, &r, report), MGEN_E_CANCELLED);
+    assert_int_equal(done, MGI_EVAL_BATCH);
+    assert_non_null(strstr(mgen_last_error(ctx), "the measurement was stopped"));
+    assert_int_equal(mgen_report_count(report), 0);
     mgen_report_destroy(report);
     close_pictures(&o);
 }
