@@ -457,7 +457,7 @@ static mgen_status create(mgen_context *ctx, const mgi_stage_params *params,
 static mgen_status each_network(struct mgi_stage_run *r, size_t offset, const char *dir,
                                 mgi_pipeline_file *result)
 {
-    const char *dirs[MGI_AVERAGE_MAX], *names[MGI_AVERAGE_MAX];
+    const char *dirs[MGI_AVERAGE_MAX], *names[MGI_AVERAGE_MAX] = {NULL};
     const mgi_average_request q = {.dirs = dirs,
                                    .names = names,
                                    .weights = r->stage.average_weight,
