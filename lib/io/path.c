@@ -26,7 +26,7 @@
 #define CHUNK_MAX ((size_t)1 << 30) /* bytes a system call is asked to move */
 
 /* Record what failed on which path, why, and what helps. Leaves errno alone. */
-static mgen_status fail_errno(mgen_context *ctx, const char *what, const char *path)
+mgen_status mgi_path_fail(mgen_context *ctx, const char *what, const char *path)
 {
     int error = errno;
     mgen_status code = MGEN_E_IO;
@@ -35,7 +35,6 @@ static mgen_status fail_errno(mgen_context *ctx, const char *what, const char *p
     case ENOENT:
     case ENOTDIR:
         code = MGEN_E_NOT_FOUND;
-        help = *what == 'm' ? "; make the folder that it is to be in first" : "";
         break;
     case ENOSPC:
         code = MGEN_E_NO_SPACE;
@@ -73,11 +72,6 @@ static mgen_status fail_errno(mgen_context *ctx, const char *what, const char *p
              mgi_errno_text(error, text, sizeof(text)), help);
     errno = error;
     return code;
-}
-
-mgen_status mgi_path_fail(mgen_context *ctx, const char *what, const char *path)
-{
-    return fail_errno(ctx, what, path);
 }
 
 static mgen_status check_path(mgen_context *ctx, const char *path)
@@ -119,7 +113,7 @@ static mgen_status read_all(mgen_context *ctx, int fd, const char *path, uint8_t
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return fail_errno(ctx, "read", path);
+            return mgi_path_fail(ctx, "read", path);
         if (n == 0)
             return mgi_fail(ctx, MGEN_E_IO, "'%s' became shorter while it was read", path);
         done += (size_t)n;
@@ -135,7 +129,7 @@ static mgen_status load(mgen_context *ctx, int fd, const char *path, mgen_status
     uint8_t *copy = NULL;
     struct stat st;
     if (fstat(fd, &st) != 0) {
-        status = fail_errno(ctx, "look at", path);
+        status = mgi_path_fail(ctx, "look at", path);
         goto end;
     }
     if (!S_ISREG(st.st_mode)) {
@@ -175,7 +169,7 @@ mgen_status mgi_file_open(mgen_context *ctx, const char *path, mgi_file *out)
     if (fd < 0 && errno == ENXIO)
         return not_regular(ctx, MGEN_E_INVALID, path, S_IFSOCK);
     if (fd < 0)
-        return fail_errno(ctx, "open", path);
+        return mgi_path_fail(ctx, "open", path);
     return load(ctx, fd, path, MGEN_E_INVALID, out);
 }
 
@@ -228,7 +222,7 @@ mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *nam
 
     int folder = open_retry(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
     if (folder < 0)
-        return fail_errno(ctx, "open the folder", dir);
+        return mgi_path_fail(ctx, "open the folder", dir);
     int fd = open_saved(folder, name);
     int error = errno;
     close(folder);
@@ -237,7 +231,7 @@ mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *nam
     if (error == ELOOP || error == ENXIO)
         return not_regular(ctx, MGEN_E_CORRUPT, path, error == ELOOP ? S_IFLNK : S_IFSOCK);
     errno = error;
-    return fail_errno(ctx, "open", path);
+    return mgi_path_fail(ctx, "open", path);
 }
 
 uint64_t mgi_files_stamp(const char *dir, const char *const *names, int count)
@@ -271,7 +265,7 @@ mgen_status mgi_folder_in(mgen_context *ctx, const char *dir, const char *name, 
     MGI_TRY(check_name(ctx, dir, name));
     MGI_TRY(mgi_path_join(ctx, dir, name, out, out_size));
     if (lstat(out, &st) != 0)
-        return fail_errno(ctx, "open the folder", out);
+        return mgi_path_fail(ctx, "open the folder", out);
     return S_ISDIR(st.st_mode) ? MGEN_OK
                                : mgi_fail(ctx, MGEN_E_CORRUPT, "'%s' is %s, not a folder", out,
                                           S_ISLNK(st.st_mode) ? "a symbolic link" : "a file");
@@ -296,7 +290,7 @@ mgen_status mgi_scratch_open(mgen_context *ctx, const char *dir, size_t size, mg
     snprintf(path, sizeof(path), "%s/.scratch.XXXXXX", dir);
     int fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0)
-        return fail_errno(ctx, "make a scratch file in", dir);
+        return mgi_path_fail(ctx, "make a scratch file in", dir);
     unlink(path);
     while ((errno = posix_fallocate(fd, 0, (off_t)size)) == EINTR)
         ;
@@ -306,7 +300,7 @@ mgen_status mgi_scratch_open(mgen_context *ctx, const char *dir, size_t size, mg
     close(fd);
     errno = error;
     if (map == MAP_FAILED)
-        return fail_errno(ctx, "make room for a scratch file in", dir);
+        return mgi_path_fail(ctx, "make room for a scratch file in", dir);
     *out = (mgi_scratch){map, size};
     return MGEN_OK;
 }
@@ -329,11 +323,11 @@ static mgen_status resolve_target(mgen_context *ctx, const char *path, char out[
     struct stat st;
     if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
         if (!realpath(path, out))
-            return fail_errno(ctx, "follow the link", path);
+            return mgi_path_fail(ctx, "follow the link", path);
     } else
         memcpy(out, path, strlen(path) + 1);
     if (lstat(out, &st) != 0)
-        return errno == ENOENT ? MGEN_OK : fail_errno(ctx, "write", path);
+        return errno == ENOENT ? MGEN_OK : mgi_path_fail(ctx, "write", path);
     return S_ISREG(st.st_mode) ? MGEN_OK : not_regular(ctx, MGEN_E_INVALID, path, st.st_mode);
 }
 
@@ -373,7 +367,7 @@ static mgen_status create_temp(mgen_context *ctx, const char *path, char *temp, 
             return mgi_fail(ctx, MGEN_E_NOT_FOUND,
                             "cannot write '%s': its folder does not exist; make it first", path);
         if (errno != EEXIST)
-            return fail_errno(ctx, "write", path);
+            return mgi_path_fail(ctx, "write", path);
     }
     return mgi_fail(ctx, MGEN_E_IO, "cannot write '%s': remove the old files '%s.tmp.*'", path,
                     path);
@@ -405,8 +399,8 @@ static mgen_status sync_folder(mgen_context *ctx, const char *path)
     }
     int fd = open_retry(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY, 0);
     if (fd < 0) /* a folder may be writable but not readable: then the system decides when */
-        return errno == EACCES ? MGEN_OK : fail_errno(ctx, "open the folder", folder);
-    mgen_status status = flush(fd) ? MGEN_OK : fail_errno(ctx, "flush the folder", folder);
+        return errno == EACCES ? MGEN_OK : mgi_path_fail(ctx, "open the folder", folder);
+    mgen_status status = flush(fd) ? MGEN_OK : mgi_path_fail(ctx, "flush the folder", folder);
     close(fd);
     return status;
 }
@@ -414,11 +408,11 @@ static mgen_status sync_folder(mgen_context *ctx, const char *path)
 /* Flush and close fd, give the file its name. Removes the temporary file on failure. */
 static mgen_status publish(mgen_context *ctx, int fd, const char *temp, const char *path)
 {
-    mgen_status status = flush(fd) ? MGEN_OK : fail_errno(ctx, "flush", path);
+    mgen_status status = flush(fd) ? MGEN_OK : mgi_path_fail(ctx, "flush", path);
     if (close(fd) != 0 && errno != EINTR && status == MGEN_OK)
-        status = fail_errno(ctx, "close", path); /* network file systems report here */
+        status = mgi_path_fail(ctx, "close", path); /* network file systems report here */
     if (status == MGEN_OK && rename(temp, path) != 0)
-        status = fail_errno(ctx, "rename the finished file to", path);
+        status = mgi_path_fail(ctx, "rename the finished file to", path);
     if (status != MGEN_OK) {
         unlink(temp);
         return status;
@@ -448,7 +442,7 @@ mgen_status mgi_writer_write(mgi_writer *w, const void *data, size_t size)
         if (n <= 0) {
             if (n == 0)
                 errno = EIO;
-            mgen_status status = fail_errno(w->ctx, "write", w->path);
+            mgen_status status = mgi_path_fail(w->ctx, "write", w->path);
             mgi_writer_abort(w); /* a file with a piece missing must never be published */
             return status;
         }
@@ -496,7 +490,7 @@ mgen_status mgi_path_publish(mgen_context *ctx, const char *temp, const char *pa
         int fd = open_retry(AT_FDCWD, temp, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
         if (fd >= 0)
             return publish(ctx, fd, temp, target);
-        status = fail_errno(ctx, "open", temp);
+        status = mgi_path_fail(ctx, "open", temp);
     }
     mgi_path_discard(temp);
     return status;
@@ -515,7 +509,7 @@ static mgen_status take_alone(mgen_context *ctx, int fd, const char *path, bool 
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
-        return fail_errno(ctx, "look at", path);
+        return mgi_path_fail(ctx, "look at", path);
     if (!S_ISREG(st.st_mode))
         return not_regular(ctx, MGEN_E_INVALID, path, st.st_mode);
     if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
@@ -536,7 +530,7 @@ mgen_status mgi_writer_append(mgen_context *ctx, const char *path, mgi_writer *o
         if (fd < 0 && (errno == ELOOP || errno == ENXIO))
             return not_regular(ctx, MGEN_E_INVALID, path, errno == ELOOP ? S_IFLNK : S_IFIFO);
         if (fd < 0)
-            return fail_errno(ctx, "write", path);
+            return mgi_path_fail(ctx, "write", path);
         mgen_status status = take_alone(ctx, fd, path, &there);
         if (there) {
             out->fd = fd;
@@ -554,7 +548,7 @@ mgen_status mgi_writer_cut(mgi_writer *w, uint64_t size)
     do
         failed = ftruncate(w->fd, (off_t)size);
     while (failed && errno == EINTR);
-    return failed ? fail_errno(w->ctx, "shorten", w->path) : MGEN_OK;
+    return failed ? mgi_path_fail(w->ctx, "shorten", w->path) : MGEN_OK;
 }
 
 void mgi_writer_leave(mgi_writer *w, bool remove)
@@ -597,11 +591,11 @@ static mgen_status move_all(mgen_context *ctx, int folder, DIR *saved, const cha
         rewinddir(saved);
         while ((name = next_name(saved))) {
             if (renameat(dirfd(saved), name, folder, name) != 0)
-                return fail_errno(ctx, "move a finished file into", path);
+                return mgi_path_fail(ctx, "move a finished file into", path);
             moved = true;
         }
     } while (moved);
-    return flush(folder) ? MGEN_OK : fail_errno(ctx, "flush the folder", path);
+    return flush(folder) ? MGEN_OK : mgi_path_fail(ctx, "flush the folder", path);
 }
 
 /* Move what was saved to its place, if there is anything; `folder` is locked. */
@@ -611,13 +605,13 @@ static mgen_status finish_saved(mgen_context *ctx, int folder, const char *path)
     if (!saved && (errno == ENOTDIR || errno == ELOOP))
         return mgi_fail(ctx, MGEN_E_IO, "'" SAVED "' in '%s' is not a folder; remove it", path);
     if (!saved)
-        return errno == ENOENT ? MGEN_OK : fail_errno(ctx, "finish what was saved in", path);
+        return errno == ENOENT ? MGEN_OK : mgi_path_fail(ctx, "finish what was saved in", path);
     mgen_status status = move_all(ctx, folder, saved, path);
     closedir(saved);
     if (status == MGEN_OK && unlinkat(folder, SAVED, AT_REMOVEDIR) != 0)
-        status = fail_errno(ctx, "finish what was saved in", path);
+        status = mgi_path_fail(ctx, "finish what was saved in", path);
     if (status == MGEN_OK && !flush(folder))
-        status = fail_errno(ctx, "flush the folder", path);
+        status = mgi_path_fail(ctx, "flush the folder", path);
     return status;
 }
 
@@ -652,7 +646,7 @@ static mgen_status open_tidy(mgen_context *ctx, const char *path, int *out)
 {
     int folder = open_retry(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
     if (folder < 0)
-        return fail_errno(ctx, "open the folder", path);
+        return mgi_path_fail(ctx, "open the folder", path);
     keep(folder);
     mgen_status status = finish_saved(ctx, folder, path);
     DIR *list = status == MGEN_OK ? open_list(folder, ".") : NULL;
@@ -678,11 +672,11 @@ static mgen_status make_staging(mgi_save *s, int folder)
         if (mkdirat(folder, name, 0777) != 0) {
             if (errno == EEXIST)
                 continue;
-            return fail_errno(s->ctx, "write into the folder", s->dir);
+            return mgi_path_fail(s->ctx, "write into the folder", s->dir);
         }
         s->folder = open_retry(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
         if (s->folder < 0)
-            return fail_errno(s->ctx, "open the folder", s->staging);
+            return mgi_path_fail(s->ctx, "open the folder", s->staging);
         keep(s->folder);
         return MGEN_OK;
     }
@@ -707,13 +701,13 @@ static mgen_status publish_staging(mgi_save *s)
 {
     int folder;
     if (!flush(s->folder))
-        return fail_errno(s->ctx, "flush the folder", s->staging);
+        return mgi_path_fail(s->ctx, "flush the folder", s->staging);
     MGI_TRY(open_tidy(s->ctx, s->dir, &folder));
     mgen_status status = MGEN_OK;
     if (renameat(AT_FDCWD, s->staging, folder, SAVED) != 0)
-        status = fail_errno(s->ctx, "publish", s->staging);
+        status = mgi_path_fail(s->ctx, "publish", s->staging);
     else if (!flush(folder))
-        status = fail_errno(s->ctx, "flush the folder", s->dir);
+        status = mgi_path_fail(s->ctx, "flush the folder", s->dir);
     else
         status = finish_saved(s->ctx, folder, s->dir);
     close(folder);
@@ -763,11 +757,15 @@ mgen_status mgi_dir_make(mgen_context *ctx, const char *path)
     MGI_TRY(check_path(ctx, path));
     if (mkdir(path, 0777) == 0)
         return sync_folder(ctx, path);
+    if (errno == ENOENT)
+        return mgi_fail(ctx, MGEN_E_NOT_FOUND,
+                        "cannot make the folder '%s': make the folder that it is to be in first",
+                        path);
     if (errno != EEXIST)
-        return fail_errno(ctx, "make the folder", path);
+        return mgi_path_fail(ctx, "make the folder", path);
     struct stat st;
     if (stat(path, &st) != 0)
-        return fail_errno(ctx, "look at", path);
+        return mgi_path_fail(ctx, "look at", path);
     if (!S_ISDIR(st.st_mode))
         return mgi_fail(ctx, MGEN_E_INVALID, "'%s' exists and is not a folder", path);
     return MGEN_OK;
@@ -783,7 +781,7 @@ mgen_status mgi_dir_open(mgen_context *ctx, const char *path, int *out)
 {
     MGI_TRY(check_path(ctx, path));
     *out = open_retry(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-    return *out >= 0 ? MGEN_OK : fail_errno(ctx, "open the folder", path);
+    return *out >= 0 ? MGEN_OK : mgi_path_fail(ctx, "open the folder", path);
 }
 
 mgen_status mgi_path_join(mgen_context *ctx, const char *dir, const char *name, char *out,
