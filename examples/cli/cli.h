@@ -339,6 +339,8 @@ typedef struct film_files {
 } film_files;
 
 bool same_file(const char *a, const char *b); /* both are there, and one file */
+/* A file in one piece: under another name first. A status; mistakes are explained. */
+int file_write(const cli_command *command, const char *path, const char *text, size_t length);
 
 /* Says before the work starts what would go wrong after it: a status, explained unless it is 0. */
 int film_check(cli_session *s, const char *path, bool quiet, film_files *f);

@@ -85,8 +85,6 @@ void comparison_free(comparison *c);
 /* Whether dir/name fits. False: explained. */
 bool path_join(const cli_command *command, char out[COMPARE_PATH], const char *dir,
                const char *name);
-/* A file in one piece: under another name first. A status; mistakes are explained. */
-int file_write(const cli_command *command, const char *path, const char *text, size_t length);
 
 uint64_t random_next(uint64_t *state);                  /* splitmix64 */
 uint64_t random_below(uint64_t *state, uint64_t bound); /* 0 .. bound - 1 */

@@ -54,28 +54,6 @@ bool path_join(const cli_command *command, char out[COMPARE_PATH], const char *d
     return true;
 }
 
-int file_write(const cli_command *command, const char *path, const char *text, size_t length)
-{
-    char temporary[COMPARE_PATH + 8];
-    snprintf(temporary, sizeof temporary, "%s.part", path);
-    FILE *f = fopen(temporary, "w");
-    bool fine = f && fwrite(text, 1, length, f) == length && !fflush(f) && !fsync(fileno(f));
-    int problem = errno;
-    if (f && fclose(f) && fine) {
-        fine = false;
-        problem = errno;
-    }
-    if (fine && rename(temporary, path)) {
-        fine = false;
-        problem = errno;
-    }
-    if (fine)
-        return STATUS_DONE;
-    unlink(temporary);
-    complain(command, "cannot write '%s': %s", path, strerror(problem));
-    return STATUS_ERROR;
-}
-
 /* ---- written ---- */
 
 static void print_row(FILE *f, const char *name, const char *a, const char *b)

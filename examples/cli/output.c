@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Errors in one line, JSON in one line. */
+ * Errors in one line, JSON in one line, files in one piece. */
 #include "cli.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* In one piece: ranks may speak at the same time. */
 void complain(const cli_command *command, const char *format, ...)
@@ -37,13 +39,8 @@ const char *limit_note(mgen_status status)
 
 int complain_library(const cli_session *s, mgen_status status)
 {
-    const char *text = mgen_last_error(s->ctx), *how = strstr(text, " by the progress callback");
-    char cut[1024];
+    const char *text = mgen_last_error(s->ctx);
     text = *text ? text : mgen_status_name(status);
-    if (how && status == MGEN_E_CANCELLED) { /* which is ours: by Ctrl-C */
-        snprintf(cut, sizeof cut, "%.*s", (int)(how - text), text);
-        text = cut;
-    }
     if (s->mesh && mgen_mesh_size(s->mesh) > 1 && speaks(s, status, text))
         complain(s->command, "rank %d: %s%s", s->rank, text, limit_note(status));
     else if (speaks(s, status, text))
@@ -134,4 +131,30 @@ double report_find(const mgen_report *report, const char *name)
         if (!strcmp(mgen_report_name(report, i), name))
             return mgen_report_value(report, i);
     return NAN;
+}
+
+int file_write(const cli_command *command, const char *path, const char *text, size_t length)
+{
+    char temporary[4096 + 8];
+    const int n = snprintf(temporary, sizeof temporary, "%s.part", path);
+    if (n < 0 || (size_t)n >= sizeof temporary) {
+        complain(command, "the path '%s' is too long", path);
+        return STATUS_ERROR;
+    }
+    FILE *f = fopen(temporary, "w");
+    bool fine = f && fwrite(text, 1, length, f) == length && !fflush(f) && !fsync(fileno(f));
+    int problem = errno;
+    if (f && fclose(f) && fine) {
+        fine = false;
+        problem = errno;
+    }
+    if (fine && rename(temporary, path)) {
+        fine = false;
+        problem = errno;
+    }
+    if (fine)
+        return STATUS_DONE;
+    unlink(temporary);
+    complain(command, "cannot write '%s': %s", path, strerror(problem));
+    return STATUS_ERROR;
 }

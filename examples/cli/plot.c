@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * moviegen plot: training logs become an SVG line chart. */
 #include "cli.h"
-#include "compare.h"
 #include "curves.h"
 
 #include <errno.h>

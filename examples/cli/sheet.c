@@ -127,7 +127,8 @@ static int draw(cli_session *s, const sheet_options *o)
         complain(s->command, "%s", *why ? why : mgen_status_name(status));
         return STATUS_ERROR;
     }
-    if ((result = session_load(s, o->model)) != STATUS_DONE)
+    result = session_load(s, o->model);
+    if (result != STATUS_DONE)
         return result;
     progress_start(&p, "generating", o->quiet);
     for (int i = 0; i < cells && result == STATUS_DONE; i++) {

@@ -236,7 +236,7 @@ mgen_status mgi_fail_context(mgen_context *ctx, mgen_status code, const char *fo
 mgen_status mgi_progress(mgen_context *ctx, const char *what, uint64_t done, uint64_t total)
 {
     if (ctx->progress && ctx->progress(ctx->progress_user, what, done, total) != 0)
-        return mgi_fail(ctx, MGEN_E_CANCELLED, "%s: cancelled by the progress callback", what);
+        return mgi_fail(ctx, MGEN_E_CANCELLED, "%s: cancelled", what);
     return MGEN_OK;
 }
 
