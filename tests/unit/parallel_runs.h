@@ -4,6 +4,7 @@
 #define TESTS_UNIT_PARALLEL_RUNS_H
 
 #include "core/alloc.h"
+#include "rank_context.h"
 #include "reported.h"
 #include "run_threads.h"
 #include "tensor/device.h"
@@ -113,27 +114,17 @@ static mgen_status train_over_mesh(rank *r, mgen_context *ctx, mgi_comm *world)
     return status;
 }
 
+static mgen_status rank_trains(void *user, mgen_context *ctx, mgi_comm *comm)
+{
+    rank *r = user;
+    return r->shape.dp ? train_over_mesh(r, ctx, comm) : train(r, ctx, comm, NULL);
+}
+
 static void *rank_main(void *arg)
 {
     rank *r = arg;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    mgen_context *ctx;
-    mgi_comm *comm = NULL;
-    params.threads = 1;
-    r->status = mgi_context_init(&ctx, &params);
-    if (r->status != MGEN_OK)
-        return NULL;
-    r->status = mgi_device_create(ctx, NULL);
-    if (r->status == MGEN_OK && r->group)
-        r->status = mgi_comm_join(r->group, r->index, ctx, &comm);
-    if (r->status == MGEN_OK && r->shape.dp)
-        r->status = train_over_mesh(r, ctx, comm);
-    else if (r->status == MGEN_OK)
-        r->status = train(r, ctx, comm, NULL);
-    if (r->status != MGEN_OK)
-        snprintf(r->error, sizeof r->error, "%s", mgen_last_error(ctx));
-    mgi_comm_destroy(comm);
-    mgi_context_free(ctx);
+    const mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    r->status = run_as_rank(params, r->group, r->index, rank_trains, r, r->error, sizeof r->error);
     return NULL;
 }
 

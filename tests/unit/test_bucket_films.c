@@ -18,6 +18,7 @@
 #include "logged.h"
 #include "media/film_read.h"
 #include "pair_films.h"
+#include "rank_context.h"
 #include "run_threads.h"
 #include "train/checkpoint.h"
 
@@ -685,8 +686,9 @@ typedef struct rank {
     float loss, weight;
 } rank;
 
-static mgen_status train_rank(rank *r, mgen_context *of, mgi_comm *comm)
+static mgen_status train_rank(void *user, mgen_context *of, mgi_comm *comm)
 {
+    rank *r = user;
     const mgi_stage stage = mixed_stage();
     const struct mgi_stage_kind *kind = &mgi_stage_text_to_video;
     struct mgi_stage_run *run;
@@ -707,21 +709,8 @@ static mgen_status train_rank(rank *r, mgen_context *of, mgi_comm *comm)
 static void *rank_main(void *arg)
 {
     rank *r = arg;
-    mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    mgen_context *own;
-    mgi_comm *comm = NULL;
-    params.threads = 1;
-    r->status = mgi_context_init(&own, &params);
-    if (r->status != MGEN_OK)
-        return NULL;
-    r->status = mgi_device_create(own, NULL);
-    if (r->status == MGEN_OK && r->group)
-        r->status = mgi_comm_join(r->group, r->index, own, &comm);
-    if (r->status == MGEN_OK)
-        r->status = train_rank(r, own, comm);
-    snprintf(r->said, sizeof r->said, "%s", mgen_last_error(own));
-    mgi_comm_destroy(comm);
-    mgi_context_free(own);
+    const mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
+    r->status = run_as_rank(params, r->group, r->index, train_rank, r, r->said, sizeof r->said);
     return NULL;
 }
 

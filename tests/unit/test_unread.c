@@ -14,13 +14,12 @@
 
 #include "failing_memory.h"
 #include "logged.h"
+#include "rank_context.h"
+#include "run_threads.h"
 #include "stage_runs.h"
 
 #include "pair_films.h"
-#include "dist/comm.h"
 #include "task/pipeline.h"
-
-#include <pthread.h>
 
 enum { FILMS = 4, CHANNELS = 4 };
 
@@ -100,7 +99,7 @@ static void test_autoencoder(void **state)
 enum { RANKS = 2, SAVES = 3, TIMEOUT_MS = 20000 };
 
 typedef struct rank {
-    mgen_status (*work)(struct rank *r, mgen_context *own, mgi_comm *comm);
+    rank_body *work;
     mgi_comm_group *group;
     int index;
     char films[300]; /* its own folder of them */
@@ -125,38 +124,22 @@ static void *rank_main(void *arg)
 {
     rank *r = arg;
     mgen_context_params params = MGEN_CONTEXT_PARAMS_INIT;
-    mgen_context *own;
-    mgi_comm *comm = NULL;
-    params.threads = 1;
     params.log = keep_rank_log;
     params.log_user = r;
     params.allocator = (mgen_allocator){failing_alloc, failing_free, &r->memory};
-    r->status = mgi_context_init(&own, &params);
-    if (r->status != MGEN_OK)
-        return NULL;
-    r->status = mgi_device_create(own, NULL);
-    if (r->status == MGEN_OK)
-        r->status = mgi_comm_join(r->group, r->index, own, &comm);
-    if (r->status == MGEN_OK)
-        r->status = r->work(r, own, comm);
-    snprintf(r->error, sizeof r->error, "%s", r->status ? mgen_last_error(own) : "");
-    mgi_comm_destroy(comm);
-    mgi_context_free(own);
+    r->status = run_as_rank(params, r->group, r->index, r->work, r, r->error, sizeof r->error);
     return NULL;
 }
 
 static void run_ranks(rank *ranks)
 {
     mgi_comm_group *group;
-    pthread_t threads[RANKS];
     OK(mgi_comm_group_create(ctx, RANKS, TIMEOUT_MS, &group));
     for (int i = 0; i < RANKS; i++) {
         ranks[i].group = group;
         ranks[i].index = i;
-        assert_int_equal(pthread_create(&threads[i], NULL, rank_main, &ranks[i]), 0);
     }
-    for (int i = 0; i < RANKS; i++)
-        pthread_join(threads[i], NULL);
+    run_threads(rank_main, ranks, sizeof *ranks, RANKS);
     mgi_comm_group_release(group);
     for (int i = 0; i < RANKS; i++) {
         assert_string_equal(ranks[i].error, "");
@@ -192,8 +175,9 @@ static mgen_status save_each(rank *r, const struct mgi_stage_kind *kind, struct 
     return MGEN_OK;
 }
 
-static mgen_status train_rank(rank *r, mgen_context *own, mgi_comm *comm)
+static mgen_status train_rank(void *user, mgen_context *own, mgi_comm *comm)
 {
+    rank *r = user;
     const mgi_stage stage = tiny_autoencoder(1, RANKS);
     const struct mgi_stage_kind *kind = mgi_stage_kind_of(&stage);
     mgen_dataset_params p = MGEN_DATASET_PARAMS_INIT;
@@ -287,8 +271,9 @@ static mgen_status save_codec(rank *r, const struct mgi_stage_kind *kind, struct
     return MGEN_OK;
 }
 
-static mgen_status begin_codec(rank *r, mgen_context *own, mgi_comm *comm)
+static mgen_status begin_codec(void *user, mgen_context *own, mgi_comm *comm)
 {
+    rank *r = user;
     const mgi_stage stage = tiny_audio_codec(1, RANKS);
     const struct mgi_stage_kind *kind = mgi_stage_kind_of(&stage);
     struct mgi_stage_run *run;
