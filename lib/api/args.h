@@ -33,6 +33,10 @@ mgen_status mgi_context_idle(mgen_context *ctx);
 mgen_status mgi_check_text(mgen_context *ctx, const char *text, const char *name, size_t bytes_max);
 /* A prompt: at most 4096 bytes of UTF-8. */
 mgen_status mgi_check_prompt(mgen_context *ctx, const char *text, const char *name);
+/* The same of what may be left out: NULL stays NULL, and white space alone becomes "", which it says no more than. */
+mgen_status mgi_take_prompt(mgen_context *ctx, const char **text, const char *name);
+/* The same of what must say something: neither NULL nor "" nor white space alone. */
+mgen_status mgi_need_prompt(mgen_context *ctx, const char *text, const char *name);
 /* How a request goes along the flow: fields of that name, as in mgen_generate_params. */
 mgen_status mgi_check_sampling(mgen_context *ctx, uint32_t schedule, uint32_t solver,
                                float guidance_from, float guidance_to, uint32_t drop_text);

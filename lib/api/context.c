@@ -4,6 +4,7 @@
 #include "core/alloc.h"
 #include "tensor/device.h"
 #include "text/byte_tokenizer.h"
+#include "text/prompt.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -105,6 +106,26 @@ mgen_status mgi_check_prompt(mgen_context *ctx, const char *text, const char *na
         return mgi_fail(ctx, MGEN_E_INVALID, "%s is longer than %d bytes", name, PROMPT_MAX);
     if (!mgi_utf8_valid(text, bytes, &bad))
         return mgi_fail(ctx, MGEN_E_INVALID, "%s is not UTF-8: byte %zu is malformed", name, bad);
+    return MGEN_OK;
+}
+
+mgen_status mgi_take_prompt(mgen_context *ctx, const char **text, const char *name)
+{
+    if (!*text)
+        return MGEN_OK;
+    MGI_TRY(mgi_check_prompt(ctx, *text, name));
+    if (mgi_prompt_blank(*text))
+        *text = "";
+    return MGEN_OK;
+}
+
+mgen_status mgi_need_prompt(mgen_context *ctx, const char *text, const char *name)
+{
+    if (!text || !text[0])
+        return mgi_fail(ctx, MGEN_E_INVALID, "%s is missing or empty", name);
+    MGI_TRY(mgi_check_prompt(ctx, text, name));
+    if (mgi_prompt_blank(text))
+        return mgi_fail(ctx, MGEN_E_INVALID, "%s is nothing but spaces; it needs words", name);
     return MGEN_OK;
 }
 

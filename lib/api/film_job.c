@@ -201,14 +201,12 @@ static mgen_status check_params(mgen_context *ctx, work_kind kind, mgen_generate
 {
     if (kind == UPSAMPLES && !p->prompt)
         p->prompt = "";
-    if (!p->prompt || (!p->prompt[0] && kind != UPSAMPLES))
-        return mgi_fail(ctx, MGEN_E_INVALID,
-                        kind == EDITS ? "the prompt, which is what to edit, is missing "
-                                        "or empty"
-                                      : "the prompt is missing or empty");
-    MGI_TRY(mgi_check_prompt(ctx, p->prompt, "the prompt"));
-    if (p->negative_prompt)
-        MGI_TRY(mgi_check_prompt(ctx, p->negative_prompt, "the negative prompt"));
+    if (kind == UPSAMPLES)
+        MGI_TRY(mgi_take_prompt(ctx, &p->prompt, "the prompt"));
+    else
+        MGI_TRY(mgi_need_prompt(
+            ctx, p->prompt, kind == EDITS ? "the prompt, which is what to edit," : "the prompt"));
+    MGI_TRY(mgi_take_prompt(ctx, &p->negative_prompt, "the negative prompt"));
     if (p->steps > STEPS_MAX)
         return mgi_fail(ctx, MGEN_E_INVALID, "steps is %u; it must be 1..%d", p->steps, STEPS_MAX);
     if (!(p->guidance >= 0.0f && p->guidance <= guidance_max))

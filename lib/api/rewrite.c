@@ -36,9 +36,7 @@ mgen_status mgen_rewrite(mgen_context *ctx, const mgen_pipeline *pipe, const cha
     if (!out || !size)
         return mgi_fail(ctx, MGEN_E_INVALID, "out is NULL or size is 0: %d bytes are always enough",
                         MGI_PROMPT_MAX + 1);
-    if (!prompt || !prompt[0])
-        return mgi_fail(ctx, MGEN_E_INVALID, "the prompt is missing or empty");
-    MGI_TRY(mgi_check_prompt(ctx, prompt, "the prompt"));
+    MGI_TRY(mgi_need_prompt(ctx, prompt, "the prompt"));
     MGI_TRY(mgi_pipeline_in(ctx, pipe, &p));
     mgen_status status = rewrite(ctx, &p, prompt, out, size);
     mgen_pipeline_close(&p);

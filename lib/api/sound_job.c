@@ -110,14 +110,11 @@ static mgen_status check_numbers(mgen_context *ctx, const mgen_sound_params *p, 
     return mgi_check_noise_scale(ctx, p->noise_scale);
 }
 
-static mgen_status check_params(mgen_context *ctx, const mgen_sound_params *p, bool clip)
+static mgen_status check_params(mgen_context *ctx, mgen_sound_params *p, bool clip)
 {
-    if (p->prompt)
-        MGI_TRY(mgi_check_prompt(ctx, p->prompt, "the prompt"));
-    if (p->music)
-        MGI_TRY(mgi_check_prompt(ctx, p->music, "what the music is like"));
-    if (p->negative)
-        MGI_TRY(mgi_check_prompt(ctx, p->negative, "the negative prompt"));
+    MGI_TRY(mgi_take_prompt(ctx, &p->prompt, "the prompt"));
+    MGI_TRY(mgi_take_prompt(ctx, &p->music, "what the music is like"));
+    MGI_TRY(mgi_take_prompt(ctx, &p->negative, "the negative prompt"));
     MGI_TRY(check_numbers(ctx, p, clip));
     return mgi_check_sampling(ctx, MGEN_SCHEDULE_LINEAR, p->solver, 0.0f, 0.0f, 0);
 }

@@ -96,7 +96,7 @@ static const char *unfit(const char *prompt, const char *text, bool ends)
 {
     size_t size = strlen(text), bad;
     return !ends                                   ? "does not end"
-           : strspn(text, " ") == size             ? "is empty"
+           : mgi_prompt_blank(text)                ? "is empty"
            : size > MGI_PROMPT_MAX                 ? "is longer than prompts may be"
            : !mgi_utf8_valid(text, size, &bad)     ? "is not UTF-8"
            : !mgi_prompt_quotes_kept(prompt, text) ? "lacks a text in quotation marks"

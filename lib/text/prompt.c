@@ -2,6 +2,7 @@
 #include "text/prompt.h"
 
 #include "core/alloc.h"
+#include "text/unicode.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,6 +36,16 @@ static bool next_quoted(const char **at, const char **text, size_t *size)
             return true;
     }
     return false;
+}
+
+bool mgi_prompt_blank(const char *prompt)
+{
+    size_t left = strlen(prompt), bytes = 0;
+    while (left && mgi_unicode_space(mgi_unicode_next(prompt, left, &bytes))) {
+        prompt += bytes;
+        left -= bytes;
+    }
+    return !left;
 }
 
 mgen_status mgi_prompt_quoted(mgen_context *ctx, const char *prompt, char **out)

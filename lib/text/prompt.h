@@ -11,6 +11,9 @@ enum { MGI_ROLE_UL2, MGI_ROLE_BYT5, MGI_ROLE_METACLIP, MGI_ROLES };
 extern const char *const mgi_role_key[MGI_ROLES];   /* in files: "ul2" */
 extern const char *const mgi_role_title[MGI_ROLES]; /* in messages: "UL2" */
 
+/* Whether a prompt says nothing: it has no character, or white space alone. */
+bool mgi_prompt_blank(const char *prompt);
+
 /* The text that a prompt wants drawn, which is all that ByT5 gets of it (report, App. A.1): what stands between quotation marks, "so" or “so”. A mark of one kind ends
  * with its own kind; a mark without its end quotes nothing; several texts are joined by newlines, empty ones left
  * out. "" if there is none. The caller frees *out. */

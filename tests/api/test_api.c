@@ -208,6 +208,10 @@ static void test_bad_requests(void **state)
     assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_INVALID);
     p.prompt = "";
     assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "the prompt is missing or empty"));
+    p.prompt = " \t\n\xe3\x80\x80"; /* the last is how a space is typed in Japanese */
+    assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "the prompt is nothing but spaces"));
     p.prompt = "a \xff ball";
     assert_int_equal(generate(ctx, &pipe, &p, &clip), MGEN_E_INVALID);
     assert_non_null(strstr(mgen_last_error(ctx), "byte 2"));

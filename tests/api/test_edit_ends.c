@@ -29,6 +29,8 @@ static void test_refused(void **state)
     refused(&b, &p, MGEN_E_INVALID, "the prompt, which is what to edit, is missing or empty");
     p.prompt = "";
     refused(&b, &p, MGEN_E_INVALID, "the prompt, which is what to edit, is missing or empty");
+    p.prompt = "  ";
+    refused(&b, &p, MGEN_E_INVALID, "the prompt, which is what to edit, is nothing but spaces");
     p.prompt = "\xff";
     refused(&b, &p, MGEN_E_INVALID, "the prompt");
     memset(long_text, 'a', sizeof long_text - 1);

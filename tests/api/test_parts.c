@@ -173,10 +173,10 @@ static void test_variations(void **state)
     (void)state;
     mgen_pipeline pipe = MGEN_PIPELINE_INIT;
     mgen_context *ctx = open_tiny(&pipe);
-    mgen_clip *clip[4];
-    for (int i = 0; i < 4; i++) {
+    mgen_clip *clip[5];
+    for (int i = 0; i < 5; i++) {
         mgen_generate_params p = film_request(8);
-        p.negative_prompt = i == 1 ? "a blue cube" : i == 2 ? "" : NULL;
+        p.negative_prompt = i == 1 ? "a blue cube" : i == 2 ? "" : i == 4 ? "  " : NULL;
         p.schedule = i == 3 ? MGEN_SCHEDULE_LINEAR : MGEN_SCHEDULE_LINEAR_QUADRATIC;
         assert_int_equal(generate(ctx, &pipe, &p, &clip[i]), MGEN_OK);
     }
@@ -184,7 +184,8 @@ static void test_variations(void **state)
     assert_memory_equal(mgen_clip_pixels(clip[0]), mgen_clip_pixels(clip[2]), bytes);
     assert_memory_not_equal(mgen_clip_pixels(clip[0]), mgen_clip_pixels(clip[1]), bytes);
     assert_memory_not_equal(mgen_clip_pixels(clip[0]), mgen_clip_pixels(clip[3]), bytes);
-    for (int i = 0; i < 4; i++)
+    assert_memory_equal(mgen_clip_pixels(clip[0]), mgen_clip_pixels(clip[4]), bytes);
+    for (int i = 0; i < 5; i++)
         mgen_clip_destroy(clip[i]);
     mgen_pipeline_close(&pipe);
     mgen_context_destroy(ctx);

@@ -194,6 +194,8 @@ static void test_refused(void **state)
     refused(&b, NULL, MGEN_E_INVALID, "NULL");
     p.prompt = "";
     refused(&b, &p, MGEN_E_INVALID, "the prompt is missing or empty");
+    p.prompt = " ";
+    refused(&b, &p, MGEN_E_INVALID, "the prompt is nothing but spaces");
     p = request();
     p.width = 65537;
     refused(&b, &p, MGEN_E_UNSUPPORTED, "65537 x 16");

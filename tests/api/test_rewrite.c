@@ -190,6 +190,7 @@ static void test_refused(void **state)
     refused(ctx, NULL, plain, MGEN_E_INVALID, "pipeline");
     refused(ctx, &pipe, NULL, MGEN_E_INVALID, "the prompt is missing or empty");
     refused(ctx, &pipe, "", MGEN_E_INVALID, "the prompt is missing or empty");
+    refused(ctx, &pipe, " \n", MGEN_E_INVALID, "the prompt is nothing but spaces");
     refused(ctx, &pipe, "a \xff", MGEN_E_INVALID, "not UTF-8");
     memset(text, 'a', sizeof text);
     text[ENOUGH] = '\0';

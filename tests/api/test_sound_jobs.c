@@ -147,6 +147,21 @@ static void test_requests(void **state)
             fail_msg("request %d makes the same sound", i);
         mgen_sound_destroy(other);
     }
+    for (int i = 0; i < 3; i++) { /* white space alone says nothing, too */
+        p = request();
+        p.prompt = i == 0 ? "" : p.prompt;
+        p.music = i == 1 ? "" : NULL;
+        p.negative = i == 2 ? "" : NULL;
+        mgen_sound *nothing = make(clip, &p);
+        p.prompt = i == 0 ? " \n" : p.prompt;
+        p.music = i == 1 ? "  " : NULL;
+        p.negative = i == 2 ? "\t" : NULL;
+        other = make(clip, &p);
+        if (!same(nothing, other))
+            fail_msg("spaces for \"\" make another sound: %d", i);
+        mgen_sound_destroy(nothing);
+        mgen_sound_destroy(other);
+    }
     plain.seconds = 0.32;
     other = make(NULL, &plain); /* of the text alone */
     assert_true(length_of(other) == length_of(first) && !same(first, other));

@@ -112,6 +112,9 @@ static void test_clip(void **state)
     assert_true(e.device_bytes == 0 && e.flops > 0.0);
     p.prompt = "";
     assert_true(gives(&b, &p, plain));
+    p.prompt = p.negative_prompt = " \t";
+    assert_true(gives(&b, &p, plain));
+    p.negative_prompt = NULL;
     p.steps = 3;
     p.guidance = 2.0f;
     p.width = 2 * WIDTH;

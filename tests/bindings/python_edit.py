@@ -96,6 +96,7 @@ def test_what_cannot_be_edited_is_said(world):
     with tiny(world) as pipe:
         raises(moviegen.UnsupportedError, pipe.edit, clip, INSTRUCTION, width=400, holds="up to 64 x 64")
         raises(moviegen.InvalidError, pipe.edit, clip, "", holds="missing or empty")
+        raises(moviegen.InvalidError, pipe.edit, clip, "  ", holds="nothing but spaces")
         raises(moviegen.InvalidError, pipe.edit, clip, INSTRUCTION, steps=1001, holds="steps")
         raises(moviegen.InvalidError, pipe.edit, clip, INSTRUCTION, task="text_to_video", holds="'segmentation'")
         raises(moviegen.InvalidError, pipe.edit, clip, INSTRUCTION, strength=1.0, holds="strength")

@@ -70,8 +70,8 @@ def test_no_rewriter(w):
 
 def test_bad_prompts(w):
     folder = model(w)
-    for prompt, text in (("", "the prompt is missing or empty"), (b"\xff", "not UTF-8"), ("a" * 5000, "longer than 4096 bytes"),
-                         ("a" * 600, "shorten it")):
+    for prompt, text in (("", "the prompt is missing or empty"), ("  ", "the prompt is nothing but spaces"), (b"\xff", "not UTF-8"),
+                         ("a" * 5000, "longer than 4096 bytes"), ("a" * 600, "shorten it")):
         expect(w.run("rewrite", prompt, "--model", folder), 1, text)
         expect(w.run("generate", prompt, "--rewrite", "--model", folder, "--out", w.path("film.y4m")), 1, text)
     assert not os.path.exists(w.path("film.y4m"))

@@ -60,7 +60,7 @@ impl EditTask {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
-    /// 1..4096 bytes; to upsample it may be empty, to edit it is the instruction.
+    /// 1..4096 bytes, not spaces alone; to upsample it may be empty, to edit it is the instruction.
     pub prompt: String,
     /// What guidance leads away from, up to 4096 bytes; None = nothing.
     pub negative_prompt: Option<String>,
