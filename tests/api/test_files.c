@@ -230,6 +230,7 @@ static void test_average(void **state)
     assert_int_equal(mgen_pipeline_average(ctx, dirs, NULL, 1, ""), MGEN_E_INVALID);
     edit(path_of(PIPELINE, ".json", path), "\"fps\": 16", "\"fps\": 17");
     assert_int_equal(average(ctx, NULL, "different clips"), MGEN_E_INVALID);
+    assert_int_equal(hash_of(ctx, out), b); /* what is there stays until another is whole */
     fresh_copy();
     edit(path_of(PIPELINE, ".json", path), "\"ul2\"", "\"byt5\"");
     assert_int_equal(average(ctx, NULL, "different text encoders"), MGEN_E_INVALID);

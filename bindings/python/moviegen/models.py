@@ -226,8 +226,8 @@ def noise(context: Context, seed: int, shape: Optional[Sequence[int]] = None, *,
 
 
 def average(context: Context, directories: Sequence[Path], out: Path, *, weights: Optional[Sequence[float]] = None) -> None:
-    """Average the video models and text encoders of model folders of one TAE into the folder `out`, made if missing.
-    weights: numbers above 0, one for each folder; None = all alike."""
+    """Average the video models and text encoders of model folders of one TAE into the folder `out`, made if missing; a
+    model that is there is replaced when the new one is whole. weights: numbers above 0, one for each folder; None = all alike."""
     if isinstance(directories, (str, bytes)):
         raise TypeError("directories: a list of folders is wanted")
     names = [path_of(directory) for directory in directories]

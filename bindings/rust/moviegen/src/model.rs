@@ -246,7 +246,8 @@ impl Pipeline {
     }
 
     /// Average the video models and text encoders of model folders of one autoencoder into the folder
-    /// `out`, made if missing: each with its weight, above 0.
+    /// `out`, made if missing: each with its weight, above 0. A model that is there is replaced when the
+    /// new one is whole.
     pub fn average<P: AsRef<Path>>(
         ctx: &mut Context,
         dirs: &[(P, f64)],
