@@ -187,6 +187,7 @@ static int compare(cli_session *s, compare_options *o, comparison *c)
 {
     film_set films = {.films = NULL};
     char raters[COMPARE_PATH], page[COMPARE_PATH];
+    int held = -1;
     if (!path_join(s->command, raters, o->out, "raters") ||
         !path_join(s->command, page, raters, "index.html"))
         return STATUS_ERROR;
@@ -194,11 +195,11 @@ static int compare(cli_session *s, compare_options *o, comparison *c)
     if (result == STATUS_DONE)
         result = look_at_models(s, o);
     if (result == STATUS_DONE)
-        result = key_folder(s->command, o->out);
+        result = key_folder(s->command, o->out, &held);
     if (result == STATUS_DONE)
         result = choose_format(s, o);
     if (result != STATUS_DONE)
-        return result;
+        goto end;
     key_shuffle(&c->items, o->seed);
     result = write_key(s, o, c);
     if (result == STATUS_DONE)
@@ -210,7 +211,10 @@ static int compare(cli_session *s, compare_options *o, comparison *c)
     else if (result == STATUS_INTERRUPTED && !o->quiet)
         complain(s->command, "stopped with %zu of %zu films; the same command goes on",
                  films.found + films.made, PLACES * c->items.count);
+end:
     films_free(&films, c->items.count);
+    if (held >= 0)
+        close(held);
     return result;
 }
 

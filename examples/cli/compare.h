@@ -74,8 +74,9 @@ typedef struct setting {
 
 /* Half of the items have B on the left, by lot. */
 void key_shuffle(item_list *items, uint64_t seed);
-/* Make the folder; one that is there must be empty or hold a comparison. A status; mistakes are explained. */
-int key_folder(const cli_command *command, const char *dir);
+/* Make the folder, which is this program's alone until `*held` is closed (-1: nothing to close); one that is there must be
+ * empty or hold a comparison. A status; mistakes are explained. */
+int key_folder(const cli_command *command, const char *dir, int *held);
 /* Write settings and key of a new comparison into the folder, or see that those there are the same. Sets the comparison's id.
  * A status; what differs is explained. */
 int key_write(const cli_command *command, const char *dir, const setting *settings, size_t count,

@@ -5,8 +5,10 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -161,15 +163,30 @@ static int write_or_same(const cli_command *command, const char *path, const cha
                                    : file_write(command, path, text, length);
 }
 
-int key_folder(const cli_command *command, const char *dir)
+/* The folder to oneself until `*held` is closed. Where folders cannot be locked (some network file systems), all may go on. */
+static int hold(const cli_command *command, const char *dir, int *held)
+{
+    *held = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*held < 0 || flock(*held, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return STATUS_DONE;
+    complain(command,
+             "another 'moviegen compare' is at work in '%s'; when it has ended the same command "
+             "goes on, or take another --out",
+             dir);
+    return STATUS_ERROR;
+}
+
+int key_folder(const cli_command *command, const char *dir, int *held)
 {
     char settings[COMPARE_PATH];
+    *held = -1;
     if (!path_join(command, settings, dir, settings_name))
         return STATUS_ERROR;
-    if (mkdir(dir, 0777) == 0)
-        return STATUS_DONE;
-    int problem = errno;
-    if (problem == EEXIST && access(settings, F_OK) == 0)
+    const bool made = mkdir(dir, 0777) == 0;
+    int problem = made ? 0 : errno;
+    if ((made || problem == EEXIST) && hold(command, dir, held) != STATUS_DONE)
+        return STATUS_ERROR;
+    if (made || (problem == EEXIST && access(settings, F_OK) == 0))
         return STATUS_DONE;
     DIR *d = problem == EEXIST ? opendir(dir) : NULL;
     if (!d) {

@@ -6,6 +6,7 @@
 The page's script runs in compare_page.js where there is node.
 """
 import csv
+import fcntl
 import html.parser
 import json
 import os
@@ -321,6 +322,25 @@ def test_interrupt(w):
     assert 0 < json.loads(run.stdout)["made"] < 10, run.stdout
     expect(w.run(*words, w.path("whole"), "-q"), 0)
     assert films(w, "out") == films(w, "whole") and read(w.path("out/key.csv")) == read(w.path("whole/key.csv"))
+
+
+def test_two_at_once(w):
+    """The second one is refused before it writes anything; the first one is not disturbed."""
+    words = ["compare", w.need_model(), w.need_model(), "--prompts", prompts_file(w), "--format", "png", "--steps-a", "300", "--steps", "600",
+             "--threads", "1", "--frames", "9", "--out", w.path("out")]
+    with subprocess.Popen([w.program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_for(lambda: os.path.isfile(w.path("out/settings.csv")))
+        expect(w.run(*words), 1, "another 'moviegen compare' is at work in", "out'", "the same command goes on")
+        assert process.poll() is None, "it was over before the second one began"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+    assert process.returncode == 130, process.returncode
+    held = os.open(w.path("out"), os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    expect(w.run(*words), 1, "another 'moviegen compare' is at work in")
+    os.close(held)
+    expect(compare(w, "copies", "-q", **bytes_folders(w, 5)), 0)
+    expect(compare(w, "copies", "-q", **bytes_folders(w, 5)), 0)
 
 
 def test_other_options(w):
