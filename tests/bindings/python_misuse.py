@@ -163,6 +163,35 @@ print("usable" if moviegen.Clip.create(context, width=8, height=8, frames=1) els
     assert said == ["interrupted", "1", "usable"] and not os.path.exists(world.path("meet"))
 
 
+def test_control_c_ends_a_barrier(world):
+    """And with it the run, which the other rank is told; in a thread that is not the main one nothing is different."""
+    said = interrupted(world, """
+ranks = moviegen.Ranks(context, 2, timeout=50)
+other = moviegen.Context(threads=1)
+def work():
+    other.join(ranks=ranks, rank=1)
+    other.barrier()
+    time.sleep(0.5)
+    print("go", flush=True)
+thread = threading.Thread(target=work)
+thread.start()
+context.join(ranks=ranks, rank=0)
+context.barrier()
+begun = time.monotonic()
+try:
+    context.barrier()
+except KeyboardInterrupt:
+    print("interrupted" if time.monotonic() - begun < 25 else "late")
+thread.join()
+for one in (context, other):
+    try:
+        one.barrier()
+    except moviegen.PeerLostError:
+        print("lost")
+""")
+    assert said == ["interrupted", "lost", "lost"], said
+
+
 def test_requests_of_threads_take_turns(world):
     """On one context: another's job under way is waited for, not told of."""
     pipeline, ended = world.pipeline, []

@@ -86,6 +86,32 @@ def interruptible(call: Call) -> Iterator[None]:
         raise KeyboardInterrupt
 
 
+def waited_for(call: Callable[[], int], give_up: Callable[[], Any]) -> int:
+    """What a C call without callbacks answers. Python runs handlers of signals in the main thread, between its own steps:
+    there the call is made by another thread. `give_up` makes it return where a handler raises."""
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    answers: List[int] = []
+    first, done = threading.Lock(), threading.Event()
+
+    def run() -> None:
+        if first.acquire(blocking=False):
+            answers.append(call())
+            done.set()
+
+    try:
+        threading.Thread(target=run, daemon=True).start()
+        done.wait()
+    except BaseException:
+        if not first.acquire(blocking=False):  # the call is under way
+            give_up()
+            while not done.is_set():
+                with contextlib.suppress(BaseException):  # the C object is in use until then
+                    done.wait()
+        raise
+    return answers[0]
+
+
 class Core:
     """A C object and its end, which comes once."""
 

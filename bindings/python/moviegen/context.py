@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Union
 from . import errors
 from ._abi import EXCHANGE, LOG, OK, PROGRESS, ContextParams, MeshParams, callback, checked, lib, real
 from ._buffers import function_of, text_of
-from ._handles import Closing, ContextCore, FreedCore, answer, given, here, interruptible
+from ._handles import Closing, ContextCore, FreedCore, answer, given, here, interruptible, waited_for
 
 Path = Union[str, "os.PathLike[str]"]
 LogCallback = Callable[[int, str], Any]
@@ -166,9 +166,11 @@ class Context(Closing):
         return lib.mgen_mesh_size(self._core.mesh)  # type: ignore[no-any-return]
 
     def barrier(self) -> None:
-        """Wait for all ranks."""
+        """Wait for all ranks. Control-C, or what another signal's handler raises, ends the wait as abort() does: other ranks
+        are told, and nothing is left to do with the context but to close it."""
         with self._core.turn() as call:
-            status = lib.mgen_mesh_barrier(self._core.mesh) if self._core.mesh else OK
+            mesh = self._core.mesh
+            status = waited_for(lambda: lib.mgen_mesh_barrier(mesh), lambda: lib.mgen_mesh_abort(mesh)) if mesh else OK
             if status != OK:
                 raise self._core.failure(status, call)
 
