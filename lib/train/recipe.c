@@ -566,9 +566,11 @@ static mgen_status read_lengths(mgen_context *ctx, const mgi_json *o, mgi_stage 
     if (!list || list->kind != MGI_JSON_ARRAY || !list->child)
         return mgi_fail(ctx, MGEN_E_CORRUPT, "\"lengths\" must be a list of objects");
     for (const mgi_json *e = list->child; e; e = e->next) {
-        if (s->lengths == MGI_AUDIO_LENGTHS_MAX || e->kind != MGI_JSON_OBJECT)
-            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"lengths\" must be at most %d objects",
+        if (s->lengths == MGI_AUDIO_LENGTHS_MAX)
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"lengths\" has more than %d entries",
                             MGI_AUDIO_LENGTHS_MAX);
+        if (e->kind != MGI_JSON_OBJECT)
+            return mgi_fail(ctx, MGEN_E_CORRUPT, "\"lengths\" has an entry that is not an object");
         mgi_audio_length *l = &s->length[s->lengths++];
         *l = (mgi_audio_length){.fps = MGI_DATASET_FPS, .weight = 1.0};
         MGI_TRY(mgi_json_only_keys(ctx, e, keys));

@@ -354,13 +354,44 @@ static void test_refused(void **state)
     assert_refused(&s, MGEN_E_STATE, "nothing");
 }
 
+/* What a recipe says of the lengths. */
+static void test_lengths_refused(void **state)
+{
+    static const char *const refused[][2] = {
+        {"3", "\"lengths\" must be a list of objects"},
+        {"[]", "\"lengths\" must be a list of objects"},
+        {"[{\"seconds\":1},3]", "\"lengths\" has an entry that is not an object"},
+        {"[{\"seconds\":1},{\"seconds\":1},{\"seconds\":1},{\"seconds\":1},{\"seconds\":1},"
+         "{\"seconds\":1},{\"seconds\":1},{\"seconds\":1},{\"seconds\":1}]",
+         "\"lengths\" has more than 8 entries"},
+        {"[{\"fps\":1}]", "\"seconds\""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        char path[64];
+        mgi_stage s;
+        snprintf(path, sizeof path, "%.40s/recipe.json", folder);
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        fprintf(f,
+                "{\"format\":\"moviegen-recipe\",\"version\":1,\"stages\":[{\"name\":\"a\","
+                "\"kind\":\"audio\",\"steps\":1,\"batch\":1,"
+                "\"optimizer\":{\"lr\":0.1},\"codec\":\"c\",\"clips\":1,\"lengths\":%s}]}",
+                refused[i][0]);
+        assert_int_equal(fclose(f), 0);
+        assert_int_equal(mgi_recipe_stage(ctx, path, "a", &s), MGEN_E_CORRUPT);
+        if (!strstr(mgen_last_error(ctx), refused[i][1]))
+            fail_msg("'%s' does not say '%s'", mgen_last_error(ctx), refused[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clips),     cmocka_unit_test(test_kept),
         cmocka_unit_test(test_gradients), cmocka_unit_test(test_left_out),
         cmocka_unit_test(test_learns),    cmocka_unit_test(test_resumes),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_lengths_refused),
     };
     return cmocka_run_group_tests(tests, make_codec, free_context_and_folder);
 }
