@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "data/folder_scores.h"
 
+#include "core/quiet.h"
 #include "data/folder.h"
 #include "io/json.h"
 
@@ -17,20 +18,21 @@ mgen_status mgi_folder_take_score(mgen_context *ctx, const char *dir, mgi_datase
     if (!file)
         return MGEN_OK;
     MGI_TRY(mgi_folder_text(ctx, dir, file, "score", true, text));
+    mgi_message before;
+    mgi_quiet_begin(ctx, &before); /* why it is no number is not said, too */
     mgen_status status = mgi_json_parse(ctx, file->name, text, strlen(text), &number);
-    if (status != MGEN_OK && status != MGEN_E_CORRUPT)
-        return status;
     const bool fits = status == MGEN_OK &&
                       (number->kind == MGI_JSON_INT || number->kind == MGI_JSON_REAL) &&
                       number->d >= -1.0 && number->d <= 1.0;
     film->score = fits ? (float)number->d : 0.0f;
     mgi_json_free(ctx, number);
-    return fits ? MGEN_OK
-                : mgi_fail(
-                      ctx, MGEN_E_CORRUPT,
-                      "'%s' in '%s' says \"%.40s\", not how good the film is as a number from -1 "
-                      "to 1, such as 0.5",
-                      file->name, dir, text);
+    if (!fits && (status == MGEN_OK || status == MGEN_E_CORRUPT))
+        status = mgi_fail(ctx, MGEN_E_CORRUPT,
+                          "'%s' in '%s' says \"%.40s\", not how good the film is as a number from "
+                          "-1 to 1, such as 0.5",
+                          file->name, dir, text);
+    mgi_quiet_end(ctx, &before, fits);
+    return status;
 }
 
 float mgi_dataset_score(const mgi_dataset *ds, uint64_t index)

@@ -67,11 +67,16 @@ static void test_scores(void **state)
     mgi_dataset_release(ds);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         put_text("a.score.txt", cases[i].text);
+        logged[0] = '\0';
+        ctx->log = keep_warnings;
         mgen_status status = open_films_of(PAIR_SIDE, FRAMES, &ds);
+        ctx->log = NULL;
         if (cases[i].score > 1.0f) {
             assert_said(status, MGEN_E_CORRUPT, "a.score.txt' in '");
+            assert_ptr_equal(strchr(logged, '\n'), logged + strlen(logged) - 1); /* in one line */
             continue;
         }
+        assert_string_equal(logged, "");
         OK(status);
         assert_int_equal(ds->count, 3); /* a score is no film */
         assert_true(mgi_dataset_score(ds, 0) == cases[i].score);
