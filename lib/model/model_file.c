@@ -71,13 +71,15 @@ mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *
     snprintf(out->json_name, sizeof out->json_name, "%s.json", name);
     snprintf(out->weights_name, sizeof out->weights_name, "%s.safetensors", name);
     mgi_quiet_begin(ctx, &before);
-    for (int i = 0; i < MGI_READ_TRIES; i++) { /* both of one save */
+    bool whole = false; /* both of one save */
+    for (int i = 0; i < MGI_READ_TRIES && !whole; i++) {
         close_both(ctx, out);
         uint64_t stamp = mgi_files_stamp(dir, names, 2);
         status = open_both(ctx, dir, kind, out);
-        if (!mgi_may_be_replaced(status) || stamp == mgi_files_stamp(dir, names, 2))
-            break;
+        whole = !mgi_may_be_replaced(status) || stamp == mgi_files_stamp(dir, names, 2);
     }
+    if (!whole)
+        status = mgi_fail(ctx, MGEN_E_IO, "%s/%s: others keep saving it", dir, out->json_name);
     mgi_quiet_end(ctx, &before, status == MGEN_OK);
     if (status == MGEN_OK)
         out->hash = mgi_hash_large(out->weights.file.data, out->weights.file.size, 0);

@@ -271,14 +271,16 @@ static mgen_status open_of_one_save(mgen_context *ctx, const char *dir, const ch
     snprintf(json, sizeof json, "%.240s.json", name);
     snprintf(weights, sizeof weights, "%.240s.safetensors", name);
     mgi_quiet_begin(ctx, &before);
-    for (int i = 0; i < MGI_READ_TRIES; i++) {
+    bool whole = false;
+    for (int i = 0; i < MGI_READ_TRIES && !whole; i++) {
         of.finish(out);
         ctx->device->hold = hold;
         uint64_t stamp = mgi_files_stamp(dir, names, 2);
         status = of.load(ctx, dir, name, mesh, out, hash);
-        if (!mgi_may_be_replaced(status) || stamp == mgi_files_stamp(dir, names, 2))
-            break;
+        whole = !mgi_may_be_replaced(status) || stamp == mgi_files_stamp(dir, names, 2);
     }
+    if (!whole)
+        status = mgi_fail(ctx, MGEN_E_IO, "%s/%s: others keep saving it", dir, json);
     mgi_quiet_end(ctx, &before, status == MGEN_OK);
     if (status != MGEN_OK)
         of.finish(out);

@@ -10,8 +10,11 @@
 #include "shard_ranks.h"
 #include "train/checkpoint_shards.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static char folder[] = "/tmp/mgi-bad-shards-XXXXXX", good[64], bad[64];
 static mgen_context *ctx;
@@ -21,6 +24,24 @@ int fsync(int fd)
 {
     (void)fd;
     return 0;
+}
+
+/* How often the manifest, about to be read, becomes that of another save, in turn. */
+static int saves_left, saves_made;
+
+/* The program's own takes the place of the C library's. */
+int openat(int dir, const char *path, int flags, ...)
+{
+    va_list list;
+    va_start(list, flags);
+    int mode = flags & O_CREAT ? va_arg(list, int) : 0;
+    va_end(list);
+    if (saves_left > 0 && !strcmp(path, MGI_MANIFEST)) {
+        saves_left--;
+        unlinkat(dir, path, 0);
+        assert_int_equal(linkat(dir, saves_made++ % 2 ? "two" : "one", dir, path, 0), 0);
+    }
+    return (int)syscall(SYS_openat, dir, path, flags, mode);
 }
 
 static mgen_status load_bad(shard_rank *r)
@@ -402,6 +423,33 @@ static void test_other_save(void **state)
     mgi_manifest_free(ctx, &second);
 }
 
+/* Saves whose shards the next one has removed whenever they are looked for. */
+static void test_saved_again(void **state)
+{
+    char command[600];
+    shard_rank rank[SHARD_RANKS_MAX];
+    const shard_job job = {.shape = {1, 1, 1}, .body = load_bad, .from = bad};
+    (void)state;
+    copy_good();
+    save_good(6, bad);
+    snprintf(command, sizeof command,
+             "cd %s && mv " MGI_MANIFEST " two && cp %s/" MGI_MANIFEST " one", bad, good);
+    assert_int_equal(system(command), 0);
+    saves_left = 2; /* the second is whole */
+    shard_run(&job, rank);
+    if (rank->status != MGEN_OK || saves_made != 2)
+        fail_msg("%s after %d", rank->said, saves_made);
+    snprintf(command, sizeof command, "rm %s/*-*", bad);
+    assert_int_equal(system(command), 0);
+    saves_left = 1000;
+    saves_made = 0;
+    shard_run(&job, rank);
+    saves_left = 0;
+    if (rank->status != MGEN_E_IO || !strstr(rank->said, "others keep saving to it"))
+        fail_msg("%s", rank->said);
+    assert_int_equal(saves_made, MGI_READ_TRIES);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -426,9 +474,9 @@ static int remove_folder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),      cmocka_unit_test(test_values),
-        cmocka_unit_test(test_shard),     cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_lacks),     cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_other_save)};
+        cmocka_unit_test(test_text),       cmocka_unit_test(test_values),
+        cmocka_unit_test(test_shard),      cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_lacks),      cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_other_save), cmocka_unit_test(test_saved_again)};
     return cmocka_run_group_tests_name("bad_shards", tests, make_folder, remove_folder);
 }
