@@ -20,6 +20,7 @@ typedef struct rank {
     uint64_t all;
     mgen_status made, waited;
     uint32_t index, size;
+    uint32_t late_ms; /* when it comes */
     char error[512];
 } rank;
 
@@ -42,6 +43,7 @@ static void *rank_main(void *arg)
     p.progress = on_progress;
     p.progress_user = r;
     r->made = mgen_context_create(&p, &ctx);
+    usleep(r->late_ms * 1000);
     if (r->made == MGEN_OK)
         r->made = mgen_mesh_create(ctx, &r->how, &mesh);
     if (r->made == MGEN_OK)
@@ -222,6 +224,33 @@ static void test_failures(void **state)
     }
 }
 
+/* A timeout of 0 is the usual one, not none: who comes late is waited for, by processes and by threads. */
+static void test_usual_timeout(void **state)
+{
+    char meet[128];
+    mgen_context *ctx = make_context(1);
+    mgen_ranks *ranks;
+    (void)state;
+    snprintf(meet, sizeof meet, "file://%.60s/late", dir);
+    assert_int_equal(mgen_ranks_create(ctx, 2, 0, &ranks), MGEN_OK);
+    for (int threads = 0; threads < 2; threads++) {
+        rank both[2] = {rank_of(0, 2, meet), rank_of(1, 2, meet)};
+        both[1].late_ms = 300;
+        for (int i = 0; i < 2; i++) {
+            both[i].how.timeout_ms = 0;
+            both[i].how.meet = threads ? NULL : meet;
+            both[i].how.size = threads ? 0 : 2;
+            both[i].how.ranks = threads ? ranks : NULL;
+        }
+        run(both, 2);
+        for (int i = 0; i < 2; i++)
+            if (both[i].made != MGEN_OK || both[i].waited != MGEN_OK || both[i].size != 2)
+                fail_msg("rank %d: %s", i, both[i].error);
+    }
+    mgen_ranks_destroy(ranks);
+    mgen_context_destroy(ctx);
+}
+
 /* Who waits and is cancelled by its callback: alone; at the door, where those who came are told; and as one who came, without
  * whom the others go on waiting. */
 static void test_cancelled(void **state)
@@ -259,8 +288,8 @@ static void test_cancelled(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_addresses), cmocka_unit_test(test_exchange),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_cancelled)};
+        cmocka_unit_test(test_addresses),     cmocka_unit_test(test_exchange),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_usual_timeout), cmocka_unit_test(test_cancelled)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

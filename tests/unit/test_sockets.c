@@ -227,6 +227,15 @@ static void test_refused(void **state)
         run_members(&one, 1);
         assert_ends(&one, wrong[i].status, wrong[i].says);
     }
+    mgi_comm *comm;
+    mgen_context *ctx = make_context();
+    const mgi_comm_meeting two = {.rank = 0, .size = 2, .address = "tcp://localhost:80"};
+    assert_int_equal(mgi_comm_sockets_create(ctx, &two, 0, &comm), MGEN_E_INVALID);
+    assert_non_null(strstr(mgen_last_error(ctx), "a timeout of 0 ms"));
+    assert_null(comm);
+    assert_int_equal(mgi_comm_mpi_create(ctx, 0, &comm), MGEN_E_INVALID); /* before MPI is begun */
+    assert_non_null(strstr(mgen_last_error(ctx), "a timeout of 0 ms"));
+    mgi_context_free(ctx);
     int fd = socket(AF_INET, SOCK_STREAM, 0); /* the port is another's */
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(use_port())};
     assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
