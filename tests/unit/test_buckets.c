@@ -307,6 +307,44 @@ static void test_autoencoder(void **state)
     assert_non_null(strstr(mgen_last_error(ctx), "multiples of 8; the dataset's are 52 x 96"));
 }
 
+/* An image autoencoder learns from the frames of clips, each by itself. */
+static void test_image_autoencoder(void **state)
+{
+    const struct mgi_stage_kind *kind = &mgi_stage_autoencoder;
+    mgi_stage stage = tiny_autoencoder(STEPS, 2);
+    double last = 0.0;
+    bool clips = false;
+    (void)state;
+    strcpy(stage.name, "image_in_buckets");
+    stage.tae.temporal = false;
+    stage.frames = 1;
+    stage.image_every = stage.image_batch = 0;
+    stage.validate_every = STEPS;
+    stage.bucket_count = 2;
+    stage.bucket[0] = (mgi_bucket){.width = 64, .height = 48, .frames = 9, .weight = 1.0};
+    stage.bucket[1] = (mgi_bucket){.width = 64, .height = 48, .frames = 1, .weight = 1.0};
+    struct mgi_stage_run *run = begin(kind, &stage);
+    for (int64_t step = 0; step < STEPS; step++) {
+        mgen_report *report;
+        assert_int_equal(mgi_report_create(ctx, &report), MGEN_OK);
+        assert_int_equal(kind->step(run, step, report), MGEN_OK);
+        clips = clips || reported(report, "frames") == 9.0;
+        last = reported(report, "loss");
+        if (step == STEPS - 1)
+            assert_true(reported(report, "val_psnr") > 0.0);
+        mgen_report_destroy(report);
+    }
+    assert_true(clips && last > 0.0 && isfinite(last));
+    assert_int_equal(kind->save(run), MGEN_OK);
+    kind->destroy(run);
+    mgi_tae tae;
+    uint64_t hash;
+    assert_int_equal(mgi_tae_open(ctx, folder, "image_in_buckets", &tae, &hash), MGEN_OK);
+    assert_false(tae.config.temporal);
+    assert_int_equal(mgi_tae_latent_frames(&tae.config, 9), 9);
+    mgi_tae_finish(&tae);
+}
+
 static void assert_refused(const mgi_stage_params *params, const char *where, const char *why)
 {
     struct mgi_stage_run *run;
@@ -574,13 +612,18 @@ static void test_tiles(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shares),     cmocka_unit_test(test_one),
-        cmocka_unit_test(test_finite),     cmocka_unit_test(test_stage),
-        cmocka_unit_test(test_rates),      cmocka_unit_test(test_autoencoder),
-        cmocka_unit_test(test_start_from), cmocka_unit_test(test_start_autoencoder),
-        cmocka_unit_test(test_growth),     cmocka_unit_test(test_finer_patches),
-        cmocka_unit_test(test_tiles)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shares),
+                                       cmocka_unit_test(test_one),
+                                       cmocka_unit_test(test_finite),
+                                       cmocka_unit_test(test_stage),
+                                       cmocka_unit_test(test_rates),
+                                       cmocka_unit_test(test_autoencoder),
+                                       cmocka_unit_test(test_start_from),
+                                       cmocka_unit_test(test_start_autoencoder),
+                                       cmocka_unit_test(test_image_autoencoder),
+                                       cmocka_unit_test(test_growth),
+                                       cmocka_unit_test(test_finer_patches),
+                                       cmocka_unit_test(test_tiles)};
     return cmocka_run_group_tests_name("buckets", tests, make_folder_context,
                                        remove_folder_context);
 }

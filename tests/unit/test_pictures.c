@@ -201,6 +201,33 @@ static void test_condition_keeps_channels(void **state)
     refuse(&upsampler, MGEN_E_STATE, "\"channels\": 4 and 6");
 }
 
+/* An upsampler has clips with an image autoencoder, too: of each frame a latent of its own. */
+static void test_upsampler(void **state)
+{
+    mgi_stage stage = tiny_upsampler(8, 2);
+    mgi_upsampler upsampler;
+    uint64_t hash;
+    double first, last;
+    (void)state;
+    strcpy(stage.text[0].name, "text_encoder");
+    strcpy(stage.save_as, "of_images");
+    strcpy(stage.tae_name, "image");
+    stage.video.channels = stage.video.condition = CHANNELS;
+    stage.optimizer.lr = 0.01;
+    stage.validate_every = 4;
+    struct mgi_stage_run *run = begin(&stage);
+    assert_int_equal(run->buckets.list[0].bucket.frames, 4);
+    assert_int_equal(run->buckets.list[0].latents.dims[0], 4);
+    assert_int_equal(run->buckets.list[0].latents.dims[3], CHANNELS);
+    steps_of(&stage, run, &first, &last);
+    assert_true(last < first);
+    OK(mgi_stage_text_to_video.save(run));
+    mgi_stage_text_to_video.destroy(run);
+    OK(mgi_upsampler_open(ctx, folder, "of_images_upsampler", &upsampler, &hash));
+    assert_false(upsampler.tae.config.temporal);
+    mgi_upsampler_finish(&upsampler);
+}
+
 /* ---- requests --------------------------------------------------------------------------------- */
 
 typedef struct opened {
@@ -352,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_trains),          cmocka_unit_test(test_refused),
         cmocka_unit_test(test_one_frame_only),  cmocka_unit_test(test_tally_of_pictures),
         cmocka_unit_test(test_report),          cmocka_unit_test(test_condition_keeps_channels),
+        cmocka_unit_test(test_upsampler),
     };
     return cmocka_run_group_tests_name("pictures", tests, make_models, free_context_and_folder);
 }
