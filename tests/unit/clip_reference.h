@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Parts of CLIP's towers in double precision. Of the program: DIM, HEADS of HEAD values each, at most S tokens. */
+ * A layer of CLIP's towers in double precision, and its parts. Of the program: DIM, HEADS of HEAD values each, FF, at most S
+ * tokens. */
 #ifndef TESTS_UNIT_CLIP_REFERENCE_H
 #define TESTS_UNIT_CLIP_REFERENCE_H
 
@@ -63,6 +64,40 @@ static void ref_attention(double qkv[S][3 * DIM], int s, int keys, double *y)
             for (int k = 0; k < keys; k++)
                 y[h * HEAD + i] += p[k] / sum * qkv[k][2 * DIM + h * HEAD + i];
         }
+    }
+}
+
+typedef struct ref_params {
+    const mgi_param *norm1, *norm1_bias, *qkv, *qkv_bias, *out, *out_bias, *norm2, *norm2_bias, *up,
+        *up_bias, *down, *down_bias;
+} ref_params;
+
+/* Those of a layer of either tower. */
+#define REF_PARAMS(l)                                                                              \
+    ((ref_params){(l)->norm1, (l)->norm1_bias, (l)->qkv, (l)->qkv_bias, (l)->out, (l)->out_bias,   \
+                  (l)->norm2, (l)->norm2_bias, (l)->up, (l)->up_bias, (l)->down, (l)->down_bias})
+
+/* causal: a token sees those before it and itself, else all. quick: the GELU of CLIP's first models. */
+static void ref_layer(ref_params l, bool causal, bool quick, int tokens, double x[S][DIM])
+{
+    double qkv[S][3 * DIM], n[DIM], h[DIM], f[FF];
+    for (int s = 0; s < tokens; s++) {
+        ref_norm(x[s], l.norm1, l.norm1_bias, n);
+        ref_linear(n, l.qkv, l.qkv_bias, 3 * DIM, DIM, qkv[s]);
+    }
+    for (int s = 0; s < tokens; s++) {
+        ref_attention(qkv, s, causal ? s + 1 : tokens, n);
+        ref_linear(n, l.out, l.out_bias, DIM, DIM, h);
+        for (int i = 0; i < DIM; i++)
+            x[s][i] += h[i];
+        ref_norm(x[s], l.norm2, l.norm2_bias, n);
+        ref_linear(n, l.up, l.up_bias, FF, DIM, f);
+        for (int i = 0; i < FF; i++)
+            f[i] = quick ? f[i] / (1.0 + exp(-1.702 * f[i]))
+                         : 0.5 * f[i] * (1.0 + erf(f[i] / sqrt(2.0)));
+        ref_linear(f, l.down, l.down_bias, DIM, FF, h);
+        for (int i = 0; i < DIM; i++)
+            x[s][i] += h[i];
     }
 }
 

@@ -45,30 +45,6 @@ static int32_t id_at(int64_t b, int64_t s)
 
 /* -- the reference ---------------------------------------------------------------------------------- */
 
-static void ref_layer(const mgi_clip_text *clip, const mgi_clip_text_layer *l, int tokens,
-                      double x[S][DIM])
-{
-    double qkv[S][3 * DIM], n[DIM], h[DIM], f[FF];
-    for (int s = 0; s < tokens; s++) {
-        ref_norm(x[s], l->norm1, l->norm1_bias, n);
-        ref_linear(n, l->qkv, l->qkv_bias, 3 * DIM, DIM, qkv[s]);
-    }
-    for (int s = 0; s < tokens; s++) {
-        ref_attention(qkv, s, s + 1, n);
-        ref_linear(n, l->out, l->out_bias, DIM, DIM, h);
-        for (int i = 0; i < DIM; i++)
-            x[s][i] += h[i];
-        ref_norm(x[s], l->norm2, l->norm2_bias, n);
-        ref_linear(n, l->up, l->up_bias, FF, DIM, f);
-        for (int i = 0; i < FF; i++)
-            f[i] = clip->config.quick_gelu ? f[i] / (1.0 + exp(-1.702 * f[i]))
-                                           : 0.5 * f[i] * (1.0 + erf(f[i] / sqrt(2.0)));
-        ref_linear(f, l->down, l->down_bias, DIM, FF, h);
-        for (int i = 0; i < DIM; i++)
-            x[s][i] += h[i];
-    }
-}
-
 static void reference(const mgi_clip_text *clip, int64_t b, int tokens, double out[S][DIM],
                       double *pooled)
 {
@@ -78,7 +54,7 @@ static void reference(const mgi_clip_text *clip, int64_t b, int tokens, double o
             x[s][i] = (double)values(clip->embedding)[id_at(b, s) * DIM + i] +
                       (double)values(clip->position)[s * DIM + i];
     for (int64_t k = 0; k < clip->config.layers; k++)
-        ref_layer(clip, &clip->layer[k], tokens, x);
+        ref_layer(REF_PARAMS(&clip->layer[k]), true, clip->config.quick_gelu, tokens, x);
     for (int s = 0; s < tokens; s++)
         ref_norm(x[s], clip->norm, clip->norm_bias, out[s]);
     ref_linear(out[tokens - 1], clip->projection, NULL, OUT, DIM, pooled);

@@ -43,30 +43,6 @@ static void make_clip(mgi_clip_vision *clip, mgen_context *ctx,
 
 /* -- the reference ---------------------------------------------------------------------------------- */
 
-static void ref_layer(const mgi_clip_vision *clip, const mgi_clip_vision_layer *l, double x[S][DIM])
-{
-    double qkv[S][3 * DIM], n[DIM], h[DIM], f[FF];
-    bool quick = clip->config.activation == MGK_UNARY_QUICK_GELU;
-    for (int s = 0; s < S; s++) {
-        ref_norm(x[s], l->norm1, l->norm1_bias, n);
-        ref_linear(n, l->qkv, l->qkv_bias, 3 * DIM, DIM, qkv[s]);
-    }
-    for (int s = 0; s < S; s++) {
-        ref_attention(qkv, s, S, n);
-        ref_linear(n, l->out, l->out_bias, DIM, DIM, h);
-        for (int i = 0; i < DIM; i++)
-            x[s][i] += h[i];
-        ref_norm(x[s], l->norm2, l->norm2_bias, n);
-        ref_linear(n, l->up, l->up_bias, FF, DIM, f);
-        for (int i = 0; i < FF; i++)
-            f[i] = quick ? f[i] / (1.0 + exp(-1.702 * f[i]))
-                         : 0.5 * f[i] * (1.0 + erf(f[i] / sqrt(2.0)));
-        ref_linear(f, l->down, l->down_bias, DIM, FF, h);
-        for (int i = 0; i < DIM; i++)
-            x[s][i] += h[i];
-    }
-}
-
 /* Of one picture (IMAGE,IMAGE,3), behind so many layers. */
 static void ref_tower(const mgi_clip_vision *clip, const float *picture, int64_t layers,
                       double x[S][DIM])
@@ -84,7 +60,8 @@ static void ref_tower(const mgi_clip_vision *clip, const float *picture, int64_t
         ref_norm(n, clip->pre, clip->pre_bias, x[s]);
     }
     for (int64_t k = 0; k < layers; k++)
-        ref_layer(clip, &clip->layer[k], x);
+        ref_layer(REF_PARAMS(&clip->layer[k]), false,
+                  clip->config.activation == MGK_UNARY_QUICK_GELU, S, x);
 }
 
 /* Its vector; out has room for DIM. */
