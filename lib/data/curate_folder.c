@@ -22,7 +22,7 @@ typedef struct place {
     mgen_context *ctx; /* of its own, for what it says may not get lost among that of others */
     mgi_curate_film film;
     mgen_status status;
-    bool unread;
+    bool unread, cut; /* cut: it was not watched to its end */
     int lines;
     struct {
         int32_t level;
@@ -58,18 +58,18 @@ static mgen_status watch_frames(const folder *d, mgi_in_order *run, place *p, mg
     mgi_curate_watch *watch = NULL;
     uint8_t *rgb = NULL;
     int64_t size;
-    bool enough = false;
+    bool enough = false, over = false;
     mgen_status status;
     if (!mgi_dims_count(dims, 3, &size))
         return mgi_fail(p->ctx, MGEN_E_CORRUPT, "the film has impossible sides");
     MGI_TRY_GOTO(status, mgi_alloc(p->ctx, (size_t)size, &rgb), end);
     MGI_TRY_GOTO(status, mgi_curate_watch_begin(p->ctx, &d->curator.rules, &p->film, &watch), end);
-    while (!enough && mgi_in_order_goes_on(run)) {
-        bool over;
-        MGI_TRY_GOTO(status, mgi_film_next(film, rgb, &over), end);
-        if (over)
-            break;
-        MGI_TRY_GOTO(status, mgi_curate_watch_frame(watch, rgb, &enough), end);
+    while (!enough && !over && !p->cut) {
+        p->cut = !mgi_in_order_goes_on(run);
+        if (!p->cut)
+            MGI_TRY_GOTO(status, mgi_film_next(film, rgb, &over), end);
+        if (!p->cut && !over)
+            MGI_TRY_GOTO(status, mgi_curate_watch_frame(watch, rgb, &enough), end);
     }
     p->film.uneven = mgi_film_is_uneven(film);
     mgi_film_what_is_known(film, &p->film.known);
@@ -165,12 +165,15 @@ static void keep_line(void *user, int32_t level, const char *text)
 
 static void work(void *user, mgi_in_order *run, int64_t item, int64_t at)
 {
-    const folder *d = user;
+    folder *d = user;
     place *p = &d->places[at];
     p->film = (mgi_curate_film){.aesthetic = NAN};
-    p->unread = false;
+    p->unread = p->cut = false;
     p->lines = 0;
     p->status = see_film(d, run, p, item);
+    /* at once, though others are told of first; what could not be read may be so another day */
+    if (p->status == MGEN_OK && !p->unread && !p->cut && !d->seen[item])
+        mgi_curate_journal_add(&d->journal, d->film[item], &p->film);
 }
 
 /* What was found in it before, of a film that has name, caption and rating. */
@@ -208,8 +211,7 @@ static mgen_status tell(folder *d, place *p, int64_t item)
     const bool before = d->seen[item];
     if (before)
         remember_film(d, &p->film, item);
-    else if (!p->unread) /* what could not be read may be so today */
-        MGI_TRY(mgi_curate_journal_add(&d->journal, d->film[item], &p->film));
+    MGI_TRY(mgi_curate_journal_check(&d->journal));
     MGI_TRY(mgi_curator_take(&d->curator, &p->film));
     d->next = item + 1;
     d->unread += p->unread;

@@ -279,6 +279,7 @@ mgen_status mgi_curate_journal_open(mgen_context *ctx, const char *list,
     char path[MGI_PATH_MAX + sizeof MGI_CURATE_SEEN];
     *out = (mgi_curate_journal){.ctx = ctx, .file.fd = -1, .key = mgi_curate_journal_key(rules)};
     MGI_TRY(mgi_context_private(ctx, &out->own));
+    pthread_mutex_init(&out->mutex, NULL); /* with default attributes this cannot fail on Linux */
     snprintf(path, sizeof path, "%s" MGI_CURATE_SEEN, list);
     mgen_status status = mgi_writer_append(out->own, path, &out->file);
     if (status == MGEN_OK)
@@ -366,32 +367,52 @@ static mgen_status make_record(mgi_curate_journal *j, const mgi_dir_file *file,
     return MGEN_OK;
 }
 
-mgen_status mgi_curate_journal_add(mgi_curate_journal *j, const mgi_dir_file *file,
-                                   const mgi_curate_film *film)
+static mgen_status add(mgi_curate_journal *j, const mgi_dir_file *file, const mgi_curate_film *film)
 {
     size_t size;
     bool sound = true;
-    if (j->file.fd < 0)
-        return MGEN_OK;
-    mgen_status status = make_record(j, file, film, &size, &sound);
-    if (status == MGEN_OK && sound)
-        status = mgi_writer_write(&j->file, j->room, size);
-    if (status != MGEN_OK)
-        return go_without(j, status);
+    MGI_TRY(make_record(j, file, film, &size, &sound));
+    if (sound)
+        MGI_TRY(mgi_writer_write(&j->file, j->room, size));
     j->records += sound;
     return MGEN_OK;
 }
 
-bool mgi_curate_journal_holds(const mgi_curate_journal *j)
+void mgi_curate_journal_add(mgi_curate_journal *j, const mgi_dir_file *file,
+                            const mgi_curate_film *film)
 {
-    return j->file.fd >= 0 && j->records > 0;
+    pthread_mutex_lock(&j->mutex);
+    if (j->file.fd >= 0 && j->failed == MGEN_OK)
+        j->failed = add(j, file, film);
+    pthread_mutex_unlock(&j->mutex);
+}
+
+mgen_status mgi_curate_journal_check(mgi_curate_journal *j)
+{
+    pthread_mutex_lock(&j->mutex);
+    const mgen_status status = j->failed;
+    j->failed = MGEN_OK;
+    if (status != MGEN_OK) /* what failed stays what `own` says */
+        mgi_writer_leave(&j->file, false);
+    pthread_mutex_unlock(&j->mutex);
+    return status == MGEN_OK ? status : go_without(j, status);
+}
+
+bool mgi_curate_journal_holds(mgi_curate_journal *j)
+{
+    pthread_mutex_lock(&j->mutex);
+    const bool holds = j->file.fd >= 0 && j->records > 0;
+    pthread_mutex_unlock(&j->mutex);
+    return holds;
 }
 
 void mgi_curate_journal_close(mgi_curate_journal *j, bool remove)
 {
     mgi_writer_leave(&j->file, remove || !j->records);
-    if (j->own)
+    if (j->own) {
         mgi_free(j->own, j->room);
+        pthread_mutex_destroy(&j->mutex);
+    }
     mgi_context_free(j->own);
     *j = (mgi_curate_journal){.file.fd = -1};
 }

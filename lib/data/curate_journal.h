@@ -10,12 +10,16 @@
 #include "data/curate_watch.h"
 #include "io/path.h"
 
+#include <pthread.h>
+
 #define MGI_CURATE_SEEN ".seen"
 
 typedef struct mgi_curate_journal {
     mgen_context *ctx, *own; /* own: for what is no failure of ctx */
-    mgi_writer file;
     uint64_t key;
+    pthread_mutex_t mutex; /* of all below, and of what `own` says */
+    mgi_writer file;
+    mgen_status failed; /* what is not told yet */
     int64_t records;
     uint8_t *room;
     size_t room_size;
@@ -27,11 +31,13 @@ typedef struct mgi_curate_journal {
 mgen_status mgi_curate_journal_open(mgen_context *ctx, const char *list,
                                     const mgi_curate_rules *rules, const mgi_dir_file *const *films,
                                     int64_t count, mgi_curate_film **seen, mgi_curate_journal *out);
-/* Of a film that was watched. NO_MEMORY, LIMIT. */
-mgen_status mgi_curate_journal_add(mgi_curate_journal *j, const mgi_dir_file *file,
-                                   const mgi_curate_film *film);
+/* Of a film that was watched, to its end. Any thread. */
+void mgi_curate_journal_add(mgi_curate_journal *j, const mgi_dir_file *file,
+                            const mgi_curate_film *film);
+/* Tells what adding failed of: NO_MEMORY, LIMIT; anything else is a warning, after which nothing is added any more. */
+mgen_status mgi_curate_journal_check(mgi_curate_journal *j);
 /* Whether what was found so far will be found again. */
-bool mgi_curate_journal_holds(const mgi_curate_journal *j);
+bool mgi_curate_journal_holds(mgi_curate_journal *j);
 /* `remove`: nobody needs it any more. Twice is nothing. */
 void mgi_curate_journal_close(mgi_curate_journal *j, bool remove);
 
