@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The flow ops on vectors; included once a variant. A task is a range of elements. */
+ * The flow ops on vectors; included once a variant. A task is a range of elements. Of two products that are added the first
+ * is not rounded, by v_fma(), whatever the compiler would make of them. */
 #include "kernels/common/real_simd.h"
 #include "kernels/flow/diffusion_factors.h"
 
@@ -24,8 +25,8 @@ MGK_INLINE void path_loop(const mgk_flow_args *a, int64_t b, int64_t first, int6
     const v_real xt = v_from(a->xt, first, dtype), v = v_from(a->v, first, dtype);
     MGK_EACH_VECTOR(i, end - first, {
         vf noise = v_get(x0, i), data = v_get(x1, i);
-        v_put(xt, i, t * data + rest * noise);
-        v_put(v, i, data - k * noise);
+        v_put(xt, i, v_fma(v_set(t), data, rest * noise));
+        v_put(v, i, v_fma(v_set(-k), noise, data));
     });
 }
 
@@ -86,7 +87,7 @@ MGK_INLINE void euler_loop(const mgk_flow_args *a, int64_t first, int64_t end, i
 {
     const float dt = MGK_F(a->dt)[0];
     const v_real x = v_from(a->xt, first, x_dtype), u = v_from(a->v, first, dtype);
-    MGK_EACH_VECTOR(i, end - first, { v_put(x, i, v_get(x, i) + dt * v_get(u, i)); });
+    MGK_EACH_VECTOR(i, end - first, { v_put(x, i, v_fma(v_set(dt), v_get(u, i), v_get(x, i))); });
 }
 
 static void euler_block(void *arg, int64_t block, int thread)
@@ -117,7 +118,8 @@ MGK_INLINE void diffusion_loop(const mgk_flow_args *a, int64_t b, int64_t first,
         return;
     }
     const v_real x0 = v_from(a->x0, first, dtype);
-    MGK_EACH_VECTOR(i, end - first, { v_put(xt, i, k1 * v_get(x1, i) + k0 * v_get(x0, i)); });
+    MGK_EACH_VECTOR(i, end - first,
+                    { v_put(xt, i, v_fma(v_set(k1), v_get(x1, i), k0 * v_get(x0, i))); });
 }
 
 static void diffusion_piece(const mgk_flow_args *a, int64_t b, int64_t first, int64_t end)

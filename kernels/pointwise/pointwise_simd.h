@@ -182,7 +182,9 @@ MGK_INLINE void axpby_loop(const mgk_pointwise_args *a, int64_t at, int64_t n, i
     v_real in = v_from(a->x, at, from), out = v_from(a->y, at, to);
     float alpha = a->alpha, beta = a->beta;
     if (beta != 0) {
-        MGK_EACH_VECTOR(i, n, { v_put(out, i, alpha * v_get(in, i) + beta * v_get(out, i)); });
+        /* which of the products is rounded is not the compiler's choice */
+        MGK_EACH_VECTOR(
+            i, n, { v_put(out, i, v_fma(v_set(alpha), v_get(in, i), beta * v_get(out, i))); });
         return;
     }
     out.stream = mgk_streams_flat(a->y, a->count);
