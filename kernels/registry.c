@@ -8,17 +8,23 @@ __attribute__((weak)) void mgk_matmul_cublaslt(const void *args, mgk_exec *x);
 #endif
 
 /* Variants that were not compiled for this machine (AVX elsewhere than on x86, or where a build leaves them out) become
- * NULL. */
+ * NULL. Those that need nothing are named for good: the linker takes nothing out of an archive for a weak name. */
 #define MGK_OP(name, folder)                                                                       \
     bool mgk_##name##_check(const void *args, const char **why);                                   \
     size_t mgk_##name##_workspace(const void *args, int threads);
 #if defined(__x86_64__) && !defined(MGK_PORTABLE)
-#define MGK_VARIANT(name, variant, needs)                                                          \
-    void mgk_##name##_##variant(const void *args, mgk_exec *x);
+#define PERHAPS
 #else
-#define MGK_VARIANT(name, variant, needs)                                                          \
-    __attribute__((weak)) void mgk_##name##_##variant(const void *args, mgk_exec *x);
+#define PERHAPS __attribute__((weak))
 #endif
+#define NAME_ref
+#define NAME_packed
+#define NAME_portable
+#define NAME_avx2       PERHAPS
+#define NAME_avx512     PERHAPS
+#define NAME_avx512bf16 PERHAPS
+#define MGK_VARIANT(name, variant, needs)                                                          \
+    NAME_##variant void mgk_##name##_##variant(const void *args, mgk_exec *x);
 /* Those for CUDA are NULL in a build without it, and what is no kernel of ours where it is emulated; most need no
  * workspace. */
 #if defined(MGI_HAVE_CUDA)
