@@ -365,6 +365,35 @@ int32_t mgi_ffmpeg_told(const uint8_t *data, size_t size, int64_t even, mgi_ffmp
     return status;
 }
 
+/* Whether the index behind the frames of a packet of VP9, if there is one, tells what is there. Of one that does not FFmpeg prints,
+ * through an object that nobody can silence, and takes nothing of the packet. */
+static bool index_fits(const AVPacket *p)
+{
+    const int mark = p->size > 0 ? p->data[p->size - 1] : 0, frames = 1 + (mark & 7),
+              bytes = 1 + (mark >> 3 & 3);
+    int64_t left = p->size - 2 - frames * bytes;
+    if ((mark & 0xE0) != 0xC0 || left < 0 || p->data[left] != mark)
+        return true;
+    const uint8_t *at = p->data + left + 1;
+    for (int i = 0; i < frames; i++) {
+        int64_t size = 0;
+        for (int k = 0; k < bytes; k++)
+            size |= (int64_t)*at++ << 8 * k;
+        left -= size;
+        if (size < 1 || left < 0)
+            return false;
+    }
+    return true;
+}
+
+/* The packet, or word that there are no more, to the decoder. */
+static int send(film *f)
+{
+    if (!f->over && f->in.codec->codec_id == AV_CODEC_ID_VP9 && !index_fits(f->in.packet))
+        return AVERROR_INVALIDDATA;
+    return avcodec_send_packet(f->in.codec, f->over ? NULL : f->in.packet);
+}
+
 /* A packet of our stream to the decoder, or word that there are no more. */
 static int32_t feed(film *f, const mgi_told *t)
 {
@@ -375,7 +404,7 @@ static int32_t feed(film *f, const mgi_told *t)
         return mgi_told_av(t, code, what);
     if (!f->over && !f->unsure)
         f->unsure = look_at_packet(f).unsure;
-    code = avcodec_send_packet(f->in.codec, f->over ? NULL : f->in.packet);
+    code = send(f);
     av_packet_unref(f->in.packet);
     return code < 0 ? mgi_told_av(t, code, what) : 0;
 }
@@ -539,8 +568,7 @@ int32_t mgi_ffmpeg_jump(void *self, const mgi_ffmpeg_known *known, int64_t frame
         f->ready = f->over = 0;
         avcodec_flush_buffers(f->in.codec);
     }
-    if (!right || !find_key(f, known, frame, &number) ||
-        avcodec_send_packet(f->in.codec, f->in.packet) < 0) {
+    if (!right || !find_key(f, known, frame, &number) || send(f) < 0) {
         av_packet_unref(f->in.packet);
         return mgi_told_fail(&t, MGEN_E_AGAIN, "no keyframe to go on at");
     }

@@ -616,6 +616,63 @@ static void test_film_damaged(void **state)
     free(rgb);
 }
 
+/* The next block of a .webm with one cluster from `at` on, which moves behind it; NULL: there is none. */
+static uint8_t *next_block(uint8_t **at, const uint8_t *end)
+{
+    while (*at + 16 < end) {
+        const uint8_t *e = *at;
+        const int id = __builtin_clz((uint32_t)e[0] << 24 | 1) + 1,
+                  bytes = __builtin_clz((uint32_t)e[id] << 24 | 1) + 1;
+        uint64_t length = e[id] & (0xFFU >> bytes);
+        for (int i = 1; i < bytes; i++)
+            length = length << 8 | e[id + i];
+        uint8_t *inside = *at + id + bytes;
+        if (e[0] == 0xA0) { /* a group: what is in it */
+            *at = inside;
+            continue;
+        }
+        *at = inside + length;
+        if (e[0] == 0xA3 || e[0] == 0xA1)
+            return *at <= end ? *at : NULL;
+    }
+    return NULL;
+}
+
+/* An index of VP9's frames that does not fit its packet is refused before FFmpeg prints of it. */
+static void test_film_index(void **state)
+{
+    static const uint8_t cluster[] = {0x1F, 0x43, 0xB6, 0x75};
+    static const struct {
+        size_t size;
+        uint8_t bytes[4];
+    } bad[] = {{3, {0xC0, 0, 0xC0}}, {3, {0xC0, 255, 0xC0}}, {4, {0xC8, 255, 255, 0xC8}}};
+    int64_t w = 34, h = 18, n = 3;
+    size_t size;
+    (void)state;
+    if (!find_plugin(ctx))
+        return;
+    uint8_t *rgb = make_frames(w, h, n);
+    write_film("a.webm", rgb, w, h, n);
+    uint8_t *file = load(in_dir("a.webm"), &size), *at = memmem(file, size, cluster, 4), *end;
+    assert_non_null(at);
+    at += 4 + __builtin_clz((uint32_t)at[4] << 24 | 1) + 1;
+    int blocks = 0;
+    int kept = hide_errors();
+    while ((end = next_block(&at, file + size)))
+        for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+            uint8_t before[4];
+            memcpy(before, end - bad[i].size, bad[i].size);
+            memcpy(end - bad[i].size, bad[i].bytes, bad[i].size);
+            store("a.webm", file, size);
+            memcpy(end - bad[i].size, before, bad[i].size);
+            blocks += read_status("a.webm") == MGEN_E_CORRUPT;
+        }
+    show_errors(kept);
+    assert_int_equal(blocks, 3 * n);
+    free(file);
+    free(rgb);
+}
+
 static void test_film_refuses(void **state)
 {
     (void)state;
@@ -656,6 +713,6 @@ int main(void)
         cmocka_unit_test(test_png_chunks),   cmocka_unit_test(test_many_frames),
         cmocka_unit_test(test_png_damaged),  cmocka_unit_test(test_film),
         cmocka_unit_test(test_film_damaged), cmocka_unit_test(test_film_without_rate),
-        cmocka_unit_test(test_film_refuses)};
+        cmocka_unit_test(test_film_index),   cmocka_unit_test(test_film_refuses)};
     return cmocka_run_group_tests_name("film", tests, set_up, tear_down);
 }
