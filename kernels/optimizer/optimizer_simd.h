@@ -147,9 +147,11 @@ MGK_INLINE void adamw_loop(const optimizer_job *job, const mgk_optimizer_item *i
                 fetch(ema + i + far);
         }
         vf g = t.scale * v_get(grad, i), w = v_in(weight + i);
-        vf next_m = t.beta1 * v_in(m + i) + (1 - t.beta1) * g;
-        vf next_v = t.beta2 * v_in(v + i) + (1 - t.beta2) * g * g;
-        w -= rate * next_m / (square_root(next_v) * t.correct2_root + t.eps) + decay * w;
+        /* which of two products is rounded is not the compiler's choice */
+        vf next_m = v_fma(v_set(t.beta1), v_in(m + i), (1 - t.beta1) * g);
+        vf next_v = v_fma(v_set(t.beta2), v_in(v + i), (1 - t.beta2) * g * g);
+        vf below = v_fma(square_root(next_v), v_set(t.correct2_root), v_set(t.eps));
+        w -= v_fma(v_set(decay), w, rate * next_m / below);
         v_out(m + i, next_m);
         v_out(v + i, next_v);
         v_out(weight + i, w);
@@ -159,7 +161,7 @@ MGK_INLINE void adamw_loop(const optimizer_job *job, const mgk_optimizer_item *i
             v_out(wide + i, w);
         if (ema) {
             vf old = v_in(ema + i);
-            v_out(ema + i, old + keep * (w - old));
+            v_out(ema + i, v_fma(v_set(keep), w - old, old));
         }
     });
 }
@@ -186,7 +188,7 @@ static void ema_piece(const optimizer_job *job, const mgk_optimizer_item *item, 
     if (ema) /* adamw that skips a step may come with items that have none */
         MGK_EACH_VECTOR(i, n, {
             vf old = v_in(ema + i);
-            v_out(ema + i, old + keep * (v_in(weight + i) - old));
+            v_out(ema + i, v_fma(v_set(keep), v_in(weight + i) - old, old));
         });
 }
 

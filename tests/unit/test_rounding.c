@@ -11,6 +11,7 @@
 #include "kernels/common/bf16.h"
 #include "kernels/flow/diffusion_factors.h"
 #include "kernels/flow/flow.h"
+#include "kernels/optimizer/optimizer.h"
 #include "kernels/pointwise/pointwise.h"
 
 #include <math.h>
@@ -152,6 +153,63 @@ static void axpby(const mgk_variant_info *v, int32_t dtype)
                     sum(fused_in(v), a.alpha, in[0][i], a.beta, in[1][i]), out, out_bf);
 }
 
+static void adamw(const mgk_variant_info *v, int32_t dtype)
+{
+    static float weight[N], m[N], square[N], ema[N];
+    float control[MGK_CONTROL_COUNT] = {
+        [MGK_CONTROL_SCALE] = 0.83f, [MGK_CONTROL_STEP] = 7.0f, [MGK_CONTROL_LR] = 0.01f};
+    mgk_optimizer_item item = {.weight = weight,
+                               .grad = buffer(dtype, in[0], in_bf[0]).p,
+                               .m = m,
+                               .v = square,
+                               .ema = ema,
+                               .count = N,
+                               .decay = 1.0f,
+                               .lr_scale = 0.9f,
+                               .grad_dtype = dtype};
+    const mgk_optimizer_args a = {.items = &item,
+                                  .item_count = 1,
+                                  .control = {control, MGK_F32},
+                                  .beta1 = 0.9f,
+                                  .beta2 = 0.95f,
+                                  .eps = 1e-8f,
+                                  .decay = 0.1f,
+                                  .ema_decay = 0.999f,
+                                  .fuse_ema = 1};
+    _Alignas(64) char room[4096];
+    mgk_exec x = {.workspace = room, .workspace_bytes = sizeof room};
+    const bool fused = fused_in(v);
+    const float lr = control[MGK_CONTROL_LR] * item.lr_scale, decay = lr * a.decay,
+                rate = lr * (float)(1 / (1 - pow((double)a.beta1, 7.0))),
+                root = (float)(1 / sqrt(1 - pow((double)a.beta2, 7.0))),
+                keep = (float)(1 - fmin((double)a.ema_decay, 8.0 / 17.0));
+    assert_true(mgk_adamw_workspace(&a, 1) <= sizeof room);
+    for (int i = 0; i < N; i++) {
+        weight[i] = in[1][i];
+        m[i] = 0.1f * in[1][N - 1 - i];
+        square[i] = 0.01f * in[0][N - 1 - i] * in[0][N - 1 - i];
+        ema[i] = in[0][(i + 11) % N];
+    }
+    float m0[N], v0[N], w0[N], e0[N];
+    memcpy(m0, m, sizeof m);
+    memcpy(v0, square, sizeof square);
+    memcpy(w0, weight, sizeof weight);
+    memcpy(e0, ema, sizeof ema);
+    v->launch(&a, &x);
+    for (int i = 0; i < N; i++) {
+        const float g = control[MGK_CONTROL_SCALE] * in[0][i],
+                    next_m = sum(fused, a.beta1, m0[i], 1 - a.beta1, g),
+                    next_v = sum(fused, a.beta2, v0[i], (1 - a.beta2) * g, g),
+                    below = sum(fused, sqrtf(next_v), root, 1.0f, a.eps),
+                    w = w0[i] - sum(fused, decay, w0[i], 1.0f, rate * next_m / below);
+        assert_bits("adamw's m", v->name, MGK_F32, i, next_m, m, NULL);
+        assert_bits("adamw's v", v->name, MGK_F32, i, next_v, square, NULL);
+        assert_bits("adamw", v->name, MGK_F32, i, w, weight, NULL);
+        assert_bits("adamw's average", v->name, MGK_F32, i,
+                    sum(fused, keep, w - e0[i], 1.0f, e0[i]), ema, NULL);
+    }
+}
+
 static void test_sums(void **state)
 {
     static const struct {
@@ -160,7 +218,8 @@ static void test_sums(void **state)
     } ops[] = {{MGK_OP_flow_path, path},
                {MGK_OP_diffusion, diffusion},
                {MGK_OP_axpby, axpby},
-               {MGK_OP_euler_step, euler}};
+               {MGK_OP_euler_step, euler},
+               {MGK_OP_adamw, adamw}};
     (void)state;
     for (size_t k = 0; k < sizeof ops / sizeof ops[0]; k++) {
         int variants = 0;
