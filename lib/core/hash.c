@@ -32,35 +32,52 @@ uint64_t mgi_hash64(const void *data, size_t size, uint64_t seed)
 
 /* Lanes take the words of a row by turns, so that one multiplication need not wait for another. A product passes
  * nothing down to lower bits: the rotation between the two does. */
-enum { LANES = 8, ROW = 8 * LANES };
-
-static void take_row(uint64_t lane[LANES], const uint8_t row[ROW])
+static void take_row(uint64_t lane[MGI_HASH_LANES], const uint8_t row[MGI_HASH_ROW])
 {
-    uint64_t word[LANES];
-    memcpy(word, row, ROW);
-    for (int i = 0; i < LANES; i++) {
+    uint64_t word[MGI_HASH_LANES];
+    memcpy(word, row, MGI_HASH_ROW);
+    for (int i = 0; i < MGI_HASH_LANES; i++) {
         uint64_t x = lane[i] + word[i] * 0xD6E8FEB86659FD93u;
         lane[i] = (x << 29 | x >> 35) * 0x9E3779B97F4A7C15u;
     }
 }
 
+void mgi_large_begin(mgi_large *h, uint64_t seed)
+{
+    *h = (mgi_large){.size = 0};
+    for (int i = 0; i < MGI_HASH_LANES; i++)
+        h->lane[i] = mgi_hash64_end(seed + (uint64_t)i);
+}
+
+void mgi_large_piece(mgi_large *h, const void *data, size_t size)
+{
+    const uint8_t *byte = data;
+    uint64_t lane[MGI_HASH_LANES]; /* may stay in registers */
+    size_t left = size;
+    memcpy(lane, h->lane, sizeof lane);
+    for (; left >= MGI_HASH_ROW; left -= MGI_HASH_ROW, byte += MGI_HASH_ROW)
+        take_row(lane, byte);
+    memcpy(h->lane, lane, sizeof lane);
+    if (left)
+        memcpy(h->last, byte, left);
+    h->size += size;
+}
+
+uint64_t mgi_large_end(mgi_large *h)
+{
+    take_row(h->lane, h->last);
+    uint64_t hash = mgi_hash64_end(h->size);
+    for (int i = 0; i < MGI_HASH_LANES; i++)
+        hash = mgi_hash64_end(hash ^ mgi_hash64_end(h->lane[i]));
+    return hash;
+}
+
 uint64_t mgi_hash_large(const void *data, size_t size, uint64_t seed)
 {
-    uint64_t lane[LANES];
-    const uint8_t *byte = data;
-    uint8_t last[ROW] = {0};
-    for (int i = 0; i < LANES; i++)
-        lane[i] = mgi_hash64_end(seed + (uint64_t)i);
-    size_t left = size;
-    for (; left >= ROW; left -= ROW, byte += ROW)
-        take_row(lane, byte);
-    if (left)
-        memcpy(last, byte, left);
-    take_row(lane, last);
-    uint64_t hash = mgi_hash64_end(size);
-    for (int i = 0; i < LANES; i++)
-        hash = mgi_hash64_end(hash ^ mgi_hash64_end(lane[i]));
-    return hash;
+    mgi_large h;
+    mgi_large_begin(&h, seed);
+    mgi_large_piece(&h, data, size);
+    return mgi_large_end(&h);
 }
 
 /* Fractional parts of the cube roots of the first 64 primes. */

@@ -122,7 +122,7 @@ static mgen_status read_rating(const folder *d, mgen_context *ctx, const char *f
     if (!from)
         return MGEN_OK;
     MGI_TRY(mgi_path_join(ctx, d->dir, from->name, path, sizeof path));
-    MGI_TRY(mgi_file_open(ctx, path, &file));
+    MGI_TRY(mgi_file_open_large(ctx, path, &file));
     mgen_status status = mgi_json_parse(ctx, "its JSON", (const char *)file.data, file.size, &root);
     if (status == MGEN_OK && root->kind == MGI_JSON_OBJECT)
         status = mgi_json_get_real(ctx, root, "aesthetic", false, -1e6, 1e6, out);

@@ -251,7 +251,7 @@ static mgen_status read_file(mgi_curate_journal *j, const mgi_dir_file *const *f
     const char *path = j->file.path;
     mgi_file file;
     size_t good;
-    MGI_TRY(mgi_file_open(j->own, path, &file));
+    MGI_TRY(mgi_file_open_large(j->own, path, &file));
     const size_t magic =
         file.size < sizeof first_bytes.magic ? file.size : sizeof first_bytes.magic;
     mgen_status status =

@@ -288,7 +288,7 @@ static mgen_status take_list(mgen_context *ctx, mgi_dataset *ds, const mgi_dir_f
     char path[MGI_PATH_MAX + 1];
     mgi_file list;
     MGI_TRY(mgi_path_join(ctx, ds->dir, MGI_CLIP_LIST, path, sizeof(path)));
-    MGI_TRY(mgi_file_open(ctx, path, &list));
+    MGI_TRY(mgi_file_open_large(ctx, path, &list));
     mgen_status status = take_clips(ctx, ds, files, count, &list, hash);
     mgi_file_close(ctx, &list);
     return status;

@@ -2,7 +2,6 @@
  * The only place that opens files. */
 #include "io/path.h"
 
-#include "core/alloc.h"
 #include "core/hash.h"
 #include "io/path_parts.h"
 
@@ -19,11 +18,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COPY_MAX  (64 * 1024) /* bytes: smaller files are copied, which is cheaper than a mapping */
-#define TEMP_MAX  100         /* left-over temporary files of one name that we step over */
-#define SAVED     ".save"     /* in a folder: files that replace those of the folder */
-#define STAGING   ".save.tmp" /* and what is to become that */
-#define CHUNK_MAX ((size_t)1 << 30) /* bytes a system call is asked to move */
+#define TEMP_MAX 100         /* left-over temporary files of one name that we step over */
+#define SAVED    ".save"     /* in a folder: files that replace those of the folder */
+#define STAGING  ".save.tmp" /* and what is to become that */
 
 /* Record what failed on which path, why, and what helps. Leaves errno alone. */
 mgen_status mgi_path_fail(mgen_context *ctx, const char *what, const char *path)
@@ -103,74 +100,51 @@ static mgen_status not_regular(mgen_context *ctx, mgen_status code, const char *
     return mgi_fail(ctx, code, "'%s' is %s, not a regular file", path, kind);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- to be read ------------------------------------------------------------------------------- */
 
-static mgen_status read_all(mgen_context *ctx, int fd, const char *path, uint8_t *data, size_t size)
+/* Which file it is, and of when. */
+static void tell_apart(const struct stat *st, uint64_t is[5])
 {
-    for (size_t done = 0; done < size;) {
-        size_t chunk = size - done < CHUNK_MAX ? size - done : CHUNK_MAX;
-        ssize_t n = read(fd, data + done, chunk);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return mgi_path_fail(ctx, "read", path);
-        if (n == 0)
-            return mgi_fail(ctx, MGEN_E_IO, "'%s' became shorter while it was read", path);
-        done += (size_t)n;
-    }
-    return MGEN_OK;
+    const uint64_t file[5] = {(uint64_t)st->st_dev, (uint64_t)st->st_ino, (uint64_t)st->st_size,
+                              (uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec};
+    memcpy(is, file, sizeof(file));
 }
 
 /* Take over fd. `refusal` is the status for what is not a regular file of a sane size. */
-static mgen_status load(mgen_context *ctx, int fd, const char *path, mgen_status refusal,
-                        mgi_file *out)
+static mgen_status take_file(mgen_context *ctx, int fd, mgen_status refusal, mgi_opened *out)
 {
     mgen_status status = MGEN_OK;
-    uint8_t *copy = NULL;
     struct stat st;
-    if (fstat(fd, &st) != 0) {
-        status = mgi_path_fail(ctx, "look at", path);
-        goto end;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        status = not_regular(ctx, refusal, path, st.st_mode);
-        goto end;
-    }
-    if (st.st_size < 0 || (uint64_t)st.st_size > MGI_FILE_MAX ||
-        (uint64_t)st.st_size > SIZE_MAX / 2) {
-        status = mgi_fail(ctx, refusal, "'%s' is larger than %" PRIu64 " bytes", path,
+    if (fstat(fd, &st) != 0)
+        status = mgi_path_fail(ctx, "look at", out->path);
+    else if (!S_ISREG(st.st_mode))
+        status = not_regular(ctx, refusal, out->path, st.st_mode);
+    else if (st.st_size < 0 || (uint64_t)st.st_size > MGI_FILE_MAX ||
+             (uint64_t)st.st_size > SIZE_MAX / 2)
+        status = mgi_fail(ctx, refusal, "'%s' is larger than %" PRIu64 " bytes", out->path,
                           (uint64_t)MGI_FILE_MAX);
-        goto end;
+    if (status != MGEN_OK) {
+        close(fd);
+        return status;
     }
-    size_t size = (size_t)st.st_size;
-    if (size > COPY_MAX) {
-        void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map != MAP_FAILED) {
-            *out = (mgi_file){map, size, 1};
-            goto end;
-        }
-    }
-    MGI_TRY_GOTO(status, mgi_alloc(ctx, size, &copy), end);
-    MGI_TRY_GOTO(status, read_all(ctx, fd, path, copy, size), end);
-    *out = (mgi_file){copy, size, 0};
-    copy = NULL;
-end:
-    mgi_free(ctx, copy);
-    close(fd);
-    return status;
+    out->fd = fd;
+    out->size = (uint64_t)st.st_size;
+    tell_apart(&st, out->is);
+    return MGEN_OK;
 }
 
-mgen_status mgi_file_open(mgen_context *ctx, const char *path, mgi_file *out)
+mgen_status mgi_path_open(mgen_context *ctx, const char *path, mgi_opened *out)
 {
-    *out = (mgi_file){NULL, 0, 0};
+    out->fd = -1;
     MGI_TRY(check_path(ctx, path));
+    memcpy(out->path, path, strlen(path) + 1);
     /* O_NONBLOCK: a named pipe opens at once and is then refused. */
     int fd = open_retry(AT_FDCWD, path, O_RDONLY | O_NONBLOCK, 0);
     if (fd < 0 && errno == ENXIO)
         return not_regular(ctx, MGEN_E_INVALID, path, S_IFSOCK);
     if (fd < 0)
         return mgi_path_fail(ctx, "open", path);
-    return load(ctx, fd, path, MGEN_E_INVALID, out);
+    return take_file(ctx, fd, MGEN_E_INVALID, out);
 }
 
 bool mgi_name_ok(const char *name)
@@ -212,13 +186,13 @@ static int open_saved(int folder, const char *name)
     return open_retry(folder, name, flags, 0);
 }
 
-mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_file *out)
+mgen_status mgi_path_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_opened *out)
 {
-    *out = (mgi_file){NULL, 0, 0};
-    char path[MGI_PATH_MAX + MGI_NAME_MAX + 2]; /* for messages: the name is opened in the folder */
+    out->fd = -1;
     MGI_TRY(check_path(ctx, dir));
     MGI_TRY(check_name(ctx, dir, name));
-    MGI_TRY(mgi_path_join(ctx, dir, name, path, sizeof(path)));
+    /* for messages: the name is opened in the folder */
+    MGI_TRY(mgi_path_join(ctx, dir, name, out->path, sizeof(out->path)));
 
     int folder = open_retry(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
     if (folder < 0)
@@ -227,11 +201,11 @@ mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *nam
     int error = errno;
     close(folder);
     if (fd >= 0)
-        return load(ctx, fd, path, MGEN_E_CORRUPT, out);
+        return take_file(ctx, fd, MGEN_E_CORRUPT, out);
     if (error == ELOOP || error == ENXIO)
-        return not_regular(ctx, MGEN_E_CORRUPT, path, error == ELOOP ? S_IFLNK : S_IFSOCK);
+        return not_regular(ctx, MGEN_E_CORRUPT, out->path, error == ELOOP ? S_IFLNK : S_IFSOCK);
     errno = error;
-    return mgi_path_fail(ctx, "open", path);
+    return mgi_path_fail(ctx, "open", out->path);
 }
 
 uint64_t mgi_files_stamp(const char *dir, const char *const *names, int count)
@@ -242,12 +216,8 @@ uint64_t mgi_files_stamp(const char *dir, const char *const *names, int count)
         struct stat st;
         int fd = open_saved(folder, names[i]);
         uint64_t is[5] = {0};
-        if (fd >= 0 && fstat(fd, &st) == 0) {
-            const uint64_t file[5] = {(uint64_t)st.st_dev, (uint64_t)st.st_ino,
-                                      (uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec,
-                                      (uint64_t)st.st_mtim.tv_nsec};
-            memcpy(is, file, sizeof(is));
-        }
+        if (fd >= 0 && fstat(fd, &st) == 0)
+            tell_apart(&st, is);
         if (fd >= 0)
             close(fd);
         hash = mgi_hash64(is, sizeof(is), hash);
@@ -269,15 +239,6 @@ mgen_status mgi_folder_in(mgen_context *ctx, const char *dir, const char *name, 
     return S_ISDIR(st.st_mode) ? MGEN_OK
                                : mgi_fail(ctx, MGEN_E_CORRUPT, "'%s' is %s, not a folder", out,
                                           S_ISLNK(st.st_mode) ? "a symbolic link" : "a file");
-}
-
-void mgi_file_close(mgen_context *ctx, mgi_file *file)
-{
-    if (file->mapped)
-        munmap((void *)(uintptr_t)file->data, file->size);
-    else
-        mgi_free(ctx, (void *)(uintptr_t)file->data);
-    *file = (mgi_file){NULL, 0, 0};
 }
 
 /* ---- scratch ---------------------------------------------------------------------------------- */
@@ -436,7 +397,7 @@ mgen_status mgi_writer_write(mgi_writer *w, const void *data, size_t size)
         return mgi_fail(w->ctx, MGEN_E_STATE, "'%s' is not open for writing", w->path);
     const uint8_t *from = data;
     while (size > 0) {
-        ssize_t n = write(w->fd, from, size < CHUNK_MAX ? size : CHUNK_MAX);
+        ssize_t n = write(w->fd, from, size < MGI_CHUNK_MAX ? size : MGI_CHUNK_MAX);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {

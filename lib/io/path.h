@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The only place that opens files. Tier 1.
+ * The only place that opens files; what reads them is in read.h. Tier 1.
  *
  * Model folders are data from outside: names inside them are single components, links are refused,
  * and what is opened is checked to be a regular file after opening.
@@ -7,27 +7,14 @@
 #ifndef MGI_IO_PATH_H
 #define MGI_IO_PATH_H
 
-#include "core/context.h"
+#include "io/read.h"
 
 #define MGI_PATH_MAX (4096)              /* bytes of a path that the host gives */
 #define MGI_NAME_MAX (255)               /* bytes of a name inside a model folder */
 #define MGI_FILE_MAX ((uint64_t)1 << 46) /* bytes of a file */
 
-/* A whole file, read-only and mapped (or copied where mapping fails). */
-typedef struct mgi_file {
-    const uint8_t *data;
-    size_t size;
-    int mapped; /* 1: munmap, 0: mgi_free */
-} mgi_file;
-
-/* The host's own path: links are followed as the host meant. NOT_FOUND, IO, INVALID (no regular
- * file). Nobody may shorten a file while it is open: a mapped page past the end kills the process. */
-mgen_status mgi_file_open(mgen_context *ctx, const char *path, mgi_file *out);
 /* One component of [A-Za-z0-9._-], not starting with '.'. */
 bool mgi_name_ok(const char *name);
-/* `name` inside folder `dir`: such a component, and no link;
- * CORRUPT if it is otherwise, because names come from files. Hard links are fine. */
-mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_file *out);
 /* Which files those are that these names open now; another number when a save has replaced one. What is opened between two
  * calls that answer the same is what stood there at one moment, of one save. */
 uint64_t mgi_files_stamp(const char *dir, const char *const *names, int count);
@@ -40,7 +27,6 @@ static inline bool mgi_may_be_replaced(mgen_status status)
 /* Joins the two; `name` must be such a component and a folder, not a link to one. NOT_FOUND, IO, CORRUPT. */
 mgen_status mgi_folder_in(mgen_context *ctx, const char *dir, const char *name, char *out,
                           size_t out_size);
-void mgi_file_close(mgen_context *ctx, mgi_file *file);
 
 /* Writing: into "<path>.tmp.<pid>", flushed, renamed, folder flushed. A path that is a link is
  * written where it leads; one that is a device or a folder is INVALID. A failed write closes and
@@ -106,8 +92,8 @@ typedef struct mgi_dir_file {
 mgen_status mgi_dir_list(mgen_context *ctx, const char *path, mgi_dir_file **out, int64_t *count);
 void mgi_dir_free(mgen_context *ctx, mgi_dir_file *files, int64_t count);
 
-/* Memory that the system may put aside on a disk: a file without a name in the host's own folder `dir`, of `size` bytes, all 0,
- * mapped to be written. Its place on the disk is taken at once: NO_SPACE, not a signal later. IO, NOT_FOUND. */
+/* Memory that the system may put aside on a disk: a file without a name, which nobody can shorten, in the host's own folder `dir`, of
+ * `size` bytes, all 0, mapped to be written. Its place on the disk is taken at once: NO_SPACE, not a signal later. IO, NOT_FOUND. */
 typedef struct mgi_scratch {
     void *data; /* NULL: there is none */
     size_t size;

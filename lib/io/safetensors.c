@@ -5,6 +5,7 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
+#include "core/hash.h"
 #include "kernels/fp8/e4m3.h"
 
 #include <float.h>
@@ -15,12 +16,15 @@
 
 #define LENGTH_BYTES 8     /* the header's length, before the header */
 #define QUOTE_MAX    100   /* bytes of a name that a message shows */
-#define CONVERT      2048  /* bf16 values converted at a time when writing */
+#define CONVERT      2048  /* values of 16 bits converted at a time */
 #define PIECE        65536 /* values that a reader gives at a time */
+#define READ         16384 /* codes on their way to be converted */
+#define READ_ROWS    256   /* whose scales are read at a time */
 #define SCALE_SUFFIX "_scale"
 #define SCALE_NAME   (MGI_ST_NAME_MAX + sizeof SCALE_SUFFIX) /* bytes */
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little-endian, read in place");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "files are little-endian, as numbers are");
 
 static const struct {
     const char *name;
@@ -101,8 +105,8 @@ static mgen_status read_offsets(mgen_context *ctx, const mgi_json *value, int64_
     return MGEN_OK;
 }
 
-/* One member of the header. `data` holds data_size bytes. */
-static mgen_status read_entry(mgen_context *ctx, const mgi_json *value, const uint8_t *data,
+/* One member of the header. The data is data_size bytes from byte `data` of the file on. */
+static mgen_status read_entry(mgen_context *ctx, const mgi_json *value, uint64_t data,
                               int64_t data_size, mgi_st_entry *out)
 {
     static const char *const keys[] = {"dtype", "shape", "data_offsets", NULL};
@@ -127,7 +131,7 @@ static mgen_status read_entry(mgen_context *ctx, const mgi_json *value, const ui
     }
     if (status != MGEN_OK)
         return mgi_fail_context(ctx, status, "tensor '%.*s'", QUOTE_MAX, value->key);
-    out->data = data + begin;
+    out->at = data + (uint64_t)begin;
     out->bytes = (size_t)(end - begin);
     return MGEN_OK;
 }
@@ -135,8 +139,8 @@ static mgen_status read_entry(mgen_context *ctx, const mgi_json *value, const ui
 static int compare_places(const void *a, const void *b)
 {
     const mgi_st_entry *x = a, *y = b;
-    if (x->data != y->data)
-        return (uintptr_t)x->data < (uintptr_t)y->data ? -1 : 1;
+    if (x->at != y->at)
+        return x->at < y->at ? -1 : 1;
     return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
 }
 
@@ -146,24 +150,23 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* Every byte of the data belongs to exactly one tensor. Sorts the entries by place. */
-static mgen_status check_places(mgen_context *ctx, mgi_st_file *st, const uint8_t *data,
-                                size_t data_size)
+static mgen_status check_places(mgen_context *ctx, mgi_st_file *st, uint64_t data)
 {
-    const uint8_t *at = data;
+    const uint64_t end = mgi_reader_size(st->file);
+    uint64_t at = data;
     if (st->count > 0)
         qsort(st->entries, (size_t)st->count, sizeof(*st->entries), compare_places);
     for (int64_t i = 0; i < st->count; i++) {
         const mgi_st_entry *entry = &st->entries[i];
-        if (entry->data != at)
+        if (entry->at != at)
             return mgi_fail(ctx, MGEN_E_CORRUPT, "tensor '%.*s': data_offsets %s", QUOTE_MAX,
                             entry->name,
-                            (const uint8_t *)entry->data < at ? "overlap another tensor's"
-                                                              : "leave a hole before it");
+                            entry->at < at ? "overlap another tensor's" : "leave a hole before it");
         at += entry->bytes;
     }
-    if (at != data + data_size)
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "%zu bytes after the last tensor belong to none",
-                        (size_t)(data + data_size - at));
+    if (at != end)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "%" PRIu64 " bytes after the last tensor belong to none", end - at);
     return MGEN_OK;
 }
 
@@ -181,7 +184,8 @@ static void pair_scales(mgi_st_file *st)
         if (!scale || scale->dtype != MGI_ST_F32 || scale->rank != 2 ||
             scale->dims[0] != e->dims[0] || scale->dims[1] != 1)
             continue;
-        e->scale = scale->data;
+        e->scaled = true;
+        e->scale_at = scale->at;
         scale->rank = -1; /* goes */
     }
     for (int64_t i = 0; i < st->count; i++)
@@ -201,30 +205,48 @@ static mgen_status check_metadata(mgen_context *ctx, const mgi_json *metadata)
     return MGEN_OK;
 }
 
-/* st->file is open. `what` names it in messages of the JSON reader. */
+/* *length: of the header, which the file has whole. `what` names it in messages. */
+static mgen_status read_length(mgen_context *ctx, const char *what, const mgi_reader *file,
+                               uint64_t *length)
+{
+    const uint64_t size = mgi_reader_size(file);
+    if (size < LENGTH_BYTES)
+        return mgi_fail(ctx, MGEN_E_CORRUPT, "%s: %" PRIu64 " bytes are too few for a header", what,
+                        size);
+    MGI_TRY(mgi_reader_read(ctx, file, 0, length, sizeof *length));
+    if (*length > MGI_ST_HEADER_MAX)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "%s: header length %" PRIu64 "; at most %d bytes are read", what, *length,
+                        MGI_ST_HEADER_MAX);
+    if (*length > size - LENGTH_BYTES)
+        return mgi_fail(ctx, MGEN_E_CORRUPT,
+                        "%s: header length %" PRIu64 " passes the file's end at %" PRIu64, what,
+                        *length, size);
+    return MGEN_OK;
+}
+
+static mgen_status parse_header(mgen_context *ctx, const char *what, uint64_t length,
+                                mgi_st_file *st)
+{
+    char *text;
+    MGI_TRY(mgi_alloc(ctx, (size_t)length, &text));
+    mgen_status status = mgi_reader_read(ctx, st->file, LENGTH_BYTES, text, (size_t)length);
+    if (status == MGEN_OK && (length == 0 || text[0] != '{'))
+        status = mgi_fail(ctx, MGEN_E_CORRUPT, "%s: the header does not begin with '{'", what);
+    if (status == MGEN_OK)
+        status = mgi_json_parse(ctx, what, text, (size_t)length, &st->header);
+    mgi_free(ctx, text);
+    return status;
+}
+
+/* st->file is open. */
 static mgen_status read_header(mgen_context *ctx, const char *what, mgi_st_file *st)
 {
-    const uint8_t *bytes = st->file.data;
-    size_t size = st->file.size;
-    uint64_t length;
-    if (size < LENGTH_BYTES)
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "%s: %zu bytes are too few for a header", what, size);
-    memcpy(&length, bytes, sizeof(length));
-    if (length > MGI_ST_HEADER_MAX)
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "%s: header length %" PRIu64 "; at most %d bytes are read", what, length,
-                        MGI_ST_HEADER_MAX);
-    if (length > size - LENGTH_BYTES)
-        return mgi_fail(ctx, MGEN_E_CORRUPT,
-                        "%s: header length %" PRIu64 " passes the file's end at %zu", what, length,
-                        size);
-    const char *text = (const char *)bytes + LENGTH_BYTES;
-    if (length == 0 || text[0] != '{')
-        return mgi_fail(ctx, MGEN_E_CORRUPT, "%s: the header does not begin with '{'", what);
-    MGI_TRY(mgi_json_parse(ctx, what, text, (size_t)length, &st->header));
-
-    const uint8_t *data = bytes + LENGTH_BYTES + length;
-    size_t data_size = size - LENGTH_BYTES - (size_t)length;
+    uint64_t length = 0;
+    MGI_TRY(read_length(ctx, what, st->file, &length));
+    MGI_TRY(parse_header(ctx, what, length, st));
+    const uint64_t data = LENGTH_BYTES + length;
+    const int64_t data_size = (int64_t)(mgi_reader_size(st->file) - data);
     st->metadata = mgi_json_find(st->header, "__metadata__");
     mgen_status status = MGEN_OK;
     if (st->metadata)
@@ -240,12 +262,11 @@ static mgen_status read_header(mgen_context *ctx, const char *what, mgi_st_file 
     for (const mgi_json *value = st->header->child; value; value = value->next) {
         if (value == st->metadata)
             continue;
-        MGI_TRY_GOTO(status,
-                     read_entry(ctx, value, data, (int64_t)data_size, &st->entries[st->count]),
+        MGI_TRY_GOTO(status, read_entry(ctx, value, data, data_size, &st->entries[st->count]),
                      fail);
-        st->count++;
+        st->entries[st->count++].file = st->file;
     }
-    MGI_TRY_GOTO(status, check_places(ctx, st, data, data_size), fail);
+    MGI_TRY_GOTO(status, check_places(ctx, st, data), fail);
     if (st->count > 0)
         qsort(st->entries, (size_t)st->count, sizeof(*st->entries), compare_names);
     pair_scales(st);
@@ -257,13 +278,8 @@ fail:
 mgen_status mgi_st_open(mgen_context *ctx, const char *dir, const char *name, mgi_st_file *out)
 {
     *out = (mgi_st_file){.header = NULL};
-    mgen_status status;
-    if (dir)
-        status = mgi_file_open_in(ctx, dir, name, &out->file);
-    else
-        status = mgi_file_open(ctx, name, &out->file);
-    MGI_TRY(status);
-    status = read_header(ctx, name, out);
+    MGI_TRY(mgi_reader_open(ctx, dir, name, &out->file));
+    mgen_status status = read_header(ctx, name, out);
     if (status != MGEN_OK)
         mgi_st_close(ctx, out);
     return status;
@@ -273,7 +289,7 @@ void mgi_st_close(mgen_context *ctx, mgi_st_file *st)
 {
     mgi_free(ctx, st->entries);
     mgi_json_free(ctx, st->header);
-    mgi_file_close(ctx, &st->file);
+    mgi_reader_close(ctx, st->file);
     *st = (mgi_st_file){.header = NULL};
 }
 
@@ -316,56 +332,124 @@ static uint16_t to_bf16(float value)
     return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
 }
 
-mgen_status mgi_st_read_scale(mgen_context *ctx, const mgi_st_entry *entry, int64_t row, float *out)
+mgen_status mgi_st_read_bytes(mgen_context *ctx, const mgi_st_entry *entry, uint64_t at, void *out,
+                              size_t size)
 {
-    uint32_t bits;
-    if (!entry->scale)
+    if (size == 0)
+        return MGEN_OK;
+    if (!entry->data)
+        return mgi_reader_read(ctx, entry->file, entry->at + at, out, size);
+    memcpy(out, (const uint8_t *)entry->data + at, size);
+    return MGEN_OK;
+}
+
+mgen_status mgi_st_hash_piece(mgen_context *ctx, const mgi_st_entry *entry, uint64_t *hash)
+{
+    uint8_t bytes[READ];
+    for (uint64_t at = 0; at < entry->bytes; at += READ) {
+        const size_t n = entry->bytes - at < READ ? (size_t)(entry->bytes - at) : READ;
+        MGI_TRY(mgi_st_read_bytes(ctx, entry, at, bytes, n));
+        *hash = mgi_hash64_piece(*hash, bytes, n);
+    }
+    return MGEN_OK;
+}
+
+mgen_status mgi_st_read_scales(mgen_context *ctx, const mgi_st_entry *entry, int64_t row,
+                               float *out, int64_t n)
+{
+    if (!entry->scaled)
         return mgi_fail(ctx, MGEN_E_CORRUPT,
                         "tensor '%.*s' is F8_E4M3, which is read as a matrix with a tensor of that "
                         "name and " SCALE_SUFFIX " beside it, F32 of (rows, 1)",
                         QUOTE_MAX, entry->name);
-    memcpy(&bits, (const uint8_t *)entry->scale + 4 * row, sizeof bits);
-    *out = from_bits(bits);
-    if ((bits & 0x7FFFFFu) == 0 && *out >= mgk_power_of_two(-MGK_E4M3_SCALE_LOG2) &&
-        *out <= mgk_power_of_two(MGK_E4M3_SCALE_LOG2))
-        return MGEN_OK;
-    return mgi_fail(ctx, MGEN_E_CORRUPT,
-                    "tensor '%.*s': the scale of row %" PRId64
-                    " is %g; it must be a power of two from 2^-%d to 2^%d",
-                    QUOTE_MAX, entry->name, row, (double)*out, MGK_E4M3_SCALE_LOG2,
-                    MGK_E4M3_SCALE_LOG2);
+    MGI_TRY(mgi_reader_read(ctx, entry->file, entry->scale_at + 4 * (uint64_t)row, out,
+                            (size_t)n * sizeof *out));
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &out[i], sizeof bits);
+        if ((bits & 0x7FFFFFu) != 0 || !(out[i] >= mgk_power_of_two(-MGK_E4M3_SCALE_LOG2)) ||
+            !(out[i] <= mgk_power_of_two(MGK_E4M3_SCALE_LOG2)))
+            return mgi_fail(ctx, MGEN_E_CORRUPT,
+                            "tensor '%.*s': the scale of row %" PRId64
+                            " is %g; it must be a power of two from 2^-%d to 2^%d",
+                            QUOTE_MAX, entry->name, row + i, (double)out[i], MGK_E4M3_SCALE_LOG2,
+                            MGK_E4M3_SCALE_LOG2);
+    }
+    return MGEN_OK;
+}
+
+_Static_assert(MGK_E4M3_NAN == 0x7F, "and of either sign");
+
+/* Whether one of eight is the code of no number, 0x7F but for its sign: 1 more, and it reaches the sign's place. */
+static bool any_bad(const uint8_t codes[8])
+{
+    uint64_t all;
+    memcpy(&all, codes, sizeof all);
+    return (((all & 0x7F7F7F7F7F7F7F7Fu) + 0x0101010101010101u) & 0x8080808080808080u) != 0;
 }
 
 mgen_status mgi_st_read_codes(mgen_context *ctx, const mgi_st_entry *entry, int64_t first,
                               uint8_t *out, int64_t n)
 {
-    const uint8_t *from = (const uint8_t *)entry->data + first;
-    for (int64_t i = 0; i < n; i++) {
-        if ((from[i] & 0x7F) == MGK_E4M3_NAN)
+    int64_t i = 0;
+    MGI_TRY(mgi_st_read_bytes(ctx, entry, (uint64_t)first, out, (size_t)n));
+    while (n - i >= 8 && !any_bad(out + i))
+        i += 8;
+    for (; i < n; i++)
+        if ((out[i] & 0x7F) == MGK_E4M3_NAN)
             return mgi_fail(ctx, MGEN_E_CORRUPT,
                             "tensor '%.*s': value %" PRId64 " is the code of no number", QUOTE_MAX,
                             entry->name, first + i);
-        out[i] = from[i];
+    return MGEN_OK;
+}
+
+/* Codes with the scales of their rows, so many of both at a time. */
+static mgen_status read_f8(mgen_context *ctx, const mgi_st_entry *entry, int64_t first, float *out,
+                           int64_t n)
+{
+    const int64_t cols = entry->rank == 2 && entry->dims[1] > 0 ? entry->dims[1] : 1;
+    uint8_t codes[READ];
+    float scales[READ_ROWS], values[256];
+    int64_t some;
+    for (int i = 0; i < 256; i++)
+        values[i] = mgk_from_e4m3((uint8_t)i);
+    for (int64_t done = 0; done < n; done += some) {
+        const int64_t at = first + done, row = at / cols;
+        const int64_t left = cols > READ ? READ : (row + READ_ROWS) * cols - at;
+        some = left < n - done ? left : n - done;
+        some = some < READ ? some : READ;
+        MGI_TRY(mgi_st_read_scales(ctx, entry, row, scales, (at + some - 1) / cols - row + 1));
+        MGI_TRY(mgi_st_read_codes(ctx, entry, at, codes, some));
+        for (int64_t i = 0, end; i < some; i = end) {
+            const int64_t of = (at + i) / cols;
+            const float scale = scales[of - row];
+            end = (of + 1) * cols - at;
+            end = end < some ? end : some;
+            for (int64_t k = i; k < end; k++)
+                out[done + k] = values[codes[k]] * scale;
+        }
     }
     return MGEN_OK;
 }
 
-/* Row by row, each with its scale. */
-static mgen_status read_f8(mgen_context *ctx, const mgi_st_entry *entry, int64_t first, float *out,
-                           int64_t n)
+/* BF16 or F16. They are read into the second half of the room, of which what is made of them takes the first and then, when they
+ * are no longer needed, this one. */
+static mgen_status read_halves(mgen_context *ctx, const mgi_st_entry *entry, int64_t first,
+                               float *out, int64_t n)
 {
-    uint8_t codes[CONVERT];
-    int64_t some;
-    for (int64_t done = 0; done < n; done += some) {
-        const int64_t at = first + done, cols = entry->rank == 2 ? entry->dims[1] : n;
-        const int64_t left = cols - at % cols;
-        float scale;
-        some = left < n - done ? left : n - done;
-        some = some < CONVERT ? some : CONVERT;
-        MGI_TRY(mgi_st_read_scale(ctx, entry, at / cols, &scale));
-        MGI_TRY(mgi_st_read_codes(ctx, entry, at, codes, some));
-        for (int64_t i = 0; i < some; i++)
-            out[done + i] = mgk_from_e4m3(codes[i]) * scale;
+    uint16_t some[CONVERT];
+    const uint8_t *from = (const uint8_t *)out + 2 * n;
+    MGI_TRY(
+        mgi_st_read_bytes(ctx, entry, 2 * (uint64_t)first, (uint8_t *)out + 2 * n, 2 * (size_t)n));
+    for (int64_t done = 0, count; done < n; done += count, out += count) {
+        count = n - done < CONVERT ? n - done : CONVERT;
+        memcpy(some, from + 2 * done, (size_t)count * sizeof *some);
+        if (entry->dtype == MGI_ST_BF16)
+            for (int64_t i = 0; i < count; i++)
+                out[i] = from_bits((uint32_t)some[i] << 16);
+        else
+            for (int64_t i = 0; i < count; i++)
+                out[i] = from_f16(some[i]);
     }
     return MGEN_OK;
 }
@@ -383,27 +467,12 @@ mgen_status mgi_st_read_f32(mgen_context *ctx, const mgi_st_entry *entry, float 
 mgen_status mgi_st_read_part(mgen_context *ctx, const mgi_st_entry *entry, int64_t first,
                              float *out, int64_t n)
 {
-    const uint8_t *from = entry->data;
-    uint16_t half;
     switch (entry->dtype) {
     case MGI_ST_F32:
-        if (n > 0)
-            memcpy(out, from + 4 * first, (size_t)n * sizeof *out);
-        return MGEN_OK;
+        return mgi_st_read_bytes(ctx, entry, 4 * (uint64_t)first, out, (size_t)n * sizeof *out);
     case MGI_ST_BF16:
-        from += 2 * first;
-        for (int64_t i = 0; i < n; i++) {
-            memcpy(&half, from + 2 * i, sizeof(half));
-            out[i] = from_bits((uint32_t)half << 16);
-        }
-        return MGEN_OK;
     case MGI_ST_F16:
-        from += 2 * first;
-        for (int64_t i = 0; i < n; i++) {
-            memcpy(&half, from + 2 * i, sizeof(half));
-            out[i] = from_f16(half);
-        }
-        return MGEN_OK;
+        return read_halves(ctx, entry, first, out, n);
     case MGI_ST_F8:
         return read_f8(ctx, entry, first, out, n);
     default:

@@ -5,6 +5,7 @@
 
 #include "io/json.h"
 #include "io/path.h"
+#include "io/read.h"
 
 #define MGI_ST_HEADER_MAX  100000000 /* bytes */
 #define MGI_ST_RANK_MAX    8
@@ -26,13 +27,16 @@ typedef struct mgi_st_entry {
     mgi_st_dtype dtype;
     int rank;
     int64_t dims[MGI_ST_RANK_MAX];
-    const void *data; /* inside the file; no alignment promised */
+    const void *data; /* its values, of an entry that was made in memory; NULL: they are */
+    const mgi_reader *file;
+    uint64_t at; /* in the file, from this byte on */
     size_t bytes;
-    const void *scale; /* of F8: dims[0] values f32, a row's each; NULL: the file has none for it */
+    bool scaled;       /* of F8: the file has */
+    uint64_t scale_at; /* dims[0] values f32 for it, a row's each, from this byte on */
 } mgi_st_entry;
 
 typedef struct mgi_st_file {
-    mgi_file file;
+    mgi_reader *file;
     mgi_json *header;
     mgi_st_entry *entries; /* sorted by name */
     int64_t count;
@@ -40,7 +44,7 @@ typedef struct mgi_st_file {
 } mgi_st_file;
 
 /* Opens and validates everything: range, holes, overlaps, sizes against shapes, file end. Memory is
- * bounded by the header's real size. `dir` NULL: `name` is the host's own path.
+ * bounded by the header's real size: values are read from the file by the calls below, on any thread, IO if that fails. `dir` NULL: `name` is the host's own path.
  *
  * A matrix of F8_E4M3 with a tensor <name>_scale, F32 of (rows, 1), is one entry: its values are codes times the scale of
  * their row, as public FP8 checkpoints have it. Scales must be powers of two, 2^-100 to 2^100, with which values are numbers
@@ -54,11 +58,16 @@ mgen_status mgi_st_read_f32(mgen_context *ctx, const mgi_st_entry *entry, float 
 /* The same of elements first .. first + n - 1, which it must have. */
 mgen_status mgi_st_read_part(mgen_context *ctx, const mgi_st_entry *entry, int64_t first,
                              float *out, int64_t n);
-/* Codes of F8 as they are, and the scale of a row. CORRUPT as above. */
+/* Its bytes as they are, from byte `at` of them on. */
+mgen_status mgi_st_read_bytes(mgen_context *ctx, const mgi_st_entry *entry, uint64_t at, void *out,
+                              size_t size);
+/* mgi_hash64_piece() of all of them. */
+mgen_status mgi_st_hash_piece(mgen_context *ctx, const mgi_st_entry *entry, uint64_t *hash);
+/* Codes of F8 as they are, and the scales of n rows. CORRUPT as above. */
 mgen_status mgi_st_read_codes(mgen_context *ctx, const mgi_st_entry *entry, int64_t first,
                               uint8_t *out, int64_t n);
-mgen_status mgi_st_read_scale(mgen_context *ctx, const mgi_st_entry *entry, int64_t row,
-                              float *out);
+mgen_status mgi_st_read_scales(mgen_context *ctx, const mgi_st_entry *entry, int64_t row,
+                               float *out, int64_t n);
 
 /* One tensor to write; F32 source, stored as F32, BF16 (round to nearest even) or, a matrix, F8: codes and, behind them,
  * <name>_scale, to the bits of the op quantize_fp8. Values that are not finite are NUMERIC then. */

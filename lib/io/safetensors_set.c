@@ -76,8 +76,12 @@ static mgen_status open_indexed(mgen_context *ctx, const char *dir, const mgi_js
                         "\"weight_map\" must be an object of tensors and their files");
     MGI_TRY(count_files(ctx, map, names, &count));
     MGI_TRY(mgi_alloc_zero(ctx, (size_t)count, sizeof *set->files, &set->files));
-    for (; set->file_count < count; set->file_count++)
-        MGI_TRY(mgi_st_open(ctx, dir, names[set->file_count], &set->files[set->file_count]));
+    for (; set->file_count < count; set->file_count++) {
+        mgi_st_file *file = &set->files[set->file_count];
+        MGI_TRY(mgi_st_open(ctx, dir, names[set->file_count], file));
+        if (set->file_count >= MGI_READERS_OPEN)
+            mgi_reader_rest(file->file);
+    }
     return check_map(ctx, map, names, set);
 }
 

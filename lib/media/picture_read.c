@@ -367,7 +367,7 @@ mgen_status mgi_picture_open(mgi_film *film)
     film->self = p;
     film->next = next;
     film->close = close_film;
-    MGI_TRY(mgi_file_open(ctx, film->path, &p->file));
+    MGI_TRY(mgi_file_open_large(ctx, film->path, &p->file));
     MGI_TRY(read_any(film, &png));
     if (png) {
         close_film(film);

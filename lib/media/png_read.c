@@ -326,7 +326,7 @@ mgen_status mgi_png_open(mgi_film *film)
     film->next = next;
     film->close = close_film;
     film->info.frames = 1;
-    MGI_TRY(mgi_file_open(film->ctx, film->path, &p->file));
+    MGI_TRY(mgi_file_open_large(film->ctx, film->path, &p->file));
     if (p->file.size >= 3 && memcmp(p->file.data, "\xFF\xD8\xFF", 3) == 0)
         return mgi_fail(film->ctx, MGEN_E_CORRUPT,
                         "it is a JPEG, whatever its name says; name it .jpg, or convert it to PNG");

@@ -190,7 +190,8 @@ mgen_status mgi_audio_codec_dac_open(mgen_context *ctx, const char *dir, const c
         status = mgi_st_set_open(ctx, folder, "model", &out->weights);
     if (status == MGEN_OK)
         status = mgi_model_file_fits(ctx, fits, &out->config, &out->weights);
-    out->hash = mgi_hf_hash(&out->weights, out->hash);
+    if (status == MGEN_OK)
+        status = mgi_hf_hash(ctx, &out->weights, &out->hash);
     if (status == MGEN_OK)
         return status;
     status = mgi_fail_context(ctx, status, "%s", folder);

@@ -239,7 +239,8 @@ mgen_status mgi_hf_clip_vision_open(mgen_context *ctx, const char *dir, const ch
         status = mgi_clip_vision_init(out, ctx, &config);
     if (status == MGEN_OK)
         status = read_weights(out, ctx, &set, false);
-    *hash = mgi_hf_hash(&set, *hash);
+    if (status == MGEN_OK)
+        status = mgi_hf_hash(ctx, &set, hash);
     if (status != MGEN_OK) {
         status = mgi_fail_context(ctx, status, "%s", folder);
         mgi_clip_vision_finish(out);

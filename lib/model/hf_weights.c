@@ -2,7 +2,6 @@
 #include "model/hf_weights.h"
 
 #include "core/alloc.h"
-#include "core/hash.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -147,9 +146,9 @@ mgen_status mgi_hf_weights_finish(mgi_hf_weights *r, const char *const *passed, 
     return r->status;
 }
 
-uint64_t mgi_hf_hash(const mgi_st_set *set, uint64_t hash)
+mgen_status mgi_hf_hash(mgen_context *ctx, const mgi_st_set *set, uint64_t *hash)
 {
     for (int64_t i = 0; i < set->file_count; i++)
-        hash = mgi_hash_large(set->files[i].file.data, set->files[i].file.size, hash);
-    return hash;
+        MGI_TRY(mgi_reader_hash(ctx, set->files[i].file, *hash, hash));
+    return MGEN_OK;
 }

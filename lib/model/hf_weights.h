@@ -39,6 +39,6 @@ bool mgi_hf_pass(mgi_hf_weights *r, const char *name);
 mgen_status mgi_hf_weights_finish(mgi_hf_weights *r, const char *const *passed, const char *what);
 
 /* Identity of all files of a set, after `hash`. */
-uint64_t mgi_hf_hash(const mgi_st_set *set, uint64_t hash);
+mgen_status mgi_hf_hash(mgen_context *ctx, const mgi_st_set *set, uint64_t *hash);
 
 #endif

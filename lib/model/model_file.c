@@ -82,8 +82,8 @@ mgen_status mgi_model_file_open(mgen_context *ctx, const char *dir, const char *
         status = mgi_fail(ctx, MGEN_E_IO, "%s/%s: others keep saving it", dir, out->json_name);
     mgi_quiet_end(ctx, &before, status == MGEN_OK);
     if (status == MGEN_OK)
-        out->hash = mgi_hash_large(out->weights.file.data, out->weights.file.size, 0);
-    else
+        status = mgi_reader_hash(ctx, out->weights.file, 0, &out->hash);
+    if (status != MGEN_OK)
         mgi_model_file_close(ctx, out);
     return status;
 }
@@ -98,13 +98,12 @@ void mgi_model_file_close(mgen_context *ctx, mgi_model_file *file)
 bool mgi_model_is_folder(mgen_context *ctx, const char *dir, const char *name)
 {
     char file[MGI_NAME_MAX + 1], folder[MGI_PATH_MAX + 1];
-    mgi_file text;
+    mgi_reader *text;
     mgi_message before;
     snprintf(file, sizeof file, "%.240s.json", name);
     mgi_quiet_begin(ctx, &before);
-    mgen_status status = mgi_file_open_in(ctx, dir, file, &text);
-    if (status == MGEN_OK)
-        mgi_file_close(ctx, &text);
+    mgen_status status = mgi_reader_open(ctx, dir, file, &text);
+    mgi_reader_close(ctx, text);
     const bool is = status == MGEN_E_NOT_FOUND &&
                     mgi_folder_in(ctx, dir, name, folder, sizeof folder) != MGEN_E_NOT_FOUND;
     mgi_quiet_end(ctx, &before, true); /* whoever opens it says what is wrong */

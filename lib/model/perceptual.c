@@ -2,7 +2,6 @@
 #include "model/perceptual.h"
 
 #include "core/alloc.h"
-#include "core/hash.h"
 #include "core/quiet.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/loss/loss.h"
@@ -171,7 +170,8 @@ static mgen_status read_file(mgi_perceptual *p, const char *dir, const char *nam
     mgen_context *ctx = p->module.ctx;
     MGI_TRY(mgi_st_open(ctx, dir, name, &st));
     mgen_status status = read_stages(p, &st);
-    p->hash = mgi_hash_large(st.file.data, st.file.size, 0);
+    if (status == MGEN_OK)
+        status = mgi_reader_hash(ctx, st.file, 0, &p->hash);
     mgi_st_close(ctx, &st);
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "%s/%s", dir, name);
 }

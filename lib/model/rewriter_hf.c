@@ -86,10 +86,21 @@ static void take_layer(mgi_hf_weights *r, const mgi_t5_decoder_layer *l, long lo
     mgi_hf_take(r, l->wo, 0, 1, "decoder.block.%lld.layer.2.DenseReluDense.wo.weight", i);
 }
 
+enum { COMPARED = 1 << 14 }; /* bytes at a time */
+
 /* Tensors that may be there several times under the names of what is tied to them. */
-static bool same_values(const mgi_st_entry *a, const mgi_st_entry *b)
+static mgen_status compare_values(mgen_context *ctx, const mgi_st_entry *a, const mgi_st_entry *b,
+                                  bool *same)
 {
-    return a->dtype == b->dtype && a->bytes == b->bytes && !memcmp(a->data, b->data, a->bytes);
+    uint8_t x[COMPARED], y[COMPARED];
+    *same = a->dtype == b->dtype && a->bytes == b->bytes;
+    for (size_t at = 0; at < a->bytes && *same; at += COMPARED) {
+        const size_t n = a->bytes - at < COMPARED ? a->bytes - at : COMPARED;
+        MGI_TRY(mgi_st_read_bytes(ctx, a, at, x, n));
+        MGI_TRY(mgi_st_read_bytes(ctx, b, at, y, n));
+        *same = !memcmp(x, y, n);
+    }
+    return MGEN_OK;
 }
 
 /* Logits by the table of tokens, or by a matrix of their own, which newer files leave out where it is the table again. */
@@ -97,12 +108,16 @@ static void take_head(mgi_hf_weights *r, const mgi_t5_decoder *d, const char *ta
 {
     static const char name[] = "lm_head.weight";
     const mgi_st_entry *own = mgi_st_set_find(r->set, name), *shared;
+    bool same;
     if (d->head) {
         mgi_hf_take(r, d->head, 0, 1, "%s", own ? name : table);
         return;
     }
     shared = mgi_st_set_find(r->set, table);
-    if (mgi_hf_pass(r, name) && shared && !same_values(own, shared))
+    if (!mgi_hf_pass(r, name) || !shared)
+        return;
+    r->status = compare_values(r->ctx, own, shared, &same);
+    if (r->status == MGEN_OK && !same)
         r->status = mgi_fail(r->ctx, MGEN_E_UNSUPPORTED,
                              "\"%s\" is not \"%s\", which config.json ties it to; if it is meant, "
                              "\"tie_word_embeddings\" must be false",

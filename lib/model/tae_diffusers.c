@@ -2,7 +2,6 @@
 #include "model/tae_diffusers.h"
 
 #include "core/alloc.h"
-#include "core/hash.h"
 #include "kernels/pointwise/pointwise.h"
 
 #include <stdio.h>
@@ -323,9 +322,8 @@ mgen_status mgi_tae_diffusers_open(mgen_context *ctx, const char *dir, const cha
         status = mgi_st_set_open(ctx, folder, stem, &out->weights);
     if (status == MGEN_OK)
         status = mgi_model_file_fits(ctx, fits, &out->config, &out->weights);
-    for (int64_t i = 0; i < out->weights.file_count; i++)
-        out->hash = mgi_hash_large(out->weights.files[i].file.data, out->weights.files[i].file.size,
-                                   out->hash);
+    for (int64_t i = 0; i < out->weights.file_count && status == MGEN_OK; i++)
+        status = mgi_reader_hash(ctx, out->weights.files[i].file, out->hash, &out->hash);
     if (status == MGEN_OK)
         return status;
     status = mgi_fail_context(ctx, status, "%s", folder);

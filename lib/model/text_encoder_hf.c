@@ -326,8 +326,10 @@ mgen_status mgi_hf_text_encoder_open(mgen_context *ctx, const char *dir, const c
         status = init(ctx, folder, &config, mesh, out);
     if (status == MGEN_OK)
         status = read_weights(out, ctx, &set, false);
+    if (status == MGEN_OK)
+        status = mgi_hf_hash(ctx, &set, hash);
     if (status == MGEN_OK) {
-        *hash = mgi_hf_hash(&set, *hash) ^ mgi_tokenizer_hash(out->tokenizer);
+        *hash ^= mgi_tokenizer_hash(out->tokenizer);
         rename_files(out, name);
     } else {
         status = mgi_fail_context(ctx, status, "%s", folder);

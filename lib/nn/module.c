@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PIECE = 65536 }; /* values of a tensor that are read or written at a time */
+enum { PIECE = 1 << 18 }; /* values of a tensor that are read or written at a time */
 
 void mgi_module_init(mgi_module *m, mgen_context *ctx)
 {
@@ -284,9 +284,7 @@ static mgen_status load_coded(const mgi_module *m, const mgi_param *p, const mgi
         mgi_tensor_write(p->value, x.own + at, codes, n);
     }
     const int64_t first = x.own / own, last = (x.own + x.count - 1) / own;
-    for (int64_t row = first; row <= last; row++)
-        MGI_TRY(mgi_st_read_scale(m->ctx, entry, x.whole / whole + row - first, &scale[row]));
-    return MGEN_OK;
+    return mgi_st_read_scales(m->ctx, entry, x.whole / whole, &scale[first], last - first + 1);
 }
 
 /* A file's codes as codes: nothing is rounded again, and all shares of a row have the row's scale. */

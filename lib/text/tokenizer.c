@@ -11,17 +11,17 @@ static mgen_status read_file(mgen_context *ctx, const char *dir, size_t most, in
                              mgi_tokenizer *t)
 {
     const char *name = t->files.name[i];
-    mgi_file file;
-    MGI_TRY(mgi_file_open_in(ctx, dir, name, &file));
+    mgi_reader *file;
+    MGI_TRY(mgi_reader_open(ctx, dir, name, &file));
+    const uint64_t size = mgi_reader_size(file);
     mgen_status status =
-        file.size > most ? mgi_fail(ctx, MGEN_E_CORRUPT, "%s: is larger than %zu bytes", name, most)
-                         : mgi_alloc(ctx, file.size, &t->file[i].data);
+        size > most ? mgi_fail(ctx, MGEN_E_CORRUPT, "%s: is larger than %zu bytes", name, most)
+                    : mgi_alloc(ctx, (size_t)size, &t->file[i].data);
     if (status == MGEN_OK) {
-        t->file[i].size = file.size;
-        if (file.size)
-            memcpy(t->file[i].data, file.data, file.size);
+        t->file[i].size = (size_t)size;
+        status = mgi_reader_read(ctx, file, 0, t->file[i].data, (size_t)size);
     }
-    mgi_file_close(ctx, &file);
+    mgi_reader_close(ctx, file);
     return status;
 }
 

@@ -168,11 +168,11 @@ static mgen_status load(const work *w)
     mgi_st_file st;
     const int count = parts_of(c, parts);
     MGI_TRY(mgi_kept_open(w->cache, w->path, "encoded sounds", parts, count, &st, found));
-    memcpy(c->values, found[0]->data, found[0]->bytes);
-    if (c->features)
-        memcpy(c->features, found[1]->data, found[1]->bytes);
+    mgen_status status = mgi_st_read_bytes(w->cache, found[0], 0, c->values, found[0]->bytes);
+    if (status == MGEN_OK && c->features)
+        status = mgi_st_read_bytes(w->cache, found[1], 0, c->features, found[1]->bytes);
     mgi_st_close(w->cache, &st);
-    return MGEN_OK;
+    return status;
 }
 
 static mgen_status store(const work *w)

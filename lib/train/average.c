@@ -25,7 +25,7 @@ typedef struct work {
 /* Values of an entry; 0: of a dtype that models do not have. */
 static int64_t values_of(const mgi_st_entry *e)
 {
-    size_t each = e->dtype == MGI_ST_F32 ? 4 : e->dtype == MGI_ST_BF16 ? 2 : e->scale ? 1 : 0;
+    size_t each = e->dtype == MGI_ST_F32 ? 4 : e->dtype == MGI_ST_BF16 ? 2 : e->scaled ? 1 : 0;
     return each ? (int64_t)(e->bytes / each) : 0;
 }
 

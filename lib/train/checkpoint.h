@@ -22,7 +22,8 @@
 mgen_status mgi_checkpoint_save(mgen_context *ctx, const struct mgi_stage_kind *kind,
                                 struct mgi_stage_run *run, const char *path);
 /* Into a run made for the same stage. All is checked before anything changes: STATE if it is of another
- * stage, recipe, seed or earlier model, CORRUPT if it is damaged, VERSION if it is newer than this. */
+ * stage, recipe, seed or earlier model, CORRUPT if it is damaged, VERSION if it is newer than this. After IO some of its values may
+ * have changed: the run is then to be destroyed. */
 mgen_status mgi_checkpoint_load(mgen_context *ctx, const struct mgi_stage_kind *kind,
                                 struct mgi_stage_run *run, const char *path);
 

@@ -3,7 +3,8 @@
  *
  * A rank opens the shards that have elements which it needs, and its share of all of them, whose hashes it checks. What
  * those hold is summed up over the ranks: the pieces of each tensor must make up the whole, once. Only when all ranks
- * have found nothing wrong are values changed, which cannot fail: files stay open until then. */
+ * have found nothing wrong are values changed, for which files stay open until then: of one that cannot be read any more, the run
+ * has some values and not others, and is of no use. */
 #include "core/alloc.h"
 #include "core/hash.h"
 #include "core/quiet.h"
@@ -13,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { AT_ONCE = 256, NUMBERS = 4 /* of a range */ };
+enum { AT_ONCE = 256, NUMBERS = 4 /* of a range */, WINDOW = 1 << 16 /* values */ };
 
 /* A tensor of an open file. */
 typedef struct stored {
@@ -43,6 +44,7 @@ typedef struct loading {
     mgi_head ours;
     mgi_manifest manifest; /* of one file: with one shard, itself */
     opened *shard;
+    int64_t open;                /* of them */
     char tried[MGI_HEAD_TEXT];   /* check of the manifest that was looked at before */
     int64_t step, wanted, found; /* elements of this rank: all, in open files */
     sum *mine, *theirs, *total;
@@ -126,7 +128,8 @@ static mgen_status check_hash(mgen_context *ctx, const mgi_st_file *st, uint64_t
                               const char *check)
 {
     char text[MGI_SAVE_ID];
-    snprintf(text, sizeof text, "%016" PRIx64, mgi_file_hash(st, hash));
+    MGI_TRY(mgi_file_hash(ctx, st, &hash));
+    snprintf(text, sizeof text, "%016" PRIx64, hash);
     if (strcmp(text, check))
         return mgi_fail(
             ctx, MGEN_E_CORRUPT,
@@ -230,9 +233,10 @@ static mgen_status check_texts(const loading *l, const mgi_shard *s, const opene
             return mgi_fail(l->ctx, MGEN_E_CORRUPT,
                             "its \"%s\" is \"%.40s\", but the manifest's is \"%s\"",
                             mgi_shard_field[i], text[i], must[i]);
-    if ((uint64_t)s->bytes != o->st.file.size)
+    const uint64_t bytes = mgi_reader_size(o->st.file);
+    if ((uint64_t)s->bytes != bytes)
         return mgi_fail(l->ctx, MGEN_E_CORRUPT, "has %llu bytes, but in the manifest %lld",
-                        (unsigned long long)o->st.file.size, (long long)s->bytes);
+                        (unsigned long long)bytes, (long long)s->bytes);
     return MGEN_OK;
 }
 
@@ -333,6 +337,8 @@ static mgen_status open_shard(loading *l, int64_t i)
                    : mgi_fail(l->ctx, MGEN_E_AGAIN, "shard %s is gone", name);
     if (status == MGEN_OK)
         status = take_shard(l, s, o, i % l->ranks == l->rank);
+    if (status == MGEN_OK && ++l->open > MGI_READERS_OPEN)
+        mgi_reader_rest(o->st.file);
     return status == MGEN_OK ? status : mgi_fail_context(l->ctx, status, "shard %s", name);
 }
 
@@ -369,6 +375,7 @@ static void close_all(loading *l)
     }
     mgi_free(l->ctx, l->shard);
     l->shard = NULL;
+    l->open = 0;
     mgi_manifest_free(l->ctx, &l->manifest);
 }
 
@@ -421,22 +428,58 @@ static mgen_status open_all(loading *l)
     return check_sums(l);
 }
 
-static void apply(loading *l)
+/* Values of a tensor of a file that were read: n from `first` on. Of stretches that lie close together one is enough. */
+typedef struct window {
+    float *values; /* room for WINDOW */
+    int64_t first, n;
+} window;
+
+static mgen_status write_stretch(mgen_context *ctx, const mgi_st_entry *e, const mgi_part *p,
+                                 mgi_stretch s, window *w)
 {
+    int64_t some;
+    for (int64_t done = 0; done < s.count; done += some) {
+        const int64_t from = s.a + done, left = (int64_t)(e->bytes / sizeof(float)) - from;
+        if (from < w->first || from >= w->first + w->n) {
+            w->first = from;
+            w->n = 0;
+            const int64_t n = left < WINDOW ? left : WINDOW;
+            MGI_TRY(mgi_st_read_part(ctx, e, from, w->values, n));
+            w->n = n;
+        }
+        some = w->first + w->n - from;
+        some = some < s.count - done ? some : s.count - done;
+        mgi_part_write(p, s.b + done, w->values + (from - w->first), some);
+    }
+    return MGEN_OK;
+}
+
+static mgen_status write_tensor(const loading *l, const mgi_st_entry *e, const stored *t, window *w)
+{
+    mgi_stretch s;
+    int64_t at = 0;
+    w->n = 0;
+    while (mgi_layout_next(&t->layout, &l->parts.layout[t->part->layout], &at, &s))
+        MGI_TRY(write_stretch(l->ctx, e, t->part, s, w));
+    return MGEN_OK;
+}
+
+static mgen_status apply(loading *l)
+{
+    window w = {.n = 0};
+    MGI_TRY(mgi_alloc(l->ctx, WINDOW * sizeof *w.values, &w.values));
+    mgen_status status = MGEN_OK;
     for (int64_t i = 0; i < l->manifest.shards; i++) {
         const opened *o = &l->shard[i];
-        for (int64_t k = 0; o->open && k < o->st.count; k++) {
-            const stored *t = &o->tensor[k];
-            const uint8_t *values = o->st.entries[k].data;
-            mgi_stretch s;
-            int64_t at = 0;
-            while (mgi_layout_next(&t->layout, &l->parts.layout[t->part->layout], &at, &s))
-                mgi_part_write(t->part, s.b, values + (size_t)s.a * sizeof(float), s.count);
-        }
+        for (int64_t k = 0; o->open && k < o->st.count && status == MGEN_OK; k++)
+            status = write_tensor(l, &o->st.entries[k], &o->tensor[k], &w);
     }
+    mgi_free(l->ctx, w.values);
+    MGI_TRY(status);
     for (int i = 0; i < l->state->modules; i++)
         mgi_module_refresh(l->state->module[i]);
     *l->state->position = l->step;
+    return MGEN_OK;
 }
 
 static mgen_status prepare(loading *l)
@@ -465,8 +508,8 @@ mgen_status mgi_checkpoint_load(mgen_context *ctx, const struct mgi_stage_kind *
     if (status == MGEN_OK)
         status = open_all(&l);
     if (status == MGEN_OK)
-        apply(&l);
-    else
+        status = mgi_comm_together(l.comm, apply(&l));
+    if (status != MGEN_OK)
         mgi_fail_context(ctx, status, "the checkpoint '%s'", path);
     close_all(&l);
     mgi_parts_free(ctx, &l.parts);

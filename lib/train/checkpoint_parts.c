@@ -162,11 +162,13 @@ mgen_status mgi_parts_hash(mgen_context *ctx, const mgi_st_source *list, int64_t
     return status;
 }
 
-uint64_t mgi_file_hash(const mgi_st_file *st, uint64_t hash)
+mgen_status mgi_file_hash(mgen_context *ctx, const mgi_st_file *st, uint64_t *hash)
 {
     for (int64_t i = 0; i < st->count; i++) {
         const mgi_st_entry *e = &st->entries[i];
-        hash = mgi_hash64(e->data, e->bytes, shape_hash(e->name, e->rank, e->dims, hash));
+        *hash = mgi_hash64_begin(shape_hash(e->name, e->rank, e->dims, *hash));
+        MGI_TRY(mgi_st_hash_piece(ctx, e, hash));
+        *hash = mgi_hash64_end(*hash);
     }
-    return hash;
+    return MGEN_OK;
 }

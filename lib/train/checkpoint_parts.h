@@ -39,6 +39,6 @@ void mgi_part_write(const mgi_part *p, int64_t own, const void *values, int64_t 
  * what goes before. */
 mgen_status mgi_parts_hash(mgen_context *ctx, const mgi_st_source *list, int64_t count,
                            uint64_t hash, uint64_t *out);
-uint64_t mgi_file_hash(const mgi_st_file *st, uint64_t hash);
+mgen_status mgi_file_hash(mgen_context *ctx, const mgi_st_file *st, uint64_t *hash);
 
 #endif

@@ -269,7 +269,7 @@ static mgen_status write_file(saving *s, const mgi_st_source *sources, int64_t c
                                           layout,           out->check};
     const char *metadata[2 * MGI_SHARD_FIELDS];
     uint64_t hash;
-    mgi_file file;
+    mgi_reader *file;
     snprintf(rank, sizeof rank, "%d", s->rank);
     MGI_TRY(mgi_parts_hash(s->ctx, sources, count, mgi_shard_hash(text), &hash));
     snprintf(out->check, sizeof out->check, "%016" PRIx64, hash);
@@ -281,9 +281,9 @@ static mgen_status write_file(saving *s, const mgi_st_source *sources, int64_t c
     MGI_TRY(mgi_path_join(s->ctx, s->path, name, path, sizeof path));
     MGI_TRY(mgi_st_write_read(s->ctx, path, sources, count, metadata, MGI_SHARD_FIELDS,
                               mgi_part_values));
-    MGI_TRY(mgi_file_open_in(s->ctx, s->path, name, &file));
-    out->bytes = (int64_t)file.size;
-    mgi_file_close(s->ctx, &file);
+    MGI_TRY(mgi_reader_open(s->ctx, s->path, name, &file));
+    out->bytes = (int64_t)mgi_reader_size(file);
+    mgi_reader_close(s->ctx, file);
     return MGEN_OK;
 }
 

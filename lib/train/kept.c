@@ -27,6 +27,7 @@ mgen_status mgi_kept_open(mgen_context *ctx, const char *path, const char *what,
                           const mgi_st_entry *found[MGI_KEPT_PARTS_MAX])
 {
     uint64_t hash = 0;
+    mgen_status status = MGEN_OK;
     char check[32];
     MGI_TRY(mgi_st_open(ctx, NULL, path, file));
     const mgi_json *said = file->metadata ? mgi_json_find(file->metadata, "check") : NULL;
@@ -34,14 +35,19 @@ mgen_status mgi_kept_open(mgen_context *ctx, const char *path, const char *what,
     for (int i = 0; i < count && good; i++) {
         found[i] = mgi_st_find(file, parts[i].name);
         good = fits(found[i], &parts[i]);
-        if (good)
-            hash = mgi_hash64(found[i]->data, found[i]->bytes, hash);
+        if (!good)
+            break;
+        hash = mgi_hash64_begin(hash);
+        MGI_TRY_GOTO(status, mgi_st_hash_piece(ctx, found[i], &hash), close);
+        hash = mgi_hash64_end(hash);
     }
     put_check(hash, check);
     if (good && !strcmp(check, said->s))
         return MGEN_OK;
+    status = mgi_fail(ctx, MGEN_E_CORRUPT, "the %s '%s' are damaged", what, path);
+close:
     mgi_st_close(ctx, file);
-    return mgi_fail(ctx, MGEN_E_CORRUPT, "the %s '%s' are damaged", what, path);
+    return status;
 }
 
 mgen_status mgi_kept_write(mgen_context *ctx, const char *dir, const char *path, const char *format,

@@ -37,8 +37,8 @@ typedef struct work {
 
 static void drop_values(mgen_context *ctx, mgi_latents *l)
 {
-    if (l->kept.data)
-        mgi_file_close(ctx, &l->kept);
+    if (l->file.file)
+        mgi_st_close(ctx, &l->file);
     else if (l->scratch.data)
         mgi_scratch_close(&l->scratch);
     else
@@ -56,6 +56,18 @@ void mgi_latents_free(mgen_context *ctx, mgi_latents *l)
     mgi_free(ctx, l->black);
     drop_values(ctx, l);
     memset(l, 0, sizeof *l);
+}
+
+mgen_status mgi_latents_read(mgen_context *ctx, const mgi_latents *l, int64_t i, int64_t at,
+                             float *out, int64_t n)
+{
+    if (!l->values) {
+        const bool held = i >= l->clips;
+        return mgi_st_read_part(ctx, l->kept[held], (held ? i - l->clips : i) * l->step + at, out,
+                                n);
+    }
+    memcpy(out, l->values + i * l->step + at, (size_t)n * sizeof *out);
+    return MGEN_OK;
 }
 
 /* For values that are to be written. */
@@ -380,23 +392,6 @@ static void parts_of(const mgi_latents *l, mgi_st_source parts[2])
 }
 
 /* The file is this clips' from now on. */
-static void take_file(const work *w, mgi_file *file, const uint8_t *values)
-{
-    drop_values(w->ctx, w->l);
-    w->l->kept = *file;
-    w->l->values = (float *)(uintptr_t)values;
-    *file = (mgi_file){NULL, 0, 0};
-}
-
-static mgen_status copy_values(const work *w, const mgi_st_entry *train, const mgi_st_entry *held)
-{
-    MGI_TRY(mgi_alloc(w->cache, train->bytes + held->bytes, &w->l->values));
-    memcpy(w->l->values, train->data, train->bytes);
-    memcpy(w->l->values + w->l->clips * w->l->step, held->data, held->bytes);
-    return MGEN_OK;
-}
-
-/* What is there already is given up only for a file that can be mapped. */
 static mgen_status load(const work *w)
 {
     mgi_latents *l = w->l;
@@ -405,15 +400,10 @@ static mgen_status load(const work *w)
     const mgi_st_entry *found[MGI_KEPT_PARTS_MAX];
     parts_of(l, parts);
     MGI_TRY(mgi_kept_open(w->cache, w->path, "encoded clips", parts, 2, &st, found));
-    const mgi_st_entry *train = found[0], *held = found[1];
-    mgen_status status = MGEN_OK;
-    if (st.file.mapped && held->data == train->data + train->bytes &&
-        (uintptr_t)train->data % _Alignof(float) == 0)
-        take_file(w, &st.file, train->data);
-    else if (!l->values)
-        status = copy_values(w, train, held);
-    mgi_st_close(w->cache, &st);
-    return status;
+    drop_values(w->ctx, l);
+    l->file = st;
+    memcpy(l->kept, found, sizeof l->kept);
+    return MGEN_OK;
 }
 
 static mgen_status store(const work *w)
@@ -522,6 +512,28 @@ static mgen_status encode_all(work *w)
     return status;
 }
 
+/* Those of the cache of rank `root` to all. It sends on when they cannot be read: the others wait for it. */
+static mgen_status send_kept(const work *w, int root)
+{
+    const int64_t all = w->l->clips + w->l->held, step = w->l->step;
+    float *room = NULL;
+    mgen_status read = MGEN_OK,
+                status = w->l->values
+                             ? MGEN_OK
+                             : mgi_alloc_zero(w->ctx, (size_t)(all < SHARED ? all : SHARED),
+                                              (size_t)step * sizeof *room, &room);
+    status = mgi_comm_together_in(w->ctx, w->q->ranks, status, NULL);
+    for (int64_t i = 0; i < all && status == MGEN_OK; i += SHARED) {
+        const int64_t n = all - i < SHARED ? all - i : SHARED;
+        for (int64_t k = i; k < i + n && w->rank == root && read == MGEN_OK; k++)
+            read = mgi_latents_read(w->ctx, w->l, k, 0, room + (k - i) * step, step);
+        status = mgi_ranks_share(w->ctx, w->q->ranks, MGK_F32,
+                                 room ? room : w->l->values + i * step, n * step, root);
+    }
+    mgi_free(w->ctx, room);
+    return mgi_comm_together_in(w->ctx, w->q->ranks, status == MGEN_OK ? read : status, NULL);
+}
+
 /* The first rank that found the clips in its cache, or -1. *all: all did. */
 static mgen_status find_source(const work *w, bool there, int *source, bool *all)
 {
@@ -590,9 +602,8 @@ static mgen_status make(work *w)
     const bool written = source < 0 || (!all && w->rank != source);
     MGI_TRY(mgi_comm_together_in(w->ctx, w->q->ranks, written ? make_room(w) : MGEN_OK, NULL));
     if (source >= 0) {
-        const some clips = {0, w->l->clips + w->l->held, 0};
         if (!all)
-            MGI_TRY(send(w, &clips, source, NULL));
+            MGI_TRY(send_kept(w, source));
         MGI_TRY(w->q->edits ? MGEN_OK : take_captions(w));
     } else {
         MGI_TRY(encode_all(w));

@@ -9,7 +9,7 @@
  * What the host reads is never kept: only it knows when that changes. A cache that cannot be read or written
  * costs time, and a line in the log.
  *
- * What is kept is not held in memory but mapped, and read from the disk as it is needed; what is being made lies in a
+ * What is kept is not held in memory but read from its file as it is needed; what is being made lies in a
  * scratch file of that folder, if it is large. So with a cache folder there may be more clips than memory.
  *
  * Ranks share the work, in the batches in which one rank encodes, and send each other the values, which are its bits. What
@@ -20,6 +20,7 @@
 #include "data/dataset.h"
 #include "dist/comm.h"
 #include "io/path.h"
+#include "io/safetensors.h"
 #include "train/edits.h"
 #include "train/pairs.h"
 
@@ -41,11 +42,12 @@ typedef struct mgi_latents_request {
 typedef struct mgi_latents {
     int64_t clips, held;   /* so many there are */
     int64_t size, dims[4]; /* values of one clip: T, H, W, C */
-    int64_t step;  /* from a clip to the next: of pairs, those of its condition are between */
-    float *values; /* those to train on, then those held out; not to be written: they may be */
-    mgi_file kept; /* those of this file, */
-    mgi_scratch scratch; /* or of this; else they are of the context */
-    char **captions;     /* one for each; NULL for what is drawn, which has many */
+    int64_t step;     /* from a clip to the next: of pairs, those of its condition are between */
+    float *values;    /* those to train on, then those held out; NULL: they are */
+    mgi_st_file file; /* in this, */
+    const mgi_st_entry *kept[2]; /* in these parts */
+    mgi_scratch scratch;         /* where values are; else they are of the context */
+    char **captions;             /* one for each; NULL for what is drawn, which has many */
     int32_t *tasks; /* of edits, whose instructions the captions are: one for each; else NULL */
     float *scores;  /* -1..1, of those of a folder to train on, one each; NULL: it has none */
     float *black;   /* of edits: a film without a picture; else NULL */
@@ -55,6 +57,10 @@ typedef struct mgi_latents {
  * that of all. */
 mgen_status mgi_latents_make(mgen_context *ctx, const mgi_latents_request *request,
                              mgi_latents *out);
+/* n values of clip i, from its value `at` on; those held out come behind those to train on. IO: its file cannot be read any more.
+ * Any thread, with a context of its own. */
+mgen_status mgi_latents_read(mgen_context *ctx, const mgi_latents *l, int64_t i, int64_t at,
+                             float *out, int64_t n);
 void mgi_latents_free(mgen_context *ctx, mgi_latents *l);
 
 #endif

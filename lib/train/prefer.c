@@ -230,15 +230,16 @@ static mgen_status load(work *w, int64_t *count)
     parts_of(w, -1, parts);
     MGI_TRY(mgi_kept_open(w->cache, w->path, "films that were made", parts, PARTS, &file, found));
     const int64_t rows = parts[PROMPTS].dims[0];
+    mgen_status status = MGEN_OK;
     if (rows >= 1 && rows <= w->q->recipe->prompts && parts[LATENTS].dims[0] == rows &&
         parts[PREFERENCES].dims[0] == rows) {
-        memcpy(w->out->latents, found[LATENTS]->data, found[LATENTS]->bytes);
-        memcpy(w->out->preference, found[PREFERENCES]->data, found[PREFERENCES]->bytes);
-        memcpy(w->prompts, found[PROMPTS]->data, found[PROMPTS]->bytes);
-        *count = rows;
+        float *const to[PARTS] = {w->out->latents, w->out->preference, w->prompts};
+        for (int i = 0; i < PARTS && status == MGEN_OK; i++)
+            status = mgi_st_read_bytes(w->cache, found[i], 0, to[i], found[i]->bytes);
+        *count = status == MGEN_OK ? rows : 0;
     }
     mgi_st_close(w->cache, &file);
-    return MGEN_OK;
+    return status;
 }
 
 /* Collective: what the first rank has in its cache, if that has it. */

@@ -91,7 +91,7 @@ static mgen_status read_file(mgen_context *ctx, const mgi_stage *stage, mgi_prom
     mgi_file file;
     MGI_TRY(mgi_path_join(ctx, stage->folder[0] ? stage->folder : ".", stage->pairs, path,
                           sizeof path));
-    MGI_TRY(mgi_file_open(ctx, path, &file));
+    MGI_TRY(mgi_file_open_large(ctx, path, &file));
     p->hash = mgi_hash64(file.data, file.size, 0);
     mgen_status status = add_lines(ctx, p, path, (const char *)file.data, file.size);
     mgi_file_close(ctx, &file);

@@ -282,6 +282,13 @@ static void weigh(struct mgi_stage_run *r, int64_t i, float preference)
     r->preferences[i] = r->prompts[i][0] ? (float)r->stage.prefer.strength * preference : 0.0f;
 }
 
+/* How reading a row of the batch went. */
+static void note(struct mgi_stage_run *r, mgen_status status)
+{
+    if (status != MGEN_OK)
+        r->failed = status;
+}
+
 /* Row i: a film that was made. */
 static void take_preferred(struct mgi_stage_run *r, const mgi_latents *l, int64_t i, uint32_t pick)
 {
@@ -308,8 +315,8 @@ static void take_sample(struct mgi_stage_run *r, int64_t i)
     }
     int64_t clip = drawn_of(pick[0], l->clips);
     for (int64_t at = 0; at < l->step; at += l->size) /* clips, then their conditions */
-        memcpy(r->now.latents + at * r->now.rows + i * l->size, l->values + clip * l->step + at,
-               (size_t)l->size * sizeof(float));
+        note(r, mgi_latents_read(r->ctx, l, clip, at,
+                                 r->now.latents + at * r->now.rows + i * l->size, l->size));
     take_prompt(r, b, clip, i, pick);
     if (l->tasks)
         r->tasks[i] = l->tasks[clip];
@@ -423,14 +430,17 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data
 {
     const mgi_latents *l = &b->latents;
     inputs all = {.t = mgi_new(run, MGK_F32, 1, &rows), .flow = flow, .weight = 1.0f};
+    float *values; /* of a clip */
     if (!latent_batch(run, l, rows, &all))
         return NULL;
     all.x0 = mgi_random(run, MGK_RANDOM_NORMAL, MGI_VALIDATION_SEED, MGI_STREAM_NOISE,
                         (uint64_t)(first * l->size), 1.0f, 0.0f, all.x1->rank, all.x1->dims);
     if (!all.x0)
         return NULL;
+    if (!mgi_ok(run, mgi_alloc_zero(r->ctx, (size_t)l->step, sizeof *values, &values)))
+        return NULL;
     for (int64_t i = 0; i < rows; i++) {
-        const float *values = l->values + (l->clips + first + i) * l->step;
+        note(r, mgi_latents_read(r->ctx, l, l->clips + first + i, 0, values, l->step));
         mgi_tensor_write(all.x1, i * l->size, values, l->size);
         if (all.condition)
             mgi_tensor_write(all.condition, i * l->size, values + l->size, l->size);
@@ -442,6 +452,7 @@ static T *held_loss(mgi_run *run, struct mgi_stage_run *r, const mgi_bucket_data
         if (mgi_trains_personalizer(r))
             mgi_photos_hold(r, b, first + i, i);
     }
+    mgi_free(r->ctx, values);
     mgi_fill(run, all.t, time);
     mgi_ok(run, taken(r));
     mgi_ok(run, split_text(r, rows));

@@ -10,26 +10,24 @@
 
 static void check_entry(mgen_context *ctx, const mgi_st_file *st, const mgi_st_entry *e)
 {
-    const uint8_t *data = e->data;
+    const uint64_t end = mgi_reader_size(st->file);
     int64_t count = 1;
     FUZZ_CHECK(mgi_st_find(st, e->name) == e);
-    FUZZ_CHECK(data >= st->file.data && data + e->bytes <= st->file.data + st->file.size);
+    FUZZ_CHECK(!e->data && e->file == st->file && e->at <= end && e->bytes <= end - e->at);
     FUZZ_CHECK(e->rank >= 0 && e->rank <= MGI_ST_RANK_MAX);
     for (int i = 0; i < e->rank; i++)
         count *= e->dims[i]; /* what is as large as the file cannot be more */
-    if (e->scale) {
-        const uint8_t *scale = e->scale;
+    if (e->scaled) {
         FUZZ_CHECK(e->dtype == MGI_ST_F8 && e->rank == 2);
-        FUZZ_CHECK(scale >= st->file.data &&
-                   scale + 4 * e->dims[0] <= st->file.data + st->file.size);
+        FUZZ_CHECK(e->scale_at <= end && 4 * (uint64_t)e->dims[0] <= end - e->scale_at);
     }
-    if (e->dtype != MGI_ST_F32 && e->dtype != MGI_ST_BF16 && e->dtype != MGI_ST_F16 && !e->scale)
+    if (e->dtype != MGI_ST_F32 && e->dtype != MGI_ST_BF16 && e->dtype != MGI_ST_F16 && !e->scaled)
         return;
     float *out = malloc((size_t)count * sizeof *out + 1);
     FUZZ_CHECK(out);
     mgen_status status = mgi_st_read_f32(ctx, e, out, count);
-    FUZZ_CHECK(status == MGEN_OK || (e->scale && status == MGEN_E_CORRUPT));
-    for (int64_t i = 0; e->scale && status == MGEN_OK && i < count; i++)
+    FUZZ_CHECK(status == MGEN_OK || (e->scaled && status == MGEN_E_CORRUPT));
+    for (int64_t i = 0; e->scaled && status == MGEN_OK && i < count; i++)
         FUZZ_CHECK(isfinite(out[i]));
     free(out);
 }
@@ -44,7 +42,7 @@ static bool read_safetensors(mgen_context *ctx, const uint8_t *data, size_t size
     for (int64_t i = 0; i < st.count; i++) {
         check_entry(ctx, &st, &st.entries[i]);
         tensors += st.entries[i].bytes;
-        tensors += st.entries[i].scale ? 4 * (uint64_t)st.entries[i].dims[0] : 0;
+        tensors += st.entries[i].scaled ? 4 * (uint64_t)st.entries[i].dims[0] : 0;
     }
     FUZZ_CHECK(sizeof header + header + tensors == size);
     mgi_st_close(ctx, &st);

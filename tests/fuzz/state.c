@@ -106,7 +106,8 @@ static bool put_check(mgen_context *ctx, const char *path, bool shard, uint8_t *
     uint8_t *at =
         old && strlen(old) == MGI_SAVE_ID - 1 ? memmem(data, size, old, MGI_SAVE_ID - 1) : NULL;
     if (at) {
-        snprintf(check, sizeof check, "%016" PRIx64, mgi_file_hash(&st, hash));
+        FUZZ_CHECK(mgi_file_hash(ctx, &st, &hash) == MGEN_OK);
+        snprintf(check, sizeof check, "%016" PRIx64, hash);
         memcpy(at, check, MGI_SAVE_ID - 1);
     }
     mgi_st_close(ctx, &st);

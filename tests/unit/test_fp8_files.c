@@ -95,9 +95,9 @@ static void check_matrix(const float *x, int64_t rows, int64_t cols, bool read)
     OK(mgi_st_open(ctx, folder, "w", &st));
     assert_int_equal(st.count, 1);
     const mgi_st_entry *e = mgi_st_find(&st, "w");
-    assert_true(e && e->dtype == MGI_ST_F8 && e->scale && e->bytes == (size_t)n);
-    assert_memory_equal(e->data, codes, (size_t)n);
-    assert_memory_equal(e->scale, scale, (size_t)rows * sizeof *scale);
+    assert_true(e && e->dtype == MGI_ST_F8 && e->scaled && e->bytes == (size_t)n);
+    OK(mgi_st_read_bytes(ctx, e, 0, back, (size_t)n));
+    assert_memory_equal(back, codes, (size_t)n);
     OK(mgi_st_read_f32(ctx, e, back, n));
     for (int64_t i = 0; i < n; i++) {
         assert_true(back[i] == mgk_from_e4m3(codes[i]) * scale[i / cols]);
@@ -110,7 +110,7 @@ static void check_matrix(const float *x, int64_t rows, int64_t cols, bool read)
         assert_memory_equal(part, back + at, (size_t)left * sizeof *part);
     }
     for (int64_t i = 0; i < rows; i++) {
-        OK(mgi_st_read_scale(ctx, e, i, &one));
+        OK(mgi_st_read_scales(ctx, e, i, &one, 1));
         assert_true(one == scale[i]);
     }
     mgi_st_close(ctx, &st);
@@ -208,7 +208,7 @@ static mgen_status read_bad(void)
     assert_non_null(e);
     mgen_status status = mgi_st_read_f32(ctx, e, out, 8), again = MGEN_OK;
     for (int64_t i = 0; i < 2 && again == MGEN_OK; i++)
-        again = mgi_st_read_scale(ctx, e, i, &one);
+        again = mgi_st_read_scales(ctx, e, i, &one, 1);
     if (again == MGEN_OK)
         again = mgi_st_read_codes(ctx, e, 0, codes, 8);
     assert_int_equal(again, status);
@@ -381,9 +381,9 @@ static void test_damaged(void **state)
     make_models(config);
     OK(mgi_st_open(ctx, folder, "fp8.safetensors", &st));
     const mgi_st_entry *e = mgi_st_find(&st, "block1.attn.qkv.weight");
-    assert_true(e && e->scale);
-    const int64_t code = (const uint8_t *)e->data - st.file.data + 17;
-    const int64_t scale = (const uint8_t *)e->scale - st.file.data + 4 * 5;
+    assert_true(e && e->scaled);
+    const int64_t code = (int64_t)e->at + 17;
+    const int64_t scale = (int64_t)e->scale_at + 4 * 5;
     mgi_st_close(ctx, &st);
     for (int way = 0; way < 2; way++) {
         const int64_t at = way ? scale : code;
@@ -503,7 +503,7 @@ static void test_average(void **state)
     make_models(config);
     OK(mgi_average_models(ctx, &q, folder, "mean"));
     OK(mgi_st_open(ctx, folder, "mean.safetensors", &st));
-    assert_non_null(mgi_st_find(&st, "block0.attn.out.weight")->scale);
+    assert_true(mgi_st_find(&st, "block0.attn.out.weight")->scaled);
     mgi_st_close(ctx, &st);
     open_as("fp8", MGI_HOLD_F32, &before);
     open_as("mean", MGI_HOLD_F32, &after);

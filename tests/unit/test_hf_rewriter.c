@@ -57,7 +57,7 @@ static T *golden(mgi_run *run, const mgi_st_file *st, const char *name, const ch
     assert_non_null(e);
     T *t = mgi_new(run, dtype, e->rank, e->dims);
     assert_non_null(t);
-    memcpy(mgi_data(t), e->data, e->bytes);
+    OK(mgi_st_read_bytes(ctx, e, 0, mgi_data(t), e->bytes));
     return t;
 }
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "kept_latents.h"
 #include "rank_threads.h"
 #include "tensor/device.h"
 #include "test_folder.h"
@@ -77,7 +78,7 @@ static void compare(rank_state *s, const mgi_latents *l)
     const int64_t all = l->clips + l->held;
     CHECK(l->clips == truth.clips && l->held == truth.held && l->size == truth.size);
     CHECK(l->step == (now.edits ? 2 : 1) * l->size);
-    CHECK(!memcmp(l->values, truth.values, (size_t)(all * l->step) * sizeof *l->values));
+    CHECK(same_latents(s->ctx, l, &truth));
     CHECK(!l->captions == !(now.host || now.edits) && !l->tasks == !now.edits);
     CHECK(!l->black == !now.edits);
     for (int64_t i = 0; l->captions && i < all; i++)
@@ -87,12 +88,11 @@ static void compare(rank_state *s, const mgi_latents *l)
     CHECK(!l->black || !memcmp(l->black, truth.black, (size_t)l->size * sizeof *l->black));
 }
 
-static void keep(const mgi_latents *l)
+static void keep(mgen_context *ctx, const mgi_latents *l)
 {
     const int64_t all = l->clips + l->held;
     truth = *l;
-    truth.values = malloc((size_t)(all * l->step) * sizeof *l->values);
-    memcpy(truth.values, l->values, (size_t)(all * l->step) * sizeof *l->values);
+    truth.values = latents_values(ctx, l);
     if (l->tasks) {
         truth.tasks = malloc((size_t)all * sizeof *l->tasks);
         memcpy(truth.tasks, l->tasks, (size_t)all * sizeof *l->tasks);
@@ -117,7 +117,7 @@ static void forget(void)
 
 static char where_of(const mgi_latents *l)
 {
-    return l->kept.mapped ? 'k' : l->scratch.data ? 's' : 'm';
+    return l->file.file ? 'k' : l->scratch.data ? 's' : 'm';
 }
 
 static void encode_rank(rank_state *s)
@@ -153,7 +153,7 @@ static void encode_rank(rank_state *s)
     if (!s->wrong && s->status == MGEN_OK) {
         if (one && now.has_cache < 0) { /* the bits that all others must have */
             forget();
-            keep(&l);
+            keep(s->ctx, &l);
         }
         compare(s, &l);
         CHECK(!now.where[0] || where_of(&l) == now.where[s->rank]);
@@ -242,11 +242,11 @@ static void assert_only_kept(void)
     assert_int_equal(others, 0);
 }
 
-enum { MANY = 100 }; /* whose file is large enough to be mapped */
+enum { MANY = 100 };
 
 /* What is kept is read from its file; what others sent, or what the host reads, stays in scratch; both are the bits that
  * lie in memory without a folder. */
-static void test_mapped(void **state)
+static void test_where(void **state)
 {
     (void)state;
     static const struct {
@@ -326,7 +326,7 @@ static void test_stopped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shared), cmocka_unit_test(test_cache), cmocka_unit_test(test_mapped),
+        cmocka_unit_test(test_shared), cmocka_unit_test(test_cache), cmocka_unit_test(test_where),
         cmocka_unit_test(test_no_scratch), cmocka_unit_test(test_stopped)};
     return cmocka_run_group_tests_name("latents", tests, make_folder, remove_folder);
 }

@@ -123,7 +123,6 @@ static void test_read(void **state)
         assert_content("a.bin", data, sizes[i]);
         assert_int_equal(mgi_file_open_in(ctx, dir, "a.bin", &file), MGEN_OK);
         assert_int_equal(file.size, sizes[i]);
-        assert_int_equal(file.mapped, sizes[i] > 65536);
         assert_true(sizes[i] == 0 || memcmp(file.data, data, sizes[i]) == 0);
         mgi_file_close(ctx, &file);
         assert_null(file.data);
@@ -135,7 +134,7 @@ static void test_read(void **state)
 static void test_read_refused(void **state)
 {
     (void)state;
-    mgi_file file = {(const uint8_t *)"x", 1, 1};
+    mgi_file file = {(const uint8_t *)"x", 1};
     assert_error(mgi_file_open(ctx, NULL, &file), MGEN_E_INVALID, "NULL");
     assert_null(file.data);
     assert_error(mgi_file_open(ctx, "", &file), MGEN_E_INVALID, "empty");
@@ -233,10 +232,16 @@ static void test_read_too_large(void **state)
     (void)state;
     mgi_file file;
     put("big", "", 0);
+    assert_int_equal(truncate(in_dir("big"), (off_t)(MGI_WHOLE_MAX + 1)), 0);
+    assert_error(mgi_file_open(ctx, in_dir("big"), &file), MGEN_E_INVALID, "larger than 134217728");
+    assert_error(mgi_file_open_in(ctx, dir, "big", &file), MGEN_E_CORRUPT, "larger than");
+    assert_int_equal(truncate(in_dir("big"), (off_t)(MGI_LARGE_MAX + 1)), 0);
+    assert_error(mgi_file_open_large(ctx, in_dir("big"), &file), MGEN_E_INVALID, "larger than 4");
     if (truncate(in_dir("big"), (off_t)(MGI_FILE_MAX + 1)) != 0)
         skip(); /* the file system has a lower limit */
-    assert_error(mgi_file_open(ctx, in_dir("big"), &file), MGEN_E_INVALID, "larger than");
-    assert_error(mgi_file_open_in(ctx, dir, "big", &file), MGEN_E_CORRUPT, "larger than");
+    mgi_reader *r;
+    assert_error(mgi_reader_open(ctx, NULL, in_dir("big"), &r), MGEN_E_INVALID, "larger than");
+    assert_error(mgi_reader_open(ctx, dir, "big", &r), MGEN_E_CORRUPT, "larger than");
 }
 
 static void test_write(void **state)

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/read.h"
+
+#include "core/alloc.h"
+#include "core/hash.h"
+#include "io/path_parts.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    HASHED = 1 << 20
+}; /* bytes at a time; the system takes longer to copy them in smaller pieces */
+_Static_assert(HASHED % MGI_HASH_ROW == 0, "a hash takes them piece by piece");
+
+struct mgi_reader {
+    int fd; /* -1: it rests */
+    uint64_t size, is[5];
+    const char *path;       /* for messages; behind this struct, as are: */
+    const char *dir, *name; /* what it was opened by; dir NULL: the host's own path */
+};
+
+static mgen_status read_at(mgen_context *ctx, int fd, const char *path, uint64_t at, void *out,
+                           size_t size)
+{
+    uint8_t *to = out;
+    for (size_t done = 0; done < size;) {
+        size_t chunk = size - done < MGI_CHUNK_MAX ? size - done : MGI_CHUNK_MAX;
+        ssize_t n = pread(fd, to + done, chunk, (off_t)(at + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return mgi_path_fail(ctx, "read", path);
+        if (n == 0)
+            return mgi_fail(ctx, MGEN_E_IO, "'%s' became shorter while it was read", path);
+        done += (size_t)n;
+    }
+    return MGEN_OK;
+}
+
+/* ---- whole files ------------------------------------------------------------------------------ */
+
+/* Takes over what is open. `refusal` is the status of a file that is too large. */
+static mgen_status read_whole(mgen_context *ctx, const mgi_opened *from, uint64_t most,
+                              mgen_status refusal, mgi_file *out)
+{
+    mgen_status status = MGEN_OK;
+    uint8_t *copy = NULL;
+    if (from->size > most || from->size > SIZE_MAX / 2)
+        status = mgi_fail(ctx, refusal, "'%s' is larger than %" PRIu64 " bytes", from->path, most);
+    if (status == MGEN_OK)
+        status = mgi_alloc(ctx, (size_t)from->size, &copy);
+    if (status == MGEN_OK)
+        status = read_at(ctx, from->fd, from->path, 0, copy, (size_t)from->size);
+    close(from->fd);
+    if (status == MGEN_OK)
+        *out = (mgi_file){copy, (size_t)from->size};
+    else
+        mgi_free(ctx, copy);
+    return status;
+}
+
+static mgen_status open_whole(mgen_context *ctx, const char *path, uint64_t most, mgi_file *out)
+{
+    mgi_opened from;
+    *out = (mgi_file){NULL, 0};
+    MGI_TRY(mgi_path_open(ctx, path, &from));
+    return read_whole(ctx, &from, most, MGEN_E_INVALID, out);
+}
+
+mgen_status mgi_file_open(mgen_context *ctx, const char *path, mgi_file *out)
+{
+    return open_whole(ctx, path, MGI_WHOLE_MAX, out);
+}
+
+mgen_status mgi_file_open_large(mgen_context *ctx, const char *path, mgi_file *out)
+{
+    return open_whole(ctx, path, MGI_LARGE_MAX, out);
+}
+
+mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_file *out)
+{
+    mgi_opened from;
+    *out = (mgi_file){NULL, 0};
+    MGI_TRY(mgi_path_open_in(ctx, dir, name, &from));
+    return read_whole(ctx, &from, MGI_WHOLE_MAX, MGEN_E_CORRUPT, out);
+}
+
+void mgi_file_close(mgen_context *ctx, mgi_file *file)
+{
+    mgi_free(ctx, (void *)(uintptr_t)file->data);
+    *file = (mgi_file){NULL, 0};
+}
+
+/* ---- piece by piece --------------------------------------------------------------------------- */
+
+static mgen_status open_by(mgen_context *ctx, const char *dir, const char *name, mgi_opened *out)
+{
+    return dir ? mgi_path_open_in(ctx, dir, name, out) : mgi_path_open(ctx, name, out);
+}
+
+mgen_status mgi_reader_open(mgen_context *ctx, const char *dir, const char *name, mgi_reader **out)
+{
+    mgi_opened from;
+    mgi_reader *r;
+    *out = NULL;
+    MGI_TRY(open_by(ctx, dir, name, &from));
+    const char *const texts[3] = {from.path, name, dir ? dir : ""};
+    char *at[3];
+    const mgen_status status =
+        mgi_alloc(ctx, sizeof *r + strlen(texts[0]) + strlen(texts[1]) + strlen(texts[2]) + 3, &r);
+    if (status != MGEN_OK) {
+        close(from.fd);
+        return status;
+    }
+    at[0] = (char *)(r + 1);
+    for (int i = 0; i < 3; i++) {
+        const size_t length = strlen(texts[i]) + 1;
+        memcpy(at[i], texts[i], length);
+        if (i < 2)
+            at[i + 1] = at[i] + length;
+    }
+    *r = (mgi_reader){
+        .fd = from.fd, .size = from.size, .path = at[0], .name = at[1], .dir = dir ? at[2] : NULL};
+    memcpy(r->is, from.is, sizeof r->is);
+    *out = r;
+    return MGEN_OK;
+}
+
+void mgi_reader_rest(mgi_reader *r)
+{
+    if (r->fd >= 0)
+        close(r->fd);
+    r->fd = -1;
+}
+
+static mgen_status read_resting(mgen_context *ctx, const mgi_reader *r, uint64_t at, void *out,
+                                size_t size)
+{
+    mgi_opened now;
+    mgen_status status = open_by(ctx, r->dir, r->name, &now);
+    const bool other = status == MGEN_OK && memcmp(now.is, r->is, sizeof now.is) != 0;
+    if (status == MGEN_OK && !other)
+        status = read_at(ctx, now.fd, r->path, at, out, size);
+    if (now.fd >= 0)
+        close(now.fd);
+    return other || status == MGEN_E_NOT_FOUND
+               ? mgi_fail(ctx, MGEN_E_IO, "'%s' was replaced or changed while it was read", r->path)
+               : status;
+}
+
+uint64_t mgi_reader_size(const mgi_reader *r)
+{
+    return r->size;
+}
+
+mgen_status mgi_reader_read(mgen_context *ctx, const mgi_reader *r, uint64_t at, void *out,
+                            size_t size)
+{
+    if (at > r->size || size > r->size - at)
+        return mgi_fail(ctx, MGEN_E_INTERNAL, "'%s' is read behind its end", r->path);
+    return r->fd >= 0 ? read_at(ctx, r->fd, r->path, at, out, size)
+                      : read_resting(ctx, r, at, out, size);
+}
+
+mgen_status mgi_reader_hash(mgen_context *ctx, const mgi_reader *r, uint64_t seed, uint64_t *hash)
+{
+    mgen_status status = MGEN_OK;
+    uint8_t *piece;
+    mgi_large h;
+    MGI_TRY(mgi_alloc(ctx, HASHED, &piece));
+    mgi_large_begin(&h, seed);
+    for (uint64_t at = 0; at < r->size && status == MGEN_OK; at += HASHED) {
+        const size_t n = r->size - at < HASHED ? (size_t)(r->size - at) : HASHED;
+        status = mgi_reader_read(ctx, r, at, piece, n);
+        if (status == MGEN_OK)
+            mgi_large_piece(&h, piece, n);
+    }
+    mgi_free(ctx, piece);
+    *hash = mgi_large_end(&h);
+    return status;
+}
+
+void mgi_reader_close(mgen_context *ctx, mgi_reader *r)
+{
+    if (r)
+        mgi_reader_rest(r);
+    mgi_free(ctx, r);
+}
