@@ -29,7 +29,7 @@ mgen_status mgi_film_check_size(mgi_film *film, int64_t width, int64_t height)
 /* ---- the plug-in -------------------------------------------------------------------------------- */
 
 typedef struct plugin_film {
-    mgi_file file;
+    mgi_plugin_file file;
     mgi_plugin plugin;
     void *film;
     bool jumped;
@@ -39,13 +39,11 @@ static mgen_status plugin_open(mgi_film *film, mgi_ffmpeg_info *info)
 {
     plugin_film *p = film->self;
     char error[512] = "";
-    mgen_status status = p->plugin.table->read_open(p->file.data, p->file.size, MGI_FILM_PIXELS_MAX,
-                                                    &p->film, info, error, sizeof(error));
-    error[sizeof(error) - 1] = '\0';
-    if (status == MGEN_OK)
-        return status;
-    p->film = NULL;
-    return mgi_fail(film->ctx, status, "%s", error);
+    mgen_status status = p->plugin.table->read_open(&p->file.bytes, MGI_FILM_PIXELS_MAX, &p->film,
+                                                    info, error, sizeof(error));
+    if (status != MGEN_OK)
+        p->film = NULL;
+    return mgi_plugin_said(&p->file, status, error);
 }
 
 static mgen_status plugin_next_once(mgi_film *film, uint8_t *rgb, bool *end)
@@ -56,9 +54,8 @@ static mgen_status plugin_next_once(mgi_film *film, uint8_t *rgb, bool *end)
     if (!p->film)
         return mgi_fail(film->ctx, MGEN_E_STATE, "it did not open again");
     mgen_status status = p->plugin.table->read_next(p->film, rgb, &over, error, sizeof(error));
-    error[sizeof(error) - 1] = '\0';
     *end = over != 0;
-    return status == MGEN_OK ? status : mgi_fail(film->ctx, status, "%s", error);
+    return mgi_plugin_said(&p->file, status, error);
 }
 
 /* From its beginning up to frame film->at. */
@@ -104,7 +101,7 @@ static bool plugin_bears_out(mgi_film *film, const mgi_film_known *said)
 {
     plugin_film *p = film->self;
     const mgi_ffmpeg_known k = {said->base, said->frames};
-    return p->plugin.table->read_bears_out(p->file.data, p->file.size, &k) != 0;
+    return p->plugin.table->read_bears_out(&p->file.bytes, &k) != 0 && p->file.failed == MGEN_OK;
 }
 
 static mgen_status plugin_jump(mgi_film *film, const mgi_film_known *known, int64_t frame)
@@ -125,7 +122,7 @@ static void plugin_close(mgi_film *film)
     if (p->film)
         p->plugin.table->read_close(p->film);
     mgi_plugin_unload(&p->plugin);
-    mgi_file_close(film->ctx, &p->file);
+    mgi_plugin_file_close(&p->file);
     mgi_free(film->ctx, p);
 }
 
@@ -133,10 +130,17 @@ static mgen_status plugin_told(mgi_film *film, mgi_ffmpeg_info *info)
 {
     plugin_film *p = film->self;
     char error[512] = "";
-    mgen_status status = p->plugin.table->read_told(p->file.data, p->file.size, film->even, info,
-                                                    error, sizeof(error));
-    error[sizeof(error) - 1] = '\0';
-    return status == MGEN_OK ? status : mgi_fail(film->ctx, status, "%s", error);
+    mgen_status status =
+        p->plugin.table->read_told(&p->file.bytes, film->even, info, error, sizeof(error));
+    return mgi_plugin_said(&p->file, status, error);
+}
+
+static bool begins_as_heif(const mgi_reader *file)
+{
+    uint8_t head[12];
+    return mgi_reader_size(file) >= sizeof(head) &&
+           mgi_reader_read(NULL, file, 0, head, sizeof(head)) == MGEN_OK &&
+           mgi_is_heif(head, sizeof(head));
 }
 
 mgen_status mgi_plugin_film_open(mgi_film *film)
@@ -152,11 +156,11 @@ mgen_status mgi_plugin_film_open(mgi_film *film)
     film->uneven = plugin_uneven;
     film->bears_out = plugin_bears_out;
     film->jump = plugin_jump;
-    MGI_TRY(mgi_file_open(ctx, film->path, &p->file));
+    MGI_TRY(mgi_plugin_file_open(ctx, film->path, &p->file));
     MGI_TRY(mgi_plugin_load(ctx, &p->plugin));
     mgen_status status = film->only_told ? plugin_told(film, &info) : plugin_open(film, &info);
     if (status != MGEN_OK)
-        return mgi_is_heif(p->file.data, p->file.size)
+        return p->file.failed == MGEN_OK && begins_as_heif(p->file.reader)
                    ? mgi_fail_context(ctx, status,
                                       "it is a picture in HEIF, as some phones store photos; save "
                                       "it as JPEG or PNG")

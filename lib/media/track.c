@@ -85,16 +85,15 @@ static mgen_status make_room(gathered *g, int64_t count)
     return MGEN_OK;
 }
 
-static mgen_status gather(gathered *g, const mgi_ffmpeg_table *ffmpeg, void *sound)
+static mgen_status gather(gathered *g, const mgi_plugin_file *file, const mgi_ffmpeg_table *ffmpeg,
+                          void *sound)
 {
     char error[512] = "";
     for (;;) {
         const float *samples;
         int64_t count;
         mgen_status status = ffmpeg->hear_next(sound, &samples, &count, error, sizeof(error));
-        error[sizeof(error) - 1] = '\0';
-        if (status != MGEN_OK)
-            return mgi_fail(g->ctx, status, "%s", error);
+        MGI_TRY(mgi_plugin_said(file, status, error));
         if (count == 0)
             return g->count ? make_room(g, g->count)
                             : mgi_fail(g->ctx, MGEN_E_CORRUPT, "its sound has no samples");
@@ -113,36 +112,35 @@ static mgen_status gather(gathered *g, const mgi_ffmpeg_table *ffmpeg, void *sou
 /* The sound of a file by the plug-in, all of it; or only whether it begins. */
 static mgen_status read_by_plugin(mgen_context *ctx, const char *path, bool all, mgi_track *out)
 {
-    mgi_file file;
+    mgi_plugin_file file;
     mgi_plugin plugin = {NULL, NULL};
     mgi_ffmpeg_hearing info;
     gathered g = {.ctx = ctx};
     char error[512] = "";
     void *sound = NULL;
     mgen_status status;
-    MGI_TRY(mgi_file_open(ctx, path, &file));
+    MGI_TRY(mgi_plugin_file_open(ctx, path, &file));
     MGI_TRY_GOTO(status, mgi_plugin_load(ctx, &plugin), close);
-    status = plugin.table->hear_open(file.data, file.size, &sound, &info, error, sizeof(error));
-    error[sizeof(error) - 1] = '\0';
-    if (status != MGEN_OK) {
-        mgi_fail(ctx, status, "%s", error);
+    status = plugin.table->hear_open(&file.bytes, &sound, &info, error, sizeof(error));
+    const bool open = status == MGEN_OK;
+    status = mgi_plugin_said(&file, status, error);
+    if (!open)
         goto unload;
-    }
     g.channels = info.channels;
-    if (info.channels < 1 || info.channels > MGI_TRACK_CHANNELS_MAX || info.rate < 1 ||
-        info.rate > MGI_TRACK_RATE_MAX)
+    if (status == MGEN_OK && (info.channels < 1 || info.channels > MGI_TRACK_CHANNELS_MAX ||
+                              info.rate < 1 || info.rate > MGI_TRACK_RATE_MAX))
         status = mgi_fail(ctx, MGEN_E_UNSUPPORTED,
                           "its sound has %u channels of %u samples a second; 1..%d of 1..%d are "
                           "read",
                           info.channels, info.rate, MGI_TRACK_CHANNELS_MAX, MGI_TRACK_RATE_MAX);
     if (status == MGEN_OK && all)
-        status = gather(&g, plugin.table, sound);
+        status = gather(&g, &file, plugin.table, sound);
     plugin.table->hear_close(sound);
     *out = (mgi_track){g.samples, g.count, info.rate, info.channels};
 unload:
     mgi_plugin_unload(&plugin);
 close:
-    mgi_file_close(ctx, &file);
+    mgi_plugin_file_close(&file);
     if (status != MGEN_OK)
         mgi_free(ctx, g.samples);
     return status;

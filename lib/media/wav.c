@@ -9,11 +9,13 @@
 #include "core/alloc.h"
 #include "core/checked.h"
 #include "io/path.h"
+#include "io/read.h"
 
 #include <math.h>
 #include <string.h>
 
 enum { PCM = 1, FLOATS = 3, EXTENSIBLE = 0xFFFE, FORMAT_BYTES = 16, EXTENSIBLE_BYTES = 40 };
+enum { BLOCKS = 512 /* that are read at a time */, BLOCK_MAX = 8 * MGI_TRACK_CHANNELS_MAX };
 #define UNKNOWN UINT32_MAX
 
 /* The names of formats are GUIDs that begin with the number of the format and end so. */
@@ -21,7 +23,7 @@ static const uint8_t guid_end[14] = {0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xAA, 0, 0
 
 typedef struct wav {
     mgen_context *ctx;
-    mgi_file file;
+    mgi_reader *file;
     uint32_t format, bits, rate, channels;
     size_t at, size; /* of the samples */
 } wav;
@@ -43,9 +45,8 @@ static mgen_status corrupt(const wav *w, size_t at, const char *what)
 
 /* ---- reading -------------------------------------------------------------------------------------- */
 
-static mgen_status read_extensible(wav *w, size_t at, uint32_t size)
+static mgen_status read_extensible(wav *w, size_t at, const uint8_t *p, uint32_t size)
 {
-    const uint8_t *p = w->file.data + at;
     if (size < EXTENSIBLE_BYTES || get_u16(p + 16) < EXTENSIBLE_BYTES - FORMAT_BYTES - 2)
         return corrupt(w, at, "an extensible format that is too short");
     if (get_u16(p + 18) < 1 || get_u16(p + 18) > w->bits)
@@ -59,15 +60,16 @@ static mgen_status read_extensible(wav *w, size_t at, uint32_t size)
 
 static mgen_status read_format(wav *w, size_t at, uint32_t size)
 {
-    const uint8_t *p = w->file.data + at;
+    uint8_t p[EXTENSIBLE_BYTES] = {0};
     if (size < FORMAT_BYTES)
         return corrupt(w, at, "a format that is too short");
+    MGI_TRY(mgi_reader_read(w->ctx, w->file, at, p, size < sizeof(p) ? size : sizeof(p)));
     w->format = get_u16(p);
     w->channels = get_u16(p + 2);
     w->rate = get_u32(p + 4);
     w->bits = get_u16(p + 14);
     if (w->format == EXTENSIBLE)
-        MGI_TRY(read_extensible(w, at, size));
+        MGI_TRY(read_extensible(w, at, p, size));
     const bool known = w->format == PCM
                            ? w->bits == 8 || w->bits == 16 || w->bits == 24 || w->bits == 32
                        : w->format == FLOATS ? w->bits == 32 || w->bits == 64
@@ -90,8 +92,9 @@ static mgen_status read_format(wav *w, size_t at, uint32_t size)
 /* Find the format and the samples. */
 static mgen_status read_chunks(wav *w)
 {
-    const uint8_t *data = w->file.data;
-    const size_t size = w->file.size;
+    const size_t size = (size_t)mgi_reader_size(w->file);
+    uint8_t data[12] = {0}, head[8];
+    MGI_TRY(mgi_reader_read(w->ctx, w->file, 0, data, size < sizeof(data) ? size : sizeof(data)));
     if (size >= 4 && memcmp(data, "RF64", 4) == 0)
         return mgi_fail(w->ctx, MGEN_E_UNSUPPORTED, "RF64 is not read; .wav of up to 4 GiB is");
     if (size < 12 || memcmp(data, "RIFF", 4) != 0 || memcmp(data + 8, "WAVE", 4) != 0)
@@ -99,7 +102,7 @@ static mgen_status read_chunks(wav *w)
     for (size_t at = 12;;) {
         if (size - at < 8)
             return corrupt(w, at, w->channels ? "no 'data'" : "no 'fmt '");
-        const uint8_t *head = data + at;
+        MGI_TRY(mgi_reader_read(w->ctx, w->file, at, head, sizeof(head)));
         uint32_t length = get_u32(head + 4);
         at += 8;
         if (memcmp(head, "data", 4) == 0) {
@@ -148,6 +151,21 @@ static float sample_of(const wav *w, const uint8_t *p)
     }
 }
 
+/* Of each channel `count` samples, whose bytes are at `at`. */
+static mgen_status read_blocks(const wav *w, size_t at, int64_t count, float *samples)
+{
+    const size_t each = w->bits / 8, block = each * w->channels;
+    uint8_t bytes[BLOCKS * BLOCK_MAX];
+    const uint8_t *p = bytes;
+    MGI_TRY(mgi_reader_read(w->ctx, w->file, at, bytes, (size_t)count * block));
+    for (int64_t i = 0; i < count * w->channels; i++, p += each) {
+        samples[i] = sample_of(w, p);
+        if (!isfinite(samples[i]))
+            return corrupt(w, at + (size_t)(p - bytes), "a sample that is no number");
+    }
+    return MGEN_OK;
+}
+
 static mgen_status read_samples(wav *w, mgi_track *out)
 {
     const size_t each = w->bits / 8, block = each * w->channels;
@@ -160,28 +178,30 @@ static mgen_status read_samples(wav *w, mgi_track *out)
         return mgi_fail(w->ctx, MGEN_E_INVALID, "it has %lld samples; at most %d are read",
                         (long long)count, MGI_TRACK_COUNT_MAX);
     MGI_TRY(mgi_track_make(w->ctx, count, w->rate, w->channels, out));
-    const uint8_t *p = w->file.data + w->at;
-    for (int64_t i = 0; i < count * w->channels; i++, p += each) {
-        out->samples[i] = sample_of(w, p);
-        if (!isfinite(out->samples[i])) {
-            mgi_free(w->ctx, out->samples);
-            out->samples = NULL;
-            return corrupt(w, (size_t)(p - w->file.data), "a sample that is no number");
-        }
+    mgen_status status = MGEN_OK;
+    size_t at = w->at;
+    for (int64_t i = 0; i < count && status == MGEN_OK; i += BLOCKS) {
+        const int64_t n = count - i < BLOCKS ? count - i : BLOCKS;
+        status = read_blocks(w, at, n, out->samples + i * w->channels);
+        at += (size_t)n * block;
     }
-    return MGEN_OK;
+    if (status != MGEN_OK) {
+        mgi_free(w->ctx, out->samples);
+        out->samples = NULL;
+    }
+    return status;
 }
 
 mgen_status mgi_wav_read(mgen_context *ctx, const char *path, mgi_track *out)
 {
     wav w = {.ctx = ctx};
     *out = (mgi_track){.samples = NULL};
-    mgen_status status = mgi_file_open(ctx, path, &w.file);
+    mgen_status status = mgi_reader_open(ctx, NULL, path, &w.file);
     if (status == MGEN_OK) {
         status = read_chunks(&w);
         if (status == MGEN_OK)
             status = read_samples(&w, out);
-        mgi_file_close(ctx, &w.file);
+        mgi_reader_close(ctx, w.file);
     }
     return status == MGEN_OK ? status : mgi_fail_context(ctx, status, "cannot read '%s'", path);
 }

@@ -8,7 +8,7 @@
 
 #include "core/alloc.h"
 #include "core/checked.h"
-#include "io/path.h"
+#include "io/read.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +26,10 @@ static const range limited = {16, 76309, 104597, -25675, -53279, 132201},
                    full = {0, 65536, 91881, -22554, -46802, 116130};
 
 typedef struct y4m {
-    mgi_file file;
+    mgi_reader *file;
+    size_t size;          /* bytes of it */
     size_t at;            /* the next byte */
+    uint8_t *planes;      /* of a frame; NULL until one is shown */
     int shift_x, shift_y; /* chroma is 2^shift smaller */
     bool mono;
     const range *range;
@@ -89,11 +91,11 @@ static bool parse_colour(y4m *y, const uint8_t *text, size_t size)
     return is(text, size, "mono");
 }
 
-/* One field of the header, its letter first. */
-static mgen_status read_field(mgi_film *film, const uint8_t *text, size_t size, int64_t sides[2])
+/* One field of the header, its letter, at byte `at`, first. */
+static mgen_status read_field(mgi_film *film, size_t at, const uint8_t *text, size_t size,
+                              int64_t sides[2])
 {
     y4m *y = film->self;
-    size_t at = (size_t)(text - y->file.data);
     bool good = true;
     switch (text[0]) {
     case 'W':
@@ -126,18 +128,26 @@ static mgen_status read_field(mgi_film *film, const uint8_t *text, size_t size, 
     return good ? MGEN_OK : corrupt(film, at, "a field of the header that makes no sense");
 }
 
-/* The line at `at`: its size without the newline, or a failure. */
-static mgen_status find_line(mgi_film *film, size_t at, size_t *size)
+/* The bytes at `at` in which a line must end. */
+static mgen_status read_bytes(mgi_film *film, size_t at, uint8_t bytes[LINE_MAX_BYTES],
+                              size_t *count)
 {
     const y4m *y = film->self;
-    size_t left = y->file.size - at;
-    const uint8_t *end =
-        memchr(y->file.data + at, '\n', left < LINE_MAX_BYTES ? left : LINE_MAX_BYTES);
+    const size_t left = y->size - at;
+    *count = left < LINE_MAX_BYTES ? left : LINE_MAX_BYTES;
+    return mgi_reader_read(film->ctx, y->file, at, bytes, *count);
+}
+
+/* The line that begins with these: its size without the newline, or a failure. */
+static mgen_status find_line(mgi_film *film, size_t at, const uint8_t *bytes, size_t count,
+                             size_t *size)
+{
+    const uint8_t *end = memchr(bytes, '\n', count);
     if (!end)
         return corrupt(film, at,
-                       left < LINE_MAX_BYTES ? "the file ends within a line"
-                                             : "a line that does not end");
-    *size = (size_t)(end - (y->file.data + at));
+                       count < LINE_MAX_BYTES ? "the file ends within a line"
+                                              : "a line that does not end");
+    *size = (size_t)(end - bytes);
     return MGEN_OK;
 }
 
@@ -146,13 +156,15 @@ static mgen_status read_header(mgi_film *film)
     y4m *y = film->self;
     const size_t magic = sizeof(MAGIC) - 1;
     int64_t sides[2] = {0, 0};
+    uint8_t line[LINE_MAX_BYTES];
     uint32_t seen = 0;
-    size_t size;
-    if (y->file.size < magic || memcmp(y->file.data, MAGIC, magic) != 0)
+    size_t count, size = 0;
+    MGI_TRY(read_bytes(film, 0, line, &count));
+    if (count < magic || memcmp(line, MAGIC, magic) != 0)
         return corrupt(film, 0, "no 'YUV4MPEG2'");
-    MGI_TRY(find_line(film, 0, &size));
+    MGI_TRY(find_line(film, 0, line, count, &size));
     for (size_t at = magic; at < size;) {
-        const uint8_t *text = y->file.data + at + 1, *space = memchr(text, ' ', size - at - 1);
+        const uint8_t *text = line + at + 1, *space = memchr(text, ' ', size - at - 1);
         size_t length = space ? (size_t)(space - text) : size - at - 1;
         if (text[-1] != ' ' || length == 0)
             return corrupt(film, at, "no single space between the header's fields");
@@ -160,7 +172,7 @@ static mgen_status read_header(mgi_film *film)
         if (seen & bit)
             return corrupt(film, at + 1, "a field of the header that was there before");
         seen |= bit;
-        MGI_TRY(read_field(film, text, length, sides));
+        MGI_TRY(read_field(film, at + 1, text, length, sides));
         at += 1 + length;
     }
     y->at = size + 1;
@@ -172,18 +184,19 @@ static mgen_status read_mark(mgi_film *film, int64_t frame, size_t *at)
 {
     const y4m *y = film->self;
     const size_t mark = sizeof(MARK) - 1;
-    const uint8_t *text = y->file.data + *at;
-    size_t size;
-    if (y->file.size - *at < mark || memcmp(text, MARK, mark) != 0)
+    uint8_t text[LINE_MAX_BYTES];
+    size_t count, size = 0;
+    MGI_TRY(read_bytes(film, *at, text, &count));
+    if (count < mark || memcmp(text, MARK, mark) != 0)
         return mgi_fail(film->ctx, MGEN_E_CORRUPT,
                         "no 'FRAME' at byte %zu, where frame %lld begins", *at, (long long)frame);
-    MGI_TRY(find_line(film, *at, &size));
+    MGI_TRY(find_line(film, *at, text, count, &size));
     if (size > mark && text[mark] != ' ')
         return corrupt(film, *at, "no 'FRAME'");
     *at += size + 1;
-    if (y->file.size - *at < y->luma || y->file.size - *at - y->luma < 2 * y->chroma)
+    if (y->size - *at < y->luma || y->size - *at - y->luma < 2 * y->chroma)
         return mgi_fail(film->ctx, MGEN_E_CORRUPT, "the file ends at byte %zu, within frame %lld",
-                        y->file.size, (long long)frame);
+                        y->size, (long long)frame);
     return MGEN_OK;
 }
 
@@ -208,18 +221,29 @@ static void make_row(const y4m *y, const uint8_t *luma, const uint8_t *cb, const
     }
 }
 
+static mgen_status read_planes(mgi_film *film)
+{
+    y4m *y = film->self;
+    const size_t size = y->luma + y->chroma + y->chroma; /* read_mark() found them in the file */
+    if (!y->planes)
+        MGI_TRY(mgi_alloc(film->ctx, size, &y->planes));
+    return mgi_reader_read(film->ctx, y->file, y->at, y->planes, size);
+}
+
 static mgen_status next(mgi_film *film, uint8_t *rgb, bool *end)
 {
     y4m *y = film->self;
     const mgi_film_info *info = &film->info;
-    *end = y->at == y->file.size;
+    *end = y->at == y->size;
     if (*end)
         return MGEN_OK;
     MGI_TRY(read_mark(film, film->at, &y->at));
-    const uint8_t *luma = y->file.data + y->at, *cb = luma + y->luma, *cr = cb + y->chroma;
+    if (rgb)
+        MGI_TRY(read_planes(film));
     for (int64_t row = 0; rgb && row < info->height; row++) {
+        const uint8_t *cb = y->planes + y->luma, *cr = cb + y->chroma;
         size_t first = (size_t)(row >> y->shift_y) * y->row;
-        make_row(y, luma + row * info->width, y->mono ? NULL : cb + first,
+        make_row(y, y->planes + row * info->width, y->mono ? NULL : cb + first,
                  y->mono ? NULL : cr + first, info->width, rgb + 3 * row * info->width);
     }
     y->at += y->luma + 2 * y->chroma;
@@ -229,7 +253,8 @@ static mgen_status next(mgi_film *film, uint8_t *rgb, bool *end)
 static void close_film(mgi_film *film)
 {
     y4m *y = film->self;
-    mgi_file_close(film->ctx, &y->file);
+    mgi_reader_close(film->ctx, y->file);
+    mgi_free(film->ctx, y->planes);
     mgi_free(film->ctx, y);
 }
 
@@ -241,7 +266,8 @@ mgen_status mgi_y4m_open(mgi_film *film)
     film->self = y;
     film->next = next;
     film->close = close_film;
-    MGI_TRY(mgi_file_open(film->ctx, film->path, &y->file));
+    MGI_TRY(mgi_reader_open(film->ctx, NULL, film->path, &y->file));
+    y->size = (size_t)mgi_reader_size(y->file);
     MGI_TRY(read_header(film));
     int64_t w = film->info.width, h = film->info.height;
     int64_t cw = (w + y->shift_x) >> y->shift_x, ch = (h + y->shift_y) >> y->shift_y;
@@ -253,11 +279,11 @@ mgen_status mgi_y4m_open(mgi_film *film)
     y->row = (size_t)cw;
     if (film->only_told) {
         const size_t each = strlen(MARK "\n") + y->luma + y->chroma + y->chroma; /* at least */
-        film->info.frames = (int64_t)((y->file.size - y->at) / each);
+        film->info.frames = (int64_t)((y->size - y->at) / each);
         return MGEN_OK;
     }
     /* Complete to its end, before anything is read. */
-    for (size_t at = y->at; at < y->file.size; film->info.frames++) {
+    for (size_t at = y->at; at < y->size; film->info.frames++) {
         MGI_TRY(read_mark(film, film->info.frames, &at));
         at += y->luma + 2 * y->chroma;
     }

@@ -7,7 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MGI_FFMPEG_PLUGIN_VERSION 9
+#define MGI_FFMPEG_PLUGIN_VERSION 10
+
+/* A file's bytes, which the library reads: 0; else it knows why not, and nothing counts that is made of the file afterwards. */
+typedef struct mgi_ffmpeg_bytes {
+    void *self;
+    uint64_t size;
+    int32_t (*read)(void *self, uint64_t at, void *out, size_t size);
+} mgi_ffmpeg_bytes;
 
 /* What a film says of itself and, of its size, what its first frame is. */
 typedef struct mgi_ffmpeg_info {
@@ -62,9 +69,9 @@ typedef struct mgi_ffmpeg_table {
     /* Make *rate the nearest that such a file can have. */
     int32_t (*sound_rate)(const char *format_name_hint, int32_t with_film, uint32_t *rate,
                           char *error, size_t error_size);
-    /* Open the first video of a file's bytes, which stay as they are until it is closed, with frames
+    /* Open the first video of a file's bytes, which stay until it is closed, with frames
      * of at most so many pixels. */
-    int32_t (*read_open)(const uint8_t *data, size_t size, int64_t pixels_max, void **film,
+    int32_t (*read_open)(const mgi_ffmpeg_bytes *bytes, int64_t pixels_max, void **film,
                          mgi_ffmpeg_info *info, char *error, size_t error_size);
     /* The next frame into height x width x 3 bytes; NULL skips it. *end = 1 after the last one. */
     int32_t (*read_next)(void *film, uint8_t *rgb, int32_t *end, char *error, size_t error_size);
@@ -75,13 +82,13 @@ typedef struct mgi_ffmpeg_table {
     int32_t (*read_uneven)(void *film);
     /* 1: a file's packets bear out what somebody says is known of it, none of them decoded: that of its first `frames` packets each is a
      * frame, and that as many are before each keyframe as its time tells. 0: they do not, or that is not known of its kind. */
-    int32_t (*read_bears_out)(const uint8_t *data, size_t size, const mgi_ffmpeg_known *said);
+    int32_t (*read_bears_out)(const mgi_ffmpeg_bytes *bytes, const mgi_ffmpeg_known *said);
     /* Go on at a keyframe before frame `frame` of those that are known: *at is the frame that comes next. What then turns out to
      * be otherwise than it was is MGEN_E_AGAIN of this call or of read_next: open the film anew and decode it from the beginning. */
     int32_t (*read_jump)(void *film, const mgi_ffmpeg_known *known, int64_t frame, int64_t *at,
                          char *error, size_t error_size);
     /* The first sound of a file's bytes, likewise. */
-    int32_t (*hear_open)(const uint8_t *data, size_t size, void **sound, mgi_ffmpeg_hearing *info,
+    int32_t (*hear_open)(const mgi_ffmpeg_bytes *bytes, void **sound, mgi_ffmpeg_hearing *info,
                          char *error, size_t error_size);
     /* The next samples, in memory that is good until the next call; *count = 0 after the last ones. */
     int32_t (*hear_next)(void *sound, const float **samples, int64_t *count, char *error,
@@ -89,7 +96,7 @@ typedef struct mgi_ffmpeg_table {
     void (*hear_close)(void *sound);
     /* What a film says of itself, without a frame of it: width and height may be 0, frames follow from its length in seconds where
      * it does not count them. The packets of its first `even` frames say whether these are uneven. */
-    int32_t (*read_told)(const uint8_t *data, size_t size, int64_t even, mgi_ffmpeg_info *info,
+    int32_t (*read_told)(const mgi_ffmpeg_bytes *bytes, int64_t even, mgi_ffmpeg_info *info,
                          char *error, size_t error_size);
     /* A picture as it is seen, with width and height exchanged where that lies across, each x 3 bytes. */
     int32_t (*read_picture)(const mgi_ffmpeg_picture *picture, uint8_t *rgb, char *error,

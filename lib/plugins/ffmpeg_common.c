@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What the plug-in's parts share: failures, and bytes in memory as a file. */
+ * What the plug-in's parts share: failures, and bytes that the library reads as a file. */
 #include "plugins/ffmpeg_common.h"
 
 #include <stdarg.h>
@@ -46,11 +46,12 @@ void mgi_silence(AVFormatContext *format, AVClass *quiet)
 static int read_bytes(void *self, uint8_t *out, int size)
 {
     mgi_input *in = self;
-    int64_t left = in->size - in->at;
+    int64_t left = (int64_t)in->bytes->size - in->at;
     int n = left < size ? (int)left : size;
     if (n <= 0)
         return AVERROR_EOF;
-    memcpy(out, in->data + in->at, (size_t)n);
+    if (in->bytes->read(in->bytes->self, (uint64_t)in->at, out, (size_t)n))
+        return AVERROR(EIO);
     in->at += n;
     return n;
 }
@@ -63,7 +64,7 @@ static int64_t seek(void *self, int64_t offset, int whence)
         return AVERROR(ENOSYS);
     if (whence == SEEK_CUR && __builtin_add_overflow(offset, in->at, &offset))
         return AVERROR(EINVAL);
-    if (offset < 0 || offset > in->size)
+    if (offset < 0 || offset > (int64_t)in->bytes->size)
         return AVERROR(EINVAL);
     return in->at = offset;
 }
@@ -71,7 +72,7 @@ static int64_t seek(void *self, int64_t offset, int whence)
 static int32_t open_container(mgi_input *in, const char *containers, const mgi_told *t)
 {
     AVDictionary *options = NULL;
-    if (in->size == 0) /* as a download leaves it that never began */
+    if (in->bytes->size == 0) /* as a download leaves it that never began */
         return mgi_told_fail(t, MGEN_E_UNSUPPORTED, "it is empty");
     uint8_t *buffer = av_malloc(BUFFER);
     in->format = avformat_alloc_context();
@@ -109,13 +110,12 @@ static int find_stream(AVFormatContext *format, enum AVMediaType type, const AVC
     return best;
 }
 
-int32_t mgi_input_open(mgi_input *in, const uint8_t *data, size_t size, const char *containers,
+int32_t mgi_input_open(mgi_input *in, const mgi_ffmpeg_bytes *bytes, const char *containers,
                        enum AVMediaType type, const char *what, const mgi_told *t)
 {
     const AVCodec *decoder = NULL;
     char text[64];
-    in->data = data;
-    in->size = (int64_t)size;
+    in->bytes = bytes;
     int32_t status = open_container(in, containers, t);
     if (status)
         return status;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What the plug-in's parts share: failures, bytes in memory as a file, and what differs between versions of FFmpeg. Tier 6. */
+ * What the plug-in's parts share: failures, bytes that the library reads as a file, and what differs between versions of FFmpeg. Tier 6. */
 #ifndef MGI_PLUGINS_FFMPEG_COMMON_H
 #define MGI_PLUGINS_FFMPEG_COMMON_H
 
@@ -34,10 +34,10 @@ int32_t mgi_told_av(const mgi_told *t, int code, const char *what);
 /* Let a format's messages go nowhere: its own class has no level to set, so that it is given another, which must stay. */
 void mgi_silence(AVFormatContext *format, AVClass *quiet);
 
-/* A container in memory. */
+/* A container. */
 typedef struct mgi_input {
-    const uint8_t *data;
-    int64_t size, at;
+    const mgi_ffmpeg_bytes *bytes;
+    int64_t at;
     AVIOContext *io;
     AVFormatContext *format;
     AVClass quiet;
@@ -48,7 +48,7 @@ typedef struct mgi_input {
 } mgi_input;
 
 /* Open one of these containers, and a decoder of its first stream of a type; `what` names that in messages. */
-int32_t mgi_input_open(mgi_input *in, const uint8_t *data, size_t size, const char *containers,
+int32_t mgi_input_open(mgi_input *in, const mgi_ffmpeg_bytes *bytes, const char *containers,
                        enum AVMediaType type, const char *what, const mgi_told *t);
 /* Start the decoder, once its own settings are made. */
 int32_t mgi_input_start(mgi_input *in, const char *what, const mgi_told *t);

@@ -235,11 +235,10 @@ static int64_t seen_from(const hearing *h, AVRational *base)
 {
     char text[256];
     const mgi_told t = {text, sizeof(text), MGEN_E_CORRUPT};
-    mgi_input in = {.data = NULL};
+    mgi_input in = {.bytes = NULL};
     int64_t first = AV_NOPTS_VALUE;
     int end = 0;
-    if (mgi_input_open(&in, h->in.data, (size_t)h->in.size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video",
-                       &t) == 0) {
+    if (mgi_input_open(&in, h->in.bytes, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t) == 0) {
         const AVStream *s = in.format->streams[in.stream];
         const int cover = s->disposition & AV_DISPOSITION_ATTACHED_PIC;
         *base = s->time_base;
@@ -287,7 +286,7 @@ void mgi_ffmpeg_hear_close(void *self)
     av_free(h);
 }
 
-int32_t mgi_ffmpeg_hear_open(const uint8_t *data, size_t size, void **out, mgi_ffmpeg_hearing *info,
+int32_t mgi_ffmpeg_hear_open(const mgi_ffmpeg_bytes *bytes, void **out, mgi_ffmpeg_hearing *info,
                              char *error, size_t error_size)
 {
     const mgi_told t = {error, error_size, MGEN_E_CORRUPT};
@@ -295,8 +294,7 @@ int32_t mgi_ffmpeg_hear_open(const uint8_t *data, size_t size, void **out, mgi_f
     if (!h)
         return mgi_told_av(&t, AVERROR(ENOMEM), "no memory");
     h->most = INT64_MAX;
-    int32_t status =
-        mgi_input_open(&h->in, data, size, CONTAINERS, AVMEDIA_TYPE_AUDIO, "sound", &t);
+    int32_t status = mgi_input_open(&h->in, bytes, CONTAINERS, AVMEDIA_TYPE_AUDIO, "sound", &t);
     if (status == 0) {
         const char *name = h->in.format->iformat->name;
         status = mgi_input_start(&h->in, "sound", &t);

@@ -76,7 +76,7 @@ int32_t mgi_ffmpeg_read_picture(const mgi_ffmpeg_picture *p, uint8_t *rgb, char 
                                 size_t error_size)
 {
     const mgi_told t = {error, error_size, MGEN_E_CORRUPT};
-    mgi_input in = {.size = 0};
+    mgi_input in = {.bytes = NULL};
     mgi_rgb to = {.shape = shape_of(p), .over_black = !p->opaque};
     int32_t status = start(&in, p, &t);
     if (status == 0)

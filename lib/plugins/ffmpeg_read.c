@@ -317,7 +317,7 @@ static AVRational rate_of_times(AVRational unit, const int64_t *times, int64_t n
 }
 
 /* A container may tell no rate, as .webm that a browser wrote. */
-static void settle_rate(film *f, const uint8_t *data, size_t size)
+static void settle_rate(film *f, const mgi_ffmpeg_bytes *bytes)
 {
     enum { FRAMES = 256 };
     int64_t times[FRAMES + BEHIND];
@@ -328,7 +328,7 @@ static void settle_rate(film *f, const uint8_t *data, size_t size)
     f->rate = told_rate(s);
     if (is_rate(f->rate))
         return;
-    if (mgi_input_open(&other.in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t) == 0)
+    if (mgi_input_open(&other.in, bytes, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t) == 0)
         f->rate = rate_of_times(s->time_base, times, first_times(&other, FRAMES, times));
     mgi_input_close(&other.in);
 }
@@ -346,16 +346,16 @@ static bool stand_uneven(film *f, int64_t count, const mgi_ffmpeg_info *info)
     return is_uneven(&s);
 }
 
-int32_t mgi_ffmpeg_told(const uint8_t *data, size_t size, int64_t even, mgi_ffmpeg_info *info,
+int32_t mgi_ffmpeg_told(const mgi_ffmpeg_bytes *bytes, int64_t even, mgi_ffmpeg_info *info,
                         char *error, size_t error_size)
 {
     const mgi_told t = {error, error_size, MGEN_E_CORRUPT};
     film f = {.taken = 0};
-    int32_t status = mgi_input_open(&f.in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t);
+    int32_t status = mgi_input_open(&f.in, bytes, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t);
     if (status == 0) {
         const AVCodecParameters *p = f.in.format->streams[f.in.stream]->codecpar;
         f.rgb.shape = shape_of(&f, NULL, p->width, p->height);
-        settle_rate(&f, data, size);
+        settle_rate(&f, bytes);
         tell(&f, info);
         if (info->frames == 0)
             info->frames = frames_by_length(&f);
@@ -540,15 +540,15 @@ static bool bears_out(film *f, const mgi_ffmpeg_known *known)
     return true;
 }
 
-int32_t mgi_ffmpeg_bears_out(const uint8_t *data, size_t size, const mgi_ffmpeg_known *known)
+int32_t mgi_ffmpeg_bears_out(const mgi_ffmpeg_bytes *bytes, const mgi_ffmpeg_known *known)
 {
     char error[256];
     const mgi_told t = {error, sizeof(error), MGEN_E_CORRUPT};
     film f = {.taken = 0};
     bool out = is_time(known->base) &&
-               mgi_input_open(&f.in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t) == 0;
+               mgi_input_open(&f.in, bytes, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t) == 0;
     if (out) {
-        settle_rate(&f, data, size);
+        settle_rate(&f, bytes);
         out = can_know(&f) && bears_out(&f, known);
     }
     mgi_input_close(&f.in);
@@ -597,19 +597,18 @@ static void forget_size(AVCodecContext *c, int64_t pixels_max)
         c->width = c->height = c->coded_width = c->coded_height = 0;
 }
 
-int32_t mgi_ffmpeg_open(const uint8_t *data, size_t size, int64_t pixels_max, void **out,
+int32_t mgi_ffmpeg_open(const mgi_ffmpeg_bytes *bytes, int64_t pixels_max, void **out,
                         mgi_ffmpeg_info *info, char *error, size_t error_size)
 {
     const mgi_told t = {error, error_size, MGEN_E_CORRUPT};
     film *f = av_mallocz(sizeof(*f));
     if (!f)
         return mgi_told_av(&t, AVERROR(ENOMEM), "no memory");
-    int32_t status =
-        mgi_input_open(&f->in, data, size, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t);
+    int32_t status = mgi_input_open(&f->in, bytes, CONTAINERS, AVMEDIA_TYPE_VIDEO, "video", &t);
     if (status == 0) {
         f->in.codec->max_pixels = pixels_max;
         forget_size(f->in.codec, pixels_max);
-        settle_rate(f, data, size);
+        settle_rate(f, bytes);
         status = mgi_input_start(&f->in, "video", &t);
     }
     if (status == 0)

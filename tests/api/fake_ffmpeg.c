@@ -49,11 +49,10 @@ static int32_t fake_rate(const char *hint, int32_t with_film, uint32_t *rate, ch
 }
 
 /* No films are read. Of sounds, the file's first byte tells the status, or how many pieces of 3 samples of 2 channels. */
-static int32_t fake_open(const uint8_t *data, size_t size, int64_t pixels_max, void **film,
+static int32_t fake_open(const mgi_ffmpeg_bytes *bytes, int64_t pixels_max, void **film,
                          mgi_ffmpeg_info *info, char *error, size_t error_size)
 {
-    (void)data;
-    (void)size;
+    (void)bytes;
     (void)pixels_max;
     (void)film;
     (void)info;
@@ -97,10 +96,13 @@ static int32_t fake_jump(void *film, const mgi_ffmpeg_known *known, int64_t fram
 
 static _Thread_local int left; /* pieces of the sound that is open */
 
-static int32_t fake_hear_open(const uint8_t *data, size_t size, void **sound,
-                              mgi_ffmpeg_hearing *info, char *error, size_t error_size)
+static int32_t fake_hear_open(const mgi_ffmpeg_bytes *bytes, void **sound, mgi_ffmpeg_hearing *info,
+                              char *error, size_t error_size)
 {
-    const int first = size ? (int8_t)data[0] : 0;
+    int8_t byte = 0;
+    if (bytes->size && bytes->read(bytes->self, 0, &byte, 1))
+        return say(error, error_size, MGEN_E_CORRUPT);
+    const int first = byte;
     if (first < 0)
         return say(error, error_size, first);
     left = first;
@@ -127,19 +129,17 @@ static void fake_hear_close(void *sound)
     (void)sound;
 }
 
-static int32_t fake_bears_out(const uint8_t *data, size_t size, const mgi_ffmpeg_known *said)
+static int32_t fake_bears_out(const mgi_ffmpeg_bytes *bytes, const mgi_ffmpeg_known *said)
 {
-    (void)data;
-    (void)size;
+    (void)bytes;
     (void)said;
     return 0;
 }
 
-static int32_t fake_told(const uint8_t *data, size_t size, int64_t even, mgi_ffmpeg_info *info,
+static int32_t fake_told(const mgi_ffmpeg_bytes *bytes, int64_t even, mgi_ffmpeg_info *info,
                          char *error, size_t error_size)
 {
-    (void)data;
-    (void)size;
+    (void)bytes;
     (void)even;
     (void)info;
     return say(error, error_size, MGEN_E_UNSUPPORTED);

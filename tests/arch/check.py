@@ -183,6 +183,20 @@ def check_opening(rows, root, sources):
     return problems
 
 
+def check_mapping(root, sources):
+    """A mapped file that others shorten ends the process; a scratch file has no name, so that nobody can."""
+    problems = []
+    for path in sources:
+        if not path.startswith(("lib/", "kernels/")):
+            continue
+        text = strip_code(read(root, path))
+        for call in re.finditer(r"\bmmap\s*\(([^;]*);", text):
+            scratch = path == "lib/io/path.c" and "PROT_WRITE, MAP_SHARED" in call.group(1)
+            if "MAP_ANONYMOUS" not in call.group(1) and not scratch:
+                problems.append(f"{path}:{text.count(chr(10), 0, call.start()) + 1}: mmap() of a file: read it (io/read.h)")
+    return problems
+
+
 def read_ops(root):
     """{op: folder} and {(op, variant)} of kernels/ops.def, expanded by the C preprocessor."""
     program = ('#define MGK_OP(a, b) @op a b;\n#define MGK_VARIANT(a, b, c) @variant a b;\n'
@@ -336,6 +350,7 @@ def main():
     report.result(f"no file over {LINES_MAX} lines", check_length(root, files))
     report.result("the library does not exit, print or assert", check_manners(root, sources))
     report.result("only lib/io/path.c opens files", check_opening(rows, root, sources))
+    report.result("no file is mapped but scratch", check_mapping(root, sources))
     report.result("kernels and ops.def agree", check_kernels(root, sources))
     report.result("sizes from outside are multiplied in core/checked.h only", check_products(root, sources))
     report.result("every source names its licence", check_licence(root, sources))
