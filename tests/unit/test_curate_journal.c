@@ -201,7 +201,7 @@ static void test_killed(void **state)
 /* A film that takes as long as all others together and more. */
 static void put_long(const char *name)
 {
-    enum { TURNS = 10 };
+    enum { TURNS = 25 };
     mgi_world_raw raw;
     mgi_world_raw_random(&raw, SEED, MGI_RAW_CLEAN);
     uint8_t *once = raw_frames(&raw);
