@@ -3,6 +3,7 @@
 
 #include "core/alloc.h"
 #include "core/hash.h"
+#include "core/pool.h"
 #include "io/path_parts.h"
 
 #include <errno.h>
@@ -165,22 +166,48 @@ mgen_status mgi_reader_read(mgen_context *ctx, const mgi_reader *r, uint64_t at,
                       : read_resting(ctx, r, at, out, size);
 }
 
+/* A piece is read while the one before it is hashed. */
+typedef struct hashing {
+    mgen_context *ctx;
+    const mgi_reader *r;
+    uint8_t *piece[2];
+    size_t size[2]; /* bytes of each; 0: none */
+    uint64_t at;    /* of the one that is read */
+    int reads;
+    mgen_status status;
+    mgi_large h;
+} hashing;
+
+static void hash_or_read(void *arg, int64_t block, int thread)
+{
+    hashing *w = arg;
+    const int k = block == 0 ? !w->reads : w->reads;
+    (void)thread;
+    if (w->size[k] == 0)
+        return;
+    if (block == 0)
+        mgi_large_piece(&w->h, w->piece[k], w->size[k]);
+    else
+        w->status = mgi_reader_read(w->ctx, w->r, w->at, w->piece[k], w->size[k]);
+}
+
 mgen_status mgi_reader_hash(mgen_context *ctx, const mgi_reader *r, uint64_t seed, uint64_t *hash)
 {
-    mgen_status status = MGEN_OK;
-    uint8_t *piece;
-    mgi_large h;
-    MGI_TRY(mgi_alloc(ctx, HASHED, &piece));
-    mgi_large_begin(&h, seed);
-    for (uint64_t at = 0; at < r->size && status == MGEN_OK; at += HASHED) {
-        const size_t n = r->size - at < HASHED ? (size_t)(r->size - at) : HASHED;
-        status = mgi_reader_read(ctx, r, at, piece, n);
-        if (status == MGEN_OK)
-            mgi_large_piece(&h, piece, n);
-    }
-    mgi_free(ctx, piece);
-    *hash = mgi_large_end(&h);
-    return status;
+    const size_t most = r->size < HASHED ? (size_t)r->size : HASHED;
+    const int pieces = r->size > most ? 2 : 1;
+    hashing w = {.ctx = ctx, .r = r};
+    MGI_TRY(mgi_alloc_zero(ctx, (size_t)pieces, most, &w.piece[0]));
+    w.piece[1] = w.piece[0] + (pieces - 1) * most;
+    mgi_large_begin(&w.h, seed);
+    do {
+        w.size[w.reads] = r->size - w.at < most ? (size_t)(r->size - w.at) : most;
+        mgi_pool_run(ctx->pool, 2, hash_or_read, &w);
+        w.at += w.size[w.reads];
+        w.reads = !w.reads;
+    } while (w.size[!w.reads] && w.status == MGEN_OK);
+    mgi_free(ctx, w.piece[0]);
+    *hash = mgi_large_end(&w.h);
+    return w.status;
 }
 
 void mgi_reader_close(mgen_context *ctx, mgi_reader *r)

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "core/alloc.h"
+#include "core/hash.h"
 #include "io/path.h"
 
 #include <dirent.h>
@@ -129,6 +130,39 @@ static void test_read(void **state)
         mgi_file_close(ctx, &file);
     }
     free(data);
+}
+
+/* In places, and its hash, which is that of the whole. */
+static void test_reader(void **state)
+{
+    enum { MIB = 1 << 20 };
+    static const size_t sizes[] = {0, 5, 64, MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB + 77};
+    uint8_t *data = test_malloc(4 * MIB), part[100];
+    mgi_reader *r;
+    uint64_t hash;
+    (void)state;
+    for (size_t i = 0; i < 4 * MIB; i++)
+        data[i] = (uint8_t)(i * 31 >> 3 ^ i >> 13);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        const size_t n = sizes[i];
+        put("a.bin", data, n);
+        assert_int_equal(i % 2 ? mgi_reader_open(ctx, dir, "a.bin", &r)
+                               : mgi_reader_open(ctx, NULL, in_dir("a.bin"), &r),
+                         MGEN_OK);
+        assert_int_equal(mgi_reader_size(r), n);
+        assert_int_equal(mgi_reader_hash(ctx, r, i, &hash), MGEN_OK);
+        assert_true(hash == mgi_hash_large(data, n, i));
+        assert_int_equal(mgi_reader_read(ctx, r, n, part, 0), MGEN_OK);
+        assert_int_equal(mgi_reader_read(ctx, r, n, part, 1), MGEN_E_INTERNAL);
+        assert_int_equal(mgi_reader_read(ctx, r, n + 1, part, 0), MGEN_E_INTERNAL);
+        for (int rests = 0; rests < 2 && n >= 64; rests++) {
+            assert_int_equal(mgi_reader_read(ctx, r, n - 64, part, 64), MGEN_OK);
+            assert_memory_equal(part, data + n - 64, 64);
+            mgi_reader_rest(r);
+        }
+        mgi_reader_close(ctx, r);
+    }
+    test_free(data);
 }
 
 static void test_read_refused(void **state)
@@ -631,6 +665,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_read),
+        TEST(test_reader),
         TEST(test_read_refused),
         TEST(test_read_pipe_and_socket),
         TEST(test_read_in_refused),
