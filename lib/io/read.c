@@ -11,9 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    HASHED = 1 << 20
-}; /* bytes at a time; the system takes longer to copy them in smaller pieces */
+/* Bytes at a time: smaller pieces take the system longer to copy, larger ones more than a small job needs beside its models. */
+enum { HASHED = 1 << 17 };
 _Static_assert(HASHED % MGI_HASH_ROW == 0, "a hash takes them piece by piece");
 
 struct mgi_reader {
