@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Install what is missing with apt: scripts/install-deps.sh build|ffmpeg|mpi|test|clang|rust ...
+# Install what is missing with apt: scripts/install-deps.sh build|ffmpeg|mpi|test|clang|rust|aarch64 ...
 # Does nothing where everything is there. Exit status 1: something is still missing (it says what).
 set -u
 
@@ -45,6 +45,10 @@ packages_missing() { # of one group
         have cargo || echo cargo
         have rustc || echo rustc
         ;;
+    aarch64)
+        have aarch64-linux-gnu-gcc || echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+        have qemu-aarch64-static || echo qemu-user-static
+        ;;
     esac
 }
 
@@ -56,9 +60,9 @@ all_missing() {
 
 for group in "$@"; do
     case $group in
-    build | ffmpeg | mpi | test | clang | rust) ;;
+    build | ffmpeg | mpi | test | clang | rust | aarch64) ;;
     *)
-        echo "install-deps.sh: unknown group '$group'; groups are build, ffmpeg, mpi, test, clang, rust" >&2
+        echo "install-deps.sh: unknown group '$group'; groups are build, ffmpeg, mpi, test, clang, rust, aarch64" >&2
         exit 2
         ;;
     esac

@@ -23,9 +23,10 @@
 #   dist     ranks: the video transformer over meshes, processes, all the ways in which they are lost  (--medium)
 #   kills    training killed 1000 times at random moments        (--medium)
 #   seeds    kernels again, with other random numbers           (--long)
+#   aarch64  unit and kernels again, built for 64-bit ARM, emulated  (--long)
 #
 # Checks of the suites from format to asan run beside one another, as many at a time as there are processors.
-# Without names: format to asan; --medium adds emulated, emulated-asan, asan-full, binaries, asan-api, clang, tsan, large, dist and kills, --long seeds too. Installs
+# Without names: format to asan; --medium adds emulated, emulated-asan, asan-full, binaries, asan-api, clang, tsan, large, dist and kills, --long seeds and aarch64 too. Installs
 # what is missing with apt. The last line counts test cases: "N passed, N failed, N skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -36,7 +37,7 @@ suites=()
 export CC=gcc
 short=(format arch unit api abi kernels cli bindings examples asan)
 medium=("${short[@]}" emulated emulated-asan asan-full binaries asan-api clang tsan large dist kills)
-long=("${medium[@]}" seeds)
+long=("${medium[@]}" seeds aarch64)
 
 usage() {
     sed -n '3,/^set /s/^# \{0,1\}//p' "$0"
@@ -49,7 +50,7 @@ for word in "$@"; do
         usage
         exit 0
         ;;
-    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | emulated | emulated-asan | asan-full | binaries | asan-api | clang | tsan | large | dist | kills | seeds) suites+=("$word") ;;
+    format | arch | unit | api | abi | kernels | cli | bindings | examples | asan | emulated | emulated-asan | asan-full | binaries | asan-api | clang | tsan | large | dist | kills | seeds | aarch64) suites+=("$word") ;;
     *)
         echo "run.sh: unknown suite '$word'; suites are ${long[*]}, options --medium and --long" >&2
         exit 2
@@ -182,6 +183,7 @@ finish() {
     done
 }
 
+runner=() # what programs for another processor are run by
 programs() { # folder of a build, prefix of the names, programs that are left out...
     local program folder=$1 prefix=$2 left_out
     shift 2
@@ -189,7 +191,7 @@ programs() { # folder of a build, prefix of the names, programs that are left ou
     for program in "$folder"/test_*; do
         if [ -f "$program" ] && [ -x "$program" ] && [[ $left_out != *" $(basename "$program") "* ]]; then
             begin_tap "$prefix$(basename "$program")" 900 \
-                env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "$program"
+                env CMOCKA_MESSAGE_OUTPUT=TAP MOVIEGEN_SOURCE="$root" "${runner[@]}" "$program"
         fi
     done
 }
@@ -199,7 +201,7 @@ kernels() { # folder of a build, prefix of the names, options...
     local program=$1/tests/kernels/checkkernel prefix=$2 part
     shift 2
     for part in 1 2 3 4 5 6; do
-        begin_tap "${prefix}kernels-$part" 900 "$program" --part "$part/6" "$@"
+        begin_tap "${prefix}kernels-$part" 900 "${runner[@]}" "$program" --part "$part/6" "$@"
     done
 }
 
@@ -401,6 +403,18 @@ suite_seeds() {
     for seed in 2 3 4 5 6; do
         kernels build-test "seed-$seed-" --seed "$seed"
     done
+}
+suite_aarch64() {
+    local folder=build-aarch64
+    if ! scripts/install-deps.sh aarch64 || ! tests/aarch64.sh "$folder" >"$logs/aarch64.log" 2>&1; then
+        skip aarch64 "its compiler, emulator or libraries are not to be had"
+        return
+    fi
+    build "$folder" --cross-file "$folder/cross.ini" -Dffmpeg=disabled -Dmpi=disabled || return
+    runner=(qemu-aarch64-static -L /usr/aarch64-linux-gnu -E "LD_LIBRARY_PATH=$root/$folder/root/usr/lib/aarch64-linux-gnu")
+    kernels "$folder" aarch64- --cases 8
+    programs "$folder/tests" aarch64-
+    runner=()
 }
 
 # What is missing comes from one call of apt, or from one a group where something cannot be had; Rust, which only a late suite
