@@ -381,7 +381,7 @@ static mgen_status make_shipped(mgen_context *context, mgi_comm *ranks, const ch
                                 mgi_preferred *out)
 {
     const mgi_prefer_recipe recipe = {
-        .prompts = MADE / EACH, .films = EACH, .steps = 6, .guidance_to = 0.5};
+        .prompts = MADE / EACH, .films = EACH, .steps = 3, .guidance_to = 0.5};
     const mgi_world_options options = {.width = 64, /* much to go wrong */
                                        .height = 64,
                                        .frames = 32,

@@ -449,11 +449,21 @@ static void test_other(void **state)
     assert_refused(&stage, 5, MGEN_E_STATE, "earlier stage's model");
 }
 
+/* A checkpoint is refused before a step is made: how much there is to learn from does not matter. */
+static mgi_stage few_clips(mgi_stage stage)
+{
+    stage = changed(stage, MGK_F32);
+    stage.clips = 2;
+    stage.bucket_count = 1;
+    stage.bucket[0].frames = 1;
+    return stage;
+}
+
 /* What the recipe says of an upsampler is of its recipe. */
 static void test_other_upsampler(void **state)
 {
     (void)state;
-    mgi_stage stage = changed(tiny_upsampler(STEPS, 4), MGK_F32);
+    mgi_stage stage = few_clips(tiny_upsampler(STEPS, 1));
     stage.bucket[0].width = stage.bucket[0].height = 64;
     struct mgi_stage_run *run = begin(&stage, 5);
     OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("half")));
@@ -475,9 +485,9 @@ static void test_other_upsampler(void **state)
 static void test_other_editor(void **state)
 {
     (void)state;
-    mgi_stage stage = changed(tiny_editor(STEPS, 4), MGK_F32);
+    mgi_stage stage = few_clips(tiny_editor(STEPS, 1));
     stage.edits[MGI_EDITS_BACK] = 4.0;
-    stage.back_steps = 2;
+    stage.back_steps = 1;
     strcpy(stage.back_from, "maker_editor");
     struct mgi_stage_run *run = begin(&stage, 5);
     OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("half")));
@@ -501,7 +511,7 @@ static void test_other_editor(void **state)
 static void test_other_personalizer(void **state)
 {
     (void)state;
-    mgi_stage stage = changed(tiny_personalizer(STEPS, 4), MGK_F32);
+    mgi_stage stage = few_clips(tiny_personalizer(STEPS, 1));
     struct mgi_stage_run *run = begin(&stage, 5);
     OK(mgi_checkpoint_save(ctx, kind_of(&stage), run, in_folder("half")));
     OK(mgi_checkpoint_load(ctx, kind_of(&stage), run, in_folder("half")));

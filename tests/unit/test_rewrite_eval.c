@@ -14,7 +14,7 @@
 
 #include <math.h>
 
-enum { CLIPS = 24, SIDE = 48, FRAMES = 4, STEPS = 2, SEED = 3 };
+enum { CLIPS = 12, SIDE = 48, FRAMES = 4, STEPS = 2, SEED = 3 };
 /* of the shipped model, whose films show something */
 enum { SHIPPED_SIDE = 48, SHIPPED_FRAMES = 16, SHIPPED_STEPS = 3 };
 enum { BYTES = SHIPPED_FRAMES * SHIPPED_SIDE * SHIPPED_SIDE * 3 };
