@@ -135,7 +135,8 @@ static void make_sound(driver *d)
     mgen_context *ctx = context_of(d);
     info.rate = odd_u32(d, PICK(d, rates));
     info.channels = odd_u32(d, 1 + (uint32_t)below(d, 8));
-    info.samples = odd_u64(d, 1 + below(d, 5000));
+    info.samples =
+        odd_u64(d, 1 + below(d, info.rate == 1 ? 5 : 5000)); /* seconds: not hours to resample */
     info.reserved0 = reserved(d);
     out = or_null(d, &sound);
     const mgen_status status = CALL(d, mgen_sound_create, ctx, SIZED(d, info, sizeof info), out);
