@@ -21,9 +21,8 @@
 #define PANEL_CAT(a, b)  PANEL_CAT_(a, b)
 #define PANEL_VL         MGK_WIDTH
 
-/* Engines that bring A where it is read from (mgk_panel_job.a_from). Zipping bf16 columns in the loop was slower. */
-#define PANEL_BRINGS_ROWS    (PANEL_VL == 16)
-#define PANEL_BRINGS_COLUMNS (PANEL_VL == 16 && !PANEL_PAIRS)
+/* Engines that bring A where it is read from (mgk_panel_job.a_from). */
+#define PANEL_BRINGS (PANEL_VL == 16)
 
 typedef float v4 __attribute__((vector_size(16)));
 typedef float v4u __attribute__((vector_size(16), aligned(2), may_alias));
@@ -367,16 +366,39 @@ static __attribute__((noinline)) void finish_tile(const mgk_panel_job *job, int6
 /* Values between what is read and what is brought there meanwhile: a vector of each row, or 16 columns. */
 enum { VECTOR = PANEL_VL * UNIT, COLUMNS = 16 * UNIT };
 
+#if PANEL_PAIRS
+/* Units of 16 values at lo and those at hi, by one instruction; hi NULL: 0. */
+MGK_INLINE vf zip_once(const value *lo, const value *hi)
+{
+    /* clang-format off */
+    const __m512i order = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8,
+                                           39, 7, 38, 6, 37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+    /* clang-format on */
+    const __m512i low = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)lo));
+    __m512i high = _mm512_setzero_si512();
+    if (hi)
+        high = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)hi));
+    return (vf)_mm512_permutex2var_epi16(low, order, high);
+}
+#endif
+
 /* Up to four units of columns of A, of `left` values that there are. The asking is for what did not stay in the
  * second-level cache: columns whose distance is a power of two share few of its sets. */
 MGK_INLINE void bring_columns(float *to, const value *from, int64_t step, int64_t left)
 {
 #pragma GCC unroll 1
     for (int64_t i = 0; i < 4 && left > 0; i++, left -= UNIT) {
-        __builtin_prefetch(from + 2 * COLUMNS * step);
-        __builtin_prefetch(from + 2 * COLUMNS * step + PANEL_MA - 1);
+        const value *ahead = from + 2 * COLUMNS * step;
+        for (int64_t u = 0; u < UNIT; u++, ahead += step) {
+            __builtin_prefetch(ahead);
+            __builtin_prefetch(ahead + PANEL_MA - 1);
+        }
+#if PANEL_PAIRS
+        v_store(to, zip_once(from, left > 1 ? from + step : NULL));
+#else
         for (int64_t j = 0; j < PANEL_MA; j += PANEL_VL)
             v_store(to + j, v_load((const float *)(const void *)(from + j)));
+#endif
         from += UNIT * step;
         to += PANEL_MA;
     }
@@ -632,7 +654,7 @@ PANEL_HEIGHTS_TAPS(PANEL_TILE_TAPS)
 static tile_fn *const tiles_taps[PANEL_MR_TAPS] = {PANEL_HEIGHTS_TAPS(PANEL_TAPS)};
 #endif
 
-#if PANEL_BRINGS_ROWS
+#if PANEL_BRINGS
 #define PANEL_TILE_ROWS_B(h)                                                                       \
     static __attribute__((noinline)) void tile_rows_##h##_b(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
@@ -644,7 +666,7 @@ static tile_fn *const rows_b[] = {PANEL_HEIGHTS2(PANEL_ROWS_B)};
 #else
 #define rows_b tiles2[0] /* never asked for */
 #endif
-#if PANEL_BRINGS_COLUMNS
+#if PANEL_BRINGS
 #define PANEL_TILE_COLS_B(h)                                                                       \
     static __attribute__((noinline)) void tile_cols_##h##_b(const mgk_panel_job *job, int64_t row) \
     {                                                                                              \
@@ -693,8 +715,8 @@ const mgk_panel PANEL_CAT(mgk_panel_, PANEL_NAME) = {.vl = PANEL_VL,
                                                      .mr = PANEL_MR2,
                                                      .ma = PANEL_MA,
                                                      .pairs = PANEL_PAIRS,
-                                                     .brings_rows = PANEL_BRINGS_ROWS,
-                                                     .brings_columns = PANEL_BRINGS_COLUMNS,
+                                                     .brings_rows = PANEL_BRINGS,
+                                                     .brings_columns = PANEL_BRINGS,
                                                      .run = run,
                                                      .pack = pack,
                                                      .pack_a = pack_a,
