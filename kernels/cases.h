@@ -6,7 +6,8 @@
  * makes the buffers (guard zones around them, outputs poisoned), runs every variant on equal inputs
  * and compares with the truth: the reference, run with bf16 buffers widened to f32. Each output may be
  * wrong by tolerance * the largest true value, plus twice what the reference itself is wrong by with
- * bf16 buffers (gradients: three times).
+ * bf16 buffers (gradients: three times), or half of the last bit of the largest value, if that is more: of few
+ * values the reference may have met them all by luck. Plus what the case allows besides.
  */
 #ifndef MGK_CASES_H
 #define MGK_CASES_H
@@ -35,6 +36,10 @@ typedef struct mgk_case_buf {
     float scale;
     const void *given;
     bool widened; /* set by the runner: an f32 copy of a bf16 buffer */
+    /* What an output may be off by besides, however small its true values are, as small ones may be what is left of large ones:
+     * times the largest value, or 1 if that is more, of each buffer whose bit is set. */
+    float besides;
+    uint32_t besides_times;
 } mgk_case_buf;
 
 typedef struct mgk_case {

@@ -78,4 +78,19 @@ static inline void mgk_case_both_f32(mgk_case *c, mgk_buf *slot, int64_t count)
     mgk_case_add(c, slot, MGK_CASE_INOUT, MGK_FILL_NORMAL, MGK_F32, count, 0, 1);
 }
 
+/* Allows the output that was declared last to be off besides; `times`: bits of buffers (mgk_case_buf). */
+static inline void mgk_case_besides(mgk_case *c, float off, uint32_t times)
+{
+    c->bufs[c->buf_count - 1].besides = off;
+    c->bufs[c->buf_count - 1].besides_times = times;
+}
+
+/* What activations in pieces are off by where values are small, too (activation_simd.h); `coarse`: SiLU and the quick GELU. */
+static inline float mgk_case_activation_off(bool coarse, bool slope, int32_t dtype)
+{
+    if (dtype != MGK_BF16)
+        return slope ? 0x1p-24f : 0x1p-25f;
+    return coarse ? 0x1p-12f : slope ? 0x1p-14f : 0x1p-15f;
+}
+
 #endif

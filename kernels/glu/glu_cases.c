@@ -25,10 +25,12 @@ MGK_CASES(glu)
                    (long)a->rows, (long)a->dim, a->kind, c->real == MGK_BF16 ? "bf16" : "f32");
     c->illegal = bad >= 0;
     mgk_case_in(c, &a->x, 2 * n, 3);
+    const float off = mgk_case_activation_off(a->kind == MGK_GLU_SILU, grad, c->real);
     if (grad && bad != 3)
         mgk_case_in(c, &a->dy, n, 1);
     if (bad >= 4)
         c->real = MGK_BF16;
     mgk_case_out(c, grad ? &a->dx : &a->y, grad ? 2 * n : n);
+    mgk_case_besides(c, a->kind != MGK_GLU_SIGMOID ? off : 0, grad ? 3 : 1); /* x, dy */
     return true;
 }

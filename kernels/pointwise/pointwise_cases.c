@@ -30,12 +30,17 @@ static void activation(mgk_case *c, mgk_pointwise_args *a, int index)
     MGK_CASE_BEGIN(c, grad ? MGK_OP_unary_grad : MGK_OP_unary, "count %ld kind %d %s x %g%s",
                    (long)a->count, a->kind, dtype_name(c->real), (double)scale, add ? " add" : "");
     mgk_case_in(c, &a->x, a->count, index == 0 && a->kind % 2 ? 100 : scale);
+    const bool coarse = a->kind == MGK_UNARY_SILU || a->kind == MGK_UNARY_QUICK_GELU;
+    const bool pieces = coarse || a->kind == MGK_UNARY_GELU_TANH || a->kind == MGK_UNARY_GELU_ERF;
+    const float off = pieces ? mgk_case_activation_off(coarse, grad, c->real) : 0;
     if (!grad) {
         mgk_case_out(c, &a->y, a->count);
+        mgk_case_besides(c, off, 0);
         return;
     }
     mgk_case_in(c, &a->dy, a->count, 1);
     mgk_case_out_or_both(c, &a->dx, a->count, add);
+    mgk_case_besides(c, off, 1 << 1); /* dy */
 }
 
 /* axpby with x and y of either dtype, add, fill. */

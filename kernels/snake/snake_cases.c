@@ -3,6 +3,8 @@
 #include "kernels/common/case_tools.h"
 #include "kernels/snake/snake.h"
 
+#include <math.h>
+
 /* The last two are several blocks. */
 static const int64_t shapes[][2] = {{0, 8},   {3, 0},   {1, 1},     {5, 7},    {9, 16},
                                     {9, 33},  {20, 63}, {9, 64},    {30, 100}, {3, 1500},
@@ -25,8 +27,8 @@ static void legal(mgk_case *c, mgk_snake_args *a, int index)
     const int64_t n = a->rows * a->dim;
     MGK_CASE_BEGIN(c, grad ? MGK_OP_snake_grad : MGK_OP_snake, "rows %ld dim %ld form %d %s",
                    (long)a->rows, (long)a->dim, form, c->real == MGK_BF16 ? "bf16" : "f32");
-    if (form == WIDE) /* d_alpha may be what is left of larger terms of both signs */
-        c->tolerance = grad ? 4e-4f : 1e-4f;
+    if (form == WIDE)
+        c->tolerance = 1e-4f;
     mgk_case_in(c, &a->x, n, scale);
     if (form == NONE) {
         a->alpha.dtype = MGK_F32;
@@ -36,13 +38,19 @@ static void legal(mgk_case *c, mgk_snake_args *a, int index)
     }
     if (!grad) {
         mgk_case_out(c, &a->y, n);
+        mgk_case_besides(c, 0x1p-22f, 1); /* of x: the angle's rounding */
         return;
     }
     a->accumulate = form == ADD;
     mgk_case_in(c, &a->dy, n, 1);
     mgk_case_out_or_both(c, &a->dx, n, form == ADD);
-    if (form != ADD || shape % 2)
-        mgk_case_both_f32(c, &a->d_alpha, a->dim);
+    mgk_case_besides(c, c->real == MGK_BF16 ? 0x1p-17f : 0x1p-22f, 7); /* of x, alpha, dy */
+    if (form == ADD && shape % 2 == 0)
+        return;
+    mgk_case_both_f32(c, &a->d_alpha, a->dim);
+    /* What is left of terms of the size of x^2 dy: of each the angle is rounded, and each sum of them is. */
+    const float angles = scale * scale * (1 + sqrtf((float)a->rows)), sums = (float)a->rows;
+    mgk_case_besides(c, 0x1p-21f * angles + 0x1p-23f * sums, 0);
 }
 
 /* An output so large that it is written past the caches. Its values are given, as drawing millions would take most of the

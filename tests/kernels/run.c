@@ -157,6 +157,18 @@ static bool value_good(double want, double got, double limit)
     return fabs(want - got) <= limit;
 }
 
+/* The largest value of a buffer that is finite; 0: it has none. */
+static double largest_of(const arena *a, const mgk_case *c, int buf)
+{
+    double largest = 0;
+    for (int64_t j = 0; j < c->bufs[buf].count; j++) {
+        double value = fabs(value_at(a->bufs[buf].data, c->bufs[buf].dtype, j));
+        if (isfinite(value))
+            largest = fmax(largest, value);
+    }
+    return largest;
+}
+
 static void measure_truth(truth *t, const mgk_case *c, mgk_case *wide, const arena *values,
                           const arena *reference)
 {
@@ -164,16 +176,26 @@ static void measure_truth(truth *t, const mgk_case *c, mgk_case *wide, const are
     for (int i = 0; i < c->buf_count; i++) {
         if (c->bufs[i].role == MGK_CASE_IN)
             continue;
+        t->largest[i] = largest_of(values, wide, i);
+        t->besides[i] = (double)c->bufs[i].besides;
+        for (int j = 0; j < c->buf_count && t->besides[i] > 0; j++)
+            if (c->bufs[i].besides_times >> j & 1)
+                t->besides[i] *= fmax(1, largest_of(values, wide, j));
         for (int64_t j = 0; j < c->bufs[i].count; j++) {
             double value = value_at(values->bufs[i].data, wide->bufs[i].dtype, j);
             double error = fabs(value_at(reference->bufs[i].data, c->bufs[i].dtype, j) - value);
-            if (!isfinite(value))
-                continue;
-            t->largest[i] = fmax(t->largest[i], fabs(value));
-            if (wide != c && isfinite(error))
+            if (wide != c && isfinite(value) && isfinite(error))
                 t->reference_error[i] = fmax(t->reference_error[i], error);
         }
     }
+}
+
+/* Half of the last bit of a value in bf16. */
+static double half_bit_bf16(double value)
+{
+    int exponent;
+    frexp(value, &exponent);
+    return value > 0 ? ldexp(1, exponent - 9) : 0;
 }
 
 /* Gradient ops sum more often and may be wrong by more. */
@@ -182,8 +204,10 @@ static double error_limit(const mgk_case *c, const mgk_variant_info *v, const tr
     const bool loose = c->loose_variants && mgi_kernel_listed(c->loose_variants, v->name);
     const char *grad = strstr(mgk_ops[c->op].name, "_grad");
     double factor = grad && (grad[5] == '_' || grad[5] == 0) ? 3 : 2;
-    return factor * t->reference_error[buf] +
-           (double)(loose ? c->loose : c->tolerance) * t->largest[buf];
+    double rounding = factor * t->reference_error[buf];
+    if (c->bufs[buf].dtype == MGK_BF16)
+        rounding = fmax(rounding, half_bit_bf16(t->largest[buf]));
+    return rounding + (double)(loose ? c->loose : c->tolerance) * t->largest[buf] + t->besides[buf];
 }
 
 static bool close_to(const mgk_case *c, const mgk_variant_info *v, const truth *t, const arena *got)

@@ -29,6 +29,7 @@ typedef struct truth {
     mgk_case *wide; /* the case itself if it has no bf16 buffers */
     const arena *values;
     double largest[MGK_CASE_BUFS], reference_error[MGK_CASE_BUFS];
+    double besides[MGK_CASE_BUFS];
 } truth;
 
 /* Make the case's buffers and let its arguments point to them. */
