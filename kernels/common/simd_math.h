@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * exp, log, tanh, sine and cosine, the sigmoid and the activations on vectors. Errors are about 1 unit in the last
+ * exp, log, tanh, the sigmoid and the activations on vectors. Errors are about 1 unit in the last
  * place for exp and 2 for the others, NaN gives NaN, and the ends behave: exp(-inf) = 0, exp overflows to inf,
  * subnormal results are right.
  *
@@ -160,41 +160,6 @@ MGK_INLINE vf v_log1p(vf x)
     p = p * f + 0.333333166f;
     vf r = p * f * (f * f) - 0.5f * (f * f) + n * -2.12194440e-4f + f + n * 0.693359375f;
     return v_select(x <= 3.40282347e38f, r, x); /* infinity and NaN */
-}
-
-/* sin(a - n pi) and cos(a - n pi), a - n pi within +-pi / 2: the square of the sine and the product of both do not depend
- * on n. pi is subtracted in three parts, for n up to 2^16; beyond, results are within +-1 but otherwise meaningless.
- * The fits are off by 2^-27 of the angle's square and less. */
-MGK_INLINE vf v_half_turn(vf a)
-{
-    vf n = v_whole(a * 0.318309886f);
-    vf r = a - n * 3.140625f - n * 9.67502594e-4f - n * 1.50995799e-7f;
-    return v_max(v_set(-1.5715f), v_min(v_set(1.5715f), r));
-}
-
-MGK_INLINE vf v_half_turn_sin(vf r, vf u)
-{
-    vf p = 2.60879339e-6f * u - 1.98110554e-4f;
-    p = p * u + 0.00833308747f;
-    p = p * u - 0.166666604f;
-    return p * u * r + r;
-}
-
-MGK_INLINE vf v_sin_half(vf a)
-{
-    vf r = v_half_turn(a);
-    return v_half_turn_sin(r, r * r);
-}
-
-MGK_INLINE vf v_sin_cos_half(vf a, vf *c)
-{
-    vf r = v_half_turn(a), u = r * r;
-    vf p = -2.60757036e-7f * u + 2.47618108e-5f;
-    p = p * u - 0.00138884021f;
-    p = p * u + 0.0416666406f;
-    p = p * u - 0.499999995f;
-    *c = p * u + 1.0f;
-    return v_half_turn_sin(r, u);
 }
 
 /* The distribution function of the normal distribution, (1 + erf(x / sqrt(2))) / 2, by

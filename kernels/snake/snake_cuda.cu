@@ -5,8 +5,9 @@
 namespace
 {
 
-/* Sine and cosine of the angle less the whole half turns in it, as v_sin_half and v_sin_cos_half in simd_math.h have
- * them: without the branch and the local memory that sinf has for angles of any size. */
+/* Sine and cosine of the angle less the whole half turns in it, on whose number what is computed here does not depend: without
+ * the branch and the local memory that sinf has for angles of any size. pi is subtracted in three parts, for up to 2^16 half turns;
+ * beyond, results are within +-1 but otherwise meaningless. The polynomials are minimax fits. */
 MGK_DEVICE float half_turn(float a)
 {
     const float n = rintf(a * 0.318309886f);

@@ -42,7 +42,7 @@ bool mgk_snake_grad_check(const void *args, const char **why)
 size_t mgk_snake_workspace(const void *args, int threads)
 {
     (void)threads;
-    return 2 * sizeof(float) * (size_t)mgk_plan_snake(args).pitch;
+    return SNAKE_COLUMNS * sizeof(float) * (size_t)mgk_plan_snake(args).pitch;
 }
 
 size_t mgk_snake_grad_workspace(const void *args, int threads)
@@ -50,7 +50,7 @@ size_t mgk_snake_grad_workspace(const void *args, int threads)
     const mgk_snake_args *a = args;
     mgk_snake_plan p = mgk_plan_snake(a);
     (void)threads;
-    return sizeof(float) * (size_t)(p.pitch * (2 + (a->d_alpha.p ? p.blocks : 0)));
+    return sizeof(float) * (size_t)(p.pitch * (SNAKE_COLUMNS + (a->d_alpha.p ? 2 * p.blocks : 0)));
 }
 
 void mgk_snake_ref(const void *args, mgk_exec *x)
