@@ -94,6 +94,15 @@ void mgi_file_close(mgen_context *ctx, mgi_file *file)
     *file = (mgi_file){NULL, 0};
 }
 
+mgen_status mgi_file_size(mgen_context *ctx, const char *dir, const char *name, uint64_t *size)
+{
+    mgi_opened from;
+    MGI_TRY(mgi_path_open_in(ctx, dir, name, &from));
+    *size = from.size;
+    close(from.fd);
+    return MGEN_OK;
+}
+
 /* ---- piece by piece --------------------------------------------------------------------------- */
 
 static mgen_status open_by(mgen_context *ctx, const char *dir, const char *name, mgi_opened *out)

@@ -27,6 +27,8 @@ mgen_status mgi_file_open_large(mgen_context *ctx, const char *path, mgi_file *o
  * CORRUPT if it is otherwise, because names come from files. Hard links are fine. */
 mgen_status mgi_file_open_in(mgen_context *ctx, const char *dir, const char *name, mgi_file *out);
 void mgi_file_close(mgen_context *ctx, mgi_file *file); /* twice is nothing */
+/* Of a file that can be opened so, its bytes; needs no memory. */
+mgen_status mgi_file_size(mgen_context *ctx, const char *dir, const char *name, uint64_t *size);
 
 /* A file that stays open, to be read where its bytes are needed; it takes a descriptor and no memory. Several threads may read. What
  * replaces it under its name meanwhile is not seen. */

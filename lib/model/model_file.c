@@ -98,12 +98,11 @@ void mgi_model_file_close(mgen_context *ctx, mgi_model_file *file)
 bool mgi_model_is_folder(mgen_context *ctx, const char *dir, const char *name)
 {
     char file[MGI_NAME_MAX + 1], folder[MGI_PATH_MAX + 1];
-    mgi_reader *text;
+    uint64_t size;
     mgi_message before;
     snprintf(file, sizeof file, "%.240s.json", name);
     mgi_quiet_begin(ctx, &before);
-    mgen_status status = mgi_reader_open(ctx, dir, file, &text);
-    mgi_reader_close(ctx, text);
+    mgen_status status = mgi_file_size(ctx, dir, file, &size);
     const bool is = status == MGEN_E_NOT_FOUND &&
                     mgi_folder_in(ctx, dir, name, folder, sizeof folder) != MGEN_E_NOT_FOUND;
     mgi_quiet_end(ctx, &before, true); /* whoever opens it says what is wrong */

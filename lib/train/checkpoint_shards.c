@@ -268,8 +268,7 @@ static mgen_status write_file(saving *s, const mgi_st_source *sources, int64_t c
     const char *text[MGI_SHARD_FIELDS] = {"moviegen-shard", "1",       s->manifest.save, rank,
                                           layout,           out->check};
     const char *metadata[2 * MGI_SHARD_FIELDS];
-    uint64_t hash;
-    mgi_reader *file;
+    uint64_t hash, bytes;
     snprintf(rank, sizeof rank, "%d", s->rank);
     MGI_TRY(mgi_parts_hash(s->ctx, sources, count, mgi_shard_hash(text), &hash));
     snprintf(out->check, sizeof out->check, "%016" PRIx64, hash);
@@ -281,9 +280,8 @@ static mgen_status write_file(saving *s, const mgi_st_source *sources, int64_t c
     MGI_TRY(mgi_path_join(s->ctx, s->path, name, path, sizeof path));
     MGI_TRY(mgi_st_write_read(s->ctx, path, sources, count, metadata, MGI_SHARD_FIELDS,
                               mgi_part_values));
-    MGI_TRY(mgi_reader_open(s->ctx, s->path, name, &file));
-    out->bytes = (int64_t)mgi_reader_size(file);
-    mgi_reader_close(s->ctx, file);
+    MGI_TRY(mgi_file_size(s->ctx, s->path, name, &bytes));
+    out->bytes = (int64_t)bytes;
     return MGEN_OK;
 }
 
