@@ -265,10 +265,13 @@ static void write_rows(real_rows to, const float *from, int64_t n, int64_t dim, 
 static left_factor pack_left(unit *to, real_rows from, int64_t n, int64_t dim)
 {
 #if MGK_PAIRS
+    const uint16_t *p = MGK_H(from.b) + from.at;
+    if (dim % 2 == 0 && from.row % 2 == 0 && (uintptr_t)p % sizeof(unit) == 0)
+        return (left_factor){(const unit *)(const void *)p, from.row / 2, 1};
     int64_t row = units(dim);
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < n; i++, p += from.row) {
         to[(i + 1) * row - 1] = 0; /* an odd value's missing neighbour */
-        memcpy(to + i * row, MGK_H(from.b) + from.at + i * from.row, 2 * (size_t)dim);
+        memcpy(to + i * row, p, 2 * (size_t)dim);
     }
     return (left_factor){to, row, 1};
 #else
