@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The pointwise ops on vectors; included once a variant. Here those without rows, whose blocks are
  * ranges of elements; loops are compiled once for each dtype and kind. */
+#include "kernels/common/activation_four_simd.h"
 #include "kernels/common/real_simd.h"
 #include "kernels/common/simd_math.h"
 #include "kernels/pointwise/pointwise.h"
@@ -99,20 +100,55 @@ MGK_INLINE vf activate_grad(vf v, int kind, bool brief)
  * faster without. */
 enum { AHEAD = 512 };
 
+MGK_INLINE void unary_fetch(v_real in, int64_t at, int64_t far)
+{
+    if (far)
+        v_fetch_two(in, at, far);
+    else
+        v_prefetch_two(in, at + AHEAD, true);
+}
+
+/* Four vectors at a time as long as there are, of activations of bf16 that come from pieces; returns where it ends. */
+MGK_INLINE int64_t unary_fours(v_real in, v_real out, int64_t n, int64_t far, int kind)
+{
+    int64_t done = 0;
+#if defined(V_HAS_FOUR)
+    const bool pieces = kind == MGK_UNARY_SILU || kind == MGK_UNARY_GELU_TANH ||
+                        kind == MGK_UNARY_GELU_ERF || kind == MGK_UNARY_QUICK_GELU;
+    for (; in.dtype == MGK_BF16 && pieces && done + 4 * MGK_WIDTH <= n; done += 4 * MGK_WIDTH) {
+        const int64_t next = done + 2 * MGK_WIDTH;
+        const v_two a = v_read_two(in, done), b = v_read_two(in, next);
+        vf x[4] = {a.a, a.b, b.a, b.b};
+        unary_fetch(in, done, far);
+        unary_fetch(in, next, far);
+        if (kind == MGK_UNARY_SILU)
+            v_silu_four(x);
+        else if (kind == MGK_UNARY_GELU_TANH)
+            v_gelu_four(x);
+        else if (kind == MGK_UNARY_GELU_ERF)
+            v_gelu_erf_four(x);
+        else
+            v_quick_gelu_four(x);
+        v_write_two(out, done, (v_two){x[0], x[1]});
+        v_write_two(out, next, (v_two){x[2], x[3]});
+    }
+#else
+    (void)in, (void)out, (void)n, (void)far, (void)kind;
+#endif
+    return done;
+}
+
 MGK_INLINE void unary_loop(const mgk_pointwise_args *a, int64_t at, int64_t n, int kind,
                            int32_t type)
 {
     v_real in = v_from(a->x, at, type), out = v_from(a->y, at, type);
     out.stream = mgk_streams_flat(a->y, a->count);
     const bool brief = type == MGK_BF16;
-    int64_t done = 0;
     const int64_t far = v_far(out.stream);
+    int64_t done = unary_fours(in, out, n, far, kind);
     for (; done + 2 * MGK_WIDTH <= n; done += 2 * MGK_WIDTH) {
         v_two v = v_read_two(in, done);
-        if (far)
-            v_fetch_two(in, done, far);
-        else
-            v_prefetch_two(in, done + AHEAD, true);
+        unary_fetch(in, done, far);
         v = (v_two){activate(v.a, kind, brief), activate(v.b, kind, brief)};
         v_write_two(out, done, v);
     }
