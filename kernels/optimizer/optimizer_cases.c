@@ -63,6 +63,13 @@ static void add_control(mgk_case *c, mgk_optimizer_args *a, int fill, float scal
     mgk_case_add(c, &a->control, MGK_CASE_INOUT, fill, MGK_F32, MGK_CONTROL_COUNT, 0, scale);
 }
 
+/* Changed by a sum of values of the size of 1, each of which is rounded: little may be left. */
+static void changed(mgk_case *c, mgk_buf *b, int64_t n)
+{
+    mgk_case_both(c, b, n);
+    mgk_case_besides(c, 0x1p-22f, 0);
+}
+
 /* In the bf16 forms every other gradient is bf16. */
 static void add_item(mgk_case *c, mgk_buf *b, int64_t n, int form, int i)
 {
@@ -71,16 +78,17 @@ static void add_item(mgk_case *c, mgk_buf *b, int64_t n, int form, int i)
         mgk_case_in_f32(c, &b[0], n, 1);
     else
         mgk_case_in(c, &b[1], n, 1);
+    c->real = MGK_F32;
     if (form == ADAMW || form == ADAMW_BF16 || form == ADAMW_EMA) {
-        mgk_case_both_f32(c, &b[0], n);
-        mgk_case_both_f32(c, &b[2], n);
+        changed(c, &b[0], n);
+        changed(c, &b[2], n);
         mgk_case_add(c, &b[3], MGK_CASE_INOUT, MGK_FILL_POSITIVE, MGK_F32, n, 0, 1);
     }
     if (form == EMA || (form == ADAMW_EMA && i != 1)) /* a weight without average among others */
-        mgk_case_both_f32(c, &b[4], n);
+        changed(c, &b[4], n);
     if (form == ADAMW_BF16 || (form == ADAMW_EMA && i > 0)) {
         c->real = form == ADAMW_BF16 ? MGK_BF16 : MGK_F32;
-        mgk_case_both(c, &b[5], n);
+        changed(c, &b[5], n);
     }
 }
 
