@@ -29,6 +29,7 @@ def make_model(w, prefer, world=None):
              "text_encoders": {role: {"from": role, "frozen": True} for role in NETWORKS[1:4]}}
     if world:
         stage["world"] = world
+        stage["buckets"] = [{"width": 48, "height": 48, "frames": 16}]
     with open(w.path("recipe.json"), "w", encoding="utf-8") as f:
         json.dump({"format": "moviegen-recipe", "version": 1, "stages": [stage]}, f)
 
@@ -56,7 +57,7 @@ def same(one, other):
 def test_made(w):
     """Films that all ranks make together, of scenes in which much can go wrong."""
     os.environ["MOVIEGEN_CACHE"] = w.path("cache")
-    make_model(w, {"prompts": 2, "films": 2, "steps": 4, "guidance_to": 0.1}, {"objects_min": 3, "sign": "always"})
+    make_model(w, {"prompts": 4, "films": 2, "steps": 4, "guidance_to": 0.1}, {"objects_min": 3, "sign": "always"})
     one = train(w)
     same(one, train(w, "--mesh", "tp=2"))
     same(one, train(w, "--mesh", "dp=2"))
@@ -72,11 +73,11 @@ def test_scored(w):
     films = w.path("films")
     os.mkdir(films)
     for i in range(6):
-        expect(w.run("generate", "a red ball spins on grass", "--model", TOYBOX, "--steps", "1", "--seed", str(i), "--out", f"{films}/{i}.y4m", "-q"), 0)
+        expect(w.run("generate", "a red ball spins on grass", "--model", TOYBOX, "--width", "48", "--height", "48", "--frames", "16", "--steps", "1", "--seed", str(i), "--out", f"{films}/{i}.y4m", "-q"), 0)
         for ending, text in ((".txt", "a red ball spins on grass"), (".score.txt", str(i % 2 * 2 - 1))):
             with open(f"{films}/{i}{ending}", "w", encoding="utf-8") as f:
                 f.write(text)
-    data = ("--data", films, "--size", "64", "--frames", "32")
+    data = ("--data", films, "--size", "48", "--frames", "16")
     same(train(w, *data), train(w, *data, "--mesh", "dp=2,shard=2"))
 
 
